@@ -1,0 +1,305 @@
+//! Identifiers: small newtypes, cheap to clone, ordered, hashable, readable and parseable.
+
+use std::convert::Infallible;
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use uuid::Uuid;
+
+/// Why a text is not an identifier.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{text:?} is not {expected}")]
+pub struct ParseIdError {
+    text: String,
+    expected: &'static str,
+}
+
+impl ParseIdError {
+    fn new(text: &str, expected: &'static str) -> Self {
+        Self {
+            text: text.to_owned(),
+            expected,
+        }
+    }
+
+    /// The text that was refused.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+}
+
+macro_rules! uuid_id {
+    ($(#[$doc:meta])* $name:ident, $expected:literal) => {
+        $(#[$doc])*
+        ///
+        /// 128 bits, written as 32 hexadecimal digits; the hyphenated form is read as well. The crate never draws one: make it from a
+        /// [`Uuid`] or from a number.
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(transparent))]
+        pub struct $name(Uuid);
+
+        impl $name {
+            /// The identifier with these 128 bits.
+            pub const fn from_u128(bits: u128) -> Self {
+                Self(Uuid::from_u128(bits))
+            }
+
+            /// The identifier as a UUID.
+            pub const fn as_uuid(&self) -> &Uuid {
+                &self.0
+            }
+        }
+
+        impl From<Uuid> for $name {
+            fn from(uuid: Uuid) -> Self {
+                Self(uuid)
+            }
+        }
+
+        impl From<$name> for Uuid {
+            fn from(id: $name) -> Self {
+                id.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.as_simple().fmt(f)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, concat!(stringify!($name), "({})"), self)
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = ParseIdError;
+
+            fn from_str(text: &str) -> Result<Self, ParseIdError> {
+                Uuid::parse_str(text)
+                    .map(Self)
+                    .map_err(|_| ParseIdError::new(text, $expected))
+            }
+        }
+    };
+}
+
+uuid_id! {
+    /// Names one allocation: a job's claim to one slot. Chosen by the job for each request, and the key by which requests are
+    /// de-duplicated.
+    AllocationId, "an allocation id (32 hexadecimal digits)"
+}
+
+uuid_id! {
+    /// Names a job, the owner of slot requests.
+    JobId, "a job id (32 hexadecimal digits)"
+}
+
+uuid_id! {
+    /// Names one *registration* of a task manager. A worker process that registers again comes with a new instance id and its old
+    /// [`ResourceId`].
+    InstanceId, "an instance id (32 hexadecimal digits)"
+}
+
+uuid_id! {
+    /// Names one leadership of the resource manager; task executors refuse slot requests of another leader.
+    LeaderId, "a leader id (32 hexadecimal digits)"
+}
+
+/// Names a worker process (a container, a pod, a machine), whatever its registrations. Any text; cloning shares it.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(from = "String", into = "String")
+)]
+pub struct ResourceId(Arc<str>);
+
+impl ResourceId {
+    /// The resource id with this text.
+    pub fn new(text: impl Into<Arc<str>>) -> Self {
+        Self(text.into())
+    }
+
+    /// The text of the resource id.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Equality that first asks whether both share one text, as they do when a report names the worker it came from.
+    pub(crate) fn same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0) || self.0 == other.0
+    }
+}
+
+impl From<&str> for ResourceId {
+    fn from(text: &str) -> Self {
+        Self::new(text)
+    }
+}
+
+impl From<String> for ResourceId {
+    fn from(text: String) -> Self {
+        Self::new(text)
+    }
+}
+
+impl From<ResourceId> for String {
+    fn from(id: ResourceId) -> Self {
+        id.as_str().to_owned()
+    }
+}
+
+impl FromStr for ResourceId {
+    type Err = Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Infallible> {
+        Ok(Self::new(text))
+    }
+}
+
+impl fmt::Display for ResourceId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for ResourceId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ResourceId({})", self.0)
+    }
+}
+
+/// Names a slot: the worker process and the number of the slot in it. Written `<resource id>_<slot number>`.
+///
+/// It survives a new registration of the same process. Ordered by resource id, then by slot number.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct SlotId {
+    resource_id: ResourceId,
+    slot_number: u32,
+}
+
+impl SlotId {
+    /// The slot with this number in this worker process.
+    pub fn new(resource_id: impl Into<ResourceId>, slot_number: u32) -> Self {
+        Self {
+            resource_id: resource_id.into(),
+            slot_number,
+        }
+    }
+
+    /// The worker process that has the slot.
+    pub fn resource_id(&self) -> &ResourceId {
+        &self.resource_id
+    }
+
+    /// The number of the slot in its worker process.
+    pub fn slot_number(&self) -> u32 {
+        self.slot_number
+    }
+}
+
+impl fmt::Display for SlotId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}_{}", self.resource_id, self.slot_number)
+    }
+}
+
+impl fmt::Debug for SlotId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SlotId({self})")
+    }
+}
+
+impl FromStr for SlotId {
+    type Err = ParseIdError;
+
+    fn from_str(text: &str) -> Result<Self, ParseIdError> {
+        text.rsplit_once('_')
+            .and_then(|(resource_id, number)| Some(Self::new(resource_id, number.parse().ok()?)))
+            .ok_or_else(|| ParseIdError::new(text, "a slot id (<resource id>_<slot number>)"))
+    }
+}
+
+/// Names one call of [`allocate_resource`](crate::ResourceManagerActions::allocate_resource), so that the worker that comes of it, or its
+/// failure, can be told apart from others.
+///
+/// Counted up by one manager over all its leaderships: an id is never used twice.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(transparent))]
+pub struct WorkerRequestId(u64);
+
+impl WorkerRequestId {
+    /// The worker request with this number.
+    pub const fn new(number: u64) -> Self {
+        Self(number)
+    }
+
+    /// The number of the worker request.
+    pub const fn as_u64(self) -> u64 {
+        self.0
+    }
+}
+
+impl fmt::Display for WorkerRequestId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl fmt::Debug for WorkerRequestId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "WorkerRequestId({})", self.0)
+    }
+}
+
+impl FromStr for WorkerRequestId {
+    type Err = ParseIdError;
+
+    fn from_str(text: &str) -> Result<Self, ParseIdError> {
+        text.parse()
+            .map(Self)
+            .map_err(|_| ParseIdError::new(text, "a worker request id (a number)"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_round_trip_through_their_text() {
+        let allocation = AllocationId::from_u128(0xa1);
+        assert_eq!(allocation.to_string(), "000000000000000000000000000000a1");
+        assert_eq!(allocation.to_string().parse(), Ok(allocation));
+
+        let slot = SlotId::new("pod_7", 3);
+        assert_eq!(slot.to_string(), "pod_7_3");
+        assert_eq!(slot.to_string().parse(), Ok(slot));
+
+        let worker = WorkerRequestId::new(12);
+        assert_eq!(worker.to_string().parse(), Ok(worker));
+    }
+
+    #[test]
+    fn a_refused_text_is_named() {
+        let error = "pod".parse::<SlotId>().expect_err("no slot number");
+        assert_eq!(error.text(), "pod");
+        assert_eq!(
+            error.to_string(),
+            "\"pod\" is not a slot id (<resource id>_<slot number>)"
+        );
+        assert!("pod_-1".parse::<SlotId>().is_err());
+        assert!("xyz".parse::<JobId>().is_err());
+        assert!("".parse::<WorkerRequestId>().is_err());
+    }
+
+    #[test]
+    fn slots_are_ordered_by_number_not_by_text() {
+        assert!(SlotId::new("a", 9) < SlotId::new("a", 10));
+    }
+}

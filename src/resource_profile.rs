@@ -1,0 +1,530 @@
+//! What a slot has and what a request needs.
+
+use std::fmt;
+use std::sync::Arc;
+
+/// Parts of one core, or of one unit of an extended resource, that are told apart.
+const UNITS: u64 = 100_000_000;
+const MEBIBYTE: u64 = 1 << 20;
+
+/// The resources of a slot, or those a request asks for.
+///
+/// A profile is one of
+/// - [`ResourceProfile::UNKNOWN`]: not known. As a request it is served by every slot; as a slot it serves only requests for `UNKNOWN`.
+/// - [`ResourceProfile::ANY`]: as a slot it serves every request; as a request it is served only by a slot of `ANY`.
+/// - concrete amounts, made with [`ResourceProfile::builder`]; [`ResourceProfile::ZERO`] has nothing of anything.
+///
+/// Cores and extended resources are counted in parts of 10⁻⁸, rounded half up; memory in bytes. All amounts are integers inside, so
+/// profiles can be compared and hashed. An extended resource with the amount zero is the same as one not named.
+///
+/// ```
+/// use slot_manager::ResourceProfile;
+///
+/// let slot = ResourceProfile::builder()
+///     .cpu_cores(8.0)
+///     .task_heap_memory_mebibytes(4096)
+///     .extended_resource("gpu", 1.0)
+///     .build()?;
+/// let request = ResourceProfile::builder().cpu_cores(0.5).build()?;
+/// assert!(slot.is_matching(&request));
+/// assert!(!request.is_matching(&slot));
+/// # Ok::<(), slot_manager::ResourceProfileError>(())
+/// ```
+#[derive(Clone, PartialEq, Eq, Hash)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(try_from = "serialized::Profile", into = "serialized::Profile")
+)]
+pub struct ResourceProfile(Kind);
+
+#[derive(Clone, PartialEq, Eq, Hash)]
+enum Kind {
+    Unknown,
+    Any,
+    Concrete(Amounts),
+}
+
+#[derive(Clone, Default, PartialEq, Eq, Hash)]
+struct Amounts {
+    cpu: u64,
+    task_heap_memory: u64,
+    task_off_heap_memory: u64,
+    managed_memory: u64,
+    network_memory: u64,
+    /// Ordered by name, no amount zero; `None` if there is none, so that most profiles own no memory.
+    extended: Option<Arc<[ExtendedResource]>>,
+}
+
+#[derive(Clone, PartialEq, Eq, Hash)]
+struct ExtendedResource {
+    name: Arc<str>,
+    amount: u64,
+}
+
+/// Why amounts do not make a profile. Nothing is changed by the refused call.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ResourceProfileError {
+    /// An amount is negative, infinite, not a number, or larger than can be counted.
+    #[error(
+        "{resource}: {amount} is not an amount (it must be finite, at least 0 and at most {})",
+        max_amount()
+    )]
+    InvalidAmount {
+        /// The resource, such as `cpu` or the name of an extended resource.
+        resource: String,
+        /// The amount given.
+        amount: f64,
+    },
+    /// A sum or product is larger than can be counted.
+    #[error("{resource}: the amount is larger than can be counted")]
+    Overflow {
+        /// The resource, such as `memory` for the total of all kinds of memory.
+        resource: String,
+    },
+    /// More is to be taken away than there is.
+    #[error("{resource}: more is to be subtracted than there is")]
+    Underflow {
+        /// The resource.
+        resource: String,
+    },
+    /// An extended resource is given twice.
+    #[error("{resource}: the extended resource is given twice")]
+    Duplicate {
+        /// The resource.
+        resource: String,
+    },
+}
+
+fn max_amount() -> u64 {
+    u64::MAX / UNITS
+}
+
+fn overflow(resource: &str) -> ResourceProfileError {
+    ResourceProfileError::Overflow {
+        resource: resource.to_owned(),
+    }
+}
+
+fn units(resource: &str, amount: f64) -> Result<u64, ResourceProfileError> {
+    let scaled = (amount * UNITS as f64).round();
+    // Strictly below: `u64::MAX as f64` rounds up to 2^64, which is one too many. A NaN is not in the range either.
+    if (0.0..u64::MAX as f64).contains(&scaled) && amount >= 0.0 {
+        Ok(scaled as u64)
+    } else {
+        Err(ResourceProfileError::InvalidAmount {
+            resource: resource.to_owned(),
+            amount,
+        })
+    }
+}
+
+impl ResourceProfile {
+    /// Not known: as a request it is served by every slot.
+    pub const UNKNOWN: Self = Self(Kind::Unknown);
+    /// As a slot it serves every request.
+    pub const ANY: Self = Self(Kind::Any);
+    /// Nothing of anything: as a request it is served by every slot that is not [`UNKNOWN`](Self::UNKNOWN).
+    pub const ZERO: Self = Self(Kind::Concrete(Amounts {
+        cpu: 0,
+        task_heap_memory: 0,
+        task_off_heap_memory: 0,
+        managed_memory: 0,
+        network_memory: 0,
+        extended: None,
+    }));
+
+    /// Starts from [`ZERO`](Self::ZERO).
+    pub fn builder() -> ResourceProfileBuilder {
+        ResourceProfileBuilder::default()
+    }
+
+    /// Whether a slot with this profile can serve a request for `required`: every amount at least as large. What is not asked for does not
+    /// matter. (FLINK's rules before 1.14.)
+    pub fn is_matching(&self, required: &Self) -> bool {
+        match (&self.0, &required.0) {
+            (Kind::Concrete(has), Kind::Concrete(needs)) => has.covers(needs),
+            (Kind::Any, _) | (_, Kind::Unknown) => true,
+            (Kind::Unknown, _) | (_, Kind::Any) => false,
+        }
+    }
+
+    /// Cores; `None` for `UNKNOWN` and `ANY`, as in all the readings below.
+    pub fn cpu_cores(&self) -> Option<f64> {
+        self.amounts().map(|amounts| amounts.cpu as f64 / UNITS as f64)
+    }
+
+    /// Task heap memory in bytes.
+    pub fn task_heap_memory_bytes(&self) -> Option<u64> {
+        self.amounts().map(|amounts| amounts.task_heap_memory)
+    }
+
+    /// Task off-heap memory in bytes.
+    pub fn task_off_heap_memory_bytes(&self) -> Option<u64> {
+        self.amounts().map(|amounts| amounts.task_off_heap_memory)
+    }
+
+    /// Managed memory in bytes.
+    pub fn managed_memory_bytes(&self) -> Option<u64> {
+        self.amounts().map(|amounts| amounts.managed_memory)
+    }
+
+    /// Network memory in bytes.
+    pub fn network_memory_bytes(&self) -> Option<u64> {
+        self.amounts().map(|amounts| amounts.network_memory)
+    }
+
+    /// The sum of all kinds of memory in bytes. It never overflows: such a profile cannot be made.
+    pub fn total_memory_bytes(&self) -> Option<u64> {
+        self.amounts().and_then(Amounts::total_memory)
+    }
+
+    /// The amount of an extended resource, zero if it has none of it.
+    pub fn extended_resource(&self, name: &str) -> Option<f64> {
+        self.amounts()
+            .map(|amounts| amounts.extended_amount(name) as f64 / UNITS as f64)
+    }
+
+    /// The extended resources with their amounts, ordered by name; empty for `UNKNOWN` and `ANY`.
+    pub fn extended_resources(&self) -> impl Iterator<Item = (&str, f64)> {
+        self.amounts()
+            .map_or(&[][..], Amounts::extended)
+            .iter()
+            .map(|resource| (&*resource.name, resource.amount as f64 / UNITS as f64))
+    }
+
+    /// The sum of two profiles. `ANY` absorbs everything, then `UNKNOWN`.
+    ///
+    /// # Errors
+    /// [`ResourceProfileError::Overflow`] if an amount, or the total memory, is larger than can be counted.
+    pub fn checked_add(&self, other: &Self) -> Result<Self, ResourceProfileError> {
+        self.combine(other, |resource, a, b| {
+            a.checked_add(b).ok_or_else(|| overflow(resource))
+        })
+    }
+
+    /// What is left when `other` is taken away. `ANY` on either side gives `ANY`, else `UNKNOWN` on either side `UNKNOWN`.
+    ///
+    /// # Errors
+    /// [`ResourceProfileError::Underflow`] if there is less of something than is taken away.
+    pub fn checked_sub(&self, other: &Self) -> Result<Self, ResourceProfileError> {
+        self.combine(other, |resource, a, b| {
+            a.checked_sub(b).ok_or_else(|| ResourceProfileError::Underflow {
+                resource: resource.to_owned(),
+            })
+        })
+    }
+
+    /// The profile `factor` times. `ANY` and `UNKNOWN` stay what they are, also times zero.
+    ///
+    /// # Errors
+    /// [`ResourceProfileError::Overflow`] if an amount, or the total memory, is larger than can be counted.
+    pub fn checked_mul(&self, factor: u64) -> Result<Self, ResourceProfileError> {
+        self.combine(self, |resource, amount, _| {
+            amount.checked_mul(factor).ok_or_else(|| overflow(resource))
+        })
+    }
+
+    fn amounts(&self) -> Option<&Amounts> {
+        match &self.0 {
+            Kind::Concrete(amounts) => Some(amounts),
+            Kind::Unknown | Kind::Any => None,
+        }
+    }
+
+    fn combine(
+        &self,
+        other: &Self,
+        combine: impl Fn(&str, u64, u64) -> Result<u64, ResourceProfileError>,
+    ) -> Result<Self, ResourceProfileError> {
+        let (left, right) = match (&self.0, &other.0) {
+            (Kind::Concrete(left), Kind::Concrete(right)) => (left, right),
+            (Kind::Any, _) | (_, Kind::Any) => return Ok(Self::ANY),
+            (Kind::Unknown, _) | (_, Kind::Unknown) => return Ok(Self::UNKNOWN),
+        };
+        let mut names: Vec<&Arc<str>> = left
+            .extended()
+            .iter()
+            .chain(right.extended())
+            .map(|resource| &resource.name)
+            .collect();
+        names.sort_unstable();
+        names.dedup();
+        let extended = names
+            .into_iter()
+            .map(|name| {
+                let amount = combine(name, left.extended_amount(name), right.extended_amount(name))?;
+                Ok(ExtendedResource {
+                    name: Arc::clone(name),
+                    amount,
+                })
+            })
+            .collect::<Result<Vec<_>, _>>()?;
+        Amounts {
+            cpu: combine("cpu", left.cpu, right.cpu)?,
+            task_heap_memory: combine("task heap memory", left.task_heap_memory, right.task_heap_memory)?,
+            task_off_heap_memory: combine(
+                "task off-heap memory",
+                left.task_off_heap_memory,
+                right.task_off_heap_memory,
+            )?,
+            managed_memory: combine("managed memory", left.managed_memory, right.managed_memory)?,
+            network_memory: combine("network memory", left.network_memory, right.network_memory)?,
+            extended: None,
+        }
+        .into_profile(extended)
+    }
+}
+
+impl Amounts {
+    fn extended(&self) -> &[ExtendedResource] {
+        self.extended.as_deref().unwrap_or_default()
+    }
+
+    fn extended_amount(&self, name: &str) -> u64 {
+        let extended = self.extended();
+        extended
+            .binary_search_by(|resource| (*resource.name).cmp(name))
+            .map_or(0, |at| extended[at].amount)
+    }
+
+    fn covers(&self, needs: &Self) -> bool {
+        self.cpu >= needs.cpu
+            && self.task_heap_memory >= needs.task_heap_memory
+            && self.task_off_heap_memory >= needs.task_off_heap_memory
+            && self.managed_memory >= needs.managed_memory
+            && self.network_memory >= needs.network_memory
+            && needs
+                .extended()
+                .iter()
+                .all(|needed| self.extended_amount(&needed.name) >= needed.amount)
+    }
+
+    fn total_memory(&self) -> Option<u64> {
+        self.task_heap_memory
+            .checked_add(self.task_off_heap_memory)?
+            .checked_add(self.managed_memory)?
+            .checked_add(self.network_memory)
+    }
+
+    /// The profile of these amounts and extended resources, the latter ordered by name.
+    fn into_profile(mut self, mut extended: Vec<ExtendedResource>) -> Result<ResourceProfile, ResourceProfileError> {
+        if self.total_memory().is_none() {
+            return Err(overflow("memory"));
+        }
+        extended.retain(|resource| resource.amount > 0);
+        self.extended = (!extended.is_empty()).then(|| extended.into());
+        Ok(ResourceProfile(Kind::Concrete(self)))
+    }
+}
+
+impl fmt::Display for ResourceProfile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let amounts = match &self.0 {
+            Kind::Unknown => return f.write_str("UNKNOWN"),
+            Kind::Any => return f.write_str("ANY"),
+            Kind::Concrete(amounts) => amounts,
+        };
+        write!(f, "{{cpu: {}", amounts.cpu as f64 / UNITS as f64)?;
+        for (name, bytes) in [
+            ("task heap", amounts.task_heap_memory),
+            ("task off-heap", amounts.task_off_heap_memory),
+            ("managed", amounts.managed_memory),
+            ("network", amounts.network_memory),
+        ] {
+            if bytes > 0 && bytes % MEBIBYTE == 0 {
+                write!(f, ", {name}: {} MiB", bytes / MEBIBYTE)?;
+            } else if bytes > 0 {
+                write!(f, ", {name}: {bytes} B")?;
+            }
+        }
+        for (name, amount) in self.extended_resources() {
+            write!(f, ", {name}: {amount}")?;
+        }
+        f.write_str("}")
+    }
+}
+
+impl fmt::Debug for ResourceProfile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ResourceProfile {self}")
+    }
+}
+
+/// Collects the amounts of a [`ResourceProfile`]. A mistake is kept and told by [`build`](Self::build).
+#[derive(Debug, Clone, Default)]
+#[must_use]
+pub struct ResourceProfileBuilder {
+    cpu: f64,
+    task_heap_memory: Option<u64>,
+    task_off_heap_memory: Option<u64>,
+    managed_memory: Option<u64>,
+    network_memory: Option<u64>,
+    extended: Vec<(Arc<str>, f64)>,
+    overflow: Option<&'static str>,
+}
+
+macro_rules! memory_setters {
+    ($($bytes:ident, $mebibytes:ident, $field:ident, $name:literal;)*) => {$(
+        #[doc = concat!("Sets the ", $name, " memory in bytes.")]
+        pub fn $bytes(mut self, bytes: u64) -> Self {
+            self.$field = Some(bytes);
+            self
+        }
+
+        #[doc = concat!("Sets the ", $name, " memory in mebibytes (2²⁰ bytes).")]
+        pub fn $mebibytes(mut self, mebibytes: u64) -> Self {
+            self.$field = mebibytes.checked_mul(MEBIBYTE);
+            if self.$field.is_none() {
+                self.overflow = Some(concat!($name, " memory"));
+            }
+            self
+        }
+    )*};
+}
+
+impl ResourceProfileBuilder {
+    /// Sets the number of cores; fractions down to 10⁻⁸ are kept.
+    pub fn cpu_cores(mut self, cores: f64) -> Self {
+        self.cpu = cores;
+        self
+    }
+
+    memory_setters! {
+        task_heap_memory_bytes, task_heap_memory_mebibytes, task_heap_memory, "task heap";
+        task_off_heap_memory_bytes, task_off_heap_memory_mebibytes, task_off_heap_memory, "task off-heap";
+        managed_memory_bytes, managed_memory_mebibytes, managed_memory, "managed";
+        network_memory_bytes, network_memory_mebibytes, network_memory, "network";
+    }
+
+    /// Adds an extended resource, such as `gpu`; fractions down to 10⁻⁸ are kept.
+    pub fn extended_resource(mut self, name: impl Into<Arc<str>>, amount: f64) -> Self {
+        self.extended.push((name.into(), amount));
+        self
+    }
+
+    /// The profile.
+    ///
+    /// # Errors
+    /// The first amount that is none ([`InvalidAmount`](ResourceProfileError::InvalidAmount)), an extended resource given twice
+    /// ([`Duplicate`](ResourceProfileError::Duplicate)), or memory that cannot be counted in bytes, each kind and in total
+    /// ([`Overflow`](ResourceProfileError::Overflow)).
+    pub fn build(self) -> Result<ResourceProfile, ResourceProfileError> {
+        if let Some(resource) = self.overflow {
+            return Err(overflow(resource));
+        }
+        let cpu = units("cpu", self.cpu)?;
+        let mut extended = self
+            .extended
+            .into_iter()
+            .map(|(name, amount)| {
+                let amount = units(&name, amount)?;
+                Ok(ExtendedResource { name, amount })
+            })
+            .collect::<Result<Vec<_>, _>>()?;
+        extended.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+        if let Some(pair) = extended.windows(2).find(|pair| pair[0].name == pair[1].name) {
+            return Err(ResourceProfileError::Duplicate {
+                resource: pair[0].name.to_string(),
+            });
+        }
+        Amounts {
+            cpu,
+            task_heap_memory: self.task_heap_memory.unwrap_or_default(),
+            task_off_heap_memory: self.task_off_heap_memory.unwrap_or_default(),
+            managed_memory: self.managed_memory.unwrap_or_default(),
+            network_memory: self.network_memory.unwrap_or_default(),
+            extended: None,
+        }
+        .into_profile(extended)
+    }
+}
+
+/// The form in which profiles are serialised: `"UNKNOWN"`, `"ANY"`, or the amounts, which are checked again when read.
+#[cfg(feature = "serde")]
+mod serialized {
+    use super::{Amounts, ExtendedResource, Kind, ResourceProfile, ResourceProfileError};
+
+    #[derive(serde::Serialize, serde::Deserialize)]
+    pub(super) enum Profile {
+        #[serde(rename = "UNKNOWN")]
+        Unknown,
+        #[serde(rename = "ANY")]
+        Any,
+        #[serde(rename = "concrete")]
+        Concrete {
+            /// In parts of 10⁻⁸, as are the extended resources: what is written is read back to the last digit.
+            cpu: u64,
+            task_heap_memory: u64,
+            task_off_heap_memory: u64,
+            managed_memory: u64,
+            network_memory: u64,
+            extended: Vec<(String, u64)>,
+        },
+    }
+
+    impl From<ResourceProfile> for Profile {
+        fn from(profile: ResourceProfile) -> Self {
+            match profile.0 {
+                Kind::Unknown => Self::Unknown,
+                Kind::Any => Self::Any,
+                Kind::Concrete(amounts) => Self::Concrete {
+                    cpu: amounts.cpu,
+                    task_heap_memory: amounts.task_heap_memory,
+                    task_off_heap_memory: amounts.task_off_heap_memory,
+                    managed_memory: amounts.managed_memory,
+                    network_memory: amounts.network_memory,
+                    extended: amounts
+                        .extended()
+                        .iter()
+                        .map(|resource| (resource.name.to_string(), resource.amount))
+                        .collect(),
+                },
+            }
+        }
+    }
+
+    impl TryFrom<Profile> for ResourceProfile {
+        type Error = ResourceProfileError;
+
+        fn try_from(profile: Profile) -> Result<Self, ResourceProfileError> {
+            match profile {
+                Profile::Unknown => Ok(Self::UNKNOWN),
+                Profile::Any => Ok(Self::ANY),
+                Profile::Concrete {
+                    cpu,
+                    task_heap_memory,
+                    task_off_heap_memory,
+                    managed_memory,
+                    network_memory,
+                    mut extended,
+                } => {
+                    extended.sort_unstable();
+                    if let Some(pair) = extended.windows(2).find(|pair| pair[0].0 == pair[1].0) {
+                        return Err(ResourceProfileError::Duplicate {
+                            resource: pair[0].0.clone(),
+                        });
+                    }
+                    Amounts {
+                        cpu,
+                        task_heap_memory,
+                        task_off_heap_memory,
+                        managed_memory,
+                        network_memory,
+                        extended: None,
+                    }
+                    .into_profile(
+                        extended
+                            .into_iter()
+                            .map(|(name, amount)| ExtendedResource {
+                                name: name.into(),
+                                amount,
+                            })
+                            .collect(),
+                    )
+                }
+            }
+        }
+    }
+}
