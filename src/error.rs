@@ -53,7 +53,7 @@ pub enum SlotRequestError {
         allocation_id: AllocationId,
         /// Why it failed.
         #[source]
-        failure: RequestFailure,
+        failure: Box<RequestFailure>,
     },
 }
 

@@ -51,7 +51,6 @@ impl<G: TaskExecutorGateway + ?Sized> TaskExecutorGateway for Box<G> {
 /// Asks a task executor to give a slot to an allocation and to offer it to the job.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-#[non_exhaustive]
 pub struct RequestSlot {
     /// The slot.
     pub slot_id: SlotId,
@@ -74,7 +73,6 @@ pub struct RequestSlot {
 /// Tells a task executor that an allocation shall not hold a slot.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-#[non_exhaustive]
 pub struct FreeSlot {
     /// The slot.
     pub slot_id: SlotId,

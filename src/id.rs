@@ -128,11 +128,6 @@ impl ResourceId {
     pub fn as_str(&self) -> &str {
         &self.0
     }
-
-    /// Equality that first asks whether both share one text, as they do when a report names the worker it came from.
-    pub(crate) fn same(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.0, &other.0) || self.0 == other.0
-    }
 }
 
 impl From<&str> for ResourceId {

@@ -33,5 +33,11 @@ pub use crate::resource_profile::{ResourceProfile, ResourceProfileBuilder, Resou
 #[cfg(feature = "tokio")]
 pub use crate::scheduled_executor::TokioScheduledExecutor;
 pub use crate::scheduled_executor::{ScheduledExecutor, Timestamp};
+#[cfg(feature = "test-util")]
+pub use crate::slot_manager::InvariantViolation;
+pub use crate::slot_manager::{
+    PendingSlotRequest, PromisedSlot, PromisedSlotCounts, SlotCounts, SlotManager, SlotState, TaskManagerRegistration,
+    TaskManagerSlot,
+};
 pub use crate::slot_report::{SlotReport, SlotStatus};
 pub use crate::slot_request::SlotRequest;

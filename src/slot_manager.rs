@@ -1,1 +1,405 @@
+//! The manager: its life cycle and its inputs. How each works is in the modules below.
 
+use std::sync::Arc;
+
+use crate::{
+    AllocationId, AllocationStatus, CancelOutcome, ConfigError, FreeSlotOutcome, GrantLoss, InstanceId, JobId,
+    LeaderId, NotStarted, RegistrationOutcome, ReportOutcome, ResourceManagerActions, ScheduledExecutor, SlotId,
+    SlotManagerConfig, SlotReport, SlotReportError, SlotRequest, SlotRequestError, SlotRequestOutcome, StartError,
+    TaskExecutorConnection, TaskExecutorGateway, UnregistrationOutcome, WorkerFailedOutcome, WorkerRequestId,
+};
+
+mod allocations;
+mod core;
+mod coverage;
+mod deadlines;
+mod effects;
+mod free_slots;
+mod in_flight;
+#[cfg(feature = "test-util")]
+mod invariants;
+mod pending_requests;
+mod profiles;
+mod progress;
+mod promised_slots;
+mod records;
+mod reports;
+mod slots;
+mod task_managers;
+mod views;
+
+pub use self::core::SlotCounts;
+#[cfg(feature = "test-util")]
+pub use self::invariants::InvariantViolation;
+pub use self::views::{
+    PendingSlotRequest, PromisedSlot, PromisedSlotCounts, SlotState, TaskManagerRegistration, TaskManagerSlot,
+};
+
+use self::allocations::Holder;
+use self::core::{Core, Registering};
+use self::progress::Driver;
+use self::records::Key;
+
+/// Decides which slot serves which request.
+///
+/// It owns the view of all task managers, their slots and all unserved requests. Whoever embeds it calls an input for everything that
+/// happens, and drives it: [`progress`](Self::progress) in an async task, or [`run_until_stalled`](Self::run_until_stalled) without one.
+/// The [crate documentation](crate) has the loop.
+///
+/// Inputs run to completion: when one returns, what it caused has been said through the traits, in a fixed order. They never act on time.
+///
+/// Ids are looked up in O(1). Costs below are on top of that; *matching* costs one comparison for each distinct profile among the free slots
+/// or the waiting requests.
+///
+/// ```
+/// use slot_manager::testing::{ManualScheduledExecutor, RecordingActions, ScriptedGateway};
+/// use slot_manager::{
+///     AllocationId, AllocationStatus, InstanceId, JobId, LeaderId, ResourceProfile, SlotId, SlotManager, SlotManagerConfig,
+///     SlotReport, SlotRequest, SlotRequestOutcome, SlotStatus, TaskExecutorConnection,
+/// };
+///
+/// let mut manager = SlotManager::new(SlotManagerConfig::default(), ManualScheduledExecutor::new())?;
+/// manager.start(LeaderId::from_u128(1), RecordingActions::new())?;
+///
+/// let profile = ResourceProfile::builder().cpu_cores(1.0).build()?;
+/// let slot_id = SlotId::new("worker-1", 0);
+/// manager.register_task_manager(
+///     TaskExecutorConnection::new("worker-1", InstanceId::from_u128(1), ScriptedGateway::new()),
+///     &SlotReport::new(vec![SlotStatus::free(slot_id.clone(), profile.clone())]),
+/// )?;
+///
+/// let request = SlotRequest::new(JobId::from_u128(7), AllocationId::from_u128(1), profile, "job-master-7");
+/// let outcome = manager.register_slot_request(request)?;
+/// assert_eq!(outcome, SlotRequestOutcome::Accepted(AllocationStatus::Granted { slot_id }));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct SlotManager<A, G: TaskExecutorGateway, E: ScheduledExecutor> {
+    core: Core,
+    driver: Driver<A, G, E>,
+}
+
+/// Life cycle.
+impl<A, G, E> SlotManager<A, G, E>
+where
+    A: ResourceManagerActions,
+    G: TaskExecutorGateway,
+    E: ScheduledExecutor,
+{
+    /// A manager that is not started.
+    ///
+    /// # Errors
+    /// What [`SlotManagerConfig::validate`] says.
+    pub fn new(config: SlotManagerConfig, scheduled_executor: E) -> Result<Self, ConfigError> {
+        config.validate()?;
+        Ok(Self {
+            core: Core::new(config),
+            driver: Driver::new(scheduled_executor),
+        })
+    }
+
+    /// Begins a leadership.
+    ///
+    /// # Errors
+    /// [`StartError::AlreadyStarted`] if it is started, nothing changed (FLINK-5810 kept the state of the former leader).
+    pub fn start(&mut self, leader_id: LeaderId, actions: A) -> Result<(), StartError> {
+        if let Some(leader_id) = self.core.leader_id {
+            return Err(StartError::AlreadyStarted { leader_id });
+        }
+        self.core.leader_id = Some(leader_id);
+        self.driver.start(actions);
+        tracing::info!(%leader_id, "slot manager started");
+        Ok(())
+    }
+
+    /// Ends a leadership and gives the actions back; `None` if it was not started.
+    ///
+    /// Everything is dropped silently: no notification, no word to task executors. The next leader learns from their reports. O(everything).
+    pub fn suspend(&mut self) -> Option<A> {
+        let actions = self.driver.suspend()?;
+        tracing::info!(leader_id = ?self.core.leader_id, "slot manager suspended");
+        self.core.clear();
+        Some(actions)
+    }
+
+    /// [`suspend`](Self::suspend)s for good.
+    pub fn close(mut self) -> Option<A> {
+        self.suspend()
+    }
+
+    /// The actions, while started.
+    pub fn actions_mut(&mut self) -> Option<&mut A> {
+        self.driver.actions_mut()
+    }
+
+    /// The configuration.
+    pub fn config(&self) -> &SlotManagerConfig {
+        &self.core.config
+    }
+
+    /// The leadership, while started.
+    pub fn leader_id(&self) -> Option<LeaderId> {
+        self.core.leader_id
+    }
+}
+
+/// Inputs: what jobs ask for.
+impl<A, G, E> SlotManager<A, G, E>
+where
+    A: ResourceManagerActions,
+    G: TaskExecutorGateway,
+    E: ScheduledExecutor,
+{
+    /// A job asks for a slot. O(1) + matching.
+    ///
+    /// A fitting free slot is asked for at once; without one the request waits, and a worker is asked for unless a promised slot covers it. From now
+    /// on it has one deadline, whatever happens to it. A request whose allocation id is known changes nothing; the outcome says what the known
+    /// one is doing.
+    ///
+    /// # Errors
+    /// - [`Conflict`](SlotRequestError::Conflict), [`TooManyPendingRequests`](SlotRequestError::TooManyPendingRequests) and
+    ///   [`NotStarted`](SlotRequestError::NotStarted): nothing changed.
+    /// - [`Failed`](SlotRequestError::Failed): the request failed within the call, because the resource manager refused to start a worker for
+    ///   it, for example; it is forgotten and not notified.
+    pub fn register_slot_request(&mut self, request: SlotRequest) -> Result<SlotRequestOutcome, SlotRequestError> {
+        self.begin_input()?;
+        let allocation_id = request.allocation_id();
+        if let Some(holder) = self.core.find_allocation(allocation_id) {
+            return self.core.duplicate(holder, &request);
+        }
+        if let Some(limit) = self.core.config.max_pending_requests {
+            if self.core.requests.records.len() >= limit {
+                tracing::warn!(job_id = %request.job_id(), %allocation_id, limit, "slot request refused: too many pending");
+                return Err(SlotRequestError::TooManyPendingRequests { limit });
+            }
+        }
+        tracing::debug!(job_id = %request.job_id(), %allocation_id, "slot request registered");
+        let key = self.core.insert_request(request);
+        self.core.registering = Some(Registering {
+            allocation_id,
+            result: None,
+        });
+        self.core.seek(key);
+        self.finish_input();
+        let result = self.core.registering.take().and_then(|registering| registering.result);
+        match result {
+            Some(Ok(slot_id)) => Ok(SlotRequestOutcome::Accepted(AllocationStatus::Granted { slot_id })),
+            Some(Err(failure)) => Err(SlotRequestError::Failed {
+                allocation_id,
+                failure: Box::new(failure),
+            }),
+            None => {
+                self.core.requests.link_job(key);
+                let status = self.core.status_of(Holder::Pending(key));
+                Ok(SlotRequestOutcome::Accepted(status))
+            }
+        }
+    }
+
+    /// A job withdraws a request. O(1) + matching.
+    ///
+    /// If it is in flight, the attempt is given up, its task executor told, and the slot goes to the oldest waiting request that it fits.
+    ///
+    /// # Errors
+    /// [`NotStarted`]: nothing changed.
+    pub fn unregister_slot_request(&mut self, allocation_id: AllocationId) -> Result<CancelOutcome, NotStarted> {
+        self.begin_input()?;
+        match self.core.find_allocation(allocation_id) {
+            Some(Holder::Pending(request)) => {
+                self.core.cancel(request);
+                self.core.settle();
+                self.finish_input();
+                tracing::debug!(%allocation_id, "slot request cancelled");
+                Ok(CancelOutcome::Cancelled)
+            }
+            Some(Holder::Granted(slot)) => Ok(CancelOutcome::AlreadyGranted {
+                slot_id: self.core.slot_id(slot),
+            }),
+            None => {
+                tracing::debug!(%allocation_id, "unknown slot request not cancelled");
+                Ok(CancelOutcome::Unknown)
+            }
+        }
+    }
+
+    /// A job is gone: withdraws all its ungranted requests, and matches once. Returns how many they were. O(its requests) + matching.
+    ///
+    /// Its grants stay until they are freed.
+    ///
+    /// # Errors
+    /// [`NotStarted`]: nothing changed.
+    pub fn unregister_job(&mut self, job_id: JobId) -> Result<usize, NotStarted> {
+        self.begin_input()?;
+        let requests = self.core.requests.of_job(&job_id);
+        for request in &requests {
+            self.core.cancel(*request);
+        }
+        self.core.settle();
+        self.finish_input();
+        tracing::debug!(%job_id, requests = requests.len(), "job unregistered");
+        Ok(requests.len())
+    }
+
+    /// A slot was freed by its task executor or its job. O(1) + matching.
+    ///
+    /// If the allocation is still in flight to the slot, it was served and is over: the request is granted and the grant ends.
+    ///
+    /// # Errors
+    /// [`NotStarted`]: nothing changed.
+    pub fn free_slot(&mut self, slot_id: &SlotId, allocation_id: AllocationId) -> Result<FreeSlotOutcome, NotStarted> {
+        self.begin_input()?;
+        let outcome = match self.core.find_slot(slot_id) {
+            Some(slot) => self.core.freed(slot, allocation_id),
+            None => FreeSlotOutcome::UnknownSlot,
+        };
+        tracing::debug!(%slot_id, %allocation_id, ?outcome, "slot freed");
+        self.finish_input();
+        Ok(outcome)
+    }
+}
+
+/// Inputs: what happens to workers.
+impl<A, G, E> SlotManager<A, G, E>
+where
+    A: ResourceManagerActions,
+    G: TaskExecutorGateway,
+    E: ScheduledExecutor,
+{
+    /// A task manager registers, with its first report. O(slots in it) + matching for each free one.
+    ///
+    /// - A known instance id: the same as [`report_slot_status`](Self::report_slot_status); the connection is dropped.
+    /// - A new instance id of a known worker: the new registration takes the place of the old one in one transaction. Attempts in flight to the
+    ///   old one are given up and their requests look for another slot; only what the report does not show any more is lost.
+    ///
+    /// Free slots that were not known take the place of promised ones.
+    ///
+    /// # Errors
+    /// All leave the state as it was: [`ForeignSlot`](SlotReportError::ForeignSlot), [`DuplicateSlot`](SlotReportError::DuplicateSlot),
+    /// [`InstanceOfAnotherWorker`](SlotReportError::InstanceOfAnotherWorker), [`NotStarted`](SlotReportError::NotStarted).
+    pub fn register_task_manager(
+        &mut self,
+        connection: TaskExecutorConnection<G>,
+        report: &SlotReport,
+    ) -> Result<RegistrationOutcome, SlotReportError> {
+        self.begin_input()?;
+        let TaskExecutorConnection {
+            resource_id,
+            instance_id,
+            worker_request,
+            gateway,
+        } = connection;
+        let registration = self
+            .core
+            .register_task_manager(&resource_id, instance_id, worker_request, report)?;
+        if let Some(ended) = registration.ended {
+            self.driver.remove_gateway(ended.index());
+        }
+        if let Some(begun) = registration.begun {
+            self.driver.insert_gateway(begun.index(), gateway);
+        }
+        self.finish_input();
+        Ok(registration.outcome)
+    }
+
+    /// A task manager is gone. O(its slots) + matching for each request that was in flight to it.
+    ///
+    /// Its slots are forgotten, its grants are lost (notified, in the order of the slots), requests in flight to it look for another slot.
+    ///
+    /// # Errors
+    /// [`NotStarted`]: nothing changed.
+    pub fn unregister_task_manager(
+        &mut self,
+        instance_id: InstanceId,
+        cause: impl Into<Arc<str>>,
+    ) -> Result<UnregistrationOutcome, NotStarted> {
+        self.begin_input()?;
+        let Some(task_manager) = self.core.task_managers.by_instance(&instance_id) else {
+            tracing::debug!(%instance_id, "unknown task manager not unregistered");
+            return Ok(UnregistrationOutcome::Unknown);
+        };
+        let cause = cause.into();
+        tracing::info!(%instance_id, %cause, "task manager unregistered");
+        self.core
+            .detach_task_manager(task_manager, &GrantLoss::TaskManagerUnregistered { instance_id, cause });
+        self.driver.remove_gateway(task_manager.index());
+        self.core.settle();
+        self.finish_input();
+        Ok(UnregistrationOutcome::Unregistered)
+    }
+
+    /// A task manager reports its slots. O(slots in it) + matching for each that became free; an unchanged slot allocates nothing.
+    ///
+    /// The report is the truth: it is checked whole, then the view is brought to it, then waiting requests are matched once. Only an attempt in
+    /// flight to a slot that is reported as free goes on, because the report may be older than the request.
+    ///
+    /// # Errors
+    /// All leave the state as it was: [`ForeignSlot`](SlotReportError::ForeignSlot), [`DuplicateSlot`](SlotReportError::DuplicateSlot),
+    /// [`NotStarted`](SlotReportError::NotStarted).
+    pub fn report_slot_status(
+        &mut self,
+        instance_id: InstanceId,
+        report: &SlotReport,
+    ) -> Result<ReportOutcome, SlotReportError> {
+        self.begin_input()?;
+        let Some(task_manager) = self.core.task_managers.by_instance(&instance_id) else {
+            tracing::debug!(%instance_id, "report of an unknown task manager ignored");
+            return Ok(ReportOutcome::Unknown);
+        };
+        let outcome = self.core.report(task_manager, report)?;
+        self.finish_input();
+        Ok(outcome)
+    }
+
+    /// A worker that was asked for will not come. O(slots it promised).
+    ///
+    /// The requests its slots covered are covered by others, or ask for another worker.
+    ///
+    /// # Errors
+    /// [`NotStarted`]: nothing changed.
+    pub fn worker_failed(
+        &mut self,
+        worker_request: WorkerRequestId,
+        cause: impl Into<Arc<str>>,
+    ) -> Result<WorkerFailedOutcome, NotStarted> {
+        self.begin_input()?;
+        let Some(key) = self.core.promised_slots.find(worker_request) else {
+            tracing::debug!(%worker_request, "unknown worker request has failed");
+            return Ok(WorkerFailedOutcome::Unknown);
+        };
+        let promised_slots = self.core.end_worker_request(key, &cause.into());
+        self.finish_input();
+        Ok(WorkerFailedOutcome::Forgotten { promised_slots })
+    }
+}
+
+impl<A, G, E> SlotManager<A, G, E>
+where
+    A: ResourceManagerActions,
+    G: TaskExecutorGateway,
+    E: ScheduledExecutor,
+{
+    fn begin_input(&mut self) -> Result<(), NotStarted> {
+        if self.core.leader_id.is_none() {
+            return Err(NotStarted);
+        }
+        self.core.begin_input(self.driver.now());
+        Ok(())
+    }
+
+    /// Says what an input caused, and wakes whoever drives the manager if there is more for it to do.
+    fn finish_input(&mut self) {
+        let stored = self.driver.run_effects(&mut self.core);
+        self.driver.wake_after_input(&self.core, stored);
+    }
+}
+
+impl<A, G: TaskExecutorGateway, E: ScheduledExecutor> std::fmt::Debug for SlotManager<A, G, E> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SlotManager")
+            .field("leader_id", &self.core.leader_id)
+            .field("task_managers", &self.core.task_managers.records.len())
+            .field("slots", &self.core.counts)
+            .field("pending_slot_requests", &self.core.requests.records.len())
+            .field("promised_slots", &self.core.promised_slots.len())
+            .finish_non_exhaustive()
+    }
+}

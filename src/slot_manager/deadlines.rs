@@ -1,0 +1,221 @@
+//! Deadlines. All of one kind have one length, so each kind is a list in the order in which they fall due, threaded through the records:
+//! arming and disarming are O(1) and leave nothing behind.
+
+use std::time::Duration;
+
+use crate::Timestamp;
+
+use super::core::Core;
+use super::records::{Key, Linked, List, Records};
+
+/// What is armed again while time t is handled falls due at least this much after t: nothing spins, whatever is configured.
+pub(super) const SHORTEST_REARM: Duration = Duration::from_millis(1);
+
+/// A record with a deadline of kind `L`; [`Timestamp::MAX`] is never.
+pub(super) trait Timed<L, K>: Linked<L, K> {
+    fn due_at(&self) -> Timestamp;
+}
+
+/// The deadlines of one kind, in the order in which they fall due; equal ones in the order in which they were armed.
+#[derive(Debug)]
+pub(super) struct DeadlineList<L, K> {
+    list: List<L, K>,
+    /// The deadline of the head, so that looking for the earliest of all kinds touches no record.
+    earliest: Timestamp,
+}
+
+impl<L, K> Default for DeadlineList<L, K> {
+    fn default() -> Self {
+        Self {
+            list: List::default(),
+            earliest: Timestamp::MAX,
+        }
+    }
+}
+
+impl<L, K: Key> DeadlineList<L, K> {
+    /// O(1) when the deadline is not before that of the last one armed: always, unless the clock stands still and the length is below a millisecond.
+    pub(super) fn arm<R: Timed<L, K>>(&mut self, records: &mut Records<K, R>, key: K) {
+        let deadline = records[key].due_at();
+        let mut previous = self.list.tail();
+        while let Some(at) = previous.filter(|at| records[*at].due_at() > deadline) {
+            previous = List::before(records, at);
+        }
+        self.list.insert_after(records, previous, key);
+        self.earliest = self.earliest.min(deadline);
+    }
+
+    pub(super) fn disarm<R: Timed<L, K>>(&mut self, records: &mut Records<K, R>, key: K) {
+        let was_first = self.list.head() == Some(key);
+        self.list.remove(records, key);
+        if was_first {
+            self.earliest = self.list.head().map_or(Timestamp::MAX, |head| records[head].due_at());
+        }
+    }
+
+    pub(super) fn head(&self) -> Option<K> {
+        self.list.head()
+    }
+
+    pub(super) fn earliest(&self) -> Timestamp {
+        self.earliest
+    }
+
+    pub(super) fn iter<R: Timed<L, K>>(&self, records: &Records<K, R>) -> impl Iterator<Item = K> {
+        self.list.iter(records)
+    }
+}
+
+/// Growing pauses: one list for each length.
+#[derive(Debug)]
+pub(super) struct Pauses<L, K> {
+    steps: Vec<(Duration, DeadlineList<L, K>)>,
+    paused: usize,
+}
+
+impl<L, K: Key> Pauses<L, K> {
+    /// Pauses that begin with `initial` and double up to `max`.
+    pub(super) fn new(initial: Duration, max: Duration) -> Self {
+        let doubled =
+            |length: &Duration| (*length < max).then(|| length.saturating_mul(2).max(SHORTEST_REARM).min(max));
+        Self {
+            steps: std::iter::successors(Some(initial), doubled)
+                .map(|length| (length, DeadlineList::default()))
+                .collect(),
+            paused: 0,
+        }
+    }
+
+    /// The step of the `n`th pause in a row, counted from zero: the last step is repeated.
+    pub(super) fn step(&self, n: u32) -> u8 {
+        // At most about a hundred steps: from a nanosecond to `Duration::MAX` are 94 doublings.
+        (n as usize).min(self.steps.len() - 1) as u8
+    }
+
+    pub(super) fn length(&self, step: u8) -> Duration {
+        self.steps[usize::from(step)].0
+    }
+
+    pub(super) fn arm<R: Timed<L, K>>(&mut self, records: &mut Records<K, R>, step: u8, key: K) {
+        self.steps[usize::from(step)].1.arm(records, key);
+        self.paused += 1;
+    }
+
+    pub(super) fn disarm<R: Timed<L, K>>(&mut self, records: &mut Records<K, R>, step: u8, key: K) {
+        self.steps[usize::from(step)].1.disarm(records, key);
+        self.paused -= 1;
+    }
+
+    /// The earliest deadline and the step it is in.
+    pub(super) fn earliest(&self) -> (Timestamp, u8) {
+        if self.paused == 0 {
+            return (Timestamp::MAX, 0);
+        }
+        self.steps
+            .iter()
+            .zip(0..)
+            .map(|((_, list), step)| (list.earliest(), step))
+            .min()
+            .unwrap_or((Timestamp::MAX, 0))
+    }
+
+    pub(super) fn head(&self, step: u8) -> Option<K> {
+        self.steps[usize::from(step)].1.head()
+    }
+
+    pub(super) fn iter<R: Timed<L, K>>(&self, records: &Records<K, R>) -> impl Iterator<Item = (u8, K)> {
+        self.steps
+            .iter()
+            .zip(0..)
+            .flat_map(move |((_, list), step)| list.iter(records).map(move |key| (step, key)))
+    }
+
+    pub(super) fn clear(&mut self) {
+        for (_, list) in &mut self.steps {
+            *list = DeadlineList::default();
+        }
+        self.paused = 0;
+    }
+}
+
+/// The kinds of deadlines; of several that fall due at one time, the first kind is handled first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Kind {
+    RequestTimeout,
+    RpcTimeout,
+    RetryPause { step: u8 },
+    SlotPause { step: u8 },
+    WorkerRegistration,
+    AskRepeat,
+    TaskManagerIdle,
+}
+
+impl Core {
+    /// The earliest of all deadlines; `MAX` if nothing falls due.
+    pub(super) fn earliest_deadline(&self) -> Timestamp {
+        self.earliest().0
+    }
+
+    fn earliest(&self) -> (Timestamp, Kind) {
+        let (retry, retry_step) = self.requests.pauses.earliest();
+        let (slot, slot_step) = self.withheld.earliest();
+        let candidates = [
+            (self.requests.deadlines.earliest(), Kind::RequestTimeout),
+            (self.requests.rpc_timeouts.earliest(), Kind::RpcTimeout),
+            (retry, Kind::RetryPause { step: retry_step }),
+            (slot, Kind::SlotPause { step: slot_step }),
+            (self.promised_slots.expiries.earliest(), Kind::WorkerRegistration),
+            (self.requests.ask_repeats.earliest(), Kind::AskRepeat),
+            (self.task_managers.idle.earliest(), Kind::TaskManagerIdle),
+        ];
+        candidates
+            .into_iter()
+            .min()
+            .unwrap_or((Timestamp::MAX, Kind::RequestTimeout))
+    }
+
+    /// Handles the earliest deadline if it is due. Returns whether it was.
+    pub(super) fn handle_earliest_due(&mut self) -> bool {
+        let (deadline, kind) = self.earliest();
+        if deadline > self.now || deadline == Timestamp::MAX {
+            return false;
+        }
+        self.handle_due(kind).is_some()
+    }
+
+    fn handle_due(&mut self, kind: Kind) -> Option<()> {
+        match kind {
+            Kind::RequestTimeout => {
+                let request = self.requests.deadlines.head()?;
+                self.expire(request);
+                self.settle();
+            }
+            Kind::RpcTimeout => {
+                let request = self.requests.rpc_timeouts.head()?;
+                self.attempt_timed_out(request);
+            }
+            Kind::RetryPause { step } => {
+                let request = self.requests.pauses.head(step)?;
+                self.resume(request);
+            }
+            Kind::SlotPause { step } => {
+                let slot = self.withheld.head(step)?;
+                self.make_unplaced(slot);
+                self.offer(slot);
+            }
+            Kind::WorkerRegistration => {
+                let worker_request = self.promised_slots.expiries.head()?;
+                self.end_worker_request(worker_request, &"it did not register in time".into());
+            }
+            Kind::AskRepeat => {
+                let request = self.requests.ask_repeats.head()?;
+                self.repeat_ask(request);
+            }
+            Kind::TaskManagerIdle => {
+                let task_manager = self.task_managers.idle.head()?;
+                self.note_idle_timeout(task_manager);
+            }
+        }
+        Some(())
+    }
+}

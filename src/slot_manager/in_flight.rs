@@ -1,0 +1,228 @@
+//! The answers that are awaited: futures of the gateways, pinned, polled when they wake, and dropped as soon as nobody wants them.
+//!
+//! `FuturesUnordered` cannot give up one future by a key, and answers in the order of waking; here the answers found in one round are applied in
+//! the order of their attempts.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, Wake, Waker};
+
+use futures::task::AtomicWaker;
+
+use super::records::{Key, key};
+use super::slots::SlotKey;
+
+key! {
+    /// A place in the pool.
+    CellKey
+}
+
+/// Boxes kept for further futures when the pool runs empty.
+const SPARE_CELLS: usize = 64;
+
+/// What all wakers of a manager lead to: the list of cells to poll, and the task that drives the manager.
+#[derive(Debug, Default)]
+pub(super) struct Signal {
+    woken: Mutex<Vec<CellKey>>,
+    task: AtomicWaker,
+}
+
+impl Signal {
+    /// Keeps the waker of the task that drives the manager.
+    pub(super) fn register(&self, waker: &Waker) {
+        self.task.register(waker);
+    }
+
+    pub(super) fn wake_task(&self) {
+        self.task.wake();
+    }
+
+    fn push(&self, cell: CellKey) {
+        // The list is consistent whatever happened to a thread that held the lock.
+        self.woken.lock().unwrap_or_else(PoisonError::into_inner).push(cell);
+    }
+
+    /// Moves up to `limit` woken cells to `into`, in the order in which they woke.
+    fn take(&self, limit: usize, into: &mut Vec<CellKey>) {
+        let mut woken = self.woken.lock().unwrap_or_else(PoisonError::into_inner);
+        let taken = limit.min(woken.len());
+        into.extend(woken.drain(..taken));
+    }
+
+    fn clear(&self) {
+        self.woken.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+}
+
+/// The delay is polled with this: whichever task drives the manager by then is woken.
+impl Wake for Signal {
+    fn wake(self: Arc<Self>) {
+        self.wake_task();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.wake_task();
+    }
+}
+
+/// Wakes one cell. Several times before the cell is polled is once.
+#[derive(Debug)]
+struct CellWaker {
+    cell: CellKey,
+    woken: AtomicBool,
+    signal: Arc<Signal>,
+}
+
+impl Wake for CellWaker {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        if !self.woken.swap(true, Ordering::AcqRel) {
+            self.signal.push(self.cell);
+            self.signal.wake_task();
+        }
+    }
+}
+
+/// A pinned place for one future after another. A waker of an earlier one leads to a needless poll, no more.
+struct Cell<F> {
+    future: Pin<Box<Option<F>>>,
+    state: Arc<CellWaker>,
+    waker: Waker,
+    slot: SlotKey,
+    attempt: u64,
+}
+
+/// An answer, and the attempt it answers.
+#[derive(Debug)]
+pub(super) struct Answer<T> {
+    pub(super) attempt: u64,
+    pub(super) slot: SlotKey,
+    pub(super) result: T,
+}
+
+/// The pool of awaited answers.
+pub(super) struct InFlight<F> {
+    cells: Vec<Cell<F>>,
+    /// Cells without a future.
+    free: Vec<CellKey>,
+    signal: Arc<Signal>,
+    /// Scratch memory of `poll_woken`.
+    polling: Vec<CellKey>,
+}
+
+impl<F: Future> InFlight<F> {
+    pub(super) fn new() -> Self {
+        Self {
+            cells: Vec::new(),
+            free: Vec::new(),
+            signal: Arc::default(),
+            polling: Vec::new(),
+        }
+    }
+
+    pub(super) fn signal(&self) -> &Arc<Signal> {
+        &self.signal
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.cells.len() - self.free.len()
+    }
+
+    /// Polls a future once; keeps it if it has no answer yet.
+    pub(super) fn start(&mut self, slot: SlotKey, attempt: u64, future: F) -> Result<F::Output, CellKey> {
+        let key = self.free.pop().unwrap_or_else(|| self.add_cell(slot));
+        let cell = &mut self.cells[key.index()];
+        cell.slot = slot;
+        cell.attempt = attempt;
+        cell.future.set(Some(future));
+        match cell.poll() {
+            Some(answer) => {
+                self.give_back(key);
+                Ok(answer)
+            }
+            None => Err(key),
+        }
+    }
+
+    /// Drops a future that nobody waits for any more.
+    pub(super) fn drop_future(&mut self, key: CellKey) {
+        self.cells[key.index()].future.set(None);
+        self.give_back(key);
+    }
+
+    /// Polls up to `limit` futures that woke and appends the answers, in the order of their attempts. Returns how many it polled.
+    pub(super) fn poll_woken(&mut self, limit: usize, answers: &mut Vec<Answer<F::Output>>) -> usize {
+        let mut polling = std::mem::take(&mut self.polling);
+        self.signal.take(limit, &mut polling);
+        let polled = polling.len();
+        for key in polling.drain(..) {
+            let Some(cell) = self.cells.get_mut(key.index()) else {
+                continue;
+            };
+            if let Some(result) = cell.poll() {
+                answers.push(Answer {
+                    attempt: cell.attempt,
+                    slot: cell.slot,
+                    result,
+                });
+                self.give_back(key);
+            }
+        }
+        self.polling = polling;
+        answers.sort_unstable_by_key(|answer| answer.attempt);
+        polled
+    }
+
+    /// Drops all futures.
+    pub(super) fn clear(&mut self) {
+        self.cells.clear();
+        self.free.clear();
+        self.signal.clear();
+    }
+
+    fn add_cell(&mut self, slot: SlotKey) -> CellKey {
+        let key = CellKey::from_index(self.cells.len());
+        let state = Arc::new(CellWaker {
+            cell: key,
+            woken: AtomicBool::new(false),
+            signal: Arc::clone(&self.signal),
+        });
+        self.cells.push(Cell {
+            future: Box::pin(None),
+            waker: Waker::from(Arc::clone(&state)),
+            state,
+            slot,
+            attempt: 0,
+        });
+        key
+    }
+
+    fn give_back(&mut self, key: CellKey) {
+        self.free.push(key);
+        if self.free.len() == self.cells.len() && self.cells.len() > SPARE_CELLS {
+            self.cells.truncate(SPARE_CELLS);
+            self.cells.shrink_to(SPARE_CELLS);
+            self.free = (0..SPARE_CELLS).rev().map(CellKey::from_index).collect();
+        }
+    }
+}
+
+impl<F: Future> Cell<F> {
+    /// Polls the future, if there is one; with the answer it is gone.
+    fn poll(&mut self) -> Option<F::Output> {
+        self.state.woken.store(false, Ordering::Release);
+        let future = self.future.as_mut().as_pin_mut()?;
+        match future.poll(&mut Context::from_waker(&self.waker)) {
+            Poll::Ready(answer) => {
+                self.future.set(None);
+                Some(answer)
+            }
+            Poll::Pending => None,
+        }
+    }
+}

@@ -1,0 +1,390 @@
+//! Everything that must hold between two calls, derived again from the records.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::{ScheduledExecutor, SlotManager, TaskExecutorGateway, Timestamp};
+
+use super::allocations::Holder;
+use super::core::Core;
+use super::pending_requests::RequestState;
+use super::slots::{Delivery, SlotState};
+
+/// What does not hold, and should: a defect of this crate.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("invariant violated: {0}")]
+pub struct InvariantViolation(String);
+
+type Check = Result<(), InvariantViolation>;
+
+macro_rules! ensure {
+    ($condition:expr, $($message:tt)+) => {
+        if !$condition {
+            return Err(InvariantViolation(format!($($message)+)));
+        }
+    };
+}
+
+impl<A, G: TaskExecutorGateway, E: ScheduledExecutor> SlotManager<A, G, E> {
+    /// Checks all that must hold between two calls. O(everything) and more: for tests.
+    ///
+    /// 1. A slot is in exactly one state, and in the free index iff it is offered. No offered slot fits a waiting request that is not pausing.
+    /// 2. An allocation id is in at most one of: waiting, in flight (exactly one slot points back), granted (the recorded slot is held by it).
+    /// 3. Every slot belongs to exactly one registration, and there is one registration for a worker; counters equal a recount.
+    /// 4. A task manager is idle iff none of its slots is used.
+    /// 5. Every ungranted request has exactly one deadline, and bindings to promised slots are one to one.
+    /// 6. No promised slot that covers nothing fits a waiting request that is not covered; the armed delay is not later than the earliest deadline unless
+    ///    a wake-up is owed.
+    /// 7. Not started, everything is empty and no delay is armed.
+    ///
+    /// # Errors
+    /// The first of them that does not hold.
+    pub fn check_invariants(&self) -> Result<(), InvariantViolation> {
+        let core = &self.core;
+        check_slots(core)?;
+        check_free_index(core)?;
+        check_allocations(core)?;
+        check_requests(core)?;
+        check_task_managers(core)?;
+        check_promised_slots(core)?;
+        check_profiles(core)?;
+        ensure!(core.effects.is_empty(), "effects were not said: {:?}", core.effects);
+        ensure!(
+            core.changes.free.is_empty() && core.changes.unplaced.is_empty() && core.changes.dropped.is_empty(),
+            "changes were not settled: {:?}",
+            core.changes
+        );
+        let awaited = count(core.slots.iter(), |(_, slot)| {
+            slot.attempt()
+                .is_some_and(|attempt| matches!(attempt.delivery, Delivery::Awaited(_)))
+        });
+        ensure!(
+            self.num_awaited_answers() == awaited,
+            "{} futures are kept for {awaited} attempts",
+            self.num_awaited_answers()
+        );
+        if core.leader_id.is_none() {
+            ensure!(
+                core.slots.len() + core.requests.records.len() + core.task_managers.records.len() == 0
+                    && core.allocations.len() + core.promised_slots.len() == 0
+                    && self.armed_for() == Timestamp::MAX,
+                "not everything is empty: {self:?}"
+            );
+        }
+        Ok(())
+    }
+}
+
+fn count<T>(items: impl Iterator<Item = T>, condition: impl Fn(T) -> bool) -> usize {
+    items.filter_map(|item| condition(item).then_some(())).count()
+}
+
+fn check_slots(core: &Core) -> Check {
+    let (mut free, mut in_flight, mut allocated) = (0, 0, 0);
+    for (key, slot) in core.slots.iter() {
+        let owner = core.task_managers.records.get(slot.task_manager);
+        ensure!(
+            owner.is_some_and(|owner| owner.slot(slot.number) == Some(key)),
+            "slot {key:?} is not among the slots of its task manager"
+        );
+        match slot.state {
+            SlotState::Unplaced => ensure!(false, "slot {} is in no state", core.slot_id(key)),
+            SlotState::Offered { .. } | SlotState::Withheld { .. } => free += 1,
+            SlotState::InFlight(attempt) => {
+                in_flight += 1;
+                let request = core.requests.records.get(attempt.request);
+                ensure!(
+                    request.is_some_and(|request| request.state == RequestState::InFlight(key)),
+                    "the request in flight to slot {} does not point back",
+                    core.slot_id(key)
+                );
+                ensure!(
+                    matches!(attempt.delivery, Delivery::Awaited(_)),
+                    "the answer for slot {} is not awaited",
+                    core.slot_id(key)
+                );
+            }
+            SlotState::Allocated {
+                allocation_id,
+                duplicate,
+                ..
+            } => {
+                allocated += 1;
+                let holder = core.find_allocation(allocation_id);
+                let others = core.allocations.duplicates().get(&allocation_id);
+                let listed = others.is_some_and(|slots| slots.contains(&key));
+                ensure!(listed == duplicate, "slot {} is a duplicate or not", core.slot_id(key));
+                ensure!(
+                    (holder == Some(Holder::Granted(key))) != duplicate,
+                    "slot {} is held by an allocation that is not granted there",
+                    core.slot_id(key)
+                );
+                ensure!(
+                    matches!(holder, Some(Holder::Granted(_))),
+                    "slot {} is held by an allocation that is not granted",
+                    core.slot_id(key)
+                );
+            }
+        }
+    }
+    let counts = (
+        core.counts.registered,
+        core.counts.free,
+        core.counts.in_flight,
+        core.counts.allocated,
+    );
+    let recount = (core.slots.len(), free, in_flight, allocated);
+    ensure!(counts == recount, "counts {counts:?} are not {recount:?}");
+    Ok(())
+}
+
+fn check_free_index(core: &Core) -> Check {
+    let mut indexed = BTreeSet::new();
+    for (profile, key) in core.free_slots.iter(&core.slots) {
+        let slot = core.slots.get(key);
+        ensure!(
+            slot.is_some_and(|slot| slot.profile == profile && matches!(slot.state, SlotState::Offered { .. })),
+            "slot {key:?} is in the free index and not offered"
+        );
+        ensure!(indexed.insert(key), "slot {key:?} is twice in the free index");
+    }
+    let offered = count(core.slots.iter(), |(_, slot)| {
+        matches!(slot.state, SlotState::Offered { .. })
+    });
+    ensure!(
+        indexed.len() == offered,
+        "{} slots are in the free index, {offered} are offered",
+        indexed.len()
+    );
+    let offered_profiles: BTreeSet<_> = indexed.iter().map(|key| core.slots[*key].profile).collect();
+    for profile in offered_profiles {
+        ensure!(
+            core.requests.oldest_waiting(&core.profiles, profile).is_none(),
+            "an offered slot with {} fits a waiting request",
+            core.profiles[profile]
+        );
+    }
+    let withheld: BTreeSet<_> = core.withheld.iter(&core.slots).map(|(_, key)| key).collect();
+    let pausing = count(core.slots.iter(), |(_, slot)| {
+        matches!(slot.state, SlotState::Withheld { .. })
+    });
+    ensure!(
+        withheld.len() == pausing,
+        "{} slots are listed as pausing, {pausing} are",
+        withheld.len()
+    );
+    Ok(())
+}
+
+fn check_allocations(core: &Core) -> Check {
+    let granted = count(core.slots.iter(), |(_, slot)| {
+        matches!(slot.state, SlotState::Allocated { duplicate: false, .. })
+    });
+    let expected = granted + core.requests.records.len();
+    ensure!(
+        core.allocations.len() == expected,
+        "{} allocations are indexed, there are {expected}",
+        core.allocations.len()
+    );
+    Ok(())
+}
+
+fn check_requests(core: &Core) -> Check {
+    let requests = &core.requests;
+    let registered: Vec<_> = requests.deadlines.iter(&requests.records).collect();
+    ensure!(
+        registered.len() == requests.records.len(),
+        "{} requests have a deadline, there are {}",
+        registered.len(),
+        requests.records.len()
+    );
+    ensure!(
+        registered.is_sorted_by_key(|key| (requests.records[*key].deadline, requests.records[*key].sequence)),
+        "the deadlines of requests are not in order"
+    );
+    let mut queued = BTreeMap::new();
+    for (profile, key) in requests
+        .covered
+        .iter(&requests.records)
+        .chain(requests.uncovered.iter(&requests.records))
+    {
+        ensure!(queued.insert(key, profile).is_none(), "request {key:?} waits twice");
+    }
+    let timed = |list: Vec<_>| list.into_iter().collect::<BTreeSet<_>>();
+    let rpc = timed(requests.rpc_timeouts.iter(&requests.records).collect());
+    let declined = timed(requests.ask_repeats.iter(&requests.records).collect());
+    let paused = timed(requests.pauses.iter(&requests.records).map(|(_, key)| key).collect());
+    for (key, request) in requests.records.iter() {
+        let id = request.allocation_id;
+        ensure!(
+            core.find_allocation(id) == Some(Holder::Pending(key)),
+            "request {id} is not indexed by its allocation id"
+        );
+        let (in_queue, timers) = (
+            queued.get(&key).copied(),
+            (rpc.contains(&key), declined.contains(&key), paused.contains(&key)),
+        );
+        use super::pending_requests::Ask;
+        let expected = match request.state {
+            RequestState::Unplaced => return Err(InvariantViolation(format!("request {id} is in no state"))),
+            RequestState::Uncovered(Ask::Due) => {
+                return Err(InvariantViolation(format!("no worker was asked for for request {id}")));
+            }
+            RequestState::Covered(_) => (Some(request.profile), (false, false, false)),
+            RequestState::Uncovered(Ask::Declined) => (Some(request.profile), (false, true, false)),
+            RequestState::Paused { .. } => (None, (false, false, true)),
+            RequestState::InFlight(slot) => {
+                ensure!(
+                    core.slots
+                        .get(slot)
+                        .and_then(super::slots::Slot::attempt)
+                        .is_some_and(|attempt| attempt.request == key),
+                    "no slot is in flight for request {id}"
+                );
+                (None, (true, false, false))
+            }
+        };
+        ensure!(
+            (in_queue, timers) == expected,
+            "request {id} is {:?}, but its queue and timers are {in_queue:?} and {timers:?}",
+            request.state
+        );
+    }
+    let mut of_jobs = 0;
+    for (key, id, members) in requests.jobs() {
+        of_jobs += members.len();
+        ensure!(!members.is_empty(), "job {id} has no requests and is kept");
+        ensure!(
+            members
+                .iter()
+                .all(|member| requests.records[*member].job == Some(key) && requests.records[*member].job_id == id),
+            "job {id} has requests of others"
+        );
+    }
+    ensure!(
+        of_jobs == requests.records.len(),
+        "{of_jobs} requests are filed under their jobs"
+    );
+    Ok(())
+}
+
+fn check_task_managers(core: &Core) -> Check {
+    let records = &core.task_managers.records;
+    let registered: Vec<_> = core.task_managers.registered.iter(records).collect();
+    let idle: BTreeSet<_> = core.task_managers.idle.iter(records).collect();
+    let indexed = core.task_managers.indexed();
+    ensure!(
+        registered.len() == records.len() && indexed == (records.len(), records.len()),
+        "{} task managers are listed and {indexed:?} indexed, there are {}",
+        registered.len(),
+        records.len()
+    );
+    let mut slots = 0;
+    for (key, record) in records.iter() {
+        let id = &record.resource_id;
+        ensure!(
+            core.task_managers.by_resource(id) == Some(key)
+                && core.task_managers.by_instance(&record.instance_id) == Some(key),
+            "task manager {id} is not found by its ids"
+        );
+        slots += record.slots.len();
+        ensure!(
+            record.slots.is_sorted_by(|a, b| a.0 < b.0),
+            "the slots of task manager {id} are not ordered by number"
+        );
+        ensure!(
+            record.slots.iter().all(|(number, slot)| {
+                core.slots
+                    .get(*slot)
+                    .is_some_and(|slot| slot.number == *number && slot.task_manager == key)
+            }),
+            "task manager {id} lists slots of others"
+        );
+        let in_flight = count(record.slots.iter(), |(_, slot)| core.slots[*slot].attempt().is_some());
+        let allocated = count(record.slots.iter(), |(_, slot)| core.slots[*slot].holder().is_some());
+        ensure!(
+            (record.in_flight, record.allocated) == (in_flight, allocated),
+            "the counts of task manager {id} are wrong"
+        );
+        ensure!(
+            record.idle_since.is_some() == (record.used() == 0) && idle.contains(&key) == record.idle_since.is_some(),
+            "task manager {id} is idle or not"
+        );
+    }
+    ensure!(slots == core.slots.len(), "{slots} slots are listed by task managers");
+    Ok(())
+}
+
+fn check_promised_slots(core: &Core) -> Check {
+    let promises = &core.promised_slots;
+    let queued: BTreeSet<_> = promises.queued().collect();
+    let unbound: BTreeSet<_> = promises.unbound().collect();
+    ensure!(
+        queued.len() == promises.len() && unbound.len() == promises.num_unbound(),
+        "{} of {} promised slots are queued",
+        queued.len(),
+        promises.len()
+    );
+    let mut of_workers = 0;
+    for (key, worker) in promises.worker_requests.iter() {
+        let slots: Vec<_> = worker.slots.iter(&promises.records).collect();
+        of_workers += slots.len();
+        ensure!(
+            !slots.is_empty()
+                && promises.find(worker.id) == Some(key)
+                && slots.iter().all(|slot| promises.records[*slot].worker_request == key),
+            "worker request {} is not what its slots say",
+            worker.id
+        );
+    }
+    ensure!(
+        of_workers == promises.len(),
+        "{of_workers} promised slots belong to a worker request"
+    );
+    for (key, promise) in promises.records.iter() {
+        ensure!(
+            unbound.contains(&(promise.profile, key)) == promise.covers.is_none()
+                && queued.contains(&(promise.profile, key)),
+            "promised slot {key:?} is in the wrong queues"
+        );
+        if let Some(request) = promise.covers {
+            let covered = core.requests.records.get(request);
+            ensure!(
+                covered.is_some_and(|request| request.state == RequestState::Covered(key)
+                    && core.profiles[promise.profile].is_matching(&core.profiles[request.profile])),
+                "promised slot {key:?} covers a request that does not say so"
+            );
+        }
+    }
+    for (key, request) in core.requests.records.iter() {
+        match request.state {
+            RequestState::Covered(promise) => ensure!(
+                promises
+                    .records
+                    .get(promise)
+                    .is_some_and(|promise| promise.covers == Some(key)),
+                "request {} is covered by a promised slot that does not say so",
+                request.allocation_id
+            ),
+            RequestState::Uncovered(_) => ensure!(
+                promises.first_unbound(&core.profiles, request.profile).is_none(),
+                "a promised slot could cover request {}",
+                request.allocation_id
+            ),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn check_profiles(core: &Core) -> Check {
+    let mut uses = BTreeMap::new();
+    let slots = core.slots.iter().map(|(_, slot)| slot.profile);
+    let requests = core.requests.records.iter().map(|(_, request)| request.profile);
+    let promises = core.promised_slots.records.iter().map(|(_, promise)| promise.profile);
+    for profile in slots.chain(requests).chain(promises) {
+        *uses.entry(profile).or_insert(0) += 1;
+    }
+    let counted: BTreeMap<_, _> = core.profiles.uses().collect();
+    ensure!(uses == counted, "the uses of profiles {counted:?} are not {uses:?}");
+    Ok(())
+}

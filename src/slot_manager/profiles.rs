@@ -1,0 +1,206 @@
+//! Every distinct profile once, counted by its uses, and queues by profile: what makes matching cost as much as there are distinct
+//! profiles, not slots.
+
+use std::collections::BTreeSet;
+use std::ops::Index;
+
+use crate::ResourceProfile;
+
+use super::records::{IdIndex, Identified, Key, Linked, List, Records, key};
+
+key! {
+    /// A distinct profile that something uses.
+    ProfileKey
+}
+
+#[derive(Debug)]
+struct Profile {
+    value: ResourceProfile,
+    uses: usize,
+}
+
+impl Identified<ResourceProfile> for Profile {
+    fn id(&self) -> &ResourceProfile {
+        &self.value
+    }
+}
+
+/// The distinct profiles in use.
+#[derive(Debug)]
+pub(super) struct Profiles {
+    records: Records<ProfileKey, Profile>,
+    by_value: IdIndex<ResourceProfile, ProfileKey>,
+}
+
+impl Index<ProfileKey> for Profiles {
+    type Output = ResourceProfile;
+
+    fn index(&self, key: ProfileKey) -> &ResourceProfile {
+        &self.records[key].value
+    }
+}
+
+impl Profiles {
+    pub(super) fn new() -> Self {
+        Self {
+            records: Records::new(),
+            by_value: IdIndex::new(),
+        }
+    }
+
+    /// The key of a profile, which counts one use more.
+    pub(super) fn acquire(&mut self, profile: &ResourceProfile) -> ProfileKey {
+        if let Some(key) = self.by_value.find(&self.records, profile) {
+            self.records[key].uses += 1;
+            return key;
+        }
+        let key = self.records.insert(Profile {
+            value: profile.clone(),
+            uses: 1,
+        });
+        self.by_value.insert(&self.records, key);
+        key
+    }
+
+    /// Ends one use of a profile.
+    pub(super) fn release(&mut self, key: ProfileKey) {
+        let profile = &mut self.records[key];
+        profile.uses -= 1;
+        if profile.uses == 0 {
+            self.by_value.remove(&self.records, key);
+            self.records.remove(key);
+        }
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.records.clear();
+        self.by_value.clear();
+    }
+
+    /// The distinct profiles with the number of their uses.
+    pub(super) fn uses(&self) -> impl Iterator<Item = (ProfileKey, usize)> {
+        self.records.iter().map(|(key, profile)| (key, profile.uses))
+    }
+}
+
+/// A record that waits in a queue of kind `L`, in the order of its place there.
+pub(super) trait Queued<L, K>: Linked<L, K> {
+    fn place(&self) -> u64;
+}
+
+/// One queue for each profile that has something queued.
+#[derive(Debug)]
+pub(super) struct ProfileQueues<L, K> {
+    queues: Vec<Queue<L, K>>,
+    /// The profiles whose queue is not empty, in no particular order.
+    active: Vec<ProfileKey>,
+}
+
+#[derive(Debug)]
+struct Queue<L, K> {
+    /// Those that came in the order of their sequence numbers: nearly all.
+    in_order: List<L, K>,
+    /// Those that came after one with a larger number: they had been here before, and keep their place.
+    returned: BTreeSet<(u64, K)>,
+    /// The place in `active`.
+    position: usize,
+}
+
+impl<L, K> Default for Queue<L, K> {
+    fn default() -> Self {
+        Self {
+            in_order: List::default(),
+            returned: BTreeSet::new(),
+            position: 0,
+        }
+    }
+}
+
+impl<L, K: Key + Ord> Queue<L, K> {
+    fn first<R: Queued<L, K>>(&self, records: &Records<K, R>) -> Option<(u64, K)> {
+        let in_order = self.in_order.head().map(|key| (records[key].place(), key));
+        match (in_order, self.returned.first().copied()) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (a, b) => a.or(b),
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.in_order.is_empty() && self.returned.is_empty()
+    }
+}
+
+impl<L, K: Key + Ord> ProfileQueues<L, K> {
+    pub(super) fn new() -> Self {
+        Self {
+            queues: Vec::new(),
+            active: Vec::new(),
+        }
+    }
+
+    /// O(1) in the order of sequence numbers, else O(log n) in those that were not.
+    pub(super) fn push<R: Queued<L, K>>(&mut self, records: &mut Records<K, R>, profile: ProfileKey, key: K) {
+        if self.queues.len() <= profile.index() {
+            self.queues.resize_with(profile.index() + 1, Queue::default);
+        }
+        let queue = &mut self.queues[profile.index()];
+        if queue.is_empty() {
+            queue.position = self.active.len();
+            self.active.push(profile);
+        }
+        let sequence = records[key].place();
+        match queue.in_order.tail() {
+            Some(tail) if records[tail].place() > sequence => {
+                queue.returned.insert((sequence, key));
+            }
+            _ => queue.in_order.push_back(records, key),
+        }
+    }
+
+    pub(super) fn remove<R: Queued<L, K>>(&mut self, records: &mut Records<K, R>, profile: ProfileKey, key: K) {
+        let queue = &mut self.queues[profile.index()];
+        if queue.returned.is_empty() || !queue.returned.remove(&(records[key].place(), key)) {
+            queue.in_order.remove(records, key);
+        }
+        if queue.is_empty() {
+            let position = queue.position;
+            self.active.swap_remove(position);
+            if let Some(moved) = self.active.get(position) {
+                self.queues[moved.index()].position = position;
+            }
+        }
+    }
+
+    /// The first of one profile.
+    pub(super) fn first_of<R: Queued<L, K>>(&self, records: &Records<K, R>, profile: ProfileKey) -> Option<K> {
+        let (_, key) = self.queues.get(profile.index())?.first(records)?;
+        Some(key)
+    }
+
+    /// The first, with its sequence number, among all profiles that fit. Costs one comparison for each profile that has something queued.
+    pub(super) fn first_fitting<R: Queued<L, K>>(
+        &self,
+        records: &Records<K, R>,
+        profiles: &Profiles,
+        fits: impl Fn(&ResourceProfile) -> bool,
+    ) -> Option<(u64, K)> {
+        self.active
+            .iter()
+            .filter(|profile| fits(&profiles[**profile]))
+            .filter_map(|profile| self.queues[profile.index()].first(records))
+            .min()
+    }
+
+    /// All that is queued, in no particular order.
+    pub(super) fn iter<R: Queued<L, K>>(&self, records: &Records<K, R>) -> impl Iterator<Item = (ProfileKey, K)> {
+        self.active.iter().flat_map(move |profile| {
+            let queue = &self.queues[profile.index()];
+            let returned = queue.returned.iter().map(|(_, key)| *key);
+            queue.in_order.iter(records).chain(returned).map(|key| (*profile, key))
+        })
+    }
+
+    pub(super) fn clear(&mut self) {
+        *self = Self::new();
+    }
+}

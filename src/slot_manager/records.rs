@@ -1,0 +1,261 @@
+//! Where records live: slabs addressed by small typed keys, and the lists that are threaded through the records.
+
+use std::fmt;
+use std::hash::Hash;
+use std::marker::PhantomData;
+use std::ops::{Index, IndexMut};
+
+use foldhash::fast::FixedState;
+use hashbrown::HashTable;
+use slab::Slab;
+
+/// Hashes ids. A fixed state: ids come from the cluster itself, and a run can be repeated to the last byte of memory.
+const HASHER: FixedState = FixedState::with_seed(0);
+
+pub(super) fn hash_of(id: &impl Hash) -> u64 {
+    use std::hash::BuildHasher;
+    HASHER.hash_one(id)
+}
+
+/// A small copyable address of a record. Never seen by users.
+pub(super) trait Key: Copy + Eq + fmt::Debug {
+    const FIRST: Self;
+    const LAST: Self;
+    fn from_index(index: usize) -> Self;
+    fn index(self) -> usize;
+}
+
+macro_rules! key {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+        pub(super) struct $name(std::num::NonZeroU32);
+
+        impl $crate::slot_manager::records::Key for $name {
+            const FIRST: Self = Self(std::num::NonZeroU32::MIN);
+            const LAST: Self = Self(std::num::NonZeroU32::MAX);
+
+            fn from_index(index: usize) -> Self {
+                // Each record takes tens of bytes: memory ends long before 2³² of them.
+                debug_assert!(u32::try_from(index).is_ok());
+                Self(std::num::NonZeroU32::MIN.saturating_add(index as u32))
+            }
+
+            fn index(self) -> usize {
+                self.0.get() as usize - 1
+            }
+        }
+    };
+}
+pub(super) use key;
+
+/// Records of one kind, addressed by their key. A key is valid from `insert` to `remove`; the manager keeps no key of a removed record.
+#[derive(Debug)]
+pub(super) struct Records<K, R> {
+    slab: Slab<R>,
+    key: PhantomData<K>,
+}
+
+impl<K: Key, R> Records<K, R> {
+    pub(super) fn new() -> Self {
+        Self {
+            slab: Slab::new(),
+            key: PhantomData,
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.slab.len()
+    }
+
+    pub(super) fn insert(&mut self, record: R) -> K {
+        K::from_index(self.slab.insert(record))
+    }
+
+    pub(super) fn remove(&mut self, key: K) -> R {
+        self.slab.remove(key.index())
+    }
+
+    pub(super) fn get(&self, key: K) -> Option<&R> {
+        self.slab.get(key.index())
+    }
+
+    /// In an order that depends only on what was inserted and removed before.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (K, &R)> {
+        self.slab.iter().map(|(index, record)| (K::from_index(index), record))
+    }
+
+    /// Forgets all records, and the memory they took.
+    pub(super) fn clear(&mut self) {
+        self.slab = Slab::new();
+    }
+}
+
+impl<K: Key, R> Index<K> for Records<K, R> {
+    type Output = R;
+
+    fn index(&self, key: K) -> &R {
+        &self.slab[key.index()]
+    }
+}
+
+impl<K: Key, R> IndexMut<K> for Records<K, R> {
+    fn index_mut(&mut self, key: K) -> &mut R {
+        &mut self.slab[key.index()]
+    }
+}
+
+/// A record that has an id from outside.
+pub(super) trait Identified<I> {
+    fn id(&self) -> &I;
+}
+
+/// Finds records by their id. It holds only keys: the id itself lives once, in the record.
+#[derive(Debug)]
+pub(super) struct IdIndex<I, K> {
+    table: HashTable<K>,
+    id: PhantomData<I>,
+}
+
+impl<I: Hash + Eq, K: Key> IdIndex<I, K> {
+    pub(super) fn new() -> Self {
+        Self {
+            table: HashTable::new(),
+            id: PhantomData,
+        }
+    }
+
+    pub(super) fn find<R: Identified<I>>(&self, records: &Records<K, R>, id: &I) -> Option<K> {
+        self.table.find(hash_of(id), |key| records[*key].id() == id).copied()
+    }
+
+    /// Adds the key of a record whose id is not yet in the index.
+    pub(super) fn insert<R: Identified<I>>(&mut self, records: &Records<K, R>, key: K) {
+        self.table
+            .insert_unique(hash_of(records[key].id()), key, |other| hash_of(records[*other].id()));
+    }
+
+    /// Takes the key of a record out, before the record is removed.
+    pub(super) fn remove<R: Identified<I>>(&mut self, records: &Records<K, R>, key: K) {
+        if let Ok(entry) = self.table.find_entry(hash_of(records[key].id()), |other| *other == key) {
+            entry.remove();
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.table.len()
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.table = HashTable::new();
+    }
+}
+
+/// The neighbours of a record in one list.
+#[derive(Debug)]
+pub(super) struct Links<K> {
+    previous: Option<K>,
+    next: Option<K>,
+}
+
+impl<K> Default for Links<K> {
+    fn default() -> Self {
+        Self {
+            previous: None,
+            next: None,
+        }
+    }
+}
+
+/// A record that can be in a list of kind `L`. It is in at most one list of each kind at a time.
+pub(super) trait Linked<L, K> {
+    fn links(&self) -> &Links<K>;
+    fn links_mut(&mut self) -> &mut Links<K>;
+}
+
+/// Implements [`Linked`] for a record that keeps the links in a field.
+macro_rules! linked {
+    ($record:ty, $key:ty, $($list:ty => $field:ident),+ $(,)?) => {$(
+        impl $crate::slot_manager::records::Linked<$list, $key> for $record {
+            fn links(&self) -> &$crate::slot_manager::records::Links<$key> {
+                &self.$field
+            }
+
+            fn links_mut(&mut self) -> &mut $crate::slot_manager::records::Links<$key> {
+                &mut self.$field
+            }
+        }
+    )+};
+}
+pub(super) use linked;
+
+/// A doubly linked list threaded through records: every operation O(1), nothing allocated.
+#[derive(Debug)]
+pub(super) struct List<L, K> {
+    head: Option<K>,
+    tail: Option<K>,
+    kind: PhantomData<L>,
+}
+
+impl<L, K> Default for List<L, K> {
+    fn default() -> Self {
+        Self {
+            head: None,
+            tail: None,
+            kind: PhantomData,
+        }
+    }
+}
+
+impl<L, K: Key> List<L, K> {
+    pub(super) fn is_empty(&self) -> bool {
+        self.head.is_none()
+    }
+
+    pub(super) fn head(&self) -> Option<K> {
+        self.head
+    }
+
+    pub(super) fn tail(&self) -> Option<K> {
+        self.tail
+    }
+
+    pub(super) fn push_back<R: Linked<L, K>>(&mut self, records: &mut Records<K, R>, key: K) {
+        self.insert_after(records, self.tail, key);
+    }
+
+    /// Inserts after a member of the list, or at the front.
+    pub(super) fn insert_after<R: Linked<L, K>>(&mut self, records: &mut Records<K, R>, previous: Option<K>, key: K) {
+        let next = match previous {
+            Some(previous) => records[previous].links_mut().next.replace(key),
+            None => self.head.replace(key),
+        };
+        match next {
+            Some(next) => records[next].links_mut().previous = Some(key),
+            None => self.tail = Some(key),
+        }
+        *records[key].links_mut() = Links { previous, next };
+    }
+
+    /// Takes a member out.
+    pub(super) fn remove<R: Linked<L, K>>(&mut self, records: &mut Records<K, R>, key: K) {
+        let Links { previous, next } = std::mem::take(records[key].links_mut());
+        match previous {
+            Some(previous) => records[previous].links_mut().next = next,
+            None => self.head = next,
+        }
+        match next {
+            Some(next) => records[next].links_mut().previous = previous,
+            None => self.tail = previous,
+        }
+    }
+
+    /// The member before a member.
+    pub(super) fn before<R: Linked<L, K>>(records: &Records<K, R>, key: K) -> Option<K> {
+        records[key].links().previous
+    }
+
+    pub(super) fn iter<R: Linked<L, K>>(&self, records: &Records<K, R>) -> impl Iterator<Item = K> {
+        std::iter::successors(self.head, |key| records[*key].links().next)
+    }
+}

@@ -1,0 +1,287 @@
+//! Registrations and slot reports: each is one transaction, checked whole before anything changes.
+
+use crate::{
+    AllocationId, GrantLoss, InstanceId, JobId, RegistrationOutcome, ReportOutcome, ResourceId, SlotReport,
+    SlotReportError, SlotStatus, Stale, WorkerRequestId,
+};
+
+use super::core::Core;
+use super::slots::{Slot, SlotKey, SlotState};
+use super::task_managers::{TaskManager, TaskManagerKey};
+
+/// What a registration did, for the owner of the gateways.
+pub(super) struct Registration {
+    pub(super) outcome: RegistrationOutcome,
+    /// The registration that began, if one did.
+    pub(super) begun: Option<TaskManagerKey>,
+    /// The registration that ended. Its key may be that of the new one.
+    pub(super) ended: Option<TaskManagerKey>,
+}
+
+impl Core {
+    /// Registers a task manager, or takes the report of one that is registered.
+    pub(super) fn register_task_manager(
+        &mut self,
+        resource_id: &ResourceId,
+        instance_id: InstanceId,
+        worker_request: Option<WorkerRequestId>,
+        report: &SlotReport,
+    ) -> Result<Registration, SlotReportError> {
+        if let Some(known) = self.task_managers.by_instance(&instance_id) {
+            let registered = &self.task_managers.records[known].resource_id;
+            if registered != resource_id {
+                return Err(SlotReportError::InstanceOfAnotherWorker {
+                    instance_id,
+                    registered: registered.clone(),
+                    resource_id: resource_id.clone(),
+                });
+            }
+            return Ok(Registration {
+                outcome: RegistrationOutcome::Reported(self.report(known, report)?),
+                begun: None,
+                ended: None,
+            });
+        }
+        validate(resource_id, report)?;
+        let ended = self.task_managers.by_resource(resource_id);
+        let mut previous_slots = Vec::new();
+        let mut outcome = RegistrationOutcome::Registered;
+        if let Some(ended) = ended {
+            let previous = &self.task_managers.records[ended];
+            previous_slots.extend(previous.slots.iter().map(|(number, _)| *number));
+            outcome = RegistrationOutcome::Replaced {
+                previous: previous.instance_id,
+            };
+            // What the old registration held may be in the report: what is lost is judged on the result.
+            self.detach_task_manager(ended, &GrantLoss::SlotRemoved);
+        }
+        let begun = self
+            .task_managers
+            .insert(TaskManager::new(resource_id.clone(), instance_id, worker_request));
+        self.begin_idle_period(begun);
+        self.apply(begun, report, &previous_slots);
+        self.say_what_took_the_place(begun);
+        self.settle();
+        tracing::info!(%resource_id, %instance_id, slots = report.statuses().len(), ?outcome, "task manager registered");
+        Ok(Registration {
+            outcome,
+            begun: Some(begun),
+            ended,
+        })
+    }
+
+    /// Takes the report of a registered task manager.
+    pub(super) fn report(
+        &mut self,
+        task_manager: TaskManagerKey,
+        report: &SlotReport,
+    ) -> Result<ReportOutcome, SlotReportError> {
+        let record = &self.task_managers.records[task_manager];
+        validate(&record.resource_id, report)?;
+        if let (Some(revision), Some(highest_seen)) = (report.revision(), record.revision) {
+            if revision < highest_seen {
+                tracing::debug!(resource_id = %record.resource_id, revision, highest_seen, "stale slot report ignored");
+                return Ok(ReportOutcome::Ignored(Stale { revision, highest_seen }));
+            }
+        }
+        if self.apply(task_manager, report, &[]) {
+            self.settle();
+        }
+        Ok(ReportOutcome::Applied)
+    }
+
+    /// Brings the view of a task manager to what a valid report says, up to the settling. Returns whether anything is left to settle.
+    ///
+    /// Slots whose numbers are in `previous_slots` were known in an earlier registration.
+    fn apply(&mut self, task_manager: TaskManagerKey, report: &SlotReport, previous_slots: &[u32]) -> bool {
+        let record = &mut self.task_managers.records[task_manager];
+        if report.revision().is_some() {
+            record.revision = record.revision.max(report.revision());
+            record.report_revision = report.revision();
+        }
+        let known_before = record.slots.len();
+        let mut new = Vec::new();
+        let mut changed = false;
+        for status in report.statuses() {
+            match self.reported_slot(task_manager, status) {
+                Some(slot) => changed |= self.drop_contradicted(slot, status),
+                None => new.push(status),
+            }
+        }
+        let omits = report.statuses().len() - new.len() < known_before;
+        if omits {
+            self.remove_omitted(task_manager, report);
+        }
+        if !changed && !omits && new.is_empty() {
+            return false;
+        }
+        self.insert_slots(task_manager, &new);
+        for status in report.statuses() {
+            if let (Some(slot), Some((allocation_id, job_id))) =
+                (self.reported_slot(task_manager, status), status.allocation())
+            {
+                self.apply_allocated(slot, allocation_id, job_id);
+            }
+        }
+        for status in report.statuses() {
+            if let Some(slot) = self.reported_slot(task_manager, status) {
+                if matches!(self.slots[slot].state, SlotState::Unplaced) {
+                    self.changes.free.push(slot);
+                }
+            }
+        }
+        for status in new {
+            let known_earlier = previous_slots.binary_search(&status.slot_id().slot_number()).is_ok();
+            if let (None, false, Some(slot)) = (
+                status.allocation(),
+                known_earlier,
+                self.reported_slot(task_manager, status),
+            ) {
+                self.fulfil_promise(slot);
+            }
+        }
+        true
+    }
+
+    fn reported_slot(&self, task_manager: TaskManagerKey, status: &SlotStatus) -> Option<SlotKey> {
+        self.task_managers.records[task_manager].slot(status.slot_id().slot_number())
+    }
+
+    /// Drops what a status contradicts about a known slot, without effects. Returns whether the slot is to be looked at again.
+    fn drop_contradicted(&mut self, slot: SlotKey, status: &SlotStatus) -> bool {
+        let mut changed = self.update_profile(slot, status);
+        match (&self.slots[slot].state, status.allocation()) {
+            (SlotState::Allocated { .. }, Some(reported)) if self.slots[slot].holder() == Some(reported) => {
+                self.free_if_duplicate(slot);
+            }
+            (SlotState::Allocated { .. }, Some((allocation_id, job_id))) => {
+                // The slot stays used: who holds it changes below.
+                let loss = GrantLoss::HeldByAnother { allocation_id, job_id };
+                if let Some(dropped) = self.forget_holding(slot, loss) {
+                    self.changes.dropped.push(dropped);
+                }
+                changed = true;
+            }
+            (SlotState::Allocated { .. }, None) => {
+                self.drop_holding(slot, GrantLoss::ReportedFree);
+                changed = true;
+            }
+            (SlotState::InFlight(attempt), Some((allocation_id, job_id))) => {
+                let attempt = *attempt;
+                let request = &self.requests.records[attempt.request];
+                if (request.allocation_id, request.job_id) != (allocation_id, job_id) {
+                    self.contradict_attempt(slot, attempt);
+                }
+                changed = true;
+            }
+            // The report may be older than the request: it does not end the attempt.
+            (SlotState::InFlight(_), None) => {}
+            (SlotState::Unplaced | SlotState::Offered { .. } | SlotState::Withheld { .. }, Some(_)) => changed = true,
+            (SlotState::Unplaced | SlotState::Offered { .. } | SlotState::Withheld { .. }, None) => {}
+        }
+        changed
+    }
+
+    /// Returns whether an offered slot has to be offered anew.
+    fn update_profile(&mut self, slot: SlotKey, status: &SlotStatus) -> bool {
+        let before = self.slots[slot].profile;
+        if self.profiles[before] == *status.resource_profile() {
+            return false;
+        }
+        let offered = matches!(self.slots[slot].state, SlotState::Offered { .. });
+        if offered {
+            self.make_unplaced(slot);
+        }
+        self.slots[slot].profile = self.profiles.acquire(status.resource_profile());
+        self.profiles.release(before);
+        offered
+    }
+
+    fn remove_omitted(&mut self, task_manager: TaskManagerKey, report: &SlotReport) {
+        let mut mentioned: Vec<u32> = report
+            .statuses()
+            .iter()
+            .map(|status| status.slot_id().slot_number())
+            .collect();
+        mentioned.sort_unstable();
+        let slots = std::mem::take(&mut self.task_managers.records[task_manager].slots);
+        let (kept, omitted) = slots
+            .into_iter()
+            .partition::<Vec<_>, _>(|(number, _)| mentioned.binary_search(number).is_ok());
+        self.task_managers.records[task_manager].slots = kept;
+        for (number, slot) in omitted {
+            let resource_id = &self.task_managers.records[task_manager].resource_id;
+            tracing::warn!(%resource_id, slot_number = number, "slot is not reported any more");
+            self.vacate(slot, &GrantLoss::SlotRemoved);
+            self.remove_slot(slot);
+        }
+    }
+
+    /// Adds slots that were not known, unplaced.
+    fn insert_slots(&mut self, task_manager: TaskManagerKey, new: &[&SlotStatus]) {
+        for status in new {
+            let profile = self.profiles.acquire(status.resource_profile());
+            self.insert_slot(Slot::new(status.slot_id().slot_number(), task_manager, profile));
+        }
+        let slots = &mut self.task_managers.records[task_manager].slots;
+        if !slots.is_sorted() {
+            slots.sort_unstable();
+        }
+        // More slots are a smaller share of used ones.
+        self.free_slots
+            .utilization_changed(&self.task_managers.records, task_manager);
+    }
+
+    fn apply_allocated(&mut self, slot: SlotKey, allocation_id: AllocationId, job_id: JobId) {
+        let unchanged = self.slots[slot].holder() == Some((allocation_id, job_id));
+        match self.slots[slot].state {
+            SlotState::Allocated { .. } if unchanged => {}
+            // Attempts of others were given up before.
+            SlotState::InFlight(attempt) => self.complete_attempt(slot, attempt),
+            _ => self.adopt(slot, allocation_id, job_id),
+        }
+    }
+
+    /// Says of grants that were dropped with an old registration what the new one has in their place.
+    fn say_what_took_the_place(&mut self, task_manager: TaskManagerKey) {
+        let owner = &self.task_managers.records[task_manager];
+        for dropped in &mut self.changes.dropped {
+            dropped.loss = match owner.slot(dropped.slot_id.slot_number()) {
+                None => GrantLoss::SlotRemoved,
+                Some(slot) => match self.slots[slot].holder() {
+                    Some((allocation_id, job_id)) => GrantLoss::HeldByAnother { allocation_id, job_id },
+                    None => GrantLoss::ReportedFree,
+                },
+            };
+        }
+    }
+}
+
+/// Checks what refuses a report whole.
+fn validate(resource_id: &ResourceId, report: &SlotReport) -> Result<(), SlotReportError> {
+    let statuses = report.statuses();
+    for status in statuses {
+        if status.slot_id().resource_id() != resource_id {
+            tracing::warn!(%resource_id, slot_id = %status.slot_id(), "slot report refused: slot of another worker");
+            return Err(SlotReportError::ForeignSlot {
+                resource_id: resource_id.clone(),
+                slot_id: status.slot_id().clone(),
+            });
+        }
+    }
+    let number = |status: &SlotStatus| status.slot_id().slot_number();
+    if statuses.is_sorted_by(|a, b| number(a) < number(b)) {
+        return Ok(());
+    }
+    let mut sorted: Vec<&SlotStatus> = statuses.iter().collect();
+    sorted.sort_by_key(|status| number(status));
+    match sorted.windows(2).find(|pair| number(pair[0]) == number(pair[1])) {
+        Some(pair) => {
+            tracing::warn!(slot_id = %pair[0].slot_id(), "slot report refused: slot named twice");
+            Err(SlotReportError::DuplicateSlot {
+                slot_id: pair[0].slot_id().clone(),
+            })
+        }
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,158 @@
+//! The registrations of task managers.
+
+use crate::{InstanceId, ResourceId, Timestamp, WorkerRequestId};
+
+use super::deadlines::{DeadlineList, Timed};
+use super::records::{IdIndex, Identified, Links, List, Records, key, linked};
+use super::slots::SlotKey;
+
+key! {
+    /// A registration of a task manager.
+    TaskManagerKey
+}
+
+#[derive(Debug)]
+pub(super) struct TaskManager {
+    pub(super) resource_id: ResourceId,
+    pub(super) instance_id: InstanceId,
+    pub(super) worker_request: Option<WorkerRequestId>,
+    /// Ordered by slot number.
+    pub(super) slots: Vec<(u32, SlotKey)>,
+    pub(super) in_flight: usize,
+    pub(super) allocated: usize,
+    /// The highest revision seen, in a report or an acknowledgement.
+    pub(super) revision: Option<u64>,
+    /// The revision of the last report that was applied.
+    pub(super) report_revision: Option<u64>,
+    /// Set while no slot is used.
+    pub(super) idle_since: Option<Timestamp>,
+    /// Counts the idle periods, the present one included.
+    pub(super) idle_periods: u64,
+    /// When its release is asked for, or asked for again.
+    pub(super) release_at: Timestamp,
+    registered_links: Links<TaskManagerKey>,
+    idle_links: Links<TaskManagerKey>,
+}
+
+impl TaskManager {
+    pub(super) fn new(
+        resource_id: ResourceId,
+        instance_id: InstanceId,
+        worker_request: Option<WorkerRequestId>,
+    ) -> Self {
+        Self {
+            resource_id,
+            instance_id,
+            worker_request,
+            slots: Vec::new(),
+            in_flight: 0,
+            allocated: 0,
+            revision: None,
+            report_revision: None,
+            idle_since: None,
+            idle_periods: 0,
+            release_at: Timestamp::MAX,
+            registered_links: Links::default(),
+            idle_links: Links::default(),
+        }
+    }
+
+    /// The slot with this number. O(1) when the numbers are 0, 1, 2, ..., else O(log slots).
+    pub(super) fn slot(&self, number: u32) -> Option<SlotKey> {
+        match self.slots.get(number as usize) {
+            Some((found, slot)) if *found == number => Some(*slot),
+            _ => self
+                .slots
+                .binary_search_by_key(&number, |(number, _)| *number)
+                .ok()
+                .map(|at| self.slots[at].1),
+        }
+    }
+
+    pub(super) fn used(&self) -> usize {
+        self.in_flight + self.allocated
+    }
+}
+
+impl Identified<InstanceId> for TaskManager {
+    fn id(&self) -> &InstanceId {
+        &self.instance_id
+    }
+}
+
+impl Identified<ResourceId> for TaskManager {
+    fn id(&self) -> &ResourceId {
+        &self.resource_id
+    }
+}
+
+/// The list of all registrations, oldest first.
+#[derive(Debug)]
+pub(super) enum Registered {}
+
+/// The list of those that have no used slot.
+#[derive(Debug)]
+pub(super) enum Idle {}
+
+linked!(TaskManager, TaskManagerKey, Registered => registered_links, Idle => idle_links);
+
+impl Timed<Idle, TaskManagerKey> for TaskManager {
+    fn due_at(&self) -> Timestamp {
+        self.release_at
+    }
+}
+
+/// All registrations.
+#[derive(Debug)]
+pub(super) struct TaskManagers {
+    pub(super) records: Records<TaskManagerKey, TaskManager>,
+    pub(super) registered: List<Registered, TaskManagerKey>,
+    pub(super) idle: DeadlineList<Idle, TaskManagerKey>,
+    by_instance: IdIndex<InstanceId, TaskManagerKey>,
+    by_resource: IdIndex<ResourceId, TaskManagerKey>,
+}
+
+impl TaskManagers {
+    pub(super) fn new() -> Self {
+        Self {
+            records: Records::new(),
+            registered: List::default(),
+            idle: DeadlineList::default(),
+            by_instance: IdIndex::new(),
+            by_resource: IdIndex::new(),
+        }
+    }
+
+    /// Adds a registration whose ids are not known, neither idle nor used.
+    pub(super) fn insert(&mut self, task_manager: TaskManager) -> TaskManagerKey {
+        let key = self.records.insert(task_manager);
+        self.registered.push_back(&mut self.records, key);
+        self.by_instance.insert(&self.records, key);
+        self.by_resource.insert(&self.records, key);
+        key
+    }
+
+    /// Takes a registration out that is not in the idle list.
+    pub(super) fn remove(&mut self, key: TaskManagerKey) -> TaskManager {
+        self.registered.remove(&mut self.records, key);
+        self.by_instance.remove(&self.records, key);
+        self.by_resource.remove(&self.records, key);
+        self.records.remove(key)
+    }
+
+    pub(super) fn by_instance(&self, id: &InstanceId) -> Option<TaskManagerKey> {
+        self.by_instance.find(&self.records, id)
+    }
+
+    pub(super) fn by_resource(&self, id: &ResourceId) -> Option<TaskManagerKey> {
+        self.by_resource.find(&self.records, id)
+    }
+
+    pub(super) fn indexed(&self) -> (usize, usize) {
+        (self.by_instance.len(), self.by_resource.len())
+    }
+
+    pub(super) fn clear(&mut self) {
+        *self = Self::new();
+    }
+}

@@ -1,0 +1,69 @@
+//! What the unit tests of the doubles have in common.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Wake, Waker};
+
+use crate::{AllocationId, FreeSlot, InstanceId, JobId, LeaderId, RequestSlot, ResourceProfile, SlotId};
+
+pub(super) const LEADER: LeaderId = LeaderId::from_u128(0x1eade);
+pub(super) const INSTANCE: InstanceId = InstanceId::from_u128(0x1);
+pub(super) const JOB: JobId = JobId::from_u128(0x10b);
+pub(super) const ALLOCATION: AllocationId = AllocationId::from_u128(0xa);
+pub(super) const OTHER_ALLOCATION: AllocationId = AllocationId::from_u128(0xb);
+pub(super) const EXECUTOR: &str = "tm";
+
+pub(super) fn request_slot(slot_number: u32, allocation_id: AllocationId, attempt: u64) -> RequestSlot {
+    RequestSlot {
+        slot_id: SlotId::new(EXECUTOR, slot_number),
+        job_id: JOB,
+        allocation_id,
+        resource_profile: ResourceProfile::ZERO,
+        target_address: "job-master".into(),
+        leader_id: LEADER,
+        instance_id: INSTANCE,
+        attempt,
+    }
+}
+
+pub(super) fn free_slot(slot_number: u32, allocation_id: AllocationId, attempt: u64) -> FreeSlot {
+    FreeSlot {
+        slot_id: SlotId::new(EXECUTOR, slot_number),
+        job_id: JOB,
+        allocation_id,
+        leader_id: LEADER,
+        instance_id: INSTANCE,
+        attempt,
+    }
+}
+
+/// A task that counts how often it is woken.
+pub(super) struct WakeCounter {
+    count: Arc<Count>,
+    waker: Waker,
+}
+
+#[derive(Default)]
+struct Count(AtomicUsize);
+
+impl Wake for Count {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+impl WakeCounter {
+    pub(super) fn new() -> Self {
+        let count = Arc::<Count>::default();
+        let waker = Arc::clone(&count).into();
+        Self { count, waker }
+    }
+
+    pub(super) fn context(&self) -> Context<'_> {
+        Context::from_waker(&self.waker)
+    }
+
+    pub(super) fn count(&self) -> usize {
+        self.count.0.load(Ordering::Relaxed)
+    }
+}

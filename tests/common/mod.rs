@@ -1,0 +1,348 @@
+//! What the tests share: a manager with recording doubles around it, which checks all invariants after every step, and short names.
+#![allow(dead_code, unreachable_pub)] // each test file uses its part
+
+use std::time::Duration;
+
+use slot_manager::testing::{
+    Action, Effect, EffectLog, GatewayCall, ManualScheduledExecutor, RecordingActions, ScriptedGateway,
+};
+use slot_manager::{
+    AllocationFailureCause, AllocationId, AllocationStatus, CancelOutcome, FreeSlot, FreeSlotOutcome, InstanceId,
+    JobId, LeaderId, NotStarted, RegistrationOutcome, ReportOutcome, RequestSlot, ResourceProfile, SlotId, SlotManager,
+    SlotManagerConfig, SlotReport, SlotReportError, SlotRequest, SlotRequestError, SlotRequestOutcome, SlotStatus,
+    TaskExecutorConnection, UnregistrationOutcome, WorkerFailedOutcome, WorkerRequestId,
+};
+
+pub type Manager = SlotManager<RecordingActions, ScriptedGateway, ManualScheduledExecutor>;
+
+/// A started manager with its doubles. Every call goes through a method here, which checks the invariants afterwards.
+pub struct Fixture {
+    pub manager: Manager,
+    pub actions: RecordingActions,
+    /// All effects of actions and gateways in one order.
+    pub log: EffectLog,
+    pub clock: ManualScheduledExecutor,
+}
+
+impl Fixture {
+    /// Practically infinite timeouts, so that only what a test arms falls due.
+    pub fn new() -> Self {
+        Self::with(patient())
+    }
+
+    pub fn with(config: SlotManagerConfig) -> Self {
+        let mut fixture = Self::not_started(config);
+        fixture.start(1);
+        fixture
+    }
+
+    pub fn not_started(config: SlotManagerConfig) -> Self {
+        let clock = ManualScheduledExecutor::new();
+        let log = EffectLog::new();
+        Self {
+            manager: SlotManager::new(config, clock.clone()).expect("a valid configuration"),
+            actions: RecordingActions::with_log(&log),
+            log,
+            clock,
+        }
+    }
+
+    pub fn start(&mut self, leader: u128) {
+        self.manager
+            .start(LeaderId::from_u128(leader), self.actions.clone())
+            .expect("not started");
+        self.check();
+    }
+
+    /// All invariants hold.
+    #[track_caller]
+    pub fn check(&self) {
+        if let Err(violation) = self.manager.check_invariants() {
+            panic!("{violation}\n{:#?}", self.manager);
+        }
+    }
+
+    /// Any call, checked.
+    #[track_caller]
+    pub fn step<T>(&mut self, call: impl FnOnce(&mut Manager) -> T) -> T {
+        let result = call(&mut self.manager);
+        self.check();
+        result
+    }
+
+    /// A gateway that writes to the log.
+    pub fn gateway(&self) -> ScriptedGateway {
+        ScriptedGateway::with_log(&self.log)
+    }
+
+    /// Registers task manager `instance` of `worker` with free slots of these profiles, numbered from 0, and returns its gateway.
+    #[track_caller]
+    pub fn register_free(&mut self, worker: &str, instance: u128, profiles: &[ResourceProfile]) -> ScriptedGateway {
+        let gateway = self.gateway();
+        self.register_with(worker, instance, &free_report(worker, profiles), &gateway);
+        gateway
+    }
+
+    /// Registers with this report and returns the gateway.
+    #[track_caller]
+    pub fn register(&mut self, worker: &str, instance: u128, report: &SlotReport) -> ScriptedGateway {
+        let gateway = self.gateway();
+        self.register_with(worker, instance, report, &gateway);
+        gateway
+    }
+
+    #[track_caller]
+    pub fn register_with(
+        &mut self,
+        worker: &str,
+        instance: u128,
+        report: &SlotReport,
+        gateway: &ScriptedGateway,
+    ) -> RegistrationOutcome {
+        self.try_register(
+            TaskExecutorConnection::new(worker, self::instance(instance), gateway.clone()),
+            report,
+        )
+        .expect("a valid registration")
+    }
+
+    #[track_caller]
+    pub fn try_register(
+        &mut self,
+        connection: TaskExecutorConnection<ScriptedGateway>,
+        report: &SlotReport,
+    ) -> Result<RegistrationOutcome, SlotReportError> {
+        self.step(|manager| manager.register_task_manager(connection, report))
+    }
+
+    #[track_caller]
+    pub fn unregister(&mut self, instance: u128) -> UnregistrationOutcome {
+        self.step(|manager| manager.unregister_task_manager(self::instance(instance), "lost"))
+            .expect("started")
+    }
+
+    #[track_caller]
+    pub fn report(&mut self, instance: u128, report: &SlotReport) -> ReportOutcome {
+        self.try_report(instance, report).expect("a valid report")
+    }
+
+    #[track_caller]
+    pub fn try_report(&mut self, instance: u128, report: &SlotReport) -> Result<ReportOutcome, SlotReportError> {
+        self.step(|manager| manager.report_slot_status(self::instance(instance), report))
+    }
+
+    /// Requests a slot for allocation `id` of job 1 and returns where the accepted request is.
+    #[track_caller]
+    pub fn request(&mut self, id: u128, profile: &ResourceProfile) -> AllocationStatus {
+        match self.try_request(1, id, profile).expect("an accepted request") {
+            SlotRequestOutcome::Accepted(status) => status,
+            SlotRequestOutcome::Duplicate(status) => panic!("allocation {id} is known and {status}"),
+        }
+    }
+
+    #[track_caller]
+    pub fn try_request(
+        &mut self,
+        job: u128,
+        id: u128,
+        profile: &ResourceProfile,
+    ) -> Result<SlotRequestOutcome, SlotRequestError> {
+        let request = request(job, id, profile);
+        self.step(|manager| manager.register_slot_request(request))
+    }
+
+    #[track_caller]
+    pub fn cancel(&mut self, id: u128) -> CancelOutcome {
+        self.step(|manager| manager.unregister_slot_request(allocation(id)))
+            .expect("started")
+    }
+
+    #[track_caller]
+    pub fn free(&mut self, slot: &SlotId, id: u128) -> FreeSlotOutcome {
+        self.step(|manager| manager.free_slot(slot, allocation(id)))
+            .expect("started")
+    }
+
+    #[track_caller]
+    pub fn worker_failed(&mut self, number: u64) -> WorkerFailedOutcome {
+        let failed: Result<_, NotStarted> =
+            self.step(|manager| manager.worker_failed(WorkerRequestId::new(number), "it failed"));
+        failed.expect("started")
+    }
+
+    /// Lets time pass and drives the manager until it stalls. Returns how many events that were.
+    #[track_caller]
+    pub fn advance(&mut self, duration: Duration) -> usize {
+        self.clock.advance(duration);
+        self.run()
+    }
+
+    /// Drives the manager until it stalls.
+    #[track_caller]
+    pub fn run(&mut self) -> usize {
+        self.step(SlotManager::run_until_stalled)
+    }
+
+    /// Where an allocation is.
+    pub fn status(&self, id: u128) -> Option<AllocationStatus> {
+        self.manager.allocation_status(allocation(id))
+    }
+
+    /// The allocation that holds a slot.
+    pub fn holder(&self, slot: &SlotId) -> Option<AllocationId> {
+        self.manager.slot(slot).expect("a known slot").allocation_id()
+    }
+
+    pub fn is_free(&self, slot: &SlotId) -> bool {
+        self.manager.slot(slot).expect("a known slot").is_free()
+    }
+
+    /// The effects since the last look, each as a line of text.
+    pub fn effects(&self) -> Vec<String> {
+        self.log.take().iter().map(ToString::to_string).collect()
+    }
+
+    /// The effects since the last look without the notices of grants.
+    pub fn effects_but_grants(&self) -> Vec<Effect> {
+        let mut effects = self.log.take();
+        effects.retain(|effect| !matches!(effect, Effect::Action(Action::NotifySlotAllocated { .. })));
+        effects
+    }
+}
+
+/// Slot requests among effects, in order.
+pub fn slot_requests(effects: &[Effect]) -> Vec<RequestSlot> {
+    effects
+        .iter()
+        .filter_map(|effect| match effect {
+            Effect::Gateway(GatewayCall::RequestSlot(request)) => Some(request.clone()),
+            _ => None,
+        })
+        .collect()
+}
+
+/// Frees among effects, in order.
+pub fn frees(effects: &[Effect]) -> Vec<FreeSlot> {
+    effects
+        .iter()
+        .filter_map(|effect| match effect {
+            Effect::Gateway(GatewayCall::FreeSlot(free)) => Some(free.clone()),
+            _ => None,
+        })
+        .collect()
+}
+
+/// Failures among effects, in order.
+pub fn failures(effects: &[Effect]) -> Vec<(AllocationId, AllocationFailureCause)> {
+    effects
+        .iter()
+        .filter_map(|effect| match effect {
+            Effect::Action(Action::NotifyAllocationFailure {
+                allocation_id, cause, ..
+            }) => Some((*allocation_id, cause.clone())),
+            _ => None,
+        })
+        .collect()
+}
+
+/// Asked-for profiles among effects, in order.
+pub fn asks(effects: &[Effect]) -> Vec<(WorkerRequestId, ResourceProfile)> {
+    effects
+        .iter()
+        .filter_map(|effect| match effect {
+            Effect::Action(Action::AllocateResource {
+                worker_request,
+                resource_profile,
+            }) => Some((*worker_request, resource_profile.clone())),
+            _ => None,
+        })
+        .collect()
+}
+
+/// Asked-for releases among effects, in order.
+pub fn releases(effects: &[Effect]) -> Vec<InstanceId> {
+    effects
+        .iter()
+        .filter_map(|effect| match effect {
+            Effect::Action(Action::ReleaseResource { instance_id, .. }) => Some(*instance_id),
+            _ => None,
+        })
+        .collect()
+}
+
+/// No timeout falls due, except retry pauses.
+pub fn patient() -> SlotManagerConfig {
+    SlotManagerConfig::default()
+        .with_request_timeout(Duration::MAX)
+        .with_rpc_timeout(Duration::MAX)
+        .with_task_manager_timeout(Duration::MAX)
+        .with_worker_registration_timeout(Duration::MAX)
+}
+
+pub fn allocation(id: u128) -> AllocationId {
+    AllocationId::from_u128(id)
+}
+
+pub fn job(id: u128) -> JobId {
+    JobId::from_u128(id)
+}
+
+pub fn instance(id: u128) -> InstanceId {
+    InstanceId::from_u128(id)
+}
+
+pub fn slot(worker: &str, number: u32) -> SlotId {
+    SlotId::new(worker, number)
+}
+
+/// A profile of cores and mebibytes of task heap.
+pub fn profile(cores: f64, heap: u64) -> ResourceProfile {
+    ResourceProfile::builder()
+        .cpu_cores(cores)
+        .task_heap_memory_mebibytes(heap)
+        .build()
+        .expect("valid amounts")
+}
+
+/// The profile of tests that do not care.
+pub fn small() -> ResourceProfile {
+    profile(1.0, 100)
+}
+
+pub fn request(job: u128, id: u128, profile: &ResourceProfile) -> SlotRequest {
+    SlotRequest::new(
+        self::job(job),
+        allocation(id),
+        profile.clone(),
+        format!("job-master-{job}"),
+    )
+}
+
+/// Free slots of these profiles, numbered from 0.
+pub fn free_report(worker: &str, profiles: &[ResourceProfile]) -> SlotReport {
+    profiles
+        .iter()
+        .zip(0..)
+        .map(|(profile, number)| SlotStatus::free(slot(worker, number), profile.clone()))
+        .collect()
+}
+
+/// Small slots, numbered from 0, each free or held by an allocation of job 1.
+pub fn report(worker: &str, holders: &[Option<u128>]) -> SlotReport {
+    holders
+        .iter()
+        .zip(0..)
+        .map(|(holder, number)| match holder {
+            None => SlotStatus::free(slot(worker, number), small()),
+            Some(id) => SlotStatus::allocated(slot(worker, number), small(), allocation(*id), job(1)),
+        })
+        .collect()
+}
+
+pub fn granted(slot: &SlotId) -> AllocationStatus {
+    AllocationStatus::Granted { slot_id: slot.clone() }
+}
+
+pub fn in_flight(slot: &SlotId) -> AllocationStatus {
+    AllocationStatus::InFlight { slot_id: slot.clone() }
+}
