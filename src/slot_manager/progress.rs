@@ -289,7 +289,7 @@ where
     }
 
     /// Rounds of progress until nothing is ready or due, or enough was done.
-    pub(super) fn advance(&mut self, core: &mut Core) -> Poll<usize> {
+    fn advance(&mut self, core: &mut Core) -> Poll<usize> {
         if self.actions.is_none() {
             return Poll::Pending;
         }

@@ -1,0 +1,221 @@
+//! Attempts to give a slot to a request: how they begin, what their answers do, how they end.
+
+use crate::{AllocationId, FreeSlot, GrantLoss, JobId, SlotAllocationError};
+
+use super::core::Core;
+use super::effects::SlotRequestToSend;
+use super::pending_requests::{RequestKey, RequestState};
+use super::slots::{Attempt, Delivery, SlotFailures, SlotKey, SlotState};
+
+impl Core {
+    /// Begins an attempt.
+    pub(super) fn assign(&mut self, slot: SlotKey, request: RequestKey) {
+        self.unplace_request(request);
+        self.attempts += 1;
+        let number = self.attempts;
+        self.set_slot_state(
+            slot,
+            SlotState::InFlight(Attempt {
+                request,
+                number,
+                delivery: Delivery::Unsent,
+            }),
+        );
+        let record = &mut self.requests.records[request];
+        record.state = RequestState::InFlight(slot);
+        self.effects.slot_requests.push(SlotRequestToSend {
+            sequence: record.sequence,
+            attempt: number,
+            slot,
+        });
+    }
+
+    /// The attempt with this number, if it is in flight to the slot.
+    pub(super) fn current_attempt(&self, slot: SlotKey, number: u64) -> Option<Attempt> {
+        self.slots
+            .get(slot)?
+            .attempt()
+            .filter(|attempt| attempt.number == number)
+    }
+
+    /// Notes how far an attempt is; the RPC timeout runs while its answer is awaited.
+    pub(super) fn set_delivery(&mut self, slot: SlotKey, delivery: Delivery) {
+        let timer = self.deadline_in(self.config.rpc_timeout);
+        if let SlotState::InFlight(attempt) = &mut self.slots[slot].state {
+            let request = attempt.request;
+            if matches!(attempt.delivery, Delivery::Awaited(_)) {
+                self.requests.rpc_timeouts.disarm(&mut self.requests.records, request);
+            }
+            attempt.delivery = delivery;
+            if matches!(delivery, Delivery::Awaited(_)) {
+                self.requests.records[request].timer = timer;
+                self.requests.rpc_timeouts.arm(&mut self.requests.records, request);
+            }
+        }
+    }
+
+    /// Applies the answer to an attempt, unless the attempt has ended. The answer's future is gone by now.
+    pub(super) fn apply_answer(
+        &mut self,
+        slot: SlotKey,
+        number: u64,
+        result: Result<crate::Acknowledge, SlotAllocationError>,
+    ) {
+        let Some(attempt) = self.current_attempt(slot, number) else {
+            return;
+        };
+        self.set_delivery(slot, Delivery::Answered);
+        let attempt = Attempt {
+            delivery: Delivery::Answered,
+            ..attempt
+        };
+        let request = attempt.request;
+        let record = &self.requests.records[request];
+        let (own_allocation, own_job) = (record.allocation_id, record.job_id);
+        match result {
+            Ok(acknowledge) => self.acknowledged(slot, attempt, acknowledge.revision()),
+            Err(SlotAllocationError::Occupied { allocation_id, job_id })
+                if allocation_id == own_allocation && job_id == own_job =>
+            {
+                self.acknowledged(slot, attempt, None);
+            }
+            Err(SlotAllocationError::Occupied { allocation_id, job_id }) => {
+                tracing::warn!(
+                    slot_id = %self.slot_id(slot), allocation_id = %own_allocation, held_by = %allocation_id,
+                    "slot is occupied by another allocation"
+                );
+                self.requests.records[request].last_failure =
+                    Some(Box::new(SlotAllocationError::Occupied { allocation_id, job_id }));
+                self.requests.records[request].state = RequestState::Unplaced;
+                self.changes.unplaced.push(request);
+                self.adopt(slot, allocation_id, job_id);
+            }
+            Err(error) => self.attempt_failed(slot, attempt, error),
+        }
+        self.settle();
+    }
+
+    /// Grants the slot of an attempt to its request.
+    pub(super) fn complete_attempt(&mut self, slot: SlotKey, attempt: Attempt) {
+        self.abandon(slot, attempt);
+        self.requests.records[attempt.request].state = RequestState::Unplaced;
+        self.grant(slot, attempt.request);
+    }
+
+    pub(super) fn acknowledged(&mut self, slot: SlotKey, attempt: Attempt, revision: Option<u64>) {
+        let owner = &mut self.task_managers.records[self.slots[slot].task_manager];
+        owner.revision = owner.revision.max(revision);
+        // A report that was taken after this allocation said that the slot is free: granted, and over (B.18 of the design's rules).
+        let already_freed =
+            matches!((revision, owner.report_revision), (Some(answer), Some(report)) if answer < report);
+        self.complete_attempt(slot, attempt);
+        if already_freed {
+            self.drop_holding(slot, GrantLoss::ReportedFree);
+            self.changes.free.push(slot);
+        }
+    }
+
+    /// Ends an attempt that failed: the slot is for the other waiting requests first, the request keeps its place in the queue.
+    fn attempt_failed(&mut self, slot: SlotKey, attempt: Attempt, error: SlotAllocationError) {
+        let request = attempt.request;
+        self.end_attempt(slot, attempt);
+        let record = &mut self.requests.records[request];
+        let allocation_id = record.allocation_id;
+        record.failed_attempts += 1;
+        let failed_attempts = record.failed_attempts;
+        tracing::warn!(
+            slot_id = %self.slot_id(slot), %allocation_id, %error, failed_attempts, "slot request attempt failed"
+        );
+        self.requests.records[request].last_failure = Some(Box::new(error));
+        self.place_failed_slot(slot, allocation_id);
+        if failed_attempts == 1 {
+            self.changes.unplaced.push(request);
+        } else {
+            let step = self.requests.pauses.step(failed_attempts - 2);
+            self.pause(request, step);
+        }
+    }
+
+    /// Offers a slot on which an attempt failed, or withholds it if the last two were of different allocations.
+    fn place_failed_slot(&mut self, slot: SlotKey, allocation_id: AllocationId) {
+        let failures = self.slots[slot].failures.get_or_insert_with(|| {
+            Box::new(SlotFailures {
+                last: allocation_id,
+                pauses: 0,
+            })
+        });
+        if failures.last == allocation_id {
+            self.offer(slot);
+            return;
+        }
+        failures.last = allocation_id;
+        let step = self.withheld.step(failures.pauses);
+        failures.pauses = failures.pauses.saturating_add(1);
+        let until = self.deadline_in(self.withheld.length(step));
+        self.set_slot_state(slot, SlotState::Withheld { step, until });
+    }
+
+    /// Ends an attempt whose answer did not come in time.
+    pub(super) fn attempt_timed_out(&mut self, request: RequestKey) {
+        let RequestState::InFlight(slot) = self.requests.records[request].state else {
+            return;
+        };
+        if let Some(attempt) = self.slots[slot].attempt() {
+            let record = &self.requests.records[request];
+            let (allocation_id, job_id) = (record.allocation_id, record.job_id);
+            self.ask_to_free(slot, allocation_id, job_id, attempt.number);
+            self.attempt_failed(slot, attempt, SlotAllocationError::Timeout);
+        }
+        self.settle();
+    }
+
+    /// Ends an attempt that nobody wants any more: its future is dropped, and the task executor is told if it was asked. Slot and request are
+    /// unplaced afterwards.
+    pub(super) fn give_up_attempt(&mut self, slot: SlotKey, attempt: Attempt) {
+        if attempt.delivery != Delivery::Unsent {
+            let request = &self.requests.records[attempt.request];
+            let (allocation_id, job_id) = (request.allocation_id, request.job_id);
+            self.ask_to_free(slot, allocation_id, job_id, attempt.number);
+        }
+        self.end_attempt(slot, attempt);
+    }
+
+    /// Gives up the attempt in flight to a slot that its task executor reports as held by another allocation. The slot is unplaced afterwards.
+    pub(super) fn contradict_attempt(&mut self, slot: SlotKey, attempt: Attempt) {
+        self.give_up_attempt(slot, attempt);
+        self.changes.unplaced.push(attempt.request);
+    }
+
+    /// Ends an attempt without a word to the task executor. Slot and request are unplaced afterwards.
+    pub(super) fn end_attempt(&mut self, slot: SlotKey, attempt: Attempt) {
+        self.abandon(slot, attempt);
+        self.requests.records[attempt.request].state = RequestState::Unplaced;
+        self.make_unplaced(slot);
+    }
+
+    /// Drops the future of an attempt, if it is awaited.
+    fn abandon(&mut self, slot: SlotKey, attempt: Attempt) {
+        if let Delivery::Awaited(cell) = attempt.delivery {
+            self.effects.abandoned.push(cell);
+            self.set_delivery(slot, Delivery::Answered);
+        }
+    }
+
+    pub(super) fn ask_to_free(&mut self, slot: SlotKey, allocation_id: AllocationId, job_id: JobId, attempt: u64) {
+        let Some(leader_id) = self.leader_id else {
+            return;
+        };
+        let task_manager = self.slots[slot].task_manager;
+        self.effects.frees.push((
+            task_manager,
+            FreeSlot {
+                slot_id: self.slot_id(slot),
+                job_id,
+                allocation_id,
+                leader_id,
+                instance_id: self.task_managers.records[task_manager].instance_id,
+                attempt,
+            },
+        ));
+    }
+}

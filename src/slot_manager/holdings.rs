@@ -1,0 +1,175 @@
+//! Who holds a slot: what a task executor says of it, and what is taken away.
+
+use crate::{AllocationId, FreeSlotOutcome, GrantLoss, JobId, RequestFailure};
+
+use super::allocations::Holder;
+use super::core::{Core, DroppedGrant};
+use super::slots::{SlotKey, SlotState};
+use super::task_managers::TaskManagerKey;
+
+impl Core {
+    /// Records that a slot is held by an allocation. Whatever held it, or was in flight to it, has been dealt with.
+    pub(super) fn adopt(&mut self, slot: SlotKey, allocation_id: AllocationId, job_id: JobId) {
+        if self.find_allocation(allocation_id).is_none() {
+            self.promote_duplicate(allocation_id);
+        }
+        let mut duplicate = false;
+        match self.find_allocation(allocation_id) {
+            Some(Holder::Pending(request)) => {
+                self.withdraw(request);
+                if self.requests.records[request].job_id == job_id {
+                    self.grant(slot, request);
+                    return;
+                }
+                let slot_id = self.slot_id(slot);
+                self.fail(request, RequestFailure::HeldByAnotherJob { slot_id, job_id });
+            }
+            Some(Holder::Granted(_)) => duplicate = true,
+            None => {}
+        }
+        self.set_slot_state(
+            slot,
+            SlotState::Allocated {
+                allocation_id,
+                job_id,
+                duplicate,
+            },
+        );
+        self.slots[slot].failures = None;
+        if duplicate {
+            self.allocations.add_duplicate(allocation_id, slot);
+            self.free_if_duplicate(slot);
+        } else {
+            self.allocations.insert(
+                allocation_id,
+                Holder::Granted(slot),
+                &self.requests.records,
+                &self.slots,
+            );
+        }
+    }
+
+    /// Asks the task executor to free a slot if it holds an allocation which is granted on another.
+    pub(super) fn free_if_duplicate(&mut self, slot: SlotKey) {
+        if let SlotState::Allocated {
+            allocation_id,
+            job_id,
+            duplicate: true,
+        } = self.slots[slot].state
+        {
+            tracing::warn!(slot_id = %self.slot_id(slot), %allocation_id, "a second slot holds the allocation");
+            self.ask_to_free(slot, allocation_id, job_id, self.attempts);
+        }
+    }
+
+    /// Ends what holds a slot without judging it; the slot is unplaced afterwards.
+    pub(super) fn drop_holding(&mut self, slot: SlotKey, loss: GrantLoss) {
+        if let Some(dropped) = self.forget_holding(slot, loss) {
+            self.changes.dropped.push(dropped);
+        }
+        self.make_unplaced(slot);
+    }
+
+    /// Ends what holds a slot in the index of allocations only.
+    pub(super) fn forget_holding(&mut self, slot: SlotKey, loss: GrantLoss) -> Option<DroppedGrant> {
+        let SlotState::Allocated {
+            allocation_id,
+            job_id,
+            duplicate,
+        } = self.slots[slot].state
+        else {
+            return None;
+        };
+        if duplicate {
+            self.allocations.remove_duplicate(allocation_id, slot);
+            return None;
+        }
+        self.allocations.remove(allocation_id, Holder::Granted(slot));
+        Some(DroppedGrant {
+            slot_id: self.slot_id(slot),
+            allocation_id,
+            job_id,
+            loss,
+        })
+    }
+
+    /// Lets the oldest other slot that holds an allocation take the place of its grant.
+    pub(super) fn promote_duplicate(&mut self, allocation_id: AllocationId) {
+        let Some(slot) = self.allocations.take_oldest_duplicate(allocation_id) else {
+            return;
+        };
+        if let SlotState::Allocated { duplicate, .. } = &mut self.slots[slot].state {
+            *duplicate = false;
+        }
+        self.allocations.insert(
+            allocation_id,
+            Holder::Granted(slot),
+            &self.requests.records,
+            &self.slots,
+        );
+    }
+
+    /// Ends a grant, or a request in flight, because its task executor says that the slot is free (or the job gave it back).
+    pub(super) fn freed(&mut self, slot: SlotKey, allocation_id: AllocationId) -> FreeSlotOutcome {
+        use FreeSlotOutcome as Outcome;
+        match self.slots[slot].state {
+            SlotState::Allocated {
+                allocation_id: holder, ..
+            } if holder != allocation_id => Outcome::HeldByAnother { allocation_id: holder },
+            SlotState::Allocated { .. } => {
+                self.end_grant(slot, allocation_id);
+                Outcome::Freed
+            }
+            SlotState::InFlight(attempt) => {
+                let wanted = self.requests.records[attempt.request].allocation_id;
+                if wanted != allocation_id {
+                    return Outcome::HeldByAnother { allocation_id: wanted };
+                }
+                self.complete_attempt(slot, attempt);
+                self.end_grant(slot, allocation_id);
+                Outcome::FreedInFlight
+            }
+            SlotState::Unplaced | SlotState::Offered { .. } | SlotState::Withheld { .. } => Outcome::NotAllocated,
+        }
+    }
+
+    fn end_grant(&mut self, slot: SlotKey, allocation_id: AllocationId) {
+        // The job gave it back: not a loss, so what is dropped is not to be judged.
+        if self.forget_holding(slot, GrantLoss::ReportedFree).is_some() {
+            self.promote_duplicate(allocation_id);
+        }
+        self.make_unplaced(slot);
+        self.changes.free.push(slot);
+        self.settle();
+    }
+
+    /// Forgets a task manager and its slots. Attempts in flight to it are given up, its grants dropped for `loss`.
+    pub(super) fn detach_task_manager(&mut self, task_manager: TaskManagerKey, loss: &GrantLoss) {
+        let slots = std::mem::take(&mut self.task_managers.records[task_manager].slots);
+        for (_, slot) in &slots {
+            self.vacate(*slot, loss);
+        }
+        for (_, slot) in slots {
+            self.remove_slot(slot);
+        }
+        self.end_idle_period(task_manager);
+        self.task_managers.remove(task_manager);
+    }
+
+    /// Forgets a task manager that is being stopped because nothing uses its slots.
+    pub(super) fn forget_idle_task_manager(&mut self, task_manager: TaskManagerKey) {
+        self.detach_task_manager(task_manager, &GrantLoss::SlotRemoved);
+    }
+
+    /// Takes whatever holds a slot off it, because the slot is gone. It is unplaced afterwards.
+    pub(super) fn vacate(&mut self, slot: SlotKey, loss: &GrantLoss) {
+        match self.slots[slot].state {
+            SlotState::InFlight(attempt) => {
+                self.end_attempt(slot, attempt);
+                self.changes.unplaced.push(attempt.request);
+            }
+            SlotState::Allocated { .. } => self.drop_holding(slot, loss.clone()),
+            SlotState::Unplaced | SlotState::Offered { .. } | SlotState::Withheld { .. } => self.make_unplaced(slot),
+        }
+    }
+}

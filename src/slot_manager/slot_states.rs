@@ -1,0 +1,138 @@
+//! The state of a slot, and all that changes with it.
+
+use super::core::Core;
+use super::slots::{Slot, SlotKey, SlotState};
+use super::task_managers::TaskManagerKey;
+
+impl Core {
+    /// The one place where the state of a slot changes, and with it the free index, the counts and the idle time of the task manager.
+    pub(super) fn set_slot_state(&mut self, slot: SlotKey, state: SlotState) {
+        let task_manager = self.slots[slot].task_manager;
+        let used_before = self.task_managers.records[task_manager].used();
+        self.leave_slot_state(slot, task_manager);
+        self.enter_slot_state(slot, task_manager, state);
+        let used = self.task_managers.records[task_manager].used();
+        if used != used_before {
+            self.free_slots
+                .utilization_changed(&self.task_managers.records, task_manager);
+            match (used_before, used) {
+                (0, _) => self.end_idle_period(task_manager),
+                (_, 0) => self.begin_idle_period(task_manager),
+                _ => {}
+            }
+        }
+    }
+
+    fn leave_slot_state(&mut self, slot: SlotKey, task_manager: TaskManagerKey) {
+        let owner = &mut self.task_managers.records[task_manager];
+        match self.slots[slot].state {
+            SlotState::Unplaced => self.counts.free -= 1,
+            SlotState::Offered { .. } => {
+                self.counts.free -= 1;
+                self.free_slots.remove(&mut self.slots, slot);
+            }
+            SlotState::Withheld { step, .. } => {
+                self.counts.free -= 1;
+                self.withheld.disarm(&mut self.slots, step, slot);
+            }
+            SlotState::InFlight(_) => {
+                self.counts.in_flight -= 1;
+                owner.in_flight -= 1;
+            }
+            SlotState::Allocated { .. } => {
+                self.counts.allocated -= 1;
+                owner.allocated -= 1;
+            }
+        }
+    }
+
+    fn enter_slot_state(&mut self, slot: SlotKey, task_manager: TaskManagerKey, state: SlotState) {
+        let owner = &mut self.task_managers.records[task_manager];
+        self.slots[slot].state = state;
+        match self.slots[slot].state {
+            SlotState::Unplaced => self.counts.free += 1,
+            SlotState::Offered { .. } => {
+                self.counts.free += 1;
+                self.free_slots.push(&mut self.slots, &self.task_managers.records, slot);
+            }
+            SlotState::Withheld { step, .. } => {
+                self.counts.free += 1;
+                self.withheld.arm(&mut self.slots, step, slot);
+            }
+            SlotState::InFlight(_) => {
+                self.counts.in_flight += 1;
+                owner.in_flight += 1;
+            }
+            SlotState::Allocated { .. } => {
+                self.counts.allocated += 1;
+                owner.allocated += 1;
+            }
+        }
+    }
+
+    /// Adds a free slot, unplaced.
+    pub(super) fn insert_slot(&mut self, slot: Slot) -> SlotKey {
+        let (number, task_manager) = (slot.number, slot.task_manager);
+        let key = self.slots.insert(slot);
+        self.task_managers.records[task_manager].slots.push((number, key));
+        self.counts.registered += 1;
+        self.counts.free += 1;
+        key
+    }
+
+    /// Forgets a free slot. Its task manager's list of slots is left to the caller.
+    pub(super) fn remove_slot(&mut self, slot: SlotKey) {
+        self.make_unplaced(slot);
+        self.counts.registered -= 1;
+        self.counts.free -= 1;
+        let slot = self.slots.remove(slot);
+        self.profiles.release(slot.profile);
+    }
+
+    pub(super) fn make_unplaced(&mut self, slot: SlotKey) {
+        self.set_slot_state(slot, SlotState::Unplaced);
+    }
+
+    /// Gives an unplaced slot to the oldest waiting request that it fits, else into the free index.
+    pub(super) fn offer(&mut self, slot: SlotKey) {
+        match self.requests.oldest_waiting(&self.profiles, self.slots[slot].profile) {
+            Some(request) => self.assign(slot, request),
+            None => {
+                let sequence = self.free_slots.next_sequence();
+                self.set_slot_state(slot, SlotState::Offered { sequence });
+            }
+        }
+    }
+
+    pub(super) fn begin_idle_period(&mut self, task_manager: TaskManagerKey) {
+        let release_at = self.deadline_in(self.config.task_manager_timeout);
+        let record = &mut self.task_managers.records[task_manager];
+        record.idle_since = Some(self.now);
+        record.idle_periods += 1;
+        record.release_at = release_at;
+        self.task_managers
+            .idle
+            .arm(&mut self.task_managers.records, task_manager);
+    }
+
+    pub(super) fn end_idle_period(&mut self, task_manager: TaskManagerKey) {
+        self.task_managers.records[task_manager].idle_since = None;
+        self.task_managers
+            .idle
+            .disarm(&mut self.task_managers.records, task_manager);
+    }
+
+    /// Notes that the release of an idle task manager is to be asked for, and that it is asked for again if that is declined.
+    pub(super) fn note_idle_timeout(&mut self, task_manager: TaskManagerKey) {
+        let release_at = self.deadline_in(self.config.task_manager_timeout);
+        self.task_managers
+            .idle
+            .disarm(&mut self.task_managers.records, task_manager);
+        let record = &mut self.task_managers.records[task_manager];
+        record.release_at = release_at;
+        self.effects.releases.push((task_manager, record.idle_periods));
+        self.task_managers
+            .idle
+            .arm(&mut self.task_managers.records, task_manager);
+    }
+}
