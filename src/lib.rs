@@ -1,4 +1,113 @@
-//! placeholder
+//! Decides which worker slot serves which request: the single-threaded, deterministic core of a resource manager, to embed.
+//!
+//! A cluster has *task managers* (workers) with *slots*; *jobs* ask for slots. A [`SlotManager`] keeps the view of all task managers, their
+//! slots and all requests that are not served. It matches requests to slots, asks the task executor for the slot (an RPC that may fail,
+//! hang, or answer late), asks for more workers when slots are short, gives idle ones back, and fails what cannot be served, always saying
+//! so. The behaviour follows Apache Flink's hardened slot manager (FLINK-5810), with its defects mended; the README has the differences.
+//!
+//! # The parts
+//!
+//! | part | what it is |
+//! |---|---|
+//! | [`SlotManager`] | the manager: inputs, driving, queries |
+//! | [`ResourceManagerActions`] | you implement it: start a worker, stop one, hear of failures and grants |
+//! | [`TaskExecutorGateway`] | you implement it: ask a task executor for a slot, tell it to free one |
+//! | [`ScheduledExecutor`] | time; `TokioScheduledExecutor` comes with the feature `tokio` |
+//! | [`SlotManagerConfig`] | timeouts and limits |
+//!
+//! # The calling contract
+//!
+//! 1. Create the manager, and [`start`](SlotManager::start) it when your leadership begins.
+//! 2. Call an input for everything that happens: [`register_task_manager`](SlotManager::register_task_manager),
+//!    [`report_slot_status`](SlotManager::report_slot_status), [`unregister_task_manager`](SlotManager::unregister_task_manager),
+//!    [`worker_failed`](SlotManager::worker_failed), [`register_slot_request`](SlotManager::register_slot_request),
+//!    [`unregister_slot_request`](SlotManager::unregister_slot_request), [`unregister_job`](SlotManager::unregister_job),
+//!    [`free_slot`](SlotManager::free_slot). Each returns what it did. It runs to completion: when it returns, what it caused has been said
+//!    through the traits, and every request to a task executor has been polled once. It never blocks and never acts on time.
+//! 3. Between inputs, drive it: await [`progress`](SlotManager::progress), which applies answers that came and deadlines that are due. Dropping it
+//!    loses nothing. Without a task, call [`run_until_stalled`](SlotManager::run_until_stalled), at the latest at
+//!    [`next_deadline`](SlotManager::next_deadline).
+//! 4. The traits are called with the state consistent and cannot call back into the manager. What is to happen because of such a call, do after it:
+//!    hand it to your own mailbox, for example.
+//! 5. [`suspend`](SlotManager::suspend) it when your leadership ends. Everything is dropped silently; the next leader learns from reports.
+//!
+//! Effects of one call leave in a fixed order: notifications (in the order of slots), frees, slot requests (in the order of requests), asks for
+//! workers, asks for releases; and again, as long as answers that come at once cause more. Nothing depends on hash order, a clock other than
+//! [`ScheduledExecutor::now`], or random numbers: the same inputs in the same order have the same effects.
+//!
+//! # The loop
+//!
+//! One task owns the manager and selects between its mailbox and the manager's progress. If the `select!` is biased, progress goes first, or a busy
+//! mailbox starves time.
+//!
+//! ```
+//! use slot_manager::testing::{RecordingActions, ScriptedGateway};
+//! use slot_manager::{
+//!     AllocationId, InstanceId, JobId, LeaderId, ResourceProfile, SlotId, SlotManager, SlotManagerConfig, SlotReport,
+//!     SlotRequest, SlotStatus, TaskExecutorConnection, TokioScheduledExecutor,
+//! };
+//! use tokio::sync::mpsc;
+//!
+//! enum Message {
+//!     Registered(TaskExecutorConnection<ScriptedGateway>, SlotReport),
+//!     SlotRequested(SlotRequest),
+//! }
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let (mailbox, mut messages) = mpsc::channel(100);
+//! let actions = RecordingActions::new();
+//! let mut manager = SlotManager::new(SlotManagerConfig::default(), TokioScheduledExecutor::new())?;
+//! manager.start(LeaderId::from_u128(1), actions.clone())?;
+//! let service = tokio::spawn(async move {
+//!     loop {
+//!         tokio::select! {
+//!             biased;
+//!             _ = manager.progress() => {}
+//!             message = messages.recv() => match message {
+//!                 Some(Message::Registered(connection, report)) => {
+//!                     if let Err(refused) = manager.register_task_manager(connection, &report) {
+//!                         println!("{refused}");
+//!                     }
+//!                 }
+//!                 Some(Message::SlotRequested(request)) => match manager.register_slot_request(request) {
+//!                     Ok(outcome) => println!("{outcome:?}"),
+//!                     Err(refused) => println!("{refused}"),
+//!                 },
+//!                 None => break manager.close(),
+//!             },
+//!         }
+//!     }
+//! });
+//!
+//! let profile = ResourceProfile::builder().cpu_cores(1.0).build()?;
+//! let report = SlotReport::new(vec![SlotStatus::free(SlotId::new("worker-1", 0), profile.clone())]);
+//! let connection = TaskExecutorConnection::new("worker-1", InstanceId::from_u128(1), ScriptedGateway::new());
+//! let request = SlotRequest::new(JobId::from_u128(7), AllocationId::from_u128(1), profile, "job-master-7");
+//! mailbox.send(Message::SlotRequested(request)).await.map_err(|_| "the service is gone")?;
+//! mailbox.send(Message::Registered(connection, report)).await.map_err(|_| "the service is gone")?;
+//! drop(mailbox);
+//! service.await?;
+//! // It asked for a worker first, then it could grant the slot.
+//! assert_eq!(actions.take().len(), 2);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Features
+//!
+//! None is on by default.
+//!
+//! - `tokio`: `TokioScheduledExecutor`, time from tokio's clock and timer.
+//! - `serde`: ids, profiles and messages can be serialised.
+//! - `test-util`: the module `testing` with doubles of everything outside the manager, among them a manual clock and a task executor that keeps the
+//!   rules; and `SlotManager::check_invariants`.
+//!
+//! # Logging
+//!
+//! With [`tracing`], fields structured: life cycle and task managers at info; failed attempts, expiries, lost grants, refused reports and limits
+//! reached at warn; single requests at debug.
+
 mod actions;
 mod config;
 mod error;
@@ -41,3 +150,8 @@ pub use crate::slot_manager::{
 };
 pub use crate::slot_report::{SlotReport, SlotStatus};
 pub use crate::slot_request::SlotRequest;
+
+/// The code of the README, compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
