@@ -2,8 +2,8 @@
 //!
 //! `cargo run --example quickstart`
 //!
-//! Time is moved by hand here, so the example ends at once and always prints the same. A service uses `TokioScheduledExecutor`
-//! and awaits `SlotManager::progress` instead; the documentation of the crate has that loop.
+//! Time is moved by hand here, so the example ends at once and always prints the same. A service uses
+//! `TokioScheduledExecutor` and awaits `SlotManager::progress` instead; the documentation of the crate has that loop.
 
 use std::future::{Ready, ready};
 use std::time::Duration;

@@ -10,8 +10,8 @@ use crate::{
 
 /// What the manager asks of the resource manager that embeds it.
 ///
-/// Called with the manager's state consistent; an implementation cannot call back into the manager, only note what is to be done after the
-/// call. There is no `Send` bound.
+/// Called with the manager's state consistent; an implementation cannot call back into the manager, only note what is
+/// to be done after the call. There is no `Send` bound.
 pub trait ResourceManagerActions {
     /// Asks for a worker with a slot for `resource_profile`, because a waiting request is covered by no promised slot.
     ///
@@ -33,11 +33,12 @@ pub trait ResourceManagerActions {
     /// [`task_manager_timeout`](crate::SlotManagerConfig::task_manager_timeout).
     fn release_resource(&mut self, instance_id: InstanceId, cause: ReleaseCause) -> Release;
 
-    /// Says that an accepted request will not be served, or that a grant was lost; the cause says which. Said once for each.
+    /// Says that an accepted request will not be served, or that a grant was lost; the cause says which. Said once for
+    /// each.
     fn notify_allocation_failure(&mut self, job_id: JobId, allocation_id: AllocationId, cause: AllocationFailureCause);
 
-    /// Says that a request was granted. Said once for each request that is, before anything that ends the grant. The default does
-    /// nothing.
+    /// Says that a request was granted. Said once for each request that is, before anything that ends the grant. The
+    /// default does nothing.
     fn notify_slot_allocated(&mut self, job_id: JobId, allocation_id: AllocationId, slot_id: &SlotId) {
         let _ = (job_id, allocation_id, slot_id);
     }
@@ -47,8 +48,8 @@ pub trait ResourceManagerActions {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum WorkerPromise {
-    /// A worker with slots of these profiles is coming. They cover as many waiting requests as fit. If none of them fits the request that
-    /// was asked for, the request counts as declined.
+    /// A worker with slots of these profiles is coming. They cover as many waiting requests as fit. If none of them
+    /// fits the request that was asked for, the request counts as declined.
     Slots(Vec<ResourceProfile>),
     /// A worker is coming, its shape is not known: counts as one slot of the profile asked for.
     Unspecified,
@@ -74,7 +75,8 @@ pub enum ReleaseCause {
     IdleTimeout {
         /// When its last used slot became free, or when it registered.
         idle_since: Timestamp,
-        /// Counts the idle periods of this registration, from 1: asked twice with one number, it was idle all the time between.
+        /// Counts the idle periods of this registration, from 1: asked twice with one number, it was idle all the time
+        /// between.
         idle_period: u64,
     },
 }

@@ -6,8 +6,9 @@ use crate::SlotMatchingStrategy;
 
 /// The timeouts and limits of a manager.
 ///
-/// Every timeout from zero to [`Duration::MAX`] is legal: zero is due the next time the manager is driven, and what is too long for the clock
-/// means never. Whatever is configured, what is armed again while a time is handled falls due at least a millisecond later.
+/// Every timeout from zero to [`Duration::MAX`] is legal: zero is due the next time the manager is driven, and what is
+/// too long for the clock means never. Whatever is configured, what is armed again while a time is handled falls due at
+/// least a millisecond later.
 ///
 /// ```
 /// use std::time::Duration;
@@ -23,38 +24,40 @@ use crate::SlotMatchingStrategy;
 pub struct SlotManagerConfig {
     /// How long a request may be ungranted, from its registration on, whatever happens to it meanwhile. Then it fails.
     ///
-    /// Choose it longer than a worker takes to start, or the requests that caused the start fail before it registers. Default: 5 min.
-    /// Keys: `slotmanager.request-timeout`, else `slot.request.timeout`.
+    /// Choose it longer than a worker takes to start, or the requests that caused the start fail before it registers.
+    /// Default: 5 min. Keys: `slotmanager.request-timeout`, else `slot.request.timeout`.
     pub request_timeout: Duration,
     /// How long a task executor may take to answer a slot request. Then the attempt is given up and counts as failed.
     ///
-    /// Choose it well above the usual round trip, or slots are asked for twice; well below the request timeout, or there is no time for
-    /// another attempt. Default: 10 s. Keys: `pekko.ask.timeout`, else `akka.ask.timeout`.
+    /// Choose it well above the usual round trip, or slots are asked for twice; well below the request timeout, or
+    /// there is no time for another attempt. Default: 10 s. Keys: `pekko.ask.timeout`, else `akka.ask.timeout`.
     pub rpc_timeout: Duration,
     /// How long a task manager may have no used slot before its release is asked for.
     ///
-    /// Short saves workers, long saves starts when the next job comes soon. Default: 30 s. Keys: `resourcemanager.taskmanager-timeout`, else
-    /// `slotmanager.taskmanager-timeout`.
+    /// Short saves workers, long saves starts when the next job comes soon. Default: 30 s. Keys:
+    /// `resourcemanager.taskmanager-timeout`, else `slotmanager.taskmanager-timeout`.
     pub task_manager_timeout: Duration,
-    /// How long a promised worker may take to register. Then its slots are not waited for any more, and requests they covered ask anew. A
-    /// declined request asks again after the same time.
+    /// How long a promised worker may take to register. Then its slots are not waited for any more, and requests they
+    /// covered ask anew. A declined request asks again after the same time.
     ///
     /// Choose it above the slowest start you want to wait for; too short starts workers twice. Default: 5 min. Key:
     /// `resourcemanager.taskmanager-registration.timeout`.
     pub worker_registration_timeout: Duration,
-    /// The first pause of a request whose attempts fail, after one retry at once; and of a slot on which different allocations failed in a row. Each
-    /// further pause is twice as long.
+    /// The first pause of a request whose attempts fail, after one retry at once; and of a slot on which different
+    /// allocations failed in a row. Each further pause is twice as long.
     ///
-    /// Short finds a recovered task executor soon, long spares a broken one. Default: 50 ms. Key: `slotmanager.retry-pause.initial`.
+    /// Short finds a recovered task executor soon, long spares a broken one. Default: 50 ms. Key:
+    /// `slotmanager.retry-pause.initial`.
     pub retry_pause: Duration,
     /// The longest such pause, at least as long as the first. Default: 10 s. Key: `slotmanager.retry-pause.max`.
     pub max_retry_pause: Duration,
     /// How many requests may be ungranted at a time; one more is refused. `None` for no limit.
     ///
-    /// A limit bounds the memory that a misbehaving client can take. Default: none. Key: `slotmanager.pending-requests.max`.
+    /// A limit bounds the memory that a misbehaving client can take. Default: none. Key:
+    /// `slotmanager.pending-requests.max`.
     pub max_pending_requests: Option<usize>,
-    /// Which of several fitting free slots is taken. Default: [`SlotMatchingStrategy::FirstFit`]. Key: `cluster.evenly-spread-out-slots`, where
-    /// `true` is [`SlotMatchingStrategy::LeastUtilization`].
+    /// Which of several fitting free slots is taken. Default: [`SlotMatchingStrategy::FirstFit`]. Key:
+    /// `cluster.evenly-spread-out-slots`, where `true` is [`SlotMatchingStrategy::LeastUtilization`].
     pub slot_matching_strategy: SlotMatchingStrategy,
 }
 
@@ -129,12 +132,14 @@ mod keys {
 impl SlotManagerConfig {
     /// Reads the options; what is not given has its default.
     ///
-    /// Durations are written as people do (`"10 s"`, `"5 min"`, `"1h 30m"`), as a plain number of milliseconds, or as `"inf"` for never. Of two keys for
-    /// one value the first in the documentation of the field counts, of a key given twice the last. Keys under `slotmanager.` that are unknown are
-    /// refused; all other unknown keys belong to somebody else and are passed over.
+    /// Durations are written as people do (`"10 s"`, `"5 min"`, `"1h 30m"`), as a plain number of milliseconds, or as
+    /// `"inf"` for never. Of two keys for one value the first in the documentation of the field counts, of a key given
+    /// twice the last. Keys under `slotmanager.` that are unknown are refused; all other unknown keys belong to
+    /// somebody else and are passed over.
     ///
     /// # Errors
-    /// The first option, in the order given, whose value cannot be read or whose key is unknown; then what [`validate`](Self::validate) says.
+    /// The first option, in the order given, whose value cannot be read or whose key is unknown; then what
+    /// [`validate`](Self::validate) says.
     pub fn from_options<K, V>(options: impl IntoIterator<Item = (K, V)>) -> Result<Self, ConfigError>
     where
         K: AsRef<str>,
@@ -181,7 +186,8 @@ impl SlotManagerConfig {
     /// Checks what the fields cannot say by themselves. [`SlotManager::new`](crate::SlotManager::new) does so too.
     ///
     /// # Errors
-    /// [`MaxRetryPauseTooShort`](ConfigError::MaxRetryPauseTooShort) or [`NoPendingRequests`](ConfigError::NoPendingRequests).
+    /// [`MaxRetryPauseTooShort`](ConfigError::MaxRetryPauseTooShort) or
+    /// [`NoPendingRequests`](ConfigError::NoPendingRequests).
     pub fn validate(&self) -> Result<(), ConfigError> {
         if self.max_retry_pause < self.retry_pause {
             return Err(ConfigError::MaxRetryPauseTooShort {

@@ -45,8 +45,8 @@ pub enum SlotRequestError {
         /// The configured number.
         limit: usize,
     },
-    /// The request was accepted and failed within the call. It is forgotten, its failure is not notified again; the effects it had are
-    /// told by the traits.
+    /// The request was accepted and failed within the call. It is forgotten, its failure is not notified again; the
+    /// effects it had are told by the traits.
     #[error("the slot request for allocation {allocation_id} failed: {failure}")]
     Failed {
         /// The allocation id.
@@ -135,7 +135,8 @@ pub enum SlotAllocationError {
         /// What went wrong.
         reason: Arc<str>,
     },
-    /// The task executor did not answer within [`rpc_timeout`](crate::SlotManagerConfig::rpc_timeout). The manager finds this itself.
+    /// The task executor did not answer within [`rpc_timeout`](crate::SlotManagerConfig::rpc_timeout). The manager
+    /// finds this itself.
     #[error("the task executor did not answer in time")]
     Timeout,
 }

@@ -10,27 +10,29 @@ use crate::{
 
 /// The manager's side of the connection to one task executor.
 ///
-/// One gateway value belongs to one registration and is dropped with it. It is called with the manager's state consistent and cannot call
-/// back into it. There is no `Send` bound: a manager is `Send` exactly when its gateways, their futures and its other parameters are.
+/// One gateway value belongs to one registration and is dropped with it. It is called with the manager's state
+/// consistent and cannot call back into it. There is no `Send` bound: a manager is `Send` exactly when its gateways,
+/// their futures and its other parameters are.
 ///
-/// `Box<G>` of a gateway is a gateway, so with `Box<dyn TaskExecutorGateway<RequestSlotFuture = ...>>` one manager speaks to task executors of
-/// several kinds.
+/// `Box<G>` of a gateway is a gateway, so with `Box<dyn TaskExecutorGateway<RequestSlotFuture = ...>>` one manager
+/// speaks to task executors of several kinds.
 pub trait TaskExecutorGateway {
     /// The answer to [`request_slot`](Self::request_slot). Dropped without being finished when the attempt is given up.
     type RequestSlotFuture: Future<Output = Result<Acknowledge, SlotAllocationError>>;
 
     /// Asks the task executor to give a slot to an allocation.
     ///
-    /// The future is polled once before the call that caused it returns, so the request can be on its way by then; afterwards it is polled when
-    /// it wakes, while the manager is driven. It need not enforce a timeout: the manager does
-    /// ([`rpc_timeout`](crate::SlotManagerConfig::rpc_timeout)).
+    /// The future is polled once before the call that caused it returns, so the request can be on its way by then;
+    /// afterwards it is polled when it wakes, while the manager is driven. It need not enforce a timeout: the manager
+    /// does ([`rpc_timeout`](crate::SlotManagerConfig::rpc_timeout)).
     fn request_slot(&mut self, request: RequestSlot) -> Self::RequestSlotFuture;
 
-    /// Tells the task executor that an allocation shall not hold a slot. Fire and forget; the default says nothing, then the task
-    /// executor's own timeout for slots nobody uses is what frees them.
+    /// Tells the task executor that an allocation shall not hold a slot. Fire and forget; the default says nothing,
+    /// then the task executor's own timeout for slots nobody uses is what frees them.
     ///
-    /// The task executor must free only what the allocation holds under [`FreeSlot::attempt`] or an older one and nobody uses, and must refuse a later
-    /// [`request_slot`](Self::request_slot) for the slot whose attempt is not newer.
+    /// The task executor must free only what the allocation holds under [`FreeSlot::attempt`] or an older one and
+    /// nobody uses, and must refuse a later [`request_slot`](Self::request_slot) for the slot whose attempt is not
+    /// newer.
     fn free_slot(&mut self, request: FreeSlot) {
         let _ = request;
     }
@@ -137,7 +139,8 @@ impl<G> TaskExecutorConnection<G> {
         }
     }
 
-    /// Says that this worker was started for `worker_request`: its slots take the place of the slots promised there, and of no others.
+    /// Says that this worker was started for `worker_request`: its slots take the place of the slots promised there,
+    /// and of no others.
     #[must_use]
     pub fn with_worker_request(mut self, worker_request: WorkerRequestId) -> Self {
         self.worker_request = Some(worker_request);

@@ -33,8 +33,8 @@ macro_rules! uuid_id {
     ($(#[$doc:meta])* $name:ident, $expected:literal) => {
         $(#[$doc])*
         ///
-        /// 128 bits, written as 32 hexadecimal digits; the hyphenated form is read as well. The crate never draws one: make it from a
-        /// [`Uuid`] or from a number.
+        /// 128 bits, written as 32 hexadecimal digits; the hyphenated form is read as well. The crate never draws one:
+        /// make it from a [`Uuid`] or from a number.
         #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
         #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(transparent))]
         pub struct $name(Uuid);
@@ -88,8 +88,8 @@ macro_rules! uuid_id {
 }
 
 uuid_id! {
-    /// Names one allocation: a job's claim to one slot. Chosen by the job for each request, and the key by which requests are
-    /// de-duplicated.
+    /// Names one allocation: a job's claim to one slot. Chosen by the job for each request, and the key by which
+    /// requests are de-duplicated.
     AllocationId, "an allocation id (32 hexadecimal digits)"
 }
 
@@ -99,8 +99,8 @@ uuid_id! {
 }
 
 uuid_id! {
-    /// Names one *registration* of a task manager. A worker process that registers again comes with a new instance id and its old
-    /// [`ResourceId`].
+    /// Names one *registration* of a task manager. A worker process that registers again comes with a new instance id
+    /// and its old [`ResourceId`].
     InstanceId, "an instance id (32 hexadecimal digits)"
 }
 
@@ -220,8 +220,8 @@ impl FromStr for SlotId {
     }
 }
 
-/// Names one call of [`allocate_resource`](crate::ResourceManagerActions::allocate_resource), so that the worker that comes of it, or its
-/// failure, can be told apart from others.
+/// Names one call of [`allocate_resource`](crate::ResourceManagerActions::allocate_resource), so that the worker that
+/// comes of it, or its failure, can be told apart from others.
 ///
 /// Counted up by one manager over all its leaderships: an id is never used twice.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -1,9 +1,11 @@
-//! Decides which worker slot serves which request: the single-threaded, deterministic core of a resource manager, to embed.
+//! Decides which worker slot serves which request: the single-threaded, deterministic core of a resource manager, to
+//! embed.
 //!
-//! A cluster has *task managers* (workers) with *slots*; *jobs* ask for slots. A [`SlotManager`] keeps the view of all task managers, their
-//! slots and all requests that are not served. It matches requests to slots, asks the task executor for the slot (an RPC that may fail,
-//! hang, or answer late), asks for more workers when slots are short, gives idle ones back, and fails what cannot be served, always saying
-//! so. The behaviour follows Apache Flink's hardened slot manager (FLINK-5810), with its defects mended; the README has the differences.
+//! A cluster has *task managers* (workers) with *slots*; *jobs* ask for slots. A [`SlotManager`] keeps the view of all
+//! task managers, their slots and all requests that are not served. It matches requests to slots, asks the task
+//! executor for the slot (an RPC that may fail, hang, or answer late), asks for more workers when slots are short,
+//! gives idle ones back, and fails what cannot be served, always saying so. The behaviour follows Apache Flink's
+//! hardened slot manager (FLINK-5810), with its defects mended; the README has the differences.
 //!
 //! # The parts
 //!
@@ -19,26 +21,31 @@
 //!
 //! 1. Create the manager, and [`start`](SlotManager::start) it when your leadership begins.
 //! 2. Call an input for everything that happens: [`register_task_manager`](SlotManager::register_task_manager),
-//!    [`report_slot_status`](SlotManager::report_slot_status), [`unregister_task_manager`](SlotManager::unregister_task_manager),
-//!    [`worker_failed`](SlotManager::worker_failed), [`register_slot_request`](SlotManager::register_slot_request),
-//!    [`unregister_slot_request`](SlotManager::unregister_slot_request), [`unregister_job`](SlotManager::unregister_job),
-//!    [`free_slot`](SlotManager::free_slot). Each returns what it did. It runs to completion: when it returns, what it caused has been said
-//!    through the traits, and every request to a task executor has been polled once. It never blocks and never acts on time.
-//! 3. Between inputs, drive it: await [`progress`](SlotManager::progress), which applies answers that came and deadlines that are due. Dropping it
-//!    loses nothing. Without a task, call [`run_until_stalled`](SlotManager::run_until_stalled), at the latest at
+//!    [`report_slot_status`](SlotManager::report_slot_status),
+//!    [`unregister_task_manager`](SlotManager::unregister_task_manager), [`worker_failed`](SlotManager::worker_failed),
+//!    [`register_slot_request`](SlotManager::register_slot_request),
+//!    [`unregister_slot_request`](SlotManager::unregister_slot_request),
+//!    [`unregister_job`](SlotManager::unregister_job), [`free_slot`](SlotManager::free_slot). Each returns what it did.
+//!    It runs to completion: when it returns, what it caused has been said through the traits, and every request to a
+//!    task executor has been polled once. It never blocks and never acts on time.
+//! 3. Between inputs, drive it: await [`progress`](SlotManager::progress), which applies answers that came and
+//!    deadlines that are due. Dropping it loses nothing. Without a task, call
+//!    [`run_until_stalled`](SlotManager::run_until_stalled), at the latest at
 //!    [`next_deadline`](SlotManager::next_deadline).
-//! 4. The traits are called with the state consistent and cannot call back into the manager. What is to happen because of such a call, do after it:
-//!    hand it to your own mailbox, for example.
-//! 5. [`suspend`](SlotManager::suspend) it when your leadership ends. Everything is dropped silently; the next leader learns from reports.
+//! 4. The traits are called with the state consistent and cannot call back into the manager. What is to happen because
+//!    of such a call, do after it: hand it to your own mailbox, for example.
+//! 5. [`suspend`](SlotManager::suspend) it when your leadership ends. Everything is dropped silently; the next leader
+//!    learns from reports.
 //!
-//! Effects of one call leave in a fixed order: notifications (in the order of slots), frees, slot requests (in the order of requests), asks for
-//! workers, asks for releases; and again, as long as answers that come at once cause more. Nothing depends on hash order, a clock other than
-//! [`ScheduledExecutor::now`], or random numbers: the same inputs in the same order have the same effects.
+//! Effects of one call leave in a fixed order: notifications (in the order of slots), frees, slot requests (in the
+//! order of requests), asks for workers, asks for releases; and again, as long as answers that come at once cause more.
+//! Nothing depends on hash order, a clock other than [`ScheduledExecutor::now`], or random numbers: the same inputs in
+//! the same order have the same effects.
 //!
 //! # The loop
 //!
-//! One task owns the manager and selects between its mailbox and the manager's progress. If the `select!` is biased, progress goes first, or a busy
-//! mailbox starves time.
+//! One task owns the manager and selects between its mailbox and the manager's progress. If the `select!` is biased,
+//! progress goes first, or a busy mailbox starves time.
 //!
 //! ```
 //! use slot_manager::testing::{RecordingActions, ScriptedGateway};
@@ -100,13 +107,13 @@
 //!
 //! - `tokio`: `TokioScheduledExecutor`, time from tokio's clock and timer.
 //! - `serde`: ids, profiles and messages can be serialised.
-//! - `test-util`: the module `testing` with doubles of everything outside the manager, among them a manual clock and a task executor that keeps the
-//!   rules; and `SlotManager::check_invariants`.
+//! - `test-util`: the module `testing` with doubles of everything outside the manager, among them a manual clock and a
+//!   task executor that keeps the rules; and `SlotManager::check_invariants`.
 //!
 //! # Logging
 //!
-//! With [`tracing`], fields structured: life cycle and task managers at info; failed attempts, expiries, lost grants, refused reports and limits
-//! reached at warn; single requests at debug.
+//! With [`tracing`], fields structured: life cycle and task managers at info; failed attempts, expiries, lost grants,
+//! refused reports and limits reached at warn; single requests at debug.
 
 mod actions;
 mod config;

@@ -6,11 +6,13 @@
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SlotMatchingStrategy {
-    /// The slot that has been free for the longest time. The cost grows with the number of distinct profiles among the free slots.
+    /// The slot that has been free for the longest time. The cost grows with the number of distinct profiles among the
+    /// free slots.
     #[default]
     FirstFit,
-    /// A slot of the task manager with the smallest share of used slots, and there the one that has been free for the longest time; among task
-    /// managers with the same share again the longest free (FLINK-12122). Spreads the load evenly over the task managers that
-    /// are registered at the time. Costs O(log task managers) more than `FirstFit` for each slot that changes its state.
+    /// A slot of the task manager with the smallest share of used slots, and there the one that has been free for the
+    /// longest time; among task managers with the same share again the longest free (FLINK-12122). Spreads the load
+    /// evenly over the task managers that are registered at the time. Costs O(log task managers) more than `FirstFit`
+    /// for each slot that changes its state.
     LeastUtilization,
 }

@@ -46,7 +46,8 @@ pub enum SlotRequestOutcome {
 pub enum CancelOutcome {
     /// The request was ungranted and is gone.
     Cancelled,
-    /// The request is granted, which cannot be taken back here: [`free_slot`](crate::SlotManager::free_slot) ends a grant. Nothing changed.
+    /// The request is granted, which cannot be taken back here: [`free_slot`](crate::SlotManager::free_slot) ends a
+    /// grant. Nothing changed.
     AlreadyGranted {
         /// The slot it holds.
         slot_id: SlotId,

@@ -10,12 +10,14 @@ const MEBIBYTE: u64 = 1 << 20;
 /// The resources of a slot, or those a request asks for.
 ///
 /// A profile is one of
-/// - [`ResourceProfile::UNKNOWN`]: not known. As a request it is served by every slot; as a slot it serves only requests for `UNKNOWN`.
+/// - [`ResourceProfile::UNKNOWN`]: not known. As a request it is served by every slot; as a slot it serves only
+///   requests for `UNKNOWN`.
 /// - [`ResourceProfile::ANY`]: as a slot it serves every request; as a request it is served only by a slot of `ANY`.
 /// - concrete amounts, made with [`ResourceProfile::builder`]; [`ResourceProfile::ZERO`] has nothing of anything.
 ///
-/// Cores and extended resources are counted in parts of 10⁻⁸, rounded half up; memory in bytes. All amounts are integers inside, so
-/// profiles can be compared and hashed. An extended resource with the amount zero is the same as one not named.
+/// Cores and extended resources are counted in parts of 10⁻⁸, rounded half up; memory in bytes. All amounts are
+/// integers inside, so profiles can be compared and hashed. An extended resource with the amount zero is the same as
+/// one not named.
 ///
 /// ```
 /// use slot_manager::ResourceProfile;
@@ -140,8 +142,8 @@ impl ResourceProfile {
         ResourceProfileBuilder::default()
     }
 
-    /// Whether a slot with this profile can serve a request for `required`: every amount at least as large. What is not asked for does not
-    /// matter. (FLINK's rules before 1.14.)
+    /// Whether a slot with this profile can serve a request for `required`: every amount at least as large. What is not
+    /// asked for does not matter. (FLINK's rules before 1.14.)
     pub fn is_matching(&self, required: &Self) -> bool {
         match (&self.0, &required.0) {
             (Kind::Concrete(has), Kind::Concrete(needs)) => has.covers(needs),
@@ -204,7 +206,8 @@ impl ResourceProfile {
         })
     }
 
-    /// What is left when `other` is taken away. `ANY` on either side gives `ANY`, else `UNKNOWN` on either side `UNKNOWN`.
+    /// What is left when `other` is taken away. `ANY` on either side gives `ANY`, else `UNKNOWN` on either side
+    /// `UNKNOWN`.
     ///
     /// # Errors
     /// [`ResourceProfileError::Underflow`] if there is less of something than is taken away.
@@ -407,9 +410,9 @@ impl ResourceProfileBuilder {
     /// The profile.
     ///
     /// # Errors
-    /// The first amount that is none ([`InvalidAmount`](ResourceProfileError::InvalidAmount)), an extended resource given twice
-    /// ([`Duplicate`](ResourceProfileError::Duplicate)), or memory that cannot be counted in bytes, each kind and in total
-    /// ([`Overflow`](ResourceProfileError::Overflow)).
+    /// The first amount that is none ([`InvalidAmount`](ResourceProfileError::InvalidAmount)), an extended resource
+    /// given twice ([`Duplicate`](ResourceProfileError::Duplicate)), or memory that cannot be counted in bytes, each
+    /// kind and in total ([`Overflow`](ResourceProfileError::Overflow)).
     pub fn build(self) -> Result<ResourceProfile, ResourceProfileError> {
         if let Some(resource) = self.overflow {
             return Err(overflow(resource));

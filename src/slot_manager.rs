@@ -47,20 +47,21 @@ use self::records::Key;
 
 /// Decides which slot serves which request.
 ///
-/// It owns the view of all task managers, their slots and all unserved requests. Whoever embeds it calls an input for everything that
-/// happens, and drives it: [`progress`](Self::progress) in an async task, or [`run_until_stalled`](Self::run_until_stalled) without one.
-/// The [crate documentation](crate) has the loop.
+/// It owns the view of all task managers, their slots and all unserved requests. Whoever embeds it calls an input for
+/// everything that happens, and drives it: [`progress`](Self::progress) in an async task, or
+/// [`run_until_stalled`](Self::run_until_stalled) without one. The [crate documentation](crate) has the loop.
 ///
-/// Inputs run to completion: when one returns, what it caused has been said through the traits, in a fixed order. They never act on time.
+/// Inputs run to completion: when one returns, what it caused has been said through the traits, in a fixed order. They
+/// never act on time.
 ///
-/// Ids are looked up in O(1). Costs below are on top of that; *matching* costs one comparison for each distinct profile among the free slots
-/// or the waiting requests.
+/// Ids are looked up in O(1). Costs below are on top of that; *matching* costs one comparison for each distinct profile
+/// among the free slots or the waiting requests.
 ///
 /// ```
 /// use slot_manager::testing::{ManualScheduledExecutor, RecordingActions, ScriptedGateway};
 /// use slot_manager::{
-///     AllocationId, AllocationStatus, InstanceId, JobId, LeaderId, ResourceProfile, SlotId, SlotManager, SlotManagerConfig,
-///     SlotReport, SlotRequest, SlotRequestOutcome, SlotStatus, TaskExecutorConnection,
+///     AllocationId, AllocationStatus, InstanceId, JobId, LeaderId, ResourceProfile, SlotId, SlotManager,
+///     SlotManagerConfig, SlotReport, SlotRequest, SlotRequestOutcome, SlotStatus, TaskExecutorConnection,
 /// };
 ///
 /// let mut manager = SlotManager::new(SlotManagerConfig::default(), ManualScheduledExecutor::new())?;
@@ -105,7 +106,8 @@ where
     /// Begins a leadership.
     ///
     /// # Errors
-    /// [`StartError::AlreadyStarted`] if it is started, nothing changed (FLINK-5810 kept the state of the former leader).
+    /// [`StartError::AlreadyStarted`] if it is started, nothing changed (FLINK-5810 kept the state of the former
+    /// leader).
     pub fn start(&mut self, leader_id: LeaderId, actions: A) -> Result<(), StartError> {
         if let Some(leader_id) = self.core.leader_id {
             return Err(StartError::AlreadyStarted { leader_id });
@@ -118,7 +120,8 @@ where
 
     /// Ends a leadership and gives the actions back; `None` if it was not started.
     ///
-    /// Everything is dropped silently: no notification, no word to task executors. The next leader learns from their reports. O(everything).
+    /// Everything is dropped silently: no notification, no word to task executors. The next leader learns from their
+    /// reports. O(everything).
     pub fn suspend(&mut self) -> Option<A> {
         let actions = self.driver.suspend()?;
         tracing::info!(leader_id = ?self.core.leader_id, "slot manager suspended");
@@ -156,15 +159,15 @@ where
 {
     /// A job asks for a slot. O(1) + matching.
     ///
-    /// A fitting free slot is asked for at once; without one the request waits, and a worker is asked for unless a promised slot covers it. From now
-    /// on it has one deadline, whatever happens to it. A request whose allocation id is known changes nothing; the outcome says what the known
-    /// one is doing.
+    /// A fitting free slot is asked for at once; without one the request waits, and a worker is asked for unless a
+    /// promised slot covers it. From now on it has one deadline, whatever happens to it. A request whose allocation id
+    /// is known changes nothing; the outcome says what the known one is doing.
     ///
     /// # Errors
-    /// - [`Conflict`](SlotRequestError::Conflict), [`TooManyPendingRequests`](SlotRequestError::TooManyPendingRequests) and
-    ///   [`NotStarted`](SlotRequestError::NotStarted): nothing changed.
-    /// - [`Failed`](SlotRequestError::Failed): the request failed within the call, because the resource manager refused to start a worker for
-    ///   it, for example; it is forgotten and not notified.
+    /// - [`Conflict`](SlotRequestError::Conflict), [`TooManyPendingRequests`](SlotRequestError::TooManyPendingRequests)
+    ///   and [`NotStarted`](SlotRequestError::NotStarted): nothing changed.
+    /// - [`Failed`](SlotRequestError::Failed): the request failed within the call, because the resource manager refused
+    ///   to start a worker for it, for example; it is forgotten and not notified.
     pub fn register_slot_request(&mut self, request: SlotRequest) -> Result<SlotRequestOutcome, SlotRequestError> {
         self.begin_input()?;
         let allocation_id = request.allocation_id();
@@ -173,7 +176,8 @@ where
         }
         if let Some(limit) = self.core.config.max_pending_requests {
             if self.core.requests.records.len() >= limit {
-                tracing::warn!(job_id = %request.job_id(), %allocation_id, limit, "slot request refused: too many pending");
+                let job_id = request.job_id();
+                tracing::warn!(%job_id, %allocation_id, limit, "slot request refused: too many pending");
                 return Err(SlotRequestError::TooManyPendingRequests { limit });
             }
         }
@@ -202,7 +206,8 @@ where
 
     /// A job withdraws a request. O(1) + matching.
     ///
-    /// If it is in flight, the attempt is given up, its task executor told, and the slot goes to the oldest waiting request that it fits.
+    /// If it is in flight, the attempt is given up, its task executor told, and the slot goes to the oldest waiting
+    /// request that it fits.
     ///
     /// # Errors
     /// [`NotStarted`]: nothing changed.
@@ -226,7 +231,8 @@ where
         }
     }
 
-    /// A job is gone: withdraws all its ungranted requests, and matches once. Returns how many they were. O(its requests) + matching.
+    /// A job is gone: withdraws all its ungranted requests, and matches once. Returns how many they were. O(its
+    /// requests) + matching.
     ///
     /// Its grants stay until they are freed.
     ///
@@ -246,7 +252,8 @@ where
 
     /// A slot was freed by its task executor or its job. O(1) + matching.
     ///
-    /// If the allocation is still in flight to the slot, it was served and is over: the request is granted and the grant ends.
+    /// If the allocation is still in flight to the slot, it was served and is over: the request is granted and the
+    /// grant ends.
     ///
     /// # Errors
     /// [`NotStarted`]: nothing changed.
@@ -272,14 +279,17 @@ where
     /// A task manager registers, with its first report. O(slots in it) + matching for each free one.
     ///
     /// - A known instance id: the same as [`report_slot_status`](Self::report_slot_status); the connection is dropped.
-    /// - A new instance id of a known worker: the new registration takes the place of the old one in one transaction. Attempts in flight to the
-    ///   old one are given up and their requests look for another slot; only what the report does not show any more is lost.
+    /// - A new instance id of a known worker: the new registration takes the place of the old one in one transaction.
+    ///   Attempts in flight to the old one are given up and their requests look for another slot; only what the report
+    ///   does not show any more is lost.
     ///
     /// Free slots that were not known take the place of promised ones.
     ///
     /// # Errors
-    /// All leave the state as it was: [`ForeignSlot`](SlotReportError::ForeignSlot), [`DuplicateSlot`](SlotReportError::DuplicateSlot),
-    /// [`InstanceOfAnotherWorker`](SlotReportError::InstanceOfAnotherWorker), [`NotStarted`](SlotReportError::NotStarted).
+    /// All leave the state as it was: [`ForeignSlot`](SlotReportError::ForeignSlot),
+    /// [`DuplicateSlot`](SlotReportError::DuplicateSlot),
+    /// [`InstanceOfAnotherWorker`](SlotReportError::InstanceOfAnotherWorker),
+    /// [`NotStarted`](SlotReportError::NotStarted).
     pub fn register_task_manager(
         &mut self,
         connection: TaskExecutorConnection<G>,
@@ -307,7 +317,8 @@ where
 
     /// A task manager is gone. O(its slots) + matching for each request that was in flight to it.
     ///
-    /// Its slots are forgotten, its grants are lost (notified, in the order of the slots), requests in flight to it look for another slot.
+    /// Its slots are forgotten, its grants are lost (notified, in the order of the slots), requests in flight to it
+    /// look for another slot.
     ///
     /// # Errors
     /// [`NotStarted`]: nothing changed.
@@ -331,14 +342,16 @@ where
         Ok(UnregistrationOutcome::Unregistered)
     }
 
-    /// A task manager reports its slots. O(slots in it) + matching for each that became free; an unchanged slot allocates nothing.
+    /// A task manager reports its slots. O(slots in it) + matching for each that became free; an unchanged slot
+    /// allocates nothing.
     ///
-    /// The report is the truth: it is checked whole, then the view is brought to it, then waiting requests are matched once. Only an attempt in
-    /// flight to a slot that is reported as free goes on, because the report may be older than the request.
+    /// The report is the truth: it is checked whole, then the view is brought to it, then waiting requests are matched
+    /// once. Only an attempt in flight to a slot that is reported as free goes on, because the report may be older than
+    /// the request.
     ///
     /// # Errors
-    /// All leave the state as it was: [`ForeignSlot`](SlotReportError::ForeignSlot), [`DuplicateSlot`](SlotReportError::DuplicateSlot),
-    /// [`NotStarted`](SlotReportError::NotStarted).
+    /// All leave the state as it was: [`ForeignSlot`](SlotReportError::ForeignSlot),
+    /// [`DuplicateSlot`](SlotReportError::DuplicateSlot), [`NotStarted`](SlotReportError::NotStarted).
     pub fn report_slot_status(
         &mut self,
         instance_id: InstanceId,

@@ -53,9 +53,9 @@ impl SlotStatus {
 
 /// All slots of one task executor at one moment, in the order in which the task executor lists them.
 ///
-/// A report is complete: a slot it does not mention is gone (FLINK-5810). It may carry the *revision* of the task executor's slot table, a
-/// number that grows with every change there; then an overtaken report is told from a current one. Without revisions the order of arrival is
-/// the truth.
+/// A report is complete: a slot it does not mention is gone (FLINK-5810). It may carry the *revision* of the task
+/// executor's slot table, a number that grows with every change there; then an overtaken report is told from a current
+/// one. Without revisions the order of arrival is the truth.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct SlotReport {

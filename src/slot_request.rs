@@ -17,7 +17,8 @@ pub struct SlotRequest {
 }
 
 impl SlotRequest {
-    /// A request of `job_id` for a slot with at least `resource_profile`, which the task executor shall offer to `target_address`.
+    /// A request of `job_id` for a slot with at least `resource_profile`, which the task executor shall offer to
+    /// `target_address`.
     pub fn new(
         job_id: JobId,
         allocation_id: AllocationId,

@@ -1,5 +1,5 @@
-//! Random events against simulated task executors over a bad network: whatever happens, the invariants hold after every step, every
-//! request ends once, the same inputs have the same effects, and when messages stop the view is the truth.
+//! Random events against simulated task executors over a bad network: whatever happens, the invariants hold after every
+//! step, every request ends once, the same inputs have the same effects, and when messages stop the view is the truth.
 
 mod common;
 
@@ -507,8 +507,18 @@ fn run(config: &SlotManagerConfig, events: &[Event], release: Release) -> World 
     world
 }
 
+/// More cases than usual: one costs a millisecond. `PROPTEST_CASES` asks for still more.
+fn proptest_config() -> ProptestConfig {
+    let default = ProptestConfig::default();
+    ProptestConfig {
+        cases: default.cases.max(400),
+        max_shrink_iters: 20_000,
+        ..default
+    }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: ProptestConfig::default().cases.max(400), max_shrink_iters: 20_000, ..ProptestConfig::default() })]
+    #![proptest_config(proptest_config())]
 
     #[test]
     fn invariants_hold_and_the_view_becomes_the_truth(

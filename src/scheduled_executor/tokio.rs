@@ -9,7 +9,8 @@ const FAR_AWAY: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 
 /// Time from tokio's clock and timer; honours `tokio::time::pause`. Its timers are exact to a millisecond, never early.
 ///
-/// The manager must be driven inside a tokio runtime whose time is enabled: a delay created outside of one panics, in tokio.
+/// The manager must be driven inside a tokio runtime whose time is enabled: a delay created outside of one panics, in
+/// tokio.
 #[derive(Debug, Clone)]
 pub struct TokioScheduledExecutor {
     origin: Instant,

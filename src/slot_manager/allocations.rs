@@ -23,7 +23,8 @@ pub(super) enum Holder {
 #[derive(Debug)]
 pub(super) struct Allocations {
     table: HashTable<Holder>,
-    /// Slots that hold an allocation which is granted on another, in the order in which they were found. Nearly always empty.
+    /// Slots that hold an allocation which is granted on another, in the order in which they were found. Nearly always
+    /// empty.
     duplicates: BTreeMap<AllocationId, Vec<SlotKey>>,
 }
 

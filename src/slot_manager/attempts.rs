@@ -105,7 +105,8 @@ impl Core {
     pub(super) fn acknowledged(&mut self, slot: SlotKey, attempt: Attempt, revision: Option<u64>) {
         let owner = &mut self.task_managers.records[self.slots[slot].task_manager];
         owner.revision = owner.revision.max(revision);
-        // A report that was taken after this allocation said that the slot is free: granted, and over (B.18 of the design's rules).
+        // A report that was taken after this allocation said that the slot is free: granted, and over (B.18 of the
+        // design's rules).
         let already_freed =
             matches!((revision, owner.report_revision), (Some(answer), Some(report)) if answer < report);
         self.complete_attempt(slot, attempt);
@@ -115,7 +116,8 @@ impl Core {
         }
     }
 
-    /// Ends an attempt that failed: the slot is for the other waiting requests first, the request keeps its place in the queue.
+    /// Ends an attempt that failed: the slot is for the other waiting requests first, the request keeps its place in
+    /// the queue.
     fn attempt_failed(&mut self, slot: SlotKey, attempt: Attempt, error: SlotAllocationError) {
         let request = attempt.request;
         self.end_attempt(slot, attempt);
@@ -169,8 +171,8 @@ impl Core {
         self.settle();
     }
 
-    /// Ends an attempt that nobody wants any more: its future is dropped, and the task executor is told if it was asked. Slot and request are
-    /// unplaced afterwards.
+    /// Ends an attempt that nobody wants any more: its future is dropped, and the task executor is told if it was
+    /// asked. Slot and request are unplaced afterwards.
     pub(super) fn give_up_attempt(&mut self, slot: SlotKey, attempt: Attempt) {
         if attempt.delivery != Delivery::Unsent {
             let request = &self.requests.records[attempt.request];
@@ -180,7 +182,8 @@ impl Core {
         self.end_attempt(slot, attempt);
     }
 
-    /// Gives up the attempt in flight to a slot that its task executor reports as held by another allocation. The slot is unplaced afterwards.
+    /// Gives up the attempt in flight to a slot that its task executor reports as held by another allocation. The slot
+    /// is unplaced afterwards.
     pub(super) fn contradict_attempt(&mut self, slot: SlotKey, attempt: Attempt) {
         self.give_up_attempt(slot, attempt);
         self.changes.unplaced.push(attempt.request);

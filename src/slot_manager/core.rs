@@ -1,5 +1,5 @@
-//! The state, and the transitions that touch more than one part of it. Nothing here talks to the outside: what is to be said goes to
-//! [`Effects`].
+//! The state, and the transitions that touch more than one part of it. Nothing here talks to the outside: what is to be
+//! said goes to [`Effects`].
 
 use crate::{
     AllocationId, AllocationStatus, GrantLoss, JobId, LeaderId, RequestFailure, SlotId, SlotManagerConfig, Timestamp,

@@ -11,7 +11,8 @@ use super::promised_slots::{PromiseKey, WorkerRequestKey};
 use super::slots::SlotKey;
 
 impl Core {
-    /// Lets an unplaced request that no offered slot fits wait: covered by a promised slot, else a worker is to be asked for.
+    /// Lets an unplaced request that no offered slot fits wait: covered by a promised slot, else a worker is to be
+    /// asked for.
     pub(super) fn wait(&mut self, request: RequestKey) {
         let required = self.requests.records[request].profile;
         match self.promised_slots.take_unbound(&self.profiles, required) {
@@ -36,7 +37,8 @@ impl Core {
         self.promised_slots.records[promise].covers = Some(request);
     }
 
-    /// Lets a promised slot that is in no queue of such slots cover the oldest uncovered request that it fits, if there is one.
+    /// Lets a promised slot that is in no queue of such slots cover the oldest uncovered request that it fits, if there
+    /// is one.
     pub(super) fn cover_with(&mut self, promise: PromiseKey) {
         self.promised_slots.records[promise].covers = None;
         let promised = &self.profiles[self.promised_slots.records[promise].profile];
@@ -143,7 +145,8 @@ impl Core {
         self.wait(request);
     }
 
-    /// Lets a newly known free slot take the place of the promised slot it fulfils; the request that was covered by it is covered anew.
+    /// Lets a newly known free slot take the place of the promised slot it fulfils; the request that was covered by it
+    /// is covered anew.
     pub(super) fn fulfil_promise(&mut self, slot: SlotKey) {
         let slot = &self.slots[slot];
         let named = self.task_managers.records[slot.task_manager].worker_request;
@@ -153,7 +156,8 @@ impl Core {
         }
     }
 
-    /// Ends all that is left of a worker request, and covers anew what it covered. Returns how many slots it still promised.
+    /// Ends all that is left of a worker request, and covers anew what it covered. Returns how many slots it still
+    /// promised.
     pub(super) fn end_worker_request(&mut self, worker_request: WorkerRequestKey, cause: &Arc<str>) -> usize {
         let record = &self.promised_slots.worker_requests[worker_request];
         let id = record.id;

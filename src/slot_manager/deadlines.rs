@@ -1,5 +1,5 @@
-//! Deadlines. All of one kind have one length, so each kind is a list in the order in which they fall due, threaded through the records:
-//! arming and disarming are O(1) and leave nothing behind.
+//! Deadlines. All of one kind have one length, so each kind is a list in the order in which they fall due, threaded
+//! through the records: arming and disarming are O(1) and leave nothing behind.
 
 use std::time::Duration;
 
@@ -8,7 +8,8 @@ use crate::Timestamp;
 use super::core::Core;
 use super::records::{Key, Linked, List, Records};
 
-/// What is armed again while time t is handled falls due at least this much after t: nothing spins, whatever is configured.
+/// What is armed again while time t is handled falls due at least this much after t: nothing spins, whatever is
+/// configured.
 pub(super) const SHORTEST_REARM: Duration = Duration::from_millis(1);
 
 /// A record with a deadline of kind `L`; [`Timestamp::MAX`] is never.
@@ -34,7 +35,8 @@ impl<L, K> Default for DeadlineList<L, K> {
 }
 
 impl<L, K: Key> DeadlineList<L, K> {
-    /// O(1) when the deadline is not before that of the last one armed: always, unless the clock stands still and the length is below a millisecond.
+    /// O(1) when the deadline is not before that of the last one armed: always, unless the clock stands still and the
+    /// length is below a millisecond.
     pub(super) fn arm<R: Timed<L, K>>(&mut self, records: &mut Records<K, R>, key: K) {
         let deadline = records[key].due_at();
         let mut previous = self.list.tail();
@@ -217,5 +219,78 @@ impl Core {
             }
         }
         Some(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::slot_manager::records::{Links, key, linked};
+
+    key! {
+        TestKey
+    }
+
+    #[derive(Debug)]
+    enum Alarm {}
+
+    struct Record {
+        at: Timestamp,
+        links: Links<TestKey>,
+    }
+
+    linked!(Record, TestKey, Alarm => links);
+
+    impl Timed<Alarm, TestKey> for Record {
+        fn due_at(&self) -> Timestamp {
+            self.at
+        }
+    }
+
+    fn lengths(initial: Duration, max: Duration) -> Vec<Duration> {
+        let pauses = Pauses::<Alarm, TestKey>::new(initial, max);
+        (0..pauses.steps.len() as u8).map(|step| pauses.length(step)).collect()
+    }
+
+    #[test]
+    fn pauses_double_up_to_the_longest() {
+        let ms = Duration::from_millis;
+        assert_eq!(lengths(ms(50), ms(300)), [ms(50), ms(100), ms(200), ms(300)]);
+        assert_eq!(lengths(ms(50), ms(50)), [ms(50)]);
+        assert_eq!(lengths(ms(0), ms(3)), [ms(0), ms(1), ms(2), ms(3)]);
+        assert_eq!(lengths(ms(0), ms(0)), [ms(0)]);
+        assert_eq!(lengths(Duration::MAX, Duration::MAX), [Duration::MAX]);
+        assert_eq!(
+            lengths(Duration::from_nanos(1), Duration::MAX).last(),
+            Some(&Duration::MAX)
+        );
+    }
+
+    #[test]
+    fn the_last_pause_is_repeated() {
+        let pauses = Pauses::<Alarm, TestKey>::new(Duration::from_millis(50), Duration::from_millis(200));
+        assert_eq!([pauses.step(0), pauses.step(2), pauses.step(u32::MAX)], [0, 2, 2]);
+    }
+
+    #[test]
+    fn deadlines_are_in_order_whatever_the_order_of_arming() {
+        let mut records = Records::new();
+        let mut list = DeadlineList::<Alarm, TestKey>::default();
+        let mut arm = |milliseconds| {
+            let key = records.insert(Record {
+                at: Timestamp::from_millis(milliseconds),
+                links: Links::default(),
+            });
+            list.arm(&mut records, key);
+            key
+        };
+        let (late, early, also_late) = (arm(5), arm(3), arm(5));
+        assert_eq!(list.earliest(), Timestamp::from_millis(3));
+        assert_eq!(list.iter(&records).collect::<Vec<_>>(), [early, late, also_late]);
+        list.disarm(&mut records, early);
+        assert_eq!((list.head(), list.earliest()), (Some(late), Timestamp::from_millis(5)));
+        list.disarm(&mut records, also_late);
+        list.disarm(&mut records, late);
+        assert_eq!((list.head(), list.earliest()), (None, Timestamp::MAX));
     }
 }

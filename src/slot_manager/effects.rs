@@ -15,10 +15,11 @@ pub(super) struct Effects {
     pub(super) notifications: Vec<Notification>,
     pub(super) frees: Vec<(TaskManagerKey, FreeSlot)>,
     pub(super) slot_requests: Vec<SlotRequestToSend>,
-    /// Requests that became uncovered, with their sequence numbers; each is looked at again before a worker is asked for.
+    /// Requests that became uncovered, with their sequence numbers; each is looked at again before a worker is asked
+    /// for.
     pub(super) asks: Vec<(u64, RequestKey)>,
-    /// Task managers that were idle for long enough, each with the number of its idle period; each is looked at again before its release is
-    /// asked for.
+    /// Task managers that were idle for long enough, each with the number of its idle period; each is looked at again
+    /// before its release is asked for.
     pub(super) releases: Vec<(TaskManagerKey, u64)>,
 }
 

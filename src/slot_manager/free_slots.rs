@@ -120,7 +120,8 @@ struct Group {
     slots: List<Offered, SlotKey>,
 }
 
-/// The share of used slots, as a fraction of 2³². Equal shares are equal numbers; different ones differ below 65,536 slots.
+/// The share of used slots, as a fraction of 2³². Equal shares are equal numbers; different ones differ below 65,536
+/// slots.
 fn utilization(task_manager: &TaskManager) -> u64 {
     ((task_manager.used() as u64) << 32) / task_manager.slots.len().max(1) as u64
 }

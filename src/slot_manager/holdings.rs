@@ -109,7 +109,8 @@ impl Core {
         );
     }
 
-    /// Ends a grant, or a request in flight, because its task executor says that the slot is free (or the job gave it back).
+    /// Ends a grant, or a request in flight, because its task executor says that the slot is free (or the job gave it
+    /// back).
     pub(super) fn freed(&mut self, slot: SlotKey, allocation_id: AllocationId) -> FreeSlotOutcome {
         use FreeSlotOutcome as Outcome;
         match self.slots[slot].state {

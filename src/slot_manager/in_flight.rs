@@ -1,7 +1,8 @@
-//! The answers that are awaited: futures of the gateways, pinned, polled when they wake, and dropped as soon as nobody wants them.
+//! The answers that are awaited: futures of the gateways, pinned, polled when they wake, and dropped as soon as nobody
+//! wants them.
 //!
-//! `FuturesUnordered` cannot give up one future by a key, and answers in the order of waking; here the answers found in one round are applied in
-//! the order of their attempts.
+//! `FuturesUnordered` cannot give up one future by a key, and answers in the order of waking; here the answers found in
+//! one round are applied in the order of their attempts.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -155,7 +156,8 @@ impl<F: Future> InFlight<F> {
         self.give_back(key);
     }
 
-    /// Polls up to `limit` futures that woke and appends the answers, in the order of their attempts. Returns how many it polled.
+    /// Polls up to `limit` futures that woke and appends the answers, in the order of their attempts. Returns how many
+    /// it polled.
     pub(super) fn poll_woken(&mut self, limit: usize, answers: &mut Vec<Answer<F::Output>>) -> usize {
         let mut polling = std::mem::take(&mut self.polling);
         self.signal.take(limit, &mut polling);
@@ -224,5 +226,82 @@ impl<F: Future> Cell<F> {
             }
             Poll::Pending => None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::channel::oneshot;
+    use futures::future::FutureExt;
+
+    use super::*;
+
+    fn slot() -> SlotKey {
+        SlotKey::from_index(0)
+    }
+
+    fn poll_all<F: Future>(pool: &mut InFlight<F>) -> Vec<u64> {
+        let mut answers = Vec::new();
+        pool.poll_woken(usize::MAX, &mut answers);
+        answers.iter().map(|answer| answer.attempt).collect()
+    }
+
+    #[test]
+    fn an_answer_that_is_ready_takes_no_place() {
+        let mut pool = InFlight::new();
+        assert_eq!(pool.start(slot(), 1, std::future::ready(5)), Ok(5));
+        assert_eq!(pool.len(), 0);
+    }
+
+    #[test]
+    fn answers_come_in_the_order_of_attempts_whichever_woke_first() {
+        let mut pool = InFlight::new();
+        let mut start = |attempt| {
+            let (sender, receiver) = oneshot::channel();
+            assert!(pool.start(slot(), attempt, receiver).is_err());
+            sender
+        };
+        let (first, second, _third) = (start(1), start(2), start(3));
+        second.send(()).expect("awaited");
+        first.send(()).expect("awaited");
+        assert_eq!(poll_all(&mut pool), [1, 2]);
+        assert_eq!(pool.len(), 1);
+    }
+
+    #[test]
+    fn a_waker_of_a_former_future_does_no_harm() {
+        let mut pool = InFlight::new();
+        let wakers = Arc::new(Mutex::new(Vec::new()));
+        let keep = Arc::clone(&wakers);
+        let silent = std::future::poll_fn(move |context| {
+            keep.lock().expect("not poisoned").push(context.waker().clone());
+            Poll::<()>::Pending
+        })
+        .boxed();
+        let cell = pool.start(slot(), 1, silent).expect_err("it never answers");
+        pool.drop_future(cell);
+        let (sender, receiver) = oneshot::channel();
+        let next = pool.start(slot(), 2, receiver.map(drop).boxed());
+        assert_eq!(next, Err(cell), "the place is taken again");
+        for waker in wakers.lock().expect("not poisoned").drain(..) {
+            waker.wake();
+        }
+        assert_eq!(poll_all(&mut pool), []);
+        sender.send(()).expect("awaited");
+        assert_eq!(poll_all(&mut pool), [2]);
+    }
+
+    #[test]
+    fn a_burst_leaves_no_more_than_a_few_spare_places() {
+        let mut pool = InFlight::new();
+        let cells: Vec<_> = (0..1000)
+            .map(|attempt| pool.start(slot(), attempt, std::future::pending::<()>()))
+            .collect();
+        for cell in cells {
+            pool.drop_future(cell.expect_err("it never answers"));
+        }
+        assert_eq!((pool.len(), pool.cells.len()), (0, SPARE_CELLS));
+        assert!(pool.start(slot(), 1000, std::future::pending()).is_err());
+        assert_eq!(pool.len(), 1);
     }
 }

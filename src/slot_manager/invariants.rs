@@ -27,13 +27,16 @@ macro_rules! ensure {
 impl<A, G: TaskExecutorGateway, E: ScheduledExecutor> SlotManager<A, G, E> {
     /// Checks all that must hold between two calls. O(everything) and more: for tests.
     ///
-    /// 1. A slot is in exactly one state, and in the free index iff it is offered. No offered slot fits a waiting request that is not pausing.
-    /// 2. An allocation id is in at most one of: waiting, in flight (exactly one slot points back), granted (the recorded slot is held by it).
-    /// 3. Every slot belongs to exactly one registration, and there is one registration for a worker; counters equal a recount.
+    /// 1. A slot is in exactly one state, and in the free index iff it is offered. No offered slot fits a waiting
+    ///    request that is not pausing.
+    /// 2. An allocation id is in at most one of: waiting, in flight (exactly one slot points back), granted (the
+    ///    recorded slot is held by it).
+    /// 3. Every slot belongs to exactly one registration, and there is one registration for a worker; counters equal a
+    ///    recount.
     /// 4. A task manager is idle iff none of its slots is used.
     /// 5. Every ungranted request has exactly one deadline, and bindings to promised slots are one to one.
-    /// 6. No promised slot that covers nothing fits a waiting request that is not covered; the armed delay is not later than the earliest deadline unless
-    ///    a wake-up is owed.
+    /// 6. No promised slot that covers nothing fits a waiting request that is not covered; the armed delay is not later
+    ///    than the earliest deadline unless a wake-up is owed.
     /// 7. Not started, everything is empty and no delay is armed.
     ///
     /// # Errors

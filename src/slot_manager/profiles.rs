@@ -1,5 +1,5 @@
-//! Every distinct profile once, counted by its uses, and queues by profile: what makes matching cost as much as there are distinct
-//! profiles, not slots.
+//! Every distinct profile once, counted by its uses, and queues by profile: what makes matching cost as much as there
+//! are distinct profiles, not slots.
 
 use std::collections::BTreeSet;
 use std::ops::Index;
@@ -177,7 +177,8 @@ impl<L, K: Key + Ord> ProfileQueues<L, K> {
         Some(key)
     }
 
-    /// The first, with its sequence number, among all profiles that fit. Costs one comparison for each profile that has something queued.
+    /// The first, with its sequence number, among all profiles that fit. Costs one comparison for each profile that has
+    /// something queued.
     pub(super) fn first_fitting<R: Queued<L, K>>(
         &self,
         records: &Records<K, R>,
@@ -202,5 +203,79 @@ impl<L, K: Key + Ord> ProfileQueues<L, K> {
 
     pub(super) fn clear(&mut self) {
         *self = Self::new();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::slot_manager::records::{Links, linked};
+
+    key! {
+        TestKey
+    }
+
+    #[derive(Debug)]
+    enum Line {}
+
+    struct Record {
+        place: u64,
+        links: Links<TestKey>,
+    }
+
+    linked!(Record, TestKey, Line => links);
+
+    impl Queued<Line, TestKey> for Record {
+        fn place(&self) -> u64 {
+            self.place
+        }
+    }
+
+    fn cores(cores: f64) -> ResourceProfile {
+        ResourceProfile::builder()
+            .cpu_cores(cores)
+            .build()
+            .expect("a valid amount")
+    }
+
+    #[test]
+    fn a_profile_is_kept_once_and_as_long_as_it_is_used() {
+        let mut profiles = Profiles::new();
+        let one = profiles.acquire(&cores(1.0));
+        let two = profiles.acquire(&cores(2.0));
+        assert_eq!(profiles.acquire(&cores(1.0)), one);
+        profiles.release(one);
+        assert_eq!(profiles[one], cores(1.0));
+        profiles.release(one);
+        assert_eq!(profiles.uses().collect::<Vec<_>>(), [(two, 1)]);
+    }
+
+    #[test]
+    fn who_comes_back_keeps_its_place_and_the_first_that_fits_comes_first() {
+        let mut profiles = Profiles::new();
+        let (small, large) = (profiles.acquire(&cores(1.0)), profiles.acquire(&cores(2.0)));
+        let mut records = Records::new();
+        let mut queues = ProfileQueues::<Line, TestKey>::new();
+        let mut push = |profile, place| {
+            let key = records.insert(Record {
+                place,
+                links: Links::default(),
+            });
+            queues.push(&mut records, profile, key);
+            (place, key)
+        };
+        let (late, back, other) = (push(small, 7), push(small, 2), push(large, 5));
+        let first = |queues: &ProfileQueues<_, _>, records: &_, least: f64| {
+            queues.first_fitting(records, &profiles, |profile| profile.is_matching(&cores(least)))
+        };
+        assert_eq!(first(&queues, &records, 1.0), Some(back));
+        assert_eq!(first(&queues, &records, 2.0), Some(other));
+        assert_eq!(first(&queues, &records, 3.0), None);
+        queues.remove(&mut records, small, back.1);
+        assert_eq!(first(&queues, &records, 1.0), Some(other));
+        queues.remove(&mut records, large, other.1);
+        assert_eq!(first(&queues, &records, 1.0), Some(late));
+        queues.remove(&mut records, small, late.1);
+        assert_eq!(queues.iter(&records).count(), 0);
     }
 }

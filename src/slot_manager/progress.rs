@@ -42,12 +42,12 @@ where
 {
     /// Applies answers that are ready and deadlines that are due; ready with how many they were, at least one.
     ///
-    /// The waker is kept: it is woken when an answer may be ready, when a deadline is due, and when an input brings more to do. Not started, or
-    /// with nothing to do, it is pending; that costs O(1). Stops after a fixed number of events and then wakes itself, so that it shares a
-    /// task with others.
+    /// The waker is kept: it is woken when an answer may be ready, when a deadline is due, and when an input brings
+    /// more to do. Not started, or with nothing to do, it is pending; that costs O(1). Stops after a fixed number of
+    /// events and then wakes itself, so that it shares a task with others.
     ///
-    /// In each round, answers are applied in the order of their attempts, then deadlines by time, kind and order of arming; then what they
-    /// caused is said.
+    /// In each round, answers are applied in the order of their attempts, then deadlines by time, kind and order of
+    /// arming; then what they caused is said.
     pub fn poll_progress(&mut self, context: &mut Context<'_>) -> Poll<usize> {
         self.driver.in_flight.signal().register(context.waker());
         self.driver.advance(&mut self.core)
@@ -55,14 +55,16 @@ where
 
     /// Waits until something was done, and says how many answers and deadlines it was.
     ///
-    /// Cancel-safe: dropping the future between two polls loses nothing. In a biased `select!` it goes first, or a busy mailbox starves time.
+    /// Cancel-safe: dropping the future between two polls loses nothing. In a biased `select!` it goes first, or a busy
+    /// mailbox starves time.
     pub async fn progress(&mut self) -> usize {
         std::future::poll_fn(|context| self.poll_progress(context)).await
     }
 
     /// Applies what is ready and due until nothing is left; returns how many answers and deadlines it was.
     ///
-    /// For whoever drives the manager without a task, and for tests. A waker kept by [`poll_progress`](Self::poll_progress) stays.
+    /// For whoever drives the manager without a task, and for tests. A waker kept by
+    /// [`poll_progress`](Self::poll_progress) stays.
     pub fn run_until_stalled(&mut self) -> usize {
         let mut events = 0;
         while let Poll::Ready(n) = self.driver.advance(&mut self.core) {
@@ -139,8 +141,8 @@ where
         self.gateways[index] = None;
     }
 
-    /// Says everything that waits to be said, in the documented order, until the answers that come at once cause no more. Returns whether an
-    /// answer is awaited that was not before.
+    /// Says everything that waits to be said, in the documented order, until the answers that come at once cause no
+    /// more. Returns whether an answer is awaited that was not before.
     pub(super) fn run_effects(&mut self, core: &mut Core) -> bool {
         let mut stored = false;
         while !core.effects.is_empty() || !self.answers.is_empty() {

@@ -1,4 +1,5 @@
-//! Slots that the resource manager has promised: which worker request they belong to, and which waiting request each of them covers.
+//! Slots that the resource manager has promised: which worker request they belong to, and which waiting request each of
+//! them covers.
 //!
 //! Covering is accounting, not reservation: it decides only whether a worker is asked for.
 
@@ -120,7 +121,8 @@ impl PromisedSlots {
         self.num_unbound
     }
 
-    /// Records a worker request, and its slots in the order promised. Every slot covers nothing and is in no queue of such slots yet.
+    /// Records a worker request, and its slots in the order promised. Every slot covers nothing and is in no queue of
+    /// such slots yet.
     pub(super) fn insert(
         &mut self,
         id: WorkerRequestId,
@@ -168,7 +170,8 @@ impl PromisedSlots {
         self.num_unbound += 1;
     }
 
-    /// The promised slot that covers nothing for the longest time and fits `required`; it leaves the queue of such slots.
+    /// The promised slot that covers nothing for the longest time and fits `required`; it leaves the queue of such
+    /// slots.
     pub(super) fn take_unbound(&mut self, profiles: &Profiles, required: ProfileKey) -> Option<PromiseKey> {
         let (_, promise) = self.first_unbound(profiles, required)?;
         self.remove_unbound(promise);
@@ -187,8 +190,8 @@ impl PromisedSlots {
         self.num_unbound -= 1;
     }
 
-    /// The promised slot that a newly known slot takes the place of: among those of the worker request that its task manager names; if it
-    /// names none, among all, an equal profile before the oldest that the slot can stand for.
+    /// The promised slot that a newly known slot takes the place of: among those of the worker request that its task
+    /// manager names; if it names none, among all, an equal profile before the oldest that the slot can stand for.
     pub(super) fn fulfilled_by(
         &self,
         profiles: &Profiles,
@@ -202,8 +205,8 @@ impl PromisedSlots {
                 Some(promise)
             });
         };
-        // What a worker really brings may differ from what was promised; it is still that worker (FLINK-9455's pending slots were matched by
-        // equal profiles only, and stayed for ever).
+        // What a worker really brings may differ from what was promised; it is still that worker (FLINK-9455's pending
+        // slots were matched by equal profiles only, and stayed for ever).
         let slots = &self.worker_requests[self.find(named)?].slots;
         let profile_of = |promise: &PromiseKey| self.records[*promise].profile;
         slots

@@ -49,7 +49,8 @@ macro_rules! key {
 }
 pub(super) use key;
 
-/// Records of one kind, addressed by their key. A key is valid from `insert` to `remove`; the manager keeps no key of a removed record.
+/// Records of one kind, addressed by their key. A key is valid from `insert` to `remove`; the manager keeps no key of a
+/// removed record.
 #[derive(Debug)]
 pub(super) struct Records<K, R> {
     slab: Slab<R>,

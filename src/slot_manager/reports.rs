@@ -62,7 +62,8 @@ impl Core {
         self.apply(begun, report, &previous_slots);
         self.say_what_took_the_place(begun);
         self.settle();
-        tracing::info!(%resource_id, %instance_id, slots = report.statuses().len(), ?outcome, "task manager registered");
+        let slots = report.statuses().len();
+        tracing::info!(%resource_id, %instance_id, slots, ?outcome, "task manager registered");
         Ok(Registration {
             outcome,
             begun: Some(begun),
@@ -90,7 +91,8 @@ impl Core {
         Ok(ReportOutcome::Applied)
     }
 
-    /// Brings the view of a task manager to what a valid report says, up to the settling. Returns whether anything is left to settle.
+    /// Brings the view of a task manager to what a valid report says, up to the settling. Returns whether anything is
+    /// left to settle.
     ///
     /// Slots whose numbers are in `previous_slots` were known in an earlier registration.
     fn apply(&mut self, task_manager: TaskManagerKey, report: &SlotReport, previous_slots: &[u32]) -> bool {
@@ -147,7 +149,8 @@ impl Core {
         self.task_managers.records[task_manager].slot(status.slot_id().slot_number())
     }
 
-    /// Drops what a status contradicts about a known slot, without effects. Returns whether the slot is to be looked at again.
+    /// Drops what a status contradicts about a known slot, without effects. Returns whether the slot is to be looked at
+    /// again.
     fn drop_contradicted(&mut self, slot: SlotKey, status: &SlotStatus) -> bool {
         let mut changed = self.update_profile(slot, status);
         match (&self.slots[slot].state, status.allocation()) {

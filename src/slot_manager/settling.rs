@@ -9,8 +9,8 @@ use super::pending_requests::RequestState;
 use super::slots::SlotState;
 
 impl Core {
-    /// Judges dropped grants on the result, then matches once: requests that look for a slot with the slots offered before, oldest first; then the
-    /// slots that became free with the oldest waiting request each.
+    /// Judges dropped grants on the result, then matches once: requests that look for a slot with the slots offered
+    /// before, oldest first; then the slots that became free with the oldest waiting request each.
     pub(super) fn settle(&mut self) {
         let Changes {
             mut free,

@@ -5,7 +5,8 @@ use super::slots::{Slot, SlotKey, SlotState};
 use super::task_managers::TaskManagerKey;
 
 impl Core {
-    /// The one place where the state of a slot changes, and with it the free index, the counts and the idle time of the task manager.
+    /// The one place where the state of a slot changes, and with it the free index, the counts and the idle time of the
+    /// task manager.
     pub(super) fn set_slot_state(&mut self, slot: SlotKey, state: SlotState) {
         let task_manager = self.slots[slot].task_manager;
         let used_before = self.task_managers.records[task_manager].used();
@@ -122,7 +123,8 @@ impl Core {
             .disarm(&mut self.task_managers.records, task_manager);
     }
 
-    /// Notes that the release of an idle task manager is to be asked for, and that it is asked for again if that is declined.
+    /// Notes that the release of an idle task manager is to be asked for, and that it is asked for again if that is
+    /// declined.
     pub(super) fn note_idle_timeout(&mut self, task_manager: TaskManagerKey) {
         let release_at = self.deadline_in(self.config.task_manager_timeout);
         self.task_managers

@@ -1,4 +1,5 @@
-//! What the tests share: a manager with recording doubles around it, which checks all invariants after every step, and short names.
+//! What the tests share: a manager with recording doubles around it, which checks all invariants after every step, and
+//! short names.
 #![allow(dead_code, unreachable_pub)] // each test file uses its part
 
 use std::time::Duration;
@@ -7,10 +8,11 @@ use slot_manager::testing::{
     Action, Effect, EffectLog, GatewayCall, ManualScheduledExecutor, RecordingActions, ScriptedGateway,
 };
 use slot_manager::{
-    AllocationFailureCause, AllocationId, AllocationStatus, CancelOutcome, FreeSlot, FreeSlotOutcome, InstanceId,
-    JobId, LeaderId, NotStarted, RegistrationOutcome, ReportOutcome, RequestSlot, ResourceProfile, SlotId, SlotManager,
-    SlotManagerConfig, SlotReport, SlotReportError, SlotRequest, SlotRequestError, SlotRequestOutcome, SlotStatus,
-    TaskExecutorConnection, UnregistrationOutcome, WorkerFailedOutcome, WorkerRequestId,
+    AllocationFailureCause, AllocationId, AllocationStatus, CancelOutcome, FreeSlot, FreeSlotOutcome, GrantLoss,
+    InstanceId, JobId, LeaderId, NotStarted, RegistrationOutcome, ReleaseCause, ReportOutcome, RequestFailure,
+    RequestSlot, ResourceProfile, SlotId, SlotManager, SlotManagerConfig, SlotReport, SlotReportError, SlotRequest,
+    SlotRequestError, SlotRequestOutcome, SlotStatus, TaskExecutorConnection, UnregistrationOutcome,
+    WorkerFailedOutcome, WorkerRequestId,
 };
 
 pub type Manager = SlotManager<RecordingActions, ScriptedGateway, ManualScheduledExecutor>;
@@ -75,7 +77,35 @@ impl Fixture {
         ScriptedGateway::with_log(&self.log)
     }
 
-    /// Registers task manager `instance` of `worker` with free slots of these profiles, numbered from 0, and returns its gateway.
+    /// A gateway that writes to the log and is answered by hand.
+    pub fn gateway_by_hand(&self) -> ScriptedGateway {
+        let gateway = self.gateway();
+        gateway.answer_requests(GatewayAnswer::ByHand);
+        gateway
+    }
+
+    /// Registers with this report, with a gateway that is answered by hand.
+    #[track_caller]
+    pub fn register_by_hand(&mut self, worker: &str, instance: u128, report: &SlotReport) -> ScriptedGateway {
+        let gateway = self.gateway_by_hand();
+        self.register_with(worker, instance, report, &gateway);
+        gateway
+    }
+
+    /// Gives the answer to an attempt and drives the manager.
+    #[track_caller]
+    pub fn answer(
+        &mut self,
+        gateway: &ScriptedGateway,
+        attempt: u64,
+        answer: Result<Acknowledge, SlotAllocationError>,
+    ) {
+        gateway.answer(attempt, answer).expect("the attempt awaits its answer");
+        self.run();
+    }
+
+    /// Registers task manager `instance` of `worker` with free slots of these profiles, numbered from 0, and returns
+    /// its gateway.
     #[track_caller]
     pub fn register_free(&mut self, worker: &str, instance: u128, profiles: &[ResourceProfile]) -> ScriptedGateway {
         let gateway = self.gateway();
@@ -200,6 +230,16 @@ impl Fixture {
     /// The effects since the last look, each as a line of text.
     pub fn effects(&self) -> Vec<String> {
         self.log.take().iter().map(ToString::to_string).collect()
+    }
+
+    /// The effects since the last look, each in a few words: see [`brief`].
+    pub fn said(&self) -> Vec<String> {
+        brief(&self.log.take())
+    }
+
+    /// The effects since the last look, in the short lines of [`story`].
+    pub fn story(&self) -> Vec<String> {
+        story::tell(&self.log.take())
     }
 
     /// The effects since the last look without the notices of grants.
@@ -345,4 +385,95 @@ pub fn granted(slot: &SlotId) -> AllocationStatus {
 
 pub fn in_flight(slot: &SlotId) -> AllocationStatus {
     AllocationStatus::InFlight { slot_id: slot.clone() }
+}
+
+/// Effects in a few words, with ids as numbers: `request tm_0 for 1 #1` (the attempt), `granted 1 on tm_0`, `free tm_0
+/// of 1 #1`, `failed 1: timeout`, `lost 1 on tm_0: free`, `ask 1 for {cpu: 1}`, `release 7, idle since +0ns (1)` (the
+/// idle period).
+pub fn brief(effects: &[Effect]) -> Vec<String> {
+    let number = |id: &AllocationId| id.as_uuid().as_u128();
+    let failed = |failure: &RequestFailure| match failure {
+        RequestFailure::Timeout { .. } => "timeout".to_owned(),
+        RequestFailure::ResourceManager(error) => error.reason().to_owned(),
+        RequestFailure::HeldByAnotherJob { .. } => "held by another job".to_owned(),
+        other => other.to_string(),
+    };
+    let lost = |loss: &GrantLoss| match loss {
+        GrantLoss::TaskManagerUnregistered { .. } => "unregistered".to_owned(),
+        GrantLoss::ReportedFree => "free".to_owned(),
+        GrantLoss::HeldByAnother { allocation_id, .. } => format!("held by {}", number(allocation_id)),
+        GrantLoss::SlotRemoved => "removed".to_owned(),
+        other => other.to_string(),
+    };
+    let action = |action: &Action| match action {
+        Action::AllocateResource {
+            worker_request,
+            resource_profile,
+        } => format!("ask {worker_request} for {resource_profile}"),
+        Action::ReleaseResource {
+            instance_id,
+            cause: ReleaseCause::IdleTimeout {
+                idle_since,
+                idle_period,
+            },
+        } => {
+            let instance = instance_id.as_uuid().as_u128();
+            format!("release {instance}, idle since {idle_since} ({idle_period})")
+        }
+        Action::NotifySlotAllocated {
+            allocation_id, slot_id, ..
+        } => format!("granted {} on {slot_id}", number(allocation_id)),
+        Action::NotifyAllocationFailure {
+            allocation_id,
+            cause: AllocationFailureCause::RequestFailed(failure),
+            ..
+        } => format!("failed {}: {}", number(allocation_id), failed(failure)),
+        Action::NotifyAllocationFailure {
+            allocation_id,
+            cause: AllocationFailureCause::GrantLost { slot_id, loss },
+            ..
+        } => format!("lost {} on {slot_id}: {}", number(allocation_id), lost(loss)),
+        other => other.to_string(),
+    };
+    effects
+        .iter()
+        .map(|effect| match effect {
+            Effect::Action(called) => action(called),
+            Effect::Gateway(GatewayCall::RequestSlot(request)) => {
+                format!(
+                    "request {} for {} #{}",
+                    request.slot_id,
+                    number(&request.allocation_id),
+                    request.attempt
+                )
+            }
+            Effect::Gateway(GatewayCall::FreeSlot(free)) => {
+                format!(
+                    "free {} of {} #{}",
+                    free.slot_id,
+                    number(&free.allocation_id),
+                    free.attempt
+                )
+            }
+            other => other.to_string(),
+        })
+        .collect()
+}
+
+/// A slot request is granted.
+pub fn acknowledged() -> Result<Acknowledge, SlotAllocationError> {
+    Ok(Acknowledge::new())
+}
+
+/// A slot request is refused.
+pub fn rejected() -> Result<Acknowledge, SlotAllocationError> {
+    Err(SlotAllocationError::rejected("no"))
+}
+
+/// A slot request meets allocation `id` of job 1.
+pub fn occupied(id: u128) -> Result<Acknowledge, SlotAllocationError> {
+    Err(SlotAllocationError::Occupied {
+        allocation_id: allocation(id),
+        job_id: job(1),
+    })
 }
