@@ -10,13 +10,10 @@ use crate::{
 };
 
 mod allocations;
-mod attempts;
 mod core;
-mod coverage;
 mod deadlines;
 mod effects;
 mod free_slots;
-mod holdings;
 mod in_flight;
 #[cfg(feature = "test-util")]
 mod invariants;
@@ -25,12 +22,9 @@ mod profiles;
 mod progress;
 mod promised_slots;
 mod records;
-mod reports;
-mod request_states;
-mod settling;
-mod slot_states;
 mod slots;
 mod task_managers;
+mod transitions;
 mod views;
 
 pub use self::core::SlotCounts;

@@ -320,7 +320,7 @@ impl World {
         }
     }
 
-    fn occupy(&mut self, worker: usize, number: u32, own: Option<usize>) {
+    fn occupy(&self, worker: usize, number: u32, own: Option<usize>) {
         let worker = &self.workers[worker];
         let (Some(leader_id), Some(instance_id)) = (worker.leader_id(), worker.instance_id()) else {
             return;

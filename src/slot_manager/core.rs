@@ -1,5 +1,4 @@
-//! The state, and the transitions that touch more than one part of it. Nothing here talks to the outside: what is to be
-//! said goes to [`Effects`].
+//! The state. How it changes is in [`transitions`](super::transitions); what is to be said of it in [`Effects`].
 
 use crate::{
     AllocationId, AllocationStatus, GrantLoss, JobId, LeaderId, RequestFailure, SlotId, SlotManagerConfig, Timestamp,

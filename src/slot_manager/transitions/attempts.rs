@@ -2,14 +2,14 @@
 
 use crate::{AllocationId, FreeSlot, GrantLoss, JobId, SlotAllocationError};
 
-use super::core::Core;
-use super::effects::SlotRequestToSend;
-use super::pending_requests::{RequestKey, RequestState};
-use super::slots::{Attempt, Delivery, SlotFailures, SlotKey, SlotState};
+use crate::slot_manager::core::Core;
+use crate::slot_manager::effects::SlotRequestToSend;
+use crate::slot_manager::pending_requests::{RequestKey, RequestState};
+use crate::slot_manager::slots::{Attempt, Delivery, SlotFailures, SlotKey, SlotState};
 
 impl Core {
     /// Begins an attempt.
-    pub(super) fn assign(&mut self, slot: SlotKey, request: RequestKey) {
+    pub(crate) fn assign(&mut self, slot: SlotKey, request: RequestKey) {
         self.unplace_request(request);
         self.attempts += 1;
         let number = self.attempts;
@@ -31,7 +31,7 @@ impl Core {
     }
 
     /// The attempt with this number, if it is in flight to the slot.
-    pub(super) fn current_attempt(&self, slot: SlotKey, number: u64) -> Option<Attempt> {
+    pub(crate) fn current_attempt(&self, slot: SlotKey, number: u64) -> Option<Attempt> {
         self.slots
             .get(slot)?
             .attempt()
@@ -39,7 +39,7 @@ impl Core {
     }
 
     /// Notes how far an attempt is; the RPC timeout runs while its answer is awaited.
-    pub(super) fn set_delivery(&mut self, slot: SlotKey, delivery: Delivery) {
+    pub(crate) fn set_delivery(&mut self, slot: SlotKey, delivery: Delivery) {
         let timer = self.deadline_in(self.config.rpc_timeout);
         if let SlotState::InFlight(attempt) = &mut self.slots[slot].state {
             let request = attempt.request;
@@ -55,7 +55,7 @@ impl Core {
     }
 
     /// Applies the answer to an attempt, unless the attempt has ended. The answer's future is gone by now.
-    pub(super) fn apply_answer(
+    pub(crate) fn apply_answer(
         &mut self,
         slot: SlotKey,
         number: u64,
@@ -96,13 +96,13 @@ impl Core {
     }
 
     /// Grants the slot of an attempt to its request.
-    pub(super) fn complete_attempt(&mut self, slot: SlotKey, attempt: Attempt) {
+    pub(crate) fn complete_attempt(&mut self, slot: SlotKey, attempt: Attempt) {
         self.abandon(slot, attempt);
         self.requests.records[attempt.request].state = RequestState::Unplaced;
         self.grant(slot, attempt.request);
     }
 
-    pub(super) fn acknowledged(&mut self, slot: SlotKey, attempt: Attempt, revision: Option<u64>) {
+    pub(crate) fn acknowledged(&mut self, slot: SlotKey, attempt: Attempt, revision: Option<u64>) {
         let owner = &mut self.task_managers.records[self.slots[slot].task_manager];
         owner.revision = owner.revision.max(revision);
         // A report that was taken after this allocation said that the slot is free: granted, and over (B.18 of the
@@ -158,7 +158,7 @@ impl Core {
     }
 
     /// Ends an attempt whose answer did not come in time.
-    pub(super) fn attempt_timed_out(&mut self, request: RequestKey) {
+    pub(crate) fn attempt_timed_out(&mut self, request: RequestKey) {
         let RequestState::InFlight(slot) = self.requests.records[request].state else {
             return;
         };
@@ -173,7 +173,7 @@ impl Core {
 
     /// Ends an attempt that nobody wants any more: its future is dropped, and the task executor is told if it was
     /// asked. Slot and request are unplaced afterwards.
-    pub(super) fn give_up_attempt(&mut self, slot: SlotKey, attempt: Attempt) {
+    pub(crate) fn give_up_attempt(&mut self, slot: SlotKey, attempt: Attempt) {
         if attempt.delivery != Delivery::Unsent {
             let request = &self.requests.records[attempt.request];
             let (allocation_id, job_id) = (request.allocation_id, request.job_id);
@@ -184,13 +184,13 @@ impl Core {
 
     /// Gives up the attempt in flight to a slot that its task executor reports as held by another allocation. The slot
     /// is unplaced afterwards.
-    pub(super) fn contradict_attempt(&mut self, slot: SlotKey, attempt: Attempt) {
+    pub(crate) fn contradict_attempt(&mut self, slot: SlotKey, attempt: Attempt) {
         self.give_up_attempt(slot, attempt);
         self.changes.unplaced.push(attempt.request);
     }
 
     /// Ends an attempt without a word to the task executor. Slot and request are unplaced afterwards.
-    pub(super) fn end_attempt(&mut self, slot: SlotKey, attempt: Attempt) {
+    pub(crate) fn end_attempt(&mut self, slot: SlotKey, attempt: Attempt) {
         self.abandon(slot, attempt);
         self.requests.records[attempt.request].state = RequestState::Unplaced;
         self.make_unplaced(slot);
@@ -204,7 +204,7 @@ impl Core {
         }
     }
 
-    pub(super) fn ask_to_free(&mut self, slot: SlotKey, allocation_id: AllocationId, job_id: JobId, attempt: u64) {
+    pub(crate) fn ask_to_free(&mut self, slot: SlotKey, allocation_id: AllocationId, job_id: JobId, attempt: u64) {
         let Some(leader_id) = self.leader_id else {
             return;
         };

@@ -2,15 +2,15 @@
 
 use crate::{AllocationFailureCause, Conflict, RequestFailure, SlotRequest, SlotRequestError, SlotRequestOutcome};
 
-use super::allocations::Holder;
-use super::core::Core;
-use super::effects::{Notification, NotificationKind};
-use super::pending_requests::{RequestKey, RequestState};
-use super::slots::{SlotKey, SlotState};
+use crate::slot_manager::allocations::Holder;
+use crate::slot_manager::core::Core;
+use crate::slot_manager::effects::{Notification, NotificationKind};
+use crate::slot_manager::pending_requests::{RequestKey, RequestState};
+use crate::slot_manager::slots::{SlotKey, SlotState};
 
 impl Core {
     /// What a request says whose allocation is known.
-    pub(super) fn duplicate(
+    pub(crate) fn duplicate(
         &self,
         holder: Holder,
         request: &SlotRequest,
@@ -45,7 +45,7 @@ impl Core {
     }
 
     /// Accepts a request, unplaced.
-    pub(super) fn insert_request(&mut self, request: SlotRequest) -> RequestKey {
+    pub(crate) fn insert_request(&mut self, request: SlotRequest) -> RequestKey {
         let (job_id, allocation_id, profile, target_address) = request.into_parts();
         let profile = self.profiles.acquire(&profile);
         let deadline = self.now + self.config.request_timeout;
@@ -62,7 +62,7 @@ impl Core {
     }
 
     /// Looks for a free slot for an unplaced request; without one it waits.
-    pub(super) fn seek(&mut self, request: RequestKey) {
+    pub(crate) fn seek(&mut self, request: RequestKey) {
         let required = self.requests.records[request].profile;
         match self.free_slots.find(&self.slots, &self.profiles, required) {
             Some(slot) => self.assign(slot, request),
@@ -71,7 +71,7 @@ impl Core {
     }
 
     /// Takes a request out of the queue or pause it is in. An attempt in flight is not touched.
-    pub(super) fn unplace_request(&mut self, request: RequestKey) {
+    pub(crate) fn unplace_request(&mut self, request: RequestKey) {
         let record = &mut self.requests.records[request];
         let profile = record.profile;
         match record.state {
@@ -92,7 +92,7 @@ impl Core {
     }
 
     /// Lets an unplaced request pause.
-    pub(super) fn pause(&mut self, request: RequestKey, step: u8) {
+    pub(crate) fn pause(&mut self, request: RequestKey, step: u8) {
         let timer = self.deadline_in(self.requests.pauses.length(step));
         let record = &mut self.requests.records[request];
         record.timer = timer;
@@ -101,13 +101,13 @@ impl Core {
     }
 
     /// Lets a request whose pause is over look for a slot again.
-    pub(super) fn resume(&mut self, request: RequestKey) {
+    pub(crate) fn resume(&mut self, request: RequestKey) {
         self.unplace_request(request);
         self.seek(request);
     }
 
     /// Takes a request out of wherever it is: a slot in flight is given back. It is unplaced afterwards.
-    pub(super) fn withdraw(&mut self, request: RequestKey) {
+    pub(crate) fn withdraw(&mut self, request: RequestKey) {
         if let RequestState::InFlight(slot) = self.requests.records[request].state {
             if let Some(attempt) = self.slots[slot].attempt() {
                 self.give_up_attempt(slot, attempt);
@@ -125,7 +125,7 @@ impl Core {
     }
 
     /// Ends a request at the wish of its job.
-    pub(super) fn cancel(&mut self, request: RequestKey) {
+    pub(crate) fn cancel(&mut self, request: RequestKey) {
         self.withdraw(request);
         let allocation_id = self.requests.records[request].allocation_id;
         self.allocations.remove(allocation_id, Holder::Pending(request));
@@ -133,7 +133,7 @@ impl Core {
     }
 
     /// Ends a request that cannot be served, and says so.
-    pub(super) fn fail(&mut self, request: RequestKey, failure: RequestFailure) {
+    pub(crate) fn fail(&mut self, request: RequestKey, failure: RequestFailure) {
         let record = &self.requests.records[request];
         let (allocation_id, job_id) = (record.allocation_id, record.job_id);
         self.cancel(request);
@@ -153,7 +153,7 @@ impl Core {
     }
 
     /// Ends a request whose time is over.
-    pub(super) fn expire(&mut self, request: RequestKey) {
+    pub(crate) fn expire(&mut self, request: RequestKey) {
         let record = &self.requests.records[request];
         let failure = RequestFailure::Timeout {
             timeout: self.config.request_timeout,
@@ -164,7 +164,7 @@ impl Core {
     }
 
     /// Grants a slot, which nothing else holds, to an unplaced request.
-    pub(super) fn grant(&mut self, slot: SlotKey, request: RequestKey) {
+    pub(crate) fn grant(&mut self, slot: SlotKey, request: RequestKey) {
         let record = &self.requests.records[request];
         let (allocation_id, job_id) = (record.allocation_id, record.job_id);
         self.set_slot_state(

@@ -4,16 +4,16 @@ use std::sync::Arc;
 
 use crate::{RequestFailure, ResourceManagerError, ResourceProfile, WorkerPromise, WorkerRequestId};
 
-use super::core::Core;
-use super::pending_requests::{Ask, RequestKey, RequestState};
-use super::profiles::ProfileKey;
-use super::promised_slots::{PromiseKey, WorkerRequestKey};
-use super::slots::SlotKey;
+use crate::slot_manager::core::Core;
+use crate::slot_manager::pending_requests::{Ask, RequestKey, RequestState};
+use crate::slot_manager::profiles::ProfileKey;
+use crate::slot_manager::promised_slots::{PromiseKey, WorkerRequestKey};
+use crate::slot_manager::slots::SlotKey;
 
 impl Core {
     /// Lets an unplaced request that no offered slot fits wait: covered by a promised slot, else a worker is to be
     /// asked for.
-    pub(super) fn wait(&mut self, request: RequestKey) {
+    pub(crate) fn wait(&mut self, request: RequestKey) {
         let required = self.requests.records[request].profile;
         match self.promised_slots.take_unbound(&self.profiles, required) {
             Some(promise) => self.cover(request, promise),
@@ -39,7 +39,7 @@ impl Core {
 
     /// Lets a promised slot that is in no queue of such slots cover the oldest uncovered request that it fits, if there
     /// is one.
-    pub(super) fn cover_with(&mut self, promise: PromiseKey) {
+    pub(crate) fn cover_with(&mut self, promise: PromiseKey) {
         self.promised_slots.records[promise].covers = None;
         let promised = &self.profiles[self.promised_slots.records[promise].profile];
         let oldest = self
@@ -58,7 +58,7 @@ impl Core {
     }
 
     /// Takes an uncovered request out of its queue; it is unplaced afterwards.
-    pub(super) fn take_uncovered(&mut self, request: RequestKey) {
+    pub(crate) fn take_uncovered(&mut self, request: RequestKey) {
         let record = &mut self.requests.records[request];
         let profile = record.profile;
         let state = std::mem::replace(&mut record.state, RequestState::Unplaced);
@@ -71,7 +71,7 @@ impl Core {
     }
 
     /// Begins to ask for a worker, if the request noted in the effects still needs one.
-    pub(super) fn begin_ask(&mut self, sequence: u64, request: RequestKey) -> Option<(WorkerRequestId, ProfileKey)> {
+    pub(crate) fn begin_ask(&mut self, sequence: u64, request: RequestKey) -> Option<(WorkerRequestId, ProfileKey)> {
         let record = self.requests.records.get(request)?;
         if record.sequence != sequence || record.state != RequestState::Uncovered(Ask::Due) {
             return None;
@@ -81,7 +81,7 @@ impl Core {
     }
 
     /// Applies the answer to the ask for a worker.
-    pub(super) fn apply_promise(
+    pub(crate) fn apply_promise(
         &mut self,
         request: RequestKey,
         worker_request: WorkerRequestId,
@@ -140,14 +140,14 @@ impl Core {
     }
 
     /// Lets a declined request ask again.
-    pub(super) fn repeat_ask(&mut self, request: RequestKey) {
+    pub(crate) fn repeat_ask(&mut self, request: RequestKey) {
         self.take_uncovered(request);
         self.wait(request);
     }
 
     /// Lets a newly known free slot take the place of the promised slot it fulfils; the request that was covered by it
     /// is covered anew.
-    pub(super) fn fulfil_promise(&mut self, slot: SlotKey) {
+    pub(crate) fn fulfil_promise(&mut self, slot: SlotKey) {
         let slot = &self.slots[slot];
         let named = self.task_managers.records[slot.task_manager].worker_request;
         if let Some(promise) = self.promised_slots.fulfilled_by(&self.profiles, slot.profile, named) {
@@ -158,7 +158,7 @@ impl Core {
 
     /// Ends all that is left of a worker request, and covers anew what it covered. Returns how many slots it still
     /// promised.
-    pub(super) fn end_worker_request(&mut self, worker_request: WorkerRequestKey, cause: &Arc<str>) -> usize {
+    pub(crate) fn end_worker_request(&mut self, worker_request: WorkerRequestKey, cause: &Arc<str>) -> usize {
         let record = &self.promised_slots.worker_requests[worker_request];
         let id = record.id;
         let promises: Vec<_> = record.slots.iter(&self.promised_slots.records).collect();

@@ -5,22 +5,22 @@ use crate::{
     SlotReportError, SlotStatus, Stale, WorkerRequestId,
 };
 
-use super::core::Core;
-use super::slots::{Slot, SlotKey, SlotState};
-use super::task_managers::{TaskManager, TaskManagerKey};
+use crate::slot_manager::core::Core;
+use crate::slot_manager::slots::{Slot, SlotKey, SlotState};
+use crate::slot_manager::task_managers::{TaskManager, TaskManagerKey};
 
 /// What a registration did, for the owner of the gateways.
-pub(super) struct Registration {
-    pub(super) outcome: RegistrationOutcome,
+pub(crate) struct Registration {
+    pub(crate) outcome: RegistrationOutcome,
     /// The registration that began, if one did.
-    pub(super) begun: Option<TaskManagerKey>,
+    pub(crate) begun: Option<TaskManagerKey>,
     /// The registration that ended. Its key may be that of the new one.
-    pub(super) ended: Option<TaskManagerKey>,
+    pub(crate) ended: Option<TaskManagerKey>,
 }
 
 impl Core {
     /// Registers a task manager, or takes the report of one that is registered.
-    pub(super) fn register_task_manager(
+    pub(crate) fn register_task_manager(
         &mut self,
         resource_id: &ResourceId,
         instance_id: InstanceId,
@@ -72,7 +72,7 @@ impl Core {
     }
 
     /// Takes the report of a registered task manager.
-    pub(super) fn report(
+    pub(crate) fn report(
         &mut self,
         task_manager: TaskManagerKey,
         report: &SlotReport,

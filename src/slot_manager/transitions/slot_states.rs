@@ -1,13 +1,13 @@
 //! The state of a slot, and all that changes with it.
 
-use super::core::Core;
-use super::slots::{Slot, SlotKey, SlotState};
-use super::task_managers::TaskManagerKey;
+use crate::slot_manager::core::Core;
+use crate::slot_manager::slots::{Slot, SlotKey, SlotState};
+use crate::slot_manager::task_managers::TaskManagerKey;
 
 impl Core {
     /// The one place where the state of a slot changes, and with it the free index, the counts and the idle time of the
     /// task manager.
-    pub(super) fn set_slot_state(&mut self, slot: SlotKey, state: SlotState) {
+    pub(crate) fn set_slot_state(&mut self, slot: SlotKey, state: SlotState) {
         let task_manager = self.slots[slot].task_manager;
         let used_before = self.task_managers.records[task_manager].used();
         self.leave_slot_state(slot, task_manager);
@@ -72,7 +72,7 @@ impl Core {
     }
 
     /// Adds a free slot, unplaced.
-    pub(super) fn insert_slot(&mut self, slot: Slot) -> SlotKey {
+    pub(crate) fn insert_slot(&mut self, slot: Slot) -> SlotKey {
         let (number, task_manager) = (slot.number, slot.task_manager);
         let key = self.slots.insert(slot);
         self.task_managers.records[task_manager].slots.push((number, key));
@@ -82,7 +82,7 @@ impl Core {
     }
 
     /// Forgets a free slot. Its task manager's list of slots is left to the caller.
-    pub(super) fn remove_slot(&mut self, slot: SlotKey) {
+    pub(crate) fn remove_slot(&mut self, slot: SlotKey) {
         self.make_unplaced(slot);
         self.counts.registered -= 1;
         self.counts.free -= 1;
@@ -90,12 +90,12 @@ impl Core {
         self.profiles.release(slot.profile);
     }
 
-    pub(super) fn make_unplaced(&mut self, slot: SlotKey) {
+    pub(crate) fn make_unplaced(&mut self, slot: SlotKey) {
         self.set_slot_state(slot, SlotState::Unplaced);
     }
 
     /// Gives an unplaced slot to the oldest waiting request that it fits, else into the free index.
-    pub(super) fn offer(&mut self, slot: SlotKey) {
+    pub(crate) fn offer(&mut self, slot: SlotKey) {
         match self.requests.oldest_waiting(&self.profiles, self.slots[slot].profile) {
             Some(request) => self.assign(slot, request),
             None => {
@@ -105,7 +105,7 @@ impl Core {
         }
     }
 
-    pub(super) fn begin_idle_period(&mut self, task_manager: TaskManagerKey) {
+    pub(crate) fn begin_idle_period(&mut self, task_manager: TaskManagerKey) {
         let release_at = self.deadline_in(self.config.task_manager_timeout);
         let record = &mut self.task_managers.records[task_manager];
         record.idle_since = Some(self.now);
@@ -116,7 +116,7 @@ impl Core {
             .arm(&mut self.task_managers.records, task_manager);
     }
 
-    pub(super) fn end_idle_period(&mut self, task_manager: TaskManagerKey) {
+    pub(crate) fn end_idle_period(&mut self, task_manager: TaskManagerKey) {
         self.task_managers.records[task_manager].idle_since = None;
         self.task_managers
             .idle
@@ -125,7 +125,7 @@ impl Core {
 
     /// Notes that the release of an idle task manager is to be asked for, and that it is asked for again if that is
     /// declined.
-    pub(super) fn note_idle_timeout(&mut self, task_manager: TaskManagerKey) {
+    pub(crate) fn note_idle_timeout(&mut self, task_manager: TaskManagerKey) {
         let release_at = self.deadline_in(self.config.task_manager_timeout);
         self.task_managers
             .idle

@@ -2,16 +2,16 @@
 
 use crate::AllocationFailureCause;
 
-use super::allocations::Holder;
-use super::core::{Changes, Core, DroppedGrant};
-use super::effects::{Notification, NotificationKind};
-use super::pending_requests::RequestState;
-use super::slots::SlotState;
+use crate::slot_manager::allocations::Holder;
+use crate::slot_manager::core::{Changes, Core, DroppedGrant};
+use crate::slot_manager::effects::{Notification, NotificationKind};
+use crate::slot_manager::pending_requests::RequestState;
+use crate::slot_manager::slots::SlotState;
 
 impl Core {
     /// Judges dropped grants on the result, then matches once: requests that look for a slot with the slots offered
     /// before, oldest first; then the slots that became free with the oldest waiting request each.
-    pub(super) fn settle(&mut self) {
+    pub(crate) fn settle(&mut self) {
         let Changes {
             mut free,
             mut unplaced,

@@ -2,14 +2,14 @@
 
 use crate::{AllocationId, FreeSlotOutcome, GrantLoss, JobId, RequestFailure};
 
-use super::allocations::Holder;
-use super::core::{Core, DroppedGrant};
-use super::slots::{SlotKey, SlotState};
-use super::task_managers::TaskManagerKey;
+use crate::slot_manager::allocations::Holder;
+use crate::slot_manager::core::{Core, DroppedGrant};
+use crate::slot_manager::slots::{SlotKey, SlotState};
+use crate::slot_manager::task_managers::TaskManagerKey;
 
 impl Core {
     /// Records that a slot is held by an allocation. Whatever held it, or was in flight to it, has been dealt with.
-    pub(super) fn adopt(&mut self, slot: SlotKey, allocation_id: AllocationId, job_id: JobId) {
+    pub(crate) fn adopt(&mut self, slot: SlotKey, allocation_id: AllocationId, job_id: JobId) {
         if self.find_allocation(allocation_id).is_none() {
             self.promote_duplicate(allocation_id);
         }
@@ -50,7 +50,7 @@ impl Core {
     }
 
     /// Asks the task executor to free a slot if it holds an allocation which is granted on another.
-    pub(super) fn free_if_duplicate(&mut self, slot: SlotKey) {
+    pub(crate) fn free_if_duplicate(&mut self, slot: SlotKey) {
         if let SlotState::Allocated {
             allocation_id,
             job_id,
@@ -63,7 +63,7 @@ impl Core {
     }
 
     /// Ends what holds a slot without judging it; the slot is unplaced afterwards.
-    pub(super) fn drop_holding(&mut self, slot: SlotKey, loss: GrantLoss) {
+    pub(crate) fn drop_holding(&mut self, slot: SlotKey, loss: GrantLoss) {
         if let Some(dropped) = self.forget_holding(slot, loss) {
             self.changes.dropped.push(dropped);
         }
@@ -71,7 +71,7 @@ impl Core {
     }
 
     /// Ends what holds a slot in the index of allocations only.
-    pub(super) fn forget_holding(&mut self, slot: SlotKey, loss: GrantLoss) -> Option<DroppedGrant> {
+    pub(crate) fn forget_holding(&mut self, slot: SlotKey, loss: GrantLoss) -> Option<DroppedGrant> {
         let SlotState::Allocated {
             allocation_id,
             job_id,
@@ -94,7 +94,7 @@ impl Core {
     }
 
     /// Lets the oldest other slot that holds an allocation take the place of its grant.
-    pub(super) fn promote_duplicate(&mut self, allocation_id: AllocationId) {
+    pub(crate) fn promote_duplicate(&mut self, allocation_id: AllocationId) {
         let Some(slot) = self.allocations.take_oldest_duplicate(allocation_id) else {
             return;
         };
@@ -111,7 +111,7 @@ impl Core {
 
     /// Ends a grant, or a request in flight, because its task executor says that the slot is free (or the job gave it
     /// back).
-    pub(super) fn freed(&mut self, slot: SlotKey, allocation_id: AllocationId) -> FreeSlotOutcome {
+    pub(crate) fn freed(&mut self, slot: SlotKey, allocation_id: AllocationId) -> FreeSlotOutcome {
         use FreeSlotOutcome as Outcome;
         match self.slots[slot].state {
             SlotState::Allocated {
@@ -145,7 +145,7 @@ impl Core {
     }
 
     /// Forgets a task manager and its slots. Attempts in flight to it are given up, its grants dropped for `loss`.
-    pub(super) fn detach_task_manager(&mut self, task_manager: TaskManagerKey, loss: &GrantLoss) {
+    pub(crate) fn detach_task_manager(&mut self, task_manager: TaskManagerKey, loss: &GrantLoss) {
         let slots = std::mem::take(&mut self.task_managers.records[task_manager].slots);
         for (_, slot) in &slots {
             self.vacate(*slot, loss);
@@ -158,12 +158,12 @@ impl Core {
     }
 
     /// Forgets a task manager that is being stopped because nothing uses its slots.
-    pub(super) fn forget_idle_task_manager(&mut self, task_manager: TaskManagerKey) {
+    pub(crate) fn forget_idle_task_manager(&mut self, task_manager: TaskManagerKey) {
         self.detach_task_manager(task_manager, &GrantLoss::SlotRemoved);
     }
 
     /// Takes whatever holds a slot off it, because the slot is gone. It is unplaced afterwards.
-    pub(super) fn vacate(&mut self, slot: SlotKey, loss: &GrantLoss) {
+    pub(crate) fn vacate(&mut self, slot: SlotKey, loss: &GrantLoss) {
         match self.slots[slot].state {
             SlotState::InFlight(attempt) => {
                 self.end_attempt(slot, attempt);
