@@ -182,6 +182,7 @@ where
             result: None,
         });
         self.core.seek(key);
+        self.core.settle();
         self.finish_input();
         let result = self.core.registering.take().and_then(|registering| registering.result);
         match result {

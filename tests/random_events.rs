@@ -69,7 +69,7 @@ enum Event {
         worker: usize,
         nth: usize,
     },
-    /// Somebody else's allocation takes a slot; sometimes it has the id of one of ours.
+    /// An allocation takes a slot without a word to the manager: a foreign one, or one whose request is pending.
     Occupy {
         worker: usize,
         number: u32,
@@ -109,7 +109,7 @@ fn event() -> impl Strategy<Value = Event> {
         2 => worker.clone().prop_map(|worker| Event::SendKeptReport { worker }),
         16 => (worker.clone(), 0..3_usize).prop_map(|(worker, nth)| Event::Deliver { worker, nth }),
         2 => (worker.clone(), 0..3_usize).prop_map(|(worker, nth)| Event::Lose { worker, nth }),
-        2 => (worker.clone(), 0..4_u32, proptest::option::of(nth))
+        5 => (worker.clone(), 0..4_u32, proptest::option::of(nth))
             .prop_map(|(worker, number, own)| Event::Occupy { worker, number, own }),
         1 => (worker, 0..4_u32, proptest::option::of(0..PROFILES))
             .prop_map(|(worker, number, profile)| Event::ChangeSlot { worker, number, profile }),
@@ -118,6 +118,11 @@ fn event() -> impl Strategy<Value = Event> {
         6 => (0..120_u64).prop_map(|milliseconds| Event::Advance { milliseconds }),
         1 => Just(Event::NewLeader),
     ]
+}
+
+/// Up to `most` events, and whether the manager is driven after each.
+fn events(most: usize) -> impl Strategy<Value = Vec<(Event, bool)>> {
+    proptest::collection::vec((event(), any::<bool>()), 1..most)
 }
 
 /// How a request ended, or a grant that followed.
@@ -185,7 +190,8 @@ impl World {
         }
     }
 
-    fn apply(&mut self, event: &Event) {
+    /// Without `driven` the event waits for its consequences until a later one drives the manager.
+    fn apply(&mut self, event: &Event, driven: bool) {
         match *event {
             Event::Request { job, profile } => self.request(job, profile),
             Event::RepeatRequest { nth } => self.repeat_request(nth),
@@ -238,6 +244,10 @@ impl World {
             Event::AnswerAllocations { answer } => self.actions.answer_allocations(answers()[answer].clone()),
             Event::Advance { milliseconds } => self.clock.advance(Duration::from_millis(milliseconds)),
             Event::NewLeader => self.new_leader(),
+        }
+        self.manager.check_invariants().expect("after an input");
+        if driven {
+            self.manager.run_until_stalled();
         }
         self.settle();
     }
@@ -325,9 +335,10 @@ impl World {
         let (Some(leader_id), Some(instance_id)) = (worker.leader_id(), worker.instance_id()) else {
             return;
         };
-        let own = own.and_then(|nth| self.nth_allocation(nth));
+        let pending: Vec<_> = self.pending().collect();
+        let own = own.and_then(|nth| pending.get(nth % pending.len().max(1)));
         let (allocation_id, job_id) = match own {
-            Some(id) => (id, job(self.fates[&id].0)),
+            Some((id, owner)) => (*id, job(*owner)),
             None => (allocation(1_000_000 + u128::from(number)), job(9)),
         };
         let request = RequestSlot {
@@ -360,10 +371,8 @@ impl World {
             .expect("suspended");
     }
 
-    /// Drives the manager, checks it, and reads what it said.
+    /// Checks the manager, and reads what it said.
     fn settle(&mut self) {
-        self.manager.check_invariants().expect("after an input");
-        self.manager.run_until_stalled();
         self.manager.check_invariants().expect("after progress");
         for effect in self.log.take() {
             match &effect {
@@ -431,13 +440,19 @@ impl World {
             self.unregister_job(job);
             self.settle();
         }
+        self.drive();
         while self.workers.iter().any(|worker| worker.deliver_all() > 0) {
-            self.settle();
+            self.drive();
         }
         for worker in 0..WORKERS {
             self.report(worker);
-            self.settle();
+            self.drive();
         }
+    }
+
+    fn drive(&mut self) {
+        self.manager.run_until_stalled();
+        self.settle();
     }
 
     fn assert_view_is_the_truth(&self) {
@@ -498,11 +513,11 @@ fn config() -> impl Strategy<Value = SlotManagerConfig> {
     )
 }
 
-fn run(config: &SlotManagerConfig, events: &[Event], release: Release) -> World {
+fn run(config: &SlotManagerConfig, events: &[(Event, bool)], release: Release) -> World {
     let mut world = World::new(config.clone());
     world.actions.answer_releases(release);
-    for event in events {
-        world.apply(event);
+    for (event, driven) in events {
+        world.apply(event, *driven);
     }
     world
 }
@@ -523,7 +538,7 @@ proptest! {
     #[test]
     fn invariants_hold_and_the_view_becomes_the_truth(
         config in config(),
-        events in proptest::collection::vec(event(), 1..150),
+        events in events(150),
         accept in any::<bool>(),
     ) {
         let release = if accept { Release::Accepted } else { Release::Declined };
@@ -535,7 +550,7 @@ proptest! {
     #[test]
     fn the_same_inputs_have_the_same_effects(
         config in config(),
-        events in proptest::collection::vec(event(), 1..100),
+        events in events(100),
     ) {
         let first = run(&config, &events, Release::Accepted);
         let second = run(&config, &events, Release::Accepted);
@@ -543,7 +558,7 @@ proptest! {
     }
 
     #[test]
-    fn an_attempt_number_is_used_once_and_grows(events in proptest::collection::vec(event(), 1..100)) {
+    fn an_attempt_number_is_used_once_and_grows(events in events(100)) {
         let world = run(&SlotManagerConfig::default(), &events, Release::Accepted);
         let attempts: Vec<_> = world
             .history

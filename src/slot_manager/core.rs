@@ -13,7 +13,7 @@ use super::profiles::Profiles;
 use super::promised_slots::PromisedSlots;
 use super::records::Records;
 use super::slots::{Slot, SlotKey, Withheld};
-use super::task_managers::TaskManagers;
+use super::task_managers::{TaskManagerKey, TaskManagers};
 
 /// How many slots are in which state.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -65,8 +65,22 @@ pub(super) struct Changes {
     pub(super) free: Vec<SlotKey>,
     /// Requests that lost their attempt and look for another slot.
     pub(super) unplaced: Vec<RequestKey>,
+    /// Slots that were found to hold an allocation beside its grant. If they still do in the end, they are to be freed.
+    pub(super) duplicates: Vec<SlotKey>,
+    /// Task managers of which the first slot became used, or the last one unused.
+    pub(super) task_managers: Vec<TaskManagerKey>,
     /// Grants that were dropped. Whether they are lost is judged when the transaction is complete.
     pub(super) dropped: Vec<DroppedGrant>,
+}
+
+impl Changes {
+    pub(super) fn is_empty(&self) -> bool {
+        self.free.is_empty()
+            && self.unplaced.is_empty()
+            && self.duplicates.is_empty()
+            && self.task_managers.is_empty()
+            && self.dropped.is_empty()
+    }
 }
 
 #[derive(Debug)]

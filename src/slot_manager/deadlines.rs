@@ -11,24 +11,31 @@ use super::records::{Key, Linked, List, Records};
 /// configured.
 pub(super) const SHORTEST_REARM: Duration = Duration::from_millis(1);
 
+const NEVER: (Timestamp, u64) = (Timestamp::MAX, 0);
+
 /// A record with a deadline of kind `L`; [`Timestamp::MAX`] is never.
 pub(super) trait Timed<L, K>: Linked<L, K> {
     fn due_at(&self) -> Timestamp;
+
+    /// Grows with every deadline of kind `L` that is armed, where it matters: among lists of one kind.
+    fn armed_as(&self) -> u64 {
+        0
+    }
 }
 
 /// The deadlines of one kind, in the order in which they fall due; equal ones in the order in which they were armed.
 #[derive(Debug)]
 pub(super) struct DeadlineList<L, K> {
     list: List<L, K>,
-    /// The deadline of the head, so that looking for the earliest of all kinds touches no record.
-    earliest: Timestamp,
+    /// What the head says of itself, so that looking for the earliest of all kinds touches no record.
+    earliest: (Timestamp, u64),
 }
 
 impl<L, K> Default for DeadlineList<L, K> {
     fn default() -> Self {
         Self {
             list: List::default(),
-            earliest: Timestamp::MAX,
+            earliest: NEVER,
         }
     }
 }
@@ -43,14 +50,19 @@ impl<L, K: Key> DeadlineList<L, K> {
             previous = List::before(records, at);
         }
         self.list.insert_after(records, previous, key);
-        self.earliest = self.earliest.min(deadline);
+        if previous.is_none() {
+            self.earliest = (deadline, records[key].armed_as());
+        }
     }
 
     pub(super) fn disarm<R: Timed<L, K>>(&mut self, records: &mut Records<K, R>, key: K) {
         let was_first = self.list.head() == Some(key);
         self.list.remove(records, key);
         if was_first {
-            self.earliest = self.list.head().map_or(Timestamp::MAX, |head| records[head].due_at());
+            self.earliest = self
+                .list
+                .head()
+                .map_or(NEVER, |head| (records[head].due_at(), records[head].armed_as()));
         }
     }
 
@@ -59,7 +71,7 @@ impl<L, K: Key> DeadlineList<L, K> {
     }
 
     pub(super) fn earliest(&self) -> Timestamp {
-        self.earliest
+        self.earliest.0
     }
 
     pub(super) fn iter<R: Timed<L, K>>(&self, records: &Records<K, R>) -> impl Iterator<Item = K> {
@@ -72,6 +84,7 @@ impl<L, K: Key> DeadlineList<L, K> {
 pub(super) struct Pauses<L, K> {
     steps: Vec<(Duration, DeadlineList<L, K>)>,
     paused: usize,
+    armed: u64,
 }
 
 impl<L, K: Key> Pauses<L, K> {
@@ -84,6 +97,7 @@ impl<L, K: Key> Pauses<L, K> {
                 .map(|length| (length, DeadlineList::default()))
                 .collect(),
             paused: 0,
+            armed: 0,
         }
     }
 
@@ -97,6 +111,12 @@ impl<L, K: Key> Pauses<L, K> {
         self.steps[usize::from(step)].0
     }
 
+    /// The number of the next pause that is armed.
+    pub(super) fn next_armed(&mut self) -> u64 {
+        self.armed += 1;
+        self.armed
+    }
+
     pub(super) fn arm<R: Timed<L, K>>(&mut self, records: &mut Records<K, R>, step: u8, key: K) {
         self.steps[usize::from(step)].1.arm(records, key);
         self.paused += 1;
@@ -107,7 +127,7 @@ impl<L, K: Key> Pauses<L, K> {
         self.paused -= 1;
     }
 
-    /// The earliest deadline and the step it is in.
+    /// The earliest deadline and the step it is in; of equal ones, that which was armed first.
     pub(super) fn earliest(&self) -> (Timestamp, u8) {
         if self.paused == 0 {
             return (Timestamp::MAX, 0);
@@ -115,9 +135,9 @@ impl<L, K: Key> Pauses<L, K> {
         self.steps
             .iter()
             .zip(0..)
-            .map(|((_, list), step)| (list.earliest(), step))
+            .map(|((_, list), step)| (list.earliest, step))
             .min()
-            .unwrap_or((Timestamp::MAX, 0))
+            .map_or((Timestamp::MAX, 0), |((deadline, _), step)| (deadline, step))
     }
 
     pub(super) fn head(&self, step: u8) -> Option<K> {

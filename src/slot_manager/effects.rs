@@ -30,6 +30,18 @@ pub(super) struct Notification {
     pub(super) kind: NotificationKind,
 }
 
+impl Notification {
+    /// Notifications leave in the order of slots; those about no slot come last.
+    pub(super) fn slot_id(&self) -> (bool, Option<&SlotId>) {
+        let slot_id = match &self.kind {
+            NotificationKind::Allocated(slot_id)
+            | NotificationKind::Failed(AllocationFailureCause::GrantLost { slot_id, .. }) => Some(slot_id),
+            NotificationKind::Failed(AllocationFailureCause::RequestFailed(_)) => None,
+        };
+        (slot_id.is_none(), slot_id)
+    }
+}
+
 #[derive(Debug)]
 pub(super) enum NotificationKind {
     Allocated(SlotId),

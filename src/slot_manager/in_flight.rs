@@ -45,6 +45,10 @@ impl Signal {
         self.woken.lock().unwrap_or_else(PoisonError::into_inner).push(cell);
     }
 
+    fn num_woken(&self) -> usize {
+        self.woken.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
     /// Moves up to `limit` woken cells to `into`, in the order in which they woke.
     fn take(&self, limit: usize, into: &mut Vec<CellKey>) {
         let mut woken = self.woken.lock().unwrap_or_else(PoisonError::into_inner);
@@ -132,6 +136,11 @@ impl<F: Future> InFlight<F> {
 
     pub(super) fn len(&self) -> usize {
         self.cells.len() - self.free.len()
+    }
+
+    /// How many futures woke and were not polled since.
+    pub(super) fn num_woken(&self) -> usize {
+        self.signal.num_woken()
     }
 
     /// Polls a future once; keeps it if it has no answer yet.

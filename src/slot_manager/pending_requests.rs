@@ -52,7 +52,7 @@ pub(super) enum RequestState {
     /// Waits for a slot, and no promised slot stands for it.
     Uncovered(Ask),
     /// Waits before it tries again.
-    Paused { step: u8 },
+    Paused { step: u8, armed_as: u64 },
     /// A task executor has been asked for this slot.
     InFlight(SlotKey),
 }
@@ -99,6 +99,13 @@ impl Timed<Registered, RequestKey> for PendingRequest {
 impl Timed<Timer, RequestKey> for PendingRequest {
     fn due_at(&self) -> Timestamp {
         self.timer
+    }
+
+    fn armed_as(&self) -> u64 {
+        match self.state {
+            RequestState::Paused { armed_as, .. } => armed_as,
+            _ => 0,
+        }
     }
 }
 

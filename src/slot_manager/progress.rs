@@ -15,7 +15,7 @@ use super::records::Key;
 use super::slots::{Delivery, SlotKey};
 use super::task_managers::TaskManagerKey;
 
-/// Answers, polls without an answer and deadlines that one `poll_progress` deals with before it lets others run.
+/// Futures that one `poll_progress` polls, and deadlines it handles, before it lets others run.
 const EVENTS_PER_POLL: usize = 256;
 
 type AnswerOf<G> = Answer<<<G as TaskExecutorGateway>::RequestSlotFuture as Future>::Output>;
@@ -27,10 +27,24 @@ pub(super) struct Driver<A, G: TaskExecutorGateway, E: ScheduledExecutor> {
     gateways: Vec<Option<G>>,
     in_flight: InFlight<G::RequestSlotFuture>,
     answers: Vec<AnswerOf<G>>,
+    /// Futures that are to be polled before the next deadline is handled: an answer that was there in time counts, however
+    /// many there are. Those that wake meanwhile are not among them, or they could hold up time for ever.
+    backlog: usize,
     executor: E,
     delay: Pin<Box<Option<E::Delay>>>,
     /// The deadline the delay is armed for; `MAX` if there is none.
     armed_for: Timestamp,
+}
+
+/// What a call of `advance` did.
+#[derive(Default)]
+struct Advance {
+    /// Answers and deadlines.
+    events: usize,
+    /// Futures, with or without an answer.
+    polled: usize,
+    /// It stopped because it had done enough.
+    unfinished: bool,
 }
 
 /// Driving.
@@ -50,7 +64,10 @@ where
     /// arming; then what they caused is said.
     pub fn poll_progress(&mut self, context: &mut Context<'_>) -> Poll<usize> {
         self.driver.in_flight.signal().register(context.waker());
-        self.driver.advance(&mut self.core)
+        match self.driver.advance(&mut self.core).events {
+            0 => Poll::Pending,
+            events => Poll::Ready(events),
+        }
     }
 
     /// Waits until something was done, and says how many answers and deadlines it was.
@@ -64,13 +81,21 @@ where
     /// Applies what is ready and due until nothing is left; returns how many answers and deadlines it was.
     ///
     /// For whoever drives the manager without a task, and for tests. A waker kept by
-    /// [`poll_progress`](Self::poll_progress) stays.
+    /// [`poll_progress`](Self::poll_progress) stays. Futures that wake themselves for ever do not keep it: it has stalled
+    /// when each was polled once more for nothing.
     pub fn run_until_stalled(&mut self) -> usize {
-        let mut events = 0;
-        while let Poll::Ready(n) = self.driver.advance(&mut self.core) {
-            events += n;
+        let (mut events, mut polled_for_nothing) = (0, 0);
+        loop {
+            let advance = self.driver.advance(&mut self.core);
+            events += advance.events;
+            polled_for_nothing = match advance.events {
+                0 => polled_for_nothing + advance.polled,
+                _ => 0,
+            };
+            if !advance.unfinished || polled_for_nothing > self.driver.in_flight.len() {
+                return events;
+            }
         }
-        events
     }
 
     /// The earliest deadline, at which something falls due.
@@ -104,6 +129,7 @@ where
             gateways: Vec::new(),
             in_flight: InFlight::new(),
             answers: Vec::new(),
+            backlog: 0,
             executor,
             delay: Box::pin(None),
             armed_for: Timestamp::MAX,
@@ -126,6 +152,7 @@ where
         let actions = self.actions.take()?;
         self.gateways = Vec::new();
         self.in_flight.clear();
+        self.backlog = 0;
         self.disarm();
         Some(actions)
     }
@@ -146,11 +173,7 @@ where
     pub(super) fn run_effects(&mut self, core: &mut Core) -> bool {
         let mut stored = false;
         while !core.effects.is_empty() || !self.answers.is_empty() {
-            let mut answers = std::mem::take(&mut self.answers);
-            for answer in answers.drain(..) {
-                core.apply_answer(answer.slot, answer.attempt, answer.result);
-            }
-            self.answers = answers;
+            self.apply_answers(core);
             self.drop_abandoned(core);
             self.send_notifications(core);
             self.send_frees(core);
@@ -171,6 +194,8 @@ where
         let Some(actions) = &mut self.actions else {
             return;
         };
+        // Stable: what happened to one slot is told in the order in which it happened.
+        core.effects.notifications.sort_by(|a, b| a.slot_id().cmp(&b.slot_id()));
         for notification in core.effects.notifications.drain(..) {
             let Notification {
                 job_id,
@@ -291,38 +316,53 @@ where
     }
 
     /// Rounds of progress until nothing is ready or due, or enough was done.
-    fn advance(&mut self, core: &mut Core) -> Poll<usize> {
+    fn advance(&mut self, core: &mut Core) -> Advance {
+        let mut advance = Advance::default();
         if self.actions.is_none() {
-            return Poll::Pending;
+            return advance;
         }
-        let (mut events, mut left) = (0, EVENTS_PER_POLL);
+        let mut deadlines = 0;
         loop {
             core.begin_round(self.executor.now());
-            let mut answers = std::mem::take(&mut self.answers);
-            let polled = self.in_flight.poll_woken(left, &mut answers);
-            events += answers.len();
-            for answer in answers.drain(..) {
-                core.apply_answer(answer.slot, answer.attempt, answer.result);
+            if self.backlog == 0 {
+                self.backlog = self.in_flight.num_woken();
             }
-            self.answers = answers;
-            left -= polled;
+            let limit = self.backlog.min(EVENTS_PER_POLL - advance.polled);
+            let polled = self.in_flight.poll_woken(limit, &mut self.answers);
+            self.backlog -= polled;
+            advance.polled += polled;
+            advance.events += self.answers.len();
+            self.apply_answers(core);
             let mut due = 0;
-            while due < left && core.handle_earliest_due() {
+            while self.backlog == 0 && deadlines + due < EVENTS_PER_POLL && core.handle_earliest_due() {
                 due += 1;
             }
-            events += due;
-            left -= due;
+            deadlines += due;
+            advance.events += due;
             self.run_effects(core);
-            let stalled = polled == 0 && due == 0;
-            if left == 0 {
+            advance.unfinished = advance.polled == EVENTS_PER_POLL || deadlines == EVENTS_PER_POLL;
+            if advance.unfinished {
                 // There may be more: it is looked at again soon.
                 self.in_flight.signal().wake_task();
+                return advance;
             }
-            if left == 0 || (stalled && !self.delay_is_over(core)) {
-                break;
+            let stalled = polled == 0 && due == 0;
+            if stalled && !self.delay_is_over(core) {
+                return advance;
             }
         }
-        if events > 0 { Poll::Ready(events) } else { Poll::Pending }
+    }
+
+    /// Applies the answers at hand. Their futures are gone: none is to be dropped because of what another answer says.
+    fn apply_answers(&mut self, core: &mut Core) {
+        for answer in &self.answers {
+            if core.current_attempt(answer.slot, answer.attempt).is_some() {
+                core.set_delivery(answer.slot, Delivery::Answered);
+            }
+        }
+        for answer in self.answers.drain(..) {
+            core.apply_answer(answer.slot, answer.attempt, answer.result);
+        }
     }
 
     /// Arms the delay for the earliest deadline, if it is not, and polls it. Returns whether the deadline has come.

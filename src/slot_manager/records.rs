@@ -81,6 +81,10 @@ impl<K: Key, R> Records<K, R> {
         self.slab.get(key.index())
     }
 
+    pub(super) fn get_mut(&mut self, key: K) -> Option<&mut R> {
+        self.slab.get_mut(key.index())
+    }
+
     /// In an order that depends only on what was inserted and removed before.
     pub(super) fn iter(&self) -> impl Iterator<Item = (K, &R)> {
         self.slab.iter().map(|(index, record)| (K::from_index(index), record))

@@ -36,7 +36,7 @@ pub(super) enum SlotState {
         sequence: u64,
     },
     /// Free, but not offered until a pause is over.
-    Withheld { step: u8, until: Timestamp },
+    Withheld { step: u8, until: Timestamp, armed_as: u64 },
     /// The task executor has been asked to give it to a request.
     InFlight(Attempt),
     /// Held by an allocation.
@@ -128,6 +128,13 @@ impl Timed<Withheld, SlotKey> for Slot {
         match self.state {
             SlotState::Withheld { until, .. } => until,
             _ => Timestamp::MAX,
+        }
+    }
+
+    fn armed_as(&self) -> u64 {
+        match self.state {
+            SlotState::Withheld { armed_as, .. } => armed_as,
+            _ => 0,
         }
     }
 }

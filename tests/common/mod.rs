@@ -5,14 +5,14 @@
 use std::time::Duration;
 
 use slot_manager::testing::{
-    Action, Effect, EffectLog, GatewayCall, ManualScheduledExecutor, RecordingActions, ScriptedGateway,
+    Action, Effect, EffectLog, GatewayAnswer, GatewayCall, ManualScheduledExecutor, RecordingActions, ScriptedGateway,
 };
 use slot_manager::{
-    AllocationFailureCause, AllocationId, AllocationStatus, CancelOutcome, FreeSlot, FreeSlotOutcome, GrantLoss,
-    InstanceId, JobId, LeaderId, NotStarted, RegistrationOutcome, ReleaseCause, ReportOutcome, RequestFailure,
-    RequestSlot, ResourceProfile, SlotId, SlotManager, SlotManagerConfig, SlotReport, SlotReportError, SlotRequest,
-    SlotRequestError, SlotRequestOutcome, SlotStatus, TaskExecutorConnection, UnregistrationOutcome,
-    WorkerFailedOutcome, WorkerRequestId,
+    Acknowledge, AllocationFailureCause, AllocationId, AllocationStatus, CancelOutcome, FreeSlot, FreeSlotOutcome,
+    GrantLoss, InstanceId, JobId, LeaderId, NotStarted, RegistrationOutcome, ReleaseCause, ReportOutcome,
+    RequestFailure, RequestSlot, ResourceProfile, SlotAllocationError, SlotId, SlotManager, SlotManagerConfig,
+    SlotReport, SlotReportError, SlotRequest, SlotRequestError, SlotRequestOutcome, SlotStatus, TaskExecutorConnection,
+    UnregistrationOutcome, WorkerFailedOutcome, WorkerRequestId,
 };
 
 pub type Manager = SlotManager<RecordingActions, ScriptedGateway, ManualScheduledExecutor>;
@@ -213,6 +213,10 @@ impl Fixture {
         self.step(SlotManager::run_until_stalled)
     }
 
+    pub fn clock_now(&self) -> slot_manager::Timestamp {
+        slot_manager::ScheduledExecutor::now(&self.clock)
+    }
+
     /// Where an allocation is.
     pub fn status(&self, id: u128) -> Option<AllocationStatus> {
         self.manager.allocation_status(allocation(id))
@@ -237,9 +241,10 @@ impl Fixture {
         brief(&self.log.take())
     }
 
-    /// The effects since the last look, in the short lines of [`story`].
-    pub fn story(&self) -> Vec<String> {
-        story::tell(&self.log.take())
+    /// The effects since the last look are these: see [`brief`].
+    #[track_caller]
+    pub fn expect(&self, said: &[&str]) {
+        assert_eq!(self.said(), said);
     }
 
     /// The effects since the last look without the notices of grants.
@@ -458,6 +463,11 @@ pub fn brief(effects: &[Effect]) -> Vec<String> {
             other => other.to_string(),
         })
         .collect()
+}
+
+/// What [`brief`] says of a worker request for a small slot.
+pub fn ask(number: u64) -> String {
+    format!("ask {number} for {}", small())
 }
 
 /// A slot request is granted.

@@ -154,7 +154,8 @@ impl Core {
         let step = self.withheld.step(failures.pauses);
         failures.pauses = failures.pauses.saturating_add(1);
         let until = self.deadline_in(self.withheld.length(step));
-        self.set_slot_state(slot, SlotState::Withheld { step, until });
+        let armed_as = self.withheld.next_armed();
+        self.set_slot_state(slot, SlotState::Withheld { step, until, armed_as });
     }
 
     /// Ends an attempt whose answer did not come in time.
@@ -163,22 +164,15 @@ impl Core {
             return;
         };
         if let Some(attempt) = self.slots[slot].attempt() {
-            let record = &self.requests.records[request];
-            let (allocation_id, job_id) = (record.allocation_id, record.job_id);
-            self.ask_to_free(slot, allocation_id, job_id, attempt.number);
+            self.fence_attempt(slot, attempt);
             self.attempt_failed(slot, attempt, SlotAllocationError::Timeout);
         }
-        self.settle();
     }
 
     /// Ends an attempt that nobody wants any more: its future is dropped, and the task executor is told if it was
     /// asked. Slot and request are unplaced afterwards.
     pub(crate) fn give_up_attempt(&mut self, slot: SlotKey, attempt: Attempt) {
-        if attempt.delivery != Delivery::Unsent {
-            let request = &self.requests.records[attempt.request];
-            let (allocation_id, job_id) = (request.allocation_id, request.job_id);
-            self.ask_to_free(slot, allocation_id, job_id, attempt.number);
-        }
+        self.fence_attempt(slot, attempt);
         self.end_attempt(slot, attempt);
     }
 
@@ -201,6 +195,15 @@ impl Core {
         if let Delivery::Awaited(cell) = attempt.delivery {
             self.effects.abandoned.push(cell);
             self.set_delivery(slot, Delivery::Answered);
+        }
+    }
+
+    /// Tells the task executor that an attempt is over, if it was asked at all.
+    pub(crate) fn fence_attempt(&mut self, slot: SlotKey, attempt: Attempt) {
+        if attempt.delivery != Delivery::Unsent {
+            let request = &self.requests.records[attempt.request];
+            let (allocation_id, job_id) = (request.allocation_id, request.job_id);
+            self.ask_to_free(slot, allocation_id, job_id, attempt.number);
         }
     }
 

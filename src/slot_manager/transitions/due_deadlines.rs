@@ -54,7 +54,6 @@ impl Core {
             Kind::RequestTimeout => {
                 let request = self.requests.deadlines.head()?;
                 self.expire(request);
-                self.settle();
             }
             Kind::RpcTimeout => {
                 let request = self.requests.rpc_timeouts.head()?;
@@ -67,7 +66,7 @@ impl Core {
             Kind::SlotPause { step } => {
                 let slot = self.withheld.head(step)?;
                 self.make_unplaced(slot);
-                self.offer(slot);
+                self.changes.free.push(slot);
             }
             Kind::WorkerRegistration => {
                 let worker_request = self.promised_slots.expiries.head()?;
@@ -82,6 +81,7 @@ impl Core {
                 self.note_idle_timeout(task_manager);
             }
         }
+        self.settle();
         Some(())
     }
 }

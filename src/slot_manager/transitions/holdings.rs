@@ -38,7 +38,7 @@ impl Core {
         self.slots[slot].failures = None;
         if duplicate {
             self.allocations.add_duplicate(allocation_id, slot);
-            self.free_if_duplicate(slot);
+            self.changes.duplicates.push(slot);
         } else {
             self.allocations.insert(
                 allocation_id,
@@ -126,6 +126,9 @@ impl Core {
                 if wanted != allocation_id {
                     return Outcome::HeldByAnother { allocation_id: wanted };
                 }
+                // It was served before its answer came. Should the task executor see the request only now, it is not to keep
+                // the slot for it.
+                self.fence_attempt(slot, attempt);
                 self.complete_attempt(slot, attempt);
                 self.end_grant(slot, allocation_id);
                 Outcome::FreedInFlight

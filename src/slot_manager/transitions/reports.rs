@@ -58,7 +58,7 @@ impl Core {
         let begun = self
             .task_managers
             .insert(TaskManager::new(resource_id.clone(), instance_id, worker_request));
-        self.begin_idle_period(begun);
+        self.changes.task_managers.push(begun);
         self.apply(begun, report, &previous_slots);
         self.say_what_took_the_place(begun);
         self.settle();
@@ -85,9 +85,8 @@ impl Core {
                 return Ok(ReportOutcome::Ignored(Stale { revision, highest_seen }));
             }
         }
-        if self.apply(task_manager, report, &[]) {
-            self.settle();
-        }
+        self.apply(task_manager, report, &[]);
+        self.settle();
         Ok(ReportOutcome::Applied)
     }
 
@@ -95,7 +94,7 @@ impl Core {
     /// left to settle.
     ///
     /// Slots whose numbers are in `previous_slots` were known in an earlier registration.
-    fn apply(&mut self, task_manager: TaskManagerKey, report: &SlotReport, previous_slots: &[u32]) -> bool {
+    fn apply(&mut self, task_manager: TaskManagerKey, report: &SlotReport, previous_slots: &[u32]) {
         let record = &mut self.task_managers.records[task_manager];
         if report.revision().is_some() {
             record.revision = record.revision.max(report.revision());
@@ -115,7 +114,7 @@ impl Core {
             self.remove_omitted(task_manager, report);
         }
         if !changed && !omits && new.is_empty() {
-            return false;
+            return;
         }
         self.insert_slots(task_manager, &new);
         for status in report.statuses() {
@@ -142,7 +141,6 @@ impl Core {
                 self.fulfil_promise(slot);
             }
         }
-        true
     }
 
     fn reported_slot(&self, task_manager: TaskManagerKey, status: &SlotStatus) -> Option<SlotKey> {
@@ -155,7 +153,7 @@ impl Core {
         let mut changed = self.update_profile(slot, status);
         match (&self.slots[slot].state, status.allocation()) {
             (SlotState::Allocated { .. }, Some(reported)) if self.slots[slot].holder() == Some(reported) => {
-                self.free_if_duplicate(slot);
+                self.changes.duplicates.push(slot);
             }
             (SlotState::Allocated { .. }, Some((allocation_id, job_id))) => {
                 // The slot stays used: who holds it changes below.

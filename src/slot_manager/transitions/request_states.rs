@@ -84,7 +84,7 @@ impl Core {
                 self.cover_with(promise);
             }
             RequestState::Uncovered(_) => self.take_uncovered(request),
-            RequestState::Paused { step } => {
+            RequestState::Paused { step, .. } => {
                 self.requests.pauses.disarm(&mut self.requests.records, step, request);
             }
         }
@@ -94,16 +94,17 @@ impl Core {
     /// Lets an unplaced request pause.
     pub(crate) fn pause(&mut self, request: RequestKey, step: u8) {
         let timer = self.deadline_in(self.requests.pauses.length(step));
+        let armed_as = self.requests.pauses.next_armed();
         let record = &mut self.requests.records[request];
         record.timer = timer;
-        record.state = RequestState::Paused { step };
+        record.state = RequestState::Paused { step, armed_as };
         self.requests.pauses.arm(&mut self.requests.records, step, request);
     }
 
     /// Lets a request whose pause is over look for a slot again.
     pub(crate) fn resume(&mut self, request: RequestKey) {
         self.unplace_request(request);
-        self.seek(request);
+        self.changes.unplaced.push(request);
     }
 
     /// Takes a request out of wherever it is: a slot in flight is given back. It is unplaced afterwards.

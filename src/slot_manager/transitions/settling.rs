@@ -3,43 +3,45 @@
 use crate::AllocationFailureCause;
 
 use crate::slot_manager::allocations::Holder;
-use crate::slot_manager::core::{Changes, Core, DroppedGrant};
+use crate::slot_manager::core::{Core, DroppedGrant};
 use crate::slot_manager::effects::{Notification, NotificationKind};
-use crate::slot_manager::pending_requests::RequestState;
+use crate::slot_manager::pending_requests::{RequestKey, RequestState};
 use crate::slot_manager::slots::SlotState;
 
 impl Core {
-    /// Judges dropped grants on the result, then matches once: requests that look for a slot with the slots offered
-    /// before, oldest first; then the slots that became free with the oldest waiting request each.
+    /// Ends a transaction: judges on the result which grants are lost, which slots hold an allocation twice and which
+    /// task managers are idle, and matches once. First requests that look for a slot take slots offered before, oldest
+    /// first; then each slot that became free goes to the oldest waiting request.
     pub(crate) fn settle(&mut self) {
-        let Changes {
-            mut free,
-            mut unplaced,
-            mut dropped,
-        } = std::mem::take(&mut self.changes);
-        dropped.sort_by(|a, b| a.slot_id.cmp(&b.slot_id));
-        for grant in dropped.drain(..) {
+        let mut changes = std::mem::take(&mut self.changes);
+        changes.dropped.sort_by(|a, b| a.slot_id.cmp(&b.slot_id));
+        for grant in changes.dropped.drain(..) {
             self.judge(grant);
         }
-        unplaced.sort_by_key(|request| self.requests.records.get(*request).map(|record| record.sequence));
-        for request in unplaced.drain(..) {
+        for slot in changes.duplicates.drain(..) {
+            self.free_if_duplicate(slot);
+        }
+        let sequence = |request: &RequestKey| self.requests.records.get(*request).map(|record| record.sequence);
+        changes.unplaced.sort_by_key(sequence);
+        for request in changes.unplaced.drain(..) {
             let state = self.requests.records.get(request).map(|record| record.state);
             if state == Some(RequestState::Unplaced) {
                 self.seek(request);
             }
         }
-        for slot in free.drain(..) {
-            let slot_record = self.slots.get(slot);
-            if slot_record.is_some_and(|slot| matches!(slot.state, SlotState::Unplaced)) {
+        for slot in changes.free.drain(..) {
+            let state = self.slots.get(slot).map(|slot| &slot.state);
+            if matches!(state, Some(SlotState::Unplaced)) {
                 self.offer(slot);
             }
         }
+        changes.task_managers.append(&mut self.changes.task_managers);
+        for task_manager in changes.task_managers.drain(..) {
+            self.judge_idleness(task_manager);
+        }
+        debug_assert!(self.changes.is_empty(), "left to settle: {:?}", self.changes);
         // Keeps the memory for the next transaction.
-        self.changes = Changes {
-            free,
-            unplaced,
-            dropped,
-        };
+        self.changes = changes;
     }
 
     /// A dropped grant is lost unless its job holds the allocation elsewhere.

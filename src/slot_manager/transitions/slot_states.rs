@@ -16,10 +16,8 @@ impl Core {
         if used != used_before {
             self.free_slots
                 .utilization_changed(&self.task_managers.records, task_manager);
-            match (used_before, used) {
-                (0, _) => self.end_idle_period(task_manager),
-                (_, 0) => self.begin_idle_period(task_manager),
-                _ => {}
+            if used == 0 || used_before == 0 {
+                self.changes.task_managers.push(task_manager);
             }
         }
     }
@@ -105,22 +103,33 @@ impl Core {
         }
     }
 
-    pub(crate) fn begin_idle_period(&mut self, task_manager: TaskManagerKey) {
+    /// Begins or ends the idle period of a task manager, by how its slots are used at the end of a transaction: what is
+    /// freed and used again within one has not been idle.
+    pub(crate) fn judge_idleness(&mut self, task_manager: TaskManagerKey) {
         let release_at = self.deadline_in(self.config.task_manager_timeout);
-        let record = &mut self.task_managers.records[task_manager];
-        record.idle_since = Some(self.now);
-        record.idle_periods += 1;
-        record.release_at = release_at;
-        self.task_managers
-            .idle
-            .arm(&mut self.task_managers.records, task_manager);
+        let Some(record) = self.task_managers.records.get_mut(task_manager) else {
+            return;
+        };
+        if record.used() > 0 {
+            self.end_idle_period(task_manager);
+        } else if record.idle_since.is_none() {
+            record.idle_since = Some(self.now);
+            record.idle_periods += 1;
+            record.release_at = release_at;
+            self.task_managers
+                .idle
+                .arm(&mut self.task_managers.records, task_manager);
+        }
     }
 
+    /// Ends the idle period of a task manager, if it is idle.
     pub(crate) fn end_idle_period(&mut self, task_manager: TaskManagerKey) {
-        self.task_managers.records[task_manager].idle_since = None;
-        self.task_managers
-            .idle
-            .disarm(&mut self.task_managers.records, task_manager);
+        let record = &mut self.task_managers.records[task_manager];
+        if record.idle_since.take().is_some() {
+            self.task_managers
+                .idle
+                .disarm(&mut self.task_managers.records, task_manager);
+        }
     }
 
     /// Notes that the release of an idle task manager is to be asked for, and that it is asked for again if that is

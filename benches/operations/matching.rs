@@ -1,0 +1,109 @@
+//! What is looked at in vain: waiting requests that no slot fits, free slots that are too small. Every line is flat in
+//! the number of requests and slots; matching costs one comparison for each distinct profile (K) among those that wait
+//! or are free.
+
+use criterion::Criterion;
+use slot_manager::FreeSlotOutcome;
+
+use crate::SIZES;
+use crate::cluster::{BusyCluster, register, wait, with_free_slots};
+use crate::measure::{BATCH, Round, bench, group, timed};
+use crate::messages::{Requests, granted, growing_profile, report, separate_profile, slot_id};
+use crate::outside::{Prompt, started};
+
+pub(crate) fn groups(criterion: &mut Criterion) {
+    churn_while_requests_wait(criterion);
+    drain(criterion);
+    only_the_largest_fits(criterion);
+}
+
+/// Churn at 90 % utilisation of 10,000 slots, while requests that no slot fits keep waiting.
+fn churn_while_requests_wait(criterion: &mut Criterion) {
+    let mut group = group(criterion, "churn of 10000 slots, others wait");
+    for waiting in SIZES {
+        bench(
+            &mut group,
+            format!("{waiting} waiting"),
+            || BusyCluster::new(10_000, waiting),
+            BusyCluster::churn,
+        );
+    }
+    group.finish();
+}
+
+/// Requests of K profiles wait; task managers register until all are served. A slot fits the requests of one profile
+/// only. The time is that of one slot that arrives and serves a request.
+fn drain(criterion: &mut Criterion) {
+    let mut group = group(criterion, "drain by arriving task managers");
+    for profiles in [1, 100] {
+        for waiting in SIZES {
+            let parameter = format!("K = {profiles}, {waiting} waiting");
+            bench(
+                &mut group,
+                parameter,
+                || (),
+                |()| {
+                    let profile_of = |n: usize| separate_profile(n % profiles, profiles);
+                    let (mut manager, _) = started();
+                    wait(&mut manager, &mut Requests::default(), waiting, profile_of);
+                    let round = register(
+                        &mut manager,
+                        waiting,
+                        || Prompt,
+                        |task_manager| report(task_manager, profile_of, |_| false),
+                    );
+                    assert_eq!(manager.slot_counts().allocated, waiting);
+                    assert_eq!(manager.num_pending_slot_requests(), 0);
+                    round
+                },
+            );
+        }
+    }
+    group.finish();
+}
+
+/// Free slots of K profiles, in the order of their size, the smallest free for the longest time. A slot as large as the
+/// largest is requested, and freed again. The time is that of both.
+fn only_the_largest_fits(criterion: &mut Criterion) {
+    let mut group = group(criterion, "request only the largest fits, then free");
+    for profiles in [1, 10, 100] {
+        for slots in SIZES {
+            let set_up = || {
+                let manager = with_free_slots(slots, |slot| growing_profile(slot * profiles / slots), || Prompt);
+                (manager, Requests::default(), 0)
+            };
+            bench(
+                &mut group,
+                format!("K = {profiles}, {slots} slots"),
+                set_up,
+                |(manager, requests, served)| {
+                    // The largest take turns: which one serves a request is known before.
+                    let largest = slots / profiles;
+                    let expected: Vec<_> = (*served..*served + BATCH)
+                        .map(|n| slots - largest + n % largest)
+                        .collect();
+                    *served += BATCH;
+                    let slot_ids: Vec<_> = expected.iter().map(|slot| slot_id(*slot)).collect();
+                    let (batch, allocations) = requests.batch(BATCH, &growing_profile(profiles - 1));
+                    let mut outcomes = Vec::with_capacity(BATCH);
+                    let (time, ()) = timed(|| {
+                        for (request, (slot_id, allocation_id)) in
+                            batch.into_iter().zip(slot_ids.iter().zip(&allocations))
+                        {
+                            let registered = manager.register_slot_request(request);
+                            outcomes.push((registered, manager.free_slot(slot_id, *allocation_id)));
+                        }
+                    });
+                    for ((registered, freed), slot) in outcomes.iter().zip(expected) {
+                        assert_eq!(granted(registered), slot);
+                        assert_eq!(*freed, Ok(FreeSlotOutcome::Freed));
+                    }
+                    let mut round = Round::default();
+                    round.add(BATCH, time);
+                    round
+                },
+            );
+        }
+    }
+    group.finish();
+}

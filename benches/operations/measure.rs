@@ -1,0 +1,95 @@
+//! How one operation is timed: in rounds that leave the state as they found it, without the work between them.
+
+use std::fmt::Display;
+use std::ops::{AddAssign, Range};
+use std::time::{Duration, Instant};
+
+use criterion::measurement::WallTime;
+use criterion::{BenchmarkGroup, BenchmarkId, Criterion, Throughput};
+
+/// How many small messages are made before the clock starts: few enough to stay in the cache, enough to make reading
+/// the clock cost nothing.
+pub(crate) const BATCH: usize = 256;
+
+/// The same for reports, which are as large as ten small messages.
+pub(crate) const BATCH_OF_REPORTS: usize = 32;
+
+/// A group whose operation is about one thing: a slot or a request.
+pub(crate) fn group<'a>(criterion: &'a mut Criterion, name: &str) -> BenchmarkGroup<'a, WallTime> {
+    group_per(criterion, name, 1)
+}
+
+/// A group whose operation is about several things.
+pub(crate) fn group_per<'a>(criterion: &'a mut Criterion, name: &str, elements: u64) -> BenchmarkGroup<'a, WallTime> {
+    let mut group = criterion.benchmark_group(name);
+    group.throughput(Throughput::Elements(elements));
+    group
+}
+
+/// What a round did.
+#[derive(Default)]
+pub(crate) struct Round {
+    operations: usize,
+    time: Duration,
+}
+
+impl Round {
+    pub(crate) fn add(&mut self, operations: usize, time: Duration) {
+        self.operations += operations;
+        self.time += time;
+    }
+}
+
+impl AddAssign for Round {
+    fn add_assign(&mut self, other: Self) {
+        self.add(other.operations, other.time);
+    }
+}
+
+/// Cuts `0..messages` into batches.
+pub(crate) fn batches(messages: usize, batch: usize) -> impl Iterator<Item = Range<usize>> {
+    (0..messages)
+        .step_by(batch)
+        .map(move |start| start..messages.min(start + batch))
+}
+
+/// Measures one operation.
+///
+/// `set_up` makes the state once; each call of `round` does a number of operations on it and leaves it as it was. Only
+/// whole rounds are done, so every sample has been through the whole of a large state; criterion is told the share of
+/// the time that belongs to the iterations it asked for.
+pub(crate) fn bench<S>(
+    group: &mut BenchmarkGroup<'_, WallTime>,
+    parameter: impl Display,
+    set_up: impl Fn() -> S,
+    mut round: impl FnMut(&mut S) -> Round,
+) {
+    let mut state = None;
+    group.bench_function(BenchmarkId::from_parameter(parameter), |bencher| {
+        // Here, not before: a benchmark that is filtered out needs no state.
+        let state = state.get_or_insert_with(&set_up);
+        bencher.iter_custom(|iterations| {
+            let (mut operations, mut time) = (0, Duration::ZERO);
+            while operations < iterations {
+                let done = round(state);
+                operations += done.operations as u64;
+                time += done.time;
+            }
+            time.mul_f64(iterations as f64 / operations as f64)
+        });
+    });
+}
+
+/// How long `work` takes. What it returns is dropped after the clock has stopped.
+///
+/// Never inlined: what a profiler finds below this frame is what is measured.
+#[inline(never)]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the manager reads no clock of the machine, its benchmarks do"
+)]
+pub(crate) fn timed<T>(work: impl FnOnce() -> T) -> (Duration, T) {
+    let start = Instant::now();
+    let result = std::hint::black_box(work());
+    (start.elapsed(), result)
+}

@@ -1,0 +1,161 @@
+//! The least that a manager needs around it: a clock, actions, and task executors. No locks, nothing recorded.
+
+use std::cell::{Cell, RefCell};
+use std::future::{Ready, ready};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use slot_manager::{
+    Acknowledge, AllocationFailureCause, AllocationId, InstanceId, JobId, LeaderId, Release, ReleaseCause, RequestSlot,
+    ResourceManagerActions, ResourceManagerError, ResourceProfile, ScheduledExecutor, SlotAllocationError, SlotId,
+    SlotManager, SlotManagerConfig, TaskExecutorGateway, Timestamp, WorkerPromise, WorkerRequestId,
+};
+
+pub(crate) type Manager<G> = SlotManager<Count, G, Counter>;
+
+/// A manager that is started, with the counter that is its clock.
+pub(crate) fn started<G: TaskExecutorGateway>() -> (Manager<G>, Counter) {
+    let counter = Counter::default();
+    let mut manager = SlotManager::new(SlotManagerConfig::default(), counter.clone()).expect("the default is valid");
+    manager
+        .start(LeaderId::from_u128(1), Count::default())
+        .expect("it is not started yet");
+    (manager, counter)
+}
+
+/// A clock that moves by a nanosecond whenever it is read, so that no two deadlines are the same; and by as much as it
+/// is told.
+#[derive(Clone, Default)]
+pub(crate) struct Counter(Rc<Cell<u64>>);
+
+impl Counter {
+    pub(crate) fn advance(&self, time: Duration) {
+        self.0.set(self.0.get() + time.as_nanos() as u64);
+    }
+}
+
+impl ScheduledExecutor for Counter {
+    type Delay = CounterDelay;
+
+    fn now(&self) -> Timestamp {
+        self.0.set(self.0.get() + 1);
+        Timestamp::from_nanos(self.0.get())
+    }
+
+    fn delay_until(&mut self, deadline: Timestamp) -> CounterDelay {
+        CounterDelay {
+            counter: self.clone(),
+            deadline,
+        }
+    }
+}
+
+pub(crate) struct CounterDelay {
+    counter: Counter,
+    deadline: Timestamp,
+}
+
+impl Future for CounterDelay {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<()> {
+        // Nobody has to be woken: whoever advances the counter polls.
+        if Timestamp::from_nanos(self.counter.0.get()) >= self.deadline {
+            Poll::Ready(())
+        } else {
+            Poll::Pending
+        }
+    }
+}
+
+/// A resource manager with a fixed number of workers; it counts what it is told.
+#[derive(Default)]
+pub(crate) struct Count {
+    pub(crate) allocated: usize,
+    pub(crate) failed: usize,
+}
+
+impl ResourceManagerActions for Count {
+    fn allocate_resource(
+        &mut self,
+        _: WorkerRequestId,
+        _: &ResourceProfile,
+    ) -> Result<WorkerPromise, ResourceManagerError> {
+        Ok(WorkerPromise::Declined)
+    }
+
+    fn release_resource(&mut self, _: InstanceId, _: ReleaseCause) -> Release {
+        Release::Declined
+    }
+
+    fn notify_allocation_failure(&mut self, _: JobId, _: AllocationId, _: AllocationFailureCause) {
+        self.failed += 1;
+    }
+
+    fn notify_slot_allocated(&mut self, _: JobId, _: AllocationId, _: &SlotId) {
+        self.allocated += 1;
+    }
+}
+
+type Answer = Result<Acknowledge, SlotAllocationError>;
+
+/// A task executor that says "yes" at once.
+pub(crate) struct Prompt;
+
+impl TaskExecutorGateway for Prompt {
+    type RequestSlotFuture = Ready<Answer>;
+
+    fn request_slot(&mut self, _: RequestSlot) -> Ready<Answer> {
+        ready(Ok(Acknowledge::new()))
+    }
+}
+
+/// Task executors that say "yes" when they are told to.
+#[derive(Clone, Default)]
+pub(crate) struct Patient {
+    /// In the order of the requests.
+    pub(crate) asked: Rc<RefCell<Vec<Awaited>>>,
+}
+
+impl TaskExecutorGateway for Patient {
+    type RequestSlotFuture = Awaited;
+
+    fn request_slot(&mut self, _: RequestSlot) -> Awaited {
+        let answer = Awaited::default();
+        self.asked.borrow_mut().push(answer.clone());
+        answer
+    }
+}
+
+/// An answer that is ready once it is acknowledged.
+#[derive(Clone, Default)]
+pub(crate) struct Awaited(Rc<AnswerState>);
+
+#[derive(Default)]
+struct AnswerState {
+    is_acknowledged: Cell<bool>,
+    waker: Cell<Option<Waker>>,
+}
+
+impl Awaited {
+    pub(crate) fn acknowledge(&self) {
+        self.0.is_acknowledged.set(true);
+        if let Some(waker) = self.0.waker.take() {
+            waker.wake();
+        }
+    }
+}
+
+impl Future for Awaited {
+    type Output = Answer;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Answer> {
+        if self.0.is_acknowledged.get() {
+            return Poll::Ready(Ok(Acknowledge::new()));
+        }
+        self.0.waker.set(Some(context.waker().clone()));
+        Poll::Pending
+    }
+}

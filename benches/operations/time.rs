@@ -1,0 +1,87 @@
+//! Time: what a poll costs when nothing is due, and what a timeout costs. Both lines are flat.
+
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use criterion::Criterion;
+
+use crate::SIZES;
+use crate::cluster::{register, wait};
+use crate::measure::{BATCH, Round, bench, group, timed};
+use crate::messages::{Requests, huge_profile, report, usual_profile};
+use crate::outside::{Prompt, started};
+
+pub(crate) fn groups(criterion: &mut Criterion) {
+    progress_with_nothing_due(criterion);
+    due_request_timeouts(criterion);
+}
+
+/// So many free slots, whose task managers are idle, and as many requests that none of them fits: all have deadlines,
+/// none is due. The time is that of one poll.
+fn progress_with_nothing_due(criterion: &mut Criterion) {
+    let mut group = group(criterion, "progress with nothing due");
+    for size in SIZES {
+        let set_up = || {
+            let (mut manager, _) = started();
+            register(
+                &mut manager,
+                size,
+                || Prompt,
+                |task_manager| report(task_manager, |_| usual_profile(), |_| false),
+            );
+            wait(&mut manager, &mut Requests::default(), size, |_| huge_profile());
+            manager
+        };
+        bench(
+            &mut group,
+            format!("{size} slots and {size} waiting"),
+            set_up,
+            |manager| {
+                let mut context = Context::from_waker(Waker::noop());
+                let (time, pending) = timed(|| {
+                    (0..BATCH)
+                        .filter(|_| manager.poll_progress(&mut context) == Poll::Pending)
+                        .count()
+                });
+                assert_eq!(pending, BATCH);
+                let mut round = Round::default();
+                round.add(BATCH, time);
+                round
+            },
+        );
+    }
+    group.finish();
+}
+
+/// There is no slot. All requests that wait fall due at once, and every failure is notified. The time is that of one
+/// request.
+fn due_request_timeouts(criterion: &mut Criterion) {
+    let mut group = group(criterion, "all request timeouts due, per request");
+    for waiting in SIZES {
+        let set_up = || (started::<Prompt>(), Requests::default());
+        bench(
+            &mut group,
+            format!("{waiting} waiting"),
+            set_up,
+            |((manager, counter), requests)| {
+                wait(manager, requests, waiting, |_| usual_profile());
+                // More than the timeout, for the counter moves a little by itself.
+                counter.advance(manager.config().request_timeout + Duration::from_secs(1));
+                let mut context = Context::from_waker(Waker::noop());
+                let (time, expired) = timed(|| {
+                    let mut expired = 0;
+                    while let Poll::Ready(events) = manager.poll_progress(&mut context) {
+                        expired += events;
+                    }
+                    expired
+                });
+                assert_eq!(expired, waiting);
+                assert_eq!(manager.num_pending_slot_requests(), 0);
+                let mut round = Round::default();
+                round.add(waiting, time);
+                round
+            },
+        );
+    }
+    group.finish();
+}

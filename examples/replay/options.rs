@@ -1,0 +1,260 @@
+//! The command line.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Parser, ValueEnum};
+use slot_manager::SlotMatchingStrategy;
+
+/// Replays a cluster trace through the slot manager, in virtual time and with simulated task executors
+///
+/// A node of the trace is a task executor: one slot per GPU, or one per 8 CPU if it has no GPU, each with
+/// an equal share of the node. A pod is a job: it asks for one slot per GPU, or one per 8 CPU begun, when it
+/// is created, and frees them when it is deleted. Without --nodes and --pods a cluster of the same shape is
+/// generated.
+///
+/// The exit code is 0 only if no slot leaked: everything granted was freed, and after a last report of every
+/// task executor the manager's view equals theirs.
+///
+/// TIME is written as "500ms", "10s", "5m", "1h 30m" or "inf".
+#[derive(Debug, Parser)]
+#[command(name = "replay", version, verbatim_doc_comment)]
+pub(crate) struct Options {
+    /// The nodes, a CSV file
+    ///
+    /// Its columns are sn, cpu_milli, memory_mib and gpu, as in openb_node_list_all_node.csv of the Alibaba GPU
+    /// trace 2023. Others are passed over.
+    #[arg(
+        long,
+        value_name = "CSV",
+        requires = "pods",
+        help_heading = "Workload",
+        verbatim_doc_comment
+    )]
+    pub(crate) nodes: Option<PathBuf>,
+
+    /// The pods, a CSV file
+    ///
+    /// Its columns are name, cpu_milli, memory_mib, num_gpu, gpu_milli, creation_time and deletion_time (in
+    /// seconds), as in openb_pod_list_default.csv of the same trace. Others are passed over.
+    #[arg(
+        long,
+        value_name = "CSV",
+        requires = "nodes",
+        help_heading = "Workload",
+        verbatim_doc_comment
+    )]
+    pub(crate) pods: Option<PathBuf>,
+
+    /// How many nodes to generate when no trace is given
+    #[arg(long, value_name = "N", default_value_t = 240, help_heading = "Workload",
+          value_parser = clap::value_parser!(u32).range(1..=100_000), conflicts_with = "nodes")]
+    pub(crate) generate_nodes: u32,
+
+    /// How many pods to generate when no trace is given; they arrive within one day
+    #[arg(long, value_name = "N", default_value_t = 32_000, help_heading = "Workload",
+          value_parser = clap::value_parser!(u32).range(1..=10_000_000), conflicts_with = "nodes")]
+    pub(crate) generate_pods: u32,
+
+    /// Divide the times at which pods are created by N
+    ///
+    /// Each still runs as long as it did, so N times as many run at once.
+    #[arg(long, value_name = "N", default_value = "1", value_parser = parse_compression, help_heading = "Workload")]
+    pub(crate) compress: f64,
+
+    /// The seed of everything that is drawn at random
+    ///
+    /// That is the generated cluster, network delays and failures. Equal options with an equal seed give an equal
+    /// effect log.
+    #[arg(
+        long,
+        value_name = "SEED",
+        default_value_t = 1,
+        help_heading = "Workload",
+        verbatim_doc_comment
+    )]
+    pub(crate) seed: u64,
+
+    /// Start without nodes
+    ///
+    /// The resource manager starts them on demand, and stops those the manager releases. Otherwise all nodes are
+    /// there from the beginning to the end, as in a standalone cluster.
+    #[arg(long, help_heading = "Cluster", verbatim_doc_comment)]
+    pub(crate) elastic: bool,
+
+    /// With --elastic: how long a node takes from the wish for it to its registration
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = parse_time, help_heading = "Cluster")]
+    pub(crate) start_delay: Duration,
+
+    /// How often each task executor reports its slots
+    #[arg(long, value_name = "TIME", default_value = "6h", value_parser = parse_period, help_heading = "Cluster")]
+    pub(crate) heartbeat: Duration,
+
+    /// How much fails, from 0 (nothing) to 1
+    ///
+    /// R is the probability
+    ///   - with which each message between the manager and a task executor is lost: slot requests, answers, frees
+    ///     and reports (registrations are not),
+    ///   - with which an answer is late, by up to twice --rpc-timeout,
+    ///   - with which a node does not start; the manager is told of every other one.
+    ///
+    /// It is also how often each node fails per hour of virtual time, on average: a crash, after which it has
+    /// lost its slots, or a broken connection. The manager hears of it at once, after 50 s, or only when the node
+    /// registers again, after 5 s to 2 min.
+    #[arg(long, value_name = "R", default_value = "0", value_parser = parse_rate, help_heading = "Cluster",
+          verbatim_doc_comment)]
+    pub(crate) failures: f64,
+
+    /// How long a request may wait for its slot; then it has failed, and its pod with it
+    #[arg(long, value_name = "TIME", default_value = "5m", value_parser = parse_time, help_heading = "Manager")]
+    pub(crate) request_timeout: Duration,
+
+    /// How long a task executor may take to answer a slot request
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = parse_time, help_heading = "Manager")]
+    pub(crate) rpc_timeout: Duration,
+
+    /// How long a node may be idle before its release is asked for
+    ///
+    /// Without --elastic it is declined, and asked for again after the same time.
+    ///
+    /// [default: 5m with --elastic, 1day without]
+    #[arg(long, value_name = "TIME", value_parser = parse_time, help_heading = "Manager", verbatim_doc_comment)]
+    pub(crate) idle_timeout: Option<Duration>,
+
+    /// How long a node that was asked for may take to register; a refused wish is repeated after the same time
+    #[arg(long, value_name = "TIME", default_value = "5m", value_parser = parse_time, help_heading = "Manager")]
+    pub(crate) registration_timeout: Duration,
+
+    /// Which of several free slots that fit is taken
+    #[arg(
+        long,
+        value_name = "HOW",
+        default_value = "first-fit",
+        value_enum,
+        help_heading = "Manager"
+    )]
+    pub(crate) matching: Matching,
+
+    /// Check the invariants of the manager's state after every N events
+    ///
+    /// 1 checks after each, which is slow on a large cluster.
+    #[arg(long, value_name = "N", default_value_t = 10_000, help_heading = "Output",
+          value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) check_every: u64,
+
+    /// Where to draw the chart
+    #[arg(long, value_name = "SVG", default_value = "replay.svg", help_heading = "Output")]
+    pub(crate) output: PathBuf,
+
+    /// Write the effect log, whose hash the summary shows, to this file
+    ///
+    /// A line for each call the manager made, with its virtual time in nanoseconds.
+    #[arg(long, value_name = "FILE", help_heading = "Output")]
+    pub(crate) effect_log: Option<PathBuf>,
+}
+
+/// The choice of [`SlotMatchingStrategy`] on the command line.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum Matching {
+    /// The slot that has been free for the longest time
+    FirstFit,
+    /// A slot of the node with the smallest share of used slots
+    LeastUtilization,
+}
+
+impl From<Matching> for SlotMatchingStrategy {
+    fn from(matching: Matching) -> Self {
+        match matching {
+            Matching::FirstFit => Self::FirstFit,
+            Matching::LeastUtilization => Self::LeastUtilization,
+        }
+    }
+}
+
+impl Options {
+    /// The idle timeout, given or not. A standalone cluster declines every release, and asking it often would only cost time.
+    pub(crate) fn idle_timeout(&self) -> Duration {
+        const ELASTIC: Duration = Duration::from_secs(5 * 60);
+        const STANDALONE: Duration = Duration::from_secs(24 * 60 * 60);
+        self.idle_timeout
+            .unwrap_or(if self.elastic { ELASTIC } else { STANDALONE })
+    }
+}
+
+fn parse_time(text: &str) -> Result<Duration, String> {
+    if text == "inf" {
+        return Ok(Duration::MAX);
+    }
+    humantime::parse_duration(text)
+        .map_err(|error| format!("{error} (write it as \"10s\", \"5m\", \"1h 30m\" or \"inf\")"))
+}
+
+fn parse_period(text: &str) -> Result<Duration, String> {
+    let period = parse_time(text)?;
+    if period < Duration::from_millis(1) {
+        return Err("a period must be at least 1 ms".to_owned());
+    }
+    Ok(period)
+}
+
+fn parse_rate(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(rate) if (0.0..=1.0).contains(&rate) => Ok(rate),
+        _ => Err("it must be a number from 0 to 1".to_owned()),
+    }
+}
+
+fn parse_compression(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(factor) if (1.0..=1e9).contains(&factor) => Ok(factor),
+        _ => Err("it must be a number from 1 to 1000000000".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    fn parse(arguments: &[&str]) -> Result<Options, clap::Error> {
+        Options::try_parse_from([&["replay"], arguments].concat())
+    }
+
+    #[test]
+    fn the_definition_is_consistent() {
+        Options::command().debug_assert();
+    }
+
+    #[test]
+    fn nodes_and_pods_come_together_or_not_at_all() {
+        assert!(parse(&[]).is_ok());
+        assert!(parse(&["--nodes", "n.csv", "--pods", "p.csv"]).is_ok());
+        assert!(parse(&["--nodes", "n.csv"]).is_err());
+        assert!(parse(&["--pods", "p.csv"]).is_err());
+    }
+
+    #[test]
+    fn values_out_of_range_are_refused() {
+        for arguments in [
+            ["--failures", "1.5"],
+            ["--failures", "NaN"],
+            ["--compress", "0"],
+            ["--compress", "inf"],
+            ["--heartbeat", "0s"],
+            ["--rpc-timeout", "ten"],
+            ["--check-every", "0"],
+            ["--generate-nodes", "0"],
+        ] {
+            assert!(parse(&arguments).is_err(), "{arguments:?}");
+        }
+    }
+
+    #[test]
+    fn a_standalone_cluster_is_seldom_asked_for_idle_nodes() {
+        let idle_timeout = |arguments: &[&str]| parse(arguments).unwrap().idle_timeout();
+        assert!(idle_timeout(&["--elastic"]) < idle_timeout(&[]));
+        assert_eq!(idle_timeout(&["--idle-timeout", "7s"]), Duration::from_secs(7));
+        assert_eq!(idle_timeout(&["--idle-timeout", "inf"]), Duration::MAX);
+    }
+}

@@ -1,0 +1,135 @@
+//! Small replays, with the invariants checked after every event.
+
+use clap::Parser;
+use indicatif::ProgressBar;
+
+use super::*;
+use crate::generator;
+use crate::statistics::FailureKind;
+use crate::workload::{Node, Size};
+
+fn options(arguments: &str) -> Options {
+    let arguments = format!("replay --check-every 1 {arguments}");
+    Options::parse_from(arguments.split_whitespace())
+}
+
+fn run(workload: Workload, arguments: &str) -> Outcome {
+    let outcome = Simulation::new(workload, &options(arguments))
+        .unwrap()
+        .run(&ProgressBar::hidden())
+        .unwrap();
+    assert_eq!(outcome.violations, [""; 0], "{arguments}");
+    outcome
+}
+
+/// A few nodes, at times too few for their pods.
+fn generated(seed: u64, arguments: &str) -> Outcome {
+    run(generator::generate(4, 350, seed).unwrap(), arguments)
+}
+
+/// One node of two slots.
+fn tiny(pods: &[(u64, u64, u64)]) -> Workload {
+    let size = |cpu_milli| Size {
+        cpu_milli,
+        memory_mib: 0,
+        gpus: 0,
+        gpu_milli: 0,
+    };
+    let node = Node::new("node".to_owned(), size(16_000)).unwrap();
+    let pod = |(index, (cpu_milli, created, deleted)): (usize, &(u64, u64, u64))| {
+        Pod::new(format!("pod-{index}"), size(*cpu_milli), *created, *deleted).unwrap()
+    };
+    Workload::new(String::new(), vec![node], pods.iter().enumerate().map(pod).collect())
+}
+
+#[test]
+fn requests_are_served_at_once_or_after_waiting_or_withdrawn_or_fail() {
+    let pods = [
+        (16_000, 0, 1_000),
+        (8_000, 10, 20),
+        (8_000, 900, 2_000),
+        (8_000, 500, 2_000),
+    ];
+    let statistics = run(tiny(&pods), "--request-timeout 5m").statistics;
+    assert_eq!((statistics.granted_at_once, statistics.granted_after_waiting), (2, 1));
+    assert_eq!(statistics.withdrawn, 1);
+    assert_eq!(statistics.failed[&FailureKind::NoSlotInTime], 1);
+    let pods = (
+        statistics.pods_served,
+        statistics.pods_withdrawn,
+        statistics.pods_failed,
+    );
+    assert_eq!(pods, (2, 1, 1));
+    let wait = statistics.waits_of_waiting.quantile(0.5).unwrap();
+    assert!((100.0..100.2).contains(&wait.as_secs_f64()), "{wait:?}");
+}
+
+#[test]
+fn what_fits_no_node_fails_in_a_fixed_cluster_by_timeout_in_an_elastic_one_at_once() {
+    let mut workload = tiny(&[(8_000, 0, 1_000)]);
+    workload.pods[0].slot_profile = slot_manager::ResourceProfile::ANY;
+    let pods = workload.pods.clone();
+    let statistics = run(workload, "").statistics;
+    assert_eq!(statistics.failed[&FailureKind::FitsNoSlot], 1);
+
+    let mut workload = tiny(&[(8_000, 0, 1_000)]);
+    workload.pods = pods;
+    let statistics = run(workload, "--elastic").statistics;
+    assert_eq!(statistics.failed[&FailureKind::NoWorker], 1);
+    assert_eq!(statistics.workers_started, 0);
+}
+
+#[test]
+fn an_elastic_cluster_starts_one_node_for_all_the_slots_it_has_and_releases_it() {
+    let statistics = run(tiny(&[(16_000, 0, 500), (8_000, 600, 700)]), "--elastic").statistics;
+    assert_eq!((statistics.workers_started, statistics.workers_released), (1, 1));
+    assert_eq!((statistics.granted_after_waiting, statistics.granted_at_once), (2, 1));
+}
+
+#[test]
+fn a_seed_decides_every_effect() {
+    for arguments in ["", "--elastic --failures 0.05"] {
+        let hash = |seed: u64| generated(1, &format!("{arguments} --seed {seed}")).effect_hash;
+        assert_eq!(hash(1), hash(1));
+        assert_ne!(hash(1), hash(2));
+    }
+}
+
+#[test]
+fn nothing_leaks_whatever_fails() {
+    for arguments in [
+        "",
+        "--elastic",
+        "--elastic --start-delay 10m",
+        "--heartbeat 5m --matching least-utilization",
+    ] {
+        for rate in ["0.02", "0.3", "1"] {
+            let outcome = generated(3, &format!("{arguments} --failures {rate}"));
+            let statistics = outcome.statistics;
+            if rate == "0.3" {
+                assert!(
+                    statistics.messages_lost > 0 && statistics.grants_lost > 0,
+                    "{arguments}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn nothing_leaks_at_the_edges_of_what_can_be_configured() {
+    for arguments in [
+        "--request-timeout 0s",
+        "--request-timeout inf --failures 0.1",
+        "--rpc-timeout 1ms --request-timeout 2s",
+        "--rpc-timeout inf --failures 0.1",
+        "--elastic --idle-timeout 0s",
+        "--elastic --idle-timeout inf",
+        "--elastic --start-delay 0s --registration-timeout 1s",
+        "--elastic --start-delay inf",
+        "--elastic --registration-timeout inf --failures 0.3",
+        "--heartbeat inf",
+    ] {
+        generated(5, arguments);
+    }
+}

@@ -1,0 +1,322 @@
+//! Reading a trace: two CSV files in the format of the Alibaba GPU trace 2023 (`openb_node_list_*.csv`, `openb_pod_list_*.csv` of
+//! cluster-trace-gpu-v2023).
+
+use std::collections::HashMap;
+use std::fmt;
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use csv::{ErrorKind, ReaderBuilder, StringRecord, Trim};
+
+use crate::workload::{Implausible, Node, Pod, Quantity, Size, Workload};
+
+const NODE_COLUMNS: [&str; 4] = ["sn", "cpu_milli", "memory_mib", "gpu"];
+const POD_COLUMNS: [&str; 7] = [
+    "name",
+    "cpu_milli",
+    "memory_mib",
+    "num_gpu",
+    "gpu_milli",
+    "creation_time",
+    "deletion_time",
+];
+
+/// Reads the nodes and the pods of a trace.
+pub(crate) fn read(nodes: &Path, pods: &Path) -> Result<Workload> {
+    let open = |path: &Path| File::open(path).with_context(|| format!("cannot open {}", path.display()));
+    let name = |path: &Path| {
+        Path::new(path.file_name().unwrap_or(path.as_os_str()))
+            .display()
+            .to_string()
+    };
+    let origin = format!("{}, {}", name(nodes), name(pods));
+    let nodes = read_nodes(&nodes.display().to_string(), open(nodes)?)?;
+    let pods = read_pods(&pods.display().to_string(), open(pods)?)?;
+    Ok(Workload::new(origin, nodes, pods))
+}
+
+fn read_nodes(file: &str, source: impl Read) -> Result<Vec<Node>, MalformedTrace> {
+    read_rows(file, source, NODE_COLUMNS, |row| {
+        let size = Size {
+            cpu_milli: row.number("cpu_milli")?,
+            memory_mib: row.number("memory_mib")?,
+            gpus: row.number("gpu")?,
+            gpu_milli: 1000,
+        };
+        Node::new(row.text("sn").to_owned(), size).map_err(|problem| row.implausible("gpu", problem))
+    })
+}
+
+fn read_pods(file: &str, source: impl Read) -> Result<Vec<Pod>, MalformedTrace> {
+    read_rows(file, source, POD_COLUMNS, |row| {
+        let size = Size {
+            cpu_milli: row.number("cpu_milli")?,
+            memory_mib: row.number("memory_mib")?,
+            gpus: row.number("num_gpu")?,
+            gpu_milli: row.number("gpu_milli")?,
+        };
+        let (created, deleted) = (row.number("creation_time")?, row.number("deletion_time")?);
+        Pod::new(row.text("name").to_owned(), size, created, deleted)
+            .map_err(|problem| row.implausible("num_gpu", problem))
+    })
+}
+
+/// Reads all rows. The columns may come in any order and between others; the first of `columns` is the name, which no two rows share.
+fn read_rows<T, const N: usize>(
+    file: &str,
+    source: impl Read,
+    columns: [&'static str; N],
+    read_row: impl Fn(&Row<'_>) -> Result<T, MalformedTrace>,
+) -> Result<Vec<T>, MalformedTrace> {
+    let mut reader = ReaderBuilder::new().trim(Trim::All).from_reader(source);
+    let headers = reader.headers().map_err(|error| unreadable(file, &error))?.clone();
+    let mut places = Vec::with_capacity(N);
+    for column in columns {
+        let mut found = headers.iter().enumerate().filter(|(_, header)| *header == column);
+        let problem = match (found.next(), found.next()) {
+            (Some((place, _)), None) => {
+                places.push((column, place));
+                continue;
+            }
+            (None, _) => "is missing",
+            (Some(_), Some(_)) => "is there twice",
+        };
+        return Err(malformed(file, 1, Some(column), problem.to_owned()));
+    }
+
+    let (mut rows, mut lines_by_name) = (Vec::new(), HashMap::new());
+    for record in reader.records() {
+        let record = record.map_err(|error| unreadable(file, &error))?;
+        let row = Row {
+            file,
+            line: record.position().map_or(0, csv::Position::line),
+            record: &record,
+            places: &places,
+        };
+        let name = row.text(columns[0]);
+        if name.is_empty() {
+            return Err(row.problem(columns[0], "is empty".to_owned()));
+        }
+        if let Some(first) = lines_by_name.insert(name.to_owned(), row.line) {
+            return Err(row.problem(columns[0], format!("{name:?} is already on line {first}")));
+        }
+        rows.push(read_row(&row)?);
+    }
+    if rows.is_empty() {
+        return Err(malformed(
+            file,
+            1,
+            None,
+            "there are no rows below the header".to_owned(),
+        ));
+    }
+    Ok(rows)
+}
+
+/// One row of a file whose columns are known to exist.
+struct Row<'a> {
+    file: &'a str,
+    line: u64,
+    record: &'a StringRecord,
+    places: &'a [(&'static str, usize)],
+}
+
+impl Row<'_> {
+    fn text(&self, column: &str) -> &str {
+        let place = self.places.iter().find(|(name, _)| *name == column);
+        place.and_then(|(_, place)| self.record.get(*place)).unwrap_or_default()
+    }
+
+    fn number(&self, column: &'static str) -> Result<u64, MalformedTrace> {
+        let text = self.text(column);
+        let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+        text.parse().map_err(|_| {
+            let expected = if is_number {
+                "larger than can be counted"
+            } else {
+                "not a whole number"
+            };
+            self.problem(column, format!("{text:?} is {expected}"))
+        })
+    }
+
+    fn implausible(&self, gpu_column: &'static str, implausible: Implausible) -> MalformedTrace {
+        let column = match implausible.quantity {
+            Quantity::Cpu => "cpu_milli",
+            Quantity::Memory => "memory_mib",
+            Quantity::Gpus => gpu_column,
+            Quantity::GpuMilli => "gpu_milli",
+            Quantity::Creation => "creation_time",
+            Quantity::Deletion => "deletion_time",
+        };
+        self.problem(column, implausible.problem)
+    }
+
+    fn problem(&self, column: &'static str, problem: String) -> MalformedTrace {
+        malformed(self.file, self.line, Some(column), problem)
+    }
+}
+
+/// Where a file is not a trace, and why.
+#[derive(Debug, thiserror::Error)]
+struct MalformedTrace {
+    file: String,
+    line: Option<u64>,
+    column: Option<&'static str>,
+    problem: String,
+}
+
+impl fmt::Display for MalformedTrace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.file)?;
+        if let Some(line) = self.line {
+            write!(f, ":{line}")?;
+        }
+        match self.column {
+            Some(column) => write!(f, ": column {column}: {}", self.problem),
+            None => write!(f, ": {}", self.problem),
+        }
+    }
+}
+
+fn malformed(file: &str, line: u64, column: Option<&'static str>, problem: String) -> MalformedTrace {
+    MalformedTrace {
+        file: file.to_owned(),
+        line: Some(line),
+        column,
+        problem,
+    }
+}
+
+fn unreadable(file: &str, error: &csv::Error) -> MalformedTrace {
+    let problem = match error.kind() {
+        ErrorKind::UnequalLengths { expected_len, len, .. } => {
+            format!("{len} fields, but the header has {expected_len}")
+        }
+        ErrorKind::Utf8 { err, .. } => format!("field {}: not UTF-8", err.field() + 1),
+        _ => error.to_string(),
+    };
+    MalformedTrace {
+        file: file.to_owned(),
+        line: error.position().map(csv::Position::line),
+        column: None,
+        problem,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use slot_manager::Timestamp;
+
+    use super::*;
+
+    const POD_HEADER: &str = "name,cpu_milli,memory_mib,num_gpu,gpu_milli,gpu_spec,qos,pod_phase,creation_time,\
+                              deletion_time,scheduled_time";
+
+    fn pods(rows: &[&str]) -> Result<Vec<Pod>, MalformedTrace> {
+        let text = [&[POD_HEADER], rows].concat().join("\n");
+        read_pods("pods.csv", text.as_bytes())
+    }
+
+    fn pod_error(row: &str) -> String {
+        let good = "good,12000,16384,1,1000,,LS,Running,0,12537496,0";
+        pods(&[good, row]).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn rows_of_the_trace_are_read() {
+        let nodes =
+            "sn,cpu_milli,memory_mib,gpu,model\nopenb-node-0000,32000,262144,0,\nopenb-node-0228,128000,786432,8,G3\n";
+        let nodes = read_nodes("nodes.csv", nodes.as_bytes()).unwrap();
+        assert_eq!(nodes.iter().map(|node| node.slots).collect::<Vec<_>>(), [4, 8]);
+        let pods = pods(&["openb-pod-0001,6000,12288,1,460,,LS,Pending,427061,12902960,"]).unwrap();
+        assert_eq!(pods[0].name, "openb-pod-0001");
+        assert_eq!(pods[0].created, Timestamp::from_secs(427_061));
+        assert_eq!(pods[0].deleted, Timestamp::from_secs(12_902_960));
+    }
+
+    #[test]
+    fn columns_may_come_in_any_order_between_others_with_any_line_end() {
+        let text = "\u{feff}gpu,colour,memory_mib,sn,cpu_milli\r\n2, red,131072,\"a, b\",32000\r\n\r\n0,,1,c,1\r\n";
+        let nodes = read_nodes("nodes.csv", text.as_bytes()).unwrap();
+        assert_eq!(nodes[0].name, "a, b");
+        assert_eq!(nodes[0].slots, 2);
+        assert_eq!(nodes.len(), 2);
+    }
+
+    #[test]
+    fn a_field_that_is_no_number_is_named_with_file_line_and_column() {
+        let number = |text: &str| pod_error(&format!("p,{text},16384,1,1000,,LS,Running,0,9,0"));
+        assert_eq!(
+            number("12x"),
+            "pods.csv:3: column cpu_milli: \"12x\" is not a whole number"
+        );
+        assert_eq!(
+            number("-1"),
+            "pods.csv:3: column cpu_milli: \"-1\" is not a whole number"
+        );
+        assert_eq!(
+            number("1.5"),
+            "pods.csv:3: column cpu_milli: \"1.5\" is not a whole number"
+        );
+        assert_eq!(number(""), "pods.csv:3: column cpu_milli: \"\" is not a whole number");
+        assert!(number("99999999999999999999").ends_with("is larger than can be counted"));
+    }
+
+    #[test]
+    fn implausible_rows_are_named_with_file_line_and_column() {
+        assert_eq!(
+            pod_error("p,1,1,0,0,,LS,Running,100,99,0"),
+            "pods.csv:3: column deletion_time: 99 is before the creation at 100"
+        );
+        assert_eq!(
+            pod_error("p,1,1,70000,1000,,LS,Running,0,9,0"),
+            "pods.csv:3: column num_gpu: 70000 makes 70000 slots, more than 10000"
+        );
+        assert_eq!(
+            pod_error("good,1,1,0,0,,LS,Running,0,9,0"),
+            "pods.csv:3: column name: \"good\" is already on line 2"
+        );
+        assert_eq!(
+            pod_error(",1,1,0,0,,LS,Running,0,9,0"),
+            "pods.csv:3: column name: is empty"
+        );
+    }
+
+    #[test]
+    fn a_row_of_another_length_is_named_with_file_and_line() {
+        assert_eq!(pod_error("p,1,1,0,0"), "pods.csv:3: 5 fields, but the header has 11");
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_are_named_with_file_and_line() {
+        let error = read_nodes("nodes.csv", &b"sn,cpu_milli,memory_mib,gpu\n\xff,1,1,0\n"[..]).unwrap_err();
+        assert_eq!(error.to_string(), "nodes.csv:2: field 1: not UTF-8");
+    }
+
+    #[test]
+    fn a_missing_or_repeated_column_and_an_empty_file_are_named() {
+        let error = |text: &str| read_nodes("nodes.csv", text.as_bytes()).unwrap_err().to_string();
+        assert_eq!(
+            error("sn,cpu_milli,memory_mib\na,1,1\n"),
+            "nodes.csv:1: column gpu: is missing"
+        );
+        assert_eq!(
+            error("sn,sn,cpu_milli,memory_mib,gpu\n"),
+            "nodes.csv:1: column sn: is there twice"
+        );
+        assert_eq!(error(""), "nodes.csv:1: column sn: is missing");
+        assert_eq!(
+            error("sn,cpu_milli,memory_mib,gpu\n"),
+            "nodes.csv:1: there are no rows below the header"
+        );
+    }
+
+    #[test]
+    fn a_file_that_is_not_there_is_named() {
+        let error = read(Path::new("no such nodes.csv"), Path::new("pods.csv")).unwrap_err();
+        assert_eq!(error.to_string(), "cannot open no such nodes.csv");
+    }
+}

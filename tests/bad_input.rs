@@ -1,0 +1,668 @@
+//! Bad input has a clear error and changes nothing; odd but legal input simply works.
+
+mod common;
+
+use std::time::Duration;
+
+use slot_manager::testing::{GatewayAnswer, RecordingActions};
+use slot_manager::{
+    AllocationStatus, CancelOutcome, ConfigError, FreeSlotOutcome, LeaderId, Release, ReportOutcome,
+    ResourceManagerError, ResourceProfile, SlotAllocationError, SlotManager, SlotManagerConfig, SlotManagerError,
+    SlotReport, SlotStatus, TaskExecutorConnection, UnregistrationOutcome, WorkerFailedOutcome, WorkerPromise,
+    WorkerRequestId,
+};
+
+use common::{
+    Fixture, Manager, allocation, asks, failures, free_report, granted, instance, job, patient, profile, releases,
+    report, request, slot, slot_requests, small,
+};
+
+const SECOND: Duration = Duration::from_secs(1);
+const MILLISECOND: Duration = Duration::from_millis(1);
+
+/// Everything that can be seen of a manager, in lines.
+fn snapshot(manager: &Manager) -> Vec<String> {
+    let mut lines = vec![
+        format!("leader {:?}", manager.leader_id()),
+        format!("{:?} {:?}", manager.slot_counts(), manager.promised_slot_counts()),
+        format!(
+            "{} task managers, {} requests, {} answers awaited, next deadline {:?}",
+            manager.num_task_managers(),
+            manager.num_pending_slot_requests(),
+            manager.num_awaited_answers(),
+            manager.next_deadline()
+        ),
+    ];
+    lines.extend(manager.task_managers().map(|task_manager| {
+        format!(
+            "{task_manager:?} {:?} {:?}",
+            task_manager.worker_request(),
+            task_manager.revision()
+        )
+    }));
+    lines.extend(manager.slots().map(|slot| format!("{slot:?}")));
+    lines.extend(manager.pending_slot_requests().map(|request| {
+        format!(
+            "{request:?} {} {} {:?} {:?} {:?}",
+            request.target_address(),
+            request.failed_attempts(),
+            request.in_flight_to(),
+            request.pauses_until(),
+            request.covered_by()
+        )
+    }));
+    lines.extend(
+        manager
+            .promised_slots()
+            .map(|promise| format!("{promise:?} {}", promise.expires_at())),
+    );
+    lines
+}
+
+/// A manager with something of everything: a slot of each state, requests that wait, pause and are in flight, promises, and a revision.
+fn busy() -> Fixture {
+    let config = patient()
+        .with_request_timeout(100 * SECOND)
+        .with_rpc_timeout(50 * SECOND)
+        .with_worker_registration_timeout(40 * SECOND)
+        .with_max_pending_requests(Some(5));
+    let mut f = Fixture::with(config);
+    f.actions
+        .answer_next_allocation(Ok(WorkerPromise::Slots(vec![profile(9.0, 0); 2])));
+    f.request(2, &profile(9.0, 0));
+    f.request(3, &profile(20.0, 0));
+    let refused = Err(SlotAllocationError::rejected("no"));
+    f.register_free("bad", 9, &[profile(3.0, 0)]).answer_requests(refused);
+    f.request(4, &profile(3.0, 0));
+    f.request(5, &profile(3.0, 0));
+    let connection =
+        TaskExecutorConnection::new("tm", instance(1), f.gateway()).with_worker_request(WorkerRequestId::new(77));
+    connection.gateway().answer_requests(GatewayAnswer::ByHand);
+    let first = report("tm", &[Some(7), None, None]).with_revision(5);
+    f.try_register(connection, &first).expect("a valid registration");
+    f.request(1, &small());
+    f.run();
+    f.log.take();
+    f
+}
+
+/// The call changes nothing that can be seen, and says nothing.
+#[track_caller]
+fn changes_nothing<T>(f: &mut Fixture, call: impl FnOnce(&mut Manager) -> T) -> T {
+    let (before, armed) = (snapshot(&f.manager), f.clock.armed());
+    let result = f.step(call);
+    assert_eq!(snapshot(&f.manager), before);
+    assert_eq!(f.said(), [""; 0]);
+    assert_eq!(f.clock.armed(), armed);
+    assert_eq!(f.run(), 0, "nothing is left to do");
+    assert_eq!(snapshot(&f.manager), before);
+    result
+}
+
+#[track_caller]
+fn is_refused<T, E>(f: &mut Fixture, call: impl FnOnce(&mut Manager) -> Result<T, E>, message: &str)
+where
+    E: std::error::Error + Into<SlotManagerError>,
+{
+    let Err(error) = changes_nothing(f, call) else {
+        panic!("it was accepted");
+    };
+    assert_eq!(error.to_string(), message);
+    // And so says the error for callers that treat all alike.
+    assert_eq!(error.into().to_string(), message);
+}
+
+#[test]
+fn a_busy_manager_has_something_of_everything() {
+    let f = busy();
+    let seen = snapshot(&f.manager).join("\n");
+    for part in [
+        "Free",
+        "Pausing",
+        "InFlight",
+        "Allocated",
+        "Covered",
+        "Declined",
+        "Paused",
+    ] {
+        assert!(seen.contains(part), "no {part} in\n{seen}");
+    }
+}
+
+// Not started.
+
+#[track_caller]
+fn assert_refuses_every_input(f: &mut Fixture) {
+    let message = "the slot manager has not been started";
+    let gateway = f.gateway();
+    is_refused(f, |m| m.register_slot_request(request(1, 1, &small())), message);
+    is_refused(f, |m| m.unregister_slot_request(allocation(1)), message);
+    is_refused(f, |m| m.unregister_job(job(1)), message);
+    is_refused(f, |m| m.free_slot(&slot("tm", 0), allocation(7)), message);
+    is_refused(
+        f,
+        |m| {
+            let connection = TaskExecutorConnection::new("tm", instance(1), gateway);
+            m.register_task_manager(connection, &free_report("tm", &[small()]))
+        },
+        message,
+    );
+    is_refused(f, |m| m.unregister_task_manager(instance(1), "lost"), message);
+    is_refused(
+        f,
+        |m| m.report_slot_status(instance(1), &report("tm", &[None])),
+        message,
+    );
+    is_refused(f, |m| m.worker_failed(WorkerRequestId::new(1), "it failed"), message);
+    assert_eq!(f.run(), 0);
+    assert!(f.manager.actions_mut().is_none());
+}
+
+#[test]
+fn every_input_before_the_start_is_refused() {
+    assert_refuses_every_input(&mut Fixture::not_started(patient()));
+}
+
+#[test]
+fn every_input_after_suspending_is_refused() {
+    let mut f = busy();
+    f.step(SlotManager::suspend).expect("it was started");
+    assert_refuses_every_input(&mut f);
+}
+
+/// Not being started comes first, also for reports that would be refused anyway.
+#[test]
+fn an_input_that_is_wrong_twice_is_refused_because_nothing_is_started() {
+    let mut f = Fixture::not_started(patient());
+    let connection = TaskExecutorConnection::new("tm", instance(1), f.gateway());
+    is_refused(
+        &mut f,
+        |m| m.register_task_manager(connection, &free_report("other", &[small()])),
+        "the slot manager has not been started",
+    );
+}
+
+#[test]
+fn starting_twice_is_refused() {
+    let mut f = busy();
+    is_refused(
+        &mut f,
+        |m| m.start(LeaderId::from_u128(2), RecordingActions::new()),
+        "the slot manager is already started, by leader 00000000000000000000000000000001",
+    );
+}
+
+// Reports.
+
+fn foreign() -> SlotReport {
+    SlotReport::new(vec![
+        SlotStatus::free(slot("tm", 0), small()),
+        SlotStatus::allocated(slot("other", 1), small(), allocation(2), job(1)),
+    ])
+}
+
+fn twice() -> SlotReport {
+    SlotReport::new(vec![
+        SlotStatus::allocated(slot("tm", 1), small(), allocation(2), job(1)),
+        SlotStatus::free(slot("tm", 0), small()),
+        SlotStatus::free(slot("tm", 1), small()),
+    ])
+}
+
+const FOREIGN: &str = "the report of tm names slot other_1 of another worker";
+const TWICE: &str = "the report names slot tm_1 twice";
+
+#[test]
+fn a_report_with_a_slot_of_another_worker_is_refused() {
+    is_refused(&mut busy(), |m| m.report_slot_status(instance(1), &foreign()), FOREIGN);
+}
+
+#[test]
+fn a_report_that_names_a_slot_twice_is_refused() {
+    is_refused(&mut busy(), |m| m.report_slot_status(instance(1), &twice()), TWICE);
+}
+
+/// The same instance id, a new one in place of the old, and a worker that was not known.
+#[test]
+fn registrations_with_such_reports_are_refused() {
+    for instance_id in [instance(1), instance(2)] {
+        for (wrong, message) in [(foreign(), FOREIGN), (twice(), TWICE)] {
+            let mut f = busy();
+            let connection = TaskExecutorConnection::new("tm", instance_id, f.gateway());
+            is_refused(&mut f, |m| m.register_task_manager(connection, &wrong), message);
+        }
+    }
+    for (wrong, message) in [(foreign(), FOREIGN), (twice(), TWICE)] {
+        let mut f = busy();
+        f.unregister(1);
+        f.said();
+        f.run();
+        let connection = TaskExecutorConnection::new("tm", instance(1), f.gateway());
+        is_refused(&mut f, |m| m.register_task_manager(connection, &wrong), message);
+        assert!(f.manager.task_manager(instance(1)).is_none());
+    }
+}
+
+#[test]
+fn the_instance_id_of_another_worker_is_refused() {
+    let mut f = busy();
+    let connection = TaskExecutorConnection::new("new", instance(1), f.gateway());
+    is_refused(
+        &mut f,
+        |m| m.register_task_manager(connection, &free_report("new", &[small()])),
+        "instance 00000000000000000000000000000001 is a registration of tm, not of new",
+    );
+    // Also for a worker that is registered itself.
+    let connection = TaskExecutorConnection::new("bad", instance(1), f.gateway());
+    is_refused(
+        &mut f,
+        |m| m.register_task_manager(connection, &free_report("bad", &[small()])),
+        "instance 00000000000000000000000000000001 is a registration of tm, not of bad",
+    );
+}
+
+// Requests.
+
+#[test]
+fn one_request_more_than_the_cap_is_refused() {
+    let mut f = busy();
+    assert_eq!(f.manager.num_pending_slot_requests(), 5);
+    is_refused(
+        &mut f,
+        |m| m.register_slot_request(request(1, 99, &small())),
+        "5 slot requests are pending, no more are accepted",
+    );
+}
+
+#[test]
+fn a_known_allocation_id_with_another_job_or_profile_is_refused() {
+    let mut f = busy();
+    is_refused(
+        &mut f,
+        |m| m.register_slot_request(request(2, 1, &small())),
+        "allocation 00000000000000000000000000000001 is already known with another job, and is in flight to slot tm_1",
+    );
+    is_refused(
+        &mut f,
+        |m| m.register_slot_request(request(1, 2, &small())),
+        "allocation 00000000000000000000000000000002 is already known with another resource profile, and is waiting",
+    );
+    is_refused(
+        &mut f,
+        |m| m.register_slot_request(request(2, 7, &small())),
+        "allocation 00000000000000000000000000000007 is already known with another job, and is granted on slot tm_0",
+    );
+}
+
+/// The one error after which something has changed outside: the worker was asked for. The request itself is forgotten.
+#[test]
+fn a_request_for_which_no_worker_may_be_started_is_refused_and_forgotten() {
+    let mut f = Fixture::new();
+    f.actions
+        .answer_next_allocation(Err(ResourceManagerError::new("the quota is used up")));
+    let before = snapshot(&f.manager);
+    let error = f.try_request(1, 1, &small()).expect_err("no worker");
+    assert_eq!(
+        error.to_string(),
+        "the slot request for allocation 00000000000000000000000000000001 failed: \
+         the resource manager starts no worker: the quota is used up"
+    );
+    assert_eq!(snapshot(&f.manager), before);
+    assert_eq!(f.said(), ["ask 1 for {cpu: 1, task heap: 100 MiB}"]);
+}
+
+// What is not known.
+
+#[test]
+fn what_is_not_known_is_said_to_be_unknown_and_changes_nothing() {
+    let mut f = busy();
+    let f = &mut f;
+    assert_eq!(
+        changes_nothing(f, |m| m.unregister_task_manager(instance(77), "lost")),
+        Ok(UnregistrationOutcome::Unknown)
+    );
+    assert_eq!(
+        changes_nothing(f, |m| m.report_slot_status(instance(77), &report("tm", &[None]))),
+        Ok(ReportOutcome::Unknown)
+    );
+    assert_eq!(
+        changes_nothing(f, |m| m.report_slot_status(instance(77), &foreign())),
+        Ok(ReportOutcome::Unknown)
+    );
+    assert_eq!(
+        changes_nothing(f, |m| m.unregister_slot_request(allocation(77))),
+        Ok(CancelOutcome::Unknown)
+    );
+    assert_eq!(changes_nothing(f, |m| m.unregister_job(job(77))), Ok(0));
+    assert_eq!(
+        changes_nothing(f, |m| m.worker_failed(WorkerRequestId::new(77), "it failed")),
+        Ok(WorkerFailedOutcome::Unknown)
+    );
+    for unknown in [slot("tm", 3), slot("tm", u32::MAX), slot("nobody", 0)] {
+        assert_eq!(
+            changes_nothing(f, |m| m.free_slot(&unknown, allocation(7))),
+            Ok(FreeSlotOutcome::UnknownSlot)
+        );
+        assert!(f.manager.slot(&unknown).is_none());
+    }
+}
+
+#[test]
+fn a_free_that_does_not_fit_says_why_and_changes_nothing() {
+    let mut f = busy();
+    let f = &mut f;
+    for (number, id, outcome) in [
+        (2, 7, FreeSlotOutcome::NotAllocated),
+        (
+            0,
+            1,
+            FreeSlotOutcome::HeldByAnother {
+                allocation_id: allocation(7),
+            },
+        ),
+        (
+            1,
+            7,
+            FreeSlotOutcome::HeldByAnother {
+                allocation_id: allocation(1),
+            },
+        ),
+    ] {
+        assert_eq!(
+            changes_nothing(f, |m| m.free_slot(&slot("tm", number), allocation(id))),
+            Ok(outcome)
+        );
+    }
+    assert_eq!(
+        changes_nothing(f, |m| m.free_slot(&slot("bad", 0), allocation(4))),
+        Ok(FreeSlotOutcome::NotAllocated),
+        "a slot that pauses is free"
+    );
+}
+
+#[test]
+fn a_grant_cannot_be_cancelled() {
+    let mut f = busy();
+    assert_eq!(
+        changes_nothing(&mut f, |m| m.unregister_slot_request(allocation(7))),
+        Ok(CancelOutcome::AlreadyGranted { slot_id: slot("tm", 0) })
+    );
+}
+
+#[test]
+fn an_overtaken_report_changes_nothing() {
+    let mut f = busy();
+    let stale = report("tm", &[None, None, None]).with_revision(4);
+    let outcome = changes_nothing(&mut f, |m| m.report_slot_status(instance(1), &stale));
+    assert!(matches!(outcome, Ok(ReportOutcome::Ignored(_))));
+}
+
+// Profiles and configurations that cannot be made.
+
+#[track_caller]
+fn assert_no_profile(builder: slot_manager::ResourceProfileBuilder, message: &str) {
+    let error = builder.build().expect_err("not a profile");
+    assert_eq!(error.to_string(), message);
+}
+
+#[test]
+fn a_profile_with_an_amount_that_is_none_cannot_be_made() {
+    const MUST: &str = "is not an amount (it must be finite, at least 0 and at most 184467440737)";
+    let cpu = |cores| ResourceProfile::builder().cpu_cores(cores);
+    assert_no_profile(cpu(-1.0), &format!("cpu: -1 {MUST}"));
+    assert_no_profile(cpu(-1e-12), &format!("cpu: -0.000000000001 {MUST}"));
+    assert_no_profile(cpu(f64::NAN), &format!("cpu: NaN {MUST}"));
+    assert_no_profile(cpu(f64::INFINITY), &format!("cpu: inf {MUST}"));
+    assert_no_profile(cpu(f64::NEG_INFINITY), &format!("cpu: -inf {MUST}"));
+    assert_no_profile(cpu(1e12), &format!("cpu: 1000000000000 {MUST}"));
+    let gpu = |amount| ResourceProfile::builder().extended_resource("gpu", amount);
+    assert_no_profile(gpu(-0.5), &format!("gpu: -0.5 {MUST}"));
+    assert_no_profile(gpu(f64::NAN), &format!("gpu: NaN {MUST}"));
+}
+
+#[test]
+fn a_profile_with_more_memory_than_can_be_counted_cannot_be_made() {
+    const TOO_LARGE: &str = "the amount is larger than can be counted";
+    let builder = ResourceProfile::builder;
+    let mebibytes = u64::MAX / (1 << 20) + 1;
+    assert_no_profile(
+        builder().task_heap_memory_mebibytes(mebibytes),
+        &format!("task heap memory: {TOO_LARGE}"),
+    );
+    assert_no_profile(
+        builder().task_off_heap_memory_mebibytes(mebibytes),
+        &format!("task off-heap memory: {TOO_LARGE}"),
+    );
+    assert_no_profile(
+        builder().managed_memory_mebibytes(mebibytes),
+        &format!("managed memory: {TOO_LARGE}"),
+    );
+    assert_no_profile(
+        builder().network_memory_mebibytes(u64::MAX),
+        &format!("network memory: {TOO_LARGE}"),
+    );
+    assert_no_profile(
+        builder().task_heap_memory_bytes(u64::MAX).network_memory_bytes(1),
+        &format!("memory: {TOO_LARGE}"),
+    );
+}
+
+#[test]
+fn a_profile_with_an_extended_resource_given_twice_cannot_be_made() {
+    let builder = ResourceProfile::builder()
+        .extended_resource("gpu", 1.0)
+        .extended_resource("fpga", 1.0)
+        .extended_resource("gpu", 0.0);
+    assert_no_profile(builder, "gpu: the extended resource is given twice");
+}
+
+#[test]
+fn a_manager_cannot_be_made_with_a_bad_configuration() {
+    let make = |config| Manager::new(config, slot_manager::testing::ManualScheduledExecutor::new());
+    let error = make(patient().with_retry_pause(5 * SECOND, SECOND)).expect_err("the longest is shorter");
+    assert_eq!(
+        error.to_string(),
+        "slotmanager.retry-pause.max: 1s is shorter than slotmanager.retry-pause.initial (5s)"
+    );
+    let error = make(patient().with_max_pending_requests(Some(0))).expect_err("nothing could be accepted");
+    assert_eq!(error, ConfigError::NoPendingRequests);
+    assert_eq!(
+        error.to_string(),
+        "slotmanager.pending-requests.max: \"0\" would refuse every request"
+    );
+}
+
+// What must simply work.
+
+/// The same length for every kind of timeout.
+fn all_timeouts(length: Duration) -> SlotManagerConfig {
+    SlotManagerConfig::default()
+        .with_request_timeout(length)
+        .with_rpc_timeout(length)
+        .with_task_manager_timeout(length)
+        .with_worker_registration_timeout(length)
+        .with_retry_pause(length, length)
+}
+
+/// Everything that can fall due in one manager: a request in flight, one that pauses, one that is declined, one that is covered, a pausing slot,
+/// and an idle task manager.
+fn with_all_kinds_of_deadlines(config: SlotManagerConfig) -> Fixture {
+    let mut f = Fixture::with(config);
+    f.actions.answer_releases(Release::Declined);
+    f.register_free("silent", 1, &[profile(1.0, 0)])
+        .answer_requests(GatewayAnswer::ByHand);
+    f.request(1, &profile(1.0, 0));
+    f.register_free("bad", 2, &[profile(2.0, 0)])
+        .answer_requests(Err(SlotAllocationError::rejected("no")));
+    f.request(2, &profile(2.0, 0));
+    f.request(3, &profile(2.0, 0));
+    f.request(4, &profile(8.0, 0));
+    f.actions.answer_next_allocation(Ok(WorkerPromise::Unspecified));
+    f.request(5, &profile(9.0, 0));
+    f.register_free("idle", 3, &[profile(0.5, 0)]);
+    f
+}
+
+#[test]
+fn timeouts_of_no_length_are_over_when_the_manager_is_driven_next() {
+    let mut f = with_all_kinds_of_deadlines(all_timeouts(Duration::ZERO));
+    assert_eq!(f.manager.num_pending_slot_requests(), 5, "no input acts on time");
+    f.log.take();
+    assert!(f.run() > 0);
+    let effects = f.log.take();
+    let failed: Vec<_> = failures(&effects).into_iter().map(|(id, _)| id).collect();
+    assert_eq!(failed, [1, 2, 3, 4, 5].map(allocation));
+    assert_eq!(releases(&effects).len(), 2, "the third begins to be idle");
+    assert_eq!(f.manager.promised_slot_counts().unbound, 0);
+    // And from then on nothing spins: what is asked again is asked each millisecond.
+    for _ in 0..10 {
+        assert_eq!(f.run(), 0);
+        f.advance(MILLISECOND);
+        let effects = f.log.take();
+        assert_eq!(releases(&effects).len(), 3);
+        assert_eq!(effects.len(), 3);
+    }
+    f.register_free("good", 4, &[profile(7.0, 0)]);
+    assert_eq!(f.request(6, &profile(7.0, 0)), granted(&slot("good", 0)));
+}
+
+#[test]
+fn each_timeout_alone_may_have_no_length() {
+    let zero = Duration::ZERO;
+    let configs = [
+        patient().with_request_timeout(zero),
+        patient().with_rpc_timeout(zero),
+        patient().with_task_manager_timeout(zero),
+        patient().with_worker_registration_timeout(zero),
+        patient().with_retry_pause(zero, zero),
+        patient().with_retry_pause(zero, Duration::MAX),
+    ];
+    for config in configs {
+        let mut f = with_all_kinds_of_deadlines(config.clone());
+        for _ in 0..200 {
+            f.log.take();
+            f.advance(MILLISECOND);
+            let at_once = f.log.take().len();
+            assert!(at_once <= 12, "{at_once} effects in a millisecond with {config:?}");
+            assert_eq!(f.run(), 0, "{config:?}");
+        }
+    }
+}
+
+#[test]
+fn timeouts_that_never_end_never_end() {
+    let mut f = with_all_kinds_of_deadlines(all_timeouts(Duration::MAX));
+    assert_eq!(f.manager.next_deadline(), None);
+    f.log.take();
+    for _ in 0..5 {
+        assert_eq!(f.advance(Duration::from_secs(u64::MAX / 2_000_000_000)), 0);
+    }
+    assert_eq!(f.advance(Duration::MAX), 0);
+    assert_eq!(f.said(), [""; 0]);
+    assert_eq!(f.manager.num_pending_slot_requests(), 5);
+    assert_eq!(f.manager.num_task_managers(), 3);
+    // It still serves.
+    f.register_free("good", 4, &vec![profile(9.0, 0); 3]);
+    for (id, number) in [(3, 0), (4, 1), (5, 2)] {
+        assert_eq!(f.status(id), Some(granted(&slot("good", number))));
+    }
+    assert_eq!(f.status(2), Some(AllocationStatus::Waiting), "it pauses for ever");
+}
+
+/// The request time ends what nothing else ends, after a bounded number of calls.
+#[test]
+fn a_gateway_that_fails_at_once_for_ever_only_costs_its_requests() {
+    let mut f = Fixture::with(
+        patient()
+            .with_request_timeout(300 * SECOND)
+            .with_retry_pause(50 * MILLISECOND, 10 * SECOND),
+    );
+    let refused = Err(SlotAllocationError::unreachable("never"));
+    f.register_free("bad", 1, &vec![small(); 3]).answer_requests(refused);
+    for id in 1..=10 {
+        f.request(id, &small());
+    }
+    let mut attempts = 0;
+    let mut failed = 0;
+    for _ in 0..3000 {
+        f.advance(100 * MILLISECOND);
+        let effects = f.log.take();
+        attempts += slot_requests(&effects).len();
+        failed += failures(&effects).len();
+    }
+    assert_eq!(failed, 10);
+    // Three slots, each tried again every 10 s at the latest, and at most twice then.
+    assert!(attempts < 3 * 2 * 40, "{attempts} attempts");
+    assert_eq!(f.manager.num_pending_slot_requests(), 0);
+    assert_eq!(f.manager.slot_counts().free, 3);
+}
+
+#[test]
+fn actions_that_refuse_every_worker_cost_only_the_requests_that_need_one() {
+    let mut f = Fixture::new();
+    f.actions.answer_allocations(Err(ResourceManagerError::new("no")));
+    f.register_free("tm", 1, &[small()]);
+    assert!(f.try_request(1, 1, &profile(9.0, 0)).is_err());
+    assert_eq!(f.request(2, &small()), granted(&slot("tm", 0)));
+    assert!(f.try_request(1, 3, &small()).is_err());
+    assert_eq!(f.manager.num_pending_slot_requests(), 0);
+    // What loses its task manager in flight needs one too.
+    f.register_free("other", 2, &[small()])
+        .answer_requests(GatewayAnswer::ByHand);
+    f.request(4, &small());
+    f.said();
+    f.unregister(2);
+    assert_eq!(f.said(), ["ask 3 for {cpu: 1, task heap: 100 MiB}", "failed 4: no"]);
+}
+
+#[test]
+fn actions_that_decline_every_worker_leave_requests_to_registered_slots() {
+    let mut f = Fixture::with(patient().with_worker_registration_timeout(SECOND));
+    f.actions.answer_allocations(Ok(WorkerPromise::Declined));
+    for id in 1..=3 {
+        assert_eq!(f.request(id, &small()), AllocationStatus::Waiting);
+    }
+    for _ in 0..5 {
+        f.log.take();
+        f.advance(SECOND);
+        assert_eq!(asks(&f.log.take()).len(), 3);
+    }
+    f.register_free("tm", 1, &vec![small(); 3]);
+    assert_eq!(f.status(3), Some(granted(&slot("tm", 2))));
+    f.said();
+    f.advance(10 * SECOND);
+    assert_eq!(f.said(), [""; 0]);
+}
+
+#[test]
+fn a_task_manager_without_slots_registers_reports_grows_and_goes() {
+    let mut f = Fixture::new();
+    f.request(1, &small());
+    f.register("tm", 1, &SlotReport::default());
+    assert_eq!(f.report(1, &SlotReport::default()), ReportOutcome::Applied);
+    assert_eq!(f.manager.num_task_managers(), 1);
+    assert_eq!(f.manager.slot_counts().registered, 0);
+    assert_eq!(f.manager.slots().count(), 0);
+
+    f.report(1, &report("tm", &[None]));
+    assert_eq!(f.status(1), Some(granted(&slot("tm", 0))));
+    f.said();
+    f.report(1, &SlotReport::default());
+    assert_eq!(f.said(), ["lost 1 on tm_0: removed"]);
+    assert_eq!(f.unregister(1), UnregistrationOutcome::Unregistered);
+    assert_eq!(f.manager.num_task_managers(), 0);
+    assert_eq!(f.said(), [""; 0]);
+}
+
+#[test]
+fn slot_numbers_may_have_gaps_and_come_in_any_order() {
+    let mut f = Fixture::new();
+    let numbers = [u32::MAX, 0, 7, 1_000_000];
+    let statuses = numbers.map(|number| SlotStatus::free(slot("tm", number), small()));
+    f.register("tm", 1, &SlotReport::new(statuses.to_vec()));
+    for (id, number) in (1..).zip(numbers) {
+        assert_eq!(f.request(id, &small()), granted(&slot("tm", number)));
+    }
+    let ordered: Vec<_> = f.manager.slots().map(|slot| slot.slot_id().slot_number()).collect();
+    assert_eq!(ordered, [0, 7, 1_000_000, u32::MAX]);
+}

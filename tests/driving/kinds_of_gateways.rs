@@ -1,0 +1,232 @@
+//! What a manager may be made of: with parts that are `Send` it is `Send`, with others it is not, and gateways can be mixed.
+
+use std::future::{Pending, Ready, pending, ready};
+use std::marker::PhantomData;
+use std::rc::Rc;
+
+use slot_manager::testing::{
+    AnswerFuture, ManualScheduledExecutor, RecordingActions, ScriptedGateway, SimulatedGateway, SimulatedTaskExecutor,
+};
+use slot_manager::{
+    Acknowledge, AllocationFailureCause, AllocationId, AllocationStatus, FreeSlot, InstanceId, JobId, LeaderId,
+    Release, ReleaseCause, RequestSlot, ResourceManagerActions, ResourceManagerError, ResourceProfile,
+    ScheduledExecutor, SlotAllocationError, SlotManager, SlotRequestOutcome, TaskExecutorConnection,
+    TaskExecutorGateway, Timestamp, TokioScheduledExecutor, WorkerPromise, WorkerRequestId,
+};
+
+use crate::common::{free_report, instance, patient, request, slot, small};
+
+type Answer = Result<Acknowledge, SlotAllocationError>;
+
+/// A gateway with something of type `T` inside, and futures of type `F`.
+struct Gateway<T, F> {
+    _inside: T,
+    make: fn() -> F,
+}
+
+impl<T, F: Future<Output = Answer>> TaskExecutorGateway for Gateway<T, F> {
+    type RequestSlotFuture = F;
+
+    fn request_slot(&mut self, _: RequestSlot) -> F {
+        (self.make)()
+    }
+}
+
+/// A future that is not `Send`.
+struct LocalAnswer(PhantomData<Rc<()>>);
+
+impl Future for LocalAnswer {
+    type Output = Answer;
+
+    fn poll(self: std::pin::Pin<&mut Self>, _: &mut std::task::Context<'_>) -> std::task::Poll<Answer> {
+        std::task::Poll::Pending
+    }
+}
+
+struct LocalActions(Rc<()>);
+
+impl ResourceManagerActions for LocalActions {
+    fn allocate_resource(
+        &mut self,
+        _: WorkerRequestId,
+        _: &ResourceProfile,
+    ) -> Result<WorkerPromise, ResourceManagerError> {
+        let _ = Rc::strong_count(&self.0);
+        Ok(WorkerPromise::Declined)
+    }
+
+    fn release_resource(&mut self, _: InstanceId, _: ReleaseCause) -> Release {
+        Release::Declined
+    }
+
+    fn notify_allocation_failure(&mut self, _: JobId, _: AllocationId, _: AllocationFailureCause) {}
+}
+
+struct LocalTime;
+
+impl ScheduledExecutor for LocalTime {
+    type Delay = LocalDelay;
+
+    fn now(&self) -> Timestamp {
+        Timestamp::ZERO
+    }
+
+    fn delay_until(&mut self, _: Timestamp) -> LocalDelay {
+        LocalDelay(PhantomData, pending())
+    }
+}
+
+/// A delay that is not `Send`.
+struct LocalDelay(PhantomData<Rc<()>>, Pending<()>);
+
+impl Future for LocalDelay {
+    type Output = ();
+
+    fn poll(mut self: std::pin::Pin<&mut Self>, context: &mut std::task::Context<'_>) -> std::task::Poll<()> {
+        std::pin::Pin::new(&mut self.1).poll(context)
+    }
+}
+
+fn assert_send<T: Send>() {}
+
+/// Compiles only if the type is not `Send`: otherwise the compiler cannot tell which of two implementations is meant.
+macro_rules! assert_not_send {
+    ($type:ty) => {{
+        trait AmbiguousIfSend<Which> {
+            fn which() {}
+        }
+        struct Send_;
+        impl<T: ?Sized> AmbiguousIfSend<()> for T {}
+        impl<T: ?Sized + Send> AmbiguousIfSend<Send_> for T {}
+        <$type as AmbiguousIfSend<_>>::which();
+    }};
+}
+
+type SendGateway = Gateway<(), Ready<Answer>>;
+
+#[test]
+fn a_manager_of_parts_that_are_send_is_send() {
+    assert_send::<SlotManager<RecordingActions, ScriptedGateway, ManualScheduledExecutor>>();
+    assert_send::<SlotManager<RecordingActions, SimulatedGateway, TokioScheduledExecutor>>();
+    assert_send::<SlotManager<RecordingActions, SendGateway, ManualScheduledExecutor>>();
+    type Boxed = Box<dyn TaskExecutorGateway<RequestSlotFuture = AnswerFuture> + Send>;
+    assert_send::<SlotManager<RecordingActions, Boxed, ManualScheduledExecutor>>();
+
+    // And so is the future that drives it.
+    fn assert_progress_is_send(
+        manager: &mut SlotManager<RecordingActions, ScriptedGateway, ManualScheduledExecutor>,
+    ) -> impl Future<Output = usize> + Send {
+        manager.progress()
+    }
+    let mut manager = SlotManager::new(patient(), ManualScheduledExecutor::new()).expect("a valid configuration");
+    drop(assert_progress_is_send(&mut manager));
+}
+
+#[test]
+fn a_manager_with_one_part_that_is_not_send_is_not_send() {
+    assert_not_send!(SlotManager<RecordingActions, Gateway<Rc<()>, Ready<Answer>>, ManualScheduledExecutor>);
+    assert_not_send!(SlotManager<RecordingActions, Gateway<(), LocalAnswer>, ManualScheduledExecutor>);
+    assert_not_send!(SlotManager<LocalActions, SendGateway, ManualScheduledExecutor>);
+    assert_not_send!(SlotManager<RecordingActions, SendGateway, LocalTime>);
+    type Boxed = Box<dyn TaskExecutorGateway<RequestSlotFuture = AnswerFuture>>;
+    assert_not_send!(SlotManager<RecordingActions, Boxed, ManualScheduledExecutor>);
+}
+
+/// It is not only a matter of types: such a manager works.
+#[test]
+fn a_manager_of_local_parts_works() {
+    let mut manager = SlotManager::new(patient(), LocalTime).expect("a valid configuration");
+    let noted = Rc::new(());
+    manager
+        .start(LeaderId::from_u128(1), LocalActions(Rc::clone(&noted)))
+        .expect("not started");
+    let gateway = Gateway {
+        _inside: Rc::clone(&noted),
+        make: || ready(Ok(Acknowledge::new())),
+    };
+    manager
+        .register_task_manager(
+            TaskExecutorConnection::new("tm", instance(1), gateway),
+            &free_report("tm", &[small()]),
+        )
+        .expect("a valid report");
+    assert_eq!(
+        manager.register_slot_request(request(1, 1, &small())),
+        Ok(SlotRequestOutcome::Accepted(AllocationStatus::Granted {
+            slot_id: slot("tm", 0)
+        }))
+    );
+    assert_eq!(Rc::strong_count(&noted), 3);
+    drop(manager.suspend());
+    assert_eq!(Rc::strong_count(&noted), 1, "gateways and actions are gone");
+}
+
+#[test]
+fn boxed_gateways_of_several_kinds_serve_side_by_side() {
+    type Boxed = Box<dyn TaskExecutorGateway<RequestSlotFuture = AnswerFuture>>;
+    let clock = ManualScheduledExecutor::new();
+    let mut manager: SlotManager<_, Boxed, _> =
+        SlotManager::new(patient(), clock.clone()).expect("a valid configuration");
+    let leader = LeaderId::from_u128(1);
+    manager.start(leader, RecordingActions::new()).expect("not started");
+
+    let simulated = SimulatedTaskExecutor::new("simulated", [small()], clock);
+    simulated.connect(leader, instance(1));
+    let scripted = ScriptedGateway::new();
+    let gateways: [(&str, Boxed); 2] = [
+        ("simulated", Box::new(simulated.gateway())),
+        ("scripted", Box::new(scripted.clone())),
+    ];
+    for ((worker, gateway), number) in gateways.into_iter().zip(1..) {
+        manager
+            .register_task_manager(
+                TaskExecutorConnection::new(worker, instance(number), gateway),
+                &free_report(worker, &[small()]),
+            )
+            .expect("a valid report");
+    }
+    for (id, worker) in [(1, "simulated"), (2, "scripted")] {
+        let slot_id = slot(worker, 0);
+        assert_eq!(
+            manager.register_slot_request(request(1, id, &small())),
+            Ok(SlotRequestOutcome::Accepted(AllocationStatus::Granted { slot_id }))
+        );
+    }
+    assert_eq!(simulated.current_allocation(0), Some(crate::common::allocation(1)));
+    assert_eq!(scripted.take_calls().len(), 1);
+    manager.check_invariants().expect("they hold");
+}
+
+/// What is said through a box arrives, also what has a default.
+#[test]
+fn a_boxed_gateway_is_told_to_free() {
+    struct Freed(Rc<std::cell::Cell<u32>>);
+    impl TaskExecutorGateway for Freed {
+        type RequestSlotFuture = Pending<Answer>;
+
+        fn request_slot(&mut self, _: RequestSlot) -> Pending<Answer> {
+            pending()
+        }
+
+        fn free_slot(&mut self, _: FreeSlot) {
+            self.0.set(self.0.get() + 1);
+        }
+    }
+    let freed = Rc::<std::cell::Cell<u32>>::default();
+    let mut manager = SlotManager::new(patient(), ManualScheduledExecutor::new()).expect("a valid configuration");
+    manager
+        .start(LeaderId::from_u128(1), RecordingActions::new())
+        .expect("not started");
+    let gateway: Box<dyn TaskExecutorGateway<RequestSlotFuture = Pending<Answer>>> = Box::new(Freed(Rc::clone(&freed)));
+    manager
+        .register_task_manager(
+            TaskExecutorConnection::new("tm", instance(1), gateway),
+            &free_report("tm", &[small()]),
+        )
+        .expect("a valid report");
+    assert!(manager.register_slot_request(request(1, 1, &small())).is_ok());
+    manager
+        .unregister_slot_request(crate::common::allocation(1))
+        .expect("started");
+    assert_eq!(freed.get(), 1);
+}

@@ -1,0 +1,75 @@
+//! Driving the manager: wakers, answers and time, in a task and without one.
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod armed_delay;
+mod cancel_safety;
+mod event_budget;
+mod given_up_answers;
+mod kinds_of_gateways;
+mod services;
+mod tokio_time;
+mod waking;
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
+
+use slot_manager::{Acknowledge, RequestSlot, SlotAllocationError, TaskExecutorGateway};
+
+/// A task that counts how often it is woken.
+#[derive(Default)]
+struct Wakes(AtomicUsize);
+
+impl Wake for Wakes {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+struct Task {
+    wakes: Arc<Wakes>,
+    waker: Waker,
+}
+
+impl Task {
+    fn new() -> Self {
+        let wakes = Arc::<Wakes>::default();
+        let waker = Arc::clone(&wakes).into();
+        Self { wakes, waker }
+    }
+
+    fn context(&self) -> Context<'_> {
+        Context::from_waker(&self.waker)
+    }
+
+    /// How often it was woken since the last look.
+    fn wakes(&self) -> usize {
+        self.wakes.0.swap(0, Ordering::SeqCst)
+    }
+}
+
+/// A slot request that wakes itself whenever it is polled, and has no answer.
+struct Restless;
+
+impl Future for Restless {
+    type Output = Result<Acknowledge, SlotAllocationError>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        context.waker().wake_by_ref();
+        Poll::Pending
+    }
+}
+
+struct RestlessGateway;
+
+impl TaskExecutorGateway for RestlessGateway {
+    type RequestSlotFuture = Restless;
+
+    fn request_slot(&mut self, _: RequestSlot) -> Restless {
+        Restless
+    }
+}

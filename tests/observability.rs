@@ -1,0 +1,339 @@
+//! What an operator sees: log lines with their levels, and counts and listings. Comments name the defects of FLINK-5810
+//! that the tests guard against.
+
+mod common;
+
+use std::cell::RefCell;
+use std::fmt;
+use std::sync::Once;
+use std::time::Duration;
+
+use slot_manager::{
+    AllocationStatus, PromisedSlotCounts, ResourceId, SlotAllocationError, SlotManager, SlotManagerConfig, SlotState,
+    WorkerPromise, WorkerRequestId,
+};
+use tracing::field::{Field, Visit};
+use tracing::{Event, Level, Metadata, Subscriber, span};
+
+use common::{
+    Fixture, acknowledged, allocation, free_report, instance, job, occupied, patient, profile, rejected, report, slot,
+    small,
+};
+
+/// A log line: its level, its message, and its fields as `name=value`.
+#[derive(Debug, Clone)]
+struct Line {
+    level: Level,
+    text: String,
+}
+
+thread_local! {
+    /// What this thread logged: each test runs in its own.
+    static LINES: RefCell<Vec<Line>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Keeps the lines of this crate.
+struct Log;
+
+impl Subscriber for Log {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.target().starts_with("slot_manager")
+    }
+
+    fn event(&self, event: &Event<'_>) {
+        struct Text(String);
+        impl Visit for Text {
+            fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+                match field.name() {
+                    "message" => self.0.insert_str(0, &format!("{value:?}")),
+                    name => self.0.push_str(&format!(" {name}={value:?}")),
+                }
+            }
+        }
+        let mut text = Text(String::new());
+        event.record(&mut text);
+        let level = *event.metadata().level();
+        LINES.with_borrow_mut(|lines| lines.push(Line { level, text: text.0 }));
+    }
+
+    fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
+        span::Id::from_u64(1)
+    }
+
+    fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
+    fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
+    fn enter(&self, _: &span::Id) {}
+    fn exit(&self, _: &span::Id) {}
+}
+
+/// A manager that is not started. Lines are kept from here on: before anything is logged, because whether anybody is
+/// interested in a line is remembered by the place that logs it.
+fn observed(config: SlotManagerConfig) -> Fixture {
+    static KEEP_LINES: Once = Once::new();
+    KEEP_LINES.call_once(|| tracing::subscriber::set_global_default(Log).expect("the only one"));
+    Fixture::not_started(config)
+}
+
+fn started(config: SlotManagerConfig) -> Fixture {
+    let mut fixture = observed(config);
+    fixture.start(1);
+    fixture
+}
+
+/// The lines that `call` logs.
+fn logged<T>(call: impl FnOnce() -> T) -> Vec<Line> {
+    LINES.take();
+    call();
+    LINES.take()
+}
+
+/// Exactly one line was logged at `level` or above; it contains all of `parts`.
+#[track_caller]
+fn expect_line(lines: &[Line], level: Level, parts: &[&str]) {
+    let seen: Vec<_> = lines.iter().filter(|line| line.level <= level).collect();
+    assert_eq!(seen.len(), 1, "{lines:#?}");
+    assert_eq!(seen[0].level, level, "{lines:#?}");
+    for part in parts {
+        assert!(seen[0].text.contains(part), "{part:?} is not in {:?}", seen[0].text);
+    }
+}
+
+/// B.39
+#[test]
+fn life_cycle_and_task_managers_are_logged_at_info() {
+    let mut fixture = observed(patient().with_task_manager_timeout(Duration::from_secs(10)));
+    let (seven, eight) = (instance(7).to_string(), instance(8).to_string());
+
+    let lines = logged(|| fixture.start(1));
+    expect_line(&lines, Level::INFO, &["started"]);
+    let lines = logged(|| fixture.register_free("tm", 7, &[small()]));
+    expect_line(&lines, Level::INFO, &["registered", "tm", &seven]);
+    let lines = logged(|| fixture.unregister(7));
+    expect_line(&lines, Level::INFO, &["unregistered", &seven, "lost"]);
+    fixture.register_free("tm", 8, &[small()]);
+    let lines = logged(|| fixture.advance(Duration::from_secs(10)));
+    expect_line(&lines, Level::INFO, &["release", &eight, "Accepted"]);
+    let lines = logged(|| fixture.step(SlotManager::suspend));
+    expect_line(&lines, Level::INFO, &["suspended"]);
+}
+
+/// B.39
+#[test]
+fn single_requests_are_logged_at_debug() {
+    let mut fixture = started(patient());
+    let lines = logged(|| {
+        fixture.request(9, &small());
+        fixture.cancel(9);
+    });
+    assert!(!lines.is_empty());
+    assert!(lines.iter().all(|line| line.level == Level::DEBUG), "{lines:#?}");
+
+    fixture.register_free("tm", 7, &[small()]);
+    let lines = logged(|| {
+        fixture.request(1, &small());
+        fixture.report(7, &report("tm", &[Some(1)]));
+        fixture.free(&slot("tm", 0), 1);
+    });
+    let id = allocation(1).to_string();
+    assert!(lines.len() >= 3);
+    assert!(
+        lines
+            .iter()
+            .all(|line| line.level == Level::DEBUG && line.text.contains(&id)),
+        "{lines:#?}"
+    );
+}
+
+/// B.39
+#[test]
+fn what_needs_attention_is_logged_at_warn() {
+    let config = patient()
+        .with_request_timeout(Duration::from_secs(10))
+        .with_max_pending_requests(Some(1));
+    let mut fixture = started(config);
+    let gateway = fixture.register_by_hand("tm", 7, &report("tm", &[None, Some(2)]));
+    let (one, two) = (allocation(1).to_string(), allocation(2).to_string());
+    fixture.request(1, &small());
+
+    // a limit reached
+    let lines = logged(|| fixture.try_request(1, 3, &small()));
+    expect_line(&lines, Level::WARN, &[&allocation(3).to_string(), "limit=1"]);
+
+    // a request that differs from the known one
+    let lines = logged(|| fixture.try_request(2, 1, &small()));
+    expect_line(&lines, Level::WARN, &[&one, "job"]);
+
+    // a failed attempt
+    let lines = logged(|| fixture.answer(&gateway, 1, Err(SlotAllocationError::rejected("disk full"))));
+    expect_line(&lines, Level::WARN, &["tm_0", &one, "disk full"]);
+
+    // a refused report
+    let lines = logged(|| fixture.try_report(7, &free_report("other", &[small()])));
+    expect_line(&lines, Level::WARN, &["refused", "other_0"]);
+
+    // a lost grant
+    let lines = logged(|| fixture.report(7, &report("tm", &[None, None])));
+    expect_line(&lines, Level::WARN, &["lost", "tm_1", &two]);
+
+    // an expiry
+    let lines = logged(|| fixture.advance(Duration::from_secs(10)));
+    expect_line(&lines, Level::WARN, &[&one, "not granted within 10s"]);
+}
+
+/// B.39, B.26: a task executor that gives the same answer twice is no reason to worry
+#[test]
+fn slot_that_is_occupied_by_the_request_itself_is_not_logged_at_warn() {
+    let mut fixture = started(patient());
+    let gateway = fixture.register_by_hand("tm", 7, &report("tm", &[None, None]));
+    fixture.request(1, &small());
+    fixture.request(2, &small());
+
+    let lines = logged(|| fixture.answer(&gateway, 1, occupied(1)));
+    assert!(lines.iter().all(|line| line.level == Level::DEBUG), "{lines:#?}");
+
+    let lines = logged(|| fixture.answer(&gateway, 2, occupied(9)));
+    expect_line(
+        &lines,
+        Level::WARN,
+        &["tm_1", &allocation(2).to_string(), &allocation(9).to_string()],
+    );
+}
+
+/// B.39: a promised worker, and one that does not come
+#[test]
+fn promised_workers_are_logged_at_info_and_failed_ones_at_warn() {
+    let mut fixture = started(patient());
+    fixture
+        .actions
+        .answer_next_allocation(Ok(WorkerPromise::Slots(vec![small(), small()])));
+
+    let lines = logged(|| fixture.request(1, &small()));
+    expect_line(&lines, Level::INFO, &["worker_request=1", "slots=2"]);
+    let lines = logged(|| fixture.worker_failed(1));
+    expect_line(&lines, Level::WARN, &["worker_request=1", "it failed"]);
+}
+
+/// B.39: the reference printed the allocation where it meant the slot
+#[test]
+fn message_about_a_slot_names_the_slot() {
+    let mut fixture = started(patient());
+    fixture.register_free("tm", 7, &[small()]);
+
+    let lines = logged(|| fixture.free(&slot("tm", 0), 1));
+
+    expect_line(
+        &lines,
+        Level::DEBUG,
+        &[
+            "slot_id=tm_0",
+            &format!("allocation_id={}", allocation(1)),
+            "NotAllocated",
+        ],
+    );
+}
+
+/// B.40
+#[test]
+fn everything_can_be_counted_and_listed() {
+    // given
+    let mut fixture = started(patient());
+    let gateway = fixture.gateway_by_hand();
+    gateway.answer_next(rejected());
+    fixture.register_with("b", 7, &report("b", &[Some(1), None]).with_revision(4), &gateway);
+    fixture.register("a", 8, &report("a", &[]));
+    fixture.request(2, &small());
+    fixture
+        .actions
+        .answer_next_allocation(Ok(WorkerPromise::Slots(vec![small(), profile(2.0, 200)])));
+    let _ = fixture.try_request(5, 3, &small()).expect("accepted");
+    let manager = &fixture.manager;
+
+    // then: slots, with what they are doing
+    let slots: Vec<_> = manager.slots().map(|view| (view.slot_id(), view.state())).collect();
+    let (allocation_id, job_id) = (allocation(1), job(1));
+    let held = SlotState::Allocated { allocation_id, job_id };
+    let asked_for = SlotState::InFlight {
+        allocation_id: allocation(2),
+        job_id,
+    };
+    assert_eq!(slots, [(slot("b", 0), held), (slot("b", 1), asked_for)]);
+    let view = manager.slot(&slot("b", 1)).expect("registered");
+    assert_eq!(
+        (view.resource_profile(), view.allocation_id(), view.is_free()),
+        (&small(), None, false)
+    );
+    assert_eq!(view.task_manager().instance_id(), instance(7));
+
+    // then: task managers, oldest first
+    let registered: Vec<_> = manager
+        .task_managers()
+        .map(|view| view.resource_id().to_string())
+        .collect();
+    assert_eq!(registered, ["b", "a"]);
+    let view = manager.task_manager_of(&ResourceId::new("b")).expect("registered");
+    assert_eq!(
+        (view.instance_id(), view.revision(), view.idle_since()),
+        (instance(7), Some(4), None)
+    );
+    assert_eq!((view.slots().count(), view.worker_request()), (2, None));
+    let counts = view.slot_counts();
+    assert_eq!(
+        (counts.registered, counts.free, counts.in_flight, counts.allocated),
+        (2, 0, 1, 1)
+    );
+    assert_eq!(manager.slot_counts(), counts, "the other has none");
+    assert_eq!(manager.num_task_managers(), 2);
+
+    // then: requests, oldest first
+    let pending: Vec<_> = manager
+        .pending_slot_requests()
+        .map(|view| {
+            (
+                view.allocation_id(),
+                view.in_flight_to(),
+                view.covered_by(),
+                view.failed_attempts(),
+            )
+        })
+        .collect();
+    let worker_request = WorkerRequestId::new(1);
+    assert_eq!(
+        pending,
+        [
+            (allocation(2), Some(slot("b", 1)), None, 1),
+            (allocation(3), None, Some(worker_request), 0)
+        ]
+    );
+    let view = manager.pending_slot_request(allocation(3)).expect("pending");
+    assert_eq!(
+        (view.job_id(), view.resource_profile(), &**view.target_address()),
+        (job(5), &small(), "job-master-5")
+    );
+    assert_eq!(manager.num_pending_slot_requests(), 2);
+    assert_eq!(manager.num_awaited_answers(), 1);
+    assert_eq!(fixture.status(3), Some(AllocationStatus::Waiting));
+
+    // then: promised slots
+    let PromisedSlotCounts { bound, unbound, .. } = manager.promised_slot_counts();
+    assert_eq!((bound, unbound), (1, 1));
+    let promised: Vec<_> = manager
+        .promised_slots()
+        .map(|view| (view.resource_profile().clone(), view.covers()))
+        .collect();
+    assert_eq!(promised, [(small(), Some(allocation(3))), (profile(2.0, 200), None)]);
+
+    // then: what is not known is not there
+    assert!(manager.slot(&slot("b", 9)).is_none() && manager.slot(&slot("c", 0)).is_none());
+    assert!(manager.task_manager(instance(9)).is_none());
+    assert!(manager.task_manager_of(&ResourceId::new("c")).is_none());
+    assert!(
+        manager.pending_slot_request(allocation(1)).is_none(),
+        "granted is not pending"
+    );
+    assert_eq!(fixture.status(9), None);
+
+    // then: granted
+    fixture.answer(&gateway, 2, acknowledged());
+    assert_eq!(fixture.manager.num_awaited_answers(), 0);
+    assert_eq!(fixture.holder(&slot("b", 1)), Some(allocation(2)));
+}

@@ -1,0 +1,397 @@
+//! What profiles are, which slot serves which request, and how they add up.
+
+use std::collections::HashSet;
+
+use slot_manager::{ResourceProfile, ResourceProfileBuilder, ResourceProfileError};
+
+const ANY: ResourceProfile = ResourceProfile::ANY;
+const UNKNOWN: ResourceProfile = ResourceProfile::UNKNOWN;
+const ZERO: ResourceProfile = ResourceProfile::ZERO;
+
+fn build(builder: ResourceProfileBuilder) -> ResourceProfile {
+    builder.build().expect("valid amounts")
+}
+
+fn cores(cores: f64) -> ResourceProfile {
+    build(ResourceProfile::builder().cpu_cores(cores))
+}
+
+fn gpus(amount: f64) -> ResourceProfile {
+    build(ResourceProfile::builder().extended_resource("gpu", amount))
+}
+
+fn heap(bytes: u64) -> ResourceProfile {
+    build(ResourceProfile::builder().task_heap_memory_bytes(bytes))
+}
+
+/// Two of everything, for tests that take one thing away.
+fn ample() -> ResourceProfileBuilder {
+    ResourceProfile::builder()
+        .cpu_cores(2.0)
+        .task_heap_memory_bytes(20)
+        .task_off_heap_memory_bytes(30)
+        .managed_memory_bytes(40)
+        .network_memory_bytes(50)
+        .extended_resource("gpu", 1.5)
+}
+
+/// One profile of each kind.
+fn kinds() -> [ResourceProfile; 4] {
+    [UNKNOWN, ANY, ZERO, build(ample())]
+}
+
+// Which slot serves which request.
+
+#[test]
+fn a_request_for_unknown_is_served_by_every_slot() {
+    for slot in kinds() {
+        assert!(slot.is_matching(&UNKNOWN), "{slot}");
+    }
+}
+
+#[test]
+fn a_slot_of_unknown_serves_only_requests_for_unknown() {
+    for request in kinds() {
+        assert_eq!(UNKNOWN.is_matching(&request), request == UNKNOWN, "{request}");
+    }
+}
+
+#[test]
+fn a_slot_of_any_serves_every_request() {
+    for request in kinds() {
+        assert!(ANY.is_matching(&request), "{request}");
+    }
+}
+
+#[test]
+fn a_request_for_any_is_served_only_by_a_slot_of_any() {
+    for slot in kinds() {
+        assert_eq!(slot.is_matching(&ANY), slot == ANY, "{slot}");
+    }
+}
+
+#[test]
+fn a_request_for_nothing_is_served_by_every_slot_that_is_known() {
+    for slot in kinds() {
+        assert_eq!(slot.is_matching(&ZERO), slot != UNKNOWN, "{slot}");
+    }
+    assert!(!ZERO.is_matching(&cores(1e-8)));
+}
+
+#[test]
+fn a_slot_serves_what_is_equal_to_it() {
+    for profile in kinds() {
+        assert!(profile.is_matching(&profile), "{profile}");
+    }
+}
+
+#[test]
+fn a_slot_that_has_less_of_one_thing_does_not_serve() {
+    let request = build(ample());
+    let short = [
+        ample().cpu_cores(2.0 - 1e-8),
+        ample().task_heap_memory_bytes(19),
+        ample().task_off_heap_memory_bytes(29),
+        ample().managed_memory_bytes(39),
+        ample().network_memory_bytes(49),
+    ];
+    for slot in short.map(build) {
+        assert!(!slot.is_matching(&request), "{slot}");
+        assert!(request.is_matching(&slot), "{slot}");
+    }
+}
+
+#[test]
+fn more_of_one_thing_does_not_make_up_for_less_of_another() {
+    let slot = build(ample().cpu_cores(100.0).task_heap_memory_bytes(19));
+    assert!(!slot.is_matching(&build(ample())));
+    assert!(!build(ample()).is_matching(&slot));
+}
+
+#[test]
+fn kinds_of_memory_do_not_stand_for_each_other() {
+    let total = build(ResourceProfile::builder().task_heap_memory_bytes(1000));
+    assert!(!total.is_matching(&build(ResourceProfile::builder().managed_memory_bytes(1))));
+}
+
+#[test]
+fn an_extended_resource_must_be_there_and_enough() {
+    let request = gpus(0.5);
+    assert!(gpus(0.5).is_matching(&request));
+    assert!(gpus(3.0).is_matching(&request));
+    assert!(!gpus(0.49).is_matching(&request));
+    assert!(!cores(64.0).is_matching(&request), "it has none");
+    let other = build(ResourceProfile::builder().extended_resource("fpga", 9.0));
+    assert!(!other.is_matching(&request), "another one does not count");
+}
+
+#[test]
+fn an_extended_resource_that_is_not_asked_for_does_not_matter() {
+    let slot = build(
+        ResourceProfile::builder()
+            .cpu_cores(1.0)
+            .extended_resource("gpu", 4.0)
+            .extended_resource("fpga", 1.0),
+    );
+    assert!(slot.is_matching(&cores(1.0)));
+    assert!(slot.is_matching(&gpus(4.0)));
+    assert!(!cores(1.0).is_matching(&slot));
+}
+
+#[test]
+fn names_of_extended_resources_are_compared_to_the_letter() {
+    let named = |name: &str| build(ResourceProfile::builder().extended_resource(name, 1.0));
+    assert!(!named("gpu").is_matching(&named("GPU")));
+    assert!(!named("gpu").is_matching(&named("gp")));
+}
+
+// What is equal.
+
+#[test]
+fn an_extended_resource_of_nothing_is_the_same_as_none() {
+    assert_eq!(gpus(0.0), ZERO);
+    assert_eq!(gpus(1e-9), ZERO, "less than can be told from nothing");
+    assert!(ZERO.is_matching(&gpus(0.0)));
+    assert_eq!(gpus(0.0).extended_resources().count(), 0);
+}
+
+#[test]
+fn nothing_of_everything_is_zero_and_zero_is_neither_unknown_nor_any() {
+    assert_eq!(build(ResourceProfile::builder()), ZERO);
+    assert_eq!(cores(-0.0), ZERO);
+    assert_ne!(ZERO, UNKNOWN);
+    assert_ne!(ZERO, ANY);
+    assert_ne!(ANY, UNKNOWN);
+}
+
+#[test]
+fn the_order_in_which_extended_resources_are_given_does_not_matter() {
+    let forth = ResourceProfile::builder()
+        .extended_resource("a", 1.0)
+        .extended_resource("b", 2.0);
+    let back = ResourceProfile::builder()
+        .extended_resource("b", 2.0)
+        .extended_resource("a", 1.0);
+    assert_eq!(build(forth.clone()), build(back));
+    let listed: Vec<_> = build(forth.clone())
+        .extended_resources()
+        .map(|(name, amount)| (name.to_owned(), amount))
+        .collect();
+    assert_eq!(listed, [("a".to_owned(), 1.0), ("b".to_owned(), 2.0)]);
+}
+
+/// Where one profile serves the other and the other way round, they are equal: there is no other order to disagree with.
+#[test]
+fn profiles_that_serve_each_other_are_equal_and_have_equal_hashes() {
+    let profiles = [
+        UNKNOWN,
+        ANY,
+        ZERO,
+        gpus(0.0),
+        cores(1.0),
+        cores(1.000_000_001),
+        cores(0.5),
+        gpus(1.0),
+        heap(7),
+        build(ample()),
+    ];
+    for a in &profiles {
+        for b in &profiles {
+            let both_ways = a.is_matching(b) && b.is_matching(a);
+            assert_eq!(both_ways, a == b, "{a} and {b}");
+            assert_eq!(HashSet::from([a, b]).len() == 1, a == b, "{a} and {b}");
+        }
+    }
+}
+
+/// The same total, and neither serves the other.
+#[test]
+fn equal_totals_do_not_make_equal_profiles() {
+    let heap = heap(10);
+    let managed = build(ResourceProfile::builder().managed_memory_bytes(10));
+    assert_eq!(heap.total_memory_bytes(), managed.total_memory_bytes());
+    assert_ne!(heap, managed);
+    assert!(!heap.is_matching(&managed) && !managed.is_matching(&heap));
+}
+
+#[test]
+fn amounts_are_rounded_half_up_to_eight_digits() {
+    assert_eq!(cores(0.000_000_005), cores(0.000_000_01));
+    assert_eq!(cores(0.000_000_004), ZERO);
+    assert_eq!(cores(0.1 + 0.2), cores(0.3), "which differ as floating-point numbers");
+    assert_eq!(cores(1.5).cpu_cores(), Some(1.5));
+}
+
+// What can be read.
+
+#[test]
+fn amounts_read_as_given() {
+    let profile = build(ample());
+    assert_eq!(profile.cpu_cores(), Some(2.0));
+    assert_eq!(profile.task_heap_memory_bytes(), Some(20));
+    assert_eq!(profile.task_off_heap_memory_bytes(), Some(30));
+    assert_eq!(profile.managed_memory_bytes(), Some(40));
+    assert_eq!(profile.network_memory_bytes(), Some(50));
+    assert_eq!(profile.total_memory_bytes(), Some(140));
+    assert_eq!(profile.extended_resource("gpu"), Some(1.5));
+    assert_eq!(profile.extended_resource("fpga"), Some(0.0));
+}
+
+#[test]
+fn mebibytes_are_two_to_the_twenty_bytes() {
+    let profile = build(
+        ResourceProfile::builder()
+            .task_heap_memory_mebibytes(1)
+            .task_off_heap_memory_mebibytes(2)
+            .managed_memory_mebibytes(3)
+            .network_memory_mebibytes(4),
+    );
+    assert_eq!(profile.task_heap_memory_bytes(), Some(1_048_576));
+    assert_eq!(profile.total_memory_bytes(), Some(10 * 1_048_576));
+}
+
+#[test]
+fn unknown_and_any_have_no_amounts() {
+    for profile in [UNKNOWN, ANY] {
+        assert_eq!(profile.cpu_cores(), None);
+        assert_eq!(profile.task_heap_memory_bytes(), None);
+        assert_eq!(profile.task_off_heap_memory_bytes(), None);
+        assert_eq!(profile.managed_memory_bytes(), None);
+        assert_eq!(profile.network_memory_bytes(), None);
+        assert_eq!(profile.total_memory_bytes(), None);
+        assert_eq!(profile.extended_resource("gpu"), None);
+        assert_eq!(profile.extended_resources().count(), 0);
+    }
+}
+
+#[test]
+fn profiles_are_written_with_what_they_have() {
+    assert_eq!(UNKNOWN.to_string(), "UNKNOWN");
+    assert_eq!(ANY.to_string(), "ANY");
+    assert_eq!(ZERO.to_string(), "{cpu: 0}");
+    assert_eq!(
+        build(ample()).to_string(),
+        "{cpu: 2, task heap: 20 B, task off-heap: 30 B, managed: 40 B, network: 50 B, gpu: 1.5}"
+    );
+    let mebibytes = build(ResourceProfile::builder().cpu_cores(0.25).managed_memory_mebibytes(64));
+    assert_eq!(mebibytes.to_string(), "{cpu: 0.25, managed: 64 MiB}");
+    assert_eq!(format!("{ANY:?}"), "ResourceProfile ANY");
+}
+
+// The largest amounts.
+
+#[test]
+fn memory_may_be_all_that_can_be_counted() {
+    let most = heap(u64::MAX);
+    assert_eq!(most.total_memory_bytes(), Some(u64::MAX));
+    assert!(most.is_matching(&heap(u64::MAX - 1)));
+    assert!(ANY.is_matching(&most));
+    let split = ResourceProfile::builder()
+        .task_heap_memory_bytes(u64::MAX - 10)
+        .network_memory_bytes(10);
+    assert_eq!(build(split).total_memory_bytes(), Some(u64::MAX));
+}
+
+#[test]
+fn cores_may_be_nearly_as_many_as_can_be_counted() {
+    let many = cores(184_467_440_000.0);
+    assert!(many.is_matching(&cores(184_467_439_999.0)));
+    assert!(ResourceProfile::builder().cpu_cores(184_467_440_738.0).build().is_err());
+    assert!(ResourceProfile::builder().cpu_cores(f64::MAX).build().is_err());
+}
+
+// Arithmetic.
+
+fn overflow(resource: &str) -> Result<ResourceProfile, ResourceProfileError> {
+    Err(ResourceProfileError::Overflow {
+        resource: resource.to_owned(),
+    })
+}
+
+fn underflow(resource: &str) -> Result<ResourceProfile, ResourceProfileError> {
+    Err(ResourceProfileError::Underflow {
+        resource: resource.to_owned(),
+    })
+}
+
+#[test]
+fn sums_add_every_amount() {
+    let sum = build(ample()).checked_add(&build(ample().extended_resource("fpga", 1.0)));
+    let expected = ResourceProfile::builder()
+        .cpu_cores(4.0)
+        .task_heap_memory_bytes(40)
+        .task_off_heap_memory_bytes(60)
+        .managed_memory_bytes(80)
+        .network_memory_bytes(100)
+        .extended_resource("gpu", 3.0)
+        .extended_resource("fpga", 1.0);
+    assert_eq!(sum, Ok(build(expected)));
+}
+
+#[test]
+fn any_absorbs_everything_then_unknown() {
+    for other in kinds() {
+        assert_eq!(ANY.checked_add(&other), Ok(ANY));
+        assert_eq!(other.checked_add(&ANY), Ok(ANY));
+        assert_eq!(ANY.checked_sub(&other), Ok(ANY));
+        assert_eq!(other.checked_sub(&ANY), Ok(ANY));
+        if other != ANY {
+            assert_eq!(UNKNOWN.checked_add(&other), Ok(UNKNOWN));
+            assert_eq!(other.checked_add(&UNKNOWN), Ok(UNKNOWN));
+            assert_eq!(UNKNOWN.checked_sub(&other), Ok(UNKNOWN));
+            assert_eq!(other.checked_sub(&UNKNOWN), Ok(UNKNOWN));
+        }
+    }
+}
+
+#[test]
+fn a_sum_that_cannot_be_counted_is_refused() {
+    assert_eq!(heap(u64::MAX).checked_add(&heap(1)), overflow("task heap memory"));
+    let managed = build(ResourceProfile::builder().managed_memory_bytes(1));
+    assert_eq!(
+        heap(u64::MAX).checked_add(&managed),
+        overflow("memory"),
+        "only the total"
+    );
+    assert_eq!(cores(1e11).checked_add(&cores(1e11)), overflow("cpu"));
+    assert_eq!(gpus(1e11).checked_add(&gpus(1e11)), overflow("gpu"));
+    assert_eq!(heap(u64::MAX).checked_add(&ANY), Ok(ANY));
+}
+
+#[test]
+fn differences_take_every_amount_away() {
+    let sum = build(ample()).checked_add(&gpus(2.0)).expect("small");
+    assert_eq!(sum.checked_sub(&build(ample())), Ok(gpus(2.0)));
+    let nothing = build(ample()).checked_sub(&build(ample())).expect("all of it");
+    assert_eq!(nothing, ZERO);
+    assert_eq!(nothing.extended_resources().count(), 0, "what is used up is gone");
+}
+
+#[test]
+fn a_difference_below_nothing_is_refused() {
+    assert_eq!(cores(1.0).checked_sub(&cores(1.1)), underflow("cpu"));
+    assert_eq!(cores(1.0).checked_sub(&gpus(0.1)), underflow("gpu"));
+    let network = build(ResourceProfile::builder().network_memory_bytes(1));
+    assert_eq!(heap(9).checked_sub(&network), underflow("network memory"));
+    assert_eq!(
+        underflow("cpu").expect_err("an error").to_string(),
+        "cpu: more is to be subtracted than there is"
+    );
+}
+
+#[test]
+fn a_profile_can_be_taken_many_times() {
+    let twice = build(ample()).checked_add(&build(ample()));
+    assert_eq!(build(ample()).checked_mul(2), twice);
+    assert_eq!(build(ample()).checked_mul(1), Ok(build(ample())));
+    assert_eq!(build(ample()).checked_mul(0), Ok(ZERO));
+    for profile in [ANY, UNKNOWN] {
+        assert_eq!(profile.checked_mul(0), Ok(profile.clone()));
+        assert_eq!(profile.checked_mul(u64::MAX), Ok(profile));
+    }
+    assert_eq!(heap(2).checked_mul(u64::MAX), overflow("task heap memory"));
+    let two_kinds = ResourceProfile::builder()
+        .task_heap_memory_bytes(u64::MAX / 3)
+        .network_memory_bytes(u64::MAX / 3);
+    assert_eq!(build(two_kinds).checked_mul(2), overflow("memory"));
+}
