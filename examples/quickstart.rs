@@ -107,9 +107,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("  {:?}", manager.register_slot_request(request(0xa1))?);
 
     println!(
-        "\nTwo workers with two slots each register. The first slot goes to the request that waits; it refuses once, so the"
+        "\nTwo workers with two slots each register. The first slot goes to the request that waits; it refuses once, so"
     );
-    println!("request tries again at once, on the slot that has been free for the longest time:");
+    println!("the request tries again at once, on the slot that has been free for the longest time:");
     let (connection, report) = worker("worker-1", 1, 1, &profile);
     manager.register_task_manager(connection, &report)?;
     let (connection, report) = worker("worker-2", 2, 0, &profile);

@@ -108,7 +108,7 @@
 //! - `tokio`: `TokioScheduledExecutor`, time from tokio's clock and timer.
 //! - `serde`: ids, profiles and messages can be serialised.
 //! - `test-util`: the module `testing` with doubles of everything outside the manager, among them a manual clock and a
-//!   task executor that keeps the rules; and `SlotManager::check_invariants`.
+//!   task executor that keeps the rules. [`SlotManager::check_invariants`] goes well with them.
 //!
 //! # Logging
 //!
@@ -149,11 +149,9 @@ pub use crate::resource_profile::{ResourceProfile, ResourceProfileBuilder, Resou
 #[cfg(feature = "tokio")]
 pub use crate::scheduled_executor::TokioScheduledExecutor;
 pub use crate::scheduled_executor::{ScheduledExecutor, Timestamp};
-#[cfg(feature = "test-util")]
-pub use crate::slot_manager::InvariantViolation;
 pub use crate::slot_manager::{
-    PendingSlotRequest, PromisedSlot, PromisedSlotCounts, SlotCounts, SlotManager, SlotState, TaskManagerRegistration,
-    TaskManagerSlot,
+    InvariantViolation, PendingSlotRequest, PromisedSlot, PromisedSlotCounts, SlotCounts, SlotManager, SlotState,
+    TaskManagerRegistration, TaskManagerSlot,
 };
 pub use crate::slot_report::{SlotReport, SlotStatus};
 pub use crate::slot_request::SlotRequest;

@@ -15,7 +15,6 @@ mod deadlines;
 mod effects;
 mod free_slots;
 mod in_flight;
-#[cfg(feature = "test-util")]
 mod invariants;
 mod pending_requests;
 mod profiles;
@@ -28,7 +27,6 @@ mod transitions;
 mod views;
 
 pub use self::core::SlotCounts;
-#[cfg(feature = "test-util")]
 pub use self::invariants::InvariantViolation;
 pub use self::views::{
     PendingSlotRequest, PromisedSlot, PromisedSlotCounts, SlotState, TaskManagerRegistration, TaskManagerSlot,

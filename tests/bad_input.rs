@@ -59,7 +59,8 @@ fn snapshot(manager: &Manager) -> Vec<String> {
     lines
 }
 
-/// A manager with something of everything: a slot of each state, requests that wait, pause and are in flight, promises, and a revision.
+/// A manager with something of everything: a slot of each state, requests that wait, pause and are in flight, promises,
+/// and a revision.
 fn busy() -> Fixture {
     let config = patient()
         .with_request_timeout(100 * SECOND)
@@ -484,8 +485,8 @@ fn all_timeouts(length: Duration) -> SlotManagerConfig {
         .with_retry_pause(length, length)
 }
 
-/// Everything that can fall due in one manager: a request in flight, one that pauses, one that is declined, one that is covered, a pausing slot,
-/// and an idle task manager.
+/// Everything that can fall due in one manager: a request in flight, one that pauses, one that is declined, one that is
+/// covered, a pausing slot, and an idle task manager.
 fn with_all_kinds_of_deadlines(config: SlotManagerConfig) -> Fixture {
     let mut f = Fixture::with(config);
     f.actions.answer_releases(Release::Declined);

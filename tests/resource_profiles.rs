@@ -180,7 +180,8 @@ fn the_order_in_which_extended_resources_are_given_does_not_matter() {
     assert_eq!(listed, [("a".to_owned(), 1.0), ("b".to_owned(), 2.0)]);
 }
 
-/// Where one profile serves the other and the other way round, they are equal: there is no other order to disagree with.
+/// Where one profile serves the other and the other way round, they are equal: there is no other order to disagree
+/// with.
 #[test]
 fn profiles_that_serve_each_other_are_equal_and_have_equal_hashes() {
     let profiles = [

@@ -105,7 +105,7 @@ impl Panel {
             .x_labels(12)
             .y_labels(6)
             .x_label_formatter(&|time| format!("{time}"))
-            .y_label_formatter(&|number| display::count(format!("{number:.0}")))
+            .y_label_formatter(&|number| display::count(number.round() as u64))
             .x_desc(&axis.label)
             .y_desc(self.axis)
             .draw()?;

@@ -1,21 +1,13 @@
 //! Numbers and times as people read them.
 
-use std::fmt::Display;
 use std::time::Duration;
 
+use indicatif::HumanCount;
 use slot_manager::Timestamp;
 
 /// A whole number with a comma after each group of thousands.
-pub(crate) fn count(number: impl Display) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (place, digit) in digits.chars().enumerate() {
-        if place > 0 && (digits.len() - place) % 3 == 0 {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
+pub(crate) fn count(number: impl TryInto<u64>) -> String {
+    HumanCount(number.try_into().unwrap_or(u64::MAX)).to_string()
 }
 
 /// A time of the replay: days and the time of the day.
@@ -45,7 +37,7 @@ mod tests {
     #[test]
     fn thousands_are_grouped() {
         assert_eq!(
-            ["0", "999", "1000", "1234567"].map(count),
+            [0_u64, 999, 1_000, 1_234_567].map(count),
             ["0", "999", "1,000", "1,234,567"]
         );
     }

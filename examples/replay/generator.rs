@@ -1,8 +1,8 @@
 //! The embedded default: a cluster and a day of pods, drawn with the frequencies of a real trace.
 //!
-//! The numbers are counted in the Alibaba GPU trace 2023 (cluster-trace-gpu-v2023 of github.com/alibaba/clusterdata, Apache-2.0):
-//! `openb_node_list_all_node.csv` and `openb_pod_list_default.csv`. Only additions, multiplications and divisions are applied to what is
-//! drawn, so a seed gives the same workload on every machine.
+//! The numbers are counted in the Alibaba GPU trace 2023 (cluster-trace-gpu-v2023 of github.com/alibaba/clusterdata,
+//! Apache-2.0): `openb_node_list_all_node.csv` and `openb_pod_list_default.csv`. Only additions, multiplications and
+//! divisions are applied to what is drawn, so a seed gives the same workload on every machine.
 
 use anyhow::{Result, anyhow};
 use rand::distr::Distribution;
@@ -43,8 +43,8 @@ const NODE_SIZES: [(u64, u64, u64, u32); 27] = [
     (96_000, 786_432, 0, 1),
 ];
 
-/// cpu_milli, memory_mib, num_gpu, gpu_milli; and how many of the 8,152 pods ask for that. The 36 most frequent sizes with one GPU or none, and the
-/// most frequent with several: together nine pods of ten.
+/// cpu_milli, memory_mib, num_gpu, gpu_milli; and how many of the 8,152 pods ask for that. The 36 most frequent sizes
+/// with one GPU or none, and the most frequent with several: together nine pods of ten.
 const POD_SIZES: [(u64, u64, u64, u64, u32); 42] = [
     (3_152, 5_600, 1, 810, 1047),
     (11_300, 49_152, 1, 1000, 857),
@@ -90,8 +90,8 @@ const POD_SIZES: [(u64, u64, u64, u64, u32); 42] = [
     (6_000, 65_536, 2, 1000, 3),
 ];
 
-/// Lifetimes of pods: (share of the pods in parts of a thousand, seconds that this share does not exceed). The longest two in a hundred, up to months,
-/// are left out: a run takes a day.
+/// Lifetimes of pods: (share of the pods in parts of a thousand, seconds that this share does not exceed). The longest
+/// two in a hundred, up to months, are left out: a run takes a day.
 const LIFETIMES: [(u32, u64); 17] = [
     (0, 1),
     (10, 12),

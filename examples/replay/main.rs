@@ -1,16 +1,18 @@
-//! Replays a cluster trace through the slot manager: in virtual time, with simulated task executors and a network that delays and loses messages.
+//! Replays a cluster trace through the slot manager: in virtual time, with simulated task executors and a network that
+//! delays and loses messages.
 //!
 //! ```text
 //! cargo run --release --example replay
 //! cargo run --release --example replay -- --elastic --failures 0.01
-//! cargo run --release --example replay -- --nodes openb_node_list_all_node.csv --pods openb_pod_list_default.csv --compress 1000 --elastic
+//! cargo run --release --example replay -- \
+//!     --nodes openb_node_list_all_node.csv --pods openb_pod_list_default.csv --compress 1000 --elastic
 //! ```
 //!
-//! Without arguments it generates a cluster and a day of jobs; with `--nodes` and `--pods` it reads them in the format of the Alibaba GPU trace 2023
-//! (cluster-trace-gpu-v2023). `--help` has all options.
+//! Without arguments it generates a cluster and a day of jobs; with `--nodes` and `--pods` it reads them in the format
+//! of the Alibaba GPU trace 2023 (cluster-trace-gpu-v2023). `--help` has all options.
 //!
-//! It prints what became of the requests, how fast the manager was, and a hash of everything it did, and draws a chart. In the end it checks that
-//! no slot leaked.
+//! It prints what became of the requests, how fast the manager was, and a hash of everything it did, and draws a chart.
+//! In the end it checks that no slot leaked.
 
 use std::io::{self, Write};
 use std::path::Path;

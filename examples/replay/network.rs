@@ -53,7 +53,8 @@ impl Future for RemoteAnswer {
     }
 }
 
-/// All randomness of a run: delays, and what fails. Two streams of one seed, so that the delays do not depend on the failures asked for.
+/// All randomness of a run: delays, and what fails. Two streams of one seed, so that the delays do not depend on the
+/// failures asked for.
 ///
 /// Only basic arithmetic is applied to what is drawn, so that a seed means the same on every machine.
 pub(crate) struct Chance {

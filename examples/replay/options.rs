@@ -172,7 +172,8 @@ impl From<Matching> for SlotMatchingStrategy {
 }
 
 impl Options {
-    /// The idle timeout, given or not. A standalone cluster declines every release, and asking it often would only cost time.
+    /// The idle timeout, given or not. A standalone cluster declines every release, and asking it often would only cost
+    /// time.
     pub(crate) fn idle_timeout(&self) -> Duration {
         const ELASTIC: Duration = Duration::from_secs(5 * 60);
         const STANDALONE: Duration = Duration::from_secs(24 * 60 * 60);

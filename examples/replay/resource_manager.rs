@@ -1,4 +1,5 @@
-//! The resource manager: starts nodes on demand and lets released ones go, or has all nodes from the beginning and neither starts nor stops any.
+//! The resource manager: starts nodes on demand and lets released ones go, or has all nodes from the beginning and
+//! neither starts nor stops any.
 
 use std::collections::BTreeSet;
 

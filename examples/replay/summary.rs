@@ -46,7 +46,7 @@ pub(crate) fn of_run(setting: &Setting, outcome: &Outcome) -> Table {
     rows.add("  served after waiting", count(statistics.granted_after_waiting));
     rows.add("  withdrawn", count(statistics.withdrawn));
     for (kind, requests) in &statistics.failed {
-        rows.add(&format!("  failed: {}", kind.describe()), count(requests));
+        rows.add(&format!("  failed: {}", kind.describe()), count(*requests));
     }
     rows.add("wait p50 / p99", waits(&statistics.all_waits));
     rows.add(
@@ -99,7 +99,7 @@ pub(crate) fn of_usage(outcome: &Outcome) -> Table {
     let mut add = |name: &str, calls: u64, seconds: f64| {
         if calls > 0 {
             let mean = std::time::Duration::from_secs_f64(seconds / calls as f64);
-            let per_second = format!("{:.0}", calls as f64 / seconds.max(1e-9));
+            let per_second = (calls as f64 / seconds.max(1e-9)).round() as u64;
             table.add_row([name.to_owned(), count(calls), duration(mean), count(per_second)]);
         }
     };

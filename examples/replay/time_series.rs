@@ -38,8 +38,8 @@ pub(crate) struct TimeSeries {
 }
 
 impl TimeSeries {
-    /// Shows the time in which pods arrive, and then until most of them have ended. The first and the last few pods of a trace can be months away from
-    /// all others.
+    /// Shows the time in which pods arrive, and then until most of them have ended. The first and the last few pods of
+    /// a trace can be months away from all others.
     pub(crate) fn new(workload: &Workload) -> Self {
         let arrival = |share: usize| {
             workload

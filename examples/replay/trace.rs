@@ -1,5 +1,5 @@
-//! Reading a trace: two CSV files in the format of the Alibaba GPU trace 2023 (`openb_node_list_*.csv`, `openb_pod_list_*.csv` of
-//! cluster-trace-gpu-v2023).
+//! Reading a trace: two CSV files in the format of the Alibaba GPU trace 2023 (`openb_node_list_*.csv`,
+//! `openb_pod_list_*.csv` of cluster-trace-gpu-v2023).
 
 use std::collections::HashMap;
 use std::fmt;
@@ -63,7 +63,8 @@ fn read_pods(file: &str, source: impl Read) -> Result<Vec<Pod>, MalformedTrace> 
     })
 }
 
-/// Reads all rows. The columns may come in any order and between others; the first of `columns` is the name, which no two rows share.
+/// Reads all rows. The columns may come in any order and between others; the first of `columns` is the name, which no
+/// two rows share.
 fn read_rows<T, const N: usize>(
     file: &str,
     source: impl Read,

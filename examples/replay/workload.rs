@@ -189,7 +189,8 @@ fn plausible_slots(slots: u64, size: Size) -> Result<u32, Implausible> {
     })
 }
 
-/// One of `slots` equal shares. Rounded down on both sides, so that a pod which asks for as many shares of a node as the node has slots fits it exactly.
+/// One of `slots` equal shares. Rounded down on both sides, so that a pod which asks for as many shares of a node as
+/// the node has slots fits it exactly.
 fn share(size: Size, slots: u32) -> Result<ResourceProfile, Implausible> {
     let slots = u64::from(slots);
     let mut profile = ResourceProfile::builder()

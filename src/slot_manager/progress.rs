@@ -27,8 +27,8 @@ pub(super) struct Driver<A, G: TaskExecutorGateway, E: ScheduledExecutor> {
     gateways: Vec<Option<G>>,
     in_flight: InFlight<G::RequestSlotFuture>,
     answers: Vec<AnswerOf<G>>,
-    /// Futures that are to be polled before the next deadline is handled: an answer that was there in time counts, however
-    /// many there are. Those that wake meanwhile are not among them, or they could hold up time for ever.
+    /// Futures that are to be polled before the next deadline is handled: an answer that was there in time counts,
+    /// however many there are. Those that wake meanwhile are not among them, or they could hold up time for ever.
     backlog: usize,
     executor: E,
     delay: Pin<Box<Option<E::Delay>>>,
@@ -81,8 +81,8 @@ where
     /// Applies what is ready and due until nothing is left; returns how many answers and deadlines it was.
     ///
     /// For whoever drives the manager without a task, and for tests. A waker kept by
-    /// [`poll_progress`](Self::poll_progress) stays. Futures that wake themselves for ever do not keep it: it has stalled
-    /// when each was polled once more for nothing.
+    /// [`poll_progress`](Self::poll_progress) stays. Futures that wake themselves for ever do not keep it: it has
+    /// stalled when each was polled once more for nothing.
     pub fn run_until_stalled(&mut self) -> usize {
         let (mut events, mut polled_for_nothing) = (0, 0);
         loop {
@@ -111,7 +111,6 @@ impl<A, G: TaskExecutorGateway, E: ScheduledExecutor> SlotManager<A, G, E> {
     }
 
     /// The deadline the delay is armed for; `MAX` if there is none.
-    #[cfg(feature = "test-util")]
     pub(super) fn armed_for(&self) -> Timestamp {
         self.driver.armed_for
     }

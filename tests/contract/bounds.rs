@@ -12,7 +12,8 @@ use crate::common::{Fixture, allocation, failures, free_report, patient, profile
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// Nothing that happens to a request moves its deadline: it waits, is in flight, fails, pauses, loses a task manager, and waits again.
+/// Nothing that happens to a request moves its deadline: it waits, is in flight, fails, pauses, loses a task manager,
+/// and waits again.
 #[test]
 fn a_request_has_one_deadline_whatever_happens_to_it() {
     let mut f = Fixture::with(

@@ -166,7 +166,8 @@ fn one_call_says_notifications_frees_slot_requests_worker_requests_and_releases_
     );
 }
 
-/// A report that contradicts a grant and an attempt, brings a slot, and takes a promise away from the request it covered.
+/// A report that contradicts a grant and an attempt, brings a slot, and takes a promise away from the request it
+/// covered.
 #[test]
 fn a_report_says_what_was_lost_then_frees_then_asks_for_slots_and_then_for_workers() {
     let mut f = Fixture::new();

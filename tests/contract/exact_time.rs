@@ -153,7 +153,8 @@ fn what_is_overdue_is_handled_in_the_order_in_which_it_fell_due() {
     assert_eq!(f.said(), ["failed 1: timeout", "release 7, idle since +1s (1)"]);
 }
 
-/// The pause ended at 5 s, and the slot would have been asked for; at 10 s the request was over. All of this is seen at 20 s.
+/// The pause ended at 5 s, and the slot would have been asked for; at 10 s the request was over. All of this is seen at
+/// 20 s.
 #[test]
 fn what_is_overtaken_by_a_later_deadline_of_the_same_round_is_not_said() {
     let config = patient().with_request_timeout(10 * SECOND);

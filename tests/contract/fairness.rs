@@ -1,4 +1,5 @@
-//! A slot goes to the oldest waiting request that it fits, a request to the slot that has been free for the longest time.
+//! A slot goes to the oldest waiting request that it fits, a request to the slot that has been free for the longest
+//! time.
 
 use slot_manager::testing::GatewayAnswer;
 use slot_manager::{AllocationStatus, SlotAllocationError, WorkerPromise};

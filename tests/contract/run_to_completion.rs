@@ -82,7 +82,8 @@ fn one_request_on_a_slot_that_fails_at_once_makes_two_attempts_in_the_call() {
     assert_eq!(f.run(), 0);
 }
 
-/// Every acknowledgement is older than the report that shows the slot free, so every request is served and over at once, and the next follows.
+/// Every acknowledgement is older than the report that shows the slot free, so every request is served and over at
+/// once, and the next follows.
 #[test]
 fn a_chain_of_immediate_answers_may_be_as_long_as_the_queue() {
     on_a_small_stack(|| {

@@ -19,7 +19,8 @@ const SECOND: Duration = Duration::from_secs(1);
 /// What a poll does at most: so many answers, and so many deadlines.
 const BUDGET: usize = 2 * 256;
 
-/// Polls until nothing is left, and says how many events that were. Each poll but the last stops early, and has woken the task.
+/// Polls until nothing is left, and says how many events that were. Each poll but the last stops early, and has woken
+/// the task.
 #[track_caller]
 fn poll_all(f: &mut Fixture, task: &Task) -> usize {
     let mut polls = Vec::new();
@@ -182,6 +183,38 @@ fn many_futures_that_wake_themselves_for_ever_do_not_hold_up_time() {
         );
         assert_eq!(manager.num_awaited_answers(), 0);
     }
+}
+
+#[test]
+fn running_until_stalled_sees_time_beside_many_futures_that_wake_themselves_for_ever() {
+    for requests in [255, 256, 257, 600] {
+        let (mut manager, clock, actions) = restless(requests);
+        assert_eq!(manager.run_until_stalled(), 0);
+        clock.advance(10 * SECOND);
+        assert_eq!(manager.run_until_stalled(), requests);
+        assert_eq!(actions.take().len(), requests);
+    }
+}
+
+/// Suspended between two polls, each of which had enough to do.
+#[test]
+fn what_a_poll_left_undone_does_not_concern_the_next_leader() {
+    let (mut f, gateway) = in_flight(600);
+    for attempt in 1..=600 {
+        gateway.answer(attempt, Ok(Acknowledge::new())).expect("it is pending");
+    }
+    let task = Task::new();
+    let first = f.step(|manager| manager.poll_progress(&mut task.context()));
+    assert!(first.is_ready());
+    assert!(f.manager.num_awaited_answers() > 0);
+    f.step(SlotManager::suspend).expect("it was started");
+    f.start(2);
+    f.register_free("tm", 2, &[small()])
+        .answer_requests(GatewayAnswer::ByHand);
+    f.request(1, &small());
+    f.said();
+    f.advance(100 * SECOND);
+    assert_eq!(f.said(), ["free tm_0 of 1 #601", "request tm_0 for 1 #602"]);
 }
 
 /// Wakes every future once, needlessly, before the only answer.

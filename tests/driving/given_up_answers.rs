@@ -1,4 +1,5 @@
-//! The future of an attempt that was given up is dropped in the call that gives it up, so that no late answer can arrive.
+//! The future of an attempt that was given up is dropped in the call that gives it up, so that no late answer can
+//! arrive.
 
 use std::time::Duration;
 

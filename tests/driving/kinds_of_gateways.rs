@@ -1,4 +1,5 @@
-//! What a manager may be made of: with parts that are `Send` it is `Send`, with others it is not, and gateways can be mixed.
+//! What a manager may be made of: with parts that are `Send` it is `Send`, with others it is not, and gateways can be
+//! mixed.
 
 use std::future::{Pending, Ready, pending, ready};
 use std::marker::PhantomData;

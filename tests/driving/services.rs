@@ -282,7 +282,8 @@ async fn an_answer_that_is_lost_with_its_channel_is_a_failure() {
     assert_eq!(told.recv().await, Some(granted));
 }
 
-/// A hundred thousand messages are there at any time; still a request fails before the next message is read once its time is over.
+/// A hundred thousand messages are there at any time; still a request fails before the next message is read once its
+/// time is over.
 #[tokio::test(start_paused = true)]
 async fn with_progress_first_a_flood_of_messages_does_not_stop_time() {
     let (notices, mut told) = mpsc::unbounded_channel();

@@ -201,7 +201,8 @@ fn an_accepted_release_forgets_the_task_manager_at_once() {
     assert_eq!(f.request(1, &small()), slot_manager::AllocationStatus::Waiting);
 }
 
-/// The answer that makes the last slot free and the idle timeout are different events: used until the moment it is released, it is not idle.
+/// The answer that makes the last slot free and the idle timeout are different events: used until the moment it is
+/// released, it is not idle.
 #[test]
 fn a_slot_that_is_taken_in_the_round_in_which_its_task_manager_is_due_keeps_it() {
     let mut f = Fixture::with(

@@ -1,4 +1,5 @@
-//! A worker that registers again: the same registration reports, a new one takes the place of the old in one transaction.
+//! A worker that registers again: the same registration reports, a new one takes the place of the old in one
+//! transaction.
 
 use std::time::Duration;
 

@@ -179,7 +179,8 @@ impl Simulation {
         match request.state.clone() {
             RequestState::Granted(slot_id) => {
                 self.statistics.grants_lost += 1;
-                // Its task executor may only have been out of sight, or was misunderstood, and still keep the slot for the job.
+                // Its task executor may only have been out of sight, or was misunderstood, and still keep the slot for
+                // the job.
                 self.give_back(slot_id, allocation_id);
                 let latency = self.chance.latency();
                 self.push(latency, Event::AskAgain { job });

@@ -128,7 +128,8 @@ impl Simulation {
 
     pub(super) fn slot_freed_arrives(&mut self, slot_id: &SlotId, allocation_id: AllocationId) -> Result<()> {
         let outcome = self.manager.free_slot(slot_id, allocation_id)?;
-        // A request in flight is first granted, then over; and an allocation may have held a second slot, which is its grant now.
+        // A request in flight is first granted, then over; and an allocation may have held a second slot, which is its
+        // grant now.
         self.settle()?;
         let freed = matches!(outcome, FreeSlotOutcome::Freed | FreeSlotOutcome::FreedInFlight);
         if freed && self.manager.get().allocation_status(allocation_id).is_none() {

@@ -126,8 +126,8 @@ impl Core {
                 if wanted != allocation_id {
                     return Outcome::HeldByAnother { allocation_id: wanted };
                 }
-                // It was served before its answer came. Should the task executor see the request only now, it is not to keep
-                // the slot for it.
+                // It was served before its answer came. Should the task executor see the request only now, it is not to
+                // keep the slot for it.
                 self.fence_attempt(slot, attempt);
                 self.complete_attempt(slot, attempt);
                 self.end_grant(slot, allocation_id);
