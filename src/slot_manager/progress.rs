@@ -27,13 +27,22 @@ pub(super) struct Driver<A, G: TaskExecutorGateway, E: ScheduledExecutor> {
     gateways: Vec<Option<G>>,
     in_flight: InFlight<G::RequestSlotFuture>,
     answers: Vec<AnswerOf<G>>,
-    /// Futures that are to be polled before the next deadline is handled: an answer that was there in time counts,
-    /// however many there are. Those that wake meanwhile are not among them, or they could hold up time for ever.
-    backlog: usize,
+    backlog: Backlog,
     executor: E,
     delay: Pin<Box<Option<E::Delay>>>,
     /// The deadline the delay is armed for; `MAX` if there is none.
     armed_for: Timestamp,
+}
+
+/// The futures that had woken when stock was last taken. All are polled before the next deadline is handled: an answer that
+/// was there in time counts, however many there are. Those that wake meanwhile are not among them, or they could hold up
+/// time for ever.
+#[derive(Default)]
+struct Backlog {
+    /// How many are left to poll.
+    futures: usize,
+    /// Answers and deadlines since stock was taken.
+    events: usize,
 }
 
 /// What a call of `advance` did.
@@ -41,10 +50,10 @@ pub(super) struct Driver<A, G: TaskExecutorGateway, E: ScheduledExecutor> {
 struct Advance {
     /// Answers and deadlines.
     events: usize,
-    /// Futures, with or without an answer.
-    polled: usize,
     /// It stopped because it had done enough.
     unfinished: bool,
+    /// In the end, every future that woke was polled and nothing was ready or due.
+    for_nothing: bool,
 }
 
 /// Driving.
@@ -84,15 +93,11 @@ where
     /// [`poll_progress`](Self::poll_progress) stays. Futures that wake themselves for ever do not keep it: it has
     /// stalled when each was polled once more for nothing.
     pub fn run_until_stalled(&mut self) -> usize {
-        let (mut events, mut polled_for_nothing) = (0, 0);
+        let mut events = 0;
         loop {
             let advance = self.driver.advance(&mut self.core);
             events += advance.events;
-            polled_for_nothing = match advance.events {
-                0 => polled_for_nothing + advance.polled,
-                _ => 0,
-            };
-            if !advance.unfinished || polled_for_nothing > self.driver.in_flight.len() {
+            if !advance.unfinished || advance.for_nothing {
                 return events;
             }
         }
@@ -128,7 +133,7 @@ where
             gateways: Vec::new(),
             in_flight: InFlight::new(),
             answers: Vec::new(),
-            backlog: 0,
+            backlog: Backlog::default(),
             executor,
             delay: Box::pin(None),
             armed_for: Timestamp::MAX,
@@ -151,7 +156,7 @@ where
         let actions = self.actions.take()?;
         self.gateways = Vec::new();
         self.in_flight.clear();
-        self.backlog = 0;
+        self.backlog = Backlog::default();
         self.disarm();
         Some(actions)
     }
@@ -320,33 +325,37 @@ where
         if self.actions.is_none() {
             return advance;
         }
-        let mut deadlines = 0;
+        let (mut polls_left, mut deadlines_left) = (EVENTS_PER_POLL, EVENTS_PER_POLL);
         loop {
             core.begin_round(self.executor.now());
-            if self.backlog == 0 {
-                self.backlog = self.in_flight.num_woken();
+            if self.backlog.futures == 0 {
+                self.backlog = Backlog {
+                    futures: self.in_flight.num_woken(),
+                    events: 0,
+                };
             }
-            let limit = self.backlog.min(EVENTS_PER_POLL - advance.polled);
+            let limit = self.backlog.futures.min(polls_left);
             let polled = self.in_flight.poll_woken(limit, &mut self.answers);
-            self.backlog -= polled;
-            advance.polled += polled;
-            advance.events += self.answers.len();
+            self.backlog.futures -= polled;
+            polls_left -= polled;
+            let mut events = self.answers.len();
             self.apply_answers(core);
-            let mut due = 0;
-            while self.backlog == 0 && deadlines + due < EVENTS_PER_POLL && core.handle_earliest_due() {
-                due += 1;
+            while self.backlog.futures == 0 && deadlines_left > 0 && core.handle_earliest_due() {
+                deadlines_left -= 1;
+                events += 1;
             }
-            deadlines += due;
-            advance.events += due;
             self.run_effects(core);
-            advance.unfinished = advance.polled == EVENTS_PER_POLL || deadlines == EVENTS_PER_POLL;
-            if advance.unfinished {
+            self.backlog.events += events;
+            advance.events += events;
+            let for_nothing = self.backlog.futures == 0 && self.backlog.events == 0;
+            advance.for_nothing = events == 0 && (advance.for_nothing || for_nothing);
+            if polls_left == 0 || deadlines_left == 0 {
                 // There may be more: it is looked at again soon.
                 self.in_flight.signal().wake_task();
+                advance.unfinished = true;
                 return advance;
             }
-            let stalled = polled == 0 && due == 0;
-            if stalled && !self.delay_is_over(core) {
+            if polled == 0 && events == 0 && !self.delay_is_over(core) {
                 return advance;
             }
         }

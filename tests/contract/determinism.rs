@@ -292,23 +292,32 @@ fn workers_are_asked_for_in_the_order_of_the_requests() {
     );
 }
 
+/// Whichever answer is applied first gives its slot to request 4.
 #[test]
 fn answers_that_are_ready_together_are_applied_in_the_order_of_their_attempts() {
-    let mut f = Fixture::new();
-    let gateway = f.register_free("tm", 1, &vec![small(); 3]);
-    gateway.answer_requests(GatewayAnswer::ByHand);
-    for id in 1..=3 {
-        f.request(id, &small());
+    for order in [[1, 2, 3], [3, 2, 1], [2, 3, 1]] {
+        let mut f = Fixture::new();
+        let gateway = f.register_free("tm", 1, &vec![small(); 3]);
+        gateway.answer_requests(GatewayAnswer::ByHand);
+        for id in 1..=4 {
+            f.request(id, &small());
+        }
+        f.said();
+        for attempt in order {
+            let no = Err(SlotAllocationError::rejected("no"));
+            gateway.answer(attempt, no).expect("it is pending");
+        }
+        assert_eq!(f.run(), 3);
+        assert_eq!(
+            f.said(),
+            [
+                "request tm_1 for 1 #5",
+                "request tm_2 for 2 #6",
+                "request tm_0 for 4 #4",
+                "ask 2 for {cpu: 1, task heap: 100 MiB}",
+            ]
+        );
     }
-    f.said();
-    for attempt in [3, 1, 2] {
-        gateway.answer(attempt, Ok(Acknowledge::new())).expect("it is pending");
-    }
-    assert_eq!(f.run(), 3);
-    assert_eq!(
-        f.said(),
-        ["granted 1 on tm_0", "granted 2 on tm_1", "granted 3 on tm_2"]
-    );
 }
 
 #[test]

@@ -123,6 +123,23 @@ fn a_request_that_loses_its_attempt_keeps_its_place() {
     assert_eq!(f.status(1), Some(granted(&slot("other", 0))));
 }
 
+/// The slot with the lower number is in flight to the younger request.
+#[test]
+fn requests_that_lose_their_attempts_together_look_for_slots_in_the_order_of_their_age() {
+    let mut f = Fixture::new();
+    f.register_free("tm", 1, &[small(), small()])
+        .answer_requests(GatewayAnswer::ByHand);
+    f.request(9, &small());
+    f.request(1, &small());
+    f.cancel(9);
+    f.request(2, &small());
+    assert_eq!(f.status(2), Some(AllocationStatus::InFlight { slot_id: slot("tm", 0) }));
+    f.register_free("spare", 2, &[small()]);
+    f.unregister(1);
+    assert_eq!(f.status(1), Some(granted(&slot("spare", 0))));
+    assert_eq!(f.status(2), Some(AllocationStatus::Waiting));
+}
+
 #[test]
 fn a_request_that_is_registered_again_after_its_end_is_the_youngest() {
     let mut f = Fixture::new();
