@@ -35,7 +35,7 @@ impl fmt::Display for AllocationStatus {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[must_use]
 pub enum SlotRequestOutcome {
-    /// The request is accepted and this is where it is when the call returns.
+    /// The request is accepted, and this is where it is when the call returns; or it was granted within the call.
     Accepted(AllocationStatus),
     /// The allocation id was known. Nothing changed; this is what the known request is doing.
     Duplicate(AllocationStatus),

@@ -956,6 +956,23 @@ fn report_that_ends_the_grant_does_not_free_the_slot_that_takes_its_place() {
     }
 }
 
+/// B.19: the slot that was asked for is the grant, wherever the report lists it
+#[test]
+fn report_that_confirms_an_attempt_and_shows_a_second_slot_grants_the_one_that_was_asked_for() {
+    // given
+    let mut fixture = Fixture::new();
+    fixture.register_by_hand("tm", 7, &report("tm", &[None, Some(50)]));
+    fixture.request(1, &small());
+    fixture.log.take();
+
+    // when
+    let statuses = vec![held_by(slot("tm", 1), 1, 1), held_by(slot("tm", 0), 1, 1)];
+    fixture.report(7, &SlotReport::new(statuses));
+
+    // then
+    fixture.expect(&["granted 1 on tm_0", "lost 50 on tm_1: held by 1", "free tm_1 of 1 #1"]);
+}
+
 /// B.19
 #[test]
 fn oldest_of_several_other_slots_takes_the_place_of_the_grant() {

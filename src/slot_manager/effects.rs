@@ -34,9 +34,11 @@ impl Notification {
     /// Notifications leave in the order of slots; those about no slot come last.
     pub(super) fn slot_id(&self) -> (bool, Option<&SlotId>) {
         let slot_id = match &self.kind {
-            NotificationKind::Allocated(slot_id)
-            | NotificationKind::Failed(AllocationFailureCause::GrantLost { slot_id, .. }) => Some(slot_id),
-            NotificationKind::Failed(AllocationFailureCause::RequestFailed(_)) => None,
+            NotificationKind::Allocated(slot_id) => Some(slot_id),
+            NotificationKind::Failed(cause) => match &**cause {
+                AllocationFailureCause::GrantLost { slot_id, .. } => Some(slot_id),
+                AllocationFailureCause::RequestFailed(_) => None,
+            },
         };
         (slot_id.is_none(), slot_id)
     }
@@ -45,7 +47,8 @@ impl Notification {
 #[derive(Debug)]
 pub(super) enum NotificationKind {
     Allocated(SlotId),
-    Failed(AllocationFailureCause),
+    /// Boxed: grants are what happens all the time.
+    Failed(Box<AllocationFailureCause>),
 }
 
 /// An attempt whose gateway is to be called, if it is still the current one of its slot.

@@ -4,6 +4,7 @@
 //! `FuturesUnordered` cannot give up one future by a key, and answers in the order of waking; here the answers found in
 //! one round are applied in the order of their attempts.
 
+use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -26,7 +27,7 @@ const SPARE_CELLS: usize = 64;
 /// What all wakers of a manager lead to: the list of cells to poll, and the task that drives the manager.
 #[derive(Debug, Default)]
 pub(super) struct Signal {
-    woken: Mutex<Vec<CellKey>>,
+    woken: Mutex<VecDeque<CellKey>>,
     task: AtomicWaker,
 }
 
@@ -42,7 +43,10 @@ impl Signal {
 
     fn push(&self, cell: CellKey) {
         // The list is consistent whatever happened to a thread that held the lock.
-        self.woken.lock().unwrap_or_else(PoisonError::into_inner).push(cell);
+        self.woken
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push_back(cell);
     }
 
     fn num_woken(&self) -> usize {

@@ -208,7 +208,7 @@ where
             } = notification;
             match kind {
                 NotificationKind::Allocated(slot_id) => actions.notify_slot_allocated(job_id, allocation_id, &slot_id),
-                NotificationKind::Failed(cause) => actions.notify_allocation_failure(job_id, allocation_id, cause),
+                NotificationKind::Failed(cause) => actions.notify_allocation_failure(job_id, allocation_id, *cause),
             }
         }
     }
@@ -277,11 +277,15 @@ where
         };
         let mut asks = std::mem::take(&mut core.effects.asks);
         asks.sort_unstable();
-        for (sequence, request) in asks {
+        for (sequence, request) in asks.drain(..) {
             if let Some((worker_request, profile)) = core.begin_ask(sequence, request) {
                 let answer = actions.allocate_resource(worker_request, &core.profiles[profile]);
                 core.apply_promise(request, worker_request, answer);
             }
+        }
+        if core.effects.asks.is_empty() {
+            // Keeps the memory for the next ask.
+            core.effects.asks = asks;
         }
     }
 

@@ -19,7 +19,16 @@ enum Kind {
 impl Core {
     /// The earliest of all deadlines; `MAX` if nothing falls due.
     pub(crate) fn earliest_deadline(&self) -> Timestamp {
-        self.earliest().0
+        // Asked after every input: bare times are compared much faster than times with their kinds.
+        let (retry, _) = self.requests.pauses.earliest();
+        let (slot, _) = self.withheld.earliest();
+        (self.requests.deadlines.earliest())
+            .min(self.requests.rpc_timeouts.earliest())
+            .min(retry)
+            .min(slot)
+            .min(self.promised_slots.expiries.earliest())
+            .min(self.requests.ask_repeats.earliest())
+            .min(self.task_managers.idle.earliest())
     }
 
     fn earliest(&self) -> (Timestamp, Kind) {
@@ -42,10 +51,11 @@ impl Core {
 
     /// Handles the earliest deadline if it is due. Returns whether it was.
     pub(crate) fn handle_earliest_due(&mut self) -> bool {
-        let (deadline, kind) = self.earliest();
+        let deadline = self.earliest_deadline();
         if deadline > self.now || deadline == Timestamp::MAX {
             return false;
         }
+        let (_, kind) = self.earliest();
         self.handle_due(kind).is_some()
     }
 

@@ -62,16 +62,27 @@ impl Core {
         }
     }
 
-    /// Ends what holds a slot without judging it; the slot is unplaced afterwards.
+    /// Ends what holds a slot; whether a grant is lost by that is judged later. The slot is unplaced afterwards.
     pub(crate) fn drop_holding(&mut self, slot: SlotKey, loss: GrantLoss) {
-        if let Some(dropped) = self.forget_holding(slot, loss) {
-            self.changes.dropped.push(dropped);
-        }
+        self.drop_grant(slot, loss);
         self.make_unplaced(slot);
     }
 
-    /// Ends what holds a slot in the index of allocations only.
-    pub(crate) fn forget_holding(&mut self, slot: SlotKey, loss: GrantLoss) -> Option<DroppedGrant> {
+    /// Ends what holds a slot in the index of allocations only, and notes a grant that may be lost by that.
+    pub(crate) fn drop_grant(&mut self, slot: SlotKey, loss: GrantLoss) {
+        if let Some((allocation_id, job_id)) = self.forget_holding(slot) {
+            let slot_id = self.slot_id(slot);
+            self.changes.dropped.push(DroppedGrant {
+                slot_id,
+                allocation_id,
+                job_id,
+                loss,
+            });
+        }
+    }
+
+    /// Takes what holds a slot out of the index of allocations. Returns it if it was granted there.
+    fn forget_holding(&mut self, slot: SlotKey) -> Option<(AllocationId, JobId)> {
         let SlotState::Allocated {
             allocation_id,
             job_id,
@@ -85,12 +96,7 @@ impl Core {
             return None;
         }
         self.allocations.remove(allocation_id, Holder::Granted(slot));
-        Some(DroppedGrant {
-            slot_id: self.slot_id(slot),
-            allocation_id,
-            job_id,
-            loss,
-        })
+        Some((allocation_id, job_id))
     }
 
     /// Lets the oldest other slot that holds an allocation take the place of its grant.
@@ -138,8 +144,7 @@ impl Core {
     }
 
     fn end_grant(&mut self, slot: SlotKey, allocation_id: AllocationId) {
-        // The job gave it back: not a loss, so what is dropped is not to be judged.
-        if self.forget_holding(slot, GrantLoss::ReportedFree).is_some() {
+        if self.forget_holding(slot).is_some() {
             self.promote_duplicate(allocation_id);
         }
         self.make_unplaced(slot);

@@ -1,7 +1,7 @@
 //! Registrations and slot reports: each is one transaction, checked whole before anything changes.
 
 use crate::{
-    AllocationId, GrantLoss, InstanceId, JobId, RegistrationOutcome, ReportOutcome, ResourceId, SlotReport,
+    GrantLoss, InstanceId, RegistrationOutcome, ReportOutcome, ResourceId, SlotReport,
     SlotReportError, SlotStatus, Stale, WorkerRequestId,
 };
 
@@ -121,7 +121,9 @@ impl Core {
             if let (Some(slot), Some((allocation_id, job_id))) =
                 (self.reported_slot(task_manager, status), status.allocation())
             {
-                self.apply_allocated(slot, allocation_id, job_id);
+                if self.slots[slot].holder() != Some((allocation_id, job_id)) {
+                    self.adopt(slot, allocation_id, job_id);
+                }
             }
         }
         for status in report.statuses() {
@@ -147,20 +149,19 @@ impl Core {
         self.task_managers.records[task_manager].slot(status.slot_id().slot_number())
     }
 
-    /// Drops what a status contradicts about a known slot, without effects. Returns whether the slot is to be looked at
-    /// again.
+    /// Drops what a status contradicts about a known slot, and completes the attempt that it confirms. Returns whether the
+    /// slot is to be looked at again.
     fn drop_contradicted(&mut self, slot: SlotKey, status: &SlotStatus) -> bool {
         let mut changed = self.update_profile(slot, status);
         match (&self.slots[slot].state, status.allocation()) {
-            (SlotState::Allocated { .. }, Some(reported)) if self.slots[slot].holder() == Some(reported) => {
-                self.changes.duplicates.push(slot);
+            (SlotState::Allocated { duplicate, .. }, Some(reported)) if self.slots[slot].holder() == Some(reported) => {
+                if *duplicate {
+                    self.changes.duplicates.push(slot);
+                }
             }
             (SlotState::Allocated { .. }, Some((allocation_id, job_id))) => {
                 // The slot stays used: who holds it changes below.
-                let loss = GrantLoss::HeldByAnother { allocation_id, job_id };
-                if let Some(dropped) = self.forget_holding(slot, loss) {
-                    self.changes.dropped.push(dropped);
-                }
+                self.drop_grant(slot, GrantLoss::HeldByAnother { allocation_id, job_id });
                 changed = true;
             }
             (SlotState::Allocated { .. }, None) => {
@@ -170,10 +171,13 @@ impl Core {
             (SlotState::InFlight(attempt), Some((allocation_id, job_id))) => {
                 let attempt = *attempt;
                 let request = &self.requests.records[attempt.request];
-                if (request.allocation_id, request.job_id) != (allocation_id, job_id) {
+                if (request.allocation_id, request.job_id) == (allocation_id, job_id) {
+                    // Before other slots of the report: if they hold the allocation too, this one was asked for.
+                    self.complete_attempt(slot, attempt);
+                } else {
                     self.contradict_attempt(slot, attempt);
+                    changed = true;
                 }
-                changed = true;
             }
             // The report may be older than the request: it does not end the attempt.
             (SlotState::InFlight(_), None) => {}
@@ -231,16 +235,6 @@ impl Core {
         // More slots are a smaller share of used ones.
         self.free_slots
             .utilization_changed(&self.task_managers.records, task_manager);
-    }
-
-    fn apply_allocated(&mut self, slot: SlotKey, allocation_id: AllocationId, job_id: JobId) {
-        let unchanged = self.slots[slot].holder() == Some((allocation_id, job_id));
-        match self.slots[slot].state {
-            SlotState::Allocated { .. } if unchanged => {}
-            // Attempts of others were given up before.
-            SlotState::InFlight(attempt) => self.complete_attempt(slot, attempt),
-            _ => self.adopt(slot, allocation_id, job_id),
-        }
     }
 
     /// Says of grants that were dropped with an old registration what the new one has in their place.

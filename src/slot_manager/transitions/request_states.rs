@@ -147,7 +147,7 @@ impl Core {
                 self.effects.notifications.push(Notification {
                     job_id,
                     allocation_id,
-                    kind: NotificationKind::Failed(AllocationFailureCause::RequestFailed(failure)),
+                    kind: NotificationKind::Failed(Box::new(AllocationFailureCause::RequestFailed(failure))),
                 });
             }
         }

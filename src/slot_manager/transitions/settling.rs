@@ -13,6 +13,9 @@ impl Core {
     /// task managers are idle, and matches once. First requests that look for a slot take slots offered before, oldest
     /// first; then each slot that became free goes to the oldest waiting request.
     pub(crate) fn settle(&mut self) {
+        if self.changes.is_empty() {
+            return;
+        }
         let mut changes = std::mem::take(&mut self.changes);
         changes.dropped.sort_by(|a, b| a.slot_id.cmp(&b.slot_id));
         for grant in changes.dropped.drain(..) {
@@ -64,7 +67,7 @@ impl Core {
         self.effects.notifications.push(Notification {
             job_id,
             allocation_id,
-            kind: NotificationKind::Failed(AllocationFailureCause::GrantLost { slot_id, loss }),
+            kind: NotificationKind::Failed(Box::new(AllocationFailureCause::GrantLost { slot_id, loss })),
         });
     }
 }
