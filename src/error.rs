@@ -173,7 +173,8 @@ impl ResourceManagerError {
     }
 }
 
-/// Any error of the crate, for callers that treat them alike. Each says in its own place what it did to the state.
+/// Any error of the manager's calls, for callers that treat them alike. Each says in its own place what it did to the
+/// state.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SlotManagerError {

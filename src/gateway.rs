@@ -31,8 +31,9 @@ pub trait TaskExecutorGateway {
     /// then the task executor's own timeout for slots nobody uses is what frees them.
     ///
     /// The task executor must free only what the allocation holds under [`FreeSlot::attempt`] or an older one and
-    /// nobody uses, and must refuse a later [`request_slot`](Self::request_slot) for the slot whose attempt is not
-    /// newer.
+    /// nobody uses, and must refuse a later [`request_slot`](Self::request_slot) for the slot whose attempt is not newer.
+    /// Attempts are compared within one [`leader_id`](FreeSlot::leader_id): what was granted or freed under another leader
+    /// is older than any attempt of this one.
     fn free_slot(&mut self, request: FreeSlot) {
         let _ = request;
     }
@@ -68,7 +69,7 @@ pub struct RequestSlot {
     pub leader_id: LeaderId,
     /// The registration the request is meant for. A task executor refuses what is meant for an older one.
     pub instance_id: InstanceId,
-    /// Counts the attempts of one leadership: a later attempt has a larger number.
+    /// Counts the attempts of one manager: within a leadership a later attempt has a larger number.
     pub attempt: u64,
 }
 
@@ -86,7 +87,8 @@ pub struct FreeSlot {
     pub leader_id: LeaderId,
     /// The registration it is meant for.
     pub instance_id: InstanceId,
-    /// The attempt that was given up. What the allocation holds under a newer one stays.
+    /// The attempt that was given up; for a second slot of an allocation the last attempt made by then, 0 if there was none.
+    /// What the allocation holds under a newer one stays.
     pub attempt: u64,
 }
 

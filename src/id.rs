@@ -223,7 +223,8 @@ impl FromStr for SlotId {
 /// Names one call of [`allocate_resource`](crate::ResourceManagerActions::allocate_resource), so that the worker that
 /// comes of it, or its failure, can be told apart from others.
 ///
-/// Counted up by one manager over all its leaderships: an id is never used twice.
+/// Counted up by one manager over all its leaderships: it never uses an id twice. The manager of another process counts
+/// from 1 again.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(transparent))]
 pub struct WorkerRequestId(u64);

@@ -143,7 +143,7 @@ impl ResourceProfile {
     }
 
     /// Whether a slot with this profile can serve a request for `required`: every amount at least as large. What is not
-    /// asked for does not matter. (FLINK's rules before 1.14.)
+    /// asked for does not matter. (Flink's rules before 1.14.)
     pub fn is_matching(&self, required: &Self) -> bool {
         match (&self.0, &required.0) {
             (Kind::Concrete(has), Kind::Concrete(needs)) => has.covers(needs),

@@ -279,7 +279,7 @@ where
     /// Free slots that were not known take the place of promised ones.
     ///
     /// # Errors
-    /// All leave the state as it was: [`ForeignSlot`](SlotReportError::ForeignSlot),
+    /// All leave the state as it was and drop the connection: [`ForeignSlot`](SlotReportError::ForeignSlot),
     /// [`DuplicateSlot`](SlotReportError::DuplicateSlot),
     /// [`InstanceOfAnotherWorker`](SlotReportError::InstanceOfAnotherWorker),
     /// [`NotStarted`](SlotReportError::NotStarted).

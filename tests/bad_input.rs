@@ -122,9 +122,9 @@ fn a_busy_manager_has_something_of_everything() {
         "Pausing",
         "InFlight",
         "Allocated",
-        "Covered",
-        "Declined",
-        "Paused",
+        "in_flight_to: Some",
+        "covered_by: Some",
+        "pauses_until: Some",
     ] {
         assert!(seen.contains(part), "no {part} in\n{seen}");
     }

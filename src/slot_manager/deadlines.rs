@@ -70,6 +70,12 @@ impl<L, K: Key> DeadlineList<L, K> {
         self.list.head()
     }
 
+    /// Whether the deadlines are in order, and the earliest is known; for the check of invariants.
+    pub(super) fn is_in_order<R: Timed<L, K>>(&self, records: &Records<K, R>) -> bool {
+        let says = |key: K| (records[key].due_at(), records[key].armed_as());
+        self.list.iter(records).map(says).is_sorted() && self.earliest == self.list.head().map_or(NEVER, says)
+    }
+
     pub(super) fn earliest(&self) -> Timestamp {
         self.earliest.0
     }
@@ -138,6 +144,11 @@ impl<L, K: Key> Pauses<L, K> {
             .map(|((_, list), step)| (list.earliest, step))
             .min()
             .map_or((Timestamp::MAX, 0), |((deadline, _), step)| (deadline, step))
+    }
+
+    /// Whether each list is in order, and none is forgotten; for the check of invariants.
+    pub(super) fn is_in_order<R: Timed<L, K>>(&self, records: &Records<K, R>) -> bool {
+        self.steps.iter().all(|(_, list)| list.is_in_order(records)) && self.iter(records).count() == self.paused
     }
 
     pub(super) fn head(&self, step: u8) -> Option<K> {

@@ -108,7 +108,7 @@ struct UtilizationIndex {
     groups: Vec<Group>,
     unused_groups: Vec<GroupKey>,
     by_task_manager: BTreeMap<(TaskManagerKey, ProfileKey), GroupKey>,
-    by_profile: BTreeMap<ProfileKey, BTreeSet<(Rank, GroupKey)>>,
+    by_profile: Ranking,
 }
 
 /// First the utilization of the task manager, then how long its longest free slot has been free.
@@ -124,6 +124,21 @@ struct Group {
 /// slots.
 fn utilization(task_manager: &TaskManager) -> u64 {
     ((task_manager.used() as u64) << 32) / task_manager.slots.len().max(1) as u64
+}
+
+/// The groups of each profile, best first.
+type Ranking = BTreeMap<ProfileKey, BTreeSet<(Rank, GroupKey)>>;
+
+fn set_rank(groups: &mut [Group], ranking: &mut Ranking, profile: ProfileKey, group: GroupKey, rank: Rank) {
+    let present = &mut groups[group.index()].rank;
+    if *present == rank {
+        return;
+    }
+    if let Some(ranks) = ranking.get_mut(&profile) {
+        ranks.remove(&(*present, group));
+        ranks.insert((rank, group));
+    }
+    *present = rank;
 }
 
 impl UtilizationIndex {
@@ -157,8 +172,15 @@ impl UtilizationIndex {
         members.remove(slots, slot);
         match members.head() {
             Some(head) => {
+                let sequence = slots[head].place();
                 let (utilization, _) = self.groups[group.index()].rank;
-                self.set_rank(profile, group, (utilization, slots[head].place()));
+                set_rank(
+                    &mut self.groups,
+                    &mut self.by_profile,
+                    profile,
+                    group,
+                    (utilization, sequence),
+                );
             }
             None => {
                 self.by_task_manager.remove(&(task_manager, profile));
@@ -171,18 +193,6 @@ impl UtilizationIndex {
                 self.unused_groups.push(group);
             }
         }
-    }
-
-    fn set_rank(&mut self, profile: ProfileKey, group: GroupKey, rank: Rank) {
-        let present = &mut self.groups[group.index()].rank;
-        if *present == rank {
-            return;
-        }
-        if let Some(ranks) = self.by_profile.get_mut(&profile) {
-            ranks.remove(&(*present, group));
-            ranks.insert((rank, group));
-        }
-        *present = rank;
     }
 
     fn find(&self, profiles: &Profiles, required: ProfileKey) -> Option<SlotKey> {
@@ -198,14 +208,15 @@ impl UtilizationIndex {
     fn utilization_changed(&mut self, task_managers: &TaskManagerRecords, task_manager: TaskManagerKey) {
         let utilization = utilization(&task_managers[task_manager]);
         let all = (task_manager, ProfileKey::FIRST)..=(task_manager, ProfileKey::LAST);
-        let groups: Vec<_> = self
-            .by_task_manager
-            .range(all)
-            .map(|((_, profile), group)| (*profile, *group))
-            .collect();
-        for (profile, group) in groups {
+        for ((_, profile), group) in self.by_task_manager.range(all) {
             let (_, sequence) = self.groups[group.index()].rank;
-            self.set_rank(profile, group, (utilization, sequence));
+            set_rank(
+                &mut self.groups,
+                &mut self.by_profile,
+                *profile,
+                *group,
+                (utilization, sequence),
+            );
         }
     }
 

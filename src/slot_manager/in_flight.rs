@@ -154,6 +154,7 @@ impl<F: Future> InFlight<F> {
         cell.slot = slot;
         cell.attempt = attempt;
         cell.future.set(Some(future));
+        // A place that a former future left in the list of woken ones stays marked: it is polled anyway, and listed once.
         match cell.poll() {
             Some(answer) => {
                 self.give_back(key);
@@ -179,6 +180,8 @@ impl<F: Future> InFlight<F> {
             let Some(cell) = self.cells.get_mut(key.index()) else {
                 continue;
             };
+            // Read and written at once: what came before a wake that found the place listed is seen by this poll.
+            cell.state.woken.swap(false, Ordering::AcqRel);
             if let Some(result) = cell.poll() {
                 answers.push(Answer {
                     attempt: cell.attempt,
@@ -230,7 +233,6 @@ impl<F: Future> InFlight<F> {
 impl<F: Future> Cell<F> {
     /// Polls the future, if there is one; with the answer it is gone.
     fn poll(&mut self) -> Option<F::Output> {
-        self.state.woken.store(false, Ordering::Release);
         let future = self.future.as_mut().as_pin_mut()?;
         match future.poll(&mut Context::from_waker(&self.waker)) {
             Poll::Ready(answer) => {
@@ -302,6 +304,20 @@ mod tests {
         assert_eq!(poll_all(&mut pool), []);
         sender.send(()).expect("awaited");
         assert_eq!(poll_all(&mut pool), [2]);
+    }
+
+    #[test]
+    fn a_place_is_listed_once_however_often_its_futures_wake() {
+        let mut pool = InFlight::new();
+        for attempt in 0..1000 {
+            let restless = std::future::poll_fn(|context| {
+                context.waker().wake_by_ref();
+                Poll::<()>::Pending
+            });
+            let cell = pool.start(slot(), attempt, restless).expect_err("it never answers");
+            pool.drop_future(cell);
+        }
+        assert_eq!(pool.num_woken(), 1);
     }
 
     #[test]

@@ -35,8 +35,7 @@ impl<A, G: TaskExecutorGateway, E: ScheduledExecutor> SlotManager<A, G, E> {
     ///    recount.
     /// 4. A task manager is idle iff none of its slots is used.
     /// 5. Every ungranted request has exactly one deadline, and bindings to promised slots are one to one.
-    /// 6. No promised slot that covers nothing fits a waiting request that is not covered; the armed delay is not later
-    ///    than the earliest deadline unless a wake-up is owed.
+    /// 6. No promised slot that covers nothing fits a waiting request that is not covered; deadlines are in order.
     /// 7. Not started, everything is empty and no delay is armed.
     ///
     /// # Errors
@@ -50,6 +49,7 @@ impl<A, G: TaskExecutorGateway, E: ScheduledExecutor> SlotManager<A, G, E> {
         check_task_managers(core)?;
         check_promised_slots(core)?;
         check_profiles(core)?;
+        check_deadlines(core)?;
         ensure!(core.effects.is_empty(), "effects were not said: {:?}", core.effects);
         ensure!(core.changes.is_empty(), "changes were not settled: {:?}", core.changes);
         let awaited = count(core.slots.iter(), |(_, slot)| {
@@ -178,6 +178,15 @@ fn check_allocations(core: &Core) -> Check {
     let granted = count(core.slots.iter(), |(_, slot)| {
         matches!(slot.state, SlotState::Allocated { duplicate: false, .. })
     });
+    for (id, slots) in core.allocations.duplicates() {
+        ensure!(
+            slots.iter().all(|slot| {
+                let slot = core.slots.get(*slot);
+                slot.is_some_and(|slot| slot.holder().is_some_and(|(holder, _)| holder == *id))
+            }),
+            "a duplicate of allocation {id} does not hold it"
+        );
+    }
     let expected = granted + core.requests.records.len();
     ensure!(
         core.allocations.len() == expected,
@@ -371,6 +380,31 @@ fn check_promised_slots(core: &Core) -> Check {
             ),
             _ => {}
         }
+    }
+    Ok(())
+}
+
+fn check_deadlines(core: &Core) -> Check {
+    let requests = &core.requests;
+    let lists = [
+        ("request timeouts", requests.deadlines.is_in_order(&requests.records)),
+        ("RPC timeouts", requests.rpc_timeouts.is_in_order(&requests.records)),
+        ("retry pauses", requests.pauses.is_in_order(&requests.records)),
+        ("slot pauses", core.withheld.is_in_order(&core.slots)),
+        (
+            "worker registrations",
+            core.promised_slots
+                .expiries
+                .is_in_order(&core.promised_slots.worker_requests),
+        ),
+        ("repeated asks", requests.ask_repeats.is_in_order(&requests.records)),
+        (
+            "idle task managers",
+            core.task_managers.idle.is_in_order(&core.task_managers.records),
+        ),
+    ];
+    for (name, is_in_order) in lists {
+        ensure!(is_in_order, "the deadlines of {name} are not in order");
     }
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! Driving: effects out, answers and time in.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use crate::{
@@ -30,6 +31,8 @@ pub(super) struct Driver<A, G: TaskExecutorGateway, E: ScheduledExecutor> {
     backlog: Backlog,
     executor: E,
     delay: Pin<Box<Option<E::Delay>>>,
+    /// What the delay is polled with.
+    delay_waker: Waker,
     /// The deadline the delay is armed for; `MAX` if there is none.
     armed_for: Timestamp,
 }
@@ -43,6 +46,8 @@ struct Backlog {
     futures: usize,
     /// Answers and deadlines since stock was taken.
     events: usize,
+    /// When stock was taken: no later deadline is handled before stock is taken anew.
+    taken_at: Timestamp,
 }
 
 /// What a call of `advance` did.
@@ -73,7 +78,7 @@ where
     /// arming; then what they caused is said.
     pub fn poll_progress(&mut self, context: &mut Context<'_>) -> Poll<usize> {
         self.driver.in_flight.signal().register(context.waker());
-        match self.driver.advance(&mut self.core).events {
+        match self.driver.advance(&mut self.core, Timestamp::MAX).events {
             0 => Poll::Pending,
             events => Poll::Ready(events),
         }
@@ -87,15 +92,18 @@ where
         std::future::poll_fn(|context| self.poll_progress(context)).await
     }
 
-    /// Applies what is ready and due until nothing is left; returns how many answers and deadlines it was.
+    /// Applies what is ready, and what is due when it is called, until nothing is left; returns how many answers and
+    /// deadlines it was.
     ///
     /// For whoever drives the manager without a task, and for tests. A waker kept by
     /// [`poll_progress`](Self::poll_progress) stays. Futures that wake themselves for ever do not keep it: it has
     /// stalled when each was polled once more for nothing.
     pub fn run_until_stalled(&mut self) -> usize {
+        // What falls due while this runs is left to the next call, or it might never end.
+        let until = self.driver.now().max(self.core.now);
         let mut events = 0;
         loop {
-            let advance = self.driver.advance(&mut self.core);
+            let advance = self.driver.advance(&mut self.core, until);
             events += advance.events;
             if !advance.unfinished || advance.for_nothing {
                 return events;
@@ -128,10 +136,12 @@ where
     E: ScheduledExecutor,
 {
     pub(super) fn new(executor: E) -> Self {
+        let in_flight = InFlight::new();
         Self {
             actions: None,
             gateways: Vec::new(),
-            in_flight: InFlight::new(),
+            delay_waker: Waker::from(Arc::clone(in_flight.signal())),
+            in_flight,
             answers: Vec::new(),
             backlog: Backlog::default(),
             executor,
@@ -249,7 +259,7 @@ where
             job_id: request.job_id,
             allocation_id: request.allocation_id,
             resource_profile: core.profiles[request.profile].clone(),
-            target_address: std::sync::Arc::clone(&request.target_address),
+            target_address: Arc::clone(&request.target_address),
             leader_id,
             instance_id: core.task_managers.records[task_manager].instance_id,
             attempt: number,
@@ -323,8 +333,8 @@ where
         }
     }
 
-    /// Rounds of progress until nothing is ready or due, or enough was done.
-    fn advance(&mut self, core: &mut Core) -> Advance {
+    /// Rounds of progress until nothing is ready, or due by `until`, or enough was done.
+    fn advance(&mut self, core: &mut Core, until: Timestamp) -> Advance {
         let mut advance = Advance::default();
         if self.actions.is_none() {
             return advance;
@@ -336,6 +346,7 @@ where
                 self.backlog = Backlog {
                     futures: self.in_flight.num_woken(),
                     events: 0,
+                    taken_at: core.now.min(until),
                 };
             }
             let limit = self.backlog.futures.min(polls_left);
@@ -344,14 +355,14 @@ where
             polls_left -= polled;
             let mut events = self.answers.len();
             self.apply_answers(core);
-            while self.backlog.futures == 0 && deadlines_left > 0 && core.handle_earliest_due() {
+            while self.backlog.futures == 0 && deadlines_left > 0 && core.handle_earliest_due(self.backlog.taken_at) {
                 deadlines_left -= 1;
                 events += 1;
             }
             self.run_effects(core);
             self.backlog.events += events;
             advance.events += events;
-            let for_nothing = self.backlog.futures == 0 && self.backlog.events == 0;
+            let for_nothing = self.backlog.futures == 0 && self.backlog.events == 0 && self.backlog.taken_at >= until;
             advance.for_nothing = events == 0 && (advance.for_nothing || for_nothing);
             if polls_left == 0 || deadlines_left == 0 {
                 // There may be more: it is looked at again soon.
@@ -359,7 +370,7 @@ where
                 advance.unfinished = true;
                 return advance;
             }
-            if polled == 0 && events == 0 && !self.delay_is_over(core) {
+            if polled == 0 && events == 0 && !self.delay_is_over(core, until) {
                 return advance;
             }
         }
@@ -378,7 +389,7 @@ where
     }
 
     /// Arms the delay for the earliest deadline, if it is not, and polls it. Returns whether the deadline has come.
-    fn delay_is_over(&mut self, core: &Core) -> bool {
+    fn delay_is_over(&mut self, core: &Core, until: Timestamp) -> bool {
         let deadline = core.earliest_deadline();
         if deadline == Timestamp::MAX {
             self.disarm();
@@ -391,19 +402,18 @@ where
             self.delay.set(Some(delay));
             self.armed_for = deadline;
         }
-        let waker = Waker::from(std::sync::Arc::clone(self.in_flight.signal()));
         let over = match self.delay.as_mut().as_pin_mut() {
-            Some(delay) => delay.poll(&mut Context::from_waker(&waker)).is_ready(),
+            Some(delay) => delay.poll(&mut Context::from_waker(&self.delay_waker)).is_ready(),
             None => false,
         };
         if !over {
             return false;
         }
         self.disarm();
-        if self.executor.now().max(core.now) >= deadline {
+        if deadline <= until && self.executor.now().max(core.now) >= deadline {
             return true;
         }
-        // Ready too early: it is armed again in the next poll, which is soon.
+        // Ready too early, or not to be handled now: it is armed again in the next poll, which is soon.
         self.in_flight.signal().wake_task();
         false
     }

@@ -277,8 +277,10 @@ impl std::fmt::Debug for PendingSlotRequest<'_> {
             .field("allocation_id", &self.allocation_id())
             .field("job_id", &self.job_id())
             .field("resource_profile", self.resource_profile())
-            .field("state", &self.record().state)
             .field("deadline", &self.deadline())
+            .field("in_flight_to", &self.in_flight_to())
+            .field("pauses_until", &self.pauses_until())
+            .field("covered_by", &self.covered_by())
             .finish()
     }
 }

@@ -1,5 +1,6 @@
 //! One poll does a bounded number of things and then lets others run; nobody starves.
 
+use std::cell::Cell;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
@@ -8,8 +9,8 @@ use std::time::Duration;
 
 use slot_manager::testing::{GatewayAnswer, ManualScheduledExecutor, RecordingActions, ScriptedGateway};
 use slot_manager::{
-    Acknowledge, LeaderId, RequestSlot, SlotAllocationError, SlotManager, SlotManagerConfig, TaskExecutorConnection,
-    TaskExecutorGateway,
+    Acknowledge, LeaderId, Release, RequestSlot, ScheduledExecutor, SlotAllocationError, SlotManager,
+    SlotManagerConfig, TaskExecutorConnection, TaskExecutorGateway, Timestamp,
 };
 
 use crate::common::{Fixture, free_report, instance, patient, request, small};
@@ -282,4 +283,59 @@ impl Future for Nudged {
         cell.1 = Some(context.waker().clone());
         Poll::Pending
     }
+}
+
+/// One answer is left over from a poll that had enough to do; another comes then, and then its timeout is due.
+#[test]
+fn an_answer_that_comes_while_others_are_left_over_is_in_time() {
+    let (mut f, gateway) = in_flight(258);
+    for attempt in 1..=257 {
+        gateway.answer(attempt, Ok(Acknowledge::new())).expect("it is pending");
+    }
+    let task = Task::new();
+    let first = f.step(|manager| manager.poll_progress(&mut task.context()));
+    assert_eq!(first, Poll::Ready(256));
+    gateway.answer(258, Ok(Acknowledge::new())).expect("it is pending");
+    f.clock.advance(100 * SECOND);
+    let second = f.step(|manager| manager.poll_progress(&mut task.context()));
+    assert_eq!(second, Poll::Ready(2));
+    assert_eq!(f.manager.slot_counts().allocated, 258);
+}
+
+/// A clock that goes on by 10 ms whenever it is asked.
+#[derive(Default)]
+struct HurryingExecutor {
+    asked: Cell<u64>,
+}
+
+impl ScheduledExecutor for HurryingExecutor {
+    type Delay = std::future::Ready<()>;
+
+    fn now(&self) -> Timestamp {
+        self.asked.set(self.asked.get() + 1);
+        Timestamp::from_millis(10 * self.asked.get())
+    }
+
+    fn delay_until(&mut self, _: Timestamp) -> Self::Delay {
+        std::future::ready(())
+    }
+}
+
+/// What is armed again is due by the time the round is over.
+#[test]
+fn running_until_stalled_ends_though_time_goes_on_meanwhile() {
+    let config = patient().with_task_manager_timeout(Duration::ZERO);
+    let mut manager = SlotManager::new(config, HurryingExecutor::default()).expect("a valid configuration");
+    let actions = RecordingActions::new();
+    actions.answer_releases(Release::Declined);
+    manager
+        .start(LeaderId::from_u128(1), actions.clone())
+        .expect("not started");
+    let connection = TaskExecutorConnection::new("tm", instance(1), ScriptedGateway::new());
+    manager
+        .register_task_manager(connection, &free_report("tm", &[small()]))
+        .expect("a valid report");
+    assert_eq!(manager.run_until_stalled(), 1);
+    assert_eq!(actions.take().len(), 1);
+    assert_eq!(manager.run_until_stalled(), 1);
 }

@@ -105,8 +105,7 @@ impl Core {
     pub(crate) fn acknowledged(&mut self, slot: SlotKey, attempt: Attempt, revision: Option<u64>) {
         let owner = &mut self.task_managers.records[self.slots[slot].task_manager];
         owner.revision = owner.revision.max(revision);
-        // A report that was taken after this allocation said that the slot is free: granted, and over (B.18 of the
-        // design's rules).
+        // A report that was taken after this allocation said that the slot is free: it was granted, and is over.
         let already_freed =
             matches!((revision, owner.report_revision), (Some(answer), Some(report)) if answer < report);
         self.complete_attempt(slot, attempt);
@@ -123,7 +122,7 @@ impl Core {
         self.end_attempt(slot, attempt);
         let record = &mut self.requests.records[request];
         let allocation_id = record.allocation_id;
-        record.failed_attempts += 1;
+        record.failed_attempts = record.failed_attempts.saturating_add(1);
         let failed_attempts = record.failed_attempts;
         tracing::warn!(
             slot_id = %self.slot_id(slot), %allocation_id, %error, failed_attempts, "slot request attempt failed"

@@ -49,10 +49,10 @@ impl Core {
             .unwrap_or((Timestamp::MAX, Kind::RequestTimeout))
     }
 
-    /// Handles the earliest deadline if it is due. Returns whether it was.
-    pub(crate) fn handle_earliest_due(&mut self) -> bool {
+    /// Handles the earliest deadline if it is due by `time`. Returns whether it was.
+    pub(crate) fn handle_earliest_due(&mut self, time: Timestamp) -> bool {
         let deadline = self.earliest_deadline();
-        if deadline > self.now || deadline == Timestamp::MAX {
+        if deadline > time || deadline == Timestamp::MAX {
             return false;
         }
         let (_, kind) = self.earliest();

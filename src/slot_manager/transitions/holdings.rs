@@ -167,7 +167,9 @@ impl Core {
 
     /// Forgets a task manager that is being stopped because nothing uses its slots.
     pub(crate) fn forget_idle_task_manager(&mut self, task_manager: TaskManagerKey) {
+        // It holds nothing, so nothing is lost by it.
         self.detach_task_manager(task_manager, &GrantLoss::SlotRemoved);
+        debug_assert!(self.changes.dropped.is_empty());
     }
 
     /// Takes whatever holds a slot off it, because the slot is gone. It is unplaced afterwards.

@@ -1,8 +1,8 @@
 //! Registrations and slot reports: each is one transaction, checked whole before anything changes.
 
 use crate::{
-    GrantLoss, InstanceId, RegistrationOutcome, ReportOutcome, ResourceId, SlotReport,
-    SlotReportError, SlotStatus, Stale, WorkerRequestId,
+    GrantLoss, InstanceId, RegistrationOutcome, ReportOutcome, ResourceId, SlotReport, SlotReportError, SlotStatus,
+    Stale, WorkerRequestId,
 };
 
 use crate::slot_manager::core::Core;
@@ -90,8 +90,7 @@ impl Core {
         Ok(ReportOutcome::Applied)
     }
 
-    /// Brings the view of a task manager to what a valid report says, up to the settling. Returns whether anything is
-    /// left to settle.
+    /// Brings the view of a task manager to what a valid report says, up to the settling.
     ///
     /// Slots whose numbers are in `previous_slots` were known in an earlier registration.
     fn apply(&mut self, task_manager: TaskManagerKey, report: &SlotReport, previous_slots: &[u32]) {
