@@ -53,7 +53,7 @@ pub enum WorkerPromise {
     Slots(Vec<ResourceProfile>),
     /// A worker is coming, its shape is not known: counts as one slot of the profile asked for.
     Unspecified,
-    /// Nothing will come: the request waits for registered slots. Asked again after
+    /// Nothing will come, or not now: the request waits for registered slots. Asked again after
     /// [`worker_registration_timeout`](crate::SlotManagerConfig::worker_registration_timeout).
     Declined,
 }
@@ -86,14 +86,13 @@ pub enum ReleaseCause {
 pub enum AllocationFailureCause {
     /// The request was never granted and will not be.
     #[error("the slot request failed: {0}")]
-    RequestFailed(#[source] RequestFailure),
+    RequestFailed(RequestFailure),
     /// The slot had been granted and is lost.
     #[error("slot {slot_id} was lost: {loss}")]
     GrantLost {
         /// The slot that was granted.
         slot_id: SlotId,
         /// How it was lost.
-        #[source]
         loss: GrantLoss,
     },
 }

@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use crate::{AllocationId, AllocationStatus, ConfigError, InstanceId, JobId, RequestFailure, ResourceId, SlotId};
+use crate::{
+    AllocationId, AllocationStatus, ConfigError, InstanceId, JobId, RequestFailure, ResourceId, ResourceProfileError,
+    SlotId,
+};
 
 /// The call needs a started manager: it came before [`start`](crate::SlotManager::start) or after
 /// [`suspend`](crate::SlotManager::suspend). Nothing changed.
@@ -52,7 +55,6 @@ pub enum SlotRequestError {
         /// The allocation id.
         allocation_id: AllocationId,
         /// Why it failed.
-        #[source]
         failure: Box<RequestFailure>,
     },
 }
@@ -159,6 +161,13 @@ impl SlotAllocationError {
 #[error("the resource manager starts no worker: {reason}")]
 pub struct ResourceManagerError {
     reason: Arc<str>,
+}
+
+/// A profile that cannot be computed is a reason to start no worker.
+impl From<ResourceProfileError> for ResourceManagerError {
+    fn from(error: ResourceProfileError) -> Self {
+        Self::new(error.to_string())
+    }
 }
 
 impl ResourceManagerError {

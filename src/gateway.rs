@@ -31,9 +31,9 @@ pub trait TaskExecutorGateway {
     /// then the task executor's own timeout for slots nobody uses is what frees them.
     ///
     /// The task executor must free only what the allocation holds under [`FreeSlot::attempt`] or an older one and
-    /// nobody uses, and must refuse a later [`request_slot`](Self::request_slot) for the slot whose attempt is not newer.
-    /// Attempts are compared within one [`leader_id`](FreeSlot::leader_id): what was granted or freed under another leader
-    /// is older than any attempt of this one.
+    /// nobody uses, and must refuse a later [`request_slot`](Self::request_slot) for the slot whose attempt is not
+    /// newer. Attempts are compared within one [`leader_id`](FreeSlot::leader_id): what was granted or freed under
+    /// another leader is older than any attempt of this one.
     fn free_slot(&mut self, request: FreeSlot) {
         let _ = request;
     }
@@ -87,8 +87,8 @@ pub struct FreeSlot {
     pub leader_id: LeaderId,
     /// The registration it is meant for.
     pub instance_id: InstanceId,
-    /// The attempt that was given up; for a second slot of an allocation the last attempt made by then, 0 if there was none.
-    /// What the allocation holds under a newer one stays.
+    /// The attempt that was given up; for a second slot of an allocation the last attempt made by then, 0 if there was
+    /// none. What the allocation holds under a newer one stays.
     pub attempt: u64,
 }
 

@@ -136,6 +136,12 @@ impl From<&str> for ResourceId {
     }
 }
 
+impl From<&String> for ResourceId {
+    fn from(text: &String) -> Self {
+        Self::new(text.as_str())
+    }
+}
+
 impl From<String> for ResourceId {
     fn from(text: String) -> Self {
         Self::new(text)

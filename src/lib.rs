@@ -33,7 +33,8 @@
 //!    [`run_until_stalled`](SlotManager::run_until_stalled), at the latest at
 //!    [`next_deadline`](SlotManager::next_deadline).
 //! 4. The traits are called with the state consistent and cannot call back into the manager. What is to happen because
-//!    of such a call, do after it: hand it to your own mailbox, for example.
+//!    of such a call, do after it: hand it to your own mailbox, for example. (Hold a weak sender for that, or end the
+//!    loop by a message: a mailbox that its own service can send to is never closed.)
 //! 5. [`suspend`](SlotManager::suspend) it when your leadership ends. Everything is dropped silently; the next leader
 //!    learns from reports.
 //!
@@ -100,6 +101,15 @@
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! # What a task executor must do
+//!
+//! It answers [`RequestSlot`] in this order: another leader or another registration than its own is refused; a free
+//! slot is given to the allocation, unless the attempt is not newer than the last [`FreeSlot`] for the slot; a slot
+//! held by the same job and allocation is acknowledged again; else it is [`Occupied`](SlotAllocationError::Occupied).
+//! It frees for a [`FreeSlot`] only what the allocation holds under that or an older attempt and nobody uses. Attempts
+//! are compared within one leader. A slot that was given and is not used for some time it frees by itself, and says so.
+//! The feature `test-util` has one that does all this: `testing::SimulatedTaskExecutor`.
 //!
 //! # Features
 //!

@@ -12,7 +12,7 @@ pub enum SlotMatchingStrategy {
     FirstFit,
     /// A slot of the task manager with the smallest share of used slots, and there the one that has been free for the
     /// longest time; among task managers with the same share again the longest free (FLINK-12122). Spreads the load
-    /// evenly over the task managers that are registered at the time. Each slot that becomes used or unused costs
-    /// O(log task managers) for each distinct profile among the free slots of its task manager more than with `FirstFit`.
+    /// evenly over the task managers that are registered at the time. Each slot that becomes used or unused costs O(log
+    /// task managers) for each distinct profile among the free slots of its task manager more than with `FirstFit`.
     LeastUtilization,
 }

@@ -362,7 +362,10 @@ where
 
     /// A worker that was asked for will not come. O(slots it promised).
     ///
-    /// The requests its slots covered are covered by others, or ask for another worker.
+    /// The requests its slots covered are covered by others, or ask for another worker within this call. If starting
+    /// workers fails fast, call this after a pause, or answer the ask with
+    /// [`WorkerPromise::Declined`](crate::WorkerPromise::Declined), which is asked again later: else asks and failures
+    /// follow each other as fast as they can be said.
     ///
     /// # Errors
     /// [`NotStarted`]: nothing changed.

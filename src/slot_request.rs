@@ -6,8 +6,8 @@ use crate::{AllocationId, JobId, ResourceProfile};
 
 /// A job's request for one slot.
 ///
-/// The allocation id is the key: a second request with the same id is a duplicate. With another job, or before the grant
-/// with another profile, it is refused as a conflict.
+/// The allocation id is the key: a second request with the same id is a duplicate. With another job, or before the
+/// grant with another profile, it is refused as a conflict.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct SlotRequest {

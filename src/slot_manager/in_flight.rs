@@ -154,7 +154,8 @@ impl<F: Future> InFlight<F> {
         cell.slot = slot;
         cell.attempt = attempt;
         cell.future.set(Some(future));
-        // A place that a former future left in the list of woken ones stays marked: it is polled anyway, and listed once.
+        // A place that a former future left in the list of woken ones stays marked: it is polled anyway, and listed
+        // once.
         match cell.poll() {
             Some(answer) => {
                 self.give_back(key);

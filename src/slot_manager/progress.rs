@@ -37,9 +37,9 @@ pub(super) struct Driver<A, G: TaskExecutorGateway, E: ScheduledExecutor> {
     armed_for: Timestamp,
 }
 
-/// The futures that had woken when stock was last taken. All are polled before the next deadline is handled: an answer that
-/// was there in time counts, however many there are. Those that wake meanwhile are not among them, or they could hold up
-/// time for ever.
+/// The futures that had woken when stock was last taken. All are polled before the next deadline is handled: an answer
+/// that was there in time counts, however many there are. Those that wake meanwhile are not among them, or they could
+/// hold up time for ever.
 #[derive(Default)]
 struct Backlog {
     /// How many are left to poll.

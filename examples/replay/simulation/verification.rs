@@ -118,7 +118,7 @@ impl Simulation {
         let running = self.machines.running().count();
         if known + slots + running > 0 {
             violations.push(format!(
-                "after all nodes should have been released, {running} run, and the manager knows {known} with {slots} slots"
+                "{running} nodes run that should have been released; the manager knows {known} with {slots} slots"
             ));
         }
         violations

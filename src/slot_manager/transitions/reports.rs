@@ -148,8 +148,8 @@ impl Core {
         self.task_managers.records[task_manager].slot(status.slot_id().slot_number())
     }
 
-    /// Drops what a status contradicts about a known slot, and completes the attempt that it confirms. Returns whether the
-    /// slot is to be looked at again.
+    /// Drops what a status contradicts about a known slot, and completes the attempt that it confirms. Returns whether
+    /// the slot is to be looked at again.
     fn drop_contradicted(&mut self, slot: SlotKey, status: &SlotStatus) -> bool {
         let mut changed = self.update_profile(slot, status);
         match (&self.slots[slot].state, status.allocation()) {
