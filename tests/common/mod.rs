@@ -1,6 +1,6 @@
 //! What the tests share: a manager with recording doubles around it, which checks all invariants after every step, and
 //! short names.
-#![allow(dead_code, unreachable_pub)] // each test file uses its part
+#![allow(dead_code, unreachable_pub, reason = "each test file uses its part")]
 
 use std::time::Duration;
 
