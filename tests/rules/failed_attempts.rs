@@ -57,6 +57,16 @@ fn failed_attempts(f: &Fixture, id: u128) -> u32 {
         .failed_attempts()
 }
 
+/// The only slot pauses, because attempts of two different allocations failed on it.
+fn pausing_slot(f: &mut Fixture) -> ScriptedGateway {
+    let gateway = by_hand(f, "tm", 1);
+    f.request(1, &small());
+    f.request(2, &small());
+    answer(f, &gateway, 1, no());
+    answer(f, &gateway, 2, no());
+    gateway
+}
+
 #[test]
 fn the_slot_is_offered_to_the_other_waiting_requests_first() {
     let mut f = Fixture::new();
@@ -208,11 +218,7 @@ fn a_slot_pauses_after_failures_of_two_different_allocations_in_a_row() {
 #[test]
 fn a_pausing_slot_is_free_and_not_handed_out() {
     let mut f = Fixture::new();
-    let gateway = by_hand(&mut f, "tm", 1);
-    f.request(1, &small());
-    f.request(2, &small());
-    answer(&mut f, &gateway, 1, no());
-    answer(&mut f, &gateway, 2, no());
+    pausing_slot(&mut f);
     assert!(f.is_free(&slot("tm", 0)));
     assert_eq!(f.manager.slot_counts().free, 1);
     assert_eq!(f.request(3, &small()), AllocationStatus::Waiting);
@@ -250,11 +256,7 @@ fn an_acknowledgement_resets_what_a_slot_remembers() {
 #[test]
 fn a_slot_that_its_task_executor_shows_as_held_does_not_pause() {
     let mut f = Fixture::new();
-    let gateway = by_hand(&mut f, "tm", 1);
-    f.request(1, &small());
-    f.request(2, &small());
-    answer(&mut f, &gateway, 1, no());
-    answer(&mut f, &gateway, 2, no());
+    pausing_slot(&mut f);
     f.report(1, &report("tm", &[Some(7)]));
     assert_eq!(f.manager.next_deadline(), None);
     f.report(1, &report("tm", &[None]));

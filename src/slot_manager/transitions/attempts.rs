@@ -102,7 +102,7 @@ impl Core {
         self.grant(slot, attempt.request);
     }
 
-    pub(crate) fn acknowledged(&mut self, slot: SlotKey, attempt: Attempt, revision: Option<u64>) {
+    fn acknowledged(&mut self, slot: SlotKey, attempt: Attempt, revision: Option<u64>) {
         let owner = &mut self.task_managers.records[self.slots[slot].task_manager];
         owner.revision = owner.revision.max(revision);
         // A report that was taken after this allocation said that the slot is free: it was granted, and is over.
