@@ -59,6 +59,40 @@ pub struct SlotManagerConfig {
     /// Which of several fitting free slots is taken. Default: [`SlotMatchingStrategy::FirstFit`]. Key:
     /// `cluster.evenly-spread-out-slots`, where `true` is [`SlotMatchingStrategy::LeastUtilization`].
     pub slot_matching_strategy: SlotMatchingStrategy,
+    /// What memory is taken for when a leadership begins. Default: nothing. Keys:
+    /// `slotmanager.initial-capacity.task-managers`, `.slots` and `.pending-requests`.
+    pub initial_capacity: Capacity,
+}
+
+/// How much a manager shall hold without its tables having to grow.
+///
+/// A hint: nothing is refused beyond it. A table that grows moves all it has, a pause of milliseconds from about
+/// 100,000 slots on; with the hint the memory is taken once, by [`start`](crate::SlotManager::start), and the longest
+/// single call stays short.
+///
+/// ```
+/// use slot_manager::{Capacity, SlotManagerConfig};
+///
+/// let config = SlotManagerConfig::default().with_initial_capacity(Capacity {
+///     task_managers: 10_000,
+///     slots: 100_000,
+///     ..Capacity::default()
+/// });
+/// # assert_eq!(config.validate(), Ok(()));
+/// ```
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Capacity {
+    /// Registered task managers.
+    pub task_managers: usize,
+    /// Their slots.
+    pub slots: usize,
+    /// Requests that are not granted.
+    pub pending_requests: usize,
+}
+
+impl Capacity {
+    /// The most of each that can be asked for; far beyond what a machine holds.
+    pub const MAX: usize = 1 << 30;
 }
 
 impl Default for SlotManagerConfig {
@@ -72,6 +106,7 @@ impl Default for SlotManagerConfig {
             max_retry_pause: Duration::from_secs(10),
             max_pending_requests: None,
             slot_matching_strategy: SlotMatchingStrategy::FirstFit,
+            initial_capacity: Capacity::default(),
         }
     }
 }
@@ -113,6 +148,14 @@ pub enum ConfigError {
     /// No request could ever be accepted.
     #[error("{}: \"0\" would refuse every request", keys::MAX_PENDING_REQUESTS)]
     NoPendingRequests,
+    /// More is to be held than can be counted.
+    #[error("{key}: {capacity} is more than {}", Capacity::MAX)]
+    CapacityTooLarge {
+        /// The key.
+        key: &'static str,
+        /// The capacity given.
+        capacity: usize,
+    },
 }
 
 /// The options: Flink's keys where Flink has one.
@@ -126,6 +169,9 @@ mod keys {
     pub(super) const RETRY_PAUSE: &str = "slotmanager.retry-pause.initial";
     pub(super) const MAX_RETRY_PAUSE: &str = "slotmanager.retry-pause.max";
     pub(super) const MAX_PENDING_REQUESTS: &str = "slotmanager.pending-requests.max";
+    pub(super) const CAPACITY_TASK_MANAGERS: &str = "slotmanager.initial-capacity.task-managers";
+    pub(super) const CAPACITY_SLOTS: &str = "slotmanager.initial-capacity.slots";
+    pub(super) const CAPACITY_PENDING_REQUESTS: &str = "slotmanager.initial-capacity.pending-requests";
     pub(super) const EVENLY_SPREAD_OUT: &str = "cluster.evenly-spread-out-slots";
 }
 
@@ -164,6 +210,13 @@ impl SlotManagerConfig {
                     keys::RETRY_PAUSE => config.retry_pause = parse_duration(key, value)?,
                     keys::MAX_RETRY_PAUSE => config.max_retry_pause = parse_duration(key, value)?,
                     keys::MAX_PENDING_REQUESTS => config.max_pending_requests = parse_limit(key, value)?,
+                    keys::CAPACITY_TASK_MANAGERS => {
+                        config.initial_capacity.task_managers = parse_capacity(key, value)?;
+                    }
+                    keys::CAPACITY_SLOTS => config.initial_capacity.slots = parse_capacity(key, value)?,
+                    keys::CAPACITY_PENDING_REQUESTS => {
+                        config.initial_capacity.pending_requests = parse_capacity(key, value)?;
+                    }
                     keys::EVENLY_SPREAD_OUT => config.slot_matching_strategy = parse_strategy(key, value)?,
                     _ if key.starts_with(keys::OWN_PREFIX) => {
                         return Err(ConfigError::UnknownKey {
@@ -186,8 +239,9 @@ impl SlotManagerConfig {
     /// Checks what the fields cannot say by themselves. [`SlotManager::new`](crate::SlotManager::new) does so too.
     ///
     /// # Errors
-    /// [`MaxRetryPauseTooShort`](ConfigError::MaxRetryPauseTooShort) or
-    /// [`NoPendingRequests`](ConfigError::NoPendingRequests).
+    /// [`MaxRetryPauseTooShort`](ConfigError::MaxRetryPauseTooShort),
+    /// [`NoPendingRequests`](ConfigError::NoPendingRequests) or
+    /// [`CapacityTooLarge`](ConfigError::CapacityTooLarge).
     pub fn validate(&self) -> Result<(), ConfigError> {
         if self.max_retry_pause < self.retry_pause {
             return Err(ConfigError::MaxRetryPauseTooShort {
@@ -197,6 +251,16 @@ impl SlotManagerConfig {
         }
         if self.max_pending_requests == Some(0) {
             return Err(ConfigError::NoPendingRequests);
+        }
+        let capacity = self.initial_capacity;
+        for (key, capacity) in [
+            (keys::CAPACITY_TASK_MANAGERS, capacity.task_managers),
+            (keys::CAPACITY_SLOTS, capacity.slots),
+            (keys::CAPACITY_PENDING_REQUESTS, capacity.pending_requests),
+        ] {
+            if capacity > Capacity::MAX {
+                return Err(ConfigError::CapacityTooLarge { key, capacity });
+            }
         }
         Ok(())
     }
@@ -244,6 +308,13 @@ impl SlotManagerConfig {
         self
     }
 
+    /// Sets [`initial_capacity`](Self::initial_capacity).
+    #[must_use]
+    pub fn with_initial_capacity(mut self, capacity: Capacity) -> Self {
+        self.initial_capacity = capacity;
+        self
+    }
+
     /// Sets [`slot_matching_strategy`](Self::slot_matching_strategy).
     #[must_use]
     pub fn with_slot_matching_strategy(mut self, strategy: SlotMatchingStrategy) -> Self {
@@ -283,6 +354,10 @@ fn parse_limit(key: &str, value: &str) -> Result<Option<usize>, ConfigError> {
     text.parse()
         .map(Some)
         .map_err(|_| invalid(key, value, "a number of requests or \"inf\""))
+}
+
+fn parse_capacity(key: &str, value: &str) -> Result<usize, ConfigError> {
+    value.trim().parse().map_err(|_| invalid(key, value, "a number"))
 }
 
 fn parse_strategy(key: &str, value: &str) -> Result<SlotMatchingStrategy, ConfigError> {

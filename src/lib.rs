@@ -143,7 +143,7 @@ pub mod testing;
 pub use crate::actions::{
     AllocationFailureCause, GrantLoss, Release, ReleaseCause, RequestFailure, ResourceManagerActions, WorkerPromise,
 };
-pub use crate::config::{ConfigError, SlotManagerConfig};
+pub use crate::config::{Capacity, ConfigError, SlotManagerConfig};
 pub use crate::error::{
     Conflict, NotStarted, ResourceManagerError, SlotAllocationError, SlotManagerError, SlotReportError,
     SlotRequestError, StartError,

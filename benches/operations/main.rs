@@ -26,7 +26,9 @@
 mod cluster;
 mod matching;
 mod measure;
+#[path = "../common/messages.rs"]
 mod messages;
+#[path = "../common/outside.rs"]
 mod outside;
 mod requests;
 mod task_managers;
