@@ -52,7 +52,7 @@ struct Gateway {
 impl TaskExecutorGateway for Gateway {
     type RequestSlotFuture = Ready<Result<Acknowledge, SlotAllocationError>>;
 
-    fn request_slot(&mut self, request: RequestSlot) -> Self::RequestSlotFuture {
+    fn request_slot(&mut self, request: &RequestSlot) -> Self::RequestSlotFuture {
         let (slot, allocation) = (&request.slot_id, short(request.allocation_id));
         if self.refusals > 0 {
             self.refusals -= 1;

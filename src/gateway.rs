@@ -24,8 +24,9 @@ pub trait TaskExecutorGateway {
     ///
     /// The future is polled once before the call that caused it returns, so the request can be on its way by then;
     /// afterwards it is polled when it wakes, while the manager is driven. It need not enforce a timeout: the manager
-    /// does ([`rpc_timeout`](crate::SlotManagerConfig::rpc_timeout)).
-    fn request_slot(&mut self, request: RequestSlot) -> Self::RequestSlotFuture;
+    /// does ([`rpc_timeout`](crate::SlotManagerConfig::rpc_timeout)). The request is lent: a gateway that writes it to a
+    /// connection copies nothing, one that sends it to another task clones it.
+    fn request_slot(&mut self, request: &RequestSlot) -> Self::RequestSlotFuture;
 
     /// Tells the task executor that an allocation shall not hold a slot. Fire and forget; the default says nothing,
     /// then the task executor's own timeout for slots nobody uses is what frees them.
@@ -42,7 +43,7 @@ pub trait TaskExecutorGateway {
 impl<G: TaskExecutorGateway + ?Sized> TaskExecutorGateway for Box<G> {
     type RequestSlotFuture = G::RequestSlotFuture;
 
-    fn request_slot(&mut self, request: RequestSlot) -> Self::RequestSlotFuture {
+    fn request_slot(&mut self, request: &RequestSlot) -> Self::RequestSlotFuture {
         (**self).request_slot(request)
     }
 

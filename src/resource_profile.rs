@@ -64,6 +64,17 @@ struct ExtendedResource {
     amount: u64,
 }
 
+/// Two amounts of a profile, by which most profiles that do not match can be told: if a profile is matching another, its
+/// sketch covers the other's.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Sketch([u64; 2]);
+
+impl Sketch {
+    pub(crate) fn covers(self, other: Self) -> bool {
+        self.0[0] >= other.0[0] && self.0[1] >= other.0[1]
+    }
+}
+
 /// Why amounts do not make a profile. Nothing is changed by the refused call.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
@@ -227,6 +238,14 @@ impl ResourceProfile {
         self.combine(self, |resource, amount, _| {
             amount.checked_mul(factor).ok_or_else(|| overflow(resource))
         })
+    }
+
+    pub(crate) fn sketch(&self) -> Sketch {
+        match &self.0 {
+            Kind::Unknown => Sketch([0; 2]),
+            Kind::Any => Sketch([u64::MAX; 2]),
+            Kind::Concrete(amounts) => Sketch([amounts.cpu, amounts.task_heap_memory]),
+        }
     }
 
     fn amounts(&self) -> Option<&Amounts> {

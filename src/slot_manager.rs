@@ -12,9 +12,12 @@ use crate::{
 mod allocations;
 mod core;
 mod deadlines;
+mod driver;
 mod effects;
 mod free_slots;
 mod in_flight;
+mod index;
+mod interned;
 mod invariants;
 mod pending_requests;
 mod profiles;
@@ -34,8 +37,10 @@ pub use self::views::{
 
 use self::allocations::Holder;
 use self::core::{Core, Registering};
-use self::progress::Driver;
+use self::driver::Driver;
+use self::pending_requests::RequestKey;
 use self::records::Key;
+use self::slots::SlotKey;
 
 /// Decides which slot serves which request.
 ///
@@ -95,7 +100,7 @@ where
         })
     }
 
-    /// Begins a leadership.
+    /// Begins a leadership, and takes the memory that [`SlotManagerConfig::initial_capacity`] asks for.
     ///
     /// # Errors
     /// [`StartError::AlreadyStarted`] if it is started, nothing changed (FLINK-5810 kept the state of the former
@@ -105,7 +110,8 @@ where
             return Err(StartError::AlreadyStarted { leader_id });
         }
         self.core.leader_id = Some(leader_id);
-        self.driver.start(actions);
+        self.core.reserve();
+        self.driver.start(actions, self.core.config.initial_capacity);
         tracing::info!(%leader_id, "slot manager started");
         Ok(())
     }
@@ -161,7 +167,7 @@ where
     /// - [`Failed`](SlotRequestError::Failed): the request failed within the call, because the resource manager refused
     ///   to start a worker for it, for example; it is forgotten and not notified.
     pub fn register_slot_request(&mut self, request: SlotRequest) -> Result<SlotRequestOutcome, SlotRequestError> {
-        self.begin_input()?;
+        let leader_id = self.begin_input()?;
         let allocation_id = request.allocation_id();
         if let Some(holder) = self.core.find_allocation(allocation_id) {
             return self.core.duplicate(holder, &request);
@@ -174,25 +180,12 @@ where
             }
         }
         tracing::debug!(job_id = %request.job_id(), %allocation_id, "slot request registered");
-        let key = self.core.insert_request(request);
-        self.core.registering = Some(Registering {
-            allocation_id,
-            result: None,
-        });
-        self.core.seek(key);
-        self.core.settle();
-        self.finish_input();
-        let result = self.core.registering.take().and_then(|registering| registering.result);
-        match result {
-            Some(Ok(slot_id)) => Ok(SlotRequestOutcome::Accepted(AllocationStatus::Granted { slot_id })),
-            Some(Err(failure)) => Err(SlotRequestError::Failed {
-                allocation_id,
-                failure: Box::new(failure),
-            }),
+        match self.core.offered_for(request.resource_profile()) {
+            Some(slot) => self.attempt_at_once(leader_id, slot, request),
             None => {
-                self.core.requests.link_job(key);
-                let status = self.core.status_of(Holder::Pending(key));
-                Ok(SlotRequestOutcome::Accepted(status))
+                let key = self.core.insert_request(request);
+                self.core.wait(key);
+                self.finish_registration(key, false)
             }
         }
     }
@@ -252,7 +245,7 @@ where
     /// [`NotStarted`]: nothing changed.
     pub fn free_slot(&mut self, slot_id: &SlotId, allocation_id: AllocationId) -> Result<FreeSlotOutcome, NotStarted> {
         self.begin_input()?;
-        let outcome = match self.core.find_slot(slot_id) {
+        let outcome = match self.core.find_slot_held(slot_id, allocation_id) {
             Some(slot) => self.core.freed(slot, allocation_id),
             None => FreeSlotOutcome::UnknownSlot,
         };
@@ -391,12 +384,72 @@ where
     G: TaskExecutorGateway,
     E: ScheduledExecutor,
 {
-    fn begin_input(&mut self) -> Result<(), NotStarted> {
-        if self.core.leader_id.is_none() {
-            return Err(NotStarted);
-        }
+    fn begin_input(&mut self) -> Result<LeaderId, NotStarted> {
+        let leader_id = self.core.leader_id.ok_or(NotStarted)?;
         self.core.begin_input(self.driver.now());
-        Ok(())
+        Ok(leader_id)
+    }
+
+    /// Attempts to give an offered slot to a request that is being registered. Only one that is not granted by that
+    /// becomes a pending one: most are.
+    fn attempt_at_once(
+        &mut self,
+        leader_id: LeaderId,
+        slot: SlotKey,
+        request: SlotRequest,
+    ) -> Result<SlotRequestOutcome, SlotRequestError> {
+        let attempt = self.core.next_attempt();
+        let request = self.core.request_slot(leader_id, slot, attempt, request);
+        let task_manager = self.core.slots[slot].task_manager;
+        match self.driver.call_gateway((slot, task_manager), &request) {
+            Some(Ok(Ok(acknowledge))) if !self.core.is_overtaken(slot, acknowledge.revision()) => {
+                self.core.grant_at_once(slot, &request, acknowledge.revision());
+                self.driver.notify_slot_allocated(&request);
+                self.driver.wake_after_input(&self.core, false);
+                let slot_id = request.slot_id;
+                Ok(SlotRequestOutcome::Accepted(AllocationStatus::Granted { slot_id }))
+            }
+            answer => {
+                let key = self.core.insert_request(SlotRequest::new(
+                    request.job_id,
+                    request.allocation_id,
+                    request.resource_profile,
+                    request.target_address,
+                ));
+                self.core.begin_attempt(slot, key, attempt);
+                let stored =
+                    answer.is_some_and(|answer| self.driver.take_answer(&mut self.core, slot, attempt, answer));
+                self.finish_registration(key, stored)
+            }
+        }
+    }
+
+    /// Says what the registration of a request caused, and then, what became of the request.
+    fn finish_registration(
+        &mut self,
+        request: RequestKey,
+        stored: bool,
+    ) -> Result<SlotRequestOutcome, SlotRequestError> {
+        let allocation_id = self.core.requests.records[request].allocation_id;
+        self.core.registering = Some(Registering {
+            allocation_id,
+            result: None,
+        });
+        self.core.settle();
+        let stored = self.driver.run_effects(&mut self.core) || stored;
+        self.driver.wake_after_input(&self.core, stored);
+        match self.core.registering.take().and_then(|registering| registering.result) {
+            Some(Ok(slot_id)) => Ok(SlotRequestOutcome::Accepted(AllocationStatus::Granted { slot_id })),
+            Some(Err(failure)) => Err(SlotRequestError::Failed {
+                allocation_id,
+                failure: Box::new(failure),
+            }),
+            None => {
+                self.core.requests.link_job(request);
+                let status = self.core.status_of(Holder::Pending(request));
+                Ok(SlotRequestOutcome::Accepted(status))
+            }
+        }
     }
 
     /// Says what an input caused, and wakes whoever drives the manager if there is more for it to do.

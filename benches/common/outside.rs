@@ -107,7 +107,7 @@ pub(crate) struct Prompt;
 impl TaskExecutorGateway for Prompt {
     type RequestSlotFuture = Ready<Answer>;
 
-    fn request_slot(&mut self, _: RequestSlot) -> Ready<Answer> {
+    fn request_slot(&mut self, _: &RequestSlot) -> Ready<Answer> {
         ready(Ok(Acknowledge::new()))
     }
 }
@@ -122,7 +122,7 @@ pub(crate) struct Patient {
 impl TaskExecutorGateway for Patient {
     type RequestSlotFuture = Awaited;
 
-    fn request_slot(&mut self, _: RequestSlot) -> Awaited {
+    fn request_slot(&mut self, _: &RequestSlot) -> Awaited {
         let answer = Awaited::default();
         self.asked.borrow_mut().push(answer.clone());
         answer

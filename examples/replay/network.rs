@@ -27,9 +27,12 @@ impl ReplayGateway {
 impl TaskExecutorGateway for ReplayGateway {
     type RequestSlotFuture = RemoteAnswer;
 
-    fn request_slot(&mut self, request: RequestSlot) -> RemoteAnswer {
+    fn request_slot(&mut self, request: &RequestSlot) -> RemoteAnswer {
         let (answer, receiver) = oneshot::channel();
-        self.outbox.put(Effect::RequestSlot { request, answer });
+        self.outbox.put(Effect::RequestSlot {
+            request: request.clone(),
+            answer,
+        });
         RemoteAnswer(receiver)
     }
 

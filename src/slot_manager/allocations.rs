@@ -2,12 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use hashbrown::HashTable;
-
 use crate::AllocationId;
 
+use super::index::{Fingerprint, FingerprintTable};
 use super::pending_requests::{PendingRequest, RequestKey};
-use super::records::{Records, hash_of};
+use super::records::{Key, Records};
 use super::slots::{Slot, SlotKey};
 
 /// Where an allocation is.
@@ -19,10 +18,35 @@ pub(super) enum Holder {
     Granted(SlotKey),
 }
 
+/// A holder in four bytes, so that a place in the table is eight: the index of the key, and in the lowest bit whether it
+/// is granted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct PackedHolder(u32);
+
+impl From<Holder> for PackedHolder {
+    fn from(holder: Holder) -> Self {
+        // Each record takes tens of bytes: memory ends long before 2³¹ of them.
+        match holder {
+            Holder::Pending(request) => Self((request.index() as u32) << 1),
+            Holder::Granted(slot) => Self((slot.index() as u32) << 1 | 1),
+        }
+    }
+}
+
+impl From<PackedHolder> for Holder {
+    fn from(packed: PackedHolder) -> Self {
+        let index = (packed.0 >> 1) as usize;
+        match packed.0 & 1 {
+            0 => Self::Pending(RequestKey::from_index(index)),
+            _ => Self::Granted(SlotKey::from_index(index)),
+        }
+    }
+}
+
 /// All allocations by id. The id lives in the record of the request or of the slot.
 #[derive(Debug)]
 pub(super) struct Allocations {
-    table: HashTable<Holder>,
+    table: FingerprintTable<PackedHolder>,
     /// Slots that hold an allocation which is granted on another, in the order in which they were found. Nearly always
     /// empty.
     duplicates: BTreeMap<AllocationId, Vec<SlotKey>>,
@@ -42,39 +66,42 @@ fn id_of(holder: Holder, requests: &Requests, slots: &Slots) -> Option<Allocatio
 impl Allocations {
     pub(super) fn new() -> Self {
         Self {
-            table: HashTable::new(),
+            table: FingerprintTable::new(),
             duplicates: BTreeMap::new(),
         }
     }
 
-    pub(super) fn find(&self, id: AllocationId, requests: &Requests, slots: &Slots) -> Option<Holder> {
-        self.table
-            .find(hash_of(&id), |holder| id_of(*holder, requests, slots) == Some(id))
-            .copied()
+    pub(super) fn reserve(&mut self, additional: usize) {
+        self.table.reserve(additional);
     }
 
-    /// Adds an allocation that is not known. The record of the holder carries the id already.
-    pub(super) fn insert(&mut self, id: AllocationId, holder: Holder, requests: &Requests, slots: &Slots) {
-        self.table.insert_unique(hash_of(&id), holder, |other| {
-            id_of(*other, requests, slots).map_or(0, |id| hash_of(&id))
-        });
+    pub(super) fn find(&self, id: AllocationId, requests: &Requests, slots: &Slots) -> Option<Holder> {
+        self.table
+            .find(Fingerprint::of(&id), |holder| {
+                id_of(holder.into(), requests, slots) == Some(id)
+            })
+            .map(Holder::from)
+    }
+
+    /// Adds an allocation that is not known.
+    pub(super) fn insert(&mut self, id: AllocationId, holder: Holder) {
+        self.table.insert(Fingerprint::of(&id), holder.into());
     }
 
     /// Makes a known allocation the grant of a slot.
     pub(super) fn grant(&mut self, id: AllocationId, request: RequestKey, slot: SlotKey) {
-        if let Some(holder) = self
-            .table
-            .find_mut(hash_of(&id), |holder| *holder == Holder::Pending(request))
-        {
-            *holder = Holder::Granted(slot);
-        }
+        let pending = PackedHolder::from(Holder::Pending(request));
+        self.table.replace(
+            Fingerprint::of(&id),
+            |holder| holder == pending,
+            Holder::Granted(slot).into(),
+        );
     }
 
-    /// Forgets an allocation, while its record still carries the id.
+    /// Forgets an allocation.
     pub(super) fn remove(&mut self, id: AllocationId, holder: Holder) {
-        if let Ok(entry) = self.table.find_entry(hash_of(&id), |other| *other == holder) {
-            entry.remove();
-        }
+        let packed = PackedHolder::from(holder);
+        self.table.remove(Fingerprint::of(&id), |other| other == packed);
     }
 
     pub(super) fn add_duplicate(&mut self, id: AllocationId, slot: SlotKey) {
@@ -92,6 +119,9 @@ impl Allocations {
 
     /// Takes the slot that holds the allocation beside its grant for the longest time.
     pub(super) fn take_oldest_duplicate(&mut self, id: AllocationId) -> Option<SlotKey> {
+        if self.duplicates.is_empty() {
+            return None;
+        }
         let slot = *self.duplicates.get(&id)?.first()?;
         self.remove_duplicate(id, slot);
         Some(slot)
@@ -106,7 +136,7 @@ impl Allocations {
     }
 
     pub(super) fn clear(&mut self) {
-        self.table = HashTable::new();
+        self.table.clear();
         self.duplicates.clear();
     }
 }

@@ -1,7 +1,10 @@
 //! The state. How it changes is in [`transitions`](super::transitions); what is to be said of it in [`Effects`].
 
+use std::collections::BTreeMap;
+
 use crate::{
-    AllocationId, AllocationStatus, GrantLoss, JobId, LeaderId, RequestFailure, SlotId, SlotManagerConfig, Timestamp,
+    AllocationId, AllocationStatus, Capacity, GrantLoss, JobId, LeaderId, RequestFailure, SlotId, SlotManagerConfig,
+    Timestamp,
 };
 
 use super::allocations::{Allocations, Holder};
@@ -12,7 +15,7 @@ use super::pending_requests::{PendingRequests, RequestKey, RequestState};
 use super::profiles::Profiles;
 use super::promised_slots::PromisedSlots;
 use super::records::Records;
-use super::slots::{Slot, SlotKey, Withheld};
+use super::slots::{Slot, SlotFailures, SlotKey, Withheld};
 use super::task_managers::{TaskManagerKey, TaskManagers};
 
 /// How many slots are in which state.
@@ -41,6 +44,8 @@ pub(super) struct Core {
     pub(super) profiles: Profiles,
     pub(super) slots: Records<SlotKey, Slot>,
     pub(super) free_slots: FreeSlots,
+    /// Of the slots on which the last attempts failed: few, as a rule.
+    pub(super) slot_failures: BTreeMap<SlotKey, SlotFailures>,
     pub(super) withheld: Pauses<Withheld, SlotKey>,
     pub(super) requests: PendingRequests,
     pub(super) allocations: Allocations,
@@ -107,6 +112,7 @@ impl Core {
             profiles: Profiles::new(),
             slots: Records::new(),
             free_slots: FreeSlots::new(config.slot_matching_strategy),
+            slot_failures: BTreeMap::new(),
             withheld: Pauses::new(config.retry_pause, config.max_retry_pause),
             requests: PendingRequests::new(&config),
             allocations: Allocations::new(),
@@ -122,12 +128,26 @@ impl Core {
         }
     }
 
+    /// Takes the memory that the configuration asks for.
+    pub(super) fn reserve(&mut self) {
+        let Capacity {
+            task_managers,
+            slots,
+            pending_requests,
+        } = self.config.initial_capacity;
+        self.task_managers.reserve(task_managers);
+        self.slots.reserve(slots);
+        self.requests.records.reserve(pending_requests);
+        self.allocations.reserve(slots + pending_requests);
+    }
+
     /// Forgets everything but the configuration, the time, and what numbers have been used.
     pub(super) fn clear(&mut self) {
         self.leader_id = None;
         self.profiles.clear();
         self.slots.clear();
         self.free_slots.clear();
+        self.slot_failures.clear();
         self.withheld.clear();
         self.requests.clear();
         self.allocations.clear();
@@ -167,6 +187,19 @@ impl Core {
     pub(super) fn find_slot(&self, slot_id: &SlotId) -> Option<SlotKey> {
         let task_manager = self.task_managers.by_resource(slot_id.resource_id())?;
         self.task_managers.records[task_manager].slot(slot_id.slot_number())
+    }
+
+    /// A slot by its id. The one that the allocation holds is found without looking for its task manager.
+    pub(super) fn find_slot_held(&self, slot_id: &SlotId, allocation_id: AllocationId) -> Option<SlotKey> {
+        if let Some(Holder::Granted(slot)) = self.find_allocation(allocation_id) {
+            let record = &self.slots[slot];
+            if record.number == slot_id.slot_number()
+                && self.task_managers.records[record.task_manager].resource_id == *slot_id.resource_id()
+            {
+                return Some(slot);
+            }
+        }
+        self.find_slot(slot_id)
     }
 
     pub(super) fn find_allocation(&self, id: AllocationId) -> Option<Holder> {

@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::SlotMatchingStrategy;
+use crate::{ResourceProfile, SlotMatchingStrategy};
 
-use super::profiles::{ProfileKey, ProfileQueues, Profiles, Queued};
+use super::profiles::{Fitting, ProfileKey, ProfileQueues, Profiles, Queued};
 use super::records::{Key, List, Records, key};
 use super::slots::{Offered, Slot, SlotKey};
 use super::task_managers::{TaskManager, TaskManagerKey};
@@ -42,11 +42,17 @@ impl FreeSlots {
         self.next_sequence
     }
 
-    pub(super) fn push(&mut self, slots: &mut Slots, task_managers: &TaskManagerRecords, slot: SlotKey) {
+    pub(super) fn push(
+        &mut self,
+        slots: &mut Slots,
+        profiles: &Profiles,
+        task_managers: &TaskManagerRecords,
+        slot: SlotKey,
+    ) {
         match &mut self.index {
             FreeIndex::FirstFit(queues) => {
                 let profile = slots[slot].profile;
-                queues.push(slots, profile, slot);
+                queues.push(slots, profiles, profile, slot);
             }
             FreeIndex::LeastUtilization(index) => index.push(slots, task_managers, slot),
         }
@@ -63,11 +69,10 @@ impl FreeSlots {
     }
 
     /// The slot that the strategy chooses among those that fit. It stays in the index.
-    pub(super) fn find(&self, slots: &Slots, profiles: &Profiles, required: ProfileKey) -> Option<SlotKey> {
+    pub(super) fn find(&self, slots: &Slots, profiles: &Profiles, required: &ResourceProfile) -> Option<SlotKey> {
         match &self.index {
             FreeIndex::FirstFit(queues) => {
-                let required = &profiles[required];
-                let (_, slot) = queues.first_fitting(slots, profiles, |offered| offered.is_matching(required))?;
+                let (_, slot) = queues.first_fitting(slots, profiles, Fitting::Request(required))?;
                 Some(slot)
             }
             FreeIndex::LeastUtilization(index) => index.find(profiles, required),
@@ -195,11 +200,11 @@ impl UtilizationIndex {
         }
     }
 
-    fn find(&self, profiles: &Profiles, required: ProfileKey) -> Option<SlotKey> {
+    fn find(&self, profiles: &Profiles, required: &ResourceProfile) -> Option<SlotKey> {
         let (_, group) = self
             .by_profile
             .iter()
-            .filter(|(profile, _)| profiles[**profile].is_matching(&profiles[required]))
+            .filter(|(profile, _)| profiles[**profile].is_matching(required))
             .filter_map(|(_, ranks)| ranks.first())
             .min()?;
         self.groups[group.index()].slots.head()

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use crate::{AllocationId, JobId, SlotAllocationError, SlotManagerConfig, Timestamp};
 
 use super::deadlines::{DeadlineList, Pauses, Timed};
-use super::profiles::{ProfileKey, ProfileQueues, Profiles, Queued};
+use super::index::{IdIndex, Identified};
+use super::profiles::{Fitting, ProfileKey, ProfileQueues, Profiles, Queued};
 use super::promised_slots::PromiseKey;
-use super::records::{IdIndex, Identified, Links, List, Records, key, linked};
+use super::records::{Links, List, Records, key, linked};
 use super::slots::SlotKey;
 
 key! {
@@ -229,9 +230,9 @@ impl PendingRequests {
 
     /// The oldest waiting request that a slot with this profile fits.
     pub(super) fn oldest_waiting(&self, profiles: &Profiles, slot: ProfileKey) -> Option<RequestKey> {
-        let fits = |required: &_| profiles[slot].is_matching(required);
-        let covered = self.covered.first_fitting(&self.records, profiles, fits);
-        let uncovered = self.uncovered.first_fitting(&self.records, profiles, fits);
+        let fitting = Fitting::Slot(&profiles[slot]);
+        let covered = self.covered.first_fitting(&self.records, profiles, fitting);
+        let uncovered = self.uncovered.first_fitting(&self.records, profiles, fitting);
         let (_, request) = match (covered, uncovered) {
             (Some(a), Some(b)) => a.min(b),
             (a, b) => a.or(b)?,

@@ -2,86 +2,20 @@
 //! are distinct profiles, not slots.
 
 use std::collections::BTreeSet;
-use std::ops::Index;
 
 use crate::ResourceProfile;
+use crate::resource_profile::Sketch;
 
-use super::records::{IdIndex, Identified, Key, Linked, List, Records, key};
+use super::interned::Interned;
+use super::records::{Key, Linked, List, Records, key};
 
 key! {
     /// A distinct profile that something uses.
     ProfileKey
 }
 
-#[derive(Debug)]
-struct Profile {
-    value: ResourceProfile,
-    uses: usize,
-}
-
-impl Identified<ResourceProfile> for Profile {
-    fn id(&self) -> &ResourceProfile {
-        &self.value
-    }
-}
-
 /// The distinct profiles in use.
-#[derive(Debug)]
-pub(super) struct Profiles {
-    records: Records<ProfileKey, Profile>,
-    by_value: IdIndex<ResourceProfile, ProfileKey>,
-}
-
-impl Index<ProfileKey> for Profiles {
-    type Output = ResourceProfile;
-
-    fn index(&self, key: ProfileKey) -> &ResourceProfile {
-        &self.records[key].value
-    }
-}
-
-impl Profiles {
-    pub(super) fn new() -> Self {
-        Self {
-            records: Records::new(),
-            by_value: IdIndex::new(),
-        }
-    }
-
-    /// The key of a profile, which counts one use more.
-    pub(super) fn acquire(&mut self, profile: &ResourceProfile) -> ProfileKey {
-        if let Some(key) = self.by_value.find(&self.records, profile) {
-            self.records[key].uses += 1;
-            return key;
-        }
-        let key = self.records.insert(Profile {
-            value: profile.clone(),
-            uses: 1,
-        });
-        self.by_value.insert(&self.records, key);
-        key
-    }
-
-    /// Ends one use of a profile.
-    pub(super) fn release(&mut self, key: ProfileKey) {
-        let profile = &mut self.records[key];
-        profile.uses -= 1;
-        if profile.uses == 0 {
-            self.by_value.remove(&self.records, key);
-            self.records.remove(key);
-        }
-    }
-
-    pub(super) fn clear(&mut self) {
-        self.records.clear();
-        self.by_value.clear();
-    }
-
-    /// The distinct profiles with the number of their uses.
-    pub(super) fn uses(&self) -> impl Iterator<Item = (ProfileKey, usize)> {
-        self.records.iter().map(|(key, profile)| (key, profile.uses))
-    }
-}
+pub(super) type Profiles = Interned<ProfileKey, ResourceProfile>;
 
 /// A record that waits in a queue of kind `L`, in the order of its place there.
 pub(super) trait Queued<L, K>: Linked<L, K> {
@@ -92,8 +26,9 @@ pub(super) trait Queued<L, K>: Linked<L, K> {
 #[derive(Debug)]
 pub(super) struct ProfileQueues<L, K> {
     queues: Vec<Queue<L, K>>,
-    /// The profiles whose queue is not empty, in no particular order.
-    active: Vec<ProfileKey>,
+    /// What there is to know about each queue that is not empty, side by side, in no particular order: looking for the
+    /// first that fits reads little else.
+    active: Vec<Active>,
 }
 
 #[derive(Debug)]
@@ -104,6 +39,46 @@ struct Queue<L, K> {
     returned: BTreeSet<(u64, K)>,
     /// The place in `active`.
     position: usize,
+}
+
+#[derive(Debug)]
+struct Active {
+    /// The place of the first in the queue.
+    first: u64,
+    sketch: Sketch,
+    profile: ProfileKey,
+}
+
+/// Which profiles fit.
+#[derive(Clone, Copy)]
+pub(super) enum Fitting<'a> {
+    /// Those that have what is required.
+    Request(&'a ResourceProfile),
+    /// Those that ask for no more than a slot has.
+    Slot(&'a ResourceProfile),
+}
+
+impl Fitting<'_> {
+    fn sketch(self) -> Sketch {
+        match self {
+            Self::Request(profile) | Self::Slot(profile) => profile.sketch(),
+        }
+    }
+
+    /// Whether a profile can fit; a cheap comparison that most of those that do not fit do not pass.
+    fn may_fit(self, own: Sketch, other: Sketch) -> bool {
+        match self {
+            Self::Request(_) => other.covers(own),
+            Self::Slot(_) => own.covers(other),
+        }
+    }
+
+    fn fits(self, other: &ResourceProfile) -> bool {
+        match self {
+            Self::Request(required) => other.is_matching(required),
+            Self::Slot(slot) => slot.is_matching(other),
+        }
+    }
 }
 
 impl<L, K> Default for Queue<L, K> {
@@ -124,10 +99,6 @@ impl<L, K: Key + Ord> Queue<L, K> {
             (a, b) => a.or(b),
         }
     }
-
-    fn is_empty(&self) -> bool {
-        self.in_order.is_empty() && self.returned.is_empty()
-    }
 }
 
 impl<L, K: Key + Ord> ProfileQueues<L, K> {
@@ -139,19 +110,31 @@ impl<L, K: Key + Ord> ProfileQueues<L, K> {
     }
 
     /// O(1) in the order of sequence numbers, else O(log n) in those that were not.
-    pub(super) fn push<R: Queued<L, K>>(&mut self, records: &mut Records<K, R>, profile: ProfileKey, key: K) {
+    pub(super) fn push<R: Queued<L, K>>(
+        &mut self,
+        records: &mut Records<K, R>,
+        profiles: &Profiles,
+        profile: ProfileKey,
+        key: K,
+    ) {
         if self.queues.len() <= profile.index() {
             self.queues.resize_with(profile.index() + 1, Queue::default);
         }
         let queue = &mut self.queues[profile.index()];
-        if queue.is_empty() {
-            queue.position = self.active.len();
-            self.active.push(profile);
-        }
         let sequence = records[key].place();
+        if queue.in_order.is_empty() && queue.returned.is_empty() {
+            queue.position = self.active.len();
+            self.active.push(Active {
+                first: sequence,
+                sketch: profiles[profile].sketch(),
+                profile,
+            });
+        }
         match queue.in_order.tail() {
             Some(tail) if records[tail].place() > sequence => {
                 queue.returned.insert((sequence, key));
+                let active = &mut self.active[queue.position];
+                active.first = active.first.min(sequence);
             }
             _ => queue.in_order.push_back(records, key),
         }
@@ -159,15 +142,21 @@ impl<L, K: Key + Ord> ProfileQueues<L, K> {
 
     pub(super) fn remove<R: Queued<L, K>>(&mut self, records: &mut Records<K, R>, profile: ProfileKey, key: K) {
         let queue = &mut self.queues[profile.index()];
-        if queue.returned.is_empty() || !queue.returned.remove(&(records[key].place(), key)) {
+        let place = records[key].place();
+        if queue.returned.is_empty() || !queue.returned.remove(&(place, key)) {
             queue.in_order.remove(records, key);
         }
-        if queue.is_empty() {
-            let position = queue.position;
-            self.active.swap_remove(position);
-            if let Some(moved) = self.active.get(position) {
-                self.queues[moved.index()].position = position;
-            }
+        let position = queue.position;
+        if self.active[position].first != place {
+            return;
+        }
+        if let Some((first, _)) = queue.first(records) {
+            self.active[position].first = first;
+            return;
+        }
+        self.active.swap_remove(position);
+        if let Some(moved) = self.active.get(position) {
+            self.queues[moved.profile.index()].position = position;
         }
     }
 
@@ -183,18 +172,24 @@ impl<L, K: Key + Ord> ProfileQueues<L, K> {
         &self,
         records: &Records<K, R>,
         profiles: &Profiles,
-        fits: impl Fn(&ResourceProfile) -> bool,
+        fitting: Fitting<'_>,
     ) -> Option<(u64, K)> {
-        self.active
-            .iter()
-            .filter(|profile| fits(&profiles[**profile]))
-            .filter_map(|profile| self.queues[profile.index()].first(records))
-            .min()
+        let sketch = fitting.sketch();
+        let mut found: Option<&Active> = None;
+        for active in &self.active {
+            if found.is_none_or(|found| active.first < found.first)
+                && fitting.may_fit(sketch, active.sketch)
+                && fitting.fits(&profiles[active.profile])
+            {
+                found = Some(active);
+            }
+        }
+        self.queues[found?.profile.index()].first(records)
     }
 
     /// All that is queued, in no particular order.
     pub(super) fn iter<R: Queued<L, K>>(&self, records: &Records<K, R>) -> impl Iterator<Item = (ProfileKey, K)> {
-        self.active.iter().flat_map(move |profile| {
+        self.active.iter().flat_map(move |Active { profile, .. }| {
             let queue = &self.queues[profile.index()];
             let returned = queue.returned.iter().map(|(_, key)| *key);
             queue.in_order.iter(records).chain(returned).map(|key| (*profile, key))
@@ -261,12 +256,12 @@ mod tests {
                 place,
                 links: Links::default(),
             });
-            queues.push(&mut records, profile, key);
+            queues.push(&mut records, &profiles, profile, key);
             (place, key)
         };
         let (late, back, other) = (push(small, 7), push(small, 2), push(large, 5));
         let first = |queues: &ProfileQueues<_, _>, records: &_, least: f64| {
-            queues.first_fitting(records, &profiles, |profile| profile.is_matching(&cores(least)))
+            queues.first_fitting(records, &profiles, Fitting::Request(&cores(least)))
         };
         assert_eq!(first(&queues, &records, 1.0), Some(back));
         assert_eq!(first(&queues, &records, 2.0), Some(other));

@@ -6,9 +6,10 @@
 use crate::{ResourceProfile, Timestamp, WorkerRequestId};
 
 use super::deadlines::{DeadlineList, Timed};
+use super::index::{IdIndex, Identified};
 use super::pending_requests::RequestKey;
-use super::profiles::{ProfileKey, ProfileQueues, Profiles, Queued};
-use super::records::{IdIndex, Identified, Links, List, Records, key, linked};
+use super::profiles::{Fitting, ProfileKey, ProfileQueues, Profiles, Queued};
+use super::records::{Links, List, Records, key, linked};
 
 key! {
     /// A promised slot.
@@ -127,7 +128,8 @@ impl PromisedSlots {
         &mut self,
         id: WorkerRequestId,
         expires_at: Timestamp,
-        profiles: impl Iterator<Item = ProfileKey>,
+        profiles: &Profiles,
+        promised: impl Iterator<Item = ProfileKey>,
     ) -> Vec<PromiseKey> {
         let worker_request = self.worker_requests.insert(WorkerRequest {
             id,
@@ -137,7 +139,7 @@ impl PromisedSlots {
         });
         self.by_id.insert(&self.worker_requests, worker_request);
         self.expiries.arm(&mut self.worker_requests, worker_request);
-        profiles
+        promised
             .map(|profile| {
                 let sequence = self.take_sequence();
                 let promise = self.records.insert(PromisedSlot {
@@ -150,7 +152,7 @@ impl PromisedSlots {
                     unbound_links: Links::default(),
                     worker_links: Links::default(),
                 });
-                self.all.push(&mut self.records, profile, promise);
+                self.all.push(&mut self.records, profiles, profile, promise);
                 self.worker_requests[worker_request]
                     .slots
                     .push_back(&mut self.records, promise);
@@ -160,13 +162,13 @@ impl PromisedSlots {
     }
 
     /// Puts a promised slot that covers nothing into the queue of such slots.
-    pub(super) fn push_unbound(&mut self, promise: PromiseKey) {
+    pub(super) fn push_unbound(&mut self, profiles: &Profiles, promise: PromiseKey) {
         let sequence = self.take_sequence();
         let record = &mut self.records[promise];
         record.covers = None;
         record.unbound_sequence = sequence;
         let profile = record.profile;
-        self.unbound.push(&mut self.records, profile, promise);
+        self.unbound.push(&mut self.records, profiles, profile, promise);
         self.num_unbound += 1;
     }
 
@@ -179,9 +181,8 @@ impl PromisedSlots {
     }
 
     pub(super) fn first_unbound(&self, profiles: &Profiles, required: ProfileKey) -> Option<(u64, PromiseKey)> {
-        self.unbound.first_fitting(&self.records, profiles, |promised| {
-            promised.is_matching(&profiles[required])
-        })
+        self.unbound
+            .first_fitting(&self.records, profiles, Fitting::Request(&profiles[required]))
     }
 
     fn remove_unbound(&mut self, promise: PromiseKey) {
@@ -201,7 +202,9 @@ impl PromisedSlots {
         let stands_for = |promised: &ResourceProfile| profiles[slot].is_matching(promised);
         let Some(named) = named else {
             return self.all.first_of(&self.records, slot).or_else(|| {
-                let (_, promise) = self.all.first_fitting(&self.records, profiles, stands_for)?;
+                let (_, promise) = self
+                    .all
+                    .first_fitting(&self.records, profiles, Fitting::Slot(&profiles[slot]))?;
                 Some(promise)
             });
         };

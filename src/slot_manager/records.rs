@@ -1,21 +1,10 @@
 //! Where records live: slabs addressed by small typed keys, and the lists that are threaded through the records.
 
 use std::fmt;
-use std::hash::Hash;
 use std::marker::PhantomData;
 use std::ops::{Index, IndexMut};
 
-use foldhash::fast::FixedState;
-use hashbrown::HashTable;
 use slab::Slab;
-
-/// Hashes ids. A fixed state: ids come from the cluster itself, and a run can be repeated to the last byte of memory.
-const HASHER: FixedState = FixedState::with_seed(0);
-
-pub(super) fn hash_of(id: &impl Hash) -> u64 {
-    use std::hash::BuildHasher;
-    HASHER.hash_one(id)
-}
 
 /// A small copyable address of a record. Never seen by users.
 pub(super) trait Key: Copy + Eq + fmt::Debug {
@@ -65,6 +54,10 @@ impl<K: Key, R> Records<K, R> {
         }
     }
 
+    pub(super) fn reserve(&mut self, additional: usize) {
+        self.slab.reserve(additional);
+    }
+
     pub(super) fn len(&self) -> usize {
         self.slab.len()
     }
@@ -107,52 +100,6 @@ impl<K: Key, R> Index<K> for Records<K, R> {
 impl<K: Key, R> IndexMut<K> for Records<K, R> {
     fn index_mut(&mut self, key: K) -> &mut R {
         &mut self.slab[key.index()]
-    }
-}
-
-/// A record that has an id from outside.
-pub(super) trait Identified<I> {
-    fn id(&self) -> &I;
-}
-
-/// Finds records by their id. It holds only keys: the id itself lives once, in the record.
-#[derive(Debug)]
-pub(super) struct IdIndex<I, K> {
-    table: HashTable<K>,
-    id: PhantomData<I>,
-}
-
-impl<I: Hash + Eq, K: Key> IdIndex<I, K> {
-    pub(super) fn new() -> Self {
-        Self {
-            table: HashTable::new(),
-            id: PhantomData,
-        }
-    }
-
-    pub(super) fn find<R: Identified<I>>(&self, records: &Records<K, R>, id: &I) -> Option<K> {
-        self.table.find(hash_of(id), |key| records[*key].id() == id).copied()
-    }
-
-    /// Adds the key of a record whose id is not yet in the index.
-    pub(super) fn insert<R: Identified<I>>(&mut self, records: &Records<K, R>, key: K) {
-        self.table
-            .insert_unique(hash_of(records[key].id()), key, |other| hash_of(records[*other].id()));
-    }
-
-    /// Takes the key of a record out, before the record is removed.
-    pub(super) fn remove<R: Identified<I>>(&mut self, records: &Records<K, R>, key: K) {
-        if let Ok(entry) = self.table.find_entry(hash_of(records[key].id()), |other| *other == key) {
-            entry.remove();
-        }
-    }
-
-    pub(super) fn len(&self) -> usize {
-        self.table.len()
-    }
-
-    pub(super) fn clear(&mut self) {
-        self.table = HashTable::new();
     }
 }
 

@@ -14,14 +14,14 @@ key! {
     SlotKey
 }
 
+/// 64 bytes on a boundary of 64: one line of the cache.
 #[derive(Debug)]
+#[repr(align(64))]
 pub(super) struct Slot {
     pub(super) number: u32,
     pub(super) task_manager: TaskManagerKey,
     pub(super) profile: ProfileKey,
     pub(super) state: SlotState,
-    /// Set while the last attempts on this slot failed.
-    pub(super) failures: Option<Box<SlotFailures>>,
     /// In the free index, or among the withheld slots: never both.
     links: Links<SlotKey>,
 }
@@ -80,7 +80,6 @@ impl Slot {
             task_manager,
             profile,
             state: SlotState::Unplaced,
-            failures: None,
             links: Links::default(),
         }
     }

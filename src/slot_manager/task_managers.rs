@@ -3,7 +3,8 @@
 use crate::{InstanceId, ResourceId, Timestamp, WorkerRequestId};
 
 use super::deadlines::{DeadlineList, Timed};
-use super::records::{IdIndex, Identified, Links, List, Records, key, linked};
+use super::index::{IdIndex, Identified};
+use super::records::{Links, List, Records, key, linked};
 use super::slots::SlotKey;
 
 key! {
@@ -121,6 +122,12 @@ impl TaskManagers {
             by_instance: IdIndex::new(),
             by_resource: IdIndex::new(),
         }
+    }
+
+    pub(super) fn reserve(&mut self, additional: usize) {
+        self.records.reserve(additional);
+        self.by_instance.reserve(additional);
+        self.by_resource.reserve(additional);
     }
 
     /// Adds a registration whose ids are not known, neither idle nor used.

@@ -151,7 +151,7 @@ mod tests {
         assert!(log.is_empty());
 
         let (request, free) = (request_slot(0, ALLOCATION, 1), free_slot(1, ALLOCATION, 2));
-        drop(right.request_slot(request.clone()));
+        drop(right.request_slot(&request));
         let first_ask = ask_for_worker(&mut actions, 1);
         left.free_slot(free.clone());
         let second_ask = ask_for_worker(&mut actions, 2);

@@ -209,13 +209,13 @@ impl Default for ScriptedGateway {
 impl TaskExecutorGateway for ScriptedGateway {
     type RequestSlotFuture = AnswerFuture;
 
-    fn request_slot(&mut self, request: RequestSlot) -> AnswerFuture {
+    fn request_slot(&mut self, request: &RequestSlot) -> AnswerFuture {
         self.recorder.record(GatewayCall::RequestSlot(request.clone()));
         let mut script = lock(&self.script);
         let scripted = script.next_answers.pop_front();
         match scripted.unwrap_or_else(|| script.answer.clone()) {
             GatewayAnswer::AtOnce(answer) => AnswerFuture::ready(answer),
-            GatewayAnswer::ByHand => script.answer_by_hand(request),
+            GatewayAnswer::ByHand => script.answer_by_hand(request.clone()),
         }
     }
 
@@ -236,7 +236,7 @@ mod tests {
     }
 
     fn attempt(gateway: &ScriptedGateway, attempt: u64) -> AnswerFuture {
-        gateway.clone().request_slot(request_slot(0, ALLOCATION, attempt))
+        gateway.clone().request_slot(&request_slot(0, ALLOCATION, attempt))
     }
 
     #[test]
@@ -245,7 +245,7 @@ mod tests {
         let (request, free) = (request_slot(0, ALLOCATION, 1), free_slot(0, OTHER_ALLOCATION, 1));
         let mut given_away = gateway.clone();
         given_away.free_slot(free.clone());
-        drop(given_away.request_slot(request.clone()));
+        drop(given_away.request_slot(&request));
 
         assert_eq!(
             gateway.take_calls(),

@@ -351,15 +351,17 @@ impl SimulatedGateway {
 impl TaskExecutorGateway for SimulatedGateway {
     type RequestSlotFuture = AnswerFuture;
 
-    fn request_slot(&mut self, request: RequestSlot) -> AnswerFuture {
+    fn request_slot(&mut self, request: &RequestSlot) -> AnswerFuture {
         let now = (self.task_executor.clock)();
         let mut state = lock(&self.task_executor.state);
         state.record(|| GatewayCall::RequestSlot(request.clone()));
         match state.delivery {
-            Delivery::Immediate => AnswerFuture::ready(state.table.request_slot(&request, now)),
+            Delivery::Immediate => AnswerFuture::ready(state.table.request_slot(request, now)),
             Delivery::Manual => {
                 let (reply, future) = AnswerFuture::pending();
-                state.in_transit.push_back(InTransit::RequestSlot(request, reply));
+                state
+                    .in_transit
+                    .push_back(InTransit::RequestSlot(request.clone(), reply));
                 future
             }
         }
@@ -460,7 +462,7 @@ mod tests {
         let time = ManualScheduledExecutor::new();
         let executor = SimulatedTaskExecutor::new(EXECUTOR, [ResourceProfile::ANY], time);
         let mut gateway = executor.connect(LEADER, INSTANCE).gateway().clone();
-        drop(gateway.request_slot(request_slot(0, ALLOCATION, 1)));
+        drop(gateway.request_slot(&request_slot(0, ALLOCATION, 1)));
         assert_eq!(executor.next_slot_timeout(), Some(Timestamp::from_secs(10)));
     }
 
@@ -473,7 +475,7 @@ mod tests {
         let given = Fixture::new();
         let mut gateway = given.executor.gateway();
         given.time.advance(Duration::from_secs(2));
-        let answer = gateway.request_slot(request_slot(0, ALLOCATION, 1));
+        let answer = gateway.request_slot(&request_slot(0, ALLOCATION, 1));
         assert_eq!(given.holders(), [Some(ALLOCATION), None]);
         assert_eq!(answer.now_or_never(), Some(acknowledged(1)));
         let due = Timestamp::from_secs(2) + SLOT_TIMEOUT;
@@ -492,7 +494,7 @@ mod tests {
         given.executor.set_delivery(Delivery::Manual);
         let mut gateway = given.executor.gateway();
         let (request, free) = (request_slot(0, ALLOCATION, 1), free_slot(0, ALLOCATION, 1));
-        drop(gateway.request_slot(request.clone()));
+        drop(gateway.request_slot(&request));
         gateway.free_slot(free.clone());
         assert_eq!(
             log.take(),
@@ -510,7 +512,7 @@ mod tests {
         let given = Fixture::new();
         given.executor.set_delivery(Delivery::Manual);
         let request = request_slot(0, ALLOCATION, 1);
-        let mut answer = given.executor.gateway().request_slot(request.clone());
+        let mut answer = given.executor.gateway().request_slot(&request);
         let task = WakeCounter::new();
         assert!(answer.poll_unpin(&mut task.context()).is_pending());
         assert_eq!(given.executor.pending(), [call(&request)]);
@@ -539,9 +541,9 @@ mod tests {
         let given = Fixture::new();
         given.executor.set_delivery(Delivery::Manual);
         let mut gateway = given.executor.gateway();
-        let _first = gateway.request_slot(request_slot(0, ALLOCATION, 1));
+        let _first = gateway.request_slot(&request_slot(0, ALLOCATION, 1));
         let second = request_slot(1, OTHER_ALLOCATION, 2);
-        let _second = gateway.request_slot(second.clone());
+        let _second = gateway.request_slot(&second);
         given.executor.deliver_next();
 
         let answer = GatewayMessage::Answer {
@@ -555,7 +557,7 @@ mod tests {
     fn a_late_answer_has_the_revision_of_its_time() {
         let given = Fixture::new();
         given.executor.set_delivery(Delivery::Manual);
-        let answer = given.executor.gateway().request_slot(request_slot(0, ALLOCATION, 1));
+        let answer = given.executor.gateway().request_slot(&request_slot(0, ALLOCATION, 1));
         given.executor.deliver_next();
         given.executor.free(ALLOCATION);
         given.executor.deliver_next();
@@ -568,7 +570,7 @@ mod tests {
         let given = Fixture::new();
         given.executor.set_delivery(Delivery::Manual);
         let mut gateway = given.executor.gateway();
-        let given_up = gateway.request_slot(request_slot(0, ALLOCATION, 1));
+        let given_up = gateway.request_slot(&request_slot(0, ALLOCATION, 1));
         drop(given_up);
         gateway.free_slot(free_slot(0, ALLOCATION, 1));
 
@@ -583,8 +585,8 @@ mod tests {
         let given = Fixture::new();
         given.executor.set_delivery(Delivery::Manual);
         let mut gateway = given.executor.gateway();
-        let lost_request = gateway.request_slot(request_slot(0, ALLOCATION, 1));
-        let lost_answer = gateway.request_slot(request_slot(1, OTHER_ALLOCATION, 2));
+        let lost_request = gateway.request_slot(&request_slot(0, ALLOCATION, 1));
+        let lost_answer = gateway.request_slot(&request_slot(1, OTHER_ALLOCATION, 2));
         assert_eq!(given.executor.lose(0), Some(call(&request_slot(0, ALLOCATION, 1))));
         given.executor.deliver_next();
         assert!(matches!(given.executor.lose(0), Some(GatewayMessage::Answer { .. })));
@@ -599,7 +601,7 @@ mod tests {
     fn a_message_to_an_earlier_registration_is_refused_on_arrival() {
         let given = Fixture::new();
         given.executor.set_delivery(Delivery::Manual);
-        let answer = given.executor.gateway().request_slot(request_slot(0, ALLOCATION, 1));
+        let answer = given.executor.gateway().request_slot(&request_slot(0, ALLOCATION, 1));
         given.executor.crash();
         given.executor.connect(LEADER, OTHER_INSTANCE);
         given.executor.deliver_all();

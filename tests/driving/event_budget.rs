@@ -265,7 +265,7 @@ impl NudgedGateway {
 impl TaskExecutorGateway for NudgedGateway {
     type RequestSlotFuture = Nudged;
 
-    fn request_slot(&mut self, _: RequestSlot) -> Nudged {
+    fn request_slot(&mut self, _: &RequestSlot) -> Nudged {
         let future = Nudged::default();
         self.sent.lock().expect("not poisoned").push(future.clone());
         future

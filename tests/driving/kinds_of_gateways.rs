@@ -28,7 +28,7 @@ struct Gateway<T, F> {
 impl<T, F: Future<Output = Answer>> TaskExecutorGateway for Gateway<T, F> {
     type RequestSlotFuture = F;
 
-    fn request_slot(&mut self, _: RequestSlot) -> F {
+    fn request_slot(&mut self, _: &RequestSlot) -> F {
         (self.make)()
     }
 }
@@ -205,7 +205,7 @@ fn a_boxed_gateway_is_told_to_free() {
     impl TaskExecutorGateway for Freed {
         type RequestSlotFuture = Pending<Answer>;
 
-        fn request_slot(&mut self, _: RequestSlot) -> Pending<Answer> {
+        fn request_slot(&mut self, _: &RequestSlot) -> Pending<Answer> {
             pending()
         }
 

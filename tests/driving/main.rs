@@ -69,7 +69,7 @@ struct RestlessGateway;
 impl TaskExecutorGateway for RestlessGateway {
     type RequestSlotFuture = Restless;
 
-    fn request_slot(&mut self, _: RequestSlot) -> Restless {
+    fn request_slot(&mut self, _: &RequestSlot) -> Restless {
         Restless
     }
 }

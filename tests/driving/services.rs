@@ -108,9 +108,9 @@ struct ChannelGateway(mpsc::UnboundedSender<(RequestSlot, oneshot::Sender<Answer
 impl TaskExecutorGateway for ChannelGateway {
     type RequestSlotFuture = Pin<Box<dyn Future<Output = Answer> + Send>>;
 
-    fn request_slot(&mut self, request: RequestSlot) -> Self::RequestSlotFuture {
+    fn request_slot(&mut self, request: &RequestSlot) -> Self::RequestSlotFuture {
         let (reply, answer) = oneshot::channel();
-        let sent = self.0.send((request, reply));
+        let sent = self.0.send((request.clone(), reply));
         Box::pin(async move {
             if sent.is_err() {
                 return Err(SlotAllocationError::unreachable("it is gone"));
@@ -201,7 +201,7 @@ struct LocalGateway {
 impl TaskExecutorGateway for LocalGateway {
     type RequestSlotFuture = Pin<Box<dyn Future<Output = Answer>>>;
 
-    fn request_slot(&mut self, request: RequestSlot) -> Self::RequestSlotFuture {
+    fn request_slot(&mut self, request: &RequestSlot) -> Self::RequestSlotFuture {
         let (reply, answer) = oneshot::channel();
         self.asked.borrow_mut().push((request.allocation_id, reply));
         let asked = Rc::clone(&self.asked);

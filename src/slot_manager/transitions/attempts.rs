@@ -1,6 +1,6 @@
 //! Attempts to give a slot to a request: how they begin, what their answers do, how they end.
 
-use crate::{AllocationId, FreeSlot, GrantLoss, JobId, SlotAllocationError};
+use crate::{AllocationId, FreeSlot, GrantLoss, JobId, LeaderId, RequestSlot, SlotAllocationError, SlotRequest};
 
 use crate::slot_manager::core::Core;
 use crate::slot_manager::effects::SlotRequestToSend;
@@ -8,11 +8,26 @@ use crate::slot_manager::pending_requests::{RequestKey, RequestState};
 use crate::slot_manager::slots::{Attempt, Delivery, SlotFailures, SlotKey, SlotState};
 
 impl Core {
-    /// Begins an attempt.
+    /// The number of the next attempt.
+    pub(crate) fn next_attempt(&mut self) -> u64 {
+        self.attempts += 1;
+        self.attempts
+    }
+
+    /// Begins an attempt, whose gateway is to be called.
     pub(crate) fn assign(&mut self, slot: SlotKey, request: RequestKey) {
         self.unplace_request(request);
-        self.attempts += 1;
-        let number = self.attempts;
+        let attempt = self.next_attempt();
+        self.begin_attempt(slot, request, attempt);
+        self.effects.slot_requests.push(SlotRequestToSend {
+            sequence: self.requests.records[request].sequence,
+            attempt,
+            slot,
+        });
+    }
+
+    /// Brings a slot and an unplaced request together in an attempt.
+    pub(crate) fn begin_attempt(&mut self, slot: SlotKey, request: RequestKey, number: u64) {
         self.set_slot_state(
             slot,
             SlotState::InFlight(Attempt {
@@ -21,13 +36,7 @@ impl Core {
                 delivery: Delivery::Unsent,
             }),
         );
-        let record = &mut self.requests.records[request];
-        record.state = RequestState::InFlight(slot);
-        self.effects.slot_requests.push(SlotRequestToSend {
-            sequence: record.sequence,
-            attempt: number,
-            slot,
-        });
+        self.requests.records[request].state = RequestState::InFlight(slot);
     }
 
     /// The attempt with this number, if it is in flight to the slot.
@@ -102,14 +111,48 @@ impl Core {
         self.grant(slot, attempt.request);
     }
 
+    /// Whether a report that was taken after an acknowledgement has been applied: it said that the slot is free.
+    pub(crate) fn is_overtaken(&self, slot: SlotKey, revision: Option<u64>) -> bool {
+        let owner = &self.task_managers.records[self.slots[slot].task_manager];
+        matches!((revision, owner.report_revision), (Some(answer), Some(report)) if answer < report)
+    }
+
+    /// Keeps the highest revision that the task executor of a slot has named.
+    pub(crate) fn see_revision(&mut self, slot: SlotKey, revision: Option<u64>) {
+        if revision.is_some() {
+            let owner = &mut self.task_managers.records[self.slots[slot].task_manager];
+            owner.revision = owner.revision.max(revision);
+        }
+    }
+
+    /// What the task executor of a slot is asked in an attempt.
+    pub(crate) fn request_slot(
+        &self,
+        leader_id: LeaderId,
+        slot: SlotKey,
+        attempt: u64,
+        request: SlotRequest,
+    ) -> RequestSlot {
+        let (job_id, allocation_id, resource_profile, target_address) = request.into_parts();
+        let task_manager = self.slots[slot].task_manager;
+        RequestSlot {
+            slot_id: self.slot_id(slot),
+            job_id,
+            allocation_id,
+            resource_profile,
+            target_address,
+            leader_id,
+            instance_id: self.task_managers.records[task_manager].instance_id,
+            attempt,
+        }
+    }
+
     fn acknowledged(&mut self, slot: SlotKey, attempt: Attempt, revision: Option<u64>) {
-        let owner = &mut self.task_managers.records[self.slots[slot].task_manager];
-        owner.revision = owner.revision.max(revision);
-        // A report that was taken after this allocation said that the slot is free: it was granted, and is over.
-        let already_freed =
-            matches!((revision, owner.report_revision), (Some(answer), Some(report)) if answer < report);
+        let is_overtaken = self.is_overtaken(slot, revision);
+        self.see_revision(slot, revision);
         self.complete_attempt(slot, attempt);
-        if already_freed {
+        if is_overtaken {
+            // It was granted, and is over.
             self.drop_holding(slot, GrantLoss::ReportedFree);
             self.changes.free.push(slot);
         }
@@ -139,11 +182,9 @@ impl Core {
 
     /// Offers a slot on which an attempt failed, or withholds it if the last two were of different allocations.
     fn place_failed_slot(&mut self, slot: SlotKey, allocation_id: AllocationId) {
-        let failures = self.slots[slot].failures.get_or_insert_with(|| {
-            Box::new(SlotFailures {
-                last: allocation_id,
-                pauses: 0,
-            })
+        let failures = self.slot_failures.entry(slot).or_insert(SlotFailures {
+            last: allocation_id,
+            pauses: 0,
         });
         if failures.last == allocation_id {
             self.offer(slot);

@@ -6,7 +6,7 @@ use crate::{RequestFailure, ResourceManagerError, ResourceProfile, WorkerPromise
 
 use crate::slot_manager::core::Core;
 use crate::slot_manager::pending_requests::{Ask, RequestKey, RequestState};
-use crate::slot_manager::profiles::ProfileKey;
+use crate::slot_manager::profiles::{Fitting, ProfileKey};
 use crate::slot_manager::promised_slots::{PromiseKey, WorkerRequestKey};
 use crate::slot_manager::slots::SlotKey;
 
@@ -23,7 +23,7 @@ impl Core {
                 self.effects.asks.push((record.sequence, request));
                 self.requests
                     .uncovered
-                    .push(&mut self.requests.records, required, request);
+                    .push(&mut self.requests.records, &self.profiles, required, request);
             }
         }
     }
@@ -33,7 +33,9 @@ impl Core {
         let record = &mut self.requests.records[request];
         record.state = RequestState::Covered(promise);
         let profile = record.profile;
-        self.requests.covered.push(&mut self.requests.records, profile, request);
+        self.requests
+            .covered
+            .push(&mut self.requests.records, &self.profiles, profile, request);
         self.promised_slots.records[promise].covers = Some(request);
     }
 
@@ -42,18 +44,16 @@ impl Core {
     pub(crate) fn cover_with(&mut self, promise: PromiseKey) {
         self.promised_slots.records[promise].covers = None;
         let promised = &self.profiles[self.promised_slots.records[promise].profile];
-        let oldest = self
-            .requests
-            .uncovered
-            .first_fitting(&self.requests.records, &self.profiles, |required| {
-                promised.is_matching(required)
-            });
+        let oldest =
+            self.requests
+                .uncovered
+                .first_fitting(&self.requests.records, &self.profiles, Fitting::Slot(promised));
         match oldest {
             Some((_, request)) => {
                 self.take_uncovered(request);
                 self.cover(request, promise);
             }
-            None => self.promised_slots.push_unbound(promise),
+            None => self.promised_slots.push_unbound(&self.profiles, promise),
         }
     }
 
@@ -111,7 +111,9 @@ impl Core {
         let expires_at = self.deadline_in(self.config.worker_registration_timeout);
         let profiles = &mut self.profiles;
         let keys: Vec<_> = promised.iter().map(|profile| profiles.acquire(profile)).collect();
-        let promises = self.promised_slots.insert(worker_request, expires_at, keys.into_iter());
+        let promises = self
+            .promised_slots
+            .insert(worker_request, expires_at, &self.profiles, keys.into_iter());
         let required = self.requests.records[request].profile;
         let own = promises.iter().copied().find(|promise| {
             let promised = self.promised_slots.records[*promise].profile;

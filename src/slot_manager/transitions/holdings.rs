@@ -35,17 +35,12 @@ impl Core {
                 duplicate,
             },
         );
-        self.slots[slot].failures = None;
+        self.forget_failures(slot);
         if duplicate {
             self.allocations.add_duplicate(allocation_id, slot);
             self.changes.duplicates.push(slot);
         } else {
-            self.allocations.insert(
-                allocation_id,
-                Holder::Granted(slot),
-                &self.requests.records,
-                &self.slots,
-            );
+            self.allocations.insert(allocation_id, Holder::Granted(slot));
         }
     }
 
@@ -107,12 +102,7 @@ impl Core {
         if let SlotState::Allocated { duplicate, .. } = &mut self.slots[slot].state {
             *duplicate = false;
         }
-        self.allocations.insert(
-            allocation_id,
-            Holder::Granted(slot),
-            &self.requests.records,
-            &self.slots,
-        );
+        self.allocations.insert(allocation_id, Holder::Granted(slot));
     }
 
     /// Ends a grant, or a request in flight, because its task executor says that the slot is free (or the job gave it
@@ -147,8 +137,7 @@ impl Core {
         if self.forget_holding(slot).is_some() {
             self.promote_duplicate(allocation_id);
         }
-        self.make_unplaced(slot);
-        self.changes.free.push(slot);
+        self.offer(slot);
         self.settle();
     }
 

@@ -1,6 +1,9 @@
 //! What happens to a request from its registration to its end.
 
-use crate::{AllocationFailureCause, Conflict, RequestFailure, SlotRequest, SlotRequestError, SlotRequestOutcome};
+use crate::{
+    AllocationFailureCause, AllocationId, Conflict, JobId, RequestFailure, RequestSlot, ResourceProfile, SlotRequest,
+    SlotRequestError, SlotRequestOutcome,
+};
 
 use crate::slot_manager::allocations::Holder;
 use crate::slot_manager::core::Core;
@@ -52,19 +55,19 @@ impl Core {
         let request = self
             .requests
             .insert(allocation_id, job_id, profile, target_address, deadline);
-        self.allocations.insert(
-            allocation_id,
-            Holder::Pending(request),
-            &self.requests.records,
-            &self.slots,
-        );
+        self.allocations.insert(allocation_id, Holder::Pending(request));
         request
+    }
+
+    /// The offered slot for a request.
+    pub(crate) fn offered_for(&self, required: &ResourceProfile) -> Option<SlotKey> {
+        self.free_slots.find(&self.slots, &self.profiles, required)
     }
 
     /// Looks for a free slot for an unplaced request; without one it waits.
     pub(crate) fn seek(&mut self, request: RequestKey) {
         let required = self.requests.records[request].profile;
-        match self.free_slots.find(&self.slots, &self.profiles, required) {
+        match self.offered_for(&self.profiles[required]) {
             Some(slot) => self.assign(slot, request),
             None => self.wait(request),
         }
@@ -164,19 +167,40 @@ impl Core {
         self.fail(request, failure);
     }
 
-    /// Grants a slot, which nothing else holds, to an unplaced request.
-    pub(crate) fn grant(&mut self, slot: SlotKey, request: RequestKey) {
-        let record = &self.requests.records[request];
-        let (allocation_id, job_id) = (record.allocation_id, record.job_id);
+    /// Grants an offered slot to a request that is being registered and is no pending one.
+    pub(crate) fn grant_at_once(&mut self, slot: SlotKey, request: &RequestSlot, revision: Option<u64>) {
+        let &RequestSlot {
+            ref slot_id,
+            job_id,
+            allocation_id,
+            ..
+        } = request;
+        self.hold(slot, allocation_id, job_id);
+        self.allocations.insert(allocation_id, Holder::Granted(slot));
+        self.see_revision(slot, revision);
+        self.settle();
+        tracing::debug!(%job_id, %allocation_id, %slot_id, "slot granted");
+    }
+
+    /// Lets an allocation hold a slot as its grant.
+    fn hold(&mut self, slot: SlotKey, allocation_id: AllocationId, job_id: JobId) {
+        let duplicate = false;
         self.set_slot_state(
             slot,
             SlotState::Allocated {
                 allocation_id,
                 job_id,
-                duplicate: false,
+                duplicate,
             },
         );
-        self.slots[slot].failures = None;
+        self.forget_failures(slot);
+    }
+
+    /// Grants a slot, which nothing else holds, to an unplaced request.
+    pub(crate) fn grant(&mut self, slot: SlotKey, request: RequestKey) {
+        let record = &self.requests.records[request];
+        let (allocation_id, job_id) = (record.allocation_id, record.job_id);
+        self.hold(slot, allocation_id, job_id);
         self.allocations.grant(allocation_id, request, slot);
         self.forget(request);
         let slot_id = self.slot_id(slot);

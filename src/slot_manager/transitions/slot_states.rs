@@ -4,15 +4,78 @@ use crate::slot_manager::core::Core;
 use crate::slot_manager::slots::{Slot, SlotKey, SlotState};
 use crate::slot_manager::task_managers::TaskManagerKey;
 
+/// How a slot is counted.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Use {
+    Free,
+    InFlight,
+    Allocated,
+}
+
+impl Use {
+    fn of(state: &SlotState) -> Self {
+        match state {
+            SlotState::Unplaced | SlotState::Offered { .. } | SlotState::Withheld { .. } => Self::Free,
+            SlotState::InFlight(_) => Self::InFlight,
+            SlotState::Allocated { .. } => Self::Allocated,
+        }
+    }
+}
+
 impl Core {
     /// The one place where the state of a slot changes, and with it the free index, the counts and the idle time of the
     /// task manager.
     pub(crate) fn set_slot_state(&mut self, slot: SlotKey, state: SlotState) {
-        let task_manager = self.slots[slot].task_manager;
-        let used_before = self.task_managers.records[task_manager].used();
-        self.leave_slot_state(slot, task_manager);
-        self.enter_slot_state(slot, task_manager, state);
-        let used = self.task_managers.records[task_manager].used();
+        let record = &mut self.slots[slot];
+        let task_manager = record.task_manager;
+        let (before, after) = (Use::of(&record.state), Use::of(&state));
+        match record.state {
+            SlotState::Offered { .. } => self.free_slots.remove(&mut self.slots, slot),
+            SlotState::Withheld { step, .. } => self.withheld.disarm(&mut self.slots, step, slot),
+            _ => {}
+        }
+        if before != after {
+            self.count_use(task_manager, before, after);
+        }
+        let record = &mut self.slots[slot];
+        record.state = state;
+        match record.state {
+            SlotState::Offered { .. } => {
+                self.free_slots
+                    .push(&mut self.slots, &self.profiles, &self.task_managers.records, slot);
+            }
+            SlotState::Withheld { step, .. } => self.withheld.arm(&mut self.slots, step, slot),
+            _ => {}
+        }
+    }
+
+    /// Counts a slot in another way than before.
+    fn count_use(&mut self, task_manager: TaskManagerKey, before: Use, after: Use) {
+        let owner = &mut self.task_managers.records[task_manager];
+        let used_before = owner.used();
+        match before {
+            Use::Free => self.counts.free -= 1,
+            Use::InFlight => {
+                self.counts.in_flight -= 1;
+                owner.in_flight -= 1;
+            }
+            Use::Allocated => {
+                self.counts.allocated -= 1;
+                owner.allocated -= 1;
+            }
+        }
+        match after {
+            Use::Free => self.counts.free += 1,
+            Use::InFlight => {
+                self.counts.in_flight += 1;
+                owner.in_flight += 1;
+            }
+            Use::Allocated => {
+                self.counts.allocated += 1;
+                owner.allocated += 1;
+            }
+        }
+        let used = owner.used();
         if used != used_before {
             self.free_slots
                 .utilization_changed(&self.task_managers.records, task_manager);
@@ -22,50 +85,10 @@ impl Core {
         }
     }
 
-    fn leave_slot_state(&mut self, slot: SlotKey, task_manager: TaskManagerKey) {
-        let owner = &mut self.task_managers.records[task_manager];
-        match self.slots[slot].state {
-            SlotState::Unplaced => self.counts.free -= 1,
-            SlotState::Offered { .. } => {
-                self.counts.free -= 1;
-                self.free_slots.remove(&mut self.slots, slot);
-            }
-            SlotState::Withheld { step, .. } => {
-                self.counts.free -= 1;
-                self.withheld.disarm(&mut self.slots, step, slot);
-            }
-            SlotState::InFlight(_) => {
-                self.counts.in_flight -= 1;
-                owner.in_flight -= 1;
-            }
-            SlotState::Allocated { .. } => {
-                self.counts.allocated -= 1;
-                owner.allocated -= 1;
-            }
-        }
-    }
-
-    fn enter_slot_state(&mut self, slot: SlotKey, task_manager: TaskManagerKey, state: SlotState) {
-        let owner = &mut self.task_managers.records[task_manager];
-        self.slots[slot].state = state;
-        match self.slots[slot].state {
-            SlotState::Unplaced => self.counts.free += 1,
-            SlotState::Offered { .. } => {
-                self.counts.free += 1;
-                self.free_slots.push(&mut self.slots, &self.task_managers.records, slot);
-            }
-            SlotState::Withheld { step, .. } => {
-                self.counts.free += 1;
-                self.withheld.arm(&mut self.slots, step, slot);
-            }
-            SlotState::InFlight(_) => {
-                self.counts.in_flight += 1;
-                owner.in_flight += 1;
-            }
-            SlotState::Allocated { .. } => {
-                self.counts.allocated += 1;
-                owner.allocated += 1;
-            }
+    /// Forgets that attempts on a slot failed.
+    pub(crate) fn forget_failures(&mut self, slot: SlotKey) {
+        if !self.slot_failures.is_empty() {
+            self.slot_failures.remove(&slot);
         }
     }
 
@@ -84,6 +107,7 @@ impl Core {
         self.make_unplaced(slot);
         self.counts.registered -= 1;
         self.counts.free -= 1;
+        self.forget_failures(slot);
         let slot = self.slots.remove(slot);
         self.profiles.release(slot.profile);
     }
@@ -92,7 +116,7 @@ impl Core {
         self.set_slot_state(slot, SlotState::Unplaced);
     }
 
-    /// Gives an unplaced slot to the oldest waiting request that it fits, else into the free index.
+    /// Gives a slot that nothing holds any more to the oldest waiting request that it fits, else into the free index.
     pub(crate) fn offer(&mut self, slot: SlotKey) {
         match self.requests.oldest_waiting(&self.profiles, self.slots[slot].profile) {
             Some(request) => self.assign(slot, request),

@@ -1,0 +1,296 @@
+//! What is said to the outside, and to whom.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::Waker;
+
+use crate::{
+    Capacity, Release, ReleaseCause, RequestSlot, ResourceManagerActions, ScheduledExecutor, SlotRequest,
+    TaskExecutorGateway, Timestamp,
+};
+
+use super::core::Core;
+use super::effects::{Notification, NotificationKind};
+use super::in_flight::{Answer, CellKey, InFlight};
+use super::progress::Backlog;
+use super::records::Key;
+use super::slots::{Delivery, SlotKey};
+use super::task_managers::TaskManagerKey;
+
+type ResultOf<G> = <<G as TaskExecutorGateway>::RequestSlotFuture as Future>::Output;
+
+/// The outside: the collaborators, what is awaited from them, and the armed delay.
+pub(super) struct Driver<A, G: TaskExecutorGateway, E: ScheduledExecutor> {
+    pub(super) actions: Option<A>,
+    /// By the index of the key of the task manager.
+    gateways: Vec<Option<G>>,
+    pub(super) in_flight: InFlight<G::RequestSlotFuture>,
+    pub(super) answers: Vec<Answer<ResultOf<G>>>,
+    pub(super) backlog: Backlog,
+    pub(super) executor: E,
+    pub(super) delay: Pin<Box<Option<E::Delay>>>,
+    /// What the delay is polled with.
+    pub(super) delay_waker: Waker,
+    /// The deadline the delay is armed for; `MAX` if there is none.
+    pub(super) armed_for: Timestamp,
+    /// The earliest deadline for which the task was woken since its last poll; `MAX` if there is none.
+    woken_for: Timestamp,
+}
+
+impl<A, G, E> Driver<A, G, E>
+where
+    A: ResourceManagerActions,
+    G: TaskExecutorGateway,
+    E: ScheduledExecutor,
+{
+    pub(super) fn new(executor: E) -> Self {
+        let in_flight = InFlight::new();
+        Self {
+            actions: None,
+            gateways: Vec::new(),
+            delay_waker: Waker::from(Arc::clone(in_flight.signal())),
+            in_flight,
+            answers: Vec::new(),
+            backlog: Backlog::default(),
+            executor,
+            delay: Box::pin(None),
+            armed_for: Timestamp::MAX,
+            woken_for: Timestamp::MAX,
+        }
+    }
+
+    pub(super) fn now(&self) -> Timestamp {
+        self.executor.now()
+    }
+
+    pub(super) fn start(&mut self, actions: A, capacity: Capacity) {
+        self.actions = Some(actions);
+        self.gateways.reserve(capacity.task_managers);
+    }
+
+    pub(super) fn actions_mut(&mut self) -> Option<&mut A> {
+        self.actions.as_mut()
+    }
+
+    pub(super) fn suspend(&mut self) -> Option<A> {
+        let actions = self.actions.take()?;
+        self.gateways = Vec::new();
+        self.in_flight.clear();
+        self.backlog = Backlog::default();
+        self.disarm();
+        Some(actions)
+    }
+
+    pub(super) fn insert_gateway(&mut self, index: usize, gateway: G) {
+        if self.gateways.len() <= index {
+            self.gateways.resize_with(index + 1, || None);
+        }
+        self.gateways[index] = Some(gateway);
+    }
+
+    pub(super) fn remove_gateway(&mut self, index: usize) {
+        self.gateways[index] = None;
+    }
+
+    /// Says everything that waits to be said, in the documented order, until the answers that come at once cause no
+    /// more. Returns whether an answer is awaited that was not before.
+    pub(super) fn run_effects(&mut self, core: &mut Core) -> bool {
+        let mut stored = false;
+        while !core.effects.is_empty() || !self.answers.is_empty() {
+            self.apply_answers(core);
+            self.drop_abandoned(core);
+            self.send_notifications(core);
+            self.send_frees(core);
+            stored |= self.send_slot_requests(core);
+            self.ask_for_workers(core);
+            self.ask_for_releases(core);
+        }
+        stored
+    }
+
+    /// Applies the answers at hand. Their futures are gone: none is to be dropped because of what another answer says.
+    pub(super) fn apply_answers(&mut self, core: &mut Core) {
+        for answer in &self.answers {
+            if core.current_attempt(answer.slot, answer.attempt).is_some() {
+                core.set_delivery(answer.slot, Delivery::Answered);
+            }
+        }
+        for answer in self.answers.drain(..) {
+            core.apply_answer(answer.slot, answer.attempt, answer.result);
+        }
+    }
+
+    fn drop_abandoned(&mut self, core: &mut Core) {
+        for cell in core.effects.abandoned.drain(..) {
+            self.in_flight.drop_future(cell);
+        }
+    }
+
+    fn send_notifications(&mut self, core: &mut Core) {
+        let Some(actions) = &mut self.actions else {
+            return;
+        };
+        // Stable: what happened to one slot is told in the order in which it happened.
+        core.effects.notifications.sort_by(|a, b| a.slot_id().cmp(&b.slot_id()));
+        for notification in core.effects.notifications.drain(..) {
+            let Notification {
+                job_id,
+                allocation_id,
+                kind,
+            } = notification;
+            match kind {
+                NotificationKind::Allocated(slot_id) => actions.notify_slot_allocated(job_id, allocation_id, &slot_id),
+                NotificationKind::Failed(cause) => actions.notify_allocation_failure(job_id, allocation_id, *cause),
+            }
+        }
+    }
+
+    /// Says that a slot was granted, when nothing else is to be said.
+    pub(super) fn notify_slot_allocated(&mut self, request: &RequestSlot) {
+        if let Some(actions) = &mut self.actions {
+            actions.notify_slot_allocated(request.job_id, request.allocation_id, &request.slot_id);
+        }
+    }
+
+    fn send_frees(&mut self, core: &mut Core) {
+        for (task_manager, free) in core.effects.frees.drain(..) {
+            if let Some(Some(gateway)) = self.gateways.get_mut(task_manager.index()) {
+                gateway.free_slot(free);
+            }
+        }
+    }
+
+    fn send_slot_requests(&mut self, core: &mut Core) -> bool {
+        let mut requests = std::mem::take(&mut core.effects.slot_requests);
+        requests.sort_unstable();
+        let mut stored = false;
+        for request in requests.drain(..) {
+            stored |= self.send_slot_request(core, request.slot, request.attempt);
+        }
+        // Sending changes no slot but those it sends to, so nothing was added meanwhile.
+        core.effects.slot_requests = requests;
+        stored
+    }
+
+    /// Calls the gateway for an attempt that is still wanted. Returns whether its answer is awaited.
+    fn send_slot_request(&mut self, core: &mut Core, slot: SlotKey, number: u64) -> bool {
+        let (Some(leader_id), Some(attempt)) = (core.leader_id, core.current_attempt(slot, number)) else {
+            return false;
+        };
+        let request = &core.requests.records[attempt.request];
+        let request = SlotRequest::new(
+            request.job_id,
+            request.allocation_id,
+            core.profiles[request.profile].clone(),
+            Arc::clone(&request.target_address),
+        );
+        let task_manager = core.slots[slot].task_manager;
+        match self.call_gateway(
+            (slot, task_manager),
+            &core.request_slot(leader_id, slot, number, request),
+        ) {
+            Some(answer) => self.take_answer(core, slot, number, answer),
+            None => false,
+        }
+    }
+
+    /// Calls the gateway of a slot, and polls the answer once. `None` if there is no gateway: never, while the slot is
+    /// registered.
+    pub(super) fn call_gateway(
+        &mut self,
+        (slot, task_manager): (SlotKey, TaskManagerKey),
+        request: &RequestSlot,
+    ) -> Option<Result<ResultOf<G>, CellKey>> {
+        let gateway = self.gateways.get_mut(task_manager.index())?.as_mut()?;
+        let answer = gateway.request_slot(request);
+        Some(self.in_flight.start(slot, request.attempt, answer))
+    }
+
+    /// Takes note of what came of calling the gateway: an answer, to be applied with the effects, or the place where it
+    /// is awaited. Returns whether it is awaited.
+    pub(super) fn take_answer(
+        &mut self,
+        core: &mut Core,
+        slot: SlotKey,
+        attempt: u64,
+        answer: Result<ResultOf<G>, CellKey>,
+    ) -> bool {
+        match answer {
+            Ok(result) => {
+                core.set_delivery(slot, Delivery::Answered);
+                self.answers.push(Answer { attempt, slot, result });
+                false
+            }
+            Err(cell) => {
+                core.set_delivery(slot, Delivery::Awaited(cell));
+                true
+            }
+        }
+    }
+
+    fn ask_for_workers(&mut self, core: &mut Core) {
+        let Some(actions) = &mut self.actions else {
+            return;
+        };
+        let mut asks = std::mem::take(&mut core.effects.asks);
+        asks.sort_unstable();
+        for (sequence, request) in asks.drain(..) {
+            if let Some((worker_request, profile)) = core.begin_ask(sequence, request) {
+                let answer = actions.allocate_resource(worker_request, &core.profiles[profile]);
+                core.apply_promise(request, worker_request, answer);
+            }
+        }
+        if core.effects.asks.is_empty() {
+            // Keeps the memory for the next ask.
+            core.effects.asks = asks;
+        }
+    }
+
+    fn ask_for_releases(&mut self, core: &mut Core) {
+        for (task_manager, idle_period) in std::mem::take(&mut core.effects.releases) {
+            self.ask_for_release(core, task_manager, idle_period);
+        }
+    }
+
+    fn ask_for_release(&mut self, core: &mut Core, task_manager: TaskManagerKey, idle_period: u64) {
+        let (Some(actions), Some(record)) = (&mut self.actions, core.task_managers.records.get(task_manager)) else {
+            return;
+        };
+        let (Some(idle_since), true) = (record.idle_since, record.idle_periods == idle_period) else {
+            return;
+        };
+        let instance_id = record.instance_id;
+        let cause = ReleaseCause::IdleTimeout {
+            idle_since,
+            idle_period,
+        };
+        let release = actions.release_resource(instance_id, cause);
+        tracing::info!(%instance_id, ?release, "idle task manager: release asked for");
+        // If declined, it is asked again after another idle timeout: that is armed already.
+        if release == Release::Accepted {
+            core.forget_idle_task_manager(task_manager);
+            self.remove_gateway(task_manager.index());
+        }
+    }
+
+    /// Keeps the waker of the task that drives the manager, which is looking at everything right now.
+    pub(super) fn keep_waker(&mut self, waker: &Waker) {
+        self.in_flight.signal().register(waker);
+        self.woken_for = Timestamp::MAX;
+    }
+
+    /// Wakes the task that drives the manager if an input left it something that it does not wait for yet, and was not
+    /// woken for already.
+    pub(super) fn wake_after_input(&mut self, core: &Core, stored: bool) {
+        let deadline = core.earliest_deadline();
+        if stored || deadline < self.armed_for.min(self.woken_for) {
+            self.woken_for = deadline;
+            self.in_flight.signal().wake_task();
+        }
+    }
+
+    pub(super) fn disarm(&mut self) {
+        self.delay.set(None);
+        self.armed_for = Timestamp::MAX;
+    }
+}
