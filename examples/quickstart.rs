@@ -35,7 +35,7 @@ impl ResourceManagerActions for Actions {
         Release::Accepted
     }
 
-    fn notify_allocation_failure(&mut self, _: JobId, allocation_id: AllocationId, cause: AllocationFailureCause) {
+    fn notify_allocation_failure(&mut self, _: JobId, allocation_id: AllocationId, cause: &AllocationFailureCause) {
         println!("  <- allocation {} failed: {cause}", short(allocation_id));
     }
 

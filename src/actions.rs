@@ -34,8 +34,8 @@ pub trait ResourceManagerActions {
     fn release_resource(&mut self, instance_id: InstanceId, cause: ReleaseCause) -> Release;
 
     /// Says that an accepted request will not be served, or that a grant was lost; the cause says which. Said once for
-    /// each.
-    fn notify_allocation_failure(&mut self, job_id: JobId, allocation_id: AllocationId, cause: AllocationFailureCause);
+    /// each. The cause is lent: clone it to keep it.
+    fn notify_allocation_failure(&mut self, job_id: JobId, allocation_id: AllocationId, cause: &AllocationFailureCause);
 
     /// Says that a request was granted. Said once for each request that is, before anything that ends the grant. The
     /// default does nothing.

@@ -1,5 +1,6 @@
 //! Identifiers: small newtypes, cheap to clone, ordered, hashable, readable and parseable.
 
+use std::cmp::Ordering;
 use std::convert::Infallible;
 use std::fmt;
 use std::hash::{Hash, Hasher};
@@ -118,13 +119,43 @@ uuid_id! {
 }
 
 /// Names a worker process (a container, a pod, a machine), whatever its registrations. Any text; cloning shares it.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone)]
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),
     serde(from = "String", into = "String")
 )]
 pub struct ResourceId(Arc<str>);
+
+/// One that was cloned from another is compared in O(1), also for the order.
+impl PartialEq for ResourceId {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0) || *self.0 == *other.0
+    }
+}
+
+impl Eq for ResourceId {}
+
+impl PartialOrd for ResourceId {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for ResourceId {
+    fn cmp(&self, other: &Self) -> Ordering {
+        if Arc::ptr_eq(&self.0, &other.0) {
+            return Ordering::Equal;
+        }
+        self.0.cmp(&other.0)
+    }
+}
+
+impl Hash for ResourceId {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.hash(state);
+    }
+}
 
 impl ResourceId {
     /// The resource id with this text.
@@ -204,6 +235,11 @@ impl SlotId {
     /// The worker process that has the slot.
     pub fn resource_id(&self) -> &ResourceId {
         &self.resource_id
+    }
+
+    /// Another slot of the same worker process.
+    pub(crate) fn with_slot_number(self, slot_number: u32) -> Self {
+        Self { slot_number, ..self }
     }
 
     /// The number of the slot in its worker process.

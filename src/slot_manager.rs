@@ -321,7 +321,7 @@ where
         let cause = cause.into();
         tracing::info!(%instance_id, %cause, "task manager unregistered");
         self.core
-            .detach_task_manager(task_manager, &GrantLoss::TaskManagerUnregistered { instance_id, cause });
+            .detach_task_manager(task_manager, GrantLoss::TaskManagerUnregistered { instance_id, cause });
         self.driver.remove_gateway(task_manager.index());
         self.core.settle();
         self.finish_input();

@@ -90,7 +90,7 @@ impl ResourceManagerActions for Count {
         Release::Declined
     }
 
-    fn notify_allocation_failure(&mut self, _: JobId, _: AllocationId, _: AllocationFailureCause) {
+    fn notify_allocation_failure(&mut self, _: JobId, _: AllocationId, _: &AllocationFailureCause) {
         self.failed += 1;
     }
 

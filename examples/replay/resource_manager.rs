@@ -79,11 +79,16 @@ impl ResourceManagerActions for ReplayResourceManager {
         reply
     }
 
-    fn notify_allocation_failure(&mut self, job_id: JobId, allocation_id: AllocationId, cause: AllocationFailureCause) {
+    fn notify_allocation_failure(
+        &mut self,
+        job_id: JobId,
+        allocation_id: AllocationId,
+        cause: &AllocationFailureCause,
+    ) {
         self.outbox.put(Effect::AllocationFailed {
             job_id,
             allocation_id,
-            cause,
+            cause: cause.clone(),
         });
     }
 

@@ -3,13 +3,12 @@
 use std::collections::BTreeMap;
 
 use crate::{
-    AllocationId, AllocationStatus, Capacity, GrantLoss, JobId, LeaderId, RequestFailure, SlotId, SlotManagerConfig,
-    Timestamp,
+    AllocationId, AllocationStatus, Capacity, JobId, LeaderId, RequestFailure, SlotId, SlotManagerConfig, Timestamp,
 };
 
 use super::allocations::{Allocations, Holder};
 use super::deadlines::{Pauses, SHORTEST_REARM};
-use super::effects::Effects;
+use super::effects::{Effects, LostSlot};
 use super::free_slots::FreeSlots;
 use super::pending_requests::{PendingRequests, RequestKey, RequestState};
 use super::profiles::Profiles;
@@ -90,10 +89,9 @@ impl Changes {
 
 #[derive(Debug)]
 pub(super) struct DroppedGrant {
-    pub(super) slot_id: SlotId,
+    pub(super) slot: LostSlot,
     pub(super) allocation_id: AllocationId,
     pub(super) job_id: JobId,
-    pub(super) loss: GrantLoss,
 }
 
 /// The request of the present call to `register_slot_request`.

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::task::Waker;
 
 use crate::{
-    Capacity, Release, ReleaseCause, RequestSlot, ResourceManagerActions, ScheduledExecutor, SlotRequest,
-    TaskExecutorGateway, Timestamp,
+    AllocationFailureCause, Capacity, Release, ReleaseCause, RequestSlot, ResourceManagerActions, ScheduledExecutor,
+    SlotRequest, TaskExecutorGateway, Timestamp,
 };
 
 use super::core::Core;
@@ -130,8 +130,12 @@ where
         let Some(actions) = &mut self.actions else {
             return;
         };
+        let losses = &mut core.effects.losses;
         // Stable: what happened to one slot is told in the order in which it happened.
-        core.effects.notifications.sort_by(|a, b| a.slot_id().cmp(&b.slot_id()));
+        core.effects
+            .notifications
+            .sort_by(|a, b| a.order(losses).cmp(&b.order(losses)));
+        let mut said = None;
         for notification in core.effects.notifications.drain(..) {
             let Notification {
                 job_id,
@@ -140,9 +144,18 @@ where
             } = notification;
             match kind {
                 NotificationKind::Allocated(slot_id) => actions.notify_slot_allocated(job_id, allocation_id, &slot_id),
-                NotificationKind::Failed(cause) => actions.notify_allocation_failure(job_id, allocation_id, *cause),
+                NotificationKind::Lost(lost) => {
+                    let cause = losses.cause(lost, said.take());
+                    actions.notify_allocation_failure(job_id, allocation_id, &cause);
+                    said = Some((lost, cause));
+                }
+                NotificationKind::Failed(failure) => {
+                    let cause = AllocationFailureCause::RequestFailed(*failure);
+                    actions.notify_allocation_failure(job_id, allocation_id, &cause);
+                }
             }
         }
+        losses.clear();
     }
 
     /// Says that a slot was granted, when nothing else is to be said.

@@ -1,6 +1,6 @@
 //! What is to be said to the outside when the state is consistent again.
 
-use crate::{AllocationFailureCause, AllocationId, FreeSlot, JobId, SlotId};
+use crate::{AllocationFailureCause, AllocationId, FreeSlot, GrantLoss, JobId, RequestFailure, ResourceId, SlotId};
 
 use super::in_flight::CellKey;
 use super::pending_requests::RequestKey;
@@ -13,6 +13,8 @@ pub(super) struct Effects {
     /// Futures to drop.
     pub(super) abandoned: Vec<CellKey>,
     pub(super) notifications: Vec<Notification>,
+    /// What the notifications of lost grants refer to.
+    pub(super) losses: Losses,
     pub(super) frees: Vec<(TaskManagerKey, FreeSlot)>,
     pub(super) slot_requests: Vec<SlotRequestToSend>,
     /// Requests that became uncovered, with their sequence numbers; each is looked at again before a worker is asked
@@ -32,23 +34,78 @@ pub(super) struct Notification {
 
 impl Notification {
     /// Notifications leave in the order of slots; those about no slot come last.
-    pub(super) fn slot_id(&self) -> (bool, Option<&SlotId>) {
-        let slot_id = match &self.kind {
-            NotificationKind::Allocated(slot_id) => Some(slot_id),
-            NotificationKind::Failed(cause) => match &**cause {
-                AllocationFailureCause::GrantLost { slot_id, .. } => Some(slot_id),
-                AllocationFailureCause::RequestFailed(_) => None,
-            },
+    pub(super) fn order<'a>(&'a self, losses: &'a Losses) -> (bool, Option<(&'a ResourceId, u32)>) {
+        let slot = match &self.kind {
+            NotificationKind::Allocated(slot_id) => Some((slot_id.resource_id(), slot_id.slot_number())),
+            NotificationKind::Lost(lost) => Some(losses.slot(*lost)),
+            NotificationKind::Failed(_) => None,
         };
-        (slot_id.is_none(), slot_id)
+        (slot.is_none(), slot)
+    }
+}
+
+/// A slot whose grant was dropped, and how.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct LostSlot {
+    pub(super) number: u32,
+    pub(super) loss: u32,
+}
+
+/// How grants were dropped. What those of one task manager have in common is kept once: it may go with many.
+#[derive(Debug, Default)]
+pub(super) struct Losses(Vec<(ResourceId, GrantLoss)>);
+
+impl Losses {
+    /// Notes how grants of slots of a worker are dropped. They refer to it by the number returned.
+    pub(super) fn add(&mut self, resource_id: ResourceId, loss: GrantLoss) -> u32 {
+        self.0.push((resource_id, loss));
+        // No more than slots, which are counted in 32 bits.
+        (self.0.len() - 1) as u32
+    }
+
+    pub(super) fn slot(&self, lost: LostSlot) -> (&ResourceId, u32) {
+        (&self.0[lost.loss as usize].0, lost.number)
+    }
+
+    pub(super) fn loss(&self, lost: LostSlot) -> &GrantLoss {
+        &self.0[lost.loss as usize].1
+    }
+
+    pub(super) fn slot_id(&self, lost: LostSlot) -> SlotId {
+        let (resource_id, number) = self.slot(lost);
+        SlotId::new(resource_id.clone(), number)
+    }
+
+    /// What is said of a lost grant, made of what was said of the last one where they have it in common.
+    pub(super) fn cause(
+        &self,
+        lost: LostSlot,
+        said: Option<(LostSlot, AllocationFailureCause)>,
+    ) -> AllocationFailureCause {
+        match said {
+            Some((last, AllocationFailureCause::GrantLost { slot_id, loss })) if last.loss == lost.loss => {
+                let slot_id = slot_id.with_slot_number(lost.number);
+                AllocationFailureCause::GrantLost { slot_id, loss }
+            }
+            _ => AllocationFailureCause::GrantLost {
+                slot_id: self.slot_id(lost),
+                loss: self.loss(lost).clone(),
+            },
+        }
+    }
+
+    /// Forgets them all, when nothing refers to them any more.
+    pub(super) fn clear(&mut self) {
+        self.0.clear();
     }
 }
 
 #[derive(Debug)]
 pub(super) enum NotificationKind {
     Allocated(SlotId),
-    /// Boxed: grants are what happens all the time.
-    Failed(Box<AllocationFailureCause>),
+    Lost(LostSlot),
+    /// Boxed: it is rare, and larger than the others.
+    Failed(Box<RequestFailure>),
 }
 
 /// An attempt whose gateway is to be called, if it is still the current one of its slot.
@@ -64,6 +121,7 @@ impl Effects {
     pub(super) fn is_empty(&self) -> bool {
         self.abandoned.is_empty()
             && self.notifications.is_empty()
+            && self.losses.0.is_empty()
             && self.frees.is_empty()
             && self.slot_requests.is_empty()
             && self.asks.is_empty()

@@ -187,11 +187,16 @@ impl ResourceManagerActions for RecordingActions {
         scripted.unwrap_or(answers.release)
     }
 
-    fn notify_allocation_failure(&mut self, job_id: JobId, allocation_id: AllocationId, cause: AllocationFailureCause) {
+    fn notify_allocation_failure(
+        &mut self,
+        job_id: JobId,
+        allocation_id: AllocationId,
+        cause: &AllocationFailureCause,
+    ) {
         self.recorder.record(Action::NotifyAllocationFailure {
             job_id,
             allocation_id,
-            cause,
+            cause: cause.clone(),
         });
     }
 
@@ -236,7 +241,7 @@ mod tests {
         };
 
         given_away.notify_slot_allocated(JOB, ALLOCATION, &slot_id);
-        given_away.notify_allocation_failure(JOB, ALLOCATION, cause.clone());
+        given_away.notify_allocation_failure(JOB, ALLOCATION, &cause);
         let _ = ask(&mut given_away);
         let _ = release(&mut given_away);
 

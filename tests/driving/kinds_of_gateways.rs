@@ -60,7 +60,7 @@ impl ResourceManagerActions for LocalActions {
         Release::Declined
     }
 
-    fn notify_allocation_failure(&mut self, _: JobId, _: AllocationId, _: AllocationFailureCause) {}
+    fn notify_allocation_failure(&mut self, _: JobId, _: AllocationId, _: &AllocationFailureCause) {}
 }
 
 struct LocalTime;

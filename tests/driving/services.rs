@@ -51,7 +51,7 @@ impl ResourceManagerActions for Notifier {
         Release::Declined
     }
 
-    fn notify_allocation_failure(&mut self, _: JobId, allocation_id: AllocationId, _: AllocationFailureCause) {
+    fn notify_allocation_failure(&mut self, _: JobId, allocation_id: AllocationId, _: &AllocationFailureCause) {
         self.tell(Notice::Failed(allocation_id));
     }
 

@@ -4,17 +4,15 @@ use crate::{AllocationId, FreeSlotOutcome, GrantLoss, JobId, RequestFailure};
 
 use crate::slot_manager::allocations::Holder;
 use crate::slot_manager::core::{Core, DroppedGrant};
+use crate::slot_manager::effects::LostSlot;
 use crate::slot_manager::slots::{SlotKey, SlotState};
 use crate::slot_manager::task_managers::TaskManagerKey;
 
 impl Core {
     /// Records that a slot is held by an allocation. Whatever held it, or was in flight to it, has been dealt with.
     pub(crate) fn adopt(&mut self, slot: SlotKey, allocation_id: AllocationId, job_id: JobId) {
-        if self.find_allocation(allocation_id).is_none() {
-            self.promote_duplicate(allocation_id);
-        }
         let mut duplicate = false;
-        match self.find_allocation(allocation_id) {
+        match self.find_or_promote(allocation_id) {
             Some(Holder::Pending(request)) => {
                 self.withdraw(request);
                 if self.requests.records[request].job_id == job_id {
@@ -59,19 +57,25 @@ impl Core {
 
     /// Ends what holds a slot; whether a grant is lost by that is judged later. The slot is unplaced afterwards.
     pub(crate) fn drop_holding(&mut self, slot: SlotKey, loss: GrantLoss) {
+        let loss = self.note_loss(self.slots[slot].task_manager, loss);
         self.drop_grant(slot, loss);
         self.make_unplaced(slot);
     }
 
+    /// Notes how grants on slots of a task manager are dropped.
+    pub(crate) fn note_loss(&mut self, task_manager: TaskManagerKey, loss: GrantLoss) -> u32 {
+        let resource_id = self.task_managers.records[task_manager].resource_id.clone();
+        self.effects.losses.add(resource_id, loss)
+    }
+
     /// Ends what holds a slot in the index of allocations only, and notes a grant that may be lost by that.
-    pub(crate) fn drop_grant(&mut self, slot: SlotKey, loss: GrantLoss) {
+    pub(crate) fn drop_grant(&mut self, slot: SlotKey, loss: u32) {
         if let Some((allocation_id, job_id)) = self.forget_holding(slot) {
-            let slot_id = self.slot_id(slot);
+            let number = self.slots[slot].number;
             self.changes.dropped.push(DroppedGrant {
-                slot_id,
+                slot: LostSlot { number, loss },
                 allocation_id,
                 job_id,
-                loss,
             });
         }
     }
@@ -94,15 +98,22 @@ impl Core {
         Some((allocation_id, job_id))
     }
 
+    /// Where an allocation is. If nothing has it any more but slots beside its grant, the oldest of them is its grant.
+    pub(crate) fn find_or_promote(&mut self, allocation_id: AllocationId) -> Option<Holder> {
+        self.find_allocation(allocation_id).or_else(|| {
+            let slot = self.promote_duplicate(allocation_id)?;
+            Some(Holder::Granted(slot))
+        })
+    }
+
     /// Lets the oldest other slot that holds an allocation take the place of its grant.
-    pub(crate) fn promote_duplicate(&mut self, allocation_id: AllocationId) {
-        let Some(slot) = self.allocations.take_oldest_duplicate(allocation_id) else {
-            return;
-        };
+    fn promote_duplicate(&mut self, allocation_id: AllocationId) -> Option<SlotKey> {
+        let slot = self.allocations.take_oldest_duplicate(allocation_id)?;
         if let SlotState::Allocated { duplicate, .. } = &mut self.slots[slot].state {
             *duplicate = false;
         }
         self.allocations.insert(allocation_id, Holder::Granted(slot));
+        Some(slot)
     }
 
     /// Ends a grant, or a request in flight, because its task executor says that the slot is free (or the job gave it
@@ -142,13 +153,11 @@ impl Core {
     }
 
     /// Forgets a task manager and its slots. Attempts in flight to it are given up, its grants dropped for `loss`.
-    pub(crate) fn detach_task_manager(&mut self, task_manager: TaskManagerKey, loss: &GrantLoss) {
+    pub(crate) fn detach_task_manager(&mut self, task_manager: TaskManagerKey, loss: GrantLoss) {
+        let loss = self.note_loss(task_manager, loss);
         let slots = std::mem::take(&mut self.task_managers.records[task_manager].slots);
-        for (_, slot) in &slots {
-            self.vacate(*slot, loss);
-        }
         for (_, slot) in slots {
-            self.remove_slot(slot);
+            self.remove_slot(slot, loss);
         }
         self.end_idle_period(task_manager);
         self.task_managers.remove(task_manager);
@@ -157,19 +166,7 @@ impl Core {
     /// Forgets a task manager that is being stopped because nothing uses its slots.
     pub(crate) fn forget_idle_task_manager(&mut self, task_manager: TaskManagerKey) {
         // It holds nothing, so nothing is lost by it.
-        self.detach_task_manager(task_manager, &GrantLoss::SlotRemoved);
+        self.detach_task_manager(task_manager, GrantLoss::SlotRemoved);
         debug_assert!(self.changes.dropped.is_empty());
-    }
-
-    /// Takes whatever holds a slot off it, because the slot is gone. It is unplaced afterwards.
-    pub(crate) fn vacate(&mut self, slot: SlotKey, loss: &GrantLoss) {
-        match self.slots[slot].state {
-            SlotState::InFlight(attempt) => {
-                self.end_attempt(slot, attempt);
-                self.changes.unplaced.push(attempt.request);
-            }
-            SlotState::Allocated { .. } => self.drop_holding(slot, loss.clone()),
-            SlotState::Unplaced | SlotState::Offered { .. } | SlotState::Withheld { .. } => self.make_unplaced(slot),
-        }
     }
 }

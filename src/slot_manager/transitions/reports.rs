@@ -53,12 +53,13 @@ impl Core {
                 previous: previous.instance_id,
             };
             // What the old registration held may be in the report: what is lost is judged on the result.
-            self.detach_task_manager(ended, &GrantLoss::SlotRemoved);
+            self.detach_task_manager(ended, GrantLoss::SlotRemoved);
         }
         let begun = self
             .task_managers
             .insert(TaskManager::new(resource_id.clone(), instance_id, worker_request));
         self.changes.task_managers.push(begun);
+        self.note_revision(begun, report);
         self.apply(begun, report, &previous_slots);
         self.say_what_took_the_place(begun);
         self.settle();
@@ -77,29 +78,67 @@ impl Core {
         task_manager: TaskManagerKey,
         report: &SlotReport,
     ) -> Result<ReportOutcome, SlotReportError> {
+        let changes_nothing = self.agrees(task_manager, report);
         let record = &self.task_managers.records[task_manager];
-        validate(&record.resource_id, report)?;
+        if !changes_nothing {
+            validate(&record.resource_id, report)?;
+        }
         if let (Some(revision), Some(highest_seen)) = (report.revision(), record.revision) {
             if revision < highest_seen {
                 tracing::debug!(resource_id = %record.resource_id, revision, highest_seen, "stale slot report ignored");
                 return Ok(ReportOutcome::Ignored(Stale { revision, highest_seen }));
             }
         }
-        self.apply(task_manager, report, &[]);
-        self.settle();
+        self.note_revision(task_manager, report);
+        if !changes_nothing {
+            self.apply(task_manager, report, &[]);
+            self.settle();
+        }
         Ok(ReportOutcome::Applied)
+    }
+
+    /// Whether a report is valid and says of each slot what is known: the usual heartbeat. It may be wrong in saying no,
+    /// of a report whose slots are not in the order of their numbers.
+    fn agrees(&self, task_manager: TaskManagerKey, report: &SlotReport) -> bool {
+        let record = &self.task_managers.records[task_manager];
+        record.slots.len() == report.statuses().len()
+            && record
+                .slots
+                .iter()
+                .zip(report.statuses())
+                .all(|((number, slot), status)| {
+                    let slot = &self.slots[*slot];
+                    status.slot_id().slot_number() == *number
+                        && *status.slot_id().resource_id() == record.resource_id
+                        && match (&slot.state, status.allocation()) {
+                            (
+                                SlotState::Allocated {
+                                    allocation_id,
+                                    job_id,
+                                    duplicate: false,
+                                },
+                                Some(reported),
+                            ) => (*allocation_id, *job_id) == reported,
+                            (SlotState::Allocated { .. }, _) | (_, Some(_)) => false,
+                            (_, None) => true,
+                        }
+                        && self.profiles[slot.profile] == *status.resource_profile()
+                })
+    }
+
+    fn note_revision(&mut self, task_manager: TaskManagerKey, report: &SlotReport) {
+        if report.revision().is_some() {
+            let record = &mut self.task_managers.records[task_manager];
+            record.revision = record.revision.max(report.revision());
+            record.report_revision = report.revision();
+        }
     }
 
     /// Brings the view of a task manager to what a valid report says, up to the settling.
     ///
     /// Slots whose numbers are in `previous_slots` were known in an earlier registration.
     fn apply(&mut self, task_manager: TaskManagerKey, report: &SlotReport, previous_slots: &[u32]) {
-        let record = &mut self.task_managers.records[task_manager];
-        if report.revision().is_some() {
-            record.revision = record.revision.max(report.revision());
-            record.report_revision = report.revision();
-        }
-        let known_before = record.slots.len();
+        let known_before = self.task_managers.records[task_manager].slots.len();
         let mut new = Vec::new();
         let mut changed = false;
         for status in report.statuses() {
@@ -160,7 +199,11 @@ impl Core {
             }
             (SlotState::Allocated { .. }, Some((allocation_id, job_id))) => {
                 // The slot stays used: who holds it changes below.
-                self.drop_grant(slot, GrantLoss::HeldByAnother { allocation_id, job_id });
+                let loss = self.note_loss(
+                    self.slots[slot].task_manager,
+                    GrantLoss::HeldByAnother { allocation_id, job_id },
+                );
+                self.drop_grant(slot, loss);
                 changed = true;
             }
             (SlotState::Allocated { .. }, None) => {
@@ -213,11 +256,11 @@ impl Core {
             .into_iter()
             .partition::<Vec<_>, _>(|(number, _)| mentioned.binary_search(number).is_ok());
         self.task_managers.records[task_manager].slots = kept;
+        let loss = self.note_loss(task_manager, GrantLoss::SlotRemoved);
         for (number, slot) in omitted {
             let resource_id = &self.task_managers.records[task_manager].resource_id;
             tracing::warn!(%resource_id, slot_number = number, "slot is not reported any more");
-            self.vacate(slot, &GrantLoss::SlotRemoved);
-            self.remove_slot(slot);
+            self.remove_slot(slot, loss);
         }
     }
 
@@ -240,13 +283,14 @@ impl Core {
     fn say_what_took_the_place(&mut self, task_manager: TaskManagerKey) {
         let owner = &self.task_managers.records[task_manager];
         for dropped in &mut self.changes.dropped {
-            dropped.loss = match owner.slot(dropped.slot_id.slot_number()) {
-                None => GrantLoss::SlotRemoved,
+            let loss = match owner.slot(dropped.slot.number) {
+                None => continue,
                 Some(slot) => match self.slots[slot].holder() {
                     Some((allocation_id, job_id)) => GrantLoss::HeldByAnother { allocation_id, job_id },
                     None => GrantLoss::ReportedFree,
                 },
             };
+            dropped.slot.loss = self.effects.losses.add(owner.resource_id.clone(), loss);
         }
     }
 }

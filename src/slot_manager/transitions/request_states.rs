@@ -1,8 +1,8 @@
 //! What happens to a request from its registration to its end.
 
 use crate::{
-    AllocationFailureCause, AllocationId, Conflict, JobId, RequestFailure, RequestSlot, ResourceProfile, SlotRequest,
-    SlotRequestError, SlotRequestOutcome,
+    AllocationId, Conflict, JobId, RequestFailure, RequestSlot, ResourceProfile, SlotRequest, SlotRequestError,
+    SlotRequestOutcome,
 };
 
 use crate::slot_manager::allocations::Holder;
@@ -150,7 +150,7 @@ impl Core {
                 self.effects.notifications.push(Notification {
                     job_id,
                     allocation_id,
-                    kind: NotificationKind::Failed(Box::new(AllocationFailureCause::RequestFailed(failure))),
+                    kind: NotificationKind::Failed(Box::new(failure)),
                 });
             }
         }

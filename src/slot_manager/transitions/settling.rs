@@ -1,7 +1,5 @@
 //! The end of a transaction.
 
-use crate::AllocationFailureCause;
-
 use crate::slot_manager::allocations::Holder;
 use crate::slot_manager::core::{Core, DroppedGrant};
 use crate::slot_manager::effects::{Notification, NotificationKind};
@@ -17,9 +15,14 @@ impl Core {
             return;
         }
         let mut changes = std::mem::take(&mut self.changes);
-        changes.dropped.sort_by(|a, b| a.slot_id.cmp(&b.slot_id));
-        for grant in changes.dropped.drain(..) {
-            self.judge(grant);
+        if !changes.dropped.is_empty() {
+            let losses = &self.effects.losses;
+            changes
+                .dropped
+                .sort_by(|a, b| losses.slot(a.slot).cmp(&losses.slot(b.slot)));
+            for grant in changes.dropped.drain(..) {
+                self.judge(grant);
+            }
         }
         for slot in changes.duplicates.drain(..) {
             self.free_if_duplicate(slot);
@@ -50,24 +53,23 @@ impl Core {
     /// A dropped grant is lost unless its job holds the allocation elsewhere.
     fn judge(&mut self, grant: DroppedGrant) {
         let DroppedGrant {
-            slot_id,
+            slot,
             allocation_id,
             job_id,
-            loss,
         } = grant;
-        if self.find_allocation(allocation_id).is_none() {
-            self.promote_duplicate(allocation_id);
-        }
-        if let Some(Holder::Granted(slot)) = self.find_allocation(allocation_id) {
-            if self.slots[slot].holder() == Some((allocation_id, job_id)) {
+        if let Some(Holder::Granted(holder)) = self.find_or_promote(allocation_id) {
+            if self.slots[holder].holder() == Some((allocation_id, job_id)) {
                 return;
             }
         }
-        tracing::warn!(%job_id, %allocation_id, %slot_id, %loss, "granted slot lost");
+        let losses = &self.effects.losses;
+        tracing::warn!(
+            %job_id, %allocation_id, slot_id = %losses.slot_id(slot), loss = %losses.loss(slot), "granted slot lost"
+        );
         self.effects.notifications.push(Notification {
             job_id,
             allocation_id,
-            kind: NotificationKind::Failed(Box::new(AllocationFailureCause::GrantLost { slot_id, loss })),
+            kind: NotificationKind::Lost(slot),
         });
     }
 }

@@ -102,8 +102,17 @@ impl Core {
         key
     }
 
-    /// Forgets a free slot. Its task manager's list of slots is left to the caller.
-    pub(crate) fn remove_slot(&mut self, slot: SlotKey) {
+    /// Forgets a slot: an attempt in flight to it is ended without a word, a grant dropped for `loss`. Its task manager's
+    /// list of slots is left to the caller.
+    pub(crate) fn remove_slot(&mut self, slot: SlotKey, loss: u32) {
+        match self.slots[slot].state {
+            SlotState::InFlight(attempt) => {
+                self.end_attempt(slot, attempt);
+                self.changes.unplaced.push(attempt.request);
+            }
+            SlotState::Allocated { .. } => self.drop_grant(slot, loss),
+            SlotState::Unplaced | SlotState::Offered { .. } | SlotState::Withheld { .. } => {}
+        }
         self.make_unplaced(slot);
         self.counts.registered -= 1;
         self.counts.free -= 1;
