@@ -54,6 +54,7 @@ impl SlotRequest {
         &self.target_address
     }
 
+    #[inline]
     pub(crate) fn into_parts(self) -> (JobId, AllocationId, ResourceProfile, Arc<str>) {
         (
             self.job_id,

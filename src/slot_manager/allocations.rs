@@ -75,6 +75,7 @@ impl Allocations {
         self.table.reserve(additional);
     }
 
+    #[inline]
     pub(super) fn find(&self, id: AllocationId, requests: &Requests, slots: &Slots) -> Option<Holder> {
         self.table
             .find(Fingerprint::of(&id), |holder| {
@@ -84,6 +85,7 @@ impl Allocations {
     }
 
     /// Adds an allocation that is not known.
+    #[inline]
     pub(super) fn insert(&mut self, id: AllocationId, holder: Holder) {
         self.table.insert(Fingerprint::of(&id), holder.into());
     }

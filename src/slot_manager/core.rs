@@ -158,6 +158,7 @@ impl Core {
     }
 
     /// Begins an input: it never acts on time, and deadlines are as long as configured.
+    #[inline]
     pub(super) fn begin_input(&mut self, now: Timestamp) {
         self.now = self.now.max(now);
         self.earliest_rearm = Timestamp::ZERO;
@@ -174,6 +175,7 @@ impl Core {
         (self.now + length).max(self.earliest_rearm)
     }
 
+    #[inline]
     pub(super) fn slot_id(&self, slot: SlotKey) -> SlotId {
         let slot = &self.slots[slot];
         SlotId::new(
@@ -188,6 +190,7 @@ impl Core {
     }
 
     /// A slot by its id. The one that the allocation holds is found without looking for its task manager.
+    #[inline]
     pub(super) fn find_slot_held(&self, slot_id: &SlotId, allocation_id: AllocationId) -> Option<SlotKey> {
         if let Some(Holder::Granted(slot)) = self.find_allocation(allocation_id) {
             let record = &self.slots[slot];
@@ -200,6 +203,7 @@ impl Core {
         self.find_slot(slot_id)
     }
 
+    #[inline]
     pub(super) fn find_allocation(&self, id: AllocationId) -> Option<Holder> {
         self.allocations.find(id, &self.requests.records, &self.slots)
     }

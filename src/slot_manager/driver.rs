@@ -59,6 +59,7 @@ where
         }
     }
 
+    #[inline]
     pub(super) fn now(&self) -> Timestamp {
         self.executor.now()
     }
@@ -159,6 +160,7 @@ where
     }
 
     /// Says that a slot was granted, when nothing else is to be said.
+    #[inline]
     pub(super) fn notify_slot_allocated(&mut self, request: &RequestSlot) {
         if let Some(actions) = &mut self.actions {
             actions.notify_slot_allocated(request.job_id, request.allocation_id, &request.slot_id);
@@ -209,6 +211,7 @@ where
 
     /// Calls the gateway of a slot, and polls the answer once. `None` if there is no gateway: never, while the slot is
     /// registered.
+    #[inline]
     pub(super) fn call_gateway(
         &mut self,
         (slot, task_manager): (SlotKey, TaskManagerKey),
@@ -294,6 +297,7 @@ where
 
     /// Wakes the task that drives the manager if an input left it something that it does not wait for yet, and was not
     /// woken for already.
+    #[inline]
     pub(super) fn wake_after_input(&mut self, core: &Core, stored: bool) {
         let deadline = core.earliest_deadline();
         if stored || deadline < self.armed_for.min(self.woken_for) {

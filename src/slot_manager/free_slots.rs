@@ -69,6 +69,7 @@ impl FreeSlots {
     }
 
     /// The slot that the strategy chooses among those that fit. It stays in the index.
+    #[inline]
     pub(super) fn find(&self, slots: &Slots, profiles: &Profiles, required: &ResourceProfile) -> Option<SlotKey> {
         match &self.index {
             FreeIndex::FirstFit(queues) => {

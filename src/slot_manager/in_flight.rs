@@ -148,6 +148,7 @@ impl<F: Future> InFlight<F> {
     }
 
     /// Polls a future once; keeps it if it has no answer yet.
+    #[inline]
     pub(super) fn start(&mut self, slot: SlotKey, attempt: u64, future: F) -> Result<F::Output, CellKey> {
         let key = self.free.pop().unwrap_or_else(|| self.add_cell(slot));
         let cell = &mut self.cells[key.index()];
@@ -221,6 +222,7 @@ impl<F: Future> InFlight<F> {
         key
     }
 
+    #[inline]
     fn give_back(&mut self, key: CellKey) {
         self.free.push(key);
         if self.free.len() == self.cells.len() && self.cells.len() > SPARE_CELLS {
@@ -233,6 +235,7 @@ impl<F: Future> InFlight<F> {
 
 impl<F: Future> Cell<F> {
     /// Polls the future, if there is one; with the answer it is gone.
+    #[inline]
     fn poll(&mut self) -> Option<F::Output> {
         let future = self.future.as_mut().as_pin_mut()?;
         match future.poll(&mut Context::from_waker(&self.waker)) {

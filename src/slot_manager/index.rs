@@ -19,6 +19,7 @@ const HASHER: FixedState = FixedState::with_seed(0);
 pub(super) struct Fingerprint(u32);
 
 impl Fingerprint {
+    #[inline]
     pub(super) fn of(id: &impl Hash) -> Self {
         Self(HASHER.hash_one(id) as u32)
     }
@@ -46,6 +47,7 @@ impl<V: Copy> FingerprintTable<V> {
         self.table.reserve(additional, |(fingerprint, _)| fingerprint.spread());
     }
 
+    #[inline]
     pub(super) fn find(&self, fingerprint: Fingerprint, is_it: impl Fn(V) -> bool) -> Option<V> {
         self.table
             .find(fingerprint.spread(), |(other, value)| {
@@ -55,6 +57,7 @@ impl<V: Copy> FingerprintTable<V> {
     }
 
     /// Adds a value that is not there.
+    #[inline]
     pub(super) fn insert(&mut self, fingerprint: Fingerprint, value: V) {
         self.table
             .insert_unique(fingerprint.spread(), (fingerprint, value), |(fingerprint, _)| {

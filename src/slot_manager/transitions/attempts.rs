@@ -9,6 +9,7 @@ use crate::slot_manager::slots::{Attempt, Delivery, SlotFailures, SlotKey, SlotS
 
 impl Core {
     /// The number of the next attempt.
+    #[inline]
     pub(crate) fn next_attempt(&mut self) -> u64 {
         self.attempts += 1;
         self.attempts
@@ -112,12 +113,14 @@ impl Core {
     }
 
     /// Whether a report that was taken after an acknowledgement has been applied: it said that the slot is free.
+    #[inline]
     pub(crate) fn is_overtaken(&self, slot: SlotKey, revision: Option<u64>) -> bool {
         let owner = &self.task_managers.records[self.slots[slot].task_manager];
         matches!((revision, owner.report_revision), (Some(answer), Some(report)) if answer < report)
     }
 
     /// Keeps the highest revision that the task executor of a slot has named.
+    #[inline]
     pub(crate) fn see_revision(&mut self, slot: SlotKey, revision: Option<u64>) {
         if revision.is_some() {
             let owner = &mut self.task_managers.records[self.slots[slot].task_manager];
@@ -126,6 +129,7 @@ impl Core {
     }
 
     /// What the task executor of a slot is asked in an attempt.
+    #[inline]
     pub(crate) fn request_slot(
         &self,
         leader_id: LeaderId,

@@ -18,6 +18,7 @@ enum Kind {
 
 impl Core {
     /// The earliest of all deadlines; `MAX` if nothing falls due.
+    #[inline]
     pub(crate) fn earliest_deadline(&self) -> Timestamp {
         // Asked after every input: bare times are compared much faster than times with their kinds.
         let (retry, _) = self.requests.pauses.earliest();

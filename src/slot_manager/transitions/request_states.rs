@@ -60,6 +60,7 @@ impl Core {
     }
 
     /// The offered slot for a request.
+    #[inline]
     pub(crate) fn offered_for(&self, required: &ResourceProfile) -> Option<SlotKey> {
         self.free_slots.find(&self.slots, &self.profiles, required)
     }
@@ -168,6 +169,7 @@ impl Core {
     }
 
     /// Grants an offered slot to a request that is being registered and is no pending one.
+    #[inline]
     pub(crate) fn grant_at_once(&mut self, slot: SlotKey, request: &RequestSlot, revision: Option<u64>) {
         let &RequestSlot {
             ref slot_id,
@@ -183,6 +185,7 @@ impl Core {
     }
 
     /// Lets an allocation hold a slot as its grant.
+    #[inline]
     fn hold(&mut self, slot: SlotKey, allocation_id: AllocationId, job_id: JobId) {
         let duplicate = false;
         self.set_slot_state(
