@@ -6,25 +6,52 @@ use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 use slot_manager::{
-    AllocationId, FreeSlotOutcome, RegistrationOutcome, ResourceProfile, SlotId, SlotReport, TaskExecutorGateway,
+    AllocationId, LeaderId, RegistrationOutcome, ResourceProfile, ScheduledExecutor, SlotId, SlotManager,
+    SlotManagerConfig, SlotMatchingStrategy, SlotReport, TaskExecutorGateway,
 };
 
+use crate::inputs::Inputs;
 use crate::measure::{BATCH, BATCH_OF_REPORTS, Round, batches, timed};
 use crate::messages::{
-    Registered, Requests, SLOTS_PER_TASK_MANAGER, connection, granted, huge_profile, report, slot_id, usual_profile,
+    Requests, SLOTS_PER_TASK_MANAGER, connection, huge_profile, instance_id, report, slot_id, usual_profile,
 };
-use crate::outside::{Manager, Prompt, started};
+use crate::outside::{Count, Counter, Manager, Prompt, started};
+
+/// A manager that is started.
+pub(crate) fn started_with<G: TaskExecutorGateway, E: ScheduledExecutor>(
+    config: SlotManagerConfig,
+    executor: E,
+) -> SlotManager<Count, G, E> {
+    let mut manager = SlotManager::new(config, executor).expect("the configuration is valid");
+    manager
+        .start(LeaderId::from_u128(1), Count::default())
+        .expect("it is not started yet");
+    manager
+}
 
 /// Registers task managers with so many slots in all. The operation of the round is one slot.
-pub(crate) fn register<G: TaskExecutorGateway>(
-    manager: &mut Manager<G>,
+pub(crate) fn register<G: TaskExecutorGateway, E: ScheduledExecutor>(
+    manager: &mut SlotManager<Count, G, E>,
+    slots: usize,
+    gateway: impl Fn() -> G,
+    report: impl Fn(usize) -> SlotReport,
+) -> Round {
+    register_more(manager, 0, slots, gateway, report)
+}
+
+/// Registers task managers with so many more slots than there are.
+pub(crate) fn register_more<G: TaskExecutorGateway, E: ScheduledExecutor>(
+    manager: &mut SlotManager<Count, G, E>,
+    present: usize,
     slots: usize,
     gateway: impl Fn() -> G,
     report: impl Fn(usize) -> SlotReport,
 ) -> Round {
     let mut round = Round::default();
+    let first = present / SLOTS_PER_TASK_MANAGER;
     for batch in batches(slots / SLOTS_PER_TASK_MANAGER, BATCH_OF_REPORTS) {
         let registrations: Vec<_> = batch
+            .map(|task_manager| first + task_manager)
             .map(|task_manager| (connection(task_manager, gateway()), report(task_manager)))
             .collect();
         let mut registered = Vec::with_capacity(registrations.len());
@@ -39,7 +66,7 @@ pub(crate) fn register<G: TaskExecutorGateway>(
             assert_eq!(outcome, Ok(RegistrationOutcome::Registered));
         }
     }
-    assert_eq!(manager.slot_counts().registered, slots);
+    assert_eq!(manager.slot_counts().registered, present + slots);
     // Arms the delay, as it is in a service that is driven.
     manager.run_until_stalled();
     round
@@ -59,89 +86,188 @@ pub(crate) fn with_free_slots<G: TaskExecutorGateway>(
     manager
 }
 
+/// A manager with so many free slots that spreads the load over its task managers.
+pub(crate) fn spreading_out(slots: usize) -> Manager<Prompt> {
+    let config = SlotManagerConfig::default().with_slot_matching_strategy(SlotMatchingStrategy::LeastUtilization);
+    let mut manager = started_with(config, Counter::default());
+    register(
+        &mut manager,
+        slots,
+        || Prompt,
+        |task_manager| report(task_manager, |_| usual_profile(), |_| false),
+    );
+    manager
+}
+
+/// A manager that was started when these slots were held by allocations.
+pub(crate) fn taken_over(slots: usize, is_allocated: impl Fn(usize) -> bool) -> Manager<Prompt> {
+    let (mut manager, _) = started();
+    register(
+        &mut manager,
+        slots,
+        || Prompt,
+        |task_manager| report(task_manager, |_| usual_profile(), &is_allocated),
+    );
+    manager
+}
+
 /// Registers so many requests, which no slot fits.
-pub(crate) fn wait<G: TaskExecutorGateway>(
-    manager: &mut Manager<G>,
+pub(crate) fn wait<I: Inputs>(
+    manager: &mut I,
     requests: &mut Requests,
     waiting: usize,
     profile_of: impl Fn(usize) -> ResourceProfile,
 ) {
     for n in 0..waiting {
-        assert!(manager.register_slot_request(requests.request(profile_of(n))).is_ok());
+        let registered = manager.request(requests.request(profile_of(n)));
+        assert_eq!(I::granted_slot(&registered), None);
     }
-    assert_eq!(manager.num_pending_slot_requests(), waiting);
-    manager.run_until_stalled();
+    assert_eq!(manager.num_waiting(), waiting);
+    manager.drive();
 }
 
 /// The number of a slot, and the allocation that holds it.
 pub(crate) type Grant = (usize, AllocationId);
 
 /// Asks for slots, which are granted at once. Returns the time it took, and the grants.
-pub(crate) fn serve(manager: &mut Manager<Prompt>, requests: &mut Requests, count: usize) -> (Duration, Vec<Grant>) {
+pub(crate) fn serve<I: Inputs>(manager: &mut I, requests: &mut Requests, count: usize) -> (Duration, Vec<Grant>) {
     let (batch, allocations) = requests.batch(count, &usual_profile());
-    let mut registered: Vec<Registered> = Vec::with_capacity(count);
+    let mut registered = Vec::with_capacity(count);
     let (time, ()) = timed(|| {
         for request in batch {
-            registered.push(manager.register_slot_request(request));
+            registered.push(manager.request(request));
         }
     });
-    (time, registered.iter().map(granted).zip(allocations).collect())
+    let slots = registered.iter().map(granted::<I>);
+    (time, slots.zip(allocations).collect())
 }
 
-/// Frees slots.
-pub(crate) fn free<G: TaskExecutorGateway>(manager: &mut Manager<G>, grants: &[Grant]) {
-    for (slot, allocation_id) in grants {
-        assert_eq!(
-            manager.free_slot(&slot_id(*slot), *allocation_id),
-            Ok(FreeSlotOutcome::Freed)
-        );
+/// Asks for so many slots, which are granted at once. The operation of the round is one request.
+pub(crate) fn serve_all<I: Inputs>(manager: &mut I, requests: &mut Requests, count: usize) -> (Round, Vec<Grant>) {
+    let mut round = Round::default();
+    let mut grants = Vec::with_capacity(count);
+    for batch in batches(count, BATCH) {
+        let (time, granted) = serve(manager, requests, batch.len());
+        round.add(batch.len(), time);
+        grants.extend(granted);
     }
+    assert_eq!(manager.num_granted(), count);
+    (round, grants)
+}
+
+fn granted<I: Inputs>(registered: &I::Registered) -> usize {
+    I::granted_slot(registered).expect("a slot is free")
+}
+
+/// Frees slots, in this order. The operation of the round is one slot.
+pub(crate) fn free_all<I: Inputs>(manager: &mut I, grants: &[Grant]) -> Round {
+    let mut round = Round::default();
+    for batch in grants.chunks(BATCH) {
+        let held = named(batch);
+        let (time, freed) = timed(|| {
+            held.iter()
+                .filter(|(slot_id, allocation_id)| manager.free(slot_id, *allocation_id))
+                .count()
+        });
+        assert_eq!(freed, batch.len());
+        round.add(freed, time);
+    }
+    round
+}
+
+/// The same grants, with slot ids that share no text.
+fn named(grants: &[Grant]) -> Vec<(SlotId, AllocationId)> {
+    grants
+        .iter()
+        .map(|(slot, allocation_id)| (slot_id(*slot), *allocation_id))
+        .collect()
+}
+
+/// Lets all task managers report. Only the taking of the reports is timed.
+pub(crate) fn report_all(
+    manager: &mut impl Inputs,
+    task_managers: usize,
+    report: impl Fn(usize) -> SlotReport,
+) -> Round {
+    let mut round = Round::default();
+    for batch in batches(task_managers, BATCH_OF_REPORTS) {
+        let reports: Vec<_> = batch
+            .map(|task_manager| (instance_id(task_manager), report(task_manager)))
+            .collect();
+        let (time, taken) = timed(|| {
+            reports
+                .iter()
+                .filter(|(instance_id, report)| manager.report(*instance_id, report))
+                .count()
+        });
+        assert_eq!(taken, reports.len());
+        round.add(taken, time);
+    }
+    round
 }
 
 /// A cluster of which nine slots in ten are used.
-pub(crate) struct BusyCluster {
-    manager: Manager<Prompt>,
-    requests: Requests,
+pub(crate) struct BusyCluster<I> {
+    manager: I,
     random: ChaCha8Rng,
+    requests: Requests,
     grants: Vec<Grant>,
 }
 
-impl BusyCluster {
-    /// With so many slots, and so many requests that no slot fits.
-    pub(crate) fn new(slots: usize, waiting: usize) -> Self {
-        let mut manager = with_free_slots(slots, |_| usual_profile(), || Prompt);
-        let mut requests = Requests::default();
-        let (_, grants) = serve(&mut manager, &mut requests, slots / 10 * 9);
-        wait(&mut manager, &mut requests, waiting, |_| huge_profile());
+impl<I: Inputs> BusyCluster<I> {
+    /// Takes nine in ten of the slots, which are all free, and lets so many requests wait that no slot fits.
+    pub(crate) fn new(manager: I, waiting: usize) -> Self {
+        Self::after(manager, Requests::default(), waiting)
+    }
+
+    /// The same, with a manager that knows the requests made so far.
+    pub(crate) fn after(mut manager: I, mut requests: Requests, waiting: usize) -> Self {
+        let used = manager.num_free() / 10 * 9;
+        let (_, grants) = serve(&mut manager, &mut requests, used);
+        if waiting > 0 {
+            wait(&mut manager, &mut requests, waiting, |_| huge_profile());
+        }
         Self {
             manager,
-            requests,
             random: ChaCha8Rng::seed_from_u64(5810),
+            requests,
             grants,
         }
     }
 
+    pub(crate) fn manager(&self) -> &I {
+        &self.manager
+    }
+
     /// Frees slots picked at random, and asks for a slot after each.
     pub(crate) fn churn(&mut self) -> Round {
+        self.churn_and(|_| ())
+    }
+
+    /// The same, with a poll after each of both.
+    pub(crate) fn churn_driven(&mut self) -> Round {
+        self.churn_and(Inputs::drive)
+    }
+
+    fn churn_and(&mut self, after_each: impl Fn(&mut I)) -> Round {
         let (picked, _) = self.grants.partial_shuffle(&mut self.random, BATCH);
-        let freed: Vec<(SlotId, AllocationId)> = picked
-            .iter()
-            .map(|(slot, allocation_id)| (slot_id(*slot), *allocation_id))
-            .collect();
-        let (batch, allocations) = self.requests.batch(freed.len(), &usual_profile());
-        let mut outcomes = Vec::with_capacity(freed.len());
+        let held = named(picked);
+        let (batch, allocations) = self.requests.batch(held.len(), &usual_profile());
+        let mut outcomes = Vec::with_capacity(held.len());
         let manager = &mut self.manager;
         let (time, ()) = timed(|| {
-            for ((slot_id, allocation_id), request) in freed.iter().zip(batch) {
-                let freed = manager.free_slot(slot_id, *allocation_id);
-                outcomes.push((freed, manager.register_slot_request(request)));
+            for ((slot_id, allocation_id), request) in held.iter().zip(batch) {
+                let freed = manager.free(slot_id, *allocation_id);
+                after_each(manager);
+                outcomes.push((freed, manager.request(request)));
+                after_each(manager);
             }
         });
         let mut round = Round::default();
         round.add(outcomes.len(), time);
         for ((grant, allocation_id), (freed, registered)) in picked.iter_mut().zip(allocations).zip(&outcomes) {
-            assert_eq!(*freed, Ok(FreeSlotOutcome::Freed));
-            *grant = (granted(registered), allocation_id);
+            assert!(freed);
+            *grant = (granted::<I>(registered), allocation_id);
         }
         round
     }

@@ -1,35 +1,53 @@
 //! What each operation of the manager costs, by the size of the cluster.
 //!
 //! ```sh
-//! cargo bench --bench operations                   # everything, some minutes
-//! cargo bench --bench operations -- churn          # the groups and parameters that contain a word
-//! cargo bench --bench operations -- 100000         # the largest size of each group
-//! cargo bench --bench operations -- --test         # each of them once, without measuring
+//! cargo bench --bench operations                        # everything, ten minutes
+//! cargo bench --bench operations -- churn               # the groups and parameters in which a pattern is found
+//! cargo bench --bench operations -- 'served at once'    # such as one operation, with its floor
+//! cargo bench --bench operations -- '/.*\b1000000\b'    # the largest size of each group
+//! cargo bench --bench operations -- --sample-size 50 --measurement-time 10 'request waits/'
+//! cargo bench --bench operations -- --test              # each of them once and small, without measuring
 //! ```
 //!
 //! **How to read it.** One iteration is one operation, so `time` is the time of one, and `thrpt` how many of them (or
-//! of the slots they are about) one core does in a second. The sizes in a group are factors of ten apart. The line of
-//! an operation that costs O(1) is flat: nearly the same time for all sizes. What it grows by is cache misses, a small
-//! factor once the state has outgrown the caches; a linear one would grow by a hundred. Where the time grows by
-//! something else, the module that has the group says by what.
+//! of the slots they are about) one core does in a second. The sizes in a group are factors of ten apart, from 1,000 to
+//! 1,000,000 slots, or requests where there are no slots. The line of an operation that costs O(1) is flat: nearly the
+//! same time for all sizes. What it grows by is cache misses, a small factor once the state has outgrown the caches; a
+//! linear one would grow by a thousand. Where the time grows by something else, the module that has the group says by
+//! what.
+//!
+//! **The floor.** A group `floor: ...` is measured directly after the one it is named after, with the same messages in
+//! the same order. It does only what no implementation of such a manager could do without, a few operations on hash
+//! maps: see [`floor`] for what that is and what it leaves out. Read the ratio of the two, at the same size and from
+//! the same run. That the floor grows with the size too tells how much of the growth is the machine's.
 //!
 //! **What is measured.** The manager alone, on one thread, with as little around it as can be: [`outside`] has a clock
-//! that is a counter, gateways that answer at once or when told to, and actions that count. Messages exist before the
-//! clock starts and are as fresh as those that were just deserialised: each has texts and profiles of its own, equal to
-//! what the manager knows and never the same object. They are made in batches, so they are in the cache as a message
-//! that has just come in would be; what a large cluster costs is the manager's own state. After each round the counts
-//! of the manager are checked, so that a group measures what it says.
+//! that is a counter, gateways that answer at once or when told to, and actions that count. What tokio's clock and
+//! timer add is in the groups `either clock: ...`. Messages exist before the clock starts and are as fresh as those
+//! that were just deserialised: each has texts and profiles of its own, equal to what the manager knows and never the
+//! same object. They are made in batches, so they are in the cache as a message that has just come in would be; what a
+//! large cluster costs is the manager's own state. After each round the counts of the manager are checked, so that a
+//! group measures what it says.
+//!
+//! A sample is one round at least, and most rounds go through the whole state: at the largest sizes that takes longer
+//! than the measurement is asked to, and criterion warns of it. The largest state takes less than a gigabyte. With
+//! `--test`, which is to see that everything works, sizes end at 100,000.
 //!
 //! The measured times are those of one machine at one moment. Compare the sizes of one run with each other, or two
 //! versions in two runs directly after each other; criterion prints the change against the last run.
 
+mod clocks;
 mod cluster;
+mod floor;
+mod in_flight;
+mod inputs;
 mod matching;
 mod measure;
 #[path = "../common/messages.rs"]
 mod messages;
 #[path = "../common/outside.rs"]
 mod outside;
+mod reports;
 mod requests;
 mod task_managers;
 mod time;
@@ -39,17 +57,37 @@ use std::time::Duration;
 use criterion::Criterion;
 
 /// Slots, or requests where there are no slots.
-const SIZES: [usize; 3] = [1_000, 10_000, 100_000];
+const SIZES: [usize; 4] = [1_000, 10_000, 100_000, 1_000_000];
+
+/// The largest size where nothing is measured.
+const LARGEST_IN_TEST: usize = 100_000;
+
+/// The sizes that each group is measured with.
+fn sizes() -> impl Iterator<Item = usize> {
+    let largest = if is_test() { LARGEST_IN_TEST } else { usize::MAX };
+    SIZES.into_iter().filter(move |size| *size <= largest)
+}
+
+/// Whether criterion runs everything just once, without measuring: it does when told so, and whenever it is not cargo's
+/// `bench` that runs it.
+fn is_test() -> bool {
+    let is_given = |flag| std::env::args().any(|argument| argument == flag);
+    is_given("--test") || !is_given("--bench")
+}
 
 fn main() {
+    // The sample size is the smallest there is, for the sake of the largest states.
     let mut criterion = Criterion::default()
-        .warm_up_time(Duration::from_millis(500))
-        .measurement_time(Duration::from_secs(2))
-        .sample_size(20)
+        .warm_up_time(Duration::from_millis(300))
+        .measurement_time(Duration::from_secs(1))
+        .sample_size(10)
         .configure_from_args();
     requests::groups(&mut criterion);
+    in_flight::groups(&mut criterion);
     matching::groups(&mut criterion);
+    reports::groups(&mut criterion);
     task_managers::groups(&mut criterion);
     time::groups(&mut criterion);
+    clocks::groups(&mut criterion);
     criterion.final_summary();
 }

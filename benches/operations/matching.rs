@@ -5,11 +5,11 @@
 use criterion::Criterion;
 use slot_manager::FreeSlotOutcome;
 
-use crate::SIZES;
 use crate::cluster::{BusyCluster, register, wait, with_free_slots};
 use crate::measure::{BATCH, Round, bench, group, timed};
-use crate::messages::{Requests, granted, growing_profile, report, separate_profile, slot_id};
+use crate::messages::{Requests, granted, growing_profile, report, separate_profile, slot_id, usual_profile};
 use crate::outside::{Prompt, started};
+use crate::sizes;
 
 pub(crate) fn groups(criterion: &mut Criterion) {
     churn_while_requests_wait(criterion);
@@ -20,11 +20,14 @@ pub(crate) fn groups(criterion: &mut Criterion) {
 /// Churn at 90 % utilisation of 10,000 slots, while requests that no slot fits keep waiting.
 fn churn_while_requests_wait(criterion: &mut Criterion) {
     let mut group = group(criterion, "churn of 10000 slots, others wait");
-    for waiting in SIZES {
+    for waiting in sizes() {
         bench(
             &mut group,
             format!("{waiting} waiting"),
-            || BusyCluster::new(10_000, waiting),
+            || {
+                let manager = with_free_slots(10_000, |_| usual_profile(), || Prompt);
+                BusyCluster::new(manager, waiting)
+            },
             BusyCluster::churn,
         );
     }
@@ -36,7 +39,7 @@ fn churn_while_requests_wait(criterion: &mut Criterion) {
 fn drain(criterion: &mut Criterion) {
     let mut group = group(criterion, "drain by arriving task managers");
     for profiles in [1, 100] {
-        for waiting in SIZES {
+        for waiting in sizes() {
             let parameter = format!("K = {profiles}, {waiting} waiting");
             bench(
                 &mut group,
@@ -66,8 +69,8 @@ fn drain(criterion: &mut Criterion) {
 /// largest is requested, and freed again. The time is that of both.
 fn only_the_largest_fits(criterion: &mut Criterion) {
     let mut group = group(criterion, "request only the largest fits, then free");
-    for profiles in [1, 10, 100] {
-        for slots in SIZES {
+    for profiles in [1, 10, 100, 1_000, 10_000] {
+        for slots in sizes().filter(|slots| *slots >= profiles) {
             let set_up = || {
                 let manager = with_free_slots(slots, |slot| growing_profile(slot * profiles / slots), || Prompt);
                 (manager, Requests::default(), 0)

@@ -5,7 +5,7 @@ use std::ops::{AddAssign, Range};
 use std::time::{Duration, Instant};
 
 use criterion::measurement::WallTime;
-use criterion::{BenchmarkGroup, BenchmarkId, Criterion, Throughput};
+use criterion::{BenchmarkGroup, BenchmarkId, Criterion, SamplingMode, Throughput};
 
 /// How many small messages are made before the clock starts: few enough to stay in the cache, enough to make reading
 /// the clock cost nothing.
@@ -14,7 +14,7 @@ pub(crate) const BATCH: usize = 256;
 /// The same for reports, which are as large as ten small messages.
 pub(crate) const BATCH_OF_REPORTS: usize = 32;
 
-/// A group whose operation is about one thing: a slot or a request.
+/// A group whose operation is about one thing: a slot, a request, or a poll.
 pub(crate) fn group<'a>(criterion: &'a mut Criterion, name: &str) -> BenchmarkGroup<'a, WallTime> {
     group_per(criterion, name, 1)
 }
@@ -23,6 +23,8 @@ pub(crate) fn group<'a>(criterion: &'a mut Criterion, name: &str) -> BenchmarkGr
 pub(crate) fn group_per<'a>(criterion: &'a mut Criterion, name: &str, elements: u64) -> BenchmarkGroup<'a, WallTime> {
     let mut group = criterion.benchmark_group(name);
     group.throughput(Throughput::Elements(elements));
+    // Only whole rounds are done: asking for more iterations in each sample than in the one before would be in vain.
+    group.sampling_mode(SamplingMode::Flat);
     group
 }
 

@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use criterion::Criterion;
 
-use crate::SIZES;
 use crate::cluster::{register, wait};
 use crate::measure::{BATCH, Round, bench, group, timed};
 use crate::messages::{Requests, huge_profile, report, usual_profile};
 use crate::outside::{Prompt, started};
+use crate::sizes;
 
 pub(crate) fn groups(criterion: &mut Criterion) {
     progress_with_nothing_due(criterion);
@@ -20,7 +20,7 @@ pub(crate) fn groups(criterion: &mut Criterion) {
 /// none is due. The time is that of one poll.
 fn progress_with_nothing_due(criterion: &mut Criterion) {
     let mut group = group(criterion, "progress with nothing due");
-    for size in SIZES {
+    for size in sizes() {
         let set_up = || {
             let (mut manager, _) = started();
             register(
@@ -57,7 +57,7 @@ fn progress_with_nothing_due(criterion: &mut Criterion) {
 /// request.
 fn due_request_timeouts(criterion: &mut Criterion) {
     let mut group = group(criterion, "all request timeouts due, per request");
-    for waiting in SIZES {
+    for waiting in sizes() {
         let set_up = || (started::<Prompt>(), Requests::default());
         bench(
             &mut group,

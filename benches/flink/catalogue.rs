@@ -1,0 +1,202 @@
+//! What is compared.
+
+use crate::clock::Clock;
+use crate::workloads::{churn, matching, requests, task_managers, waiting};
+
+/// A workload that is ready: its messages exist. Each call does it once, on a new manager.
+pub(crate) type Prepared = Box<dyn FnMut(&mut Clock)>;
+
+pub(crate) struct Workload {
+    /// What both programs call it.
+    pub(crate) name: &'static str,
+    /// What is measured separately in it.
+    pub(crate) phases: &'static [Phase],
+    /// The smallest first.
+    pub(crate) cases: &'static [Case],
+    /// Our side of it, for a size and a number of operations.
+    pub(crate) prepare: fn(usize, usize) -> Prepared,
+}
+
+impl Workload {
+    pub(crate) fn smallest(&self) -> &'static Case {
+        &self.cases[0]
+    }
+}
+
+pub(crate) struct Phase {
+    /// What both programs call it.
+    pub(crate) name: &'static str,
+    /// What the table calls it.
+    pub(crate) title: &'static str,
+}
+
+impl Phase {
+    pub(crate) fn label(&self, case: &Case) -> String {
+        format!("{} {}", self.title, case.size)
+    }
+}
+
+/// A size, in slots or requests.
+pub(crate) struct Case {
+    pub(crate) size: usize,
+    /// How often our side does the operation, where it does not follow from the size.
+    pub(crate) operations: usize,
+    /// The same for Flink; none if it would take too long.
+    pub(crate) original_operations: Option<usize>,
+}
+
+const fn phase(name: &'static str, title: &'static str) -> Phase {
+    Phase { name, title }
+}
+
+/// As many operations on both sides.
+const fn same(size: usize, operations: usize) -> Case {
+    limited(size, operations, operations)
+}
+
+/// Fewer operations on Flink's side, where each takes longer the larger the size.
+const fn limited(size: usize, operations: usize, original_operations: usize) -> Case {
+    Case {
+        size,
+        operations,
+        original_operations: Some(original_operations),
+    }
+}
+
+const fn ours_only(size: usize, operations: usize) -> Case {
+    Case {
+        size,
+        operations,
+        original_operations: None,
+    }
+}
+
+/// Every slot or request once.
+const fn each(size: usize) -> Case {
+    same(size, size)
+}
+
+const UP_TO_A_HUNDRED_THOUSAND: &[Case] = &[each(1_000), each(10_000), each(100_000)];
+const UP_TO_A_MILLION: &[Case] = &[each(1_000), each(10_000), each(100_000), each(1_000_000)];
+
+/// Enough for a steady state that has been through the whole cluster.
+const CHURNS: usize = 100_000;
+const CHECKS: usize = 1_000;
+
+pub(crate) const WORKLOADS: &[Workload] = &[
+    Workload {
+        name: "all-slots",
+        phases: &[
+            phase("register", "register task manager of 10 slots, per slot"),
+            phase("request", "request served at once"),
+            phase("free", "free slot"),
+        ],
+        cases: UP_TO_A_MILLION,
+        prepare: requests::all_slots,
+    },
+    Workload {
+        name: "in-flight",
+        phases: &[phase("both", "request in flight, then acknowledge")],
+        cases: UP_TO_A_MILLION,
+        prepare: requests::in_flight,
+    },
+    Workload {
+        name: "spread-out",
+        phases: &[phase("request", "request served at once, slots spread out")],
+        cases: &[each(1_000), each(10_000), ours_only(100_000, 100_000)],
+        prepare: requests::spread_out,
+    },
+    Workload {
+        name: "churn",
+        phases: &[phase("both", "churn at 90 % utilisation")],
+        cases: &[
+            same(1_000, CHURNS),
+            same(10_000, CHURNS),
+            same(100_000, CHURNS),
+            same(1_000_000, CHURNS),
+        ],
+        prepare: churn::alone,
+    },
+    Workload {
+        name: "churn-others-wait",
+        phases: &[phase("both", "churn of 10000 slots, others wait")],
+        cases: &[
+            limited(1_000, CHURNS, 10_000),
+            limited(10_000, CHURNS, 1_000),
+            limited(100_000, CHURNS, 50),
+        ],
+        prepare: churn::others_wait,
+    },
+    Workload {
+        name: "churn-others-in-flight",
+        phases: &[phase("both", "churn of 10000 slots, others in flight")],
+        cases: &[
+            limited(1_000, CHURNS, 10_000),
+            limited(10_000, CHURNS, 5_000),
+            limited(100_000, CHURNS, 300),
+        ],
+        prepare: churn::others_in_flight,
+    },
+    Workload {
+        name: "waiting",
+        phases: &[
+            phase("both", "request waits, then cancel"),
+            phase("check", "timeout check of all waiting, none due"),
+        ],
+        cases: &[
+            limited(1_000, CHECKS, 1_000),
+            limited(10_000, CHECKS, 100),
+            limited(100_000, CHECKS, 10),
+            limited(1_000_000, CHECKS, 3),
+        ],
+        prepare: waiting::cancelled,
+    },
+    Workload {
+        name: "due",
+        phases: &[phase("request", "all request timeouts due, per request")],
+        cases: UP_TO_A_MILLION,
+        prepare: waiting::due,
+    },
+    Workload {
+        name: "drain-1",
+        phases: &[phase("slot", "new slot serves a waiting request, 1 profile")],
+        cases: UP_TO_A_HUNDRED_THOUSAND,
+        prepare: matching::drain_of_one_profile,
+    },
+    Workload {
+        name: "drain-100",
+        phases: &[phase("slot", "new slot serves a waiting request, 100 profiles")],
+        cases: UP_TO_A_HUNDRED_THOUSAND,
+        prepare: matching::drain_of_a_hundred_profiles,
+    },
+    Workload {
+        name: "largest",
+        phases: &[phase(
+            "both",
+            "request only the largest of 100 profiles fits, then free",
+        )],
+        cases: &[
+            limited(1_000, CHURNS, 5_000),
+            limited(10_000, CHURNS, 1_000),
+            limited(100_000, CHURNS, 200),
+        ],
+        prepare: matching::only_the_largest_fits,
+    },
+    Workload {
+        name: "report",
+        phases: &[phase("report", "unchanged report of 10 slots, half allocated")],
+        cases: &[
+            same(1_000, 10_000),
+            same(10_000, 10_000),
+            same(100_000, 10_000),
+            same(1_000_000, 100_000),
+        ],
+        prepare: task_managers::unchanged_reports,
+    },
+    Workload {
+        name: "unregister",
+        phases: &[phase("task-manager", "unregister task manager of 10 allocated slots")],
+        cases: UP_TO_A_MILLION,
+        prepare: task_managers::unregister,
+    },
+];

@@ -1,0 +1,129 @@
+//! Lets both sides take turns.
+
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+
+use crate::catalogue::{Case, Phase, Workload};
+use crate::measurement::median;
+use crate::options::Options;
+use crate::original::Original;
+use crate::run::Run;
+use crate::table::Row;
+use crate::tools;
+
+const WARM_UP: Duration = Duration::from_millis(500);
+/// The compilers of Java need it.
+const WARM_UP_OF_JAVA: Duration = Duration::from_secs(3);
+
+/// What glibc would give back to the system after one iteration, the next one would fault in page by page; Java has its
+/// heap from the start. Other allocators ignore it.
+const KEEP_FREED_MEMORY: [(&str, &str); 2] = [("MALLOC_MMAP_MAX_", "0"), ("MALLOC_TRIM_THRESHOLD_", "1099511627776")];
+
+struct Effort {
+    rounds: usize,
+    iterations: usize,
+}
+
+/// What a process said: the nanoseconds of the phases.
+type Times = Vec<(String, f64)>;
+
+/// Measures what the options select.
+pub(crate) fn compare(options: &Options, original: &Original) -> Result<Vec<Row>> {
+    let effort = if options.quick {
+        Effort {
+            rounds: 1,
+            iterations: 3,
+        }
+    } else {
+        Effort {
+            rounds: 3,
+            iterations: 5,
+        }
+    };
+    let cases = options.selected_cases();
+    let mut rows = Vec::new();
+    for (number, (workload, case)) in cases.iter().enumerate() {
+        let place = format!("{}/{}", number + 1, cases.len());
+        let (ours, theirs) = take_turns(&place, workload, case, &effort, original)?;
+        for phase in options.selected_phases(workload, case) {
+            rows.push(Row {
+                title: phase.title,
+                size: case.size,
+                ours: median_of(phase, &ours),
+                original: median_of(phase, &theirs),
+            });
+        }
+    }
+    Ok(by_title(&rows))
+}
+
+/// Puts the sizes of one title below each other.
+fn by_title(rows: &[Row]) -> Vec<Row> {
+    let first_of_title = |row: &Row| rows.iter().position(|other| other.title == row.title);
+    let mut sorted = rows.to_vec();
+    sorted.sort_by_key(first_of_title);
+    sorted
+}
+
+fn take_turns(
+    place: &str,
+    workload: &'static Workload,
+    case: &Case,
+    effort: &Effort,
+    original: &Original,
+) -> Result<(Vec<Times>, Vec<Times>)> {
+    let run = |operations, warm_up| Run {
+        workload,
+        size: case.size,
+        operations,
+        warm_up,
+        iterations: effort.iterations,
+    };
+    let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+    for round in 1..=effort.rounds {
+        let name = workload.name;
+        eprintln!("{place} {name} {}, round {round} of {}", case.size, effort.rounds);
+        ours.push(measure_ours(&run(case.operations, WARM_UP))?);
+        if let Some(operations) = case.original_operations {
+            match original.measure(&run(operations, WARM_UP_OF_JAVA)) {
+                Ok(output) => theirs.push(read(&output)?),
+                Err(error) => eprintln!("Flink did not do {name} {}: {error:#}", case.size),
+            }
+        }
+    }
+    Ok((ours, theirs))
+}
+
+fn measure_ours(run: &Run) -> Result<Times> {
+    let program = std::env::current_exe().context("this program does not know where it is")?;
+    let mut command = Command::new(program);
+    command
+        .arg("--measure")
+        .args(run.to_arguments())
+        .envs(KEEP_FREED_MEMORY);
+    read(&tools::output(&mut command)?)
+}
+
+fn read(output: &str) -> Result<Times> {
+    output
+        .lines()
+        .map(|line| {
+            let (phase, time) = line.split_once(' ').context("a line has a phase and a time")?;
+            Ok((phase.to_owned(), time.parse()?))
+        })
+        .collect::<Result<_>>()
+        .with_context(|| format!("cannot read {output:?}"))
+}
+
+/// Of the rounds; none if there was no round.
+fn median_of(phase: &Phase, rounds: &[Times]) -> Option<f64> {
+    let times: Vec<f64> = rounds
+        .iter()
+        .flatten()
+        .filter(|(name, _)| name == phase.name)
+        .map(|(_, time)| *time)
+        .collect();
+    (!times.is_empty()).then(|| median(times))
+}

@@ -1,0 +1,46 @@
+import java.util.List;
+import org.apache.flink.runtime.clusterframework.types.ResourceProfile;
+
+/** Task managers that report and go. */
+final class TaskManagers {
+    /** Every other slot is held by an allocation, and so many reports say so. */
+    static Workload unchangedReports(int slots, int reports) {
+        ResourceProfile profile = Messages.usualProfile();
+        List<Messages.TaskManager> taskManagers =
+                Messages.taskManagers(0, slots, new Gateway(), slot -> profile, slot -> slot % 2 == 1);
+        return clock -> {
+            Original original = new Original();
+            original.register(taskManagers);
+            clock.time("report", reports, () -> {
+                for (int n = 0; n < reports; n += taskManagers.size()) {
+                    for (Messages.TaskManager taskManager : taskManagers) {
+                        original.manager.reportSlotStatus(
+                                taskManager.connection().getInstanceID(), taskManager.report());
+                    }
+                }
+            });
+            Check.equal(slots / 2, original.manager.getNumberFreeSlots(), "free slots");
+        };
+    }
+
+    /** All slots are held by allocations; all task managers go, in the order in which they came. */
+    static Workload unregister(int slots) {
+        ResourceProfile profile = Messages.usualProfile();
+        Exception cause = new Exception("its heartbeat timed out");
+        List<Messages.TaskManager> taskManagers =
+                Messages.taskManagers(0, slots, new Gateway(), slot -> profile, slot -> true);
+        return clock -> {
+            Original original = new Original();
+            original.register(taskManagers);
+            clock.time("task-manager", taskManagers.size(), () -> {
+                for (Messages.TaskManager taskManager : taskManagers) {
+                    original.manager.unregisterTaskManager(taskManager.connection().getInstanceID(), cause);
+                }
+            });
+            Check.equal(0, original.manager.getNumberRegisteredSlots(), "slots");
+            Check.equal(slots, original.actions.failed, "failures");
+        };
+    }
+
+    private TaskManagers() {}
+}

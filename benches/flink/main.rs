@@ -1,0 +1,117 @@
+//! This crate and the original side by side: the same workloads on both, in one run, with one table at the end.
+//!
+//! The original is `SlotManagerImpl` of Apache Flink 1.10.3, the direct descendant of the slot manager of FLINK-5810.
+//!
+//! ```sh
+//! cargo bench --bench flink                    # everything, about half an hour
+//! cargo bench --bench flink -- --quick         # one round instead of three, fewer iterations
+//! cargo bench --bench flink -- churn           # the rows that contain a word
+//! cargo bench --bench flink -- --list          # the rows there are
+//! cargo bench --bench flink -- --test          # our side, each workload once and small, without measuring
+//! ```
+//!
+//! It needs a Java development kit (17 or later), `curl` and `tar`; without them it says so and measures nothing. The
+//! first run fetches the source distribution of `apache-flink` 1.10.3 from PyPI (286 MB, checked by its hash) and takes
+//! Flink's jar from it into the target directory; nothing is installed. The largest size needs 8 GiB for Java.
+//!
+//! **How to read it.** Nanoseconds per operation, less is better, and how many times longer Flink takes. A row of this
+//! crate that grows by a small factor with the size has outgrown the caches; a column of Flink's that grows by ten with
+//! each size is a linear scan. `-` is where Flink would take too long, or failed.
+//!
+//! **What both sides do.** [`catalogue`] has the workloads, the modules of [`workloads`] our side, and `java/` the other
+//! one. Around each manager is as little as can be: everything on one thread, task executors that are an object which
+//! says "yes" at once or when told to, actions that count, no log. Flink gets no actor and no mailbox, so its numbers
+//! are a lower bound. All messages exist before the clock starts, so that the large ones are cold: all ids, profiles and
+//! reports. The slot ids of one task manager share one resource id, requests share their address. Where both sides need
+//! a place for what a call returns, it exists as well; it is looked at and dropped when the clock has stopped. Every
+//! iteration begins with a new manager and ends with a look at its counts, so that a row measures what it says.
+//!
+//! **Method.** For each workload and size our process and Flink's take turns, each a fresh one, so that both see the same
+//! moods of the machine. A process warms up on what it will measure (Java for at least 3 s, ours for half a second, both
+//! at least twice), then takes the median of its iterations; the table has the median over the rounds. A short workload
+//! is repeated within an iteration, on a new manager each time, until 100 ms have passed. Where Flink walks through all
+//! slots or requests for each operation it does fewer operations than our side, and both divide by their own. Java has
+//! its whole heap from the start and the parallel collector, and collects before each iteration; our allocator, if it is
+//! glibc's, keeps what an iteration has freed for the next one. Flink's messages are used again in each iteration and
+//! keep their hash codes; our requests are copied, because they are moved in.
+//!
+//! The times are those of one machine. Where the caches rule, runs differ by a factor of up to two; the growth does not.
+
+mod catalogue;
+mod clock;
+mod comparison;
+mod gateway;
+mod measurement;
+mod messages;
+mod options;
+mod original;
+#[path = "../common/outside.rs"]
+mod outside;
+mod run;
+mod table;
+mod tools;
+mod workloads;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::Parser;
+
+use crate::catalogue::WORKLOADS;
+use crate::clock::Clock;
+use crate::options::{Mode, Options};
+use crate::original::Original;
+use crate::run::Run;
+
+fn main() -> ExitCode {
+    match act(&Options::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn act(options: &Options) -> Result<()> {
+    match options.mode() {
+        Mode::Measure(arguments) => measurement::print(&Run::from_arguments(arguments)?),
+        Mode::Test => test(options),
+        Mode::List => list(options),
+        Mode::Compare => compare(options)?,
+    }
+    Ok(())
+}
+
+fn compare(options: &Options) -> Result<()> {
+    if options.selected_cases().is_empty() {
+        return Ok(());
+    }
+    if let Err(missing) = tools::check() {
+        println!("Nothing is compared with Flink: {missing}.");
+        return Ok(());
+    }
+    let original = Original::prepare()?;
+    let rows = comparison::compare(options, &original)?;
+    println!("{}\nFlink runs on {}.", table::markdown(&rows), tools::java_version()?);
+    Ok(())
+}
+
+fn list(options: &Options) {
+    for (workload, case) in options.selected_cases() {
+        for phase in options.selected_phases(workload, case) {
+            println!("{}", phase.label(case));
+        }
+    }
+}
+
+/// Does each workload once; it checks itself.
+fn test(options: &Options) {
+    for workload in WORKLOADS {
+        let case = workload.smallest();
+        if !options.selected_phases(workload, case).is_empty() {
+            (workload.prepare)(case.size, case.operations)(&mut Clock::default());
+            println!("{} {}: ok", workload.name, case.size);
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! The command line.
+
+use clap::Parser;
+
+use crate::catalogue::{Case, Phase, WORKLOADS, Workload};
+
+/// Compares this crate with the slot manager of Apache Flink 1.10.3.
+#[derive(Parser)]
+#[command(bin_name = "cargo bench --bench flink --")]
+pub(crate) struct Options {
+    /// Only the rows that contain this, written as `--list` writes them.
+    filter: Option<String>,
+
+    /// One round instead of three, and fewer iterations.
+    #[arg(long)]
+    pub(crate) quick: bool,
+
+    /// Only says which rows there are.
+    #[arg(long)]
+    list: bool,
+
+    /// Does each workload of our side once and small, without measuring.
+    #[arg(long)]
+    test: bool,
+
+    /// What cargo says when it measures, and not when it tests.
+    #[arg(long, hide = true)]
+    bench: bool,
+
+    /// Our side of one run.
+    #[arg(long, hide = true, num_args = 5)]
+    measure: Option<Vec<String>>,
+}
+
+pub(crate) enum Mode<'a> {
+    Compare,
+    List,
+    Test,
+    Measure(&'a [String]),
+}
+
+impl Options {
+    pub(crate) fn mode(&self) -> Mode<'_> {
+        if let Some(arguments) = &self.measure {
+            Mode::Measure(arguments)
+        } else if self.list {
+            Mode::List
+        } else if self.test || !self.bench {
+            Mode::Test
+        } else {
+            Mode::Compare
+        }
+    }
+
+    /// The phases that have a row of the table.
+    pub(crate) fn selected_phases(&self, workload: &'static Workload, case: &Case) -> Vec<&'static Phase> {
+        let selects = |label: String| self.filter.as_ref().is_none_or(|filter| label.contains(filter));
+        workload
+            .phases
+            .iter()
+            .filter(|phase| selects(phase.label(case)))
+            .collect()
+    }
+
+    /// What has to run for them.
+    pub(crate) fn selected_cases(&self) -> Vec<(&'static Workload, &'static Case)> {
+        WORKLOADS
+            .iter()
+            .flat_map(|workload| workload.cases.iter().map(move |case| (workload, case)))
+            .filter(|(workload, case)| !self.selected_phases(workload, case).is_empty())
+            .collect()
+    }
+}

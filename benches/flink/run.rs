@@ -1,0 +1,42 @@
+//! One process measures one workload, at one size.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+
+use crate::catalogue::{WORKLOADS, Workload};
+
+pub(crate) struct Run {
+    pub(crate) workload: &'static Workload,
+    pub(crate) size: usize,
+    pub(crate) operations: usize,
+    pub(crate) warm_up: Duration,
+    pub(crate) iterations: usize,
+}
+
+impl Run {
+    /// What both programs are given.
+    pub(crate) fn to_arguments(&self) -> [String; 5] {
+        [
+            self.workload.name.to_owned(),
+            self.size.to_string(),
+            self.operations.to_string(),
+            self.warm_up.as_millis().to_string(),
+            self.iterations.to_string(),
+        ]
+    }
+
+    pub(crate) fn from_arguments(arguments: &[String]) -> Result<Self> {
+        let [name, size, operations, warm_up, iterations] = arguments else {
+            bail!("a run has five arguments");
+        };
+        let workload = WORKLOADS.iter().find(|workload| workload.name == *name);
+        Ok(Self {
+            workload: workload.with_context(|| format!("no such workload: {name}"))?,
+            size: size.parse()?,
+            operations: operations.parse()?,
+            warm_up: Duration::from_millis(warm_up.parse()?),
+            iterations: iterations.parse()?,
+        })
+    }
+}

@@ -1,0 +1,53 @@
+//! The result.
+
+use comfy_table::presets::ASCII_MARKDOWN;
+use comfy_table::{Cell, CellAlignment, Table};
+
+/// Nanoseconds per operation.
+#[derive(Clone)]
+pub(crate) struct Row {
+    pub(crate) title: &'static str,
+    pub(crate) size: usize,
+    pub(crate) ours: Option<f64>,
+    pub(crate) original: Option<f64>,
+}
+
+pub(crate) fn markdown(rows: &[Row]) -> Table {
+    let mut table = Table::new();
+    table.load_preset(ASCII_MARKDOWN);
+    table.set_header([
+        "workload",
+        "size",
+        "ours (ns/op)",
+        "Flink 1.10.3 (ns/op)",
+        "ratio (Flink / ours)",
+    ]);
+    for row in rows {
+        let ratio = row.ours.zip(row.original).map(|(ours, original)| original / ours);
+        table.add_row([
+            Cell::new(row.title),
+            number(row.size.to_string()),
+            number(three_digits(row.ours)),
+            number(three_digits(row.original)),
+            number(three_digits(ratio)),
+        ]);
+    }
+    table
+}
+
+fn number(text: String) -> Cell {
+    Cell::new(text).set_alignment(CellAlignment::Right)
+}
+
+/// At least three digits that count, where there are as many.
+fn three_digits(value: Option<f64>) -> String {
+    let Some(value) = value else {
+        return "-".to_owned();
+    };
+    let decimals = match value {
+        100.0.. => 0,
+        10.0.. => 1,
+        _ => 2,
+    };
+    format!("{value:.decimals$}")
+}

@@ -1,0 +1,89 @@
+//! Our side of the workloads, and the steps that several of them take.
+//!
+//! In every workload the messages and the places for what the calls return exist before the clock starts, and are
+//! dropped after it has stopped.
+
+pub(crate) mod churn;
+pub(crate) mod matching;
+pub(crate) mod requests;
+pub(crate) mod task_managers;
+pub(crate) mod waiting;
+
+use std::vec::IntoIter;
+
+use slot_manager::{
+    AllocationId, AllocationStatus, RegistrationOutcome, SlotId, SlotRequest, SlotRequestError, SlotRequestOutcome,
+    TaskExecutorConnection, TaskExecutorGateway,
+};
+
+use crate::messages::TaskManager;
+use crate::outside::Manager;
+
+/// What registering a request returned; none before.
+type Outcome = Option<Result<SlotRequestOutcome, SlotRequestError>>;
+
+fn places(count: usize) -> Vec<Outcome> {
+    (0..count).map(|_| None).collect()
+}
+
+/// The slot that a request was granted.
+fn granted(outcome: &Outcome) -> &SlotId {
+    match outcome {
+        Some(Ok(SlotRequestOutcome::Accepted(AllocationStatus::Granted { slot_id }))) => slot_id,
+        other => panic!("not granted: {other:?}"),
+    }
+}
+
+fn allocation_ids(requests: &[SlotRequest]) -> Vec<AllocationId> {
+    requests.iter().map(SlotRequest::allocation_id).collect()
+}
+
+/// Registers task managers without measuring it.
+fn join<G: TaskExecutorGateway>(manager: &mut Manager<G>, task_managers: &[TaskManager], gateway: impl Fn() -> G) {
+    let registered = register(manager, task_managers, &mut connections(task_managers, gateway));
+    assert_eq!(registered, task_managers.len());
+    arm(manager);
+}
+
+fn connections<G>(task_managers: &[TaskManager], gateway: impl Fn() -> G) -> IntoIter<TaskExecutorConnection<G>> {
+    let connections: Vec<_> = task_managers.iter().map(|known| known.connection(gateway())).collect();
+    connections.into_iter()
+}
+
+/// Returns how many task managers were registered.
+fn register<G: TaskExecutorGateway>(
+    manager: &mut Manager<G>,
+    task_managers: &[TaskManager],
+    connections: &mut IntoIter<TaskExecutorConnection<G>>,
+) -> usize {
+    task_managers
+        .iter()
+        .zip(connections)
+        .map(|(task_manager, connection)| manager.register_task_manager(connection, &task_manager.report))
+        .filter(|outcome| *outcome == Ok(RegistrationOutcome::Registered))
+        .count()
+}
+
+/// Registers requests, and keeps what that returns.
+fn request<G: TaskExecutorGateway>(
+    manager: &mut Manager<G>,
+    requests: &mut IntoIter<SlotRequest>,
+    outcomes: &mut [Outcome],
+) {
+    for (outcome, request) in outcomes.iter_mut().zip(requests) {
+        *outcome = Some(manager.register_slot_request(request));
+    }
+}
+
+/// Registers requests that are not served within the call. Returns how many of them were accepted.
+fn wait<G: TaskExecutorGateway>(manager: &mut Manager<G>, requests: &mut IntoIter<SlotRequest>) -> usize {
+    requests
+        .map(|request| manager.register_slot_request(request))
+        .filter(Result::is_ok)
+        .count()
+}
+
+/// Arms the delay, as it is in a service that is driven.
+fn arm<G: TaskExecutorGateway>(manager: &mut Manager<G>) {
+    manager.run_until_stalled();
+}

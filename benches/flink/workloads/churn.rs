@@ -1,0 +1,117 @@
+//! Nine slots in ten are used; one of them, picked at random, is freed, and one is requested.
+
+use std::vec::IntoIter;
+
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use slot_manager::{AllocationId, FreeSlotOutcome, SlotRequest, TaskExecutorGateway};
+
+use crate::catalogue::Prepared;
+use crate::gateway::PromptOrPatient;
+use crate::messages::{Requests, huge_profile, task_managers, usual_task_managers};
+use crate::outside::{Manager, Patient, Prompt, started};
+use crate::workloads::{Outcome, allocation_ids, arm, granted, join, places, request, wait};
+
+const SLOTS_WHERE_OTHERS_ARE_PENDING: usize = 10_000;
+const FIRST_OF_THE_OTHERS: usize = 1 << 20;
+
+pub(crate) fn alone(slots: usize, operations: usize) -> Prepared {
+    prepare(slots, operations, Requests::new(), || Prompt, |_| ())
+}
+
+/// While so many requests wait that no slot fits.
+pub(crate) fn others_wait(waiting: usize, operations: usize) -> Prepared {
+    let mut requests = Requests::new();
+    let others = requests.of(waiting, |_| huge_profile());
+    let slots = SLOTS_WHERE_OTHERS_ARE_PENDING;
+    prepare(
+        slots,
+        operations,
+        requests,
+        || Prompt,
+        move |manager| {
+            assert_eq!(wait(manager, &mut others.clone().into_iter()), waiting);
+            assert_eq!(manager.num_pending_slot_requests(), waiting);
+        },
+    )
+}
+
+/// While so many requests are in flight to other task managers.
+pub(crate) fn others_in_flight(in_flight: usize, operations: usize) -> Prepared {
+    let mut requests = Requests::new();
+    let others = requests.of(in_flight, |_| huge_profile());
+    let other_task_managers = task_managers(FIRST_OF_THE_OTHERS, in_flight, |_| huge_profile(), |_| false);
+    let slots = SLOTS_WHERE_OTHERS_ARE_PENDING;
+    let prompt = || PromptOrPatient::Prompt(Prompt);
+    prepare(slots, operations, requests, prompt, move |manager| {
+        let gateway = Patient::default();
+        join(manager, &other_task_managers, || {
+            PromptOrPatient::Patient(gateway.clone())
+        });
+        assert_eq!(wait(manager, &mut others.clone().into_iter()), in_flight);
+        assert_eq!(manager.slot_counts().in_flight, in_flight);
+    })
+}
+
+/// `others` puts what is pending meanwhile into the manager.
+fn prepare<G: TaskExecutorGateway + 'static>(
+    slots: usize,
+    operations: usize,
+    mut requests: Requests,
+    gateway: fn() -> G,
+    others: impl Fn(&mut Manager<G>) + 'static,
+) -> Prepared {
+    let used = slots / 10 * 9;
+    let task_managers = usual_task_managers(slots);
+    let requests = requests.usual(used + operations);
+    let allocation_ids = allocation_ids(&requests);
+    let mut random = ChaCha8Rng::seed_from_u64(5810);
+    let picks: Vec<usize> = (0..operations).map(|_| random.random_range(0..used)).collect();
+    Box::new(move |clock| {
+        let (mut manager, _) = started();
+        join(&mut manager, &task_managers, gateway);
+        let (mut requests, mut outcomes) = (requests.clone().into_iter(), places(used + operations));
+        request(&mut manager, &mut requests, &mut outcomes[..used]);
+        others(&mut manager);
+        arm(&mut manager);
+        let counts = manager.slot_counts();
+        assert_eq!(counts.free, slots - used);
+        let mut grants = Grants {
+            outcomes,
+            allocation_ids: &allocation_ids,
+            held: (0..used).collect(),
+        };
+        let freed = clock.time("both", operations, || grants.churn(&mut manager, &picks, &mut requests));
+        assert_eq!(freed, operations);
+        assert_eq!(manager.slot_counts(), counts);
+    })
+}
+
+/// What was granted, by the number of the request.
+struct Grants<'a> {
+    outcomes: Vec<Outcome>,
+    allocation_ids: &'a [AllocationId],
+    /// The numbers of the requests that hold slots.
+    held: Vec<usize>,
+}
+
+impl Grants<'_> {
+    /// Returns how many slots were freed.
+    fn churn<G: TaskExecutorGateway>(
+        &mut self,
+        manager: &mut Manager<G>,
+        picks: &[usize],
+        requests: &mut IntoIter<SlotRequest>,
+    ) -> usize {
+        let mut freed = 0;
+        let first = self.held.len();
+        for ((number, pick), request) in (first..).zip(picks).zip(requests) {
+            let held = self.held[*pick];
+            let outcome = manager.free_slot(granted(&self.outcomes[held]), self.allocation_ids[held]);
+            freed += usize::from(outcome == Ok(FreeSlotOutcome::Freed));
+            self.outcomes[number] = Some(manager.register_slot_request(request));
+            self.held[*pick] = number;
+        }
+        freed
+    }
+}

@@ -1,0 +1,74 @@
+//! Slots and requests of different profiles.
+
+use std::vec::IntoIter;
+
+use slot_manager::{AllocationId, FreeSlotOutcome, SlotRequest};
+
+use crate::catalogue::Prepared;
+use crate::messages::{Requests, growing_profile, separate_profile, task_managers};
+use crate::outside::{Manager, Prompt, started};
+use crate::workloads::{Outcome, allocation_ids, arm, connections, granted, join, places, register, wait};
+
+const GROWING_PROFILES: usize = 100;
+
+pub(crate) fn drain_of_one_profile(waiting: usize, _: usize) -> Prepared {
+    drain(waiting, 1)
+}
+
+pub(crate) fn drain_of_a_hundred_profiles(waiting: usize, _: usize) -> Prepared {
+    drain(waiting, 100)
+}
+
+/// Requests of so many profiles wait; task managers register until all are served.
+fn drain(waiting: usize, profiles: usize) -> Prepared {
+    let profile_of = move |n| separate_profile(n % profiles, profiles);
+    let requests = Requests::new().of(waiting, profile_of);
+    let task_managers = task_managers(0, waiting, profile_of, |_| false);
+    Box::new(move |clock| {
+        let (mut manager, _) = started();
+        assert_eq!(wait(&mut manager, &mut requests.clone().into_iter()), waiting);
+        assert_eq!(manager.num_pending_slot_requests(), waiting);
+        arm(&mut manager);
+        let mut registrations = connections(&task_managers, || Prompt);
+        let registered = clock.time("slot", waiting, || {
+            register(&mut manager, &task_managers, &mut registrations)
+        });
+        assert_eq!(registered, task_managers.len());
+        assert_eq!(manager.num_pending_slot_requests(), 0);
+        assert_eq!(manager.slot_counts().allocated, waiting);
+    })
+}
+
+/// Free slots in the order of their size, the smallest first; one of the largest is requested and freed.
+pub(crate) fn only_the_largest_fits(slots: usize, operations: usize) -> Prepared {
+    let profile_of = |slot| growing_profile(slot * GROWING_PROFILES / slots);
+    let task_managers = task_managers(0, slots, profile_of, |_| false);
+    let requests = Requests::new().of(operations, |_| growing_profile(GROWING_PROFILES - 1));
+    let allocation_ids = allocation_ids(&requests);
+    Box::new(move |clock| {
+        let (mut manager, _) = started();
+        join(&mut manager, &task_managers, || Prompt);
+        let (mut requests, mut outcomes) = (requests.clone().into_iter(), places(operations));
+        let freed = clock.time("both", operations, || {
+            request_and_free(&mut manager, &mut requests, &mut outcomes, &allocation_ids)
+        });
+        assert_eq!(freed, operations);
+        assert_eq!(manager.slot_counts().free, slots);
+    })
+}
+
+/// Returns how many slots were freed.
+fn request_and_free(
+    manager: &mut Manager<Prompt>,
+    requests: &mut IntoIter<SlotRequest>,
+    outcomes: &mut [Outcome],
+    allocation_ids: &[AllocationId],
+) -> usize {
+    let mut freed = 0;
+    for ((outcome, allocation_id), request) in outcomes.iter_mut().zip(allocation_ids).zip(requests) {
+        *outcome = Some(manager.register_slot_request(request));
+        let was_freed = manager.free_slot(granted(outcome), *allocation_id) == Ok(FreeSlotOutcome::Freed);
+        freed += usize::from(was_freed);
+    }
+    freed
+}

@@ -1,0 +1,96 @@
+//! Requests that find a free slot.
+
+use std::task::{Context, Poll, Waker};
+
+use slot_manager::{AllocationId, FreeSlotOutcome, LeaderId, SlotManager, SlotManagerConfig, SlotMatchingStrategy};
+
+use crate::catalogue::Prepared;
+use crate::messages::{Requests, usual_task_managers};
+use crate::outside::{Awaited, Count, Counter, Manager, Patient, Prompt, started};
+use crate::workloads::{Outcome, allocation_ids, arm, connections, granted, join, places, register, request};
+
+/// All slots are registered, requested and granted, and freed.
+pub(crate) fn all_slots(slots: usize, _: usize) -> Prepared {
+    let task_managers = usual_task_managers(slots);
+    let requests = Requests::new().usual(slots);
+    let allocation_ids = allocation_ids(&requests);
+    Box::new(move |clock| {
+        let (mut manager, _) = started();
+        let mut registrations = connections(&task_managers, || Prompt);
+        let registered = clock.time("register", slots, || {
+            register(&mut manager, &task_managers, &mut registrations)
+        });
+        assert_eq!(registered, task_managers.len());
+        arm(&mut manager);
+        let (mut requests, mut outcomes) = (requests.clone().into_iter(), places(slots));
+        clock.time("request", slots, || request(&mut manager, &mut requests, &mut outcomes));
+        assert_eq!(manager.slot_counts().allocated, slots);
+        let freed = clock.time("free", slots, || free(&mut manager, &outcomes, &allocation_ids));
+        assert_eq!(freed, slots);
+        assert_eq!(manager.slot_counts().free, slots);
+    })
+}
+
+/// Returns how many slots were freed.
+fn free(manager: &mut Manager<Prompt>, outcomes: &[Outcome], allocation_ids: &[AllocationId]) -> usize {
+    outcomes
+        .iter()
+        .zip(allocation_ids)
+        .map(|(outcome, allocation_id)| manager.free_slot(granted(outcome), *allocation_id))
+        .filter(|freed| *freed == Ok(FreeSlotOutcome::Freed))
+        .count()
+}
+
+/// All slots are requested before any task executor answers; then they answer one after the other, and the manager is
+/// polled for each.
+pub(crate) fn in_flight(slots: usize, _: usize) -> Prepared {
+    let task_managers = usual_task_managers(slots);
+    let requests = Requests::new().usual(slots);
+    Box::new(move |clock| {
+        let (mut manager, _) = started();
+        let gateway = Patient::default();
+        gateway.asked.borrow_mut().reserve(slots);
+        join(&mut manager, &task_managers, || gateway.clone());
+        let (mut requests, mut outcomes) = (requests.clone().into_iter(), places(slots));
+        clock.time("both", slots, || request(&mut manager, &mut requests, &mut outcomes));
+        assert_eq!(manager.slot_counts().in_flight, slots);
+        arm(&mut manager);
+        let asked = gateway.asked.take();
+        let applied = clock.time("both", 0, || acknowledge(&mut manager, &asked));
+        assert_eq!(applied, slots);
+        assert_eq!(manager.slot_counts().allocated, slots);
+    })
+}
+
+/// Returns how many answers were applied.
+fn acknowledge(manager: &mut Manager<Patient>, asked: &[Awaited]) -> usize {
+    let mut context = Context::from_waker(Waker::noop());
+    let mut applied = 0;
+    for answer in asked {
+        answer.acknowledge();
+        if let Poll::Ready(events) = manager.poll_progress(&mut context) {
+            applied += events;
+        }
+    }
+    applied
+}
+
+/// Each request takes a slot of the task manager that is used least.
+pub(crate) fn spread_out(slots: usize, operations: usize) -> Prepared {
+    let config = SlotManagerConfig::default().with_slot_matching_strategy(SlotMatchingStrategy::LeastUtilization);
+    let task_managers = usual_task_managers(slots);
+    let requests = Requests::new().usual(operations);
+    Box::new(move |clock| {
+        let mut manager = SlotManager::new(config.clone(), Counter::default()).expect("the configuration is valid");
+        let leader_id = LeaderId::from_u128(1);
+        manager
+            .start(leader_id, Count::default())
+            .expect("it is not started yet");
+        join(&mut manager, &task_managers, || Prompt);
+        let (mut requests, mut outcomes) = (requests.clone().into_iter(), places(operations));
+        clock.time("request", operations, || {
+            request(&mut manager, &mut requests, &mut outcomes);
+        });
+        assert_eq!(manager.slot_counts().allocated, operations);
+    })
+}

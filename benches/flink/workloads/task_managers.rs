@@ -1,0 +1,59 @@
+//! Task managers that report and go.
+
+use std::sync::Arc;
+
+use slot_manager::{ReportOutcome, UnregistrationOutcome};
+
+use crate::catalogue::Prepared;
+use crate::messages::{TaskManager, task_managers, usual_profile};
+use crate::outside::{Manager, Prompt, started};
+use crate::workloads::join;
+
+/// Every other slot is held by an allocation, and so many reports say so.
+pub(crate) fn unchanged_reports(slots: usize, reports: usize) -> Prepared {
+    let task_managers = task_managers(0, slots, |_| usual_profile(), |slot| slot % 2 == 1);
+    Box::new(move |clock| {
+        let (mut manager, _) = started();
+        join(&mut manager, &task_managers, || Prompt);
+        let rounds = reports / task_managers.len();
+        let applied = clock.time("report", reports, || {
+            (0..rounds).map(|_| report(&mut manager, &task_managers)).sum::<usize>()
+        });
+        assert_eq!(applied, reports);
+        assert_eq!(manager.slot_counts().free, slots / 2);
+    })
+}
+
+/// Returns how many reports were applied.
+fn report(manager: &mut Manager<Prompt>, task_managers: &[TaskManager]) -> usize {
+    task_managers
+        .iter()
+        .map(|task_manager| manager.report_slot_status(task_manager.instance_id, &task_manager.report))
+        .filter(|outcome| *outcome == Ok(ReportOutcome::Applied))
+        .count()
+}
+
+/// All slots are held by allocations; all task managers go, in the order in which they came.
+pub(crate) fn unregister(slots: usize, _: usize) -> Prepared {
+    let task_managers = task_managers(0, slots, |_| usual_profile(), |_| true);
+    let cause: Arc<str> = "its heartbeat timed out".into();
+    Box::new(move |clock| {
+        let (mut manager, _) = started();
+        join(&mut manager, &task_managers, || Prompt);
+        let gone = clock.time("task-manager", task_managers.len(), || {
+            leave(&mut manager, &task_managers, &cause)
+        });
+        assert_eq!(gone, task_managers.len());
+        assert_eq!(manager.slot_counts().registered, 0);
+        assert_eq!(manager.actions_mut().map(|actions| actions.failed), Some(slots));
+    })
+}
+
+/// Returns how many task managers were unregistered.
+fn leave(manager: &mut Manager<Prompt>, task_managers: &[TaskManager], cause: &Arc<str>) -> usize {
+    task_managers
+        .iter()
+        .map(|task_manager| manager.unregister_task_manager(task_manager.instance_id, Arc::clone(cause)))
+        .filter(|outcome| *outcome == Ok(UnregistrationOutcome::Unregistered))
+        .count()
+}

@@ -1,0 +1,166 @@
+//! Slots that were asked for and not answered yet: every line is flat in how many there are.
+
+use std::future::{Pending, Ready, pending, ready};
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use criterion::Criterion;
+use slot_manager::{
+    Acknowledge, AllocationId, AllocationStatus, RequestSlot, SlotAllocationError, TaskExecutorGateway,
+};
+
+use crate::cluster::{BusyCluster, Grant, free_all, register_more, with_free_slots};
+use crate::inputs::Inputs;
+use crate::measure::{bench, group, timed};
+use crate::messages::{Requests, growing_profile, report, slot_index, usual_profile};
+use crate::outside::{Awaited, Manager, Patient};
+use crate::requests::register_all;
+use crate::sizes;
+
+pub(crate) fn groups(criterion: &mut Criterion) {
+    request_in_flight_then_acknowledge(criterion);
+    churn_while_others_are_in_flight(criterion);
+}
+
+/// All slots are requested before any task executor answers. Then the answers come, either one after the other, and the
+/// manager is polled for each; or all at once before it is polled. The time is that of one request, its answer, and its
+/// share of the polls.
+fn request_in_flight_then_acknowledge(criterion: &mut Criterion) {
+    let mut group = group(criterion, "request in flight, then acknowledge");
+    for answers in ["one by one", "all at once"] {
+        for slots in sizes() {
+            let set_up = || {
+                let gateway = Patient::default();
+                let manager = with_free_slots(slots, |_| usual_profile(), || gateway.clone());
+                (manager, gateway, Requests::default())
+            };
+            bench(
+                &mut group,
+                format!("{slots} slots, {answers}"),
+                set_up,
+                |(manager, gateway, requests)| {
+                    let (mut round, asked_ids) = register_all(manager, requests, slots);
+                    assert_eq!(manager.slot_counts().in_flight, slots);
+                    let answers_per_poll = if answers == "one by one" { 1 } else { slots };
+                    round.add(0, acknowledge_all(manager, gateway, answers_per_poll));
+                    assert_eq!(manager.slot_counts().allocated, slots);
+                    let grants: Vec<_> = asked_ids.into_iter().map(|id| grant_of(manager, id)).collect();
+                    free_all(manager, &grants);
+                    round
+                },
+            );
+        }
+    }
+    group.finish();
+}
+
+/// Answers all that is in flight, so many answers before each poll. Returns the time it took.
+fn acknowledge_all(manager: &mut Manager<Patient>, gateway: &Patient, answers_per_poll: usize) -> Duration {
+    let mut context = Context::from_waker(Waker::noop());
+    assert_eq!(manager.poll_progress(&mut context), Poll::Pending);
+    let asked = gateway.asked.take();
+    let (time, applied) = timed(|| {
+        let mut applied = 0;
+        for answers in asked.chunks(answers_per_poll) {
+            answers.iter().for_each(Awaited::acknowledge);
+            let expected = applied + answers.len();
+            while applied < expected {
+                match manager.poll_progress(&mut context) {
+                    Poll::Ready(events) => applied += events,
+                    Poll::Pending => return applied,
+                }
+            }
+        }
+        applied
+    });
+    assert_eq!(applied, asked.len());
+    time
+}
+
+fn grant_of(manager: &Manager<Patient>, allocation_id: AllocationId) -> Grant {
+    match manager.allocation_status(allocation_id) {
+        Some(AllocationStatus::Granted { slot_id }) => (slot_index(&slot_id), allocation_id),
+        other => panic!("not granted: {other:?}"),
+    }
+}
+
+/// Churn at 90 % utilisation of 10,000 slots, while other task managers do not answer. The time is that of freeing a
+/// slot and of a request that is served at once.
+fn churn_while_others_are_in_flight(criterion: &mut Criterion) {
+    const SLOTS: usize = 10_000;
+    let mut group = group(criterion, "churn of 10000 slots, others in flight");
+    for in_flight in sizes() {
+        bench(
+            &mut group,
+            format!("{in_flight} in flight"),
+            || {
+                let mut manager = with_free_slots(SLOTS, |_| usual_profile(), || Responsive::Prompt);
+                let requests = ask_in_vain(&mut manager, SLOTS, in_flight);
+                BusyCluster::after(manager, requests, 0)
+            },
+            |cluster| {
+                let round = cluster.churn();
+                assert_eq!(cluster.manager().slot_counts().in_flight, in_flight);
+                round
+            },
+        );
+    }
+    group.finish();
+}
+
+/// Registers so many more slots, of task managers that do not answer, and asks for all of them. Returns the requests.
+fn ask_in_vain(manager: &mut Manager<Responsive>, present: usize, slots: usize) -> Requests {
+    // More than the other slots have; and it is not in their way, for none of these is ever free again.
+    let larger = growing_profile(1);
+    register_more(
+        manager,
+        present,
+        slots,
+        || Responsive::Silent,
+        |task_manager| report(task_manager, |_| larger.clone(), |_| false),
+    );
+    let mut requests = Requests::default();
+    for _ in 0..slots {
+        let registered = manager.request(requests.request(larger.clone()));
+        assert_eq!(Manager::<Responsive>::granted_slot(&registered), None);
+    }
+    manager.drive();
+    assert_eq!(manager.num_awaited_answers(), slots);
+    requests
+}
+
+/// A task executor that says "yes" at once, or never anything.
+enum Responsive {
+    Prompt,
+    Silent,
+}
+
+type Answer = Result<Acknowledge, SlotAllocationError>;
+
+impl TaskExecutorGateway for Responsive {
+    type RequestSlotFuture = PromptOrNever;
+
+    fn request_slot(&mut self, _: &RequestSlot) -> PromptOrNever {
+        match self {
+            Self::Prompt => PromptOrNever::Prompt(ready(Ok(Acknowledge::new()))),
+            Self::Silent => PromptOrNever::Never(pending()),
+        }
+    }
+}
+
+enum PromptOrNever {
+    Prompt(Ready<Answer>),
+    Never(Pending<Answer>),
+}
+
+impl Future for PromptOrNever {
+    type Output = Answer;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Answer> {
+        match self.get_mut() {
+            Self::Prompt(answer) => Pin::new(answer).poll(context),
+            Self::Never(answer) => Pin::new(answer).poll(context),
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! What comes in, for the manager and for the floor below it alike: groups that take either give both the same messages
+//! in the same order.
+
+use std::task::{Context, Poll, Waker};
+
+use slot_manager::{
+    AllocationId, AllocationStatus, CancelOutcome, FreeSlotOutcome, InstanceId, ReportOutcome, ResourceManagerActions,
+    ScheduledExecutor, SlotId, SlotManager, SlotReport, SlotRequest, SlotRequestOutcome, TaskExecutorGateway,
+};
+
+use crate::messages::{Registered, slot_index};
+
+pub(crate) trait Inputs {
+    /// What a request is answered with. It is looked into after the clock has stopped.
+    type Registered;
+
+    fn request(&mut self, request: SlotRequest) -> Self::Registered;
+
+    /// The number of the slot that was granted within the call.
+    fn granted_slot(registered: &Self::Registered) -> Option<usize>;
+
+    /// Whether the request waited.
+    fn cancel(&mut self, allocation_id: AllocationId) -> bool;
+
+    /// Whether the allocation held the slot.
+    fn free(&mut self, slot_id: &SlotId, allocation_id: AllocationId) -> bool;
+
+    /// Whether the report was taken.
+    fn report(&mut self, instance_id: InstanceId, report: &SlotReport) -> bool;
+
+    /// One poll in which nothing is ready and nothing is due, as a service does between two messages.
+    fn drive(&mut self);
+
+    fn num_free(&self) -> usize;
+
+    fn num_granted(&self) -> usize;
+
+    fn num_waiting(&self) -> usize;
+}
+
+impl<A, G, E> Inputs for SlotManager<A, G, E>
+where
+    A: ResourceManagerActions,
+    G: TaskExecutorGateway,
+    E: ScheduledExecutor,
+{
+    type Registered = Registered;
+
+    fn request(&mut self, request: SlotRequest) -> Registered {
+        self.register_slot_request(request)
+    }
+
+    fn granted_slot(registered: &Registered) -> Option<usize> {
+        match registered {
+            Ok(SlotRequestOutcome::Accepted(AllocationStatus::Granted { slot_id })) => Some(slot_index(slot_id)),
+            Ok(SlotRequestOutcome::Accepted(_)) => None,
+            other => panic!("not accepted: {other:?}"),
+        }
+    }
+
+    fn cancel(&mut self, allocation_id: AllocationId) -> bool {
+        self.unregister_slot_request(allocation_id) == Ok(CancelOutcome::Cancelled)
+    }
+
+    fn free(&mut self, slot_id: &SlotId, allocation_id: AllocationId) -> bool {
+        self.free_slot(slot_id, allocation_id) == Ok(FreeSlotOutcome::Freed)
+    }
+
+    fn report(&mut self, instance_id: InstanceId, report: &SlotReport) -> bool {
+        self.report_slot_status(instance_id, report) == Ok(ReportOutcome::Applied)
+    }
+
+    fn drive(&mut self) {
+        let progress = self.poll_progress(&mut Context::from_waker(Waker::noop()));
+        assert_eq!(progress, Poll::Pending);
+    }
+
+    fn num_free(&self) -> usize {
+        self.slot_counts().free
+    }
+
+    fn num_granted(&self) -> usize {
+        self.slot_counts().allocated
+    }
+
+    fn num_waiting(&self) -> usize {
+        self.num_pending_slot_requests()
+    }
+}
