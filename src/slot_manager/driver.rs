@@ -98,13 +98,27 @@ where
     pub(super) fn run_effects(&mut self, core: &mut Core) -> bool {
         let mut stored = false;
         while !core.effects.is_empty() || !self.answers.is_empty() {
-            self.apply_answers(core);
-            self.drop_abandoned(core);
-            self.send_notifications(core);
-            self.send_frees(core);
-            stored |= self.send_slot_requests(core);
-            self.ask_for_workers(core);
-            self.ask_for_releases(core);
+            if !self.answers.is_empty() {
+                self.apply_answers(core);
+            }
+            if !core.effects.abandoned.is_empty() {
+                self.drop_abandoned(core);
+            }
+            if core.effects.has_notifications() {
+                self.send_notifications(core);
+            }
+            if !core.effects.frees.is_empty() {
+                self.send_frees(core);
+            }
+            if !core.effects.slot_requests.is_empty() {
+                stored |= self.send_slot_requests(core);
+            }
+            if !core.effects.asks.is_empty() {
+                self.ask_for_workers(core);
+            }
+            if !core.effects.releases.is_empty() {
+                self.ask_for_releases(core);
+            }
         }
         stored
     }
@@ -197,7 +211,7 @@ where
             request.job_id,
             request.allocation_id,
             core.profiles[request.profile].clone(),
-            Arc::clone(&request.target_address),
+            Arc::clone(&core.requests.addresses[request.target_address].0),
         );
         let task_manager = core.slots[slot].task_manager;
         match self.call_gateway(

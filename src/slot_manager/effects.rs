@@ -120,12 +120,16 @@ pub(super) struct SlotRequestToSend {
 impl Effects {
     pub(super) fn is_empty(&self) -> bool {
         self.abandoned.is_empty()
-            && self.notifications.is_empty()
-            && self.losses.0.is_empty()
+            && !self.has_notifications()
             && self.frees.is_empty()
             && self.slot_requests.is_empty()
             && self.asks.is_empty()
             && self.releases.is_empty()
+    }
+
+    /// Whether there is something to notify, or what notifications refer to is to be forgotten.
+    pub(super) fn has_notifications(&self) -> bool {
+        !self.notifications.is_empty() || !self.losses.0.is_empty()
     }
 
     pub(super) fn clear(&mut self) {

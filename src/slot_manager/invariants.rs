@@ -49,6 +49,7 @@ impl<A, G: TaskExecutorGateway, E: ScheduledExecutor> SlotManager<A, G, E> {
         check_task_managers(core)?;
         check_promised_slots(core)?;
         check_profiles(core)?;
+        check_addresses(core)?;
         check_deadlines(core)?;
         ensure!(core.effects.is_empty(), "effects were not said: {:?}", core.effects);
         ensure!(core.changes.is_empty(), "changes were not settled: {:?}", core.changes);
@@ -406,6 +407,16 @@ fn check_deadlines(core: &Core) -> Check {
     for (name, is_in_order) in lists {
         ensure!(is_in_order, "the deadlines of {name} are not in order");
     }
+    Ok(())
+}
+
+fn check_addresses(core: &Core) -> Check {
+    let mut uses = BTreeMap::new();
+    for (_, request) in core.requests.records.iter() {
+        *uses.entry(request.target_address).or_insert(0) += 1;
+    }
+    let counted: BTreeMap<_, _> = core.requests.addresses.uses().collect();
+    ensure!(uses == counted, "the uses of addresses {counted:?} are not {uses:?}");
     Ok(())
 }
 

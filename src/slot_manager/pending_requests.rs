@@ -6,6 +6,7 @@ use crate::{AllocationId, JobId, SlotAllocationError, SlotManagerConfig, Timesta
 
 use super::deadlines::{DeadlineList, Pauses, Timed};
 use super::index::{IdIndex, Identified};
+use super::interned::Interned;
 use super::profiles::{Fitting, ProfileKey, ProfileQueues, Profiles, Queued};
 use super::promised_slots::PromiseKey;
 use super::records::{Links, List, Records, key, linked};
@@ -21,12 +22,27 @@ key! {
     JobKey
 }
 
+key! {
+    /// A target address of ungranted requests: those of a job have the same, as a rule.
+    AddressKey
+}
+
+/// An address of a job's master, shared by all requests that name it.
+#[derive(Debug, Clone, Eq, Hash)]
+pub(super) struct TargetAddress(pub(super) Arc<str>);
+
+impl PartialEq for TargetAddress {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0) || self.0 == other.0
+    }
+}
+
 #[derive(Debug)]
 pub(super) struct PendingRequest {
     pub(super) allocation_id: AllocationId,
     pub(super) job_id: JobId,
     pub(super) profile: ProfileKey,
-    pub(super) target_address: Arc<str>,
+    pub(super) target_address: AddressKey,
     /// Grows with every request that is registered: its place in every queue.
     pub(super) sequence: u64,
     /// When it fails, whatever happens to it meanwhile.
@@ -138,8 +154,11 @@ pub(super) struct PendingRequests {
     pub(super) rpc_timeouts: DeadlineList<Timer, RequestKey>,
     pub(super) ask_repeats: DeadlineList<Timer, RequestKey>,
     pub(super) pauses: Pauses<Timer, RequestKey>,
+    pub(super) addresses: Interned<AddressKey, TargetAddress>,
     jobs: Records<JobKey, Job>,
     jobs_by_id: IdIndex<JobId, JobKey>,
+    /// The job whose request was filed last: the next one is often of the same.
+    recent_job: Option<JobKey>,
     next_sequence: u64,
 }
 
@@ -153,8 +172,10 @@ impl PendingRequests {
             rpc_timeouts: DeadlineList::default(),
             ask_repeats: DeadlineList::default(),
             pauses: Pauses::new(config.retry_pause, config.max_retry_pause),
+            addresses: Interned::new(),
             jobs: Records::new(),
             jobs_by_id: IdIndex::new(),
+            recent_job: None,
             next_sequence: 0,
         }
     }
@@ -168,6 +189,7 @@ impl PendingRequests {
         target_address: Arc<str>,
         deadline: Timestamp,
     ) -> RequestKey {
+        let target_address = self.addresses.acquire(&TargetAddress(target_address));
         let sequence = self.next_sequence;
         self.next_sequence += 1;
         let request = self.records.insert(PendingRequest {
@@ -191,24 +213,37 @@ impl PendingRequests {
         request
     }
 
-    /// Takes an unplaced request out.
-    pub(super) fn remove(&mut self, request: RequestKey) -> PendingRequest {
+    /// Forgets an unplaced request, and returns its profile.
+    pub(super) fn remove(&mut self, request: RequestKey) -> ProfileKey {
         debug_assert_eq!(self.records[request].state, RequestState::Unplaced);
         self.deadlines.disarm(&mut self.records, request);
-        if let Some(job) = self.records[request].job {
+        let record = &self.records[request];
+        let profile = record.profile;
+        self.addresses.release(record.target_address);
+        if let Some(job) = record.job {
             self.jobs[job].requests.remove(&mut self.records, request);
             if self.jobs[job].requests.is_empty() {
-                self.jobs_by_id.remove(&self.jobs, job);
-                self.jobs.remove(job);
+                self.remove_job(job);
             }
         }
-        self.records.remove(request)
+        self.records.remove(request);
+        profile
+    }
+
+    fn remove_job(&mut self, job: JobKey) {
+        self.jobs_by_id.remove(&self.jobs, job);
+        self.jobs.remove(job);
+        if self.recent_job == Some(job) {
+            self.recent_job = None;
+        }
     }
 
     /// Files a request under its job.
     pub(super) fn link_job(&mut self, request: RequestKey) {
         let id = self.records[request].job_id;
-        let job = self.jobs_by_id.find(&self.jobs, &id).unwrap_or_else(|| {
+        let recent = self.recent_job.filter(|recent| self.jobs[*recent].id == id);
+        let known = recent.or_else(|| self.jobs_by_id.find(&self.jobs, &id));
+        let job = known.unwrap_or_else(|| {
             let job = self.jobs.insert(Job {
                 id,
                 requests: List::default(),
@@ -216,6 +251,7 @@ impl PendingRequests {
             self.jobs_by_id.insert(&self.jobs, job);
             job
         });
+        self.recent_job = Some(job);
         self.jobs[job].requests.push_back(&mut self.records, request);
         self.records[request].job = Some(job);
     }
@@ -256,7 +292,9 @@ impl PendingRequests {
         self.rpc_timeouts = DeadlineList::default();
         self.ask_repeats = DeadlineList::default();
         self.pauses.clear();
+        self.addresses.clear();
         self.jobs.clear();
         self.jobs_by_id.clear();
+        self.recent_job = None;
     }
 }

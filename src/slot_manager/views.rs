@@ -233,7 +233,7 @@ impl<'a> PendingSlotRequest<'a> {
 
     /// Where the task executor shall offer the slot.
     pub fn target_address(&self) -> &'a Arc<str> {
-        &self.record().target_address
+        &self.core.requests.addresses[self.record().target_address].0
     }
 
     /// When it fails; [`Timestamp::MAX`] is never.

@@ -125,8 +125,8 @@ impl Core {
 
     /// Forgets an unplaced request whose allocation is not indexed as pending any more.
     fn forget(&mut self, request: RequestKey) {
-        let record = self.requests.remove(request);
-        self.profiles.release(record.profile);
+        let profile = self.requests.remove(request);
+        self.profiles.release(profile);
     }
 
     /// Ends a request at the wish of its job.

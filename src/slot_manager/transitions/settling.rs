@@ -10,10 +10,14 @@ impl Core {
     /// Ends a transaction: judges on the result which grants are lost, which slots hold an allocation twice and which
     /// task managers are idle, and matches once. First requests that look for a slot take slots offered before, oldest
     /// first; then each slot that became free goes to the oldest waiting request.
+    #[inline]
     pub(crate) fn settle(&mut self) {
-        if self.changes.is_empty() {
-            return;
+        if !self.changes.is_empty() {
+            self.settle_changes();
         }
+    }
+
+    fn settle_changes(&mut self) {
         let mut changes = std::mem::take(&mut self.changes);
         if !changes.dropped.is_empty() {
             let losses = &self.effects.losses;
