@@ -47,7 +47,7 @@ enum Kind {
     Concrete(Amounts),
 }
 
-#[derive(Clone, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Default, Eq, Hash)]
 struct Amounts {
     cpu: u64,
     task_heap_memory: u64,
@@ -56,6 +56,19 @@ struct Amounts {
     network_memory: u64,
     /// Ordered by name, no amount zero; `None` if there is none, so that most profiles own no memory.
     extended: Option<Arc<[ExtendedResource]>>,
+}
+
+/// All amounts at once: profiles that are compared are nearly always equal.
+impl PartialEq for Amounts {
+    #[inline]
+    fn eq(&self, other: &Self) -> bool {
+        let differences = (self.cpu ^ other.cpu)
+            | (self.task_heap_memory ^ other.task_heap_memory)
+            | (self.task_off_heap_memory ^ other.task_off_heap_memory)
+            | (self.managed_memory ^ other.managed_memory)
+            | (self.network_memory ^ other.network_memory);
+        differences == 0 && self.extended == other.extended
+    }
 }
 
 #[derive(Clone, PartialEq, Eq, Hash)]

@@ -440,10 +440,7 @@ where
         self.driver.wake_after_input(&self.core, stored);
         match self.core.registering.take().and_then(|registering| registering.result) {
             Some(Ok(slot_id)) => Ok(SlotRequestOutcome::Accepted(AllocationStatus::Granted { slot_id })),
-            Some(Err(failure)) => Err(SlotRequestError::Failed {
-                allocation_id,
-                failure: Box::new(failure),
-            }),
+            Some(Err(failure)) => Err(SlotRequestError::Failed { allocation_id, failure }),
             None => {
                 self.core.requests.link_job(request);
                 let status = self.core.status_of(Holder::Pending(request));

@@ -98,7 +98,7 @@ pub(super) struct DroppedGrant {
 #[derive(Debug)]
 pub(super) struct Registering {
     pub(super) allocation_id: AllocationId,
-    pub(super) result: Option<Result<SlotId, RequestFailure>>,
+    pub(super) result: Option<Result<SlotId, Box<RequestFailure>>>,
 }
 
 impl Core {

@@ -265,7 +265,15 @@ impl PendingRequests {
     }
 
     /// The oldest waiting request that a slot with this profile fits.
+    #[inline]
     pub(super) fn oldest_waiting(&self, profiles: &Profiles, slot: ProfileKey) -> Option<RequestKey> {
+        if self.covered.is_empty() && self.uncovered.is_empty() {
+            return None;
+        }
+        self.oldest_fitting(profiles, slot)
+    }
+
+    fn oldest_fitting(&self, profiles: &Profiles, slot: ProfileKey) -> Option<RequestKey> {
         let fitting = Fitting::Slot(&profiles[slot]);
         let covered = self.covered.first_fitting(&self.records, profiles, fitting);
         let uncovered = self.uncovered.first_fitting(&self.records, profiles, fitting);

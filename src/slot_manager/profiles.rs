@@ -109,6 +109,11 @@ impl<L, K: Key + Ord> ProfileQueues<L, K> {
         }
     }
 
+    #[inline]
+    pub(super) fn is_empty(&self) -> bool {
+        self.active.is_empty()
+    }
+
     /// O(1) in the order of sequence numbers, else O(log n) in those that were not.
     pub(super) fn push<R: Queued<L, K>>(
         &mut self,
@@ -174,6 +179,9 @@ impl<L, K: Key + Ord> ProfileQueues<L, K> {
         profiles: &Profiles,
         fitting: Fitting<'_>,
     ) -> Option<(u64, K)> {
+        if self.active.is_empty() {
+            return None;
+        }
         let sketch = fitting.sketch();
         let mut found: Option<&Active> = None;
         for active in &self.active {

@@ -73,6 +73,26 @@ pub(super) struct SlotFailures {
     pub(super) pauses: u32,
 }
 
+impl SlotState {
+    /// Whether a report that says what holds the slot changes nothing. While an attempt is in flight, it may be older than
+    /// that.
+    #[inline]
+    pub(super) fn agrees(&self, reported: Option<(AllocationId, JobId)>) -> bool {
+        match (self, reported) {
+            (
+                Self::Allocated {
+                    allocation_id,
+                    job_id,
+                    duplicate: false,
+                },
+                Some(reported),
+            ) => (*allocation_id, *job_id) == reported,
+            (Self::Allocated { .. }, _) | (_, Some(_)) => false,
+            (_, None) => true,
+        }
+    }
+}
+
 impl Slot {
     pub(super) fn new(number: u32, task_manager: TaskManagerKey, profile: ProfileKey) -> Self {
         Self {

@@ -72,7 +72,7 @@ impl Core {
         })
     }
 
-    /// Takes the report of a registered task manager.
+    /// Takes the report of a registered task manager. If it changes nothing, there is nothing to say of it either.
     pub(crate) fn report(
         &mut self,
         task_manager: TaskManagerKey,
@@ -101,29 +101,27 @@ impl Core {
     /// of a report whose slots are not in the order of their numbers.
     fn agrees(&self, task_manager: TaskManagerKey, report: &SlotReport) -> bool {
         let record = &self.task_managers.records[task_manager];
-        record.slots.len() == report.statuses().len()
-            && record
-                .slots
-                .iter()
-                .zip(report.statuses())
-                .all(|((number, slot), status)| {
-                    let slot = &self.slots[*slot];
-                    status.slot_id().slot_number() == *number
-                        && *status.slot_id().resource_id() == record.resource_id
-                        && match (&slot.state, status.allocation()) {
-                            (
-                                SlotState::Allocated {
-                                    allocation_id,
-                                    job_id,
-                                    duplicate: false,
-                                },
-                                Some(reported),
-                            ) => (*allocation_id, *job_id) == reported,
-                            (SlotState::Allocated { .. }, _) | (_, Some(_)) => false,
-                            (_, None) => true,
-                        }
-                        && self.profiles[slot.profile] == *status.resource_profile()
-                })
+        if record.slots.len() != report.statuses().len() {
+            return false;
+        }
+        // The slots of a task manager have one profile, as a rule: it is looked up once.
+        let mut last = None;
+        for ((number, slot), status) in record.slots.iter().zip(report.statuses()) {
+            let slot = &self.slots[*slot];
+            let profile = match last {
+                Some((key, profile)) if key == slot.profile => profile,
+                _ => &self.profiles[slot.profile],
+            };
+            last = Some((slot.profile, profile));
+            let agrees = status.slot_id().slot_number() == *number
+                && *status.slot_id().resource_id() == record.resource_id
+                && slot.state.agrees(status.allocation())
+                && *profile == *status.resource_profile();
+            if !agrees {
+                return false;
+            }
+        }
+        true
     }
 
     fn note_revision(&mut self, task_manager: TaskManagerKey, report: &SlotReport) {
@@ -141,10 +139,14 @@ impl Core {
         let known_before = self.task_managers.records[task_manager].slots.len();
         let mut new = Vec::new();
         let mut changed = false;
-        for status in report.statuses() {
-            match self.reported_slot(task_manager, status) {
-                Some(slot) => changed |= self.drop_contradicted(slot, status),
-                None => new.push(status),
+        if known_before == 0 {
+            new.extend(report.statuses());
+        } else {
+            for status in report.statuses() {
+                match self.reported_slot(task_manager, status) {
+                    Some(slot) => changed |= self.drop_contradicted(slot, status),
+                    None => new.push(status),
+                }
             }
         }
         let omits = report.statuses().len() - new.len() < known_before;
@@ -156,11 +158,11 @@ impl Core {
         }
         self.insert_slots(task_manager, &new);
         for status in report.statuses() {
-            if let (Some(slot), Some((allocation_id, job_id))) =
-                (self.reported_slot(task_manager, status), status.allocation())
-            {
-                if self.slots[slot].holder() != Some((allocation_id, job_id)) {
-                    self.adopt(slot, allocation_id, job_id);
+            if let Some((allocation_id, job_id)) = status.allocation() {
+                if let Some(slot) = self.reported_slot(task_manager, status) {
+                    if self.slots[slot].holder() != Some((allocation_id, job_id)) {
+                        self.adopt(slot, allocation_id, job_id);
+                    }
                 }
             }
         }
@@ -170,6 +172,9 @@ impl Core {
                     self.changes.free.push(slot);
                 }
             }
+        }
+        if self.promised_slots.len() == 0 {
+            return;
         }
         for status in new {
             let known_earlier = previous_slots.binary_search(&status.slot_id().slot_number()).is_ok();
@@ -266,6 +271,7 @@ impl Core {
 
     /// Adds slots that were not known, unplaced.
     fn insert_slots(&mut self, task_manager: TaskManagerKey, new: &[&SlotStatus]) {
+        self.task_managers.records[task_manager].slots.reserve_exact(new.len());
         for status in new {
             let profile = self.profiles.acquire(status.resource_profile());
             self.insert_slot(Slot::new(status.slot_id().slot_number(), task_manager, profile));

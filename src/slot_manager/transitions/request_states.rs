@@ -142,6 +142,7 @@ impl Core {
         let record = &self.requests.records[request];
         let (allocation_id, job_id) = (record.allocation_id, record.job_id);
         self.cancel(request);
+        let failure = Box::new(failure);
         match &mut self.registering {
             Some(registering) if registering.allocation_id == allocation_id => {
                 registering.result = Some(Err(failure));
@@ -151,7 +152,7 @@ impl Core {
                 self.effects.notifications.push(Notification {
                     job_id,
                     allocation_id,
-                    kind: NotificationKind::Failed(Box::new(failure)),
+                    kind: NotificationKind::Failed(failure),
                 });
             }
         }
