@@ -83,6 +83,7 @@ struct ExtendedResource {
 pub(crate) struct Sketch([u64; 2]);
 
 impl Sketch {
+    #[inline]
     pub(crate) fn covers(self, other: Self) -> bool {
         self.0[0] >= other.0[0] && self.0[1] >= other.0[1]
     }
@@ -168,6 +169,7 @@ impl ResourceProfile {
 
     /// Whether a slot with this profile can serve a request for `required`: every amount at least as large. What is not
     /// asked for does not matter. (Flink's rules before 1.14.)
+    #[inline]
     pub fn is_matching(&self, required: &Self) -> bool {
         match (&self.0, &required.0) {
             (Kind::Concrete(has), Kind::Concrete(needs)) => has.covers(needs),
@@ -253,6 +255,7 @@ impl ResourceProfile {
         })
     }
 
+    #[inline]
     pub(crate) fn sketch(&self) -> Sketch {
         match &self.0 {
             Kind::Unknown => Sketch([0; 2]),
@@ -324,6 +327,7 @@ impl Amounts {
             .map_or(0, |at| extended[at].amount)
     }
 
+    #[inline]
     fn covers(&self, needs: &Self) -> bool {
         self.cpu >= needs.cpu
             && self.task_heap_memory >= needs.task_heap_memory

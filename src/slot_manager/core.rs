@@ -78,6 +78,7 @@ pub(super) struct Changes {
 }
 
 impl Changes {
+    #[inline]
     pub(super) fn is_empty(&self) -> bool {
         self.free.is_empty()
             && self.unplaced.is_empty()

@@ -43,6 +43,7 @@ impl<L, K> Default for DeadlineList<L, K> {
 impl<L, K: Key> DeadlineList<L, K> {
     /// O(1) when the deadline is not before that of the last one armed: always, unless the clock stands still and the
     /// length is below a millisecond.
+    #[inline]
     pub(super) fn arm<R: Timed<L, K>>(&mut self, records: &mut Records<K, R>, key: K) {
         let deadline = records[key].due_at();
         let mut previous = self.list.tail();
@@ -55,6 +56,7 @@ impl<L, K: Key> DeadlineList<L, K> {
         }
     }
 
+    #[inline]
     pub(super) fn disarm<R: Timed<L, K>>(&mut self, records: &mut Records<K, R>, key: K) {
         let was_first = self.list.head() == Some(key);
         self.list.remove(records, key);
@@ -123,11 +125,13 @@ impl<L, K: Key> Pauses<L, K> {
         self.armed
     }
 
+    #[inline]
     pub(super) fn arm<R: Timed<L, K>>(&mut self, records: &mut Records<K, R>, step: u8, key: K) {
         self.steps[usize::from(step)].1.arm(records, key);
         self.paused += 1;
     }
 
+    #[inline]
     pub(super) fn disarm<R: Timed<L, K>>(&mut self, records: &mut Records<K, R>, step: u8, key: K) {
         self.steps[usize::from(step)].1.disarm(records, key);
         self.paused -= 1;

@@ -95,7 +95,15 @@ where
 
     /// Says everything that waits to be said, in the documented order, until the answers that come at once cause no
     /// more. Returns whether an answer is awaited that was not before.
+    #[inline]
     pub(super) fn run_effects(&mut self, core: &mut Core) -> bool {
+        if core.effects.is_empty() && self.answers.is_empty() {
+            return false;
+        }
+        self.run_all_effects(core)
+    }
+
+    fn run_all_effects(&mut self, core: &mut Core) -> bool {
         let mut stored = false;
         while !core.effects.is_empty() || !self.answers.is_empty() {
             if !self.answers.is_empty() {

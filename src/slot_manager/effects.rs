@@ -118,6 +118,7 @@ pub(super) struct SlotRequestToSend {
 }
 
 impl Effects {
+    #[inline]
     pub(super) fn is_empty(&self) -> bool {
         self.abandoned.is_empty()
             && !self.has_notifications()
@@ -128,6 +129,7 @@ impl Effects {
     }
 
     /// Whether there is something to notify, or what notifications refer to is to be forgotten.
+    #[inline]
     pub(super) fn has_notifications(&self) -> bool {
         !self.notifications.is_empty() || !self.losses.0.is_empty()
     }

@@ -37,6 +37,7 @@ impl FreeSlots {
     }
 
     /// The sequence number of the next slot that becomes free.
+    #[inline]
     pub(super) fn next_sequence(&mut self) -> u64 {
         self.next_sequence += 1;
         self.next_sequence
@@ -81,6 +82,7 @@ impl FreeSlots {
     }
 
     /// Called when the share of used slots of a task manager has changed.
+    #[inline]
     pub(super) fn utilization_changed(&mut self, task_managers: &TaskManagerRecords, task_manager: TaskManagerKey) {
         if let FreeIndex::LeastUtilization(index) = &mut self.index {
             index.utilization_changed(task_managers, task_manager);
@@ -211,6 +213,7 @@ impl UtilizationIndex {
         self.groups[group.index()].slots.head()
     }
 
+    #[inline]
     fn utilization_changed(&mut self, task_managers: &TaskManagerRecords, task_manager: TaskManagerKey) {
         let utilization = utilization(&task_managers[task_manager]);
         let all = (task_manager, ProfileKey::FIRST)..=(task_manager, ProfileKey::LAST);

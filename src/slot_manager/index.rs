@@ -25,6 +25,7 @@ impl Fingerprint {
     }
 
     /// Where a table looks: it takes the place from the low bits, and a tag from the high ones.
+    #[inline]
     fn spread(self) -> u64 {
         u64::from(self.0) << 32 | u64::from(self.0)
     }
@@ -65,12 +66,14 @@ impl<V: Copy> FingerprintTable<V> {
             });
     }
 
+    #[inline]
     pub(super) fn replace(&mut self, fingerprint: Fingerprint, is_it: impl Fn(V) -> bool, by: V) {
         if let Some((_, value)) = self.table.find_mut(fingerprint.spread(), |(_, value)| is_it(*value)) {
             *value = by;
         }
     }
 
+    #[inline]
     pub(super) fn remove(&mut self, fingerprint: Fingerprint, is_it: impl Fn(V) -> bool) {
         if let Ok(entry) = self.table.find_entry(fingerprint.spread(), |(_, value)| is_it(*value)) {
             entry.remove();
@@ -120,6 +123,7 @@ impl<I: Hash + Eq + ?Sized, K: Key> IdIndex<I, K> {
     }
 
     /// Takes the key of a record out, before the record is removed.
+    #[inline]
     pub(super) fn remove<R: Identified<I>>(&mut self, records: &Records<K, R>, key: K) {
         self.table
             .remove(Fingerprint::of(&records[key].id()), |other| other == key);

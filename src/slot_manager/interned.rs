@@ -45,6 +45,7 @@ impl<K: Key, T: Clone + Eq + Hash> Interned<K, T> {
     }
 
     /// The key of a value, which counts one use more.
+    #[inline]
     pub(super) fn acquire(&mut self, value: &T) -> K {
         if let Some(recent) = self.recent {
             let entry = &mut self.records[recent];
@@ -53,6 +54,10 @@ impl<K: Key, T: Clone + Eq + Hash> Interned<K, T> {
                 return recent;
             }
         }
+        self.acquire_other(value)
+    }
+
+    fn acquire_other(&mut self, value: &T) -> K {
         let key = match self.by_value.find(&self.records, value) {
             Some(key) => {
                 self.records[key].uses += 1;
@@ -72,6 +77,7 @@ impl<K: Key, T: Clone + Eq + Hash> Interned<K, T> {
     }
 
     /// Ends one use of a value.
+    #[inline]
     pub(super) fn release(&mut self, key: K) {
         let entry = &mut self.records[key];
         entry.uses -= 1;

@@ -59,6 +59,7 @@ pub(super) enum Fitting<'a> {
 }
 
 impl Fitting<'_> {
+    #[inline]
     fn sketch(self) -> Sketch {
         match self {
             Self::Request(profile) | Self::Slot(profile) => profile.sketch(),
@@ -66,6 +67,7 @@ impl Fitting<'_> {
     }
 
     /// Whether a profile can fit; a cheap comparison that most of those that do not fit do not pass.
+    #[inline]
     fn may_fit(self, own: Sketch, other: Sketch) -> bool {
         match self {
             Self::Request(_) => other.covers(own),
@@ -73,6 +75,7 @@ impl Fitting<'_> {
         }
     }
 
+    #[inline]
     fn fits(self, other: &ResourceProfile) -> bool {
         match self {
             Self::Request(required) => other.is_matching(required),
@@ -92,8 +95,12 @@ impl<L, K> Default for Queue<L, K> {
 }
 
 impl<L, K: Key + Ord> Queue<L, K> {
+    #[inline]
     fn first<R: Queued<L, K>>(&self, records: &Records<K, R>) -> Option<(u64, K)> {
         let in_order = self.in_order.head().map(|key| (records[key].place(), key));
+        if self.returned.is_empty() {
+            return in_order;
+        }
         match (in_order, self.returned.first().copied()) {
             (Some(a), Some(b)) => Some(a.min(b)),
             (a, b) => a.or(b),
@@ -115,6 +122,7 @@ impl<L, K: Key + Ord> ProfileQueues<L, K> {
     }
 
     /// O(1) in the order of sequence numbers, else O(log n) in those that were not.
+    #[inline]
     pub(super) fn push<R: Queued<L, K>>(
         &mut self,
         records: &mut Records<K, R>,
@@ -145,6 +153,7 @@ impl<L, K: Key + Ord> ProfileQueues<L, K> {
         }
     }
 
+    #[inline]
     pub(super) fn remove<R: Queued<L, K>>(&mut self, records: &mut Records<K, R>, profile: ProfileKey, key: K) {
         let queue = &mut self.queues[profile.index()];
         let place = records[key].place();
@@ -173,6 +182,7 @@ impl<L, K: Key + Ord> ProfileQueues<L, K> {
 
     /// The first, with its sequence number, among all profiles that fit. Costs one comparison for each profile that has
     /// something queued.
+    #[inline]
     pub(super) fn first_fitting<R: Queued<L, K>>(
         &self,
         records: &Records<K, R>,

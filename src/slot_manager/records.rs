@@ -30,7 +30,8 @@ macro_rules! key {
                 Self(std::num::NonZeroU32::MIN.saturating_add(index as u32))
             }
 
-            fn index(self) -> usize {
+            #[inline]
+    fn index(self) -> usize {
                 self.0.get() as usize - 1
             }
         }
@@ -62,14 +63,17 @@ impl<K: Key, R> Records<K, R> {
         self.slab.len()
     }
 
+    #[inline]
     pub(super) fn insert(&mut self, record: R) -> K {
         K::from_index(self.slab.insert(record))
     }
 
+    #[inline]
     pub(super) fn remove(&mut self, key: K) -> R {
         self.slab.remove(key.index())
     }
 
+    #[inline]
     pub(super) fn get(&self, key: K) -> Option<&R> {
         self.slab.get(key.index())
     }
@@ -92,12 +96,14 @@ impl<K: Key, R> Records<K, R> {
 impl<K: Key, R> Index<K> for Records<K, R> {
     type Output = R;
 
+    #[inline]
     fn index(&self, key: K) -> &R {
         &self.slab[key.index()]
     }
 }
 
 impl<K: Key, R> IndexMut<K> for Records<K, R> {
+    #[inline]
     fn index_mut(&mut self, key: K) -> &mut R {
         &mut self.slab[key.index()]
     }
@@ -172,11 +178,13 @@ impl<L, K: Key> List<L, K> {
         self.tail
     }
 
+    #[inline]
     pub(super) fn push_back<R: Linked<L, K>>(&mut self, records: &mut Records<K, R>, key: K) {
         self.insert_after(records, self.tail, key);
     }
 
     /// Inserts after a member of the list, or at the front.
+    #[inline]
     pub(super) fn insert_after<R: Linked<L, K>>(&mut self, records: &mut Records<K, R>, previous: Option<K>, key: K) {
         let next = match previous {
             Some(previous) => records[previous].links_mut().next.replace(key),
@@ -190,6 +198,7 @@ impl<L, K: Key> List<L, K> {
     }
 
     /// Takes a member out.
+    #[inline]
     pub(super) fn remove<R: Linked<L, K>>(&mut self, records: &mut Records<K, R>, key: K) {
         let Links { previous, next } = std::mem::take(records[key].links_mut());
         match previous {
