@@ -1,6 +1,7 @@
 //! What a slot has and what a request needs.
 
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 /// Parts of one core, or of one unit of an extended resource, that are told apart.
@@ -47,7 +48,7 @@ enum Kind {
     Concrete(Amounts),
 }
 
-#[derive(Clone, Default, Eq, Hash)]
+#[derive(Clone, Default, Eq)]
 struct Amounts {
     cpu: u64,
     task_heap_memory: u64,
@@ -68,6 +69,17 @@ impl PartialEq for Amounts {
             | (self.managed_memory ^ other.managed_memory)
             | (self.network_memory ^ other.network_memory);
         differences == 0 && self.extended == other.extended
+    }
+}
+
+impl Hash for Amounts {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.cpu.hash(state);
+        self.task_heap_memory.hash(state);
+        self.task_off_heap_memory.hash(state);
+        self.managed_memory.hash(state);
+        self.network_memory.hash(state);
+        self.extended.hash(state);
     }
 }
 

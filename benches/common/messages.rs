@@ -11,7 +11,7 @@ use slot_manager::{
 pub(crate) const SLOTS_PER_TASK_MANAGER: usize = 10;
 
 /// The job that asks for slots.
-const JOB: JobId = JobId::from_u128(0x10b);
+pub(crate) const JOB: JobId = JobId::from_u128(0x10b);
 
 /// A job that holds slots from before the manager was started.
 const EARLIER_JOB: JobId = JobId::from_u128(0xea711e7);
@@ -83,7 +83,7 @@ pub(crate) fn connection<G>(task_manager: usize, gateway: G) -> TaskExecutorConn
 }
 
 /// The numbers of the slots of a task manager.
-fn slots_of(task_manager: usize) -> Range<usize> {
+pub(crate) fn slots_of(task_manager: usize) -> Range<usize> {
     let first = task_manager * SLOTS_PER_TASK_MANAGER;
     first..first + SLOTS_PER_TASK_MANAGER
 }

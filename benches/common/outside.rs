@@ -17,10 +17,18 @@ pub(crate) type Manager<G> = SlotManager<Count, G, Counter>;
 
 /// A manager that is started, with the counter that is its clock.
 pub(crate) fn started<G: TaskExecutorGateway>() -> (Manager<G>, Counter) {
+    started_with(SlotManagerConfig::default(), Count::default())
+}
+
+/// The same with this configuration and these actions.
+pub(crate) fn started_with<A: ResourceManagerActions, G: TaskExecutorGateway>(
+    config: SlotManagerConfig,
+    actions: A,
+) -> (SlotManager<A, G, Counter>, Counter) {
     let counter = Counter::default();
-    let mut manager = SlotManager::new(SlotManagerConfig::default(), counter.clone()).expect("the default is valid");
+    let mut manager = SlotManager::new(config, counter.clone()).expect("a valid configuration");
     manager
-        .start(LeaderId::from_u128(1), Count::default())
+        .start(LeaderId::from_u128(1), actions)
         .expect("it is not started yet");
     (manager, counter)
 }

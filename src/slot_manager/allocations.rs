@@ -1,6 +1,7 @@
 //! What each allocation id is doing: the one index by which requests are de-duplicated.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU32;
 
 use crate::AllocationId;
 
@@ -18,25 +19,28 @@ pub(super) enum Holder {
     Granted(SlotKey),
 }
 
-/// A holder in four bytes, so that a place in the table is eight: the index of the key, and in the lowest bit whether it
-/// is granted.
+/// A holder in four bytes, so that a place in the table is eight: one more than twice the index of the key, or two more
+/// if it is granted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct PackedHolder(u32);
+struct PackedHolder(NonZeroU32);
 
 impl From<Holder> for PackedHolder {
+    #[inline]
     fn from(holder: Holder) -> Self {
         // Each record takes tens of bytes: memory ends long before 2³¹ of them.
-        match holder {
-            Holder::Pending(request) => Self((request.index() as u32) << 1),
-            Holder::Granted(slot) => Self((slot.index() as u32) << 1 | 1),
-        }
+        Self(NonZeroU32::MIN.saturating_add(match holder {
+            Holder::Pending(request) => (request.index() as u32) << 1,
+            Holder::Granted(slot) => (slot.index() as u32) << 1 | 1,
+        }))
     }
 }
 
 impl From<PackedHolder> for Holder {
+    #[inline]
     fn from(packed: PackedHolder) -> Self {
-        let index = (packed.0 >> 1) as usize;
-        match packed.0 & 1 {
+        let packed = packed.0.get() - 1;
+        let index = (packed >> 1) as usize;
+        match packed & 1 {
             0 => Self::Pending(RequestKey::from_index(index)),
             _ => Self::Granted(SlotKey::from_index(index)),
         }

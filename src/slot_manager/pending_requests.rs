@@ -1,5 +1,6 @@
 //! Requests that are not granted: their records, and the order, the queues, the deadlines and the jobs they are in.
 
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use crate::{AllocationId, JobId, SlotAllocationError, SlotManagerConfig, Timestamp};
@@ -28,8 +29,14 @@ key! {
 }
 
 /// An address of a job's master, shared by all requests that name it.
-#[derive(Debug, Clone, Eq, Hash)]
+#[derive(Debug, Clone, Eq)]
 pub(super) struct TargetAddress(pub(super) Arc<str>);
+
+impl Hash for TargetAddress {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.hash(state);
+    }
+}
 
 impl PartialEq for TargetAddress {
     fn eq(&self, other: &Self) -> bool {

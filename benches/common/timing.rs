@@ -1,0 +1,17 @@
+//! The clock of the benches that keep each measured time.
+
+use std::time::{Duration, Instant};
+
+/// How long `work` takes. What it returns is dropped after the clock has stopped.
+///
+/// Never inlined: what a profiler finds below this frame is what is measured.
+#[inline(never)]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the manager reads no clock of the machine, its benchmarks do"
+)]
+pub(crate) fn timed<T>(work: impl FnOnce() -> T) -> (Duration, T) {
+    let start = Instant::now();
+    let result = std::hint::black_box(work());
+    (start.elapsed(), result)
+}

@@ -1,0 +1,309 @@
+//! How many bytes the manager holds for each slot and each waiting request, and what is left when they are gone.
+//!
+//! ```sh
+//! cargo bench --bench memory                # some seconds
+//! cargo bench --bench memory -- --test      # the same for small numbers, in no time
+//! ```
+//!
+//! **How to read it.** Bytes per slot or request, all that the manager keeps alive included: its tables with the room
+//! they have to spare, the ids, texts and profiles that came in with the messages. Tables double when they are full, so
+//! the bytes go up and down by up to a factor of two between one doubling and the next; the two sizes lie at different
+//! places between two doublings. Messages are made one at a time, as if they had just been deserialised, handed over
+//! and dropped. With the capacity hint ([`Capacity`]) the tables have been made before, for as many as come; they are
+//! counted.
+//!
+//! A task manager has ten slots, and its gateway has no size; what a real gateway needs comes on top. "Left" is what is
+//! still held, divided by how many there were at most: tables do not shrink before `suspend`.
+//!
+//! **Flink** is what the slot manager of Flink 1.10.3 holds in the same states, with the ids of the slots and requests;
+//! measured on OpenJDK 17 with compressed pointers.
+
+#[allow(dead_code, reason = "shared with other benches and tests")]
+#[path = "common/allocator.rs"]
+mod allocator;
+#[allow(dead_code, reason = "shared with other benches")]
+#[path = "common/messages.rs"]
+mod messages;
+#[allow(dead_code, reason = "shared with other benches")]
+#[path = "common/outside.rs"]
+mod outside;
+
+use clap::Parser;
+use comfy_table::presets::UTF8_FULL_CONDENSED;
+use comfy_table::{Cell, CellAlignment, Table};
+use slot_manager::{
+    AllocationId, AllocationStatus, CancelOutcome, Capacity, FreeSlotOutcome, RegistrationOutcome, SlotManagerConfig,
+    SlotRequestOutcome, UnregistrationOutcome,
+};
+
+use crate::allocator::held_bytes;
+use crate::messages::{
+    Requests, SLOTS_PER_TASK_MANAGER, connection, granted, instance_id, report, slot_id, usual_profile,
+};
+use crate::outside::{Count, Manager, Prompt, started_with};
+
+/// Bytes that a manager holds for each slot or request.
+#[derive(Parser)]
+struct Arguments {
+    /// Small numbers, to see that it works
+    #[arg(long)]
+    test: bool,
+    /// Given by cargo; changes nothing
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+/// Flink's bytes for each of what the rows of the table are about.
+struct Flink;
+
+impl Flink {
+    const FREE_SLOT: f64 = 247.0;
+    const ALLOCATED_SLOT: f64 = 281.0;
+    const WAITING_REQUEST: f64 = 416.0;
+}
+
+fn main() {
+    let arguments = Arguments::parse();
+    let sizes = if arguments.test {
+        [100, 1_000]
+    } else {
+        [100_000, 1_000_000]
+    };
+    let mut table = Table::new();
+    table.load_preset(UTF8_FULL_CONDENSED);
+    table.set_header([
+        "bytes per item",
+        "items",
+        "without hint",
+        "with hint",
+        "Flink 1.10.3",
+        "Flink / without hint",
+    ]);
+    for size in sizes {
+        let plain = Figures::of(size, Capacity::default());
+        let hinted = Figures::of(size, capacity(size));
+        for row in ROWS {
+            table.add_row(cells(row, size, &plain, &hinted));
+        }
+    }
+    println!("{table}");
+}
+
+/// One line of the table: what it is called, where its figure is found, and Flink's.
+type Row = (&'static str, fn(&Figures) -> f64, Option<f64>);
+
+const ROWS: [Row; 7] = [
+    ("free slot", |figures| figures.slots.free, Some(Flink::FREE_SLOT)),
+    (
+        "allocated slot",
+        |figures| figures.slots.allocated,
+        Some(Flink::ALLOCATED_SLOT),
+    ),
+    (
+        "waiting request",
+        |figures| figures.requests.waiting,
+        Some(Flink::WAITING_REQUEST),
+    ),
+    (
+        "left of a slot that was freed and unregistered",
+        |figures| figures.slots.left,
+        None,
+    ),
+    (
+        "left of a request that was cancelled",
+        |figures| figures.requests.left,
+        None,
+    ),
+    (
+        "left of a slot after suspend",
+        |figures| figures.slots.after_suspend,
+        None,
+    ),
+    (
+        "left of a request after suspend",
+        |figures| figures.requests.after_suspend,
+        None,
+    ),
+];
+
+fn cells((name, figure, flink): Row, size: usize, plain: &Figures, hinted: &Figures) -> Vec<Cell> {
+    let or_dash = |value: Option<String>| value.unwrap_or_else(|| "-".to_owned());
+    let numbers = [
+        size.to_string(),
+        format!("{:.1}", figure(plain)),
+        format!("{:.1}", figure(hinted)),
+        or_dash(flink.map(|flink| flink.to_string())),
+        or_dash(flink.map(|flink| format!("{:.2}", flink / figure(plain)))),
+    ];
+    std::iter::once(Cell::new(name))
+        .chain(numbers.map(|number| Cell::new(number).set_alignment(CellAlignment::Right)))
+        .collect()
+}
+
+fn capacity(size: usize) -> Capacity {
+    Capacity {
+        task_managers: size / SLOTS_PER_TASK_MANAGER,
+        slots: size,
+        pending_requests: size,
+    }
+}
+
+/// What was measured with one number of slots and requests, all in bytes for each of them.
+struct Figures {
+    slots: OfSlots,
+    requests: OfRequests,
+}
+
+impl Figures {
+    fn of(size: usize, hint: Capacity) -> Self {
+        // Only what the manager is to hold: the hint for slots takes no memory where there are requests only.
+        let slots_only = Capacity {
+            pending_requests: 0,
+            ..hint
+        };
+        let requests_only = Capacity {
+            pending_requests: hint.pending_requests,
+            ..Capacity::default()
+        };
+        Self {
+            slots: OfSlots::measure(size, slots_only),
+            requests: OfRequests::measure(size, requests_only),
+        }
+    }
+}
+
+struct OfSlots {
+    free: f64,
+    allocated: f64,
+    left: f64,
+    after_suspend: f64,
+}
+
+impl OfSlots {
+    fn measure(slots: usize, hint: Capacity) -> Self {
+        let mut requests = Requests::default();
+        let mut grants = Vec::with_capacity(slots);
+        let scale = Scale::new(slots);
+        let mut manager = manager(hint);
+        register(&mut manager, slots);
+        let free = scale.bytes_per_item();
+        for _ in 0..slots {
+            grants.push(serve(&mut manager, &mut requests));
+        }
+        assert_eq!(manager.slot_counts().allocated, slots);
+        let allocated = scale.bytes_per_item();
+        for (slot, allocation_id) in grants.drain(..) {
+            let freed = manager.free_slot(&slot_id(slot), allocation_id);
+            assert_eq!(freed, Ok(FreeSlotOutcome::Freed));
+        }
+        unregister(&mut manager, slots);
+        let left = scale.bytes_per_item();
+        // Suspended with all that it had at most.
+        register(&mut manager, slots);
+        for _ in 0..slots {
+            grants.push(serve(&mut manager, &mut requests));
+        }
+        assert!(manager.suspend().is_some());
+        Self {
+            free,
+            allocated,
+            left,
+            after_suspend: scale.bytes_per_item(),
+        }
+    }
+}
+
+struct OfRequests {
+    waiting: f64,
+    left: f64,
+    after_suspend: f64,
+}
+
+impl OfRequests {
+    fn measure(waiting: usize, hint: Capacity) -> Self {
+        let mut requests = Requests::default();
+        let mut allocation_ids = Vec::with_capacity(waiting);
+        let scale = Scale::new(waiting);
+        let mut manager = manager(hint);
+        wait(&mut manager, &mut requests, waiting, &mut allocation_ids);
+        let bytes_waiting = scale.bytes_per_item();
+        for allocation_id in allocation_ids.drain(..) {
+            let cancelled = manager.unregister_slot_request(allocation_id);
+            assert_eq!(cancelled, Ok(CancelOutcome::Cancelled));
+        }
+        let left = scale.bytes_per_item();
+        wait(&mut manager, &mut requests, waiting, &mut allocation_ids);
+        assert!(manager.suspend().is_some());
+        Self {
+            waiting: bytes_waiting,
+            left,
+            after_suspend: scale.bytes_per_item(),
+        }
+    }
+}
+
+/// Weighs what has come since it was made.
+struct Scale {
+    items: usize,
+    empty: usize,
+}
+
+impl Scale {
+    fn new(items: usize) -> Self {
+        Self {
+            items,
+            empty: held_bytes(),
+        }
+    }
+
+    fn bytes_per_item(&self) -> f64 {
+        (held_bytes() - self.empty) as f64 / self.items as f64
+    }
+}
+
+fn manager(hint: Capacity) -> Manager<Prompt> {
+    let config = SlotManagerConfig::default().with_initial_capacity(hint);
+    let (manager, _) = started_with(config, Count::default());
+    manager
+}
+
+fn register(manager: &mut Manager<Prompt>, slots: usize) {
+    for task_manager in 0..slots / SLOTS_PER_TASK_MANAGER {
+        let report = report(task_manager, |_| usual_profile(), |_| false);
+        let outcome = manager.register_task_manager(connection(task_manager, Prompt), &report);
+        assert_eq!(outcome, Ok(RegistrationOutcome::Registered));
+    }
+    assert_eq!(manager.slot_counts().free, slots);
+    drive(manager);
+}
+
+fn unregister(manager: &mut Manager<Prompt>, slots: usize) {
+    for task_manager in 0..slots / SLOTS_PER_TASK_MANAGER {
+        let outcome = manager.unregister_task_manager(instance_id(task_manager), "it is not needed any more");
+        assert_eq!(outcome, Ok(UnregistrationOutcome::Unregistered));
+    }
+    assert_eq!(manager.slot_counts().registered, 0);
+    drive(manager);
+}
+
+fn serve(manager: &mut Manager<Prompt>, requests: &mut Requests) -> (usize, AllocationId) {
+    let request = requests.request(usual_profile());
+    let allocation_id = request.allocation_id();
+    (granted(&manager.register_slot_request(request)), allocation_id)
+}
+
+fn wait(manager: &mut Manager<Prompt>, requests: &mut Requests, waiting: usize, ids: &mut Vec<AllocationId>) {
+    for _ in 0..waiting {
+        let request = requests.request(usual_profile());
+        ids.push(request.allocation_id());
+        let registered = manager.register_slot_request(request);
+        assert_eq!(registered, Ok(SlotRequestOutcome::Accepted(AllocationStatus::Waiting)));
+    }
+    assert_eq!(manager.num_pending_slot_requests(), waiting);
+    drive(manager);
+}
+
+/// Arms the delay, as it is in a service that is driven.
+fn drive(manager: &mut Manager<Prompt>) {
+    assert_eq!(manager.run_until_stalled(), 0);
+}

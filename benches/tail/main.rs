@@ -1,0 +1,86 @@
+//! How long single operations take in the worst case: the time of each one is kept, not a mean.
+//!
+//! ```sh
+//! cargo bench --bench tail                          # 100,000 task managers of ten slots, about a minute
+//! cargo bench --bench tail -- --task-managers 1000  # another size
+//! cargo bench --bench tail -- --test                # a small one, in a second
+//! ```
+//!
+//! **What is measured.** A cluster grows from nothing to its full size, nine slots in ten used: those are the first
+//! rows, in which tables grow. Then its life goes on, mixed and picked at random with a fixed seed: slots are freed and
+//! requested, requests wait, are withdrawn or time out, task executors answer at once or later or never, report, go and
+//! come. The manager is driven after each step of a virtual millisecond. Each call is timed by itself, with its message
+//! made before.
+//!
+//! **How to read it.** Two tables: without and with the capacity hint ([`Capacity`]). A table of the manager that grows
+//! moves all it has: that is a maximum far above the 99.99th percentile, and the hint is to make it go away. But a
+//! preempted process looks the same. The two last rows tell the one from the other. They are timed in every step of the
+//! life, between the others: one does nothing, so it is what reading the clock costs, which every row contains; the
+//! other does about a microsecond of arithmetic and touches no memory. Its maximum is what the machine does to a call
+//! that is as long as most others: a maximum of that size says nothing about the manager. Run it twice, too: what the
+//! manager does comes again, at the same place.
+
+#[allow(dead_code, reason = "shared with other benches and tests")]
+#[path = "../common/held_slots.rs"]
+mod held_slots;
+mod life;
+#[allow(dead_code, reason = "shared with other benches and tests")]
+#[path = "../common/messages.rs"]
+mod messages;
+#[allow(dead_code, reason = "shared with other benches and tests")]
+#[path = "../common/outside.rs"]
+mod outside;
+mod stopwatch;
+mod task_executors;
+#[path = "../common/timing.rs"]
+mod timing;
+
+use clap::Parser;
+use slot_manager::Capacity;
+
+use crate::life::{Cluster, WAITING};
+use crate::messages::SLOTS_PER_TASK_MANAGER;
+
+/// How long single operations of the manager take in the worst case.
+#[derive(Parser)]
+struct Arguments {
+    /// Task managers, of ten slots each
+    #[arg(long, default_value_t = 100_000)]
+    task_managers: usize,
+    /// Steps of the life of the cluster
+    #[arg(long, default_value_t = 4_000_000)]
+    steps: usize,
+    /// A small cluster and a short life, to see that it works
+    #[arg(long)]
+    test: bool,
+    /// Given by cargo; changes nothing
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+fn main() {
+    let mut arguments = Arguments::parse();
+    if arguments.test {
+        arguments.task_managers = 1_000;
+        arguments.steps = 100_000;
+    }
+    let Arguments {
+        task_managers, steps, ..
+    } = arguments;
+    let hint = Capacity {
+        task_managers,
+        slots: task_managers * SLOTS_PER_TASK_MANAGER,
+        // Those that wait, and the few that are in flight.
+        pending_requests: WAITING * 2,
+    };
+    for (title, hint) in [("without", Capacity::default()), ("with", hint)] {
+        let mut cluster = Cluster::new(task_managers, hint);
+        cluster.grow();
+        for _ in 0..steps {
+            cluster.step();
+        }
+        cluster.check();
+        println!("\n{task_managers} task managers of {SLOTS_PER_TASK_MANAGER} slots, {title} the capacity hint");
+        println!("{}", cluster.into_times().table());
+    }
+}

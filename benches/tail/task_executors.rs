@@ -1,0 +1,78 @@
+//! The outside of the cluster: task executors of which some answer later, and actions that remember what they were told.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use slot_manager::{
+    AllocationFailureCause, AllocationId, InstanceId, JobId, Release, ReleaseCause, RequestSlot,
+    ResourceManagerActions, ResourceManagerError, ResourceProfile, SlotId, TaskExecutorGateway, WorkerPromise,
+    WorkerRequestId,
+};
+
+use crate::outside::Awaited;
+
+/// What the manager said since it was last looked at.
+#[derive(Default)]
+pub(crate) struct Told {
+    pub(crate) granted: Vec<(SlotId, AllocationId)>,
+    /// Requests that were never granted.
+    pub(crate) failed: Vec<AllocationId>,
+    pub(crate) lost: usize,
+    pub(crate) releases: usize,
+}
+
+impl Told {
+    pub(crate) fn clear(&mut self) {
+        self.granted.clear();
+        self.failed.clear();
+        self.lost = 0;
+        self.releases = 0;
+    }
+}
+
+impl ResourceManagerActions for Told {
+    fn allocate_resource(
+        &mut self,
+        _: WorkerRequestId,
+        _: &ResourceProfile,
+    ) -> Result<WorkerPromise, ResourceManagerError> {
+        Ok(WorkerPromise::Declined)
+    }
+
+    fn release_resource(&mut self, _: InstanceId, _: ReleaseCause) -> Release {
+        self.releases += 1;
+        Release::Declined
+    }
+
+    fn notify_allocation_failure(&mut self, _: JobId, allocation_id: AllocationId, cause: &AllocationFailureCause) {
+        match cause {
+            AllocationFailureCause::RequestFailed(_) => self.failed.push(allocation_id),
+            AllocationFailureCause::GrantLost { .. } => self.lost += 1,
+        }
+    }
+
+    fn notify_slot_allocated(&mut self, _: JobId, allocation_id: AllocationId, slot_id: &SlotId) {
+        self.granted.push((slot_id.clone(), allocation_id));
+    }
+}
+
+/// A task executor that says "yes", at once or when it is told to.
+pub(crate) struct TaskExecutor {
+    pub(crate) is_prompt: bool,
+    /// What awaits its answer, from all task executors.
+    pub(crate) asked: Rc<RefCell<Vec<Awaited>>>,
+}
+
+impl TaskExecutorGateway for TaskExecutor {
+    type RequestSlotFuture = Awaited;
+
+    fn request_slot(&mut self, _: &RequestSlot) -> Awaited {
+        let answer = Awaited::default();
+        if self.is_prompt {
+            answer.acknowledge();
+        } else {
+            self.asked.borrow_mut().push(answer.clone());
+        }
+        answer
+    }
+}

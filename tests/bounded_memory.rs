@@ -1,0 +1,144 @@
+//! What is over leaves nothing behind: the manager holds as much after millions of requests and attempts as after the
+//! first of them.
+//!
+//! Ten million requests with `cargo test --release --test bounded_memory`; a tenth of them without optimisation, where they
+//! would take half a minute.
+//!
+//! One test, for the allocator counts the whole process.
+
+#[allow(dead_code, reason = "shared with the benches")]
+#[path = "../benches/common/allocator.rs"]
+mod allocator;
+#[allow(dead_code, reason = "shared with the benches")]
+#[path = "../benches/common/messages.rs"]
+mod messages;
+#[allow(dead_code, reason = "shared with the benches")]
+#[path = "../benches/common/outside.rs"]
+mod outside;
+
+use std::cell::Cell;
+use std::future::{Ready, ready};
+use std::rc::Rc;
+use std::time::Duration;
+
+use rand::SeedableRng;
+use rand::seq::SliceRandom;
+use rand_chacha::ChaCha8Rng;
+use slot_manager::{
+    Acknowledge, AllocationId, AllocationStatus, CancelOutcome, RegistrationOutcome, RequestSlot, ScheduledExecutor,
+    SlotAllocationError, SlotManagerConfig, SlotRequestOutcome, TaskExecutorGateway,
+};
+
+use crate::allocator::held_bytes;
+use crate::messages::{Requests, SLOTS_PER_TASK_MANAGER, connection, report, usual_profile};
+use crate::outside::{Count, Counter, Manager, Prompt, started, started_with};
+
+/// How many requests there are at a time.
+const WAVE: usize = 1_000;
+const CANCELLED: usize = if cfg!(debug_assertions) { 1_000_000 } else { 10_000_000 };
+const ATTEMPTS: usize = 1_000_000;
+
+/// The first tenth is long enough for every table to become as large as it will be.
+const FIRST: usize = 10;
+
+#[test]
+fn requests_and_attempts_that_are_over_leave_nothing_behind() {
+    requests_that_are_cancelled();
+    attempts_that_fail();
+}
+
+fn requests_that_are_cancelled() {
+    let (mut manager, _) = started::<Prompt>();
+    let mut requests = Requests::default();
+    let mut allocation_ids = Vec::with_capacity(WAVE);
+    let mut random = ChaCha8Rng::seed_from_u64(5810);
+    let mut held_after_first = None;
+    for wave in 0..CANCELLED / WAVE {
+        if wave == CANCELLED / WAVE / FIRST {
+            held_after_first = Some(held_bytes());
+        }
+        for _ in 0..WAVE {
+            allocation_ids.push(wait(&mut manager, &mut requests));
+        }
+        assert_eq!(manager.num_pending_slot_requests(), WAVE);
+        allocation_ids.shuffle(&mut random);
+        for allocation_id in allocation_ids.drain(..) {
+            let cancelled = manager.unregister_slot_request(allocation_id);
+            assert_eq!(cancelled, Ok(CancelOutcome::Cancelled));
+        }
+        // Drives the manager, as a service would.
+        manager.run_until_stalled();
+    }
+    assert_eq!(manager.num_pending_slot_requests(), 0);
+    assert_eq!(manager.check_invariants(), Ok(()));
+    assert_eq!(Some(held_bytes()), held_after_first);
+}
+
+fn wait<G: TaskExecutorGateway>(manager: &mut Manager<G>, requests: &mut Requests) -> AllocationId {
+    let request = requests.request(usual_profile());
+    let allocation_id = request.allocation_id();
+    let registered = manager.register_slot_request(request);
+    assert_eq!(registered, Ok(SlotRequestOutcome::Accepted(AllocationStatus::Waiting)));
+    allocation_id
+}
+
+/// A task executor that refuses every request, and counts them.
+struct Refusing {
+    attempts: Rc<Cell<usize>>,
+}
+
+impl TaskExecutorGateway for Refusing {
+    type RequestSlotFuture = Ready<Result<Acknowledge, SlotAllocationError>>;
+
+    fn request_slot(&mut self, _: &RequestSlot) -> Self::RequestSlotFuture {
+        self.attempts.set(self.attempts.get() + 1);
+        ready(Err(SlotAllocationError::Rejected {
+            reason: "it refuses every request".into(),
+        }))
+    }
+}
+
+fn attempts_that_fail() {
+    let attempts = Rc::default();
+    let (mut manager, counter) = refusing_cluster(&attempts);
+    let mut requests = Requests::default();
+    for _ in 0..WAVE {
+        wait(&mut manager, &mut requests);
+    }
+    let mut most_held_until = |attempts_made| {
+        let mut most_held = 0;
+        while attempts.get() < attempts_made {
+            let next = manager.next_deadline().expect("requests pause");
+            counter.advance(next.saturating_duration_since(counter.now()));
+            manager.run_until_stalled();
+            most_held = most_held.max(held_bytes());
+        }
+        most_held
+    };
+    let most_held_first = most_held_until(ATTEMPTS / FIRST);
+    let most_held_later = most_held_until(ATTEMPTS);
+    // Which requests and slots pause at a time differs a little: a percent, which is 0.003 bytes for each attempt.
+    assert!(
+        most_held_later <= most_held_first + most_held_first / 100,
+        "{most_held_later} bytes are held, it were {most_held_first} at most in the first tenth"
+    );
+    assert_eq!(manager.num_pending_slot_requests(), WAVE);
+    assert_eq!(manager.check_invariants(), Ok(()));
+}
+
+/// A tenth as many slots as there are requests, so that slots and requests pause.
+fn refusing_cluster(attempts: &Rc<Cell<usize>>) -> (Manager<Refusing>, Counter) {
+    let config = SlotManagerConfig::default()
+        .with_request_timeout(Duration::MAX)
+        .with_task_manager_timeout(Duration::MAX);
+    let (mut manager, counter) = started_with(config, Count::default());
+    for task_manager in 0..WAVE / 10 / SLOTS_PER_TASK_MANAGER {
+        let gateway = Refusing {
+            attempts: Rc::clone(attempts),
+        };
+        let report = report(task_manager, |_| usual_profile(), |_| false);
+        let outcome = manager.register_task_manager(connection(task_manager, gateway), &report);
+        assert_eq!(outcome, Ok(RegistrationOutcome::Registered));
+    }
+    (manager, counter)
+}

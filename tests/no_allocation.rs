@@ -1,0 +1,287 @@
+//! What the manager does all the time allocates nothing: the operations of a warm manager in a steady state, each counted
+//! on its own, so that a failure says which one allocates.
+//!
+//! One test, for the allocator counts the whole process.
+
+#[allow(dead_code, reason = "shared with the benches")]
+#[path = "../benches/common/allocator.rs"]
+mod allocator;
+#[allow(dead_code, reason = "shared with the benches")]
+#[path = "../benches/common/held_slots.rs"]
+mod held_slots;
+#[allow(dead_code, reason = "shared with the benches")]
+#[path = "../benches/common/messages.rs"]
+mod messages;
+#[allow(dead_code, reason = "shared with the benches")]
+#[path = "../benches/common/outside.rs"]
+mod outside;
+
+use std::collections::BTreeMap;
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use slot_manager::{
+    Acknowledge, AllocationId, AllocationStatus, CancelOutcome, FreeSlotOutcome, RegistrationOutcome, ReportOutcome,
+    RequestSlot, SlotAllocationError, SlotRequestOutcome, TaskExecutorGateway, UnregistrationOutcome,
+};
+
+use crate::allocator::num_allocations;
+use crate::held_slots::HeldSlots;
+use crate::messages::{
+    Requests, SLOTS_PER_TASK_MANAGER, connection, granted, huge_profile, instance_id, report, slot_index, usual_profile,
+};
+use crate::outside::{Counter, Manager, Prompt, started};
+
+const TASK_MANAGERS: usize = 100;
+const SLOTS: usize = TASK_MANAGERS * SLOTS_PER_TASK_MANAGER;
+
+/// So many requests wait for a slot that is larger than all.
+const WAITING: usize = 100;
+
+/// Enough for every table and every buffer to become as large as it will be.
+const WARM_UP: usize = 10_000;
+const COUNTED: usize = 10_000;
+
+/// How often each operation allocated.
+#[derive(Default)]
+struct Allocations(BTreeMap<&'static str, usize>);
+
+impl Allocations {
+    /// Counts what `operation` allocates. Its messages are made before, its result is looked at afterwards.
+    fn count<T>(&mut self, name: &'static str, operation: impl FnOnce() -> T) -> T {
+        let before = num_allocations();
+        let result = operation();
+        let allocated = num_allocations() - before;
+        *self.0.entry(name).or_default() += allocated;
+        result
+    }
+
+    fn assert_none(&self) {
+        let allocating: Vec<_> = self.0.iter().filter(|(_, allocated)| **allocated > 0).collect();
+        assert!(allocating.is_empty(), "allocations in {COUNTED} cycles: {allocating:?}");
+    }
+}
+
+/// A task executor that says "yes" the second time it is looked at.
+struct Later;
+
+impl TaskExecutorGateway for Later {
+    type RequestSlotFuture = SecondPoll;
+
+    fn request_slot(&mut self, _: &RequestSlot) -> SecondPoll {
+        SecondPoll { is_second: false }
+    }
+}
+
+struct SecondPoll {
+    is_second: bool,
+}
+
+impl Future for SecondPoll {
+    type Output = Result<Acknowledge, SlotAllocationError>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        if self.is_second {
+            return Poll::Ready(Ok(Acknowledge::new()));
+        }
+        self.is_second = true;
+        context.waker().wake_by_ref();
+        Poll::Pending
+    }
+}
+
+/// A cluster in a steady state, and what its task executors know.
+struct Cluster<G: TaskExecutorGateway> {
+    manager: Manager<G>,
+    counter: Counter,
+    requests: Requests,
+    random: ChaCha8Rng,
+    held: HeldSlots,
+    waiting: Vec<AllocationId>,
+    allocations: Allocations,
+}
+
+impl<G: TaskExecutorGateway> Cluster<G> {
+    /// With free slots only.
+    fn new(gateway: impl Fn() -> G) -> Self {
+        let (mut manager, counter) = started();
+        for task_manager in 0..TASK_MANAGERS {
+            let report = report(task_manager, |_| usual_profile(), |_| false);
+            let outcome = manager.register_task_manager(connection(task_manager, gateway()), &report);
+            assert_eq!(outcome, Ok(RegistrationOutcome::Registered));
+        }
+        let mut cluster = Self {
+            manager,
+            counter,
+            requests: Requests::default(),
+            random: ChaCha8Rng::seed_from_u64(5810),
+            held: HeldSlots::new(TASK_MANAGERS),
+            waiting: Vec::new(),
+            allocations: Allocations::default(),
+        };
+        for _ in 0..WAITING {
+            cluster.wait();
+        }
+        cluster
+    }
+
+    /// The same with so many slots held.
+    fn with_held(mut self, held: usize, request: impl Fn(&mut Self)) -> Self {
+        for _ in 0..held {
+            request(&mut self);
+        }
+        self
+    }
+
+    /// A slot is requested, and its task executor agrees at once.
+    fn request(&mut self) {
+        let request = self.requests.request(usual_profile());
+        let allocation_id = request.allocation_id();
+        let registered = self
+            .allocations
+            .count("request served at once", || self.manager.register_slot_request(request));
+        self.held.hold(granted(&registered), allocation_id);
+    }
+
+    /// A slot is requested, and its task executor agrees a little later.
+    fn request_and_acknowledge(&mut self) {
+        let request = self.requests.request(usual_profile());
+        let allocation_id = request.allocation_id();
+        let registered = self
+            .allocations
+            .count("request in flight", || self.manager.register_slot_request(request));
+        let Ok(SlotRequestOutcome::Accepted(AllocationStatus::InFlight { slot_id })) = registered else {
+            panic!("not in flight: {registered:?}");
+        };
+        let mut context = Context::from_waker(Waker::noop());
+        let polled = self
+            .allocations
+            .count("acknowledgement", || self.manager.poll_progress(&mut context));
+        assert_eq!(polled, Poll::Ready(1));
+        self.held.hold(slot_index(&slot_id), allocation_id);
+    }
+
+    /// A slot is requested that nobody has.
+    fn wait(&mut self) {
+        let request = self.requests.request(huge_profile());
+        self.waiting.push(request.allocation_id());
+        let registered = self
+            .allocations
+            .count("request that waits", || self.manager.register_slot_request(request));
+        assert_eq!(registered, Ok(SlotRequestOutcome::Accepted(AllocationStatus::Waiting)));
+    }
+
+    /// A request that waits is withdrawn.
+    fn cancel(&mut self) {
+        let picked = self.random.random_range(0..self.waiting.len());
+        let allocation_id = self.waiting.swap_remove(picked);
+        let cancelled = self
+            .allocations
+            .count("cancel", || self.manager.unregister_slot_request(allocation_id));
+        assert_eq!(cancelled, Ok(CancelOutcome::Cancelled));
+    }
+
+    /// A slot is freed.
+    fn free(&mut self) {
+        let (slot_id, allocation_id) = self.held.free_one(&mut self.random);
+        let freed = self
+            .allocations
+            .count("free", || self.manager.free_slot(&slot_id, allocation_id));
+        assert_eq!(freed, Ok(FreeSlotOutcome::Freed));
+    }
+
+    /// A task executor reports what is known.
+    fn report(&mut self) {
+        let task_manager = self.random.random_range(0..TASK_MANAGERS);
+        let report = self.held.report(task_manager);
+        let reported = self.allocations.count("unchanged report", || {
+            self.manager.report_slot_status(instance_id(task_manager), &report)
+        });
+        assert_eq!(reported, Ok(ReportOutcome::Applied));
+    }
+
+    /// Time passes, too little for anything to fall due.
+    fn poll(&mut self) {
+        self.counter.advance(Duration::from_nanos(100));
+        let mut context = Context::from_waker(Waker::noop());
+        let polled = self
+            .allocations
+            .count("poll with nothing due", || self.manager.poll_progress(&mut context));
+        assert_eq!(polled, Poll::Pending);
+    }
+
+    /// A slot is freed while a request waits for it, and both go on.
+    fn hand_over(&mut self) {
+        let request = self.requests.request(usual_profile());
+        let waiting = request.allocation_id();
+        let registered = self.allocations.count("request that waits for a used slot", || {
+            self.manager.register_slot_request(request)
+        });
+        assert_eq!(registered, Ok(SlotRequestOutcome::Accepted(AllocationStatus::Waiting)));
+        let (slot_id, allocation_id) = self.held.free_one(&mut self.random);
+        let freed = self.allocations.count("free, for a request that waits", || {
+            self.manager.free_slot(&slot_id, allocation_id)
+        });
+        assert_eq!(freed, Ok(FreeSlotOutcome::Freed));
+        self.held.hold(slot_index(&slot_id), waiting);
+    }
+
+    fn churn(&mut self, request: impl Fn(&mut Self)) {
+        self.free();
+        request(self);
+        self.report();
+        self.wait();
+        self.cancel();
+        self.poll();
+    }
+
+    /// Counts a number of cycles after as many that do not count.
+    fn assert_no_allocation(mut self, cycle: impl Fn(&mut Self)) {
+        for _ in 0..WARM_UP {
+            cycle(&mut self);
+        }
+        self.allocations = Allocations::default();
+        for _ in 0..COUNTED {
+            cycle(&mut self);
+        }
+        assert_eq!(self.manager.check_invariants(), Ok(()));
+        assert_eq!(self.manager.slot_counts().allocated, self.held.len());
+        self.allocations.assert_none();
+    }
+}
+
+#[test]
+fn a_steady_state_allocates_nothing() {
+    // Nearly all used; and so few that task managers begin and end to be idle all the time.
+    for held in [SLOTS / 10 * 9, TASK_MANAGERS / 2] {
+        Cluster::new(|| Prompt)
+            .with_held(held, Cluster::request)
+            .assert_no_allocation(|cluster| cluster.churn(Cluster::request));
+        Cluster::new(|| Later)
+            .with_held(held, Cluster::request_and_acknowledge)
+            .assert_no_allocation(|cluster| cluster.churn(Cluster::request_and_acknowledge));
+    }
+    // No slot is free: each goes from one allocation to the next.
+    Cluster::new(|| Prompt)
+        .with_held(SLOTS, Cluster::request)
+        .assert_no_allocation(Cluster::hand_over);
+    with_one_slot().assert_no_allocation(Cluster::hand_over);
+}
+
+/// A task manager of which the only slot goes from one allocation to the next: it is not idle between.
+fn with_one_slot() -> Cluster<Prompt> {
+    let mut cluster = Cluster::new(|| Prompt);
+    for task_manager in 1..TASK_MANAGERS {
+        let gone = cluster
+            .manager
+            .unregister_task_manager(instance_id(task_manager), "one is enough");
+        assert_eq!(gone, Ok(UnregistrationOutcome::Unregistered));
+    }
+    let first_slot = cluster.held.report(0).statuses()[..1].iter().cloned().collect();
+    let reported = cluster.manager.report_slot_status(instance_id(0), &first_slot);
+    assert_eq!(reported, Ok(ReportOutcome::Applied));
+    cluster.with_held(1, Cluster::request)
+}
