@@ -311,7 +311,7 @@ fn check_task_managers(core: &Core) -> Check {
         let in_flight = count(record.slots.iter(), |(_, slot)| core.slots[*slot].attempt().is_some());
         let allocated = count(record.slots.iter(), |(_, slot)| core.slots[*slot].holder().is_some());
         ensure!(
-            (record.in_flight, record.allocated) == (in_flight, allocated),
+            (record.in_flight as usize, record.allocated as usize) == (in_flight, allocated),
             "the counts of task manager {id} are wrong"
         );
         ensure!(

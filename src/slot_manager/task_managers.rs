@@ -18,13 +18,11 @@ pub(super) struct TaskManager {
     pub(super) instance_id: InstanceId,
     pub(super) worker_request: Option<WorkerRequestId>,
     /// Ordered by slot number.
-    pub(super) slots: Vec<(u32, SlotKey)>,
-    pub(super) in_flight: usize,
-    pub(super) allocated: usize,
-    /// The highest revision seen, in a report or an acknowledgement.
-    pub(super) revision: Option<u64>,
-    /// The revision of the last report that was applied.
-    pub(super) report_revision: Option<u64>,
+    pub(super) slots: Box<[(u32, SlotKey)]>,
+    pub(super) in_flight: u32,
+    pub(super) allocated: u32,
+    /// Boxed: many task executors do not name any.
+    revisions: Option<Box<Revisions>>,
     /// Set while no slot is used.
     pub(super) idle_since: Option<Timestamp>,
     /// Counts the idle periods, the present one included.
@@ -33,6 +31,15 @@ pub(super) struct TaskManager {
     pub(super) release_at: Timestamp,
     registered_links: Links<TaskManagerKey>,
     idle_links: Links<TaskManagerKey>,
+}
+
+/// The revisions that a task executor has named.
+#[derive(Debug, Default)]
+struct Revisions {
+    /// The highest, in a report or an acknowledgement.
+    highest: u64,
+    /// That of the last report that was applied.
+    reported: Option<u64>,
 }
 
 impl TaskManager {
@@ -45,11 +52,10 @@ impl TaskManager {
             resource_id,
             instance_id,
             worker_request,
-            slots: Vec::new(),
+            slots: Box::default(),
             in_flight: 0,
             allocated: 0,
-            revision: None,
-            report_revision: None,
+            revisions: None,
             idle_since: None,
             idle_periods: 0,
             release_at: Timestamp::MAX,
@@ -71,7 +77,29 @@ impl TaskManager {
     }
 
     pub(super) fn used(&self) -> usize {
-        self.in_flight + self.allocated
+        self.in_flight as usize + self.allocated as usize
+    }
+
+    /// The highest revision seen, in a report or an acknowledgement.
+    pub(super) fn highest_revision(&self) -> Option<u64> {
+        self.revisions.as_ref().map(|revisions| revisions.highest)
+    }
+
+    /// The revision of the last report that was applied.
+    pub(super) fn reported_revision(&self) -> Option<u64> {
+        self.revisions.as_ref()?.reported
+    }
+
+    /// Notes the revision of an acknowledgement.
+    pub(super) fn see_revision(&mut self, revision: u64) {
+        let revisions = self.revisions.get_or_insert_default();
+        revisions.highest = revisions.highest.max(revision);
+    }
+
+    /// Notes the revision of a report that is applied.
+    pub(super) fn see_reported_revision(&mut self, revision: u64) {
+        self.see_revision(revision);
+        self.revisions.get_or_insert_default().reported = Some(revision);
     }
 }
 
@@ -161,5 +189,17 @@ impl TaskManagers {
 
     pub(super) fn clear(&mut self) {
         *self = Self::new();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_takes_no_more_than_two_lines_of_the_cache() {
+        assert!(size_of::<Option<TaskManager>>() <= 128, "{}", size_of::<Option<TaskManager>>());
+        assert!(size_of::<Option<super::super::slots::Slot>>() <= 64);
+        assert!(size_of::<Option<super::super::pending_requests::PendingRequest>>() <= 128);
     }
 }

@@ -327,8 +327,8 @@ impl<'a> TaskManagerRegistration<'a> {
         SlotCounts {
             registered: record.slots.len(),
             free: record.slots.len() - record.used(),
-            in_flight: record.in_flight,
-            allocated: record.allocated,
+            in_flight: record.in_flight as usize,
+            allocated: record.allocated as usize,
         }
     }
 
@@ -339,7 +339,7 @@ impl<'a> TaskManagerRegistration<'a> {
 
     /// The highest revision seen, in a report or an acknowledgement.
     pub fn revision(&self) -> Option<u64> {
-        self.record().revision
+        self.record().highest_revision()
     }
 }
 

@@ -116,15 +116,14 @@ impl Core {
     #[inline]
     pub(crate) fn is_overtaken(&self, slot: SlotKey, revision: Option<u64>) -> bool {
         let owner = &self.task_managers.records[self.slots[slot].task_manager];
-        matches!((revision, owner.report_revision), (Some(answer), Some(report)) if answer < report)
+        matches!((revision, owner.reported_revision()), (Some(answer), Some(report)) if answer < report)
     }
 
     /// Keeps the highest revision that the task executor of a slot has named.
     #[inline]
     pub(crate) fn see_revision(&mut self, slot: SlotKey, revision: Option<u64>) {
-        if revision.is_some() {
-            let owner = &mut self.task_managers.records[self.slots[slot].task_manager];
-            owner.revision = owner.revision.max(revision);
+        if let Some(revision) = revision {
+            self.task_managers.records[self.slots[slot].task_manager].see_revision(revision);
         }
     }
 

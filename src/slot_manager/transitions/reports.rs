@@ -83,7 +83,7 @@ impl Core {
         if !changes_nothing {
             validate(&record.resource_id, report)?;
         }
-        if let (Some(revision), Some(highest_seen)) = (report.revision(), record.revision) {
+        if let (Some(revision), Some(highest_seen)) = (report.revision(), record.highest_revision()) {
             if revision < highest_seen {
                 tracing::debug!(resource_id = %record.resource_id, revision, highest_seen, "stale slot report ignored");
                 return Ok(ReportOutcome::Ignored(Stale { revision, highest_seen }));
@@ -125,10 +125,8 @@ impl Core {
     }
 
     fn note_revision(&mut self, task_manager: TaskManagerKey, report: &SlotReport) {
-        if report.revision().is_some() {
-            let record = &mut self.task_managers.records[task_manager];
-            record.revision = record.revision.max(report.revision());
-            record.report_revision = report.revision();
+        if let Some(revision) = report.revision() {
+            self.task_managers.records[task_manager].see_reported_revision(revision);
         }
     }
 
@@ -260,7 +258,7 @@ impl Core {
         let (kept, omitted) = slots
             .into_iter()
             .partition::<Vec<_>, _>(|(number, _)| mentioned.binary_search(number).is_ok());
-        self.task_managers.records[task_manager].slots = kept;
+        self.task_managers.records[task_manager].slots = kept.into_boxed_slice();
         let loss = self.note_loss(task_manager, GrantLoss::SlotRemoved);
         for (number, slot) in omitted {
             let resource_id = &self.task_managers.records[task_manager].resource_id;
@@ -271,15 +269,17 @@ impl Core {
 
     /// Adds slots that were not known, unplaced.
     fn insert_slots(&mut self, task_manager: TaskManagerKey, new: &[&SlotStatus]) {
-        self.task_managers.records[task_manager].slots.reserve_exact(new.len());
+        let mut slots = std::mem::take(&mut self.task_managers.records[task_manager].slots).into_vec();
+        slots.reserve_exact(new.len());
         for status in new {
+            let number = status.slot_id().slot_number();
             let profile = self.profiles.acquire(status.resource_profile());
-            self.insert_slot(Slot::new(status.slot_id().slot_number(), task_manager, profile));
+            slots.push((number, self.insert_slot(Slot::new(number, task_manager, profile))));
         }
-        let slots = &mut self.task_managers.records[task_manager].slots;
         if !slots.is_sorted() {
             slots.sort_unstable();
         }
+        self.task_managers.records[task_manager].slots = slots.into_boxed_slice();
         // More slots are a smaller share of used ones.
         self.free_slots
             .utilization_changed(&self.task_managers.records, task_manager);

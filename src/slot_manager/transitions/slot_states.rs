@@ -92,14 +92,11 @@ impl Core {
         }
     }
 
-    /// Adds a free slot, unplaced.
+    /// Adds a free slot, unplaced. Its task manager's list of slots is left to the caller.
     pub(crate) fn insert_slot(&mut self, slot: Slot) -> SlotKey {
-        let (number, task_manager) = (slot.number, slot.task_manager);
-        let key = self.slots.insert(slot);
-        self.task_managers.records[task_manager].slots.push((number, key));
         self.counts.registered += 1;
         self.counts.free += 1;
-        key
+        self.slots.insert(slot)
     }
 
     /// Forgets a slot: an attempt in flight to it is ended without a word, a grant dropped for `loss`. Its task manager's
