@@ -88,7 +88,7 @@ impl Changes {
     }
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub(super) struct DroppedGrant {
     pub(super) slot: LostSlot,
     pub(super) allocation_id: AllocationId,

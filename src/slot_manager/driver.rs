@@ -285,9 +285,12 @@ where
     }
 
     fn ask_for_releases(&mut self, core: &mut Core) {
-        for (task_manager, idle_period) in std::mem::take(&mut core.effects.releases) {
+        let mut at = 0;
+        while let Some((task_manager, idle_period)) = core.effects.releases.get(at).copied() {
             self.ask_for_release(core, task_manager, idle_period);
+            at += 1;
         }
+        core.effects.releases.clear();
     }
 
     fn ask_for_release(&mut self, core: &mut Core, task_manager: TaskManagerKey, idle_period: u64) {

@@ -21,7 +21,7 @@ key! {
     CellKey
 }
 
-/// Boxes kept for further futures when the pool runs empty.
+/// Places kept for further futures when there are fewer.
 const SPARE_CELLS: usize = 64;
 
 /// What all wakers of a manager lead to: the list of cells to poll, and the task that drives the manager.
@@ -117,8 +117,9 @@ pub(super) struct Answer<T> {
 /// The pool of awaited answers.
 pub(super) struct InFlight<F> {
     cells: Vec<Cell<F>>,
-    /// Cells without a future.
+    /// Cells without a future, and some that the pool does not have any more.
     free: Vec<CellKey>,
+    len: usize,
     signal: Arc<Signal>,
     /// Scratch memory of `poll_woken`.
     polling: Vec<CellKey>,
@@ -129,6 +130,7 @@ impl<F: Future> InFlight<F> {
         Self {
             cells: Vec::new(),
             free: Vec::new(),
+            len: 0,
             signal: Arc::default(),
             polling: Vec::new(),
         }
@@ -139,7 +141,7 @@ impl<F: Future> InFlight<F> {
     }
 
     pub(super) fn len(&self) -> usize {
-        self.cells.len() - self.free.len()
+        self.len
     }
 
     /// How many futures woke and were not polled since.
@@ -150,7 +152,7 @@ impl<F: Future> InFlight<F> {
     /// Polls a future once; keeps it if it has no answer yet.
     #[inline]
     pub(super) fn start(&mut self, slot: SlotKey, attempt: u64, future: F) -> Result<F::Output, CellKey> {
-        let key = self.free.pop().unwrap_or_else(|| self.add_cell(slot));
+        let key = self.take_cell(slot);
         let cell = &mut self.cells[key.index()];
         cell.slot = slot;
         cell.attempt = attempt;
@@ -162,13 +164,17 @@ impl<F: Future> InFlight<F> {
                 self.give_back(key);
                 Ok(answer)
             }
-            None => Err(key),
+            None => {
+                self.len += 1;
+                Err(key)
+            }
         }
     }
 
     /// Drops a future that nobody waits for any more.
     pub(super) fn drop_future(&mut self, key: CellKey) {
         self.cells[key.index()].future.set(None);
+        self.len -= 1;
         self.give_back(key);
     }
 
@@ -190,10 +196,12 @@ impl<F: Future> InFlight<F> {
                     slot: cell.slot,
                     result,
                 });
+                self.len -= 1;
                 self.give_back(key);
             }
         }
         self.polling = polling;
+        self.trim(SPARE_CELLS);
         answers.sort_unstable_by_key(|answer| answer.attempt);
         polled
     }
@@ -202,7 +210,19 @@ impl<F: Future> InFlight<F> {
     pub(super) fn clear(&mut self) {
         self.cells.clear();
         self.free.clear();
+        self.len = 0;
         self.signal.clear();
+    }
+
+    #[inline]
+    fn take_cell(&mut self, slot: SlotKey) -> CellKey {
+        while let Some(key) = self.free.pop() {
+            if key.index() < self.cells.len() {
+                return key;
+            }
+        }
+        // Nothing is listed as free: no place that is added now is listed from an earlier time.
+        self.add_cell(slot)
     }
 
     fn add_cell(&mut self, slot: SlotKey) -> CellKey {
@@ -225,10 +245,24 @@ impl<F: Future> InFlight<F> {
     #[inline]
     fn give_back(&mut self, key: CellKey) {
         self.free.push(key);
-        if self.free.len() == self.cells.len() && self.cells.len() > SPARE_CELLS {
-            self.cells.truncate(SPARE_CELLS);
+        if self.cells.len() > SPARE_CELLS {
+            self.trim(2);
+        }
+    }
+
+    /// Drops up to so many free cells from the end of the pool. A few at a time: a million of them take long.
+    fn trim(&mut self, most: usize) {
+        let is_free = |cell: &Cell<F>| cell.future.is_none();
+        for _ in 0..most {
+            if self.cells.len() <= SPARE_CELLS || !self.cells.last().is_some_and(is_free) {
+                break;
+            }
+            self.cells.pop();
+        }
+        if self.cells.len() <= SPARE_CELLS && self.free.len() > SPARE_CELLS {
+            self.free.retain(|key| key.index() < self.cells.len());
+            self.free.shrink_to(SPARE_CELLS);
             self.cells.shrink_to(SPARE_CELLS);
-            self.free = (0..SPARE_CELLS).rev().map(CellKey::from_index).collect();
         }
     }
 }
@@ -250,6 +284,8 @@ impl<F: Future> Cell<F> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use futures::channel::oneshot;
     use futures::future::FutureExt;
 
@@ -333,8 +369,16 @@ mod tests {
         for cell in cells {
             pool.drop_future(cell.expect_err("it never answers"));
         }
-        assert_eq!((pool.len(), pool.cells.len()), (0, SPARE_CELLS));
-        assert!(pool.start(slot(), 1000, std::future::pending()).is_err());
-        assert_eq!(pool.len(), 1);
+        assert_eq!(pool.len(), 0);
+        assert!(pool.cells.len() > SPARE_CELLS, "not all at once");
+        for _ in 0..1000 / SPARE_CELLS {
+            poll_all(&mut pool);
+        }
+        assert_eq!((pool.cells.len(), pool.free.len()), (SPARE_CELLS, SPARE_CELLS));
+        let again: BTreeSet<_> = (0..1000)
+            .map(|attempt| pool.start(slot(), attempt, std::future::pending()))
+            .map(|started| started.expect_err("it never answers"))
+            .collect();
+        assert_eq!((again.len(), pool.len()), (1000, 1000));
     }
 }

@@ -40,9 +40,14 @@ pub(super) struct FingerprintTable<V> {
     /// A power of two of them, or none.
     buckets: Vec<Bucket<V>>,
     len: usize,
+    /// Room was asked for in advance: it is kept.
+    is_reserved: bool,
 }
 
 const BUCKET: usize = 8;
+
+/// Buckets that are kept when no value is left.
+const SPARE_BUCKETS: usize = 256;
 
 /// Fingerprints, zero where there is room, and the values beside them.
 #[derive(Debug, Clone)]
@@ -110,14 +115,19 @@ impl<V: Copy> FingerprintTable<V> {
         Self {
             buckets: Vec::new(),
             len: 0,
+            is_reserved: false,
         }
     }
 
-    /// Makes room for so many values more.
+    /// Makes room for so many values more, in advance.
     pub(super) fn reserve(&mut self, additional: usize) {
-        if additional == 0 {
-            return;
+        if additional > 0 {
+            self.is_reserved = true;
+            self.grow(additional);
         }
+    }
+
+    fn grow(&mut self, additional: usize) {
         let values = self.len.saturating_add(additional);
         let mut buckets = self.buckets.len().max(2);
         while most_values(buckets) < values {
@@ -138,7 +148,7 @@ impl<V: Copy> FingerprintTable<V> {
     #[inline]
     pub(super) fn insert(&mut self, fingerprint: Fingerprint, value: V) {
         if self.len >= most_values(self.buckets.len()) {
-            self.reserve(1);
+            self.grow(1);
         }
         self.put(fingerprint, value);
         self.len += 1;
@@ -159,6 +169,10 @@ impl<V: Copy> FingerprintTable<V> {
             self.vacate(bucket, place);
             if was_full {
                 self.move_back(bucket, place);
+            }
+            if self.len == 0 && !self.is_reserved && self.buckets.len() > SPARE_BUCKETS {
+                // The memory of a peak that is over.
+                self.buckets = Vec::new();
             }
         }
     }

@@ -44,19 +44,26 @@ pub(super) use key;
 #[derive(Debug)]
 pub(super) struct Records<K, R> {
     slab: Slab<R>,
+    /// Memory was asked for in advance: it is kept.
+    is_reserved: bool,
     key: PhantomData<K>,
 }
+
+/// Records for which memory is kept when none is left.
+const SPARE_RECORDS: usize = 1024;
 
 impl<K: Key, R> Records<K, R> {
     pub(super) fn new() -> Self {
         Self {
             slab: Slab::new(),
+            is_reserved: false,
             key: PhantomData,
         }
     }
 
     pub(super) fn reserve(&mut self, additional: usize) {
         self.slab.reserve(additional);
+        self.is_reserved |= additional > 0;
     }
 
     pub(super) fn len(&self) -> usize {
@@ -70,7 +77,11 @@ impl<K: Key, R> Records<K, R> {
 
     #[inline]
     pub(super) fn remove(&mut self, key: K) -> R {
-        self.slab.remove(key.index())
+        let record = self.slab.remove(key.index());
+        if self.slab.is_empty() {
+            self.give_back();
+        }
+        record
     }
 
     #[inline]
@@ -87,9 +98,16 @@ impl<K: Key, R> Records<K, R> {
         self.slab.iter().map(|(index, record)| (K::from_index(index), record))
     }
 
+    /// Gives the memory of a peak that is over back, unless it was asked for in advance.
+    fn give_back(&mut self) {
+        if !self.is_reserved && self.slab.capacity() > SPARE_RECORDS {
+            self.slab = Slab::new();
+        }
+    }
+
     /// Forgets all records, and the memory they took.
     pub(super) fn clear(&mut self) {
-        self.slab = Slab::new();
+        *self = Self::new();
     }
 }
 

@@ -198,7 +198,11 @@ mod tests {
 
     #[test]
     fn a_record_takes_no_more_than_two_lines_of_the_cache() {
-        assert!(size_of::<Option<TaskManager>>() <= 128, "{}", size_of::<Option<TaskManager>>());
+        assert!(
+            size_of::<Option<TaskManager>>() <= 128,
+            "{}",
+            size_of::<Option<TaskManager>>()
+        );
         assert!(size_of::<Option<super::super::slots::Slot>>() <= 64);
         assert!(size_of::<Option<super::super::pending_requests::PendingRequest>>() <= 128);
     }

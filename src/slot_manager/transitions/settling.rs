@@ -1,10 +1,10 @@
 //! The end of a transaction.
 
 use crate::slot_manager::allocations::Holder;
-use crate::slot_manager::core::{Core, DroppedGrant};
+use crate::slot_manager::core::{Changes, Core, DroppedGrant};
 use crate::slot_manager::effects::{Notification, NotificationKind};
 use crate::slot_manager::pending_requests::{RequestKey, RequestState};
-use crate::slot_manager::slots::SlotState;
+use crate::slot_manager::slots::{SlotKey, SlotState};
 
 impl Core {
     /// Ends a transaction: judges on the result which grants are lost, which slots hold an allocation twice and which
@@ -18,40 +18,43 @@ impl Core {
     }
 
     fn settle_changes(&mut self) {
-        let mut changes = std::mem::take(&mut self.changes);
-        if !changes.dropped.is_empty() {
-            let losses = &self.effects.losses;
-            changes
-                .dropped
-                .sort_by(|a, b| losses.slot(a.slot).cmp(&losses.slot(b.slot)));
-            for grant in changes.dropped.drain(..) {
-                self.judge(grant);
-            }
-        }
-        for slot in changes.duplicates.drain(..) {
-            self.free_if_duplicate(slot);
-        }
+        let losses = &self.effects.losses;
+        self.changes
+            .dropped
+            .sort_by(|a, b| losses.slot(a.slot).cmp(&losses.slot(b.slot)));
+        self.take_each(|changes| &mut changes.dropped, Self::judge);
+        self.take_each(|changes| &mut changes.duplicates, Self::free_if_duplicate);
         let sequence = |request: &RequestKey| self.requests.records.get(*request).map(|record| record.sequence);
-        changes.unplaced.sort_by_key(sequence);
-        for request in changes.unplaced.drain(..) {
-            let state = self.requests.records.get(request).map(|record| record.state);
-            if state == Some(RequestState::Unplaced) {
-                self.seek(request);
-            }
-        }
-        for slot in changes.free.drain(..) {
-            let state = self.slots.get(slot).map(|slot| &slot.state);
-            if matches!(state, Some(SlotState::Unplaced)) {
-                self.offer(slot);
-            }
-        }
-        changes.task_managers.append(&mut self.changes.task_managers);
-        for task_manager in changes.task_managers.drain(..) {
-            self.judge_idleness(task_manager);
-        }
+        self.changes.unplaced.sort_by_key(sequence);
+        self.take_each(|changes| &mut changes.unplaced, Self::seek_if_unplaced);
+        self.take_each(|changes| &mut changes.free, Self::offer_if_unplaced);
+        self.take_each(|changes| &mut changes.task_managers, Self::judge_idleness);
         debug_assert!(self.changes.is_empty(), "left to settle: {:?}", self.changes);
-        // Keeps the memory for the next transaction.
-        self.changes = changes;
+    }
+
+    /// Handles what is in a list of changes, and empties it. The list keeps its memory.
+    #[inline]
+    fn take_each<T: Copy>(&mut self, list: impl Fn(&mut Changes) -> &mut Vec<T>, handle: impl Fn(&mut Self, T)) {
+        let mut at = 0;
+        while let Some(change) = list(&mut self.changes).get(at).copied() {
+            handle(self, change);
+            at += 1;
+        }
+        list(&mut self.changes).clear();
+    }
+
+    fn seek_if_unplaced(&mut self, request: RequestKey) {
+        let state = self.requests.records.get(request).map(|record| record.state);
+        if state == Some(RequestState::Unplaced) {
+            self.seek(request);
+        }
+    }
+
+    fn offer_if_unplaced(&mut self, slot: SlotKey) {
+        let state = self.slots.get(slot).map(|slot| &slot.state);
+        if matches!(state, Some(SlotState::Unplaced)) {
+            self.offer(slot);
+        }
     }
 
     /// A dropped grant is lost unless its job holds the allocation elsewhere.
