@@ -38,6 +38,7 @@ pub use self::views::{
 use self::allocations::Holder;
 use self::core::{Core, Registering};
 use self::driver::Driver;
+use self::index::Fingerprint;
 use self::pending_requests::RequestKey;
 use self::records::Key;
 use self::slots::SlotKey;
@@ -169,7 +170,8 @@ where
     pub fn register_slot_request(&mut self, request: SlotRequest) -> Result<SlotRequestOutcome, SlotRequestError> {
         let leader_id = self.begin_input()?;
         let allocation_id = request.allocation_id();
-        if let Some(holder) = self.core.find_allocation(allocation_id) {
+        let fingerprint = Fingerprint::of(&allocation_id);
+        if let Some(holder) = self.core.find_allocation_by(fingerprint, allocation_id) {
             return self.core.duplicate(holder, &request);
         }
         if let Some(limit) = self.core.config.max_pending_requests {
@@ -181,9 +183,9 @@ where
         }
         tracing::debug!(job_id = %request.job_id(), %allocation_id, "slot request registered");
         match self.core.offered_for(request.resource_profile()) {
-            Some(slot) => self.attempt_at_once(leader_id, slot, request),
+            Some(slot) => self.attempt_at_once(leader_id, slot, fingerprint, request),
             None => {
-                let key = self.core.insert_request(request);
+                let key = self.core.insert_request(fingerprint, request);
                 self.core.wait(key);
                 self.finish_registration(key, false)
             }
@@ -396,6 +398,7 @@ where
         &mut self,
         leader_id: LeaderId,
         slot: SlotKey,
+        fingerprint: Fingerprint,
         request: SlotRequest,
     ) -> Result<SlotRequestOutcome, SlotRequestError> {
         let attempt = self.core.next_attempt();
@@ -403,19 +406,21 @@ where
         let task_manager = self.core.slots[slot].task_manager;
         match self.driver.call_gateway((slot, task_manager), &request) {
             Some(Ok(Ok(acknowledge))) if !self.core.is_overtaken(slot, acknowledge.revision()) => {
-                self.core.grant_at_once(slot, &request, acknowledge.revision());
+                self.core
+                    .grant_at_once(slot, fingerprint, &request, acknowledge.revision());
                 self.driver.notify_slot_allocated(&request);
                 self.driver.wake_after_input(&self.core, false);
                 let slot_id = request.slot_id;
                 Ok(SlotRequestOutcome::Accepted(AllocationStatus::Granted { slot_id }))
             }
             answer => {
-                let key = self.core.insert_request(SlotRequest::new(
+                let request = SlotRequest::new(
                     request.job_id,
                     request.allocation_id,
                     request.resource_profile,
                     request.target_address,
-                ));
+                );
+                let key = self.core.insert_request(fingerprint, request);
                 self.core.begin_attempt(slot, key, attempt);
                 let stored =
                     answer.is_some_and(|answer| self.driver.take_answer(&mut self.core, slot, attempt, answer));

@@ -80,18 +80,22 @@ impl Allocations {
     }
 
     #[inline]
-    pub(super) fn find(&self, id: AllocationId, requests: &Requests, slots: &Slots) -> Option<Holder> {
+    pub(super) fn find(
+        &self,
+        fingerprint: Fingerprint,
+        id: AllocationId,
+        requests: &Requests,
+        slots: &Slots,
+    ) -> Option<Holder> {
         self.table
-            .find(Fingerprint::of(&id), |holder| {
-                id_of(holder.into(), requests, slots) == Some(id)
-            })
+            .find(fingerprint, |holder| id_of(holder.into(), requests, slots) == Some(id))
             .map(Holder::from)
     }
 
-    /// Adds an allocation that is not known.
+    /// Adds an allocation that is not known, by the fingerprint of its id.
     #[inline]
-    pub(super) fn insert(&mut self, id: AllocationId, holder: Holder) {
-        self.table.insert(Fingerprint::of(&id), holder.into());
+    pub(super) fn insert(&mut self, fingerprint: Fingerprint, holder: Holder) {
+        self.table.insert(fingerprint, holder.into());
     }
 
     /// Makes a known allocation the grant of a slot.

@@ -10,6 +10,7 @@ use super::allocations::{Allocations, Holder};
 use super::deadlines::{Pauses, SHORTEST_REARM};
 use super::effects::{Effects, LostSlot};
 use super::free_slots::FreeSlots;
+use super::index::Fingerprint;
 use super::pending_requests::{PendingRequests, RequestKey, RequestState};
 use super::profiles::Profiles;
 use super::promised_slots::PromisedSlots;
@@ -75,6 +76,8 @@ pub(super) struct Changes {
     pub(super) task_managers: Vec<TaskManagerKey>,
     /// Grants that were dropped. Whether they are lost is judged when the transaction is complete.
     pub(super) dropped: Vec<DroppedGrant>,
+    /// Some slot came to be held.
+    pub(super) held: bool,
 }
 
 impl Changes {
@@ -206,7 +209,13 @@ impl Core {
 
     #[inline]
     pub(super) fn find_allocation(&self, id: AllocationId) -> Option<Holder> {
-        self.allocations.find(id, &self.requests.records, &self.slots)
+        self.find_allocation_by(Fingerprint::of(&id), id)
+    }
+
+    #[inline]
+    pub(super) fn find_allocation_by(&self, fingerprint: Fingerprint, id: AllocationId) -> Option<Holder> {
+        self.allocations
+            .find(fingerprint, id, &self.requests.records, &self.slots)
     }
 
     pub(super) fn status_of(&self, holder: Holder) -> AllocationStatus {

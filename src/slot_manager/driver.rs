@@ -10,7 +10,7 @@ use crate::{
 };
 
 use super::core::Core;
-use super::effects::{Notification, NotificationKind};
+use super::effects::{Notification, NotificationKind, SlotRequestToSend};
 use super::in_flight::{Answer, CellKey, InFlight};
 use super::progress::Backlog;
 use super::records::Key;
@@ -155,9 +155,7 @@ where
         };
         let losses = &mut core.effects.losses;
         // Stable: what happened to one slot is told in the order in which it happened.
-        core.effects
-            .notifications
-            .sort_by(|a, b| a.order(losses).cmp(&b.order(losses)));
+        core.effects.notifications.sort_by(|a, b| a.order(b, losses));
         let mut said = None;
         for notification in core.effects.notifications.drain(..) {
             let Notification {
@@ -198,14 +196,14 @@ where
     }
 
     fn send_slot_requests(&mut self, core: &mut Core) -> bool {
-        let mut requests = std::mem::take(&mut core.effects.slot_requests);
-        requests.sort_unstable();
+        core.effects.slot_requests.sort_unstable();
         let mut stored = false;
-        for request in requests.drain(..) {
-            stored |= self.send_slot_request(core, request.slot, request.attempt);
+        // Sending changes no slot but those it sends to: nothing is added meanwhile.
+        for at in 0..core.effects.slot_requests.len() {
+            let SlotRequestToSend { slot, attempt, .. } = core.effects.slot_requests[at];
+            stored |= self.send_slot_request(core, slot, attempt);
         }
-        // Sending changes no slot but those it sends to, so nothing was added meanwhile.
-        core.effects.slot_requests = requests;
+        core.effects.slot_requests.clear();
         stored
     }
 
@@ -270,18 +268,17 @@ where
         let Some(actions) = &mut self.actions else {
             return;
         };
-        let mut asks = std::mem::take(&mut core.effects.asks);
-        asks.sort_unstable();
-        for (sequence, request) in asks.drain(..) {
+        core.effects.asks.sort_unstable();
+        let asks = core.effects.asks.len();
+        for at in 0..asks {
+            let (sequence, request) = core.effects.asks[at];
             if let Some((worker_request, profile)) = core.begin_ask(sequence, request) {
                 let answer = actions.allocate_resource(worker_request, &core.profiles[profile]);
                 core.apply_promise(request, worker_request, answer);
             }
         }
-        if core.effects.asks.is_empty() {
-            // Keeps the memory for the next ask.
-            core.effects.asks = asks;
-        }
+        // An answer may have left others to be asked for: that is next.
+        core.effects.asks.drain(..asks);
     }
 
     fn ask_for_releases(&mut self, core: &mut Core) {

@@ -1,5 +1,7 @@
 //! What is to be said to the outside when the state is consistent again.
 
+use std::cmp::Ordering;
+
 use crate::{AllocationFailureCause, AllocationId, FreeSlot, GrantLoss, JobId, RequestFailure, ResourceId, SlotId};
 
 use super::in_flight::CellKey;
@@ -34,13 +36,20 @@ pub(super) struct Notification {
 
 impl Notification {
     /// Notifications leave in the order of slots; those about no slot come last.
-    pub(super) fn order<'a>(&'a self, losses: &'a Losses) -> (bool, Option<(&'a ResourceId, u32)>) {
-        let slot = match &self.kind {
+    pub(super) fn order(&self, other: &Self, losses: &Losses) -> Ordering {
+        if let (NotificationKind::Lost(lost), NotificationKind::Lost(other)) = (&self.kind, &other.kind) {
+            return losses.order(*lost, *other);
+        }
+        let (slot, other) = (self.slot(losses), other.slot(losses));
+        (slot.is_none(), slot).cmp(&(other.is_none(), other))
+    }
+
+    fn slot<'a>(&'a self, losses: &'a Losses) -> Option<(&'a ResourceId, u32)> {
+        match &self.kind {
             NotificationKind::Allocated(slot_id) => Some((slot_id.resource_id(), slot_id.slot_number())),
             NotificationKind::Lost(lost) => Some(losses.slot(*lost)),
             NotificationKind::Failed(_) => None,
-        };
-        (slot.is_none(), slot)
+        }
     }
 }
 
@@ -63,8 +72,16 @@ impl Losses {
         (self.0.len() - 1) as u32
     }
 
-    pub(super) fn slot(&self, lost: LostSlot) -> (&ResourceId, u32) {
+    fn slot(&self, lost: LostSlot) -> (&ResourceId, u32) {
         (&self.0[lost.loss as usize].0, lost.number)
+    }
+
+    /// The order of slots: by worker, then by number.
+    pub(super) fn order(&self, lost: LostSlot, other: LostSlot) -> Ordering {
+        if lost.loss == other.loss {
+            return lost.number.cmp(&other.number);
+        }
+        self.slot(lost).cmp(&self.slot(other))
     }
 
     pub(super) fn loss(&self, lost: LostSlot) -> &GrantLoss {

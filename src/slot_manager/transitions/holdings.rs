@@ -5,6 +5,7 @@ use crate::{AllocationId, FreeSlotOutcome, GrantLoss, JobId, RequestFailure};
 use crate::slot_manager::allocations::Holder;
 use crate::slot_manager::core::{Core, DroppedGrant};
 use crate::slot_manager::effects::LostSlot;
+use crate::slot_manager::index::Fingerprint;
 use crate::slot_manager::slots::{SlotKey, SlotState};
 use crate::slot_manager::task_managers::TaskManagerKey;
 
@@ -38,7 +39,8 @@ impl Core {
             self.allocations.add_duplicate(allocation_id, slot);
             self.changes.duplicates.push(slot);
         } else {
-            self.allocations.insert(allocation_id, Holder::Granted(slot));
+            self.allocations
+                .insert(Fingerprint::of(&allocation_id), Holder::Granted(slot));
         }
     }
 
@@ -112,7 +114,8 @@ impl Core {
         if let SlotState::Allocated { duplicate, .. } = &mut self.slots[slot].state {
             *duplicate = false;
         }
-        self.allocations.insert(allocation_id, Holder::Granted(slot));
+        self.allocations
+            .insert(Fingerprint::of(&allocation_id), Holder::Granted(slot));
         Some(slot)
     }
 

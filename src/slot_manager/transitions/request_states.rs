@@ -8,6 +8,7 @@ use crate::{
 use crate::slot_manager::allocations::Holder;
 use crate::slot_manager::core::Core;
 use crate::slot_manager::effects::{Notification, NotificationKind};
+use crate::slot_manager::index::Fingerprint;
 use crate::slot_manager::pending_requests::{RequestKey, RequestState};
 use crate::slot_manager::slots::{SlotKey, SlotState};
 
@@ -48,14 +49,14 @@ impl Core {
     }
 
     /// Accepts a request, unplaced.
-    pub(crate) fn insert_request(&mut self, request: SlotRequest) -> RequestKey {
+    pub(crate) fn insert_request(&mut self, fingerprint: Fingerprint, request: SlotRequest) -> RequestKey {
         let (job_id, allocation_id, profile, target_address) = request.into_parts();
         let profile = self.profiles.acquire(&profile);
         let deadline = self.now + self.config.request_timeout;
         let request = self
             .requests
             .insert(allocation_id, job_id, profile, target_address, deadline);
-        self.allocations.insert(allocation_id, Holder::Pending(request));
+        self.allocations.insert(fingerprint, Holder::Pending(request));
         request
     }
 
@@ -171,7 +172,13 @@ impl Core {
 
     /// Grants an offered slot to a request that is being registered and is no pending one.
     #[inline]
-    pub(crate) fn grant_at_once(&mut self, slot: SlotKey, request: &RequestSlot, revision: Option<u64>) {
+    pub(crate) fn grant_at_once(
+        &mut self,
+        slot: SlotKey,
+        fingerprint: Fingerprint,
+        request: &RequestSlot,
+        revision: Option<u64>,
+    ) {
         let &RequestSlot {
             ref slot_id,
             job_id,
@@ -179,7 +186,7 @@ impl Core {
             ..
         } = request;
         self.hold(slot, allocation_id, job_id);
-        self.allocations.insert(allocation_id, Holder::Granted(slot));
+        self.allocations.insert(fingerprint, Holder::Granted(slot));
         self.see_revision(slot, revision);
         self.settle();
         tracing::debug!(%job_id, %allocation_id, %slot_id, "slot granted");

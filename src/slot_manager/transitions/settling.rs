@@ -15,13 +15,12 @@ impl Core {
         if !self.changes.is_empty() {
             self.settle_changes();
         }
+        self.changes.held = false;
     }
 
     fn settle_changes(&mut self) {
         let losses = &self.effects.losses;
-        self.changes
-            .dropped
-            .sort_by(|a, b| losses.slot(a.slot).cmp(&losses.slot(b.slot)));
+        self.changes.dropped.sort_by(|a, b| losses.order(a.slot, b.slot));
         self.take_each(|changes| &mut changes.dropped, Self::judge);
         self.take_each(|changes| &mut changes.duplicates, Self::free_if_duplicate);
         let sequence = |request: &RequestKey| self.requests.records.get(*request).map(|record| record.sequence);
@@ -64,9 +63,12 @@ impl Core {
             allocation_id,
             job_id,
         } = grant;
-        if let Some(Holder::Granted(holder)) = self.find_or_promote(allocation_id) {
-            if self.slots[holder].holder() == Some((allocation_id, job_id)) {
-                return;
+        // It is no use to look for an allocation that nothing can have come to hold.
+        if self.changes.held || !self.allocations.duplicates().is_empty() {
+            if let Some(Holder::Granted(holder)) = self.find_or_promote(allocation_id) {
+                if self.slots[holder].holder() == Some((allocation_id, job_id)) {
+                    return;
+                }
             }
         }
         let losses = &self.effects.losses;

@@ -37,6 +37,7 @@ impl Core {
         if before != after {
             self.count_use(task_manager, before, after);
         }
+        self.changes.held |= after == Use::Allocated;
         let record = &mut self.slots[slot];
         record.state = state;
         match record.state {
