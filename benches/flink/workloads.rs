@@ -19,18 +19,16 @@ use slot_manager::{
 use crate::messages::TaskManager;
 use crate::outside::Manager;
 
-/// What registering a request returned; none before.
-type Outcome = Option<Result<SlotRequestOutcome, SlotRequestError>>;
-
-fn places(count: usize) -> Vec<Outcome> {
-    (0..count).map(|_| None).collect()
+/// Places for the slots that requests are granted.
+fn places(count: usize) -> Vec<Option<SlotId>> {
+    vec![None; count]
 }
 
-/// The slot that a request was granted.
-fn granted(outcome: &Outcome) -> &SlotId {
+/// The slot that a request was granted within the call, if it was.
+fn granted(outcome: Result<SlotRequestOutcome, SlotRequestError>) -> Option<SlotId> {
     match outcome {
-        Some(Ok(SlotRequestOutcome::Accepted(AllocationStatus::Granted { slot_id }))) => slot_id,
-        other => panic!("not granted: {other:?}"),
+        Ok(SlotRequestOutcome::Accepted(AllocationStatus::Granted { slot_id })) => Some(slot_id),
+        _ => None,
     }
 }
 
@@ -64,14 +62,14 @@ fn register<G: TaskExecutorGateway>(
         .count()
 }
 
-/// Registers requests, and keeps what that returns.
+/// Registers requests, and keeps the slots that they are granted.
 fn request<G: TaskExecutorGateway>(
     manager: &mut Manager<G>,
     requests: &mut IntoIter<SlotRequest>,
-    outcomes: &mut [Outcome],
+    slots: &mut [Option<SlotId>],
 ) {
-    for (outcome, request) in outcomes.iter_mut().zip(requests) {
-        *outcome = Some(manager.register_slot_request(request));
+    for (slot, request) in slots.iter_mut().zip(requests) {
+        *slot = granted(manager.register_slot_request(request));
     }
 }
 

@@ -1,5 +1,6 @@
 import java.util.List;
 import org.apache.flink.runtime.clusterframework.types.ResourceProfile;
+import org.apache.flink.runtime.resourcemanager.SlotRequest;
 
 /** Task managers that report and go. */
 final class TaskManagers {
@@ -23,15 +24,17 @@ final class TaskManagers {
         };
     }
 
-    /** All slots are held by allocations; all task managers go, in the order in which they came. */
+    /** All slots were requested and granted; all task managers go, in the order in which they came. */
     static Workload unregister(int slots) {
-        ResourceProfile profile = Messages.usualProfile();
         Exception cause = new Exception("its heartbeat timed out");
         List<Messages.TaskManager> taskManagers =
-                Messages.taskManagers(0, slots, new Gateway(), slot -> profile, slot -> true);
+                Messages.taskManagers(slots, new Gateway(), Messages.usualProfile());
+        SlotRequest[] requests = Messages.requests(slots, Messages.usualProfile());
         return clock -> {
             Original original = new Original();
             original.register(taskManagers);
+            original.request(requests);
+            Check.equal(0, original.manager.getNumberFreeSlots(), "free slots");
             clock.time("task-manager", taskManagers.size(), () -> {
                 for (Messages.TaskManager taskManager : taskManagers) {
                     original.manager.unregisterTaskManager(taskManager.connection().getInstanceID(), cause);

@@ -4,13 +4,13 @@ use std::vec::IntoIter;
 
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use slot_manager::{AllocationId, FreeSlotOutcome, SlotRequest, TaskExecutorGateway};
+use slot_manager::{AllocationId, FreeSlotOutcome, SlotId, SlotRequest, TaskExecutorGateway};
 
 use crate::catalogue::Prepared;
 use crate::gateway::PromptOrPatient;
 use crate::messages::{Requests, huge_profile, task_managers, usual_task_managers};
 use crate::outside::{Manager, Patient, Prompt, started};
-use crate::workloads::{Outcome, allocation_ids, arm, granted, join, places, request, wait};
+use crate::workloads::{allocation_ids, arm, granted, join, places, request, wait};
 
 const SLOTS_WHERE_OTHERS_ARE_PENDING: usize = 10_000;
 const FIRST_OF_THE_OTHERS: usize = 1 << 20;
@@ -70,48 +70,41 @@ fn prepare<G: TaskExecutorGateway + 'static>(
     Box::new(move |clock| {
         let (mut manager, _) = started();
         join(&mut manager, &task_managers, gateway);
-        let (mut requests, mut outcomes) = (requests.clone().into_iter(), places(used + operations));
-        request(&mut manager, &mut requests, &mut outcomes[..used]);
+        let (mut requests, mut granted) = (requests.clone().into_iter(), places(used));
+        request(&mut manager, &mut requests, &mut granted);
         others(&mut manager);
         arm(&mut manager);
         let counts = manager.slot_counts();
         assert_eq!(counts.free, slots - used);
-        let mut grants = Grants {
-            outcomes,
-            allocation_ids: &allocation_ids,
-            held: (0..used).collect(),
-        };
-        let freed = clock.time("both", operations, || grants.churn(&mut manager, &picks, &mut requests));
+        let slot_ids = granted.into_iter().flatten();
+        let mut grants: Vec<Grant> = slot_ids.zip(allocation_ids.iter().copied()).collect();
+        assert_eq!(grants.len(), used);
+        let freed = clock.time("both", operations, || {
+            churn(&mut manager, &mut grants, &picks, &mut requests)
+        });
         assert_eq!(freed, operations);
         assert_eq!(manager.slot_counts(), counts);
     })
 }
 
-/// What was granted, by the number of the request.
-struct Grants<'a> {
-    outcomes: Vec<Outcome>,
-    allocation_ids: &'a [AllocationId],
-    /// The numbers of the requests that hold slots.
-    held: Vec<usize>,
-}
+type Grant = (SlotId, AllocationId);
 
-impl Grants<'_> {
-    /// Returns how many slots were freed.
-    fn churn<G: TaskExecutorGateway>(
-        &mut self,
-        manager: &mut Manager<G>,
-        picks: &[usize],
-        requests: &mut IntoIter<SlotRequest>,
-    ) -> usize {
-        let mut freed = 0;
-        let first = self.held.len();
-        for ((number, pick), request) in (first..).zip(picks).zip(requests) {
-            let held = self.held[*pick];
-            let outcome = manager.free_slot(granted(&self.outcomes[held]), self.allocation_ids[held]);
-            freed += usize::from(outcome == Ok(FreeSlotOutcome::Freed));
-            self.outcomes[number] = Some(manager.register_slot_request(request));
-            self.held[*pick] = number;
+/// Returns how many slots were freed.
+fn churn<G: TaskExecutorGateway>(
+    manager: &mut Manager<G>,
+    grants: &mut [Grant],
+    picks: &[usize],
+    requests: &mut IntoIter<SlotRequest>,
+) -> usize {
+    let mut freed = 0;
+    for (pick, request) in picks.iter().zip(requests) {
+        let grant = &mut grants[*pick];
+        let outcome = manager.free_slot(&grant.0, grant.1);
+        freed += usize::from(outcome == Ok(FreeSlotOutcome::Freed));
+        let allocation_id = request.allocation_id();
+        if let Some(slot_id) = granted(manager.register_slot_request(request)) {
+            *grant = (slot_id, allocation_id);
         }
-        freed
     }
+    freed
 }

@@ -2,12 +2,12 @@
 
 use std::vec::IntoIter;
 
-use slot_manager::{AllocationId, FreeSlotOutcome, SlotRequest};
+use slot_manager::{FreeSlotOutcome, SlotRequest};
 
 use crate::catalogue::Prepared;
 use crate::messages::{Requests, growing_profile, separate_profile, task_managers};
 use crate::outside::{Manager, Prompt, started};
-use crate::workloads::{Outcome, allocation_ids, arm, connections, granted, join, places, register, wait};
+use crate::workloads::{arm, connections, granted, join, register, wait};
 
 const GROWING_PROFILES: usize = 100;
 
@@ -44,31 +44,25 @@ pub(crate) fn only_the_largest_fits(slots: usize, operations: usize) -> Prepared
     let profile_of = |slot| growing_profile(slot * GROWING_PROFILES / slots);
     let task_managers = task_managers(0, slots, profile_of, |_| false);
     let requests = Requests::new().of(operations, |_| growing_profile(GROWING_PROFILES - 1));
-    let allocation_ids = allocation_ids(&requests);
     Box::new(move |clock| {
         let (mut manager, _) = started();
         join(&mut manager, &task_managers, || Prompt);
-        let (mut requests, mut outcomes) = (requests.clone().into_iter(), places(operations));
-        let freed = clock.time("both", operations, || {
-            request_and_free(&mut manager, &mut requests, &mut outcomes, &allocation_ids)
-        });
+        let mut requests = requests.clone().into_iter();
+        let freed = clock.time("both", operations, || request_and_free(&mut manager, &mut requests));
         assert_eq!(freed, operations);
         assert_eq!(manager.slot_counts().free, slots);
     })
 }
 
 /// Returns how many slots were freed.
-fn request_and_free(
-    manager: &mut Manager<Prompt>,
-    requests: &mut IntoIter<SlotRequest>,
-    outcomes: &mut [Outcome],
-    allocation_ids: &[AllocationId],
-) -> usize {
+fn request_and_free(manager: &mut Manager<Prompt>, requests: &mut IntoIter<SlotRequest>) -> usize {
     let mut freed = 0;
-    for ((outcome, allocation_id), request) in outcomes.iter_mut().zip(allocation_ids).zip(requests) {
-        *outcome = Some(manager.register_slot_request(request));
-        let was_freed = manager.free_slot(granted(outcome), *allocation_id) == Ok(FreeSlotOutcome::Freed);
-        freed += usize::from(was_freed);
+    for request in requests {
+        let allocation_id = request.allocation_id();
+        if let Some(slot_id) = granted(manager.register_slot_request(request)) {
+            let outcome = manager.free_slot(&slot_id, allocation_id);
+            freed += usize::from(outcome == Ok(FreeSlotOutcome::Freed));
+        }
     }
     freed
 }

@@ -2,12 +2,14 @@
 
 use std::task::{Context, Poll, Waker};
 
-use slot_manager::{AllocationId, FreeSlotOutcome, LeaderId, SlotManager, SlotManagerConfig, SlotMatchingStrategy};
+use slot_manager::{
+    AllocationId, FreeSlotOutcome, LeaderId, SlotId, SlotManager, SlotManagerConfig, SlotMatchingStrategy,
+};
 
 use crate::catalogue::Prepared;
 use crate::messages::{Requests, usual_task_managers};
 use crate::outside::{Awaited, Count, Counter, Manager, Patient, Prompt, started};
-use crate::workloads::{Outcome, allocation_ids, arm, connections, granted, join, places, register, request};
+use crate::workloads::{allocation_ids, arm, connections, join, places, register, request};
 
 /// All slots are registered, requested and granted, and freed.
 pub(crate) fn all_slots(slots: usize, _: usize) -> Prepared {
@@ -22,22 +24,22 @@ pub(crate) fn all_slots(slots: usize, _: usize) -> Prepared {
         });
         assert_eq!(registered, task_managers.len());
         arm(&mut manager);
-        let (mut requests, mut outcomes) = (requests.clone().into_iter(), places(slots));
-        clock.time("request", slots, || request(&mut manager, &mut requests, &mut outcomes));
+        let (mut requests, mut granted) = (requests.clone().into_iter(), places(slots));
+        clock.time("request", slots, || request(&mut manager, &mut requests, &mut granted));
         assert_eq!(manager.slot_counts().allocated, slots);
-        let freed = clock.time("free", slots, || free(&mut manager, &outcomes, &allocation_ids));
+        let freed = clock.time("free", slots, || free(&mut manager, &granted, &allocation_ids));
         assert_eq!(freed, slots);
         assert_eq!(manager.slot_counts().free, slots);
     })
 }
 
 /// Returns how many slots were freed.
-fn free(manager: &mut Manager<Prompt>, outcomes: &[Outcome], allocation_ids: &[AllocationId]) -> usize {
-    outcomes
+fn free(manager: &mut Manager<Prompt>, granted: &[Option<SlotId>], allocation_ids: &[AllocationId]) -> usize {
+    granted
         .iter()
         .zip(allocation_ids)
-        .map(|(outcome, allocation_id)| manager.free_slot(granted(outcome), *allocation_id))
-        .filter(|freed| *freed == Ok(FreeSlotOutcome::Freed))
+        .filter_map(|(slot_id, allocation_id)| manager.free_slot(slot_id.as_ref()?, *allocation_id).ok())
+        .filter(|freed| *freed == FreeSlotOutcome::Freed)
         .count()
 }
 
@@ -51,8 +53,8 @@ pub(crate) fn in_flight(slots: usize, _: usize) -> Prepared {
         let gateway = Patient::default();
         gateway.asked.borrow_mut().reserve(slots);
         join(&mut manager, &task_managers, || gateway.clone());
-        let (mut requests, mut outcomes) = (requests.clone().into_iter(), places(slots));
-        clock.time("both", slots, || request(&mut manager, &mut requests, &mut outcomes));
+        let (mut requests, mut granted) = (requests.clone().into_iter(), places(slots));
+        clock.time("both", slots, || request(&mut manager, &mut requests, &mut granted));
         assert_eq!(manager.slot_counts().in_flight, slots);
         arm(&mut manager);
         let asked = gateway.asked.take();
@@ -87,9 +89,9 @@ pub(crate) fn spread_out(slots: usize, operations: usize) -> Prepared {
             .start(leader_id, Count::default())
             .expect("it is not started yet");
         join(&mut manager, &task_managers, || Prompt);
-        let (mut requests, mut outcomes) = (requests.clone().into_iter(), places(operations));
+        let (mut requests, mut granted) = (requests.clone().into_iter(), places(operations));
         clock.time("request", operations, || {
-            request(&mut manager, &mut requests, &mut outcomes);
+            request(&mut manager, &mut requests, &mut granted);
         });
         assert_eq!(manager.slot_counts().allocated, operations);
     })

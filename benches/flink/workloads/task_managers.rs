@@ -5,9 +5,9 @@ use std::sync::Arc;
 use slot_manager::{ReportOutcome, UnregistrationOutcome};
 
 use crate::catalogue::Prepared;
-use crate::messages::{TaskManager, task_managers, usual_profile};
+use crate::messages::{Requests, TaskManager, task_managers, usual_profile, usual_task_managers};
 use crate::outside::{Manager, Prompt, started};
-use crate::workloads::join;
+use crate::workloads::{join, places, request};
 
 /// Every other slot is held by an allocation, and so many reports say so.
 pub(crate) fn unchanged_reports(slots: usize, reports: usize) -> Prepared {
@@ -33,13 +33,18 @@ fn report(manager: &mut Manager<Prompt>, task_managers: &[TaskManager]) -> usize
         .count()
 }
 
-/// All slots are held by allocations; all task managers go, in the order in which they came.
+/// All slots were requested and granted; all task managers go, in the order in which they came.
 pub(crate) fn unregister(slots: usize, _: usize) -> Prepared {
-    let task_managers = task_managers(0, slots, |_| usual_profile(), |_| true);
+    let task_managers = usual_task_managers(slots);
+    let requests = Requests::new().usual(slots);
     let cause: Arc<str> = "its heartbeat timed out".into();
     Box::new(move |clock| {
         let (mut manager, _) = started();
         join(&mut manager, &task_managers, || Prompt);
+        let (mut requests, mut granted) = (requests.clone().into_iter(), places(slots));
+        request(&mut manager, &mut requests, &mut granted);
+        assert_eq!(manager.slot_counts().allocated, slots);
+        drop(granted);
         let gone = clock.time("task-manager", task_managers.len(), || {
             leave(&mut manager, &task_managers, &cause)
         });
