@@ -13,28 +13,30 @@ use super::records::{Key, Records};
 /// Hashes ids. A fixed state: ids come from the cluster itself, and a run can be repeated to the last byte of memory.
 const HASHER: FixedState = FixedState::with_seed(0);
 
-/// 32 bits of the hash of an id; never zero.
+/// 32 bits of the hash of an id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Fingerprint(u32);
 
 impl Fingerprint {
     #[inline]
     pub(super) fn of(id: &(impl Hash + ?Sized)) -> Self {
-        Self::new(HASHER.hash_one(id) as u32)
+        Self(HASHER.hash_one(id) as u32)
     }
 
+    /// Seven of its bits, with the highest bit of the byte set: not those that choose the bucket.
     #[inline]
-    fn new(bits: u32) -> Self {
-        Self(bits.max(1))
+    fn tag(self) -> u8 {
+        (self.0 >> 25) as u8 | 0x80
     }
 }
 
 /// Small values by the fingerprint of an id that each of them leads to.
 ///
-/// A value is in the first bucket with room, from its home on: a bucket that has room ends every search, and nearly all
-/// searches read one bucket, which is one line of the cache. What is removed leaves no mark behind, so the table is
-/// never rebuilt while the number of values stays the same. (A table of `hashbrown` reads two lines, and is rebuilt now
-/// and then, for tens of milliseconds at a million values.)
+/// A value is in the first bucket with room, from its home on. Each bucket counts the values that went past it because
+/// it was full: a search ends where there are none, and nearly all searches read one bucket, which is one line of the
+/// cache. What is removed leaves no mark behind, so the table is never rebuilt while the number of values stays the
+/// same. (A table of `hashbrown` reads two lines, and is rebuilt now and then: for tens of milliseconds at a million
+/// values.)
 #[derive(Debug)]
 pub(super) struct FingerprintTable<V> {
     /// A power of two of them, or none.
@@ -44,70 +46,96 @@ pub(super) struct FingerprintTable<V> {
     is_reserved: bool,
 }
 
-const BUCKET: usize = 8;
+/// Places of a bucket.
+const PLACES: usize = 7;
 
 /// Buckets that are kept when no value is left.
 const SPARE_BUCKETS: usize = 256;
 
-/// Fingerprints, zero where there is room, and the values beside them.
+/// How many values may be in so many buckets: nine tenths of the places.
+fn most_values(buckets: usize) -> usize {
+    buckets * PLACES * 9 / 10
+}
+
 #[derive(Debug, Clone)]
 #[repr(align(64))]
 struct Bucket<V> {
-    fingerprints: [u32; BUCKET],
-    values: [Option<V>; BUCKET],
+    /// One byte for each place, from the lowest: the tag of what is there, or zero. The highest byte is how many values
+    /// went past; at its maximum it stays.
+    tags: u64,
+    places: [(u32, Option<V>); PLACES],
 }
+
+const LOWEST_BITS: u64 = 0x0101_0101_0101_0101;
+const HIGHEST_BITS: u64 = 0x8080_8080_8080_8080;
+/// Of the places, without the count.
+const OF_PLACES: u64 = u64::MAX >> u8::BITS;
+const ONE_PAST: u64 = 1 << (u8::BITS as usize * PLACES);
 
 impl<V: Copy> Bucket<V> {
     const EMPTY: Self = Self {
-        fingerprints: [0; BUCKET],
-        values: [None; BUCKET],
+        tags: 0,
+        places: [(0, None); PLACES],
     };
 
-    /// The places with this fingerprint. All are compared at once, without a branch.
+    /// The places that may have a tag: all that do, rarely one that does not. They are compared at once.
     #[inline]
-    fn places_of(&self, fingerprint: u32) -> Places {
-        let mut is_there = [0; BUCKET];
-        for (is_there, other) in is_there.iter_mut().zip(&self.fingerprints) {
-            *is_there = u8::from(*other == fingerprint);
+    fn places_with(&self, tag: u8) -> Places {
+        let differences = self.tags ^ (LOWEST_BITS * u64::from(tag));
+        Places(differences.wrapping_sub(LOWEST_BITS) & !differences & HIGHEST_BITS & OF_PLACES)
+    }
+
+    #[inline]
+    fn room(&self) -> Option<usize> {
+        Places(!self.tags & HIGHEST_BITS & OF_PLACES).next()
+    }
+
+    #[inline]
+    fn have_gone_past(&self) -> bool {
+        self.tags & !OF_PLACES != 0
+    }
+
+    fn go_past(&mut self) {
+        if self.tags & !OF_PLACES != !OF_PLACES {
+            self.tags += ONE_PAST;
         }
-        Places(u64::from_le_bytes(is_there))
     }
 
-    /// The places without a value.
+    /// One that went past is gone. If so many did that they were not counted, nobody knows.
+    fn forget_past(&mut self) {
+        if self.tags & !OF_PLACES != !OF_PLACES {
+            self.tags -= ONE_PAST;
+        }
+    }
+
     #[inline]
-    fn room(&self) -> Places {
-        self.places_of(0)
+    fn put(&mut self, place: usize, fingerprint: Fingerprint, value: V) {
+        self.tags |= u64::from(fingerprint.tag()) << (u8::BITS as usize * place);
+        self.places[place] = (fingerprint.0, Some(value));
+    }
+
+    #[inline]
+    fn vacate(&mut self, place: usize) {
+        self.tags &= !(0xFF << (u8::BITS as usize * place));
+        self.places[place] = (0, None);
     }
 }
 
-/// Some of the places of a bucket: one byte for each, 0 or 1.
-#[derive(Clone, Copy)]
+/// Some of the places of a bucket: the highest bit of the byte of each.
 struct Places(u64);
-
-impl Places {
-    #[inline]
-    fn is_empty(self) -> bool {
-        self.0 == 0
-    }
-}
 
 impl Iterator for Places {
     type Item = usize;
 
     #[inline]
     fn next(&mut self) -> Option<usize> {
-        if self.is_empty() {
+        if self.0 == 0 {
             return None;
         }
         let place = self.0.trailing_zeros() / u8::BITS;
         self.0 &= self.0 - 1;
         Some(place as usize)
     }
-}
-
-/// How many values may be in so many buckets: four fifths of the places.
-fn most_values(buckets: usize) -> usize {
-    buckets * BUCKET / 5 * 4
 }
 
 impl<V: Copy> FingerprintTable<V> {
@@ -127,21 +155,10 @@ impl<V: Copy> FingerprintTable<V> {
         }
     }
 
-    fn grow(&mut self, additional: usize) {
-        let values = self.len.saturating_add(additional);
-        let mut buckets = self.buckets.len().max(2);
-        while most_values(buckets) < values {
-            buckets *= 2;
-        }
-        if buckets > self.buckets.len() {
-            self.rebuild(buckets);
-        }
-    }
-
     #[inline]
     pub(super) fn find(&self, fingerprint: Fingerprint, is_it: impl Fn(V) -> bool) -> Option<V> {
         let (bucket, place) = self.search(fingerprint, is_it)?;
-        self.buckets[bucket].values[place]
+        self.buckets[bucket].places[place].1
     }
 
     /// Adds a value that is not there.
@@ -157,22 +174,22 @@ impl<V: Copy> FingerprintTable<V> {
     #[inline]
     pub(super) fn replace(&mut self, fingerprint: Fingerprint, is_it: impl Fn(V) -> bool, by: V) {
         if let Some((bucket, place)) = self.search(fingerprint, is_it) {
-            self.buckets[bucket].values[place] = Some(by);
+            self.buckets[bucket].places[place].1 = Some(by);
         }
     }
 
     #[inline]
     pub(super) fn remove(&mut self, fingerprint: Fingerprint, is_it: impl Fn(V) -> bool) {
         if let Some((bucket, place)) = self.search(fingerprint, is_it) {
-            self.len -= 1;
-            let was_full = self.buckets[bucket].room().is_empty();
-            self.vacate(bucket, place);
-            if was_full {
-                self.move_back(bucket, place);
+            self.buckets[bucket].vacate(place);
+            let mut at = self.home(fingerprint);
+            while at != bucket {
+                self.buckets[at].forget_past();
+                at = self.after(at);
             }
-            if self.len == 0 && !self.is_reserved && self.buckets.len() > SPARE_BUCKETS {
-                // The memory of a peak that is over.
-                self.buckets = Vec::new();
+            self.len -= 1;
+            if self.len == 0 {
+                self.give_back();
             }
         }
     }
@@ -187,25 +204,28 @@ impl<V: Copy> FingerprintTable<V> {
 
     #[inline]
     fn search(&self, fingerprint: Fingerprint, is_it: impl Fn(V) -> bool) -> Option<(usize, usize)> {
-        let mut at = self.home(fingerprint.0);
-        loop {
-            let bucket = self.buckets.get(at)?;
-            for place in bucket.places_of(fingerprint.0) {
-                if bucket.values[place].is_some_and(&is_it) {
+        let mut at = self.home(fingerprint);
+        // More than once around only if all have so many that went past that they are not counted.
+        for _ in 0..self.buckets.len() {
+            let bucket = &self.buckets[at];
+            for place in bucket.places_with(fingerprint.tag()) {
+                let (other, value) = bucket.places[place];
+                if other == fingerprint.0 && value.is_some_and(&is_it) {
                     return Some((at, place));
                 }
             }
-            if !bucket.room().is_empty() {
+            if !bucket.have_gone_past() {
                 return None;
             }
             at = self.after(at);
         }
+        None
     }
 
     /// The bucket where a search begins.
     #[inline]
-    fn home(&self, fingerprint: u32) -> usize {
-        fingerprint as usize & self.buckets.len().wrapping_sub(1)
+    fn home(&self, fingerprint: Fingerprint) -> usize {
+        fingerprint.0 as usize & self.buckets.len().wrapping_sub(1)
     }
 
     #[inline]
@@ -216,63 +236,42 @@ impl<V: Copy> FingerprintTable<V> {
     /// Puts a value into the first bucket with room on the way of its search. There is one.
     #[inline]
     fn put(&mut self, fingerprint: Fingerprint, value: V) {
-        let mut at = self.home(fingerprint.0);
+        let mut at = self.home(fingerprint);
         loop {
             let bucket = &mut self.buckets[at];
-            if let Some(place) = bucket.room().next() {
-                bucket.fingerprints[place] = fingerprint.0;
-                bucket.values[place] = Some(value);
+            if let Some(place) = bucket.room() {
+                bucket.put(place, fingerprint, value);
                 return;
             }
+            bucket.go_past();
             at = self.after(at);
         }
     }
 
-    #[inline]
-    fn vacate(&mut self, bucket: usize, place: usize) {
-        self.buckets[bucket].fingerprints[place] = 0;
-        self.buckets[bucket].values[place] = None;
-    }
-
-    /// Fills the vacant place of a bucket that was full with what lies behind it because it was full, if anything does:
-    /// no search stops short.
-    fn move_back(&mut self, mut vacant: usize, mut place: usize) {
-        let mut at = self.after(vacant);
-        loop {
-            let is_full = self.buckets[at].room().is_empty();
-            if let Some(found) = self.first_from_before(at, vacant) {
-                let bucket = &self.buckets[at];
-                let (fingerprint, value) = (bucket.fingerprints[found], bucket.values[found]);
-                self.buckets[vacant].fingerprints[place] = fingerprint;
-                self.buckets[vacant].values[place] = value;
-                self.vacate(at, found);
-                (vacant, place) = (at, found);
-            }
-            if !is_full {
-                return;
-            }
-            at = self.after(at);
+    fn grow(&mut self, additional: usize) {
+        let values = self.len.saturating_add(additional);
+        let mut buckets = self.buckets.len().max(2);
+        while most_values(buckets) < values {
+            buckets *= 2;
         }
-    }
-
-    /// The first place of a bucket whose home is not behind an earlier bucket.
-    fn first_from_before(&self, at: usize, earlier: usize) -> Option<usize> {
-        let last = self.buckets.len() - 1;
-        let distance = at.wrapping_sub(earlier) & last;
-        self.buckets[at]
-            .fingerprints
-            .iter()
-            .position(|fingerprint| *fingerprint != 0 && at.wrapping_sub(self.home(*fingerprint)) & last >= distance)
+        if buckets > self.buckets.len() {
+            self.rebuild(buckets);
+        }
     }
 
     fn rebuild(&mut self, buckets: usize) {
         let former = std::mem::replace(&mut self.buckets, vec![Bucket::EMPTY; buckets]);
-        for bucket in former {
-            for (fingerprint, value) in bucket.fingerprints.into_iter().zip(bucket.values) {
-                if let Some(value) = value {
-                    self.put(Fingerprint(fingerprint), value);
-                }
+        for (fingerprint, value) in former.into_iter().flat_map(|bucket| bucket.places) {
+            if let Some(value) = value {
+                self.put(Fingerprint(fingerprint), value);
             }
+        }
+    }
+
+    /// Gives the memory of a peak that is over back, unless it was asked for in advance.
+    fn give_back(&mut self) {
+        if !self.is_reserved && self.buckets.len() > SPARE_BUCKETS {
+            self.buckets = Vec::new();
         }
     }
 }
@@ -361,38 +360,71 @@ mod tests {
         let mut table = FingerprintTable::<NonZeroU32>::new();
         table.reserve(0);
         assert_eq!(table.buckets.capacity(), 0);
-        assert_eq!(table.find(Fingerprint::new(7), |_| true), None);
-        table.remove(Fingerprint::new(7), |_| true);
+        assert_eq!(table.find(Fingerprint(7), |_| true), None);
+        table.remove(Fingerprint(7), |_| true);
         assert_eq!(table.len(), 0);
     }
 
+    #[test]
+    fn a_bucket_that_more_went_past_than_it_can_count_ends_no_search() {
+        let mut table = FingerprintTable::new();
+        let one = Fingerprint(0);
+        for n in 0..1000 {
+            table.insert(one, number(n));
+        }
+        for n in 0..999 {
+            table.remove(one, |value| value == number(n));
+        }
+        assert_eq!(table.find(one, |value| value == number(999)), Some(number(999)));
+        assert_eq!(table.find(one, |value| value == number(7)), None);
+    }
+
+    #[test]
+    fn it_shrinks_when_it_is_empty_unless_room_was_reserved() {
+        for reserved in [0, 1] {
+            let mut table = FingerprintTable::new();
+            table.reserve(reserved);
+            for n in 0..10_000 {
+                table.insert(Fingerprint::of(&n), number(n));
+            }
+            for n in 0..10_000 {
+                table.remove(Fingerprint::of(&n), |value| value == number(n));
+            }
+            assert_eq!(table.buckets.is_empty(), reserved == 0);
+        }
+    }
+
     proptest! {
-        /// Fingerprints of few bits and a small table: buckets that are full, also the last one, and equal fingerprints.
+        /// Few fingerprints and a small table: buckets are full, also the last one.
         #[test]
         fn it_holds_what_was_put_in_and_not_taken_out(
             steps in prop::collection::vec((prop::bool::weighted(0.6), 0..8_u32, 0..12_u32), 0..400)
         ) {
             let mut table = FingerprintTable::new();
             let mut model = std::collections::BTreeSet::new();
+            let key = |bits: u32, n| (Fingerprint(bits.wrapping_sub(4)), number(bits * 12 + n));
             for (inserts, bits, n) in steps {
-                // The highest places of a table are as likely as the lowest.
-                let fingerprint = Fingerprint::new(bits.wrapping_sub(4));
-                let value = number(bits * 12 + n);
-                if inserts && model.insert((bits, value)) {
+                let (fingerprint, value) = key(bits, n);
+                if inserts && model.insert(value) {
                     table.insert(fingerprint, value);
                 } else if !inserts {
-                    model.remove(&(bits, value));
+                    model.remove(&value);
                     table.remove(fingerprint, |other| other == value);
                 }
                 prop_assert_eq!(table.len(), model.len());
-                for bits in 0..8_u32 {
-                    for n in 0..12 {
-                        let value = number(bits * 12 + n);
-                        let found = table.find(Fingerprint::new(bits.wrapping_sub(4)), |other| other == value);
-                        prop_assert_eq!(found.is_some(), model.contains(&(bits, value)));
-                    }
+                for (bits, n) in (0..8).flat_map(|bits| (0..12).map(move |n| (bits, n))) {
+                    let (fingerprint, value) = key(bits, n);
+                    let found = table.find(fingerprint, |other| other == value);
+                    prop_assert_eq!(found.is_some(), model.contains(&value));
                 }
             }
+            let past: u64 = table.buckets.iter().map(|bucket| bucket.tags >> 56).sum();
+            for value in model {
+                let (fingerprint, _) = key((value.get() - 1) / 12, 0);
+                table.remove(fingerprint, |other| other == value);
+            }
+            let left: u64 = table.buckets.iter().map(|bucket| bucket.tags).sum();
+            prop_assert!(left == 0, "{left} of {past} are still said to have gone past");
         }
     }
 }

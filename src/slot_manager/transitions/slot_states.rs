@@ -103,20 +103,25 @@ impl Core {
     /// Forgets a slot: an attempt in flight to it is ended without a word, a grant dropped for `loss`. Its task manager's
     /// list of slots is left to the caller.
     pub(crate) fn remove_slot(&mut self, slot: SlotKey, loss: u32) {
+        let Slot {
+            task_manager, profile, ..
+        } = self.slots[slot];
         match self.slots[slot].state {
             SlotState::InFlight(attempt) => {
                 self.end_attempt(slot, attempt);
                 self.changes.unplaced.push(attempt.request);
             }
-            SlotState::Allocated { .. } => self.drop_grant(slot, loss),
-            SlotState::Unplaced | SlotState::Offered { .. } | SlotState::Withheld { .. } => {}
+            SlotState::Allocated { .. } => {
+                self.drop_grant(slot, loss);
+                self.count_use(task_manager, Use::Allocated, Use::Free);
+            }
+            SlotState::Unplaced | SlotState::Offered { .. } | SlotState::Withheld { .. } => self.make_unplaced(slot),
         }
-        self.make_unplaced(slot);
         self.counts.registered -= 1;
         self.counts.free -= 1;
         self.forget_failures(slot);
-        let slot = self.slots.remove(slot);
-        self.profiles.release(slot.profile);
+        self.slots.remove(slot);
+        self.profiles.release(profile);
     }
 
     pub(crate) fn make_unplaced(&mut self, slot: SlotKey) {
