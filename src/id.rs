@@ -237,9 +237,9 @@ impl SlotId {
         &self.resource_id
     }
 
-    /// Another slot of the same worker process.
-    pub(crate) fn with_slot_number(self, slot_number: u32) -> Self {
-        Self { slot_number, ..self }
+    /// Makes it another slot of the same worker process.
+    pub(crate) fn set_slot_number(&mut self, slot_number: u32) {
+        self.slot_number = slot_number;
     }
 
     /// The number of the slot in its worker process.

@@ -92,6 +92,11 @@ impl Allocations {
             .map(Holder::from)
     }
 
+    /// Prepares for several allocations to be looked up soon.
+    pub(super) fn prefetch(&self, ids: impl Iterator<Item = AllocationId>) {
+        self.table.prefetch(ids.map(|id| Fingerprint::of(&id)));
+    }
+
     /// Adds an allocation that is not known, by the fingerprint of its id.
     #[inline]
     pub(super) fn insert(&mut self, fingerprint: Fingerprint, holder: Holder) {

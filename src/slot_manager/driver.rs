@@ -166,9 +166,7 @@ where
             match kind {
                 NotificationKind::Allocated(slot_id) => actions.notify_slot_allocated(job_id, allocation_id, &slot_id),
                 NotificationKind::Lost(lost) => {
-                    let cause = losses.cause(lost, said.take());
-                    actions.notify_allocation_failure(job_id, allocation_id, &cause);
-                    said = Some((lost, cause));
+                    actions.notify_allocation_failure(job_id, allocation_id, losses.cause(lost, &mut said));
                 }
                 NotificationKind::Failed(failure) => {
                     let cause = AllocationFailureCause::RequestFailed(*failure);

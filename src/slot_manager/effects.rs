@@ -93,22 +93,21 @@ impl Losses {
         SlotId::new(resource_id.clone(), number)
     }
 
-    /// What is said of a lost grant, made of what was said of the last one where they have it in common.
-    pub(super) fn cause(
+    /// What is said of a lost grant; what was said of the last one is kept where they have it in common.
+    pub(super) fn cause<'a>(
         &self,
         lost: LostSlot,
-        said: Option<(LostSlot, AllocationFailureCause)>,
-    ) -> AllocationFailureCause {
-        match said {
-            Some((last, AllocationFailureCause::GrantLost { slot_id, loss })) if last.loss == lost.loss => {
-                let slot_id = slot_id.with_slot_number(lost.number);
-                AllocationFailureCause::GrantLost { slot_id, loss }
-            }
-            _ => AllocationFailureCause::GrantLost {
-                slot_id: self.slot_id(lost),
-                loss: self.loss(lost).clone(),
-            },
+        said: &'a mut Option<(u32, AllocationFailureCause)>,
+    ) -> &'a AllocationFailureCause {
+        said.take_if(|(loss, _)| *loss != lost.loss);
+        let (_, cause) = said.get_or_insert_with(|| {
+            let (slot_id, loss) = (self.slot_id(lost), self.loss(lost).clone());
+            (lost.loss, AllocationFailureCause::GrantLost { slot_id, loss })
+        });
+        if let AllocationFailureCause::GrantLost { slot_id, .. } = cause {
+            slot_id.set_slot_number(lost.number);
         }
+        cause
     }
 
     /// Forgets them all, when nothing refers to them any more.

@@ -159,6 +159,8 @@ impl Core {
     pub(crate) fn detach_task_manager(&mut self, task_manager: TaskManagerKey, loss: GrantLoss) {
         let loss = self.note_loss(task_manager, loss);
         let slots = std::mem::take(&mut self.task_managers.records[task_manager].slots);
+        let held = slots.iter().filter_map(|(_, slot)| self.slots[*slot].holder());
+        self.allocations.prefetch(held.map(|(allocation_id, _)| allocation_id));
         for (_, slot) in slots {
             self.remove_slot(slot, loss);
         }
