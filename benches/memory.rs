@@ -13,7 +13,8 @@
 //! counted.
 //!
 //! A task manager has ten slots, and its gateway has no size; what a real gateway needs comes on top. "Left" is what is
-//! still held, divided by how many there were at most: tables do not shrink before `suspend`.
+//! still held, divided by how many there were at most: without the hint, tables give their memory back when nothing is
+//! left in them; with it they keep what they were made for until `suspend`.
 //!
 //! **Flink** is what the slot manager of Flink 1.10.3 holds in the same states, with the ids of the slots and requests;
 //! measured on OpenJDK 17 with compressed pointers.

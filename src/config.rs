@@ -68,7 +68,8 @@ pub struct SlotManagerConfig {
 ///
 /// A hint: nothing is refused beyond it. A table that grows moves all it has, a pause of milliseconds from about
 /// 100,000 slots on; with the hint the memory is taken once, by [`start`](crate::SlotManager::start), and the longest
-/// single call stays short.
+/// single call stays short. It is kept until [`suspend`](crate::SlotManager::suspend), while tables that grew by
+/// themselves give their memory back when nothing is left in them.
 ///
 /// ```
 /// use slot_manager::{Capacity, SlotManagerConfig};

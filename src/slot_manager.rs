@@ -53,7 +53,9 @@ use self::slots::SlotKey;
 /// never act on time.
 ///
 /// Ids are looked up in O(1). Costs below are on top of that; *matching* costs one comparison for each distinct profile
-/// among the free slots or the waiting requests.
+/// among the free slots or the waiting requests. Once its tables have grown, the manager allocates nothing for requests,
+/// their answers, cancellations, freed slots and reports that change nothing. A table that grows moves all it has, see
+/// [`Capacity`](crate::Capacity); what a peak took is given back when nothing of it is left.
 ///
 /// ```
 /// use slot_manager::testing::{ManualScheduledExecutor, RecordingActions, ScriptedGateway};

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use slot_manager::{ConfigError, SlotManagerConfig, SlotMatchingStrategy};
+use slot_manager::{Capacity, ConfigError, SlotManagerConfig, SlotMatchingStrategy};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -27,6 +27,7 @@ fn the_defaults_are_as_documented() {
     assert_eq!(config.max_retry_pause, 10 * SECOND);
     assert_eq!(config.max_pending_requests, None);
     assert_eq!(config.slot_matching_strategy, SlotMatchingStrategy::FirstFit);
+    assert_eq!(config.initial_capacity, Capacity::default());
     assert_eq!(config.validate(), Ok(()));
 }
 
@@ -77,6 +78,19 @@ fn every_key_sets_its_value_and_nothing_else() {
         Ok(default().with_slot_matching_strategy(SlotMatchingStrategy::LeastUtilization))
     );
     assert_eq!(read(&[("cluster.evenly-spread-out-slots", "false")]), Ok(default()));
+    let capacity = [
+        ("slotmanager.initial-capacity.task-managers", "1"),
+        ("slotmanager.initial-capacity.slots", " 20 "),
+        ("slotmanager.initial-capacity.pending-requests", "300"),
+    ];
+    assert_eq!(
+        read(&capacity),
+        Ok(default().with_initial_capacity(Capacity {
+            task_managers: 1,
+            slots: 20,
+            pending_requests: 300,
+        }))
+    );
 }
 
 #[test]
@@ -188,6 +202,19 @@ fn a_limit_that_cannot_be_read_is_refused_with_its_key_and_value() {
 }
 
 #[test]
+fn a_capacity_that_cannot_be_read_is_refused_with_its_key_and_value() {
+    for key in ["task-managers", "slots", "pending-requests"].map(|what| format!("slotmanager.initial-capacity.{what}"))
+    {
+        for text in ["many", "-1", "1e6", "", "inf"] {
+            let error = read(&[(&key, text)]).expect_err("not a number");
+            assert_eq!(error.to_string(), format!("{key}: {text:?} is not a number"));
+        }
+        let error = read(&[(&key, "1073741825")]).expect_err("too large");
+        assert_eq!(error.to_string(), format!("{key}: 1073741825 is more than 1073741824"));
+    }
+}
+
+#[test]
 fn a_choice_that_cannot_be_read_is_refused_with_its_key_and_value() {
     for text in ["yes", "1", "", "TRUE "] {
         let error = read(&[("cluster.evenly-spread-out-slots", text)]).expect_err("neither");
@@ -284,6 +311,10 @@ fn validation_refuses_only_what_cannot_work() {
         default().with_retry_pause(Duration::ZERO, Duration::ZERO),
         default().with_retry_pause(Duration::MAX, Duration::MAX),
         default().with_max_pending_requests(Some(1)),
+        default().with_initial_capacity(Capacity {
+            slots: Capacity::MAX,
+            ..Capacity::default()
+        }),
     ] {
         assert_eq!(config.validate(), Ok(()));
     }

@@ -1,4 +1,4 @@
-//! The clock of the benches that keep each measured time.
+//! The clock of the benches.
 
 use std::time::{Duration, Instant};
 

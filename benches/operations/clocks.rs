@@ -13,10 +13,11 @@ use slot_manager::{AllocationId, ScheduledExecutor, SlotManager, SlotManagerConf
 
 use crate::cluster::{BusyCluster, register, started_with, wait};
 use crate::inputs::Inputs;
-use crate::measure::{BATCH, Round, batches, bench, group, timed};
+use crate::measure::{BATCH, Round, batches, bench, group};
 use crate::messages::{Requests, huge_profile, report, usual_profile};
 use crate::outside::{Count, Counter, Prompt};
 use crate::sizes;
+use crate::timing::timed;
 
 pub(crate) fn groups(criterion: &mut Criterion) {
     let runtime = tokio::runtime::Builder::new_current_thread()

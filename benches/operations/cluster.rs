@@ -11,11 +11,12 @@ use slot_manager::{
 };
 
 use crate::inputs::Inputs;
-use crate::measure::{BATCH, BATCH_OF_REPORTS, Round, batches, timed};
+use crate::measure::{BATCH, BATCH_OF_REPORTS, Round, batches};
 use crate::messages::{
     Requests, SLOTS_PER_TASK_MANAGER, connection, huge_profile, instance_id, report, slot_id, usual_profile,
 };
 use crate::outside::{Count, Counter, Manager, Prompt, started};
+use crate::timing::timed;
 
 /// A manager that is started.
 pub(crate) fn started_with<G: TaskExecutorGateway, E: ScheduledExecutor>(

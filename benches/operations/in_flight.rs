@@ -12,11 +12,12 @@ use slot_manager::{
 
 use crate::cluster::{BusyCluster, Grant, free_all, register_more, with_free_slots};
 use crate::inputs::Inputs;
-use crate::measure::{bench, group, timed};
+use crate::measure::{bench, group};
 use crate::messages::{Requests, growing_profile, report, slot_index, usual_profile};
 use crate::outside::{Awaited, Manager, Patient};
 use crate::requests::register_all;
 use crate::sizes;
+use crate::timing::timed;
 
 pub(crate) fn groups(criterion: &mut Criterion) {
     request_in_flight_then_acknowledge(criterion);

@@ -51,6 +51,8 @@ mod reports;
 mod requests;
 mod task_managers;
 mod time;
+#[path = "../common/timing.rs"]
+mod timing;
 
 use std::time::Duration;
 

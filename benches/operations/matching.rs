@@ -6,10 +6,11 @@ use criterion::Criterion;
 use slot_manager::FreeSlotOutcome;
 
 use crate::cluster::{BusyCluster, register, wait, with_free_slots};
-use crate::measure::{BATCH, Round, bench, group, timed};
+use crate::measure::{BATCH, Round, bench, group};
 use crate::messages::{Requests, granted, growing_profile, report, separate_profile, slot_id, usual_profile};
 use crate::outside::{Prompt, started};
 use crate::sizes;
+use crate::timing::timed;
 
 pub(crate) fn groups(criterion: &mut Criterion) {
     churn_while_requests_wait(criterion);

@@ -2,7 +2,7 @@
 
 use std::fmt::Display;
 use std::ops::{AddAssign, Range};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, BenchmarkId, Criterion, SamplingMode, Throughput};
@@ -80,18 +80,4 @@ pub(crate) fn bench<S>(
             time.mul_f64(iterations as f64 / operations as f64)
         });
     });
-}
-
-/// How long `work` takes. What it returns is dropped after the clock has stopped.
-///
-/// Never inlined: what a profiler finds below this frame is what is measured.
-#[inline(never)]
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the manager reads no clock of the machine, its benchmarks do"
-)]
-pub(crate) fn timed<T>(work: impl FnOnce() -> T) -> (Duration, T) {
-    let start = Instant::now();
-    let result = std::hint::black_box(work());
-    (start.elapsed(), result)
 }

@@ -13,10 +13,11 @@ use slot_manager::AllocationId;
 use crate::cluster::{BusyCluster, free_all, serve_all, spreading_out, wait, with_free_slots};
 use crate::floor::Floor;
 use crate::inputs::Inputs;
-use crate::measure::{BATCH, Round, batches, bench, group, timed};
+use crate::measure::{BATCH, Round, batches, bench, group};
 use crate::messages::{Requests, usual_profile};
 use crate::outside::{Manager, Prompt, started};
 use crate::sizes;
+use crate::timing::timed;
 
 pub(crate) fn groups(criterion: &mut Criterion) {
     request_served_at_once(criterion);

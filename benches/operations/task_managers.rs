@@ -6,10 +6,11 @@ use std::sync::Arc;
 use criterion::Criterion;
 
 use crate::cluster::{register, taken_over};
-use crate::measure::{Round, bench, group, group_per, timed};
+use crate::measure::{Round, bench, group, group_per};
 use crate::messages::{SLOTS_PER_TASK_MANAGER, instance_id, report, usual_profile};
 use crate::outside::{Prompt, started};
 use crate::sizes;
+use crate::timing::timed;
 
 pub(crate) fn groups(criterion: &mut Criterion) {
     register_task_manager(criterion);

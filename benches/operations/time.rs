@@ -6,10 +6,11 @@ use std::time::Duration;
 use criterion::Criterion;
 
 use crate::cluster::{register, wait};
-use crate::measure::{BATCH, Round, bench, group, timed};
+use crate::measure::{BATCH, Round, bench, group};
 use crate::messages::{Requests, huge_profile, report, usual_profile};
 use crate::outside::{Prompt, started};
 use crate::sizes;
+use crate::timing::timed;
 
 pub(crate) fn groups(criterion: &mut Criterion) {
     progress_with_nothing_due(criterion);

@@ -44,7 +44,9 @@ impl PartialEq for TargetAddress {
     }
 }
 
+/// Two lines of the cache, not three.
 #[derive(Debug)]
+#[repr(align(64))]
 pub(super) struct PendingRequest {
     pub(super) allocation_id: AllocationId,
     pub(super) job_id: JobId,

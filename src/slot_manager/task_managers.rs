@@ -12,17 +12,19 @@ key! {
     TaskManagerKey
 }
 
+/// What requests, freed slots and reports look at comes first: it is one line of the cache.
 #[derive(Debug)]
+#[repr(C, align(64))]
 pub(super) struct TaskManager {
     pub(super) resource_id: ResourceId,
     pub(super) instance_id: InstanceId,
-    pub(super) worker_request: Option<WorkerRequestId>,
     /// Ordered by slot number.
     pub(super) slots: Box<[(u32, SlotKey)]>,
     pub(super) in_flight: u32,
     pub(super) allocated: u32,
     /// Boxed: many task executors do not name any.
     revisions: Option<Box<Revisions>>,
+    pub(super) worker_request: Option<WorkerRequestId>,
     /// Set while no slot is used.
     pub(super) idle_since: Option<Timestamp>,
     /// Counts the idle periods, the present one included.
