@@ -405,8 +405,7 @@ where
     ) -> Result<SlotRequestOutcome, SlotRequestError> {
         let attempt = self.core.next_attempt();
         let request = self.core.request_slot(leader_id, slot, attempt, request);
-        let task_manager = self.core.slots[slot].task_manager;
-        match self.driver.call_gateway((slot, task_manager), &request) {
+        match self.driver.call_gateway(&self.core, slot, &request) {
             Some(Ok(Ok(acknowledge))) if !self.core.is_overtaken(slot, acknowledge.revision()) => {
                 self.core
                     .grant_at_once(slot, fingerprint, &request, acknowledge.revision());

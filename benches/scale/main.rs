@@ -1,7 +1,7 @@
 //! A minute in the life of a cluster of ten million slots: how much of a core and how much memory the manager takes.
 //!
 //! ```sh
-//! cargo bench --bench scale                                          # a million task managers; two minutes, 3 GB
+//! cargo bench --bench scale                                          # a million task managers; a minute, 2 GB
 //! cargo bench --bench scale -- --task-managers 100000 --seconds 10   # another size
 //! cargo bench --bench scale -- --test                                # a small one, in a second
 //! ```

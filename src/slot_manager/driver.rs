@@ -217,11 +217,8 @@ where
             core.profiles[request.profile].clone(),
             Arc::clone(&core.requests.addresses[request.target_address].0),
         );
-        let task_manager = core.slots[slot].task_manager;
-        match self.call_gateway(
-            (slot, task_manager),
-            &core.request_slot(leader_id, slot, number, request),
-        ) {
+        let request = core.request_slot(leader_id, slot, number, request);
+        match self.call_gateway(core, slot, &request) {
             Some(answer) => self.take_answer(core, slot, number, answer),
             None => false,
         }
@@ -232,9 +229,11 @@ where
     #[inline]
     pub(super) fn call_gateway(
         &mut self,
-        (slot, task_manager): (SlotKey, TaskManagerKey),
+        core: &Core,
+        slot: SlotKey,
         request: &RequestSlot,
     ) -> Option<Result<ResultOf<G>, CellKey>> {
+        let task_manager = core.slots[slot].task_manager;
         let gateway = self.gateways.get_mut(task_manager.index())?.as_mut()?;
         let answer = gateway.request_slot(request);
         Some(self.in_flight.start(slot, request.attempt, answer))

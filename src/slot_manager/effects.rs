@@ -6,6 +6,7 @@ use crate::{AllocationFailureCause, AllocationId, FreeSlot, GrantLoss, JobId, Re
 
 use super::in_flight::CellKey;
 use super::pending_requests::RequestKey;
+use super::records::{Key, key};
 use super::slots::SlotKey;
 use super::task_managers::TaskManagerKey;
 
@@ -53,11 +54,16 @@ impl Notification {
     }
 }
 
+key! {
+    /// How grants were dropped.
+    LossKey
+}
+
 /// A slot whose grant was dropped, and how.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct LostSlot {
     pub(super) number: u32,
-    pub(super) loss: u32,
+    pub(super) loss: LossKey,
 }
 
 /// How grants were dropped. What those of one task manager have in common is kept once: it may go with many.
@@ -65,15 +71,14 @@ pub(super) struct LostSlot {
 pub(super) struct Losses(Vec<(ResourceId, GrantLoss)>);
 
 impl Losses {
-    /// Notes how grants of slots of a worker are dropped. They refer to it by the number returned.
-    pub(super) fn add(&mut self, resource_id: ResourceId, loss: GrantLoss) -> u32 {
+    /// Notes how grants of slots of a worker are dropped. They refer to it by the key returned.
+    pub(super) fn add(&mut self, resource_id: ResourceId, loss: GrantLoss) -> LossKey {
         self.0.push((resource_id, loss));
-        // No more than slots, which are counted in 32 bits.
-        (self.0.len() - 1) as u32
+        LossKey::from_index(self.0.len() - 1)
     }
 
     fn slot(&self, lost: LostSlot) -> (&ResourceId, u32) {
-        (&self.0[lost.loss as usize].0, lost.number)
+        (&self.0[lost.loss.index()].0, lost.number)
     }
 
     /// The order of slots: by worker, then by number.
@@ -85,7 +90,7 @@ impl Losses {
     }
 
     pub(super) fn loss(&self, lost: LostSlot) -> &GrantLoss {
-        &self.0[lost.loss as usize].1
+        &self.0[lost.loss.index()].1
     }
 
     pub(super) fn slot_id(&self, lost: LostSlot) -> SlotId {
@@ -97,7 +102,7 @@ impl Losses {
     pub(super) fn cause<'a>(
         &self,
         lost: LostSlot,
-        said: &'a mut Option<(u32, AllocationFailureCause)>,
+        said: &'a mut Option<(LossKey, AllocationFailureCause)>,
     ) -> &'a AllocationFailureCause {
         said.take_if(|(loss, _)| *loss != lost.loss);
         let (_, cause) = said.get_or_insert_with(|| {

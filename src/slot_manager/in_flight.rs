@@ -21,8 +21,11 @@ key! {
     CellKey
 }
 
-/// Places kept for further futures when there are fewer.
-const SPARE_CELLS: usize = 64;
+/// Places kept for further futures when there are fewer: so many may be in flight at a time without an allocation.
+const SPARE_CELLS: usize = 1024;
+
+/// Places above those that are dropped in one poll, if they are free.
+const TRIMMED_PER_POLL: usize = 64;
 
 /// What all wakers of a manager lead to: the list of cells to poll, and the task that drives the manager.
 #[derive(Debug, Default)]
@@ -201,7 +204,7 @@ impl<F: Future> InFlight<F> {
             }
         }
         self.polling = polling;
-        self.trim(SPARE_CELLS);
+        self.trim(TRIMMED_PER_POLL);
         answers.sort_unstable_by_key(|answer| answer.attempt);
         polled
     }
@@ -363,7 +366,8 @@ mod tests {
     #[test]
     fn a_burst_leaves_no_more_than_a_few_spare_places() {
         let mut pool = InFlight::new();
-        let cells: Vec<_> = (0..1000)
+        let burst = 4 * SPARE_CELLS;
+        let cells: Vec<_> = (0..burst as u64)
             .map(|attempt| pool.start(slot(), attempt, std::future::pending::<()>()))
             .collect();
         for cell in cells {
@@ -371,14 +375,14 @@ mod tests {
         }
         assert_eq!(pool.len(), 0);
         assert!(pool.cells.len() > SPARE_CELLS, "not all at once");
-        for _ in 0..1000 / SPARE_CELLS {
+        for _ in 0..burst / TRIMMED_PER_POLL {
             poll_all(&mut pool);
         }
         assert_eq!((pool.cells.len(), pool.free.len()), (SPARE_CELLS, SPARE_CELLS));
-        let again: BTreeSet<_> = (0..1000)
+        let again: BTreeSet<_> = (0..burst as u64)
             .map(|attempt| pool.start(slot(), attempt, std::future::pending()))
             .map(|started| started.expect_err("it never answers"))
             .collect();
-        assert_eq!((again.len(), pool.len()), (1000, 1000));
+        assert_eq!((again.len(), pool.len()), (burst, burst));
     }
 }

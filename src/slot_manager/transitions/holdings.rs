@@ -4,7 +4,7 @@ use crate::{AllocationId, FreeSlotOutcome, GrantLoss, JobId, RequestFailure};
 
 use crate::slot_manager::allocations::Holder;
 use crate::slot_manager::core::{Core, DroppedGrant};
-use crate::slot_manager::effects::LostSlot;
+use crate::slot_manager::effects::{LossKey, LostSlot};
 use crate::slot_manager::index::Fingerprint;
 use crate::slot_manager::slots::{SlotKey, SlotState};
 use crate::slot_manager::task_managers::TaskManagerKey;
@@ -65,13 +65,13 @@ impl Core {
     }
 
     /// Notes how grants on slots of a task manager are dropped.
-    pub(crate) fn note_loss(&mut self, task_manager: TaskManagerKey, loss: GrantLoss) -> u32 {
+    pub(crate) fn note_loss(&mut self, task_manager: TaskManagerKey, loss: GrantLoss) -> LossKey {
         let resource_id = self.task_managers.records[task_manager].resource_id.clone();
         self.effects.losses.add(resource_id, loss)
     }
 
     /// Ends what holds a slot in the index of allocations only, and notes a grant that may be lost by that.
-    pub(crate) fn drop_grant(&mut self, slot: SlotKey, loss: u32) {
+    pub(crate) fn drop_grant(&mut self, slot: SlotKey, loss: LossKey) {
         if let Some((allocation_id, job_id)) = self.forget_holding(slot) {
             let number = self.slots[slot].number;
             self.changes.dropped.push(DroppedGrant {

@@ -1,6 +1,7 @@
 //! The state of a slot, and all that changes with it.
 
 use crate::slot_manager::core::Core;
+use crate::slot_manager::effects::LossKey;
 use crate::slot_manager::slots::{Slot, SlotKey, SlotState};
 use crate::slot_manager::task_managers::TaskManagerKey;
 
@@ -102,7 +103,7 @@ impl Core {
 
     /// Forgets a slot: an attempt in flight to it is ended without a word, a grant dropped for `loss`. Its task manager's
     /// list of slots is left to the caller.
-    pub(crate) fn remove_slot(&mut self, slot: SlotKey, loss: u32) {
+    pub(crate) fn remove_slot(&mut self, slot: SlotKey, loss: LossKey) {
         let Slot {
             task_manager, profile, ..
         } = self.slots[slot];
