@@ -96,6 +96,14 @@ impl FreeSlots {
         }
     }
 
+    /// Whether the index knows which slots come first; for the check of invariants.
+    pub(super) fn is_in_order(&self, slots: &Slots, task_managers: &TaskManagerRecords) -> bool {
+        match &self.index {
+            FreeIndex::FirstFit(queues) => queues.are_in_order(slots),
+            FreeIndex::LeastUtilization(index) => index.is_in_order(slots, task_managers),
+        }
+    }
+
     /// All offered slots with the profile they are filed under, in no particular order.
     pub(super) fn iter<'a>(&'a self, slots: &'a Slots) -> Box<dyn Iterator<Item = (ProfileKey, SlotKey)> + 'a> {
         match &self.index {
@@ -227,6 +235,18 @@ impl UtilizationIndex {
                 (utilization, sequence),
             );
         }
+    }
+
+    fn is_in_order(&self, slots: &Slots, task_managers: &TaskManagerRecords) -> bool {
+        let ranked = self.by_profile.values().map(BTreeSet::len).sum::<usize>();
+        ranked == self.by_task_manager.len()
+            && self.by_task_manager.iter().all(|((task_manager, profile), key)| {
+                let group = &self.groups[key.index()];
+                let first = group.slots.head().map(|head| slots[head].place());
+                let rank = first.map(|first| (utilization(&task_managers[*task_manager]), first));
+                let ranks = self.by_profile.get(profile);
+                rank == Some(group.rank) && ranks.is_some_and(|ranks| ranks.contains(&(group.rank, *key)))
+            })
     }
 
     fn iter<'a>(&'a self, slots: &'a Slots) -> impl Iterator<Item = (ProfileKey, SlotKey)> + 'a {

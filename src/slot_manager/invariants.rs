@@ -35,7 +35,8 @@ impl<A, G: TaskExecutorGateway, E: ScheduledExecutor> SlotManager<A, G, E> {
     ///    recount.
     /// 4. A task manager is idle iff none of its slots is used.
     /// 5. Every ungranted request has exactly one deadline, and bindings to promised slots are one to one.
-    /// 6. No promised slot that covers nothing fits a waiting request that is not covered; deadlines are in order.
+    /// 6. No promised slot that covers nothing fits a waiting request that is not covered; deadlines and queues are
+    ///    in order.
     /// 7. Not started, everything is empty and no delay is armed.
     ///
     /// # Errors
@@ -51,6 +52,7 @@ impl<A, G: TaskExecutorGateway, E: ScheduledExecutor> SlotManager<A, G, E> {
         check_profiles(core)?;
         check_addresses(core)?;
         check_deadlines(core)?;
+        check_queues(core)?;
         ensure!(core.effects.is_empty(), "effects were not said: {:?}", core.effects);
         ensure!(core.changes.is_empty(), "changes were not settled: {:?}", core.changes);
         let awaited = count(core.slots.iter(), |(_, slot)| {
@@ -406,6 +408,23 @@ fn check_deadlines(core: &Core) -> Check {
     ];
     for (name, is_in_order) in lists {
         ensure!(is_in_order, "the deadlines of {name} are not in order");
+    }
+    Ok(())
+}
+
+fn check_queues(core: &Core) -> Check {
+    let requests = &core.requests;
+    let queues = [
+        ("covered requests", requests.covered.are_in_order(&requests.records)),
+        ("uncovered requests", requests.uncovered.are_in_order(&requests.records)),
+        (
+            "offered slots",
+            core.free_slots.is_in_order(&core.slots, &core.task_managers.records),
+        ),
+        ("promised slots", core.promised_slots.are_in_order()),
+    ];
+    for (name, are_in_order) in queues {
+        ensure!(are_in_order, "the queues of {name} are not in order");
     }
     Ok(())
 }

@@ -146,11 +146,11 @@ impl<L, K: Key + Ord> ProfileQueues<L, K> {
         match queue.in_order.tail() {
             Some(tail) if records[tail].place() > sequence => {
                 queue.returned.insert((sequence, key));
-                let active = &mut self.active[queue.position];
-                active.first = active.first.min(sequence);
             }
             _ => queue.in_order.push_back(records, key),
         }
+        let active = &mut self.active[queue.position];
+        active.first = active.first.min(sequence);
     }
 
     #[inline]
@@ -211,6 +211,16 @@ impl<L, K: Key + Ord> ProfileQueues<L, K> {
             let queue = &self.queues[profile.index()];
             let returned = queue.returned.iter().map(|(_, key)| *key);
             queue.in_order.iter(records).chain(returned).map(|key| (*profile, key))
+        })
+    }
+
+    /// Whether each queue is in order, and is known by its first; for the check of invariants.
+    pub(super) fn are_in_order<R: Queued<L, K>>(&self, records: &Records<K, R>) -> bool {
+        self.active.iter().enumerate().all(|(position, active)| {
+            let queue = &self.queues[active.profile.index()];
+            let first = queue.first(records).map(|(first, _)| first);
+            let places = queue.in_order.iter(records).map(|key| records[key].place());
+            queue.position == position && first == Some(active.first) && places.is_sorted()
         })
     }
 
@@ -290,5 +300,26 @@ mod tests {
         assert_eq!(first(&queues, &records, 1.0), Some(late));
         queues.remove(&mut records, small, late.1);
         assert_eq!(queues.iter(&records).count(), 0);
+    }
+
+    #[test]
+    fn who_comes_back_before_others_that_came_back_is_the_first() {
+        let mut profiles = Profiles::new();
+        let profile = profiles.acquire(&cores(1.0));
+        let mut records = Records::new();
+        let mut queues = ProfileQueues::<Line, TestKey>::new();
+        let push = |queues: &mut ProfileQueues<_, _>, records: &mut Records<_, _>, place| {
+            let links = Links::default();
+            let key = records.insert(Record { place, links });
+            queues.push(records, &profiles, profile, key);
+            key
+        };
+        let newest = push(&mut queues, &mut records, 3);
+        push(&mut queues, &mut records, 2);
+        queues.remove(&mut records, profile, newest);
+        let key = push(&mut queues, &mut records, 1);
+        let first = queues.first_fitting(&records, &profiles, Fitting::Request(&cores(1.0)));
+        assert_eq!(first, Some((1, key)));
+        assert!(queues.are_in_order(&records));
     }
 }

@@ -272,6 +272,11 @@ impl PromisedSlots {
         self.all.iter(&self.records)
     }
 
+    /// Whether the queues are in order; for the check of invariants.
+    pub(super) fn are_in_order(&self) -> bool {
+        self.all.are_in_order(&self.records) && self.unbound.are_in_order(&self.records)
+    }
+
     pub(super) fn clear(&mut self) {
         *self = Self::new();
     }
