@@ -1,0 +1,232 @@
+//! Everything that can happen to a manager.
+
+use std::time::Duration;
+
+use slot_manager::{
+    Acknowledge, Release, ResourceManagerError, ResourceProfile, SlotAllocationError, SlotId, SlotReport, SlotStatus,
+    WorkerPromise,
+};
+
+use crate::common::{allocation, job, profile};
+
+pub(crate) mod text;
+
+/// Ids are numbers. Each command is a line of [`text`].
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Command {
+    Start {
+        leader: u128,
+    },
+    Suspend,
+    Request {
+        allocation: u128,
+        job: u128,
+        profile: Shape,
+    },
+    Cancel {
+        allocation: u128,
+    },
+    UnregisterJob {
+        job: u128,
+    },
+    Free {
+        slot: SlotId,
+        allocation: u128,
+    },
+    Register {
+        worker: String,
+        instance: u128,
+        worker_request: Option<u64>,
+        answer: Answer,
+        report: Report,
+    },
+    Unregister {
+        instance: u128,
+    },
+    Report {
+        instance: u128,
+        report: Report,
+    },
+    WorkerFailed {
+        worker_request: u64,
+    },
+    /// How the task executor of a registration answers slot requests from now on, or the next one only.
+    Answers {
+        instance: u128,
+        once: bool,
+        answer: Answer,
+    },
+    /// The answer to an attempt that waits for one.
+    Answer {
+        attempt: u64,
+        answer: Answer,
+    },
+    /// How the resource manager answers the wish for a worker from now on, or the next one only.
+    Workers {
+        once: bool,
+        promise: Promise,
+    },
+    /// How the resource manager answers the wish for a release from now on, or the next one only.
+    Releases {
+        once: bool,
+        accept: bool,
+    },
+    Advance(Duration),
+    /// The clock goes back.
+    TurnBack(Duration),
+    /// The manager is driven until it stalls.
+    Run,
+}
+
+/// The profiles that requests and slots have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Shape {
+    Small,
+    Wide,
+    Large,
+    Accelerated,
+    Any,
+    Unknown,
+    Zero,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Report {
+    pub(crate) statuses: Vec<Status>,
+    pub(crate) revision: Option<u64>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Status {
+    pub(crate) slot: SlotId,
+    pub(crate) shape: Shape,
+    pub(crate) holder: Option<Holder>,
+}
+
+/// An allocation of a job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Holder {
+    pub(crate) allocation: u128,
+    pub(crate) job: u128,
+}
+
+/// What a task executor says to a slot request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Answer {
+    Yes {
+        revision: Option<u64>,
+    },
+    No,
+    Unreachable,
+    HeldBy(Holder),
+    /// Nothing yet: [`Command::Answer`] says it.
+    Later,
+}
+
+/// What the resource manager says to the wish for a worker.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Promise {
+    Slots(Vec<Shape>),
+    Unspecified,
+    Declined,
+    Refused,
+}
+
+impl Shape {
+    pub(crate) const ALL: [Self; 7] = [
+        Self::Small,
+        Self::Wide,
+        Self::Large,
+        Self::Accelerated,
+        Self::Any,
+        Self::Unknown,
+        Self::Zero,
+    ];
+
+    pub(crate) fn profile(self) -> ResourceProfile {
+        match self {
+            Self::Small => profile(1.0, 100),
+            Self::Wide => profile(2.0, 100),
+            Self::Large => profile(2.0, 400),
+            Self::Accelerated => ResourceProfile::builder()
+                .cpu_cores(1.0)
+                .task_heap_memory_mebibytes(100)
+                .extended_resource("gpu", 1.0)
+                .build()
+                .expect("valid amounts"),
+            Self::Any => ResourceProfile::ANY,
+            Self::Unknown => ResourceProfile::UNKNOWN,
+            Self::Zero => ResourceProfile::ZERO,
+        }
+    }
+
+    pub(crate) fn of(profile: &ResourceProfile) -> Self {
+        let known = Self::ALL.into_iter().find(|shape| shape.profile() == *profile);
+        known.expect("one of the profiles that commands can name")
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Small => "small",
+            Self::Wide => "wide",
+            Self::Large => "large",
+            Self::Accelerated => "accelerated",
+            Self::Any => "any",
+            Self::Unknown => "unknown",
+            Self::Zero => "zero",
+        }
+    }
+}
+
+impl From<&Report> for SlotReport {
+    fn from(report: &Report) -> Self {
+        let status = |status: &Status| {
+            let (slot_id, profile) = (status.slot.clone(), status.shape.profile());
+            match status.holder {
+                None => SlotStatus::free(slot_id, profile),
+                Some(holder) => SlotStatus::allocated(slot_id, profile, allocation(holder.allocation), job(holder.job)),
+            }
+        };
+        let all = report.statuses.iter().map(status).collect::<Self>();
+        match report.revision {
+            None => all,
+            Some(revision) => all.with_revision(revision),
+        }
+    }
+}
+
+impl Answer {
+    /// What is answered; `None` if it comes later.
+    pub(crate) fn result(self) -> Option<Result<Acknowledge, SlotAllocationError>> {
+        match self {
+            Self::Yes { revision: None } => Some(Ok(Acknowledge::new())),
+            Self::Yes {
+                revision: Some(revision),
+            } => Some(Ok(Acknowledge::new().with_revision(revision))),
+            Self::No => Some(Err(SlotAllocationError::rejected("no"))),
+            Self::Unreachable => Some(Err(SlotAllocationError::unreachable("no way"))),
+            Self::HeldBy(holder) => Some(Err(SlotAllocationError::Occupied {
+                allocation_id: allocation(holder.allocation),
+                job_id: job(holder.job),
+            })),
+            Self::Later => None,
+        }
+    }
+}
+
+impl Promise {
+    pub(crate) fn result(&self) -> Result<WorkerPromise, ResourceManagerError> {
+        match self {
+            Self::Slots(shapes) => Ok(WorkerPromise::Slots(
+                shapes.iter().map(|shape| shape.profile()).collect(),
+            )),
+            Self::Unspecified => Ok(WorkerPromise::Unspecified),
+            Self::Declined => Ok(WorkerPromise::Declined),
+            Self::Refused => Err(ResourceManagerError::new("no quota")),
+        }
+    }
+}
+
+pub(crate) fn release(accept: bool) -> Release {
+    if accept { Release::Accepted } else { Release::Declined }
+}

@@ -1,0 +1,65 @@
+//! Looking things up, from the beginning of a list.
+
+use slot_manager::{AllocationId, AllocationStatus, InstanceId, JobId, SlotId};
+
+use super::{NaiveSlotManager, Request, Slot, Stage, State, TaskManager};
+
+impl NaiveSlotManager {
+    pub(super) fn task_manager(&self, id: InstanceId) -> Option<&TaskManager> {
+        self.task_managers.iter().find(|it| it.instance_id == id)
+    }
+
+    pub(super) fn task_manager_mut(&mut self, id: InstanceId) -> &mut TaskManager {
+        let found = self.task_managers.iter_mut().find(|it| it.instance_id == id);
+        found.expect("a registered task manager")
+    }
+
+    pub(super) fn owner(&self, slot: &SlotId) -> Option<&TaskManager> {
+        self.task_managers
+            .iter()
+            .find(|it| it.resource_id == *slot.resource_id())
+    }
+
+    pub(super) fn slots(&self) -> impl Iterator<Item = &Slot> {
+        self.task_managers.iter().flat_map(|it| &it.slots)
+    }
+
+    pub(super) fn find_slot(&self, id: &SlotId) -> Option<&Slot> {
+        self.slots().find(|slot| slot.id == *id)
+    }
+
+    pub(super) fn slot_mut(&mut self, id: &SlotId) -> &mut Slot {
+        let mut all = self.task_managers.iter_mut().flat_map(|it| &mut it.slots);
+        all.find(|slot| slot.id == *id).expect("a registered slot")
+    }
+
+    pub(super) fn find_request(&self, id: AllocationId) -> Option<&Request> {
+        self.requests.iter().find(|it| it.allocation_id == id)
+    }
+
+    pub(super) fn request_mut(&mut self, id: AllocationId) -> &mut Request {
+        let found = self.requests.iter_mut().find(|it| it.allocation_id == id);
+        found.expect("a pending request")
+    }
+
+    /// The slot that is the grant of an allocation, with the job.
+    pub(super) fn grant(&self, id: AllocationId) -> Option<(SlotId, JobId)> {
+        self.slots().find_map(|slot| match slot.state {
+            State::Allocated {
+                holder: (allocation, job),
+                beside: None,
+            } if allocation == id => Some((slot.id.clone(), job)),
+            _ => None,
+        })
+    }
+
+    pub(super) fn status(&self, id: AllocationId) -> Option<AllocationStatus> {
+        match self.find_request(id) {
+            None => self.grant(id).map(|(slot_id, _)| AllocationStatus::Granted { slot_id }),
+            Some(request) => Some(match &request.stage {
+                Stage::InFlight { slot, .. } => AllocationStatus::InFlight { slot_id: slot.clone() },
+                _ => AllocationStatus::Waiting,
+            }),
+        }
+    }
+}

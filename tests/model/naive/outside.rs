@@ -1,0 +1,154 @@
+//! What is said to the outside, and in which order.
+
+use slot_manager::testing::{Action, Effect, GatewayCall};
+use slot_manager::{GrantLoss, InstanceId, ReleaseCause, RequestFailure, RequestSlot, WorkerPromise, WorkerRequestId};
+
+use super::{Expected, NaiveSlotManager, Request, Stage};
+
+impl NaiveSlotManager {
+    /// Notifications by slot, frees, slot requests by the age of the request, worker requests, releases; repeated while
+    /// answers that come at once cause more.
+    pub(super) fn say_everything(&mut self) {
+        while self.has_something_to_say() {
+            self.apply_answers();
+            self.notify();
+            self.send_frees();
+            self.send_slot_requests();
+            self.ask_for_workers();
+            self.ask_for_releases();
+        }
+    }
+
+    fn has_something_to_say(&self) -> bool {
+        let said = &self.said;
+        !(said.notifications.is_empty()
+            && said.frees.is_empty()
+            && said.slot_requests.is_empty()
+            && said.asks.is_empty()
+            && said.releases.is_empty()
+            && said.answers.is_empty())
+    }
+
+    fn notify(&mut self) {
+        let mut notifications = std::mem::take(&mut self.said.notifications);
+        // Those about no slot come last; what happened to one slot is told in its order.
+        notifications.sort_by(|(a, _), (b, _)| (a.is_none(), a).cmp(&(b.is_none(), b)));
+        self.effects
+            .extend(notifications.into_iter().map(|(_, action)| Effect::Action(action)));
+    }
+
+    fn send_frees(&mut self) {
+        for free in std::mem::take(&mut self.said.frees) {
+            if self.task_manager(free.instance_id).is_some() {
+                self.effects.push(GatewayCall::FreeSlot(free).into());
+            }
+        }
+    }
+
+    fn send_slot_requests(&mut self) {
+        let mut slot_requests = std::mem::take(&mut self.said.slot_requests);
+        slot_requests.sort_unstable();
+        for (_, number) in slot_requests {
+            let current = |it: &&Request| matches!(it.stage, Stage::InFlight { attempt, .. } if attempt == number);
+            if let Some(request) = self.requests.iter().find(current).cloned() {
+                self.send_slot_request(request, number);
+            }
+        }
+    }
+
+    fn send_slot_request(&mut self, request: Request, attempt: u64) {
+        let Stage::InFlight { slot, .. } = request.stage else {
+            return;
+        };
+        let mut owners = self.task_managers.iter_mut();
+        let owner = owners
+            .find(|it| it.resource_id == *slot.resource_id())
+            .expect("a registered slot");
+        let answer = owner.answers.take();
+        let call = RequestSlot {
+            slot_id: slot.clone(),
+            job_id: request.job_id,
+            allocation_id: request.allocation_id,
+            resource_profile: request.profile,
+            target_address: format!("job-master-{}", request.job_id.as_uuid().as_u128()).into(),
+            leader_id: self.leader.expect("started"),
+            instance_id: owner.instance_id,
+            attempt,
+        };
+        self.effects.push(GatewayCall::RequestSlot(call).into());
+        let expected = match answer.result() {
+            Some(_) => {
+                self.said.answers.push((attempt, answer));
+                Expected::Here
+            }
+            None => Expected::Awaited(self.timer(self.config.rpc_timeout), None),
+        };
+        self.request_mut(request.allocation_id).stage = Stage::InFlight {
+            slot,
+            attempt,
+            answer: expected,
+        };
+    }
+
+    /// One ask for each request that is uncovered by now; what the answers leave uncovered is asked for next.
+    fn ask_for_workers(&mut self) {
+        let mut asks = std::mem::take(&mut self.said.asks);
+        asks.sort_unstable();
+        for order in asks {
+            let uncovered = |it: &&Request| it.order == order && it.stage == Stage::Uncovered;
+            if let Some(request) = self.requests.iter().find(uncovered).cloned() {
+                self.ask_for_worker(request);
+            }
+        }
+    }
+
+    fn ask_for_worker(&mut self, request: Request) {
+        self.worker_requests += 1;
+        let (id, worker_request) = (request.allocation_id, WorkerRequestId::new(self.worker_requests));
+        let resource_profile = request.profile.clone();
+        let ask = Action::AllocateResource {
+            worker_request,
+            resource_profile,
+        };
+        self.effects.push(ask.into());
+        match self.workers.take().result() {
+            Ok(WorkerPromise::Slots(profiles)) => self.promise(worker_request, &profiles, id),
+            Ok(WorkerPromise::Unspecified) => self.promise(worker_request, &[request.profile], id),
+            Ok(_) => {}
+            Err(error) => {
+                self.fail(id, RequestFailure::ResourceManager(error));
+                return self.settle();
+            }
+        }
+        if self.request_mut(id).stage == Stage::Uncovered {
+            let again = self.timer(self.config.worker_registration_timeout);
+            self.request_mut(id).stage = Stage::Declined(again);
+        }
+    }
+
+    fn ask_for_releases(&mut self) {
+        for (id, idle_period) in std::mem::take(&mut self.said.releases) {
+            self.ask_for_release(id, idle_period);
+        }
+    }
+
+    fn ask_for_release(&mut self, instance_id: InstanceId, idle_period: u64) {
+        let Some(task_manager) = self.task_manager(instance_id) else {
+            return;
+        };
+        let Some(idle_since) = task_manager
+            .idle_since
+            .filter(|_| task_manager.idle_periods == idle_period)
+        else {
+            return;
+        };
+        let cause = ReleaseCause::IdleTimeout {
+            idle_since,
+            idle_period,
+        };
+        self.effects.push(Action::ReleaseResource { instance_id, cause }.into());
+        if self.releases.take() {
+            self.detach(instance_id, &GrantLoss::SlotRemoved);
+        }
+    }
+}

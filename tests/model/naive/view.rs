@@ -1,0 +1,104 @@
+//! What the queries show.
+
+use slot_manager::{AllocationId, SlotState};
+
+use super::{Expected, NaiveSlotManager, Slot, Stage, State};
+use crate::observation::{PromiseView, RequestView, SlotView, Snapshot, TaskManagerView};
+
+impl NaiveSlotManager {
+    /// The state, with that of the allocations `1..=allocations`.
+    pub(crate) fn snapshot(&self, allocations: u128) -> Snapshot {
+        let count = |is: fn(&State) -> bool| self.slots().filter(|slot| is(&slot.state)).count();
+        let bound = self.promises.iter().filter(|it| it.covers.is_some()).count();
+        let awaited = |stage: &Stage| {
+            matches!(
+                stage,
+                Stage::InFlight {
+                    answer: Expected::Awaited(..),
+                    ..
+                }
+            )
+        };
+        Snapshot {
+            leader_id: self.leader,
+            slots: [
+                self.slots().count(),
+                count(|state| matches!(state, State::Unplaced | State::Offered(_) | State::Withheld(_))),
+                count(|state| matches!(state, State::InFlight(_))),
+                count(|state| matches!(state, State::Allocated { .. })),
+            ],
+            promised: [bound, self.promises.len() - bound],
+            task_managers: self
+                .task_managers
+                .iter()
+                .map(|it| TaskManagerView {
+                    resource_id: it.resource_id.clone(),
+                    instance_id: it.instance_id,
+                    worker_request: it.worker_request,
+                    idle_since: it.idle_since,
+                    revision: it.highest_revision,
+                    slots: it.slots.iter().map(|slot| self.view_of(slot)).collect(),
+                })
+                .collect(),
+            requests: self
+                .requests
+                .iter()
+                .map(|it| RequestView {
+                    allocation_id: it.allocation_id,
+                    job_id: it.job_id,
+                    profile: it.profile.clone(),
+                    deadline: it.deadline,
+                    failed_attempts: it.failed_attempts,
+                    in_flight_to: match &it.stage {
+                        Stage::InFlight { slot, .. } => Some(slot.clone()),
+                        _ => None,
+                    },
+                    pauses_until: match it.stage {
+                        Stage::Paused((until, _)) => Some(until),
+                        _ => None,
+                    },
+                    covered_by: self
+                        .promises
+                        .iter()
+                        .find(|promise| promise.covers == Some(it.allocation_id))
+                        .map(|promise| promise.worker_request),
+                })
+                .collect(),
+            promises: self
+                .promises
+                .iter()
+                .map(|it| PromiseView {
+                    worker_request: it.worker_request,
+                    profile: it.profile.clone(),
+                    covers: it.covers,
+                    expires_at: it.expires.0,
+                })
+                .collect(),
+            allocations: (1..=allocations)
+                .map(|id| self.status(AllocationId::from_u128(id)))
+                .collect(),
+            next_deadline: self.timers().map(|(at, _, _)| at).min(),
+            awaited_answers: self.requests.iter().filter(|it| awaited(&it.stage)).count(),
+        }
+    }
+
+    fn view_of(&self, slot: &Slot) -> SlotView {
+        let state = match slot.state {
+            State::Unplaced | State::Offered(_) => SlotState::Free,
+            State::Withheld((until, _)) => SlotState::Pausing { until },
+            State::InFlight(allocation_id) => SlotState::InFlight {
+                allocation_id,
+                job_id: self.find_request(allocation_id).expect("a pending request").job_id,
+            },
+            State::Allocated {
+                holder: (allocation_id, job_id),
+                ..
+            } => SlotState::Allocated { allocation_id, job_id },
+        };
+        SlotView {
+            slot_id: slot.id.clone(),
+            profile: slot.profile.clone(),
+            state,
+        }
+    }
+}

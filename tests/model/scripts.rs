@@ -1,0 +1,147 @@
+//! Scripts: what happens, line by line, and below each line what it leads to.
+//!
+//! They are text files in `scripts/`, run through the model and the slot manager alike. Below a command stand, further
+//! to the right, what the call returned and what was said to the outside, both in few words. `UPDATE_SCRIPTS=1` writes
+//! anew what stands there: read the difference before you keep it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use slot_manager::{
+    AllocationStatus, CancelOutcome, FreeSlotOutcome, RegistrationOutcome, ReportOutcome, SlotRequestError,
+    SlotRequestOutcome, UnregistrationOutcome, WorkerFailedOutcome,
+};
+
+use crate::command::{Command, text};
+use crate::common::brief;
+use crate::observation::{Outcome, Response};
+use crate::state_machine::{Reference, compare};
+use crate::subject::Subject;
+
+const INDENT: &str = "    ";
+
+#[test]
+fn scripts_lead_to_what_they_say() {
+    let mut different = Vec::new();
+    for path in files() {
+        let script = fs::read_to_string(&path).expect("a readable script");
+        let name = path.display();
+        let ran = run(&script).unwrap_or_else(|problem| panic!("{name}: {problem}"));
+        if ran == script {
+            continue;
+        }
+        if std::env::var_os("UPDATE_SCRIPTS").is_some() {
+            fs::write(&path, ran).expect("a writable script");
+        } else {
+            different.push(format!("{name} leads to something else:\n\n{ran}"));
+        }
+    }
+    assert!(different.is_empty(), "{}", different.join("\n"));
+}
+
+fn files() -> Vec<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/model/scripts");
+    let entries = fs::read_dir(folder).expect("the folder of the scripts");
+    let mut files: Vec<_> = entries.map(|entry| entry.expect("an entry").path()).collect();
+    files.sort();
+    assert!(!files.is_empty(), "there are scripts");
+    files
+}
+
+/// Runs the commands of a script, and returns it with what they lead to.
+fn run(script: &str) -> Result<String, String> {
+    let mut ran = String::new();
+    let mut sides: Option<(Reference, Subject)> = None;
+    for line in script.lines() {
+        if line.starts_with(INDENT) {
+            continue;
+        }
+        ran.push_str(line);
+        ran.push('\n');
+        if line.is_empty() || line.starts_with('#') {
+            continue;
+        }
+        let Some((reference, subject)) = &mut sides else {
+            let config = text::read_config(line)?;
+            sides = Some((Reference::new(config.clone()), Subject::new(config)));
+            continue;
+        };
+        let command: Command = line.parse()?;
+        let response = subject.apply(&command);
+        let expected = reference.apply(command).clone();
+        for said in describe(&response) {
+            ran.push_str(&format!("{INDENT}{said}\n"));
+        }
+        compare(reference, &expected, subject, &response).map_err(|difference| format!("{ran}\n{difference}"))?;
+    }
+    Ok(ran)
+}
+
+fn describe(response: &Response) -> Vec<String> {
+    let outcome = describe_outcome(&response.outcome).map(|outcome| format!("= {}", with_short_ids(&outcome)));
+    outcome.into_iter().chain(brief(&response.effects)).collect()
+}
+
+fn describe_outcome(outcome: &Outcome) -> Option<String> {
+    let described = match outcome {
+        Outcome::Nothing | Outcome::Start(Ok(())) => return None,
+        Outcome::Start(Err(error)) => error.to_string(),
+        Outcome::Suspend(started) => if *started { "suspended" } else { "not started" }.to_owned(),
+        Outcome::Request(Ok(SlotRequestOutcome::Accepted(status))) => format!("accepted, {status}"),
+        Outcome::Request(Ok(SlotRequestOutcome::Duplicate(status))) => format!("duplicate, {status}"),
+        Outcome::Request(Err(SlotRequestError::Failed { failure, .. })) => format!("failed: {failure}"),
+        Outcome::Request(Err(error)) => error.to_string(),
+        Outcome::Cancel(Ok(CancelOutcome::AlreadyGranted { slot_id })) => AllocationStatus::Granted {
+            slot_id: slot_id.clone(),
+        }
+        .to_string(),
+        Outcome::Cancel(Ok(CancelOutcome::Cancelled)) => "cancelled".to_owned(),
+        Outcome::UnregisterJob(Ok(requests)) => format!("{requests} requests withdrawn"),
+        Outcome::Free(Ok(FreeSlotOutcome::Freed)) => "freed".to_owned(),
+        Outcome::Free(Ok(FreeSlotOutcome::FreedInFlight)) => "freed in flight".to_owned(),
+        Outcome::Free(Ok(FreeSlotOutcome::NotAllocated)) => "not allocated".to_owned(),
+        Outcome::Free(Ok(FreeSlotOutcome::HeldByAnother { allocation_id })) => format!("held by {allocation_id}"),
+        Outcome::Register(Ok(RegistrationOutcome::Registered)) => "registered".to_owned(),
+        Outcome::Register(Ok(RegistrationOutcome::Replaced { previous })) => format!("replaced {previous}"),
+        Outcome::Register(Ok(RegistrationOutcome::Reported(ReportOutcome::Applied)))
+        | Outcome::Report(Ok(ReportOutcome::Applied)) => "applied".to_owned(),
+        Outcome::Register(Ok(RegistrationOutcome::Reported(ReportOutcome::Ignored(stale))))
+        | Outcome::Report(Ok(ReportOutcome::Ignored(stale))) => {
+            format!("stale, {} is behind {}", stale.revision, stale.highest_seen)
+        }
+        Outcome::Register(Err(error)) | Outcome::Report(Err(error)) => error.to_string(),
+        Outcome::Unregister(Ok(UnregistrationOutcome::Unregistered)) => "unregistered".to_owned(),
+        Outcome::WorkerFailed(Ok(WorkerFailedOutcome::Forgotten { promised_slots })) => {
+            format!("{promised_slots} promised slots forgotten")
+        }
+        Outcome::Answered(waited) => return (!waited).then(|| "not awaited".to_owned()),
+        Outcome::Ran(events) => format!("{events} events"),
+        Outcome::Cancel(Ok(CancelOutcome::Unknown))
+        | Outcome::Free(Ok(FreeSlotOutcome::UnknownSlot))
+        | Outcome::Register(Ok(RegistrationOutcome::Reported(ReportOutcome::Unknown)))
+        | Outcome::Report(Ok(ReportOutcome::Unknown))
+        | Outcome::Unregister(Ok(UnregistrationOutcome::Unknown))
+        | Outcome::WorkerFailed(Ok(WorkerFailedOutcome::Unknown)) => "unknown".to_owned(),
+        Outcome::Cancel(Err(error))
+        | Outcome::UnregisterJob(Err(error))
+        | Outcome::Free(Err(error))
+        | Outcome::Unregister(Err(error))
+        | Outcome::WorkerFailed(Err(error)) => error.to_string(),
+    };
+    Some(described)
+}
+
+/// Ids are written as 32 digits each; in a script they are small numbers.
+fn with_short_ids(text: &str) -> String {
+    let is_digit = |character: char| character.is_ascii_hexdigit();
+    let words = text.split_inclusive(|character| !is_digit(character));
+    words
+        .map(|word| {
+            let digits = word.trim_end_matches(|character| !is_digit(character));
+            match u128::from_str_radix(digits, 16) {
+                Ok(number) if digits.len() == 32 => format!("{number}{}", &word[32..]),
+                _ => word.to_owned(),
+            }
+        })
+        .collect()
+}

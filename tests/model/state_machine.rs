@@ -1,0 +1,192 @@
+//! The model and the slot manager side by side: whatever happens, they say and show the same.
+
+use proptest::prelude::*;
+use proptest_state_machine::{ReferenceStateMachine, StateMachineTest};
+use slot_manager::{SlotManagerConfig, SlotMatchingStrategy};
+use std::time::Duration;
+
+use crate::command::{Command, text};
+use crate::naive::NaiveSlotManager;
+use crate::observation::{Response, Snapshot};
+use crate::steps::{self, Resolver, Step};
+use crate::subject::Subject;
+
+/// The model, and what has happened to it.
+#[derive(Clone)]
+pub(crate) struct Reference {
+    config: SlotManagerConfig,
+    model: NaiveSlotManager,
+    script: Vec<Command>,
+    response: Option<Response>,
+    snapshot: Snapshot,
+    allocations: u128,
+    instances: u128,
+    leaders: u128,
+    jobs: Vec<u128>,
+}
+
+impl Reference {
+    pub(crate) fn new(config: SlotManagerConfig) -> Self {
+        let model = NaiveSlotManager::new(config.clone());
+        Self {
+            snapshot: model.snapshot(0),
+            config,
+            model,
+            script: Vec::new(),
+            response: None,
+            allocations: 0,
+            instances: 0,
+            leaders: 0,
+            jobs: Vec::new(),
+        }
+    }
+
+    fn resolve(&self, step: &Step) -> Command {
+        let resolver = Resolver {
+            state: &self.snapshot,
+            allocations: self.allocations,
+            instances: self.instances,
+            leaders: self.leaders,
+            jobs: &self.jobs,
+            awaited_attempts: &self.model.awaited_attempts(),
+        };
+        resolver.resolve(step).unwrap_or(Command::Run)
+    }
+
+    pub(crate) fn apply(&mut self, command: Command) -> &Response {
+        match command {
+            Command::Start { leader } => self.leaders = self.leaders.max(leader),
+            Command::Register { instance, .. } => self.instances = self.instances.max(instance),
+            Command::Request { allocation, job, .. } if allocation > self.allocations => {
+                self.allocations = allocation;
+                self.jobs.push(job);
+            }
+            _ => {}
+        }
+        let response = self.model.apply(&command);
+        self.snapshot = self.model.snapshot(self.allocations);
+        self.script.push(command);
+        self.response.insert(response)
+    }
+
+    /// What has happened, to be run again.
+    pub(crate) fn script(&self) -> String {
+        let mut lines = vec![text::write_config(&self.config)];
+        lines.extend(self.script.iter().map(ToString::to_string));
+        lines.join("\n")
+    }
+}
+
+impl std::fmt::Debug for Reference {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.script())
+    }
+}
+
+impl ReferenceStateMachine for Reference {
+    type State = Self;
+    type Transition = Step;
+
+    fn init_state() -> BoxedStrategy<Self> {
+        config()
+            .prop_map(|config| {
+                let mut reference = Self::new(config);
+                reference.apply(Command::Start { leader: 1 });
+                reference
+            })
+            .boxed()
+    }
+
+    fn transitions(_: &Self) -> BoxedStrategy<Step> {
+        thread_local! {
+            static STEP: BoxedStrategy<Step> = steps::step();
+        }
+        STEP.with(Clone::clone)
+    }
+
+    fn apply(mut state: Self, step: &Step) -> Self {
+        let command = state.resolve(step);
+        Self::apply(&mut state, command);
+        state
+    }
+}
+
+fn config() -> impl Strategy<Value = SlotManagerConfig> {
+    let timeout = || {
+        prop_oneof![
+            2 => Just(Duration::MAX),
+            1 => Just(Duration::ZERO),
+            6 => (1..400_u64).prop_map(Duration::from_millis),
+        ]
+    };
+    let limit = prop::option::weighted(0.2, 1..6_usize);
+    let strategy = prop_oneof![
+        Just(SlotMatchingStrategy::FirstFit),
+        Just(SlotMatchingStrategy::LeastUtilization)
+    ];
+    let pause = prop_oneof![Just(0), 1..30_u64];
+    (timeout(), timeout(), timeout(), timeout(), pause, limit, strategy).prop_map(
+        |(request, rpc, idle, worker, pause, limit, strategy)| {
+            SlotManagerConfig::default()
+                .with_request_timeout(request)
+                .with_rpc_timeout(rpc)
+                .with_task_manager_timeout(idle)
+                .with_worker_registration_timeout(worker)
+                .with_retry_pause(Duration::from_millis(pause), Duration::from_millis(5 * pause))
+                .with_max_pending_requests(limit)
+                .with_slot_matching_strategy(strategy)
+        },
+    )
+}
+
+/// The slot manager beside the model.
+pub(crate) struct SideBySide;
+
+impl StateMachineTest for SideBySide {
+    type SystemUnderTest = Subject;
+    type Reference = Reference;
+
+    fn init_test(reference: &Reference) -> Subject {
+        let mut subject = Subject::new(reference.config.clone());
+        for command in &reference.script {
+            subject.apply(command);
+        }
+        subject
+    }
+
+    fn apply(mut subject: Subject, reference: &Reference, _: Step) -> Subject {
+        let (Some(command), Some(expected)) = (reference.script.last(), &reference.response) else {
+            return subject;
+        };
+        let response = subject.apply(command);
+        if let Err(difference) = compare(reference, expected, &subject, &response) {
+            panic!(
+                "{difference}\n\nThe script, for a file in tests/model/scripts:\n\n{}\n",
+                reference.script()
+            );
+        }
+        subject
+    }
+}
+
+/// Whether the slot manager did and shows what the model does.
+pub(crate) fn compare(
+    reference: &Reference,
+    expected: &Response,
+    subject: &Subject,
+    response: &Response,
+) -> Result<(), String> {
+    if response != expected {
+        return Err(format!(
+            "the slot manager said\n{response:#?}\nand the model\n{expected:#?}"
+        ));
+    }
+    let snapshot = subject.snapshot(reference.allocations);
+    if snapshot != reference.snapshot {
+        return Err(format!(
+            "the slot manager shows\n{snapshot:#?}\nand the model\n{:#?}",
+            reference.snapshot
+        ));
+    }
+    subject.check_invariants()
+}

@@ -1,0 +1,553 @@
+//! What can happen next: choices that make sense in any state, and the commands they come to in a given one.
+
+use std::time::Duration;
+
+use proptest::prelude::*;
+use slot_manager::{SlotId, SlotState};
+
+use crate::command::{Answer, Command, Holder, Promise, Report, Shape, Status};
+use crate::observation::{Snapshot, TaskManagerView};
+
+const WORKERS: u16 = 4;
+const JOBS: u16 = 3;
+/// A job that never asks.
+const STRANGER: u128 = 9;
+
+/// What requests ask for, and what slots have; what often fits more often.
+const REQUESTED: [Shape; 9] = [
+    Shape::Small,
+    Shape::Small,
+    Shape::Small,
+    Shape::Wide,
+    Shape::Large,
+    Shape::Accelerated,
+    Shape::Any,
+    Shape::Unknown,
+    Shape::Zero,
+];
+const OFFERED: [Shape; 10] = [
+    Shape::Small,
+    Shape::Small,
+    Shape::Wide,
+    Shape::Wide,
+    Shape::Large,
+    Shape::Large,
+    Shape::Accelerated,
+    Shape::Any,
+    Shape::Unknown,
+    Shape::Zero,
+];
+
+/// Chooses one of several, whatever their number is: a case that fails stays one while what came before is left out.
+type Choice = u16;
+
+#[derive(Debug, Clone)]
+pub(crate) enum Step {
+    Start,
+    Suspend,
+    Request {
+        job: Choice,
+        shape: Choice,
+        /// Asks with an id that was used before.
+        known: Option<Choice>,
+    },
+    Cancel(Choice),
+    UnregisterJob(Choice),
+    /// By whoever holds the slot, or in the name of another allocation.
+    Free {
+        slot: Choice,
+        other: Option<Choice>,
+    },
+    Register {
+        worker: Choice,
+        identity: Identity,
+        promised: Option<Choice>,
+        answer: AnswerChoice,
+        shape: Choice,
+        changes: Vec<Change>,
+        revision: Revision,
+    },
+    Unregister(Choice),
+    Report {
+        task_manager: Choice,
+        changes: Vec<Change>,
+        revision: Revision,
+    },
+    WorkerFailed(Choice),
+    Answers {
+        task_manager: Choice,
+        once: bool,
+        answer: AnswerChoice,
+    },
+    Answer {
+        attempt: Choice,
+        answer: AnswerChoice,
+    },
+    Workers {
+        once: bool,
+        promise: Promise,
+    },
+    Releases {
+        once: bool,
+        accept: bool,
+    },
+    Advance(Duration),
+    TurnBack(Duration),
+    Run,
+}
+
+/// Under which instance id a worker registers.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Identity {
+    New,
+    Known,
+    OfAnother,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Revision {
+    None,
+    /// So many above the highest that was seen, or below.
+    Relative(i8),
+}
+
+/// What a report says that is not what the manager believes.
+#[derive(Debug, Clone)]
+pub(crate) struct Change {
+    slot: Choice,
+    kind: ChangeKind,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) enum ChangeKind {
+    Free,
+    /// Held by one of the allocations that were ever asked for.
+    Held(Choice),
+    /// The same in the name of another job.
+    HeldForAnotherJob(Choice),
+    /// Held by the allocation whose attempt is in flight to it.
+    Confirmed,
+    HeldByStranger(Choice),
+    Shape(Choice),
+    Omitted,
+    Added(Choice),
+    Foreign,
+    NamedTwice,
+    LastFirst,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) enum AnswerChoice {
+    Yes(Revision),
+    No,
+    Unreachable,
+    HeldBy(Choice),
+    HeldByStranger(Choice),
+    Later,
+}
+
+fn choice() -> std::ops::Range<Choice> {
+    0..1000
+}
+
+fn shape() -> impl Strategy<Value = Shape> {
+    prop::sample::select(&Shape::ALL[..])
+}
+
+fn revision() -> impl Strategy<Value = Revision> {
+    prop_oneof![2 => Just(Revision::None), 1 => (-2..3_i8).prop_map(Revision::Relative)]
+}
+
+fn answer() -> impl Strategy<Value = AnswerChoice> {
+    prop_oneof![3 => Just(AnswerChoice::Later), 5 => answer_now()]
+}
+
+fn answer_now() -> impl Strategy<Value = AnswerChoice> {
+    prop_oneof![
+        6 => revision().prop_map(AnswerChoice::Yes),
+        2 => Just(AnswerChoice::No),
+        1 => Just(AnswerChoice::Unreachable),
+        2 => choice().prop_map(AnswerChoice::HeldBy),
+        1 => choice().prop_map(AnswerChoice::HeldByStranger),
+    ]
+}
+
+fn changes(most: usize) -> impl Strategy<Value = Vec<Change>> {
+    let kind = prop_oneof![
+        6 => Just(ChangeKind::Free),
+        6 => choice().prop_map(ChangeKind::Held),
+        1 => choice().prop_map(ChangeKind::HeldForAnotherJob),
+        4 => Just(ChangeKind::Confirmed),
+        2 => choice().prop_map(ChangeKind::HeldByStranger),
+        2 => choice().prop_map(ChangeKind::Shape),
+        3 => Just(ChangeKind::Omitted),
+        3 => choice().prop_map(ChangeKind::Added),
+        1 => Just(ChangeKind::LastFirst),
+    ];
+    // What refuses the whole report hides the rest of it: seldom.
+    let kind = prop_oneof![60 => kind, 1 => Just(ChangeKind::Foreign), 1 => Just(ChangeKind::NamedTwice)];
+    let change = (choice(), kind).prop_map(|(slot, kind)| Change { slot, kind });
+    prop::collection::vec(change, 0..=most)
+}
+
+fn promise() -> impl Strategy<Value = Promise> {
+    prop_oneof![
+        2 => Just(Promise::Declined),
+        2 => Just(Promise::Unspecified),
+        4 => prop::collection::vec(shape(), 0..4).prop_map(Promise::Slots),
+        1 => Just(Promise::Refused),
+    ]
+}
+
+/// Mostly short against the timeouts; seldom everything is over.
+fn length() -> impl Strategy<Value = Duration> {
+    prop_oneof![
+        40 => (0..40_u64).prop_map(Duration::from_millis),
+        20 => (0..400_u64).prop_map(Duration::from_millis),
+        1 => Just(Duration::MAX),
+    ]
+}
+
+pub(crate) fn step() -> BoxedStrategy<Step> {
+    let identity = prop_oneof![8 => Just(Identity::New), 2 => Just(Identity::Known), 1 => Just(Identity::OfAnother)];
+    let register = (
+        choice(),
+        identity,
+        prop::option::of(choice()),
+        answer(),
+        choice(),
+        changes(4),
+        revision(),
+    );
+    let register = register.prop_map(
+        |(worker, identity, promised, answer, shape, changes, revision)| Step::Register {
+            worker,
+            identity,
+            promised,
+            answer,
+            shape,
+            changes,
+            revision,
+        },
+    );
+    let request = (choice(), choice(), prop::option::weighted(0.1, choice()));
+    let report = (choice(), changes(3), revision());
+    prop_oneof![
+        1 => Just(Step::Start),
+        1 => prop::option::weighted(0.3, Just(Step::Suspend)).prop_map(|it| it.unwrap_or(Step::Run)),
+        16 => request.prop_map(|(job, shape, known)| Step::Request { job, shape, known }),
+        5 => choice().prop_map(Step::Cancel),
+        1 => choice().prop_map(Step::UnregisterJob),
+        10 => (choice(), prop::option::weighted(0.2, choice())).prop_map(|(slot, other)| Step::Free { slot, other }),
+        10 => register,
+        1 => choice().prop_map(Step::Unregister),
+        16 => report.prop_map(|(task_manager, changes, revision)| Step::Report { task_manager, changes, revision }),
+        2 => choice().prop_map(Step::WorkerFailed),
+        5 => (choice(), any::<bool>(), answer())
+            .prop_map(|(task_manager, once, answer)| Step::Answers { task_manager, once, answer }),
+        20 => (choice(), answer_now()).prop_map(|(attempt, answer)| Step::Answer { attempt, answer }),
+        3 => (any::<bool>(), promise()).prop_map(|(once, promise)| Step::Workers { once, promise }),
+        1 => (any::<bool>(), any::<bool>()).prop_map(|(once, accept)| Step::Releases { once, accept }),
+        12 => length().prop_map(Step::Advance),
+        1 => (0..50_u64).prop_map(|by| Step::TurnBack(Duration::from_millis(by))),
+        30 => Just(Step::Run),
+    ]
+    .boxed()
+}
+
+fn choose<T>(from: &[T], choice: Choice) -> Option<&T> {
+    from.get(usize::from(choice).checked_rem(from.len())?)
+}
+
+/// What a step comes to.
+pub(crate) struct Resolver<'a> {
+    pub(crate) state: &'a Snapshot,
+    /// The highest numbers used so far.
+    pub(crate) allocations: u128,
+    pub(crate) instances: u128,
+    pub(crate) leaders: u128,
+    /// The job that asked for each allocation, from number 1 on.
+    pub(crate) jobs: &'a [u128],
+    pub(crate) awaited_attempts: &'a [u64],
+}
+
+impl Resolver<'_> {
+    /// `None` if there is nothing it could be about.
+    pub(crate) fn resolve(&self, step: &Step) -> Option<Command> {
+        Some(match step {
+            // Little happens while it is not started.
+            Step::Run | Step::Request { .. } if self.state.leader_id.is_none() => Command::Start {
+                leader: self.leaders + 1,
+            },
+            Step::Start => Command::Start {
+                leader: self.leaders + 1,
+            },
+            Step::Suspend => Command::Suspend,
+            Step::Request { job, shape, known } => {
+                let known = known.filter(|_| self.allocations > 0);
+                let allocation = known.map_or(self.allocations + 1, |known| 1 + u128::from(known) % self.allocations);
+                Command::Request {
+                    allocation,
+                    job: 1 + u128::from(job % JOBS),
+
+                    profile: REQUESTED[usize::from(*shape) % REQUESTED.len()],
+                }
+            }
+            Step::Cancel(choice) => {
+                let pending = choose(&self.state.requests, *choice).filter(|_| choice % 4 != 0);
+                let pending = pending.map(|it| it.allocation_id.as_uuid().as_u128());
+                Command::Cancel {
+                    allocation: pending.or_else(|| self.allocation(*choice))?,
+                }
+            }
+            Step::UnregisterJob(job) => Command::UnregisterJob {
+                job: 1 + u128::from(job % JOBS),
+            },
+            Step::Free { slot, other } => self.free(*slot, *other)?,
+            Step::Register {
+                worker,
+                identity,
+                promised,
+                answer,
+                shape,
+                changes,
+                revision,
+            } => {
+                let worker = format!("tm{}", worker % WORKERS);
+                let known = self
+                    .state
+                    .task_managers
+                    .iter()
+                    .find(|it| it.resource_id.as_str() == worker);
+                let other = choose(&self.state.task_managers, *shape);
+                let instance = match identity {
+                    Identity::New => None,
+                    Identity::Known => known,
+                    Identity::OfAnother => other,
+                };
+                let known_statuses = known.map(|it| self.statuses(it));
+                let statuses = known_statuses.unwrap_or_else(|| new_statuses(&worker, *shape));
+                let promised = promised.and_then(|choice| choose(&self.state.promises, choice));
+                Command::Register {
+                    instance: instance.map_or(self.instances + 1, |it| it.instance_id.as_uuid().as_u128()),
+                    worker_request: promised.map(|it| it.worker_request.as_u64()),
+                    answer: self.answer(answer, known),
+                    report: self.report(&worker, statuses, changes, *revision, known),
+                    worker,
+                }
+            }
+            Step::Unregister(choice) => Command::Unregister {
+                instance: self.task_manager(*choice)?.instance_id.as_uuid().as_u128(),
+            },
+            Step::Report {
+                task_manager,
+                changes,
+                revision,
+            } => {
+                let task_manager = self.task_manager(*task_manager)?;
+                let (worker, statuses) = (task_manager.resource_id.as_str(), self.statuses(task_manager));
+                Command::Report {
+                    instance: task_manager.instance_id.as_uuid().as_u128(),
+                    report: self.report(worker, statuses, changes, *revision, Some(task_manager)),
+                }
+            }
+            Step::WorkerFailed(choice) => Command::WorkerFailed {
+                worker_request: choose(&self.state.promises, *choice)?.worker_request.as_u64(),
+            },
+            Step::Answers {
+                task_manager,
+                once,
+                answer,
+            } => {
+                let task_manager = self.task_manager(*task_manager)?;
+                Command::Answers {
+                    instance: task_manager.instance_id.as_uuid().as_u128(),
+                    once: *once,
+                    answer: self.answer(answer, Some(task_manager)),
+                }
+            }
+            Step::Answer { attempt, answer } => {
+                let attempt = *choose(self.awaited_attempts, *attempt)?;
+                Command::Answer {
+                    attempt,
+                    answer: self.answer(answer, None),
+                }
+            }
+            Step::Workers { once, promise } => Command::Workers {
+                once: *once,
+                promise: promise.clone(),
+            },
+            Step::Releases { once, accept } => Command::Releases {
+                once: *once,
+                accept: *accept,
+            },
+            Step::Advance(by) => Command::Advance(*by),
+            Step::TurnBack(by) => Command::TurnBack(*by),
+            Step::Run => Command::Run,
+        })
+    }
+
+    fn task_manager(&self, choice: Choice) -> Option<&TaskManagerView> {
+        choose(&self.state.task_managers, choice)
+    }
+
+    /// One of the allocations that were ever asked for; the later ones more often.
+    fn allocation(&self, choice: Choice) -> Option<u128> {
+        let recent = self.allocations.min(12);
+        (recent > 0).then(|| self.allocations - u128::from(choice) % recent)
+    }
+
+    fn holder(&self, choice: Choice) -> Option<Holder> {
+        let allocation = self.allocation(choice)?;
+        let job = self.jobs[usize::try_from(allocation - 1).expect("few allocations")];
+        Some(Holder { allocation, job })
+    }
+
+    fn free(&self, slot: Choice, other: Option<Choice>) -> Option<Command> {
+        let used: Vec<_> = self
+            .state
+            .task_managers
+            .iter()
+            .flat_map(|it| &it.slots)
+            .filter_map(|slot| match slot.state {
+                SlotState::Allocated { allocation_id, .. } | SlotState::InFlight { allocation_id, .. } => {
+                    Some((slot.slot_id.clone(), allocation_id.as_uuid().as_u128()))
+                }
+                _ => None,
+            })
+            .collect();
+        match other {
+            None => {
+                let (slot, allocation) = choose(&used, slot)?.clone();
+                Some(Command::Free { slot, allocation })
+            }
+            Some(other) => Some(Command::Free {
+                slot: SlotId::new(format!("tm{}", slot % WORKERS), u32::from(slot % 3)),
+                allocation: self.allocation(other)?,
+            }),
+        }
+    }
+
+    fn answer(&self, answer: &AnswerChoice, of: Option<&TaskManagerView>) -> Answer {
+        match answer {
+            AnswerChoice::Yes(revision) => Answer::Yes {
+                revision: relative(*revision, of),
+            },
+            AnswerChoice::No => Answer::No,
+            AnswerChoice::Unreachable => Answer::Unreachable,
+            AnswerChoice::HeldBy(choice) => self.holder(*choice).map_or(Answer::No, Answer::HeldBy),
+            AnswerChoice::HeldByStranger(choice) => Answer::HeldBy(stranger(*choice)),
+            AnswerChoice::Later => Answer::Later,
+        }
+    }
+
+    /// What the manager believes; a slot that is in flight is not held yet.
+    fn statuses(&self, task_manager: &TaskManagerView) -> Vec<Status> {
+        let statuses = task_manager.slots.iter().map(|slot| Status {
+            slot: slot.slot_id.clone(),
+            shape: Shape::of(&slot.profile),
+            holder: match slot.state {
+                SlotState::Allocated { allocation_id, job_id } => Some(Holder {
+                    allocation: allocation_id.as_uuid().as_u128(),
+                    job: job_id.as_uuid().as_u128(),
+                }),
+                _ => None,
+            },
+        });
+        statuses.collect()
+    }
+
+    fn report(
+        &self,
+        worker: &str,
+        mut statuses: Vec<Status>,
+        changes: &[Change],
+        revision: Revision,
+        of: Option<&TaskManagerView>,
+    ) -> Report {
+        for Change { slot, kind } in changes {
+            self.change(worker, &mut statuses, usize::from(*slot), kind);
+        }
+        Report {
+            statuses,
+            revision: relative(revision, of),
+        }
+    }
+
+    fn change(&self, worker: &str, statuses: &mut Vec<Status>, at: usize, kind: &ChangeKind) {
+        if let ChangeKind::Added(shape) = kind {
+            let number = u32::from(shape / 8 % 6);
+            if !statuses.iter().any(|status| status.slot.slot_number() == number) {
+                statuses.push(new_status(worker, number, *shape));
+            }
+            return;
+        }
+        let Some(at) = at.checked_rem(statuses.len()) else {
+            return;
+        };
+        let status = &mut statuses[at];
+        match kind {
+            ChangeKind::Free => status.holder = None,
+            ChangeKind::Held(choice) => status.holder = self.holder(*choice).or(status.holder),
+            ChangeKind::HeldForAnotherJob(choice) => {
+                let holder = self.holder(*choice).or(status.holder);
+                status.holder = holder.map(|holder| Holder {
+                    job: STRANGER,
+                    ..holder
+                });
+            }
+            ChangeKind::Confirmed => {
+                let requests = &self.state.requests;
+                if let Some(request) = requests
+                    .iter()
+                    .find(|it| it.in_flight_to.as_ref() == Some(&status.slot))
+                {
+                    status.holder = Some(Holder {
+                        allocation: request.allocation_id.as_uuid().as_u128(),
+                        job: request.job_id.as_uuid().as_u128(),
+                    });
+                }
+            }
+            ChangeKind::HeldByStranger(choice) => status.holder = Some(stranger(*choice)),
+            ChangeKind::Shape(choice) => status.shape = OFFERED[usize::from(*choice) % OFFERED.len()],
+            ChangeKind::Omitted => drop(statuses.remove(at)),
+            ChangeKind::Foreign => status.slot = SlotId::new("elsewhere", 0),
+            ChangeKind::NamedTwice => statuses.push(statuses[at].clone()),
+            ChangeKind::LastFirst => statuses.rotate_right(1),
+            ChangeKind::Added(_) => {}
+        }
+    }
+}
+
+fn relative(revision: Revision, of: Option<&TaskManagerView>) -> Option<u64> {
+    match revision {
+        Revision::None => None,
+        Revision::Relative(by) => {
+            let highest = of.and_then(|it| it.revision).unwrap_or(3);
+            Some(highest.saturating_add_signed(by.into()))
+        }
+    }
+}
+
+/// An allocation that nobody asked for.
+fn stranger(choice: Choice) -> Holder {
+    Holder {
+        allocation: 1_000_000 + u128::from(choice % 3),
+        job: STRANGER,
+    }
+}
+
+fn new_statuses(worker: &str, shape: Choice) -> Vec<Status> {
+    let count = u32::from(shape / 16 % 4);
+    (0..count)
+        .map(|number| new_status(worker, number, shape.wrapping_add(number as u16)))
+        .collect()
+}
+
+fn new_status(worker: &str, number: u32, shape: Choice) -> Status {
+    Status {
+        slot: SlotId::new(worker, number),
+        shape: OFFERED[usize::from(shape) % OFFERED.len()],
+        holder: None,
+    }
+}

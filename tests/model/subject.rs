@@ -1,0 +1,213 @@
+//! The slot manager itself, with its doubles, driven by commands.
+
+use std::collections::BTreeMap;
+
+use slot_manager::testing::{EffectLog, ManualScheduledExecutor, RecordingActions, ScriptedGateway};
+use slot_manager::{
+    AllocationId, LeaderId, RegistrationOutcome, ScheduledExecutor, SlotManager, SlotManagerConfig, SlotReport,
+    TaskExecutorConnection, WorkerRequestId,
+};
+
+use crate::command::{self, Answer, Command};
+use crate::common::{allocation, instance, job, request};
+use crate::observation::{Outcome, PromiseView, RequestView, Response, SlotView, Snapshot, TaskManagerView};
+
+pub(crate) struct Subject {
+    manager: SlotManager<RecordingActions, ScriptedGateway, ManualScheduledExecutor>,
+    actions: RecordingActions,
+    log: EffectLog,
+    clock: ManualScheduledExecutor,
+    /// Of the last registration with each instance id.
+    gateways: BTreeMap<u128, ScriptedGateway>,
+}
+
+impl Subject {
+    pub(crate) fn new(config: SlotManagerConfig) -> Self {
+        let (clock, log) = (ManualScheduledExecutor::new(), EffectLog::new());
+        Self {
+            manager: SlotManager::new(config, clock.clone()).expect("a valid configuration"),
+            actions: RecordingActions::with_log(&log),
+            log,
+            clock,
+            gateways: BTreeMap::new(),
+        }
+    }
+
+    pub(crate) fn apply(&mut self, command: &Command) -> Response {
+        let outcome = self.outcome_of(command);
+        let effects = self.log.take();
+        Response { outcome, effects }
+    }
+
+    fn outcome_of(&mut self, command: &Command) -> Outcome {
+        match command {
+            Command::Start { leader } => {
+                let leader_id = LeaderId::from_u128(*leader);
+                Outcome::Start(self.manager.start(leader_id, self.actions.clone()))
+            }
+            Command::Suspend => Outcome::Suspend(self.manager.suspend().is_some()),
+            Command::Request {
+                allocation,
+                job,
+                profile,
+            } => {
+                let request = request(*job, *allocation, &profile.profile());
+                Outcome::Request(self.manager.register_slot_request(request))
+            }
+            Command::Cancel { allocation: id } => {
+                Outcome::Cancel(self.manager.unregister_slot_request(allocation(*id)))
+            }
+            Command::UnregisterJob { job: id } => Outcome::UnregisterJob(self.manager.unregister_job(job(*id))),
+            Command::Free { slot, allocation: id } => Outcome::Free(self.manager.free_slot(slot, allocation(*id))),
+            Command::Register {
+                worker,
+                instance: id,
+                worker_request,
+                answer,
+                report,
+            } => {
+                let gateway = ScriptedGateway::with_log(&self.log);
+                answer_requests(&gateway, false, *answer);
+                let mut connection = TaskExecutorConnection::new(worker.as_str(), instance(*id), gateway.clone());
+                if let Some(number) = worker_request {
+                    connection = connection.with_worker_request(WorkerRequestId::new(*number));
+                }
+                let registered = self
+                    .manager
+                    .register_task_manager(connection, &SlotReport::from(report));
+                if matches!(
+                    registered,
+                    Ok(RegistrationOutcome::Registered | RegistrationOutcome::Replaced { .. })
+                ) {
+                    self.gateways.insert(*id, gateway);
+                }
+                Outcome::Register(registered)
+            }
+            Command::Unregister { instance: id } => {
+                Outcome::Unregister(self.manager.unregister_task_manager(instance(*id), "lost"))
+            }
+            Command::Report { instance: id, report } => {
+                let report = SlotReport::from(report);
+                Outcome::Report(self.manager.report_slot_status(instance(*id), &report))
+            }
+            Command::WorkerFailed { worker_request } => {
+                let id = WorkerRequestId::new(*worker_request);
+                Outcome::WorkerFailed(self.manager.worker_failed(id, "it failed"))
+            }
+            Command::Answers {
+                instance: id,
+                once,
+                answer,
+            } => {
+                if let Some(gateway) = self.gateways.get(id) {
+                    answer_requests(gateway, *once, *answer);
+                }
+                Outcome::Nothing
+            }
+            Command::Answer { attempt, answer } => {
+                let result = answer.result();
+                let mut gateways = self.gateways.values();
+                Outcome::Answered(
+                    result
+                        .is_some_and(|result| gateways.any(|gateway| gateway.answer(*attempt, result.clone()).is_ok())),
+                )
+            }
+            Command::Workers { once, promise } => {
+                match once {
+                    true => self.actions.answer_next_allocation(promise.result()),
+                    false => self.actions.answer_allocations(promise.result()),
+                }
+                Outcome::Nothing
+            }
+            Command::Releases { once, accept } => {
+                match once {
+                    true => self.actions.answer_next_release(command::release(*accept)),
+                    false => self.actions.answer_releases(command::release(*accept)),
+                }
+                Outcome::Nothing
+            }
+            Command::Advance(by) => {
+                self.clock.advance(*by);
+                Outcome::Nothing
+            }
+            Command::TurnBack(by) => {
+                let now = self.clock.now().since_origin().saturating_sub(*by);
+                self.clock.set_now(slot_manager::Timestamp::ZERO + now);
+                Outcome::Nothing
+            }
+            Command::Run => Outcome::Ran(self.manager.run_until_stalled()),
+        }
+    }
+
+    /// The state, with that of the allocations `1..=allocations`.
+    pub(crate) fn snapshot(&self, allocations: u128) -> Snapshot {
+        let manager = &self.manager;
+        let (slots, promised) = (manager.slot_counts(), manager.promised_slot_counts());
+        Snapshot {
+            leader_id: manager.leader_id(),
+            slots: [slots.registered, slots.free, slots.in_flight, slots.allocated],
+            promised: [promised.bound, promised.unbound],
+            task_managers: manager
+                .task_managers()
+                .map(|task_manager| TaskManagerView {
+                    resource_id: task_manager.resource_id().clone(),
+                    instance_id: task_manager.instance_id(),
+                    worker_request: task_manager.worker_request(),
+                    idle_since: task_manager.idle_since(),
+                    revision: task_manager.revision(),
+                    slots: task_manager
+                        .slots()
+                        .map(|slot| SlotView {
+                            slot_id: slot.slot_id(),
+                            profile: slot.resource_profile().clone(),
+                            state: slot.state(),
+                        })
+                        .collect(),
+                })
+                .collect(),
+            requests: manager
+                .pending_slot_requests()
+                .map(|request| RequestView {
+                    allocation_id: request.allocation_id(),
+                    job_id: request.job_id(),
+                    profile: request.resource_profile().clone(),
+                    deadline: request.deadline(),
+                    failed_attempts: request.failed_attempts(),
+                    in_flight_to: request.in_flight_to(),
+                    pauses_until: request.pauses_until(),
+                    covered_by: request.covered_by(),
+                })
+                .collect(),
+            promises: manager
+                .promised_slots()
+                .map(|promise| PromiseView {
+                    worker_request: promise.worker_request(),
+                    profile: promise.resource_profile().clone(),
+                    covers: promise.covers(),
+                    expires_at: promise.expires_at(),
+                })
+                .collect(),
+            allocations: (1..=allocations)
+                .map(|id| manager.allocation_status(AllocationId::from_u128(id)))
+                .collect(),
+            next_deadline: manager.next_deadline(),
+            awaited_answers: manager.num_awaited_answers(),
+        }
+    }
+
+    pub(crate) fn check_invariants(&self) -> Result<(), String> {
+        self.manager
+            .check_invariants()
+            .map_err(|violation| violation.to_string())
+    }
+}
+
+fn answer_requests(gateway: &ScriptedGateway, once: bool, answer: Answer) {
+    use slot_manager::testing::GatewayAnswer;
+
+    let answer = answer.result().map_or(GatewayAnswer::ByHand, GatewayAnswer::AtOnce);
+    match once {
+        true => gateway.answer_next(answer),
+        false => gateway.answer_requests(answer),
+    }
+}
