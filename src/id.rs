@@ -315,6 +315,8 @@ impl FromStr for WorkerRequestId {
 
 #[cfg(test)]
 mod tests {
+    use std::hash::DefaultHasher;
+
     use super::*;
 
     #[test]
@@ -342,6 +344,19 @@ mod tests {
         assert!("pod_-1".parse::<SlotId>().is_err());
         assert!("xyz".parse::<JobId>().is_err());
         assert!("".parse::<WorkerRequestId>().is_err());
+    }
+
+    #[test]
+    fn other_ids_have_other_hashes() {
+        let hash = |id: &dyn Fn(&mut DefaultHasher)| {
+            let mut hasher = DefaultHasher::new();
+            id(&mut hasher);
+            hasher.finish()
+        };
+        let (a, b) = (ResourceId::new("a"), ResourceId::new("b"));
+        assert_ne!(hash(&|hasher| a.hash(hasher)), hash(&|hasher| b.hash(hasher)));
+        let (a, b) = (JobId::from_u128(1), JobId::from_u128(2));
+        assert_ne!(hash(&|hasher| a.hash(hasher)), hash(&|hasher| b.hash(hasher)));
     }
 
     #[test]

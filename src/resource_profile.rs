@@ -579,3 +579,15 @@ mod serialized {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sketch_covers_another_when_it_has_as_much_of_both() {
+        let covers = |own, other| Sketch(own).covers(Sketch(other));
+        assert!(covers([2, 2], [2, 2]) && covers([3, 2], [2, 1]));
+        assert!(!covers([2, 1], [1, 2]) && !covers([1, 2], [2, 1]));
+    }
+}

@@ -1,6 +1,7 @@
 //! What profiles are, which slot serves which request, and how they add up.
 
 use std::collections::HashSet;
+use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 
 use slot_manager::{ResourceProfile, ResourceProfileBuilder, ResourceProfileError};
 
@@ -203,6 +204,37 @@ fn profiles_that_serve_each_other_are_equal_and_have_equal_hashes() {
             assert_eq!(HashSet::from([a, b]).len() == 1, a == b, "{a} and {b}");
         }
     }
+}
+
+/// Amounts are compared all at once: what one has more does not make up for what another has.
+#[test]
+fn profiles_that_differ_in_one_amount_or_in_two_by_the_same_are_different() {
+    let one = 8;
+    let amounts: [fn(ResourceProfileBuilder, u64) -> ResourceProfileBuilder; 5] = [
+        |builder, amount| builder.cpu_cores(amount as f64 / 1e8),
+        |builder, amount| builder.task_heap_memory_bytes(amount),
+        |builder, amount| builder.task_off_heap_memory_bytes(amount),
+        |builder, amount| builder.managed_memory_bytes(amount),
+        |builder, amount| builder.network_memory_bytes(amount),
+    ];
+    for (n, first) in amounts.iter().enumerate() {
+        let of_one = build(first(ResourceProfile::builder(), one));
+        assert_ne!(of_one, ZERO);
+        for second in &amounts[n + 1..] {
+            let of_two = build(second(first(ResourceProfile::builder(), one), one));
+            assert_ne!(of_two, ZERO);
+            assert_ne!(of_two, of_one);
+        }
+    }
+}
+
+/// Tables of profiles would be lists if all hashes were equal.
+#[test]
+fn profiles_with_other_amounts_have_other_hashes() {
+    let hash = |profile: &ResourceProfile| BuildHasherDefault::<DefaultHasher>::default().hash_one(profile);
+    assert_ne!(hash(&cores(1.0)), hash(&cores(2.0)));
+    assert_ne!(hash(&heap(1)), hash(&heap(2)));
+    assert_ne!(hash(&gpus(1.0)), hash(&gpus(2.0)));
 }
 
 /// The same total, and neither serves the other.
