@@ -31,12 +31,18 @@ impl ParseIdError {
     }
 }
 
+/// A number as ids write it, without a sign and leading zeros: one id has one text.
+fn parse_number<N: FromStr>(text: &str) -> Option<N> {
+    let is_as_written = text == "0" || text.starts_with(|first: char| matches!(first, '1'..='9'));
+    text.parse().ok().filter(|_| is_as_written)
+}
+
 macro_rules! uuid_id {
     ($(#[$doc:meta])* $name:ident, $expected:literal) => {
         $(#[$doc])*
         ///
-        /// 128 bits, written as 32 hexadecimal digits; the hyphenated form is read as well. The crate never draws one:
-        /// make it from a [`Uuid`] or from a number.
+        /// 128 bits, written as 32 hexadecimal digits; every other form of a [`Uuid`] is read as well. The crate never
+        /// draws one: make it from a [`Uuid`] or from a number.
         #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
         #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(transparent))]
         pub struct $name(Uuid);
@@ -265,7 +271,7 @@ impl FromStr for SlotId {
 
     fn from_str(text: &str) -> Result<Self, ParseIdError> {
         text.rsplit_once('_')
-            .and_then(|(resource_id, number)| Some(Self::new(resource_id, number.parse().ok()?)))
+            .and_then(|(resource_id, number)| Some(Self::new(resource_id, parse_number(number)?)))
             .ok_or_else(|| ParseIdError::new(text, "a slot id (<resource id>_<slot number>)"))
     }
 }
@@ -307,9 +313,9 @@ impl FromStr for WorkerRequestId {
     type Err = ParseIdError;
 
     fn from_str(text: &str) -> Result<Self, ParseIdError> {
-        text.parse()
+        parse_number(text)
             .map(Self)
-            .map_err(|_| ParseIdError::new(text, "a worker request id (a number)"))
+            .ok_or_else(|| ParseIdError::new(text, "a worker request id (a number)"))
     }
 }
 
@@ -357,6 +363,16 @@ mod tests {
         assert_ne!(hash(&|hasher| a.hash(hasher)), hash(&|hasher| b.hash(hasher)));
         let (a, b) = (JobId::from_u128(1), JobId::from_u128(2));
         assert_ne!(hash(&|hasher| a.hash(hasher)), hash(&|hasher| b.hash(hasher)));
+    }
+
+    #[test]
+    fn numbers_in_ids_are_read_only_as_they_are_written() {
+        for number in ["+5", "05", "-0", "00", " 5", "5 ", "", "٥", "99999999999999999999"] {
+            assert!(number.parse::<WorkerRequestId>().is_err(), "{number:?}");
+            assert!(format!("tm_{number}").parse::<SlotId>().is_err(), "{number:?}");
+        }
+        assert_eq!("tm_0".parse(), Ok(SlotId::new("tm", 0)));
+        assert_eq!("_10".parse(), Ok(SlotId::new("", 10)));
     }
 
     #[test]
