@@ -18,7 +18,8 @@ const MEBIBYTE: u64 = 1 << 20;
 ///
 /// Cores and extended resources are counted in parts of 10⁻⁸, rounded half up; memory in bytes. All amounts are
 /// integers inside, so profiles can be compared and hashed. An extended resource with the amount zero is the same as
-/// one not named.
+/// one not named. What a profile says of itself makes an equal one again, with up to 20 million cores or units: above
+/// that, the last digit of a fraction may be lost.
 ///
 /// ```
 /// use slot_manager::ResourceProfile;

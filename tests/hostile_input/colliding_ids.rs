@@ -1,0 +1,114 @@
+//! Ids chosen to be found slowly: close together, equal in many bits, or with equal hashes.
+//!
+//! Whoever can choose 128 bits can make ids with equal hashes, and then each costs as much as there are others: ids come
+//! from the cluster itself, and randomly chosen ones do not collide. What is right stays right.
+
+use std::hash::BuildHasher;
+use std::time::Instant;
+
+use slot_manager::{
+    AllocationId, CancelOutcome, FreeSlotOutcome, InstanceId, JobId, SlotId, SlotReport, SlotRequest,
+    SlotRequestOutcome, SlotStatus, TaskExecutorConnection, UnregistrationOutcome,
+};
+
+use crate::common::small;
+use crate::outside::{Prompt, started};
+
+/// With these lower 64 bits all ids have one hash.
+const ABSORBING: u128 = 0x082e_fa98_ec4e_6c89;
+
+/// Requests, grants, frees, cancellations, jobs and task managers by these ids, and in the end nothing is left.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "how long it takes is shown, and nothing depends on it"
+)]
+fn live(name: &str, count: u64, id: impl Fn(u64) -> u128) {
+    let begun = Instant::now();
+    let (mut manager, _) = started::<Prompt>();
+    let workers = (0..count).step_by(10);
+    let worker_of = |n: u64| format!("{:032x}", id(n - n % 10));
+    for worker in workers.clone() {
+        let slots = 0..u32::try_from(10.min(count - worker)).expect("at most ten");
+        let report: SlotReport = slots
+            .map(|number| SlotStatus::free(SlotId::new(worker_of(worker), number), small()))
+            .collect();
+        let connection = TaskExecutorConnection::new(worker_of(worker), InstanceId::from_u128(id(worker)), Prompt);
+        assert!(manager.register_task_manager(connection, &report).is_ok());
+    }
+    let request = |n: u64, round: u64| {
+        let (job_id, allocation_id) = (JobId::from_u128(id(n)), AllocationId::from_u128(id(n + round * count)));
+        SlotRequest::new(job_id, allocation_id, small(), "job-master")
+    };
+    // As many are granted as there are slots, and as many wait.
+    for round in 0..2 {
+        for n in 0..count {
+            let accepted = manager.register_slot_request(request(n, round));
+            assert!(matches!(accepted, Ok(SlotRequestOutcome::Accepted(_))), "{accepted:?}");
+        }
+    }
+    assert_eq!(manager.num_pending_slot_requests() as u64, count);
+    for n in 0..count {
+        assert!(matches!(
+            manager.register_slot_request(request(n, 1)),
+            Ok(SlotRequestOutcome::Duplicate(_))
+        ));
+    }
+    assert_eq!(manager.check_invariants(), Ok(()));
+
+    // Every other one of those that wait goes, the rest is served when slots become free.
+    for n in (0..count).step_by(2) {
+        if n % 4 == 0 {
+            assert_eq!(manager.unregister_job(JobId::from_u128(id(n))), Ok(1));
+        } else {
+            let cancelled = manager.unregister_slot_request(AllocationId::from_u128(id(n + count)));
+            assert_eq!(cancelled, Ok(CancelOutcome::Cancelled));
+        }
+    }
+    for n in 0..count {
+        let slot_id = SlotId::new(worker_of(n), u32::try_from(n % 10).expect("below ten"));
+        let holder = manager
+            .slot(&slot_id)
+            .and_then(|slot| slot.allocation_id())
+            .expect("it is held");
+        assert_eq!(manager.free_slot(&slot_id, holder), Ok(FreeSlotOutcome::Freed));
+    }
+    assert_eq!(manager.num_pending_slot_requests(), 0);
+    assert_eq!(manager.slot_counts().allocated as u64, count / 2);
+    assert_eq!(manager.check_invariants(), Ok(()));
+    for worker in workers {
+        let unregistered = manager.unregister_task_manager(InstanceId::from_u128(id(worker)), "lost");
+        assert_eq!(unregistered, Ok(UnregistrationOutcome::Unregistered));
+    }
+    assert_eq!(manager.slot_counts().registered, 0);
+    assert_eq!(manager.check_invariants(), Ok(()));
+    println!(
+        "{name}: {:.0?} for each of {count}",
+        begun.elapsed() / u32::try_from(count).expect("few")
+    );
+}
+
+/// The times are shown with `--nocapture`: the shape is the same for all.
+#[test]
+fn ids_that_are_equal_in_many_bits_are_told_apart() {
+    const COUNT: u64 = 4_000;
+    live("spread", COUNT, |n| {
+        (u128::from(n) + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15_F39C_C060_5CED_C835)
+    });
+    live("sequential", COUNT, u128::from);
+    live("sequential, from the end", COUNT, |n| u128::MAX - u128::from(n));
+    live("equal lower 64 bits", COUNT, |n| u128::from(n) << 64 | 7);
+    live("equal lower 112 bits", COUNT, |n| u128::from(n) << 112 | 7);
+    live("every 2^32", COUNT, |n| u128::from(n) << 32);
+    live("equal halves", COUNT, |n| u128::from(n) << 64 | u128::from(n));
+    live("complementary halves", COUNT, |n| u128::from(n) << 64 | u128::from(!n));
+}
+
+#[test]
+fn ids_with_equal_hashes_are_told_apart() {
+    const COUNT: u64 = 500;
+    let id = |n: u64| u128::from(n) << 64 | ABSORBING;
+    let hash = |n| foldhash::fast::FixedState::with_seed(0).hash_one(AllocationId::from_u128(id(n)));
+    assert_eq!(hash(1), hash(2));
+    live("equal hashes", COUNT, id);
+    live("equal hashes, twice as many", 2 * COUNT, id);
+}

@@ -1,0 +1,198 @@
+//! Serialised messages: nearly right ones, arbitrary ones, and such that lie about their length.
+
+use std::fmt::Debug;
+
+use proptest::prelude::*;
+use serde::de::{DeserializeOwned, DeserializeSeed, SeqAccess, Visitor};
+use serde::{Deserializer, Serialize, forward_to_deserialize_any};
+use serde_json::{Value, json};
+use slot_manager::{
+    Acknowledge, AllocationId, FreeSlot, InstanceId, JobId, LeaderId, RequestSlot, ResourceId, ResourceProfile,
+    SlotAllocationError, SlotId, SlotReport, SlotRequest, SlotStatus, Timestamp, WorkerRequestId,
+};
+
+use crate::text::{arbitrary, arbitrary_or_nearly};
+
+/// Refused, or a value that is written and read back as the same.
+fn check<T: Serialize + DeserializeOwned + PartialEq + Debug>(text: &str) -> Result<(), TestCaseError> {
+    if let Ok(value) = serde_json::from_str::<T>(text) {
+        let written = serde_json::to_string(&value)?;
+        prop_assert_eq!(&serde_json::from_str::<T>(&written)?, &value);
+    }
+    Ok(())
+}
+
+/// The same text, as each of all types.
+fn check_all(text: &str) -> Result<(), TestCaseError> {
+    check::<AllocationId>(text)?;
+    check::<JobId>(text)?;
+    check::<InstanceId>(text)?;
+    check::<LeaderId>(text)?;
+    check::<ResourceId>(text)?;
+    check::<SlotId>(text)?;
+    check::<WorkerRequestId>(text)?;
+    check::<Timestamp>(text)?;
+    check::<ResourceProfile>(text)?;
+    check::<SlotRequest>(text)?;
+    check::<SlotStatus>(text)?;
+    check::<SlotReport>(text)?;
+    check::<RequestSlot>(text)?;
+    check::<FreeSlot>(text)?;
+    check::<Acknowledge>(text)?;
+    check::<SlotAllocationError>(text)
+}
+
+fn number() -> impl Strategy<Value = u64> {
+    prop_oneof![0..4_u64, any::<u64>(), Just(u64::MAX), Just(u64::MAX / 4)]
+}
+
+fn profile() -> impl Strategy<Value = Value> {
+    let extended = prop::collection::vec(("[a-c]", number()), 0..4);
+    let concrete = (prop::array::uniform5(number()), extended).prop_map(|(amounts, extended)| {
+        let [
+            cpu,
+            task_heap_memory,
+            task_off_heap_memory,
+            managed_memory,
+            network_memory,
+        ] = amounts;
+        json!({ "concrete": {
+            "cpu": cpu,
+            "task_heap_memory": task_heap_memory,
+            "task_off_heap_memory": task_off_heap_memory,
+            "managed_memory": managed_memory,
+            "network_memory": network_memory,
+            "extended": extended,
+        } })
+    });
+    prop_oneof![4 => concrete, 1 => Just(json!("ANY")), 1 => Just(json!("UNKNOWN"))]
+}
+
+/// One of each kind of message, of arbitrary parts; not all of them can be one.
+fn message() -> impl Strategy<Value = Value> {
+    (profile(), arbitrary(), any::<u32>(), any::<u128>(), number()).prop_flat_map(
+        |(profile, text, slot_number, bits, number)| {
+            let id = json!(AllocationId::from_u128(bits));
+            let slot_id = json!({ "resource_id": text, "slot_number": slot_number });
+            let status = |allocation: Value| {
+                json!({ "slot_id": slot_id, "resource_profile": profile, "allocation": allocation })
+            };
+            let told = |last: &str, value: Value| {
+                let mut told = json!({
+                    "slot_id": slot_id, "job_id": id, "allocation_id": id, "leader_id": id, "instance_id": id,
+                    "attempt": number, "target_address": text,
+                });
+                told[last] = value;
+                told
+            };
+            let messages = vec![
+                json!({ "statuses": [status(Value::Null), status(json!([id, id]))], "revision": number }),
+                json!({ "job_id": id, "allocation_id": id, "resource_profile": profile, "target_address": text }),
+                told("resource_profile", profile.clone()),
+                told("attempt", json!(number)),
+                json!({ "revision": number }),
+                json!({ "Occupied": { "allocation_id": id, "job_id": id } }),
+                json!({ "Rejected": { "reason": text } }),
+                slot_id.clone(),
+                profile.clone(),
+                json!(number),
+                json!(text),
+                id,
+            ];
+            prop::sample::select(messages)
+        },
+    )
+}
+
+proptest! {
+    #[test]
+    fn a_message_is_refused_or_is_one(text in arbitrary_or_nearly(message().prop_map(|message| message.to_string()))) {
+        check_all(&text)?;
+    }
+
+    /// Of the profiles that are read, each is one that can be made: the total memory can be counted.
+    #[test]
+    fn a_profile_is_refused_or_can_be_made(form in profile()) {
+        if let Ok(profile) = serde_json::from_value::<ResourceProfile>(form) {
+            let _ = profile.total_memory_bytes();
+            prop_assert!(profile.is_matching(&profile));
+            prop_assert!(profile.extended_resources().is_sorted_by(|a, b| a.0 < b.0));
+            prop_assert_eq!(profile.checked_mul(1), Ok(profile));
+        }
+    }
+}
+
+#[test]
+fn deeply_nested_messages_are_refused() {
+    for (open, close) in [("[", "]"), ("{\"concrete\":", "}"), ("{\"statuses\":[", "]}")] {
+        let text = open.repeat(100_000) + &close.repeat(100_000);
+        assert!(serde_json::from_str::<SlotReport>(&text).is_err());
+        assert!(serde_json::from_str::<ResourceProfile>(&text).is_err());
+    }
+}
+
+#[test]
+fn a_resource_id_and_a_reason_may_be_megabytes_long() {
+    let long = "x".repeat(4 << 20);
+    assert_eq!(
+        serde_json::from_value::<ResourceId>(json!(long)).expect("any text"),
+        ResourceId::new(long.as_str())
+    );
+    let error = SlotAllocationError::rejected(long.as_str());
+    assert_eq!(
+        serde_json::from_value::<SlotAllocationError>(json!(error)).expect("any text"),
+        error
+    );
+}
+
+/// Says that it is a list of as many elements as can be counted, each of them such a list, and has `left` of them.
+struct Claim {
+    left: usize,
+}
+
+impl<'de> Deserializer<'de> for Claim {
+    type Error = serde_json::Error;
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Self::Error> {
+        visitor.visit_seq(self)
+    }
+
+    forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf option unit unit_struct
+        newtype_struct seq tuple tuple_struct map struct enum identifier ignored_any
+    }
+}
+
+impl<'de> SeqAccess<'de> for Claim {
+    type Error = serde_json::Error;
+
+    fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, Self::Error> {
+        let Some(left) = self.left.checked_sub(1) else {
+            return Ok(None);
+        };
+        self.left = left;
+        seed.deserialize(Claim { left }).map(Some)
+    }
+
+    fn size_hint(&self) -> Option<usize> {
+        Some(usize::MAX)
+    }
+}
+
+/// Memory is not taken for what a message says of its length: that would end the process.
+#[test]
+fn a_message_that_claims_a_giant_length_is_refused() {
+    fn check<T: DeserializeOwned + Debug>() {
+        for left in 0..8 {
+            T::deserialize(Claim { left }).expect_err("it is not one");
+        }
+    }
+    check::<SlotReport>();
+    check::<SlotStatus>();
+    check::<SlotRequest>();
+    check::<RequestSlot>();
+    check::<FreeSlot>();
+    check::<SlotId>();
+    check::<ResourceProfile>();
+    check::<SlotAllocationError>();
+}
