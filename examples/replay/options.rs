@@ -215,6 +215,7 @@ fn parse_compression(text: &str) -> Result<f64, String> {
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;
+    use proptest::prelude::*;
 
     use super::*;
 
@@ -257,5 +258,36 @@ mod tests {
         assert!(idle_timeout(&["--elastic"]) < idle_timeout(&[]));
         assert_eq!(idle_timeout(&["--idle-timeout", "7s"]), Duration::from_secs(7));
         assert_eq!(idle_timeout(&["--idle-timeout", "inf"]), Duration::MAX);
+    }
+
+    fn value() -> impl Strategy<Value = String> {
+        prop_oneof![
+            any::<String>(),
+            any::<f64>().prop_map(|number| number.to_string()),
+            any::<i128>().prop_map(|number| number.to_string()),
+            (any::<u64>(), "(ns|us|ms|s|m|h|d|w|M|y)?").prop_map(|(number, unit)| format!("{number}{unit}")),
+            "[0-9]{1,4}(ms|s|m|h) ?[0-9]{0,30}[a-z]{0,3}",
+            prop::sample::select(vec!["inf", "nan", "-0", "1e308", "5e-324", "0s", "first-fit", "1,5"])
+                .prop_map(str::to_owned),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn any_value_of_an_option_is_refused_or_within_its_bounds(
+            option in prop::sample::select(vec![
+                "generate-nodes", "generate-pods", "compress", "seed", "start-delay", "heartbeat", "failures",
+                "request-timeout", "rpc-timeout", "idle-timeout", "registration-timeout", "matching", "check-every",
+            ]),
+            value in value(),
+        ) {
+            if let Ok(options) = parse(&[&format!("--{option}={value}")]) {
+                prop_assert!((1..=100_000).contains(&options.generate_nodes));
+                prop_assert!((1..=10_000_000).contains(&options.generate_pods));
+                prop_assert!((1.0..=1e9).contains(&options.compress));
+                prop_assert!((0.0..=1.0).contains(&options.failures));
+                prop_assert!(options.heartbeat >= Duration::from_millis(1) && options.check_every > 0);
+            }
+        }
     }
 }

@@ -209,6 +209,7 @@ fn unreadable(file: &str, error: &csv::Error) -> MalformedTrace {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
     use slot_manager::Timestamp;
 
     use super::*;
@@ -319,5 +320,56 @@ mod tests {
     fn a_file_that_is_not_there_is_named() {
         let error = read(Path::new("no such nodes.csv"), Path::new("pods.csv")).unwrap_err();
         assert_eq!(error.to_string(), "cannot open no such nodes.csv");
+    }
+
+    /// Numbers of all sizes, and what is no number at all.
+    fn field() -> impl Strategy<Value = String> {
+        prop_oneof![
+            4 => (0..20_000_u64).prop_map(|number| number.to_string()),
+            1 => any::<u64>().prop_map(|number| number.to_string()),
+            1 => prop::sample::select(vec!["", "-1", "+1", "1e9", "\"1\"", "18446744073709551616", "10000000000", " 7 "])
+                .prop_map(str::to_owned),
+        ]
+    }
+
+    /// A header and rows, right or nearly so.
+    fn file(header: &'static str, columns: usize) -> impl Strategy<Value = Vec<u8>> {
+        let row = ("[a-d\"]{0,3}", prop::collection::vec(field(), columns - 1))
+            .prop_map(|(name, fields)| format!("{name},{}", fields.join(",")));
+        let text = prop::collection::vec(row, 0..5).prop_map(move |rows| format!("{header}\n{}", rows.join("\n")));
+        let changes = prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..3);
+        (text, changes).prop_map(|(text, changes)| {
+            let mut bytes = text.into_bytes();
+            for (at, byte) in changes {
+                let at = at.index(bytes.len());
+                bytes[at] = byte;
+            }
+            bytes
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn any_file_is_refused_by_its_name_or_has_plausible_rows(
+            nodes in prop_oneof![file("sn,cpu_milli,memory_mib,gpu", 4), any::<Vec<u8>>()],
+            pods in prop_oneof![
+                file("name,cpu_milli,memory_mib,num_gpu,gpu_milli,creation_time,deletion_time", 7),
+                any::<Vec<u8>>(),
+            ],
+            compression in 1.0..1e9,
+        ) {
+            let nodes = read_nodes("nodes.csv", &nodes[..]);
+            let pods = read_pods("pods.csv", &pods[..]);
+            for (file, error) in [("nodes.csv", nodes.as_ref().err()), ("pods.csv", pods.as_ref().err())] {
+                prop_assert!(error.is_none_or(|error| error.to_string().starts_with(file)));
+            }
+            let (nodes, pods) = (nodes.unwrap_or_default(), pods.unwrap_or_default());
+            prop_assert!(nodes.iter().all(|node| (1..=10_000).contains(&node.slots) && !node.name.is_empty()));
+            prop_assert!(pods.iter().all(|pod| (1..=10_000).contains(&pod.slots) && !pod.name.is_empty()));
+            let mut workload = Workload::new(String::new(), nodes, pods);
+            workload.compress(compression);
+            prop_assert!(workload.pods.iter().all(|pod| pod.created <= pod.deleted));
+            prop_assert!(workload.end() < Timestamp::MAX && workload.fits().len() == workload.pods.len());
+        }
     }
 }

@@ -133,3 +133,17 @@ fn nothing_leaks_at_the_edges_of_what_can_be_configured() {
         generated(5, arguments);
     }
 }
+
+/// Times of no length, the longest that can be written, and without end; everything or next to nothing fails.
+#[test]
+fn a_run_ends_whatever_the_options_are() {
+    for length in ["0s", "inf", "584542046090years"] {
+        for time in ["start-delay", "request-timeout", "rpc-timeout", "registration-timeout"] {
+            for rest in ["--failures 1", "--elastic --failures 5e-324 --heartbeat inf"] {
+                let pods = [(16_000, 0, 100), (8_000, 10, 20), (8_000, 150, 150)];
+                let arguments = format!("--{time} {length} {rest}");
+                assert_eq!(run(tiny(&pods), &arguments).asked, 4, "{arguments}");
+            }
+        }
+    }
+}
