@@ -196,6 +196,7 @@ impl SlotManagerConfig {
         let (mut request_timeout, mut rpc_timeout, mut task_manager_timeout) = ([None; 2], [None; 2], [None; 2]);
         for (key, value) in options {
             let (key, value) = (key.as_ref(), value.as_ref());
+            // The place of the key among two: within the arrays above.
             let place = |keys: [&str; 2]| keys.iter().position(|candidate| *candidate == key);
             if let Some(rank) = place(keys::REQUEST_TIMEOUT) {
                 request_timeout[rank] = Some(parse_duration(key, value)?);

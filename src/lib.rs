@@ -125,6 +125,25 @@
 //! With [`tracing`], fields structured: life cycle and task managers at info; failed attempts, expiries, lost grants,
 //! refused reports and limits reached at warn; single requests at debug.
 
+// Nothing that comes from outside ends the process, and no number is cut in silence: each exception says why it is none.
+// Tests may, and doubles may say what a test did wrong.
+#![cfg_attr(
+    not(test),
+    warn(
+        clippy::cast_lossless,
+        clippy::cast_possible_truncation,
+        clippy::cast_possible_wrap,
+        clippy::cast_sign_loss,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::string_slice,
+        clippy::todo,
+        clippy::unimplemented,
+        clippy::unreachable,
+        clippy::unwrap_used
+    )
+)]
+
 mod actions;
 mod config;
 mod error;
@@ -138,6 +157,7 @@ mod slot_manager;
 mod slot_report;
 mod slot_request;
 #[cfg(feature = "test-util")]
+#[allow(clippy::expect_used, clippy::panic, clippy::unreachable, clippy::unwrap_used)]
 pub mod testing;
 
 pub use crate::actions::{

@@ -147,6 +147,11 @@ fn overflow(resource: &str) -> ResourceProfileError {
     }
 }
 
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "it is a whole number from 0 to below 2^64"
+)]
 fn units(resource: &str, amount: f64) -> Result<u64, ResourceProfileError> {
     let scaled = (amount * UNITS as f64).round();
     // Strictly below: `u64::MAX as f64` rounds up to 2^64, which is one too many. A NaN is not in the range either.
@@ -337,7 +342,9 @@ impl Amounts {
         let extended = self.extended();
         extended
             .binary_search_by(|resource| (*resource.name).cmp(name))
-            .map_or(0, |at| extended[at].amount)
+            .ok()
+            .and_then(|at| extended.get(at))
+            .map_or(0, |resource| resource.amount)
     }
 
     #[inline]
@@ -476,10 +483,12 @@ impl ResourceProfileBuilder {
             })
             .collect::<Result<Vec<_>, _>>()?;
         extended.sort_unstable_by(|a, b| a.name.cmp(&b.name));
-        if let Some(pair) = extended.windows(2).find(|pair| pair[0].name == pair[1].name) {
-            return Err(ResourceProfileError::Duplicate {
-                resource: pair[0].name.to_string(),
-            });
+        let twice = |pair: &[ExtendedResource]| match pair {
+            [first, second] if first.name == second.name => Some(first.name.to_string()),
+            _ => None,
+        };
+        if let Some(resource) = extended.windows(2).find_map(twice) {
+            return Err(ResourceProfileError::Duplicate { resource });
         }
         Amounts {
             cpu,
@@ -553,10 +562,12 @@ mod serialized {
                     mut extended,
                 } => {
                     extended.sort_unstable();
-                    if let Some(pair) = extended.windows(2).find(|pair| pair[0].0 == pair[1].0) {
-                        return Err(ResourceProfileError::Duplicate {
-                            resource: pair[0].0.clone(),
-                        });
+                    let twice = |pair: &[(String, u64)]| match pair {
+                        [(first, _), (second, _)] if first == second => Some(first.clone()),
+                        _ => None,
+                    };
+                    if let Some(resource) = extended.windows(2).find_map(twice) {
+                        return Err(ResourceProfileError::Duplicate { resource });
                     }
                     Amounts {
                         cpu,

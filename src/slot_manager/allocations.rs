@@ -26,8 +26,15 @@ struct PackedHolder(NonZeroU32);
 
 impl From<Holder> for PackedHolder {
     #[inline]
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "a slot or a request takes a hundred bytes: 2³¹ of them would be hundreds of gigabytes"
+    )]
     fn from(holder: Holder) -> Self {
-        // Each record takes tens of bytes: memory ends long before 2³¹ of them.
+        debug_assert!(match holder {
+            Holder::Pending(request) => request.index() < 1 << 31,
+            Holder::Granted(slot) => slot.index() < 1 << 31,
+        });
         Self(NonZeroU32::MIN.saturating_add(match holder {
             Holder::Pending(request) => (request.index() as u32) << 1,
             Holder::Granted(slot) => (slot.index() as u32) << 1 | 1,

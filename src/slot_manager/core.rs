@@ -57,7 +57,8 @@ pub(super) struct Core {
     pub(super) changes: Changes,
     /// The request that is being registered, and what became of it.
     pub(super) registering: Option<Registering>,
-    /// The number of the last attempt.
+    /// The number of the last attempt. It does not overflow, nor does any other number of 64 bits that is counted up by
+    /// one: a billion a second take 584 years. Those of 32 bits saturate, or count records.
     pub(super) attempts: u64,
     /// The number of the last worker request; not reset by a new leadership.
     pub(super) worker_requests: u64,

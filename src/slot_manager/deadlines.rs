@@ -90,6 +90,7 @@ impl<L, K: Key> DeadlineList<L, K> {
 /// Growing pauses: one list for each length.
 #[derive(Debug)]
 pub(super) struct Pauses<L, K> {
+    /// One at least, and as many as there ever are: whoever has a step has it from here.
     steps: Vec<(Duration, DeadlineList<L, K>)>,
     paused: usize,
     armed: u64,
@@ -110,8 +111,11 @@ impl<L, K: Key> Pauses<L, K> {
     }
 
     /// The step of the `n`th pause in a row, counted from zero: the last step is repeated.
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "there are at most about 80 steps: from a millisecond to `Duration::MAX` are 74 doublings"
+    )]
     pub(super) fn step(&self, n: u32) -> u8 {
-        // At most about a hundred steps: from a nanosecond to `Duration::MAX` are 94 doublings.
         (n as usize).min(self.steps.len() - 1) as u8
     }
 

@@ -86,11 +86,14 @@ where
         if self.gateways.len() <= index {
             self.gateways.resize_with(index + 1, || None);
         }
+        // There is room for it now.
         self.gateways[index] = Some(gateway);
     }
 
     pub(super) fn remove_gateway(&mut self, index: usize) {
-        self.gateways[index] = None;
+        if let Some(gateway) = self.gateways.get_mut(index) {
+            *gateway = None;
+        }
     }
 
     /// Says everything that waits to be said, in the documented order, until the answers that come at once cause no
@@ -196,7 +199,7 @@ where
     fn send_slot_requests(&mut self, core: &mut Core) -> bool {
         core.effects.slot_requests.sort_unstable();
         let mut stored = false;
-        // Sending changes no slot but those it sends to: nothing is added meanwhile.
+        // Sending changes no slot but those it sends to: nothing is added or removed meanwhile.
         for at in 0..core.effects.slot_requests.len() {
             let SlotRequestToSend { slot, attempt, .. } = core.effects.slot_requests[at];
             stored |= self.send_slot_request(core, slot, attempt);
@@ -268,6 +271,7 @@ where
         core.effects.asks.sort_unstable();
         let asks = core.effects.asks.len();
         for at in 0..asks {
+            // Answers add to the list, and take nothing away.
             let (sequence, request) = core.effects.asks[at];
             if let Some((worker_request, profile)) = core.begin_ask(sequence, request) {
                 let answer = actions.allocate_resource(worker_request, &core.profiles[profile]);

@@ -67,6 +67,8 @@ pub(super) struct LostSlot {
 }
 
 /// How grants were dropped. What those of one task manager have in common is kept once: it may go with many.
+///
+/// A key is valid from `add` to `clear`, which comes when all that was lost has been notified.
 #[derive(Debug, Default)]
 pub(super) struct Losses(Vec<(ResourceId, GrantLoss)>);
 

@@ -121,6 +121,7 @@ key! {
 /// Free slots by profile, and there by the utilization of their task manager.
 #[derive(Debug, Default)]
 struct UtilizationIndex {
+    /// Never fewer while there are keys of them.
     groups: Vec<Group>,
     unused_groups: Vec<GroupKey>,
     by_task_manager: BTreeMap<(TaskManagerKey, ProfileKey), GroupKey>,

@@ -119,6 +119,8 @@ pub(super) struct Answer<T> {
 
 /// The pool of awaited answers.
 pub(super) struct InFlight<F> {
+    /// A cell with a future is never dropped: its key is valid until the answer is there or the future is dropped. What
+    /// comes from a waker or the list of free cells may be gone.
     cells: Vec<Cell<F>>,
     /// Cells without a future, and some that the pool does not have any more.
     free: Vec<CellKey>,

@@ -19,6 +19,7 @@ pub(super) struct Fingerprint(u32);
 
 impl Fingerprint {
     #[inline]
+    #[expect(clippy::cast_possible_truncation, reason = "these 32 bits are as good as any")]
     pub(super) fn of(id: &(impl Hash + ?Sized)) -> Self {
         Self(HASHER.hash_one(id) as u32)
     }
@@ -39,7 +40,8 @@ impl Fingerprint {
 /// values.)
 #[derive(Debug)]
 pub(super) struct FingerprintTable<V> {
-    /// A power of two of them, or none.
+    /// A power of two of them, or none. `home` and `after` are numbers modulo theirs; where there may be none, nothing is
+    /// looked up by them.
     buckets: Vec<Bucket<V>>,
     len: usize,
     /// Room was asked for in advance: it is kept.
@@ -121,7 +123,8 @@ impl<V: Copy> Bucket<V> {
     }
 }
 
-/// Some of the places of a bucket: the highest bit of the byte of each.
+/// Some of the places of a bucket: the highest bit of the byte of each. The byte of the count is masked out before, so
+/// that each is below `PLACES`.
 struct Places(u64);
 
 impl Iterator for Places {

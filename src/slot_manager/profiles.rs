@@ -25,6 +25,7 @@ pub(super) trait Queued<L, K>: Linked<L, K> {
 /// One queue for each profile that has something queued.
 #[derive(Debug)]
 pub(super) struct ProfileQueues<L, K> {
+    /// By the index of the key of the profile: as many as were needed for what was pushed.
     queues: Vec<Queue<L, K>>,
     /// What there is to know about each queue that is not empty, side by side, in no particular order: looking for the
     /// first that fits reads little else.
@@ -37,7 +38,7 @@ struct Queue<L, K> {
     in_order: List<L, K>,
     /// Those that came after one with a larger number: they had been here before, and keep their place.
     returned: BTreeSet<(u64, K)>,
-    /// The place in `active`.
+    /// The place in `active`, while something is queued.
     position: usize,
 }
 

@@ -24,14 +24,17 @@ macro_rules! key {
             const FIRST: Self = Self(std::num::NonZeroU32::MIN);
             const LAST: Self = Self(std::num::NonZeroU32::MAX);
 
+            #[expect(
+                clippy::cast_possible_truncation,
+                reason = "each record takes tens of bytes: 2³² of them would be hundreds of gigabytes"
+            )]
             fn from_index(index: usize) -> Self {
-                // Each record takes tens of bytes: memory ends long before 2³² of them.
                 debug_assert!(u32::try_from(index).is_ok());
                 Self(std::num::NonZeroU32::MIN.saturating_add(index as u32))
             }
 
             #[inline]
-    fn index(self) -> usize {
+            fn index(self) -> usize {
                 self.0.get() as usize - 1
             }
         }
@@ -111,6 +114,8 @@ impl<K: Key, R> Records<K, R> {
     }
 }
 
+/// Every key that is kept leads to a record: a record is removed only when it is in no list and no other record refers to
+/// it. `check_invariants` finds what would be wrong.
 impl<K: Key, R> Index<K> for Records<K, R> {
     type Output = R;
 

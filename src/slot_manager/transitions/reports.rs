@@ -319,12 +319,14 @@ fn validate(resource_id: &ResourceId, report: &SlotReport) -> Result<(), SlotRep
     }
     let mut sorted: Vec<&SlotStatus> = statuses.iter().collect();
     sorted.sort_by_key(|status| number(status));
-    match sorted.windows(2).find(|pair| number(pair[0]) == number(pair[1])) {
-        Some(pair) => {
-            tracing::warn!(slot_id = %pair[0].slot_id(), "slot report refused: slot named twice");
-            Err(SlotReportError::DuplicateSlot {
-                slot_id: pair[0].slot_id().clone(),
-            })
+    let twice = |pair: &[&SlotStatus]| match pair {
+        [first, second] if number(first) == number(second) => Some(first.slot_id().clone()),
+        _ => None,
+    };
+    match sorted.windows(2).find_map(twice) {
+        Some(slot_id) => {
+            tracing::warn!(%slot_id, "slot report refused: slot named twice");
+            Err(SlotReportError::DuplicateSlot { slot_id })
         }
         None => Ok(()),
     }
