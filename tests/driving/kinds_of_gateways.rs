@@ -88,6 +88,22 @@ impl Future for LocalDelay {
     }
 }
 
+/// An executor that is not `Send`, with delays that are.
+struct LocalClock(PhantomData<Rc<()>>);
+
+impl ScheduledExecutor for LocalClock {
+    type Delay = Pending<()>;
+
+    fn now(&self) -> Timestamp {
+        let _ = self.0;
+        Timestamp::ZERO
+    }
+
+    fn delay_until(&mut self, _: Timestamp) -> Pending<()> {
+        pending()
+    }
+}
+
 fn assert_send<T: Send>() {}
 
 /// Compiles only if the type is not `Send`: otherwise the compiler cannot tell which of two implementations is meant.
@@ -129,6 +145,13 @@ fn a_manager_with_one_part_that_is_not_send_is_not_send() {
     assert_not_send!(SlotManager<RecordingActions, Gateway<(), LocalAnswer>, ManualScheduledExecutor>);
     assert_not_send!(SlotManager<LocalActions, SendGateway, ManualScheduledExecutor>);
     assert_not_send!(SlotManager<RecordingActions, SendGateway, LocalTime>);
+    assert_not_send!(SlotManager<RecordingActions, SendGateway, LocalClock>);
+    // Each of these has one part that is not.
+    assert_send::<SendGateway>();
+    assert_send::<Gateway<(), LocalAnswer>>();
+    assert_send::<LocalTime>();
+    assert_send::<<LocalClock as ScheduledExecutor>::Delay>();
+    assert_send::<<Gateway<Rc<()>, Ready<Answer>> as TaskExecutorGateway>::RequestSlotFuture>();
     type Boxed = Box<dyn TaskExecutorGateway<RequestSlotFuture = AnswerFuture>>;
     assert_not_send!(SlotManager<RecordingActions, Boxed, ManualScheduledExecutor>);
 }

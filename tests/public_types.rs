@@ -1,0 +1,119 @@
+//! What every public type can do: be shown, and be sent to another thread.
+
+mod common;
+
+use std::fmt::Debug;
+use std::future::{Pending, Ready};
+
+use slot_manager::testing::{
+    Action, AnswerFuture, Delivery, Effect, EffectLog, GatewayAnswer, GatewayCall, GatewayMessage, ManualDelay,
+    ManualScheduledExecutor, NotPending, RecordingActions, ScriptedGateway, SimulatedGateway, SimulatedTaskExecutor,
+};
+use slot_manager::{
+    Acknowledge, AllocationFailureCause, AllocationId, AllocationStatus, CancelOutcome, Capacity, ConfigError,
+    Conflict, FreeSlot, FreeSlotOutcome, GrantLoss, InstanceId, InvariantViolation, JobId, LeaderId, NotStarted,
+    ParseIdError, PendingSlotRequest, PromisedSlot, PromisedSlotCounts, RegistrationOutcome, Release, ReleaseCause,
+    ReportOutcome, RequestFailure, RequestSlot, ResourceId, ResourceManagerActions, ResourceManagerError,
+    ResourceProfile, ResourceProfileBuilder, ResourceProfileError, ScheduledExecutor, SlotAllocationError, SlotCounts,
+    SlotId, SlotManager, SlotManagerConfig, SlotManagerError, SlotMatchingStrategy, SlotReport, SlotReportError,
+    SlotRequest, SlotRequestError, SlotRequestOutcome, SlotState, SlotStatus, Stale, StartError,
+    TaskExecutorConnection, TaskExecutorGateway, TaskManagerRegistration, TaskManagerSlot, Timestamp,
+    TokioScheduledExecutor, UnregistrationOutcome, WorkerFailedOutcome, WorkerPromise, WorkerRequestId,
+};
+
+use common::{Fixture, report, small};
+
+fn can<T: Debug + Send + Sync>() {}
+
+fn errors_can<T: std::error::Error + Clone + PartialEq + Send + Sync + 'static>() {}
+
+macro_rules! each {
+    ($can:ident: $($type:ty),+ $(,)?) => {
+        $($can::<$type>();)+
+    };
+}
+
+#[test]
+fn every_type_can_be_shown_and_sent_and_shared() {
+    each!(can: Acknowledge, AllocationFailureCause, AllocationId, AllocationStatus, CancelOutcome, Capacity, Conflict,
+        FreeSlot, FreeSlotOutcome, GrantLoss, InstanceId, InvariantViolation, JobId, LeaderId, PendingSlotRequest<'_>,
+        PromisedSlot<'_>, PromisedSlotCounts, RegistrationOutcome, Release, ReleaseCause, ReportOutcome, RequestFailure,
+        RequestSlot, ResourceId, ResourceProfile, ResourceProfileBuilder, SlotCounts, SlotId, SlotManagerConfig,
+        SlotMatchingStrategy, SlotReport, SlotRequest, SlotRequestOutcome, SlotState, SlotStatus, Stale,
+        TaskExecutorConnection<()>, TaskManagerRegistration<'_>, TaskManagerSlot<'_>, Timestamp, TokioScheduledExecutor,
+        UnregistrationOutcome, WorkerFailedOutcome, WorkerPromise, WorkerRequestId);
+    each!(can: Action, AnswerFuture, Delivery, Effect, EffectLog, GatewayAnswer, GatewayCall, GatewayMessage,
+        ManualDelay, ManualScheduledExecutor, NotPending, RecordingActions, ScriptedGateway, SimulatedGateway,
+        SimulatedTaskExecutor);
+}
+
+#[test]
+fn every_error_can_be_compared_and_kept() {
+    each!(errors_can: AllocationFailureCause, ConfigError, GrantLoss, NotPending, NotStarted, ParseIdError, RequestFailure,
+        ResourceManagerError, ResourceProfileError, SlotAllocationError, SlotManagerError, SlotReportError,
+        SlotRequestError, StartError);
+}
+
+/// Parts of a manager that cannot be shown.
+struct Opaque;
+
+impl ResourceManagerActions for Opaque {
+    fn allocate_resource(
+        &mut self,
+        _: WorkerRequestId,
+        _: &ResourceProfile,
+    ) -> Result<WorkerPromise, ResourceManagerError> {
+        Ok(WorkerPromise::Declined)
+    }
+
+    fn release_resource(&mut self, _: InstanceId, _: ReleaseCause) -> Release {
+        Release::Declined
+    }
+
+    fn notify_allocation_failure(&mut self, _: JobId, _: AllocationId, _: &AllocationFailureCause) {}
+}
+
+impl TaskExecutorGateway for Opaque {
+    type RequestSlotFuture = Ready<Result<Acknowledge, SlotAllocationError>>;
+
+    fn request_slot(&mut self, _: &RequestSlot) -> Self::RequestSlotFuture {
+        std::future::ready(Ok(Acknowledge::new()))
+    }
+}
+
+impl ScheduledExecutor for Opaque {
+    type Delay = Pending<()>;
+
+    fn now(&self) -> Timestamp {
+        Timestamp::ZERO
+    }
+
+    fn delay_until(&mut self, _: Timestamp) -> Pending<()> {
+        std::future::pending()
+    }
+}
+
+#[test]
+fn a_manager_of_parts_that_cannot_be_shown_can_be_shown() {
+    let mut manager: SlotManager<Opaque, Opaque, Opaque> =
+        SlotManager::new(SlotManagerConfig::default(), Opaque).expect("a valid configuration");
+    assert!(format!("{manager:?}").starts_with("SlotManager { leader_id: None, task_managers: 0, "));
+    manager.start(LeaderId::from_u128(1), Opaque).expect("not started");
+    assert!(format!("{manager:?}").contains("leader_id: Some"));
+}
+
+/// Counts, however much there is: a manager is shown in a log line.
+#[test]
+fn a_manager_is_shown_by_its_counts() {
+    let mut f = Fixture::new();
+    f.register("tm", 1, &report("tm", &[Some(7), None, None]));
+    f.request(1, &small());
+    f.actions.answer_next_allocation(Ok(WorkerPromise::Unspecified));
+    f.request(2, &common::profile(9.0, 0));
+    assert_eq!(
+        format!("{:?}", f.manager),
+        "SlotManager { leader_id: Some(LeaderId(00000000000000000000000000000001)), task_managers: 1, \
+         slots: SlotCounts { registered: 3, free: 1, in_flight: 0, allocated: 2 }, pending_slot_requests: 1, \
+         promised_slots: 1, .. }"
+    );
+}
