@@ -67,9 +67,10 @@ pub struct SlotManagerConfig {
 /// How much a manager shall hold without its tables having to grow.
 ///
 /// A hint: nothing is refused beyond it. A table that grows moves all it has, a pause of milliseconds from about
-/// 100,000 slots on; with the hint the memory is taken once, by [`start`](crate::SlotManager::start), and the longest
-/// single call stays short. It is kept until [`suspend`](crate::SlotManager::suspend), while tables that grew by
-/// themselves give their memory back when nothing is left in them.
+/// 100,000 slots on; with the hint the memory is taken once, by [`start`](crate::SlotManager::start), which fails if
+/// there is not so much, and the longest single call stays short. It is kept until
+/// [`suspend`](crate::SlotManager::suspend), while tables that grew by themselves give their memory back when nothing is
+/// left in them.
 ///
 /// ```
 /// use slot_manager::{Capacity, SlotManagerConfig};
@@ -92,7 +93,7 @@ pub struct Capacity {
 }
 
 impl Capacity {
-    /// The most of each that can be asked for; far beyond what a machine holds.
+    /// The most of each that can be asked for; beyond what most machines hold.
     pub const MAX: usize = 1 << 30;
 }
 

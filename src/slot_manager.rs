@@ -106,15 +106,24 @@ where
     /// Begins a leadership, and takes the memory that [`SlotManagerConfig::initial_capacity`] asks for.
     ///
     /// # Errors
-    /// [`StartError::AlreadyStarted`] if it is started, nothing changed (FLINK-5810 kept the state of the former
-    /// leader).
+    /// [`StartError::AlreadyStarted`] if it is started (FLINK-5810 kept the state of the former leader);
+    /// [`StartError::OutOfMemory`] if there is not so much memory. Nothing changed.
     pub fn start(&mut self, leader_id: LeaderId, actions: A) -> Result<(), StartError> {
         if let Some(leader_id) = self.core.leader_id {
             return Err(StartError::AlreadyStarted { leader_id });
         }
+        let capacity = self.core.config.initial_capacity;
+        if self
+            .core
+            .try_reserve()
+            .and_then(|()| self.driver.try_reserve(capacity))
+            .is_err()
+        {
+            self.core.clear();
+            return Err(StartError::OutOfMemory { capacity });
+        }
         self.core.leader_id = Some(leader_id);
-        self.core.reserve();
-        self.driver.start(actions, self.core.config.initial_capacity);
+        self.driver.start(actions);
         tracing::info!(%leader_id, "slot manager started");
         Ok(())
     }

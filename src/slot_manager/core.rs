@@ -1,6 +1,6 @@
 //! The state. How it changes is in [`transitions`](super::transitions); what is to be said of it in [`Effects`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, TryReserveError};
 
 use crate::{
     AllocationId, AllocationStatus, Capacity, JobId, LeaderId, RequestFailure, SlotId, SlotManagerConfig, Timestamp,
@@ -132,16 +132,16 @@ impl Core {
     }
 
     /// Takes the memory that the configuration asks for.
-    pub(super) fn reserve(&mut self) {
+    pub(super) fn try_reserve(&mut self) -> Result<(), TryReserveError> {
         let Capacity {
             task_managers,
             slots,
             pending_requests,
         } = self.config.initial_capacity;
-        self.task_managers.reserve(task_managers);
-        self.slots.reserve(slots);
-        self.requests.records.reserve(pending_requests);
-        self.allocations.reserve(slots + pending_requests);
+        self.task_managers.try_reserve(task_managers)?;
+        self.slots.try_reserve(slots)?;
+        self.requests.records.try_reserve(pending_requests)?;
+        self.allocations.try_reserve(slots + pending_requests)
     }
 
     /// Forgets everything but the configuration, the time, and what numbers have been used.

@@ -1,5 +1,6 @@
 //! What is said to the outside, and to whom.
 
+use std::collections::TryReserveError;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Waker;
@@ -64,9 +65,13 @@ where
         self.executor.now()
     }
 
-    pub(super) fn start(&mut self, actions: A, capacity: Capacity) {
+    /// Takes the memory that the configuration asks for.
+    pub(super) fn try_reserve(&mut self, capacity: Capacity) -> Result<(), TryReserveError> {
+        self.gateways.try_reserve(capacity.task_managers)
+    }
+
+    pub(super) fn start(&mut self, actions: A) {
         self.actions = Some(actions);
-        self.gateways.reserve(capacity.task_managers);
     }
 
     pub(super) fn actions_mut(&mut self) -> Option<&mut A> {

@@ -1,5 +1,6 @@
 //! Where records live: slabs addressed by small typed keys, and the lists that are threaded through the records.
 
+use std::collections::TryReserveError;
 use std::fmt;
 use std::marker::PhantomData;
 use std::ops::{Index, IndexMut};
@@ -52,6 +53,22 @@ pub(super) struct Records<K, R> {
     key: PhantomData<K>,
 }
 
+/// As large as what a slab keeps for each record.
+#[expect(dead_code, reason = "only its size matters")]
+enum Entry<R> {
+    Vacant(usize),
+    Occupied(R),
+}
+
+/// Asks for memory for so many values, and gives it back: what takes it afterwards could only end the process.
+pub(super) fn is_there_room_for<T>(count: usize) -> Result<(), TryReserveError> {
+    let mut room = Vec::<T>::new();
+    room.try_reserve_exact(count)?;
+    // Or it would never be asked for.
+    std::hint::black_box(&room);
+    Ok(())
+}
+
 /// Records for which memory is kept when none is left.
 const SPARE_RECORDS: usize = 1024;
 
@@ -64,9 +81,11 @@ impl<K: Key, R> Records<K, R> {
         }
     }
 
-    pub(super) fn reserve(&mut self, additional: usize) {
+    pub(super) fn try_reserve(&mut self, additional: usize) -> Result<(), TryReserveError> {
+        is_there_room_for::<Entry<R>>(additional)?;
         self.slab.reserve(additional);
         self.is_reserved |= additional > 0;
+        Ok(())
     }
 
     pub(super) fn len(&self) -> usize {
@@ -241,5 +260,24 @@ impl<L, K: Key> List<L, K> {
 
     pub(super) fn iter<R: Linked<L, K>>(&self, records: &Records<K, R>) -> impl Iterator<Item = K> {
         std::iter::successors(self.head, |key| records[*key].links().next)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    key! {
+        TestKey
+    }
+
+    #[test]
+    fn memory_that_is_not_to_be_had_is_an_error_and_changes_nothing() {
+        let mut records = Records::<TestKey, [u64; 8]>::new();
+        assert!(records.try_reserve(usize::MAX / 64).is_err());
+        assert!(!records.is_reserved);
+        assert_eq!(records.slab.capacity(), 0);
+        assert_eq!(records.try_reserve(100), Ok(()));
+        assert!(records.is_reserved && records.slab.capacity() >= 100);
     }
 }

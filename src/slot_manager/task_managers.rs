@@ -1,5 +1,7 @@
 //! The registrations of task managers.
 
+use std::collections::TryReserveError;
+
 use crate::{InstanceId, ResourceId, Timestamp, WorkerRequestId};
 
 use super::deadlines::{DeadlineList, Timed};
@@ -154,10 +156,10 @@ impl TaskManagers {
         }
     }
 
-    pub(super) fn reserve(&mut self, additional: usize) {
-        self.records.reserve(additional);
-        self.by_instance.reserve(additional);
-        self.by_resource.reserve(additional);
+    pub(super) fn try_reserve(&mut self, additional: usize) -> Result<(), TryReserveError> {
+        self.records.try_reserve(additional)?;
+        self.by_instance.try_reserve(additional)?;
+        self.by_resource.try_reserve(additional)
     }
 
     /// Adds a registration whose ids are not known, neither idle nor used.
