@@ -423,7 +423,7 @@ mod tests {
         /// Few fingerprints and a small table: buckets are full, also the last one.
         #[test]
         fn it_holds_what_was_put_in_and_not_taken_out(
-            steps in prop::collection::vec((prop::bool::weighted(0.6), 0..8_u32, 0..12_u32), 0..400)
+            steps in prop::collection::vec((prop::bool::weighted(0.6), 0..8_u32, 0..12_u32), 0..150)
         ) {
             let mut table = FingerprintTable::new();
             let mut model = std::collections::BTreeSet::new();
