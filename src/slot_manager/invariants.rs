@@ -9,6 +9,9 @@ use super::core::Core;
 use super::pending_requests::RequestState;
 use super::slots::{Delivery, SlotState};
 
+#[cfg(test)]
+mod tests;
+
 /// What does not hold, and should: a defect of this crate.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("invariant violated: {0}")]

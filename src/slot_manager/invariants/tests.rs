@@ -1,0 +1,461 @@
+//! What is broken on purpose is found, and named.
+
+use std::time::Duration;
+
+use crate::slot_manager::allocations::Holder;
+use crate::slot_manager::core::Core;
+use crate::slot_manager::index::Fingerprint;
+use crate::slot_manager::pending_requests::{Ask, RequestKey, RequestState};
+use crate::slot_manager::promised_slots::PromiseKey;
+use crate::slot_manager::slots::{Delivery, SlotKey, SlotState};
+use crate::slot_manager::task_managers::TaskManagerKey;
+use crate::testing::{GatewayAnswer, ManualScheduledExecutor, RecordingActions, ScriptedGateway};
+use crate::{
+    AllocationId, InstanceId, JobId, LeaderId, ResourceId, ResourceProfile, SlotAllocationError, SlotId, SlotManager,
+    SlotManagerConfig, SlotMatchingStrategy, SlotReport, SlotRequest, SlotStatus, TaskExecutorConnection, Timestamp,
+    WorkerPromise, WorkerRequestId,
+};
+
+type Manager = SlotManager<RecordingActions, ScriptedGateway, ManualScheduledExecutor>;
+
+/// A manager in which something is in every state there is.
+struct World {
+    manager: Manager,
+    /// Holds an allocation beside its grant, which is on a slot with a later key.
+    beside: SlotKey,
+    grant: SlotKey,
+    in_flight: SlotKey,
+    withheld: SlotKey,
+    offered: SlotKey,
+    used_worker: TaskManagerKey,
+    idle_worker: TaskManagerKey,
+    in_flight_request: RequestKey,
+    paused: RequestKey,
+    covered: RequestKey,
+    declined: RequestKey,
+    bound: PromiseKey,
+    unbound: PromiseKey,
+}
+
+fn cores(cores: f64) -> ResourceProfile {
+    ResourceProfile::builder()
+        .cpu_cores(cores)
+        .build()
+        .expect("a valid amount")
+}
+
+fn allocation(id: u128) -> AllocationId {
+    AllocationId::from_u128(id)
+}
+
+fn slot(number: u32) -> SlotId {
+    SlotId::new("used", number)
+}
+
+fn register(manager: &mut Manager, worker: &str, instance: u128, gateway: &ScriptedGateway, statuses: &[SlotStatus]) {
+    let connection = TaskExecutorConnection::new(worker, InstanceId::from_u128(instance), gateway.clone());
+    let registered = manager.register_task_manager(connection, &SlotReport::new(statuses.to_vec()));
+    registered.expect("a valid registration");
+}
+
+fn report(manager: &mut Manager, statuses: &[SlotStatus]) {
+    let reported = manager.report_slot_status(InstanceId::from_u128(1), &SlotReport::new(statuses.to_vec()));
+    reported.expect("a valid report");
+}
+
+fn request(manager: &mut Manager, id: u128, required: f64) {
+    let request = SlotRequest::new(JobId::from_u128(1), allocation(id), cores(required), "job-master");
+    let _ = manager.register_slot_request(request).expect("an accepted request");
+}
+
+impl World {
+    fn new(strategy: SlotMatchingStrategy) -> Self {
+        let config = SlotManagerConfig::default()
+            .with_slot_matching_strategy(strategy)
+            .with_retry_pause(Duration::from_secs(1), Duration::from_secs(1));
+        let mut manager = Manager::new(config, ManualScheduledExecutor::new()).expect("a valid configuration");
+        let (actions, gateway) = (RecordingActions::new(), ScriptedGateway::new());
+        manager
+            .start(LeaderId::from_u128(1), actions.clone())
+            .expect("not started");
+        let held = |number| SlotStatus::allocated(slot(number), cores(1.0), allocation(7), JobId::from_u128(7));
+        let free = |number, profile| SlotStatus::free(slot(number), profile);
+        let mut statuses = vec![held(1)];
+        register(&mut manager, "used", 1, &gateway, &statuses);
+        statuses.insert(0, held(0));
+        statuses.push(free(2, cores(2.0)));
+        report(&mut manager, &statuses);
+        register(&mut manager, "idle", 2, &gateway, &[]);
+
+        // One fails twice and pauses. The next to fail makes the slot pause, and waits.
+        gateway.answer_requests(Err(SlotAllocationError::rejected("no")));
+        request(&mut manager, 1, 2.0);
+        request(&mut manager, 2, 2.0);
+        gateway.answer_requests(GatewayAnswer::ByHand);
+        statuses.push(free(3, cores(1.0)));
+        report(&mut manager, &statuses);
+        request(&mut manager, 3, 1.0);
+        statuses.push(free(4, cores(1.0)));
+        report(&mut manager, &statuses);
+        actions.answer_next_allocation(Ok(WorkerPromise::Slots(vec![cores(8.0), cores(0.5)])));
+        request(&mut manager, 4, 8.0);
+        Self::of(manager)
+    }
+
+    fn of(manager: Manager) -> Self {
+        let core = &manager.core;
+        let slot = |number| core.find_slot(&slot(number)).expect("a known slot");
+        let pending = |is: fn(&RequestState) -> bool| {
+            let mut found = core.requests.records.iter().filter(|(_, request)| is(&request.state));
+            found.next().expect("there is such a request").0
+        };
+        let promise = |is_bound| {
+            let mut found = core.promised_slots.records.iter();
+            let found = found.find(|(_, promise)| promise.covers.is_some() == is_bound);
+            found.expect("there is such a promise").0
+        };
+        let worker = |id: &str| {
+            core.task_managers
+                .by_resource(&ResourceId::new(id))
+                .expect("registered")
+        };
+        Self {
+            beside: slot(0),
+            grant: slot(1),
+            withheld: slot(2),
+            in_flight: slot(3),
+            offered: slot(4),
+            used_worker: worker("used"),
+            idle_worker: worker("idle"),
+            in_flight_request: pending(|state| matches!(state, RequestState::InFlight(_))),
+            paused: pending(|state| matches!(state, RequestState::Paused { .. })),
+            covered: pending(|state| matches!(state, RequestState::Covered(_))),
+            declined: pending(|state| matches!(state, RequestState::Uncovered(Ask::Declined))),
+            bound: promise(true),
+            unbound: promise(false),
+            manager,
+        }
+    }
+}
+
+/// Checks after something was broken: which violation is found.
+#[track_caller]
+fn assert_found(violation: &str, break_it: impl Fn(&World, &mut Core)) {
+    for strategy in [SlotMatchingStrategy::FirstFit, SlotMatchingStrategy::LeastUtilization] {
+        let mut world = World::new(strategy);
+        assert_eq!(world.manager.check_invariants(), Ok(()));
+        let mut core = std::mem::replace(&mut world.manager.core, Core::new(SlotManagerConfig::default()));
+        break_it(&world, &mut core);
+        world.manager.core = core;
+        let found = world.manager.check_invariants().expect_err(violation).to_string();
+        assert!(found.contains(violation), "{found:?} is not {violation:?}");
+    }
+}
+
+#[test]
+fn slots_that_are_not_what_others_say_of_them() {
+    assert_found("is not among the slots of its task manager", |world, core| {
+        core.slots[world.offered].number = 9;
+    });
+    assert_found("is not among the slots of its task manager", |world, core| {
+        core.slots[world.offered].task_manager = world.idle_worker;
+    });
+    assert_found("is in no state", |world, core| {
+        core.slots[world.offered].state = SlotState::Unplaced;
+    });
+    assert_found("does not point back", |world, core| {
+        core.requests.records[world.in_flight_request].state = RequestState::InFlight(world.offered);
+    });
+    assert_found("the answer for slot used_3 is not awaited", |world, core| {
+        if let SlotState::InFlight(attempt) = &mut core.slots[world.in_flight].state {
+            attempt.delivery = Delivery::Answered;
+        }
+    });
+}
+
+#[test]
+fn holders_that_are_not_indexed_as_they_hold() {
+    let set_duplicate = |core: &mut Core, slot, is_duplicate| {
+        if let SlotState::Allocated { duplicate, .. } = &mut core.slots[slot].state {
+            *duplicate = is_duplicate;
+        }
+    };
+    assert_found("is a duplicate or not", |world, core| {
+        set_duplicate(core, world.grant, true);
+    });
+    assert_found("is a duplicate or not", |world, core| {
+        set_duplicate(core, world.beside, false);
+    });
+    assert_found("held by an allocation that is not granted there", |world, core| {
+        set_duplicate(core, world.grant, true);
+        core.allocations.add_duplicate(allocation(7), world.grant);
+    });
+    assert_found("held by an allocation that is not granted", |world, core| {
+        core.allocations.remove(allocation(7), Holder::Granted(world.grant));
+    });
+    assert_found("a duplicate of allocation", |world, core| {
+        core.allocations.add_duplicate(allocation(9), world.grant);
+    });
+    assert_found("a duplicate of allocation", |world, core| {
+        core.allocations.add_duplicate(allocation(9), world.offered);
+    });
+    assert_found("allocations are indexed", |world, core| {
+        let unknown = Fingerprint::of(&allocation(9));
+        core.allocations.insert(unknown, Holder::Granted(world.grant));
+    });
+}
+
+#[test]
+fn counts_that_are_not_a_recount() {
+    assert_found("counts", |_, core| core.counts.registered += 1);
+    assert_found("counts", |_, core| core.counts.free += 1);
+    assert_found("counts", |_, core| core.counts.in_flight += 1);
+    assert_found("counts", |_, core| core.counts.allocated += 1);
+    assert_found("the counts of task manager", |world, core| {
+        core.task_managers.records[world.used_worker].in_flight += 1;
+    });
+    assert_found("the counts of task manager", |world, core| {
+        core.task_managers.records[world.used_worker].allocated += 1;
+    });
+}
+
+#[test]
+fn free_slots_that_are_not_indexed_as_offered_or_pausing() {
+    assert_found("is in the free index and not offered", |world, core| {
+        core.slots[world.offered].profile = core.slots[world.withheld].profile;
+    });
+    assert_found("0 slots are in the free index, 1 are offered", |world, core| {
+        core.free_slots.remove(&mut core.slots, world.offered);
+    });
+    assert_found("fits a waiting request", |world, core| {
+        core.set_slot_state(world.withheld, SlotState::Offered { sequence: 99 });
+    });
+    assert_found("0 slots are listed as pausing, 1 are", |world, core| {
+        core.withheld.disarm(&mut core.slots, 0, world.withheld);
+    });
+}
+
+#[test]
+fn requests_that_are_not_where_they_say() {
+    assert_found("requests have a deadline", |world, core| {
+        core.requests.deadlines.disarm(&mut core.requests.records, world.paused);
+    });
+    assert_found("the deadlines of requests are not in order", |world, core| {
+        core.requests.records[world.paused].deadline = Timestamp::MAX;
+    });
+    assert_found("waits twice", |world, core| {
+        let profile = core.requests.records[world.declined].profile;
+        let records = &mut core.requests.records;
+        core.requests
+            .covered
+            .push(records, &core.profiles, profile, world.declined);
+    });
+    assert_found("is not indexed by its allocation id", |world, core| {
+        let id = core.requests.records[world.paused].allocation_id;
+        core.allocations.remove(id, Holder::Pending(world.paused));
+        let unknown = Fingerprint::of(&allocation(9));
+        core.allocations.insert(unknown, Holder::Pending(world.paused));
+    });
+    assert_found("is in no state", |world, core| {
+        core.requests.records[world.declined].state = RequestState::Unplaced;
+    });
+    assert_found("no worker was asked for", |world, core| {
+        core.requests.records[world.declined].state = RequestState::Uncovered(Ask::Due);
+    });
+    assert_found("no slot is in flight for request", |world, core| {
+        core.requests.records[world.paused].state = RequestState::InFlight(world.offered);
+    });
+    assert_found("no slot is in flight for request", |world, core| {
+        core.requests.records[world.paused].state = RequestState::InFlight(world.in_flight);
+    });
+}
+
+#[test]
+fn requests_whose_queues_and_timers_are_not_those_of_their_state() {
+    let message = "but its queue and timers are";
+    assert_found(message, |world, core| {
+        let profile = core.requests.records[world.declined].profile;
+        let records = &mut core.requests.records;
+        core.requests.uncovered.remove(records, profile, world.declined);
+    });
+    assert_found(message, |world, core| {
+        let profile = core.requests.records[world.covered].profile;
+        core.requests
+            .covered
+            .remove(&mut core.requests.records, profile, world.covered);
+    });
+    assert_found(message, |world, core| {
+        core.requests
+            .ask_repeats
+            .disarm(&mut core.requests.records, world.declined);
+    });
+    assert_found(message, |world, core| {
+        core.requests
+            .rpc_timeouts
+            .disarm(&mut core.requests.records, world.in_flight_request);
+    });
+    assert_found(message, |world, core| {
+        core.requests.pauses.disarm(&mut core.requests.records, 0, world.paused);
+    });
+}
+
+#[test]
+fn jobs_that_do_not_have_their_requests() {
+    assert_found("has requests of others", |world, core| {
+        core.requests.records[world.paused].job = None;
+    });
+    assert_found("has requests of others", |world, core| {
+        core.requests.records[world.paused].job_id = JobId::from_u128(2);
+    });
+}
+
+#[test]
+fn task_managers_that_are_not_what_is_listed() {
+    assert_found("task managers are listed", |world, core| {
+        core.task_managers
+            .registered
+            .remove(&mut core.task_managers.records, world.idle_worker);
+    });
+    assert_found("is not found by its ids", |world, core| {
+        core.task_managers.records[world.idle_worker].resource_id = ResourceId::new("other");
+    });
+    assert_found("is not found by its ids", |world, core| {
+        core.task_managers.records[world.idle_worker].instance_id = InstanceId::from_u128(3);
+    });
+    assert_found("lists slots of others", |world, core| {
+        core.task_managers.records[world.idle_worker].slots = [(4, world.offered)].into();
+    });
+    assert_found("are not ordered by number", |world, core| {
+        let slot = (0, world.beside);
+        core.task_managers.records[world.used_worker].slots = core.task_managers.records[world.used_worker]
+            .slots
+            .iter()
+            .copied()
+            .chain([slot])
+            .collect();
+    });
+    assert_found("is idle or not", |world, core| {
+        core.task_managers.records[world.idle_worker].idle_since = None;
+    });
+    assert_found("is idle or not", |world, core| {
+        core.task_managers.records[world.used_worker].idle_since = Some(Timestamp::ZERO);
+    });
+    assert_found("is idle or not", |world, core| {
+        core.task_managers
+            .idle
+            .disarm(&mut core.task_managers.records, world.idle_worker);
+    });
+}
+
+#[test]
+fn promised_slots_that_are_not_what_others_say_of_them() {
+    assert_found("is not what its slots say", |world, core| {
+        let worker_request = core.promised_slots.records[world.bound].worker_request;
+        core.promised_slots.worker_requests[worker_request].id = WorkerRequestId::new(77);
+    });
+    assert_found("is in the wrong queues", |world, core| {
+        core.promised_slots.records[world.unbound].covers = Some(world.covered);
+    });
+    assert_found("is in the wrong queues", |world, core| {
+        core.promised_slots.records[world.bound].profile = core.promised_slots.records[world.unbound].profile;
+    });
+    assert_found("covers a request that does not say so", |world, core| {
+        core.requests.records[world.covered].state = RequestState::Covered(world.unbound);
+    });
+    assert_found("covers a request that does not say so", |world, core| {
+        core.promised_slots.records[world.bound].covers = Some(world.paused);
+    });
+    assert_found("is covered by a promised slot that does not say so", |world, core| {
+        let profile = core.requests.records[world.declined].profile;
+        let requests = &mut core.requests;
+        requests.ask_repeats.disarm(&mut requests.records, world.declined);
+        requests
+            .uncovered
+            .remove(&mut requests.records, profile, world.declined);
+        requests
+            .covered
+            .push(&mut requests.records, &core.profiles, profile, world.declined);
+        requests.records[world.declined].state = RequestState::Covered(world.unbound);
+    });
+    assert_found("a promised slot could cover request", |world, core| {
+        let profile = core.requests.records[world.declined].profile;
+        let id = WorkerRequestId::new(77);
+        let (profiles, promised) = (&core.profiles, std::iter::once(profile));
+        for promise in core.promised_slots.insert(id, Timestamp::MAX, profiles, promised) {
+            core.promised_slots.push_unbound(profiles, promise);
+        }
+    });
+}
+
+#[test]
+fn deadlines_and_queues_that_are_not_in_order() {
+    assert_found("the deadlines of request timeouts are not in order", |world, core| {
+        core.requests.records[world.paused].deadline = Timestamp::ZERO;
+    });
+    assert_found("the deadlines of RPC timeouts are not in order", |world, core| {
+        core.requests.records[world.in_flight_request].timer = Timestamp::ZERO;
+    });
+    assert_found("the deadlines of retry pauses are not in order", |world, core| {
+        core.requests.records[world.paused].timer = Timestamp::ZERO;
+    });
+    assert_found("the deadlines of repeated asks are not in order", |world, core| {
+        core.requests.records[world.declined].timer = Timestamp::ZERO;
+    });
+    assert_found("the deadlines of slot pauses are not in order", |world, core| {
+        if let SlotState::Withheld { until, .. } = &mut core.slots[world.withheld].state {
+            *until = Timestamp::ZERO;
+        }
+    });
+    assert_found(
+        "the deadlines of worker registrations are not in order",
+        |world, core| {
+            let worker_request = core.promised_slots.records[world.bound].worker_request;
+            core.promised_slots.worker_requests[worker_request].expires_at = Timestamp::ZERO;
+        },
+    );
+    assert_found("the deadlines of idle task managers are not in order", |world, core| {
+        core.task_managers.records[world.idle_worker].release_at = Timestamp::ZERO;
+    });
+    assert_found("the queues of covered requests are not in order", |world, core| {
+        core.requests.records[world.covered].sequence = 99;
+    });
+    assert_found("the queues of uncovered requests are not in order", |world, core| {
+        core.requests.records[world.declined].sequence = 0;
+    });
+    assert_found("the queues of offered slots are not in order", |world, core| {
+        core.slots[world.offered].state = SlotState::Offered { sequence: 99 };
+    });
+    assert_found("the queues of promised slots are not in order", |world, core| {
+        core.promised_slots.records[world.bound].sequence = 99;
+    });
+}
+
+#[test]
+fn texts_and_profiles_that_are_kept_for_nothing() {
+    assert_found("the uses of addresses", |world, core| {
+        let address = core.requests.records[world.paused].target_address;
+        let address = core.requests.addresses[address].clone();
+        core.requests.addresses.acquire(&address);
+    });
+    assert_found("the uses of profiles", |_, core| {
+        core.profiles.acquire(&cores(77.0));
+    });
+}
+
+#[test]
+fn what_a_call_leaves_undone() {
+    assert_found("effects were not said", |world, core| {
+        core.effects.asks.push((0, world.paused));
+    });
+    assert_found("changes were not settled", |world, core| {
+        core.changes.free.push(world.offered);
+    });
+    assert_found("not everything is empty", |_, core| core.leader_id = None);
+    let mut world = World::new(SlotMatchingStrategy::FirstFit);
+    world.manager.driver.in_flight.clear();
+    let found = world.manager.check_invariants().expect_err("a future is missing");
+    assert_eq!(
+        found.to_string(),
+        "invariant violated: 0 futures are kept for 1 attempts"
+    );
+}
