@@ -1,0 +1,86 @@
+//! What is printed after a run.
+
+use std::collections::BTreeMap;
+
+use comfy_table::presets::UTF8_FULL_CONDENSED;
+use comfy_table::{Cell, CellAlignment, Table};
+use indicatif::HumanCount;
+
+use crate::cluster::{Fault, FaultCounts, Violation, rerun};
+use crate::workers::Soak;
+
+/// How many violations are shown.
+const SHOWN: usize = 20;
+
+/// How much was done, how fast, and in how much memory (in KiB, before and after).
+pub(crate) fn of_run(soak: &Soak, memory_at_start: Option<u64>, memory_at_end: Option<u64>) -> Table {
+    let mut table = table(["what", "how much"]);
+    let totals = &soak.totals;
+    let seconds = soak.time.as_secs_f64().max(1e-9);
+    let memory = |kibibytes: Option<u64>| match kibibytes {
+        Some(kibibytes) => format!("{:.1}", kibibytes as f64 / 1024.0),
+        None => "?".to_owned(),
+    };
+    let rows = [
+        ("seeds", count(totals.seeds)),
+        ("steps (calls of a manager, all checked)", count(totals.steps)),
+        ("steps per second", count((totals.steps as f64 / seconds) as u64)),
+        ("effects of managers", count(totals.effects)),
+        ("grants", count(totals.granted)),
+        ("failures told", count(totals.failed)),
+        ("faults", count(totals.faults.total())),
+        ("seconds", format!("{seconds:.1}")),
+        (
+            "resident MiB at the start / warm / at the end",
+            format!(
+                "{} / {} / {}",
+                memory(memory_at_start),
+                memory(soak.memory_warm),
+                memory(memory_at_end)
+            ),
+        ),
+        ("violations", count(soak.violations.len() as u64)),
+    ];
+    for (what, how_much) in rows {
+        table.add_row([Cell::new(what), right(how_much)]);
+    }
+    table
+}
+
+pub(crate) fn of_faults(faults: &FaultCounts) -> Table {
+    let mut table = table(["fault", "injected"]);
+    for fault in Fault::ALL {
+        table.add_row([Cell::new(fault.describe()), right(count(faults.of(fault)))]);
+    }
+    table
+}
+
+/// The first of each kind, with the command that runs it again.
+pub(crate) fn of_violations(violations: &[Box<Violation>]) -> Table {
+    let mut kinds: BTreeMap<String, (u64, u64)> = BTreeMap::new();
+    for violation in violations {
+        let kind = violation.what.chars().filter(|c| !c.is_ascii_hexdigit()).take(50).collect();
+        kinds.entry(kind).or_insert((violation.seed, 0)).1 += 1;
+    }
+    let mut table = table(["violation", "again", "like it"]);
+    for (seed, alike) in kinds.into_values().take(SHOWN) {
+        let violation = violations.iter().find(|violation| violation.seed == seed);
+        let what: String = violation.into_iter().flat_map(|violation| violation.what.chars()).take(100).collect();
+        table.add_row([Cell::new(what), Cell::new(rerun(seed)), right(count(alike))]);
+    }
+    table
+}
+
+fn table<const N: usize>(header: [&str; N]) -> Table {
+    let mut table = Table::new();
+    table.load_preset(UTF8_FULL_CONDENSED).set_header(header);
+    table
+}
+
+fn right(text: String) -> Cell {
+    Cell::new(text).set_alignment(CellAlignment::Right)
+}
+
+fn count(number: u64) -> String {
+    HumanCount(number).to_string()
+}

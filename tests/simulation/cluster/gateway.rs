@@ -1,0 +1,116 @@
+//! The manager's way to a simulated task executor: over the network, or, as long as that is near, at once.
+
+use std::cell::{Cell, RefCell};
+use std::fmt;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use futures::channel::oneshot;
+use slot_manager::testing::{EffectLog, GatewayCall, ManualScheduledExecutor, SimulatedTaskExecutor};
+use slot_manager::{Acknowledge, FreeSlot, RequestSlot, ScheduledExecutor, SlotAllocationError, TaskExecutorGateway};
+
+pub(super) type Answer = Result<Acknowledge, SlotAllocationError>;
+
+/// What gateways were asked in the present call, for the cluster to carry.
+#[derive(Debug)]
+pub(super) enum Outgoing {
+    Request(RequestSlot, Reply),
+    Free(FreeSlot),
+    /// The task executor was near and has handled it.
+    Handled(RequestSlot, Answer),
+}
+
+/// The calls that the cluster has not taken yet. Clones share one list.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Outbox(Rc<RefCell<Vec<Outgoing>>>);
+
+impl Outbox {
+    pub(super) fn take(&self) -> Vec<Outgoing> {
+        self.0.take()
+    }
+}
+
+/// Where an answer goes. Clones lead to one future, which takes the first answer.
+#[derive(Clone)]
+pub(super) struct Reply(Rc<Cell<Option<oneshot::Sender<Answer>>>>);
+
+impl Reply {
+    pub(super) fn give(&self, answer: Answer) {
+        if let Some(sender) = self.0.take() {
+            // The manager may have given the attempt up.
+            let _ = sender.send(answer);
+        }
+    }
+}
+
+impl fmt::Debug for Reply {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Reply")
+    }
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct NetworkGateway {
+    pub(super) executor: SimulatedTaskExecutor,
+    pub(super) clock: ManualScheduledExecutor,
+    pub(super) log: EffectLog,
+    pub(super) outbox: Outbox,
+    /// Whether the task executor answers within the call.
+    pub(super) near: Rc<Cell<bool>>,
+    pub(super) revisions: bool,
+}
+
+impl TaskExecutorGateway for NetworkGateway {
+    type RequestSlotFuture = AnswerFuture;
+
+    fn request_slot(&mut self, request: &RequestSlot) -> AnswerFuture {
+        self.log.record(GatewayCall::RequestSlot(request.clone()));
+        let mut sent = self.outbox.0.borrow_mut();
+        let (sender, future) = oneshot::channel();
+        if self.near.get() {
+            let answer = handle(&self.executor, request, self.clock.now(), self.revisions);
+            let _ = sender.send(answer.clone());
+            sent.push(Outgoing::Handled(request.clone(), answer));
+        } else {
+            let reply = Reply(Rc::new(Cell::new(Some(sender))));
+            sent.push(Outgoing::Request(request.clone(), reply));
+        }
+        AnswerFuture(future)
+    }
+
+    fn free_slot(&mut self, request: FreeSlot) {
+        self.log.record(GatewayCall::FreeSlot(request.clone()));
+        self.outbox.0.borrow_mut().push(Outgoing::Free(request));
+    }
+}
+
+/// Lets a task executor answer. One that keeps no revisions says none.
+pub(super) fn handle(
+    executor: &SimulatedTaskExecutor,
+    request: &RequestSlot,
+    now: slot_manager::Timestamp,
+    revisions: bool,
+) -> Answer {
+    let answer = executor.handle_request_slot(request, now);
+    if revisions {
+        answer
+    } else {
+        answer.map(|_| Acknowledge::new())
+    }
+}
+
+/// The answer; never, if it is lost.
+#[derive(Debug)]
+pub(super) struct AnswerFuture(oneshot::Receiver<Answer>);
+
+impl Future for AnswerFuture {
+    type Output = Answer;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Answer> {
+        match Pin::new(&mut self.0).poll(context) {
+            Poll::Ready(Ok(answer)) => Poll::Ready(answer),
+            Poll::Ready(Err(oneshot::Canceled)) | Poll::Pending => Poll::Pending,
+        }
+    }
+}

@@ -1,0 +1,178 @@
+//! Messages that reach the manager: what it answers must agree with the ledger.
+
+use slot_manager::{
+    AllocationId, CancelOutcome, FreeSlotOutcome, InstanceId, LeaderId, NotStarted, ReportOutcome, ResourceProfile,
+    SlotId, SlotReport, SlotReportError, SlotRequest, SlotRequestError, SlotRequestOutcome, SlotStatus,
+    TaskExecutorConnection, WorkerRequestId,
+};
+
+use super::faults::Fault;
+use super::network::{Link, Message};
+use super::run::Check;
+use super::simulation::{Simulation, job_id};
+
+impl Simulation {
+    pub(super) fn manager_hears_request(&mut self, job: u128, id: AllocationId, profile: ResourceProfile) -> Check {
+        let known = self.manager.allocation_status(id);
+        let pending = self.manager.num_pending_slot_requests();
+        let request = SlotRequest::new(job_id(job), id, profile, format!("job-master-{job}"));
+        match self.manager.register_slot_request(request) {
+            Ok(SlotRequestOutcome::Accepted(_)) => self.ledger.accept(id, job_id(job))?,
+            Ok(SlotRequestOutcome::Duplicate(status)) if known == Some(status.clone()) => {}
+            Err(SlotRequestError::Failed { allocation_id, .. }) if allocation_id == id && known.is_none() => {
+                self.send(Link::ManagerToJob(job), Message::NotServed { allocation_id });
+            }
+            Err(SlotRequestError::TooManyPendingRequests { limit })
+                if known.is_none() && pending >= limit && self.scenario.config.max_pending_requests == Some(limit) =>
+            {
+                self.send(Link::ManagerToJob(job), Message::NotServed { allocation_id: id });
+            }
+            Err(SlotRequestError::NotStarted(_)) => return self.not_started(),
+            other => return Err(format!("the request of {id}, which was {known:?}, came to {other:?}")),
+        }
+        self.observe(None)
+    }
+
+    pub(super) fn manager_hears_cancellation(&mut self, id: AllocationId) -> Check {
+        let (pending, held) = (self.ledger.is_pending(id), self.ledger.is_held(id));
+        match self.manager.unregister_slot_request(id) {
+            Ok(CancelOutcome::Cancelled) => self.ledger.end(id, "cancelled")?,
+            Ok(CancelOutcome::AlreadyGranted { .. }) if held => {}
+            Ok(CancelOutcome::Unknown) if !held && !pending => {}
+            Err(NotStarted) => return self.not_started(),
+            Ok(other) => return Err(format!("cancelling {id} came to {other:?}")),
+        }
+        self.observe(None)
+    }
+
+    pub(super) fn manager_hears_end_of_job(&mut self, job: u128) -> Check {
+        let Ok(cancelled) = self.manager.unregister_job(job_id(job)) else {
+            return self.not_started();
+        };
+        let pending = self.ledger.end_job(job_id(job));
+        if cancelled != pending {
+            return Err(format!(
+                "{cancelled} requests of job {job} were withdrawn, it had {pending}"
+            ));
+        }
+        self.observe(None)
+    }
+
+    pub(super) fn manager_hears_freed(&mut self, slot_id: &SlotId, id: AllocationId) -> Check {
+        match self.manager.free_slot(slot_id, id) {
+            Ok(FreeSlotOutcome::Freed | FreeSlotOutcome::FreedInFlight) => self.observe(Some(id)),
+            Ok(_) => self.observe(None),
+            Err(NotStarted) => self.not_started(),
+        }
+    }
+
+    pub(super) fn manager_hears_registration(
+        &mut self,
+        worker: usize,
+        leader_id: LeaderId,
+        instance_id: InstanceId,
+        worker_request: Option<WorkerRequestId>,
+        report: &SlotReport,
+    ) -> Check {
+        if self.manager.leader_id().is_none() {
+            return self.not_started();
+        }
+        // Whoever embeds the manager refuses messages to another leader.
+        if leader_id != self.leader_id() {
+            return Ok(());
+        }
+        let resource_id = self.workers[worker].executor.resource_id();
+        let mut connection = TaskExecutorConnection::new(resource_id, instance_id, self.gateway_to(worker));
+        if let Some(worker_request) = worker_request {
+            connection = connection.with_worker_request(worker_request);
+        }
+        self.manager
+            .register_task_manager(connection, report)
+            .map_err(|error| format!("a registration was refused: {error}"))?;
+        self.observe(None)
+    }
+
+    pub(super) fn manager_hears_report(
+        &mut self,
+        worker: usize,
+        instance_id: InstanceId,
+        report: &SlotReport,
+    ) -> Check {
+        if self.manager.leader_id().is_none() {
+            return self.not_started();
+        }
+        if self.fails(self.scenario.network.loss / 4.0) {
+            self.manager_hears_malformed_report(instance_id, report)?;
+        }
+        let seen = self.manager.task_manager(instance_id).map(|it| it.revision());
+        let outcome = self.manager.report_slot_status(instance_id, report);
+        match outcome.map_err(|error| format!("a report was refused: {error}"))? {
+            ReportOutcome::Applied if seen.is_some() => {}
+            ReportOutcome::Ignored(stale) if seen == Some(Some(stale.highest_seen)) => {
+                if report.revision() != Some(stale.revision) || stale.revision >= stale.highest_seen {
+                    return Err(format!("a report of revision {:?} is {stale:?}", report.revision()));
+                }
+            }
+            ReportOutcome::Unknown if seen.is_none() => {
+                self.send(Link::ManagerToWorker(worker), Message::RegisterAgain { instance_id });
+            }
+            other => return Err(format!("a report of {instance_id} is {other:?}, seen was {seen:?}")),
+        }
+        self.observe(None)
+    }
+
+    /// The same report with a slot of somebody else: it is refused whole.
+    fn manager_hears_malformed_report(&mut self, instance_id: InstanceId, report: &SlotReport) -> Check {
+        if self.manager.task_manager(instance_id).is_none() {
+            return Ok(());
+        }
+        self.faults.count(Fault::MalformedReport);
+        let foreign = SlotStatus::free(SlotId::new("stranger", 0), ResourceProfile::ANY);
+        let mut statuses = report.statuses().to_vec();
+        statuses.insert(statuses.len() / 2, foreign);
+        let before: Vec<_> = self
+            .manager
+            .slots()
+            .map(|slot| (slot.slot_id(), slot.state()))
+            .collect();
+        let refused = self.manager.report_slot_status(instance_id, &SlotReport::new(statuses));
+        let after: Vec<_> = self
+            .manager
+            .slots()
+            .map(|slot| (slot.slot_id(), slot.state()))
+            .collect();
+        if !matches!(refused, Err(SlotReportError::ForeignSlot { .. })) || before != after {
+            return Err(format!("a malformed report is {refused:?}"));
+        }
+        self.observe(None)
+    }
+
+    pub(super) fn manager_hears_loss(&mut self, instance_id: InstanceId) -> Check {
+        if self
+            .manager
+            .unregister_task_manager(instance_id, "heartbeat timeout")
+            .is_err()
+        {
+            return self.not_started();
+        }
+        self.observe(None)
+    }
+
+    pub(super) fn manager_hears_failed_worker(&mut self, leadership: u128, worker_request: WorkerRequestId) -> Check {
+        if leadership != self.leaderships {
+            return Ok(());
+        }
+        if self.manager.worker_failed(worker_request, "it did not start").is_err() {
+            return self.not_started();
+        }
+        self.observe(None)
+    }
+
+    /// A call was refused because no leadership is running: nothing may come of it.
+    fn not_started(&mut self) -> Check {
+        if self.manager.leader_id().is_some() {
+            return Err("a call was refused while started".to_owned());
+        }
+        self.observe(None)
+    }
+}

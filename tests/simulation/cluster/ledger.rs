@@ -1,0 +1,106 @@
+//! Who asked for what, and what came of it, kept apart from the manager: every request ends once, every grant ends once.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use slot_manager::testing::{Action, Effect};
+use slot_manager::{AllocationFailureCause, AllocationId, JobId};
+
+use super::run::Check;
+use super::simulation::Manager;
+
+#[derive(Debug, Default)]
+pub(super) struct Ledger {
+    /// Accepted requests that have not ended.
+    pending: BTreeMap<AllocationId, JobId>,
+    /// Allocations that the manager believes to hold a slot.
+    held: BTreeSet<AllocationId>,
+}
+
+impl Ledger {
+    pub(super) fn is_pending(&self, allocation_id: AllocationId) -> bool {
+        self.pending.contains_key(&allocation_id)
+    }
+
+    pub(super) fn is_held(&self, allocation_id: AllocationId) -> bool {
+        self.held.contains(&allocation_id)
+    }
+
+    pub(super) fn accept(&mut self, allocation_id: AllocationId, job_id: JobId) -> Check {
+        match self.pending.insert(allocation_id, job_id) {
+            None if !self.is_held(allocation_id) => Ok(()),
+            _ => Err(format!("{allocation_id} is accepted while it is known")),
+        }
+    }
+
+    /// A request ends, with these words: cancelled, or refused within the call.
+    pub(super) fn end(&mut self, allocation_id: AllocationId, how: &str) -> Check {
+        match self.pending.remove(&allocation_id) {
+            Some(_) => Ok(()),
+            None => Err(format!("{allocation_id} is {how} and is not pending")),
+        }
+    }
+
+    /// Ends all requests of a job, and says how many they were.
+    pub(super) fn end_job(&mut self, job_id: JobId) -> usize {
+        let before = self.pending.len();
+        self.pending.retain(|_, owner| *owner != job_id);
+        before - self.pending.len()
+    }
+
+    /// A leadership is over.
+    pub(super) fn clear(&mut self) {
+        self.pending.clear();
+        self.held.clear();
+    }
+
+    /// Applies what the manager said.
+    pub(super) fn apply(&mut self, effect: &Effect) -> Check {
+        match effect {
+            Effect::Action(Action::NotifySlotAllocated { allocation_id, .. }) => {
+                self.end(*allocation_id, "granted")?;
+                self.held.insert(*allocation_id);
+            }
+            Effect::Action(Action::NotifyAllocationFailure {
+                allocation_id, cause, ..
+            }) => match cause {
+                AllocationFailureCause::RequestFailed(_) => self.end(*allocation_id, "failed")?,
+                AllocationFailureCause::GrantLost { .. } => {
+                    if !self.held.remove(allocation_id) {
+                        return Err(format!("{allocation_id} is lost and was not granted"));
+                    }
+                    if self.is_pending(*allocation_id) {
+                        return Err(format!("{allocation_id} is lost and pending"));
+                    }
+                }
+            },
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Compares with the manager after a call: nothing began or ended without a word, but what a task executor says to
+    /// be held, and the grant on `freed`, which the job gave back.
+    pub(super) fn compare(&mut self, manager: &Manager, freed: Option<AllocationId>, lost: &[AllocationId]) -> Check {
+        let pending: BTreeSet<_> = manager.pending_slot_requests().map(|it| it.allocation_id()).collect();
+        if !pending.iter().eq(self.pending.keys()) {
+            let ledger: Vec<_> = self.pending.keys().collect();
+            return Err(format!("pending are {pending:?}, by the ledger {ledger:?}"));
+        }
+        let held: BTreeSet<_> = manager.slots().filter_map(|slot| slot.allocation_id()).collect();
+        for id in self.held.difference(&held) {
+            if freed != Some(*id) {
+                return Err(format!("the grant of {id} ended without a word"));
+            }
+        }
+        for id in lost {
+            if held.contains(id) {
+                return Err(format!("{id} is lost and holds a slot"));
+            }
+        }
+        if let Some(id) = held.iter().find(|id| self.pending.contains_key(id)) {
+            return Err(format!("{id} is pending and holds a slot"));
+        }
+        self.held = held;
+        Ok(())
+    }
+}

@@ -1,0 +1,25 @@
+//! A cluster in virtual time around one slot manager: task executors, job masters, a resource manager, and a network
+//! between them that loses, delays, duplicates and reorders. One seed decides everything.
+//!
+//! [`run`] lets faults rage for a while, then stops them, and checks that everything settles: see `settlement`.
+
+mod deliveries;
+mod events;
+mod faults;
+mod gateway;
+mod inputs;
+mod job_masters;
+mod leadership;
+mod ledger;
+mod network;
+mod resource_manager;
+mod run;
+mod scenario;
+mod settlement;
+mod simulation;
+mod task_executors;
+mod trace;
+
+pub(crate) use self::faults::{Fault, FaultCounts};
+#[allow(unused_imports, reason = "tests and example use their part")]
+pub(crate) use self::run::{Outcome, Violation, run};

@@ -1,0 +1,329 @@
+//! The cluster as a whole: what happens next, and what is checked after every call of the manager.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use slot_manager::testing::{Action, Effect, EffectLog, GatewayCall, ManualScheduledExecutor, RecordingActions};
+use slot_manager::{
+    AllocationFailureCause, AllocationId, InstanceId, JobId, LeaderId, ScheduledExecutor, SlotManager, Timestamp,
+};
+
+use super::events::{Event, EventQueue};
+use super::faults::{Fault, FaultCounts};
+use super::gateway::{NetworkGateway, Outbox, Outgoing};
+use super::job_masters::JobMasters;
+use super::ledger::Ledger;
+use super::network::{Link, Message, Network};
+use super::resource_manager::ResourceManager;
+use super::run::{Check, Outcome};
+use super::scenario::Scenario;
+use super::task_executors::Worker;
+use super::trace::{Digest, Trace};
+
+pub(super) type Manager = SlotManager<RecordingActions, NetworkGateway, ManualScheduledExecutor>;
+
+/// How often in a row the manager is driven at its deadlines before the cluster goes on without it: with a timeout of
+/// zero there is always a next one.
+const PATIENCE: u32 = 4;
+
+pub(super) struct Simulation {
+    pub(super) scenario: Scenario,
+    pub(super) rng: ChaCha8Rng,
+    pub(super) clock: ManualScheduledExecutor,
+    pub(super) log: EffectLog,
+    pub(super) outbox: Outbox,
+    pub(super) actions: RecordingActions,
+    pub(super) manager: Manager,
+    /// How many leaderships there were.
+    pub(super) leaderships: u128,
+    pub(super) queue: EventQueue,
+    pub(super) network: Network,
+    pub(super) workers: Vec<Worker>,
+    pub(super) instances: u128,
+    pub(super) jobs: JobMasters,
+    pub(super) resource_manager: ResourceManager,
+    pub(super) ledger: Ledger,
+    /// When the release of a task manager was last asked for.
+    pub(super) release_asked: BTreeMap<InstanceId, Timestamp>,
+    chances_left: usize,
+    /// The faults have stopped.
+    pub(super) calm: bool,
+    pub(super) faults: FaultCounts,
+    pub(super) trace: Trace,
+    digest: Digest,
+    steps: u64,
+    /// How often the manager told a task executor to free a slot.
+    pub(super) frees: u64,
+    granted: u64,
+    failed: u64,
+    /// How often the manager was driven at its own deadlines since the last event.
+    timers_in_a_row: u32,
+    /// The manager is not driven before the next event.
+    asleep: bool,
+}
+
+impl Simulation {
+    pub(super) fn new(seed: u64, trace: Trace) -> Self {
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        let scenario = Scenario::draw(&mut rng);
+        trace.note(|| format!("{scenario:#?}"));
+        let clock = ManualScheduledExecutor::new();
+        let log = EffectLog::new();
+        let mut simulation = Self {
+            manager: SlotManager::new(scenario.config.clone(), clock.clone()).expect("a valid configuration"),
+            actions: RecordingActions::with_log(&log),
+            chances_left: scenario.chances,
+            scenario,
+            rng,
+            clock,
+            log,
+            outbox: Outbox::default(),
+            leaderships: 0,
+            queue: EventQueue::default(),
+            network: Network::default(),
+            workers: Vec::new(),
+            instances: 0,
+            jobs: JobMasters::default(),
+            resource_manager: ResourceManager::default(),
+            ledger: Ledger::default(),
+            release_asked: BTreeMap::new(),
+            calm: false,
+            faults: FaultCounts::default(),
+            trace,
+            digest: Digest::new(),
+            steps: 0,
+            frees: 0,
+            granted: 0,
+            failed: 0,
+            timers_in_a_row: 0,
+            asleep: false,
+        };
+        for _ in 0..simulation.scenario.workers {
+            simulation.add_worker();
+        }
+        simulation.schedule_in(Duration::ZERO, Event::LeaderElected);
+        simulation.schedule_in(Duration::ZERO, Event::Chance);
+        simulation
+    }
+
+    /// Faults, and then peace.
+    pub(super) fn run(mut self) -> Check<Outcome> {
+        while self.chances_left > 0 {
+            self.step()?;
+        }
+        self.settle()?;
+        Ok(Outcome {
+            steps: self.steps,
+            faults: self.faults,
+            effects: self.digest.effects,
+            digest: self.digest.finish(),
+            granted: self.granted,
+            failed: self.failed,
+        })
+    }
+
+    /// The next event, or the manager's next deadline if that is earlier. False if there is neither.
+    pub(super) fn step(&mut self) -> Check<bool> {
+        let event = self.queue.next_time();
+        let deadline = self.manager.next_deadline();
+        let impatient = self.timers_in_a_row >= PATIENCE || self.asleep;
+        match (event, deadline) {
+            (None, None) => return Ok(false),
+            (Some(event), deadline) if impatient || deadline.is_none_or(|deadline| event <= deadline) => {
+                self.timers_in_a_row = 0;
+                self.clock.advance_to(event);
+                self.next_event()?;
+                self.asleep = self.fails(self.scenario.sloth);
+                if self.asleep {
+                    self.faults.count(Fault::DrivenLate);
+                } else {
+                    self.drive()?;
+                }
+            }
+            (_, Some(deadline)) => {
+                // With nothing else to come, a deadline that recurs is looked at less and less often.
+                let late = self.timers_in_a_row.saturating_sub(PATIENCE).min(30);
+                self.timers_in_a_row += 1;
+                self.clock.advance_to(deadline);
+                if late > 0 && event.is_none() {
+                    self.clock.advance(Duration::from_micros(1 << late));
+                }
+                self.drive()?;
+            }
+            (Some(_), None) => {}
+        }
+        Ok(true)
+    }
+
+    fn next_event(&mut self) -> Check {
+        let Some(event) = self.queue.take_next() else {
+            return Ok(());
+        };
+        self.trace.note(|| format!("{} {event:?}", self.now()));
+        match event {
+            Event::Chance => {
+                self.chances_left = self.chances_left.saturating_sub(1);
+                if !self.calm {
+                    let pause = self.up_to(self.scenario.pace);
+                    self.schedule_in(pause, Event::Chance);
+                    self.something_happens()?;
+                }
+            }
+            Event::Arrival(envelope) => {
+                self.arrive(&envelope);
+                self.deliver(envelope)?;
+            }
+            Event::Resume { worker } => self.resume(worker),
+            Event::Restart { worker } => self.restart(worker),
+            Event::LossNoticed { worker, process } => self.loss_noticed(worker, process),
+            Event::SlotTimeout { worker } => self.expire_slots(worker),
+            Event::WorkerStarted {
+                leadership,
+                worker_request,
+                slots,
+            } => self.worker_started(leadership, worker_request, slots),
+            Event::ConnectionBroken(reply) => {
+                reply.give(Err(slot_manager::SlotAllocationError::unreachable("connection reset")));
+            }
+            Event::LeaderElected => self.begin_leadership()?,
+            Event::LeaderKnown { worker } => self.register(worker),
+        }
+        Ok(())
+    }
+
+    /// What nobody asked for.
+    fn something_happens(&mut self) -> Check {
+        if self.chance(self.scenario.moves) {
+            return self.move_leadership();
+        }
+        if self.chance(self.scenario.outages) {
+            self.outage();
+        }
+        match self.rng.random_range(0..10) {
+            0..6 => self.a_job_acts(),
+            6..9 => self.a_worker_reports(),
+            _ => self.a_slot_table_changes(),
+        }
+        Ok(())
+    }
+
+    pub(super) fn drive(&mut self) -> Check {
+        self.resource_manager_makes_up_its_mind();
+        let events = self.manager.run_until_stalled();
+        if events > 0 {
+            self.trace
+                .note(|| format!("{} {events} answers and deadlines", self.now()));
+        }
+        self.observe(None)
+    }
+
+    /// Checks the manager after a call, and lets what it said travel. The call said that `freed` was given back.
+    pub(super) fn observe(&mut self, freed: Option<AllocationId>) -> Check {
+        self.steps += 1;
+        let now = self.now();
+        let effects = self.log.take();
+        let mut lost = Vec::new();
+        for effect in &effects {
+            self.trace.note(|| format!("    -> {effect}"));
+            self.digest.add(now, effect);
+            self.ledger.apply(effect)?;
+            if let Effect::Action(Action::NotifyAllocationFailure {
+                allocation_id,
+                cause: AllocationFailureCause::GrantLost { .. },
+                ..
+            }) = effect
+            {
+                lost.push(*allocation_id);
+            }
+            // The answer, if it is there at once, may say that what was lost holds the slot after all.
+            if let Effect::Gateway(GatewayCall::RequestSlot(_)) = effect {
+                lost.clear();
+            }
+        }
+        self.manager
+            .check_invariants()
+            .map_err(|violation| violation.to_string())?;
+        self.ledger.compare(&self.manager, freed, &lost)?;
+        for effect in effects {
+            if let Effect::Action(action) = effect {
+                self.react(action);
+            }
+        }
+        for outgoing in self.outbox.take() {
+            self.carry(outgoing);
+        }
+        Ok(())
+    }
+
+    fn react(&mut self, action: Action) {
+        match action {
+            Action::AllocateResource { worker_request, .. } => self.worker_asked_for(worker_request),
+            Action::ReleaseResource { instance_id, .. } => self.release_asked_for(instance_id),
+            Action::NotifySlotAllocated { .. } => self.granted += 1,
+            Action::NotifyAllocationFailure {
+                job_id, allocation_id, ..
+            } => {
+                self.failed += 1;
+                let job = job_id.as_uuid().as_u128();
+                self.send(Link::ManagerToJob(job), Message::NotServed { allocation_id });
+            }
+            _ => {}
+        }
+    }
+
+    fn carry(&mut self, outgoing: Outgoing) {
+        match outgoing {
+            Outgoing::Request(request, reply) => {
+                let Some(worker) = self.worker_of(request.slot_id.resource_id()) else {
+                    return;
+                };
+                self.send(Link::ManagerToWorker(worker), Message::RequestSlot(request, reply));
+            }
+            Outgoing::Free(request) => {
+                self.frees += 1;
+                let Some(worker) = self.worker_of(request.slot_id.resource_id()) else {
+                    return;
+                };
+                self.send(Link::ManagerToWorker(worker), Message::FreeSlot(request));
+            }
+            Outgoing::Handled(request, answer) => self.handled(&request, &answer),
+        }
+    }
+
+    pub(super) fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    pub(super) fn leader_id(&self) -> LeaderId {
+        LeaderId::from_u128(self.leaderships)
+    }
+
+    pub(super) fn schedule_in(&mut self, delay: Duration, event: Event) {
+        let at = self.now() + delay;
+        self.queue.schedule(at, event);
+    }
+
+    pub(super) fn chance(&mut self, probability: f64) -> bool {
+        self.rng.random_bool(probability)
+    }
+
+    /// Whether something goes wrong that can. Nothing does once the faults have stopped.
+    pub(super) fn fails(&mut self, probability: f64) -> bool {
+        !self.calm && self.chance(probability)
+    }
+
+    pub(super) fn up_to(&mut self, longest: Duration) -> Duration {
+        Duration::from_micros(self.rng.random_range(0..=longest.as_micros() as u64))
+    }
+}
+
+/// An id whose order says nothing.
+pub(super) fn scattered(number: u128) -> u128 {
+    number.wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835)
+}
+
+pub(super) fn job_id(job: u128) -> JobId {
+    JobId::from_u128(job)
+}

@@ -1,0 +1,81 @@
+//! What happened last, for the report of a violation; and a digest of everything the manager did.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::fmt::Write as _;
+use std::rc::Rc;
+
+use slot_manager::Timestamp;
+use slot_manager::testing::Effect;
+use twox_hash::XxHash3_128;
+
+/// How many lines are kept unless `SIMULATION_TRACE` says how many.
+const KEPT: usize = 80;
+
+/// The last lines. Clones share them, so they outlive a simulation that panics.
+#[derive(Debug, Clone)]
+pub(super) struct Trace {
+    lines: Option<Rc<RefCell<VecDeque<String>>>>,
+    kept: usize,
+}
+
+impl Trace {
+    /// Keeps nothing: lines cost more than what they tell of.
+    pub(super) fn off() -> Self {
+        Self { lines: None, kept: 0 }
+    }
+
+    pub(super) fn on() -> Self {
+        let wanted = std::env::var("SIMULATION_TRACE").ok();
+        Self {
+            lines: Some(Rc::default()),
+            kept: wanted.and_then(|number| number.parse().ok()).unwrap_or(KEPT),
+        }
+    }
+
+    pub(super) fn note(&self, line: impl FnOnce() -> String) {
+        if let Some(lines) = &self.lines {
+            let mut lines = lines.borrow_mut();
+            if lines.len() >= self.kept {
+                lines.pop_front();
+            }
+            lines.push_back(line());
+        }
+    }
+
+    pub(super) fn lines(&self) -> Vec<String> {
+        let lines = self.lines.iter();
+        lines
+            .flat_map(|lines| lines.borrow().iter().cloned().collect::<Vec<_>>())
+            .collect()
+    }
+}
+
+/// The effect log, condensed to a hash of its text.
+pub(super) struct Digest {
+    hasher: XxHash3_128,
+    line: String,
+    pub(super) effects: u64,
+}
+
+impl Digest {
+    pub(super) fn new() -> Self {
+        Self {
+            hasher: XxHash3_128::new(),
+            line: String::new(),
+            effects: 0,
+        }
+    }
+
+    pub(super) fn add(&mut self, now: Timestamp, effect: &Effect) {
+        self.effects += 1;
+        self.line.clear();
+        // Writing to a string does not fail.
+        let _ = writeln!(self.line, "{} {effect}", now.as_nanos());
+        self.hasher.write(self.line.as_bytes());
+    }
+
+    pub(super) fn finish(&self) -> u128 {
+        self.hasher.finish_128()
+    }
+}

@@ -1,0 +1,58 @@
+//! A whole cluster with a bad network, for many seeds: whatever fails, the invariants hold after every call, every
+//! request ends once, and when the faults stop the view becomes the truth and no slot is lost.
+//!
+//! `SIMULATION_SEEDS=10000 cargo test --release --test simulation` runs more seeds, `SIMULATION_SEED=7` only the seventh.
+
+mod cluster;
+mod determinism;
+
+use std::ops::Range;
+
+use cluster::{Fault, FaultCounts, run};
+
+/// How many seeds run by default.
+const SEEDS: u64 = 300;
+
+fn number(variable: &str) -> Option<u64> {
+    let text = std::env::var(variable).ok()?;
+    Some(
+        text.parse()
+            .unwrap_or_else(|_| panic!("{variable} is not a number: {text}")),
+    )
+}
+
+/// One half of the seeds, or the one that is asked for.
+fn seeds(half: u64) -> Range<u64> {
+    if let Some(seed) = number("SIMULATION_SEED") {
+        return if half == 0 { seed..seed + 1 } else { 0..0 };
+    }
+    let seeds = number("SIMULATION_SEEDS").unwrap_or(SEEDS);
+    half * seeds / 2..(half + 1) * seeds / 2
+}
+
+fn run_all(seeds: Range<u64>) {
+    let mut faults = FaultCounts::default();
+    let count = seeds.end - seeds.start;
+    for seed in seeds {
+        match run(seed) {
+            Ok(outcome) => faults.add(&outcome.faults),
+            Err(violation) => panic!("{violation}"),
+        }
+    }
+    if count >= SEEDS / 2 {
+        assert!(faults.total() > 100 * count, "it is too quiet");
+        for fault in Fault::ALL {
+            assert!(faults.of(fault) > 0, "never: {}", fault.describe());
+        }
+    }
+}
+
+#[test]
+fn whatever_fails_nothing_is_lost_in_the_first_half_of_the_seeds() {
+    run_all(seeds(0));
+}
+
+#[test]
+fn whatever_fails_nothing_is_lost_in_the_second_half_of_the_seeds() {
+    run_all(seeds(1));
+}
