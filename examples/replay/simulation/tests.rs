@@ -1,5 +1,7 @@
 //! Small replays, with the invariants checked after every event.
 
+use std::process::Command;
+
 use clap::Parser;
 use indicatif::ProgressBar;
 
@@ -93,6 +95,34 @@ fn a_seed_decides_every_effect() {
         assert_eq!(hash(1), hash(1));
         assert_ne!(hash(1), hash(2));
     }
+}
+
+/// The other process runs this test too, and says what it saw. Its hash maps have other seeds.
+#[test]
+fn another_process_has_the_same_effects() {
+    const OTHER_PROCESS: &str = "REPLAY_OTHER_PROCESS";
+    let own: Vec<String> = ["", "--elastic --failures 0.05"]
+        .map(|arguments| {
+            let outcome = generated(1, arguments);
+            format!("effects {arguments}: {} {:x}", outcome.effects, outcome.effect_hash)
+        })
+        .to_vec();
+    if std::env::var_os(OTHER_PROCESS).is_some() {
+        println!("\n{}", own.join("\n"));
+        return;
+    }
+    let other = Command::new(std::env::current_exe().unwrap())
+        .args([
+            "--exact",
+            "simulation::tests::another_process_has_the_same_effects",
+            "--nocapture",
+        ])
+        .env(OTHER_PROCESS, "yes")
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&other.stdout);
+    let others: Vec<&str> = said.lines().filter(|line| line.starts_with("effects ")).collect();
+    assert_eq!(others, own);
 }
 
 #[test]
