@@ -6,7 +6,7 @@ use comfy_table::presets::UTF8_FULL_CONDENSED;
 use comfy_table::{Cell, CellAlignment, Table};
 use indicatif::HumanCount;
 
-use crate::cluster::{Fault, FaultCounts, Violation, rerun};
+use crate::cluster::{Fault, FaultCounts, Violation};
 use crate::workers::Soak;
 
 /// How many violations are shown.
@@ -56,17 +56,25 @@ pub(crate) fn of_faults(faults: &FaultCounts) -> Table {
 }
 
 /// The first of each kind, with the command that runs it again.
-pub(crate) fn of_violations(violations: &[Box<Violation>]) -> Table {
+pub(crate) fn of_violations(violations: &[Violation]) -> Table {
     let mut kinds: BTreeMap<String, (u64, u64)> = BTreeMap::new();
     for violation in violations {
-        let kind = violation.what.chars().filter(|c| !c.is_ascii_hexdigit()).take(50).collect();
+        let kind = violation
+            .what
+            .chars()
+            .filter(|c| !c.is_ascii_hexdigit())
+            .take(50)
+            .collect();
         kinds.entry(kind).or_insert((violation.seed, 0)).1 += 1;
     }
     let mut table = table(["violation", "again", "like it"]);
     for (seed, alike) in kinds.into_values().take(SHOWN) {
         let violation = violations.iter().find(|violation| violation.seed == seed);
-        let what: String = violation.into_iter().flat_map(|violation| violation.what.chars()).take(100).collect();
-        table.add_row([Cell::new(what), Cell::new(rerun(seed)), right(count(alike))]);
+        let what = violation
+            .map(|it| it.what.chars().take(100).collect::<String>())
+            .unwrap_or_default();
+        let again = violation.map(Violation::rerun).unwrap_or_default();
+        table.add_row([Cell::new(what), Cell::new(again), right(count(alike))]);
     }
     table
 }

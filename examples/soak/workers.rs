@@ -27,13 +27,16 @@ pub(crate) struct Totals {
 #[derive(Debug, Default)]
 pub(crate) struct Soak {
     pub(crate) totals: Totals,
-    pub(crate) violations: Vec<Box<Violation>>,
+    pub(crate) violations: Vec<Violation>,
     pub(crate) time: Duration,
     /// The resident set after the first [`WARM_UP`] seeds.
     pub(crate) memory_warm: Option<u64>,
 }
 
-#[expect(clippy::disallowed_methods, reason = "how long it runs is a matter of the real clock")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "how long it runs is a matter of the real clock"
+)]
 fn real_time() -> Instant {
     Instant::now()
 }
@@ -83,7 +86,7 @@ impl Soak {
                 self.totals.failed += outcome.failed;
                 self.totals.faults.add(&outcome.faults);
             }
-            Err(violation) => self.violations.push(violation),
+            Err(violation) => self.violations.push(*violation),
         }
         if self.totals.seeds == WARM_UP {
             self.memory_warm = resident_set();
