@@ -13,7 +13,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::memory::resident_set;
+use crate::memory::Memory;
 use crate::options::Options;
 
 #[path = "../../tests/simulation/cluster/mod.rs"]
@@ -25,12 +25,12 @@ mod workers;
 
 fn main() -> ExitCode {
     let options = Options::parse();
-    let memory_at_start = resident_set();
+    let at_start = Memory::now();
     let progress = progress_bar(&options);
     let soak = workers::run(&options, &progress);
     progress.finish_and_clear();
 
-    println!("{}", summary::of_run(&soak, memory_at_start, resident_set()));
+    println!("{}", summary::of_run(&soak, at_start, Memory::now()));
     println!("{}", summary::of_faults(&soak.totals.faults));
     if soak.violations.is_empty() {
         println!("no violation");

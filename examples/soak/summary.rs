@@ -7,19 +7,21 @@ use comfy_table::{Cell, CellAlignment, Table};
 use indicatif::HumanCount;
 
 use crate::cluster::{Fault, FaultCounts, Violation};
+use crate::memory::Memory;
 use crate::workers::Soak;
 
 /// How many violations are shown.
 const SHOWN: usize = 20;
 
-/// How much was done, how fast, and in how much memory (in KiB, before and after).
-pub(crate) fn of_run(soak: &Soak, memory_at_start: Option<u64>, memory_at_end: Option<u64>) -> Table {
+/// How much was done, how fast, and in how much memory.
+pub(crate) fn of_run(soak: &Soak, at_start: Memory, at_end: Memory) -> Table {
     let mut table = table(["what", "how much"]);
     let totals = &soak.totals;
     let seconds = soak.time.as_secs_f64().max(1e-9);
-    let memory = |kibibytes: Option<u64>| match kibibytes {
-        Some(kibibytes) => format!("{:.1}", kibibytes as f64 / 1024.0),
-        None => "?".to_owned(),
+    let memory = |part: fn(Memory) -> Option<u64>| {
+        let moments = [Some(at_start), soak.memory_warm, Some(at_end)];
+        let moments = moments.map(|memory| memory.and_then(part).map_or("?".to_owned(), count));
+        moments.join(" / ")
     };
     let rows = [
         ("seeds", count(totals.seeds)),
@@ -30,15 +32,8 @@ pub(crate) fn of_run(soak: &Soak, memory_at_start: Option<u64>, memory_at_end: O
         ("failures told", count(totals.failed)),
         ("faults", count(totals.faults.total())),
         ("seconds", format!("{seconds:.1}")),
-        (
-            "resident MiB at the start / warm / at the end",
-            format!(
-                "{} / {} / {}",
-                memory(memory_at_start),
-                memory(soak.memory_warm),
-                memory(memory_at_end)
-            ),
-        ),
+        ("resident KiB: start / warm / end", memory(|memory| memory.resident)),
+        ("heap KiB: start / warm / end", memory(|memory| Some(memory.heap))),
         ("violations", count(soak.violations.len() as u64)),
     ];
     for (what, how_much) in rows {

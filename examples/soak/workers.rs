@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use indicatif::ProgressBar;
 
 use crate::cluster::{self, FaultCounts, Outcome, Violation};
-use crate::memory::resident_set;
+use crate::memory::Memory;
 use crate::options::Options;
 
 /// By then every table has been as large as it gets, or nearly.
@@ -29,8 +29,8 @@ pub(crate) struct Soak {
     pub(crate) totals: Totals,
     pub(crate) violations: Vec<Violation>,
     pub(crate) time: Duration,
-    /// The resident set after the first [`WARM_UP`] seeds.
-    pub(crate) memory_warm: Option<u64>,
+    /// After the first [`WARM_UP`] seeds.
+    pub(crate) memory_warm: Option<Memory>,
 }
 
 #[expect(
@@ -89,7 +89,7 @@ impl Soak {
             Err(violation) => self.violations.push(*violation),
         }
         if self.totals.seeds == WARM_UP {
-            self.memory_warm = resident_set();
+            self.memory_warm = Some(Memory::now());
         }
     }
 }
