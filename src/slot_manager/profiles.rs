@@ -145,10 +145,12 @@ impl<L, K: Key + Ord> ProfileQueues<L, K> {
             });
         }
         match queue.in_order.tail() {
-            Some(tail) if records[tail].place() > sequence => {
+            Some(tail) if records[tail].place() <= sequence => return queue.in_order.push_back(records, key),
+            Some(_) => {
                 queue.returned.insert((sequence, key));
             }
-            _ => queue.in_order.push_back(records, key),
+            // Those that came back may all be behind it.
+            None => queue.in_order.push_back(records, key),
         }
         let active = &mut self.active[queue.position];
         active.first = active.first.min(sequence);

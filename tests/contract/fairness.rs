@@ -4,7 +4,7 @@
 use slot_manager::testing::GatewayAnswer;
 use slot_manager::{AllocationStatus, SlotAllocationError, WorkerPromise};
 
-use crate::common::{Fixture, granted, profile, slot, small};
+use crate::common::{Fixture, free_report, granted, profile, slot, small};
 
 #[test]
 fn slots_go_to_requests_in_the_order_of_their_registration() {
@@ -54,6 +54,25 @@ fn among_profiles_that_fit_age_decides() {
             "request tm_3 for 2 #4",
         ]
     );
+}
+
+/// The large requests come back in the order 3, 1, and one that stayed leaves between them.
+#[test]
+fn a_request_that_waits_again_is_before_those_that_came_back_sooner_and_are_younger() {
+    let mut f = Fixture::new();
+    let large = profile(2.0, 0);
+    for (id, cores) in [(1, 2.0), (2, 1.0), (3, 2.0), (4, 2.0)] {
+        f.request(id, &profile(cores, 0));
+    }
+    for (worker, id) in [("one", 1), ("two", 2), ("three", 3)] {
+        f.register_by_hand(worker, id, &free_report(worker, std::slice::from_ref(&large)));
+    }
+    f.unregister(3);
+    f.cancel(4);
+    f.unregister(1);
+    f.unregister(2);
+    f.register_free("tm", 4, &[large]);
+    assert_eq!(f.status(1), Some(granted(&slot("tm", 0))));
 }
 
 #[test]
