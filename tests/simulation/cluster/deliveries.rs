@@ -46,7 +46,7 @@ impl Simulation {
             Message::Cancel { allocation_id } => self.manager_hears_cancellation(allocation_id),
             Message::JobEnded { job } => self.manager_hears_end_of_job(job),
             Message::Answer { reply, answer } => {
-                reply.give(answer);
+                self.answer(&reply, answer);
                 Ok(())
             }
             other => Err(format!("not for the manager: {other:?}")),

@@ -33,11 +33,15 @@ impl Outbox {
 
 /// Where an answer goes. Clones lead to one future, which takes the first answer.
 #[derive(Clone)]
-pub(super) struct Reply(Rc<Cell<Option<oneshot::Sender<Answer>>>>);
+pub(super) struct Reply {
+    /// The attempt it answers.
+    pub(super) attempt: u64,
+    sender: Rc<Cell<Option<oneshot::Sender<Answer>>>>,
+}
 
 impl Reply {
     pub(super) fn give(&self, answer: Answer) {
-        if let Some(sender) = self.0.take() {
+        if let Some(sender) = self.sender.take() {
             // The manager may have given the attempt up.
             let _ = sender.send(answer);
         }
@@ -46,7 +50,7 @@ impl Reply {
 
 impl fmt::Debug for Reply {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Reply")
+        write!(f, "reply to {}", self.attempt)
     }
 }
 
@@ -73,7 +77,10 @@ impl TaskExecutorGateway for NetworkGateway {
             let _ = sender.send(answer.clone());
             sent.push(Outgoing::Handled(request.clone(), answer));
         } else {
-            let reply = Reply(Rc::new(Cell::new(Some(sender))));
+            let reply = Reply {
+                attempt: request.attempt,
+                sender: Rc::new(Cell::new(Some(sender))),
+            };
             sent.push(Outgoing::Request(request.clone(), reply));
         }
         AnswerFuture(future)

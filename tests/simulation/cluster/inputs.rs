@@ -107,7 +107,9 @@ impl Simulation {
         let seen = self.manager.task_manager(instance_id).map(|it| it.revision());
         let outcome = self.manager.report_slot_status(instance_id, report);
         match outcome.map_err(|error| format!("a report was refused: {error}"))? {
-            ReportOutcome::Applied if seen.is_some() => {}
+            ReportOutcome::Applied if seen.is_some_and(|seen| report.revision() >= seen) => {
+                self.check_report_is_applied(instance_id, report)?;
+            }
             ReportOutcome::Ignored(stale) if seen == Some(Some(stale.highest_seen)) => {
                 if report.revision() != Some(stale.revision) || stale.revision >= stale.highest_seen {
                     return Err(format!("a report of revision {:?} is {stale:?}", report.revision()));
@@ -119,6 +121,29 @@ impl Simulation {
             other => return Err(format!("a report of {instance_id} is {other:?}, seen was {seen:?}")),
         }
         self.observe(None)
+    }
+
+    /// What a report says to be held is held by that; what it does not mention is gone.
+    fn check_report_is_applied(&self, instance_id: InstanceId, report: &SlotReport) -> Check {
+        let Some(task_manager) = self.manager.task_manager(instance_id) else {
+            return Ok(());
+        };
+        let view: Vec<_> = task_manager.slots().collect();
+        let agrees = view.len() == report.statuses().len()
+            && report.statuses().iter().all(|status| {
+                let slot = view.iter().find(|slot| slot.slot_id() == *status.slot_id());
+                slot.is_some_and(|slot| {
+                    slot.resource_profile() == status.resource_profile()
+                        && status
+                            .allocation()
+                            .is_none_or(|(id, _)| slot.allocation_id() == Some(id))
+                })
+            });
+        if agrees {
+            Ok(())
+        } else {
+            Err(format!("{report:?} was applied, the view is {view:?}"))
+        }
     }
 
     /// The same report with a slot of somebody else: it is refused whole.

@@ -20,6 +20,7 @@ impl Simulation {
         } else {
             self.manager = self.fresh_manager();
             self.ledger.clear();
+            self.watch.clear();
         }
         let gap = self.up_to(Duration::from_millis(300));
         self.schedule_in(gap, Event::LeaderElected);
@@ -34,6 +35,7 @@ impl Simulation {
     pub(super) fn suspend(&mut self) -> Check {
         self.manager.suspend();
         self.ledger.clear();
+        self.watch.clear();
         if !self.log.is_empty() {
             return Err(format!("suspend said {:?}", self.log.take()));
         }

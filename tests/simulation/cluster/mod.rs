@@ -19,6 +19,7 @@ mod settlement;
 mod simulation;
 mod task_executors;
 mod trace;
+mod watch;
 
 pub(crate) use self::faults::{Fault, FaultCounts};
 #[allow(unused_imports, reason = "tests and example use their part")]

@@ -11,7 +11,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use slot_manager::{AllocationId, ResourceProfile, SlotAllocationError, SlotId, SlotState, Timestamp};
+use slot_manager::{AllocationId, ResourceProfile, SlotId, SlotState, Timestamp};
 
 use super::run::Check;
 use super::simulation::Simulation;
@@ -47,7 +47,7 @@ impl Simulation {
         self.own_up();
         // Connections break at last whose answers would be awaited for ever.
         for reply in std::mem::take(&mut self.network.unanswered) {
-            reply.give(Err(SlotAllocationError::unreachable("connection reset")));
+            self.connection_breaks(&reply);
         }
         self.let_messages_arrive()?;
 

@@ -7,12 +7,13 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use slot_manager::testing::{Action, Effect, EffectLog, GatewayCall, ManualScheduledExecutor, RecordingActions};
 use slot_manager::{
-    AllocationFailureCause, AllocationId, InstanceId, JobId, LeaderId, ScheduledExecutor, SlotManager, Timestamp,
+    AllocationFailureCause, AllocationId, InstanceId, JobId, LeaderId, ScheduledExecutor, SlotAllocationError,
+    SlotManager, Timestamp,
 };
 
 use super::events::{Event, EventQueue};
 use super::faults::{Fault, FaultCounts};
-use super::gateway::{NetworkGateway, Outbox, Outgoing};
+use super::gateway::{Answer, NetworkGateway, Outbox, Outgoing, Reply};
 use super::job_masters::JobMasters;
 use super::ledger::Ledger;
 use super::network::{Link, Message, Network};
@@ -21,6 +22,7 @@ use super::run::{Check, Outcome};
 use super::scenario::Scenario;
 use super::task_executors::Worker;
 use super::trace::{Digest, Trace};
+use super::watch::Watch;
 
 pub(super) type Manager = SlotManager<RecordingActions, NetworkGateway, ManualScheduledExecutor>;
 
@@ -45,6 +47,7 @@ pub(super) struct Simulation {
     pub(super) jobs: JobMasters,
     pub(super) resource_manager: ResourceManager,
     pub(super) ledger: Ledger,
+    pub(super) watch: Watch,
     /// When the release of a task manager was last asked for.
     pub(super) release_asked: BTreeMap<InstanceId, Timestamp>,
     chances_left: usize,
@@ -88,6 +91,7 @@ impl Simulation {
             jobs: JobMasters::default(),
             resource_manager: ResourceManager::default(),
             ledger: Ledger::default(),
+            watch: Watch::default(),
             release_asked: BTreeMap::new(),
             calm: false,
             faults: FaultCounts::default(),
@@ -184,9 +188,7 @@ impl Simulation {
                 worker_request,
                 slots,
             } => self.worker_started(leadership, worker_request, slots),
-            Event::ConnectionBroken(reply) => {
-                reply.give(Err(slot_manager::SlotAllocationError::unreachable("connection reset")));
-            }
+            Event::ConnectionBroken(reply) => self.connection_breaks(&reply),
             Event::LeaderElected => self.begin_leadership()?,
             Event::LeaderKnown { worker } => self.register(worker),
         }
@@ -216,11 +218,16 @@ impl Simulation {
             self.trace
                 .note(|| format!("{} {events} answers and deadlines", self.now()));
         }
-        self.observe(None)
+        self.observe_events(None, events)
     }
 
-    /// Checks the manager after a call, and lets what it said travel. The call said that `freed` was given back.
     pub(super) fn observe(&mut self, freed: Option<AllocationId>) -> Check {
+        self.observe_events(freed, 0)
+    }
+
+    /// Checks the manager after a call, and lets what it said travel. The call said that `freed` was given back, and handled so
+    /// many answers and deadlines.
+    fn observe_events(&mut self, freed: Option<AllocationId>, events: usize) -> Check {
         self.steps += 1;
         let now = self.now();
         let effects = self.log.take();
@@ -246,12 +253,19 @@ impl Simulation {
             .check_invariants()
             .map_err(|violation| violation.to_string())?;
         self.ledger.compare(&self.manager, freed, &lost)?;
+        let sent = self.outbox.take();
+        for outgoing in &sent {
+            if let Outgoing::Handled(request, _) = outgoing {
+                self.watch.answered(request.attempt);
+            }
+        }
+        self.watch.compare(&self.manager, &effects, events > 1)?;
         for effect in effects {
             if let Effect::Action(action) = effect {
                 self.react(action);
             }
         }
-        for outgoing in self.outbox.take() {
+        for outgoing in sent {
             self.carry(outgoing);
         }
         Ok(())
@@ -290,6 +304,16 @@ impl Simulation {
             }
             Outgoing::Handled(request, answer) => self.handled(&request, &answer),
         }
+    }
+
+    /// The caller of a task executor sees that there will be no answer.
+    pub(super) fn connection_breaks(&mut self, reply: &Reply) {
+        self.answer(reply, Err(SlotAllocationError::unreachable("connection reset")));
+    }
+
+    pub(super) fn answer(&mut self, reply: &Reply, answer: Answer) {
+        self.watch.answered(reply.attempt);
+        reply.give(answer);
     }
 
     pub(super) fn now(&self) -> Timestamp {
