@@ -8,7 +8,9 @@ use std::task::{Context, Poll};
 
 use futures::channel::oneshot;
 use slot_manager::testing::{EffectLog, GatewayCall, ManualScheduledExecutor, SimulatedTaskExecutor};
-use slot_manager::{Acknowledge, FreeSlot, RequestSlot, ScheduledExecutor, SlotAllocationError, TaskExecutorGateway};
+use slot_manager::{
+    Acknowledge, FreeSlot, LeaderId, RequestSlot, ScheduledExecutor, SlotAllocationError, TaskExecutorGateway,
+};
 
 pub(super) type Answer = Result<Acknowledge, SlotAllocationError>;
 
@@ -34,8 +36,9 @@ impl Outbox {
 /// Where an answer goes. Clones lead to one future, which takes the first answer.
 #[derive(Clone)]
 pub(super) struct Reply {
-    /// The attempt it answers.
+    /// The attempt it answers, and in which leadership that was made.
     pub(super) attempt: u64,
+    pub(super) leader_id: LeaderId,
     sender: Rc<Cell<Option<oneshot::Sender<Answer>>>>,
 }
 
@@ -79,6 +82,7 @@ impl TaskExecutorGateway for NetworkGateway {
         } else {
             let reply = Reply {
                 attempt: request.attempt,
+                leader_id: request.leader_id,
                 sender: Rc::new(Cell::new(Some(sender))),
             };
             sent.push(Outgoing::Request(request.clone(), reply));

@@ -89,6 +89,7 @@ impl Simulation {
         self.manager
             .register_task_manager(connection, report)
             .map_err(|error| format!("a registration was refused: {error}"))?;
+        self.watch.reported(instance_id, report);
         self.observe(None)
     }
 
@@ -108,6 +109,7 @@ impl Simulation {
         let outcome = self.manager.report_slot_status(instance_id, report);
         match outcome.map_err(|error| format!("a report was refused: {error}"))? {
             ReportOutcome::Applied if seen.is_some_and(|seen| report.revision() >= seen) => {
+                self.watch.reported(instance_id, report);
                 self.check_report_is_applied(instance_id, report)?;
             }
             ReportOutcome::Ignored(stale) if seen == Some(Some(stale.highest_seen)) => {

@@ -255,11 +255,11 @@ impl Simulation {
         self.ledger.compare(&self.manager, freed, &lost)?;
         let sent = self.outbox.take();
         for outgoing in &sent {
-            if let Outgoing::Handled(request, _) = outgoing {
-                self.watch.answered(request.attempt);
+            if let Outgoing::Handled(request, answer) = outgoing {
+                self.watch.answered(request.attempt, answer);
             }
         }
-        self.watch.compare(&self.manager, &effects, events > 1)?;
+        self.watch.compare(&self.manager, &effects, events)?;
         for effect in effects {
             if let Effect::Action(action) = effect {
                 self.react(action);
@@ -312,7 +312,9 @@ impl Simulation {
     }
 
     pub(super) fn answer(&mut self, reply: &Reply, answer: Answer) {
-        self.watch.answered(reply.attempt);
+        if reply.leader_id == self.leader_id() {
+            self.watch.answered(reply.attempt, &answer);
+        }
         reply.give(answer);
     }
 

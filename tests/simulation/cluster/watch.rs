@@ -4,8 +4,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use slot_manager::testing::{Action, Effect, GatewayCall};
-use slot_manager::{AllocationId, InstanceId, RequestSlot, SlotState, Timestamp};
+use slot_manager::{Acknowledge, AllocationId, InstanceId, RequestSlot, SlotReport, SlotState, Timestamp};
 
+use super::gateway::Answer;
 use super::run::Check;
 use super::simulation::Manager;
 
@@ -14,16 +15,27 @@ use super::simulation::Manager;
 pub(super) struct Watch {
     /// The attempts that have not ended, by their numbers.
     attempts: BTreeMap<u64, RequestSlot>,
-    /// Those whose answer is there: the manager may have seen it.
-    answered: BTreeSet<u64>,
+    /// Those whose answer is there, with its revision: the manager may have seen it.
+    answered: BTreeMap<u64, Option<u64>>,
+    /// The highest revision that a report of each registration had.
+    reported: BTreeMap<InstanceId, u64>,
     /// Requests that waited and did not pause.
     waiting: BTreeSet<AllocationId>,
     idle_since: BTreeMap<InstanceId, Timestamp>,
 }
 
 impl Watch {
-    pub(super) fn answered(&mut self, attempt: u64) {
-        self.answered.insert(attempt);
+    pub(super) fn answered(&mut self, attempt: u64, answer: &Answer) {
+        let revision = answer.as_ref().ok().and_then(Acknowledge::revision);
+        self.answered.entry(attempt).or_insert(revision);
+    }
+
+    /// A report was applied.
+    pub(super) fn reported(&mut self, instance_id: InstanceId, report: &SlotReport) {
+        if let Some(revision) = report.revision() {
+            let highest = self.reported.entry(instance_id).or_default();
+            *highest = revision.max(*highest);
+        }
     }
 
     /// A leadership is over.
@@ -33,7 +45,7 @@ impl Watch {
 
     /// Compares with the manager after a call. In one that handled several events, a slot may have been assigned by the
     /// first and given back by the second, and nobody was asked for it: that begins an idle period too.
-    pub(super) fn compare(&mut self, manager: &Manager, effects: &[Effect], several_events: bool) -> Check {
+    pub(super) fn compare(&mut self, manager: &Manager, effects: &[Effect], events: usize) -> Check {
         let mut asked = BTreeSet::new();
         // A slot is for the others first when the attempt of the oldest has failed, which may be within the call.
         let tried = effects.iter().filter_map(|effect| match effect {
@@ -58,19 +70,46 @@ impl Watch {
                 Effect::Action(Action::NotifySlotAllocated {
                     allocation_id, slot_id, ..
                 }) => {
-                    // Served, whether its answer said so or a report.
                     let is_it = |it: &RequestSlot| it.allocation_id == *allocation_id && it.slot_id == *slot_id;
-                    self.attempts.retain(|_, attempt| !is_it(attempt));
+                    // More than one, if the first was refused and made again at once.
+                    let attempts = self.attempts.iter().filter(|(_, attempt)| is_it(attempt));
+                    let attempts: Vec<_> = attempts.map(|(number, _)| *number).collect();
+                    for number in &attempts {
+                        self.check_grant(manager, *number, attempts.last() == Some(number) && events > 0)?;
+                    }
                 }
                 _ => {}
             }
         }
+        self.reported
+            .retain(|instance_id, _| manager.task_manager(*instance_id).is_some());
         self.check_attempts(manager)?;
-        self.check_idle_periods(manager, &asked, several_events)?;
+        self.check_idle_periods(manager, &asked, events > 1)?;
         let waiting = manager
             .pending_slot_requests()
             .filter(|request| request.in_flight_to().is_none() && request.pauses_until().is_none());
         self.waiting = waiting.map(|request| request.allocation_id()).collect();
+        Ok(())
+    }
+
+    /// An attempt was served, as its answer or a report says: it is over. If it was already freed when it was served,
+    /// its task executor is to be told, and if a later report had said so, its answer says nothing new.
+    fn check_grant(&mut self, manager: &Manager, number: u64, by_answer: bool) -> Check {
+        let attempt = &self.attempts[&number];
+        let slot = manager.slot(&attempt.slot_id);
+        let is_held = slot.is_some_and(|slot| slot.allocation_id() == Some(attempt.allocation_id));
+        if by_answer {
+            let answer = self.answered.get(&number).copied().flatten();
+            let report = self.reported.get(&attempt.instance_id).copied();
+            if is_held && answer.is_some() && answer < report {
+                return Err(format!(
+                    "revision {answer:?} of an answer beats {report:?} of a report: {attempt:?}"
+                ));
+            }
+        }
+        if is_held {
+            self.attempts.remove(&number);
+        }
         Ok(())
     }
 
@@ -86,12 +125,12 @@ impl Watch {
             if matches!(state, SlotState::InFlight { allocation_id, .. } if allocation_id == attempt.allocation_id) {
                 return true;
             }
-            if !answered.contains(number) {
+            if !answered.contains_key(number) {
                 forgotten = Some(format!("attempt {number} ended without a word: {attempt:?}"));
             }
             false
         });
-        answered.retain(|number| self.attempts.contains_key(number));
+        answered.retain(|number, _| self.attempts.contains_key(number));
         forgotten.map_or(Ok(()), Err)
     }
 
