@@ -11,7 +11,7 @@ use super::network::Envelope;
 pub(super) enum Event {
     /// Something happens by itself: a job wants something, a task executor reports, something fails.
     Chance,
-    Arrival(Envelope),
+    Arrival(Box<Envelope>),
     /// A hung task executor goes on.
     Resume {
         worker: usize,

@@ -15,15 +15,18 @@ impl Simulation {
     pub(super) fn manager_hears_request(&mut self, job: u128, id: AllocationId, profile: ResourceProfile) -> Check {
         let known = self.manager.allocation_status(id);
         let pending = self.manager.num_pending_slot_requests();
+        let limit = self.scenario.config.max_pending_requests;
         let request = SlotRequest::new(job_id(job), id, profile, format!("job-master-{job}"));
         match self.manager.register_slot_request(request) {
-            Ok(SlotRequestOutcome::Accepted(_)) => self.ledger.accept(id, job_id(job))?,
+            Ok(SlotRequestOutcome::Accepted(_)) if limit.is_none_or(|limit| pending < limit) => {
+                self.ledger.accept(id, job_id(job))?;
+            }
             Ok(SlotRequestOutcome::Duplicate(status)) if known == Some(status.clone()) => {}
             Err(SlotRequestError::Failed { allocation_id, .. }) if allocation_id == id && known.is_none() => {
                 self.send(Link::ManagerToJob(job), Message::NotServed { allocation_id });
             }
-            Err(SlotRequestError::TooManyPendingRequests { limit })
-                if known.is_none() && pending >= limit && self.scenario.config.max_pending_requests == Some(limit) =>
+            Err(SlotRequestError::TooManyPendingRequests { limit: said })
+                if known.is_none() && limit == Some(said) && pending >= said =>
             {
                 self.send(Link::ManagerToJob(job), Message::NotServed { allocation_id: id });
             }

@@ -152,7 +152,7 @@ impl Simulation {
             delay += self.up_to(self.scenario.network.longest_delay);
         }
         let envelope = Envelope { link, number, message };
-        self.schedule_in(delay, Event::Arrival(envelope));
+        self.schedule_in(delay, Event::Arrival(Box::new(envelope)));
     }
 
     /// A message that never arrives. Now and then its sender sees the connection break.

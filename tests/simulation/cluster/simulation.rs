@@ -177,7 +177,7 @@ impl Simulation {
             }
             Event::Arrival(envelope) => {
                 self.arrive(&envelope);
-                self.deliver(envelope)?;
+                self.deliver(*envelope)?;
             }
             Event::Resume { worker } => self.resume(worker),
             Event::Restart { worker } => self.restart(worker),

@@ -263,7 +263,7 @@ impl Simulation {
         }
         self.set_condition(worker, Condition::Running);
         for envelope in std::mem::take(&mut self.workers[worker].held_up) {
-            self.schedule_in(Duration::ZERO, Event::Arrival(envelope));
+            self.schedule_in(Duration::ZERO, Event::Arrival(Box::new(envelope)));
         }
         self.expire_slots(worker);
     }
