@@ -1,7 +1,8 @@
 //! A whole cluster with a bad network, for many seeds: whatever fails, the invariants hold after every call, every
 //! request ends once, and when the faults stop the view becomes the truth and no slot is lost.
 //!
-//! `SIMULATION_SEEDS=10000 cargo test --release --test simulation` runs more seeds, `SIMULATION_SEED=7` only the seventh.
+//! `SIMULATION_SEEDS=10000 cargo test --release --test simulation` runs more seeds, `SIMULATION_SEED=7` only the
+//! seventh; a violation comes with the last events, `SIMULATION_TRACE=100000` for more of them.
 
 mod cluster;
 mod determinism;
