@@ -1,8 +1,6 @@
 //! Start, suspension and everything that must not happen in between, on the way down, or after it. Comments name the
 //! defects of FLINK-5810 that the tests guard against.
 
-mod common;
-
 use std::time::Duration;
 
 use slot_manager::testing::{NotPending, RecordingActions};
@@ -13,7 +11,7 @@ use slot_manager::{
     WorkerFailedOutcome, WorkerPromise, WorkerRequestId,
 };
 
-use common::{
+use crate::common::{
     Fixture, Manager, acknowledged, allocation, ask, granted, in_flight, instance, job, occupied, patient, rejected,
     report, request, slot, small,
 };

@@ -1,8 +1,6 @@
 //! The specification by example: each test of Apache Flink's early `SlotManagerTest` as this crate keeps it. Comments
 //! name that test, and say where the crate decides otherwise.
 
-mod common;
-
 use std::time::Duration;
 
 use slot_manager::testing::{Effect, GatewayCall};
@@ -12,7 +10,7 @@ use slot_manager::{
     SlotState, SlotStatus, Timestamp, UnregistrationOutcome,
 };
 
-use common::{
+use crate::common::{
     Fixture, acknowledged, allocation, ask, failures, granted, in_flight, instance, job, occupied, patient, profile,
     rejected, report, slot, small,
 };
@@ -142,7 +140,7 @@ fn request_is_sent_to_a_free_slot_and_granted_by_its_acknowledgement() {
         attempt: 1,
     };
     assert_eq!(effects[0], Effect::Gateway(GatewayCall::RequestSlot(sent)));
-    assert_eq!(common::brief(&effects[1..]), ["granted 1 on tm_0"]);
+    assert_eq!(crate::common::brief(&effects[1..]), ["granted 1 on tm_0"]);
 }
 
 /// testUnregisterPendingSlotRequest. Here the task executor is told that the slot is not wanted any more.

@@ -1,8 +1,5 @@
 //! Driving the manager: wakers, answers and time, in a task and without one.
 
-#[path = "../common/mod.rs"]
-mod common;
-
 mod armed_delay;
 mod cancel_safety;
 mod event_budget;

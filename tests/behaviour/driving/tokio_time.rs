@@ -9,7 +9,7 @@ use slot_manager::{
     LeaderId, ScheduledExecutor, SlotManager, TaskExecutorConnection, Timestamp, TokioScheduledExecutor,
 };
 
-use crate::Task;
+use super::Task;
 use crate::common::{free_report, instance, patient, profile, request, small};
 
 const SECOND: Duration = Duration::from_secs(1);

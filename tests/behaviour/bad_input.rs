@@ -1,7 +1,5 @@
 //! Bad input has a clear error and changes nothing; odd but legal input simply works.
 
-mod common;
-
 use std::time::Duration;
 
 use slot_manager::testing::{GatewayAnswer, RecordingActions};
@@ -12,7 +10,7 @@ use slot_manager::{
     WorkerRequestId,
 };
 
-use common::{
+use crate::common::{
     Fixture, Manager, allocation, asks, failures, free_report, granted, instance, job, patient, profile, releases,
     report, request, slot, slot_requests, small,
 };

@@ -1,8 +1,6 @@
 //! When a worker is asked for, and what a promised one counts for until it comes or does not. Comments name the defects
 //! of FLINK-5810 and its successors that the tests guard against.
 
-mod common;
-
 use std::time::Duration;
 
 use slot_manager::{
@@ -10,7 +8,7 @@ use slot_manager::{
     SlotMatchingStrategy, TaskExecutorConnection, Timestamp, WorkerFailedOutcome, WorkerPromise, WorkerRequestId,
 };
 
-use common::{
+use crate::common::{
     Fixture, acknowledged, allocation, ask, free_report, granted, in_flight, instance, occupied, patient, profile,
     rejected, report, slot, small,
 };

@@ -13,8 +13,8 @@ use slot_manager::{
     SlotManagerConfig, TaskExecutorConnection, TaskExecutorGateway, Timestamp,
 };
 
+use super::{RestlessGateway, Task};
 use crate::common::{Fixture, free_report, instance, patient, request, small};
-use crate::{RestlessGateway, Task};
 
 const SECOND: Duration = Duration::from_secs(1);
 /// What a poll does at most: so many answers, and so many deadlines.

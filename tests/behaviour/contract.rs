@@ -1,8 +1,5 @@
 //! What the manager promises whatever it is used for: order, fairness, bounds and time.
 
-#[path = "../common/mod.rs"]
-mod common;
-
 mod bounds;
 mod determinism;
 mod exact_time;

@@ -1,8 +1,5 @@
 //! The rules that go beyond Flink's original, sentence by sentence.
 
-#[path = "../common/mod.rs"]
-mod common;
-
 mod duplicates;
 mod failed_attempts;
 mod held_slots;

@@ -1,8 +1,6 @@
 //! Who gets which slot: the oldest request that it fits, and of several slots the one the strategy names. Comments name
 //! the defects of FLINK-5810 that the tests guard against.
 
-mod common;
-
 use std::time::Duration;
 
 use slot_manager::testing::ScriptedGateway;
@@ -11,7 +9,7 @@ use slot_manager::{
     SlotMatchingStrategy, SlotReport, SlotState, SlotStatus, WorkerPromise,
 };
 
-use common::{
+use crate::common::{
     Fixture, acknowledged, allocation, ask, free_report, granted, in_flight, instance, patient, profile, rejected,
     report, slot, small,
 };
@@ -336,7 +334,7 @@ fn least_utilization_chooses_among_fitting_slots() {
     let mut fixture = Fixture::with(spread_out());
     fixture.register("unused", 1, &free_report("unused", &[small(), small()]));
     let wide_slots = SlotReport::new(vec![
-        SlotStatus::allocated(slot("used", 0), wide(), allocation(101), common::job(1)),
+        SlotStatus::allocated(slot("used", 0), wide(), allocation(101), crate::common::job(1)),
         SlotStatus::free(slot("used", 1), wide()),
     ]);
     fixture.register("used", 2, &wide_slots);

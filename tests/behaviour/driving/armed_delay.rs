@@ -5,7 +5,7 @@ use std::time::Duration;
 use slot_manager::testing::GatewayAnswer;
 use slot_manager::{Acknowledge, Release, SlotManager, Timestamp, WorkerPromise};
 
-use crate::Task;
+use super::Task;
 use crate::common::{Fixture, patient, profile, report, slot, small};
 
 const SECOND: Duration = Duration::from_secs(1);

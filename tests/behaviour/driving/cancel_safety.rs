@@ -8,7 +8,7 @@ use std::time::Duration;
 use slot_manager::testing::{Effect, GatewayAnswer, ScriptedGateway};
 use slot_manager::{Acknowledge, Release, SlotAllocationError};
 
-use crate::Task;
+use super::Task;
 use crate::common::{Fixture, patient, profile, report, slot, small};
 
 const SECOND: Duration = Duration::from_secs(1);

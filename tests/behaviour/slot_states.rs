@@ -1,8 +1,6 @@
 //! What a slot is, as reports, answers and messages in any order tell it. Comments name the defects of FLINK-5810 that
 //! the tests guard against.
 
-mod common;
-
 use std::time::Duration;
 
 use slot_manager::testing::{
@@ -15,7 +13,7 @@ use slot_manager::{
     SlotState, SlotStatus, Stale, UnregistrationOutcome,
 };
 
-use common::{
+use crate::common::{
     Fixture, acknowledged, allocation, ask, brief, failures, frees, granted, in_flight, instance, job, occupied,
     patient, profile, rejected, report, request, slot, small,
 };
@@ -1052,7 +1050,8 @@ fn grant_whose_place_is_taken_by_another_jobs_slot_is_lost() {
 #[test]
 fn report_updates_what_a_known_slot_has() {
     let (narrow, wide) = (profile(1.0, 100), profile(4.0, 400));
-    let offers = |profile: &slot_manager::ResourceProfile| common::free_report("tm", std::slice::from_ref(profile));
+    let offers =
+        |profile: &slot_manager::ResourceProfile| crate::common::free_report("tm", std::slice::from_ref(profile));
 
     // given: a request that the slot does not fit
     let mut fixture = Fixture::new();

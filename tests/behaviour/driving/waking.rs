@@ -6,7 +6,7 @@ use std::time::Duration;
 use slot_manager::testing::GatewayAnswer;
 use slot_manager::{Acknowledge, AllocationStatus, SlotAllocationError, SlotManager};
 
-use crate::Task;
+use super::Task;
 use crate::common::{Fixture, job, patient, profile, report, slot, small};
 
 const SECOND: Duration = Duration::from_secs(1);

@@ -1,8 +1,6 @@
 //! Task managers that register, register again, and change their slots. Comments name the defects of FLINK-5810 that
 //! the tests guard against.
 
-mod common;
-
 use std::time::Duration;
 
 use slot_manager::testing::{ManualScheduledExecutor, RecordingActions, SimulatedTaskExecutor};
@@ -11,7 +9,7 @@ use slot_manager::{
     SlotReportError, SlotStatus, Stale, TaskExecutorConnection, Timestamp, UnregistrationOutcome,
 };
 
-use common::{
+use crate::common::{
     Fixture, acknowledged, allocation, ask, free_report, granted, instance, job, patient, profile, report, request,
     slot, small,
 };

@@ -1,8 +1,6 @@
 //! Time: what falls due when, what a timeout may do, and what must not move it. Comments name the defects of
 //! FLINK-5810's timers that the tests guard against.
 
-mod common;
-
 use std::time::Duration;
 
 use slot_manager::testing::NotPending;
@@ -12,7 +10,7 @@ use slot_manager::{
     UnregistrationOutcome, WorkerPromise,
 };
 
-use common::{
+use crate::common::{
     Fixture, acknowledged, allocation, ask, failures, granted, in_flight, instance, patient, rejected, report, slot,
     small,
 };
@@ -420,7 +418,7 @@ fn request_that_is_refused_on_a_retry_leaves_no_deadline_behind() {
     fixture.log.take();
 
     // when
-    fixture.answer(&gateway, 1, common::occupied(2));
+    fixture.answer(&gateway, 1, crate::common::occupied(2));
 
     // then: told once, now by a notification
     fixture.expect(&[&ask(1), "failed 1: no quota"]);

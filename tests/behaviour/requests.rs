@@ -1,8 +1,6 @@
 //! A request from its registration to its end: retries, withdrawal, duplicates, notifications, and what the messages
 //! about it say. Comments name the defects of FLINK-5810 that the tests guard against.
 
-mod common;
-
 use std::time::Duration;
 
 use slot_manager::testing::{Delivery, ManualScheduledExecutor, RecordingActions, SimulatedTaskExecutor};
@@ -12,7 +10,7 @@ use slot_manager::{
     SlotMatchingStrategy, SlotRequest, SlotRequestError, SlotRequestOutcome, SlotState, Timestamp, WorkerPromise,
 };
 
-use common::{
+use crate::common::{
     Fixture, acknowledged, allocation, ask, failures, frees, granted, in_flight, instance, job, occupied, patient,
     profile, rejected, report, request, slot, slot_requests, small,
 };
