@@ -484,3 +484,10 @@ fn outcome_of_a_request_is_its_status_when_the_call_returns() {
         assert_eq!(outcome, Ok(SlotRequestOutcome::Accepted(status)), "after {answer:?}");
     }
 }
+
+#[test]
+fn the_configuration_can_be_read_back() {
+    let config = patient().with_max_pending_requests(Some(7));
+    let fixture = Fixture::with(config.clone());
+    assert_eq!(fixture.manager.config(), &config);
+}

@@ -6,7 +6,7 @@ use std::time::Duration;
 use slot_manager::testing::{ManualScheduledExecutor, RecordingActions, SimulatedTaskExecutor};
 use slot_manager::{
     AllocationStatus, LeaderId, NotStarted, RegistrationOutcome, ReportOutcome, ResourceId, SlotManager, SlotReport,
-    SlotReportError, SlotStatus, Stale, TaskExecutorConnection, Timestamp, UnregistrationOutcome,
+    SlotReportError, SlotStatus, Stale, TaskExecutorConnection, Timestamp, UnregistrationOutcome, WorkerRequestId,
 };
 
 use crate::common::{
@@ -477,4 +477,17 @@ fn task_executor_of_a_former_leader_grants_nothing_to_the_next() {
     assert_eq!(manager.allocation_status(allocation(1)), Some(granted(&slot("tm", 0))));
     assert_eq!(executor.current_allocation(0), Some(allocation(1)));
     manager.check_invariants().expect("consistent");
+}
+
+#[test]
+fn a_connection_says_what_it_was_made_of() {
+    let connection = TaskExecutorConnection::new("tm", instance(7), "the way");
+    assert_eq!(connection.resource_id(), &ResourceId::new("tm"));
+    assert_eq!(connection.instance_id(), instance(7));
+    assert_eq!(connection.gateway(), &"the way");
+    assert_eq!(connection.worker_request(), None);
+
+    let started_for = WorkerRequestId::new(3);
+    let connection = connection.with_worker_request(started_for);
+    assert_eq!(connection.worker_request(), Some(started_for));
 }

@@ -68,12 +68,16 @@ pub(super) struct NetworkGateway {
     pub(super) revisions: bool,
 }
 
+/// More than the manager says within one call, unless it never ends.
+const MOST_OUTGOING: usize = 10_000;
+
 impl TaskExecutorGateway for NetworkGateway {
     type RequestSlotFuture = AnswerFuture;
 
     fn request_slot(&mut self, request: &RequestSlot) -> AnswerFuture {
         self.log.record(GatewayCall::RequestSlot(request.clone()));
         let mut sent = self.outbox.0.borrow_mut();
+        assert!(sent.len() < MOST_OUTGOING, "a call of the manager does not end");
         let (sender, future) = oneshot::channel();
         if self.near.get() {
             let answer = handle(&self.executor, request, self.clock.now(), self.revisions);
