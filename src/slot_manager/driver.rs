@@ -82,6 +82,7 @@ where
         let actions = self.actions.take()?;
         self.gateways = Vec::new();
         self.in_flight.clear();
+        self.answers.clear();
         self.backlog = Backlog::default();
         self.disarm();
         Some(actions)

@@ -5,6 +5,7 @@ mod cancel_safety;
 mod event_budget;
 mod given_up_answers;
 mod kinds_of_gateways;
+mod lifetimes;
 mod services;
 mod tokio_time;
 mod waking;

@@ -1,0 +1,209 @@
+//! How long gateways live, and what is left when something outside panics.
+
+use std::cell::Cell;
+use std::future::{Ready, ready};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
+use std::time::Duration;
+
+use slot_manager::testing::{ManualScheduledExecutor, RecordingActions};
+use slot_manager::{
+    Acknowledge, AllocationFailureCause, AllocationId, AllocationStatus, FreeSlot, InstanceId, JobId, LeaderId,
+    Release, ReleaseCause, RequestSlot, ResourceManagerActions, ResourceManagerError, ResourceProfile,
+    SlotAllocationError, SlotId, SlotManager, SlotManagerConfig, SlotRequestOutcome, TaskExecutorConnection,
+    TaskExecutorGateway, WorkerPromise, WorkerRequestId,
+};
+
+use crate::common::{allocation, granted, instance, patient, report, request, slot, small};
+
+/// A gateway that can be counted.
+struct Counted(Rc<()>);
+
+impl TaskExecutorGateway for Counted {
+    type RequestSlotFuture = Ready<Result<Acknowledge, SlotAllocationError>>;
+
+    fn request_slot(&mut self, _: &RequestSlot) -> Self::RequestSlotFuture {
+        ready(Ok(Acknowledge::new()))
+    }
+}
+
+type Manager = SlotManager<RecordingActions, Counted, ManualScheduledExecutor>;
+
+fn started(config: SlotManagerConfig) -> (Manager, ManualScheduledExecutor) {
+    let clock = ManualScheduledExecutor::new();
+    let mut manager = Manager::new(config, clock.clone()).expect("a valid configuration");
+    manager
+        .start(LeaderId::from_u128(1), RecordingActions::new())
+        .expect("not started");
+    (manager, clock)
+}
+
+/// Registers a worker, and returns what lives as long as its gateway.
+fn register(manager: &mut Manager, worker: &str, id: u128) -> Rc<()> {
+    let life = Rc::new(());
+    let connection = TaskExecutorConnection::new(worker, instance(id), Counted(Rc::clone(&life)));
+    manager
+        .register_task_manager(connection, &report(worker, &[None]))
+        .expect("a valid registration");
+    life
+}
+
+#[track_caller]
+fn assert_lives(life: &Rc<()>, lives: bool) {
+    assert_eq!(Rc::strong_count(life) == 2, lives);
+}
+
+#[test]
+fn a_gateway_goes_with_its_registration() {
+    let (mut manager, clock) = started(patient().with_task_manager_timeout(Duration::from_secs(1)));
+    let unregistered = register(&mut manager, "tm", 1);
+    let other = register(&mut manager, "other", 2);
+    assert_lives(&unregistered, true);
+    manager.unregister_task_manager(instance(1), "lost").expect("started");
+    assert_lives(&unregistered, false);
+
+    let replaced = register(&mut manager, "tm", 3);
+    let newer = register(&mut manager, "tm", 4);
+    assert_lives(&replaced, false);
+    assert_lives(&newer, true);
+
+    let not_needed = register(&mut manager, "tm", 4);
+    assert_lives(&not_needed, false);
+    assert_lives(&newer, true);
+    assert_lives(&other, true);
+
+    clock.advance(Duration::from_secs(1));
+    manager.run_until_stalled();
+    assert_eq!(manager.num_task_managers(), 0, "their release was accepted");
+    assert_lives(&newer, false);
+    assert_lives(&other, false);
+
+    let suspended = register(&mut manager, "tm", 5);
+    assert_lives(&suspended, true);
+    manager.suspend().expect("started");
+    assert_lives(&suspended, false);
+}
+
+/// What panics next.
+#[derive(Clone, Default)]
+struct Fuse(Rc<Cell<Option<Call>>>);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Call {
+    RequestSlot,
+    FreeSlot,
+    AllocateResource,
+    ReleaseResource,
+    NotifyFailure,
+    NotifyAllocated,
+}
+
+impl Fuse {
+    fn burn(&self, call: Call) {
+        if self.0.get() == Some(call) {
+            self.0.set(None);
+            panic!("{call:?} panics");
+        }
+    }
+}
+
+/// Answers as asked, until it panics.
+struct Fragile(Fuse);
+
+impl TaskExecutorGateway for Fragile {
+    type RequestSlotFuture = Ready<Result<Acknowledge, SlotAllocationError>>;
+
+    fn request_slot(&mut self, _: &RequestSlot) -> Self::RequestSlotFuture {
+        self.0.burn(Call::RequestSlot);
+        ready(Ok(Acknowledge::new()))
+    }
+
+    fn free_slot(&mut self, _: FreeSlot) {
+        self.0.burn(Call::FreeSlot);
+    }
+}
+
+impl ResourceManagerActions for Fragile {
+    fn allocate_resource(
+        &mut self,
+        _: WorkerRequestId,
+        _: &ResourceProfile,
+    ) -> Result<WorkerPromise, ResourceManagerError> {
+        self.0.burn(Call::AllocateResource);
+        Ok(WorkerPromise::Unspecified)
+    }
+
+    fn release_resource(&mut self, _: InstanceId, _: ReleaseCause) -> Release {
+        self.0.burn(Call::ReleaseResource);
+        Release::Accepted
+    }
+
+    fn notify_allocation_failure(&mut self, _: JobId, _: AllocationId, _: &AllocationFailureCause) {
+        self.0.burn(Call::NotifyFailure);
+    }
+
+    fn notify_slot_allocated(&mut self, _: JobId, _: AllocationId, _: &SlotId) {
+        self.0.burn(Call::NotifyAllocated);
+    }
+}
+
+/// Whatever the call that panicked had begun is gone with the leadership.
+#[test]
+fn after_a_panic_of_the_outside_a_new_leadership_begins_with_nothing() {
+    let calls = [
+        Call::RequestSlot,
+        Call::FreeSlot,
+        Call::AllocateResource,
+        Call::ReleaseResource,
+        Call::NotifyFailure,
+        Call::NotifyAllocated,
+    ];
+    for call in calls {
+        let (fuse, clock) = (Fuse::default(), ManualScheduledExecutor::new());
+        let config = patient().with_task_manager_timeout(Duration::from_secs(1));
+        let mut manager = SlotManager::<Fragile, Fragile, _>::new(config, clock.clone()).expect("valid");
+        let register = |manager: &mut SlotManager<_, _, _>, worker: &str, id, holders: &[Option<u128>]| {
+            let connection = TaskExecutorConnection::new(worker, instance(id), Fragile(fuse.clone()));
+            manager
+                .register_task_manager(connection, &report(worker, holders))
+                .expect("a valid registration");
+        };
+        manager
+            .start(LeaderId::from_u128(1), Fragile(fuse.clone()))
+            .expect("not started");
+        register(&mut manager, "idle", 1, &[]);
+        register(&mut manager, "tm", 2, &[Some(7), Some(7), Some(8)]);
+        fuse.0.set(Some(call));
+
+        // Each of them panics somewhere here, with more to be said.
+        let panicked = catch_unwind(AssertUnwindSafe(|| {
+            for id in 1..4 {
+                let _ = manager.register_slot_request(request(1, id, &small()));
+            }
+            // Repeats the second slot of allocation 7, loses 8, and serves two of those that wait.
+            let more = report("tm", &[Some(7), Some(7), None, None]);
+            manager.report_slot_status(instance(2), &more).expect("valid");
+            clock.advance(Duration::from_secs(1));
+            manager.run_until_stalled();
+        }));
+        assert!(panicked.is_err(), "{call:?}");
+        assert_eq!(fuse.0.get(), None);
+
+        manager.suspend().expect("started");
+        manager.check_invariants().expect("empty");
+        manager
+            .start(LeaderId::from_u128(2), Fragile(fuse.clone()))
+            .expect("suspended");
+        manager.check_invariants().expect("empty");
+        register(&mut manager, "tm", 3, &[None]);
+        let outcome = manager.register_slot_request(request(1, 1, &small()));
+        let status = granted(&slot("tm", 0));
+        assert_eq!(outcome, Ok(SlotRequestOutcome::Accepted(status.clone())), "{call:?}");
+        manager.run_until_stalled();
+        manager.check_invariants().expect("consistent");
+        assert_eq!(
+            manager.allocation_status(allocation(1)),
+            Some::<AllocationStatus>(status)
+        );
+    }
+}
