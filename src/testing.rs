@@ -40,7 +40,7 @@ mod effect_log;
 mod manual_scheduled_executor;
 mod recording_actions;
 #[cfg(test)]
-mod samples;
+pub(crate) mod samples;
 mod scripted_gateway;
 mod simulated_task_executor;
 mod slot_table;

@@ -295,6 +295,7 @@ mod tests {
     use futures::future::FutureExt;
 
     use super::*;
+    use crate::testing::samples::WakeCounter;
 
     fn slot() -> SlotKey {
         SlotKey::from_index(0)
@@ -363,6 +364,44 @@ mod tests {
             pool.drop_future(cell);
         }
         assert_eq!(pool.num_woken(), 1);
+    }
+
+    #[test]
+    fn a_burst_that_ends_from_its_end_leaves_no_more_than_the_spare_places() {
+        let mut pool = InFlight::new();
+        let cells: Vec<_> = (0..4 * SPARE_CELLS as u64)
+            .map(|attempt| pool.start(slot(), attempt, std::future::pending::<()>()))
+            .collect();
+        for cell in cells.into_iter().rev() {
+            pool.drop_future(cell.expect_err("it never answers"));
+        }
+        assert_eq!(pool.cells.len(), SPARE_CELLS);
+    }
+
+    #[test]
+    fn what_woke_before_the_pool_was_cleared_is_forgotten() {
+        let mut pool = InFlight::new();
+        let (sender, receiver) = oneshot::channel::<()>();
+        assert!(pool.start(slot(), 1, receiver).is_err());
+        sender.send(()).expect("awaited");
+        assert_eq!(pool.num_woken(), 1);
+        pool.clear();
+        assert_eq!((pool.num_woken(), pool.len()), (0, 0));
+    }
+
+    #[test]
+    fn a_delay_may_wake_by_value_and_by_reference() {
+        let task = WakeCounter::new();
+        let signal = Arc::<Signal>::default();
+        for expected in [1, 2] {
+            signal.register(task.context().waker());
+            let waker = Waker::from(Arc::clone(&signal));
+            match expected {
+                1 => waker.wake_by_ref(),
+                _ => waker.wake(),
+            }
+            assert_eq!(task.count(), expected);
+        }
     }
 
     #[test]

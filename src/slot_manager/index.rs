@@ -361,6 +361,37 @@ mod tests {
     }
 
     #[test]
+    fn a_tag_is_the_seven_highest_bits_and_never_zero() {
+        let tags = [0, 1, 1 << 25, u32::MAX].map(|bits| Fingerprint(bits).tag());
+        assert_eq!(tags, [0x80, 0x80, 0x81, 0xFF]);
+    }
+
+    #[test]
+    fn buckets_are_filled_to_nine_tenths() {
+        assert_eq!([2, 4, 1024].map(most_values), [12, 25, 6451]);
+    }
+
+    #[test]
+    fn a_bucket_counts_what_went_past_as_far_as_it_can_count() {
+        let mut bucket = Bucket::<NonZeroU32>::EMPTY;
+        assert!(!bucket.have_gone_past());
+        bucket.go_past();
+        bucket.go_past();
+        bucket.forget_past();
+        assert!(bucket.have_gone_past());
+        bucket.forget_past();
+        assert!(!bucket.have_gone_past());
+        // At the end of counting nobody knows how many they are.
+        for _ in 0..300 {
+            bucket.go_past();
+        }
+        for _ in 0..300 {
+            bucket.forget_past();
+        }
+        assert!(bucket.have_gone_past());
+    }
+
+    #[test]
     fn room_that_was_reserved_is_enough() {
         let mut table = FingerprintTable::new();
         table.try_reserve(1000).expect("there is room");

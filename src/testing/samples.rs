@@ -38,7 +38,7 @@ pub(super) fn free_slot(slot_number: u32, allocation_id: AllocationId, attempt: 
 }
 
 /// A task that counts how often it is woken.
-pub(super) struct WakeCounter {
+pub(crate) struct WakeCounter {
     count: Arc<Count>,
     waker: Waker,
 }
@@ -53,17 +53,17 @@ impl Wake for Count {
 }
 
 impl WakeCounter {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let count = Arc::<Count>::default();
         let waker = Arc::clone(&count).into();
         Self { count, waker }
     }
 
-    pub(super) fn context(&self) -> Context<'_> {
+    pub(crate) fn context(&self) -> Context<'_> {
         Context::from_waker(&self.waker)
     }
 
-    pub(super) fn count(&self) -> usize {
+    pub(crate) fn count(&self) -> usize {
         self.count.0.load(Ordering::Relaxed)
     }
 }

@@ -17,7 +17,7 @@ use slot_manager::{
 use crate::common::{allocation, granted, instance, patient, report, request, slot, small};
 
 /// A gateway that can be counted.
-struct Counted(Rc<()>);
+struct Counted(#[expect(dead_code, reason = "it is only counted")] Rc<()>);
 
 impl TaskExecutorGateway for Counted {
     type RequestSlotFuture = Ready<Result<Acknowledge, SlotAllocationError>>;
