@@ -372,6 +372,29 @@ mod tests {
     }
 
     #[test]
+    fn a_table_is_as_large_as_needed() {
+        let table = FingerprintTable::<NonZeroU32>::new();
+        let buckets = [
+            0,
+            most_values(2),
+            most_values(2) + 1,
+            most_values(64),
+            most_values(64) + 1,
+        ];
+        assert_eq!(buckets.map(|values| table.buckets_for(values)), [2, 2, 4, 64, 128]);
+    }
+
+    #[test]
+    fn nearly_all_values_are_at_home() {
+        let mut table = FingerprintTable::new();
+        for n in 0..1000 {
+            table.insert(Fingerprint::of(&n), number(n));
+        }
+        let past: u64 = table.buckets.iter().map(|bucket| bucket.tags >> 56).sum();
+        assert!(past < 100, "{past} of 1000 are not");
+    }
+
+    #[test]
     fn a_bucket_counts_what_went_past_as_far_as_it_can_count() {
         let mut bucket = Bucket::<NonZeroU32>::EMPTY;
         assert!(!bucket.have_gone_past());
