@@ -351,6 +351,10 @@ mod tests {
 
     use super::*;
 
+    crate::slot_manager::records::key! {
+        TestKey
+    }
+
     fn number(n: u32) -> NonZeroU32 {
         NonZeroU32::MIN.saturating_add(n)
     }
@@ -425,6 +429,13 @@ mod tests {
         assert_eq!((table.buckets.len(), table.len()), (buckets, 1000));
         table.try_reserve(0).expect("there is room");
         assert_eq!(table.buckets.len(), buckets);
+    }
+
+    #[test]
+    fn an_index_of_ids_makes_the_same_room() {
+        let mut index = IdIndex::<u32, TestKey>::new();
+        index.try_reserve(100).expect("there is room");
+        assert!(most_values(index.table.buckets.len()) >= 100);
     }
 
     #[test]

@@ -315,3 +315,20 @@ impl PendingRequests {
         self.recent_job = None;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
+
+    use super::*;
+
+    #[test]
+    fn an_address_is_its_text_wherever_that_is() {
+        let address = |text: &str| TargetAddress(text.into());
+        let hash = |text: &str| BuildHasherDefault::<DefaultHasher>::default().hash_one(address(text));
+        assert_eq!(address("a"), address("a"));
+        assert_eq!(hash("a"), hash("a"));
+        assert_ne!(address("a"), address("b"));
+        assert_ne!(hash("a"), hash("b"));
+    }
+}

@@ -301,8 +301,32 @@ mod tests {
         assert_eq!(first(&queues, &records, 1.0), Some(other));
         queues.remove(&mut records, large, other.1);
         assert_eq!(first(&queues, &records, 1.0), Some(late));
+        assert!(!queues.is_empty());
         queues.remove(&mut records, small, late.1);
         assert_eq!(queues.iter(&records).count(), 0);
+        assert!(queues.is_empty());
+    }
+
+    #[test]
+    fn who_comes_in_order_is_in_the_list_and_who_comes_back_beside_it() {
+        let mut profiles = Profiles::new();
+        let profile = profiles.acquire(&cores(1.0));
+        let mut records = Records::new();
+        let mut queues = ProfileQueues::<Line, TestKey>::new();
+        for (place, returned) in [(1, 0), (3, 0), (2, 1), (4, 1)] {
+            let links = Links::default();
+            let key = records.insert(Record { place, links });
+            queues.push(&mut records, &profiles, profile, key);
+            assert_eq!(queues.queues[profile.index()].returned.len(), returned);
+        }
+    }
+
+    #[test]
+    fn most_profiles_that_do_not_fit_are_told_by_their_sketch() {
+        let (small, large) = (cores(1.0), cores(2.0));
+        let may_fit = |fitting: Fitting<'_>, other: &ResourceProfile| fitting.may_fit(fitting.sketch(), other.sketch());
+        assert!(may_fit(Fitting::Request(&small), &large) && !may_fit(Fitting::Request(&large), &small));
+        assert!(may_fit(Fitting::Slot(&large), &small) && !may_fit(Fitting::Slot(&small), &large));
     }
 
     #[test]
