@@ -240,6 +240,61 @@ fn running_until_stalled_finds_an_answer_behind_any_number_of_needless_wake_ups(
     manager.check_invariants().expect("they hold");
 }
 
+/// One answer among many futures that do not rest fails an attempt; the answer to the next one is there when it is looked
+/// at again.
+#[test]
+fn running_until_stalled_goes_on_with_what_an_answer_among_restless_futures_led_to() {
+    let mut manager = SlotManager::new(patient(), ManualScheduledExecutor::new()).expect("a valid configuration");
+    manager
+        .start(LeaderId::from_u128(1), RecordingActions::new())
+        .expect("not started");
+    let connection = TaskExecutorConnection::new("tm", instance(1), OneAnswers);
+    manager
+        .register_task_manager(connection, &free_report("tm", &vec![small(); 512]))
+        .expect("a valid report");
+    for id in 1..=512 {
+        let outcome = manager.register_slot_request(request(1, id, &small()));
+        assert!(outcome.is_ok());
+    }
+    assert_eq!(manager.run_until_stalled(), 2);
+    assert_eq!(manager.slot_counts().allocated, 1);
+    manager.check_invariants().expect("they hold");
+}
+
+/// Refuses the first attempt and grants the 513th, each when it is looked at for the second time. All its futures wake
+/// themselves.
+struct OneAnswers;
+
+struct SecondLook {
+    attempt: u64,
+    looks: u32,
+}
+
+impl TaskExecutorGateway for OneAnswers {
+    type RequestSlotFuture = SecondLook;
+
+    fn request_slot(&mut self, request: &RequestSlot) -> SecondLook {
+        SecondLook {
+            attempt: request.attempt,
+            looks: 0,
+        }
+    }
+}
+
+impl Future for SecondLook {
+    type Output = Result<Acknowledge, SlotAllocationError>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        self.looks += 1;
+        context.waker().wake_by_ref();
+        match (self.attempt, self.looks) {
+            (1, 2) => Poll::Ready(Err(SlotAllocationError::rejected("no"))),
+            (513, 2) => Poll::Ready(Ok(Acknowledge::new())),
+            _ => Poll::Pending,
+        }
+    }
+}
+
 /// Its futures can be woken without a reason.
 #[derive(Clone, Default)]
 struct NudgedGateway {
