@@ -240,9 +240,13 @@ mod tests {
             list.arm(&mut records, key);
             key
         };
-        let (late, early, also_late) = (arm(5), arm(3), arm(5));
+        let (late, early, also_late, between) = (arm(5), arm(3), arm(5), arm(4));
         assert_eq!(list.earliest(), Timestamp::from_millis(3));
-        assert_eq!(list.iter(&records).collect::<Vec<_>>(), [early, late, also_late]);
+        assert_eq!(
+            list.iter(&records).collect::<Vec<_>>(),
+            [early, between, late, also_late]
+        );
+        list.disarm(&mut records, between);
         list.disarm(&mut records, early);
         assert_eq!((list.head(), list.earliest()), (Some(late), Timestamp::from_millis(5)));
         list.disarm(&mut records, also_late);

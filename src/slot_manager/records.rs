@@ -272,6 +272,26 @@ mod tests {
     }
 
     #[test]
+    fn memory_is_given_back_when_no_record_is_left_unless_it_was_reserved() {
+        for (reserved, kept) in [(0, false), (1, true)] {
+            let mut records = Records::<TestKey, u64>::new();
+            records.try_reserve(reserved).expect("there is room");
+            let keys: Vec<_> = (0..3 * SPARE_RECORDS as u64).map(|n| records.insert(n)).collect();
+            let (last, others) = keys.split_last().expect("some");
+            for key in others {
+                records.remove(*key);
+            }
+            assert!(records.slab.capacity() > SPARE_RECORDS, "one is left");
+            records.remove(*last);
+            assert_eq!(records.slab.capacity() > SPARE_RECORDS, kept);
+        }
+        let mut few = Records::<TestKey, u64>::new();
+        let key = few.insert(1);
+        few.remove(key);
+        assert!(few.slab.capacity() > 0, "a few are kept");
+    }
+
+    #[test]
     fn memory_that_is_not_to_be_had_is_an_error_and_changes_nothing() {
         let mut records = Records::<TestKey, [u64; 8]>::new();
         assert!(records.try_reserve(usize::MAX / 64).is_err());

@@ -64,7 +64,8 @@ impl Core {
         }
     }
 
-    /// Applies the answer to an attempt, unless the attempt has ended. The answer's future is gone by now.
+    /// Applies the answer to an attempt, unless the attempt has ended. It is marked as answered by now, and the future of
+    /// the answer is gone.
     pub(crate) fn apply_answer(
         &mut self,
         slot: SlotKey,
@@ -74,11 +75,7 @@ impl Core {
         let Some(attempt) = self.current_attempt(slot, number) else {
             return;
         };
-        self.set_delivery(slot, Delivery::Answered);
-        let attempt = Attempt {
-            delivery: Delivery::Answered,
-            ..attempt
-        };
+        debug_assert_eq!(attempt.delivery, Delivery::Answered);
         let request = attempt.request;
         let record = &self.requests.records[request];
         let (own_allocation, own_job) = (record.allocation_id, record.job_id);
