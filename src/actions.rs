@@ -13,14 +13,16 @@ use crate::{
 /// Called with the manager's state consistent; an implementation cannot call back into the manager, only note what is
 /// to be done after the call. There is no `Send` bound.
 pub trait ResourceManagerActions {
-    /// Asks for a worker with a slot for `resource_profile`, because a waiting request is covered by no promised slot.
+    /// Asks for a worker with a slot for `resource_profile`, because a waiting request is covered by no promised slot, or
+    /// because there are to be [more slots](crate::SlotManagerConfig::min_slots) or
+    /// [free ones](crate::SlotManagerConfig::redundant_task_managers).
     ///
     /// The answer says what comes of it. A promise ends when its slots register, when
     /// [`worker_failed`](crate::SlotManager::worker_failed) says so, or after
     /// [`worker_registration_timeout`](crate::SlotManagerConfig::worker_registration_timeout).
     ///
     /// # Errors
-    /// The request that needs the slot fails: as the error of
+    /// The request that needs the slot fails (without a request it counts as declined): as the error of
     /// [`register_slot_request`](crate::SlotManager::register_slot_request) if it is being registered, else by
     /// [`notify_allocation_failure`](Self::notify_allocation_failure).
     fn allocate_resource(
@@ -32,6 +34,16 @@ pub trait ResourceManagerActions {
     /// Asks to stop a task manager, because none of its slots was used for
     /// [`task_manager_timeout`](crate::SlotManagerConfig::task_manager_timeout).
     fn release_resource(&mut self, instance_id: InstanceId, cause: ReleaseCause) -> Release;
+
+    /// Asks to withdraw a worker request, because the slots it promised cover no request any more, and nothing else needs
+    /// them; or because what it promised is beyond the limits. Asked once, and again only when they covered a request
+    /// in between. Only a confirmed withdrawal ends the promise (FLINK-18229).
+    ///
+    /// The default says that it is too late: the worker comes, and is released when it is idle.
+    fn withdraw_resource(&mut self, worker_request: WorkerRequestId) -> Withdrawal {
+        let _ = worker_request;
+        Withdrawal::TooLate
+    }
 
     /// Says that an accepted request will not be served, or that a grant was lost; the cause says which. Said once for
     /// each. The cause is lent: clone it to keep it.
@@ -49,13 +61,24 @@ pub trait ResourceManagerActions {
 #[non_exhaustive]
 pub enum WorkerPromise {
     /// A worker with slots of these profiles is coming. They cover as many waiting requests as fit. If none of them
-    /// fits the request that was asked for, the request counts as declined.
+    /// fits the request that was asked for, the request counts as declined. More than the limits allow counts as
+    /// declined as a whole, and is asked to be withdrawn.
     Slots(Vec<ResourceProfile>),
-    /// A worker is coming, its shape is not known: counts as one slot of the profile asked for.
+    /// A worker is coming, its shape is not said: counts as a worker of the
+    /// [description](crate::SlotManagerConfig::worker_description), or without one as one slot of the profile asked for.
     Unspecified,
     /// Nothing will come, or not now: the request waits for registered slots. Asked again after
     /// [`worker_registration_timeout`](crate::SlotManagerConfig::worker_registration_timeout).
     Declined,
+}
+
+/// What comes of the wish to withdraw a worker request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Withdrawal {
+    /// The worker will not come.
+    Confirmed,
+    /// It is on its way: its slots stay promised.
+    TooLate,
 }
 
 /// What comes of the wish to stop an idle task manager.
@@ -114,6 +137,13 @@ pub enum RequestFailure {
     /// The resource manager refused to start a worker for it.
     #[error(transparent)]
     ResourceManager(ResourceManagerError),
+    /// No slot and no worker could ever serve it, see
+    /// [`set_fail_unfulfillable_requests`](crate::SlotManager::set_fail_unfulfillable_requests).
+    #[error("no slot and no worker could serve a request for {resource_profile}")]
+    Unfulfillable {
+        /// What was asked for.
+        resource_profile: ResourceProfile,
+    },
     /// Its allocation id was found on a slot in the name of another job.
     #[error("slot {slot_id} is held by the same allocation id of job {job_id}")]
     HeldByAnotherJob {

@@ -1,8 +1,16 @@
-//! Timeouts and limits, their defaults, and how they are read from key/value options.
+//! Timeouts and limits, and their defaults.
 
 use std::time::Duration;
 
-use crate::SlotMatchingStrategy;
+use crate::{SlotMatchingStrategy, WorkerDescription, WorkerDescriptionError};
+
+mod limits;
+mod options;
+
+pub use self::limits::Limit;
+pub(crate) use self::limits::{Limits, Quantity};
+
+use self::options::keys;
 
 /// The timeouts and limits of a manager.
 ///
@@ -19,7 +27,7 @@ use crate::SlotMatchingStrategy;
 /// assert_eq!(config, same);
 /// # Ok::<(), slot_manager::ConfigError>(())
 /// ```
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct SlotManagerConfig {
     /// How long a request may be ungranted, from its registration on, whatever happens to it meanwhile. Then it fails.
@@ -56,9 +64,57 @@ pub struct SlotManagerConfig {
     /// A limit bounds the memory that a misbehaving client can take. Default: none. Key:
     /// `slotmanager.pending-requests.max`.
     pub max_pending_requests: Option<usize>,
-    /// Which of several fitting free slots is taken. Default: [`SlotMatchingStrategy::FirstFit`]. Key:
-    /// `cluster.evenly-spread-out-slots`, where `true` is [`SlotMatchingStrategy::LeastUtilization`].
+    /// Which of several fitting free slots is taken. Default: [`SlotMatchingStrategy::FirstFit`]. Keys:
+    /// `slotmanager.matching-strategy` (`first-fit`, `best-fit`, `least-utilization` or `most-utilization`), else
+    /// `taskmanager.load-balance.mode` (`NONE`, `SLOTS` or `MIN_RESOURCES`: first fit, least and most utilization), else
+    /// `cluster.evenly-spread-out-slots` (`true` is least utilization).
     pub slot_matching_strategy: SlotMatchingStrategy,
+    /// What a worker brings that is asked for. Limits, the fewest slots and redundancy are counted in such workers, and
+    /// none is asked for that would not help.
+    ///
+    /// Default: not known. Keys: `taskmanager.numberOfTaskSlots`, and what all of them have together:
+    /// `taskmanager.cpu.cores`, `taskmanager.memory.task.heap.size`, `taskmanager.memory.task.off-heap.size`,
+    /// `taskmanager.memory.managed.size`, `taskmanager.memory.network.max`, `external-resources` (names) and
+    /// `external-resource.<name>.amount`. Any of them describes the worker; the number of slots is 1 unless given, and
+    /// with nothing but that number its slots are [`ResourceProfile::ANY`](crate::ResourceProfile::ANY).
+    pub worker_description: Option<WorkerDescription>,
+    /// How many slots there are to be at least, registered on task managers that are not blocked or promised, even
+    /// without any job: workers are asked for, and idle task managers stay. Whole workers: it may be some slots more.
+    ///
+    /// Saves the first job the start of workers. Default: 0. Key: `slotmanager.number-of-slots.min`.
+    pub min_slots: usize,
+    /// How many slots there may be, registered and promised; `None` for no limit. No worker is asked for beyond, and a
+    /// task manager that comes beyond is refused, see
+    /// [`register_task_manager`](crate::SlotManager::register_task_manager).
+    ///
+    /// Default: none. Key: `slotmanager.number-of-slots.max`.
+    pub max_slots: Option<usize>,
+    /// How many cores all slots may have together, likewise. Default: none. Key: `slotmanager.max-total-resource.cpu`.
+    pub max_total_cpu_cores: Option<f64>,
+    /// How many bytes of memory, of all kinds, all slots may have together, likewise. Default: none. Key:
+    /// `slotmanager.max-total-resource.memory`.
+    pub max_total_memory_bytes: Option<u64>,
+    /// How many workers' worth of slots are kept free while at least one slot is used, so that the jobs of a task manager
+    /// that fails go on at once. While nothing is used there is no redundancy (FLINK-18625).
+    ///
+    /// Default: 0. Key: `slotmanager.redundant-taskmanager-num`.
+    pub redundant_task_managers: usize,
+    /// Whether requests fail at once that no slot and no worker could serve, instead of at their timeout. It can be
+    /// changed later with
+    /// [`set_fail_unfulfillable_requests`](crate::SlotManager::set_fail_unfulfillable_requests), where the rule is.
+    ///
+    /// Default: false. Key: `slotmanager.fail-unfulfillable-requests`.
+    pub fail_unfulfillable_requests: bool,
+    /// For how long after every start they do not, so that task managers can come back first.
+    ///
+    /// Default: none. Key: `resourcemanager.standalone.start-up-time`, where `-1` is the request timeout.
+    pub unfulfillable_grace_period: Duration,
+    /// For how long after every start no worker is asked for, so that those of the former leader can register first. Then
+    /// what is still missing is asked for (FLINK-24713).
+    ///
+    /// Choose it shorter than the request timeout. Default: none. Key:
+    /// `resourcemanager.previous-worker.recovery.timeout`.
+    pub recovery_timeout: Duration,
     /// What memory is taken for when a leadership begins. Default: nothing. Keys:
     /// `slotmanager.initial-capacity.task-managers`, `.slots` and `.pending-requests`.
     pub initial_capacity: Capacity,
@@ -108,13 +164,22 @@ impl Default for SlotManagerConfig {
             max_retry_pause: Duration::from_secs(10),
             max_pending_requests: None,
             slot_matching_strategy: SlotMatchingStrategy::FirstFit,
+            worker_description: None,
+            min_slots: 0,
+            max_slots: None,
+            max_total_cpu_cores: None,
+            max_total_memory_bytes: None,
+            redundant_task_managers: 0,
+            fail_unfulfillable_requests: false,
+            unfulfillable_grace_period: Duration::ZERO,
+            recovery_timeout: Duration::ZERO,
             initial_capacity: Capacity::default(),
         }
     }
 }
 
 /// Why a configuration is refused. Names the key and shows the value.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConfigError {
     /// The value is not what the key needs.
@@ -150,6 +215,25 @@ pub enum ConfigError {
     /// No request could ever be accepted.
     #[error("{}: \"0\" would refuse every request", keys::MAX_PENDING_REQUESTS)]
     NoPendingRequests,
+    /// A number that is counted in workers, and it is not said what a worker is.
+    #[error("{key}: needs a worker description, such as taskmanager.numberOfTaskSlots")]
+    NoWorkerDescription {
+        /// The key.
+        key: &'static str,
+    },
+    /// What the options say of a worker does not describe one.
+    #[error("taskmanager.*: {0}")]
+    WorkerDescription(#[from] WorkerDescriptionError),
+    /// More workers are wanted than a limit allows. Whole workers are counted.
+    #[error("{wanted}: {workers} workers are needed, more than {} allows", .limit.key())]
+    ContradictoryLimits {
+        /// The key of what is wanted.
+        wanted: &'static str,
+        /// How many workers it needs.
+        workers: usize,
+        /// The limit.
+        limit: Limit,
+    },
     /// More is to be held than can be counted.
     #[error("{key}: {capacity} is more than {}", Capacity::MAX)]
     CapacityTooLarge {
@@ -160,91 +244,16 @@ pub enum ConfigError {
     },
 }
 
-/// The options: Flink's keys where Flink has one.
-mod keys {
-    pub(super) const OWN_PREFIX: &str = "slotmanager.";
-    pub(super) const REQUEST_TIMEOUT: [&str; 2] = ["slotmanager.request-timeout", "slot.request.timeout"];
-    pub(super) const RPC_TIMEOUT: [&str; 2] = ["pekko.ask.timeout", "akka.ask.timeout"];
-    pub(super) const TASK_MANAGER_TIMEOUT: [&str; 2] =
-        ["resourcemanager.taskmanager-timeout", "slotmanager.taskmanager-timeout"];
-    pub(super) const WORKER_REGISTRATION_TIMEOUT: &str = "resourcemanager.taskmanager-registration.timeout";
-    pub(super) const RETRY_PAUSE: &str = "slotmanager.retry-pause.initial";
-    pub(super) const MAX_RETRY_PAUSE: &str = "slotmanager.retry-pause.max";
-    pub(super) const MAX_PENDING_REQUESTS: &str = "slotmanager.pending-requests.max";
-    pub(super) const CAPACITY_TASK_MANAGERS: &str = "slotmanager.initial-capacity.task-managers";
-    pub(super) const CAPACITY_SLOTS: &str = "slotmanager.initial-capacity.slots";
-    pub(super) const CAPACITY_PENDING_REQUESTS: &str = "slotmanager.initial-capacity.pending-requests";
-    pub(super) const EVENLY_SPREAD_OUT: &str = "cluster.evenly-spread-out-slots";
-}
-
 impl SlotManagerConfig {
-    /// Reads the options; what is not given has its default.
-    ///
-    /// Durations are written as people do (`"10 s"`, `"5 min"`, `"1h 30m"`), as a plain number of milliseconds, or as
-    /// `"inf"` for never. Of two keys for one value the first in the documentation of the field counts, of a key given
-    /// twice the last. Keys under `slotmanager.` that are unknown are refused; all other unknown keys belong to
-    /// somebody else and are passed over.
-    ///
-    /// # Errors
-    /// The first option, in the order given, whose value cannot be read or whose key is unknown; then what
-    /// [`validate`](Self::validate) says.
-    pub fn from_options<K, V>(options: impl IntoIterator<Item = (K, V)>) -> Result<Self, ConfigError>
-    where
-        K: AsRef<str>,
-        V: AsRef<str>,
-    {
-        let mut config = Self::default();
-        let (mut request_timeout, mut rpc_timeout, mut task_manager_timeout) = ([None; 2], [None; 2], [None; 2]);
-        for (key, value) in options {
-            let (key, value) = (key.as_ref(), value.as_ref());
-            // The place of the key among two: within the arrays above.
-            let place = |keys: [&str; 2]| keys.iter().position(|candidate| *candidate == key);
-            if let Some(rank) = place(keys::REQUEST_TIMEOUT) {
-                request_timeout[rank] = Some(parse_duration(key, value)?);
-            } else if let Some(rank) = place(keys::RPC_TIMEOUT) {
-                rpc_timeout[rank] = Some(parse_duration(key, value)?);
-            } else if let Some(rank) = place(keys::TASK_MANAGER_TIMEOUT) {
-                task_manager_timeout[rank] = Some(parse_duration(key, value)?);
-            } else {
-                match key {
-                    keys::WORKER_REGISTRATION_TIMEOUT => {
-                        config.worker_registration_timeout = parse_duration(key, value)?;
-                    }
-                    keys::RETRY_PAUSE => config.retry_pause = parse_duration(key, value)?,
-                    keys::MAX_RETRY_PAUSE => config.max_retry_pause = parse_duration(key, value)?,
-                    keys::MAX_PENDING_REQUESTS => config.max_pending_requests = parse_limit(key, value)?,
-                    keys::CAPACITY_TASK_MANAGERS => {
-                        config.initial_capacity.task_managers = parse_capacity(key, value)?;
-                    }
-                    keys::CAPACITY_SLOTS => config.initial_capacity.slots = parse_capacity(key, value)?,
-                    keys::CAPACITY_PENDING_REQUESTS => {
-                        config.initial_capacity.pending_requests = parse_capacity(key, value)?;
-                    }
-                    keys::EVENLY_SPREAD_OUT => config.slot_matching_strategy = parse_strategy(key, value)?,
-                    _ if key.starts_with(keys::OWN_PREFIX) => {
-                        return Err(ConfigError::UnknownKey {
-                            key: key.to_owned(),
-                            value: value.to_owned(),
-                        });
-                    }
-                    _ => {}
-                }
-            }
-        }
-        let first = |given: [Option<Duration>; 2]| given.into_iter().flatten().next();
-        config.request_timeout = first(request_timeout).unwrap_or(config.request_timeout);
-        config.rpc_timeout = first(rpc_timeout).unwrap_or(config.rpc_timeout);
-        config.task_manager_timeout = first(task_manager_timeout).unwrap_or(config.task_manager_timeout);
-        config.validate()?;
-        Ok(config)
-    }
-
     /// Checks what the fields cannot say by themselves. [`SlotManager::new`](crate::SlotManager::new) does so too.
     ///
     /// # Errors
     /// [`MaxRetryPauseTooShort`](ConfigError::MaxRetryPauseTooShort),
-    /// [`NoPendingRequests`](ConfigError::NoPendingRequests) or
-    /// [`CapacityTooLarge`](ConfigError::CapacityTooLarge).
+    /// [`NoPendingRequests`](ConfigError::NoPendingRequests),
+    /// [`CapacityTooLarge`](ConfigError::CapacityTooLarge),
+    /// [`InvalidValue`](ConfigError::InvalidValue) (cores that are no amount),
+    /// [`NoWorkerDescription`](ConfigError::NoWorkerDescription) or
+    /// [`ContradictoryLimits`](ConfigError::ContradictoryLimits).
     pub fn validate(&self) -> Result<(), ConfigError> {
         if self.max_retry_pause < self.retry_pause {
             return Err(ConfigError::MaxRetryPauseTooShort {
@@ -265,7 +274,7 @@ impl SlotManagerConfig {
                 return Err(ConfigError::CapacityTooLarge { key, capacity });
             }
         }
-        Ok(())
+        self.validate_limits()
     }
 
     /// Sets [`request_timeout`](Self::request_timeout).
@@ -324,49 +333,67 @@ impl SlotManagerConfig {
         self.slot_matching_strategy = strategy;
         self
     }
-}
 
-fn invalid(key: &str, value: &str, expected: &'static str) -> ConfigError {
-    ConfigError::InvalidValue {
-        key: key.to_owned(),
-        value: value.to_owned(),
-        expected,
+    /// Sets [`worker_description`](Self::worker_description).
+    #[must_use]
+    pub fn with_worker_description(mut self, description: Option<WorkerDescription>) -> Self {
+        self.worker_description = description;
+        self
     }
-}
 
-fn parse_duration(key: &str, value: &str) -> Result<Duration, ConfigError> {
-    let text = value.trim();
-    if ["inf", "infinite", "infinity"]
-        .iter()
-        .any(|never| text.eq_ignore_ascii_case(never))
-    {
-        return Ok(Duration::MAX);
+    /// Sets [`min_slots`](Self::min_slots).
+    #[must_use]
+    pub fn with_min_slots(mut self, slots: usize) -> Self {
+        self.min_slots = slots;
+        self
     }
-    if let Ok(milliseconds) = text.parse() {
-        return Ok(Duration::from_millis(milliseconds));
+
+    /// Sets [`max_slots`](Self::max_slots).
+    #[must_use]
+    pub fn with_max_slots(mut self, limit: Option<usize>) -> Self {
+        self.max_slots = limit;
+        self
     }
-    humantime::parse_duration(text)
-        .map_err(|_| invalid(key, value, "a duration such as \"10 s\", \"5 min\" or \"inf\""))
-}
 
-fn parse_limit(key: &str, value: &str) -> Result<Option<usize>, ConfigError> {
-    let text = value.trim();
-    if text.eq_ignore_ascii_case("inf") {
-        return Ok(None);
+    /// Sets [`max_total_cpu_cores`](Self::max_total_cpu_cores).
+    #[must_use]
+    pub fn with_max_total_cpu_cores(mut self, limit: Option<f64>) -> Self {
+        self.max_total_cpu_cores = limit;
+        self
     }
-    text.parse()
-        .map(Some)
-        .map_err(|_| invalid(key, value, "a number of requests or \"inf\""))
-}
 
-fn parse_capacity(key: &str, value: &str) -> Result<usize, ConfigError> {
-    value.trim().parse().map_err(|_| invalid(key, value, "a number"))
-}
+    /// Sets [`max_total_memory_bytes`](Self::max_total_memory_bytes).
+    #[must_use]
+    pub fn with_max_total_memory_bytes(mut self, limit: Option<u64>) -> Self {
+        self.max_total_memory_bytes = limit;
+        self
+    }
 
-fn parse_strategy(key: &str, value: &str) -> Result<SlotMatchingStrategy, ConfigError> {
-    match value.trim().parse() {
-        Ok(true) => Ok(SlotMatchingStrategy::LeastUtilization),
-        Ok(false) => Ok(SlotMatchingStrategy::FirstFit),
-        Err(_) => Err(invalid(key, value, "\"true\" or \"false\"")),
+    /// Sets [`redundant_task_managers`](Self::redundant_task_managers).
+    #[must_use]
+    pub fn with_redundant_task_managers(mut self, workers: usize) -> Self {
+        self.redundant_task_managers = workers;
+        self
+    }
+
+    /// Sets [`fail_unfulfillable_requests`](Self::fail_unfulfillable_requests).
+    #[must_use]
+    pub fn with_fail_unfulfillable_requests(mut self, fail: bool) -> Self {
+        self.fail_unfulfillable_requests = fail;
+        self
+    }
+
+    /// Sets [`unfulfillable_grace_period`](Self::unfulfillable_grace_period).
+    #[must_use]
+    pub fn with_unfulfillable_grace_period(mut self, period: Duration) -> Self {
+        self.unfulfillable_grace_period = period;
+        self
+    }
+
+    /// Sets [`recovery_timeout`](Self::recovery_timeout).
+    #[must_use]
+    pub fn with_recovery_timeout(mut self, timeout: Duration) -> Self {
+        self.recovery_timeout = timeout;
+        self
     }
 }

@@ -38,6 +38,17 @@ pub trait TaskExecutorGateway {
     fn free_slot(&mut self, request: FreeSlot) {
         let _ = request;
     }
+
+    /// Asks the task executor whether it can be stopped, because none of its slots was used for the idle timeout: it may
+    /// keep results that somebody still reads (FLINK-10941). The default says yes.
+    ///
+    /// If the answer is not at hand, say [`Later`](ReleaseAnswer::Later), and give it to
+    /// [`answer_release`](crate::SlotManager::answer_release) within
+    /// [`rpc_timeout`](crate::SlotManagerConfig::rpc_timeout); else it counts as no.
+    fn ask_release(&mut self, question: &ReleaseQuestion) -> ReleaseAnswer {
+        let _ = question;
+        ReleaseAnswer::Yes
+    }
 }
 
 impl<G: TaskExecutorGateway + ?Sized> TaskExecutorGateway for Box<G> {
@@ -49,6 +60,10 @@ impl<G: TaskExecutorGateway + ?Sized> TaskExecutorGateway for Box<G> {
 
     fn free_slot(&mut self, request: FreeSlot) {
         (**self).free_slot(request);
+    }
+
+    fn ask_release(&mut self, question: &ReleaseQuestion) -> ReleaseAnswer {
+        (**self).ask_release(question)
     }
 }
 
@@ -91,6 +106,30 @@ pub struct FreeSlot {
     /// The attempt that was given up; for a second slot of an allocation the last attempt made by then, 0 if there was
     /// none. What the allocation holds under a newer one stays.
     pub attempt: u64,
+}
+
+/// Asks a task executor whether it can be stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct ReleaseQuestion {
+    /// The registration that is to end.
+    pub instance_id: InstanceId,
+    /// The leadership in which it is asked.
+    pub leader_id: LeaderId,
+    /// Counts the questions of one manager. It stands for one idle period: when that ends, the question is void.
+    pub number: u64,
+}
+
+/// What a task executor says to [`ReleaseQuestion`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub enum ReleaseAnswer {
+    /// It can be stopped.
+    Yes,
+    /// It cannot now. Asked again after another idle timeout.
+    No,
+    /// That is not known yet.
+    Later,
 }
 
 /// A task executor's "yes" to [`RequestSlot`]: the slot is held by the allocation.

@@ -15,7 +15,8 @@
 //! | [`ResourceManagerActions`] | you implement it: start a worker, stop one, hear of failures and grants |
 //! | [`TaskExecutorGateway`] | you implement it: ask a task executor for a slot, tell it to free one |
 //! | [`ScheduledExecutor`] | time; `TokioScheduledExecutor` comes with the feature `tokio` |
-//! | [`SlotManagerConfig`] | timeouts and limits |
+//! | [`SlotManagerConfig`] | timeouts, limits, and everything that can be chosen |
+//! | [`Overview`], [`Explanation`] | what there is in numbers, and why a request waits |
 //!
 //! # The calling contract
 //!
@@ -25,7 +26,9 @@
 //!    [`unregister_task_manager`](SlotManager::unregister_task_manager), [`worker_failed`](SlotManager::worker_failed),
 //!    [`register_slot_request`](SlotManager::register_slot_request),
 //!    [`unregister_slot_request`](SlotManager::unregister_slot_request),
-//!    [`unregister_job`](SlotManager::unregister_job), [`free_slot`](SlotManager::free_slot). Each returns what it did.
+//!    [`unregister_job`](SlotManager::unregister_job), [`free_slot`](SlotManager::free_slot),
+//!    [`block`](SlotManager::block), [`unblock`](SlotManager::unblock),
+//!    [`answer_release`](SlotManager::answer_release). Each returns what it did.
 //!    It runs to completion: when it returns, what it caused has been said through the traits, and every request to a
 //!    task executor has been polled once. It never blocks and never acts on time.
 //! 3. Between inputs, drive it: await [`progress`](SlotManager::progress), which applies answers that came and
@@ -39,7 +42,11 @@
 //!    learns from reports.
 //!
 //! Effects of one call leave in a fixed order: notifications (in the order of slots), frees, slot requests (in the
-//! order of requests), asks for workers, asks for releases; and again, as long as answers that come at once cause more.
+//! order of requests), asks for workers, questions and asks for releases; and again, as long as answers that come at once
+//! cause more. Then what there is too much and too little of is looked at, once for each input and each round of progress:
+//! requests that nothing could serve fail, workers that nobody needs are withdrawn, task managers that are not needed any
+//! more are released, and workers are asked for that could not be before, then those for the fewest slots and for
+//! redundancy. An input that changes nothing looks at nothing.
 //! Nothing depends on hash order, a clock other than [`ScheduledExecutor::now`], or random numbers: the same inputs in
 //! the same order have the same effects.
 //!
@@ -116,7 +123,7 @@
 //! None is on by default.
 //!
 //! - `tokio`: `TokioScheduledExecutor`, time from tokio's clock and timer.
-//! - `serde`: ids, profiles and messages can be serialised.
+//! - `serde`: ids, profiles, messages, overviews and explanations can be serialised.
 //! - `test-util`: the module `testing` with doubles of everything outside the manager, among them a manual clock and a
 //!   task executor that keeps the rules. [`SlotManager::check_invariants`] goes well with them.
 //!
@@ -146,11 +153,14 @@
 
 mod actions;
 mod config;
+mod counters;
 mod error;
+mod explanation;
 mod gateway;
 mod id;
 mod matching;
 mod outcome;
+mod overview;
 mod resource_profile;
 mod scheduled_executor;
 mod slot_manager;
@@ -159,22 +169,29 @@ mod slot_request;
 #[cfg(feature = "test-util")]
 #[allow(clippy::expect_used, clippy::panic, clippy::unreachable, clippy::unwrap_used)]
 pub mod testing;
+mod worker_description;
 
 pub use crate::actions::{
-    AllocationFailureCause, GrantLoss, Release, ReleaseCause, RequestFailure, ResourceManagerActions, WorkerPromise,
+    AllocationFailureCause, GrantLoss, Release, ReleaseCause, RequestFailure, ResourceManagerActions, Withdrawal,
+    WorkerPromise,
 };
-pub use crate::config::{Capacity, ConfigError, SlotManagerConfig};
+pub use crate::config::{Capacity, ConfigError, Limit, SlotManagerConfig};
+pub use crate::counters::{Counters, FailureCounters};
 pub use crate::error::{
     Conflict, NotStarted, ResourceManagerError, SlotAllocationError, SlotManagerError, SlotReportError,
     SlotRequestError, StartError,
 };
-pub use crate::gateway::{Acknowledge, FreeSlot, RequestSlot, TaskExecutorConnection, TaskExecutorGateway};
-pub use crate::id::{AllocationId, InstanceId, JobId, LeaderId, ParseIdError, ResourceId, SlotId, WorkerRequestId};
-pub use crate::matching::SlotMatchingStrategy;
-pub use crate::outcome::{
-    AllocationStatus, CancelOutcome, FreeSlotOutcome, RegistrationOutcome, ReportOutcome, SlotRequestOutcome, Stale,
-    UnregistrationOutcome, WorkerFailedOutcome,
+pub use crate::explanation::{Explanation, FittingSlots, RequestExplanation, TooSmallSlots, WaitsFor};
+pub use crate::gateway::{
+    Acknowledge, FreeSlot, ReleaseAnswer, ReleaseQuestion, RequestSlot, TaskExecutorConnection, TaskExecutorGateway,
 };
+pub use crate::id::{AllocationId, InstanceId, JobId, LeaderId, ParseIdError, ResourceId, SlotId, WorkerRequestId};
+pub use crate::matching::{Candidate, SlotMatching, SlotMatchingStrategy, SlotOrder};
+pub use crate::outcome::{
+    AllocationStatus, BlockOutcome, CancelOutcome, FreeSlotOutcome, RegistrationOutcome, ReleaseAnswerOutcome,
+    ReportOutcome, SlotRequestOutcome, Stale, UnblockOutcome, UnregistrationOutcome, WorkerFailedOutcome,
+};
+pub use crate::overview::{Overview, Resources, SlotOverview, TaskManagerOverview};
 pub use crate::resource_profile::{ResourceProfile, ResourceProfileBuilder, ResourceProfileError};
 #[cfg(feature = "tokio")]
 pub use crate::scheduled_executor::TokioScheduledExecutor;
@@ -185,6 +202,7 @@ pub use crate::slot_manager::{
 };
 pub use crate::slot_report::{SlotReport, SlotStatus};
 pub use crate::slot_request::SlotRequest;
+pub use crate::worker_description::{WorkerDescription, WorkerDescriptionError};
 
 /// The code of the README, compiled.
 #[cfg(doctest)]

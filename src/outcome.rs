@@ -2,10 +2,11 @@
 
 use std::fmt;
 
-use crate::{AllocationId, InstanceId, SlotId};
+use crate::{AllocationId, InstanceId, Limit, SlotId};
 
 /// What a known allocation is doing.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum AllocationStatus {
     /// It waits for a slot, or pauses before it tries again.
     Waiting,
@@ -68,6 +69,11 @@ pub enum RegistrationOutcome {
     },
     /// The instance id was registered: taken as a report, the connection is dropped.
     Reported(ReportOutcome),
+    /// With its slots there would be more than a limit allows. Nothing changed, the connection is dropped: stop it.
+    Refused {
+        /// The limit.
+        limit: Limit,
+    },
 }
 
 /// What [`report_slot_status`](crate::SlotManager::report_slot_status) did.
@@ -127,4 +133,35 @@ pub enum WorkerFailedOutcome {
     },
     /// No such worker request, or nothing was left of it. Nothing changed.
     Unknown,
+}
+
+/// What [`answer_release`](crate::SlotManager::answer_release) did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReleaseAnswerOutcome {
+    /// The task manager is being stopped, and forgotten.
+    Released,
+    /// It stays, because of the answer, because it is needed by now, or because the resource manager declined.
+    Stays,
+    /// The answer is still awaited. Nothing changed.
+    Open,
+    /// No such question is open: it was answered, it is too old, or the task manager is in use or gone. Nothing changed.
+    Unknown,
+}
+
+/// What [`block`](crate::SlotManager::block) did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BlockOutcome {
+    /// The worker is blocked from now on, whether it is registered or not.
+    Blocked,
+    /// It was. Nothing changed.
+    AlreadyBlocked,
+}
+
+/// What [`unblock`](crate::SlotManager::unblock) did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UnblockOutcome {
+    /// The worker is not blocked any more.
+    Unblocked,
+    /// It was not. Nothing changed.
+    NotBlocked,
 }

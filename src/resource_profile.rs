@@ -4,6 +4,8 @@ use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
+mod measures;
+
 /// Parts of one core, or of one unit of an extended resource, that are told apart.
 const UNITS: u64 = 100_000_000;
 const MEBIBYTE: u64 = 1 << 20;

@@ -3,15 +3,19 @@
 use std::sync::Arc;
 
 use crate::{
-    AllocationId, AllocationStatus, CancelOutcome, ConfigError, FreeSlotOutcome, GrantLoss, InstanceId, JobId,
-    LeaderId, NotStarted, RegistrationOutcome, ReportOutcome, ResourceManagerActions, ScheduledExecutor, SlotId,
-    SlotManagerConfig, SlotReport, SlotReportError, SlotRequest, SlotRequestError, SlotRequestOutcome, StartError,
-    TaskExecutorConnection, TaskExecutorGateway, UnregistrationOutcome, WorkerFailedOutcome, WorkerRequestId,
+    AllocationId, AllocationStatus, BlockOutcome, CancelOutcome, ConfigError, FreeSlotOutcome, GrantLoss, InstanceId,
+    JobId, LeaderId, NotStarted, RegistrationOutcome, ReleaseAnswer, ReleaseAnswerOutcome, ReleaseQuestion,
+    ReportOutcome, ResourceId, ResourceManagerActions, ScheduledExecutor, SlotId, SlotManagerConfig, SlotReport,
+    SlotReportError, SlotRequest, SlotRequestError, SlotRequestOutcome, StartError, TaskExecutorConnection,
+    TaskExecutorGateway, UnblockOutcome, UnregistrationOutcome, WorkerFailedOutcome, WorkerRequestId,
 };
 
 mod allocations;
+mod blocking;
+mod census;
 mod core;
 mod deadlines;
+mod demand;
 mod driver;
 mod effects;
 mod free_slots;
@@ -19,11 +23,13 @@ mod in_flight;
 mod index;
 mod interned;
 mod invariants;
+mod overviews;
 mod pending_requests;
 mod profiles;
 mod progress;
 mod promised_slots;
 mod records;
+mod releases;
 mod slots;
 mod task_managers;
 mod transitions;
@@ -103,7 +109,8 @@ where
         })
     }
 
-    /// Begins a leadership, and takes the memory that [`SlotManagerConfig::initial_capacity`] asks for.
+    /// Begins a leadership, and takes the memory that [`SlotManagerConfig::initial_capacity`] asks for. If there are to be
+    /// [slots from the beginning](SlotManagerConfig::min_slots), workers are asked for within the call.
     ///
     /// # Errors
     /// [`StartError::AlreadyStarted`] if it is started (FLINK-5810 kept the state of the former leader);
@@ -125,6 +132,9 @@ where
         self.core.leader_id = Some(leader_id);
         self.driver.start(actions);
         tracing::info!(%leader_id, "slot manager started");
+        self.core.begin_input(self.driver.now());
+        self.core.demand.start(&self.core.config, self.core.now);
+        self.finish_input();
         Ok(())
     }
 
@@ -263,7 +273,9 @@ where
             None => FreeSlotOutcome::UnknownSlot,
         };
         tracing::debug!(%slot_id, %allocation_id, ?outcome, "slot freed");
-        self.finish_input();
+        if let FreeSlotOutcome::Freed | FreeSlotOutcome::FreedInFlight = outcome {
+            self.finish_input();
+        }
         Ok(outcome)
     }
 }
@@ -281,6 +293,10 @@ where
     /// - A new instance id of a known worker: the new registration takes the place of the old one in one transaction.
     ///   Attempts in flight to the old one are given up and their requests look for another slot; only what the report
     ///   does not show any more is lost.
+    ///
+    /// - With its slots there would be more than a [limit](SlotManagerConfig::max_slots) allows: it is refused, and nothing
+    ///   changes. Unless a slot of it holds an allocation or takes the place of a promised one, or the worker was
+    ///   registered already.
     ///
     /// Free slots that were not known take the place of promised ones.
     ///
@@ -362,7 +378,9 @@ where
             return Ok(ReportOutcome::Unknown);
         };
         let outcome = self.core.report(task_manager, report)?;
-        self.finish_input();
+        if outcome == ReportOutcome::Applied {
+            self.finish_input();
+        }
         Ok(outcome)
     }
 
@@ -391,6 +409,85 @@ where
     }
 }
 
+/// Inputs: what operators decide, and what task executors say of their release.
+impl<A, G, E> SlotManager<A, G, E>
+where
+    A: ResourceManagerActions,
+    G: TaskExecutorGateway,
+    E: ScheduledExecutor,
+{
+    /// A worker is blocked: its free slots are not handed out. O(its slots).
+    ///
+    /// What runs on it stays, and so do attempts in flight. It may register, and keeps promises by that; with no used slot
+    /// it is idle and released as any other. The id is remembered until [`unblock`](Self::unblock) or
+    /// [`suspend`](Self::suspend), whether a worker with it is registered or not (FLINK-28145).
+    ///
+    /// # Errors
+    /// [`NotStarted`]: nothing changed.
+    pub fn block(&mut self, resource_id: &ResourceId) -> Result<BlockOutcome, NotStarted> {
+        self.begin_input()?;
+        let outcome = self.core.block(resource_id);
+        if outcome == BlockOutcome::Blocked {
+            self.finish_input();
+        }
+        Ok(outcome)
+    }
+
+    /// A worker is not blocked any more: its free slots go to waiting requests at once, or can be handed out again. O(its
+    /// slots) + matching for each.
+    ///
+    /// # Errors
+    /// [`NotStarted`]: nothing changed.
+    pub fn unblock(&mut self, resource_id: &ResourceId) -> Result<UnblockOutcome, NotStarted> {
+        self.begin_input()?;
+        let outcome = self.core.unblock(resource_id);
+        if outcome == UnblockOutcome::Unblocked {
+            self.finish_input();
+        }
+        Ok(outcome)
+    }
+
+    /// Whether requests fail at once that nothing could serve, from now on, also in later leaderships. O(distinct
+    /// profiles of waiting requests x distinct profiles of slots) when it is turned on, else O(1).
+    ///
+    /// A request is unfulfillable when no registered slot fits it, used or not, no promised slot, and no worker that
+    /// could be started: none of the [description](SlotManagerConfig::worker_description), or without one, when the
+    /// resource manager declined to start one. It fails with
+    /// [`RequestFailure::Unfulfillable`](crate::RequestFailure::Unfulfillable): as the error of its registration, later
+    /// by a notification, when this is turned on, or a task manager or a promise is lost. For
+    /// [some time after every start](SlotManagerConfig::unfulfillable_grace_period) no request does (FLINK-13555).
+    pub fn set_fail_unfulfillable_requests(&mut self, fail: bool) {
+        let changes = self.core.set_fail_unfulfillable(fail);
+        if self.begin_input().is_ok() && changes {
+            self.finish_input();
+        }
+    }
+
+    /// A task executor answers a question that it [did not answer at once](crate::ReleaseAnswer::Later). O(its slots) if
+    /// it is released.
+    ///
+    /// It is released only if the question is open: within its timeout, and while no slot was used since. And only if it
+    /// is not [needed](SlotManagerConfig::redundant_task_managers) by now.
+    ///
+    /// # Errors
+    /// [`NotStarted`]: nothing changed.
+    pub fn answer_release(
+        &mut self,
+        question: &ReleaseQuestion,
+        answer: ReleaseAnswer,
+    ) -> Result<ReleaseAnswerOutcome, NotStarted> {
+        self.begin_input()?;
+        let outcome = self.core.answer_release(question, answer);
+        if outcome == ReleaseAnswerOutcome::Stays {
+            self.finish_input();
+            if self.core.task_managers.by_instance(&question.instance_id).is_none() {
+                return Ok(ReleaseAnswerOutcome::Released);
+            }
+        }
+        Ok(outcome)
+    }
+}
+
 impl<A, G, E> SlotManager<A, G, E>
 where
     A: ResourceManagerActions,
@@ -405,6 +502,7 @@ where
 
     /// Attempts to give an offered slot to a request that is being registered. Only one that is not granted by that
     /// becomes a pending one: most are.
+    #[inline(always)]
     fn attempt_at_once(
         &mut self,
         leader_id: LeaderId,
@@ -419,6 +517,9 @@ where
                 self.core
                     .grant_at_once(slot, fingerprint, &request, acknowledge.revision());
                 self.driver.notify_slot_allocated(&request);
+                if self.core.demand.is_active() {
+                    self.balance();
+                }
                 self.driver.wake_after_input(&self.core, false);
                 let slot_id = request.slot_id;
                 Ok(SlotRequestOutcome::Accepted(AllocationStatus::Granted { slot_id }))
@@ -464,6 +565,14 @@ where
         }
     }
 
+    /// Looks at what there is too much and too little of when a request was granted at once.
+    #[inline(never)]
+    fn balance(&mut self) {
+        if self.driver.balance(&mut self.core) {
+            self.driver.wake_after_input(&self.core, true);
+        }
+    }
+
     /// Says what an input caused, and wakes whoever drives the manager if there is more for it to do.
     fn finish_input(&mut self) {
         let stored = self.driver.run_effects(&mut self.core);
@@ -476,7 +585,7 @@ impl<A, G: TaskExecutorGateway, E: ScheduledExecutor> std::fmt::Debug for SlotMa
         f.debug_struct("SlotManager")
             .field("leader_id", &self.core.leader_id)
             .field("task_managers", &self.core.task_managers.records.len())
-            .field("slots", &self.core.counts)
+            .field("slots", &self.core.slot_counts())
             .field("pending_slot_requests", &self.core.requests.records.len())
             .field("promised_slots", &self.core.promised_slots.len())
             .finish_non_exhaustive()

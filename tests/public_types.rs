@@ -10,15 +10,17 @@ use slot_manager::testing::{
     ManualScheduledExecutor, NotPending, RecordingActions, ScriptedGateway, SimulatedGateway, SimulatedTaskExecutor,
 };
 use slot_manager::{
-    Acknowledge, AllocationFailureCause, AllocationId, AllocationStatus, CancelOutcome, Capacity, ConfigError,
-    Conflict, FreeSlot, FreeSlotOutcome, GrantLoss, InstanceId, InvariantViolation, JobId, LeaderId, NotStarted,
-    ParseIdError, PendingSlotRequest, PromisedSlot, PromisedSlotCounts, RegistrationOutcome, Release, ReleaseCause,
-    ReportOutcome, RequestFailure, RequestSlot, ResourceId, ResourceManagerActions, ResourceManagerError,
-    ResourceProfile, ResourceProfileBuilder, ResourceProfileError, ScheduledExecutor, SlotAllocationError, SlotCounts,
-    SlotId, SlotManager, SlotManagerConfig, SlotManagerError, SlotMatchingStrategy, SlotReport, SlotReportError,
+    Acknowledge, AllocationFailureCause, AllocationId, AllocationStatus, BlockOutcome, CancelOutcome, Candidate,
+    Capacity, ConfigError, Conflict, FreeSlot, FreeSlotOutcome, GrantLoss, InstanceId, InvariantViolation, JobId,
+    LeaderId, Limit, NotStarted, ParseIdError, PendingSlotRequest, PromisedSlot, PromisedSlotCounts,
+    RegistrationOutcome, Release, ReleaseAnswer, ReleaseAnswerOutcome, ReleaseCause, ReleaseQuestion, ReportOutcome,
+    RequestFailure, RequestSlot, ResourceId, ResourceManagerActions, ResourceManagerError, ResourceProfile,
+    ResourceProfileBuilder, ResourceProfileError, ScheduledExecutor, SlotAllocationError, SlotCounts, SlotId,
+    SlotManager, SlotManagerConfig, SlotManagerError, SlotMatchingStrategy, SlotOrder, SlotReport, SlotReportError,
     SlotRequest, SlotRequestError, SlotRequestOutcome, SlotState, SlotStatus, Stale, StartError,
     TaskExecutorConnection, TaskExecutorGateway, TaskManagerRegistration, TaskManagerSlot, Timestamp,
-    TokioScheduledExecutor, UnregistrationOutcome, WorkerFailedOutcome, WorkerPromise, WorkerRequestId,
+    TokioScheduledExecutor, UnblockOutcome, UnregistrationOutcome, Withdrawal, WorkerDescription,
+    WorkerDescriptionError, WorkerFailedOutcome, WorkerPromise, WorkerRequestId,
 };
 
 use common::{Fixture, report, small};
@@ -35,13 +37,15 @@ macro_rules! each {
 
 #[test]
 fn every_type_can_be_shown_and_sent_and_shared() {
-    each!(can: Acknowledge, AllocationFailureCause, AllocationId, AllocationStatus, CancelOutcome, Capacity, Conflict,
-        FreeSlot, FreeSlotOutcome, GrantLoss, InstanceId, InvariantViolation, JobId, LeaderId, PendingSlotRequest<'_>,
-        PromisedSlot<'_>, PromisedSlotCounts, RegistrationOutcome, Release, ReleaseCause, ReportOutcome, RequestFailure,
-        RequestSlot, ResourceId, ResourceProfile, ResourceProfileBuilder, SlotCounts, SlotId, SlotManagerConfig,
-        SlotMatchingStrategy, SlotReport, SlotRequest, SlotRequestOutcome, SlotState, SlotStatus, Stale,
+    each!(can: Acknowledge, AllocationFailureCause, AllocationId, AllocationStatus, BlockOutcome, CancelOutcome,
+        Candidate<'_>, Capacity, Conflict, FreeSlot, FreeSlotOutcome, GrantLoss, InstanceId, InvariantViolation, JobId,
+        LeaderId, Limit, PendingSlotRequest<'_>, PromisedSlot<'_>, PromisedSlotCounts, RegistrationOutcome, Release,
+        ReleaseAnswer, ReleaseAnswerOutcome, ReleaseCause, ReleaseQuestion, ReportOutcome, RequestFailure, RequestSlot,
+        ResourceId, ResourceProfile, ResourceProfileBuilder, SlotCounts, SlotId, SlotManagerConfig,
+        SlotMatchingStrategy, SlotOrder, SlotReport, SlotRequest, SlotRequestOutcome, SlotState, SlotStatus, Stale,
         TaskExecutorConnection<()>, TaskManagerRegistration<'_>, TaskManagerSlot<'_>, Timestamp, TokioScheduledExecutor,
-        UnregistrationOutcome, WorkerFailedOutcome, WorkerPromise, WorkerRequestId);
+        UnblockOutcome, UnregistrationOutcome, Withdrawal, WorkerDescription, WorkerFailedOutcome, WorkerPromise,
+        WorkerRequestId);
     each!(can: Action, AnswerFuture, Delivery, Effect, EffectLog, GatewayAnswer, GatewayCall, GatewayMessage,
         ManualDelay, ManualScheduledExecutor, NotPending, RecordingActions, ScriptedGateway, SimulatedGateway,
         SimulatedTaskExecutor);
@@ -51,7 +55,7 @@ fn every_type_can_be_shown_and_sent_and_shared() {
 fn every_error_can_be_compared_and_kept() {
     each!(errors_can: AllocationFailureCause, ConfigError, GrantLoss, NotPending, NotStarted, ParseIdError, RequestFailure,
         ResourceManagerError, ResourceProfileError, SlotAllocationError, SlotManagerError, SlotReportError,
-        SlotRequestError, StartError);
+        SlotRequestError, StartError, WorkerDescriptionError);
 }
 
 /// Parts of a manager that cannot be shown.
@@ -113,7 +117,7 @@ fn a_manager_is_shown_by_its_counts() {
     assert_eq!(
         format!("{:?}", f.manager),
         "SlotManager { leader_id: Some(LeaderId(00000000000000000000000000000001)), task_managers: 1, \
-         slots: SlotCounts { registered: 3, free: 1, in_flight: 0, allocated: 2 }, pending_slot_requests: 1, \
-         promised_slots: 1, .. }"
+         slots: SlotCounts { registered: 3, free: 1, blocked: 0, in_flight: 0, allocated: 2 }, \
+         pending_slot_requests: 1, promised_slots: 1, .. }"
     );
 }

@@ -3,11 +3,15 @@
 use std::collections::{BTreeMap, TryReserveError};
 
 use crate::{
-    AllocationId, AllocationStatus, Capacity, JobId, LeaderId, RequestFailure, SlotId, SlotManagerConfig, Timestamp,
+    AllocationId, AllocationStatus, Capacity, Counters, JobId, LeaderId, RequestFailure, SlotId, SlotManagerConfig,
+    Timestamp,
 };
 
 use super::allocations::{Allocations, Holder};
+use super::blocking::Blocking;
+use super::census::{Census, Use};
 use super::deadlines::{Pauses, SHORTEST_REARM};
+use super::demand::Demand;
 use super::effects::{Effects, LostSlot};
 use super::free_slots::FreeSlots;
 use super::index::Fingerprint;
@@ -15,6 +19,7 @@ use super::pending_requests::{PendingRequests, RequestKey, RequestState};
 use super::profiles::Profiles;
 use super::promised_slots::PromisedSlots;
 use super::records::Records;
+use super::releases::Releases;
 use super::slots::{Slot, SlotFailures, SlotKey, Withheld};
 use super::task_managers::{TaskManagerKey, TaskManagers};
 
@@ -22,10 +27,12 @@ use super::task_managers::{TaskManagerKey, TaskManagers};
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SlotCounts {
-    /// All slots: the sum of the three below.
+    /// All slots: the sum of the four below.
     pub registered: usize,
-    /// Free slots, also those that pause after failed attempts.
+    /// Free slots, also those that pause after failed attempts; without those of blocked task managers.
     pub free: usize,
+    /// Free slots of blocked task managers.
+    pub blocked: usize,
     /// Slots a task executor has been asked for and has not answered.
     pub in_flight: usize,
     /// Slots held by an allocation.
@@ -51,7 +58,11 @@ pub(super) struct Core {
     pub(super) allocations: Allocations,
     pub(super) task_managers: TaskManagers,
     pub(super) promised_slots: PromisedSlots,
-    pub(super) counts: SlotCounts,
+    pub(super) census: Census,
+    pub(super) blocking: Blocking,
+    pub(super) releases: Releases,
+    pub(super) demand: Demand,
+    pub(super) counters: Counters,
     pub(super) effects: Effects,
     /// What the present transaction set free, unplaced or took away; empty between transactions.
     pub(super) changes: Changes,
@@ -114,14 +125,18 @@ impl Core {
             earliest_rearm: Timestamp::ZERO,
             profiles: Profiles::new(),
             slots: Records::new(),
-            free_slots: FreeSlots::new(config.slot_matching_strategy),
+            free_slots: FreeSlots::new(&config.slot_matching_strategy),
             slot_failures: BTreeMap::new(),
             withheld: Pauses::new(config.retry_pause, config.max_retry_pause),
             requests: PendingRequests::new(&config),
             allocations: Allocations::new(),
             task_managers: TaskManagers::new(),
             promised_slots: PromisedSlots::new(),
-            counts: SlotCounts::default(),
+            census: Census::default(),
+            blocking: Blocking::default(),
+            releases: Releases::new(),
+            demand: Demand::new(&config),
+            counters: Counters::default(),
             effects: Effects::default(),
             changes: Changes::default(),
             registering: None,
@@ -144,7 +159,8 @@ impl Core {
         self.allocations.try_reserve(slots + pending_requests)
     }
 
-    /// Forgets everything but the configuration, the time, and what numbers have been used.
+    /// Forgets everything but the configuration and what was set, the time, what numbers have been used, and what was
+    /// counted so far.
     pub(super) fn clear(&mut self) {
         self.leader_id = None;
         self.profiles.clear();
@@ -156,7 +172,10 @@ impl Core {
         self.allocations.clear();
         self.task_managers.clear();
         self.promised_slots.clear();
-        self.counts = SlotCounts::default();
+        self.census.clear();
+        self.blocking.clear();
+        self.releases.clear();
+        self.demand.clear();
         self.effects.clear();
         self.changes = Changes::default();
         self.registering = None;
@@ -175,9 +194,28 @@ impl Core {
         self.earliest_rearm = self.now + SHORTEST_REARM;
     }
 
+    /// Whether, at the end of a call, there may be something to look at: promises that nobody needs, requests that are
+    /// held, reserves, task managers that are kept, requests that nothing could serve.
+    #[inline]
+    pub(super) fn is_to_be_balanced(&self) -> bool {
+        self.promised_slots.may_have_surplus() || self.demand.is_active()
+    }
+
     /// The deadline of what is armed now for `length`.
     pub(super) fn deadline_in(&self, length: std::time::Duration) -> Timestamp {
         (self.now + length).max(self.earliest_rearm)
+    }
+
+    /// How many slots are in which state.
+    pub(super) fn slot_counts(&self) -> SlotCounts {
+        let slots = |used| self.census.slots(used);
+        SlotCounts {
+            registered: self.census.registered().slots,
+            free: slots(Use::Free) + slots(Use::Pausing),
+            blocked: slots(Use::Blocked),
+            in_flight: slots(Use::InFlight),
+            allocated: slots(Use::Allocated),
+        }
     }
 
     #[inline]

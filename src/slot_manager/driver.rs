@@ -6,17 +6,21 @@ use std::sync::Arc;
 use std::task::Waker;
 
 use crate::{
-    AllocationFailureCause, Capacity, Release, ReleaseCause, RequestSlot, ResourceManagerActions, ScheduledExecutor,
-    SlotRequest, TaskExecutorGateway, Timestamp,
+    AllocationFailureCause, Capacity, Release, ReleaseAnswer, ReleaseCause, RequestSlot, ResourceManagerActions,
+    ResourceManagerError, ScheduledExecutor, SlotRequest, TaskExecutorGateway, Timestamp, Withdrawal, WorkerPromise,
+    WorkerRequestId,
 };
 
 use super::core::Core;
-use super::effects::{Notification, NotificationKind, SlotRequestToSend};
+use super::effects::{Notification, NotificationKind, ReleaseToAsk, SlotRequestToSend};
 use super::in_flight::{Answer, CellKey, InFlight};
+use super::pending_requests::RequestKey;
+use super::profiles::ProfileKey;
 use super::progress::Backlog;
 use super::records::Key;
 use super::slots::{Delivery, SlotKey};
 use super::task_managers::TaskManagerKey;
+use super::transitions::releasing::BegunRelease;
 
 type ResultOf<G> = <<G as TaskExecutorGateway>::RequestSlotFuture as Future>::Output;
 
@@ -103,16 +107,26 @@ where
     }
 
     /// Says everything that waits to be said, in the documented order, until the answers that come at once cause no
-    /// more. Returns whether an answer is awaited that was not before.
+    /// more; then looks once at what there is too much and too little of. Returns whether an answer is awaited that was not
+    /// before.
     #[inline]
     pub(super) fn run_effects(&mut self, core: &mut Core) -> bool {
+        if core.effects.is_empty() && self.answers.is_empty() && !core.is_to_be_balanced() {
+            return false;
+        }
+        self.run_all_effects(core, true)
+    }
+
+    /// The same without the look at the end.
+    #[inline]
+    pub(super) fn say_all(&mut self, core: &mut Core) -> bool {
         if core.effects.is_empty() && self.answers.is_empty() {
             return false;
         }
-        self.run_all_effects(core)
+        self.run_all_effects(core, false)
     }
 
-    fn run_all_effects(&mut self, core: &mut Core) -> bool {
+    fn run_all_effects(&mut self, core: &mut Core, balances: bool) -> bool {
         let mut stored = false;
         while !core.effects.is_empty() || !self.answers.is_empty() {
             if !self.answers.is_empty() {
@@ -136,6 +150,9 @@ where
             if !core.effects.releases.is_empty() {
                 self.ask_for_releases(core);
             }
+        }
+        if balances {
+            stored |= self.balance(core);
         }
         stored
     }
@@ -271,50 +288,136 @@ where
     }
 
     fn ask_for_workers(&mut self, core: &mut Core) {
-        let Some(actions) = &mut self.actions else {
-            return;
-        };
         core.effects.asks.sort_unstable();
         let asks = core.effects.asks.len();
         for at in 0..asks {
             // Answers add to the list, and take nothing away.
             let (sequence, request) = core.effects.asks[at];
             if let Some((worker_request, profile)) = core.begin_ask(sequence, request) {
-                let answer = actions.allocate_resource(worker_request, &core.profiles[profile]);
-                core.apply_promise(request, worker_request, answer);
+                self.ask_for(core, request, worker_request, profile);
             }
         }
         // An answer may have left others to be asked for: that is next.
         core.effects.asks.drain(..asks);
     }
 
+    /// Asks for a worker for a request.
+    #[inline(always)]
+    fn ask_for(&mut self, core: &mut Core, request: RequestKey, worker_request: WorkerRequestId, profile: ProfileKey) {
+        let Some(actions) = &mut self.actions else {
+            return;
+        };
+        let answer = actions.allocate_resource(worker_request, &core.profiles[profile]);
+        let answer = Self::within_limits(core, actions, worker_request, answer);
+        core.apply_promise(request, worker_request, answer);
+    }
+
+    /// An answer that promises more than the limits allow counts as declined, and what it promises is not wanted.
+    #[inline]
+    fn within_limits(
+        core: &Core,
+        actions: &mut A,
+        worker_request: WorkerRequestId,
+        answer: Result<WorkerPromise, ResourceManagerError>,
+    ) -> Result<WorkerPromise, ResourceManagerError> {
+        if core.is_beyond_limits(worker_request, &answer) {
+            let _: Withdrawal = actions.withdraw_resource(worker_request);
+            return Ok(WorkerPromise::Declined);
+        }
+        answer
+    }
+
     fn ask_for_releases(&mut self, core: &mut Core) {
         let mut at = 0;
-        while let Some((task_manager, idle_period)) = core.effects.releases.get(at).copied() {
-            self.ask_for_release(core, task_manager, idle_period);
+        while let Some(noted) = core.effects.releases.get(at).copied() {
+            self.ask_for_release(core, noted);
             at += 1;
         }
         core.effects.releases.clear();
     }
 
-    fn ask_for_release(&mut self, core: &mut Core, task_manager: TaskManagerKey, idle_period: u64) {
-        let (Some(actions), Some(record)) = (&mut self.actions, core.task_managers.records.get(task_manager)) else {
+    fn ask_for_release(&mut self, core: &mut Core, noted: ReleaseToAsk) {
+        let task_manager = noted.task_manager;
+        let question = match core.begin_release(noted) {
+            None => return,
+            Some(BegunRelease::Agreed) => return self.release(core, task_manager),
+            Some(BegunRelease::Ask(question)) => question,
+        };
+        let Some(Some(gateway)) = self.gateways.get_mut(task_manager.index()) else {
             return;
         };
-        let (Some(idle_since), true) = (record.idle_since, record.idle_periods == idle_period) else {
+        match gateway.ask_release(&question) {
+            ReleaseAnswer::Yes => self.release(core, task_manager),
+            ReleaseAnswer::No => core.release_refused(task_manager),
+            ReleaseAnswer::Later => core.await_release_answer(task_manager, &question),
+        }
+    }
+
+    /// Asks the resource manager to stop an idle task manager.
+    fn release(&mut self, core: &mut Core, task_manager: TaskManagerKey) {
+        let record = &core.task_managers.records[task_manager];
+        let (Some(actions), Some(idle_since)) = (&mut self.actions, record.idle_since) else {
             return;
         };
         let instance_id = record.instance_id;
         let cause = ReleaseCause::IdleTimeout {
             idle_since,
-            idle_period,
+            idle_period: record.idle_periods,
         };
         let release = actions.release_resource(instance_id, cause);
         tracing::info!(%instance_id, ?release, "idle task manager: release asked for");
         // If declined, it is asked again after another idle timeout: that is armed already.
         if release == Release::Accepted {
+            core.counters.task_managers_released += 1;
             core.forget_idle_task_manager(task_manager);
             self.remove_gateway(task_manager.index());
+        }
+    }
+
+    /// Looks once, when all has been said, at what there is too much and too little of.
+    #[inline]
+    pub(super) fn balance(&mut self, core: &mut Core) -> bool {
+        core.is_to_be_balanced() && self.balance_all(core)
+    }
+
+    #[inline(never)]
+    fn balance_all(&mut self, core: &mut Core) -> bool {
+        core.fail_all_unfulfillable();
+        let stored = self.say_all(core);
+        self.withdraw_workers(core);
+        while let Some(kept) = core.next_kept_to_release() {
+            self.ask_for_release(core, kept);
+        }
+        while let Some((request, worker_request, profile)) = core.begin_held_ask() {
+            self.ask_for(core, request, worker_request, profile);
+        }
+        self.ask_for_spare_workers(core);
+        self.say_all(core) || stored
+    }
+
+    fn withdraw_workers(&mut self, core: &mut Core) {
+        let Some(actions) = &mut self.actions else {
+            return;
+        };
+        while let Some(worker_request) = core.begin_withdrawal() {
+            let withdrawal = actions.withdraw_resource(worker_request);
+            core.apply_withdrawal(worker_request, withdrawal);
+        }
+    }
+
+    fn ask_for_spare_workers(&mut self, core: &mut Core) {
+        let Some(actions) = &mut self.actions else {
+            return;
+        };
+        for _ in 0..core.missing_workers() {
+            let Some((worker_request, profile)) = core.begin_spare_ask() else {
+                return;
+            };
+            let answer = actions.allocate_resource(worker_request, &profile);
+            let answer = Self::within_limits(core, actions, worker_request, answer);
+            if !core.apply_spare_promise(worker_request, answer) {
+                return;
+            }
         }
     }
 

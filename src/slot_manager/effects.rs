@@ -23,9 +23,18 @@ pub(super) struct Effects {
     /// Requests that became uncovered, with their sequence numbers; each is looked at again before a worker is asked
     /// for.
     pub(super) asks: Vec<(u64, RequestKey)>,
-    /// Task managers that were idle for long enough, each with the number of its idle period; each is looked at again
-    /// before its release is asked for.
-    pub(super) releases: Vec<(TaskManagerKey, u64)>,
+    /// Task managers that were idle for long enough; each is looked at again before its release is asked for.
+    pub(super) releases: Vec<ReleaseToAsk>,
+}
+
+/// An idle task manager whose release is to be asked for.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct ReleaseToAsk {
+    pub(super) task_manager: TaskManagerKey,
+    /// If it has begun another one meanwhile, it is not asked for.
+    pub(super) idle_period: u64,
+    /// The task executor has said that it can be stopped.
+    pub(super) has_agreed: bool,
 }
 
 #[derive(Debug)]

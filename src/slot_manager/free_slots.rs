@@ -1,13 +1,17 @@
 //! The index of the slots that may be handed out.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
-use crate::{ResourceProfile, SlotMatchingStrategy};
+use crate::{Candidate, ResourceProfile, SlotMatching, SlotMatchingStrategy, SlotOrder};
 
-use super::profiles::{Fitting, ProfileKey, ProfileQueues, Profiles, Queued};
-use super::records::{Key, List, Records, key};
+use super::profiles::{Fitting, ProfileKey, ProfileQueues, Profiles};
+use super::records::Records;
 use super::slots::{Offered, Slot, SlotKey};
 use super::task_managers::{TaskManager, TaskManagerKey};
+
+mod by_utilization;
+
+use self::by_utilization::{Prefer, UtilizationIndex};
 
 type Slots = Records<SlotKey, Slot>;
 type TaskManagerRecords = Records<TaskManagerKey, TaskManager>;
@@ -16,22 +20,42 @@ type TaskManagerRecords = Records<TaskManagerKey, TaskManager>;
 #[derive(Debug)]
 pub(super) struct FreeSlots {
     index: FreeIndex,
+    choice: Choice,
     next_sequence: u64,
 }
 
 #[derive(Debug)]
 enum FreeIndex {
-    FirstFit(ProfileQueues<Offered, SlotKey>),
-    LeastUtilization(UtilizationIndex),
+    /// In the order in which they became free.
+    Queues(ProfileQueues<Offered, SlotKey>),
+    ByUtilization(UtilizationIndex),
+}
+
+/// Which of the first of each fitting profile is taken.
+#[derive(Debug)]
+enum Choice {
+    /// The one that comes first in the order of the index.
+    First,
+    LeastWaste,
+    Custom(Arc<dyn SlotMatching + Send + Sync>),
 }
 
 impl FreeSlots {
-    pub(super) fn new(strategy: SlotMatchingStrategy) -> Self {
+    pub(super) fn new(strategy: &SlotMatchingStrategy) -> Self {
+        let (order, choice) = match strategy {
+            SlotMatchingStrategy::FirstFit => (SlotOrder::Free, Choice::First),
+            SlotMatchingStrategy::BestFit => (SlotOrder::Free, Choice::LeastWaste),
+            SlotMatchingStrategy::LeastUtilization => (SlotOrder::LeastUtilized, Choice::First),
+            SlotMatchingStrategy::MostUtilization => (SlotOrder::MostUtilized, Choice::First),
+            SlotMatchingStrategy::Custom(own) => (own.order(), Choice::Custom(Arc::clone(own))),
+        };
         Self {
-            index: match strategy {
-                SlotMatchingStrategy::FirstFit => FreeIndex::FirstFit(ProfileQueues::new()),
-                SlotMatchingStrategy::LeastUtilization => FreeIndex::LeastUtilization(UtilizationIndex::default()),
+            index: match order {
+                SlotOrder::Free => FreeIndex::Queues(ProfileQueues::new()),
+                SlotOrder::LeastUtilized => FreeIndex::ByUtilization(UtilizationIndex::new(Prefer::LeastUtilized)),
+                SlotOrder::MostUtilized => FreeIndex::ByUtilization(UtilizationIndex::new(Prefer::MostUtilized)),
             },
+            choice,
             next_sequence: 0,
         }
     }
@@ -51,211 +75,130 @@ impl FreeSlots {
         slot: SlotKey,
     ) {
         match &mut self.index {
-            FreeIndex::FirstFit(queues) => {
+            FreeIndex::Queues(queues) => {
                 let profile = slots[slot].profile;
                 queues.push(slots, profiles, profile, slot);
             }
-            FreeIndex::LeastUtilization(index) => index.push(slots, task_managers, slot),
+            FreeIndex::ByUtilization(index) => index.push(slots, task_managers, slot),
         }
     }
 
     pub(super) fn remove(&mut self, slots: &mut Slots, slot: SlotKey) {
         match &mut self.index {
-            FreeIndex::FirstFit(queues) => {
+            FreeIndex::Queues(queues) => {
                 let profile = slots[slot].profile;
                 queues.remove(slots, profile, slot);
             }
-            FreeIndex::LeastUtilization(index) => index.remove(slots, slot),
+            FreeIndex::ByUtilization(index) => index.remove(slots, slot),
         }
     }
 
     /// The slot that the strategy chooses among those that fit. It stays in the index.
     #[inline]
     pub(super) fn find(&self, slots: &Slots, profiles: &Profiles, required: &ResourceProfile) -> Option<SlotKey> {
-        match &self.index {
-            FreeIndex::FirstFit(queues) => {
+        if let (FreeIndex::Queues(queues), Choice::First) = (&self.index, &self.choice) {
+            let (_, slot) = queues.first_fitting(slots, profiles, Fitting::Request(required))?;
+            return Some(slot);
+        }
+        self.find_best(slots, profiles, required)
+    }
+
+    #[inline(never)]
+    fn find_best(&self, slots: &Slots, profiles: &Profiles, required: &ResourceProfile) -> Option<SlotKey> {
+        match (&self.index, &self.choice) {
+            (FreeIndex::Queues(queues), Choice::First) => {
                 let (_, slot) = queues.first_fitting(slots, profiles, Fitting::Request(required))?;
                 Some(slot)
             }
-            FreeIndex::LeastUtilization(index) => index.find(profiles, required),
+            (FreeIndex::ByUtilization(index), Choice::First) => index.first_fitting(profiles, required),
+            (index, Choice::LeastWaste) => {
+                let candidates = index.candidates(profiles, required);
+                let best = candidates.min_by_key(|it| (profiles[it.profile].waste(required), it.free_order))?;
+                index.first_of(slots, best.profile)
+            }
+            (index, Choice::Custom(own)) => {
+                let candidates = index.candidates(profiles, required);
+                let best = candidates.min_by(|a, b| {
+                    own.compare(required, &a.shown(profiles), &b.shown(profiles))
+                        .then_with(|| a.free_order.cmp(&b.free_order))
+                })?;
+                index.first_of(slots, best.profile)
+            }
         }
     }
 
     /// Called when the share of used slots of a task manager has changed.
     #[inline]
     pub(super) fn utilization_changed(&mut self, task_managers: &TaskManagerRecords, task_manager: TaskManagerKey) {
-        if let FreeIndex::LeastUtilization(index) = &mut self.index {
+        if let FreeIndex::ByUtilization(index) = &mut self.index {
             index.utilization_changed(task_managers, task_manager);
         }
     }
 
     pub(super) fn clear(&mut self) {
         match &mut self.index {
-            FreeIndex::FirstFit(queues) => queues.clear(),
-            FreeIndex::LeastUtilization(index) => *index = UtilizationIndex::default(),
+            FreeIndex::Queues(queues) => queues.clear(),
+            FreeIndex::ByUtilization(index) => index.clear(),
         }
     }
 
     /// Whether the index knows which slots come first; for the check of invariants.
     pub(super) fn is_in_order(&self, slots: &Slots, task_managers: &TaskManagerRecords) -> bool {
         match &self.index {
-            FreeIndex::FirstFit(queues) => queues.are_in_order(slots),
-            FreeIndex::LeastUtilization(index) => index.is_in_order(slots, task_managers),
+            FreeIndex::Queues(queues) => queues.are_in_order(slots),
+            FreeIndex::ByUtilization(index) => index.is_in_order(slots, task_managers),
         }
     }
 
     /// All offered slots with the profile they are filed under, in no particular order.
     pub(super) fn iter<'a>(&'a self, slots: &'a Slots) -> Box<dyn Iterator<Item = (ProfileKey, SlotKey)> + 'a> {
         match &self.index {
-            FreeIndex::FirstFit(queues) => Box::new(queues.iter(slots)),
-            FreeIndex::LeastUtilization(index) => Box::new(index.iter(slots)),
+            FreeIndex::Queues(queues) => Box::new(queues.iter(slots)),
+            FreeIndex::ByUtilization(index) => Box::new(index.iter(slots)),
         }
     }
 }
 
-key! {
-    /// The free slots of one task manager that have one profile.
-    GroupKey
+/// The first slot of a profile that fits.
+pub(super) struct First {
+    profile: ProfileKey,
+    utilization: u64,
+    free_order: u64,
 }
 
-/// Free slots by profile, and there by the utilization of their task manager.
-#[derive(Debug, Default)]
-struct UtilizationIndex {
-    /// Never fewer while there are keys of them.
-    groups: Vec<Group>,
-    unused_groups: Vec<GroupKey>,
-    by_task_manager: BTreeMap<(TaskManagerKey, ProfileKey), GroupKey>,
-    by_profile: Ranking,
-}
-
-/// First the utilization of the task manager, then how long its longest free slot has been free.
-type Rank = (u64, u64);
-
-#[derive(Debug, Default)]
-struct Group {
-    rank: Rank,
-    slots: List<Offered, SlotKey>,
-}
-
-/// The share of used slots, as a fraction of 2³². Equal shares are equal numbers; different ones differ below 65,536
-/// slots.
-fn utilization(task_manager: &TaskManager) -> u64 {
-    ((task_manager.used() as u64) << 32) / task_manager.slots.len().max(1) as u64
-}
-
-/// The groups of each profile, best first.
-type Ranking = BTreeMap<ProfileKey, BTreeSet<(Rank, GroupKey)>>;
-
-fn set_rank(groups: &mut [Group], ranking: &mut Ranking, profile: ProfileKey, group: GroupKey, rank: Rank) {
-    let present = &mut groups[group.index()].rank;
-    if *present == rank {
-        return;
-    }
-    if let Some(ranks) = ranking.get_mut(&profile) {
-        ranks.remove(&(*present, group));
-        ranks.insert((rank, group));
-    }
-    *present = rank;
-}
-
-impl UtilizationIndex {
-    fn push(&mut self, slots: &mut Slots, task_managers: &TaskManagerRecords, slot: SlotKey) {
-        let Slot {
-            task_manager, profile, ..
-        } = slots[slot];
-        if let Some(group) = self.by_task_manager.get(&(task_manager, profile)) {
-            self.groups[group.index()].slots.push_back(slots, slot);
-            return;
+impl First {
+    fn shown<'a>(&self, profiles: &'a Profiles) -> Candidate<'a> {
+        Candidate {
+            resource_profile: &profiles[self.profile],
+            utilization: self.utilization,
+            free_order: self.free_order,
         }
-        let group = self.unused_groups.pop().unwrap_or_else(|| {
-            self.groups.push(Group::default());
-            GroupKey::from_index(self.groups.len() - 1)
-        });
-        let rank = (utilization(&task_managers[task_manager]), slots[slot].place());
-        self.groups[group.index()].rank = rank;
-        self.groups[group.index()].slots.push_back(slots, slot);
-        self.by_task_manager.insert((task_manager, profile), group);
-        self.by_profile.entry(profile).or_default().insert((rank, group));
     }
+}
 
-    fn remove(&mut self, slots: &mut Slots, slot: SlotKey) {
-        let Slot {
-            task_manager, profile, ..
-        } = slots[slot];
-        let Some(&group) = self.by_task_manager.get(&(task_manager, profile)) else {
-            return;
+impl FreeIndex {
+    /// The first of each profile that fits.
+    fn candidates(&self, profiles: &Profiles, required: &ResourceProfile) -> impl Iterator<Item = First> {
+        let (queues, by_utilization) = match self {
+            Self::Queues(queues) => (Some(queues), None),
+            Self::ByUtilization(index) => (None, Some(index)),
         };
-        let members = &mut self.groups[group.index()].slots;
-        members.remove(slots, slot);
-        match members.head() {
-            Some(head) => {
-                let sequence = slots[head].place();
-                let (utilization, _) = self.groups[group.index()].rank;
-                set_rank(
-                    &mut self.groups,
-                    &mut self.by_profile,
-                    profile,
-                    group,
-                    (utilization, sequence),
-                );
-            }
-            None => {
-                self.by_task_manager.remove(&(task_manager, profile));
-                if let Some(ranks) = self.by_profile.get_mut(&profile) {
-                    ranks.remove(&(self.groups[group.index()].rank, group));
-                    if ranks.is_empty() {
-                        self.by_profile.remove(&profile);
-                    }
-                }
-                self.unused_groups.push(group);
-            }
-        }
-    }
-
-    fn find(&self, profiles: &Profiles, required: &ResourceProfile) -> Option<SlotKey> {
-        let (_, group) = self
-            .by_profile
-            .iter()
-            .filter(|(profile, _)| profiles[**profile].is_matching(required))
-            .filter_map(|(_, ranks)| ranks.first())
-            .min()?;
-        self.groups[group.index()].slots.head()
-    }
-
-    #[inline]
-    fn utilization_changed(&mut self, task_managers: &TaskManagerRecords, task_manager: TaskManagerKey) {
-        let utilization = utilization(&task_managers[task_manager]);
-        let all = (task_manager, ProfileKey::FIRST)..=(task_manager, ProfileKey::LAST);
-        for ((_, profile), group) in self.by_task_manager.range(all) {
-            let (_, sequence) = self.groups[group.index()].rank;
-            set_rank(
-                &mut self.groups,
-                &mut self.by_profile,
-                *profile,
-                *group,
-                (utilization, sequence),
-            );
-        }
-    }
-
-    fn is_in_order(&self, slots: &Slots, task_managers: &TaskManagerRecords) -> bool {
-        let ranked = self.by_profile.values().map(BTreeSet::len).sum::<usize>();
-        ranked == self.by_task_manager.len()
-            && self.by_task_manager.iter().all(|((task_manager, profile), key)| {
-                let group = &self.groups[key.index()];
-                let first = group.slots.head().map(|head| slots[head].place());
-                let rank = first.map(|first| (utilization(&task_managers[*task_manager]), first));
-                let ranks = self.by_profile.get(profile);
-                rank == Some(group.rank) && ranks.is_some_and(|ranks| ranks.contains(&(group.rank, *key)))
+        let in_queues = queues.into_iter().flat_map(move |queues| {
+            let fitting = queues.fitting(profiles, Fitting::Request(required));
+            fitting.map(|(profile, free_order)| First {
+                profile,
+                utilization: 0,
+                free_order,
             })
+        });
+        let by_utilization = by_utilization.into_iter();
+        in_queues.chain(by_utilization.flat_map(move |index| index.fitting(profiles, required)))
     }
 
-    fn iter<'a>(&'a self, slots: &'a Slots) -> impl Iterator<Item = (ProfileKey, SlotKey)> + 'a {
-        self.by_task_manager.iter().flat_map(move |((_, profile), group)| {
-            self.groups[group.index()]
-                .slots
-                .iter(slots)
-                .map(move |slot| (*profile, slot))
-        })
+    fn first_of(&self, slots: &Slots, profile: ProfileKey) -> Option<SlotKey> {
+        match self {
+            Self::Queues(queues) => queues.first_of(slots, profile),
+            Self::ByUtilization(index) => index.first_of(profile),
+        }
     }
 }

@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::{ScheduledExecutor, SlotManager, TaskExecutorGateway, Timestamp};
 
 use super::allocations::Holder;
+use super::census::{Census, Use};
 use super::core::Core;
-use super::pending_requests::RequestState;
+use super::pending_requests::{Ask, RequestState};
 use super::slots::{Delivery, SlotState};
 
 #[cfg(test)]
@@ -35,9 +36,10 @@ impl<A, G: TaskExecutorGateway, E: ScheduledExecutor> SlotManager<A, G, E> {
     /// 2. An allocation id is in at most one of: waiting, in flight (exactly one slot points back), granted (the
     ///    recorded slot is held by it).
     /// 3. Every slot belongs to exactly one registration, and there is one registration for a worker; counters equal a
-    ///    recount.
-    /// 4. A task manager is idle iff none of its slots is used.
+    ///    recount. A free slot is blocked iff its task manager is.
+    /// 4. A task manager is idle iff none of its slots is used; only idle ones are kept, or asked whether they can go.
     /// 5. Every ungranted request has exactly one deadline, and bindings to promised slots are one to one.
+    ///    No worker may be asked for while a request is held. A worker request is listed as one that nobody needs only if its slots cover nobody.
     /// 6. No promised slot that covers nothing fits a waiting request that is not covered; deadlines and queues are
     ///    in order.
     /// 7. Not started, everything is empty and no delay is armed.
@@ -47,6 +49,9 @@ impl<A, G: TaskExecutorGateway, E: ScheduledExecutor> SlotManager<A, G, E> {
     pub fn check_invariants(&self) -> Result<(), InvariantViolation> {
         let core = &self.core;
         check_slots(core)?;
+        check_blocking(core)?;
+        check_releases(core)?;
+        check_demand(core)?;
         check_free_index(core)?;
         check_allocations(core)?;
         check_requests(core)?;
@@ -56,6 +61,7 @@ impl<A, G: TaskExecutorGateway, E: ScheduledExecutor> SlotManager<A, G, E> {
         check_addresses(core)?;
         check_deadlines(core)?;
         check_queues(core)?;
+        check_census(core)?;
         ensure!(core.effects.is_empty(), "effects were not said: {:?}", core.effects);
         ensure!(core.changes.is_empty(), "changes were not settled: {:?}", core.changes);
         let awaited = count(core.slots.iter(), |(_, slot)| {
@@ -71,6 +77,9 @@ impl<A, G: TaskExecutorGateway, E: ScheduledExecutor> SlotManager<A, G, E> {
             ensure!(
                 core.slots.len() + core.requests.records.len() + core.task_managers.records.len() == 0
                     && core.allocations.len() + core.promised_slots.len() == 0
+                    && core.blocking.workers.is_empty()
+                    && core.releases.is_empty()
+                    && core.demand.earliest() == Timestamp::MAX
                     && self.armed_for() == Timestamp::MAX,
                 "not everything is empty: {self:?}"
             );
@@ -84,7 +93,6 @@ fn count<T>(items: impl Iterator<Item = T>, condition: impl Fn(T) -> bool) -> us
 }
 
 fn check_slots(core: &Core) -> Check {
-    let (mut free, mut in_flight, mut allocated) = (0, 0, 0);
     for (key, slot) in core.slots.iter() {
         let owner = core.task_managers.records.get(slot.task_manager);
         ensure!(
@@ -93,9 +101,17 @@ fn check_slots(core: &Core) -> Check {
         );
         match slot.state {
             SlotState::Unplaced => ensure!(false, "slot {} is in no state", core.slot_id(key)),
-            SlotState::Offered { .. } | SlotState::Withheld { .. } => free += 1,
+            SlotState::Offered { .. } | SlotState::Withheld { .. } => ensure!(
+                !core.is_blocked(slot.task_manager),
+                "slot {} is free, and its task manager is blocked",
+                core.slot_id(key)
+            ),
+            SlotState::Blocked => ensure!(
+                core.is_blocked(slot.task_manager),
+                "slot {} is blocked, and its task manager is not",
+                core.slot_id(key)
+            ),
             SlotState::InFlight(attempt) => {
-                in_flight += 1;
                 let request = core.requests.records.get(attempt.request);
                 ensure!(
                     request.is_some_and(|request| request.state == RequestState::InFlight(key)),
@@ -113,7 +129,6 @@ fn check_slots(core: &Core) -> Check {
                 duplicate,
                 ..
             } => {
-                allocated += 1;
                 let holder = core.find_allocation(allocation_id);
                 let others = core.allocations.duplicates().get(&allocation_id);
                 let listed = others.is_some_and(|slots| slots.contains(&key));
@@ -131,14 +146,73 @@ fn check_slots(core: &Core) -> Check {
             }
         }
     }
-    let counts = (
-        core.counts.registered,
-        core.counts.free,
-        core.counts.in_flight,
-        core.counts.allocated,
+    Ok(())
+}
+
+fn check_census(core: &Core) -> Check {
+    let mut recount = Census::default();
+    for (_, slot) in core.slots.iter() {
+        recount.add_slots(&core.profiles, slot.profile, 1);
+        recount.move_slot(slot.profile, Use::Free, Use::of(&slot.state));
+    }
+    for (_, promise) in core.promised_slots.records.iter() {
+        recount.add_promised(&core.profiles, promise.profile);
+    }
+    ensure!(core.census.agrees(&recount), "{:?} is not {recount:?}", core.census);
+    Ok(())
+}
+
+fn check_blocking(core: &Core) -> Check {
+    let mut slots = 0;
+    for (key, record) in core.task_managers.records.iter() {
+        let id = &record.resource_id;
+        let is_blocked = core.blocking.workers.contains(id);
+        ensure!(
+            core.is_blocked(key) == is_blocked,
+            "task manager {id} is blocked or not"
+        );
+        slots += if is_blocked { record.slots.len() } else { 0 };
+    }
+    ensure!(
+        core.blocking.slots == slots,
+        "{} slots are counted as blocked, {slots} are",
+        core.blocking.slots
     );
-    let recount = (core.slots.len(), free, in_flight, allocated);
-    ensure!(counts == recount, "counts {counts:?} are not {recount:?}");
+    ensure!(
+        (core.blocking.task_managers.iter()).all(|key| core.task_managers.records.get(*key).is_some()),
+        "a task manager is blocked that is gone"
+    );
+    Ok(())
+}
+
+fn check_releases(core: &Core) -> Check {
+    let slots_if_idle = |key| {
+        let record = core.task_managers.records.get(key)?;
+        record.idle_since.map(|_| record.slots.len())
+    };
+    ensure!(
+        core.releases.is_consistent(slots_if_idle),
+        "task managers are kept, or asked, that are not idle: {:?}",
+        core.releases
+    );
+    Ok(())
+}
+
+fn check_demand(core: &Core) -> Check {
+    let held: BTreeSet<_> = (core.requests.records.iter())
+        .filter(|(_, request)| request.state == RequestState::Uncovered(Ask::Held))
+        .map(|(key, request)| (request.sequence, key))
+        .collect();
+    ensure!(
+        *core.demand.held() == held,
+        "requests {:?} are listed as held, {held:?} are",
+        core.demand.held()
+    );
+    ensure!(
+        core.demand.is_consistent(),
+        "the earliest time is not known: {:?}",
+        core.demand
+    );
     Ok(())
 }
 
@@ -237,13 +311,14 @@ fn check_requests(core: &Core) -> Check {
             queued.get(&key).copied(),
             (rpc.contains(&key), declined.contains(&key), paused.contains(&key)),
         );
-        use super::pending_requests::Ask;
         let expected = match request.state {
             RequestState::Unplaced => return Err(InvariantViolation(format!("request {id} is in no state"))),
             RequestState::Uncovered(Ask::Due) => {
                 return Err(InvariantViolation(format!("no worker was asked for for request {id}")));
             }
-            RequestState::Covered(_) => (Some(request.profile), (false, false, false)),
+            RequestState::Covered(_) | RequestState::Uncovered(Ask::Held | Ask::Useless) => {
+                (Some(request.profile), (false, false, false))
+            }
             RequestState::Uncovered(Ask::Declined) => (Some(request.profile), (false, true, false)),
             RequestState::Paused { .. } => (None, (false, false, true)),
             RequestState::InFlight(slot) => {
@@ -387,6 +462,19 @@ fn check_promised_slots(core: &Core) -> Check {
             _ => {}
         }
     }
+    for (key, worker) in promises.worker_requests.iter() {
+        ensure!(
+            promises.is_counted(key),
+            "worker request {} does not count its slots",
+            worker.id
+        );
+    }
+    let listed = count(promises.worker_requests.iter(), |(key, _)| promises.is_listed(key));
+    ensure!(
+        promises.num_surplus() == listed,
+        "{} worker requests are listed as surplus, {listed} are",
+        promises.num_surplus()
+    );
     Ok(())
 }
 

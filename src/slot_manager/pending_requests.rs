@@ -90,6 +90,10 @@ pub(super) enum Ask {
     Due,
     /// It was declined; asked again when the timer is due.
     Declined,
+    /// None may be asked for now; asked when one may.
+    Held,
+    /// Never: none that could be started would help.
+    Useless,
 }
 
 /// The list of all requests, oldest first, which is also the order of their deadlines.

@@ -208,13 +208,40 @@ impl<L, K: Key + Ord> ProfileQueues<L, K> {
         self.queues[found?.profile.index()].first(records)
     }
 
-    /// All that is queued, in no particular order.
-    pub(super) fn iter<R: Queued<L, K>>(&self, records: &Records<K, R>) -> impl Iterator<Item = (ProfileKey, K)> {
-        self.active.iter().flat_map(move |Active { profile, .. }| {
-            let queue = &self.queues[profile.index()];
+    /// The place of the first of each profile that fits. Costs as much as `first_fitting`.
+    pub(super) fn fitting(&self, profiles: &Profiles, fitting: Fitting<'_>) -> impl Iterator<Item = (ProfileKey, u64)> {
+        let sketch = fitting.sketch();
+        self.active
+            .iter()
+            .filter(move |active| fitting.may_fit(sketch, active.sketch) && fitting.fits(&profiles[active.profile]))
+            .map(|active| (active.profile, active.first))
+    }
+
+    /// The profiles that have something queued, in no particular order.
+    pub(super) fn profiles(&self) -> impl Iterator<Item = ProfileKey> {
+        self.active.iter().map(|active| active.profile)
+    }
+
+    /// All that is queued of one profile, in no particular order.
+    pub(super) fn iter_of<'a, R: Queued<L, K>>(
+        &'a self,
+        records: &'a Records<K, R>,
+        profile: ProfileKey,
+    ) -> impl Iterator<Item = K> + 'a {
+        let queue = self.queues.get(profile.index());
+        queue.into_iter().flat_map(|queue| {
             let returned = queue.returned.iter().map(|(_, key)| *key);
-            queue.in_order.iter(records).chain(returned).map(|key| (*profile, key))
+            queue.in_order.iter(records).chain(returned)
         })
+    }
+
+    /// All that is queued, in no particular order.
+    pub(super) fn iter<'a, R: Queued<L, K>>(
+        &'a self,
+        records: &'a Records<K, R>,
+    ) -> impl Iterator<Item = (ProfileKey, K)> + 'a {
+        self.profiles()
+            .flat_map(move |profile| self.iter_of(records, profile).map(move |key| (profile, key)))
     }
 
     /// Whether each queue is in order, and is known by its first; for the check of invariants.

@@ -134,7 +134,10 @@ where
                 deadlines_left -= 1;
                 events += 1;
             }
-            self.run_effects(core);
+            self.say_all(core);
+            if events > 0 {
+                self.balance(core);
+            }
             self.backlog.events += events;
             advance.events += events;
             let for_nothing = self.backlog.futures == 0 && self.backlog.events == 0 && self.backlog.taken_at >= until;

@@ -3,6 +3,9 @@
 //!
 //! Covering is accounting, not reservation: it decides only whether a worker is asked for.
 
+use std::cmp::Reverse;
+use std::collections::BTreeSet;
+
 use crate::{ResourceProfile, Timestamp, WorkerRequestId};
 
 use super::deadlines::{DeadlineList, Timed};
@@ -41,7 +44,26 @@ pub(super) struct WorkerRequest {
     pub(super) id: WorkerRequestId,
     pub(super) expires_at: Timestamp,
     pub(super) slots: List<OfWorkerRequest, PromiseKey>,
+    /// How many slots are left of it, and how many of these cover a request.
+    num_slots: usize,
+    num_bound: usize,
+    withdrawal: WithdrawalState,
     links: Links<WorkerRequestKey>,
+}
+
+/// Whether a worker request is to be withdrawn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum WithdrawalState {
+    /// Not as long as its slots cover requests.
+    None,
+    /// They cover nobody: it is noted, to be looked at when the call ends.
+    Noted,
+    /// It is in the list of those that nobody needs.
+    Listed,
+    /// It was asked for, and is not again until a slot of it has covered a request.
+    Asked,
+    /// Never: its worker has begun to keep the promise.
+    Over,
 }
 
 /// The queue of all promised slots, oldest first.
@@ -98,6 +120,12 @@ pub(super) struct PromisedSlots {
     unbound: ProfileQueues<Unbound, PromiseKey>,
     num_unbound: usize,
     next_sequence: u64,
+    /// Whether there is anything in the two lists below.
+    has_surplus: bool,
+    /// Worker requests whose slots came to cover nobody in this call.
+    noted: Vec<(WorkerRequestKey, WorkerRequestId)>,
+    /// Those whose slots cover nobody: those with the fewest slots first, of these the one that was asked for last.
+    surplus: BTreeSet<(usize, Reverse<WorkerRequestId>, WorkerRequestKey)>,
 }
 
 impl PromisedSlots {
@@ -111,6 +139,9 @@ impl PromisedSlots {
             unbound: ProfileQueues::new(),
             num_unbound: 0,
             next_sequence: 0,
+            has_surplus: false,
+            noted: Vec::new(),
+            surplus: BTreeSet::new(),
         }
     }
 
@@ -135,8 +166,12 @@ impl PromisedSlots {
             id,
             expires_at,
             slots: List::default(),
+            num_slots: 0,
+            num_bound: 0,
+            withdrawal: WithdrawalState::None,
             links: Links::default(),
         });
+        self.note_surplus(worker_request);
         self.by_id.insert(&self.worker_requests, worker_request);
         self.expiries.arm(&mut self.worker_requests, worker_request);
         promised
@@ -153,19 +188,93 @@ impl PromisedSlots {
                     worker_links: Links::default(),
                 });
                 self.all.push(&mut self.records, profiles, profile, promise);
-                self.worker_requests[worker_request]
-                    .slots
-                    .push_back(&mut self.records, promise);
+                let worker = &mut self.worker_requests[worker_request];
+                worker.slots.push_back(&mut self.records, promise);
+                worker.num_slots += 1;
                 promise
             })
             .collect()
+    }
+
+    /// Lets a promised slot cover a request.
+    pub(super) fn bind(&mut self, promise: PromiseKey, request: RequestKey) {
+        let record = &mut self.records[promise];
+        record.covers = Some(request);
+        let key = record.worker_request;
+        self.unlist(key);
+        let worker = &mut self.worker_requests[key];
+        worker.num_bound += 1;
+        if worker.withdrawal != WithdrawalState::Over {
+            worker.withdrawal = WithdrawalState::None;
+        }
+    }
+
+    /// Lets a promised slot cover nothing.
+    pub(super) fn unbind(&mut self, promise: PromiseKey) {
+        let record = &mut self.records[promise];
+        if record.covers.take().is_some() {
+            let key = record.worker_request;
+            self.worker_requests[key].num_bound -= 1;
+            self.note_surplus(key);
+        }
+    }
+
+    /// The worker of a promised slot has come: it is too late to withdraw it.
+    pub(super) fn begin_to_keep(&mut self, promise: PromiseKey) {
+        let key = self.records[promise].worker_request;
+        self.unlist(key);
+        self.worker_requests[key].withdrawal = WithdrawalState::Over;
+    }
+
+    /// Notes a worker request if its slots cover nobody.
+    fn note_surplus(&mut self, key: WorkerRequestKey) {
+        let worker = &mut self.worker_requests[key];
+        if worker.num_bound == 0 && worker.withdrawal == WithdrawalState::None {
+            worker.withdrawal = WithdrawalState::Noted;
+            self.noted.push((key, worker.id));
+            self.has_surplus = true;
+        }
+    }
+
+    fn unlist(&mut self, key: WorkerRequestKey) {
+        let worker = &self.worker_requests[key];
+        if worker.withdrawal == WithdrawalState::Listed {
+            self.surplus.remove(&(worker.num_slots, Reverse(worker.id), key));
+        }
+    }
+
+    /// Whether some worker request may be one that nobody needs.
+    #[inline]
+    pub(super) fn may_have_surplus(&self) -> bool {
+        self.has_surplus
+    }
+
+    /// The first of the worker requests whose slots cover nobody and that were not asked to be withdrawn, with the number
+    /// of its slots.
+    pub(super) fn first_surplus(&mut self) -> Option<(usize, WorkerRequestKey)> {
+        for (key, id) in self.noted.drain(..) {
+            if let Some(worker) = self.worker_requests.get_mut(key) {
+                if worker.id == id && worker.withdrawal == WithdrawalState::Noted {
+                    worker.withdrawal = WithdrawalState::Listed;
+                    self.surplus.insert((worker.num_slots, Reverse(id), key));
+                }
+            }
+        }
+        self.has_surplus = !self.surplus.is_empty();
+        let (slots, _, worker_request) = self.surplus.first()?;
+        Some((*slots, *worker_request))
+    }
+
+    /// Notes that a worker request is being withdrawn.
+    pub(super) fn ask_to_withdraw(&mut self, key: WorkerRequestKey) {
+        self.unlist(key);
+        self.worker_requests[key].withdrawal = WithdrawalState::Asked;
     }
 
     /// Puts a promised slot that covers nothing into the queue of such slots.
     pub(super) fn push_unbound(&mut self, profiles: &Profiles, promise: PromiseKey) {
         let sequence = self.take_sequence();
         let record = &mut self.records[promise];
-        record.covers = None;
         record.unbound_sequence = sequence;
         let profile = record.profile;
         self.unbound.push(&mut self.records, profiles, profile, promise);
@@ -174,7 +283,11 @@ impl PromisedSlots {
 
     /// The promised slot that covers nothing for the longest time and fits `required`; it leaves the queue of such
     /// slots.
+    #[inline]
     pub(super) fn take_unbound(&mut self, profiles: &Profiles, required: ProfileKey) -> Option<PromiseKey> {
+        if self.num_unbound == 0 {
+            return None;
+        }
         let (_, promise) = self.first_unbound(profiles, required)?;
         self.remove_unbound(promise);
         Some(promise)
@@ -223,6 +336,19 @@ impl PromisedSlots {
             .or_else(|| slots.head())
     }
 
+    /// Whether a newly known slot would take the place of a promised one.
+    pub(super) fn is_fulfilled_by(
+        &self,
+        profiles: &Profiles,
+        slot: Fitting<'_>,
+        named: Option<WorkerRequestId>,
+    ) -> bool {
+        match named {
+            Some(named) => self.find(named).is_some(),
+            None => self.all.first_fitting(&self.records, profiles, slot).is_some(),
+        }
+    }
+
     pub(super) fn find(&self, id: WorkerRequestId) -> Option<WorkerRequestKey> {
         self.by_id.find(&self.worker_requests, &id)
     }
@@ -239,9 +365,15 @@ impl PromisedSlots {
             self.remove_unbound(promise);
         }
         self.all.remove(&mut self.records, profile, promise);
-        self.worker_requests[worker_request]
-            .slots
-            .remove(&mut self.records, promise);
+        self.unlist(worker_request);
+        let worker = &mut self.worker_requests[worker_request];
+        worker.slots.remove(&mut self.records, promise);
+        worker.num_slots -= 1;
+        worker.num_bound -= usize::from(covers.is_some());
+        if worker.withdrawal == WithdrawalState::Listed {
+            worker.withdrawal = WithdrawalState::None;
+        }
+        self.note_surplus(worker_request);
         self.records.remove(promise);
         if self.worker_requests[worker_request].slots.is_empty() {
             self.expiries.disarm(&mut self.worker_requests, worker_request);
@@ -270,6 +402,29 @@ impl PromisedSlots {
     /// Those in the queue of all promised slots.
     pub(super) fn queued(&self) -> impl Iterator<Item = (ProfileKey, PromiseKey)> {
         self.all.iter(&self.records)
+    }
+
+    /// Whether the numbers of a worker request are right, and it is listed as one that nobody needs only if its slots cover
+    /// nobody; for the check of invariants.
+    pub(super) fn is_counted(&self, key: WorkerRequestKey) -> bool {
+        let worker = &self.worker_requests[key];
+        let slots = || worker.slots.iter(&self.records);
+        let bound = slots().filter(|slot| self.records[*slot].covers.is_some()).count();
+        worker.num_slots == slots().count()
+            && worker.num_bound == bound
+            && self.is_listed(key) == (worker.withdrawal == WithdrawalState::Listed)
+            && (bound > 0) <= (worker.withdrawal == WithdrawalState::None || worker.withdrawal == WithdrawalState::Over)
+    }
+
+    /// Whether a worker request is listed as one that nobody needs; for the check of invariants.
+    pub(super) fn is_listed(&self, key: WorkerRequestKey) -> bool {
+        let worker = &self.worker_requests[key];
+        self.surplus.contains(&(worker.num_slots, Reverse(worker.id), key))
+    }
+
+    /// How many worker requests are listed as ones that nobody needs; for the check of invariants.
+    pub(super) fn num_surplus(&self) -> usize {
+        self.surplus.len()
     }
 
     /// Whether the queues are in order; for the check of invariants.

@@ -37,6 +37,8 @@ pub(super) enum SlotState {
     },
     /// Free, but not offered until a pause is over.
     Withheld { step: u8, until: Timestamp, armed_as: u64 },
+    /// Free, but its task manager is blocked.
+    Blocked,
     /// The task executor has been asked to give it to a request.
     InFlight(Attempt),
     /// Held by an allocation.

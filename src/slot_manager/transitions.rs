@@ -4,11 +4,15 @@
 //! lost; [`settling`] ends it. Nothing here talks to the outside: what is to be said goes to
 //! [`Effects`](super::effects::Effects).
 
+mod asking;
 mod attempts;
+mod blocking;
 mod coverage;
 mod due_deadlines;
 mod holdings;
+pub(super) mod releasing;
 mod reports;
 mod request_states;
 mod settling;
 mod slot_states;
+mod unfulfillable;

@@ -8,6 +8,7 @@ use crate::{
 };
 
 use super::allocations::Holder;
+use super::census::Use;
 use super::core::{Core, SlotCounts};
 use super::pending_requests::{PendingRequest, RequestKey, RequestState};
 use super::promised_slots::PromiseKey;
@@ -28,7 +29,7 @@ pub struct PromisedSlotCounts {
 impl<A, G: TaskExecutorGateway, E: ScheduledExecutor> SlotManager<A, G, E> {
     /// How many slots are in which state.
     pub fn slot_counts(&self) -> SlotCounts {
-        self.core.counts
+        self.core.slot_counts()
     }
 
     /// How many promised slots cover a request, and how many do not.
@@ -119,6 +120,8 @@ pub enum SlotState {
         /// When it can be handed out again.
         until: Timestamp,
     },
+    /// Nothing uses it, but its task manager is blocked.
+    Blocked,
     /// Its task executor has been asked to give it to an allocation and has not answered.
     InFlight {
         /// The allocation.
@@ -170,6 +173,7 @@ impl<'a> TaskManagerSlot<'a> {
         match self.record().state {
             slots::SlotState::Unplaced | slots::SlotState::Offered { .. } => SlotState::Free,
             slots::SlotState::Withheld { until, .. } => SlotState::Pausing { until },
+            slots::SlotState::Blocked => SlotState::Blocked,
             slots::SlotState::InFlight(attempt) => {
                 let request = &self.core.requests.records[attempt.request];
                 SlotState::InFlight {
@@ -190,7 +194,10 @@ impl<'a> TaskManagerSlot<'a> {
 
     /// Whether nothing uses it.
     pub fn is_free(&self) -> bool {
-        matches!(self.state(), SlotState::Free | SlotState::Pausing { .. })
+        matches!(
+            self.state(),
+            SlotState::Free | SlotState::Pausing { .. } | SlotState::Blocked
+        )
     }
 }
 
@@ -324,12 +331,30 @@ impl<'a> TaskManagerRegistration<'a> {
     /// How many of its slots are in which state.
     pub fn slot_counts(&self) -> SlotCounts {
         let record = self.record();
+        let unused = record.slots.len() - record.used();
+        let (free, blocked) = match self.is_blocked() {
+            true => (0, unused),
+            false => (unused, 0),
+        };
         SlotCounts {
             registered: record.slots.len(),
-            free: record.slots.len() - record.used(),
+            free,
+            blocked,
             in_flight: record.in_flight as usize,
             allocated: record.allocated as usize,
         }
+    }
+
+    /// What each of its slots is doing, with its profile.
+    pub(super) fn uses(&self) -> impl Iterator<Item = (Use, &'a ResourceProfile)> {
+        let core = self.core;
+        let slots = self.record().slots.iter().map(move |(_, slot)| &core.slots[*slot]);
+        slots.map(|slot| (Use::of(&slot.state), &core.profiles[slot.profile]))
+    }
+
+    /// Whether it is blocked.
+    pub fn is_blocked(&self) -> bool {
+        self.core.is_blocked(self.key)
     }
 
     /// Since when none of its slots is used; `None` while one is.

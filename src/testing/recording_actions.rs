@@ -8,7 +8,7 @@ use super::effect_log::Recorder;
 use super::{Effect, EffectLog, lock};
 use crate::{
     AllocationFailureCause, AllocationId, InstanceId, JobId, Release, ReleaseCause, ResourceManagerActions,
-    ResourceManagerError, ResourceProfile, SlotId, WorkerPromise, WorkerRequestId,
+    ResourceManagerError, ResourceProfile, SlotId, Withdrawal, WorkerPromise, WorkerRequestId,
 };
 
 /// A call of [`ResourceManagerActions`].
@@ -28,6 +28,11 @@ pub enum Action {
         instance_id: InstanceId,
         /// Why it is not.
         cause: ReleaseCause,
+    },
+    /// [`withdraw_resource`](ResourceManagerActions::withdraw_resource).
+    WithdrawResource {
+        /// The number of the wish that is over.
+        worker_request: WorkerRequestId,
     },
     /// [`notify_allocation_failure`](ResourceManagerActions::notify_allocation_failure).
     NotifyAllocationFailure {
@@ -58,6 +63,7 @@ impl fmt::Display for Action {
                 resource_profile,
             } => write!(f, "allocate_resource({worker_request}, {resource_profile})"),
             Self::ReleaseResource { instance_id, cause } => write!(f, "release_resource({instance_id}, {cause:?})"),
+            Self::WithdrawResource { worker_request } => write!(f, "withdraw_resource({worker_request})"),
             Self::NotifyAllocationFailure {
                 job_id,
                 allocation_id,
@@ -74,8 +80,8 @@ impl fmt::Display for Action {
 
 /// A [`ResourceManagerActions`] that records every call in order and answers as it is told.
 ///
-/// Until told otherwise it declines to start workers ([`WorkerPromise::Declined`]) and accepts every release
-/// ([`Release::Accepted`]). Clones share the record and the answers.
+/// Until told otherwise it declines to start workers ([`WorkerPromise::Declined`]), accepts every release
+/// ([`Release::Accepted`]), and withdraws no worker ([`Withdrawal::TooLate`]). Clones share the record and the answers.
 ///
 /// ```
 /// use slot_manager::testing::{Action, RecordingActions};
@@ -103,6 +109,8 @@ struct Answers {
     next_allocations: VecDeque<Allocation>,
     release: Release,
     next_releases: VecDeque<Release>,
+    withdrawal: Withdrawal,
+    next_withdrawals: VecDeque<Withdrawal>,
 }
 
 impl RecordingActions {
@@ -118,6 +126,8 @@ impl RecordingActions {
             next_allocations: VecDeque::new(),
             release: Release::Accepted,
             next_releases: VecDeque::new(),
+            withdrawal: Withdrawal::TooLate,
+            next_withdrawals: VecDeque::new(),
         };
         Self {
             answers: Arc::new(Mutex::new(answers)),
@@ -157,6 +167,17 @@ impl RecordingActions {
     pub fn answer_next_release(&self, answer: Release) {
         lock(&self.answers).next_releases.push_back(answer);
     }
+
+    /// Answers `withdraw_resource` with `answer` from now on, whenever no
+    /// [scripted answer](Self::answer_next_withdrawal) is left.
+    pub fn answer_withdrawals(&self, answer: Withdrawal) {
+        lock(&self.answers).withdrawal = answer;
+    }
+
+    /// Answers one `withdraw_resource` with `answer`: the next one for which no earlier scripted answer is left.
+    pub fn answer_next_withdrawal(&self, answer: Withdrawal) {
+        lock(&self.answers).next_withdrawals.push_back(answer);
+    }
 }
 
 impl Default for RecordingActions {
@@ -185,6 +206,13 @@ impl ResourceManagerActions for RecordingActions {
         let mut answers = lock(&self.answers);
         let scripted = answers.next_releases.pop_front();
         scripted.unwrap_or(answers.release)
+    }
+
+    fn withdraw_resource(&mut self, worker_request: WorkerRequestId) -> Withdrawal {
+        self.recorder.record(Action::WithdrawResource { worker_request });
+        let mut answers = lock(&self.answers);
+        let scripted = answers.next_withdrawals.pop_front();
+        scripted.unwrap_or(answers.withdrawal)
     }
 
     fn notify_allocation_failure(
@@ -293,12 +321,18 @@ mod tests {
         actions.answer_next_allocation(Ok(WorkerPromise::Unspecified));
         actions.answer_next_allocation(Err(refused.clone()));
         actions.answer_next_release(Release::Declined);
+        actions.answer_next_withdrawal(Withdrawal::Confirmed);
 
         assert_eq!(ask(&mut actions), Ok(WorkerPromise::Unspecified));
         assert_eq!(ask(&mut actions), Err(refused));
         assert_eq!(ask(&mut actions), Ok(WorkerPromise::Declined));
         assert_eq!(release(&mut actions), Release::Declined);
         assert_eq!(release(&mut actions), Release::Accepted);
+        let withdraw = |actions: &mut RecordingActions| actions.withdraw_resource(WorkerRequestId::new(1));
+        assert_eq!(withdraw(&mut actions), Withdrawal::Confirmed);
+        assert_eq!(withdraw(&mut actions), Withdrawal::TooLate);
+        actions.answer_withdrawals(Withdrawal::Confirmed);
+        assert_eq!(withdraw(&mut actions), Withdrawal::Confirmed);
     }
 
     #[test]
@@ -306,12 +340,14 @@ mod tests {
         let mut actions = RecordingActions::new();
         let _ = ask(&mut actions);
         let _ = release(&mut actions);
+        let _ = actions.withdraw_resource(WorkerRequestId::new(1));
         let lines: Vec<_> = actions.take().iter().map(ToString::to_string).collect();
         assert_eq!(
             lines,
             [
                 format!("allocate_resource(1, {})", ResourceProfile::ZERO),
                 format!("release_resource({INSTANCE}, IdleTimeout {{ idle_since: +3s, idle_period: 1 }})"),
+                "withdraw_resource(1)".to_owned(),
             ]
         );
     }

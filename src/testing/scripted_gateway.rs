@@ -7,7 +7,10 @@ use std::sync::{Arc, Mutex};
 use super::answer_future::Reply;
 use super::effect_log::Recorder;
 use super::{AnswerFuture, Effect, EffectLog, lock};
-use crate::{Acknowledge, AllocationId, FreeSlot, RequestSlot, SlotAllocationError, SlotId, TaskExecutorGateway};
+use crate::{
+    Acknowledge, AllocationId, FreeSlot, ReleaseAnswer, ReleaseQuestion, RequestSlot, SlotAllocationError, SlotId,
+    TaskExecutorGateway,
+};
 
 /// A call of [`TaskExecutorGateway`].
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,30 +20,36 @@ pub enum GatewayCall {
     RequestSlot(RequestSlot),
     /// [`free_slot`](TaskExecutorGateway::free_slot).
     FreeSlot(FreeSlot),
+    /// [`ask_release`](TaskExecutorGateway::ask_release).
+    AskRelease(ReleaseQuestion),
 }
 
+/// `None` for a question, which is about no slot.
 impl GatewayCall {
     /// The slot it is about.
-    pub fn slot_id(&self) -> &SlotId {
+    pub fn slot_id(&self) -> Option<&SlotId> {
         match self {
-            Self::RequestSlot(request) => &request.slot_id,
-            Self::FreeSlot(request) => &request.slot_id,
+            Self::RequestSlot(request) => Some(&request.slot_id),
+            Self::FreeSlot(request) => Some(&request.slot_id),
+            Self::AskRelease(_) => None,
         }
     }
 
     /// The allocation it is about.
-    pub fn allocation_id(&self) -> AllocationId {
+    pub fn allocation_id(&self) -> Option<AllocationId> {
         match self {
-            Self::RequestSlot(request) => request.allocation_id,
-            Self::FreeSlot(request) => request.allocation_id,
+            Self::RequestSlot(request) => Some(request.allocation_id),
+            Self::FreeSlot(request) => Some(request.allocation_id),
+            Self::AskRelease(_) => None,
         }
     }
 
     /// The attempt that is made or given up.
-    pub fn attempt(&self) -> u64 {
+    pub fn attempt(&self) -> Option<u64> {
         match self {
-            Self::RequestSlot(request) => request.attempt,
-            Self::FreeSlot(request) => request.attempt,
+            Self::RequestSlot(request) => Some(request.attempt),
+            Self::FreeSlot(request) => Some(request.attempt),
+            Self::AskRelease(_) => None,
         }
     }
 }
@@ -64,6 +73,9 @@ impl fmt::Display for GatewayCall {
                 "free_slot({}, {}, {}, {}, attempt {})",
                 request.slot_id, request.job_id, request.allocation_id, request.instance_id, request.attempt
             ),
+            Self::AskRelease(question) => {
+                write!(f, "ask_release({}, question {})", question.instance_id, question.number)
+            }
         }
     }
 }
@@ -94,7 +106,8 @@ pub struct NotPending {
 
 /// A [`TaskExecutorGateway`] that records every call in order and answers as it is told.
 ///
-/// Until told otherwise it acknowledges every request at once, without a revision. It has no slots and keeps no rules;
+/// Until told otherwise it acknowledges every request at once, without a revision, and lets itself be released
+/// ([`ReleaseAnswer::Yes`]). It has no slots and keeps no rules;
 /// for that there is [`SimulatedTaskExecutor`](super::SimulatedTaskExecutor). Clones share the record and the answers.
 ///
 /// ```
@@ -117,6 +130,8 @@ pub struct ScriptedGateway {
 struct Script {
     answer: GatewayAnswer,
     next_answers: VecDeque<GatewayAnswer>,
+    release_answer: ReleaseAnswer,
+    next_release_answers: VecDeque<ReleaseAnswer>,
     /// In the order of the calls. Those whose future was dropped are removed now and then.
     unanswered: Vec<(RequestSlot, Reply)>,
 }
@@ -132,6 +147,8 @@ impl ScriptedGateway {
         let script = Script {
             answer: GatewayAnswer::AtOnce(Ok(Acknowledge::new())),
             next_answers: VecDeque::new(),
+            release_answer: ReleaseAnswer::Yes,
+            next_release_answers: VecDeque::new(),
             unanswered: Vec::new(),
         };
         Self {
@@ -159,6 +176,17 @@ impl ScriptedGateway {
     /// Answers one request with `answer`: the next one for which no earlier scripted answer is left.
     pub fn answer_next(&self, answer: impl Into<GatewayAnswer>) {
         lock(&self.script).next_answers.push_back(answer.into());
+    }
+
+    /// Answers questions whether it can be released with `answer` from now on, whenever no
+    /// [scripted answer](Self::answer_next_release_question) is left.
+    pub fn answer_release_questions(&self, answer: ReleaseAnswer) {
+        lock(&self.script).release_answer = answer;
+    }
+
+    /// Answers one such question with `answer`: the next one for which no earlier scripted answer is left.
+    pub fn answer_next_release_question(&self, answer: ReleaseAnswer) {
+        lock(&self.script).next_release_answers.push_back(answer);
     }
 
     /// The requests that wait to be [answered](Self::answer) by hand, in the order of the calls. One whose future was
@@ -222,6 +250,13 @@ impl TaskExecutorGateway for ScriptedGateway {
     fn free_slot(&mut self, request: FreeSlot) {
         self.recorder.record(GatewayCall::FreeSlot(request));
     }
+
+    fn ask_release(&mut self, question: &ReleaseQuestion) -> ReleaseAnswer {
+        self.recorder.record(GatewayCall::AskRelease(*question));
+        let mut script = lock(&self.script);
+        let scripted = script.next_release_answers.pop_front();
+        scripted.unwrap_or(script.release_answer)
+    }
 }
 
 #[cfg(test)]
@@ -261,8 +296,8 @@ mod tests {
             GatewayCall::FreeSlot(free_slot(1, ALLOCATION, 3)),
         ];
         for call in calls {
-            assert_eq!(call.slot_id().to_string(), "tm_1");
-            assert_eq!((call.allocation_id(), call.attempt()), (ALLOCATION, 3));
+            assert_eq!(call.slot_id().map(ToString::to_string).as_deref(), Some("tm_1"));
+            assert_eq!((call.allocation_id(), call.attempt()), (Some(ALLOCATION), Some(3)));
         }
     }
 

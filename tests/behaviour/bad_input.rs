@@ -11,8 +11,8 @@ use slot_manager::{
 };
 
 use crate::common::{
-    Fixture, Manager, allocation, asks, failures, free_report, granted, instance, job, patient, profile, releases,
-    report, request, slot, slot_requests, small,
+    Fixture, Manager, allocation, asks, failures, free_report, granted, instance, job, patient, profile, questions,
+    releases, report, request, slot, slot_requests, small,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -519,7 +519,12 @@ fn timeouts_of_no_length_are_over_when_the_manager_is_driven_next() {
         f.advance(MILLISECOND);
         let effects = f.log.take();
         assert_eq!(releases(&effects).len(), 3);
-        assert_eq!(effects.len(), 3);
+        let asked: Vec<_> = questions(&effects)
+            .iter()
+            .map(|question| question.instance_id)
+            .collect();
+        assert_eq!(asked, releases(&effects));
+        assert_eq!(effects.len(), 6);
     }
     f.register_free("good", 4, &[profile(7.0, 0)]);
     assert_eq!(f.request(6, &profile(7.0, 0)), granted(&slot("good", 0)));

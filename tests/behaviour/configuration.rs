@@ -231,7 +231,7 @@ fn unknown_keys_of_the_slot_manager_are_reported() {
         "slotmanager.request-timout",
         "slotmanager.",
         "slotmanager.retry-pause",
-        "slotmanager.number-of-slots.max",
+        "slotmanager.number-of-slots",
     ] {
         let error = read(&[(key, "5 s")]).expect_err("no such key");
         assert_eq!(
@@ -251,7 +251,7 @@ fn unknown_keys_of_the_slot_manager_are_reported() {
 #[test]
 fn other_unknown_keys_belong_to_others() {
     let config = read(&[
-        ("taskmanager.numberOfTaskSlots", "4"),
+        ("taskmanager.numberOfSlots", "4"),
         ("slotmanager", "x"),
         ("slotmanagers.request-timeout", "x"),
         ("resourcemanager.taskmanager", "x"),

@@ -335,7 +335,7 @@ fn idle_task_manager_is_released_once_and_forgotten() {
     fixture.advance(Duration::from_nanos(1));
 
     // then
-    fixture.expect(&["release 7, idle since +0ns (1)"]);
+    fixture.expect(&["may 7 go? #1", "release 7, idle since +0ns (1)"]);
     assert_eq!(fixture.manager.num_task_managers(), 0);
     assert_eq!(fixture.manager.slot_counts(), SlotCounts::default());
 
@@ -449,7 +449,7 @@ fn idle_time_begins_when_the_last_grant_is_freed() {
     assert_eq!(fixture.advance(moment_before(timeout)), 0);
     fixture.expect(&[]);
     fixture.advance(Duration::from_nanos(1));
-    fixture.expect(&["release 7, idle since +1s (1)"]);
+    fixture.expect(&["may 7 go? #1", "release 7, idle since +1s (1)"]);
 }
 
 /// testTimeoutForRejectedSlotRequest. Here the deadline is absolute: counted from the registration, armed from then on,

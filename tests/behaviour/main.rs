@@ -4,6 +4,7 @@
 mod common;
 
 mod bad_input;
+mod capacity;
 mod configuration;
 mod contract;
 mod driving;
@@ -16,5 +17,6 @@ mod resource_profiles;
 mod rules;
 mod serialization;
 mod slot_states;
+mod strategies;
 mod timers;
 mod workers;

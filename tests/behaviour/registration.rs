@@ -184,7 +184,7 @@ fn new_registration_is_idle_from_its_own_time_on() {
     fixture.advance(Duration::from_secs(10) - Duration::from_nanos(1));
     fixture.expect(&[]);
     fixture.advance(Duration::from_nanos(1));
-    fixture.expect(&["release 8, idle since +6s (1)"]);
+    fixture.expect(&["may 8 go? #1", "release 8, idle since +6s (1)"]);
 }
 
 /// B.14, A.3: the same registration again is a report

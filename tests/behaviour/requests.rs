@@ -237,7 +237,7 @@ fn each_timeout_has_its_own_option() {
         ("slotmanager.retry-pause.max", "inf"),
         ("slotmanager.pending-requests.max", "1000"),
         ("cluster.evenly-spread-out-slots", "true"),
-        ("taskmanager.numberOfTaskSlots", "not ours"),
+        ("taskmanager.memory.process.size", "not ours"),
     ];
     let expected = SlotManagerConfig::default()
         .with_rpc_timeout(Duration::from_secs(7))
@@ -293,7 +293,7 @@ fn timeouts_are_independent_of_each_other() {
     );
     assert_eq!(
         after_a_second(&["resourcemanager.taskmanager-timeout"]),
-        ["release 8, idle since +0ns (1)"]
+        ["may 8 go? #1", "release 8, idle since +0ns (1)"]
     );
     assert_eq!(
         after_a_second(&["resourcemanager.taskmanager-registration.timeout"]),

@@ -6,8 +6,9 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, from_value, json, to_value};
 use slot_manager::{
-    Acknowledge, AllocationId, FreeSlot, InstanceId, JobId, LeaderId, RequestSlot, ResourceId, ResourceProfile,
-    SlotAllocationError, SlotId, SlotReport, SlotRequest, SlotStatus, Timestamp, WorkerRequestId,
+    Acknowledge, AllocationId, FreeSlot, InstanceId, JobId, LeaderId, Limit, ReleaseAnswer, ReleaseQuestion,
+    RequestSlot, ResourceId, ResourceProfile, SlotAllocationError, SlotId, SlotReport, SlotRequest, SlotStatus,
+    Timestamp, WorkerRequestId,
 };
 
 /// Written and read back it is the same, as a value and as a text.
@@ -242,4 +243,35 @@ fn what_a_task_executor_answers_is_read_back() {
     );
     assert_round_trip(&SlotAllocationError::unreachable("gone"));
     assert_form(&SlotAllocationError::Timeout, json!("Timeout"));
+}
+
+#[test]
+fn what_a_task_executor_is_asked_before_it_is_released_is_read_back() {
+    let question = ReleaseQuestion {
+        instance_id: InstanceId::from_u128(4),
+        leader_id: LeaderId::from_u128(3),
+        number: u64::MAX,
+    };
+    assert_form(
+        &question,
+        json!({
+            "instance_id": "00000000-0000-0000-0000-000000000004",
+            "leader_id": "00000000-0000-0000-0000-000000000003",
+            "number": u64::MAX,
+        }),
+    );
+    assert_form(&ReleaseAnswer::Yes, json!("Yes"));
+    assert_form(&ReleaseAnswer::No, json!("No"));
+    assert_form(&ReleaseAnswer::Later, json!("Later"));
+    assert_not_read::<ReleaseAnswer>(json!("Perhaps"), "unknown variant `Perhaps`");
+    let mut incomplete = to_value(question).expect("it can be written");
+    incomplete.as_object_mut().expect("an object").remove("number");
+    assert_not_read::<ReleaseQuestion>(incomplete, "missing field `number`");
+}
+
+#[test]
+fn limits_are_their_names() {
+    assert_form(&Limit::Slots, json!("Slots"));
+    assert_form(&Limit::CpuCores, json!("CpuCores"));
+    assert_form(&Limit::Memory, json!("Memory"));
 }

@@ -46,7 +46,11 @@ fn released_task_manager_leaves_no_slot_behind() {
     let gateway = fixture.register_free("tm", 7, &[small(), small()]);
 
     // when
-    falls_due_after(&mut fixture, seconds(10), &["release 7, idle since +0ns (1)"]);
+    falls_due_after(
+        &mut fixture,
+        seconds(10),
+        &["may 7 go? #1", "release 7, idle since +0ns (1)"],
+    );
 
     // then: nothing is left of it, and a request goes for a new worker
     assert_eq!(fixture.manager.num_task_managers(), 0);
@@ -70,11 +74,19 @@ fn task_manager_whose_release_is_declined_stays_with_its_slots() {
     let mut fixture = Fixture::with(idle_after(seconds(10)));
     fixture.actions.answer_releases(Release::Declined);
     fixture.register_free("tm", 7, &[small()]);
-    falls_due_after(&mut fixture, seconds(10), &["release 7, idle since +0ns (1)"]);
+    falls_due_after(
+        &mut fixture,
+        seconds(10),
+        &["may 7 go? #1", "release 7, idle since +0ns (1)"],
+    );
     assert!(fixture.is_free(&slot("tm", 0)));
 
     // then: asked again after another timeout, about the same idle period
-    falls_due_after(&mut fixture, seconds(10), &["release 7, idle since +0ns (1)"]);
+    falls_due_after(
+        &mut fixture,
+        seconds(10),
+        &["may 7 go? #2", "release 7, idle since +0ns (1)"],
+    );
 
     // then: it serves requests as ever
     assert_eq!(fixture.request(1, &small()), granted(&slot("tm", 0)));
@@ -83,7 +95,11 @@ fn task_manager_whose_release_is_declined_stays_with_its_slots() {
 
     // then: idle again, that is another period
     fixture.free(&slot("tm", 0), 1);
-    falls_due_after(&mut fixture, seconds(10), &["release 7, idle since +50s (2)"]);
+    falls_due_after(
+        &mut fixture,
+        seconds(10),
+        &["may 7 go? #3", "release 7, idle since +50s (2)"],
+    );
 }
 
 /// B.1: each task manager is asked for, each counts its own time
@@ -94,9 +110,17 @@ fn only_the_task_manager_whose_time_has_come_is_released() {
     fixture.advance(seconds(4));
     fixture.register_free("late", 2, &[small()]);
 
-    falls_due_after(&mut fixture, seconds(6), &["release 1, idle since +0ns (1)"]);
+    falls_due_after(
+        &mut fixture,
+        seconds(6),
+        &["may 1 go? #1", "release 1, idle since +0ns (1)"],
+    );
     assert!(fixture.is_free(&slot("late", 0)));
-    falls_due_after(&mut fixture, seconds(4), &["release 2, idle since +4s (1)"]);
+    falls_due_after(
+        &mut fixture,
+        seconds(4),
+        &["may 2 go? #2", "release 2, idle since +4s (1)"],
+    );
 }
 
 /// B.2
@@ -149,7 +173,12 @@ fn task_manager_that_reports_an_allocation_is_not_released() {
     falls_due_after(
         &mut fixture,
         seconds(10),
-        &["release 1, idle since +109s (2)", "release 2, idle since +109s (2)"],
+        &[
+            "may 1 go? #1",
+            "release 1, idle since +109s (2)",
+            "may 2 go? #2",
+            "release 2, idle since +109s (2)",
+        ],
     );
 }
 
@@ -232,7 +261,11 @@ fn idle_reports_do_not_postpone_the_release() {
     }
 
     // then
-    falls_due_after(&mut fixture, seconds(1), &["release 7, idle since +0ns (1)"]);
+    falls_due_after(
+        &mut fixture,
+        seconds(1),
+        &["may 7 go? #1", "release 7, idle since +0ns (1)"],
+    );
 }
 
 /// B.4
@@ -250,7 +283,11 @@ fn idle_time_begins_when_the_last_used_slot_becomes_free() {
 
     // then
     fixture.expect(&["lost 2 on tm_1: free"]);
-    falls_due_after(&mut fixture, seconds(10), &["release 7, idle since +2s (1)"]);
+    falls_due_after(
+        &mut fixture,
+        seconds(10),
+        &["may 7 go? #1", "release 7, idle since +2s (1)"],
+    );
 }
 
 /// B.42 (vi): an attempt that came to nothing must leave the task manager idle
@@ -272,7 +309,11 @@ fn task_manager_is_idle_again_after_an_attempt_that_failed_or_was_cancelled() {
         fixture.log.take();
 
         // then
-        falls_due_after(&mut fixture, seconds(10), &["release 7, idle since +3s (2)"]);
+        falls_due_after(
+            &mut fixture,
+            seconds(10),
+            &["may 7 go? #1", "release 7, idle since +3s (2)"],
+        );
     }
 }
 
@@ -297,7 +338,11 @@ fn task_manager_whose_use_moves_from_slot_to_slot_is_not_idle_in_between() {
 
     // then: the first idle period
     fixture.free(&slot("tm", 0), 3);
-    falls_due_after(&mut fixture, seconds(10), &["release 7, idle since +100s (1)"]);
+    falls_due_after(
+        &mut fixture,
+        seconds(10),
+        &["may 7 go? #1", "release 7, idle since +100s (1)"],
+    );
 }
 
 /// B.4: a task manager without slots is idle from the start
@@ -305,7 +350,11 @@ fn task_manager_whose_use_moves_from_slot_to_slot_is_not_idle_in_between() {
 fn task_manager_without_slots_is_released_too() {
     let mut fixture = Fixture::with(idle_after(seconds(10)));
     fixture.register("tm", 7, &report("tm", &[]));
-    falls_due_after(&mut fixture, seconds(10), &["release 7, idle since +0ns (1)"]);
+    falls_due_after(
+        &mut fixture,
+        seconds(10),
+        &["may 7 go? #1", "release 7, idle since +0ns (1)"],
+    );
     assert_eq!(fixture.manager.num_task_managers(), 0);
 }
 
@@ -486,8 +535,8 @@ fn zero_timeouts_do_not_spin() {
     fixture.expect(&[]);
     let release = "release 7, idle since +0ns (1)";
     assert_eq!(fixture.run(), 1);
-    fixture.expect(&[release]);
-    falls_due_after(&mut fixture, millisecond, &[release]);
+    fixture.expect(&["may 7 go? #1", release]);
+    falls_due_after(&mut fixture, millisecond, &["may 7 go? #2", release]);
 
     // given: task executors that must answer at once and do not, and pauses of no length
     let mut fixture = Fixture::with(

@@ -8,12 +8,15 @@ use slot_manager::testing::{
     Action, Effect, EffectLog, GatewayAnswer, GatewayCall, ManualScheduledExecutor, RecordingActions, ScriptedGateway,
 };
 use slot_manager::{
-    Acknowledge, AllocationFailureCause, AllocationId, AllocationStatus, CancelOutcome, FreeSlot, FreeSlotOutcome,
-    GrantLoss, InstanceId, JobId, LeaderId, NotStarted, RegistrationOutcome, ReleaseCause, ReportOutcome,
-    RequestFailure, RequestSlot, ResourceProfile, SlotAllocationError, SlotId, SlotManager, SlotManagerConfig,
-    SlotReport, SlotReportError, SlotRequest, SlotRequestError, SlotRequestOutcome, SlotStatus, TaskExecutorConnection,
-    UnregistrationOutcome, WorkerFailedOutcome, WorkerRequestId,
+    Acknowledge, AllocationFailureCause, AllocationId, AllocationStatus, BlockOutcome, CancelOutcome, FreeSlot,
+    FreeSlotOutcome, GrantLoss, InstanceId, JobId, LeaderId, NotStarted, RegistrationOutcome, ReleaseAnswer,
+    ReleaseAnswerOutcome, ReleaseCause, ReleaseQuestion, ReportOutcome, RequestFailure, RequestSlot, ResourceId,
+    ResourceProfile, SlotAllocationError, SlotId, SlotManager, SlotManagerConfig, SlotReport, SlotReportError,
+    SlotRequest, SlotRequestError, SlotRequestOutcome, SlotState, SlotStatus, TaskExecutorConnection, UnblockOutcome,
+    UnregistrationOutcome, WorkerDescription, WorkerFailedOutcome, WorkerPromise, WorkerRequestId,
 };
+
+pub const SECOND: Duration = Duration::from_secs(1);
 
 pub type Manager = SlotManager<RecordingActions, ScriptedGateway, ManualScheduledExecutor>;
 
@@ -49,11 +52,23 @@ impl Fixture {
         }
     }
 
+    /// A started one, in which every worker that is asked for is promised, its shape not said.
+    pub fn promising(config: SlotManagerConfig) -> Self {
+        let mut fixture = Self::not_started(config);
+        fixture.actions.answer_allocations(Ok(WorkerPromise::Unspecified));
+        fixture.start(1);
+        fixture
+    }
+
     pub fn start(&mut self, leader: u128) {
         self.manager
             .start(LeaderId::from_u128(leader), self.actions.clone())
             .expect("not started");
         self.check();
+    }
+
+    pub fn suspend(&mut self) {
+        assert!(self.step(SlotManager::suspend).is_some(), "started");
     }
 
     /// All invariants hold.
@@ -200,6 +215,49 @@ impl Fixture {
         failed.expect("started")
     }
 
+    #[track_caller]
+    pub fn block(&mut self, worker: &str) -> BlockOutcome {
+        self.step(|manager| manager.block(&ResourceId::new(worker)))
+            .expect("started")
+    }
+
+    #[track_caller]
+    pub fn unblock(&mut self, worker: &str) -> UnblockOutcome {
+        self.step(|manager| manager.unblock(&ResourceId::new(worker)))
+            .expect("started")
+    }
+
+    #[track_caller]
+    pub fn set_fail_unfulfillable(&mut self, fail: bool) {
+        self.step(|manager| manager.set_fail_unfulfillable_requests(fail));
+    }
+
+    #[track_caller]
+    pub fn answer_release(&mut self, question: &ReleaseQuestion, answer: ReleaseAnswer) -> ReleaseAnswerOutcome {
+        self.step(|manager| manager.answer_release(question, answer))
+            .expect("started")
+    }
+
+    /// The next worker that is asked for is promised with these slots.
+    pub fn promise_next(&self, slots: &[ResourceProfile]) {
+        self.actions
+            .answer_next_allocation(Ok(WorkerPromise::Slots(slots.to_vec())));
+    }
+
+    /// Registers a worker that says which worker request it answers.
+    #[track_caller]
+    pub fn register_for(
+        &mut self,
+        worker_request: u64,
+        worker: &str,
+        instance: u128,
+        report: &SlotReport,
+    ) -> RegistrationOutcome {
+        let connection = TaskExecutorConnection::new(worker, self::instance(instance), self.gateway())
+            .with_worker_request(WorkerRequestId::new(worker_request));
+        self.try_register(connection, report).expect("a valid registration")
+    }
+
     /// Lets time pass and drives the manager until it stalls. Returns how many events that were.
     #[track_caller]
     pub fn advance(&mut self, duration: Duration) -> usize {
@@ -229,6 +287,46 @@ impl Fixture {
 
     pub fn is_free(&self, slot: &SlotId) -> bool {
         self.manager.slot(slot).expect("a known slot").is_free()
+    }
+
+    #[track_caller]
+    pub fn state(&self, slot: &SlotId) -> SlotState {
+        self.manager.slot(slot).expect("a known slot").state()
+    }
+
+    pub fn is_registered(&self, instance: u128) -> bool {
+        self.manager.task_manager(self::instance(instance)).is_some()
+    }
+
+    /// How many promised slots cover a request, and how many do not.
+    pub fn promised(&self) -> (usize, usize) {
+        let counts = self.manager.promised_slot_counts();
+        (counts.bound, counts.unbound)
+    }
+
+    /// The worker request whose promise covers a request that is not granted.
+    #[track_caller]
+    pub fn covered_by(&self, id: u128) -> Option<u64> {
+        let request = self
+            .manager
+            .pending_slot_request(allocation(id))
+            .expect("it is not granted");
+        request.covered_by().map(WorkerRequestId::as_u64)
+    }
+
+    /// All that can be looked at, as a text.
+    pub fn view(&self) -> String {
+        let manager = &self.manager;
+        let mut lines = vec![format!("{manager:?}, {:?}", manager.next_deadline())];
+        lines.extend(manager.task_managers().map(|task_manager| format!("{task_manager:?}")));
+        lines.extend(manager.slots().map(|slot| format!("{slot:?}")));
+        lines.extend(manager.pending_slot_requests().map(|request| format!("{request:?}")));
+        lines.extend(
+            manager
+                .promised_slots()
+                .map(|promise| format!("{promise:?} until {}", promise.expires_at())),
+        );
+        lines.join("\n")
     }
 
     /// The effects since the last look, each as a line of text.
@@ -315,6 +413,17 @@ pub fn releases(effects: &[Effect]) -> Vec<InstanceId> {
         .collect()
 }
 
+/// Questions whether a task manager can be released among effects, in order.
+pub fn questions(effects: &[Effect]) -> Vec<ReleaseQuestion> {
+    effects
+        .iter()
+        .filter_map(|effect| match effect {
+            Effect::Gateway(GatewayCall::AskRelease(question)) => Some(*question),
+            _ => None,
+        })
+        .collect()
+}
+
 /// No timeout falls due, except retry pauses.
 pub fn patient() -> SlotManagerConfig {
     SlotManagerConfig::default()
@@ -322,6 +431,25 @@ pub fn patient() -> SlotManagerConfig {
         .with_rpc_timeout(Duration::MAX)
         .with_task_manager_timeout(Duration::MAX)
         .with_worker_registration_timeout(Duration::MAX)
+}
+
+/// The same, and workers that are started have so many small slots.
+pub fn described(slots: u32) -> SlotManagerConfig {
+    patient().with_worker_description(Some(worker_of(slots, &small())))
+}
+
+/// A worker with so many slots of this profile.
+pub fn worker_of(slots: u32, profile: &ResourceProfile) -> WorkerDescription {
+    WorkerDescription::new(slots, profile.clone()).expect("a worker with slots")
+}
+
+/// The question whether a task manager can be released, asked under leader 1.
+pub fn question(instance: u128, number: u64) -> ReleaseQuestion {
+    ReleaseQuestion {
+        instance_id: self::instance(instance),
+        leader_id: LeaderId::from_u128(1),
+        number,
+    }
 }
 
 pub fn allocation(id: u128) -> AllocationId {
@@ -393,14 +521,15 @@ pub fn in_flight(slot: &SlotId) -> AllocationStatus {
 }
 
 /// Effects in a few words, with ids as numbers: `request tm_0 for 1 #1` (the attempt), `granted 1 on tm_0`, `free tm_0
-/// of 1 #1`, `failed 1: timeout`, `lost 1 on tm_0: free`, `ask 1 for {cpu: 1}`, `release 7, idle since +0ns (1)` (the
-/// idle period).
+/// of 1 #1`, `failed 1: timeout`, `lost 1 on tm_0: free`, `ask 1 for {cpu: 1}`, `withdraw 1`, `may 7 go? #1` (the
+/// question), `release 7, idle since +0ns (1)` (the idle period).
 pub fn brief(effects: &[Effect]) -> Vec<String> {
     let number = |id: &AllocationId| id.as_uuid().as_u128();
     let failed = |failure: &RequestFailure| match failure {
         RequestFailure::Timeout { .. } => "timeout".to_owned(),
         RequestFailure::ResourceManager(error) => error.reason().to_owned(),
         RequestFailure::HeldByAnotherJob { .. } => "held by another job".to_owned(),
+        RequestFailure::Unfulfillable { .. } => "unfulfillable".to_owned(),
         other => other.to_string(),
     };
     let lost = |loss: &GrantLoss| match loss {
@@ -425,6 +554,7 @@ pub fn brief(effects: &[Effect]) -> Vec<String> {
             let instance = instance_id.as_uuid().as_u128();
             format!("release {instance}, idle since {idle_since} ({idle_period})")
         }
+        Action::WithdrawResource { worker_request } => format!("withdraw {worker_request}"),
         Action::NotifySlotAllocated {
             allocation_id, slot_id, ..
         } => format!("granted {} on {slot_id}", number(allocation_id)),
@@ -458,6 +588,13 @@ pub fn brief(effects: &[Effect]) -> Vec<String> {
                     free.slot_id,
                     number(&free.allocation_id),
                     free.attempt
+                )
+            }
+            Effect::Gateway(GatewayCall::AskRelease(question)) => {
+                format!(
+                    "may {} go? #{}",
+                    question.instance_id.as_uuid().as_u128(),
+                    question.number
                 )
             }
             other => other.to_string(),

@@ -4,12 +4,15 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use slot_manager::testing::{ManualScheduledExecutor, RecordingActions, ScriptedGateway};
-use slot_manager::{Capacity, ConfigError, SlotManager, SlotManagerConfig, SlotMatchingStrategy};
+use slot_manager::{
+    Capacity, ConfigError, ResourceProfile, SlotManager, SlotManagerConfig, SlotMatchingStrategy, WorkerDescription,
+    WorkerDescriptionError,
+};
 
 use crate::text::{arbitrary, arbitrary_or_nearly, nearly, number};
 
 /// All keys there are.
-const KEYS: [&str; 14] = [
+const KEYS: [&str; 33] = [
     "slotmanager.request-timeout",
     "slot.request.timeout",
     "pekko.ask.timeout",
@@ -24,7 +27,34 @@ const KEYS: [&str; 14] = [
     "slotmanager.initial-capacity.slots",
     "slotmanager.initial-capacity.pending-requests",
     "cluster.evenly-spread-out-slots",
+    "slotmanager.matching-strategy",
+    "taskmanager.load-balance.mode",
+    "slotmanager.number-of-slots.min",
+    "slotmanager.number-of-slots.max",
+    "slotmanager.max-total-resource.cpu",
+    "slotmanager.max-total-resource.memory",
+    "slotmanager.redundant-taskmanager-num",
+    "slotmanager.fail-unfulfillable-requests",
+    "resourcemanager.standalone.start-up-time",
+    "resourcemanager.previous-worker.recovery.timeout",
+    "taskmanager.numberOfTaskSlots",
+    "taskmanager.cpu.cores",
+    "taskmanager.memory.task.heap.size",
+    "taskmanager.memory.task.off-heap.size",
+    "taskmanager.memory.managed.size",
+    "taskmanager.memory.network.max",
+    "external-resources",
+    "external-resource.gpu.amount",
+    "external-resource..amount",
 ];
+
+/// What an error says of the options of a worker together.
+const OF_A_WORKER: &str = "taskmanager.*";
+
+fn describes_a_worker(key: &str) -> bool {
+    let is_of_task_managers = key.starts_with("taskmanager.") && key != "taskmanager.load-balance.mode";
+    is_of_task_managers || key.starts_with("external-resource")
+}
 
 fn key() -> impl Strategy<Value = String> {
     let known = || prop::sample::select(KEYS.to_vec()).prop_map(str::to_owned);
@@ -44,8 +74,46 @@ fn duration() -> impl Strategy<Value = String> {
     ]
 }
 
+/// Amounts of memory as people write them, with all units and any number.
+fn memory() -> impl Strategy<Value = String> {
+    let unit = prop::sample::select(vec![
+        "", "b", "k", "kb", "KiB", "m", "mb", "MB", "g", "gb", "GiB", "t", "tb", "p", "e", "bytes",
+    ]);
+    (number(), unit).prop_map(|(number, unit)| format!("{number} {unit}"))
+}
+
+/// Numbers of cores: with a fraction, an exponent, a sign, or none at all.
+fn cores() -> impl Strategy<Value = String> {
+    prop_oneof![
+        (number(), number()).prop_map(|(whole, fraction)| format!("{whole}.{fraction}")),
+        (number(), -400..400_i32).prop_map(|(number, exponent)| format!("{number}e{exponent}")),
+        prop::sample::select(vec!["NaN", "nan", "-inf", "inf", "-0.0", ".5", "5."]).prop_map(str::to_owned),
+    ]
+}
+
+fn choice() -> impl Strategy<Value = String> {
+    let choices = vec![
+        "true",
+        "false",
+        "first-fit",
+        "best-fit",
+        "least-utilization",
+        "most-utilization",
+        "NONE",
+        "SLOTS",
+        "MIN_RESOURCES",
+        "gpu",
+        "gpu;fpga",
+        "gpu;gpu",
+        ";",
+        "none",
+        "-1",
+    ];
+    prop::sample::select(choices).prop_map(str::to_owned)
+}
+
 fn value() -> impl Strategy<Value = String> {
-    let right = prop_oneof![duration(), number(), Just("true".to_owned()), Just("false".to_owned())];
+    let right = prop_oneof![duration(), number(), "[0-9]{1,3}", memory(), cores(), choice()];
     arbitrary_or_nearly(right)
 }
 
@@ -57,7 +125,20 @@ fn written(duration: Duration) -> String {
     humantime::format_duration(duration).to_string()
 }
 
-/// The options that say what a configuration says.
+fn written_limit(limit: Option<impl ToString>) -> String {
+    limit.map_or("inf".to_owned(), |limit| limit.to_string())
+}
+
+fn strategy_name(config: &SlotManagerConfig) -> &'static str {
+    match config.slot_matching_strategy {
+        SlotMatchingStrategy::BestFit => "best-fit",
+        SlotMatchingStrategy::LeastUtilization => "least-utilization",
+        SlotMatchingStrategy::MostUtilization => "most-utilization",
+        _ => "first-fit",
+    }
+}
+
+/// The options that say what a configuration says, but for those of a worker: what it has cannot always be written.
 fn options_of(config: &SlotManagerConfig) -> Vec<(&'static str, String)> {
     let capacity = config.initial_capacity;
     vec![
@@ -75,9 +156,7 @@ fn options_of(config: &SlotManagerConfig) -> Vec<(&'static str, String)> {
         ("slotmanager.retry-pause.max", written(config.max_retry_pause)),
         (
             "slotmanager.pending-requests.max",
-            config
-                .max_pending_requests
-                .map_or("inf".to_owned(), |limit| limit.to_string()),
+            written_limit(config.max_pending_requests),
         ),
         (
             "slotmanager.initial-capacity.task-managers",
@@ -88,9 +167,32 @@ fn options_of(config: &SlotManagerConfig) -> Vec<(&'static str, String)> {
             "slotmanager.initial-capacity.pending-requests",
             capacity.pending_requests.to_string(),
         ),
+        ("slotmanager.matching-strategy", strategy_name(config).to_owned()),
+        ("slotmanager.number-of-slots.min", config.min_slots.to_string()),
+        ("slotmanager.number-of-slots.max", written_limit(config.max_slots)),
         (
-            "cluster.evenly-spread-out-slots",
-            (config.slot_matching_strategy == SlotMatchingStrategy::LeastUtilization).to_string(),
+            "slotmanager.max-total-resource.cpu",
+            written_limit(config.max_total_cpu_cores),
+        ),
+        (
+            "slotmanager.max-total-resource.memory",
+            written_limit(config.max_total_memory_bytes),
+        ),
+        (
+            "slotmanager.redundant-taskmanager-num",
+            config.redundant_task_managers.to_string(),
+        ),
+        (
+            "slotmanager.fail-unfulfillable-requests",
+            config.fail_unfulfillable_requests.to_string(),
+        ),
+        (
+            "resourcemanager.standalone.start-up-time",
+            written(config.unfulfillable_grace_period),
+        ),
+        (
+            "resourcemanager.previous-worker.recovery.timeout",
+            written(config.recovery_timeout),
         ),
     ]
 }
@@ -103,12 +205,17 @@ proptest! {
         match SlotManagerConfig::from_options(options.clone()) {
             Ok(config) => {
                 prop_assert_eq!(config.validate(), Ok(()));
-                prop_assert_eq!(SlotManagerConfig::from_options(options_of(&config)), Ok(config));
+                let written = options_of(&config).into_iter().map(|(key, value)| (key.to_owned(), value));
+                let of_the_worker = options.into_iter().filter(|(key, _)| describes_a_worker(key));
+                prop_assert_eq!(SlotManagerConfig::from_options(written.chain(of_the_worker)), Ok(config));
             }
             Err(ConfigError::InvalidValue { key, value, .. } | ConfigError::UnknownKey { key, value }) => {
                 prop_assert!(options.contains(&(key, value)));
             }
-            Err(error) => prop_assert!(KEYS.iter().any(|key| error.to_string().starts_with(key)), "{}", error),
+            Err(error) => {
+                let named = KEYS.iter().chain([&OF_A_WORKER]).any(|key| error.to_string().starts_with(key));
+                prop_assert!(named, "{}", error);
+            }
         }
     }
 
@@ -143,4 +250,82 @@ proptest! {
             prop_assert_eq!(manager.check_invariants(), Ok(()));
         }
     }
+
+    #[test]
+    fn whatever_workers_are_wanted_the_limits_allow_them_or_they_are_refused(
+        slots in 1..10_u32,
+        cores in 0..10_u32,
+        mebibytes in 0..10_u64,
+        min_slots in amount(),
+        redundant in amount(),
+        max_slots: Option<u8>,
+        max_cores: Option<u8>,
+        max_mebibytes: Option<u8>,
+    ) {
+        const MEBIBYTE: u64 = 1 << 20;
+        let slot = ResourceProfile::builder()
+            .cpu_cores(cores.into())
+            .managed_memory_mebibytes(mebibytes)
+            .build()
+            .expect("small amounts");
+        let config = SlotManagerConfig::default()
+            .with_worker_description(Some(WorkerDescription::new(slots, slot).expect("a worker")))
+            .with_min_slots(min_slots)
+            .with_redundant_task_managers(redundant)
+            .with_max_slots(max_slots.map(usize::from))
+            .with_max_total_cpu_cores(max_cores.map(f64::from))
+            .with_max_total_memory_bytes(max_mebibytes.map(|mebibytes| MEBIBYTE * u64::from(mebibytes)));
+
+        let workers = min_slots.div_ceil(slots as usize).max(redundant) as u128;
+        let is_allowed = |limit: Option<u8>, of_a_slot: u64| {
+            limit.is_none_or(|limit| {
+                workers == 0 || (workers * u128::from(slots)).saturating_mul(of_a_slot.into()) <= u128::from(limit)
+            })
+        };
+        let expected =
+            is_allowed(max_slots, 1) && is_allowed(max_cores, cores.into()) && is_allowed(max_mebibytes, mebibytes);
+        prop_assert_eq!(config.validate().is_ok(), expected);
+    }
+
+    #[test]
+    fn any_number_of_cores_is_a_limit_or_refused_by_its_key(cores: f64) {
+        let config = SlotManagerConfig::default()
+            .with_worker_description(Some(WorkerDescription::new(1, ResourceProfile::ZERO).expect("a worker")))
+            .with_max_total_cpu_cores(Some(cores));
+        let is_amount = ResourceProfile::builder().cpu_cores(cores).build().is_ok();
+        match config.validate() {
+            Ok(()) => prop_assert!(is_amount),
+            Err(error) => {
+                prop_assert!(!is_amount);
+                prop_assert!(error.to_string().starts_with("slotmanager.max-total-resource.cpu: "));
+            }
+        }
+    }
+
+    #[test]
+    fn a_worker_divides_what_it_has_and_no_more(
+        slots: u32,
+        bytes: u64,
+        units in 0..u64::MAX / 2,
+    ) {
+        let total = ResourceProfile::builder()
+            .managed_memory_bytes(bytes)
+            .extended_resource("gpu", units as f64 / 1e8)
+            .build()
+            .expect("valid amounts");
+        match WorkerDescription::from_total(&total, slots) {
+            Ok(worker) => {
+                let all = worker.slot_profile().checked_mul(slots.into()).expect("no more than the total");
+                prop_assert!(total.is_matching(&all));
+                let left = total.total_memory_bytes().zip(all.total_memory_bytes()).map(|(total, all)| total - all);
+                prop_assert!(left < Some(slots.into()), "less than one part is left over");
+            }
+            Err(error) => prop_assert_eq!((slots, error), (0, WorkerDescriptionError::NoSlots)),
+        }
+    }
+}
+
+/// None, a few, and more than can be counted together.
+fn amount() -> impl Strategy<Value = usize> {
+    prop_oneof![Just(0), 0..100_usize, Just(usize::MAX)]
 }

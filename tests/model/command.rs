@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use slot_manager::{
-    Acknowledge, Release, ResourceManagerError, ResourceProfile, SlotAllocationError, SlotId, SlotReport, SlotStatus,
-    WorkerPromise,
+    Acknowledge, LeaderId, Release, ReleaseAnswer, ReleaseQuestion, ResourceManagerError, ResourceProfile,
+    SlotAllocationError, SlotId, SlotReport, SlotStatus, Withdrawal, WorkerPromise,
 };
 
-use crate::common::{allocation, job, profile};
+use crate::common::{allocation, instance, job, profile};
 
 pub(crate) mod text;
 
@@ -50,6 +50,18 @@ pub(crate) enum Command {
     WorkerFailed {
         worker_request: u64,
     },
+    Block {
+        worker: String,
+    },
+    Unblock {
+        worker: String,
+    },
+    FailUnfulfillable(bool),
+    /// The answer to a question whether a task manager can go.
+    AnswerRelease {
+        question: Question,
+        answer: ReleaseAnswer,
+    },
     /// How the task executor of a registration answers slot requests from now on, or the next one only.
     Answers {
         instance: u128,
@@ -70,6 +82,17 @@ pub(crate) enum Command {
     Releases {
         once: bool,
         accept: bool,
+    },
+    /// How the resource manager answers the wish to withdraw a worker from now on, or the next one only.
+    Withdrawals {
+        once: bool,
+        confirm: bool,
+    },
+    /// How the task executor of a registration answers whether it can go from now on, or the next time only.
+    ReleaseAnswers {
+        instance: u128,
+        once: bool,
+        answer: ReleaseAnswer,
     },
     Advance(Duration),
     /// The clock goes back.
@@ -108,6 +131,14 @@ pub(crate) struct Status {
 pub(crate) struct Holder {
     pub(crate) allocation: u128,
     pub(crate) job: u128,
+}
+
+/// Names a [`ReleaseQuestion`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Question {
+    pub(crate) number: u64,
+    pub(crate) instance: u128,
+    pub(crate) leader: u128,
 }
 
 /// What a task executor says to a slot request.
@@ -195,6 +226,26 @@ impl From<&Report> for SlotReport {
     }
 }
 
+impl From<Question> for ReleaseQuestion {
+    fn from(question: Question) -> Self {
+        Self {
+            instance_id: instance(question.instance),
+            leader_id: LeaderId::from_u128(question.leader),
+            number: question.number,
+        }
+    }
+}
+
+impl From<ReleaseQuestion> for Question {
+    fn from(question: ReleaseQuestion) -> Self {
+        Self {
+            number: question.number,
+            instance: question.instance_id.as_uuid().as_u128(),
+            leader: question.leader_id.as_uuid().as_u128(),
+        }
+    }
+}
+
 impl Answer {
     /// What is answered; `None` if it comes later.
     pub(crate) fn result(self) -> Option<Result<Acknowledge, SlotAllocationError>> {
@@ -229,4 +280,12 @@ impl Promise {
 
 pub(crate) fn release(accept: bool) -> Release {
     if accept { Release::Accepted } else { Release::Declined }
+}
+
+pub(crate) fn withdrawal(confirm: bool) -> Withdrawal {
+    if confirm {
+        Withdrawal::Confirmed
+    } else {
+        Withdrawal::TooLate
+    }
 }

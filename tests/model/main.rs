@@ -8,6 +8,7 @@
 mod common;
 
 mod command;
+mod configurations;
 mod naive;
 mod observation;
 mod scripts;

@@ -3,15 +3,14 @@
 //! It says what is right, not how it is fast; the slot manager has to agree with it in everything that can be seen. This
 //! file has the state and what can happen to it; what follows from that is in the modules, a page each.
 
-use std::collections::VecDeque;
 use std::time::Duration;
 
 use slot_manager::testing::Effect;
 use slot_manager::{
     AllocationId, AllocationStatus, CancelOutcome, Conflict, FreeSlotOutcome, GrantLoss, InstanceId, JobId, LeaderId,
-    NotStarted, RegistrationOutcome, ReportOutcome, RequestFailure, ResourceId, ResourceProfile, SlotAllocationError,
-    SlotId, SlotManagerConfig, SlotReportError, SlotRequestError, SlotRequestOutcome, Stale, StartError, Timestamp,
-    UnregistrationOutcome, WorkerFailedOutcome, WorkerRequestId,
+    NotStarted, RegistrationOutcome, ReleaseAnswer, ReportOutcome, RequestFailure, ResourceId, ResourceProfile,
+    SlotAllocationError, SlotId, SlotManagerConfig, SlotReportError, SlotRequestError, SlotRequestOutcome, Stale,
+    Timestamp, UnregistrationOutcome, WorkerFailedOutcome, WorkerRequestId,
 };
 
 use crate::command::{Answer, Command, Promise as PromiseAnswer, Report};
@@ -19,15 +18,27 @@ use crate::common::{allocation, instance, job};
 use crate::observation::{Outcome, Response};
 
 mod answers;
+mod asking;
+mod blocking;
+mod capacity;
+mod choice;
+mod leadership;
+mod limits;
 mod lookups;
 mod outside;
 mod promises;
+mod releases;
 mod reports;
 mod requests;
+mod script;
 mod settling;
 mod slots;
+mod spares;
 mod time;
+mod unfulfillable;
 mod view;
+
+use self::script::Script;
 
 #[derive(Debug, Clone)]
 pub(crate) struct NaiveSlotManager {
@@ -44,12 +55,22 @@ pub(crate) struct NaiveSlotManager {
     requests: Vec<Request>,
     /// Oldest first.
     promises: Vec<Promise>,
+    blocked: Vec<ResourceId>,
+    /// Until then no worker is asked for.
+    recovery: Option<Timer>,
+    /// Until then no request fails as unfulfillable.
+    grace_period: Option<Timer>,
+    /// Until then no worker is asked for that no request needs.
+    spare_ask: Option<Timer>,
+    fail_unfulfillable: bool,
     attempts: u64,
     worker_requests: u64,
+    questions: u64,
     /// Whatever came first has the smaller number.
     order: u64,
     workers: Script<PromiseAnswer>,
     releases: Script<bool>,
+    withdrawals: Script<bool>,
     transaction: Transaction,
     said: Said,
     effects: Vec<Effect>,
@@ -64,6 +85,7 @@ struct TaskManager {
     instance_id: InstanceId,
     worker_request: Option<WorkerRequestId>,
     answers: Script<Answer>,
+    release_answers: Script<ReleaseAnswer>,
     /// By number.
     slots: Vec<Slot>,
     highest_revision: Option<u64>,
@@ -71,6 +93,10 @@ struct TaskManager {
     idle_since: Option<Timestamp>,
     idle_periods: u64,
     release: Timer,
+    /// Its idle timeout is over, but it is needed; which of those came to that first.
+    kept: Option<u64>,
+    /// It was asked whether it can go, and has not answered: the number, and when that counts as no.
+    question: Option<(u64, Timer)>,
 }
 
 #[derive(Debug, Clone)]
@@ -89,6 +115,8 @@ enum State {
     /// Free, with its place among the offered ones.
     Offered(u64),
     Withheld(Timer),
+    /// Free, but its task manager is blocked.
+    Blocked,
     /// An attempt for this allocation is under way.
     InFlight(AllocationId),
     Allocated {
@@ -118,6 +146,10 @@ enum Stage {
     Covered,
     /// Waits, and a worker is asked for in this call.
     Uncovered,
+    /// Waits, and a worker is asked for when that may be.
+    Held,
+    /// Waits, and no worker is asked for: none could serve it.
+    NotServedByWorkers,
     /// Waits, and a worker is asked for again.
     Declined(Timer),
     Paused(Timer),
@@ -148,6 +180,10 @@ struct Promise {
     covers: Option<AllocationId>,
     /// Which of those that cover nothing came to that first.
     unbound: u64,
+    /// A slot of its worker has registered.
+    began_to_come: bool,
+    /// Its worker was asked to be withdrawn since it last covered a request.
+    asked_to_withdraw: bool,
 }
 
 /// What a transaction leaves to be judged at its end.
@@ -185,36 +221,10 @@ struct Said {
     registering: Option<(AllocationId, Option<Result<SlotId, RequestFailure>>)>,
 }
 
-/// Answers given in advance: the next few, then always the same.
-#[derive(Debug, Clone)]
-struct Script<T> {
-    always: T,
-    next: VecDeque<T>,
-}
-
-impl<T: Clone> Script<T> {
-    fn new(always: T) -> Self {
-        Self {
-            always,
-            next: VecDeque::new(),
-        }
-    }
-
-    fn set(&mut self, once: bool, answer: T) {
-        match once {
-            true => self.next.push_back(answer),
-            false => self.always = answer,
-        }
-    }
-
-    fn take(&mut self) -> T {
-        self.next.pop_front().unwrap_or_else(|| self.always.clone())
-    }
-}
-
 impl NaiveSlotManager {
     pub(crate) fn new(config: SlotManagerConfig) -> Self {
         Self {
+            fail_unfulfillable: config.fail_unfulfillable_requests,
             config,
             leader: None,
             clock: Timestamp::ZERO,
@@ -223,11 +233,17 @@ impl NaiveSlotManager {
             task_managers: Vec::new(),
             requests: Vec::new(),
             promises: Vec::new(),
+            blocked: Vec::new(),
+            recovery: None,
+            grace_period: None,
+            spare_ask: None,
             attempts: 0,
             worker_requests: 0,
+            questions: 0,
             order: 0,
             workers: Script::new(PromiseAnswer::Declined),
             releases: Script::new(true),
+            withdrawals: Script::new(false),
             transaction: Transaction::default(),
             said: Said::default(),
             effects: Vec::new(),
@@ -268,6 +284,15 @@ impl NaiveSlotManager {
             Command::WorkerFailed { worker_request } => {
                 Outcome::WorkerFailed(self.worker_failed(WorkerRequestId::new(*worker_request)))
             }
+            Command::Block { worker } => Outcome::Block(self.block(ResourceId::new(worker.as_str()))),
+            Command::Unblock { worker } => Outcome::Unblock(self.unblock(&ResourceId::new(worker.as_str()))),
+            Command::FailUnfulfillable(fail) => {
+                self.set_fail_unfulfillable(*fail);
+                Outcome::Nothing
+            }
+            Command::AnswerRelease { question, answer } => {
+                Outcome::AnswerRelease(self.answer_release((*question).into(), *answer))
+            }
             Command::Answers {
                 instance: id,
                 once,
@@ -288,6 +313,21 @@ impl NaiveSlotManager {
                 self.releases.set(*once, *accept);
                 Outcome::Nothing
             }
+            Command::Withdrawals { once, confirm } => {
+                self.withdrawals.set(*once, *confirm);
+                Outcome::Nothing
+            }
+            Command::ReleaseAnswers {
+                instance: id,
+                once,
+                answer,
+            } => {
+                let mut all = self.task_managers.iter_mut();
+                if let Some(task_manager) = all.find(|it| it.instance_id == instance(*id)) {
+                    task_manager.release_answers.set(*once, *answer);
+                }
+                Outcome::Nothing
+            }
             Command::Advance(by) => {
                 self.clock = self.clock + *by;
                 Outcome::Nothing
@@ -300,21 +340,6 @@ impl NaiveSlotManager {
         }
     }
 
-    fn start(&mut self, leader_id: LeaderId) -> Result<(), StartError> {
-        if let Some(leader_id) = self.leader {
-            return Err(StartError::AlreadyStarted { leader_id });
-        }
-        self.leader = Some(leader_id);
-        Ok(())
-    }
-
-    fn suspend(&mut self) -> bool {
-        self.task_managers.clear();
-        self.requests.clear();
-        self.promises.clear();
-        self.leader.take().is_some()
-    }
-
     /// An input never acts on time.
     fn begin_input(&mut self) -> Result<(), NotStarted> {
         self.leader.ok_or(NotStarted)?;
@@ -323,9 +348,12 @@ impl NaiveSlotManager {
         Ok(())
     }
 
+    /// Capacity is looked at even if nothing changed. Only a call that finds nothing to do at once does not come to this:
+    /// what it registers is known or refused, or what it names is not known.
     fn end_input(&mut self) {
         self.settle();
         self.say_everything();
+        self.look_at_capacity();
     }
 
     fn request(
@@ -416,7 +444,7 @@ impl NaiveSlotManager {
             return Ok(FreeSlotOutcome::UnknownSlot);
         };
         let outcome = match state {
-            State::Unplaced | State::Offered(_) | State::Withheld(_) => FreeSlotOutcome::NotAllocated,
+            State::Unplaced | State::Offered(_) | State::Withheld(_) | State::Blocked => FreeSlotOutcome::NotAllocated,
             State::InFlight(other) | State::Allocated { holder: (other, _), .. } if other != allocation_id => {
                 FreeSlotOutcome::HeldByAnother { allocation_id: other }
             }
@@ -432,8 +460,8 @@ impl NaiveSlotManager {
             self.set_state(slot, State::Unplaced);
             self.grant_or_promote(allocation_id);
             self.transaction.freed.push(slot.clone());
+            self.end_input();
         }
-        self.end_input();
         Ok(outcome)
     }
 
@@ -457,6 +485,10 @@ impl NaiveSlotManager {
             return Ok(RegistrationOutcome::Reported(self.report(instance_id, report)?));
         }
         validate(&resource_id, report)?;
+        if let Some(limit) = self.refusal(&resource_id, worker_request, report) {
+            self.end_input();
+            return Ok(RegistrationOutcome::Refused { limit });
+        }
         let former = self
             .task_managers
             .iter()
@@ -470,12 +502,15 @@ impl NaiveSlotManager {
             instance_id,
             worker_request,
             answers: Script::new(answer),
+            release_answers: Script::new(ReleaseAnswer::Yes),
             slots: Vec::new(),
             highest_revision: None,
             reported_revision: None,
             idle_since: None,
             idle_periods: 0,
             release: (Timestamp::MAX, 0),
+            kept: None,
+            question: None,
         });
         self.transaction.unused.push(instance_id);
         self.apply_report(instance_id, report, former.as_ref().map_or(&[], |it| &it.slots));
@@ -518,12 +553,12 @@ impl NaiveSlotManager {
 
     fn worker_failed(&mut self, worker_request: WorkerRequestId) -> Result<WorkerFailedOutcome, NotStarted> {
         self.begin_input()?;
+        if !self.promises.iter().any(|it| it.worker_request == worker_request) {
+            return Ok(WorkerFailedOutcome::Unknown);
+        }
         let promised_slots = self.end_worker_request(worker_request);
         self.end_input();
-        Ok(match promised_slots {
-            0 => WorkerFailedOutcome::Unknown,
-            promised_slots => WorkerFailedOutcome::Forgotten { promised_slots },
-        })
+        Ok(WorkerFailedOutcome::Forgotten { promised_slots })
     }
 
     fn answer(&mut self, number: u64, answer: Answer) -> bool {
@@ -575,6 +610,7 @@ impl NaiveSlotManager {
             if events == before {
                 break;
             }
+            self.look_at_capacity();
         }
         events
     }
@@ -603,11 +639,14 @@ impl Request {
     }
 
     fn is_waiting(&self) -> bool {
-        matches!(self.stage, Stage::Covered | Stage::Uncovered | Stage::Declined(_))
+        self.stage == Stage::Covered || self.is_uncovered()
     }
 
     fn is_uncovered(&self) -> bool {
-        matches!(self.stage, Stage::Uncovered | Stage::Declined(_))
+        matches!(
+            self.stage,
+            Stage::Uncovered | Stage::Held | Stage::NotServedByWorkers | Stage::Declined(_)
+        )
     }
 }
 

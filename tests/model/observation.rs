@@ -2,9 +2,10 @@
 
 use slot_manager::testing::Effect;
 use slot_manager::{
-    AllocationId, AllocationStatus, CancelOutcome, FreeSlotOutcome, InstanceId, JobId, LeaderId, NotStarted,
-    RegistrationOutcome, ReportOutcome, ResourceId, ResourceProfile, SlotId, SlotReportError, SlotRequestError,
-    SlotRequestOutcome, SlotState, StartError, Timestamp, UnregistrationOutcome, WorkerFailedOutcome, WorkerRequestId,
+    AllocationId, AllocationStatus, BlockOutcome, CancelOutcome, FreeSlotOutcome, InstanceId, JobId, LeaderId,
+    NotStarted, RegistrationOutcome, ReleaseAnswerOutcome, ReportOutcome, ResourceId, ResourceProfile, SlotId,
+    SlotReportError, SlotRequestError, SlotRequestOutcome, SlotState, StartError, Timestamp, UnblockOutcome,
+    UnregistrationOutcome, WorkerFailedOutcome, WorkerRequestId,
 };
 
 /// What a command led to.
@@ -28,11 +29,14 @@ pub(crate) enum Outcome {
     Unregister(Result<UnregistrationOutcome, NotStarted>),
     Report(Result<ReportOutcome, SlotReportError>),
     WorkerFailed(Result<WorkerFailedOutcome, NotStarted>),
+    Block(Result<BlockOutcome, NotStarted>),
+    Unblock(Result<UnblockOutcome, NotStarted>),
+    AnswerRelease(Result<ReleaseAnswerOutcome, NotStarted>),
     /// Whether the attempt waited for an answer.
     Answered(bool),
     /// How many answers and deadlines were handled.
     Ran(usize),
-    /// The world changed; the manager was not called.
+    /// The world changed and the manager was not called, or the call returns nothing.
     Nothing,
 }
 
@@ -40,8 +44,8 @@ pub(crate) enum Outcome {
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Snapshot {
     pub(crate) leader_id: Option<LeaderId>,
-    /// Registered, free, in flight and allocated.
-    pub(crate) slots: [usize; 4],
+    /// Registered, free, blocked, in flight and allocated.
+    pub(crate) slots: [usize; 5],
     /// Bound and unbound.
     pub(crate) promised: [usize; 2],
     pub(crate) task_managers: Vec<TaskManagerView>,

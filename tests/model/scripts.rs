@@ -7,9 +7,12 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use proptest::strategy::{Strategy, ValueTree};
+use proptest::test_runner::TestRunner;
+use proptest_state_machine::ReferenceStateMachine;
 use slot_manager::{
-    AllocationStatus, CancelOutcome, FreeSlotOutcome, RegistrationOutcome, ReportOutcome, SlotRequestError,
-    SlotRequestOutcome, UnregistrationOutcome, WorkerFailedOutcome,
+    AllocationStatus, BlockOutcome, CancelOutcome, FreeSlotOutcome, RegistrationOutcome, ReleaseAnswerOutcome,
+    ReportOutcome, SlotRequestError, SlotRequestOutcome, UnblockOutcome, UnregistrationOutcome, WorkerFailedOutcome,
 };
 
 use crate::command::{Command, text};
@@ -37,6 +40,27 @@ fn scripts_lead_to_what_they_say() {
         }
     }
     assert!(different.is_empty(), "{}", different.join("\n"));
+}
+
+/// A case that fails is printed as a script.
+#[test]
+fn a_case_is_read_as_it_is_written() {
+    let mut runner = TestRunner::deterministic();
+    let cases = Reference::sequential_strategy(1..100);
+    for _ in 0..50 {
+        let (initial, steps, _) = cases.new_tree(&mut runner).expect("a case").current();
+        let script = steps
+            .iter()
+            .fold(initial, <Reference as ReferenceStateMachine>::apply)
+            .script();
+        let (config, commands) = script.split_once('\n').expect("a configuration and commands");
+        let read = text::read_config(config).expect("a configuration");
+        assert_eq!(text::write_config(&read), config);
+        for line in commands.lines() {
+            let read: Command = line.parse().expect("a command");
+            assert_eq!(read.to_string(), line);
+        }
+    }
 }
 
 fn files() -> Vec<PathBuf> {
@@ -103,6 +127,7 @@ fn describe_outcome(outcome: &Outcome) -> Option<String> {
         Outcome::Free(Ok(FreeSlotOutcome::HeldByAnother { allocation_id })) => format!("held by {allocation_id}"),
         Outcome::Register(Ok(RegistrationOutcome::Registered)) => "registered".to_owned(),
         Outcome::Register(Ok(RegistrationOutcome::Replaced { previous })) => format!("replaced {previous}"),
+        Outcome::Register(Ok(RegistrationOutcome::Refused { limit })) => format!("refused: {limit}"),
         Outcome::Register(Ok(RegistrationOutcome::Reported(ReportOutcome::Applied)))
         | Outcome::Report(Ok(ReportOutcome::Applied)) => "applied".to_owned(),
         Outcome::Register(Ok(RegistrationOutcome::Reported(ReportOutcome::Ignored(stale))))
@@ -114,6 +139,13 @@ fn describe_outcome(outcome: &Outcome) -> Option<String> {
         Outcome::WorkerFailed(Ok(WorkerFailedOutcome::Forgotten { promised_slots })) => {
             format!("{promised_slots} promised slots forgotten")
         }
+        Outcome::Block(Ok(BlockOutcome::Blocked)) => "blocked".to_owned(),
+        Outcome::Block(Ok(BlockOutcome::AlreadyBlocked)) => "already blocked".to_owned(),
+        Outcome::Unblock(Ok(UnblockOutcome::Unblocked)) => "unblocked".to_owned(),
+        Outcome::Unblock(Ok(UnblockOutcome::NotBlocked)) => "not blocked".to_owned(),
+        Outcome::AnswerRelease(Ok(ReleaseAnswerOutcome::Released)) => "released".to_owned(),
+        Outcome::AnswerRelease(Ok(ReleaseAnswerOutcome::Stays)) => "stays".to_owned(),
+        Outcome::AnswerRelease(Ok(ReleaseAnswerOutcome::Open)) => "open".to_owned(),
         Outcome::Answered(waited) => return (!waited).then(|| "not awaited".to_owned()),
         Outcome::Ran(events) => format!("{events} events"),
         Outcome::Cancel(Ok(CancelOutcome::Unknown))
@@ -121,12 +153,16 @@ fn describe_outcome(outcome: &Outcome) -> Option<String> {
         | Outcome::Register(Ok(RegistrationOutcome::Reported(ReportOutcome::Unknown)))
         | Outcome::Report(Ok(ReportOutcome::Unknown))
         | Outcome::Unregister(Ok(UnregistrationOutcome::Unknown))
-        | Outcome::WorkerFailed(Ok(WorkerFailedOutcome::Unknown)) => "unknown".to_owned(),
+        | Outcome::WorkerFailed(Ok(WorkerFailedOutcome::Unknown))
+        | Outcome::AnswerRelease(Ok(ReleaseAnswerOutcome::Unknown)) => "unknown".to_owned(),
         Outcome::Cancel(Err(error))
         | Outcome::UnregisterJob(Err(error))
         | Outcome::Free(Err(error))
         | Outcome::Unregister(Err(error))
-        | Outcome::WorkerFailed(Err(error)) => error.to_string(),
+        | Outcome::WorkerFailed(Err(error))
+        | Outcome::Block(Err(error))
+        | Outcome::Unblock(Err(error))
+        | Outcome::AnswerRelease(Err(error)) => error.to_string(),
     };
     Some(described)
 }

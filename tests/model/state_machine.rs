@@ -2,10 +2,10 @@
 
 use proptest::prelude::*;
 use proptest_state_machine::{ReferenceStateMachine, StateMachineTest};
-use slot_manager::{SlotManagerConfig, SlotMatchingStrategy};
-use std::time::Duration;
+use slot_manager::SlotManagerConfig;
 
 use crate::command::{Command, text};
+use crate::configurations::config;
 use crate::naive::NaiveSlotManager;
 use crate::observation::{Response, Snapshot};
 use crate::steps::{self, Resolver, Step};
@@ -49,6 +49,8 @@ impl Reference {
             leaders: self.leaders,
             jobs: &self.jobs,
             awaited_attempts: &self.model.awaited_attempts(),
+            open_questions: &self.model.open_questions(),
+            blocked: self.model.blocked_workers(),
         };
         resolver.resolve(step).unwrap_or(Command::Run)
     }
@@ -88,9 +90,13 @@ impl ReferenceStateMachine for Reference {
     type Transition = Step;
 
     fn init_state() -> BoxedStrategy<Self> {
-        config()
-            .prop_map(|config| {
+        let workers = prop::option::of(steps::promise());
+        (config(), workers)
+            .prop_map(|(config, workers)| {
                 let mut reference = Self::new(config);
+                if let Some(promise) = workers {
+                    reference.apply(Command::Workers { once: false, promise });
+                }
                 reference.apply(Command::Start { leader: 1 });
                 reference
             })
@@ -109,34 +115,6 @@ impl ReferenceStateMachine for Reference {
         Self::apply(&mut state, command);
         state
     }
-}
-
-fn config() -> impl Strategy<Value = SlotManagerConfig> {
-    let timeout = || {
-        prop_oneof![
-            2 => Just(Duration::MAX),
-            1 => Just(Duration::ZERO),
-            6 => (1..400_u64).prop_map(Duration::from_millis),
-        ]
-    };
-    let limit = prop::option::weighted(0.2, 1..6_usize);
-    let strategy = prop_oneof![
-        Just(SlotMatchingStrategy::FirstFit),
-        Just(SlotMatchingStrategy::LeastUtilization)
-    ];
-    let pause = prop_oneof![Just(0), 1..30_u64];
-    (timeout(), timeout(), timeout(), timeout(), pause, limit, strategy).prop_map(
-        |(request, rpc, idle, worker, pause, limit, strategy)| {
-            SlotManagerConfig::default()
-                .with_request_timeout(request)
-                .with_rpc_timeout(rpc)
-                .with_task_manager_timeout(idle)
-                .with_worker_registration_timeout(worker)
-                .with_retry_pause(Duration::from_millis(pause), Duration::from_millis(5 * pause))
-                .with_max_pending_requests(limit)
-                .with_slot_matching_strategy(strategy)
-        },
-    )
 }
 
 /// The slot manager beside the model.

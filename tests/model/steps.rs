@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use proptest::prelude::*;
-use slot_manager::{SlotId, SlotState};
+use slot_manager::{ReleaseAnswer, ReleaseQuestion, ResourceId, SlotId, SlotState};
 
-use crate::command::{Answer, Command, Holder, Promise, Report, Shape, Status};
+use crate::command::{Answer, Command, Holder, Promise, Question, Report, Shape, Status};
 use crate::observation::{Snapshot, TaskManagerView};
 
 const WORKERS: u16 = 4;
@@ -74,6 +74,17 @@ pub(crate) enum Step {
         revision: Revision,
     },
     WorkerFailed(Choice),
+    /// Mostly a registered worker, sometimes another one.
+    Block(Choice),
+    /// Mostly a blocked worker.
+    Unblock(Choice),
+    FailUnfulfillable(bool),
+    AnswerRelease {
+        question: Choice,
+        answer: ReleaseAnswer,
+        /// Names a question that is not open.
+        wrong: Option<Wrong>,
+    },
     Answers {
         task_manager: Choice,
         once: bool,
@@ -91,9 +102,26 @@ pub(crate) enum Step {
         once: bool,
         accept: bool,
     },
+    Withdrawals {
+        once: bool,
+        confirm: bool,
+    },
+    ReleaseAnswers {
+        task_manager: Choice,
+        once: bool,
+        answer: ReleaseAnswer,
+    },
     Advance(Duration),
     TurnBack(Duration),
     Run,
+}
+
+/// In what a question differs from one that is open.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Wrong {
+    Number,
+    Instance,
+    Leader,
 }
 
 /// Under which instance id a worker registers.
@@ -190,13 +218,36 @@ fn changes(most: usize) -> impl Strategy<Value = Vec<Change>> {
     prop::collection::vec(change, 0..=most)
 }
 
-fn promise() -> impl Strategy<Value = Promise> {
+pub(crate) fn promise() -> impl Strategy<Value = Promise> {
     prop_oneof![
         2 => Just(Promise::Declined),
-        2 => Just(Promise::Unspecified),
+        3 => Just(Promise::Unspecified),
         4 => prop::collection::vec(shape(), 0..4).prop_map(Promise::Slots),
         1 => Just(Promise::Refused),
     ]
+}
+
+fn release_answer() -> impl Strategy<Value = ReleaseAnswer> {
+    prop_oneof![
+        2 => Just(ReleaseAnswer::Yes),
+        1 => Just(ReleaseAnswer::No),
+        3 => Just(ReleaseAnswer::Later),
+    ]
+}
+
+fn answer_release() -> impl Strategy<Value = Step> {
+    let answer = prop_oneof![
+        4 => Just(ReleaseAnswer::Yes),
+        2 => Just(ReleaseAnswer::No),
+        1 => Just(ReleaseAnswer::Later),
+    ];
+    let wrong = prop::sample::select(&[Wrong::Number, Wrong::Instance, Wrong::Leader][..]);
+    let answer_release = (choice(), answer, prop::option::weighted(0.1, wrong));
+    answer_release.prop_map(|(question, answer, wrong)| Step::AnswerRelease {
+        question,
+        answer,
+        wrong,
+    })
 }
 
 /// Mostly short against the timeouts; seldom everything is over.
@@ -243,14 +294,21 @@ pub(crate) fn step() -> BoxedStrategy<Step> {
         1 => choice().prop_map(Step::Unregister),
         16 => report.prop_map(|(task_manager, changes, revision)| Step::Report { task_manager, changes, revision }),
         2 => choice().prop_map(Step::WorkerFailed),
+        2 => choice().prop_map(Step::Block),
+        2 => choice().prop_map(Step::Unblock),
+        1 => any::<bool>().prop_map(Step::FailUnfulfillable),
+        12 => answer_release(),
         5 => (choice(), any::<bool>(), answer())
             .prop_map(|(task_manager, once, answer)| Step::Answers { task_manager, once, answer }),
         20 => (choice(), answer_now()).prop_map(|(attempt, answer)| Step::Answer { attempt, answer }),
-        3 => (any::<bool>(), promise()).prop_map(|(once, promise)| Step::Workers { once, promise }),
+        4 => (any::<bool>(), promise()).prop_map(|(once, promise)| Step::Workers { once, promise }),
         1 => (any::<bool>(), any::<bool>()).prop_map(|(once, accept)| Step::Releases { once, accept }),
+        2 => (any::<bool>(), any::<bool>()).prop_map(|(once, confirm)| Step::Withdrawals { once, confirm }),
+        6 => (choice(), any::<bool>(), release_answer())
+            .prop_map(|(task_manager, once, answer)| Step::ReleaseAnswers { task_manager, once, answer }),
         12 => length().prop_map(Step::Advance),
         1 => (0..50_u64).prop_map(|by| Step::TurnBack(Duration::from_millis(by))),
-        30 => Just(Step::Run),
+        24 => Just(Step::Run),
     ]
     .boxed()
 }
@@ -269,6 +327,8 @@ pub(crate) struct Resolver<'a> {
     /// The job that asked for each allocation, from number 1 on.
     pub(crate) jobs: &'a [u128],
     pub(crate) awaited_attempts: &'a [u64],
+    pub(crate) open_questions: &'a [ReleaseQuestion],
+    pub(crate) blocked: &'a [ResourceId],
 }
 
 impl Resolver<'_> {
@@ -313,7 +373,7 @@ impl Resolver<'_> {
                 changes,
                 revision,
             } => {
-                let worker = format!("tm{}", worker % WORKERS);
+                let worker = self::worker(*worker);
                 let known = self
                     .state
                     .task_managers
@@ -354,6 +414,38 @@ impl Resolver<'_> {
             Step::WorkerFailed(choice) => Command::WorkerFailed {
                 worker_request: choose(&self.state.promises, *choice)?.worker_request.as_u64(),
             },
+            Step::Block(choice) => {
+                let registered = self.task_manager(*choice).filter(|_| choice % 8 != 0);
+                let registered = registered.map(|it| it.resource_id.as_str().to_owned());
+                Command::Block {
+                    worker: registered.unwrap_or_else(|| worker(*choice)),
+                }
+            }
+            Step::Unblock(choice) => {
+                let blocked = choose(self.blocked, *choice).filter(|_| choice % 8 != 0);
+                let blocked = blocked.map(|it| it.as_str().to_owned());
+                Command::Unblock {
+                    worker: blocked.unwrap_or_else(|| worker(*choice)),
+                }
+            }
+            Step::FailUnfulfillable(fail) => Command::FailUnfulfillable(*fail),
+            Step::AnswerRelease {
+                question,
+                answer,
+                wrong,
+            } => {
+                let mut question = Question::from(*choose(self.open_questions, *question)?);
+                match wrong {
+                    Some(Wrong::Number) => question.number -= 1,
+                    Some(Wrong::Instance) => question.instance += 1,
+                    Some(Wrong::Leader) => question.leader += 1,
+                    None => {}
+                }
+                Command::AnswerRelease {
+                    question,
+                    answer: *answer,
+                }
+            }
             Step::Answers {
                 task_manager,
                 once,
@@ -380,6 +472,19 @@ impl Resolver<'_> {
             Step::Releases { once, accept } => Command::Releases {
                 once: *once,
                 accept: *accept,
+            },
+            Step::Withdrawals { once, confirm } => Command::Withdrawals {
+                once: *once,
+                confirm: *confirm,
+            },
+            Step::ReleaseAnswers {
+                task_manager,
+                once,
+                answer,
+            } => Command::ReleaseAnswers {
+                instance: self.task_manager(*task_manager)?.instance_id.as_uuid().as_u128(),
+                once: *once,
+                answer: *answer,
             },
             Step::Advance(by) => Command::Advance(*by),
             Step::TurnBack(by) => Command::TurnBack(*by),
@@ -422,7 +527,7 @@ impl Resolver<'_> {
                 Some(Command::Free { slot, allocation })
             }
             Some(other) => Some(Command::Free {
-                slot: SlotId::new(format!("tm{}", slot % WORKERS), u32::from(slot % 3)),
+                slot: SlotId::new(worker(slot), u32::from(slot % 3)),
                 allocation: self.allocation(other)?,
             }),
         }
@@ -517,6 +622,10 @@ impl Resolver<'_> {
             ChangeKind::Added(_) => {}
         }
     }
+}
+
+fn worker(choice: Choice) -> String {
+    format!("tm{}", choice % WORKERS)
 }
 
 fn relative(revision: Revision, of: Option<&TaskManagerView>) -> Option<u64> {

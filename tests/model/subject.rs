@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use slot_manager::testing::{EffectLog, ManualScheduledExecutor, RecordingActions, ScriptedGateway};
 use slot_manager::{
-    AllocationId, LeaderId, RegistrationOutcome, ScheduledExecutor, SlotManager, SlotManagerConfig, SlotReport,
-    TaskExecutorConnection, WorkerRequestId,
+    AllocationId, LeaderId, RegistrationOutcome, ResourceId, ScheduledExecutor, SlotManager, SlotManagerConfig,
+    SlotReport, TaskExecutorConnection, WorkerRequestId,
 };
 
 use crate::command::{self, Answer, Command};
@@ -94,6 +94,15 @@ impl Subject {
                 let id = WorkerRequestId::new(*worker_request);
                 Outcome::WorkerFailed(self.manager.worker_failed(id, "it failed"))
             }
+            Command::Block { worker } => Outcome::Block(self.manager.block(&ResourceId::new(worker.as_str()))),
+            Command::Unblock { worker } => Outcome::Unblock(self.manager.unblock(&ResourceId::new(worker.as_str()))),
+            Command::FailUnfulfillable(fail) => {
+                self.manager.set_fail_unfulfillable_requests(*fail);
+                Outcome::Nothing
+            }
+            Command::AnswerRelease { question, answer } => {
+                Outcome::AnswerRelease(self.manager.answer_release(&(*question).into(), *answer))
+            }
             Command::Answers {
                 instance: id,
                 once,
@@ -126,6 +135,26 @@ impl Subject {
                 }
                 Outcome::Nothing
             }
+            Command::Withdrawals { once, confirm } => {
+                match once {
+                    true => self.actions.answer_next_withdrawal(command::withdrawal(*confirm)),
+                    false => self.actions.answer_withdrawals(command::withdrawal(*confirm)),
+                }
+                Outcome::Nothing
+            }
+            Command::ReleaseAnswers {
+                instance: id,
+                once,
+                answer,
+            } => {
+                if let Some(gateway) = self.gateways.get(id) {
+                    match once {
+                        true => gateway.answer_next_release_question(*answer),
+                        false => gateway.answer_release_questions(*answer),
+                    }
+                }
+                Outcome::Nothing
+            }
             Command::Advance(by) => {
                 self.clock.advance(*by);
                 Outcome::Nothing
@@ -145,7 +174,13 @@ impl Subject {
         let (slots, promised) = (manager.slot_counts(), manager.promised_slot_counts());
         Snapshot {
             leader_id: manager.leader_id(),
-            slots: [slots.registered, slots.free, slots.in_flight, slots.allocated],
+            slots: [
+                slots.registered,
+                slots.free,
+                slots.blocked,
+                slots.in_flight,
+                slots.allocated,
+            ],
             promised: [promised.bound, promised.unbound],
             task_managers: manager
                 .task_managers()

@@ -81,6 +81,9 @@ impl Simulation {
             RegistrationOutcome::Reported(outcome) => {
                 bail!("the new registration {instance_id} is taken for a report: {outcome:?}")
             }
+            RegistrationOutcome::Refused { limit } => {
+                bail!("the new registration {instance_id} is refused, and there is no limit: {limit}")
+            }
         }
         Ok(())
     }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::slot_manager::allocations::Holder;
+use crate::slot_manager::census::Use;
 use crate::slot_manager::core::Core;
 use crate::slot_manager::index::Fingerprint;
 use crate::slot_manager::pending_requests::{Ask, RequestKey, RequestState};
@@ -207,10 +208,17 @@ fn holders_that_are_not_indexed_as_they_hold() {
 
 #[test]
 fn counts_that_are_not_a_recount() {
-    assert_found("counts", |_, core| core.counts.registered += 1);
-    assert_found("counts", |_, core| core.counts.free += 1);
-    assert_found("counts", |_, core| core.counts.in_flight += 1);
-    assert_found("counts", |_, core| core.counts.allocated += 1);
+    for used in Use::ALL {
+        assert_found("Census", move |world, core| {
+            let profile = core.slots[world.offered].profile;
+            core.census.add_slots(&core.profiles, profile, 1);
+            core.census.move_slot(profile, Use::Free, used);
+        });
+    }
+    assert_found("Census", |world, core| {
+        let profile = core.slots[world.offered].profile;
+        core.census.add_promised(&core.profiles, profile);
+    });
     assert_found("the counts of task manager", |world, core| {
         core.task_managers.records[world.used_worker].in_flight += 1;
     });

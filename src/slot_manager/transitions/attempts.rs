@@ -170,6 +170,7 @@ impl Core {
         tracing::warn!(
             slot_id = %self.slot_id(slot), %allocation_id, %error, failed_attempts, "slot request attempt failed"
         );
+        self.counters.requests_retried += 1;
         self.requests.records[request].last_failure = Some(Box::new(error));
         self.place_failed_slot(slot, allocation_id);
         if failed_attempts == 1 {
@@ -193,6 +194,10 @@ impl Core {
         failures.last = allocation_id;
         let step = self.withheld.step(failures.pauses);
         failures.pauses = failures.pauses.saturating_add(1);
+        if self.is_blocked(self.slots[slot].task_manager) {
+            self.set_slot_state(slot, SlotState::Blocked);
+            return;
+        }
         let until = self.deadline_in(self.withheld.length(step));
         let armed_as = self.withheld.next_armed();
         self.set_slot_state(slot, SlotState::Withheld { step, until, armed_as });

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use crate::{RequestFailure, ResourceManagerError, ResourceProfile, WorkerPromise, WorkerRequestId};
+use crate::{ResourceProfile, WorkerRequestId};
 
 use crate::slot_manager::core::Core;
 use crate::slot_manager::pending_requests::{Ask, RequestKey, RequestState};
-use crate::slot_manager::profiles::{Fitting, ProfileKey};
+use crate::slot_manager::profiles::Fitting;
 use crate::slot_manager::promised_slots::{PromiseKey, WorkerRequestKey};
 use crate::slot_manager::slots::SlotKey;
 
@@ -36,13 +36,13 @@ impl Core {
         self.requests
             .covered
             .push(&mut self.requests.records, &self.profiles, profile, request);
-        self.promised_slots.records[promise].covers = Some(request);
+        self.promised_slots.bind(promise, request);
     }
 
     /// Lets a promised slot that is in no queue of such slots cover the oldest uncovered request that it fits, if there
     /// is one.
     pub(crate) fn cover_with(&mut self, promise: PromiseKey) {
-        self.promised_slots.records[promise].covers = None;
+        self.promised_slots.unbind(promise);
         let promised = &self.profiles[self.promised_slots.records[promise].profile];
         let oldest =
             self.requests
@@ -65,55 +65,26 @@ impl Core {
         self.requests
             .uncovered
             .remove(&mut self.requests.records, profile, request);
-        if state == RequestState::Uncovered(Ask::Declined) {
-            self.requests.ask_repeats.disarm(&mut self.requests.records, request);
+        match state {
+            RequestState::Uncovered(Ask::Declined) => {
+                self.requests.ask_repeats.disarm(&mut self.requests.records, request);
+            }
+            RequestState::Uncovered(Ask::Held) => {
+                let sequence = self.requests.records[request].sequence;
+                self.demand.release_held(sequence, request);
+            }
+            _ => {}
         }
     }
 
-    /// Begins to ask for a worker, if the request noted in the effects still needs one.
-    pub(crate) fn begin_ask(&mut self, sequence: u64, request: RequestKey) -> Option<(WorkerRequestId, ProfileKey)> {
-        let record = self.requests.records.get(request)?;
-        if record.sequence != sequence || record.state != RequestState::Uncovered(Ask::Due) {
-            return None;
-        }
-        self.worker_requests += 1;
-        Some((WorkerRequestId::new(self.worker_requests), record.profile))
-    }
-
-    /// Applies the answer to the ask for a worker.
-    pub(crate) fn apply_promise(
+    /// Takes note of a promised worker, for a request that was asked for.
+    pub(crate) fn promise_for(
         &mut self,
         request: RequestKey,
         worker_request: WorkerRequestId,
-        answer: Result<WorkerPromise, ResourceManagerError>,
+        promised: &[ResourceProfile],
     ) {
-        match answer {
-            Ok(WorkerPromise::Slots(profiles)) => self.promise(request, worker_request, &profiles),
-            Ok(WorkerPromise::Unspecified) => {
-                let asked = self.profiles[self.requests.records[request].profile].clone();
-                self.promise(request, worker_request, &[asked]);
-            }
-            Ok(WorkerPromise::Declined) => {}
-            Err(error) => {
-                self.fail(request, RequestFailure::ResourceManager(error));
-                self.settle();
-                return;
-            }
-        }
-        self.decline_if_uncovered(request);
-    }
-
-    fn promise(&mut self, request: RequestKey, worker_request: WorkerRequestId, promised: &[ResourceProfile]) {
-        if promised.is_empty() {
-            return;
-        }
-        tracing::info!(%worker_request, slots = promised.len(), "worker promised");
-        let expires_at = self.deadline_in(self.config.worker_registration_timeout);
-        let profiles = &mut self.profiles;
-        let keys: Vec<_> = promised.iter().map(|profile| profiles.acquire(profile)).collect();
-        let promises = self
-            .promised_slots
-            .insert(worker_request, expires_at, &self.profiles, keys.into_iter());
+        let promises = self.promise(worker_request, promised);
         let required = self.requests.records[request].profile;
         let own = promises.iter().copied().find(|promise| {
             let promised = self.promised_slots.records[*promise].profile;
@@ -130,21 +101,20 @@ impl Core {
         }
     }
 
-    /// A request that is still uncovered after its ask waits for registered slots, and asks again later.
-    fn decline_if_uncovered(&mut self, request: RequestKey) {
-        let timer = self.deadline_in(self.config.worker_registration_timeout);
-        let record = &mut self.requests.records[request];
-        if record.state == RequestState::Uncovered(Ask::Due) {
-            record.state = RequestState::Uncovered(Ask::Declined);
-            record.timer = timer;
-            self.requests.ask_repeats.arm(&mut self.requests.records, request);
+    /// Takes note of a promised worker. Its slots are in no queue of promised slots that cover nothing.
+    pub(crate) fn promise(&mut self, worker_request: WorkerRequestId, promised: &[ResourceProfile]) -> Vec<PromiseKey> {
+        if promised.is_empty() {
+            return Vec::new();
         }
-    }
-
-    /// Lets a declined request ask again.
-    pub(crate) fn repeat_ask(&mut self, request: RequestKey) {
-        self.take_uncovered(request);
-        self.wait(request);
+        tracing::info!(%worker_request, slots = promised.len(), "worker promised");
+        let expires_at = self.deadline_in(self.config.worker_registration_timeout);
+        let profiles = &mut self.profiles;
+        let keys: Vec<_> = promised.iter().map(|profile| profiles.acquire(profile)).collect();
+        for profile in &keys {
+            self.census.add_promised(&self.profiles, *profile);
+        }
+        self.promised_slots
+            .insert(worker_request, expires_at, &self.profiles, keys.into_iter())
     }
 
     /// Lets a newly known free slot take the place of the promised slot it fulfils; the request that was covered by it
@@ -153,18 +123,26 @@ impl Core {
         let slot = &self.slots[slot];
         let named = self.task_managers.records[slot.task_manager].worker_request;
         if let Some(promise) = self.promised_slots.fulfilled_by(&self.profiles, slot.profile, named) {
+            self.promised_slots.begin_to_keep(promise);
             let covered = self.end_promise(promise);
             self.cover_anew(covered);
         }
     }
 
-    /// Ends all that is left of a worker request, and covers anew what it covered. Returns how many slots it still
-    /// promised.
+    /// Ends all that is left of a worker request that will not come, and covers anew what it covered. Returns how many
+    /// slots it still promised.
     pub(crate) fn end_worker_request(&mut self, worker_request: WorkerRequestKey, cause: &Arc<str>) -> usize {
+        let worker_request_id = self.promised_slots.worker_requests[worker_request].id;
+        let promised_slots = self.forget_worker_request(worker_request);
+        tracing::warn!(worker_request = %worker_request_id, promised_slots, %cause, "promised worker will not come");
+        self.counters.promises_broken += 1;
+        promised_slots
+    }
+
+    /// Ends all that is left of a worker request, and covers anew what it covered. Returns how many slots that were.
+    pub(crate) fn forget_worker_request(&mut self, worker_request: WorkerRequestKey) -> usize {
         let record = &self.promised_slots.worker_requests[worker_request];
-        let id = record.id;
         let promises: Vec<_> = record.slots.iter(&self.promised_slots.records).collect();
-        tracing::warn!(worker_request = %id, promised_slots = promises.len(), %cause, "promised worker will not come");
         let covered: Vec<_> = promises
             .iter()
             .filter_map(|promise| self.end_promise(*promise))
@@ -176,6 +154,7 @@ impl Core {
     /// Ends a promised slot. The request it covered is unplaced afterwards.
     fn end_promise(&mut self, promise: PromiseKey) -> Option<RequestKey> {
         let (profile, covered) = self.promised_slots.remove(promise);
+        self.census.remove_promised(profile);
         self.profiles.release(profile);
         let request = covered?;
         let record = &mut self.requests.records[request];

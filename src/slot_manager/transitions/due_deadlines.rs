@@ -5,15 +5,23 @@ use crate::Timestamp;
 use crate::slot_manager::core::Core;
 
 /// The kinds of deadlines; of several that fall due at one time, the first kind is handled first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy)]
 enum Kind {
     RequestTimeout,
     RpcTimeout,
-    RetryPause { step: u8 },
-    SlotPause { step: u8 },
+    RetryPause {
+        step: u8,
+    },
+    SlotPause {
+        step: u8,
+    },
     WorkerRegistration,
     AskRepeat,
+    /// Before the idle timeout, which it lets begin anew.
+    ReleaseQuestion,
     TaskManagerIdle,
+    /// One of the times of which at most one of each kind is running.
+    Ending,
 }
 
 impl Core {
@@ -30,24 +38,33 @@ impl Core {
             .min(self.promised_slots.expiries.earliest())
             .min(self.requests.ask_repeats.earliest())
             .min(self.task_managers.idle.earliest())
+            .min(self.releases.deadlines.earliest())
+            .min(self.demand.earliest())
     }
 
-    fn earliest(&self) -> (Timestamp, Kind) {
+    /// The first of the kinds of which one falls due at the earliest of all deadlines.
+    fn first_kind_due_at(&self, deadline: Timestamp) -> Kind {
         let (retry, retry_step) = self.requests.pauses.earliest();
         let (slot, slot_step) = self.withheld.earliest();
-        let candidates = [
-            (self.requests.deadlines.earliest(), Kind::RequestTimeout),
-            (self.requests.rpc_timeouts.earliest(), Kind::RpcTimeout),
-            (retry, Kind::RetryPause { step: retry_step }),
-            (slot, Kind::SlotPause { step: slot_step }),
-            (self.promised_slots.expiries.earliest(), Kind::WorkerRegistration),
-            (self.requests.ask_repeats.earliest(), Kind::AskRepeat),
-            (self.task_managers.idle.earliest(), Kind::TaskManagerIdle),
-        ];
-        candidates
-            .into_iter()
-            .min()
-            .unwrap_or((Timestamp::MAX, Kind::RequestTimeout))
+        if self.requests.deadlines.earliest() == deadline {
+            Kind::RequestTimeout
+        } else if self.requests.rpc_timeouts.earliest() == deadline {
+            Kind::RpcTimeout
+        } else if retry == deadline {
+            Kind::RetryPause { step: retry_step }
+        } else if slot == deadline {
+            Kind::SlotPause { step: slot_step }
+        } else if self.promised_slots.expiries.earliest() == deadline {
+            Kind::WorkerRegistration
+        } else if self.requests.ask_repeats.earliest() == deadline {
+            Kind::AskRepeat
+        } else if self.releases.deadlines.earliest() == deadline {
+            Kind::ReleaseQuestion
+        } else if self.task_managers.idle.earliest() == deadline {
+            Kind::TaskManagerIdle
+        } else {
+            Kind::Ending
+        }
     }
 
     /// Handles the earliest deadline if it is due by `time`. Returns whether it was.
@@ -56,7 +73,7 @@ impl Core {
         if deadline > time || deadline == Timestamp::MAX {
             return false;
         }
-        let (_, kind) = self.earliest();
+        let kind = self.first_kind_due_at(deadline);
         self.handle_due(kind).is_some()
     }
 
@@ -90,6 +107,14 @@ impl Core {
             Kind::TaskManagerIdle => {
                 let task_manager = self.task_managers.idle.head()?;
                 self.note_idle_timeout(task_manager);
+            }
+            Kind::ReleaseQuestion => {
+                let task_manager = self.releases.first_due()?;
+                self.release_refused(task_manager);
+            }
+            Kind::Ending => {
+                let ending = self.demand.first_ending()?;
+                self.demand.end(ending);
             }
         }
         self.settle();

@@ -143,7 +143,9 @@ impl Core {
                 self.end_grant(slot, allocation_id);
                 Outcome::FreedInFlight
             }
-            SlotState::Unplaced | SlotState::Offered { .. } | SlotState::Withheld { .. } => Outcome::NotAllocated,
+            SlotState::Unplaced | SlotState::Offered { .. } | SlotState::Withheld { .. } | SlotState::Blocked => {
+                Outcome::NotAllocated
+            }
         }
     }
 
@@ -165,6 +167,7 @@ impl Core {
             self.remove_slot(slot, loss);
         }
         self.end_idle_period(task_manager);
+        self.blocking.task_managers.remove(&task_manager);
         self.task_managers.remove(task_manager);
     }
 

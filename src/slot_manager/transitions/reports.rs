@@ -5,6 +5,7 @@ use crate::{
     Stale, WorkerRequestId,
 };
 
+use crate::slot_manager::census::Use;
 use crate::slot_manager::core::Core;
 use crate::slot_manager::slots::{Slot, SlotKey, SlotState};
 use crate::slot_manager::task_managers::{TaskManager, TaskManagerKey};
@@ -30,6 +31,7 @@ impl Core {
         if let Some(known) = self.task_managers.by_instance(&instance_id) {
             let registered = &self.task_managers.records[known].resource_id;
             if registered != resource_id {
+                self.counters.reports_refused += 1;
                 return Err(SlotReportError::InstanceOfAnotherWorker {
                     instance_id,
                     registered: registered.clone(),
@@ -42,8 +44,19 @@ impl Core {
                 ended: None,
             });
         }
-        validate(resource_id, report)?;
+        self.validate(resource_id, report)?;
         let ended = self.task_managers.by_resource(resource_id);
+        if ended.is_none() {
+            if let Some(limit) = self.refuses(worker_request, report) {
+                tracing::warn!(%resource_id, %instance_id, %limit, "task manager refused: beyond the limit");
+                self.counters.task_managers_refused += 1;
+                return Ok(Registration {
+                    outcome: RegistrationOutcome::Refused { limit },
+                    begun: None,
+                    ended: None,
+                });
+            }
+        }
         let mut previous_slots = Vec::new();
         let mut outcome = RegistrationOutcome::Registered;
         if let Some(ended) = ended {
@@ -58,6 +71,9 @@ impl Core {
         let begun = self
             .task_managers
             .insert(TaskManager::new(resource_id.clone(), instance_id, worker_request));
+        if self.blocking.workers.contains(resource_id) {
+            self.blocking.task_managers.insert(begun);
+        }
         self.changes.task_managers.push(begun);
         self.note_revision(begun, report);
         self.apply(begun, report, &previous_slots);
@@ -79,13 +95,15 @@ impl Core {
         report: &SlotReport,
     ) -> Result<ReportOutcome, SlotReportError> {
         let changes_nothing = self.agrees(task_manager, report);
-        let record = &self.task_managers.records[task_manager];
         if !changes_nothing {
-            validate(&record.resource_id, report)?;
+            let resource_id = self.task_managers.records[task_manager].resource_id.clone();
+            self.validate(&resource_id, report)?;
         }
+        let record = &self.task_managers.records[task_manager];
         if let (Some(revision), Some(highest_seen)) = (report.revision(), record.highest_revision()) {
             if revision < highest_seen {
                 tracing::debug!(resource_id = %record.resource_id, revision, highest_seen, "stale slot report ignored");
+                self.counters.reports_stale += 1;
                 return Ok(ReportOutcome::Ignored(Stale { revision, highest_seen }));
             }
         }
@@ -124,6 +142,10 @@ impl Core {
         true
     }
 
+    fn validate(&mut self, resource_id: &ResourceId, report: &SlotReport) -> Result<(), SlotReportError> {
+        validate(resource_id, report).inspect_err(|_| self.counters.reports_refused += 1)
+    }
+
     fn note_revision(&mut self, task_manager: TaskManagerKey, report: &SlotReport) {
         if let Some(revision) = report.revision() {
             self.task_managers.records[task_manager].see_reported_revision(revision);
@@ -155,6 +177,8 @@ impl Core {
             return;
         }
         self.insert_slots(task_manager, &new);
+        self.releases
+            .update_slots(task_manager, self.task_managers.records[task_manager].slots.len());
         for status in report.statuses() {
             if let Some((allocation_id, job_id)) = status.allocation() {
                 if let Some(slot) = self.reported_slot(task_manager, status) {
@@ -226,8 +250,8 @@ impl Core {
             }
             // The report may be older than the request: it does not end the attempt.
             (SlotState::InFlight(_), None) => {}
-            (SlotState::Unplaced | SlotState::Offered { .. } | SlotState::Withheld { .. }, Some(_)) => changed = true,
-            (SlotState::Unplaced | SlotState::Offered { .. } | SlotState::Withheld { .. }, None) => {}
+            (_, Some(_)) => changed = true,
+            (_, None) => {}
         }
         changed
     }
@@ -242,7 +266,13 @@ impl Core {
         if offered {
             self.make_unplaced(slot);
         }
-        self.slots[slot].profile = self.profiles.acquire(status.resource_profile());
+        let after = self.profiles.acquire(status.resource_profile());
+        let used = Use::of(&self.slots[slot].state);
+        self.slots[slot].profile = after;
+        self.census.add_slots(&self.profiles, after, 1);
+        self.census.move_slot(after, Use::Free, used);
+        self.census.move_slot(before, used, Use::Free);
+        self.census.remove_slot(before);
         self.profiles.release(before);
         offered
     }
@@ -271,10 +301,23 @@ impl Core {
     fn insert_slots(&mut self, task_manager: TaskManagerKey, new: &[&SlotStatus]) {
         let mut slots = std::mem::take(&mut self.task_managers.records[task_manager].slots).into_vec();
         slots.reserve_exact(new.len());
+        let mut counted = None;
         for status in new {
             let number = status.slot_id().slot_number();
             let profile = self.profiles.acquire(status.resource_profile());
-            slots.push((number, self.insert_slot(Slot::new(number, task_manager, profile))));
+            slots.push((number, self.slots.insert(Slot::new(number, task_manager, profile))));
+            // The slots of a task manager have one profile, as a rule: they are counted together.
+            match &mut counted {
+                Some((last, count)) if *last == profile => *count += 1,
+                _ => {
+                    if let Some((last, count)) = counted.replace((profile, 1)) {
+                        self.count_new_slots(task_manager, last, count);
+                    }
+                }
+            }
+        }
+        if let Some((last, count)) = counted {
+            self.count_new_slots(task_manager, last, count);
         }
         if !slots.is_sorted() {
             slots.sort_unstable();

@@ -57,6 +57,7 @@ impl Core {
             .requests
             .insert(allocation_id, job_id, profile, target_address, deadline);
         self.allocations.insert(fingerprint, Holder::Pending(request));
+        self.counters.requests_accepted += 1;
         request
     }
 
@@ -132,6 +133,11 @@ impl Core {
 
     /// Ends a request at the wish of its job.
     pub(crate) fn cancel(&mut self, request: RequestKey) {
+        self.counters.requests_cancelled += 1;
+        self.end(request);
+    }
+
+    fn end(&mut self, request: RequestKey) {
         self.withdraw(request);
         let allocation_id = self.requests.records[request].allocation_id;
         self.allocations.remove(allocation_id, Holder::Pending(request));
@@ -142,7 +148,8 @@ impl Core {
     pub(crate) fn fail(&mut self, request: RequestKey, failure: RequestFailure) {
         let record = &self.requests.records[request];
         let (allocation_id, job_id) = (record.allocation_id, record.job_id);
-        self.cancel(request);
+        self.end(request);
+        self.counters.requests_failed.count(&failure);
         let failure = Box::new(failure);
         match &mut self.registering {
             Some(registering) if registering.allocation_id == allocation_id => {
@@ -188,6 +195,8 @@ impl Core {
         self.hold(slot, allocation_id, job_id);
         self.allocations.insert(fingerprint, Holder::Granted(slot));
         self.see_revision(slot, revision);
+        self.counters.requests_accepted += 1;
+        self.counters.requests_served += 1;
         self.settle();
         tracing::debug!(%job_id, %allocation_id, %slot_id, "slot granted");
     }
@@ -214,6 +223,7 @@ impl Core {
         self.hold(slot, allocation_id, job_id);
         self.allocations.grant(allocation_id, request, slot);
         self.forget(request);
+        self.counters.requests_served += 1;
         let slot_id = self.slot_id(slot);
         tracing::debug!(%job_id, %allocation_id, %slot_id, "slot granted");
         if let Some(registering) = &mut self.registering {

@@ -75,6 +75,7 @@ impl Core {
         tracing::warn!(
             %job_id, %allocation_id, slot_id = %losses.slot_id(slot), loss = %losses.loss(slot), "granted slot lost"
         );
+        self.counters.grants_lost += 1;
         self.effects.notifications.push(Notification {
             job_id,
             allocation_id,

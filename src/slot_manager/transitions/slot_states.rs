@@ -1,34 +1,18 @@
 //! The state of a slot, and all that changes with it.
 
+use crate::slot_manager::census::Use;
 use crate::slot_manager::core::Core;
-use crate::slot_manager::effects::LossKey;
+use crate::slot_manager::effects::{LossKey, ReleaseToAsk};
+use crate::slot_manager::profiles::ProfileKey;
 use crate::slot_manager::slots::{Slot, SlotKey, SlotState};
-use crate::slot_manager::task_managers::TaskManagerKey;
-
-/// How a slot is counted.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Use {
-    Free,
-    InFlight,
-    Allocated,
-}
-
-impl Use {
-    fn of(state: &SlotState) -> Self {
-        match state {
-            SlotState::Unplaced | SlotState::Offered { .. } | SlotState::Withheld { .. } => Self::Free,
-            SlotState::InFlight(_) => Self::InFlight,
-            SlotState::Allocated { .. } => Self::Allocated,
-        }
-    }
-}
+use crate::slot_manager::task_managers::{TaskManagerKey, TaskManagers};
 
 impl Core {
     /// The one place where the state of a slot changes, and with it the free index, the counts and the idle time of the
     /// task manager.
     pub(crate) fn set_slot_state(&mut self, slot: SlotKey, state: SlotState) {
         let record = &mut self.slots[slot];
-        let task_manager = record.task_manager;
+        let (task_manager, profile) = (record.task_manager, record.profile);
         let (before, after) = (Use::of(&record.state), Use::of(&state));
         match record.state {
             SlotState::Offered { .. } => self.free_slots.remove(&mut self.slots, slot),
@@ -36,7 +20,7 @@ impl Core {
             _ => {}
         }
         if before != after {
-            self.count_use(task_manager, before, after);
+            self.count_use(task_manager, profile, before, after);
         }
         self.changes.held |= after == Use::Allocated;
         let record = &mut self.slots[slot];
@@ -52,30 +36,19 @@ impl Core {
     }
 
     /// Counts a slot in another way than before.
-    fn count_use(&mut self, task_manager: TaskManagerKey, before: Use, after: Use) {
+    fn count_use(&mut self, task_manager: TaskManagerKey, profile: ProfileKey, before: Use, after: Use) {
+        self.census.move_slot(profile, before, after);
         let owner = &mut self.task_managers.records[task_manager];
         let used_before = owner.used();
         match before {
-            Use::Free => self.counts.free -= 1,
-            Use::InFlight => {
-                self.counts.in_flight -= 1;
-                owner.in_flight -= 1;
-            }
-            Use::Allocated => {
-                self.counts.allocated -= 1;
-                owner.allocated -= 1;
-            }
+            Use::InFlight => owner.in_flight -= 1,
+            Use::Allocated => owner.allocated -= 1,
+            Use::Free | Use::Pausing | Use::Blocked => {}
         }
         match after {
-            Use::Free => self.counts.free += 1,
-            Use::InFlight => {
-                self.counts.in_flight += 1;
-                owner.in_flight += 1;
-            }
-            Use::Allocated => {
-                self.counts.allocated += 1;
-                owner.allocated += 1;
-            }
+            Use::InFlight => owner.in_flight += 1,
+            Use::Allocated => owner.allocated += 1,
+            Use::Free | Use::Pausing | Use::Blocked => {}
         }
         let used = owner.used();
         if used != used_before {
@@ -94,11 +67,12 @@ impl Core {
         }
     }
 
-    /// Adds a free slot, unplaced. Its task manager's list of slots is left to the caller.
-    pub(crate) fn insert_slot(&mut self, slot: Slot) -> SlotKey {
-        self.counts.registered += 1;
-        self.counts.free += 1;
-        self.slots.insert(slot)
+    /// Counts slots of one profile that are added to a task manager, free and unplaced.
+    pub(crate) fn count_new_slots(&mut self, task_manager: TaskManagerKey, profile: ProfileKey, slots: usize) {
+        self.census.add_slots(&self.profiles, profile, slots);
+        if self.is_blocked(task_manager) {
+            self.blocking.slots += slots;
+        }
     }
 
     /// Forgets a slot: an attempt in flight to it is ended without a word, a grant dropped for `loss`. Its task manager's
@@ -114,12 +88,16 @@ impl Core {
             }
             SlotState::Allocated { .. } => {
                 self.drop_grant(slot, loss);
-                self.count_use(task_manager, Use::Allocated, Use::Free);
+                self.count_use(task_manager, profile, Use::Allocated, Use::Free);
             }
-            SlotState::Unplaced | SlotState::Offered { .. } | SlotState::Withheld { .. } => self.make_unplaced(slot),
+            SlotState::Unplaced | SlotState::Offered { .. } | SlotState::Withheld { .. } | SlotState::Blocked => {
+                self.make_unplaced(slot);
+            }
         }
-        self.counts.registered -= 1;
-        self.counts.free -= 1;
+        self.census.remove_slot(profile);
+        if self.is_blocked(task_manager) {
+            self.blocking.slots -= 1;
+        }
         self.forget_failures(slot);
         self.slots.remove(slot);
         self.profiles.release(profile);
@@ -129,8 +107,13 @@ impl Core {
         self.set_slot_state(slot, SlotState::Unplaced);
     }
 
-    /// Gives a slot that nothing holds any more to the oldest waiting request that it fits, else into the free index.
+    /// Gives a slot that nothing holds any more to the oldest waiting request that it fits, else into the free index;
+    /// unless its task manager is blocked.
     pub(crate) fn offer(&mut self, slot: SlotKey) {
+        if self.blocking.is_any() && self.is_blocked(self.slots[slot].task_manager) {
+            self.set_slot_state(slot, SlotState::Blocked);
+            return;
+        }
         match self.requests.oldest_waiting(&self.profiles, self.slots[slot].profile) {
             Some(request) => self.assign(slot, request),
             None => {
@@ -166,21 +149,32 @@ impl Core {
             self.task_managers
                 .idle
                 .disarm(&mut self.task_managers.records, task_manager);
+            self.releases.forget(task_manager);
         }
     }
 
     /// Notes that the release of an idle task manager is to be asked for, and that it is asked for again if that is
     /// declined.
     pub(crate) fn note_idle_timeout(&mut self, task_manager: TaskManagerKey) {
+        self.restart_idle_timeout(task_manager);
+        self.note_release(task_manager);
+    }
+
+    /// Notes that the release of an idle task manager is to be asked for.
+    pub(crate) fn note_release(&mut self, task_manager: TaskManagerKey) {
+        self.effects.releases.push(ReleaseToAsk {
+            task_manager,
+            idle_period: self.task_managers.records[task_manager].idle_periods,
+            has_agreed: false,
+        });
+    }
+
+    /// Lets the idle timeout of an idle task manager begin anew.
+    pub(crate) fn restart_idle_timeout(&mut self, task_manager: TaskManagerKey) {
         let release_at = self.deadline_in(self.config.task_manager_timeout);
-        self.task_managers
-            .idle
-            .disarm(&mut self.task_managers.records, task_manager);
-        let record = &mut self.task_managers.records[task_manager];
-        record.release_at = release_at;
-        self.effects.releases.push((task_manager, record.idle_periods));
-        self.task_managers
-            .idle
-            .arm(&mut self.task_managers.records, task_manager);
+        let TaskManagers { records, idle, .. } = &mut self.task_managers;
+        idle.disarm(records, task_manager);
+        records[task_manager].release_at = release_at;
+        idle.arm(records, task_manager);
     }
 }

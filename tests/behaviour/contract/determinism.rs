@@ -159,6 +159,7 @@ fn one_call_says_notifications_frees_slot_requests_worker_requests_and_releases_
             "free used_0 of 2 #1",
             "request used_0 for 2 #2",
             "ask 4 for {cpu: 70}",
+            "may 2 go? #1",
             "release 2, idle since +3s (1)",
             // The answer to the slot request was there at once, and caused more.
             "granted 2 on used_0",

@@ -105,7 +105,7 @@ fn an_idle_task_manager_is_released_exactly_at_the_idle_timeout() {
     let mut f = Fixture::with(patient().with_task_manager_timeout(3 * SECOND));
     f.clock.advance(2 * SECOND);
     f.register_free("tm", 7, &[small()]);
-    falls_due(&mut f, 3 * SECOND, &["release 7, idle since +2s (1)"]);
+    falls_due(&mut f, 3 * SECOND, &["may 7 go? #1", "release 7, idle since +2s (1)"]);
 }
 
 #[test]
@@ -113,8 +113,8 @@ fn a_release_that_was_declined_is_asked_for_again_exactly_after_another_idle_tim
     let mut f = Fixture::with(patient().with_task_manager_timeout(3 * SECOND));
     f.actions.answer_releases(Release::Declined);
     f.register_free("tm", 7, &[small()]);
-    for _ in 0..3 {
-        falls_due(&mut f, 3 * SECOND, &["release 7, idle since +0ns (1)"]);
+    for question in ["may 7 go? #1", "may 7 go? #2", "may 7 go? #3"] {
+        falls_due(&mut f, 3 * SECOND, &[question, "release 7, idle since +0ns (1)"]);
     }
 }
 
@@ -131,7 +131,10 @@ fn a_manager_that_is_driven_late_makes_up_for_nothing() {
     f.request(1, &profile(2.0, 0));
     f.said();
     assert_eq!(f.advance(100 * SECOND), 2);
-    assert_eq!(f.said(), ["ask 2 for {cpu: 2}", "release 7, idle since +0ns (1)"]);
+    assert_eq!(
+        f.said(),
+        ["ask 2 for {cpu: 2}", "may 7 go? #1", "release 7, idle since +0ns (1)"]
+    );
     assert_eq!(f.manager.next_deadline(), Some(Timestamp::from_secs(102)));
     falls_due(&mut f, 2 * SECOND, &["ask 3 for {cpu: 2}"]);
 }
@@ -150,7 +153,10 @@ fn what_is_overdue_is_handled_in_the_order_in_which_it_fell_due() {
     f.actions.answer_releases(Release::Declined);
     // The idle timeout fell due at 3 s and the request at 5 s; still, what is said leaves in the order of kinds.
     assert_eq!(f.advance(9 * SECOND), 2);
-    assert_eq!(f.said(), ["failed 1: timeout", "release 7, idle since +1s (1)"]);
+    assert_eq!(
+        f.said(),
+        ["failed 1: timeout", "may 7 go? #1", "release 7, idle since +1s (1)"]
+    );
 }
 
 /// The pause ended at 5 s, and the slot would have been asked for; at 10 s the request was over. All of this is seen at
@@ -239,7 +245,7 @@ fn a_clock_that_goes_back_shortens_and_lengthens_nothing() {
     assert_eq!(f.said(), ["failed 1: timeout"]);
     f.clock.set_now(Timestamp::from_secs(16));
     f.run();
-    assert_eq!(f.said(), ["release 7, idle since +10s (1)"]);
+    assert_eq!(f.said(), ["may 7 go? #1", "release 7, idle since +10s (1)"]);
 }
 
 #[test]
@@ -313,11 +319,17 @@ fn what_is_armed_while_a_time_is_handled_falls_due_a_millisecond_later_at_the_ea
     f.said();
     // Armed by inputs, both are due at once, and armed again.
     assert_eq!(f.run(), 2);
-    assert_eq!(f.said(), ["ask 2 for {cpu: 2}", "release 7, idle since +0ns (1)"]);
+    assert_eq!(
+        f.said(),
+        ["ask 2 for {cpu: 2}", "may 7 go? #1", "release 7, idle since +0ns (1)"]
+    );
     assert_eq!(f.run(), 0);
     assert_eq!(f.advance(MILLISECOND - NANOSECOND), 0);
     assert_eq!(f.advance(NANOSECOND), 2);
-    assert_eq!(f.said(), ["ask 3 for {cpu: 2}", "release 7, idle since +0ns (1)"]);
+    assert_eq!(
+        f.said(),
+        ["ask 3 for {cpu: 2}", "may 7 go? #2", "release 7, idle since +0ns (1)"]
+    );
 }
 
 #[test]

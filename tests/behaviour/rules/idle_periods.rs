@@ -36,7 +36,7 @@ fn it_begins_at_the_registration_also_without_slots() {
     f.register("tm", 1, &SlotReport::default());
     assert_eq!(idle_since(&f), Some(5));
     at_second(8, &mut f);
-    assert_eq!(f.said(), ["release 1, idle since +5s (1)"]);
+    assert_eq!(f.said(), ["may 1 go? #1", "release 1, idle since +5s (1)"]);
     assert_eq!(f.manager.num_task_managers(), 0);
 }
 
@@ -132,7 +132,7 @@ fn idle_reports_do_not_move_it() {
     f.report(1, &changed);
     assert_eq!(idle_since(&f), Some(0));
     at_second(10, &mut f);
-    assert_eq!(f.said(), ["release 1, idle since +0ns (1)"]);
+    assert_eq!(f.said(), ["may 1 go? #1", "release 1, idle since +0ns (1)"]);
 }
 
 #[test]
@@ -154,7 +154,12 @@ fn periods_are_numbered() {
     at_second(20, &mut f);
     assert_eq!(
         f.said(),
-        ["release 1, idle since +0ns (1)", "release 1, idle since +0ns (1)"]
+        [
+            "may 1 go? #1",
+            "release 1, idle since +0ns (1)",
+            "may 1 go? #2",
+            "release 1, idle since +0ns (1)",
+        ]
     );
     f.request(1, &small());
     at_second(25, &mut f);
@@ -163,7 +168,7 @@ fn periods_are_numbered() {
     at_second(34, &mut f);
     assert_eq!(f.said(), [""; 0]);
     at_second(35, &mut f);
-    assert_eq!(f.said(), ["release 1, idle since +25s (2)"]);
+    assert_eq!(f.said(), ["may 1 go? #3", "release 1, idle since +25s (2)"]);
 }
 
 #[test]
@@ -172,7 +177,11 @@ fn a_task_manager_that_registers_with_a_used_slot_has_not_been_idle() {
     f.register("tm", 1, &report("tm", &[Some(1)]));
     f.free(&slot("tm", 0), 1);
     at_second(10, &mut f);
-    assert_eq!(f.said(), ["release 1, idle since +0ns (1)"], "its first period");
+    assert_eq!(
+        f.said(),
+        ["may 1 go? #1", "release 1, idle since +0ns (1)"],
+        "its first period"
+    );
 }
 
 #[test]
@@ -239,7 +248,11 @@ fn a_task_manager_whose_slots_pause_is_idle_and_can_be_released() {
     }
     f.said();
     at_second(10, &mut f);
-    assert_eq!(f.said(), ["release 1, idle since +0ns (2)"], "it was used in between");
+    assert_eq!(
+        f.said(),
+        ["may 1 go? #1", "release 1, idle since +0ns (2)"],
+        "it was used in between"
+    );
     assert_eq!(f.manager.slot_counts().registered, 0);
     f.register_free("tm", 2, &[small()]);
     assert_eq!(

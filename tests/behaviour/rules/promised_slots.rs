@@ -159,7 +159,7 @@ fn a_promise_that_does_not_fit_the_request_counts_as_declined_and_covers_others(
     assert_eq!(covered_by(&f, 1), None);
     assert_eq!(counts(&f), (0, 2));
     f.request(2, &cores(3));
-    assert_eq!(f.said(), ["ask 1 for {cpu: 4}"]);
+    assert_eq!(f.said(), ["ask 1 for {cpu: 4}", "withdraw 1"]);
     assert_eq!(covered_by(&f, 2), Some(1));
 
     f.advance(10 * SECOND);
@@ -354,7 +354,8 @@ fn the_promise_of_a_cancelled_request_covers_the_next_that_comes() {
     f.request(1, &cores(2));
     f.said();
     f.cancel(1);
-    assert_eq!(counts(&f), (0, 1));
+    assert_eq!(f.said(), ["withdraw 1"]);
+    assert_eq!(counts(&f), (0, 1), "it was too late");
     f.request(2, &cores(1));
     assert_eq!(f.said(), NOTHING);
     assert_eq!(counts(&f), (1, 0));

@@ -33,7 +33,7 @@ fn all_its_ungranted_requests_are_gone_whatever_they_were_doing() {
 
     assert_eq!(unregister_job(&mut f, 1), 4);
 
-    assert_eq!(f.said(), ["free other_0 of 12 #3"], "nobody is notified");
+    assert_eq!(f.said(), ["free other_0 of 12 #3", "withdraw 2"], "nobody is notified");
     for id in 11..=14 {
         assert_eq!(f.status(id), None);
     }

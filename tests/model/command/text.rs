@@ -4,9 +4,13 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use slot_manager::{SlotManagerConfig, SlotMatchingStrategy};
+use slot_manager::ReleaseAnswer;
 
-use super::{Answer, Command, Holder, Promise, Report, Shape, Status};
+use super::{Answer, Command, Holder, Promise, Question, Report, Shape, Status};
+
+mod config;
+
+pub(crate) use self::config::{read_config, write_config};
 
 impl fmt::Display for Shape {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -17,6 +21,13 @@ impl fmt::Display for Shape {
 impl fmt::Display for Holder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}@{}", self.allocation, self.job)
+    }
+}
+
+/// The number of the question, the instance it is about, and the leader who asks: `3:7@1`.
+impl fmt::Display for Question {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}@{}", self.number, self.instance, self.leader)
     }
 }
 
@@ -94,6 +105,13 @@ impl fmt::Display for Command {
             Self::Unregister { instance } => write!(f, "unregister {instance}"),
             Self::Report { instance, report } => write!(f, "report {instance} slots{report}"),
             Self::WorkerFailed { worker_request } => write!(f, "worker-failed {worker_request}"),
+            Self::Block { worker } => write!(f, "block {worker}"),
+            Self::Unblock { worker } => write!(f, "unblock {worker}"),
+            Self::FailUnfulfillable(true) => f.write_str("fail-unfulfillable on"),
+            Self::FailUnfulfillable(false) => f.write_str("fail-unfulfillable off"),
+            Self::AnswerRelease { question, answer } => {
+                write!(f, "answer-release {question} {}", name_of_release_answer(*answer))
+            }
             Self::Answers { instance, once, answer } => write!(f, "answers {instance} {}{answer}", next(once)),
             Self::Answer { attempt, answer } => write!(f, "answer {attempt} {answer}"),
             Self::Workers { once, promise } => write!(f, "workers {}{promise}", next(once)),
@@ -105,11 +123,33 @@ impl fmt::Display for Command {
                     if *accept { "accepted" } else { "declined" }
                 )
             }
+            Self::Withdrawals { once, confirm } => {
+                let answer = if *confirm { "confirmed" } else { "too-late" };
+                write!(f, "withdrawals {}{answer}", next(once))
+            }
+            Self::ReleaseAnswers { instance, once, answer } => {
+                let answer = name_of_release_answer(*answer);
+                write!(f, "release-answers {instance} {}{answer}", next(once))
+            }
             Self::Advance(by) => write!(f, "advance {}", Length(*by)),
             Self::TurnBack(by) => write!(f, "turn-back {}", Length(*by)),
             Self::Run => f.write_str("run"),
         }
     }
+}
+
+fn name_of_release_answer(answer: ReleaseAnswer) -> &'static str {
+    match answer {
+        ReleaseAnswer::Yes => "yes",
+        ReleaseAnswer::No => "no",
+        ReleaseAnswer::Later => "later",
+    }
+}
+
+fn read_release_answer(text: &str) -> Result<ReleaseAnswer, String> {
+    let all = [ReleaseAnswer::Yes, ReleaseAnswer::No, ReleaseAnswer::Later];
+    let named = all.into_iter().find(|answer| name_of_release_answer(*answer) == text);
+    named.ok_or(format!("{text:?} is no answer to a question"))
 }
 
 /// A duration in milliseconds, or `never`.
@@ -165,6 +205,23 @@ impl FromStr for Holder {
         Ok(Self {
             allocation: read(allocation)?,
             job: read(job)?,
+        })
+    }
+}
+
+impl FromStr for Question {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let parts = text.split_once(':').and_then(|(number, rest)| {
+            let (instance, leader) = rest.split_once('@')?;
+            Some((number, instance, leader))
+        });
+        let (number, instance, leader) = parts.ok_or(format!("{text:?} is no number:instance@leader"))?;
+        Ok(Self {
+            number: read(number)?,
+            instance: read(instance)?,
+            leader: read(leader)?,
         })
     }
 }
@@ -306,63 +363,38 @@ impl FromStr for Command {
                     _ => Err(format!("{line:?}: accepted or declined?")),
                 }
             }
+            ["block", worker] => Ok(Self::Block {
+                worker: (*worker).to_owned(),
+            }),
+            ["unblock", worker] => Ok(Self::Unblock {
+                worker: (*worker).to_owned(),
+            }),
+            ["fail-unfulfillable", "on"] => Ok(Self::FailUnfulfillable(true)),
+            ["fail-unfulfillable", "off"] => Ok(Self::FailUnfulfillable(false)),
+            ["answer-release", question, answer] => Ok(Self::AnswerRelease {
+                question: question.parse()?,
+                answer: read_release_answer(answer)?,
+            }),
+            ["withdrawals", rest @ ..] => {
+                let (once, rest) = once_and_rest(rest);
+                match rest {
+                    ["confirmed"] => Ok(Self::Withdrawals { once, confirm: true }),
+                    ["too-late"] => Ok(Self::Withdrawals { once, confirm: false }),
+                    _ => Err(format!("{line:?}: confirmed or too late?")),
+                }
+            }
+            ["release-answers", instance, rest @ ..] => {
+                let (once, rest) = once_and_rest(rest);
+                Ok(Self::ReleaseAnswers {
+                    instance: read(instance)?,
+                    once,
+                    answer: read_release_answer(&rest.concat())?,
+                })
+            }
             ["advance", by] => Ok(Self::Advance(by.parse::<Length>()?.0)),
             ["turn-back", by] => Ok(Self::TurnBack(by.parse::<Length>()?.0)),
             ["run"] => Ok(Self::Run),
             _ => Err(format!("{line:?} is no command")),
         }
     }
-}
-
-/// The first line of a script: what differs from timeouts that never come.
-pub(crate) fn write_config(config: &SlotManagerConfig) -> String {
-    let mut words = vec!["config".to_owned()];
-    for (name, length) in [
-        ("request", config.request_timeout),
-        ("rpc", config.rpc_timeout),
-        ("idle", config.task_manager_timeout),
-        ("worker", config.worker_registration_timeout),
-        ("pause", config.retry_pause),
-        ("max-pause", config.max_retry_pause),
-    ] {
-        words.push(format!("{name}={}", Length(length)));
-    }
-    if let Some(limit) = config.max_pending_requests {
-        words.push(format!("pending={limit}"));
-    }
-    if config.slot_matching_strategy == SlotMatchingStrategy::LeastUtilization {
-        words.push("spread-out".to_owned());
-    }
-    words.join(" ")
-}
-
-/// Reads what [`write_config`] writes; what is not named is as in [`patient`](crate::common::patient).
-pub(crate) fn read_config(line: &str) -> Result<SlotManagerConfig, String> {
-    let mut words = line.split_whitespace();
-    if words.next() != Some("config") {
-        return Err(format!("{line:?} is no configuration"));
-    }
-    let mut config = crate::common::patient();
-    for word in words {
-        if word == "spread-out" {
-            config.slot_matching_strategy = SlotMatchingStrategy::LeastUtilization;
-            continue;
-        }
-        let (name, value) = word.split_once('=').ok_or(format!("{word:?} is no option"))?;
-        if name == "pending" {
-            config.max_pending_requests = Some(read(value)?);
-            continue;
-        }
-        let length = value.parse::<Length>()?.0;
-        match name {
-            "request" => config.request_timeout = length,
-            "rpc" => config.rpc_timeout = length,
-            "idle" => config.task_manager_timeout = length,
-            "worker" => config.worker_registration_timeout = length,
-            "pause" => config.retry_pause = length,
-            "max-pause" => config.max_retry_pause = length,
-            _ => return Err(format!("{word:?} is no option")),
-        }
-    }
-    Ok(config)
 }

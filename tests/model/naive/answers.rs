@@ -73,7 +73,11 @@ impl NaiveSlotManager {
         match self.slot_mut(slot).failed {
             Some((last, pauses)) if last != id => {
                 let pause = self.timer(self.pause(pauses));
-                self.set_state(slot, State::Withheld(pause));
+                let state = match self.is_blocked(slot.resource_id()) {
+                    true => State::Blocked,
+                    false => State::Withheld(pause),
+                };
+                self.set_state(slot, state);
                 self.slot_mut(slot).failed = Some((id, pauses + 1));
             }
             failed => {

@@ -1,7 +1,7 @@
 //! What is said to the outside, and in which order.
 
-use slot_manager::testing::{Action, Effect, GatewayCall};
-use slot_manager::{GrantLoss, InstanceId, ReleaseCause, RequestFailure, RequestSlot, WorkerPromise, WorkerRequestId};
+use slot_manager::RequestSlot;
+use slot_manager::testing::{Effect, GatewayCall};
 
 use super::{Expected, NaiveSlotManager, Request, Stage};
 
@@ -15,7 +15,7 @@ impl NaiveSlotManager {
             self.send_frees();
             self.send_slot_requests();
             self.ask_for_workers();
-            self.ask_for_releases();
+            self.release_idle_task_managers();
         }
     }
 
@@ -88,67 +88,5 @@ impl NaiveSlotManager {
             attempt,
             answer: expected,
         };
-    }
-
-    /// One ask for each request that is uncovered by now; what the answers leave uncovered is asked for next.
-    fn ask_for_workers(&mut self) {
-        let mut asks = std::mem::take(&mut self.said.asks);
-        asks.sort_unstable();
-        for order in asks {
-            let uncovered = |it: &&Request| it.order == order && it.stage == Stage::Uncovered;
-            if let Some(request) = self.requests.iter().find(uncovered).cloned() {
-                self.ask_for_worker(request);
-            }
-        }
-    }
-
-    fn ask_for_worker(&mut self, request: Request) {
-        self.worker_requests += 1;
-        let (id, worker_request) = (request.allocation_id, WorkerRequestId::new(self.worker_requests));
-        let resource_profile = request.profile.clone();
-        let ask = Action::AllocateResource {
-            worker_request,
-            resource_profile,
-        };
-        self.effects.push(ask.into());
-        match self.workers.take().result() {
-            Ok(WorkerPromise::Slots(profiles)) => self.promise(worker_request, &profiles, id),
-            Ok(WorkerPromise::Unspecified) => self.promise(worker_request, &[request.profile], id),
-            Ok(_) => {}
-            Err(error) => {
-                self.fail(id, RequestFailure::ResourceManager(error));
-                return self.settle();
-            }
-        }
-        if self.request_mut(id).stage == Stage::Uncovered {
-            let again = self.timer(self.config.worker_registration_timeout);
-            self.request_mut(id).stage = Stage::Declined(again);
-        }
-    }
-
-    fn ask_for_releases(&mut self) {
-        for (id, idle_period) in std::mem::take(&mut self.said.releases) {
-            self.ask_for_release(id, idle_period);
-        }
-    }
-
-    fn ask_for_release(&mut self, instance_id: InstanceId, idle_period: u64) {
-        let Some(task_manager) = self.task_manager(instance_id) else {
-            return;
-        };
-        let Some(idle_since) = task_manager
-            .idle_since
-            .filter(|_| task_manager.idle_periods == idle_period)
-        else {
-            return;
-        };
-        let cause = ReleaseCause::IdleTimeout {
-            idle_since,
-            idle_period,
-        };
-        self.effects.push(Action::ReleaseResource { instance_id, cause }.into());
-        if self.releases.take() {
-            self.detach(instance_id, &GrantLoss::SlotRemoved);
-        }
     }
 }

@@ -19,17 +19,22 @@ impl NaiveSlotManager {
         let unbound = self.next();
         self.promises[promise].covers = covers;
         self.promises[promise].unbound = unbound;
+        if covers.is_some() {
+            let worker_request = self.promises[promise].worker_request;
+            self.of_worker_request(worker_request, |it| it.asked_to_withdraw = false);
+        }
     }
 
+    /// Slots are promised, because a request asked or without one. The one that asked is covered first, if one fits.
     pub(super) fn promise(
         &mut self,
         worker_request: WorkerRequestId,
         profiles: &[ResourceProfile],
-        asked: AllocationId,
+        asked: Option<AllocationId>,
     ) {
         let expires = self.timer(self.config.worker_registration_timeout);
-        let required = self.request_mut(asked).profile.clone();
-        let own = profiles.iter().position(|profile| profile.is_matching(&required));
+        let required = asked.map(|id| self.request_mut(id).profile.clone());
+        let own = required.and_then(|required| profiles.iter().position(|profile| profile.is_matching(&required)));
         let first = self.promises.len();
         for (at, profile) in profiles.iter().enumerate() {
             let promise = Promise {
@@ -37,13 +42,15 @@ impl NaiveSlotManager {
                 profile: profile.clone(),
                 expires,
                 order: self.next(),
-                covers: (own == Some(at)).then_some(asked),
+                covers: asked.filter(|_| own == Some(at)),
                 unbound: 0,
+                began_to_come: false,
+                asked_to_withdraw: false,
             };
             self.promises.push(promise);
         }
-        if own.is_some() {
-            self.request_mut(asked).stage = Stage::Covered;
+        if let (Some(id), Some(_)) = (asked, own) {
+            self.request_mut(id).stage = Stage::Covered;
         }
         for at in 0..profiles.len() {
             if own != Some(at) {
@@ -52,10 +59,9 @@ impl NaiveSlotManager {
         }
     }
 
-    /// A new free slot takes the place of a promised one: of its own worker if it names one, else an equal one, else
+    /// The promised slot whose place a new free slot takes: of its own worker if it names one, else an equal one, else
     /// the oldest that it can stand for.
-    pub(super) fn fulfil_promise(&mut self, id: InstanceId, slot: &ResourceProfile) {
-        let named = self.task_manager_mut(id).worker_request;
+    pub(super) fn fulfilled_by(&self, named: Option<WorkerRequestId>, slot: &ResourceProfile) -> Option<&Promise> {
         let candidates: Vec<_> = self
             .promises
             .iter()
@@ -64,8 +70,14 @@ impl NaiveSlotManager {
         let equal = candidates.iter().find(|it| it.profile == *slot);
         let smaller = candidates.iter().find(|it| slot.is_matching(&it.profile));
         let any = named.and(candidates.first());
-        if let Some(promise) = equal.or(smaller).or(any) {
-            let order = promise.order;
+        equal.or(smaller).or(any).copied()
+    }
+
+    pub(super) fn fulfil_promise(&mut self, id: InstanceId, slot: &ResourceProfile) {
+        let named = self.task_manager_mut(id).worker_request;
+        if let Some(promise) = self.fulfilled_by(named, slot) {
+            let (order, worker_request) = (promise.order, promise.worker_request);
+            self.of_worker_request(worker_request, |it| it.began_to_come = true);
             self.end_promises(|it| it.order == order);
         }
     }

@@ -1,9 +1,7 @@
 //! Where a request is, from its registration to its end.
 
 use slot_manager::testing::Action;
-use slot_manager::{
-    AllocationFailureCause, AllocationId, RequestFailure, ResourceProfile, SlotId, SlotMatchingStrategy,
-};
+use slot_manager::{AllocationFailureCause, AllocationId, RequestFailure, SlotId};
 
 use super::{Expected, NaiveSlotManager, Stage, State};
 
@@ -15,27 +13,6 @@ impl NaiveSlotManager {
             Some(slot) => self.assign(&slot, id),
             None => self.wait(id),
         }
-    }
-
-    pub(super) fn best_offered(&self, required: &ResourceProfile) -> Option<SlotId> {
-        let mut fitting = Vec::new();
-        for task_manager in &self.task_managers {
-            for slot in &task_manager.slots {
-                if let (State::Offered(order), true) = (&slot.state, slot.profile.is_matching(required)) {
-                    let utilization = match self.config.slot_matching_strategy {
-                        SlotMatchingStrategy::LeastUtilization => {
-                            task_manager.used() as f64 / task_manager.slots.len() as f64
-                        }
-                        _ => 0.0,
-                    };
-                    fitting.push((utilization, *order, slot.id.clone()));
-                }
-            }
-        }
-        let best = fitting
-            .into_iter()
-            .min_by(|(a, a_order, _), (b, b_order, _)| a.total_cmp(b).then(a_order.cmp(b_order)));
-        best.map(|(_, _, slot)| slot)
     }
 
     pub(super) fn assign(&mut self, slot: &SlotId, id: AllocationId) {
@@ -61,7 +38,9 @@ impl NaiveSlotManager {
         match fitting.min_by_key(|it| it.unbound) {
             Some(promise) => {
                 promise.covers = Some(id);
+                let worker_request = promise.worker_request;
                 self.request_mut(id).stage = Stage::Covered;
+                self.of_worker_request(worker_request, |it| it.asked_to_withdraw = false);
             }
             None => {
                 let request = self.request_mut(id);

@@ -59,6 +59,8 @@ impl NaiveSlotManager {
         for task_manager in &mut self.task_managers {
             if task_manager.used() > 0 {
                 task_manager.idle_since = None;
+                task_manager.kept = None;
+                task_manager.question = None;
             }
         }
         for id in unused {

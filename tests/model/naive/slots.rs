@@ -24,8 +24,11 @@ impl NaiveSlotManager {
         self.slot_mut(slot).failed = None;
     }
 
-    /// A slot that nobody holds goes to the oldest waiting request, or is offered.
+    /// A slot that nobody holds goes to the oldest waiting request, or is offered; unless its task manager is blocked.
     pub(super) fn offer(&mut self, slot: &SlotId) {
+        if self.is_blocked(slot.resource_id()) {
+            return self.set_state(slot, State::Blocked);
+        }
         let profile = self.slot_mut(slot).profile.clone();
         let waiting = self.requests.iter().filter(|it| it.is_waiting());
         let oldest = waiting

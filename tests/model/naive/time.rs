@@ -31,7 +31,20 @@ impl NaiveSlotManager {
         });
         let idle = self.task_managers.iter().filter(|it| it.idle_since.is_some());
         let idle = idle.map(|it| (it.release.0, Due::Idle(it.instance_id), it.release.1));
-        let all = requests.chain(slots).chain(promises).chain(idle);
+        let questions = self.task_managers.iter().filter_map(|it| {
+            let (_, (at, order)) = it.question?;
+            Some((at, Due::ReleaseQuestion(it.instance_id), order))
+        });
+        let spare_ask = self.spare_ask.map(|(at, order)| (at, Due::SpareAsk, order));
+        let recovery = self.recovery.map(|(at, order)| (at, Due::Recovery, order));
+        let grace_period = self.grace_period.map(|(at, order)| (at, Due::GracePeriod, order));
+        let own = [spare_ask, recovery, grace_period].into_iter().flatten();
+        let all = requests
+            .chain(slots)
+            .chain(promises)
+            .chain(idle)
+            .chain(questions)
+            .chain(own);
         all.filter(|(at, _, _)| *at != Timestamp::MAX)
     }
 
@@ -76,6 +89,11 @@ impl NaiveSlotManager {
                 let idle_period = task_manager.idle_periods;
                 self.said.releases.push((id, idle_period));
             }
+            Due::ReleaseQuestion(id) => self.stays(id),
+            // What is missing then is looked at when all has been said.
+            Due::SpareAsk => self.spare_ask = None,
+            Due::Recovery => self.recovery = None,
+            Due::GracePeriod => self.grace_period = None,
         }
         self.settle();
         true
@@ -90,7 +108,11 @@ pub(super) enum Due {
     SlotPause(SlotId),
     WorkerRegistration(WorkerRequestId),
     AskAgain(AllocationId),
+    ReleaseQuestion(InstanceId),
     Idle(InstanceId),
+    SpareAsk,
+    Recovery,
+    GracePeriod,
 }
 
 impl Due {
@@ -102,7 +124,11 @@ impl Due {
             Self::SlotPause(_) => 3,
             Self::WorkerRegistration(_) => 4,
             Self::AskAgain(_) => 5,
-            Self::Idle(_) => 6,
+            Self::ReleaseQuestion(_) => 6,
+            Self::Idle(_) => 7,
+            Self::SpareAsk => 8,
+            Self::Recovery => 9,
+            Self::GracePeriod => 10,
         }
     }
 }

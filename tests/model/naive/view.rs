@@ -24,6 +24,7 @@ impl NaiveSlotManager {
             slots: [
                 self.slots().count(),
                 count(|state| matches!(state, State::Unplaced | State::Offered(_) | State::Withheld(_))),
+                count(|state| *state == State::Blocked),
                 count(|state| matches!(state, State::InFlight(_))),
                 count(|state| matches!(state, State::Allocated { .. })),
             ],
@@ -86,6 +87,7 @@ impl NaiveSlotManager {
         let state = match slot.state {
             State::Unplaced | State::Offered(_) => SlotState::Free,
             State::Withheld((until, _)) => SlotState::Pausing { until },
+            State::Blocked => SlotState::Blocked,
             State::InFlight(allocation_id) => SlotState::InFlight {
                 allocation_id,
                 job_id: self.find_request(allocation_id).expect("a pending request").job_id,

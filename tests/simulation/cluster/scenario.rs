@@ -48,7 +48,7 @@ impl Scenario {
                 Duration::from_millis(pause),
                 Duration::from_millis(pause * rng.random_range(1..20)),
             )
-            .with_slot_matching_strategy(strategies[rng.random_range(0..2)]);
+            .with_slot_matching_strategy(strategies[rng.random_range(0..2)].clone());
         if rng.random_bool(0.2) {
             config = config.with_max_pending_requests(Some(rng.random_range(1..6)));
         }

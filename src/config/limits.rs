@@ -1,0 +1,190 @@
+//! How much there may be of slots and resources.
+
+use std::fmt;
+use std::ops::{Add, AddAssign, Sub, SubAssign};
+
+use super::{ConfigError, SlotManagerConfig, keys};
+use crate::ResourceProfile;
+
+/// What is limited.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[non_exhaustive]
+pub enum Limit {
+    /// [`max_slots`](SlotManagerConfig::max_slots).
+    Slots,
+    /// [`max_total_cpu_cores`](SlotManagerConfig::max_total_cpu_cores).
+    CpuCores,
+    /// [`max_total_memory_bytes`](SlotManagerConfig::max_total_memory_bytes).
+    Memory,
+}
+
+impl Limit {
+    /// The key of the option that sets it.
+    pub fn key(self) -> &'static str {
+        match self {
+            Self::Slots => keys::MAX_SLOTS,
+            Self::CpuCores => keys::MAX_TOTAL_CPU,
+            Self::Memory => keys::MAX_TOTAL_MEMORY,
+        }
+    }
+}
+
+impl fmt::Display for Limit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Slots => "slots",
+            Self::CpuCores => "cpu",
+            Self::Memory => "memory",
+        })
+    }
+}
+
+/// So many slots, with so many parts of cores and bytes of memory together. 128 bits do not overflow: no more than 2³²
+/// slots, of 64 bits each, are ever counted, and no more workers than slots.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Quantity {
+    pub(crate) slots: usize,
+    pub(crate) cpu: u128,
+    pub(crate) memory: u128,
+}
+
+impl Quantity {
+    /// A slot with this profile; what is not known of it counts nothing.
+    pub(crate) fn of_slot(profile: &ResourceProfile) -> Self {
+        Self::of_slots(1, profile)
+    }
+
+    /// So many slots with this profile. Multiplied exactly: nothing is rounded before it is compared (FLINK-32254).
+    pub(crate) fn of_slots(slots: usize, profile: &ResourceProfile) -> Self {
+        Self {
+            slots,
+            cpu: u128::from(profile.cpu_units()) * slots as u128,
+            memory: u128::from(profile.memory_or_nothing()) * slots as u128,
+        }
+    }
+
+    /// So many times as much.
+    pub(crate) fn times(self, factor: usize) -> Self {
+        Self {
+            slots: self.slots.saturating_mul(factor),
+            cpu: self.cpu.saturating_mul(factor as u128),
+            memory: self.memory.saturating_mul(factor as u128),
+        }
+    }
+}
+
+impl Add for Quantity {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self {
+            slots: self.slots.saturating_add(other.slots),
+            cpu: self.cpu.saturating_add(other.cpu),
+            memory: self.memory.saturating_add(other.memory),
+        }
+    }
+}
+
+impl AddAssign for Quantity {
+    #[inline]
+    fn add_assign(&mut self, other: Self) {
+        self.slots += other.slots;
+        self.cpu += other.cpu;
+        self.memory += other.memory;
+    }
+}
+
+/// What is taken away was added before.
+impl SubAssign for Quantity {
+    #[inline]
+    fn sub_assign(&mut self, other: Self) {
+        self.slots -= other.slots;
+        self.cpu -= other.cpu;
+        self.memory -= other.memory;
+    }
+}
+
+impl Sub for Quantity {
+    type Output = Self;
+
+    fn sub(mut self, other: Self) -> Self {
+        self -= other;
+        self
+    }
+}
+
+/// The most there may be of everything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Limits(Quantity);
+
+impl Limits {
+    /// The limit that so much would be beyond.
+    pub(crate) fn exceeded_by(&self, quantity: Quantity) -> Option<Limit> {
+        if quantity.slots > self.0.slots {
+            Some(Limit::Slots)
+        } else if quantity.cpu > self.0.cpu {
+            Some(Limit::CpuCores)
+        } else if quantity.memory > self.0.memory {
+            Some(Limit::Memory)
+        } else {
+            None
+        }
+    }
+}
+
+impl SlotManagerConfig {
+    /// The limits of a valid configuration; `None` if there are none.
+    pub(crate) fn limits(&self) -> Option<Limits> {
+        let is_limited =
+            self.max_slots.is_some() || self.max_total_cpu_cores.is_some() || self.max_total_memory_bytes.is_some();
+        is_limited.then(|| self.all_limits())
+    }
+
+    fn all_limits(&self) -> Limits {
+        let cpu = self.max_total_cpu_cores.and_then(ResourceProfile::units_of_cores);
+        Limits(Quantity {
+            slots: self.max_slots.unwrap_or(usize::MAX),
+            cpu: cpu.map_or(u128::MAX, u128::from),
+            memory: self.max_total_memory_bytes.map_or(u128::MAX, u128::from),
+        })
+    }
+
+    pub(super) fn validate_limits(&self) -> Result<(), ConfigError> {
+        if let Some(cores) = self.max_total_cpu_cores {
+            if ResourceProfile::units_of_cores(cores).is_none() {
+                return Err(ConfigError::InvalidValue {
+                    key: keys::MAX_TOTAL_CPU.to_owned(),
+                    value: cores.to_string(),
+                    expected: "a number of cores",
+                });
+            }
+        }
+        let needs_description = [
+            (keys::MIN_SLOTS, self.min_slots > 0),
+            (keys::MAX_SLOTS, self.max_slots.is_some()),
+            (keys::MAX_TOTAL_CPU, self.max_total_cpu_cores.is_some()),
+            (keys::MAX_TOTAL_MEMORY, self.max_total_memory_bytes.is_some()),
+            (keys::REDUNDANT_TASK_MANAGERS, self.redundant_task_managers > 0),
+        ];
+        let Some(worker) = &self.worker_description else {
+            return match needs_description.into_iter().find(|(_, is_set)| *is_set) {
+                Some((key, _)) => Err(ConfigError::NoWorkerDescription { key }),
+                None => Ok(()),
+            };
+        };
+        let limits = self.all_limits();
+        for (wanted, workers) in [
+            (keys::MIN_SLOTS, self.min_slots.div_ceil(worker.slots())),
+            (keys::REDUNDANT_TASK_MANAGERS, self.redundant_task_managers),
+        ] {
+            if workers == 0 {
+                continue;
+            }
+            if let Some(limit) = limits.exceeded_by(worker.quantity().times(workers)) {
+                return Err(ConfigError::ContradictoryLimits { wanted, workers, limit });
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,357 @@
+//! The configuration as key/value options: Flink's keys where Flink has one.
+
+use std::collections::BTreeMap;
+use std::str::FromStr;
+use std::time::Duration;
+
+use super::{ConfigError, SlotManagerConfig};
+use crate::{ResourceProfile, SlotMatchingStrategy, WorkerDescription};
+
+/// The keys. Of several for one value the first counts.
+pub(super) mod keys {
+    pub(in crate::config) const OWN_PREFIX: &str = "slotmanager.";
+    pub(in crate::config) const REQUEST_TIMEOUT: [&str; 2] = ["slotmanager.request-timeout", "slot.request.timeout"];
+    pub(in crate::config) const RPC_TIMEOUT: [&str; 2] = ["pekko.ask.timeout", "akka.ask.timeout"];
+    pub(in crate::config) const TASK_MANAGER_TIMEOUT: [&str; 2] =
+        ["resourcemanager.taskmanager-timeout", "slotmanager.taskmanager-timeout"];
+    pub(in crate::config) const WORKER_REGISTRATION_TIMEOUT: &str = "resourcemanager.taskmanager-registration.timeout";
+    pub(in crate::config) const RETRY_PAUSE: &str = "slotmanager.retry-pause.initial";
+    pub(in crate::config) const MAX_RETRY_PAUSE: &str = "slotmanager.retry-pause.max";
+    pub(in crate::config) const MAX_PENDING_REQUESTS: &str = "slotmanager.pending-requests.max";
+    pub(in crate::config) const CAPACITY_TASK_MANAGERS: &str = "slotmanager.initial-capacity.task-managers";
+    pub(in crate::config) const CAPACITY_SLOTS: &str = "slotmanager.initial-capacity.slots";
+    pub(in crate::config) const CAPACITY_PENDING_REQUESTS: &str = "slotmanager.initial-capacity.pending-requests";
+    pub(in crate::config) const MATCHING_STRATEGY: &str = "slotmanager.matching-strategy";
+    pub(in crate::config) const LOAD_BALANCE_MODE: &str = "taskmanager.load-balance.mode";
+    pub(in crate::config) const EVENLY_SPREAD_OUT: &str = "cluster.evenly-spread-out-slots";
+    pub(in crate::config) const MIN_SLOTS: &str = "slotmanager.number-of-slots.min";
+    pub(in crate::config) const MAX_SLOTS: &str = "slotmanager.number-of-slots.max";
+    pub(in crate::config) const MAX_TOTAL_CPU: &str = "slotmanager.max-total-resource.cpu";
+    pub(in crate::config) const MAX_TOTAL_MEMORY: &str = "slotmanager.max-total-resource.memory";
+    pub(in crate::config) const REDUNDANT_TASK_MANAGERS: &str = "slotmanager.redundant-taskmanager-num";
+    pub(in crate::config) const FAIL_UNFULFILLABLE: &str = "slotmanager.fail-unfulfillable-requests";
+    pub(in crate::config) const GRACE_PERIOD: &str = "resourcemanager.standalone.start-up-time";
+    pub(in crate::config) const RECOVERY_TIMEOUT: &str = "resourcemanager.previous-worker.recovery.timeout";
+    pub(in crate::config) const SLOTS_PER_WORKER: &str = "taskmanager.numberOfTaskSlots";
+    pub(in crate::config) const CPU_CORES: &str = "taskmanager.cpu.cores";
+    pub(in crate::config) const TASK_HEAP_MEMORY: &str = "taskmanager.memory.task.heap.size";
+    pub(in crate::config) const TASK_OFF_HEAP_MEMORY: &str = "taskmanager.memory.task.off-heap.size";
+    pub(in crate::config) const MANAGED_MEMORY: &str = "taskmanager.memory.managed.size";
+    pub(in crate::config) const NETWORK_MEMORY: &str = "taskmanager.memory.network.max";
+    pub(in crate::config) const EXTERNAL_RESOURCES: &str = "external-resources";
+    pub(in crate::config) const EXTERNAL_RESOURCE_PREFIX: &str = "external-resource.";
+    pub(in crate::config) const EXTERNAL_RESOURCE_SUFFIX: &str = ".amount";
+}
+
+/// What was given for values that have several keys, or are made of several options.
+#[derive(Default)]
+struct Given {
+    request_timeout: [Option<Duration>; 2],
+    rpc_timeout: [Option<Duration>; 2],
+    task_manager_timeout: [Option<Duration>; 2],
+    strategy: [Option<SlotMatchingStrategy>; 3],
+    grace_period: Option<GracePeriod>,
+    worker: GivenWorker,
+}
+
+#[derive(Clone, Copy)]
+enum GracePeriod {
+    Length(Duration),
+    AsLongAsRequests,
+}
+
+/// All that a worker has.
+#[derive(Default)]
+struct GivenWorker {
+    slots: Option<u32>,
+    cpu_cores: Option<f64>,
+    task_heap_memory: Option<u64>,
+    task_off_heap_memory: Option<u64>,
+    managed_memory: Option<u64>,
+    network_memory: Option<u64>,
+    external: Vec<String>,
+    external_amounts: BTreeMap<String, f64>,
+}
+
+impl SlotManagerConfig {
+    /// Reads the options; what is not given has its default.
+    ///
+    /// Durations are written as people do (`"10 s"`, `"5 min"`, `"1h 30m"`), as a plain number of milliseconds, or as
+    /// `"inf"` for never. Memory is written in bytes or with a unit (`"512m"`, `"4 gb"`, `"4 GiB"`), which is always a
+    /// power of 1024. Of several keys for one value the first in the documentation of the field counts, of a key given
+    /// twice the last. Keys under `slotmanager.` that are unknown are refused; all other unknown keys belong to somebody
+    /// else and are passed over.
+    ///
+    /// # Errors
+    /// The first option, in the order given, whose value cannot be read or whose key is unknown; then
+    /// [`WorkerDescription`](ConfigError::WorkerDescription) if the options of the worker do not go together; then what
+    /// [`validate`](Self::validate) says.
+    pub fn from_options<K, V>(options: impl IntoIterator<Item = (K, V)>) -> Result<Self, ConfigError>
+    where
+        K: AsRef<str>,
+        V: AsRef<str>,
+    {
+        let mut config = Self::default();
+        let mut given = Given::default();
+        for (key, value) in options {
+            let (key, value) = (key.as_ref(), value.as_ref());
+            if !given.read(key, value)? && !config.read(key, value)? && key.starts_with(keys::OWN_PREFIX) {
+                return Err(ConfigError::UnknownKey {
+                    key: key.to_owned(),
+                    value: value.to_owned(),
+                });
+            }
+        }
+        given.complete(&mut config)?;
+        config.validate()?;
+        Ok(config)
+    }
+
+    /// Reads an option that is one field. Returns whether it is.
+    fn read(&mut self, key: &str, value: &str) -> Result<bool, ConfigError> {
+        match key {
+            keys::WORKER_REGISTRATION_TIMEOUT => self.worker_registration_timeout = parse_duration(key, value)?,
+            keys::RETRY_PAUSE => self.retry_pause = parse_duration(key, value)?,
+            keys::MAX_RETRY_PAUSE => self.max_retry_pause = parse_duration(key, value)?,
+            keys::MAX_PENDING_REQUESTS => self.max_pending_requests = parse_limit(key, value, NUMBER_OF_REQUESTS)?,
+            keys::CAPACITY_TASK_MANAGERS => self.initial_capacity.task_managers = parse_number(key, value)?,
+            keys::CAPACITY_SLOTS => self.initial_capacity.slots = parse_number(key, value)?,
+            keys::CAPACITY_PENDING_REQUESTS => self.initial_capacity.pending_requests = parse_number(key, value)?,
+            keys::MIN_SLOTS => self.min_slots = parse_number(key, value)?,
+            keys::MAX_SLOTS => self.max_slots = parse_limit(key, value, "a number of slots or \"inf\"")?,
+            keys::MAX_TOTAL_CPU => {
+                self.max_total_cpu_cores = (!is_infinite(value))
+                    .then(|| parse_cores(key, value, "a number of cores or \"inf\""))
+                    .transpose()?;
+            }
+            keys::MAX_TOTAL_MEMORY => {
+                self.max_total_memory_bytes = (!is_infinite(value)).then(|| parse_memory(key, value)).transpose()?;
+            }
+            keys::REDUNDANT_TASK_MANAGERS => self.redundant_task_managers = parse_number(key, value)?,
+            keys::FAIL_UNFULFILLABLE => self.fail_unfulfillable_requests = parse_bool(key, value)?,
+            keys::RECOVERY_TIMEOUT => self.recovery_timeout = parse_duration(key, value)?,
+            _ => return Ok(false),
+        }
+        Ok(true)
+    }
+}
+
+impl Given {
+    /// Reads an option that is kept until all are known. Returns whether it is one.
+    fn read(&mut self, key: &str, value: &str) -> Result<bool, ConfigError> {
+        // The place of the key among two: within the arrays above.
+        let place = |keys: [&str; 2]| keys.iter().position(|candidate| *candidate == key);
+        if let Some(rank) = place(keys::REQUEST_TIMEOUT) {
+            self.request_timeout[rank] = Some(parse_duration(key, value)?);
+        } else if let Some(rank) = place(keys::RPC_TIMEOUT) {
+            self.rpc_timeout[rank] = Some(parse_duration(key, value)?);
+        } else if let Some(rank) = place(keys::TASK_MANAGER_TIMEOUT) {
+            self.task_manager_timeout[rank] = Some(parse_duration(key, value)?);
+        } else {
+            let [own, mode, evenly] = &mut self.strategy;
+            match key {
+                keys::MATCHING_STRATEGY => *own = Some(parse_strategy(key, value)?),
+                keys::LOAD_BALANCE_MODE => *mode = Some(parse_load_balance_mode(key, value)?),
+                keys::EVENLY_SPREAD_OUT => {
+                    *evenly = Some(match parse_bool(key, value)? {
+                        true => SlotMatchingStrategy::LeastUtilization,
+                        false => SlotMatchingStrategy::FirstFit,
+                    });
+                }
+                keys::GRACE_PERIOD => {
+                    self.grace_period = Some(match value.trim() {
+                        "-1" => GracePeriod::AsLongAsRequests,
+                        _ => GracePeriod::Length(parse_duration(key, value)?),
+                    });
+                }
+                _ => return self.worker.read(key, value),
+            }
+        }
+        Ok(true)
+    }
+
+    fn complete(self, config: &mut SlotManagerConfig) -> Result<(), ConfigError> {
+        config.request_timeout = first(self.request_timeout).unwrap_or(config.request_timeout);
+        config.rpc_timeout = first(self.rpc_timeout).unwrap_or(config.rpc_timeout);
+        config.task_manager_timeout = first(self.task_manager_timeout).unwrap_or(config.task_manager_timeout);
+        if let Some(strategy) = first(self.strategy) {
+            config.slot_matching_strategy = strategy;
+        }
+        match self.grace_period {
+            Some(GracePeriod::Length(length)) => config.unfulfillable_grace_period = length,
+            Some(GracePeriod::AsLongAsRequests) => config.unfulfillable_grace_period = config.request_timeout,
+            None => {}
+        }
+        config.worker_description = self.worker.description()?;
+        Ok(())
+    }
+}
+
+fn first<T, const N: usize>(given: [Option<T>; N]) -> Option<T> {
+    given.into_iter().flatten().next()
+}
+
+impl GivenWorker {
+    /// Reads an option that says what a worker has. Returns whether it is one.
+    fn read(&mut self, key: &str, value: &str) -> Result<bool, ConfigError> {
+        match key {
+            keys::SLOTS_PER_WORKER => self.slots = Some(parse_number(key, value)?),
+            keys::CPU_CORES => self.cpu_cores = Some(parse_cores(key, value, "a number of cores")?),
+            keys::TASK_HEAP_MEMORY => self.task_heap_memory = Some(parse_memory(key, value)?),
+            keys::TASK_OFF_HEAP_MEMORY => self.task_off_heap_memory = Some(parse_memory(key, value)?),
+            keys::MANAGED_MEMORY => self.managed_memory = Some(parse_memory(key, value)?),
+            keys::NETWORK_MEMORY => self.network_memory = Some(parse_memory(key, value)?),
+            keys::EXTERNAL_RESOURCES => {
+                let names = value.split(';').map(str::trim);
+                self.external = names
+                    .filter(|name| !name.is_empty() && *name != "none")
+                    .map(str::to_owned)
+                    .collect();
+            }
+            _ => {
+                let name = key.strip_prefix(keys::EXTERNAL_RESOURCE_PREFIX);
+                let Some(name) = name.and_then(|rest| rest.strip_suffix(keys::EXTERNAL_RESOURCE_SUFFIX)) else {
+                    return Ok(false);
+                };
+                let amount: u64 = parse_number(key, value)?;
+                self.external_amounts.insert(name.to_owned(), amount as f64);
+            }
+        }
+        Ok(true)
+    }
+
+    /// The worker; `None` if nothing is said of it.
+    fn description(self) -> Result<Option<WorkerDescription>, ConfigError> {
+        let memory = [
+            self.task_heap_memory,
+            self.task_off_heap_memory,
+            self.managed_memory,
+            self.network_memory,
+        ];
+        let is_measured = self.cpu_cores.is_some() || memory.iter().any(Option::is_some) || !self.external.is_empty();
+        let slots = self.slots.unwrap_or(1);
+        if !is_measured {
+            return match self.slots {
+                None => Ok(None),
+                Some(_) => Ok(Some(WorkerDescription::new(slots, ResourceProfile::ANY)?)),
+            };
+        }
+        let [task_heap, task_off_heap, managed, network] = memory.map(Option::unwrap_or_default);
+        let mut total = ResourceProfile::builder()
+            .cpu_cores(self.cpu_cores.unwrap_or_default())
+            .task_heap_memory_bytes(task_heap)
+            .task_off_heap_memory_bytes(task_off_heap)
+            .managed_memory_bytes(managed)
+            .network_memory_bytes(network);
+        for name in self.external {
+            let amount = self.external_amounts.get(&name).copied().unwrap_or_default();
+            total = total.extended_resource(name, amount);
+        }
+        let total = total.build().map_err(crate::WorkerDescriptionError::from)?;
+        Ok(Some(WorkerDescription::from_total(&total, slots)?))
+    }
+}
+
+fn invalid(key: &str, value: &str, expected: &'static str) -> ConfigError {
+    ConfigError::InvalidValue {
+        key: key.to_owned(),
+        value: value.to_owned(),
+        expected,
+    }
+}
+
+fn is_infinite(value: &str) -> bool {
+    let text = value.trim();
+    ["inf", "infinite", "infinity"]
+        .iter()
+        .any(|never| text.eq_ignore_ascii_case(never))
+}
+
+fn parse_duration(key: &str, value: &str) -> Result<Duration, ConfigError> {
+    let text = value.trim();
+    if is_infinite(text) {
+        return Ok(Duration::MAX);
+    }
+    if let Ok(milliseconds) = text.parse() {
+        return Ok(Duration::from_millis(milliseconds));
+    }
+    humantime::parse_duration(text)
+        .map_err(|_| invalid(key, value, "a duration such as \"10 s\", \"5 min\" or \"inf\""))
+}
+
+const NUMBER_OF_REQUESTS: &str = "a number of requests or \"inf\"";
+
+fn parse_limit<T: FromStr>(key: &str, value: &str, expected: &'static str) -> Result<Option<T>, ConfigError> {
+    if is_infinite(value) {
+        return Ok(None);
+    }
+    value
+        .trim()
+        .parse()
+        .map(Some)
+        .map_err(|_| invalid(key, value, expected))
+}
+
+fn parse_number<T: FromStr>(key: &str, value: &str) -> Result<T, ConfigError> {
+    value.trim().parse().map_err(|_| invalid(key, value, "a number"))
+}
+
+fn parse_bool(key: &str, value: &str) -> Result<bool, ConfigError> {
+    value
+        .trim()
+        .parse()
+        .map_err(|_| invalid(key, value, "\"true\" or \"false\""))
+}
+
+fn parse_cores(key: &str, value: &str, expected: &'static str) -> Result<f64, ConfigError> {
+    let cores = value.trim().parse().ok();
+    cores
+        .filter(|cores| ResourceProfile::units_of_cores(*cores).is_some())
+        .ok_or_else(|| invalid(key, value, expected))
+}
+
+fn parse_memory(key: &str, value: &str) -> Result<u64, ConfigError> {
+    let text = value.trim();
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let bytes = number.parse::<u64>().ok();
+    bytes
+        .zip(bytes_of_unit(unit.trim_start()))
+        .and_then(|(number, unit)| number.checked_mul(unit))
+        .ok_or_else(|| invalid(key, value, "an amount of memory such as \"512 mb\" or \"4 gb\""))
+}
+
+/// Flink's units, which are powers of 1024, and those that say so.
+fn bytes_of_unit(unit: &str) -> Option<u64> {
+    match unit.to_ascii_lowercase().as_str() {
+        "" | "b" | "bytes" => Some(1),
+        "k" | "kb" | "kib" | "kibibytes" => Some(1 << 10),
+        "m" | "mb" | "mib" | "mebibytes" => Some(1 << 20),
+        "g" | "gb" | "gib" | "gibibytes" => Some(1 << 30),
+        "t" | "tb" | "tib" | "tebibytes" => Some(1 << 40),
+        _ => None,
+    }
+}
+
+fn parse_strategy(key: &str, value: &str) -> Result<SlotMatchingStrategy, ConfigError> {
+    match value.trim() {
+        "first-fit" => Ok(SlotMatchingStrategy::FirstFit),
+        "best-fit" => Ok(SlotMatchingStrategy::BestFit),
+        "least-utilization" => Ok(SlotMatchingStrategy::LeastUtilization),
+        "most-utilization" => Ok(SlotMatchingStrategy::MostUtilization),
+        _ => Err(invalid(
+            key,
+            value,
+            "\"first-fit\", \"best-fit\", \"least-utilization\" or \"most-utilization\"",
+        )),
+    }
+}
+
+fn parse_load_balance_mode(key: &str, value: &str) -> Result<SlotMatchingStrategy, ConfigError> {
+    match value.trim().to_ascii_uppercase().as_str() {
+        "NONE" => Ok(SlotMatchingStrategy::FirstFit),
+        "SLOTS" => Ok(SlotMatchingStrategy::LeastUtilization),
+        "MIN_RESOURCES" => Ok(SlotMatchingStrategy::MostUtilization),
+        _ => Err(invalid(key, value, "\"NONE\", \"SLOTS\" or \"MIN_RESOURCES\"")),
+    }
+}

@@ -1,0 +1,268 @@
+//! A task manager beyond the limits is refused, unless it is needed already.
+
+use std::future::{Ready, ready};
+use std::rc::Rc;
+
+use slot_manager::testing::{ManualScheduledExecutor, RecordingActions};
+use slot_manager::{
+    Acknowledge, LeaderId, Limit, RegistrationOutcome, ReportOutcome, RequestSlot, ResourceProfile,
+    SlotAllocationError, SlotManager, SlotManagerConfig, SlotReport, SlotReportError, TaskExecutorConnection,
+    TaskExecutorGateway,
+};
+
+use crate::common::{Fixture, ask, described, free_report, granted, instance, profile, report, slot, small};
+
+const NOTHING: [&str; 0] = [];
+const MEBIBYTE: u64 = 1 << 20;
+
+/// Workers with one small slot, and at most two slots.
+fn two_slots() -> SlotManagerConfig {
+    described(1).with_max_slots(Some(2))
+}
+
+fn tiny() -> ResourceProfile {
+    profile(0.25, 25)
+}
+
+const fn refused(limit: Limit) -> RegistrationOutcome {
+    RegistrationOutcome::Refused { limit }
+}
+
+#[track_caller]
+fn register(f: &mut Fixture, worker: &str, instance: u128, report: &SlotReport) -> RegistrationOutcome {
+    let gateway = f.gateway();
+    f.register_with(worker, instance, report, &gateway)
+}
+
+/// A registration that is refused, and changes nothing.
+#[track_caller]
+fn assert_refused(f: &mut Fixture, report: &SlotReport, limit: Limit) {
+    f.said();
+    let before = f.view();
+    assert_eq!(register(f, "beyond", 99, report), refused(limit));
+    assert_eq!(f.view(), before);
+    f.expect(&NOTHING);
+}
+
+// Refused.
+
+#[test]
+fn slots_beyond_the_limit_are_refused() {
+    let mut f = Fixture::with(two_slots());
+    assert_refused(&mut f, &report("beyond", &[None, None, None]), Limit::Slots);
+}
+
+#[test]
+fn slots_up_to_the_limit_are_not() {
+    let mut f = Fixture::with(two_slots());
+    assert_eq!(
+        register(&mut f, "tm", 1, &report("tm", &[None, None])),
+        RegistrationOutcome::Registered
+    );
+}
+
+#[test]
+fn cores_beyond_the_limit_are_refused() {
+    let mut f = Fixture::with(described(1).with_max_total_cpu_cores(Some(2.0)));
+    f.register_free("tm", 1, &[small()]);
+    assert_refused(
+        &mut f,
+        &free_report("beyond", &[profile(1.000_000_01, 0)]),
+        Limit::CpuCores,
+    );
+    assert_eq!(
+        register(&mut f, "up-to", 2, &free_report("up-to", &[profile(1.0, 0)])),
+        RegistrationOutcome::Registered
+    );
+}
+
+#[test]
+fn memory_beyond_the_limit_is_refused() {
+    let mut f = Fixture::with(described(1).with_max_total_memory_bytes(Some(200 * MEBIBYTE)));
+    f.register_free("tm", 1, &[small()]);
+    assert_refused(&mut f, &free_report("beyond", &[profile(0.0, 101)]), Limit::Memory);
+    assert_eq!(
+        register(&mut f, "up-to", 2, &free_report("up-to", &[profile(9.0, 100)])),
+        RegistrationOutcome::Registered
+    );
+}
+
+#[test]
+fn of_several_limits_slots_are_told_before_cores_and_cores_before_memory() {
+    let limited = two_slots()
+        .with_max_total_cpu_cores(Some(2.0))
+        .with_max_total_memory_bytes(Some(200 * MEBIBYTE));
+    let mut f = Fixture::with(limited);
+    let large = profile(3.0, 300);
+    assert_refused(
+        &mut f,
+        &free_report("beyond", &[large.clone(), large.clone(), large.clone()]),
+        Limit::Slots,
+    );
+    assert_refused(&mut f, &free_report("beyond", &[large]), Limit::CpuCores);
+    assert_refused(&mut f, &free_report("beyond", &[profile(1.0, 300)]), Limit::Memory);
+}
+
+#[test]
+fn what_the_slots_of_any_profile_have_is_not_counted() {
+    let mut f = Fixture::with(described(1).with_max_total_cpu_cores(Some(1.0)));
+    let report = free_report("tm", &[ResourceProfile::ANY, ResourceProfile::UNKNOWN]);
+    assert_eq!(register(&mut f, "tm", 1, &report), RegistrationOutcome::Registered);
+}
+
+#[test]
+fn promised_slots_are_counted() {
+    let mut f = Fixture::promising(two_slots());
+    f.request(1, &small());
+    assert_eq!(f.promised(), (1, 0));
+    assert_refused(&mut f, &free_report("beyond", &[tiny(), tiny()]), Limit::Slots);
+}
+
+#[test]
+fn a_refused_task_manager_is_not_known() {
+    let mut f = Fixture::with(two_slots());
+    let three = report("beyond", &[None, None, None]);
+    register(&mut f, "beyond", 99, &three);
+    assert_eq!(f.report(99, &three), ReportOutcome::Unknown);
+    assert!(!f.is_registered(99));
+}
+
+#[test]
+fn a_refused_task_manager_serves_nobody() {
+    let mut f = Fixture::promising(two_slots());
+    f.register("tm", 1, &report("tm", &[Some(50), Some(51)]));
+    f.request(1, &small());
+    assert_refused(&mut f, &report("beyond", &[None]), Limit::Slots);
+}
+
+#[test]
+fn a_refused_task_manager_may_come_again_when_there_is_room() {
+    let mut f = Fixture::with(two_slots());
+    f.register_free("tm", 1, &[small()]);
+    let two = report("beyond", &[None, None]);
+    assert_refused(&mut f, &two, Limit::Slots);
+    f.unregister(1);
+    assert_eq!(register(&mut f, "beyond", 99, &two), RegistrationOutcome::Registered);
+}
+
+#[test]
+fn a_report_with_mistakes_is_an_error_first() {
+    let mut f = Fixture::with(two_slots());
+    let connection = || TaskExecutorConnection::new("beyond", instance(99), f.gateway());
+    let (foreign, twice) = (connection(), connection());
+    let three = report("another", &[None, None, None]);
+    assert!(matches!(
+        f.try_register(foreign, &three),
+        Err(SlotReportError::ForeignSlot { .. })
+    ));
+    let status = slot_manager::SlotStatus::free(slot("beyond", 0), small());
+    let three = SlotReport::new(vec![status; 3]);
+    assert!(matches!(
+        f.try_register(twice, &three),
+        Err(SlotReportError::DuplicateSlot { .. })
+    ));
+}
+
+/// A gateway of which it can be seen whether it is still there.
+struct Watched(Rc<()>);
+
+impl TaskExecutorGateway for Watched {
+    type RequestSlotFuture = Ready<Result<Acknowledge, SlotAllocationError>>;
+
+    fn request_slot(&mut self, _: &RequestSlot) -> Self::RequestSlotFuture {
+        assert!(Rc::strong_count(&self.0) > 1, "the test watches it");
+        ready(Ok(Acknowledge::new()))
+    }
+}
+
+#[test]
+fn the_connection_of_a_refused_task_manager_is_dropped() {
+    let mut manager = SlotManager::new(two_slots(), ManualScheduledExecutor::new()).expect("a valid configuration");
+    manager
+        .start(LeaderId::from_u128(1), RecordingActions::new())
+        .expect("not started");
+    let watched = Rc::new(());
+    let connection = TaskExecutorConnection::new("beyond", instance(99), Watched(Rc::clone(&watched)));
+    let outcome = manager.register_task_manager(connection, &report("beyond", &[None, None, None]));
+    assert_eq!(outcome, Ok(refused(Limit::Slots)));
+    assert_eq!(Rc::strong_count(&watched), 1);
+}
+
+// Not refused.
+
+#[test]
+fn a_task_manager_that_holds_an_allocation_is_not_refused() {
+    let mut f = Fixture::with(two_slots());
+    let three = report("tm", &[None, None, Some(50)]);
+    assert_eq!(register(&mut f, "tm", 1, &three), RegistrationOutcome::Registered);
+    assert_eq!(f.manager.slot_counts().registered, 3);
+}
+
+#[test]
+fn a_task_manager_that_takes_the_place_of_a_promise_is_not_refused() {
+    let mut f = Fixture::promising(two_slots());
+    f.request(1, &small());
+    let three = report("tm", &[None, None, None]);
+    assert_eq!(register(&mut f, "tm", 1, &three), RegistrationOutcome::Registered);
+    assert_eq!(f.promised(), (0, 0));
+    f.expect(&[&ask(1), "request tm_0 for 1 #1", "granted 1 on tm_0"]);
+}
+
+#[test]
+fn a_task_manager_that_answers_a_worker_request_is_not_refused_whatever_it_turned_out_to_have() {
+    let mut f = Fixture::promising(two_slots());
+    f.request(1, &small());
+    let outcome = f.register_for(1, "tm", 1, &free_report("tm", &[tiny(), tiny(), tiny()]));
+    assert_eq!(outcome, RegistrationOutcome::Registered);
+}
+
+#[test]
+fn a_task_manager_that_answers_another_worker_request_takes_the_place_of_no_promise() {
+    let mut f = Fixture::promising(two_slots());
+    f.request(1, &small());
+    let outcome = f.register_for(77, "tm", 1, &report("tm", &[None, None]));
+    assert_eq!(outcome, refused(Limit::Slots));
+}
+
+#[test]
+fn a_registration_that_is_known_is_a_report() {
+    let mut f = Fixture::with(two_slots());
+    f.register_free("tm", 1, &[small(), small()]);
+    let outcome = register(&mut f, "tm", 1, &report("tm", &[None, None, None]));
+    assert_eq!(outcome, RegistrationOutcome::Reported(ReportOutcome::Applied));
+    assert_eq!(f.manager.slot_counts().registered, 3);
+}
+
+#[test]
+fn a_worker_that_is_registered_may_take_its_own_place() {
+    let mut f = Fixture::with(two_slots());
+    f.register_free("tm", 1, &[small(), small()]);
+    let outcome = register(&mut f, "tm", 2, &report("tm", &[None, None, None]));
+    assert_eq!(outcome, RegistrationOutcome::Replaced { previous: instance(1) });
+    assert_eq!(f.manager.slot_counts().registered, 3);
+}
+
+#[test]
+fn a_report_may_go_beyond() {
+    let mut f = Fixture::with(two_slots());
+    f.register_free("tm", 1, &[small()]);
+    assert_eq!(f.report(1, &report("tm", &[None, None, None])), ReportOutcome::Applied);
+}
+
+#[test]
+fn a_task_manager_without_slots_fits_within_every_limit() {
+    let mut f = Fixture::with(two_slots());
+    f.register_free("tm", 1, &[small(), small()]);
+    assert_eq!(
+        register(&mut f, "empty", 2, &SlotReport::default()),
+        RegistrationOutcome::Registered
+    );
+}
+
+#[test]
+fn without_limits_nobody_is_refused() {
+    let mut f = Fixture::with(described(1));
+    f.request(1, &small());
+    register(&mut f, "tm", 1, &report("tm", &[None; 100]));
+    assert_eq!(f.status(1), Some(granted(&slot("tm", 0))));
+}

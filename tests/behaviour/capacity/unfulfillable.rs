@@ -1,0 +1,585 @@
+//! Requests that no slot and no worker could serve fail at once, if that is wanted.
+
+use slot_manager::testing::{Action, Effect};
+use slot_manager::{
+    AllocationFailureCause, AllocationStatus, RequestFailure, ResourceManagerError, ResourceProfile, SlotManagerConfig,
+    SlotReport, SlotRequestError, SlotState,
+};
+
+use crate::common::{
+    Fixture, SECOND, acknowledged, allocation, ask, described, failures, granted, in_flight, patient, profile,
+    rejected, report, slot, small,
+};
+
+const NOTHING: [&str; 0] = [];
+const FAILED: &str = "failed 1: unfulfillable";
+
+fn failing(config: SlotManagerConfig) -> SlotManagerConfig {
+    config.with_fail_unfulfillable_requests(true)
+}
+
+/// Requests fail, the resource manager declines every worker, and of workers nothing is known.
+fn declining() -> Fixture {
+    Fixture::with(failing(patient()))
+}
+
+/// Requests fail, and workers have small slots.
+fn knowing() -> Fixture {
+    Fixture::with(failing(described(2)))
+}
+
+fn wide() -> ResourceProfile {
+    profile(4.0, 400)
+}
+
+fn tiny() -> ResourceProfile {
+    profile(0.25, 25)
+}
+
+/// The request fails as the error of its registration.
+#[track_caller]
+fn assert_refused(f: &mut Fixture, id: u128, profile: &ResourceProfile) {
+    let failure = RequestFailure::Unfulfillable {
+        resource_profile: profile.clone(),
+    };
+    assert_eq!(
+        f.try_request(1, id, profile),
+        Err(SlotRequestError::Failed {
+            allocation_id: allocation(id),
+            failure: Box::new(failure),
+        })
+    );
+    assert_eq!(f.status(id), None);
+}
+
+// At the registration.
+
+#[test]
+fn without_a_description_a_request_fails_whose_worker_is_declined() {
+    let mut f = declining();
+    assert_refused(&mut f, 1, &small());
+    f.expect(&[&ask(1)]);
+    assert_eq!(f.manager.num_pending_slot_requests(), 0);
+}
+
+#[test]
+fn a_promise_that_does_not_fit_is_as_good_as_declined() {
+    let mut f = declining();
+    f.promise_next(&[tiny()]);
+    assert_refused(&mut f, 1, &small());
+    f.expect(&[&ask(1), "withdraw 1"]);
+}
+
+#[test]
+fn a_promise_without_slots_is_as_good_as_declined() {
+    let mut f = declining();
+    f.promise_next(&[]);
+    assert_refused(&mut f, 1, &small());
+}
+
+#[test]
+fn a_refusal_of_the_resource_manager_is_told_as_such() {
+    let mut f = declining();
+    let error = ResourceManagerError::new("no quota");
+    f.actions.answer_next_allocation(Err(error.clone()));
+    let failure = Box::new(RequestFailure::ResourceManager(error));
+    let allocation_id = allocation(1);
+    assert_eq!(
+        f.try_request(1, 1, &small()),
+        Err(SlotRequestError::Failed { allocation_id, failure })
+    );
+}
+
+#[test]
+fn with_a_description_a_request_fails_that_no_worker_would_serve_and_none_is_asked_for() {
+    let mut f = knowing();
+    assert_refused(&mut f, 1, &wide());
+    f.expect(&NOTHING);
+}
+
+#[test]
+fn with_a_description_a_request_fails_whose_worker_alone_would_exceed_a_limit() {
+    for config in [
+        described(2).with_max_slots(Some(1)),
+        described(2).with_max_total_cpu_cores(Some(1.9)),
+        described(2).with_max_total_memory_bytes(Some(1)),
+    ] {
+        let mut f = Fixture::promising(failing(config));
+        assert_refused(&mut f, 1, &small());
+        f.expect(&NOTHING);
+    }
+}
+
+#[test]
+fn with_a_description_a_request_waits_whose_worker_is_declined() {
+    let mut f = knowing();
+    assert_eq!(f.request(1, &small()), AllocationStatus::Waiting);
+    f.expect(&[&ask(1)]);
+}
+
+#[test]
+fn a_request_waits_for_which_there_is_no_room() {
+    let mut f = Fixture::promising(failing(described(2).with_max_slots(Some(2))));
+    f.register("tm", 1, &report("tm", &[Some(50), Some(51)]));
+    assert_eq!(f.request(1, &small()), AllocationStatus::Waiting);
+    f.expect(&NOTHING);
+}
+
+#[test]
+fn the_others_are_not_touched() {
+    let mut f = declining();
+    f.register("tm", 1, &report("tm", &[Some(50)]));
+    f.request(2, &small());
+    f.said();
+    assert_refused(&mut f, 1, &wide());
+    f.expect(&["ask 2 for {cpu: 4, task heap: 400 MiB}"]);
+    assert_eq!(f.status(2), Some(AllocationStatus::Waiting));
+}
+
+// What counts as fitting.
+
+#[test]
+fn a_request_waits_for_a_used_slot_that_fits() {
+    for mut f in [declining(), knowing()] {
+        f.register("tm", 1, &report("tm", &[Some(50)]));
+        assert_eq!(f.request(1, &small()), AllocationStatus::Waiting);
+        f.free(&slot("tm", 0), 50);
+        assert_eq!(f.status(1), Some(granted(&slot("tm", 0))));
+    }
+}
+
+#[test]
+fn with_a_description_a_request_waits_for_a_used_slot_that_is_larger_than_described() {
+    let mut f = knowing();
+    f.register_free("tm", 1, &[wide()]);
+    f.request(50, &small());
+    assert_eq!(f.request(1, &wide()), AllocationStatus::Waiting);
+}
+
+#[test]
+fn a_used_slot_that_is_too_small_does_not_count() {
+    let mut f = declining();
+    f.register("tm", 1, &report("tm", &[Some(50)]));
+    assert_refused(&mut f, 1, &wide());
+}
+
+#[test]
+fn a_request_waits_for_a_slot_in_flight_that_fits() {
+    let mut f = declining();
+    let gateway = f.register_by_hand("tm", 1, &report("tm", &[None]));
+    f.request(50, &small());
+    assert_eq!(f.request(1, &small()), AllocationStatus::Waiting);
+    f.answer(&gateway, 1, acknowledged());
+    assert_eq!(f.status(1), Some(AllocationStatus::Waiting));
+}
+
+#[test]
+fn a_request_waits_for_a_pausing_slot_that_fits() {
+    // given: attempts of two allocations fail in a row
+    let config = patient().with_retry_pause(10 * SECOND, 10 * SECOND);
+    let mut f = Fixture::with(failing(config));
+    let gateway = f.register_by_hand("tm", 1, &report("tm", &[None]));
+    f.request(1, &small());
+    f.request(2, &small());
+    f.answer(&gateway, 1, rejected());
+    f.answer(&gateway, 2, rejected());
+    assert!(matches!(f.state(&slot("tm", 0)), SlotState::Pausing { .. }));
+
+    // when, then
+    assert_eq!(f.request(3, &small()), AllocationStatus::Waiting);
+    assert_eq!(
+        [1, 2].map(|id| f.status(id)),
+        [const { Some(AllocationStatus::Waiting) }; 2]
+    );
+    f.advance(10 * SECOND);
+    assert_eq!(f.status(1), Some(in_flight(&slot("tm", 0))));
+}
+
+#[test]
+fn a_request_waits_for_a_blocked_slot_that_fits() {
+    let mut f = declining();
+    f.register_free("tm", 1, &[small()]);
+    f.block("tm");
+    assert_eq!(f.request(1, &small()), AllocationStatus::Waiting);
+}
+
+#[test]
+fn a_request_waits_for_a_promised_slot_that_fits_although_it_covers_another() {
+    let mut f = declining();
+    f.promise_next(&[small()]);
+    f.request(1, &small());
+    assert_eq!(f.request(2, &small()), AllocationStatus::Waiting);
+    f.expect(&[&ask(1), &ask(2)]);
+    assert_eq!(f.covered_by(2), None);
+}
+
+#[test]
+fn a_promised_slot_that_is_too_small_does_not_count() {
+    let mut f = declining();
+    f.promise_next(&[small()]);
+    f.request(1, &small());
+    assert_refused(&mut f, 2, &wide());
+}
+
+// Later.
+
+#[test]
+fn a_request_fails_with_a_notice_when_the_last_task_manager_is_lost_that_fits() {
+    // given
+    let mut f = declining();
+    f.register("tm", 1, &report("tm", &[Some(50)]));
+    f.register("small", 2, &SlotReport::default());
+    f.request(1, &small());
+    f.said();
+
+    // when
+    f.unregister(1);
+
+    // then
+    let effects = f.log.take();
+    let failed = AllocationFailureCause::RequestFailed(RequestFailure::Unfulfillable {
+        resource_profile: small(),
+    });
+    assert_eq!(failures(&effects).last(), Some(&(allocation(1), failed)));
+    assert_eq!(effects.len(), 2, "the loss, and no worker is asked for again");
+    assert_eq!(f.status(1), None);
+}
+
+#[test]
+fn a_request_waits_on_when_not_the_last_task_manager_is_lost_that_fits() {
+    let mut f = declining();
+    f.register("tm", 1, &report("tm", &[Some(50)]));
+    f.register("other", 2, &report("other", &[Some(51)]));
+    f.request(1, &small());
+    f.said();
+    f.unregister(1);
+    f.expect(&["lost 50 on tm_0: unregistered"]);
+    f.unregister(2);
+    f.expect(&["lost 51 on other_0: unregistered", FAILED]);
+}
+
+#[test]
+fn with_a_description_a_request_fails_when_the_last_task_manager_is_lost_that_fits() {
+    let mut f = knowing();
+    f.register_free("tm", 1, &[wide()]);
+    f.request(50, &wide());
+    f.request(1, &wide());
+    f.request(2, &small());
+    f.said();
+    f.unregister(1);
+    f.expect(&["lost 50 on tm_0: unregistered", FAILED]);
+    assert_eq!(f.status(2), Some(AllocationStatus::Waiting), "a worker could serve it");
+}
+
+#[test]
+fn a_request_fails_when_the_last_slot_is_not_reported_any_more_that_fits() {
+    let mut f = declining();
+    f.register("tm", 1, &report("tm", &[Some(50)]));
+    f.request(1, &small());
+    f.said();
+    f.report(1, &SlotReport::default());
+    f.expect(&["lost 50 on tm_0: removed", FAILED]);
+}
+
+#[test]
+fn a_request_fails_when_the_last_task_manager_that_fits_is_released() {
+    // given: it is idle because it is blocked
+    let mut f = Fixture::with(failing(patient().with_task_manager_timeout(10 * SECOND)));
+    f.block("tm");
+    f.register_free("tm", 1, &[small()]);
+    f.request(1, &small());
+    f.said();
+
+    // when
+    f.advance(10 * SECOND);
+
+    // then
+    f.expect(&["may 1 go? #1", "release 1, idle since +0ns (1)", FAILED]);
+}
+
+#[test]
+fn requests_fail_when_the_last_promise_fails_that_fits() {
+    // given: the promise covers 1, and 2 waits for whatever comes
+    let mut f = declining();
+    f.promise_next(&[small()]);
+    f.request(1, &small());
+    f.request(2, &small());
+    f.said();
+
+    // when
+    f.worker_failed(1);
+
+    // then
+    f.expect(&[&ask(3), FAILED, "failed 2: unfulfillable"]);
+}
+
+#[test]
+fn with_a_description_a_request_fails_when_the_last_promise_fails_that_fits() {
+    // given: a worker that is larger than described
+    let mut f = knowing();
+    f.promise_next(&[wide()]);
+    f.request(2, &small());
+    assert_eq!(f.request(1, &wide()), AllocationStatus::Waiting);
+    f.said();
+
+    // when
+    f.worker_failed(1);
+
+    // then
+    f.expect(&[&ask(2), FAILED]);
+    assert_eq!(f.status(2), Some(AllocationStatus::Waiting));
+}
+
+#[test]
+fn a_request_fails_when_the_last_promise_expires_that_fits() {
+    let mut f = Fixture::with(failing(patient().with_worker_registration_timeout(10 * SECOND)));
+    f.promise_next(&[small()]);
+    f.request(1, &small());
+    f.said();
+    f.advance(10 * SECOND);
+    f.expect(&[&ask(2), FAILED]);
+}
+
+#[test]
+fn a_request_in_flight_that_loses_its_task_manager_fails_if_its_worker_is_declined() {
+    let mut f = declining();
+    f.register_by_hand("tm", 1, &report("tm", &[None]));
+    f.request(1, &small());
+    f.said();
+    f.unregister(1);
+    f.expect(&[&ask(1), FAILED]);
+}
+
+#[test]
+fn a_request_that_pauses_does_not_fail_before_its_pause_is_over() {
+    // given: two attempts failed
+    let mut f = Fixture::with(failing(patient().with_retry_pause(10 * SECOND, 10 * SECOND)));
+    let gateway = f.register_by_hand("tm", 1, &report("tm", &[None]));
+    f.request(1, &small());
+    f.answer(&gateway, 1, rejected());
+    f.answer(&gateway, 2, rejected());
+    f.said();
+
+    // when, then
+    f.unregister(1);
+    f.expect(&NOTHING);
+    f.advance(10 * SECOND);
+    f.expect(&[&ask(1), FAILED]);
+}
+
+// When.
+
+#[test]
+fn nothing_fails_unless_it_is_wanted() {
+    let mut f = Fixture::with(patient());
+    assert_eq!(f.request(1, &small()), AllocationStatus::Waiting);
+    f.expect(&[&ask(1)]);
+}
+
+#[test]
+fn nothing_fails_before_the_grace_period_is_over() {
+    // given
+    let config = failing(patient()).with_unfulfillable_grace_period(10 * SECOND);
+    let mut f = Fixture::with(config);
+    f.request(1, &small());
+    f.register("tm", 1, &report("tm", &[Some(50)]));
+    f.unregister(1);
+    f.said();
+
+    // when, then
+    f.advance(10 * SECOND - std::time::Duration::from_nanos(1));
+    f.expect(&NOTHING);
+    assert_eq!(f.advance(std::time::Duration::from_nanos(1)), 1);
+    f.expect(&[FAILED]);
+    assert_refused(&mut f, 2, &small());
+}
+
+#[test]
+fn when_the_grace_period_is_over_requests_fail_oldest_first_if_nothing_fits() {
+    let config = failing(described(2)).with_unfulfillable_grace_period(10 * SECOND);
+    let mut f = Fixture::with(config);
+    for id in [7, 3, 5] {
+        f.request(id, &wide());
+    }
+    f.request(4, &small());
+    f.said();
+    f.advance(10 * SECOND);
+    f.expect(&[
+        "failed 7: unfulfillable",
+        "failed 3: unfulfillable",
+        "failed 5: unfulfillable",
+    ]);
+}
+
+#[test]
+fn what_registers_within_the_grace_period_counts() {
+    let config = failing(patient()).with_unfulfillable_grace_period(10 * SECOND);
+    let mut f = Fixture::with(config);
+    f.request(1, &small());
+    f.register("tm", 1, &report("tm", &[Some(50)]));
+    f.said();
+    f.advance(10 * SECOND);
+    f.expect(&NOTHING);
+    assert_eq!(f.status(1), Some(AllocationStatus::Waiting));
+}
+
+#[test]
+fn every_start_begins_a_grace_period() {
+    let config = failing(patient()).with_unfulfillable_grace_period(10 * SECOND);
+    let mut f = Fixture::with(config);
+    f.advance(15 * SECOND);
+    f.suspend();
+    f.start(2);
+    assert_eq!(f.request(1, &small()), AllocationStatus::Waiting);
+    f.said();
+    f.advance(10 * SECOND);
+    f.expect(&[FAILED]);
+}
+
+#[test]
+fn without_a_description_nothing_fails_before_a_worker_was_asked_for() {
+    let mut f = Fixture::with(failing(patient()).with_recovery_timeout(10 * SECOND));
+    assert_eq!(f.request(1, &small()), AllocationStatus::Waiting);
+    f.expect(&NOTHING);
+    f.advance(10 * SECOND);
+    f.expect(&[&ask(1), FAILED]);
+}
+
+/// First a worker is asked for, and then the answer is looked at.
+#[test]
+fn a_recovery_that_ends_together_with_the_grace_period_ends_first() {
+    let config = failing(patient())
+        .with_recovery_timeout(10 * SECOND)
+        .with_unfulfillable_grace_period(10 * SECOND);
+    let mut f = Fixture::with(config);
+    f.request(1, &small());
+    f.promise_next(&[small()]);
+    f.request(2, &wide());
+    f.expect(&NOTHING);
+    f.advance(10 * SECOND);
+    f.expect(&[
+        &ask(1),
+        "ask 2 for {cpu: 4, task heap: 400 MiB}",
+        "failed 2: unfulfillable",
+    ]);
+    assert_eq!(f.covered_by(1), Some(1));
+}
+
+// Turning it on and off.
+
+#[test]
+fn when_it_is_turned_on_those_that_wait_fail_oldest_first() {
+    // given
+    let mut f = Fixture::with(patient());
+    for id in [7, 3, 5] {
+        f.request(id, &small());
+    }
+    f.said();
+
+    // when
+    f.set_fail_unfulfillable(true);
+
+    // then
+    f.expect(&[
+        "failed 7: unfulfillable",
+        "failed 3: unfulfillable",
+        "failed 5: unfulfillable",
+    ]);
+    assert_eq!(f.manager.num_pending_slot_requests(), 0);
+}
+
+#[test]
+fn when_it_is_turned_on_only_what_is_unfulfillable_fails() {
+    // given: 2 is covered, 3 could be served by a used slot
+    let mut f = Fixture::with(patient());
+    f.request(1, &wide());
+    f.promise_next(&[small()]);
+    f.request(2, &small());
+    f.request(3, &small());
+    f.said();
+
+    // when
+    f.set_fail_unfulfillable(true);
+
+    // then
+    f.expect(&[FAILED]);
+    assert_eq!(f.manager.num_pending_slot_requests(), 2);
+}
+
+#[test]
+fn when_it_is_turned_on_with_a_description_what_no_worker_would_serve_fails() {
+    let mut f = Fixture::with(described(2));
+    f.request(1, &wide());
+    f.request(2, &small());
+    f.said();
+    f.set_fail_unfulfillable(true);
+    f.expect(&[FAILED]);
+}
+
+#[test]
+fn when_it_is_turned_on_within_the_grace_period_nothing_fails_yet() {
+    let mut f = Fixture::with(patient().with_unfulfillable_grace_period(10 * SECOND));
+    f.request(1, &small());
+    f.said();
+    f.set_fail_unfulfillable(true);
+    f.expect(&NOTHING);
+    f.advance(10 * SECOND);
+    f.expect(&[FAILED]);
+}
+
+#[test]
+fn when_it_is_turned_on_again_nothing_more_happens() {
+    let mut f = declining();
+    f.register("tm", 1, &report("tm", &[Some(50)]));
+    f.request(1, &small());
+    f.said();
+    f.set_fail_unfulfillable(true);
+    f.expect(&NOTHING);
+}
+
+#[test]
+fn when_it_is_turned_off_requests_wait_again() {
+    let mut f = declining();
+    assert_refused(&mut f, 1, &small());
+    f.set_fail_unfulfillable(false);
+    assert_eq!(f.request(1, &small()), AllocationStatus::Waiting);
+    f.register("tm", 1, &report("tm", &[Some(50)]));
+    f.unregister(1);
+    assert_eq!(f.status(1), Some(AllocationStatus::Waiting));
+}
+
+#[test]
+fn it_can_be_turned_on_before_the_start_and_stays_so() {
+    let mut f = Fixture::not_started(patient());
+    f.set_fail_unfulfillable(true);
+    f.start(1);
+    assert_refused(&mut f, 1, &small());
+    f.suspend();
+    f.start(2);
+    assert_refused(&mut f, 1, &small());
+}
+
+#[test]
+fn it_can_be_turned_off_while_not_started() {
+    let mut f = declining();
+    assert_refused(&mut f, 1, &small());
+    f.suspend();
+    f.set_fail_unfulfillable(false);
+    f.start(2);
+    assert_eq!(f.request(1, &small()), AllocationStatus::Waiting);
+}
+
+#[test]
+fn each_request_fails_once() {
+    let mut f = Fixture::with(patient());
+    f.request(1, &small());
+    f.set_fail_unfulfillable(true);
+    f.set_fail_unfulfillable(false);
+    f.set_fail_unfulfillable(true);
+    f.unregister(9);
+    let failed = f.log.take();
+    let notices = failed
+        .iter()
+        .filter(|effect| matches!(effect, Effect::Action(Action::NotifyAllocationFailure { .. })));
+    assert_eq!(notices.count(), 1);
+}

@@ -1,0 +1,113 @@
+//! A configuration as the first line of a script.
+
+use std::time::Duration;
+
+use slot_manager::{SlotManagerConfig, SlotMatchingStrategy, WorkerDescription};
+
+use super::{Length, read};
+use crate::command::Shape;
+use crate::common::patient;
+
+const STRATEGIES: [(&str, SlotMatchingStrategy); 3] = [
+    ("best-fit", SlotMatchingStrategy::BestFit),
+    ("spread-out", SlotMatchingStrategy::LeastUtilization),
+    ("pack", SlotMatchingStrategy::MostUtilization),
+];
+const FAIL_UNFULFILLABLE: &str = "fail-unfulfillable";
+
+/// What differs from timeouts that never come, and from no rules about capacity.
+pub(crate) fn write_config(config: &SlotManagerConfig) -> String {
+    let mut words = vec!["config".to_owned()];
+    let lengths = [
+        ("request", config.request_timeout),
+        ("rpc", config.rpc_timeout),
+        ("idle", config.task_manager_timeout),
+        ("worker", config.worker_registration_timeout),
+        ("pause", config.retry_pause),
+        ("max-pause", config.max_retry_pause),
+    ];
+    words.extend(lengths.map(|(name, length)| format!("{name}={}", Length(length))));
+    let lengths = [
+        ("recovery", config.recovery_timeout),
+        ("grace", config.unfulfillable_grace_period),
+    ];
+    let lengths = lengths.into_iter().filter(|(_, length)| *length != Duration::ZERO);
+    words.extend(lengths.map(|(name, length)| format!("{name}={}", Length(length))));
+    if let Some(worker) = &config.worker_description {
+        let shape = Shape::of(worker.slot_profile());
+        words.push(format!("description={}:{shape}", worker.slots()));
+    }
+    let numbers = [
+        ("pending", config.max_pending_requests.map(|it| it.to_string())),
+        ("min", (config.min_slots > 0).then(|| config.min_slots.to_string())),
+        ("max", config.max_slots.map(|it| it.to_string())),
+        ("max-cpu", config.max_total_cpu_cores.map(|it| it.to_string())),
+        ("max-memory", config.max_total_memory_bytes.map(|it| it.to_string())),
+        (
+            "redundant",
+            (config.redundant_task_managers > 0).then(|| config.redundant_task_managers.to_string()),
+        ),
+    ];
+    words.extend(
+        numbers
+            .into_iter()
+            .filter_map(|(name, number)| Some(format!("{name}={}", number?))),
+    );
+    if config.fail_unfulfillable_requests {
+        words.push(FAIL_UNFULFILLABLE.to_owned());
+    }
+    let named = STRATEGIES
+        .into_iter()
+        .find(|(_, strategy)| *strategy == config.slot_matching_strategy);
+    words.extend(named.map(|(name, _)| name.to_owned()));
+    words.join(" ")
+}
+
+/// Reads what [`write_config`] writes; what is not named is as in [`patient`].
+pub(crate) fn read_config(line: &str) -> Result<SlotManagerConfig, String> {
+    let mut words = line.split_whitespace();
+    if words.next() != Some("config") {
+        return Err(format!("{line:?} is no configuration"));
+    }
+    let mut config = patient();
+    for word in words {
+        match word.split_once('=') {
+            Some((name, value)) => set(&mut config, name, value)?,
+            None if word == FAIL_UNFULFILLABLE => config.fail_unfulfillable_requests = true,
+            None => {
+                let named = STRATEGIES.into_iter().find(|(name, _)| *name == word);
+                config.slot_matching_strategy = named.ok_or(format!("{word:?} is no option"))?.1;
+            }
+        }
+    }
+    Ok(config)
+}
+
+fn set(config: &mut SlotManagerConfig, name: &str, value: &str) -> Result<(), String> {
+    let length = || value.parse::<Length>().map(|length| length.0);
+    match name {
+        "request" => config.request_timeout = length()?,
+        "rpc" => config.rpc_timeout = length()?,
+        "idle" => config.task_manager_timeout = length()?,
+        "worker" => config.worker_registration_timeout = length()?,
+        "pause" => config.retry_pause = length()?,
+        "max-pause" => config.max_retry_pause = length()?,
+        "recovery" => config.recovery_timeout = length()?,
+        "grace" => config.unfulfillable_grace_period = length()?,
+        "description" => config.worker_description = Some(read_description(value)?),
+        "pending" => config.max_pending_requests = Some(read(value)?),
+        "min" => config.min_slots = read(value)?,
+        "max" => config.max_slots = Some(read(value)?),
+        "max-cpu" => config.max_total_cpu_cores = Some(read(value)?),
+        "max-memory" => config.max_total_memory_bytes = Some(read(value)?),
+        "redundant" => config.redundant_task_managers = read(value)?,
+        _ => return Err(format!("{name:?} is no option")),
+    }
+    Ok(())
+}
+
+fn read_description(text: &str) -> Result<WorkerDescription, String> {
+    let (slots, shape) = text.split_once(':').ok_or(format!("{text:?} is no slots:profile"))?;
+    let shape: Shape = shape.parse()?;
+    WorkerDescription::new(read(slots)?, shape.profile()).map_err(|error| error.to_string())
+}

@@ -1,0 +1,107 @@
+//! Configurations, valid ones.
+
+use std::time::Duration;
+
+use proptest::prelude::*;
+use slot_manager::{SlotManagerConfig, SlotMatchingStrategy, WorkerDescription};
+
+use crate::command::Shape;
+
+/// Half of them without the rules about capacity.
+pub(crate) fn config() -> impl Strategy<Value = SlotManagerConfig> {
+    prop_oneof![matching(), with_capacity()]
+}
+
+fn timeout() -> impl Strategy<Value = Duration> {
+    prop_oneof![
+        2 => Just(Duration::MAX),
+        1 => Just(Duration::ZERO),
+        6 => (1..400_u64).prop_map(Duration::from_millis),
+    ]
+}
+
+/// A time after the start: mostly none, and then short.
+fn from_start_on() -> impl Strategy<Value = Duration> {
+    prop_oneof![
+        20 => Just(Duration::ZERO),
+        10 => (1..400_u64).prop_map(Duration::from_millis),
+        1 => Just(Duration::MAX),
+    ]
+}
+
+/// Timeouts, and how slots and requests are brought together.
+fn matching() -> impl Strategy<Value = SlotManagerConfig> {
+    let limit = prop::option::weighted(0.2, 1..6_usize);
+    let strategy = prop_oneof![
+        2 => Just(SlotMatchingStrategy::FirstFit),
+        1 => Just(SlotMatchingStrategy::BestFit),
+        1 => Just(SlotMatchingStrategy::LeastUtilization),
+        1 => Just(SlotMatchingStrategy::MostUtilization),
+    ];
+    let pause = prop_oneof![Just(0), 1..30_u64];
+    (timeout(), timeout(), timeout(), timeout(), pause, limit, strategy).prop_map(
+        |(request, rpc, idle, worker, pause, limit, strategy)| {
+            SlotManagerConfig::default()
+                .with_request_timeout(request)
+                .with_rpc_timeout(rpc)
+                .with_task_manager_timeout(idle)
+                .with_worker_registration_timeout(worker)
+                .with_retry_pause(Duration::from_millis(pause), Duration::from_millis(5 * pause))
+                .with_max_pending_requests(limit)
+                .with_slot_matching_strategy(strategy)
+        },
+    )
+}
+
+/// What a worker brings, mostly what most requests ask for.
+fn description() -> impl Strategy<Value = WorkerDescription> {
+    let shape = prop_oneof![
+        4 => Just(Shape::Small),
+        2 => Just(Shape::Wide),
+        4 => Just(Shape::Large),
+        1 => Just(Shape::Accelerated),
+        1 => Just(Shape::Any),
+        1 => Just(Shape::Zero),
+    ];
+    let worker = |(slots, shape): (u32, Shape)| WorkerDescription::new(slots, shape.profile()).expect("a worker");
+    (1..4_u32, shape).prop_map(worker)
+}
+
+/// What is wanted beyond the requests, and the limits. Where both are not possible only the limits count.
+fn wanted_and_limited(config: SlotManagerConfig) -> impl Strategy<Value = SlotManagerConfig> {
+    let min_slots = prop_oneof![2 => Just(0), 1 => 1..6_usize];
+    let redundant = prop_oneof![2 => Just(0), 1 => 1..3_usize];
+    let slots = prop::option::weighted(0.5, 1..9_usize);
+    let half_cores = prop::option::weighted(0.15, 1..24_u64);
+    let memory = prop::option::weighted(0.15, 1..20_u64);
+    (description(), min_slots, redundant, slots, half_cores, memory).prop_map(
+        move |(worker, min_slots, redundant, slots, half_cores, memory)| {
+            let limited = config
+                .clone()
+                .with_worker_description(Some(worker))
+                .with_max_slots(slots)
+                .with_max_total_cpu_cores(half_cores.map(|halves| halves as f64 / 2.0))
+                .with_max_total_memory_bytes(memory.map(|hundreds| hundreds * (100 << 20)));
+            let wanting = limited
+                .clone()
+                .with_min_slots(min_slots)
+                .with_redundant_task_managers(redundant);
+            if wanting.validate().is_ok() { wanting } else { limited }
+        },
+    )
+}
+
+/// Mostly it is known what a worker is; task managers are idle for long enough more often than without the rules.
+fn with_capacity() -> impl Strategy<Value = SlotManagerConfig> {
+    let idle = prop::option::of(1..60_u64);
+    let times = (matching(), idle, any::<bool>(), from_start_on(), from_start_on());
+    let config = times.prop_map(|(config, idle, fail, grace_period, recovery)| {
+        let idle = idle.map_or(config.task_manager_timeout, Duration::from_millis);
+        config
+            .with_task_manager_timeout(idle)
+            .with_fail_unfulfillable_requests(fail)
+            .with_unfulfillable_grace_period(grace_period)
+            .with_recovery_timeout(recovery)
+    });
+    config.prop_flat_map(|config| prop_oneof![1 => Just(config.clone()), 4 => wanted_and_limited(config)])
+}

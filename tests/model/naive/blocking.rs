@@ -1,0 +1,58 @@
+//! Workers whose free slots are not handed out.
+
+use slot_manager::{BlockOutcome, NotStarted, ResourceId, SlotId, UnblockOutcome};
+
+use super::{NaiveSlotManager, State};
+
+impl NaiveSlotManager {
+    pub(super) fn is_blocked(&self, resource_id: &ResourceId) -> bool {
+        self.blocked.contains(resource_id)
+    }
+
+    /// Whether a worker with the id is registered does not matter.
+    pub(super) fn block(&mut self, resource_id: ResourceId) -> Result<BlockOutcome, NotStarted> {
+        self.begin_input()?;
+        if self.is_blocked(&resource_id) {
+            return Ok(BlockOutcome::AlreadyBlocked);
+        }
+        let free = |state: &State| matches!(state, State::Offered(_) | State::Withheld(_));
+        for slot in self.slots_of(&resource_id, free) {
+            self.set_state(&slot, State::Blocked);
+        }
+        // Nothing keeps it any more.
+        let mut all = self.task_managers.iter();
+        if let Some(kept) = all.find(|it| it.resource_id == resource_id && it.kept.is_some()) {
+            self.said.releases.push((kept.instance_id, kept.idle_periods));
+        }
+        self.blocked.push(resource_id);
+        self.end_input();
+        Ok(BlockOutcome::Blocked)
+    }
+
+    /// Its slots become free as at the end of a transaction.
+    pub(super) fn unblock(&mut self, resource_id: &ResourceId) -> Result<UnblockOutcome, NotStarted> {
+        self.begin_input()?;
+        if !self.is_blocked(resource_id) {
+            return Ok(UnblockOutcome::NotBlocked);
+        }
+        self.blocked.retain(|it| it != resource_id);
+        for slot in self.slots_of(resource_id, |state| *state == State::Blocked) {
+            self.set_state(&slot, State::Unplaced);
+            self.transaction.freed.push(slot);
+        }
+        self.end_input();
+        Ok(UnblockOutcome::Unblocked)
+    }
+
+    fn slots_of(&self, resource_id: &ResourceId, is: impl Fn(&State) -> bool) -> Vec<SlotId> {
+        let slots = self.slots().filter(|slot| slot.id.resource_id() == resource_id);
+        slots
+            .filter(|slot| is(&slot.state))
+            .map(|slot| slot.id.clone())
+            .collect()
+    }
+
+    pub(crate) fn blocked_workers(&self) -> &[ResourceId] {
+        &self.blocked
+    }
+}

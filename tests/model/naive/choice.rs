@@ -1,0 +1,53 @@
+//! Which of the offered slots that fit a request is taken.
+
+use slot_manager::{ResourceProfile, SlotId, SlotMatchingStrategy};
+
+use super::limits::{cpu_units, extended_units, memory_bytes};
+use super::{NaiveSlotManager, State, TaskManager};
+
+impl NaiveSlotManager {
+    /// The one that is best by the strategy; of equal ones that which has been free for the longest time.
+    pub(super) fn best_offered(&self, required: &ResourceProfile) -> Option<SlotId> {
+        let mut fitting = Vec::new();
+        for task_manager in &self.task_managers {
+            for slot in &task_manager.slots {
+                if let (State::Offered(order), true) = (&slot.state, slot.profile.is_matching(required)) {
+                    let rank = self.rank(task_manager, &slot.profile, required);
+                    fitting.push((rank, *order, slot.id.clone()));
+                }
+            }
+        }
+        let best = fitting.into_iter().min_by_key(|(rank, order, _)| (*rank, *order));
+        best.map(|(_, _, slot)| slot)
+    }
+
+    /// How good a slot is, the least is best: three numbers, of which the first that differs decides.
+    fn rank(&self, of: &TaskManager, profile: &ResourceProfile, required: &ResourceProfile) -> [u128; 3] {
+        // The share of used slots in parts that are small enough: equal shares are equal numbers, others are not.
+        let share = || (of.used() as u128 * (1 << 64)) / of.slots.len() as u128;
+        match self.config.slot_matching_strategy {
+            SlotMatchingStrategy::BestFit => waste(profile, required),
+            SlotMatchingStrategy::LeastUtilization => [share(), 0, 0],
+            SlotMatchingStrategy::MostUtilization => [u128::MAX - share(), 0, 0],
+            _ => [0; 3],
+        }
+    }
+}
+
+/// What a slot has beyond a request: of extended resources, memory and cores.
+fn waste(profile: &ResourceProfile, required: &ResourceProfile) -> [u128; 3] {
+    if *profile == ResourceProfile::UNKNOWN {
+        return [0; 3];
+    }
+    if *profile == ResourceProfile::ANY {
+        return [u128::MAX; 3];
+    }
+    let extended = profile
+        .extended_resources()
+        .map(|(name, _)| extended_units(profile, name).saturating_sub(extended_units(required, name)));
+    [
+        extended.sum(),
+        memory_bytes(profile).saturating_sub(memory_bytes(required)),
+        cpu_units(profile).saturating_sub(cpu_units(required)),
+    ]
+}

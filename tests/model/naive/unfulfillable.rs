@@ -1,0 +1,55 @@
+//! Requests that nothing could serve, and when they fail because of that.
+
+use slot_manager::{AllocationId, RequestFailure, ResourceProfile};
+
+use super::{NaiveSlotManager, Request, Stage};
+
+impl NaiveSlotManager {
+    /// It may be said before the first start, too, and stays said.
+    pub(super) fn set_fail_unfulfillable(&mut self, fail: bool) {
+        let changes = self.fail_unfulfillable != fail;
+        self.fail_unfulfillable = fail;
+        if self.begin_input().is_ok() && changes {
+            self.end_input();
+        }
+    }
+
+    pub(super) fn fails_unfulfillable(&self) -> bool {
+        self.fail_unfulfillable && self.leader.is_some() && self.grace_period.is_none()
+    }
+
+    /// Whether a slot that is registered, whatever it is doing, or promised fits.
+    pub(super) fn is_served_by_a_slot(&self, required: &ResourceProfile) -> bool {
+        let registered = self.slots().map(|slot| &slot.profile);
+        let promised = self.promises.iter().map(|promise| &promise.profile);
+        registered.chain(promised).any(|profile| profile.is_matching(required))
+    }
+
+    /// Without a description, only that a worker was declined says that there is none.
+    fn may_be_served_by_a_worker(&self, request: &Request) -> bool {
+        match self.worker() {
+            Some(_) => self.could_be_served_by_a_worker(&request.profile),
+            None => !matches!(request.stage, Stage::Declined(_)),
+        }
+    }
+
+    pub(super) fn fail_unfulfillable_requests(&mut self) {
+        if !self.fails_unfulfillable() {
+            return;
+        }
+        let uncovered = self.requests.iter().filter(|it| it.is_uncovered());
+        let ids: Vec<_> = uncovered
+            .filter(|it| !self.is_served_by_a_slot(&it.profile) && !self.may_be_served_by_a_worker(it))
+            .map(|it| it.allocation_id)
+            .collect();
+        for id in ids {
+            self.fail_as_unfulfillable(id);
+        }
+    }
+
+    pub(super) fn fail_as_unfulfillable(&mut self, id: AllocationId) {
+        let resource_profile = self.request_mut(id).profile.clone();
+        self.fail(id, RequestFailure::Unfulfillable { resource_profile });
+        self.settle();
+    }
+}
