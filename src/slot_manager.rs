@@ -326,7 +326,13 @@ where
         if let Some(begun) = registration.begun {
             self.driver.insert_gateway(begun.index(), gateway);
         }
-        self.finish_input();
+        let changes_nothing = matches!(
+            registration.outcome,
+            RegistrationOutcome::Refused { .. } | RegistrationOutcome::Reported(ReportOutcome::Ignored(_))
+        );
+        if !changes_nothing {
+            self.finish_input();
+        }
         Ok(registration.outcome)
     }
 

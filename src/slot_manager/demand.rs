@@ -238,6 +238,12 @@ impl Demand {
         self.earliest = times.into_iter().flatten().min().unwrap_or(Timestamp::MAX);
     }
 
+    /// For the tests of that check.
+    #[cfg(test)]
+    pub(super) fn forget_earliest(&mut self) {
+        self.earliest = Timestamp::MAX;
+    }
+
     /// Whether the earliest of the times is known; for the check of invariants.
     pub(super) fn is_consistent(&self) -> bool {
         let times = [self.spare_ask_at, self.recovers_until, self.grace_until];

@@ -209,6 +209,10 @@ fn check_demand(core: &Core) -> Check {
         core.demand.held()
     );
     ensure!(
+        held.is_empty() || core.demand.is_recovering() || core.limit_of_next_worker().is_some(),
+        "requests {held:?} are held, and a worker may be asked for"
+    );
+    ensure!(
         core.demand.is_consistent(),
         "the earliest time is not known: {:?}",
         core.demand

@@ -422,6 +422,12 @@ impl PromisedSlots {
         self.surplus.contains(&(worker.num_slots, Reverse(worker.id), key))
     }
 
+    /// For the tests of that check.
+    #[cfg(test)]
+    pub(super) fn forget_to_list(&mut self, key: WorkerRequestKey) {
+        self.unlist(key);
+    }
+
     /// How many worker requests are listed as ones that nobody needs; for the check of invariants.
     pub(super) fn num_surplus(&self) -> usize {
         self.surplus.len()

@@ -486,7 +486,6 @@ impl NaiveSlotManager {
         }
         validate(&resource_id, report)?;
         if let Some(limit) = self.refusal(&resource_id, worker_request, report) {
-            self.end_input();
             return Ok(RegistrationOutcome::Refused { limit });
         }
         let former = self

@@ -17,6 +17,8 @@ use crate::{
     WorkerPromise, WorkerRequestId,
 };
 
+mod capacity;
+
 type Manager = SlotManager<RecordingActions, ScriptedGateway, ManualScheduledExecutor>;
 
 /// A manager in which something is in every state there is.
