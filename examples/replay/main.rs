@@ -11,8 +11,9 @@
 //! Without arguments it generates a cluster and a day of jobs; with `--nodes` and `--pods` it reads them in the format
 //! of the Alibaba GPU trace 2023 (cluster-trace-gpu-v2023). `--help` has all options.
 //!
-//! It prints what became of the requests, how fast the manager was, and a hash of everything it did, and draws a chart.
-//! In the end it checks that no slot leaked.
+//! It prints what became of the requests, what the manager says of itself, how fast it was, and a hash of everything it
+//! did, and draws a chart; with `--explain` also which requests waited longest, and why. In the end it checks that no
+//! slot leaked.
 
 use std::io::{self, Write};
 use std::path::Path;
@@ -33,6 +34,7 @@ mod effects;
 mod events;
 mod generator;
 mod jobs;
+mod longest_waits;
 mod machines;
 mod metered;
 mod network;
@@ -82,6 +84,13 @@ fn replay(options: &Options) -> Result<Outcome> {
 fn print(setting: &Setting, outcome: &Outcome, chart: &Path) -> io::Result<()> {
     let mut out = io::stdout().lock();
     writeln!(out, "{}", summary::of_run(setting, outcome))?;
+    writeln!(out, "\nwhat the manager says in the end:\n{}\n", outcome.overview)?;
+    if let Some(waits) = &outcome.longest_waits {
+        writeln!(out, "the requests that waited longest:")?;
+        for (wait, number) in waits.iter().zip(1..) {
+            writeln!(out, "{number}. {wait}\n")?;
+        }
+    }
     writeln!(out, "{}", summary::of_usage(outcome))?;
     writeln!(out, "chart: {}", chart.display())?;
     if outcome.violations.is_empty() {

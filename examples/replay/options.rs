@@ -151,6 +151,12 @@ pub(crate) struct Options {
     /// A line for each call the manager made, with its virtual time in nanoseconds.
     #[arg(long, value_name = "FILE", help_heading = "Output")]
     pub(crate) effect_log: Option<PathBuf>,
+
+    /// Explain the five requests that waited longest
+    ///
+    /// How long each waited and how that ended, with what the manager said when it was last asked why.
+    #[arg(long, help_heading = "Output")]
+    pub(crate) explain: bool,
 }
 
 /// The choice of [`SlotMatchingStrategy`] on the command line.
@@ -158,15 +164,21 @@ pub(crate) struct Options {
 pub(crate) enum Matching {
     /// The slot that has been free for the longest time
     FirstFit,
+    /// A slot that has the least beyond the request: first of GPUs, then of memory, then of cores
+    BestFit,
     /// A slot of the node with the smallest share of used slots
     LeastUtilization,
+    /// A slot of the node with the largest share of used slots
+    MostUtilization,
 }
 
 impl From<Matching> for SlotMatchingStrategy {
     fn from(matching: Matching) -> Self {
         match matching {
             Matching::FirstFit => Self::FirstFit,
+            Matching::BestFit => Self::BestFit,
             Matching::LeastUtilization => Self::LeastUtilization,
+            Matching::MostUtilization => Self::MostUtilization,
         }
     }
 }

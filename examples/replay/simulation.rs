@@ -5,12 +5,13 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use indicatif::ProgressBar;
 use slot_manager::testing::ManualScheduledExecutor;
-use slot_manager::{LeaderId, ScheduledExecutor, SlotManager, SlotManagerConfig, Timestamp};
+use slot_manager::{AllocationId, LeaderId, Overview, ScheduledExecutor, SlotManager, SlotManagerConfig, Timestamp};
 
 use crate::display;
 use crate::effects::{Effect, EffectLog, Outbox};
 use crate::events::EventQueue;
 use crate::jobs::Jobs;
+use crate::longest_waits::{End, LongestWaits, Wait};
 use crate::machines::Machines;
 use crate::metered::{CALLS, MeteredManager, Usage};
 use crate::network::Chance;
@@ -53,6 +54,8 @@ pub(crate) struct Simulation {
     settings: Settings,
     statistics: Statistics,
     series: TimeSeries,
+    /// `None` if nobody wants to know.
+    longest_waits: Option<LongestWaits>,
     /// Of the end of the run.
     unapplied_reports: Vec<String>,
 }
@@ -75,6 +78,10 @@ pub(crate) struct Outcome {
     pub(crate) effects: u64,
     pub(crate) effect_hash: u128,
     pub(crate) ended_at: Timestamp,
+    /// What the manager says of itself in the end.
+    pub(crate) overview: Overview,
+    /// The longest first. `None` if nobody wants to know.
+    pub(crate) longest_waits: Option<Vec<Wait>>,
     /// What is wrong in the end. Empty: no slot leaked.
     pub(crate) violations: Vec<String>,
 }
@@ -120,6 +127,7 @@ impl Simulation {
             },
             statistics: Statistics::new()?,
             series: TimeSeries::new(&workload),
+            longest_waits: options.explain.then(LongestWaits::default),
             pods: workload.pods,
             unapplied_reports: Vec::new(),
         })
@@ -132,6 +140,7 @@ impl Simulation {
         let violations = result.with_context(|| format!("at virtual time {}", self.clock.now()))?;
         let ended_at = self.clock.now();
         self.series.finish(ended_at);
+        self.end_waits();
         let (effects, effect_hash) = self.effect_log.finish()?;
         Ok(Outcome {
             usage: self.manager.usage(),
@@ -141,6 +150,8 @@ impl Simulation {
             effects,
             effect_hash,
             ended_at,
+            overview: self.manager.get().overview(),
+            longest_waits: self.longest_waits.map(LongestWaits::into_longest),
             violations,
         })
     }
@@ -300,6 +311,28 @@ impl Simulation {
         self.statistics.peak_waiting.update(sample.waiting, now);
         self.statistics.peak_used.update(sample.used, now);
         self.series.record(now, sample);
+        if let Some(longest_waits) = &mut self.longest_waits {
+            longest_waits.look(now, manager);
+        }
+    }
+
+    /// Notes that a request does not wait any more.
+    fn wait_ended(&mut self, allocation_id: AllocationId, end: End) {
+        let Some(longest_waits) = &mut self.longest_waits else {
+            return;
+        };
+        if let Some(request) = self.jobs.request(allocation_id) {
+            let pod = &self.pods[request.job].name;
+            longest_waits.ended(allocation_id, pod, request.asked_at, self.clock.now(), end);
+        }
+    }
+
+    /// Notes that nothing happens any more to the requests that still wait.
+    fn end_waits(&mut self) {
+        let unended = self.longest_waits.as_ref().map(LongestWaits::unended);
+        for allocation_id in unended.unwrap_or_default() {
+            self.wait_ended(allocation_id, End::StillWaiting);
+        }
     }
 
     /// Makes something happen after a while.

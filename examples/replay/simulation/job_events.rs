@@ -8,6 +8,7 @@ use slot_manager::{
 
 use super::{Event, Simulation};
 use crate::jobs::{JobState, Jobs, RequestState};
+use crate::longest_waits::End;
 use crate::statistics::FailureKind;
 
 impl Simulation {
@@ -102,6 +103,7 @@ impl Simulation {
         }
         for allocation_id in &open {
             self.statistics.withdrawn += 1;
+            self.wait_ended(*allocation_id, End::Cancelled);
             self.jobs.close(*allocation_id);
         }
         for (allocation_id, slot_id) in granted {
@@ -132,6 +134,7 @@ impl Simulation {
         request.state = RequestState::Granted(slot_id.clone());
         let (at_once, wait) = (request.at_once, now - request.asked_at);
         self.statistics.granted(at_once, wait);
+        self.wait_ended(allocation_id, End::Granted);
         let latency = self.chance.latency();
         self.push(latency, Event::Activated { slot_id, allocation_id });
         Ok(())
@@ -158,6 +161,7 @@ impl Simulation {
             request.state
         );
         let job = request.job;
+        self.wait_ended(allocation_id, End::Failed(failure.clone()));
         self.jobs.close(allocation_id);
         self.statistics.request_failed(match failure {
             RequestFailure::Timeout { .. } if self.fits[job] => FailureKind::NoSlotInTime,

@@ -4,6 +4,7 @@ use std::process::Command;
 
 use clap::Parser;
 use indicatif::ProgressBar;
+use slot_manager::{AllocationStatus, RequestFailure};
 
 use super::*;
 use crate::generator;
@@ -126,12 +127,106 @@ fn another_process_has_the_same_effects() {
 }
 
 #[test]
+fn to_explain_changes_nothing_that_happens() {
+    for arguments in ["", "--elastic --failures 0.05", "--matching most-utilization"] {
+        let plain = generated(1, arguments);
+        let explained = generated(1, &format!("{arguments} --explain"));
+        assert_eq!(explained.effect_hash, plain.effect_hash, "{arguments}");
+        assert_eq!(explained.overview, plain.overview);
+        assert!(plain.longest_waits.is_none());
+    }
+}
+
+#[test]
+fn the_longest_waits_are_explained_as_they_were_when_last_looked_at() {
+    let pods = [
+        (16_000, 0, 1_000),
+        (8_000, 10, 20),
+        (8_000, 900, 2_000),
+        (8_000, 500, 2_000),
+    ];
+    let waits = run(tiny(&pods), "--request-timeout 5m --explain")
+        .longest_waits
+        .unwrap();
+    let told: Vec<_> = waits
+        .iter()
+        .map(|wait| (wait.pod.as_str(), wait.waited.as_secs()))
+        .collect();
+    // The slots of the first pod are those that never waited.
+    assert_eq!(told[..3], [("pod-3", 300), ("pod-2", 100), ("pod-1", 10)]);
+    assert!(matches!(&waits[0].end, End::Failed(RequestFailure::Timeout { .. })));
+    assert_eq!(waits[1].end, End::Granted);
+    assert_eq!(waits[2].end, End::Cancelled);
+    for wait in &waits[..3] {
+        let (at, explanation) = wait.seen.as_ref().unwrap();
+        assert!((wait.asked_at..=wait.asked_at + wait.waited).contains(at), "{wait}");
+        assert_eq!(explanation.allocation_id, wait.allocation_id);
+        assert_eq!(explanation.status, AllocationStatus::Waiting);
+        assert_eq!(explanation.request.as_ref().unwrap().fitting.allocated, 2, "{wait}");
+    }
+}
+
+#[test]
+fn the_longest_waits_are_those_of_all_requests() {
+    for arguments in ["", "--elastic", "--failures 0.1", "--elastic --failures 0.1"] {
+        let outcome = generated(2, &format!("{arguments} --explain"));
+        let waits = outcome.longest_waits.unwrap();
+        assert_eq!(waits.len(), 5);
+        assert!(waits.is_sorted_by_key(|wait| std::cmp::Reverse(wait.waited)));
+        assert!(waits.iter().all(|wait| wait.seen.is_some()), "{arguments}");
+    }
+}
+
+#[test]
+fn what_waits_in_the_end_is_told() {
+    let mut simulation = Simulation::new(tiny(&[(24_000, 0, 1_000)]), &options("--explain")).unwrap();
+    simulation.begin().unwrap();
+    let progress = ProgressBar::hidden();
+    simulation
+        .run_until(|simulation| simulation.pods_created > 0, &progress)
+        .unwrap();
+    simulation.clock.advance_to(Timestamp::from_secs(7));
+    simulation.end_waits();
+    let waits = simulation.longest_waits.unwrap().into_longest();
+    assert_eq!(waits.len(), 3);
+    for wait in waits {
+        assert_eq!((wait.end, wait.waited), (End::StillWaiting, Duration::from_secs(7)));
+    }
+}
+
+#[test]
+fn in_the_end_the_manager_has_counted_what_happened() {
+    let outcome = generated(4, "--elastic --failures 0.05");
+    let (counters, statistics) = (outcome.overview.counters, outcome.statistics);
+    let served = statistics.granted_at_once + statistics.granted_after_waiting;
+    assert_eq!(counters.requests_served, served);
+    assert_eq!(counters.requests_cancelled, statistics.withdrawn);
+    assert_eq!(
+        counters.requests_failed.total(),
+        statistics.failed.values().sum::<u64>()
+    );
+    // Also those that their jobs did not want any more.
+    assert!(counters.grants_lost >= statistics.grants_lost);
+    let slots = &outcome.overview.slots;
+    assert_eq!(
+        (
+            slots.allocated.slots,
+            slots.in_flight.slots,
+            outcome.overview.pending_requests
+        ),
+        (0, 0, 0)
+    );
+}
+
+#[test]
 fn nothing_leaks_whatever_fails() {
     for arguments in [
         "",
         "--elastic",
         "--elastic --start-delay 10m",
         "--heartbeat 5m --matching least-utilization",
+        "--elastic --matching most-utilization",
+        "--matching best-fit --explain",
     ] {
         for rate in ["0.02", "0.3", "1"] {
             let outcome = generated(3, &format!("{arguments} --failures {rate}"));
