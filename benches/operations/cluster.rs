@@ -13,7 +13,8 @@ use slot_manager::{
 use crate::inputs::Inputs;
 use crate::measure::{BATCH, BATCH_OF_REPORTS, Round, batches};
 use crate::messages::{
-    Requests, SLOTS_PER_TASK_MANAGER, connection, huge_profile, instance_id, report, slot_id, usual_profile,
+    Requests, SLOTS_PER_TASK_MANAGER, connection, growing_profile, huge_profile, instance_id, report, slot_id,
+    usual_profile,
 };
 use crate::outside::{Count, Counter, Manager, Prompt, started};
 use crate::timing::timed;
@@ -79,25 +80,13 @@ pub(crate) fn with_free_slots<G: TaskExecutorGateway>(
     profile_of: impl Fn(usize) -> ResourceProfile,
     gateway: impl Fn() -> G,
 ) -> Manager<G> {
-    let (mut manager, _) = started();
-    register(&mut manager, slots, gateway, |task_manager| {
-        report(task_manager, &profile_of, |_| false)
-    });
-    assert_eq!(manager.slot_counts().free, slots);
-    manager
+    configured(SlotManagerConfig::default(), slots, profile_of, gateway).0
 }
 
 /// A manager with so many free slots that spreads the load over its task managers.
 pub(crate) fn spreading_out(slots: usize) -> Manager<Prompt> {
     let config = SlotManagerConfig::default().with_slot_matching_strategy(SlotMatchingStrategy::LeastUtilization);
-    let mut manager = started_with(config, Counter::default());
-    register(
-        &mut manager,
-        slots,
-        || Prompt,
-        |task_manager| report(task_manager, |_| usual_profile(), |_| false),
-    );
-    manager
+    configured(config, slots, |_| usual_profile(), || Prompt).0
 }
 
 /// A manager that was started when these slots were held by allocations.
@@ -207,7 +196,28 @@ pub(crate) fn report_all(
     round
 }
 
-/// A cluster of which nine slots in ten are used.
+/// A manager with so many free slots of these profiles and a configuration of its own, with its clock.
+pub(crate) fn configured<G: TaskExecutorGateway>(
+    config: SlotManagerConfig,
+    slots: usize,
+    profile_of: impl Fn(usize) -> ResourceProfile,
+    gateway: impl Fn() -> G,
+) -> (Manager<G>, Counter) {
+    let counter = Counter::default();
+    let mut manager = started_with(config, counter.clone());
+    register(&mut manager, slots, gateway, |task_manager| {
+        report(task_manager, &profile_of, |_| false)
+    });
+    assert_eq!(manager.slot_counts().free, slots);
+    (manager, counter)
+}
+
+/// The profile of a slot where there are so many: that of its task manager, which has more than the usual one.
+pub(crate) fn profile_by_task_manager(slot: usize, profiles: usize) -> ResourceProfile {
+    growing_profile(slot / SLOTS_PER_TASK_MANAGER % profiles)
+}
+
+/// A cluster of which nine slots in ten are used, or half of them.
 pub(crate) struct BusyCluster<I> {
     manager: I,
     random: ChaCha8Rng,
@@ -222,12 +232,23 @@ impl<I: Inputs> BusyCluster<I> {
     }
 
     /// The same, with a manager that knows the requests made so far.
-    pub(crate) fn after(mut manager: I, mut requests: Requests, waiting: usize) -> Self {
+    pub(crate) fn after(manager: I, requests: Requests, waiting: usize) -> Self {
         let used = manager.num_free() / 10 * 9;
-        let (_, grants) = serve(&mut manager, &mut requests, used);
+        let mut cluster = Self::using(manager, requests, used);
         if waiting > 0 {
-            wait(&mut manager, &mut requests, waiting, |_| huge_profile());
+            wait(&mut cluster.manager, &mut cluster.requests, waiting, |_| huge_profile());
         }
+        cluster
+    }
+
+    /// Takes every other of the slots, which are all free.
+    pub(crate) fn half_used(manager: I) -> Self {
+        let used = manager.num_free() / 2;
+        Self::using(manager, Requests::default(), used)
+    }
+
+    fn using(mut manager: I, mut requests: Requests, used: usize) -> Self {
+        let (_, grants) = serve(&mut manager, &mut requests, used);
         Self {
             manager,
             random: ChaCha8Rng::seed_from_u64(5810),

@@ -1,7 +1,7 @@
 //! What each operation of the manager costs, by the size of the cluster.
 //!
 //! ```sh
-//! cargo bench --bench operations                        # everything, ten minutes
+//! cargo bench --bench operations                        # everything, a quarter of an hour
 //! cargo bench --bench operations -- churn               # the groups and parameters in which a pattern is found
 //! cargo bench --bench operations -- 'served at once'    # such as one operation, with its floor
 //! cargo bench --bench operations -- '/.*\b1000000\b'    # the largest size of each group
@@ -47,8 +47,11 @@ mod measure;
 mod messages;
 #[path = "../common/outside.rs"]
 mod outside;
+mod overviews;
 mod reports;
 mod requests;
+mod rules;
+mod strategies;
 mod task_managers;
 mod time;
 #[path = "../common/timing.rs"]
@@ -87,6 +90,9 @@ fn main() {
     requests::groups(&mut criterion);
     in_flight::groups(&mut criterion);
     matching::groups(&mut criterion);
+    strategies::groups(&mut criterion);
+    rules::groups(&mut criterion);
+    overviews::groups(&mut criterion);
     reports::groups(&mut criterion);
     task_managers::groups(&mut criterion);
     time::groups(&mut criterion);

@@ -1,0 +1,161 @@
+//! What rules about the capacity cost where they change nothing, and what operators and task executors decide: every line
+//! is flat.
+
+use std::cell::RefCell;
+use std::future::{Ready, ready};
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use criterion::Criterion;
+use slot_manager::{
+    Acknowledge, BlockOutcome, ReleaseAnswer, ReleaseAnswerOutcome, ReleaseQuestion, RequestSlot, ResourceId,
+    SlotAllocationError, SlotManagerConfig, TaskExecutorGateway, UnblockOutcome, WorkerDescription,
+};
+
+use crate::cluster::{BusyCluster, configured, taken_over};
+use crate::measure::{Round, bench, group, group_per};
+use crate::messages::{SLOTS_PER_TASK_MANAGER, slot_id, usual_profile};
+use crate::outside::Prompt;
+use crate::sizes;
+use crate::timing::timed;
+
+pub(crate) fn groups(criterion: &mut Criterion) {
+    churn(criterion);
+    block_and_unblock(criterion);
+    question_answered_later(criterion);
+}
+
+/// Every rule there is, in a cluster of so many slots that keeps all of them.
+fn all_rules(slots: usize) -> SlotManagerConfig {
+    let worker = WorkerDescription::new(SLOTS_PER_TASK_MANAGER as u32, usual_profile()).expect("a worker");
+    SlotManagerConfig::default()
+        .with_worker_description(Some(worker))
+        .with_min_slots(slots)
+        .with_max_slots(Some(2 * slots))
+        .with_max_total_cpu_cores(Some(2.0 * slots as f64))
+        .with_max_total_memory_bytes(Some(2 * slots as u64 * (1 << 30)))
+        .with_redundant_task_managers(2)
+        .with_fail_unfulfillable_requests(true)
+}
+
+/// Half of the slots are used. A slot picked at random is freed, and a slot is requested, once without any rule and once
+/// with all of them: a floor, redundancy, limits, and requests that fail if nothing could serve them. The time is that
+/// of both.
+fn churn(criterion: &mut Criterion) {
+    let mut group = group(criterion, "churn at 50 % utilisation, rules");
+    let no_rules = |_| SlotManagerConfig::default();
+    for (name, config) in [
+        ("none", &no_rules as &dyn Fn(usize) -> SlotManagerConfig),
+        ("all", &all_rules),
+    ] {
+        for slots in sizes() {
+            bench(
+                &mut group,
+                format!("{name}, {slots} slots"),
+                || BusyCluster::half_used(configured(config(slots), slots, |_| usual_profile(), || Prompt).0),
+                BusyCluster::churn,
+            );
+        }
+    }
+    group.finish();
+}
+
+/// Half of the slots are allocated. Each worker is blocked, and is not any more. The time is that of both, for one task
+/// manager of ten slots.
+fn block_and_unblock(criterion: &mut Criterion) {
+    let mut group = group_per(
+        criterion,
+        "block and unblock task manager of 10 slots",
+        SLOTS_PER_TASK_MANAGER as u64,
+    );
+    for slots in sizes() {
+        let set_up = || {
+            let workers: Vec<ResourceId> = (0..slots)
+                .step_by(SLOTS_PER_TASK_MANAGER)
+                .map(|slot| slot_id(slot).resource_id().clone())
+                .collect();
+            (taken_over(slots, |slot| slot % 2 == 1), workers)
+        };
+        bench(&mut group, format!("{slots} slots"), set_up, |(manager, workers)| {
+            let (time, changed) = timed(|| {
+                workers
+                    .iter()
+                    .filter(|worker| {
+                        manager.block(worker) == Ok(BlockOutcome::Blocked)
+                            && manager.unblock(worker) == Ok(UnblockOutcome::Unblocked)
+                    })
+                    .count()
+            });
+            assert_eq!(changed, workers.len());
+            assert_eq!(manager.slot_counts().free, slots / 2);
+            let mut round = Round::default();
+            round.add(changed, time);
+            round
+        });
+    }
+    group.finish();
+}
+
+/// All task managers are idle; the timeout of all is due, and each says that it will say later whether it can be
+/// stopped. When all have been asked, they answer in the same order: no, or yes, and then the resource manager declines.
+/// The time is that of one question, and its answer.
+fn question_answered_later(criterion: &mut Criterion) {
+    let mut group = group(criterion, "question whether a task manager can go, answered later");
+    for (name, answer) in [("no", ReleaseAnswer::No), ("yes", ReleaseAnswer::Yes)] {
+        for slots in sizes() {
+            let set_up = || {
+                let asked = Asked::default();
+                let gateway = || Undecided(asked.clone());
+                let config = SlotManagerConfig::default();
+                (configured(config, slots, |_| usual_profile(), gateway), asked)
+            };
+            bench(
+                &mut group,
+                format!("{name}, {slots} slots"),
+                set_up,
+                |((manager, counter), asked)| {
+                    // More than the timeout, for the counter moves a little by itself.
+                    counter.advance(manager.config().task_manager_timeout + Duration::from_secs(1));
+                    let mut context = Context::from_waker(Waker::noop());
+                    let (time_of_questions, ()) =
+                        timed(|| while let Poll::Ready(_) = manager.poll_progress(&mut context) {});
+                    let questions = asked.take();
+                    assert_eq!(questions.len(), slots / SLOTS_PER_TASK_MANAGER);
+                    let (time_of_answers, stayed) = timed(|| {
+                        questions
+                            .iter()
+                            .filter(|question| {
+                                manager.answer_release(question, answer) == Ok(ReleaseAnswerOutcome::Stays)
+                            })
+                            .count()
+                    });
+                    assert_eq!(stayed, questions.len());
+                    let mut round = Round::default();
+                    round.add(stayed, time_of_questions + time_of_answers);
+                    round
+                },
+            );
+        }
+    }
+    group.finish();
+}
+
+/// The questions that were asked.
+type Asked = Rc<RefCell<Vec<ReleaseQuestion>>>;
+
+/// A task executor that says "yes" at once to every request, and later whether it can be stopped.
+struct Undecided(Asked);
+
+impl TaskExecutorGateway for Undecided {
+    type RequestSlotFuture = Ready<Result<Acknowledge, SlotAllocationError>>;
+
+    fn request_slot(&mut self, _: &RequestSlot) -> Self::RequestSlotFuture {
+        ready(Ok(Acknowledge::new()))
+    }
+
+    fn ask_release(&mut self, question: &ReleaseQuestion) -> ReleaseAnswer {
+        self.0.borrow_mut().push(*question);
+        ReleaseAnswer::Later
+    }
+}

@@ -1,0 +1,59 @@
+//! Which of the free slots is taken: every line is flat in the number of slots, by whatever strategy; each costs one
+//! comparison for each distinct profile (K) among the free slots, all of which fit.
+
+use std::cmp::Ordering;
+use std::sync::Arc;
+
+use criterion::Criterion;
+use slot_manager::{Candidate, ResourceProfile, SlotManagerConfig, SlotMatching, SlotMatchingStrategy};
+
+use crate::cluster::{BusyCluster, configured, profile_by_task_manager};
+use crate::measure::{bench, group};
+use crate::outside::Prompt;
+use crate::sizes;
+
+pub(crate) fn groups(criterion: &mut Criterion) {
+    let strategies = [
+        ("first fit", SlotMatchingStrategy::FirstFit),
+        ("best fit", SlotMatchingStrategy::BestFit),
+        ("least utilization", SlotMatchingStrategy::LeastUtilization),
+        ("most utilization", SlotMatchingStrategy::MostUtilization),
+        ("own strategy", SlotMatchingStrategy::Custom(Arc::new(MostCores))),
+    ];
+    for (name, strategy) in strategies {
+        churn(criterion, name, &strategy);
+    }
+}
+
+/// Half of the slots are used, and the slots of a task manager are alike. A slot picked at random is freed, and a slot is
+/// requested. The time is that of both.
+fn churn(criterion: &mut Criterion, name: &str, strategy: &SlotMatchingStrategy) {
+    let mut group = group(criterion, &format!("churn at 50 % utilisation, {name}"));
+    for profiles in [1, 27] {
+        for slots in sizes() {
+            let set_up = || {
+                let config = SlotManagerConfig::default().with_slot_matching_strategy(strategy.clone());
+                let profile_of = |slot| profile_by_task_manager(slot, profiles);
+                BusyCluster::half_used(configured(config, slots, profile_of, || Prompt).0)
+            };
+            bench(
+                &mut group,
+                format!("K = {profiles}, {slots} slots"),
+                set_up,
+                BusyCluster::churn,
+            );
+        }
+    }
+    group.finish();
+}
+
+/// The slot with the most cores.
+#[derive(Debug)]
+struct MostCores;
+
+impl SlotMatching for MostCores {
+    fn compare(&self, _: &ResourceProfile, a: &Candidate<'_>, b: &Candidate<'_>) -> Ordering {
+        let cores = |candidate: &Candidate<'_>| candidate.resource_profile.cpu_cores().unwrap_or(f64::INFINITY);
+        cores(b).total_cmp(&cores(a))
+    }
+}
