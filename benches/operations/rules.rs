@@ -4,7 +4,7 @@
 use std::cell::RefCell;
 use std::future::{Ready, ready};
 use std::rc::Rc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Waker};
 use std::time::Duration;
 
 use criterion::Criterion;
@@ -118,8 +118,7 @@ fn question_answered_later(criterion: &mut Criterion) {
                     // More than the timeout, for the counter moves a little by itself.
                     counter.advance(manager.config().task_manager_timeout + Duration::from_secs(1));
                     let mut context = Context::from_waker(Waker::noop());
-                    let (time_of_questions, ()) =
-                        timed(|| while let Poll::Ready(_) = manager.poll_progress(&mut context) {});
+                    let (time_of_questions, ()) = timed(|| while manager.poll_progress(&mut context).is_ready() {});
                     let questions = asked.take();
                     assert_eq!(questions.len(), slots / SLOTS_PER_TASK_MANAGER);
                     let (time_of_answers, stayed) = timed(|| {
