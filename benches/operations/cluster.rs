@@ -261,6 +261,15 @@ impl<I: Inputs> BusyCluster<I> {
         &self.manager
     }
 
+    /// Asks for some slots, and frees the same in the order in which they were granted. The operation of the round is
+    /// one of each.
+    pub(crate) fn serve_then_free(&mut self) -> Round {
+        let (time, granted) = serve(&mut self.manager, &mut self.requests, BATCH);
+        let mut round = free_all(&mut self.manager, &granted);
+        round.add(0, time);
+        round
+    }
+
     /// Frees slots picked at random, and asks for a slot after each.
     pub(crate) fn churn(&mut self) -> Round {
         self.churn_and(|_| ())

@@ -21,7 +21,7 @@ use crate::sizes;
 use crate::timing::timed;
 
 pub(crate) fn groups(criterion: &mut Criterion) {
-    churn(criterion);
+    request_served_then_free(criterion);
     block_and_unblock(criterion);
     question_answered_later(criterion);
 }
@@ -39,11 +39,11 @@ fn all_rules(slots: usize) -> SlotManagerConfig {
         .with_fail_unfulfillable_requests(true)
 }
 
-/// Half of the slots are used. A slot picked at random is freed, and a slot is requested, once without any rule and once
-/// with all of them: a floor, redundancy, limits, and requests that fail if nothing could serve them. The time is that
-/// of both.
-fn churn(criterion: &mut Criterion) {
-    let mut group = group(criterion, "churn at 50 % utilisation, rules");
+/// Half of the slots are used. Some slots are requested, and then freed in the order in which they were granted, once
+/// without any rule and once with all of them: a floor, redundancy, limits, and requests that fail if nothing could serve
+/// them. The time is that of both, for one slot.
+fn request_served_then_free(criterion: &mut Criterion) {
+    let mut group = group(criterion, "request served, then freed, rules");
     let no_rules = |_| SlotManagerConfig::default();
     for (name, config) in [
         ("none", &no_rules as &dyn Fn(usize) -> SlotManagerConfig),
@@ -54,7 +54,7 @@ fn churn(criterion: &mut Criterion) {
                 &mut group,
                 format!("{name}, {slots} slots"),
                 || BusyCluster::half_used(configured(config(slots), slots, |_| usual_profile(), || Prompt).0),
-                BusyCluster::churn,
+                BusyCluster::serve_then_free,
             );
         }
     }

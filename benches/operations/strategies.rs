@@ -1,15 +1,17 @@
 //! Which of the free slots is taken: every line is flat in the number of slots, by whatever strategy; each costs one
-//! comparison for each distinct profile (K) among the free slots, all of which fit.
+//! comparison for each distinct profile (K) among the free slots, all of which fit. Churn grows by cache misses: it goes
+//! to slots picked at random.
 
 use std::cmp::Ordering;
 use std::sync::Arc;
 
-use criterion::Criterion;
+use criterion::measurement::WallTime;
+use criterion::{BenchmarkGroup, Criterion};
 use slot_manager::{Candidate, ResourceProfile, SlotManagerConfig, SlotMatching, SlotMatchingStrategy};
 
 use crate::cluster::{BusyCluster, configured, profile_by_task_manager};
-use crate::measure::{bench, group};
-use crate::outside::Prompt;
+use crate::measure::{Round, bench, group};
+use crate::outside::{Manager, Prompt};
 use crate::sizes;
 
 pub(crate) fn groups(criterion: &mut Criterion) {
@@ -21,14 +23,28 @@ pub(crate) fn groups(criterion: &mut Criterion) {
         ("own strategy", SlotMatchingStrategy::Custom(Arc::new(MostCores))),
     ];
     for (name, strategy) in strategies {
-        churn(criterion, name, &strategy);
+        // Some slots are requested, and then freed in the order in which they were granted. The time is that of both,
+        // for one slot.
+        measure(
+            group(criterion, &format!("request served, then freed, {name}")),
+            &strategy,
+            BusyCluster::serve_then_free,
+        );
+        // A slot picked at random is freed, and a slot is requested. The time is that of both.
+        measure(
+            group(criterion, &format!("churn at 50 % utilisation, {name}")),
+            &strategy,
+            BusyCluster::churn,
+        );
     }
 }
 
-/// Half of the slots are used, and the slots of a task manager are alike. A slot picked at random is freed, and a slot is
-/// requested. The time is that of both.
-fn churn(criterion: &mut Criterion, name: &str, strategy: &SlotMatchingStrategy) {
-    let mut group = group(criterion, &format!("churn at 50 % utilisation, {name}"));
+/// Half of the slots are used, and the slots of a task manager are alike.
+fn measure(
+    mut group: BenchmarkGroup<'_, WallTime>,
+    strategy: &SlotMatchingStrategy,
+    round: fn(&mut BusyCluster<Manager<Prompt>>) -> Round,
+) {
     for profiles in [1, 27] {
         for slots in sizes() {
             let set_up = || {
@@ -36,12 +52,7 @@ fn churn(criterion: &mut Criterion, name: &str, strategy: &SlotMatchingStrategy)
                 let profile_of = |slot| profile_by_task_manager(slot, profiles);
                 BusyCluster::half_used(configured(config, slots, profile_of, || Prompt).0)
             };
-            bench(
-                &mut group,
-                format!("K = {profiles}, {slots} slots"),
-                set_up,
-                BusyCluster::churn,
-            );
+            bench(&mut group, format!("K = {profiles}, {slots} slots"), set_up, round);
         }
     }
     group.finish();
