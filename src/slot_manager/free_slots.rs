@@ -10,6 +10,7 @@ use super::slots::{Offered, Slot, SlotKey};
 use super::task_managers::{TaskManager, TaskManagerKey};
 
 mod by_utilization;
+mod ranking;
 
 use self::by_utilization::{Prefer, UtilizationIndex};
 
@@ -79,7 +80,7 @@ impl FreeSlots {
                 let profile = slots[slot].profile;
                 queues.push(slots, profiles, profile, slot);
             }
-            FreeIndex::ByUtilization(index) => index.push(slots, task_managers, slot),
+            FreeIndex::ByUtilization(index) => index.push(slots, profiles, task_managers, slot),
         }
     }
 

@@ -9,8 +9,6 @@ use slab::Slab;
 
 /// A small copyable address of a record. Never seen by users.
 pub(super) trait Key: Copy + Eq + fmt::Debug {
-    const FIRST: Self;
-    const LAST: Self;
     fn from_index(index: usize) -> Self;
     fn index(self) -> usize;
 }
@@ -22,9 +20,6 @@ macro_rules! key {
         pub(super) struct $name(std::num::NonZeroU32);
 
         impl $crate::slot_manager::records::Key for $name {
-            const FIRST: Self = Self(std::num::NonZeroU32::MIN);
-            const LAST: Self = Self(std::num::NonZeroU32::MAX);
-
             #[expect(
                 clippy::cast_possible_truncation,
                 reason = "each record takes tens of bytes: 2³² of them would be hundreds of gigabytes"
