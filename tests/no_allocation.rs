@@ -25,7 +25,8 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use slot_manager::{
     Acknowledge, AllocationId, AllocationStatus, CancelOutcome, FreeSlotOutcome, RegistrationOutcome, ReportOutcome,
-    RequestSlot, SlotAllocationError, SlotRequestOutcome, TaskExecutorGateway, UnregistrationOutcome,
+    RequestSlot, SlotAllocationError, SlotManagerConfig, SlotMatchingStrategy, SlotRequestOutcome, TaskExecutorGateway,
+    UnregistrationOutcome,
 };
 
 use crate::allocator::num_allocations;
@@ -33,7 +34,7 @@ use crate::held_slots::HeldSlots;
 use crate::messages::{
     Requests, SLOTS_PER_TASK_MANAGER, connection, granted, huge_profile, instance_id, report, slot_index, usual_profile,
 };
-use crate::outside::{Counter, Manager, Prompt, started};
+use crate::outside::{Count, Counter, Manager, Prompt, started_with};
 
 const TASK_MANAGERS: usize = 100;
 const SLOTS: usize = TASK_MANAGERS * SLOTS_PER_TASK_MANAGER;
@@ -107,7 +108,12 @@ struct Cluster<G: TaskExecutorGateway> {
 impl<G: TaskExecutorGateway> Cluster<G> {
     /// With free slots only.
     fn new(gateway: impl Fn() -> G) -> Self {
-        let (mut manager, counter) = started();
+        Self::with_strategy(SlotMatchingStrategy::default(), gateway)
+    }
+
+    fn with_strategy(strategy: SlotMatchingStrategy, gateway: impl Fn() -> G) -> Self {
+        let config = SlotManagerConfig::default().with_slot_matching_strategy(strategy);
+        let (mut manager, counter) = started_with(config, Count::default());
         for task_manager in 0..TASK_MANAGERS {
             let report = report(task_manager, |_| usual_profile(), |_| false);
             let outcome = manager.register_task_manager(connection(task_manager, gateway()), &report);
@@ -269,6 +275,16 @@ fn a_steady_state_allocates_nothing() {
         .with_held(SLOTS, Cluster::request)
         .assert_no_allocation(Cluster::hand_over);
     with_one_slot().assert_no_allocation(Cluster::hand_over);
+    // However the slot is chosen.
+    for strategy in [
+        SlotMatchingStrategy::BestFit,
+        SlotMatchingStrategy::LeastUtilization,
+        SlotMatchingStrategy::MostUtilization,
+    ] {
+        Cluster::with_strategy(strategy, || Prompt)
+            .with_held(SLOTS / 10 * 9, Cluster::request)
+            .assert_no_allocation(|cluster| cluster.churn(Cluster::request));
+    }
 }
 
 /// A task manager of which the only slot goes from one allocation to the next: it is not idle between.

@@ -18,9 +18,17 @@ key! {
 pub(super) struct Question {
     pub(super) task_manager: TaskManagerKey,
     pub(super) number: u64,
+    slots: usize,
     /// Then it counts as no.
     until: Timestamp,
     links: Links<QuestionKey>,
+}
+
+impl Question {
+    /// How many slots the task manager has.
+    pub(super) fn slots(&self) -> usize {
+        self.slots
+    }
 }
 
 /// The list of open questions.
@@ -46,6 +54,8 @@ pub(super) struct Releases {
     questions: Records<QuestionKey, Question>,
     pub(super) deadlines: DeadlineList<Open, QuestionKey>,
     open: BTreeMap<TaskManagerKey, QuestionKey>,
+    /// How many slots these task managers have.
+    asked_slots: usize,
     /// The number of the last question; not reset by a new leadership.
     asked: u64,
 }
@@ -59,6 +69,7 @@ impl Releases {
             questions: Records::new(),
             deadlines: DeadlineList::default(),
             open: BTreeMap::new(),
+            asked_slots: 0,
             asked: 0,
         }
     }
@@ -75,6 +86,11 @@ impl Releases {
     pub(super) fn update_slots(&mut self, task_manager: TaskManagerKey, slots: usize) {
         if let Some((_, order)) = self.take(task_manager) {
             self.put(task_manager, (slots, order));
+        }
+        if let Some(question) = self.open.get(&task_manager) {
+            let counted = &mut self.questions[*question].slots;
+            self.asked_slots = self.asked_slots - *counted + slots;
+            *counted = slots;
         }
     }
 
@@ -110,10 +126,12 @@ impl Releases {
     }
 
     /// Notes that the answer comes later.
-    pub(super) fn open(&mut self, task_manager: TaskManagerKey, number: u64, until: Timestamp) {
+    pub(super) fn open(&mut self, task_manager: TaskManagerKey, slots: usize, number: u64, until: Timestamp) {
+        self.asked_slots += slots;
         let question = self.questions.insert(Question {
             task_manager,
             number,
+            slots,
             until,
             links: Links::default(),
         });
@@ -131,15 +149,15 @@ impl Releases {
         Some(self.questions[self.deadlines.head()?].task_manager)
     }
 
-    /// The task managers that may go, as soon as they say so.
-    pub(super) fn leaving(&self) -> impl Iterator<Item = TaskManagerKey> {
-        self.open.keys().copied()
+    /// How many slots the task managers have that may go as soon as they say so.
+    pub(super) fn asked_slots(&self) -> usize {
+        self.asked_slots
     }
 
     pub(super) fn close(&mut self, task_manager: TaskManagerKey) {
         if let Some(question) = self.open.remove(&task_manager) {
             self.deadlines.disarm(&mut self.questions, question);
-            self.questions.remove(question);
+            self.asked_slots -= self.questions.remove(question).slots;
         }
     }
 
@@ -160,12 +178,15 @@ impl Releases {
         };
         let is_open = |(task_manager, question): (&TaskManagerKey, &QuestionKey)| {
             let question = self.questions.get(*question);
-            slots_if_idle(*task_manager).is_some()
-                && question.is_some_and(|question| question.task_manager == *task_manager)
+            question.is_some_and(|question| {
+                question.task_manager == *task_manager && slots_if_idle(*task_manager) == Some(question.slots)
+            })
         };
+        let asked_slots: usize = self.questions.iter().map(|(_, question)| question.slots).sum();
         self.kept.len() == self.places.len()
             && self.places.iter().all(is_listed)
             && self.questions.len() == self.open.len()
+            && self.asked_slots == asked_slots
             && self.open.iter().all(is_open)
             && self.deadlines.iter(&self.questions).count() == self.open.len()
             && self.deadlines.is_in_order(&self.questions)

@@ -5,12 +5,13 @@ use crate::{ReleaseAnswer, ReleaseAnswerOutcome, ReleaseQuestion};
 use crate::slot_manager::census::Use;
 use crate::slot_manager::core::Core;
 use crate::slot_manager::effects::ReleaseToAsk;
+use crate::slot_manager::releases::Question;
 use crate::slot_manager::slots::SlotState;
 use crate::slot_manager::task_managers::TaskManagerKey;
 
 impl Core {
     /// Whether an idle task manager is not needed: without it, and without those that are leaving, there are still the
-    /// fewest slots, and enough free ones for redundancy. O(1) without these, else O(its slots + open questions).
+    /// fewest slots, and enough free ones for redundancy. O(1) without these, else O(its slots + blocked task managers).
     fn may_go(&self, task_manager: TaskManagerKey) -> bool {
         let (floor, redundant) = (
             self.config.min_slots,
@@ -19,13 +20,9 @@ impl Core {
         if (floor, redundant) == (0, 0) || self.is_blocked(task_manager) {
             return true;
         }
-        let slots_of = |task_manager: TaskManagerKey| self.task_managers.records[task_manager].slots.len();
-        let leaving: usize = self
-            .releases
-            .leaving()
-            .filter(|other| *other != task_manager && !self.is_blocked(*other))
-            .map(slots_of)
-            .sum();
+        let slots_asked_of = |key: &TaskManagerKey| self.releases.question(*key).map_or(0, Question::slots);
+        let of_blocked: usize = self.blocking.task_managers.iter().map(slots_asked_of).sum();
+        let leaving = self.releases.asked_slots() - of_blocked;
         let slots = &self.task_managers.records[task_manager].slots;
         let is_offered = |slot| matches!(self.slots[slot].state, SlotState::Offered { .. });
         let offered = slots.iter().filter(|(_, slot)| is_offered(*slot)).count();
@@ -78,7 +75,8 @@ impl Core {
     /// A task executor says that it will say later whether it can be stopped.
     pub(crate) fn await_release_answer(&mut self, task_manager: TaskManagerKey, question: &ReleaseQuestion) {
         let until = self.deadline_in(self.config.rpc_timeout);
-        self.releases.open(task_manager, question.number, until);
+        let slots = self.task_managers.records[task_manager].slots.len();
+        self.releases.open(task_manager, slots, question.number, until);
     }
 
     /// A task executor says that it cannot be stopped now.

@@ -90,8 +90,8 @@ fn task_managers_that_are_kept_or_asked_and_not_idle() {
     });
     assert_found(|core| core.releases.keep(TaskManagerKey::from_index(99), 1));
     assert_found(|core| {
-        let key = core.releases.leaving().next().expect("one is asked");
-        core.releases.open(key, 9, Timestamp::MAX);
+        let key = core.releases.first_due().expect("one is asked");
+        core.releases.open(key, 1, 9, Timestamp::MAX);
     });
 }
 
@@ -141,10 +141,6 @@ fn a_slot_that_is_blocked_and_counted_as_free() {
         let (_, slot) = core.task_managers.records[key].slots[0];
         assert!(matches!(core.slots[slot].state, SlotState::Blocked));
         let profile = core.slots[slot].profile;
-        core.census.move_slot(
-            profile,
-            crate::slot_manager::census::Use::Blocked,
-            crate::slot_manager::census::Use::Free,
-        );
+        core.census.move_slot(profile, Use::Blocked, Use::Free);
     });
 }
