@@ -222,10 +222,15 @@ impl Core {
     }
 
     /// The limit that a worker would be beyond that registers anew, unless it keeps a promise or holds an allocation.
+    #[inline]
     pub(crate) fn refuses(&self, named: Option<WorkerRequestId>, report: &SlotReport) -> Option<Limit> {
-        if !self.demand.is_limited() {
-            return None;
+        match self.demand.is_limited() {
+            true => self.limit_of_newcomer(named, report),
+            false => None,
         }
+    }
+
+    fn limit_of_newcomer(&self, named: Option<WorkerRequestId>, report: &SlotReport) -> Option<Limit> {
         let statuses = report.statuses();
         let slots = statuses
             .iter()

@@ -177,8 +177,10 @@ impl Core {
             return;
         }
         self.insert_slots(task_manager, &new);
-        self.releases
-            .update_slots(task_manager, self.task_managers.records[task_manager].slots.len());
+        if !self.releases.is_empty() {
+            let slots = self.task_managers.records[task_manager].slots.len();
+            self.releases.update_slots(task_manager, slots);
+        }
         for status in report.statuses() {
             if let Some((allocation_id, job_id)) = status.allocation() {
                 if let Some(slot) = self.reported_slot(task_manager, status) {
