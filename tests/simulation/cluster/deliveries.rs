@@ -11,7 +11,6 @@ impl Simulation {
             Link::ManagerToWorker(worker) | Link::JobToWorker(_, worker) => self.deliver_to_worker(worker, envelope),
             Link::ManagerToJob(job) | Link::WorkerToJob(_, job) => self.deliver_to_job(job, envelope.message),
             Link::WorkerToManager(_) | Link::JobToManager(_) | Link::FromResourceManager => {
-                self.resource_manager_makes_up_its_mind();
                 self.deliver_to_manager(envelope.message)?;
             }
         }
@@ -33,6 +32,7 @@ impl Simulation {
                 report,
             } => self.manager_hears_report(worker, instance_id, &report),
             Message::Freed { slot_id, allocation_id } => self.manager_hears_freed(&slot_id, allocation_id),
+            Message::ReleaseAnswer { question, answer } => self.manager_hears_release_answer(&question, answer),
             Message::Unregister { instance_id } => self.manager_hears_loss(instance_id),
             Message::WorkerFailed {
                 leadership,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use slot_manager::{ResourceProfile, Timestamp, WorkerRequestId};
+use slot_manager::{ReleaseQuestion, ResourceProfile, Timestamp, WorkerRequestId};
 
 use super::gateway::Reply;
 use super::network::Envelope;
@@ -34,6 +34,12 @@ pub(super) enum Event {
         leadership: u128,
         worker_request: WorkerRequestId,
         slots: Vec<ResourceProfile>,
+    },
+    /// A task executor knows whether it can be stopped.
+    ReleaseDecided {
+        worker: usize,
+        process: u64,
+        question: ReleaseQuestion,
     },
     /// A caller sees that its connection is gone.
     ConnectionBroken(Reply),

@@ -23,10 +23,22 @@ pub(crate) enum Fault {
     PromiseBroken,
     WorkerLate,
     ReleaseDeclined,
+    PromiseBeyondLimit,
+    WorkerWithdrawn,
+    WithdrawnTooLate,
+    WithdrawnWorkerCame,
+    RegistrationRefused,
+    ReleaseRefused,
+    ReleaseAnswerLate,
+    ReleaseAnswerVoid,
+    WorkerBlocked,
+    WorkerUnblocked,
+    UnfulfillableSwitched,
+    RequestUnfulfillable,
 }
 
 impl Fault {
-    pub(crate) const ALL: [Self; 20] = [
+    pub(crate) const ALL: [Self; 32] = [
         Self::RequestLost,
         Self::AnswerLost,
         Self::ConnectionBroken,
@@ -47,6 +59,18 @@ impl Fault {
         Self::PromiseBroken,
         Self::WorkerLate,
         Self::ReleaseDeclined,
+        Self::PromiseBeyondLimit,
+        Self::WorkerWithdrawn,
+        Self::WithdrawnTooLate,
+        Self::WithdrawnWorkerCame,
+        Self::RegistrationRefused,
+        Self::ReleaseRefused,
+        Self::ReleaseAnswerLate,
+        Self::ReleaseAnswerVoid,
+        Self::WorkerBlocked,
+        Self::WorkerUnblocked,
+        Self::UnfulfillableSwitched,
+        Self::RequestUnfulfillable,
     ];
 
     pub(crate) fn describe(self) -> &'static str {
@@ -71,6 +95,18 @@ impl Fault {
             Self::PromiseBroken => "promise broken",
             Self::WorkerLate => "worker late",
             Self::ReleaseDeclined => "release declined",
+            Self::PromiseBeyondLimit => "promise beyond a limit",
+            Self::WorkerWithdrawn => "worker withdrawn",
+            Self::WithdrawnTooLate => "withdrawal too late",
+            Self::WithdrawnWorkerCame => "withdrawn worker came nevertheless",
+            Self::RegistrationRefused => "registration refused",
+            Self::ReleaseRefused => "task executor does not let itself be stopped",
+            Self::ReleaseAnswerLate => "task executor answers that later",
+            Self::ReleaseAnswerVoid => "answer to a question that is not open",
+            Self::WorkerBlocked => "worker blocked",
+            Self::WorkerUnblocked => "worker unblocked",
+            Self::UnfulfillableSwitched => "failing unfulfillable requests switched",
+            Self::RequestUnfulfillable => "request unfulfillable",
         }
     }
 }

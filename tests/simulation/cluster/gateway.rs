@@ -7,10 +7,14 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use futures::channel::oneshot;
-use slot_manager::testing::{EffectLog, GatewayCall, ManualScheduledExecutor, SimulatedTaskExecutor};
+use slot_manager::testing::{GatewayCall, ManualScheduledExecutor, SimulatedTaskExecutor};
 use slot_manager::{
-    Acknowledge, FreeSlot, LeaderId, RequestSlot, ScheduledExecutor, SlotAllocationError, TaskExecutorGateway,
+    Acknowledge, FreeSlot, LeaderId, ReleaseAnswer, ReleaseQuestion, RequestSlot, ScheduledExecutor,
+    SlotAllocationError, TaskExecutorGateway,
 };
+
+use super::calls::{CallLog, Said};
+use super::mind::Mind;
 
 pub(super) type Answer = Result<Acknowledge, SlotAllocationError>;
 
@@ -61,7 +65,8 @@ impl fmt::Debug for Reply {
 pub(super) struct NetworkGateway {
     pub(super) executor: SimulatedTaskExecutor,
     pub(super) clock: ManualScheduledExecutor,
-    pub(super) log: EffectLog,
+    pub(super) log: CallLog,
+    pub(super) mind: Mind,
     pub(super) outbox: Outbox,
     /// Whether the task executor answers within the call.
     pub(super) near: Rc<Cell<bool>>,
@@ -75,7 +80,8 @@ impl TaskExecutorGateway for NetworkGateway {
     type RequestSlotFuture = AnswerFuture;
 
     fn request_slot(&mut self, request: &RequestSlot) -> AnswerFuture {
-        self.log.record(GatewayCall::RequestSlot(request.clone()));
+        self.log
+            .record(GatewayCall::RequestSlot(request.clone()), Said::Nothing);
         let mut sent = self.outbox.0.borrow_mut();
         assert!(sent.len() < MOST_OUTGOING, "a call of the manager does not end");
         let (sender, future) = oneshot::channel();
@@ -95,8 +101,15 @@ impl TaskExecutorGateway for NetworkGateway {
     }
 
     fn free_slot(&mut self, request: FreeSlot) {
-        self.log.record(GatewayCall::FreeSlot(request.clone()));
+        self.log.record(GatewayCall::FreeSlot(request.clone()), Said::Nothing);
         self.outbox.0.borrow_mut().push(Outgoing::Free(request));
+    }
+
+    fn ask_release(&mut self, question: &ReleaseQuestion) -> ReleaseAnswer {
+        let answer = self.mind.about_release();
+        self.log
+            .record(GatewayCall::AskRelease(*question), Said::AboutRelease(answer));
+        answer
     }
 }
 

@@ -1,12 +1,13 @@
 //! Messages that reach the manager: what it answers must agree with the ledger.
 
 use slot_manager::{
-    AllocationId, CancelOutcome, FreeSlotOutcome, InstanceId, LeaderId, NotStarted, ReportOutcome, ResourceProfile,
-    SlotId, SlotReport, SlotReportError, SlotRequest, SlotRequestError, SlotRequestOutcome, SlotStatus,
-    TaskExecutorConnection, WorkerRequestId,
+    AllocationId, CancelOutcome, FreeSlotOutcome, InstanceId, NotStarted, ReportOutcome, RequestFailure,
+    ResourceProfile, SlotId, SlotReport, SlotReportError, SlotRequest, SlotRequestError, SlotRequestOutcome,
+    SlotStatus, WorkerRequestId,
 };
 
 use super::faults::Fault;
+use super::moment::Moment;
 use super::network::{Link, Message};
 use super::run::Check;
 use super::simulation::{Simulation, job_id};
@@ -22,7 +23,8 @@ impl Simulation {
                 self.ledger.accept(id, job_id(job))?;
             }
             Ok(SlotRequestOutcome::Duplicate(status)) if known == Some(status.clone()) => {}
-            Err(SlotRequestError::Failed { allocation_id, .. }) if allocation_id == id && known.is_none() => {
+            Err(SlotRequestError::Failed { allocation_id, failure }) if allocation_id == id && known.is_none() => {
+                self.failed_at_once(&failure)?;
                 self.send(Link::ManagerToJob(job), Message::NotServed { allocation_id });
             }
             Err(SlotRequestError::TooManyPendingRequests { limit: said })
@@ -39,7 +41,10 @@ impl Simulation {
     pub(super) fn manager_hears_cancellation(&mut self, id: AllocationId) -> Check {
         let (pending, held) = (self.ledger.is_pending(id), self.ledger.is_held(id));
         match self.manager.unregister_slot_request(id) {
-            Ok(CancelOutcome::Cancelled) => self.ledger.end(id, "cancelled")?,
+            Ok(CancelOutcome::Cancelled) => {
+                self.counters.cancelled(1);
+                self.ledger.end(id, "cancelled")?;
+            }
             Ok(CancelOutcome::AlreadyGranted { .. }) if held => {}
             Ok(CancelOutcome::Unknown) if !held && !pending => {}
             Err(NotStarted) => return self.not_started(),
@@ -53,6 +58,7 @@ impl Simulation {
             return self.not_started();
         };
         let pending = self.ledger.end_job(job_id(job));
+        self.counters.cancelled(cancelled);
         if cancelled != pending {
             return Err(format!(
                 "{cancelled} requests of job {job} were withdrawn, it had {pending}"
@@ -67,33 +73,6 @@ impl Simulation {
             Ok(_) => self.observe(None),
             Err(NotStarted) => self.not_started(),
         }
-    }
-
-    pub(super) fn manager_hears_registration(
-        &mut self,
-        worker: usize,
-        leader_id: LeaderId,
-        instance_id: InstanceId,
-        worker_request: Option<WorkerRequestId>,
-        report: &SlotReport,
-    ) -> Check {
-        if self.manager.leader_id().is_none() {
-            return self.not_started();
-        }
-        // Whoever embeds the manager refuses messages to another leader.
-        if leader_id != self.leader_id() {
-            return Ok(());
-        }
-        let resource_id = self.workers[worker].executor.resource_id();
-        let mut connection = TaskExecutorConnection::new(resource_id, instance_id, self.gateway_to(worker));
-        if let Some(worker_request) = worker_request {
-            connection = connection.with_worker_request(worker_request);
-        }
-        self.manager
-            .register_task_manager(connection, report)
-            .map_err(|error| format!("a registration was refused: {error}"))?;
-        self.watch.reported(instance_id, report);
-        self.observe(None)
     }
 
     pub(super) fn manager_hears_report(
@@ -113,9 +92,11 @@ impl Simulation {
         match outcome.map_err(|error| format!("a report was refused: {error}"))? {
             ReportOutcome::Applied if seen.is_some_and(|seen| report.revision() >= seen) => {
                 self.watch.reported(instance_id, report);
+                self.capacity.reported(instance_id, report);
                 self.check_report_is_applied(instance_id, report)?;
             }
             ReportOutcome::Ignored(stale) if seen == Some(Some(stale.highest_seen)) => {
+                self.counters.ignored_report();
                 if report.revision() != Some(stale.revision) || stale.revision >= stale.highest_seen {
                     return Err(format!("a report of revision {:?} is {stale:?}", report.revision()));
                 }
@@ -157,6 +138,7 @@ impl Simulation {
             return Ok(());
         }
         self.faults.count(Fault::MalformedReport);
+        self.counters.refused_report();
         let foreign = SlotStatus::free(SlotId::new("stranger", 0), ResourceProfile::ANY);
         let mut statuses = report.statuses().to_vec();
         statuses.insert(statuses.len() / 2, foreign);
@@ -198,8 +180,18 @@ impl Simulation {
         self.observe(None)
     }
 
+    /// A request failed while it was registered: nothing is said of that.
+    fn failed_at_once(&mut self, failure: &RequestFailure) -> Check {
+        self.counters.failed_at_once(failure);
+        if let RequestFailure::Unfulfillable { .. } = failure {
+            self.faults.count(Fault::RequestUnfulfillable);
+        }
+        let moment = Moment::new(self.now(), self.leader_id(), self.began, None, &self.operators);
+        self.capacity.check_failure_at_once(&self.manager, &moment, failure)
+    }
+
     /// A call was refused because no leadership is running: nothing may come of it.
-    fn not_started(&mut self) -> Check {
+    pub(super) fn not_started(&mut self) -> Check {
         if self.manager.leader_id().is_some() {
             return Err("a call was refused while started".to_owned());
         }

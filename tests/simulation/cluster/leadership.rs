@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use slot_manager::SlotManager;
 
+use super::counter_watch::CounterWatch;
 use super::events::Event;
 use super::faults::Fault;
 use super::run::Check;
@@ -19,8 +20,7 @@ impl Simulation {
             self.suspend()?;
         } else {
             self.manager = self.fresh_manager();
-            self.ledger.clear();
-            self.watch.clear();
+            self.forget_leadership(true);
         }
         let gap = self.up_to(Duration::from_millis(300));
         self.schedule_in(gap, Event::LeaderElected);
@@ -31,13 +31,28 @@ impl Simulation {
         SlotManager::new(self.scenario.config.clone(), self.clock.clone()).expect("a valid configuration")
     }
 
+    /// What is watched begins anew, for the same manager or for a fresh one, which has counted nothing.
+    fn forget_leadership(&mut self, is_fresh: bool) {
+        if is_fresh {
+            self.counters = CounterWatch::default();
+            self.operators.fails_unfulfillable = self.scenario.config.fail_unfulfillable_requests;
+        } else {
+            self.counters.drop_requests(self.ledger.num_pending());
+        }
+        self.operators.blocked.clear();
+        self.questions.clear(is_fresh);
+        self.capacity.clear();
+        self.ledger.clear();
+        self.watch.clear();
+    }
+
     /// Everything is dropped, and nothing is said.
     pub(super) fn suspend(&mut self) -> Check {
         self.manager.suspend();
-        self.ledger.clear();
-        self.watch.clear();
-        if !self.log.is_empty() {
-            return Err(format!("suspend said {:?}", self.log.take()));
+        self.forget_leadership(false);
+        let said = self.log.take();
+        if !said.is_empty() {
+            return Err(format!("suspend said {said:?}"));
         }
         if self.manager.next_deadline().is_some() || self.manager.num_awaited_answers() > 0 {
             return Err(format!("suspend left something: {:?}", self.manager));
@@ -50,7 +65,8 @@ impl Simulation {
 
     pub(super) fn begin_leadership(&mut self) -> Check {
         self.leaderships += 1;
-        self.resource_manager.broken.clear();
+        self.resource_manager.forget_leadership();
+        self.began = self.now();
         let actions = self.actions.clone();
         self.manager
             .start(self.leader_id(), actions)

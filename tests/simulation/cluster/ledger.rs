@@ -21,6 +21,10 @@ impl Ledger {
         self.pending.contains_key(&allocation_id)
     }
 
+    pub(super) fn num_pending(&self) -> usize {
+        self.pending.len()
+    }
+
     pub(super) fn is_held(&self, allocation_id: AllocationId) -> bool {
         self.held.contains(&allocation_id)
     }

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use slot_manager::{
-    AllocationId, FreeSlot, InstanceId, LeaderId, RequestSlot, ResourceProfile, SlotId, SlotReport, WorkerRequestId,
+    AllocationId, FreeSlot, InstanceId, LeaderId, ReleaseAnswer, ReleaseQuestion, RequestSlot, ResourceProfile, SlotId,
+    SlotReport, WorkerRequestId,
 };
 
 use super::events::Event;
@@ -42,6 +43,10 @@ pub(super) enum Message {
     Freed {
         slot_id: SlotId,
         allocation_id: AllocationId,
+    },
+    ReleaseAnswer {
+        question: ReleaseQuestion,
+        answer: ReleaseAnswer,
     },
     /// To the manager, from the resource manager around it.
     Unregister {

@@ -1,70 +1,45 @@
-//! Whoever starts and stops workers: it promises, declines or refuses, and keeps its promises, late or not at all.
+//! Whoever starts and stops workers: it keeps its promises, late or not at all, and takes them back.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 use rand::Rng;
-use slot_manager::{InstanceId, Release, ResourceManagerError, ResourceProfile, WorkerPromise, WorkerRequestId};
+use slot_manager::{ResourceProfile, Withdrawal, WorkerPromise, WorkerRequestId};
 
+use super::calls::Promise;
 use super::events::Event;
 use super::faults::Fault;
 use super::network::{Link, Message};
+use super::rules;
 use super::scenario;
 use super::simulation::Simulation;
 use super::task_executors::Condition;
 
-type Promise = Result<WorkerPromise, ResourceManagerError>;
-
-/// What it says to the next wishes, and what it will not keep.
-#[derive(Debug)]
+/// What it has in hand, and what it will not keep.
+#[derive(Debug, Default)]
 pub(super) struct ResourceManager {
-    promise: Promise,
-    release: Release,
     /// Wishes of this leadership whose workers will never come.
-    pub(super) broken: BTreeSet<WorkerRequestId>,
+    broken: BTreeSet<WorkerRequestId>,
+    /// Wishes of this leadership that were withdrawn in time, and those whose workers come nevertheless.
+    withdrawn: BTreeSet<WorkerRequestId>,
+    stubborn: BTreeSet<WorkerRequestId>,
     starting: usize,
 }
 
-impl Default for ResourceManager {
-    fn default() -> Self {
-        Self {
-            promise: Ok(WorkerPromise::Declined),
-            release: Release::Accepted,
-            broken: BTreeSet::new(),
-            starting: 0,
-        }
+impl ResourceManager {
+    pub(super) fn forget_leadership(&mut self) {
+        self.broken.clear();
+        self.withdrawn.clear();
+        self.stubborn.clear();
     }
 }
 
 impl Simulation {
-    /// Decides what the wishes of the next call are answered.
-    pub(super) fn resource_manager_makes_up_its_mind(&mut self) {
-        let release = if self.scenario.elastic && !self.fails(0.1) {
-            Release::Accepted
-        } else {
-            Release::Declined
-        };
-        let promise = if !self.scenario.elastic || self.calm {
-            Ok(WorkerPromise::Declined)
-        } else {
-            match self.rng.random_range(0..20) {
-                0..10 => Ok(WorkerPromise::Slots(scenario::slots(&mut self.rng))),
-                10..15 => Ok(WorkerPromise::Unspecified),
-                15 => Ok(WorkerPromise::Slots(Vec::new())),
-                16..19 => Ok(WorkerPromise::Declined),
-                _ => Err(ResourceManagerError::new("no quota")),
-            }
-        };
-        self.actions.answer_releases(release);
-        self.actions.answer_allocations(promise.clone());
-        self.resource_manager.release = release;
-        self.resource_manager.promise = promise;
-    }
-
-    pub(super) fn worker_asked_for(&mut self, worker_request: WorkerRequestId) {
-        let slots = match self.resource_manager.promise.clone() {
+    pub(super) fn worker_asked_for(&mut self, worker_request: WorkerRequestId, promise: Promise) {
+        let described = rules::described_worker(&self.scenario.config);
+        let slots = match promise {
             Ok(WorkerPromise::Slots(slots)) if !slots.is_empty() => slots,
-            Ok(WorkerPromise::Unspecified) => scenario::slots(&mut self.rng),
+            Ok(WorkerPromise::Unspecified) => described.unwrap_or_else(|| scenario::slots(&mut self.rng)),
             Err(_) => return self.faults.count(Fault::WorkerRefused),
             Ok(_) if self.scenario.elastic && !self.calm => return self.faults.count(Fault::WorkerDeclined),
             Ok(_) => return,
@@ -107,6 +82,19 @@ impl Simulation {
         self.schedule_in(delay, started);
     }
 
+    /// What was confirmed is kept as a rule. Sometimes the worker was on its way already.
+    pub(super) fn withdrawal_asked_for(&mut self, worker_request: WorkerRequestId, withdrawal: Withdrawal) {
+        if withdrawal == Withdrawal::TooLate {
+            return self.faults.count(Fault::WithdrawnTooLate);
+        }
+        if self.fails(0.25) {
+            self.resource_manager.stubborn.insert(worker_request);
+        } else {
+            self.faults.count(Fault::WorkerWithdrawn);
+            self.resource_manager.withdrawn.insert(worker_request);
+        }
+    }
+
     /// After a pause: asks and failures would follow each other for ever.
     fn say_worker_failed(&mut self, worker_request: WorkerRequestId) {
         let failed = Message::WorkerFailed {
@@ -126,6 +114,14 @@ impl Simulation {
     /// A worker is up: under a name that nobody uses any more, or a new one.
     pub(super) fn worker_started(&mut self, leadership: u128, request: WorkerRequestId, slots: Vec<ResourceProfile>) {
         self.resource_manager.starting -= 1;
+        if leadership == self.leaderships {
+            if self.resource_manager.withdrawn.contains(&request) {
+                return;
+            }
+            if self.resource_manager.stubborn.remove(&request) {
+                self.faults.count(Fault::WithdrawnWorkerCame);
+            }
+        }
         let dead = self
             .workers
             .iter()
@@ -143,18 +139,6 @@ impl Simulation {
             self.restart(worker);
         } else {
             self.register(worker);
-        }
-    }
-
-    pub(super) fn release_asked_for(&mut self, instance_id: InstanceId) {
-        self.release_asked.insert(instance_id, self.now());
-        if self.resource_manager.release == Release::Declined {
-            return self.faults.count(Fault::ReleaseDeclined);
-        }
-        let is_it = |worker: &usize| self.workers[*worker].executor.instance_id() == Some(instance_id);
-        if let Some(worker) = (0..self.workers.len()).find(is_it) {
-            let process = self.workers[worker].process;
-            self.send(Link::ManagerToWorker(worker), Message::Stop { process });
         }
     }
 }

@@ -7,8 +7,10 @@ use rand_chacha::ChaCha8Rng;
 use slot_manager::{Capacity, ResourceProfile, SlotManagerConfig, SlotMatchingStrategy};
 
 use super::network::Conditions;
+use super::rules;
 
-const PROFILES: usize = 3;
+/// Cores and mebibytes of heap.
+const SHAPES: [(u64, u64); 3] = [(1, 100), (2, 100), (2, 400)];
 
 #[derive(Debug, Clone)]
 pub(super) struct Scenario {
@@ -28,6 +30,10 @@ pub(super) struct Scenario {
     pub(super) network: Conditions,
     /// Whether task executors answer within the call.
     pub(super) near: bool,
+    /// How likely a task executor does not agree at once to be stopped.
+    pub(super) reluctance: f64,
+    /// How likely an operator does something, whenever something happens.
+    pub(super) meddling: f64,
     /// How likely a task executor crashes or hangs, or leadership moves, whenever something happens.
     pub(super) outages: f64,
     pub(super) moves: f64,
@@ -37,7 +43,12 @@ pub(super) struct Scenario {
 
 impl Scenario {
     pub(super) fn draw(rng: &mut ChaCha8Rng) -> Self {
-        let strategies = [SlotMatchingStrategy::FirstFit, SlotMatchingStrategy::LeastUtilization];
+        let strategies = [
+            SlotMatchingStrategy::FirstFit,
+            SlotMatchingStrategy::BestFit,
+            SlotMatchingStrategy::LeastUtilization,
+            SlotMatchingStrategy::MostUtilization,
+        ];
         let pause = rng.random_range(0..50);
         let mut config = SlotManagerConfig::default()
             .with_request_timeout(timeout(rng, 3_000))
@@ -48,7 +59,7 @@ impl Scenario {
                 Duration::from_millis(pause),
                 Duration::from_millis(pause * rng.random_range(1..20)),
             )
-            .with_slot_matching_strategy(strategies[rng.random_range(0..2)].clone());
+            .with_slot_matching_strategy(strategies[rng.random_range(0..4)].clone());
         if rng.random_bool(0.2) {
             config = config.with_max_pending_requests(Some(rng.random_range(1..6)));
         }
@@ -59,10 +70,12 @@ impl Scenario {
                 pending_requests: rng.random_range(0..20),
             });
         }
+        let config = rules::draw(rng, config);
         let workers = rng.random_range(0..6);
         let bad = [0.0, 0.02, 0.1, 0.3];
         let mut any = |of: [f64; 4]| of[rng.random_range(0..4)];
         let (loss, duplication, delay) = (any(bad), any(bad), any(bad));
+        let (reluctance, meddling) = (any([0.0, 0.0, 0.3, 0.9]), any([0.0, 0.0, 0.05, 0.2]));
         let (outages, moves, sloth) = (
             any([0.0, 0.01, 0.03, 0.08]),
             any([0.0, 0.0, 0.01, 0.03]),
@@ -86,6 +99,8 @@ impl Scenario {
                 longest_delay: Duration::from_millis(rng.random_range(20..1_500)),
             },
             near: rng.random_bool(0.25),
+            reluctance,
+            meddling,
             outages,
             moves,
             sloth,
@@ -105,8 +120,16 @@ fn timeout(rng: &mut ChaCha8Rng, typical: u64) -> Duration {
 
 /// One of few profiles: some of them fit others.
 pub(super) fn profile(rng: &mut ChaCha8Rng) -> ResourceProfile {
-    let shapes: [(u64, u64); PROFILES] = [(1, 100), (2, 100), (2, 400)];
-    let (cores, heap) = shapes[rng.random_range(0..PROFILES)];
+    shape(rng.random_range(0..SHAPES.len()))
+}
+
+/// The one that fits all others.
+pub(super) fn largest_profile() -> ResourceProfile {
+    shape(SHAPES.len() - 1)
+}
+
+fn shape(number: usize) -> ResourceProfile {
+    let (cores, heap) = SHAPES[number];
     ResourceProfile::builder()
         .cpu_cores(cores as f64)
         .task_heap_memory_mebibytes(heap)

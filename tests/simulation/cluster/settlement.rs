@@ -1,11 +1,12 @@
-//! The faults stop, and the cluster settles. What must be true then, in this order:
+//! The faults stop, operators unblock all workers, and the cluster settles. What must be true then, in this order:
 //!
 //! 1. What is under way arrives, what timed out is over, and each task executor that lives reports once more: the
 //!    manager's view is the truth, nothing is in flight, nothing pauses, nothing is promised, and a request that waits
 //!    fits no free slot.
 //! 2. Task executors and jobs compare what they hold, and jobs ask again for what they miss: a slot is held exactly by
 //!    an allocation that its job has in use, and a job that has nothing waits in the manager.
-//! 3. Waiting requests are withdrawn: only the deadlines of idle task managers are armed.
+//! 3. Waiting requests are withdrawn, or fail at their time: only the deadlines of idle task managers are armed, and of
+//!    workers that there are to be and nobody starts.
 //! 4. Jobs end: every slot is free. The leadership ends: nothing is left.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,6 +14,7 @@ use std::time::Duration;
 
 use slot_manager::{AllocationId, ResourceProfile, SlotId, SlotState, Timestamp};
 
+use super::moment::SHORTEST_REARM;
 use super::run::Check;
 use super::simulation::Simulation;
 use super::task_executors::Condition;
@@ -43,6 +45,8 @@ impl Simulation {
         for worker in 0..self.workers.len() {
             self.come_to_its_senses(worker);
         }
+        self.mind.calm_down();
+        self.unblock_all()?;
         self.miss_the_dead()?;
         self.own_up();
         // Connections break at last whose answers would be awaited for ever.
@@ -71,6 +75,10 @@ impl Simulation {
         self.check_holders()?;
         self.check_what_jobs_miss()?;
 
+        if self.chance(0.5) {
+            self.trace.note(|| "what waits fails".to_owned());
+            self.check_what_waits_fails()?;
+        }
         self.trace.note(|| "what waits is withdrawn".to_owned());
         let waiting: Vec<_> = self
             .manager
@@ -138,7 +146,6 @@ impl Simulation {
             match self.workers[worker].executor.instance_id() {
                 Some(instance_id) if self.manager.task_manager(instance_id).is_some() => {
                     let report = self.report_of(worker);
-                    self.resource_manager_makes_up_its_mind();
                     self.manager_hears_report(worker, instance_id, &report)?;
                 }
                 _ => self.register(worker),
@@ -285,23 +292,46 @@ impl Simulation {
         Ok(())
     }
 
+    /// Whatever keeps a request from being served, it fails at its time, and that is said.
+    fn check_what_waits_fails(&mut self) -> Check {
+        let deadlines = self.manager.pending_slot_requests().map(|it| it.deadline());
+        let Some(last) = deadlines.max().filter(|last| *last < Timestamp::MAX) else {
+            return Ok(());
+        };
+        self.clock.advance_to(last);
+        self.drive()?;
+        let waiting: Vec<_> = self.manager.pending_slot_requests().collect();
+        ensure!(waiting.is_empty(), "after their time: {waiting:?}");
+        ensure!(self.ledger.num_pending() == 0, "requests ended without a word");
+        self.settle_down()
+    }
+
     /// Nothing is armed but the release of task managers that are idle: each since it became so, or since its release
-    /// was last declined.
+    /// was last asked for; what is left of the times after the start; and pauses between wishes for workers that there
+    /// are to be.
     fn check_deadlines(&self) -> Check {
-        let timeout = self.scenario.config.task_manager_timeout;
-        let expected = self.manager.task_managers().filter_map(|it| {
-            let idle_since = it.idle_since()?;
-            let asked = self
-                .release_asked
-                .get(&it.instance_id())
-                .filter(|asked| **asked > idle_since);
-            Some(asked.map_or(idle_since, |asked| *asked) + timeout)
+        let config = &self.scenario.config;
+        let timeout = config.task_manager_timeout;
+        let idle = self.manager.task_managers().filter_map(|it| {
+            let began = self.questions.timer_began(it.instance_id(), it.idle_since()?);
+            Some(began + timeout)
         });
-        let expected = expected.min().filter(|at| *at != Timestamp::MAX);
+        let after_start = [config.recovery_timeout, config.unfulfillable_grace_period];
+        let after_start = after_start.map(|period| self.began + period);
+        let others = after_start.into_iter().chain(self.questions.deadlines());
+        let others = others.filter(|at| *at > self.now());
+        let expected = idle.chain(others).min().filter(|at| *at != Timestamp::MAX);
         let armed = self.manager.next_deadline();
         // What is armed while time is handled falls due a millisecond later at the earliest.
-        let latest = expected.map(|at| at + Duration::from_millis(1));
-        let right = if timeout < Duration::from_millis(1) {
+        let latest = expected.map(|at| at + SHORTEST_REARM);
+        let right = if config.min_slots > 0 || config.redundant_task_managers > 0 {
+            // Nothing is said of a task manager that is kept when its time is over, nor of what nobody can start.
+            let latest = latest.map(|at| at.max(self.now() + timeout.max(SHORTEST_REARM)));
+            match armed {
+                Some(at) => self.capacity.pauses.contains(&at) || latest.is_some_and(|latest| at <= latest),
+                None => expected.is_none(),
+            }
+        } else if timeout < SHORTEST_REARM {
             expected <= armed && armed <= latest
         } else {
             armed == expected

@@ -1,22 +1,29 @@
 //! The cluster as a whole: what happens next, and what is checked after every call of the manager.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use slot_manager::testing::{Action, Effect, EffectLog, GatewayCall, ManualScheduledExecutor, RecordingActions};
+use slot_manager::testing::{Action, Effect, GatewayCall, ManualScheduledExecutor};
 use slot_manager::{
-    AllocationFailureCause, AllocationId, InstanceId, JobId, LeaderId, ScheduledExecutor, SlotAllocationError,
+    AllocationFailureCause, AllocationId, JobId, LeaderId, RequestFailure, ScheduledExecutor, SlotAllocationError,
     SlotManager, Timestamp,
 };
 
+use super::calls::{Call, CallLog, Said};
+use super::capacity_watch::CapacityWatch;
+use super::counter_watch::CounterWatch;
 use super::events::{Event, EventQueue};
 use super::faults::{Fault, FaultCounts};
 use super::gateway::{Answer, NetworkGateway, Outbox, Outgoing, Reply};
 use super::job_masters::JobMasters;
 use super::ledger::Ledger;
+use super::mind::{ClusterActions, Mind};
+use super::moment::Moment;
 use super::network::{Link, Message, Network};
+use super::operators::Operators;
+use super::questions::Questions;
+use super::recount;
 use super::resource_manager::ResourceManager;
 use super::run::{Check, Outcome};
 use super::scenario::Scenario;
@@ -24,22 +31,28 @@ use super::task_executors::Worker;
 use super::trace::{Digest, Trace};
 use super::watch::Watch;
 
-pub(super) type Manager = SlotManager<RecordingActions, NetworkGateway, ManualScheduledExecutor>;
+pub(super) type Manager = SlotManager<ClusterActions, NetworkGateway, ManualScheduledExecutor>;
 
 /// How often in a row the manager is driven at its deadlines before the cluster goes on without it: with a timeout of
 /// zero there is always a next one.
 const PATIENCE: u32 = 4;
 
+/// The explanations of what waits are checked after one of so many calls.
+const EXPLAINED: u64 = 8;
+
 pub(super) struct Simulation {
     pub(super) scenario: Scenario,
     pub(super) rng: ChaCha8Rng,
     pub(super) clock: ManualScheduledExecutor,
-    pub(super) log: EffectLog,
+    pub(super) log: CallLog,
+    pub(super) mind: Mind,
     pub(super) outbox: Outbox,
-    pub(super) actions: RecordingActions,
+    pub(super) actions: ClusterActions,
     pub(super) manager: Manager,
     /// How many leaderships there were.
     pub(super) leaderships: u128,
+    /// When the last one began.
+    pub(super) began: Timestamp,
     pub(super) queue: EventQueue,
     pub(super) network: Network,
     pub(super) workers: Vec<Worker>,
@@ -48,8 +61,10 @@ pub(super) struct Simulation {
     pub(super) resource_manager: ResourceManager,
     pub(super) ledger: Ledger,
     pub(super) watch: Watch,
-    /// When the release of a task manager was last asked for.
-    pub(super) release_asked: BTreeMap<InstanceId, Timestamp>,
+    pub(super) capacity: CapacityWatch,
+    pub(super) counters: CounterWatch,
+    pub(super) questions: Questions,
+    pub(super) operators: Operators,
     chances_left: usize,
     /// The faults have stopped.
     pub(super) calm: bool,
@@ -73,17 +88,24 @@ impl Simulation {
         let scenario = Scenario::draw(&mut rng);
         trace.note(|| format!("{scenario:#?}"));
         let clock = ManualScheduledExecutor::new();
-        let log = EffectLog::new();
+        let log = CallLog::default();
+        let mind = Mind::new(rng.random(), &scenario);
         let mut simulation = Self {
             manager: SlotManager::new(scenario.config.clone(), clock.clone()).expect("a valid configuration"),
-            actions: RecordingActions::with_log(&log),
+            actions: ClusterActions {
+                mind: mind.clone(),
+                log: log.clone(),
+            },
+            operators: Operators::new(&scenario.config),
             chances_left: scenario.chances,
             scenario,
             rng,
             clock,
             log,
+            mind,
             outbox: Outbox::default(),
             leaderships: 0,
+            began: Timestamp::ZERO,
             queue: EventQueue::default(),
             network: Network::default(),
             workers: Vec::new(),
@@ -92,7 +114,9 @@ impl Simulation {
             resource_manager: ResourceManager::default(),
             ledger: Ledger::default(),
             watch: Watch::default(),
-            release_asked: BTreeMap::new(),
+            capacity: CapacityWatch::default(),
+            counters: CounterWatch::default(),
+            questions: Questions::default(),
             calm: false,
             faults: FaultCounts::default(),
             trace,
@@ -188,6 +212,11 @@ impl Simulation {
                 worker_request,
                 slots,
             } => self.worker_started(leadership, worker_request, slots),
+            Event::ReleaseDecided {
+                worker,
+                process,
+                question,
+            } => self.release_decided(worker, process, question),
             Event::ConnectionBroken(reply) => self.connection_breaks(&reply),
             Event::LeaderElected => self.begin_leadership()?,
             Event::LeaderKnown { worker } => self.register(worker),
@@ -203,6 +232,9 @@ impl Simulation {
         if self.chance(self.scenario.outages) {
             self.outage();
         }
+        if self.chance(self.scenario.meddling) {
+            self.an_operator_acts()?;
+        }
         match self.rng.random_range(0..10) {
             0..6 => self.a_job_acts(),
             6..9 => self.a_worker_reports(),
@@ -212,27 +244,26 @@ impl Simulation {
     }
 
     pub(super) fn drive(&mut self) -> Check {
-        self.resource_manager_makes_up_its_mind();
         let events = self.manager.run_until_stalled();
         if events > 0 {
             self.trace
                 .note(|| format!("{} {events} answers and deadlines", self.now()));
         }
-        self.observe_events(None, events)
+        self.observe_events(None, Some(events))
     }
 
     pub(super) fn observe(&mut self, freed: Option<AllocationId>) -> Check {
-        self.observe_events(freed, 0)
+        self.observe_events(freed, None)
     }
 
     /// Checks the manager after a call, and lets what it said travel. The call said that `freed` was given back, and handled so
-    /// many answers and deadlines.
-    fn observe_events(&mut self, freed: Option<AllocationId>, events: usize) -> Check {
+    /// many answers and deadlines; `None` if it was an input.
+    fn observe_events(&mut self, freed: Option<AllocationId>, events: Option<usize>) -> Check {
         self.steps += 1;
         let now = self.now();
-        let effects = self.log.take();
+        let calls = self.log.take();
         let mut lost = Vec::new();
-        for effect in &effects {
+        for Call { effect, .. } in &calls {
             self.trace.note(|| format!("    -> {effect}"));
             self.digest.add(now, effect);
             self.ledger.apply(effect)?;
@@ -259,11 +290,10 @@ impl Simulation {
                 self.watch.answered(request.attempt, answer);
             }
         }
-        self.watch.compare(&self.manager, &effects, events)?;
-        for effect in effects {
-            if let Effect::Action(action) = effect {
-                self.react(action);
-            }
+        self.watch.compare(&self.manager, &calls, events.unwrap_or_default())?;
+        self.check_rules(&calls, events)?;
+        for call in calls {
+            self.react(call);
         }
         for outgoing in sent {
             self.carry(outgoing);
@@ -271,14 +301,52 @@ impl Simulation {
         Ok(())
     }
 
-    fn react(&mut self, action: Action) {
+    /// What is to be, is kept, and is counted.
+    fn check_rules(&mut self, calls: &[Call], events: Option<usize>) -> Check {
+        let leaving = self.questions.open();
+        let moment = Moment::new(self.now(), self.leader_id(), self.began, events, &self.operators);
+        self.questions.compare(&self.manager, calls, &moment)?;
+        let leaving = leaving.iter().filter(|question| self.questions.is_open(question));
+        let leaving: Vec<_> = leaving.map(|question| question.instance_id).collect();
+        let refused = self.capacity.compare(&self.manager, calls, &moment, &leaving)?;
+        for _ in 0..refused {
+            self.faults.count(Fault::PromiseBeyondLimit);
+        }
+        self.counters.compare(&self.manager, calls)?;
+        recount::check_overview(&self.manager, moment.blocked)?;
+        if self.steps % EXPLAINED == 0 {
+            recount::check_explanations(&self.manager, &moment)?;
+        }
+        Ok(())
+    }
+
+    fn react(&mut self, call: Call) {
+        let action = match (call.effect, call.said) {
+            (Effect::Action(Action::AllocateResource { worker_request, .. }), Said::Promise(promise)) => {
+                return self.worker_asked_for(worker_request, promise);
+            }
+            (Effect::Action(Action::WithdrawResource { worker_request }), Said::Withdrawal(withdrawal)) => {
+                return self.withdrawal_asked_for(worker_request, withdrawal);
+            }
+            (Effect::Action(Action::ReleaseResource { instance_id, .. }), Said::Release(release)) => {
+                return self.release_asked_for(instance_id, release);
+            }
+            (Effect::Gateway(GatewayCall::AskRelease(question)), Said::AboutRelease(answer)) => {
+                return self.asked_about_release(question, answer);
+            }
+            (Effect::Action(action), _) => action,
+            _ => return,
+        };
         match action {
-            Action::AllocateResource { worker_request, .. } => self.worker_asked_for(worker_request),
-            Action::ReleaseResource { instance_id, .. } => self.release_asked_for(instance_id),
             Action::NotifySlotAllocated { .. } => self.granted += 1,
             Action::NotifyAllocationFailure {
-                job_id, allocation_id, ..
+                job_id,
+                allocation_id,
+                cause,
             } => {
+                if let AllocationFailureCause::RequestFailed(RequestFailure::Unfulfillable { .. }) = cause {
+                    self.faults.count(Fault::RequestUnfulfillable);
+                }
                 self.failed += 1;
                 let job = job_id.as_uuid().as_u128();
                 self.send(Link::ManagerToJob(job), Message::NotServed { allocation_id });

@@ -62,6 +62,7 @@ impl Simulation {
             executor: self.workers[worker].executor.clone(),
             clock: self.clock.clone(),
             log: self.log.clone(),
+            mind: self.mind.clone(),
             outbox: self.outbox.clone(),
             near: Rc::clone(&self.workers[worker].near),
             revisions: self.scenario.revisions,

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use slot_manager::testing::{Action, Effect, GatewayCall};
 use slot_manager::{Acknowledge, AllocationId, InstanceId, RequestSlot, SlotReport, SlotState, Timestamp};
 
+use super::calls::Call;
 use super::gateway::Answer;
 use super::run::Check;
 use super::simulation::Manager;
@@ -45,18 +46,18 @@ impl Watch {
 
     /// Compares with the manager after a call. In one that handled several events, a slot may have been assigned by the
     /// first and given back by the second, and nobody was asked for it: that begins an idle period too.
-    pub(super) fn compare(&mut self, manager: &Manager, effects: &[Effect], events: usize) -> Check {
+    pub(super) fn compare(&mut self, manager: &Manager, calls: &[Call], events: usize) -> Check {
         let mut asked = BTreeSet::new();
         // A slot is for the others first when the attempt of the oldest has failed, which may be within the call.
-        let tried = effects.iter().filter_map(|effect| match effect {
+        let tried = calls.iter().filter_map(|call| match &call.effect {
             Effect::Gateway(GatewayCall::RequestSlot(request)) => Some(request.allocation_id),
             _ => None,
         });
         for allocation_id in tried {
             self.waiting.remove(&allocation_id);
         }
-        for effect in effects {
-            match effect {
+        for call in calls {
+            match &call.effect {
                 Effect::Gateway(GatewayCall::RequestSlot(request)) => {
                     if self.attempts.insert(request.attempt, request.clone()).is_some() {
                         return Err(format!("attempt {} is made twice", request.attempt));

@@ -1,0 +1,135 @@
+//! What the manager has counted, counted again: what it said it did, and what inputs came to.
+
+use slot_manager::testing::{Action, Effect};
+use slot_manager::{AllocationFailureCause, Counters, FailureCounters, Release, RequestFailure, Withdrawal};
+
+use super::calls::{Call, Said};
+use super::run::Check;
+use super::simulation::Manager;
+
+#[derive(Debug, Default)]
+pub(super) struct CounterWatch {
+    last: Counters,
+    /// What must have been counted by now, of what can be seen from outside.
+    seen: Counters,
+    /// Workers that were asked to be withdrawn and confirmed that; some of these were promised beyond a limit.
+    confirmed: u64,
+    /// Requests that were not granted when a leadership ended.
+    dropped: u64,
+}
+
+impl CounterWatch {
+    /// A leadership is over, with so many requests that were not granted.
+    pub(super) fn drop_requests(&mut self, requests: usize) {
+        self.dropped += requests as u64;
+    }
+
+    pub(super) fn cancelled(&mut self, requests: usize) {
+        self.seen.requests_cancelled += requests as u64;
+    }
+
+    /// A request failed while it was registered: nothing is said of it.
+    pub(super) fn failed_at_once(&mut self, failure: &RequestFailure) {
+        self.failed(failure);
+    }
+
+    pub(super) fn refused_task_manager(&mut self) {
+        self.seen.task_managers_refused += 1;
+    }
+
+    pub(super) fn ignored_report(&mut self) {
+        self.seen.reports_stale += 1;
+    }
+
+    pub(super) fn refused_report(&mut self) {
+        self.seen.reports_refused += 1;
+    }
+
+    pub(super) fn compare(&mut self, manager: &Manager, calls: &[Call]) -> Check {
+        for call in calls {
+            self.count(call);
+        }
+        let counters = manager.counters();
+        if let Some(number) = (0..all(&counters).len()).find(|at| all(&counters)[*at] < all(&self.last)[*at]) {
+            return Err(format!("counter {number} fell: {:?}, then {counters:?}", self.last));
+        }
+        self.last = counters;
+        let seen = &self.seen;
+        let agrees = counters.requests_served == seen.requests_served
+            && counters.requests_cancelled == seen.requests_cancelled
+            && counters.requests_failed == seen.requests_failed
+            && counters.grants_lost == seen.grants_lost
+            && counters.workers_requested == seen.workers_requested
+            && counters.workers_withdrawn <= self.confirmed
+            && counters.task_managers_released == seen.task_managers_released
+            && counters.task_managers_refused == seen.task_managers_refused
+            && counters.reports_stale == seen.reports_stale
+            && counters.reports_refused == seen.reports_refused;
+        if !agrees {
+            return Err(format!("counted is {counters:?}, seen was {seen:?}"));
+        }
+        let ended = counters.requests_served + counters.requests_cancelled + counters.requests_failed.total();
+        let pending = manager.num_pending_slot_requests() as u64;
+        if counters.requests_accepted != ended + pending + self.dropped {
+            return Err(format!(
+                "{counters:?}, {pending} requests are pending and {} were dropped",
+                self.dropped
+            ));
+        }
+        Ok(())
+    }
+
+    fn count(&mut self, call: &Call) {
+        let seen = &mut self.seen;
+        match (&call.effect, &call.said) {
+            (Effect::Action(Action::NotifySlotAllocated { .. }), _) => seen.requests_served += 1,
+            (Effect::Action(Action::NotifyAllocationFailure { cause, .. }), _) => match cause {
+                AllocationFailureCause::RequestFailed(failure) => self.failed(failure),
+                AllocationFailureCause::GrantLost { .. } => seen.grants_lost += 1,
+            },
+            (Effect::Action(Action::AllocateResource { .. }), _) => seen.workers_requested += 1,
+            (_, Said::Release(Release::Accepted)) => seen.task_managers_released += 1,
+            (_, Said::Withdrawal(Withdrawal::Confirmed)) => self.confirmed += 1,
+            _ => {}
+        }
+    }
+
+    fn failed(&mut self, failure: &RequestFailure) {
+        let failed = &mut self.seen.requests_failed;
+        match failure {
+            RequestFailure::Timeout { .. } => failed.timeout += 1,
+            RequestFailure::ResourceManager(_) => failed.resource_manager += 1,
+            RequestFailure::Unfulfillable { .. } => failed.unfulfillable += 1,
+            _ => failed.held_by_another_job += 1,
+        }
+    }
+}
+
+fn all(counters: &Counters) -> [u64; 17] {
+    let FailureCounters {
+        timeout,
+        resource_manager,
+        unfulfillable,
+        held_by_another_job,
+        ..
+    } = counters.requests_failed;
+    [
+        counters.requests_accepted,
+        counters.requests_served,
+        counters.requests_cancelled,
+        timeout,
+        resource_manager,
+        unfulfillable,
+        held_by_another_job,
+        counters.requests_retried,
+        counters.grants_lost,
+        counters.workers_requested,
+        counters.workers_declined,
+        counters.workers_withdrawn,
+        counters.promises_broken,
+        counters.task_managers_released,
+        counters.task_managers_refused,
+        counters.reports_stale,
+        counters.reports_refused,
+    ]
+}

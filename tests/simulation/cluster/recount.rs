@@ -1,0 +1,178 @@
+//! Overviews and explanations, made again from the views.
+
+use std::collections::BTreeSet;
+
+use slot_manager::{
+    AllocationStatus, FittingSlots, PendingSlotRequest, RequestExplanation, ResourceId, ResourceProfile, SlotOverview,
+    SlotState, TaskManagerSlot, WaitsFor,
+};
+
+use super::moment::Moment;
+use super::rules;
+use super::run::Check;
+use super::simulation::Manager;
+
+fn agree<T: PartialEq + std::fmt::Debug>(what: &str, said: T, counted: T) -> Check {
+    if said == counted {
+        Ok(())
+    } else {
+        Err(format!("{what}: said is {said:?}, counted {counted:?}"))
+    }
+}
+
+/// What the manager says there is, as a whole and of each task manager.
+pub(super) fn check_overview(manager: &Manager, blocked: &BTreeSet<ResourceId>) -> Check {
+    let overview = manager.overview();
+    let slots: Vec<_> = manager.slots().collect();
+    agree("slots", overview.slots, count_slots(&slots))?;
+    agree("task managers", overview.task_managers, manager.task_managers().count())?;
+    let is_blocked = |id: &ResourceId| blocked.contains(id);
+    let blocked_task_managers = manager.task_managers().filter(|it| is_blocked(it.resource_id()));
+    agree(
+        "blocked task managers",
+        overview.blocked_task_managers,
+        blocked_task_managers.count(),
+    )?;
+    let promised: Vec<_> = manager.promised_slots().collect();
+    let profiles = promised.iter().map(|slot| slot.resource_profile());
+    agree("promised", overview.promised, rules::total(profiles))?;
+    let unbound = promised.iter().filter(|slot| slot.covers().is_none()).count();
+    agree("unbound", overview.unbound_promised_slots, unbound)?;
+    let pending = manager.pending_slot_requests().count();
+    agree("pending", overview.pending_requests, pending)?;
+    agree("counters", overview.counters, manager.counters())?;
+    for task_manager in manager.task_managers() {
+        let said = task_manager.overview();
+        let slots: Vec<_> = task_manager.slots().collect();
+        agree("slots of one", said.slots, count_slots(&slots))?;
+        let id = task_manager.resource_id();
+        agree("whether it is blocked", said.is_blocked, is_blocked(id))?;
+        let is_wrong = |slot: &&TaskManagerSlot<'_>| match slot.state() {
+            SlotState::Blocked => !is_blocked(id),
+            SlotState::Free | SlotState::Pausing { .. } => is_blocked(id),
+            _ => false,
+        };
+        agree("slots blocked or not", slots.iter().filter(is_wrong).count(), 0)?;
+    }
+    Ok(())
+}
+
+fn count_slots(slots: &[TaskManagerSlot<'_>]) -> SlotOverview {
+    let total = |is_it: fn(SlotState) -> bool| {
+        let those = slots.iter().filter(|slot| is_it(slot.state()));
+        rules::total(those.map(|slot| slot.resource_profile()))
+    };
+    let mut overview = SlotOverview::default();
+    overview.registered = total(|_| true);
+    overview.free = total(|state| matches!(state, SlotState::Free | SlotState::Pausing { .. }));
+    overview.blocked = total(|state| state == SlotState::Blocked);
+    overview.in_flight = total(|state| matches!(state, SlotState::InFlight { .. }));
+    overview.allocated = total(|state| matches!(state, SlotState::Allocated { .. }));
+    overview
+}
+
+/// What the manager says of each request that waits.
+pub(super) fn check_explanations(manager: &Manager, moment: &Moment<'_>) -> Check {
+    for request in manager.pending_slot_requests() {
+        let explanation = manager.explain(request.allocation_id());
+        let explanation = explanation.ok_or_else(|| format!("{request:?} is not explained"))?;
+        agree("job", explanation.job_id, request.job_id())?;
+        let status = match request.in_flight_to() {
+            Some(slot_id) => AllocationStatus::InFlight { slot_id },
+            None => AllocationStatus::Waiting,
+        };
+        agree("status", explanation.status, status)?;
+        let Some(said) = explanation.request else {
+            return Err(format!("{request:?} is explained as granted"));
+        };
+        agree("deadline", said.fails_at, request.deadline())?;
+        agree("attempts", said.failed_attempts, request.failed_attempts())?;
+        check_numbers(manager, &request, &said)?;
+        check_reason(manager, &request, &said, moment)?;
+    }
+    Ok(())
+}
+
+fn check_numbers(manager: &Manager, request: &PendingSlotRequest<'_>, said: &RequestExplanation) -> Check {
+    let required = request.resource_profile();
+    agree("profile", &said.resource_profile, required)?;
+    let mut fitting = FittingSlots::default();
+    let mut too_small = 0;
+    let (mut cpu, mut heap) = (0, 0);
+    for slot in manager.slots() {
+        let profile = slot.resource_profile();
+        if !profile.is_matching(required) {
+            too_small += 1;
+            cpu += usize::from(profile.cpu_cores() < required.cpu_cores());
+            heap += usize::from(profile.task_heap_memory_bytes() < required.task_heap_memory_bytes());
+            continue;
+        }
+        match slot.state() {
+            SlotState::Free => fitting.free += 1,
+            SlotState::Pausing { .. } => fitting.pausing += 1,
+            SlotState::Blocked => fitting.blocked += 1,
+            SlotState::InFlight { .. } => fitting.in_flight += 1,
+            _ => fitting.allocated += 1,
+        }
+    }
+    agree("fitting", said.fitting, fitting)?;
+    agree("too small", said.too_small.slots, too_small)?;
+    let mut lacking: Vec<_> = said.too_small.lacking.iter().map(|(_, slots)| *slots).collect();
+    lacking.sort_unstable();
+    let mut counted: Vec<_> = [cpu, heap].into_iter().filter(|slots| *slots > 0).collect();
+    counted.sort_unstable();
+    agree("lacking", lacking, counted)?;
+    let promised = manager.promised_slots();
+    let (fit, small): (Vec<_>, Vec<_>) = promised.partition(|slot| slot.resource_profile().is_matching(required));
+    agree("promised that fit", said.fitting_promised_slots, fit.len())?;
+    agree("promised too small", said.too_small_promised_slots, small.len())
+}
+
+fn check_reason(
+    manager: &Manager,
+    request: &PendingSlotRequest<'_>,
+    said: &RequestExplanation,
+    moment: &Moment<'_>,
+) -> Check {
+    let config = manager.config();
+    let worker = rules::described_worker(config);
+    let overview = manager.overview();
+    let mut present = overview.slots.registered;
+    present.slots += overview.promised.slots;
+    present.cpu_cores += overview.promised.cpu_cores;
+    present.memory_bytes += overview.promised.memory_bytes;
+    let limit_of_next = worker
+        .as_ref()
+        .and_then(|worker| rules::limit_beyond(config, present, rules::total(worker)));
+    let recovered_at = moment.began + config.recovery_timeout;
+    let is_waiting =
+        request.in_flight_to().is_none() && request.pauses_until().is_none() && request.covered_by().is_none();
+    let is_right = match &said.waits_for {
+        WaitsFor::Answer { slot_id, .. } => request.in_flight_to().as_ref() == Some(slot_id),
+        WaitsFor::Pause { until } => request.pauses_until() == Some(*until),
+        WaitsFor::PromisedWorker { worker_request, until } => {
+            let promised = manager
+                .promised_slots()
+                .find(|it| it.worker_request() == *worker_request);
+            request.covered_by() == Some(*worker_request) && promised.map(|it| it.expires_at()) == Some(*until)
+        }
+        WaitsFor::Room { limit } => is_waiting && limit_of_next == Some(*limit),
+        WaitsFor::Recovery { until } => is_waiting && !config.recovery_timeout.is_zero() && *until == recovered_at,
+        WaitsFor::OlderRequests => is_waiting && limit_of_next.is_none(),
+        WaitsFor::NothingElse => {
+            let fits = |worker: &Vec<ResourceProfile>| worker[0].is_matching(request.resource_profile());
+            let is_possible =
+                |worker: &Vec<_>| rules::limit_beyond(config, Default::default(), rules::total(worker)).is_none();
+            is_waiting
+                && worker
+                    .as_ref()
+                    .is_some_and(|worker| !fits(worker) || !is_possible(worker))
+        }
+        _ => is_waiting,
+    };
+    if is_right {
+        Ok(())
+    } else {
+        Err(format!("{request:?} waits for {:?}", said.waits_for))
+    }
+}

@@ -1,0 +1,94 @@
+//! Task managers on their way out: what they are asked, and what comes of it.
+
+use std::time::Duration;
+
+use rand::Rng;
+use slot_manager::{InstanceId, Release, ReleaseAnswer, ReleaseAnswerOutcome, ReleaseQuestion};
+
+use super::events::Event;
+use super::faults::Fault;
+use super::network::{Link, Message};
+use super::run::Check;
+use super::simulation::Simulation;
+use super::task_executors::Condition;
+
+/// How long a task executor thinks at most.
+const LONGEST_THOUGHT: Duration = Duration::from_millis(600);
+
+impl Simulation {
+    fn worker_registered_as(&self, instance_id: InstanceId) -> Option<usize> {
+        let is_it = |worker: &usize| self.workers[*worker].executor.instance_id() == Some(instance_id);
+        (0..self.workers.len()).find(is_it)
+    }
+
+    pub(super) fn release_asked_for(&mut self, instance_id: InstanceId, release: Release) {
+        if release == Release::Declined {
+            return self.faults.count(Fault::ReleaseDeclined);
+        }
+        if let Some(worker) = self.worker_registered_as(instance_id) {
+            let process = self.workers[worker].process;
+            self.send(Link::ManagerToWorker(worker), Message::Stop { process });
+        }
+    }
+
+    /// A task executor has said whether it can be stopped, or that it has to think about it.
+    pub(super) fn asked_about_release(&mut self, question: ReleaseQuestion, answer: ReleaseAnswer) {
+        match answer {
+            ReleaseAnswer::Yes => {}
+            ReleaseAnswer::No => self.faults.count(Fault::ReleaseRefused),
+            ReleaseAnswer::Later => {
+                self.faults.count(Fault::ReleaseAnswerLate);
+                if let Some(worker) = self.worker_registered_as(question.instance_id) {
+                    let process = self.workers[worker].process;
+                    let decided = Event::ReleaseDecided {
+                        worker,
+                        process,
+                        question,
+                    };
+                    let thought = self.up_to(LONGEST_THOUGHT);
+                    self.schedule_in(thought, decided);
+                }
+            }
+        }
+    }
+
+    pub(super) fn release_decided(&mut self, worker: usize, process: u64, question: ReleaseQuestion) {
+        let decided_by = &self.workers[worker];
+        if decided_by.process != process || decided_by.condition != Condition::Running {
+            return;
+        }
+        let answer = match self.rng.random_range(0..10) {
+            0..6 => ReleaseAnswer::Yes,
+            6..8 => ReleaseAnswer::No,
+            _ => ReleaseAnswer::Later,
+        };
+        self.send(
+            Link::WorkerToManager(worker),
+            Message::ReleaseAnswer { question, answer },
+        );
+    }
+
+    pub(super) fn manager_hears_release_answer(&mut self, question: &ReleaseQuestion, answer: ReleaseAnswer) -> Check {
+        let is_open = self.questions.is_open(question);
+        let Ok(outcome) = self.manager.answer_release(question, answer) else {
+            return self.not_started();
+        };
+        let is_gone = self.manager.task_manager(question.instance_id).is_none();
+        match (outcome, answer) {
+            (ReleaseAnswerOutcome::Unknown, _) if !is_open => self.faults.count(Fault::ReleaseAnswerVoid),
+            (ReleaseAnswerOutcome::Open, ReleaseAnswer::Later) if is_open => {}
+            (ReleaseAnswerOutcome::Stays, ReleaseAnswer::Yes | ReleaseAnswer::No) if is_open && !is_gone => {
+                self.questions.close(question.instance_id, answer, self.now());
+            }
+            (ReleaseAnswerOutcome::Released, ReleaseAnswer::Yes) if is_open && is_gone => {
+                self.questions.close(question.instance_id, answer, self.now());
+            }
+            _ => {
+                return Err(format!(
+                    "{answer:?} to {question:?} came to {outcome:?}; open: {is_open}, gone: {is_gone}"
+                ));
+            }
+        }
+        self.observe(None)
+    }
+}
