@@ -286,11 +286,14 @@ impl CapacityWatch {
         self.check_failure(&rewind, failure)
     }
 
-    /// A worker is asked to be withdrawn once, and again only if it covered a request in between. In a call that handles
-    /// more than one event, that may be so within the call.
+    /// A worker is asked to be withdrawn once, and again only if it covered a request in between. That may have been within
+    /// a call that handled more than one event, or made attempts.
     fn check_withdrawals(&mut self, manager: &Manager, calls: &[Call], moment: &Moment<'_>) -> Check {
         let tried = |call: &Call| matches!(call.effect, Effect::Gateway(GatewayCall::RequestSlot(_)));
         let is_simple = moment.events <= 1 && !calls.iter().any(tried);
+        if !is_simple {
+            self.asked_to_withdraw.clear();
+        }
         for call in calls {
             if let Effect::Action(Action::WithdrawResource { worker_request }) = call.effect {
                 if !self.asked_to_withdraw.insert(worker_request) && is_simple {

@@ -75,7 +75,7 @@ impl Scenario {
         let bad = [0.0, 0.02, 0.1, 0.3];
         let mut any = |of: [f64; 4]| of[rng.random_range(0..4)];
         let (loss, duplication, delay) = (any(bad), any(bad), any(bad));
-        let (reluctance, meddling) = (any([0.0, 0.0, 0.3, 0.9]), any([0.0, 0.0, 0.05, 0.2]));
+        let (reluctance, meddling) = (any([0.0, 0.3, 0.6, 0.9]), any([0.0, 0.0, 0.05, 0.2]));
         let (outages, moves, sloth) = (
             any([0.0, 0.01, 0.03, 0.08]),
             any([0.0, 0.0, 0.01, 0.03]),

@@ -151,6 +151,9 @@ impl Simulation {
                 _ => self.register(worker),
             }
         }
+        self.settle_down()?;
+        // One may have been stopped, and its last registration comes after it.
+        self.miss_the_dead()?;
         self.settle_down()
     }
 
@@ -324,8 +327,10 @@ impl Simulation {
         let armed = self.manager.next_deadline();
         // What is armed while time is handled falls due a millisecond later at the earliest.
         let latest = expected.map(|at| at + SHORTEST_REARM);
-        let right = if config.min_slots > 0 || config.redundant_task_managers > 0 {
-            // Nothing is said of a task manager that is kept when its time is over, nor of what nobody can start.
+        let keeps = config.min_slots > 0 || config.redundant_task_managers > 0;
+        let right = if keeps || !self.questions.open().is_empty() {
+            // Nothing is said when the time of a task manager is over that is kept, or was asked and thinks about it; nor
+            // of workers that nobody can start.
             let latest = latest.map(|at| at.max(self.now() + timeout.max(SHORTEST_REARM)));
             match armed {
                 Some(at) => self.capacity.pauses.contains(&at) || latest.is_some_and(|latest| at <= latest),
