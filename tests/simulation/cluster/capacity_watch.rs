@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use slot_manager::testing::{Action, Effect, GatewayCall};
 use slot_manager::{
     AllocationFailureCause, InstanceId, Release, RequestFailure, ResourceProfile, SlotManagerConfig, SlotReport,
-    Timestamp, Withdrawal, WorkerRequestId,
+    Timestamp, WaitsFor, Withdrawal, WorkerRequestId,
 };
 
 use super::calls::{Call, Promise, Said};
@@ -88,6 +88,7 @@ impl CapacityWatch {
             self.pauses.retain(|until| *until > moment.now);
             if moment.events > 0 && !calls.iter().any(|call| ask_of(call).is_some()) {
                 self.check_reserve(config, &after, moment)?;
+                check_held(manager, &after, moment)?;
             }
         }
         self.before = after;
@@ -324,6 +325,23 @@ impl CapacityWatch {
         }
         Ok(())
     }
+}
+
+/// A request for which no worker was asked, because none could be, is not held any longer than that.
+fn check_held(manager: &Manager, after: &Standing, moment: &Moment<'_>) -> Check {
+    let config = manager.config();
+    let worker = rules::described_worker(config).unwrap_or_default();
+    let is_room = rules::limit_beyond(config, after.total(), rules::total(&worker)).is_none();
+    if !is_room || !moment.is_after(config.recovery_timeout) {
+        return Ok(());
+    }
+    for request in manager.pending_slot_requests() {
+        let reason = manager.explain(request.allocation_id()).and_then(|it| it.request);
+        if reason.is_some_and(|it| it.waits_for == WaitsFor::OlderRequests) {
+            return Err(format!("{request:?} is held, and there is room"));
+        }
+    }
+    Ok(())
 }
 
 fn ask_of(call: &Call) -> Option<(WorkerRequestId, &Promise, &ResourceProfile)> {
