@@ -24,6 +24,8 @@ struct State {
     scenario: Scenario,
     /// The faults have stopped.
     calm: bool,
+    /// There are as many workers as can be.
+    is_full: bool,
 }
 
 impl Mind {
@@ -32,6 +34,7 @@ impl Mind {
             rng: ChaCha8Rng::seed_from_u64(seed),
             scenario: scenario.clone(),
             calm: false,
+            is_full: false,
         })))
     }
 
@@ -39,9 +42,17 @@ impl Mind {
         self.0.borrow_mut().calm = true;
     }
 
+    pub(super) fn note_room(&self, is_full: bool) {
+        self.0.borrow_mut().is_full = is_full;
+    }
+
     fn about_worker(&self) -> Promise {
         let state = &mut *self.0.borrow_mut();
         if !state.scenario.elastic || state.calm {
+            return Ok(WorkerPromise::Declined);
+        }
+        // Else wishes and failures would follow each other as fast as messages travel.
+        if state.is_full && state.rng.random_bool(0.8) {
             return Ok(WorkerPromise::Declined);
         }
         match state.rng.random_range(0..20) {

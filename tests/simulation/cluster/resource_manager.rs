@@ -44,12 +44,7 @@ impl Simulation {
             Ok(_) if self.scenario.elastic && !self.calm => return self.faults.count(Fault::WorkerDeclined),
             Ok(_) => return,
         };
-        let alive = self
-            .workers
-            .iter()
-            .filter(|worker| worker.condition != Condition::Dead)
-            .count();
-        let room = alive + self.resource_manager.starting < self.scenario.most_workers;
+        let room = self.has_room_for_worker();
         match self.rng.random_range(0..10) {
             0..7 if room => self.start_worker(worker_request, slots, Duration::ZERO),
             7..9 if room => {
@@ -80,6 +75,17 @@ impl Simulation {
             slots,
         };
         self.schedule_in(delay, started);
+    }
+
+    fn has_room_for_worker(&self) -> bool {
+        let workers = self.workers.iter();
+        let alive = workers.filter(|worker| worker.condition != Condition::Dead).count();
+        alive + self.resource_manager.starting < self.scenario.most_workers
+    }
+
+    /// Whoever answers wishes hears how many workers there are.
+    pub(super) fn count_workers(&self) {
+        self.mind.note_room(!self.has_room_for_worker());
     }
 
     /// What was confirmed is kept as a rule. Sometimes the worker was on its way already.
