@@ -6,11 +6,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use slot_manager::testing::{Action, Effect, GatewayCall};
 use slot_manager::{
     AllocationFailureCause, InstanceId, Release, RequestFailure, ResourceProfile, SlotManagerConfig, SlotReport,
-    Timestamp, WaitsFor, Withdrawal, WorkerRequestId,
+    Timestamp, Withdrawal, WorkerRequestId,
 };
 
 use super::calls::{Call, Promise, Said};
 use super::moment::Moment;
+use super::reserve_watch;
 use super::rules;
 use super::run::Check;
 use super::simulation::Manager;
@@ -87,8 +88,9 @@ impl CapacityWatch {
         if moment.is_driven {
             self.pauses.retain(|until| *until > moment.now);
             if moment.events > 0 && !calls.iter().any(|call| ask_of(call).is_some()) {
-                self.check_reserve(config, &after, moment)?;
-                check_held(manager, &after, moment)?;
+                let may_ask = self.pauses.is_empty();
+                reserve_watch::check_reserve(config, &after, moment, may_ask)?;
+                reserve_watch::check_held(manager, &after, moment)?;
             }
         }
         self.before = after;
@@ -308,40 +310,6 @@ impl CapacityWatch {
         }
         Ok(())
     }
-
-    /// What there is to be is there, unless nobody may be asked, or somebody was and declined.
-    fn check_reserve(&self, config: &SlotManagerConfig, after: &Standing, moment: &Moment<'_>) -> Check {
-        let Some(worker) = rules::described_worker(config) else {
-            return Ok(());
-        };
-        let redundant = rules::redundant_slots(config, after.used);
-        let spare = after.offered() + after.unbound();
-        let is_short = after.usable() < config.min_slots || spare < redundant;
-        let may_ask = moment.is_after(config.recovery_timeout)
-            && self.pauses.is_empty()
-            && rules::limit_beyond(config, after.total(), rules::total(&worker)).is_none();
-        if is_short && may_ask {
-            return Err(format!("nobody is asked for what is missing: {after:?}"));
-        }
-        Ok(())
-    }
-}
-
-/// A request for which no worker was asked, because none could be, is not held any longer than that.
-fn check_held(manager: &Manager, after: &Standing, moment: &Moment<'_>) -> Check {
-    let config = manager.config();
-    let worker = rules::described_worker(config).unwrap_or_default();
-    let is_room = rules::limit_beyond(config, after.total(), rules::total(&worker)).is_none();
-    if !is_room || !moment.is_after(config.recovery_timeout) {
-        return Ok(());
-    }
-    for request in manager.pending_slot_requests() {
-        let reason = manager.explain(request.allocation_id()).and_then(|it| it.request);
-        if reason.is_some_and(|it| it.waits_for == WaitsFor::OlderRequests) {
-            return Err(format!("{request:?} is held, and there is room"));
-        }
-    }
-    Ok(())
 }
 
 fn ask_of(call: &Call) -> Option<(WorkerRequestId, &Promise, &ResourceProfile)> {

@@ -91,10 +91,8 @@ impl Questions {
                 Effect::Gateway(GatewayCall::RequestSlot(request)) => {
                     self.open.remove(&request.instance_id);
                 }
-                Effect::Action(Action::ReleaseResource { instance_id, .. }) => {
-                    if self.open.contains_key(instance_id) {
-                        return Err(format!("{instance_id} is released, and its answer is awaited"));
-                    }
+                Effect::Action(Action::ReleaseResource { instance_id, .. }) if self.open.contains_key(instance_id) => {
+                    return Err(format!("{instance_id} is released, and its answer is awaited"));
                 }
                 _ => {}
             }

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use slot_manager::{
-    AllocationStatus, FittingSlots, PendingSlotRequest, RequestExplanation, ResourceId, ResourceProfile, SlotOverview,
-    SlotState, TaskManagerSlot, WaitsFor,
+    AllocationStatus, FittingSlots, PendingSlotRequest, PromisedSlot, RequestExplanation, ResourceId, ResourceProfile,
+    SlotOverview, SlotState, TaskManagerSlot, WaitsFor,
 };
 
 use super::moment::Moment;
@@ -34,7 +34,7 @@ pub(super) fn check_overview(manager: &Manager, blocked: &BTreeSet<ResourceId>) 
         blocked_task_managers.count(),
     )?;
     let promised: Vec<_> = manager.promised_slots().collect();
-    let profiles = promised.iter().map(|slot| slot.resource_profile());
+    let profiles = promised.iter().map(PromisedSlot::resource_profile);
     agree("promised", overview.promised, rules::total(profiles))?;
     let unbound = promised.iter().filter(|slot| slot.covers().is_none()).count();
     agree("unbound", overview.unbound_promised_slots, unbound)?;
@@ -60,7 +60,7 @@ pub(super) fn check_overview(manager: &Manager, blocked: &BTreeSet<ResourceId>) 
 fn count_slots(slots: &[TaskManagerSlot<'_>]) -> SlotOverview {
     let total = |is_it: fn(SlotState) -> bool| {
         let those = slots.iter().filter(|slot| is_it(slot.state()));
-        rules::total(those.map(|slot| slot.resource_profile()))
+        rules::total(those.map(TaskManagerSlot::resource_profile))
     };
     let mut overview = SlotOverview::default();
     overview.registered = total(|_| true);

@@ -1,7 +1,7 @@
 //! Workers that register, and those that are not let in.
 
 use slot_manager::{
-    InstanceId, LeaderId, Limit, RegistrationOutcome, ReportOutcome, SlotReport, TaskExecutorConnection,
+    InstanceId, LeaderId, Limit, RegistrationOutcome, ReportOutcome, SlotReport, SlotStatus, TaskExecutorConnection,
     WorkerRequestId,
 };
 
@@ -65,7 +65,7 @@ impl Simulation {
             return None;
         }
         let present = Standing::of(&self.manager).total();
-        let slots = report.statuses().iter().map(|status| status.resource_profile());
+        let slots = report.statuses().iter().map(SlotStatus::resource_profile);
         rules::limit_beyond(&self.scenario.config, present, rules::total(slots))
     }
 

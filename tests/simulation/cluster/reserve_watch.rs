@@ -1,0 +1,43 @@
+//! What must be true when time was handled and nobody was asked for a worker: nobody has to be.
+
+use slot_manager::{SlotManagerConfig, WaitsFor};
+
+use super::moment::Moment;
+use super::rules;
+use super::run::Check;
+use super::simulation::Manager;
+use super::standing::Standing;
+
+/// What there is to be is there, unless nobody may be asked, or nobody is because somebody declined.
+pub(super) fn check_reserve(config: &SlotManagerConfig, after: &Standing, moment: &Moment<'_>, asks: bool) -> Check {
+    let Some(worker) = rules::described_worker(config) else {
+        return Ok(());
+    };
+    let redundant = rules::redundant_slots(config, after.used);
+    let spare = after.offered() + after.unbound();
+    let is_short = after.usable() < config.min_slots || spare < redundant;
+    let may_ask = moment.is_after(config.recovery_timeout)
+        && asks
+        && rules::limit_beyond(config, after.total(), rules::total(&worker)).is_none();
+    if is_short && may_ask {
+        return Err(format!("nobody is asked for what is missing: {after:?}"));
+    }
+    Ok(())
+}
+
+/// A request for which no worker was asked, because none could be, is not held any longer than that.
+pub(super) fn check_held(manager: &Manager, after: &Standing, moment: &Moment<'_>) -> Check {
+    let config = manager.config();
+    let worker = rules::described_worker(config).unwrap_or_default();
+    let is_room = rules::limit_beyond(config, after.total(), rules::total(&worker)).is_none();
+    if !is_room || !moment.is_after(config.recovery_timeout) {
+        return Ok(());
+    }
+    for request in manager.pending_slot_requests() {
+        let reason = manager.explain(request.allocation_id()).and_then(|it| it.request);
+        if reason.is_some_and(|it| it.waits_for == WaitsFor::OlderRequests) {
+            return Err(format!("{request:?} is held, and there is room"));
+        }
+    }
+    Ok(())
+}
