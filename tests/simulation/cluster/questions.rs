@@ -1,6 +1,6 @@
 //! The questions whether task managers can be stopped: which are open, and when each was last asked about.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use slot_manager::testing::{Action, Effect, GatewayCall};
 use slot_manager::{InstanceId, LeaderId, ReleaseAnswer, ReleaseQuestion, Timestamp};
@@ -16,12 +16,16 @@ pub(super) struct Questions {
     /// When the idle timeout of a task manager last began anew, though it was idle before.
     restarted: BTreeMap<InstanceId, Timestamp>,
     last_number: u64,
+    /// Those that were not answered in time, in the last call, when the next question was not due before.
+    expired: BTreeSet<InstanceId>,
 }
 
 #[derive(Debug)]
 struct Open {
     question: ReleaseQuestion,
     until: Timestamp,
+    /// When the next is due, unless the idle timeout begins anew.
+    next_at: Timestamp,
     /// The idle period that it stands for.
     idle_since: Option<Timestamp>,
 }
@@ -68,19 +72,26 @@ impl Questions {
     /// Looks at what was asked in a call, in which time was handled or not.
     pub(super) fn compare(&mut self, manager: &Manager, calls: &[Call], moment: &Moment<'_>) -> Check {
         let now = moment.now;
+        self.expired.clear();
         if moment.is_driven {
             self.expire(now);
         }
-        let until = now + moment.at_least(manager.config().rpc_timeout);
+        let config = manager.config();
+        let until = now + moment.at_least(config.rpc_timeout);
         for call in calls {
             match &call.effect {
                 Effect::Gateway(GatewayCall::AskRelease(question)) => {
-                    self.ask(question, moment.leader_id)?;
+                    self.ask(
+                        question,
+                        moment.leader_id,
+                        config.min_slots > 0 || config.redundant_task_managers > 0,
+                    )?;
                     self.restarted.insert(question.instance_id, now);
                     if call.said == Said::AboutRelease(ReleaseAnswer::Later) {
                         let open = Open {
                             question: *question,
                             until,
+                            next_at: now + moment.at_least(config.task_manager_timeout),
                             idle_since: manager
                                 .task_manager(question.instance_id)
                                 .and_then(|it| it.idle_since()),
@@ -104,11 +115,15 @@ impl Questions {
         Ok(())
     }
 
-    fn ask(&mut self, question: &ReleaseQuestion, leader_id: LeaderId) -> Check {
+    /// One that is kept may be asked at any time.
+    fn ask(&mut self, question: &ReleaseQuestion, leader_id: LeaderId, keeps: bool) -> Check {
         if question.number <= self.last_number || question.leader_id != leader_id {
             return Err(format!("{question:?} is asked, the last was {}", self.last_number));
         }
         self.last_number = question.number;
+        if self.expired.contains(&question.instance_id) && !keeps {
+            return Err(format!("{question:?} is asked when the one before has just expired"));
+        }
         match self.open.get(&question.instance_id) {
             Some(open) => Err(format!("{question:?} is asked, and open is {open:?}")),
             None => Ok(()),
@@ -120,6 +135,9 @@ impl Questions {
         for (instance_id, open) in &self.open {
             if open.until <= now {
                 self.restarted.insert(*instance_id, now);
+                if open.next_at >= open.until {
+                    self.expired.insert(*instance_id);
+                }
             }
         }
         self.open.retain(|_, open| open.until > now);

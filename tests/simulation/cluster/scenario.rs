@@ -60,6 +60,10 @@ impl Scenario {
                 Duration::from_millis(pause * rng.random_range(1..20)),
             )
             .with_slot_matching_strategy(strategies[rng.random_range(0..4)].clone());
+        if rng.random_bool(0.1) {
+            // The first question expires when the next is due.
+            config.rpc_timeout = config.task_manager_timeout;
+        }
         if rng.random_bool(0.2) {
             config = config.with_max_pending_requests(Some(rng.random_range(1..6)));
         }
