@@ -90,10 +90,6 @@ impl CapacityWatch {
             if moment.events > 0 && !calls.iter().any(|call| ask_of(call).is_some()) {
                 let may_ask = self.pauses.is_empty();
                 reserve_watch::check_reserve(config, &after, moment, may_ask)?;
-                // What is released last leaves room for the next call.
-                if !calls.iter().any(|call| call.said == Said::Release(Release::Accepted)) {
-                    reserve_watch::check_held(manager, &after, moment)?;
-                }
             }
         }
         self.before = after;

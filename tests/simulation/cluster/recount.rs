@@ -158,7 +158,6 @@ fn check_reason(
         }
         WaitsFor::Room { limit } => is_waiting && limit_of_next == Some(*limit),
         WaitsFor::Recovery { until } => is_waiting && !config.recovery_timeout.is_zero() && *until == recovered_at,
-        WaitsFor::OlderRequests => is_waiting && limit_of_next.is_none(),
         WaitsFor::NothingElse => {
             let fits = |worker: &Vec<ResourceProfile>| worker[0].is_matching(request.resource_profile());
             let is_possible =

@@ -1,11 +1,10 @@
 //! What must be true when time was handled and nobody was asked for a worker: nobody has to be.
 
-use slot_manager::{SlotManagerConfig, WaitsFor};
+use slot_manager::SlotManagerConfig;
 
 use super::moment::Moment;
 use super::rules;
 use super::run::Check;
-use super::simulation::Manager;
 use super::standing::Standing;
 
 /// What there is to be is there, unless nobody may be asked, or nobody is because somebody declined.
@@ -21,23 +20,6 @@ pub(super) fn check_reserve(config: &SlotManagerConfig, after: &Standing, moment
         && rules::limit_beyond(config, after.total(), rules::total(&worker)).is_none();
     if is_short && may_ask {
         return Err(format!("nobody is asked for what is missing: {after:?}"));
-    }
-    Ok(())
-}
-
-/// A request for which no worker was asked, because none could be, is not held any longer than that.
-pub(super) fn check_held(manager: &Manager, after: &Standing, moment: &Moment<'_>) -> Check {
-    let config = manager.config();
-    let worker = rules::described_worker(config).unwrap_or_default();
-    let is_room = rules::limit_beyond(config, after.total(), rules::total(&worker)).is_none();
-    if !is_room || !moment.is_after(config.recovery_timeout) {
-        return Ok(());
-    }
-    for request in manager.pending_slot_requests() {
-        let reason = manager.explain(request.allocation_id()).and_then(|it| it.request);
-        if reason.is_some_and(|it| it.waits_for == WaitsFor::OlderRequests) {
-            return Err(format!("{request:?} is held, and there is room"));
-        }
     }
     Ok(())
 }
