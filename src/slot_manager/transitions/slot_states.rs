@@ -36,6 +36,7 @@ impl Core {
     }
 
     /// Counts a slot in another way than before.
+    #[inline(always)]
     fn count_use(&mut self, task_manager: TaskManagerKey, profile: ProfileKey, before: Use, after: Use) {
         self.census.move_slot(profile, before, after);
         let owner = &mut self.task_managers.records[task_manager];
