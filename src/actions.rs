@@ -39,7 +39,8 @@ pub trait ResourceManagerActions {
     /// them; or because what it promised is beyond the limits. Asked once, and again only when they covered a request
     /// in between. Only a confirmed withdrawal ends the promise (FLINK-18229).
     ///
-    /// The default says that it is too late: the worker comes, and is released when it is idle.
+    /// The default says that it is too late: the worker comes, and is released when it is idle; or it is refused when it
+    /// registers, if it is beyond the limits.
     fn withdraw_resource(&mut self, worker_request: WorkerRequestId) -> Withdrawal {
         let _ = worker_request;
         Withdrawal::TooLate

@@ -1,4 +1,4 @@
-//! Timeouts and limits, and their defaults.
+//! Timeouts, limits and everything else that can be chosen, with the defaults.
 
 use std::time::Duration;
 
@@ -76,26 +76,30 @@ pub struct SlotManagerConfig {
     /// `taskmanager.cpu.cores`, `taskmanager.memory.task.heap.size`, `taskmanager.memory.task.off-heap.size`,
     /// `taskmanager.memory.managed.size`, `taskmanager.memory.network.max`, `external-resources` (names) and
     /// `external-resource.<name>.amount`. Any of them describes the worker; the number of slots is 1 unless given, and
-    /// with nothing but that number its slots are [`ResourceProfile::ANY`](crate::ResourceProfile::ANY).
+    /// with nothing but that number its slots are [`ResourceProfile::ANY`](crate::ResourceProfile::ANY). Else it has
+    /// nothing of what is not given: no worker is asked for a request that needs it. The sizes of whole processes are not
+    /// read.
     pub worker_description: Option<WorkerDescription>,
-    /// How many slots there are to be at least, registered on task managers that are not blocked or promised, even
-    /// without any job: workers are asked for, and idle task managers stay. Whole workers: it may be some slots more.
+    /// How many slots there are to be at least, promised or registered on task managers that are not blocked, even
+    /// without any job: workers are asked for, and idle task managers stay. Whole workers: it may be some slots more. Needs
+    /// a worker description.
     ///
     /// Saves the first job the start of workers. Default: 0. Key: `slotmanager.number-of-slots.min`.
     pub min_slots: usize,
     /// How many slots there may be, registered and promised; `None` for no limit. No worker is asked for beyond, and a
-    /// task manager that comes beyond is refused, see
-    /// [`register_task_manager`](crate::SlotManager::register_task_manager).
+    /// task manager that comes beyond is refused, unless it keeps a promise, holds an allocation or was registered before,
+    /// see [`register_task_manager`](crate::SlotManager::register_task_manager). What a registered one reports is taken as
+    /// it is. Needs a worker description.
     ///
     /// Default: none. Key: `slotmanager.number-of-slots.max`.
     pub max_slots: Option<usize>,
-    /// How many cores all slots may have together, likewise. Default: none. Key: `slotmanager.max-total-resource.cpu`.
+    /// How many cores all slots may have together, likewise; slots that are `ANY` or `UNKNOWN` count none. Default: none. Key: `slotmanager.max-total-resource.cpu`.
     pub max_total_cpu_cores: Option<f64>,
     /// How many bytes of memory, of all kinds, all slots may have together, likewise. Default: none. Key:
     /// `slotmanager.max-total-resource.memory`.
     pub max_total_memory_bytes: Option<u64>,
     /// How many workers' worth of slots are kept free while at least one slot is used, so that the jobs of a task manager
-    /// that fails go on at once. While nothing is used there is no redundancy (FLINK-18625).
+    /// that fails go on at once. While nothing is used there is no redundancy (FLINK-18625). Needs a worker description.
     ///
     /// Default: 0. Key: `slotmanager.redundant-taskmanager-num`.
     pub redundant_task_managers: usize,
@@ -105,7 +109,8 @@ pub struct SlotManagerConfig {
     ///
     /// Default: false. Key: `slotmanager.fail-unfulfillable-requests`.
     pub fail_unfulfillable_requests: bool,
-    /// For how long after every start they do not, so that task managers can come back first.
+    /// For how long after every start no request fails because nothing could serve it, so that task managers can come back
+    /// first.
     ///
     /// Default: none. Key: `resourcemanager.standalone.start-up-time`, where `-1` is the request timeout.
     pub unfulfillable_grace_period: Duration,
@@ -149,7 +154,8 @@ pub struct Capacity {
 }
 
 impl Capacity {
-    /// The most of each that can be asked for; beyond what most machines hold.
+    /// The most of each that can be asked for; beyond what most machines hold. Neither may the fewest slots be more, nor the
+    /// slots of redundant task managers.
     pub const MAX: usize = 1 << 30;
 }
 
@@ -265,10 +271,14 @@ impl SlotManagerConfig {
             return Err(ConfigError::NoPendingRequests);
         }
         let capacity = self.initial_capacity;
+        let slots_per_worker = self.worker_description.as_ref().map_or(1, WorkerDescription::slots);
+        let redundant_slots = self.redundant_task_managers.saturating_mul(slots_per_worker);
         for (key, capacity) in [
             (keys::CAPACITY_TASK_MANAGERS, capacity.task_managers),
             (keys::CAPACITY_SLOTS, capacity.slots),
             (keys::CAPACITY_PENDING_REQUESTS, capacity.pending_requests),
+            (keys::MIN_SLOTS, self.min_slots),
+            (keys::REDUNDANT_TASK_MANAGERS, redundant_slots),
         ] {
             if capacity > Capacity::MAX {
                 return Err(ConfigError::CapacityTooLarge { key, capacity });

@@ -14,7 +14,7 @@ pub struct Counters {
     pub requests_cancelled: u64,
     /// Requests that failed.
     pub requests_failed: FailureCounters,
-    /// Attempts that failed, so that their requests tried again.
+    /// Attempts that failed, so that their requests tried again. That a slot was occupied is no failure.
     pub requests_retried: u64,
     /// Grants that were lost.
     pub grants_lost: u64,

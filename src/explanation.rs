@@ -32,9 +32,9 @@ pub struct RequestExplanation {
     pub resource_profile: ResourceProfile,
     /// When it fails; [`Timestamp::MAX`] is never.
     pub fails_at: Timestamp,
-    /// How many attempts failed.
+    /// How many attempts failed. That a slot was occupied is no failure.
     pub failed_attempts: u32,
-    /// Why the last one did.
+    /// The last answer that was not a yes.
     pub last_failure: Option<SlotAllocationError>,
     /// What has to happen next, beside a slot becoming free.
     pub waits_for: WaitsFor,
@@ -154,12 +154,11 @@ impl fmt::Display for RequestExplanation {
             "  promised     {} fit, {} are too small",
             self.fitting_promised_slots, self.too_small_promised_slots
         )?;
+        if self.failed_attempts > 0 {
+            writeln!(f, "  attempts     {} failed", self.failed_attempts)?;
+        }
         if let Some(failure) = &self.last_failure {
-            writeln!(
-                f,
-                "  attempts     {} failed, the last answer: {failure}",
-                self.failed_attempts
-            )?;
+            writeln!(f, "  last answer  {failure}")?;
         }
         write!(f, "  fails        {}", At(self.fails_at))
     }

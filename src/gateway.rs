@@ -116,7 +116,7 @@ pub struct ReleaseQuestion {
     pub instance_id: InstanceId,
     /// The leadership in which it is asked.
     pub leader_id: LeaderId,
-    /// Counts the questions of one manager. It stands for one idle period: when that ends, the question is void.
+    /// Counts the questions of one manager. When the idle period ends in which it was asked, the question is void.
     pub number: u64,
 }
 

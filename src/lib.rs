@@ -12,8 +12,8 @@
 //! | part | what it is |
 //! |---|---|
 //! | [`SlotManager`] | the manager: inputs, driving, queries |
-//! | [`ResourceManagerActions`] | you implement it: start a worker, stop one, hear of failures and grants |
-//! | [`TaskExecutorGateway`] | you implement it: ask a task executor for a slot, tell it to free one |
+//! | [`ResourceManagerActions`] | you implement it: start a worker, withdraw or stop one, hear of failures and grants |
+//! | [`TaskExecutorGateway`] | you implement it: ask a task executor for a slot or to go, tell it to free a slot |
 //! | [`ScheduledExecutor`] | time; `TokioScheduledExecutor` comes with the feature `tokio` |
 //! | [`SlotManagerConfig`] | timeouts, limits, and everything that can be chosen |
 //! | [`Overview`], [`Explanation`] | what there is in numbers, and why a request waits |
@@ -28,7 +28,8 @@
 //!    [`unregister_slot_request`](SlotManager::unregister_slot_request),
 //!    [`unregister_job`](SlotManager::unregister_job), [`free_slot`](SlotManager::free_slot),
 //!    [`block`](SlotManager::block), [`unblock`](SlotManager::unblock),
-//!    [`answer_release`](SlotManager::answer_release). Each returns what it did.
+//!    [`answer_release`](SlotManager::answer_release),
+//!    [`set_fail_unfulfillable_requests`](SlotManager::set_fail_unfulfillable_requests). Each returns what it did.
 //!    It runs to completion: when it returns, what it caused has been said through the traits, and every request to a
 //!    task executor has been polled once. It never blocks and never acts on time.
 //! 3. Between inputs, drive it: await [`progress`](SlotManager::progress), which applies answers that came and
@@ -38,6 +39,7 @@
 //! 4. The traits are called with the state consistent and cannot call back into the manager. What is to happen because
 //!    of such a call, do after it: hand it to your own mailbox, for example. (Hold a weak sender for that, or end the
 //!    loop by a message: a mailbox that its own service can send to is never closed.)
+//!    Should one of them panic, and you go on, suspend the manager: what was being said is lost.
 //! 5. [`suspend`](SlotManager::suspend) it when your leadership ends. Everything is dropped silently; the next leader
 //!    learns from reports.
 //!
@@ -46,7 +48,7 @@
 //! cause more. Then what there is too much and too little of is looked at, once for each input and each round of progress:
 //! requests that nothing could serve fail, workers that nobody needs are withdrawn, task managers that are not needed any
 //! more are released, and workers are asked for that could not be before, then those for the fewest slots and for
-//! redundancy. An input that changes nothing looks at nothing.
+//! redundancy. An input whose outcome says that nothing changed looks at nothing.
 //! Nothing depends on hash order, a clock other than [`ScheduledExecutor::now`], or random numbers: the same inputs in
 //! the same order have the same effects.
 //!

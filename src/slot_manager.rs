@@ -63,6 +63,11 @@ use self::slots::SlotKey;
 /// their answers, cancellations, freed slots and reports that change nothing. A table that grows moves all it has, see
 /// [`Capacity`](crate::Capacity); what a peak took is given back when nothing of it is left.
 ///
+/// With limits, reserves and the like configured, each call that changes something ends with a look at them: O(1) where
+/// nothing is to be done, O(slots of one task manager + blocked task managers) while idle task managers are kept, O(log)
+/// for each request that is held, and O(distinct profiles of waiting requests x distinct profiles of slots) when the last
+/// slot of some profile is gone and requests that nothing could serve are to fail.
+///
 /// ```
 /// use slot_manager::testing::{ManualScheduledExecutor, RecordingActions, ScriptedGateway};
 /// use slot_manager::{
@@ -293,10 +298,8 @@ where
     /// - A new instance id of a known worker: the new registration takes the place of the old one in one transaction.
     ///   Attempts in flight to the old one are given up and their requests look for another slot; only what the report
     ///   does not show any more is lost.
-    ///
-    /// - With its slots there would be more than a [limit](SlotManagerConfig::max_slots) allows: it is refused, and nothing
-    ///   changes. Unless a slot of it holds an allocation or takes the place of a promised one, or the worker was
-    ///   registered already.
+    /// - A new worker, with whose slots there would be more than a [limit](SlotManagerConfig::max_slots) allows: it is
+    ///   refused, and nothing changes; unless a slot of it holds an allocation or takes the place of a promised one.
     ///
     /// Free slots that were not known take the place of promised ones.
     ///
@@ -425,7 +428,7 @@ where
     /// A worker is blocked: its free slots are not handed out. O(its slots).
     ///
     /// What runs on it stays, and so do attempts in flight. It may register, and keeps promises by that; with no used slot
-    /// it is idle and released as any other. The id is remembered until [`unblock`](Self::unblock) or
+    /// it is idle and released, whatever is to be kept in reserve. The id is remembered until [`unblock`](Self::unblock) or
     /// [`suspend`](Self::suspend), whether a worker with it is registered or not (FLINK-28145).
     ///
     /// # Errors
@@ -454,19 +457,25 @@ where
     }
 
     /// Whether requests fail at once that nothing could serve, from now on, also in later leaderships. O(distinct
-    /// profiles of waiting requests x distinct profiles of slots) when it is turned on, else O(1).
+    /// profiles of waiting requests x distinct profiles of slots + requests that may fail) when it is turned on, else
+    /// O(1).
     ///
     /// A request is unfulfillable when no registered slot fits it, used or not, no promised slot, and no worker that
-    /// could be started: none of the [description](SlotManagerConfig::worker_description), or without one, when the
-    /// resource manager declined to start one. It fails with
+    /// could be started: none of the [description](SlotManagerConfig::worker_description), or one of them alone would be
+    /// beyond a limit; without a description, when the resource manager declined to start one. It fails with
     /// [`RequestFailure::Unfulfillable`](crate::RequestFailure::Unfulfillable): as the error of its registration, later
-    /// by a notification, when this is turned on, or a task manager or a promise is lost. For
-    /// [some time after every start](SlotManagerConfig::unfulfillable_grace_period) no request does (FLINK-13555).
+    /// by a notification, when this is turned on, when a slot or a promise is lost, when an ask is declined again, or when
+    /// the [grace period](SlotManagerConfig::unfulfillable_grace_period) is over, in which no request does (FLINK-13555).
     pub fn set_fail_unfulfillable_requests(&mut self, fail: bool) {
         let changes = self.core.set_fail_unfulfillable(fail);
         if self.begin_input().is_ok() && changes {
             self.finish_input();
         }
+    }
+
+    /// Whether they do, as it was configured or set last; in the grace period none fails all the same.
+    pub fn fails_unfulfillable_requests(&self) -> bool {
+        self.core.demand.fails_unfulfillable()
     }
 
     /// A task executor answers a question that it [did not answer at once](crate::ReleaseAnswer::Later). O(its slots) if

@@ -27,6 +27,12 @@ pub enum WorkerDescriptionError {
     /// A worker without slots serves nothing.
     #[error("a worker has at least one slot")]
     NoSlots,
+    /// More slots than any worker has.
+    #[error("{slots} slots are more than {}", WorkerDescription::MAX_SLOTS)]
+    TooManySlots {
+        /// How many were given.
+        slots: u32,
+    },
     /// A slot of which nothing is known serves hardly anything.
     #[error("the profile of a slot cannot be UNKNOWN")]
     UnknownProfile,
@@ -36,15 +42,22 @@ pub enum WorkerDescriptionError {
 }
 
 impl WorkerDescription {
+    /// The most slots that a worker may have.
+    pub const MAX_SLOTS: u32 = 1 << 16;
+
     /// A worker with so many slots of this profile.
     ///
     /// # Errors
     /// - [`NoSlots`](WorkerDescriptionError::NoSlots): the number is zero.
+    /// - [`TooManySlots`](WorkerDescriptionError::TooManySlots): it is larger than [`MAX_SLOTS`](Self::MAX_SLOTS).
     /// - [`UnknownProfile`](WorkerDescriptionError::UnknownProfile): the profile is [`ResourceProfile::UNKNOWN`].
     /// - [`ResourceProfile`](WorkerDescriptionError::ResourceProfile): all slots together cannot be counted.
     pub fn new(slots: u32, slot_profile: ResourceProfile) -> Result<Self, WorkerDescriptionError> {
         if slots == 0 {
             return Err(WorkerDescriptionError::NoSlots);
+        }
+        if slots > Self::MAX_SLOTS {
+            return Err(WorkerDescriptionError::TooManySlots { slots });
         }
         if slot_profile == ResourceProfile::UNKNOWN {
             return Err(WorkerDescriptionError::UnknownProfile);

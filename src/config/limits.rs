@@ -40,8 +40,8 @@ impl fmt::Display for Limit {
     }
 }
 
-/// So many slots, with so many parts of cores and bytes of memory together. 128 bits do not overflow: no more than 2³²
-/// slots, of 64 bits each, are ever counted, and no more workers than slots.
+/// So many slots, with so many parts of cores and bytes of memory together. What is counted does not overflow 128 bits:
+/// there are no more than 2³² slots, of 64 bits each. What is only wished for saturates.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Quantity {
     pub(crate) slots: usize,

@@ -167,6 +167,7 @@ impl Demand {
 
     pub(super) fn release_held(&mut self, sequence: u64, request: RequestKey) {
         self.held.remove(&(sequence, request));
+        self.note_activity();
     }
 
     /// The oldest request that is held.
@@ -186,6 +187,11 @@ impl Demand {
 
     pub(super) fn recovers_until(&self) -> Option<Timestamp> {
         self.recovers_until
+    }
+
+    /// Whether requests that nothing could serve are to fail, as it was set.
+    pub(super) fn fails_unfulfillable(&self) -> bool {
+        self.fails_unfulfillable
     }
 
     /// Whether requests that nothing could serve fail now.
@@ -231,6 +237,7 @@ impl Demand {
             }
         }
         self.note_earliest();
+        self.note_activity();
     }
 
     fn note_earliest(&mut self) {

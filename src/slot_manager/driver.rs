@@ -383,11 +383,14 @@ where
     #[inline(never)]
     fn balance_all(&mut self, core: &mut Core) -> bool {
         core.fail_all_unfulfillable();
-        let stored = self.say_all(core);
+        let mut stored = self.say_all(core);
         self.withdraw_workers(core);
         while let Some(kept) = core.next_kept_to_release() {
             self.ask_for_release(core, kept);
         }
+        // The last slot that fitted some may be gone by that.
+        core.fail_all_unfulfillable();
+        stored |= self.say_all(core);
         while let Some((request, worker_request, profile)) = core.begin_held_ask() {
             self.ask_for(core, request, worker_request, profile);
         }

@@ -97,34 +97,14 @@ impl FreeSlots {
     /// The slot that the strategy chooses among those that fit. It stays in the index.
     #[inline]
     pub(super) fn find(&self, slots: &Slots, profiles: &Profiles, required: &ResourceProfile) -> Option<SlotKey> {
-        if let (FreeIndex::Queues(queues), Choice::First) = (&self.index, &self.choice) {
-            let (_, slot) = queues.first_fitting(slots, profiles, Fitting::Request(required))?;
-            return Some(slot);
-        }
-        self.find_best(slots, profiles, required)
-    }
-
-    #[inline(never)]
-    fn find_best(&self, slots: &Slots, profiles: &Profiles, required: &ResourceProfile) -> Option<SlotKey> {
         match (&self.index, &self.choice) {
             (FreeIndex::Queues(queues), Choice::First) => {
                 let (_, slot) = queues.first_fitting(slots, profiles, Fitting::Request(required))?;
                 Some(slot)
             }
             (FreeIndex::ByUtilization(index), Choice::First) => index.first_fitting(profiles, required),
-            (index, Choice::LeastWaste) => {
-                let candidates = index.candidates(profiles, required);
-                let best = candidates.min_by_key(|it| (profiles[it.profile].waste(required), it.free_order))?;
-                index.first_of(slots, best.profile)
-            }
-            (index, Choice::Custom(own)) => {
-                let candidates = index.candidates(profiles, required);
-                let best = candidates.min_by(|a, b| {
-                    own.compare(required, &a.shown(profiles), &b.shown(profiles))
-                        .then_with(|| a.free_order.cmp(&b.free_order))
-                })?;
-                index.first_of(slots, best.profile)
-            }
+            (index, Choice::LeastWaste) => index.least_waste(slots, profiles, required),
+            (index, Choice::Custom(own)) => index.best(slots, profiles, required, &**own),
         }
     }
 
@@ -194,6 +174,31 @@ impl FreeIndex {
         });
         let by_utilization = by_utilization.into_iter();
         in_queues.chain(by_utilization.flat_map(move |index| index.fitting(profiles, required)))
+    }
+
+    /// The candidate that has the least beyond what is required.
+    #[inline(never)]
+    fn least_waste(&self, slots: &Slots, profiles: &Profiles, required: &ResourceProfile) -> Option<SlotKey> {
+        let candidates = self.candidates(profiles, required);
+        let best = candidates.min_by_key(|it| (profiles[it.profile].waste(required), it.free_order))?;
+        self.first_of(slots, best.profile)
+    }
+
+    /// The candidate that a strategy of one's own likes best.
+    #[inline(never)]
+    fn best(
+        &self,
+        slots: &Slots,
+        profiles: &Profiles,
+        required: &ResourceProfile,
+        own: &dyn SlotMatching,
+    ) -> Option<SlotKey> {
+        let candidates = self.candidates(profiles, required);
+        let best = candidates.min_by(|a, b| {
+            own.compare(required, &a.shown(profiles), &b.shown(profiles))
+                .then_with(|| a.free_order.cmp(&b.free_order))
+        })?;
+        self.first_of(slots, best.profile)
     }
 
     fn first_of(&self, slots: &Slots, profile: ProfileKey) -> Option<SlotKey> {

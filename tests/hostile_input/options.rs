@@ -282,8 +282,12 @@ proptest! {
                 workers == 0 || (workers * u128::from(slots)).saturating_mul(of_a_slot.into()) <= u128::from(limit)
             })
         };
-        let expected =
-            is_allowed(max_slots, 1) && is_allowed(max_cores, cores.into()) && is_allowed(max_mebibytes, mebibytes);
+        let most = Capacity::MAX as u128;
+        let is_countable = min_slots as u128 <= most && redundant as u128 * u128::from(slots) <= most;
+        let expected = is_countable
+            && is_allowed(max_slots, 1)
+            && is_allowed(max_cores, cores.into())
+            && is_allowed(max_mebibytes, mebibytes);
         prop_assert_eq!(config.validate().is_ok(), expected);
     }
 
@@ -304,7 +308,7 @@ proptest! {
 
     #[test]
     fn a_worker_divides_what_it_has_and_no_more(
-        slots: u32,
+        slots in prop_oneof![any::<u32>(), 0..=WorkerDescription::MAX_SLOTS],
         bytes: u64,
         units in 0..u64::MAX / 2,
     ) {
@@ -320,7 +324,14 @@ proptest! {
                 let left = total.total_memory_bytes().zip(all.total_memory_bytes()).map(|(total, all)| total - all);
                 prop_assert!(left < Some(slots.into()), "less than one part is left over");
             }
-            Err(error) => prop_assert_eq!((slots, error), (0, WorkerDescriptionError::NoSlots)),
+            Err(error) => {
+                let expected = match slots {
+                    0 => WorkerDescriptionError::NoSlots,
+                    slots => WorkerDescriptionError::TooManySlots { slots },
+                };
+                prop_assert!(slots == 0 || slots > WorkerDescription::MAX_SLOTS);
+                prop_assert_eq!(error, expected);
+            }
         }
     }
 }

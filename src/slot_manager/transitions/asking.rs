@@ -59,6 +59,9 @@ impl Core {
             return false;
         }
         if self.demand.first_held().is_some() || !self.may_ask() {
+            if let (None, Some(limit)) = (self.demand.first_held(), self.limit_of_next_worker()) {
+                tracing::warn!(%limit, "no worker is asked for: the limit is reached");
+            }
             let record = &mut self.requests.records[request];
             record.state = RequestState::Uncovered(Ask::Held);
             self.demand.hold(record.sequence, request);

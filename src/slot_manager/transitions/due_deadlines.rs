@@ -104,13 +104,13 @@ impl Core {
                 let request = self.requests.ask_repeats.head()?;
                 self.repeat_ask(request);
             }
-            Kind::TaskManagerIdle => {
-                let task_manager = self.task_managers.idle.head()?;
-                self.note_idle_timeout(task_manager);
-            }
             Kind::ReleaseQuestion => {
                 let task_manager = self.releases.first_due()?;
                 self.release_refused(task_manager);
+            }
+            Kind::TaskManagerIdle => {
+                let task_manager = self.task_managers.idle.head()?;
+                self.note_idle_timeout(task_manager);
             }
             Kind::Ending => {
                 let ending = self.demand.first_ending()?;

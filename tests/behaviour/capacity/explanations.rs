@@ -547,7 +547,8 @@ fn an_explanation_of_attempts_that_failed_says_so() {
         "  waits for    the end of its pause, at +10s",
         "  slots        1 fit: 0 allocated, 0 in flight, 0 blocked, 0 pausing, 1 free",
         "  promised     0 fit, 0 are too small",
-        "  attempts     2 failed, the last answer: refused by the task executor: no",
+        "  attempts     2 failed",
+        "  last answer  refused by the task executor: no",
         "  fails        at +60s",
     ];
     assert_eq!(explain(&f, 1).to_string(), expected.join("\n"));

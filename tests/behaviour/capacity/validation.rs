@@ -1,7 +1,10 @@
 //! Numbers that contradict each other, or of which it is not said what they count, are refused by the configuration.
 
 use slot_manager::testing::{ManualScheduledExecutor, RecordingActions, ScriptedGateway};
-use slot_manager::{ConfigError, Limit, ResourceProfile, SlotManager, SlotManagerConfig};
+use slot_manager::{
+    Capacity, ConfigError, Limit, ResourceProfile, SlotManager, SlotManagerConfig, WorkerDescription,
+    WorkerDescriptionError,
+};
 
 use crate::common::{described, patient, profile, worker_of};
 
@@ -86,20 +89,33 @@ fn a_million_slots_of_a_terabyte_can_be_counted() {
 fn what_no_number_can_count_is_beyond_every_limit() {
     let huge = ResourceProfile::builder().managed_memory_bytes(1 << 62).build();
     let config = patient().with_worker_description(Some(worker_of(3, &huge.expect("a valid amount"))));
+    let most = Capacity::MAX;
     assert_eq!(
         config
             .clone()
-            .with_min_slots(usize::MAX)
+            .with_min_slots(most)
             .with_max_total_memory_bytes(Some(u64::MAX))
             .validate(),
-        contradictory(MIN, usize::MAX / 3, Limit::Memory)
+        contradictory(MIN, most.div_ceil(3), Limit::Memory)
     );
+    let too_large = |key, capacity| Err(ConfigError::CapacityTooLarge { key, capacity });
     assert_eq!(
-        config
-            .with_redundant_task_managers(usize::MAX)
-            .with_max_slots(Some(usize::MAX - 1))
-            .validate(),
-        contradictory(REDUNDANT, usize::MAX, Limit::Slots)
+        config.clone().with_min_slots(most + 1).validate(),
+        too_large(MIN, most + 1)
+    );
+    let redundant = |workers| config.clone().with_redundant_task_managers(workers).validate();
+    assert_eq!(redundant(most / 3), Ok(()));
+    assert_eq!(redundant(most / 3 + 1), too_large(REDUNDANT, (most / 3 + 1) * 3));
+    assert_eq!(redundant(usize::MAX), too_large(REDUNDANT, usize::MAX));
+}
+
+#[test]
+fn a_worker_has_no_more_slots_than_any_worker() {
+    let most = WorkerDescription::MAX_SLOTS;
+    assert!(WorkerDescription::new(most, ResourceProfile::ANY).is_ok());
+    assert_eq!(
+        WorkerDescription::new(most + 1, ResourceProfile::ANY),
+        Err(WorkerDescriptionError::TooManySlots { slots: most + 1 })
     );
 }
 

@@ -11,6 +11,8 @@ impl NaiveSlotManager {
         self.say_everything();
         self.withdraw_surplus_workers();
         self.release_kept_task_managers();
+        self.fail_unfulfillable_requests();
+        self.say_everything();
         self.ask_for_held_requests();
         self.ask_for_spare_workers();
         self.say_everything();
