@@ -9,9 +9,9 @@ use std::time::Duration;
 use slot_manager::testing::{ManualScheduledExecutor, RecordingActions};
 use slot_manager::{
     Acknowledge, AllocationFailureCause, AllocationId, AllocationStatus, FreeSlot, InstanceId, JobId, LeaderId,
-    Release, ReleaseCause, RequestSlot, ResourceManagerActions, ResourceManagerError, ResourceProfile,
-    SlotAllocationError, SlotId, SlotManager, SlotManagerConfig, SlotRequestOutcome, TaskExecutorConnection,
-    TaskExecutorGateway, WorkerPromise, WorkerRequestId,
+    Release, ReleaseAnswer, ReleaseCause, ReleaseQuestion, RequestSlot, ResourceManagerActions, ResourceManagerError,
+    ResourceProfile, SlotAllocationError, SlotId, SlotManager, SlotManagerConfig, SlotRequestOutcome,
+    TaskExecutorConnection, TaskExecutorGateway, Withdrawal, WorkerPromise, WorkerRequestId,
 };
 
 use crate::common::{allocation, granted, instance, patient, report, request, slot, small};
@@ -93,7 +93,9 @@ enum Call {
     RequestSlot,
     FreeSlot,
     AllocateResource,
+    AskRelease,
     ReleaseResource,
+    WithdrawResource,
     NotifyFailure,
     NotifyAllocated,
 }
@@ -121,6 +123,11 @@ impl TaskExecutorGateway for Fragile {
     fn free_slot(&mut self, _: FreeSlot) {
         self.0.burn(Call::FreeSlot);
     }
+
+    fn ask_release(&mut self, _: &ReleaseQuestion) -> ReleaseAnswer {
+        self.0.burn(Call::AskRelease);
+        ReleaseAnswer::Yes
+    }
 }
 
 impl ResourceManagerActions for Fragile {
@@ -136,6 +143,11 @@ impl ResourceManagerActions for Fragile {
     fn release_resource(&mut self, _: InstanceId, _: ReleaseCause) -> Release {
         self.0.burn(Call::ReleaseResource);
         Release::Accepted
+    }
+
+    fn withdraw_resource(&mut self, _: WorkerRequestId) -> Withdrawal {
+        self.0.burn(Call::WithdrawResource);
+        Withdrawal::Confirmed
     }
 
     fn notify_allocation_failure(&mut self, _: JobId, _: AllocationId, _: &AllocationFailureCause) {
@@ -154,7 +166,9 @@ fn after_a_panic_of_the_outside_a_new_leadership_begins_with_nothing() {
         Call::RequestSlot,
         Call::FreeSlot,
         Call::AllocateResource,
+        Call::AskRelease,
         Call::ReleaseResource,
+        Call::WithdrawResource,
         Call::NotifyFailure,
         Call::NotifyAllocated,
     ];
