@@ -28,8 +28,7 @@ impl Core {
         let offered = slots.iter().filter(|(_, slot)| is_offered(*slot)).count();
         let keeps_floor = self.usable_slots() >= floor.saturating_add(leaving + slots.len());
         let keeps_redundancy = self.census.slots(Use::Free) >= redundant.saturating_add(leaving + offered);
-        // Who has nothing to give is not kept for it.
-        (floor == 0 || slots.is_empty() || keeps_floor) && (redundant == 0 || offered == 0 || keeps_redundancy)
+        (floor == 0 || keeps_floor) && (redundant == 0 || keeps_redundancy)
     }
 
     /// Registered slots of task managers that are not blocked, and promised ones.

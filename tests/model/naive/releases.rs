@@ -53,11 +53,8 @@ impl NaiveSlotManager {
             .usable_and_promised()
             .checked_sub(leaving + task_manager.slots.len());
         let offered_left = self.offered().checked_sub(leaving + own_offered);
-        let is_enough = |wanted: usize, own: usize, left: Option<usize>| {
-            wanted == 0 || own == 0 || left.is_some_and(|left| left >= wanted)
-        };
-        is_enough(min_slots, task_manager.slots.len(), left)
-            && (!self.is_used() || is_enough(redundant_slots, own_offered, offered_left))
+        let is_enough = |wanted: usize, left: Option<usize>| wanted == 0 || left.is_some_and(|left| left >= wanted);
+        is_enough(min_slots, left) && (!self.is_used() || is_enough(redundant_slots, offered_left))
     }
 
     fn keep(&mut self, id: InstanceId) {

@@ -334,7 +334,9 @@ impl Simulation {
         // What is armed while time is handled falls due a millisecond later at the earliest.
         let latest = expected.map(|at| at + SHORTEST_REARM);
         let keeps = config.min_slots > 0 || config.redundant_task_managers > 0;
-        let right = if keeps || !self.questions.open().is_empty() {
+        // The time was over while a question was open, which has been answered since.
+        let was_asked = expected.is_some_and(|at| at <= self.now());
+        let right = if keeps || was_asked || !self.questions.open().is_empty() {
             // Nothing is said when the time of a task manager is over that is kept, or was asked and thinks about it; nor
             // of workers that nobody can start.
             let latest = latest.map(|at| at.max(self.now() + timeout.max(SHORTEST_REARM)));
