@@ -517,7 +517,6 @@ where
 
     /// Attempts to give an offered slot to a request that is being registered. Only one that is not granted by that
     /// becomes a pending one: most are.
-    #[inline(always)]
     fn attempt_at_once(
         &mut self,
         leader_id: LeaderId,

@@ -301,7 +301,7 @@ where
         core.effects.asks.drain(..asks);
     }
 
-    /// Asks for a worker for a request.
+    /// Asks for a worker for a request. Inlined, or each request that waits pays for the call.
     #[inline(always)]
     fn ask_for(&mut self, core: &mut Core, request: RequestKey, worker_request: WorkerRequestId, profile: ProfileKey) {
         let Some(actions) = &mut self.actions else {

@@ -30,6 +30,17 @@ impl Core {
         self.demand.limit_of_next_worker(self.present())
     }
 
+    /// The fewest slots there are to be, and how many of them free as long as some slot is used.
+    pub(crate) fn reserves(&self) -> (usize, usize) {
+        let redundant = self.demand.redundant_slots(self.census.used_slots());
+        (self.config.min_slots, redundant)
+    }
+
+    /// Slots that a request would find, or could be covered by.
+    fn spare_slots(&self) -> usize {
+        self.census.slots(Use::Free) + self.promised_slots.num_unbound()
+    }
+
     fn next_worker_request(&mut self) -> WorkerRequestId {
         self.worker_requests += 1;
         self.counters.workers_requested += 1;
@@ -85,14 +96,11 @@ impl Core {
 
     /// How many workers are missing that nobody waits for: for the fewest slots, and for redundancy.
     pub(crate) fn missing_workers(&self) -> usize {
-        let (floor, redundant) = (
-            self.config.min_slots,
-            self.demand.redundant_slots(self.census.used_slots()),
-        );
+        let (floor, redundant) = self.reserves();
         if (floor, redundant) == (0, 0) || !self.demand.asks_for_spares() {
             return 0;
         }
-        let spare = self.census.slots(Use::Free) + self.promised_slots.num_unbound();
+        let spare = self.spare_slots();
         let missing = floor
             .saturating_sub(self.usable_slots())
             .max(redundant.saturating_sub(spare));
@@ -127,7 +135,7 @@ impl Core {
         true
     }
 
-    /// Applies the answer to the ask for a request.
+    /// Applies the answer to the ask for a request. Inlined, or each request that waits pays for the call.
     #[inline(always)]
     pub(crate) fn apply_promise(&mut self, request: RequestKey, worker_request: WorkerRequestId, answer: Answer) {
         match answer {
@@ -202,9 +210,8 @@ impl Core {
     /// fewest slots nor redundancy needs them. It is not asked for twice.
     pub(crate) fn begin_withdrawal(&mut self) -> Option<WorkerRequestId> {
         let (slots, worker_request) = self.promised_slots.first_surplus()?;
-        let used = self.census.used_slots();
-        let (floor, redundant) = (self.config.min_slots, self.demand.redundant_slots(used));
-        let spare = self.census.slots(Use::Free) + self.promised_slots.num_unbound();
+        let (floor, redundant) = self.reserves();
+        let spare = self.spare_slots();
         let is_wanted = |wanted: usize, present: usize| wanted > 0 && present < wanted.saturating_add(slots);
         if is_wanted(floor, self.usable_slots()) || is_wanted(redundant, spare) {
             return None;

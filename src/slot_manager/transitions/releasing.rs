@@ -13,10 +13,7 @@ impl Core {
     /// Whether an idle task manager is not needed: without it, and without those that are leaving, there are still the
     /// fewest slots, and enough free ones for redundancy. O(1) without these, else O(its slots + blocked task managers).
     fn may_go(&self, task_manager: TaskManagerKey) -> bool {
-        let (floor, redundant) = (
-            self.config.min_slots,
-            self.demand.redundant_slots(self.census.used_slots()),
-        );
+        let (floor, redundant) = self.reserves();
         if (floor, redundant) == (0, 0) || self.is_blocked(task_manager) {
             return true;
         }

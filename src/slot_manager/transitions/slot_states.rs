@@ -35,7 +35,7 @@ impl Core {
         }
     }
 
-    /// Counts a slot in another way than before.
+    /// Counts a slot in another way than before. Inlined: it is a part of each grant and of its end.
     #[inline(always)]
     fn count_use(&mut self, task_manager: TaskManagerKey, profile: ProfileKey, before: Use, after: Use) {
         self.census.move_slot(profile, before, after);
