@@ -65,45 +65,48 @@ fn busy() -> Fixture {
         .with_rpc_timeout(50 * SECOND)
         .with_worker_registration_timeout(40 * SECOND)
         .with_max_pending_requests(Some(5));
-    let mut f = Fixture::with(config);
-    f.actions
+    let mut fixture = Fixture::with(config);
+    fixture
+        .actions
         .answer_next_allocation(Ok(WorkerPromise::Slots(vec![profile(9.0, 0); 2])));
-    f.request(2, &profile(9.0, 0));
-    f.request(3, &profile(20.0, 0));
+    fixture.request(2, &profile(9.0, 0));
+    fixture.request(3, &profile(20.0, 0));
     let refused = Err(SlotAllocationError::rejected("no"));
-    f.register_free("bad", 9, &[profile(3.0, 0)]).answer_requests(refused);
-    f.request(4, &profile(3.0, 0));
-    f.request(5, &profile(3.0, 0));
+    fixture
+        .register_free("bad", 9, &[profile(3.0, 0)])
+        .answer_requests(refused);
+    fixture.request(4, &profile(3.0, 0));
+    fixture.request(5, &profile(3.0, 0));
     let connection =
-        TaskExecutorConnection::new("tm", instance(1), f.gateway()).with_worker_request(WorkerRequestId::new(77));
+        TaskExecutorConnection::new("tm", instance(1), fixture.gateway()).with_worker_request(WorkerRequestId::new(77));
     connection.gateway().answer_requests(GatewayAnswer::ByHand);
     let first = report("tm", &[Some(7), None, None]).with_revision(5);
-    f.try_register(connection, &first).expect("a valid registration");
-    f.request(1, &small());
-    f.run();
-    f.log.take();
-    f
+    fixture.try_register(connection, &first).expect("a valid registration");
+    fixture.request(1, &small());
+    fixture.run();
+    fixture.log.take();
+    fixture
 }
 
 /// The call changes nothing that can be seen, and says nothing.
 #[track_caller]
-fn changes_nothing<T>(f: &mut Fixture, call: impl FnOnce(&mut Manager) -> T) -> T {
-    let (before, armed) = (snapshot(&f.manager), f.clock.armed());
-    let result = f.step(call);
-    assert_eq!(snapshot(&f.manager), before);
-    assert_eq!(f.said(), [""; 0]);
-    assert_eq!(f.clock.armed(), armed);
-    assert_eq!(f.run(), 0, "nothing is left to do");
-    assert_eq!(snapshot(&f.manager), before);
+fn changes_nothing<T>(fixture: &mut Fixture, call: impl FnOnce(&mut Manager) -> T) -> T {
+    let (before, armed) = (snapshot(&fixture.manager), fixture.clock.armed());
+    let result = fixture.step(call);
+    assert_eq!(snapshot(&fixture.manager), before);
+    fixture.expect(&[""; 0]);
+    assert_eq!(fixture.clock.armed(), armed);
+    assert_eq!(fixture.run(), 0, "nothing is left to do");
+    assert_eq!(snapshot(&fixture.manager), before);
     result
 }
 
 #[track_caller]
-fn is_refused<T, E>(f: &mut Fixture, call: impl FnOnce(&mut Manager) -> Result<T, E>, message: &str)
+fn is_refused<T, E>(fixture: &mut Fixture, call: impl FnOnce(&mut Manager) -> Result<T, E>, message: &str)
 where
     E: std::error::Error + Into<SlotManagerError>,
 {
-    let Err(error) = changes_nothing(f, call) else {
+    let Err(error) = changes_nothing(fixture, call) else {
         panic!("it was accepted");
     };
     assert_eq!(error.to_string(), message);
@@ -113,8 +116,8 @@ where
 
 #[test]
 fn a_busy_manager_has_something_of_everything() {
-    let f = busy();
-    let seen = snapshot(&f.manager).join("\n");
+    let fixture = busy();
+    let seen = snapshot(&fixture.manager).join("\n");
     for part in [
         "Free",
         "Pausing",
@@ -131,30 +134,34 @@ fn a_busy_manager_has_something_of_everything() {
 // Not started.
 
 #[track_caller]
-fn assert_refuses_every_input(f: &mut Fixture) {
+fn assert_refuses_every_input(fixture: &mut Fixture) {
     let message = "the slot manager has not been started";
-    let gateway = f.gateway();
-    is_refused(f, |m| m.register_slot_request(request(1, 1, &small())), message);
-    is_refused(f, |m| m.unregister_slot_request(allocation(1)), message);
-    is_refused(f, |m| m.unregister_job(job(1)), message);
-    is_refused(f, |m| m.free_slot(&slot("tm", 0), allocation(7)), message);
+    let gateway = fixture.gateway();
+    is_refused(fixture, |m| m.register_slot_request(request(1, 1, &small())), message);
+    is_refused(fixture, |m| m.unregister_slot_request(allocation(1)), message);
+    is_refused(fixture, |m| m.unregister_job(job(1)), message);
+    is_refused(fixture, |m| m.free_slot(&slot("tm", 0), allocation(7)), message);
     is_refused(
-        f,
+        fixture,
         |m| {
             let connection = TaskExecutorConnection::new("tm", instance(1), gateway);
             m.register_task_manager(connection, &free_report("tm", &[small()]))
         },
         message,
     );
-    is_refused(f, |m| m.unregister_task_manager(instance(1), "lost"), message);
+    is_refused(fixture, |m| m.unregister_task_manager(instance(1), "lost"), message);
     is_refused(
-        f,
+        fixture,
         |m| m.report_slot_status(instance(1), &report("tm", &[None])),
         message,
     );
-    is_refused(f, |m| m.worker_failed(WorkerRequestId::new(1), "it failed"), message);
-    assert_eq!(f.run(), 0);
-    assert!(f.manager.actions_mut().is_none());
+    is_refused(
+        fixture,
+        |m| m.worker_failed(WorkerRequestId::new(1), "it failed"),
+        message,
+    );
+    assert_eq!(fixture.run(), 0);
+    assert!(fixture.manager.actions_mut().is_none());
 }
 
 #[test]
@@ -164,18 +171,18 @@ fn every_input_before_the_start_is_refused() {
 
 #[test]
 fn every_input_after_suspending_is_refused() {
-    let mut f = busy();
-    f.step(SlotManager::suspend).expect("it was started");
-    assert_refuses_every_input(&mut f);
+    let mut fixture = busy();
+    fixture.step(SlotManager::suspend).expect("it was started");
+    assert_refuses_every_input(&mut fixture);
 }
 
 /// Not being started comes first, also for reports that would be refused anyway.
 #[test]
 fn an_input_that_is_wrong_twice_is_refused_because_nothing_is_started() {
-    let mut f = Fixture::not_started(patient());
-    let connection = TaskExecutorConnection::new("tm", instance(1), f.gateway());
+    let mut fixture = Fixture::not_started(patient());
+    let connection = TaskExecutorConnection::new("tm", instance(1), fixture.gateway());
     is_refused(
-        &mut f,
+        &mut fixture,
         |m| m.register_task_manager(connection, &free_report("other", &[small()])),
         "the slot manager has not been started",
     );
@@ -183,9 +190,9 @@ fn an_input_that_is_wrong_twice_is_refused_because_nothing_is_started() {
 
 #[test]
 fn starting_twice_is_refused() {
-    let mut f = busy();
+    let mut fixture = busy();
     is_refused(
-        &mut f,
+        &mut fixture,
         |m| m.start(LeaderId::from_u128(2), RecordingActions::new()),
         "the slot manager is already started, by leader 00000000000000000000000000000001",
     );
@@ -226,35 +233,35 @@ fn a_report_that_names_a_slot_twice_is_refused() {
 fn registrations_with_such_reports_are_refused() {
     for instance_id in [instance(1), instance(2)] {
         for (wrong, message) in [(foreign(), FOREIGN), (twice(), TWICE)] {
-            let mut f = busy();
-            let connection = TaskExecutorConnection::new("tm", instance_id, f.gateway());
-            is_refused(&mut f, |m| m.register_task_manager(connection, &wrong), message);
+            let mut fixture = busy();
+            let connection = TaskExecutorConnection::new("tm", instance_id, fixture.gateway());
+            is_refused(&mut fixture, |m| m.register_task_manager(connection, &wrong), message);
         }
     }
     for (wrong, message) in [(foreign(), FOREIGN), (twice(), TWICE)] {
-        let mut f = busy();
-        f.unregister(1);
-        f.said();
-        f.run();
-        let connection = TaskExecutorConnection::new("tm", instance(1), f.gateway());
-        is_refused(&mut f, |m| m.register_task_manager(connection, &wrong), message);
-        assert!(f.manager.task_manager(instance(1)).is_none());
+        let mut fixture = busy();
+        fixture.unregister(1);
+        fixture.log.take();
+        fixture.run();
+        let connection = TaskExecutorConnection::new("tm", instance(1), fixture.gateway());
+        is_refused(&mut fixture, |m| m.register_task_manager(connection, &wrong), message);
+        assert!(fixture.manager.task_manager(instance(1)).is_none());
     }
 }
 
 #[test]
 fn the_instance_id_of_another_worker_is_refused() {
-    let mut f = busy();
-    let connection = TaskExecutorConnection::new("new", instance(1), f.gateway());
+    let mut fixture = busy();
+    let connection = TaskExecutorConnection::new("new", instance(1), fixture.gateway());
     is_refused(
-        &mut f,
+        &mut fixture,
         |m| m.register_task_manager(connection, &free_report("new", &[small()])),
         "instance 00000000000000000000000000000001 is a registration of tm, not of new",
     );
     // Also for a worker that is registered itself.
-    let connection = TaskExecutorConnection::new("bad", instance(1), f.gateway());
+    let connection = TaskExecutorConnection::new("bad", instance(1), fixture.gateway());
     is_refused(
-        &mut f,
+        &mut fixture,
         |m| m.register_task_manager(connection, &free_report("bad", &[small()])),
         "instance 00000000000000000000000000000001 is a registration of tm, not of bad",
     );
@@ -264,10 +271,10 @@ fn the_instance_id_of_another_worker_is_refused() {
 
 #[test]
 fn one_request_more_than_the_cap_is_refused() {
-    let mut f = busy();
-    assert_eq!(f.manager.num_pending_slot_requests(), 5);
+    let mut fixture = busy();
+    assert_eq!(fixture.manager.num_pending_slot_requests(), 5);
     is_refused(
-        &mut f,
+        &mut fixture,
         |m| m.register_slot_request(request(1, 99, &small())),
         "5 slot requests are pending, no more are accepted",
     );
@@ -275,19 +282,19 @@ fn one_request_more_than_the_cap_is_refused() {
 
 #[test]
 fn a_known_allocation_id_with_another_job_or_profile_is_refused() {
-    let mut f = busy();
+    let mut fixture = busy();
     is_refused(
-        &mut f,
+        &mut fixture,
         |m| m.register_slot_request(request(2, 1, &small())),
         "allocation 00000000000000000000000000000001 is already known with another job, and is in flight to slot tm_1",
     );
     is_refused(
-        &mut f,
+        &mut fixture,
         |m| m.register_slot_request(request(1, 2, &small())),
         "allocation 00000000000000000000000000000002 is already known with another resource profile, and is waiting",
     );
     is_refused(
-        &mut f,
+        &mut fixture,
         |m| m.register_slot_request(request(2, 7, &small())),
         "allocation 00000000000000000000000000000007 is already known with another job, and is granted on slot tm_0",
     );
@@ -296,60 +303,61 @@ fn a_known_allocation_id_with_another_job_or_profile_is_refused() {
 /// The one error after which something has changed outside: the worker was asked for. The request itself is forgotten.
 #[test]
 fn a_request_for_which_no_worker_may_be_started_is_refused_and_forgotten() {
-    let mut f = Fixture::new();
-    f.actions
+    let mut fixture = Fixture::new();
+    fixture
+        .actions
         .answer_next_allocation(Err(ResourceManagerError::new("the quota is used up")));
-    let before = snapshot(&f.manager);
-    let error = f.try_request(1, 1, &small()).expect_err("no worker");
+    let before = snapshot(&fixture.manager);
+    let error = fixture.try_request(1, 1, &small()).expect_err("no worker");
     assert_eq!(
         error.to_string(),
         "the slot request for allocation 00000000000000000000000000000001 failed: \
          the resource manager starts no worker: the quota is used up"
     );
-    assert_eq!(snapshot(&f.manager), before);
-    assert_eq!(f.said(), ["ask 1 for {cpu: 1, task heap: 100 MiB}"]);
+    assert_eq!(snapshot(&fixture.manager), before);
+    fixture.expect(&["ask 1 for {cpu: 1, task heap: 100 MiB}"]);
 }
 
 // What is not known.
 
 #[test]
 fn what_is_not_known_is_said_to_be_unknown_and_changes_nothing() {
-    let mut f = busy();
-    let f = &mut f;
+    let mut fixture = busy();
+    let fixture = &mut fixture;
     assert_eq!(
-        changes_nothing(f, |m| m.unregister_task_manager(instance(77), "lost")),
+        changes_nothing(fixture, |m| m.unregister_task_manager(instance(77), "lost")),
         Ok(UnregistrationOutcome::Unknown)
     );
     assert_eq!(
-        changes_nothing(f, |m| m.report_slot_status(instance(77), &report("tm", &[None]))),
+        changes_nothing(fixture, |m| m.report_slot_status(instance(77), &report("tm", &[None]))),
         Ok(ReportOutcome::Unknown)
     );
     assert_eq!(
-        changes_nothing(f, |m| m.report_slot_status(instance(77), &foreign())),
+        changes_nothing(fixture, |m| m.report_slot_status(instance(77), &foreign())),
         Ok(ReportOutcome::Unknown)
     );
     assert_eq!(
-        changes_nothing(f, |m| m.unregister_slot_request(allocation(77))),
+        changes_nothing(fixture, |m| m.unregister_slot_request(allocation(77))),
         Ok(CancelOutcome::Unknown)
     );
-    assert_eq!(changes_nothing(f, |m| m.unregister_job(job(77))), Ok(0));
+    assert_eq!(changes_nothing(fixture, |m| m.unregister_job(job(77))), Ok(0));
     assert_eq!(
-        changes_nothing(f, |m| m.worker_failed(WorkerRequestId::new(77), "it failed")),
+        changes_nothing(fixture, |m| m.worker_failed(WorkerRequestId::new(77), "it failed")),
         Ok(WorkerFailedOutcome::Unknown)
     );
     for unknown in [slot("tm", 3), slot("tm", u32::MAX), slot("nobody", 0)] {
         assert_eq!(
-            changes_nothing(f, |m| m.free_slot(&unknown, allocation(7))),
+            changes_nothing(fixture, |m| m.free_slot(&unknown, allocation(7))),
             Ok(FreeSlotOutcome::UnknownSlot)
         );
-        assert!(f.manager.slot(&unknown).is_none());
+        assert!(fixture.manager.slot(&unknown).is_none());
     }
 }
 
 #[test]
 fn a_free_that_does_not_fit_says_why_and_changes_nothing() {
-    let mut f = busy();
-    let f = &mut f;
+    let mut fixture = busy();
+    let fixture = &mut fixture;
     for (number, id, outcome) in [
         (2, 7, FreeSlotOutcome::NotAllocated),
         (
@@ -368,12 +376,12 @@ fn a_free_that_does_not_fit_says_why_and_changes_nothing() {
         ),
     ] {
         assert_eq!(
-            changes_nothing(f, |m| m.free_slot(&slot("tm", number), allocation(id))),
+            changes_nothing(fixture, |m| m.free_slot(&slot("tm", number), allocation(id))),
             Ok(outcome)
         );
     }
     assert_eq!(
-        changes_nothing(f, |m| m.free_slot(&slot("bad", 0), allocation(4))),
+        changes_nothing(fixture, |m| m.free_slot(&slot("bad", 0), allocation(4))),
         Ok(FreeSlotOutcome::NotAllocated),
         "a slot that pauses is free"
     );
@@ -381,18 +389,18 @@ fn a_free_that_does_not_fit_says_why_and_changes_nothing() {
 
 #[test]
 fn a_grant_cannot_be_cancelled() {
-    let mut f = busy();
+    let mut fixture = busy();
     assert_eq!(
-        changes_nothing(&mut f, |m| m.unregister_slot_request(allocation(7))),
+        changes_nothing(&mut fixture, |m| m.unregister_slot_request(allocation(7))),
         Ok(CancelOutcome::AlreadyGranted { slot_id: slot("tm", 0) })
     );
 }
 
 #[test]
 fn an_overtaken_report_changes_nothing() {
-    let mut f = busy();
+    let mut fixture = busy();
     let stale = report("tm", &[None, None, None]).with_revision(4);
-    let outcome = changes_nothing(&mut f, |m| m.report_slot_status(instance(1), &stale));
+    let outcome = changes_nothing(&mut fixture, |m| m.report_slot_status(instance(1), &stale));
     assert!(matches!(outcome, Ok(ReportOutcome::Ignored(_))));
 }
 
@@ -486,38 +494,40 @@ fn all_timeouts(length: Duration) -> SlotManagerConfig {
 /// Everything that can fall due in one manager: a request in flight, one that pauses, one that is declined, one that is
 /// covered, a pausing slot, and an idle task manager.
 fn with_all_kinds_of_deadlines(config: SlotManagerConfig) -> Fixture {
-    let mut f = Fixture::with(config);
-    f.actions.answer_releases(Release::Declined);
-    f.register_free("silent", 1, &[profile(1.0, 0)])
+    let mut fixture = Fixture::with(config);
+    fixture.actions.answer_releases(Release::Declined);
+    fixture
+        .register_free("silent", 1, &[profile(1.0, 0)])
         .answer_requests(GatewayAnswer::ByHand);
-    f.request(1, &profile(1.0, 0));
-    f.register_free("bad", 2, &[profile(2.0, 0)])
+    fixture.request(1, &profile(1.0, 0));
+    fixture
+        .register_free("bad", 2, &[profile(2.0, 0)])
         .answer_requests(Err(SlotAllocationError::rejected("no")));
-    f.request(2, &profile(2.0, 0));
-    f.request(3, &profile(2.0, 0));
-    f.request(4, &profile(8.0, 0));
-    f.actions.answer_next_allocation(Ok(WorkerPromise::Unspecified));
-    f.request(5, &profile(9.0, 0));
-    f.register_free("idle", 3, &[profile(0.5, 0)]);
-    f
+    fixture.request(2, &profile(2.0, 0));
+    fixture.request(3, &profile(2.0, 0));
+    fixture.request(4, &profile(8.0, 0));
+    fixture.actions.answer_next_allocation(Ok(WorkerPromise::Unspecified));
+    fixture.request(5, &profile(9.0, 0));
+    fixture.register_free("idle", 3, &[profile(0.5, 0)]);
+    fixture
 }
 
 #[test]
 fn timeouts_of_no_length_are_over_when_the_manager_is_driven_next() {
-    let mut f = with_all_kinds_of_deadlines(all_timeouts(Duration::ZERO));
-    assert_eq!(f.manager.num_pending_slot_requests(), 5, "no input acts on time");
-    f.log.take();
-    assert!(f.run() > 0);
-    let effects = f.log.take();
+    let mut fixture = with_all_kinds_of_deadlines(all_timeouts(Duration::ZERO));
+    assert_eq!(fixture.manager.num_pending_slot_requests(), 5, "no input acts on time");
+    fixture.log.take();
+    assert!(fixture.run() > 0);
+    let effects = fixture.log.take();
     let failed: Vec<_> = failures(&effects).into_iter().map(|(id, _)| id).collect();
     assert_eq!(failed, [1, 2, 3, 4, 5].map(allocation));
     assert_eq!(releases(&effects).len(), 2, "the third begins to be idle");
-    assert_eq!(f.manager.promised_slot_counts().unbound, 0);
+    assert_eq!(fixture.manager.promised_slot_counts().unbound, 0);
     // And from then on nothing spins: what is asked again is asked each millisecond.
     for _ in 0..10 {
-        assert_eq!(f.run(), 0);
-        f.advance(MILLISECOND);
-        let effects = f.log.take();
+        assert_eq!(fixture.run(), 0);
+        fixture.advance(MILLISECOND);
+        let effects = fixture.log.take();
         assert_eq!(releases(&effects).len(), 3);
         let asked: Vec<_> = questions(&effects)
             .iter()
@@ -526,8 +536,8 @@ fn timeouts_of_no_length_are_over_when_the_manager_is_driven_next() {
         assert_eq!(asked, releases(&effects));
         assert_eq!(effects.len(), 6);
     }
-    f.register_free("good", 4, &[profile(7.0, 0)]);
-    assert_eq!(f.request(6, &profile(7.0, 0)), granted(&slot("good", 0)));
+    fixture.register_free("good", 4, &[profile(7.0, 0)]);
+    assert_eq!(fixture.request(6, &profile(7.0, 0)), granted(&slot("good", 0)));
 }
 
 #[test]
@@ -542,131 +552,138 @@ fn each_timeout_alone_may_have_no_length() {
         patient().with_retry_pause(zero, Duration::MAX),
     ];
     for config in configs {
-        let mut f = with_all_kinds_of_deadlines(config.clone());
+        let mut fixture = with_all_kinds_of_deadlines(config.clone());
         for _ in 0..200 {
-            f.log.take();
-            f.advance(MILLISECOND);
-            let at_once = f.log.take().len();
+            fixture.log.take();
+            fixture.advance(MILLISECOND);
+            let at_once = fixture.log.take().len();
             assert!(at_once <= 12, "{at_once} effects in a millisecond with {config:?}");
-            assert_eq!(f.run(), 0, "{config:?}");
+            assert_eq!(fixture.run(), 0, "{config:?}");
         }
     }
 }
 
 #[test]
 fn timeouts_that_never_end_never_end() {
-    let mut f = with_all_kinds_of_deadlines(all_timeouts(Duration::MAX));
-    assert_eq!(f.manager.next_deadline(), None);
-    f.log.take();
+    let mut fixture = with_all_kinds_of_deadlines(all_timeouts(Duration::MAX));
+    assert_eq!(fixture.manager.next_deadline(), None);
+    fixture.log.take();
     for _ in 0..5 {
-        assert_eq!(f.advance(Duration::from_secs(u64::MAX / 2_000_000_000)), 0);
+        assert_eq!(fixture.advance(Duration::from_secs(u64::MAX / 2_000_000_000)), 0);
     }
-    assert_eq!(f.advance(Duration::MAX), 0);
-    assert_eq!(f.said(), [""; 0]);
-    assert_eq!(f.manager.num_pending_slot_requests(), 5);
-    assert_eq!(f.manager.num_task_managers(), 3);
+    assert_eq!(fixture.advance(Duration::MAX), 0);
+    fixture.expect(&[""; 0]);
+    assert_eq!(fixture.manager.num_pending_slot_requests(), 5);
+    assert_eq!(fixture.manager.num_task_managers(), 3);
     // It still serves.
-    f.register_free("good", 4, &vec![profile(9.0, 0); 3]);
+    fixture.register_free("good", 4, &vec![profile(9.0, 0); 3]);
     for (id, number) in [(3, 0), (4, 1), (5, 2)] {
-        assert_eq!(f.status(id), Some(granted(&slot("good", number))));
+        assert_eq!(fixture.status(id), Some(granted(&slot("good", number))));
     }
-    assert_eq!(f.status(2), Some(AllocationStatus::Waiting), "it pauses for ever");
+    assert_eq!(fixture.status(2), Some(AllocationStatus::Waiting), "it pauses for ever");
 }
 
 /// The request time ends what nothing else ends, after a bounded number of calls.
 #[test]
 fn a_gateway_that_fails_at_once_for_ever_only_costs_its_requests() {
-    let mut f = Fixture::with(
+    let mut fixture = Fixture::with(
         patient()
             .with_request_timeout(300 * SECOND)
             .with_retry_pause(50 * MILLISECOND, 10 * SECOND),
     );
     let refused = Err(SlotAllocationError::unreachable("never"));
-    f.register_free("bad", 1, &vec![small(); 3]).answer_requests(refused);
+    fixture
+        .register_free("bad", 1, &vec![small(); 3])
+        .answer_requests(refused);
     for id in 1..=10 {
-        f.request(id, &small());
+        fixture.request(id, &small());
     }
     let mut attempts = 0;
     let mut failed = 0;
     for _ in 0..3000 {
-        f.advance(100 * MILLISECOND);
-        let effects = f.log.take();
+        fixture.advance(100 * MILLISECOND);
+        let effects = fixture.log.take();
         attempts += slot_requests(&effects).len();
         failed += failures(&effects).len();
     }
     assert_eq!(failed, 10);
     // Three slots, each tried again every 10 s at the latest, and at most twice then.
     assert!(attempts < 3 * 2 * 40, "{attempts} attempts");
-    assert_eq!(f.manager.num_pending_slot_requests(), 0);
-    assert_eq!(f.manager.slot_counts().free, 3);
+    assert_eq!(fixture.manager.num_pending_slot_requests(), 0);
+    assert_eq!(fixture.manager.slot_counts().free, 3);
 }
 
 #[test]
 fn actions_that_refuse_every_worker_cost_only_the_requests_that_need_one() {
-    let mut f = Fixture::new();
-    f.actions.answer_allocations(Err(ResourceManagerError::new("no")));
-    f.register_free("tm", 1, &[small()]);
-    assert!(f.try_request(1, 1, &profile(9.0, 0)).is_err());
-    assert_eq!(f.request(2, &small()), granted(&slot("tm", 0)));
-    assert!(f.try_request(1, 3, &small()).is_err());
-    assert_eq!(f.manager.num_pending_slot_requests(), 0);
+    let mut fixture = Fixture::new();
+    fixture.actions.answer_allocations(Err(ResourceManagerError::new("no")));
+    fixture.register_free("tm", 1, &[small()]);
+    assert!(fixture.try_request(1, 1, &profile(9.0, 0)).is_err());
+    assert_eq!(fixture.request(2, &small()), granted(&slot("tm", 0)));
+    assert!(fixture.try_request(1, 3, &small()).is_err());
+    assert_eq!(fixture.manager.num_pending_slot_requests(), 0);
     // What loses its task manager in flight needs one too.
-    f.register_free("other", 2, &[small()])
+    fixture
+        .register_free("other", 2, &[small()])
         .answer_requests(GatewayAnswer::ByHand);
-    f.request(4, &small());
-    f.said();
-    f.unregister(2);
-    assert_eq!(f.said(), ["ask 3 for {cpu: 1, task heap: 100 MiB}", "failed 4: no"]);
+    fixture.request(4, &small());
+    fixture.log.take();
+    fixture.unregister(2);
+    fixture.expect(&["ask 3 for {cpu: 1, task heap: 100 MiB}", "failed 4: no"]);
 }
 
 #[test]
 fn actions_that_decline_every_worker_leave_requests_to_registered_slots() {
-    let mut f = Fixture::with(patient().with_worker_registration_timeout(SECOND));
-    f.actions.answer_allocations(Ok(WorkerPromise::Declined));
+    let mut fixture = Fixture::with(patient().with_worker_registration_timeout(SECOND));
+    fixture.actions.answer_allocations(Ok(WorkerPromise::Declined));
     for id in 1..=3 {
-        assert_eq!(f.request(id, &small()), AllocationStatus::Waiting);
+        assert_eq!(fixture.request(id, &small()), AllocationStatus::Waiting);
     }
     for _ in 0..5 {
-        f.log.take();
-        f.advance(SECOND);
-        assert_eq!(asks(&f.log.take()).len(), 3);
+        fixture.log.take();
+        fixture.advance(SECOND);
+        assert_eq!(asks(&fixture.log.take()).len(), 3);
     }
-    f.register_free("tm", 1, &vec![small(); 3]);
-    assert_eq!(f.status(3), Some(granted(&slot("tm", 2))));
-    f.said();
-    f.advance(10 * SECOND);
-    assert_eq!(f.said(), [""; 0]);
+    fixture.register_free("tm", 1, &vec![small(); 3]);
+    assert_eq!(fixture.status(3), Some(granted(&slot("tm", 2))));
+    fixture.log.take();
+    fixture.advance(10 * SECOND);
+    fixture.expect(&[""; 0]);
 }
 
 #[test]
 fn a_task_manager_without_slots_registers_reports_grows_and_goes() {
-    let mut f = Fixture::new();
-    f.request(1, &small());
-    f.register("tm", 1, &SlotReport::default());
-    assert_eq!(f.report(1, &SlotReport::default()), ReportOutcome::Applied);
-    assert_eq!(f.manager.num_task_managers(), 1);
-    assert_eq!(f.manager.slot_counts().registered, 0);
-    assert_eq!(f.manager.slots().count(), 0);
+    let mut fixture = Fixture::new();
+    fixture.request(1, &small());
+    fixture.register("tm", 1, &SlotReport::default());
+    assert_eq!(fixture.report(1, &SlotReport::default()), ReportOutcome::Applied);
+    assert_eq!(fixture.manager.num_task_managers(), 1);
+    assert_eq!(fixture.manager.slot_counts().registered, 0);
+    assert_eq!(fixture.manager.slots().count(), 0);
 
-    f.report(1, &report("tm", &[None]));
-    assert_eq!(f.status(1), Some(granted(&slot("tm", 0))));
-    f.said();
-    f.report(1, &SlotReport::default());
-    assert_eq!(f.said(), ["lost 1 on tm_0: removed"]);
-    assert_eq!(f.unregister(1), UnregistrationOutcome::Unregistered);
-    assert_eq!(f.manager.num_task_managers(), 0);
-    assert_eq!(f.said(), [""; 0]);
+    fixture.report(1, &report("tm", &[None]));
+    assert_eq!(fixture.status(1), Some(granted(&slot("tm", 0))));
+    fixture.log.take();
+    fixture.report(1, &SlotReport::default());
+    fixture.expect(&["lost 1 on tm_0: removed"]);
+    assert_eq!(fixture.unregister(1), UnregistrationOutcome::Unregistered);
+    assert_eq!(fixture.manager.num_task_managers(), 0);
+    fixture.expect(&[""; 0]);
 }
 
 #[test]
 fn slot_numbers_may_have_gaps_and_come_in_any_order() {
-    let mut f = Fixture::new();
+    let mut fixture = Fixture::new();
     let numbers = [u32::MAX, 0, 7, 1_000_000];
     let statuses = numbers.map(|number| SlotStatus::free(slot("tm", number), small()));
-    f.register("tm", 1, &SlotReport::new(statuses.to_vec()));
+    fixture.register("tm", 1, &SlotReport::new(statuses.to_vec()));
     for (id, number) in (1..).zip(numbers) {
-        assert_eq!(f.request(id, &small()), granted(&slot("tm", number)));
+        assert_eq!(fixture.request(id, &small()), granted(&slot("tm", number)));
     }
-    let ordered: Vec<_> = f.manager.slots().map(|slot| slot.slot_id().slot_number()).collect();
+    let ordered: Vec<_> = fixture
+        .manager
+        .slots()
+        .map(|slot| slot.slot_id().slot_number())
+        .collect();
     assert_eq!(ordered, [0, 7, 1_000_000, u32::MAX]);
 }

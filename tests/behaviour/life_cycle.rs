@@ -136,7 +136,7 @@ fn all_waiting_requests_are_served_by_one_registration() {
     // then: in the order of the requests
     let requests = (1..=REQUESTS).map(|id| format!("request tm_{} for {id} #{id}", id - 1));
     let grants = (1..=REQUESTS).map(|id| format!("granted {id} on tm_{}", id - 1));
-    assert_eq!(fixture.said(), Vec::from_iter(requests.chain(grants)));
+    assert_eq!(fixture.brief_effects(), Vec::from_iter(requests.chain(grants)));
 }
 
 /// B.22
@@ -368,7 +368,7 @@ fn refused_worker_fails_its_request_wherever_it_was() {
 
         // then
         let said: Vec<_> = fixture
-            .said()
+            .brief_effects()
             .into_iter()
             .filter(|line| !line.starts_with("request"))
             .collect();

@@ -279,7 +279,7 @@ fn timeouts_are_independent_of_each_other() {
         fixture.register("idle", 8, &report("idle", &[]));
         fixture.log.take();
         fixture.advance(Duration::from_secs(1));
-        fixture.said()
+        fixture.brief_effects()
     };
 
     assert_eq!(after_a_second(&[]), [""; 0]);

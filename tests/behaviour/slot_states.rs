@@ -204,7 +204,7 @@ impl Elsewhere {
             expected.push("free other_0 of 2 #1".to_owned());
         }
         expected.extend_from_slice(others);
-        assert_eq!(fixture.said(), expected, "{self:?}");
+        assert_eq!(fixture.brief_effects(), expected, "{self:?}");
         assert_eq!(fixture.status(2), Some(granted(&slot("tm", 0))), "{self:?}");
         if self != Self::Waiting {
             assert!(fixture.is_free(&slot("other", 0)), "{self:?}");
@@ -278,7 +278,7 @@ fn request_is_complete_when_its_allocation_is_reported_in_place_of_another() {
 
         fixture.report(7, &report("tm", &[Some(2)]));
 
-        let mut said = fixture.said();
+        let mut said = fixture.brief_effects();
         assert!(said.contains(&"granted 2 on tm_0".to_owned()), "{said:?}");
         assert!(said.contains(&"lost 50 on tm_0: held by 2".to_owned()), "{said:?}");
         said.retain(|line| !line.ends_with("on tm_0") && !line.starts_with("lost 50"));
@@ -362,7 +362,7 @@ fn slot_that_becomes_free_does_not_go_to_a_request_that_the_report_completes() {
     fixture.report(7, &report("tm", &[None, Some(1)]));
 
     // then
-    let said = fixture.said();
+    let said = fixture.brief_effects();
     assert_eq!(said.len(), 3, "{said:?}");
     assert!(said.contains(&"granted 1 on tm_1".to_owned()), "{said:?}");
     assert!(fixture.is_free(&slot("tm", 0)));
@@ -413,7 +413,7 @@ fn grants_and_losses_of_one_report_are_told_in_the_order_of_the_slots() {
     );
 
     // then
-    let mut of_slots: Vec<_> = fixture.said();
+    let mut of_slots: Vec<_> = fixture.brief_effects();
     for line in &mut of_slots {
         let at = line.find("tm_").expect("a line about a slot");
         *line = line[at..at + 4].to_owned();
@@ -950,7 +950,7 @@ fn report_that_ends_the_grant_does_not_free_the_slot_that_takes_its_place() {
         fixture.report(7, &report);
 
         assert_eq!(fixture.status(1), Some(granted(&slot("tm", 1))), "{how}");
-        assert_eq!(fixture.said(), [""; 0], "{how}");
+        assert_eq!(fixture.brief_effects(), [""; 0], "{how}");
     }
 }
 

@@ -42,8 +42,8 @@ fn small_with(extended: &[(&str, f64)]) -> ResourceProfile {
 }
 
 /// Requests a slot for each of `ids`, one after the other, and says which slots serve them.
-fn served_by(f: &mut Fixture, ids: std::ops::RangeInclusive<u128>) -> Vec<String> {
-    ids.map(|id| match f.request(id, &small()) {
+fn served_by(fixture: &mut Fixture, ids: std::ops::RangeInclusive<u128>) -> Vec<String> {
+    ids.map(|id| match fixture.request(id, &small()) {
         AllocationStatus::Granted { slot_id } | AllocationStatus::InFlight { slot_id } => slot_id.to_string(),
         AllocationStatus::Waiting => "none".to_owned(),
     })
@@ -55,9 +55,9 @@ fn served_by(f: &mut Fixture, ids: std::ops::RangeInclusive<u128>) -> Vec<String
 /// The second of two slots serves a request for `required`, although the first has been free for longer.
 #[track_caller]
 fn assert_second_fits_better(first: ResourceProfile, second: ResourceProfile, required: &ResourceProfile) {
-    let mut f = best_fit();
-    f.register_free("tm", 1, &[first, second]);
-    assert_eq!(f.request(1, required), granted(&slot("tm", 1)));
+    let mut fixture = best_fit();
+    fixture.register_free("tm", 1, &[first, second]);
+    assert_eq!(fixture.request(1, required), granted(&slot("tm", 1)));
 }
 
 #[test]
@@ -106,10 +106,10 @@ fn best_fit_does_not_count_what_was_asked_for() {
 
 #[test]
 fn best_fit_takes_a_slot_of_any_profile_last() {
-    let mut f = best_fit();
-    f.register_free("tm", 1, &[ResourceProfile::ANY, small_with(&[("gpu", 1e9)])]);
-    assert_eq!(f.request(1, &small()), granted(&slot("tm", 1)));
-    assert_eq!(f.request(2, &small()), granted(&slot("tm", 0)));
+    let mut fixture = best_fit();
+    fixture.register_free("tm", 1, &[ResourceProfile::ANY, small_with(&[("gpu", 1e9)])]);
+    assert_eq!(fixture.request(1, &small()), granted(&slot("tm", 1)));
+    assert_eq!(fixture.request(2, &small()), granted(&slot("tm", 0)));
 }
 
 #[test]
@@ -126,94 +126,94 @@ fn best_fit_takes_the_longest_free_of_slots_that_fit_equally_well() {
         .managed_memory_mebibytes(50)
         .build()
         .expect("valid amounts");
-    let mut f = best_fit();
-    f.register_free("tm", 1, &[managed, profile(1.0, 150)]);
+    let mut fixture = best_fit();
+    fixture.register_free("tm", 1, &[managed, profile(1.0, 150)]);
 
     // when, then: the one that was freed is behind the other
-    assert_eq!(f.request(1, &small()), granted(&slot("tm", 0)));
-    f.free(&slot("tm", 0), 1);
-    assert_eq!(f.request(2, &small()), granted(&slot("tm", 1)));
+    assert_eq!(fixture.request(1, &small()), granted(&slot("tm", 0)));
+    fixture.free(&slot("tm", 0), 1);
+    assert_eq!(fixture.request(2, &small()), granted(&slot("tm", 1)));
 }
 
 #[test]
 fn best_fit_takes_the_longest_free_of_equal_slots() {
-    let mut f = best_fit();
-    f.register_free("tm", 1, &[small(), small()]);
-    f.request(1, &small());
-    f.free(&slot("tm", 0), 1);
-    assert_eq!(f.request(2, &small()), granted(&slot("tm", 1)));
+    let mut fixture = best_fit();
+    fixture.register_free("tm", 1, &[small(), small()]);
+    fixture.request(1, &small());
+    fixture.free(&slot("tm", 0), 1);
+    assert_eq!(fixture.request(2, &small()), granted(&slot("tm", 1)));
 }
 
 // Most utilization.
 
 #[test]
 fn most_utilization_packs() {
-    let mut f = packing();
-    f.register("a", 1, &report("a", &[None, None]));
-    f.register("b", 2, &report("b", &[Some(101), None, None]));
-    assert_eq!(served_by(&mut f, 1..=4), ["b_1", "b_2", "a_0", "a_1"]);
+    let mut fixture = packing();
+    fixture.register("a", 1, &report("a", &[None, None]));
+    fixture.register("b", 2, &report("b", &[Some(101), None, None]));
+    assert_eq!(served_by(&mut fixture, 1..=4), ["b_1", "b_2", "a_0", "a_1"]);
 }
 
 #[test]
 fn most_utilization_compares_shares() {
     // given: two of six used on `many`, one of two on `few`
-    let mut f = packing();
-    f.register(
+    let mut fixture = packing();
+    fixture.register(
         "many",
         1,
         &report("many", &[Some(101), Some(102), None, None, None, None]),
     );
-    f.register("few", 2, &report("few", &[Some(103), None]));
-    assert_eq!(served_by(&mut f, 1..=2), ["few_1", "many_2"]);
+    fixture.register("few", 2, &report("few", &[Some(103), None]));
+    assert_eq!(served_by(&mut fixture, 1..=2), ["few_1", "many_2"]);
 }
 
 #[test]
 fn most_utilization_takes_the_longest_free_of_equal_shares() {
-    let mut f = packing();
-    f.register_free("a", 1, &[small()]);
-    f.register_free("b", 2, &[small()]);
-    f.request(1, &small());
-    f.free(&slot("a", 0), 1);
-    assert_eq!(f.request(2, &small()), granted(&slot("b", 0)));
+    let mut fixture = packing();
+    fixture.register_free("a", 1, &[small()]);
+    fixture.register_free("b", 2, &[small()]);
+    fixture.request(1, &small());
+    fixture.free(&slot("a", 0), 1);
+    assert_eq!(fixture.request(2, &small()), granted(&slot("b", 0)));
 }
 
 #[test]
 fn most_utilization_counts_slots_in_flight_as_used() {
-    let mut f = packing();
-    f.register_free("a", 1, &[small(), small()]);
-    f.register_by_hand("b", 2, &free_report("b", &[wide(), small(), small()]));
-    assert_eq!(f.request(1, &wide()), in_flight(&slot("b", 0)));
-    assert_eq!(f.request(2, &small()), in_flight(&slot("b", 1)));
+    let mut fixture = packing();
+    fixture.register_free("a", 1, &[small(), small()]);
+    fixture.register_by_hand("b", 2, &free_report("b", &[wide(), small(), small()]));
+    assert_eq!(fixture.request(1, &wide()), in_flight(&slot("b", 0)));
+    assert_eq!(fixture.request(2, &small()), in_flight(&slot("b", 1)));
 }
 
 #[test]
 fn most_utilization_follows_grants_that_end() {
-    let mut f = packing();
-    f.register("a", 1, &report("a", &[Some(101), None]));
-    f.register("b", 2, &report("b", &[Some(102), None]));
-    f.free(&slot("a", 0), 101);
-    assert_eq!(f.request(1, &small()), granted(&slot("b", 1)));
+    let mut fixture = packing();
+    fixture.register("a", 1, &report("a", &[Some(101), None]));
+    fixture.register("b", 2, &report("b", &[Some(102), None]));
+    fixture.free(&slot("a", 0), 101);
+    assert_eq!(fixture.request(1, &small()), granted(&slot("b", 1)));
 }
 
 #[test]
 fn most_utilization_chooses_among_fitting_slots() {
-    let mut f = packing();
-    f.register_free("unused", 1, &[wide()]);
-    f.register("used", 2, &report("used", &[Some(101), None]));
-    assert_eq!(f.request(1, &wide()), granted(&slot("unused", 0)));
+    let mut fixture = packing();
+    fixture.register_free("unused", 1, &[wide()]);
+    fixture.register("used", 2, &report("used", &[Some(101), None]));
+    assert_eq!(fixture.request(1, &wide()), granted(&slot("unused", 0)));
 }
 
 /// Two task managers, of the same share in total, may each have the only fitting slot of its profile.
 #[test]
 fn most_utilization_compares_task_managers_over_different_profiles() {
-    let mut f = packing();
-    f.register_free("unused", 1, &[small(), small()]);
+    let mut fixture = packing();
+    fixture.register_free("unused", 1, &[small(), small()]);
     let used = SlotReport::new(vec![
         SlotStatus::allocated(slot("used", 0), wide(), allocation(101), job(1)),
         SlotStatus::free(slot("used", 1), wide()),
     ]);
-    f.register("used", 2, &used);
-    assert_eq!(f.request(1, &small()), granted(&slot("used", 1)));
+    fixture.register("used", 2, &used);
+    assert_eq!(fixture.request(1, &small()), granted(&slot("used", 1)));
 }
 
 // All of them.
@@ -231,22 +231,22 @@ fn all() -> [SlotMatchingStrategy; 5] {
 #[test]
 fn no_strategy_takes_a_slot_that_does_not_fit() {
     for strategy in all() {
-        let mut f = fixture(strategy);
-        f.register_free("tm", 1, &[profile(4.0, 99), profile(0.9, 400)]);
-        assert_eq!(f.request(1, &small()), AllocationStatus::Waiting);
+        let mut fixture = fixture(strategy);
+        fixture.register_free("tm", 1, &[profile(4.0, 99), profile(0.9, 400)]);
+        assert_eq!(fixture.request(1, &small()), AllocationStatus::Waiting);
     }
 }
 
 #[test]
 fn under_every_strategy_a_slot_goes_to_the_oldest_request_that_it_fits() {
     for strategy in all() {
-        let mut f = fixture(strategy);
-        f.request(1, &wide());
-        f.request(2, &profile(0.5, 50));
-        f.request(3, &small());
-        f.register_free("tm", 1, &[small()]);
+        let mut fixture = fixture(strategy);
+        fixture.request(1, &wide());
+        fixture.request(2, &profile(0.5, 50));
+        fixture.request(3, &small());
+        fixture.register_free("tm", 1, &[small()]);
         assert_eq!(
-            f.status(2),
+            fixture.status(2),
             Some(granted(&slot("tm", 0))),
             "not to the one that fits best"
         );
@@ -267,16 +267,16 @@ impl SlotMatching for Newest {
 
 #[test]
 fn a_strategy_of_ones_own_decides_between_profiles() {
-    let mut f = custom(Newest);
-    f.register_free("tm", 1, &[wide(), profile(2.0, 200), profile(3.0, 300)]);
-    assert_eq!(served_by(&mut f, 1..=3), ["tm_2", "tm_1", "tm_0"]);
+    let mut fixture = custom(Newest);
+    fixture.register_free("tm", 1, &[wide(), profile(2.0, 200), profile(3.0, 300)]);
+    assert_eq!(served_by(&mut fixture, 1..=3), ["tm_2", "tm_1", "tm_0"]);
 }
 
 #[test]
 fn within_a_profile_the_longest_free_slot_is_the_candidate() {
-    let mut f = custom(Newest);
-    f.register_free("tm", 1, &[small(), small(), small()]);
-    assert_eq!(served_by(&mut f, 1..=3), ["tm_0", "tm_1", "tm_2"]);
+    let mut fixture = custom(Newest);
+    fixture.register_free("tm", 1, &[small(), small(), small()]);
+    assert_eq!(served_by(&mut fixture, 1..=3), ["tm_0", "tm_1", "tm_2"]);
 }
 
 /// What is required, and what each candidate has, with the utilization of its task manager.
@@ -323,22 +323,22 @@ impl SlotMatching for Indifferent {
 #[test]
 fn of_candidates_that_are_as_good_the_longest_free_is_taken() {
     let strategy = Indifferent::new(SlotOrder::Free);
-    let mut f = fixture(strategy.strategy());
-    f.register_free("tm", 1, &[wide(), profile(2.0, 200)]);
-    f.request(1, &small());
-    f.free(&slot("tm", 0), 1);
-    assert_eq!(f.request(2, &small()), granted(&slot("tm", 1)));
+    let mut fixture = fixture(strategy.strategy());
+    fixture.register_free("tm", 1, &[wide(), profile(2.0, 200)]);
+    fixture.request(1, &small());
+    fixture.free(&slot("tm", 0), 1);
+    assert_eq!(fixture.request(2, &small()), granted(&slot("tm", 1)));
 }
 
 #[test]
 fn a_strategy_of_ones_own_sees_one_fitting_slot_of_each_profile() {
     // given
     let strategy = Indifferent::new(SlotOrder::Free);
-    let mut f = fixture(strategy.strategy());
-    f.register_free("tm", 1, &[wide(), wide(), profile(0.5, 50), small(), small()]);
+    let mut fixture = fixture(strategy.strategy());
+    fixture.register_free("tm", 1, &[wide(), wide(), profile(0.5, 50), small(), small()]);
 
     // when
-    f.request(1, &small());
+    fixture.request(1, &small());
 
     // then: two candidates, in whatever order, without a utilization
     let mut compared = strategy.compared.lock().expect("nobody panics");
@@ -357,30 +357,30 @@ fn a_strategy_of_ones_own_sees_one_fitting_slot_of_each_profile() {
 #[test]
 fn the_order_of_a_strategy_is_asked_for_once() {
     let strategy = Indifferent::new(SlotOrder::Free);
-    let mut f = fixture(strategy.strategy());
-    f.register_free("tm", 1, &[wide(), small()]);
-    f.request(1, &small());
-    f.suspend();
-    f.start(2);
+    let mut fixture = fixture(strategy.strategy());
+    fixture.register_free("tm", 1, &[wide(), small()]);
+    fixture.request(1, &small());
+    fixture.suspend();
+    fixture.start(2);
     assert_eq!(strategy.orders_asked.load(Atomically::Relaxed), 1);
 }
 
 #[test]
 fn a_strategy_of_ones_own_may_order_by_the_least_utilized() {
     let strategy = Indifferent::new(SlotOrder::LeastUtilized);
-    let mut f = fixture(strategy.strategy());
-    f.register("used", 1, &report("used", &[Some(101), None]));
-    f.register("unused", 2, &report("unused", &[None]));
-    assert_eq!(f.request(1, &small()), granted(&slot("unused", 0)));
+    let mut fixture = fixture(strategy.strategy());
+    fixture.register("used", 1, &report("used", &[Some(101), None]));
+    fixture.register("unused", 2, &report("unused", &[None]));
+    assert_eq!(fixture.request(1, &small()), granted(&slot("unused", 0)));
 }
 
 #[test]
 fn a_strategy_of_ones_own_may_order_by_the_most_utilized() {
     let strategy = Indifferent::new(SlotOrder::MostUtilized);
-    let mut f = fixture(strategy.strategy());
-    f.register("unused", 1, &report("unused", &[None]));
-    f.register("used", 2, &report("used", &[Some(101), None]));
-    assert_eq!(f.request(1, &small()), granted(&slot("used", 1)));
+    let mut fixture = fixture(strategy.strategy());
+    fixture.register("unused", 1, &report("unused", &[None]));
+    fixture.register("used", 2, &report("used", &[Some(101), None]));
+    assert_eq!(fixture.request(1, &small()), granted(&slot("used", 1)));
 }
 
 /// The slot of the task manager that is used the most, kept in an order of utilization.
@@ -400,14 +400,14 @@ impl SlotMatching for Busiest {
 #[test]
 fn a_strategy_over_utilization_compares_it_between_profiles() {
     for order in [SlotOrder::LeastUtilized, SlotOrder::MostUtilized] {
-        let mut f = custom(Busiest(order));
-        f.register_free("unused", 1, &[small(), small()]);
+        let mut fixture = custom(Busiest(order));
+        fixture.register_free("unused", 1, &[small(), small()]);
         let used = SlotReport::new(vec![
             SlotStatus::allocated(slot("used", 0), wide(), allocation(101), job(1)),
             SlotStatus::free(slot("used", 1), wide()),
         ]);
-        f.register("used", 2, &used);
-        assert_eq!(f.request(1, &small()), granted(&slot("used", 1)), "{order:?}");
+        fixture.register("used", 2, &used);
+        assert_eq!(fixture.request(1, &small()), granted(&slot("used", 1)), "{order:?}");
     }
 }
 
@@ -415,8 +415,8 @@ fn a_strategy_over_utilization_compares_it_between_profiles() {
 fn utilization_is_a_fraction_of_two_to_the_power_of_32() {
     // given: half of the one is used, and a quarter of the other
     let strategy = Indifferent::new(SlotOrder::MostUtilized);
-    let mut f = fixture(strategy.strategy());
-    f.register("half", 1, &report("half", &[Some(101), None]));
+    let mut fixture = fixture(strategy.strategy());
+    fixture.register("half", 1, &report("half", &[Some(101), None]));
     let mut quarter = free_report("quarter", &[wide(), wide(), wide()]).statuses().to_vec();
     quarter.push(SlotStatus::allocated(
         slot("quarter", 3),
@@ -424,10 +424,10 @@ fn utilization_is_a_fraction_of_two_to_the_power_of_32() {
         allocation(102),
         job(1),
     ));
-    f.register("quarter", 2, &SlotReport::new(quarter));
+    fixture.register("quarter", 2, &SlotReport::new(quarter));
 
     // when
-    f.request(1, &small());
+    fixture.request(1, &small());
 
     // then
     let compared = strategy.compared.lock().expect("nobody panics");

@@ -77,7 +77,7 @@ fn worker_is_asked_for_only_when_no_promised_slot_is_left() {
     fixture.register("a", 1, &report("a", &[None; 3]));
     fixture.register("b", 2, &report("b", &[None; 3]));
     let asked = fixture
-        .said()
+        .brief_effects()
         .into_iter()
         .filter(|line| line.starts_with("ask"))
         .count();
@@ -271,13 +271,13 @@ fn promise_that_does_not_fit_its_request_is_as_good_as_declined() {
             promises(&fixture),
             if helped == 1 { vec![(1, Some(2))] } else { vec![] }
         );
-        assert_eq!(fixture.said(), said);
+        assert_eq!(fixture.brief_effects(), said);
 
         // then: asked again when a declined wish is
         fixture.advance(MINUTE - Duration::from_nanos(1));
         fixture.expect(&[]);
         fixture.advance(Duration::from_nanos(1));
-        let asked = fixture.said();
+        let asked = fixture.brief_effects();
         assert!(
             asked.iter().any(|line| line.ends_with("{cpu: 4, task heap: 400 MiB}")),
             "{asked:?}"
@@ -348,7 +348,7 @@ fn declined_wish_is_not_repeated_by_other_events() {
     fixture.free(&slot("tm", 0), 2);
     fixture.unregister(7);
 
-    assert!(fixture.said().iter().all(|line| !line.starts_with("ask")));
+    assert!(fixture.brief_effects().iter().all(|line| !line.starts_with("ask")));
 }
 
 /// B.42 (i): which promise a slot takes the place of

@@ -16,6 +16,7 @@ use slot_manager::{
     UnregistrationOutcome, WorkerDescription, WorkerFailedOutcome, WorkerPromise, WorkerRequestId,
 };
 
+pub const MILLISECOND: Duration = Duration::from_millis(1);
 pub const SECOND: Duration = Duration::from_secs(1);
 
 pub type Manager = SlotManager<RecordingActions, ScriptedGateway, ManualScheduledExecutor>;
@@ -335,14 +336,20 @@ impl Fixture {
     }
 
     /// The effects since the last look, each in a few words: see [`brief`].
-    pub fn said(&self) -> Vec<String> {
+    pub fn brief_effects(&self) -> Vec<String> {
         brief(&self.log.take())
     }
 
     /// The effects since the last look are these: see [`brief`].
     #[track_caller]
-    pub fn expect(&self, said: &[&str]) {
-        assert_eq!(self.said(), said);
+    pub fn expect(&self, expected: &[&str]) {
+        assert_eq!(self.brief_effects(), expected);
+    }
+
+    /// Checks that there were no effects since the last look.
+    #[track_caller]
+    pub fn expect_nothing(&self) {
+        self.expect(&[]);
     }
 
     /// The effects since the last look without the notices of grants.

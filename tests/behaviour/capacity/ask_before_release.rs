@@ -8,8 +8,6 @@ use slot_manager::{
 
 use crate::common::{Fixture, SECOND, described, instance, patient, question, report, slot, small};
 
-const NOTHING: [&str; 0] = [];
-
 /// Idle after 10 s, and an answer may take 3 s.
 fn config() -> SlotManagerConfig {
     patient()
@@ -19,18 +17,18 @@ fn config() -> SlotManagerConfig {
 
 /// Task manager 1 with one slot, which always says this to questions.
 fn saying(answer: ReleaseAnswer) -> (Fixture, ScriptedGateway) {
-    let mut f = Fixture::with(config());
-    let gateway = f.register_free("tm", 1, &[small()]);
+    let mut fixture = Fixture::with(config());
+    let gateway = fixture.register_free("tm", 1, &[small()]);
     gateway.answer_release_questions(answer);
-    (f, gateway)
+    (fixture, gateway)
 }
 
 /// The same, 10 s later: question 1 is open.
 fn asked() -> Fixture {
-    let (mut f, _) = saying(ReleaseAnswer::Later);
-    f.advance(10 * SECOND);
-    f.expect(&["may 1 go? #1"]);
-    f
+    let (mut fixture, _) = saying(ReleaseAnswer::Later);
+    fixture.advance(10 * SECOND);
+    fixture.expect(&["may 1 go? #1"]);
+    fixture
 }
 
 const RELEASE: &str = "release 1, idle since +0ns (1)";
@@ -39,143 +37,143 @@ const RELEASE: &str = "release 1, idle since +0ns (1)";
 
 #[test]
 fn a_task_manager_that_says_yes_is_released() {
-    let (mut f, _) = saying(ReleaseAnswer::Yes);
-    f.advance(10 * SECOND);
-    f.expect(&["may 1 go? #1", RELEASE]);
-    assert!(!f.is_registered(1));
+    let (mut fixture, _) = saying(ReleaseAnswer::Yes);
+    fixture.advance(10 * SECOND);
+    fixture.expect(&["may 1 go? #1", RELEASE]);
+    assert!(!fixture.is_registered(1));
 }
 
 #[test]
 fn the_question_names_the_registration_the_leadership_and_itself() {
-    let (mut f, _) = saying(ReleaseAnswer::No);
-    f.advance(10 * SECOND);
+    let (mut fixture, _) = saying(ReleaseAnswer::No);
+    fixture.advance(10 * SECOND);
     let expected = ReleaseQuestion {
         instance_id: instance(1),
         leader_id: LeaderId::from_u128(1),
         number: 1,
     };
-    assert_eq!(f.log.take(), [Effect::Gateway(GatewayCall::AskRelease(expected))]);
+    assert_eq!(fixture.log.take(), [Effect::Gateway(GatewayCall::AskRelease(expected))]);
 }
 
 #[test]
 fn a_task_manager_that_says_no_stays_and_is_asked_again_after_another_idle_timeout() {
-    let (mut f, gateway) = saying(ReleaseAnswer::No);
-    f.advance(10 * SECOND);
-    f.expect(&["may 1 go? #1"]);
-    assert!(f.is_registered(1));
-    f.advance(10 * SECOND - std::time::Duration::from_nanos(1));
-    f.expect(&NOTHING);
+    let (mut fixture, gateway) = saying(ReleaseAnswer::No);
+    fixture.advance(10 * SECOND);
+    fixture.expect(&["may 1 go? #1"]);
+    assert!(fixture.is_registered(1));
+    fixture.advance(10 * SECOND - std::time::Duration::from_nanos(1));
+    fixture.expect_nothing();
     gateway.answer_release_questions(ReleaseAnswer::Yes);
-    f.advance(std::time::Duration::from_nanos(1));
-    f.expect(&["may 1 go? #2", RELEASE]);
+    fixture.advance(std::time::Duration::from_nanos(1));
+    fixture.expect(&["may 1 go? #2", RELEASE]);
 }
 
 #[test]
 fn a_task_manager_that_says_no_serves_requests() {
-    let (mut f, _) = saying(ReleaseAnswer::No);
-    f.advance(10 * SECOND);
-    f.said();
-    f.request(1, &small());
-    f.expect(&["request tm_0 for 1 #1", "granted 1 on tm_0"]);
+    let (mut fixture, _) = saying(ReleaseAnswer::No);
+    fixture.advance(10 * SECOND);
+    fixture.log.take();
+    fixture.request(1, &small());
+    fixture.expect(&["request tm_0 for 1 #1", "granted 1 on tm_0"]);
 }
 
 #[test]
 fn a_task_manager_that_says_yes_and_is_not_released_is_asked_again() {
-    let (mut f, _) = saying(ReleaseAnswer::Yes);
-    f.actions.answer_releases(Release::Declined);
-    f.advance(10 * SECOND);
-    f.expect(&["may 1 go? #1", RELEASE]);
-    f.advance(10 * SECOND);
-    f.expect(&["may 1 go? #2", RELEASE]);
+    let (mut fixture, _) = saying(ReleaseAnswer::Yes);
+    fixture.actions.answer_releases(Release::Declined);
+    fixture.advance(10 * SECOND);
+    fixture.expect(&["may 1 go? #1", RELEASE]);
+    fixture.advance(10 * SECOND);
+    fixture.expect(&["may 1 go? #2", RELEASE]);
 }
 
 #[test]
 fn a_task_manager_without_slots_is_asked_too() {
-    let mut f = Fixture::with(config());
-    f.register("empty", 1, &SlotReport::default());
-    f.advance(10 * SECOND);
-    f.expect(&["may 1 go? #1", RELEASE]);
+    let mut fixture = Fixture::with(config());
+    fixture.register("empty", 1, &SlotReport::default());
+    fixture.advance(10 * SECOND);
+    fixture.expect(&["may 1 go? #1", RELEASE]);
 }
 
 #[test]
 fn questions_are_counted_over_all_task_managers() {
-    let mut f = Fixture::with(config());
+    let mut fixture = Fixture::with(config());
     for (worker, instance) in [("a", 7), ("b", 3)] {
-        let gateway = f.register_free(worker, instance, &[small()]);
+        let gateway = fixture.register_free(worker, instance, &[small()]);
         gateway.answer_release_questions(ReleaseAnswer::No);
     }
-    f.advance(10 * SECOND);
-    f.expect(&["may 7 go? #1", "may 3 go? #2"]);
+    fixture.advance(10 * SECOND);
+    fixture.expect(&["may 7 go? #1", "may 3 go? #2"]);
 }
 
 #[test]
 fn a_task_manager_in_use_is_not_asked() {
-    let (mut f, _) = saying(ReleaseAnswer::Yes);
-    f.request(1, &small());
-    f.said();
-    f.advance(10 * SECOND);
-    f.expect(&NOTHING);
+    let (mut fixture, _) = saying(ReleaseAnswer::Yes);
+    fixture.request(1, &small());
+    fixture.log.take();
+    fixture.advance(10 * SECOND);
+    fixture.expect_nothing();
 }
 
 // Answers later.
 
 #[test]
 fn while_the_answer_is_awaited_the_task_manager_stays() {
-    let f = asked();
-    assert!(f.is_registered(1));
+    let fixture = asked();
+    assert!(fixture.is_registered(1));
 }
 
 #[test]
 fn a_yes_in_time_releases() {
-    let mut f = asked();
-    f.advance(2 * SECOND);
+    let mut fixture = asked();
+    fixture.advance(2 * SECOND);
     assert_eq!(
-        f.answer_release(&question(1, 1), ReleaseAnswer::Yes),
+        fixture.answer_release(&question(1, 1), ReleaseAnswer::Yes),
         ReleaseAnswerOutcome::Released
     );
-    f.expect(&[RELEASE]);
-    assert!(!f.is_registered(1));
+    fixture.expect(&[RELEASE]);
+    assert!(!fixture.is_registered(1));
 }
 
 #[test]
 fn a_yes_in_time_does_not_release_if_the_resource_manager_declines() {
-    let mut f = asked();
-    f.actions.answer_next_release(Release::Declined);
+    let mut fixture = asked();
+    fixture.actions.answer_next_release(Release::Declined);
     assert_eq!(
-        f.answer_release(&question(1, 1), ReleaseAnswer::Yes),
+        fixture.answer_release(&question(1, 1), ReleaseAnswer::Yes),
         ReleaseAnswerOutcome::Stays
     );
-    f.expect(&[RELEASE]);
-    f.advance(10 * SECOND);
-    f.expect(&["may 1 go? #2"]);
+    fixture.expect(&[RELEASE]);
+    fixture.advance(10 * SECOND);
+    fixture.expect(&["may 1 go? #2"]);
 }
 
 #[test]
 fn a_no_in_time_begins_another_idle_timeout() {
-    let mut f = asked();
-    f.advance(2 * SECOND);
+    let mut fixture = asked();
+    fixture.advance(2 * SECOND);
     assert_eq!(
-        f.answer_release(&question(1, 1), ReleaseAnswer::No),
+        fixture.answer_release(&question(1, 1), ReleaseAnswer::No),
         ReleaseAnswerOutcome::Stays
     );
-    f.advance(10 * SECOND - std::time::Duration::from_nanos(1));
-    f.expect(&NOTHING);
-    f.advance(std::time::Duration::from_nanos(1));
-    f.expect(&["may 1 go? #2"]);
+    fixture.advance(10 * SECOND - std::time::Duration::from_nanos(1));
+    fixture.expect_nothing();
+    fixture.advance(std::time::Duration::from_nanos(1));
+    fixture.expect(&["may 1 go? #2"]);
 }
 
 #[test]
 fn later_again_gives_no_more_time() {
-    let mut f = asked();
-    f.advance(2 * SECOND);
+    let mut fixture = asked();
+    fixture.advance(2 * SECOND);
     assert_eq!(
-        f.answer_release(&question(1, 1), ReleaseAnswer::Later),
+        fixture.answer_release(&question(1, 1), ReleaseAnswer::Later),
         ReleaseAnswerOutcome::Open
     );
-    f.expect(&NOTHING);
-    f.advance(SECOND);
+    fixture.expect_nothing();
+    fixture.advance(SECOND);
     assert_eq!(
-        f.answer_release(&question(1, 1), ReleaseAnswer::Yes),
+        fixture.answer_release(&question(1, 1), ReleaseAnswer::Yes),
         ReleaseAnswerOutcome::Unknown
     );
 }
@@ -183,73 +181,76 @@ fn later_again_gives_no_more_time() {
 #[test]
 fn an_answer_that_comes_too_late_is_unknown_and_counts_as_no() {
     // given
-    let mut f = asked();
-    assert_eq!(f.advance(3 * SECOND - std::time::Duration::from_nanos(1)), 0);
-    assert_eq!(f.advance(std::time::Duration::from_nanos(1)), 1);
+    let mut fixture = asked();
+    assert_eq!(fixture.advance(3 * SECOND - std::time::Duration::from_nanos(1)), 0);
+    assert_eq!(fixture.advance(std::time::Duration::from_nanos(1)), 1);
 
     // when, then
     assert_eq!(
-        f.answer_release(&question(1, 1), ReleaseAnswer::Yes),
+        fixture.answer_release(&question(1, 1), ReleaseAnswer::Yes),
         ReleaseAnswerOutcome::Unknown
     );
-    assert!(f.is_registered(1));
+    assert!(fixture.is_registered(1));
 
     // when, then: another idle timeout from the deadline on
-    f.advance(10 * SECOND - std::time::Duration::from_nanos(1));
-    f.expect(&NOTHING);
-    f.advance(std::time::Duration::from_nanos(1));
-    f.expect(&["may 1 go? #2"]);
+    fixture.advance(10 * SECOND - std::time::Duration::from_nanos(1));
+    fixture.expect_nothing();
+    fixture.advance(std::time::Duration::from_nanos(1));
+    fixture.expect(&["may 1 go? #2"]);
 }
 
 /// The idle timeout that was armed anew when the question was asked ends together with the time for the answer.
 #[test]
 fn an_answer_that_is_missing_when_the_idle_timeout_ends_again_begins_another_one() {
     // given
-    let mut f = Fixture::with(config().with_rpc_timeout(10 * SECOND));
-    f.register_free("tm", 1, &[small()])
+    let mut fixture = Fixture::with(config().with_rpc_timeout(10 * SECOND));
+    fixture
+        .register_free("tm", 1, &[small()])
         .answer_release_questions(ReleaseAnswer::Later);
-    f.advance(10 * SECOND);
-    f.expect(&["may 1 go? #1"]);
+    fixture.advance(10 * SECOND);
+    fixture.expect(&["may 1 go? #1"]);
 
     // when, then: it counts as a no, and nothing else falls due
-    assert_eq!(f.advance(10 * SECOND), 1);
-    f.expect(&NOTHING);
-    assert_eq!(f.manager.next_deadline(), Some(Timestamp::from_secs(30)));
-    assert_unknown(&mut f, &question(1, 1));
+    assert_eq!(fixture.advance(10 * SECOND), 1);
+    fixture.expect_nothing();
+    assert_eq!(fixture.manager.next_deadline(), Some(Timestamp::from_secs(30)));
+    assert_unknown(&mut fixture, &question(1, 1));
 
     // when, then
-    f.advance(10 * SECOND);
-    f.expect(&["may 1 go? #2"]);
+    fixture.advance(10 * SECOND);
+    fixture.expect(&["may 1 go? #2"]);
 }
 
 /// Both fell due unseen: the time for the answer at 20 s, and the idle timeout, too.
 #[test]
 fn of_both_that_are_seen_late_the_missing_answer_comes_first() {
-    let mut f = Fixture::with(config().with_rpc_timeout(10 * SECOND));
-    f.register_free("tm", 1, &[small()])
+    let mut fixture = Fixture::with(config().with_rpc_timeout(10 * SECOND));
+    fixture
+        .register_free("tm", 1, &[small()])
         .answer_release_questions(ReleaseAnswer::Later);
-    f.advance(10 * SECOND);
-    f.said();
-    assert_eq!(f.advance(15 * SECOND), 1);
-    f.expect(&NOTHING);
-    f.advance(10 * SECOND - std::time::Duration::from_nanos(1));
-    f.expect(&NOTHING);
-    f.advance(std::time::Duration::from_nanos(1));
-    f.expect(&["may 1 go? #2"]);
+    fixture.advance(10 * SECOND);
+    fixture.log.take();
+    assert_eq!(fixture.advance(15 * SECOND), 1);
+    fixture.expect_nothing();
+    fixture.advance(10 * SECOND - std::time::Duration::from_nanos(1));
+    fixture.expect_nothing();
+    fixture.advance(std::time::Duration::from_nanos(1));
+    fixture.expect(&["may 1 go? #2"]);
 }
 
 #[test]
 fn an_idle_timeout_that_ends_before_the_time_for_the_answer_asks_nothing() {
-    let mut f = Fixture::with(config().with_rpc_timeout(10 * SECOND + std::time::Duration::from_nanos(1)));
-    f.register_free("tm", 1, &[small()])
+    let mut fixture = Fixture::with(config().with_rpc_timeout(10 * SECOND + std::time::Duration::from_nanos(1)));
+    fixture
+        .register_free("tm", 1, &[small()])
         .answer_release_questions(ReleaseAnswer::Later);
-    f.advance(10 * SECOND);
-    f.said();
-    assert_eq!(f.advance(10 * SECOND), 1, "the idle timeout alone");
-    assert_eq!(f.advance(std::time::Duration::from_nanos(1)), 1);
-    f.expect(&NOTHING);
+    fixture.advance(10 * SECOND);
+    fixture.log.take();
+    assert_eq!(fixture.advance(10 * SECOND), 1, "the idle timeout alone");
+    assert_eq!(fixture.advance(std::time::Duration::from_nanos(1)), 1);
+    fixture.expect_nothing();
     assert_eq!(
-        f.manager.next_deadline(),
+        fixture.manager.next_deadline(),
         Some(Timestamp::from_secs(30) + std::time::Duration::from_nanos(1))
     );
 }
@@ -257,58 +258,62 @@ fn an_idle_timeout_that_ends_before_the_time_for_the_answer_asks_nothing() {
 #[test]
 fn a_question_is_answered_once() {
     for answer in [ReleaseAnswer::Yes, ReleaseAnswer::No] {
-        let mut f = asked();
-        let _ = f.answer_release(&question(1, 1), answer);
-        assert_eq!(f.answer_release(&question(1, 1), answer), ReleaseAnswerOutcome::Unknown);
+        let mut fixture = asked();
+        let _ = fixture.answer_release(&question(1, 1), answer);
+        assert_eq!(
+            fixture.answer_release(&question(1, 1), answer),
+            ReleaseAnswerOutcome::Unknown
+        );
     }
 }
 
 #[test]
 fn while_a_question_is_open_no_other_is_asked() {
-    let mut f = Fixture::with(config().with_rpc_timeout(100 * SECOND));
-    f.register_free("tm", 1, &[small()])
+    let mut fixture = Fixture::with(config().with_rpc_timeout(100 * SECOND));
+    fixture
+        .register_free("tm", 1, &[small()])
         .answer_release_questions(ReleaseAnswer::Later);
-    f.advance(10 * SECOND);
-    f.expect(&["may 1 go? #1"]);
-    f.advance(20 * SECOND);
-    f.expect(&NOTHING);
+    fixture.advance(10 * SECOND);
+    fixture.expect(&["may 1 go? #1"]);
+    fixture.advance(20 * SECOND);
+    fixture.expect_nothing();
     assert_eq!(
-        f.answer_release(&question(1, 1), ReleaseAnswer::Yes),
+        fixture.answer_release(&question(1, 1), ReleaseAnswer::Yes),
         ReleaseAnswerOutcome::Released
     );
 }
 
 #[test]
 fn while_the_answer_is_awaited_the_slots_can_be_used() {
-    let mut f = asked();
-    f.request(1, &small());
-    f.expect(&["request tm_0 for 1 #1", "granted 1 on tm_0"]);
+    let mut fixture = asked();
+    fixture.request(1, &small());
+    fixture.expect(&["request tm_0 for 1 #1", "granted 1 on tm_0"]);
 }
 
 // Unknown questions.
 
 /// The answer "yes" is to no open question, and does nothing.
 #[track_caller]
-fn assert_unknown(f: &mut Fixture, question: &ReleaseQuestion) {
-    f.said();
-    let before = f.view();
+fn assert_unknown(fixture: &mut Fixture, question: &ReleaseQuestion) {
+    fixture.log.take();
+    let before = fixture.view();
     assert_eq!(
-        f.answer_release(question, ReleaseAnswer::Yes),
+        fixture.answer_release(question, ReleaseAnswer::Yes),
         ReleaseAnswerOutcome::Unknown
     );
-    assert_eq!(f.view(), before);
-    f.expect(&NOTHING);
+    assert_eq!(fixture.view(), before);
+    fixture.expect_nothing();
 }
 
 #[test]
 fn a_question_that_was_never_asked_is_unknown() {
-    let (mut f, _) = saying(ReleaseAnswer::Later);
-    assert_unknown(&mut f, &question(1, 1));
+    let (mut fixture, _) = saying(ReleaseAnswer::Later);
+    assert_unknown(&mut fixture, &question(1, 1));
 }
 
 #[test]
 fn a_question_is_named_by_all_it_has() {
-    let mut f = asked();
+    let mut fixture = asked();
     let asked = question(1, 1);
     for other in [
         ReleaseQuestion { number: 2, ..asked },
@@ -321,76 +326,76 @@ fn a_question_is_named_by_all_it_has() {
             ..asked
         },
     ] {
-        assert_unknown(&mut f, &other);
+        assert_unknown(&mut fixture, &other);
     }
     assert_eq!(
-        f.answer_release(&asked, ReleaseAnswer::Yes),
+        fixture.answer_release(&asked, ReleaseAnswer::Yes),
         ReleaseAnswerOutcome::Released
     );
 }
 
 #[test]
 fn a_question_is_void_when_a_slot_is_used() {
-    let mut f = asked();
-    f.request(1, &small());
-    assert_unknown(&mut f, &question(1, 1));
-    f.free(&slot("tm", 0), 1);
-    assert_unknown(&mut f, &question(1, 1));
+    let mut fixture = asked();
+    fixture.request(1, &small());
+    assert_unknown(&mut fixture, &question(1, 1));
+    fixture.free(&slot("tm", 0), 1);
+    assert_unknown(&mut fixture, &question(1, 1));
 }
 
 #[test]
 fn a_question_is_void_when_a_slot_is_reported_as_held() {
-    let mut f = asked();
-    f.report(1, &report("tm", &[Some(50)]));
-    assert_unknown(&mut f, &question(1, 1));
+    let mut fixture = asked();
+    fixture.report(1, &report("tm", &[Some(50)]));
+    assert_unknown(&mut fixture, &question(1, 1));
 }
 
 #[test]
 fn a_void_question_has_no_deadline() {
-    let mut f = asked();
-    f.request(1, &small());
-    f.said();
-    assert_eq!(f.advance(100 * SECOND), 0);
+    let mut fixture = asked();
+    fixture.request(1, &small());
+    fixture.log.take();
+    assert_eq!(fixture.advance(100 * SECOND), 0);
 }
 
 #[test]
 fn a_task_manager_that_was_used_is_asked_anew() {
-    let mut f = asked();
-    f.request(1, &small());
-    f.advance(SECOND);
-    f.free(&slot("tm", 0), 1);
-    f.said();
-    f.advance(10 * SECOND);
-    f.expect(&["may 1 go? #2"]);
+    let mut fixture = asked();
+    fixture.request(1, &small());
+    fixture.advance(SECOND);
+    fixture.free(&slot("tm", 0), 1);
+    fixture.log.take();
+    fixture.advance(10 * SECOND);
+    fixture.expect(&["may 1 go? #2"]);
     assert_eq!(
-        f.answer_release(&question(1, 2), ReleaseAnswer::Yes),
+        fixture.answer_release(&question(1, 2), ReleaseAnswer::Yes),
         ReleaseAnswerOutcome::Released
     );
-    f.expect(&["release 1, idle since +11s (2)"]);
+    fixture.expect(&["release 1, idle since +11s (2)"]);
 }
 
 #[test]
 fn a_question_is_void_when_the_task_manager_is_gone() {
-    let mut f = asked();
-    f.unregister(1);
-    assert_unknown(&mut f, &question(1, 1));
-    assert_eq!(f.advance(100 * SECOND), 0);
+    let mut fixture = asked();
+    fixture.unregister(1);
+    assert_unknown(&mut fixture, &question(1, 1));
+    assert_eq!(fixture.advance(100 * SECOND), 0);
 }
 
 #[test]
 fn a_question_is_void_when_the_worker_registers_again() {
-    let mut f = asked();
-    f.register("tm", 2, &report("tm", &[None]));
-    assert_unknown(&mut f, &question(1, 1));
-    assert_unknown(&mut f, &question(2, 1));
+    let mut fixture = asked();
+    fixture.register("tm", 2, &report("tm", &[None]));
+    assert_unknown(&mut fixture, &question(1, 1));
+    assert_unknown(&mut fixture, &question(2, 1));
 }
 
 #[test]
 fn reports_do_not_void_a_question() {
-    let mut f = asked();
-    f.report(1, &report("tm", &[None, None]));
+    let mut fixture = asked();
+    fixture.report(1, &report("tm", &[None, None]));
     assert_eq!(
-        f.answer_release(&question(1, 1), ReleaseAnswer::Yes),
+        fixture.answer_release(&question(1, 1), ReleaseAnswer::Yes),
         ReleaseAnswerOutcome::Released
     );
 }
@@ -398,34 +403,35 @@ fn reports_do_not_void_a_question() {
 #[test]
 fn a_question_of_another_leadership_is_void_and_numbers_are_not_used_again() {
     // given
-    let mut f = asked();
-    f.suspend();
-    f.start(2);
-    f.register_free("tm", 1, &[small()])
+    let mut fixture = asked();
+    fixture.suspend();
+    fixture.start(2);
+    fixture
+        .register_free("tm", 1, &[small()])
         .answer_release_questions(ReleaseAnswer::Later);
-    assert_unknown(&mut f, &question(1, 1));
+    assert_unknown(&mut fixture, &question(1, 1));
 
     // when
-    f.advance(10 * SECOND);
+    fixture.advance(10 * SECOND);
 
     // then
-    f.expect(&["may 1 go? #2"]);
-    assert_unknown(&mut f, &question(1, 1));
-    assert_unknown(&mut f, &question(1, 2));
+    fixture.expect(&["may 1 go? #2"]);
+    assert_unknown(&mut fixture, &question(1, 1));
+    assert_unknown(&mut fixture, &question(1, 2));
     let second = ReleaseQuestion {
         leader_id: LeaderId::from_u128(2),
         ..question(1, 2)
     };
     assert_eq!(
-        f.answer_release(&second, ReleaseAnswer::Yes),
+        fixture.answer_release(&second, ReleaseAnswer::Yes),
         ReleaseAnswerOutcome::Released
     );
 }
 
 #[test]
 fn nothing_is_answered_before_the_start() {
-    let mut f = Fixture::not_started(config());
-    let answered = f.step(|manager| manager.answer_release(&question(1, 1), ReleaseAnswer::Yes));
+    let mut fixture = Fixture::not_started(config());
+    let answered = fixture.step(|manager| manager.answer_release(&question(1, 1), ReleaseAnswer::Yes));
     assert_eq!(answered, Err(NotStarted));
 }
 
@@ -437,77 +443,77 @@ fn with_floor(answer_of_a: ReleaseAnswer) -> Fixture {
         .with_min_slots(2)
         .with_task_manager_timeout(10 * SECOND)
         .with_rpc_timeout(3 * SECOND);
-    let mut f = Fixture::promising(config);
-    let a = f.register_free("a", 1, &[small(), small()]);
+    let mut fixture = Fixture::promising(config);
+    let a = fixture.register_free("a", 1, &[small(), small()]);
     a.answer_next_release_question(answer_of_a);
-    f.register_free("b", 2, &[small(), small()]);
-    f.said();
-    f.advance(10 * SECOND);
-    f
+    fixture.register_free("b", 2, &[small(), small()]);
+    fixture.log.take();
+    fixture.advance(10 * SECOND);
+    fixture
 }
 
 #[test]
 fn a_task_manager_with_an_open_question_is_taken_for_gone() {
-    let f = with_floor(ReleaseAnswer::Later);
-    f.expect(&["may 1 go? #1"]);
-    assert!(f.is_registered(2), "without both there would be no slot");
+    let fixture = with_floor(ReleaseAnswer::Later);
+    fixture.expect(&["may 1 go? #1"]);
+    assert!(fixture.is_registered(2), "without both there would be no slot");
 }
 
 #[test]
 fn if_it_says_no_another_may_go_that_was_kept() {
-    let mut f = with_floor(ReleaseAnswer::Later);
-    f.said();
+    let mut fixture = with_floor(ReleaseAnswer::Later);
+    fixture.log.take();
     assert_eq!(
-        f.answer_release(&question(1, 1), ReleaseAnswer::No),
+        fixture.answer_release(&question(1, 1), ReleaseAnswer::No),
         ReleaseAnswerOutcome::Stays
     );
-    f.expect(&["may 2 go? #2", "release 2, idle since +0ns (1)"]);
+    fixture.expect(&["may 2 go? #2", "release 2, idle since +0ns (1)"]);
 }
 
 #[test]
 fn if_it_says_no_at_once_another_may_go() {
-    let f = with_floor(ReleaseAnswer::No);
-    f.expect(&["may 1 go? #1", "may 2 go? #2", "release 2, idle since +0ns (1)"]);
+    let fixture = with_floor(ReleaseAnswer::No);
+    fixture.expect(&["may 1 go? #1", "may 2 go? #2", "release 2, idle since +0ns (1)"]);
 }
 
 #[test]
 fn if_it_does_not_answer_another_may_go_that_was_kept() {
-    let mut f = with_floor(ReleaseAnswer::Later);
-    f.said();
-    f.advance(3 * SECOND);
-    f.expect(&["may 2 go? #2", "release 2, idle since +0ns (1)"]);
+    let mut fixture = with_floor(ReleaseAnswer::Later);
+    fixture.log.take();
+    fixture.advance(3 * SECOND);
+    fixture.expect(&["may 2 go? #2", "release 2, idle since +0ns (1)"]);
 }
 
 #[test]
 fn if_it_says_yes_the_others_stay() {
-    let mut f = with_floor(ReleaseAnswer::Later);
-    f.said();
+    let mut fixture = with_floor(ReleaseAnswer::Later);
+    fixture.log.take();
     assert_eq!(
-        f.answer_release(&question(1, 1), ReleaseAnswer::Yes),
+        fixture.answer_release(&question(1, 1), ReleaseAnswer::Yes),
         ReleaseAnswerOutcome::Released
     );
-    f.expect(&[RELEASE]);
-    assert!(f.is_registered(2));
+    fixture.expect(&[RELEASE]);
+    assert!(fixture.is_registered(2));
 }
 
 #[test]
 fn a_task_manager_that_is_needed_by_now_stays_and_is_asked_again_when_it_is_not() {
     // given
-    let mut f = with_floor(ReleaseAnswer::Later);
-    f.unregister(2);
-    f.said();
+    let mut fixture = with_floor(ReleaseAnswer::Later);
+    fixture.unregister(2);
+    fixture.log.take();
 
     // when, then
     assert_eq!(
-        f.answer_release(&question(1, 1), ReleaseAnswer::Yes),
+        fixture.answer_release(&question(1, 1), ReleaseAnswer::Yes),
         ReleaseAnswerOutcome::Stays
     );
-    f.expect(&NOTHING);
-    assert!(f.is_registered(1));
+    fixture.expect_nothing();
+    assert!(fixture.is_registered(1));
 
     // when, then: it says yes at once this time
-    f.register_free("c", 3, &[small(), small()]);
-    f.expect(&["may 1 go? #2", RELEASE]);
+    fixture.register_free("c", 3, &[small(), small()]);
+    fixture.expect(&["may 1 go? #2", RELEASE]);
 }
 
 // Gateways.

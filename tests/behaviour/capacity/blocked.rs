@@ -9,29 +9,31 @@ use crate::common::{
     Fixture, SECOND, acknowledged, ask, described, granted, in_flight, instance, patient, rejected, report, slot, small,
 };
 
-const NOTHING: [&str; 0] = [];
-
 /// `tm` is blocked, with so many free slots.
 fn blocked(slots: usize) -> Fixture {
     blocked_with(patient(), slots)
 }
 
 fn blocked_with(config: SlotManagerConfig, slots: usize) -> Fixture {
-    let mut f = Fixture::with(config);
-    f.register_free("tm", 1, &vec![small(); slots]);
-    assert_eq!(f.block("tm"), BlockOutcome::Blocked);
-    assert!(f.manager.slots().all(|slot| slot.state() == SlotState::Blocked));
-    f
+    let mut fixture = Fixture::with(config);
+    fixture.register_free("tm", 1, &vec![small(); slots]);
+    assert_eq!(fixture.block("tm"), BlockOutcome::Blocked);
+    assert!(fixture.manager.slots().all(|slot| slot.state() == SlotState::Blocked));
+    fixture
 }
 
-fn is_blocked(f: &Fixture, number: u32) -> bool {
-    f.state(&slot("tm", number)) == SlotState::Blocked
+fn is_blocked(fixture: &Fixture, number: u32) -> bool {
+    fixture.state(&slot("tm", number)) == SlotState::Blocked
 }
 
 /// Registered, free, blocked, in flight and allocated slots.
-fn counts(f: &Fixture) -> [usize; 5] {
-    let all = f.manager.slot_counts();
-    let task_manager = f.manager.task_manager(instance(1)).expect("registered").slot_counts();
+fn counts(fixture: &Fixture) -> [usize; 5] {
+    let all = fixture.manager.slot_counts();
+    let task_manager = fixture
+        .manager
+        .task_manager(instance(1))
+        .expect("registered")
+        .slot_counts();
     assert_eq!(all, task_manager, "there is no other");
     [all.registered, all.free, all.blocked, all.in_flight, all.allocated]
 }
@@ -40,220 +42,220 @@ fn counts(f: &Fixture) -> [usize; 5] {
 
 #[test]
 fn free_slots_are_not_offered() {
-    let mut f = blocked(1);
-    assert_eq!(f.request(1, &small()), AllocationStatus::Waiting);
-    f.expect(&[&ask(1)]);
-    assert!(is_blocked(&f, 0));
+    let mut fixture = blocked(1);
+    assert_eq!(fixture.request(1, &small()), AllocationStatus::Waiting);
+    fixture.expect(&[&ask(1)]);
+    assert!(is_blocked(&fixture, 0));
 }
 
 #[test]
 fn a_blocked_slot_is_free_and_nobody_holds_it() {
-    let f = blocked(1);
-    assert!(f.is_free(&slot("tm", 0)));
-    assert_eq!(f.holder(&slot("tm", 0)), None);
+    let fixture = blocked(1);
+    assert!(fixture.is_free(&slot("tm", 0)));
+    assert_eq!(fixture.holder(&slot("tm", 0)), None);
 }
 
 #[test]
 fn slots_of_others_are_offered() {
-    let mut f = blocked(1);
-    f.register_free("other", 2, &[small()]);
-    assert_eq!(f.request(1, &small()), granted(&slot("other", 0)));
+    let mut fixture = blocked(1);
+    fixture.register_free("other", 2, &[small()]);
+    assert_eq!(fixture.request(1, &small()), granted(&slot("other", 0)));
 }
 
 #[test]
 fn blocked_slots_are_counted_apart() {
-    let mut f = Fixture::new();
-    let gateway = f.register_by_hand("tm", 1, &report("tm", &[Some(50), None, None, None]));
-    f.request(1, &small());
-    assert_eq!(counts(&f), [4, 2, 0, 1, 1]);
-    f.block("tm");
-    assert_eq!(counts(&f), [4, 0, 2, 1, 1]);
-    f.answer(&gateway, 1, acknowledged());
-    f.free(&slot("tm", 0), 50);
-    assert_eq!(counts(&f), [4, 0, 3, 0, 1]);
-    f.unblock("tm");
-    assert_eq!(counts(&f), [4, 3, 0, 0, 1]);
+    let mut fixture = Fixture::new();
+    let gateway = fixture.register_by_hand("tm", 1, &report("tm", &[Some(50), None, None, None]));
+    fixture.request(1, &small());
+    assert_eq!(counts(&fixture), [4, 2, 0, 1, 1]);
+    fixture.block("tm");
+    assert_eq!(counts(&fixture), [4, 0, 2, 1, 1]);
+    fixture.answer(&gateway, 1, acknowledged());
+    fixture.free(&slot("tm", 0), 50);
+    assert_eq!(counts(&fixture), [4, 0, 3, 0, 1]);
+    fixture.unblock("tm");
+    assert_eq!(counts(&fixture), [4, 3, 0, 0, 1]);
 }
 
 #[test]
 fn what_runs_stays() {
-    let mut f = Fixture::new();
-    f.register("tm", 1, &report("tm", &[Some(50)]));
-    f.block("tm");
-    f.expect(&NOTHING);
-    assert_eq!(f.status(50), Some(granted(&slot("tm", 0))));
+    let mut fixture = Fixture::new();
+    fixture.register("tm", 1, &report("tm", &[Some(50)]));
+    fixture.block("tm");
+    fixture.expect_nothing();
+    assert_eq!(fixture.status(50), Some(granted(&slot("tm", 0))));
 }
 
 #[test]
 fn a_slot_that_is_freed_becomes_blocked() {
-    let mut f = Fixture::new();
-    f.register("tm", 1, &report("tm", &[Some(50)]));
-    f.request(1, &small());
-    f.block("tm");
-    f.free(&slot("tm", 0), 50);
-    assert!(is_blocked(&f, 0));
-    assert_eq!(f.status(1), Some(AllocationStatus::Waiting));
+    let mut fixture = Fixture::new();
+    fixture.register("tm", 1, &report("tm", &[Some(50)]));
+    fixture.request(1, &small());
+    fixture.block("tm");
+    fixture.free(&slot("tm", 0), 50);
+    assert!(is_blocked(&fixture, 0));
+    assert_eq!(fixture.status(1), Some(AllocationStatus::Waiting));
 }
 
 #[test]
 fn an_attempt_in_flight_goes_on() {
-    let mut f = Fixture::new();
-    let gateway = f.register_by_hand("tm", 1, &report("tm", &[None]));
-    f.request(1, &small());
-    f.block("tm");
-    assert_eq!(f.status(1), Some(in_flight(&slot("tm", 0))));
-    f.answer(&gateway, 1, acknowledged());
-    assert_eq!(f.status(1), Some(granted(&slot("tm", 0))));
+    let mut fixture = Fixture::new();
+    let gateway = fixture.register_by_hand("tm", 1, &report("tm", &[None]));
+    fixture.request(1, &small());
+    fixture.block("tm");
+    assert_eq!(fixture.status(1), Some(in_flight(&slot("tm", 0))));
+    fixture.answer(&gateway, 1, acknowledged());
+    assert_eq!(fixture.status(1), Some(granted(&slot("tm", 0))));
 }
 
 #[test]
 fn the_slot_of_an_attempt_that_fails_becomes_blocked() {
-    let mut f = Fixture::new();
-    let gateway = f.register_by_hand("tm", 1, &report("tm", &[None]));
-    f.request(1, &small());
-    f.block("tm");
-    f.said();
-    f.answer(&gateway, 1, rejected());
-    assert!(is_blocked(&f, 0));
-    f.expect(&[&ask(1)]);
+    let mut fixture = Fixture::new();
+    let gateway = fixture.register_by_hand("tm", 1, &report("tm", &[None]));
+    fixture.request(1, &small());
+    fixture.block("tm");
+    fixture.log.take();
+    fixture.answer(&gateway, 1, rejected());
+    assert!(is_blocked(&fixture, 0));
+    fixture.expect(&[&ask(1)]);
 }
 
 #[test]
 fn the_slot_of_an_attempt_that_is_cancelled_becomes_blocked() {
-    let mut f = Fixture::new();
-    f.register_by_hand("tm", 1, &report("tm", &[None]));
-    f.request(1, &small());
-    f.block("tm");
-    f.cancel(1);
-    assert!(is_blocked(&f, 0));
+    let mut fixture = Fixture::new();
+    fixture.register_by_hand("tm", 1, &report("tm", &[None]));
+    fixture.request(1, &small());
+    fixture.block("tm");
+    fixture.cancel(1);
+    assert!(is_blocked(&fixture, 0));
 }
 
 #[test]
 fn the_slot_of_an_attempt_that_times_out_becomes_blocked() {
-    let mut f = Fixture::with(patient().with_rpc_timeout(10 * SECOND));
-    f.register_by_hand("tm", 1, &report("tm", &[None]));
-    f.request(1, &small());
-    f.block("tm");
-    f.advance(10 * SECOND);
-    assert!(is_blocked(&f, 0));
-    assert_eq!(f.status(1), Some(AllocationStatus::Waiting));
+    let mut fixture = Fixture::with(patient().with_rpc_timeout(10 * SECOND));
+    fixture.register_by_hand("tm", 1, &report("tm", &[None]));
+    fixture.request(1, &small());
+    fixture.block("tm");
+    fixture.advance(10 * SECOND);
+    assert!(is_blocked(&fixture, 0));
+    assert_eq!(fixture.status(1), Some(AllocationStatus::Waiting));
 }
 
 /// A slot on which attempts of two allocations failed in a row.
 fn failing_slot(blocked_before_the_second: bool) -> Fixture {
-    let mut f = Fixture::with(patient().with_retry_pause(100 * SECOND, 100 * SECOND));
-    let gateway = f.register_by_hand("tm", 1, &report("tm", &[None]));
-    f.request(1, &small());
-    f.request(2, &small());
-    f.answer(&gateway, 1, rejected());
+    let mut fixture = Fixture::with(patient().with_retry_pause(100 * SECOND, 100 * SECOND));
+    let gateway = fixture.register_by_hand("tm", 1, &report("tm", &[None]));
+    fixture.request(1, &small());
+    fixture.request(2, &small());
+    fixture.answer(&gateway, 1, rejected());
     if blocked_before_the_second {
-        f.block("tm");
+        fixture.block("tm");
     }
-    f.answer(&gateway, 2, rejected());
-    f
+    fixture.answer(&gateway, 2, rejected());
+    fixture
 }
 
 #[test]
 fn a_slot_that_would_pause_becomes_blocked() {
-    let f = failing_slot(true);
-    assert!(is_blocked(&f, 0));
+    let fixture = failing_slot(true);
+    assert!(is_blocked(&fixture, 0));
 }
 
 #[test]
 fn a_slot_that_pauses_becomes_blocked_and_pauses_no_more() {
     // given
-    let mut f = failing_slot(false);
-    assert!(matches!(f.state(&slot("tm", 0)), SlotState::Pausing { .. }));
+    let mut fixture = failing_slot(false);
+    assert!(matches!(fixture.state(&slot("tm", 0)), SlotState::Pausing { .. }));
 
     // when, then
-    f.block("tm");
-    assert!(is_blocked(&f, 0));
-    assert_eq!(f.advance(100 * SECOND), 0, "no pause ends");
-    assert!(is_blocked(&f, 0));
+    fixture.block("tm");
+    assert!(is_blocked(&fixture, 0));
+    assert_eq!(fixture.advance(100 * SECOND), 0, "no pause ends");
+    assert!(is_blocked(&fixture, 0));
 
     // when, then
-    f.unblock("tm");
-    assert_eq!(f.status(1), Some(in_flight(&slot("tm", 0))));
+    fixture.unblock("tm");
+    assert_eq!(fixture.status(1), Some(in_flight(&slot("tm", 0))));
 }
 
 #[test]
 fn a_report_changes_what_a_blocked_slot_does() {
-    let mut f = blocked(1);
-    f.report(1, &report("tm", &[Some(50)]));
-    assert_eq!(f.status(50), Some(granted(&slot("tm", 0))));
-    f.report(1, &report("tm", &[None, None]));
-    assert!(is_blocked(&f, 0) && is_blocked(&f, 1));
-    f.report(1, &report("tm", &[None]));
-    assert_eq!(counts(&f), [1, 0, 1, 0, 0]);
+    let mut fixture = blocked(1);
+    fixture.report(1, &report("tm", &[Some(50)]));
+    assert_eq!(fixture.status(50), Some(granted(&slot("tm", 0))));
+    fixture.report(1, &report("tm", &[None, None]));
+    assert!(is_blocked(&fixture, 0) && is_blocked(&fixture, 1));
+    fixture.report(1, &report("tm", &[None]));
+    assert_eq!(counts(&fixture), [1, 0, 1, 0, 0]);
 }
 
 // Registering.
 
 #[test]
 fn a_worker_can_be_blocked_before_it_registers() {
-    let mut f = Fixture::new();
-    assert_eq!(f.block("tm"), BlockOutcome::Blocked);
-    f.request(1, &small());
-    f.register("tm", 1, &report("tm", &[None, Some(50)]));
-    assert!(is_blocked(&f, 0));
-    assert_eq!(f.status(50), Some(granted(&slot("tm", 1))));
-    assert_eq!(f.status(1), Some(AllocationStatus::Waiting));
+    let mut fixture = Fixture::new();
+    assert_eq!(fixture.block("tm"), BlockOutcome::Blocked);
+    fixture.request(1, &small());
+    fixture.register("tm", 1, &report("tm", &[None, Some(50)]));
+    assert!(is_blocked(&fixture, 0));
+    assert_eq!(fixture.status(50), Some(granted(&slot("tm", 1))));
+    assert_eq!(fixture.status(1), Some(AllocationStatus::Waiting));
 }
 
 #[test]
 fn a_blocked_worker_keeps_promises_all_the_same() {
     // given
-    let mut f = Fixture::new();
-    f.promise_next(&[small()]);
-    f.request(1, &small());
-    f.block("tm");
-    f.said();
+    let mut fixture = Fixture::new();
+    fixture.promise_next(&[small()]);
+    fixture.request(1, &small());
+    fixture.block("tm");
+    fixture.log.take();
 
     // when
-    f.register_free("tm", 1, &[small()]);
+    fixture.register_free("tm", 1, &[small()]);
 
     // then: the request needs another
-    assert_eq!(f.promised(), (0, 0));
-    f.expect(&[&ask(2)]);
+    assert_eq!(fixture.promised(), (0, 0));
+    fixture.expect(&[&ask(2)]);
 }
 
 #[test]
 fn a_worker_that_registers_again_is_still_blocked() {
-    let mut f = blocked(1);
-    f.request(1, &small());
-    let gateway = f.gateway();
-    let outcome = f.register_with("tm", 2, &report("tm", &[None, None]), &gateway);
+    let mut fixture = blocked(1);
+    fixture.request(1, &small());
+    let gateway = fixture.gateway();
+    let outcome = fixture.register_with("tm", 2, &report("tm", &[None, None]), &gateway);
     assert_eq!(outcome, RegistrationOutcome::Replaced { previous: instance(1) });
-    assert!(is_blocked(&f, 0) && is_blocked(&f, 1));
-    assert_eq!(f.status(1), Some(AllocationStatus::Waiting));
+    assert!(is_blocked(&fixture, 0) && is_blocked(&fixture, 1));
+    assert_eq!(fixture.status(1), Some(AllocationStatus::Waiting));
 }
 
 #[test]
 fn a_worker_that_was_gone_is_still_blocked() {
-    let mut f = blocked(1);
-    f.unregister(1);
-    f.register_free("tm", 2, &[small()]);
-    assert!(is_blocked(&f, 0));
+    let mut fixture = blocked(1);
+    fixture.unregister(1);
+    fixture.register_free("tm", 2, &[small()]);
+    assert!(is_blocked(&fixture, 0));
 }
 
 #[test]
 fn a_worker_that_is_unblocked_before_it_registers_is_not_blocked() {
-    let mut f = Fixture::new();
-    f.block("tm");
-    assert_eq!(f.unblock("tm"), UnblockOutcome::Unblocked);
-    f.register_free("tm", 1, &[small()]);
-    assert_eq!(f.request(1, &small()), granted(&slot("tm", 0)));
+    let mut fixture = Fixture::new();
+    fixture.block("tm");
+    assert_eq!(fixture.unblock("tm"), UnblockOutcome::Unblocked);
+    fixture.register_free("tm", 1, &[small()]);
+    assert_eq!(fixture.request(1, &small()), granted(&slot("tm", 0)));
 }
 
 #[test]
 fn the_next_leadership_knows_of_no_blocked_worker() {
-    let mut f = blocked(1);
-    f.suspend();
-    f.start(2);
-    f.register_free("tm", 2, &[small()]);
-    assert_eq!(f.state(&slot("tm", 0)), SlotState::Free);
-    assert_eq!(f.unblock("tm"), UnblockOutcome::NotBlocked);
-    assert_eq!(f.block("tm"), BlockOutcome::Blocked);
+    let mut fixture = blocked(1);
+    fixture.suspend();
+    fixture.start(2);
+    fixture.register_free("tm", 2, &[small()]);
+    assert_eq!(fixture.state(&slot("tm", 0)), SlotState::Free);
+    assert_eq!(fixture.unblock("tm"), UnblockOutcome::NotBlocked);
+    assert_eq!(fixture.block("tm"), BlockOutcome::Blocked);
 }
 
 // Unblocking.
@@ -261,15 +263,15 @@ fn the_next_leadership_knows_of_no_blocked_worker() {
 #[test]
 fn unblocked_slots_serve_waiting_requests_at_once_in_order() {
     // given
-    let mut f = blocked(2);
+    let mut fixture = blocked(2);
     for id in [7, 3, 5] {
-        f.request(id, &small());
+        fixture.request(id, &small());
     }
-    f.said();
+    fixture.log.take();
 
     // when, then
-    assert_eq!(f.unblock("tm"), UnblockOutcome::Unblocked);
-    f.expect(&[
+    assert_eq!(fixture.unblock("tm"), UnblockOutcome::Unblocked);
+    fixture.expect(&[
         "request tm_0 for 7 #1",
         "request tm_1 for 3 #2",
         "granted 7 on tm_0",
@@ -279,89 +281,89 @@ fn unblocked_slots_serve_waiting_requests_at_once_in_order() {
 
 #[test]
 fn unblocked_slots_that_serve_nobody_are_offered() {
-    let mut f = blocked(2);
-    f.unblock("tm");
-    f.expect(&NOTHING);
-    assert_eq!(f.request(1, &small()), granted(&slot("tm", 0)));
-    assert_eq!(f.request(2, &small()), granted(&slot("tm", 1)));
+    let mut fixture = blocked(2);
+    fixture.unblock("tm");
+    fixture.expect_nothing();
+    assert_eq!(fixture.request(1, &small()), granted(&slot("tm", 0)));
+    assert_eq!(fixture.request(2, &small()), granted(&slot("tm", 1)));
 }
 
 #[test]
 fn unblocked_slots_are_free_from_now_on() {
-    let mut f = blocked(1);
-    f.register_free("other", 2, &[small()]);
-    f.unblock("tm");
-    assert_eq!(f.request(1, &small()), granted(&slot("other", 0)));
-    assert_eq!(f.request(2, &small()), granted(&slot("tm", 0)));
+    let mut fixture = blocked(1);
+    fixture.register_free("other", 2, &[small()]);
+    fixture.unblock("tm");
+    assert_eq!(fixture.request(1, &small()), granted(&slot("other", 0)));
+    assert_eq!(fixture.request(2, &small()), granted(&slot("tm", 0)));
 }
 
 // Outcomes.
 
 #[test]
 fn a_worker_is_blocked_once() {
-    let mut f = blocked(1);
-    assert_eq!(f.block("tm"), BlockOutcome::AlreadyBlocked);
-    assert_eq!(f.block("nobody"), BlockOutcome::Blocked);
-    assert_eq!(f.block("nobody"), BlockOutcome::AlreadyBlocked);
+    let mut fixture = blocked(1);
+    assert_eq!(fixture.block("tm"), BlockOutcome::AlreadyBlocked);
+    assert_eq!(fixture.block("nobody"), BlockOutcome::Blocked);
+    assert_eq!(fixture.block("nobody"), BlockOutcome::AlreadyBlocked);
 }
 
 #[test]
 fn a_worker_is_unblocked_once() {
-    let mut f = blocked(1);
-    assert_eq!(f.unblock("other"), UnblockOutcome::NotBlocked);
-    assert_eq!(f.unblock("tm"), UnblockOutcome::Unblocked);
-    assert_eq!(f.unblock("tm"), UnblockOutcome::NotBlocked);
+    let mut fixture = blocked(1);
+    assert_eq!(fixture.unblock("other"), UnblockOutcome::NotBlocked);
+    assert_eq!(fixture.unblock("tm"), UnblockOutcome::Unblocked);
+    assert_eq!(fixture.unblock("tm"), UnblockOutcome::NotBlocked);
 }
 
 #[test]
 fn nobody_is_blocked_or_unblocked_before_the_start() {
-    let mut f = Fixture::not_started(patient());
+    let mut fixture = Fixture::not_started(patient());
     let tm = ResourceId::new("tm");
-    assert_eq!(f.step(|manager| manager.block(&tm)), Err(NotStarted));
-    assert_eq!(f.step(|manager| manager.unblock(&tm)), Err(NotStarted));
-    f.start(1);
-    assert_eq!(f.unblock("tm"), UnblockOutcome::NotBlocked);
+    assert_eq!(fixture.step(|manager| manager.block(&tm)), Err(NotStarted));
+    assert_eq!(fixture.step(|manager| manager.unblock(&tm)), Err(NotStarted));
+    fixture.start(1);
+    assert_eq!(fixture.unblock("tm"), UnblockOutcome::NotBlocked);
 }
 
 // Idle.
 
 #[test]
 fn blocking_does_not_change_since_when_a_task_manager_is_idle() {
-    let mut f = Fixture::with(patient().with_task_manager_timeout(10 * SECOND));
-    f.register_free("tm", 1, &[small()]);
-    f.advance(5 * SECOND);
-    f.block("tm");
-    f.advance(5 * SECOND);
-    f.expect(&["may 1 go? #1", "release 1, idle since +0ns (1)"]);
-    assert!(!f.is_registered(1));
+    let mut fixture = Fixture::with(patient().with_task_manager_timeout(10 * SECOND));
+    fixture.register_free("tm", 1, &[small()]);
+    fixture.advance(5 * SECOND);
+    fixture.block("tm");
+    fixture.advance(5 * SECOND);
+    fixture.expect(&["may 1 go? #1", "release 1, idle since +0ns (1)"]);
+    assert!(!fixture.is_registered(1));
 }
 
 #[test]
 fn an_idle_blocked_task_manager_is_released_in_spite_of_the_floor() {
     // given
     let config = described(2).with_min_slots(2).with_task_manager_timeout(10 * SECOND);
-    let mut f = Fixture::promising(config);
-    f.register_free("tm", 1, &[small(), small()]);
-    f.said();
+    let mut fixture = Fixture::promising(config);
+    fixture.register_free("tm", 1, &[small(), small()]);
+    fixture.log.take();
 
     // when, then: its slots do not count for the floor
-    f.block("tm");
-    f.expect(&[&ask(2)]);
+    fixture.block("tm");
+    fixture.expect(&[&ask(2)]);
 
     // when, then
-    f.advance(10 * SECOND);
-    f.expect(&["may 1 go? #1", "release 1, idle since +0ns (1)"]);
+    fixture.advance(10 * SECOND);
+    fixture.expect(&["may 1 go? #1", "release 1, idle since +0ns (1)"]);
 }
 
 #[test]
 fn a_task_manager_that_was_kept_is_released_when_it_is_blocked() {
     let config = described(2).with_min_slots(2).with_task_manager_timeout(10 * SECOND);
-    let mut f = Fixture::promising(config);
-    f.register_free("tm", 1, &[small(), small()]);
-    f.advance(10 * SECOND);
-    f.said();
-    f.block("tm");
-    f.expect(&["may 1 go? #1", "release 1, idle since +0ns (1)", &ask(2)]);
+    let mut fixture = Fixture::promising(config);
+    fixture.register_free("tm", 1, &[small(), small()]);
+    fixture.advance(10 * SECOND);
+    fixture.log.take();
+    fixture.block("tm");
+    fixture.expect(&["may 1 go? #1", "release 1, idle since +0ns (1)", &ask(2)]);
 }
 
 #[test]
@@ -369,54 +371,54 @@ fn an_idle_blocked_task_manager_is_released_in_spite_of_redundancy() {
     let config = described(2)
         .with_redundant_task_managers(1)
         .with_task_manager_timeout(10 * SECOND);
-    let mut f = Fixture::promising(config);
-    f.register("busy", 2, &report("busy", &[Some(50)]));
-    f.register_free("tm", 1, &[small(), small()]);
-    f.expect(&[&ask(1)]);
-    f.block("tm");
-    f.expect(&[&ask(2)]);
-    f.advance(10 * SECOND);
-    f.expect(&["may 1 go? #1", "release 1, idle since +0ns (1)"]);
+    let mut fixture = Fixture::promising(config);
+    fixture.register("busy", 2, &report("busy", &[Some(50)]));
+    fixture.register_free("tm", 1, &[small(), small()]);
+    fixture.expect(&[&ask(1)]);
+    fixture.block("tm");
+    fixture.expect(&[&ask(2)]);
+    fixture.advance(10 * SECOND);
+    fixture.expect(&["may 1 go? #1", "release 1, idle since +0ns (1)"]);
 }
 
 #[test]
 fn a_task_manager_that_goes_leaves_the_others_to_keep_up_the_floor_only_if_they_are_not_blocked() {
     // given: four slots, half of them blocked
     let config = described(2).with_min_slots(2).with_task_manager_timeout(10 * SECOND);
-    let mut f = Fixture::promising(config);
-    f.register_free("kept", 1, &[small(), small()]);
-    f.register("tm", 2, &report("tm", &[Some(50), None]));
-    f.block("tm");
-    f.said();
+    let mut fixture = Fixture::promising(config);
+    fixture.register_free("kept", 1, &[small(), small()]);
+    fixture.register("tm", 2, &report("tm", &[Some(50), None]));
+    fixture.block("tm");
+    fixture.log.take();
 
     // when
-    f.advance(10 * SECOND);
+    fixture.advance(10 * SECOND);
 
     // then
-    f.expect(&NOTHING);
-    assert!(f.is_registered(1));
+    fixture.expect_nothing();
+    assert!(fixture.is_registered(1));
 }
 
 #[test]
 fn the_floor_counts_the_slots_of_unblocked_workers_again() {
     // given: what was asked for instead is still on its way
     let config = described(2).with_min_slots(2);
-    let mut f = Fixture::promising(config);
-    f.register_free("tm", 1, &[small(), small()]);
-    f.block("tm");
-    f.said();
+    let mut fixture = Fixture::promising(config);
+    fixture.register_free("tm", 1, &[small(), small()]);
+    fixture.block("tm");
+    fixture.log.take();
 
     // when
-    f.unblock("tm");
+    fixture.unblock("tm");
 
     // then
-    f.expect(&["withdraw 2"]);
+    fixture.expect(&["withdraw 2"]);
 }
 
 #[test]
 fn slots_that_are_used_on_a_blocked_worker_ask_for_redundancy() {
-    let mut f = Fixture::promising(described(2).with_redundant_task_managers(1));
-    f.block("tm");
-    f.register("tm", 1, &report("tm", &[Some(50), None, None]));
-    f.expect(&[&ask(1)]);
+    let mut fixture = Fixture::promising(described(2).with_redundant_task_managers(1));
+    fixture.block("tm");
+    fixture.register("tm", 1, &report("tm", &[Some(50), None, None]));
+    fixture.expect(&[&ask(1)]);
 }

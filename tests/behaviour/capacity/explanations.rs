@@ -20,20 +20,20 @@ fn tiny() -> ResourceProfile {
 
 /// What is said of an allocation, which agrees with what the other queries say.
 #[track_caller]
-fn explain(f: &Fixture, id: u128) -> Explanation {
-    let explanation = f.manager.explain(allocation(id)).expect("it is known");
+fn explain(fixture: &Fixture, id: u128) -> Explanation {
+    let explanation = fixture.manager.explain(allocation(id)).expect("it is known");
     assert_eq!(explanation.allocation_id, allocation(id));
-    assert_eq!(Some(&explanation.status), f.status(id).as_ref());
-    let pending = f.manager.pending_slot_request(allocation(id));
+    assert_eq!(Some(&explanation.status), fixture.status(id).as_ref());
+    let pending = fixture.manager.pending_slot_request(allocation(id));
     assert_eq!(explanation.request.is_some(), pending.is_some());
     if let (Some(explained), Some(pending)) = (&explanation.request, pending) {
         assert_eq!(explanation.job_id, pending.job_id());
         assert_eq!(&explained.resource_profile, pending.resource_profile());
         assert_eq!(explained.fails_at, pending.deadline());
         assert_eq!(explained.failed_attempts, pending.failed_attempts());
-        let registered = f.manager.slot_counts().registered;
+        let registered = fixture.manager.slot_counts().registered;
         assert_eq!(explained.fitting.total() + explained.too_small.slots, registered);
-        let (bound, unbound) = f.promised();
+        let (bound, unbound) = fixture.promised();
         assert_eq!(
             explained.fitting_promised_slots + explained.too_small_promised_slots,
             bound + unbound
@@ -43,17 +43,17 @@ fn explain(f: &Fixture, id: u128) -> Explanation {
 }
 
 #[track_caller]
-fn explain_request(f: &Fixture, id: u128) -> RequestExplanation {
-    explain(f, id).request.expect("it is not granted")
+fn explain_request(fixture: &Fixture, id: u128) -> RequestExplanation {
+    explain(fixture, id).request.expect("it is not granted")
 }
 
 #[track_caller]
-fn waits_for(f: &Fixture, id: u128) -> WaitsFor {
-    explain_request(f, id).waits_for
+fn waits_for(fixture: &Fixture, id: u128) -> WaitsFor {
+    explain_request(fixture, id).waits_for
 }
 
 /// Allocated, in flight, blocked, pausing and free ones.
-fn fitting(f: &Fixture, id: u128) -> [usize; 5] {
+fn fitting(fixture: &Fixture, id: u128) -> [usize; 5] {
     let FittingSlots {
         allocated,
         in_flight,
@@ -61,13 +61,13 @@ fn fitting(f: &Fixture, id: u128) -> [usize; 5] {
         pausing,
         free,
         ..
-    } = explain_request(f, id).fitting;
+    } = explain_request(fixture, id).fitting;
     [allocated, in_flight, blocked, pausing, free]
 }
 
 /// How many slots are too small, and what of.
-fn too_small(f: &Fixture, id: u128) -> (usize, Vec<(String, usize)>) {
-    let TooSmallSlots { slots, lacking, .. } = explain_request(f, id).too_small;
+fn too_small(fixture: &Fixture, id: u128) -> (usize, Vec<(String, usize)>) {
+    let TooSmallSlots { slots, lacking, .. } = explain_request(fixture, id).too_small;
     (slots, lacking)
 }
 
@@ -86,52 +86,52 @@ fn at(second: u64) -> Timestamp {
 
 #[test]
 fn what_is_not_known_is_not_explained() {
-    let mut f = Fixture::not_started(patient().with_request_timeout(10 * SECOND));
-    assert_eq!(f.manager.explain(allocation(1)), None);
-    f.start(1);
-    assert_eq!(f.manager.explain(allocation(1)), None);
-    f.request(1, &small());
-    f.request(2, &small());
-    f.cancel(1);
-    assert_eq!(f.manager.explain(allocation(1)), None, "it was cancelled");
-    f.advance(10 * SECOND);
-    assert_eq!(f.manager.explain(allocation(2)), None, "it failed");
-    f.register_free("tm", 1, &[small()]);
-    f.request(3, &small());
-    f.free(&slot("tm", 0), 3);
-    assert_eq!(f.manager.explain(allocation(3)), None, "it was freed");
-    f.request(4, &small());
-    f.suspend();
-    assert_eq!(f.manager.explain(allocation(4)), None);
+    let mut fixture = Fixture::not_started(patient().with_request_timeout(10 * SECOND));
+    assert_eq!(fixture.manager.explain(allocation(1)), None);
+    fixture.start(1);
+    assert_eq!(fixture.manager.explain(allocation(1)), None);
+    fixture.request(1, &small());
+    fixture.request(2, &small());
+    fixture.cancel(1);
+    assert_eq!(fixture.manager.explain(allocation(1)), None, "it was cancelled");
+    fixture.advance(10 * SECOND);
+    assert_eq!(fixture.manager.explain(allocation(2)), None, "it failed");
+    fixture.register_free("tm", 1, &[small()]);
+    fixture.request(3, &small());
+    fixture.free(&slot("tm", 0), 3);
+    assert_eq!(fixture.manager.explain(allocation(3)), None, "it was freed");
+    fixture.request(4, &small());
+    fixture.suspend();
+    assert_eq!(fixture.manager.explain(allocation(4)), None);
 }
 
 #[test]
 fn of_what_is_granted_there_is_nothing_to_explain() {
-    let mut f = Fixture::new();
-    f.register_free("tm", 1, &[small()]);
-    f.request(1, &small());
-    let explanation = explain(&f, 1);
+    let mut fixture = Fixture::new();
+    fixture.register_free("tm", 1, &[small()]);
+    fixture.request(1, &small());
+    let explanation = explain(&fixture, 1);
     assert_eq!(explanation.status, granted(&slot("tm", 0)));
     assert_eq!((explanation.job_id, explanation.request), (job(1), None));
 }
 
 #[test]
 fn an_allocation_that_was_found_has_the_job_that_was_reported() {
-    let mut f = Fixture::new();
+    let mut fixture = Fixture::new();
     let found = slot_manager::SlotStatus::allocated(slot("tm", 0), small(), allocation(50), job(7));
-    f.register("tm", 1, &[found].into_iter().collect());
-    assert_eq!(explain(&f, 50).job_id, job(7));
+    fixture.register("tm", 1, &[found].into_iter().collect());
+    assert_eq!(explain(&fixture, 50).job_id, job(7));
 }
 
 #[test]
 fn a_request_in_flight_waits_for_the_answer() {
-    let mut f = Fixture::with(patient().with_rpc_timeout(10 * SECOND));
-    f.register_by_hand("tm", 1, &report("tm", &[Some(50), None]));
-    f.advance(SECOND);
-    f.request(1, &small());
-    assert_eq!(explain(&f, 1).status, in_flight(&slot("tm", 1)));
+    let mut fixture = Fixture::with(patient().with_rpc_timeout(10 * SECOND));
+    fixture.register_by_hand("tm", 1, &report("tm", &[Some(50), None]));
+    fixture.advance(SECOND);
+    fixture.request(1, &small());
+    assert_eq!(explain(&fixture, 1).status, in_flight(&slot("tm", 1)));
     assert_eq!(
-        waits_for(&f, 1),
+        waits_for(&fixture, 1),
         WaitsFor::Answer {
             slot_id: slot("tm", 1),
             until: at(11)
@@ -141,13 +141,13 @@ fn a_request_in_flight_waits_for_the_answer() {
 
 #[test]
 fn a_request_that_is_covered_waits_for_the_worker() {
-    let mut f = Fixture::promising(patient().with_worker_registration_timeout(10 * SECOND));
-    f.request(1, &small());
-    f.advance(SECOND);
-    f.request(2, &wide());
-    assert_eq!(explain(&f, 2).status, AllocationStatus::Waiting);
+    let mut fixture = Fixture::promising(patient().with_worker_registration_timeout(10 * SECOND));
+    fixture.request(1, &small());
+    fixture.advance(SECOND);
+    fixture.request(2, &wide());
+    assert_eq!(explain(&fixture, 2).status, AllocationStatus::Waiting);
     assert_eq!(
-        waits_for(&f, 2),
+        waits_for(&fixture, 2),
         WaitsFor::PromisedWorker {
             worker_request: WorkerRequestId::new(2),
             until: at(11)
@@ -157,12 +157,12 @@ fn a_request_that_is_covered_waits_for_the_worker() {
 
 #[test]
 fn a_request_whose_worker_was_declined_waits_for_the_next_ask() {
-    let mut f = Fixture::with(patient().with_worker_registration_timeout(10 * SECOND));
-    f.advance(SECOND);
-    f.request(1, &small());
-    assert_eq!(waits_for(&f, 1), WaitsFor::NextAsk { at: at(11) });
-    f.advance(10 * SECOND);
-    assert_eq!(waits_for(&f, 1), WaitsFor::NextAsk { at: at(21) });
+    let mut fixture = Fixture::with(patient().with_worker_registration_timeout(10 * SECOND));
+    fixture.advance(SECOND);
+    fixture.request(1, &small());
+    assert_eq!(waits_for(&fixture, 1), WaitsFor::NextAsk { at: at(11) });
+    fixture.advance(10 * SECOND);
+    assert_eq!(waits_for(&fixture, 1), WaitsFor::NextAsk { at: at(21) });
 }
 
 #[test]
@@ -173,28 +173,32 @@ fn a_request_that_is_held_by_a_limit_waits_for_room() {
         (described(1).with_max_total_memory_bytes(Some(150 << 20)), Limit::Memory),
     ];
     for (config, limit) in limits {
-        let mut f = Fixture::promising(config);
-        f.register("tm", 1, &report("tm", &[Some(50)]));
-        f.request(1, &small());
-        f.request(2, &small());
-        assert_eq!(waits_for(&f, 1), WaitsFor::Room { limit });
-        assert_eq!(waits_for(&f, 2), WaitsFor::Room { limit });
+        let mut fixture = Fixture::promising(config);
+        fixture.register("tm", 1, &report("tm", &[Some(50)]));
+        fixture.request(1, &small());
+        fixture.request(2, &small());
+        assert_eq!(waits_for(&fixture, 1), WaitsFor::Room { limit });
+        assert_eq!(waits_for(&fixture, 2), WaitsFor::Room { limit });
 
-        f.unregister(1);
-        assert!(matches!(waits_for(&f, 1), WaitsFor::PromisedWorker { .. }));
-        assert_eq!(waits_for(&f, 2), WaitsFor::Room { limit }, "1 was asked for first");
+        fixture.unregister(1);
+        assert!(matches!(waits_for(&fixture, 1), WaitsFor::PromisedWorker { .. }));
+        assert_eq!(
+            waits_for(&fixture, 2),
+            WaitsFor::Room { limit },
+            "1 was asked for first"
+        );
     }
 }
 
 #[test]
 fn a_request_that_is_held_by_the_recovery_waits_for_its_end() {
     let config = described(1).with_max_slots(Some(1)).with_recovery_timeout(10 * SECOND);
-    let mut f = Fixture::promising(config);
-    f.request(1, &small());
-    f.register("tm", 1, &report("tm", &[Some(50)]));
-    assert_eq!(waits_for(&f, 1), WaitsFor::Recovery { until: at(10) });
-    f.advance(10 * SECOND);
-    assert_eq!(waits_for(&f, 1), WaitsFor::Room { limit: Limit::Slots });
+    let mut fixture = Fixture::promising(config);
+    fixture.request(1, &small());
+    fixture.register("tm", 1, &report("tm", &[Some(50)]));
+    assert_eq!(waits_for(&fixture, 1), WaitsFor::Recovery { until: at(10) });
+    fixture.advance(10 * SECOND);
+    assert_eq!(waits_for(&fixture, 1), WaitsFor::Room { limit: Limit::Slots });
 }
 
 /// At most two slots, and both that are there are too small: when one goes, there is room for a worker for request 1.
@@ -204,20 +208,20 @@ fn requests_that_are_held_behind_another_wait_for_room_again() {
         .with_max_slots(Some(2))
         .with_min_slots(1)
         .with_task_manager_timeout(10 * SECOND);
-    let mut f = Fixture::with(config);
-    f.actions.answer_allocations(Ok(WorkerPromise::Unspecified));
-    f.register_free("a", 1, &[tiny()]);
-    f.register_free("b", 2, &[tiny()]);
+    let mut fixture = Fixture::with(config);
+    fixture.actions.answer_allocations(Ok(WorkerPromise::Unspecified));
+    fixture.register_free("a", 1, &[tiny()]);
+    fixture.register_free("b", 2, &[tiny()]);
     for id in 1..=3 {
-        f.request(id, &small());
-        assert_eq!(waits_for(&f, id), WaitsFor::Room { limit: Limit::Slots });
+        fixture.request(id, &small());
+        assert_eq!(waits_for(&fixture, id), WaitsFor::Room { limit: Limit::Slots });
     }
-    f.said();
-    f.advance(10 * SECOND);
-    f.expect(&["may 1 go? #1", "release 1, idle since +0ns (1)", &ask(2)]);
-    assert!(matches!(waits_for(&f, 1), WaitsFor::PromisedWorker { .. }));
+    fixture.log.take();
+    fixture.advance(10 * SECOND);
+    fixture.expect(&["may 1 go? #1", "release 1, idle since +0ns (1)", &ask(2)]);
+    assert!(matches!(waits_for(&fixture, 1), WaitsFor::PromisedWorker { .. }));
     for id in 2..=3 {
-        assert_eq!(waits_for(&f, id), WaitsFor::Room { limit: Limit::Slots });
+        assert_eq!(waits_for(&fixture, id), WaitsFor::Room { limit: Limit::Slots });
     }
 }
 
@@ -230,20 +234,20 @@ fn a_request_for_which_no_worker_can_be_started_waits_for_nothing_else() {
             .with_max_total_cpu_cores(Some(3.0))
     };
     for config in [too_wide(), beyond_the_limit()] {
-        let mut f = Fixture::promising(config);
-        f.request(1, &wide());
-        assert_eq!(waits_for(&f, 1), WaitsFor::NothingElse);
+        let mut fixture = Fixture::promising(config);
+        fixture.request(1, &wide());
+        assert_eq!(waits_for(&fixture, 1), WaitsFor::NothingElse);
     }
 }
 
 #[test]
 fn a_request_that_pauses_waits_for_the_end_and_says_why() {
-    let mut f = Fixture::with(patient().with_retry_pause(10 * SECOND, 10 * SECOND));
-    let gateway = f.register_by_hand("tm", 1, &report("tm", &[None]));
-    f.request(1, &small());
-    assert_eq!(explain_request(&f, 1).last_failure, None);
-    f.answer(&gateway, 1, Err(SlotAllocationError::unreachable("no route")));
-    let explained = explain_request(&f, 1);
+    let mut fixture = Fixture::with(patient().with_retry_pause(10 * SECOND, 10 * SECOND));
+    let gateway = fixture.register_by_hand("tm", 1, &report("tm", &[None]));
+    fixture.request(1, &small());
+    assert_eq!(explain_request(&fixture, 1).last_failure, None);
+    fixture.answer(&gateway, 1, Err(SlotAllocationError::unreachable("no route")));
+    let explained = explain_request(&fixture, 1);
     assert!(matches!(explained.waits_for, WaitsFor::Answer { .. }), "it tries again");
     assert_eq!(explained.failed_attempts, 1);
     assert_eq!(
@@ -251,22 +255,22 @@ fn a_request_that_pauses_waits_for_the_end_and_says_why() {
         Some(SlotAllocationError::unreachable("no route"))
     );
 
-    f.advance(SECOND);
-    f.answer(&gateway, 2, rejected());
-    let explained = explain_request(&f, 1);
+    fixture.advance(SECOND);
+    fixture.answer(&gateway, 2, rejected());
+    let explained = explain_request(&fixture, 1);
     assert_eq!(explained.waits_for, WaitsFor::Pause { until: at(11) });
     assert_eq!(explained.failed_attempts, 2);
     assert_eq!(explained.last_failure, Some(SlotAllocationError::rejected("no")));
-    assert_eq!(fitting(&f, 1), [0, 0, 0, 0, 1], "its slot is for others");
+    assert_eq!(fitting(&fixture, 1), [0, 0, 0, 0, 1], "its slot is for others");
 }
 
 #[test]
 fn a_slot_that_was_occupied_is_the_last_failure() {
-    let mut f = Fixture::new();
-    let gateway = f.register_by_hand("tm", 1, &report("tm", &[None]));
-    f.request(1, &small());
-    f.answer(&gateway, 1, occupied(50));
-    let explained = explain_request(&f, 1);
+    let mut fixture = Fixture::new();
+    let gateway = fixture.register_by_hand("tm", 1, &report("tm", &[None]));
+    fixture.request(1, &small());
+    fixture.answer(&gateway, 1, occupied(50));
+    let explained = explain_request(&fixture, 1);
     assert_eq!(
         explained.last_failure,
         Some(SlotAllocationError::Occupied {
@@ -274,68 +278,71 @@ fn a_slot_that_was_occupied_is_the_last_failure() {
             job_id: job(1)
         })
     );
-    assert_eq!(fitting(&f, 1), [1, 0, 0, 0, 0]);
+    assert_eq!(fitting(&fixture, 1), [1, 0, 0, 0, 0]);
 }
 
 #[test]
 fn it_says_when_the_request_fails() {
-    let mut f = Fixture::with(patient().with_request_timeout(10 * SECOND));
-    f.advance(SECOND);
-    f.request(1, &small());
-    assert_eq!(explain_request(&f, 1).fails_at, at(11));
+    let mut fixture = Fixture::with(patient().with_request_timeout(10 * SECOND));
+    fixture.advance(SECOND);
+    fixture.request(1, &small());
+    assert_eq!(explain_request(&fixture, 1).fails_at, at(11));
 }
 
 // The slots.
 
 /// Request 1 for a small slot waits. Allocations hold three small slots, two are in flight, one pauses, two are blocked.
 fn with_all_kinds_of_slots() -> Fixture {
-    let mut f = Fixture::with(patient().with_retry_pause(10 * SECOND, 10 * SECOND));
-    let gateway = f.register_by_hand("pausing", 1, &report("pausing", &[None]));
+    let mut fixture = Fixture::with(patient().with_retry_pause(10 * SECOND, 10 * SECOND));
+    let gateway = fixture.register_by_hand("pausing", 1, &report("pausing", &[None]));
     for id in [101, 102] {
-        f.request(id, &small());
+        fixture.request(id, &small());
     }
     for attempt in [1, 2] {
-        f.answer(&gateway, attempt, rejected());
+        fixture.answer(&gateway, attempt, rejected());
     }
-    assert!(matches!(f.state(&slot("pausing", 0)), SlotState::Pausing { .. }));
-    f.cancel(101);
-    f.cancel(102);
-    f.register("used", 2, &report("used", &[Some(50), Some(51), Some(52)]));
-    f.register_by_hand("asked", 3, &report("asked", &[None, None]));
-    f.request(201, &small());
-    f.request(202, &small());
-    f.block("blocked");
-    f.register("blocked", 4, &report("blocked", &[None, None]));
-    f.request(1, &small());
-    f
+    assert!(matches!(fixture.state(&slot("pausing", 0)), SlotState::Pausing { .. }));
+    fixture.cancel(101);
+    fixture.cancel(102);
+    fixture.register("used", 2, &report("used", &[Some(50), Some(51), Some(52)]));
+    fixture.register_by_hand("asked", 3, &report("asked", &[None, None]));
+    fixture.request(201, &small());
+    fixture.request(202, &small());
+    fixture.block("blocked");
+    fixture.register("blocked", 4, &report("blocked", &[None, None]));
+    fixture.request(1, &small());
+    fixture
 }
 
 #[test]
 fn slots_that_fit_are_counted_by_what_they_are_doing() {
-    let f = with_all_kinds_of_slots();
-    assert_eq!(fitting(&f, 1), [3, 2, 2, 1, 0]);
-    assert_eq!(explain_request(&f, 1).fitting.total(), 8);
-    assert_eq!(too_small(&f, 1), (0, Vec::new()));
+    let fixture = with_all_kinds_of_slots();
+    assert_eq!(fitting(&fixture, 1), [3, 2, 2, 1, 0]);
+    assert_eq!(explain_request(&fixture, 1).fitting.total(), 8);
+    assert_eq!(too_small(&fixture, 1), (0, Vec::new()));
 }
 
 /// Those that are in flight are being given to others.
 #[test]
 fn what_changes_is_counted_anew() {
-    let mut f = with_all_kinds_of_slots();
-    f.unregister(2);
-    assert_eq!(fitting(&f, 1), [0, 2, 2, 1, 0]);
-    f.report(4, &report("blocked", &[None, Some(60)]));
-    assert_eq!(fitting(&f, 1), [1, 2, 1, 1, 0]);
-    f.block("pausing");
-    assert_eq!(fitting(&f, 1), [1, 2, 2, 0, 0]);
+    let mut fixture = with_all_kinds_of_slots();
+    fixture.unregister(2);
+    assert_eq!(fitting(&fixture, 1), [0, 2, 2, 1, 0]);
+    fixture.report(4, &report("blocked", &[None, Some(60)]));
+    assert_eq!(fitting(&fixture, 1), [1, 2, 1, 1, 0]);
+    fixture.block("pausing");
+    assert_eq!(fitting(&fixture, 1), [1, 2, 2, 0, 0]);
 }
 
 #[test]
 fn the_same_slots_are_too_small_for_more() {
-    let mut f = with_all_kinds_of_slots();
-    f.request(2, &wide());
-    assert_eq!(fitting(&f, 2), [0; 5]);
-    assert_eq!(too_small(&f, 2), (8, lacking(&[("cpu", 8), ("task heap memory", 8)])));
+    let mut fixture = with_all_kinds_of_slots();
+    fixture.request(2, &wide());
+    assert_eq!(fitting(&fixture, 2), [0; 5]);
+    assert_eq!(
+        too_small(&fixture, 2),
+        (8, lacking(&[("cpu", 8), ("task heap memory", 8)]))
+    );
 }
 
 #[test]
@@ -349,16 +356,16 @@ fn slots_that_are_too_small_are_counted_by_what_they_lack() {
         builder(2.0).managed_memory_bytes(8).extended_resource("gpu", 1.0),
     ];
     let [slots @ .., needed] = slots.map(|builder| builder.build().expect("valid amounts"));
-    let mut f = Fixture::new();
-    f.register_free("tm", 1, &slots);
-    f.register_free("other", 2, &slots[..1]);
-    f.request(1, &needed);
+    let mut fixture = Fixture::new();
+    fixture.register_free("tm", 1, &slots);
+    fixture.register_free("other", 2, &slots[..1]);
+    fixture.request(1, &needed);
     assert_eq!(
-        too_small(&f, 1),
+        too_small(&fixture, 1),
         (5, lacking(&[("gpu", 4), ("managed memory", 3), ("cpu", 2)])),
         "the largest number first"
     );
-    assert_eq!(fitting(&f, 1), [0; 5]);
+    assert_eq!(fitting(&fixture, 1), [0; 5]);
 }
 
 #[test]
@@ -373,9 +380,9 @@ fn every_resource_is_named_and_those_of_equal_number_by_name() {
         .extended_resource("fpga", 1.0)
         .build()
         .expect("valid amounts");
-    let mut f = Fixture::new();
-    f.register_free("tm", 1, &[ResourceProfile::ZERO]);
-    f.request(1, &needed);
+    let mut fixture = Fixture::new();
+    fixture.register_free("tm", 1, &[ResourceProfile::ZERO]);
+    fixture.request(1, &needed);
     let names = [
         "cpu",
         "fpga",
@@ -385,33 +392,33 @@ fn every_resource_is_named_and_those_of_equal_number_by_name() {
         "task heap memory",
         "task off-heap memory",
     ];
-    assert_eq!(too_small(&f, 1), (1, lacking(&names.map(|name| (name, 1)))));
+    assert_eq!(too_small(&fixture, 1), (1, lacking(&names.map(|name| (name, 1)))));
 }
 
 #[test]
 fn slots_whose_profile_is_not_concrete_lack_nothing_that_can_be_named() {
-    let mut f = Fixture::new();
-    f.register("tm", 1, &free_report("tm", &[ResourceProfile::UNKNOWN]));
-    f.block("any");
-    f.register("any", 2, &free_report("any", &[ResourceProfile::ANY]));
-    f.request(1, &small());
-    assert_eq!(too_small(&f, 1), (1, Vec::new()));
-    assert_eq!(fitting(&f, 1), [0, 0, 1, 0, 0], "any slot fits");
+    let mut fixture = Fixture::new();
+    fixture.register("tm", 1, &free_report("tm", &[ResourceProfile::UNKNOWN]));
+    fixture.block("any");
+    fixture.register("any", 2, &free_report("any", &[ResourceProfile::ANY]));
+    fixture.request(1, &small());
+    assert_eq!(too_small(&fixture, 1), (1, Vec::new()));
+    assert_eq!(fitting(&fixture, 1), [0, 0, 1, 0, 0], "any slot fits");
 }
 
 #[test]
 fn promised_slots_are_counted_too() {
-    let mut f = Fixture::new();
-    f.promise_next(&[small(), wide(), tiny()]);
-    f.request(1, &small());
-    let explained = explain_request(&f, 1);
+    let mut fixture = Fixture::new();
+    fixture.promise_next(&[small(), wide(), tiny()]);
+    fixture.request(1, &small());
+    let explained = explain_request(&fixture, 1);
     assert_eq!(
         (explained.fitting_promised_slots, explained.too_small_promised_slots),
         (2, 1)
     );
-    assert_eq!(too_small(&f, 1), (0, Vec::new()), "those are not registered");
-    f.worker_failed(1);
-    let explained = explain_request(&f, 1);
+    assert_eq!(too_small(&fixture, 1), (0, Vec::new()), "those are not registered");
+    fixture.worker_failed(1);
+    let explained = explain_request(&fixture, 1);
     assert_eq!(
         (explained.fitting_promised_slots, explained.too_small_promised_slots),
         (0, 0)
@@ -426,10 +433,10 @@ fn a_slot_counts_once_for_each_resource_whatever_it_is_called() {
         .extended_resource("cpu", 1.0)
         .build()
         .expect("valid amounts");
-    let mut f = Fixture::new();
-    f.register_free("tm", 1, &[ResourceProfile::ZERO]);
-    f.request(1, &needed);
-    let (slots, lacking) = too_small(&f, 1);
+    let mut fixture = Fixture::new();
+    fixture.register_free("tm", 1, &[ResourceProfile::ZERO]);
+    fixture.request(1, &needed);
+    let (slots, lacking) = too_small(&fixture, 1);
     assert_eq!(slots, 1);
     assert!(lacking.iter().all(|(_, slots)| *slots <= 1), "{lacking:?}");
 }
@@ -438,32 +445,32 @@ fn a_slot_counts_once_for_each_resource_whatever_it_is_called() {
 
 fn explanations() -> Vec<Explanation> {
     let paused = {
-        let mut f = Fixture::with(patient().with_retry_pause(10 * SECOND, 10 * SECOND));
-        f.register_free("tm", 1, &[small()]).answer_requests(rejected());
-        f.request(1, &small());
-        explain(&f, 1)
+        let mut fixture = Fixture::with(patient().with_retry_pause(10 * SECOND, 10 * SECOND));
+        fixture.register_free("tm", 1, &[small()]).answer_requests(rejected());
+        fixture.request(1, &small());
+        explain(&fixture, 1)
     };
     let in_flight = {
-        let mut f = Fixture::new();
-        f.register_by_hand("tm", 1, &report("tm", &[None]));
-        f.request(1, &small());
-        explain(&f, 1)
+        let mut fixture = Fixture::new();
+        fixture.register_by_hand("tm", 1, &report("tm", &[None]));
+        fixture.request(1, &small());
+        explain(&fixture, 1)
     };
     let waiting = |config: SlotManagerConfig, promise: WorkerPromise, needed: &ResourceProfile| {
-        let mut f = Fixture::with(config);
-        f.actions.answer_allocations(Ok(promise));
-        f.register("tm", 1, &report("tm", &[Some(50)]));
-        f.request(1, needed);
-        explain(&f, 1)
+        let mut fixture = Fixture::with(config);
+        fixture.actions.answer_allocations(Ok(promise));
+        fixture.register("tm", 1, &report("tm", &[Some(50)]));
+        fixture.request(1, needed);
+        explain(&fixture, 1)
     };
     let with_gpu = ResourceProfile::builder()
         .extended_resource("gpu", 1.5)
         .build()
         .expect("a valid amount");
     let granted = {
-        let mut f = Fixture::new();
-        f.register("tm", 1, &report("tm", &[Some(1)]));
-        explain(&f, 1)
+        let mut fixture = Fixture::new();
+        fixture.register("tm", 1, &report("tm", &[Some(1)]));
+        explain(&fixture, 1)
     };
     vec![
         paused,
@@ -517,8 +524,8 @@ fn what_it_waits_for_is_written_for_operators() {
 
 #[test]
 fn an_explanation_is_written_for_operators() {
-    let mut f = with_all_kinds_of_slots();
-    f.register_free("tiny", 5, &[tiny()]);
+    let mut fixture = with_all_kinds_of_slots();
+    fixture.register_free("tiny", 5, &[tiny()]);
     let id = "00000000000000000000000000000001";
     let expected = [
         &format!("allocation {id} of job {id}: waiting"),
@@ -529,7 +536,7 @@ fn an_explanation_is_written_for_operators() {
         "  promised     0 fit, 0 are too small",
         "  fails        never",
     ];
-    assert_eq!(explain(&f, 1).to_string(), expected.join("\n"));
+    assert_eq!(explain(&fixture, 1).to_string(), expected.join("\n"));
 }
 
 #[test]
@@ -537,9 +544,9 @@ fn an_explanation_of_attempts_that_failed_says_so() {
     let config = patient()
         .with_request_timeout(60 * SECOND)
         .with_retry_pause(10 * SECOND, 10 * SECOND);
-    let mut f = Fixture::with(config);
-    f.register_free("tm", 1, &[small()]).answer_requests(rejected());
-    f.request(1, &small());
+    let mut fixture = Fixture::with(config);
+    fixture.register_free("tm", 1, &[small()]).answer_requests(rejected());
+    fixture.request(1, &small());
     let id = "00000000000000000000000000000001";
     let expected = [
         &format!("allocation {id} of job {id}: waiting"),
@@ -551,16 +558,16 @@ fn an_explanation_of_attempts_that_failed_says_so() {
         "  last answer  refused by the task executor: no",
         "  fails        at +60s",
     ];
-    assert_eq!(explain(&f, 1).to_string(), expected.join("\n"));
+    assert_eq!(explain(&fixture, 1).to_string(), expected.join("\n"));
 }
 
 #[test]
 fn an_explanation_of_a_grant_is_one_line() {
-    let mut f = Fixture::new();
-    f.register("tm", 1, &report("tm", &[Some(1)]));
+    let mut fixture = Fixture::new();
+    fixture.register("tm", 1, &report("tm", &[Some(1)]));
     let id = "00000000000000000000000000000001";
     assert_eq!(
-        explain(&f, 1).to_string(),
+        explain(&fixture, 1).to_string(),
         format!("allocation {id} of job {id}: granted on slot tm_0")
     );
 }

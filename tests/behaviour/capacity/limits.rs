@@ -6,7 +6,6 @@ use slot_manager::{
 
 use crate::common::{Fixture, SECOND, ask, described, granted, patient, profile, report, slot, small, worker_of};
 
-const NOTHING: [&str; 0] = [];
 const MEBIBYTE: u64 = 1 << 20;
 
 fn narrow() -> ResourceProfile {
@@ -34,20 +33,20 @@ fn full() -> Fixture {
 }
 
 fn full_with(config: SlotManagerConfig) -> Fixture {
-    let mut f = Fixture::promising(config);
-    f.register("tm", 1, &report("tm", &[Some(50)]));
-    f
+    let mut fixture = Fixture::promising(config);
+    fixture.register("tm", 1, &report("tm", &[Some(50)]));
+    fixture
 }
 
 const LOST: &str = "lost 50 on tm_0: unregistered";
 
 /// How many workers are asked for because of many requests.
 fn workers_asked_for(config: SlotManagerConfig) -> usize {
-    let mut f = Fixture::promising(config);
+    let mut fixture = Fixture::promising(config);
     for id in 1..=20 {
-        assert_eq!(f.request(id, &ResourceProfile::ZERO), AllocationStatus::Waiting);
+        assert_eq!(fixture.request(id, &ResourceProfile::ZERO), AllocationStatus::Waiting);
     }
-    f.said().len()
+    fixture.brief_effects().len()
 }
 
 // How many.
@@ -139,228 +138,232 @@ fn without_limits_there_is_always_room() {
 #[test]
 fn registered_slots_are_counted_whatever_they_do() {
     // given: of five slots three are registered: one used, one free and too small, one blocked
-    let mut f = Fixture::promising(at_most(5, 1));
-    f.block("blocked");
-    f.register("used", 1, &report("used", &[Some(50)]));
-    f.register_free("free", 2, &[tiny()]);
-    f.register_free("blocked", 3, &[small()]);
+    let mut fixture = Fixture::promising(at_most(5, 1));
+    fixture.block("blocked");
+    fixture.register("used", 1, &report("used", &[Some(50)]));
+    fixture.register_free("free", 2, &[tiny()]);
+    fixture.register_free("blocked", 3, &[small()]);
 
     // when
     for id in 1..=4 {
-        f.request(id, &small());
+        fixture.request(id, &small());
     }
 
     // then
-    f.expect(&[&ask(1), &ask(2)]);
+    fixture.expect(&[&ask(1), &ask(2)]);
 }
 
 // Held.
 
 #[test]
 fn a_request_that_is_held_waits_and_nothing_is_armed_for_it() {
-    let mut f = full_with(at_most(1, 1).with_worker_registration_timeout(10 * SECOND));
-    assert_eq!(f.request(1, &small()), AllocationStatus::Waiting);
-    assert_eq!(f.advance(100 * SECOND), 0);
-    f.expect(&NOTHING);
+    let mut fixture = full_with(at_most(1, 1).with_worker_registration_timeout(10 * SECOND));
+    assert_eq!(fixture.request(1, &small()), AllocationStatus::Waiting);
+    assert_eq!(fixture.advance(100 * SECOND), 0);
+    fixture.expect_nothing();
 }
 
 #[test]
 fn a_request_that_is_held_fails_at_its_timeout() {
-    let mut f = full_with(at_most(1, 1).with_request_timeout(10 * SECOND));
-    f.request(1, &small());
-    f.advance(10 * SECOND);
-    f.expect(&["failed 1: timeout"]);
+    let mut fixture = full_with(at_most(1, 1).with_request_timeout(10 * SECOND));
+    fixture.request(1, &small());
+    fixture.advance(10 * SECOND);
+    fixture.expect(&["failed 1: timeout"]);
 }
 
 #[test]
 fn the_oldest_request_asks_when_a_task_manager_is_lost() {
-    let mut f = full();
-    f.request(7, &narrow());
-    f.request(3, &small());
-    f.expect(&NOTHING);
-    f.unregister(1);
-    f.expect(&[LOST, ASK_FOR_NARROW[0]]);
-    assert_eq!((f.covered_by(7), f.covered_by(3)), (Some(1), None));
+    let mut fixture = full();
+    fixture.request(7, &narrow());
+    fixture.request(3, &small());
+    fixture.expect_nothing();
+    fixture.unregister(1);
+    fixture.expect(&[LOST, ASK_FOR_NARROW[0]]);
+    assert_eq!((fixture.covered_by(7), fixture.covered_by(3)), (Some(1), None));
 }
 
 #[test]
 fn the_oldest_request_asks_when_a_slot_is_not_reported_any_more() {
-    let mut f = full();
-    f.request(7, &narrow());
-    f.request(3, &small());
-    f.report(1, &SlotReport::default());
-    f.expect(&["lost 50 on tm_0: removed", ASK_FOR_NARROW[0]]);
+    let mut fixture = full();
+    fixture.request(7, &narrow());
+    fixture.request(3, &small());
+    fixture.report(1, &SlotReport::default());
+    fixture.expect(&["lost 50 on tm_0: removed", ASK_FOR_NARROW[0]]);
 }
 
 #[test]
 fn the_oldest_request_asks_when_a_promise_fails() {
-    let mut f = Fixture::promising(at_most(1, 1));
-    f.request(7, &narrow());
-    f.request(3, &small());
-    f.expect(&[ASK_FOR_NARROW[0]]);
-    f.worker_failed(1);
-    f.expect(&[ASK_FOR_NARROW[1]]);
+    let mut fixture = Fixture::promising(at_most(1, 1));
+    fixture.request(7, &narrow());
+    fixture.request(3, &small());
+    fixture.expect(&[ASK_FOR_NARROW[0]]);
+    fixture.worker_failed(1);
+    fixture.expect(&[ASK_FOR_NARROW[1]]);
 }
 
 #[test]
 fn the_oldest_request_asks_when_a_promise_expires() {
-    let mut f = Fixture::promising(at_most(1, 1).with_worker_registration_timeout(10 * SECOND));
-    f.request(7, &narrow());
-    f.request(3, &small());
-    f.said();
-    f.advance(10 * SECOND);
-    f.expect(&[ASK_FOR_NARROW[1]]);
+    let mut fixture = Fixture::promising(at_most(1, 1).with_worker_registration_timeout(10 * SECOND));
+    fixture.request(7, &narrow());
+    fixture.request(3, &small());
+    fixture.log.take();
+    fixture.advance(10 * SECOND);
+    fixture.expect(&[ASK_FOR_NARROW[1]]);
 }
 
 #[test]
 fn the_oldest_request_asks_when_an_idle_task_manager_is_released() {
-    let mut f = Fixture::promising(at_most(1, 1).with_task_manager_timeout(10 * SECOND));
-    f.register_free("tm", 1, &[tiny()]);
-    f.request(7, &narrow());
-    f.request(3, &small());
-    f.expect(&NOTHING);
-    f.advance(10 * SECOND);
-    f.expect(&["may 1 go? #1", "release 1, idle since +0ns (1)", ASK_FOR_NARROW[0]]);
+    let mut fixture = Fixture::promising(at_most(1, 1).with_task_manager_timeout(10 * SECOND));
+    fixture.register_free("tm", 1, &[tiny()]);
+    fixture.request(7, &narrow());
+    fixture.request(3, &small());
+    fixture.expect_nothing();
+    fixture.advance(10 * SECOND);
+    fixture.expect(&["may 1 go? #1", "release 1, idle since +0ns (1)", ASK_FOR_NARROW[0]]);
 }
 
 #[test]
 fn the_oldest_request_asks_when_a_withdrawal_makes_room() {
     // given: the promise fits only the request that asked for it
-    let mut f = Fixture::with(at_most(1, 1));
-    f.promise_next(&[tiny()]);
-    f.request(99, &tiny());
-    f.request(7, &narrow());
-    f.said();
+    let mut fixture = Fixture::with(at_most(1, 1));
+    fixture.promise_next(&[tiny()]);
+    fixture.request(99, &tiny());
+    fixture.request(7, &narrow());
+    fixture.log.take();
 
     // when
-    f.actions.answer_withdrawals(Withdrawal::Confirmed);
-    f.cancel(99);
+    fixture.actions.answer_withdrawals(Withdrawal::Confirmed);
+    fixture.cancel(99);
 
     // then
-    f.expect(&["withdraw 1", ASK_FOR_NARROW[1]]);
+    fixture.expect(&["withdraw 1", ASK_FOR_NARROW[1]]);
 }
 
 #[test]
 fn a_younger_request_does_not_ask_while_an_older_one_is_held() {
     // given: 7 is held, and the younger 3 is covered by a promise that is of no use to 7
-    let mut f = Fixture::with(at_most(1, 1));
-    f.promise_next(&[tiny()]);
-    f.request(99, &tiny());
-    f.cancel(99);
-    f.request(7, &narrow());
-    f.request(3, &tiny());
-    assert_eq!(f.covered_by(3), Some(1));
-    f.said();
+    let mut fixture = Fixture::with(at_most(1, 1));
+    fixture.promise_next(&[tiny()]);
+    fixture.request(99, &tiny());
+    fixture.cancel(99);
+    fixture.request(7, &narrow());
+    fixture.request(3, &tiny());
+    assert_eq!(fixture.covered_by(3), Some(1));
+    fixture.log.take();
 
     // when
-    f.actions.answer_allocations(Ok(WorkerPromise::Unspecified));
-    f.worker_failed(1);
+    fixture.actions.answer_allocations(Ok(WorkerPromise::Unspecified));
+    fixture.worker_failed(1);
 
     // then
-    f.expect(&[ASK_FOR_NARROW[1]]);
-    assert_eq!((f.covered_by(7), f.covered_by(3)), (Some(2), None));
+    fixture.expect(&[ASK_FOR_NARROW[1]]);
+    assert_eq!((fixture.covered_by(7), fixture.covered_by(3)), (Some(2), None));
 }
 
 #[test]
 fn requests_ask_as_long_as_there_is_room() {
     // given: four requests that no promise serves together
-    let mut f = full_with(at_most(3, 1));
-    f.register("more", 2, &report("more", &[Some(51), Some(52)]));
+    let mut fixture = full_with(at_most(3, 1));
+    fixture.register("more", 2, &report("more", &[Some(51), Some(52)]));
     for id in [4, 3, 2, 1] {
-        f.request(id, &small());
+        fixture.request(id, &small());
     }
-    f.expect(&NOTHING);
+    fixture.expect_nothing();
 
     // when: room for two
-    f.unregister(2);
+    fixture.unregister(2);
 
     // then
-    let said = f.said();
+    let said = fixture.brief_effects();
     assert_eq!(
         said.iter().filter(|line| line.starts_with("ask")).count(),
         2,
         "{said:?}"
     );
-    assert_eq!([4, 3, 2, 1].map(|id| f.covered_by(id)), [Some(1), Some(2), None, None]);
+    assert_eq!(
+        [4, 3, 2, 1].map(|id| fixture.covered_by(id)),
+        [Some(1), Some(2), None, None]
+    );
 }
 
 #[test]
 fn requests_that_a_promise_covers_do_not_ask_any_more() {
-    let mut f = Fixture::promising(at_most(2, 2));
-    f.register("tm", 1, &report("tm", &[Some(50)]));
-    f.request(1, &small());
-    f.request(2, &small());
-    f.expect(&NOTHING);
-    f.unregister(1);
-    f.expect(&[LOST, &ask(1)]);
-    assert_eq!((f.covered_by(1), f.covered_by(2)), (Some(1), Some(1)));
+    let mut fixture = Fixture::promising(at_most(2, 2));
+    fixture.register("tm", 1, &report("tm", &[Some(50)]));
+    fixture.request(1, &small());
+    fixture.request(2, &small());
+    fixture.expect_nothing();
+    fixture.unregister(1);
+    fixture.expect(&[LOST, &ask(1)]);
+    assert_eq!((fixture.covered_by(1), fixture.covered_by(2)), (Some(1), Some(1)));
 }
 
 #[test]
 fn a_request_that_a_free_slot_serves_is_not_held_any_more() {
-    let mut f = full();
-    f.request(1, &small());
-    f.free(&slot("tm", 0), 50);
-    assert_eq!(f.status(1), Some(granted(&slot("tm", 0))));
-    f.said();
-    f.unregister(1);
-    f.expect(&["lost 1 on tm_0: unregistered"]);
+    let mut fixture = full();
+    fixture.request(1, &small());
+    fixture.free(&slot("tm", 0), 50);
+    assert_eq!(fixture.status(1), Some(granted(&slot("tm", 0))));
+    fixture.log.take();
+    fixture.unregister(1);
+    fixture.expect(&["lost 1 on tm_0: unregistered"]);
 }
 
 #[test]
 fn a_request_that_is_cancelled_is_not_held_any_more() {
-    let mut f = full();
-    f.request(1, &small());
-    f.cancel(1);
-    f.unregister(1);
-    f.expect(&[LOST]);
-    f.request(2, &small());
-    f.expect(&[&ask(1)]);
+    let mut fixture = full();
+    fixture.request(1, &small());
+    fixture.cancel(1);
+    fixture.unregister(1);
+    fixture.expect(&[LOST]);
+    fixture.request(2, &small());
+    fixture.expect(&[&ask(1)]);
 }
 
 #[test]
 fn held_requests_that_are_declined_leave_the_room_to_the_next_and_repeat_their_ask() {
     // given
-    let mut f = Fixture::with(at_most(1, 1).with_worker_registration_timeout(10 * SECOND));
-    f.register("tm", 1, &report("tm", &[Some(50)]));
-    f.request(1, &small());
-    f.request(2, &small());
+    let mut fixture = Fixture::with(at_most(1, 1).with_worker_registration_timeout(10 * SECOND));
+    fixture.register("tm", 1, &report("tm", &[Some(50)]));
+    fixture.request(1, &small());
+    fixture.request(2, &small());
 
     // when, then
-    f.unregister(1);
-    f.expect(&[LOST, &ask(1), &ask(2)]);
-    f.advance(10 * SECOND);
-    f.expect(&[&ask(3), &ask(4)]);
+    fixture.unregister(1);
+    fixture.expect(&[LOST, &ask(1), &ask(2)]);
+    fixture.advance(10 * SECOND);
+    fixture.expect(&[&ask(3), &ask(4)]);
 }
 
 #[test]
 fn a_held_request_that_is_refused_fails_with_a_notice_and_leaves_the_room_to_the_next() {
-    let mut f = full();
-    f.request(1, &small());
-    f.request(2, &small());
-    f.actions
+    let mut fixture = full();
+    fixture.request(1, &small());
+    fixture.request(2, &small());
+    fixture
+        .actions
         .answer_next_allocation(Err(ResourceManagerError::new("no quota")));
-    f.unregister(1);
-    f.expect(&[LOST, &ask(1), &ask(2), "failed 1: no quota"]);
-    assert_eq!(f.covered_by(2), Some(2));
+    fixture.unregister(1);
+    fixture.expect(&[LOST, &ask(1), &ask(2), "failed 1: no quota"]);
+    assert_eq!(fixture.covered_by(2), Some(2));
 }
 
 #[test]
 fn a_request_that_loses_its_task_manager_is_held_like_any_other() {
     // given: two slots at most, and one of them is used for good
-    let mut f = full_with(at_most(2, 1));
-    f.register_by_hand("other", 2, &report("other", &[None]));
-    f.request(1, &small());
-    f.said();
+    let mut fixture = full_with(at_most(2, 1));
+    fixture.register_by_hand("other", 2, &report("other", &[None]));
+    fixture.request(1, &small());
+    fixture.log.take();
 
     // when: another takes the room within the same registration
-    f.register("other", 3, &report("other", &[Some(51)]));
+    fixture.register("other", 3, &report("other", &[Some(51)]));
 
     // then
-    assert!(f.said().iter().all(|line| !line.starts_with("ask")));
-    assert_eq!(f.status(1), Some(AllocationStatus::Waiting));
-    f.unregister(3);
-    f.expect(&["lost 51 on other_0: unregistered", &ask(1)]);
+    assert!(fixture.brief_effects().iter().all(|line| !line.starts_with("ask")));
+    assert_eq!(fixture.status(1), Some(AllocationStatus::Waiting));
+    fixture.unregister(3);
+    fixture.expect(&["lost 51 on other_0: unregistered", &ask(1)]);
 }
 
 /// A limit below one worker: none can ever be started.
@@ -371,10 +374,10 @@ fn what_one_worker_alone_would_exceed_is_never_asked_for() {
         described(2).with_max_total_cpu_cores(Some(1.9)),
         described(2).with_max_total_memory_bytes(Some(1)),
     ] {
-        let mut f = Fixture::promising(config.with_worker_registration_timeout(10 * SECOND));
-        assert_eq!(f.request(1, &small()), AllocationStatus::Waiting);
-        assert_eq!(f.advance(100 * SECOND), 0);
-        f.expect(&NOTHING);
+        let mut fixture = Fixture::promising(config.with_worker_registration_timeout(10 * SECOND));
+        assert_eq!(fixture.request(1, &small()), AllocationStatus::Waiting);
+        assert_eq!(fixture.advance(100 * SECOND), 0);
+        fixture.expect_nothing();
     }
 }
 
@@ -382,11 +385,11 @@ fn what_one_worker_alone_would_exceed_is_never_asked_for() {
 
 #[test]
 fn a_promise_up_to_a_limit_counts() {
-    let mut f = Fixture::with(at_most(2, 1));
-    f.promise_next(&[small(), small()]);
-    f.request(1, &small());
-    f.expect(&[&ask(1)]);
-    assert_eq!(f.promised(), (1, 1));
+    let mut fixture = Fixture::with(at_most(2, 1));
+    fixture.promise_next(&[small(), small()]);
+    fixture.request(1, &small());
+    fixture.expect(&[&ask(1)]);
+    assert_eq!(fixture.promised(), (1, 1));
 }
 
 #[test]
@@ -401,41 +404,41 @@ fn a_promise_beyond_a_limit_counts_as_declined_and_is_withdrawn() {
     ];
     for (config, slots) in beyond {
         // given
-        let mut f = Fixture::with(config.with_worker_registration_timeout(10 * SECOND));
-        f.promise_next(slots);
+        let mut fixture = Fixture::with(config.with_worker_registration_timeout(10 * SECOND));
+        fixture.promise_next(slots);
 
         // when, then
-        assert_eq!(f.request(1, &small()), AllocationStatus::Waiting);
-        f.expect(&[&ask(1), "withdraw 1"]);
-        assert_eq!(f.promised(), (0, 0), "not even in part");
+        assert_eq!(fixture.request(1, &small()), AllocationStatus::Waiting);
+        fixture.expect(&[&ask(1), "withdraw 1"]);
+        assert_eq!(fixture.promised(), (0, 0), "not even in part");
 
         // when, then
-        f.advance(10 * SECOND);
-        f.expect(&[&ask(2)]);
+        fixture.advance(10 * SECOND);
+        fixture.expect(&[&ask(2)]);
     }
 }
 
 #[test]
 fn the_answer_to_the_withdrawal_of_a_promise_beyond_a_limit_does_not_matter() {
     for answer in [Withdrawal::TooLate, Withdrawal::Confirmed] {
-        let mut f = Fixture::with(at_most(2, 1));
-        f.actions.answer_withdrawals(answer);
-        f.promise_next(&[small(), small(), small()]);
-        f.request(1, &small());
-        f.said();
-        assert_eq!(f.promised(), (0, 0));
-        f.cancel(1);
-        f.expect(&NOTHING);
+        let mut fixture = Fixture::with(at_most(2, 1));
+        fixture.actions.answer_withdrawals(answer);
+        fixture.promise_next(&[small(), small(), small()]);
+        fixture.request(1, &small());
+        fixture.log.take();
+        assert_eq!(fixture.promised(), (0, 0));
+        fixture.cancel(1);
+        fixture.expect_nothing();
     }
 }
 
 #[test]
 fn what_is_registered_and_promised_already_leaves_less_to_promise() {
-    let mut f = full_with(at_most(3, 1));
-    f.request(1, &small());
-    f.said();
-    f.promise_next(&[small(), small()]);
-    f.request(2, &small());
-    f.expect(&[&ask(2), "withdraw 2"]);
-    assert_eq!(f.promised(), (1, 0));
+    let mut fixture = full_with(at_most(3, 1));
+    fixture.request(1, &small());
+    fixture.log.take();
+    fixture.promise_next(&[small(), small()]);
+    fixture.request(2, &small());
+    fixture.expect(&[&ask(2), "withdraw 2"]);
+    assert_eq!(fixture.promised(), (1, 0));
 }

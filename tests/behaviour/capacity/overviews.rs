@@ -42,12 +42,12 @@ fn sum(all: impl IntoIterator<Item = Amounts>) -> Amounts {
 
 /// The overview, which agrees with itself, with those of the task managers and with all other queries.
 #[track_caller]
-fn overview(f: &Fixture) -> Overview {
-    let overview = f.manager.overview();
+fn overview(fixture: &Fixture) -> Overview {
+    let overview = fixture.manager.overview();
     let [registered, rest @ ..] = by_use(&overview.slots);
     assert_eq!(registered, sum(rest));
 
-    let each: Vec<_> = f.manager.task_managers().map(|one| one.overview()).collect();
+    let each: Vec<_> = fixture.manager.task_managers().map(|one| one.overview()).collect();
     for (at, amounts) in by_use(&overview.slots).into_iter().enumerate() {
         assert_eq!(amounts, sum(each.iter().map(|one| by_use(&one.slots)[at])));
     }
@@ -55,7 +55,7 @@ fn overview(f: &Fixture) -> Overview {
     let blocked = each.iter().filter(|one| one.is_blocked).count();
     assert_eq!(overview.blocked_task_managers, blocked);
 
-    let counts = f.manager.slot_counts();
+    let counts = fixture.manager.slot_counts();
     assert_eq!(
         by_use(&overview.slots).map(|(slots, ..)| slots),
         [
@@ -66,29 +66,30 @@ fn overview(f: &Fixture) -> Overview {
             counts.allocated
         ]
     );
-    let (bound, unbound) = f.promised();
+    let (bound, unbound) = fixture.promised();
     assert_eq!(overview.promised.slots, bound + unbound);
     assert_eq!(overview.unbound_promised_slots, unbound);
-    assert_eq!(overview.pending_requests, f.manager.num_pending_slot_requests());
-    assert_eq!(overview.counters, f.manager.counters());
+    assert_eq!(overview.pending_requests, fixture.manager.num_pending_slot_requests());
+    assert_eq!(overview.counters, fixture.manager.counters());
     overview
 }
 
 #[track_caller]
-fn slots(f: &Fixture) -> [Amounts; 5] {
-    by_use(&overview(f).slots)
+fn slots(fixture: &Fixture) -> [Amounts; 5] {
+    by_use(&overview(fixture).slots)
 }
 
 /// Promised slots, and how many of them cover nothing.
 #[track_caller]
-fn promised(f: &Fixture) -> (Amounts, usize) {
-    let overview = overview(f);
+fn promised(fixture: &Fixture) -> (Amounts, usize) {
+    let overview = overview(fixture);
     (amounts(overview.promised), overview.unbound_promised_slots)
 }
 
 /// The overview of task manager 1.
-fn of_first(f: &Fixture) -> TaskManagerOverview {
-    f.manager
+fn of_first(fixture: &Fixture) -> TaskManagerOverview {
+    fixture
+        .manager
         .task_manager(instance(1))
         .expect("it is registered")
         .overview()
@@ -117,113 +118,119 @@ fn sized(size: u32) -> ResourceProfile {
 
 #[test]
 fn at_first_there_is_nothing() {
-    let mut f = Fixture::not_started(patient());
-    assert_eq!(overview(&f), Overview::default());
-    f.start(1);
-    assert_eq!(overview(&f), Overview::default());
+    let mut fixture = Fixture::not_started(patient());
+    assert_eq!(overview(&fixture), Overview::default());
+    fixture.start(1);
+    assert_eq!(overview(&fixture), Overview::default());
 }
 
 #[test]
 fn slots_are_counted_with_what_they_have_by_what_they_are_doing() {
-    let mut f = Fixture::new();
-    let gateway = f.register_by_hand("tm", 1, &of_many_sizes());
+    let mut fixture = Fixture::new();
+    let gateway = fixture.register_by_hand("tm", 1, &of_many_sizes());
     let all = (4, 15.0, 1500);
-    assert_eq!(slots(&f), [all, (3, 14.0, 1400), NONE, NONE, (1, 1.0, 100)]);
+    assert_eq!(slots(&fixture), [all, (3, 14.0, 1400), NONE, NONE, (1, 1.0, 100)]);
 
-    f.request(1, &sized(8));
-    assert_eq!(slots(&f), [all, (2, 6.0, 600), NONE, (1, 8.0, 800), (1, 1.0, 100)]);
+    fixture.request(1, &sized(8));
+    assert_eq!(
+        slots(&fixture),
+        [all, (2, 6.0, 600), NONE, (1, 8.0, 800), (1, 1.0, 100)]
+    );
 
-    f.block("tm");
-    assert_eq!(slots(&f), [all, NONE, (2, 6.0, 600), (1, 8.0, 800), (1, 1.0, 100)]);
+    fixture.block("tm");
+    assert_eq!(
+        slots(&fixture),
+        [all, NONE, (2, 6.0, 600), (1, 8.0, 800), (1, 1.0, 100)]
+    );
 
-    f.answer(&gateway, 1, acknowledged());
-    assert_eq!(slots(&f), [all, NONE, (2, 6.0, 600), NONE, (2, 9.0, 900)]);
+    fixture.answer(&gateway, 1, acknowledged());
+    assert_eq!(slots(&fixture), [all, NONE, (2, 6.0, 600), NONE, (2, 9.0, 900)]);
 
-    f.free(&slot("tm", 0), 50);
-    assert_eq!(slots(&f), [all, NONE, (3, 7.0, 700), NONE, (1, 8.0, 800)]);
+    fixture.free(&slot("tm", 0), 50);
+    assert_eq!(slots(&fixture), [all, NONE, (3, 7.0, 700), NONE, (1, 8.0, 800)]);
 
-    f.unblock("tm");
-    assert_eq!(slots(&f), [all, (3, 7.0, 700), NONE, NONE, (1, 8.0, 800)]);
+    fixture.unblock("tm");
+    assert_eq!(slots(&fixture), [all, (3, 7.0, 700), NONE, NONE, (1, 8.0, 800)]);
 
-    f.unregister(1);
-    assert_eq!(slots(&f), [NONE; 5]);
+    fixture.unregister(1);
+    assert_eq!(slots(&fixture), [NONE; 5]);
 }
 
 #[test]
 fn a_slot_that_is_given_back_is_free_again() {
-    let mut f = Fixture::new();
-    let gateway = f.register_by_hand("tm", 1, &of_many_sizes());
-    let before = slots(&f);
-    f.request(1, &sized(8));
-    f.cancel(1);
-    assert_eq!(slots(&f), before);
-    f.request(2, &sized(8));
-    f.answer(&gateway, 2, rejected());
-    assert_eq!(slots(&f)[3], (1, 8.0, 800), "it is tried again at once");
-    f.answer(&gateway, 3, rejected());
-    assert_eq!(slots(&f), before, "the request pauses");
+    let mut fixture = Fixture::new();
+    let gateway = fixture.register_by_hand("tm", 1, &of_many_sizes());
+    let before = slots(&fixture);
+    fixture.request(1, &sized(8));
+    fixture.cancel(1);
+    assert_eq!(slots(&fixture), before);
+    fixture.request(2, &sized(8));
+    fixture.answer(&gateway, 2, rejected());
+    assert_eq!(slots(&fixture)[3], (1, 8.0, 800), "it is tried again at once");
+    fixture.answer(&gateway, 3, rejected());
+    assert_eq!(slots(&fixture), before, "the request pauses");
 }
 
 #[test]
 fn slots_that_pause_are_free() {
-    let mut f = pausing();
-    assert_eq!(slots(&f)[..3], [(1, 1.0, 100), (1, 1.0, 100), NONE]);
-    f.block("tm");
-    assert_eq!(slots(&f)[..3], [(1, 1.0, 100), NONE, (1, 1.0, 100)]);
+    let mut fixture = pausing();
+    assert_eq!(slots(&fixture)[..3], [(1, 1.0, 100), (1, 1.0, 100), NONE]);
+    fixture.block("tm");
+    assert_eq!(slots(&fixture)[..3], [(1, 1.0, 100), NONE, (1, 1.0, 100)]);
 }
 
 /// Slot `tm_0` and requests 1 and 2 pause.
 fn pausing() -> Fixture {
-    let mut f = Fixture::new();
-    let gateway = f.register_by_hand("tm", 1, &report("tm", &[None]));
-    f.request(1, &small());
-    f.request(2, &small());
+    let mut fixture = Fixture::new();
+    let gateway = fixture.register_by_hand("tm", 1, &report("tm", &[None]));
+    fixture.request(1, &small());
+    fixture.request(2, &small());
     for attempt in [1, 2] {
-        f.answer(&gateway, attempt, rejected());
+        fixture.answer(&gateway, attempt, rejected());
     }
     assert!(matches!(
-        f.state(&slot("tm", 0)),
+        fixture.state(&slot("tm", 0)),
         slot_manager::SlotState::Pausing { .. }
     ));
-    f
+    fixture
 }
 
 #[test]
 fn what_reports_say_is_counted() {
-    let mut f = Fixture::new();
-    f.register("tm", 1, &free_report("tm", &[sized(1), sized(2)]));
+    let mut fixture = Fixture::new();
+    fixture.register("tm", 1, &free_report("tm", &[sized(1), sized(2)]));
     // A slot more, and another profile.
-    f.report(1, &free_report("tm", &[sized(1), sized(4), sized(8)]));
-    assert_eq!(slots(&f)[..2], [(3, 13.0, 1300); 2]);
+    fixture.report(1, &free_report("tm", &[sized(1), sized(4), sized(8)]));
+    assert_eq!(slots(&fixture)[..2], [(3, 13.0, 1300); 2]);
     // Held by an allocation that was not known.
-    f.report(1, &of_many_sizes());
-    assert_eq!(slots(&f)[4], (1, 1.0, 100));
+    fixture.report(1, &of_many_sizes());
+    assert_eq!(slots(&fixture)[4], (1, 1.0, 100));
     // Omitted.
-    f.report(1, &free_report("tm", &[sized(1)]));
-    assert_eq!(slots(&f), [(1, 1.0, 100), (1, 1.0, 100), NONE, NONE, NONE]);
+    fixture.report(1, &free_report("tm", &[sized(1)]));
+    assert_eq!(slots(&fixture), [(1, 1.0, 100), (1, 1.0, 100), NONE, NONE, NONE]);
 }
 
 #[test]
 fn another_registration_of_a_worker_takes_the_place_of_the_first() {
-    let mut f = Fixture::new();
-    f.register("tm", 1, &of_many_sizes());
-    f.register("tm", 2, &free_report("tm", &[sized(2)]));
-    assert_eq!(overview(&f).task_managers, 1);
-    assert_eq!(slots(&f)[..2], [(1, 2.0, 200); 2]);
+    let mut fixture = Fixture::new();
+    fixture.register("tm", 1, &of_many_sizes());
+    fixture.register("tm", 2, &free_report("tm", &[sized(2)]));
+    assert_eq!(overview(&fixture).task_managers, 1);
+    assert_eq!(slots(&fixture)[..2], [(1, 2.0, 200); 2]);
 }
 
 #[test]
 fn slots_whose_profile_is_not_concrete_count_without_resources() {
-    let mut f = Fixture::new();
+    let mut fixture = Fixture::new();
     let unclear = [ResourceProfile::ANY, ResourceProfile::UNKNOWN, sized(2)];
-    f.register_free("tm", 1, &unclear);
-    assert_eq!(slots(&f)[..2], [(3, 2.0, 200); 2]);
-    f.request(1, &sized(2));
-    f.request(2, &sized(2));
-    assert_eq!(slots(&f)[1], NONE_BUT_ONE, "the unknown one fits nothing");
-    assert_eq!(slots(&f)[4], (2, 2.0, 200));
-    f.block("tm");
-    assert_eq!(slots(&f)[2], NONE_BUT_ONE);
+    fixture.register_free("tm", 1, &unclear);
+    assert_eq!(slots(&fixture)[..2], [(3, 2.0, 200); 2]);
+    fixture.request(1, &sized(2));
+    fixture.request(2, &sized(2));
+    assert_eq!(slots(&fixture)[1], NONE_BUT_ONE, "the unknown one fits nothing");
+    assert_eq!(slots(&fixture)[4], (2, 2.0, 200));
+    fixture.block("tm");
+    assert_eq!(slots(&fixture)[2], NONE_BUT_ONE);
 }
 
 /// A slot that has nothing.
@@ -231,7 +238,7 @@ const NONE_BUT_ONE: Amounts = (1, 0.0, 0);
 
 #[test]
 fn all_kinds_of_memory_are_counted_together() {
-    let mut f = Fixture::new();
+    let mut fixture = Fixture::new();
     let slot = ResourceProfile::builder()
         .task_heap_memory_mebibytes(1)
         .task_off_heap_memory_mebibytes(2)
@@ -240,45 +247,45 @@ fn all_kinds_of_memory_are_counted_together() {
         .extended_resource("gpu", 16.0)
         .build()
         .expect("valid amounts");
-    f.register_free("tm", 1, &[slot]);
-    assert_eq!(slots(&f)[0], (1, 0.0, 15));
+    fixture.register_free("tm", 1, &[slot]);
+    assert_eq!(slots(&fixture)[0], (1, 0.0, 15));
 }
 
 #[test]
 fn parts_of_cores_add_up_exactly() {
-    let mut f = Fixture::new();
-    f.register_free("tm", 1, &vec![profile(0.1, 0); 30]);
-    assert_eq!(slots(&f)[0], (30, 3.0, 0));
+    let mut fixture = Fixture::new();
+    fixture.register_free("tm", 1, &vec![profile(0.1, 0); 30]);
+    assert_eq!(slots(&fixture)[0], (30, 3.0, 0));
 }
 
 #[test]
 fn more_memory_than_can_be_counted_is_shown_as_the_most() {
-    let mut f = Fixture::new();
+    let mut fixture = Fixture::new();
     let most = ResourceProfile::builder()
         .managed_memory_bytes(u64::MAX)
         .build()
         .expect("a valid amount");
-    f.register_free("a", 1, &[most.clone(), most.clone()]);
-    let overview = f.manager.overview();
+    fixture.register_free("a", 1, &[most.clone(), most.clone()]);
+    let overview = fixture.manager.overview();
     assert_eq!(overview.slots.registered.memory_bytes, u64::MAX);
-    assert_eq!(of_first(&f).slots.registered.memory_bytes, u64::MAX);
+    assert_eq!(of_first(&fixture).slots.registered.memory_bytes, u64::MAX);
     // One of them less is counted exactly.
-    f.report(1, &free_report("a", std::slice::from_ref(&most)));
-    f.register_free("b", 2, &[sized(1)]);
-    f.report(1, &SlotReport::default());
-    assert_eq!(slots(&f)[0], (1, 1.0, 100));
+    fixture.report(1, &free_report("a", std::slice::from_ref(&most)));
+    fixture.register_free("b", 2, &[sized(1)]);
+    fixture.report(1, &SlotReport::default());
+    assert_eq!(slots(&fixture)[0], (1, 1.0, 100));
 }
 
 // Task managers.
 
 #[test]
 fn each_task_manager_is_told_of_by_itself() {
-    let mut f = Fixture::new();
-    f.advance(3 * SECOND);
-    f.register("tm", 1, &of_many_sizes());
-    f.register_free("other", 2, &[sized(2)]);
-    f.block("other");
-    let first = of_first(&f);
+    let mut fixture = Fixture::new();
+    fixture.advance(3 * SECOND);
+    fixture.register("tm", 1, &of_many_sizes());
+    fixture.register_free("other", 2, &[sized(2)]);
+    fixture.block("other");
+    let first = of_first(&fixture);
     assert_eq!(first.resource_id.as_str(), "tm");
     assert_eq!(first.instance_id, instance(1));
     assert_eq!((first.is_blocked, first.idle_since), (false, None));
@@ -286,109 +293,113 @@ fn each_task_manager_is_told_of_by_itself() {
         by_use(&first.slots),
         [(4, 15.0, 1500), (3, 14.0, 1400), NONE, NONE, (1, 1.0, 100)]
     );
-    let second = f.manager.task_manager(instance(2)).expect("registered").overview();
+    let second = fixture
+        .manager
+        .task_manager(instance(2))
+        .expect("registered")
+        .overview();
     assert_eq!(
         (second.is_blocked, second.idle_since),
         (true, Some(Timestamp::from_secs(3)))
     );
     assert_eq!(by_use(&second.slots), [(1, 2.0, 200), NONE, (1, 2.0, 200), NONE, NONE]);
     assert_eq!(
-        slots(&f),
+        slots(&fixture),
         [(5, 17.0, 1700), (3, 14.0, 1400), (1, 2.0, 200), NONE, (1, 1.0, 100)]
     );
 }
 
 #[test]
 fn blocked_task_managers_are_counted_when_they_are_registered() {
-    let mut f = Fixture::new();
-    let counts = |f: &Fixture| {
-        let overview = overview(f);
+    let mut fixture = Fixture::new();
+    let counts = |fixture: &Fixture| {
+        let overview = overview(fixture);
         (overview.task_managers, overview.blocked_task_managers)
     };
-    f.block("tm");
-    assert_eq!(counts(&f), (0, 0));
-    f.register("tm", 1, &SlotReport::default());
-    f.register("other", 2, &SlotReport::default());
-    assert_eq!(counts(&f), (2, 1));
-    f.register("tm", 3, &SlotReport::default());
-    assert_eq!(counts(&f), (2, 1));
-    f.unblock("tm");
-    assert_eq!(counts(&f), (2, 0));
-    f.block("tm");
-    f.unregister(3);
-    assert_eq!(counts(&f), (1, 0));
+    fixture.block("tm");
+    assert_eq!(counts(&fixture), (0, 0));
+    fixture.register("tm", 1, &SlotReport::default());
+    fixture.register("other", 2, &SlotReport::default());
+    assert_eq!(counts(&fixture), (2, 1));
+    fixture.register("tm", 3, &SlotReport::default());
+    assert_eq!(counts(&fixture), (2, 1));
+    fixture.unblock("tm");
+    assert_eq!(counts(&fixture), (2, 0));
+    fixture.block("tm");
+    fixture.unregister(3);
+    assert_eq!(counts(&fixture), (1, 0));
 }
 
 // Promised slots and requests.
 
 #[test]
 fn promised_slots_are_counted_with_what_they_will_have() {
-    let mut f = Fixture::with(patient().with_worker_registration_timeout(10 * SECOND));
-    f.promise_next(&[sized(2), sized(4), ResourceProfile::ANY]);
-    f.request(1, &sized(2));
-    assert_eq!(promised(&f), ((3, 6.0, 600), 2));
-    f.request(2, &sized(4));
-    assert_eq!(promised(&f), ((3, 6.0, 600), 1));
-    f.cancel(1);
-    assert_eq!(promised(&f), ((3, 6.0, 600), 2));
-    f.register_for(1, "tm", 1, &free_report("tm", &[sized(2)]));
-    assert_eq!(promised(&f), ((2, 4.0, 400), 1));
-    f.advance(10 * SECOND);
-    assert_eq!(promised(&f), (NONE, 0));
+    let mut fixture = Fixture::with(patient().with_worker_registration_timeout(10 * SECOND));
+    fixture.promise_next(&[sized(2), sized(4), ResourceProfile::ANY]);
+    fixture.request(1, &sized(2));
+    assert_eq!(promised(&fixture), ((3, 6.0, 600), 2));
+    fixture.request(2, &sized(4));
+    assert_eq!(promised(&fixture), ((3, 6.0, 600), 1));
+    fixture.cancel(1);
+    assert_eq!(promised(&fixture), ((3, 6.0, 600), 2));
+    fixture.register_for(1, "tm", 1, &free_report("tm", &[sized(2)]));
+    assert_eq!(promised(&fixture), ((2, 4.0, 400), 1));
+    fixture.advance(10 * SECOND);
+    assert_eq!(promised(&fixture), (NONE, 0));
 }
 
 #[test]
 fn promises_end_when_their_worker_fails_or_is_withdrawn() {
-    let mut f = Fixture::new();
-    f.promise_next(&[sized(2), sized(2)]);
-    f.request(1, &sized(2));
-    f.worker_failed(1);
-    assert_eq!(promised(&f), (NONE, 0));
-    f.cancel(1);
-    f.actions.answer_withdrawals(Withdrawal::Confirmed);
-    f.promise_next(&[sized(4)]);
-    f.request(2, &sized(4));
-    assert_eq!(promised(&f), ((1, 4.0, 400), 0));
-    f.cancel(2);
-    assert_eq!(promised(&f), (NONE, 0));
+    let mut fixture = Fixture::new();
+    fixture.promise_next(&[sized(2), sized(2)]);
+    fixture.request(1, &sized(2));
+    fixture.worker_failed(1);
+    assert_eq!(promised(&fixture), (NONE, 0));
+    fixture.cancel(1);
+    fixture.actions.answer_withdrawals(Withdrawal::Confirmed);
+    fixture.promise_next(&[sized(4)]);
+    fixture.request(2, &sized(4));
+    assert_eq!(promised(&fixture), ((1, 4.0, 400), 0));
+    fixture.cancel(2);
+    assert_eq!(promised(&fixture), (NONE, 0));
 }
 
 #[test]
 fn all_requests_that_are_not_granted_are_pending() {
-    let mut f = pausing();
-    assert_eq!(overview(&f).pending_requests, 2);
-    f.request(3, &sized(9));
-    f.register_by_hand("other", 2, &free_report("other", &[sized(8)]));
-    f.request(4, &sized(8));
-    assert_eq!(overview(&f).pending_requests, 4);
-    f.register_free("large", 3, &[sized(9)]);
-    assert_eq!(overview(&f).pending_requests, 3);
-    f.cancel(4);
-    assert_eq!(overview(&f).pending_requests, 2);
+    let mut fixture = pausing();
+    assert_eq!(overview(&fixture).pending_requests, 2);
+    fixture.request(3, &sized(9));
+    fixture.register_by_hand("other", 2, &free_report("other", &[sized(8)]));
+    fixture.request(4, &sized(8));
+    assert_eq!(overview(&fixture).pending_requests, 4);
+    fixture.register_free("large", 3, &[sized(9)]);
+    assert_eq!(overview(&fixture).pending_requests, 3);
+    fixture.cancel(4);
+    assert_eq!(overview(&fixture).pending_requests, 2);
 }
 
 #[test]
 fn a_suspension_leaves_nothing_but_the_counters() {
-    let mut f = everything();
-    let before = overview(&f);
-    f.suspend();
-    let after = overview(&f);
+    let mut fixture = everything();
+    let before = overview(&fixture);
+    fixture.suspend();
+    let after = overview(&fixture);
     assert_eq!(after.counters, before.counters);
     let mut expected = Overview::default();
     expected.counters = before.counters;
     assert_eq!(after, expected);
-    f.start(2);
-    assert_eq!(overview(&f), expected);
+    fixture.start(2);
+    assert_eq!(overview(&fixture), expected);
 }
 
 // Counters.
 
 /// What was counted more often than before, by the name of the counter.
 #[track_caller]
-fn counted(f: &mut Fixture, event: impl FnOnce(&mut Fixture)) -> Vec<String> {
-    let before = counters(f);
-    event(f);
-    let after = counters(f);
+fn counted(fixture: &mut Fixture, event: impl FnOnce(&mut Fixture)) -> Vec<String> {
+    let before = counters(fixture);
+    event(fixture);
+    let after = counters(fixture);
     let mut grown = Vec::new();
     for ((name, before), (_, after)) in before.into_iter().zip(after) {
         assert!(before <= after, "{name}");
@@ -400,9 +411,9 @@ fn counted(f: &mut Fixture, event: impl FnOnce(&mut Fixture)) -> Vec<String> {
 }
 
 #[track_caller]
-fn counters(f: &Fixture) -> Vec<(String, u64)> {
+fn counters(fixture: &Fixture) -> Vec<(String, u64)> {
     let mut counters = Vec::new();
-    let Value::Object(written) = serde_json::to_value(overview(f).counters).expect("it can be written") else {
+    let Value::Object(written) = serde_json::to_value(overview(fixture).counters).expect("it can be written") else {
         panic!("counters have names");
     };
     for (name, value) in written {
@@ -427,21 +438,21 @@ const NOTHING: [&str; 0] = [];
 
 #[test]
 fn requests_are_counted_when_they_are_accepted_and_served() {
-    let mut f = Fixture::new();
-    f.register_free("tm", 1, &[small()]);
-    let at_once = counted(&mut f, |f| {
-        f.request(1, &small());
+    let mut fixture = Fixture::new();
+    fixture.register_free("tm", 1, &[small()]);
+    let at_once = counted(&mut fixture, |fixture| {
+        fixture.request(1, &small());
     });
     assert_eq!(at_once, ["requests_accepted 1", "requests_served 1"]);
-    let waiting = counted(&mut f, |f| {
-        f.request(2, &small());
+    let waiting = counted(&mut fixture, |fixture| {
+        fixture.request(2, &small());
     });
     assert_eq!(
         waiting,
         ["requests_accepted 1", "workers_declined 1", "workers_requested 1"]
     );
-    let freed = counted(&mut f, |f| {
-        f.free(&slot("tm", 0), 1);
+    let freed = counted(&mut fixture, |fixture| {
+        fixture.free(&slot("tm", 0), 1);
     });
     assert_eq!(freed, ["requests_served 1"]);
 }
@@ -449,14 +460,14 @@ fn requests_are_counted_when_they_are_accepted_and_served() {
 #[test]
 fn a_request_that_is_served_is_counted_whoever_says_so() {
     for by_report in [true, false] {
-        let mut f = Fixture::new();
-        let gateway = f.register_by_hand("tm", 1, &report("tm", &[None]));
-        f.request(1, &small());
-        let served = counted(&mut f, |f| {
+        let mut fixture = Fixture::new();
+        let gateway = fixture.register_by_hand("tm", 1, &report("tm", &[None]));
+        fixture.request(1, &small());
+        let served = counted(&mut fixture, |fixture| {
             if by_report {
-                f.report(1, &report("tm", &[Some(1)]));
+                fixture.report(1, &report("tm", &[Some(1)]));
             } else {
-                f.answer(&gateway, 1, occupied(1));
+                fixture.answer(&gateway, 1, occupied(1));
             }
         });
         assert_eq!(served, ["requests_served 1"]);
@@ -465,41 +476,41 @@ fn a_request_that_is_served_is_counted_whoever_says_so() {
 
 #[test]
 fn an_allocation_that_is_found_without_a_request_was_not_served() {
-    let mut f = Fixture::new();
-    let found = counted(&mut f, |f| {
-        f.register("tm", 1, &report("tm", &[Some(1)]));
+    let mut fixture = Fixture::new();
+    let found = counted(&mut fixture, |fixture| {
+        fixture.register("tm", 1, &report("tm", &[Some(1)]));
     });
     assert_eq!(found, NOTHING);
 }
 
 #[test]
 fn requests_that_are_not_accepted_are_not_counted() {
-    let mut f = Fixture::with(patient().with_max_pending_requests(Some(1)));
-    f.request(1, &small());
-    let refused = counted(&mut f, |f| {
-        assert!(f.try_request(1, 1, &small()).is_ok(), "a duplicate");
-        assert!(f.try_request(2, 1, &small()).is_err(), "another job");
-        assert!(f.try_request(1, 2, &small()).is_err(), "too many");
+    let mut fixture = Fixture::with(patient().with_max_pending_requests(Some(1)));
+    fixture.request(1, &small());
+    let refused = counted(&mut fixture, |fixture| {
+        assert!(fixture.try_request(1, 1, &small()).is_ok(), "a duplicate");
+        assert!(fixture.try_request(2, 1, &small()).is_err(), "another job");
+        assert!(fixture.try_request(1, 2, &small()).is_err(), "too many");
     });
     assert_eq!(refused, NOTHING);
 }
 
 #[test]
 fn requests_that_are_withdrawn_are_counted() {
-    let mut f = Fixture::new();
-    f.register_free("tm", 1, &[small()]);
+    let mut fixture = Fixture::new();
+    fixture.register_free("tm", 1, &[small()]);
     for id in 1..=4 {
-        f.request(id, &small());
+        fixture.request(id, &small());
     }
-    let cancelled = counted(&mut f, |f| {
-        f.cancel(2);
-        f.cancel(2);
-        f.cancel(1);
-        f.cancel(99);
+    let cancelled = counted(&mut fixture, |fixture| {
+        fixture.cancel(2);
+        fixture.cancel(2);
+        fixture.cancel(1);
+        fixture.cancel(99);
     });
     assert_eq!(cancelled, ["requests_cancelled 1"], "1 is granted");
-    let of_the_job = counted(&mut f, |f| {
-        f.step(|manager| manager.unregister_job(job(1))).expect("started");
+    let of_the_job = counted(&mut fixture, |fixture| {
+        fixture.step(|manager| manager.unregister_job(job(1))).expect("started");
     });
     assert_eq!(of_the_job, ["requests_cancelled 2"]);
 }
@@ -507,11 +518,12 @@ fn requests_that_are_withdrawn_are_counted() {
 #[test]
 fn failures_are_counted_by_cause() {
     let config = patient().with_request_timeout(10 * SECOND);
-    let mut f = Fixture::with(config.with_fail_unfulfillable_requests(true));
-    let refused = counted(&mut f, |f| {
-        f.actions
+    let mut fixture = Fixture::with(config.with_fail_unfulfillable_requests(true));
+    let refused = counted(&mut fixture, |fixture| {
+        fixture
+            .actions
             .answer_next_allocation(Err(ResourceManagerError::new("no machines")));
-        assert!(f.try_request(1, 1, &small()).is_err());
+        assert!(fixture.try_request(1, 1, &small()).is_err());
     });
     assert_eq!(
         refused,
@@ -522,9 +534,9 @@ fn failures_are_counted_by_cause() {
             "workers_requested 1",
         ]
     );
-    let unfulfillable = counted(&mut f, |f| {
-        f.actions.answer_next_allocation(Ok(WorkerPromise::Declined));
-        assert!(f.try_request(1, 2, &small()).is_err());
+    let unfulfillable = counted(&mut fixture, |fixture| {
+        fixture.actions.answer_next_allocation(Ok(WorkerPromise::Declined));
+        assert!(fixture.try_request(1, 2, &small()).is_err());
     });
     assert_eq!(
         unfulfillable,
@@ -535,33 +547,33 @@ fn failures_are_counted_by_cause() {
             "workers_requested 1",
         ]
     );
-    f.actions.answer_next_allocation(Ok(WorkerPromise::Unspecified));
-    f.request(3, &small());
-    let held = counted(&mut f, |f| {
+    fixture.actions.answer_next_allocation(Ok(WorkerPromise::Unspecified));
+    fixture.request(3, &small());
+    let held = counted(&mut fixture, |fixture| {
         let of_another = SlotStatus::allocated(slot("tm", 0), small(), allocation(3), job(2));
-        f.register("tm", 1, &SlotReport::new(vec![of_another]));
+        fixture.register("tm", 1, &SlotReport::new(vec![of_another]));
     });
     assert_eq!(held, ["requests_failed: held_by_another_job 1"]);
-    f.actions.answer_next_allocation(Ok(WorkerPromise::Unspecified));
-    f.request(4, &sized(2));
-    let expired = counted(&mut f, |f| {
-        f.advance(10 * SECOND);
+    fixture.actions.answer_next_allocation(Ok(WorkerPromise::Unspecified));
+    fixture.request(4, &sized(2));
+    let expired = counted(&mut fixture, |fixture| {
+        fixture.advance(10 * SECOND);
     });
     assert_eq!(expired, ["requests_failed: timeout 1"]);
-    assert_eq!(f.manager.counters().requests_failed.total(), 4);
+    assert_eq!(fixture.manager.counters().requests_failed.total(), 4);
 }
 
 #[test]
 fn attempts_that_fail_are_counted() {
-    let mut f = Fixture::with(patient().with_rpc_timeout(10 * SECOND));
-    let gateway = f.register_by_hand("tm", 1, &report("tm", &[None]));
-    f.request(1, &small());
-    let failed = counted(&mut f, |f| {
-        f.answer(&gateway, 1, rejected());
+    let mut fixture = Fixture::with(patient().with_rpc_timeout(10 * SECOND));
+    let gateway = fixture.register_by_hand("tm", 1, &report("tm", &[None]));
+    fixture.request(1, &small());
+    let failed = counted(&mut fixture, |fixture| {
+        fixture.answer(&gateway, 1, rejected());
     });
     assert_eq!(failed, ["requests_retried 1"]);
-    let too_late = counted(&mut f, |f| {
-        f.advance(10 * SECOND);
+    let too_late = counted(&mut fixture, |fixture| {
+        fixture.advance(10 * SECOND);
     });
     assert_eq!(too_late, ["requests_retried 1"]);
 }
@@ -569,28 +581,28 @@ fn attempts_that_fail_are_counted() {
 /// The slot did not refuse: it was not free.
 #[test]
 fn an_attempt_that_meets_another_allocation_did_not_fail() {
-    let mut f = Fixture::new();
-    let gateway = f.register_by_hand("tm", 1, &report("tm", &[None]));
-    f.register_free("other", 2, &[small()]);
-    f.request(1, &small());
-    let met = counted(&mut f, |f| f.answer(&gateway, 1, occupied(50)));
+    let mut fixture = Fixture::new();
+    let gateway = fixture.register_by_hand("tm", 1, &report("tm", &[None]));
+    fixture.register_free("other", 2, &[small()]);
+    fixture.request(1, &small());
+    let met = counted(&mut fixture, |fixture| fixture.answer(&gateway, 1, occupied(50)));
     assert_eq!(met, ["requests_served 1"]);
 }
 
 #[test]
 fn grants_that_are_lost_are_counted() {
-    let mut f = Fixture::new();
-    f.register("tm", 1, &report("tm", &[Some(1), Some(2), Some(3)]));
-    let reported_free = counted(&mut f, |f| {
-        f.report(1, &report("tm", &[None, Some(2), Some(3)]));
+    let mut fixture = Fixture::new();
+    fixture.register("tm", 1, &report("tm", &[Some(1), Some(2), Some(3)]));
+    let reported_free = counted(&mut fixture, |fixture| {
+        fixture.report(1, &report("tm", &[None, Some(2), Some(3)]));
     });
     assert_eq!(reported_free, ["grants_lost 1"]);
-    let freed = counted(&mut f, |f| {
-        f.free(&slot("tm", 1), 2);
+    let freed = counted(&mut fixture, |fixture| {
+        fixture.free(&slot("tm", 1), 2);
     });
     assert_eq!(freed, NOTHING);
-    let unregistered = counted(&mut f, |f| {
-        f.unregister(1);
+    let unregistered = counted(&mut fixture, |fixture| {
+        fixture.unregister(1);
     });
     assert_eq!(unregistered, ["grants_lost 1"]);
 }
@@ -598,14 +610,17 @@ fn grants_that_are_lost_are_counted() {
 #[test]
 fn workers_that_are_asked_for_are_counted_for_whomever() {
     // For the fewest slots, and then for a request.
-    let mut f = Fixture::not_started(described(2).with_min_slots(3));
-    f.actions.answer_allocations(Ok(WorkerPromise::Unspecified));
-    assert_eq!(counted(&mut f, |f| f.start(1)), ["workers_requested 2"]);
+    let mut fixture = Fixture::not_started(described(2).with_min_slots(3));
+    fixture.actions.answer_allocations(Ok(WorkerPromise::Unspecified));
+    assert_eq!(
+        counted(&mut fixture, |fixture| fixture.start(1)),
+        ["workers_requested 2"]
+    );
     for id in 1..=4 {
-        f.request(id, &small());
+        fixture.request(id, &small());
     }
-    let asked = counted(&mut f, |f| {
-        f.request(5, &small());
+    let asked = counted(&mut fixture, |fixture| {
+        fixture.request(5, &small());
     });
     assert_eq!(asked, ["requests_accepted 1", "workers_requested 1"]);
 }
@@ -619,10 +634,10 @@ fn workers_that_do_not_help_count_as_declined() {
         Ok(WorkerPromise::Slots(vec![small()])),
     ];
     for answer in answers {
-        let mut f = Fixture::new();
-        f.actions.answer_next_allocation(answer.clone());
-        let asked = counted(&mut f, |f| {
-            f.request(1, &wide);
+        let mut fixture = Fixture::new();
+        fixture.actions.answer_next_allocation(answer.clone());
+        let asked = counted(&mut fixture, |fixture| {
+            fixture.request(1, &wide);
         });
         assert_eq!(
             asked,
@@ -634,13 +649,13 @@ fn workers_that_do_not_help_count_as_declined() {
 
 #[test]
 fn a_worker_beyond_a_limit_counts_as_declined_and_not_as_withdrawn() {
-    let mut f = Fixture::with(described(1).with_max_slots(Some(2)));
-    f.actions.answer_withdrawals(Withdrawal::Confirmed);
-    f.promise_next(&[small(), small(), small()]);
-    let asked = counted(&mut f, |f| {
-        f.request(1, &small());
+    let mut fixture = Fixture::with(described(1).with_max_slots(Some(2)));
+    fixture.actions.answer_withdrawals(Withdrawal::Confirmed);
+    fixture.promise_next(&[small(), small(), small()]);
+    let asked = counted(&mut fixture, |fixture| {
+        fixture.request(1, &small());
     });
-    f.expect(&[&crate::common::ask(1), "withdraw 1"]);
+    fixture.expect(&[&crate::common::ask(1), "withdraw 1"]);
     assert_eq!(
         asked,
         ["requests_accepted 1", "workers_declined 1", "workers_requested 1"]
@@ -650,9 +665,9 @@ fn a_worker_beyond_a_limit_counts_as_declined_and_not_as_withdrawn() {
 #[test]
 fn spare_workers_that_are_declined_are_counted() {
     for answer in [Ok(WorkerPromise::Declined), Err(ResourceManagerError::new("no"))] {
-        let mut f = Fixture::not_started(described(2).with_min_slots(2));
-        f.actions.answer_allocations(answer);
-        let asked = counted(&mut f, |f| f.start(1));
+        let mut fixture = Fixture::not_started(described(2).with_min_slots(2));
+        fixture.actions.answer_allocations(answer);
+        let asked = counted(&mut fixture, |fixture| fixture.start(1));
         assert_eq!(asked, ["workers_declined 1", "workers_requested 1"]);
     }
 }
@@ -666,11 +681,11 @@ fn workers_that_are_withdrawn_are_counted_if_it_was_not_too_late() {
         ),
         (Withdrawal::TooLate, vec!["requests_cancelled 1"]),
     ] {
-        let mut f = Fixture::promising(patient());
-        f.actions.answer_withdrawals(withdrawal);
-        f.request(1, &small());
-        let cancelled = counted(&mut f, |f| {
-            f.cancel(1);
+        let mut fixture = Fixture::promising(patient());
+        fixture.actions.answer_withdrawals(withdrawal);
+        fixture.request(1, &small());
+        let cancelled = counted(&mut fixture, |fixture| {
+            fixture.cancel(1);
         });
         assert_eq!(cancelled, expected);
     }
@@ -678,23 +693,23 @@ fn workers_that_are_withdrawn_are_counted_if_it_was_not_too_late() {
 
 #[test]
 fn promises_that_are_not_kept_are_counted() {
-    let mut f = Fixture::promising(patient().with_worker_registration_timeout(10 * SECOND));
-    f.actions.answer_next_allocation(Ok(WorkerPromise::Unspecified));
-    f.actions.answer_allocations(Ok(WorkerPromise::Declined));
-    f.request(1, &small());
-    let failed = counted(&mut f, |f| {
-        f.worker_failed(1);
-        f.worker_failed(1);
+    let mut fixture = Fixture::promising(patient().with_worker_registration_timeout(10 * SECOND));
+    fixture.actions.answer_next_allocation(Ok(WorkerPromise::Unspecified));
+    fixture.actions.answer_allocations(Ok(WorkerPromise::Declined));
+    fixture.request(1, &small());
+    let failed = counted(&mut fixture, |fixture| {
+        fixture.worker_failed(1);
+        fixture.worker_failed(1);
     });
     assert_eq!(
         failed,
         ["promises_broken 1", "workers_declined 1", "workers_requested 1"]
     );
-    f.cancel(1);
-    f.actions.answer_next_allocation(Ok(WorkerPromise::Unspecified));
-    f.request(2, &small());
-    let did_not_come = counted(&mut f, |f| {
-        f.advance(10 * SECOND);
+    fixture.cancel(1);
+    fixture.actions.answer_next_allocation(Ok(WorkerPromise::Unspecified));
+    fixture.request(2, &small());
+    let did_not_come = counted(&mut fixture, |fixture| {
+        fixture.advance(10 * SECOND);
     });
     assert_eq!(
         did_not_come,
@@ -704,65 +719,65 @@ fn promises_that_are_not_kept_are_counted() {
 
 #[test]
 fn a_promise_that_is_kept_is_not_broken() {
-    let mut f = Fixture::promising(patient());
-    f.request(1, &small());
-    let came = counted(&mut f, |f| {
-        f.register_for(1, "tm", 1, &report("tm", &[None]));
+    let mut fixture = Fixture::promising(patient());
+    fixture.request(1, &small());
+    let came = counted(&mut fixture, |fixture| {
+        fixture.register_for(1, "tm", 1, &report("tm", &[None]));
     });
     assert_eq!(came, ["requests_served 1"]);
-    let lost = counted(&mut f, |f| {
-        f.worker_failed(1);
+    let lost = counted(&mut fixture, |fixture| {
+        fixture.worker_failed(1);
     });
     assert_eq!(lost, NOTHING);
 }
 
 #[test]
 fn task_managers_that_are_released_are_counted() {
-    let mut f = Fixture::with(patient().with_task_manager_timeout(10 * SECOND));
-    let gateway = f.register_free("tm", 1, &[small()]);
+    let mut fixture = Fixture::with(patient().with_task_manager_timeout(10 * SECOND));
+    let gateway = fixture.register_free("tm", 1, &[small()]);
     gateway.answer_next_release_question(ReleaseAnswer::No);
-    f.actions.answer_next_release(slot_manager::Release::Declined);
+    fixture.actions.answer_next_release(slot_manager::Release::Declined);
     for expected in [&NOTHING[..], &NOTHING[..], &["task_managers_released 1"][..]] {
-        let idle = counted(&mut f, |f| {
-            f.advance(10 * SECOND);
+        let idle = counted(&mut fixture, |fixture| {
+            fixture.advance(10 * SECOND);
         });
         assert_eq!(idle, expected);
     }
-    f.register_free("tm", 2, &[small()]);
-    let lost = counted(&mut f, |f| {
-        f.unregister(2);
+    fixture.register_free("tm", 2, &[small()]);
+    let lost = counted(&mut fixture, |fixture| {
+        fixture.unregister(2);
     });
     assert_eq!(lost, NOTHING);
 }
 
 #[test]
 fn task_managers_that_are_refused_are_counted() {
-    let mut f = Fixture::with(described(1).with_max_slots(Some(1)));
-    f.register_free("tm", 1, &[small()]);
-    let refused = counted(&mut f, |f| {
-        f.register_free("other", 2, &[small()]);
-        f.register_free("tm", 1, &[small()]);
+    let mut fixture = Fixture::with(described(1).with_max_slots(Some(1)));
+    fixture.register_free("tm", 1, &[small()]);
+    let refused = counted(&mut fixture, |fixture| {
+        fixture.register_free("other", 2, &[small()]);
+        fixture.register_free("tm", 1, &[small()]);
     });
     assert_eq!(refused, ["task_managers_refused 1"]);
 }
 
 #[test]
 fn reports_that_are_ignored_or_refused_are_counted() {
-    let mut f = Fixture::new();
-    f.register("tm", 1, &report("tm", &[None]).with_revision(7));
-    let stale = counted(&mut f, |f| {
-        f.report(1, &report("tm", &[Some(1)]).with_revision(6));
-        f.report(1, &report("tm", &[None]).with_revision(6));
-        f.report(1, &report("tm", &[None]).with_revision(7));
-        f.report(99, &report("tm", &[None]));
+    let mut fixture = Fixture::new();
+    fixture.register("tm", 1, &report("tm", &[None]).with_revision(7));
+    let stale = counted(&mut fixture, |fixture| {
+        fixture.report(1, &report("tm", &[Some(1)]).with_revision(6));
+        fixture.report(1, &report("tm", &[None]).with_revision(6));
+        fixture.report(1, &report("tm", &[None]).with_revision(7));
+        fixture.report(99, &report("tm", &[None]));
     });
     assert_eq!(stale, ["reports_stale 2"]);
     let foreign = report("other", &[None]);
-    let refused = counted(&mut f, |f| {
-        assert!(f.try_report(1, &foreign).is_err());
+    let refused = counted(&mut fixture, |fixture| {
+        assert!(fixture.try_report(1, &foreign).is_err());
         let mut try_register = |worker: &str, number, report: &SlotReport| {
-            let connection = TaskExecutorConnection::new(worker, instance(number), f.gateway());
-            assert!(f.try_register(connection, report).is_err());
+            let connection = TaskExecutorConnection::new(worker, instance(number), fixture.gateway());
+            assert!(fixture.try_register(connection, report).is_err());
         };
         try_register("tm", 1, &foreign);
         try_register("new", 2, &foreign);
@@ -773,12 +788,12 @@ fn reports_that_are_ignored_or_refused_are_counted() {
 
 #[test]
 fn counters_go_on_under_the_next_leader() {
-    let mut f = Fixture::new();
-    f.request(1, &small());
-    f.suspend();
-    f.start(2);
-    f.request(1, &small());
-    let counters = f.manager.counters();
+    let mut fixture = Fixture::new();
+    fixture.request(1, &small());
+    fixture.suspend();
+    fixture.start(2);
+    fixture.request(1, &small());
+    let counters = fixture.manager.counters();
     assert_eq!((counters.requests_accepted, counters.workers_requested), (2, 2));
     assert_eq!(counters.requests_cancelled, 0, "those that are dropped are not counted");
 }
@@ -786,8 +801,8 @@ fn counters_go_on_under_the_next_leader() {
 /// Without a suspension.
 #[test]
 fn every_request_that_was_accepted_is_pending_or_has_ended() {
-    for f in [everything(), pausing()] {
-        let overview = overview(&f);
+    for fixture in [everything(), pausing()] {
+        let overview = overview(&fixture);
         let counters = overview.counters;
         let ended = counters.requests_served + counters.requests_cancelled + counters.requests_failed.total();
         assert_eq!(counters.requests_accepted, ended + overview.pending_requests as u64);
@@ -803,41 +818,41 @@ fn everything() -> Fixture {
         .with_request_timeout(60 * SECOND)
         .with_worker_registration_timeout(100 * SECOND)
         .with_task_manager_timeout(50 * SECOND);
-    let mut f = Fixture::promising(config);
-    f.request(1, &small());
-    f.request(2, &small());
-    f.worker_failed(1);
-    f.register_for(2, "a", 1, &free_report("a", &[small()]));
-    f.advance(20 * SECOND);
-    let b = f.register_by_hand("b", 2, &free_report("b", &[profile(0.3, 50), profile(2.0, 200)]));
-    f.register("c", 3, &report("c", &[Some(50), None]));
-    f.block("c");
-    f.request(3, &profile(2.0, 200));
-    f.answer(&b, b.pending()[0].attempt, rejected());
-    f.register("refused", 4, &free_report("refused", &vec![profile(0.3, 50); 4]));
-    assert!(f.try_report(1, &report("other", &[None])).is_err());
-    f.request(4, &profile(8.0, 800));
-    f.cancel(4);
-    f.free(&slot("a", 0), 1);
-    f.report(3, &report("c", &[None, None]).with_revision(2));
-    f.report(3, &report("c", &[Some(60), None]).with_revision(1));
-    f.report(3, &report("c", &[Some(60), None]).with_revision(3));
-    f.request(5, &small());
-    f.request(6, &small());
-    f.request(7, &small());
-    f
+    let mut fixture = Fixture::promising(config);
+    fixture.request(1, &small());
+    fixture.request(2, &small());
+    fixture.worker_failed(1);
+    fixture.register_for(2, "a", 1, &free_report("a", &[small()]));
+    fixture.advance(20 * SECOND);
+    let b = fixture.register_by_hand("b", 2, &free_report("b", &[profile(0.3, 50), profile(2.0, 200)]));
+    fixture.register("c", 3, &report("c", &[Some(50), None]));
+    fixture.block("c");
+    fixture.request(3, &profile(2.0, 200));
+    fixture.answer(&b, b.pending()[0].attempt, rejected());
+    fixture.register("refused", 4, &free_report("refused", &vec![profile(0.3, 50); 4]));
+    assert!(fixture.try_report(1, &report("other", &[None])).is_err());
+    fixture.request(4, &profile(8.0, 800));
+    fixture.cancel(4);
+    fixture.free(&slot("a", 0), 1);
+    fixture.report(3, &report("c", &[None, None]).with_revision(2));
+    fixture.report(3, &report("c", &[Some(60), None]).with_revision(1));
+    fixture.report(3, &report("c", &[Some(60), None]).with_revision(3));
+    fixture.request(5, &small());
+    fixture.request(6, &small());
+    fixture.request(7, &small());
+    fixture
 }
 
 #[test]
 fn overviews_are_read_as_they_were_written() {
-    let f = everything();
-    let overview = overview(&f);
+    let fixture = everything();
+    let overview = overview(&fixture);
     let written = serde_json::to_string(&overview).expect("it can be written");
     assert_eq!(
         serde_json::from_str::<Overview>(&written).expect("it can be read"),
         overview
     );
-    for one in f.manager.task_managers() {
+    for one in fixture.manager.task_managers() {
         let overview = one.overview();
         let written = serde_json::to_string(&overview).expect("it can be written");
         let read: TaskManagerOverview = serde_json::from_str(&written).expect("it can be read");
@@ -866,8 +881,8 @@ fn an_overview_is_written_for_operators() {
 #[test]
 fn resources_are_written_in_cores_and_gibibytes() {
     assert_eq!(Resources::default().to_string(), "0 slots (0.0 cores, 0.0 GiB)");
-    let mut f = Fixture::new();
-    f.register_free("tm", 1, &[profile(1.5, 2560)]);
-    let registered = overview(&f).slots.registered;
+    let mut fixture = Fixture::new();
+    fixture.register_free("tm", 1, &[profile(1.5, 2560)]);
+    let registered = overview(&fixture).slots.registered;
     assert_eq!(registered.to_string(), "1 slot (1.5 cores, 2.5 GiB)");
 }

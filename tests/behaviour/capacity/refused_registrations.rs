@@ -12,7 +12,6 @@ use slot_manager::{
 
 use crate::common::{Fixture, ask, described, free_report, granted, instance, profile, report, slot, small};
 
-const NOTHING: [&str; 0] = [];
 const MEBIBYTE: u64 = 1 << 20;
 
 /// Workers with one small slot, and at most two slots.
@@ -29,60 +28,64 @@ const fn refused(limit: Limit) -> RegistrationOutcome {
 }
 
 #[track_caller]
-fn register(f: &mut Fixture, worker: &str, instance: u128, report: &SlotReport) -> RegistrationOutcome {
-    let gateway = f.gateway();
-    f.register_with(worker, instance, report, &gateway)
+fn register(fixture: &mut Fixture, worker: &str, instance: u128, report: &SlotReport) -> RegistrationOutcome {
+    let gateway = fixture.gateway();
+    fixture.register_with(worker, instance, report, &gateway)
 }
 
 /// A registration that is refused, and changes nothing.
 #[track_caller]
-fn assert_refused(f: &mut Fixture, report: &SlotReport, limit: Limit) {
-    f.said();
-    let before = f.view();
-    assert_eq!(register(f, "beyond", 99, report), refused(limit));
-    assert_eq!(f.view(), before);
-    f.expect(&NOTHING);
+fn assert_refused(fixture: &mut Fixture, report: &SlotReport, limit: Limit) {
+    fixture.log.take();
+    let before = fixture.view();
+    assert_eq!(register(fixture, "beyond", 99, report), refused(limit));
+    assert_eq!(fixture.view(), before);
+    fixture.expect_nothing();
 }
 
 // Refused.
 
 #[test]
 fn slots_beyond_the_limit_are_refused() {
-    let mut f = Fixture::with(two_slots());
-    assert_refused(&mut f, &report("beyond", &[None, None, None]), Limit::Slots);
+    let mut fixture = Fixture::with(two_slots());
+    assert_refused(&mut fixture, &report("beyond", &[None, None, None]), Limit::Slots);
 }
 
 #[test]
 fn slots_up_to_the_limit_are_not() {
-    let mut f = Fixture::with(two_slots());
+    let mut fixture = Fixture::with(two_slots());
     assert_eq!(
-        register(&mut f, "tm", 1, &report("tm", &[None, None])),
+        register(&mut fixture, "tm", 1, &report("tm", &[None, None])),
         RegistrationOutcome::Registered
     );
 }
 
 #[test]
 fn cores_beyond_the_limit_are_refused() {
-    let mut f = Fixture::with(described(1).with_max_total_cpu_cores(Some(2.0)));
-    f.register_free("tm", 1, &[small()]);
+    let mut fixture = Fixture::with(described(1).with_max_total_cpu_cores(Some(2.0)));
+    fixture.register_free("tm", 1, &[small()]);
     assert_refused(
-        &mut f,
+        &mut fixture,
         &free_report("beyond", &[profile(1.000_000_01, 0)]),
         Limit::CpuCores,
     );
     assert_eq!(
-        register(&mut f, "up-to", 2, &free_report("up-to", &[profile(1.0, 0)])),
+        register(&mut fixture, "up-to", 2, &free_report("up-to", &[profile(1.0, 0)])),
         RegistrationOutcome::Registered
     );
 }
 
 #[test]
 fn memory_beyond_the_limit_is_refused() {
-    let mut f = Fixture::with(described(1).with_max_total_memory_bytes(Some(200 * MEBIBYTE)));
-    f.register_free("tm", 1, &[small()]);
-    assert_refused(&mut f, &free_report("beyond", &[profile(0.0, 101)]), Limit::Memory);
+    let mut fixture = Fixture::with(described(1).with_max_total_memory_bytes(Some(200 * MEBIBYTE)));
+    fixture.register_free("tm", 1, &[small()]);
+    assert_refused(
+        &mut fixture,
+        &free_report("beyond", &[profile(0.0, 101)]),
+        Limit::Memory,
+    );
     assert_eq!(
-        register(&mut f, "up-to", 2, &free_report("up-to", &[profile(9.0, 100)])),
+        register(&mut fixture, "up-to", 2, &free_report("up-to", &[profile(9.0, 100)])),
         RegistrationOutcome::Registered
     );
 }
@@ -92,73 +95,83 @@ fn of_several_limits_slots_are_told_before_cores_and_cores_before_memory() {
     let limited = two_slots()
         .with_max_total_cpu_cores(Some(2.0))
         .with_max_total_memory_bytes(Some(200 * MEBIBYTE));
-    let mut f = Fixture::with(limited);
+    let mut fixture = Fixture::with(limited);
     let large = profile(3.0, 300);
     assert_refused(
-        &mut f,
+        &mut fixture,
         &free_report("beyond", &[large.clone(), large.clone(), large.clone()]),
         Limit::Slots,
     );
-    assert_refused(&mut f, &free_report("beyond", &[large]), Limit::CpuCores);
-    assert_refused(&mut f, &free_report("beyond", &[profile(1.0, 300)]), Limit::Memory);
+    assert_refused(&mut fixture, &free_report("beyond", &[large]), Limit::CpuCores);
+    assert_refused(
+        &mut fixture,
+        &free_report("beyond", &[profile(1.0, 300)]),
+        Limit::Memory,
+    );
 }
 
 #[test]
 fn what_the_slots_of_any_profile_have_is_not_counted() {
-    let mut f = Fixture::with(described(1).with_max_total_cpu_cores(Some(1.0)));
+    let mut fixture = Fixture::with(described(1).with_max_total_cpu_cores(Some(1.0)));
     let report = free_report("tm", &[ResourceProfile::ANY, ResourceProfile::UNKNOWN]);
-    assert_eq!(register(&mut f, "tm", 1, &report), RegistrationOutcome::Registered);
+    assert_eq!(
+        register(&mut fixture, "tm", 1, &report),
+        RegistrationOutcome::Registered
+    );
 }
 
 #[test]
 fn promised_slots_are_counted() {
-    let mut f = Fixture::promising(two_slots());
-    f.request(1, &small());
-    assert_eq!(f.promised(), (1, 0));
-    assert_refused(&mut f, &free_report("beyond", &[tiny(), tiny()]), Limit::Slots);
+    let mut fixture = Fixture::promising(two_slots());
+    fixture.request(1, &small());
+    assert_eq!(fixture.promised(), (1, 0));
+    assert_refused(&mut fixture, &free_report("beyond", &[tiny(), tiny()]), Limit::Slots);
 }
 
 #[test]
 fn a_refused_task_manager_is_not_known() {
-    let mut f = Fixture::with(two_slots());
+    let mut fixture = Fixture::with(two_slots());
     let three = report("beyond", &[None, None, None]);
-    register(&mut f, "beyond", 99, &three);
-    assert_eq!(f.report(99, &three), ReportOutcome::Unknown);
-    assert!(!f.is_registered(99));
+    register(&mut fixture, "beyond", 99, &three);
+    assert_eq!(fixture.report(99, &three), ReportOutcome::Unknown);
+    assert!(!fixture.is_registered(99));
 }
 
 #[test]
 fn a_refused_task_manager_serves_nobody() {
-    let mut f = Fixture::promising(two_slots());
-    f.register("tm", 1, &report("tm", &[Some(50), Some(51)]));
-    f.request(1, &small());
-    assert_refused(&mut f, &report("beyond", &[None]), Limit::Slots);
+    let mut fixture = Fixture::promising(two_slots());
+    fixture.register("tm", 1, &report("tm", &[Some(50), Some(51)]));
+    fixture.request(1, &small());
+    assert_refused(&mut fixture, &report("beyond", &[None]), Limit::Slots);
 }
 
 #[test]
 fn a_refused_task_manager_may_come_again_when_there_is_room() {
-    let mut f = Fixture::with(two_slots());
-    f.register_free("tm", 1, &[small()]);
+    let mut fixture = Fixture::with(two_slots());
+    fixture.register_free("tm", 1, &[small()]);
     let two = report("beyond", &[None, None]);
-    assert_refused(&mut f, &two, Limit::Slots);
-    f.unregister(1);
-    assert_eq!(register(&mut f, "beyond", 99, &two), RegistrationOutcome::Registered);
+    assert_refused(&mut fixture, &two, Limit::Slots);
+    fixture.unregister(1);
+    assert_eq!(
+        register(&mut fixture, "beyond", 99, &two),
+        RegistrationOutcome::Registered
+    );
 }
 
 #[test]
 fn a_report_with_mistakes_is_an_error_first() {
-    let mut f = Fixture::with(two_slots());
-    let connection = || TaskExecutorConnection::new("beyond", instance(99), f.gateway());
+    let mut fixture = Fixture::with(two_slots());
+    let connection = || TaskExecutorConnection::new("beyond", instance(99), fixture.gateway());
     let (foreign, twice) = (connection(), connection());
     let three = report("another", &[None, None, None]);
     assert!(matches!(
-        f.try_register(foreign, &three),
+        fixture.try_register(foreign, &three),
         Err(SlotReportError::ForeignSlot { .. })
     ));
     let status = slot_manager::SlotStatus::free(slot("beyond", 0), small());
     let three = SlotReport::new(vec![status; 3]);
     assert!(matches!(
-        f.try_register(twice, &three),
+        fixture.try_register(twice, &three),
         Err(SlotReportError::DuplicateSlot { .. })
     ));
 }
@@ -192,77 +205,80 @@ fn the_connection_of_a_refused_task_manager_is_dropped() {
 
 #[test]
 fn a_task_manager_that_holds_an_allocation_is_not_refused() {
-    let mut f = Fixture::with(two_slots());
+    let mut fixture = Fixture::with(two_slots());
     let three = report("tm", &[None, None, Some(50)]);
-    assert_eq!(register(&mut f, "tm", 1, &three), RegistrationOutcome::Registered);
-    assert_eq!(f.manager.slot_counts().registered, 3);
+    assert_eq!(register(&mut fixture, "tm", 1, &three), RegistrationOutcome::Registered);
+    assert_eq!(fixture.manager.slot_counts().registered, 3);
 }
 
 #[test]
 fn a_task_manager_that_takes_the_place_of_a_promise_is_not_refused() {
-    let mut f = Fixture::promising(two_slots());
-    f.request(1, &small());
+    let mut fixture = Fixture::promising(two_slots());
+    fixture.request(1, &small());
     let three = report("tm", &[None, None, None]);
-    assert_eq!(register(&mut f, "tm", 1, &three), RegistrationOutcome::Registered);
-    assert_eq!(f.promised(), (0, 0));
-    f.expect(&[&ask(1), "request tm_0 for 1 #1", "granted 1 on tm_0"]);
+    assert_eq!(register(&mut fixture, "tm", 1, &three), RegistrationOutcome::Registered);
+    assert_eq!(fixture.promised(), (0, 0));
+    fixture.expect(&[&ask(1), "request tm_0 for 1 #1", "granted 1 on tm_0"]);
 }
 
 #[test]
 fn a_task_manager_that_answers_a_worker_request_is_not_refused_whatever_it_turned_out_to_have() {
-    let mut f = Fixture::promising(two_slots());
-    f.request(1, &small());
-    let outcome = f.register_for(1, "tm", 1, &free_report("tm", &[tiny(), tiny(), tiny()]));
+    let mut fixture = Fixture::promising(two_slots());
+    fixture.request(1, &small());
+    let outcome = fixture.register_for(1, "tm", 1, &free_report("tm", &[tiny(), tiny(), tiny()]));
     assert_eq!(outcome, RegistrationOutcome::Registered);
 }
 
 #[test]
 fn a_task_manager_that_answers_another_worker_request_takes_the_place_of_no_promise() {
-    let mut f = Fixture::promising(two_slots());
-    f.request(1, &small());
-    let outcome = f.register_for(77, "tm", 1, &report("tm", &[None, None]));
+    let mut fixture = Fixture::promising(two_slots());
+    fixture.request(1, &small());
+    let outcome = fixture.register_for(77, "tm", 1, &report("tm", &[None, None]));
     assert_eq!(outcome, refused(Limit::Slots));
 }
 
 #[test]
 fn a_registration_that_is_known_is_a_report() {
-    let mut f = Fixture::with(two_slots());
-    f.register_free("tm", 1, &[small(), small()]);
-    let outcome = register(&mut f, "tm", 1, &report("tm", &[None, None, None]));
+    let mut fixture = Fixture::with(two_slots());
+    fixture.register_free("tm", 1, &[small(), small()]);
+    let outcome = register(&mut fixture, "tm", 1, &report("tm", &[None, None, None]));
     assert_eq!(outcome, RegistrationOutcome::Reported(ReportOutcome::Applied));
-    assert_eq!(f.manager.slot_counts().registered, 3);
+    assert_eq!(fixture.manager.slot_counts().registered, 3);
 }
 
 #[test]
 fn a_worker_that_is_registered_may_take_its_own_place() {
-    let mut f = Fixture::with(two_slots());
-    f.register_free("tm", 1, &[small(), small()]);
-    let outcome = register(&mut f, "tm", 2, &report("tm", &[None, None, None]));
+    let mut fixture = Fixture::with(two_slots());
+    fixture.register_free("tm", 1, &[small(), small()]);
+    let outcome = register(&mut fixture, "tm", 2, &report("tm", &[None, None, None]));
     assert_eq!(outcome, RegistrationOutcome::Replaced { previous: instance(1) });
-    assert_eq!(f.manager.slot_counts().registered, 3);
+    assert_eq!(fixture.manager.slot_counts().registered, 3);
 }
 
 #[test]
 fn a_report_may_go_beyond() {
-    let mut f = Fixture::with(two_slots());
-    f.register_free("tm", 1, &[small()]);
-    assert_eq!(f.report(1, &report("tm", &[None, None, None])), ReportOutcome::Applied);
+    let mut fixture = Fixture::with(two_slots());
+    fixture.register_free("tm", 1, &[small()]);
+    assert_eq!(
+        fixture.report(1, &report("tm", &[None, None, None])),
+        ReportOutcome::Applied
+    );
 }
 
 #[test]
 fn a_task_manager_without_slots_fits_within_every_limit() {
-    let mut f = Fixture::with(two_slots());
-    f.register_free("tm", 1, &[small(), small()]);
+    let mut fixture = Fixture::with(two_slots());
+    fixture.register_free("tm", 1, &[small(), small()]);
     assert_eq!(
-        register(&mut f, "empty", 2, &SlotReport::default()),
+        register(&mut fixture, "empty", 2, &SlotReport::default()),
         RegistrationOutcome::Registered
     );
 }
 
 #[test]
 fn without_limits_nobody_is_refused() {
-    let mut f = Fixture::with(described(1));
-    f.request(1, &small());
-    register(&mut f, "tm", 1, &report("tm", &[None; 100]));
-    assert_eq!(f.status(1), Some(granted(&slot("tm", 0))));
+    let mut fixture = Fixture::with(described(1));
+    fixture.request(1, &small());
+    register(&mut fixture, "tm", 1, &report("tm", &[None; 100]));
+    assert_eq!(fixture.status(1), Some(granted(&slot("tm", 0))));
 }

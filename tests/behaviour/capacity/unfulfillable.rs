@@ -11,7 +11,6 @@ use crate::common::{
     rejected, report, slot, small,
 };
 
-const NOTHING: [&str; 0] = [];
 const FAILED: &str = "failed 1: unfulfillable";
 
 fn failing(config: SlotManagerConfig) -> SlotManagerConfig {
@@ -38,63 +37,63 @@ fn tiny() -> ResourceProfile {
 
 /// The request fails as the error of its registration.
 #[track_caller]
-fn assert_refused(f: &mut Fixture, id: u128, profile: &ResourceProfile) {
+fn assert_refused(fixture: &mut Fixture, id: u128, profile: &ResourceProfile) {
     let failure = RequestFailure::Unfulfillable {
         resource_profile: profile.clone(),
     };
     assert_eq!(
-        f.try_request(1, id, profile),
+        fixture.try_request(1, id, profile),
         Err(SlotRequestError::Failed {
             allocation_id: allocation(id),
             failure: Box::new(failure),
         })
     );
-    assert_eq!(f.status(id), None);
+    assert_eq!(fixture.status(id), None);
 }
 
 // At the registration.
 
 #[test]
 fn without_a_description_a_request_fails_whose_worker_is_declined() {
-    let mut f = declining();
-    assert_refused(&mut f, 1, &small());
-    f.expect(&[&ask(1)]);
-    assert_eq!(f.manager.num_pending_slot_requests(), 0);
+    let mut fixture = declining();
+    assert_refused(&mut fixture, 1, &small());
+    fixture.expect(&[&ask(1)]);
+    assert_eq!(fixture.manager.num_pending_slot_requests(), 0);
 }
 
 #[test]
 fn a_promise_that_does_not_fit_is_as_good_as_declined() {
-    let mut f = declining();
-    f.promise_next(&[tiny()]);
-    assert_refused(&mut f, 1, &small());
-    f.expect(&[&ask(1), "withdraw 1"]);
+    let mut fixture = declining();
+    fixture.promise_next(&[tiny()]);
+    assert_refused(&mut fixture, 1, &small());
+    fixture.expect(&[&ask(1), "withdraw 1"]);
 }
 
 #[test]
 fn a_promise_without_slots_is_as_good_as_declined() {
-    let mut f = declining();
-    f.promise_next(&[]);
-    assert_refused(&mut f, 1, &small());
+    let mut fixture = declining();
+    fixture.promise_next(&[]);
+    assert_refused(&mut fixture, 1, &small());
 }
 
 #[test]
 fn a_refusal_of_the_resource_manager_is_told_as_such() {
-    let mut f = declining();
+    let mut fixture = declining();
     let error = ResourceManagerError::new("no quota");
-    f.actions.answer_next_allocation(Err(error.clone()));
+    fixture.actions.answer_next_allocation(Err(error.clone()));
     let failure = Box::new(RequestFailure::ResourceManager(error));
     let allocation_id = allocation(1);
     assert_eq!(
-        f.try_request(1, 1, &small()),
+        fixture.try_request(1, 1, &small()),
         Err(SlotRequestError::Failed { allocation_id, failure })
     );
 }
 
 #[test]
 fn with_a_description_a_request_fails_that_no_worker_would_serve_and_none_is_asked_for() {
-    let mut f = knowing();
-    assert_refused(&mut f, 1, &wide());
-    f.expect(&NOTHING);
+    let mut fixture = knowing();
+    assert_refused(&mut fixture, 1, &wide());
+    fixture.expect_nothing();
 }
 
 #[test]
@@ -104,121 +103,121 @@ fn with_a_description_a_request_fails_whose_worker_alone_would_exceed_a_limit() 
         described(2).with_max_total_cpu_cores(Some(1.9)),
         described(2).with_max_total_memory_bytes(Some(1)),
     ] {
-        let mut f = Fixture::promising(failing(config));
-        assert_refused(&mut f, 1, &small());
-        f.expect(&NOTHING);
+        let mut fixture = Fixture::promising(failing(config));
+        assert_refused(&mut fixture, 1, &small());
+        fixture.expect_nothing();
     }
 }
 
 #[test]
 fn with_a_description_a_request_waits_whose_worker_is_declined() {
-    let mut f = knowing();
-    assert_eq!(f.request(1, &small()), AllocationStatus::Waiting);
-    f.expect(&[&ask(1)]);
+    let mut fixture = knowing();
+    assert_eq!(fixture.request(1, &small()), AllocationStatus::Waiting);
+    fixture.expect(&[&ask(1)]);
 }
 
 #[test]
 fn a_request_waits_for_which_there_is_no_room() {
-    let mut f = Fixture::promising(failing(described(2).with_max_slots(Some(2))));
-    f.register("tm", 1, &report("tm", &[Some(50), Some(51)]));
-    assert_eq!(f.request(1, &small()), AllocationStatus::Waiting);
-    f.expect(&NOTHING);
+    let mut fixture = Fixture::promising(failing(described(2).with_max_slots(Some(2))));
+    fixture.register("tm", 1, &report("tm", &[Some(50), Some(51)]));
+    assert_eq!(fixture.request(1, &small()), AllocationStatus::Waiting);
+    fixture.expect_nothing();
 }
 
 #[test]
 fn the_others_are_not_touched() {
-    let mut f = declining();
-    f.register("tm", 1, &report("tm", &[Some(50)]));
-    f.request(2, &small());
-    f.said();
-    assert_refused(&mut f, 1, &wide());
-    f.expect(&["ask 2 for {cpu: 4, task heap: 400 MiB}"]);
-    assert_eq!(f.status(2), Some(AllocationStatus::Waiting));
+    let mut fixture = declining();
+    fixture.register("tm", 1, &report("tm", &[Some(50)]));
+    fixture.request(2, &small());
+    fixture.log.take();
+    assert_refused(&mut fixture, 1, &wide());
+    fixture.expect(&["ask 2 for {cpu: 4, task heap: 400 MiB}"]);
+    assert_eq!(fixture.status(2), Some(AllocationStatus::Waiting));
 }
 
 // What counts as fitting.
 
 #[test]
 fn a_request_waits_for_a_used_slot_that_fits() {
-    for mut f in [declining(), knowing()] {
-        f.register("tm", 1, &report("tm", &[Some(50)]));
-        assert_eq!(f.request(1, &small()), AllocationStatus::Waiting);
-        f.free(&slot("tm", 0), 50);
-        assert_eq!(f.status(1), Some(granted(&slot("tm", 0))));
+    for mut fixture in [declining(), knowing()] {
+        fixture.register("tm", 1, &report("tm", &[Some(50)]));
+        assert_eq!(fixture.request(1, &small()), AllocationStatus::Waiting);
+        fixture.free(&slot("tm", 0), 50);
+        assert_eq!(fixture.status(1), Some(granted(&slot("tm", 0))));
     }
 }
 
 #[test]
 fn with_a_description_a_request_waits_for_a_used_slot_that_is_larger_than_described() {
-    let mut f = knowing();
-    f.register_free("tm", 1, &[wide()]);
-    f.request(50, &small());
-    assert_eq!(f.request(1, &wide()), AllocationStatus::Waiting);
+    let mut fixture = knowing();
+    fixture.register_free("tm", 1, &[wide()]);
+    fixture.request(50, &small());
+    assert_eq!(fixture.request(1, &wide()), AllocationStatus::Waiting);
 }
 
 #[test]
 fn a_used_slot_that_is_too_small_does_not_count() {
-    let mut f = declining();
-    f.register("tm", 1, &report("tm", &[Some(50)]));
-    assert_refused(&mut f, 1, &wide());
+    let mut fixture = declining();
+    fixture.register("tm", 1, &report("tm", &[Some(50)]));
+    assert_refused(&mut fixture, 1, &wide());
 }
 
 #[test]
 fn a_request_waits_for_a_slot_in_flight_that_fits() {
-    let mut f = declining();
-    let gateway = f.register_by_hand("tm", 1, &report("tm", &[None]));
-    f.request(50, &small());
-    assert_eq!(f.request(1, &small()), AllocationStatus::Waiting);
-    f.answer(&gateway, 1, acknowledged());
-    assert_eq!(f.status(1), Some(AllocationStatus::Waiting));
+    let mut fixture = declining();
+    let gateway = fixture.register_by_hand("tm", 1, &report("tm", &[None]));
+    fixture.request(50, &small());
+    assert_eq!(fixture.request(1, &small()), AllocationStatus::Waiting);
+    fixture.answer(&gateway, 1, acknowledged());
+    assert_eq!(fixture.status(1), Some(AllocationStatus::Waiting));
 }
 
 #[test]
 fn a_request_waits_for_a_pausing_slot_that_fits() {
     // given: attempts of two allocations fail in a row
     let config = patient().with_retry_pause(10 * SECOND, 10 * SECOND);
-    let mut f = Fixture::with(failing(config));
-    let gateway = f.register_by_hand("tm", 1, &report("tm", &[None]));
-    f.request(1, &small());
-    f.request(2, &small());
-    f.answer(&gateway, 1, rejected());
-    f.answer(&gateway, 2, rejected());
-    assert!(matches!(f.state(&slot("tm", 0)), SlotState::Pausing { .. }));
+    let mut fixture = Fixture::with(failing(config));
+    let gateway = fixture.register_by_hand("tm", 1, &report("tm", &[None]));
+    fixture.request(1, &small());
+    fixture.request(2, &small());
+    fixture.answer(&gateway, 1, rejected());
+    fixture.answer(&gateway, 2, rejected());
+    assert!(matches!(fixture.state(&slot("tm", 0)), SlotState::Pausing { .. }));
 
     // when, then
-    assert_eq!(f.request(3, &small()), AllocationStatus::Waiting);
+    assert_eq!(fixture.request(3, &small()), AllocationStatus::Waiting);
     assert_eq!(
-        [1, 2].map(|id| f.status(id)),
+        [1, 2].map(|id| fixture.status(id)),
         [const { Some(AllocationStatus::Waiting) }; 2]
     );
-    f.advance(10 * SECOND);
-    assert_eq!(f.status(1), Some(in_flight(&slot("tm", 0))));
+    fixture.advance(10 * SECOND);
+    assert_eq!(fixture.status(1), Some(in_flight(&slot("tm", 0))));
 }
 
 #[test]
 fn a_request_waits_for_a_blocked_slot_that_fits() {
-    let mut f = declining();
-    f.register_free("tm", 1, &[small()]);
-    f.block("tm");
-    assert_eq!(f.request(1, &small()), AllocationStatus::Waiting);
+    let mut fixture = declining();
+    fixture.register_free("tm", 1, &[small()]);
+    fixture.block("tm");
+    assert_eq!(fixture.request(1, &small()), AllocationStatus::Waiting);
 }
 
 #[test]
 fn a_request_waits_for_a_promised_slot_that_fits_although_it_covers_another() {
-    let mut f = declining();
-    f.promise_next(&[small()]);
-    f.request(1, &small());
-    assert_eq!(f.request(2, &small()), AllocationStatus::Waiting);
-    f.expect(&[&ask(1), &ask(2)]);
-    assert_eq!(f.covered_by(2), None);
+    let mut fixture = declining();
+    fixture.promise_next(&[small()]);
+    fixture.request(1, &small());
+    assert_eq!(fixture.request(2, &small()), AllocationStatus::Waiting);
+    fixture.expect(&[&ask(1), &ask(2)]);
+    assert_eq!(fixture.covered_by(2), None);
 }
 
 #[test]
 fn a_promised_slot_that_is_too_small_does_not_count() {
-    let mut f = declining();
-    f.promise_next(&[small()]);
-    f.request(1, &small());
-    assert_refused(&mut f, 2, &wide());
+    let mut fixture = declining();
+    fixture.promise_next(&[small()]);
+    fixture.request(1, &small());
+    assert_refused(&mut fixture, 2, &wide());
 }
 
 // Later.
@@ -226,185 +225,189 @@ fn a_promised_slot_that_is_too_small_does_not_count() {
 #[test]
 fn a_request_fails_with_a_notice_when_the_last_task_manager_is_lost_that_fits() {
     // given
-    let mut f = declining();
-    f.register("tm", 1, &report("tm", &[Some(50)]));
-    f.register("small", 2, &SlotReport::default());
-    f.request(1, &small());
-    f.said();
+    let mut fixture = declining();
+    fixture.register("tm", 1, &report("tm", &[Some(50)]));
+    fixture.register("small", 2, &SlotReport::default());
+    fixture.request(1, &small());
+    fixture.log.take();
 
     // when
-    f.unregister(1);
+    fixture.unregister(1);
 
     // then
-    let effects = f.log.take();
+    let effects = fixture.log.take();
     let failed = AllocationFailureCause::RequestFailed(RequestFailure::Unfulfillable {
         resource_profile: small(),
     });
     assert_eq!(failures(&effects).last(), Some(&(allocation(1), failed)));
     assert_eq!(effects.len(), 2, "the loss, and no worker is asked for again");
-    assert_eq!(f.status(1), None);
+    assert_eq!(fixture.status(1), None);
 }
 
 #[test]
 fn a_request_waits_on_when_not_the_last_task_manager_is_lost_that_fits() {
-    let mut f = declining();
-    f.register("tm", 1, &report("tm", &[Some(50)]));
-    f.register("other", 2, &report("other", &[Some(51)]));
-    f.request(1, &small());
-    f.said();
-    f.unregister(1);
-    f.expect(&["lost 50 on tm_0: unregistered"]);
-    f.unregister(2);
-    f.expect(&["lost 51 on other_0: unregistered", FAILED]);
+    let mut fixture = declining();
+    fixture.register("tm", 1, &report("tm", &[Some(50)]));
+    fixture.register("other", 2, &report("other", &[Some(51)]));
+    fixture.request(1, &small());
+    fixture.log.take();
+    fixture.unregister(1);
+    fixture.expect(&["lost 50 on tm_0: unregistered"]);
+    fixture.unregister(2);
+    fixture.expect(&["lost 51 on other_0: unregistered", FAILED]);
 }
 
 #[test]
 fn with_a_description_a_request_fails_when_the_last_task_manager_is_lost_that_fits() {
-    let mut f = knowing();
-    f.register_free("tm", 1, &[wide()]);
-    f.request(50, &wide());
-    f.request(1, &wide());
-    f.request(2, &small());
-    f.said();
-    f.unregister(1);
-    f.expect(&["lost 50 on tm_0: unregistered", FAILED]);
-    assert_eq!(f.status(2), Some(AllocationStatus::Waiting), "a worker could serve it");
+    let mut fixture = knowing();
+    fixture.register_free("tm", 1, &[wide()]);
+    fixture.request(50, &wide());
+    fixture.request(1, &wide());
+    fixture.request(2, &small());
+    fixture.log.take();
+    fixture.unregister(1);
+    fixture.expect(&["lost 50 on tm_0: unregistered", FAILED]);
+    assert_eq!(
+        fixture.status(2),
+        Some(AllocationStatus::Waiting),
+        "a worker could serve it"
+    );
 }
 
 #[test]
 fn a_request_fails_when_the_last_slot_is_not_reported_any_more_that_fits() {
-    let mut f = declining();
-    f.register("tm", 1, &report("tm", &[Some(50)]));
-    f.request(1, &small());
-    f.said();
-    f.report(1, &SlotReport::default());
-    f.expect(&["lost 50 on tm_0: removed", FAILED]);
+    let mut fixture = declining();
+    fixture.register("tm", 1, &report("tm", &[Some(50)]));
+    fixture.request(1, &small());
+    fixture.log.take();
+    fixture.report(1, &SlotReport::default());
+    fixture.expect(&["lost 50 on tm_0: removed", FAILED]);
 }
 
 #[test]
 fn a_request_fails_when_the_last_task_manager_that_fits_is_released() {
     // given: it is idle because it is blocked
-    let mut f = Fixture::with(failing(patient().with_task_manager_timeout(10 * SECOND)));
-    f.block("tm");
-    f.register_free("tm", 1, &[small()]);
-    f.request(1, &small());
-    f.said();
+    let mut fixture = Fixture::with(failing(patient().with_task_manager_timeout(10 * SECOND)));
+    fixture.block("tm");
+    fixture.register_free("tm", 1, &[small()]);
+    fixture.request(1, &small());
+    fixture.log.take();
 
     // when
-    f.advance(10 * SECOND);
+    fixture.advance(10 * SECOND);
 
     // then
-    f.expect(&["may 1 go? #1", "release 1, idle since +0ns (1)", FAILED]);
+    fixture.expect(&["may 1 go? #1", "release 1, idle since +0ns (1)", FAILED]);
 }
 
 #[test]
 fn requests_fail_when_the_last_promise_fails_that_fits() {
     // given: the promise covers 1, and 2 waits for whatever comes
-    let mut f = declining();
-    f.promise_next(&[small()]);
-    f.request(1, &small());
-    f.request(2, &small());
-    f.said();
+    let mut fixture = declining();
+    fixture.promise_next(&[small()]);
+    fixture.request(1, &small());
+    fixture.request(2, &small());
+    fixture.log.take();
 
     // when
-    f.worker_failed(1);
+    fixture.worker_failed(1);
 
     // then
-    f.expect(&[&ask(3), FAILED, "failed 2: unfulfillable"]);
+    fixture.expect(&[&ask(3), FAILED, "failed 2: unfulfillable"]);
 }
 
 #[test]
 fn with_a_description_a_request_fails_when_the_last_promise_fails_that_fits() {
     // given: a worker that is larger than described
-    let mut f = knowing();
-    f.promise_next(&[wide()]);
-    f.request(2, &small());
-    assert_eq!(f.request(1, &wide()), AllocationStatus::Waiting);
-    f.said();
+    let mut fixture = knowing();
+    fixture.promise_next(&[wide()]);
+    fixture.request(2, &small());
+    assert_eq!(fixture.request(1, &wide()), AllocationStatus::Waiting);
+    fixture.log.take();
 
     // when
-    f.worker_failed(1);
+    fixture.worker_failed(1);
 
     // then
-    f.expect(&[&ask(2), FAILED]);
-    assert_eq!(f.status(2), Some(AllocationStatus::Waiting));
+    fixture.expect(&[&ask(2), FAILED]);
+    assert_eq!(fixture.status(2), Some(AllocationStatus::Waiting));
 }
 
 #[test]
 fn a_request_fails_when_the_last_promise_expires_that_fits() {
-    let mut f = Fixture::with(failing(patient().with_worker_registration_timeout(10 * SECOND)));
-    f.promise_next(&[small()]);
-    f.request(1, &small());
-    f.said();
-    f.advance(10 * SECOND);
-    f.expect(&[&ask(2), FAILED]);
+    let mut fixture = Fixture::with(failing(patient().with_worker_registration_timeout(10 * SECOND)));
+    fixture.promise_next(&[small()]);
+    fixture.request(1, &small());
+    fixture.log.take();
+    fixture.advance(10 * SECOND);
+    fixture.expect(&[&ask(2), FAILED]);
 }
 
 #[test]
 fn a_request_in_flight_that_loses_its_task_manager_fails_if_its_worker_is_declined() {
-    let mut f = declining();
-    f.register_by_hand("tm", 1, &report("tm", &[None]));
-    f.request(1, &small());
-    f.said();
-    f.unregister(1);
-    f.expect(&[&ask(1), FAILED]);
+    let mut fixture = declining();
+    fixture.register_by_hand("tm", 1, &report("tm", &[None]));
+    fixture.request(1, &small());
+    fixture.log.take();
+    fixture.unregister(1);
+    fixture.expect(&[&ask(1), FAILED]);
 }
 
 #[test]
 fn a_request_that_pauses_does_not_fail_before_its_pause_is_over() {
     // given: two attempts failed
-    let mut f = Fixture::with(failing(patient().with_retry_pause(10 * SECOND, 10 * SECOND)));
-    let gateway = f.register_by_hand("tm", 1, &report("tm", &[None]));
-    f.request(1, &small());
-    f.answer(&gateway, 1, rejected());
-    f.answer(&gateway, 2, rejected());
-    f.said();
+    let mut fixture = Fixture::with(failing(patient().with_retry_pause(10 * SECOND, 10 * SECOND)));
+    let gateway = fixture.register_by_hand("tm", 1, &report("tm", &[None]));
+    fixture.request(1, &small());
+    fixture.answer(&gateway, 1, rejected());
+    fixture.answer(&gateway, 2, rejected());
+    fixture.log.take();
 
     // when, then
-    f.unregister(1);
-    f.expect(&NOTHING);
-    f.advance(10 * SECOND);
-    f.expect(&[&ask(1), FAILED]);
+    fixture.unregister(1);
+    fixture.expect_nothing();
+    fixture.advance(10 * SECOND);
+    fixture.expect(&[&ask(1), FAILED]);
 }
 
 // When.
 
 #[test]
 fn nothing_fails_unless_it_is_wanted() {
-    let mut f = Fixture::with(patient());
-    assert_eq!(f.request(1, &small()), AllocationStatus::Waiting);
-    f.expect(&[&ask(1)]);
+    let mut fixture = Fixture::with(patient());
+    assert_eq!(fixture.request(1, &small()), AllocationStatus::Waiting);
+    fixture.expect(&[&ask(1)]);
 }
 
 #[test]
 fn nothing_fails_before_the_grace_period_is_over() {
     // given
     let config = failing(patient()).with_unfulfillable_grace_period(10 * SECOND);
-    let mut f = Fixture::with(config);
-    f.request(1, &small());
-    f.register("tm", 1, &report("tm", &[Some(50)]));
-    f.unregister(1);
-    f.said();
+    let mut fixture = Fixture::with(config);
+    fixture.request(1, &small());
+    fixture.register("tm", 1, &report("tm", &[Some(50)]));
+    fixture.unregister(1);
+    fixture.log.take();
 
     // when, then
-    f.advance(10 * SECOND - std::time::Duration::from_nanos(1));
-    f.expect(&NOTHING);
-    assert_eq!(f.advance(std::time::Duration::from_nanos(1)), 1);
-    f.expect(&[FAILED]);
-    assert_refused(&mut f, 2, &small());
+    fixture.advance(10 * SECOND - std::time::Duration::from_nanos(1));
+    fixture.expect_nothing();
+    assert_eq!(fixture.advance(std::time::Duration::from_nanos(1)), 1);
+    fixture.expect(&[FAILED]);
+    assert_refused(&mut fixture, 2, &small());
 }
 
 #[test]
 fn when_the_grace_period_is_over_requests_fail_oldest_first_if_nothing_fits() {
     let config = failing(described(2)).with_unfulfillable_grace_period(10 * SECOND);
-    let mut f = Fixture::with(config);
+    let mut fixture = Fixture::with(config);
     for id in [7, 3, 5] {
-        f.request(id, &wide());
+        fixture.request(id, &wide());
     }
-    f.request(4, &small());
-    f.said();
-    f.advance(10 * SECOND);
-    f.expect(&[
+    fixture.request(4, &small());
+    fixture.log.take();
+    fixture.advance(10 * SECOND);
+    fixture.expect(&[
         "failed 7: unfulfillable",
         "failed 3: unfulfillable",
         "failed 5: unfulfillable",
@@ -414,35 +417,35 @@ fn when_the_grace_period_is_over_requests_fail_oldest_first_if_nothing_fits() {
 #[test]
 fn what_registers_within_the_grace_period_counts() {
     let config = failing(patient()).with_unfulfillable_grace_period(10 * SECOND);
-    let mut f = Fixture::with(config);
-    f.request(1, &small());
-    f.register("tm", 1, &report("tm", &[Some(50)]));
-    f.said();
-    f.advance(10 * SECOND);
-    f.expect(&NOTHING);
-    assert_eq!(f.status(1), Some(AllocationStatus::Waiting));
+    let mut fixture = Fixture::with(config);
+    fixture.request(1, &small());
+    fixture.register("tm", 1, &report("tm", &[Some(50)]));
+    fixture.log.take();
+    fixture.advance(10 * SECOND);
+    fixture.expect_nothing();
+    assert_eq!(fixture.status(1), Some(AllocationStatus::Waiting));
 }
 
 #[test]
 fn every_start_begins_a_grace_period() {
     let config = failing(patient()).with_unfulfillable_grace_period(10 * SECOND);
-    let mut f = Fixture::with(config);
-    f.advance(15 * SECOND);
-    f.suspend();
-    f.start(2);
-    assert_eq!(f.request(1, &small()), AllocationStatus::Waiting);
-    f.said();
-    f.advance(10 * SECOND);
-    f.expect(&[FAILED]);
+    let mut fixture = Fixture::with(config);
+    fixture.advance(15 * SECOND);
+    fixture.suspend();
+    fixture.start(2);
+    assert_eq!(fixture.request(1, &small()), AllocationStatus::Waiting);
+    fixture.log.take();
+    fixture.advance(10 * SECOND);
+    fixture.expect(&[FAILED]);
 }
 
 #[test]
 fn without_a_description_nothing_fails_before_a_worker_was_asked_for() {
-    let mut f = Fixture::with(failing(patient()).with_recovery_timeout(10 * SECOND));
-    assert_eq!(f.request(1, &small()), AllocationStatus::Waiting);
-    f.expect(&NOTHING);
-    f.advance(10 * SECOND);
-    f.expect(&[&ask(1), FAILED]);
+    let mut fixture = Fixture::with(failing(patient()).with_recovery_timeout(10 * SECOND));
+    assert_eq!(fixture.request(1, &small()), AllocationStatus::Waiting);
+    fixture.expect_nothing();
+    fixture.advance(10 * SECOND);
+    fixture.expect(&[&ask(1), FAILED]);
 }
 
 /// First a worker is asked for, and then the answer is looked at.
@@ -451,18 +454,18 @@ fn a_recovery_that_ends_together_with_the_grace_period_ends_first() {
     let config = failing(patient())
         .with_recovery_timeout(10 * SECOND)
         .with_unfulfillable_grace_period(10 * SECOND);
-    let mut f = Fixture::with(config);
-    f.request(1, &small());
-    f.promise_next(&[small()]);
-    f.request(2, &wide());
-    f.expect(&NOTHING);
-    f.advance(10 * SECOND);
-    f.expect(&[
+    let mut fixture = Fixture::with(config);
+    fixture.request(1, &small());
+    fixture.promise_next(&[small()]);
+    fixture.request(2, &wide());
+    fixture.expect_nothing();
+    fixture.advance(10 * SECOND);
+    fixture.expect(&[
         &ask(1),
         "ask 2 for {cpu: 4, task heap: 400 MiB}",
         "failed 2: unfulfillable",
     ]);
-    assert_eq!(f.covered_by(1), Some(1));
+    assert_eq!(fixture.covered_by(1), Some(1));
 }
 
 // Turning it on and off.
@@ -470,114 +473,114 @@ fn a_recovery_that_ends_together_with_the_grace_period_ends_first() {
 #[test]
 fn when_it_is_turned_on_those_that_wait_fail_oldest_first() {
     // given
-    let mut f = Fixture::with(patient());
+    let mut fixture = Fixture::with(patient());
     for id in [7, 3, 5] {
-        f.request(id, &small());
+        fixture.request(id, &small());
     }
-    f.said();
+    fixture.log.take();
 
     // when
-    f.set_fail_unfulfillable(true);
+    fixture.set_fail_unfulfillable(true);
 
     // then
-    f.expect(&[
+    fixture.expect(&[
         "failed 7: unfulfillable",
         "failed 3: unfulfillable",
         "failed 5: unfulfillable",
     ]);
-    assert_eq!(f.manager.num_pending_slot_requests(), 0);
+    assert_eq!(fixture.manager.num_pending_slot_requests(), 0);
 }
 
 #[test]
 fn when_it_is_turned_on_only_what_is_unfulfillable_fails() {
     // given: 2 is covered, 3 could be served by a used slot
-    let mut f = Fixture::with(patient());
-    f.request(1, &wide());
-    f.promise_next(&[small()]);
-    f.request(2, &small());
-    f.request(3, &small());
-    f.said();
+    let mut fixture = Fixture::with(patient());
+    fixture.request(1, &wide());
+    fixture.promise_next(&[small()]);
+    fixture.request(2, &small());
+    fixture.request(3, &small());
+    fixture.log.take();
 
     // when
-    f.set_fail_unfulfillable(true);
+    fixture.set_fail_unfulfillable(true);
 
     // then
-    f.expect(&[FAILED]);
-    assert_eq!(f.manager.num_pending_slot_requests(), 2);
+    fixture.expect(&[FAILED]);
+    assert_eq!(fixture.manager.num_pending_slot_requests(), 2);
 }
 
 #[test]
 fn when_it_is_turned_on_with_a_description_what_no_worker_would_serve_fails() {
-    let mut f = Fixture::with(described(2));
-    f.request(1, &wide());
-    f.request(2, &small());
-    f.said();
-    f.set_fail_unfulfillable(true);
-    f.expect(&[FAILED]);
+    let mut fixture = Fixture::with(described(2));
+    fixture.request(1, &wide());
+    fixture.request(2, &small());
+    fixture.log.take();
+    fixture.set_fail_unfulfillable(true);
+    fixture.expect(&[FAILED]);
 }
 
 #[test]
 fn when_it_is_turned_on_within_the_grace_period_nothing_fails_yet() {
-    let mut f = Fixture::with(patient().with_unfulfillable_grace_period(10 * SECOND));
-    f.request(1, &small());
-    f.said();
-    f.set_fail_unfulfillable(true);
-    f.expect(&NOTHING);
-    f.advance(10 * SECOND);
-    f.expect(&[FAILED]);
+    let mut fixture = Fixture::with(patient().with_unfulfillable_grace_period(10 * SECOND));
+    fixture.request(1, &small());
+    fixture.log.take();
+    fixture.set_fail_unfulfillable(true);
+    fixture.expect_nothing();
+    fixture.advance(10 * SECOND);
+    fixture.expect(&[FAILED]);
 }
 
 #[test]
 fn when_it_is_turned_on_again_nothing_more_happens() {
-    let mut f = declining();
-    f.register("tm", 1, &report("tm", &[Some(50)]));
-    f.request(1, &small());
-    f.said();
-    f.set_fail_unfulfillable(true);
-    f.expect(&NOTHING);
+    let mut fixture = declining();
+    fixture.register("tm", 1, &report("tm", &[Some(50)]));
+    fixture.request(1, &small());
+    fixture.log.take();
+    fixture.set_fail_unfulfillable(true);
+    fixture.expect_nothing();
 }
 
 #[test]
 fn when_it_is_turned_off_requests_wait_again() {
-    let mut f = declining();
-    assert_refused(&mut f, 1, &small());
-    f.set_fail_unfulfillable(false);
-    assert_eq!(f.request(1, &small()), AllocationStatus::Waiting);
-    f.register("tm", 1, &report("tm", &[Some(50)]));
-    f.unregister(1);
-    assert_eq!(f.status(1), Some(AllocationStatus::Waiting));
+    let mut fixture = declining();
+    assert_refused(&mut fixture, 1, &small());
+    fixture.set_fail_unfulfillable(false);
+    assert_eq!(fixture.request(1, &small()), AllocationStatus::Waiting);
+    fixture.register("tm", 1, &report("tm", &[Some(50)]));
+    fixture.unregister(1);
+    assert_eq!(fixture.status(1), Some(AllocationStatus::Waiting));
 }
 
 #[test]
 fn it_can_be_turned_on_before_the_start_and_stays_so() {
-    let mut f = Fixture::not_started(patient());
-    f.set_fail_unfulfillable(true);
-    f.start(1);
-    assert_refused(&mut f, 1, &small());
-    f.suspend();
-    f.start(2);
-    assert_refused(&mut f, 1, &small());
+    let mut fixture = Fixture::not_started(patient());
+    fixture.set_fail_unfulfillable(true);
+    fixture.start(1);
+    assert_refused(&mut fixture, 1, &small());
+    fixture.suspend();
+    fixture.start(2);
+    assert_refused(&mut fixture, 1, &small());
 }
 
 #[test]
 fn it_can_be_turned_off_while_not_started() {
-    let mut f = declining();
-    assert_refused(&mut f, 1, &small());
-    f.suspend();
-    f.set_fail_unfulfillable(false);
-    f.start(2);
-    assert_eq!(f.request(1, &small()), AllocationStatus::Waiting);
+    let mut fixture = declining();
+    assert_refused(&mut fixture, 1, &small());
+    fixture.suspend();
+    fixture.set_fail_unfulfillable(false);
+    fixture.start(2);
+    assert_eq!(fixture.request(1, &small()), AllocationStatus::Waiting);
 }
 
 #[test]
 fn each_request_fails_once() {
-    let mut f = Fixture::with(patient());
-    f.request(1, &small());
-    f.set_fail_unfulfillable(true);
-    f.set_fail_unfulfillable(false);
-    f.set_fail_unfulfillable(true);
-    f.unregister(9);
-    let failed = f.log.take();
+    let mut fixture = Fixture::with(patient());
+    fixture.request(1, &small());
+    fixture.set_fail_unfulfillable(true);
+    fixture.set_fail_unfulfillable(false);
+    fixture.set_fail_unfulfillable(true);
+    fixture.unregister(9);
+    let failed = fixture.log.take();
     let notices = failed
         .iter()
         .filter(|effect| matches!(effect, Effect::Action(Action::NotifyAllocationFailure { .. })));

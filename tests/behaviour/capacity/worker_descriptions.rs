@@ -7,8 +7,6 @@ use slot_manager::{
 
 use crate::common::{Fixture, SECOND, ask, described, granted, patient, profile, slot, small, worker_of};
 
-const NOTHING: [&str; 0] = [];
-
 fn wide() -> ResourceProfile {
     profile(4.0, 400)
 }
@@ -104,109 +102,110 @@ fn nothing_is_divided_among_no_slots() {
 
 #[test]
 fn a_worker_is_asked_for_with_what_the_request_needs() {
-    let mut f = Fixture::with(config());
-    f.request(1, &profile(0.5, 50));
-    f.expect(&["ask 1 for {cpu: 0.5, task heap: 50 MiB}"]);
+    let mut fixture = Fixture::with(config());
+    fixture.request(1, &profile(0.5, 50));
+    fixture.expect(&["ask 1 for {cpu: 0.5, task heap: 50 MiB}"]);
 }
 
 #[test]
 fn no_worker_is_asked_for_whose_slots_would_not_fit() {
-    let mut f = Fixture::promising(config());
-    assert_eq!(f.request(1, &wide()), AllocationStatus::Waiting);
-    f.expect(&NOTHING);
-    assert_eq!(f.promised(), (0, 0));
+    let mut fixture = Fixture::promising(config());
+    assert_eq!(fixture.request(1, &wide()), AllocationStatus::Waiting);
+    fixture.expect_nothing();
+    assert_eq!(fixture.promised(), (0, 0));
 }
 
 #[test]
 fn what_no_worker_would_serve_is_not_asked_for_later_either() {
-    let mut f = Fixture::promising(config());
-    f.request(1, &wide());
-    assert_eq!(f.advance(100 * SECOND), 0, "nothing is armed");
-    f.register_free("tm", 1, &[small()]);
-    f.unregister(1);
-    f.expect(&NOTHING);
+    let mut fixture = Fixture::promising(config());
+    fixture.request(1, &wide());
+    assert_eq!(fixture.advance(100 * SECOND), 0, "nothing is armed");
+    fixture.register_free("tm", 1, &[small()]);
+    fixture.unregister(1);
+    fixture.expect_nothing();
 }
 
 #[test]
 fn what_no_worker_would_serve_waits_for_registered_slots() {
-    let mut f = Fixture::promising(config());
-    f.request(1, &wide());
-    f.register_free("tm", 1, &[wide()]);
-    assert_eq!(f.status(1), Some(granted(&slot("tm", 0))));
+    let mut fixture = Fixture::promising(config());
+    fixture.request(1, &wide());
+    fixture.register_free("tm", 1, &[wide()]);
+    assert_eq!(fixture.status(1), Some(granted(&slot("tm", 0))));
 }
 
 #[test]
 fn what_no_worker_would_serve_is_covered_by_a_promise_that_fits() {
     // given: a worker is larger than described
-    let mut f = Fixture::with(config());
-    f.promise_next(&[small(), wide()]);
-    f.request(1, &small());
+    let mut fixture = Fixture::with(config());
+    fixture.promise_next(&[small(), wide()]);
+    fixture.request(1, &small());
 
     // when
-    f.request(2, &wide());
+    fixture.request(2, &wide());
 
     // then
-    f.expect(&[&ask(1)]);
-    assert_eq!(f.covered_by(2), Some(1));
+    fixture.expect(&[&ask(1)]);
+    assert_eq!(fixture.covered_by(2), Some(1));
 }
 
 #[test]
 fn what_no_worker_would_serve_does_not_keep_others_from_asking() {
-    let mut f = Fixture::promising(config());
-    f.request(1, &wide());
-    f.request(2, &small());
-    f.expect(&[&ask(1)]);
+    let mut fixture = Fixture::promising(config());
+    fixture.request(1, &wide());
+    fixture.request(2, &small());
+    fixture.expect(&[&ask(1)]);
 }
 
 #[test]
 fn a_request_for_any_slot_is_asked_for() {
-    let mut f = Fixture::promising(config());
-    f.request(1, &ResourceProfile::UNKNOWN);
-    f.expect(&["ask 1 for UNKNOWN"]);
+    let mut fixture = Fixture::promising(config());
+    fixture.request(1, &ResourceProfile::UNKNOWN);
+    fixture.expect(&["ask 1 for UNKNOWN"]);
 }
 
 #[test]
 fn workers_of_any_profile_serve_everything() {
     let any = patient().with_worker_description(Some(worker_of(1, &ResourceProfile::ANY)));
-    let mut f = Fixture::promising(any);
-    f.request(1, &wide());
-    f.request(2, &ResourceProfile::ANY);
-    f.expect(&["ask 1 for {cpu: 4, task heap: 400 MiB}", "ask 2 for ANY"]);
+    let mut fixture = Fixture::promising(any);
+    fixture.request(1, &wide());
+    fixture.request(2, &ResourceProfile::ANY);
+    fixture.expect(&["ask 1 for {cpu: 4, task heap: 400 MiB}", "ask 2 for ANY"]);
 }
 
 // What is promised.
 
 #[test]
 fn an_unspecified_worker_counts_as_one_of_the_description() {
-    let mut f = Fixture::promising(config());
-    f.request(1, &profile(0.5, 50));
-    let promised: Vec<_> = f
+    let mut fixture = Fixture::promising(config());
+    fixture.request(1, &profile(0.5, 50));
+    let promised: Vec<_> = fixture
         .manager
         .promised_slots()
         .map(|promise| promise.resource_profile().clone())
         .collect();
     assert_eq!(promised, [small(), small()]);
-    assert_eq!(f.promised(), (1, 1));
+    assert_eq!(fixture.promised(), (1, 1));
 }
 
 #[test]
 fn each_slot_of_a_described_worker_covers_a_request() {
-    let mut f = Fixture::promising(config());
+    let mut fixture = Fixture::promising(config());
     for id in 1..=3 {
-        f.request(id, &small());
+        fixture.request(id, &small());
     }
-    f.expect(&[&ask(1), &ask(2)]);
-    assert_eq!([1, 2, 3].map(|id| f.covered_by(id)), [Some(1), Some(1), Some(2)]);
+    fixture.expect(&[&ask(1), &ask(2)]);
+    assert_eq!([1, 2, 3].map(|id| fixture.covered_by(id)), [Some(1), Some(1), Some(2)]);
 }
 
 #[test]
 fn slots_that_are_said_count_as_they_are_said() {
-    let mut f = Fixture::with(config());
-    f.promise_next(&[wide(), wide(), wide()]);
-    f.request(1, &small());
-    assert_eq!(f.promised(), (1, 2));
+    let mut fixture = Fixture::with(config());
+    fixture.promise_next(&[wide(), wide(), wide()]);
+    fixture.request(1, &small());
+    assert_eq!(fixture.promised(), (1, 2));
     assert!(
-        f.manager
+        fixture
+            .manager
             .promised_slots()
             .all(|promise| *promise.resource_profile() == wide())
     );
@@ -214,19 +213,19 @@ fn slots_that_are_said_count_as_they_are_said() {
 
 #[test]
 fn an_ask_that_is_declined_is_repeated() {
-    let mut f = Fixture::with(config());
-    f.request(1, &small());
-    f.expect(&[&ask(1)]);
-    f.advance(10 * SECOND);
-    f.expect(&[&ask(2)]);
+    let mut fixture = Fixture::with(config());
+    fixture.request(1, &small());
+    fixture.expect(&[&ask(1)]);
+    fixture.advance(10 * SECOND);
+    fixture.expect(&[&ask(2)]);
 }
 
 #[test]
 fn all_slots_of_an_unspecified_worker_end_with_it() {
-    let mut f = Fixture::with(config());
-    f.actions.answer_next_allocation(Ok(WorkerPromise::Unspecified));
-    f.request(1, &small());
-    f.advance(10 * SECOND);
-    f.expect(&[&ask(1), &ask(2)]);
-    assert_eq!(f.promised(), (0, 0));
+    let mut fixture = Fixture::with(config());
+    fixture.actions.answer_next_allocation(Ok(WorkerPromise::Unspecified));
+    fixture.request(1, &small());
+    fixture.advance(10 * SECOND);
+    fixture.expect(&[&ask(1), &ask(2)]);
+    assert_eq!(fixture.promised(), (0, 0));
 }

@@ -16,45 +16,48 @@ const SECOND: Duration = Duration::from_secs(1);
 /// and waits again.
 #[test]
 fn a_request_has_one_deadline_whatever_happens_to_it() {
-    let mut f = Fixture::with(
+    let mut fixture = Fixture::with(
         patient()
             .with_request_timeout(100 * SECOND)
             .with_retry_pause(SECOND, 2 * SECOND),
     );
-    let deadline = |f: &Fixture| {
-        let request = f.manager.pending_slot_request(allocation(1));
+    let deadline = |fixture: &Fixture| {
+        let request = fixture.manager.pending_slot_request(allocation(1));
         request.map(|request| request.deadline())
     };
-    f.clock.advance(7 * SECOND);
-    f.request(1, &small());
+    fixture.clock.advance(7 * SECOND);
+    fixture.request(1, &small());
     let expected = Some(Timestamp::from_secs(107));
-    assert_eq!(deadline(&f), expected);
+    assert_eq!(deadline(&fixture), expected);
 
-    f.advance(10 * SECOND);
-    let gateway = f.gateway();
+    fixture.advance(10 * SECOND);
+    let gateway = fixture.gateway();
     gateway.answer_requests(GatewayAnswer::ByHand);
-    f.register_with("tm", 1, &free_report("tm", &[small()]), &gateway);
-    assert_eq!(f.status(1), Some(AllocationStatus::InFlight { slot_id: slot("tm", 0) }));
-    assert_eq!(deadline(&f), expected);
+    fixture.register_with("tm", 1, &free_report("tm", &[small()]), &gateway);
+    assert_eq!(
+        fixture.status(1),
+        Some(AllocationStatus::InFlight { slot_id: slot("tm", 0) })
+    );
+    assert_eq!(deadline(&fixture), expected);
 
     for attempt in [1, 2] {
-        f.advance(10 * SECOND);
+        fixture.advance(10 * SECOND);
         let refused = Err(SlotAllocationError::rejected("no"));
         gateway.answer(attempt, refused).expect("it is pending");
-        f.run();
-        assert_eq!(deadline(&f), expected);
+        fixture.run();
+        assert_eq!(deadline(&fixture), expected);
     }
-    f.advance(SECOND);
-    f.unregister(1);
-    assert_eq!(deadline(&f), expected);
+    fixture.advance(SECOND);
+    fixture.unregister(1);
+    assert_eq!(deadline(&fixture), expected);
 
-    f.advance(Timestamp::from_secs(107) - Timestamp::from_secs(38) - Duration::from_nanos(1));
-    assert_eq!(deadline(&f), expected);
-    f.log.take();
-    f.advance(Duration::from_nanos(1));
-    assert_eq!(deadline(&f), None);
+    fixture.advance(Timestamp::from_secs(107) - Timestamp::from_secs(38) - Duration::from_nanos(1));
+    assert_eq!(deadline(&fixture), expected);
+    fixture.log.take();
+    fixture.advance(Duration::from_nanos(1));
+    assert_eq!(deadline(&fixture), None);
     assert_eq!(
-        failures(&f.log.take()),
+        failures(&fixture.log.take()),
         [(
             allocation(1),
             AllocationFailureCause::RequestFailed(RequestFailure::Timeout {
@@ -68,58 +71,60 @@ fn a_request_has_one_deadline_whatever_happens_to_it() {
 
 #[test]
 fn a_request_in_flight_fails_at_its_deadline_and_its_task_executor_is_told() {
-    let mut f = Fixture::with(patient().with_request_timeout(SECOND));
-    let gateway = f.register_free("tm", 1, &[small()]);
+    let mut fixture = Fixture::with(patient().with_request_timeout(SECOND));
+    let gateway = fixture.register_free("tm", 1, &[small()]);
     gateway.answer_next(GatewayAnswer::ByHand);
-    f.request(1, &small());
-    f.advance(SECOND / 2);
-    f.request(2, &small());
-    f.said();
+    fixture.request(1, &small());
+    fixture.advance(SECOND / 2);
+    fixture.request(2, &small());
+    fixture.log.take();
 
-    f.advance(SECOND / 2);
-    assert_eq!(
-        f.said(),
-        [
-            "failed 1: timeout",
-            "free tm_0 of 1 #1",
-            "request tm_0 for 2 #2",
-            "granted 2 on tm_0",
-        ]
-    );
+    fixture.advance(SECOND / 2);
+    fixture.expect(&[
+        "failed 1: timeout",
+        "free tm_0 of 1 #1",
+        "request tm_0 for 2 #2",
+        "granted 2 on tm_0",
+    ]);
     assert_eq!(gateway.pending(), []);
 }
 
 #[test]
 fn an_answer_that_never_comes_ends_the_attempt_after_the_rpc_timeout() {
-    let mut f = Fixture::with(patient().with_rpc_timeout(5 * SECOND));
-    f.register_free("tm", 1, &[small()])
+    let mut fixture = Fixture::with(patient().with_rpc_timeout(5 * SECOND));
+    fixture
+        .register_free("tm", 1, &[small()])
         .answer_requests(GatewayAnswer::ByHand);
-    f.request(1, &small());
-    f.said();
-    f.advance(5 * SECOND - Duration::from_nanos(1));
-    assert_eq!(f.said(), [""; 0]);
-    f.advance(Duration::from_nanos(1));
-    assert_eq!(f.said(), ["free tm_0 of 1 #1", "request tm_0 for 1 #2"]);
+    fixture.request(1, &small());
+    fixture.log.take();
+    fixture.advance(5 * SECOND - Duration::from_nanos(1));
+    fixture.expect(&[""; 0]);
+    fixture.advance(Duration::from_nanos(1));
+    fixture.expect(&["free tm_0 of 1 #1", "request tm_0 for 1 #2"]);
 }
 
 #[test]
 fn the_rpc_timeout_begins_anew_with_each_attempt() {
-    let mut f = Fixture::with(patient().with_rpc_timeout(5 * SECOND));
-    let a = f.register_free("a", 1, &[small()]);
-    let b = f.register_free("b", 2, &[small()]);
+    let mut fixture = Fixture::with(patient().with_rpc_timeout(5 * SECOND));
+    let a = fixture.register_free("a", 1, &[small()]);
+    let b = fixture.register_free("b", 2, &[small()]);
     a.answer_requests(GatewayAnswer::ByHand);
     b.answer_requests(GatewayAnswer::ByHand);
-    f.request(1, &small());
-    f.advance(4 * SECOND);
+    fixture.request(1, &small());
+    fixture.advance(4 * SECOND);
     a.answer(1, Err(SlotAllocationError::unreachable("gone")))
         .expect("it is pending");
-    f.run();
-    f.said();
-    f.advance(5 * SECOND - Duration::from_nanos(1));
-    assert_eq!(f.said(), [""; 0]);
-    f.advance(Duration::from_nanos(1));
-    assert_eq!(f.said(), ["free b_0 of 1 #2"], "the second failure: it pauses");
-    assert_eq!(f.status(1), Some(AllocationStatus::Waiting));
+    fixture.run();
+    fixture.log.take();
+    fixture.advance(5 * SECOND - Duration::from_nanos(1));
+    fixture.expect(&[""; 0]);
+    fixture.advance(Duration::from_nanos(1));
+    assert_eq!(
+        fixture.brief_effects(),
+        ["free b_0 of 1 #2"],
+        "the second failure: it pauses"
+    );
+    assert_eq!(fixture.status(1), Some(AllocationStatus::Waiting));
 }
 
 fn capped() -> Fixture {
@@ -128,86 +133,86 @@ fn capped() -> Fixture {
 
 #[test]
 fn one_request_more_than_the_cap_is_refused() {
-    let mut f = capped();
-    f.request(1, &small());
-    f.request(2, &small());
-    f.said();
-    let refused = f.try_request(1, 3, &small());
+    let mut fixture = capped();
+    fixture.request(1, &small());
+    fixture.request(2, &small());
+    fixture.log.take();
+    let refused = fixture.try_request(1, 3, &small());
     assert_eq!(refused, Err(SlotRequestError::TooManyPendingRequests { limit: 2 }));
-    assert_eq!(f.status(3), None);
-    assert_eq!(f.said(), [""; 0], "no worker was asked for");
+    assert_eq!(fixture.status(3), None);
+    assert_eq!(fixture.brief_effects(), [""; 0], "no worker was asked for");
 }
 
 #[test]
 fn the_cap_counts_requests_in_flight_and_not_grants() {
-    let mut f = capped();
-    let gateway = f.register_free("tm", 1, &vec![small(); 3]);
+    let mut fixture = capped();
+    let gateway = fixture.register_free("tm", 1, &vec![small(); 3]);
     gateway.answer_next(Ok(Acknowledge::new()));
     gateway.answer_requests(GatewayAnswer::ByHand);
     for id in 1..=3 {
-        f.request(id, &small());
+        fixture.request(id, &small());
     }
-    assert!(f.try_request(1, 4, &small()).is_err());
+    assert!(fixture.try_request(1, 4, &small()).is_err());
     gateway.answer(2, Ok(Acknowledge::new())).expect("it is pending");
-    f.run();
-    assert!(f.try_request(1, 4, &small()).is_ok());
+    fixture.run();
+    assert!(fixture.try_request(1, 4, &small()).is_ok());
 }
 
 #[test]
 fn a_duplicate_is_recognised_before_the_cap() {
-    let mut f = capped();
-    f.register("tm", 1, &report("tm", &[Some(9)]));
-    f.request(1, &small());
-    f.request(2, &small());
+    let mut fixture = capped();
+    fixture.register("tm", 1, &report("tm", &[Some(9)]));
+    fixture.request(1, &small());
+    fixture.request(2, &small());
     let waiting = SlotRequestOutcome::Duplicate(AllocationStatus::Waiting);
-    assert_eq!(f.try_request(1, 1, &small()), Ok(waiting));
+    assert_eq!(fixture.try_request(1, 1, &small()), Ok(waiting));
     let granted = SlotRequestOutcome::Duplicate(AllocationStatus::Granted { slot_id: slot("tm", 0) });
-    assert_eq!(f.try_request(1, 9, &small()), Ok(granted));
+    assert_eq!(fixture.try_request(1, 9, &small()), Ok(granted));
     assert!(matches!(
-        f.try_request(2, 1, &small()),
+        fixture.try_request(2, 1, &small()),
         Err(SlotRequestError::Conflict { .. })
     ));
 }
 
 #[test]
 fn a_fitting_free_slot_does_not_lift_the_cap() {
-    let mut f = capped();
-    f.request(1, &profile(9.0, 0));
-    f.request(2, &profile(9.0, 0));
-    f.register_free("tm", 1, &[small()]);
+    let mut fixture = capped();
+    fixture.request(1, &profile(9.0, 0));
+    fixture.request(2, &profile(9.0, 0));
+    fixture.register_free("tm", 1, &[small()]);
     assert_eq!(
-        f.try_request(1, 3, &small()),
+        fixture.try_request(1, 3, &small()),
         Err(SlotRequestError::TooManyPendingRequests { limit: 2 })
     );
 }
 
 #[test]
 fn retries_are_exempt_from_the_cap() {
-    let mut f = capped();
-    let gateway = f.register_free("tm", 1, &[small(), small()]);
+    let mut fixture = capped();
+    let gateway = fixture.register_free("tm", 1, &[small(), small()]);
     gateway.answer_requests(GatewayAnswer::ByHand);
-    f.request(1, &small());
-    f.request(2, &small());
+    fixture.request(1, &small());
+    fixture.request(2, &small());
     for attempt in [1, 2] {
         let refused = Err(SlotAllocationError::rejected("no"));
         gateway.answer(attempt, refused).expect("it is pending");
     }
-    f.said();
-    f.run();
-    assert_eq!(f.said(), ["request tm_0 for 1 #3", "request tm_1 for 2 #4"]);
+    fixture.log.take();
+    fixture.run();
+    fixture.expect(&["request tm_0 for 1 #3", "request tm_1 for 2 #4"]);
 }
 
 #[test]
 fn a_request_that_ends_makes_room() {
-    let mut f = Fixture::with(
+    let mut fixture = Fixture::with(
         patient()
             .with_max_pending_requests(Some(1))
             .with_request_timeout(SECOND),
     );
-    f.request(1, &small());
-    f.advance(SECOND);
-    f.request(2, &small());
-    f.cancel(2);
-    f.request(3, &small());
-    assert_eq!(f.manager.num_pending_slot_requests(), 1);
+    fixture.request(1, &small());
+    fixture.advance(SECOND);
+    fixture.request(2, &small());
+    fixture.cancel(2);
+    fixture.request(3, &small());
+    assert_eq!(fixture.manager.num_pending_slot_requests(), 1);
 }

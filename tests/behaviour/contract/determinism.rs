@@ -58,8 +58,8 @@ fn run_some_cluster() -> Vec<Effect> {
         .with_rpc_timeout(9 * SECOND)
         .with_task_manager_timeout(20 * SECOND)
         .with_worker_registration_timeout(12 * SECOND);
-    let mut f = Fixture::with(config);
-    f.actions.answer_releases(Release::Declined);
+    let mut fixture = Fixture::with(config);
+    fixture.actions.answer_releases(Release::Declined);
     let mut numbers = Numbers(7);
     let mut gateways: Vec<ScriptedGateway> = Vec::new();
     let mut effects = Vec::new();
@@ -68,13 +68,13 @@ fn run_some_cluster() -> Vec<Effect> {
         let name = format!("tm-{worker}");
         match numbers.below(12) {
             0..5 => {
-                f.actions.answer_next_allocation(some_promise(numbers.below(8)));
+                fixture.actions.answer_next_allocation(some_promise(numbers.below(8)));
                 let needed = profile(1.0 + numbers.below(3) as f64, 0);
                 let of_job = u128::from(numbers.below(4));
-                let _accepted_or_refused = f.try_request(of_job, Numbers::scattered(step), &needed);
+                let _accepted_or_refused = fixture.try_request(of_job, Numbers::scattered(step), &needed);
             }
             5 => {
-                let gateway = f.register_free(&name, Numbers::scattered(step), &vec![profile(2.0, 0); 6]);
+                let gateway = fixture.register_free(&name, Numbers::scattered(step), &vec![profile(2.0, 0); 6]);
                 for _ in 0..6 {
                     gateway.answer_next(some_answer(numbers.below(12)));
                 }
@@ -82,24 +82,26 @@ fn run_some_cluster() -> Vec<Effect> {
                 gateways.push(gateway);
             }
             6 => {
-                let found = f.manager.task_manager_of(&name.as_str().into());
+                let found = fixture.manager.task_manager_of(&name.as_str().into());
                 if let Some(instance_id) = found.map(|found| found.instance_id()) {
-                    f.step(|manager| manager.unregister_task_manager(instance_id, "lost"))
+                    fixture
+                        .step(|manager| manager.unregister_task_manager(instance_id, "lost"))
                         .expect("started");
                 }
             }
             7 => {
                 let numbered = numbers.below(4).into();
-                f.step(|manager| manager.unregister_job(job(numbered)))
+                fixture
+                    .step(|manager| manager.unregister_job(job(numbered)))
                     .expect("started");
             }
             8 => {
-                f.worker_failed(numbers.below(60));
+                fixture.worker_failed(numbers.below(60));
             }
             9 => {
                 let id = Numbers::scattered(numbers.below(1200).into());
-                f.cancel(id);
-                f.free(&slot(&name, numbers.below(6) as u32), id);
+                fixture.cancel(id);
+                fixture.free(&slot(&name, numbers.below(6) as u32), id);
             }
             _ => {
                 for pending in gateways.iter().flat_map(|gateway| {
@@ -113,10 +115,10 @@ fn run_some_cluster() -> Vec<Effect> {
                             .expect("it is pending");
                     }
                 }
-                f.advance(Duration::from_millis(numbers.below(3000)));
+                fixture.advance(Duration::from_millis(numbers.below(3000)));
             }
         }
-        effects.extend(f.log.take());
+        effects.extend(fixture.log.take());
     }
     effects
 }
@@ -131,66 +133,62 @@ fn equal_inputs_have_equal_effects_in_equal_order() {
 /// Everything that can fall due at second 10 does: a request, an answer, a declined ask and an idle task manager.
 #[test]
 fn one_call_says_notifications_frees_slot_requests_worker_requests_and_releases_in_this_order() {
-    let mut f = Fixture::with(
+    let mut fixture = Fixture::with(
         patient()
             .with_request_timeout(10 * SECOND)
             .with_task_manager_timeout(7 * SECOND)
             .with_worker_registration_timeout(6 * SECOND)
             .with_rpc_timeout(5 * SECOND),
     );
-    f.request(1, &profile(90.0, 0));
-    f.advance(3 * SECOND);
-    f.register_free("idle", 2, &[profile(0.5, 0)]);
-    f.advance(SECOND);
-    f.request(3, &profile(70.0, 0));
-    f.advance(SECOND);
-    let gateway = f.register_free("used", 1, &[small()]);
+    fixture.request(1, &profile(90.0, 0));
+    fixture.advance(3 * SECOND);
+    fixture.register_free("idle", 2, &[profile(0.5, 0)]);
+    fixture.advance(SECOND);
+    fixture.request(3, &profile(70.0, 0));
+    fixture.advance(SECOND);
+    let gateway = fixture.register_free("used", 1, &[small()]);
     gateway.answer_next(GatewayAnswer::ByHand);
-    f.request(2, &small());
-    f.advance(5 * SECOND - Duration::from_nanos(1));
-    f.said();
+    fixture.request(2, &small());
+    fixture.advance(5 * SECOND - Duration::from_nanos(1));
+    fixture.log.take();
 
-    f.advance(Duration::from_nanos(1));
+    fixture.advance(Duration::from_nanos(1));
 
-    assert_eq!(
-        f.said(),
-        [
-            "failed 1: timeout",
-            "free used_0 of 2 #1",
-            "request used_0 for 2 #2",
-            "ask 4 for {cpu: 70}",
-            "may 2 go? #1",
-            "release 2, idle since +3s (1)",
-            // The answer to the slot request was there at once, and caused more.
-            "granted 2 on used_0",
-        ]
-    );
+    fixture.expect(&[
+        "failed 1: timeout",
+        "free used_0 of 2 #1",
+        "request used_0 for 2 #2",
+        "ask 4 for {cpu: 70}",
+        "may 2 go? #1",
+        "release 2, idle since +3s (1)",
+        // The answer to the slot request was there at once, and caused more.
+        "granted 2 on used_0",
+    ]);
 }
 
 /// A report that contradicts a grant and an attempt, brings a slot, and takes a promise away from the request it
 /// covered.
 #[test]
 fn a_report_says_what_was_lost_then_frees_then_asks_for_slots_and_then_for_workers() {
-    let mut f = Fixture::new();
+    let mut fixture = Fixture::new();
     let big = profile(4.0, 0);
     let held = SlotStatus::allocated(slot("tm", 1), small(), allocation(9), job(1));
     let first_report = SlotReport::new(vec![SlotStatus::free(slot("tm", 0), small()), held]);
-    f.register("tm", 1, &first_report)
+    fixture
+        .register("tm", 1, &first_report)
         .answer_requests(GatewayAnswer::ByHand);
-    f.request(5, &small());
-    f.request(2, &big);
-    f.actions
+    fixture.request(5, &small());
+    fixture.request(2, &big);
+    fixture
+        .actions
         .answer_next_allocation(Ok(WorkerPromise::Slots(vec![big.clone()])));
-    f.request(6, &big);
-    let spare = f.register_free("spare", 2, &[small()]);
+    fixture.request(6, &big);
+    let spare = fixture.register_free("spare", 2, &[small()]);
     spare.answer_next(Err(SlotAllocationError::rejected("no")));
     spare.answer_next(GatewayAnswer::ByHand);
-    assert_eq!(
-        f.said(),
-        ["request tm_0 for 5 #1", "ask 1 for {cpu: 4}", "ask 2 for {cpu: 4}"]
-    );
+    fixture.expect(&["request tm_0 for 5 #1", "ask 1 for {cpu: 4}", "ask 2 for {cpu: 4}"]);
 
-    f.report(
+    fixture.report(
         1,
         &SlotReport::new(vec![
             SlotStatus::allocated(slot("tm", 0), small(), allocation(7), job(1)),
@@ -199,190 +197,174 @@ fn a_report_says_what_was_lost_then_frees_then_asks_for_slots_and_then_for_worke
         ]),
     );
 
-    assert_eq!(
-        f.said(),
-        [
-            "lost 9 on tm_1: free",
-            "free tm_0 of 5 #1",
-            // In the order of the requests: that of 5 came first and had an attempt, 2 waited for the new slot.
-            "request spare_0 for 5 #2",
-            "request tm_2 for 2 #3",
-            "ask 3 for {cpu: 4}",
-            // The spare slot was refused at once.
-            "request spare_0 for 5 #4",
-        ]
-    );
+    fixture.expect(&[
+        "lost 9 on tm_1: free",
+        "free tm_0 of 5 #1",
+        // In the order of the requests: that of 5 came first and had an attempt, 2 waited for the new slot.
+        "request spare_0 for 5 #2",
+        "request tm_2 for 2 #3",
+        "ask 3 for {cpu: 4}",
+        // The spare slot was refused at once.
+        "request spare_0 for 5 #4",
+    ]);
 }
 
 #[test]
 fn slot_requests_leave_in_the_order_of_the_requests_not_in_that_of_the_assignments() {
-    let mut f = Fixture::new();
+    let mut fixture = Fixture::new();
     let big = profile(4.0, 0);
-    f.request(1, &big);
+    fixture.request(1, &big);
     let statuses = vec![
         SlotStatus::free(slot("tm", 0), small()),
         SlotStatus::allocated(slot("tm", 1), big.clone(), allocation(9), job(1)),
     ];
-    f.register("tm", 1, &SlotReport::new(statuses))
+    fixture
+        .register("tm", 1, &SlotReport::new(statuses))
         .answer_requests(GatewayAnswer::ByHand);
-    f.request(2, &small());
-    f.register_free("spare", 2, &[small()])
+    fixture.request(2, &small());
+    fixture
+        .register_free("spare", 2, &[small()])
         .answer_requests(GatewayAnswer::ByHand);
-    f.said();
+    fixture.log.take();
 
     // 2 loses its slot and finds the spare one; 1 waited for the big slot.
     let statuses = vec![
         SlotStatus::allocated(slot("tm", 0), small(), allocation(7), job(1)),
         SlotStatus::free(slot("tm", 1), big),
     ];
-    f.report(1, &SlotReport::new(statuses));
+    fixture.report(1, &SlotReport::new(statuses));
 
-    assert_eq!(
-        f.said(),
-        [
-            "lost 9 on tm_1: free",
-            "free tm_0 of 2 #1",
-            "request tm_1 for 1 #3",
-            "request spare_0 for 2 #2",
-        ]
-    );
+    fixture.expect(&[
+        "lost 9 on tm_1: free",
+        "free tm_0 of 2 #1",
+        "request tm_1 for 1 #3",
+        "request spare_0 for 2 #2",
+    ]);
 }
 
 #[test]
 fn lost_grants_are_told_in_the_order_of_the_slots() {
-    let mut f = Fixture::new();
+    let mut fixture = Fixture::new();
     // Numbers, not texts, order slots; ids of allocations do not.
     let held = |number, id| SlotStatus::allocated(slot("tm", number), small(), allocation(id), job(1));
-    f.register("tm", 1, &SlotReport::new(vec![held(10, 1), held(2, 3), held(9, 2)]));
-    f.unregister(1);
-    assert_eq!(
-        f.said(),
-        [
-            "lost 3 on tm_2: unregistered",
-            "lost 2 on tm_9: unregistered",
-            "lost 1 on tm_10: unregistered",
-        ]
-    );
+    fixture.register("tm", 1, &SlotReport::new(vec![held(10, 1), held(2, 3), held(9, 2)]));
+    fixture.unregister(1);
+    fixture.expect(&[
+        "lost 3 on tm_2: unregistered",
+        "lost 2 on tm_9: unregistered",
+        "lost 1 on tm_10: unregistered",
+    ]);
 }
 
 #[test]
 fn grants_that_a_report_shows_are_told_in_the_order_of_the_slots() {
-    let mut f = Fixture::new();
-    f.request(1, &small());
-    f.request(2, &small());
-    f.said();
+    let mut fixture = Fixture::new();
+    fixture.request(1, &small());
+    fixture.request(2, &small());
+    fixture.log.take();
     let held = |number, id| SlotStatus::allocated(slot("tm", number), small(), allocation(id), job(1));
-    f.register("tm", 1, &SlotReport::new(vec![held(1, 1), held(0, 2)]));
-    assert_eq!(f.said(), ["granted 2 on tm_0", "granted 1 on tm_1"]);
+    fixture.register("tm", 1, &SlotReport::new(vec![held(1, 1), held(0, 2)]));
+    fixture.expect(&["granted 2 on tm_0", "granted 1 on tm_1"]);
 }
 
 #[test]
 fn workers_are_asked_for_in_the_order_of_the_requests() {
-    let mut f = Fixture::new();
-    f.actions
+    let mut fixture = Fixture::new();
+    fixture
+        .actions
         .answer_next_allocation(Ok(WorkerPromise::Slots(vec![profile(9.0, 0); 3])));
     for (id, cores) in [(30, 3.0), (10, 1.0), (20, 2.0)] {
-        f.request(id, &profile(cores, 0));
+        fixture.request(id, &profile(cores, 0));
     }
-    assert_eq!(f.said(), ["ask 1 for {cpu: 3}"]);
+    fixture.expect(&["ask 1 for {cpu: 3}"]);
 
-    f.worker_failed(1);
-    assert_eq!(
-        f.said(),
-        ["ask 2 for {cpu: 3}", "ask 3 for {cpu: 1}", "ask 4 for {cpu: 2}"]
-    );
+    fixture.worker_failed(1);
+    fixture.expect(&["ask 2 for {cpu: 3}", "ask 3 for {cpu: 1}", "ask 4 for {cpu: 2}"]);
 }
 
 /// Whichever answer is applied first gives its slot to request 4.
 #[test]
 fn answers_that_are_ready_together_are_applied_in_the_order_of_their_attempts() {
     for order in [[1, 2, 3], [3, 2, 1], [2, 3, 1]] {
-        let mut f = Fixture::new();
-        let gateway = f.register_free("tm", 1, &vec![small(); 3]);
+        let mut fixture = Fixture::new();
+        let gateway = fixture.register_free("tm", 1, &vec![small(); 3]);
         gateway.answer_requests(GatewayAnswer::ByHand);
         for id in 1..=4 {
-            f.request(id, &small());
+            fixture.request(id, &small());
         }
-        f.said();
+        fixture.log.take();
         for attempt in order {
             let no = Err(SlotAllocationError::rejected("no"));
             gateway.answer(attempt, no).expect("it is pending");
         }
-        assert_eq!(f.run(), 3);
-        assert_eq!(
-            f.said(),
-            [
-                "request tm_1 for 1 #5",
-                "request tm_2 for 2 #6",
-                "request tm_0 for 4 #4",
-                "ask 2 for {cpu: 1, task heap: 100 MiB}",
-            ]
-        );
+        assert_eq!(fixture.run(), 3);
+        fixture.expect(&[
+            "request tm_1 for 1 #5",
+            "request tm_2 for 2 #6",
+            "request tm_0 for 4 #4",
+            "ask 2 for {cpu: 1, task heap: 100 MiB}",
+        ]);
     }
 }
 
 #[test]
 fn answers_are_applied_before_deadlines_of_the_same_time() {
-    let mut f = Fixture::with(patient().with_rpc_timeout(SECOND).with_request_timeout(SECOND));
-    let gateway = f.register_free("tm", 1, &[small()]);
+    let mut fixture = Fixture::with(patient().with_rpc_timeout(SECOND).with_request_timeout(SECOND));
+    let gateway = fixture.register_free("tm", 1, &[small()]);
     gateway.answer_requests(GatewayAnswer::ByHand);
-    f.request(1, &small());
-    f.said();
+    fixture.request(1, &small());
+    fixture.log.take();
     gateway.answer(1, Ok(Acknowledge::new())).expect("it is pending");
-    assert_eq!(f.advance(SECOND), 1);
-    assert_eq!(f.said(), ["granted 1 on tm_0"]);
+    assert_eq!(fixture.advance(SECOND), 1);
+    fixture.expect(&["granted 1 on tm_0"]);
 }
 
 #[test]
 fn deadlines_are_handled_in_the_order_of_time_and_then_of_arming() {
-    let mut f = Fixture::with(patient().with_request_timeout(10 * SECOND));
+    let mut fixture = Fixture::with(patient().with_request_timeout(10 * SECOND));
     for (id, later) in [(3, 0), (1, 0), (2, 1)] {
-        f.advance(later * SECOND);
-        f.request(id, &small());
+        fixture.advance(later * SECOND);
+        fixture.request(id, &small());
     }
-    f.said();
-    assert_eq!(f.advance(100 * SECOND), 3, "all are overdue");
-    assert_eq!(
-        f.said(),
-        ["failed 3: timeout", "failed 1: timeout", "failed 2: timeout"]
-    );
+    fixture.log.take();
+    assert_eq!(fixture.advance(100 * SECOND), 3, "all are overdue");
+    fixture.expect(&["failed 3: timeout", "failed 1: timeout", "failed 2: timeout"]);
 }
 
 #[test]
 fn the_wish_for_workers_comes_once_after_all_that_is_due() {
-    let mut f = Fixture::with(patient().with_worker_registration_timeout(10 * SECOND));
-    f.actions
+    let mut fixture = Fixture::with(patient().with_worker_registration_timeout(10 * SECOND));
+    fixture
+        .actions
         .answer_next_allocation(Ok(WorkerPromise::Slots(vec![small(); 2])));
-    f.request(1, &small());
-    f.request(2, &small());
-    f.request(3, &small());
-    assert_eq!(
-        f.said(),
-        [
-            "ask 1 for {cpu: 1, task heap: 100 MiB}",
-            "ask 2 for {cpu: 1, task heap: 100 MiB}"
-        ]
-    );
+    fixture.request(1, &small());
+    fixture.request(2, &small());
+    fixture.request(3, &small());
+    fixture.expect(&[
+        "ask 1 for {cpu: 1, task heap: 100 MiB}",
+        "ask 2 for {cpu: 1, task heap: 100 MiB}",
+    ]);
     // The promise for 1 and 2 and the declined ask of 3 end together: one worker is enough for all three.
-    f.actions
+    fixture
+        .actions
         .answer_next_allocation(Ok(WorkerPromise::Slots(vec![small(); 3])));
-    assert_eq!(f.advance(10 * SECOND), 2);
-    assert_eq!(f.said(), ["ask 3 for {cpu: 1, task heap: 100 MiB}"]);
+    assert_eq!(fixture.advance(10 * SECOND), 2);
+    fixture.expect(&["ask 3 for {cpu: 1, task heap: 100 MiB}"]);
 }
 
 #[test]
 fn the_order_within_a_report_does_not_matter() {
     let final_state = |reversed: bool| {
-        let mut f = Fixture::new();
-        f.request(1, &small());
-        f.request(2, &small());
+        let mut fixture = Fixture::new();
+        fixture.request(1, &small());
+        fixture.request(2, &small());
         let mut statuses = report("tm", &[None, Some(1), None, Some(8)]).statuses().to_vec();
         if reversed {
             statuses.reverse();
         }
-        f.register("tm", 1, &SlotReport::new(statuses));
-        let holders = [1, 3].map(|number| f.holder(&slot("tm", number)));
-        (holders, f.status(1), f.manager.slot_counts())
+        fixture.register("tm", 1, &SlotReport::new(statuses));
+        let holders = [1, 3].map(|number| fixture.holder(&slot("tm", number)));
+        (holders, fixture.status(1), fixture.manager.slot_counts())
     };
     assert_eq!(final_state(false), final_state(true));
 }

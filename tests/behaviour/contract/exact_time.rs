@@ -20,39 +20,44 @@ fn refused() -> GatewayAnswer {
 
 /// Up to a nanosecond before `length` has passed nothing is said, and then exactly this.
 #[track_caller]
-fn falls_due(f: &mut Fixture, length: Duration, effects: &[&str]) {
-    f.said();
-    assert_eq!(f.advance(length - NANOSECOND), 0, "too early");
-    assert_eq!(f.said(), [""; 0], "too early");
-    assert_eq!(f.advance(NANOSECOND), 1);
-    assert_eq!(f.said(), effects);
+fn falls_due(fixture: &mut Fixture, length: Duration, effects: &[&str]) {
+    fixture.log.take();
+    assert_eq!(fixture.advance(length - NANOSECOND), 0, "too early");
+    assert_eq!(fixture.brief_effects(), [""; 0], "too early");
+    assert_eq!(fixture.advance(NANOSECOND), 1);
+    assert_eq!(fixture.brief_effects(), effects);
 }
 
 #[test]
 fn a_waiting_request_fails_exactly_at_its_deadline() {
-    let mut f = Fixture::with(patient().with_request_timeout(3 * SECOND));
-    f.clock.advance(5 * SECOND + NANOSECOND);
-    f.request(1, &small());
-    falls_due(&mut f, 3 * SECOND, &["failed 1: timeout"]);
+    let mut fixture = Fixture::with(patient().with_request_timeout(3 * SECOND));
+    fixture.clock.advance(5 * SECOND + NANOSECOND);
+    fixture.request(1, &small());
+    falls_due(&mut fixture, 3 * SECOND, &["failed 1: timeout"]);
 }
 
 #[test]
 fn an_attempt_is_given_up_exactly_at_the_rpc_timeout() {
-    let mut f = Fixture::with(patient().with_rpc_timeout(3 * SECOND));
-    f.register_free("tm", 1, &[small()])
+    let mut fixture = Fixture::with(patient().with_rpc_timeout(3 * SECOND));
+    fixture
+        .register_free("tm", 1, &[small()])
         .answer_requests(GatewayAnswer::ByHand);
-    f.request(1, &small());
-    falls_due(&mut f, 3 * SECOND, &["free tm_0 of 1 #1", "request tm_0 for 1 #2"]);
+    fixture.request(1, &small());
+    falls_due(
+        &mut fixture,
+        3 * SECOND,
+        &["free tm_0 of 1 #1", "request tm_0 for 1 #2"],
+    );
 }
 
 #[test]
 fn a_request_tries_again_exactly_when_its_pause_is_over() {
-    let mut f = Fixture::with(patient().with_retry_pause(30 * MILLISECOND, 100 * MILLISECOND));
-    f.register_free("tm", 1, &[small()]).answer_requests(refused());
-    f.request(1, &small());
+    let mut fixture = Fixture::with(patient().with_retry_pause(30 * MILLISECOND, 100 * MILLISECOND));
+    fixture.register_free("tm", 1, &[small()]).answer_requests(refused());
+    fixture.request(1, &small());
     for (pause, attempt) in [(30, 3), (60, 4), (100, 5), (100, 6)] {
         falls_due(
-            &mut f,
+            &mut fixture,
             pause * MILLISECOND,
             &[&format!("request tm_0 for 1 #{attempt}")],
         );
@@ -61,102 +66,101 @@ fn a_request_tries_again_exactly_when_its_pause_is_over() {
 
 #[test]
 fn a_slot_is_offered_exactly_when_its_pause_is_over() {
-    let mut f = Fixture::with(patient().with_retry_pause(30 * MILLISECOND, SECOND));
-    let gateway = f.register_free("tm", 1, &[small()]);
+    let mut fixture = Fixture::with(patient().with_retry_pause(30 * MILLISECOND, SECOND));
+    let gateway = fixture.register_free("tm", 1, &[small()]);
     gateway.answer_requests(GatewayAnswer::ByHand);
-    f.request(1, &small());
-    f.request(2, &small());
+    fixture.request(1, &small());
+    fixture.request(2, &small());
     for attempt in [1, 2] {
         let no = Err(SlotAllocationError::rejected("no"));
         gateway.answer(attempt, no).expect("it is pending");
-        f.run();
+        fixture.run();
     }
     let until = Timestamp::ZERO + 30 * MILLISECOND;
-    let state = f.manager.slot(&slot("tm", 0)).expect("a known slot").state();
+    let state = fixture.manager.slot(&slot("tm", 0)).expect("a known slot").state();
     assert_eq!(state, SlotState::Pausing { until });
-    falls_due(&mut f, 30 * MILLISECOND, &["request tm_0 for 1 #3"]);
+    falls_due(&mut fixture, 30 * MILLISECOND, &["request tm_0 for 1 #3"]);
 }
 
 #[test]
 fn a_promise_expires_exactly_at_the_worker_registration_timeout() {
-    let mut f = Fixture::with(patient().with_worker_registration_timeout(3 * SECOND));
-    f.actions.answer_next_allocation(Ok(WorkerPromise::Unspecified));
-    f.request(1, &profile(2.0, 0));
+    let mut fixture = Fixture::with(patient().with_worker_registration_timeout(3 * SECOND));
+    fixture.actions.answer_next_allocation(Ok(WorkerPromise::Unspecified));
+    fixture.request(1, &profile(2.0, 0));
     assert_eq!(
-        f.manager
+        fixture
+            .manager
             .promised_slots()
             .map(|promise| promise.expires_at())
             .collect::<Vec<_>>(),
         [Timestamp::from_secs(3)]
     );
-    falls_due(&mut f, 3 * SECOND, &["ask 2 for {cpu: 2}"]);
+    falls_due(&mut fixture, 3 * SECOND, &["ask 2 for {cpu: 2}"]);
 }
 
 #[test]
 fn a_declined_ask_is_repeated_exactly_after_the_worker_registration_timeout() {
-    let mut f = Fixture::with(patient().with_worker_registration_timeout(3 * SECOND));
-    f.request(1, &profile(2.0, 0));
-    falls_due(&mut f, 3 * SECOND, &["ask 2 for {cpu: 2}"]);
-    falls_due(&mut f, 3 * SECOND, &["ask 3 for {cpu: 2}"]);
+    let mut fixture = Fixture::with(patient().with_worker_registration_timeout(3 * SECOND));
+    fixture.request(1, &profile(2.0, 0));
+    falls_due(&mut fixture, 3 * SECOND, &["ask 2 for {cpu: 2}"]);
+    falls_due(&mut fixture, 3 * SECOND, &["ask 3 for {cpu: 2}"]);
 }
 
 #[test]
 fn an_idle_task_manager_is_released_exactly_at_the_idle_timeout() {
-    let mut f = Fixture::with(patient().with_task_manager_timeout(3 * SECOND));
-    f.clock.advance(2 * SECOND);
-    f.register_free("tm", 7, &[small()]);
-    falls_due(&mut f, 3 * SECOND, &["may 7 go? #1", "release 7, idle since +2s (1)"]);
+    let mut fixture = Fixture::with(patient().with_task_manager_timeout(3 * SECOND));
+    fixture.clock.advance(2 * SECOND);
+    fixture.register_free("tm", 7, &[small()]);
+    falls_due(
+        &mut fixture,
+        3 * SECOND,
+        &["may 7 go? #1", "release 7, idle since +2s (1)"],
+    );
 }
 
 #[test]
 fn a_release_that_was_declined_is_asked_for_again_exactly_after_another_idle_timeout() {
-    let mut f = Fixture::with(patient().with_task_manager_timeout(3 * SECOND));
-    f.actions.answer_releases(Release::Declined);
-    f.register_free("tm", 7, &[small()]);
+    let mut fixture = Fixture::with(patient().with_task_manager_timeout(3 * SECOND));
+    fixture.actions.answer_releases(Release::Declined);
+    fixture.register_free("tm", 7, &[small()]);
     for question in ["may 7 go? #1", "may 7 go? #2", "may 7 go? #3"] {
-        falls_due(&mut f, 3 * SECOND, &[question, "release 7, idle since +0ns (1)"]);
+        falls_due(&mut fixture, 3 * SECOND, &[question, "release 7, idle since +0ns (1)"]);
     }
 }
 
 /// Several periods passed unseen: what is armed anew counts from the time at which it was seen.
 #[test]
 fn a_manager_that_is_driven_late_makes_up_for_nothing() {
-    let mut f = Fixture::with(
+    let mut fixture = Fixture::with(
         patient()
             .with_task_manager_timeout(3 * SECOND)
             .with_worker_registration_timeout(2 * SECOND),
     );
-    f.actions.answer_releases(Release::Declined);
-    f.register_free("tm", 7, &[profile(0.5, 0)]);
-    f.request(1, &profile(2.0, 0));
-    f.said();
-    assert_eq!(f.advance(100 * SECOND), 2);
-    assert_eq!(
-        f.said(),
-        ["ask 2 for {cpu: 2}", "may 7 go? #1", "release 7, idle since +0ns (1)"]
-    );
-    assert_eq!(f.manager.next_deadline(), Some(Timestamp::from_secs(102)));
-    falls_due(&mut f, 2 * SECOND, &["ask 3 for {cpu: 2}"]);
+    fixture.actions.answer_releases(Release::Declined);
+    fixture.register_free("tm", 7, &[profile(0.5, 0)]);
+    fixture.request(1, &profile(2.0, 0));
+    fixture.log.take();
+    assert_eq!(fixture.advance(100 * SECOND), 2);
+    fixture.expect(&["ask 2 for {cpu: 2}", "may 7 go? #1", "release 7, idle since +0ns (1)"]);
+    assert_eq!(fixture.manager.next_deadline(), Some(Timestamp::from_secs(102)));
+    falls_due(&mut fixture, 2 * SECOND, &["ask 3 for {cpu: 2}"]);
 }
 
 #[test]
 fn what_is_overdue_is_handled_in_the_order_in_which_it_fell_due() {
-    let mut f = Fixture::with(
+    let mut fixture = Fixture::with(
         patient()
             .with_request_timeout(5 * SECOND)
             .with_task_manager_timeout(2 * SECOND),
     );
-    f.request(1, &profile(9.0, 0));
-    f.advance(SECOND);
-    f.register_free("tm", 7, &[small()]);
-    f.said();
-    f.actions.answer_releases(Release::Declined);
+    fixture.request(1, &profile(9.0, 0));
+    fixture.advance(SECOND);
+    fixture.register_free("tm", 7, &[small()]);
+    fixture.log.take();
+    fixture.actions.answer_releases(Release::Declined);
     // The idle timeout fell due at 3 s and the request at 5 s; still, what is said leaves in the order of kinds.
-    assert_eq!(f.advance(9 * SECOND), 2);
-    assert_eq!(
-        f.said(),
-        ["failed 1: timeout", "may 7 go? #1", "release 7, idle since +1s (1)"]
-    );
+    assert_eq!(fixture.advance(9 * SECOND), 2);
+    fixture.expect(&["failed 1: timeout", "may 7 go? #1", "release 7, idle since +1s (1)"]);
 }
 
 /// The pause ended at 5 s, and the slot would have been asked for; at 10 s the request was over. All of this is seen at
@@ -164,117 +168,120 @@ fn what_is_overdue_is_handled_in_the_order_in_which_it_fell_due() {
 #[test]
 fn what_is_overtaken_by_a_later_deadline_of_the_same_round_is_not_said() {
     let config = patient().with_request_timeout(10 * SECOND);
-    let mut f = Fixture::with(config.with_retry_pause(5 * SECOND, 5 * SECOND));
-    f.register_free("tm", 1, &[small()]).answer_requests(refused());
-    f.request(1, &small());
-    f.said();
-    assert_eq!(f.advance(20 * SECOND), 2);
-    assert_eq!(f.said(), ["failed 1: timeout"], "no slot request, and nothing to free");
+    let mut fixture = Fixture::with(config.with_retry_pause(5 * SECOND, 5 * SECOND));
+    fixture.register_free("tm", 1, &[small()]).answer_requests(refused());
+    fixture.request(1, &small());
+    fixture.log.take();
+    assert_eq!(fixture.advance(20 * SECOND), 2);
+    assert_eq!(
+        fixture.brief_effects(),
+        ["failed 1: timeout"],
+        "no slot request, and nothing to free"
+    );
 }
 
 /// The promise ended at 5 s, and a worker would have been asked for; at 10 s the request was over.
 #[test]
 fn a_worker_is_not_asked_for_for_a_request_that_is_over_in_the_same_round() {
     let config = patient().with_request_timeout(10 * SECOND);
-    let mut f = Fixture::with(config.with_worker_registration_timeout(5 * SECOND));
-    f.actions.answer_next_allocation(Ok(WorkerPromise::Unspecified));
-    f.request(1, &small());
-    f.said();
-    assert_eq!(f.advance(20 * SECOND), 2);
-    assert_eq!(f.said(), ["failed 1: timeout"]);
+    let mut fixture = Fixture::with(config.with_worker_registration_timeout(5 * SECOND));
+    fixture.actions.answer_next_allocation(Ok(WorkerPromise::Unspecified));
+    fixture.request(1, &small());
+    fixture.log.take();
+    assert_eq!(fixture.advance(20 * SECOND), 2);
+    fixture.expect(&["failed 1: timeout"]);
 }
 
 /// Request 1 pauses for 100 ms from 50 ms on, request 2 for 50 ms from 100 ms on, and there is one slot.
 #[test]
 fn pauses_of_different_lengths_that_end_together_end_in_the_order_of_arming() {
-    let mut f = Fixture::new();
-    f.register_free("a", 1, &[small()]).answer_requests(refused());
-    f.request(1, &small());
-    f.advance(50 * MILLISECOND);
-    f.unregister(1);
-    f.advance(50 * MILLISECOND);
-    f.register_free("b", 2, &[small()]).answer_requests(refused());
-    f.request(2, &small());
-    f.unregister(2);
+    let mut fixture = Fixture::new();
+    fixture.register_free("a", 1, &[small()]).answer_requests(refused());
+    fixture.request(1, &small());
+    fixture.advance(50 * MILLISECOND);
+    fixture.unregister(1);
+    fixture.advance(50 * MILLISECOND);
+    fixture.register_free("b", 2, &[small()]).answer_requests(refused());
+    fixture.request(2, &small());
+    fixture.unregister(2);
     let ends = [1, 2].map(|id| {
-        f.manager
+        fixture
+            .manager
             .pending_slot_request(allocation(id))
             .expect("it pauses")
             .pauses_until()
     });
     assert_eq!(ends, [Some(Timestamp::from_millis(150)); 2]);
-    f.register_free("c", 3, &[small()]);
-    f.said();
+    fixture.register_free("c", 3, &[small()]);
+    fixture.log.take();
 
-    assert_eq!(f.advance(50 * MILLISECOND), 2);
-    assert_eq!(
-        f.said(),
-        [
-            "request c_0 for 1 #6",
-            "ask 1 for {cpu: 1, task heap: 100 MiB}",
-            "granted 1 on c_0",
-        ]
-    );
+    assert_eq!(fixture.advance(50 * MILLISECOND), 2);
+    fixture.expect(&[
+        "request c_0 for 1 #6",
+        "ask 1 for {cpu: 1, task heap: 100 MiB}",
+        "granted 1 on c_0",
+    ]);
 }
 
 #[test]
 fn a_clock_that_goes_back_shortens_and_lengthens_nothing() {
-    let mut f = Fixture::with(
+    let mut fixture = Fixture::with(
         patient()
             .with_request_timeout(5 * SECOND)
             .with_task_manager_timeout(6 * SECOND),
     );
-    f.advance(10 * SECOND);
-    f.clock.set_now(Timestamp::from_secs(4));
-    f.request(1, &profile(9.0, 0));
-    f.register_free("tm", 7, &[small()]);
+    fixture.advance(10 * SECOND);
+    fixture.clock.set_now(Timestamp::from_secs(4));
+    fixture.request(1, &profile(9.0, 0));
+    fixture.register_free("tm", 7, &[small()]);
     assert_eq!(
-        f.manager
+        fixture
+            .manager
             .task_manager(instance(7))
             .expect("it is registered")
             .idle_since(),
         Some(Timestamp::from_secs(10)),
         "the latest time that was seen"
     );
-    f.said();
+    fixture.log.take();
 
-    f.clock.set_now(Timestamp::from_nanos(15_000_000_000 - 1));
-    assert_eq!(f.run(), 0);
-    f.clock.set_now(Timestamp::from_secs(15));
-    f.run();
-    assert_eq!(f.said(), ["failed 1: timeout"]);
-    f.clock.set_now(Timestamp::from_secs(16));
-    f.run();
-    assert_eq!(f.said(), ["may 7 go? #1", "release 7, idle since +10s (1)"]);
+    fixture.clock.set_now(Timestamp::from_nanos(15_000_000_000 - 1));
+    assert_eq!(fixture.run(), 0);
+    fixture.clock.set_now(Timestamp::from_secs(15));
+    fixture.run();
+    fixture.expect(&["failed 1: timeout"]);
+    fixture.clock.set_now(Timestamp::from_secs(16));
+    fixture.run();
+    fixture.expect(&["may 7 go? #1", "release 7, idle since +10s (1)"]);
 }
 
 #[test]
 fn what_has_been_due_stays_due_when_the_clock_goes_back() {
-    let mut f = Fixture::with(patient().with_request_timeout(5 * SECOND));
-    f.request(1, &small());
-    f.clock.advance(5 * SECOND);
+    let mut fixture = Fixture::with(patient().with_request_timeout(5 * SECOND));
+    fixture.request(1, &small());
+    fixture.clock.advance(5 * SECOND);
     // An input sees the time, but does not act on it.
-    f.cancel(99);
-    f.said();
-    f.clock.set_now(Timestamp::from_secs(1));
-    assert_eq!(f.run(), 1);
-    assert_eq!(f.said(), ["failed 1: timeout"]);
+    fixture.cancel(99);
+    fixture.log.take();
+    fixture.clock.set_now(Timestamp::from_secs(1));
+    assert_eq!(fixture.run(), 1);
+    fixture.expect(&["failed 1: timeout"]);
 }
 
 #[test]
 fn a_clock_that_stands_still_lets_nothing_fall_due() {
-    let mut f = Fixture::with(patient().with_request_timeout(NANOSECOND));
-    f.request(1, &small());
-    f.said();
+    let mut fixture = Fixture::with(patient().with_request_timeout(NANOSECOND));
+    fixture.request(1, &small());
+    fixture.log.take();
     for _ in 0..3 {
-        assert_eq!(f.run(), 0);
+        assert_eq!(fixture.run(), 0);
     }
-    assert_eq!(f.advance(NANOSECOND), 1);
+    assert_eq!(fixture.advance(NANOSECOND), 1);
 }
 
 #[test]
 fn what_overflows_the_clock_means_never() {
-    let mut f = Fixture::with(
+    let mut fixture = Fixture::with(
         patient()
             .with_request_timeout(SECOND)
             .with_rpc_timeout(SECOND)
@@ -282,77 +289,72 @@ fn what_overflows_the_clock_means_never() {
             .with_worker_registration_timeout(SECOND)
             .with_retry_pause(SECOND, SECOND),
     );
-    f.clock.advance_to(Timestamp::from_nanos(u64::MAX - 5));
-    let gateway = f.register_free("tm", 1, &[small()]);
+    fixture.clock.advance_to(Timestamp::from_nanos(u64::MAX - 5));
+    let gateway = fixture.register_free("tm", 1, &[small()]);
     gateway.answer_requests(GatewayAnswer::ByHand);
-    f.request(1, &small());
-    f.request(2, &small());
-    f.actions.answer_next_allocation(Ok(WorkerPromise::Unspecified));
-    f.request(3, &profile(7.0, 0));
-    f.register_free("idle", 2, &[profile(0.5, 0)]);
-    f.said();
+    fixture.request(1, &small());
+    fixture.request(2, &small());
+    fixture.actions.answer_next_allocation(Ok(WorkerPromise::Unspecified));
+    fixture.request(3, &profile(7.0, 0));
+    fixture.register_free("idle", 2, &[profile(0.5, 0)]);
+    fixture.log.take();
 
-    let deadline = f
+    let deadline = fixture
         .manager
         .pending_slot_request(allocation(1))
         .expect("in flight")
         .deadline();
     assert_eq!(deadline, Timestamp::MAX);
-    assert_eq!(f.manager.next_deadline(), None);
-    assert_eq!(f.advance(Duration::MAX), 0);
-    assert_eq!(f.advance(Duration::MAX), 0);
-    assert_eq!(f.said(), [""; 0]);
-    assert_eq!(f.clock.armed(), []);
+    assert_eq!(fixture.manager.next_deadline(), None);
+    assert_eq!(fixture.advance(Duration::MAX), 0);
+    assert_eq!(fixture.advance(Duration::MAX), 0);
+    fixture.expect(&[""; 0]);
+    assert_eq!(fixture.clock.armed(), []);
 }
 
 #[test]
 fn what_is_armed_while_a_time_is_handled_falls_due_a_millisecond_later_at_the_earliest() {
     let zero = Duration::ZERO;
-    let mut f = Fixture::with(
+    let mut fixture = Fixture::with(
         patient()
             .with_worker_registration_timeout(zero)
             .with_task_manager_timeout(zero),
     );
-    f.actions.answer_releases(Release::Declined);
-    f.register_free("tm", 7, &[profile(0.5, 0)]);
-    f.request(1, &profile(2.0, 0));
-    f.said();
+    fixture.actions.answer_releases(Release::Declined);
+    fixture.register_free("tm", 7, &[profile(0.5, 0)]);
+    fixture.request(1, &profile(2.0, 0));
+    fixture.log.take();
     // Armed by inputs, both are due at once, and armed again.
-    assert_eq!(f.run(), 2);
-    assert_eq!(
-        f.said(),
-        ["ask 2 for {cpu: 2}", "may 7 go? #1", "release 7, idle since +0ns (1)"]
-    );
-    assert_eq!(f.run(), 0);
-    assert_eq!(f.advance(MILLISECOND - NANOSECOND), 0);
-    assert_eq!(f.advance(NANOSECOND), 2);
-    assert_eq!(
-        f.said(),
-        ["ask 3 for {cpu: 2}", "may 7 go? #2", "release 7, idle since +0ns (1)"]
-    );
+    assert_eq!(fixture.run(), 2);
+    fixture.expect(&["ask 2 for {cpu: 2}", "may 7 go? #1", "release 7, idle since +0ns (1)"]);
+    assert_eq!(fixture.run(), 0);
+    assert_eq!(fixture.advance(MILLISECOND - NANOSECOND), 0);
+    assert_eq!(fixture.advance(NANOSECOND), 2);
+    fixture.expect(&["ask 3 for {cpu: 2}", "may 7 go? #2", "release 7, idle since +0ns (1)"]);
 }
 
 #[test]
 fn pauses_and_attempts_without_length_do_not_spin() {
-    let mut f = Fixture::with(
+    let mut fixture = Fixture::with(
         patient()
             .with_retry_pause(Duration::ZERO, Duration::ZERO)
             .with_rpc_timeout(Duration::ZERO),
     );
-    f.register_free("tm", 1, &[small()])
+    fixture
+        .register_free("tm", 1, &[small()])
         .answer_requests(GatewayAnswer::ByHand);
-    f.request(1, &small());
-    f.said();
-    assert_eq!(f.run(), 1);
-    assert_eq!(f.said(), ["free tm_0 of 1 #1", "request tm_0 for 1 #2"]);
-    assert_eq!(f.run(), 0);
+    fixture.request(1, &small());
+    fixture.log.take();
+    assert_eq!(fixture.run(), 1);
+    fixture.expect(&["free tm_0 of 1 #1", "request tm_0 for 1 #2"]);
+    assert_eq!(fixture.run(), 0);
     // The second failure: it pauses for the shortest time, then it tries again.
-    assert_eq!(f.advance(MILLISECOND), 1);
-    assert_eq!(f.said(), ["free tm_0 of 1 #2"]);
-    assert_eq!(f.advance(MILLISECOND - NANOSECOND), 0);
-    assert_eq!(f.advance(NANOSECOND), 1);
-    assert_eq!(f.said(), ["request tm_0 for 1 #3"]);
-    assert_eq!(f.run(), 0);
+    assert_eq!(fixture.advance(MILLISECOND), 1);
+    fixture.expect(&["free tm_0 of 1 #2"]);
+    assert_eq!(fixture.advance(MILLISECOND - NANOSECOND), 0);
+    assert_eq!(fixture.advance(NANOSECOND), 1);
+    fixture.expect(&["request tm_0 for 1 #3"]);
+    assert_eq!(fixture.run(), 0);
 }
 
 /// Its delays are always ready.

@@ -8,40 +8,40 @@ use crate::common::{Fixture, free_report, granted, profile, slot, small};
 
 #[test]
 fn slots_go_to_requests_in_the_order_of_their_registration() {
-    let mut f = Fixture::new();
+    let mut fixture = Fixture::new();
     // Ids that are in no order.
     let ids = [77, 3, u128::MAX, 12, 1];
     for id in ids {
-        f.request(id, &small());
+        fixture.request(id, &small());
     }
-    f.register_free("tm", 1, &vec![small(); 4]);
+    fixture.register_free("tm", 1, &vec![small(); 4]);
     for (id, number) in ids.into_iter().zip(0..4) {
-        assert_eq!(f.status(id), Some(granted(&slot("tm", number))));
+        assert_eq!(fixture.status(id), Some(granted(&slot("tm", number))));
     }
-    assert_eq!(f.status(1), Some(AllocationStatus::Waiting));
+    assert_eq!(fixture.status(1), Some(AllocationStatus::Waiting));
 }
 
 #[test]
 fn a_request_that_a_slot_does_not_fit_does_not_hold_up_those_behind_it() {
-    let mut f = Fixture::new();
-    f.request(1, &profile(8.0, 0));
-    f.request(2, &profile(1.0, 0));
-    f.register_free("tm", 1, &[profile(2.0, 0)]);
-    assert_eq!(f.status(1), Some(AllocationStatus::Waiting));
-    assert_eq!(f.status(2), Some(granted(&slot("tm", 0))));
+    let mut fixture = Fixture::new();
+    fixture.request(1, &profile(8.0, 0));
+    fixture.request(2, &profile(1.0, 0));
+    fixture.register_free("tm", 1, &[profile(2.0, 0)]);
+    assert_eq!(fixture.status(1), Some(AllocationStatus::Waiting));
+    assert_eq!(fixture.status(2), Some(granted(&slot("tm", 0))));
 }
 
 #[test]
 fn among_profiles_that_fit_age_decides() {
-    let mut f = Fixture::new();
+    let mut fixture = Fixture::new();
     let ages = [(5, 2.0), (4, 1.0), (3, 3.0), (2, 1.0)];
     for (id, cores) in ages {
-        f.request(id, &profile(cores, 0));
+        fixture.request(id, &profile(cores, 0));
     }
-    f.said();
-    f.register_free("tm", 1, &vec![profile(9.0, 0); 4]);
-    let requested: Vec<_> = f
-        .said()
+    fixture.log.take();
+    fixture.register_free("tm", 1, &vec![profile(9.0, 0); 4]);
+    let requested: Vec<_> = fixture
+        .brief_effects()
         .into_iter()
         .filter(|said| said.starts_with("request"))
         .collect();
@@ -59,113 +59,119 @@ fn among_profiles_that_fit_age_decides() {
 /// The large requests come back in the order 3, 1, and one that stayed leaves between them.
 #[test]
 fn a_request_that_waits_again_is_before_those_that_came_back_sooner_and_are_younger() {
-    let mut f = Fixture::new();
+    let mut fixture = Fixture::new();
     let large = profile(2.0, 0);
     for (id, cores) in [(1, 2.0), (2, 1.0), (3, 2.0), (4, 2.0)] {
-        f.request(id, &profile(cores, 0));
+        fixture.request(id, &profile(cores, 0));
     }
     for (worker, id) in [("one", 1), ("two", 2), ("three", 3)] {
-        f.register_by_hand(worker, id, &free_report(worker, std::slice::from_ref(&large)));
+        fixture.register_by_hand(worker, id, &free_report(worker, std::slice::from_ref(&large)));
     }
-    f.unregister(3);
-    f.cancel(4);
-    f.unregister(1);
-    f.unregister(2);
-    f.register_free("tm", 4, &[large]);
-    assert_eq!(f.status(1), Some(granted(&slot("tm", 0))));
+    fixture.unregister(3);
+    fixture.cancel(4);
+    fixture.unregister(1);
+    fixture.unregister(2);
+    fixture.register_free("tm", 4, &[large]);
+    assert_eq!(fixture.status(1), Some(granted(&slot("tm", 0))));
 }
 
 #[test]
 fn a_covered_request_is_not_behind_an_uncovered_one_nor_before_it() {
-    let mut f = Fixture::new();
-    f.request(1, &small());
-    f.actions
+    let mut fixture = Fixture::new();
+    fixture.request(1, &small());
+    fixture
+        .actions
         .answer_next_allocation(Ok(WorkerPromise::Slots(vec![small(); 2])));
-    f.request(2, &small());
-    f.request(3, &profile(0.5, 0));
-    f.said();
+    fixture.request(2, &small());
+    fixture.request(3, &profile(0.5, 0));
+    fixture.log.take();
     for (worker, instance, oldest) in [("a", 1, 1), ("b", 2, 2), ("c", 3, 3)] {
-        f.register_free(worker, instance, &[small()]);
-        assert_eq!(f.status(oldest), Some(granted(&slot(worker, 0))));
+        fixture.register_free(worker, instance, &[small()]);
+        assert_eq!(fixture.status(oldest), Some(granted(&slot(worker, 0))));
     }
 }
 
 #[test]
 fn slots_are_handed_out_in_the_order_in_which_they_became_free() {
-    let mut f = Fixture::new();
-    f.register_free("tm", 1, &vec![small(); 4]);
+    let mut fixture = Fixture::new();
+    fixture.register_free("tm", 1, &vec![small(); 4]);
     for id in 1..=4 {
-        f.request(id, &small());
+        fixture.request(id, &small());
     }
     for number in [2, 0, 3, 1] {
-        f.free(&slot("tm", number), u128::from(number) + 1);
+        fixture.free(&slot("tm", number), u128::from(number) + 1);
     }
     for (id, number) in [(11, 2), (12, 0), (13, 3), (14, 1)] {
-        assert_eq!(f.request(id, &small()), granted(&slot("tm", number)));
+        assert_eq!(fixture.request(id, &small()), granted(&slot("tm", number)));
     }
 }
 
 #[test]
 fn a_request_takes_the_first_slot_that_fits_whatever_its_profile() {
-    let mut f = Fixture::new();
-    f.register_free("tm", 1, &[profile(1.0, 0), profile(9.0, 0), profile(2.0, 0)]);
-    assert_eq!(f.request(1, &profile(2.0, 0)), granted(&slot("tm", 1)));
-    assert_eq!(f.request(2, &profile(1.0, 0)), granted(&slot("tm", 0)));
+    let mut fixture = Fixture::new();
+    fixture.register_free("tm", 1, &[profile(1.0, 0), profile(9.0, 0), profile(2.0, 0)]);
+    assert_eq!(fixture.request(1, &profile(2.0, 0)), granted(&slot("tm", 1)));
+    assert_eq!(fixture.request(2, &profile(1.0, 0)), granted(&slot("tm", 0)));
 }
 
 #[test]
 fn a_request_whose_attempt_fails_keeps_its_place() {
-    let mut f = Fixture::new();
-    let gateway = f.register_free("tm", 1, &[small()]);
+    let mut fixture = Fixture::new();
+    let gateway = fixture.register_free("tm", 1, &[small()]);
     gateway.answer_requests(GatewayAnswer::ByHand);
     for id in 1..=3 {
-        f.request(id, &small());
+        fixture.request(id, &small());
     }
     gateway
         .answer(1, Err(SlotAllocationError::rejected("no")))
         .expect("it is pending");
-    f.run();
-    assert_eq!(f.status(1), Some(AllocationStatus::Waiting), "the slot went to 2");
-    f.register_free("other", 2, &[small()]);
-    assert_eq!(f.status(1), Some(granted(&slot("other", 0))), "before 3");
+    fixture.run();
+    assert_eq!(fixture.status(1), Some(AllocationStatus::Waiting), "the slot went to 2");
+    fixture.register_free("other", 2, &[small()]);
+    assert_eq!(fixture.status(1), Some(granted(&slot("other", 0))), "before 3");
 }
 
 #[test]
 fn a_request_that_loses_its_attempt_keeps_its_place() {
-    let mut f = Fixture::new();
-    f.register_free("tm", 1, &[small()])
+    let mut fixture = Fixture::new();
+    fixture
+        .register_free("tm", 1, &[small()])
         .answer_requests(GatewayAnswer::ByHand);
-    f.request(1, &small());
-    f.request(2, &small());
-    f.unregister(1);
-    f.register_free("other", 2, &[small()]);
-    assert_eq!(f.status(1), Some(granted(&slot("other", 0))));
+    fixture.request(1, &small());
+    fixture.request(2, &small());
+    fixture.unregister(1);
+    fixture.register_free("other", 2, &[small()]);
+    assert_eq!(fixture.status(1), Some(granted(&slot("other", 0))));
 }
 
 /// The slot with the lower number is in flight to the younger request.
 #[test]
 fn requests_that_lose_their_attempts_together_look_for_slots_in_the_order_of_their_age() {
-    let mut f = Fixture::new();
-    f.register_free("tm", 1, &[small(), small()])
+    let mut fixture = Fixture::new();
+    fixture
+        .register_free("tm", 1, &[small(), small()])
         .answer_requests(GatewayAnswer::ByHand);
-    f.request(9, &small());
-    f.request(1, &small());
-    f.cancel(9);
-    f.request(2, &small());
-    assert_eq!(f.status(2), Some(AllocationStatus::InFlight { slot_id: slot("tm", 0) }));
-    f.register_free("spare", 2, &[small()]);
-    f.unregister(1);
-    assert_eq!(f.status(1), Some(granted(&slot("spare", 0))));
-    assert_eq!(f.status(2), Some(AllocationStatus::Waiting));
+    fixture.request(9, &small());
+    fixture.request(1, &small());
+    fixture.cancel(9);
+    fixture.request(2, &small());
+    assert_eq!(
+        fixture.status(2),
+        Some(AllocationStatus::InFlight { slot_id: slot("tm", 0) })
+    );
+    fixture.register_free("spare", 2, &[small()]);
+    fixture.unregister(1);
+    assert_eq!(fixture.status(1), Some(granted(&slot("spare", 0))));
+    assert_eq!(fixture.status(2), Some(AllocationStatus::Waiting));
 }
 
 #[test]
 fn a_request_that_is_registered_again_after_its_end_is_the_youngest() {
-    let mut f = Fixture::new();
-    f.request(1, &small());
-    f.request(2, &small());
-    f.cancel(1);
-    f.request(1, &small());
-    f.register_free("tm", 1, &[small()]);
-    assert_eq!(f.status(2), Some(granted(&slot("tm", 0))));
+    let mut fixture = Fixture::new();
+    fixture.request(1, &small());
+    fixture.request(2, &small());
+    fixture.cancel(1);
+    fixture.request(1, &small());
+    fixture.register_free("tm", 1, &[small()]);
+    assert_eq!(fixture.status(2), Some(granted(&slot("tm", 0))));
 }

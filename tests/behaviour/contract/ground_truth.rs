@@ -11,36 +11,34 @@ use crate::common::{Fixture, allocation, granted, instance, job, patient, report
 
 #[test]
 fn a_slot_that_a_report_shows_as_held_is_not_handed_out() {
-    let mut f = Fixture::new();
-    f.register_free("tm", 1, &[small()]);
-    f.report(1, &report("tm", &[Some(7)]));
-    assert_eq!(f.request(1, &small()), AllocationStatus::Waiting);
-    assert_eq!(f.holder(&slot("tm", 0)), Some(allocation(7)));
+    let mut fixture = Fixture::new();
+    fixture.register_free("tm", 1, &[small()]);
+    fixture.report(1, &report("tm", &[Some(7)]));
+    assert_eq!(fixture.request(1, &small()), AllocationStatus::Waiting);
+    assert_eq!(fixture.holder(&slot("tm", 0)), Some(allocation(7)));
 }
 
 #[test]
 fn a_slot_that_a_report_shows_as_free_is_handed_out() {
-    let mut f = Fixture::new();
-    f.register("tm", 1, &report("tm", &[Some(7)]));
-    assert_eq!(f.request(1, &small()), AllocationStatus::Waiting);
-    f.said();
-    f.report(1, &report("tm", &[None]));
-    assert_eq!(
-        f.said(),
-        ["lost 7 on tm_0: free", "request tm_0 for 1 #1", "granted 1 on tm_0"]
-    );
+    let mut fixture = Fixture::new();
+    fixture.register("tm", 1, &report("tm", &[Some(7)]));
+    assert_eq!(fixture.request(1, &small()), AllocationStatus::Waiting);
+    fixture.log.take();
+    fixture.report(1, &report("tm", &[None]));
+    fixture.expect(&["lost 7 on tm_0: free", "request tm_0 for 1 #1", "granted 1 on tm_0"]);
 }
 
 #[test]
 fn a_slot_that_an_answer_shows_as_held_belongs_to_its_holder() {
-    let mut f = Fixture::new();
-    f.register_free("tm", 1, &[small()])
+    let mut fixture = Fixture::new();
+    fixture
+        .register_free("tm", 1, &[small()])
         .answer_next(Err(SlotAllocationError::Occupied {
             allocation_id: allocation(7),
             job_id: job(2),
         }));
-    assert_eq!(f.request(1, &small()), AllocationStatus::Waiting);
-    let state = f.manager.slot(&slot("tm", 0)).expect("a known slot").state();
+    assert_eq!(fixture.request(1, &small()), AllocationStatus::Waiting);
+    let state = fixture.manager.slot(&slot("tm", 0)).expect("a known slot").state();
     let held = SlotState::Allocated {
         allocation_id: allocation(7),
         job_id: job(2),
@@ -50,28 +48,28 @@ fn a_slot_that_an_answer_shows_as_held_belongs_to_its_holder() {
 
 #[test]
 fn a_request_that_a_report_shows_as_served_is_granted_before_its_answer() {
-    let mut f = Fixture::new();
-    let gateway = f.register_free("tm", 1, &[small()]);
+    let mut fixture = Fixture::new();
+    let gateway = fixture.register_free("tm", 1, &[small()]);
     gateway.answer_requests(GatewayAnswer::ByHand);
-    f.request(1, &small());
-    f.said();
-    f.report(1, &report("tm", &[Some(1)]));
-    assert_eq!(f.said(), ["granted 1 on tm_0"]);
+    fixture.request(1, &small());
+    fixture.log.take();
+    fixture.report(1, &report("tm", &[Some(1)]));
+    fixture.expect(&["granted 1 on tm_0"]);
     assert_eq!(gateway.pending(), [], "nobody waits for the answer any more");
 }
 
 #[test]
 fn an_acknowledgement_that_the_manager_did_not_expect_any_more_changes_nothing() {
-    let mut f = Fixture::new();
-    let gateway = f.register_free("tm", 1, &[small()]);
+    let mut fixture = Fixture::new();
+    let gateway = fixture.register_free("tm", 1, &[small()]);
     gateway.answer_requests(GatewayAnswer::ByHand);
-    f.request(1, &small());
-    f.cancel(1);
-    f.said();
+    fixture.request(1, &small());
+    fixture.cancel(1);
+    fixture.log.take();
     assert!(gateway.answer(1, Ok(Acknowledge::new())).is_err());
-    assert_eq!(f.run(), 0);
-    assert!(f.is_free(&slot("tm", 0)));
-    assert_eq!(f.said(), [""; 0]);
+    assert_eq!(fixture.run(), 0);
+    assert!(fixture.is_free(&slot("tm", 0)));
+    fixture.expect(&[""; 0]);
 }
 
 /// Two answers are lost, one request never arrives, and a slot is freed without a word.
@@ -150,10 +148,10 @@ fn when_messages_stop_and_each_task_executor_reports_the_view_is_the_truth() {
 
 #[test]
 fn the_truth_of_one_task_executor_says_nothing_of_another() {
-    let mut f = Fixture::new();
-    f.register("a", 1, &report("a", &[Some(1)]));
-    f.register("b", 2, &report("b", &[Some(2)]));
-    f.report(1, &report("a", &[None]));
-    assert_eq!(f.said(), ["lost 1 on a_0: free"]);
-    assert_eq!(f.status(2), Some(granted(&slot("b", 0))));
+    let mut fixture = Fixture::new();
+    fixture.register("a", 1, &report("a", &[Some(1)]));
+    fixture.register("b", 2, &report("b", &[Some(2)]));
+    fixture.report(1, &report("a", &[None]));
+    fixture.expect(&["lost 1 on a_0: free"]);
+    assert_eq!(fixture.status(2), Some(granted(&slot("b", 0))));
 }

@@ -23,11 +23,11 @@ const BUDGET: usize = 2 * 256;
 /// Polls until nothing is left, and says how many events that were. Each poll but the last stops early, and has woken
 /// the task.
 #[track_caller]
-fn poll_all(f: &mut Fixture, task: &Task) -> usize {
+fn poll_all(fixture: &mut Fixture, task: &Task) -> usize {
     let mut polls = Vec::new();
     loop {
         task.wakes();
-        match f.step(|manager| manager.poll_progress(&mut task.context())) {
+        match fixture.step(|manager| manager.poll_progress(&mut task.context())) {
             Poll::Ready(events) => polls.push((events, task.wakes())),
             Poll::Pending => break,
         }
@@ -46,88 +46,88 @@ fn poll_all(f: &mut Fixture, task: &Task) -> usize {
 }
 
 fn in_flight(requests: usize) -> (Fixture, ScriptedGateway) {
-    let mut f = Fixture::with(patient().with_rpc_timeout(100 * SECOND));
-    let gateway = f.register_free("tm", 1, &vec![small(); requests]);
+    let mut fixture = Fixture::with(patient().with_rpc_timeout(100 * SECOND));
+    let gateway = fixture.register_free("tm", 1, &vec![small(); requests]);
     gateway.answer_requests(GatewayAnswer::ByHand);
     for id in 1..=requests {
-        let outcome = f.manager.register_slot_request(request(1, id as u128, &small()));
+        let outcome = fixture.manager.register_slot_request(request(1, id as u128, &small()));
         assert!(outcome.is_ok());
     }
-    f.said();
-    (f, gateway)
+    fixture.log.take();
+    (fixture, gateway)
 }
 
 #[test]
 fn more_answers_than_a_poll_takes_are_applied_poll_by_poll() {
-    let (mut f, gateway) = in_flight(1000);
+    let (mut fixture, gateway) = in_flight(1000);
     for attempt in 1..=1000 {
         gateway.answer(attempt, Ok(Acknowledge::new())).expect("it is pending");
     }
     let task = Task::new();
-    assert_eq!(poll_all(&mut f, &task), 1000);
-    assert_eq!(f.manager.slot_counts().allocated, 1000);
-    let order: Vec<_> = f.said();
+    assert_eq!(poll_all(&mut fixture, &task), 1000);
+    assert_eq!(fixture.manager.slot_counts().allocated, 1000);
+    let order: Vec<_> = fixture.brief_effects();
     let expected: Vec<_> = (1..=1000).map(|id| format!("granted {id} on tm_{}", id - 1)).collect();
     assert_eq!(order, expected);
 }
 
 #[test]
 fn more_deadlines_than_a_poll_takes_are_handled_poll_by_poll() {
-    let mut f = Fixture::with(patient().with_request_timeout(SECOND));
+    let mut fixture = Fixture::with(patient().with_request_timeout(SECOND));
     for id in 1..=600 {
-        let outcome = f.manager.register_slot_request(request(1, id, &small()));
+        let outcome = fixture.manager.register_slot_request(request(1, id, &small()));
         assert!(outcome.is_ok());
     }
-    f.said();
-    f.clock.advance(SECOND);
+    fixture.log.take();
+    fixture.clock.advance(SECOND);
     let task = Task::new();
-    assert_eq!(poll_all(&mut f, &task), 600);
+    assert_eq!(poll_all(&mut fixture, &task), 600);
     let expected: Vec<_> = (1..=600).map(|id| format!("failed {id}: timeout")).collect();
-    assert_eq!(f.said(), expected);
+    assert_eq!(fixture.brief_effects(), expected);
 }
 
 /// Long after the RPC timeout of all of them.
 #[test]
 fn answers_that_were_there_in_time_count_however_many_there_are() {
     let drives: [fn(&mut Fixture); 2] = [
-        |f| {
-            poll_all(f, &Task::new());
+        |fixture| {
+            poll_all(fixture, &Task::new());
         },
-        |f| {
-            f.run();
+        |fixture| {
+            fixture.run();
         },
     ];
     for drive in drives {
-        let (mut f, gateway) = in_flight(1000);
+        let (mut fixture, gateway) = in_flight(1000);
         for attempt in 1..=1000 {
             gateway.answer(attempt, Ok(Acknowledge::new())).expect("it is pending");
         }
-        f.clock.advance(1000 * SECOND);
-        drive(&mut f);
-        assert_eq!(f.manager.slot_counts().allocated, 1000);
+        fixture.clock.advance(1000 * SECOND);
+        drive(&mut fixture);
+        assert_eq!(fixture.manager.slot_counts().allocated, 1000);
     }
 }
 
 #[test]
 fn answers_and_deadlines_are_all_dealt_with() {
-    let (mut f, gateway) = in_flight(2000);
+    let (mut fixture, gateway) = in_flight(2000);
     for attempt in 1..=1000 {
         gateway.answer(attempt, Ok(Acknowledge::new())).expect("it is pending");
     }
-    f.clock.advance(100 * SECOND);
+    fixture.clock.advance(100 * SECOND);
     let task = Task::new();
-    assert_eq!(poll_all(&mut f, &task), 2000);
-    assert_eq!(f.manager.slot_counts().allocated, 1000);
+    assert_eq!(poll_all(&mut fixture, &task), 2000);
+    assert_eq!(fixture.manager.slot_counts().allocated, 1000);
 }
 
 #[test]
 fn running_until_stalled_takes_all_at_once() {
-    let (mut f, gateway) = in_flight(1000);
+    let (mut fixture, gateway) = in_flight(1000);
     for attempt in 1..=1000 {
         gateway.answer(attempt, Ok(Acknowledge::new())).expect("it is pending");
     }
-    assert_eq!(f.run(), 1000);
-    assert_eq!(f.manager.slot_counts().allocated, 1000);
+    assert_eq!(fixture.run(), 1000);
+    assert_eq!(fixture.manager.slot_counts().allocated, 1000);
 }
 
 type RestlessManager = SlotManager<RecordingActions, RestlessGateway, ManualScheduledExecutor>;
@@ -200,22 +200,23 @@ fn running_until_stalled_sees_time_beside_many_futures_that_wake_themselves_for_
 /// Suspended between two polls, each of which had enough to do.
 #[test]
 fn what_a_poll_left_undone_does_not_concern_the_next_leader() {
-    let (mut f, gateway) = in_flight(600);
+    let (mut fixture, gateway) = in_flight(600);
     for attempt in 1..=600 {
         gateway.answer(attempt, Ok(Acknowledge::new())).expect("it is pending");
     }
     let task = Task::new();
-    let first = f.step(|manager| manager.poll_progress(&mut task.context()));
+    let first = fixture.step(|manager| manager.poll_progress(&mut task.context()));
     assert!(first.is_ready());
-    assert!(f.manager.num_awaited_answers() > 0);
-    f.step(SlotManager::suspend).expect("it was started");
-    f.start(2);
-    f.register_free("tm", 2, &[small()])
+    assert!(fixture.manager.num_awaited_answers() > 0);
+    fixture.step(SlotManager::suspend).expect("it was started");
+    fixture.start(2);
+    fixture
+        .register_free("tm", 2, &[small()])
         .answer_requests(GatewayAnswer::ByHand);
-    f.request(1, &small());
-    f.said();
-    f.advance(100 * SECOND);
-    assert_eq!(f.said(), ["free tm_0 of 1 #601", "request tm_0 for 1 #602"]);
+    fixture.request(1, &small());
+    fixture.log.take();
+    fixture.advance(100 * SECOND);
+    fixture.expect(&["free tm_0 of 1 #601", "request tm_0 for 1 #602"]);
 }
 
 /// Wakes every future once, needlessly, before the only answer.
@@ -343,18 +344,18 @@ impl Future for Nudged {
 /// One answer is left over from a poll that had enough to do; another comes then, and then its timeout is due.
 #[test]
 fn an_answer_that_comes_while_others_are_left_over_is_in_time() {
-    let (mut f, gateway) = in_flight(258);
+    let (mut fixture, gateway) = in_flight(258);
     for attempt in 1..=257 {
         gateway.answer(attempt, Ok(Acknowledge::new())).expect("it is pending");
     }
     let task = Task::new();
-    let first = f.step(|manager| manager.poll_progress(&mut task.context()));
+    let first = fixture.step(|manager| manager.poll_progress(&mut task.context()));
     assert_eq!(first, Poll::Ready(256));
     gateway.answer(258, Ok(Acknowledge::new())).expect("it is pending");
-    f.clock.advance(100 * SECOND);
-    let second = f.step(|manager| manager.poll_progress(&mut task.context()));
+    fixture.clock.advance(100 * SECOND);
+    let second = fixture.step(|manager| manager.poll_progress(&mut task.context()));
     assert_eq!(second, Poll::Ready(2));
-    assert_eq!(f.manager.slot_counts().allocated, 258);
+    assert_eq!(fixture.manager.slot_counts().allocated, 258);
 }
 
 /// A clock that goes on by 10 ms whenever it is asked.

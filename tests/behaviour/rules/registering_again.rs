@@ -13,86 +13,85 @@ use crate::common::{
     Fixture, allocation, free_report, granted, in_flight, instance, job, profile, report, slot, slot_requests, small,
 };
 
-const NOTHING: [&str; 0] = [];
-
 #[test]
 fn the_same_instance_id_is_a_report() {
-    let mut f = Fixture::new();
-    let first = f.register("tm", 1, &report("tm", &[Some(1)]));
-    let second = f.gateway();
+    let mut fixture = Fixture::new();
+    let first = fixture.register("tm", 1, &report("tm", &[Some(1)]));
+    let second = fixture.gateway();
     assert_eq!(
-        f.register_with("tm", 1, &report("tm", &[None]), &second),
+        fixture.register_with("tm", 1, &report("tm", &[None]), &second),
         RegistrationOutcome::Reported(ReportOutcome::Applied)
     );
-    assert_eq!(f.said(), ["lost 1 on tm_0: free"]);
+    fixture.expect(&["lost 1 on tm_0: free"]);
 
-    f.request(2, &small());
+    fixture.request(2, &small());
     assert_eq!(first.take_calls().len(), 1, "the first connection stays");
     assert_eq!(second.take_calls(), []);
 }
 
 #[test]
 fn the_same_instance_id_with_an_overtaken_report_changes_nothing() {
-    let mut f = Fixture::new();
-    f.register("tm", 1, &report("tm", &[Some(1)]).with_revision(5));
+    let mut fixture = Fixture::new();
+    fixture.register("tm", 1, &report("tm", &[Some(1)]).with_revision(5));
     let stale = Stale {
         revision: 4,
         highest_seen: 5,
     };
     assert_eq!(
-        f.register_with("tm", 1, &report("tm", &[None]).with_revision(4), &f.gateway()),
+        fixture.register_with("tm", 1, &report("tm", &[None]).with_revision(4), &fixture.gateway()),
         RegistrationOutcome::Reported(ReportOutcome::Ignored(stale))
     );
-    assert_eq!(f.status(1), Some(granted(&slot("tm", 0))));
+    assert_eq!(fixture.status(1), Some(granted(&slot("tm", 0))));
 }
 
 #[test]
 fn a_new_registration_keeps_the_grants_that_it_shows() {
-    let mut f = Fixture::new();
-    f.register("tm", 1, &report("tm", &[Some(1), Some(2)]));
+    let mut fixture = Fixture::new();
+    fixture.register("tm", 1, &report("tm", &[Some(1), Some(2)]));
     assert_eq!(
-        f.register_with("tm", 2, &report("tm", &[Some(2), Some(1)]), &f.gateway()),
+        fixture.register_with("tm", 2, &report("tm", &[Some(2), Some(1)]), &fixture.gateway()),
         RegistrationOutcome::Replaced { previous: instance(1) }
     );
-    assert_eq!(f.said(), NOTHING);
-    assert_eq!(f.status(1), Some(granted(&slot("tm", 1))));
-    assert_eq!(f.status(2), Some(granted(&slot("tm", 0))));
-    let owner = f.manager.slot(&slot("tm", 0)).expect("a known slot").task_manager();
+    fixture.expect_nothing();
+    assert_eq!(fixture.status(1), Some(granted(&slot("tm", 1))));
+    assert_eq!(fixture.status(2), Some(granted(&slot("tm", 0))));
+    let owner = fixture
+        .manager
+        .slot(&slot("tm", 0))
+        .expect("a known slot")
+        .task_manager();
     assert_eq!(owner.instance_id(), instance(2));
 }
 
 #[test]
 fn only_what_a_new_registration_does_not_show_is_lost_and_it_says_how() {
-    let mut f = Fixture::new();
-    f.register("tm", 1, &report("tm", &[Some(1), Some(2), Some(3), Some(4)]));
-    f.register("tm", 2, &report("tm", &[None, Some(9), Some(3)]));
-    assert_eq!(
-        f.said(),
-        [
-            "lost 1 on tm_0: free",
-            "lost 2 on tm_1: held by 9",
-            "lost 4 on tm_3: removed",
-        ]
-    );
-    assert_eq!(f.manager.num_task_managers(), 1);
-    assert_eq!(f.manager.slot_counts().registered, 3);
+    let mut fixture = Fixture::new();
+    fixture.register("tm", 1, &report("tm", &[Some(1), Some(2), Some(3), Some(4)]));
+    fixture.register("tm", 2, &report("tm", &[None, Some(9), Some(3)]));
+    fixture.expect(&[
+        "lost 1 on tm_0: free",
+        "lost 2 on tm_1: held by 9",
+        "lost 4 on tm_3: removed",
+    ]);
+    assert_eq!(fixture.manager.num_task_managers(), 1);
+    assert_eq!(fixture.manager.slot_counts().registered, 3);
 }
 
 #[test]
 fn attempts_in_flight_to_the_old_registration_are_given_up_and_made_again() {
-    let mut f = Fixture::new();
-    let old = f.register_free("tm", 1, &[small(), small()]);
+    let mut fixture = Fixture::new();
+    let old = fixture.register_free("tm", 1, &[small(), small()]);
     old.answer_requests(GatewayAnswer::ByHand);
-    f.request(1, &small());
-    f.request(2, &small());
-    f.log.take();
+    fixture.request(1, &small());
+    fixture.request(2, &small());
+    fixture.log.take();
 
-    let new = f.gateway();
+    let new = fixture.gateway();
     new.answer_requests(GatewayAnswer::ByHand);
-    f.register_with("tm", 2, &report("tm", &[None, None]), &new);
+    fixture.register_with("tm", 2, &report("tm", &[None, None]), &new);
 
     assert_eq!(old.pending(), []);
-    let effects = f.log.take();
+    let effects = fixture.log.take();
     let sent: Vec<_> = slot_requests(&effects)
         .iter()
         .map(|request| (request.allocation_id, request.instance_id, request.attempt))
@@ -103,96 +102,94 @@ fn attempts_in_flight_to_the_old_registration_are_given_up_and_made_again() {
 
 #[test]
 fn an_attempt_that_the_new_registration_shows_as_done_is_granted() {
-    let mut f = Fixture::new();
-    f.register_free("tm", 1, &[small()])
+    let mut fixture = Fixture::new();
+    fixture
+        .register_free("tm", 1, &[small()])
         .answer_requests(GatewayAnswer::ByHand);
-    f.request(1, &small());
-    f.said();
-    f.register("tm", 2, &report("tm", &[Some(1)]));
-    assert_eq!(f.said(), ["granted 1 on tm_0"]);
+    fixture.request(1, &small());
+    fixture.log.take();
+    fixture.register("tm", 2, &report("tm", &[Some(1)]));
+    fixture.expect(&["granted 1 on tm_0"]);
 }
 
 #[test]
 fn a_new_registration_that_is_refused_leaves_the_old_one_as_it_was() {
-    let mut f = Fixture::new();
-    let old = f.register("tm", 1, &report("tm", &[None, Some(7)]));
+    let mut fixture = Fixture::new();
+    let old = fixture.register("tm", 1, &report("tm", &[None, Some(7)]));
     old.answer_requests(GatewayAnswer::ByHand);
-    f.request(1, &small());
-    f.said();
+    fixture.request(1, &small());
+    fixture.log.take();
     let statuses = vec![
         SlotStatus::free(slot("tm", 0), small()),
         SlotStatus::free(slot("x", 0), small()),
     ];
-    let connection = TaskExecutorConnection::new("tm", instance(2), f.gateway());
-    let refused = f.try_register(connection, &statuses.into_iter().collect());
+    let connection = TaskExecutorConnection::new("tm", instance(2), fixture.gateway());
+    let refused = fixture.try_register(connection, &statuses.into_iter().collect());
     assert!(matches!(refused, Err(SlotReportError::ForeignSlot { .. })));
 
-    assert!(f.manager.task_manager(instance(2)).is_none());
-    assert_eq!(f.status(1), Some(in_flight(&slot("tm", 0))));
-    assert_eq!(f.status(7), Some(granted(&slot("tm", 1))));
+    assert!(fixture.manager.task_manager(instance(2)).is_none());
+    assert_eq!(fixture.status(1), Some(in_flight(&slot("tm", 0))));
+    assert_eq!(fixture.status(7), Some(granted(&slot("tm", 1))));
     assert_eq!(old.pending().len(), 1);
-    assert_eq!(f.said(), NOTHING);
+    fixture.expect_nothing();
 }
 
 #[test]
 fn waiting_requests_are_matched_once_with_what_the_new_registration_has() {
-    let mut f = Fixture::new();
-    f.register("tm", 1, &report("tm", &[Some(6), Some(7)]));
-    f.request(1, &small());
-    f.request(2, &small());
-    f.request(3, &small());
-    f.said();
-    f.register("tm", 2, &report("tm", &[Some(1), None, None]));
-    assert_eq!(
-        f.said(),
-        [
-            "granted 1 on tm_0",
-            "lost 6 on tm_0: held by 1",
-            "lost 7 on tm_1: free",
-            "request tm_1 for 2 #1",
-            "request tm_2 for 3 #2",
-            "granted 2 on tm_1",
-            "granted 3 on tm_2",
-        ]
-    );
+    let mut fixture = Fixture::new();
+    fixture.register("tm", 1, &report("tm", &[Some(6), Some(7)]));
+    fixture.request(1, &small());
+    fixture.request(2, &small());
+    fixture.request(3, &small());
+    fixture.log.take();
+    fixture.register("tm", 2, &report("tm", &[Some(1), None, None]));
+    fixture.expect(&[
+        "granted 1 on tm_0",
+        "lost 6 on tm_0: held by 1",
+        "lost 7 on tm_1: free",
+        "request tm_1 for 2 #1",
+        "request tm_2 for 3 #2",
+        "granted 2 on tm_1",
+        "granted 3 on tm_2",
+    ]);
 }
 
 #[test]
 fn what_came_after_the_old_registration_does_not_end_the_new_one() {
-    let mut f = Fixture::new();
-    f.register_free("tm", 1, &[small()]);
-    f.register("tm", 2, &report("tm", &[Some(1)]));
-    assert_eq!(f.unregister(1), UnregistrationOutcome::Unknown);
-    assert_eq!(f.report(1, &report("tm", &[None])), ReportOutcome::Unknown);
-    assert_eq!(f.status(1), Some(granted(&slot("tm", 0))));
-    assert_eq!(f.said(), NOTHING);
+    let mut fixture = Fixture::new();
+    fixture.register_free("tm", 1, &[small()]);
+    fixture.register("tm", 2, &report("tm", &[Some(1)]));
+    assert_eq!(fixture.unregister(1), UnregistrationOutcome::Unknown);
+    assert_eq!(fixture.report(1, &report("tm", &[None])), ReportOutcome::Unknown);
+    assert_eq!(fixture.status(1), Some(granted(&slot("tm", 0))));
+    fixture.expect_nothing();
 }
 
 #[test]
 fn revisions_begin_anew_with_a_new_registration() {
-    let mut f = Fixture::new();
-    f.register("tm", 1, &report("tm", &[None]).with_revision(90));
-    f.register("tm", 2, &report("tm", &[Some(1)]).with_revision(0));
-    assert_eq!(f.status(1), Some(granted(&slot("tm", 0))));
-    let revision = f
+    let mut fixture = Fixture::new();
+    fixture.register("tm", 1, &report("tm", &[None]).with_revision(90));
+    fixture.register("tm", 2, &report("tm", &[Some(1)]).with_revision(0));
+    assert_eq!(fixture.status(1), Some(granted(&slot("tm", 0))));
+    let revision = fixture
         .manager
         .task_manager(instance(2))
         .expect("it is registered")
         .revision();
     assert_eq!(revision, Some(0));
     assert_eq!(
-        f.report(2, &report("tm", &[None]).with_revision(1)),
+        fixture.report(2, &report("tm", &[None]).with_revision(1)),
         ReportOutcome::Applied
     );
 }
 
 #[test]
 fn a_new_registration_is_idle_from_its_own_beginning_on() {
-    let mut f = Fixture::new();
-    f.register_free("tm", 1, &[small()]);
-    f.advance(Duration::from_secs(9));
-    f.register_free("tm", 2, &[small()]);
-    let idle_since = f
+    let mut fixture = Fixture::new();
+    fixture.register_free("tm", 1, &[small()]);
+    fixture.advance(Duration::from_secs(9));
+    fixture.register_free("tm", 2, &[small()]);
+    let idle_since = fixture
         .manager
         .task_manager(instance(2))
         .expect("it is registered")
@@ -202,50 +199,51 @@ fn a_new_registration_is_idle_from_its_own_beginning_on() {
 
 #[test]
 fn slots_that_the_worker_had_before_take_no_promise_and_new_ones_do() {
-    let mut f = Fixture::new();
-    f.register("tm", 1, &report("tm", &[Some(7)]));
-    f.actions
+    let mut fixture = Fixture::new();
+    fixture.register("tm", 1, &report("tm", &[Some(7)]));
+    fixture
+        .actions
         .answer_next_allocation(Ok(WorkerPromise::Slots(vec![profile(0.5, 0); 2])));
-    f.request(1, &profile(0.5, 0));
-    f.cancel(1);
-    assert_eq!(f.manager.promised_slot_counts().unbound, 2);
+    fixture.request(1, &profile(0.5, 0));
+    fixture.cancel(1);
+    assert_eq!(fixture.manager.promised_slot_counts().unbound, 2);
 
-    f.register_free("tm", 2, &[small()]);
-    assert_eq!(f.manager.promised_slot_counts().unbound, 2);
-    f.register_free("tm", 3, &[small(), small()]);
-    assert_eq!(f.manager.promised_slot_counts().unbound, 1);
+    fixture.register_free("tm", 2, &[small()]);
+    assert_eq!(fixture.manager.promised_slot_counts().unbound, 2);
+    fixture.register_free("tm", 3, &[small(), small()]);
+    assert_eq!(fixture.manager.promised_slot_counts().unbound, 1);
 }
 
 #[test]
 fn an_instance_id_belongs_to_one_worker() {
-    let mut f = Fixture::new();
-    f.register_free("tm", 1, &[small()]);
-    let connection = TaskExecutorConnection::new("other", instance(1), f.gateway());
+    let mut fixture = Fixture::new();
+    fixture.register_free("tm", 1, &[small()]);
+    let connection = TaskExecutorConnection::new("other", instance(1), fixture.gateway());
     assert_eq!(
-        f.try_register(connection, &free_report("other", &[small()])),
+        fixture.try_register(connection, &free_report("other", &[small()])),
         Err(SlotReportError::InstanceOfAnotherWorker {
             instance_id: instance(1),
             registered: "tm".into(),
             resource_id: "other".into(),
         })
     );
-    assert_eq!(f.manager.num_task_managers(), 1);
+    assert_eq!(fixture.manager.num_task_managers(), 1);
     // It is free again when its registration has ended.
-    f.unregister(1);
-    let connection = TaskExecutorConnection::new("other", instance(1), f.gateway());
+    fixture.unregister(1);
+    let connection = TaskExecutorConnection::new("other", instance(1), fixture.gateway());
     assert_eq!(
-        f.try_register(connection, &free_report("other", &[small()])),
+        fixture.try_register(connection, &free_report("other", &[small()])),
         Ok(RegistrationOutcome::Registered)
     );
 }
 
 #[test]
 fn a_lost_grant_of_the_old_registration_says_the_job_it_belonged_to() {
-    let mut f = Fixture::new();
+    let mut fixture = Fixture::new();
     let held = SlotStatus::allocated(slot("tm", 0), small(), allocation(1), job(42));
-    f.register("tm", 1, &[held].into_iter().collect());
-    f.register("tm", 2, &report("tm", &[None]));
-    let told = f.actions.take();
+    fixture.register("tm", 1, &[held].into_iter().collect());
+    fixture.register("tm", 2, &report("tm", &[None]));
+    let told = fixture.actions.take();
     assert!(
         matches!(
             &told[..],
@@ -253,6 +251,10 @@ fn a_lost_grant_of_the_old_registration_says_the_job_it_belonged_to() {
         ),
         "{told:?}"
     );
-    assert_eq!(f.request(1, &small()), granted(&slot("tm", 0)), "the id is free again");
-    assert_ne!(f.status(1), Some(AllocationStatus::Waiting));
+    assert_eq!(
+        fixture.request(1, &small()),
+        granted(&slot("tm", 0)),
+        "the id is free again"
+    );
+    assert_ne!(fixture.status(1), Some(AllocationStatus::Waiting));
 }
