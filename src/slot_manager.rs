@@ -10,44 +10,27 @@ use crate::{
     TaskExecutorGateway, UnblockOutcome, UnregistrationOutcome, WorkerFailedOutcome, WorkerRequestId,
 };
 
-mod allocations;
-mod blocking;
-mod census;
-mod core;
-mod deadlines;
-mod demand;
-mod driver;
-mod effects;
-mod free_slots;
-mod in_flight;
-mod index;
-mod interned;
+mod collections;
+mod driving;
 mod invariants;
-mod overviews;
-mod pending_requests;
-mod profiles;
-mod progress;
-mod promised_slots;
-mod records;
-mod releases;
-mod slots;
-mod task_managers;
-mod transitions;
-mod views;
+mod outside;
+mod queries;
+mod rules;
+mod state;
 
-pub use self::core::SlotCounts;
 pub use self::invariants::InvariantViolation;
-pub use self::views::{
+pub use self::queries::views::{
     PendingSlotRequest, PromisedSlot, PromisedSlotCounts, SlotState, TaskManagerRegistration, TaskManagerSlot,
 };
+pub use self::state::core::SlotCounts;
 
-use self::allocations::Holder;
-use self::core::{Core, Registering};
-use self::driver::Driver;
-use self::index::Fingerprint;
-use self::pending_requests::RequestKey;
-use self::records::Key;
-use self::slots::SlotKey;
+use self::collections::arena::Key;
+use self::collections::fingerprint_table::Fingerprint;
+use self::outside::driver::Driver;
+use self::state::allocations::Holder;
+use self::state::core::{Core, Registering};
+use self::state::requests::RequestKey;
+use self::state::slots::SlotKey;
 
 /// Decides which slot serves which request.
 ///

@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{ScheduledExecutor, SlotManager, TaskExecutorGateway, Timestamp};
 
-use super::allocations::Holder;
-use super::census::{Census, Use};
-use super::core::Core;
-use super::pending_requests::{Ask, RequestState};
-use super::slots::{Delivery, SlotState};
+use crate::slot_manager::state::allocations::Holder;
+use crate::slot_manager::state::core::Core;
+use crate::slot_manager::state::requests::{Ask, RequestState};
+use crate::slot_manager::state::slot_totals::{Census, Use};
+use crate::slot_manager::state::slots::{Delivery, SlotState};
 
 #[cfg(test)]
 mod tests;
@@ -329,7 +329,7 @@ fn check_requests(core: &Core) -> Check {
                 ensure!(
                     core.slots
                         .get(slot)
-                        .and_then(super::slots::Slot::attempt)
+                        .and_then(crate::slot_manager::state::slots::Slot::attempt)
                         .is_some_and(|attempt| attempt.request == key),
                     "no slot is in flight for request {id}"
                 );

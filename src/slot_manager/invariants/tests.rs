@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use crate::slot_manager::allocations::Holder;
-use crate::slot_manager::census::Use;
-use crate::slot_manager::core::Core;
-use crate::slot_manager::index::Fingerprint;
-use crate::slot_manager::pending_requests::{Ask, RequestKey, RequestState};
-use crate::slot_manager::promised_slots::PromiseKey;
-use crate::slot_manager::slots::{Delivery, SlotKey, SlotState};
-use crate::slot_manager::task_managers::TaskManagerKey;
+use crate::slot_manager::collections::fingerprint_table::Fingerprint;
+use crate::slot_manager::state::allocations::Holder;
+use crate::slot_manager::state::core::Core;
+use crate::slot_manager::state::promises::PromiseKey;
+use crate::slot_manager::state::requests::{Ask, RequestKey, RequestState};
+use crate::slot_manager::state::slot_totals::Use;
+use crate::slot_manager::state::slots::{Delivery, SlotKey, SlotState};
+use crate::slot_manager::state::task_managers::TaskManagerKey;
 use crate::testing::{GatewayAnswer, ManualScheduledExecutor, RecordingActions, ScriptedGateway};
 use crate::{
     AllocationId, InstanceId, JobId, LeaderId, ResourceId, ResourceProfile, SlotAllocationError, SlotId, SlotManager,

@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use super::{Manager, cores, register, request};
-use crate::slot_manager::census::Use;
-use crate::slot_manager::core::Core;
-use crate::slot_manager::demand::{Demand, Ending};
-use crate::slot_manager::pending_requests::{Ask, RequestState};
-use crate::slot_manager::records::Key;
-use crate::slot_manager::slots::SlotState;
-use crate::slot_manager::task_managers::TaskManagerKey;
+use crate::slot_manager::collections::arena::Key;
+use crate::slot_manager::state::core::Core;
+use crate::slot_manager::state::requests::{Ask, RequestState};
+use crate::slot_manager::state::slot_totals::Use;
+use crate::slot_manager::state::slots::SlotState;
+use crate::slot_manager::state::task_managers::TaskManagerKey;
+use crate::slot_manager::state::worker_policy::{Demand, Ending};
 use crate::testing::{ManualScheduledExecutor, RecordingActions, ScriptedGateway};
 use crate::{
     LeaderId, ReleaseAnswer, ResourceId, SlotId, SlotManagerConfig, SlotStatus, Timestamp, WorkerDescription,

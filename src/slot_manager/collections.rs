@@ -1,0 +1,6 @@
+//! Data structures that know nothing of slots: each could be a crate of its own.
+
+pub(crate) mod arena;
+pub(crate) mod deadline_list;
+pub(crate) mod fingerprint_table;
+pub(crate) mod interner;

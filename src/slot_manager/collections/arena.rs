@@ -1,0 +1,298 @@
+//! Where records live: slabs addressed by small typed keys, and the lists that are threaded through the records.
+
+use std::collections::TryReserveError;
+use std::fmt;
+use std::marker::PhantomData;
+use std::ops::{Index, IndexMut};
+
+use slab::Slab;
+
+/// A small copyable address of a record. Never seen by users.
+pub(crate) trait Key: Copy + Eq + fmt::Debug {
+    fn from_index(index: usize) -> Self;
+    fn index(self) -> usize;
+}
+
+macro_rules! key {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+        pub(crate) struct $name(std::num::NonZeroU32);
+
+        impl $crate::slot_manager::collections::arena::Key for $name {
+            #[expect(
+                clippy::cast_possible_truncation,
+                reason = "each record takes tens of bytes: 2³² of them would be hundreds of gigabytes"
+            )]
+            fn from_index(index: usize) -> Self {
+                debug_assert!(u32::try_from(index).is_ok());
+                Self(std::num::NonZeroU32::MIN.saturating_add(index as u32))
+            }
+
+            #[inline]
+            fn index(self) -> usize {
+                self.0.get() as usize - 1
+            }
+        }
+    };
+}
+pub(crate) use key;
+
+/// Records of one kind, addressed by their key. A key is valid from `insert` to `remove`; the manager keeps no key of a
+/// removed record.
+#[derive(Debug)]
+pub(crate) struct Records<K, R> {
+    slab: Slab<R>,
+    /// Memory was asked for in advance: it is kept.
+    is_reserved: bool,
+    key: PhantomData<K>,
+}
+
+/// As large as what a slab keeps for each record.
+#[expect(dead_code, reason = "only its size matters")]
+enum Entry<R> {
+    Vacant(usize),
+    Occupied(R),
+}
+
+/// Asks for memory for so many values, and gives it back: what takes it afterwards could only end the process.
+pub(crate) fn is_there_room_for<T>(count: usize) -> Result<(), TryReserveError> {
+    let mut room = Vec::<T>::new();
+    room.try_reserve_exact(count)?;
+    // Or it would never be asked for.
+    std::hint::black_box(&room);
+    Ok(())
+}
+
+/// Records for which memory is kept when none is left.
+const SPARE_RECORDS: usize = 1024;
+
+impl<K: Key, R> Records<K, R> {
+    pub(crate) fn new() -> Self {
+        Self {
+            slab: Slab::new(),
+            is_reserved: false,
+            key: PhantomData,
+        }
+    }
+
+    pub(crate) fn try_reserve(&mut self, additional: usize) -> Result<(), TryReserveError> {
+        is_there_room_for::<Entry<R>>(additional)?;
+        self.slab.reserve(additional);
+        self.is_reserved |= additional > 0;
+        Ok(())
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.slab.len()
+    }
+
+    #[inline]
+    pub(crate) fn insert(&mut self, record: R) -> K {
+        K::from_index(self.slab.insert(record))
+    }
+
+    #[inline]
+    pub(crate) fn remove(&mut self, key: K) -> R {
+        let record = self.slab.remove(key.index());
+        if self.slab.is_empty() {
+            self.give_back();
+        }
+        record
+    }
+
+    #[inline]
+    pub(crate) fn get(&self, key: K) -> Option<&R> {
+        self.slab.get(key.index())
+    }
+
+    pub(crate) fn get_mut(&mut self, key: K) -> Option<&mut R> {
+        self.slab.get_mut(key.index())
+    }
+
+    /// In an order that depends only on what was inserted and removed before.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (K, &R)> {
+        self.slab.iter().map(|(index, record)| (K::from_index(index), record))
+    }
+
+    /// Gives the memory of a peak that is over back, unless it was asked for in advance.
+    fn give_back(&mut self) {
+        if !self.is_reserved && self.slab.capacity() > SPARE_RECORDS {
+            self.slab = Slab::new();
+        }
+    }
+
+    /// Forgets all records, and the memory they took.
+    pub(crate) fn clear(&mut self) {
+        *self = Self::new();
+    }
+}
+
+/// Every key that is kept leads to a record: a record is removed only when it is in no list and no other record refers to
+/// it. `check_invariants` finds what would be wrong.
+impl<K: Key, R> Index<K> for Records<K, R> {
+    type Output = R;
+
+    #[inline]
+    fn index(&self, key: K) -> &R {
+        &self.slab[key.index()]
+    }
+}
+
+impl<K: Key, R> IndexMut<K> for Records<K, R> {
+    #[inline]
+    fn index_mut(&mut self, key: K) -> &mut R {
+        &mut self.slab[key.index()]
+    }
+}
+
+/// The neighbours of a record in one list.
+#[derive(Debug)]
+pub(crate) struct Links<K> {
+    previous: Option<K>,
+    next: Option<K>,
+}
+
+impl<K> Default for Links<K> {
+    fn default() -> Self {
+        Self {
+            previous: None,
+            next: None,
+        }
+    }
+}
+
+/// A record that can be in a list of kind `L`. It is in at most one list of each kind at a time.
+pub(crate) trait Linked<L, K> {
+    fn links(&self) -> &Links<K>;
+    fn links_mut(&mut self) -> &mut Links<K>;
+}
+
+/// Implements [`Linked`] for a record that keeps the links in a field.
+macro_rules! linked {
+    ($record:ty, $key:ty, $($list:ty => $field:ident),+ $(,)?) => {$(
+        impl $crate::slot_manager::collections::arena::Linked<$list, $key> for $record {
+            fn links(&self) -> &$crate::slot_manager::collections::arena::Links<$key> {
+                &self.$field
+            }
+
+            fn links_mut(&mut self) -> &mut $crate::slot_manager::collections::arena::Links<$key> {
+                &mut self.$field
+            }
+        }
+    )+};
+}
+pub(crate) use linked;
+
+/// A doubly linked list threaded through records: every operation O(1), nothing allocated.
+#[derive(Debug)]
+pub(crate) struct List<L, K> {
+    head: Option<K>,
+    tail: Option<K>,
+    kind: PhantomData<L>,
+}
+
+impl<L, K> Default for List<L, K> {
+    fn default() -> Self {
+        Self {
+            head: None,
+            tail: None,
+            kind: PhantomData,
+        }
+    }
+}
+
+impl<L, K: Key> List<L, K> {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.head.is_none()
+    }
+
+    pub(crate) fn head(&self) -> Option<K> {
+        self.head
+    }
+
+    pub(crate) fn tail(&self) -> Option<K> {
+        self.tail
+    }
+
+    #[inline]
+    pub(crate) fn push_back<R: Linked<L, K>>(&mut self, records: &mut Records<K, R>, key: K) {
+        self.insert_after(records, self.tail, key);
+    }
+
+    /// Inserts after a member of the list, or at the front.
+    #[inline]
+    pub(crate) fn insert_after<R: Linked<L, K>>(&mut self, records: &mut Records<K, R>, previous: Option<K>, key: K) {
+        let next = match previous {
+            Some(previous) => records[previous].links_mut().next.replace(key),
+            None => self.head.replace(key),
+        };
+        match next {
+            Some(next) => records[next].links_mut().previous = Some(key),
+            None => self.tail = Some(key),
+        }
+        *records[key].links_mut() = Links { previous, next };
+    }
+
+    /// Takes a member out.
+    #[inline]
+    pub(crate) fn remove<R: Linked<L, K>>(&mut self, records: &mut Records<K, R>, key: K) {
+        let Links { previous, next } = std::mem::take(records[key].links_mut());
+        match previous {
+            Some(previous) => records[previous].links_mut().next = next,
+            None => self.head = next,
+        }
+        match next {
+            Some(next) => records[next].links_mut().previous = previous,
+            None => self.tail = previous,
+        }
+    }
+
+    /// The member before a member.
+    pub(crate) fn before<R: Linked<L, K>>(records: &Records<K, R>, key: K) -> Option<K> {
+        records[key].links().previous
+    }
+
+    pub(crate) fn iter<R: Linked<L, K>>(&self, records: &Records<K, R>) -> impl Iterator<Item = K> {
+        std::iter::successors(self.head, |key| records[*key].links().next)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    key! {
+        TestKey
+    }
+
+    #[test]
+    fn memory_is_given_back_when_no_record_is_left_unless_it_was_reserved() {
+        for (reserved, kept) in [(0, false), (1, true)] {
+            let mut records = Records::<TestKey, u64>::new();
+            records.try_reserve(reserved).expect("there is room");
+            let keys: Vec<_> = (0..3 * SPARE_RECORDS as u64).map(|n| records.insert(n)).collect();
+            let (last, others) = keys.split_last().expect("some");
+            for key in others {
+                records.remove(*key);
+            }
+            assert!(records.slab.capacity() > SPARE_RECORDS, "one is left");
+            records.remove(*last);
+            assert_eq!(records.slab.capacity() > SPARE_RECORDS, kept);
+        }
+        let mut few = Records::<TestKey, u64>::new();
+        let key = few.insert(1);
+        few.remove(key);
+        assert!(few.slab.capacity() > 0, "a few are kept");
+    }
+
+    #[test]
+    fn memory_that_is_not_to_be_had_is_an_error_and_changes_nothing() {
+        let mut records = Records::<TestKey, [u64; 8]>::new();
+        assert!(records.try_reserve(usize::MAX / 64).is_err());
+        assert!(!records.is_reserved);
+        assert_eq!(records.slab.capacity(), 0);
+        assert_eq!(records.try_reserve(100), Ok(()));
+        assert!(records.is_reserved && records.slab.capacity() >= 100);
+    }
+}

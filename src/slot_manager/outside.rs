@@ -1,0 +1,4 @@
+//! The only code that calls a trait of the embedder.
+
+pub(crate) mod driver;
+pub(crate) mod pending_answers;

@@ -1,0 +1,429 @@
+//! The answers that are awaited: futures of the gateways, pinned, polled when they wake, and dropped as soon as nobody
+//! wants them.
+//!
+//! `FuturesUnordered` cannot give up one future by a key, and answers in the order of waking; here the answers found in
+//! one round are applied in the order of their attempts.
+
+use std::collections::VecDeque;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, Wake, Waker};
+
+use futures::task::AtomicWaker;
+
+use crate::slot_manager::collections::arena::{Key, key};
+use crate::slot_manager::state::slots::SlotKey;
+
+key! {
+    /// A place in the pool.
+    CellKey
+}
+
+/// Places kept for further futures when there are fewer: so many may be in flight at a time without an allocation.
+const SPARE_CELLS: usize = 1024;
+
+/// Places above those that are dropped in one poll, if they are free.
+const TRIMMED_PER_POLL: usize = 64;
+
+/// What all wakers of a manager lead to: the list of cells to poll, and the task that drives the manager.
+#[derive(Debug, Default)]
+pub(crate) struct Signal {
+    woken: Mutex<VecDeque<CellKey>>,
+    task: AtomicWaker,
+}
+
+impl Signal {
+    /// Keeps the waker of the task that drives the manager.
+    pub(crate) fn register(&self, waker: &Waker) {
+        self.task.register(waker);
+    }
+
+    pub(crate) fn wake_task(&self) {
+        self.task.wake();
+    }
+
+    fn push(&self, cell: CellKey) {
+        // The list is consistent whatever happened to a thread that held the lock.
+        self.woken
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push_back(cell);
+    }
+
+    fn num_woken(&self) -> usize {
+        self.woken.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
+    /// Moves up to `limit` woken cells to `into`, in the order in which they woke.
+    fn take(&self, limit: usize, into: &mut Vec<CellKey>) {
+        let mut woken = self.woken.lock().unwrap_or_else(PoisonError::into_inner);
+        let taken = limit.min(woken.len());
+        into.extend(woken.drain(..taken));
+    }
+
+    fn clear(&self) {
+        self.woken.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+}
+
+/// The delay is polled with this: whichever task drives the manager by then is woken.
+impl Wake for Signal {
+    fn wake(self: Arc<Self>) {
+        self.wake_task();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.wake_task();
+    }
+}
+
+/// Wakes one cell. Several times before the cell is polled is once.
+#[derive(Debug)]
+struct CellWaker {
+    cell: CellKey,
+    woken: AtomicBool,
+    signal: Arc<Signal>,
+}
+
+impl Wake for CellWaker {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        if !self.woken.swap(true, Ordering::AcqRel) {
+            self.signal.push(self.cell);
+            self.signal.wake_task();
+        }
+    }
+}
+
+/// A pinned place for one future after another. A waker of an earlier one leads to a needless poll, no more.
+struct Cell<F> {
+    future: Pin<Box<Option<F>>>,
+    state: Arc<CellWaker>,
+    waker: Waker,
+    slot: SlotKey,
+    attempt: u64,
+}
+
+/// An answer, and the attempt it answers.
+#[derive(Debug)]
+pub(crate) struct Answer<T> {
+    pub(crate) attempt: u64,
+    pub(crate) slot: SlotKey,
+    pub(crate) result: T,
+}
+
+/// The pool of awaited answers.
+pub(crate) struct InFlight<F> {
+    /// A cell with a future is never dropped: its key is valid until the answer is there or the future is dropped. What
+    /// comes from a waker or the list of free cells may be gone.
+    cells: Vec<Cell<F>>,
+    /// Cells without a future, and some that the pool does not have any more.
+    free: Vec<CellKey>,
+    len: usize,
+    signal: Arc<Signal>,
+    /// Scratch memory of `poll_woken`.
+    polling: Vec<CellKey>,
+}
+
+impl<F: Future> InFlight<F> {
+    pub(crate) fn new() -> Self {
+        Self {
+            cells: Vec::new(),
+            free: Vec::new(),
+            len: 0,
+            signal: Arc::default(),
+            polling: Vec::new(),
+        }
+    }
+
+    pub(crate) fn signal(&self) -> &Arc<Signal> {
+        &self.signal
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// How many futures woke and were not polled since.
+    pub(crate) fn num_woken(&self) -> usize {
+        self.signal.num_woken()
+    }
+
+    /// Polls a future once; keeps it if it has no answer yet.
+    #[inline]
+    pub(crate) fn start(&mut self, slot: SlotKey, attempt: u64, future: F) -> Result<F::Output, CellKey> {
+        let key = self.take_cell(slot);
+        let cell = &mut self.cells[key.index()];
+        cell.slot = slot;
+        cell.attempt = attempt;
+        cell.future.set(Some(future));
+        // A place that a former future left in the list of woken ones stays marked: it is polled anyway, and listed
+        // once.
+        match cell.poll() {
+            Some(answer) => {
+                self.give_back(key);
+                Ok(answer)
+            }
+            None => {
+                self.len += 1;
+                Err(key)
+            }
+        }
+    }
+
+    /// Drops a future that nobody waits for any more.
+    pub(crate) fn drop_future(&mut self, key: CellKey) {
+        self.cells[key.index()].future.set(None);
+        self.len -= 1;
+        self.give_back(key);
+    }
+
+    /// Polls up to `limit` futures that woke and appends the answers, in the order of their attempts. Returns how many
+    /// it polled.
+    pub(crate) fn poll_woken(&mut self, limit: usize, answers: &mut Vec<Answer<F::Output>>) -> usize {
+        let mut polling = std::mem::take(&mut self.polling);
+        self.signal.take(limit, &mut polling);
+        let polled = polling.len();
+        for key in polling.drain(..) {
+            let Some(cell) = self.cells.get_mut(key.index()) else {
+                continue;
+            };
+            // Read and written at once: what came before a wake that found the place listed is seen by this poll.
+            cell.state.woken.swap(false, Ordering::AcqRel);
+            if let Some(result) = cell.poll() {
+                answers.push(Answer {
+                    attempt: cell.attempt,
+                    slot: cell.slot,
+                    result,
+                });
+                self.len -= 1;
+                self.give_back(key);
+            }
+        }
+        self.polling = polling;
+        self.trim(TRIMMED_PER_POLL);
+        answers.sort_unstable_by_key(|answer| answer.attempt);
+        polled
+    }
+
+    /// Drops all futures.
+    pub(crate) fn clear(&mut self) {
+        self.cells.clear();
+        self.free.clear();
+        self.len = 0;
+        self.signal.clear();
+    }
+
+    #[inline]
+    fn take_cell(&mut self, slot: SlotKey) -> CellKey {
+        while let Some(key) = self.free.pop() {
+            if key.index() < self.cells.len() {
+                return key;
+            }
+        }
+        // Nothing is listed as free: no place that is added now is listed from an earlier time.
+        self.add_cell(slot)
+    }
+
+    fn add_cell(&mut self, slot: SlotKey) -> CellKey {
+        let key = CellKey::from_index(self.cells.len());
+        let state = Arc::new(CellWaker {
+            cell: key,
+            woken: AtomicBool::new(false),
+            signal: Arc::clone(&self.signal),
+        });
+        self.cells.push(Cell {
+            future: Box::pin(None),
+            waker: Waker::from(Arc::clone(&state)),
+            state,
+            slot,
+            attempt: 0,
+        });
+        key
+    }
+
+    #[inline]
+    fn give_back(&mut self, key: CellKey) {
+        self.free.push(key);
+        if self.cells.len() > SPARE_CELLS {
+            self.trim(2);
+        }
+    }
+
+    /// Drops up to so many free cells from the end of the pool. A few at a time: a million of them take long.
+    fn trim(&mut self, most: usize) {
+        let is_free = |cell: &Cell<F>| cell.future.is_none();
+        for _ in 0..most {
+            if self.cells.len() <= SPARE_CELLS || !self.cells.last().is_some_and(is_free) {
+                break;
+            }
+            self.cells.pop();
+        }
+        if self.cells.len() <= SPARE_CELLS && self.free.len() > SPARE_CELLS {
+            self.free.retain(|key| key.index() < self.cells.len());
+            self.free.shrink_to(SPARE_CELLS);
+            self.cells.shrink_to(SPARE_CELLS);
+        }
+    }
+}
+
+impl<F: Future> Cell<F> {
+    /// Polls the future, if there is one; with the answer it is gone.
+    #[inline]
+    fn poll(&mut self) -> Option<F::Output> {
+        let future = self.future.as_mut().as_pin_mut()?;
+        match future.poll(&mut Context::from_waker(&self.waker)) {
+            Poll::Ready(answer) => {
+                self.future.set(None);
+                Some(answer)
+            }
+            Poll::Pending => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use futures::channel::oneshot;
+    use futures::future::FutureExt;
+
+    use super::*;
+    use crate::testing::samples::WakeCounter;
+
+    fn slot() -> SlotKey {
+        SlotKey::from_index(0)
+    }
+
+    fn poll_all<F: Future>(pool: &mut InFlight<F>) -> Vec<u64> {
+        let mut answers = Vec::new();
+        pool.poll_woken(usize::MAX, &mut answers);
+        answers.iter().map(|answer| answer.attempt).collect()
+    }
+
+    #[test]
+    fn an_answer_that_is_ready_takes_no_place() {
+        let mut pool = InFlight::new();
+        assert_eq!(pool.start(slot(), 1, std::future::ready(5)), Ok(5));
+        assert_eq!(pool.len(), 0);
+    }
+
+    #[test]
+    fn answers_come_in_the_order_of_attempts_whichever_woke_first() {
+        let mut pool = InFlight::new();
+        let mut start = |attempt| {
+            let (sender, receiver) = oneshot::channel();
+            assert!(pool.start(slot(), attempt, receiver).is_err());
+            sender
+        };
+        let (first, second, _third) = (start(1), start(2), start(3));
+        second.send(()).expect("awaited");
+        first.send(()).expect("awaited");
+        assert_eq!(poll_all(&mut pool), [1, 2]);
+        assert_eq!(pool.len(), 1);
+    }
+
+    #[test]
+    fn a_waker_of_a_former_future_does_no_harm() {
+        let mut pool = InFlight::new();
+        let wakers = Arc::new(Mutex::new(Vec::new()));
+        let keep = Arc::clone(&wakers);
+        let silent = std::future::poll_fn(move |context| {
+            keep.lock().expect("not poisoned").push(context.waker().clone());
+            Poll::<()>::Pending
+        })
+        .boxed();
+        let cell = pool.start(slot(), 1, silent).expect_err("it never answers");
+        pool.drop_future(cell);
+        let (sender, receiver) = oneshot::channel();
+        let next = pool.start(slot(), 2, receiver.map(drop).boxed());
+        assert_eq!(next, Err(cell), "the place is taken again");
+        for waker in wakers.lock().expect("not poisoned").drain(..) {
+            waker.wake();
+        }
+        assert_eq!(poll_all(&mut pool), []);
+        sender.send(()).expect("awaited");
+        assert_eq!(poll_all(&mut pool), [2]);
+    }
+
+    #[test]
+    fn a_place_is_listed_once_however_often_its_futures_wake() {
+        let mut pool = InFlight::new();
+        for attempt in 0..1000 {
+            let restless = std::future::poll_fn(|context| {
+                context.waker().wake_by_ref();
+                Poll::<()>::Pending
+            });
+            let cell = pool.start(slot(), attempt, restless).expect_err("it never answers");
+            pool.drop_future(cell);
+        }
+        assert_eq!(pool.num_woken(), 1);
+    }
+
+    #[test]
+    fn a_burst_that_ends_from_its_end_leaves_no_more_than_the_spare_places() {
+        let mut pool = InFlight::new();
+        let cells: Vec<_> = (0..4 * SPARE_CELLS as u64)
+            .map(|attempt| pool.start(slot(), attempt, std::future::pending::<()>()))
+            .collect();
+        for cell in cells.into_iter().rev() {
+            pool.drop_future(cell.expect_err("it never answers"));
+        }
+        assert_eq!(pool.cells.len(), SPARE_CELLS);
+    }
+
+    #[test]
+    fn what_woke_before_the_pool_was_cleared_is_forgotten() {
+        let mut pool = InFlight::new();
+        let (sender, receiver) = oneshot::channel::<()>();
+        assert!(pool.start(slot(), 1, receiver).is_err());
+        sender.send(()).expect("awaited");
+        assert_eq!(pool.num_woken(), 1);
+        pool.clear();
+        assert_eq!((pool.num_woken(), pool.len()), (0, 0));
+    }
+
+    #[test]
+    fn a_delay_may_wake_by_value_and_by_reference() {
+        let task = WakeCounter::new();
+        let signal = Arc::<Signal>::default();
+        for expected in [1, 2] {
+            signal.register(task.context().waker());
+            let waker = Waker::from(Arc::clone(&signal));
+            match expected {
+                1 => waker.wake_by_ref(),
+                _ => waker.wake(),
+            }
+            assert_eq!(task.count(), expected);
+        }
+    }
+
+    #[test]
+    fn a_burst_leaves_no_more_than_a_few_spare_places() {
+        let mut pool = InFlight::new();
+        let burst = 4 * SPARE_CELLS;
+        let cells: Vec<_> = (0..burst as u64)
+            .map(|attempt| pool.start(slot(), attempt, std::future::pending::<()>()))
+            .collect();
+        for cell in cells {
+            pool.drop_future(cell.expect_err("it never answers"));
+        }
+        assert_eq!(pool.len(), 0);
+        assert!(pool.cells.len() > SPARE_CELLS, "not all at once");
+        for _ in 0..burst / TRIMMED_PER_POLL {
+            poll_all(&mut pool);
+        }
+        assert_eq!((pool.cells.len(), pool.free.len()), (SPARE_CELLS, SPARE_CELLS));
+        let again: BTreeSet<_> = (0..burst as u64)
+            .map(|attempt| pool.start(slot(), attempt, std::future::pending()))
+            .map(|started| started.expect_err("it never answers"))
+            .collect();
+        assert_eq!((again.len(), pool.len()), (burst, burst));
+    }
+}

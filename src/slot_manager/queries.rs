@@ -1,0 +1,4 @@
+//! Read-only answers: views of single items, the overview and explanations.
+
+pub(crate) mod overview;
+pub(crate) mod views;

@@ -1,0 +1,422 @@
+//! Queries: read-only views of the state.
+
+use std::sync::Arc;
+
+use crate::{
+    AllocationId, AllocationStatus, InstanceId, JobId, ResourceId, ResourceProfile, ScheduledExecutor, SlotId,
+    SlotManager, TaskExecutorGateway, Timestamp, WorkerRequestId,
+};
+
+use crate::slot_manager::state::allocations::Holder;
+use crate::slot_manager::state::core::{Core, SlotCounts};
+use crate::slot_manager::state::promises::PromiseKey;
+use crate::slot_manager::state::requests::{PendingRequest, RequestKey, RequestState};
+use crate::slot_manager::state::slot_totals::Use;
+use crate::slot_manager::state::slots::{self, SlotKey};
+use crate::slot_manager::state::task_managers::{TaskManager, TaskManagerKey};
+
+/// How many promised slots there are.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PromisedSlotCounts {
+    /// Those that cover a waiting request.
+    pub bound: usize,
+    /// Those that cover nothing.
+    pub unbound: usize,
+}
+
+/// Queries. They cost O(1), and O(1) for each item of an iterator, unless they say otherwise.
+impl<A, G: TaskExecutorGateway, E: ScheduledExecutor> SlotManager<A, G, E> {
+    /// How many slots are in which state.
+    pub fn slot_counts(&self) -> SlotCounts {
+        self.core.slot_counts()
+    }
+
+    /// How many promised slots cover a request, and how many do not.
+    pub fn promised_slot_counts(&self) -> PromisedSlotCounts {
+        let unbound = self.core.promised_slots.num_unbound();
+        PromisedSlotCounts {
+            bound: self.core.promised_slots.len() - unbound,
+            unbound,
+        }
+    }
+
+    /// How many task managers are registered.
+    pub fn num_task_managers(&self) -> usize {
+        self.core.task_managers.records.len()
+    }
+
+    /// How many requests are not granted: waiting, pausing or in flight.
+    pub fn num_pending_slot_requests(&self) -> usize {
+        self.core.requests.records.len()
+    }
+
+    /// All slots: by task manager in the order of registration, and there by number.
+    pub fn slots(&self) -> impl Iterator<Item = TaskManagerSlot<'_>> {
+        self.task_managers().flat_map(|task_manager| task_manager.slots())
+    }
+
+    /// A slot. O(log slots of its task manager).
+    pub fn slot(&self, slot_id: &SlotId) -> Option<TaskManagerSlot<'_>> {
+        let key = self.core.find_slot(slot_id)?;
+        Some(TaskManagerSlot { core: &self.core, key })
+    }
+
+    /// All registrations, oldest first.
+    pub fn task_managers(&self) -> impl Iterator<Item = TaskManagerRegistration<'_>> {
+        let core = &self.core;
+        let keys = core.task_managers.registered.iter(&core.task_managers.records);
+        keys.map(move |key| TaskManagerRegistration { core, key })
+    }
+
+    /// A registration.
+    pub fn task_manager(&self, instance_id: InstanceId) -> Option<TaskManagerRegistration<'_>> {
+        let key = self.core.task_managers.by_instance(&instance_id)?;
+        Some(TaskManagerRegistration { core: &self.core, key })
+    }
+
+    /// The registration of a worker.
+    pub fn task_manager_of(&self, resource_id: &ResourceId) -> Option<TaskManagerRegistration<'_>> {
+        let key = self.core.task_managers.by_resource(resource_id)?;
+        Some(TaskManagerRegistration { core: &self.core, key })
+    }
+
+    /// All requests that are not granted, oldest first.
+    pub fn pending_slot_requests(&self) -> impl Iterator<Item = PendingSlotRequest<'_>> {
+        let core = &self.core;
+        let keys = core.requests.deadlines.iter(&core.requests.records);
+        keys.map(move |key| PendingSlotRequest { core, key })
+    }
+
+    /// A request that is not granted.
+    pub fn pending_slot_request(&self, allocation_id: AllocationId) -> Option<PendingSlotRequest<'_>> {
+        match self.core.find_allocation(allocation_id)? {
+            Holder::Pending(key) => Some(PendingSlotRequest { core: &self.core, key }),
+            Holder::Granted(_) => None,
+        }
+    }
+
+    /// What an allocation is doing; `None` if it is not known.
+    pub fn allocation_status(&self, allocation_id: AllocationId) -> Option<AllocationStatus> {
+        let holder = self.core.find_allocation(allocation_id)?;
+        Some(self.core.status_of(holder))
+    }
+
+    /// All promised slots, oldest first. O(n log n).
+    pub fn promised_slots(&self) -> impl Iterator<Item = PromisedSlot<'_>> {
+        let core = &self.core;
+        core.promised_slots.iter().map(move |key| PromisedSlot { core, key })
+    }
+}
+
+/// What a slot is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SlotState {
+    /// Nothing uses it, and it can be handed out.
+    Free,
+    /// Nothing uses it, but it pauses because attempts on it failed.
+    Pausing {
+        /// When it can be handed out again.
+        until: Timestamp,
+    },
+    /// Nothing uses it, but its task manager is blocked.
+    Blocked,
+    /// Its task executor has been asked to give it to an allocation and has not answered.
+    InFlight {
+        /// The allocation.
+        allocation_id: AllocationId,
+        /// The job of the allocation.
+        job_id: JobId,
+    },
+    /// An allocation holds it.
+    Allocated {
+        /// The allocation.
+        allocation_id: AllocationId,
+        /// The job of the allocation.
+        job_id: JobId,
+    },
+}
+
+/// A slot of a registered task manager.
+#[derive(Clone, Copy)]
+pub struct TaskManagerSlot<'a> {
+    core: &'a Core,
+    key: SlotKey,
+}
+
+impl<'a> TaskManagerSlot<'a> {
+    fn record(&self) -> &'a slots::Slot {
+        &self.core.slots[self.key]
+    }
+
+    /// The slot's id.
+    pub fn slot_id(&self) -> SlotId {
+        self.core.slot_id(self.key)
+    }
+
+    /// What the slot has.
+    pub fn resource_profile(&self) -> &'a ResourceProfile {
+        &self.core.profiles[self.record().profile]
+    }
+
+    /// The registration it belongs to.
+    pub fn task_manager(&self) -> TaskManagerRegistration<'a> {
+        TaskManagerRegistration {
+            core: self.core,
+            key: self.record().task_manager,
+        }
+    }
+
+    /// What the slot is doing.
+    pub fn state(&self) -> SlotState {
+        match self.record().state {
+            slots::SlotState::Unplaced | slots::SlotState::Offered { .. } => SlotState::Free,
+            slots::SlotState::Withheld { until, .. } => SlotState::Pausing { until },
+            slots::SlotState::Blocked => SlotState::Blocked,
+            slots::SlotState::InFlight(attempt) => {
+                let request = &self.core.requests.records[attempt.request];
+                SlotState::InFlight {
+                    allocation_id: request.allocation_id,
+                    job_id: request.job_id,
+                }
+            }
+            slots::SlotState::Allocated {
+                allocation_id, job_id, ..
+            } => SlotState::Allocated { allocation_id, job_id },
+        }
+    }
+
+    /// The allocation that holds it.
+    pub fn allocation_id(&self) -> Option<AllocationId> {
+        self.record().holder().map(|(allocation_id, _)| allocation_id)
+    }
+
+    /// Whether nothing uses it.
+    pub fn is_free(&self) -> bool {
+        matches!(
+            self.state(),
+            SlotState::Free | SlotState::Pausing { .. } | SlotState::Blocked
+        )
+    }
+}
+
+impl std::fmt::Debug for TaskManagerSlot<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("TaskManagerSlot")
+            .field("slot_id", &self.slot_id())
+            .field("resource_profile", self.resource_profile())
+            .field("state", &self.state())
+            .finish()
+    }
+}
+
+/// A request that is not granted.
+#[derive(Clone, Copy)]
+pub struct PendingSlotRequest<'a> {
+    core: &'a Core,
+    key: RequestKey,
+}
+
+impl<'a> PendingSlotRequest<'a> {
+    fn record(&self) -> &'a PendingRequest {
+        &self.core.requests.records[self.key]
+    }
+
+    /// Its key.
+    pub fn allocation_id(&self) -> AllocationId {
+        self.record().allocation_id
+    }
+
+    /// The job that asks.
+    pub fn job_id(&self) -> JobId {
+        self.record().job_id
+    }
+
+    /// The least a slot must have.
+    pub fn resource_profile(&self) -> &'a ResourceProfile {
+        &self.core.profiles[self.record().profile]
+    }
+
+    /// Where the task executor shall offer the slot.
+    pub fn target_address(&self) -> &'a Arc<str> {
+        &self.core.requests.addresses[self.record().target_address].0
+    }
+
+    /// When it fails; [`Timestamp::MAX`] is never.
+    pub fn deadline(&self) -> Timestamp {
+        self.record().deadline
+    }
+
+    /// How many attempts failed.
+    pub fn failed_attempts(&self) -> u32 {
+        self.record().failed_attempts
+    }
+
+    /// The slot a task executor has been asked for.
+    pub fn in_flight_to(&self) -> Option<SlotId> {
+        match self.record().state {
+            RequestState::InFlight(slot) => Some(self.core.slot_id(slot)),
+            _ => None,
+        }
+    }
+
+    /// When it tries again, if it pauses after failed attempts.
+    pub fn pauses_until(&self) -> Option<Timestamp> {
+        match self.record().state {
+            RequestState::Paused { .. } => Some(self.record().timer),
+            _ => None,
+        }
+    }
+
+    /// The worker request of the promised slot that covers it.
+    pub fn covered_by(&self) -> Option<WorkerRequestId> {
+        match self.record().state {
+            RequestState::Covered(key) => Some(PromisedSlot { core: self.core, key }.worker_request()),
+            _ => None,
+        }
+    }
+}
+
+impl std::fmt::Debug for PendingSlotRequest<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PendingSlotRequest")
+            .field("allocation_id", &self.allocation_id())
+            .field("job_id", &self.job_id())
+            .field("resource_profile", self.resource_profile())
+            .field("deadline", &self.deadline())
+            .field("in_flight_to", &self.in_flight_to())
+            .field("pauses_until", &self.pauses_until())
+            .field("covered_by", &self.covered_by())
+            .finish()
+    }
+}
+
+/// A registration of a task manager.
+#[derive(Clone, Copy)]
+pub struct TaskManagerRegistration<'a> {
+    core: &'a Core,
+    key: TaskManagerKey,
+}
+
+impl<'a> TaskManagerRegistration<'a> {
+    fn record(&self) -> &'a TaskManager {
+        &self.core.task_managers.records[self.key]
+    }
+
+    /// The registration's id.
+    pub fn instance_id(&self) -> InstanceId {
+        self.record().instance_id
+    }
+
+    /// The worker process.
+    pub fn resource_id(&self) -> &'a ResourceId {
+        &self.record().resource_id
+    }
+
+    /// The worker request it came for.
+    pub fn worker_request(&self) -> Option<WorkerRequestId> {
+        self.record().worker_request
+    }
+
+    /// Its slots, by number.
+    pub fn slots(&self) -> impl Iterator<Item = TaskManagerSlot<'a>> + use<'a> {
+        let core = self.core;
+        self.record()
+            .slots
+            .iter()
+            .map(move |(_, key)| TaskManagerSlot { core, key: *key })
+    }
+
+    /// How many of its slots are in which state.
+    pub fn slot_counts(&self) -> SlotCounts {
+        let record = self.record();
+        let unused = record.slots.len() - record.used();
+        let (free, blocked) = match self.is_blocked() {
+            true => (0, unused),
+            false => (unused, 0),
+        };
+        SlotCounts {
+            registered: record.slots.len(),
+            free,
+            blocked,
+            in_flight: record.in_flight as usize,
+            allocated: record.allocated as usize,
+        }
+    }
+
+    /// What each of its slots is doing, with its profile.
+    pub(crate) fn uses(&self) -> impl Iterator<Item = (Use, &'a ResourceProfile)> {
+        let core = self.core;
+        let slots = self.record().slots.iter().map(move |(_, slot)| &core.slots[*slot]);
+        slots.map(|slot| (Use::of(&slot.state), &core.profiles[slot.profile]))
+    }
+
+    /// Whether it is blocked.
+    pub fn is_blocked(&self) -> bool {
+        self.core.is_blocked(self.key)
+    }
+
+    /// Since when none of its slots is used; `None` while one is.
+    pub fn idle_since(&self) -> Option<Timestamp> {
+        self.record().idle_since
+    }
+
+    /// The highest revision seen, in a report or an acknowledgement.
+    pub fn revision(&self) -> Option<u64> {
+        self.record().highest_revision()
+    }
+}
+
+impl std::fmt::Debug for TaskManagerRegistration<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("TaskManagerRegistration")
+            .field("instance_id", &self.instance_id())
+            .field("resource_id", self.resource_id())
+            .field("slots", &self.slot_counts())
+            .field("idle_since", &self.idle_since())
+            .finish()
+    }
+}
+
+/// A slot that a worker which was asked for will bring.
+#[derive(Clone, Copy)]
+pub struct PromisedSlot<'a> {
+    core: &'a Core,
+    key: PromiseKey,
+}
+
+impl<'a> PromisedSlot<'a> {
+    /// The request for that worker.
+    pub fn worker_request(&self) -> WorkerRequestId {
+        let promise = &self.core.promised_slots.records[self.key];
+        self.core.promised_slots.worker_requests[promise.worker_request].id
+    }
+
+    /// What the slot will have.
+    pub fn resource_profile(&self) -> &'a ResourceProfile {
+        &self.core.profiles[self.core.promised_slots.records[self.key].profile]
+    }
+
+    /// The waiting request it covers.
+    pub fn covers(&self) -> Option<AllocationId> {
+        let request = self.core.promised_slots.records[self.key].covers?;
+        Some(self.core.requests.records[request].allocation_id)
+    }
+
+    /// When it is not waited for any more; [`Timestamp::MAX`] is never.
+    pub fn expires_at(&self) -> Timestamp {
+        let promise = &self.core.promised_slots.records[self.key];
+        self.core.promised_slots.worker_requests[promise.worker_request].expires_at
+    }
+}
+
+impl std::fmt::Debug for PromisedSlot<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PromisedSlot")
+            .field("worker_request", &self.worker_request())
+            .field("resource_profile", self.resource_profile())
+            .field("covers", &self.covers())
+            .finish()
+    }
+}

@@ -1,0 +1,64 @@
+//! Blocking workers, and the other way round.
+
+use crate::{BlockOutcome, ResourceId, UnblockOutcome};
+
+use crate::slot_manager::state::core::Core;
+use crate::slot_manager::state::slots::{SlotKey, SlotState};
+use crate::slot_manager::state::task_managers::TaskManagerKey;
+
+impl Core {
+    #[inline]
+    pub(crate) fn is_blocked(&self, task_manager: TaskManagerKey) -> bool {
+        self.blocking.is_blocked(task_manager)
+    }
+
+    /// Takes the free slots of a worker out of what is offered, now and in future.
+    pub(crate) fn block(&mut self, resource_id: &ResourceId) -> BlockOutcome {
+        if !self.blocking.workers.insert(resource_id.clone()) {
+            return BlockOutcome::AlreadyBlocked;
+        }
+        tracing::info!(%resource_id, "task manager blocked");
+        if let Some(task_manager) = self.task_managers.by_resource(resource_id) {
+            self.blocking.task_managers.insert(task_manager);
+            let slots = self.slots_of(task_manager);
+            self.blocking.slots += slots.len();
+            for slot in slots {
+                if let SlotState::Offered { .. } | SlotState::Withheld { .. } = self.slots[slot].state {
+                    self.set_slot_state(slot, SlotState::Blocked);
+                }
+            }
+            if self.releases.is_kept(task_manager) {
+                // It is not needed any more.
+                self.note_release(task_manager);
+            }
+        }
+        BlockOutcome::Blocked
+    }
+
+    /// Lets the slots of a worker be handed out again.
+    pub(crate) fn unblock(&mut self, resource_id: &ResourceId) -> UnblockOutcome {
+        if !self.blocking.workers.remove(resource_id) {
+            return UnblockOutcome::NotBlocked;
+        }
+        tracing::info!(%resource_id, "task manager unblocked");
+        if let Some(task_manager) = self.task_managers.by_resource(resource_id) {
+            self.blocking.task_managers.remove(&task_manager);
+            let slots = self.slots_of(task_manager);
+            self.blocking.slots -= slots.len();
+            for slot in slots {
+                if let SlotState::Blocked = self.slots[slot].state {
+                    self.make_unplaced(slot);
+                    self.changes.free.push(slot);
+                }
+            }
+            self.settle();
+        }
+        UnblockOutcome::Unblocked
+    }
+
+    /// By number.
+    fn slots_of(&self, task_manager: TaskManagerKey) -> Vec<SlotKey> {
+        let slots = &self.task_managers.records[task_manager].slots;
+        slots.iter().map(|(_, slot)| *slot).collect()
+    }
+}

@@ -1,0 +1,124 @@
+//! Letting idle task managers go: which may, what they are asked, and what comes of the answers.
+
+use crate::{ReleaseAnswer, ReleaseAnswerOutcome, ReleaseQuestion};
+
+use crate::slot_manager::state::core::Core;
+use crate::slot_manager::state::effects::ReleaseToAsk;
+use crate::slot_manager::state::releases::Question;
+use crate::slot_manager::state::slot_totals::Use;
+use crate::slot_manager::state::slots::SlotState;
+use crate::slot_manager::state::task_managers::TaskManagerKey;
+
+impl Core {
+    /// Whether an idle task manager is not needed: without it, and without those that are leaving, there are still the
+    /// fewest slots, and enough free ones for redundancy. O(1) without these, else O(its slots + blocked task managers).
+    fn may_go(&self, task_manager: TaskManagerKey) -> bool {
+        let (floor, redundant) = self.reserves();
+        if (floor, redundant) == (0, 0) || self.is_blocked(task_manager) {
+            return true;
+        }
+        let slots_asked_of = |key: &TaskManagerKey| self.releases.question(*key).map_or(0, Question::slots);
+        let of_blocked: usize = self.blocking.task_managers.iter().map(slots_asked_of).sum();
+        let leaving = self.releases.asked_slots() - of_blocked;
+        let slots = &self.task_managers.records[task_manager].slots;
+        let is_offered = |slot| matches!(self.slots[slot].state, SlotState::Offered { .. });
+        let offered = slots.iter().filter(|(_, slot)| is_offered(*slot)).count();
+        let keeps_floor = self.usable_slots() >= floor.saturating_add(leaving + slots.len());
+        let keeps_redundancy = self.census.slots(Use::Free) >= redundant.saturating_add(leaving + offered);
+        (floor == 0 || keeps_floor) && (redundant == 0 || keeps_redundancy)
+    }
+
+    /// Registered slots of task managers that are not blocked, and promised ones.
+    pub(crate) fn usable_slots(&self) -> usize {
+        self.census.registered().slots - self.blocking.slots + self.census.promised().slots
+    }
+
+    /// What an idle task manager is to be asked before it is released, if it may go; it is kept if it may not. A question
+    /// that is open is not asked again.
+    pub(crate) fn begin_release(&mut self, noted: ReleaseToAsk) -> Option<BegunRelease> {
+        let record = self.task_managers.records.get(noted.task_manager)?;
+        if record.idle_since.is_none() || record.idle_periods != noted.idle_period {
+            return None;
+        }
+        let (instance_id, slots) = (record.instance_id, record.slots.len());
+        if self.releases.question(noted.task_manager).is_some() {
+            return None;
+        }
+        if !self.may_go(noted.task_manager) {
+            self.releases.keep(noted.task_manager, slots);
+            return None;
+        }
+        self.releases.let_go(noted.task_manager);
+        if noted.has_agreed {
+            return Some(BegunRelease::Agreed);
+        }
+        Some(BegunRelease::Ask(ReleaseQuestion {
+            instance_id,
+            leader_id: self.leader_id?,
+            number: self.releases.next_number(),
+        }))
+    }
+
+    /// The task manager that is not needed any more, of those that are kept.
+    pub(crate) fn next_kept_to_release(&self) -> Option<ReleaseToAsk> {
+        let task_manager = self.releases.first_kept()?;
+        self.may_go(task_manager).then(|| ReleaseToAsk {
+            task_manager,
+            idle_period: self.task_managers.records[task_manager].idle_periods,
+            has_agreed: false,
+        })
+    }
+
+    /// A task executor says that it will say later whether it can be stopped.
+    pub(crate) fn await_release_answer(&mut self, task_manager: TaskManagerKey, question: &ReleaseQuestion) {
+        let until = self.deadline_in(self.config.rpc_timeout);
+        let slots = self.task_managers.records[task_manager].slots.len();
+        self.releases.open(task_manager, slots, question.number, until);
+    }
+
+    /// A task executor says that it cannot be stopped now.
+    pub(crate) fn release_refused(&mut self, task_manager: TaskManagerKey) {
+        tracing::debug!(
+            resource_id = %self.task_managers.records[task_manager].resource_id,
+            "idle task manager is not to be released yet"
+        );
+        self.releases.close(task_manager);
+        self.restart_idle_timeout(task_manager);
+    }
+
+    /// Applies the answer to an open question. Whether the task manager is released is seen when it has been asked for.
+    pub(crate) fn answer_release(&mut self, question: &ReleaseQuestion, answer: ReleaseAnswer) -> ReleaseAnswerOutcome {
+        let asked = self.task_managers.by_instance(&question.instance_id);
+        let open = asked.and_then(|task_manager| Some((task_manager, self.releases.question(task_manager)?.number)));
+        let task_manager = match open {
+            Some((task_manager, number)) if number == question.number && self.leader_id == Some(question.leader_id) => {
+                task_manager
+            }
+            _ => {
+                tracing::debug!(?question, "answer to a question that is not open ignored");
+                return ReleaseAnswerOutcome::Unknown;
+            }
+        };
+        match answer {
+            ReleaseAnswer::Later => return ReleaseAnswerOutcome::Open,
+            ReleaseAnswer::No => self.release_refused(task_manager),
+            ReleaseAnswer::Yes => {
+                self.releases.close(task_manager);
+                self.effects.releases.push(ReleaseToAsk {
+                    task_manager,
+                    idle_period: self.task_managers.records[task_manager].idle_periods,
+                    has_agreed: true,
+                });
+            }
+        }
+        ReleaseAnswerOutcome::Stays
+    }
+}
+
+/// The first step of a release.
+pub(crate) enum BegunRelease {
+    /// The task executor is asked first.
+    Ask(ReleaseQuestion),
+    /// It has agreed.
+    Agreed,
+}

@@ -1,0 +1,378 @@
+//! Registrations and slot reports: each is one transaction, checked whole before anything changes.
+
+use crate::{
+    GrantLoss, InstanceId, RegistrationOutcome, ReportOutcome, ResourceId, SlotReport, SlotReportError, SlotStatus,
+    Stale, WorkerRequestId,
+};
+
+use crate::slot_manager::state::core::Core;
+use crate::slot_manager::state::slot_totals::Use;
+use crate::slot_manager::state::slots::{Slot, SlotKey, SlotState};
+use crate::slot_manager::state::task_managers::{TaskManager, TaskManagerKey};
+
+/// What a registration did, for the owner of the gateways.
+pub(crate) struct Registration {
+    pub(crate) outcome: RegistrationOutcome,
+    /// The registration that began, if one did.
+    pub(crate) begun: Option<TaskManagerKey>,
+    /// The registration that ended. Its key may be that of the new one.
+    pub(crate) ended: Option<TaskManagerKey>,
+}
+
+impl Core {
+    /// Registers a task manager, or takes the report of one that is registered.
+    pub(crate) fn register_task_manager(
+        &mut self,
+        resource_id: &ResourceId,
+        instance_id: InstanceId,
+        worker_request: Option<WorkerRequestId>,
+        report: &SlotReport,
+    ) -> Result<Registration, SlotReportError> {
+        if let Some(known) = self.task_managers.by_instance(&instance_id) {
+            let registered = &self.task_managers.records[known].resource_id;
+            if registered != resource_id {
+                self.counters.reports_refused += 1;
+                return Err(SlotReportError::InstanceOfAnotherWorker {
+                    instance_id,
+                    registered: registered.clone(),
+                    resource_id: resource_id.clone(),
+                });
+            }
+            return Ok(Registration {
+                outcome: RegistrationOutcome::Reported(self.report(known, report)?),
+                begun: None,
+                ended: None,
+            });
+        }
+        self.validate(resource_id, report)?;
+        let ended = self.task_managers.by_resource(resource_id);
+        if ended.is_none() {
+            if let Some(limit) = self.refuses(worker_request, report) {
+                tracing::warn!(%resource_id, %instance_id, %limit, "task manager refused: beyond the limit");
+                self.counters.task_managers_refused += 1;
+                return Ok(Registration {
+                    outcome: RegistrationOutcome::Refused { limit },
+                    begun: None,
+                    ended: None,
+                });
+            }
+        }
+        let mut previous_slots = Vec::new();
+        let mut outcome = RegistrationOutcome::Registered;
+        if let Some(ended) = ended {
+            let previous = &self.task_managers.records[ended];
+            previous_slots.extend(previous.slots.iter().map(|(number, _)| *number));
+            outcome = RegistrationOutcome::Replaced {
+                previous: previous.instance_id,
+            };
+            // What the old registration held may be in the report: what is lost is judged on the result.
+            self.detach_task_manager(ended, GrantLoss::SlotRemoved);
+        }
+        let begun = self
+            .task_managers
+            .insert(TaskManager::new(resource_id.clone(), instance_id, worker_request));
+        if self.blocking.workers.contains(resource_id) {
+            self.blocking.task_managers.insert(begun);
+        }
+        self.changes.task_managers.push(begun);
+        self.note_revision(begun, report);
+        self.apply(begun, report, &previous_slots);
+        self.say_what_took_the_place(begun);
+        self.settle();
+        let slots = report.statuses().len();
+        tracing::info!(%resource_id, %instance_id, slots, ?outcome, "task manager registered");
+        Ok(Registration {
+            outcome,
+            begun: Some(begun),
+            ended,
+        })
+    }
+
+    /// Takes the report of a registered task manager. If it changes nothing, there is nothing to say of it either.
+    pub(crate) fn report(
+        &mut self,
+        task_manager: TaskManagerKey,
+        report: &SlotReport,
+    ) -> Result<ReportOutcome, SlotReportError> {
+        let changes_nothing = self.agrees(task_manager, report);
+        if !changes_nothing {
+            let resource_id = self.task_managers.records[task_manager].resource_id.clone();
+            self.validate(&resource_id, report)?;
+        }
+        let record = &self.task_managers.records[task_manager];
+        if let (Some(revision), Some(highest_seen)) = (report.revision(), record.highest_revision()) {
+            if revision < highest_seen {
+                tracing::debug!(resource_id = %record.resource_id, revision, highest_seen, "stale slot report ignored");
+                self.counters.reports_stale += 1;
+                return Ok(ReportOutcome::Ignored(Stale { revision, highest_seen }));
+            }
+        }
+        self.note_revision(task_manager, report);
+        if !changes_nothing {
+            self.apply(task_manager, report, &[]);
+            self.settle();
+        }
+        Ok(ReportOutcome::Applied)
+    }
+
+    /// Whether a report is valid and says of each slot what is known: the usual heartbeat. It may be wrong in saying no,
+    /// of a report whose slots are not in the order of their numbers.
+    fn agrees(&self, task_manager: TaskManagerKey, report: &SlotReport) -> bool {
+        let record = &self.task_managers.records[task_manager];
+        if record.slots.len() != report.statuses().len() {
+            return false;
+        }
+        // The slots of a task manager have one profile, as a rule: it is looked up once.
+        let mut last = None;
+        for ((number, slot), status) in record.slots.iter().zip(report.statuses()) {
+            let slot = &self.slots[*slot];
+            let profile = match last {
+                Some((key, profile)) if key == slot.profile => profile,
+                _ => &self.profiles[slot.profile],
+            };
+            last = Some((slot.profile, profile));
+            let agrees = status.slot_id().slot_number() == *number
+                && *status.slot_id().resource_id() == record.resource_id
+                && slot.state.agrees(status.allocation())
+                && *profile == *status.resource_profile();
+            if !agrees {
+                return false;
+            }
+        }
+        true
+    }
+
+    fn validate(&mut self, resource_id: &ResourceId, report: &SlotReport) -> Result<(), SlotReportError> {
+        validate(resource_id, report).inspect_err(|_| self.counters.reports_refused += 1)
+    }
+
+    fn note_revision(&mut self, task_manager: TaskManagerKey, report: &SlotReport) {
+        if let Some(revision) = report.revision() {
+            self.task_managers.records[task_manager].see_reported_revision(revision);
+        }
+    }
+
+    /// Brings the view of a task manager to what a valid report says, up to the settling.
+    ///
+    /// Slots whose numbers are in `previous_slots` were known in an earlier registration.
+    fn apply(&mut self, task_manager: TaskManagerKey, report: &SlotReport, previous_slots: &[u32]) {
+        let known_before = self.task_managers.records[task_manager].slots.len();
+        let mut new = Vec::new();
+        let mut changed = false;
+        if known_before == 0 {
+            new.extend(report.statuses());
+        } else {
+            for status in report.statuses() {
+                match self.reported_slot(task_manager, status) {
+                    Some(slot) => changed |= self.drop_contradicted(slot, status),
+                    None => new.push(status),
+                }
+            }
+        }
+        let omits = report.statuses().len() - new.len() < known_before;
+        if omits {
+            self.remove_omitted(task_manager, report);
+        }
+        if !changed && !omits && new.is_empty() {
+            return;
+        }
+        self.insert_slots(task_manager, &new);
+        if !self.releases.is_empty() {
+            let slots = self.task_managers.records[task_manager].slots.len();
+            self.releases.update_slots(task_manager, slots);
+        }
+        for status in report.statuses() {
+            if let Some((allocation_id, job_id)) = status.allocation() {
+                if let Some(slot) = self.reported_slot(task_manager, status) {
+                    if self.slots[slot].holder() != Some((allocation_id, job_id)) {
+                        self.adopt(slot, allocation_id, job_id);
+                    }
+                }
+            }
+        }
+        for status in report.statuses() {
+            if let Some(slot) = self.reported_slot(task_manager, status) {
+                if matches!(self.slots[slot].state, SlotState::Unplaced) {
+                    self.changes.free.push(slot);
+                }
+            }
+        }
+        if self.promised_slots.len() == 0 {
+            return;
+        }
+        for status in new {
+            let known_earlier = previous_slots.binary_search(&status.slot_id().slot_number()).is_ok();
+            if let (None, false, Some(slot)) = (
+                status.allocation(),
+                known_earlier,
+                self.reported_slot(task_manager, status),
+            ) {
+                self.fulfil_promise(slot);
+            }
+        }
+    }
+
+    fn reported_slot(&self, task_manager: TaskManagerKey, status: &SlotStatus) -> Option<SlotKey> {
+        self.task_managers.records[task_manager].slot(status.slot_id().slot_number())
+    }
+
+    /// Drops what a status contradicts about a known slot, and completes the attempt that it confirms. Returns whether
+    /// the slot is to be looked at again.
+    fn drop_contradicted(&mut self, slot: SlotKey, status: &SlotStatus) -> bool {
+        let mut changed = self.update_profile(slot, status);
+        match (&self.slots[slot].state, status.allocation()) {
+            (SlotState::Allocated { duplicate, .. }, Some(reported)) if self.slots[slot].holder() == Some(reported) => {
+                if *duplicate {
+                    self.changes.duplicates.push(slot);
+                }
+            }
+            (SlotState::Allocated { .. }, Some((allocation_id, job_id))) => {
+                // The slot stays used: who holds it changes below.
+                let loss = self.note_loss(
+                    self.slots[slot].task_manager,
+                    GrantLoss::HeldByAnother { allocation_id, job_id },
+                );
+                self.drop_grant(slot, loss);
+                changed = true;
+            }
+            (SlotState::Allocated { .. }, None) => {
+                self.drop_holding(slot, GrantLoss::ReportedFree);
+                changed = true;
+            }
+            (SlotState::InFlight(attempt), Some((allocation_id, job_id))) => {
+                let attempt = *attempt;
+                let request = &self.requests.records[attempt.request];
+                if (request.allocation_id, request.job_id) == (allocation_id, job_id) {
+                    // Before other slots of the report: if they hold the allocation too, this one was asked for.
+                    self.complete_attempt(slot, attempt);
+                } else {
+                    self.contradict_attempt(slot, attempt);
+                    changed = true;
+                }
+            }
+            // The report may be older than the request: it does not end the attempt.
+            (SlotState::InFlight(_), None) => {}
+            (_, Some(_)) => changed = true,
+            (_, None) => {}
+        }
+        changed
+    }
+
+    /// Returns whether an offered slot has to be offered anew.
+    fn update_profile(&mut self, slot: SlotKey, status: &SlotStatus) -> bool {
+        let before = self.slots[slot].profile;
+        if self.profiles[before] == *status.resource_profile() {
+            return false;
+        }
+        let offered = matches!(self.slots[slot].state, SlotState::Offered { .. });
+        if offered {
+            self.make_unplaced(slot);
+        }
+        let after = self.profiles.acquire(status.resource_profile());
+        let used = Use::of(&self.slots[slot].state);
+        self.slots[slot].profile = after;
+        self.census.add_slots(&self.profiles, after, 1);
+        self.census.move_slot(after, Use::Free, used);
+        self.census.move_slot(before, used, Use::Free);
+        self.census.remove_slot(before);
+        self.profiles.release(before);
+        offered
+    }
+
+    fn remove_omitted(&mut self, task_manager: TaskManagerKey, report: &SlotReport) {
+        let mut mentioned: Vec<u32> = report
+            .statuses()
+            .iter()
+            .map(|status| status.slot_id().slot_number())
+            .collect();
+        mentioned.sort_unstable();
+        let slots = std::mem::take(&mut self.task_managers.records[task_manager].slots);
+        let (kept, omitted) = slots
+            .into_iter()
+            .partition::<Vec<_>, _>(|(number, _)| mentioned.binary_search(number).is_ok());
+        self.task_managers.records[task_manager].slots = kept.into_boxed_slice();
+        let loss = self.note_loss(task_manager, GrantLoss::SlotRemoved);
+        for (number, slot) in omitted {
+            let resource_id = &self.task_managers.records[task_manager].resource_id;
+            tracing::warn!(%resource_id, slot_number = number, "slot is not reported any more");
+            self.remove_slot(slot, loss);
+        }
+    }
+
+    /// Adds slots that were not known, unplaced.
+    fn insert_slots(&mut self, task_manager: TaskManagerKey, new: &[&SlotStatus]) {
+        let mut slots = std::mem::take(&mut self.task_managers.records[task_manager].slots).into_vec();
+        slots.reserve_exact(new.len());
+        let mut counted = None;
+        for status in new {
+            let number = status.slot_id().slot_number();
+            let profile = self.profiles.acquire(status.resource_profile());
+            slots.push((number, self.slots.insert(Slot::new(number, task_manager, profile))));
+            // The slots of a task manager have one profile, as a rule: they are counted together.
+            match &mut counted {
+                Some((last, count)) if *last == profile => *count += 1,
+                _ => {
+                    if let Some((last, count)) = counted.replace((profile, 1)) {
+                        self.count_new_slots(task_manager, last, count);
+                    }
+                }
+            }
+        }
+        if let Some((last, count)) = counted {
+            self.count_new_slots(task_manager, last, count);
+        }
+        if !slots.is_sorted() {
+            slots.sort_unstable();
+        }
+        self.task_managers.records[task_manager].slots = slots.into_boxed_slice();
+        // More slots are a smaller share of used ones.
+        self.free_slots
+            .utilization_changed(&self.task_managers.records, task_manager);
+    }
+
+    /// Says of grants that were dropped with an old registration what the new one has in their place.
+    fn say_what_took_the_place(&mut self, task_manager: TaskManagerKey) {
+        let owner = &self.task_managers.records[task_manager];
+        for dropped in &mut self.changes.dropped {
+            let loss = match owner.slot(dropped.slot.number) {
+                None => continue,
+                Some(slot) => match self.slots[slot].holder() {
+                    Some((allocation_id, job_id)) => GrantLoss::HeldByAnother { allocation_id, job_id },
+                    None => GrantLoss::ReportedFree,
+                },
+            };
+            dropped.slot.loss = self.effects.losses.add(owner.resource_id.clone(), loss);
+        }
+    }
+}
+
+/// Checks what refuses a report whole.
+fn validate(resource_id: &ResourceId, report: &SlotReport) -> Result<(), SlotReportError> {
+    let statuses = report.statuses();
+    for status in statuses {
+        if status.slot_id().resource_id() != resource_id {
+            tracing::warn!(%resource_id, slot_id = %status.slot_id(), "slot report refused: slot of another worker");
+            return Err(SlotReportError::ForeignSlot {
+                resource_id: resource_id.clone(),
+                slot_id: status.slot_id().clone(),
+            });
+        }
+    }
+    let number = |status: &SlotStatus| status.slot_id().slot_number();
+    if statuses.is_sorted_by(|a, b| number(a) < number(b)) {
+        return Ok(());
+    }
+    let mut sorted: Vec<&SlotStatus> = statuses.iter().collect();
+    sorted.sort_by_key(|status| number(status));
+    let twice = |pair: &[&SlotStatus]| match pair {
+        [first, second] if number(first) == number(second) => Some(first.slot_id().clone()),
+        _ => None,
+    };
+    match sorted.windows(2).find_map(twice) {
+        Some(slot_id) => {
+            tracing::warn!(%slot_id, "slot report refused: slot named twice");
+            Err(SlotReportError::DuplicateSlot { slot_id })
+        }
+        None => Ok(()),
+    }
+}

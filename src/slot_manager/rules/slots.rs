@@ -1,0 +1,181 @@
+//! The state of a slot, and all that changes with it.
+
+use crate::slot_manager::state::core::Core;
+use crate::slot_manager::state::effects::{LossKey, ReleaseToAsk};
+use crate::slot_manager::state::profile_queues::ProfileKey;
+use crate::slot_manager::state::slot_totals::Use;
+use crate::slot_manager::state::slots::{Slot, SlotKey, SlotState};
+use crate::slot_manager::state::task_managers::{TaskManagerKey, TaskManagers};
+
+impl Core {
+    /// The one place where the state of a slot changes, and with it the free index, the counts and the idle time of the
+    /// task manager.
+    pub(crate) fn set_slot_state(&mut self, slot: SlotKey, state: SlotState) {
+        let record = &mut self.slots[slot];
+        let (task_manager, profile) = (record.task_manager, record.profile);
+        let (before, after) = (Use::of(&record.state), Use::of(&state));
+        match record.state {
+            SlotState::Offered { .. } => self.free_slots.remove(&mut self.slots, slot),
+            SlotState::Withheld { step, .. } => self.withheld.disarm(&mut self.slots, step, slot),
+            _ => {}
+        }
+        if before != after {
+            self.count_use(task_manager, profile, before, after);
+        }
+        self.changes.held |= after == Use::Allocated;
+        let record = &mut self.slots[slot];
+        record.state = state;
+        match record.state {
+            SlotState::Offered { .. } => {
+                self.free_slots
+                    .push(&mut self.slots, &self.profiles, &self.task_managers.records, slot);
+            }
+            SlotState::Withheld { step, .. } => self.withheld.arm(&mut self.slots, step, slot),
+            _ => {}
+        }
+    }
+
+    /// Counts a slot in another way than before. Inlined: it is a part of each grant and of its end.
+    #[inline(always)]
+    fn count_use(&mut self, task_manager: TaskManagerKey, profile: ProfileKey, before: Use, after: Use) {
+        self.census.move_slot(profile, before, after);
+        let owner = &mut self.task_managers.records[task_manager];
+        let used_before = owner.used();
+        match before {
+            Use::InFlight => owner.in_flight -= 1,
+            Use::Allocated => owner.allocated -= 1,
+            Use::Free | Use::Pausing | Use::Blocked => {}
+        }
+        match after {
+            Use::InFlight => owner.in_flight += 1,
+            Use::Allocated => owner.allocated += 1,
+            Use::Free | Use::Pausing | Use::Blocked => {}
+        }
+        let used = owner.used();
+        if used != used_before {
+            self.free_slots
+                .utilization_changed(&self.task_managers.records, task_manager);
+            if used == 0 || used_before == 0 {
+                self.changes.task_managers.push(task_manager);
+            }
+        }
+    }
+
+    /// Forgets that attempts on a slot failed.
+    pub(crate) fn forget_failures(&mut self, slot: SlotKey) {
+        if !self.slot_failures.is_empty() {
+            self.slot_failures.remove(&slot);
+        }
+    }
+
+    /// Counts slots of one profile that are added to a task manager, free and unplaced.
+    pub(crate) fn count_new_slots(&mut self, task_manager: TaskManagerKey, profile: ProfileKey, slots: usize) {
+        self.census.add_slots(&self.profiles, profile, slots);
+        if self.is_blocked(task_manager) {
+            self.blocking.slots += slots;
+        }
+    }
+
+    /// Forgets a slot: an attempt in flight to it is ended without a word, a grant dropped for `loss`. Its task manager's
+    /// list of slots is left to the caller.
+    pub(crate) fn remove_slot(&mut self, slot: SlotKey, loss: LossKey) {
+        let Slot {
+            task_manager, profile, ..
+        } = self.slots[slot];
+        match self.slots[slot].state {
+            SlotState::InFlight(attempt) => {
+                self.end_attempt(slot, attempt);
+                self.changes.unplaced.push(attempt.request);
+            }
+            SlotState::Allocated { .. } => {
+                self.drop_grant(slot, loss);
+                self.count_use(task_manager, profile, Use::Allocated, Use::Free);
+            }
+            SlotState::Unplaced | SlotState::Offered { .. } | SlotState::Withheld { .. } | SlotState::Blocked => {
+                self.make_unplaced(slot);
+            }
+        }
+        self.census.remove_slot(profile);
+        if self.is_blocked(task_manager) {
+            self.blocking.slots -= 1;
+        }
+        self.forget_failures(slot);
+        self.slots.remove(slot);
+        self.profiles.release(profile);
+    }
+
+    pub(crate) fn make_unplaced(&mut self, slot: SlotKey) {
+        self.set_slot_state(slot, SlotState::Unplaced);
+    }
+
+    /// Gives a slot that nothing holds any more to the oldest waiting request that it fits, else into the free index;
+    /// unless its task manager is blocked.
+    pub(crate) fn offer(&mut self, slot: SlotKey) {
+        if self.blocking.is_any() && self.is_blocked(self.slots[slot].task_manager) {
+            self.set_slot_state(slot, SlotState::Blocked);
+            return;
+        }
+        match self.requests.oldest_waiting(&self.profiles, self.slots[slot].profile) {
+            Some(request) => self.assign(slot, request),
+            None => {
+                let sequence = self.free_slots.next_sequence();
+                self.set_slot_state(slot, SlotState::Offered { sequence });
+            }
+        }
+    }
+
+    /// Begins or ends the idle period of a task manager, by how its slots are used at the end of a transaction: what is
+    /// freed and used again within one has not been idle.
+    pub(crate) fn judge_idleness(&mut self, task_manager: TaskManagerKey) {
+        let release_at = self.deadline_in(self.config.task_manager_timeout);
+        let Some(record) = self.task_managers.records.get_mut(task_manager) else {
+            return;
+        };
+        if record.used() > 0 {
+            self.end_idle_period(task_manager);
+        } else if record.idle_since.is_none() {
+            record.idle_since = Some(self.now);
+            record.idle_periods += 1;
+            record.release_at = release_at;
+            self.task_managers
+                .idle
+                .arm(&mut self.task_managers.records, task_manager);
+        }
+    }
+
+    /// Ends the idle period of a task manager, if it is idle.
+    pub(crate) fn end_idle_period(&mut self, task_manager: TaskManagerKey) {
+        let record = &mut self.task_managers.records[task_manager];
+        if record.idle_since.take().is_some() {
+            self.task_managers
+                .idle
+                .disarm(&mut self.task_managers.records, task_manager);
+            self.releases.forget(task_manager);
+        }
+    }
+
+    /// Notes that the release of an idle task manager is to be asked for, and that it is asked for again if that is
+    /// declined.
+    pub(crate) fn note_idle_timeout(&mut self, task_manager: TaskManagerKey) {
+        self.restart_idle_timeout(task_manager);
+        self.note_release(task_manager);
+    }
+
+    /// Notes that the release of an idle task manager is to be asked for.
+    pub(crate) fn note_release(&mut self, task_manager: TaskManagerKey) {
+        self.effects.releases.push(ReleaseToAsk {
+            task_manager,
+            idle_period: self.task_managers.records[task_manager].idle_periods,
+            has_agreed: false,
+        });
+    }
+
+    /// Lets the idle timeout of an idle task manager begin anew.
+    pub(crate) fn restart_idle_timeout(&mut self, task_manager: TaskManagerKey) {
+        let release_at = self.deadline_in(self.config.task_manager_timeout);
+        let TaskManagers { records, idle, .. } = &mut self.task_managers;
+        idle.disarm(records, task_manager);
+        records[task_manager].release_at = release_at;
+        idle.arm(records, task_manager);
+    }
+}

@@ -1,0 +1,123 @@
+//! What falls due, in which order, and what happens then.
+
+use crate::Timestamp;
+
+use crate::slot_manager::state::core::Core;
+
+/// The kinds of deadlines; of several that fall due at one time, the first kind is handled first.
+#[derive(Debug, Clone, Copy)]
+enum Kind {
+    RequestTimeout,
+    RpcTimeout,
+    RetryPause {
+        step: u8,
+    },
+    SlotPause {
+        step: u8,
+    },
+    WorkerRegistration,
+    AskRepeat,
+    /// Before the idle timeout, which it lets begin anew.
+    ReleaseQuestion,
+    TaskManagerIdle,
+    /// One of the times of which at most one of each kind is running.
+    Ending,
+}
+
+impl Core {
+    /// The earliest of all deadlines; `MAX` if nothing falls due.
+    #[inline]
+    pub(crate) fn earliest_deadline(&self) -> Timestamp {
+        // Asked after every input: bare times are compared much faster than times with their kinds.
+        let (retry, _) = self.requests.pauses.earliest();
+        let (slot, _) = self.withheld.earliest();
+        (self.requests.deadlines.earliest())
+            .min(self.requests.rpc_timeouts.earliest())
+            .min(retry)
+            .min(slot)
+            .min(self.promised_slots.expiries.earliest())
+            .min(self.requests.ask_repeats.earliest())
+            .min(self.task_managers.idle.earliest())
+            .min(self.releases.deadlines.earliest())
+            .min(self.demand.earliest())
+    }
+
+    /// The first of the kinds of which one falls due at the earliest of all deadlines.
+    fn first_kind_due_at(&self, deadline: Timestamp) -> Kind {
+        let (retry, retry_step) = self.requests.pauses.earliest();
+        let (slot, slot_step) = self.withheld.earliest();
+        if self.requests.deadlines.earliest() == deadline {
+            Kind::RequestTimeout
+        } else if self.requests.rpc_timeouts.earliest() == deadline {
+            Kind::RpcTimeout
+        } else if retry == deadline {
+            Kind::RetryPause { step: retry_step }
+        } else if slot == deadline {
+            Kind::SlotPause { step: slot_step }
+        } else if self.promised_slots.expiries.earliest() == deadline {
+            Kind::WorkerRegistration
+        } else if self.requests.ask_repeats.earliest() == deadline {
+            Kind::AskRepeat
+        } else if self.releases.deadlines.earliest() == deadline {
+            Kind::ReleaseQuestion
+        } else if self.task_managers.idle.earliest() == deadline {
+            Kind::TaskManagerIdle
+        } else {
+            Kind::Ending
+        }
+    }
+
+    /// Handles the earliest deadline if it is due by `time`. Returns whether it was.
+    pub(crate) fn handle_earliest_due(&mut self, time: Timestamp) -> bool {
+        let deadline = self.earliest_deadline();
+        if deadline > time || deadline == Timestamp::MAX {
+            return false;
+        }
+        let kind = self.first_kind_due_at(deadline);
+        self.handle_due(kind).is_some()
+    }
+
+    fn handle_due(&mut self, kind: Kind) -> Option<()> {
+        match kind {
+            Kind::RequestTimeout => {
+                let request = self.requests.deadlines.head()?;
+                self.expire(request);
+            }
+            Kind::RpcTimeout => {
+                let request = self.requests.rpc_timeouts.head()?;
+                self.attempt_timed_out(request);
+            }
+            Kind::RetryPause { step } => {
+                let request = self.requests.pauses.head(step)?;
+                self.resume(request);
+            }
+            Kind::SlotPause { step } => {
+                let slot = self.withheld.head(step)?;
+                self.make_unplaced(slot);
+                self.changes.free.push(slot);
+            }
+            Kind::WorkerRegistration => {
+                let worker_request = self.promised_slots.expiries.head()?;
+                self.end_worker_request(worker_request, &"it did not register in time".into());
+            }
+            Kind::AskRepeat => {
+                let request = self.requests.ask_repeats.head()?;
+                self.repeat_ask(request);
+            }
+            Kind::ReleaseQuestion => {
+                let task_manager = self.releases.first_due()?;
+                self.release_refused(task_manager);
+            }
+            Kind::TaskManagerIdle => {
+                let task_manager = self.task_managers.idle.head()?;
+                self.note_idle_timeout(task_manager);
+            }
+            Kind::Ending => {
+                let ending = self.demand.first_ending()?;
+                self.demand.end(ending);
+            }
+        }
+        self.settle();
+        Some(())
+    }
+}

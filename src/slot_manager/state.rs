@@ -1,0 +1,15 @@
+//! The data of the manager. Nothing here decides a rule or calls anybody.
+
+pub(crate) mod allocations;
+pub(crate) mod blocked;
+pub(crate) mod core;
+pub(crate) mod effects;
+pub(crate) mod free_slots;
+pub(crate) mod profile_queues;
+pub(crate) mod promises;
+pub(crate) mod releases;
+pub(crate) mod requests;
+pub(crate) mod slot_totals;
+pub(crate) mod slots;
+pub(crate) mod task_managers;
+pub(crate) mod worker_policy;

@@ -1,0 +1,273 @@
+//! The state of the manager. The [rules](crate::slot_manager::rules) change it.
+
+use std::collections::{BTreeMap, TryReserveError};
+
+use crate::{
+    AllocationId, AllocationStatus, Capacity, Counters, JobId, LeaderId, RequestFailure, SlotId, SlotManagerConfig,
+    Timestamp,
+};
+
+use crate::slot_manager::collections::arena::Records;
+use crate::slot_manager::collections::deadline_list::{Pauses, SHORTEST_REARM};
+use crate::slot_manager::collections::fingerprint_table::Fingerprint;
+use crate::slot_manager::state::allocations::{Allocations, Holder};
+use crate::slot_manager::state::blocked::Blocking;
+use crate::slot_manager::state::effects::{Effects, LostSlot};
+use crate::slot_manager::state::free_slots::FreeSlots;
+use crate::slot_manager::state::profile_queues::Profiles;
+use crate::slot_manager::state::promises::PromisedSlots;
+use crate::slot_manager::state::releases::Releases;
+use crate::slot_manager::state::requests::{PendingRequests, RequestKey, RequestState};
+use crate::slot_manager::state::slot_totals::{Census, Use};
+use crate::slot_manager::state::slots::{Slot, SlotFailures, SlotKey, Withheld};
+use crate::slot_manager::state::task_managers::{TaskManagerKey, TaskManagers};
+use crate::slot_manager::state::worker_policy::Demand;
+
+/// How many slots are in which state.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SlotCounts {
+    /// All slots: the sum of the four below.
+    pub registered: usize,
+    /// Free slots, also those that pause after failed attempts; without those of blocked task managers.
+    pub free: usize,
+    /// Free slots of blocked task managers.
+    pub blocked: usize,
+    /// Slots a task executor has been asked for and has not answered.
+    pub in_flight: usize,
+    /// Slots held by an allocation.
+    pub allocated: usize,
+}
+
+/// The state of the manager: only data, no outside.
+#[derive(Debug)]
+pub(crate) struct Core {
+    pub(crate) config: SlotManagerConfig,
+    pub(crate) leader_id: Option<LeaderId>,
+    /// The time of the present call.
+    pub(crate) now: Timestamp,
+    /// What is armed in the present call falls due no earlier than this.
+    pub(crate) earliest_rearm: Timestamp,
+    pub(crate) profiles: Profiles,
+    pub(crate) slots: Records<SlotKey, Slot>,
+    pub(crate) free_slots: FreeSlots,
+    /// Of the slots on which the last attempts failed: few, as a rule.
+    pub(crate) slot_failures: BTreeMap<SlotKey, SlotFailures>,
+    pub(crate) withheld: Pauses<Withheld, SlotKey>,
+    pub(crate) requests: PendingRequests,
+    pub(crate) allocations: Allocations,
+    pub(crate) task_managers: TaskManagers,
+    pub(crate) promised_slots: PromisedSlots,
+    pub(crate) census: Census,
+    pub(crate) blocking: Blocking,
+    pub(crate) releases: Releases,
+    pub(crate) demand: Demand,
+    pub(crate) counters: Counters,
+    pub(crate) effects: Effects,
+    /// What the present transaction set free, unplaced or took away; empty between transactions.
+    pub(crate) changes: Changes,
+    /// The request that is being registered, and what became of it.
+    pub(crate) registering: Option<Registering>,
+    /// The number of the last attempt. It does not overflow, nor does any other number of 64 bits that is counted up by
+    /// one: a billion a second take 584 years. Those of 32 bits saturate, or count records.
+    pub(crate) attempts: u64,
+    /// The number of the last worker request; not reset by a new leadership.
+    pub(crate) worker_requests: u64,
+}
+
+/// What a transaction leaves to be settled at its end.
+#[derive(Debug, Default)]
+pub(crate) struct Changes {
+    /// Slots that became free, in this order.
+    pub(crate) free: Vec<SlotKey>,
+    /// Requests that lost their attempt and look for another slot.
+    pub(crate) unplaced: Vec<RequestKey>,
+    /// Slots that were found to hold an allocation beside its grant. If they still do in the end, they are to be freed.
+    pub(crate) duplicates: Vec<SlotKey>,
+    /// Task managers of which the first slot became used, or the last one unused.
+    pub(crate) task_managers: Vec<TaskManagerKey>,
+    /// Grants that were dropped. Whether they are lost is judged when the transaction is complete.
+    pub(crate) dropped: Vec<DroppedGrant>,
+    /// Some slot came to be held.
+    pub(crate) held: bool,
+}
+
+impl Changes {
+    #[inline]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.free.is_empty()
+            && self.unplaced.is_empty()
+            && self.duplicates.is_empty()
+            && self.task_managers.is_empty()
+            && self.dropped.is_empty()
+    }
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct DroppedGrant {
+    pub(crate) slot: LostSlot,
+    pub(crate) allocation_id: AllocationId,
+    pub(crate) job_id: JobId,
+}
+
+/// The request of the present call to `register_slot_request`.
+#[derive(Debug)]
+pub(crate) struct Registering {
+    pub(crate) allocation_id: AllocationId,
+    pub(crate) result: Option<Result<SlotId, Box<RequestFailure>>>,
+}
+
+impl Core {
+    pub(crate) fn new(config: SlotManagerConfig) -> Self {
+        Self {
+            leader_id: None,
+            now: Timestamp::ZERO,
+            earliest_rearm: Timestamp::ZERO,
+            profiles: Profiles::new(),
+            slots: Records::new(),
+            free_slots: FreeSlots::new(&config.slot_matching_strategy),
+            slot_failures: BTreeMap::new(),
+            withheld: Pauses::new(config.retry_pause, config.max_retry_pause),
+            requests: PendingRequests::new(&config),
+            allocations: Allocations::new(),
+            task_managers: TaskManagers::new(),
+            promised_slots: PromisedSlots::new(),
+            census: Census::default(),
+            blocking: Blocking::default(),
+            releases: Releases::new(),
+            demand: Demand::new(&config),
+            counters: Counters::default(),
+            effects: Effects::default(),
+            changes: Changes::default(),
+            registering: None,
+            attempts: 0,
+            worker_requests: 0,
+            config,
+        }
+    }
+
+    /// Takes the memory that the configuration asks for.
+    pub(crate) fn try_reserve(&mut self) -> Result<(), TryReserveError> {
+        let Capacity {
+            task_managers,
+            slots,
+            pending_requests,
+        } = self.config.initial_capacity;
+        self.task_managers.try_reserve(task_managers)?;
+        self.slots.try_reserve(slots)?;
+        self.requests.records.try_reserve(pending_requests)?;
+        self.allocations.try_reserve(slots + pending_requests)
+    }
+
+    /// Forgets everything but the configuration and what was set, the time, what numbers have been used, and what was
+    /// counted so far.
+    pub(crate) fn clear(&mut self) {
+        self.leader_id = None;
+        self.profiles.clear();
+        self.slots.clear();
+        self.free_slots.clear();
+        self.slot_failures.clear();
+        self.withheld.clear();
+        self.requests.clear();
+        self.allocations.clear();
+        self.task_managers.clear();
+        self.promised_slots.clear();
+        self.census.clear();
+        self.blocking.clear();
+        self.releases.clear();
+        self.demand.clear();
+        self.effects.clear();
+        self.changes = Changes::default();
+        self.registering = None;
+    }
+
+    /// Begins an input: it never acts on time, and deadlines are as long as configured.
+    #[inline]
+    pub(crate) fn begin_input(&mut self, now: Timestamp) {
+        self.now = self.now.max(now);
+        self.earliest_rearm = Timestamp::ZERO;
+    }
+
+    /// Begins a round of progress, which handles the time `now`.
+    pub(crate) fn begin_round(&mut self, now: Timestamp) {
+        self.now = self.now.max(now);
+        self.earliest_rearm = self.now + SHORTEST_REARM;
+    }
+
+    /// Whether, at the end of a call, there may be something to look at: promises that nobody needs, requests that are
+    /// held, reserves, task managers that are kept, requests that nothing could serve.
+    #[inline]
+    pub(crate) fn is_to_be_balanced(&self) -> bool {
+        self.promised_slots.may_have_surplus() || self.demand.is_active()
+    }
+
+    /// The deadline of what is armed now for `length`.
+    pub(crate) fn deadline_in(&self, length: std::time::Duration) -> Timestamp {
+        (self.now + length).max(self.earliest_rearm)
+    }
+
+    /// How many slots are in which state.
+    pub(crate) fn slot_counts(&self) -> SlotCounts {
+        let slots = |used| self.census.slots(used);
+        SlotCounts {
+            registered: self.census.registered().slots,
+            free: slots(Use::Free) + slots(Use::Pausing),
+            blocked: slots(Use::Blocked),
+            in_flight: slots(Use::InFlight),
+            allocated: slots(Use::Allocated),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn slot_id(&self, slot: SlotKey) -> SlotId {
+        let slot = &self.slots[slot];
+        SlotId::new(
+            self.task_managers.records[slot.task_manager].resource_id.clone(),
+            slot.number,
+        )
+    }
+
+    pub(crate) fn find_slot(&self, slot_id: &SlotId) -> Option<SlotKey> {
+        let task_manager = self.task_managers.by_resource(slot_id.resource_id())?;
+        self.task_managers.records[task_manager].slot(slot_id.slot_number())
+    }
+
+    /// A slot by its id. The one that the allocation holds is found without looking for its task manager.
+    #[inline]
+    pub(crate) fn find_slot_held(&self, slot_id: &SlotId, allocation_id: AllocationId) -> Option<SlotKey> {
+        if let Some(Holder::Granted(slot)) = self.find_allocation(allocation_id) {
+            let record = &self.slots[slot];
+            if record.number == slot_id.slot_number()
+                && self.task_managers.records[record.task_manager].resource_id == *slot_id.resource_id()
+            {
+                return Some(slot);
+            }
+        }
+        self.find_slot(slot_id)
+    }
+
+    #[inline]
+    pub(crate) fn find_allocation(&self, id: AllocationId) -> Option<Holder> {
+        self.find_allocation_by(Fingerprint::of(&id), id)
+    }
+
+    #[inline]
+    pub(crate) fn find_allocation_by(&self, fingerprint: Fingerprint, id: AllocationId) -> Option<Holder> {
+        self.allocations
+            .find(fingerprint, id, &self.requests.records, &self.slots)
+    }
+
+    pub(crate) fn status_of(&self, holder: Holder) -> AllocationStatus {
+        match holder {
+            Holder::Granted(slot) => AllocationStatus::Granted {
+                slot_id: self.slot_id(slot),
+            },
+            Holder::Pending(request) => match self.requests.records[request].state {
+                RequestState::InFlight(slot) => AllocationStatus::InFlight {
+                    slot_id: self.slot_id(slot),
+                },
+                _ => AllocationStatus::Waiting,
+            },
+        }
+    }
+}

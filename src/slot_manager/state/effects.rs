@@ -1,0 +1,172 @@
+//! What is to be said to the outside when the state is consistent again.
+
+use std::cmp::Ordering;
+
+use crate::{AllocationFailureCause, AllocationId, FreeSlot, GrantLoss, JobId, RequestFailure, ResourceId, SlotId};
+
+use crate::slot_manager::collections::arena::{Key, key};
+use crate::slot_manager::outside::pending_answers::CellKey;
+use crate::slot_manager::state::requests::RequestKey;
+use crate::slot_manager::state::slots::SlotKey;
+use crate::slot_manager::state::task_managers::TaskManagerKey;
+
+/// Effects of one call that have not left yet, by kind.
+#[derive(Debug, Default)]
+pub(crate) struct Effects {
+    /// Futures to drop.
+    pub(crate) abandoned: Vec<CellKey>,
+    pub(crate) notifications: Vec<Notification>,
+    /// What the notifications of lost grants refer to.
+    pub(crate) losses: Losses,
+    pub(crate) frees: Vec<(TaskManagerKey, FreeSlot)>,
+    pub(crate) slot_requests: Vec<SlotRequestToSend>,
+    /// Requests that became uncovered, with their sequence numbers; each is looked at again before a worker is asked
+    /// for.
+    pub(crate) asks: Vec<(u64, RequestKey)>,
+    /// Task managers that were idle for long enough; each is looked at again before its release is asked for.
+    pub(crate) releases: Vec<ReleaseToAsk>,
+}
+
+/// An idle task manager whose release is to be asked for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ReleaseToAsk {
+    pub(crate) task_manager: TaskManagerKey,
+    /// If it has begun another one meanwhile, it is not asked for.
+    pub(crate) idle_period: u64,
+    /// The task executor has said that it can be stopped.
+    pub(crate) has_agreed: bool,
+}
+
+#[derive(Debug)]
+pub(crate) struct Notification {
+    pub(crate) job_id: JobId,
+    pub(crate) allocation_id: AllocationId,
+    pub(crate) kind: NotificationKind,
+}
+
+impl Notification {
+    /// Notifications leave in the order of slots; those about no slot come last.
+    pub(crate) fn order(&self, other: &Self, losses: &Losses) -> Ordering {
+        if let (NotificationKind::Lost(lost), NotificationKind::Lost(other)) = (&self.kind, &other.kind) {
+            return losses.order(*lost, *other);
+        }
+        let (slot, other) = (self.slot(losses), other.slot(losses));
+        (slot.is_none(), slot).cmp(&(other.is_none(), other))
+    }
+
+    fn slot<'a>(&'a self, losses: &'a Losses) -> Option<(&'a ResourceId, u32)> {
+        match &self.kind {
+            NotificationKind::Allocated(slot_id) => Some((slot_id.resource_id(), slot_id.slot_number())),
+            NotificationKind::Lost(lost) => Some(losses.slot(*lost)),
+            NotificationKind::Failed(_) => None,
+        }
+    }
+}
+
+key! {
+    /// How grants were dropped.
+    LossKey
+}
+
+/// A slot whose grant was dropped, and how.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct LostSlot {
+    pub(crate) number: u32,
+    pub(crate) loss: LossKey,
+}
+
+/// How grants were dropped. What those of one task manager have in common is kept once: it may go with many.
+///
+/// A key is valid from `add` to `clear`, which comes when all that was lost has been notified.
+#[derive(Debug, Default)]
+pub(crate) struct Losses(Vec<(ResourceId, GrantLoss)>);
+
+impl Losses {
+    /// Notes how grants of slots of a worker are dropped. They refer to it by the key returned.
+    pub(crate) fn add(&mut self, resource_id: ResourceId, loss: GrantLoss) -> LossKey {
+        self.0.push((resource_id, loss));
+        LossKey::from_index(self.0.len() - 1)
+    }
+
+    fn slot(&self, lost: LostSlot) -> (&ResourceId, u32) {
+        (&self.0[lost.loss.index()].0, lost.number)
+    }
+
+    /// The order of slots: by worker, then by number.
+    pub(crate) fn order(&self, lost: LostSlot, other: LostSlot) -> Ordering {
+        if lost.loss == other.loss {
+            return lost.number.cmp(&other.number);
+        }
+        self.slot(lost).cmp(&self.slot(other))
+    }
+
+    pub(crate) fn loss(&self, lost: LostSlot) -> &GrantLoss {
+        &self.0[lost.loss.index()].1
+    }
+
+    pub(crate) fn slot_id(&self, lost: LostSlot) -> SlotId {
+        let (resource_id, number) = self.slot(lost);
+        SlotId::new(resource_id.clone(), number)
+    }
+
+    /// What is said of a lost grant; what was said of the last one is kept where they have it in common.
+    pub(crate) fn cause<'a>(
+        &self,
+        lost: LostSlot,
+        said: &'a mut Option<(LossKey, AllocationFailureCause)>,
+    ) -> &'a AllocationFailureCause {
+        said.take_if(|(loss, _)| *loss != lost.loss);
+        let (_, cause) = said.get_or_insert_with(|| {
+            let (slot_id, loss) = (self.slot_id(lost), self.loss(lost).clone());
+            (lost.loss, AllocationFailureCause::GrantLost { slot_id, loss })
+        });
+        if let AllocationFailureCause::GrantLost { slot_id, .. } = cause {
+            slot_id.set_slot_number(lost.number);
+        }
+        cause
+    }
+
+    /// Forgets them all, when nothing refers to them any more.
+    pub(crate) fn clear(&mut self) {
+        self.0.clear();
+    }
+}
+
+#[derive(Debug)]
+pub(crate) enum NotificationKind {
+    Allocated(SlotId),
+    Lost(LostSlot),
+    /// Boxed: it is rare, and larger than the others.
+    Failed(Box<RequestFailure>),
+}
+
+/// An attempt whose gateway is to be called, if it is still the current one of its slot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct SlotRequestToSend {
+    /// The sequence number of the request: slot requests leave in this order.
+    pub(crate) sequence: u64,
+    pub(crate) attempt: u64,
+    pub(crate) slot: SlotKey,
+}
+
+impl Effects {
+    #[inline]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.abandoned.is_empty()
+            && !self.has_notifications()
+            && self.frees.is_empty()
+            && self.slot_requests.is_empty()
+            && self.asks.is_empty()
+            && self.releases.is_empty()
+    }
+
+    /// Whether there is something to notify, or what notifications refer to is to be forgotten.
+    #[inline]
+    pub(crate) fn has_notifications(&self) -> bool {
+        !self.notifications.is_empty() || !self.losses.0.is_empty()
+    }
+
+    pub(crate) fn clear(&mut self) {
+        *self = Self::default();
+    }
+}

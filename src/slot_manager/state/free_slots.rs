@@ -1,0 +1,210 @@
+//! The index of the slots that may be handed out.
+
+use std::sync::Arc;
+
+use crate::{Candidate, ResourceProfile, SlotMatching, SlotMatchingStrategy, SlotOrder};
+
+use crate::slot_manager::collections::arena::Records;
+use crate::slot_manager::state::profile_queues::{Fitting, ProfileKey, ProfileQueues, Profiles};
+use crate::slot_manager::state::slots::{Offered, Slot, SlotKey};
+use crate::slot_manager::state::task_managers::{TaskManager, TaskManagerKey};
+
+mod by_utilization;
+mod ranking;
+
+use self::by_utilization::{Prefer, UtilizationIndex};
+
+type Slots = Records<SlotKey, Slot>;
+type TaskManagerRecords = Records<TaskManagerKey, TaskManager>;
+
+/// The offered slots. A slot is here exactly while its state is [`Offered`](crate::slot_manager::state::slots::SlotState::Offered).
+#[derive(Debug)]
+pub(crate) struct FreeSlots {
+    index: FreeIndex,
+    choice: Choice,
+    next_sequence: u64,
+}
+
+#[derive(Debug)]
+enum FreeIndex {
+    /// In the order in which they became free.
+    Queues(ProfileQueues<Offered, SlotKey>),
+    ByUtilization(UtilizationIndex),
+}
+
+/// Which of the first of each fitting profile is taken.
+#[derive(Debug)]
+enum Choice {
+    /// The one that comes first in the order of the index.
+    First,
+    LeastWaste,
+    Custom(Arc<dyn SlotMatching + Send + Sync>),
+}
+
+impl FreeSlots {
+    pub(crate) fn new(strategy: &SlotMatchingStrategy) -> Self {
+        let (order, choice) = match strategy {
+            SlotMatchingStrategy::FirstFit => (SlotOrder::Free, Choice::First),
+            SlotMatchingStrategy::BestFit => (SlotOrder::Free, Choice::LeastWaste),
+            SlotMatchingStrategy::LeastUtilization => (SlotOrder::LeastUtilized, Choice::First),
+            SlotMatchingStrategy::MostUtilization => (SlotOrder::MostUtilized, Choice::First),
+            SlotMatchingStrategy::Custom(own) => (own.order(), Choice::Custom(Arc::clone(own))),
+        };
+        Self {
+            index: match order {
+                SlotOrder::Free => FreeIndex::Queues(ProfileQueues::new()),
+                SlotOrder::LeastUtilized => FreeIndex::ByUtilization(UtilizationIndex::new(Prefer::LeastUtilized)),
+                SlotOrder::MostUtilized => FreeIndex::ByUtilization(UtilizationIndex::new(Prefer::MostUtilized)),
+            },
+            choice,
+            next_sequence: 0,
+        }
+    }
+
+    /// The sequence number of the next slot that becomes free.
+    #[inline]
+    pub(crate) fn next_sequence(&mut self) -> u64 {
+        self.next_sequence += 1;
+        self.next_sequence
+    }
+
+    pub(crate) fn push(
+        &mut self,
+        slots: &mut Slots,
+        profiles: &Profiles,
+        task_managers: &TaskManagerRecords,
+        slot: SlotKey,
+    ) {
+        match &mut self.index {
+            FreeIndex::Queues(queues) => {
+                let profile = slots[slot].profile;
+                queues.push(slots, profiles, profile, slot);
+            }
+            FreeIndex::ByUtilization(index) => index.push(slots, profiles, task_managers, slot),
+        }
+    }
+
+    pub(crate) fn remove(&mut self, slots: &mut Slots, slot: SlotKey) {
+        match &mut self.index {
+            FreeIndex::Queues(queues) => {
+                let profile = slots[slot].profile;
+                queues.remove(slots, profile, slot);
+            }
+            FreeIndex::ByUtilization(index) => index.remove(slots, slot),
+        }
+    }
+
+    /// The slot that the strategy chooses among those that fit. It stays in the index.
+    #[inline]
+    pub(crate) fn find(&self, slots: &Slots, profiles: &Profiles, required: &ResourceProfile) -> Option<SlotKey> {
+        match (&self.index, &self.choice) {
+            (FreeIndex::Queues(queues), Choice::First) => {
+                let (_, slot) = queues.first_fitting(slots, profiles, Fitting::Request(required))?;
+                Some(slot)
+            }
+            (FreeIndex::ByUtilization(index), Choice::First) => index.first_fitting(profiles, required),
+            (index, Choice::LeastWaste) => index.least_waste(slots, profiles, required),
+            (index, Choice::Custom(own)) => index.best(slots, profiles, required, &**own),
+        }
+    }
+
+    /// Called when the share of used slots of a task manager has changed.
+    #[inline]
+    pub(crate) fn utilization_changed(&mut self, task_managers: &TaskManagerRecords, task_manager: TaskManagerKey) {
+        if let FreeIndex::ByUtilization(index) = &mut self.index {
+            index.utilization_changed(task_managers, task_manager);
+        }
+    }
+
+    pub(crate) fn clear(&mut self) {
+        match &mut self.index {
+            FreeIndex::Queues(queues) => queues.clear(),
+            FreeIndex::ByUtilization(index) => index.clear(),
+        }
+    }
+
+    /// Whether the index knows which slots come first; for the check of invariants.
+    pub(crate) fn is_in_order(&self, slots: &Slots, task_managers: &TaskManagerRecords) -> bool {
+        match &self.index {
+            FreeIndex::Queues(queues) => queues.are_in_order(slots),
+            FreeIndex::ByUtilization(index) => index.is_in_order(slots, task_managers),
+        }
+    }
+
+    /// All offered slots with the profile they are filed under, in no particular order.
+    pub(crate) fn iter<'a>(&'a self, slots: &'a Slots) -> Box<dyn Iterator<Item = (ProfileKey, SlotKey)> + 'a> {
+        match &self.index {
+            FreeIndex::Queues(queues) => Box::new(queues.iter(slots)),
+            FreeIndex::ByUtilization(index) => Box::new(index.iter(slots)),
+        }
+    }
+}
+
+/// The first slot of a profile that fits.
+pub(crate) struct First {
+    profile: ProfileKey,
+    utilization: u64,
+    free_order: u64,
+}
+
+impl First {
+    fn shown<'a>(&self, profiles: &'a Profiles) -> Candidate<'a> {
+        Candidate {
+            resource_profile: &profiles[self.profile],
+            utilization: self.utilization,
+            free_order: self.free_order,
+        }
+    }
+}
+
+impl FreeIndex {
+    /// The first of each profile that fits.
+    fn candidates(&self, profiles: &Profiles, required: &ResourceProfile) -> impl Iterator<Item = First> {
+        let (queues, by_utilization) = match self {
+            Self::Queues(queues) => (Some(queues), None),
+            Self::ByUtilization(index) => (None, Some(index)),
+        };
+        let in_queues = queues.into_iter().flat_map(move |queues| {
+            let fitting = queues.fitting(profiles, Fitting::Request(required));
+            fitting.map(|(profile, free_order)| First {
+                profile,
+                utilization: 0,
+                free_order,
+            })
+        });
+        let by_utilization = by_utilization.into_iter();
+        in_queues.chain(by_utilization.flat_map(move |index| index.fitting(profiles, required)))
+    }
+
+    /// The candidate that has the least beyond what is required.
+    #[inline(never)]
+    fn least_waste(&self, slots: &Slots, profiles: &Profiles, required: &ResourceProfile) -> Option<SlotKey> {
+        let candidates = self.candidates(profiles, required);
+        let best = candidates.min_by_key(|it| (profiles[it.profile].waste(required), it.free_order))?;
+        self.first_of(slots, best.profile)
+    }
+
+    /// The candidate that a strategy of one's own likes best.
+    #[inline(never)]
+    fn best(
+        &self,
+        slots: &Slots,
+        profiles: &Profiles,
+        required: &ResourceProfile,
+        own: &dyn SlotMatching,
+    ) -> Option<SlotKey> {
+        let candidates = self.candidates(profiles, required);
+        let best = candidates.min_by(|a, b| {
+            own.compare(required, &a.shown(profiles), &b.shown(profiles))
+                .then_with(|| a.free_order.cmp(&b.free_order))
+        })?;
+        self.first_of(slots, best.profile)
+    }
+
+    fn first_of(&self, slots: &Slots, profile: ProfileKey) -> Option<SlotKey> {
+        match self {
+            Self::Queues(queues) => queues.first_of(slots, profile),
+            Self::ByUtilization(index) => index.first_of(profile),
+        }
+    }
+}

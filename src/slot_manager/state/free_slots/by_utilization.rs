@@ -1,0 +1,301 @@
+//! Free slots in the order of the utilization of their task managers.
+
+use crate::ResourceProfile;
+use crate::resource_profile::Sketch;
+
+use super::ranking::{GroupKey, Rank, Ranking};
+use super::{First, Slots, TaskManagerRecords};
+use crate::slot_manager::collections::arena::{Key, List};
+use crate::slot_manager::state::profile_queues::{ProfileKey, Profiles, Queued};
+use crate::slot_manager::state::slots::{Offered, Slot, SlotKey};
+use crate::slot_manager::state::task_managers::{TaskManager, TaskManagerKey};
+
+/// Which task managers come first.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Prefer {
+    LeastUtilized,
+    MostUtilized,
+}
+
+/// Free slots by profile, and there by the utilization of their task manager.
+#[derive(Debug)]
+pub(crate) struct UtilizationIndex {
+    prefer: Prefer,
+    /// Never fewer while there are keys of them.
+    groups: Vec<Group>,
+    unused_groups: Vec<GroupKey>,
+    /// The first group of each task manager, by the index of its key.
+    by_task_manager: Vec<Option<GroupKey>>,
+    /// By the index of the key of the profile: as many as were needed for what was pushed.
+    rankings: Vec<ProfileRanking>,
+    /// The profiles that have a group, in no particular order: looking for the first that fits reads little else.
+    active: Vec<Active>,
+}
+
+#[derive(Debug)]
+struct Group {
+    slots: List<Offered, SlotKey>,
+    profile: ProfileKey,
+    /// In the ranking of the profile.
+    place: u32,
+    /// Of the same task manager.
+    next: Option<GroupKey>,
+}
+
+#[derive(Debug, Default)]
+struct ProfileRanking {
+    groups: Ranking,
+    /// The place in `active`, while there is a group.
+    position: usize,
+}
+
+#[derive(Debug)]
+struct Active {
+    best: Rank,
+    sketch: Sketch,
+    profile: ProfileKey,
+}
+
+impl Prefer {
+    /// The utilization of a task manager as it is ranked; and back again.
+    fn ranked(self, utilization: u64) -> u64 {
+        match self {
+            Self::LeastUtilized => utilization,
+            Self::MostUtilized => WHOLE - utilization,
+        }
+    }
+}
+
+/// The utilization of a task manager all of whose slots are used.
+const WHOLE: u64 = 1 << 32;
+
+/// The share of used slots, as a fraction of 2³². Equal shares are equal numbers; different ones differ below 65,536
+/// slots. While a task manager is being forgotten, there may be fewer slots than used ones.
+fn utilization(task_manager: &TaskManager) -> u64 {
+    (task_manager.used() as u64 * WHOLE / task_manager.slots.len().max(1) as u64).min(WHOLE)
+}
+
+impl UtilizationIndex {
+    pub(crate) fn new(prefer: Prefer) -> Self {
+        Self {
+            prefer,
+            groups: Vec::new(),
+            unused_groups: Vec::new(),
+            by_task_manager: Vec::new(),
+            rankings: Vec::new(),
+            active: Vec::new(),
+        }
+    }
+
+    pub(crate) fn clear(&mut self) {
+        *self = Self::new(self.prefer);
+    }
+
+    fn ranked(&self, task_manager: &TaskManager) -> u64 {
+        self.prefer.ranked(utilization(task_manager))
+    }
+
+    /// The groups of a task manager: one for each profile of a free slot.
+    fn groups_of(&self, task_manager: TaskManagerKey) -> impl Iterator<Item = GroupKey> {
+        let first = self.by_task_manager.get(task_manager.index()).copied().flatten();
+        std::iter::successors(first, |group| self.groups[group.index()].next)
+    }
+
+    fn group(&self, task_manager: TaskManagerKey, profile: ProfileKey) -> Option<GroupKey> {
+        self.groups_of(task_manager)
+            .find(|group| self.groups[group.index()].profile == profile)
+    }
+
+    fn rank(&self, group: &Group) -> Rank {
+        self.rankings[group.profile.index()].groups.get(group.place)
+    }
+
+    fn set_rank(&mut self, group: GroupKey, rank: Rank) {
+        let Group { profile, place, .. } = self.groups[group.index()];
+        self.rankings[profile.index()].groups.set(place, rank);
+        self.note_best(profile);
+    }
+
+    /// Notes which group of a profile is the best now.
+    fn note_best(&mut self, profile: ProfileKey) {
+        let ProfileRanking { groups, position } = &self.rankings[profile.index()];
+        if let Some(best) = groups.first() {
+            self.active[*position].best = best;
+            return;
+        }
+        let position = *position;
+        self.active.swap_remove(position);
+        if let Some(moved) = self.active.get(position) {
+            self.rankings[moved.profile.index()].position = position;
+        }
+    }
+
+    pub(crate) fn push(
+        &mut self,
+        slots: &mut Slots,
+        profiles: &Profiles,
+        task_managers: &TaskManagerRecords,
+        slot: SlotKey,
+    ) {
+        let Slot {
+            task_manager, profile, ..
+        } = slots[slot];
+        let group = self
+            .group(task_manager, profile)
+            .unwrap_or_else(|| self.add_group(profiles, task_managers, &slots[slot]));
+        self.groups[group.index()].slots.push_back(slots, slot);
+    }
+
+    /// Adds the group of a slot, without the slot.
+    fn add_group(&mut self, profiles: &Profiles, task_managers: &TaskManagerRecords, slot: &Slot) -> GroupKey {
+        let Slot {
+            task_manager, profile, ..
+        } = *slot;
+        if self.by_task_manager.len() <= task_manager.index() {
+            self.by_task_manager.resize(task_manager.index() + 1, None);
+        }
+        if self.rankings.len() <= profile.index() {
+            self.rankings.resize_with(profile.index() + 1, ProfileRanking::default);
+        }
+        let unused = self.unused_groups.pop();
+        let group = unused.unwrap_or_else(|| GroupKey::from_index(self.groups.len()));
+        let rank = Rank::new(self.ranked(&task_managers[task_manager]), slot.place(), group);
+        let ranking = &mut self.rankings[profile.index()];
+        if ranking.groups.len() == 0 {
+            ranking.position = self.active.len();
+            self.active.push(Active {
+                best: rank,
+                sketch: profiles[profile].sketch(),
+                profile,
+            });
+        }
+        let added = Group {
+            slots: List::default(),
+            profile,
+            place: ranking.groups.insert(rank),
+            next: self.by_task_manager[task_manager.index()].replace(group),
+        };
+        match self.groups.get_mut(group.index()) {
+            Some(unused) => *unused = added,
+            None => self.groups.push(added),
+        }
+        self.note_best(profile);
+        group
+    }
+
+    pub(crate) fn remove(&mut self, slots: &mut Slots, slot: SlotKey) {
+        let Slot {
+            task_manager, profile, ..
+        } = slots[slot];
+        let Some(group) = self.group(task_manager, profile) else {
+            return;
+        };
+        let members = &mut self.groups[group.index()].slots;
+        let was_first = members.head() == Some(slot);
+        members.remove(slots, slot);
+        match members.head() {
+            Some(head) if was_first => {
+                let ranked = self.rank(&self.groups[group.index()]).ranked();
+                self.set_rank(group, Rank::new(ranked, slots[head].place(), group));
+            }
+            Some(_) => {}
+            None => self.remove_group(task_manager, group),
+        }
+    }
+
+    fn remove_group(&mut self, task_manager: TaskManagerKey, group: GroupKey) {
+        let Group {
+            profile, place, next, ..
+        } = self.groups[group.index()];
+        let previous = self
+            .groups_of(task_manager)
+            .find(|other| self.groups[other.index()].next == Some(group));
+        match previous {
+            Some(previous) => self.groups[previous.index()].next = next,
+            None => self.by_task_manager[task_manager.index()] = next,
+        }
+        self.rankings[profile.index()].groups.remove(place);
+        self.note_best(profile);
+        self.unused_groups.push(group);
+    }
+
+    /// The best among all profiles that fit.
+    pub(crate) fn first_fitting(&self, profiles: &Profiles, required: &ResourceProfile) -> Option<SlotKey> {
+        let sketch = required.sketch();
+        let mut found: Option<&Active> = None;
+        for active in &self.active {
+            if found.is_none_or(|found| active.best < found.best)
+                && active.sketch.covers(sketch)
+                && profiles[active.profile].is_matching(required)
+            {
+                found = Some(active);
+            }
+        }
+        self.groups[found?.best.group().index()].slots.head()
+    }
+
+    /// The best of each profile that fits.
+    pub(crate) fn fitting(&self, profiles: &Profiles, required: &ResourceProfile) -> impl Iterator<Item = First> {
+        let sketch = required.sketch();
+        self.active
+            .iter()
+            .filter(move |active| active.sketch.covers(sketch) && profiles[active.profile].is_matching(required))
+            .map(|active| First {
+                profile: active.profile,
+                utilization: self.prefer.ranked(active.best.ranked()),
+                free_order: active.best.first(),
+            })
+    }
+
+    /// The best of one profile.
+    pub(crate) fn first_of(&self, profile: ProfileKey) -> Option<SlotKey> {
+        let best = self.rankings.get(profile.index())?.groups.first()?;
+        self.groups[best.group().index()].slots.head()
+    }
+
+    #[inline]
+    pub(crate) fn utilization_changed(&mut self, task_managers: &TaskManagerRecords, task_manager: TaskManagerKey) {
+        let ranked = self.ranked(&task_managers[task_manager]);
+        let mut at = self.groups_of(task_manager).next();
+        while let Some(group) = at {
+            let record = &self.groups[group.index()];
+            at = record.next;
+            let first = self.rank(record).first();
+            self.set_rank(group, Rank::new(ranked, first, group));
+        }
+    }
+
+    pub(crate) fn is_in_order(&self, slots: &Slots, task_managers: &TaskManagerRecords) -> bool {
+        let ranked: usize = self.rankings.iter().map(|ranking| ranking.groups.len()).sum();
+        let listed = task_managers.iter().flat_map(|(key, task_manager)| {
+            let ranked = self.ranked(task_manager);
+            self.groups_of(key).map(move |group| (ranked, group))
+        });
+        let listed: Vec<_> = listed.collect();
+        let is_ranked = |(ranked, key): &(u64, GroupKey)| {
+            let group = &self.groups[key.index()];
+            let first = group.slots.head().map(|head| slots[head].place());
+            first.is_some_and(|first| self.rank(group) == Rank::new(*ranked, first, *key))
+        };
+        ranked == listed.len()
+            && ranked + self.unused_groups.len() == self.groups.len()
+            && self.rankings.iter().all(|ranking| ranking.groups.is_in_order())
+            && listed.iter().all(is_ranked)
+            && self.active.iter().enumerate().all(|(position, active)| {
+                let ranking = &self.rankings[active.profile.index()];
+                ranking.position == position && ranking.groups.first() == Some(active.best)
+            })
+            && self.active.len() == self.rankings.iter().filter(|it| it.groups.len() > 0).count()
+    }
+
+    pub(crate) fn iter<'a>(&'a self, slots: &'a Slots) -> impl Iterator<Item = (ProfileKey, SlotKey)> + 'a {
+        let groups = self
+            .by_task_manager
+            .iter()
+            .flat_map(|first| std::iter::successors(*first, |group| self.groups[group.index()].next));
+        groups.flat_map(move |group| {
+            let group = &self.groups[group.index()];
+            group.slots.iter(slots).map(move |slot| (group.profile, slot))
+        })
+    }
+}

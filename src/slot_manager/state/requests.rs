@@ -1,0 +1,338 @@
+//! Requests that are not granted: their records, and the order, the queues, the deadlines and the jobs they are in.
+
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+
+use crate::{AllocationId, JobId, SlotAllocationError, SlotManagerConfig, Timestamp};
+
+use crate::slot_manager::collections::arena::{Links, List, Records, key, linked};
+use crate::slot_manager::collections::deadline_list::{DeadlineList, Pauses, Timed};
+use crate::slot_manager::collections::fingerprint_table::{IdIndex, Identified};
+use crate::slot_manager::collections::interner::Interned;
+use crate::slot_manager::state::profile_queues::{Fitting, ProfileKey, ProfileQueues, Profiles, Queued};
+use crate::slot_manager::state::promises::PromiseKey;
+use crate::slot_manager::state::slots::SlotKey;
+
+key! {
+    /// A request that is not granted.
+    RequestKey
+}
+
+key! {
+    /// A job with ungranted requests.
+    JobKey
+}
+
+key! {
+    /// A target address of ungranted requests: those of a job have the same, as a rule.
+    AddressKey
+}
+
+/// An address of a job's master, shared by all requests that name it.
+#[derive(Debug, Clone, Eq)]
+pub(crate) struct TargetAddress(pub(crate) Arc<str>);
+
+impl Hash for TargetAddress {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.hash(state);
+    }
+}
+
+impl PartialEq for TargetAddress {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0) || self.0 == other.0
+    }
+}
+
+/// Two lines of the cache, not three.
+#[derive(Debug)]
+#[repr(align(64))]
+pub(crate) struct PendingRequest {
+    pub(crate) allocation_id: AllocationId,
+    pub(crate) job_id: JobId,
+    pub(crate) profile: ProfileKey,
+    pub(crate) target_address: AddressKey,
+    /// Grows with every request that is registered: its place in every queue.
+    pub(crate) sequence: u64,
+    /// When it fails, whatever happens to it meanwhile.
+    pub(crate) deadline: Timestamp,
+    pub(crate) state: RequestState,
+    /// The deadline of the RPC, of the pause, or of the repeat of a declined ask: a request has one of them at most.
+    pub(crate) timer: Timestamp,
+    pub(crate) failed_attempts: u32,
+    pub(crate) last_failure: Option<Box<SlotAllocationError>>,
+    /// Linked when the call that registers it ends: most requests are granted by then.
+    pub(crate) job: Option<JobKey>,
+    registered_links: Links<RequestKey>,
+    queue_links: Links<RequestKey>,
+    timer_links: Links<RequestKey>,
+    job_links: Links<RequestKey>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum RequestState {
+    /// In no queue: only within a call.
+    Unplaced,
+    /// Waits for a slot, and a promised slot stands for it.
+    Covered(PromiseKey),
+    /// Waits for a slot, and no promised slot stands for it.
+    Uncovered(Ask),
+    /// Waits before it tries again.
+    Paused { step: u8, armed_as: u64 },
+    /// A task executor has been asked for this slot.
+    InFlight(SlotKey),
+}
+
+/// Whether a worker is to be asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ask {
+    /// At the end of this call.
+    Due,
+    /// It was declined; asked again when the timer is due.
+    Declined,
+    /// None may be asked for now; asked when one may.
+    Held,
+    /// Never: none that could be started would help.
+    Useless,
+}
+
+/// The list of all requests, oldest first, which is also the order of their deadlines.
+#[derive(Debug)]
+pub(crate) enum Registered {}
+
+/// The queue of waiting requests.
+#[derive(Debug)]
+pub(crate) enum Waiting {}
+
+/// The list of what the timer of a request is for.
+#[derive(Debug)]
+pub(crate) enum Timer {}
+
+/// The list of the requests of a job.
+#[derive(Debug)]
+pub(crate) enum OfJob {}
+
+linked!(
+    PendingRequest, RequestKey,
+    Registered => registered_links,
+    Waiting => queue_links,
+    Timer => timer_links,
+    OfJob => job_links,
+);
+
+impl Timed<Registered, RequestKey> for PendingRequest {
+    fn due_at(&self) -> Timestamp {
+        self.deadline
+    }
+}
+
+impl Timed<Timer, RequestKey> for PendingRequest {
+    fn due_at(&self) -> Timestamp {
+        self.timer
+    }
+
+    fn armed_as(&self) -> u64 {
+        match self.state {
+            RequestState::Paused { armed_as, .. } => armed_as,
+            _ => 0,
+        }
+    }
+}
+
+impl Queued<Waiting, RequestKey> for PendingRequest {
+    fn place(&self) -> u64 {
+        self.sequence
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Job {
+    id: JobId,
+    requests: List<OfJob, RequestKey>,
+}
+
+impl Identified<JobId> for Job {
+    fn id(&self) -> &JobId {
+        &self.id
+    }
+}
+
+/// All ungranted requests.
+#[derive(Debug)]
+pub(crate) struct PendingRequests {
+    pub(crate) records: Records<RequestKey, PendingRequest>,
+    pub(crate) deadlines: DeadlineList<Registered, RequestKey>,
+    pub(crate) covered: ProfileQueues<Waiting, RequestKey>,
+    pub(crate) uncovered: ProfileQueues<Waiting, RequestKey>,
+    pub(crate) rpc_timeouts: DeadlineList<Timer, RequestKey>,
+    pub(crate) ask_repeats: DeadlineList<Timer, RequestKey>,
+    pub(crate) pauses: Pauses<Timer, RequestKey>,
+    pub(crate) addresses: Interned<AddressKey, TargetAddress>,
+    jobs: Records<JobKey, Job>,
+    jobs_by_id: IdIndex<JobId, JobKey>,
+    /// The job whose request was filed last: the next one is often of the same.
+    recent_job: Option<JobKey>,
+    next_sequence: u64,
+}
+
+impl PendingRequests {
+    pub(crate) fn new(config: &SlotManagerConfig) -> Self {
+        Self {
+            records: Records::new(),
+            deadlines: DeadlineList::default(),
+            covered: ProfileQueues::new(),
+            uncovered: ProfileQueues::new(),
+            rpc_timeouts: DeadlineList::default(),
+            ask_repeats: DeadlineList::default(),
+            pauses: Pauses::new(config.retry_pause, config.max_retry_pause),
+            addresses: Interned::new(),
+            jobs: Records::new(),
+            jobs_by_id: IdIndex::new(),
+            recent_job: None,
+            next_sequence: 0,
+        }
+    }
+
+    /// Adds a request, unplaced and without a job.
+    pub(crate) fn insert(
+        &mut self,
+        allocation_id: AllocationId,
+        job_id: JobId,
+        profile: ProfileKey,
+        target_address: Arc<str>,
+        deadline: Timestamp,
+    ) -> RequestKey {
+        let target_address = self.addresses.acquire(&TargetAddress(target_address));
+        let sequence = self.next_sequence;
+        self.next_sequence += 1;
+        let request = self.records.insert(PendingRequest {
+            allocation_id,
+            job_id,
+            profile,
+            target_address,
+            sequence,
+            deadline,
+            state: RequestState::Unplaced,
+            timer: Timestamp::MAX,
+            failed_attempts: 0,
+            last_failure: None,
+            job: None,
+            registered_links: Links::default(),
+            queue_links: Links::default(),
+            timer_links: Links::default(),
+            job_links: Links::default(),
+        });
+        self.deadlines.arm(&mut self.records, request);
+        request
+    }
+
+    /// Forgets an unplaced request, and returns its profile.
+    pub(crate) fn remove(&mut self, request: RequestKey) -> ProfileKey {
+        debug_assert_eq!(self.records[request].state, RequestState::Unplaced);
+        self.deadlines.disarm(&mut self.records, request);
+        let record = &self.records[request];
+        let profile = record.profile;
+        self.addresses.release(record.target_address);
+        if let Some(job) = record.job {
+            self.jobs[job].requests.remove(&mut self.records, request);
+            if self.jobs[job].requests.is_empty() {
+                self.remove_job(job);
+            }
+        }
+        self.records.remove(request);
+        profile
+    }
+
+    fn remove_job(&mut self, job: JobKey) {
+        self.jobs_by_id.remove(&self.jobs, job);
+        self.jobs.remove(job);
+        if self.recent_job == Some(job) {
+            self.recent_job = None;
+        }
+    }
+
+    /// Files a request under its job.
+    pub(crate) fn link_job(&mut self, request: RequestKey) {
+        let id = self.records[request].job_id;
+        let recent = self.recent_job.filter(|recent| self.jobs[*recent].id == id);
+        let known = recent.or_else(|| self.jobs_by_id.find(&self.jobs, &id));
+        let job = known.unwrap_or_else(|| {
+            let job = self.jobs.insert(Job {
+                id,
+                requests: List::default(),
+            });
+            self.jobs_by_id.insert(&self.jobs, job);
+            job
+        });
+        self.recent_job = Some(job);
+        self.jobs[job].requests.push_back(&mut self.records, request);
+        self.records[request].job = Some(job);
+    }
+
+    /// The requests of a job, oldest first.
+    pub(crate) fn of_job(&self, id: &JobId) -> Vec<RequestKey> {
+        self.jobs_by_id
+            .find(&self.jobs, id)
+            .map(|job| self.jobs[job].requests.iter(&self.records).collect())
+            .unwrap_or_default()
+    }
+
+    /// The oldest waiting request that a slot with this profile fits.
+    #[inline]
+    pub(crate) fn oldest_waiting(&self, profiles: &Profiles, slot: ProfileKey) -> Option<RequestKey> {
+        if self.covered.is_empty() && self.uncovered.is_empty() {
+            return None;
+        }
+        self.oldest_fitting(profiles, slot)
+    }
+
+    fn oldest_fitting(&self, profiles: &Profiles, slot: ProfileKey) -> Option<RequestKey> {
+        let fitting = Fitting::Slot(&profiles[slot]);
+        let covered = self.covered.first_fitting(&self.records, profiles, fitting);
+        let uncovered = self.uncovered.first_fitting(&self.records, profiles, fitting);
+        let (_, request) = match (covered, uncovered) {
+            (Some(a), Some(b)) => a.min(b),
+            (a, b) => a.or(b)?,
+        };
+        Some(request)
+    }
+
+    /// The jobs with their requests, for the check of invariants.
+    pub(crate) fn jobs(&self) -> impl Iterator<Item = (JobKey, JobId, Vec<RequestKey>)> {
+        self.jobs
+            .iter()
+            .map(|(key, job)| (key, job.id, job.requests.iter(&self.records).collect()))
+    }
+
+    /// Forgets all requests.
+    pub(crate) fn clear(&mut self) {
+        self.records.clear();
+        self.deadlines = DeadlineList::default();
+        self.covered.clear();
+        self.uncovered.clear();
+        self.rpc_timeouts = DeadlineList::default();
+        self.ask_repeats = DeadlineList::default();
+        self.pauses.clear();
+        self.addresses.clear();
+        self.jobs.clear();
+        self.jobs_by_id.clear();
+        self.recent_job = None;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
+
+    use super::*;
+
+    #[test]
+    fn an_address_is_its_text_wherever_that_is() {
+        let address = |text: &str| TargetAddress(text.into());
+        let hash = |text: &str| BuildHasherDefault::<DefaultHasher>::default().hash_one(address(text));
+        assert_eq!(address("a"), address("a"));
+        assert_eq!(hash("a"), hash("a"));
+        assert_ne!(address("a"), address("b"));
+        assert_ne!(hash("a"), hash("b"));
+    }
+}

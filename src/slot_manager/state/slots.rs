@@ -1,0 +1,161 @@
+//! The record of a slot, and the one state it is in.
+
+use crate::{AllocationId, JobId, Timestamp};
+
+use crate::slot_manager::collections::arena::{Links, key, linked};
+use crate::slot_manager::collections::deadline_list::Timed;
+use crate::slot_manager::outside::pending_answers::CellKey;
+use crate::slot_manager::state::profile_queues::{ProfileKey, Queued};
+use crate::slot_manager::state::requests::RequestKey;
+use crate::slot_manager::state::task_managers::TaskManagerKey;
+
+key! {
+    /// A slot of a registered task manager.
+    SlotKey
+}
+
+/// 64 bytes on a boundary of 64: one line of the cache.
+#[derive(Debug)]
+#[repr(align(64))]
+pub(crate) struct Slot {
+    pub(crate) number: u32,
+    pub(crate) task_manager: TaskManagerKey,
+    pub(crate) profile: ProfileKey,
+    pub(crate) state: SlotState,
+    /// In the free index, or among the withheld slots: never both.
+    links: Links<SlotKey>,
+}
+
+#[derive(Debug)]
+pub(crate) enum SlotState {
+    /// Free and in no list: only within a call.
+    Unplaced,
+    /// Free, in the free index.
+    Offered {
+        /// Grows with every slot that is offered.
+        sequence: u64,
+    },
+    /// Free, but not offered until a pause is over.
+    Withheld { step: u8, until: Timestamp, armed_as: u64 },
+    /// Free, but its task manager is blocked.
+    Blocked,
+    /// The task executor has been asked to give it to a request.
+    InFlight(Attempt),
+    /// Held by an allocation.
+    Allocated {
+        allocation_id: AllocationId,
+        job_id: JobId,
+        /// Another slot was recorded first for this allocation; this one is asked to be freed.
+        duplicate: bool,
+    },
+}
+
+/// One try to give a slot to a request.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Attempt {
+    pub(crate) request: RequestKey,
+    pub(crate) number: u64,
+    pub(crate) delivery: Delivery,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Delivery {
+    /// The gateway has not been called yet.
+    Unsent,
+    /// The gateway has been called and the answer is there, to be applied within this call.
+    Answered,
+    /// The answer is awaited in the pool; the RPC timeout is armed.
+    Awaited(CellKey),
+}
+
+/// What a slot remembers of failed attempts, until one is acknowledged.
+#[derive(Debug)]
+pub(crate) struct SlotFailures {
+    pub(crate) last: AllocationId,
+    pub(crate) pauses: u32,
+}
+
+impl SlotState {
+    /// Whether a report that says what holds the slot changes nothing. While an attempt is in flight, it may be older than
+    /// that.
+    #[inline]
+    pub(crate) fn agrees(&self, reported: Option<(AllocationId, JobId)>) -> bool {
+        match (self, reported) {
+            (
+                Self::Allocated {
+                    allocation_id,
+                    job_id,
+                    duplicate: false,
+                },
+                Some(reported),
+            ) => (*allocation_id, *job_id) == reported,
+            (Self::Allocated { .. }, _) | (_, Some(_)) => false,
+            (_, None) => true,
+        }
+    }
+}
+
+impl Slot {
+    pub(crate) fn new(number: u32, task_manager: TaskManagerKey, profile: ProfileKey) -> Self {
+        Self {
+            number,
+            task_manager,
+            profile,
+            state: SlotState::Unplaced,
+            links: Links::default(),
+        }
+    }
+
+    /// The attempt that is in flight to the slot.
+    pub(crate) fn attempt(&self) -> Option<Attempt> {
+        match self.state {
+            SlotState::InFlight(attempt) => Some(attempt),
+            _ => None,
+        }
+    }
+
+    /// The allocation that holds the slot, with its job.
+    pub(crate) fn holder(&self) -> Option<(AllocationId, JobId)> {
+        match self.state {
+            SlotState::Allocated {
+                allocation_id, job_id, ..
+            } => Some((allocation_id, job_id)),
+            _ => None,
+        }
+    }
+}
+
+/// The list of the free index.
+#[derive(Debug)]
+pub(crate) enum Offered {}
+
+/// The list of slots that pause.
+#[derive(Debug)]
+pub(crate) enum Withheld {}
+
+linked!(Slot, SlotKey, Offered => links, Withheld => links);
+
+impl Queued<Offered, SlotKey> for Slot {
+    fn place(&self) -> u64 {
+        match self.state {
+            SlotState::Offered { sequence } => sequence,
+            _ => u64::MAX,
+        }
+    }
+}
+
+impl Timed<Withheld, SlotKey> for Slot {
+    fn due_at(&self) -> Timestamp {
+        match self.state {
+            SlotState::Withheld { until, .. } => until,
+            _ => Timestamp::MAX,
+        }
+    }
+
+    fn armed_as(&self) -> u64 {
+        match self.state {
+            SlotState::Withheld { armed_as, .. } => armed_as,
+            _ => 0,
+        }
+    }
+}

@@ -1,0 +1,213 @@
+//! The registrations of task managers.
+
+use std::collections::TryReserveError;
+
+use crate::{InstanceId, ResourceId, Timestamp, WorkerRequestId};
+
+use crate::slot_manager::collections::arena::{Links, List, Records, key, linked};
+use crate::slot_manager::collections::deadline_list::{DeadlineList, Timed};
+use crate::slot_manager::collections::fingerprint_table::{IdIndex, Identified};
+use crate::slot_manager::state::slots::SlotKey;
+
+key! {
+    /// A registration of a task manager.
+    TaskManagerKey
+}
+
+/// What requests, freed slots and reports look at comes first: it is one line of the cache.
+#[derive(Debug)]
+#[repr(C, align(64))]
+pub(crate) struct TaskManager {
+    pub(crate) resource_id: ResourceId,
+    pub(crate) instance_id: InstanceId,
+    /// Ordered by slot number.
+    pub(crate) slots: Box<[(u32, SlotKey)]>,
+    pub(crate) in_flight: u32,
+    pub(crate) allocated: u32,
+    /// Boxed: many task executors do not name any.
+    revisions: Option<Box<Revisions>>,
+    pub(crate) worker_request: Option<WorkerRequestId>,
+    /// Set while no slot is used.
+    pub(crate) idle_since: Option<Timestamp>,
+    /// Counts the idle periods, the present one included.
+    pub(crate) idle_periods: u64,
+    /// When its release is asked for, or asked for again.
+    pub(crate) release_at: Timestamp,
+    registered_links: Links<TaskManagerKey>,
+    idle_links: Links<TaskManagerKey>,
+}
+
+/// The revisions that a task executor has named.
+#[derive(Debug, Default)]
+struct Revisions {
+    /// The highest, in a report or an acknowledgement.
+    highest: u64,
+    /// That of the last report that was applied.
+    reported: Option<u64>,
+}
+
+impl TaskManager {
+    pub(crate) fn new(
+        resource_id: ResourceId,
+        instance_id: InstanceId,
+        worker_request: Option<WorkerRequestId>,
+    ) -> Self {
+        Self {
+            resource_id,
+            instance_id,
+            worker_request,
+            slots: Box::default(),
+            in_flight: 0,
+            allocated: 0,
+            revisions: None,
+            idle_since: None,
+            idle_periods: 0,
+            release_at: Timestamp::MAX,
+            registered_links: Links::default(),
+            idle_links: Links::default(),
+        }
+    }
+
+    /// The slot with this number. O(1) when the numbers are 0, 1, 2, ..., else O(log slots).
+    pub(crate) fn slot(&self, number: u32) -> Option<SlotKey> {
+        match self.slots.get(number as usize) {
+            Some((found, slot)) if *found == number => Some(*slot),
+            _ => self
+                .slots
+                .binary_search_by_key(&number, |(number, _)| *number)
+                .ok()
+                .map(|at| self.slots[at].1),
+        }
+    }
+
+    pub(crate) fn used(&self) -> usize {
+        self.in_flight as usize + self.allocated as usize
+    }
+
+    /// The highest revision seen, in a report or an acknowledgement.
+    pub(crate) fn highest_revision(&self) -> Option<u64> {
+        self.revisions.as_ref().map(|revisions| revisions.highest)
+    }
+
+    /// The revision of the last report that was applied.
+    pub(crate) fn reported_revision(&self) -> Option<u64> {
+        self.revisions.as_ref()?.reported
+    }
+
+    /// Notes the revision of an acknowledgement.
+    pub(crate) fn see_revision(&mut self, revision: u64) {
+        let revisions = self.revisions.get_or_insert_default();
+        revisions.highest = revisions.highest.max(revision);
+    }
+
+    /// Notes the revision of a report that is applied.
+    pub(crate) fn see_reported_revision(&mut self, revision: u64) {
+        self.see_revision(revision);
+        self.revisions.get_or_insert_default().reported = Some(revision);
+    }
+}
+
+impl Identified<InstanceId> for TaskManager {
+    fn id(&self) -> &InstanceId {
+        &self.instance_id
+    }
+}
+
+impl Identified<ResourceId> for TaskManager {
+    fn id(&self) -> &ResourceId {
+        &self.resource_id
+    }
+}
+
+/// The list of all registrations, oldest first.
+#[derive(Debug)]
+pub(crate) enum Registered {}
+
+/// The list of those that have no used slot.
+#[derive(Debug)]
+pub(crate) enum Idle {}
+
+linked!(TaskManager, TaskManagerKey, Registered => registered_links, Idle => idle_links);
+
+impl Timed<Idle, TaskManagerKey> for TaskManager {
+    fn due_at(&self) -> Timestamp {
+        self.release_at
+    }
+}
+
+/// All registrations.
+#[derive(Debug)]
+pub(crate) struct TaskManagers {
+    pub(crate) records: Records<TaskManagerKey, TaskManager>,
+    pub(crate) registered: List<Registered, TaskManagerKey>,
+    pub(crate) idle: DeadlineList<Idle, TaskManagerKey>,
+    by_instance: IdIndex<InstanceId, TaskManagerKey>,
+    by_resource: IdIndex<ResourceId, TaskManagerKey>,
+}
+
+impl TaskManagers {
+    pub(crate) fn new() -> Self {
+        Self {
+            records: Records::new(),
+            registered: List::default(),
+            idle: DeadlineList::default(),
+            by_instance: IdIndex::new(),
+            by_resource: IdIndex::new(),
+        }
+    }
+
+    pub(crate) fn try_reserve(&mut self, additional: usize) -> Result<(), TryReserveError> {
+        self.records.try_reserve(additional)?;
+        self.by_instance.try_reserve(additional)?;
+        self.by_resource.try_reserve(additional)
+    }
+
+    /// Adds a registration whose ids are not known, neither idle nor used.
+    pub(crate) fn insert(&mut self, task_manager: TaskManager) -> TaskManagerKey {
+        let key = self.records.insert(task_manager);
+        self.registered.push_back(&mut self.records, key);
+        self.by_instance.insert(&self.records, key);
+        self.by_resource.insert(&self.records, key);
+        key
+    }
+
+    /// Takes a registration out that is not in the idle list.
+    pub(crate) fn remove(&mut self, key: TaskManagerKey) -> TaskManager {
+        self.registered.remove(&mut self.records, key);
+        self.by_instance.remove(&self.records, key);
+        self.by_resource.remove(&self.records, key);
+        self.records.remove(key)
+    }
+
+    pub(crate) fn by_instance(&self, id: &InstanceId) -> Option<TaskManagerKey> {
+        self.by_instance.find(&self.records, id)
+    }
+
+    pub(crate) fn by_resource(&self, id: &ResourceId) -> Option<TaskManagerKey> {
+        self.by_resource.find(&self.records, id)
+    }
+
+    pub(crate) fn indexed(&self) -> (usize, usize) {
+        (self.by_instance.len(), self.by_resource.len())
+    }
+
+    pub(crate) fn clear(&mut self) {
+        *self = Self::new();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_takes_no_more_than_two_lines_of_the_cache() {
+        assert!(
+            size_of::<Option<TaskManager>>() <= 128,
+            "{}",
+            size_of::<Option<TaskManager>>()
+        );
+        assert!(size_of::<Option<crate::slot_manager::state::slots::Slot>>() <= 64);
+        assert!(size_of::<Option<crate::slot_manager::state::requests::PendingRequest>>() <= 128);
+    }
+}
