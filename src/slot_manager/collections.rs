@@ -1,6 +1,10 @@
 //! Data structures that know nothing of slots: each could be a crate of its own.
 
 pub(crate) mod arena;
+pub(crate) mod backoff_queues;
 pub(crate) mod deadline_list;
 pub(crate) mod fingerprint_table;
+pub(crate) mod id_index;
 pub(crate) mod interner;
+pub(crate) mod linked_list;
+pub(crate) mod tournament_tree;

@@ -12,4 +12,5 @@ pub(crate) mod requests;
 pub(crate) mod slot_totals;
 pub(crate) mod slots;
 pub(crate) mod task_managers;
+pub(crate) mod transaction;
 pub(crate) mod worker_policy;

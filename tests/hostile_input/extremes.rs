@@ -81,7 +81,7 @@ fn at_the_end_of_time_nothing_is_over() {
     assert_eq!(f.manager.next_deadline(), None);
     f.log.take();
     assert_eq!(f.run(), 0);
-    assert_eq!(f.said(), [""; 0]);
+    f.expect_nothing();
     assert_eq!(f.manager.num_pending_slot_requests(), 5);
 }
 

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use crate::Timestamp;
 
-use crate::slot_manager::collections::arena::{Key, Linked, List, Records};
+use crate::slot_manager::collections::arena::{Key, Records};
+use crate::slot_manager::collections::linked_list::{Linked, List};
 
 /// What is armed again while time t is handled falls due at least this much after t: nothing spins, whatever is
 /// configured.
@@ -28,7 +29,7 @@ pub(crate) trait Timed<L, K>: Linked<L, K> {
 pub(crate) struct DeadlineList<L, K> {
     list: List<L, K>,
     /// What the head says of itself, so that looking for the earliest of all kinds touches no record.
-    earliest: (Timestamp, u64),
+    pub(crate) earliest: (Timestamp, u64),
 }
 
 impl<L, K> Default for DeadlineList<L, K> {
@@ -87,101 +88,11 @@ impl<L, K: Key> DeadlineList<L, K> {
     }
 }
 
-/// Growing pauses: one list for each length.
-#[derive(Debug)]
-pub(crate) struct Pauses<L, K> {
-    /// One at least, and as many as there ever are: whoever has a step has it from here.
-    steps: Vec<(Duration, DeadlineList<L, K>)>,
-    paused: usize,
-    armed: u64,
-}
-
-impl<L, K: Key> Pauses<L, K> {
-    /// Pauses that begin with `initial` and double up to `max`.
-    pub(crate) fn new(initial: Duration, max: Duration) -> Self {
-        let doubled =
-            |length: &Duration| (*length < max).then(|| length.saturating_mul(2).max(SHORTEST_REARM).min(max));
-        Self {
-            steps: std::iter::successors(Some(initial), doubled)
-                .map(|length| (length, DeadlineList::default()))
-                .collect(),
-            paused: 0,
-            armed: 0,
-        }
-    }
-
-    /// The step of the `n`th pause in a row, counted from zero: the last step is repeated.
-    #[expect(
-        clippy::cast_possible_truncation,
-        reason = "there are at most about 80 steps: from a millisecond to `Duration::MAX` are 74 doublings"
-    )]
-    pub(crate) fn step(&self, n: u32) -> u8 {
-        (n as usize).min(self.steps.len() - 1) as u8
-    }
-
-    pub(crate) fn length(&self, step: u8) -> Duration {
-        self.steps[usize::from(step)].0
-    }
-
-    /// The number of the next pause that is armed.
-    pub(crate) fn next_armed(&mut self) -> u64 {
-        self.armed += 1;
-        self.armed
-    }
-
-    #[inline]
-    pub(crate) fn arm<R: Timed<L, K>>(&mut self, records: &mut Records<K, R>, step: u8, key: K) {
-        self.steps[usize::from(step)].1.arm(records, key);
-        self.paused += 1;
-    }
-
-    #[inline]
-    pub(crate) fn disarm<R: Timed<L, K>>(&mut self, records: &mut Records<K, R>, step: u8, key: K) {
-        self.steps[usize::from(step)].1.disarm(records, key);
-        self.paused -= 1;
-    }
-
-    /// The earliest deadline and the step it is in; of equal ones, that which was armed first.
-    pub(crate) fn earliest(&self) -> (Timestamp, u8) {
-        if self.paused == 0 {
-            return (Timestamp::MAX, 0);
-        }
-        self.steps
-            .iter()
-            .zip(0..)
-            .map(|((_, list), step)| (list.earliest, step))
-            .min()
-            .map_or((Timestamp::MAX, 0), |((deadline, _), step)| (deadline, step))
-    }
-
-    /// Whether each list is in order, and none is forgotten; for the check of invariants.
-    pub(crate) fn is_in_order<R: Timed<L, K>>(&self, records: &Records<K, R>) -> bool {
-        self.steps.iter().all(|(_, list)| list.is_in_order(records)) && self.iter(records).count() == self.paused
-    }
-
-    pub(crate) fn head(&self, step: u8) -> Option<K> {
-        self.steps[usize::from(step)].1.head()
-    }
-
-    pub(crate) fn iter<R: Timed<L, K>>(&self, records: &Records<K, R>) -> impl Iterator<Item = (u8, K)> {
-        self.steps
-            .iter()
-            .zip(0..)
-            .flat_map(move |((_, list), step)| list.iter(records).map(move |key| (step, key)))
-    }
-
-    pub(crate) fn clear(&mut self) {
-        for (_, list) in &mut self.steps {
-            *list = DeadlineList::default();
-        }
-        self.paused = 0;
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::slot_manager::collections::arena::{Links, key, linked};
+    use crate::slot_manager::collections::arena::key;
+    use crate::slot_manager::collections::linked_list::{Links, linked};
 
     key! {
         TestKey
@@ -201,31 +112,6 @@ mod tests {
         fn due_at(&self) -> Timestamp {
             self.at
         }
-    }
-
-    fn lengths(initial: Duration, max: Duration) -> Vec<Duration> {
-        let pauses = Pauses::<Alarm, TestKey>::new(initial, max);
-        (0..pauses.steps.len() as u8).map(|step| pauses.length(step)).collect()
-    }
-
-    #[test]
-    fn pauses_double_up_to_the_longest() {
-        let ms = Duration::from_millis;
-        assert_eq!(lengths(ms(50), ms(300)), [ms(50), ms(100), ms(200), ms(300)]);
-        assert_eq!(lengths(ms(50), ms(50)), [ms(50)]);
-        assert_eq!(lengths(ms(0), ms(3)), [ms(0), ms(1), ms(2), ms(3)]);
-        assert_eq!(lengths(ms(0), ms(0)), [ms(0)]);
-        assert_eq!(lengths(Duration::MAX, Duration::MAX), [Duration::MAX]);
-        assert_eq!(
-            lengths(Duration::from_nanos(1), Duration::MAX).last(),
-            Some(&Duration::MAX)
-        );
-    }
-
-    #[test]
-    fn the_last_pause_is_repeated() {
-        let pauses = Pauses::<Alarm, TestKey>::new(Duration::from_millis(50), Duration::from_millis(200));
-        assert_eq!([pauses.step(0), pauses.step(2), pauses.step(u32::MAX)], [0, 2, 2]);
     }
 
     #[test]

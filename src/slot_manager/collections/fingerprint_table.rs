@@ -5,11 +5,10 @@
 
 use std::collections::TryReserveError;
 use std::hash::{BuildHasher, Hash};
-use std::marker::PhantomData;
 
 use foldhash::fast::FixedState;
 
-use crate::slot_manager::collections::arena::{Key, Records, is_there_room_for};
+use crate::slot_manager::collections::arena::is_there_room_for;
 
 /// Hashes ids. A fixed state: ids come from the cluster itself, and a run can be repeated to the last byte of memory.
 const HASHER: FixedState = FixedState::with_seed(0);
@@ -43,7 +42,7 @@ impl Fingerprint {
 pub(crate) struct FingerprintTable<V> {
     /// A power of two of them, or none. `home` and `after` are numbers modulo theirs; where there may be none, nothing is
     /// looked up by them.
-    buckets: Vec<Bucket<V>>,
+    pub(super) buckets: Vec<Bucket<V>>,
     len: usize,
     /// Room was asked for in advance: it is kept.
     is_reserved: bool,
@@ -56,13 +55,13 @@ const PLACES: usize = 7;
 const SPARE_BUCKETS: usize = 256;
 
 /// How many values may be in so many buckets: nine tenths of the places.
-fn most_values(buckets: usize) -> usize {
+pub(super) fn most_values(buckets: usize) -> usize {
     buckets * PLACES * 9 / 10
 }
 
 #[derive(Debug, Clone)]
 #[repr(align(64))]
-struct Bucket<V> {
+pub(super) struct Bucket<V> {
     /// One byte for each place, from the lowest: the tag of what is there, or zero. The highest byte is how many values
     /// went past; at its maximum it stays.
     tags: u64,
@@ -294,55 +293,6 @@ impl<V: Copy> FingerprintTable<V> {
     }
 }
 
-/// A record that has an id from outside.
-pub(crate) trait Identified<I: ?Sized> {
-    fn id(&self) -> &I;
-}
-
-/// Finds records by their id.
-#[derive(Debug)]
-pub(crate) struct IdIndex<I: ?Sized, K> {
-    table: FingerprintTable<K>,
-    id: PhantomData<I>,
-}
-
-impl<I: Hash + Eq + ?Sized, K: Key> IdIndex<I, K> {
-    pub(crate) fn new() -> Self {
-        Self {
-            table: FingerprintTable::new(),
-            id: PhantomData,
-        }
-    }
-
-    pub(crate) fn try_reserve(&mut self, additional: usize) -> Result<(), TryReserveError> {
-        self.table.try_reserve(additional)
-    }
-
-    #[inline]
-    pub(crate) fn find<R: Identified<I>>(&self, records: &Records<K, R>, id: &I) -> Option<K> {
-        self.table.find(Fingerprint::of(id), |key| records[key].id() == id)
-    }
-
-    /// Adds the key of a record whose id is not yet in the index.
-    pub(crate) fn insert<R: Identified<I>>(&mut self, records: &Records<K, R>, key: K) {
-        self.table.insert(Fingerprint::of(records[key].id()), key);
-    }
-
-    /// Takes the key of a record out, before the record is removed.
-    pub(crate) fn remove<R: Identified<I>>(&mut self, records: &Records<K, R>, key: K) {
-        self.table
-            .remove(Fingerprint::of(records[key].id()), |other| other == key);
-    }
-
-    pub(crate) fn len(&self) -> usize {
-        self.table.len()
-    }
-
-    pub(crate) fn clear(&mut self) {
-        self.table.clear();
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::num::NonZeroU32;
@@ -350,10 +300,6 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-
-    crate::slot_manager::collections::arena::key! {
-        TestKey
-    }
 
     fn number(n: u32) -> NonZeroU32 {
         NonZeroU32::MIN.saturating_add(n)
@@ -429,13 +375,6 @@ mod tests {
         assert_eq!((table.buckets.len(), table.len()), (buckets, 1000));
         table.try_reserve(0).expect("there is room");
         assert_eq!(table.buckets.len(), buckets);
-    }
-
-    #[test]
-    fn an_index_of_ids_makes_the_same_room() {
-        let mut index = IdIndex::<u32, TestKey>::new();
-        index.try_reserve(100).expect("there is room");
-        assert!(most_values(index.table.buckets.len()) >= 100);
     }
 
     #[test]

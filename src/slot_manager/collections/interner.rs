@@ -4,7 +4,7 @@ use std::hash::Hash;
 use std::ops::Index;
 
 use crate::slot_manager::collections::arena::{Key, Records};
-use crate::slot_manager::collections::fingerprint_table::{IdIndex, Identified};
+use crate::slot_manager::collections::id_index::{IdIndex, Identified};
 
 /// Distinct values that something uses.
 #[derive(Debug)]

@@ -12,13 +12,14 @@ use crate::{
 };
 
 use crate::slot_manager::collections::arena::Key;
-use crate::slot_manager::driving::Backlog;
-use crate::slot_manager::outside::pending_answers::{Answer, CellKey, InFlight};
+use crate::slot_manager::outside::pending_answers::{Answer, InFlight};
+use crate::slot_manager::outside::rounds::Backlog;
 use crate::slot_manager::rules::idle_release::BegunRelease;
 use crate::slot_manager::state::core::Core;
 use crate::slot_manager::state::effects::{Notification, NotificationKind, ReleaseToAsk, SlotRequestToSend};
 use crate::slot_manager::state::profile_queues::ProfileKey;
 use crate::slot_manager::state::requests::RequestKey;
+use crate::slot_manager::state::slots::CellKey;
 use crate::slot_manager::state::slots::{Delivery, SlotKey};
 use crate::slot_manager::state::task_managers::TaskManagerKey;
 

@@ -13,13 +13,8 @@ use std::task::{Context, Poll, Wake, Waker};
 
 use futures::task::AtomicWaker;
 
-use crate::slot_manager::collections::arena::{Key, key};
-use crate::slot_manager::state::slots::SlotKey;
-
-key! {
-    /// A place in the pool.
-    CellKey
-}
+use crate::slot_manager::collections::arena::Key;
+use crate::slot_manager::state::slots::{CellKey, SlotKey};
 
 /// Places kept for further futures when there are fewer: so many may be in flight at a time without an allocation.
 const SPARE_CELLS: usize = 1024;

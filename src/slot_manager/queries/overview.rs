@@ -1,17 +1,11 @@
 //! Queries about everything at once: what there is, and why a request waits.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use crate::config::Quantity;
 use crate::{
-    AllocationId, Counters, Explanation, FittingSlots, Overview, RequestExplanation, ResourceProfile,
-    ScheduledExecutor, SlotManager, SlotOverview, TaskExecutorGateway, TaskManagerOverview, TooSmallSlots, WaitsFor,
+    Counters, Overview, ScheduledExecutor, SlotManager, SlotOverview, TaskExecutorGateway, TaskManagerOverview,
 };
 
 use crate::slot_manager::queries::views::TaskManagerRegistration;
-use crate::slot_manager::state::allocations::Holder;
-use crate::slot_manager::state::core::Core;
-use crate::slot_manager::state::requests::{Ask, RequestKey, RequestState};
 use crate::slot_manager::state::slot_totals::{Census, Use};
 
 /// Overviews.
@@ -33,28 +27,6 @@ impl<A, G: TaskExecutorGateway, E: ScheduledExecutor> SlotManager<A, G, E> {
     /// How often what has happened so far.
     pub fn counters(&self) -> Counters {
         self.core.counters
-    }
-
-    /// What an allocation is doing, and if it waits, why; `None` if it is not known. O(distinct profiles of slots).
-    pub fn explain(&self, allocation_id: AllocationId) -> Option<Explanation> {
-        let core = &self.core;
-        let holder = core.find_allocation(allocation_id)?;
-        let (job_id, request) = match holder {
-            Holder::Pending(request) => (
-                core.requests.records[request].job_id,
-                Some(core.explain_request(request)),
-            ),
-            Holder::Granted(slot) => {
-                let (_, job_id) = core.slots[slot].holder()?;
-                (job_id, None)
-            }
-        };
-        Some(Explanation {
-            allocation_id,
-            job_id,
-            status: core.status_of(holder),
-            request,
-        })
     }
 }
 
@@ -91,87 +63,5 @@ fn overview_of(of: impl Fn(Use) -> Quantity) -> SlotOverview {
 impl Census {
     fn overview(&self) -> SlotOverview {
         overview_of(|used| self.of(used))
-    }
-}
-
-impl Core {
-    fn explain_request(&self, request: RequestKey) -> RequestExplanation {
-        let record = &self.requests.records[request];
-        let required = &self.profiles[record.profile];
-        let mut explanation = RequestExplanation {
-            resource_profile: required.clone(),
-            fails_at: record.deadline,
-            failed_attempts: record.failed_attempts,
-            last_failure: record.last_failure.as_deref().cloned(),
-            waits_for: self.waits_for(request),
-            fitting: FittingSlots::default(),
-            too_small: TooSmallSlots::default(),
-            fitting_promised_slots: 0,
-            too_small_promised_slots: 0,
-        };
-        self.count_slots(required, &mut explanation);
-        explanation
-    }
-
-    /// Counts the slots that fit, and those that do not.
-    fn count_slots(&self, required: &ResourceProfile, explanation: &mut RequestExplanation) {
-        let mut lacking = BTreeMap::new();
-        for (key, counts) in self.census.profiles() {
-            let profile = &self.profiles[key];
-            if profile.is_matching(required) {
-                let fitting = &mut explanation.fitting;
-                fitting.allocated += counts.slots(Use::Allocated);
-                fitting.in_flight += counts.slots(Use::InFlight);
-                fitting.blocked += counts.slots(Use::Blocked);
-                fitting.pausing += counts.slots(Use::Pausing);
-                fitting.free += counts.slots(Use::Free);
-                explanation.fitting_promised_slots += counts.promised();
-                continue;
-            }
-            let registered = counts.registered();
-            explanation.too_small.slots += registered;
-            explanation.too_small_promised_slots += counts.promised();
-            // An extended resource may have the name of another one: a slot counts once for each name.
-            let shortages: BTreeSet<_> = profile.shortages(required).filter(|_| registered > 0).collect();
-            for resource in shortages {
-                *lacking.entry(resource).or_insert(0) += registered;
-            }
-        }
-        let lacking = lacking
-            .into_iter()
-            .map(|(resource, slots)| (resource.to_owned(), slots));
-        explanation.too_small.lacking = lacking.collect();
-        // Stable: equal numbers stay in the order of names.
-        explanation
-            .too_small
-            .lacking
-            .sort_by_key(|(_, slots)| std::cmp::Reverse(*slots));
-    }
-
-    fn waits_for(&self, request: RequestKey) -> WaitsFor {
-        let record = &self.requests.records[request];
-        match record.state {
-            RequestState::InFlight(slot) => WaitsFor::Answer {
-                slot_id: self.slot_id(slot),
-                until: record.timer,
-            },
-            RequestState::Paused { .. } => WaitsFor::Pause { until: record.timer },
-            RequestState::Covered(promise) => {
-                let promise = &self.promised_slots.records[promise];
-                let worker = &self.promised_slots.worker_requests[promise.worker_request];
-                WaitsFor::PromisedWorker {
-                    worker_request: worker.id,
-                    until: worker.expires_at,
-                }
-            }
-            RequestState::Uncovered(Ask::Declined) => WaitsFor::NextAsk { at: record.timer },
-            RequestState::Uncovered(Ask::Held) => match (self.demand.recovers_until(), self.limit_of_next_worker()) {
-                (Some(until), _) => WaitsFor::Recovery { until },
-                (None, Some(limit)) => WaitsFor::Room { limit },
-                // Only within a call: whoever may be asked for is, when it ends.
-                (None, None) => WaitsFor::NothingElse,
-            },
-            RequestState::Uncovered(Ask::Useless | Ask::Due) | RequestState::Unplaced => WaitsFor::NothingElse,
-        }
     }
 }

@@ -8,12 +8,28 @@ use crate::{
 };
 
 use crate::slot_manager::state::allocations::Holder;
-use crate::slot_manager::state::core::{Core, SlotCounts};
+use crate::slot_manager::state::core::Core;
 use crate::slot_manager::state::promises::PromiseKey;
 use crate::slot_manager::state::requests::{PendingRequest, RequestKey, RequestState};
 use crate::slot_manager::state::slot_totals::Use;
 use crate::slot_manager::state::slots::{self, SlotKey};
 use crate::slot_manager::state::task_managers::{TaskManager, TaskManagerKey};
+
+/// How many slots are in which state.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SlotCounts {
+    /// All slots: the sum of the four below.
+    pub registered: usize,
+    /// Free slots, also those that pause after failed attempts; without those of blocked task managers.
+    pub free: usize,
+    /// Free slots of blocked task managers.
+    pub blocked: usize,
+    /// Slots a task executor has been asked for and has not answered.
+    pub in_flight: usize,
+    /// Slots held by an allocation.
+    pub allocated: usize,
+}
 
 /// How many promised slots there are.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -106,6 +122,20 @@ impl<A, G: TaskExecutorGateway, E: ScheduledExecutor> SlotManager<A, G, E> {
     pub fn promised_slots(&self) -> impl Iterator<Item = PromisedSlot<'_>> {
         let core = &self.core;
         core.promised_slots.iter().map(move |key| PromisedSlot { core, key })
+    }
+}
+
+impl Core {
+    /// How many slots are in which state.
+    pub(crate) fn slot_counts(&self) -> SlotCounts {
+        let slots = |used| self.census.slots(used);
+        SlotCounts {
+            registered: self.census.registered().slots,
+            free: slots(Use::Free) + slots(Use::Pausing),
+            blocked: slots(Use::Blocked),
+            in_flight: slots(Use::InFlight),
+            allocated: slots(Use::Allocated),
+        }
     }
 }
 

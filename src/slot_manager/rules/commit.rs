@@ -1,10 +1,11 @@
 //! The end of a transaction.
 
 use crate::slot_manager::state::allocations::Holder;
-use crate::slot_manager::state::core::{Changes, Core, DroppedGrant};
+use crate::slot_manager::state::core::Core;
 use crate::slot_manager::state::effects::{Notification, NotificationKind};
 use crate::slot_manager::state::requests::{RequestKey, RequestState};
 use crate::slot_manager::state::slots::{SlotKey, SlotState};
+use crate::slot_manager::state::transaction::{Changes, DroppedGrant};
 
 impl Core {
     /// Ends a transaction: judges on the result which grants are lost, which slots hold an allocation twice and which

@@ -4,10 +4,11 @@ use crate::{AllocationId, FreeSlotOutcome, GrantLoss, JobId, RequestFailure};
 
 use crate::slot_manager::collections::fingerprint_table::Fingerprint;
 use crate::slot_manager::state::allocations::Holder;
-use crate::slot_manager::state::core::{Core, DroppedGrant};
+use crate::slot_manager::state::core::Core;
 use crate::slot_manager::state::effects::{LossKey, LostSlot};
 use crate::slot_manager::state::slots::{SlotKey, SlotState};
 use crate::slot_manager::state::task_managers::TaskManagerKey;
+use crate::slot_manager::state::transaction::DroppedGrant;
 
 impl Core {
     /// Records that a slot is held by an allocation. Whatever held it, or was in flight to it, has been dealt with.

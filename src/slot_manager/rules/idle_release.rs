@@ -7,9 +7,64 @@ use crate::slot_manager::state::effects::ReleaseToAsk;
 use crate::slot_manager::state::releases::Question;
 use crate::slot_manager::state::slot_totals::Use;
 use crate::slot_manager::state::slots::SlotState;
-use crate::slot_manager::state::task_managers::TaskManagerKey;
+use crate::slot_manager::state::task_managers::{TaskManagerKey, TaskManagers};
 
 impl Core {
+    /// Begins or ends the idle period of a task manager, by how its slots are used at the end of a transaction: what is
+    /// freed and used again within one has not been idle.
+    pub(crate) fn judge_idleness(&mut self, task_manager: TaskManagerKey) {
+        let release_at = self.deadline_in(self.config.task_manager_timeout);
+        let Some(record) = self.task_managers.records.get_mut(task_manager) else {
+            return;
+        };
+        if record.used() > 0 {
+            self.end_idle_period(task_manager);
+        } else if record.idle_since.is_none() {
+            record.idle_since = Some(self.now);
+            record.idle_periods += 1;
+            record.release_at = release_at;
+            self.task_managers
+                .idle
+                .arm(&mut self.task_managers.records, task_manager);
+        }
+    }
+
+    /// Ends the idle period of a task manager, if it is idle.
+    pub(crate) fn end_idle_period(&mut self, task_manager: TaskManagerKey) {
+        let record = &mut self.task_managers.records[task_manager];
+        if record.idle_since.take().is_some() {
+            self.task_managers
+                .idle
+                .disarm(&mut self.task_managers.records, task_manager);
+            self.releases.forget(task_manager);
+        }
+    }
+
+    /// Notes that the release of an idle task manager is to be asked for, and that it is asked for again if that is
+    /// declined.
+    pub(crate) fn note_idle_timeout(&mut self, task_manager: TaskManagerKey) {
+        self.restart_idle_timeout(task_manager);
+        self.note_release(task_manager);
+    }
+
+    /// Notes that the release of an idle task manager is to be asked for.
+    pub(crate) fn note_release(&mut self, task_manager: TaskManagerKey) {
+        self.effects.releases.push(ReleaseToAsk {
+            task_manager,
+            idle_period: self.task_managers.records[task_manager].idle_periods,
+            has_agreed: false,
+        });
+    }
+
+    /// Lets the idle timeout of an idle task manager begin anew.
+    pub(crate) fn restart_idle_timeout(&mut self, task_manager: TaskManagerKey) {
+        let release_at = self.deadline_in(self.config.task_manager_timeout);
+        let TaskManagers { records, idle, .. } = &mut self.task_managers;
+        idle.disarm(records, task_manager);
+        records[task_manager].release_at = release_at;
+        idle.arm(records, task_manager);
+    }
+
     /// Whether an idle task manager is not needed: without it, and without those that are leaving, there are still the
     /// fewest slots, and enough free ones for redundancy. O(1) without these, else O(its slots + blocked task managers).
     fn may_go(&self, task_manager: TaskManagerKey) -> bool {

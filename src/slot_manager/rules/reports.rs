@@ -1,93 +1,13 @@
 //! Registrations and slot reports: each is one transaction, checked whole before anything changes.
 
-use crate::{
-    GrantLoss, InstanceId, RegistrationOutcome, ReportOutcome, ResourceId, SlotReport, SlotReportError, SlotStatus,
-    Stale, WorkerRequestId,
-};
+use crate::{GrantLoss, ReportOutcome, ResourceId, SlotReport, SlotReportError, SlotStatus, Stale};
 
 use crate::slot_manager::state::core::Core;
 use crate::slot_manager::state::slot_totals::Use;
 use crate::slot_manager::state::slots::{Slot, SlotKey, SlotState};
-use crate::slot_manager::state::task_managers::{TaskManager, TaskManagerKey};
-
-/// What a registration did, for the owner of the gateways.
-pub(crate) struct Registration {
-    pub(crate) outcome: RegistrationOutcome,
-    /// The registration that began, if one did.
-    pub(crate) begun: Option<TaskManagerKey>,
-    /// The registration that ended. Its key may be that of the new one.
-    pub(crate) ended: Option<TaskManagerKey>,
-}
+use crate::slot_manager::state::task_managers::TaskManagerKey;
 
 impl Core {
-    /// Registers a task manager, or takes the report of one that is registered.
-    pub(crate) fn register_task_manager(
-        &mut self,
-        resource_id: &ResourceId,
-        instance_id: InstanceId,
-        worker_request: Option<WorkerRequestId>,
-        report: &SlotReport,
-    ) -> Result<Registration, SlotReportError> {
-        if let Some(known) = self.task_managers.by_instance(&instance_id) {
-            let registered = &self.task_managers.records[known].resource_id;
-            if registered != resource_id {
-                self.counters.reports_refused += 1;
-                return Err(SlotReportError::InstanceOfAnotherWorker {
-                    instance_id,
-                    registered: registered.clone(),
-                    resource_id: resource_id.clone(),
-                });
-            }
-            return Ok(Registration {
-                outcome: RegistrationOutcome::Reported(self.report(known, report)?),
-                begun: None,
-                ended: None,
-            });
-        }
-        self.validate(resource_id, report)?;
-        let ended = self.task_managers.by_resource(resource_id);
-        if ended.is_none() {
-            if let Some(limit) = self.refuses(worker_request, report) {
-                tracing::warn!(%resource_id, %instance_id, %limit, "task manager refused: beyond the limit");
-                self.counters.task_managers_refused += 1;
-                return Ok(Registration {
-                    outcome: RegistrationOutcome::Refused { limit },
-                    begun: None,
-                    ended: None,
-                });
-            }
-        }
-        let mut previous_slots = Vec::new();
-        let mut outcome = RegistrationOutcome::Registered;
-        if let Some(ended) = ended {
-            let previous = &self.task_managers.records[ended];
-            previous_slots.extend(previous.slots.iter().map(|(number, _)| *number));
-            outcome = RegistrationOutcome::Replaced {
-                previous: previous.instance_id,
-            };
-            // What the old registration held may be in the report: what is lost is judged on the result.
-            self.detach_task_manager(ended, GrantLoss::SlotRemoved);
-        }
-        let begun = self
-            .task_managers
-            .insert(TaskManager::new(resource_id.clone(), instance_id, worker_request));
-        if self.blocking.workers.contains(resource_id) {
-            self.blocking.task_managers.insert(begun);
-        }
-        self.changes.task_managers.push(begun);
-        self.note_revision(begun, report);
-        self.apply(begun, report, &previous_slots);
-        self.say_what_took_the_place(begun);
-        self.settle();
-        let slots = report.statuses().len();
-        tracing::info!(%resource_id, %instance_id, slots, ?outcome, "task manager registered");
-        Ok(Registration {
-            outcome,
-            begun: Some(begun),
-            ended,
-        })
-    }
-
     /// Takes the report of a registered task manager. If it changes nothing, there is nothing to say of it either.
     pub(crate) fn report(
         &mut self,
@@ -142,11 +62,11 @@ impl Core {
         true
     }
 
-    fn validate(&mut self, resource_id: &ResourceId, report: &SlotReport) -> Result<(), SlotReportError> {
+    pub(crate) fn validate(&mut self, resource_id: &ResourceId, report: &SlotReport) -> Result<(), SlotReportError> {
         validate(resource_id, report).inspect_err(|_| self.counters.reports_refused += 1)
     }
 
-    fn note_revision(&mut self, task_manager: TaskManagerKey, report: &SlotReport) {
+    pub(crate) fn note_revision(&mut self, task_manager: TaskManagerKey, report: &SlotReport) {
         if let Some(revision) = report.revision() {
             self.task_managers.records[task_manager].see_reported_revision(revision);
         }
@@ -155,7 +75,7 @@ impl Core {
     /// Brings the view of a task manager to what a valid report says, up to the settling.
     ///
     /// Slots whose numbers are in `previous_slots` were known in an earlier registration.
-    fn apply(&mut self, task_manager: TaskManagerKey, report: &SlotReport, previous_slots: &[u32]) {
+    pub(crate) fn apply(&mut self, task_manager: TaskManagerKey, report: &SlotReport, previous_slots: &[u32]) {
         let known_before = self.task_managers.records[task_manager].slots.len();
         let mut new = Vec::new();
         let mut changed = false;
@@ -328,21 +248,6 @@ impl Core {
         // More slots are a smaller share of used ones.
         self.free_slots
             .utilization_changed(&self.task_managers.records, task_manager);
-    }
-
-    /// Says of grants that were dropped with an old registration what the new one has in their place.
-    fn say_what_took_the_place(&mut self, task_manager: TaskManagerKey) {
-        let owner = &self.task_managers.records[task_manager];
-        for dropped in &mut self.changes.dropped {
-            let loss = match owner.slot(dropped.slot.number) {
-                None => continue,
-                Some(slot) => match self.slots[slot].holder() {
-                    Some((allocation_id, job_id)) => GrantLoss::HeldByAnother { allocation_id, job_id },
-                    None => GrantLoss::ReportedFree,
-                },
-            };
-            dropped.slot.loss = self.effects.losses.add(owner.resource_id.clone(), loss);
-        }
     }
 }
 

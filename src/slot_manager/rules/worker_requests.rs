@@ -1,13 +1,10 @@
 //! Which workers are asked for, what comes of it, and which are not needed after all.
 
 use crate::config::Quantity;
-use crate::{
-    Limit, RequestFailure, ResourceManagerError, ResourceProfile, SlotReport, Withdrawal, WorkerPromise,
-    WorkerRequestId,
-};
+use crate::{Limit, RequestFailure, ResourceManagerError, ResourceProfile, Withdrawal, WorkerPromise, WorkerRequestId};
 
 use crate::slot_manager::state::core::Core;
-use crate::slot_manager::state::profile_queues::{Fitting, ProfileKey};
+use crate::slot_manager::state::profile_queues::ProfileKey;
 use crate::slot_manager::state::requests::{Ask, RequestKey, RequestState};
 use crate::slot_manager::state::slot_totals::Use;
 
@@ -16,7 +13,7 @@ type Answer = Result<WorkerPromise, ResourceManagerError>;
 
 impl Core {
     /// All slots there are, and those that are promised.
-    fn present(&self) -> Quantity {
+    pub(crate) fn present(&self) -> Quantity {
         self.census.registered() + self.census.promised()
     }
 
@@ -229,30 +226,5 @@ impl Core {
                 self.forget_worker_request(key);
             }
         }
-    }
-
-    /// The limit that a worker would be beyond that registers anew, unless it keeps a promise or holds an allocation.
-    #[inline]
-    pub(crate) fn refuses(&self, named: Option<WorkerRequestId>, report: &SlotReport) -> Option<Limit> {
-        match self.demand.is_limited() {
-            true => self.limit_of_newcomer(named, report),
-            false => None,
-        }
-    }
-
-    fn limit_of_newcomer(&self, named: Option<WorkerRequestId>, report: &SlotReport) -> Option<Limit> {
-        let statuses = report.statuses();
-        let slots = statuses
-            .iter()
-            .map(|status| Quantity::of_slot(status.resource_profile()));
-        let limit = self
-            .demand
-            .exceeded_by(slots.fold(self.present(), |sum, slot| sum + slot))?;
-        let is_needed = |status: &crate::SlotStatus| {
-            let fitting = Fitting::Slot(status.resource_profile());
-            status.allocation().is_some() || self.promised_slots.is_fulfilled_by(&self.profiles, fitting, named)
-        };
-        let is_refused = !statuses.is_empty() && !statuses.iter().any(is_needed);
-        is_refused.then_some(limit)
     }
 }

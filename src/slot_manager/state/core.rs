@@ -3,41 +3,26 @@
 use std::collections::{BTreeMap, TryReserveError};
 
 use crate::{
-    AllocationId, AllocationStatus, Capacity, Counters, JobId, LeaderId, RequestFailure, SlotId, SlotManagerConfig,
-    Timestamp,
+    AllocationId, AllocationStatus, Capacity, Counters, LeaderId, RequestFailure, SlotId, SlotManagerConfig, Timestamp,
 };
 
 use crate::slot_manager::collections::arena::Records;
-use crate::slot_manager::collections::deadline_list::{Pauses, SHORTEST_REARM};
+use crate::slot_manager::collections::backoff_queues::Pauses;
+use crate::slot_manager::collections::deadline_list::SHORTEST_REARM;
 use crate::slot_manager::collections::fingerprint_table::Fingerprint;
 use crate::slot_manager::state::allocations::{Allocations, Holder};
 use crate::slot_manager::state::blocked::Blocking;
-use crate::slot_manager::state::effects::{Effects, LostSlot};
+use crate::slot_manager::state::effects::Effects;
 use crate::slot_manager::state::free_slots::FreeSlots;
 use crate::slot_manager::state::profile_queues::Profiles;
 use crate::slot_manager::state::promises::PromisedSlots;
 use crate::slot_manager::state::releases::Releases;
-use crate::slot_manager::state::requests::{PendingRequests, RequestKey, RequestState};
-use crate::slot_manager::state::slot_totals::{Census, Use};
+use crate::slot_manager::state::requests::{PendingRequests, RequestState};
+use crate::slot_manager::state::slot_totals::Census;
 use crate::slot_manager::state::slots::{Slot, SlotFailures, SlotKey, Withheld};
-use crate::slot_manager::state::task_managers::{TaskManagerKey, TaskManagers};
+use crate::slot_manager::state::task_managers::TaskManagers;
+use crate::slot_manager::state::transaction::Changes;
 use crate::slot_manager::state::worker_policy::Demand;
-
-/// How many slots are in which state.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct SlotCounts {
-    /// All slots: the sum of the four below.
-    pub registered: usize,
-    /// Free slots, also those that pause after failed attempts; without those of blocked task managers.
-    pub free: usize,
-    /// Free slots of blocked task managers.
-    pub blocked: usize,
-    /// Slots a task executor has been asked for and has not answered.
-    pub in_flight: usize,
-    /// Slots held by an allocation.
-    pub allocated: usize,
-}
 
 /// The state of the manager: only data, no outside.
 #[derive(Debug)]
@@ -73,41 +58,6 @@ pub(crate) struct Core {
     pub(crate) attempts: u64,
     /// The number of the last worker request; not reset by a new leadership.
     pub(crate) worker_requests: u64,
-}
-
-/// What a transaction leaves to be settled at its end.
-#[derive(Debug, Default)]
-pub(crate) struct Changes {
-    /// Slots that became free, in this order.
-    pub(crate) free: Vec<SlotKey>,
-    /// Requests that lost their attempt and look for another slot.
-    pub(crate) unplaced: Vec<RequestKey>,
-    /// Slots that were found to hold an allocation beside its grant. If they still do in the end, they are to be freed.
-    pub(crate) duplicates: Vec<SlotKey>,
-    /// Task managers of which the first slot became used, or the last one unused.
-    pub(crate) task_managers: Vec<TaskManagerKey>,
-    /// Grants that were dropped. Whether they are lost is judged when the transaction is complete.
-    pub(crate) dropped: Vec<DroppedGrant>,
-    /// Some slot came to be held.
-    pub(crate) held: bool,
-}
-
-impl Changes {
-    #[inline]
-    pub(crate) fn is_empty(&self) -> bool {
-        self.free.is_empty()
-            && self.unplaced.is_empty()
-            && self.duplicates.is_empty()
-            && self.task_managers.is_empty()
-            && self.dropped.is_empty()
-    }
-}
-
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct DroppedGrant {
-    pub(crate) slot: LostSlot,
-    pub(crate) allocation_id: AllocationId,
-    pub(crate) job_id: JobId,
 }
 
 /// The request of the present call to `register_slot_request`.
@@ -204,18 +154,6 @@ impl Core {
     /// The deadline of what is armed now for `length`.
     pub(crate) fn deadline_in(&self, length: std::time::Duration) -> Timestamp {
         (self.now + length).max(self.earliest_rearm)
-    }
-
-    /// How many slots are in which state.
-    pub(crate) fn slot_counts(&self) -> SlotCounts {
-        let slots = |used| self.census.slots(used);
-        SlotCounts {
-            registered: self.census.registered().slots,
-            free: slots(Use::Free) + slots(Use::Pausing),
-            blocked: slots(Use::Blocked),
-            in_flight: slots(Use::InFlight),
-            allocated: slots(Use::Allocated),
-        }
     }
 
     #[inline]

@@ -5,8 +5,8 @@ use std::cmp::Ordering;
 use crate::{AllocationFailureCause, AllocationId, FreeSlot, GrantLoss, JobId, RequestFailure, ResourceId, SlotId};
 
 use crate::slot_manager::collections::arena::{Key, key};
-use crate::slot_manager::outside::pending_answers::CellKey;
 use crate::slot_manager::state::requests::RequestKey;
+use crate::slot_manager::state::slots::CellKey;
 use crate::slot_manager::state::slots::SlotKey;
 use crate::slot_manager::state::task_managers::TaskManagerKey;
 

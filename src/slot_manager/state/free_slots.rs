@@ -10,7 +10,6 @@ use crate::slot_manager::state::slots::{Offered, Slot, SlotKey};
 use crate::slot_manager::state::task_managers::{TaskManager, TaskManagerKey};
 
 mod by_utilization;
-mod ranking;
 
 use self::by_utilization::{Prefer, UtilizationIndex};
 

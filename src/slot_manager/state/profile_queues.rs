@@ -6,8 +6,9 @@ use std::collections::BTreeSet;
 use crate::ResourceProfile;
 use crate::resource_profile::Sketch;
 
-use crate::slot_manager::collections::arena::{Key, Linked, List, Records, key};
+use crate::slot_manager::collections::arena::{Key, Records, key};
 use crate::slot_manager::collections::interner::Interned;
+use crate::slot_manager::collections::linked_list::{Linked, List};
 
 key! {
     /// A distinct profile that something uses.
@@ -262,7 +263,7 @@ impl<L, K: Key + Ord> ProfileQueues<L, K> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::slot_manager::collections::arena::{Links, linked};
+    use crate::slot_manager::collections::linked_list::{Links, linked};
 
     key! {
         TestKey

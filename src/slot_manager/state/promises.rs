@@ -8,9 +8,10 @@ use std::collections::BTreeSet;
 
 use crate::{ResourceProfile, Timestamp, WorkerRequestId};
 
-use crate::slot_manager::collections::arena::{Links, List, Records, key, linked};
+use crate::slot_manager::collections::arena::{Records, key};
 use crate::slot_manager::collections::deadline_list::{DeadlineList, Timed};
-use crate::slot_manager::collections::fingerprint_table::{IdIndex, Identified};
+use crate::slot_manager::collections::id_index::{IdIndex, Identified};
+use crate::slot_manager::collections::linked_list::{Links, List, linked};
 use crate::slot_manager::state::profile_queues::{Fitting, ProfileKey, ProfileQueues, Profiles, Queued};
 use crate::slot_manager::state::requests::RequestKey;
 

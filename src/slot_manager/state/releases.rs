@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::Timestamp;
 
-use crate::slot_manager::collections::arena::{Links, Records, key, linked};
+use crate::slot_manager::collections::arena::{Records, key};
 use crate::slot_manager::collections::deadline_list::{DeadlineList, Timed};
+use crate::slot_manager::collections::linked_list::{Links, linked};
 use crate::slot_manager::state::task_managers::TaskManagerKey;
 
 key! {

@@ -5,10 +5,12 @@ use std::sync::Arc;
 
 use crate::{AllocationId, JobId, SlotAllocationError, SlotManagerConfig, Timestamp};
 
-use crate::slot_manager::collections::arena::{Links, List, Records, key, linked};
-use crate::slot_manager::collections::deadline_list::{DeadlineList, Pauses, Timed};
-use crate::slot_manager::collections::fingerprint_table::{IdIndex, Identified};
+use crate::slot_manager::collections::arena::{Records, key};
+use crate::slot_manager::collections::backoff_queues::Pauses;
+use crate::slot_manager::collections::deadline_list::{DeadlineList, Timed};
+use crate::slot_manager::collections::id_index::{IdIndex, Identified};
 use crate::slot_manager::collections::interner::Interned;
+use crate::slot_manager::collections::linked_list::{Links, List, linked};
 use crate::slot_manager::state::profile_queues::{Fitting, ProfileKey, ProfileQueues, Profiles, Queued};
 use crate::slot_manager::state::promises::PromiseKey;
 use crate::slot_manager::state::slots::SlotKey;

@@ -2,9 +2,9 @@
 
 use crate::{AllocationId, JobId, Timestamp};
 
-use crate::slot_manager::collections::arena::{Links, key, linked};
+use crate::slot_manager::collections::arena::key;
 use crate::slot_manager::collections::deadline_list::Timed;
-use crate::slot_manager::outside::pending_answers::CellKey;
+use crate::slot_manager::collections::linked_list::{Links, linked};
 use crate::slot_manager::state::profile_queues::{ProfileKey, Queued};
 use crate::slot_manager::state::requests::RequestKey;
 use crate::slot_manager::state::task_managers::TaskManagerKey;
@@ -12,6 +12,11 @@ use crate::slot_manager::state::task_managers::TaskManagerKey;
 key! {
     /// A slot of a registered task manager.
     SlotKey
+}
+
+key! {
+    /// A place in the pool.
+    CellKey
 }
 
 /// 64 bytes on a boundary of 64: one line of the cache.

@@ -3,12 +3,57 @@
 use crate::ResourceProfile;
 use crate::resource_profile::Sketch;
 
-use super::ranking::{GroupKey, Rank, Ranking};
 use super::{First, Slots, TaskManagerRecords};
-use crate::slot_manager::collections::arena::{Key, List};
+use crate::slot_manager::collections::arena::{Key, key};
+use crate::slot_manager::collections::linked_list::List;
+use crate::slot_manager::collections::tournament_tree::{Contestant, TournamentTree};
 use crate::slot_manager::state::profile_queues::{ProfileKey, Profiles, Queued};
 use crate::slot_manager::state::slots::{Offered, Slot, SlotKey};
 use crate::slot_manager::state::task_managers::{TaskManager, TaskManagerKey};
+
+key! {
+    /// The free slots of one task manager that have one profile.
+    GroupKey
+}
+
+/// First the utilization of the task manager, such that the preferred ones are less, then how long its longest free slot
+/// has been free; and which group that is. Of 33, 63 and 32 bits: slots are counted as they become free, and are not 2⁶³
+/// in any time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Rank(u128);
+
+const GROUP_BITS: u32 = 32;
+const FIRST_BITS: u32 = 63;
+const RANKED_SHIFT: u32 = GROUP_BITS + FIRST_BITS;
+
+impl Contestant for Rank {
+    const NONE: Self = Self(u128::MAX);
+}
+
+impl Rank {
+    #[inline]
+    fn new(ranked: u64, first: u64, group: GroupKey) -> Self {
+        let (ranked, first, group) = (u128::from(ranked), u128::from(first), group.index() as u128);
+        Self(ranked << RANKED_SHIFT | first << GROUP_BITS | group)
+    }
+
+    #[inline]
+    fn ranked(self) -> u64 {
+        (self.0 >> RANKED_SHIFT) as u64
+    }
+
+    #[inline]
+    #[expect(clippy::cast_possible_truncation, reason = "masked to 63 bits")]
+    fn first(self) -> u64 {
+        (self.0 >> GROUP_BITS) as u64 & (u64::MAX >> 1)
+    }
+
+    #[inline]
+    #[expect(clippy::cast_possible_truncation, reason = "masked to 32 bits")]
+    fn group(self) -> GroupKey {
+        GroupKey::from_index(self.0 as u32 as usize)
+    }
+}
 
 /// Which task managers come first.
 #[derive(Debug, Clone, Copy)]
@@ -44,7 +89,7 @@ struct Group {
 
 #[derive(Debug, Default)]
 struct ProfileRanking {
-    groups: Ranking,
+    groups: TournamentTree<Rank>,
     /// The place in `active`, while there is a group.
     position: usize,
 }
@@ -297,5 +342,26 @@ impl UtilizationIndex {
             let group = &self.groups[group.index()];
             group.slots.iter(slots).map(move |slot| (group.profile, slot))
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rank_is_what_it_was_made_of() {
+        let most = (1 << 32, u64::MAX >> 1, GroupKey::from_index(u32::MAX as usize - 1));
+        for (ranked, first, group) in [(0, 1, GroupKey::from_index(0)), most] {
+            let rank = Rank::new(ranked, first, group);
+            assert_eq!((rank.ranked(), rank.first(), rank.group()), (ranked, first, group));
+            assert!(rank < Rank::NONE);
+        }
+    }
+
+    #[test]
+    fn utilization_counts_before_the_time_it_has_been_free() {
+        let rank = |ranked, first| Rank::new(ranked, first, GroupKey::from_index(0));
+        assert!(rank(1, 9) < rank(2, 3) && rank(2, 3) < rank(2, 4));
     }
 }
