@@ -55,10 +55,10 @@ pub struct SlotManagerConfig {
     /// allocations failed in a row. Each further pause is twice as long.
     ///
     /// Short finds a recovered task executor soon, long spares a broken one. Default: 50 ms. Key:
-    /// `slotmanager.retry-pause.initial`.
-    pub retry_pause: Duration,
-    /// The longest such pause, at least as long as the first. Default: 10 s. Key: `slotmanager.retry-pause.max`.
-    pub max_retry_pause: Duration,
+    /// `slotmanager.retry-backoff.initial`.
+    pub retry_backoff: Duration,
+    /// The longest such pause, at least as long as the first. Default: 10 s. Key: `slotmanager.retry-backoff.max`.
+    pub max_retry_backoff: Duration,
     /// How many requests may be ungranted at a time; one more is refused. `None` for no limit.
     ///
     /// A limit bounds the memory that a misbehaving client can take. Default: none. Key:
@@ -166,8 +166,8 @@ impl Default for SlotManagerConfig {
             rpc_timeout: Duration::from_secs(10),
             task_manager_timeout: Duration::from_secs(30),
             worker_registration_timeout: Duration::from_secs(300),
-            retry_pause: Duration::from_millis(50),
-            max_retry_pause: Duration::from_secs(10),
+            retry_backoff: Duration::from_millis(50),
+            max_retry_backoff: Duration::from_secs(10),
             max_pending_requests: None,
             slot_matching_strategy: SlotMatchingStrategy::FirstFit,
             worker_description: None,
@@ -209,10 +209,10 @@ pub enum ConfigError {
     /// The longest retry pause is shorter than the first.
     #[error(
         "{}: {max:?} is shorter than {} ({initial:?})",
-        keys::MAX_RETRY_PAUSE,
-        keys::RETRY_PAUSE
+        keys::MAX_RETRY_BACKOFF,
+        keys::RETRY_BACKOFF
     )]
-    MaxRetryPauseTooShort {
+    MaxRetryBackoffTooShort {
         /// The longest pause.
         max: Duration,
         /// The first pause.
@@ -254,17 +254,17 @@ impl SlotManagerConfig {
     /// Checks what the fields cannot say by themselves. [`SlotManager::new`](crate::SlotManager::new) does so too.
     ///
     /// # Errors
-    /// [`MaxRetryPauseTooShort`](ConfigError::MaxRetryPauseTooShort),
+    /// [`MaxRetryBackoffTooShort`](ConfigError::MaxRetryBackoffTooShort),
     /// [`NoPendingRequests`](ConfigError::NoPendingRequests),
     /// [`CapacityTooLarge`](ConfigError::CapacityTooLarge),
     /// [`InvalidValue`](ConfigError::InvalidValue) (cores that are no amount),
     /// [`NoWorkerDescription`](ConfigError::NoWorkerDescription) or
     /// [`ContradictoryLimits`](ConfigError::ContradictoryLimits).
     pub fn validate(&self) -> Result<(), ConfigError> {
-        if self.max_retry_pause < self.retry_pause {
-            return Err(ConfigError::MaxRetryPauseTooShort {
-                max: self.max_retry_pause,
-                initial: self.retry_pause,
+        if self.max_retry_backoff < self.retry_backoff {
+            return Err(ConfigError::MaxRetryBackoffTooShort {
+                max: self.max_retry_backoff,
+                initial: self.retry_backoff,
             });
         }
         if self.max_pending_requests == Some(0) {
@@ -315,11 +315,11 @@ impl SlotManagerConfig {
         self
     }
 
-    /// Sets [`retry_pause`](Self::retry_pause) and [`max_retry_pause`](Self::max_retry_pause).
+    /// Sets [`retry_backoff`](Self::retry_backoff) and [`max_retry_backoff`](Self::max_retry_backoff).
     #[must_use]
-    pub fn with_retry_pause(mut self, initial: Duration, max: Duration) -> Self {
-        self.retry_pause = initial;
-        self.max_retry_pause = max;
+    pub fn with_retry_backoff(mut self, initial: Duration, max: Duration) -> Self {
+        self.retry_backoff = initial;
+        self.max_retry_backoff = max;
         self
     }
 

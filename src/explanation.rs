@@ -61,7 +61,7 @@ pub enum WaitsFor {
         until: Timestamp,
     },
     /// It pauses after failed attempts.
-    Pause {
+    Backoff {
         /// When it tries again.
         until: Timestamp,
     },
@@ -103,7 +103,7 @@ pub struct FittingSlots {
     /// Free, on blocked task managers.
     pub blocked: usize,
     /// Free, and pausing after failed attempts.
-    pub pausing: usize,
+    pub backing_off: usize,
     /// Free: only while the request itself pauses or is in flight.
     pub free: usize,
 }
@@ -111,7 +111,7 @@ pub struct FittingSlots {
 impl FittingSlots {
     /// All of them.
     pub fn total(&self) -> usize {
-        self.allocated + self.in_flight + self.blocked + self.pausing + self.free
+        self.allocated + self.in_flight + self.blocked + self.backing_off + self.free
     }
 }
 
@@ -192,7 +192,7 @@ impl fmt::Display for WaitsFor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Answer { slot_id, until } => write!(f, "the answer of {slot_id}, {}", Until(*until)),
-            Self::Pause { until } => write!(f, "the end of its pause, {}", At(*until)),
+            Self::Backoff { until } => write!(f, "the end of its backoff, {}", At(*until)),
             Self::PromisedWorker { worker_request, until } => write!(f, "worker {worker_request}, {}", Until(*until)),
             Self::NextAsk { at } => write!(f, "a slot; no worker was to be had, the next ask: {}", At(*at)),
             Self::Room { limit } => write!(f, "a slot; a worker more would be beyond the limit of {limit}"),
@@ -206,12 +206,12 @@ impl fmt::Display for FittingSlots {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} fit: {} allocated, {} in flight, {} blocked, {} pausing, {} free",
+            "{} fit: {} allocated, {} in flight, {} blocked, {} backing off, {} free",
             self.total(),
             self.allocated,
             self.in_flight,
             self.blocked,
-            self.pausing,
+            self.backing_off,
             self.free
         )
     }

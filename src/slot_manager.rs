@@ -29,7 +29,7 @@ use self::state::core::Core;
 /// everything that happens, and drives it: [`progress`](Self::progress) in an async task, or
 /// [`run_until_stalled`](Self::run_until_stalled) without one. The [crate documentation](crate) has the loop.
 ///
-/// Inputs run to completion: when one returns, what it caused has been said through the traits, in a fixed order. They
+/// Inputs run to completion: when one returns, what it caused has been reported through the traits, in a fixed order. They
 /// never act on time.
 ///
 /// Ids are looked up in O(1). Costs below are on top of that; *matching* costs one comparison for each distinct profile
@@ -163,7 +163,7 @@ where
 
     /// Says what an input caused, and wakes whoever drives the manager if there is more for it to do.
     fn finish_input(&mut self) {
-        let stored = self.driver.run_effects(&mut self.core);
+        let stored = self.driver.flush_and_reconcile(&mut self.core);
         self.driver.wake_after_input(&self.core, stored);
     }
 }

@@ -15,8 +15,8 @@ pub(super) mod keys {
     pub(in crate::config) const TASK_MANAGER_TIMEOUT: [&str; 2] =
         ["resourcemanager.taskmanager-timeout", "slotmanager.taskmanager-timeout"];
     pub(in crate::config) const WORKER_REGISTRATION_TIMEOUT: &str = "resourcemanager.taskmanager-registration.timeout";
-    pub(in crate::config) const RETRY_PAUSE: &str = "slotmanager.retry-pause.initial";
-    pub(in crate::config) const MAX_RETRY_PAUSE: &str = "slotmanager.retry-pause.max";
+    pub(in crate::config) const RETRY_BACKOFF: &str = "slotmanager.retry-backoff.initial";
+    pub(in crate::config) const MAX_RETRY_BACKOFF: &str = "slotmanager.retry-backoff.max";
     pub(in crate::config) const MAX_PENDING_REQUESTS: &str = "slotmanager.pending-requests.max";
     pub(in crate::config) const CAPACITY_TASK_MANAGERS: &str = "slotmanager.initial-capacity.task-managers";
     pub(in crate::config) const CAPACITY_SLOTS: &str = "slotmanager.initial-capacity.slots";
@@ -111,8 +111,8 @@ impl SlotManagerConfig {
     fn read(&mut self, key: &str, value: &str) -> Result<bool, ConfigError> {
         match key {
             keys::WORKER_REGISTRATION_TIMEOUT => self.worker_registration_timeout = parse_duration(key, value)?,
-            keys::RETRY_PAUSE => self.retry_pause = parse_duration(key, value)?,
-            keys::MAX_RETRY_PAUSE => self.max_retry_pause = parse_duration(key, value)?,
+            keys::RETRY_BACKOFF => self.retry_backoff = parse_duration(key, value)?,
+            keys::MAX_RETRY_BACKOFF => self.max_retry_backoff = parse_duration(key, value)?,
             keys::MAX_PENDING_REQUESTS => self.max_pending_requests = parse_limit(key, value, NUMBER_OF_REQUESTS)?,
             keys::CAPACITY_TASK_MANAGERS => self.initial_capacity.task_managers = parse_number(key, value)?,
             keys::CAPACITY_SLOTS => self.initial_capacity.slots = parse_number(key, value)?,

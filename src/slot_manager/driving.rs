@@ -18,7 +18,7 @@ where
     /// events and then wakes itself, so that it shares a task with others.
     ///
     /// In each round, answers are applied in the order of their attempts, then deadlines by time, kind and order of
-    /// arming; then what they caused is said.
+    /// arming; then what they caused is reported.
     pub fn poll_progress(&mut self, context: &mut Context<'_>) -> Poll<usize> {
         self.driver.keep_waker(context.waker());
         match self.driver.advance(&mut self.core, Timestamp::MAX).events {

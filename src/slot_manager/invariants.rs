@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{ScheduledExecutor, SlotManager, TaskExecutorGateway, Timestamp};
 
-use crate::slot_manager::state::allocations::Holder;
+use crate::slot_manager::state::allocations::AllocationEntry;
 use crate::slot_manager::state::core::Core;
 use crate::slot_manager::state::requests::{Ask, RequestState};
 use crate::slot_manager::state::slot_totals::{Census, Use};
@@ -32,7 +32,7 @@ impl<A, G: TaskExecutorGateway, E: ScheduledExecutor> SlotManager<A, G, E> {
     /// Checks all that must hold between two calls. O(everything) and more: for tests.
     ///
     /// 1. A slot is in exactly one state, and in the free index iff it is offered. No offered slot fits a waiting
-    ///    request that is not pausing.
+    ///    request that is not backing_off.
     /// 2. An allocation id is in at most one of: waiting, in flight (exactly one slot points back), granted (the
     ///    recorded slot is held by it).
     /// 3. Every slot belongs to exactly one registration, and there is one registration for a worker; counters equal a
@@ -62,8 +62,12 @@ impl<A, G: TaskExecutorGateway, E: ScheduledExecutor> SlotManager<A, G, E> {
         check_deadlines(core)?;
         check_queues(core)?;
         check_census(core)?;
-        ensure!(core.effects.is_empty(), "effects were not said: {:?}", core.effects);
-        ensure!(core.changes.is_empty(), "changes were not settled: {:?}", core.changes);
+        ensure!(core.effects.is_empty(), "effects were not reported: {:?}", core.effects);
+        ensure!(
+            core.transaction.is_empty(),
+            "changes were not settled: {:?}",
+            core.transaction
+        );
         let awaited = count(core.slots.iter(), |(_, slot)| {
             slot.attempt()
                 .is_some_and(|attempt| matches!(attempt.delivery, Delivery::Awaited(_)))
@@ -100,8 +104,8 @@ fn check_slots(core: &Core) -> Check {
             "slot {key:?} is not among the slots of its task manager"
         );
         match slot.state {
-            SlotState::Unplaced => ensure!(false, "slot {} is in no state", core.slot_id(key)),
-            SlotState::Offered { .. } | SlotState::Withheld { .. } => ensure!(
+            SlotState::Detached => ensure!(false, "slot {} is in no state", core.slot_id(key)),
+            SlotState::Offered { .. } | SlotState::BackingOff { .. } => ensure!(
                 !core.is_blocked(slot.task_manager),
                 "slot {} is free, and its task manager is blocked",
                 core.slot_id(key)
@@ -134,12 +138,12 @@ fn check_slots(core: &Core) -> Check {
                 let listed = others.is_some_and(|slots| slots.contains(&key));
                 ensure!(listed == duplicate, "slot {} is a duplicate or not", core.slot_id(key));
                 ensure!(
-                    (holder == Some(Holder::Granted(key))) != duplicate,
+                    (holder == Some(AllocationEntry::Granted(key))) != duplicate,
                     "slot {} is held by an allocation that is not granted there",
                     core.slot_id(key)
                 );
                 ensure!(
-                    matches!(holder, Some(Holder::Granted(_))),
+                    matches!(holder, Some(AllocationEntry::Granted(_))),
                     "slot {} is held by an allocation that is not granted",
                     core.slot_id(key)
                 );
@@ -246,14 +250,14 @@ fn check_free_index(core: &Core) -> Check {
             core.profiles[profile]
         );
     }
-    let withheld: BTreeSet<_> = core.withheld.iter(&core.slots).map(|(_, key)| key).collect();
-    let pausing = count(core.slots.iter(), |(_, slot)| {
-        matches!(slot.state, SlotState::Withheld { .. })
+    let slot_backoffs: BTreeSet<_> = core.slot_backoffs.iter(&core.slots).map(|(_, key)| key).collect();
+    let backing_off = count(core.slots.iter(), |(_, slot)| {
+        matches!(slot.state, SlotState::BackingOff { .. })
     });
     ensure!(
-        withheld.len() == pausing,
-        "{} slots are listed as pausing, {pausing} are",
-        withheld.len()
+        slot_backoffs.len() == backing_off,
+        "{} slots are listed as backing off, {backing_off} are",
+        slot_backoffs.len()
     );
     Ok(())
 }
@@ -304,11 +308,11 @@ fn check_requests(core: &Core) -> Check {
     let timed = |list: Vec<_>| list.into_iter().collect::<BTreeSet<_>>();
     let rpc = timed(requests.rpc_timeouts.iter(&requests.records).collect());
     let declined = timed(requests.ask_repeats.iter(&requests.records).collect());
-    let paused = timed(requests.pauses.iter(&requests.records).map(|(_, key)| key).collect());
+    let paused = timed(requests.backoffs.iter(&requests.records).map(|(_, key)| key).collect());
     for (key, request) in requests.records.iter() {
         let id = request.allocation_id;
         ensure!(
-            core.find_allocation(id) == Some(Holder::Pending(key)),
+            core.find_allocation(id) == Some(AllocationEntry::Pending(key)),
             "request {id} is not indexed by its allocation id"
         );
         let (in_queue, timers) = (
@@ -316,7 +320,7 @@ fn check_requests(core: &Core) -> Check {
             (rpc.contains(&key), declined.contains(&key), paused.contains(&key)),
         );
         let expected = match request.state {
-            RequestState::Unplaced => return Err(InvariantViolation(format!("request {id} is in no state"))),
+            RequestState::Detached => return Err(InvariantViolation(format!("request {id} is in no state"))),
             RequestState::Uncovered(Ask::Due) => {
                 return Err(InvariantViolation(format!("no worker was asked for for request {id}")));
             }
@@ -324,7 +328,7 @@ fn check_requests(core: &Core) -> Check {
                 (Some(request.profile), (false, false, false))
             }
             RequestState::Uncovered(Ask::Declined) => (Some(request.profile), (false, true, false)),
-            RequestState::Paused { .. } => (None, (false, false, true)),
+            RequestState::BackingOff { .. } => (None, (false, false, true)),
             RequestState::InFlight(slot) => {
                 ensure!(
                     core.slots
@@ -487,8 +491,8 @@ fn check_deadlines(core: &Core) -> Check {
     let lists = [
         ("request timeouts", requests.deadlines.is_in_order(&requests.records)),
         ("RPC timeouts", requests.rpc_timeouts.is_in_order(&requests.records)),
-        ("retry pauses", requests.pauses.is_in_order(&requests.records)),
-        ("slot pauses", core.withheld.is_in_order(&core.slots)),
+        ("retry backoffs", requests.backoffs.is_in_order(&requests.records)),
+        ("slot backoffs", core.slot_backoffs.is_in_order(&core.slots)),
         (
             "worker registrations",
             core.promised_slots

@@ -1,7 +1,7 @@
 //! What happens: every transition of the state, as methods of [`Core`](crate::slot_manager::state::core::Core).
 //!
 //! A rule changes the state and notes what it set free, detached or took away in
-//! [`Changes`](crate::slot_manager::state::transaction::Changes); [`commit`] ends the transaction. No rule calls a trait: what the outside must hear
+//! [`Transaction`](crate::slot_manager::state::transaction::Transaction); [`commit`] ends the transaction. No rule calls a trait: what the outside must hear
 //! goes to [`Effects`](crate::slot_manager::state::effects::Effects).
 
 mod attempts;

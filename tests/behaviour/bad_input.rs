@@ -45,7 +45,7 @@ fn snapshot(manager: &Manager) -> Vec<String> {
             request.target_address(),
             request.failed_attempts(),
             request.in_flight_to(),
-            request.pauses_until(),
+            request.backs_off_until(),
             request.covered_by()
         )
     }));
@@ -125,7 +125,7 @@ fn a_busy_manager_has_something_of_everything() {
         "Allocated",
         "in_flight_to: Some",
         "covered_by: Some",
-        "pauses_until: Some",
+        "backs_off_until: Some",
     ] {
         assert!(seen.contains(part), "no {part} in\n{seen}");
     }
@@ -466,10 +466,10 @@ fn a_profile_with_an_extended_resource_given_twice_cannot_be_made() {
 #[test]
 fn a_manager_cannot_be_made_with_a_bad_configuration() {
     let make = |config| Manager::new(config, slot_manager::testing::ManualScheduledExecutor::new());
-    let error = make(patient().with_retry_pause(5 * SECOND, SECOND)).expect_err("the longest is shorter");
+    let error = make(patient().with_retry_backoff(5 * SECOND, SECOND)).expect_err("the longest is shorter");
     assert_eq!(
         error.to_string(),
-        "slotmanager.retry-pause.max: 1s is shorter than slotmanager.retry-pause.initial (5s)"
+        "slotmanager.retry-backoff.max: 1s is shorter than slotmanager.retry-backoff.initial (5s)"
     );
     let error = make(patient().with_max_pending_requests(Some(0))).expect_err("nothing could be accepted");
     assert_eq!(error, ConfigError::NoPendingRequests);
@@ -488,7 +488,7 @@ fn all_timeouts(length: Duration) -> SlotManagerConfig {
         .with_rpc_timeout(length)
         .with_task_manager_timeout(length)
         .with_worker_registration_timeout(length)
-        .with_retry_pause(length, length)
+        .with_retry_backoff(length, length)
 }
 
 /// Everything that can fall due in one manager: a request in flight, one that pauses, one that is declined, one that is
@@ -548,8 +548,8 @@ fn each_timeout_alone_may_have_no_length() {
         patient().with_rpc_timeout(zero),
         patient().with_task_manager_timeout(zero),
         patient().with_worker_registration_timeout(zero),
-        patient().with_retry_pause(zero, zero),
-        patient().with_retry_pause(zero, Duration::MAX),
+        patient().with_retry_backoff(zero, zero),
+        patient().with_retry_backoff(zero, Duration::MAX),
     ];
     for config in configs {
         let mut fixture = with_all_kinds_of_deadlines(config.clone());
@@ -589,7 +589,7 @@ fn a_gateway_that_fails_at_once_for_ever_only_costs_its_requests() {
     let mut fixture = Fixture::with(
         patient()
             .with_request_timeout(300 * SECOND)
-            .with_retry_pause(50 * MILLISECOND, 10 * SECOND),
+            .with_retry_backoff(50 * MILLISECOND, 10 * SECOND),
     );
     let refused = Err(SlotAllocationError::unreachable("never"));
     fixture

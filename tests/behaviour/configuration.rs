@@ -23,8 +23,8 @@ fn the_defaults_are_as_documented() {
     assert_eq!(config.rpc_timeout, 10 * SECOND);
     assert_eq!(config.task_manager_timeout, 30 * SECOND);
     assert_eq!(config.worker_registration_timeout, 300 * SECOND);
-    assert_eq!(config.retry_pause, Duration::from_millis(50));
-    assert_eq!(config.max_retry_pause, 10 * SECOND);
+    assert_eq!(config.retry_backoff, Duration::from_millis(50));
+    assert_eq!(config.max_retry_backoff, 10 * SECOND);
     assert_eq!(config.max_pending_requests, None);
     assert_eq!(config.slot_matching_strategy, SlotMatchingStrategy::FirstFit);
     assert_eq!(config.initial_capacity, Capacity::default());
@@ -58,12 +58,12 @@ fn every_key_sets_its_value_and_nothing_else() {
             default().with_worker_registration_timeout(seven),
         ),
         (
-            "slotmanager.retry-pause.initial",
-            default().with_retry_pause(seven, 10 * SECOND),
+            "slotmanager.retry-backoff.initial",
+            default().with_retry_backoff(seven, 10 * SECOND),
         ),
         (
-            "slotmanager.retry-pause.max",
-            default().with_retry_pause(Duration::from_millis(50), seven),
+            "slotmanager.retry-backoff.max",
+            default().with_retry_backoff(Duration::from_millis(50), seven),
         ),
     ];
     for (key, config) in expected {
@@ -230,7 +230,7 @@ fn unknown_keys_of_the_slot_manager_are_reported() {
     for key in [
         "slotmanager.request-timout",
         "slotmanager.",
-        "slotmanager.retry-pause",
+        "slotmanager.retry-backoff",
         "slotmanager.number-of-slots",
     ] {
         let error = read(&[(key, "5 s")]).expect_err("no such key");
@@ -279,8 +279,8 @@ fn the_first_mistake_in_the_order_given_is_told() {
 #[test]
 fn what_was_read_is_validated() {
     assert_eq!(
-        read(&[("slotmanager.retry-pause.initial", "11 s")]),
-        Err(ConfigError::MaxRetryPauseTooShort {
+        read(&[("slotmanager.retry-backoff.initial", "11 s")]),
+        Err(ConfigError::MaxRetryBackoffTooShort {
             max: 10 * SECOND,
             initial: 11 * SECOND,
         })
@@ -291,12 +291,12 @@ fn what_was_read_is_validated() {
     );
     // Only the whole counts, not the way to it.
     let both = read(&[
-        ("slotmanager.retry-pause.initial", "11 s"),
-        ("slotmanager.retry-pause.max", "11 s"),
+        ("slotmanager.retry-backoff.initial", "11 s"),
+        ("slotmanager.retry-backoff.max", "11 s"),
     ]);
     assert_eq!(
         both,
-        Ok(SlotManagerConfig::default().with_retry_pause(11 * SECOND, 11 * SECOND))
+        Ok(SlotManagerConfig::default().with_retry_backoff(11 * SECOND, 11 * SECOND))
     );
 }
 
@@ -308,8 +308,8 @@ fn validation_refuses_only_what_cannot_work() {
         default().with_rpc_timeout(Duration::MAX),
         default().with_task_manager_timeout(Duration::ZERO),
         default().with_worker_registration_timeout(Duration::MAX),
-        default().with_retry_pause(Duration::ZERO, Duration::ZERO),
-        default().with_retry_pause(Duration::MAX, Duration::MAX),
+        default().with_retry_backoff(Duration::ZERO, Duration::ZERO),
+        default().with_retry_backoff(Duration::MAX, Duration::MAX),
         default().with_max_pending_requests(Some(1)),
         default().with_initial_capacity(Capacity {
             slots: Capacity::MAX,
@@ -318,7 +318,7 @@ fn validation_refuses_only_what_cannot_work() {
     ] {
         assert_eq!(config.validate(), Ok(()));
     }
-    let too_short = default().with_retry_pause(SECOND, SECOND - Duration::from_nanos(1));
+    let too_short = default().with_retry_backoff(SECOND, SECOND - Duration::from_nanos(1));
     assert!(too_short.validate().is_err());
     assert_eq!(
         default().with_max_pending_requests(Some(0)).validate(),

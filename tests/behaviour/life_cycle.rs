@@ -92,7 +92,7 @@ fn task_executor_that_fails_at_once_is_not_asked_without_end() {
     assert_eq!(fixture.request(2, &small()), AllocationStatus::Waiting);
     fixture.expect(&["request tm_0 for 2 #3", &ask(1)]);
     let state = fixture.manager.slot(&slot("tm", 0)).expect("registered").state();
-    assert!(matches!(state, SlotState::Pausing { .. }), "{state:?}");
+    assert!(matches!(state, SlotState::BackingOff { .. }), "{state:?}");
 }
 
 /// B.21: answers that come at once cause the next step in a loop, not in ever deeper calls
@@ -402,7 +402,7 @@ fn occupied_slot_is_held_and_not_tried_again() {
         assert_eq!(fixture.status(9), Some(granted(&slot("tm", 0))));
         assert_eq!(fixture.status(1), Some(AllocationStatus::Waiting));
         let pending = fixture.manager.pending_slot_request(allocation(1)).expect("pending");
-        assert_eq!((pending.failed_attempts(), pending.pauses_until()), (0, None));
+        assert_eq!((pending.failed_attempts(), pending.backs_off_until()), (0, None));
         fixture.advance(Duration::from_secs(1000));
         fixture.expect(&[]);
 

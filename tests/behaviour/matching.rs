@@ -115,7 +115,7 @@ fn request_whose_attempt_failed_keeps_its_place() {
 #[test]
 fn request_that_pauses_keeps_its_place() {
     // given: 1 was refused twice and pauses, 2 waits
-    let mut fixture = Fixture::with(patient().with_retry_pause(Duration::from_secs(1), Duration::from_secs(1)));
+    let mut fixture = Fixture::with(patient().with_retry_backoff(Duration::from_secs(1), Duration::from_secs(1)));
     let gateway = fixture.register_by_hand("tm", 7, &report("tm", &[None]));
     fixture.request(1, &small());
     fixture.answer(&gateway, 1, rejected());
@@ -386,7 +386,7 @@ fn counts_are_right_after_every_change() {
     fixture.register("b", 2, &report("b", &[Some(102)]));
     assert_eq!(counts(&fixture), [[4, 2, 0, 2], [3, 2, 0, 1]]);
 
-    // when, then: in flight, refused twice and pausing, in flight, granted, freed
+    // when, then: in flight, refused twice and backing_off, in flight, granted, freed
     fixture.request(1, &small());
     assert_eq!(counts(&fixture), [[4, 1, 1, 2], [3, 1, 1, 1]]);
     fixture.answer(&gateway, 1, rejected());
@@ -397,12 +397,12 @@ fn counts_are_right_after_every_change() {
     fixture.request(2, &small());
     fixture.answer(&gateway, 3, rejected());
     assert_eq!(counts(&fixture), [[4, 1, 1, 2], [3, 1, 1, 1]]);
-    let pausing = fixture
+    let backing_off = fixture
         .manager
         .slots()
-        .filter(|slot| matches!(slot.state(), SlotState::Pausing { .. }))
+        .filter(|slot| matches!(slot.state(), SlotState::BackingOff { .. }))
         .count();
-    assert_eq!(pausing, 1, "a pausing slot counts as free");
+    assert_eq!(backing_off, 1, "a pausing slot counts as free");
     fixture.answer(&gateway, 4, acknowledged());
     assert_eq!(counts(&fixture), [[4, 1, 0, 3], [3, 1, 0, 2]]);
 

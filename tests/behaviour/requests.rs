@@ -20,7 +20,7 @@ fn milliseconds(number: u64) -> Duration {
 }
 
 fn retry_after(initial: u64, max: u64) -> SlotManagerConfig {
-    patient().with_retry_pause(milliseconds(initial), milliseconds(max))
+    patient().with_retry_backoff(milliseconds(initial), milliseconds(max))
 }
 
 /// B.32
@@ -42,7 +42,7 @@ fn retries_come_at_once_and_then_after_growing_pauses() {
             .manager
             .pending_slot_request(allocation(1))
             .expect("pending")
-            .pauses_until();
+            .backs_off_until();
         assert_eq!(due, fixture.manager.next_deadline());
         fixture.advance(milliseconds(pause) - Duration::from_nanos(1));
         fixture.expect(&[]);
@@ -84,7 +84,7 @@ fn slot_pauses_after_failures_of_two_allocations_in_a_row() {
     fixture.request(2, &small());
     fixture.answer(&gateway, 1, rejected());
     let until = |fixture: &Fixture| match fixture.manager.slot(&slot("tm", 0)).expect("registered").state() {
-        SlotState::Pausing { until } => Some(until),
+        SlotState::BackingOff { until } => Some(until),
         _ => None,
     };
     assert_eq!(until(&fixture), None);
@@ -233,8 +233,8 @@ fn each_timeout_has_its_own_option() {
         ("slotmanager.request-timeout", "8 min"),
         ("resourcemanager.taskmanager-timeout", "90000"),
         ("resourcemanager.taskmanager-registration.timeout", "1h 30m"),
-        ("slotmanager.retry-pause.initial", "5 ms"),
-        ("slotmanager.retry-pause.max", "inf"),
+        ("slotmanager.retry-backoff.initial", "5 ms"),
+        ("slotmanager.retry-backoff.max", "inf"),
         ("slotmanager.pending-requests.max", "1000"),
         ("cluster.evenly-spread-out-slots", "true"),
         ("taskmanager.memory.process.size", "not ours"),
@@ -244,7 +244,7 @@ fn each_timeout_has_its_own_option() {
         .with_request_timeout(Duration::from_secs(480))
         .with_task_manager_timeout(Duration::from_secs(90))
         .with_worker_registration_timeout(Duration::from_secs(5400))
-        .with_retry_pause(milliseconds(5), Duration::MAX)
+        .with_retry_backoff(milliseconds(5), Duration::MAX)
         .with_max_pending_requests(Some(1000))
         .with_slot_matching_strategy(SlotMatchingStrategy::LeastUtilization);
 
@@ -336,7 +336,7 @@ fn refused_option_is_named_with_its_value() {
         ("akka.ask.timeout", "-1"),
         ("slotmanager.request-timeout", ""),
         ("slot.request.timeout", "10 parsecs"),
-        ("slotmanager.retry-pause.initial", "1.5 s?"),
+        ("slotmanager.retry-backoff.initial", "1.5 s?"),
         ("slotmanager.pending-requests.max", "-3"),
         ("cluster.evenly-spread-out-slots", "maybe"),
     ] {
@@ -356,7 +356,7 @@ fn refused_option_is_named_with_its_value() {
 #[test]
 fn manager_is_not_made_with_a_configuration_that_contradicts_itself() {
     let config = retry_after(200, 100);
-    let error = ConfigError::MaxRetryPauseTooShort {
+    let error = ConfigError::MaxRetryBackoffTooShort {
         max: milliseconds(100),
         initial: milliseconds(200),
     };

@@ -65,7 +65,7 @@ fn pausing_slot_that_is_reported_as_allocated_is_not_handed_out() {
     fixture.request(1, &small());
     fixture.request(2, &small());
     let state = fixture.manager.slot(&slot("tm", 0)).expect("registered").state();
-    assert!(matches!(state, SlotState::Pausing { .. }), "{state:?}");
+    assert!(matches!(state, SlotState::BackingOff { .. }), "{state:?}");
 
     // when
     fixture.report(7, &report("tm", &[Some(99)]));
@@ -74,7 +74,7 @@ fn pausing_slot_that_is_reported_as_allocated_is_not_handed_out() {
     fixture.log.take();
     fixture.advance(Duration::from_secs(100));
 
-    // then: the end of its pause is not the end of its allocation
+    // then: the end of its backoff is not the end of its allocation
     assert_eq!(fixture.holder(&slot("tm", 0)), Some(allocation(99)));
     assert_eq!(fixture.request(3, &small()), AllocationStatus::Waiting);
     fixture.expect(&[&ask(2)]);

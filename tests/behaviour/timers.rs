@@ -186,7 +186,7 @@ fn task_manager_that_reports_an_allocation_is_not_released() {
 #[test]
 fn task_manager_that_is_used_when_its_time_is_noticed_is_not_released() {
     // given: at 10 s the release falls due, at 11 s the retry
-    let config = idle_after(seconds(10)).with_retry_pause(seconds(11), seconds(11));
+    let config = idle_after(seconds(10)).with_retry_backoff(seconds(11), seconds(11));
     let mut fixture = Fixture::with(config);
     let gateway = fixture.register_by_hand("tm", 7, &report("tm", &[None]));
     fixture.request(1, &small());
@@ -362,7 +362,7 @@ fn task_manager_without_slots_is_released_too() {
 #[test]
 fn request_that_is_rejected_again_and_again_fails_at_its_deadline() {
     // given: there is always a free slot, and it always refuses
-    let mut fixture = Fixture::with(requests_expire_after(seconds(60)).with_retry_pause(seconds(1), seconds(1)));
+    let mut fixture = Fixture::with(requests_expire_after(seconds(60)).with_retry_backoff(seconds(1), seconds(1)));
     let gateway = fixture.gateway();
     gateway.answer_requests(rejected());
     fixture.register_with("tm", 7, &report("tm", &[None, None]), &gateway);
@@ -542,7 +542,7 @@ fn zero_timeouts_do_not_spin() {
     let mut fixture = Fixture::with(
         patient()
             .with_rpc_timeout(Duration::ZERO)
-            .with_retry_pause(Duration::ZERO, Duration::ZERO),
+            .with_retry_backoff(Duration::ZERO, Duration::ZERO),
     );
     fixture.register_by_hand("tm", 7, &report("tm", &[None]));
     fixture.request(1, &small());
@@ -572,7 +572,7 @@ fn infinite_timeouts_never_fall_due() {
             .with_rpc_timeout(forever)
             .with_task_manager_timeout(forever)
             .with_worker_registration_timeout(forever)
-            .with_retry_pause(forever, forever);
+            .with_retry_backoff(forever, forever);
         let mut fixture = Fixture::with(config);
         fixture.advance(seconds(1));
         fixture.actions.answer_next_allocation(Ok(WorkerPromise::Unspecified));

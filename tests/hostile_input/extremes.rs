@@ -22,7 +22,7 @@ fn all_timeouts(length: Duration) -> SlotManagerConfig {
         .with_rpc_timeout(length)
         .with_task_manager_timeout(length)
         .with_worker_registration_timeout(length)
-        .with_retry_pause(length, length)
+        .with_retry_backoff(length, length)
 }
 
 /// Something of each that has a deadline.

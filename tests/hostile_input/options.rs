@@ -20,8 +20,8 @@ const KEYS: [&str; 33] = [
     "resourcemanager.taskmanager-timeout",
     "slotmanager.taskmanager-timeout",
     "resourcemanager.taskmanager-registration.timeout",
-    "slotmanager.retry-pause.initial",
-    "slotmanager.retry-pause.max",
+    "slotmanager.retry-backoff.initial",
+    "slotmanager.retry-backoff.max",
     "slotmanager.pending-requests.max",
     "slotmanager.initial-capacity.task-managers",
     "slotmanager.initial-capacity.slots",
@@ -152,8 +152,8 @@ fn options_of(config: &SlotManagerConfig) -> Vec<(&'static str, String)> {
             "resourcemanager.taskmanager-registration.timeout",
             written(config.worker_registration_timeout),
         ),
-        ("slotmanager.retry-pause.initial", written(config.retry_pause)),
-        ("slotmanager.retry-pause.max", written(config.max_retry_pause)),
+        ("slotmanager.retry-backoff.initial", written(config.retry_backoff)),
+        ("slotmanager.retry-backoff.max", written(config.max_retry_backoff)),
         (
             "slotmanager.pending-requests.max",
             written_limit(config.max_pending_requests),
@@ -238,7 +238,7 @@ proptest! {
             .with_rpc_timeout(rpc_timeout)
             .with_task_manager_timeout(task_manager_timeout)
             .with_worker_registration_timeout(registration_timeout)
-            .with_retry_pause(initial, max)
+            .with_retry_backoff(initial, max)
             .with_max_pending_requests(limit)
             .with_initial_capacity(Capacity { task_managers: capacity, slots: capacity, pending_requests: capacity });
         let expected = config.validate();

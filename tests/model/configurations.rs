@@ -46,7 +46,7 @@ fn matching() -> impl Strategy<Value = SlotManagerConfig> {
                 .with_rpc_timeout(rpc)
                 .with_task_manager_timeout(idle)
                 .with_worker_registration_timeout(worker)
-                .with_retry_pause(Duration::from_millis(pause), Duration::from_millis(5 * pause))
+                .with_retry_backoff(Duration::from_millis(pause), Duration::from_millis(5 * pause))
                 .with_max_pending_requests(limit)
                 .with_slot_matching_strategy(strategy)
         },

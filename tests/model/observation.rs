@@ -81,7 +81,7 @@ pub(crate) struct RequestView {
     pub(crate) deadline: Timestamp,
     pub(crate) failed_attempts: u32,
     pub(crate) in_flight_to: Option<SlotId>,
-    pub(crate) pauses_until: Option<Timestamp>,
+    pub(crate) backs_off_until: Option<Timestamp>,
     pub(crate) covered_by: Option<WorkerRequestId>,
 }
 

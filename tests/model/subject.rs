@@ -209,7 +209,7 @@ impl Subject {
                     deadline: request.deadline(),
                     failed_attempts: request.failed_attempts(),
                     in_flight_to: request.in_flight_to(),
-                    pauses_until: request.pauses_until(),
+                    backs_off_until: request.backs_off_until(),
                     covered_by: request.covered_by(),
                 })
                 .collect(),

@@ -7,17 +7,17 @@ use crate::Timestamp;
 use super::arena::{Key, Records};
 use super::deadline_list::{DeadlineList, SHORTEST_REARM, Timed};
 
-/// Growing pauses: one list for each length.
+/// Growing backoffs: one list for each length.
 #[derive(Debug)]
-pub(crate) struct Pauses<L, K> {
+pub(crate) struct BackoffQueues<L, K> {
     /// One at least, and as many as there ever are: whoever has a step has it from here.
     steps: Vec<(Duration, DeadlineList<L, K>)>,
-    paused: usize,
+    backing_off: usize,
     armed: u64,
 }
 
-impl<L, K: Key> Pauses<L, K> {
-    /// Pauses that begin with `initial` and double up to `max`.
+impl<L, K: Key> BackoffQueues<L, K> {
+    /// BackoffQueues that begin with `initial` and double up to `max`.
     pub(crate) fn new(initial: Duration, max: Duration) -> Self {
         let doubled =
             |length: &Duration| (*length < max).then(|| length.saturating_mul(2).max(SHORTEST_REARM).min(max));
@@ -25,7 +25,7 @@ impl<L, K: Key> Pauses<L, K> {
             steps: std::iter::successors(Some(initial), doubled)
                 .map(|length| (length, DeadlineList::default()))
                 .collect(),
-            paused: 0,
+            backing_off: 0,
             armed: 0,
         }
     }
@@ -52,18 +52,18 @@ impl<L, K: Key> Pauses<L, K> {
     #[inline]
     pub(crate) fn arm<R: Timed<L, K>>(&mut self, records: &mut Records<K, R>, step: u8, key: K) {
         self.steps[usize::from(step)].1.arm(records, key);
-        self.paused += 1;
+        self.backing_off += 1;
     }
 
     #[inline]
     pub(crate) fn disarm<R: Timed<L, K>>(&mut self, records: &mut Records<K, R>, step: u8, key: K) {
         self.steps[usize::from(step)].1.disarm(records, key);
-        self.paused -= 1;
+        self.backing_off -= 1;
     }
 
     /// The earliest deadline and the step it is in; of equal ones, that which was armed first.
     pub(crate) fn earliest(&self) -> (Timestamp, u8) {
-        if self.paused == 0 {
+        if self.backing_off == 0 {
             return (Timestamp::MAX, 0);
         }
         self.steps
@@ -76,7 +76,7 @@ impl<L, K: Key> Pauses<L, K> {
 
     /// Whether each list is in order, and none is forgotten; for the check of invariants.
     pub(crate) fn is_in_order<R: Timed<L, K>>(&self, records: &Records<K, R>) -> bool {
-        self.steps.iter().all(|(_, list)| list.is_in_order(records)) && self.iter(records).count() == self.paused
+        self.steps.iter().all(|(_, list)| list.is_in_order(records)) && self.iter(records).count() == self.backing_off
     }
 
     pub(crate) fn head(&self, step: u8) -> Option<K> {
@@ -94,7 +94,7 @@ impl<L, K: Key> Pauses<L, K> {
         for (_, list) in &mut self.steps {
             *list = DeadlineList::default();
         }
-        self.paused = 0;
+        self.backing_off = 0;
     }
 }
 
@@ -111,8 +111,10 @@ mod tests {
     enum Alarm {}
 
     fn lengths(initial: Duration, max: Duration) -> Vec<Duration> {
-        let pauses = Pauses::<Alarm, TestKey>::new(initial, max);
-        (0..pauses.steps.len() as u8).map(|step| pauses.length(step)).collect()
+        let backoffs = BackoffQueues::<Alarm, TestKey>::new(initial, max);
+        (0..backoffs.steps.len() as u8)
+            .map(|step| backoffs.length(step))
+            .collect()
     }
 
     #[test]
@@ -131,7 +133,7 @@ mod tests {
 
     #[test]
     fn the_last_pause_is_repeated() {
-        let pauses = Pauses::<Alarm, TestKey>::new(Duration::from_millis(50), Duration::from_millis(200));
-        assert_eq!([pauses.step(0), pauses.step(2), pauses.step(u32::MAX)], [0, 2, 2]);
+        let backoffs = BackoffQueues::<Alarm, TestKey>::new(Duration::from_millis(50), Duration::from_millis(200));
+        assert_eq!([backoffs.step(0), backoffs.step(2), backoffs.step(u32::MAX)], [0, 2, 2]);
     }
 }

@@ -453,7 +453,7 @@ mod tests {
                 table.remove(fingerprint, |other| other == value);
             }
             let left: u64 = table.buckets.iter().map(|bucket| bucket.tags).sum();
-            prop_assert!(left == 0, "{left} of {past} are still said to have gone past");
+            prop_assert!(left == 0, "{left} of {past} are still reported to have gone past");
         }
     }
 }

@@ -6,7 +6,7 @@ use crate::{
 };
 
 use crate::slot_manager::collections::fingerprint_table::Fingerprint;
-use crate::slot_manager::state::allocations::Holder;
+use crate::slot_manager::state::allocations::AllocationEntry;
 use crate::slot_manager::state::core::Registering;
 use crate::slot_manager::state::requests::RequestKey;
 use crate::slot_manager::state::slots::SlotKey;
@@ -34,7 +34,7 @@ where
                     .grant_at_once(slot, fingerprint, &request, acknowledge.revision());
                 self.driver.notify_slot_allocated(&request);
                 if self.core.demand.is_active() {
-                    self.balance();
+                    self.reconcile();
                 }
                 self.driver.wake_after_input(&self.core, false);
                 let slot_id = request.slot_id;
@@ -67,15 +67,15 @@ where
             allocation_id,
             result: None,
         });
-        self.core.settle();
-        let stored = self.driver.run_effects(&mut self.core) || stored;
+        self.core.commit();
+        let stored = self.driver.flush_and_reconcile(&mut self.core) || stored;
         self.driver.wake_after_input(&self.core, stored);
         match self.core.registering.take().and_then(|registering| registering.result) {
             Some(Ok(slot_id)) => Ok(SlotRequestOutcome::Accepted(AllocationStatus::Granted { slot_id })),
             Some(Err(failure)) => Err(SlotRequestError::Failed { allocation_id, failure }),
             None => {
                 self.core.requests.link_job(request);
-                let status = self.core.status_of(Holder::Pending(request));
+                let status = self.core.status_of(AllocationEntry::Pending(request));
                 Ok(SlotRequestOutcome::Accepted(status))
             }
         }
@@ -83,8 +83,8 @@ where
 
     /// Looks at what there is too much and too little of when a request was granted at once.
     #[inline(never)]
-    fn balance(&mut self) {
-        if self.driver.balance(&mut self.core) {
+    fn reconcile(&mut self) {
+        if self.driver.reconcile(&mut self.core) {
             self.driver.wake_after_input(&self.core, true);
         }
     }

@@ -6,7 +6,7 @@ use crate::{
 };
 
 use crate::slot_manager::collections::fingerprint_table::Fingerprint;
-use crate::slot_manager::state::allocations::Holder;
+use crate::slot_manager::state::allocations::AllocationEntry;
 
 /// Inputs: what jobs ask for.
 impl<A, G, E> SlotManager<A, G, E>
@@ -45,7 +45,7 @@ where
             Some(slot) => self.attempt_at_once(leader_id, slot, fingerprint, request),
             None => {
                 let key = self.core.insert_request(fingerprint, request);
-                self.core.wait(key);
+                self.core.enqueue(key);
                 self.finish_registration(key, false)
             }
         }
@@ -61,14 +61,14 @@ where
     pub fn unregister_slot_request(&mut self, allocation_id: AllocationId) -> Result<CancelOutcome, NotStarted> {
         self.begin_input()?;
         match self.core.find_allocation(allocation_id) {
-            Some(Holder::Pending(request)) => {
+            Some(AllocationEntry::Pending(request)) => {
                 self.core.cancel(request);
-                self.core.settle();
+                self.core.commit();
                 self.finish_input();
                 tracing::debug!(%allocation_id, "slot request cancelled");
                 Ok(CancelOutcome::Cancelled)
             }
-            Some(Holder::Granted(slot)) => Ok(CancelOutcome::AlreadyGranted {
+            Some(AllocationEntry::Granted(slot)) => Ok(CancelOutcome::AlreadyGranted {
                 slot_id: self.core.slot_id(slot),
             }),
             None => {
@@ -91,7 +91,7 @@ where
         for request in &requests {
             self.core.cancel(*request);
         }
-        self.core.settle();
+        self.core.commit();
         self.finish_input();
         tracing::debug!(%job_id, requests = requests.len(), "job unregistered");
         Ok(requests.len())

@@ -86,7 +86,7 @@ where
         self.core
             .detach_task_manager(task_manager, GrantLoss::TaskManagerUnregistered { instance_id, cause });
         self.driver.remove_gateway(task_manager.index());
-        self.core.settle();
+        self.core.commit();
         self.finish_input();
         Ok(UnregistrationOutcome::Unregistered)
     }
@@ -123,7 +123,7 @@ where
     /// The requests its slots covered are covered by others, or ask for another worker within this call. If starting
     /// workers fails fast, call this after a pause, or answer the ask with
     /// [`WorkerPromise::Declined`](crate::WorkerPromise::Declined), which is asked again later: else asks and failures
-    /// follow each other as fast as they can be said.
+    /// follow each other as fast as they can be reported.
     ///
     /// # Errors
     /// [`NotStarted`]: nothing changed.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::slot_manager::collections::fingerprint_table::Fingerprint;
-use crate::slot_manager::state::allocations::Holder;
+use crate::slot_manager::state::allocations::AllocationEntry;
 use crate::slot_manager::state::core::Core;
 use crate::slot_manager::state::promises::PromiseKey;
 use crate::slot_manager::state::requests::{Ask, RequestKey, RequestState};
@@ -28,12 +28,12 @@ struct World {
     beside: SlotKey,
     grant: SlotKey,
     in_flight: SlotKey,
-    withheld: SlotKey,
+    slot_backoffs: SlotKey,
     offered: SlotKey,
     used_worker: TaskManagerKey,
     idle_worker: TaskManagerKey,
     in_flight_request: RequestKey,
-    paused: RequestKey,
+    backing_off: RequestKey,
     covered: RequestKey,
     declined: RequestKey,
     bound: PromiseKey,
@@ -75,7 +75,7 @@ impl World {
     fn new(strategy: SlotMatchingStrategy) -> Self {
         let config = SlotManagerConfig::default()
             .with_slot_matching_strategy(strategy)
-            .with_retry_pause(Duration::from_secs(1), Duration::from_secs(1));
+            .with_retry_backoff(Duration::from_secs(1), Duration::from_secs(1));
         let mut manager = Manager::new(config, ManualScheduledExecutor::new()).expect("a valid configuration");
         let (actions, gateway) = (RecordingActions::new(), ScriptedGateway::new());
         manager
@@ -90,7 +90,7 @@ impl World {
         report(&mut manager, &statuses);
         register(&mut manager, "idle", 2, &gateway, &[]);
 
-        // One fails twice and pauses. The next to fail makes the slot pause, and waits.
+        // One fails twice and backoffs. The next to fail makes the slot pause, and waits.
         gateway.answer_requests(Err(SlotAllocationError::rejected("no")));
         request(&mut manager, 1, 2.0);
         request(&mut manager, 2, 2.0);
@@ -125,13 +125,13 @@ impl World {
         Self {
             beside: slot(0),
             grant: slot(1),
-            withheld: slot(2),
+            slot_backoffs: slot(2),
             in_flight: slot(3),
             offered: slot(4),
             used_worker: worker("used"),
             idle_worker: worker("idle"),
             in_flight_request: pending(|state| matches!(state, RequestState::InFlight(_))),
-            paused: pending(|state| matches!(state, RequestState::Paused { .. })),
+            backing_off: pending(|state| matches!(state, RequestState::BackingOff { .. })),
             covered: pending(|state| matches!(state, RequestState::Covered(_))),
             declined: pending(|state| matches!(state, RequestState::Uncovered(Ask::Declined))),
             bound: promise(true),
@@ -164,7 +164,7 @@ fn slots_that_are_not_what_others_say_of_them() {
         core.slots[world.offered].task_manager = world.idle_worker;
     });
     assert_found("is in no state", |world, core| {
-        core.slots[world.offered].state = SlotState::Unplaced;
+        core.slots[world.offered].state = SlotState::Detached;
     });
     assert_found("does not point back", |world, core| {
         core.requests.records[world.in_flight_request].state = RequestState::InFlight(world.offered);
@@ -194,7 +194,8 @@ fn holders_that_are_not_indexed_as_they_hold() {
         core.allocations.add_duplicate(allocation(7), world.grant);
     });
     assert_found("held by an allocation that is not granted", |world, core| {
-        core.allocations.remove(allocation(7), Holder::Granted(world.grant));
+        core.allocations
+            .remove(allocation(7), AllocationEntry::Granted(world.grant));
     });
     assert_found("a duplicate of allocation", |world, core| {
         core.allocations.add_duplicate(allocation(9), world.grant);
@@ -204,7 +205,7 @@ fn holders_that_are_not_indexed_as_they_hold() {
     });
     assert_found("allocations are indexed", |world, core| {
         let unknown = Fingerprint::of(&allocation(9));
-        core.allocations.insert(unknown, Holder::Granted(world.grant));
+        core.allocations.insert(unknown, AllocationEntry::Granted(world.grant));
     });
 }
 
@@ -232,26 +233,28 @@ fn counts_that_are_not_a_recount() {
 #[test]
 fn free_slots_that_are_not_indexed_as_offered_or_pausing() {
     assert_found("is in the free index and not offered", |world, core| {
-        core.slots[world.offered].profile = core.slots[world.withheld].profile;
+        core.slots[world.offered].profile = core.slots[world.slot_backoffs].profile;
     });
     assert_found("0 slots are in the free index, 1 are offered", |world, core| {
         core.free_slots.remove(&mut core.slots, world.offered);
     });
     assert_found("fits a waiting request", |world, core| {
-        core.set_slot_state(world.withheld, SlotState::Offered { sequence: 99 });
+        core.set_slot_state(world.slot_backoffs, SlotState::Offered { sequence: 99 });
     });
-    assert_found("0 slots are listed as pausing, 1 are", |world, core| {
-        core.withheld.disarm(&mut core.slots, 0, world.withheld);
+    assert_found("0 slots are listed as backing off, 1 are", |world, core| {
+        core.slot_backoffs.disarm(&mut core.slots, 0, world.slot_backoffs);
     });
 }
 
 #[test]
 fn requests_that_are_not_where_they_say() {
     assert_found("requests have a deadline", |world, core| {
-        core.requests.deadlines.disarm(&mut core.requests.records, world.paused);
+        core.requests
+            .deadlines
+            .disarm(&mut core.requests.records, world.backing_off);
     });
     assert_found("the deadlines of requests are not in order", |world, core| {
-        core.requests.records[world.paused].deadline = Timestamp::MAX;
+        core.requests.records[world.backing_off].deadline = Timestamp::MAX;
     });
     assert_found("waits twice", |world, core| {
         let profile = core.requests.records[world.declined].profile;
@@ -261,22 +264,23 @@ fn requests_that_are_not_where_they_say() {
             .push(records, &core.profiles, profile, world.declined);
     });
     assert_found("is not indexed by its allocation id", |world, core| {
-        let id = core.requests.records[world.paused].allocation_id;
-        core.allocations.remove(id, Holder::Pending(world.paused));
+        let id = core.requests.records[world.backing_off].allocation_id;
+        core.allocations.remove(id, AllocationEntry::Pending(world.backing_off));
         let unknown = Fingerprint::of(&allocation(9));
-        core.allocations.insert(unknown, Holder::Pending(world.paused));
+        core.allocations
+            .insert(unknown, AllocationEntry::Pending(world.backing_off));
     });
     assert_found("is in no state", |world, core| {
-        core.requests.records[world.declined].state = RequestState::Unplaced;
+        core.requests.records[world.declined].state = RequestState::Detached;
     });
     assert_found("no worker was asked for", |world, core| {
         core.requests.records[world.declined].state = RequestState::Uncovered(Ask::Due);
     });
     assert_found("no slot is in flight for request", |world, core| {
-        core.requests.records[world.paused].state = RequestState::InFlight(world.offered);
+        core.requests.records[world.backing_off].state = RequestState::InFlight(world.offered);
     });
     assert_found("no slot is in flight for request", |world, core| {
-        core.requests.records[world.paused].state = RequestState::InFlight(world.in_flight);
+        core.requests.records[world.backing_off].state = RequestState::InFlight(world.in_flight);
     });
 }
 
@@ -305,17 +309,19 @@ fn requests_whose_queues_and_timers_are_not_those_of_their_state() {
             .disarm(&mut core.requests.records, world.in_flight_request);
     });
     assert_found(message, |world, core| {
-        core.requests.pauses.disarm(&mut core.requests.records, 0, world.paused);
+        core.requests
+            .backoffs
+            .disarm(&mut core.requests.records, 0, world.backing_off);
     });
 }
 
 #[test]
 fn jobs_that_do_not_have_their_requests() {
     assert_found("has requests of others", |world, core| {
-        core.requests.records[world.paused].job = None;
+        core.requests.records[world.backing_off].job = None;
     });
     assert_found("has requests of others", |world, core| {
-        core.requests.records[world.paused].job_id = JobId::from_u128(2);
+        core.requests.records[world.backing_off].job_id = JobId::from_u128(2);
     });
 }
 
@@ -373,7 +379,7 @@ fn promised_slots_that_are_not_what_others_say_of_them() {
         core.requests.records[world.covered].state = RequestState::Covered(world.unbound);
     });
     assert_found("covers a request that does not say so", |world, core| {
-        core.promised_slots.records[world.bound].covers = Some(world.paused);
+        core.promised_slots.records[world.bound].covers = Some(world.backing_off);
     });
     assert_found("is covered by a promised slot that does not say so", |world, core| {
         let profile = core.requests.records[world.declined].profile;
@@ -400,19 +406,19 @@ fn promised_slots_that_are_not_what_others_say_of_them() {
 #[test]
 fn deadlines_and_queues_that_are_not_in_order() {
     assert_found("the deadlines of request timeouts are not in order", |world, core| {
-        core.requests.records[world.paused].deadline = Timestamp::ZERO;
+        core.requests.records[world.backing_off].deadline = Timestamp::ZERO;
     });
     assert_found("the deadlines of RPC timeouts are not in order", |world, core| {
         core.requests.records[world.in_flight_request].timer = Timestamp::ZERO;
     });
-    assert_found("the deadlines of retry pauses are not in order", |world, core| {
-        core.requests.records[world.paused].timer = Timestamp::ZERO;
+    assert_found("the deadlines of retry backoffs are not in order", |world, core| {
+        core.requests.records[world.backing_off].timer = Timestamp::ZERO;
     });
     assert_found("the deadlines of repeated asks are not in order", |world, core| {
         core.requests.records[world.declined].timer = Timestamp::ZERO;
     });
-    assert_found("the deadlines of slot pauses are not in order", |world, core| {
-        if let SlotState::Withheld { until, .. } = &mut core.slots[world.withheld].state {
+    assert_found("the deadlines of slot backoffs are not in order", |world, core| {
+        if let SlotState::BackingOff { until, .. } = &mut core.slots[world.slot_backoffs].state {
             *until = Timestamp::ZERO;
         }
     });
@@ -443,7 +449,7 @@ fn deadlines_and_queues_that_are_not_in_order() {
 #[test]
 fn texts_and_profiles_that_are_kept_for_nothing() {
     assert_found("the uses of addresses", |world, core| {
-        let address = core.requests.records[world.paused].target_address;
+        let address = core.requests.records[world.backing_off].target_address;
         let address = core.requests.addresses[address].clone();
         core.requests.addresses.acquire(&address);
     });
@@ -454,11 +460,11 @@ fn texts_and_profiles_that_are_kept_for_nothing() {
 
 #[test]
 fn what_a_call_leaves_undone() {
-    assert_found("effects were not said", |world, core| {
-        core.effects.asks.push((0, world.paused));
+    assert_found("effects were not reported", |world, core| {
+        core.effects.asks.push((0, world.backing_off));
     });
     assert_found("changes were not settled", |world, core| {
-        core.changes.free.push(world.offered);
+        core.transaction.free.push(world.offered);
     });
     assert_found("not everything is empty", |_, core| core.leader_id = None);
     let mut world = World::new(SlotMatchingStrategy::FirstFit);

@@ -1,4 +1,4 @@
-//! What is said to the outside, and to whom.
+//! What is reported to the outside, and to whom.
 
 use std::collections::TryReserveError;
 use std::pin::Pin;
@@ -107,27 +107,27 @@ where
         }
     }
 
-    /// Says everything that waits to be said, in the documented order, until the answers that come at once cause no
+    /// Says everything that waits to be reported, in the documented order, until the answers that come at once cause no
     /// more; then looks once at what there is too much and too little of. Returns whether an answer is awaited that was not
     /// before.
     #[inline]
-    pub(crate) fn run_effects(&mut self, core: &mut Core) -> bool {
-        if core.effects.is_empty() && self.answers.is_empty() && !core.is_to_be_balanced() {
+    pub(crate) fn flush_and_reconcile(&mut self, core: &mut Core) -> bool {
+        if core.effects.is_empty() && self.answers.is_empty() && !core.needs_reconcile() {
             return false;
         }
-        self.run_all_effects(core, true)
+        self.flush_all(core, true)
     }
 
     /// The same without the look at the end.
     #[inline]
-    pub(crate) fn say_all(&mut self, core: &mut Core) -> bool {
+    pub(crate) fn flush(&mut self, core: &mut Core) -> bool {
         if core.effects.is_empty() && self.answers.is_empty() {
             return false;
         }
-        self.run_all_effects(core, false)
+        self.flush_all(core, false)
     }
 
-    fn run_all_effects(&mut self, core: &mut Core, balances: bool) -> bool {
+    fn flush_all(&mut self, core: &mut Core, reconciles: bool) -> bool {
         let mut stored = false;
         while !core.effects.is_empty() || !self.answers.is_empty() {
             if !self.answers.is_empty() {
@@ -152,8 +152,8 @@ where
                 self.ask_for_releases(core);
             }
         }
-        if balances {
-            stored |= self.balance(core);
+        if reconciles {
+            stored |= self.reconcile(core);
         }
         stored
     }
@@ -183,7 +183,7 @@ where
         let losses = &mut core.effects.losses;
         // Stable: what happened to one slot is told in the order in which it happened.
         core.effects.notifications.sort_by(|a, b| a.order(b, losses));
-        let mut said = None;
+        let mut reported = None;
         for notification in core.effects.notifications.drain(..) {
             let Notification {
                 job_id,
@@ -193,7 +193,7 @@ where
             match kind {
                 NotificationKind::Allocated(slot_id) => actions.notify_slot_allocated(job_id, allocation_id, &slot_id),
                 NotificationKind::Lost(lost) => {
-                    actions.notify_allocation_failure(job_id, allocation_id, losses.cause(lost, &mut said));
+                    actions.notify_allocation_failure(job_id, allocation_id, losses.cause(lost, &mut reported));
                 }
                 NotificationKind::Failed(failure) => {
                     let cause = AllocationFailureCause::RequestFailed(*failure);
@@ -204,7 +204,7 @@ where
         losses.clear();
     }
 
-    /// Says that a slot was granted, when nothing else is to be said.
+    /// Says that a slot was granted, when nothing else is to be reported.
     #[inline]
     pub(crate) fn notify_slot_allocated(&mut self, request: &RequestSlot) {
         if let Some(actions) = &mut self.actions {
@@ -375,28 +375,28 @@ where
         }
     }
 
-    /// Looks once, when all has been said, at what there is too much and too little of.
+    /// Looks once, when all has been reported, at what there is too much and too little of.
     #[inline]
-    pub(crate) fn balance(&mut self, core: &mut Core) -> bool {
-        core.is_to_be_balanced() && self.balance_all(core)
+    pub(crate) fn reconcile(&mut self, core: &mut Core) -> bool {
+        core.needs_reconcile() && self.reconcile_all(core)
     }
 
     #[inline(never)]
-    fn balance_all(&mut self, core: &mut Core) -> bool {
+    fn reconcile_all(&mut self, core: &mut Core) -> bool {
         core.fail_all_unfulfillable();
-        let mut stored = self.say_all(core);
+        let mut stored = self.flush(core);
         self.withdraw_workers(core);
         while let Some(kept) = core.next_kept_to_release() {
             self.ask_for_release(core, kept);
         }
         // The last slot that fitted some may be gone by that.
         core.fail_all_unfulfillable();
-        stored |= self.say_all(core);
+        stored |= self.flush(core);
         while let Some((request, worker_request, profile)) = core.begin_held_ask() {
             self.ask_for(core, request, worker_request, profile);
         }
         self.ask_for_spare_workers(core);
-        self.say_all(core) || stored
+        self.flush(core) || stored
     }
 
     fn withdraw_workers(&mut self, core: &mut Core) {

@@ -66,9 +66,9 @@ where
                 deadlines_left -= 1;
                 events += 1;
             }
-            self.say_all(core);
+            self.flush(core);
             if events > 0 {
-                self.balance(core);
+                self.reconcile(core);
             }
             self.backlog.events += events;
             advance.events += events;

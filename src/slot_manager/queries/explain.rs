@@ -7,7 +7,7 @@ use crate::{
     TaskExecutorGateway, TooSmallSlots, WaitsFor,
 };
 
-use crate::slot_manager::state::allocations::Holder;
+use crate::slot_manager::state::allocations::AllocationEntry;
 use crate::slot_manager::state::core::Core;
 use crate::slot_manager::state::requests::{Ask, RequestKey, RequestState};
 use crate::slot_manager::state::slot_totals::Use;
@@ -19,11 +19,11 @@ impl<A, G: TaskExecutorGateway, E: ScheduledExecutor> SlotManager<A, G, E> {
         let core = &self.core;
         let holder = core.find_allocation(allocation_id)?;
         let (job_id, request) = match holder {
-            Holder::Pending(request) => (
+            AllocationEntry::Pending(request) => (
                 core.requests.records[request].job_id,
                 Some(core.explain_request(request)),
             ),
-            Holder::Granted(slot) => {
+            AllocationEntry::Granted(slot) => {
                 let (_, job_id) = core.slots[slot].holder()?;
                 (job_id, None)
             }
@@ -66,7 +66,7 @@ impl Core {
                 fitting.allocated += counts.slots(Use::Allocated);
                 fitting.in_flight += counts.slots(Use::InFlight);
                 fitting.blocked += counts.slots(Use::Blocked);
-                fitting.pausing += counts.slots(Use::Pausing);
+                fitting.backing_off += counts.slots(Use::BackingOff);
                 fitting.free += counts.slots(Use::Free);
                 explanation.fitting_promised_slots += counts.promised();
                 continue;
@@ -98,7 +98,7 @@ impl Core {
                 slot_id: self.slot_id(slot),
                 until: record.timer,
             },
-            RequestState::Paused { .. } => WaitsFor::Pause { until: record.timer },
+            RequestState::BackingOff { .. } => WaitsFor::Backoff { until: record.timer },
             RequestState::Covered(promise) => {
                 let promise = &self.promised_slots.records[promise];
                 let worker = &self.promised_slots.worker_requests[promise.worker_request];
@@ -114,7 +114,7 @@ impl Core {
                 // Only within a call: whoever may be asked for is, when it ends.
                 (None, None) => WaitsFor::NothingElse,
             },
-            RequestState::Uncovered(Ask::Useless | Ask::Due) | RequestState::Unplaced => WaitsFor::NothingElse,
+            RequestState::Uncovered(Ask::Useless | Ask::Due) | RequestState::Detached => WaitsFor::NothingElse,
         }
     }
 }

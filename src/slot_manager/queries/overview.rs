@@ -53,7 +53,7 @@ fn overview_of(of: impl Fn(Use) -> Quantity) -> SlotOverview {
         .fold(Quantity::default(), |sum, used| sum + of(used));
     SlotOverview {
         registered: registered.into(),
-        free: (of(Use::Free) + of(Use::Pausing)).into(),
+        free: (of(Use::Free) + of(Use::BackingOff)).into(),
         blocked: of(Use::Blocked).into(),
         in_flight: of(Use::InFlight).into(),
         allocated: of(Use::Allocated).into(),

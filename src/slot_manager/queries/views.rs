@@ -7,7 +7,7 @@ use crate::{
     SlotManager, TaskExecutorGateway, Timestamp, WorkerRequestId,
 };
 
-use crate::slot_manager::state::allocations::Holder;
+use crate::slot_manager::state::allocations::AllocationEntry;
 use crate::slot_manager::state::core::Core;
 use crate::slot_manager::state::promises::PromiseKey;
 use crate::slot_manager::state::requests::{PendingRequest, RequestKey, RequestState};
@@ -107,8 +107,8 @@ impl<A, G: TaskExecutorGateway, E: ScheduledExecutor> SlotManager<A, G, E> {
     /// A request that is not granted.
     pub fn pending_slot_request(&self, allocation_id: AllocationId) -> Option<PendingSlotRequest<'_>> {
         match self.core.find_allocation(allocation_id)? {
-            Holder::Pending(key) => Some(PendingSlotRequest { core: &self.core, key }),
-            Holder::Granted(_) => None,
+            AllocationEntry::Pending(key) => Some(PendingSlotRequest { core: &self.core, key }),
+            AllocationEntry::Granted(_) => None,
         }
     }
 
@@ -131,7 +131,7 @@ impl Core {
         let slots = |used| self.census.slots(used);
         SlotCounts {
             registered: self.census.registered().slots,
-            free: slots(Use::Free) + slots(Use::Pausing),
+            free: slots(Use::Free) + slots(Use::BackingOff),
             blocked: slots(Use::Blocked),
             in_flight: slots(Use::InFlight),
             allocated: slots(Use::Allocated),
@@ -145,8 +145,8 @@ impl Core {
 pub enum SlotState {
     /// Nothing uses it, and it can be handed out.
     Free,
-    /// Nothing uses it, but it pauses because attempts on it failed.
-    Pausing {
+    /// Nothing uses it, but it backoffs because attempts on it failed.
+    BackingOff {
         /// When it can be handed out again.
         until: Timestamp,
     },
@@ -201,8 +201,8 @@ impl<'a> TaskManagerSlot<'a> {
     /// What the slot is doing.
     pub fn state(&self) -> SlotState {
         match self.record().state {
-            slots::SlotState::Unplaced | slots::SlotState::Offered { .. } => SlotState::Free,
-            slots::SlotState::Withheld { until, .. } => SlotState::Pausing { until },
+            slots::SlotState::Detached | slots::SlotState::Offered { .. } => SlotState::Free,
+            slots::SlotState::BackingOff { until, .. } => SlotState::BackingOff { until },
             slots::SlotState::Blocked => SlotState::Blocked,
             slots::SlotState::InFlight(attempt) => {
                 let request = &self.core.requests.records[attempt.request];
@@ -226,7 +226,7 @@ impl<'a> TaskManagerSlot<'a> {
     pub fn is_free(&self) -> bool {
         matches!(
             self.state(),
-            SlotState::Free | SlotState::Pausing { .. } | SlotState::Blocked
+            SlotState::Free | SlotState::BackingOff { .. } | SlotState::Blocked
         )
     }
 }
@@ -291,10 +291,10 @@ impl<'a> PendingSlotRequest<'a> {
         }
     }
 
-    /// When it tries again, if it pauses after failed attempts.
-    pub fn pauses_until(&self) -> Option<Timestamp> {
+    /// When it tries again, if it backoffs after failed attempts.
+    pub fn backs_off_until(&self) -> Option<Timestamp> {
         match self.record().state {
-            RequestState::Paused { .. } => Some(self.record().timer),
+            RequestState::BackingOff { .. } => Some(self.record().timer),
             _ => None,
         }
     }
@@ -316,7 +316,7 @@ impl std::fmt::Debug for PendingSlotRequest<'_> {
             .field("resource_profile", self.resource_profile())
             .field("deadline", &self.deadline())
             .field("in_flight_to", &self.in_flight_to())
-            .field("pauses_until", &self.pauses_until())
+            .field("backs_off_until", &self.backs_off_until())
             .field("covered_by", &self.covered_by())
             .finish()
     }

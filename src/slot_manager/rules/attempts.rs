@@ -17,7 +17,7 @@ impl Core {
 
     /// Begins an attempt, whose gateway is to be called.
     pub(crate) fn assign(&mut self, slot: SlotKey, request: RequestKey) {
-        self.unplace_request(request);
+        self.detach_request(request);
         let attempt = self.next_attempt();
         self.begin_attempt(slot, request, attempt);
         self.effects.slot_requests.push(SlotRequestToSend {
@@ -27,7 +27,7 @@ impl Core {
         });
     }
 
-    /// Brings a slot and an unplaced request together in an attempt.
+    /// Brings a slot and an detached request together in an attempt.
     pub(crate) fn begin_attempt(&mut self, slot: SlotKey, request: RequestKey, number: u64) {
         self.set_slot_state(
             slot,
@@ -93,23 +93,23 @@ impl Core {
                 );
                 self.requests.records[request].last_failure =
                     Some(Box::new(SlotAllocationError::Occupied { allocation_id, job_id }));
-                self.requests.records[request].state = RequestState::Unplaced;
-                self.changes.unplaced.push(request);
+                self.requests.records[request].state = RequestState::Detached;
+                self.transaction.detached.push(request);
                 self.adopt(slot, allocation_id, job_id);
             }
             Err(error) => self.attempt_failed(slot, attempt, error),
         }
-        self.settle();
+        self.commit();
     }
 
     /// Grants the slot of an attempt to its request.
     pub(crate) fn complete_attempt(&mut self, slot: SlotKey, attempt: Attempt) {
         self.abandon(slot, attempt);
-        self.requests.records[attempt.request].state = RequestState::Unplaced;
+        self.requests.records[attempt.request].state = RequestState::Detached;
         self.grant(slot, attempt.request);
     }
 
-    /// Whether a report that was taken after an acknowledgement has been applied: it said that the slot is free.
+    /// Whether a report that was taken after an acknowledgement has been applied: it reported that the slot is free.
     #[inline]
     pub(crate) fn is_overtaken(&self, slot: SlotKey, revision: Option<u64>) -> bool {
         let owner = &self.task_managers.records[self.slots[slot].task_manager];
@@ -153,8 +153,8 @@ impl Core {
         self.complete_attempt(slot, attempt);
         if is_overtaken {
             // It was granted, and is over.
-            self.drop_holding(slot, GrantLoss::ReportedFree);
-            self.changes.free.push(slot);
+            self.drop_grant_and_detach(slot, GrantLoss::ReportedFree);
+            self.transaction.free.push(slot);
         }
     }
 
@@ -174,10 +174,10 @@ impl Core {
         self.requests.records[request].last_failure = Some(Box::new(error));
         self.place_failed_slot(slot, allocation_id);
         if failed_attempts == 1 {
-            self.changes.unplaced.push(request);
+            self.transaction.detached.push(request);
         } else {
-            let step = self.requests.pauses.step(failed_attempts - 2);
-            self.pause(request, step);
+            let step = self.requests.backoffs.step(failed_attempts - 2);
+            self.back_off(request, step);
         }
     }
 
@@ -185,22 +185,22 @@ impl Core {
     fn place_failed_slot(&mut self, slot: SlotKey, allocation_id: AllocationId) {
         let failures = self.slot_failures.entry(slot).or_insert(SlotFailures {
             last: allocation_id,
-            pauses: 0,
+            backoffs: 0,
         });
         if failures.last == allocation_id {
             self.offer(slot);
             return;
         }
         failures.last = allocation_id;
-        let step = self.withheld.step(failures.pauses);
-        failures.pauses = failures.pauses.saturating_add(1);
+        let step = self.slot_backoffs.step(failures.backoffs);
+        failures.backoffs = failures.backoffs.saturating_add(1);
         if self.is_blocked(self.slots[slot].task_manager) {
             self.set_slot_state(slot, SlotState::Blocked);
             return;
         }
-        let until = self.deadline_in(self.withheld.length(step));
-        let armed_as = self.withheld.next_armed();
-        self.set_slot_state(slot, SlotState::Withheld { step, until, armed_as });
+        let until = self.deadline_in(self.slot_backoffs.length(step));
+        let armed_as = self.slot_backoffs.next_armed();
+        self.set_slot_state(slot, SlotState::BackingOff { step, until, armed_as });
     }
 
     /// Ends an attempt whose answer did not come in time.
@@ -215,24 +215,24 @@ impl Core {
     }
 
     /// Ends an attempt that nobody wants any more: its future is dropped, and the task executor is told if it was
-    /// asked. Slot and request are unplaced afterwards.
+    /// asked. Slot and request are detached afterwards.
     pub(crate) fn give_up_attempt(&mut self, slot: SlotKey, attempt: Attempt) {
         self.fence_attempt(slot, attempt);
         self.end_attempt(slot, attempt);
     }
 
     /// Gives up the attempt in flight to a slot that its task executor reports as held by another allocation. The slot
-    /// is unplaced afterwards.
+    /// is detached afterwards.
     pub(crate) fn contradict_attempt(&mut self, slot: SlotKey, attempt: Attempt) {
         self.give_up_attempt(slot, attempt);
-        self.changes.unplaced.push(attempt.request);
+        self.transaction.detached.push(attempt.request);
     }
 
-    /// Ends an attempt without a word to the task executor. Slot and request are unplaced afterwards.
+    /// Ends an attempt without a word to the task executor. Slot and request are detached afterwards.
     pub(crate) fn end_attempt(&mut self, slot: SlotKey, attempt: Attempt) {
         self.abandon(slot, attempt);
-        self.requests.records[attempt.request].state = RequestState::Unplaced;
-        self.make_unplaced(slot);
+        self.requests.records[attempt.request].state = RequestState::Detached;
+        self.detach_slot(slot);
     }
 
     /// Drops the future of an attempt, if it is awaited.

@@ -23,7 +23,7 @@ impl Core {
             let slots = self.slots_of(task_manager);
             self.blocking.slots += slots.len();
             for slot in slots {
-                if let SlotState::Offered { .. } | SlotState::Withheld { .. } = self.slots[slot].state {
+                if let SlotState::Offered { .. } | SlotState::BackingOff { .. } = self.slots[slot].state {
                     self.set_slot_state(slot, SlotState::Blocked);
                 }
             }
@@ -47,11 +47,11 @@ impl Core {
             self.blocking.slots -= slots.len();
             for slot in slots {
                 if let SlotState::Blocked = self.slots[slot].state {
-                    self.make_unplaced(slot);
-                    self.changes.free.push(slot);
+                    self.detach_slot(slot);
+                    self.transaction.free.push(slot);
                 }
             }
-            self.settle();
+            self.commit();
         }
         UnblockOutcome::Unblocked
     }

@@ -3,7 +3,7 @@
 use crate::{AllocationId, FreeSlotOutcome, GrantLoss, JobId, RequestFailure};
 
 use crate::slot_manager::collections::fingerprint_table::Fingerprint;
-use crate::slot_manager::state::allocations::Holder;
+use crate::slot_manager::state::allocations::AllocationEntry;
 use crate::slot_manager::state::core::Core;
 use crate::slot_manager::state::effects::{LossKey, LostSlot};
 use crate::slot_manager::state::slots::{SlotKey, SlotState};
@@ -15,7 +15,7 @@ impl Core {
     pub(crate) fn adopt(&mut self, slot: SlotKey, allocation_id: AllocationId, job_id: JobId) {
         let mut duplicate = false;
         match self.find_or_promote(allocation_id) {
-            Some(Holder::Pending(request)) => {
+            Some(AllocationEntry::Pending(request)) => {
                 self.withdraw(request);
                 if self.requests.records[request].job_id == job_id {
                     self.grant(slot, request);
@@ -24,7 +24,7 @@ impl Core {
                 let slot_id = self.slot_id(slot);
                 self.fail(request, RequestFailure::HeldByAnotherJob { slot_id, job_id });
             }
-            Some(Holder::Granted(_)) => duplicate = true,
+            Some(AllocationEntry::Granted(_)) => duplicate = true,
             None => {}
         }
         self.set_slot_state(
@@ -38,10 +38,10 @@ impl Core {
         self.forget_failures(slot);
         if duplicate {
             self.allocations.add_duplicate(allocation_id, slot);
-            self.changes.duplicates.push(slot);
+            self.transaction.duplicates.push(slot);
         } else {
             self.allocations
-                .insert(Fingerprint::of(&allocation_id), Holder::Granted(slot));
+                .insert(Fingerprint::of(&allocation_id), AllocationEntry::Granted(slot));
         }
     }
 
@@ -58,11 +58,11 @@ impl Core {
         }
     }
 
-    /// Ends what holds a slot; whether a grant is lost by that is judged later. The slot is unplaced afterwards.
-    pub(crate) fn drop_holding(&mut self, slot: SlotKey, loss: GrantLoss) {
+    /// Ends what holds a slot; whether a grant is lost by that is judged later. The slot is detached afterwards.
+    pub(crate) fn drop_grant_and_detach(&mut self, slot: SlotKey, loss: GrantLoss) {
         let loss = self.note_loss(self.slots[slot].task_manager, loss);
         self.drop_grant(slot, loss);
-        self.make_unplaced(slot);
+        self.detach_slot(slot);
     }
 
     /// Notes how grants on slots of a task manager are dropped.
@@ -73,9 +73,9 @@ impl Core {
 
     /// Ends what holds a slot in the index of allocations only, and notes a grant that may be lost by that.
     pub(crate) fn drop_grant(&mut self, slot: SlotKey, loss: LossKey) {
-        if let Some((allocation_id, job_id)) = self.forget_holding(slot) {
+        if let Some((allocation_id, job_id)) = self.unindex_grant(slot) {
             let number = self.slots[slot].number;
-            self.changes.dropped.push(DroppedGrant {
+            self.transaction.dropped.push(DroppedGrant {
                 slot: LostSlot { number, loss },
                 allocation_id,
                 job_id,
@@ -84,7 +84,7 @@ impl Core {
     }
 
     /// Takes what holds a slot out of the index of allocations. Returns it if it was granted there.
-    fn forget_holding(&mut self, slot: SlotKey) -> Option<(AllocationId, JobId)> {
+    fn unindex_grant(&mut self, slot: SlotKey) -> Option<(AllocationId, JobId)> {
         let SlotState::Allocated {
             allocation_id,
             job_id,
@@ -97,15 +97,15 @@ impl Core {
             self.allocations.remove_duplicate(allocation_id, slot);
             return None;
         }
-        self.allocations.remove(allocation_id, Holder::Granted(slot));
+        self.allocations.remove(allocation_id, AllocationEntry::Granted(slot));
         Some((allocation_id, job_id))
     }
 
     /// Where an allocation is. If nothing has it any more but slots beside its grant, the oldest of them is its grant.
-    pub(crate) fn find_or_promote(&mut self, allocation_id: AllocationId) -> Option<Holder> {
+    pub(crate) fn find_or_promote(&mut self, allocation_id: AllocationId) -> Option<AllocationEntry> {
         self.find_allocation(allocation_id).or_else(|| {
             let slot = self.promote_duplicate(allocation_id)?;
-            Some(Holder::Granted(slot))
+            Some(AllocationEntry::Granted(slot))
         })
     }
 
@@ -116,7 +116,7 @@ impl Core {
             *duplicate = false;
         }
         self.allocations
-            .insert(Fingerprint::of(&allocation_id), Holder::Granted(slot));
+            .insert(Fingerprint::of(&allocation_id), AllocationEntry::Granted(slot));
         Some(slot)
     }
 
@@ -144,18 +144,18 @@ impl Core {
                 self.end_grant(slot, allocation_id);
                 Outcome::FreedInFlight
             }
-            SlotState::Unplaced | SlotState::Offered { .. } | SlotState::Withheld { .. } | SlotState::Blocked => {
+            SlotState::Detached | SlotState::Offered { .. } | SlotState::BackingOff { .. } | SlotState::Blocked => {
                 Outcome::NotAllocated
             }
         }
     }
 
     fn end_grant(&mut self, slot: SlotKey, allocation_id: AllocationId) {
-        if self.forget_holding(slot).is_some() {
+        if self.unindex_grant(slot).is_some() {
             self.promote_duplicate(allocation_id);
         }
         self.offer(slot);
-        self.settle();
+        self.commit();
     }
 
     /// Forgets a task manager and its slots. Attempts in flight to it are given up, its grants dropped for `loss`.
@@ -176,6 +176,6 @@ impl Core {
     pub(crate) fn forget_idle_task_manager(&mut self, task_manager: TaskManagerKey) {
         // It holds nothing, so nothing is lost by it.
         self.detach_task_manager(task_manager, GrantLoss::SlotRemoved);
-        debug_assert!(self.changes.dropped.is_empty());
+        debug_assert!(self.transaction.dropped.is_empty());
     }
 }

@@ -12,7 +12,7 @@ use crate::slot_manager::state::task_managers::{TaskManagerKey, TaskManagers};
 impl Core {
     /// Begins or ends the idle period of a task manager, by how its slots are used at the end of a transaction: what is
     /// freed and used again within one has not been idle.
-    pub(crate) fn judge_idleness(&mut self, task_manager: TaskManagerKey) {
+    pub(crate) fn update_idle_period(&mut self, task_manager: TaskManagerKey) {
         let release_at = self.deadline_in(self.config.task_manager_timeout);
         let Some(record) = self.task_managers.records.get_mut(task_manager) else {
             return;

@@ -11,9 +11,9 @@ use crate::slot_manager::state::requests::{Ask, RequestKey, RequestState};
 use crate::slot_manager::state::slots::SlotKey;
 
 impl Core {
-    /// Lets an unplaced request that no offered slot fits wait: covered by a promised slot, else a worker is to be
+    /// Lets an detached request that no offered slot fits wait: covered by a promised slot, else a worker is to be
     /// asked for.
-    pub(crate) fn wait(&mut self, request: RequestKey) {
+    pub(crate) fn enqueue(&mut self, request: RequestKey) {
         let required = self.requests.records[request].profile;
         match self.promised_slots.take_unbound(&self.profiles, required) {
             Some(promise) => self.cover(request, promise),
@@ -28,7 +28,7 @@ impl Core {
         }
     }
 
-    /// Covers an unplaced request with a promised slot that covers nothing.
+    /// Covers an detached request with a promised slot that covers nothing.
     fn cover(&mut self, request: RequestKey, promise: PromiseKey) {
         let record = &mut self.requests.records[request];
         record.state = RequestState::Covered(promise);
@@ -57,11 +57,11 @@ impl Core {
         }
     }
 
-    /// Takes an uncovered request out of its queue; it is unplaced afterwards.
+    /// Takes an uncovered request out of its queue; it is detached afterwards.
     pub(crate) fn take_uncovered(&mut self, request: RequestKey) {
         let record = &mut self.requests.records[request];
         let profile = record.profile;
-        let state = std::mem::replace(&mut record.state, RequestState::Unplaced);
+        let state = std::mem::replace(&mut record.state, RequestState::Detached);
         self.requests
             .uncovered
             .remove(&mut self.requests.records, profile, request);
@@ -151,14 +151,14 @@ impl Core {
         promises.len()
     }
 
-    /// Ends a promised slot. The request it covered is unplaced afterwards.
+    /// Ends a promised slot. The request it covered is detached afterwards.
     fn end_promise(&mut self, promise: PromiseKey) -> Option<RequestKey> {
         let (profile, covered) = self.promised_slots.remove(promise);
         self.census.remove_promised(profile);
         self.profiles.release(profile);
         let request = covered?;
         let record = &mut self.requests.records[request];
-        record.state = RequestState::Unplaced;
+        record.state = RequestState::Detached;
         let required = record.profile;
         self.requests
             .covered
@@ -170,7 +170,7 @@ impl Core {
         let mut requests: Vec<_> = requests.into_iter().collect();
         requests.sort_by_key(|request| self.requests.records[*request].sequence);
         for request in requests {
-            self.wait(request);
+            self.enqueue(request);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Registrations of task managers: each is one transaction, checked whole before anything changes.
+//! Registrations of task managers: each is one transaction, checked whole before anything transaction.
 
 use crate::config::Quantity;
 use crate::{
@@ -73,11 +73,11 @@ impl Core {
         if self.blocking.workers.contains(resource_id) {
             self.blocking.task_managers.insert(begun);
         }
-        self.changes.task_managers.push(begun);
+        self.transaction.task_managers.push(begun);
         self.note_revision(begun, report);
         self.apply(begun, report, &previous_slots);
         self.say_what_took_the_place(begun);
-        self.settle();
+        self.commit();
         let slots = report.statuses().len();
         tracing::info!(%resource_id, %instance_id, slots, ?outcome, "task manager registered");
         Ok(Registration {
@@ -115,7 +115,7 @@ impl Core {
     /// Says of grants that were dropped with an old registration what the new one has in their place.
     fn say_what_took_the_place(&mut self, task_manager: TaskManagerKey) {
         let owner = &self.task_managers.records[task_manager];
-        for dropped in &mut self.changes.dropped {
+        for dropped in &mut self.transaction.dropped {
             let loss = match owner.slot(dropped.slot.number) {
                 None => continue,
                 Some(slot) => match self.slots[slot].holder() {

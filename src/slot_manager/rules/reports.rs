@@ -1,4 +1,4 @@
-//! Registrations and slot reports: each is one transaction, checked whole before anything changes.
+//! Registrations and slot reports: each is one transaction, checked whole before anything transaction.
 
 use crate::{GrantLoss, ReportOutcome, ResourceId, SlotReport, SlotReportError, SlotStatus, Stale};
 
@@ -30,7 +30,7 @@ impl Core {
         self.note_revision(task_manager, report);
         if !changes_nothing {
             self.apply(task_manager, report, &[]);
-            self.settle();
+            self.commit();
         }
         Ok(ReportOutcome::Applied)
     }
@@ -112,8 +112,8 @@ impl Core {
         }
         for status in report.statuses() {
             if let Some(slot) = self.reported_slot(task_manager, status) {
-                if matches!(self.slots[slot].state, SlotState::Unplaced) {
-                    self.changes.free.push(slot);
+                if matches!(self.slots[slot].state, SlotState::Detached) {
+                    self.transaction.free.push(slot);
                 }
             }
         }
@@ -143,7 +143,7 @@ impl Core {
         match (&self.slots[slot].state, status.allocation()) {
             (SlotState::Allocated { duplicate, .. }, Some(reported)) if self.slots[slot].holder() == Some(reported) => {
                 if *duplicate {
-                    self.changes.duplicates.push(slot);
+                    self.transaction.duplicates.push(slot);
                 }
             }
             (SlotState::Allocated { .. }, Some((allocation_id, job_id))) => {
@@ -156,7 +156,7 @@ impl Core {
                 changed = true;
             }
             (SlotState::Allocated { .. }, None) => {
-                self.drop_holding(slot, GrantLoss::ReportedFree);
+                self.drop_grant_and_detach(slot, GrantLoss::ReportedFree);
                 changed = true;
             }
             (SlotState::InFlight(attempt), Some((allocation_id, job_id))) => {
@@ -186,7 +186,7 @@ impl Core {
         }
         let offered = matches!(self.slots[slot].state, SlotState::Offered { .. });
         if offered {
-            self.make_unplaced(slot);
+            self.detach_slot(slot);
         }
         let after = self.profiles.acquire(status.resource_profile());
         let used = Use::of(&self.slots[slot].state);
@@ -219,7 +219,7 @@ impl Core {
         }
     }
 
-    /// Adds slots that were not known, unplaced.
+    /// Adds slots that were not known, detached.
     fn insert_slots(&mut self, task_manager: TaskManagerKey, new: &[&SlotStatus]) {
         let mut slots = std::mem::take(&mut self.task_managers.records[task_manager].slots).into_vec();
         slots.reserve_exact(new.len());

@@ -6,7 +6,7 @@ use crate::{
 };
 
 use crate::slot_manager::collections::fingerprint_table::Fingerprint;
-use crate::slot_manager::state::allocations::Holder;
+use crate::slot_manager::state::allocations::AllocationEntry;
 use crate::slot_manager::state::core::Core;
 use crate::slot_manager::state::effects::{Notification, NotificationKind};
 use crate::slot_manager::state::requests::{RequestKey, RequestState};
@@ -16,12 +16,12 @@ impl Core {
     /// What a request says whose allocation is known.
     pub(crate) fn duplicate(
         &self,
-        holder: Holder,
+        holder: AllocationEntry,
         request: &SlotRequest,
     ) -> Result<SlotRequestOutcome, SlotRequestError> {
         let status = self.status_of(holder);
         let (job_id, same_profile) = match holder {
-            Holder::Pending(known) => {
+            AllocationEntry::Pending(known) => {
                 let known = &self.requests.records[known];
                 (
                     Some(known.job_id),
@@ -29,7 +29,7 @@ impl Core {
                 )
             }
             // The profile of a granted request is not kept.
-            Holder::Granted(slot) => (self.slots[slot].holder().map(|(_, job_id)| job_id), true),
+            AllocationEntry::Granted(slot) => (self.slots[slot].holder().map(|(_, job_id)| job_id), true),
         };
         let conflict = if job_id != Some(request.job_id()) {
             Conflict::Job
@@ -48,7 +48,7 @@ impl Core {
         })
     }
 
-    /// Accepts a request, unplaced.
+    /// Accepts a request, detached.
     pub(crate) fn insert_request(&mut self, fingerprint: Fingerprint, request: SlotRequest) -> RequestKey {
         let (job_id, allocation_id, profile, target_address) = request.into_parts();
         let profile = self.profiles.acquire(&profile);
@@ -56,7 +56,7 @@ impl Core {
         let request = self
             .requests
             .insert(allocation_id, job_id, profile, target_address, deadline);
-        self.allocations.insert(fingerprint, Holder::Pending(request));
+        self.allocations.insert(fingerprint, AllocationEntry::Pending(request));
         self.counters.requests_accepted += 1;
         request
     }
@@ -67,65 +67,65 @@ impl Core {
         self.free_slots.find(&self.slots, &self.profiles, required)
     }
 
-    /// Looks for a free slot for an unplaced request; without one it waits.
-    pub(crate) fn seek(&mut self, request: RequestKey) {
+    /// Looks for a free slot for an detached request; without one it waits.
+    pub(crate) fn place(&mut self, request: RequestKey) {
         let required = self.requests.records[request].profile;
         match self.offered_for(&self.profiles[required]) {
             Some(slot) => self.assign(slot, request),
-            None => self.wait(request),
+            None => self.enqueue(request),
         }
     }
 
     /// Takes a request out of the queue or pause it is in. An attempt in flight is not touched.
-    pub(crate) fn unplace_request(&mut self, request: RequestKey) {
+    pub(crate) fn detach_request(&mut self, request: RequestKey) {
         let record = &mut self.requests.records[request];
         let profile = record.profile;
         match record.state {
-            RequestState::Unplaced | RequestState::InFlight(_) => return,
+            RequestState::Detached | RequestState::InFlight(_) => return,
             RequestState::Covered(promise) => {
                 self.requests
                     .covered
                     .remove(&mut self.requests.records, profile, request);
-                self.requests.records[request].state = RequestState::Unplaced;
+                self.requests.records[request].state = RequestState::Detached;
                 self.cover_with(promise);
             }
             RequestState::Uncovered(_) => self.take_uncovered(request),
-            RequestState::Paused { step, .. } => {
-                self.requests.pauses.disarm(&mut self.requests.records, step, request);
+            RequestState::BackingOff { step, .. } => {
+                self.requests.backoffs.disarm(&mut self.requests.records, step, request);
             }
         }
-        self.requests.records[request].state = RequestState::Unplaced;
+        self.requests.records[request].state = RequestState::Detached;
     }
 
-    /// Lets an unplaced request pause.
-    pub(crate) fn pause(&mut self, request: RequestKey, step: u8) {
-        let timer = self.deadline_in(self.requests.pauses.length(step));
-        let armed_as = self.requests.pauses.next_armed();
+    /// Lets an detached request pause.
+    pub(crate) fn back_off(&mut self, request: RequestKey, step: u8) {
+        let timer = self.deadline_in(self.requests.backoffs.length(step));
+        let armed_as = self.requests.backoffs.next_armed();
         let record = &mut self.requests.records[request];
         record.timer = timer;
-        record.state = RequestState::Paused { step, armed_as };
-        self.requests.pauses.arm(&mut self.requests.records, step, request);
+        record.state = RequestState::BackingOff { step, armed_as };
+        self.requests.backoffs.arm(&mut self.requests.records, step, request);
     }
 
     /// Lets a request whose pause is over look for a slot again.
-    pub(crate) fn resume(&mut self, request: RequestKey) {
-        self.unplace_request(request);
-        self.changes.unplaced.push(request);
+    pub(crate) fn end_backoff(&mut self, request: RequestKey) {
+        self.detach_request(request);
+        self.transaction.detached.push(request);
     }
 
-    /// Takes a request out of wherever it is: a slot in flight is given back. It is unplaced afterwards.
+    /// Takes a request out of wherever it is: a slot in flight is given back. It is detached afterwards.
     pub(crate) fn withdraw(&mut self, request: RequestKey) {
         if let RequestState::InFlight(slot) = self.requests.records[request].state {
             if let Some(attempt) = self.slots[slot].attempt() {
                 self.give_up_attempt(slot, attempt);
-                self.changes.free.push(slot);
+                self.transaction.free.push(slot);
             }
         } else {
-            self.unplace_request(request);
+            self.detach_request(request);
         }
     }
 
-    /// Forgets an unplaced request whose allocation is not indexed as pending any more.
+    /// Forgets an detached request whose allocation is not indexed as pending any more.
     fn forget(&mut self, request: RequestKey) {
         let profile = self.requests.remove(request);
         self.profiles.release(profile);
@@ -140,7 +140,8 @@ impl Core {
     fn end(&mut self, request: RequestKey) {
         self.withdraw(request);
         let allocation_id = self.requests.records[request].allocation_id;
-        self.allocations.remove(allocation_id, Holder::Pending(request));
+        self.allocations
+            .remove(allocation_id, AllocationEntry::Pending(request));
         self.forget(request);
     }
 
@@ -192,18 +193,18 @@ impl Core {
             allocation_id,
             ..
         } = request;
-        self.hold(slot, allocation_id, job_id);
-        self.allocations.insert(fingerprint, Holder::Granted(slot));
+        self.set_allocated(slot, allocation_id, job_id);
+        self.allocations.insert(fingerprint, AllocationEntry::Granted(slot));
         self.see_revision(slot, revision);
         self.counters.requests_accepted += 1;
         self.counters.requests_served += 1;
-        self.settle();
+        self.commit();
         tracing::debug!(%job_id, %allocation_id, %slot_id, "slot granted");
     }
 
     /// Lets an allocation hold a slot as its grant.
     #[inline]
-    fn hold(&mut self, slot: SlotKey, allocation_id: AllocationId, job_id: JobId) {
+    fn set_allocated(&mut self, slot: SlotKey, allocation_id: AllocationId, job_id: JobId) {
         let duplicate = false;
         self.set_slot_state(
             slot,
@@ -216,11 +217,11 @@ impl Core {
         self.forget_failures(slot);
     }
 
-    /// Grants a slot, which nothing else holds, to an unplaced request.
+    /// Grants a slot, which nothing else holds, to an detached request.
     pub(crate) fn grant(&mut self, slot: SlotKey, request: RequestKey) {
         let record = &self.requests.records[request];
         let (allocation_id, job_id) = (record.allocation_id, record.job_id);
-        self.hold(slot, allocation_id, job_id);
+        self.set_allocated(slot, allocation_id, job_id);
         self.allocations.grant(allocation_id, request, slot);
         self.forget(request);
         self.counters.requests_served += 1;

@@ -16,13 +16,13 @@ impl Core {
         let (before, after) = (Use::of(&record.state), Use::of(&state));
         match record.state {
             SlotState::Offered { .. } => self.free_slots.remove(&mut self.slots, slot),
-            SlotState::Withheld { step, .. } => self.withheld.disarm(&mut self.slots, step, slot),
+            SlotState::BackingOff { step, .. } => self.slot_backoffs.disarm(&mut self.slots, step, slot),
             _ => {}
         }
         if before != after {
             self.count_use(task_manager, profile, before, after);
         }
-        self.changes.held |= after == Use::Allocated;
+        self.transaction.has_new_holder |= after == Use::Allocated;
         let record = &mut self.slots[slot];
         record.state = state;
         match record.state {
@@ -30,7 +30,7 @@ impl Core {
                 self.free_slots
                     .push(&mut self.slots, &self.profiles, &self.task_managers.records, slot);
             }
-            SlotState::Withheld { step, .. } => self.withheld.arm(&mut self.slots, step, slot),
+            SlotState::BackingOff { step, .. } => self.slot_backoffs.arm(&mut self.slots, step, slot),
             _ => {}
         }
     }
@@ -44,19 +44,19 @@ impl Core {
         match before {
             Use::InFlight => owner.in_flight -= 1,
             Use::Allocated => owner.allocated -= 1,
-            Use::Free | Use::Pausing | Use::Blocked => {}
+            Use::Free | Use::BackingOff | Use::Blocked => {}
         }
         match after {
             Use::InFlight => owner.in_flight += 1,
             Use::Allocated => owner.allocated += 1,
-            Use::Free | Use::Pausing | Use::Blocked => {}
+            Use::Free | Use::BackingOff | Use::Blocked => {}
         }
         let used = owner.used();
         if used != used_before {
             self.free_slots
                 .utilization_changed(&self.task_managers.records, task_manager);
             if used == 0 || used_before == 0 {
-                self.changes.task_managers.push(task_manager);
+                self.transaction.task_managers.push(task_manager);
             }
         }
     }
@@ -68,7 +68,7 @@ impl Core {
         }
     }
 
-    /// Counts slots of one profile that are added to a task manager, free and unplaced.
+    /// Counts slots of one profile that are added to a task manager, free and detached.
     pub(crate) fn count_new_slots(&mut self, task_manager: TaskManagerKey, profile: ProfileKey, slots: usize) {
         self.census.add_slots(&self.profiles, profile, slots);
         if self.is_blocked(task_manager) {
@@ -85,14 +85,14 @@ impl Core {
         match self.slots[slot].state {
             SlotState::InFlight(attempt) => {
                 self.end_attempt(slot, attempt);
-                self.changes.unplaced.push(attempt.request);
+                self.transaction.detached.push(attempt.request);
             }
             SlotState::Allocated { .. } => {
                 self.drop_grant(slot, loss);
                 self.count_use(task_manager, profile, Use::Allocated, Use::Free);
             }
-            SlotState::Unplaced | SlotState::Offered { .. } | SlotState::Withheld { .. } | SlotState::Blocked => {
-                self.make_unplaced(slot);
+            SlotState::Detached | SlotState::Offered { .. } | SlotState::BackingOff { .. } | SlotState::Blocked => {
+                self.detach_slot(slot);
             }
         }
         self.census.remove_slot(profile);
@@ -104,8 +104,8 @@ impl Core {
         self.profiles.release(profile);
     }
 
-    pub(crate) fn make_unplaced(&mut self, slot: SlotKey) {
-        self.set_slot_state(slot, SlotState::Unplaced);
+    pub(crate) fn detach_slot(&mut self, slot: SlotKey) {
+        self.set_slot_state(slot, SlotState::Detached);
     }
 
     /// Gives a slot that nothing holds any more to the oldest waiting request that it fits, else into the free index;

@@ -9,10 +9,10 @@ use crate::slot_manager::state::core::Core;
 enum Kind {
     RequestTimeout,
     RpcTimeout,
-    RetryPause {
+    RetryBackoff {
         step: u8,
     },
-    SlotPause {
+    SlotBackoff {
         step: u8,
     },
     WorkerRegistration,
@@ -29,8 +29,8 @@ impl Core {
     #[inline]
     pub(crate) fn earliest_deadline(&self) -> Timestamp {
         // Asked after every input: bare times are compared much faster than times with their kinds.
-        let (retry, _) = self.requests.pauses.earliest();
-        let (slot, _) = self.withheld.earliest();
+        let (retry, _) = self.requests.backoffs.earliest();
+        let (slot, _) = self.slot_backoffs.earliest();
         (self.requests.deadlines.earliest())
             .min(self.requests.rpc_timeouts.earliest())
             .min(retry)
@@ -44,16 +44,16 @@ impl Core {
 
     /// The first of the kinds of which one falls due at the earliest of all deadlines.
     fn first_kind_due_at(&self, deadline: Timestamp) -> Kind {
-        let (retry, retry_step) = self.requests.pauses.earliest();
-        let (slot, slot_step) = self.withheld.earliest();
+        let (retry, retry_step) = self.requests.backoffs.earliest();
+        let (slot, slot_step) = self.slot_backoffs.earliest();
         if self.requests.deadlines.earliest() == deadline {
             Kind::RequestTimeout
         } else if self.requests.rpc_timeouts.earliest() == deadline {
             Kind::RpcTimeout
         } else if retry == deadline {
-            Kind::RetryPause { step: retry_step }
+            Kind::RetryBackoff { step: retry_step }
         } else if slot == deadline {
-            Kind::SlotPause { step: slot_step }
+            Kind::SlotBackoff { step: slot_step }
         } else if self.promised_slots.expiries.earliest() == deadline {
             Kind::WorkerRegistration
         } else if self.requests.ask_repeats.earliest() == deadline {
@@ -87,14 +87,14 @@ impl Core {
                 let request = self.requests.rpc_timeouts.head()?;
                 self.attempt_timed_out(request);
             }
-            Kind::RetryPause { step } => {
-                let request = self.requests.pauses.head(step)?;
-                self.resume(request);
+            Kind::RetryBackoff { step } => {
+                let request = self.requests.backoffs.head(step)?;
+                self.end_backoff(request);
             }
-            Kind::SlotPause { step } => {
-                let slot = self.withheld.head(step)?;
-                self.make_unplaced(slot);
-                self.changes.free.push(slot);
+            Kind::SlotBackoff { step } => {
+                let slot = self.slot_backoffs.head(step)?;
+                self.detach_slot(slot);
+                self.transaction.free.push(slot);
             }
             Kind::WorkerRegistration => {
                 let worker_request = self.promised_slots.expiries.head()?;
@@ -117,7 +117,7 @@ impl Core {
                 self.demand.end(ending);
             }
         }
-        self.settle();
+        self.commit();
         Some(())
     }
 }

@@ -32,7 +32,7 @@ impl Core {
         if self.demand.fails_unfulfillable_now() && self.is_no_worker_possible(request) && self.has_no_slot_for(profile)
         {
             self.fail_unfulfillable(request);
-            self.settle();
+            self.commit();
         }
     }
 
@@ -51,7 +51,7 @@ impl Core {
         for request in requests {
             self.fail_unfulfillable(request);
         }
-        self.settle();
+        self.commit();
     }
 
     fn fail_unfulfillable(&mut self, request: RequestKey) {

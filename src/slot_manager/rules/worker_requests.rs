@@ -148,7 +148,7 @@ impl Core {
             Err(error) => {
                 self.counters.workers_declined += 1;
                 self.fail(request, RequestFailure::ResourceManager(error));
-                self.settle();
+                self.commit();
                 return;
             }
         }
@@ -170,7 +170,7 @@ impl Core {
         if promised.is_empty() {
             self.counters.workers_declined += 1;
             let until = self.deadline_in(self.config.worker_registration_timeout);
-            self.demand.pause_spares(until);
+            self.demand.back_off_reserve(until);
             return false;
         }
         for promise in self.promise(worker_request, &promised) {
@@ -200,7 +200,7 @@ impl Core {
     /// Lets a declined request ask again.
     pub(crate) fn repeat_ask(&mut self, request: RequestKey) {
         self.take_uncovered(request);
-        self.wait(request);
+        self.enqueue(request);
     }
 
     /// The promised worker that is to be withdrawn next: its slots cover nobody, none of them has come, and neither the

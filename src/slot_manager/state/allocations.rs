@@ -12,7 +12,7 @@ use crate::slot_manager::state::slots::{Slot, SlotKey};
 
 /// Where an allocation is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Holder {
+pub(crate) enum AllocationEntry {
     /// It is not granted.
     Pending(RequestKey),
     /// It holds this slot; of several, the one that was recorded first.
@@ -22,29 +22,29 @@ pub(crate) enum Holder {
 /// A holder in four bytes, so that a place in the table is eight: one more than twice the index of the key, or two more
 /// if it is granted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct PackedHolder(NonZeroU32);
+struct PackedEntry(NonZeroU32);
 
-impl From<Holder> for PackedHolder {
+impl From<AllocationEntry> for PackedEntry {
     #[inline]
     #[expect(
         clippy::cast_possible_truncation,
         reason = "a slot or a request takes a hundred bytes: 2³¹ of them would be hundreds of gigabytes"
     )]
-    fn from(holder: Holder) -> Self {
+    fn from(holder: AllocationEntry) -> Self {
         debug_assert!(match holder {
-            Holder::Pending(request) => request.index() < 1 << 31,
-            Holder::Granted(slot) => slot.index() < 1 << 31,
+            AllocationEntry::Pending(request) => request.index() < 1 << 31,
+            AllocationEntry::Granted(slot) => slot.index() < 1 << 31,
         });
         Self(NonZeroU32::MIN.saturating_add(match holder {
-            Holder::Pending(request) => (request.index() as u32) << 1,
-            Holder::Granted(slot) => (slot.index() as u32) << 1 | 1,
+            AllocationEntry::Pending(request) => (request.index() as u32) << 1,
+            AllocationEntry::Granted(slot) => (slot.index() as u32) << 1 | 1,
         }))
     }
 }
 
-impl From<PackedHolder> for Holder {
+impl From<PackedEntry> for AllocationEntry {
     #[inline]
-    fn from(packed: PackedHolder) -> Self {
+    fn from(packed: PackedEntry) -> Self {
         let packed = packed.0.get() - 1;
         let index = (packed >> 1) as usize;
         match packed & 1 {
@@ -57,7 +57,7 @@ impl From<PackedHolder> for Holder {
 /// All allocations by id. The id lives in the record of the request or of the slot.
 #[derive(Debug)]
 pub(crate) struct Allocations {
-    table: FingerprintTable<PackedHolder>,
+    table: FingerprintTable<PackedEntry>,
     /// Slots that hold an allocation which is granted on another, in the order in which they were found. Nearly always
     /// empty.
     duplicates: BTreeMap<AllocationId, Vec<SlotKey>>,
@@ -67,10 +67,10 @@ type Requests = Records<RequestKey, PendingRequest>;
 type Slots = Records<SlotKey, Slot>;
 
 /// The id of a holder; `None` would be a slot that holds nothing, which is never in the table.
-fn id_of(holder: Holder, requests: &Requests, slots: &Slots) -> Option<AllocationId> {
+fn id_of(holder: AllocationEntry, requests: &Requests, slots: &Slots) -> Option<AllocationId> {
     match holder {
-        Holder::Pending(request) => Some(requests[request].allocation_id),
-        Holder::Granted(slot) => slots[slot].holder().map(|(allocation_id, _)| allocation_id),
+        AllocationEntry::Pending(request) => Some(requests[request].allocation_id),
+        AllocationEntry::Granted(slot) => slots[slot].holder().map(|(allocation_id, _)| allocation_id),
     }
 }
 
@@ -93,10 +93,10 @@ impl Allocations {
         id: AllocationId,
         requests: &Requests,
         slots: &Slots,
-    ) -> Option<Holder> {
+    ) -> Option<AllocationEntry> {
         self.table
             .find(fingerprint, |holder| id_of(holder.into(), requests, slots) == Some(id))
-            .map(Holder::from)
+            .map(AllocationEntry::from)
     }
 
     /// Prepares for several allocations to be looked up soon.
@@ -106,23 +106,23 @@ impl Allocations {
 
     /// Adds an allocation that is not known, by the fingerprint of its id.
     #[inline]
-    pub(crate) fn insert(&mut self, fingerprint: Fingerprint, holder: Holder) {
+    pub(crate) fn insert(&mut self, fingerprint: Fingerprint, holder: AllocationEntry) {
         self.table.insert(fingerprint, holder.into());
     }
 
     /// Makes a known allocation the grant of a slot.
     pub(crate) fn grant(&mut self, id: AllocationId, request: RequestKey, slot: SlotKey) {
-        let pending = PackedHolder::from(Holder::Pending(request));
+        let pending = PackedEntry::from(AllocationEntry::Pending(request));
         self.table.replace(
             Fingerprint::of(&id),
             |holder| holder == pending,
-            Holder::Granted(slot).into(),
+            AllocationEntry::Granted(slot).into(),
         );
     }
 
     /// Forgets an allocation.
-    pub(crate) fn remove(&mut self, id: AllocationId, holder: Holder) {
-        let packed = PackedHolder::from(holder);
+    pub(crate) fn remove(&mut self, id: AllocationId, holder: AllocationEntry) {
+        let packed = PackedEntry::from(holder);
         self.table.remove(Fingerprint::of(&id), |other| other == packed);
     }
 

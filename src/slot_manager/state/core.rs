@@ -7,10 +7,10 @@ use crate::{
 };
 
 use crate::slot_manager::collections::arena::Records;
-use crate::slot_manager::collections::backoff_queues::Pauses;
+use crate::slot_manager::collections::backoff_queues::BackoffQueues;
 use crate::slot_manager::collections::deadline_list::SHORTEST_REARM;
 use crate::slot_manager::collections::fingerprint_table::Fingerprint;
-use crate::slot_manager::state::allocations::{Allocations, Holder};
+use crate::slot_manager::state::allocations::{AllocationEntry, Allocations};
 use crate::slot_manager::state::blocked::Blocking;
 use crate::slot_manager::state::effects::Effects;
 use crate::slot_manager::state::free_slots::FreeSlots;
@@ -19,9 +19,9 @@ use crate::slot_manager::state::promises::PromisedSlots;
 use crate::slot_manager::state::releases::Releases;
 use crate::slot_manager::state::requests::{PendingRequests, RequestState};
 use crate::slot_manager::state::slot_totals::Census;
-use crate::slot_manager::state::slots::{Slot, SlotFailures, SlotKey, Withheld};
+use crate::slot_manager::state::slots::{Slot, SlotBackoff, SlotFailures, SlotKey};
 use crate::slot_manager::state::task_managers::TaskManagers;
-use crate::slot_manager::state::transaction::Changes;
+use crate::slot_manager::state::transaction::Transaction;
 use crate::slot_manager::state::worker_policy::Demand;
 
 /// The state of the manager: only data, no outside.
@@ -38,7 +38,7 @@ pub(crate) struct Core {
     pub(crate) free_slots: FreeSlots,
     /// Of the slots on which the last attempts failed: few, as a rule.
     pub(crate) slot_failures: BTreeMap<SlotKey, SlotFailures>,
-    pub(crate) withheld: Pauses<Withheld, SlotKey>,
+    pub(crate) slot_backoffs: BackoffQueues<SlotBackoff, SlotKey>,
     pub(crate) requests: PendingRequests,
     pub(crate) allocations: Allocations,
     pub(crate) task_managers: TaskManagers,
@@ -49,8 +49,8 @@ pub(crate) struct Core {
     pub(crate) demand: Demand,
     pub(crate) counters: Counters,
     pub(crate) effects: Effects,
-    /// What the present transaction set free, unplaced or took away; empty between transactions.
-    pub(crate) changes: Changes,
+    /// What the present transaction set free, detached or took away; empty between transactions.
+    pub(crate) transaction: Transaction,
     /// The request that is being registered, and what became of it.
     pub(crate) registering: Option<Registering>,
     /// The number of the last attempt. It does not overflow, nor does any other number of 64 bits that is counted up by
@@ -77,7 +77,7 @@ impl Core {
             slots: Records::new(),
             free_slots: FreeSlots::new(&config.slot_matching_strategy),
             slot_failures: BTreeMap::new(),
-            withheld: Pauses::new(config.retry_pause, config.max_retry_pause),
+            slot_backoffs: BackoffQueues::new(config.retry_backoff, config.max_retry_backoff),
             requests: PendingRequests::new(&config),
             allocations: Allocations::new(),
             task_managers: TaskManagers::new(),
@@ -88,7 +88,7 @@ impl Core {
             demand: Demand::new(&config),
             counters: Counters::default(),
             effects: Effects::default(),
-            changes: Changes::default(),
+            transaction: Transaction::default(),
             registering: None,
             attempts: 0,
             worker_requests: 0,
@@ -117,7 +117,7 @@ impl Core {
         self.slots.clear();
         self.free_slots.clear();
         self.slot_failures.clear();
-        self.withheld.clear();
+        self.slot_backoffs.clear();
         self.requests.clear();
         self.allocations.clear();
         self.task_managers.clear();
@@ -127,7 +127,7 @@ impl Core {
         self.releases.clear();
         self.demand.clear();
         self.effects.clear();
-        self.changes = Changes::default();
+        self.transaction = Transaction::default();
         self.registering = None;
     }
 
@@ -147,7 +147,7 @@ impl Core {
     /// Whether, at the end of a call, there may be something to look at: promises that nobody needs, requests that are
     /// held, reserves, task managers that are kept, requests that nothing could serve.
     #[inline]
-    pub(crate) fn is_to_be_balanced(&self) -> bool {
+    pub(crate) fn needs_reconcile(&self) -> bool {
         self.promised_slots.may_have_surplus() || self.demand.is_active()
     }
 
@@ -173,7 +173,7 @@ impl Core {
     /// A slot by its id. The one that the allocation holds is found without looking for its task manager.
     #[inline]
     pub(crate) fn find_slot_held(&self, slot_id: &SlotId, allocation_id: AllocationId) -> Option<SlotKey> {
-        if let Some(Holder::Granted(slot)) = self.find_allocation(allocation_id) {
+        if let Some(AllocationEntry::Granted(slot)) = self.find_allocation(allocation_id) {
             let record = &self.slots[slot];
             if record.number == slot_id.slot_number()
                 && self.task_managers.records[record.task_manager].resource_id == *slot_id.resource_id()
@@ -185,22 +185,22 @@ impl Core {
     }
 
     #[inline]
-    pub(crate) fn find_allocation(&self, id: AllocationId) -> Option<Holder> {
+    pub(crate) fn find_allocation(&self, id: AllocationId) -> Option<AllocationEntry> {
         self.find_allocation_by(Fingerprint::of(&id), id)
     }
 
     #[inline]
-    pub(crate) fn find_allocation_by(&self, fingerprint: Fingerprint, id: AllocationId) -> Option<Holder> {
+    pub(crate) fn find_allocation_by(&self, fingerprint: Fingerprint, id: AllocationId) -> Option<AllocationEntry> {
         self.allocations
             .find(fingerprint, id, &self.requests.records, &self.slots)
     }
 
-    pub(crate) fn status_of(&self, holder: Holder) -> AllocationStatus {
+    pub(crate) fn status_of(&self, holder: AllocationEntry) -> AllocationStatus {
         match holder {
-            Holder::Granted(slot) => AllocationStatus::Granted {
+            AllocationEntry::Granted(slot) => AllocationStatus::Granted {
                 slot_id: self.slot_id(slot),
             },
-            Holder::Pending(request) => match self.requests.records[request].state {
+            AllocationEntry::Pending(request) => match self.requests.records[request].state {
                 RequestState::InFlight(slot) => AllocationStatus::InFlight {
                     slot_id: self.slot_id(slot),
                 },

@@ -1,4 +1,4 @@
-//! What is to be said to the outside when the state is consistent again.
+//! What is to be reported to the outside when the state is consistent again.
 
 use std::cmp::Ordering;
 
@@ -33,7 +33,7 @@ pub(crate) struct ReleaseToAsk {
     pub(crate) task_manager: TaskManagerKey,
     /// If it has begun another one meanwhile, it is not asked for.
     pub(crate) idle_period: u64,
-    /// The task executor has said that it can be stopped.
+    /// The task executor has reported that it can be stopped.
     pub(crate) has_agreed: bool,
 }
 
@@ -109,14 +109,14 @@ impl Losses {
         SlotId::new(resource_id.clone(), number)
     }
 
-    /// What is said of a lost grant; what was said of the last one is kept where they have it in common.
+    /// What is reported of a lost grant; what was reported of the last one is kept where they have it in common.
     pub(crate) fn cause<'a>(
         &self,
         lost: LostSlot,
-        said: &'a mut Option<(LossKey, AllocationFailureCause)>,
+        reported: &'a mut Option<(LossKey, AllocationFailureCause)>,
     ) -> &'a AllocationFailureCause {
-        said.take_if(|(loss, _)| *loss != lost.loss);
-        let (_, cause) = said.get_or_insert_with(|| {
+        reported.take_if(|(loss, _)| *loss != lost.loss);
+        let (_, cause) = reported.get_or_insert_with(|| {
             let (slot_id, loss) = (self.slot_id(lost), self.loss(lost).clone());
             (lost.loss, AllocationFailureCause::GrantLost { slot_id, loss })
         });

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::{AllocationId, JobId, SlotAllocationError, SlotManagerConfig, Timestamp};
 
 use crate::slot_manager::collections::arena::{Records, key};
-use crate::slot_manager::collections::backoff_queues::Pauses;
+use crate::slot_manager::collections::backoff_queues::BackoffQueues;
 use crate::slot_manager::collections::deadline_list::{DeadlineList, Timed};
 use crate::slot_manager::collections::id_index::{IdIndex, Identified};
 use crate::slot_manager::collections::interner::Interned;
@@ -74,13 +74,13 @@ pub(crate) struct PendingRequest {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum RequestState {
     /// In no queue: only within a call.
-    Unplaced,
+    Detached,
     /// Waits for a slot, and a promised slot stands for it.
     Covered(PromiseKey),
     /// Waits for a slot, and no promised slot stands for it.
     Uncovered(Ask),
     /// Waits before it tries again.
-    Paused { step: u8, armed_as: u64 },
+    BackingOff { step: u8, armed_as: u64 },
     /// A task executor has been asked for this slot.
     InFlight(SlotKey),
 }
@@ -135,7 +135,7 @@ impl Timed<Timer, RequestKey> for PendingRequest {
 
     fn armed_as(&self) -> u64 {
         match self.state {
-            RequestState::Paused { armed_as, .. } => armed_as,
+            RequestState::BackingOff { armed_as, .. } => armed_as,
             _ => 0,
         }
     }
@@ -168,7 +168,7 @@ pub(crate) struct PendingRequests {
     pub(crate) uncovered: ProfileQueues<Waiting, RequestKey>,
     pub(crate) rpc_timeouts: DeadlineList<Timer, RequestKey>,
     pub(crate) ask_repeats: DeadlineList<Timer, RequestKey>,
-    pub(crate) pauses: Pauses<Timer, RequestKey>,
+    pub(crate) backoffs: BackoffQueues<Timer, RequestKey>,
     pub(crate) addresses: Interned<AddressKey, TargetAddress>,
     jobs: Records<JobKey, Job>,
     jobs_by_id: IdIndex<JobId, JobKey>,
@@ -186,7 +186,7 @@ impl PendingRequests {
             uncovered: ProfileQueues::new(),
             rpc_timeouts: DeadlineList::default(),
             ask_repeats: DeadlineList::default(),
-            pauses: Pauses::new(config.retry_pause, config.max_retry_pause),
+            backoffs: BackoffQueues::new(config.retry_backoff, config.max_retry_backoff),
             addresses: Interned::new(),
             jobs: Records::new(),
             jobs_by_id: IdIndex::new(),
@@ -195,7 +195,7 @@ impl PendingRequests {
         }
     }
 
-    /// Adds a request, unplaced and without a job.
+    /// Adds a request, detached and without a job.
     pub(crate) fn insert(
         &mut self,
         allocation_id: AllocationId,
@@ -214,7 +214,7 @@ impl PendingRequests {
             target_address,
             sequence,
             deadline,
-            state: RequestState::Unplaced,
+            state: RequestState::Detached,
             timer: Timestamp::MAX,
             failed_attempts: 0,
             last_failure: None,
@@ -228,9 +228,9 @@ impl PendingRequests {
         request
     }
 
-    /// Forgets an unplaced request, and returns its profile.
+    /// Forgets an detached request, and returns its profile.
     pub(crate) fn remove(&mut self, request: RequestKey) -> ProfileKey {
-        debug_assert_eq!(self.records[request].state, RequestState::Unplaced);
+        debug_assert_eq!(self.records[request].state, RequestState::Detached);
         self.deadlines.disarm(&mut self.records, request);
         let record = &self.records[request];
         let profile = record.profile;
@@ -314,7 +314,7 @@ impl PendingRequests {
         self.uncovered.clear();
         self.rpc_timeouts = DeadlineList::default();
         self.ask_repeats = DeadlineList::default();
-        self.pauses.clear();
+        self.backoffs.clear();
         self.addresses.clear();
         self.jobs.clear();
         self.jobs_by_id.clear();

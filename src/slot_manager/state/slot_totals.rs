@@ -12,7 +12,7 @@ use crate::slot_manager::state::slots::SlotState;
 pub(crate) enum Use {
     /// Not counted: it is what is left.
     Free,
-    Pausing,
+    BackingOff,
     Blocked,
     InFlight,
     Allocated,
@@ -21,7 +21,7 @@ pub(crate) enum Use {
 impl Use {
     pub(crate) const ALL: [Self; 5] = [
         Self::Free,
-        Self::Pausing,
+        Self::BackingOff,
         Self::Blocked,
         Self::InFlight,
         Self::Allocated,
@@ -30,8 +30,8 @@ impl Use {
     #[inline]
     pub(crate) fn of(state: &SlotState) -> Self {
         match state {
-            SlotState::Unplaced | SlotState::Offered { .. } => Self::Free,
-            SlotState::Withheld { .. } => Self::Pausing,
+            SlotState::Detached | SlotState::Offered { .. } => Self::Free,
+            SlotState::BackingOff { .. } => Self::BackingOff,
             SlotState::Blocked => Self::Blocked,
             SlotState::InFlight(_) => Self::InFlight,
             SlotState::Allocated { .. } => Self::Allocated,

@@ -27,21 +27,21 @@ pub(crate) struct Slot {
     pub(crate) task_manager: TaskManagerKey,
     pub(crate) profile: ProfileKey,
     pub(crate) state: SlotState,
-    /// In the free index, or among the withheld slots: never both.
+    /// In the free index, or among the slot_backoffs slots: never both.
     links: Links<SlotKey>,
 }
 
 #[derive(Debug)]
 pub(crate) enum SlotState {
     /// Free and in no list: only within a call.
-    Unplaced,
+    Detached,
     /// Free, in the free index.
     Offered {
         /// Grows with every slot that is offered.
         sequence: u64,
     },
     /// Free, but not offered until a pause is over.
-    Withheld { step: u8, until: Timestamp, armed_as: u64 },
+    BackingOff { step: u8, until: Timestamp, armed_as: u64 },
     /// Free, but its task manager is blocked.
     Blocked,
     /// The task executor has been asked to give it to a request.
@@ -77,7 +77,7 @@ pub(crate) enum Delivery {
 #[derive(Debug)]
 pub(crate) struct SlotFailures {
     pub(crate) last: AllocationId,
-    pub(crate) pauses: u32,
+    pub(crate) backoffs: u32,
 }
 
 impl SlotState {
@@ -106,7 +106,7 @@ impl Slot {
             number,
             task_manager,
             profile,
-            state: SlotState::Unplaced,
+            state: SlotState::Detached,
             links: Links::default(),
         }
     }
@@ -136,9 +136,9 @@ pub(crate) enum Offered {}
 
 /// The list of slots that pause.
 #[derive(Debug)]
-pub(crate) enum Withheld {}
+pub(crate) enum SlotBackoff {}
 
-linked!(Slot, SlotKey, Offered => links, Withheld => links);
+linked!(Slot, SlotKey, Offered => links, SlotBackoff => links);
 
 impl Queued<Offered, SlotKey> for Slot {
     fn place(&self) -> u64 {
@@ -149,17 +149,17 @@ impl Queued<Offered, SlotKey> for Slot {
     }
 }
 
-impl Timed<Withheld, SlotKey> for Slot {
+impl Timed<SlotBackoff, SlotKey> for Slot {
     fn due_at(&self) -> Timestamp {
         match self.state {
-            SlotState::Withheld { until, .. } => until,
+            SlotState::BackingOff { until, .. } => until,
             _ => Timestamp::MAX,
         }
     }
 
     fn armed_as(&self) -> u64 {
         match self.state {
-            SlotState::Withheld { armed_as, .. } => armed_as,
+            SlotState::BackingOff { armed_as, .. } => armed_as,
             _ => 0,
         }
     }

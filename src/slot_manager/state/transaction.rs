@@ -9,11 +9,11 @@ use super::task_managers::TaskManagerKey;
 
 /// What a transaction leaves to be settled at its end.
 #[derive(Debug, Default)]
-pub(crate) struct Changes {
+pub(crate) struct Transaction {
     /// Slots that became free, in this order.
     pub(crate) free: Vec<SlotKey>,
     /// Requests that lost their attempt and look for another slot.
-    pub(crate) unplaced: Vec<RequestKey>,
+    pub(crate) detached: Vec<RequestKey>,
     /// Slots that were found to hold an allocation beside its grant. If they still do in the end, they are to be freed.
     pub(crate) duplicates: Vec<SlotKey>,
     /// Task managers of which the first slot became used, or the last one unused.
@@ -21,14 +21,14 @@ pub(crate) struct Changes {
     /// Grants that were dropped. Whether they are lost is judged when the transaction is complete.
     pub(crate) dropped: Vec<DroppedGrant>,
     /// Some slot came to be held.
-    pub(crate) held: bool,
+    pub(crate) has_new_holder: bool,
 }
 
-impl Changes {
+impl Transaction {
     #[inline]
     pub(crate) fn is_empty(&self) -> bool {
         self.free.is_empty()
-            && self.unplaced.is_empty()
+            && self.detached.is_empty()
             && self.duplicates.is_empty()
             && self.task_managers.is_empty()
             && self.dropped.is_empty()

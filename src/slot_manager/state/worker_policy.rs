@@ -43,7 +43,7 @@ struct Worker {
 /// What ends at the earliest time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Ending {
-    SparePause,
+    ReserveBackoff,
     Recovery,
     GracePeriod,
 }
@@ -204,7 +204,7 @@ impl Demand {
         self.spare_ask_at.is_none() && !self.is_recovering()
     }
 
-    pub(crate) fn pause_spares(&mut self, until: Timestamp) {
+    pub(crate) fn back_off_reserve(&mut self, until: Timestamp) {
         self.spare_ask_at = Some(until);
         self.note_earliest();
     }
@@ -218,7 +218,7 @@ impl Demand {
     /// What ends first; of several at one time, the first in the order of [`Ending`].
     pub(crate) fn first_ending(&self) -> Option<Ending> {
         [
-            (self.spare_ask_at, Ending::SparePause),
+            (self.spare_ask_at, Ending::ReserveBackoff),
             (self.recovers_until, Ending::Recovery),
             (self.grace_until, Ending::GracePeriod),
         ]
@@ -229,7 +229,7 @@ impl Demand {
 
     pub(crate) fn end(&mut self, ending: Ending) {
         match ending {
-            Ending::SparePause => self.spare_ask_at = None,
+            Ending::ReserveBackoff => self.spare_ask_at = None,
             Ending::Recovery => self.recovers_until = None,
             Ending::GracePeriod => {
                 self.grace_until = None;

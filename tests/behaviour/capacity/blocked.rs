@@ -143,7 +143,7 @@ fn the_slot_of_an_attempt_that_times_out_becomes_blocked() {
 
 /// A slot on which attempts of two allocations failed in a row.
 fn failing_slot(blocked_before_the_second: bool) -> Fixture {
-    let mut fixture = Fixture::with(patient().with_retry_pause(100 * SECOND, 100 * SECOND));
+    let mut fixture = Fixture::with(patient().with_retry_backoff(100 * SECOND, 100 * SECOND));
     let gateway = fixture.register_by_hand("tm", 1, &report("tm", &[None]));
     fixture.request(1, &small());
     fixture.request(2, &small());
@@ -165,7 +165,7 @@ fn a_slot_that_would_pause_becomes_blocked() {
 fn a_slot_that_pauses_becomes_blocked_and_pauses_no_more() {
     // given
     let mut fixture = failing_slot(false);
-    assert!(matches!(fixture.state(&slot("tm", 0)), SlotState::Pausing { .. }));
+    assert!(matches!(fixture.state(&slot("tm", 0)), SlotState::BackingOff { .. }));
 
     // when, then
     fixture.block("tm");

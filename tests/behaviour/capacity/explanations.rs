@@ -58,11 +58,11 @@ fn fitting(fixture: &Fixture, id: u128) -> [usize; 5] {
         allocated,
         in_flight,
         blocked,
-        pausing,
+        backing_off,
         free,
         ..
     } = explain_request(fixture, id).fitting;
-    [allocated, in_flight, blocked, pausing, free]
+    [allocated, in_flight, blocked, backing_off, free]
 }
 
 /// How many slots are too small, and what of.
@@ -242,7 +242,7 @@ fn a_request_for_which_no_worker_can_be_started_waits_for_nothing_else() {
 
 #[test]
 fn a_request_that_pauses_waits_for_the_end_and_says_why() {
-    let mut fixture = Fixture::with(patient().with_retry_pause(10 * SECOND, 10 * SECOND));
+    let mut fixture = Fixture::with(patient().with_retry_backoff(10 * SECOND, 10 * SECOND));
     let gateway = fixture.register_by_hand("tm", 1, &report("tm", &[None]));
     fixture.request(1, &small());
     assert_eq!(explain_request(&fixture, 1).last_failure, None);
@@ -258,7 +258,7 @@ fn a_request_that_pauses_waits_for_the_end_and_says_why() {
     fixture.advance(SECOND);
     fixture.answer(&gateway, 2, rejected());
     let explained = explain_request(&fixture, 1);
-    assert_eq!(explained.waits_for, WaitsFor::Pause { until: at(11) });
+    assert_eq!(explained.waits_for, WaitsFor::Backoff { until: at(11) });
     assert_eq!(explained.failed_attempts, 2);
     assert_eq!(explained.last_failure, Some(SlotAllocationError::rejected("no")));
     assert_eq!(fitting(&fixture, 1), [0, 0, 0, 0, 1], "its slot is for others");
@@ -293,7 +293,7 @@ fn it_says_when_the_request_fails() {
 
 /// Request 1 for a small slot waits. Allocations hold three small slots, two are in flight, one pauses, two are blocked.
 fn with_all_kinds_of_slots() -> Fixture {
-    let mut fixture = Fixture::with(patient().with_retry_pause(10 * SECOND, 10 * SECOND));
+    let mut fixture = Fixture::with(patient().with_retry_backoff(10 * SECOND, 10 * SECOND));
     let gateway = fixture.register_by_hand("pausing", 1, &report("pausing", &[None]));
     for id in [101, 102] {
         fixture.request(id, &small());
@@ -301,7 +301,10 @@ fn with_all_kinds_of_slots() -> Fixture {
     for attempt in [1, 2] {
         fixture.answer(&gateway, attempt, rejected());
     }
-    assert!(matches!(fixture.state(&slot("pausing", 0)), SlotState::Pausing { .. }));
+    assert!(matches!(
+        fixture.state(&slot("pausing", 0)),
+        SlotState::BackingOff { .. }
+    ));
     fixture.cancel(101);
     fixture.cancel(102);
     fixture.register("used", 2, &report("used", &[Some(50), Some(51), Some(52)]));
@@ -445,7 +448,7 @@ fn a_slot_counts_once_for_each_resource_whatever_it_is_called() {
 
 fn explanations() -> Vec<Explanation> {
     let paused = {
-        let mut fixture = Fixture::with(patient().with_retry_pause(10 * SECOND, 10 * SECOND));
+        let mut fixture = Fixture::with(patient().with_retry_backoff(10 * SECOND, 10 * SECOND));
         fixture.register_free("tm", 1, &[small()]).answer_requests(rejected());
         fixture.request(1, &small());
         explain(&fixture, 1)
@@ -511,7 +514,7 @@ fn what_it_waits_for_is_written_for_operators() {
     assert_eq!(
         said,
         [
-            "the end of its pause, at +10s",
+            "the end of its backoff, at +10s",
             "the answer of tm_0, for ever",
             "worker 1, for ever",
             "a slot; no worker was to be had, the next ask: never",
@@ -531,7 +534,7 @@ fn an_explanation_is_written_for_operators() {
         &format!("allocation {id} of job {id}: waiting"),
         "  needs        {cpu: 1, task heap: 100 MiB}",
         "  waits for    a slot; no worker was to be had, the next ask: never",
-        "  slots        8 fit: 3 allocated, 2 in flight, 2 blocked, 1 pausing, 0 free",
+        "  slots        8 fit: 3 allocated, 2 in flight, 2 blocked, 1 backing off, 0 free",
         "  too small    1: 1 in cpu, 1 in task heap memory",
         "  promised     0 fit, 0 are too small",
         "  fails        never",
@@ -543,7 +546,7 @@ fn an_explanation_is_written_for_operators() {
 fn an_explanation_of_attempts_that_failed_says_so() {
     let config = patient()
         .with_request_timeout(60 * SECOND)
-        .with_retry_pause(10 * SECOND, 10 * SECOND);
+        .with_retry_backoff(10 * SECOND, 10 * SECOND);
     let mut fixture = Fixture::with(config);
     fixture.register_free("tm", 1, &[small()]).answer_requests(rejected());
     fixture.request(1, &small());
@@ -551,8 +554,8 @@ fn an_explanation_of_attempts_that_failed_says_so() {
     let expected = [
         &format!("allocation {id} of job {id}: waiting"),
         "  needs        {cpu: 1, task heap: 100 MiB}",
-        "  waits for    the end of its pause, at +10s",
-        "  slots        1 fit: 0 allocated, 0 in flight, 0 blocked, 0 pausing, 1 free",
+        "  waits for    the end of its backoff, at +10s",
+        "  slots        1 fit: 0 allocated, 0 in flight, 0 blocked, 0 backing off, 1 free",
         "  promised     0 fit, 0 are too small",
         "  attempts     2 failed",
         "  last answer  refused by the task executor: no",

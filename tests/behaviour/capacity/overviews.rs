@@ -190,7 +190,7 @@ fn pausing() -> Fixture {
     }
     assert!(matches!(
         fixture.state(&slot("tm", 0)),
-        slot_manager::SlotState::Pausing { .. }
+        slot_manager::SlotState::BackingOff { .. }
     ));
     fixture
 }

@@ -86,7 +86,7 @@ fn slots_that_pause_do_not_count() {
     // given: one worker of one slot is redundant
     let config = described(1)
         .with_redundant_task_managers(1)
-        .with_retry_pause(100 * SECOND, 100 * SECOND);
+        .with_retry_backoff(100 * SECOND, 100 * SECOND);
     let mut fixture = Fixture::promising(config);
     fixture.register("used", 1, &report("used", &[Some(50)]));
     let gateway = fixture.register_by_hand("tm", 2, &report("tm", &[None]));
@@ -98,7 +98,7 @@ fn slots_that_pause_do_not_count() {
     fixture.answer(&gateway, 2, rejected());
 
     // then: a slot more is promised than the two that wait need
-    assert!(matches!(fixture.state(&slot("tm", 0)), SlotState::Pausing { .. }));
+    assert!(matches!(fixture.state(&slot("tm", 0)), SlotState::BackingOff { .. }));
     assert_eq!(fixture.promised(), (2, 1));
 }
 

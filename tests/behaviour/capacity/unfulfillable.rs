@@ -175,14 +175,14 @@ fn a_request_waits_for_a_slot_in_flight_that_fits() {
 #[test]
 fn a_request_waits_for_a_pausing_slot_that_fits() {
     // given: attempts of two allocations fail in a row
-    let config = patient().with_retry_pause(10 * SECOND, 10 * SECOND);
+    let config = patient().with_retry_backoff(10 * SECOND, 10 * SECOND);
     let mut fixture = Fixture::with(failing(config));
     let gateway = fixture.register_by_hand("tm", 1, &report("tm", &[None]));
     fixture.request(1, &small());
     fixture.request(2, &small());
     fixture.answer(&gateway, 1, rejected());
     fixture.answer(&gateway, 2, rejected());
-    assert!(matches!(fixture.state(&slot("tm", 0)), SlotState::Pausing { .. }));
+    assert!(matches!(fixture.state(&slot("tm", 0)), SlotState::BackingOff { .. }));
 
     // when, then
     assert_eq!(fixture.request(3, &small()), AllocationStatus::Waiting);
@@ -356,7 +356,7 @@ fn a_request_in_flight_that_loses_its_task_manager_fails_if_its_worker_is_declin
 #[test]
 fn a_request_that_pauses_does_not_fail_before_its_pause_is_over() {
     // given: two attempts failed
-    let mut fixture = Fixture::with(failing(patient().with_retry_pause(10 * SECOND, 10 * SECOND)));
+    let mut fixture = Fixture::with(failing(patient().with_retry_backoff(10 * SECOND, 10 * SECOND)));
     let gateway = fixture.register_by_hand("tm", 1, &report("tm", &[None]));
     fixture.request(1, &small());
     fixture.answer(&gateway, 1, rejected());

@@ -19,7 +19,7 @@ fn a_request_has_one_deadline_whatever_happens_to_it() {
     let mut fixture = Fixture::with(
         patient()
             .with_request_timeout(100 * SECOND)
-            .with_retry_pause(SECOND, 2 * SECOND),
+            .with_retry_backoff(SECOND, 2 * SECOND),
     );
     let deadline = |fixture: &Fixture| {
         let request = fixture.manager.pending_slot_request(allocation(1));

@@ -52,7 +52,7 @@ fn an_attempt_is_given_up_exactly_at_the_rpc_timeout() {
 
 #[test]
 fn a_request_tries_again_exactly_when_its_pause_is_over() {
-    let mut fixture = Fixture::with(patient().with_retry_pause(30 * MILLISECOND, 100 * MILLISECOND));
+    let mut fixture = Fixture::with(patient().with_retry_backoff(30 * MILLISECOND, 100 * MILLISECOND));
     fixture.register_free("tm", 1, &[small()]).answer_requests(refused());
     fixture.request(1, &small());
     for (pause, attempt) in [(30, 3), (60, 4), (100, 5), (100, 6)] {
@@ -66,7 +66,7 @@ fn a_request_tries_again_exactly_when_its_pause_is_over() {
 
 #[test]
 fn a_slot_is_offered_exactly_when_its_pause_is_over() {
-    let mut fixture = Fixture::with(patient().with_retry_pause(30 * MILLISECOND, SECOND));
+    let mut fixture = Fixture::with(patient().with_retry_backoff(30 * MILLISECOND, SECOND));
     let gateway = fixture.register_free("tm", 1, &[small()]);
     gateway.answer_requests(GatewayAnswer::ByHand);
     fixture.request(1, &small());
@@ -78,7 +78,7 @@ fn a_slot_is_offered_exactly_when_its_pause_is_over() {
     }
     let until = Timestamp::ZERO + 30 * MILLISECOND;
     let state = fixture.manager.slot(&slot("tm", 0)).expect("a known slot").state();
-    assert_eq!(state, SlotState::Pausing { until });
+    assert_eq!(state, SlotState::BackingOff { until });
     falls_due(&mut fixture, 30 * MILLISECOND, &["request tm_0 for 1 #3"]);
 }
 
@@ -168,7 +168,7 @@ fn what_is_overdue_is_handled_in_the_order_in_which_it_fell_due() {
 #[test]
 fn what_is_overtaken_by_a_later_deadline_of_the_same_round_is_not_said() {
     let config = patient().with_request_timeout(10 * SECOND);
-    let mut fixture = Fixture::with(config.with_retry_pause(5 * SECOND, 5 * SECOND));
+    let mut fixture = Fixture::with(config.with_retry_backoff(5 * SECOND, 5 * SECOND));
     fixture.register_free("tm", 1, &[small()]).answer_requests(refused());
     fixture.request(1, &small());
     fixture.log.take();
@@ -209,7 +209,7 @@ fn pauses_of_different_lengths_that_end_together_end_in_the_order_of_arming() {
             .manager
             .pending_slot_request(allocation(id))
             .expect("it pauses")
-            .pauses_until()
+            .backs_off_until()
     });
     assert_eq!(ends, [Some(Timestamp::from_millis(150)); 2]);
     fixture.register_free("c", 3, &[small()]);
@@ -287,7 +287,7 @@ fn what_overflows_the_clock_means_never() {
             .with_rpc_timeout(SECOND)
             .with_task_manager_timeout(SECOND)
             .with_worker_registration_timeout(SECOND)
-            .with_retry_pause(SECOND, SECOND),
+            .with_retry_backoff(SECOND, SECOND),
     );
     fixture.clock.advance_to(Timestamp::from_nanos(u64::MAX - 5));
     let gateway = fixture.register_free("tm", 1, &[small()]);
@@ -337,7 +337,7 @@ fn what_is_armed_while_a_time_is_handled_falls_due_a_millisecond_later_at_the_ea
 fn pauses_and_attempts_without_length_do_not_spin() {
     let mut fixture = Fixture::with(
         patient()
-            .with_retry_pause(Duration::ZERO, Duration::ZERO)
+            .with_retry_backoff(Duration::ZERO, Duration::ZERO)
             .with_rpc_timeout(Duration::ZERO),
     );
     fixture

@@ -40,7 +40,7 @@ fn thousands_of_requests_and_slots_that_fail_at_once_cost_two_attempts_for_each_
         assert!(asks(&effects).len() <= 2 * slots, "one for a failed attempt at most");
         assert_eq!(fixture.manager.slot_counts().free, slots);
         assert_eq!(fixture.manager.num_pending_slot_requests(), requests as usize);
-        let pause = fixture.manager.config().retry_pause;
+        let pause = fixture.manager.config().retry_backoff;
         assert_eq!(
             fixture.manager.next_deadline().map(Timestamp::since_origin),
             Some(pause)

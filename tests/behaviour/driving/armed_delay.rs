@@ -30,7 +30,7 @@ fn it_is_armed_for_the_earliest_deadline_of_all_kinds() {
             .with_worker_registration_timeout(80 * SECOND)
             .with_task_manager_timeout(60 * SECOND)
             .with_rpc_timeout(40 * SECOND)
-            .with_retry_pause(20 * SECOND, 20 * SECOND),
+            .with_retry_backoff(20 * SECOND, 20 * SECOND),
     );
     fixture.actions.answer_releases(Release::Declined);
     let task = Task::new();

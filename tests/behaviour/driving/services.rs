@@ -145,7 +145,7 @@ async fn execute(mut requests: mpsc::UnboundedReceiver<(RequestSlot, oneshot::Se
 async fn on_a_runtime_of_several_threads_everybody_is_served() {
     let (notices, mut told) = mpsc::unbounded_channel();
     let (mailbox, received) = mpsc::unbounded_channel();
-    let config = patient().with_retry_pause(Duration::from_millis(1), Duration::from_millis(4));
+    let config = patient().with_retry_backoff(Duration::from_millis(1), Duration::from_millis(4));
     let mut service = JoinSet::new();
     service.spawn(serve(config, notices, received));
     let mut others = JoinSet::new();

@@ -47,12 +47,12 @@ fn state(fixture: &Fixture, worker: &str) -> SlotState {
     fixture.manager.slot(&slot(worker, 0)).expect("a known slot").state()
 }
 
-fn pauses_until(fixture: &Fixture, id: u128) -> Option<Timestamp> {
+fn backs_off_until(fixture: &Fixture, id: u128) -> Option<Timestamp> {
     fixture
         .manager
         .pending_slot_request(allocation(id))
         .expect("not granted")
-        .pauses_until()
+        .backs_off_until()
 }
 
 fn failed_attempts(fixture: &Fixture, id: u128) -> u32 {
@@ -123,14 +123,14 @@ fn the_request_keeps_its_place_before_younger_ones() {
 
 #[test]
 fn from_the_second_failure_on_the_request_pauses_twice_as_long_each_time_up_to_the_maximum() {
-    let mut fixture = Fixture::with(patient().with_retry_pause(30 * MILLISECOND, 100 * MILLISECOND));
+    let mut fixture = Fixture::with(patient().with_retry_backoff(30 * MILLISECOND, 100 * MILLISECOND));
     fixture.register_free("tm", 1, &[small()]).answer_requests(no());
     fixture.request(1, &small());
     let mut ends = Timestamp::ZERO;
     for (failed, pause) in [(2, 30), (3, 60), (4, 100), (5, 100), (6, 100)] {
         ends = ends + pause * MILLISECOND;
         assert_eq!(failed_attempts(&fixture, 1), failed);
-        assert_eq!(pauses_until(&fixture, 1), Some(ends));
+        assert_eq!(backs_off_until(&fixture, 1), Some(ends));
         fixture.advance(pause * MILLISECOND);
     }
 }
@@ -171,7 +171,7 @@ fn after_its_pause_the_request_has_its_old_place() {
 
 #[test]
 fn a_slot_on_which_one_allocation_fails_again_and_again_does_not_pause() {
-    let mut fixture = Fixture::with(patient().with_retry_pause(30 * MILLISECOND, 100 * MILLISECOND));
+    let mut fixture = Fixture::with(patient().with_retry_backoff(30 * MILLISECOND, 100 * MILLISECOND));
     let gateway = fixture.register_free("tm", 1, &[small()]);
     gateway.answer_requests(no());
     fixture.request(1, &small());
@@ -186,7 +186,7 @@ fn a_slot_on_which_one_allocation_fails_again_and_again_does_not_pause() {
 /// Each pause is twice as long as the one before, also when the request changes less often than it fails.
 #[test]
 fn a_slot_pauses_after_failures_of_two_different_allocations_in_a_row() {
-    let mut fixture = Fixture::with(patient().with_retry_pause(30 * MILLISECOND, 100 * MILLISECOND));
+    let mut fixture = Fixture::with(patient().with_retry_backoff(30 * MILLISECOND, 100 * MILLISECOND));
     let gateway = by_hand(&mut fixture, "tm", 1);
     let mut attempt = 0;
     let mut fail = |fixture: &mut Fixture, id: u128| {
@@ -204,7 +204,7 @@ fn a_slot_pauses_after_failures_of_two_different_allocations_in_a_row() {
     for (id, pause) in [(2, 30), (3, 60), (4, 100), (5, 100)] {
         fail(&mut fixture, id);
         let until = fixture.clock_now() + pause * MILLISECOND;
-        assert_eq!(state(&fixture, "tm"), SlotState::Pausing { until }, "after {id}");
+        assert_eq!(state(&fixture, "tm"), SlotState::BackingOff { until }, "after {id}");
         fixture.advance(pause * MILLISECOND);
         assert_eq!(state(&fixture, "tm"), SlotState::Free);
     }
@@ -216,7 +216,7 @@ fn a_slot_pauses_after_failures_of_two_different_allocations_in_a_row() {
     );
     fail(&mut fixture, 6);
     let until = fixture.clock_now() + 100 * MILLISECOND;
-    assert_eq!(state(&fixture, "tm"), SlotState::Pausing { until });
+    assert_eq!(state(&fixture, "tm"), SlotState::BackingOff { until });
 }
 
 #[test]
@@ -234,7 +234,7 @@ fn a_pausing_slot_is_free_and_not_handed_out() {
 
 #[test]
 fn an_acknowledgement_resets_what_a_slot_remembers() {
-    let mut fixture = Fixture::with(patient().with_retry_pause(30 * MILLISECOND, 1000 * MILLISECOND));
+    let mut fixture = Fixture::with(patient().with_retry_backoff(30 * MILLISECOND, 1000 * MILLISECOND));
     let gateway = fixture.register_free("tm", 1, &[small()]);
     let fail_in_turn = |fixture: &mut Fixture, first: u128| {
         for id in first..first + 2 {
@@ -247,7 +247,7 @@ fn an_acknowledgement_resets_what_a_slot_remembers() {
     };
     fail_in_turn(&mut fixture, 1);
     let until = fixture.clock_now() + 30 * MILLISECOND;
-    assert_eq!(state(&fixture, "tm"), SlotState::Pausing { until });
+    assert_eq!(state(&fixture, "tm"), SlotState::BackingOff { until });
     fixture.advance(30 * MILLISECOND);
 
     gateway.answer_requests(Ok(Acknowledge::new()));
@@ -257,7 +257,7 @@ fn an_acknowledgement_resets_what_a_slot_remembers() {
     let until = fixture.clock_now() + 30 * MILLISECOND;
     assert_eq!(
         state(&fixture, "tm"),
-        SlotState::Pausing { until },
+        SlotState::BackingOff { until },
         "the first pause again"
     );
 }
@@ -327,7 +327,7 @@ fn occupied_is_no_failure_of_the_request_nor_of_the_slot() {
     for (attempt, holder) in [(1, 7), (2, 8), (3, 9)] {
         answer(&mut fixture, &gateway, attempt, occupied(holder, 3));
         assert_eq!(failed_attempts(&fixture, 1), 0);
-        assert_eq!(pauses_until(&fixture, 1), None);
+        assert_eq!(backs_off_until(&fixture, 1), None);
         fixture.free(&slot("tm", 0), holder);
         assert_eq!(fixture.status(1), Some(in_flight(&slot("tm", 0))), "neither pauses");
     }

@@ -216,7 +216,7 @@ fn a_slot_that_is_taken_in_the_round_in_which_its_task_manager_is_due_keeps_it()
     let mut fixture = Fixture::with(
         patient()
             .with_task_manager_timeout(10 * SECOND)
-            .with_retry_pause(10 * SECOND, 10 * SECOND),
+            .with_retry_backoff(10 * SECOND, 10 * SECOND),
     );
     let refusing = fixture.register_free("refusing", 2, &[small()]);
     refusing.answer_requests(Err(SlotAllocationError::rejected("no")));
@@ -234,7 +234,7 @@ fn a_slot_that_is_taken_in_the_round_in_which_its_task_manager_is_due_keeps_it()
 #[test]
 fn a_task_manager_whose_slots_pause_is_idle_and_can_be_released() {
     let config = patient().with_task_manager_timeout(10 * SECOND);
-    let mut fixture = Fixture::with(config.with_retry_pause(100 * SECOND, 100 * SECOND));
+    let mut fixture = Fixture::with(config.with_retry_backoff(100 * SECOND, 100 * SECOND));
     let gateway = fixture.register_free("tm", 1, &[small()]);
     gateway.answer_requests(GatewayAnswer::ByHand);
     fixture.request(1, &small());

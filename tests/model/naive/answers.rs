@@ -95,8 +95,8 @@ impl NaiveSlotManager {
 
     /// The length of the `n`th pause in a row, from zero.
     pub(super) fn pause(&self, n: u32) -> Duration {
-        let longest = self.config.max_retry_pause;
-        (0..n).fold(self.config.retry_pause, |pause, _| {
+        let longest = self.config.max_retry_backoff;
+        (0..n).fold(self.config.retry_backoff, |pause, _| {
             if pause < longest {
                 pause.saturating_mul(2).max(Duration::from_millis(1)).min(longest)
             } else {

@@ -54,7 +54,7 @@ impl NaiveSlotManager {
                         Stage::InFlight { slot, .. } => Some(slot.clone()),
                         _ => None,
                     },
-                    pauses_until: match it.stage {
+                    backs_off_until: match it.stage {
                         Stage::Paused((until, _)) => Some(until),
                         _ => None,
                     },
@@ -86,7 +86,7 @@ impl NaiveSlotManager {
     fn view_of(&self, slot: &Slot) -> SlotView {
         let state = match slot.state {
             State::Unplaced | State::Offered(_) => SlotState::Free,
-            State::Withheld((until, _)) => SlotState::Pausing { until },
+            State::Withheld((until, _)) => SlotState::BackingOff { until },
             State::Blocked => SlotState::Blocked,
             State::InFlight(allocation_id) => SlotState::InFlight {
                 allocation_id,

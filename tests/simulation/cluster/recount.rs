@@ -49,7 +49,7 @@ pub(super) fn check_overview(manager: &Manager, blocked: &BTreeSet<ResourceId>) 
         agree("whether it is blocked", said.is_blocked, is_blocked(id))?;
         let is_wrong = |slot: &&TaskManagerSlot<'_>| match slot.state() {
             SlotState::Blocked => !is_blocked(id),
-            SlotState::Free | SlotState::Pausing { .. } => is_blocked(id),
+            SlotState::Free | SlotState::BackingOff { .. } => is_blocked(id),
             _ => false,
         };
         agree("slots blocked or not", slots.iter().filter(is_wrong).count(), 0)?;
@@ -64,7 +64,7 @@ fn count_slots(slots: &[TaskManagerSlot<'_>]) -> SlotOverview {
     };
     let mut overview = SlotOverview::default();
     overview.registered = total(|_| true);
-    overview.free = total(|state| matches!(state, SlotState::Free | SlotState::Pausing { .. }));
+    overview.free = total(|state| matches!(state, SlotState::Free | SlotState::BackingOff { .. }));
     overview.blocked = total(|state| state == SlotState::Blocked);
     overview.in_flight = total(|state| matches!(state, SlotState::InFlight { .. }));
     overview.allocated = total(|state| matches!(state, SlotState::Allocated { .. }));
@@ -109,7 +109,7 @@ fn check_numbers(manager: &Manager, request: &PendingSlotRequest<'_>, said: &Req
         }
         match slot.state() {
             SlotState::Free => fitting.free += 1,
-            SlotState::Pausing { .. } => fitting.pausing += 1,
+            SlotState::BackingOff { .. } => fitting.backing_off += 1,
             SlotState::Blocked => fitting.blocked += 1,
             SlotState::InFlight { .. } => fitting.in_flight += 1,
             _ => fitting.allocated += 1,
@@ -146,10 +146,10 @@ fn check_reason(
         .and_then(|worker| rules::limit_beyond(config, present, rules::total(worker)));
     let recovered_at = moment.began + config.recovery_timeout;
     let is_waiting =
-        request.in_flight_to().is_none() && request.pauses_until().is_none() && request.covered_by().is_none();
+        request.in_flight_to().is_none() && request.backs_off_until().is_none() && request.covered_by().is_none();
     let is_right = match &said.waits_for {
         WaitsFor::Answer { slot_id, .. } => request.in_flight_to().as_ref() == Some(slot_id),
-        WaitsFor::Pause { until } => request.pauses_until() == Some(*until),
+        WaitsFor::Backoff { until } => request.backs_off_until() == Some(*until),
         WaitsFor::PromisedWorker { worker_request, until } => {
             let promised = manager
                 .promised_slots()

@@ -55,7 +55,7 @@ impl Scenario {
             .with_rpc_timeout(timeout(rng, 300))
             .with_task_manager_timeout(timeout(rng, 1_000))
             .with_worker_registration_timeout(timeout(rng, 1_000))
-            .with_retry_pause(
+            .with_retry_backoff(
                 Duration::from_millis(pause),
                 Duration::from_millis(pause * rng.random_range(1..20)),
             )

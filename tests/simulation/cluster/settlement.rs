@@ -207,11 +207,11 @@ impl Simulation {
             && self
                 .manager
                 .pending_slot_requests()
-                .all(|request| request.pauses_until().is_none())
+                .all(|request| request.backs_off_until().is_none())
             && !self
                 .manager
                 .slots()
-                .any(|slot| matches!(slot.state(), SlotState::Pausing { .. }))
+                .any(|slot| matches!(slot.state(), SlotState::BackingOff { .. }))
     }
 
     fn what_is_unsettled(&self) -> String {

@@ -88,7 +88,7 @@ impl Watch {
         self.check_idle_periods(manager, &asked, events > 1)?;
         let waiting = manager
             .pending_slot_requests()
-            .filter(|request| request.in_flight_to().is_none() && request.pauses_until().is_none());
+            .filter(|request| request.in_flight_to().is_none() && request.backs_off_until().is_none());
         self.waiting = waiting.map(|request| request.allocation_id()).collect();
         Ok(())
     }
@@ -148,7 +148,7 @@ impl Watch {
             return Ok(());
         }
         for request in earlier {
-            let waits = request.in_flight_to().is_none() && request.pauses_until().is_none();
+            let waits = request.in_flight_to().is_none() && request.backs_off_until().is_none();
             if waits
                 && self.waiting.contains(&request.allocation_id())
                 && slot.resource_profile().is_matching(request.resource_profile())

@@ -117,12 +117,12 @@ fn requests_that_are_held_and_not_listed_or_need_not_be() {
 #[test]
 fn times_of_which_the_earliest_is_not_known() {
     assert_found("the earliest time is not known", |core| {
-        core.demand.pause_spares(Timestamp::from_secs(50));
+        core.demand.back_off_reserve(Timestamp::from_secs(50));
         core.demand.forget_earliest();
     });
     let mut manager = manager(0);
-    manager.core.demand.pause_spares(Timestamp::from_secs(50));
-    assert_eq!(manager.core.demand.first_ending(), Some(Ending::SparePause));
+    manager.core.demand.back_off_reserve(Timestamp::from_secs(50));
+    assert_eq!(manager.core.demand.first_ending(), Some(Ending::ReserveBackoff));
     assert_eq!(manager.check_invariants(), Ok(()));
 }
 

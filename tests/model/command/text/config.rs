@@ -23,8 +23,8 @@ pub(crate) fn write_config(config: &SlotManagerConfig) -> String {
         ("rpc", config.rpc_timeout),
         ("idle", config.task_manager_timeout),
         ("worker", config.worker_registration_timeout),
-        ("pause", config.retry_pause),
-        ("max-pause", config.max_retry_pause),
+        ("pause", config.retry_backoff),
+        ("max-pause", config.max_retry_backoff),
     ];
     words.extend(lengths.map(|(name, length)| format!("{name}={}", Length(length))));
     let lengths = [
@@ -90,8 +90,8 @@ fn set(config: &mut SlotManagerConfig, name: &str, value: &str) -> Result<(), St
         "rpc" => config.rpc_timeout = length()?,
         "idle" => config.task_manager_timeout = length()?,
         "worker" => config.worker_registration_timeout = length()?,
-        "pause" => config.retry_pause = length()?,
-        "max-pause" => config.max_retry_pause = length()?,
+        "pause" => config.retry_backoff = length()?,
+        "max-pause" => config.max_retry_backoff = length()?,
         "recovery" => config.recovery_timeout = length()?,
         "grace" => config.unfulfillable_grace_period = length()?,
         "description" => config.worker_description = Some(read_description(value)?),
