@@ -37,7 +37,7 @@ pub struct RequestExplanation {
     /// The last answer that was not a yes.
     pub last_failure: Option<SlotAllocationError>,
     /// What has to happen next, beside a slot becoming free.
-    pub waits_for: WaitsFor,
+    pub waits_for: WaitReason,
     /// The registered slots that fit.
     pub fitting: FittingSlots,
     /// The registered slots that do not.
@@ -52,7 +52,7 @@ pub struct RequestExplanation {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
-pub enum WaitsFor {
+pub enum WaitReason {
     /// A task executor has to answer.
     Answer {
         /// The slot it was asked for.
@@ -73,12 +73,12 @@ pub enum WaitsFor {
         until: Timestamp,
     },
     /// The resource manager declined to start a worker.
-    NextAsk {
+    WorkerDeclined {
         /// When it is asked again.
         at: Timestamp,
     },
     /// A worker more would be beyond a limit.
-    Room {
+    Limit {
         /// The limit.
         limit: Limit,
     },
@@ -124,7 +124,7 @@ pub struct TooSmallSlots {
     pub slots: usize,
     /// How many of them have too little of which resource, such as `cpu`, `managed memory` or the name of an extended
     /// resource; ordered by number, the largest first. One slot may lack several, or none that can be named.
-    pub lacking: Vec<(String, usize)>,
+    pub shortages: Vec<(String, usize)>,
 }
 
 impl fmt::Display for Explanation {
@@ -188,14 +188,14 @@ impl fmt::Display for Until {
     }
 }
 
-impl fmt::Display for WaitsFor {
+impl fmt::Display for WaitReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Answer { slot_id, until } => write!(f, "the answer of {slot_id}, {}", Until(*until)),
             Self::Backoff { until } => write!(f, "the end of its backoff, {}", At(*until)),
             Self::PromisedWorker { worker_request, until } => write!(f, "worker {worker_request}, {}", Until(*until)),
-            Self::NextAsk { at } => write!(f, "a slot; no worker was to be had, the next ask: {}", At(*at)),
-            Self::Room { limit } => write!(f, "a slot; a worker more would be beyond the limit of {limit}"),
+            Self::WorkerDeclined { at } => write!(f, "a slot; no worker was to be had, the next ask: {}", At(*at)),
+            Self::Limit { limit } => write!(f, "a slot; a worker more would be beyond the limit of {limit}"),
             Self::Recovery { until } => write!(f, "a slot; no worker is asked for {}", Until(*until)),
             Self::NothingElse => write!(f, "a slot; no worker that could be started would fit"),
         }
@@ -220,7 +220,7 @@ impl fmt::Display for FittingSlots {
 impl fmt::Display for TooSmallSlots {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.slots)?;
-        for (at, (resource, slots)) in self.lacking.iter().enumerate() {
+        for (at, (resource, slots)) in self.shortages.iter().enumerate() {
             let separator = if at == 0 { ": " } else { ", " };
             write!(f, "{separator}{slots} in {resource}")?;
         }

@@ -183,7 +183,7 @@ pub use crate::error::{
     Conflict, NotStarted, ResourceManagerError, SlotAllocationError, SlotManagerError, SlotReportError,
     SlotRequestError, StartError,
 };
-pub use crate::explanation::{Explanation, FittingSlots, RequestExplanation, TooSmallSlots, WaitsFor};
+pub use crate::explanation::{Explanation, FittingSlots, RequestExplanation, TooSmallSlots, WaitReason};
 pub use crate::gateway::{
     Acknowledge, FreeSlot, ReleaseAnswer, ReleaseQuestion, RequestSlot, TaskExecutorConnection, TaskExecutorGateway,
 };

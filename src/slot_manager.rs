@@ -112,7 +112,7 @@ where
         self.driver.start(actions);
         tracing::info!(%leader_id, "slot manager started");
         self.core.begin_input(self.driver.now());
-        self.core.demand.start(&self.core.config, self.core.now);
+        self.core.worker_policy.start(&self.core.config, self.core.now);
         self.finish_input();
         Ok(())
     }

@@ -291,7 +291,7 @@ fn everything_can_be_counted_and_listed() {
             (
                 view.allocation_id(),
                 view.in_flight_to(),
-                view.covered_by(),
+                view.bound_to(),
                 view.failed_attempts(),
             )
         })
@@ -318,7 +318,7 @@ fn everything_can_be_counted_and_listed() {
     assert_eq!((bound, unbound), (1, 1));
     let promised: Vec<_> = manager
         .promised_slots()
-        .map(|view| (view.resource_profile().clone(), view.covers()))
+        .map(|view| (view.resource_profile().clone(), view.bound_to()))
         .collect();
     assert_eq!(promised, [(small(), Some(allocation(3))), (profile(2.0, 200), None)]);
 

@@ -6,8 +6,8 @@ use crate::{ScheduledExecutor, SlotManager, TaskExecutorGateway, Timestamp};
 
 use crate::slot_manager::state::allocations::AllocationEntry;
 use crate::slot_manager::state::core::Core;
-use crate::slot_manager::state::requests::{Ask, RequestState};
-use crate::slot_manager::state::slot_totals::{Census, Use};
+use crate::slot_manager::state::requests::{RequestState, WorkerAsk};
+use crate::slot_manager::state::slot_totals::{SlotTotals, SlotUsage};
 use crate::slot_manager::state::slots::{Delivery, SlotState};
 
 #[cfg(test)]
@@ -34,12 +34,12 @@ impl<A, G: TaskExecutorGateway, E: ScheduledExecutor> SlotManager<A, G, E> {
     /// 1. A slot is in exactly one state, and in the free index iff it is offered. No offered slot fits a waiting
     ///    request that is not backing_off.
     /// 2. An allocation id is in at most one of: waiting, in flight (exactly one slot points back), granted (the
-    ///    recorded slot is held by it).
+    ///    recorded slot is deferred by it).
     /// 3. Every slot belongs to exactly one registration, and there is one registration for a worker; counters equal a
     ///    recount. A free slot is blocked iff its task manager is.
     /// 4. A task manager is idle iff none of its slots is used; only idle ones are kept, or asked whether they can go.
     /// 5. Every ungranted request has exactly one deadline, and bindings to promised slots are one to one.
-    ///    No worker may be asked for while a request is held. A worker request is listed as one that nobody needs only if its slots cover nobody.
+    ///    No worker may be asked for while a request is deferred. A worker request is listed as one that nobody needs only if its slots cover nobody.
     /// 6. No promised slot that covers nothing fits a waiting request that is not covered; deadlines and queues are
     ///    in order.
     /// 7. Not started, everything is empty and no delay is armed.
@@ -51,7 +51,7 @@ impl<A, G: TaskExecutorGateway, E: ScheduledExecutor> SlotManager<A, G, E> {
         check_slots(core)?;
         check_blocking(core)?;
         check_releases(core)?;
-        check_demand(core)?;
+        check_worker_policy(core)?;
         check_free_index(core)?;
         check_allocations(core)?;
         check_requests(core)?;
@@ -61,7 +61,7 @@ impl<A, G: TaskExecutorGateway, E: ScheduledExecutor> SlotManager<A, G, E> {
         check_addresses(core)?;
         check_deadlines(core)?;
         check_queues(core)?;
-        check_census(core)?;
+        check_slot_totals(core)?;
         ensure!(core.effects.is_empty(), "effects were not reported: {:?}", core.effects);
         ensure!(
             core.transaction.is_empty(),
@@ -83,7 +83,7 @@ impl<A, G: TaskExecutorGateway, E: ScheduledExecutor> SlotManager<A, G, E> {
                     && core.allocations.len() + core.promised_slots.len() == 0
                     && core.blocking.workers.is_empty()
                     && core.releases.is_empty()
-                    && core.demand.earliest() == Timestamp::MAX
+                    && core.worker_policy.earliest() == Timestamp::MAX
                     && self.armed_for() == Timestamp::MAX,
                 "not everything is empty: {self:?}"
             );
@@ -139,12 +139,12 @@ fn check_slots(core: &Core) -> Check {
                 ensure!(listed == duplicate, "slot {} is a duplicate or not", core.slot_id(key));
                 ensure!(
                     (holder == Some(AllocationEntry::Granted(key))) != duplicate,
-                    "slot {} is held by an allocation that is not granted there",
+                    "slot {} is deferred by an allocation that is not granted there",
                     core.slot_id(key)
                 );
                 ensure!(
                     matches!(holder, Some(AllocationEntry::Granted(_))),
-                    "slot {} is held by an allocation that is not granted",
+                    "slot {} is deferred by an allocation that is not granted",
                     core.slot_id(key)
                 );
             }
@@ -153,16 +153,20 @@ fn check_slots(core: &Core) -> Check {
     Ok(())
 }
 
-fn check_census(core: &Core) -> Check {
-    let mut recount = Census::default();
+fn check_slot_totals(core: &Core) -> Check {
+    let mut recount = SlotTotals::default();
     for (_, slot) in core.slots.iter() {
         recount.add_slots(&core.profiles, slot.profile, 1);
-        recount.move_slot(slot.profile, Use::Free, Use::of(&slot.state));
+        recount.move_slot(slot.profile, SlotUsage::Free, SlotUsage::of(&slot.state));
     }
     for (_, promise) in core.promised_slots.records.iter() {
         recount.add_promised(&core.profiles, promise.profile);
     }
-    ensure!(core.census.agrees(&recount), "{:?} is not {recount:?}", core.census);
+    ensure!(
+        core.slot_totals.agrees(&recount),
+        "{:?} is not {recount:?}",
+        core.slot_totals
+    );
     Ok(())
 }
 
@@ -202,24 +206,24 @@ fn check_releases(core: &Core) -> Check {
     Ok(())
 }
 
-fn check_demand(core: &Core) -> Check {
-    let held: BTreeSet<_> = (core.requests.records.iter())
-        .filter(|(_, request)| request.state == RequestState::Uncovered(Ask::Held))
+fn check_worker_policy(core: &Core) -> Check {
+    let deferred: BTreeSet<_> = (core.requests.records.iter())
+        .filter(|(_, request)| request.state == RequestState::Unbound(WorkerAsk::Deferred))
         .map(|(key, request)| (request.sequence, key))
         .collect();
     ensure!(
-        *core.demand.held() == held,
-        "requests {:?} are listed as held, {held:?} are",
-        core.demand.held()
+        *core.worker_policy.deferred() == deferred,
+        "requests {:?} are listed as held, {deferred:?} are",
+        core.worker_policy.deferred()
     );
     ensure!(
-        held.is_empty() || core.demand.is_recovering() || core.limit_of_next_worker().is_some(),
-        "requests {held:?} are held, and a worker may be asked for"
+        deferred.is_empty() || core.worker_policy.is_recovering() || core.limit_of_next_worker().is_some(),
+        "requests {deferred:?} are held, and a worker may be asked for"
     );
     ensure!(
-        core.demand.is_consistent(),
+        core.worker_policy.is_consistent(),
         "the earliest time is not known: {:?}",
-        core.demand
+        core.worker_policy
     );
     Ok(())
 }
@@ -299,15 +303,15 @@ fn check_requests(core: &Core) -> Check {
     );
     let mut queued = BTreeMap::new();
     for (profile, key) in requests
-        .covered
+        .bound
         .iter(&requests.records)
-        .chain(requests.uncovered.iter(&requests.records))
+        .chain(requests.unbound.iter(&requests.records))
     {
         ensure!(queued.insert(key, profile).is_none(), "request {key:?} waits twice");
     }
     let timed = |list: Vec<_>| list.into_iter().collect::<BTreeSet<_>>();
     let rpc = timed(requests.rpc_timeouts.iter(&requests.records).collect());
-    let declined = timed(requests.ask_repeats.iter(&requests.records).collect());
+    let declined = timed(requests.ask_retries.iter(&requests.records).collect());
     let paused = timed(requests.backoffs.iter(&requests.records).map(|(_, key)| key).collect());
     for (key, request) in requests.records.iter() {
         let id = request.allocation_id;
@@ -321,13 +325,13 @@ fn check_requests(core: &Core) -> Check {
         );
         let expected = match request.state {
             RequestState::Detached => return Err(InvariantViolation(format!("request {id} is in no state"))),
-            RequestState::Uncovered(Ask::Due) => {
+            RequestState::Unbound(WorkerAsk::Due) => {
                 return Err(InvariantViolation(format!("no worker was asked for for request {id}")));
             }
-            RequestState::Covered(_) | RequestState::Uncovered(Ask::Held | Ask::Useless) => {
+            RequestState::Bound(_) | RequestState::Unbound(WorkerAsk::Deferred | WorkerAsk::Useless) => {
                 (Some(request.profile), (false, false, false))
             }
-            RequestState::Uncovered(Ask::Declined) => (Some(request.profile), (false, true, false)),
+            RequestState::Unbound(WorkerAsk::Declined) => (Some(request.profile), (false, true, false)),
             RequestState::BackingOff { .. } => (None, (false, false, true)),
             RequestState::InFlight(slot) => {
                 ensure!(
@@ -439,14 +443,14 @@ fn check_promised_slots(core: &Core) -> Check {
     );
     for (key, promise) in promises.records.iter() {
         ensure!(
-            unbound.contains(&(promise.profile, key)) == promise.covers.is_none()
+            unbound.contains(&(promise.profile, key)) == promise.bound_to.is_none()
                 && queued.contains(&(promise.profile, key)),
             "promised slot {key:?} is in the wrong queues"
         );
-        if let Some(request) = promise.covers {
-            let covered = core.requests.records.get(request);
+        if let Some(request) = promise.bound_to {
+            let bound = core.requests.records.get(request);
             ensure!(
-                covered.is_some_and(|request| request.state == RequestState::Covered(key)
+                bound.is_some_and(|request| request.state == RequestState::Bound(key)
                     && core.profiles[promise.profile].is_matching(&core.profiles[request.profile])),
                 "promised slot {key:?} covers a request that does not say so"
             );
@@ -454,15 +458,15 @@ fn check_promised_slots(core: &Core) -> Check {
     }
     for (key, request) in core.requests.records.iter() {
         match request.state {
-            RequestState::Covered(promise) => ensure!(
+            RequestState::Bound(promise) => ensure!(
                 promises
                     .records
                     .get(promise)
-                    .is_some_and(|promise| promise.covers == Some(key)),
+                    .is_some_and(|promise| promise.bound_to == Some(key)),
                 "request {} is covered by a promised slot that does not say so",
                 request.allocation_id
             ),
-            RequestState::Uncovered(_) => ensure!(
+            RequestState::Unbound(_) => ensure!(
                 promises.first_unbound(&core.profiles, request.profile).is_none(),
                 "a promised slot could cover request {}",
                 request.allocation_id
@@ -499,7 +503,7 @@ fn check_deadlines(core: &Core) -> Check {
                 .expiries
                 .is_in_order(&core.promised_slots.worker_requests),
         ),
-        ("repeated asks", requests.ask_repeats.is_in_order(&requests.records)),
+        ("repeated asks", requests.ask_retries.is_in_order(&requests.records)),
         (
             "idle task managers",
             core.task_managers.idle.is_in_order(&core.task_managers.records),
@@ -514,8 +518,8 @@ fn check_deadlines(core: &Core) -> Check {
 fn check_queues(core: &Core) -> Check {
     let requests = &core.requests;
     let queues = [
-        ("covered requests", requests.covered.are_in_order(&requests.records)),
-        ("uncovered requests", requests.uncovered.are_in_order(&requests.records)),
+        ("covered requests", requests.bound.are_in_order(&requests.records)),
+        ("uncovered requests", requests.unbound.are_in_order(&requests.records)),
         (
             "offered slots",
             core.free_slots.is_in_order(&core.slots, &core.task_managers.records),

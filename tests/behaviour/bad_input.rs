@@ -46,7 +46,7 @@ fn snapshot(manager: &Manager) -> Vec<String> {
             request.failed_attempts(),
             request.in_flight_to(),
             request.backs_off_until(),
-            request.covered_by()
+            request.bound_to()
         )
     }));
     lines.extend(
@@ -124,7 +124,7 @@ fn a_busy_manager_has_something_of_everything() {
         "InFlight",
         "Allocated",
         "in_flight_to: Some",
-        "covered_by: Some",
+        "bound_to: Some",
         "backs_off_until: Some",
     ] {
         assert!(seen.contains(part), "no {part} in\n{seen}");

@@ -192,7 +192,7 @@ fn unregistered_job_takes_its_ungranted_requests_along() {
         "request tm_2 for 6 #5",
     ]);
     let promise = fixture.manager.promised_slots().next().expect("one");
-    assert_eq!(promise.covers(), Some(allocation(7)));
+    assert_eq!(promise.bound_to(), Some(allocation(7)));
 
     // then: its grant stays until it is freed
     assert_eq!(fixture.status(1), Some(granted(&slot("tm", 0))));

@@ -33,7 +33,7 @@ fn promises(fixture: &Fixture) -> Vec<(u64, Option<u128>)> {
         .promised_slots()
         .map(|promise| {
             let number = promise.worker_request().to_string().parse().expect("a number");
-            (number, promise.covers().map(|id| id.as_uuid().as_u128()))
+            (number, promise.bound_to().map(|id| id.as_uuid().as_u128()))
         })
         .collect();
     let counts = fixture.manager.promised_slot_counts();
@@ -102,17 +102,17 @@ fn promised_slots_and_their_requests_can_be_looked_at() {
     assert_eq!(views.len(), 2);
     assert_eq!(views[0].worker_request(), WorkerRequestId::new(1));
     assert_eq!(views[0].resource_profile(), &profile(2.0, 200));
-    assert_eq!(views[0].covers(), Some(allocation(1)));
+    assert_eq!(views[0].bound_to(), Some(allocation(1)));
     assert_eq!(views[0].expires_at(), Timestamp::ZERO + 2 * MINUTE);
-    assert_eq!((views[1].resource_profile(), views[1].covers()), (&small(), None));
-    let covered_by = |id| {
+    assert_eq!((views[1].resource_profile(), views[1].bound_to()), (&small(), None));
+    let bound_to = |id| {
         fixture
             .manager
             .pending_slot_request(allocation(id))
             .expect("pending")
-            .covered_by()
+            .bound_to()
     };
-    assert_eq!(covered_by(1), Some(WorkerRequestId::new(1)));
+    assert_eq!(bound_to(1), Some(WorkerRequestId::new(1)));
 }
 
 /// B.31: a wish that is not needed any more counts for the next request

@@ -307,12 +307,12 @@ impl Fixture {
 
     /// The worker request whose promise covers a request that is not granted.
     #[track_caller]
-    pub fn covered_by(&self, id: u128) -> Option<u64> {
+    pub fn bound_to(&self, id: u128) -> Option<u64> {
         let request = self
             .manager
             .pending_slot_request(allocation(id))
             .expect("it is not granted");
-        request.covered_by().map(WorkerRequestId::as_u64)
+        request.bound_to().map(WorkerRequestId::as_u64)
     }
 
     /// All that can be looked at, as a text.

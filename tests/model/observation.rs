@@ -82,7 +82,7 @@ pub(crate) struct RequestView {
     pub(crate) failed_attempts: u32,
     pub(crate) in_flight_to: Option<SlotId>,
     pub(crate) backs_off_until: Option<Timestamp>,
-    pub(crate) covered_by: Option<WorkerRequestId>,
+    pub(crate) bound_to: Option<WorkerRequestId>,
 }
 
 #[derive(Debug, Clone, PartialEq)]

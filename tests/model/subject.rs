@@ -210,7 +210,7 @@ impl Subject {
                     failed_attempts: request.failed_attempts(),
                     in_flight_to: request.in_flight_to(),
                     backs_off_until: request.backs_off_until(),
-                    covered_by: request.covered_by(),
+                    bound_to: request.bound_to(),
                 })
                 .collect(),
             promises: manager
@@ -218,7 +218,7 @@ impl Subject {
                 .map(|promise| PromiseView {
                     worker_request: promise.worker_request(),
                     profile: promise.resource_profile().clone(),
-                    covers: promise.covers(),
+                    covers: promise.bound_to(),
                     expires_at: promise.expires_at(),
                 })
                 .collect(),

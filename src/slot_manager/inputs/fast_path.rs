@@ -33,7 +33,7 @@ where
                 self.core
                     .grant_at_once(slot, fingerprint, &request, acknowledge.revision());
                 self.driver.notify_slot_allocated(&request);
-                if self.core.demand.is_active() {
+                if self.core.worker_policy.is_active() {
                     self.reconcile();
                 }
                 self.driver.wake_after_input(&self.core, false);

@@ -62,7 +62,7 @@ where
 
     /// Whether they do, as it was configured or set last; in the grace period none fails all the same.
     pub fn fails_unfulfillable_requests(&self) -> bool {
-        self.core.demand.fails_unfulfillable()
+        self.core.worker_policy.fails_unfulfillable()
     }
 
     /// A task executor answers a question that it [did not answer at once](crate::ReleaseAnswer::Later). O(its slots) if

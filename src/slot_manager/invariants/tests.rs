@@ -6,8 +6,8 @@ use crate::slot_manager::collections::fingerprint_table::Fingerprint;
 use crate::slot_manager::state::allocations::AllocationEntry;
 use crate::slot_manager::state::core::Core;
 use crate::slot_manager::state::promises::PromiseKey;
-use crate::slot_manager::state::requests::{Ask, RequestKey, RequestState};
-use crate::slot_manager::state::slot_totals::Use;
+use crate::slot_manager::state::requests::{RequestKey, RequestState, WorkerAsk};
+use crate::slot_manager::state::slot_totals::SlotUsage;
 use crate::slot_manager::state::slots::{Delivery, SlotKey, SlotState};
 use crate::slot_manager::state::task_managers::TaskManagerKey;
 use crate::testing::{GatewayAnswer, ManualScheduledExecutor, RecordingActions, ScriptedGateway};
@@ -81,11 +81,11 @@ impl World {
         manager
             .start(LeaderId::from_u128(1), actions.clone())
             .expect("not started");
-        let held = |number| SlotStatus::allocated(slot(number), cores(1.0), allocation(7), JobId::from_u128(7));
+        let deferred = |number| SlotStatus::allocated(slot(number), cores(1.0), allocation(7), JobId::from_u128(7));
         let free = |number, profile| SlotStatus::free(slot(number), profile);
-        let mut statuses = vec![held(1)];
+        let mut statuses = vec![deferred(1)];
         register(&mut manager, "used", 1, &gateway, &statuses);
-        statuses.insert(0, held(0));
+        statuses.insert(0, deferred(0));
         statuses.push(free(2, cores(2.0)));
         report(&mut manager, &statuses);
         register(&mut manager, "idle", 2, &gateway, &[]);
@@ -114,7 +114,7 @@ impl World {
         };
         let promise = |is_bound| {
             let mut found = core.promised_slots.records.iter();
-            let found = found.find(|(_, promise)| promise.covers.is_some() == is_bound);
+            let found = found.find(|(_, promise)| promise.bound_to.is_some() == is_bound);
             found.expect("there is such a promise").0
         };
         let worker = |id: &str| {
@@ -132,8 +132,8 @@ impl World {
             idle_worker: worker("idle"),
             in_flight_request: pending(|state| matches!(state, RequestState::InFlight(_))),
             backing_off: pending(|state| matches!(state, RequestState::BackingOff { .. })),
-            covered: pending(|state| matches!(state, RequestState::Covered(_))),
-            declined: pending(|state| matches!(state, RequestState::Uncovered(Ask::Declined))),
+            covered: pending(|state| matches!(state, RequestState::Bound(_))),
+            declined: pending(|state| matches!(state, RequestState::Unbound(WorkerAsk::Declined))),
             bound: promise(true),
             unbound: promise(false),
             manager,
@@ -189,11 +189,11 @@ fn holders_that_are_not_indexed_as_they_hold() {
     assert_found("is a duplicate or not", |world, core| {
         set_duplicate(core, world.beside, false);
     });
-    assert_found("held by an allocation that is not granted there", |world, core| {
+    assert_found("deferred by an allocation that is not granted there", |world, core| {
         set_duplicate(core, world.grant, true);
         core.allocations.add_duplicate(allocation(7), world.grant);
     });
-    assert_found("held by an allocation that is not granted", |world, core| {
+    assert_found("deferred by an allocation that is not granted", |world, core| {
         core.allocations
             .remove(allocation(7), AllocationEntry::Granted(world.grant));
     });
@@ -211,16 +211,16 @@ fn holders_that_are_not_indexed_as_they_hold() {
 
 #[test]
 fn counts_that_are_not_a_recount() {
-    for used in Use::ALL {
-        assert_found("Census", move |world, core| {
+    for used in SlotUsage::ALL {
+        assert_found("SlotTotals", move |world, core| {
             let profile = core.slots[world.offered].profile;
-            core.census.add_slots(&core.profiles, profile, 1);
-            core.census.move_slot(profile, Use::Free, used);
+            core.slot_totals.add_slots(&core.profiles, profile, 1);
+            core.slot_totals.move_slot(profile, SlotUsage::Free, used);
         });
     }
-    assert_found("Census", |world, core| {
+    assert_found("SlotTotals", |world, core| {
         let profile = core.slots[world.offered].profile;
-        core.census.add_promised(&core.profiles, profile);
+        core.slot_totals.add_promised(&core.profiles, profile);
     });
     assert_found("the counts of task manager", |world, core| {
         core.task_managers.records[world.used_worker].in_flight += 1;
@@ -260,7 +260,7 @@ fn requests_that_are_not_where_they_say() {
         let profile = core.requests.records[world.declined].profile;
         let records = &mut core.requests.records;
         core.requests
-            .covered
+            .bound
             .push(records, &core.profiles, profile, world.declined);
     });
     assert_found("is not indexed by its allocation id", |world, core| {
@@ -274,7 +274,7 @@ fn requests_that_are_not_where_they_say() {
         core.requests.records[world.declined].state = RequestState::Detached;
     });
     assert_found("no worker was asked for", |world, core| {
-        core.requests.records[world.declined].state = RequestState::Uncovered(Ask::Due);
+        core.requests.records[world.declined].state = RequestState::Unbound(WorkerAsk::Due);
     });
     assert_found("no slot is in flight for request", |world, core| {
         core.requests.records[world.backing_off].state = RequestState::InFlight(world.offered);
@@ -290,17 +290,17 @@ fn requests_whose_queues_and_timers_are_not_those_of_their_state() {
     assert_found(message, |world, core| {
         let profile = core.requests.records[world.declined].profile;
         let records = &mut core.requests.records;
-        core.requests.uncovered.remove(records, profile, world.declined);
+        core.requests.unbound.remove(records, profile, world.declined);
     });
     assert_found(message, |world, core| {
         let profile = core.requests.records[world.covered].profile;
         core.requests
-            .covered
+            .bound
             .remove(&mut core.requests.records, profile, world.covered);
     });
     assert_found(message, |world, core| {
         core.requests
-            .ask_repeats
+            .ask_retries
             .disarm(&mut core.requests.records, world.declined);
     });
     assert_found(message, |world, core| {
@@ -370,28 +370,26 @@ fn promised_slots_that_are_not_what_others_say_of_them() {
         core.promised_slots.worker_requests[worker_request].id = WorkerRequestId::new(77);
     });
     assert_found("is in the wrong queues", |world, core| {
-        core.promised_slots.records[world.unbound].covers = Some(world.covered);
+        core.promised_slots.records[world.unbound].bound_to = Some(world.covered);
     });
     assert_found("is in the wrong queues", |world, core| {
         core.promised_slots.records[world.bound].profile = core.promised_slots.records[world.unbound].profile;
     });
     assert_found("covers a request that does not say so", |world, core| {
-        core.requests.records[world.covered].state = RequestState::Covered(world.unbound);
+        core.requests.records[world.covered].state = RequestState::Bound(world.unbound);
     });
     assert_found("covers a request that does not say so", |world, core| {
-        core.promised_slots.records[world.bound].covers = Some(world.backing_off);
+        core.promised_slots.records[world.bound].bound_to = Some(world.backing_off);
     });
     assert_found("is covered by a promised slot that does not say so", |world, core| {
         let profile = core.requests.records[world.declined].profile;
         let requests = &mut core.requests;
-        requests.ask_repeats.disarm(&mut requests.records, world.declined);
+        requests.ask_retries.disarm(&mut requests.records, world.declined);
+        requests.unbound.remove(&mut requests.records, profile, world.declined);
         requests
-            .uncovered
-            .remove(&mut requests.records, profile, world.declined);
-        requests
-            .covered
+            .bound
             .push(&mut requests.records, &core.profiles, profile, world.declined);
-        requests.records[world.declined].state = RequestState::Covered(world.unbound);
+        requests.records[world.declined].state = RequestState::Bound(world.unbound);
     });
     assert_found("a promised slot could cover request", |world, core| {
         let profile = core.requests.records[world.declined].profile;
@@ -461,7 +459,7 @@ fn texts_and_profiles_that_are_kept_for_nothing() {
 #[test]
 fn what_a_call_leaves_undone() {
     assert_found("effects were not reported", |world, core| {
-        core.effects.asks.push((0, world.backing_off));
+        core.effects.worker_asks.push((0, world.backing_off));
     });
     assert_found("changes were not settled", |world, core| {
         core.transaction.free.push(world.offered);

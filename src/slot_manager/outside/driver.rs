@@ -145,7 +145,7 @@ where
             if !core.effects.slot_requests.is_empty() {
                 stored |= self.send_slot_requests(core);
             }
-            if !core.effects.asks.is_empty() {
+            if !core.effects.worker_asks.is_empty() {
                 self.ask_for_workers(core);
             }
             if !core.effects.releases.is_empty() {
@@ -289,17 +289,17 @@ where
     }
 
     fn ask_for_workers(&mut self, core: &mut Core) {
-        core.effects.asks.sort_unstable();
-        let asks = core.effects.asks.len();
+        core.effects.worker_asks.sort_unstable();
+        let asks = core.effects.worker_asks.len();
         for at in 0..asks {
             // Answers add to the list, and take nothing away.
-            let (sequence, request) = core.effects.asks[at];
+            let (sequence, request) = core.effects.worker_asks[at];
             if let Some((worker_request, profile)) = core.begin_ask(sequence, request) {
                 self.ask_for(core, request, worker_request, profile);
             }
         }
         // An answer may have left others to be asked for: that is next.
-        core.effects.asks.drain(..asks);
+        core.effects.worker_asks.drain(..asks);
     }
 
     /// Asks for a worker for a request. Inlined, or each request that waits pays for the call.
@@ -392,10 +392,10 @@ where
         // The last slot that fitted some may be gone by that.
         core.fail_all_unfulfillable();
         stored |= self.flush(core);
-        while let Some((request, worker_request, profile)) = core.begin_held_ask() {
+        while let Some((request, worker_request, profile)) = core.begin_deferred_ask() {
             self.ask_for(core, request, worker_request, profile);
         }
-        self.ask_for_spare_workers(core);
+        self.ask_for_reserve_workers(core);
         self.flush(core) || stored
     }
 
@@ -409,17 +409,17 @@ where
         }
     }
 
-    fn ask_for_spare_workers(&mut self, core: &mut Core) {
+    fn ask_for_reserve_workers(&mut self, core: &mut Core) {
         let Some(actions) = &mut self.actions else {
             return;
         };
         for _ in 0..core.missing_workers() {
-            let Some((worker_request, profile)) = core.begin_spare_ask() else {
+            let Some((worker_request, profile)) = core.begin_reserve_ask() else {
                 return;
             };
             let answer = actions.allocate_resource(worker_request, &profile);
             let answer = Self::within_limits(core, actions, worker_request, answer);
-            if !core.apply_spare_promise(worker_request, answer) {
+            if !core.apply_reserve_promise(worker_request, answer) {
                 return;
             }
         }

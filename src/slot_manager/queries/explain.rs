@@ -4,13 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
     AllocationId, Explanation, FittingSlots, RequestExplanation, ResourceProfile, ScheduledExecutor, SlotManager,
-    TaskExecutorGateway, TooSmallSlots, WaitsFor,
+    TaskExecutorGateway, TooSmallSlots, WaitReason,
 };
 
 use crate::slot_manager::state::allocations::AllocationEntry;
 use crate::slot_manager::state::core::Core;
-use crate::slot_manager::state::requests::{Ask, RequestKey, RequestState};
-use crate::slot_manager::state::slot_totals::Use;
+use crate::slot_manager::state::requests::{RequestKey, RequestState, WorkerAsk};
+use crate::slot_manager::state::slot_totals::SlotUsage;
 
 /// Explanations.
 impl<A, G: TaskExecutorGateway, E: ScheduledExecutor> SlotManager<A, G, E> {
@@ -58,16 +58,16 @@ impl Core {
 
     /// Counts the slots that fit, and those that do not.
     fn count_slots(&self, required: &ResourceProfile, explanation: &mut RequestExplanation) {
-        let mut lacking = BTreeMap::new();
-        for (key, counts) in self.census.profiles() {
+        let mut slots_short_of = BTreeMap::new();
+        for (key, counts) in self.slot_totals.profiles() {
             let profile = &self.profiles[key];
             if profile.is_matching(required) {
                 let fitting = &mut explanation.fitting;
-                fitting.allocated += counts.slots(Use::Allocated);
-                fitting.in_flight += counts.slots(Use::InFlight);
-                fitting.blocked += counts.slots(Use::Blocked);
-                fitting.backing_off += counts.slots(Use::BackingOff);
-                fitting.free += counts.slots(Use::Free);
+                fitting.allocated += counts.slots(SlotUsage::Allocated);
+                fitting.in_flight += counts.slots(SlotUsage::InFlight);
+                fitting.blocked += counts.slots(SlotUsage::Blocked);
+                fitting.backing_off += counts.slots(SlotUsage::BackingOff);
+                fitting.free += counts.slots(SlotUsage::Free);
                 explanation.fitting_promised_slots += counts.promised();
                 continue;
             }
@@ -77,44 +77,48 @@ impl Core {
             // An extended resource may have the name of another one: a slot counts once for each name.
             let shortages: BTreeSet<_> = profile.shortages(required).filter(|_| registered > 0).collect();
             for resource in shortages {
-                *lacking.entry(resource).or_insert(0) += registered;
+                *slots_short_of.entry(resource).or_insert(0) += registered;
             }
         }
-        let lacking = lacking
+        let slots_short_of = slots_short_of
             .into_iter()
             .map(|(resource, slots)| (resource.to_owned(), slots));
-        explanation.too_small.lacking = lacking.collect();
+        explanation.too_small.shortages = slots_short_of.collect();
         // Stable: equal numbers stay in the order of names.
         explanation
             .too_small
-            .lacking
+            .shortages
             .sort_by_key(|(_, slots)| std::cmp::Reverse(*slots));
     }
 
-    fn waits_for(&self, request: RequestKey) -> WaitsFor {
+    fn waits_for(&self, request: RequestKey) -> WaitReason {
         let record = &self.requests.records[request];
         match record.state {
-            RequestState::InFlight(slot) => WaitsFor::Answer {
+            RequestState::InFlight(slot) => WaitReason::Answer {
                 slot_id: self.slot_id(slot),
                 until: record.timer,
             },
-            RequestState::BackingOff { .. } => WaitsFor::Backoff { until: record.timer },
-            RequestState::Covered(promise) => {
+            RequestState::BackingOff { .. } => WaitReason::Backoff { until: record.timer },
+            RequestState::Bound(promise) => {
                 let promise = &self.promised_slots.records[promise];
                 let worker = &self.promised_slots.worker_requests[promise.worker_request];
-                WaitsFor::PromisedWorker {
+                WaitReason::PromisedWorker {
                     worker_request: worker.id,
                     until: worker.expires_at,
                 }
             }
-            RequestState::Uncovered(Ask::Declined) => WaitsFor::NextAsk { at: record.timer },
-            RequestState::Uncovered(Ask::Held) => match (self.demand.recovers_until(), self.limit_of_next_worker()) {
-                (Some(until), _) => WaitsFor::Recovery { until },
-                (None, Some(limit)) => WaitsFor::Room { limit },
-                // Only within a call: whoever may be asked for is, when it ends.
-                (None, None) => WaitsFor::NothingElse,
-            },
-            RequestState::Uncovered(Ask::Useless | Ask::Due) | RequestState::Detached => WaitsFor::NothingElse,
+            RequestState::Unbound(WorkerAsk::Declined) => WaitReason::WorkerDeclined { at: record.timer },
+            RequestState::Unbound(WorkerAsk::Deferred) => {
+                match (self.worker_policy.recovers_until(), self.limit_of_next_worker()) {
+                    (Some(until), _) => WaitReason::Recovery { until },
+                    (None, Some(limit)) => WaitReason::Limit { limit },
+                    // Only within a call: whoever may be asked for is, when it ends.
+                    (None, None) => WaitReason::NothingElse,
+                }
+            }
+            RequestState::Unbound(WorkerAsk::Useless | WorkerAsk::Due) | RequestState::Detached => {
+                WaitReason::NothingElse
+            }
         }
     }
 }

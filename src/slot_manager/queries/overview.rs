@@ -6,7 +6,7 @@ use crate::{
 };
 
 use crate::slot_manager::queries::views::TaskManagerRegistration;
-use crate::slot_manager::state::slot_totals::{Census, Use};
+use crate::slot_manager::state::slot_totals::{SlotTotals, SlotUsage};
 
 /// Overviews.
 impl<A, G: TaskExecutorGateway, E: ScheduledExecutor> SlotManager<A, G, E> {
@@ -16,8 +16,8 @@ impl<A, G: TaskExecutorGateway, E: ScheduledExecutor> SlotManager<A, G, E> {
         Overview {
             task_managers: core.task_managers.records.len(),
             blocked_task_managers: core.blocking.task_managers.len(),
-            slots: core.census.overview(),
-            promised: core.census.promised().into(),
+            slots: core.slot_totals.overview(),
+            promised: core.slot_totals.promised().into(),
             unbound_promised_slots: core.promised_slots.num_unbound(),
             pending_requests: core.requests.records.len(),
             counters: core.counters,
@@ -33,7 +33,7 @@ impl<A, G: TaskExecutorGateway, E: ScheduledExecutor> SlotManager<A, G, E> {
 impl TaskManagerRegistration<'_> {
     /// What it has, in numbers. O(its slots).
     pub fn overview(&self) -> TaskManagerOverview {
-        let mut by_use = [Quantity::default(); Use::ALL.len()];
+        let mut by_use = [Quantity::default(); SlotUsage::ALL.len()];
         for (used, profile) in self.uses() {
             by_use[used as usize] += Quantity::of_slot(profile);
         }
@@ -47,20 +47,20 @@ impl TaskManagerRegistration<'_> {
     }
 }
 
-fn overview_of(of: impl Fn(Use) -> Quantity) -> SlotOverview {
-    let registered = Use::ALL
+fn overview_of(of: impl Fn(SlotUsage) -> Quantity) -> SlotOverview {
+    let registered = SlotUsage::ALL
         .into_iter()
         .fold(Quantity::default(), |sum, used| sum + of(used));
     SlotOverview {
         registered: registered.into(),
-        free: (of(Use::Free) + of(Use::BackingOff)).into(),
-        blocked: of(Use::Blocked).into(),
-        in_flight: of(Use::InFlight).into(),
-        allocated: of(Use::Allocated).into(),
+        free: (of(SlotUsage::Free) + of(SlotUsage::BackingOff)).into(),
+        blocked: of(SlotUsage::Blocked).into(),
+        in_flight: of(SlotUsage::InFlight).into(),
+        allocated: of(SlotUsage::Allocated).into(),
     }
 }
 
-impl Census {
+impl SlotTotals {
     fn overview(&self) -> SlotOverview {
         overview_of(|used| self.of(used))
     }

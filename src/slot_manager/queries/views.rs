@@ -11,7 +11,7 @@ use crate::slot_manager::state::allocations::AllocationEntry;
 use crate::slot_manager::state::core::Core;
 use crate::slot_manager::state::promises::PromiseKey;
 use crate::slot_manager::state::requests::{PendingRequest, RequestKey, RequestState};
-use crate::slot_manager::state::slot_totals::Use;
+use crate::slot_manager::state::slot_totals::SlotUsage;
 use crate::slot_manager::state::slots::{self, SlotKey};
 use crate::slot_manager::state::task_managers::{TaskManager, TaskManagerKey};
 
@@ -27,7 +27,7 @@ pub struct SlotCounts {
     pub blocked: usize,
     /// Slots a task executor has been asked for and has not answered.
     pub in_flight: usize,
-    /// Slots held by an allocation.
+    /// Slots deferred by an allocation.
     pub allocated: usize,
 }
 
@@ -128,13 +128,13 @@ impl<A, G: TaskExecutorGateway, E: ScheduledExecutor> SlotManager<A, G, E> {
 impl Core {
     /// How many slots are in which state.
     pub(crate) fn slot_counts(&self) -> SlotCounts {
-        let slots = |used| self.census.slots(used);
+        let slots = |used| self.slot_totals.slots(used);
         SlotCounts {
-            registered: self.census.registered().slots,
-            free: slots(Use::Free) + slots(Use::BackingOff),
-            blocked: slots(Use::Blocked),
-            in_flight: slots(Use::InFlight),
-            allocated: slots(Use::Allocated),
+            registered: self.slot_totals.registered().slots,
+            free: slots(SlotUsage::Free) + slots(SlotUsage::BackingOff),
+            blocked: slots(SlotUsage::Blocked),
+            in_flight: slots(SlotUsage::InFlight),
+            allocated: slots(SlotUsage::Allocated),
         }
     }
 }
@@ -258,7 +258,7 @@ impl<'a> PendingSlotRequest<'a> {
         self.record().allocation_id
     }
 
-    /// The job that asks.
+    /// The job that worker_asks.
     pub fn job_id(&self) -> JobId {
         self.record().job_id
     }
@@ -300,9 +300,9 @@ impl<'a> PendingSlotRequest<'a> {
     }
 
     /// The worker request of the promised slot that covers it.
-    pub fn covered_by(&self) -> Option<WorkerRequestId> {
+    pub fn bound_to(&self) -> Option<WorkerRequestId> {
         match self.record().state {
-            RequestState::Covered(key) => Some(PromisedSlot { core: self.core, key }.worker_request()),
+            RequestState::Bound(key) => Some(PromisedSlot { core: self.core, key }.worker_request()),
             _ => None,
         }
     }
@@ -317,7 +317,7 @@ impl std::fmt::Debug for PendingSlotRequest<'_> {
             .field("deadline", &self.deadline())
             .field("in_flight_to", &self.in_flight_to())
             .field("backs_off_until", &self.backs_off_until())
-            .field("covered_by", &self.covered_by())
+            .field("bound_to", &self.bound_to())
             .finish()
     }
 }
@@ -376,10 +376,10 @@ impl<'a> TaskManagerRegistration<'a> {
     }
 
     /// What each of its slots is doing, with its profile.
-    pub(crate) fn uses(&self) -> impl Iterator<Item = (Use, &'a ResourceProfile)> {
+    pub(crate) fn uses(&self) -> impl Iterator<Item = (SlotUsage, &'a ResourceProfile)> {
         let core = self.core;
         let slots = self.record().slots.iter().map(move |(_, slot)| &core.slots[*slot]);
-        slots.map(|slot| (Use::of(&slot.state), &core.profiles[slot.profile]))
+        slots.map(|slot| (SlotUsage::of(&slot.state), &core.profiles[slot.profile]))
     }
 
     /// Whether it is blocked.
@@ -429,8 +429,8 @@ impl<'a> PromisedSlot<'a> {
     }
 
     /// The waiting request it covers.
-    pub fn covers(&self) -> Option<AllocationId> {
-        let request = self.core.promised_slots.records[self.key].covers?;
+    pub fn bound_to(&self) -> Option<AllocationId> {
+        let request = self.core.promised_slots.records[self.key].bound_to?;
         Some(self.core.requests.records[request].allocation_id)
     }
 
@@ -446,7 +446,7 @@ impl std::fmt::Debug for PromisedSlot<'_> {
         f.debug_struct("PromisedSlot")
             .field("worker_request", &self.worker_request())
             .field("resource_profile", self.resource_profile())
-            .field("covers", &self.covers())
+            .field("bound_to", &self.bound_to())
             .finish()
     }
 }

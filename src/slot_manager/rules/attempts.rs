@@ -221,7 +221,7 @@ impl Core {
         self.end_attempt(slot, attempt);
     }
 
-    /// Gives up the attempt in flight to a slot that its task executor reports as held by another allocation. The slot
+    /// Gives up the attempt in flight to a slot that its task executor reports as deferred by another allocation. The slot
     /// is detached afterwards.
     pub(crate) fn contradict_attempt(&mut self, slot: SlotKey, attempt: Attempt) {
         self.give_up_attempt(slot, attempt);

@@ -11,7 +11,7 @@ use crate::slot_manager::state::task_managers::TaskManagerKey;
 use crate::slot_manager::state::transaction::DroppedGrant;
 
 impl Core {
-    /// Records that a slot is held by an allocation. Whatever held it, or was in flight to it, has been dealt with.
+    /// Records that a slot is deferred by an allocation. Whatever deferred it, or was in flight to it, has been dealt with.
     pub(crate) fn adopt(&mut self, slot: SlotKey, allocation_id: AllocationId, job_id: JobId) {
         let mut duplicate = false;
         match self.find_or_promote(allocation_id) {
@@ -162,8 +162,9 @@ impl Core {
     pub(crate) fn detach_task_manager(&mut self, task_manager: TaskManagerKey, loss: GrantLoss) {
         let loss = self.note_loss(task_manager, loss);
         let slots = std::mem::take(&mut self.task_managers.records[task_manager].slots);
-        let held = slots.iter().filter_map(|(_, slot)| self.slots[*slot].holder());
-        self.allocations.prefetch(held.map(|(allocation_id, _)| allocation_id));
+        let deferred = slots.iter().filter_map(|(_, slot)| self.slots[*slot].holder());
+        self.allocations
+            .prefetch(deferred.map(|(allocation_id, _)| allocation_id));
         for (_, slot) in slots {
             self.remove_slot(slot, loss);
         }

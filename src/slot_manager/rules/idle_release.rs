@@ -5,7 +5,7 @@ use crate::{ReleaseAnswer, ReleaseAnswerOutcome, ReleaseQuestion};
 use crate::slot_manager::state::core::Core;
 use crate::slot_manager::state::effects::ReleaseToAsk;
 use crate::slot_manager::state::releases::Question;
-use crate::slot_manager::state::slot_totals::Use;
+use crate::slot_manager::state::slot_totals::SlotUsage;
 use crate::slot_manager::state::slots::SlotState;
 use crate::slot_manager::state::task_managers::{TaskManagerKey, TaskManagers};
 
@@ -79,13 +79,13 @@ impl Core {
         let is_offered = |slot| matches!(self.slots[slot].state, SlotState::Offered { .. });
         let offered = slots.iter().filter(|(_, slot)| is_offered(*slot)).count();
         let keeps_floor = self.usable_slots() >= floor.saturating_add(leaving + slots.len());
-        let keeps_redundancy = self.census.slots(Use::Free) >= redundant.saturating_add(leaving + offered);
+        let keeps_redundancy = self.slot_totals.slots(SlotUsage::Free) >= redundant.saturating_add(leaving + offered);
         (floor == 0 || keeps_floor) && (redundant == 0 || keeps_redundancy)
     }
 
     /// Registered slots of task managers that are not blocked, and promised ones.
     pub(crate) fn usable_slots(&self) -> usize {
-        self.census.registered().slots - self.blocking.slots + self.census.promised().slots
+        self.slot_totals.registered().slots - self.blocking.slots + self.slot_totals.promised().slots
     }
 
     /// What an idle task manager is to be asked before it is released, if it may go; it is kept if it may not. A question

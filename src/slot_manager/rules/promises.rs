@@ -7,7 +7,7 @@ use crate::{ResourceProfile, WorkerRequestId};
 use crate::slot_manager::state::core::Core;
 use crate::slot_manager::state::profile_queues::Fitting;
 use crate::slot_manager::state::promises::{PromiseKey, WorkerRequestKey};
-use crate::slot_manager::state::requests::{Ask, RequestKey, RequestState};
+use crate::slot_manager::state::requests::{RequestKey, RequestState, WorkerAsk};
 use crate::slot_manager::state::slots::SlotKey;
 
 impl Core {
@@ -16,62 +16,62 @@ impl Core {
     pub(crate) fn enqueue(&mut self, request: RequestKey) {
         let required = self.requests.records[request].profile;
         match self.promised_slots.take_unbound(&self.profiles, required) {
-            Some(promise) => self.cover(request, promise),
+            Some(promise) => self.bind(request, promise),
             None => {
                 let record = &mut self.requests.records[request];
-                record.state = RequestState::Uncovered(Ask::Due);
-                self.effects.asks.push((record.sequence, request));
+                record.state = RequestState::Unbound(WorkerAsk::Due);
+                self.effects.worker_asks.push((record.sequence, request));
                 self.requests
-                    .uncovered
+                    .unbound
                     .push(&mut self.requests.records, &self.profiles, required, request);
             }
         }
     }
 
     /// Covers an detached request with a promised slot that covers nothing.
-    fn cover(&mut self, request: RequestKey, promise: PromiseKey) {
+    fn bind(&mut self, request: RequestKey, promise: PromiseKey) {
         let record = &mut self.requests.records[request];
-        record.state = RequestState::Covered(promise);
+        record.state = RequestState::Bound(promise);
         let profile = record.profile;
         self.requests
-            .covered
+            .bound
             .push(&mut self.requests.records, &self.profiles, profile, request);
         self.promised_slots.bind(promise, request);
     }
 
     /// Lets a promised slot that is in no queue of such slots cover the oldest uncovered request that it fits, if there
     /// is one.
-    pub(crate) fn cover_with(&mut self, promise: PromiseKey) {
+    pub(crate) fn bind_to_oldest(&mut self, promise: PromiseKey) {
         self.promised_slots.unbind(promise);
         let promised = &self.profiles[self.promised_slots.records[promise].profile];
         let oldest =
             self.requests
-                .uncovered
+                .unbound
                 .first_fitting(&self.requests.records, &self.profiles, Fitting::Slot(promised));
         match oldest {
             Some((_, request)) => {
-                self.take_uncovered(request);
-                self.cover(request, promise);
+                self.take_unbound(request);
+                self.bind(request, promise);
             }
             None => self.promised_slots.push_unbound(&self.profiles, promise),
         }
     }
 
     /// Takes an uncovered request out of its queue; it is detached afterwards.
-    pub(crate) fn take_uncovered(&mut self, request: RequestKey) {
+    pub(crate) fn take_unbound(&mut self, request: RequestKey) {
         let record = &mut self.requests.records[request];
         let profile = record.profile;
         let state = std::mem::replace(&mut record.state, RequestState::Detached);
         self.requests
-            .uncovered
+            .unbound
             .remove(&mut self.requests.records, profile, request);
         match state {
-            RequestState::Uncovered(Ask::Declined) => {
-                self.requests.ask_repeats.disarm(&mut self.requests.records, request);
+            RequestState::Unbound(WorkerAsk::Declined) => {
+                self.requests.ask_retries.disarm(&mut self.requests.records, request);
             }
-            RequestState::Uncovered(Ask::Held) => {
+            RequestState::Unbound(WorkerAsk::Deferred) => {
                 let sequence = self.requests.records[request].sequence;
-                self.demand.release_held(sequence, request);
+                self.worker_policy.remove_deferred(sequence, request);
             }
             _ => {}
         }
@@ -91,12 +91,12 @@ impl Core {
             self.profiles[promised].is_matching(&self.profiles[required])
         });
         if let Some(promise) = own {
-            self.take_uncovered(request);
-            self.cover(request, promise);
+            self.take_unbound(request);
+            self.bind(request, promise);
         }
         for promise in promises {
             if Some(promise) != own {
-                self.cover_with(promise);
+                self.bind_to_oldest(promise);
             }
         }
     }
@@ -111,7 +111,7 @@ impl Core {
         let profiles = &mut self.profiles;
         let keys: Vec<_> = promised.iter().map(|profile| profiles.acquire(profile)).collect();
         for profile in &keys {
-            self.census.add_promised(&self.profiles, *profile);
+            self.slot_totals.add_promised(&self.profiles, *profile);
         }
         self.promised_slots
             .insert(worker_request, expires_at, &self.profiles, keys.into_iter())
@@ -125,7 +125,7 @@ impl Core {
         if let Some(promise) = self.promised_slots.fulfilled_by(&self.profiles, slot.profile, named) {
             self.promised_slots.begin_to_keep(promise);
             let covered = self.end_promise(promise);
-            self.cover_anew(covered);
+            self.bind_anew(covered);
         }
     }
 
@@ -147,26 +147,26 @@ impl Core {
             .iter()
             .filter_map(|promise| self.end_promise(*promise))
             .collect();
-        self.cover_anew(covered);
+        self.bind_anew(covered);
         promises.len()
     }
 
     /// Ends a promised slot. The request it covered is detached afterwards.
     fn end_promise(&mut self, promise: PromiseKey) -> Option<RequestKey> {
         let (profile, covered) = self.promised_slots.remove(promise);
-        self.census.remove_promised(profile);
+        self.slot_totals.remove_promised(profile);
         self.profiles.release(profile);
         let request = covered?;
         let record = &mut self.requests.records[request];
         record.state = RequestState::Detached;
         let required = record.profile;
         self.requests
-            .covered
+            .bound
             .remove(&mut self.requests.records, required, request);
         Some(request)
     }
 
-    fn cover_anew(&mut self, requests: impl IntoIterator<Item = RequestKey>) {
+    fn bind_anew(&mut self, requests: impl IntoIterator<Item = RequestKey>) {
         let mut requests: Vec<_> = requests.into_iter().collect();
         requests.sort_by_key(|request| self.requests.records[*request].sequence);
         for request in requests {

@@ -64,7 +64,7 @@ impl Core {
             outcome = RegistrationOutcome::Replaced {
                 previous: previous.instance_id,
             };
-            // What the old registration held may be in the report: what is lost is judged on the result.
+            // What the old registration deferred may be in the report: what is lost is judged on the result.
             self.detach_task_manager(ended, GrantLoss::SlotRemoved);
         }
         let begun = self
@@ -90,7 +90,7 @@ impl Core {
     /// The limit that a worker would be beyond that registers anew, unless it keeps a promise or holds an allocation.
     #[inline]
     pub(crate) fn refuses(&self, named: Option<WorkerRequestId>, report: &SlotReport) -> Option<Limit> {
-        match self.demand.is_limited() {
+        match self.worker_policy.is_limited() {
             true => self.limit_of_newcomer(named, report),
             false => None,
         }
@@ -102,7 +102,7 @@ impl Core {
             .iter()
             .map(|status| Quantity::of_slot(status.resource_profile()));
         let limit = self
-            .demand
+            .worker_policy
             .exceeded_by(slots.fold(self.present(), |sum, slot| sum + slot))?;
         let is_needed = |status: &crate::SlotStatus| {
             let fitting = Fitting::Slot(status.resource_profile());

@@ -3,7 +3,7 @@
 use crate::{GrantLoss, ReportOutcome, ResourceId, SlotReport, SlotReportError, SlotStatus, Stale};
 
 use crate::slot_manager::state::core::Core;
-use crate::slot_manager::state::slot_totals::Use;
+use crate::slot_manager::state::slot_totals::SlotUsage;
 use crate::slot_manager::state::slots::{Slot, SlotKey, SlotState};
 use crate::slot_manager::state::task_managers::TaskManagerKey;
 
@@ -189,12 +189,12 @@ impl Core {
             self.detach_slot(slot);
         }
         let after = self.profiles.acquire(status.resource_profile());
-        let used = Use::of(&self.slots[slot].state);
+        let used = SlotUsage::of(&self.slots[slot].state);
         self.slots[slot].profile = after;
-        self.census.add_slots(&self.profiles, after, 1);
-        self.census.move_slot(after, Use::Free, used);
-        self.census.move_slot(before, used, Use::Free);
-        self.census.remove_slot(before);
+        self.slot_totals.add_slots(&self.profiles, after, 1);
+        self.slot_totals.move_slot(after, SlotUsage::Free, used);
+        self.slot_totals.move_slot(before, used, SlotUsage::Free);
+        self.slot_totals.remove_slot(before);
         self.profiles.release(before);
         offered
     }

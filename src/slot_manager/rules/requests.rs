@@ -82,14 +82,12 @@ impl Core {
         let profile = record.profile;
         match record.state {
             RequestState::Detached | RequestState::InFlight(_) => return,
-            RequestState::Covered(promise) => {
-                self.requests
-                    .covered
-                    .remove(&mut self.requests.records, profile, request);
+            RequestState::Bound(promise) => {
+                self.requests.bound.remove(&mut self.requests.records, profile, request);
                 self.requests.records[request].state = RequestState::Detached;
-                self.cover_with(promise);
+                self.bind_to_oldest(promise);
             }
-            RequestState::Uncovered(_) => self.take_uncovered(request),
+            RequestState::Unbound(_) => self.take_unbound(request),
             RequestState::BackingOff { step, .. } => {
                 self.requests.backoffs.disarm(&mut self.requests.records, step, request);
             }

@@ -3,7 +3,7 @@
 use crate::slot_manager::state::core::Core;
 use crate::slot_manager::state::effects::LossKey;
 use crate::slot_manager::state::profile_queues::ProfileKey;
-use crate::slot_manager::state::slot_totals::Use;
+use crate::slot_manager::state::slot_totals::SlotUsage;
 use crate::slot_manager::state::slots::{Slot, SlotKey, SlotState};
 use crate::slot_manager::state::task_managers::TaskManagerKey;
 
@@ -13,7 +13,7 @@ impl Core {
     pub(crate) fn set_slot_state(&mut self, slot: SlotKey, state: SlotState) {
         let record = &mut self.slots[slot];
         let (task_manager, profile) = (record.task_manager, record.profile);
-        let (before, after) = (Use::of(&record.state), Use::of(&state));
+        let (before, after) = (SlotUsage::of(&record.state), SlotUsage::of(&state));
         match record.state {
             SlotState::Offered { .. } => self.free_slots.remove(&mut self.slots, slot),
             SlotState::BackingOff { step, .. } => self.slot_backoffs.disarm(&mut self.slots, step, slot),
@@ -22,7 +22,7 @@ impl Core {
         if before != after {
             self.count_use(task_manager, profile, before, after);
         }
-        self.transaction.has_new_holder |= after == Use::Allocated;
+        self.transaction.has_new_holder |= after == SlotUsage::Allocated;
         let record = &mut self.slots[slot];
         record.state = state;
         match record.state {
@@ -37,19 +37,19 @@ impl Core {
 
     /// Counts a slot in another way than before. Inlined: it is a part of each grant and of its end.
     #[inline(always)]
-    fn count_use(&mut self, task_manager: TaskManagerKey, profile: ProfileKey, before: Use, after: Use) {
-        self.census.move_slot(profile, before, after);
+    fn count_use(&mut self, task_manager: TaskManagerKey, profile: ProfileKey, before: SlotUsage, after: SlotUsage) {
+        self.slot_totals.move_slot(profile, before, after);
         let owner = &mut self.task_managers.records[task_manager];
         let used_before = owner.used();
         match before {
-            Use::InFlight => owner.in_flight -= 1,
-            Use::Allocated => owner.allocated -= 1,
-            Use::Free | Use::BackingOff | Use::Blocked => {}
+            SlotUsage::InFlight => owner.in_flight -= 1,
+            SlotUsage::Allocated => owner.allocated -= 1,
+            SlotUsage::Free | SlotUsage::BackingOff | SlotUsage::Blocked => {}
         }
         match after {
-            Use::InFlight => owner.in_flight += 1,
-            Use::Allocated => owner.allocated += 1,
-            Use::Free | Use::BackingOff | Use::Blocked => {}
+            SlotUsage::InFlight => owner.in_flight += 1,
+            SlotUsage::Allocated => owner.allocated += 1,
+            SlotUsage::Free | SlotUsage::BackingOff | SlotUsage::Blocked => {}
         }
         let used = owner.used();
         if used != used_before {
@@ -70,7 +70,7 @@ impl Core {
 
     /// Counts slots of one profile that are added to a task manager, free and detached.
     pub(crate) fn count_new_slots(&mut self, task_manager: TaskManagerKey, profile: ProfileKey, slots: usize) {
-        self.census.add_slots(&self.profiles, profile, slots);
+        self.slot_totals.add_slots(&self.profiles, profile, slots);
         if self.is_blocked(task_manager) {
             self.blocking.slots += slots;
         }
@@ -89,13 +89,13 @@ impl Core {
             }
             SlotState::Allocated { .. } => {
                 self.drop_grant(slot, loss);
-                self.count_use(task_manager, profile, Use::Allocated, Use::Free);
+                self.count_use(task_manager, profile, SlotUsage::Allocated, SlotUsage::Free);
             }
             SlotState::Detached | SlotState::Offered { .. } | SlotState::BackingOff { .. } | SlotState::Blocked => {
                 self.detach_slot(slot);
             }
         }
-        self.census.remove_slot(profile);
+        self.slot_totals.remove_slot(profile);
         if self.is_blocked(task_manager) {
             self.blocking.slots -= 1;
         }

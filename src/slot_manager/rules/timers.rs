@@ -16,7 +16,7 @@ enum Kind {
         step: u8,
     },
     WorkerRegistration,
-    AskRepeat,
+    AskRetry,
     /// Before the idle timeout, which it lets begin anew.
     ReleaseQuestion,
     TaskManagerIdle,
@@ -36,10 +36,10 @@ impl Core {
             .min(retry)
             .min(slot)
             .min(self.promised_slots.expiries.earliest())
-            .min(self.requests.ask_repeats.earliest())
+            .min(self.requests.ask_retries.earliest())
             .min(self.task_managers.idle.earliest())
             .min(self.releases.deadlines.earliest())
-            .min(self.demand.earliest())
+            .min(self.worker_policy.earliest())
     }
 
     /// The first of the kinds of which one falls due at the earliest of all deadlines.
@@ -56,8 +56,8 @@ impl Core {
             Kind::SlotBackoff { step: slot_step }
         } else if self.promised_slots.expiries.earliest() == deadline {
             Kind::WorkerRegistration
-        } else if self.requests.ask_repeats.earliest() == deadline {
-            Kind::AskRepeat
+        } else if self.requests.ask_retries.earliest() == deadline {
+            Kind::AskRetry
         } else if self.releases.deadlines.earliest() == deadline {
             Kind::ReleaseQuestion
         } else if self.task_managers.idle.earliest() == deadline {
@@ -100,9 +100,9 @@ impl Core {
                 let worker_request = self.promised_slots.expiries.head()?;
                 self.end_worker_request(worker_request, &"it did not register in time".into());
             }
-            Kind::AskRepeat => {
-                let request = self.requests.ask_repeats.head()?;
-                self.repeat_ask(request);
+            Kind::AskRetry => {
+                let request = self.requests.ask_retries.head()?;
+                self.retry_ask(request);
             }
             Kind::ReleaseQuestion => {
                 let task_manager = self.releases.first_due()?;
@@ -113,8 +113,8 @@ impl Core {
                 self.note_idle_timeout(task_manager);
             }
             Kind::Ending => {
-                let ending = self.demand.first_ending()?;
-                self.demand.end(ending);
+                let ending = self.worker_policy.first_ending()?;
+                self.worker_policy.end(ending);
             }
         }
         self.commit();

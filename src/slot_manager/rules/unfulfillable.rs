@@ -4,24 +4,24 @@ use crate::RequestFailure;
 
 use crate::slot_manager::state::core::Core;
 use crate::slot_manager::state::profile_queues::ProfileKey;
-use crate::slot_manager::state::requests::{Ask, RequestKey, RequestState};
+use crate::slot_manager::state::requests::{RequestKey, RequestState, WorkerAsk};
 
 impl Core {
     /// Returns whether that changes something.
     pub(crate) fn set_fail_unfulfillable(&mut self, fail: bool) -> bool {
-        self.demand.set_fails_unfulfillable(fail)
+        self.worker_policy.set_fails_unfulfillable(fail)
     }
 
     /// Whether no slot that is registered or promised fits.
     fn has_no_slot_for(&self, profile: ProfileKey) -> bool {
-        !self.census.has_fitting(&self.profiles, &self.profiles[profile])
+        !self.slot_totals.has_fitting(&self.profiles, &self.profiles[profile])
     }
 
     /// Whether no worker could be started for a request, as far as is known.
     fn is_no_worker_possible(&self, request: RequestKey) -> bool {
         match self.requests.records[request].state {
-            RequestState::Uncovered(Ask::Useless) => true,
-            RequestState::Uncovered(Ask::Declined) => !self.demand.is_described(),
+            RequestState::Unbound(WorkerAsk::Useless) => true,
+            RequestState::Unbound(WorkerAsk::Declined) => !self.worker_policy.is_described(),
             _ => false,
         }
     }
@@ -29,7 +29,9 @@ impl Core {
     /// Ends a waiting request that nothing could serve, if such requests are to fail.
     pub(crate) fn fail_if_unfulfillable(&mut self, request: RequestKey) {
         let profile = self.requests.records[request].profile;
-        if self.demand.fails_unfulfillable_now() && self.is_no_worker_possible(request) && self.has_no_slot_for(profile)
+        if self.worker_policy.fails_unfulfillable_now()
+            && self.is_no_worker_possible(request)
+            && self.has_no_slot_for(profile)
         {
             self.fail_unfulfillable(request);
             self.commit();
@@ -39,13 +41,13 @@ impl Core {
     /// Ends all waiting requests that nothing could serve, oldest first, when some slot is gone or they are to be looked
     /// at again. O(distinct profiles of waiting requests x distinct profiles of slots).
     pub(crate) fn fail_all_unfulfillable(&mut self) {
-        let is_due = self.census.take_vanished() | self.demand.take_looks_at_all();
-        if !is_due || !self.demand.fails_unfulfillable_now() {
+        let is_due = self.slot_totals.take_vanished() | self.worker_policy.take_looks_at_all();
+        if !is_due || !self.worker_policy.fails_unfulfillable_now() {
             return;
         }
-        let uncovered = &self.requests.uncovered;
-        let hopeless = uncovered.profiles().filter(|profile| self.has_no_slot_for(*profile));
-        let waiting = hopeless.flat_map(|profile| uncovered.iter_of(&self.requests.records, profile));
+        let unbound = &self.requests.unbound;
+        let hopeless = unbound.profiles().filter(|profile| self.has_no_slot_for(*profile));
+        let waiting = hopeless.flat_map(|profile| unbound.iter_of(&self.requests.records, profile));
         let mut requests: Vec<_> = waiting.filter(|request| self.is_no_worker_possible(*request)).collect();
         requests.sort_unstable_by_key(|request| self.requests.records[*request].sequence);
         for request in requests {

@@ -5,8 +5,8 @@ use crate::{Limit, RequestFailure, ResourceManagerError, ResourceProfile, Withdr
 
 use crate::slot_manager::state::core::Core;
 use crate::slot_manager::state::profile_queues::ProfileKey;
-use crate::slot_manager::state::requests::{Ask, RequestKey, RequestState};
-use crate::slot_manager::state::slot_totals::Use;
+use crate::slot_manager::state::requests::{RequestKey, RequestState, WorkerAsk};
+use crate::slot_manager::state::slot_totals::SlotUsage;
 
 /// What the resource manager says.
 type Answer = Result<WorkerPromise, ResourceManagerError>;
@@ -14,28 +14,29 @@ type Answer = Result<WorkerPromise, ResourceManagerError>;
 impl Core {
     /// All slots there are, and those that are promised.
     pub(crate) fn present(&self) -> Quantity {
-        self.census.registered() + self.census.promised()
+        self.slot_totals.registered() + self.slot_totals.promised()
     }
 
     /// Whether a worker may be asked for: not within the time for recovery, and not beyond the limits.
     fn may_ask(&self) -> bool {
-        !self.demand.is_recovering() && (!self.demand.is_limited() || self.limit_of_next_worker().is_none())
+        !self.worker_policy.is_recovering()
+            && (!self.worker_policy.is_limited() || self.limit_of_next_worker().is_none())
     }
 
     /// The limit that a worker more would be beyond.
     pub(crate) fn limit_of_next_worker(&self) -> Option<Limit> {
-        self.demand.limit_of_next_worker(self.present())
+        self.worker_policy.limit_of_next_worker(self.present())
     }
 
     /// The fewest slots there are to be, and how many of them free as long as some slot is used.
     pub(crate) fn reserves(&self) -> (usize, usize) {
-        let redundant = self.demand.redundant_slots(self.census.used_slots());
+        let redundant = self.worker_policy.redundant_slots(self.slot_totals.used_slots());
         (self.config.min_slots, redundant)
     }
 
     /// Slots that a request would find, or could be covered by.
     fn spare_slots(&self) -> usize {
-        self.census.slots(Use::Free) + self.promised_slots.num_unbound()
+        self.slot_totals.slots(SlotUsage::Free) + self.promised_slots.num_unbound()
     }
 
     fn next_worker_request(&mut self) -> WorkerRequestId {
@@ -48,11 +49,11 @@ impl Core {
     #[inline]
     pub(crate) fn begin_ask(&mut self, sequence: u64, request: RequestKey) -> Option<(WorkerRequestId, ProfileKey)> {
         let record = self.requests.records.get(request)?;
-        if record.sequence != sequence || record.state != RequestState::Uncovered(Ask::Due) {
+        if record.sequence != sequence || record.state != RequestState::Unbound(WorkerAsk::Due) {
             return None;
         }
         let profile = record.profile;
-        if self.demand.is_active() && !self.is_to_be_asked_now(request) {
+        if self.worker_policy.is_active() && !self.is_to_be_asked_now(request) {
             return None;
         }
         Some((self.next_worker_request(), profile))
@@ -61,62 +62,62 @@ impl Core {
     /// Whether the ask for a request that is due is to be made now. If not, it is noted whether it will be at all.
     fn is_to_be_asked_now(&mut self, request: RequestKey) -> bool {
         let record = &mut self.requests.records[request];
-        if !self.demand.could_start(&self.profiles[record.profile]) {
-            record.state = RequestState::Uncovered(Ask::Useless);
+        if !self.worker_policy.could_start(&self.profiles[record.profile]) {
+            record.state = RequestState::Unbound(WorkerAsk::Useless);
             self.fail_if_unfulfillable(request);
             return false;
         }
-        if self.demand.first_held().is_some() || !self.may_ask() {
-            if let (None, Some(limit)) = (self.demand.first_held(), self.limit_of_next_worker()) {
+        if self.worker_policy.first_deferred().is_some() || !self.may_ask() {
+            if let (None, Some(limit)) = (self.worker_policy.first_deferred(), self.limit_of_next_worker()) {
                 tracing::warn!(%limit, "no worker is asked for: the limit is reached");
             }
             let record = &mut self.requests.records[request];
-            record.state = RequestState::Uncovered(Ask::Held);
-            self.demand.hold(record.sequence, request);
+            record.state = RequestState::Unbound(WorkerAsk::Deferred);
+            self.worker_policy.defer(record.sequence, request);
             return false;
         }
         true
     }
 
     /// Begins to ask for a worker for the oldest request that is held, if one may be asked for now.
-    pub(crate) fn begin_held_ask(&mut self) -> Option<(RequestKey, WorkerRequestId, ProfileKey)> {
-        let request = self.demand.first_held()?;
+    pub(crate) fn begin_deferred_ask(&mut self) -> Option<(RequestKey, WorkerRequestId, ProfileKey)> {
+        let request = self.worker_policy.first_deferred()?;
         if !self.may_ask() {
             return None;
         }
         let record = &mut self.requests.records[request];
-        record.state = RequestState::Uncovered(Ask::Due);
+        record.state = RequestState::Unbound(WorkerAsk::Due);
         let (sequence, profile) = (record.sequence, record.profile);
-        self.demand.release_held(sequence, request);
+        self.worker_policy.remove_deferred(sequence, request);
         Some((request, self.next_worker_request(), profile))
     }
 
     /// How many workers are missing that nobody waits for: for the fewest slots, and for redundancy.
     pub(crate) fn missing_workers(&self) -> usize {
         let (floor, redundant) = self.reserves();
-        if (floor, redundant) == (0, 0) || !self.demand.asks_for_spares() {
+        if (floor, redundant) == (0, 0) || !self.worker_policy.requests_reserve() {
             return 0;
         }
         let spare = self.spare_slots();
         let missing = floor
             .saturating_sub(self.usable_slots())
             .max(redundant.saturating_sub(spare));
-        missing.div_ceil(self.demand.slots_per_worker())
+        missing.div_ceil(self.worker_policy.slots_per_worker())
     }
 
     /// Begins to ask for a worker that nobody waits for.
-    pub(crate) fn begin_spare_ask(&mut self) -> Option<(WorkerRequestId, ResourceProfile)> {
+    pub(crate) fn begin_reserve_ask(&mut self) -> Option<(WorkerRequestId, ResourceProfile)> {
         if !self.may_ask() {
             return None;
         }
-        let profile = self.demand.spare_profile()?.clone();
+        let profile = self.worker_policy.reserve_profile()?.clone();
         Some((self.next_worker_request(), profile))
     }
 
     /// What comes of an answer that promises more than the limits allow: nothing.
     #[inline]
     pub(crate) fn is_beyond_limits(&self, worker_request: WorkerRequestId, answer: &Answer) -> bool {
-        self.demand.is_limited() && self.exceeds_limits(worker_request, answer)
+        self.worker_policy.is_limited() && self.exceeds_limits(worker_request, answer)
     }
 
     fn exceeds_limits(&self, worker_request: WorkerRequestId, answer: &Answer) -> bool {
@@ -125,7 +126,7 @@ impl Core {
         };
         let slots = profiles.iter().map(Quantity::of_slot);
         let with_it = slots.fold(self.present(), |sum, slot| sum + slot);
-        let Some(limit) = self.demand.exceeded_by(with_it) else {
+        let Some(limit) = self.worker_policy.exceeded_by(with_it) else {
             return false;
         };
         tracing::warn!(%worker_request, slots = profiles.len(), %limit, "promise beyond the limit not taken");
@@ -138,7 +139,7 @@ impl Core {
         match answer {
             Ok(WorkerPromise::Slots(profiles)) => self.promise_for(request, worker_request, &profiles),
             Ok(WorkerPromise::Unspecified) => {
-                let described = self.demand.described_slots().unwrap_or_else(|| {
+                let described = self.worker_policy.described_slots().unwrap_or_else(|| {
                     let asked = self.requests.records[request].profile;
                     vec![self.profiles[asked].clone()]
                 });
@@ -152,15 +153,15 @@ impl Core {
                 return;
             }
         }
-        self.decline_if_uncovered(request);
+        self.decline_if_unbound(request);
     }
 
     /// Applies the answer to an ask for a worker that nobody waits for. If none comes, none is asked for for some time;
     /// returns whether one does.
-    pub(crate) fn apply_spare_promise(&mut self, worker_request: WorkerRequestId, answer: Answer) -> bool {
+    pub(crate) fn apply_reserve_promise(&mut self, worker_request: WorkerRequestId, answer: Answer) -> bool {
         let promised = match answer {
             Ok(WorkerPromise::Slots(profiles)) => profiles,
-            Ok(WorkerPromise::Unspecified) => self.demand.described_slots().unwrap_or_default(),
+            Ok(WorkerPromise::Unspecified) => self.worker_policy.described_slots().unwrap_or_default(),
             Ok(WorkerPromise::Declined) => Vec::new(),
             Err(error) => {
                 tracing::warn!(%worker_request, %error, "no worker to have in reserve");
@@ -170,11 +171,11 @@ impl Core {
         if promised.is_empty() {
             self.counters.workers_declined += 1;
             let until = self.deadline_in(self.config.worker_registration_timeout);
-            self.demand.back_off_reserve(until);
+            self.worker_policy.back_off_reserve(until);
             return false;
         }
         for promise in self.promise(worker_request, &promised) {
-            self.cover_with(promise);
+            self.bind_to_oldest(promise);
         }
         true
     }
@@ -182,24 +183,24 @@ impl Core {
     /// A request that is still uncovered after its ask waits for registered slots, and asks again later; unless nothing
     /// could ever serve it.
     #[inline]
-    fn decline_if_uncovered(&mut self, request: RequestKey) {
-        if self.requests.records[request].state != RequestState::Uncovered(Ask::Due) {
+    fn decline_if_unbound(&mut self, request: RequestKey) {
+        if self.requests.records[request].state != RequestState::Unbound(WorkerAsk::Due) {
             return;
         }
         self.counters.workers_declined += 1;
         let timer = self.deadline_in(self.config.worker_registration_timeout);
         let record = &mut self.requests.records[request];
-        record.state = RequestState::Uncovered(Ask::Declined);
+        record.state = RequestState::Unbound(WorkerAsk::Declined);
         record.timer = timer;
-        self.requests.ask_repeats.arm(&mut self.requests.records, request);
-        if self.demand.is_active() {
+        self.requests.ask_retries.arm(&mut self.requests.records, request);
+        if self.worker_policy.is_active() {
             self.fail_if_unfulfillable(request);
         }
     }
 
     /// Lets a declined request ask again.
-    pub(crate) fn repeat_ask(&mut self, request: RequestKey) {
-        self.take_uncovered(request);
+    pub(crate) fn retry_ask(&mut self, request: RequestKey) {
+        self.take_unbound(request);
         self.enqueue(request);
     }
 

@@ -18,11 +18,11 @@ use crate::slot_manager::state::profile_queues::Profiles;
 use crate::slot_manager::state::promises::PromisedSlots;
 use crate::slot_manager::state::releases::Releases;
 use crate::slot_manager::state::requests::{PendingRequests, RequestState};
-use crate::slot_manager::state::slot_totals::Census;
+use crate::slot_manager::state::slot_totals::SlotTotals;
 use crate::slot_manager::state::slots::{Slot, SlotBackoff, SlotFailures, SlotKey};
 use crate::slot_manager::state::task_managers::TaskManagers;
 use crate::slot_manager::state::transaction::Transaction;
-use crate::slot_manager::state::worker_policy::Demand;
+use crate::slot_manager::state::worker_policy::WorkerPolicyState;
 
 /// The state of the manager: only data, no outside.
 #[derive(Debug)]
@@ -43,10 +43,10 @@ pub(crate) struct Core {
     pub(crate) allocations: Allocations,
     pub(crate) task_managers: TaskManagers,
     pub(crate) promised_slots: PromisedSlots,
-    pub(crate) census: Census,
+    pub(crate) slot_totals: SlotTotals,
     pub(crate) blocking: Blocking,
     pub(crate) releases: Releases,
-    pub(crate) demand: Demand,
+    pub(crate) worker_policy: WorkerPolicyState,
     pub(crate) counters: Counters,
     pub(crate) effects: Effects,
     /// What the present transaction set free, detached or took away; empty between transactions.
@@ -82,10 +82,10 @@ impl Core {
             allocations: Allocations::new(),
             task_managers: TaskManagers::new(),
             promised_slots: PromisedSlots::new(),
-            census: Census::default(),
+            slot_totals: SlotTotals::default(),
             blocking: Blocking::default(),
             releases: Releases::new(),
-            demand: Demand::new(&config),
+            worker_policy: WorkerPolicyState::new(&config),
             counters: Counters::default(),
             effects: Effects::default(),
             transaction: Transaction::default(),
@@ -122,10 +122,10 @@ impl Core {
         self.allocations.clear();
         self.task_managers.clear();
         self.promised_slots.clear();
-        self.census.clear();
+        self.slot_totals.clear();
         self.blocking.clear();
         self.releases.clear();
-        self.demand.clear();
+        self.worker_policy.clear();
         self.effects.clear();
         self.transaction = Transaction::default();
         self.registering = None;
@@ -148,7 +148,7 @@ impl Core {
     /// held, reserves, task managers that are kept, requests that nothing could serve.
     #[inline]
     pub(crate) fn needs_reconcile(&self) -> bool {
-        self.promised_slots.may_have_surplus() || self.demand.is_active()
+        self.promised_slots.may_have_surplus() || self.worker_policy.is_active()
     }
 
     /// The deadline of what is armed now for `length`.

@@ -22,7 +22,7 @@ pub(crate) struct Effects {
     pub(crate) slot_requests: Vec<SlotRequestToSend>,
     /// Requests that became uncovered, with their sequence numbers; each is looked at again before a worker is asked
     /// for.
-    pub(crate) asks: Vec<(u64, RequestKey)>,
+    pub(crate) worker_asks: Vec<(u64, RequestKey)>,
     /// Task managers that were idle for long enough; each is looked at again before its release is asked for.
     pub(crate) releases: Vec<ReleaseToAsk>,
 }
@@ -156,7 +156,7 @@ impl Effects {
             && !self.has_notifications()
             && self.frees.is_empty()
             && self.slot_requests.is_empty()
-            && self.asks.is_empty()
+            && self.worker_asks.is_empty()
             && self.releases.is_empty()
     }
 

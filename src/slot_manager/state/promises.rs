@@ -1,5 +1,5 @@
 //! Slots that the resource manager has promised: which worker request they belong to, and which waiting request each of
-//! them covers.
+//! them bound_to.
 //!
 //! Covering is accounting, not reservation: it decides only whether a worker is asked for.
 
@@ -29,8 +29,8 @@ key! {
 pub(crate) struct PromisedSlot {
     pub(crate) worker_request: WorkerRequestKey,
     pub(crate) profile: ProfileKey,
-    /// The waiting request it covers.
-    pub(crate) covers: Option<RequestKey>,
+    /// The waiting request it bound_to.
+    pub(crate) bound_to: Option<RequestKey>,
     /// Grows with every slot that is promised.
     pub(crate) sequence: u64,
     /// Grows with every promised slot that comes to cover nothing.
@@ -181,7 +181,7 @@ impl PromisedSlots {
                 let promise = self.records.insert(PromisedSlot {
                     worker_request,
                     profile,
-                    covers: None,
+                    bound_to: None,
                     sequence,
                     unbound_sequence: 0,
                     all_links: Links::default(),
@@ -200,7 +200,7 @@ impl PromisedSlots {
     /// Lets a promised slot cover a request.
     pub(crate) fn bind(&mut self, promise: PromiseKey, request: RequestKey) {
         let record = &mut self.records[promise];
-        record.covers = Some(request);
+        record.bound_to = Some(request);
         let key = record.worker_request;
         self.unlist(key);
         let worker = &mut self.worker_requests[key];
@@ -213,7 +213,7 @@ impl PromisedSlots {
     /// Lets a promised slot cover nothing.
     pub(crate) fn unbind(&mut self, promise: PromiseKey) {
         let record = &mut self.records[promise];
-        if record.covers.take().is_some() {
+        if record.bound_to.take().is_some() {
             let key = record.worker_request;
             self.worker_requests[key].num_bound -= 1;
             self.note_surplus(key);
@@ -354,15 +354,15 @@ impl PromisedSlots {
         self.by_id.find(&self.worker_requests, &id)
     }
 
-    /// Ends a promised slot, and its worker request with the last one. Returns its profile and the request it covered.
+    /// Ends a promised slot, and its worker request with the last one. Returns its profile and the request it bound.
     pub(crate) fn remove(&mut self, promise: PromiseKey) -> (ProfileKey, Option<RequestKey>) {
         let PromisedSlot {
             worker_request,
             profile,
-            covers,
+            bound_to,
             ..
         } = self.records[promise];
-        if covers.is_none() {
+        if bound_to.is_none() {
             self.remove_unbound(promise);
         }
         self.all.remove(&mut self.records, profile, promise);
@@ -370,7 +370,7 @@ impl PromisedSlots {
         let worker = &mut self.worker_requests[worker_request];
         worker.slots.remove(&mut self.records, promise);
         worker.num_slots -= 1;
-        worker.num_bound -= usize::from(covers.is_some());
+        worker.num_bound -= usize::from(bound_to.is_some());
         if worker.withdrawal == WithdrawalState::Listed {
             worker.withdrawal = WithdrawalState::None;
         }
@@ -381,7 +381,7 @@ impl PromisedSlots {
             self.by_id.remove(&self.worker_requests, worker_request);
             self.worker_requests.remove(worker_request);
         }
-        (profile, covers)
+        (profile, bound_to)
     }
 
     /// All promised slots, oldest first.
@@ -410,7 +410,7 @@ impl PromisedSlots {
     pub(crate) fn is_counted(&self, key: WorkerRequestKey) -> bool {
         let worker = &self.worker_requests[key];
         let slots = || worker.slots.iter(&self.records);
-        let bound = slots().filter(|slot| self.records[*slot].covers.is_some()).count();
+        let bound = slots().filter(|slot| self.records[*slot].bound_to.is_some()).count();
         worker.num_slots == slots().count()
             && worker.num_bound == bound
             && self.is_listed(key) == (worker.withdrawal == WithdrawalState::Listed)

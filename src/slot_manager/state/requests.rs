@@ -76,9 +76,9 @@ pub(crate) enum RequestState {
     /// In no queue: only within a call.
     Detached,
     /// Waits for a slot, and a promised slot stands for it.
-    Covered(PromiseKey),
+    Bound(PromiseKey),
     /// Waits for a slot, and no promised slot stands for it.
-    Uncovered(Ask),
+    Unbound(WorkerAsk),
     /// Waits before it tries again.
     BackingOff { step: u8, armed_as: u64 },
     /// A task executor has been asked for this slot.
@@ -87,13 +87,13 @@ pub(crate) enum RequestState {
 
 /// Whether a worker is to be asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Ask {
+pub(crate) enum WorkerAsk {
     /// At the end of this call.
     Due,
     /// It was declined; asked again when the timer is due.
     Declined,
     /// None may be asked for now; asked when one may.
-    Held,
+    Deferred,
     /// Never: none that could be started would help.
     Useless,
 }
@@ -164,10 +164,10 @@ impl Identified<JobId> for Job {
 pub(crate) struct PendingRequests {
     pub(crate) records: Records<RequestKey, PendingRequest>,
     pub(crate) deadlines: DeadlineList<Registered, RequestKey>,
-    pub(crate) covered: ProfileQueues<Waiting, RequestKey>,
-    pub(crate) uncovered: ProfileQueues<Waiting, RequestKey>,
+    pub(crate) bound: ProfileQueues<Waiting, RequestKey>,
+    pub(crate) unbound: ProfileQueues<Waiting, RequestKey>,
     pub(crate) rpc_timeouts: DeadlineList<Timer, RequestKey>,
-    pub(crate) ask_repeats: DeadlineList<Timer, RequestKey>,
+    pub(crate) ask_retries: DeadlineList<Timer, RequestKey>,
     pub(crate) backoffs: BackoffQueues<Timer, RequestKey>,
     pub(crate) addresses: Interned<AddressKey, TargetAddress>,
     jobs: Records<JobKey, Job>,
@@ -182,10 +182,10 @@ impl PendingRequests {
         Self {
             records: Records::new(),
             deadlines: DeadlineList::default(),
-            covered: ProfileQueues::new(),
-            uncovered: ProfileQueues::new(),
+            bound: ProfileQueues::new(),
+            unbound: ProfileQueues::new(),
             rpc_timeouts: DeadlineList::default(),
-            ask_repeats: DeadlineList::default(),
+            ask_retries: DeadlineList::default(),
             backoffs: BackoffQueues::new(config.retry_backoff, config.max_retry_backoff),
             addresses: Interned::new(),
             jobs: Records::new(),
@@ -282,7 +282,7 @@ impl PendingRequests {
     /// The oldest waiting request that a slot with this profile fits.
     #[inline]
     pub(crate) fn oldest_waiting(&self, profiles: &Profiles, slot: ProfileKey) -> Option<RequestKey> {
-        if self.covered.is_empty() && self.uncovered.is_empty() {
+        if self.bound.is_empty() && self.unbound.is_empty() {
             return None;
         }
         self.oldest_fitting(profiles, slot)
@@ -290,8 +290,8 @@ impl PendingRequests {
 
     fn oldest_fitting(&self, profiles: &Profiles, slot: ProfileKey) -> Option<RequestKey> {
         let fitting = Fitting::Slot(&profiles[slot]);
-        let covered = self.covered.first_fitting(&self.records, profiles, fitting);
-        let uncovered = self.uncovered.first_fitting(&self.records, profiles, fitting);
+        let covered = self.bound.first_fitting(&self.records, profiles, fitting);
+        let uncovered = self.unbound.first_fitting(&self.records, profiles, fitting);
         let (_, request) = match (covered, uncovered) {
             (Some(a), Some(b)) => a.min(b),
             (a, b) => a.or(b)?,
@@ -310,10 +310,10 @@ impl PendingRequests {
     pub(crate) fn clear(&mut self) {
         self.records.clear();
         self.deadlines = DeadlineList::default();
-        self.covered.clear();
-        self.uncovered.clear();
+        self.bound.clear();
+        self.unbound.clear();
         self.rpc_timeouts = DeadlineList::default();
-        self.ask_repeats = DeadlineList::default();
+        self.ask_retries = DeadlineList::default();
         self.backoffs.clear();
         self.addresses.clear();
         self.jobs.clear();

@@ -9,7 +9,7 @@ use crate::slot_manager::state::slots::SlotState;
 
 /// How a slot is counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Use {
+pub(crate) enum SlotUsage {
     /// Not counted: it is what is left.
     Free,
     BackingOff,
@@ -18,7 +18,7 @@ pub(crate) enum Use {
     Allocated,
 }
 
-impl Use {
+impl SlotUsage {
     pub(crate) const ALL: [Self; 5] = [
         Self::Free,
         Self::BackingOff,
@@ -41,20 +41,20 @@ impl Use {
 
 /// The counts of one profile.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct ProfileCounts {
+pub(crate) struct ProfileTotals {
     /// What one slot has.
     cpu: u64,
     memory: u64,
     registered: u32,
     promised: u32,
     /// Of the registered ones, by their use.
-    not_free: [u32; Use::ALL.len()],
+    not_free: [u32; SlotUsage::ALL.len()],
 }
 
-impl ProfileCounts {
-    pub(crate) fn slots(&self, used: Use) -> usize {
+impl ProfileTotals {
+    pub(crate) fn slots(&self, used: SlotUsage) -> usize {
         let slots = match used {
-            Use::Free => self.registered - self.not_free.iter().sum::<u32>(),
+            SlotUsage::Free => self.registered - self.not_free.iter().sum::<u32>(),
             _ => self.not_free[used as usize],
         };
         slots as usize
@@ -80,7 +80,7 @@ impl ProfileCounts {
         }
     }
 
-    fn quantity(&self, used: Use) -> Quantity {
+    fn quantity(&self, used: SlotUsage) -> Quantity {
         self.one().times(self.slots(used))
     }
 }
@@ -96,14 +96,14 @@ struct Sum {
 
 impl Sum {
     #[inline]
-    fn add(&mut self, one: &ProfileCounts) {
+    fn add(&mut self, one: &ProfileTotals) {
         self.slots += 1;
         self.cpu = self.cpu.wrapping_add(one.cpu);
         self.memory = self.memory.wrapping_add(one.memory);
     }
 
     #[inline]
-    fn remove(&mut self, one: &ProfileCounts) {
+    fn remove(&mut self, one: &ProfileTotals) {
         self.slots -= 1;
         self.cpu = self.cpu.wrapping_sub(one.cpu);
         self.memory = self.memory.wrapping_sub(one.memory);
@@ -112,13 +112,13 @@ impl Sum {
 
 /// All slots, registered and promised.
 #[derive(Debug, Default)]
-pub(crate) struct Census {
+pub(crate) struct SlotTotals {
     /// By the index of the key of the profile.
-    by_profile: Vec<ProfileCounts>,
+    by_profile: Vec<ProfileTotals>,
     registered: Quantity,
     promised: Quantity,
     /// Of the registered ones, by their use.
-    not_free: [Sum; Use::ALL.len()],
+    not_free: [Sum; SlotUsage::ALL.len()],
     /// The last slot of some profile is gone since this was last asked.
     has_vanished: bool,
 }
@@ -126,7 +126,7 @@ pub(crate) struct Census {
 /// Profiles for which memory is kept when nothing is counted.
 const SPARE_PROFILES: usize = 1024;
 
-impl Census {
+impl SlotTotals {
     /// Adds so many free slots.
     #[expect(
         clippy::cast_possible_truncation,
@@ -149,13 +149,13 @@ impl Census {
 
     /// Counts a slot in another way than before.
     #[inline]
-    pub(crate) fn move_slot(&mut self, profile: ProfileKey, before: Use, after: Use) {
+    pub(crate) fn move_slot(&mut self, profile: ProfileKey, before: SlotUsage, after: SlotUsage) {
         let counts = &mut self.by_profile[profile.index()];
-        if before != Use::Free {
+        if before != SlotUsage::Free {
             counts.not_free[before as usize] -= 1;
             self.not_free[before as usize].remove(counts);
         }
-        if after != Use::Free {
+        if after != SlotUsage::Free {
             counts.not_free[after as usize] += 1;
             self.not_free[after as usize].add(counts);
         }
@@ -184,9 +184,9 @@ impl Census {
     }
 
     /// The counts of a profile of which a slot is added.
-    fn counts_of(&mut self, profiles: &Profiles, profile: ProfileKey) -> &mut ProfileCounts {
+    fn counts_of(&mut self, profiles: &Profiles, profile: ProfileKey) -> &mut ProfileTotals {
         if self.by_profile.len() <= profile.index() {
-            self.by_profile.resize(profile.index() + 1, ProfileCounts::default());
+            self.by_profile.resize(profile.index() + 1, ProfileTotals::default());
         }
         // There is room for it now.
         let counts = &mut self.by_profile[profile.index()];
@@ -199,16 +199,16 @@ impl Census {
 
     /// How many slots are in which state.
     #[inline]
-    pub(crate) fn slots(&self, used: Use) -> usize {
+    pub(crate) fn slots(&self, used: SlotUsage) -> usize {
         let slots = |sum: &Sum| sum.slots;
         match used {
-            Use::Free => self.registered.slots - self.not_free.iter().map(slots).sum::<usize>(),
+            SlotUsage::Free => self.registered.slots - self.not_free.iter().map(slots).sum::<usize>(),
             _ => self.not_free[used as usize].slots,
         }
     }
 
     /// The same with what they have together. O(1), unless all that are registered have more than 64 bits can count.
-    pub(crate) fn of(&self, used: Use) -> Quantity {
+    pub(crate) fn of(&self, used: SlotUsage) -> Quantity {
         let is_exact = [self.registered.cpu, self.registered.memory]
             .into_iter()
             .all(|amount| amount <= u128::from(u64::MAX));
@@ -222,7 +222,7 @@ impl Census {
             memory: sum.memory.into(),
         };
         match used {
-            Use::Free => (self.not_free.iter().map(quantity)).fold(self.registered, |rest, part| rest - part),
+            SlotUsage::Free => (self.not_free.iter().map(quantity)).fold(self.registered, |rest, part| rest - part),
             _ => quantity(&self.not_free[used as usize]),
         }
     }
@@ -236,7 +236,7 @@ impl Census {
     }
 
     pub(crate) fn used_slots(&self) -> usize {
-        self.slots(Use::InFlight) + self.slots(Use::Allocated)
+        self.slots(SlotUsage::InFlight) + self.slots(SlotUsage::Allocated)
     }
 
     /// Whether the last slot of some profile has gone since this was asked before.
@@ -246,7 +246,7 @@ impl Census {
 
     /// The profiles of which there are slots, registered or promised. O(distinct profiles there have ever been at a
     /// time).
-    pub(crate) fn profiles(&self) -> impl Iterator<Item = (ProfileKey, &ProfileCounts)> {
+    pub(crate) fn profiles(&self) -> impl Iterator<Item = (ProfileKey, &ProfileTotals)> {
         self.by_profile
             .iter()
             .enumerate()

@@ -20,7 +20,7 @@ pub(crate) struct Transaction {
     pub(crate) task_managers: Vec<TaskManagerKey>,
     /// Grants that were dropped. Whether they are lost is judged when the transaction is complete.
     pub(crate) dropped: Vec<DroppedGrant>,
-    /// Some slot came to be held.
+    /// Some slot came to be deferred.
     pub(crate) has_new_holder: bool,
 }
 

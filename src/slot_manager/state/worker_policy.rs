@@ -8,12 +8,12 @@ use crate::{Limit, ResourceProfile, SlotManagerConfig, Timestamp};
 use crate::slot_manager::state::requests::RequestKey;
 
 #[derive(Debug)]
-pub(crate) struct Demand {
-    worker: Option<Worker>,
+pub(crate) struct WorkerPolicyState {
+    worker: Option<DescribedWorker>,
     limits: Option<Limits>,
     redundant_task_managers: usize,
     /// Waiting requests for which a worker will be asked when one may be, oldest first.
-    held: BTreeSet<(u64, RequestKey)>,
+    deferred: BTreeSet<(u64, RequestKey)>,
     /// Whether there can be anything to look at when a call ends.
     is_active: bool,
     /// Whether requests that nothing could serve are to fail.
@@ -21,7 +21,7 @@ pub(crate) struct Demand {
     /// All waiting requests are to be looked at again for that.
     looks_at_all: bool,
     /// When workers that nobody waits for are asked for again, after the last one was declined.
-    spare_ask_at: Option<Timestamp>,
+    reserve_request_at: Option<Timestamp>,
     /// Until then, no worker is asked for.
     recovers_until: Option<Timestamp>,
     /// Until then, no request fails because nothing could serve it.
@@ -32,7 +32,7 @@ pub(crate) struct Demand {
 
 /// A worker as it is described.
 #[derive(Debug)]
-struct Worker {
+struct DescribedWorker {
     slots: usize,
     slot_profile: ResourceProfile,
     quantity: Quantity,
@@ -48,11 +48,11 @@ pub(crate) enum Ending {
     GracePeriod,
 }
 
-impl Demand {
+impl WorkerPolicyState {
     /// What a valid configuration says.
     pub(crate) fn new(config: &SlotManagerConfig) -> Self {
         let limits = config.limits();
-        let worker = config.worker_description.as_ref().map(|worker| Worker {
+        let worker = config.worker_description.as_ref().map(|worker| DescribedWorker {
             slots: worker.slots(),
             slot_profile: worker.slot_profile().clone(),
             quantity: worker.quantity(),
@@ -62,11 +62,11 @@ impl Demand {
             worker,
             limits,
             redundant_task_managers: config.redundant_task_managers,
-            held: BTreeSet::new(),
+            deferred: BTreeSet::new(),
             is_active: false,
             fails_unfulfillable: config.fail_unfulfillable_requests,
             looks_at_all: false,
-            spare_ask_at: None,
+            reserve_request_at: None,
             recovers_until: None,
             grace_until: None,
             earliest: Timestamp::MAX,
@@ -88,10 +88,10 @@ impl Demand {
         self.is_active
     }
 
-    /// Requests are held only for limits, which need a worker that is described, and for recovery.
+    /// Requests are deferred only for limits, which need a worker that is described, and for recovery.
     fn note_activity(&mut self) {
         self.is_active =
-            self.worker.is_some() || self.fails_unfulfillable || self.is_recovering() || !self.held.is_empty();
+            self.worker.is_some() || self.fails_unfulfillable || self.is_recovering() || !self.deferred.is_empty();
     }
 
     /// Sets whether requests that nothing could serve are to fail. Returns whether that changes something.
@@ -131,7 +131,7 @@ impl Demand {
     }
 
     /// The profile that is asked for when nobody waits.
-    pub(crate) fn spare_profile(&self) -> Option<&ResourceProfile> {
+    pub(crate) fn reserve_profile(&self) -> Option<&ResourceProfile> {
         Some(&self.worker.as_ref()?.slot_profile)
     }
 
@@ -161,23 +161,23 @@ impl Demand {
         }
     }
 
-    pub(crate) fn hold(&mut self, sequence: u64, request: RequestKey) {
-        self.held.insert((sequence, request));
+    pub(crate) fn defer(&mut self, sequence: u64, request: RequestKey) {
+        self.deferred.insert((sequence, request));
     }
 
-    pub(crate) fn release_held(&mut self, sequence: u64, request: RequestKey) {
-        self.held.remove(&(sequence, request));
+    pub(crate) fn remove_deferred(&mut self, sequence: u64, request: RequestKey) {
+        self.deferred.remove(&(sequence, request));
         self.note_activity();
     }
 
-    /// The oldest request that is held.
-    pub(crate) fn first_held(&self) -> Option<RequestKey> {
-        let (_, request) = self.held.first()?;
+    /// The oldest request that is deferred.
+    pub(crate) fn first_deferred(&self) -> Option<RequestKey> {
+        let (_, request) = self.deferred.first()?;
         Some(*request)
     }
 
-    pub(crate) fn held(&self) -> &BTreeSet<(u64, RequestKey)> {
-        &self.held
+    pub(crate) fn deferred(&self) -> &BTreeSet<(u64, RequestKey)> {
+        &self.deferred
     }
 
     /// Whether workers are asked for at all.
@@ -200,12 +200,12 @@ impl Demand {
     }
 
     /// Whether workers that nobody waits for may be asked for.
-    pub(crate) fn asks_for_spares(&self) -> bool {
-        self.spare_ask_at.is_none() && !self.is_recovering()
+    pub(crate) fn requests_reserve(&self) -> bool {
+        self.reserve_request_at.is_none() && !self.is_recovering()
     }
 
     pub(crate) fn back_off_reserve(&mut self, until: Timestamp) {
-        self.spare_ask_at = Some(until);
+        self.reserve_request_at = Some(until);
         self.note_earliest();
     }
 
@@ -218,7 +218,7 @@ impl Demand {
     /// What ends first; of several at one time, the first in the order of [`Ending`].
     pub(crate) fn first_ending(&self) -> Option<Ending> {
         [
-            (self.spare_ask_at, Ending::ReserveBackoff),
+            (self.reserve_request_at, Ending::ReserveBackoff),
             (self.recovers_until, Ending::Recovery),
             (self.grace_until, Ending::GracePeriod),
         ]
@@ -229,7 +229,7 @@ impl Demand {
 
     pub(crate) fn end(&mut self, ending: Ending) {
         match ending {
-            Ending::ReserveBackoff => self.spare_ask_at = None,
+            Ending::ReserveBackoff => self.reserve_request_at = None,
             Ending::Recovery => self.recovers_until = None,
             Ending::GracePeriod => {
                 self.grace_until = None;
@@ -241,7 +241,7 @@ impl Demand {
     }
 
     fn note_earliest(&mut self) {
-        let times = [self.spare_ask_at, self.recovers_until, self.grace_until];
+        let times = [self.reserve_request_at, self.recovers_until, self.grace_until];
         self.earliest = times.into_iter().flatten().min().unwrap_or(Timestamp::MAX);
     }
 
@@ -253,15 +253,15 @@ impl Demand {
 
     /// Whether the earliest of the times is known; for the check of invariants.
     pub(crate) fn is_consistent(&self) -> bool {
-        let times = [self.spare_ask_at, self.recovers_until, self.grace_until];
+        let times = [self.reserve_request_at, self.recovers_until, self.grace_until];
         times.into_iter().flatten().all(|time| self.earliest <= time)
     }
 
     /// Ends a leadership. What was configured stays, and so does what was set since.
     pub(crate) fn clear(&mut self) {
-        self.held.clear();
+        self.deferred.clear();
         self.looks_at_all = false;
-        self.spare_ask_at = None;
+        self.reserve_request_at = None;
         self.recovers_until = None;
         self.grace_until = None;
         self.note_earliest();

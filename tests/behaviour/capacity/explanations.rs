@@ -2,7 +2,7 @@
 
 use slot_manager::{
     AllocationStatus, Explanation, FittingSlots, Limit, RequestExplanation, ResourceProfile, SlotAllocationError,
-    SlotManagerConfig, SlotState, Timestamp, TooSmallSlots, WaitsFor, WorkerPromise, WorkerRequestId,
+    SlotManagerConfig, SlotState, Timestamp, TooSmallSlots, WaitReason, WorkerPromise, WorkerRequestId,
 };
 
 use crate::common::{
@@ -48,7 +48,7 @@ fn explain_request(fixture: &Fixture, id: u128) -> RequestExplanation {
 }
 
 #[track_caller]
-fn waits_for(fixture: &Fixture, id: u128) -> WaitsFor {
+fn waits_for(fixture: &Fixture, id: u128) -> WaitReason {
     explain_request(fixture, id).waits_for
 }
 
@@ -67,11 +67,11 @@ fn fitting(fixture: &Fixture, id: u128) -> [usize; 5] {
 
 /// How many slots are too small, and what of.
 fn too_small(fixture: &Fixture, id: u128) -> (usize, Vec<(String, usize)>) {
-    let TooSmallSlots { slots, lacking, .. } = explain_request(fixture, id).too_small;
-    (slots, lacking)
+    let TooSmallSlots { slots, shortages, .. } = explain_request(fixture, id).too_small;
+    (slots, shortages)
 }
 
-fn lacking(resources: &[(&str, usize)]) -> Vec<(String, usize)> {
+fn shortages(resources: &[(&str, usize)]) -> Vec<(String, usize)> {
     resources
         .iter()
         .map(|(name, slots)| ((*name).to_owned(), *slots))
@@ -132,7 +132,7 @@ fn a_request_in_flight_waits_for_the_answer() {
     assert_eq!(explain(&fixture, 1).status, in_flight(&slot("tm", 1)));
     assert_eq!(
         waits_for(&fixture, 1),
-        WaitsFor::Answer {
+        WaitReason::Answer {
             slot_id: slot("tm", 1),
             until: at(11)
         }
@@ -148,7 +148,7 @@ fn a_request_that_is_covered_waits_for_the_worker() {
     assert_eq!(explain(&fixture, 2).status, AllocationStatus::Waiting);
     assert_eq!(
         waits_for(&fixture, 2),
-        WaitsFor::PromisedWorker {
+        WaitReason::PromisedWorker {
             worker_request: WorkerRequestId::new(2),
             until: at(11)
         }
@@ -160,9 +160,9 @@ fn a_request_whose_worker_was_declined_waits_for_the_next_ask() {
     let mut fixture = Fixture::with(patient().with_worker_registration_timeout(10 * SECOND));
     fixture.advance(SECOND);
     fixture.request(1, &small());
-    assert_eq!(waits_for(&fixture, 1), WaitsFor::NextAsk { at: at(11) });
+    assert_eq!(waits_for(&fixture, 1), WaitReason::WorkerDeclined { at: at(11) });
     fixture.advance(10 * SECOND);
-    assert_eq!(waits_for(&fixture, 1), WaitsFor::NextAsk { at: at(21) });
+    assert_eq!(waits_for(&fixture, 1), WaitReason::WorkerDeclined { at: at(21) });
 }
 
 #[test]
@@ -177,14 +177,14 @@ fn a_request_that_is_held_by_a_limit_waits_for_room() {
         fixture.register("tm", 1, &report("tm", &[Some(50)]));
         fixture.request(1, &small());
         fixture.request(2, &small());
-        assert_eq!(waits_for(&fixture, 1), WaitsFor::Room { limit });
-        assert_eq!(waits_for(&fixture, 2), WaitsFor::Room { limit });
+        assert_eq!(waits_for(&fixture, 1), WaitReason::Limit { limit });
+        assert_eq!(waits_for(&fixture, 2), WaitReason::Limit { limit });
 
         fixture.unregister(1);
-        assert!(matches!(waits_for(&fixture, 1), WaitsFor::PromisedWorker { .. }));
+        assert!(matches!(waits_for(&fixture, 1), WaitReason::PromisedWorker { .. }));
         assert_eq!(
             waits_for(&fixture, 2),
-            WaitsFor::Room { limit },
+            WaitReason::Limit { limit },
             "1 was asked for first"
         );
     }
@@ -196,9 +196,9 @@ fn a_request_that_is_held_by_the_recovery_waits_for_its_end() {
     let mut fixture = Fixture::promising(config);
     fixture.request(1, &small());
     fixture.register("tm", 1, &report("tm", &[Some(50)]));
-    assert_eq!(waits_for(&fixture, 1), WaitsFor::Recovery { until: at(10) });
+    assert_eq!(waits_for(&fixture, 1), WaitReason::Recovery { until: at(10) });
     fixture.advance(10 * SECOND);
-    assert_eq!(waits_for(&fixture, 1), WaitsFor::Room { limit: Limit::Slots });
+    assert_eq!(waits_for(&fixture, 1), WaitReason::Limit { limit: Limit::Slots });
 }
 
 /// At most two slots, and both that are there are too small: when one goes, there is room for a worker for request 1.
@@ -214,14 +214,14 @@ fn requests_that_are_held_behind_another_wait_for_room_again() {
     fixture.register_free("b", 2, &[tiny()]);
     for id in 1..=3 {
         fixture.request(id, &small());
-        assert_eq!(waits_for(&fixture, id), WaitsFor::Room { limit: Limit::Slots });
+        assert_eq!(waits_for(&fixture, id), WaitReason::Limit { limit: Limit::Slots });
     }
     fixture.log.take();
     fixture.advance(10 * SECOND);
     fixture.expect(&["may 1 go? #1", "release 1, idle since +0ns (1)", &ask(2)]);
-    assert!(matches!(waits_for(&fixture, 1), WaitsFor::PromisedWorker { .. }));
+    assert!(matches!(waits_for(&fixture, 1), WaitReason::PromisedWorker { .. }));
     for id in 2..=3 {
-        assert_eq!(waits_for(&fixture, id), WaitsFor::Room { limit: Limit::Slots });
+        assert_eq!(waits_for(&fixture, id), WaitReason::Limit { limit: Limit::Slots });
     }
 }
 
@@ -236,7 +236,7 @@ fn a_request_for_which_no_worker_can_be_started_waits_for_nothing_else() {
     for config in [too_wide(), beyond_the_limit()] {
         let mut fixture = Fixture::promising(config);
         fixture.request(1, &wide());
-        assert_eq!(waits_for(&fixture, 1), WaitsFor::NothingElse);
+        assert_eq!(waits_for(&fixture, 1), WaitReason::NothingElse);
     }
 }
 
@@ -248,7 +248,10 @@ fn a_request_that_pauses_waits_for_the_end_and_says_why() {
     assert_eq!(explain_request(&fixture, 1).last_failure, None);
     fixture.answer(&gateway, 1, Err(SlotAllocationError::unreachable("no route")));
     let explained = explain_request(&fixture, 1);
-    assert!(matches!(explained.waits_for, WaitsFor::Answer { .. }), "it tries again");
+    assert!(
+        matches!(explained.waits_for, WaitReason::Answer { .. }),
+        "it tries again"
+    );
     assert_eq!(explained.failed_attempts, 1);
     assert_eq!(
         explained.last_failure,
@@ -258,7 +261,7 @@ fn a_request_that_pauses_waits_for_the_end_and_says_why() {
     fixture.advance(SECOND);
     fixture.answer(&gateway, 2, rejected());
     let explained = explain_request(&fixture, 1);
-    assert_eq!(explained.waits_for, WaitsFor::Backoff { until: at(11) });
+    assert_eq!(explained.waits_for, WaitReason::Backoff { until: at(11) });
     assert_eq!(explained.failed_attempts, 2);
     assert_eq!(explained.last_failure, Some(SlotAllocationError::rejected("no")));
     assert_eq!(fitting(&fixture, 1), [0, 0, 0, 0, 1], "its slot is for others");
@@ -344,7 +347,7 @@ fn the_same_slots_are_too_small_for_more() {
     assert_eq!(fitting(&fixture, 2), [0; 5]);
     assert_eq!(
         too_small(&fixture, 2),
-        (8, lacking(&[("cpu", 8), ("task heap memory", 8)]))
+        (8, shortages(&[("cpu", 8), ("task heap memory", 8)]))
     );
 }
 
@@ -365,7 +368,7 @@ fn slots_that_are_too_small_are_counted_by_what_they_lack() {
     fixture.request(1, &needed);
     assert_eq!(
         too_small(&fixture, 1),
-        (5, lacking(&[("gpu", 4), ("managed memory", 3), ("cpu", 2)])),
+        (5, shortages(&[("gpu", 4), ("managed memory", 3), ("cpu", 2)])),
         "the largest number first"
     );
     assert_eq!(fitting(&fixture, 1), [0; 5]);
@@ -395,7 +398,7 @@ fn every_resource_is_named_and_those_of_equal_number_by_name() {
         "task heap memory",
         "task off-heap memory",
     ];
-    assert_eq!(too_small(&fixture, 1), (1, lacking(&names.map(|name| (name, 1)))));
+    assert_eq!(too_small(&fixture, 1), (1, shortages(&names.map(|name| (name, 1)))));
 }
 
 #[test]
@@ -439,9 +442,9 @@ fn a_slot_counts_once_for_each_resource_whatever_it_is_called() {
     let mut fixture = Fixture::new();
     fixture.register_free("tm", 1, &[ResourceProfile::ZERO]);
     fixture.request(1, &needed);
-    let (slots, lacking) = too_small(&fixture, 1);
+    let (slots, shortages) = too_small(&fixture, 1);
     assert_eq!(slots, 1);
-    assert!(lacking.iter().all(|(_, slots)| *slots <= 1), "{lacking:?}");
+    assert!(shortages.iter().all(|(_, slots)| *slots <= 1), "{shortages:?}");
 }
 
 // What is written.

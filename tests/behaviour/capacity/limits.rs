@@ -179,7 +179,7 @@ fn the_oldest_request_asks_when_a_task_manager_is_lost() {
     fixture.expect_nothing();
     fixture.unregister(1);
     fixture.expect(&[LOST, ASK_FOR_NARROW[0]]);
-    assert_eq!((fixture.covered_by(7), fixture.covered_by(3)), (Some(1), None));
+    assert_eq!((fixture.bound_to(7), fixture.bound_to(3)), (Some(1), None));
 }
 
 #[test]
@@ -248,7 +248,7 @@ fn a_younger_request_does_not_ask_while_an_older_one_is_held() {
     fixture.cancel(99);
     fixture.request(7, &narrow());
     fixture.request(3, &tiny());
-    assert_eq!(fixture.covered_by(3), Some(1));
+    assert_eq!(fixture.bound_to(3), Some(1));
     fixture.log.take();
 
     // when
@@ -257,7 +257,7 @@ fn a_younger_request_does_not_ask_while_an_older_one_is_held() {
 
     // then
     fixture.expect(&[ASK_FOR_NARROW[1]]);
-    assert_eq!((fixture.covered_by(7), fixture.covered_by(3)), (Some(2), None));
+    assert_eq!((fixture.bound_to(7), fixture.bound_to(3)), (Some(2), None));
 }
 
 #[test]
@@ -281,7 +281,7 @@ fn requests_ask_as_long_as_there_is_room() {
         "{said:?}"
     );
     assert_eq!(
-        [4, 3, 2, 1].map(|id| fixture.covered_by(id)),
+        [4, 3, 2, 1].map(|id| fixture.bound_to(id)),
         [Some(1), Some(2), None, None]
     );
 }
@@ -295,7 +295,7 @@ fn requests_that_a_promise_covers_do_not_ask_any_more() {
     fixture.expect_nothing();
     fixture.unregister(1);
     fixture.expect(&[LOST, &ask(1)]);
-    assert_eq!((fixture.covered_by(1), fixture.covered_by(2)), (Some(1), Some(1)));
+    assert_eq!((fixture.bound_to(1), fixture.bound_to(2)), (Some(1), Some(1)));
 }
 
 #[test]
@@ -345,7 +345,7 @@ fn a_held_request_that_is_refused_fails_with_a_notice_and_leaves_the_room_to_the
         .answer_next_allocation(Err(ResourceManagerError::new("no quota")));
     fixture.unregister(1);
     fixture.expect(&[LOST, &ask(1), &ask(2), "failed 1: no quota"]);
-    assert_eq!(fixture.covered_by(2), Some(2));
+    assert_eq!(fixture.bound_to(2), Some(2));
 }
 
 #[test]

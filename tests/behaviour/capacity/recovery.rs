@@ -91,7 +91,7 @@ fn only_what_there_is_room_for_is_asked_for_then() {
     }
     fixture.advance(10 * SECOND);
     fixture.expect(&[&ask(1), &ask(2)]);
-    assert_eq!(fixture.covered_by(3), None);
+    assert_eq!(fixture.bound_to(3), None);
 }
 
 #[test]

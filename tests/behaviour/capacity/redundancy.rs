@@ -77,7 +77,7 @@ fn promised_slots_that_cover_a_request_do_not_count() {
     fixture.register("tm", 1, &report("tm", &[Some(50)]));
     fixture.log.take();
     fixture.request(1, &small());
-    assert_eq!(fixture.covered_by(1), Some(1));
+    assert_eq!(fixture.bound_to(1), Some(1));
     fixture.expect(&[&ask(2)]);
 }
 

@@ -209,7 +209,7 @@ fn a_request_waits_for_a_promised_slot_that_fits_although_it_covers_another() {
     fixture.request(1, &small());
     assert_eq!(fixture.request(2, &small()), AllocationStatus::Waiting);
     fixture.expect(&[&ask(1), &ask(2)]);
-    assert_eq!(fixture.covered_by(2), None);
+    assert_eq!(fixture.bound_to(2), None);
 }
 
 #[test]
@@ -465,7 +465,7 @@ fn a_recovery_that_ends_together_with_the_grace_period_ends_first() {
         "ask 2 for {cpu: 4, task heap: 400 MiB}",
         "failed 2: unfulfillable",
     ]);
-    assert_eq!(fixture.covered_by(1), Some(1));
+    assert_eq!(fixture.bound_to(1), Some(1));
 }
 
 // Turning it on and off.

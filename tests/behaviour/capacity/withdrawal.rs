@@ -108,7 +108,7 @@ fn a_worker_is_not_withdrawn_that_comes_to_cover_another_request() {
     fixture.log.take();
     fixture.cancel(1);
     fixture.expect_nothing();
-    assert_eq!(fixture.covered_by(2), Some(1));
+    assert_eq!(fixture.bound_to(2), Some(1));
 }
 
 #[test]
@@ -165,7 +165,7 @@ fn a_withdrawal_that_comes_too_late_keeps_the_promise() {
     assert_eq!(fixture.promised(), (0, 1));
     fixture.request(2, &small());
     fixture.expect_nothing();
-    assert_eq!(fixture.covered_by(2), Some(1));
+    assert_eq!(fixture.bound_to(2), Some(1));
 }
 
 #[test]

@@ -145,7 +145,7 @@ fn what_no_worker_would_serve_is_covered_by_a_promise_that_fits() {
 
     // then
     fixture.expect(&[&ask(1)]);
-    assert_eq!(fixture.covered_by(2), Some(1));
+    assert_eq!(fixture.bound_to(2), Some(1));
 }
 
 #[test]
@@ -194,7 +194,7 @@ fn each_slot_of_a_described_worker_covers_a_request() {
         fixture.request(id, &small());
     }
     fixture.expect(&[&ask(1), &ask(2)]);
-    assert_eq!([1, 2, 3].map(|id| fixture.covered_by(id)), [Some(1), Some(1), Some(2)]);
+    assert_eq!([1, 2, 3].map(|id| fixture.bound_to(id)), [Some(1), Some(1), Some(2)]);
 }
 
 #[test]

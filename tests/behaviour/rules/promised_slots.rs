@@ -60,12 +60,12 @@ fn counts(fixture: &Fixture) -> (usize, usize) {
     (counts.bound, counts.unbound)
 }
 
-fn covered_by(fixture: &Fixture, id: u128) -> Option<u64> {
+fn bound_to(fixture: &Fixture, id: u128) -> Option<u64> {
     let request = fixture
         .manager
         .pending_slot_request(allocation(id))
         .expect("not granted");
-    request.covered_by().map(WorkerRequestId::as_u64)
+    request.bound_to().map(WorkerRequestId::as_u64)
 }
 
 fn register_for(fixture: &mut Fixture, worker: &str, instance: u128, worker_request: u64, slots: &[ResourceProfile]) {
@@ -135,7 +135,7 @@ fn a_promise_covers_a_request_that_it_has_more_for_than_needed() {
     let mut fixture = with_promises(&[&[4]]);
     fixture.request(1, &cores(1));
     fixture.expect_nothing();
-    assert_eq!(covered_by(&fixture, 1), Some(1));
+    assert_eq!(bound_to(&fixture, 1), Some(1));
 }
 
 #[test]
@@ -143,7 +143,7 @@ fn a_promise_that_is_too_small_does_not_cover() {
     let mut fixture = with_promises(&[&[4]]);
     fixture.request(1, &cores(5));
     fixture.expect(&["ask 2 for {cpu: 5}"]);
-    assert_eq!(covered_by(&fixture, 1), None);
+    assert_eq!(bound_to(&fixture, 1), None);
     assert_eq!(counts(&fixture), (0, 1));
 }
 
@@ -152,11 +152,11 @@ fn of_several_promises_the_one_that_has_covered_nothing_for_the_longest_time_cov
     let mut fixture = with_promises(&[&[4], &[2]]);
     fixture.request(1, &cores(1));
     fixture.request(2, &cores(1));
-    assert_eq!((covered_by(&fixture, 1), covered_by(&fixture, 2)), (Some(1), Some(2)));
+    assert_eq!((bound_to(&fixture, 1), bound_to(&fixture, 2)), (Some(1), Some(2)));
     fixture.cancel(2);
     fixture.cancel(1);
     fixture.request(3, &cores(1));
-    assert_eq!(covered_by(&fixture, 3), Some(2));
+    assert_eq!(bound_to(&fixture, 3), Some(2));
 }
 
 #[test]
@@ -164,11 +164,11 @@ fn a_promise_that_does_not_fit_the_request_counts_as_declined_and_covers_others(
     let mut fixture = patient_for(10);
     fixture.actions.answer_next_allocation(promise(&[2, 3]));
     fixture.request(1, &cores(4));
-    assert_eq!(covered_by(&fixture, 1), None);
+    assert_eq!(bound_to(&fixture, 1), None);
     assert_eq!(counts(&fixture), (0, 2));
     fixture.request(2, &cores(3));
     fixture.expect(&["ask 1 for {cpu: 4}", "withdraw 1"]);
-    assert_eq!(covered_by(&fixture, 2), Some(1));
+    assert_eq!(bound_to(&fixture, 2), Some(1));
 
     fixture.advance(10 * SECOND);
     assert_eq!(
@@ -188,13 +188,13 @@ fn a_promise_covers_older_uncovered_requests_as_far_as_it_goes() {
     fixture.request(4, &cores(1));
     // Its own first; then the oldest that fits each.
     assert_eq!(
-        [1, 2, 3, 4].map(|id| covered_by(&fixture, id)),
+        [1, 2, 3, 4].map(|id| bound_to(&fixture, id)),
         [Some(4), Some(4), Some(4), Some(4)]
     );
     let covers: Vec<_> = fixture
         .manager
         .promised_slots()
-        .map(|promise| promise.covers().map(|id| id.as_uuid().as_u128()))
+        .map(|promise| promise.bound_to().map(|id| id.as_uuid().as_u128()))
         .collect();
     assert_eq!(covers, [Some(4), Some(2), Some(1), Some(3)]);
 }
@@ -268,7 +268,7 @@ fn a_declined_request_that_a_promise_comes_to_cover_does_not_ask_again() {
     fixture.actions.answer_next_allocation(promise(&[4, 2]));
     fixture.request(2, &cores(4));
     fixture.log.take();
-    assert_eq!(covered_by(&fixture, 1), Some(2));
+    assert_eq!(bound_to(&fixture, 1), Some(2));
     fixture.advance(5 * SECOND);
     // The repeat was due now.
     fixture.expect_nothing();
@@ -328,7 +328,7 @@ fn a_slot_goes_to_the_oldest_request_whoever_a_promise_covers() {
     fixture.request(1, &cores(2));
     fixture.actions.answer_next_allocation(promise(&[3]));
     fixture.request(2, &cores(3));
-    assert_eq!((covered_by(&fixture, 1), covered_by(&fixture, 2)), (None, Some(2)));
+    assert_eq!((bound_to(&fixture, 1), bound_to(&fixture, 2)), (None, Some(2)));
     register_for(&mut fixture, "tm", 1, 2, &[cores(3)]);
     assert_eq!(fixture.status(1), Some(granted(&slot("tm", 0))));
 }
@@ -345,7 +345,7 @@ fn the_promise_of_a_request_served_otherwise_covers_the_next_uncovered_one() {
     fixture.register("tm", 1, &[held_of(2)].into_iter().collect());
     fixture.free(&slot("tm", 0), 50);
     assert_eq!(fixture.status(1), Some(granted(&slot("tm", 0))));
-    assert_eq!(covered_by(&fixture, 2), Some(1));
+    assert_eq!(bound_to(&fixture, 2), Some(1));
     fixture.log.take();
     fixture.advance(5 * SECOND - Duration::from_nanos(1));
     fixture.expect_nothing();
@@ -506,7 +506,7 @@ fn a_request_that_loses_its_promise_takes_an_unbound_one_before_it_asks() {
     fixture.log.take();
     fixture.worker_failed(1);
     fixture.expect_nothing();
-    assert_eq!(covered_by(&fixture, 1), Some(2));
+    assert_eq!(bound_to(&fixture, 1), Some(2));
     assert_eq!(counts(&fixture), (2, 0));
 }
 
@@ -592,7 +592,7 @@ fn the_views_say_what_is_promised_and_what_it_covers() {
     let covers: Vec<_> = fixture
         .manager
         .promised_slots()
-        .map(|promise| promise.covers())
+        .map(|promise| promise.bound_to())
         .collect();
     assert_eq!(covers, [None, Some(allocation(1))]);
     fixture.register("tm", 1, &report("tm", &[]));

@@ -58,7 +58,7 @@ impl NaiveSlotManager {
                         Stage::Paused((until, _)) => Some(until),
                         _ => None,
                     },
-                    covered_by: self
+                    bound_to: self
                         .promises
                         .iter()
                         .find(|promise| promise.covers == Some(it.allocation_id))

@@ -303,7 +303,7 @@ impl CapacityWatch {
                 }
             }
         }
-        let covering = manager.promised_slots().filter(|slot| slot.covers().is_some());
+        let covering = manager.promised_slots().filter(|slot| slot.bound_to().is_some());
         for slot in covering {
             self.asked_to_withdraw.remove(&slot.worker_request());
         }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use slot_manager::{
     AllocationStatus, FittingSlots, PendingSlotRequest, PromisedSlot, RequestExplanation, ResourceId, ResourceProfile,
-    SlotOverview, SlotState, TaskManagerSlot, WaitsFor,
+    SlotOverview, SlotState, TaskManagerSlot, WaitReason,
 };
 
 use super::moment::Moment;
@@ -36,7 +36,7 @@ pub(super) fn check_overview(manager: &Manager, blocked: &BTreeSet<ResourceId>) 
     let promised: Vec<_> = manager.promised_slots().collect();
     let profiles = promised.iter().map(PromisedSlot::resource_profile);
     agree("promised", overview.promised, rules::total(profiles))?;
-    let unbound = promised.iter().filter(|slot| slot.covers().is_none()).count();
+    let unbound = promised.iter().filter(|slot| slot.bound_to().is_none()).count();
     agree("unbound", overview.unbound_promised_slots, unbound)?;
     let pending = manager.pending_slot_requests().count();
     agree("pending", overview.pending_requests, pending)?;
@@ -117,11 +117,11 @@ fn check_numbers(manager: &Manager, request: &PendingSlotRequest<'_>, said: &Req
     }
     agree("fitting", said.fitting, fitting)?;
     agree("too small", said.too_small.slots, too_small)?;
-    let mut lacking: Vec<_> = said.too_small.lacking.iter().map(|(_, slots)| *slots).collect();
-    lacking.sort_unstable();
+    let mut shortages: Vec<_> = said.too_small.shortages.iter().map(|(_, slots)| *slots).collect();
+    shortages.sort_unstable();
     let mut counted: Vec<_> = [cpu, heap].into_iter().filter(|slots| *slots > 0).collect();
     counted.sort_unstable();
-    agree("lacking", lacking, counted)?;
+    agree("shortages", shortages, counted)?;
     let promised = manager.promised_slots();
     let (fit, small): (Vec<_>, Vec<_>) = promised.partition(|slot| slot.resource_profile().is_matching(required));
     agree("promised that fit", said.fitting_promised_slots, fit.len())?;
@@ -146,19 +146,19 @@ fn check_reason(
         .and_then(|worker| rules::limit_beyond(config, present, rules::total(worker)));
     let recovered_at = moment.began + config.recovery_timeout;
     let is_waiting =
-        request.in_flight_to().is_none() && request.backs_off_until().is_none() && request.covered_by().is_none();
+        request.in_flight_to().is_none() && request.backs_off_until().is_none() && request.bound_to().is_none();
     let is_right = match &said.waits_for {
-        WaitsFor::Answer { slot_id, .. } => request.in_flight_to().as_ref() == Some(slot_id),
-        WaitsFor::Backoff { until } => request.backs_off_until() == Some(*until),
-        WaitsFor::PromisedWorker { worker_request, until } => {
+        WaitReason::Answer { slot_id, .. } => request.in_flight_to().as_ref() == Some(slot_id),
+        WaitReason::Backoff { until } => request.backs_off_until() == Some(*until),
+        WaitReason::PromisedWorker { worker_request, until } => {
             let promised = manager
                 .promised_slots()
                 .find(|it| it.worker_request() == *worker_request);
-            request.covered_by() == Some(*worker_request) && promised.map(|it| it.expires_at()) == Some(*until)
+            request.bound_to() == Some(*worker_request) && promised.map(|it| it.expires_at()) == Some(*until)
         }
-        WaitsFor::Room { limit } => is_waiting && limit_of_next == Some(*limit),
-        WaitsFor::Recovery { until } => is_waiting && !config.recovery_timeout.is_zero() && *until == recovered_at,
-        WaitsFor::NothingElse => {
+        WaitReason::Limit { limit } => is_waiting && limit_of_next == Some(*limit),
+        WaitReason::Recovery { until } => is_waiting && !config.recovery_timeout.is_zero() && *until == recovered_at,
+        WaitReason::NothingElse => {
             let fits = |worker: &Vec<ResourceProfile>| worker[0].is_matching(request.resource_profile());
             let is_possible =
                 |worker: &Vec<_>| rules::limit_beyond(config, Default::default(), rules::total(worker)).is_none();

@@ -53,7 +53,7 @@ impl Standing {
         for slot in manager.promised_slots() {
             let promised = standing.promised.entry(slot.worker_request()).or_default();
             promised.slots.push(slot.resource_profile().clone());
-            promised.unbound += usize::from(slot.covers().is_none());
+            promised.unbound += usize::from(slot.bound_to().is_none());
         }
         standing
     }

@@ -1,15 +1,15 @@
-//! The same for what is blocked, kept, asked, held and promised for nobody.
+//! The same for what is blocked, kept, asked, deferred and promised for nobody.
 
 use std::time::Duration;
 
 use super::{Manager, cores, register, request};
 use crate::slot_manager::collections::arena::Key;
 use crate::slot_manager::state::core::Core;
-use crate::slot_manager::state::requests::{Ask, RequestState};
-use crate::slot_manager::state::slot_totals::Use;
+use crate::slot_manager::state::requests::{RequestState, WorkerAsk};
+use crate::slot_manager::state::slot_totals::SlotUsage;
 use crate::slot_manager::state::slots::SlotState;
 use crate::slot_manager::state::task_managers::TaskManagerKey;
-use crate::slot_manager::state::worker_policy::{Demand, Ending};
+use crate::slot_manager::state::worker_policy::{Ending, WorkerPolicyState};
 use crate::testing::{ManualScheduledExecutor, RecordingActions, ScriptedGateway};
 use crate::{
     LeaderId, ReleaseAnswer, ResourceId, SlotId, SlotManagerConfig, SlotStatus, Timestamp, WorkerDescription,
@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// A manager of which one task manager is blocked and asked whether it can go, another one is kept, and workers are
-/// promised for the fewest slots. Of five requests one is granted, they cover three, and the last one is held.
+/// promised for the fewest slots. Of five requests one is granted, they cover three, and the last one is deferred.
 fn manager(requests: u128) -> Manager {
     let worker = WorkerDescription::new(1, cores(1.0)).expect("a worker");
     let config = SlotManagerConfig::default()
@@ -99,30 +99,31 @@ fn task_managers_that_are_kept_or_asked_and_not_idle() {
 fn requests_that_are_held_and_not_listed_or_need_not_be() {
     let assert_found = |violation: &str, break_it: fn(&mut Core)| assert_found_with(5, violation, break_it);
     assert_found("are listed as held", |core| {
-        let held = core.demand.first_held().expect("one is held");
-        let sequence = core.requests.records[held].sequence;
-        core.demand.release_held(sequence, held);
+        let deferred = core.worker_policy.first_deferred().expect("one is held");
+        let sequence = core.requests.records[deferred].sequence;
+        core.worker_policy.remove_deferred(sequence, deferred);
     });
     assert_found("are listed as held", |core| {
-        let held = core.demand.first_held().expect("one is held");
-        core.requests.records[held].state = RequestState::Uncovered(Ask::Useless);
+        let deferred = core.worker_policy.first_deferred().expect("one is held");
+        core.requests.records[deferred].state = RequestState::Unbound(WorkerAsk::Useless);
     });
     assert_found("and a worker may be asked for", |core| {
-        let held = core.demand.first_held().expect("one is held");
-        core.demand = Demand::new(&SlotManagerConfig::default());
-        core.demand.hold(core.requests.records[held].sequence, held);
+        let deferred = core.worker_policy.first_deferred().expect("one is held");
+        core.worker_policy = WorkerPolicyState::new(&SlotManagerConfig::default());
+        core.worker_policy
+            .defer(core.requests.records[deferred].sequence, deferred);
     });
 }
 
 #[test]
 fn times_of_which_the_earliest_is_not_known() {
     assert_found("the earliest time is not known", |core| {
-        core.demand.back_off_reserve(Timestamp::from_secs(50));
-        core.demand.forget_earliest();
+        core.worker_policy.back_off_reserve(Timestamp::from_secs(50));
+        core.worker_policy.forget_earliest();
     });
     let mut manager = manager(0);
-    manager.core.demand.back_off_reserve(Timestamp::from_secs(50));
-    assert_eq!(manager.core.demand.first_ending(), Some(Ending::ReserveBackoff));
+    manager.core.worker_policy.back_off_reserve(Timestamp::from_secs(50));
+    assert_eq!(manager.core.worker_policy.first_ending(), Some(Ending::ReserveBackoff));
     assert_eq!(manager.check_invariants(), Ok(()));
 }
 
@@ -136,11 +137,11 @@ fn worker_requests_that_do_not_count_their_slots() {
 
 #[test]
 fn a_slot_that_is_blocked_and_counted_as_free() {
-    assert_found("Census", |core| {
+    assert_found("SlotTotals", |core| {
         let key = task_manager(core, "blocked");
         let (_, slot) = core.task_managers.records[key].slots[0];
         assert!(matches!(core.slots[slot].state, SlotState::Blocked));
         let profile = core.slots[slot].profile;
-        core.census.move_slot(profile, Use::Blocked, Use::Free);
+        core.slot_totals.move_slot(profile, SlotUsage::Blocked, SlotUsage::Free);
     });
 }
