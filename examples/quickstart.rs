@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use slot_manager::testing::ManualScheduledExecutor;
 use slot_manager::{
-    Acknowledge, AllocationFailureCause, AllocationId, FreeSlot, InstanceId, JobId, LeaderId, Release, ReleaseCause,
-    RequestSlot, ResourceManagerActions, ResourceManagerError, ResourceProfile, SlotAllocationError, SlotId,
+    Acknowledge, AllocateSlot, AllocationFailureCause, AllocationId, FreeSlot, InstanceId, JobId, LeaderId, Release,
+    ReleaseCause, ResourceManagerActions, ResourceManagerError, ResourceProfile, SlotAllocationError, SlotId,
     SlotManager, SlotManagerConfig, SlotReport, SlotRequest, SlotStatus, TaskExecutorConnection, TaskExecutorGateway,
     WorkerPromise, WorkerRequestId,
 };
@@ -52,7 +52,7 @@ struct Gateway {
 impl TaskExecutorGateway for Gateway {
     type RequestSlotFuture = Ready<Result<Acknowledge, SlotAllocationError>>;
 
-    fn request_slot(&mut self, request: &RequestSlot) -> Self::RequestSlotFuture {
+    fn request_slot(&mut self, request: &AllocateSlot) -> Self::RequestSlotFuture {
         let (slot, allocation) = (&request.slot_id, short(request.allocation_id));
         if self.refusals > 0 {
             self.refusals -= 1;

@@ -26,7 +26,7 @@ pub trait TaskExecutorGateway {
     /// afterwards it is polled when it wakes, while the manager is driven. It need not enforce a timeout: the manager
     /// does ([`rpc_timeout`](crate::SlotManagerConfig::rpc_timeout)). The request is lent: a gateway that writes it to a
     /// connection copies nothing, one that sends it to another task clones it.
-    fn request_slot(&mut self, request: &RequestSlot) -> Self::RequestSlotFuture;
+    fn request_slot(&mut self, request: &AllocateSlot) -> Self::RequestSlotFuture;
 
     /// Tells the task executor that an allocation shall not hold a slot. Fire and forget; the default says nothing,
     /// then the task executor's own timeout for slots nobody uses is what frees them.
@@ -42,19 +42,19 @@ pub trait TaskExecutorGateway {
     /// Asks the task executor whether it can be stopped, because none of its slots was used for the idle timeout: it may
     /// keep results that somebody still reads (FLINK-10941). The default says yes.
     ///
-    /// If the answer is not at hand, say [`Later`](ReleaseAnswer::Later), and give it to
+    /// If the answer is not at hand, say [`Later`](ReleaseDecision::Later), and give it to
     /// [`answer_release`](crate::SlotManager::answer_release) within
     /// [`rpc_timeout`](crate::SlotManagerConfig::rpc_timeout); else it counts as no.
-    fn ask_release(&mut self, question: &ReleaseQuestion) -> ReleaseAnswer {
+    fn can_be_released(&mut self, question: &ReleaseCheck) -> ReleaseDecision {
         let _ = question;
-        ReleaseAnswer::Yes
+        ReleaseDecision::Release
     }
 }
 
 impl<G: TaskExecutorGateway + ?Sized> TaskExecutorGateway for Box<G> {
     type RequestSlotFuture = G::RequestSlotFuture;
 
-    fn request_slot(&mut self, request: &RequestSlot) -> Self::RequestSlotFuture {
+    fn request_slot(&mut self, request: &AllocateSlot) -> Self::RequestSlotFuture {
         (**self).request_slot(request)
     }
 
@@ -62,15 +62,15 @@ impl<G: TaskExecutorGateway + ?Sized> TaskExecutorGateway for Box<G> {
         (**self).free_slot(request);
     }
 
-    fn ask_release(&mut self, question: &ReleaseQuestion) -> ReleaseAnswer {
-        (**self).ask_release(question)
+    fn can_be_released(&mut self, question: &ReleaseCheck) -> ReleaseDecision {
+        (**self).can_be_released(question)
     }
 }
 
 /// Asks a task executor to give a slot to an allocation and to offer it to the job.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-pub struct RequestSlot {
+pub struct AllocateSlot {
     /// The slot.
     pub slot_id: SlotId,
     /// The job that asks.
@@ -111,7 +111,7 @@ pub struct FreeSlot {
 /// Asks a task executor whether it can be stopped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-pub struct ReleaseQuestion {
+pub struct ReleaseCheck {
     /// The registration that is to end.
     pub instance_id: InstanceId,
     /// The leadership in which it is asked.
@@ -120,19 +120,19 @@ pub struct ReleaseQuestion {
     pub number: u64,
 }
 
-/// What a task executor says to [`ReleaseQuestion`].
+/// What a task executor says to [`ReleaseCheck`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-pub enum ReleaseAnswer {
+pub enum ReleaseDecision {
     /// It can be stopped.
-    Yes,
+    Release,
     /// It cannot now. Asked again after another idle timeout.
-    No,
+    Keep,
     /// That is not known yet.
     Later,
 }
 
-/// A task executor's "yes" to [`RequestSlot`]: the slot is held by the allocation.
+/// A task executor's "yes" to [`AllocateSlot`]: the slot is held by the allocation.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Acknowledge {

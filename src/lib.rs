@@ -113,7 +113,7 @@
 //!
 //! # What a task executor must do
 //!
-//! It answers [`RequestSlot`] in this order: another leader or another registration than its own is refused; a free
+//! It answers [`AllocateSlot`] in this order: another leader or another registration than its own is refused; a free
 //! slot is given to the allocation, unless the attempt is not newer than the last [`FreeSlot`] for the slot; a slot
 //! held by the same job and allocation is acknowledged again; else it is [`Occupied`](SlotAllocationError::Occupied).
 //! It frees for a [`FreeSlot`] only what the allocation holds under that or an older attempt and nobody uses. Attempts
@@ -185,7 +185,7 @@ pub use crate::error::{
 };
 pub use crate::explanation::{Explanation, FittingSlots, RequestExplanation, TooSmallSlots, WaitReason};
 pub use crate::gateway::{
-    Acknowledge, FreeSlot, ReleaseAnswer, ReleaseQuestion, RequestSlot, TaskExecutorConnection, TaskExecutorGateway,
+    Acknowledge, AllocateSlot, FreeSlot, ReleaseCheck, ReleaseDecision, TaskExecutorConnection, TaskExecutorGateway,
 };
 pub use crate::id::{AllocationId, InstanceId, JobId, LeaderId, ParseIdError, ResourceId, SlotId, WorkerRequestId};
 pub use crate::matching::{Candidate, SlotMatching, SlotMatchingStrategy, SlotOrder};

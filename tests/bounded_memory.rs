@@ -25,7 +25,7 @@ use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 use slot_manager::{
-    Acknowledge, AllocationId, AllocationStatus, CancelOutcome, RegistrationOutcome, RequestSlot, ScheduledExecutor,
+    Acknowledge, AllocateSlot, AllocationId, AllocationStatus, CancelOutcome, RegistrationOutcome, ScheduledExecutor,
     SlotAllocationError, SlotManagerConfig, SlotRequestOutcome, TaskExecutorGateway,
 };
 
@@ -90,7 +90,7 @@ struct Refusing {
 impl TaskExecutorGateway for Refusing {
     type RequestSlotFuture = Ready<Result<Acknowledge, SlotAllocationError>>;
 
-    fn request_slot(&mut self, _: &RequestSlot) -> Self::RequestSlotFuture {
+    fn request_slot(&mut self, _: &AllocateSlot) -> Self::RequestSlotFuture {
         self.attempts.set(self.attempts.get() + 1);
         ready(Err(SlotAllocationError::Rejected {
             reason: "it refuses every request".into(),

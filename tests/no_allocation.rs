@@ -24,9 +24,9 @@ use std::time::Duration;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use slot_manager::{
-    Acknowledge, AllocationId, AllocationStatus, CancelOutcome, FreeSlotOutcome, RegistrationOutcome, ReportOutcome,
-    RequestSlot, SlotAllocationError, SlotManagerConfig, SlotMatchingStrategy, SlotRequestOutcome, TaskExecutorGateway,
-    UnregistrationOutcome,
+    Acknowledge, AllocateSlot, AllocationId, AllocationStatus, CancelOutcome, FreeSlotOutcome, RegistrationOutcome,
+    ReportOutcome, SlotAllocationError, SlotManagerConfig, SlotMatchingStrategy, SlotRequestOutcome,
+    TaskExecutorGateway, UnregistrationOutcome,
 };
 
 use crate::allocator::num_allocations;
@@ -72,7 +72,7 @@ struct Later;
 impl TaskExecutorGateway for Later {
     type RequestSlotFuture = SecondPoll;
 
-    fn request_slot(&mut self, _: &RequestSlot) -> SecondPoll {
+    fn request_slot(&mut self, _: &AllocateSlot) -> SecondPoll {
         SecondPoll { is_second: false }
     }
 }

@@ -10,17 +10,16 @@ use slot_manager::testing::{
     ManualScheduledExecutor, NotPending, RecordingActions, ScriptedGateway, SimulatedGateway, SimulatedTaskExecutor,
 };
 use slot_manager::{
-    Acknowledge, AllocationFailureCause, AllocationId, AllocationStatus, BlockOutcome, CancelOutcome, Candidate,
-    Capacity, ConfigError, Conflict, FreeSlot, FreeSlotOutcome, GrantLoss, InstanceId, InvariantViolation, JobId,
-    LeaderId, Limit, NotStarted, ParseIdError, PendingSlotRequest, PromisedSlot, PromisedSlotCounts,
-    RegistrationOutcome, Release, ReleaseAnswer, ReleaseAnswerOutcome, ReleaseCause, ReleaseQuestion, ReportOutcome,
-    RequestFailure, RequestSlot, ResourceId, ResourceManagerActions, ResourceManagerError, ResourceProfile,
-    ResourceProfileBuilder, ResourceProfileError, ScheduledExecutor, SlotAllocationError, SlotCounts, SlotId,
-    SlotManager, SlotManagerConfig, SlotManagerError, SlotMatchingStrategy, SlotOrder, SlotReport, SlotReportError,
-    SlotRequest, SlotRequestError, SlotRequestOutcome, SlotState, SlotStatus, Stale, StartError,
-    TaskExecutorConnection, TaskExecutorGateway, TaskManagerRegistration, TaskManagerSlot, Timestamp,
-    TokioScheduledExecutor, UnblockOutcome, UnregistrationOutcome, Withdrawal, WorkerDescription,
-    WorkerDescriptionError, WorkerFailedOutcome, WorkerPromise, WorkerRequestId,
+    Acknowledge, AllocateSlot, AllocationFailureCause, AllocationId, AllocationStatus, BlockOutcome, CancelOutcome,
+    Candidate, Capacity, ConfigError, Conflict, FreeSlot, FreeSlotOutcome, GrantLoss, InstanceId, InvariantViolation,
+    JobId, LeaderId, Limit, NotStarted, ParseIdError, PendingSlotRequest, PromisedSlot, PromisedSlotCounts,
+    RegistrationOutcome, Release, ReleaseAnswerOutcome, ReleaseCause, ReleaseCheck, ReleaseDecision, ReportOutcome,
+    RequestFailure, ResourceId, ResourceManagerActions, ResourceManagerError, ResourceProfile, ResourceProfileBuilder,
+    ResourceProfileError, ScheduledExecutor, SlotAllocationError, SlotCounts, SlotId, SlotManager, SlotManagerConfig,
+    SlotManagerError, SlotMatchingStrategy, SlotOrder, SlotReport, SlotReportError, SlotRequest, SlotRequestError,
+    SlotRequestOutcome, SlotState, SlotStatus, Stale, StartError, TaskExecutorConnection, TaskExecutorGateway,
+    TaskManagerRegistration, TaskManagerSlot, Timestamp, TokioScheduledExecutor, UnblockOutcome, UnregistrationOutcome,
+    Withdrawal, WorkerDescription, WorkerDescriptionError, WorkerFailedOutcome, WorkerPromise, WorkerRequestId,
 };
 
 use common::{Fixture, report, small};
@@ -40,7 +39,7 @@ fn every_type_can_be_shown_and_sent_and_shared() {
     each!(can: Acknowledge, AllocationFailureCause, AllocationId, AllocationStatus, BlockOutcome, CancelOutcome,
         Candidate<'_>, Capacity, Conflict, FreeSlot, FreeSlotOutcome, GrantLoss, InstanceId, InvariantViolation, JobId,
         LeaderId, Limit, PendingSlotRequest<'_>, PromisedSlot<'_>, PromisedSlotCounts, RegistrationOutcome, Release,
-        ReleaseAnswer, ReleaseAnswerOutcome, ReleaseCause, ReleaseQuestion, ReportOutcome, RequestFailure, RequestSlot,
+        ReleaseDecision, ReleaseAnswerOutcome, ReleaseCause, ReleaseCheck, ReportOutcome, RequestFailure, AllocateSlot,
         ResourceId, ResourceProfile, ResourceProfileBuilder, SlotCounts, SlotId, SlotManagerConfig,
         SlotMatchingStrategy, SlotOrder, SlotReport, SlotRequest, SlotRequestOutcome, SlotState, SlotStatus, Stale,
         TaskExecutorConnection<()>, TaskManagerRegistration<'_>, TaskManagerSlot<'_>, Timestamp, TokioScheduledExecutor,
@@ -80,7 +79,7 @@ impl ResourceManagerActions for Opaque {
 impl TaskExecutorGateway for Opaque {
     type RequestSlotFuture = Ready<Result<Acknowledge, SlotAllocationError>>;
 
-    fn request_slot(&mut self, _: &RequestSlot) -> Self::RequestSlotFuture {
+    fn request_slot(&mut self, _: &AllocateSlot) -> Self::RequestSlotFuture {
         std::future::ready(Ok(Acknowledge::new()))
     }
 }

@@ -8,9 +8,10 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use slot_manager::{
-    Acknowledge, AllocationFailureCause, AllocationId, InstanceId, JobId, LeaderId, Release, ReleaseCause, RequestSlot,
-    ResourceManagerActions, ResourceManagerError, ResourceProfile, ScheduledExecutor, SlotAllocationError, SlotId,
-    SlotManager, SlotManagerConfig, TaskExecutorGateway, Timestamp, WorkerPromise, WorkerRequestId,
+    Acknowledge, AllocateSlot, AllocationFailureCause, AllocationId, InstanceId, JobId, LeaderId, Release,
+    ReleaseCause, ResourceManagerActions, ResourceManagerError, ResourceProfile, ScheduledExecutor,
+    SlotAllocationError, SlotId, SlotManager, SlotManagerConfig, TaskExecutorGateway, Timestamp, WorkerPromise,
+    WorkerRequestId,
 };
 
 pub(crate) type Manager<G> = SlotManager<Count, G, Counter>;
@@ -115,7 +116,7 @@ pub(crate) struct Prompt;
 impl TaskExecutorGateway for Prompt {
     type RequestSlotFuture = Ready<Answer>;
 
-    fn request_slot(&mut self, _: &RequestSlot) -> Ready<Answer> {
+    fn request_slot(&mut self, _: &AllocateSlot) -> Ready<Answer> {
         ready(Ok(Acknowledge::new()))
     }
 }
@@ -130,7 +131,7 @@ pub(crate) struct Patient {
 impl TaskExecutorGateway for Patient {
     type RequestSlotFuture = Awaited;
 
-    fn request_slot(&mut self, _: &RequestSlot) -> Awaited {
+    fn request_slot(&mut self, _: &AllocateSlot) -> Awaited {
         let answer = Awaited::default();
         self.asked.borrow_mut().push(answer.clone());
         answer

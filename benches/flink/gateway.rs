@@ -1,7 +1,7 @@
 //! Task executors of both kinds in one cluster.
 
 use futures::future::Either;
-use slot_manager::{RequestSlot, TaskExecutorGateway};
+use slot_manager::{AllocateSlot, TaskExecutorGateway};
 
 use crate::outside::{Awaited, Patient, Prompt};
 
@@ -14,7 +14,7 @@ pub(crate) enum PromptOrPatient {
 impl TaskExecutorGateway for PromptOrPatient {
     type RequestSlotFuture = Either<<Prompt as TaskExecutorGateway>::RequestSlotFuture, Awaited>;
 
-    fn request_slot(&mut self, request: &RequestSlot) -> Self::RequestSlotFuture {
+    fn request_slot(&mut self, request: &AllocateSlot) -> Self::RequestSlotFuture {
         match self {
             Self::Prompt(gateway) => Either::Left(gateway.request_slot(request)),
             Self::Patient(gateway) => Either::Right(gateway.request_slot(request)),

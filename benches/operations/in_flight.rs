@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use criterion::Criterion;
 use slot_manager::{
-    Acknowledge, AllocationId, AllocationStatus, RequestSlot, SlotAllocationError, TaskExecutorGateway,
+    Acknowledge, AllocateSlot, AllocationId, AllocationStatus, SlotAllocationError, TaskExecutorGateway,
 };
 
 use crate::cluster::{BusyCluster, Grant, free_all, register_more, with_free_slots};
@@ -142,7 +142,7 @@ type Answer = Result<Acknowledge, SlotAllocationError>;
 impl TaskExecutorGateway for Responsive {
     type RequestSlotFuture = PromptOrNever;
 
-    fn request_slot(&mut self, _: &RequestSlot) -> PromptOrNever {
+    fn request_slot(&mut self, _: &AllocateSlot) -> PromptOrNever {
         match self {
             Self::Prompt => PromptOrNever::Prompt(ready(Ok(Acknowledge::new()))),
             Self::Silent => PromptOrNever::Never(pending()),

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use criterion::Criterion;
 use slot_manager::{
-    Acknowledge, BlockOutcome, ReleaseAnswer, ReleaseAnswerOutcome, ReleaseQuestion, RequestSlot, ResourceId,
+    Acknowledge, AllocateSlot, BlockOutcome, ReleaseAnswerOutcome, ReleaseCheck, ReleaseDecision, ResourceId,
     SlotAllocationError, SlotManagerConfig, TaskExecutorGateway, UnblockOutcome, WorkerDescription,
 };
 
@@ -102,7 +102,7 @@ fn block_and_unblock(criterion: &mut Criterion) {
 /// The time is that of one question, and its answer.
 fn question_answered_later(criterion: &mut Criterion) {
     let mut group = group(criterion, "question whether a task manager can go, answered later");
-    for (name, answer) in [("no", ReleaseAnswer::No), ("yes", ReleaseAnswer::Yes)] {
+    for (name, answer) in [("no", ReleaseDecision::Keep), ("yes", ReleaseDecision::Release)] {
         for slots in sizes() {
             let set_up = || {
                 let asked = Asked::default();
@@ -141,7 +141,7 @@ fn question_answered_later(criterion: &mut Criterion) {
 }
 
 /// The questions that were asked.
-type Asked = Rc<RefCell<Vec<ReleaseQuestion>>>;
+type Asked = Rc<RefCell<Vec<ReleaseCheck>>>;
 
 /// A task executor that says "yes" at once to every request, and later whether it can be stopped.
 struct Undecided(Asked);
@@ -149,12 +149,12 @@ struct Undecided(Asked);
 impl TaskExecutorGateway for Undecided {
     type RequestSlotFuture = Ready<Result<Acknowledge, SlotAllocationError>>;
 
-    fn request_slot(&mut self, _: &RequestSlot) -> Self::RequestSlotFuture {
+    fn request_slot(&mut self, _: &AllocateSlot) -> Self::RequestSlotFuture {
         ready(Ok(Acknowledge::new()))
     }
 
-    fn ask_release(&mut self, question: &ReleaseQuestion) -> ReleaseAnswer {
+    fn can_be_released(&mut self, question: &ReleaseCheck) -> ReleaseDecision {
         self.0.borrow_mut().push(*question);
-        ReleaseAnswer::Later
+        ReleaseDecision::Later
     }
 }

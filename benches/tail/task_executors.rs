@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use slot_manager::{
-    AllocationFailureCause, AllocationId, InstanceId, JobId, Release, ReleaseCause, RequestSlot,
+    AllocateSlot, AllocationFailureCause, AllocationId, InstanceId, JobId, Release, ReleaseCause,
     ResourceManagerActions, ResourceManagerError, ResourceProfile, SlotId, TaskExecutorGateway, WorkerPromise,
     WorkerRequestId,
 };
@@ -66,7 +66,7 @@ pub(crate) struct TaskExecutor {
 impl TaskExecutorGateway for TaskExecutor {
     type RequestSlotFuture = Awaited;
 
-    fn request_slot(&mut self, _: &RequestSlot) -> Awaited {
+    fn request_slot(&mut self, _: &AllocateSlot) -> Awaited {
         let answer = Awaited::default();
         if self.is_prompt {
             answer.acknowledge();

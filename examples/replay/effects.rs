@@ -10,8 +10,8 @@ use std::rc::Rc;
 use anyhow::{Context, Result};
 use futures::channel::oneshot;
 use slot_manager::{
-    Acknowledge, AllocationFailureCause, AllocationId, FreeSlot, InstanceId, JobId, Release, ReleaseCause, RequestSlot,
-    ResourceProfile, SlotAllocationError, SlotId, Timestamp, WorkerRequestId,
+    Acknowledge, AllocateSlot, AllocationFailureCause, AllocationId, FreeSlot, InstanceId, JobId, Release,
+    ReleaseCause, ResourceProfile, SlotAllocationError, SlotId, Timestamp, WorkerRequestId,
 };
 use twox_hash::XxHash3_128;
 
@@ -21,8 +21,8 @@ pub(crate) type AnswerSender = oneshot::Sender<Result<Acknowledge, SlotAllocatio
 /// One call of the manager to its outside, with what the simulation needs to go on from there.
 #[derive(Debug)]
 pub(crate) enum Effect {
-    RequestSlot {
-        request: RequestSlot,
+    AllocateSlot {
+        request: AllocateSlot,
         answer: AnswerSender,
     },
     FreeSlot(FreeSlot),
@@ -116,7 +116,7 @@ impl EffectLog {
 fn describe(line: &mut String, now: Timestamp, effect: &Effect) -> std::fmt::Result {
     write!(line, "{} ", now.as_nanos())?;
     match effect {
-        Effect::RequestSlot { request, .. } => write!(
+        Effect::AllocateSlot { request, .. } => write!(
             line,
             "request_slot {} allocation={} job={} profile={} target={} leader={} instance={} attempt={}",
             request.slot_id,

@@ -8,7 +8,7 @@ use std::time::Duration;
 use futures::channel::oneshot;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use slot_manager::{Acknowledge, FreeSlot, RequestSlot, SlotAllocationError, TaskExecutorGateway};
+use slot_manager::{Acknowledge, AllocateSlot, FreeSlot, SlotAllocationError, TaskExecutorGateway};
 
 use crate::effects::{Effect, Outbox};
 
@@ -27,9 +27,9 @@ impl ReplayGateway {
 impl TaskExecutorGateway for ReplayGateway {
     type RequestSlotFuture = RemoteAnswer;
 
-    fn request_slot(&mut self, request: &RequestSlot) -> RemoteAnswer {
+    fn request_slot(&mut self, request: &AllocateSlot) -> RemoteAnswer {
         let (answer, receiver) = oneshot::channel();
-        self.outbox.put(Effect::RequestSlot {
+        self.outbox.put(Effect::AllocateSlot {
             request: request.clone(),
             answer,
         });

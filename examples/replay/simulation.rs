@@ -283,7 +283,7 @@ impl Simulation {
 
     fn pass_on(&mut self, effect: Effect) -> Result<()> {
         match effect {
-            Effect::RequestSlot { request, answer } => self.slot_request_sent(request, answer),
+            Effect::AllocateSlot { request, answer } => self.slot_request_sent(request, answer),
             Effect::FreeSlot(request) => self.free_slot_sent(request),
             Effect::AllocateResource {
                 worker_request, reply, ..

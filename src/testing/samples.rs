@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Wake, Waker};
 
-use crate::{AllocationId, FreeSlot, InstanceId, JobId, LeaderId, RequestSlot, ResourceProfile, SlotId};
+use crate::{AllocateSlot, AllocationId, FreeSlot, InstanceId, JobId, LeaderId, ResourceProfile, SlotId};
 
 pub(super) const LEADER: LeaderId = LeaderId::from_u128(0x1eade);
 pub(super) const INSTANCE: InstanceId = InstanceId::from_u128(0x1);
@@ -13,8 +13,8 @@ pub(super) const ALLOCATION: AllocationId = AllocationId::from_u128(0xa);
 pub(super) const OTHER_ALLOCATION: AllocationId = AllocationId::from_u128(0xb);
 pub(super) const EXECUTOR: &str = "tm";
 
-pub(super) fn request_slot(slot_number: u32, allocation_id: AllocationId, attempt: u64) -> RequestSlot {
-    RequestSlot {
+pub(super) fn request_slot(slot_number: u32, allocation_id: AllocationId, attempt: u64) -> AllocateSlot {
+    AllocateSlot {
         slot_id: SlotId::new(EXECUTOR, slot_number),
         job_id: JOB,
         allocation_id,

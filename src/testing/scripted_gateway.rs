@@ -8,7 +8,7 @@ use super::answer_future::Reply;
 use super::effect_log::Recorder;
 use super::{AnswerFuture, Effect, EffectLog, lock};
 use crate::{
-    Acknowledge, AllocationId, FreeSlot, ReleaseAnswer, ReleaseQuestion, RequestSlot, SlotAllocationError, SlotId,
+    Acknowledge, AllocateSlot, AllocationId, FreeSlot, ReleaseCheck, ReleaseDecision, SlotAllocationError, SlotId,
     TaskExecutorGateway,
 };
 
@@ -17,11 +17,11 @@ use crate::{
 #[non_exhaustive]
 pub enum GatewayCall {
     /// [`request_slot`](TaskExecutorGateway::request_slot).
-    RequestSlot(RequestSlot),
+    RequestSlot(AllocateSlot),
     /// [`free_slot`](TaskExecutorGateway::free_slot).
     FreeSlot(FreeSlot),
-    /// [`ask_release`](TaskExecutorGateway::ask_release).
-    AskRelease(ReleaseQuestion),
+    /// [`can_be_released`](TaskExecutorGateway::can_be_released).
+    CanBeReleased(ReleaseCheck),
 }
 
 /// `None` for a question, which is about no slot.
@@ -31,7 +31,7 @@ impl GatewayCall {
         match self {
             Self::RequestSlot(request) => Some(&request.slot_id),
             Self::FreeSlot(request) => Some(&request.slot_id),
-            Self::AskRelease(_) => None,
+            Self::CanBeReleased(_) => None,
         }
     }
 
@@ -40,7 +40,7 @@ impl GatewayCall {
         match self {
             Self::RequestSlot(request) => Some(request.allocation_id),
             Self::FreeSlot(request) => Some(request.allocation_id),
-            Self::AskRelease(_) => None,
+            Self::CanBeReleased(_) => None,
         }
     }
 
@@ -49,7 +49,7 @@ impl GatewayCall {
         match self {
             Self::RequestSlot(request) => Some(request.attempt),
             Self::FreeSlot(request) => Some(request.attempt),
-            Self::AskRelease(_) => None,
+            Self::CanBeReleased(_) => None,
         }
     }
 }
@@ -73,8 +73,12 @@ impl fmt::Display for GatewayCall {
                 "free_slot({}, {}, {}, {}, attempt {})",
                 request.slot_id, request.job_id, request.allocation_id, request.instance_id, request.attempt
             ),
-            Self::AskRelease(question) => {
-                write!(f, "ask_release({}, question {})", question.instance_id, question.number)
+            Self::CanBeReleased(question) => {
+                write!(
+                    f,
+                    "can_be_released({}, question {})",
+                    question.instance_id, question.number
+                )
             }
         }
     }
@@ -107,7 +111,7 @@ pub struct NotPending {
 /// A [`TaskExecutorGateway`] that records every call in order and answers as it is told.
 ///
 /// Until told otherwise it acknowledges every request at once, without a revision, and lets itself be released
-/// ([`ReleaseAnswer::Yes`]). It has no slots and keeps no rules;
+/// ([`ReleaseDecision::Release`]). It has no slots and keeps no rules;
 /// for that there is [`SimulatedTaskExecutor`](super::SimulatedTaskExecutor). Clones share the record and the answers.
 ///
 /// ```
@@ -130,10 +134,10 @@ pub struct ScriptedGateway {
 struct Script {
     answer: GatewayAnswer,
     next_answers: VecDeque<GatewayAnswer>,
-    release_answer: ReleaseAnswer,
-    next_release_answers: VecDeque<ReleaseAnswer>,
+    release_answer: ReleaseDecision,
+    next_release_answers: VecDeque<ReleaseDecision>,
     /// In the order of the calls. Those whose future was dropped are removed now and then.
-    unanswered: Vec<(RequestSlot, Reply)>,
+    unanswered: Vec<(AllocateSlot, Reply)>,
 }
 
 impl ScriptedGateway {
@@ -147,7 +151,7 @@ impl ScriptedGateway {
         let script = Script {
             answer: GatewayAnswer::AtOnce(Ok(Acknowledge::new())),
             next_answers: VecDeque::new(),
-            release_answer: ReleaseAnswer::Yes,
+            release_answer: ReleaseDecision::Release,
             next_release_answers: VecDeque::new(),
             unanswered: Vec::new(),
         };
@@ -179,19 +183,19 @@ impl ScriptedGateway {
     }
 
     /// Answers questions whether it can be released with `answer` from now on, whenever no
-    /// [scripted answer](Self::answer_next_release_question) is left.
-    pub fn answer_release_questions(&self, answer: ReleaseAnswer) {
+    /// [scripted answer](Self::answer_next_release_check) is left.
+    pub fn answer_release_checks(&self, answer: ReleaseDecision) {
         lock(&self.script).release_answer = answer;
     }
 
     /// Answers one such question with `answer`: the next one for which no earlier scripted answer is left.
-    pub fn answer_next_release_question(&self, answer: ReleaseAnswer) {
+    pub fn answer_next_release_check(&self, answer: ReleaseDecision) {
         lock(&self.script).next_release_answers.push_back(answer);
     }
 
     /// The requests that wait to be [answered](Self::answer) by hand, in the order of the calls. One whose future was
     /// dropped waits no more.
-    pub fn pending(&self) -> Vec<RequestSlot> {
+    pub fn pending(&self) -> Vec<AllocateSlot> {
         let script = lock(&self.script);
         let awaited = script.unanswered.iter().filter(|(_, reply)| reply.is_awaited());
         awaited.map(|(request, _)| request.clone()).collect()
@@ -209,7 +213,7 @@ impl ScriptedGateway {
 }
 
 impl Script {
-    fn answer_by_hand(&mut self, request: RequestSlot) -> AnswerFuture {
+    fn answer_by_hand(&mut self, request: AllocateSlot) -> AnswerFuture {
         let (reply, future) = AnswerFuture::pending();
         if self.unanswered.len() == self.unanswered.capacity() {
             self.unanswered.retain(|(_, reply)| reply.is_awaited());
@@ -237,7 +241,7 @@ impl Default for ScriptedGateway {
 impl TaskExecutorGateway for ScriptedGateway {
     type RequestSlotFuture = AnswerFuture;
 
-    fn request_slot(&mut self, request: &RequestSlot) -> AnswerFuture {
+    fn request_slot(&mut self, request: &AllocateSlot) -> AnswerFuture {
         self.recorder.record(GatewayCall::RequestSlot(request.clone()));
         let mut script = lock(&self.script);
         let scripted = script.next_answers.pop_front();
@@ -251,8 +255,8 @@ impl TaskExecutorGateway for ScriptedGateway {
         self.recorder.record(GatewayCall::FreeSlot(request));
     }
 
-    fn ask_release(&mut self, question: &ReleaseQuestion) -> ReleaseAnswer {
-        self.recorder.record(GatewayCall::AskRelease(*question));
+    fn can_be_released(&mut self, question: &ReleaseCheck) -> ReleaseDecision {
+        self.recorder.record(GatewayCall::CanBeReleased(*question));
         let mut script = lock(&self.script);
         let scripted = script.next_release_answers.pop_front();
         scripted.unwrap_or(script.release_answer)

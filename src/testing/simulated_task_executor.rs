@@ -10,7 +10,7 @@ use super::effect_log::Recorder;
 use super::slot_table::SlotTable;
 use super::{AnswerFuture, EffectLog, GatewayCall, lock};
 use crate::{
-    Acknowledge, AllocationId, FreeSlot, InstanceId, LeaderId, RequestSlot, ResourceId, ResourceProfile,
+    Acknowledge, AllocateSlot, AllocationId, FreeSlot, InstanceId, LeaderId, ResourceId, ResourceProfile,
     ScheduledExecutor, SlotAllocationError, SlotId, SlotReport, TaskExecutorConnection, TaskExecutorGateway, Timestamp,
 };
 
@@ -85,7 +85,7 @@ pub enum GatewayMessage {
     /// Back from it. The slot table has changed already, or not, as the answer says.
     Answer {
         /// The request that is answered.
-        request: RequestSlot,
+        request: AllocateSlot,
         /// The answer.
         answer: Result<Acknowledge, SlotAllocationError>,
     },
@@ -93,9 +93,9 @@ pub enum GatewayMessage {
 
 #[derive(Debug)]
 enum InTransit {
-    RequestSlot(RequestSlot, Reply),
+    RequestSlot(AllocateSlot, Reply),
     FreeSlot(FreeSlot),
-    Answer(RequestSlot, Reply, Answer),
+    Answer(AllocateSlot, Reply, Answer),
 }
 
 impl SimulatedTaskExecutor {
@@ -220,7 +220,7 @@ impl SimulatedTaskExecutor {
     /// As said; nothing changes then.
     pub fn handle_request_slot(
         &self,
-        request: &RequestSlot,
+        request: &AllocateSlot,
         now: Timestamp,
     ) -> Result<Acknowledge, SlotAllocationError> {
         lock(&self.state).table.request_slot(request, now)
@@ -351,7 +351,7 @@ impl SimulatedGateway {
 impl TaskExecutorGateway for SimulatedGateway {
     type RequestSlotFuture = AnswerFuture;
 
-    fn request_slot(&mut self, request: &RequestSlot) -> AnswerFuture {
+    fn request_slot(&mut self, request: &AllocateSlot) -> AnswerFuture {
         let now = (self.task_executor.clock)();
         let mut state = lock(&self.task_executor.state);
         state.record(|| GatewayCall::RequestSlot(request.clone()));
@@ -466,7 +466,7 @@ mod tests {
         assert_eq!(executor.next_slot_timeout(), Some(Timestamp::from_secs(10)));
     }
 
-    fn call(request: &RequestSlot) -> GatewayMessage {
+    fn call(request: &AllocateSlot) -> GatewayMessage {
         GatewayMessage::Call(GatewayCall::RequestSlot(request.clone()))
     }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::{
-    Acknowledge, AllocationId, FreeSlot, InstanceId, JobId, LeaderId, RequestSlot, ResourceId, ResourceProfile,
+    Acknowledge, AllocateSlot, AllocationId, FreeSlot, InstanceId, JobId, LeaderId, ResourceId, ResourceProfile,
     SlotAllocationError, SlotId, SlotReport, SlotStatus, Timestamp,
 };
 
@@ -135,7 +135,7 @@ impl SlotTable {
     /// stand among their like.
     pub(super) fn request_slot(
         &mut self,
-        request: &RequestSlot,
+        request: &AllocateSlot,
         now: Timestamp,
     ) -> Result<Acknowledge, SlotAllocationError> {
         self.check_addressee(request.leader_id, request.instance_id)?;
@@ -155,7 +155,12 @@ impl SlotTable {
         Ok(Acknowledge::new().with_revision(self.revision))
     }
 
-    fn allocate(&mut self, slot_number: u32, request: &RequestSlot, now: Timestamp) -> Result<(), SlotAllocationError> {
+    fn allocate(
+        &mut self,
+        slot_number: u32,
+        request: &AllocateSlot,
+        now: Timestamp,
+    ) -> Result<(), SlotAllocationError> {
         let last_freed = self.attempts.last_freed.get(&slot_number);
         if last_freed.is_some_and(|freed| request.attempt <= *freed) {
             return Err(SlotAllocationError::rejected("the attempt was given up"));
@@ -337,7 +342,7 @@ mod tests {
             }
         }
 
-        fn request(&mut self, request: &RequestSlot) -> Result<Acknowledge, SlotAllocationError> {
+        fn request(&mut self, request: &AllocateSlot) -> Result<Acknowledge, SlotAllocationError> {
             self.table.request_slot(request, self.now)
         }
 
@@ -354,7 +359,7 @@ mod tests {
         }
 
         #[track_caller]
-        fn assert_rejected(&mut self, request: &RequestSlot, reason: &str) {
+        fn assert_rejected(&mut self, request: &AllocateSlot, reason: &str) {
             let before = self.table.report();
             let answer = self.request(request);
             assert_eq!(answer, Err(SlotAllocationError::rejected(reason)));

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 
-use slot_manager::{Acknowledge, RequestSlot, SlotAllocationError, TaskExecutorGateway};
+use slot_manager::{Acknowledge, AllocateSlot, SlotAllocationError, TaskExecutorGateway};
 
 /// A task that counts how often it is woken.
 #[derive(Default)]
@@ -67,7 +67,7 @@ struct RestlessGateway;
 impl TaskExecutorGateway for RestlessGateway {
     type RequestSlotFuture = Restless;
 
-    fn request_slot(&mut self, _: &RequestSlot) -> Restless {
+    fn request_slot(&mut self, _: &AllocateSlot) -> Restless {
         Restless
     }
 }

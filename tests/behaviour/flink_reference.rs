@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use slot_manager::testing::{Effect, GatewayCall};
 use slot_manager::{
-    AllocationFailureCause, AllocationStatus, CancelOutcome, Conflict, FreeSlotOutcome, LeaderId, ReportOutcome,
-    RequestFailure, RequestSlot, ResourceManagerError, SlotCounts, SlotReport, SlotRequestError, SlotRequestOutcome,
+    AllocateSlot, AllocationFailureCause, AllocationStatus, CancelOutcome, Conflict, FreeSlotOutcome, LeaderId,
+    ReportOutcome, RequestFailure, ResourceManagerError, SlotCounts, SlotReport, SlotRequestError, SlotRequestOutcome,
     SlotState, SlotStatus, Timestamp, UnregistrationOutcome,
 };
 
@@ -129,7 +129,7 @@ fn request_is_sent_to_a_free_slot_and_granted_by_its_acknowledgement() {
     assert_eq!(status, granted(&slot("tm", 0)));
     assert_eq!(fixture.holder(&slot("tm", 0)), Some(allocation(1)));
     let effects = fixture.log.take();
-    let sent = RequestSlot {
+    let sent = AllocateSlot {
         slot_id: slot("tm", 0),
         job_id: job(1),
         allocation_id: allocation(1),

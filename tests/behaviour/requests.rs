@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use slot_manager::testing::{Delivery, ManualScheduledExecutor, RecordingActions, SimulatedTaskExecutor};
 use slot_manager::{
-    AllocationFailureCause, AllocationStatus, CancelOutcome, ConfigError, Conflict, FreeSlot, GrantLoss, LeaderId,
-    RequestFailure, RequestSlot, ResourceProfile, SlotAllocationError, SlotManager, SlotManagerConfig,
+    AllocateSlot, AllocationFailureCause, AllocationStatus, CancelOutcome, ConfigError, Conflict, FreeSlot, GrantLoss,
+    LeaderId, RequestFailure, ResourceProfile, SlotAllocationError, SlotManager, SlotManagerConfig,
     SlotMatchingStrategy, SlotRequest, SlotRequestError, SlotRequestOutcome, SlotState, Timestamp, WorkerPromise,
 };
 
@@ -620,7 +620,7 @@ fn messages_to_task_executors_carry_leader_registration_and_attempt() {
 
     // then
     let effects = fixture.log.take();
-    let sent = |attempt| RequestSlot {
+    let sent = |attempt| AllocateSlot {
         slot_id: slot("tm", 0),
         job_id: job(3),
         allocation_id: allocation(1),

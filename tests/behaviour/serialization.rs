@@ -6,8 +6,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, from_value, json, to_value};
 use slot_manager::{
-    Acknowledge, AllocationId, FreeSlot, InstanceId, JobId, LeaderId, Limit, ReleaseAnswer, ReleaseQuestion,
-    RequestSlot, ResourceId, ResourceProfile, SlotAllocationError, SlotId, SlotReport, SlotRequest, SlotStatus,
+    Acknowledge, AllocateSlot, AllocationId, FreeSlot, InstanceId, JobId, LeaderId, Limit, ReleaseCheck,
+    ReleaseDecision, ResourceId, ResourceProfile, SlotAllocationError, SlotId, SlotReport, SlotRequest, SlotStatus,
     Timestamp, WorkerRequestId,
 };
 
@@ -203,7 +203,7 @@ fn what_a_task_executor_reports_is_read_back() {
 
 #[test]
 fn what_is_said_to_a_task_executor_is_read_back() {
-    let request = RequestSlot {
+    let request = AllocateSlot {
         slot_id: slot(),
         job_id: JobId::from_u128(1),
         allocation_id: AllocationId::from_u128(2),
@@ -247,7 +247,7 @@ fn what_a_task_executor_answers_is_read_back() {
 
 #[test]
 fn what_a_task_executor_is_asked_before_it_is_released_is_read_back() {
-    let question = ReleaseQuestion {
+    let question = ReleaseCheck {
         instance_id: InstanceId::from_u128(4),
         leader_id: LeaderId::from_u128(3),
         number: u64::MAX,
@@ -260,13 +260,13 @@ fn what_a_task_executor_is_asked_before_it_is_released_is_read_back() {
             "number": u64::MAX,
         }),
     );
-    assert_form(&ReleaseAnswer::Yes, json!("Yes"));
-    assert_form(&ReleaseAnswer::No, json!("No"));
-    assert_form(&ReleaseAnswer::Later, json!("Later"));
-    assert_not_read::<ReleaseAnswer>(json!("Perhaps"), "unknown variant `Perhaps`");
+    assert_form(&ReleaseDecision::Release, json!("Yes"));
+    assert_form(&ReleaseDecision::Keep, json!("No"));
+    assert_form(&ReleaseDecision::Later, json!("Later"));
+    assert_not_read::<ReleaseDecision>(json!("Perhaps"), "unknown variant `Perhaps`");
     let mut incomplete = to_value(question).expect("it can be written");
     incomplete.as_object_mut().expect("an object").remove("number");
-    assert_not_read::<ReleaseQuestion>(incomplete, "missing field `number`");
+    assert_not_read::<ReleaseCheck>(incomplete, "missing field `number`");
 }
 
 #[test]

@@ -8,9 +8,9 @@ use slot_manager::testing::{
     Action, Effect, EffectLog, GatewayAnswer, GatewayCall, ManualScheduledExecutor, RecordingActions, ScriptedGateway,
 };
 use slot_manager::{
-    Acknowledge, AllocationFailureCause, AllocationId, AllocationStatus, BlockOutcome, CancelOutcome, FreeSlot,
-    FreeSlotOutcome, GrantLoss, InstanceId, JobId, LeaderId, NotStarted, RegistrationOutcome, ReleaseAnswer,
-    ReleaseAnswerOutcome, ReleaseCause, ReleaseQuestion, ReportOutcome, RequestFailure, RequestSlot, ResourceId,
+    Acknowledge, AllocateSlot, AllocationFailureCause, AllocationId, AllocationStatus, BlockOutcome, CancelOutcome,
+    FreeSlot, FreeSlotOutcome, GrantLoss, InstanceId, JobId, LeaderId, NotStarted, RegistrationOutcome,
+    ReleaseAnswerOutcome, ReleaseCause, ReleaseCheck, ReleaseDecision, ReportOutcome, RequestFailure, ResourceId,
     ResourceProfile, SlotAllocationError, SlotId, SlotManager, SlotManagerConfig, SlotReport, SlotReportError,
     SlotRequest, SlotRequestError, SlotRequestOutcome, SlotState, SlotStatus, TaskExecutorConnection, UnblockOutcome,
     UnregistrationOutcome, WorkerDescription, WorkerFailedOutcome, WorkerPromise, WorkerRequestId,
@@ -234,7 +234,7 @@ impl Fixture {
     }
 
     #[track_caller]
-    pub fn answer_release(&mut self, question: &ReleaseQuestion, answer: ReleaseAnswer) -> ReleaseAnswerOutcome {
+    pub fn answer_release(&mut self, question: &ReleaseCheck, answer: ReleaseDecision) -> ReleaseAnswerOutcome {
         self.step(|manager| manager.answer_release(question, answer))
             .expect("started")
     }
@@ -361,7 +361,7 @@ impl Fixture {
 }
 
 /// Slot requests among effects, in order.
-pub fn slot_requests(effects: &[Effect]) -> Vec<RequestSlot> {
+pub fn slot_requests(effects: &[Effect]) -> Vec<AllocateSlot> {
     effects
         .iter()
         .filter_map(|effect| match effect {
@@ -421,11 +421,11 @@ pub fn releases(effects: &[Effect]) -> Vec<InstanceId> {
 }
 
 /// Questions whether a task manager can be released among effects, in order.
-pub fn questions(effects: &[Effect]) -> Vec<ReleaseQuestion> {
+pub fn questions(effects: &[Effect]) -> Vec<ReleaseCheck> {
     effects
         .iter()
         .filter_map(|effect| match effect {
-            Effect::Gateway(GatewayCall::AskRelease(question)) => Some(*question),
+            Effect::Gateway(GatewayCall::CanBeReleased(question)) => Some(*question),
             _ => None,
         })
         .collect()
@@ -451,8 +451,8 @@ pub fn worker_of(slots: u32, profile: &ResourceProfile) -> WorkerDescription {
 }
 
 /// The question whether a task manager can be released, asked under leader 1.
-pub fn question(instance: u128, number: u64) -> ReleaseQuestion {
-    ReleaseQuestion {
+pub fn question(instance: u128, number: u64) -> ReleaseCheck {
+    ReleaseCheck {
         instance_id: self::instance(instance),
         leader_id: LeaderId::from_u128(1),
         number,
@@ -597,7 +597,7 @@ pub fn brief(effects: &[Effect]) -> Vec<String> {
                     free.attempt
                 )
             }
-            Effect::Gateway(GatewayCall::AskRelease(question)) => {
+            Effect::Gateway(GatewayCall::CanBeReleased(question)) => {
                 format!(
                     "may {} go? #{}",
                     question.instance_id.as_uuid().as_u128(),

@@ -7,7 +7,7 @@ use serde::de::{DeserializeOwned, DeserializeSeed, SeqAccess, Visitor};
 use serde::{Deserializer, Serialize, forward_to_deserialize_any};
 use serde_json::{Value, json};
 use slot_manager::{
-    Acknowledge, AllocationId, FreeSlot, InstanceId, JobId, LeaderId, RequestSlot, ResourceId, ResourceProfile,
+    Acknowledge, AllocateSlot, AllocationId, FreeSlot, InstanceId, JobId, LeaderId, ResourceId, ResourceProfile,
     SlotAllocationError, SlotId, SlotReport, SlotRequest, SlotStatus, Timestamp, WorkerRequestId,
 };
 
@@ -36,7 +36,7 @@ fn check_all(text: &str) -> Result<(), TestCaseError> {
     check::<SlotRequest>(text)?;
     check::<SlotStatus>(text)?;
     check::<SlotReport>(text)?;
-    check::<RequestSlot>(text)?;
+    check::<AllocateSlot>(text)?;
     check::<FreeSlot>(text)?;
     check::<Acknowledge>(text)?;
     check::<SlotAllocationError>(text)
@@ -190,7 +190,7 @@ fn a_message_that_claims_a_giant_length_is_refused() {
     check::<SlotReport>();
     check::<SlotStatus>();
     check::<SlotRequest>();
-    check::<RequestSlot>();
+    check::<AllocateSlot>();
     check::<FreeSlot>();
     check::<SlotId>();
     check::<ResourceProfile>();

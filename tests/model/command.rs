@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use slot_manager::{
-    Acknowledge, LeaderId, Release, ReleaseAnswer, ReleaseQuestion, ResourceManagerError, ResourceProfile,
+    Acknowledge, LeaderId, Release, ReleaseCheck, ReleaseDecision, ResourceManagerError, ResourceProfile,
     SlotAllocationError, SlotId, SlotReport, SlotStatus, Withdrawal, WorkerPromise,
 };
 
@@ -60,7 +60,7 @@ pub(crate) enum Command {
     /// The answer to a question whether a task manager can go.
     AnswerRelease {
         question: Question,
-        answer: ReleaseAnswer,
+        answer: ReleaseDecision,
     },
     /// How the task executor of a registration answers slot requests from now on, or the next one only.
     Answers {
@@ -92,7 +92,7 @@ pub(crate) enum Command {
     ReleaseAnswers {
         instance: u128,
         once: bool,
-        answer: ReleaseAnswer,
+        answer: ReleaseDecision,
     },
     Advance(Duration),
     /// The clock goes back.
@@ -133,7 +133,7 @@ pub(crate) struct Holder {
     pub(crate) job: u128,
 }
 
-/// Names a [`ReleaseQuestion`].
+/// Names a [`ReleaseCheck`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Question {
     pub(crate) number: u64,
@@ -226,7 +226,7 @@ impl From<&Report> for SlotReport {
     }
 }
 
-impl From<Question> for ReleaseQuestion {
+impl From<Question> for ReleaseCheck {
     fn from(question: Question) -> Self {
         Self {
             instance_id: instance(question.instance),
@@ -236,8 +236,8 @@ impl From<Question> for ReleaseQuestion {
     }
 }
 
-impl From<ReleaseQuestion> for Question {
-    fn from(question: ReleaseQuestion) -> Self {
+impl From<ReleaseCheck> for Question {
+    fn from(question: ReleaseCheck) -> Self {
         Self {
             number: question.number,
             instance: question.instance_id.as_uuid().as_u128(),

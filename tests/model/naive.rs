@@ -8,7 +8,7 @@ use std::time::Duration;
 use slot_manager::testing::Effect;
 use slot_manager::{
     AllocationId, AllocationStatus, CancelOutcome, Conflict, FreeSlotOutcome, GrantLoss, InstanceId, JobId, LeaderId,
-    NotStarted, RegistrationOutcome, ReleaseAnswer, ReportOutcome, RequestFailure, ResourceId, ResourceProfile,
+    NotStarted, RegistrationOutcome, ReleaseDecision, ReportOutcome, RequestFailure, ResourceId, ResourceProfile,
     SlotAllocationError, SlotId, SlotManagerConfig, SlotReportError, SlotRequestError, SlotRequestOutcome, Stale,
     Timestamp, UnregistrationOutcome, WorkerFailedOutcome, WorkerRequestId,
 };
@@ -85,7 +85,7 @@ struct TaskManager {
     instance_id: InstanceId,
     worker_request: Option<WorkerRequestId>,
     answers: Script<Answer>,
-    release_answers: Script<ReleaseAnswer>,
+    release_answers: Script<ReleaseDecision>,
     /// By number.
     slots: Vec<Slot>,
     highest_revision: Option<u64>,
@@ -501,7 +501,7 @@ impl NaiveSlotManager {
             instance_id,
             worker_request,
             answers: Script::new(answer),
-            release_answers: Script::new(ReleaseAnswer::Yes),
+            release_answers: Script::new(ReleaseDecision::Release),
             slots: Vec::new(),
             highest_revision: None,
             reported_revision: None,

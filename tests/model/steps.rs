@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use proptest::prelude::*;
-use slot_manager::{ReleaseAnswer, ReleaseQuestion, ResourceId, SlotId, SlotState};
+use slot_manager::{ReleaseCheck, ReleaseDecision, ResourceId, SlotId, SlotState};
 
 use crate::command::{Answer, Command, Holder, Promise, Question, Report, Shape, Status};
 use crate::observation::{Snapshot, TaskManagerView};
@@ -81,7 +81,7 @@ pub(crate) enum Step {
     FailUnfulfillable(bool),
     AnswerRelease {
         question: Choice,
-        answer: ReleaseAnswer,
+        answer: ReleaseDecision,
         /// Names a question that is not open.
         wrong: Option<Wrong>,
     },
@@ -109,7 +109,7 @@ pub(crate) enum Step {
     ReleaseAnswers {
         task_manager: Choice,
         once: bool,
-        answer: ReleaseAnswer,
+        answer: ReleaseDecision,
     },
     Advance(Duration),
     TurnBack(Duration),
@@ -227,19 +227,19 @@ pub(crate) fn promise() -> impl Strategy<Value = Promise> {
     ]
 }
 
-fn release_answer() -> impl Strategy<Value = ReleaseAnswer> {
+fn release_answer() -> impl Strategy<Value = ReleaseDecision> {
     prop_oneof![
-        2 => Just(ReleaseAnswer::Yes),
-        1 => Just(ReleaseAnswer::No),
-        3 => Just(ReleaseAnswer::Later),
+        2 => Just(ReleaseDecision::Release),
+        1 => Just(ReleaseDecision::Keep),
+        3 => Just(ReleaseDecision::Later),
     ]
 }
 
 fn answer_release() -> impl Strategy<Value = Step> {
     let answer = prop_oneof![
-        4 => Just(ReleaseAnswer::Yes),
-        2 => Just(ReleaseAnswer::No),
-        1 => Just(ReleaseAnswer::Later),
+        4 => Just(ReleaseDecision::Release),
+        2 => Just(ReleaseDecision::Keep),
+        1 => Just(ReleaseDecision::Later),
     ];
     let wrong = prop::sample::select(&[Wrong::Number, Wrong::Instance, Wrong::Leader][..]);
     let answer_release = (choice(), answer, prop::option::weighted(0.1, wrong));
@@ -327,7 +327,7 @@ pub(crate) struct Resolver<'a> {
     /// The job that asked for each allocation, from number 1 on.
     pub(crate) jobs: &'a [u128],
     pub(crate) awaited_attempts: &'a [u64],
-    pub(crate) open_questions: &'a [ReleaseQuestion],
+    pub(crate) open_questions: &'a [ReleaseCheck],
     pub(crate) blocked: &'a [ResourceId],
 }
 

@@ -149,8 +149,8 @@ impl Subject {
             } => {
                 if let Some(gateway) = self.gateways.get(id) {
                     match once {
-                        true => gateway.answer_next_release_question(*answer),
-                        false => gateway.answer_release_questions(*answer),
+                        true => gateway.answer_next_release_check(*answer),
+                        false => gateway.answer_release_checks(*answer),
                     }
                 }
                 Outcome::Nothing

@@ -1,7 +1,7 @@
 //! What can happen in a replay.
 
 use slot_manager::{
-    Acknowledge, AllocationId, FreeSlot, InstanceId, RequestSlot, SlotAllocationError, SlotId, SlotReport,
+    Acknowledge, AllocateSlot, AllocationId, FreeSlot, InstanceId, SlotAllocationError, SlotId, SlotReport,
     WorkerRequestId,
 };
 
@@ -28,7 +28,7 @@ pub(super) enum Event {
     /// To a task executor, from the manager.
     SlotRequestArrives {
         start: Start,
-        request: RequestSlot,
+        request: AllocateSlot,
         answer: AnswerSender,
     },
     FreeSlotArrives {

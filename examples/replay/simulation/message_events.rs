@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use slot_manager::{
-    AllocationId, FreeSlot, FreeSlotOutcome, InstanceId, RequestSlot, ScheduledExecutor, SlotAllocationError, SlotId,
+    AllocateSlot, AllocationId, FreeSlot, FreeSlotOutcome, InstanceId, ScheduledExecutor, SlotAllocationError, SlotId,
     SlotReport,
 };
 
@@ -13,7 +13,7 @@ use crate::machines::{Link, Start};
 
 /// From the manager to a task executor, and the answers.
 impl Simulation {
-    pub(super) fn slot_request_sent(&mut self, request: RequestSlot, answer: AnswerSender) {
+    pub(super) fn slot_request_sent(&mut self, request: AllocateSlot, answer: AnswerSender) {
         let latency = self.chance.latency();
         if self.is_lost() {
             return;
@@ -23,7 +23,7 @@ impl Simulation {
         }
     }
 
-    pub(super) fn slot_request_arrives(&mut self, start: Start, request: &RequestSlot, answer: AnswerSender) {
+    pub(super) fn slot_request_arrives(&mut self, start: Start, request: &AllocateSlot, answer: AnswerSender) {
         let now = self.clock.now();
         let Some(running) = self.machines.running_mut(start) else {
             return;

@@ -1,7 +1,7 @@
 //! Inputs from operators, and the answers of task executors to release checks.
 
 use crate::{
-    BlockOutcome, NotStarted, ReleaseAnswer, ReleaseAnswerOutcome, ReleaseQuestion, ResourceId, ResourceManagerActions,
+    BlockOutcome, NotStarted, ReleaseAnswerOutcome, ReleaseCheck, ReleaseDecision, ResourceId, ResourceManagerActions,
     ScheduledExecutor, SlotManager, TaskExecutorGateway, UnblockOutcome,
 };
 
@@ -65,24 +65,24 @@ where
         self.core.worker_policy.fails_unfulfillable()
     }
 
-    /// A task executor answers a question that it [did not answer at once](crate::ReleaseAnswer::Later). O(its slots) if
+    /// A task executor answers a check that it [did not answer at once](crate::ReleaseDecision::Later). O(its slots) if
     /// it is released.
     ///
-    /// It is released only if the question is open: within its timeout, and while no slot was used since. And only if it
+    /// It is released only if the check is open: within its timeout, and while no slot was used since. And only if it
     /// is not [needed](SlotManagerConfig::redundant_task_managers) by now.
     ///
     /// # Errors
     /// [`NotStarted`]: nothing changed.
     pub fn answer_release(
         &mut self,
-        question: &ReleaseQuestion,
-        answer: ReleaseAnswer,
+        check: &ReleaseCheck,
+        answer: ReleaseDecision,
     ) -> Result<ReleaseAnswerOutcome, NotStarted> {
         self.begin_input()?;
-        let outcome = self.core.answer_release(question, answer);
+        let outcome = self.core.answer_release(check, answer);
         if outcome == ReleaseAnswerOutcome::Stays {
             self.finish_input();
-            if self.core.task_managers.by_instance(&question.instance_id).is_none() {
+            if self.core.task_managers.by_instance(&check.instance_id).is_none() {
                 return Ok(ReleaseAnswerOutcome::Released);
             }
         }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::task::Waker;
 
 use crate::{
-    AllocationFailureCause, Capacity, Release, ReleaseAnswer, ReleaseCause, RequestSlot, ResourceManagerActions,
+    AllocateSlot, AllocationFailureCause, Capacity, Release, ReleaseCause, ReleaseDecision, ResourceManagerActions,
     ResourceManagerError, ScheduledExecutor, SlotRequest, TaskExecutorGateway, Timestamp, Withdrawal, WorkerPromise,
     WorkerRequestId,
 };
@@ -206,7 +206,7 @@ where
 
     /// Says that a slot was granted, when nothing else is to be reported.
     #[inline]
-    pub(crate) fn notify_slot_allocated(&mut self, request: &RequestSlot) {
+    pub(crate) fn notify_slot_allocated(&mut self, request: &AllocateSlot) {
         if let Some(actions) = &mut self.actions {
             actions.notify_slot_allocated(request.job_id, request.allocation_id, &request.slot_id);
         }
@@ -258,7 +258,7 @@ where
         &mut self,
         core: &Core,
         slot: SlotKey,
-        request: &RequestSlot,
+        request: &AllocateSlot,
     ) -> Option<Result<ResultOf<G>, CellKey>> {
         let task_manager = core.slots[slot].task_manager;
         let gateway = self.gateways.get_mut(task_manager.index())?.as_mut()?;
@@ -339,18 +339,18 @@ where
 
     fn ask_for_release(&mut self, core: &mut Core, noted: ReleaseToAsk) {
         let task_manager = noted.task_manager;
-        let question = match core.begin_release(noted) {
+        let check = match core.begin_release(noted) {
             None => return,
-            Some(BegunRelease::Agreed) => return self.release(core, task_manager),
-            Some(BegunRelease::Ask(question)) => question,
+            Some(BegunRelease::Confirmed) => return self.release(core, task_manager),
+            Some(BegunRelease::Check(check)) => check,
         };
         let Some(Some(gateway)) = self.gateways.get_mut(task_manager.index()) else {
             return;
         };
-        match gateway.ask_release(&question) {
-            ReleaseAnswer::Yes => self.release(core, task_manager),
-            ReleaseAnswer::No => core.release_refused(task_manager),
-            ReleaseAnswer::Later => core.await_release_answer(task_manager, &question),
+        match gateway.can_be_released(&check) {
+            ReleaseDecision::Release => self.release(core, task_manager),
+            ReleaseDecision::Keep => core.release_refused(task_manager),
+            ReleaseDecision::Later => core.await_release_answer(task_manager, &check),
         }
     }
 

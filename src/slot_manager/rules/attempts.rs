@@ -1,6 +1,6 @@
 //! Attempts to give a slot to a request: how they begin, what their answers do, how they end.
 
-use crate::{AllocationId, FreeSlot, GrantLoss, JobId, LeaderId, RequestSlot, SlotAllocationError, SlotRequest};
+use crate::{AllocateSlot, AllocationId, FreeSlot, GrantLoss, JobId, LeaderId, SlotAllocationError, SlotRequest};
 
 use crate::slot_manager::state::core::Core;
 use crate::slot_manager::state::effects::SlotRequestToSend;
@@ -132,10 +132,10 @@ impl Core {
         slot: SlotKey,
         attempt: u64,
         request: SlotRequest,
-    ) -> RequestSlot {
+    ) -> AllocateSlot {
         let (job_id, allocation_id, resource_profile, target_address) = request.into_parts();
         let task_manager = self.slots[slot].task_manager;
-        RequestSlot {
+        AllocateSlot {
             slot_id: self.slot_id(slot),
             job_id,
             allocation_id,

@@ -1,10 +1,10 @@
 //! Letting idle task managers go: which may, what they are asked, and what comes of the answers.
 
-use crate::{ReleaseAnswer, ReleaseAnswerOutcome, ReleaseQuestion};
+use crate::{ReleaseAnswerOutcome, ReleaseCheck, ReleaseDecision};
 
 use crate::slot_manager::state::core::Core;
 use crate::slot_manager::state::effects::ReleaseToAsk;
-use crate::slot_manager::state::releases::Question;
+use crate::slot_manager::state::releases::OpenCheck;
 use crate::slot_manager::state::slot_totals::SlotUsage;
 use crate::slot_manager::state::slots::SlotState;
 use crate::slot_manager::state::task_managers::{TaskManagerKey, TaskManagers};
@@ -52,7 +52,7 @@ impl Core {
         self.effects.releases.push(ReleaseToAsk {
             task_manager,
             idle_period: self.task_managers.records[task_manager].idle_periods,
-            has_agreed: false,
+            is_confirmed: false,
         });
     }
 
@@ -72,9 +72,9 @@ impl Core {
         if (floor, redundant) == (0, 0) || self.is_blocked(task_manager) {
             return true;
         }
-        let slots_asked_of = |key: &TaskManagerKey| self.releases.question(*key).map_or(0, Question::slots);
+        let slots_asked_of = |key: &TaskManagerKey| self.releases.check(*key).map_or(0, OpenCheck::slots);
         let of_blocked: usize = self.blocking.task_managers.iter().map(slots_asked_of).sum();
-        let leaving = self.releases.asked_slots() - of_blocked;
+        let leaving = self.releases.checked_slots() - of_blocked;
         let slots = &self.task_managers.records[task_manager].slots;
         let is_offered = |slot| matches!(self.slots[slot].state, SlotState::Offered { .. });
         let offered = slots.iter().filter(|(_, slot)| is_offered(*slot)).count();
@@ -88,7 +88,7 @@ impl Core {
         self.slot_totals.registered().slots - self.blocking.slots + self.slot_totals.promised().slots
     }
 
-    /// What an idle task manager is to be asked before it is released, if it may go; it is kept if it may not. A question
+    /// What an idle task manager is to be asked before it is released, if it may go; it is kept if it may not. A check
     /// that is open is not asked again.
     pub(crate) fn begin_release(&mut self, noted: ReleaseToAsk) -> Option<BegunRelease> {
         let record = self.task_managers.records.get(noted.task_manager)?;
@@ -96,7 +96,7 @@ impl Core {
             return None;
         }
         let (instance_id, slots) = (record.instance_id, record.slots.len());
-        if self.releases.question(noted.task_manager).is_some() {
+        if self.releases.check(noted.task_manager).is_some() {
             return None;
         }
         if !self.may_go(noted.task_manager) {
@@ -104,10 +104,10 @@ impl Core {
             return None;
         }
         self.releases.let_go(noted.task_manager);
-        if noted.has_agreed {
-            return Some(BegunRelease::Agreed);
+        if noted.is_confirmed {
+            return Some(BegunRelease::Confirmed);
         }
-        Some(BegunRelease::Ask(ReleaseQuestion {
+        Some(BegunRelease::Check(ReleaseCheck {
             instance_id,
             leader_id: self.leader_id?,
             number: self.releases.next_number(),
@@ -120,15 +120,15 @@ impl Core {
         self.may_go(task_manager).then(|| ReleaseToAsk {
             task_manager,
             idle_period: self.task_managers.records[task_manager].idle_periods,
-            has_agreed: false,
+            is_confirmed: false,
         })
     }
 
     /// A task executor says that it will say later whether it can be stopped.
-    pub(crate) fn await_release_answer(&mut self, task_manager: TaskManagerKey, question: &ReleaseQuestion) {
+    pub(crate) fn await_release_answer(&mut self, task_manager: TaskManagerKey, check: &ReleaseCheck) {
         let until = self.deadline_in(self.config.rpc_timeout);
         let slots = self.task_managers.records[task_manager].slots.len();
-        self.releases.open(task_manager, slots, question.number, until);
+        self.releases.open(task_manager, slots, check.number, until);
     }
 
     /// A task executor says that it cannot be stopped now.
@@ -141,28 +141,28 @@ impl Core {
         self.restart_idle_timeout(task_manager);
     }
 
-    /// Applies the answer to an open question. Whether the task manager is released is seen when it has been asked for.
-    pub(crate) fn answer_release(&mut self, question: &ReleaseQuestion, answer: ReleaseAnswer) -> ReleaseAnswerOutcome {
-        let asked = self.task_managers.by_instance(&question.instance_id);
-        let open = asked.and_then(|task_manager| Some((task_manager, self.releases.question(task_manager)?.number)));
+    /// Applies the answer to an open check. Whether the task manager is released is seen when it has been asked for.
+    pub(crate) fn answer_release(&mut self, check: &ReleaseCheck, answer: ReleaseDecision) -> ReleaseAnswerOutcome {
+        let asked = self.task_managers.by_instance(&check.instance_id);
+        let open = asked.and_then(|task_manager| Some((task_manager, self.releases.check(task_manager)?.number)));
         let task_manager = match open {
-            Some((task_manager, number)) if number == question.number && self.leader_id == Some(question.leader_id) => {
+            Some((task_manager, number)) if number == check.number && self.leader_id == Some(check.leader_id) => {
                 task_manager
             }
             _ => {
-                tracing::debug!(?question, "answer to a question that is not open ignored");
+                tracing::debug!(?check, "answer to a check that is not open ignored");
                 return ReleaseAnswerOutcome::Unknown;
             }
         };
         match answer {
-            ReleaseAnswer::Later => return ReleaseAnswerOutcome::Open,
-            ReleaseAnswer::No => self.release_refused(task_manager),
-            ReleaseAnswer::Yes => {
+            ReleaseDecision::Later => return ReleaseAnswerOutcome::Open,
+            ReleaseDecision::Keep => self.release_refused(task_manager),
+            ReleaseDecision::Release => {
                 self.releases.close(task_manager);
                 self.effects.releases.push(ReleaseToAsk {
                     task_manager,
                     idle_period: self.task_managers.records[task_manager].idle_periods,
-                    has_agreed: true,
+                    is_confirmed: true,
                 });
             }
         }
@@ -173,7 +173,7 @@ impl Core {
 /// The first step of a release.
 pub(crate) enum BegunRelease {
     /// The task executor is asked first.
-    Ask(ReleaseQuestion),
+    Check(ReleaseCheck),
     /// It has agreed.
-    Agreed,
+    Confirmed,
 }

@@ -1,7 +1,7 @@
 //! What happens to a request from its registration to its end.
 
 use crate::{
-    AllocationId, Conflict, JobId, RequestFailure, RequestSlot, ResourceProfile, SlotRequest, SlotRequestError,
+    AllocateSlot, AllocationId, Conflict, JobId, RequestFailure, ResourceProfile, SlotRequest, SlotRequestError,
     SlotRequestOutcome,
 };
 
@@ -182,10 +182,10 @@ impl Core {
         &mut self,
         slot: SlotKey,
         fingerprint: Fingerprint,
-        request: &RequestSlot,
+        request: &AllocateSlot,
         revision: Option<u64>,
     ) {
-        let &RequestSlot {
+        let &AllocateSlot {
             ref slot_id,
             job_id,
             allocation_id,

@@ -18,7 +18,7 @@ enum Kind {
     WorkerRegistration,
     AskRetry,
     /// Before the idle timeout, which it lets begin anew.
-    ReleaseQuestion,
+    ReleaseCheck,
     TaskManagerIdle,
     /// One of the times of which at most one of each kind is running.
     Ending,
@@ -59,7 +59,7 @@ impl Core {
         } else if self.requests.ask_retries.earliest() == deadline {
             Kind::AskRetry
         } else if self.releases.deadlines.earliest() == deadline {
-            Kind::ReleaseQuestion
+            Kind::ReleaseCheck
         } else if self.task_managers.idle.earliest() == deadline {
             Kind::TaskManagerIdle
         } else {
@@ -104,7 +104,7 @@ impl Core {
                 let request = self.requests.ask_retries.head()?;
                 self.retry_ask(request);
             }
-            Kind::ReleaseQuestion => {
+            Kind::ReleaseCheck => {
                 let task_manager = self.releases.first_due()?;
                 self.release_refused(task_manager);
             }

@@ -34,7 +34,7 @@ pub(crate) struct ReleaseToAsk {
     /// If it has begun another one meanwhile, it is not asked for.
     pub(crate) idle_period: u64,
     /// The task executor has reported that it can be stopped.
-    pub(crate) has_agreed: bool,
+    pub(crate) is_confirmed: bool,
 }
 
 #[derive(Debug)]

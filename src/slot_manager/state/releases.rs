@@ -1,4 +1,4 @@
-//! Idle task managers on their way out: those that are kept because they are needed, and questions that are open.
+//! Idle task managers on their way out: those that are kept because they are needed, and checks that are open.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,35 +10,35 @@ use crate::slot_manager::collections::linked_list::{Links, linked};
 use crate::slot_manager::state::task_managers::TaskManagerKey;
 
 key! {
-    /// A question that is open.
-    QuestionKey
+    /// A check that is open.
+    CheckKey
 }
 
 /// A task executor has been asked whether it can be stopped.
 #[derive(Debug)]
-pub(crate) struct Question {
+pub(crate) struct OpenCheck {
     pub(crate) task_manager: TaskManagerKey,
     pub(crate) number: u64,
     slots: usize,
     /// Then it counts as no.
     until: Timestamp,
-    links: Links<QuestionKey>,
+    links: Links<CheckKey>,
 }
 
-impl Question {
+impl OpenCheck {
     /// How many slots the task manager has.
     pub(crate) fn slots(&self) -> usize {
         self.slots
     }
 }
 
-/// The list of open questions.
+/// The list of open checks.
 #[derive(Debug)]
 pub(crate) enum Open {}
 
-linked!(Question, QuestionKey, Open => links);
+linked!(OpenCheck, CheckKey, Open => links);
 
-impl Timed<Open, QuestionKey> for Question {
+impl Timed<Open, CheckKey> for OpenCheck {
     fn due_at(&self) -> Timestamp {
         self.until
     }
@@ -52,12 +52,12 @@ pub(crate) struct Releases {
     kept: BTreeSet<(Place, TaskManagerKey)>,
     places: BTreeMap<TaskManagerKey, Place>,
     next_place: u64,
-    questions: Records<QuestionKey, Question>,
-    pub(crate) deadlines: DeadlineList<Open, QuestionKey>,
-    open: BTreeMap<TaskManagerKey, QuestionKey>,
+    checks: Records<CheckKey, OpenCheck>,
+    pub(crate) deadlines: DeadlineList<Open, CheckKey>,
+    open: BTreeMap<TaskManagerKey, CheckKey>,
     /// How many slots these task managers have.
-    asked_slots: usize,
-    /// The number of the last question; not reset by a new leadership.
+    checked_slots: usize,
+    /// The number of the last check; not reset by a new leadership.
     asked: u64,
 }
 
@@ -67,10 +67,10 @@ impl Releases {
             kept: BTreeSet::new(),
             places: BTreeMap::new(),
             next_place: 0,
-            questions: Records::new(),
+            checks: Records::new(),
             deadlines: DeadlineList::default(),
             open: BTreeMap::new(),
-            asked_slots: 0,
+            checked_slots: 0,
             asked: 0,
         }
     }
@@ -88,9 +88,9 @@ impl Releases {
         if let Some((_, order)) = self.take(task_manager) {
             self.put(task_manager, (slots, order));
         }
-        if let Some(question) = self.open.get(&task_manager) {
-            let counted = &mut self.questions[*question].slots;
-            self.asked_slots = self.asked_slots - *counted + slots;
+        if let Some(check) = self.open.get(&task_manager) {
+            let counted = &mut self.checks[*check].slots;
+            self.checked_slots = self.checked_slots - *counted + slots;
             *counted = slots;
         }
     }
@@ -128,37 +128,37 @@ impl Releases {
 
     /// Notes that the answer comes later.
     pub(crate) fn open(&mut self, task_manager: TaskManagerKey, slots: usize, number: u64, until: Timestamp) {
-        self.asked_slots += slots;
-        let question = self.questions.insert(Question {
+        self.checked_slots += slots;
+        let check = self.checks.insert(OpenCheck {
             task_manager,
             number,
             slots,
             until,
             links: Links::default(),
         });
-        self.open.insert(task_manager, question);
-        self.deadlines.arm(&mut self.questions, question);
+        self.open.insert(task_manager, check);
+        self.deadlines.arm(&mut self.checks, check);
     }
 
-    /// The open question about a task manager.
-    pub(crate) fn question(&self, task_manager: TaskManagerKey) -> Option<&Question> {
-        Some(&self.questions[*self.open.get(&task_manager)?])
+    /// The open check about a task manager.
+    pub(crate) fn check(&self, task_manager: TaskManagerKey) -> Option<&OpenCheck> {
+        Some(&self.checks[*self.open.get(&task_manager)?])
     }
 
-    /// The open question that falls due first.
+    /// The open check that falls due first.
     pub(crate) fn first_due(&self) -> Option<TaskManagerKey> {
-        Some(self.questions[self.deadlines.head()?].task_manager)
+        Some(self.checks[self.deadlines.head()?].task_manager)
     }
 
     /// How many slots the task managers have that may go as soon as they say so.
-    pub(crate) fn asked_slots(&self) -> usize {
-        self.asked_slots
+    pub(crate) fn checked_slots(&self) -> usize {
+        self.checked_slots
     }
 
     pub(crate) fn close(&mut self, task_manager: TaskManagerKey) {
-        if let Some(question) = self.open.remove(&task_manager) {
-            self.deadlines.disarm(&mut self.questions, question);
-            self.asked_slots -= self.questions.remove(question).slots;
+        if let Some(check) = self.open.remove(&task_manager) {
+            self.deadlines.disarm(&mut self.checks, check);
+            self.checked_slots -= self.checks.remove(check).slots;
         }
     }
 
@@ -177,20 +177,20 @@ impl Releases {
         let is_listed = |(task_manager, place): (&TaskManagerKey, &Place)| {
             slots_if_idle(*task_manager) == Some(place.0) && self.kept.contains(&(*place, *task_manager))
         };
-        let is_open = |(task_manager, question): (&TaskManagerKey, &QuestionKey)| {
-            let question = self.questions.get(*question);
-            question.is_some_and(|question| {
-                question.task_manager == *task_manager && slots_if_idle(*task_manager) == Some(question.slots)
+        let is_open = |(task_manager, check): (&TaskManagerKey, &CheckKey)| {
+            let check = self.checks.get(*check);
+            check.is_some_and(|check| {
+                check.task_manager == *task_manager && slots_if_idle(*task_manager) == Some(check.slots)
             })
         };
-        let asked_slots: usize = self.questions.iter().map(|(_, question)| question.slots).sum();
+        let checked_slots: usize = self.checks.iter().map(|(_, check)| check.slots).sum();
         self.kept.len() == self.places.len()
             && self.places.iter().all(is_listed)
-            && self.questions.len() == self.open.len()
-            && self.asked_slots == asked_slots
+            && self.checks.len() == self.open.len()
+            && self.checked_slots == checked_slots
             && self.open.iter().all(is_open)
-            && self.deadlines.iter(&self.questions).count() == self.open.len()
-            && self.deadlines.is_in_order(&self.questions)
+            && self.deadlines.iter(&self.checks).count() == self.open.len()
+            && self.deadlines.is_in_order(&self.checks)
     }
 
     pub(crate) fn is_empty(&self) -> bool {

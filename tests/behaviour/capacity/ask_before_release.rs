@@ -2,7 +2,7 @@
 
 use slot_manager::testing::{Effect, GatewayCall, ScriptedGateway};
 use slot_manager::{
-    Acknowledge, LeaderId, NotStarted, Release, ReleaseAnswer, ReleaseAnswerOutcome, ReleaseQuestion, RequestSlot,
+    Acknowledge, AllocateSlot, LeaderId, NotStarted, Release, ReleaseAnswerOutcome, ReleaseCheck, ReleaseDecision,
     SlotAllocationError, SlotManagerConfig, SlotReport, TaskExecutorGateway, Timestamp,
 };
 
@@ -16,16 +16,16 @@ fn config() -> SlotManagerConfig {
 }
 
 /// Task manager 1 with one slot, which always says this to questions.
-fn saying(answer: ReleaseAnswer) -> (Fixture, ScriptedGateway) {
+fn saying(answer: ReleaseDecision) -> (Fixture, ScriptedGateway) {
     let mut fixture = Fixture::with(config());
     let gateway = fixture.register_free("tm", 1, &[small()]);
-    gateway.answer_release_questions(answer);
+    gateway.answer_release_checks(answer);
     (fixture, gateway)
 }
 
 /// The same, 10 s later: question 1 is open.
 fn asked() -> Fixture {
-    let (mut fixture, _) = saying(ReleaseAnswer::Later);
+    let (mut fixture, _) = saying(ReleaseDecision::Later);
     fixture.advance(10 * SECOND);
     fixture.expect(&["may 1 go? #1"]);
     fixture
@@ -37,7 +37,7 @@ const RELEASE: &str = "release 1, idle since +0ns (1)";
 
 #[test]
 fn a_task_manager_that_says_yes_is_released() {
-    let (mut fixture, _) = saying(ReleaseAnswer::Yes);
+    let (mut fixture, _) = saying(ReleaseDecision::Release);
     fixture.advance(10 * SECOND);
     fixture.expect(&["may 1 go? #1", RELEASE]);
     assert!(!fixture.is_registered(1));
@@ -45,32 +45,35 @@ fn a_task_manager_that_says_yes_is_released() {
 
 #[test]
 fn the_question_names_the_registration_the_leadership_and_itself() {
-    let (mut fixture, _) = saying(ReleaseAnswer::No);
+    let (mut fixture, _) = saying(ReleaseDecision::Keep);
     fixture.advance(10 * SECOND);
-    let expected = ReleaseQuestion {
+    let expected = ReleaseCheck {
         instance_id: instance(1),
         leader_id: LeaderId::from_u128(1),
         number: 1,
     };
-    assert_eq!(fixture.log.take(), [Effect::Gateway(GatewayCall::AskRelease(expected))]);
+    assert_eq!(
+        fixture.log.take(),
+        [Effect::Gateway(GatewayCall::CanBeReleased(expected))]
+    );
 }
 
 #[test]
 fn a_task_manager_that_says_no_stays_and_is_asked_again_after_another_idle_timeout() {
-    let (mut fixture, gateway) = saying(ReleaseAnswer::No);
+    let (mut fixture, gateway) = saying(ReleaseDecision::Keep);
     fixture.advance(10 * SECOND);
     fixture.expect(&["may 1 go? #1"]);
     assert!(fixture.is_registered(1));
     fixture.advance(10 * SECOND - std::time::Duration::from_nanos(1));
     fixture.expect_nothing();
-    gateway.answer_release_questions(ReleaseAnswer::Yes);
+    gateway.answer_release_checks(ReleaseDecision::Release);
     fixture.advance(std::time::Duration::from_nanos(1));
     fixture.expect(&["may 1 go? #2", RELEASE]);
 }
 
 #[test]
 fn a_task_manager_that_says_no_serves_requests() {
-    let (mut fixture, _) = saying(ReleaseAnswer::No);
+    let (mut fixture, _) = saying(ReleaseDecision::Keep);
     fixture.advance(10 * SECOND);
     fixture.log.take();
     fixture.request(1, &small());
@@ -79,7 +82,7 @@ fn a_task_manager_that_says_no_serves_requests() {
 
 #[test]
 fn a_task_manager_that_says_yes_and_is_not_released_is_asked_again() {
-    let (mut fixture, _) = saying(ReleaseAnswer::Yes);
+    let (mut fixture, _) = saying(ReleaseDecision::Release);
     fixture.actions.answer_releases(Release::Declined);
     fixture.advance(10 * SECOND);
     fixture.expect(&["may 1 go? #1", RELEASE]);
@@ -100,7 +103,7 @@ fn questions_are_counted_over_all_task_managers() {
     let mut fixture = Fixture::with(config());
     for (worker, instance) in [("a", 7), ("b", 3)] {
         let gateway = fixture.register_free(worker, instance, &[small()]);
-        gateway.answer_release_questions(ReleaseAnswer::No);
+        gateway.answer_release_checks(ReleaseDecision::Keep);
     }
     fixture.advance(10 * SECOND);
     fixture.expect(&["may 7 go? #1", "may 3 go? #2"]);
@@ -108,7 +111,7 @@ fn questions_are_counted_over_all_task_managers() {
 
 #[test]
 fn a_task_manager_in_use_is_not_asked() {
-    let (mut fixture, _) = saying(ReleaseAnswer::Yes);
+    let (mut fixture, _) = saying(ReleaseDecision::Release);
     fixture.request(1, &small());
     fixture.log.take();
     fixture.advance(10 * SECOND);
@@ -128,7 +131,7 @@ fn a_yes_in_time_releases() {
     let mut fixture = asked();
     fixture.advance(2 * SECOND);
     assert_eq!(
-        fixture.answer_release(&question(1, 1), ReleaseAnswer::Yes),
+        fixture.answer_release(&question(1, 1), ReleaseDecision::Release),
         ReleaseAnswerOutcome::Released
     );
     fixture.expect(&[RELEASE]);
@@ -140,7 +143,7 @@ fn a_yes_in_time_does_not_release_if_the_resource_manager_declines() {
     let mut fixture = asked();
     fixture.actions.answer_next_release(Release::Declined);
     assert_eq!(
-        fixture.answer_release(&question(1, 1), ReleaseAnswer::Yes),
+        fixture.answer_release(&question(1, 1), ReleaseDecision::Release),
         ReleaseAnswerOutcome::Stays
     );
     fixture.expect(&[RELEASE]);
@@ -153,7 +156,7 @@ fn a_no_in_time_begins_another_idle_timeout() {
     let mut fixture = asked();
     fixture.advance(2 * SECOND);
     assert_eq!(
-        fixture.answer_release(&question(1, 1), ReleaseAnswer::No),
+        fixture.answer_release(&question(1, 1), ReleaseDecision::Keep),
         ReleaseAnswerOutcome::Stays
     );
     fixture.advance(10 * SECOND - std::time::Duration::from_nanos(1));
@@ -167,13 +170,13 @@ fn later_again_gives_no_more_time() {
     let mut fixture = asked();
     fixture.advance(2 * SECOND);
     assert_eq!(
-        fixture.answer_release(&question(1, 1), ReleaseAnswer::Later),
+        fixture.answer_release(&question(1, 1), ReleaseDecision::Later),
         ReleaseAnswerOutcome::Open
     );
     fixture.expect_nothing();
     fixture.advance(SECOND);
     assert_eq!(
-        fixture.answer_release(&question(1, 1), ReleaseAnswer::Yes),
+        fixture.answer_release(&question(1, 1), ReleaseDecision::Release),
         ReleaseAnswerOutcome::Unknown
     );
 }
@@ -187,7 +190,7 @@ fn an_answer_that_comes_too_late_is_unknown_and_counts_as_no() {
 
     // when, then
     assert_eq!(
-        fixture.answer_release(&question(1, 1), ReleaseAnswer::Yes),
+        fixture.answer_release(&question(1, 1), ReleaseDecision::Release),
         ReleaseAnswerOutcome::Unknown
     );
     assert!(fixture.is_registered(1));
@@ -206,7 +209,7 @@ fn an_answer_that_is_missing_when_the_idle_timeout_ends_again_begins_another_one
     let mut fixture = Fixture::with(config().with_rpc_timeout(10 * SECOND));
     fixture
         .register_free("tm", 1, &[small()])
-        .answer_release_questions(ReleaseAnswer::Later);
+        .answer_release_checks(ReleaseDecision::Later);
     fixture.advance(10 * SECOND);
     fixture.expect(&["may 1 go? #1"]);
 
@@ -227,7 +230,7 @@ fn of_both_that_are_seen_late_the_missing_answer_comes_first() {
     let mut fixture = Fixture::with(config().with_rpc_timeout(10 * SECOND));
     fixture
         .register_free("tm", 1, &[small()])
-        .answer_release_questions(ReleaseAnswer::Later);
+        .answer_release_checks(ReleaseDecision::Later);
     fixture.advance(10 * SECOND);
     fixture.log.take();
     assert_eq!(fixture.advance(15 * SECOND), 1);
@@ -243,7 +246,7 @@ fn an_idle_timeout_that_ends_before_the_time_for_the_answer_asks_nothing() {
     let mut fixture = Fixture::with(config().with_rpc_timeout(10 * SECOND + std::time::Duration::from_nanos(1)));
     fixture
         .register_free("tm", 1, &[small()])
-        .answer_release_questions(ReleaseAnswer::Later);
+        .answer_release_checks(ReleaseDecision::Later);
     fixture.advance(10 * SECOND);
     fixture.log.take();
     assert_eq!(fixture.advance(10 * SECOND), 1, "the idle timeout alone");
@@ -257,7 +260,7 @@ fn an_idle_timeout_that_ends_before_the_time_for_the_answer_asks_nothing() {
 
 #[test]
 fn a_question_is_answered_once() {
-    for answer in [ReleaseAnswer::Yes, ReleaseAnswer::No] {
+    for answer in [ReleaseDecision::Release, ReleaseDecision::Keep] {
         let mut fixture = asked();
         let _ = fixture.answer_release(&question(1, 1), answer);
         assert_eq!(
@@ -272,13 +275,13 @@ fn while_a_question_is_open_no_other_is_asked() {
     let mut fixture = Fixture::with(config().with_rpc_timeout(100 * SECOND));
     fixture
         .register_free("tm", 1, &[small()])
-        .answer_release_questions(ReleaseAnswer::Later);
+        .answer_release_checks(ReleaseDecision::Later);
     fixture.advance(10 * SECOND);
     fixture.expect(&["may 1 go? #1"]);
     fixture.advance(20 * SECOND);
     fixture.expect_nothing();
     assert_eq!(
-        fixture.answer_release(&question(1, 1), ReleaseAnswer::Yes),
+        fixture.answer_release(&question(1, 1), ReleaseDecision::Release),
         ReleaseAnswerOutcome::Released
     );
 }
@@ -294,11 +297,11 @@ fn while_the_answer_is_awaited_the_slots_can_be_used() {
 
 /// The answer "yes" is to no open question, and does nothing.
 #[track_caller]
-fn assert_unknown(fixture: &mut Fixture, question: &ReleaseQuestion) {
+fn assert_unknown(fixture: &mut Fixture, question: &ReleaseCheck) {
     fixture.log.take();
     let before = fixture.view();
     assert_eq!(
-        fixture.answer_release(question, ReleaseAnswer::Yes),
+        fixture.answer_release(question, ReleaseDecision::Release),
         ReleaseAnswerOutcome::Unknown
     );
     assert_eq!(fixture.view(), before);
@@ -307,7 +310,7 @@ fn assert_unknown(fixture: &mut Fixture, question: &ReleaseQuestion) {
 
 #[test]
 fn a_question_that_was_never_asked_is_unknown() {
-    let (mut fixture, _) = saying(ReleaseAnswer::Later);
+    let (mut fixture, _) = saying(ReleaseDecision::Later);
     assert_unknown(&mut fixture, &question(1, 1));
 }
 
@@ -316,12 +319,12 @@ fn a_question_is_named_by_all_it_has() {
     let mut fixture = asked();
     let asked = question(1, 1);
     for other in [
-        ReleaseQuestion { number: 2, ..asked },
-        ReleaseQuestion {
+        ReleaseCheck { number: 2, ..asked },
+        ReleaseCheck {
             instance_id: instance(2),
             ..asked
         },
-        ReleaseQuestion {
+        ReleaseCheck {
             leader_id: LeaderId::from_u128(2),
             ..asked
         },
@@ -329,7 +332,7 @@ fn a_question_is_named_by_all_it_has() {
         assert_unknown(&mut fixture, &other);
     }
     assert_eq!(
-        fixture.answer_release(&asked, ReleaseAnswer::Yes),
+        fixture.answer_release(&asked, ReleaseDecision::Release),
         ReleaseAnswerOutcome::Released
     );
 }
@@ -368,7 +371,7 @@ fn a_task_manager_that_was_used_is_asked_anew() {
     fixture.advance(10 * SECOND);
     fixture.expect(&["may 1 go? #2"]);
     assert_eq!(
-        fixture.answer_release(&question(1, 2), ReleaseAnswer::Yes),
+        fixture.answer_release(&question(1, 2), ReleaseDecision::Release),
         ReleaseAnswerOutcome::Released
     );
     fixture.expect(&["release 1, idle since +11s (2)"]);
@@ -395,7 +398,7 @@ fn reports_do_not_void_a_question() {
     let mut fixture = asked();
     fixture.report(1, &report("tm", &[None, None]));
     assert_eq!(
-        fixture.answer_release(&question(1, 1), ReleaseAnswer::Yes),
+        fixture.answer_release(&question(1, 1), ReleaseDecision::Release),
         ReleaseAnswerOutcome::Released
     );
 }
@@ -408,7 +411,7 @@ fn a_question_of_another_leadership_is_void_and_numbers_are_not_used_again() {
     fixture.start(2);
     fixture
         .register_free("tm", 1, &[small()])
-        .answer_release_questions(ReleaseAnswer::Later);
+        .answer_release_checks(ReleaseDecision::Later);
     assert_unknown(&mut fixture, &question(1, 1));
 
     // when
@@ -418,12 +421,12 @@ fn a_question_of_another_leadership_is_void_and_numbers_are_not_used_again() {
     fixture.expect(&["may 1 go? #2"]);
     assert_unknown(&mut fixture, &question(1, 1));
     assert_unknown(&mut fixture, &question(1, 2));
-    let second = ReleaseQuestion {
+    let second = ReleaseCheck {
         leader_id: LeaderId::from_u128(2),
         ..question(1, 2)
     };
     assert_eq!(
-        fixture.answer_release(&second, ReleaseAnswer::Yes),
+        fixture.answer_release(&second, ReleaseDecision::Release),
         ReleaseAnswerOutcome::Released
     );
 }
@@ -431,21 +434,21 @@ fn a_question_of_another_leadership_is_void_and_numbers_are_not_used_again() {
 #[test]
 fn nothing_is_answered_before_the_start() {
     let mut fixture = Fixture::not_started(config());
-    let answered = fixture.step(|manager| manager.answer_release(&question(1, 1), ReleaseAnswer::Yes));
+    let answered = fixture.step(|manager| manager.answer_release(&question(1, 1), ReleaseDecision::Release));
     assert_eq!(answered, Err(NotStarted));
 }
 
 // Needed meanwhile.
 
 /// At least two slots; `a` and `b` have two each, and both are asked after 10 s, `a` first.
-fn with_floor(answer_of_a: ReleaseAnswer) -> Fixture {
+fn with_floor(answer_of_a: ReleaseDecision) -> Fixture {
     let config = described(2)
         .with_min_slots(2)
         .with_task_manager_timeout(10 * SECOND)
         .with_rpc_timeout(3 * SECOND);
     let mut fixture = Fixture::promising(config);
     let a = fixture.register_free("a", 1, &[small(), small()]);
-    a.answer_next_release_question(answer_of_a);
+    a.answer_next_release_check(answer_of_a);
     fixture.register_free("b", 2, &[small(), small()]);
     fixture.log.take();
     fixture.advance(10 * SECOND);
@@ -454,17 +457,17 @@ fn with_floor(answer_of_a: ReleaseAnswer) -> Fixture {
 
 #[test]
 fn a_task_manager_with_an_open_question_is_taken_for_gone() {
-    let fixture = with_floor(ReleaseAnswer::Later);
+    let fixture = with_floor(ReleaseDecision::Later);
     fixture.expect(&["may 1 go? #1"]);
     assert!(fixture.is_registered(2), "without both there would be no slot");
 }
 
 #[test]
 fn if_it_says_no_another_may_go_that_was_kept() {
-    let mut fixture = with_floor(ReleaseAnswer::Later);
+    let mut fixture = with_floor(ReleaseDecision::Later);
     fixture.log.take();
     assert_eq!(
-        fixture.answer_release(&question(1, 1), ReleaseAnswer::No),
+        fixture.answer_release(&question(1, 1), ReleaseDecision::Keep),
         ReleaseAnswerOutcome::Stays
     );
     fixture.expect(&["may 2 go? #2", "release 2, idle since +0ns (1)"]);
@@ -472,13 +475,13 @@ fn if_it_says_no_another_may_go_that_was_kept() {
 
 #[test]
 fn if_it_says_no_at_once_another_may_go() {
-    let fixture = with_floor(ReleaseAnswer::No);
+    let fixture = with_floor(ReleaseDecision::Keep);
     fixture.expect(&["may 1 go? #1", "may 2 go? #2", "release 2, idle since +0ns (1)"]);
 }
 
 #[test]
 fn if_it_does_not_answer_another_may_go_that_was_kept() {
-    let mut fixture = with_floor(ReleaseAnswer::Later);
+    let mut fixture = with_floor(ReleaseDecision::Later);
     fixture.log.take();
     fixture.advance(3 * SECOND);
     fixture.expect(&["may 2 go? #2", "release 2, idle since +0ns (1)"]);
@@ -486,10 +489,10 @@ fn if_it_does_not_answer_another_may_go_that_was_kept() {
 
 #[test]
 fn if_it_says_yes_the_others_stay() {
-    let mut fixture = with_floor(ReleaseAnswer::Later);
+    let mut fixture = with_floor(ReleaseDecision::Later);
     fixture.log.take();
     assert_eq!(
-        fixture.answer_release(&question(1, 1), ReleaseAnswer::Yes),
+        fixture.answer_release(&question(1, 1), ReleaseDecision::Release),
         ReleaseAnswerOutcome::Released
     );
     fixture.expect(&[RELEASE]);
@@ -499,13 +502,13 @@ fn if_it_says_yes_the_others_stay() {
 #[test]
 fn a_task_manager_that_is_needed_by_now_stays_and_is_asked_again_when_it_is_not() {
     // given
-    let mut fixture = with_floor(ReleaseAnswer::Later);
+    let mut fixture = with_floor(ReleaseDecision::Later);
     fixture.unregister(2);
     fixture.log.take();
 
     // when, then
     assert_eq!(
-        fixture.answer_release(&question(1, 1), ReleaseAnswer::Yes),
+        fixture.answer_release(&question(1, 1), ReleaseDecision::Release),
         ReleaseAnswerOutcome::Stays
     );
     fixture.expect_nothing();
@@ -518,18 +521,18 @@ fn a_task_manager_that_is_needed_by_now_stays_and_is_asked_again_when_it_is_not(
 
 // Gateways.
 
-fn ask<G: TaskExecutorGateway>(mut gateway: G) -> ReleaseAnswer {
-    gateway.ask_release(&question(1, 1))
+fn ask<G: TaskExecutorGateway>(mut gateway: G) -> ReleaseDecision {
+    gateway.can_be_released(&question(1, 1))
 }
 
 #[test]
 fn a_boxed_gateway_is_asked_like_any_other() {
     let gateway = ScriptedGateway::new();
-    gateway.answer_release_questions(ReleaseAnswer::No);
-    assert_eq!(ask(Box::new(gateway.clone())), ReleaseAnswer::No);
+    gateway.answer_release_checks(ReleaseDecision::Keep);
+    assert_eq!(ask(Box::new(gateway.clone())), ReleaseDecision::Keep);
     let boxed: Box<dyn TaskExecutorGateway<RequestSlotFuture = _>> = Box::new(gateway.clone());
-    assert_eq!(ask(boxed), ReleaseAnswer::No);
-    let call = GatewayCall::AskRelease(question(1, 1));
+    assert_eq!(ask(boxed), ReleaseDecision::Keep);
+    let call = GatewayCall::CanBeReleased(question(1, 1));
     assert_eq!(gateway.take_calls(), [call.clone(), call]);
 }
 
@@ -539,12 +542,12 @@ struct Plain;
 impl TaskExecutorGateway for Plain {
     type RequestSlotFuture = std::future::Ready<Result<Acknowledge, SlotAllocationError>>;
 
-    fn request_slot(&mut self, _: &RequestSlot) -> Self::RequestSlotFuture {
+    fn request_slot(&mut self, _: &AllocateSlot) -> Self::RequestSlotFuture {
         std::future::ready(Ok(Acknowledge::new()))
     }
 }
 
 #[test]
 fn a_gateway_that_does_not_care_says_yes() {
-    assert_eq!(ask(Plain), ReleaseAnswer::Yes);
+    assert_eq!(ask(Plain), ReleaseDecision::Release);
 }

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 use slot_manager::{
-    Overview, ReleaseAnswer, ResourceManagerError, ResourceProfile, Resources, SlotManagerConfig, SlotOverview,
+    Overview, ReleaseDecision, ResourceManagerError, ResourceProfile, Resources, SlotManagerConfig, SlotOverview,
     SlotReport, SlotStatus, TaskExecutorConnection, TaskManagerOverview, Timestamp, Withdrawal, WorkerPromise,
 };
 
@@ -735,7 +735,7 @@ fn a_promise_that_is_kept_is_not_broken() {
 fn task_managers_that_are_released_are_counted() {
     let mut fixture = Fixture::with(patient().with_task_manager_timeout(10 * SECOND));
     let gateway = fixture.register_free("tm", 1, &[small()]);
-    gateway.answer_next_release_question(ReleaseAnswer::No);
+    gateway.answer_next_release_check(ReleaseDecision::Keep);
     fixture.actions.answer_next_release(slot_manager::Release::Declined);
     for expected in [&NOTHING[..], &NOTHING[..], &["task_managers_released 1"][..]] {
         let idle = counted(&mut fixture, |fixture| {

@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use slot_manager::testing::{ManualScheduledExecutor, RecordingActions};
 use slot_manager::{
-    Acknowledge, LeaderId, Limit, RegistrationOutcome, ReportOutcome, RequestSlot, ResourceProfile,
+    Acknowledge, AllocateSlot, LeaderId, Limit, RegistrationOutcome, ReportOutcome, ResourceProfile,
     SlotAllocationError, SlotManager, SlotManagerConfig, SlotReport, SlotReportError, TaskExecutorConnection,
     TaskExecutorGateway,
 };
@@ -182,7 +182,7 @@ struct Watched(Rc<()>);
 impl TaskExecutorGateway for Watched {
     type RequestSlotFuture = Ready<Result<Acknowledge, SlotAllocationError>>;
 
-    fn request_slot(&mut self, _: &RequestSlot) -> Self::RequestSlotFuture {
+    fn request_slot(&mut self, _: &AllocateSlot) -> Self::RequestSlotFuture {
         assert!(Rc::strong_count(&self.0) > 1, "the test watches it");
         ready(Ok(Acknowledge::new()))
     }

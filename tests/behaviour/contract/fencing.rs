@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use slot_manager::testing::{GatewayAnswer, NotPending};
 use slot_manager::{
-    Acknowledge, AllocationStatus, FreeSlot, LeaderId, RegistrationOutcome, ReportOutcome, RequestSlot,
+    Acknowledge, AllocateSlot, AllocationStatus, FreeSlot, LeaderId, RegistrationOutcome, ReportOutcome,
     SlotAllocationError, SlotManager, UnregistrationOutcome,
 };
 
@@ -21,7 +21,7 @@ fn a_slot_request_says_attempt_registration_and_leadership() {
     fixture.request(1, &small());
     assert_eq!(
         slot_requests(&fixture.log.take()),
-        [RequestSlot {
+        [AllocateSlot {
             slot_id: slot("tm", 0),
             job_id: job(1),
             allocation_id: allocation(1),

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use slot_manager::testing::{GatewayAnswer, ManualScheduledExecutor, RecordingActions, ScriptedGateway};
 use slot_manager::{
-    Acknowledge, LeaderId, Release, RequestSlot, ScheduledExecutor, SlotAllocationError, SlotManager,
+    Acknowledge, AllocateSlot, LeaderId, Release, ScheduledExecutor, SlotAllocationError, SlotManager,
     SlotManagerConfig, TaskExecutorConnection, TaskExecutorGateway, Timestamp,
 };
 
@@ -274,7 +274,7 @@ struct SecondLook {
 impl TaskExecutorGateway for OneAnswers {
     type RequestSlotFuture = SecondLook;
 
-    fn request_slot(&mut self, request: &RequestSlot) -> SecondLook {
+    fn request_slot(&mut self, request: &AllocateSlot) -> SecondLook {
         SecondLook {
             attempt: request.attempt,
             looks: 0,
@@ -321,7 +321,7 @@ impl NudgedGateway {
 impl TaskExecutorGateway for NudgedGateway {
     type RequestSlotFuture = Nudged;
 
-    fn request_slot(&mut self, _: &RequestSlot) -> Nudged {
+    fn request_slot(&mut self, _: &AllocateSlot) -> Nudged {
         let future = Nudged::default();
         self.sent.lock().expect("not poisoned").push(future.clone());
         future

@@ -9,10 +9,10 @@ use slot_manager::testing::{
     AnswerFuture, ManualScheduledExecutor, RecordingActions, ScriptedGateway, SimulatedGateway, SimulatedTaskExecutor,
 };
 use slot_manager::{
-    Acknowledge, AllocationFailureCause, AllocationId, AllocationStatus, FreeSlot, InstanceId, JobId, LeaderId,
-    Release, ReleaseCause, RequestSlot, ResourceManagerActions, ResourceManagerError, ResourceProfile,
-    ScheduledExecutor, SlotAllocationError, SlotManager, SlotRequestOutcome, TaskExecutorConnection,
-    TaskExecutorGateway, Timestamp, TokioScheduledExecutor, WorkerPromise, WorkerRequestId,
+    Acknowledge, AllocateSlot, AllocationFailureCause, AllocationId, AllocationStatus, FreeSlot, InstanceId, JobId,
+    LeaderId, Release, ReleaseCause, ResourceManagerActions, ResourceManagerError, ResourceProfile, ScheduledExecutor,
+    SlotAllocationError, SlotManager, SlotRequestOutcome, TaskExecutorConnection, TaskExecutorGateway, Timestamp,
+    TokioScheduledExecutor, WorkerPromise, WorkerRequestId,
 };
 
 use crate::common::{free_report, instance, patient, request, slot, small};
@@ -28,7 +28,7 @@ struct Gateway<T, F> {
 impl<T, F: Future<Output = Answer>> TaskExecutorGateway for Gateway<T, F> {
     type RequestSlotFuture = F;
 
-    fn request_slot(&mut self, _: &RequestSlot) -> F {
+    fn request_slot(&mut self, _: &AllocateSlot) -> F {
         (self.make)()
     }
 }
@@ -228,7 +228,7 @@ fn a_boxed_gateway_is_told_to_free() {
     impl TaskExecutorGateway for Freed {
         type RequestSlotFuture = Pending<Answer>;
 
-        fn request_slot(&mut self, _: &RequestSlot) -> Pending<Answer> {
+        fn request_slot(&mut self, _: &AllocateSlot) -> Pending<Answer> {
             pending()
         }
 

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use slot_manager::testing::{ManualScheduledExecutor, RecordingActions};
 use slot_manager::{
-    Acknowledge, AllocationFailureCause, AllocationId, AllocationStatus, FreeSlot, InstanceId, JobId, LeaderId,
-    Release, ReleaseAnswer, ReleaseCause, ReleaseQuestion, RequestSlot, ResourceManagerActions, ResourceManagerError,
+    Acknowledge, AllocateSlot, AllocationFailureCause, AllocationId, AllocationStatus, FreeSlot, InstanceId, JobId,
+    LeaderId, Release, ReleaseCause, ReleaseCheck, ReleaseDecision, ResourceManagerActions, ResourceManagerError,
     ResourceProfile, SlotAllocationError, SlotId, SlotManager, SlotManagerConfig, SlotRequestOutcome,
     TaskExecutorConnection, TaskExecutorGateway, Withdrawal, WorkerPromise, WorkerRequestId,
 };
@@ -22,7 +22,7 @@ struct Counted(#[expect(dead_code, reason = "it is only counted")] Rc<()>);
 impl TaskExecutorGateway for Counted {
     type RequestSlotFuture = Ready<Result<Acknowledge, SlotAllocationError>>;
 
-    fn request_slot(&mut self, _: &RequestSlot) -> Self::RequestSlotFuture {
+    fn request_slot(&mut self, _: &AllocateSlot) -> Self::RequestSlotFuture {
         ready(Ok(Acknowledge::new()))
     }
 }
@@ -90,10 +90,10 @@ struct Fuse(Rc<Cell<Option<Call>>>);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Call {
-    RequestSlot,
+    AllocateSlot,
     FreeSlot,
     AllocateResource,
-    AskRelease,
+    CanBeReleased,
     ReleaseResource,
     WithdrawResource,
     NotifyFailure,
@@ -115,8 +115,8 @@ struct Fragile(Fuse);
 impl TaskExecutorGateway for Fragile {
     type RequestSlotFuture = Ready<Result<Acknowledge, SlotAllocationError>>;
 
-    fn request_slot(&mut self, _: &RequestSlot) -> Self::RequestSlotFuture {
-        self.0.burn(Call::RequestSlot);
+    fn request_slot(&mut self, _: &AllocateSlot) -> Self::RequestSlotFuture {
+        self.0.burn(Call::AllocateSlot);
         ready(Ok(Acknowledge::new()))
     }
 
@@ -124,9 +124,9 @@ impl TaskExecutorGateway for Fragile {
         self.0.burn(Call::FreeSlot);
     }
 
-    fn ask_release(&mut self, _: &ReleaseQuestion) -> ReleaseAnswer {
-        self.0.burn(Call::AskRelease);
-        ReleaseAnswer::Yes
+    fn can_be_released(&mut self, _: &ReleaseCheck) -> ReleaseDecision {
+        self.0.burn(Call::CanBeReleased);
+        ReleaseDecision::Release
     }
 }
 
@@ -163,10 +163,10 @@ impl ResourceManagerActions for Fragile {
 #[test]
 fn after_a_panic_of_the_outside_a_new_leadership_begins_with_nothing() {
     let calls = [
-        Call::RequestSlot,
+        Call::AllocateSlot,
         Call::FreeSlot,
         Call::AllocateResource,
-        Call::AskRelease,
+        Call::CanBeReleased,
         Call::ReleaseResource,
         Call::WithdrawResource,
         Call::NotifyFailure,

@@ -8,8 +8,8 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use slot_manager::{
-    Acknowledge, AllocationFailureCause, AllocationId, FreeSlot, InstanceId, JobId, LeaderId, Release, ReleaseCause,
-    RequestSlot, ResourceManagerActions, ResourceManagerError, ResourceProfile, SlotAllocationError, SlotId,
+    Acknowledge, AllocateSlot, AllocationFailureCause, AllocationId, FreeSlot, InstanceId, JobId, LeaderId, Release,
+    ReleaseCause, ResourceManagerActions, ResourceManagerError, ResourceProfile, SlotAllocationError, SlotId,
     SlotManager, SlotManagerConfig, SlotReport, SlotRequest, TaskExecutorConnection, TaskExecutorGateway,
     TokioScheduledExecutor, WorkerPromise, WorkerRequestId,
 };
@@ -103,12 +103,12 @@ async fn serve<G: TaskExecutorGateway>(
 }
 
 /// Sends each request, with a way back for the answer, to a task executor in another task.
-struct ChannelGateway(mpsc::UnboundedSender<(RequestSlot, oneshot::Sender<Answer>)>);
+struct ChannelGateway(mpsc::UnboundedSender<(AllocateSlot, oneshot::Sender<Answer>)>);
 
 impl TaskExecutorGateway for ChannelGateway {
     type RequestSlotFuture = Pin<Box<dyn Future<Output = Answer> + Send>>;
 
-    fn request_slot(&mut self, request: &RequestSlot) -> Self::RequestSlotFuture {
+    fn request_slot(&mut self, request: &AllocateSlot) -> Self::RequestSlotFuture {
         let (reply, answer) = oneshot::channel();
         let sent = self.0.send((request.clone(), reply));
         Box::pin(async move {
@@ -123,7 +123,7 @@ impl TaskExecutorGateway for ChannelGateway {
 }
 
 /// A task executor that thinks before it answers, refuses every seventh request, and forgets every eleventh.
-async fn execute(mut requests: mpsc::UnboundedReceiver<(RequestSlot, oneshot::Sender<Answer>)>) {
+async fn execute(mut requests: mpsc::UnboundedReceiver<(AllocateSlot, oneshot::Sender<Answer>)>) {
     let mut count = 0;
     while let Some((_, reply)) = requests.recv().await {
         count += 1;
@@ -201,7 +201,7 @@ struct LocalGateway {
 impl TaskExecutorGateway for LocalGateway {
     type RequestSlotFuture = Pin<Box<dyn Future<Output = Answer>>>;
 
-    fn request_slot(&mut self, request: &RequestSlot) -> Self::RequestSlotFuture {
+    fn request_slot(&mut self, request: &AllocateSlot) -> Self::RequestSlotFuture {
         let (reply, answer) = oneshot::channel();
         self.asked.borrow_mut().push((request.allocation_id, reply));
         let asked = Rc::clone(&self.asked);

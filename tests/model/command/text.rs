@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use slot_manager::ReleaseAnswer;
+use slot_manager::ReleaseDecision;
 
 use super::{Answer, Command, Holder, Promise, Question, Report, Shape, Status};
 
@@ -138,16 +138,16 @@ impl fmt::Display for Command {
     }
 }
 
-fn name_of_release_answer(answer: ReleaseAnswer) -> &'static str {
+fn name_of_release_answer(answer: ReleaseDecision) -> &'static str {
     match answer {
-        ReleaseAnswer::Yes => "yes",
-        ReleaseAnswer::No => "no",
-        ReleaseAnswer::Later => "later",
+        ReleaseDecision::Release => "yes",
+        ReleaseDecision::Keep => "no",
+        ReleaseDecision::Later => "later",
     }
 }
 
-fn read_release_answer(text: &str) -> Result<ReleaseAnswer, String> {
-    let all = [ReleaseAnswer::Yes, ReleaseAnswer::No, ReleaseAnswer::Later];
+fn read_release_answer(text: &str) -> Result<ReleaseDecision, String> {
+    let all = [ReleaseDecision::Release, ReleaseDecision::Keep, ReleaseDecision::Later];
     let named = all.into_iter().find(|answer| name_of_release_answer(*answer) == text);
     named.ok_or(format!("{text:?} is no answer to a question"))
 }

@@ -1,6 +1,6 @@
 //! What is said to the outside, and in which order.
 
-use slot_manager::RequestSlot;
+use slot_manager::AllocateSlot;
 use slot_manager::testing::{Effect, GatewayCall};
 
 use super::{Expected, NaiveSlotManager, Request, Stage};
@@ -65,7 +65,7 @@ impl NaiveSlotManager {
             .find(|it| it.resource_id == *slot.resource_id())
             .expect("a registered slot");
         let answer = owner.answers.take();
-        let call = RequestSlot {
+        let call = AllocateSlot {
             slot_id: slot.clone(),
             job_id: request.job_id,
             allocation_id: request.allocation_id,

@@ -2,7 +2,7 @@
 
 use slot_manager::testing::{Action, GatewayCall};
 use slot_manager::{
-    GrantLoss, InstanceId, NotStarted, ReleaseAnswer, ReleaseAnswerOutcome, ReleaseCause, ReleaseQuestion,
+    GrantLoss, InstanceId, NotStarted, ReleaseAnswerOutcome, ReleaseCause, ReleaseCheck, ReleaseDecision,
 };
 
 use super::NaiveSlotManager;
@@ -64,20 +64,20 @@ impl NaiveSlotManager {
 
     fn ask_whether_it_can_go(&mut self, id: InstanceId) {
         self.questions += 1;
-        let question = ReleaseQuestion {
+        let question = ReleaseCheck {
             instance_id: id,
             leader_id: self.leader.expect("started"),
             number: self.questions,
         };
-        self.effects.push(GatewayCall::AskRelease(question).into());
+        self.effects.push(GatewayCall::CanBeReleased(question).into());
         let task_manager = self.task_manager_mut(id);
         task_manager.kept = None;
         match task_manager.release_answers.take() {
-            ReleaseAnswer::Yes => {
+            ReleaseDecision::Release => {
                 self.release(id);
             }
-            ReleaseAnswer::No => self.stays(id),
-            ReleaseAnswer::Later => {
+            ReleaseDecision::Keep => self.stays(id),
+            ReleaseDecision::Later => {
                 let deadline = self.timer(self.config.rpc_timeout);
                 self.task_manager_mut(id).question = Some((question.number, deadline));
             }
@@ -110,19 +110,19 @@ impl NaiveSlotManager {
 
     pub(super) fn answer_release(
         &mut self,
-        question: ReleaseQuestion,
-        answer: ReleaseAnswer,
+        question: ReleaseCheck,
+        answer: ReleaseDecision,
     ) -> Result<ReleaseAnswerOutcome, NotStarted> {
         self.begin_input()?;
         let id = question.instance_id;
         let outcome = match answer {
             _ if !self.open_questions().contains(&question) => return Ok(ReleaseAnswerOutcome::Unknown),
-            ReleaseAnswer::Later => return Ok(ReleaseAnswerOutcome::Open),
-            ReleaseAnswer::No => {
+            ReleaseDecision::Later => return Ok(ReleaseAnswerOutcome::Open),
+            ReleaseDecision::Keep => {
                 self.stays(id);
                 ReleaseAnswerOutcome::Stays
             }
-            ReleaseAnswer::Yes => {
+            ReleaseDecision::Release => {
                 self.task_manager_mut(id).question = None;
                 if self.may_go(id) {
                     self.release(id)
@@ -137,13 +137,13 @@ impl NaiveSlotManager {
     }
 
     /// The questions that task executors have not answered.
-    pub(crate) fn open_questions(&self) -> Vec<ReleaseQuestion> {
+    pub(crate) fn open_questions(&self) -> Vec<ReleaseCheck> {
         let Some(leader_id) = self.leader else {
             return Vec::new();
         };
         let open = self.task_managers.iter().filter_map(|it| {
             let (number, _) = it.question?;
-            Some(ReleaseQuestion {
+            Some(ReleaseCheck {
                 instance_id: it.instance_id,
                 leader_id,
                 number,

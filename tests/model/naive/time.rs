@@ -33,7 +33,7 @@ impl NaiveSlotManager {
         let idle = idle.map(|it| (it.release.0, Due::Idle(it.instance_id), it.release.1));
         let questions = self.task_managers.iter().filter_map(|it| {
             let (_, (at, order)) = it.question?;
-            Some((at, Due::ReleaseQuestion(it.instance_id), order))
+            Some((at, Due::ReleaseCheck(it.instance_id), order))
         });
         let spare_ask = self.spare_ask.map(|(at, order)| (at, Due::SpareAsk, order));
         let recovery = self.recovery.map(|(at, order)| (at, Due::Recovery, order));
@@ -89,7 +89,7 @@ impl NaiveSlotManager {
                 let idle_period = task_manager.idle_periods;
                 self.said.releases.push((id, idle_period));
             }
-            Due::ReleaseQuestion(id) => self.stays(id),
+            Due::ReleaseCheck(id) => self.stays(id),
             // What is missing then is looked at when all has been said.
             Due::SpareAsk => self.spare_ask = None,
             Due::Recovery => self.recovery = None,
@@ -108,7 +108,7 @@ pub(super) enum Due {
     SlotPause(SlotId),
     WorkerRegistration(WorkerRequestId),
     AskAgain(AllocationId),
-    ReleaseQuestion(InstanceId),
+    ReleaseCheck(InstanceId),
     Idle(InstanceId),
     SpareAsk,
     Recovery,
@@ -124,7 +124,7 @@ impl Due {
             Self::SlotPause(_) => 3,
             Self::WorkerRegistration(_) => 4,
             Self::AskAgain(_) => 5,
-            Self::ReleaseQuestion(_) => 6,
+            Self::ReleaseCheck(_) => 6,
             Self::Idle(_) => 7,
             Self::SpareAsk => 8,
             Self::Recovery => 9,

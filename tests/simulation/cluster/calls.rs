@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use slot_manager::testing::Effect;
-use slot_manager::{Release, ReleaseAnswer, ResourceManagerError, Withdrawal, WorkerPromise};
+use slot_manager::{Release, ReleaseDecision, ResourceManagerError, Withdrawal, WorkerPromise};
 
 pub(super) type Promise = Result<WorkerPromise, ResourceManagerError>;
 
@@ -15,7 +15,7 @@ pub(super) enum Said {
     Promise(Promise),
     Withdrawal(Withdrawal),
     Release(Release),
-    AboutRelease(ReleaseAnswer),
+    AboutRelease(ReleaseDecision),
 }
 
 #[derive(Debug, Clone)]

@@ -135,7 +135,9 @@ impl CapacityWatch {
                 }
                 Ok(())
             }
-            (Effect::Gateway(GatewayCall::AskRelease(question)), _) => self.check_release(rewind, question.instance_id),
+            (Effect::Gateway(GatewayCall::CanBeReleased(question)), _) => {
+                self.check_release(rewind, question.instance_id)
+            }
             (Effect::Gateway(GatewayCall::RequestSlot(request)), _) => {
                 rewind.is_settled = false;
                 match rewind.moment.blocked.contains(request.slot_id.resource_id()) {

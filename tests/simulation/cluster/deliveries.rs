@@ -32,7 +32,7 @@ impl Simulation {
                 report,
             } => self.manager_hears_report(worker, instance_id, &report),
             Message::Freed { slot_id, allocation_id } => self.manager_hears_freed(&slot_id, allocation_id),
-            Message::ReleaseAnswer { question, answer } => self.manager_hears_release_answer(&question, answer),
+            Message::ReleaseDecision { question, answer } => self.manager_hears_release_answer(&question, answer),
             Message::Unregister { instance_id } => self.manager_hears_loss(instance_id),
             Message::WorkerFailed {
                 leadership,

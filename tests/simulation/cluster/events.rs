@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use slot_manager::{ReleaseQuestion, ResourceProfile, Timestamp, WorkerRequestId};
+use slot_manager::{ReleaseCheck, ResourceProfile, Timestamp, WorkerRequestId};
 
 use super::gateway::Reply;
 use super::network::Envelope;
@@ -39,7 +39,7 @@ pub(super) enum Event {
     ReleaseDecided {
         worker: usize,
         process: u64,
-        question: ReleaseQuestion,
+        question: ReleaseCheck,
     },
     /// A caller sees that its connection is gone.
     ConnectionBroken(Reply),

@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 use futures::channel::oneshot;
 use slot_manager::testing::{GatewayCall, ManualScheduledExecutor, SimulatedTaskExecutor};
 use slot_manager::{
-    Acknowledge, FreeSlot, LeaderId, ReleaseAnswer, ReleaseQuestion, RequestSlot, ScheduledExecutor,
+    Acknowledge, AllocateSlot, FreeSlot, LeaderId, ReleaseCheck, ReleaseDecision, ScheduledExecutor,
     SlotAllocationError, TaskExecutorGateway,
 };
 
@@ -21,10 +21,10 @@ pub(super) type Answer = Result<Acknowledge, SlotAllocationError>;
 /// What gateways were asked in the present call, for the cluster to carry.
 #[derive(Debug)]
 pub(super) enum Outgoing {
-    Request(RequestSlot, Reply),
+    Request(AllocateSlot, Reply),
     Free(FreeSlot),
     /// The task executor was near and has handled it.
-    Handled(RequestSlot, Answer),
+    Handled(AllocateSlot, Answer),
 }
 
 /// The calls that the cluster has not taken yet. Clones share one list.
@@ -79,7 +79,7 @@ const MOST_OUTGOING: usize = 10_000;
 impl TaskExecutorGateway for NetworkGateway {
     type RequestSlotFuture = AnswerFuture;
 
-    fn request_slot(&mut self, request: &RequestSlot) -> AnswerFuture {
+    fn request_slot(&mut self, request: &AllocateSlot) -> AnswerFuture {
         self.log
             .record(GatewayCall::RequestSlot(request.clone()), Said::Nothing);
         let mut sent = self.outbox.0.borrow_mut();
@@ -105,10 +105,10 @@ impl TaskExecutorGateway for NetworkGateway {
         self.outbox.0.borrow_mut().push(Outgoing::Free(request));
     }
 
-    fn ask_release(&mut self, question: &ReleaseQuestion) -> ReleaseAnswer {
+    fn can_be_released(&mut self, question: &ReleaseCheck) -> ReleaseDecision {
         let answer = self.mind.about_release();
         self.log
-            .record(GatewayCall::AskRelease(*question), Said::AboutRelease(answer));
+            .record(GatewayCall::CanBeReleased(*question), Said::AboutRelease(answer));
         answer
     }
 }
@@ -116,7 +116,7 @@ impl TaskExecutorGateway for NetworkGateway {
 /// Lets a task executor answer. One that keeps no revisions says none.
 pub(super) fn handle(
     executor: &SimulatedTaskExecutor,
-    request: &RequestSlot,
+    request: &AllocateSlot,
     now: slot_manager::Timestamp,
     revisions: bool,
 ) -> Answer {

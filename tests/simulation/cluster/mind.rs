@@ -7,7 +7,7 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use slot_manager::testing::Action;
 use slot_manager::{
-    AllocationFailureCause, AllocationId, InstanceId, JobId, Release, ReleaseAnswer, ReleaseCause,
+    AllocationFailureCause, AllocationId, InstanceId, JobId, Release, ReleaseCause, ReleaseDecision,
     ResourceManagerActions, ResourceManagerError, ResourceProfile, SlotId, Withdrawal, WorkerPromise, WorkerRequestId,
 };
 
@@ -81,14 +81,14 @@ impl Mind {
     }
 
     /// What a task executor says when it is asked whether it can go.
-    pub(super) fn about_release(&self) -> ReleaseAnswer {
+    pub(super) fn about_release(&self) -> ReleaseDecision {
         let state = &mut *self.0.borrow_mut();
         if state.calm || !state.rng.random_bool(state.scenario.reluctance) {
-            return ReleaseAnswer::Yes;
+            return ReleaseDecision::Release;
         }
         match state.rng.random_range(0..3) {
-            0 => ReleaseAnswer::No,
-            _ => ReleaseAnswer::Later,
+            0 => ReleaseDecision::Keep,
+            _ => ReleaseDecision::Later,
         }
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use slot_manager::{
-    AllocationId, FreeSlot, InstanceId, LeaderId, ReleaseAnswer, ReleaseQuestion, RequestSlot, ResourceProfile, SlotId,
+    AllocateSlot, AllocationId, FreeSlot, InstanceId, LeaderId, ReleaseCheck, ReleaseDecision, ResourceProfile, SlotId,
     SlotReport, WorkerRequestId,
 };
 
@@ -44,9 +44,9 @@ pub(super) enum Message {
         slot_id: SlotId,
         allocation_id: AllocationId,
     },
-    ReleaseAnswer {
-        question: ReleaseQuestion,
-        answer: ReleaseAnswer,
+    ReleaseDecision {
+        question: ReleaseCheck,
+        answer: ReleaseDecision,
     },
     /// To the manager, from the resource manager around it.
     Unregister {
@@ -69,7 +69,7 @@ pub(super) enum Message {
         job: u128,
     },
     /// To a task executor, from the manager's side.
-    RequestSlot(RequestSlot, Reply),
+    RequestSlot(AllocateSlot, Reply),
     FreeSlot(FreeSlot),
     RegisterAgain {
         instance_id: InstanceId,

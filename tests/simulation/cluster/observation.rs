@@ -100,7 +100,7 @@ impl Simulation {
             (Effect::Action(Action::ReleaseResource { instance_id, .. }), Said::Release(release)) => {
                 return self.release_asked_for(instance_id, release);
             }
-            (Effect::Gateway(GatewayCall::AskRelease(question)), Said::AboutRelease(answer)) => {
+            (Effect::Gateway(GatewayCall::CanBeReleased(question)), Said::AboutRelease(answer)) => {
                 return self.asked_about_release(question, answer);
             }
             (Effect::Action(action), _) => action,

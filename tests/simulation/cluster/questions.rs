@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use slot_manager::testing::{Action, Effect, GatewayCall};
-use slot_manager::{InstanceId, LeaderId, ReleaseAnswer, ReleaseQuestion, Timestamp};
+use slot_manager::{InstanceId, LeaderId, ReleaseCheck, ReleaseDecision, Timestamp};
 
 use super::calls::{Call, Said};
 use super::moment::Moment;
@@ -22,7 +22,7 @@ pub(super) struct Questions {
 
 #[derive(Debug)]
 struct Open {
-    question: ReleaseQuestion,
+    question: ReleaseCheck,
     until: Timestamp,
     /// When the next is due, unless the idle timeout begins anew.
     next_at: Timestamp,
@@ -40,15 +40,15 @@ impl Questions {
         };
     }
 
-    pub(super) fn is_open(&self, question: &ReleaseQuestion) -> bool {
+    pub(super) fn is_open(&self, question: &ReleaseCheck) -> bool {
         let open = self.open.get(&question.instance_id);
         open.is_some_and(|open| open.question == *question)
     }
 
     /// An open question was answered.
-    pub(super) fn close(&mut self, instance_id: InstanceId, answer: ReleaseAnswer, now: Timestamp) {
+    pub(super) fn close(&mut self, instance_id: InstanceId, answer: ReleaseDecision, now: Timestamp) {
         self.open.remove(&instance_id);
-        if answer == ReleaseAnswer::No {
+        if answer == ReleaseDecision::Keep {
             self.restarted.insert(instance_id, now);
         }
     }
@@ -65,7 +65,7 @@ impl Questions {
     }
 
     /// All that are open.
-    pub(super) fn open(&self) -> Vec<ReleaseQuestion> {
+    pub(super) fn open(&self) -> Vec<ReleaseCheck> {
         self.open.values().map(|open| open.question).collect()
     }
 
@@ -80,14 +80,14 @@ impl Questions {
         let until = now + moment.at_least(config.rpc_timeout);
         for call in calls {
             match &call.effect {
-                Effect::Gateway(GatewayCall::AskRelease(question)) => {
+                Effect::Gateway(GatewayCall::CanBeReleased(question)) => {
                     self.ask(
                         question,
                         moment.leader_id,
                         config.min_slots > 0 || config.redundant_task_managers > 0,
                     )?;
                     self.restarted.insert(question.instance_id, now);
-                    if call.said == Said::AboutRelease(ReleaseAnswer::Later) {
+                    if call.said == Said::AboutRelease(ReleaseDecision::Later) {
                         let open = Open {
                             question: *question,
                             until,
@@ -116,7 +116,7 @@ impl Questions {
     }
 
     /// One that is kept may be asked at any time.
-    fn ask(&mut self, question: &ReleaseQuestion, leader_id: LeaderId, keeps: bool) -> Check {
+    fn ask(&mut self, question: &ReleaseCheck, leader_id: LeaderId, keeps: bool) -> Check {
         if question.number <= self.last_number || question.leader_id != leader_id {
             return Err(format!("{question:?} is asked, the last was {}", self.last_number));
         }

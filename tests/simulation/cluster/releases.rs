@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use rand::Rng;
-use slot_manager::{InstanceId, Release, ReleaseAnswer, ReleaseAnswerOutcome, ReleaseQuestion};
+use slot_manager::{InstanceId, Release, ReleaseAnswerOutcome, ReleaseCheck, ReleaseDecision};
 
 use super::events::Event;
 use super::faults::Fault;
@@ -32,11 +32,11 @@ impl Simulation {
     }
 
     /// A task executor has said whether it can be stopped, or that it has to think about it.
-    pub(super) fn asked_about_release(&mut self, question: ReleaseQuestion, answer: ReleaseAnswer) {
+    pub(super) fn asked_about_release(&mut self, question: ReleaseCheck, answer: ReleaseDecision) {
         match answer {
-            ReleaseAnswer::Yes => {}
-            ReleaseAnswer::No => self.faults.count(Fault::ReleaseRefused),
-            ReleaseAnswer::Later => {
+            ReleaseDecision::Release => {}
+            ReleaseDecision::Keep => self.faults.count(Fault::ReleaseRefused),
+            ReleaseDecision::Later => {
                 self.faults.count(Fault::ReleaseAnswerLate);
                 if let Some(worker) = self.worker_registered_as(question.instance_id) {
                     let process = self.workers[worker].process;
@@ -52,23 +52,23 @@ impl Simulation {
         }
     }
 
-    pub(super) fn release_decided(&mut self, worker: usize, process: u64, question: ReleaseQuestion) {
+    pub(super) fn release_decided(&mut self, worker: usize, process: u64, question: ReleaseCheck) {
         let decided_by = &self.workers[worker];
         if decided_by.process != process || decided_by.condition != Condition::Running {
             return;
         }
         let answer = match self.rng.random_range(0..10) {
-            0..6 => ReleaseAnswer::Yes,
-            6..8 => ReleaseAnswer::No,
-            _ => ReleaseAnswer::Later,
+            0..6 => ReleaseDecision::Release,
+            6..8 => ReleaseDecision::Keep,
+            _ => ReleaseDecision::Later,
         };
         self.send(
             Link::WorkerToManager(worker),
-            Message::ReleaseAnswer { question, answer },
+            Message::ReleaseDecision { question, answer },
         );
     }
 
-    pub(super) fn manager_hears_release_answer(&mut self, question: &ReleaseQuestion, answer: ReleaseAnswer) -> Check {
+    pub(super) fn manager_hears_release_answer(&mut self, question: &ReleaseCheck, answer: ReleaseDecision) -> Check {
         let is_open = self.questions.is_open(question);
         let Ok(outcome) = self.manager.answer_release(question, answer) else {
             return self.not_started();
@@ -76,11 +76,11 @@ impl Simulation {
         let is_gone = self.manager.task_manager(question.instance_id).is_none();
         match (outcome, answer) {
             (ReleaseAnswerOutcome::Unknown, _) if !is_open => self.faults.count(Fault::ReleaseAnswerVoid),
-            (ReleaseAnswerOutcome::Open, ReleaseAnswer::Later) if is_open => {}
-            (ReleaseAnswerOutcome::Stays, ReleaseAnswer::Yes | ReleaseAnswer::No) if is_open && !is_gone => {
+            (ReleaseAnswerOutcome::Open, ReleaseDecision::Later) if is_open => {}
+            (ReleaseAnswerOutcome::Stays, ReleaseDecision::Release | ReleaseDecision::Keep) if is_open && !is_gone => {
                 self.questions.close(question.instance_id, answer, self.now());
             }
-            (ReleaseAnswerOutcome::Released, ReleaseAnswer::Yes) if is_open && is_gone => {
+            (ReleaseAnswerOutcome::Released, ReleaseDecision::Release) if is_open && is_gone => {
                 self.questions.close(question.instance_id, answer, self.now());
             }
             _ => {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use rand::Rng;
 use slot_manager::testing::SimulatedTaskExecutor;
-use slot_manager::{AllocationId, InstanceId, RequestSlot, ResourceId, SlotReport, WorkerRequestId};
+use slot_manager::{AllocateSlot, AllocationId, InstanceId, ResourceId, SlotReport, WorkerRequestId};
 
 use super::events::Event;
 use super::faults::Fault;
@@ -150,7 +150,7 @@ impl Simulation {
         }
     }
 
-    pub(super) fn worker_hears_request(&mut self, worker: usize, request: &RequestSlot, reply: Reply) {
+    pub(super) fn worker_hears_request(&mut self, worker: usize, request: &AllocateSlot, reply: Reply) {
         let (now, revisions) = (self.now(), self.scenario.revisions);
         let answer = handle(&self.workers[worker].executor, request, now, revisions);
         self.handled(request, &answer);
@@ -158,7 +158,7 @@ impl Simulation {
     }
 
     /// A slot that was given away is offered to its job, which may never hear of it.
-    pub(super) fn handled(&mut self, request: &RequestSlot, answer: &Answer) {
+    pub(super) fn handled(&mut self, request: &AllocateSlot, answer: &Answer) {
         let Some(worker) = self.worker_of(request.slot_id.resource_id()) else {
             return;
         };

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use slot_manager::testing::{Action, Effect, GatewayCall};
-use slot_manager::{Acknowledge, AllocationId, InstanceId, RequestSlot, SlotReport, SlotState, Timestamp};
+use slot_manager::{Acknowledge, AllocateSlot, AllocationId, InstanceId, SlotReport, SlotState, Timestamp};
 
 use super::calls::Call;
 use super::gateway::Answer;
@@ -15,7 +15,7 @@ use super::simulation::Manager;
 #[derive(Debug, Default)]
 pub(super) struct Watch {
     /// The attempts that have not ended, by their numbers.
-    attempts: BTreeMap<u64, RequestSlot>,
+    attempts: BTreeMap<u64, AllocateSlot>,
     /// Those whose answer is there, with its revision: the manager may have seen it.
     answered: BTreeMap<u64, Option<u64>>,
     /// The highest revision that a report of each registration had.
@@ -71,7 +71,7 @@ impl Watch {
                 Effect::Action(Action::NotifySlotAllocated {
                     allocation_id, slot_id, ..
                 }) => {
-                    let is_it = |it: &RequestSlot| it.allocation_id == *allocation_id && it.slot_id == *slot_id;
+                    let is_it = |it: &AllocateSlot| it.allocation_id == *allocation_id && it.slot_id == *slot_id;
                     // More than one, if the first was refused and made again at once.
                     let attempts = self.attempts.iter().filter(|(_, attempt)| is_it(attempt));
                     let attempts: Vec<_> = attempts.map(|(number, _)| *number).collect();
@@ -136,7 +136,7 @@ impl Watch {
     }
 
     /// No request waits all the while that came earlier and fits the slot.
-    fn check_order(&self, manager: &Manager, served: &RequestSlot) -> Check {
+    fn check_order(&self, manager: &Manager, served: &AllocateSlot) -> Check {
         let Some(slot) = manager.slot(&served.slot_id) else {
             return Ok(());
         };

@@ -12,7 +12,7 @@ use crate::slot_manager::state::task_managers::TaskManagerKey;
 use crate::slot_manager::state::worker_policy::{Ending, WorkerPolicyState};
 use crate::testing::{ManualScheduledExecutor, RecordingActions, ScriptedGateway};
 use crate::{
-    LeaderId, ReleaseAnswer, ResourceId, SlotId, SlotManagerConfig, SlotStatus, Timestamp, WorkerDescription,
+    LeaderId, ReleaseDecision, ResourceId, SlotId, SlotManagerConfig, SlotStatus, Timestamp, WorkerDescription,
     WorkerPromise,
 };
 
@@ -29,7 +29,7 @@ fn manager(requests: u128) -> Manager {
     let time = ManualScheduledExecutor::new();
     let mut manager = Manager::new(config, time.clone()).expect("a valid configuration");
     let (actions, gateway) = (RecordingActions::new(), ScriptedGateway::new());
-    gateway.answer_release_questions(ReleaseAnswer::Later);
+    gateway.answer_release_checks(ReleaseDecision::Later);
     actions.answer_allocations(Ok(WorkerPromise::Unspecified));
     manager.start(LeaderId::from_u128(1), actions).expect("not started");
     for (worker, instance) in [("blocked", 1), ("a", 2)] {
