@@ -163,8 +163,8 @@ where
 
     /// Says what an input caused, and wakes whoever drives the manager if there is more for it to do.
     fn finish_input(&mut self) {
-        let stored = self.driver.flush_and_reconcile(&mut self.core);
-        self.driver.wake_after_input(&self.core, stored);
+        let has_pending_rpc = self.driver.flush_and_reconcile(&mut self.core);
+        self.driver.wake_after_input(&self.core, has_pending_rpc);
     }
 }
 

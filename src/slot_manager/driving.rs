@@ -63,7 +63,7 @@ where
 impl<A, G: TaskExecutorGateway, E: ScheduledExecutor> SlotManager<A, G, E> {
     /// How many answers of task executors are awaited.
     pub fn num_awaited_answers(&self) -> usize {
-        self.driver.in_flight.len()
+        self.driver.pending_answers.len()
     }
 
     /// The deadline the delay is armed for; `MAX` if there is none.

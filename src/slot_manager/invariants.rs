@@ -6,9 +6,9 @@ use crate::{ScheduledExecutor, SlotManager, TaskExecutorGateway, Timestamp};
 
 use crate::slot_manager::state::allocations::AllocationEntry;
 use crate::slot_manager::state::core::Core;
-use crate::slot_manager::state::requests::{RequestState, WorkerAsk};
+use crate::slot_manager::state::requests::{RequestPhase, WorkerAsk};
 use crate::slot_manager::state::slot_totals::{SlotTotals, SlotUsage};
-use crate::slot_manager::state::slots::{Delivery, SlotState};
+use crate::slot_manager::state::slots::{RpcState, SlotPhase};
 
 #[cfg(test)]
 mod tests;
@@ -70,7 +70,7 @@ impl<A, G: TaskExecutorGateway, E: ScheduledExecutor> SlotManager<A, G, E> {
         );
         let awaited = count(core.slots.iter(), |(_, slot)| {
             slot.attempt()
-                .is_some_and(|attempt| matches!(attempt.delivery, Delivery::Awaited(_)))
+                .is_some_and(|attempt| matches!(attempt.rpc, RpcState::Awaited(_)))
         });
         ensure!(
             self.num_awaited_answers() == awaited,
@@ -103,42 +103,42 @@ fn check_slots(core: &Core) -> Check {
             owner.is_some_and(|owner| owner.slot(slot.number) == Some(key)),
             "slot {key:?} is not among the slots of its task manager"
         );
-        match slot.state {
-            SlotState::Detached => ensure!(false, "slot {} is in no state", core.slot_id(key)),
-            SlotState::Offered { .. } | SlotState::BackingOff { .. } => ensure!(
+        match slot.phase {
+            SlotPhase::Detached => ensure!(false, "slot {} is in no state", core.slot_id(key)),
+            SlotPhase::Offered { .. } | SlotPhase::BackingOff { .. } => ensure!(
                 !core.is_blocked(slot.task_manager),
                 "slot {} is free, and its task manager is blocked",
                 core.slot_id(key)
             ),
-            SlotState::Blocked => ensure!(
+            SlotPhase::Blocked => ensure!(
                 core.is_blocked(slot.task_manager),
                 "slot {} is blocked, and its task manager is not",
                 core.slot_id(key)
             ),
-            SlotState::InFlight(attempt) => {
+            SlotPhase::InFlight(attempt) => {
                 let request = core.requests.records.get(attempt.request);
                 ensure!(
-                    request.is_some_and(|request| request.state == RequestState::InFlight(key)),
+                    request.is_some_and(|request| request.phase == RequestPhase::InFlight(key)),
                     "the request in flight to slot {} does not point back",
                     core.slot_id(key)
                 );
                 ensure!(
-                    matches!(attempt.delivery, Delivery::Awaited(_)),
+                    matches!(attempt.rpc, RpcState::Awaited(_)),
                     "the answer for slot {} is not awaited",
                     core.slot_id(key)
                 );
             }
-            SlotState::Allocated {
+            SlotPhase::Allocated {
                 allocation_id,
-                duplicate,
+                secondary,
                 ..
             } => {
                 let holder = core.find_allocation(allocation_id);
-                let others = core.allocations.duplicates().get(&allocation_id);
+                let others = core.allocations.secondaries().get(&allocation_id);
                 let listed = others.is_some_and(|slots| slots.contains(&key));
-                ensure!(listed == duplicate, "slot {} is a duplicate or not", core.slot_id(key));
+                ensure!(listed == secondary, "slot {} is a duplicate or not", core.slot_id(key));
                 ensure!(
-                    (holder == Some(AllocationEntry::Granted(key))) != duplicate,
+                    (holder == Some(AllocationEntry::Granted(key))) != secondary,
                     "slot {} is deferred by an allocation that is not granted there",
                     core.slot_id(key)
                 );
@@ -157,13 +157,13 @@ fn check_slot_totals(core: &Core) -> Check {
     let mut recount = SlotTotals::default();
     for (_, slot) in core.slots.iter() {
         recount.add_slots(&core.profiles, slot.profile, 1);
-        recount.move_slot(slot.profile, SlotUsage::Free, SlotUsage::of(&slot.state));
+        recount.move_slot(slot.profile, SlotUsage::Free, SlotUsage::of(&slot.phase));
     }
     for (_, promise) in core.promised_slots.records.iter() {
         recount.add_promised(&core.profiles, promise.profile);
     }
     ensure!(
-        core.slot_totals.agrees(&recount),
+        core.slot_totals.equals(&recount),
         "{:?} is not {recount:?}",
         core.slot_totals
     );
@@ -208,7 +208,7 @@ fn check_releases(core: &Core) -> Check {
 
 fn check_worker_policy(core: &Core) -> Check {
     let deferred: BTreeSet<_> = (core.requests.records.iter())
-        .filter(|(_, request)| request.state == RequestState::Unbound(WorkerAsk::Deferred))
+        .filter(|(_, request)| request.phase == RequestPhase::Unbound(WorkerAsk::Deferred))
         .map(|(key, request)| (request.sequence, key))
         .collect();
     ensure!(
@@ -233,13 +233,13 @@ fn check_free_index(core: &Core) -> Check {
     for (profile, key) in core.free_slots.iter(&core.slots) {
         let slot = core.slots.get(key);
         ensure!(
-            slot.is_some_and(|slot| slot.profile == profile && matches!(slot.state, SlotState::Offered { .. })),
+            slot.is_some_and(|slot| slot.profile == profile && matches!(slot.phase, SlotPhase::Offered { .. })),
             "slot {key:?} is in the free index and not offered"
         );
         ensure!(indexed.insert(key), "slot {key:?} is twice in the free index");
     }
     let offered = count(core.slots.iter(), |(_, slot)| {
-        matches!(slot.state, SlotState::Offered { .. })
+        matches!(slot.phase, SlotPhase::Offered { .. })
     });
     ensure!(
         indexed.len() == offered,
@@ -256,7 +256,7 @@ fn check_free_index(core: &Core) -> Check {
     }
     let slot_backoffs: BTreeSet<_> = core.slot_backoffs.iter(&core.slots).map(|(_, key)| key).collect();
     let backing_off = count(core.slots.iter(), |(_, slot)| {
-        matches!(slot.state, SlotState::BackingOff { .. })
+        matches!(slot.phase, SlotPhase::BackingOff { .. })
     });
     ensure!(
         slot_backoffs.len() == backing_off,
@@ -268,9 +268,9 @@ fn check_free_index(core: &Core) -> Check {
 
 fn check_allocations(core: &Core) -> Check {
     let granted = count(core.slots.iter(), |(_, slot)| {
-        matches!(slot.state, SlotState::Allocated { duplicate: false, .. })
+        matches!(slot.phase, SlotPhase::Allocated { secondary: false, .. })
     });
-    for (id, slots) in core.allocations.duplicates() {
+    for (id, slots) in core.allocations.secondaries() {
         ensure!(
             slots.iter().all(|slot| {
                 let slot = core.slots.get(*slot);
@@ -323,17 +323,17 @@ fn check_requests(core: &Core) -> Check {
             queued.get(&key).copied(),
             (rpc.contains(&key), declined.contains(&key), paused.contains(&key)),
         );
-        let expected = match request.state {
-            RequestState::Detached => return Err(InvariantViolation(format!("request {id} is in no state"))),
-            RequestState::Unbound(WorkerAsk::Due) => {
+        let expected = match request.phase {
+            RequestPhase::Detached => return Err(InvariantViolation(format!("request {id} is in no state"))),
+            RequestPhase::Unbound(WorkerAsk::Due) => {
                 return Err(InvariantViolation(format!("no worker was asked for for request {id}")));
             }
-            RequestState::Bound(_) | RequestState::Unbound(WorkerAsk::Deferred | WorkerAsk::Useless) => {
+            RequestPhase::Bound(_) | RequestPhase::Unbound(WorkerAsk::Deferred | WorkerAsk::Useless) => {
                 (Some(request.profile), (false, false, false))
             }
-            RequestState::Unbound(WorkerAsk::Declined) => (Some(request.profile), (false, true, false)),
-            RequestState::BackingOff { .. } => (None, (false, false, true)),
-            RequestState::InFlight(slot) => {
+            RequestPhase::Unbound(WorkerAsk::Declined) => (Some(request.profile), (false, true, false)),
+            RequestPhase::BackingOff { .. } => (None, (false, false, true)),
+            RequestPhase::InFlight(slot) => {
                 ensure!(
                     core.slots
                         .get(slot)
@@ -347,7 +347,7 @@ fn check_requests(core: &Core) -> Check {
         ensure!(
             (in_queue, timers) == expected,
             "request {id} is {:?}, but its queue and timers are {in_queue:?} and {timers:?}",
-            request.state
+            request.phase
         );
     }
     let mut of_jobs = 0;
@@ -450,15 +450,15 @@ fn check_promised_slots(core: &Core) -> Check {
         if let Some(request) = promise.bound_to {
             let bound = core.requests.records.get(request);
             ensure!(
-                bound.is_some_and(|request| request.state == RequestState::Bound(key)
+                bound.is_some_and(|request| request.phase == RequestPhase::Bound(key)
                     && core.profiles[promise.profile].is_matching(&core.profiles[request.profile])),
                 "promised slot {key:?} covers a request that does not say so"
             );
         }
     }
     for (key, request) in core.requests.records.iter() {
-        match request.state {
-            RequestState::Bound(promise) => ensure!(
+        match request.phase {
+            RequestPhase::Bound(promise) => ensure!(
                 promises
                     .records
                     .get(promise)
@@ -466,7 +466,7 @@ fn check_promised_slots(core: &Core) -> Check {
                 "request {} is covered by a promised slot that does not say so",
                 request.allocation_id
             ),
-            RequestState::Unbound(_) => ensure!(
+            RequestPhase::Unbound(_) => ensure!(
                 promises.first_unbound(&core.profiles, request.profile).is_none(),
                 "a promised slot could cover request {}",
                 request.allocation_id

@@ -1,4 +1,4 @@
-//! Records in slabs, addressed by small typed keys.
+//! Arena in slabs, addressed by small typed keys.
 
 use std::collections::TryReserveError;
 use std::fmt;
@@ -38,10 +38,10 @@ macro_rules! key {
 }
 pub(crate) use key;
 
-/// Records of one kind, addressed by their key. A key is valid from `insert` to `remove`; the manager keeps no key of a
+/// Arena of one kind, addressed by their key. A key is valid from `insert` to `remove`; the manager keeps no key of a
 /// removed record.
 #[derive(Debug)]
-pub(crate) struct Records<K, R> {
+pub(crate) struct Arena<K, R> {
     slab: Slab<R>,
     /// Memory was asked for in advance: it is kept.
     is_reserved: bool,
@@ -64,10 +64,10 @@ pub(crate) fn is_there_room_for<T>(count: usize) -> Result<(), TryReserveError> 
     Ok(())
 }
 
-/// Records for which memory is kept when none is left.
+/// Arena for which memory is kept when none is left.
 const SPARE_RECORDS: usize = 1024;
 
-impl<K: Key, R> Records<K, R> {
+impl<K: Key, R> Arena<K, R> {
     pub(crate) fn new() -> Self {
         Self {
             slab: Slab::new(),
@@ -130,7 +130,7 @@ impl<K: Key, R> Records<K, R> {
 
 /// Every key that is kept leads to a record: a record is removed only when it is in no list and no other record refers to
 /// it. `check_invariants` finds what would be wrong.
-impl<K: Key, R> Index<K> for Records<K, R> {
+impl<K: Key, R> Index<K> for Arena<K, R> {
     type Output = R;
 
     #[inline]
@@ -139,7 +139,7 @@ impl<K: Key, R> Index<K> for Records<K, R> {
     }
 }
 
-impl<K: Key, R> IndexMut<K> for Records<K, R> {
+impl<K: Key, R> IndexMut<K> for Arena<K, R> {
     #[inline]
     fn index_mut(&mut self, key: K) -> &mut R {
         &mut self.slab[key.index()]
@@ -157,7 +157,7 @@ mod tests {
     #[test]
     fn memory_is_given_back_when_no_record_is_left_unless_it_was_reserved() {
         for (reserved, kept) in [(0, false), (1, true)] {
-            let mut records = Records::<TestKey, u64>::new();
+            let mut records = Arena::<TestKey, u64>::new();
             records.try_reserve(reserved).expect("there is room");
             let keys: Vec<_> = (0..3 * SPARE_RECORDS as u64).map(|n| records.insert(n)).collect();
             let (last, others) = keys.split_last().expect("some");
@@ -168,7 +168,7 @@ mod tests {
             records.remove(*last);
             assert_eq!(records.slab.capacity() > SPARE_RECORDS, kept);
         }
-        let mut few = Records::<TestKey, u64>::new();
+        let mut few = Arena::<TestKey, u64>::new();
         let key = few.insert(1);
         few.remove(key);
         assert!(few.slab.capacity() > 0, "a few are kept");
@@ -176,7 +176,7 @@ mod tests {
 
     #[test]
     fn memory_that_is_not_to_be_had_is_an_error_and_changes_nothing() {
-        let mut records = Records::<TestKey, [u64; 8]>::new();
+        let mut records = Arena::<TestKey, [u64; 8]>::new();
         assert!(records.try_reserve(usize::MAX / 64).is_err());
         assert!(!records.is_reserved);
         assert_eq!(records.slab.capacity(), 0);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::Timestamp;
 
-use super::arena::{Key, Records};
+use super::arena::{Arena, Key};
 use super::deadline_list::{DeadlineList, SHORTEST_REARM, Timed};
 
 /// Growing backoffs: one list for each length.
@@ -50,13 +50,13 @@ impl<L, K: Key> BackoffQueues<L, K> {
     }
 
     #[inline]
-    pub(crate) fn arm<R: Timed<L, K>>(&mut self, records: &mut Records<K, R>, step: u8, key: K) {
+    pub(crate) fn arm<R: Timed<L, K>>(&mut self, records: &mut Arena<K, R>, step: u8, key: K) {
         self.steps[usize::from(step)].1.arm(records, key);
         self.backing_off += 1;
     }
 
     #[inline]
-    pub(crate) fn disarm<R: Timed<L, K>>(&mut self, records: &mut Records<K, R>, step: u8, key: K) {
+    pub(crate) fn disarm<R: Timed<L, K>>(&mut self, records: &mut Arena<K, R>, step: u8, key: K) {
         self.steps[usize::from(step)].1.disarm(records, key);
         self.backing_off -= 1;
     }
@@ -75,7 +75,7 @@ impl<L, K: Key> BackoffQueues<L, K> {
     }
 
     /// Whether each list is in order, and none is forgotten; for the check of invariants.
-    pub(crate) fn is_in_order<R: Timed<L, K>>(&self, records: &Records<K, R>) -> bool {
+    pub(crate) fn is_in_order<R: Timed<L, K>>(&self, records: &Arena<K, R>) -> bool {
         self.steps.iter().all(|(_, list)| list.is_in_order(records)) && self.iter(records).count() == self.backing_off
     }
 
@@ -83,7 +83,7 @@ impl<L, K: Key> BackoffQueues<L, K> {
         self.steps[usize::from(step)].1.head()
     }
 
-    pub(crate) fn iter<R: Timed<L, K>>(&self, records: &Records<K, R>) -> impl Iterator<Item = (u8, K)> {
+    pub(crate) fn iter<R: Timed<L, K>>(&self, records: &Arena<K, R>) -> impl Iterator<Item = (u8, K)> {
         self.steps
             .iter()
             .zip(0..)

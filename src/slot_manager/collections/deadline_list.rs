@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::Timestamp;
 
-use crate::slot_manager::collections::arena::{Key, Records};
+use crate::slot_manager::collections::arena::{Arena, Key};
 use crate::slot_manager::collections::linked_list::{Linked, List};
 
 /// What is armed again while time t is handled falls due at least this much after t: nothing spins, whatever is
@@ -45,7 +45,7 @@ impl<L, K: Key> DeadlineList<L, K> {
     /// O(1) when the deadline is not before that of the last one armed: always, unless the clock stands still and the
     /// length is below a millisecond.
     #[inline]
-    pub(crate) fn arm<R: Timed<L, K>>(&mut self, records: &mut Records<K, R>, key: K) {
+    pub(crate) fn arm<R: Timed<L, K>>(&mut self, records: &mut Arena<K, R>, key: K) {
         let deadline = records[key].due_at();
         let mut previous = self.list.tail();
         while let Some(at) = previous.filter(|at| records[*at].due_at() > deadline) {
@@ -58,7 +58,7 @@ impl<L, K: Key> DeadlineList<L, K> {
     }
 
     #[inline]
-    pub(crate) fn disarm<R: Timed<L, K>>(&mut self, records: &mut Records<K, R>, key: K) {
+    pub(crate) fn disarm<R: Timed<L, K>>(&mut self, records: &mut Arena<K, R>, key: K) {
         let was_first = self.list.head() == Some(key);
         self.list.remove(records, key);
         if was_first {
@@ -74,7 +74,7 @@ impl<L, K: Key> DeadlineList<L, K> {
     }
 
     /// Whether the deadlines are in order, and the earliest is known; for the check of invariants.
-    pub(crate) fn is_in_order<R: Timed<L, K>>(&self, records: &Records<K, R>) -> bool {
+    pub(crate) fn is_in_order<R: Timed<L, K>>(&self, records: &Arena<K, R>) -> bool {
         let says = |key: K| (records[key].due_at(), records[key].armed_as());
         self.list.iter(records).map(says).is_sorted() && self.earliest == self.list.head().map_or(NEVER, says)
     }
@@ -83,7 +83,7 @@ impl<L, K: Key> DeadlineList<L, K> {
         self.earliest.0
     }
 
-    pub(crate) fn iter<R: Timed<L, K>>(&self, records: &Records<K, R>) -> impl Iterator<Item = K> {
+    pub(crate) fn iter<R: Timed<L, K>>(&self, records: &Arena<K, R>) -> impl Iterator<Item = K> {
         self.list.iter(records)
     }
 }
@@ -116,7 +116,7 @@ mod tests {
 
     #[test]
     fn deadlines_are_in_order_whatever_the_order_of_arming() {
-        let mut records = Records::new();
+        let mut records = Arena::new();
         let mut list = DeadlineList::<Alarm, TestKey>::default();
         let mut arm = |milliseconds| {
             let key = records.insert(Record {

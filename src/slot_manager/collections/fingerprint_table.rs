@@ -93,18 +93,18 @@ impl<V: Copy> Bucket<V> {
     }
 
     #[inline]
-    fn have_gone_past(&self) -> bool {
+    fn has_overflow(&self) -> bool {
         self.tags & !OF_PLACES != 0
     }
 
-    fn go_past(&mut self) {
+    fn inc_overflow(&mut self) {
         if self.tags & !OF_PLACES != !OF_PLACES {
             self.tags += ONE_PAST;
         }
     }
 
     /// One that went past is gone. If so many did that they were not counted, nobody knows.
-    fn forget_past(&mut self) {
+    fn dec_overflow(&mut self) {
         if self.tags & !OF_PLACES != !OF_PLACES {
             self.tags -= ONE_PAST;
         }
@@ -195,7 +195,7 @@ impl<V: Copy> FingerprintTable<V> {
             self.buckets[bucket].vacate(place);
             let mut at = self.home(fingerprint);
             while at != bucket {
-                self.buckets[at].forget_past();
+                self.buckets[at].dec_overflow();
                 at = self.after(at);
             }
             self.len -= 1;
@@ -225,7 +225,7 @@ impl<V: Copy> FingerprintTable<V> {
                     return Some((at, place));
                 }
             }
-            if !bucket.have_gone_past() {
+            if !bucket.has_overflow() {
                 return None;
             }
             at = self.after(at);
@@ -254,7 +254,7 @@ impl<V: Copy> FingerprintTable<V> {
                 bucket.put(place, fingerprint, value);
                 return;
             }
-            bucket.go_past();
+            bucket.inc_overflow();
             at = self.after(at);
         }
     }
@@ -347,21 +347,21 @@ mod tests {
     #[test]
     fn a_bucket_counts_what_went_past_as_far_as_it_can_count() {
         let mut bucket = Bucket::<NonZeroU32>::EMPTY;
-        assert!(!bucket.have_gone_past());
-        bucket.go_past();
-        bucket.go_past();
-        bucket.forget_past();
-        assert!(bucket.have_gone_past());
-        bucket.forget_past();
-        assert!(!bucket.have_gone_past());
+        assert!(!bucket.has_overflow());
+        bucket.inc_overflow();
+        bucket.inc_overflow();
+        bucket.dec_overflow();
+        assert!(bucket.has_overflow());
+        bucket.dec_overflow();
+        assert!(!bucket.has_overflow());
         // At the end of counting nobody knows how many they are.
         for _ in 0..300 {
-            bucket.go_past();
+            bucket.inc_overflow();
         }
         for _ in 0..300 {
-            bucket.forget_past();
+            bucket.dec_overflow();
         }
-        assert!(bucket.have_gone_past());
+        assert!(bucket.has_overflow());
     }
 
     #[test]

@@ -1,10 +1,10 @@
-//! Records found by the ids they have outside.
+//! Arena found by the ids they have outside.
 
 use std::collections::TryReserveError;
 use std::hash::Hash;
 use std::marker::PhantomData;
 
-use super::arena::{Key, Records};
+use super::arena::{Arena, Key};
 use super::fingerprint_table::{Fingerprint, FingerprintTable};
 
 /// A record that has an id from outside.
@@ -32,17 +32,17 @@ impl<I: Hash + Eq + ?Sized, K: Key> IdIndex<I, K> {
     }
 
     #[inline]
-    pub(crate) fn find<R: Identified<I>>(&self, records: &Records<K, R>, id: &I) -> Option<K> {
+    pub(crate) fn find<R: Identified<I>>(&self, records: &Arena<K, R>, id: &I) -> Option<K> {
         self.table.find(Fingerprint::of(id), |key| records[key].id() == id)
     }
 
     /// Adds the key of a record whose id is not yet in the index.
-    pub(crate) fn insert<R: Identified<I>>(&mut self, records: &Records<K, R>, key: K) {
+    pub(crate) fn insert<R: Identified<I>>(&mut self, records: &Arena<K, R>, key: K) {
         self.table.insert(Fingerprint::of(records[key].id()), key);
     }
 
     /// Takes the key of a record out, before the record is removed.
-    pub(crate) fn remove<R: Identified<I>>(&mut self, records: &Records<K, R>, key: K) {
+    pub(crate) fn remove<R: Identified<I>>(&mut self, records: &Arena<K, R>, key: K) {
         self.table
             .remove(Fingerprint::of(records[key].id()), |other| other == key);
     }

@@ -3,13 +3,13 @@
 use std::hash::Hash;
 use std::ops::Index;
 
-use crate::slot_manager::collections::arena::{Key, Records};
+use crate::slot_manager::collections::arena::{Arena, Key};
 use crate::slot_manager::collections::id_index::{IdIndex, Identified};
 
 /// Distinct values that something uses.
 #[derive(Debug)]
-pub(crate) struct Interned<K, T> {
-    records: Records<K, Entry<T>>,
+pub(crate) struct Interner<K, T> {
+    records: Arena<K, Entry<T>>,
     by_value: IdIndex<T, K>,
     /// The value that was acquired last: the next one is often the same.
     recent: Option<K>,
@@ -27,7 +27,7 @@ impl<T> Identified<T> for Entry<T> {
     }
 }
 
-impl<K: Key, T> Index<K> for Interned<K, T> {
+impl<K: Key, T> Index<K> for Interner<K, T> {
     type Output = T;
 
     fn index(&self, key: K) -> &T {
@@ -35,10 +35,10 @@ impl<K: Key, T> Index<K> for Interned<K, T> {
     }
 }
 
-impl<K: Key, T: Clone + Eq + Hash> Interned<K, T> {
+impl<K: Key, T: Clone + Eq + Hash> Interner<K, T> {
     pub(crate) fn new() -> Self {
         Self {
-            records: Records::new(),
+            records: Arena::new(),
             by_value: IdIndex::new(),
             recent: None,
         }

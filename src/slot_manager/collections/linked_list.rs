@@ -2,7 +2,7 @@
 
 use std::marker::PhantomData;
 
-use super::arena::{Key, Records};
+use super::arena::{Arena, Key};
 
 /// The neighbours of a record in one list.
 #[derive(Debug)]
@@ -74,13 +74,13 @@ impl<L, K: Key> List<L, K> {
     }
 
     #[inline]
-    pub(crate) fn push_back<R: Linked<L, K>>(&mut self, records: &mut Records<K, R>, key: K) {
+    pub(crate) fn push_back<R: Linked<L, K>>(&mut self, records: &mut Arena<K, R>, key: K) {
         self.insert_after(records, self.tail, key);
     }
 
     /// Inserts after a member of the list, or at the front.
     #[inline]
-    pub(crate) fn insert_after<R: Linked<L, K>>(&mut self, records: &mut Records<K, R>, previous: Option<K>, key: K) {
+    pub(crate) fn insert_after<R: Linked<L, K>>(&mut self, records: &mut Arena<K, R>, previous: Option<K>, key: K) {
         let next = match previous {
             Some(previous) => records[previous].links_mut().next.replace(key),
             None => self.head.replace(key),
@@ -94,7 +94,7 @@ impl<L, K: Key> List<L, K> {
 
     /// Takes a member out.
     #[inline]
-    pub(crate) fn remove<R: Linked<L, K>>(&mut self, records: &mut Records<K, R>, key: K) {
+    pub(crate) fn remove<R: Linked<L, K>>(&mut self, records: &mut Arena<K, R>, key: K) {
         let Links { previous, next } = std::mem::take(records[key].links_mut());
         match previous {
             Some(previous) => records[previous].links_mut().next = next,
@@ -107,11 +107,11 @@ impl<L, K: Key> List<L, K> {
     }
 
     /// The member before a member.
-    pub(crate) fn before<R: Linked<L, K>>(records: &Records<K, R>, key: K) -> Option<K> {
+    pub(crate) fn before<R: Linked<L, K>>(records: &Arena<K, R>, key: K) -> Option<K> {
         records[key].links().previous
     }
 
-    pub(crate) fn iter<R: Linked<L, K>>(&self, records: &Records<K, R>) -> impl Iterator<Item = K> {
+    pub(crate) fn iter<R: Linked<L, K>>(&self, records: &Arena<K, R>) -> impl Iterator<Item = K> {
         std::iter::successors(self.head, |key| records[*key].links().next)
     }
 }

@@ -49,9 +49,9 @@ where
                 );
                 let key = self.core.insert_request(fingerprint, request);
                 self.core.begin_attempt(slot, key, attempt);
-                let stored =
+                let has_pending_rpc =
                     answer.is_some_and(|answer| self.driver.take_answer(&mut self.core, slot, attempt, answer));
-                self.finish_registration(key, stored)
+                self.finish_registration(key, has_pending_rpc)
             }
         }
     }
@@ -60,7 +60,7 @@ where
     pub(crate) fn finish_registration(
         &mut self,
         request: RequestKey,
-        stored: bool,
+        has_pending_rpc: bool,
     ) -> Result<SlotRequestOutcome, SlotRequestError> {
         let allocation_id = self.core.requests.records[request].allocation_id;
         self.core.registering = Some(Registering {
@@ -68,8 +68,8 @@ where
             result: None,
         });
         self.core.commit();
-        let stored = self.driver.flush_and_reconcile(&mut self.core) || stored;
-        self.driver.wake_after_input(&self.core, stored);
+        let has_pending_rpc = self.driver.flush_and_reconcile(&mut self.core) || has_pending_rpc;
+        self.driver.wake_after_input(&self.core, has_pending_rpc);
         match self.core.registering.take().and_then(|registering| registering.result) {
             Some(Ok(slot_id)) => Ok(SlotRequestOutcome::Accepted(AllocationStatus::Granted { slot_id })),
             Some(Err(failure)) => Err(SlotRequestError::Failed { allocation_id, failure }),

@@ -6,9 +6,9 @@ use crate::slot_manager::collections::fingerprint_table::Fingerprint;
 use crate::slot_manager::state::allocations::AllocationEntry;
 use crate::slot_manager::state::core::Core;
 use crate::slot_manager::state::promises::PromiseKey;
-use crate::slot_manager::state::requests::{RequestKey, RequestState, WorkerAsk};
+use crate::slot_manager::state::requests::{RequestKey, RequestPhase, WorkerAsk};
 use crate::slot_manager::state::slot_totals::SlotUsage;
-use crate::slot_manager::state::slots::{Delivery, SlotKey, SlotState};
+use crate::slot_manager::state::slots::{RpcState, SlotKey, SlotPhase};
 use crate::slot_manager::state::task_managers::TaskManagerKey;
 use crate::testing::{GatewayAnswer, ManualScheduledExecutor, RecordingActions, ScriptedGateway};
 use crate::{
@@ -28,7 +28,7 @@ struct World {
     beside: SlotKey,
     grant: SlotKey,
     in_flight: SlotKey,
-    slot_backoffs: SlotKey,
+    backing_off_slot: SlotKey,
     offered: SlotKey,
     used_worker: TaskManagerKey,
     idle_worker: TaskManagerKey,
@@ -108,8 +108,8 @@ impl World {
     fn of(manager: Manager) -> Self {
         let core = &manager.core;
         let slot = |number| core.find_slot(&slot(number)).expect("a known slot");
-        let pending = |is: fn(&RequestState) -> bool| {
-            let mut found = core.requests.records.iter().filter(|(_, request)| is(&request.state));
+        let pending = |is: fn(&RequestPhase) -> bool| {
+            let mut found = core.requests.records.iter().filter(|(_, request)| is(&request.phase));
             found.next().expect("there is such a request").0
         };
         let promise = |is_bound| {
@@ -125,15 +125,15 @@ impl World {
         Self {
             beside: slot(0),
             grant: slot(1),
-            slot_backoffs: slot(2),
+            backing_off_slot: slot(2),
             in_flight: slot(3),
             offered: slot(4),
             used_worker: worker("used"),
             idle_worker: worker("idle"),
-            in_flight_request: pending(|state| matches!(state, RequestState::InFlight(_))),
-            backing_off: pending(|state| matches!(state, RequestState::BackingOff { .. })),
-            covered: pending(|state| matches!(state, RequestState::Bound(_))),
-            declined: pending(|state| matches!(state, RequestState::Unbound(WorkerAsk::Declined))),
+            in_flight_request: pending(|state| matches!(state, RequestPhase::InFlight(_))),
+            backing_off: pending(|state| matches!(state, RequestPhase::BackingOff { .. })),
+            covered: pending(|state| matches!(state, RequestPhase::Bound(_))),
+            declined: pending(|state| matches!(state, RequestPhase::Unbound(WorkerAsk::Declined))),
             bound: promise(true),
             unbound: promise(false),
             manager,
@@ -164,14 +164,14 @@ fn slots_that_are_not_what_others_say_of_them() {
         core.slots[world.offered].task_manager = world.idle_worker;
     });
     assert_found("is in no state", |world, core| {
-        core.slots[world.offered].state = SlotState::Detached;
+        core.slots[world.offered].phase = SlotPhase::Detached;
     });
     assert_found("does not point back", |world, core| {
-        core.requests.records[world.in_flight_request].state = RequestState::InFlight(world.offered);
+        core.requests.records[world.in_flight_request].phase = RequestPhase::InFlight(world.offered);
     });
     assert_found("the answer for slot used_3 is not awaited", |world, core| {
-        if let SlotState::InFlight(attempt) = &mut core.slots[world.in_flight].state {
-            attempt.delivery = Delivery::Answered;
+        if let SlotPhase::InFlight(attempt) = &mut core.slots[world.in_flight].phase {
+            attempt.rpc = RpcState::Answered;
         }
     });
 }
@@ -179,8 +179,8 @@ fn slots_that_are_not_what_others_say_of_them() {
 #[test]
 fn holders_that_are_not_indexed_as_they_hold() {
     let set_duplicate = |core: &mut Core, slot, is_duplicate| {
-        if let SlotState::Allocated { duplicate, .. } = &mut core.slots[slot].state {
-            *duplicate = is_duplicate;
+        if let SlotPhase::Allocated { secondary, .. } = &mut core.slots[slot].phase {
+            *secondary = is_duplicate;
         }
     };
     assert_found("is a duplicate or not", |world, core| {
@@ -191,17 +191,17 @@ fn holders_that_are_not_indexed_as_they_hold() {
     });
     assert_found("deferred by an allocation that is not granted there", |world, core| {
         set_duplicate(core, world.grant, true);
-        core.allocations.add_duplicate(allocation(7), world.grant);
+        core.allocations.add_secondary(allocation(7), world.grant);
     });
     assert_found("deferred by an allocation that is not granted", |world, core| {
         core.allocations
             .remove(allocation(7), AllocationEntry::Granted(world.grant));
     });
     assert_found("a duplicate of allocation", |world, core| {
-        core.allocations.add_duplicate(allocation(9), world.grant);
+        core.allocations.add_secondary(allocation(9), world.grant);
     });
     assert_found("a duplicate of allocation", |world, core| {
-        core.allocations.add_duplicate(allocation(9), world.offered);
+        core.allocations.add_secondary(allocation(9), world.offered);
     });
     assert_found("allocations are indexed", |world, core| {
         let unknown = Fingerprint::of(&allocation(9));
@@ -233,16 +233,16 @@ fn counts_that_are_not_a_recount() {
 #[test]
 fn free_slots_that_are_not_indexed_as_offered_or_pausing() {
     assert_found("is in the free index and not offered", |world, core| {
-        core.slots[world.offered].profile = core.slots[world.slot_backoffs].profile;
+        core.slots[world.offered].profile = core.slots[world.backing_off_slot].profile;
     });
     assert_found("0 slots are in the free index, 1 are offered", |world, core| {
         core.free_slots.remove(&mut core.slots, world.offered);
     });
     assert_found("fits a waiting request", |world, core| {
-        core.set_slot_state(world.slot_backoffs, SlotState::Offered { sequence: 99 });
+        core.set_slot_phase(world.backing_off_slot, SlotPhase::Offered { sequence: 99 });
     });
     assert_found("0 slots are listed as backing off, 1 are", |world, core| {
-        core.slot_backoffs.disarm(&mut core.slots, 0, world.slot_backoffs);
+        core.slot_backoffs.disarm(&mut core.slots, 0, world.backing_off_slot);
     });
 }
 
@@ -271,16 +271,16 @@ fn requests_that_are_not_where_they_say() {
             .insert(unknown, AllocationEntry::Pending(world.backing_off));
     });
     assert_found("is in no state", |world, core| {
-        core.requests.records[world.declined].state = RequestState::Detached;
+        core.requests.records[world.declined].phase = RequestPhase::Detached;
     });
     assert_found("no worker was asked for", |world, core| {
-        core.requests.records[world.declined].state = RequestState::Unbound(WorkerAsk::Due);
+        core.requests.records[world.declined].phase = RequestPhase::Unbound(WorkerAsk::Due);
     });
     assert_found("no slot is in flight for request", |world, core| {
-        core.requests.records[world.backing_off].state = RequestState::InFlight(world.offered);
+        core.requests.records[world.backing_off].phase = RequestPhase::InFlight(world.offered);
     });
     assert_found("no slot is in flight for request", |world, core| {
-        core.requests.records[world.backing_off].state = RequestState::InFlight(world.in_flight);
+        core.requests.records[world.backing_off].phase = RequestPhase::InFlight(world.in_flight);
     });
 }
 
@@ -376,7 +376,7 @@ fn promised_slots_that_are_not_what_others_say_of_them() {
         core.promised_slots.records[world.bound].profile = core.promised_slots.records[world.unbound].profile;
     });
     assert_found("covers a request that does not say so", |world, core| {
-        core.requests.records[world.covered].state = RequestState::Bound(world.unbound);
+        core.requests.records[world.covered].phase = RequestPhase::Bound(world.unbound);
     });
     assert_found("covers a request that does not say so", |world, core| {
         core.promised_slots.records[world.bound].bound_to = Some(world.backing_off);
@@ -389,7 +389,7 @@ fn promised_slots_that_are_not_what_others_say_of_them() {
         requests
             .bound
             .push(&mut requests.records, &core.profiles, profile, world.declined);
-        requests.records[world.declined].state = RequestState::Bound(world.unbound);
+        requests.records[world.declined].phase = RequestPhase::Bound(world.unbound);
     });
     assert_found("a promised slot could cover request", |world, core| {
         let profile = core.requests.records[world.declined].profile;
@@ -416,7 +416,7 @@ fn deadlines_and_queues_that_are_not_in_order() {
         core.requests.records[world.declined].timer = Timestamp::ZERO;
     });
     assert_found("the deadlines of slot backoffs are not in order", |world, core| {
-        if let SlotState::BackingOff { until, .. } = &mut core.slots[world.slot_backoffs].state {
+        if let SlotPhase::BackingOff { until, .. } = &mut core.slots[world.backing_off_slot].phase {
             *until = Timestamp::ZERO;
         }
     });
@@ -437,7 +437,7 @@ fn deadlines_and_queues_that_are_not_in_order() {
         core.requests.records[world.declined].sequence = 0;
     });
     assert_found("the queues of offered slots are not in order", |world, core| {
-        core.slots[world.offered].state = SlotState::Offered { sequence: 99 };
+        core.slots[world.offered].phase = SlotPhase::Offered { sequence: 99 };
     });
     assert_found("the queues of promised slots are not in order", |world, core| {
         core.promised_slots.records[world.bound].sequence = 99;
@@ -466,7 +466,7 @@ fn what_a_call_leaves_undone() {
     });
     assert_found("not everything is empty", |_, core| core.leader_id = None);
     let mut world = World::new(SlotMatchingStrategy::FirstFit);
-    world.manager.driver.in_flight.clear();
+    world.manager.driver.pending_answers.clear();
     let found = world.manager.check_invariants().expect_err("a future is missing");
     assert_eq!(
         found.to_string(),

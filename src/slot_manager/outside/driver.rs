@@ -12,15 +12,15 @@ use crate::{
 };
 
 use crate::slot_manager::collections::arena::Key;
-use crate::slot_manager::outside::pending_answers::{Answer, InFlight};
+use crate::slot_manager::outside::pending_answers::{PendingAnswers, RpcAnswer};
 use crate::slot_manager::outside::rounds::Backlog;
 use crate::slot_manager::rules::idle_release::BegunRelease;
 use crate::slot_manager::state::core::Core;
-use crate::slot_manager::state::effects::{Notification, NotificationKind, ReleaseToAsk, SlotRequestToSend};
+use crate::slot_manager::state::effects::{NotedRelease, Notification, NotificationKind, UnsentAttempt};
 use crate::slot_manager::state::profile_queues::ProfileKey;
 use crate::slot_manager::state::requests::RequestKey;
-use crate::slot_manager::state::slots::CellKey;
-use crate::slot_manager::state::slots::{Delivery, SlotKey};
+use crate::slot_manager::state::slots::RpcKey;
+use crate::slot_manager::state::slots::{RpcState, SlotKey};
 use crate::slot_manager::state::task_managers::TaskManagerKey;
 
 type ResultOf<G> = <<G as TaskExecutorGateway>::RequestSlotFuture as Future>::Output;
@@ -30,8 +30,8 @@ pub(crate) struct Driver<A, G: TaskExecutorGateway, E: ScheduledExecutor> {
     pub(crate) actions: Option<A>,
     /// By the index of the key of the task manager.
     gateways: Vec<Option<G>>,
-    pub(crate) in_flight: InFlight<G::RequestSlotFuture>,
-    pub(crate) answers: Vec<Answer<ResultOf<G>>>,
+    pub(crate) pending_answers: PendingAnswers<G::RequestSlotFuture>,
+    pub(crate) answers: Vec<RpcAnswer<ResultOf<G>>>,
     pub(crate) backlog: Backlog,
     pub(crate) executor: E,
     pub(crate) delay: Pin<Box<Option<E::Delay>>>,
@@ -50,12 +50,12 @@ where
     E: ScheduledExecutor,
 {
     pub(crate) fn new(executor: E) -> Self {
-        let in_flight = InFlight::new();
+        let pending_answers = PendingAnswers::new();
         Self {
             actions: None,
             gateways: Vec::new(),
-            delay_waker: Waker::from(Arc::clone(in_flight.signal())),
-            in_flight,
+            delay_waker: Waker::from(Arc::clone(pending_answers.signal())),
+            pending_answers,
             answers: Vec::new(),
             backlog: Backlog::default(),
             executor,
@@ -86,7 +86,7 @@ where
     pub(crate) fn suspend(&mut self) -> Option<A> {
         let actions = self.actions.take()?;
         self.gateways = Vec::new();
-        self.in_flight.clear();
+        self.pending_answers.clear();
         self.answers.clear();
         self.backlog = Backlog::default();
         self.disarm();
@@ -128,7 +128,7 @@ where
     }
 
     fn flush_all(&mut self, core: &mut Core, reconciles: bool) -> bool {
-        let mut stored = false;
+        let mut has_pending_rpc = false;
         while !core.effects.is_empty() || !self.answers.is_empty() {
             if !self.answers.is_empty() {
                 self.apply_answers(core);
@@ -143,7 +143,7 @@ where
                 self.send_frees(core);
             }
             if !core.effects.slot_requests.is_empty() {
-                stored |= self.send_slot_requests(core);
+                has_pending_rpc |= self.send_slot_requests(core);
             }
             if !core.effects.worker_asks.is_empty() {
                 self.ask_for_workers(core);
@@ -153,16 +153,16 @@ where
             }
         }
         if reconciles {
-            stored |= self.reconcile(core);
+            has_pending_rpc |= self.reconcile(core);
         }
-        stored
+        has_pending_rpc
     }
 
     /// Applies the answers at hand. Their futures are gone: none is to be dropped because of what another answer says.
     pub(crate) fn apply_answers(&mut self, core: &mut Core) {
         for answer in &self.answers {
             if core.current_attempt(answer.slot, answer.attempt).is_some() {
-                core.set_delivery(answer.slot, Delivery::Answered);
+                core.set_rpc_state(answer.slot, RpcState::Answered);
             }
         }
         for answer in self.answers.drain(..) {
@@ -172,7 +172,7 @@ where
 
     fn drop_abandoned(&mut self, core: &mut Core) {
         for cell in core.effects.abandoned.drain(..) {
-            self.in_flight.drop_future(cell);
+            self.pending_answers.drop_future(cell);
         }
     }
 
@@ -222,14 +222,14 @@ where
 
     fn send_slot_requests(&mut self, core: &mut Core) -> bool {
         core.effects.slot_requests.sort_unstable();
-        let mut stored = false;
+        let mut has_pending_rpc = false;
         // Sending changes no slot but those it sends to: nothing is added or removed meanwhile.
         for at in 0..core.effects.slot_requests.len() {
-            let SlotRequestToSend { slot, attempt, .. } = core.effects.slot_requests[at];
-            stored |= self.send_slot_request(core, slot, attempt);
+            let UnsentAttempt { slot, attempt, .. } = core.effects.slot_requests[at];
+            has_pending_rpc |= self.send_slot_request(core, slot, attempt);
         }
         core.effects.slot_requests.clear();
-        stored
+        has_pending_rpc
     }
 
     /// Calls the gateway for an attempt that is still wanted. Returns whether its answer is awaited.
@@ -259,11 +259,11 @@ where
         core: &Core,
         slot: SlotKey,
         request: &AllocateSlot,
-    ) -> Option<Result<ResultOf<G>, CellKey>> {
+    ) -> Option<Result<ResultOf<G>, RpcKey>> {
         let task_manager = core.slots[slot].task_manager;
         let gateway = self.gateways.get_mut(task_manager.index())?.as_mut()?;
         let answer = gateway.request_slot(request);
-        Some(self.in_flight.start(slot, request.attempt, answer))
+        Some(self.pending_answers.start(slot, request.attempt, answer))
     }
 
     /// Takes note of what came of calling the gateway: an answer, to be applied with the effects, or the place where it
@@ -273,16 +273,16 @@ where
         core: &mut Core,
         slot: SlotKey,
         attempt: u64,
-        answer: Result<ResultOf<G>, CellKey>,
+        answer: Result<ResultOf<G>, RpcKey>,
     ) -> bool {
         match answer {
             Ok(result) => {
-                core.set_delivery(slot, Delivery::Answered);
-                self.answers.push(Answer { attempt, slot, result });
+                core.set_rpc_state(slot, RpcState::Answered);
+                self.answers.push(RpcAnswer { attempt, slot, result });
                 false
             }
             Err(cell) => {
-                core.set_delivery(slot, Delivery::Awaited(cell));
+                core.set_rpc_state(slot, RpcState::Awaited(cell));
                 true
             }
         }
@@ -337,7 +337,7 @@ where
         core.effects.releases.clear();
     }
 
-    fn ask_for_release(&mut self, core: &mut Core, noted: ReleaseToAsk) {
+    fn ask_for_release(&mut self, core: &mut Core, noted: NotedRelease) {
         let task_manager = noted.task_manager;
         let check = match core.begin_release(noted) {
             None => return,
@@ -384,19 +384,19 @@ where
     #[inline(never)]
     fn reconcile_all(&mut self, core: &mut Core) -> bool {
         core.fail_all_unfulfillable();
-        let mut stored = self.flush(core);
+        let mut has_pending_rpc = self.flush(core);
         self.withdraw_workers(core);
         while let Some(kept) = core.next_kept_to_release() {
             self.ask_for_release(core, kept);
         }
         // The last slot that fitted some may be gone by that.
         core.fail_all_unfulfillable();
-        stored |= self.flush(core);
+        has_pending_rpc |= self.flush(core);
         while let Some((request, worker_request, profile)) = core.begin_deferred_ask() {
             self.ask_for(core, request, worker_request, profile);
         }
         self.ask_for_reserve_workers(core);
-        self.flush(core) || stored
+        self.flush(core) || has_pending_rpc
     }
 
     fn withdraw_workers(&mut self, core: &mut Core) {
@@ -427,18 +427,18 @@ where
 
     /// Keeps the waker of the task that drives the manager, which is looking at everything right now.
     pub(crate) fn keep_waker(&mut self, waker: &Waker) {
-        self.in_flight.signal().register(waker);
+        self.pending_answers.signal().register(waker);
         self.woken_for = Timestamp::MAX;
     }
 
     /// Wakes the task that drives the manager if an input left it something that it does not wait for yet, and was not
     /// woken for already.
     #[inline]
-    pub(crate) fn wake_after_input(&mut self, core: &Core, stored: bool) {
+    pub(crate) fn wake_after_input(&mut self, core: &Core, has_pending_rpc: bool) {
         let deadline = core.earliest_deadline();
-        if stored || deadline < self.armed_for.min(self.woken_for) {
+        if has_pending_rpc || deadline < self.armed_for.min(self.woken_for) {
             self.woken_for = deadline;
-            self.in_flight.signal().wake_task();
+            self.pending_answers.signal().wake_task();
         }
     }
 

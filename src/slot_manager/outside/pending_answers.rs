@@ -14,18 +14,18 @@ use std::task::{Context, Poll, Wake, Waker};
 use futures::task::AtomicWaker;
 
 use crate::slot_manager::collections::arena::Key;
-use crate::slot_manager::state::slots::{CellKey, SlotKey};
+use crate::slot_manager::state::slots::{RpcKey, SlotKey};
 
 /// Places kept for further futures when there are fewer: so many may be in flight at a time without an allocation.
-const SPARE_CELLS: usize = 1024;
+const SPARE_PLACES: usize = 1024;
 
 /// Places above those that are dropped in one poll, if they are free.
 const TRIMMED_PER_POLL: usize = 64;
 
-/// What all wakers of a manager lead to: the list of cells to poll, and the task that drives the manager.
+/// What all wakers of a manager lead to: the list of places to poll, and the task that drives the manager.
 #[derive(Debug, Default)]
 pub(crate) struct Signal {
-    woken: Mutex<VecDeque<CellKey>>,
+    woken: Mutex<VecDeque<RpcKey>>,
     task: AtomicWaker,
 }
 
@@ -39,20 +39,17 @@ impl Signal {
         self.task.wake();
     }
 
-    fn push(&self, cell: CellKey) {
+    fn push(&self, rpc: RpcKey) {
         // The list is consistent whatever happened to a thread that deferred the lock.
-        self.woken
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push_back(cell);
+        self.woken.lock().unwrap_or_else(PoisonError::into_inner).push_back(rpc);
     }
 
     fn num_woken(&self) -> usize {
         self.woken.lock().unwrap_or_else(PoisonError::into_inner).len()
     }
 
-    /// Moves up to `limit` woken cells to `into`, in the order in which they woke.
-    fn take(&self, limit: usize, into: &mut Vec<CellKey>) {
+    /// Moves up to `limit` woken places to `into`, in the order in which they woke.
+    fn take(&self, limit: usize, into: &mut Vec<RpcKey>) {
         let mut woken = self.woken.lock().unwrap_or_else(PoisonError::into_inner);
         let taken = limit.min(woken.len());
         into.extend(woken.drain(..taken));
@@ -74,31 +71,31 @@ impl Wake for Signal {
     }
 }
 
-/// Wakes one cell. Several times before the cell is polled is once.
+/// Wakes one rpc. Several times before the rpc is polled is once.
 #[derive(Debug)]
-struct CellWaker {
-    cell: CellKey,
+struct RpcWaker {
+    rpc: RpcKey,
     woken: AtomicBool,
     signal: Arc<Signal>,
 }
 
-impl Wake for CellWaker {
+impl Wake for RpcWaker {
     fn wake(self: Arc<Self>) {
         self.wake_by_ref();
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
         if !self.woken.swap(true, Ordering::AcqRel) {
-            self.signal.push(self.cell);
+            self.signal.push(self.rpc);
             self.signal.wake_task();
         }
     }
 }
 
 /// A pinned place for one future after another. A waker of an earlier one leads to a needless poll, no more.
-struct Cell<F> {
+struct PendingRpc<F> {
     future: Pin<Box<Option<F>>>,
-    state: Arc<CellWaker>,
+    state: Arc<RpcWaker>,
     waker: Waker,
     slot: SlotKey,
     attempt: u64,
@@ -106,29 +103,29 @@ struct Cell<F> {
 
 /// An answer, and the attempt it answers.
 #[derive(Debug)]
-pub(crate) struct Answer<T> {
+pub(crate) struct RpcAnswer<T> {
     pub(crate) attempt: u64,
     pub(crate) slot: SlotKey,
     pub(crate) result: T,
 }
 
 /// The pool of awaited answers.
-pub(crate) struct InFlight<F> {
-    /// A cell with a future is never dropped: its key is valid until the answer is there or the future is dropped. What
-    /// comes from a waker or the list of free cells may be gone.
-    cells: Vec<Cell<F>>,
+pub(crate) struct PendingAnswers<F> {
+    /// A rpc with a future is never dropped: its key is valid until the answer is there or the future is dropped. What
+    /// comes from a waker or the list of free places may be gone.
+    places: Vec<PendingRpc<F>>,
     /// Cells without a future, and some that the pool does not have any more.
-    free: Vec<CellKey>,
+    free: Vec<RpcKey>,
     len: usize,
     signal: Arc<Signal>,
     /// Scratch memory of `poll_woken`.
-    polling: Vec<CellKey>,
+    polling: Vec<RpcKey>,
 }
 
-impl<F: Future> InFlight<F> {
+impl<F: Future> PendingAnswers<F> {
     pub(crate) fn new() -> Self {
         Self {
-            cells: Vec::new(),
+            places: Vec::new(),
             free: Vec::new(),
             len: 0,
             signal: Arc::default(),
@@ -151,15 +148,15 @@ impl<F: Future> InFlight<F> {
 
     /// Polls a future once; keeps it if it has no answer yet.
     #[inline]
-    pub(crate) fn start(&mut self, slot: SlotKey, attempt: u64, future: F) -> Result<F::Output, CellKey> {
-        let key = self.take_cell(slot);
-        let cell = &mut self.cells[key.index()];
-        cell.slot = slot;
-        cell.attempt = attempt;
-        cell.future.set(Some(future));
+    pub(crate) fn start(&mut self, slot: SlotKey, attempt: u64, future: F) -> Result<F::Output, RpcKey> {
+        let key = self.take_place(slot);
+        let rpc = &mut self.places[key.index()];
+        rpc.slot = slot;
+        rpc.attempt = attempt;
+        rpc.future.set(Some(future));
         // A place that a former future left in the list of woken ones stays marked: it is polled anyway, and listed
         // once.
-        match cell.poll() {
+        match rpc.poll() {
             Some(answer) => {
                 self.give_back(key);
                 Ok(answer)
@@ -172,28 +169,28 @@ impl<F: Future> InFlight<F> {
     }
 
     /// Drops a future that nobody waits for any more.
-    pub(crate) fn drop_future(&mut self, key: CellKey) {
-        self.cells[key.index()].future.set(None);
+    pub(crate) fn drop_future(&mut self, key: RpcKey) {
+        self.places[key.index()].future.set(None);
         self.len -= 1;
         self.give_back(key);
     }
 
     /// Polls up to `limit` futures that woke and appends the answers, in the order of their attempts. Returns how many
     /// it polled.
-    pub(crate) fn poll_woken(&mut self, limit: usize, answers: &mut Vec<Answer<F::Output>>) -> usize {
+    pub(crate) fn poll_woken(&mut self, limit: usize, answers: &mut Vec<RpcAnswer<F::Output>>) -> usize {
         let mut polling = std::mem::take(&mut self.polling);
         self.signal.take(limit, &mut polling);
         let polled = polling.len();
         for key in polling.drain(..) {
-            let Some(cell) = self.cells.get_mut(key.index()) else {
+            let Some(rpc) = self.places.get_mut(key.index()) else {
                 continue;
             };
             // Read and written at once: what came before a wake that found the place listed is seen by this poll.
-            cell.state.woken.swap(false, Ordering::AcqRel);
-            if let Some(result) = cell.poll() {
-                answers.push(Answer {
-                    attempt: cell.attempt,
-                    slot: cell.slot,
+            rpc.state.woken.swap(false, Ordering::AcqRel);
+            if let Some(result) = rpc.poll() {
+                answers.push(RpcAnswer {
+                    attempt: rpc.attempt,
+                    slot: rpc.slot,
                     result,
                 });
                 self.len -= 1;
@@ -208,31 +205,31 @@ impl<F: Future> InFlight<F> {
 
     /// Drops all futures.
     pub(crate) fn clear(&mut self) {
-        self.cells.clear();
+        self.places.clear();
         self.free.clear();
         self.len = 0;
         self.signal.clear();
     }
 
     #[inline]
-    fn take_cell(&mut self, slot: SlotKey) -> CellKey {
+    fn take_place(&mut self, slot: SlotKey) -> RpcKey {
         while let Some(key) = self.free.pop() {
-            if key.index() < self.cells.len() {
+            if key.index() < self.places.len() {
                 return key;
             }
         }
         // Nothing is listed as free: no place that is added now is listed from an earlier time.
-        self.add_cell(slot)
+        self.add_place(slot)
     }
 
-    fn add_cell(&mut self, slot: SlotKey) -> CellKey {
-        let key = CellKey::from_index(self.cells.len());
-        let state = Arc::new(CellWaker {
-            cell: key,
+    fn add_place(&mut self, slot: SlotKey) -> RpcKey {
+        let key = RpcKey::from_index(self.places.len());
+        let state = Arc::new(RpcWaker {
+            rpc: key,
             woken: AtomicBool::new(false),
             signal: Arc::clone(&self.signal),
         });
-        self.cells.push(Cell {
+        self.places.push(PendingRpc {
             future: Box::pin(None),
             waker: Waker::from(Arc::clone(&state)),
             state,
@@ -243,31 +240,31 @@ impl<F: Future> InFlight<F> {
     }
 
     #[inline]
-    fn give_back(&mut self, key: CellKey) {
+    fn give_back(&mut self, key: RpcKey) {
         self.free.push(key);
-        if self.cells.len() > SPARE_CELLS {
+        if self.places.len() > SPARE_PLACES {
             self.trim(2);
         }
     }
 
-    /// Drops up to so many free cells from the end of the pool. A few at a time: a million of them take long.
+    /// Drops up to so many free places from the end of the pool. A few at a time: a million of them take long.
     fn trim(&mut self, most: usize) {
-        let is_free = |cell: &Cell<F>| cell.future.is_none();
+        let is_free = |rpc: &PendingRpc<F>| rpc.future.is_none();
         for _ in 0..most {
-            if self.cells.len() <= SPARE_CELLS || !self.cells.last().is_some_and(is_free) {
+            if self.places.len() <= SPARE_PLACES || !self.places.last().is_some_and(is_free) {
                 break;
             }
-            self.cells.pop();
+            self.places.pop();
         }
-        if self.cells.len() <= SPARE_CELLS && self.free.len() > SPARE_CELLS {
-            self.free.retain(|key| key.index() < self.cells.len());
-            self.free.shrink_to(SPARE_CELLS);
-            self.cells.shrink_to(SPARE_CELLS);
+        if self.places.len() <= SPARE_PLACES && self.free.len() > SPARE_PLACES {
+            self.free.retain(|key| key.index() < self.places.len());
+            self.free.shrink_to(SPARE_PLACES);
+            self.places.shrink_to(SPARE_PLACES);
         }
     }
 }
 
-impl<F: Future> Cell<F> {
+impl<F: Future> PendingRpc<F> {
     /// Polls the future, if there is one; with the answer it is gone.
     #[inline]
     fn poll(&mut self) -> Option<F::Output> {
@@ -296,7 +293,7 @@ mod tests {
         SlotKey::from_index(0)
     }
 
-    fn poll_all<F: Future>(pool: &mut InFlight<F>) -> Vec<u64> {
+    fn poll_all<F: Future>(pool: &mut PendingAnswers<F>) -> Vec<u64> {
         let mut answers = Vec::new();
         pool.poll_woken(usize::MAX, &mut answers);
         answers.iter().map(|answer| answer.attempt).collect()
@@ -304,14 +301,14 @@ mod tests {
 
     #[test]
     fn an_answer_that_is_ready_takes_no_place() {
-        let mut pool = InFlight::new();
+        let mut pool = PendingAnswers::new();
         assert_eq!(pool.start(slot(), 1, std::future::ready(5)), Ok(5));
         assert_eq!(pool.len(), 0);
     }
 
     #[test]
     fn answers_come_in_the_order_of_attempts_whichever_woke_first() {
-        let mut pool = InFlight::new();
+        let mut pool = PendingAnswers::new();
         let mut start = |attempt| {
             let (sender, receiver) = oneshot::channel();
             assert!(pool.start(slot(), attempt, receiver).is_err());
@@ -326,7 +323,7 @@ mod tests {
 
     #[test]
     fn a_waker_of_a_former_future_does_no_harm() {
-        let mut pool = InFlight::new();
+        let mut pool = PendingAnswers::new();
         let wakers = Arc::new(Mutex::new(Vec::new()));
         let keep = Arc::clone(&wakers);
         let silent = std::future::poll_fn(move |context| {
@@ -334,11 +331,11 @@ mod tests {
             Poll::<()>::Pending
         })
         .boxed();
-        let cell = pool.start(slot(), 1, silent).expect_err("it never answers");
-        pool.drop_future(cell);
+        let rpc = pool.start(slot(), 1, silent).expect_err("it never answers");
+        pool.drop_future(rpc);
         let (sender, receiver) = oneshot::channel();
         let next = pool.start(slot(), 2, receiver.map(drop).boxed());
-        assert_eq!(next, Err(cell), "the place is taken again");
+        assert_eq!(next, Err(rpc), "the place is taken again");
         for waker in wakers.lock().expect("not poisoned").drain(..) {
             waker.wake();
         }
@@ -349,33 +346,33 @@ mod tests {
 
     #[test]
     fn a_place_is_listed_once_however_often_its_futures_wake() {
-        let mut pool = InFlight::new();
+        let mut pool = PendingAnswers::new();
         for attempt in 0..1000 {
             let restless = std::future::poll_fn(|context| {
                 context.waker().wake_by_ref();
                 Poll::<()>::Pending
             });
-            let cell = pool.start(slot(), attempt, restless).expect_err("it never answers");
-            pool.drop_future(cell);
+            let rpc = pool.start(slot(), attempt, restless).expect_err("it never answers");
+            pool.drop_future(rpc);
         }
         assert_eq!(pool.num_woken(), 1);
     }
 
     #[test]
     fn a_burst_that_ends_from_its_end_leaves_no_more_than_the_spare_places() {
-        let mut pool = InFlight::new();
-        let cells: Vec<_> = (0..4 * SPARE_CELLS as u64)
+        let mut pool = PendingAnswers::new();
+        let places: Vec<_> = (0..4 * SPARE_PLACES as u64)
             .map(|attempt| pool.start(slot(), attempt, std::future::pending::<()>()))
             .collect();
-        for cell in cells.into_iter().rev() {
-            pool.drop_future(cell.expect_err("it never answers"));
+        for rpc in places.into_iter().rev() {
+            pool.drop_future(rpc.expect_err("it never answers"));
         }
-        assert_eq!(pool.cells.len(), SPARE_CELLS);
+        assert_eq!(pool.places.len(), SPARE_PLACES);
     }
 
     #[test]
     fn what_woke_before_the_pool_was_cleared_is_forgotten() {
-        let mut pool = InFlight::new();
+        let mut pool = PendingAnswers::new();
         let (sender, receiver) = oneshot::channel::<()>();
         assert!(pool.start(slot(), 1, receiver).is_err());
         sender.send(()).expect("awaited");
@@ -401,20 +398,20 @@ mod tests {
 
     #[test]
     fn a_burst_leaves_no_more_than_a_few_spare_places() {
-        let mut pool = InFlight::new();
-        let burst = 4 * SPARE_CELLS;
-        let cells: Vec<_> = (0..burst as u64)
+        let mut pool = PendingAnswers::new();
+        let burst = 4 * SPARE_PLACES;
+        let places: Vec<_> = (0..burst as u64)
             .map(|attempt| pool.start(slot(), attempt, std::future::pending::<()>()))
             .collect();
-        for cell in cells {
-            pool.drop_future(cell.expect_err("it never answers"));
+        for rpc in places {
+            pool.drop_future(rpc.expect_err("it never answers"));
         }
         assert_eq!(pool.len(), 0);
-        assert!(pool.cells.len() > SPARE_CELLS, "not all at once");
+        assert!(pool.places.len() > SPARE_PLACES, "not all at once");
         for _ in 0..burst / TRIMMED_PER_POLL {
             poll_all(&mut pool);
         }
-        assert_eq!((pool.cells.len(), pool.free.len()), (SPARE_CELLS, SPARE_CELLS));
+        assert_eq!((pool.places.len(), pool.free.len()), (SPARE_PLACES, SPARE_PLACES));
         let again: BTreeSet<_> = (0..burst as u64)
             .map(|attempt| pool.start(slot(), attempt, std::future::pending()))
             .map(|started| started.expect_err("it never answers"))

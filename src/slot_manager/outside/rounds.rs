@@ -51,13 +51,13 @@ where
             core.begin_round(self.executor.now());
             if self.backlog.futures == 0 {
                 self.backlog = Backlog {
-                    futures: self.in_flight.num_woken(),
+                    futures: self.pending_answers.num_woken(),
                     events: 0,
                     taken_at: core.now.min(until),
                 };
             }
             let limit = self.backlog.futures.min(polls_left);
-            let polled = self.in_flight.poll_woken(limit, &mut self.answers);
+            let polled = self.pending_answers.poll_woken(limit, &mut self.answers);
             self.backlog.futures -= polled;
             polls_left -= polled;
             let mut events = self.answers.len();
@@ -76,7 +76,7 @@ where
             advance.for_nothing = events == 0 && (advance.for_nothing || for_nothing);
             if polls_left == 0 || deadlines_left == 0 {
                 // There may be more: it is looked at again soon.
-                self.in_flight.signal().wake_task();
+                self.pending_answers.signal().wake_task();
                 advance.unfinished = true;
                 return advance;
             }
@@ -112,7 +112,7 @@ where
             return true;
         }
         // Ready too early, or not to be handled now: it is armed again in the next poll, which is soon.
-        self.in_flight.signal().wake_task();
+        self.pending_answers.signal().wake_task();
         false
     }
 }

@@ -9,7 +9,7 @@ use crate::{
 
 use crate::slot_manager::state::allocations::AllocationEntry;
 use crate::slot_manager::state::core::Core;
-use crate::slot_manager::state::requests::{RequestKey, RequestState, WorkerAsk};
+use crate::slot_manager::state::requests::{RequestKey, RequestPhase, WorkerAsk};
 use crate::slot_manager::state::slot_totals::SlotUsage;
 
 /// Explanations.
@@ -93,13 +93,13 @@ impl Core {
 
     fn waits_for(&self, request: RequestKey) -> WaitReason {
         let record = &self.requests.records[request];
-        match record.state {
-            RequestState::InFlight(slot) => WaitReason::Answer {
+        match record.phase {
+            RequestPhase::InFlight(slot) => WaitReason::Answer {
                 slot_id: self.slot_id(slot),
                 until: record.timer,
             },
-            RequestState::BackingOff { .. } => WaitReason::Backoff { until: record.timer },
-            RequestState::Bound(promise) => {
+            RequestPhase::BackingOff { .. } => WaitReason::Backoff { until: record.timer },
+            RequestPhase::Bound(promise) => {
                 let promise = &self.promised_slots.records[promise];
                 let worker = &self.promised_slots.worker_requests[promise.worker_request];
                 WaitReason::PromisedWorker {
@@ -107,8 +107,8 @@ impl Core {
                     until: worker.expires_at,
                 }
             }
-            RequestState::Unbound(WorkerAsk::Declined) => WaitReason::WorkerDeclined { at: record.timer },
-            RequestState::Unbound(WorkerAsk::Deferred) => {
+            RequestPhase::Unbound(WorkerAsk::Declined) => WaitReason::WorkerDeclined { at: record.timer },
+            RequestPhase::Unbound(WorkerAsk::Deferred) => {
                 match (self.worker_policy.recovers_until(), self.limit_of_next_worker()) {
                     (Some(until), _) => WaitReason::Recovery { until },
                     (None, Some(limit)) => WaitReason::Limit { limit },
@@ -116,7 +116,7 @@ impl Core {
                     (None, None) => WaitReason::NothingElse,
                 }
             }
-            RequestState::Unbound(WorkerAsk::Useless | WorkerAsk::Due) | RequestState::Detached => {
+            RequestPhase::Unbound(WorkerAsk::Useless | WorkerAsk::Due) | RequestPhase::Detached => {
                 WaitReason::NothingElse
             }
         }

@@ -10,7 +10,7 @@ use crate::{
 use crate::slot_manager::state::allocations::AllocationEntry;
 use crate::slot_manager::state::core::Core;
 use crate::slot_manager::state::promises::PromiseKey;
-use crate::slot_manager::state::requests::{PendingRequest, RequestKey, RequestState};
+use crate::slot_manager::state::requests::{PendingRequest, RequestKey, RequestPhase};
 use crate::slot_manager::state::slot_totals::SlotUsage;
 use crate::slot_manager::state::slots::{self, SlotKey};
 use crate::slot_manager::state::task_managers::{TaskManager, TaskManagerKey};
@@ -200,18 +200,18 @@ impl<'a> TaskManagerSlot<'a> {
 
     /// What the slot is doing.
     pub fn state(&self) -> SlotState {
-        match self.record().state {
-            slots::SlotState::Detached | slots::SlotState::Offered { .. } => SlotState::Free,
-            slots::SlotState::BackingOff { until, .. } => SlotState::BackingOff { until },
-            slots::SlotState::Blocked => SlotState::Blocked,
-            slots::SlotState::InFlight(attempt) => {
+        match self.record().phase {
+            slots::SlotPhase::Detached | slots::SlotPhase::Offered { .. } => SlotState::Free,
+            slots::SlotPhase::BackingOff { until, .. } => SlotState::BackingOff { until },
+            slots::SlotPhase::Blocked => SlotState::Blocked,
+            slots::SlotPhase::InFlight(attempt) => {
                 let request = &self.core.requests.records[attempt.request];
                 SlotState::InFlight {
                     allocation_id: request.allocation_id,
                     job_id: request.job_id,
                 }
             }
-            slots::SlotState::Allocated {
+            slots::SlotPhase::Allocated {
                 allocation_id, job_id, ..
             } => SlotState::Allocated { allocation_id, job_id },
         }
@@ -285,24 +285,24 @@ impl<'a> PendingSlotRequest<'a> {
 
     /// The slot a task executor has been asked for.
     pub fn in_flight_to(&self) -> Option<SlotId> {
-        match self.record().state {
-            RequestState::InFlight(slot) => Some(self.core.slot_id(slot)),
+        match self.record().phase {
+            RequestPhase::InFlight(slot) => Some(self.core.slot_id(slot)),
             _ => None,
         }
     }
 
     /// When it tries again, if it backoffs after failed attempts.
     pub fn backs_off_until(&self) -> Option<Timestamp> {
-        match self.record().state {
-            RequestState::BackingOff { .. } => Some(self.record().timer),
+        match self.record().phase {
+            RequestPhase::BackingOff { .. } => Some(self.record().timer),
             _ => None,
         }
     }
 
     /// The worker request of the promised slot that covers it.
     pub fn bound_to(&self) -> Option<WorkerRequestId> {
-        match self.record().state {
-            RequestState::Bound(key) => Some(PromisedSlot { core: self.core, key }.worker_request()),
+        match self.record().phase {
+            RequestPhase::Bound(key) => Some(PromisedSlot { core: self.core, key }.worker_request()),
             _ => None,
         }
     }
@@ -379,7 +379,7 @@ impl<'a> TaskManagerRegistration<'a> {
     pub(crate) fn uses(&self) -> impl Iterator<Item = (SlotUsage, &'a ResourceProfile)> {
         let core = self.core;
         let slots = self.record().slots.iter().map(move |(_, slot)| &core.slots[*slot]);
-        slots.map(|slot| (SlotUsage::of(&slot.state), &core.profiles[slot.profile]))
+        slots.map(|slot| (SlotUsage::of(&slot.phase), &core.profiles[slot.profile]))
     }
 
     /// Whether it is blocked.

@@ -3,9 +3,9 @@
 use crate::{AllocateSlot, AllocationId, FreeSlot, GrantLoss, JobId, LeaderId, SlotAllocationError, SlotRequest};
 
 use crate::slot_manager::state::core::Core;
-use crate::slot_manager::state::effects::SlotRequestToSend;
-use crate::slot_manager::state::requests::{RequestKey, RequestState};
-use crate::slot_manager::state::slots::{Attempt, Delivery, SlotFailures, SlotKey, SlotState};
+use crate::slot_manager::state::effects::UnsentAttempt;
+use crate::slot_manager::state::requests::{RequestKey, RequestPhase};
+use crate::slot_manager::state::slots::{Attempt, RpcState, SlotFailures, SlotKey, SlotPhase};
 
 impl Core {
     /// The number of the next attempt.
@@ -20,7 +20,7 @@ impl Core {
         self.detach_request(request);
         let attempt = self.next_attempt();
         self.begin_attempt(slot, request, attempt);
-        self.effects.slot_requests.push(SlotRequestToSend {
+        self.effects.slot_requests.push(UnsentAttempt {
             sequence: self.requests.records[request].sequence,
             attempt,
             slot,
@@ -29,15 +29,15 @@ impl Core {
 
     /// Brings a slot and an detached request together in an attempt.
     pub(crate) fn begin_attempt(&mut self, slot: SlotKey, request: RequestKey, number: u64) {
-        self.set_slot_state(
+        self.set_slot_phase(
             slot,
-            SlotState::InFlight(Attempt {
+            SlotPhase::InFlight(Attempt {
                 request,
                 number,
-                delivery: Delivery::Unsent,
+                rpc: RpcState::Unsent,
             }),
         );
-        self.requests.records[request].state = RequestState::InFlight(slot);
+        self.requests.records[request].phase = RequestPhase::InFlight(slot);
     }
 
     /// The attempt with this number, if it is in flight to the slot.
@@ -49,15 +49,15 @@ impl Core {
     }
 
     /// Notes how far an attempt is; the RPC timeout runs while its answer is awaited.
-    pub(crate) fn set_delivery(&mut self, slot: SlotKey, delivery: Delivery) {
+    pub(crate) fn set_rpc_state(&mut self, slot: SlotKey, rpc: RpcState) {
         let timer = self.deadline_in(self.config.rpc_timeout);
-        if let SlotState::InFlight(attempt) = &mut self.slots[slot].state {
+        if let SlotPhase::InFlight(attempt) = &mut self.slots[slot].phase {
             let request = attempt.request;
-            if matches!(attempt.delivery, Delivery::Awaited(_)) {
+            if matches!(attempt.rpc, RpcState::Awaited(_)) {
                 self.requests.rpc_timeouts.disarm(&mut self.requests.records, request);
             }
-            attempt.delivery = delivery;
-            if matches!(delivery, Delivery::Awaited(_)) {
+            attempt.rpc = rpc;
+            if matches!(rpc, RpcState::Awaited(_)) {
                 self.requests.records[request].timer = timer;
                 self.requests.rpc_timeouts.arm(&mut self.requests.records, request);
             }
@@ -75,7 +75,7 @@ impl Core {
         let Some(attempt) = self.current_attempt(slot, number) else {
             return;
         };
-        debug_assert_eq!(attempt.delivery, Delivery::Answered);
+        debug_assert_eq!(attempt.rpc, RpcState::Answered);
         let request = attempt.request;
         let record = &self.requests.records[request];
         let (own_allocation, own_job) = (record.allocation_id, record.job_id);
@@ -93,7 +93,7 @@ impl Core {
                 );
                 self.requests.records[request].last_failure =
                     Some(Box::new(SlotAllocationError::Occupied { allocation_id, job_id }));
-                self.requests.records[request].state = RequestState::Detached;
+                self.requests.records[request].phase = RequestPhase::Detached;
                 self.transaction.detached.push(request);
                 self.adopt(slot, allocation_id, job_id);
             }
@@ -105,7 +105,7 @@ impl Core {
     /// Grants the slot of an attempt to its request.
     pub(crate) fn complete_attempt(&mut self, slot: SlotKey, attempt: Attempt) {
         self.abandon(slot, attempt);
-        self.requests.records[attempt.request].state = RequestState::Detached;
+        self.requests.records[attempt.request].phase = RequestPhase::Detached;
         self.grant(slot, attempt.request);
     }
 
@@ -195,17 +195,17 @@ impl Core {
         let step = self.slot_backoffs.step(failures.backoffs);
         failures.backoffs = failures.backoffs.saturating_add(1);
         if self.is_blocked(self.slots[slot].task_manager) {
-            self.set_slot_state(slot, SlotState::Blocked);
+            self.set_slot_phase(slot, SlotPhase::Blocked);
             return;
         }
         let until = self.deadline_in(self.slot_backoffs.length(step));
         let armed_as = self.slot_backoffs.next_armed();
-        self.set_slot_state(slot, SlotState::BackingOff { step, until, armed_as });
+        self.set_slot_phase(slot, SlotPhase::BackingOff { step, until, armed_as });
     }
 
     /// Ends an attempt whose answer did not come in time.
     pub(crate) fn attempt_timed_out(&mut self, request: RequestKey) {
-        let RequestState::InFlight(slot) = self.requests.records[request].state else {
+        let RequestPhase::InFlight(slot) = self.requests.records[request].phase else {
             return;
         };
         if let Some(attempt) = self.slots[slot].attempt() {
@@ -231,21 +231,21 @@ impl Core {
     /// Ends an attempt without a word to the task executor. Slot and request are detached afterwards.
     pub(crate) fn end_attempt(&mut self, slot: SlotKey, attempt: Attempt) {
         self.abandon(slot, attempt);
-        self.requests.records[attempt.request].state = RequestState::Detached;
+        self.requests.records[attempt.request].phase = RequestPhase::Detached;
         self.detach_slot(slot);
     }
 
     /// Drops the future of an attempt, if it is awaited.
     fn abandon(&mut self, slot: SlotKey, attempt: Attempt) {
-        if let Delivery::Awaited(cell) = attempt.delivery {
+        if let RpcState::Awaited(cell) = attempt.rpc {
             self.effects.abandoned.push(cell);
-            self.set_delivery(slot, Delivery::Answered);
+            self.set_rpc_state(slot, RpcState::Answered);
         }
     }
 
     /// Tells the task executor that an attempt is over, if it was asked at all.
     pub(crate) fn fence_attempt(&mut self, slot: SlotKey, attempt: Attempt) {
-        if attempt.delivery != Delivery::Unsent {
+        if attempt.rpc != RpcState::Unsent {
             let request = &self.requests.records[attempt.request];
             let (allocation_id, job_id) = (request.allocation_id, request.job_id);
             self.ask_to_free(slot, allocation_id, job_id, attempt.number);

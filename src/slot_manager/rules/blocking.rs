@@ -3,7 +3,7 @@
 use crate::{BlockOutcome, ResourceId, UnblockOutcome};
 
 use crate::slot_manager::state::core::Core;
-use crate::slot_manager::state::slots::{SlotKey, SlotState};
+use crate::slot_manager::state::slots::{SlotKey, SlotPhase};
 use crate::slot_manager::state::task_managers::TaskManagerKey;
 
 impl Core {
@@ -23,8 +23,8 @@ impl Core {
             let slots = self.slots_of(task_manager);
             self.blocking.slots += slots.len();
             for slot in slots {
-                if let SlotState::Offered { .. } | SlotState::BackingOff { .. } = self.slots[slot].state {
-                    self.set_slot_state(slot, SlotState::Blocked);
+                if let SlotPhase::Offered { .. } | SlotPhase::BackingOff { .. } = self.slots[slot].phase {
+                    self.set_slot_phase(slot, SlotPhase::Blocked);
                 }
             }
             if self.releases.is_kept(task_manager) {
@@ -46,7 +46,7 @@ impl Core {
             let slots = self.slots_of(task_manager);
             self.blocking.slots -= slots.len();
             for slot in slots {
-                if let SlotState::Blocked = self.slots[slot].state {
+                if let SlotPhase::Blocked = self.slots[slot].phase {
                     self.detach_slot(slot);
                     self.transaction.free.push(slot);
                 }

@@ -3,8 +3,8 @@
 use crate::slot_manager::state::allocations::AllocationEntry;
 use crate::slot_manager::state::core::Core;
 use crate::slot_manager::state::effects::{Notification, NotificationKind};
-use crate::slot_manager::state::requests::{RequestKey, RequestState};
-use crate::slot_manager::state::slots::{SlotKey, SlotState};
+use crate::slot_manager::state::requests::{RequestKey, RequestPhase};
+use crate::slot_manager::state::slots::{SlotKey, SlotPhase};
 use crate::slot_manager::state::transaction::{DroppedGrant, Transaction};
 
 impl Core {
@@ -23,7 +23,7 @@ impl Core {
         let losses = &self.effects.losses;
         self.transaction.dropped.sort_by(|a, b| losses.order(a.slot, b.slot));
         self.take_each(|transaction| &mut transaction.dropped, Self::notify_if_lost);
-        self.take_each(|transaction| &mut transaction.duplicates, Self::free_if_duplicate);
+        self.take_each(|transaction| &mut transaction.secondaries, Self::free_if_secondary);
         let sequence = |request: &RequestKey| self.requests.records.get(*request).map(|record| record.sequence);
         self.transaction.detached.sort_by_key(sequence);
         self.take_each(|transaction| &mut transaction.detached, Self::place_if_detached);
@@ -44,15 +44,15 @@ impl Core {
     }
 
     fn place_if_detached(&mut self, request: RequestKey) {
-        let state = self.requests.records.get(request).map(|record| record.state);
-        if state == Some(RequestState::Detached) {
+        let state = self.requests.records.get(request).map(|record| record.phase);
+        if state == Some(RequestPhase::Detached) {
             self.place(request);
         }
     }
 
     fn offer_if_detached(&mut self, slot: SlotKey) {
-        let state = self.slots.get(slot).map(|slot| &slot.state);
-        if matches!(state, Some(SlotState::Detached)) {
+        let state = self.slots.get(slot).map(|slot| &slot.phase);
+        if matches!(state, Some(SlotPhase::Detached)) {
             self.offer(slot);
         }
     }
@@ -65,7 +65,7 @@ impl Core {
             job_id,
         } = grant;
         // It is no use to look for an allocation that nothing can have come to hold.
-        if self.transaction.has_new_holder || !self.allocations.duplicates().is_empty() {
+        if self.transaction.has_new_holder || !self.allocations.secondaries().is_empty() {
             if let Some(AllocationEntry::Granted(holder)) = self.find_or_promote(allocation_id) {
                 if self.slots[holder].holder() == Some((allocation_id, job_id)) {
                     return;

@@ -6,14 +6,14 @@ use crate::slot_manager::collections::fingerprint_table::Fingerprint;
 use crate::slot_manager::state::allocations::AllocationEntry;
 use crate::slot_manager::state::core::Core;
 use crate::slot_manager::state::effects::{LossKey, LostSlot};
-use crate::slot_manager::state::slots::{SlotKey, SlotState};
+use crate::slot_manager::state::slots::{SlotKey, SlotPhase};
 use crate::slot_manager::state::task_managers::TaskManagerKey;
 use crate::slot_manager::state::transaction::DroppedGrant;
 
 impl Core {
-    /// Records that a slot is deferred by an allocation. Whatever deferred it, or was in flight to it, has been dealt with.
+    /// Arena that a slot is deferred by an allocation. Whatever deferred it, or was in flight to it, has been dealt with.
     pub(crate) fn adopt(&mut self, slot: SlotKey, allocation_id: AllocationId, job_id: JobId) {
-        let mut duplicate = false;
+        let mut secondary = false;
         match self.find_or_promote(allocation_id) {
             Some(AllocationEntry::Pending(request)) => {
                 self.withdraw(request);
@@ -24,21 +24,21 @@ impl Core {
                 let slot_id = self.slot_id(slot);
                 self.fail(request, RequestFailure::HeldByAnotherJob { slot_id, job_id });
             }
-            Some(AllocationEntry::Granted(_)) => duplicate = true,
+            Some(AllocationEntry::Granted(_)) => secondary = true,
             None => {}
         }
-        self.set_slot_state(
+        self.set_slot_phase(
             slot,
-            SlotState::Allocated {
+            SlotPhase::Allocated {
                 allocation_id,
                 job_id,
-                duplicate,
+                secondary,
             },
         );
         self.forget_failures(slot);
-        if duplicate {
-            self.allocations.add_duplicate(allocation_id, slot);
-            self.transaction.duplicates.push(slot);
+        if secondary {
+            self.allocations.add_secondary(allocation_id, slot);
+            self.transaction.secondaries.push(slot);
         } else {
             self.allocations
                 .insert(Fingerprint::of(&allocation_id), AllocationEntry::Granted(slot));
@@ -46,12 +46,12 @@ impl Core {
     }
 
     /// Asks the task executor to free a slot if it holds an allocation which is granted on another.
-    pub(crate) fn free_if_duplicate(&mut self, slot: SlotKey) {
-        if let SlotState::Allocated {
+    pub(crate) fn free_if_secondary(&mut self, slot: SlotKey) {
+        if let SlotPhase::Allocated {
             allocation_id,
             job_id,
-            duplicate: true,
-        } = self.slots[slot].state
+            secondary: true,
+        } = self.slots[slot].phase
         {
             tracing::warn!(slot_id = %self.slot_id(slot), %allocation_id, "a second slot holds the allocation");
             self.ask_to_free(slot, allocation_id, job_id, self.attempts);
@@ -85,16 +85,16 @@ impl Core {
 
     /// Takes what holds a slot out of the index of allocations. Returns it if it was granted there.
     fn unindex_grant(&mut self, slot: SlotKey) -> Option<(AllocationId, JobId)> {
-        let SlotState::Allocated {
+        let SlotPhase::Allocated {
             allocation_id,
             job_id,
-            duplicate,
-        } = self.slots[slot].state
+            secondary,
+        } = self.slots[slot].phase
         else {
             return None;
         };
-        if duplicate {
-            self.allocations.remove_duplicate(allocation_id, slot);
+        if secondary {
+            self.allocations.remove_secondary(allocation_id, slot);
             return None;
         }
         self.allocations.remove(allocation_id, AllocationEntry::Granted(slot));
@@ -104,16 +104,16 @@ impl Core {
     /// Where an allocation is. If nothing has it any more but slots beside its grant, the oldest of them is its grant.
     pub(crate) fn find_or_promote(&mut self, allocation_id: AllocationId) -> Option<AllocationEntry> {
         self.find_allocation(allocation_id).or_else(|| {
-            let slot = self.promote_duplicate(allocation_id)?;
+            let slot = self.promote_secondary(allocation_id)?;
             Some(AllocationEntry::Granted(slot))
         })
     }
 
     /// Lets the oldest other slot that holds an allocation take the place of its grant.
-    fn promote_duplicate(&mut self, allocation_id: AllocationId) -> Option<SlotKey> {
-        let slot = self.allocations.take_oldest_duplicate(allocation_id)?;
-        if let SlotState::Allocated { duplicate, .. } = &mut self.slots[slot].state {
-            *duplicate = false;
+    fn promote_secondary(&mut self, allocation_id: AllocationId) -> Option<SlotKey> {
+        let slot = self.allocations.take_oldest_secondary(allocation_id)?;
+        if let SlotPhase::Allocated { secondary, .. } = &mut self.slots[slot].phase {
+            *secondary = false;
         }
         self.allocations
             .insert(Fingerprint::of(&allocation_id), AllocationEntry::Granted(slot));
@@ -124,15 +124,15 @@ impl Core {
     /// back).
     pub(crate) fn freed(&mut self, slot: SlotKey, allocation_id: AllocationId) -> FreeSlotOutcome {
         use FreeSlotOutcome as Outcome;
-        match self.slots[slot].state {
-            SlotState::Allocated {
+        match self.slots[slot].phase {
+            SlotPhase::Allocated {
                 allocation_id: holder, ..
             } if holder != allocation_id => Outcome::HeldByAnother { allocation_id: holder },
-            SlotState::Allocated { .. } => {
+            SlotPhase::Allocated { .. } => {
                 self.end_grant(slot, allocation_id);
                 Outcome::Freed
             }
-            SlotState::InFlight(attempt) => {
+            SlotPhase::InFlight(attempt) => {
                 let wanted = self.requests.records[attempt.request].allocation_id;
                 if wanted != allocation_id {
                     return Outcome::HeldByAnother { allocation_id: wanted };
@@ -144,7 +144,7 @@ impl Core {
                 self.end_grant(slot, allocation_id);
                 Outcome::FreedInFlight
             }
-            SlotState::Detached | SlotState::Offered { .. } | SlotState::BackingOff { .. } | SlotState::Blocked => {
+            SlotPhase::Detached | SlotPhase::Offered { .. } | SlotPhase::BackingOff { .. } | SlotPhase::Blocked => {
                 Outcome::NotAllocated
             }
         }
@@ -152,7 +152,7 @@ impl Core {
 
     fn end_grant(&mut self, slot: SlotKey, allocation_id: AllocationId) {
         if self.unindex_grant(slot).is_some() {
-            self.promote_duplicate(allocation_id);
+            self.promote_secondary(allocation_id);
         }
         self.offer(slot);
         self.commit();

@@ -3,10 +3,10 @@
 use crate::{ReleaseAnswerOutcome, ReleaseCheck, ReleaseDecision};
 
 use crate::slot_manager::state::core::Core;
-use crate::slot_manager::state::effects::ReleaseToAsk;
+use crate::slot_manager::state::effects::NotedRelease;
 use crate::slot_manager::state::releases::OpenCheck;
 use crate::slot_manager::state::slot_totals::SlotUsage;
-use crate::slot_manager::state::slots::SlotState;
+use crate::slot_manager::state::slots::SlotPhase;
 use crate::slot_manager::state::task_managers::{TaskManagerKey, TaskManagers};
 
 impl Core {
@@ -49,7 +49,7 @@ impl Core {
 
     /// Notes that the release of an idle task manager is to be asked for.
     pub(crate) fn note_release(&mut self, task_manager: TaskManagerKey) {
-        self.effects.releases.push(ReleaseToAsk {
+        self.effects.releases.push(NotedRelease {
             task_manager,
             idle_period: self.task_managers.records[task_manager].idle_periods,
             is_confirmed: false,
@@ -76,7 +76,7 @@ impl Core {
         let of_blocked: usize = self.blocking.task_managers.iter().map(slots_asked_of).sum();
         let leaving = self.releases.checked_slots() - of_blocked;
         let slots = &self.task_managers.records[task_manager].slots;
-        let is_offered = |slot| matches!(self.slots[slot].state, SlotState::Offered { .. });
+        let is_offered = |slot| matches!(self.slots[slot].phase, SlotPhase::Offered { .. });
         let offered = slots.iter().filter(|(_, slot)| is_offered(*slot)).count();
         let keeps_floor = self.usable_slots() >= floor.saturating_add(leaving + slots.len());
         let keeps_redundancy = self.slot_totals.slots(SlotUsage::Free) >= redundant.saturating_add(leaving + offered);
@@ -90,7 +90,7 @@ impl Core {
 
     /// What an idle task manager is to be asked before it is released, if it may go; it is kept if it may not. A check
     /// that is open is not asked again.
-    pub(crate) fn begin_release(&mut self, noted: ReleaseToAsk) -> Option<BegunRelease> {
+    pub(crate) fn begin_release(&mut self, noted: NotedRelease) -> Option<BegunRelease> {
         let record = self.task_managers.records.get(noted.task_manager)?;
         if record.idle_since.is_none() || record.idle_periods != noted.idle_period {
             return None;
@@ -115,9 +115,9 @@ impl Core {
     }
 
     /// The task manager that is not needed any more, of those that are kept.
-    pub(crate) fn next_kept_to_release(&self) -> Option<ReleaseToAsk> {
+    pub(crate) fn next_kept_to_release(&self) -> Option<NotedRelease> {
         let task_manager = self.releases.first_kept()?;
-        self.may_go(task_manager).then(|| ReleaseToAsk {
+        self.may_go(task_manager).then(|| NotedRelease {
             task_manager,
             idle_period: self.task_managers.records[task_manager].idle_periods,
             is_confirmed: false,
@@ -159,7 +159,7 @@ impl Core {
             ReleaseDecision::Keep => self.release_refused(task_manager),
             ReleaseDecision::Release => {
                 self.releases.close(task_manager);
-                self.effects.releases.push(ReleaseToAsk {
+                self.effects.releases.push(NotedRelease {
                     task_manager,
                     idle_period: self.task_managers.records[task_manager].idle_periods,
                     is_confirmed: true,

@@ -7,7 +7,7 @@ use crate::{ResourceProfile, WorkerRequestId};
 use crate::slot_manager::state::core::Core;
 use crate::slot_manager::state::profile_queues::Fitting;
 use crate::slot_manager::state::promises::{PromiseKey, WorkerRequestKey};
-use crate::slot_manager::state::requests::{RequestKey, RequestState, WorkerAsk};
+use crate::slot_manager::state::requests::{RequestKey, RequestPhase, WorkerAsk};
 use crate::slot_manager::state::slots::SlotKey;
 
 impl Core {
@@ -19,7 +19,7 @@ impl Core {
             Some(promise) => self.bind(request, promise),
             None => {
                 let record = &mut self.requests.records[request];
-                record.state = RequestState::Unbound(WorkerAsk::Due);
+                record.phase = RequestPhase::Unbound(WorkerAsk::Due);
                 self.effects.worker_asks.push((record.sequence, request));
                 self.requests
                     .unbound
@@ -31,7 +31,7 @@ impl Core {
     /// Covers an detached request with a promised slot that covers nothing.
     fn bind(&mut self, request: RequestKey, promise: PromiseKey) {
         let record = &mut self.requests.records[request];
-        record.state = RequestState::Bound(promise);
+        record.phase = RequestPhase::Bound(promise);
         let profile = record.profile;
         self.requests
             .bound
@@ -61,15 +61,15 @@ impl Core {
     pub(crate) fn take_unbound(&mut self, request: RequestKey) {
         let record = &mut self.requests.records[request];
         let profile = record.profile;
-        let state = std::mem::replace(&mut record.state, RequestState::Detached);
+        let state = std::mem::replace(&mut record.phase, RequestPhase::Detached);
         self.requests
             .unbound
             .remove(&mut self.requests.records, profile, request);
         match state {
-            RequestState::Unbound(WorkerAsk::Declined) => {
+            RequestPhase::Unbound(WorkerAsk::Declined) => {
                 self.requests.ask_retries.disarm(&mut self.requests.records, request);
             }
-            RequestState::Unbound(WorkerAsk::Deferred) => {
+            RequestPhase::Unbound(WorkerAsk::Deferred) => {
                 let sequence = self.requests.records[request].sequence;
                 self.worker_policy.remove_deferred(sequence, request);
             }
@@ -123,7 +123,7 @@ impl Core {
         let slot = &self.slots[slot];
         let named = self.task_managers.records[slot.task_manager].worker_request;
         if let Some(promise) = self.promised_slots.fulfilled_by(&self.profiles, slot.profile, named) {
-            self.promised_slots.begin_to_keep(promise);
+            self.promised_slots.begin_to_fulfil(promise);
             let covered = self.end_promise(promise);
             self.bind_anew(covered);
         }
@@ -158,7 +158,7 @@ impl Core {
         self.profiles.release(profile);
         let request = covered?;
         let record = &mut self.requests.records[request];
-        record.state = RequestState::Detached;
+        record.phase = RequestPhase::Detached;
         let required = record.profile;
         self.requests
             .bound

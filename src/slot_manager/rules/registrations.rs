@@ -76,7 +76,7 @@ impl Core {
         self.transaction.task_managers.push(begun);
         self.note_revision(begun, report);
         self.apply(begun, report, &previous_slots);
-        self.say_what_took_the_place(begun);
+        self.update_losses(begun);
         self.commit();
         let slots = report.statuses().len();
         tracing::info!(%resource_id, %instance_id, slots, ?outcome, "task manager registered");
@@ -113,7 +113,7 @@ impl Core {
     }
 
     /// Says of grants that were dropped with an old registration what the new one has in their place.
-    fn say_what_took_the_place(&mut self, task_manager: TaskManagerKey) {
+    fn update_losses(&mut self, task_manager: TaskManagerKey) {
         let owner = &self.task_managers.records[task_manager];
         for dropped in &mut self.transaction.dropped {
             let loss = match owner.slot(dropped.slot.number) {

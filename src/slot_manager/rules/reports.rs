@@ -4,7 +4,7 @@ use crate::{GrantLoss, ReportOutcome, ResourceId, SlotReport, SlotReportError, S
 
 use crate::slot_manager::state::core::Core;
 use crate::slot_manager::state::slot_totals::SlotUsage;
-use crate::slot_manager::state::slots::{Slot, SlotKey, SlotState};
+use crate::slot_manager::state::slots::{Slot, SlotKey, SlotPhase};
 use crate::slot_manager::state::task_managers::TaskManagerKey;
 
 impl Core {
@@ -14,7 +14,7 @@ impl Core {
         task_manager: TaskManagerKey,
         report: &SlotReport,
     ) -> Result<ReportOutcome, SlotReportError> {
-        let changes_nothing = self.agrees(task_manager, report);
+        let changes_nothing = self.is_unchanged_by(task_manager, report);
         if !changes_nothing {
             let resource_id = self.task_managers.records[task_manager].resource_id.clone();
             self.validate(&resource_id, report)?;
@@ -37,7 +37,7 @@ impl Core {
 
     /// Whether a report is valid and says of each slot what is known: the usual heartbeat. It may be wrong in saying no,
     /// of a report whose slots are not in the order of their numbers.
-    fn agrees(&self, task_manager: TaskManagerKey, report: &SlotReport) -> bool {
+    fn is_unchanged_by(&self, task_manager: TaskManagerKey, report: &SlotReport) -> bool {
         let record = &self.task_managers.records[task_manager];
         if record.slots.len() != report.statuses().len() {
             return false;
@@ -51,11 +51,11 @@ impl Core {
                 _ => &self.profiles[slot.profile],
             };
             last = Some((slot.profile, profile));
-            let agrees = status.slot_id().slot_number() == *number
+            let is_unchanged = status.slot_id().slot_number() == *number
                 && *status.slot_id().resource_id() == record.resource_id
-                && slot.state.agrees(status.allocation())
+                && slot.phase.is_unchanged_by(status.allocation())
                 && *profile == *status.resource_profile();
-            if !agrees {
+            if !is_unchanged {
                 return false;
             }
         }
@@ -112,7 +112,7 @@ impl Core {
         }
         for status in report.statuses() {
             if let Some(slot) = self.reported_slot(task_manager, status) {
-                if matches!(self.slots[slot].state, SlotState::Detached) {
+                if matches!(self.slots[slot].phase, SlotPhase::Detached) {
                     self.transaction.free.push(slot);
                 }
             }
@@ -140,13 +140,13 @@ impl Core {
     /// the slot is to be looked at again.
     fn drop_contradicted(&mut self, slot: SlotKey, status: &SlotStatus) -> bool {
         let mut changed = self.update_profile(slot, status);
-        match (&self.slots[slot].state, status.allocation()) {
-            (SlotState::Allocated { duplicate, .. }, Some(reported)) if self.slots[slot].holder() == Some(reported) => {
-                if *duplicate {
-                    self.transaction.duplicates.push(slot);
+        match (&self.slots[slot].phase, status.allocation()) {
+            (SlotPhase::Allocated { secondary, .. }, Some(reported)) if self.slots[slot].holder() == Some(reported) => {
+                if *secondary {
+                    self.transaction.secondaries.push(slot);
                 }
             }
-            (SlotState::Allocated { .. }, Some((allocation_id, job_id))) => {
+            (SlotPhase::Allocated { .. }, Some((allocation_id, job_id))) => {
                 // The slot stays used: who holds it changes below.
                 let loss = self.note_loss(
                     self.slots[slot].task_manager,
@@ -155,11 +155,11 @@ impl Core {
                 self.drop_grant(slot, loss);
                 changed = true;
             }
-            (SlotState::Allocated { .. }, None) => {
+            (SlotPhase::Allocated { .. }, None) => {
                 self.drop_grant_and_detach(slot, GrantLoss::ReportedFree);
                 changed = true;
             }
-            (SlotState::InFlight(attempt), Some((allocation_id, job_id))) => {
+            (SlotPhase::InFlight(attempt), Some((allocation_id, job_id))) => {
                 let attempt = *attempt;
                 let request = &self.requests.records[attempt.request];
                 if (request.allocation_id, request.job_id) == (allocation_id, job_id) {
@@ -171,7 +171,7 @@ impl Core {
                 }
             }
             // The report may be older than the request: it does not end the attempt.
-            (SlotState::InFlight(_), None) => {}
+            (SlotPhase::InFlight(_), None) => {}
             (_, Some(_)) => changed = true,
             (_, None) => {}
         }
@@ -184,12 +184,12 @@ impl Core {
         if self.profiles[before] == *status.resource_profile() {
             return false;
         }
-        let offered = matches!(self.slots[slot].state, SlotState::Offered { .. });
+        let offered = matches!(self.slots[slot].phase, SlotPhase::Offered { .. });
         if offered {
             self.detach_slot(slot);
         }
         let after = self.profiles.acquire(status.resource_profile());
-        let used = SlotUsage::of(&self.slots[slot].state);
+        let used = SlotUsage::of(&self.slots[slot].phase);
         self.slots[slot].profile = after;
         self.slot_totals.add_slots(&self.profiles, after, 1);
         self.slot_totals.move_slot(after, SlotUsage::Free, used);

@@ -9,8 +9,8 @@ use crate::slot_manager::collections::fingerprint_table::Fingerprint;
 use crate::slot_manager::state::allocations::AllocationEntry;
 use crate::slot_manager::state::core::Core;
 use crate::slot_manager::state::effects::{Notification, NotificationKind};
-use crate::slot_manager::state::requests::{RequestKey, RequestState};
-use crate::slot_manager::state::slots::{SlotKey, SlotState};
+use crate::slot_manager::state::requests::{RequestKey, RequestPhase};
+use crate::slot_manager::state::slots::{SlotKey, SlotPhase};
 
 impl Core {
     /// What a request says whose allocation is known.
@@ -80,19 +80,19 @@ impl Core {
     pub(crate) fn detach_request(&mut self, request: RequestKey) {
         let record = &mut self.requests.records[request];
         let profile = record.profile;
-        match record.state {
-            RequestState::Detached | RequestState::InFlight(_) => return,
-            RequestState::Bound(promise) => {
+        match record.phase {
+            RequestPhase::Detached | RequestPhase::InFlight(_) => return,
+            RequestPhase::Bound(promise) => {
                 self.requests.bound.remove(&mut self.requests.records, profile, request);
-                self.requests.records[request].state = RequestState::Detached;
+                self.requests.records[request].phase = RequestPhase::Detached;
                 self.bind_to_oldest(promise);
             }
-            RequestState::Unbound(_) => self.take_unbound(request),
-            RequestState::BackingOff { step, .. } => {
+            RequestPhase::Unbound(_) => self.take_unbound(request),
+            RequestPhase::BackingOff { step, .. } => {
                 self.requests.backoffs.disarm(&mut self.requests.records, step, request);
             }
         }
-        self.requests.records[request].state = RequestState::Detached;
+        self.requests.records[request].phase = RequestPhase::Detached;
     }
 
     /// Lets an detached request pause.
@@ -101,7 +101,7 @@ impl Core {
         let armed_as = self.requests.backoffs.next_armed();
         let record = &mut self.requests.records[request];
         record.timer = timer;
-        record.state = RequestState::BackingOff { step, armed_as };
+        record.phase = RequestPhase::BackingOff { step, armed_as };
         self.requests.backoffs.arm(&mut self.requests.records, step, request);
     }
 
@@ -113,7 +113,7 @@ impl Core {
 
     /// Takes a request out of wherever it is: a slot in flight is given back. It is detached afterwards.
     pub(crate) fn withdraw(&mut self, request: RequestKey) {
-        if let RequestState::InFlight(slot) = self.requests.records[request].state {
+        if let RequestPhase::InFlight(slot) = self.requests.records[request].phase {
             if let Some(attempt) = self.slots[slot].attempt() {
                 self.give_up_attempt(slot, attempt);
                 self.transaction.free.push(slot);
@@ -203,13 +203,13 @@ impl Core {
     /// Lets an allocation hold a slot as its grant.
     #[inline]
     fn set_allocated(&mut self, slot: SlotKey, allocation_id: AllocationId, job_id: JobId) {
-        let duplicate = false;
-        self.set_slot_state(
+        let secondary = false;
+        self.set_slot_phase(
             slot,
-            SlotState::Allocated {
+            SlotPhase::Allocated {
                 allocation_id,
                 job_id,
-                duplicate,
+                secondary,
             },
         );
         self.forget_failures(slot);

@@ -4,19 +4,19 @@ use crate::slot_manager::state::core::Core;
 use crate::slot_manager::state::effects::LossKey;
 use crate::slot_manager::state::profile_queues::ProfileKey;
 use crate::slot_manager::state::slot_totals::SlotUsage;
-use crate::slot_manager::state::slots::{Slot, SlotKey, SlotState};
+use crate::slot_manager::state::slots::{Slot, SlotKey, SlotPhase};
 use crate::slot_manager::state::task_managers::TaskManagerKey;
 
 impl Core {
     /// The one place where the state of a slot changes, and with it the free index, the counts and the idle time of the
     /// task manager.
-    pub(crate) fn set_slot_state(&mut self, slot: SlotKey, state: SlotState) {
+    pub(crate) fn set_slot_phase(&mut self, slot: SlotKey, phase: SlotPhase) {
         let record = &mut self.slots[slot];
         let (task_manager, profile) = (record.task_manager, record.profile);
-        let (before, after) = (SlotUsage::of(&record.state), SlotUsage::of(&state));
-        match record.state {
-            SlotState::Offered { .. } => self.free_slots.remove(&mut self.slots, slot),
-            SlotState::BackingOff { step, .. } => self.slot_backoffs.disarm(&mut self.slots, step, slot),
+        let (before, after) = (SlotUsage::of(&record.phase), SlotUsage::of(&phase));
+        match record.phase {
+            SlotPhase::Offered { .. } => self.free_slots.remove(&mut self.slots, slot),
+            SlotPhase::BackingOff { step, .. } => self.slot_backoffs.disarm(&mut self.slots, step, slot),
             _ => {}
         }
         if before != after {
@@ -24,13 +24,13 @@ impl Core {
         }
         self.transaction.has_new_holder |= after == SlotUsage::Allocated;
         let record = &mut self.slots[slot];
-        record.state = state;
-        match record.state {
-            SlotState::Offered { .. } => {
+        record.phase = phase;
+        match record.phase {
+            SlotPhase::Offered { .. } => {
                 self.free_slots
                     .push(&mut self.slots, &self.profiles, &self.task_managers.records, slot);
             }
-            SlotState::BackingOff { step, .. } => self.slot_backoffs.arm(&mut self.slots, step, slot),
+            SlotPhase::BackingOff { step, .. } => self.slot_backoffs.arm(&mut self.slots, step, slot),
             _ => {}
         }
     }
@@ -82,16 +82,16 @@ impl Core {
         let Slot {
             task_manager, profile, ..
         } = self.slots[slot];
-        match self.slots[slot].state {
-            SlotState::InFlight(attempt) => {
+        match self.slots[slot].phase {
+            SlotPhase::InFlight(attempt) => {
                 self.end_attempt(slot, attempt);
                 self.transaction.detached.push(attempt.request);
             }
-            SlotState::Allocated { .. } => {
+            SlotPhase::Allocated { .. } => {
                 self.drop_grant(slot, loss);
                 self.count_use(task_manager, profile, SlotUsage::Allocated, SlotUsage::Free);
             }
-            SlotState::Detached | SlotState::Offered { .. } | SlotState::BackingOff { .. } | SlotState::Blocked => {
+            SlotPhase::Detached | SlotPhase::Offered { .. } | SlotPhase::BackingOff { .. } | SlotPhase::Blocked => {
                 self.detach_slot(slot);
             }
         }
@@ -105,21 +105,21 @@ impl Core {
     }
 
     pub(crate) fn detach_slot(&mut self, slot: SlotKey) {
-        self.set_slot_state(slot, SlotState::Detached);
+        self.set_slot_phase(slot, SlotPhase::Detached);
     }
 
     /// Gives a slot that nothing holds any more to the oldest waiting request that it fits, else into the free index;
     /// unless its task manager is blocked.
     pub(crate) fn offer(&mut self, slot: SlotKey) {
         if self.blocking.is_any() && self.is_blocked(self.slots[slot].task_manager) {
-            self.set_slot_state(slot, SlotState::Blocked);
+            self.set_slot_phase(slot, SlotPhase::Blocked);
             return;
         }
         match self.requests.oldest_waiting(&self.profiles, self.slots[slot].profile) {
             Some(request) => self.assign(slot, request),
             None => {
                 let sequence = self.free_slots.next_sequence();
-                self.set_slot_state(slot, SlotState::Offered { sequence });
+                self.set_slot_phase(slot, SlotPhase::Offered { sequence });
             }
         }
     }

@@ -4,7 +4,7 @@ use crate::RequestFailure;
 
 use crate::slot_manager::state::core::Core;
 use crate::slot_manager::state::profile_queues::ProfileKey;
-use crate::slot_manager::state::requests::{RequestKey, RequestState, WorkerAsk};
+use crate::slot_manager::state::requests::{RequestKey, RequestPhase, WorkerAsk};
 
 impl Core {
     /// Returns whether that changes something.
@@ -19,9 +19,9 @@ impl Core {
 
     /// Whether no worker could be started for a request, as far as is known.
     fn is_no_worker_possible(&self, request: RequestKey) -> bool {
-        match self.requests.records[request].state {
-            RequestState::Unbound(WorkerAsk::Useless) => true,
-            RequestState::Unbound(WorkerAsk::Declined) => !self.worker_policy.is_described(),
+        match self.requests.records[request].phase {
+            RequestPhase::Unbound(WorkerAsk::Useless) => true,
+            RequestPhase::Unbound(WorkerAsk::Declined) => !self.worker_policy.is_described(),
             _ => false,
         }
     }

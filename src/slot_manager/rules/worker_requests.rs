@@ -5,7 +5,7 @@ use crate::{Limit, RequestFailure, ResourceManagerError, ResourceProfile, Withdr
 
 use crate::slot_manager::state::core::Core;
 use crate::slot_manager::state::profile_queues::ProfileKey;
-use crate::slot_manager::state::requests::{RequestKey, RequestState, WorkerAsk};
+use crate::slot_manager::state::requests::{RequestKey, RequestPhase, WorkerAsk};
 use crate::slot_manager::state::slot_totals::SlotUsage;
 
 /// What the resource manager says.
@@ -49,7 +49,7 @@ impl Core {
     #[inline]
     pub(crate) fn begin_ask(&mut self, sequence: u64, request: RequestKey) -> Option<(WorkerRequestId, ProfileKey)> {
         let record = self.requests.records.get(request)?;
-        if record.sequence != sequence || record.state != RequestState::Unbound(WorkerAsk::Due) {
+        if record.sequence != sequence || record.phase != RequestPhase::Unbound(WorkerAsk::Due) {
             return None;
         }
         let profile = record.profile;
@@ -63,7 +63,7 @@ impl Core {
     fn is_to_be_asked_now(&mut self, request: RequestKey) -> bool {
         let record = &mut self.requests.records[request];
         if !self.worker_policy.could_start(&self.profiles[record.profile]) {
-            record.state = RequestState::Unbound(WorkerAsk::Useless);
+            record.phase = RequestPhase::Unbound(WorkerAsk::Useless);
             self.fail_if_unfulfillable(request);
             return false;
         }
@@ -72,7 +72,7 @@ impl Core {
                 tracing::warn!(%limit, "no worker is asked for: the limit is reached");
             }
             let record = &mut self.requests.records[request];
-            record.state = RequestState::Unbound(WorkerAsk::Deferred);
+            record.phase = RequestPhase::Unbound(WorkerAsk::Deferred);
             self.worker_policy.defer(record.sequence, request);
             return false;
         }
@@ -86,7 +86,7 @@ impl Core {
             return None;
         }
         let record = &mut self.requests.records[request];
-        record.state = RequestState::Unbound(WorkerAsk::Due);
+        record.phase = RequestPhase::Unbound(WorkerAsk::Due);
         let (sequence, profile) = (record.sequence, record.profile);
         self.worker_policy.remove_deferred(sequence, request);
         Some((request, self.next_worker_request(), profile))
@@ -184,13 +184,13 @@ impl Core {
     /// could ever serve it.
     #[inline]
     fn decline_if_unbound(&mut self, request: RequestKey) {
-        if self.requests.records[request].state != RequestState::Unbound(WorkerAsk::Due) {
+        if self.requests.records[request].phase != RequestPhase::Unbound(WorkerAsk::Due) {
             return;
         }
         self.counters.workers_declined += 1;
         let timer = self.deadline_in(self.config.worker_registration_timeout);
         let record = &mut self.requests.records[request];
-        record.state = RequestState::Unbound(WorkerAsk::Declined);
+        record.phase = RequestPhase::Unbound(WorkerAsk::Declined);
         record.timer = timer;
         self.requests.ask_retries.arm(&mut self.requests.records, request);
         if self.worker_policy.is_active() {

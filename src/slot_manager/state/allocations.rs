@@ -5,7 +5,7 @@ use std::num::NonZeroU32;
 
 use crate::AllocationId;
 
-use crate::slot_manager::collections::arena::{Key, Records};
+use crate::slot_manager::collections::arena::{Arena, Key};
 use crate::slot_manager::collections::fingerprint_table::{Fingerprint, FingerprintTable};
 use crate::slot_manager::state::requests::{PendingRequest, RequestKey};
 use crate::slot_manager::state::slots::{Slot, SlotKey};
@@ -60,11 +60,11 @@ pub(crate) struct Allocations {
     table: FingerprintTable<PackedEntry>,
     /// Slots that hold an allocation which is granted on another, in the order in which they were found. Nearly always
     /// empty.
-    duplicates: BTreeMap<AllocationId, Vec<SlotKey>>,
+    secondaries: BTreeMap<AllocationId, Vec<SlotKey>>,
 }
 
-type Requests = Records<RequestKey, PendingRequest>;
-type Slots = Records<SlotKey, Slot>;
+type Requests = Arena<RequestKey, PendingRequest>;
+type Slots = Arena<SlotKey, Slot>;
 
 /// The id of a holder; `None` would be a slot that holds nothing, which is never in the table.
 fn id_of(holder: AllocationEntry, requests: &Requests, slots: &Slots) -> Option<AllocationId> {
@@ -78,7 +78,7 @@ impl Allocations {
     pub(crate) fn new() -> Self {
         Self {
             table: FingerprintTable::new(),
-            duplicates: BTreeMap::new(),
+            secondaries: BTreeMap::new(),
         }
     }
 
@@ -126,26 +126,26 @@ impl Allocations {
         self.table.remove(Fingerprint::of(&id), |other| other == packed);
     }
 
-    pub(crate) fn add_duplicate(&mut self, id: AllocationId, slot: SlotKey) {
-        self.duplicates.entry(id).or_default().push(slot);
+    pub(crate) fn add_secondary(&mut self, id: AllocationId, slot: SlotKey) {
+        self.secondaries.entry(id).or_default().push(slot);
     }
 
-    pub(crate) fn remove_duplicate(&mut self, id: AllocationId, slot: SlotKey) {
-        if let Some(slots) = self.duplicates.get_mut(&id) {
+    pub(crate) fn remove_secondary(&mut self, id: AllocationId, slot: SlotKey) {
+        if let Some(slots) = self.secondaries.get_mut(&id) {
             slots.retain(|other| *other != slot);
             if slots.is_empty() {
-                self.duplicates.remove(&id);
+                self.secondaries.remove(&id);
             }
         }
     }
 
     /// Takes the slot that holds the allocation beside its grant for the longest time.
-    pub(crate) fn take_oldest_duplicate(&mut self, id: AllocationId) -> Option<SlotKey> {
-        if self.duplicates.is_empty() {
+    pub(crate) fn take_oldest_secondary(&mut self, id: AllocationId) -> Option<SlotKey> {
+        if self.secondaries.is_empty() {
             return None;
         }
-        let slot = *self.duplicates.get(&id)?.first()?;
-        self.remove_duplicate(id, slot);
+        let slot = *self.secondaries.get(&id)?.first()?;
+        self.remove_secondary(id, slot);
         Some(slot)
     }
 
@@ -153,12 +153,12 @@ impl Allocations {
         self.table.len()
     }
 
-    pub(crate) fn duplicates(&self) -> &BTreeMap<AllocationId, Vec<SlotKey>> {
-        &self.duplicates
+    pub(crate) fn secondaries(&self) -> &BTreeMap<AllocationId, Vec<SlotKey>> {
+        &self.secondaries
     }
 
     pub(crate) fn clear(&mut self) {
         self.table.clear();
-        self.duplicates.clear();
+        self.secondaries.clear();
     }
 }

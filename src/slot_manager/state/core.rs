@@ -6,18 +6,18 @@ use crate::{
     AllocationId, AllocationStatus, Capacity, Counters, LeaderId, RequestFailure, SlotId, SlotManagerConfig, Timestamp,
 };
 
-use crate::slot_manager::collections::arena::Records;
+use crate::slot_manager::collections::arena::Arena;
 use crate::slot_manager::collections::backoff_queues::BackoffQueues;
 use crate::slot_manager::collections::deadline_list::SHORTEST_REARM;
 use crate::slot_manager::collections::fingerprint_table::Fingerprint;
 use crate::slot_manager::state::allocations::{AllocationEntry, Allocations};
 use crate::slot_manager::state::blocked::Blocking;
 use crate::slot_manager::state::effects::Effects;
-use crate::slot_manager::state::free_slots::FreeSlots;
+use crate::slot_manager::state::free_slots::FreeSlotIndex;
 use crate::slot_manager::state::profile_queues::Profiles;
 use crate::slot_manager::state::promises::PromisedSlots;
 use crate::slot_manager::state::releases::Releases;
-use crate::slot_manager::state::requests::{PendingRequests, RequestState};
+use crate::slot_manager::state::requests::{PendingRequests, RequestPhase};
 use crate::slot_manager::state::slot_totals::SlotTotals;
 use crate::slot_manager::state::slots::{Slot, SlotBackoff, SlotFailures, SlotKey};
 use crate::slot_manager::state::task_managers::TaskManagers;
@@ -34,8 +34,8 @@ pub(crate) struct Core {
     /// What is armed in the present call falls due no earlier than this.
     pub(crate) earliest_rearm: Timestamp,
     pub(crate) profiles: Profiles,
-    pub(crate) slots: Records<SlotKey, Slot>,
-    pub(crate) free_slots: FreeSlots,
+    pub(crate) slots: Arena<SlotKey, Slot>,
+    pub(crate) free_slots: FreeSlotIndex,
     /// Of the slots on which the last attempts failed: few, as a rule.
     pub(crate) slot_failures: BTreeMap<SlotKey, SlotFailures>,
     pub(crate) slot_backoffs: BackoffQueues<SlotBackoff, SlotKey>,
@@ -74,8 +74,8 @@ impl Core {
             now: Timestamp::ZERO,
             earliest_rearm: Timestamp::ZERO,
             profiles: Profiles::new(),
-            slots: Records::new(),
-            free_slots: FreeSlots::new(&config.slot_matching_strategy),
+            slots: Arena::new(),
+            free_slots: FreeSlotIndex::new(&config.slot_matching_strategy),
             slot_failures: BTreeMap::new(),
             slot_backoffs: BackoffQueues::new(config.retry_backoff, config.max_retry_backoff),
             requests: PendingRequests::new(&config),
@@ -200,8 +200,8 @@ impl Core {
             AllocationEntry::Granted(slot) => AllocationStatus::Granted {
                 slot_id: self.slot_id(slot),
             },
-            AllocationEntry::Pending(request) => match self.requests.records[request].state {
-                RequestState::InFlight(slot) => AllocationStatus::InFlight {
+            AllocationEntry::Pending(request) => match self.requests.records[request].phase {
+                RequestPhase::InFlight(slot) => AllocationStatus::InFlight {
                     slot_id: self.slot_id(slot),
                 },
                 _ => AllocationStatus::Waiting,

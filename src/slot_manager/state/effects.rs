@@ -6,7 +6,7 @@ use crate::{AllocationFailureCause, AllocationId, FreeSlot, GrantLoss, JobId, Re
 
 use crate::slot_manager::collections::arena::{Key, key};
 use crate::slot_manager::state::requests::RequestKey;
-use crate::slot_manager::state::slots::CellKey;
+use crate::slot_manager::state::slots::RpcKey;
 use crate::slot_manager::state::slots::SlotKey;
 use crate::slot_manager::state::task_managers::TaskManagerKey;
 
@@ -14,22 +14,22 @@ use crate::slot_manager::state::task_managers::TaskManagerKey;
 #[derive(Debug, Default)]
 pub(crate) struct Effects {
     /// Futures to drop.
-    pub(crate) abandoned: Vec<CellKey>,
+    pub(crate) abandoned: Vec<RpcKey>,
     pub(crate) notifications: Vec<Notification>,
     /// What the notifications of lost grants refer to.
     pub(crate) losses: Losses,
     pub(crate) frees: Vec<(TaskManagerKey, FreeSlot)>,
-    pub(crate) slot_requests: Vec<SlotRequestToSend>,
+    pub(crate) slot_requests: Vec<UnsentAttempt>,
     /// Requests that became uncovered, with their sequence numbers; each is looked at again before a worker is asked
     /// for.
     pub(crate) worker_asks: Vec<(u64, RequestKey)>,
     /// Task managers that were idle for long enough; each is looked at again before its release is asked for.
-    pub(crate) releases: Vec<ReleaseToAsk>,
+    pub(crate) releases: Vec<NotedRelease>,
 }
 
 /// An idle task manager whose release is to be asked for.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct ReleaseToAsk {
+pub(crate) struct NotedRelease {
     pub(crate) task_manager: TaskManagerKey,
     /// If it has begun another one meanwhile, it is not asked for.
     pub(crate) idle_period: u64,
@@ -142,7 +142,7 @@ pub(crate) enum NotificationKind {
 
 /// An attempt whose gateway is to be called, if it is still the current one of its slot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct SlotRequestToSend {
+pub(crate) struct UnsentAttempt {
     /// The sequence number of the request: slot requests leave in this order.
     pub(crate) sequence: u64,
     pub(crate) attempt: u64,

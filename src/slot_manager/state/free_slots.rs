@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::{Candidate, ResourceProfile, SlotMatching, SlotMatchingStrategy, SlotOrder};
 
-use crate::slot_manager::collections::arena::Records;
+use crate::slot_manager::collections::arena::Arena;
 use crate::slot_manager::state::profile_queues::{Fitting, ProfileKey, ProfileQueues, Profiles};
 use crate::slot_manager::state::slots::{Offered, Slot, SlotKey};
 use crate::slot_manager::state::task_managers::{TaskManager, TaskManagerKey};
@@ -13,19 +13,19 @@ mod by_utilization;
 
 use self::by_utilization::{Prefer, UtilizationIndex};
 
-type Slots = Records<SlotKey, Slot>;
-type TaskManagerRecords = Records<TaskManagerKey, TaskManager>;
+type Slots = Arena<SlotKey, Slot>;
+type TaskManagerRecords = Arena<TaskManagerKey, TaskManager>;
 
-/// The offered slots. A slot is here exactly while its state is [`Offered`](crate::slot_manager::state::slots::SlotState::Offered).
+/// The offered slots. A slot is here exactly while its state is [`Offered`](crate::slot_manager::state::slots::SlotPhase::Offered).
 #[derive(Debug)]
-pub(crate) struct FreeSlots {
-    index: FreeIndex,
+pub(crate) struct FreeSlotIndex {
+    index: SlotOrdering,
     choice: Choice,
     next_sequence: u64,
 }
 
 #[derive(Debug)]
-enum FreeIndex {
+enum SlotOrdering {
     /// In the order in which they became free.
     Queues(ProfileQueues<Offered, SlotKey>),
     ByUtilization(UtilizationIndex),
@@ -40,7 +40,7 @@ enum Choice {
     Custom(Arc<dyn SlotMatching + Send + Sync>),
 }
 
-impl FreeSlots {
+impl FreeSlotIndex {
     pub(crate) fn new(strategy: &SlotMatchingStrategy) -> Self {
         let (order, choice) = match strategy {
             SlotMatchingStrategy::FirstFit => (SlotOrder::Free, Choice::First),
@@ -51,9 +51,9 @@ impl FreeSlots {
         };
         Self {
             index: match order {
-                SlotOrder::Free => FreeIndex::Queues(ProfileQueues::new()),
-                SlotOrder::LeastUtilized => FreeIndex::ByUtilization(UtilizationIndex::new(Prefer::LeastUtilized)),
-                SlotOrder::MostUtilized => FreeIndex::ByUtilization(UtilizationIndex::new(Prefer::MostUtilized)),
+                SlotOrder::Free => SlotOrdering::Queues(ProfileQueues::new()),
+                SlotOrder::LeastUtilized => SlotOrdering::ByUtilization(UtilizationIndex::new(Prefer::LeastUtilized)),
+                SlotOrder::MostUtilized => SlotOrdering::ByUtilization(UtilizationIndex::new(Prefer::MostUtilized)),
             },
             choice,
             next_sequence: 0,
@@ -75,21 +75,21 @@ impl FreeSlots {
         slot: SlotKey,
     ) {
         match &mut self.index {
-            FreeIndex::Queues(queues) => {
+            SlotOrdering::Queues(queues) => {
                 let profile = slots[slot].profile;
                 queues.push(slots, profiles, profile, slot);
             }
-            FreeIndex::ByUtilization(index) => index.push(slots, profiles, task_managers, slot),
+            SlotOrdering::ByUtilization(index) => index.push(slots, profiles, task_managers, slot),
         }
     }
 
     pub(crate) fn remove(&mut self, slots: &mut Slots, slot: SlotKey) {
         match &mut self.index {
-            FreeIndex::Queues(queues) => {
+            SlotOrdering::Queues(queues) => {
                 let profile = slots[slot].profile;
                 queues.remove(slots, profile, slot);
             }
-            FreeIndex::ByUtilization(index) => index.remove(slots, slot),
+            SlotOrdering::ByUtilization(index) => index.remove(slots, slot),
         }
     }
 
@@ -97,11 +97,11 @@ impl FreeSlots {
     #[inline]
     pub(crate) fn find(&self, slots: &Slots, profiles: &Profiles, required: &ResourceProfile) -> Option<SlotKey> {
         match (&self.index, &self.choice) {
-            (FreeIndex::Queues(queues), Choice::First) => {
+            (SlotOrdering::Queues(queues), Choice::First) => {
                 let (_, slot) = queues.first_fitting(slots, profiles, Fitting::Request(required))?;
                 Some(slot)
             }
-            (FreeIndex::ByUtilization(index), Choice::First) => index.first_fitting(profiles, required),
+            (SlotOrdering::ByUtilization(index), Choice::First) => index.first_fitting(profiles, required),
             (index, Choice::LeastWaste) => index.least_waste(slots, profiles, required),
             (index, Choice::Custom(own)) => index.best(slots, profiles, required, &**own),
         }
@@ -110,31 +110,31 @@ impl FreeSlots {
     /// Called when the share of used slots of a task manager has changed.
     #[inline]
     pub(crate) fn utilization_changed(&mut self, task_managers: &TaskManagerRecords, task_manager: TaskManagerKey) {
-        if let FreeIndex::ByUtilization(index) = &mut self.index {
+        if let SlotOrdering::ByUtilization(index) = &mut self.index {
             index.utilization_changed(task_managers, task_manager);
         }
     }
 
     pub(crate) fn clear(&mut self) {
         match &mut self.index {
-            FreeIndex::Queues(queues) => queues.clear(),
-            FreeIndex::ByUtilization(index) => index.clear(),
+            SlotOrdering::Queues(queues) => queues.clear(),
+            SlotOrdering::ByUtilization(index) => index.clear(),
         }
     }
 
     /// Whether the index knows which slots come first; for the check of invariants.
     pub(crate) fn is_in_order(&self, slots: &Slots, task_managers: &TaskManagerRecords) -> bool {
         match &self.index {
-            FreeIndex::Queues(queues) => queues.are_in_order(slots),
-            FreeIndex::ByUtilization(index) => index.is_in_order(slots, task_managers),
+            SlotOrdering::Queues(queues) => queues.are_in_order(slots),
+            SlotOrdering::ByUtilization(index) => index.is_in_order(slots, task_managers),
         }
     }
 
     /// All offered slots with the profile they are filed under, in no particular order.
     pub(crate) fn iter<'a>(&'a self, slots: &'a Slots) -> Box<dyn Iterator<Item = (ProfileKey, SlotKey)> + 'a> {
         match &self.index {
-            FreeIndex::Queues(queues) => Box::new(queues.iter(slots)),
-            FreeIndex::ByUtilization(index) => Box::new(index.iter(slots)),
+            SlotOrdering::Queues(queues) => Box::new(queues.iter(slots)),
+            SlotOrdering::ByUtilization(index) => Box::new(index.iter(slots)),
         }
     }
 }
@@ -156,7 +156,7 @@ impl First {
     }
 }
 
-impl FreeIndex {
+impl SlotOrdering {
     /// The first of each profile that fits.
     fn candidates(&self, profiles: &Profiles, required: &ResourceProfile) -> impl Iterator<Item = First> {
         let (queues, by_utilization) = match self {

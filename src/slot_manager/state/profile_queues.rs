@@ -6,8 +6,8 @@ use std::collections::BTreeSet;
 use crate::ResourceProfile;
 use crate::resource_profile::Sketch;
 
-use crate::slot_manager::collections::arena::{Key, Records, key};
-use crate::slot_manager::collections::interner::Interned;
+use crate::slot_manager::collections::arena::{Arena, Key, key};
+use crate::slot_manager::collections::interner::Interner;
 use crate::slot_manager::collections::linked_list::{Linked, List};
 
 key! {
@@ -16,7 +16,7 @@ key! {
 }
 
 /// The distinct profiles in use.
-pub(crate) type Profiles = Interned<ProfileKey, ResourceProfile>;
+pub(crate) type Profiles = Interner<ProfileKey, ResourceProfile>;
 
 /// A record that waits in a queue of kind `L`, in the order of its place there.
 pub(crate) trait Queued<L, K>: Linked<L, K> {
@@ -30,7 +30,7 @@ pub(crate) struct ProfileQueues<L, K> {
     queues: Vec<Queue<L, K>>,
     /// What there is to know about each queue that is not empty, side by side, in no particular order: looking for the
     /// first that fits reads little else.
-    active: Vec<Active>,
+    active: Vec<ActiveQueue>,
 }
 
 #[derive(Debug)]
@@ -44,7 +44,7 @@ struct Queue<L, K> {
 }
 
 #[derive(Debug)]
-struct Active {
+struct ActiveQueue {
     /// The place of the first in the queue.
     first: u64,
     sketch: Sketch,
@@ -98,7 +98,7 @@ impl<L, K> Default for Queue<L, K> {
 
 impl<L, K: Key + Ord> Queue<L, K> {
     #[inline]
-    fn first<R: Queued<L, K>>(&self, records: &Records<K, R>) -> Option<(u64, K)> {
+    fn first<R: Queued<L, K>>(&self, records: &Arena<K, R>) -> Option<(u64, K)> {
         let in_order = self.in_order.head().map(|key| (records[key].place(), key));
         if self.returned.is_empty() {
             return in_order;
@@ -127,7 +127,7 @@ impl<L, K: Key + Ord> ProfileQueues<L, K> {
     #[inline]
     pub(crate) fn push<R: Queued<L, K>>(
         &mut self,
-        records: &mut Records<K, R>,
+        records: &mut Arena<K, R>,
         profiles: &Profiles,
         profile: ProfileKey,
         key: K,
@@ -139,7 +139,7 @@ impl<L, K: Key + Ord> ProfileQueues<L, K> {
         let sequence = records[key].place();
         if queue.in_order.is_empty() && queue.returned.is_empty() {
             queue.position = self.active.len();
-            self.active.push(Active {
+            self.active.push(ActiveQueue {
                 first: sequence,
                 sketch: profiles[profile].sketch(),
                 profile,
@@ -158,7 +158,7 @@ impl<L, K: Key + Ord> ProfileQueues<L, K> {
     }
 
     #[inline]
-    pub(crate) fn remove<R: Queued<L, K>>(&mut self, records: &mut Records<K, R>, profile: ProfileKey, key: K) {
+    pub(crate) fn remove<R: Queued<L, K>>(&mut self, records: &mut Arena<K, R>, profile: ProfileKey, key: K) {
         let queue = &mut self.queues[profile.index()];
         let place = records[key].place();
         if queue.returned.is_empty() || !queue.returned.remove(&(place, key)) {
@@ -179,7 +179,7 @@ impl<L, K: Key + Ord> ProfileQueues<L, K> {
     }
 
     /// The first of one profile.
-    pub(crate) fn first_of<R: Queued<L, K>>(&self, records: &Records<K, R>, profile: ProfileKey) -> Option<K> {
+    pub(crate) fn first_of<R: Queued<L, K>>(&self, records: &Arena<K, R>, profile: ProfileKey) -> Option<K> {
         let (_, key) = self.queues.get(profile.index())?.first(records)?;
         Some(key)
     }
@@ -189,7 +189,7 @@ impl<L, K: Key + Ord> ProfileQueues<L, K> {
     #[inline]
     pub(crate) fn first_fitting<R: Queued<L, K>>(
         &self,
-        records: &Records<K, R>,
+        records: &Arena<K, R>,
         profiles: &Profiles,
         fitting: Fitting<'_>,
     ) -> Option<(u64, K)> {
@@ -197,7 +197,7 @@ impl<L, K: Key + Ord> ProfileQueues<L, K> {
             return None;
         }
         let sketch = fitting.sketch();
-        let mut found: Option<&Active> = None;
+        let mut found: Option<&ActiveQueue> = None;
         for active in &self.active {
             if found.is_none_or(|found| active.first < found.first)
                 && fitting.may_fit(sketch, active.sketch)
@@ -226,7 +226,7 @@ impl<L, K: Key + Ord> ProfileQueues<L, K> {
     /// All that is queued of one profile, in no particular order.
     pub(crate) fn iter_of<'a, R: Queued<L, K>>(
         &'a self,
-        records: &'a Records<K, R>,
+        records: &'a Arena<K, R>,
         profile: ProfileKey,
     ) -> impl Iterator<Item = K> + 'a {
         let queue = self.queues.get(profile.index());
@@ -239,14 +239,14 @@ impl<L, K: Key + Ord> ProfileQueues<L, K> {
     /// All that is queued, in no particular order.
     pub(crate) fn iter<'a, R: Queued<L, K>>(
         &'a self,
-        records: &'a Records<K, R>,
+        records: &'a Arena<K, R>,
     ) -> impl Iterator<Item = (ProfileKey, K)> + 'a {
         self.profiles()
             .flat_map(move |profile| self.iter_of(records, profile).map(move |key| (profile, key)))
     }
 
     /// Whether each queue is in order, and is known by its first; for the check of invariants.
-    pub(crate) fn are_in_order<R: Queued<L, K>>(&self, records: &Records<K, R>) -> bool {
+    pub(crate) fn are_in_order<R: Queued<L, K>>(&self, records: &Arena<K, R>) -> bool {
         self.active.iter().enumerate().all(|(position, active)| {
             let queue = &self.queues[active.profile.index()];
             let first = queue.first(records).map(|(first, _)| first);
@@ -308,7 +308,7 @@ mod tests {
     fn who_comes_back_keeps_its_place_and_the_first_that_fits_comes_first() {
         let mut profiles = Profiles::new();
         let (small, large) = (profiles.acquire(&cores(1.0)), profiles.acquire(&cores(2.0)));
-        let mut records = Records::new();
+        let mut records = Arena::new();
         let mut queues = ProfileQueues::<Line, TestKey>::new();
         let mut push = |profile, place| {
             let key = records.insert(Record {
@@ -339,7 +339,7 @@ mod tests {
     fn who_comes_in_order_is_in_the_list_and_who_comes_back_beside_it() {
         let mut profiles = Profiles::new();
         let profile = profiles.acquire(&cores(1.0));
-        let mut records = Records::new();
+        let mut records = Arena::new();
         let mut queues = ProfileQueues::<Line, TestKey>::new();
         for (place, returned) in [(1, 0), (3, 0), (2, 1), (4, 1)] {
             let links = Links::default();
@@ -361,9 +361,9 @@ mod tests {
     fn who_comes_back_before_others_that_came_back_is_the_first() {
         let mut profiles = Profiles::new();
         let profile = profiles.acquire(&cores(1.0));
-        let mut records = Records::new();
+        let mut records = Arena::new();
         let mut queues = ProfileQueues::<Line, TestKey>::new();
-        let push = |queues: &mut ProfileQueues<_, _>, records: &mut Records<_, _>, place| {
+        let push = |queues: &mut ProfileQueues<_, _>, records: &mut Arena<_, _>, place| {
             let links = Links::default();
             let key = records.insert(Record { place, links });
             queues.push(records, &profiles, profile, key);

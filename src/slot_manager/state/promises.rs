@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 
 use crate::{ResourceProfile, Timestamp, WorkerRequestId};
 
-use crate::slot_manager::collections::arena::{Records, key};
+use crate::slot_manager::collections::arena::{Arena, key};
 use crate::slot_manager::collections::deadline_list::{DeadlineList, Timed};
 use crate::slot_manager::collections::id_index::{IdIndex, Identified};
 use crate::slot_manager::collections::linked_list::{Links, List, linked};
@@ -26,7 +26,7 @@ key! {
 }
 
 #[derive(Debug)]
-pub(crate) struct PromisedSlot {
+pub(crate) struct Promise {
     pub(crate) worker_request: WorkerRequestKey,
     pub(crate) profile: ProfileKey,
     /// The waiting request it bound_to.
@@ -83,16 +83,16 @@ pub(crate) enum OfWorkerRequest {}
 #[derive(Debug)]
 pub(crate) enum Expiry {}
 
-linked!(PromisedSlot, PromiseKey, All => all_links, Unbound => unbound_links, OfWorkerRequest => worker_links);
+linked!(Promise, PromiseKey, All => all_links, Unbound => unbound_links, OfWorkerRequest => worker_links);
 linked!(WorkerRequest, WorkerRequestKey, Expiry => links);
 
-impl Queued<All, PromiseKey> for PromisedSlot {
+impl Queued<All, PromiseKey> for Promise {
     fn place(&self) -> u64 {
         self.sequence
     }
 }
 
-impl Queued<Unbound, PromiseKey> for PromisedSlot {
+impl Queued<Unbound, PromiseKey> for Promise {
     fn place(&self) -> u64 {
         self.unbound_sequence
     }
@@ -113,8 +113,8 @@ impl Identified<WorkerRequestId> for WorkerRequest {
 /// All promised slots.
 #[derive(Debug)]
 pub(crate) struct PromisedSlots {
-    pub(crate) records: Records<PromiseKey, PromisedSlot>,
-    pub(crate) worker_requests: Records<WorkerRequestKey, WorkerRequest>,
+    pub(crate) records: Arena<PromiseKey, Promise>,
+    pub(crate) worker_requests: Arena<WorkerRequestKey, WorkerRequest>,
     pub(crate) expiries: DeadlineList<Expiry, WorkerRequestKey>,
     by_id: IdIndex<WorkerRequestId, WorkerRequestKey>,
     all: ProfileQueues<All, PromiseKey>,
@@ -132,8 +132,8 @@ pub(crate) struct PromisedSlots {
 impl PromisedSlots {
     pub(crate) fn new() -> Self {
         Self {
-            records: Records::new(),
-            worker_requests: Records::new(),
+            records: Arena::new(),
+            worker_requests: Arena::new(),
             expiries: DeadlineList::default(),
             by_id: IdIndex::new(),
             all: ProfileQueues::new(),
@@ -154,7 +154,7 @@ impl PromisedSlots {
         self.num_unbound
     }
 
-    /// Records a worker request, and its slots in the order promised. Every slot covers nothing and is in no queue of
+    /// Arena a worker request, and its slots in the order promised. Every slot covers nothing and is in no queue of
     /// such slots yet.
     pub(crate) fn insert(
         &mut self,
@@ -178,7 +178,7 @@ impl PromisedSlots {
         promised
             .map(|profile| {
                 let sequence = self.take_sequence();
-                let promise = self.records.insert(PromisedSlot {
+                let promise = self.records.insert(Promise {
                     worker_request,
                     profile,
                     bound_to: None,
@@ -221,7 +221,7 @@ impl PromisedSlots {
     }
 
     /// The worker of a promised slot has come: it is too late to withdraw it.
-    pub(crate) fn begin_to_keep(&mut self, promise: PromiseKey) {
+    pub(crate) fn begin_to_fulfil(&mut self, promise: PromiseKey) {
         let key = self.records[promise].worker_request;
         self.unlist(key);
         self.worker_requests[key].withdrawal = WithdrawalState::Over;
@@ -356,7 +356,7 @@ impl PromisedSlots {
 
     /// Ends a promised slot, and its worker request with the last one. Returns its profile and the request it bound.
     pub(crate) fn remove(&mut self, promise: PromiseKey) -> (ProfileKey, Option<RequestKey>) {
-        let PromisedSlot {
+        let Promise {
             worker_request,
             profile,
             bound_to,

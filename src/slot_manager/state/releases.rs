@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::Timestamp;
 
-use crate::slot_manager::collections::arena::{Records, key};
+use crate::slot_manager::collections::arena::{Arena, key};
 use crate::slot_manager::collections::deadline_list::{DeadlineList, Timed};
 use crate::slot_manager::collections::linked_list::{Links, linked};
 use crate::slot_manager::state::task_managers::TaskManagerKey;
@@ -52,7 +52,7 @@ pub(crate) struct Releases {
     kept: BTreeSet<(Place, TaskManagerKey)>,
     places: BTreeMap<TaskManagerKey, Place>,
     next_place: u64,
-    checks: Records<CheckKey, OpenCheck>,
+    checks: Arena<CheckKey, OpenCheck>,
     pub(crate) deadlines: DeadlineList<Open, CheckKey>,
     open: BTreeMap<TaskManagerKey, CheckKey>,
     /// How many slots these task managers have.
@@ -67,7 +67,7 @@ impl Releases {
             kept: BTreeSet::new(),
             places: BTreeMap::new(),
             next_place: 0,
-            checks: Records::new(),
+            checks: Arena::new(),
             deadlines: DeadlineList::default(),
             open: BTreeMap::new(),
             checked_slots: 0,

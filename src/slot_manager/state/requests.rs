@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use crate::{AllocationId, JobId, SlotAllocationError, SlotManagerConfig, Timestamp};
 
-use crate::slot_manager::collections::arena::{Records, key};
+use crate::slot_manager::collections::arena::{Arena, key};
 use crate::slot_manager::collections::backoff_queues::BackoffQueues;
 use crate::slot_manager::collections::deadline_list::{DeadlineList, Timed};
 use crate::slot_manager::collections::id_index::{IdIndex, Identified};
-use crate::slot_manager::collections::interner::Interned;
+use crate::slot_manager::collections::interner::Interner;
 use crate::slot_manager::collections::linked_list::{Links, List, linked};
 use crate::slot_manager::state::profile_queues::{Fitting, ProfileKey, ProfileQueues, Profiles, Queued};
 use crate::slot_manager::state::promises::PromiseKey;
@@ -58,7 +58,7 @@ pub(crate) struct PendingRequest {
     pub(crate) sequence: u64,
     /// When it fails, whatever happens to it meanwhile.
     pub(crate) deadline: Timestamp,
-    pub(crate) state: RequestState,
+    pub(crate) phase: RequestPhase,
     /// The deadline of the RPC, of the pause, or of the repeat of a declined ask: a request has one of them at most.
     pub(crate) timer: Timestamp,
     pub(crate) failed_attempts: u32,
@@ -72,7 +72,7 @@ pub(crate) struct PendingRequest {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum RequestState {
+pub(crate) enum RequestPhase {
     /// In no queue: only within a call.
     Detached,
     /// Waits for a slot, and a promised slot stands for it.
@@ -100,7 +100,7 @@ pub(crate) enum WorkerAsk {
 
 /// The list of all requests, oldest first, which is also the order of their deadlines.
 #[derive(Debug)]
-pub(crate) enum Registered {}
+pub(crate) enum ArrivalOrder {}
 
 /// The queue of waiting requests.
 #[derive(Debug)]
@@ -116,13 +116,13 @@ pub(crate) enum OfJob {}
 
 linked!(
     PendingRequest, RequestKey,
-    Registered => registered_links,
+    ArrivalOrder => registered_links,
     Waiting => queue_links,
     Timer => timer_links,
     OfJob => job_links,
 );
 
-impl Timed<Registered, RequestKey> for PendingRequest {
+impl Timed<ArrivalOrder, RequestKey> for PendingRequest {
     fn due_at(&self) -> Timestamp {
         self.deadline
     }
@@ -134,8 +134,8 @@ impl Timed<Timer, RequestKey> for PendingRequest {
     }
 
     fn armed_as(&self) -> u64 {
-        match self.state {
-            RequestState::BackingOff { armed_as, .. } => armed_as,
+        match self.phase {
+            RequestPhase::BackingOff { armed_as, .. } => armed_as,
             _ => 0,
         }
     }
@@ -162,15 +162,15 @@ impl Identified<JobId> for Job {
 /// All ungranted requests.
 #[derive(Debug)]
 pub(crate) struct PendingRequests {
-    pub(crate) records: Records<RequestKey, PendingRequest>,
-    pub(crate) deadlines: DeadlineList<Registered, RequestKey>,
+    pub(crate) records: Arena<RequestKey, PendingRequest>,
+    pub(crate) deadlines: DeadlineList<ArrivalOrder, RequestKey>,
     pub(crate) bound: ProfileQueues<Waiting, RequestKey>,
     pub(crate) unbound: ProfileQueues<Waiting, RequestKey>,
     pub(crate) rpc_timeouts: DeadlineList<Timer, RequestKey>,
     pub(crate) ask_retries: DeadlineList<Timer, RequestKey>,
     pub(crate) backoffs: BackoffQueues<Timer, RequestKey>,
-    pub(crate) addresses: Interned<AddressKey, TargetAddress>,
-    jobs: Records<JobKey, Job>,
+    pub(crate) addresses: Interner<AddressKey, TargetAddress>,
+    jobs: Arena<JobKey, Job>,
     jobs_by_id: IdIndex<JobId, JobKey>,
     /// The job whose request was filed last: the next one is often of the same.
     recent_job: Option<JobKey>,
@@ -180,15 +180,15 @@ pub(crate) struct PendingRequests {
 impl PendingRequests {
     pub(crate) fn new(config: &SlotManagerConfig) -> Self {
         Self {
-            records: Records::new(),
+            records: Arena::new(),
             deadlines: DeadlineList::default(),
             bound: ProfileQueues::new(),
             unbound: ProfileQueues::new(),
             rpc_timeouts: DeadlineList::default(),
             ask_retries: DeadlineList::default(),
             backoffs: BackoffQueues::new(config.retry_backoff, config.max_retry_backoff),
-            addresses: Interned::new(),
-            jobs: Records::new(),
+            addresses: Interner::new(),
+            jobs: Arena::new(),
             jobs_by_id: IdIndex::new(),
             recent_job: None,
             next_sequence: 0,
@@ -214,7 +214,7 @@ impl PendingRequests {
             target_address,
             sequence,
             deadline,
-            state: RequestState::Detached,
+            phase: RequestPhase::Detached,
             timer: Timestamp::MAX,
             failed_attempts: 0,
             last_failure: None,
@@ -230,7 +230,7 @@ impl PendingRequests {
 
     /// Forgets an detached request, and returns its profile.
     pub(crate) fn remove(&mut self, request: RequestKey) -> ProfileKey {
-        debug_assert_eq!(self.records[request].state, RequestState::Detached);
+        debug_assert_eq!(self.records[request].phase, RequestPhase::Detached);
         self.deadlines.disarm(&mut self.records, request);
         let record = &self.records[request];
         let profile = record.profile;

@@ -5,7 +5,7 @@ use crate::config::Quantity;
 
 use crate::slot_manager::collections::arena::Key;
 use crate::slot_manager::state::profile_queues::{ProfileKey, Profiles};
-use crate::slot_manager::state::slots::SlotState;
+use crate::slot_manager::state::slots::SlotPhase;
 
 /// How a slot is counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,13 +28,13 @@ impl SlotUsage {
     ];
 
     #[inline]
-    pub(crate) fn of(state: &SlotState) -> Self {
+    pub(crate) fn of(state: &SlotPhase) -> Self {
         match state {
-            SlotState::Detached | SlotState::Offered { .. } => Self::Free,
-            SlotState::BackingOff { .. } => Self::BackingOff,
-            SlotState::Blocked => Self::Blocked,
-            SlotState::InFlight(_) => Self::InFlight,
-            SlotState::Allocated { .. } => Self::Allocated,
+            SlotPhase::Detached | SlotPhase::Offered { .. } => Self::Free,
+            SlotPhase::BackingOff { .. } => Self::BackingOff,
+            SlotPhase::Blocked => Self::Blocked,
+            SlotPhase::InFlight(_) => Self::InFlight,
+            SlotPhase::Allocated { .. } => Self::Allocated,
         }
     }
 }
@@ -261,7 +261,7 @@ impl SlotTotals {
     }
 
     /// Whether another one counts the same; for the check of invariants.
-    pub(crate) fn agrees(&self, other: &Self) -> bool {
+    pub(crate) fn equals(&self, other: &Self) -> bool {
         self.profiles().eq(other.profiles())
             && (self.registered, self.promised, self.not_free) == (other.registered, other.promised, other.not_free)
     }

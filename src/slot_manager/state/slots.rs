@@ -16,7 +16,7 @@ key! {
 
 key! {
     /// A place in the pool.
-    CellKey
+    RpcKey
 }
 
 /// 64 bytes on a boundary of 64: one line of the cache.
@@ -26,13 +26,13 @@ pub(crate) struct Slot {
     pub(crate) number: u32,
     pub(crate) task_manager: TaskManagerKey,
     pub(crate) profile: ProfileKey,
-    pub(crate) state: SlotState,
+    pub(crate) phase: SlotPhase,
     /// In the free index, or among the slot_backoffs slots: never both.
     links: Links<SlotKey>,
 }
 
 #[derive(Debug)]
-pub(crate) enum SlotState {
+pub(crate) enum SlotPhase {
     /// Free and in no list: only within a call.
     Detached,
     /// Free, in the free index.
@@ -51,7 +51,7 @@ pub(crate) enum SlotState {
         allocation_id: AllocationId,
         job_id: JobId,
         /// Another slot was recorded first for this allocation; this one is asked to be freed.
-        duplicate: bool,
+        secondary: bool,
     },
 }
 
@@ -60,17 +60,17 @@ pub(crate) enum SlotState {
 pub(crate) struct Attempt {
     pub(crate) request: RequestKey,
     pub(crate) number: u64,
-    pub(crate) delivery: Delivery,
+    pub(crate) rpc: RpcState,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Delivery {
+pub(crate) enum RpcState {
     /// The gateway has not been called yet.
     Unsent,
     /// The gateway has been called and the answer is there, to be applied within this call.
     Answered,
     /// The answer is awaited in the pool; the RPC timeout is armed.
-    Awaited(CellKey),
+    Awaited(RpcKey),
 }
 
 /// What a slot remembers of failed attempts, until one is acknowledged.
@@ -80,17 +80,17 @@ pub(crate) struct SlotFailures {
     pub(crate) backoffs: u32,
 }
 
-impl SlotState {
+impl SlotPhase {
     /// Whether a report that says what holds the slot changes nothing. While an attempt is in flight, it may be older than
     /// that.
     #[inline]
-    pub(crate) fn agrees(&self, reported: Option<(AllocationId, JobId)>) -> bool {
+    pub(crate) fn is_unchanged_by(&self, reported: Option<(AllocationId, JobId)>) -> bool {
         match (self, reported) {
             (
                 Self::Allocated {
                     allocation_id,
                     job_id,
-                    duplicate: false,
+                    secondary: false,
                 },
                 Some(reported),
             ) => (*allocation_id, *job_id) == reported,
@@ -106,23 +106,23 @@ impl Slot {
             number,
             task_manager,
             profile,
-            state: SlotState::Detached,
+            phase: SlotPhase::Detached,
             links: Links::default(),
         }
     }
 
     /// The attempt that is in flight to the slot.
     pub(crate) fn attempt(&self) -> Option<Attempt> {
-        match self.state {
-            SlotState::InFlight(attempt) => Some(attempt),
+        match self.phase {
+            SlotPhase::InFlight(attempt) => Some(attempt),
             _ => None,
         }
     }
 
     /// The allocation that holds the slot, with its job.
     pub(crate) fn holder(&self) -> Option<(AllocationId, JobId)> {
-        match self.state {
-            SlotState::Allocated {
+        match self.phase {
+            SlotPhase::Allocated {
                 allocation_id, job_id, ..
             } => Some((allocation_id, job_id)),
             _ => None,
@@ -142,8 +142,8 @@ linked!(Slot, SlotKey, Offered => links, SlotBackoff => links);
 
 impl Queued<Offered, SlotKey> for Slot {
     fn place(&self) -> u64 {
-        match self.state {
-            SlotState::Offered { sequence } => sequence,
+        match self.phase {
+            SlotPhase::Offered { sequence } => sequence,
             _ => u64::MAX,
         }
     }
@@ -151,15 +151,15 @@ impl Queued<Offered, SlotKey> for Slot {
 
 impl Timed<SlotBackoff, SlotKey> for Slot {
     fn due_at(&self) -> Timestamp {
-        match self.state {
-            SlotState::BackingOff { until, .. } => until,
+        match self.phase {
+            SlotPhase::BackingOff { until, .. } => until,
             _ => Timestamp::MAX,
         }
     }
 
     fn armed_as(&self) -> u64 {
-        match self.state {
-            SlotState::BackingOff { armed_as, .. } => armed_as,
+        match self.phase {
+            SlotPhase::BackingOff { armed_as, .. } => armed_as,
             _ => 0,
         }
     }

@@ -4,7 +4,7 @@ use std::collections::TryReserveError;
 
 use crate::{InstanceId, ResourceId, Timestamp, WorkerRequestId};
 
-use crate::slot_manager::collections::arena::{Records, key};
+use crate::slot_manager::collections::arena::{Arena, key};
 use crate::slot_manager::collections::deadline_list::{DeadlineList, Timed};
 use crate::slot_manager::collections::id_index::{IdIndex, Identified};
 use crate::slot_manager::collections::linked_list::{Links, List, linked};
@@ -122,13 +122,13 @@ impl Identified<ResourceId> for TaskManager {
 
 /// The list of all registrations, oldest first.
 #[derive(Debug)]
-pub(crate) enum Registered {}
+pub(crate) enum RegistrationOrder {}
 
 /// The list of those that have no used slot.
 #[derive(Debug)]
 pub(crate) enum Idle {}
 
-linked!(TaskManager, TaskManagerKey, Registered => registered_links, Idle => idle_links);
+linked!(TaskManager, TaskManagerKey, RegistrationOrder => registered_links, Idle => idle_links);
 
 impl Timed<Idle, TaskManagerKey> for TaskManager {
     fn due_at(&self) -> Timestamp {
@@ -139,8 +139,8 @@ impl Timed<Idle, TaskManagerKey> for TaskManager {
 /// All registrations.
 #[derive(Debug)]
 pub(crate) struct TaskManagers {
-    pub(crate) records: Records<TaskManagerKey, TaskManager>,
-    pub(crate) registered: List<Registered, TaskManagerKey>,
+    pub(crate) records: Arena<TaskManagerKey, TaskManager>,
+    pub(crate) registered: List<RegistrationOrder, TaskManagerKey>,
     pub(crate) idle: DeadlineList<Idle, TaskManagerKey>,
     by_instance: IdIndex<InstanceId, TaskManagerKey>,
     by_resource: IdIndex<ResourceId, TaskManagerKey>,
@@ -149,7 +149,7 @@ pub(crate) struct TaskManagers {
 impl TaskManagers {
     pub(crate) fn new() -> Self {
         Self {
-            records: Records::new(),
+            records: Arena::new(),
             registered: List::default(),
             idle: DeadlineList::default(),
             by_instance: IdIndex::new(),

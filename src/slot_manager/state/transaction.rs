@@ -15,7 +15,7 @@ pub(crate) struct Transaction {
     /// Requests that lost their attempt and look for another slot.
     pub(crate) detached: Vec<RequestKey>,
     /// Slots that were found to hold an allocation beside its grant. If they still do in the end, they are to be freed.
-    pub(crate) duplicates: Vec<SlotKey>,
+    pub(crate) secondaries: Vec<SlotKey>,
     /// Task managers of which the first slot became used, or the last one unused.
     pub(crate) task_managers: Vec<TaskManagerKey>,
     /// Grants that were dropped. Whether they are lost is judged when the transaction is complete.
@@ -29,7 +29,7 @@ impl Transaction {
     pub(crate) fn is_empty(&self) -> bool {
         self.free.is_empty()
             && self.detached.is_empty()
-            && self.duplicates.is_empty()
+            && self.secondaries.is_empty()
             && self.task_managers.is_empty()
             && self.dropped.is_empty()
     }

@@ -5,9 +5,9 @@ use std::time::Duration;
 use super::{Manager, cores, register, request};
 use crate::slot_manager::collections::arena::Key;
 use crate::slot_manager::state::core::Core;
-use crate::slot_manager::state::requests::{RequestState, WorkerAsk};
+use crate::slot_manager::state::requests::{RequestPhase, WorkerAsk};
 use crate::slot_manager::state::slot_totals::SlotUsage;
-use crate::slot_manager::state::slots::SlotState;
+use crate::slot_manager::state::slots::SlotPhase;
 use crate::slot_manager::state::task_managers::TaskManagerKey;
 use crate::slot_manager::state::worker_policy::{Ending, WorkerPolicyState};
 use crate::testing::{ManualScheduledExecutor, RecordingActions, ScriptedGateway};
@@ -105,7 +105,7 @@ fn requests_that_are_held_and_not_listed_or_need_not_be() {
     });
     assert_found("are listed as held", |core| {
         let deferred = core.worker_policy.first_deferred().expect("one is held");
-        core.requests.records[deferred].state = RequestState::Unbound(WorkerAsk::Useless);
+        core.requests.records[deferred].phase = RequestPhase::Unbound(WorkerAsk::Useless);
     });
     assert_found("and a worker may be asked for", |core| {
         let deferred = core.worker_policy.first_deferred().expect("one is held");
@@ -140,7 +140,7 @@ fn a_slot_that_is_blocked_and_counted_as_free() {
     assert_found("SlotTotals", |core| {
         let key = task_manager(core, "blocked");
         let (_, slot) = core.task_managers.records[key].slots[0];
-        assert!(matches!(core.slots[slot].state, SlotState::Blocked));
+        assert!(matches!(core.slots[slot].phase, SlotPhase::Blocked));
         let profile = core.slots[slot].profile;
         core.slot_totals.move_slot(profile, SlotUsage::Blocked, SlotUsage::Free);
     });

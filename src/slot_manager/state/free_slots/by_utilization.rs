@@ -72,30 +72,30 @@ pub(crate) struct UtilizationIndex {
     /// The first group of each task manager, by the index of its key.
     by_task_manager: Vec<Option<GroupKey>>,
     /// By the index of the key of the profile: as many as were needed for what was pushed.
-    rankings: Vec<ProfileRanking>,
+    by_profile: Vec<ProfileGroups>,
     /// The profiles that have a group, in no particular order: looking for the first that fits reads little else.
-    active: Vec<Active>,
+    active: Vec<ActiveProfile>,
 }
 
 #[derive(Debug)]
 struct Group {
     slots: List<Offered, SlotKey>,
     profile: ProfileKey,
-    /// In the ranking of the profile.
+    /// In the of_profile of the profile.
     place: u32,
     /// Of the same task manager.
     next: Option<GroupKey>,
 }
 
 #[derive(Debug, Default)]
-struct ProfileRanking {
+struct ProfileGroups {
     groups: TournamentTree<Rank>,
     /// The place in `active`, while there is a group.
     position: usize,
 }
 
 #[derive(Debug)]
-struct Active {
+struct ActiveProfile {
     best: Rank,
     sketch: Sketch,
     profile: ProfileKey,
@@ -127,7 +127,7 @@ impl UtilizationIndex {
             groups: Vec::new(),
             unused_groups: Vec::new(),
             by_task_manager: Vec::new(),
-            rankings: Vec::new(),
+            by_profile: Vec::new(),
             active: Vec::new(),
         }
     }
@@ -152,18 +152,18 @@ impl UtilizationIndex {
     }
 
     fn rank(&self, group: &Group) -> Rank {
-        self.rankings[group.profile.index()].groups.get(group.place)
+        self.by_profile[group.profile.index()].groups.get(group.place)
     }
 
     fn set_rank(&mut self, group: GroupKey, rank: Rank) {
         let Group { profile, place, .. } = self.groups[group.index()];
-        self.rankings[profile.index()].groups.set(place, rank);
+        self.by_profile[profile.index()].groups.set(place, rank);
         self.note_best(profile);
     }
 
     /// Notes which group of a profile is the best now.
     fn note_best(&mut self, profile: ProfileKey) {
-        let ProfileRanking { groups, position } = &self.rankings[profile.index()];
+        let ProfileGroups { groups, position } = &self.by_profile[profile.index()];
         if let Some(best) = groups.first() {
             self.active[*position].best = best;
             return;
@@ -171,7 +171,7 @@ impl UtilizationIndex {
         let position = *position;
         self.active.swap_remove(position);
         if let Some(moved) = self.active.get(position) {
-            self.rankings[moved.profile.index()].position = position;
+            self.by_profile[moved.profile.index()].position = position;
         }
     }
 
@@ -199,16 +199,16 @@ impl UtilizationIndex {
         if self.by_task_manager.len() <= task_manager.index() {
             self.by_task_manager.resize(task_manager.index() + 1, None);
         }
-        if self.rankings.len() <= profile.index() {
-            self.rankings.resize_with(profile.index() + 1, ProfileRanking::default);
+        if self.by_profile.len() <= profile.index() {
+            self.by_profile.resize_with(profile.index() + 1, ProfileGroups::default);
         }
         let unused = self.unused_groups.pop();
         let group = unused.unwrap_or_else(|| GroupKey::from_index(self.groups.len()));
         let rank = Rank::new(self.ranked(&task_managers[task_manager]), slot.place(), group);
-        let ranking = &mut self.rankings[profile.index()];
-        if ranking.groups.len() == 0 {
-            ranking.position = self.active.len();
-            self.active.push(Active {
+        let of_profile = &mut self.by_profile[profile.index()];
+        if of_profile.groups.len() == 0 {
+            of_profile.position = self.active.len();
+            self.active.push(ActiveProfile {
                 best: rank,
                 sketch: profiles[profile].sketch(),
                 profile,
@@ -217,7 +217,7 @@ impl UtilizationIndex {
         let added = Group {
             slots: List::default(),
             profile,
-            place: ranking.groups.insert(rank),
+            place: of_profile.groups.insert(rank),
             next: self.by_task_manager[task_manager.index()].replace(group),
         };
         match self.groups.get_mut(group.index()) {
@@ -259,7 +259,7 @@ impl UtilizationIndex {
             Some(previous) => self.groups[previous.index()].next = next,
             None => self.by_task_manager[task_manager.index()] = next,
         }
-        self.rankings[profile.index()].groups.remove(place);
+        self.by_profile[profile.index()].groups.remove(place);
         self.note_best(profile);
         self.unused_groups.push(group);
     }
@@ -267,7 +267,7 @@ impl UtilizationIndex {
     /// The best among all profiles that fit.
     pub(crate) fn first_fitting(&self, profiles: &Profiles, required: &ResourceProfile) -> Option<SlotKey> {
         let sketch = required.sketch();
-        let mut found: Option<&Active> = None;
+        let mut found: Option<&ActiveProfile> = None;
         for active in &self.active {
             if found.is_none_or(|found| active.best < found.best)
                 && active.sketch.covers(sketch)
@@ -294,7 +294,7 @@ impl UtilizationIndex {
 
     /// The best of one profile.
     pub(crate) fn first_of(&self, profile: ProfileKey) -> Option<SlotKey> {
-        let best = self.rankings.get(profile.index())?.groups.first()?;
+        let best = self.by_profile.get(profile.index())?.groups.first()?;
         self.groups[best.group().index()].slots.head()
     }
 
@@ -311,7 +311,7 @@ impl UtilizationIndex {
     }
 
     pub(crate) fn is_in_order(&self, slots: &Slots, task_managers: &TaskManagerRecords) -> bool {
-        let ranked: usize = self.rankings.iter().map(|ranking| ranking.groups.len()).sum();
+        let ranked: usize = self.by_profile.iter().map(|of_profile| of_profile.groups.len()).sum();
         let listed = task_managers.iter().flat_map(|(key, task_manager)| {
             let ranked = self.ranked(task_manager);
             self.groups_of(key).map(move |group| (ranked, group))
@@ -324,13 +324,13 @@ impl UtilizationIndex {
         };
         ranked == listed.len()
             && ranked + self.unused_groups.len() == self.groups.len()
-            && self.rankings.iter().all(|ranking| ranking.groups.is_in_order())
+            && self.by_profile.iter().all(|of_profile| of_profile.groups.is_in_order())
             && listed.iter().all(is_ranked)
             && self.active.iter().enumerate().all(|(position, active)| {
-                let ranking = &self.rankings[active.profile.index()];
-                ranking.position == position && ranking.groups.first() == Some(active.best)
+                let of_profile = &self.by_profile[active.profile.index()];
+                of_profile.position == position && of_profile.groups.first() == Some(active.best)
             })
-            && self.active.len() == self.rankings.iter().filter(|it| it.groups.len() > 0).count()
+            && self.active.len() == self.by_profile.iter().filter(|it| it.groups.len() > 0).count()
     }
 
     pub(crate) fn iter<'a>(&'a self, slots: &'a Slots) -> impl Iterator<Item = (ProfileKey, SlotKey)> + 'a {
