@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use crate::{
-    AllocationId, AllocationStatus, Capacity, ConfigError, InstanceId, JobId, RequestFailure, ResourceId,
-    ResourceProfileError, SlotId,
+    AllocationId, AllocationStatus, ConfigError, InstanceId, JobId, RequestFailure, ResourceId, ResourceProfileError,
+    SlotId,
 };
 
 /// The call needs a started manager: it came before [`start`](crate::SlotManager::start) or after
@@ -22,15 +22,6 @@ pub enum StartError {
     AlreadyStarted {
         /// The leadership it was started with.
         leader_id: crate::LeaderId,
-    },
-    /// The memory that [`initial_capacity`](crate::SlotManagerConfig::initial_capacity) asks for is not to be had.
-    #[error(
-        "there is no memory for the initial capacity of {} task managers, {} slots and {} pending requests",
-        .capacity.task_managers, .capacity.slots, .capacity.pending_requests
-    )]
-    OutOfMemory {
-        /// What was asked for.
-        capacity: Capacity,
     },
 }
 

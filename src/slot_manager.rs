@@ -98,16 +98,8 @@ where
         if let Some(leader_id) = self.core.leader_id {
             return Err(StartError::AlreadyStarted { leader_id });
         }
-        let capacity = self.core.config.initial_capacity;
-        if self
-            .core
-            .try_reserve()
-            .and_then(|()| self.driver.try_reserve(capacity))
-            .is_err()
-        {
-            self.core.clear();
-            return Err(StartError::OutOfMemory { capacity });
-        }
+        self.core.reserve();
+        self.driver.reserve(self.core.config.initial_capacity.task_managers);
         self.core.leader_id = Some(leader_id);
         self.driver.start(actions);
         tracing::info!(%leader_id, "slot manager started");
@@ -161,10 +153,10 @@ where
         Ok(leader_id)
     }
 
-    /// Says what an input caused, and wakes whoever drives the manager if there is more for it to do.
+    /// Flushes the effects of an input, reconciles, and wakes the driving task if it has more to do.
     fn finish_input(&mut self) {
-        let has_pending_rpc = self.driver.flush_and_reconcile(&mut self.core);
-        self.driver.wake_after_input(&self.core, has_pending_rpc);
+        self.driver.flush_and_reconcile(&mut self.core);
+        self.driver.wake_after_input(&self.core);
     }
 }
 

@@ -48,7 +48,7 @@ where
         loop {
             let advance = self.driver.advance(&mut self.core, until);
             events += advance.events;
-            if !advance.unfinished || advance.for_nothing {
+            if !advance.is_unfinished || advance.is_stalled {
                 return events;
             }
         }

@@ -1,4 +1,4 @@
-//! What callers tell the manager. Each input runs to completion.
+//! Inputs: the events that callers tell the manager. Each runs to completion.
 
 mod fast_path;
 mod jobs;

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{ScheduledExecutor, SlotManager, TaskExecutorGateway, Timestamp};
 
+use crate::slot_manager::rules::timers::Timer;
 use crate::slot_manager::state::allocations::AllocationEntry;
 use crate::slot_manager::state::core::Core;
 use crate::slot_manager::state::requests::{RequestPhase, WorkerAsk};
@@ -219,11 +220,6 @@ fn check_worker_policy(core: &Core) -> Check {
     ensure!(
         deferred.is_empty() || core.worker_policy.is_recovering() || core.limit_of_next_worker().is_some(),
         "requests {deferred:?} are held, and a worker may be asked for"
-    );
-    ensure!(
-        core.worker_policy.is_consistent(),
-        "the earliest time is not known: {:?}",
-        core.worker_policy
     );
     Ok(())
 }
@@ -491,26 +487,8 @@ fn check_promised_slots(core: &Core) -> Check {
 }
 
 fn check_deadlines(core: &Core) -> Check {
-    let requests = &core.requests;
-    let lists = [
-        ("request timeouts", requests.deadlines.is_in_order(&requests.records)),
-        ("RPC timeouts", requests.rpc_timeouts.is_in_order(&requests.records)),
-        ("retry backoffs", requests.backoffs.is_in_order(&requests.records)),
-        ("slot backoffs", core.slot_backoffs.is_in_order(&core.slots)),
-        (
-            "worker registrations",
-            core.promised_slots
-                .expiries
-                .is_in_order(&core.promised_slots.worker_requests),
-        ),
-        ("repeated asks", requests.ask_retries.is_in_order(&requests.records)),
-        (
-            "idle task managers",
-            core.task_managers.idle.is_in_order(&core.task_managers.records),
-        ),
-    ];
-    for (name, is_in_order) in lists {
-        ensure!(is_in_order, "the deadlines of {name} are not in order");
+    for timer in Timer::ALL {
+        ensure!(core.is_in_order(timer), "the deadlines of {timer:?} are not in order");
     }
     Ok(())
 }

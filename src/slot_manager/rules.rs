@@ -1,19 +1,54 @@
-//! What happens: every transition of the state, as methods of [`Core`](crate::slot_manager::state::core::Core).
+//! What happens: every transition of the state, as methods of [`Core`].
 //!
-//! A rule changes the state and notes what it set free, detached or took away in
-//! [`Transaction`](crate::slot_manager::state::transaction::Transaction); [`commit`] ends the transaction. No rule calls a trait: what the outside must hear
-//! goes to [`Effects`](crate::slot_manager::state::effects::Effects).
+//! A rule changes the state and notes in the [`Transaction`] what it set free, detached or took away; [`commit`] ends
+//! the transaction. Notifications and RPCs go to [`Effects`] and leave with the next flush. A rule that needs an
+//! answer within the call asks [`Outside`].
+//!
+//! [`Core`]: crate::slot_manager::state::core::Core
+//! [`Transaction`]: crate::slot_manager::state::transaction::Transaction
+//! [`Effects`]: crate::slot_manager::state::effects::Effects
+
+use crate::{
+    InstanceId, Release, ReleaseCause, ReleaseCheck, ReleaseDecision, ResourceManagerError, ResourceProfile,
+    Withdrawal, WorkerPromise, WorkerRequestId,
+};
+
+use super::state::core::Core;
+use super::state::task_managers::TaskManagerKey;
 
 mod attempts;
 mod blocking;
 mod commit;
 mod grants;
-pub(crate) mod idle_release;
+mod idle_release;
 mod promises;
+mod reconcile;
 mod registrations;
 mod reports;
 mod requests;
 mod slots;
-mod timers;
+pub(crate) mod timers;
 mod unfulfillable;
 mod worker_requests;
+
+/// The outside as rules see it: calls that are answered at once. The driver implements it.
+pub(crate) trait Outside {
+    /// Requests a worker.
+    fn allocate_resource(
+        &mut self,
+        worker_request: WorkerRequestId,
+        resource_profile: &ResourceProfile,
+    ) -> Result<WorkerPromise, ResourceManagerError>;
+
+    /// Asks to withdraw a worker request.
+    fn withdraw_resource(&mut self, worker_request: WorkerRequestId) -> Withdrawal;
+
+    /// Asks to stop a worker.
+    fn release_resource(&mut self, instance_id: InstanceId, cause: ReleaseCause) -> Release;
+
+    /// Asks a task executor whether it can be released.
+    fn can_be_released(&mut self, task_manager: TaskManagerKey, check: &ReleaseCheck) -> ReleaseDecision;
+
+    /// Commits the transaction and sends all effects, until answers at hand cause no more.
+    fn flush(&mut self, core: &mut Core);
+}

@@ -120,7 +120,7 @@ fn a_busy_manager_has_something_of_everything() {
     let seen = snapshot(&fixture.manager).join("\n");
     for part in [
         "Free",
-        "Pausing",
+        "BackingOff",
         "InFlight",
         "Allocated",
         "in_flight_to: Some",

@@ -260,8 +260,8 @@ fn what_a_task_executor_is_asked_before_it_is_released_is_read_back() {
             "number": u64::MAX,
         }),
     );
-    assert_form(&ReleaseDecision::Release, json!("Yes"));
-    assert_form(&ReleaseDecision::Keep, json!("No"));
+    assert_form(&ReleaseDecision::Release, json!("Release"));
+    assert_form(&ReleaseDecision::Keep, json!("Keep"));
     assert_form(&ReleaseDecision::Later, json!("Later"));
     assert_not_read::<ReleaseDecision>(json!("Perhaps"), "unknown variant `Perhaps`");
     let mut incomplete = to_value(question).expect("it can be written");

@@ -1,6 +1,5 @@
 //! Arena in slabs, addressed by small typed keys.
 
-use std::collections::TryReserveError;
 use std::fmt;
 use std::marker::PhantomData;
 use std::ops::{Index, IndexMut};
@@ -48,22 +47,6 @@ pub(crate) struct Arena<K, R> {
     key: PhantomData<K>,
 }
 
-/// As large as what a slab keeps for each record.
-#[expect(dead_code, reason = "only its size matters")]
-enum Entry<R> {
-    Vacant(usize),
-    Occupied(R),
-}
-
-/// Asks for memory for so many values, and gives it back: what takes it afterwards could only end the process.
-pub(crate) fn is_there_room_for<T>(count: usize) -> Result<(), TryReserveError> {
-    let mut room = Vec::<T>::new();
-    room.try_reserve_exact(count)?;
-    // Or it would never be asked for.
-    std::hint::black_box(&room);
-    Ok(())
-}
-
 /// Arena for which memory is kept when none is left.
 const SPARE_RECORDS: usize = 1024;
 
@@ -76,11 +59,10 @@ impl<K: Key, R> Arena<K, R> {
         }
     }
 
-    pub(crate) fn try_reserve(&mut self, additional: usize) -> Result<(), TryReserveError> {
-        is_there_room_for::<Entry<R>>(additional)?;
+    /// Reserves memory, which is kept until `clear`.
+    pub(crate) fn reserve(&mut self, additional: usize) {
         self.slab.reserve(additional);
         self.is_reserved |= additional > 0;
-        Ok(())
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -158,7 +140,7 @@ mod tests {
     fn memory_is_given_back_when_no_record_is_left_unless_it_was_reserved() {
         for (reserved, kept) in [(0, false), (1, true)] {
             let mut records = Arena::<TestKey, u64>::new();
-            records.try_reserve(reserved).expect("there is room");
+            records.reserve(reserved);
             let keys: Vec<_> = (0..3 * SPARE_RECORDS as u64).map(|n| records.insert(n)).collect();
             let (last, others) = keys.split_last().expect("some");
             for key in others {
@@ -172,15 +154,5 @@ mod tests {
         let key = few.insert(1);
         few.remove(key);
         assert!(few.slab.capacity() > 0, "a few are kept");
-    }
-
-    #[test]
-    fn memory_that_is_not_to_be_had_is_an_error_and_changes_nothing() {
-        let mut records = Arena::<TestKey, [u64; 8]>::new();
-        assert!(records.try_reserve(usize::MAX / 64).is_err());
-        assert!(!records.is_reserved);
-        assert_eq!(records.slab.capacity(), 0);
-        assert_eq!(records.try_reserve(100), Ok(()));
-        assert!(records.is_reserved && records.slab.capacity() >= 100);
     }
 }

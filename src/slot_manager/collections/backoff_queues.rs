@@ -61,26 +61,25 @@ impl<L, K: Key> BackoffQueues<L, K> {
         self.backing_off -= 1;
     }
 
-    /// The earliest deadline and the step it is in; of equal ones, that which was armed first.
-    pub(crate) fn earliest(&self) -> (Timestamp, u8) {
+    /// Returns the earliest deadline; `MAX` if none is armed. Cost: O(lengths).
+    #[inline]
+    pub(crate) fn earliest(&self) -> Timestamp {
         if self.backing_off == 0 {
-            return (Timestamp::MAX, 0);
+            return Timestamp::MAX;
         }
-        self.steps
-            .iter()
-            .zip(0..)
-            .map(|((_, list), step)| (list.earliest, step))
-            .min()
-            .map_or((Timestamp::MAX, 0), |((deadline, _), step)| (deadline, step))
+        let deadlines = self.steps.iter().map(|(_, list)| list.earliest());
+        deadlines.min().unwrap_or(Timestamp::MAX)
+    }
+
+    /// Returns the record with the earliest deadline; of equal ones, the one armed first. Cost: O(lengths).
+    pub(crate) fn first(&self) -> Option<K> {
+        let (_, list) = self.steps.iter().min_by_key(|(_, list)| list.earliest)?;
+        list.head()
     }
 
     /// Whether each list is in order, and none is forgotten; for the check of invariants.
     pub(crate) fn is_in_order<R: Timed<L, K>>(&self, records: &Arena<K, R>) -> bool {
         self.steps.iter().all(|(_, list)| list.is_in_order(records)) && self.iter(records).count() == self.backing_off
-    }
-
-    pub(crate) fn head(&self, step: u8) -> Option<K> {
-        self.steps[usize::from(step)].1.head()
     }
 
     pub(crate) fn iter<R: Timed<L, K>>(&self, records: &Arena<K, R>) -> impl Iterator<Item = (u8, K)> {

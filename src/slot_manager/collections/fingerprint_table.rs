@@ -3,12 +3,9 @@
 //! A table holds keys, not ids: the id lives once, in the record. Beside each key it keeps 32 bits of the hash of the
 //! id, so that a record is looked at only when it is nearly certain to be the one, and none when the table grows.
 
-use std::collections::TryReserveError;
 use std::hash::{BuildHasher, Hash};
 
 use foldhash::fast::FixedState;
-
-use crate::slot_manager::collections::arena::is_there_room_for;
 
 /// Hashes ids. A fixed state: ids come from the cluster itself, and a run can be repeated to the last byte of memory.
 const HASHER: FixedState = FixedState::with_seed(0);
@@ -150,14 +147,12 @@ impl<V: Copy> FingerprintTable<V> {
         }
     }
 
-    /// Makes room for so many values more, in advance.
-    pub(crate) fn try_reserve(&mut self, additional: usize) -> Result<(), TryReserveError> {
+    /// Reserves room, which is kept until `clear`.
+    pub(crate) fn reserve(&mut self, additional: usize) {
         if additional > 0 {
-            is_there_room_for::<Bucket<V>>(self.buckets_for(additional))?;
             self.is_reserved = true;
             self.grow(additional);
         }
-        Ok(())
     }
 
     #[inline]
@@ -367,20 +362,20 @@ mod tests {
     #[test]
     fn room_that_was_reserved_is_enough() {
         let mut table = FingerprintTable::new();
-        table.try_reserve(1000).expect("there is room");
+        table.reserve(1000);
         let buckets = table.buckets.len();
         for n in 0..1000 {
             table.insert(Fingerprint::of(&n), number(n));
         }
         assert_eq!((table.buckets.len(), table.len()), (buckets, 1000));
-        table.try_reserve(0).expect("there is room");
+        table.reserve(0);
         assert_eq!(table.buckets.len(), buckets);
     }
 
     #[test]
     fn nothing_is_reserved_for_nothing() {
         let mut table = FingerprintTable::<NonZeroU32>::new();
-        table.try_reserve(0).expect("there is room");
+        table.reserve(0);
         assert_eq!(table.buckets.capacity(), 0);
         assert_eq!(table.find(Fingerprint(7), |_| true), None);
         table.remove(Fingerprint(7), |_| true);
@@ -402,17 +397,10 @@ mod tests {
     }
 
     #[test]
-    fn room_that_is_not_to_be_had_is_an_error_and_changes_nothing() {
-        let mut table = FingerprintTable::<u8>::new();
-        assert!(table.try_reserve(usize::MAX / 100).is_err());
-        assert!(!table.is_reserved && table.buckets.is_empty());
-    }
-
-    #[test]
     fn it_shrinks_when_it_is_empty_unless_room_was_reserved() {
         for reserved in [0, 1] {
             let mut table = FingerprintTable::new();
-            table.try_reserve(reserved).expect("there is room");
+            table.reserve(reserved);
             for n in 0..10_000 {
                 table.insert(Fingerprint::of(&n), number(n));
             }

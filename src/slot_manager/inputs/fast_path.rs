@@ -1,4 +1,7 @@
-//! The short way of a request that finds a free slot at once.
+//! The fast path of a slot request: a free slot fits and its task executor answers at once.
+//!
+//! Its law: it equals the long way. Outcomes, effects, their order and the state afterwards are the same as if the
+//! request had been recorded, placed and granted by the rules. The test below runs both on random inputs.
 
 use crate::{
     AllocationStatus, LeaderId, ResourceManagerActions, ScheduledExecutor, SlotManager, SlotRequest, SlotRequestError,
@@ -6,9 +9,6 @@ use crate::{
 };
 
 use crate::slot_manager::collections::fingerprint_table::Fingerprint;
-use crate::slot_manager::state::allocations::AllocationEntry;
-use crate::slot_manager::state::core::Registering;
-use crate::slot_manager::state::requests::RequestKey;
 use crate::slot_manager::state::slots::SlotKey;
 
 impl<A, G, E> SlotManager<A, G, E>
@@ -17,8 +17,8 @@ where
     G: TaskExecutorGateway,
     E: ScheduledExecutor,
 {
-    /// Attempts to give an offered slot to a request that is being registered. Only one that is not granted by that
-    /// becomes a pending one: most are.
+    /// Attempts to give an offered slot to a request that has no record yet. Most requests are granted here and never
+    /// get one.
     pub(crate) fn attempt_at_once(
         &mut self,
         leader_id: LeaderId,
@@ -27,16 +27,16 @@ where
         request: SlotRequest,
     ) -> Result<SlotRequestOutcome, SlotRequestError> {
         let attempt = self.core.next_attempt();
-        let request = self.core.request_slot(leader_id, slot, attempt, request);
+        let request = self.core.allocate_slot(leader_id, slot, attempt, request);
         match self.driver.call_gateway(&self.core, slot, &request) {
             Some(Ok(Ok(acknowledge))) if !self.core.is_overtaken(slot, acknowledge.revision()) => {
                 self.core
                     .grant_at_once(slot, fingerprint, &request, acknowledge.revision());
                 self.driver.notify_slot_allocated(&request);
-                if self.core.worker_policy.is_active() {
-                    self.reconcile();
+                if self.core.needs_reconcile() {
+                    self.core.reconcile(&mut self.driver);
                 }
-                self.driver.wake_after_input(&self.core, false);
+                self.driver.wake_after_input(&self.core);
                 let slot_id = request.slot_id;
                 Ok(SlotRequestOutcome::Accepted(AllocationStatus::Granted { slot_id }))
             }
@@ -49,43 +49,266 @@ where
                 );
                 let key = self.core.insert_request(fingerprint, request);
                 self.core.begin_attempt(slot, key, attempt);
-                let has_pending_rpc =
-                    answer.is_some_and(|answer| self.driver.take_answer(&mut self.core, slot, attempt, answer));
-                self.finish_registration(key, has_pending_rpc)
+                if let Some(answer) = answer {
+                    self.driver.take_answer(&mut self.core, slot, attempt, answer);
+                }
+                self.finish_registration(key)
             }
         }
     }
+}
 
-    /// Says what the registration of a request caused, and then, what became of the request.
-    pub(crate) fn finish_registration(
-        &mut self,
-        request: RequestKey,
-        has_pending_rpc: bool,
-    ) -> Result<SlotRequestOutcome, SlotRequestError> {
-        let allocation_id = self.core.requests.records[request].allocation_id;
-        self.core.registering = Some(Registering {
-            allocation_id,
-            result: None,
-        });
-        self.core.commit();
-        let has_pending_rpc = self.driver.flush_and_reconcile(&mut self.core) || has_pending_rpc;
-        self.driver.wake_after_input(&self.core, has_pending_rpc);
-        match self.core.registering.take().and_then(|registering| registering.result) {
-            Some(Ok(slot_id)) => Ok(SlotRequestOutcome::Accepted(AllocationStatus::Granted { slot_id })),
-            Some(Err(failure)) => Err(SlotRequestError::Failed { allocation_id, failure }),
-            None => {
-                self.core.requests.link_job(request);
-                let status = self.core.status_of(AllocationEntry::Pending(request));
-                Ok(SlotRequestOutcome::Accepted(status))
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use proptest::prelude::*;
+
+    use crate::slot_manager::collections::fingerprint_table::Fingerprint;
+    use crate::testing::{
+        Effect, EffectLog, GatewayAnswer, ManualScheduledExecutor, RecordingActions, ScriptedGateway,
+    };
+    use crate::{
+        Acknowledge, AllocationId, InstanceId, JobId, LeaderId, ResourceProfile, SlotAllocationError, SlotId,
+        SlotManager, SlotManagerConfig, SlotReport, SlotRequest, SlotRequestError, SlotRequestOutcome, SlotStatus,
+        TaskExecutorConnection, WorkerDescription, WorkerPromise,
+    };
+
+    type Manager = SlotManager<RecordingActions, ScriptedGateway, ManualScheduledExecutor>;
+
+    impl Manager {
+        /// Registers a slot request without the fast path.
+        fn register_the_long_way(&mut self, request: SlotRequest) -> Result<SlotRequestOutcome, SlotRequestError> {
+            self.begin_input()?;
+            let fingerprint = Fingerprint::of(&request.allocation_id());
+            if let Some(answer) = self.core.refuse(fingerprint, &request) {
+                return answer;
             }
+            let key = self.core.insert_request(fingerprint, request);
+            self.core.transaction.detached.push(key);
+            self.finish_registration(key)
         }
     }
 
-    /// Looks at what there is too much and too little of when a request was granted at once.
-    #[inline(never)]
-    fn reconcile(&mut self) {
-        if self.driver.reconcile(&mut self.core) {
-            self.driver.wake_after_input(&self.core, true);
+    #[derive(Debug, Clone)]
+    enum Step {
+        /// A worker registers with slots of these cores.
+        Register {
+            worker: u8,
+            cores: Vec<u8>,
+            revision: Option<u8>,
+        },
+        /// A task manager reports all its slots as free.
+        Report {
+            worker: u8,
+            revision: u8,
+        },
+        /// The gateway of a worker answers from now on like this.
+        Answer {
+            worker: u8,
+            answer: u8,
+        },
+        Request {
+            id: u8,
+            job: u8,
+            cores: u8,
+        },
+        Cancel {
+            id: u8,
+        },
+        Free {
+            worker: u8,
+            slot: u8,
+            id: u8,
+        },
+        Block {
+            worker: u8,
+        },
+        Unblock {
+            worker: u8,
+        },
+        Unregister {
+            worker: u8,
+        },
+        Advance {
+            milliseconds: u16,
+        },
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        let worker = || 0..3_u8;
+        let id = || 0..12_u8;
+        prop_oneof![
+            3 => (worker(), prop::collection::vec(1..4_u8, 0..4), prop::option::of(0..4_u8))
+                .prop_map(|(worker, cores, revision)| Step::Register { worker, cores, revision }),
+            2 => (worker(), 0..6_u8).prop_map(|(worker, revision)| Step::Report { worker, revision }),
+            2 => (worker(), 0..6_u8).prop_map(|(worker, answer)| Step::Answer { worker, answer }),
+            8 => (id(), 0..2_u8, 0..4_u8).prop_map(|(id, job, cores)| Step::Request { id, job, cores }),
+            2 => id().prop_map(|id| Step::Cancel { id }),
+            4 => (worker(), 0..4_u8, id()).prop_map(|(worker, slot, id)| Step::Free { worker, slot, id }),
+            1 => worker().prop_map(|worker| Step::Block { worker }),
+            1 => worker().prop_map(|worker| Step::Unblock { worker }),
+            1 => worker().prop_map(|worker| Step::Unregister { worker }),
+            2 => (0..400_u16).prop_map(|milliseconds| Step::Advance { milliseconds }),
+        ]
+    }
+
+    /// One manager with its doubles.
+    struct Side {
+        manager: Manager,
+        clock: ManualScheduledExecutor,
+        log: EffectLog,
+        gateways: [ScriptedGateway; 3],
+        takes_fast_path: bool,
+    }
+
+    impl Side {
+        fn new(config: SlotManagerConfig, takes_fast_path: bool) -> Self {
+            let (clock, log) = (ManualScheduledExecutor::new(), EffectLog::new());
+            let actions = RecordingActions::with_log(&log);
+            actions.answer_allocations(Ok(WorkerPromise::Unspecified));
+            let mut manager = SlotManager::new(config, clock.clone()).expect("a valid configuration");
+            manager.start(LeaderId::from_u128(1), actions).expect("not started");
+            let gateways = std::array::from_fn(|_| ScriptedGateway::with_log(&log));
+            Self {
+                manager,
+                clock,
+                log,
+                gateways,
+                takes_fast_path,
+            }
+        }
+
+        /// Applies a step. Returns its outcome, the effects and the state afterwards.
+        fn apply(&mut self, step: &Step, number: u128) -> (String, Vec<Effect>, String) {
+            let resource = |worker: u8| format!("worker-{worker}");
+            let instance = |worker: u8| InstanceId::from_u128(u128::from(worker) + 1);
+            let allocation = |id: u8| AllocationId::from_u128(u128::from(id) + 1);
+            let outcome = match step {
+                Step::Register {
+                    worker,
+                    cores,
+                    revision,
+                } => {
+                    let statuses = cores.iter().zip(0..).map(|(cores, number)| {
+                        SlotStatus::free(SlotId::new(resource(*worker).as_str(), number), profile(*cores))
+                    });
+                    let mut report = SlotReport::new(statuses.collect());
+                    if let Some(revision) = revision {
+                        report = report.with_revision(u64::from(*revision));
+                    }
+                    let gateway = self.gateways[usize::from(*worker)].clone();
+                    let instance = InstanceId::from_u128(number * 8 + u128::from(*worker) + 1);
+                    let connection = TaskExecutorConnection::new(resource(*worker).as_str(), instance, gateway);
+                    format!("{:?}", self.manager.register_task_manager(connection, &report))
+                }
+                Step::Report { worker, revision } => {
+                    let Some(registered) = self.manager.task_manager_of(&resource(*worker).as_str().into()) else {
+                        return Default::default();
+                    };
+                    let slots = registered.slots();
+                    let statuses = slots.map(|slot| SlotStatus::free(slot.slot_id(), slot.resource_profile().clone()));
+                    let report = SlotReport::new(statuses.collect()).with_revision(u64::from(*revision));
+                    let instance = registered.instance_id();
+                    format!("{:?}", self.manager.report_slot_status(instance, &report))
+                }
+                Step::Answer { worker, answer } => {
+                    self.gateways[usize::from(*worker)].answer_requests(self::answer(*answer));
+                    String::new()
+                }
+                Step::Request { id, job, cores } => {
+                    let job_id = JobId::from_u128(u128::from(*job) + 1);
+                    let request = SlotRequest::new(job_id, allocation(*id), profile(*cores), "job-master");
+                    let outcome = match self.takes_fast_path {
+                        true => self.manager.register_slot_request(request),
+                        false => self.manager.register_the_long_way(request),
+                    };
+                    format!("{outcome:?}")
+                }
+                Step::Cancel { id } => format!("{:?}", self.manager.unregister_slot_request(allocation(*id))),
+                Step::Free { worker, slot, id } => {
+                    let slot_id = SlotId::new(resource(*worker).as_str(), u32::from(*slot));
+                    format!("{:?}", self.manager.free_slot(&slot_id, allocation(*id)))
+                }
+                Step::Block { worker } => format!("{:?}", self.manager.block(&resource(*worker).as_str().into())),
+                Step::Unblock { worker } => format!("{:?}", self.manager.unblock(&resource(*worker).as_str().into())),
+                Step::Unregister { worker } => {
+                    let instance = self
+                        .manager
+                        .task_manager_of(&resource(*worker).as_str().into())
+                        .map_or(instance(*worker), |registered| registered.instance_id());
+                    format!("{:?}", self.manager.unregister_task_manager(instance, "lost"))
+                }
+                Step::Advance { milliseconds } => {
+                    self.clock.advance(Duration::from_millis(u64::from(*milliseconds)));
+                    format!("{}", self.manager.run_until_stalled())
+                }
+            };
+            if let Err(violation) = self.manager.check_invariants() {
+                panic!("{violation}");
+            }
+            (outcome, self.log.take(), self.view())
+        }
+
+        /// Returns all that queries show.
+        fn view(&self) -> String {
+            let manager = &self.manager;
+            let slots: Vec<_> = manager.slots().collect();
+            let task_managers: Vec<_> = manager.task_managers().map(|it| (it, it.revision())).collect();
+            let requests: Vec<_> = manager.pending_slot_requests().collect();
+            let promised: Vec<_> = manager.promised_slots().collect();
+            let (overview, deadline) = (manager.overview(), manager.next_deadline());
+            format!("{slots:?} {task_managers:?} {requests:?} {promised:?} {overview:?} {deadline:?}")
+        }
+    }
+
+    fn profile(cores: u8) -> ResourceProfile {
+        ResourceProfile::builder()
+            .cpu_cores(f64::from(cores))
+            .build()
+            .expect("a valid amount")
+    }
+
+    fn answer(kind: u8) -> GatewayAnswer {
+        let occupied = SlotAllocationError::Occupied {
+            allocation_id: AllocationId::from_u128(3),
+            job_id: JobId::from_u128(1),
+        };
+        match kind {
+            0 => Ok(Acknowledge::new().with_revision(1)).into(),
+            1 => Ok(Acknowledge::new().with_revision(5)).into(),
+            2 => Err(SlotAllocationError::rejected("no")).into(),
+            3 => Err(occupied).into(),
+            4 => GatewayAnswer::ByHand,
+            _ => Ok(Acknowledge::new()).into(),
+        }
+    }
+
+    fn configuration(kind: u8) -> SlotManagerConfig {
+        let config = SlotManagerConfig::default().with_rpc_timeout(Duration::from_millis(300));
+        let worker = WorkerDescription::new(2, profile(2)).expect("a worker with slots");
+        let described = config.clone().with_worker_description(Some(worker));
+        match kind {
+            0 => described.with_max_slots(Some(6)).with_min_slots(2),
+            1 => described.with_redundant_task_managers(1),
+            2 => config.with_fail_unfulfillable_requests(true),
+            _ => config,
+        }
+    }
+
+    proptest! {
+        /// Also with limits and reserves, where a grant leads to worker requests within the call.
+        #[test]
+        fn the_fast_path_equals_the_long_way(
+            kind in 0..4_u8,
+            steps in prop::collection::vec(step(), 0..60),
+        ) {
+            let mut fast = Side::new(configuration(kind), true);
+            let mut long = Side::new(configuration(kind), false);
+            for (step, number) in steps.iter().zip(1..) {
+                let (fast, long) = (fast.apply(step, number), long.apply(step, number));
+                prop_assert_eq!(fast, long, "after {:?}", step);
+            }
         }
     }
 }

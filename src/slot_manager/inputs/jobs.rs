@@ -1,44 +1,58 @@
 //! Inputs from jobs: requests, cancellations and freed slots.
 
 use crate::{
-    AllocationId, CancelOutcome, FreeSlotOutcome, JobId, NotStarted, ResourceManagerActions, ScheduledExecutor, SlotId,
-    SlotManager, SlotRequest, SlotRequestError, SlotRequestOutcome, TaskExecutorGateway,
+    AllocationId, AllocationStatus, CancelOutcome, FreeSlotOutcome, JobId, NotStarted, ResourceManagerActions,
+    ScheduledExecutor, SlotId, SlotManager, SlotRequest, SlotRequestError, SlotRequestOutcome, TaskExecutorGateway,
 };
 
 use crate::slot_manager::collections::fingerprint_table::Fingerprint;
 use crate::slot_manager::state::allocations::AllocationEntry;
+use crate::slot_manager::state::requests::RequestKey;
 
-/// Inputs: what jobs ask for.
+/// Inputs from jobs.
 impl<A, G, E> SlotManager<A, G, E>
 where
     A: ResourceManagerActions,
     G: TaskExecutorGateway,
     E: ScheduledExecutor,
 {
-    /// A job asks for a slot. O(1) + matching.
+    /// Registers the slot request of a job.
     ///
-    /// A fitting free slot is asked for at once; without one the request waits, and a worker is asked for unless a
-    /// promised slot covers it. From now on it has one deadline, whatever happens to it. A request whose allocation id
-    /// is known changes nothing; the outcome says what the known one is doing.
+    /// A free slot that fits is requested from its task executor at once. Without one the request waits, and a worker
+    /// is requested unless a promised slot fits. The request has one deadline from now on.
+    ///
+    /// A request with a known allocation id changes nothing: the outcome tells the status of the known one.
+    ///
+    /// Cost: O(1) + matching.
     ///
     /// # Errors
     /// - [`Conflict`](SlotRequestError::Conflict), [`TooManyPendingRequests`](SlotRequestError::TooManyPendingRequests)
-    ///   and [`NotStarted`](SlotRequestError::NotStarted): nothing changed.
-    /// - [`Failed`](SlotRequestError::Failed): the request failed within the call, because the resource manager refused
-    ///   to start a worker for it, for example; it is forgotten and not notified.
+    ///   and [`NotStarted`](SlotRequestError::NotStarted) change nothing.
+    /// - [`Failed`](SlotRequestError::Failed): the request failed within the call, for example because the resource
+    ///   manager refused to start a worker. It is forgotten, and no notification follows.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use slot_manager::{AllocationId, AllocationStatus, JobId, ResourceProfile, SlotRequest, SlotRequestOutcome};
+    ///
+    /// # use slot_manager::testing::{ManualScheduledExecutor, RecordingActions, ScriptedGateway};
+    /// # use slot_manager::{LeaderId, SlotManager, SlotManagerConfig};
+    /// # let mut manager = SlotManager::<_, ScriptedGateway, _>::new(SlotManagerConfig::default(), ManualScheduledExecutor::new())?;
+    /// # manager.start(LeaderId::from_u128(1), RecordingActions::new())?;
+    /// let profile = ResourceProfile::builder().cpu_cores(1.0).build()?;
+    /// let request = SlotRequest::new(JobId::from_u128(7), AllocationId::from_u128(1), profile, "job-master-7");
+    /// let outcome = manager.register_slot_request(request)?;
+    /// // No task manager has registered yet.
+    /// assert_eq!(outcome, SlotRequestOutcome::Accepted(AllocationStatus::Waiting));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn register_slot_request(&mut self, request: SlotRequest) -> Result<SlotRequestOutcome, SlotRequestError> {
         let leader_id = self.begin_input()?;
         let allocation_id = request.allocation_id();
         let fingerprint = Fingerprint::of(&allocation_id);
-        if let Some(holder) = self.core.find_allocation_by(fingerprint, allocation_id) {
-            return self.core.duplicate(holder, &request);
-        }
-        if let Some(limit) = self.core.config.max_pending_requests {
-            if self.core.requests.records.len() >= limit {
-                let job_id = request.job_id();
-                tracing::warn!(%job_id, %allocation_id, limit, "slot request refused: too many pending");
-                return Err(SlotRequestError::TooManyPendingRequests { limit });
-            }
+        if let Some(answer) = self.core.refuse(fingerprint, &request) {
+            return answer;
         }
         tracing::debug!(job_id = %request.job_id(), %allocation_id, "slot request registered");
         match self.core.offered_for(request.resource_profile()) {
@@ -46,15 +60,32 @@ where
             None => {
                 let key = self.core.insert_request(fingerprint, request);
                 self.core.enqueue(key);
-                self.finish_registration(key, false)
+                self.finish_registration(key)
             }
         }
     }
 
-    /// A job withdraws a request. O(1) + matching.
+    /// Ends the registration of a recorded request: flushes, and returns the outcome of the request.
+    pub(crate) fn finish_registration(&mut self, request: RequestKey) -> Result<SlotRequestOutcome, SlotRequestError> {
+        let allocation_id = self.core.requests.records[request].allocation_id;
+        self.finish_input();
+        match self.core.effects.take_outcome(allocation_id) {
+            Some(Ok(slot_id)) => Ok(SlotRequestOutcome::Accepted(AllocationStatus::Granted { slot_id })),
+            Some(Err(failure)) => Err(SlotRequestError::Failed { allocation_id, failure }),
+            None => {
+                self.core.requests.link_job(request);
+                let status = self.core.status_of(AllocationEntry::Pending(request));
+                Ok(SlotRequestOutcome::Accepted(status))
+            }
+        }
+    }
+
+    /// Cancels a request of a job.
     ///
-    /// If it is in flight, the attempt is given up, its task executor told, and the slot goes to the oldest waiting
-    /// request that it fits.
+    /// An attempt in flight is given up and its task executor is told. The slot goes to the oldest waiting request that
+    /// it fits. A granted request stays: free its slot instead.
+    ///
+    /// Cost: O(1) + matching.
     ///
     /// # Errors
     /// [`NotStarted`]: nothing changed.
@@ -63,7 +94,6 @@ where
         match self.core.find_allocation(allocation_id) {
             Some(AllocationEntry::Pending(request)) => {
                 self.core.cancel(request);
-                self.core.commit();
                 self.finish_input();
                 tracing::debug!(%allocation_id, "slot request cancelled");
                 Ok(CancelOutcome::Cancelled)
@@ -78,10 +108,11 @@ where
         }
     }
 
-    /// A job is gone: withdraws all its ungranted requests, and matches once. Returns how many they were. O(its
-    /// requests) + matching.
+    /// Cancels all ungranted requests of a job that has ended. Returns the number of cancelled requests.
     ///
-    /// Its grants stay until they are freed.
+    /// Freed slots are matched once, after all requests are cancelled. The job's grants stay until they are freed.
+    ///
+    /// Cost: O(requests of the job) + matching.
     ///
     /// # Errors
     /// [`NotStarted`]: nothing changed.
@@ -91,16 +122,17 @@ where
         for request in &requests {
             self.core.cancel(*request);
         }
-        self.core.commit();
         self.finish_input();
         tracing::debug!(%job_id, requests = requests.len(), "job unregistered");
         Ok(requests.len())
     }
 
-    /// A slot was freed by its task executor or its job. O(1) + matching.
+    /// Ends a grant: the task executor has freed the slot. The task executor is not told by this call.
     ///
-    /// If the allocation is still in flight to the slot, it was served and is over: the request is granted and the
+    /// If the allocation is still in flight to the slot, its request was served and is over: it is granted and the
     /// grant ends.
+    ///
+    /// Cost: O(1) + matching.
     ///
     /// # Errors
     /// [`NotStarted`]: nothing changed.

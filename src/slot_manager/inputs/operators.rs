@@ -5,18 +5,20 @@ use crate::{
     ScheduledExecutor, SlotManager, TaskExecutorGateway, UnblockOutcome,
 };
 
-/// Inputs: what operators decide, and what task executors say of their release.
+/// Inputs from operators, and decisions of task executors.
 impl<A, G, E> SlotManager<A, G, E>
 where
     A: ResourceManagerActions,
     G: TaskExecutorGateway,
     E: ScheduledExecutor,
 {
-    /// A worker is blocked: its free slots are not handed out. O(its slots).
+    /// Blocks a worker: its free slots are not offered.
     ///
-    /// What runs on it stays, and so do attempts in flight. It may register, and keeps promises by that; with no used slot
-    /// it is idle and released, whatever is to be kept in reserve. The id is remembered until [`unblock`](Self::unblock) or
-    /// [`suspend`](Self::suspend), whether a worker with it is registered or not (FLINK-28145).
+    /// Grants and attempts in flight stay. A blocked worker can still register and fulfil promises. Once idle it is
+    /// released, even if the minimum or redundancy would keep it. The id stays blocked until
+    /// [`unblock`](Self::unblock) or [`suspend`](Self::suspend), registered or not (FLINK-28145).
+    ///
+    /// Cost: O(its slots).
     ///
     /// # Errors
     /// [`NotStarted`]: nothing changed.
@@ -29,8 +31,9 @@ where
         Ok(outcome)
     }
 
-    /// A worker is not blocked any more: its free slots go to waiting requests at once, or can be handed out again. O(its
-    /// slots) + matching for each.
+    /// Unblocks a worker: its free slots go to waiting requests at once, or are offered again.
+    ///
+    /// Cost: O(its slots) + matching for each.
     ///
     /// # Errors
     /// [`NotStarted`]: nothing changed.
@@ -43,16 +46,21 @@ where
         Ok(outcome)
     }
 
-    /// Whether requests fail at once that nothing could serve, from now on, also in later leaderships. O(distinct
-    /// profiles of waiting requests x distinct profiles of slots + requests that may fail) when it is turned on, else
-    /// O(1).
+    /// Turns failing of unfulfillable requests on or off. The setting outlives the leadership.
     ///
-    /// A request is unfulfillable when no registered slot fits it, used or not, no promised slot, and no worker that
-    /// could be started: none of the [description](SlotManagerConfig::worker_description), or one of them alone would be
-    /// beyond a limit; without a description, when the resource manager declined to start one. It fails with
-    /// [`RequestFailure::Unfulfillable`](crate::RequestFailure::Unfulfillable): as the error of its registration, later
-    /// by a notification, when this is turned on, when a slot or a promise is lost, when an ask is declined again, or when
-    /// the [grace period](SlotManagerConfig::unfulfillable_grace_period) is over, in which no request does (FLINK-13555).
+    /// A request is unfulfillable if all of this holds:
+    ///
+    /// - No registered slot fits it, used or not, and no promised slot.
+    /// - No worker could be started for it: a worker of the [description](crate::SlotManagerConfig::worker_description) does
+    ///   not fit it or alone exceeds a limit. Without a description: the resource manager declined to start one.
+    ///
+    /// Such a request fails with [`RequestFailure::Unfulfillable`](crate::RequestFailure::Unfulfillable). The failure is
+    /// the error of its registration, or a later notification: when this is turned on, when a slot or a promise is lost,
+    /// or when a worker request is declined again. During the
+    /// [grace period](crate::SlotManagerConfig::unfulfillable_grace_period) no request fails so (FLINK-13555).
+    ///
+    /// Cost: O(1) when it is turned off. When it is turned on: O(distinct profiles of waiting requests x distinct
+    /// profiles of slots + requests that may fail).
     pub fn set_fail_unfulfillable_requests(&mut self, fail: bool) {
         let changes = self.core.set_fail_unfulfillable(fail);
         if self.begin_input().is_ok() && changes {
@@ -60,26 +68,28 @@ where
         }
     }
 
-    /// Whether they do, as it was configured or set last; in the grace period none fails all the same.
+    /// Returns `true` if unfulfillable requests fail, as configured or set last. During the grace period none fails all
+    /// the same.
     pub fn fails_unfulfillable_requests(&self) -> bool {
         self.core.worker_policy.fails_unfulfillable()
     }
 
-    /// A task executor answers a check that it [did not answer at once](crate::ReleaseDecision::Later). O(its slots) if
-    /// it is released.
+    /// Applies the decision of a task executor that [decides later](crate::ReleaseDecision::Later).
     ///
-    /// It is released only if the check is open: within its timeout, and while no slot was used since. And only if it
-    /// is not [needed](SlotManagerConfig::redundant_task_managers) by now.
+    /// The task manager is released only while the release check is open: within its timeout, and while no slot was used
+    /// since. It is kept if the minimum or [redundancy](crate::SlotManagerConfig::redundant_task_managers) needs it by now.
+    ///
+    /// Cost: O(its slots) if it is released, else O(1).
     ///
     /// # Errors
     /// [`NotStarted`]: nothing changed.
     pub fn answer_release(
         &mut self,
         check: &ReleaseCheck,
-        answer: ReleaseDecision,
+        decision: ReleaseDecision,
     ) -> Result<ReleaseAnswerOutcome, NotStarted> {
         self.begin_input()?;
-        let outcome = self.core.answer_release(check, answer);
+        let outcome = self.core.answer_release(check, decision);
         if outcome == ReleaseAnswerOutcome::Stays {
             self.finish_input();
             if self.core.task_managers.by_instance(&check.instance_id).is_none() {

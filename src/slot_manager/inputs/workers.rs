@@ -8,31 +8,50 @@ use crate::{
     WorkerFailedOutcome, WorkerRequestId,
 };
 
-use crate::slot_manager::collections::arena::Key;
-
-/// Inputs: what happens to workers.
+/// Inputs from workers.
 impl<A, G, E> SlotManager<A, G, E>
 where
     A: ResourceManagerActions,
     G: TaskExecutorGateway,
     E: ScheduledExecutor,
 {
-    /// A task manager registers, with its first report. O(slots in it) + matching for each free one.
+    /// Registers a task manager with its first report.
     ///
-    /// - A known instance id: the same as [`report_slot_status`](Self::report_slot_status); the connection is dropped.
-    /// - A new instance id of a known worker: the new registration takes the place of the old one in one transaction.
-    ///   Attempts in flight to the old one are given up and their requests look for another slot; only what the report
-    ///   does not show any more is lost.
-    /// - A new worker, with whose slots there would be more than a [limit](SlotManagerConfig::max_slots) allows: it is
-    ///   refused, and nothing changes; unless a slot of it holds an allocation or takes the place of a promised one.
+    /// - A known instance id is treated as [`report_slot_status`](Self::report_slot_status). The connection is dropped.
+    /// - A new instance id of a known worker replaces the old registration in one transaction. Attempts in flight to the
+    ///   old one end, and their requests look for another slot. A grant is lost only if the report does not show it.
+    /// - A new worker that would exceed a [limit](crate::SlotManagerConfig::max_slots) is refused and nothing changes, unless
+    ///   one of its slots holds an allocation or fulfils a promise.
     ///
-    /// Free slots that were not known take the place of promised ones.
+    /// New free slots fulfil promised slots.
+    ///
+    /// Cost: O(slots in the report) + matching for each free one.
     ///
     /// # Errors
-    /// All leave the state as it was and drop the connection: [`ForeignSlot`](SlotReportError::ForeignSlot),
+    /// All errors leave the state as it was and drop the connection: [`ForeignSlot`](SlotReportError::ForeignSlot),
     /// [`DuplicateSlot`](SlotReportError::DuplicateSlot),
     /// [`InstanceOfAnotherWorker`](SlotReportError::InstanceOfAnotherWorker),
     /// [`NotStarted`](SlotReportError::NotStarted).
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use slot_manager::testing::ScriptedGateway;
+    /// use slot_manager::{
+    ///     InstanceId, RegistrationOutcome, ResourceProfile, SlotId, SlotReport, SlotStatus, TaskExecutorConnection,
+    /// };
+    ///
+    /// # use slot_manager::testing::{ManualScheduledExecutor, RecordingActions};
+    /// # use slot_manager::{LeaderId, SlotManager, SlotManagerConfig};
+    /// # let mut manager = SlotManager::new(SlotManagerConfig::default(), ManualScheduledExecutor::new())?;
+    /// # manager.start(LeaderId::from_u128(1), RecordingActions::new())?;
+    /// let profile = ResourceProfile::builder().cpu_cores(1.0).build()?;
+    /// let report = SlotReport::new(vec![SlotStatus::free(SlotId::new("worker-1", 0), profile)]);
+    /// let connection = TaskExecutorConnection::new("worker-1", InstanceId::from_u128(1), ScriptedGateway::new());
+    /// let outcome = manager.register_task_manager(connection, &report)?;
+    /// assert_eq!(outcome, RegistrationOutcome::Registered);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn register_task_manager(
         &mut self,
         connection: TaskExecutorConnection<G>,
@@ -48,11 +67,8 @@ where
         let registration = self
             .core
             .register_task_manager(&resource_id, instance_id, worker_request, report)?;
-        if let Some(ended) = registration.ended {
-            self.driver.remove_gateway(ended.index());
-        }
         if let Some(begun) = registration.begun {
-            self.driver.insert_gateway(begun.index(), gateway);
+            self.driver.insert_gateway(&mut self.core, begun, gateway);
         }
         let changes_nothing = matches!(
             registration.outcome,
@@ -64,10 +80,12 @@ where
         Ok(registration.outcome)
     }
 
-    /// A task manager is gone. O(its slots) + matching for each request that was in flight to it.
+    /// Unregisters a task manager that is gone.
     ///
-    /// Its slots are forgotten, its grants are lost (notified, in the order of the slots), requests in flight to it
+    /// Its slots are forgotten. Its grants are lost and notified in the order of the slots. Requests in flight to it
     /// look for another slot.
+    ///
+    /// Cost: O(its slots) + matching for each request that was in flight to it.
     ///
     /// # Errors
     /// [`NotStarted`]: nothing changed.
@@ -84,22 +102,20 @@ where
         let cause = cause.into();
         tracing::info!(%instance_id, %cause, "task manager unregistered");
         self.core
-            .detach_task_manager(task_manager, GrantLoss::TaskManagerUnregistered { instance_id, cause });
-        self.driver.remove_gateway(task_manager.index());
-        self.core.commit();
+            .end_registration(task_manager, GrantLoss::TaskManagerUnregistered { instance_id, cause });
         self.finish_input();
         Ok(UnregistrationOutcome::Unregistered)
     }
 
-    /// A task manager reports its slots. O(slots in it) + matching for each that became free; an unchanged slot
-    /// allocates nothing.
+    /// Applies the slot report of a task manager.
     ///
-    /// The report is the truth: it is checked whole, then the view is brought to it, then waiting requests are matched
-    /// once. Only an attempt in flight to a slot that is reported as free goes on, because the report may be older than
-    /// the request.
+    /// The report is the truth. It is checked whole, the view is brought to it, and waiting requests are matched once.
+    /// An attempt in flight to a slot that the report shows as free goes on: the report may be older than the request.
+    ///
+    /// Cost: O(slots in the report) + matching for each that became free. An unchanged slot allocates nothing.
     ///
     /// # Errors
-    /// All leave the state as it was: [`ForeignSlot`](SlotReportError::ForeignSlot),
+    /// All errors leave the state as it was: [`ForeignSlot`](SlotReportError::ForeignSlot),
     /// [`DuplicateSlot`](SlotReportError::DuplicateSlot), [`NotStarted`](SlotReportError::NotStarted).
     pub fn report_slot_status(
         &mut self,
@@ -118,12 +134,14 @@ where
         Ok(outcome)
     }
 
-    /// A worker that was asked for will not come. O(slots it promised).
+    /// Ends a worker request: the worker will not come.
     ///
-    /// The requests its slots covered are covered by others, or ask for another worker within this call. If starting
-    /// workers fails fast, call this after a pause, or answer the ask with
-    /// [`WorkerPromise::Declined`](crate::WorkerPromise::Declined), which is asked again later: else asks and failures
-    /// follow each other as fast as they can be reported.
+    /// Its promised slots end. Requests bound to them are bound to other promised slots, or request another worker within
+    /// this call. If starting workers fails fast, call this after a delay, or answer the worker request with
+    /// [`WorkerPromise::Declined`](crate::WorkerPromise::Declined), which is retried later. Otherwise requests and failures
+    /// alternate without a break.
+    ///
+    /// Cost: O(slots that it promised).
     ///
     /// # Errors
     /// [`NotStarted`]: nothing changed.
@@ -134,7 +152,7 @@ where
     ) -> Result<WorkerFailedOutcome, NotStarted> {
         self.begin_input()?;
         let Some(key) = self.core.promised_slots.find(worker_request) else {
-            tracing::debug!(%worker_request, "unknown worker request has failed");
+            tracing::debug!(%worker_request, "failure of an unknown worker request ignored");
             return Ok(WorkerFailedOutcome::Unknown);
         };
         let promised_slots = self.core.end_worker_request(key, &cause.into());

@@ -403,31 +403,28 @@ fn promised_slots_that_are_not_what_others_say_of_them() {
 
 #[test]
 fn deadlines_and_queues_that_are_not_in_order() {
-    assert_found("the deadlines of request timeouts are not in order", |world, core| {
+    assert_found("the deadlines of RequestTimeout are not in order", |world, core| {
         core.requests.records[world.backing_off].deadline = Timestamp::ZERO;
     });
-    assert_found("the deadlines of RPC timeouts are not in order", |world, core| {
+    assert_found("the deadlines of RpcTimeout are not in order", |world, core| {
         core.requests.records[world.in_flight_request].timer = Timestamp::ZERO;
     });
-    assert_found("the deadlines of retry backoffs are not in order", |world, core| {
+    assert_found("the deadlines of RequestBackoff are not in order", |world, core| {
         core.requests.records[world.backing_off].timer = Timestamp::ZERO;
     });
-    assert_found("the deadlines of repeated asks are not in order", |world, core| {
+    assert_found("the deadlines of WorkerRequestRetry are not in order", |world, core| {
         core.requests.records[world.declined].timer = Timestamp::ZERO;
     });
-    assert_found("the deadlines of slot backoffs are not in order", |world, core| {
+    assert_found("the deadlines of SlotBackoff are not in order", |world, core| {
         if let SlotPhase::BackingOff { until, .. } = &mut core.slots[world.backing_off_slot].phase {
             *until = Timestamp::ZERO;
         }
     });
-    assert_found(
-        "the deadlines of worker registrations are not in order",
-        |world, core| {
-            let worker_request = core.promised_slots.records[world.bound].worker_request;
-            core.promised_slots.worker_requests[worker_request].expires_at = Timestamp::ZERO;
-        },
-    );
-    assert_found("the deadlines of idle task managers are not in order", |world, core| {
+    assert_found("the deadlines of WorkerRegistration are not in order", |world, core| {
+        let worker_request = core.promised_slots.records[world.bound].worker_request;
+        core.promised_slots.worker_requests[worker_request].expires_at = Timestamp::ZERO;
+    });
+    assert_found("the deadlines of IdleTimeout are not in order", |world, core| {
         core.task_managers.records[world.idle_worker].release_at = Timestamp::ZERO;
     });
     assert_found("the queues of covered requests are not in order", |world, core| {

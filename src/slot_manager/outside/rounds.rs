@@ -1,37 +1,39 @@
-//! Rounds of progress: answers and time in.
+//! Rounds of progress: answers and time come in.
 
 use std::task::Context;
 
 use crate::{ResourceManagerActions, ScheduledExecutor, TaskExecutorGateway, Timestamp};
 
 use super::driver::Driver;
+use crate::slot_manager::rules::Outside;
 use crate::slot_manager::state::core::Core;
 
-/// Futures that one `poll_progress` polls, and deadlines it handles, before it lets others run.
+/// Futures polled and deadlines handled in one `poll_progress`, before the manager lets other tasks run.
 const EVENTS_PER_POLL: usize = 256;
 
-/// The futures that had woken when stock was last taken. All are polled before the next deadline is handled: an answer
-/// that was there in time counts, however many there are. Those that wake meanwhile are not among them, or they could
-/// hold up time for ever.
+/// The futures that had woken when the backlog was last taken.
+///
+/// All of them are polled before the next deadline is handled: an answer that arrived in time counts, also behind many
+/// others. Futures that wake later wait for the next backlog, or they could hold up time for ever.
 #[derive(Default)]
 pub(crate) struct Backlog {
-    /// How many are left to poll.
+    /// Futures left to poll.
     futures: usize,
-    /// Answers and deadlines since stock was taken.
+    /// Answers and deadlines handled since the backlog was taken.
     events: usize,
-    /// When stock was taken: no later deadline is handled before stock is taken anew.
+    /// No later deadline is handled before the next backlog is taken.
     taken_at: Timestamp,
 }
 
-/// What a call of `advance` did.
+/// The result of a call of [`Driver::advance`].
 #[derive(Default)]
 pub(crate) struct Advance {
-    /// Answers and deadlines.
+    /// Answers and deadlines handled.
     pub(crate) events: usize,
-    /// It stopped because it had done enough.
-    pub(crate) unfinished: bool,
-    /// In the end, every future that woke was polled and nothing was ready or due.
-    pub(crate) for_nothing: bool,
+    /// It stopped at its budget.
+    pub(crate) is_unfinished: bool,
+    /// The last full round found nothing to do.
+    pub(crate) is_stalled: bool,
 }
 
 impl<A, G, E> Driver<A, G, E>
@@ -40,7 +42,7 @@ where
     G: TaskExecutorGateway,
     E: ScheduledExecutor,
 {
-    /// Rounds of progress until nothing is ready, or due by `until`, or enough was done.
+    /// Runs rounds until nothing is ready, nothing is due by `until`, or the budget is used up.
     pub(crate) fn advance(&mut self, core: &mut Core, until: Timestamp) -> Advance {
         let mut advance = Advance::default();
         if self.actions.is_none() {
@@ -66,52 +68,54 @@ where
                 deadlines_left -= 1;
                 events += 1;
             }
-            self.flush(core);
-            if events > 0 {
-                self.reconcile(core);
+            match events {
+                0 => self.flush(core),
+                _ => self.flush_and_reconcile(core),
             }
+            // The task is polling: it needs no wake-up for an RPC that it has just polled.
+            self.has_new_rpc = false;
             self.backlog.events += events;
             advance.events += events;
-            let for_nothing = self.backlog.futures == 0 && self.backlog.events == 0 && self.backlog.taken_at >= until;
-            advance.for_nothing = events == 0 && (advance.for_nothing || for_nothing);
+            let found_nothing = self.backlog.futures == 0 && self.backlog.events == 0 && self.backlog.taken_at >= until;
+            advance.is_stalled = events == 0 && (advance.is_stalled || found_nothing);
             if polls_left == 0 || deadlines_left == 0 {
-                // There may be more: it is looked at again soon.
+                // There may be more: the task comes back soon.
                 self.pending_answers.signal().wake_task();
-                advance.unfinished = true;
+                advance.is_unfinished = true;
                 return advance;
             }
-            if polled == 0 && events == 0 && !self.delay_is_over(core, until) {
+            if polled == 0 && events == 0 && !self.is_delay_over(core, until) {
                 return advance;
             }
         }
     }
 
-    /// Arms the delay for the earliest deadline, if it is not, and polls it. Returns whether the deadline has come.
-    fn delay_is_over(&mut self, core: &Core, until: Timestamp) -> bool {
+    /// Arms the delay for the earliest deadline and polls it. Returns `true` if the deadline has come.
+    fn is_delay_over(&mut self, core: &Core, until: Timestamp) -> bool {
         let deadline = core.earliest_deadline();
         if deadline == Timestamp::MAX {
             self.disarm();
             return false;
         }
         if self.armed_for != deadline {
-            // The old one goes first: there is never more than one.
+            // The old delay goes first: there is never more than one.
             self.disarm();
             let delay = self.executor.delay_until(deadline);
             self.delay.set(Some(delay));
             self.armed_for = deadline;
         }
-        let over = match self.delay.as_mut().as_pin_mut() {
+        let is_ready = match self.delay.as_mut().as_pin_mut() {
             Some(delay) => delay.poll(&mut Context::from_waker(&self.delay_waker)).is_ready(),
             None => false,
         };
-        if !over {
+        if !is_ready {
             return false;
         }
         self.disarm();
         if deadline <= until && self.executor.now().max(core.now) >= deadline {
             return true;
         }
-        // Ready too early, or not to be handled now: it is armed again in the next poll, which is soon.
+        // The delay was early, or the deadline is for a later call. The next poll, which is soon, arms it again.
         self.pending_answers.signal().wake_task();
         false
     }

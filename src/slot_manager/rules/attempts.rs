@@ -1,21 +1,24 @@
-//! Attempts to give a slot to a request: how they begin, what their answers do, how they end.
+//! Attempts: how they begin, what their answers do, and how they end.
 
-use crate::{AllocateSlot, AllocationId, FreeSlot, GrantLoss, JobId, LeaderId, SlotAllocationError, SlotRequest};
+use crate::{
+    Acknowledge, AllocateSlot, AllocationId, FreeSlot, GrantLoss, JobId, LeaderId, SlotAllocationError, SlotRequest,
+};
 
 use crate::slot_manager::state::core::Core;
-use crate::slot_manager::state::effects::UnsentAttempt;
+use crate::slot_manager::state::effects::{AbandonedRpc, UnsentAttempt};
 use crate::slot_manager::state::requests::{RequestKey, RequestPhase};
 use crate::slot_manager::state::slots::{Attempt, RpcState, SlotFailures, SlotKey, SlotPhase};
 
+/// Begin.
 impl Core {
-    /// The number of the next attempt.
+    /// Returns the number of the next attempt.
     #[inline]
     pub(crate) fn next_attempt(&mut self) -> u64 {
         self.attempts += 1;
         self.attempts
     }
 
-    /// Begins an attempt, whose gateway is to be called.
+    /// Begins an attempt and queues its RPC.
     pub(crate) fn assign(&mut self, slot: SlotKey, request: RequestKey) {
         self.detach_request(request);
         let attempt = self.next_attempt();
@@ -27,7 +30,7 @@ impl Core {
         });
     }
 
-    /// Brings a slot and an detached request together in an attempt.
+    /// Puts a slot and a detached request in flight.
     pub(crate) fn begin_attempt(&mut self, slot: SlotKey, request: RequestKey, number: u64) {
         self.set_slot_phase(
             slot,
@@ -40,93 +43,9 @@ impl Core {
         self.requests.records[request].phase = RequestPhase::InFlight(slot);
     }
 
-    /// The attempt with this number, if it is in flight to the slot.
-    pub(crate) fn current_attempt(&self, slot: SlotKey, number: u64) -> Option<Attempt> {
-        self.slots
-            .get(slot)?
-            .attempt()
-            .filter(|attempt| attempt.number == number)
-    }
-
-    /// Notes how far an attempt is; the RPC timeout runs while its answer is awaited.
-    pub(crate) fn set_rpc_state(&mut self, slot: SlotKey, rpc: RpcState) {
-        let timer = self.deadline_in(self.config.rpc_timeout);
-        if let SlotPhase::InFlight(attempt) = &mut self.slots[slot].phase {
-            let request = attempt.request;
-            if matches!(attempt.rpc, RpcState::Awaited(_)) {
-                self.requests.rpc_timeouts.disarm(&mut self.requests.records, request);
-            }
-            attempt.rpc = rpc;
-            if matches!(rpc, RpcState::Awaited(_)) {
-                self.requests.records[request].timer = timer;
-                self.requests.rpc_timeouts.arm(&mut self.requests.records, request);
-            }
-        }
-    }
-
-    /// Applies the answer to an attempt, unless the attempt has ended. It is marked as answered by now, and the future of
-    /// the answer is gone.
-    pub(crate) fn apply_answer(
-        &mut self,
-        slot: SlotKey,
-        number: u64,
-        result: Result<crate::Acknowledge, SlotAllocationError>,
-    ) {
-        let Some(attempt) = self.current_attempt(slot, number) else {
-            return;
-        };
-        debug_assert_eq!(attempt.rpc, RpcState::Answered);
-        let request = attempt.request;
-        let record = &self.requests.records[request];
-        let (own_allocation, own_job) = (record.allocation_id, record.job_id);
-        match result {
-            Ok(acknowledge) => self.acknowledged(slot, attempt, acknowledge.revision()),
-            Err(SlotAllocationError::Occupied { allocation_id, job_id })
-                if allocation_id == own_allocation && job_id == own_job =>
-            {
-                self.acknowledged(slot, attempt, None);
-            }
-            Err(SlotAllocationError::Occupied { allocation_id, job_id }) => {
-                tracing::warn!(
-                    slot_id = %self.slot_id(slot), allocation_id = %own_allocation, held_by = %allocation_id,
-                    "slot is occupied by another allocation"
-                );
-                self.requests.records[request].last_failure =
-                    Some(Box::new(SlotAllocationError::Occupied { allocation_id, job_id }));
-                self.requests.records[request].phase = RequestPhase::Detached;
-                self.transaction.detached.push(request);
-                self.adopt(slot, allocation_id, job_id);
-            }
-            Err(error) => self.attempt_failed(slot, attempt, error),
-        }
-        self.commit();
-    }
-
-    /// Grants the slot of an attempt to its request.
-    pub(crate) fn complete_attempt(&mut self, slot: SlotKey, attempt: Attempt) {
-        self.abandon(slot, attempt);
-        self.requests.records[attempt.request].phase = RequestPhase::Detached;
-        self.grant(slot, attempt.request);
-    }
-
-    /// Whether a report that was taken after an acknowledgement has been applied: it reported that the slot is free.
+    /// Returns the message that asks the task executor for a slot.
     #[inline]
-    pub(crate) fn is_overtaken(&self, slot: SlotKey, revision: Option<u64>) -> bool {
-        let owner = &self.task_managers.records[self.slots[slot].task_manager];
-        matches!((revision, owner.reported_revision()), (Some(answer), Some(report)) if answer < report)
-    }
-
-    /// Keeps the highest revision that the task executor of a slot has named.
-    #[inline]
-    pub(crate) fn see_revision(&mut self, slot: SlotKey, revision: Option<u64>) {
-        if let Some(revision) = revision {
-            self.task_managers.records[self.slots[slot].task_manager].see_revision(revision);
-        }
-    }
-
-    /// What the task executor of a slot is asked in an attempt.
-    #[inline]
-    pub(crate) fn request_slot(
+    pub(crate) fn allocate_slot(
         &self,
         leader_id: LeaderId,
         slot: SlotKey,
@@ -147,19 +66,109 @@ impl Core {
         }
     }
 
+    /// Returns the attempt with this number, if it is in flight to the slot.
+    pub(crate) fn current_attempt(&self, slot: SlotKey, number: u64) -> Option<Attempt> {
+        self.slots
+            .get(slot)?
+            .attempt()
+            .filter(|attempt| attempt.number == number)
+    }
+
+    /// Sets the state of an attempt's RPC. The RPC timeout runs while the answer is awaited.
+    pub(crate) fn set_rpc_state(&mut self, slot: SlotKey, rpc: RpcState) {
+        let timer = self.deadline_in(self.config.rpc_timeout);
+        if let SlotPhase::InFlight(attempt) = &mut self.slots[slot].phase {
+            let request = attempt.request;
+            if matches!(attempt.rpc, RpcState::Awaited(_)) {
+                self.requests.rpc_timeouts.disarm(&mut self.requests.records, request);
+            }
+            attempt.rpc = rpc;
+            if matches!(rpc, RpcState::Awaited(_)) {
+                self.requests.records[request].timer = timer;
+                self.requests.rpc_timeouts.arm(&mut self.requests.records, request);
+            }
+        }
+    }
+}
+
+/// Answers.
+impl Core {
+    /// Applies the answer to an attempt and commits. The answer to an attempt that has ended changes nothing.
+    pub(crate) fn apply_answer(
+        &mut self,
+        slot: SlotKey,
+        number: u64,
+        result: Result<Acknowledge, SlotAllocationError>,
+    ) {
+        let Some(mut attempt) = self.current_attempt(slot, number) else {
+            return;
+        };
+        // The answer took its future out of the pool.
+        self.set_rpc_state(slot, RpcState::Answered);
+        attempt.rpc = RpcState::Answered;
+        let record = &self.requests.records[attempt.request];
+        let (own_allocation, own_job) = (record.allocation_id, record.job_id);
+        match result {
+            Ok(acknowledge) => self.acknowledged(slot, attempt, acknowledge.revision()),
+            Err(SlotAllocationError::Occupied { allocation_id, job_id })
+                if allocation_id == own_allocation && job_id == own_job =>
+            {
+                self.acknowledged(slot, attempt, None);
+            }
+            Err(SlotAllocationError::Occupied { allocation_id, job_id }) => {
+                tracing::warn!(
+                    slot_id = %self.slot_id(slot), allocation_id = %own_allocation, held_by = %allocation_id,
+                    "slot is occupied by another allocation"
+                );
+                let record = &mut self.requests.records[attempt.request];
+                record.last_failure = Some(Box::new(SlotAllocationError::Occupied { allocation_id, job_id }));
+                record.phase = RequestPhase::Detached;
+                self.transaction.detached.push(attempt.request);
+                self.adopt(slot, allocation_id, job_id);
+            }
+            Err(error) => self.attempt_failed(slot, attempt, error),
+        }
+        self.commit();
+    }
+
     fn acknowledged(&mut self, slot: SlotKey, attempt: Attempt, revision: Option<u64>) {
         let is_overtaken = self.is_overtaken(slot, revision);
         self.see_revision(slot, revision);
         self.complete_attempt(slot, attempt);
         if is_overtaken {
-            // It was granted, and is over.
+            // The request was granted, and its grant is over.
             self.drop_grant_and_detach(slot, GrantLoss::ReportedFree);
             self.transaction.free.push(slot);
         }
     }
 
-    /// Ends an attempt that failed: the slot is for the other waiting requests first, the request keeps its place in
-    /// the queue.
+    /// Returns `true` if a report taken after this acknowledgement was applied first. It showed the slot as free.
+    #[inline]
+    pub(crate) fn is_overtaken(&self, slot: SlotKey, revision: Option<u64>) -> bool {
+        let owner = &self.task_managers.records[self.slots[slot].task_manager];
+        matches!((revision, owner.reported_revision()), (Some(answer), Some(report)) if answer < report)
+    }
+
+    /// Notes the revision of an acknowledgement.
+    #[inline]
+    pub(crate) fn see_revision(&mut self, slot: SlotKey, revision: Option<u64>) {
+        if let Some(revision) = revision {
+            self.task_managers.records[self.slots[slot].task_manager].see_revision(revision);
+        }
+    }
+
+    /// Grants the slot of an attempt to its request.
+    pub(crate) fn complete_attempt(&mut self, slot: SlotKey, attempt: Attempt) {
+        self.abandon(slot, attempt);
+        self.requests.records[attempt.request].phase = RequestPhase::Detached;
+        self.grant(slot, attempt.request);
+    }
+}
+
+/// Failures.
+impl Core {
+    /// Ends an attempt that failed. The slot goes to other waiting requests first; the request keeps its place in the
+    /// queue.
     fn attempt_failed(&mut self, slot: SlotKey, attempt: Attempt, error: SlotAllocationError) {
         let request = attempt.request;
         self.end_attempt(slot, attempt);
@@ -170,9 +179,10 @@ impl Core {
         tracing::warn!(
             slot_id = %self.slot_id(slot), %allocation_id, %error, failed_attempts, "slot request attempt failed"
         );
-        self.counters.requests_retried += 1;
         self.requests.records[request].last_failure = Some(Box::new(error));
-        self.place_failed_slot(slot, allocation_id);
+        self.counters.requests_retried += 1;
+        // At once, not at the commit: there the failed request would come before the others.
+        self.offer_failed_slot(slot, allocation_id);
         if failed_attempts == 1 {
             self.transaction.detached.push(request);
         } else {
@@ -181,8 +191,8 @@ impl Core {
         }
     }
 
-    /// Offers a slot on which an attempt failed, or withholds it if the last two were of different allocations.
-    fn place_failed_slot(&mut self, slot: SlotKey, allocation_id: AllocationId) {
+    /// Offers a slot on which an attempt failed, or backs it off if different allocations failed on it in a row.
+    fn offer_failed_slot(&mut self, slot: SlotKey, allocation_id: AllocationId) {
         let failures = self.slot_failures.entry(slot).or_insert(SlotFailures {
             last: allocation_id,
             backoffs: 0,
@@ -203,7 +213,7 @@ impl Core {
         self.set_slot_phase(slot, SlotPhase::BackingOff { step, until, armed_as });
     }
 
-    /// Ends an attempt whose answer did not come in time.
+    /// Fails an attempt whose answer did not come in time.
     pub(crate) fn attempt_timed_out(&mut self, request: RequestKey) {
         let RequestPhase::InFlight(slot) = self.requests.records[request].phase else {
             return;
@@ -213,37 +223,42 @@ impl Core {
             self.attempt_failed(slot, attempt, SlotAllocationError::Timeout);
         }
     }
+}
 
-    /// Ends an attempt that nobody wants any more: its future is dropped, and the task executor is told if it was
-    /// asked. Slot and request are detached afterwards.
+/// End.
+impl Core {
+    /// Ends an attempt that is not wanted any more, and tells the task executor. Slot and request are detached
+    /// afterwards.
     pub(crate) fn give_up_attempt(&mut self, slot: SlotKey, attempt: Attempt) {
         self.fence_attempt(slot, attempt);
         self.end_attempt(slot, attempt);
     }
 
-    /// Gives up the attempt in flight to a slot that its task executor reports as deferred by another allocation. The slot
-    /// is detached afterwards.
+    /// Gives up an attempt to a slot that its task executor reports as held by another allocation.
     pub(crate) fn contradict_attempt(&mut self, slot: SlotKey, attempt: Attempt) {
         self.give_up_attempt(slot, attempt);
         self.transaction.detached.push(attempt.request);
     }
 
-    /// Ends an attempt without a word to the task executor. Slot and request are detached afterwards.
+    /// Ends an attempt without telling the task executor. Slot and request are detached afterwards.
     pub(crate) fn end_attempt(&mut self, slot: SlotKey, attempt: Attempt) {
         self.abandon(slot, attempt);
         self.requests.records[attempt.request].phase = RequestPhase::Detached;
         self.detach_slot(slot);
     }
 
-    /// Drops the future of an attempt, if it is awaited.
+    /// Drops the future of an attempt whose answer is awaited.
     fn abandon(&mut self, slot: SlotKey, attempt: Attempt) {
-        if let RpcState::Awaited(cell) = attempt.rpc {
-            self.effects.abandoned.push(cell);
+        if let RpcState::Awaited(rpc) = attempt.rpc {
+            self.effects.abandoned.push(AbandonedRpc {
+                rpc,
+                attempt: attempt.number,
+            });
             self.set_rpc_state(slot, RpcState::Answered);
         }
     }
 
-    /// Tells the task executor that an attempt is over, if it was asked at all.
+    /// Tells the task executor that an attempt is over, if its RPC was sent.
     pub(crate) fn fence_attempt(&mut self, slot: SlotKey, attempt: Attempt) {
         if attempt.rpc != RpcState::Unsent {
             let request = &self.requests.records[attempt.request];
@@ -252,6 +267,7 @@ impl Core {
         }
     }
 
+    /// Queues a message that the allocation must not hold the slot under this or an older attempt.
     pub(crate) fn ask_to_free(&mut self, slot: SlotKey, allocation_id: AllocationId, job_id: JobId, attempt: u64) {
         let Some(leader_id) = self.leader_id else {
             return;

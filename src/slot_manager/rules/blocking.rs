@@ -1,4 +1,4 @@
-//! Blocking workers, and the other way round.
+//! Blocking and unblocking workers.
 
 use crate::{BlockOutcome, ResourceId, UnblockOutcome};
 
@@ -12,7 +12,7 @@ impl Core {
         self.blocking.is_blocked(task_manager)
     }
 
-    /// Takes the free slots of a worker out of what is offered, now and in future.
+    /// Blocks a worker: its free slots are not offered, now and in future.
     pub(crate) fn block(&mut self, resource_id: &ResourceId) -> BlockOutcome {
         if !self.blocking.workers.insert(resource_id.clone()) {
             return BlockOutcome::AlreadyBlocked;
@@ -28,14 +28,14 @@ impl Core {
                 }
             }
             if self.releases.is_kept(task_manager) {
-                // It is not needed any more.
-                self.note_release(task_manager);
+                // The minimum and redundancy do not need it any more.
+                self.note_release(task_manager, false);
             }
         }
         BlockOutcome::Blocked
     }
 
-    /// Lets the slots of a worker be handed out again.
+    /// Unblocks a worker: its free slots are offered again.
     pub(crate) fn unblock(&mut self, resource_id: &ResourceId) -> UnblockOutcome {
         if !self.blocking.workers.remove(resource_id) {
             return UnblockOutcome::NotBlocked;
@@ -51,12 +51,11 @@ impl Core {
                     self.transaction.free.push(slot);
                 }
             }
-            self.commit();
         }
         UnblockOutcome::Unblocked
     }
 
-    /// By number.
+    /// Returns the slots of a task manager, by number.
     fn slots_of(&self, task_manager: TaskManagerKey) -> Vec<SlotKey> {
         let slots = &self.task_managers.records[task_manager].slots;
         slots.iter().map(|(_, slot)| *slot).collect()

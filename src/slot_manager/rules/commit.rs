@@ -8,9 +8,13 @@ use crate::slot_manager::state::slots::{SlotKey, SlotPhase};
 use crate::slot_manager::state::transaction::{DroppedGrant, Transaction};
 
 impl Core {
-    /// Ends a transaction: judges on the result which grants are lost, which slots hold an allocation twice and which
-    /// task managers are idle, and matches once. First requests that look for a slot take slots offered before, oldest
-    /// first; then each slot that became free goes to the oldest waiting request.
+    /// Ends a transaction. It runs before each flush, and after each handled answer or deadline.
+    ///
+    /// 1. Grants that were dropped and did not move are lost.
+    /// 2. Slots that hold an allocation granted elsewhere are freed.
+    /// 3. Requests that lost their attempt look for a slot, oldest first.
+    /// 4. Each slot that became free goes to the oldest waiting request that it fits.
+    /// 5. Idle periods begin and end.
     #[inline]
     pub(crate) fn commit(&mut self) {
         if !self.transaction.is_empty() {
@@ -22,49 +26,51 @@ impl Core {
     fn commit_changes(&mut self) {
         let losses = &self.effects.losses;
         self.transaction.dropped.sort_by(|a, b| losses.order(a.slot, b.slot));
-        self.take_each(|transaction| &mut transaction.dropped, Self::notify_if_lost);
-        self.take_each(|transaction| &mut transaction.secondaries, Self::free_if_secondary);
+        self.handle_each(|transaction| &mut transaction.dropped, Self::notify_if_lost);
+        self.handle_each(|transaction| &mut transaction.secondaries, Self::free_if_secondary);
         let sequence = |request: &RequestKey| self.requests.records.get(*request).map(|record| record.sequence);
         self.transaction.detached.sort_by_key(sequence);
-        self.take_each(|transaction| &mut transaction.detached, Self::place_if_detached);
-        self.take_each(|transaction| &mut transaction.free, Self::offer_if_detached);
-        self.take_each(|transaction| &mut transaction.task_managers, Self::update_idle_period);
-        debug_assert!(self.transaction.is_empty(), "left to commit: {:?}", self.transaction);
+        self.handle_each(|transaction| &mut transaction.detached, Self::place_if_detached);
+        self.handle_each(|transaction| &mut transaction.free, Self::offer_if_detached);
+        self.handle_each(|transaction| &mut transaction.task_managers, Self::update_idle_period);
     }
 
-    /// Handles what is in a list of changes, and empties it. The list keeps its memory.
+    /// Handles and removes each item of a list. The list keeps its memory.
     #[inline]
-    fn take_each<T: Copy>(&mut self, list: impl Fn(&mut Transaction) -> &mut Vec<T>, handle: impl Fn(&mut Self, T)) {
-        let mut at = 0;
-        while let Some(change) = list(&mut self.transaction).get(at).copied() {
-            handle(self, change);
-            at += 1;
+    fn handle_each<T>(&mut self, list: impl Fn(&mut Transaction) -> &mut Vec<T>, handle: impl Fn(&mut Self, T)) {
+        let mut items = std::mem::take(list(&mut self.transaction));
+        for item in items.drain(..) {
+            handle(self, item);
         }
-        list(&mut self.transaction).clear();
+        debug_assert!(
+            list(&mut self.transaction).is_empty(),
+            "no handler adds to its own list"
+        );
+        *list(&mut self.transaction) = items;
     }
 
     fn place_if_detached(&mut self, request: RequestKey) {
-        let state = self.requests.records.get(request).map(|record| record.phase);
-        if state == Some(RequestPhase::Detached) {
+        let phase = self.requests.records.get(request).map(|record| record.phase);
+        if phase == Some(RequestPhase::Detached) {
             self.place(request);
         }
     }
 
     fn offer_if_detached(&mut self, slot: SlotKey) {
-        let state = self.slots.get(slot).map(|slot| &slot.phase);
-        if matches!(state, Some(SlotPhase::Detached)) {
+        let phase = self.slots.get(slot).map(|slot| &slot.phase);
+        if matches!(phase, Some(SlotPhase::Detached)) {
             self.offer(slot);
         }
     }
 
-    /// A dropped grant is lost unless its job holds the allocation elsewhere.
+    /// Notifies the loss of a dropped grant, unless its job holds the allocation on another slot.
     fn notify_if_lost(&mut self, grant: DroppedGrant) {
         let DroppedGrant {
             slot,
             allocation_id,
             job_id,
         } = grant;
-        // It is no use to look for an allocation that nothing can have come to hold.
+        // Without a new holder and without a secondary slot, the grant cannot have moved.
         if self.transaction.has_new_holder || !self.allocations.secondaries().is_empty() {
             if let Some(AllocationEntry::Granted(holder)) = self.find_or_promote(allocation_id) {
                 if self.slots[holder].holder() == Some((allocation_id, job_id)) {

@@ -1,7 +1,8 @@
-//! Letting idle task managers go: which may, what they are asked, and what comes of the answers.
+//! Idle task managers: when the idle period begins, and how the task manager is released.
 
-use crate::{ReleaseAnswerOutcome, ReleaseCheck, ReleaseDecision};
+use crate::{InstanceId, Release, ReleaseAnswerOutcome, ReleaseCause, ReleaseCheck, ReleaseDecision};
 
+use super::Outside;
 use crate::slot_manager::state::core::Core;
 use crate::slot_manager::state::effects::NotedRelease;
 use crate::slot_manager::state::releases::OpenCheck;
@@ -9,9 +10,9 @@ use crate::slot_manager::state::slot_totals::SlotUsage;
 use crate::slot_manager::state::slots::SlotPhase;
 use crate::slot_manager::state::task_managers::{TaskManagerKey, TaskManagers};
 
+/// The idle period.
 impl Core {
-    /// Begins or ends the idle period of a task manager, by how its slots are used at the end of a transaction: what is
-    /// freed and used again within one has not been idle.
+    /// Begins or ends an idle period. It runs at the commit: a slot freed and used again in one call was never idle.
     pub(crate) fn update_idle_period(&mut self, task_manager: TaskManagerKey) {
         let release_at = self.deadline_in(self.config.task_manager_timeout);
         let Some(record) = self.task_managers.records.get_mut(task_manager) else {
@@ -40,140 +41,169 @@ impl Core {
         }
     }
 
-    /// Notes that the release of an idle task manager is to be asked for, and that it is asked for again if that is
-    /// declined.
+    /// Queues a release and restarts the idle timeout, in case the release is declined.
     pub(crate) fn note_idle_timeout(&mut self, task_manager: TaskManagerKey) {
         self.restart_idle_timeout(task_manager);
-        self.note_release(task_manager);
+        self.note_release(task_manager, false);
     }
 
-    /// Notes that the release of an idle task manager is to be asked for.
-    pub(crate) fn note_release(&mut self, task_manager: TaskManagerKey) {
+    /// Queues a release for the next flush.
+    pub(crate) fn note_release(&mut self, task_manager: TaskManagerKey, is_confirmed: bool) {
         self.effects.releases.push(NotedRelease {
             task_manager,
             idle_period: self.task_managers.records[task_manager].idle_periods,
-            is_confirmed: false,
+            is_confirmed,
         });
     }
 
-    /// Lets the idle timeout of an idle task manager begin anew.
-    pub(crate) fn restart_idle_timeout(&mut self, task_manager: TaskManagerKey) {
+    fn restart_idle_timeout(&mut self, task_manager: TaskManagerKey) {
         let release_at = self.deadline_in(self.config.task_manager_timeout);
         let TaskManagers { records, idle, .. } = &mut self.task_managers;
         idle.disarm(records, task_manager);
         records[task_manager].release_at = release_at;
         idle.arm(records, task_manager);
     }
+}
 
-    /// Whether an idle task manager is not needed: without it, and without those that are leaving, there are still the
-    /// fewest slots, and enough free ones for redundancy. O(1) without these, else O(its slots + blocked task managers).
+/// The release.
+impl Core {
+    /// Releases the queued task managers that are still idle and not needed.
+    pub(crate) fn release_noted_task_managers(&mut self, outside: &mut impl Outside) {
+        let mut at = 0;
+        while let Some(noted) = self.effects.releases.get(at).copied() {
+            self.release_if_idle(outside, noted);
+            at += 1;
+        }
+        self.effects.releases.clear();
+    }
+
+    /// Releases task managers that were kept and are not needed any more.
+    pub(crate) fn release_kept_task_managers(&mut self, outside: &mut impl Outside) {
+        while let Some(task_manager) = self.releases.first_kept().filter(|kept| self.may_go(*kept)) {
+            let idle_period = self.task_managers.records[task_manager].idle_periods;
+            let noted = NotedRelease {
+                task_manager,
+                idle_period,
+                is_confirmed: false,
+            };
+            self.release_if_idle(outside, noted);
+        }
+    }
+
+    /// Releases an idle task manager if its task executor agrees, or keeps it while it is needed.
+    fn release_if_idle(&mut self, outside: &mut impl Outside, noted: NotedRelease) {
+        let task_manager = noted.task_manager;
+        let Some(instance_id) = self.idle_instance(noted) else {
+            return;
+        };
+        if !self.may_go(task_manager) {
+            let slots = self.task_managers.records[task_manager].slots.len();
+            self.releases.keep(task_manager, slots);
+            return;
+        }
+        self.releases.let_go(task_manager);
+        if noted.is_confirmed {
+            return self.release(outside, task_manager);
+        }
+        let Some(leader_id) = self.leader_id else {
+            return;
+        };
+        let number = self.releases.next_number();
+        let check = ReleaseCheck {
+            instance_id,
+            leader_id,
+            number,
+        };
+        match outside.can_be_released(task_manager, &check) {
+            ReleaseDecision::Release => self.release(outside, task_manager),
+            ReleaseDecision::Keep => self.release_declined(task_manager),
+            ReleaseDecision::Later => {
+                let until = self.deadline_in(self.config.rpc_timeout);
+                let slots = self.task_managers.records[task_manager].slots.len();
+                self.releases.open(task_manager, slots, number, until);
+            }
+        }
+    }
+
+    /// Returns the instance of a queued release; `None` if its idle period is over or its release check is open.
+    fn idle_instance(&self, noted: NotedRelease) -> Option<InstanceId> {
+        let record = self.task_managers.records.get(noted.task_manager)?;
+        let is_current = record.idle_since.is_some() && record.idle_periods == noted.idle_period;
+        let is_idle = is_current && self.releases.check(noted.task_manager).is_none();
+        is_idle.then_some(record.instance_id)
+    }
+
+    /// Returns `true` if the minimum and redundancy hold without this task manager and those already leaving.
+    ///
+    /// A blocked task manager always may go. Cost: O(1) without minimum and redundancy, else O(its slots + blocked
+    /// task managers).
     fn may_go(&self, task_manager: TaskManagerKey) -> bool {
-        let (floor, redundant) = self.reserves();
-        if (floor, redundant) == (0, 0) || self.is_blocked(task_manager) {
+        let (minimum, redundant) = self.reserves();
+        if (minimum, redundant) == (0, 0) || self.is_blocked(task_manager) {
             return true;
         }
-        let slots_asked_of = |key: &TaskManagerKey| self.releases.check(*key).map_or(0, OpenCheck::slots);
-        let of_blocked: usize = self.blocking.task_managers.iter().map(slots_asked_of).sum();
+        let checked_slots = |key: &TaskManagerKey| self.releases.check(*key).map_or(0, OpenCheck::slots);
+        let of_blocked: usize = self.blocking.task_managers.iter().map(checked_slots).sum();
         let leaving = self.releases.checked_slots() - of_blocked;
         let slots = &self.task_managers.records[task_manager].slots;
         let is_offered = |slot| matches!(self.slots[slot].phase, SlotPhase::Offered { .. });
         let offered = slots.iter().filter(|(_, slot)| is_offered(*slot)).count();
-        let keeps_floor = self.usable_slots() >= floor.saturating_add(leaving + slots.len());
+        let keeps_minimum = self.usable_slots() >= minimum.saturating_add(leaving + slots.len());
         let keeps_redundancy = self.slot_totals.slots(SlotUsage::Free) >= redundant.saturating_add(leaving + offered);
-        (floor == 0 || keeps_floor) && (redundant == 0 || keeps_redundancy)
+        (minimum == 0 || keeps_minimum) && (redundant == 0 || keeps_redundancy)
     }
 
-    /// Registered slots of task managers that are not blocked, and promised ones.
-    pub(crate) fn usable_slots(&self) -> usize {
-        self.slot_totals.registered().slots - self.blocking.slots + self.slot_totals.promised().slots
-    }
-
-    /// What an idle task manager is to be asked before it is released, if it may go; it is kept if it may not. A check
-    /// that is open is not asked again.
-    pub(crate) fn begin_release(&mut self, noted: NotedRelease) -> Option<BegunRelease> {
-        let record = self.task_managers.records.get(noted.task_manager)?;
-        if record.idle_since.is_none() || record.idle_periods != noted.idle_period {
-            return None;
+    /// Asks the resource manager to stop an idle task manager, and forgets it if that is accepted.
+    fn release(&mut self, outside: &mut impl Outside, task_manager: TaskManagerKey) {
+        let record = &self.task_managers.records[task_manager];
+        let (instance_id, idle_period) = (record.instance_id, record.idle_periods);
+        let Some(idle_since) = record.idle_since else {
+            return;
+        };
+        let cause = ReleaseCause::IdleTimeout {
+            idle_since,
+            idle_period,
+        };
+        let release = outside.release_resource(instance_id, cause);
+        tracing::info!(%instance_id, ?release, "release of idle task manager requested");
+        // If it is declined, the idle timeout that is armed already asks again.
+        if release == Release::Accepted {
+            self.counters.task_managers_released += 1;
+            self.forget_idle_task_manager(task_manager);
         }
-        let (instance_id, slots) = (record.instance_id, record.slots.len());
-        if self.releases.check(noted.task_manager).is_some() {
-            return None;
-        }
-        if !self.may_go(noted.task_manager) {
-            self.releases.keep(noted.task_manager, slots);
-            return None;
-        }
-        self.releases.let_go(noted.task_manager);
-        if noted.is_confirmed {
-            return Some(BegunRelease::Confirmed);
-        }
-        Some(BegunRelease::Check(ReleaseCheck {
-            instance_id,
-            leader_id: self.leader_id?,
-            number: self.releases.next_number(),
-        }))
     }
 
-    /// The task manager that is not needed any more, of those that are kept.
-    pub(crate) fn next_kept_to_release(&self) -> Option<NotedRelease> {
-        let task_manager = self.releases.first_kept()?;
-        self.may_go(task_manager).then(|| NotedRelease {
-            task_manager,
-            idle_period: self.task_managers.records[task_manager].idle_periods,
-            is_confirmed: false,
-        })
-    }
-
-    /// A task executor says that it will say later whether it can be stopped.
-    pub(crate) fn await_release_answer(&mut self, task_manager: TaskManagerKey, check: &ReleaseCheck) {
-        let until = self.deadline_in(self.config.rpc_timeout);
-        let slots = self.task_managers.records[task_manager].slots.len();
-        self.releases.open(task_manager, slots, check.number, until);
-    }
-
-    /// A task executor says that it cannot be stopped now.
-    pub(crate) fn release_refused(&mut self, task_manager: TaskManagerKey) {
+    /// Restarts the idle timeout of a task manager whose task executor declined its release, or did not answer.
+    pub(crate) fn release_declined(&mut self, task_manager: TaskManagerKey) {
         tracing::debug!(
             resource_id = %self.task_managers.records[task_manager].resource_id,
-            "idle task manager is not to be released yet"
+            "task executor declined its release"
         );
         self.releases.close(task_manager);
         self.restart_idle_timeout(task_manager);
     }
 
-    /// Applies the answer to an open check. Whether the task manager is released is seen when it has been asked for.
-    pub(crate) fn answer_release(&mut self, check: &ReleaseCheck, answer: ReleaseDecision) -> ReleaseAnswerOutcome {
-        let asked = self.task_managers.by_instance(&check.instance_id);
-        let open = asked.and_then(|task_manager| Some((task_manager, self.releases.check(task_manager)?.number)));
-        let task_manager = match open {
-            Some((task_manager, number)) if number == check.number && self.leader_id == Some(check.leader_id) => {
-                task_manager
-            }
-            _ => {
-                tracing::debug!(?check, "answer to a check that is not open ignored");
-                return ReleaseAnswerOutcome::Unknown;
-            }
+    /// Applies the decision of an open release check. A release follows with the flush.
+    pub(crate) fn answer_release(&mut self, check: &ReleaseCheck, decision: ReleaseDecision) -> ReleaseAnswerOutcome {
+        let Some(task_manager) = self.checked_task_manager(check) else {
+            tracing::debug!(?check, "decision of a release check that is not open ignored");
+            return ReleaseAnswerOutcome::Unknown;
         };
-        match answer {
+        match decision {
             ReleaseDecision::Later => return ReleaseAnswerOutcome::Open,
-            ReleaseDecision::Keep => self.release_refused(task_manager),
+            ReleaseDecision::Keep => self.release_declined(task_manager),
             ReleaseDecision::Release => {
                 self.releases.close(task_manager);
-                self.effects.releases.push(NotedRelease {
-                    task_manager,
-                    idle_period: self.task_managers.records[task_manager].idle_periods,
-                    is_confirmed: true,
-                });
+                self.note_release(task_manager, true);
             }
         }
         ReleaseAnswerOutcome::Stays
     }
-}
 
-/// The first step of a release.
-pub(crate) enum BegunRelease {
-    /// The task executor is asked first.
-    Check(ReleaseCheck),
-    /// It has agreed.
-    Confirmed,
+    /// Returns the task manager that an open release check is about.
+    fn checked_task_manager(&self, check: &ReleaseCheck) -> Option<TaskManagerKey> {
+        let task_manager = self.task_managers.by_instance(&check.instance_id)?;
+        let is_open = self.releases.check(task_manager)?.number == check.number;
+        (is_open && self.leader_id == Some(check.leader_id)).then_some(task_manager)
+    }
 }

@@ -1,4 +1,6 @@
-//! Which waiting requests are covered by promised slots, and which need a worker to be asked for.
+//! Promised slots: which request each is bound to, and how promises end.
+//!
+//! A bound promised slot is no reservation. It only means that no worker is requested for the request.
 
 use std::sync::Arc;
 
@@ -10,9 +12,9 @@ use crate::slot_manager::state::promises::{PromiseKey, WorkerRequestKey};
 use crate::slot_manager::state::requests::{RequestKey, RequestPhase, WorkerAsk};
 use crate::slot_manager::state::slots::SlotKey;
 
+/// Binding.
 impl Core {
-    /// Lets an detached request that no offered slot fits wait: covered by a promised slot, else a worker is to be
-    /// asked for.
+    /// Lets a detached request wait: bound to a promised slot that fits, or unbound with a worker request due.
     pub(crate) fn enqueue(&mut self, request: RequestKey) {
         let required = self.requests.records[request].profile;
         match self.promised_slots.take_unbound(&self.profiles, required) {
@@ -28,7 +30,7 @@ impl Core {
         }
     }
 
-    /// Covers an detached request with a promised slot that covers nothing.
+    /// Binds a detached request to an unbound promised slot.
     fn bind(&mut self, request: RequestKey, promise: PromiseKey) {
         let record = &mut self.requests.records[request];
         record.phase = RequestPhase::Bound(promise);
@@ -39,8 +41,7 @@ impl Core {
         self.promised_slots.bind(promise, request);
     }
 
-    /// Lets a promised slot that is in no queue of such slots cover the oldest uncovered request that it fits, if there
-    /// is one.
+    /// Binds a promised slot that is in no queue to the oldest unbound request that it fits, or queues it as unbound.
     pub(crate) fn bind_to_oldest(&mut self, promise: PromiseKey) {
         self.promised_slots.unbind(promise);
         let promised = &self.profiles[self.promised_slots.records[promise].profile];
@@ -57,15 +58,24 @@ impl Core {
         }
     }
 
-    /// Takes an uncovered request out of its queue; it is detached afterwards.
+    /// Enqueues requests again, oldest first.
+    fn enqueue_again(&mut self, requests: impl IntoIterator<Item = RequestKey>) {
+        let mut requests: Vec<_> = requests.into_iter().collect();
+        requests.sort_by_key(|request| self.requests.records[*request].sequence);
+        for request in requests {
+            self.enqueue(request);
+        }
+    }
+
+    /// Takes an unbound request out of its queue. It is detached afterwards.
     pub(crate) fn take_unbound(&mut self, request: RequestKey) {
         let record = &mut self.requests.records[request];
         let profile = record.profile;
-        let state = std::mem::replace(&mut record.phase, RequestPhase::Detached);
+        let phase = std::mem::replace(&mut record.phase, RequestPhase::Detached);
         self.requests
             .unbound
             .remove(&mut self.requests.records, profile, request);
-        match state {
+        match phase {
             RequestPhase::Unbound(WorkerAsk::Declined) => {
                 self.requests.ask_retries.disarm(&mut self.requests.records, request);
             }
@@ -76,8 +86,11 @@ impl Core {
             _ => {}
         }
     }
+}
 
-    /// Takes note of a promised worker, for a request that was asked for.
+/// New promises.
+impl Core {
+    /// Records the slots promised for a request, and binds the request to the first that fits.
     pub(crate) fn promise_for(
         &mut self,
         request: RequestKey,
@@ -101,7 +114,7 @@ impl Core {
         }
     }
 
-    /// Takes note of a promised worker. Its slots are in no queue of promised slots that cover nothing.
+    /// Records promised slots. They are in no queue: the caller binds each.
     pub(crate) fn promise(&mut self, worker_request: WorkerRequestId, promised: &[ResourceProfile]) -> Vec<PromiseKey> {
         if promised.is_empty() {
             return Vec::new();
@@ -116,21 +129,22 @@ impl Core {
         self.promised_slots
             .insert(worker_request, expires_at, &self.profiles, keys.into_iter())
     }
+}
 
-    /// Lets a newly known free slot take the place of the promised slot it fulfils; the request that was covered by it
-    /// is covered anew.
+/// Ends of promises.
+impl Core {
+    /// Ends the promised slot that a new free slot fulfils. Its request is enqueued again.
     pub(crate) fn fulfil_promise(&mut self, slot: SlotKey) {
         let slot = &self.slots[slot];
         let named = self.task_managers.records[slot.task_manager].worker_request;
         if let Some(promise) = self.promised_slots.fulfilled_by(&self.profiles, slot.profile, named) {
             self.promised_slots.begin_to_fulfil(promise);
-            let covered = self.end_promise(promise);
-            self.bind_anew(covered);
+            let request = self.end_promise(promise);
+            self.enqueue_again(request);
         }
     }
 
-    /// Ends all that is left of a worker request that will not come, and covers anew what it covered. Returns how many
-    /// slots it still promised.
+    /// Ends the promises of a worker that will not come. Returns the number of slots it still promised.
     pub(crate) fn end_worker_request(&mut self, worker_request: WorkerRequestKey, cause: &Arc<str>) -> usize {
         let worker_request_id = self.promised_slots.worker_requests[worker_request].id;
         let promised_slots = self.forget_worker_request(worker_request);
@@ -139,24 +153,24 @@ impl Core {
         promised_slots
     }
 
-    /// Ends all that is left of a worker request, and covers anew what it covered. Returns how many slots that were.
+    /// Ends the promises of a worker request and enqueues their requests again. Returns the number of promises.
     pub(crate) fn forget_worker_request(&mut self, worker_request: WorkerRequestKey) -> usize {
         let record = &self.promised_slots.worker_requests[worker_request];
         let promises: Vec<_> = record.slots.iter(&self.promised_slots.records).collect();
-        let covered: Vec<_> = promises
+        let requests: Vec<_> = promises
             .iter()
             .filter_map(|promise| self.end_promise(*promise))
             .collect();
-        self.bind_anew(covered);
+        self.enqueue_again(requests);
         promises.len()
     }
 
-    /// Ends a promised slot. The request it covered is detached afterwards.
+    /// Ends a promised slot. Returns the request that was bound to it, detached.
     fn end_promise(&mut self, promise: PromiseKey) -> Option<RequestKey> {
-        let (profile, covered) = self.promised_slots.remove(promise);
+        let (profile, bound_to) = self.promised_slots.remove(promise);
         self.slot_totals.remove_promised(profile);
         self.profiles.release(profile);
-        let request = covered?;
+        let request = bound_to?;
         let record = &mut self.requests.records[request];
         record.phase = RequestPhase::Detached;
         let required = record.profile;
@@ -164,13 +178,5 @@ impl Core {
             .bound
             .remove(&mut self.requests.records, required, request);
         Some(request)
-    }
-
-    fn bind_anew(&mut self, requests: impl IntoIterator<Item = RequestKey>) {
-        let mut requests: Vec<_> = requests.into_iter().collect();
-        requests.sort_by_key(|request| self.requests.records[*request].sequence);
-        for request in requests {
-            self.enqueue(request);
-        }
     }
 }

@@ -2,24 +2,23 @@
 
 use crate::config::Quantity;
 use crate::{
-    GrantLoss, InstanceId, Limit, RegistrationOutcome, ResourceId, SlotReport, SlotReportError, WorkerRequestId,
+    GrantLoss, InstanceId, Limit, RegistrationOutcome, ResourceId, SlotReport, SlotReportError, SlotStatus,
+    WorkerRequestId,
 };
 
 use crate::slot_manager::state::core::Core;
 use crate::slot_manager::state::profile_queues::Fitting;
 use crate::slot_manager::state::task_managers::{TaskManager, TaskManagerKey};
 
-/// What a registration did, for the owner of the gateways.
+/// The result of a registration.
 pub(crate) struct Registration {
     pub(crate) outcome: RegistrationOutcome,
-    /// The registration that began, if one did.
+    /// The registration that began; `None` for a report or a refusal.
     pub(crate) begun: Option<TaskManagerKey>,
-    /// The registration that ended. Its key may be that of the new one.
-    pub(crate) ended: Option<TaskManagerKey>,
 }
 
 impl Core {
-    /// Registers a task manager, or takes the report of one that is registered.
+    /// Registers a task manager, or applies the report of one that is registered.
     pub(crate) fn register_task_manager(
         &mut self,
         resource_id: &ResourceId,
@@ -37,35 +36,29 @@ impl Core {
                     resource_id: resource_id.clone(),
                 });
             }
-            return Ok(Registration {
-                outcome: RegistrationOutcome::Reported(self.report(known, report)?),
-                begun: None,
-                ended: None,
-            });
+            let outcome = RegistrationOutcome::Reported(self.report(known, report)?);
+            return Ok(Registration { outcome, begun: None });
         }
         self.validate(resource_id, report)?;
-        let ended = self.task_managers.by_resource(resource_id);
-        if ended.is_none() {
-            if let Some(limit) = self.refuses(worker_request, report) {
+        let previous = self.task_managers.by_resource(resource_id);
+        if previous.is_none() {
+            if let Some(limit) = self.limit_of_newcomer(worker_request, report) {
                 tracing::warn!(%resource_id, %instance_id, %limit, "task manager refused: beyond the limit");
                 self.counters.task_managers_refused += 1;
-                return Ok(Registration {
-                    outcome: RegistrationOutcome::Refused { limit },
-                    begun: None,
-                    ended: None,
-                });
+                let outcome = RegistrationOutcome::Refused { limit };
+                return Ok(Registration { outcome, begun: None });
             }
         }
         let mut previous_slots = Vec::new();
         let mut outcome = RegistrationOutcome::Registered;
-        if let Some(ended) = ended {
-            let previous = &self.task_managers.records[ended];
-            previous_slots.extend(previous.slots.iter().map(|(number, _)| *number));
+        if let Some(previous) = previous {
+            let record = &self.task_managers.records[previous];
+            previous_slots.extend(record.slots.iter().map(|(number, _)| *number));
             outcome = RegistrationOutcome::Replaced {
-                previous: previous.instance_id,
+                previous: record.instance_id,
             };
-            // What the old registration deferred may be in the report: what is lost is judged on the result.
-            self.detach_task_manager(ended, GrantLoss::SlotRemoved);
+            // The report may show the grants of the old registration: the commit decides what is lost.
+            self.end_registration(previous, GrantLoss::SlotRemoved);
         }
         let begun = self
             .task_managers
@@ -77,34 +70,28 @@ impl Core {
         self.note_revision(begun, report);
         self.apply(begun, report, &previous_slots);
         self.update_losses(begun);
-        self.commit();
         let slots = report.statuses().len();
         tracing::info!(%resource_id, %instance_id, slots, ?outcome, "task manager registered");
         Ok(Registration {
             outcome,
             begun: Some(begun),
-            ended,
         })
     }
 
-    /// The limit that a worker would be beyond that registers anew, unless it keeps a promise or holds an allocation.
-    #[inline]
-    pub(crate) fn refuses(&self, named: Option<WorkerRequestId>, report: &SlotReport) -> Option<Limit> {
-        match self.worker_policy.is_limited() {
-            true => self.limit_of_newcomer(named, report),
-            false => None,
-        }
-    }
-
+    /// Returns the limit that a new worker would exceed.
+    ///
+    /// A worker without slots, with a held slot, or with a slot that fulfils a promise is always admitted.
     fn limit_of_newcomer(&self, named: Option<WorkerRequestId>, report: &SlotReport) -> Option<Limit> {
+        if !self.worker_policy.is_limited() {
+            return None;
+        }
         let statuses = report.statuses();
         let slots = statuses
             .iter()
             .map(|status| Quantity::of_slot(status.resource_profile()));
-        let limit = self
-            .worker_policy
-            .exceeded_by(slots.fold(self.present(), |sum, slot| sum + slot))?;
-        let is_needed = |status: &crate::SlotStatus| {
+        let with_it = slots.fold(self.present(), |sum, slot| sum + slot);
+        let limit = self.worker_policy.exceeded_by(with_it)?;
+        let is_needed = |status: &SlotStatus| {
             let fitting = Fitting::Slot(status.resource_profile());
             status.allocation().is_some() || self.promised_slots.is_fulfilled_by(&self.profiles, fitting, named)
         };
@@ -112,7 +99,7 @@ impl Core {
         is_refused.then_some(limit)
     }
 
-    /// Says of grants that were dropped with an old registration what the new one has in their place.
+    /// Gives grants that were dropped with the old registration the loss that the new one shows.
     fn update_losses(&mut self, task_manager: TaskManagerKey) {
         let owner = &self.task_managers.records[task_manager];
         for dropped in &mut self.transaction.dropped {
@@ -125,5 +112,26 @@ impl Core {
             };
             dropped.slot.loss = self.effects.losses.add(owner.resource_id.clone(), loss);
         }
+    }
+
+    /// Ends a registration and removes its slots. Attempts in flight end, grants are dropped with `loss`.
+    pub(crate) fn end_registration(&mut self, task_manager: TaskManagerKey, loss: GrantLoss) {
+        let loss = self.note_loss(task_manager, loss);
+        let slots = std::mem::take(&mut self.task_managers.records[task_manager].slots);
+        let held = slots.iter().filter_map(|(_, slot)| self.slots[*slot].holder());
+        self.allocations.prefetch(held.map(|(allocation_id, _)| allocation_id));
+        for (_, slot) in slots {
+            self.remove_slot(slot, loss);
+        }
+        self.end_idle_period(task_manager);
+        self.blocking.task_managers.remove(&task_manager);
+        self.task_managers.remove(task_manager);
+        self.effects.ended_registrations.push(task_manager);
+    }
+
+    /// Ends the registration of an idle task manager that is being stopped. It has no grant to lose.
+    pub(crate) fn forget_idle_task_manager(&mut self, task_manager: TaskManagerKey) {
+        self.end_registration(task_manager, GrantLoss::SlotRemoved);
+        debug_assert!(self.transaction.dropped.is_empty());
     }
 }

@@ -1,4 +1,4 @@
-//! Registrations and slot reports: each is one transaction, checked whole before anything transaction.
+//! Slot reports. Each is one transaction, validated before anything changes.
 
 use crate::{GrantLoss, ReportOutcome, ResourceId, SlotReport, SlotReportError, SlotStatus, Stale};
 
@@ -8,7 +8,7 @@ use crate::slot_manager::state::slots::{Slot, SlotKey, SlotPhase};
 use crate::slot_manager::state::task_managers::TaskManagerKey;
 
 impl Core {
-    /// Takes the report of a registered task manager. If it changes nothing, there is nothing to say of it either.
+    /// Applies the report of a registered task manager, unless it is stale.
     pub(crate) fn report(
         &mut self,
         task_manager: TaskManagerKey,
@@ -30,19 +30,19 @@ impl Core {
         self.note_revision(task_manager, report);
         if !changes_nothing {
             self.apply(task_manager, report, &[]);
-            self.commit();
         }
         Ok(ReportOutcome::Applied)
     }
 
-    /// Whether a report is valid and says of each slot what is known: the usual heartbeat. It may be wrong in saying no,
-    /// of a report whose slots are not in the order of their numbers.
+    /// Returns `true` only if a report is valid and changes nothing. This is the fast path of the usual heartbeat.
+    ///
+    /// A report that is not sorted by slot number may get `false`.
     fn is_unchanged_by(&self, task_manager: TaskManagerKey, report: &SlotReport) -> bool {
         let record = &self.task_managers.records[task_manager];
         if record.slots.len() != report.statuses().len() {
             return false;
         }
-        // The slots of a task manager have one profile, as a rule: it is looked up once.
+        // Most task managers have slots of one profile: it is looked up once.
         let mut last = None;
         for ((number, slot), status) in record.slots.iter().zip(report.statuses()) {
             let slot = &self.slots[*slot];
@@ -62,19 +62,21 @@ impl Core {
         true
     }
 
+    /// Validates a report and counts it if it is refused.
     pub(crate) fn validate(&mut self, resource_id: &ResourceId, report: &SlotReport) -> Result<(), SlotReportError> {
         validate(resource_id, report).inspect_err(|_| self.counters.reports_refused += 1)
     }
 
+    /// Notes the revision of a report that is applied.
     pub(crate) fn note_revision(&mut self, task_manager: TaskManagerKey, report: &SlotReport) {
         if let Some(revision) = report.revision() {
             self.task_managers.records[task_manager].see_reported_revision(revision);
         }
     }
 
-    /// Brings the view of a task manager to what a valid report says, up to the settling.
+    /// Brings the view of a task manager to a valid report. The commit follows.
     ///
-    /// Slots whose numbers are in `previous_slots` were known in an earlier registration.
+    /// `previous_slots` are the sorted numbers of slots known in the registration before: they fulfil no promise.
     pub(crate) fn apply(&mut self, task_manager: TaskManagerKey, report: &SlotReport, previous_slots: &[u32]) {
         let known_before = self.task_managers.records[task_manager].slots.len();
         let mut new = Vec::new();
@@ -136,8 +138,9 @@ impl Core {
         self.task_managers.records[task_manager].slot(status.slot_id().slot_number())
     }
 
-    /// Drops what a status contradicts about a known slot, and completes the attempt that it confirms. Returns whether
-    /// the slot is to be looked at again.
+    /// Ends the grant or attempt that a status contradicts, and completes the attempt that it confirms.
+    ///
+    /// Returns `true` if the slot must be adopted or offered again.
     fn drop_contradicted(&mut self, slot: SlotKey, status: &SlotStatus) -> bool {
         let mut changed = self.update_profile(slot, status);
         match (&self.slots[slot].phase, status.allocation()) {
@@ -147,7 +150,7 @@ impl Core {
                 }
             }
             (SlotPhase::Allocated { .. }, Some((allocation_id, job_id))) => {
-                // The slot stays used: who holds it changes below.
+                // The slot stays used: its new holder is adopted below.
                 let loss = self.note_loss(
                     self.slots[slot].task_manager,
                     GrantLoss::HeldByAnother { allocation_id, job_id },
@@ -163,14 +166,14 @@ impl Core {
                 let attempt = *attempt;
                 let request = &self.requests.records[attempt.request];
                 if (request.allocation_id, request.job_id) == (allocation_id, job_id) {
-                    // Before other slots of the report: if they hold the allocation too, this one was asked for.
+                    // Before the other slots of the report: if they hold the allocation too, this one is its grant.
                     self.complete_attempt(slot, attempt);
                 } else {
                     self.contradict_attempt(slot, attempt);
                     changed = true;
                 }
             }
-            // The report may be older than the request: it does not end the attempt.
+            // The report may be older than the request, so the attempt goes on.
             (SlotPhase::InFlight(_), None) => {}
             (_, Some(_)) => changed = true,
             (_, None) => {}
@@ -178,7 +181,7 @@ impl Core {
         changed
     }
 
-    /// Returns whether an offered slot has to be offered anew.
+    /// Updates the profile of a slot. Returns `true` if the slot was offered and must be offered again.
     fn update_profile(&mut self, slot: SlotKey, status: &SlotStatus) -> bool {
         let before = self.slots[slot].profile;
         if self.profiles[before] == *status.resource_profile() {
@@ -199,6 +202,7 @@ impl Core {
         offered
     }
 
+    /// Removes the slots that a report does not mention.
     fn remove_omitted(&mut self, task_manager: TaskManagerKey, report: &SlotReport) {
         let mut mentioned: Vec<u32> = report
             .statuses()
@@ -219,7 +223,7 @@ impl Core {
         }
     }
 
-    /// Adds slots that were not known, detached.
+    /// Adds new slots, detached.
     fn insert_slots(&mut self, task_manager: TaskManagerKey, new: &[&SlotStatus]) {
         let mut slots = std::mem::take(&mut self.task_managers.records[task_manager].slots).into_vec();
         slots.reserve_exact(new.len());
@@ -228,7 +232,7 @@ impl Core {
             let number = status.slot_id().slot_number();
             let profile = self.profiles.acquire(status.resource_profile());
             slots.push((number, self.slots.insert(Slot::new(number, task_manager, profile))));
-            // The slots of a task manager have one profile, as a rule: they are counted together.
+            // Most task managers have slots of one profile: they are counted together.
             match &mut counted {
                 Some((last, count)) if *last == profile => *count += 1,
                 _ => {
@@ -245,13 +249,13 @@ impl Core {
             slots.sort_unstable();
         }
         self.task_managers.records[task_manager].slots = slots.into_boxed_slice();
-        // More slots are a smaller share of used ones.
+        // New slots lower the utilization.
         self.free_slots
             .utilization_changed(&self.task_managers.records, task_manager);
     }
 }
 
-/// Checks what refuses a report whole.
+/// Checks that a report names only slots of its worker, and each once.
 fn validate(resource_id: &ResourceId, report: &SlotReport) -> Result<(), SlotReportError> {
     let statuses = report.statuses();
     for status in statuses {

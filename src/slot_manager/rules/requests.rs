@@ -1,8 +1,7 @@
-//! What happens to a request from its registration to its end.
+//! Requests, from their registration to their end.
 
 use crate::{
-    AllocateSlot, AllocationId, Conflict, JobId, RequestFailure, ResourceProfile, SlotRequest, SlotRequestError,
-    SlotRequestOutcome,
+    AllocateSlot, Conflict, RequestFailure, ResourceProfile, SlotRequest, SlotRequestError, SlotRequestOutcome,
 };
 
 use crate::slot_manager::collections::fingerprint_table::Fingerprint;
@@ -10,36 +9,50 @@ use crate::slot_manager::state::allocations::AllocationEntry;
 use crate::slot_manager::state::core::Core;
 use crate::slot_manager::state::effects::{Notification, NotificationKind};
 use crate::slot_manager::state::requests::{RequestKey, RequestPhase};
-use crate::slot_manager::state::slots::{SlotKey, SlotPhase};
+use crate::slot_manager::state::slots::SlotKey;
 
+/// Registration.
 impl Core {
-    /// What a request says whose allocation is known.
-    pub(crate) fn duplicate(
+    /// Checks whether a request may be registered. Returns how to answer one that may not.
+    #[inline]
+    pub(crate) fn refuse(
         &self,
-        holder: AllocationEntry,
+        fingerprint: Fingerprint,
         request: &SlotRequest,
-    ) -> Result<SlotRequestOutcome, SlotRequestError> {
-        let status = self.status_of(holder);
-        let (job_id, same_profile) = match holder {
+    ) -> Option<Result<SlotRequestOutcome, SlotRequestError>> {
+        if let Some(known) = self.find_allocation_by(fingerprint, request.allocation_id()) {
+            return Some(self.duplicate(known, request));
+        }
+        let limit = self.config.max_pending_requests?;
+        if self.requests.records.len() < limit {
+            return None;
+        }
+        let (job_id, allocation_id) = (request.job_id(), request.allocation_id());
+        tracing::warn!(%job_id, %allocation_id, limit, "slot request refused: too many pending");
+        Some(Err(SlotRequestError::TooManyPendingRequests { limit }))
+    }
+
+    /// Returns the answer to a request whose allocation is known.
+    fn duplicate(&self, known: AllocationEntry, request: &SlotRequest) -> Result<SlotRequestOutcome, SlotRequestError> {
+        let status = self.status_of(known);
+        let (job_id, same_profile) = match known {
             AllocationEntry::Pending(known) => {
                 let known = &self.requests.records[known];
-                (
-                    Some(known.job_id),
-                    self.profiles[known.profile] == *request.resource_profile(),
-                )
+                let same_profile = self.profiles[known.profile] == *request.resource_profile();
+                (Some(known.job_id), same_profile)
             }
             // The profile of a granted request is not kept.
             AllocationEntry::Granted(slot) => (self.slots[slot].holder().map(|(_, job_id)| job_id), true),
         };
+        let allocation_id = request.allocation_id();
         let conflict = if job_id != Some(request.job_id()) {
             Conflict::Job
         } else if !same_profile {
             Conflict::ResourceProfile
         } else {
-            tracing::debug!(allocation_id = %request.allocation_id(), %status, "duplicate slot request ignored");
+            tracing::debug!(%allocation_id, %status, "duplicate slot request ignored");
             return Ok(SlotRequestOutcome::Duplicate(status));
         };
-        let allocation_id = request.allocation_id();
         tracing::warn!(%allocation_id, %conflict, %status, "conflicting slot request refused");
         Err(SlotRequestError::Conflict {
             allocation_id,
@@ -48,7 +61,7 @@ impl Core {
         })
     }
 
-    /// Accepts a request, detached.
+    /// Records a request, detached.
     pub(crate) fn insert_request(&mut self, fingerprint: Fingerprint, request: SlotRequest) -> RequestKey {
         let (job_id, allocation_id, profile, target_address) = request.into_parts();
         let profile = self.profiles.acquire(&profile);
@@ -60,14 +73,17 @@ impl Core {
         self.counters.requests_accepted += 1;
         request
     }
+}
 
-    /// The offered slot for a request.
+/// Waiting.
+impl Core {
+    /// Returns the offered slot that the strategy chooses for a profile.
     #[inline]
     pub(crate) fn offered_for(&self, required: &ResourceProfile) -> Option<SlotKey> {
         self.free_slots.find(&self.slots, &self.profiles, required)
     }
 
-    /// Looks for a free slot for an detached request; without one it waits.
+    /// Gives a detached request an offered slot, or enqueues it.
     pub(crate) fn place(&mut self, request: RequestKey) {
         let required = self.requests.records[request].profile;
         match self.offered_for(&self.profiles[required]) {
@@ -76,7 +92,7 @@ impl Core {
         }
     }
 
-    /// Takes a request out of the queue or pause it is in. An attempt in flight is not touched.
+    /// Takes a request out of its queue or backoff. An attempt in flight stays.
     pub(crate) fn detach_request(&mut self, request: RequestKey) {
         let record = &mut self.requests.records[request];
         let profile = record.profile;
@@ -95,7 +111,7 @@ impl Core {
         self.requests.records[request].phase = RequestPhase::Detached;
     }
 
-    /// Lets an detached request pause.
+    /// Backs off a detached request.
     pub(crate) fn back_off(&mut self, request: RequestKey, step: u8) {
         let timer = self.deadline_in(self.requests.backoffs.length(step));
         let armed_as = self.requests.backoffs.next_armed();
@@ -105,78 +121,36 @@ impl Core {
         self.requests.backoffs.arm(&mut self.requests.records, step, request);
     }
 
-    /// Lets a request whose pause is over look for a slot again.
+    /// Ends the backoff of a request. The commit places it.
     pub(crate) fn end_backoff(&mut self, request: RequestKey) {
         self.detach_request(request);
         self.transaction.detached.push(request);
     }
+}
 
-    /// Takes a request out of wherever it is: a slot in flight is given back. It is detached afterwards.
-    pub(crate) fn withdraw(&mut self, request: RequestKey) {
-        if let RequestPhase::InFlight(slot) = self.requests.records[request].phase {
-            if let Some(attempt) = self.slots[slot].attempt() {
-                self.give_up_attempt(slot, attempt);
-                self.transaction.free.push(slot);
-            }
-        } else {
-            self.detach_request(request);
-        }
-    }
-
-    /// Forgets an detached request whose allocation is not indexed as pending any more.
-    fn forget(&mut self, request: RequestKey) {
-        let profile = self.requests.remove(request);
-        self.profiles.release(profile);
-    }
-
-    /// Ends a request at the wish of its job.
-    pub(crate) fn cancel(&mut self, request: RequestKey) {
-        self.counters.requests_cancelled += 1;
-        self.end(request);
-    }
-
-    fn end(&mut self, request: RequestKey) {
-        self.withdraw(request);
-        let allocation_id = self.requests.records[request].allocation_id;
-        self.allocations
-            .remove(allocation_id, AllocationEntry::Pending(request));
+/// Grants.
+impl Core {
+    /// Grants a slot that nothing holds to a detached request.
+    pub(crate) fn grant(&mut self, slot: SlotKey, request: RequestKey) {
+        let record = &self.requests.records[request];
+        let (allocation_id, job_id, is_registering) = (record.allocation_id, record.job_id, record.is_registering());
+        self.set_granted(slot, allocation_id, job_id);
+        self.allocations.grant(allocation_id, request, slot);
         self.forget(request);
-    }
-
-    /// Ends a request that cannot be served, and says so.
-    pub(crate) fn fail(&mut self, request: RequestKey, failure: RequestFailure) {
-        let record = &self.requests.records[request];
-        let (allocation_id, job_id) = (record.allocation_id, record.job_id);
-        self.end(request);
-        self.counters.requests_failed.count(&failure);
-        let failure = Box::new(failure);
-        match &mut self.registering {
-            Some(registering) if registering.allocation_id == allocation_id => {
-                registering.result = Some(Err(failure));
-            }
-            _ => {
-                tracing::warn!(%job_id, %allocation_id, %failure, "slot request failed");
-                self.effects.notifications.push(Notification {
-                    job_id,
-                    allocation_id,
-                    kind: NotificationKind::Failed(failure),
-                });
-            }
+        self.counters.requests_served += 1;
+        let slot_id = self.slot_id(slot);
+        tracing::debug!(%job_id, %allocation_id, %slot_id, "slot granted");
+        if is_registering {
+            self.effects.set_outcome(allocation_id, Ok(slot_id.clone()));
         }
+        self.effects.notifications.push(Notification {
+            job_id,
+            allocation_id,
+            kind: NotificationKind::Allocated(slot_id),
+        });
     }
 
-    /// Ends a request whose time is over.
-    pub(crate) fn expire(&mut self, request: RequestKey) {
-        let record = &self.requests.records[request];
-        let failure = RequestFailure::Timeout {
-            timeout: self.config.request_timeout,
-            resource_profile: self.profiles[record.profile].clone(),
-            last_failure: record.last_failure.as_deref().cloned(),
-        };
-        self.fail(request, failure);
-    }
-
-    /// Grants an offered slot to a request that is being registered and is no pending one.
+    /// Grants an offered slot to a request of the fast path, which has no record.
     #[inline]
     pub(crate) fn grant_at_once(
         &mut self,
@@ -191,7 +165,7 @@ impl Core {
             allocation_id,
             ..
         } = request;
-        self.set_allocated(slot, allocation_id, job_id);
+        self.set_granted(slot, allocation_id, job_id);
         self.allocations.insert(fingerprint, AllocationEntry::Granted(slot));
         self.see_revision(slot, revision);
         self.counters.requests_accepted += 1;
@@ -199,41 +173,69 @@ impl Core {
         self.commit();
         tracing::debug!(%job_id, %allocation_id, %slot_id, "slot granted");
     }
+}
 
-    /// Lets an allocation hold a slot as its grant.
-    #[inline]
-    fn set_allocated(&mut self, slot: SlotKey, allocation_id: AllocationId, job_id: JobId) {
-        let secondary = false;
-        self.set_slot_phase(
-            slot,
-            SlotPhase::Allocated {
-                allocation_id,
-                job_id,
-                secondary,
-            },
-        );
-        self.forget_failures(slot);
+/// Ends.
+impl Core {
+    /// Takes a request out of its queue, backoff or attempt. It is detached afterwards.
+    pub(crate) fn withdraw(&mut self, request: RequestKey) {
+        if let RequestPhase::InFlight(slot) = self.requests.records[request].phase {
+            if let Some(attempt) = self.slots[slot].attempt() {
+                self.give_up_attempt(slot, attempt);
+                self.transaction.free.push(slot);
+            }
+        } else {
+            self.detach_request(request);
+        }
     }
 
-    /// Grants a slot, which nothing else holds, to an detached request.
-    pub(crate) fn grant(&mut self, slot: SlotKey, request: RequestKey) {
-        let record = &self.requests.records[request];
-        let (allocation_id, job_id) = (record.allocation_id, record.job_id);
-        self.set_allocated(slot, allocation_id, job_id);
-        self.allocations.grant(allocation_id, request, slot);
+    /// Forgets a detached request whose allocation is not indexed as pending any more.
+    fn forget(&mut self, request: RequestKey) {
+        let profile = self.requests.remove(request);
+        self.profiles.release(profile);
+    }
+
+    fn end(&mut self, request: RequestKey) {
+        self.withdraw(request);
+        let allocation_id = self.requests.records[request].allocation_id;
+        self.allocations
+            .remove(allocation_id, AllocationEntry::Pending(request));
         self.forget(request);
-        self.counters.requests_served += 1;
-        let slot_id = self.slot_id(slot);
-        tracing::debug!(%job_id, %allocation_id, %slot_id, "slot granted");
-        if let Some(registering) = &mut self.registering {
-            if registering.allocation_id == allocation_id {
-                registering.result = Some(Ok(slot_id.clone()));
-            }
+    }
+
+    /// Ends a request that its job has cancelled.
+    pub(crate) fn cancel(&mut self, request: RequestKey) {
+        self.counters.requests_cancelled += 1;
+        self.end(request);
+    }
+
+    /// Ends a request that cannot be served. The failure is notified, or returned by the call that registers it.
+    pub(crate) fn fail(&mut self, request: RequestKey, failure: RequestFailure) {
+        let record = &self.requests.records[request];
+        let (allocation_id, job_id, is_registering) = (record.allocation_id, record.job_id, record.is_registering());
+        self.end(request);
+        self.counters.requests_failed.count(&failure);
+        let failure = Box::new(failure);
+        if is_registering {
+            self.effects.set_outcome(allocation_id, Err(failure));
+            return;
         }
+        tracing::warn!(%job_id, %allocation_id, %failure, "slot request failed");
         self.effects.notifications.push(Notification {
             job_id,
             allocation_id,
-            kind: NotificationKind::Allocated(slot_id),
+            kind: NotificationKind::Failed(failure),
         });
+    }
+
+    /// Fails a request whose deadline has come.
+    pub(crate) fn expire(&mut self, request: RequestKey) {
+        let record = &self.requests.records[request];
+        let failure = RequestFailure::Timeout {
+            timeout: self.config.request_timeout,
+            resource_profile: self.profiles[record.profile].clone(),
+            last_failure: record.last_failure.as_deref().cloned(),
+        };
+        self.fail(request, failure);
     }
 }

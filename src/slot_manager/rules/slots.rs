@@ -1,4 +1,4 @@
-//! The state of a slot, and all that changes with it.
+//! The phase of a slot, and all that changes with it.
 
 use crate::slot_manager::state::core::Core;
 use crate::slot_manager::state::effects::LossKey;
@@ -8,8 +8,9 @@ use crate::slot_manager::state::slots::{Slot, SlotKey, SlotPhase};
 use crate::slot_manager::state::task_managers::TaskManagerKey;
 
 impl Core {
-    /// The one place where the state of a slot changes, and with it the free index, the counts and the idle time of the
-    /// task manager.
+    /// Sets the phase of a slot, and with it the free index, the totals and the usage of the task manager.
+    ///
+    /// No other function changes the phase.
     pub(crate) fn set_slot_phase(&mut self, slot: SlotKey, phase: SlotPhase) {
         let record = &mut self.slots[slot];
         let (task_manager, profile) = (record.task_manager, record.profile);
@@ -20,7 +21,7 @@ impl Core {
             _ => {}
         }
         if before != after {
-            self.count_use(task_manager, profile, before, after);
+            self.change_usage(task_manager, profile, before, after);
         }
         self.transaction.has_new_holder |= after == SlotUsage::Allocated;
         let record = &mut self.slots[slot];
@@ -35,9 +36,10 @@ impl Core {
         }
     }
 
-    /// Counts a slot in another way than before. Inlined: it is a part of each grant and of its end.
+    /// Moves a slot from one usage to another in all totals.
+    // Inlined: it is part of each grant and of its end.
     #[inline(always)]
-    fn count_use(&mut self, task_manager: TaskManagerKey, profile: ProfileKey, before: SlotUsage, after: SlotUsage) {
+    fn change_usage(&mut self, task_manager: TaskManagerKey, profile: ProfileKey, before: SlotUsage, after: SlotUsage) {
         self.slot_totals.move_slot(profile, before, after);
         let owner = &mut self.task_managers.records[task_manager];
         let used_before = owner.used();
@@ -61,14 +63,14 @@ impl Core {
         }
     }
 
-    /// Forgets that attempts on a slot failed.
+    /// Forgets the failed attempts on a slot.
     pub(crate) fn forget_failures(&mut self, slot: SlotKey) {
         if !self.slot_failures.is_empty() {
             self.slot_failures.remove(&slot);
         }
     }
 
-    /// Counts slots of one profile that are added to a task manager, free and detached.
+    /// Adds new detached slots of one profile to the totals.
     pub(crate) fn count_new_slots(&mut self, task_manager: TaskManagerKey, profile: ProfileKey, slots: usize) {
         self.slot_totals.add_slots(&self.profiles, profile, slots);
         if self.is_blocked(task_manager) {
@@ -76,8 +78,9 @@ impl Core {
         }
     }
 
-    /// Forgets a slot: an attempt in flight to it is ended without a word, a grant dropped for `loss`. Its task manager's
-    /// list of slots is left to the caller.
+    /// Removes a slot. An attempt in flight ends without a message, a grant is dropped with `loss`.
+    ///
+    /// The caller removes the slot from the list of its task manager.
     pub(crate) fn remove_slot(&mut self, slot: SlotKey, loss: LossKey) {
         let Slot {
             task_manager, profile, ..
@@ -89,7 +92,7 @@ impl Core {
             }
             SlotPhase::Allocated { .. } => {
                 self.drop_grant(slot, loss);
-                self.count_use(task_manager, profile, SlotUsage::Allocated, SlotUsage::Free);
+                self.change_usage(task_manager, profile, SlotUsage::Allocated, SlotUsage::Free);
             }
             SlotPhase::Detached | SlotPhase::Offered { .. } | SlotPhase::BackingOff { .. } | SlotPhase::Blocked => {
                 self.detach_slot(slot);
@@ -104,12 +107,14 @@ impl Core {
         self.profiles.release(profile);
     }
 
+    /// Takes a slot out of the free index, its backoff or its use.
     pub(crate) fn detach_slot(&mut self, slot: SlotKey) {
         self.set_slot_phase(slot, SlotPhase::Detached);
     }
 
-    /// Gives a slot that nothing holds any more to the oldest waiting request that it fits, else into the free index;
-    /// unless its task manager is blocked.
+    /// Gives a slot that nothing uses to the oldest waiting request that it fits, or offers it.
+    ///
+    /// A slot of a blocked task manager is blocked instead.
     pub(crate) fn offer(&mut self, slot: SlotKey) {
         if self.blocking.is_any() && self.is_blocked(self.slots[slot].task_manager) {
             self.set_slot_phase(slot, SlotPhase::Blocked);

@@ -1,123 +1,123 @@
-//! What falls due, in which order, and what happens then.
+//! Timers: which falls due first, and what happens then.
 
 use crate::Timestamp;
 
 use crate::slot_manager::state::core::Core;
 
-/// The kinds of deadlines; of several that fall due at one time, the first kind is handled first.
-#[derive(Debug, Clone, Copy)]
-enum Kind {
+/// The kinds of timers. Those due at one time are handled in this order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Timer {
+    /// A request fails.
     RequestTimeout,
+    /// An attempt fails.
     RpcTimeout,
-    RetryBackoff {
-        step: u8,
-    },
-    SlotBackoff {
-        step: u8,
-    },
+    /// A request looks for a slot again.
+    RequestBackoff,
+    /// A slot is offered again.
+    SlotBackoff,
+    /// A worker request fails.
     WorkerRegistration,
-    AskRetry,
-    /// Before the idle timeout, which it lets begin anew.
+    /// A declined worker request is made again.
+    WorkerRequestRetry,
+    /// A release check counts as declined. Before the idle timeout, which it restarts.
     ReleaseCheck,
-    TaskManagerIdle,
-    /// One of the times of which at most one of each kind is running.
-    Ending,
+    /// An idle task manager is released.
+    IdleTimeout,
+    /// A period of the worker policy ends.
+    WorkerPolicy,
+}
+
+impl Timer {
+    pub(crate) const ALL: [Self; 9] = [
+        Self::RequestTimeout,
+        Self::RpcTimeout,
+        Self::RequestBackoff,
+        Self::SlotBackoff,
+        Self::WorkerRegistration,
+        Self::WorkerRequestRetry,
+        Self::ReleaseCheck,
+        Self::IdleTimeout,
+        Self::WorkerPolicy,
+    ];
 }
 
 impl Core {
-    /// The earliest of all deadlines; `MAX` if nothing falls due.
+    /// Returns the earliest deadline of one kind; `MAX` if none is armed.
     #[inline]
-    pub(crate) fn earliest_deadline(&self) -> Timestamp {
-        // Asked after every input: bare times are compared much faster than times with their kinds.
-        let (retry, _) = self.requests.backoffs.earliest();
-        let (slot, _) = self.slot_backoffs.earliest();
-        (self.requests.deadlines.earliest())
-            .min(self.requests.rpc_timeouts.earliest())
-            .min(retry)
-            .min(slot)
-            .min(self.promised_slots.expiries.earliest())
-            .min(self.requests.ask_retries.earliest())
-            .min(self.task_managers.idle.earliest())
-            .min(self.releases.deadlines.earliest())
-            .min(self.worker_policy.earliest())
-    }
-
-    /// The first of the kinds of which one falls due at the earliest of all deadlines.
-    fn first_kind_due_at(&self, deadline: Timestamp) -> Kind {
-        let (retry, retry_step) = self.requests.backoffs.earliest();
-        let (slot, slot_step) = self.slot_backoffs.earliest();
-        if self.requests.deadlines.earliest() == deadline {
-            Kind::RequestTimeout
-        } else if self.requests.rpc_timeouts.earliest() == deadline {
-            Kind::RpcTimeout
-        } else if retry == deadline {
-            Kind::RetryBackoff { step: retry_step }
-        } else if slot == deadline {
-            Kind::SlotBackoff { step: slot_step }
-        } else if self.promised_slots.expiries.earliest() == deadline {
-            Kind::WorkerRegistration
-        } else if self.requests.ask_retries.earliest() == deadline {
-            Kind::AskRetry
-        } else if self.releases.deadlines.earliest() == deadline {
-            Kind::ReleaseCheck
-        } else if self.task_managers.idle.earliest() == deadline {
-            Kind::TaskManagerIdle
-        } else {
-            Kind::Ending
+    fn deadline_of(&self, timer: Timer) -> Timestamp {
+        match timer {
+            Timer::RequestTimeout => self.requests.deadlines.earliest(),
+            Timer::RpcTimeout => self.requests.rpc_timeouts.earliest(),
+            Timer::RequestBackoff => self.requests.backoffs.earliest(),
+            Timer::SlotBackoff => self.slot_backoffs.earliest(),
+            Timer::WorkerRegistration => self.promised_slots.expiries.earliest(),
+            Timer::WorkerRequestRetry => self.requests.ask_retries.earliest(),
+            Timer::ReleaseCheck => self.releases.deadlines.earliest(),
+            Timer::IdleTimeout => self.task_managers.idle.earliest(),
+            Timer::WorkerPolicy => self.worker_policy.earliest(),
         }
     }
 
-    /// Handles the earliest deadline if it is due by `time`. Returns whether it was.
+    /// Handles the earliest deadline of one kind.
+    fn handle(&mut self, timer: Timer) -> Option<()> {
+        match timer {
+            Timer::RequestTimeout => self.expire(self.requests.deadlines.head()?),
+            Timer::RpcTimeout => self.attempt_timed_out(self.requests.rpc_timeouts.head()?),
+            Timer::RequestBackoff => self.end_backoff(self.requests.backoffs.first()?),
+            Timer::SlotBackoff => {
+                let slot = self.slot_backoffs.first()?;
+                self.detach_slot(slot);
+                self.transaction.free.push(slot);
+            }
+            Timer::WorkerRegistration => {
+                let worker_request = self.promised_slots.expiries.head()?;
+                self.end_worker_request(worker_request, &"it did not register in time".into());
+            }
+            Timer::WorkerRequestRetry => self.retry_ask(self.requests.ask_retries.head()?),
+            Timer::ReleaseCheck => self.release_declined(self.releases.first_due()?),
+            Timer::IdleTimeout => self.note_idle_timeout(self.task_managers.idle.head()?),
+            Timer::WorkerPolicy => {
+                let period = self.worker_policy.first_period()?;
+                self.worker_policy.end(period);
+            }
+        }
+        Some(())
+    }
+
+    /// Returns `true` if the deadlines of one kind are in order; for the check of invariants.
+    pub(crate) fn is_in_order(&self, timer: Timer) -> bool {
+        let (requests, promised_slots) = (&self.requests, &self.promised_slots);
+        match timer {
+            Timer::RequestTimeout => requests.deadlines.is_in_order(&requests.records),
+            Timer::RpcTimeout => requests.rpc_timeouts.is_in_order(&requests.records),
+            Timer::RequestBackoff => requests.backoffs.is_in_order(&requests.records),
+            Timer::SlotBackoff => self.slot_backoffs.is_in_order(&self.slots),
+            Timer::WorkerRegistration => promised_slots.expiries.is_in_order(&promised_slots.worker_requests),
+            Timer::WorkerRequestRetry => requests.ask_retries.is_in_order(&requests.records),
+            Timer::ReleaseCheck => self.releases.are_checks_in_order(),
+            Timer::IdleTimeout => self.task_managers.idle.is_in_order(&self.task_managers.records),
+            Timer::WorkerPolicy => self.worker_policy.is_earliest_known(),
+        }
+    }
+
+    /// Returns the earliest of all deadlines; `MAX` if none is armed.
+    #[inline]
+    pub(crate) fn earliest_deadline(&self) -> Timestamp {
+        let deadlines = Timer::ALL.map(|timer| self.deadline_of(timer));
+        deadlines.into_iter().fold(Timestamp::MAX, Timestamp::min)
+    }
+
+    /// Handles the earliest deadline if it is due by `time`. Returns `false` if none is.
     pub(crate) fn handle_earliest_due(&mut self, time: Timestamp) -> bool {
         let deadline = self.earliest_deadline();
         if deadline > time || deadline == Timestamp::MAX {
             return false;
         }
-        let kind = self.first_kind_due_at(deadline);
-        self.handle_due(kind).is_some()
-    }
-
-    fn handle_due(&mut self, kind: Kind) -> Option<()> {
-        match kind {
-            Kind::RequestTimeout => {
-                let request = self.requests.deadlines.head()?;
-                self.expire(request);
-            }
-            Kind::RpcTimeout => {
-                let request = self.requests.rpc_timeouts.head()?;
-                self.attempt_timed_out(request);
-            }
-            Kind::RetryBackoff { step } => {
-                let request = self.requests.backoffs.head(step)?;
-                self.end_backoff(request);
-            }
-            Kind::SlotBackoff { step } => {
-                let slot = self.slot_backoffs.head(step)?;
-                self.detach_slot(slot);
-                self.transaction.free.push(slot);
-            }
-            Kind::WorkerRegistration => {
-                let worker_request = self.promised_slots.expiries.head()?;
-                self.end_worker_request(worker_request, &"it did not register in time".into());
-            }
-            Kind::AskRetry => {
-                let request = self.requests.ask_retries.head()?;
-                self.retry_ask(request);
-            }
-            Kind::ReleaseCheck => {
-                let task_manager = self.releases.first_due()?;
-                self.release_refused(task_manager);
-            }
-            Kind::TaskManagerIdle => {
-                let task_manager = self.task_managers.idle.head()?;
-                self.note_idle_timeout(task_manager);
-            }
-            Kind::Ending => {
-                let ending = self.worker_policy.first_ending()?;
-                self.worker_policy.end(ending);
-            }
-        }
+        let first = Timer::ALL
+            .into_iter()
+            .find(|timer| self.deadline_of(*timer) == deadline);
+        let handled = first.and_then(|timer| self.handle(timer));
         self.commit();
-        Some(())
+        handled.is_some()
     }
 }

@@ -1,75 +1,69 @@
-//! Which workers are asked for, what comes of it, and which are not needed after all.
+//! Worker requests: when one is made, what its answer does, and when it is withdrawn.
 
 use crate::config::Quantity;
-use crate::{Limit, RequestFailure, ResourceManagerError, ResourceProfile, Withdrawal, WorkerPromise, WorkerRequestId};
+use crate::{Limit, RequestFailure, ResourceManagerError, Withdrawal, WorkerPromise, WorkerRequestId};
 
+use super::Outside;
 use crate::slot_manager::state::core::Core;
-use crate::slot_manager::state::profile_queues::ProfileKey;
+use crate::slot_manager::state::promises::WorkerRequestKey;
 use crate::slot_manager::state::requests::{RequestKey, RequestPhase, WorkerAsk};
 use crate::slot_manager::state::slot_totals::SlotUsage;
 
-/// What the resource manager says.
-type Answer = Result<WorkerPromise, ResourceManagerError>;
+/// The answer of the resource manager to a worker request.
+type PromiseResult = Result<WorkerPromise, ResourceManagerError>;
 
+/// Requests that need a worker.
 impl Core {
-    /// All slots there are, and those that are promised.
-    pub(crate) fn present(&self) -> Quantity {
-        self.slot_totals.registered() + self.slot_totals.promised()
+    /// Makes a worker request for each request that became unbound, oldest first.
+    pub(crate) fn request_workers(&mut self, outside: &mut impl Outside) {
+        self.effects.worker_asks.sort_unstable();
+        let noted = self.effects.worker_asks.len();
+        for at in 0..noted {
+            // Answers add to the list and remove nothing.
+            let (sequence, request) = self.effects.worker_asks[at];
+            if self.needs_worker(sequence, request) {
+                self.request_worker_for(outside, request);
+            }
+        }
+        // Requests that an answer made unbound come next.
+        self.effects.worker_asks.drain(..noted);
     }
 
-    /// Whether a worker may be asked for: not within the time for recovery, and not beyond the limits.
-    fn may_ask(&self) -> bool {
-        !self.worker_policy.is_recovering()
-            && (!self.worker_policy.is_limited() || self.limit_of_next_worker().is_none())
+    /// Makes the deferred worker requests that are possible now, oldest first.
+    pub(crate) fn request_deferred_workers(&mut self, outside: &mut impl Outside) {
+        while let Some(request) = self.worker_policy.first_deferred() {
+            if !self.may_request_worker() {
+                return;
+            }
+            let record = &mut self.requests.records[request];
+            record.phase = RequestPhase::Unbound(WorkerAsk::Due);
+            self.worker_policy.remove_deferred(record.sequence, request);
+            self.request_worker_for(outside, request);
+        }
     }
 
-    /// The limit that a worker more would be beyond.
-    pub(crate) fn limit_of_next_worker(&self) -> Option<Limit> {
-        self.worker_policy.limit_of_next_worker(self.present())
-    }
-
-    /// The fewest slots there are to be, and how many of them free as long as some slot is used.
-    pub(crate) fn reserves(&self) -> (usize, usize) {
-        let redundant = self.worker_policy.redundant_slots(self.slot_totals.used_slots());
-        (self.config.min_slots, redundant)
-    }
-
-    /// Slots that a request would find, or could be covered by.
-    fn spare_slots(&self) -> usize {
-        self.slot_totals.slots(SlotUsage::Free) + self.promised_slots.num_unbound()
-    }
-
-    fn next_worker_request(&mut self) -> WorkerRequestId {
-        self.worker_requests += 1;
-        self.counters.workers_requested += 1;
-        WorkerRequestId::new(self.worker_requests)
-    }
-
-    /// Begins to ask for a worker, if the request noted in the effects still needs one, and one may be asked for.
+    /// Returns `true` if a request that became unbound still needs a worker, and one may be requested now.
     #[inline]
-    pub(crate) fn begin_ask(&mut self, sequence: u64, request: RequestKey) -> Option<(WorkerRequestId, ProfileKey)> {
-        let record = self.requests.records.get(request)?;
-        if record.sequence != sequence || record.phase != RequestPhase::Unbound(WorkerAsk::Due) {
-            return None;
-        }
-        let profile = record.profile;
-        if self.worker_policy.is_active() && !self.is_to_be_asked_now(request) {
-            return None;
-        }
-        Some((self.next_worker_request(), profile))
+    fn needs_worker(&mut self, sequence: u64, request: RequestKey) -> bool {
+        let Some(record) = self.requests.records.get(request) else {
+            return false;
+        };
+        record.sequence == sequence
+            && record.phase == RequestPhase::Unbound(WorkerAsk::Due)
+            && (!self.worker_policy.is_active() || self.may_request_worker_for(request))
     }
 
-    /// Whether the ask for a request that is due is to be made now. If not, it is noted whether it will be at all.
-    fn is_to_be_asked_now(&mut self, request: RequestKey) -> bool {
+    /// Returns `true` if the worker request for an unbound request may be made now; else defers it or drops it.
+    fn may_request_worker_for(&mut self, request: RequestKey) -> bool {
         let record = &mut self.requests.records[request];
         if !self.worker_policy.could_start(&self.profiles[record.profile]) {
             record.phase = RequestPhase::Unbound(WorkerAsk::Useless);
             self.fail_if_unfulfillable(request);
             return false;
         }
-        if self.worker_policy.first_deferred().is_some() || !self.may_ask() {
+        if self.worker_policy.first_deferred().is_some() || !self.may_request_worker() {
             if let (None, Some(limit)) = (self.worker_policy.first_deferred(), self.limit_of_next_worker()) {
-                tracing::warn!(%limit, "no worker is asked for: the limit is reached");
+                tracing::warn!(%limit, "worker request deferred: the limit is reached");
             }
             let record = &mut self.requests.records[request];
             record.phase = RequestPhase::Unbound(WorkerAsk::Deferred);
@@ -79,48 +73,96 @@ impl Core {
         true
     }
 
-    /// Begins to ask for a worker for the oldest request that is held, if one may be asked for now.
-    pub(crate) fn begin_deferred_ask(&mut self) -> Option<(RequestKey, WorkerRequestId, ProfileKey)> {
-        let request = self.worker_policy.first_deferred()?;
-        if !self.may_ask() {
-            return None;
+    /// Makes the worker request for an unbound request and applies its answer.
+    // Inlined: the call would cost each waiting request a few nanoseconds.
+    #[inline(always)]
+    fn request_worker_for(&mut self, outside: &mut impl Outside, request: RequestKey) {
+        let worker_request = self.next_worker_request();
+        let asked = self.requests.records[request].profile;
+        let answer = outside.allocate_resource(worker_request, &self.profiles[asked]);
+        match self.within_limits(outside, worker_request, answer) {
+            Ok(WorkerPromise::Slots(profiles)) => self.promise_for(request, worker_request, &profiles),
+            Ok(WorkerPromise::Unspecified) => {
+                let described = self
+                    .worker_policy
+                    .described_slots()
+                    .unwrap_or_else(|| vec![self.profiles[asked].clone()]);
+                self.promise_for(request, worker_request, &described);
+            }
+            Ok(WorkerPromise::Declined) => {}
+            Err(error) => {
+                self.counters.workers_declined += 1;
+                self.fail(request, RequestFailure::ResourceManager(error));
+                return;
+            }
         }
-        let record = &mut self.requests.records[request];
-        record.phase = RequestPhase::Unbound(WorkerAsk::Due);
-        let (sequence, profile) = (record.sequence, record.profile);
-        self.worker_policy.remove_deferred(sequence, request);
-        Some((request, self.next_worker_request(), profile))
+        self.retry_later_if_unbound(request);
     }
 
-    /// How many workers are missing that nobody waits for: for the fewest slots, and for redundancy.
-    pub(crate) fn missing_workers(&self) -> usize {
-        let (floor, redundant) = self.reserves();
-        if (floor, redundant) == (0, 0) || !self.worker_policy.requests_reserve() {
-            return 0;
-        }
-        let spare = self.spare_slots();
-        let missing = floor
-            .saturating_sub(self.usable_slots())
-            .max(redundant.saturating_sub(spare));
-        missing.div_ceil(self.worker_policy.slots_per_worker())
-    }
-
-    /// Begins to ask for a worker that nobody waits for.
-    pub(crate) fn begin_reserve_ask(&mut self) -> Option<(WorkerRequestId, ResourceProfile)> {
-        if !self.may_ask() {
-            return None;
-        }
-        let profile = self.worker_policy.reserve_profile()?.clone();
-        Some((self.next_worker_request(), profile))
-    }
-
-    /// What comes of an answer that promises more than the limits allow: nothing.
+    /// Arms the retry of a declined worker request, or fails the request if nothing could ever serve it.
     #[inline]
-    pub(crate) fn is_beyond_limits(&self, worker_request: WorkerRequestId, answer: &Answer) -> bool {
-        self.worker_policy.is_limited() && self.exceeds_limits(worker_request, answer)
+    fn retry_later_if_unbound(&mut self, request: RequestKey) {
+        if self.requests.records[request].phase != RequestPhase::Unbound(WorkerAsk::Due) {
+            return;
+        }
+        self.counters.workers_declined += 1;
+        let timer = self.deadline_in(self.config.worker_registration_timeout);
+        let record = &mut self.requests.records[request];
+        record.phase = RequestPhase::Unbound(WorkerAsk::Declined);
+        record.timer = timer;
+        self.requests.ask_retries.arm(&mut self.requests.records, request);
+        if self.worker_policy.is_active() {
+            self.fail_if_unfulfillable(request);
+        }
     }
 
-    fn exceeds_limits(&self, worker_request: WorkerRequestId, answer: &Answer) -> bool {
+    /// Makes a declined worker request due again.
+    pub(crate) fn retry_ask(&mut self, request: RequestKey) {
+        self.take_unbound(request);
+        self.enqueue(request);
+    }
+
+    fn next_worker_request(&mut self) -> WorkerRequestId {
+        self.worker_requests += 1;
+        self.counters.workers_requested += 1;
+        WorkerRequestId::new(self.worker_requests)
+    }
+}
+
+/// Limits.
+impl Core {
+    /// Returns all registered and promised slots.
+    pub(crate) fn present(&self) -> Quantity {
+        self.slot_totals.registered() + self.slot_totals.promised()
+    }
+
+    /// Returns `true` if neither the recovery nor a limit forbids one more worker.
+    fn may_request_worker(&self) -> bool {
+        !self.worker_policy.is_recovering()
+            && (!self.worker_policy.is_limited() || self.limit_of_next_worker().is_none())
+    }
+
+    /// Returns the limit that one more worker would exceed.
+    pub(crate) fn limit_of_next_worker(&self) -> Option<Limit> {
+        self.worker_policy.limit_of_next_worker(self.present())
+    }
+
+    /// Returns the answer, or `Declined` in its place if its slots would exceed a limit. That worker is withdrawn.
+    #[inline]
+    fn within_limits(
+        &self,
+        outside: &mut impl Outside,
+        worker_request: WorkerRequestId,
+        answer: PromiseResult,
+    ) -> PromiseResult {
+        if self.worker_policy.is_limited() && self.exceeds_limits(worker_request, &answer) {
+            let _: Withdrawal = outside.withdraw_resource(worker_request);
+            return Ok(WorkerPromise::Declined);
+        }
+        answer
+    }
+
+    fn exceeds_limits(&self, worker_request: WorkerRequestId, answer: &PromiseResult) -> bool {
         let Ok(WorkerPromise::Slots(profiles)) = answer else {
             return false;
         };
@@ -129,42 +171,57 @@ impl Core {
         let Some(limit) = self.worker_policy.exceeded_by(with_it) else {
             return false;
         };
-        tracing::warn!(%worker_request, slots = profiles.len(), %limit, "promise beyond the limit not taken");
+        tracing::warn!(%worker_request, slots = profiles.len(), %limit, "promise declined: beyond the limit");
         true
     }
+}
 
-    /// Applies the answer to the ask for a request. Inlined, or each request that waits pays for the call.
-    #[inline(always)]
-    pub(crate) fn apply_promise(&mut self, request: RequestKey, worker_request: WorkerRequestId, answer: Answer) {
-        match answer {
-            Ok(WorkerPromise::Slots(profiles)) => self.promise_for(request, worker_request, &profiles),
-            Ok(WorkerPromise::Unspecified) => {
-                let described = self.worker_policy.described_slots().unwrap_or_else(|| {
-                    let asked = self.requests.records[request].profile;
-                    vec![self.profiles[asked].clone()]
-                });
-                self.promise_for(request, worker_request, &described);
-            }
-            Ok(WorkerPromise::Declined) => {}
-            Err(error) => {
-                self.counters.workers_declined += 1;
-                self.fail(request, RequestFailure::ResourceManager(error));
-                self.commit();
+/// Reserves, and workers that are not needed any more.
+impl Core {
+    /// Returns the minimum number of slots, and the number of free slots that redundancy asks for.
+    pub(crate) fn reserves(&self) -> (usize, usize) {
+        let redundant = self.worker_policy.redundant_slots(self.slot_totals.used_slots());
+        (self.config.min_slots, redundant)
+    }
+
+    /// Returns the number of free slots and unbound promised slots.
+    fn spare_slots(&self) -> usize {
+        self.slot_totals.slots(SlotUsage::Free) + self.promised_slots.num_unbound()
+    }
+
+    /// Requests the workers that the minimum and redundancy lack, until one is declined.
+    pub(crate) fn request_reserve_workers(&mut self, outside: &mut impl Outside) {
+        for _ in 0..self.missing_workers() {
+            if !self.may_request_worker() || !self.request_reserve_worker(outside) {
                 return;
             }
         }
-        self.decline_if_unbound(request);
     }
 
-    /// Applies the answer to an ask for a worker that nobody waits for. If none comes, none is asked for for some time;
-    /// returns whether one does.
-    pub(crate) fn apply_reserve_promise(&mut self, worker_request: WorkerRequestId, answer: Answer) -> bool {
-        let promised = match answer {
+    fn missing_workers(&self) -> usize {
+        let (minimum, redundant) = self.reserves();
+        if (minimum, redundant) == (0, 0) || !self.worker_policy.may_request_reserve() {
+            return 0;
+        }
+        let missing = minimum
+            .saturating_sub(self.usable_slots())
+            .max(redundant.saturating_sub(self.spare_slots()));
+        missing.div_ceil(self.worker_policy.slots_per_worker())
+    }
+
+    /// Requests one reserve worker. Returns `false` if none comes: then the reserve backs off.
+    fn request_reserve_worker(&mut self, outside: &mut impl Outside) -> bool {
+        let Some(profile) = self.worker_policy.reserve_profile().cloned() else {
+            return false;
+        };
+        let worker_request = self.next_worker_request();
+        let answer = outside.allocate_resource(worker_request, &profile);
+        let promised = match self.within_limits(outside, worker_request, answer) {
             Ok(WorkerPromise::Slots(profiles)) => profiles,
             Ok(WorkerPromise::Unspecified) => self.worker_policy.described_slots().unwrap_or_default(),
             Ok(WorkerPromise::Declined) => Vec::new(),
             Err(error) => {
-                tracing::warn!(%worker_request, %error, "no worker to have in reserve");
+                tracing::warn!(%worker_request, %error, "reserve worker request failed");
                 Vec::new()
             }
         };
@@ -180,52 +237,32 @@ impl Core {
         true
     }
 
-    /// A request that is still uncovered after its ask waits for registered slots, and asks again later; unless nothing
-    /// could ever serve it.
-    #[inline]
-    fn decline_if_unbound(&mut self, request: RequestKey) {
-        if self.requests.records[request].phase != RequestPhase::Unbound(WorkerAsk::Due) {
-            return;
-        }
-        self.counters.workers_declined += 1;
-        let timer = self.deadline_in(self.config.worker_registration_timeout);
-        let record = &mut self.requests.records[request];
-        record.phase = RequestPhase::Unbound(WorkerAsk::Declined);
-        record.timer = timer;
-        self.requests.ask_retries.arm(&mut self.requests.records, request);
-        if self.worker_policy.is_active() {
-            self.fail_if_unfulfillable(request);
-        }
-    }
-
-    /// Lets a declined request ask again.
-    pub(crate) fn retry_ask(&mut self, request: RequestKey) {
-        self.take_unbound(request);
-        self.enqueue(request);
-    }
-
-    /// The promised worker that is to be withdrawn next: its slots cover nobody, none of them has come, and neither the
-    /// fewest slots nor redundancy needs them. It is not asked for twice.
-    pub(crate) fn begin_withdrawal(&mut self) -> Option<WorkerRequestId> {
-        let (slots, worker_request) = self.promised_slots.first_surplus()?;
-        let (floor, redundant) = self.reserves();
-        let spare = self.spare_slots();
-        let is_wanted = |wanted: usize, present: usize| wanted > 0 && present < wanted.saturating_add(slots);
-        if is_wanted(floor, self.usable_slots()) || is_wanted(redundant, spare) {
-            return None;
-        }
-        self.promised_slots.ask_to_withdraw(worker_request);
-        Some(self.promised_slots.worker_requests[worker_request].id)
-    }
-
-    /// Applies what comes of the wish to withdraw a promised worker.
-    pub(crate) fn apply_withdrawal(&mut self, worker_request: WorkerRequestId, withdrawal: Withdrawal) {
-        if withdrawal == Withdrawal::Confirmed {
-            if let Some(key) = self.promised_slots.find(worker_request) {
+    /// Asks to withdraw each surplus worker, once.
+    pub(crate) fn withdraw_surplus_workers(&mut self, outside: &mut impl Outside) {
+        while let Some(key) = self.next_surplus_worker() {
+            let worker_request = self.promised_slots.worker_requests[key].id;
+            self.promised_slots.ask_to_withdraw(key);
+            if outside.withdraw_resource(worker_request) == Withdrawal::Confirmed {
                 tracing::info!(%worker_request, "promised worker withdrawn");
                 self.counters.workers_withdrawn += 1;
                 self.forget_worker_request(key);
             }
         }
+    }
+
+    /// Returns the next promised worker that no request, minimum or redundancy needs.
+    fn next_surplus_worker(&mut self) -> Option<WorkerRequestKey> {
+        let (slots, worker_request) = self.promised_slots.first_surplus()?;
+        let (minimum, redundant) = self.reserves();
+        let is_needed = |wanted: usize, present: usize| wanted > 0 && present < wanted.saturating_add(slots);
+        if is_needed(minimum, self.usable_slots()) || is_needed(redundant, self.spare_slots()) {
+            return None;
+        }
+        Some(worker_request)
+    }
+
+    /// Returns the number of promised slots and of registered slots that are not on blocked task managers.
+    pub(crate) fn usable_slots(&self) -> usize {
+        self.slot_totals.registered().slots - self.blocking.slots + self.slot_totals.promised().slots
     }
 }

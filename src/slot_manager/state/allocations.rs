@@ -1,6 +1,6 @@
 //! What each allocation id is doing: the one index by which requests are de-duplicated.
 
-use std::collections::{BTreeMap, TryReserveError};
+use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 
 use crate::AllocationId;
@@ -82,8 +82,8 @@ impl Allocations {
         }
     }
 
-    pub(crate) fn try_reserve(&mut self, additional: usize) -> Result<(), TryReserveError> {
-        self.table.try_reserve(additional)
+    pub(crate) fn reserve(&mut self, additional: usize) {
+        self.table.reserve(additional);
     }
 
     #[inline]

@@ -1,10 +1,8 @@
 //! The state of the manager. The [rules](crate::slot_manager::rules) change it.
 
-use std::collections::{BTreeMap, TryReserveError};
+use std::collections::BTreeMap;
 
-use crate::{
-    AllocationId, AllocationStatus, Capacity, Counters, LeaderId, RequestFailure, SlotId, SlotManagerConfig, Timestamp,
-};
+use crate::{AllocationId, AllocationStatus, Capacity, Counters, LeaderId, SlotId, SlotManagerConfig, Timestamp};
 
 use crate::slot_manager::collections::arena::Arena;
 use crate::slot_manager::collections::backoff_queues::BackoffQueues;
@@ -51,20 +49,11 @@ pub(crate) struct Core {
     pub(crate) effects: Effects,
     /// What the present transaction set free, detached or took away; empty between transactions.
     pub(crate) transaction: Transaction,
-    /// The request that is being registered, and what became of it.
-    pub(crate) registering: Option<Registering>,
     /// The number of the last attempt. It does not overflow, nor does any other number of 64 bits that is counted up by
     /// one: a billion a second take 584 years. Those of 32 bits saturate, or count records.
     pub(crate) attempts: u64,
     /// The number of the last worker request; not reset by a new leadership.
     pub(crate) worker_requests: u64,
-}
-
-/// The request of the present call to `register_slot_request`.
-#[derive(Debug)]
-pub(crate) struct Registering {
-    pub(crate) allocation_id: AllocationId,
-    pub(crate) result: Option<Result<SlotId, Box<RequestFailure>>>,
 }
 
 impl Core {
@@ -89,24 +78,23 @@ impl Core {
             counters: Counters::default(),
             effects: Effects::default(),
             transaction: Transaction::default(),
-            registering: None,
             attempts: 0,
             worker_requests: 0,
             config,
         }
     }
 
-    /// Takes the memory that the configuration asks for.
-    pub(crate) fn try_reserve(&mut self) -> Result<(), TryReserveError> {
+    /// Reserves the memory that the configuration asks for.
+    pub(crate) fn reserve(&mut self) {
         let Capacity {
             task_managers,
             slots,
             pending_requests,
         } = self.config.initial_capacity;
-        self.task_managers.try_reserve(task_managers)?;
-        self.slots.try_reserve(slots)?;
-        self.requests.records.try_reserve(pending_requests)?;
-        self.allocations.try_reserve(slots + pending_requests)
+        self.task_managers.reserve(task_managers);
+        self.slots.reserve(slots);
+        self.requests.records.reserve(pending_requests);
+        self.allocations.reserve(slots + pending_requests);
     }
 
     /// Forgets everything but the configuration and what was set, the time, what numbers have been used, and what was
@@ -128,7 +116,6 @@ impl Core {
         self.worker_policy.clear();
         self.effects.clear();
         self.transaction = Transaction::default();
-        self.registering = None;
     }
 
     /// Begins an input: it never acts on time, and deadlines are as long as configured.
@@ -142,13 +129,6 @@ impl Core {
     pub(crate) fn begin_round(&mut self, now: Timestamp) {
         self.now = self.now.max(now);
         self.earliest_rearm = self.now + SHORTEST_REARM;
-    }
-
-    /// Whether, at the end of a call, there may be something to look at: promises that nobody needs, requests that are
-    /// held, reserves, task managers that are kept, requests that nothing could serve.
-    #[inline]
-    pub(crate) fn needs_reconcile(&self) -> bool {
-        self.promised_slots.may_have_surplus() || self.worker_policy.is_active()
     }
 
     /// The deadline of what is armed now for `length`.

@@ -1,4 +1,4 @@
-//! What is to be reported to the outside when the state is consistent again.
+//! Effects of one call that have not left yet.
 
 use std::cmp::Ordering;
 
@@ -13,27 +13,41 @@ use crate::slot_manager::state::task_managers::TaskManagerKey;
 /// Effects of one call that have not left yet, by kind.
 #[derive(Debug, Default)]
 pub(crate) struct Effects {
+    /// Registrations that ended: their gateways go.
+    pub(crate) ended_registrations: Vec<TaskManagerKey>,
     /// Futures to drop.
-    pub(crate) abandoned: Vec<RpcKey>,
+    pub(crate) abandoned: Vec<AbandonedRpc>,
     pub(crate) notifications: Vec<Notification>,
-    /// What the notifications of lost grants refer to.
+    /// The losses that notifications of lost grants refer to.
     pub(crate) losses: Losses,
     pub(crate) frees: Vec<(TaskManagerKey, FreeSlot)>,
     pub(crate) slot_requests: Vec<UnsentAttempt>,
-    /// Requests that became uncovered, with their sequence numbers; each is looked at again before a worker is asked
-    /// for.
+    /// Requests that became unbound, with their sequence numbers. Each is checked again before a worker is requested.
     pub(crate) worker_asks: Vec<(u64, RequestKey)>,
-    /// Task managers that were idle for long enough; each is looked at again before its release is asked for.
+    /// Task managers whose idle timeout is over. Each is checked again before its release.
     pub(crate) releases: Vec<NotedRelease>,
+    /// How the request ended that the present call registers. It is returned, so flushing leaves it alone.
+    request_outcome: Option<(AllocationId, RequestOutcome)>,
 }
 
-/// An idle task manager whose release is to be asked for.
+/// How a request ended: with a slot, or failed.
+pub(crate) type RequestOutcome = Result<SlotId, Box<RequestFailure>>;
+
+/// The future of an attempt that has ended.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct AbandonedRpc {
+    pub(crate) rpc: RpcKey,
+    /// Fences the key: the place may hold the future of a later attempt.
+    pub(crate) attempt: u64,
+}
+
+/// An idle task manager to release.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct NotedRelease {
     pub(crate) task_manager: TaskManagerKey,
-    /// If it has begun another one meanwhile, it is not asked for.
+    /// Fences the release: in a later idle period it is void.
     pub(crate) idle_period: u64,
-    /// The task executor has reported that it can be stopped.
+    /// The task executor has agreed already.
     pub(crate) is_confirmed: bool,
 }
 
@@ -152,7 +166,8 @@ pub(crate) struct UnsentAttempt {
 impl Effects {
     #[inline]
     pub(crate) fn is_empty(&self) -> bool {
-        self.abandoned.is_empty()
+        self.ended_registrations.is_empty()
+            && self.abandoned.is_empty()
             && !self.has_notifications()
             && self.frees.is_empty()
             && self.slot_requests.is_empty()
@@ -164,6 +179,17 @@ impl Effects {
     #[inline]
     pub(crate) fn has_notifications(&self) -> bool {
         !self.notifications.is_empty() || !self.losses.0.is_empty()
+    }
+
+    /// Keeps the outcome of the request that the present call registers.
+    pub(crate) fn set_outcome(&mut self, allocation_id: AllocationId, outcome: RequestOutcome) {
+        self.request_outcome = Some((allocation_id, outcome));
+    }
+
+    /// Takes the outcome of a request that has just been registered; `None` if it has not ended.
+    pub(crate) fn take_outcome(&mut self, allocation_id: AllocationId) -> Option<RequestOutcome> {
+        let (id, outcome) = self.request_outcome.take()?;
+        (id == allocation_id).then_some(outcome)
     }
 
     pub(crate) fn clear(&mut self) {

@@ -190,7 +190,12 @@ impl Releases {
             && self.checked_slots == checked_slots
             && self.open.iter().all(is_open)
             && self.deadlines.iter(&self.checks).count() == self.open.len()
-            && self.deadlines.is_in_order(&self.checks)
+            && !self.places.keys().any(|kept| self.open.contains_key(kept))
+    }
+
+    /// Returns `true` if the deadlines of open checks are in order; for the check of invariants.
+    pub(crate) fn are_checks_in_order(&self) -> bool {
+        self.deadlines.is_in_order(&self.checks)
     }
 
     pub(crate) fn is_empty(&self) -> bool {

@@ -71,6 +71,13 @@ pub(crate) struct PendingRequest {
     job_links: Links<RequestKey>,
 }
 
+impl PendingRequest {
+    /// Returns `true` during the call that registers the request.
+    pub(crate) fn is_registering(&self) -> bool {
+        self.job.is_none()
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum RequestPhase {
     /// In no queue: only within a call.

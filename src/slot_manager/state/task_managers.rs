@@ -1,7 +1,5 @@
 //! The registrations of task managers.
 
-use std::collections::TryReserveError;
-
 use crate::{InstanceId, ResourceId, Timestamp, WorkerRequestId};
 
 use crate::slot_manager::collections::arena::{Arena, key};
@@ -157,10 +155,10 @@ impl TaskManagers {
         }
     }
 
-    pub(crate) fn try_reserve(&mut self, additional: usize) -> Result<(), TryReserveError> {
-        self.records.try_reserve(additional)?;
-        self.by_instance.try_reserve(additional)?;
-        self.by_resource.try_reserve(additional)
+    pub(crate) fn reserve(&mut self, additional: usize) {
+        self.records.reserve(additional);
+        self.by_instance.reserve(additional);
+        self.by_resource.reserve(additional);
     }
 
     /// Adds a registration whose ids are not known, neither idle nor used.

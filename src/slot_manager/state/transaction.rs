@@ -1,4 +1,4 @@
-//! What a transaction leaves for the commit.
+//! Work that a transaction leaves for its commit.
 
 use crate::{AllocationId, JobId};
 
@@ -7,24 +7,33 @@ use super::requests::RequestKey;
 use super::slots::SlotKey;
 use super::task_managers::TaskManagerKey;
 
-/// What a transaction leaves to be settled at its end.
+/// Work that a transaction leaves for its commit.
 #[derive(Debug, Default)]
 pub(crate) struct Transaction {
     /// Slots that became free, in this order.
     pub(crate) free: Vec<SlotKey>,
-    /// Requests that lost their attempt and look for another slot.
+    /// Requests that lost their attempt and need another slot.
     pub(crate) detached: Vec<RequestKey>,
-    /// Slots that were found to hold an allocation beside its grant. If they still do in the end, they are to be freed.
+    /// Slots found to hold an allocation that is granted elsewhere. Those that still do at the commit are freed.
     pub(crate) secondaries: Vec<SlotKey>,
-    /// Task managers of which the first slot became used, or the last one unused.
+    /// Task managers whose first slot became used, or whose last slot became unused.
     pub(crate) task_managers: Vec<TaskManagerKey>,
-    /// Grants that were dropped. Whether they are lost is judged when the transaction is complete.
+    /// Grants that were dropped. The commit decides whether they are lost.
     pub(crate) dropped: Vec<DroppedGrant>,
-    /// Some slot came to be deferred.
+    /// Set when a slot came to hold an allocation. Without it no dropped grant can have moved.
     pub(crate) has_new_holder: bool,
 }
 
+/// A grant whose slot does not hold its allocation any more.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct DroppedGrant {
+    pub(crate) slot: LostSlot,
+    pub(crate) allocation_id: AllocationId,
+    pub(crate) job_id: JobId,
+}
+
 impl Transaction {
+    /// Returns `true` if the commit has nothing to do.
     #[inline]
     pub(crate) fn is_empty(&self) -> bool {
         self.free.is_empty()
@@ -33,11 +42,4 @@ impl Transaction {
             && self.task_managers.is_empty()
             && self.dropped.is_empty()
     }
-}
-
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct DroppedGrant {
-    pub(crate) slot: LostSlot,
-    pub(crate) allocation_id: AllocationId,
-    pub(crate) job_id: JobId,
 }

@@ -1,55 +1,56 @@
-//! What decides whether workers are asked for: the limits, what is kept in reserve, and the times after a start.
+//! The policy about workers: description, limits, reserves, and the periods after a start.
 
 use std::collections::BTreeSet;
 
 use crate::config::{Limits, Quantity};
 use crate::{Limit, ResourceProfile, SlotManagerConfig, Timestamp};
 
-use crate::slot_manager::state::requests::RequestKey;
+use super::requests::RequestKey;
 
+/// The configured policy and its state.
 #[derive(Debug)]
 pub(crate) struct WorkerPolicyState {
     worker: Option<DescribedWorker>,
     limits: Option<Limits>,
     redundant_task_managers: usize,
-    /// Waiting requests for which a worker will be asked when one may be, oldest first.
+    /// Waiting requests whose worker request is deferred, oldest first.
     deferred: BTreeSet<(u64, RequestKey)>,
-    /// Whether there can be anything to look at when a call ends.
+    /// Set while a rule is on that `reconcile` must check.
     is_active: bool,
-    /// Whether requests that nothing could serve are to fail.
+    /// Unfulfillable requests fail instead of waiting.
     fails_unfulfillable: bool,
-    /// All waiting requests are to be looked at again for that.
-    looks_at_all: bool,
-    /// When workers that nobody waits for are asked for again, after the last one was declined.
-    reserve_request_at: Option<Timestamp>,
-    /// Until then, no worker is asked for.
+    /// Every waiting request must be checked again for that.
+    must_check_all: bool,
+    /// No reserve worker is requested before this time, because the last request was declined.
+    reserve_backs_off_until: Option<Timestamp>,
+    /// No worker is requested before this time.
     recovers_until: Option<Timestamp>,
-    /// Until then, no request fails because nothing could serve it.
+    /// No request fails as unfulfillable before this time.
     grace_until: Option<Timestamp>,
-    /// The earliest of these times.
+    /// The earliest of these three times; `MAX` if none is set.
     earliest: Timestamp,
 }
 
-/// A worker as it is described.
+/// A worker as the configuration describes it.
 #[derive(Debug)]
 struct DescribedWorker {
     slots: usize,
     slot_profile: ResourceProfile,
     quantity: Quantity,
-    /// One of them alone is within the limits.
+    /// A single worker is within the limits.
     is_possible: bool,
 }
 
-/// What ends at the earliest time.
+/// A period of the policy. Those that end at one time end in this order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Ending {
+pub(crate) enum PolicyPeriod {
     ReserveBackoff,
     Recovery,
-    GracePeriod,
+    Grace,
 }
 
 impl WorkerPolicyState {
-    /// What a valid configuration says.
+    /// Takes the policy from a valid configuration.
     pub(crate) fn new(config: &SlotManagerConfig) -> Self {
         let limits = config.limits();
         let worker = config.worker_description.as_ref().map(|worker| DescribedWorker {
@@ -65,77 +66,78 @@ impl WorkerPolicyState {
             deferred: BTreeSet::new(),
             is_active: false,
             fails_unfulfillable: config.fail_unfulfillable_requests,
-            looks_at_all: false,
-            reserve_request_at: None,
+            must_check_all: false,
+            reserve_backs_off_until: None,
             recovers_until: None,
             grace_until: None,
             earliest: Timestamp::MAX,
         }
     }
 
-    /// Begins a leadership.
+    /// Begins the periods of a new leadership.
     pub(crate) fn start(&mut self, config: &SlotManagerConfig, now: Timestamp) {
         let until = |length: std::time::Duration| (!length.is_zero()).then(|| now + length);
         self.recovers_until = until(config.recovery_timeout);
-        self.note_activity();
         self.grace_until = until(config.unfulfillable_grace_period);
-        self.note_earliest();
+        self.update_activity();
+        self.update_earliest();
     }
 
-    /// Whether there can be anything to look at when a call ends, beside promises that nobody needs.
+    /// Returns `true` while a rule is on that `reconcile` must check.
     #[inline]
     pub(crate) fn is_active(&self) -> bool {
         self.is_active
     }
 
-    /// Requests are deferred only for limits, which need a worker that is described, and for recovery.
-    fn note_activity(&mut self) {
+    fn update_activity(&mut self) {
+        // Requests are deferred for limits, which need a description, and for the recovery.
         self.is_active =
             self.worker.is_some() || self.fails_unfulfillable || self.is_recovering() || !self.deferred.is_empty();
     }
 
-    /// Sets whether requests that nothing could serve are to fail. Returns whether that changes something.
+    /// Turns failing of unfulfillable requests on or off. Returns `true` if that is a change.
     pub(crate) fn set_fails_unfulfillable(&mut self, fails: bool) -> bool {
         let changes = self.fails_unfulfillable != fails;
-        self.looks_at_all |= fails && changes;
+        self.must_check_all |= fails && changes;
         self.fails_unfulfillable = fails;
-        self.note_activity();
+        self.update_activity();
         changes
     }
 
-    /// Whether all waiting requests are to be looked at again.
-    pub(crate) fn take_looks_at_all(&mut self) -> bool {
-        std::mem::take(&mut self.looks_at_all)
+    /// Returns `true` once after each event that makes every waiting request worth another check.
+    pub(crate) fn take_must_check_all(&mut self) -> bool {
+        std::mem::take(&mut self.must_check_all)
     }
 
-    /// Whether nothing but the description of the worker says whether one could be started.
+    /// Returns `true` if workers are described.
     pub(crate) fn is_described(&self) -> bool {
         self.worker.is_some()
     }
 
-    /// Whether a worker could be started for a request, as far as is known.
+    /// Returns `false` if a new worker certainly cannot serve `required`.
     pub(crate) fn could_start(&self, required: &ResourceProfile) -> bool {
         self.worker
             .as_ref()
             .is_none_or(|worker| worker.is_possible && worker.slot_profile.is_matching(required))
     }
 
-    /// The slots of a worker that comes, if it is described.
+    /// Returns the slots of a new worker; `None` without a description.
     pub(crate) fn described_slots(&self) -> Option<Vec<ResourceProfile>> {
         let worker = self.worker.as_ref()?;
         Some(vec![worker.slot_profile.clone(); worker.slots])
     }
 
+    /// Returns the number of slots of a new worker; 1 without a description.
     pub(crate) fn slots_per_worker(&self) -> usize {
         self.worker.as_ref().map_or(1, |worker| worker.slots)
     }
 
-    /// The profile that is asked for when nobody waits.
+    /// Returns the profile to name in a request for a reserve worker.
     pub(crate) fn reserve_profile(&self) -> Option<&ResourceProfile> {
         Some(&self.worker.as_ref()?.slot_profile)
     }
 
-    /// The limit that a worker more than there is would be beyond.
+    /// Returns the limit that one more worker would exceed.
     pub(crate) fn limit_of_next_worker(&self, present: Quantity) -> Option<Limit> {
         let one = self
             .worker
@@ -144,7 +146,7 @@ impl WorkerPolicyState {
         self.exceeded_by(present + one)
     }
 
-    /// The limit that so much would be beyond.
+    /// Returns the limit that a quantity exceeds.
     pub(crate) fn exceeded_by(&self, quantity: Quantity) -> Option<Limit> {
         self.limits.as_ref()?.exceeded_by(quantity)
     }
@@ -153,7 +155,7 @@ impl WorkerPolicyState {
         self.limits.is_some()
     }
 
-    /// How many slots are to be free while so many are used.
+    /// Returns the number of slots to keep free while `used` slots are used.
     pub(crate) fn redundant_slots(&self, used: usize) -> usize {
         match used {
             0 => 0,
@@ -167,10 +169,10 @@ impl WorkerPolicyState {
 
     pub(crate) fn remove_deferred(&mut self, sequence: u64, request: RequestKey) {
         self.deferred.remove(&(sequence, request));
-        self.note_activity();
+        self.update_activity();
     }
 
-    /// The oldest request that is deferred.
+    /// Returns the oldest request whose worker request is deferred.
     pub(crate) fn first_deferred(&self) -> Option<RequestKey> {
         let (_, request) = self.deferred.first()?;
         Some(*request)
@@ -180,7 +182,7 @@ impl WorkerPolicyState {
         &self.deferred
     }
 
-    /// Whether workers are asked for at all.
+    /// Returns `true` while workers of the former leadership have time to register.
     pub(crate) fn is_recovering(&self) -> bool {
         self.recovers_until.is_some()
     }
@@ -189,81 +191,85 @@ impl WorkerPolicyState {
         self.recovers_until
     }
 
-    /// Whether requests that nothing could serve are to fail, as it was set.
+    /// Returns `true` if unfulfillable requests fail, apart from the grace period.
     pub(crate) fn fails_unfulfillable(&self) -> bool {
         self.fails_unfulfillable
     }
 
-    /// Whether requests that nothing could serve fail now.
+    /// Returns `true` if unfulfillable requests fail at present.
     pub(crate) fn fails_unfulfillable_now(&self) -> bool {
         self.fails_unfulfillable && self.grace_until.is_none()
     }
 
-    /// Whether workers that nobody waits for may be asked for.
-    pub(crate) fn requests_reserve(&self) -> bool {
-        self.reserve_request_at.is_none() && !self.is_recovering()
+    /// Returns `true` if reserve workers may be requested at present.
+    pub(crate) fn may_request_reserve(&self) -> bool {
+        self.reserve_backs_off_until.is_none() && !self.is_recovering()
     }
 
+    /// Stops requests for reserve workers for some time.
     pub(crate) fn back_off_reserve(&mut self, until: Timestamp) {
-        self.reserve_request_at = Some(until);
-        self.note_earliest();
+        self.reserve_backs_off_until = Some(until);
+        self.update_earliest();
     }
 
-    /// When one of the times ends; `MAX` for never.
+    /// Returns the earliest end of a period; `MAX` if none is running.
     #[inline]
     pub(crate) fn earliest(&self) -> Timestamp {
         self.earliest
     }
 
-    /// What ends first; of several at one time, the first in the order of [`Ending`].
-    pub(crate) fn first_ending(&self) -> Option<Ending> {
+    fn periods(&self) -> [(Option<Timestamp>, PolicyPeriod); 3] {
         [
-            (self.reserve_request_at, Ending::ReserveBackoff),
-            (self.recovers_until, Ending::Recovery),
-            (self.grace_until, Ending::GracePeriod),
+            (self.reserve_backs_off_until, PolicyPeriod::ReserveBackoff),
+            (self.recovers_until, PolicyPeriod::Recovery),
+            (self.grace_until, PolicyPeriod::Grace),
         ]
-        .into_iter()
-        .find(|(at, _)| *at == Some(self.earliest))
-        .map(|(_, ending)| ending)
     }
 
-    pub(crate) fn end(&mut self, ending: Ending) {
-        match ending {
-            Ending::ReserveBackoff => self.reserve_request_at = None,
-            Ending::Recovery => self.recovers_until = None,
-            Ending::GracePeriod => {
+    /// Returns the period that ends first.
+    pub(crate) fn first_period(&self) -> Option<PolicyPeriod> {
+        let first = self.periods().into_iter().find(|(at, _)| *at == Some(self.earliest));
+        first.map(|(_, period)| period)
+    }
+
+    /// Ends a period.
+    pub(crate) fn end(&mut self, period: PolicyPeriod) {
+        match period {
+            PolicyPeriod::ReserveBackoff => self.reserve_backs_off_until = None,
+            PolicyPeriod::Recovery => self.recovers_until = None,
+            PolicyPeriod::Grace => {
                 self.grace_until = None;
-                self.looks_at_all = true;
+                self.must_check_all = true;
             }
         }
-        self.note_earliest();
-        self.note_activity();
+        self.update_earliest();
+        self.update_activity();
     }
 
-    fn note_earliest(&mut self) {
-        let times = [self.reserve_request_at, self.recovers_until, self.grace_until];
-        self.earliest = times.into_iter().flatten().min().unwrap_or(Timestamp::MAX);
+    fn update_earliest(&mut self) {
+        let ends = self.periods().into_iter().filter_map(|(at, _)| at);
+        self.earliest = ends.min().unwrap_or(Timestamp::MAX);
     }
 
-    /// For the tests of that check.
+    /// Breaks what [`is_earliest_known`](Self::is_earliest_known) checks, for its tests.
     #[cfg(test)]
     pub(crate) fn forget_earliest(&mut self) {
         self.earliest = Timestamp::MAX;
     }
 
-    /// Whether the earliest of the times is known; for the check of invariants.
-    pub(crate) fn is_consistent(&self) -> bool {
-        let times = [self.reserve_request_at, self.recovers_until, self.grace_until];
-        times.into_iter().flatten().all(|time| self.earliest <= time)
+    /// Returns `true` if no period ends before the earliest known end; for the check of invariants.
+    pub(crate) fn is_earliest_known(&self) -> bool {
+        let mut ends = self.periods().into_iter().filter_map(|(at, _)| at);
+        ends.all(|at| self.earliest <= at)
     }
 
-    /// Ends a leadership. What was configured stays, and so does what was set since.
+    /// Ends a leadership. The configuration stays, and so does a later change to it.
     pub(crate) fn clear(&mut self) {
         self.deferred.clear();
-        self.looks_at_all = false;
-        self.reserve_request_at = None;
+        self.must_check_all = false;
+        self.reserve_backs_off_until = None;
         self.recovers_until = None;
         self.grace_until = None;
-        self.note_earliest();
+        self.update_earliest();
     }
 }

@@ -9,7 +9,7 @@ use crate::slot_manager::state::requests::{RequestPhase, WorkerAsk};
 use crate::slot_manager::state::slot_totals::SlotUsage;
 use crate::slot_manager::state::slots::SlotPhase;
 use crate::slot_manager::state::task_managers::TaskManagerKey;
-use crate::slot_manager::state::worker_policy::{Ending, WorkerPolicyState};
+use crate::slot_manager::state::worker_policy::{PolicyPeriod, WorkerPolicyState};
 use crate::testing::{ManualScheduledExecutor, RecordingActions, ScriptedGateway};
 use crate::{
     LeaderId, ReleaseDecision, ResourceId, SlotId, SlotManagerConfig, SlotStatus, Timestamp, WorkerDescription,
@@ -117,13 +117,16 @@ fn requests_that_are_held_and_not_listed_or_need_not_be() {
 
 #[test]
 fn times_of_which_the_earliest_is_not_known() {
-    assert_found("the earliest time is not known", |core| {
+    assert_found("the deadlines of WorkerPolicy are not in order", |core| {
         core.worker_policy.back_off_reserve(Timestamp::from_secs(50));
         core.worker_policy.forget_earliest();
     });
     let mut manager = manager(0);
     manager.core.worker_policy.back_off_reserve(Timestamp::from_secs(50));
-    assert_eq!(manager.core.worker_policy.first_ending(), Some(Ending::ReserveBackoff));
+    assert_eq!(
+        manager.core.worker_policy.first_period(),
+        Some(PolicyPeriod::ReserveBackoff)
+    );
     assert_eq!(manager.check_invariants(), Ok(()));
 }
 

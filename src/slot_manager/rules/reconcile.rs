@@ -1,0 +1,33 @@
+//! The end of a call: what to fail, withdraw, release and request once all effects have left.
+
+use super::Outside;
+use crate::slot_manager::state::core::Core;
+
+impl Core {
+    /// Returns `true` if `reconcile` may have work to do.
+    #[inline]
+    pub(crate) fn needs_reconcile(&self) -> bool {
+        self.promised_slots.may_have_surplus() || self.worker_policy.is_active()
+    }
+
+    /// Compares needs with workers, in this order:
+    ///
+    /// 1. Unfulfillable requests fail.
+    /// 2. Surplus promised workers are withdrawn.
+    /// 3. Kept task managers that are not needed any more are released. The last slot that fits a request may go with
+    ///    them, so unfulfillable requests fail again.
+    /// 4. Deferred worker requests are made, oldest first.
+    /// 5. Workers for the minimum and for redundancy are requested.
+    #[inline(never)]
+    pub(crate) fn reconcile(&mut self, outside: &mut impl Outside) {
+        self.fail_all_unfulfillable();
+        outside.flush(self);
+        self.withdraw_surplus_workers(outside);
+        self.release_kept_task_managers(outside);
+        self.fail_all_unfulfillable();
+        outside.flush(self);
+        self.request_deferred_workers(outside);
+        self.request_reserve_workers(outside);
+        outside.flush(self);
+    }
+}
