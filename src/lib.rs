@@ -154,6 +154,7 @@
 )]
 
 mod actions;
+mod allocation;
 mod config;
 mod counters;
 mod error;
@@ -177,6 +178,7 @@ pub use crate::actions::{
     AllocationFailureCause, GrantLoss, Release, ReleaseCause, RequestFailure, ResourceManagerActions, Withdrawal,
     WorkerPromise,
 };
+pub use crate::allocation::Allocation;
 pub use crate::config::{Capacity, ConfigError, Limit, SlotManagerConfig};
 pub use crate::counters::{Counters, FailureCounters};
 pub use crate::error::{

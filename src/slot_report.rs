@@ -1,6 +1,6 @@
 //! What a task executor says of its slots.
 
-use crate::{AllocationId, JobId, ResourceProfile, SlotId};
+use crate::{Allocation, AllocationId, JobId, ResourceProfile, SlotId};
 
 /// The state of one slot as its task executor sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -8,7 +8,7 @@ use crate::{AllocationId, JobId, ResourceProfile, SlotId};
 pub struct SlotStatus {
     slot_id: SlotId,
     resource_profile: ResourceProfile,
-    allocation: Option<(AllocationId, JobId)>,
+    allocation: Option<Allocation>,
 }
 
 impl SlotStatus {
@@ -31,7 +31,10 @@ impl SlotStatus {
         Self {
             slot_id,
             resource_profile,
-            allocation: Some((allocation_id, job_id)),
+            allocation: Some(Allocation {
+                id: allocation_id,
+                job: job_id,
+            }),
         }
     }
 
@@ -45,8 +48,8 @@ impl SlotStatus {
         &self.resource_profile
     }
 
-    /// The allocation that holds the slot, with its job; `None` if it is free.
-    pub fn allocation(&self) -> Option<(AllocationId, JobId)> {
+    /// Returns the allocation that holds the slot; `None` if the slot is free.
+    pub fn allocation(&self) -> Option<Allocation> {
         self.allocation
     }
 }

@@ -35,7 +35,7 @@ impl<A, G: TaskExecutorGateway, E: ScheduledExecutor> SlotManager<A, G, E> {
     /// 1. A slot is in exactly one state, and in the free index iff it is offered. No offered slot fits a waiting
     ///    request that is not backing_off.
     /// 2. An allocation id is in at most one of: waiting, in flight (exactly one slot points back), granted (the
-    ///    recorded slot is deferred by it).
+    ///    recorded slot is held by it).
     /// 3. Every slot belongs to exactly one registration, and there is one registration for a worker; counters equal a
     ///    recount. A free slot is blocked iff its task manager is.
     /// 4. A task manager is idle iff none of its slots is used; only idle ones are kept, or asked whether they can go.
@@ -129,23 +129,20 @@ fn check_slots(core: &Core) -> Check {
                     core.slot_id(key)
                 );
             }
-            SlotPhase::Allocated {
-                allocation_id,
-                secondary,
-                ..
-            } => {
+            SlotPhase::Allocated { allocation, secondary } => {
+                let allocation_id = allocation.id;
                 let holder = core.find_allocation(allocation_id);
                 let others = core.allocations.secondaries().get(&allocation_id);
                 let listed = others.is_some_and(|slots| slots.contains(&key));
                 ensure!(listed == secondary, "slot {} is a duplicate or not", core.slot_id(key));
                 ensure!(
                     (holder == Some(AllocationEntry::Granted(key))) != secondary,
-                    "slot {} is deferred by an allocation that is not granted there",
+                    "slot {} is held by an allocation that is not granted there",
                     core.slot_id(key)
                 );
                 ensure!(
                     matches!(holder, Some(AllocationEntry::Granted(_))),
-                    "slot {} is deferred by an allocation that is not granted",
+                    "slot {} is held by an allocation that is not granted",
                     core.slot_id(key)
                 );
             }
@@ -270,7 +267,7 @@ fn check_allocations(core: &Core) -> Check {
         ensure!(
             slots.iter().all(|slot| {
                 let slot = core.slots.get(*slot);
-                slot.is_some_and(|slot| slot.holder().is_some_and(|(holder, _)| holder == *id))
+                slot.is_some_and(|slot| slot.allocation().is_some_and(|allocation| allocation.id == *id))
             }),
             "a duplicate of allocation {id} does not hold it"
         );
@@ -397,7 +394,9 @@ fn check_task_managers(core: &Core) -> Check {
             "task manager {id} lists slots of others"
         );
         let in_flight = count(record.slots.iter(), |(_, slot)| core.slots[*slot].attempt().is_some());
-        let allocated = count(record.slots.iter(), |(_, slot)| core.slots[*slot].holder().is_some());
+        let allocated = count(record.slots.iter(), |(_, slot)| {
+            core.slots[*slot].allocation().is_some()
+        });
         ensure!(
             (record.in_flight as usize, record.allocated as usize) == (in_flight, allocated),
             "the counts of task manager {id} are wrong"

@@ -194,10 +194,10 @@ fn what_a_task_executor_reports_is_read_back() {
     assert_eq!(written["statuses"][1]["allocation"], Value::Null);
     assert_eq!(
         written["statuses"][0]["allocation"],
-        json!([
-            "00000000-0000-0000-0000-000000000002",
-            "00000000-0000-0000-0000-000000000001"
-        ])
+        json!({
+            "id": "00000000-0000-0000-0000-000000000002",
+            "job": "00000000-0000-0000-0000-000000000001",
+        })
     );
 }
 

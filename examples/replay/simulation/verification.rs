@@ -73,10 +73,11 @@ impl Simulation {
             }
             for status in running.executor.slot_report().statuses() {
                 slots += 1;
-                if let Some((allocation_id, _)) = status.allocation() {
+                if let Some(slot_manager::Allocation { id: allocation_id, .. }) = status.allocation() {
                     violations.push(format!("slot {} is still held by {allocation_id}", status.slot_id()));
                 }
-                violations.extend(self.difference(status.slot_id(), status.allocation().map(|(id, _)| id)));
+                violations
+                    .extend(self.difference(status.slot_id(), status.allocation().map(|allocation| allocation.id)));
             }
         }
         if (manager.num_task_managers(), manager.slot_counts().registered) != (executors, slots) {

@@ -81,11 +81,11 @@ impl World {
         manager
             .start(LeaderId::from_u128(1), actions.clone())
             .expect("not started");
-        let deferred = |number| SlotStatus::allocated(slot(number), cores(1.0), allocation(7), JobId::from_u128(7));
+        let held = |number| SlotStatus::allocated(slot(number), cores(1.0), allocation(7), JobId::from_u128(7));
         let free = |number, profile| SlotStatus::free(slot(number), profile);
-        let mut statuses = vec![deferred(1)];
+        let mut statuses = vec![held(1)];
         register(&mut manager, "used", 1, &gateway, &statuses);
-        statuses.insert(0, deferred(0));
+        statuses.insert(0, held(0));
         statuses.push(free(2, cores(2.0)));
         report(&mut manager, &statuses);
         register(&mut manager, "idle", 2, &gateway, &[]);
@@ -189,11 +189,11 @@ fn holders_that_are_not_indexed_as_they_hold() {
     assert_found("is a duplicate or not", |world, core| {
         set_duplicate(core, world.beside, false);
     });
-    assert_found("deferred by an allocation that is not granted there", |world, core| {
+    assert_found("held by an allocation that is not granted there", |world, core| {
         set_duplicate(core, world.grant, true);
         core.allocations.add_secondary(allocation(7), world.grant);
     });
-    assert_found("deferred by an allocation that is not granted", |world, core| {
+    assert_found("held by an allocation that is not granted", |world, core| {
         core.allocations
             .remove(allocation(7), AllocationEntry::Granted(world.grant));
     });

@@ -40,7 +40,7 @@ impl Signal {
     }
 
     fn push(&self, rpc: RpcKey) {
-        // The list is consistent whatever happened to a thread that deferred the lock.
+        // The list is consistent whatever happened to a thread that held the lock.
         self.woken.lock().unwrap_or_else(PoisonError::into_inner).push_back(rpc);
     }
 

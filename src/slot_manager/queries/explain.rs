@@ -23,10 +23,7 @@ impl<A, G: TaskExecutorGateway, E: ScheduledExecutor> SlotManager<A, G, E> {
                 core.requests.records[request].job_id,
                 Some(core.explain_request(request)),
             ),
-            AllocationEntry::Granted(slot) => {
-                let (_, job_id) = core.slots[slot].holder()?;
-                (job_id, None)
-            }
+            AllocationEntry::Granted(slot) => (core.slots[slot].allocation()?.job, None),
         };
         Some(Explanation {
             allocation_id,

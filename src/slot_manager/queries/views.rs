@@ -27,7 +27,7 @@ pub struct SlotCounts {
     pub blocked: usize,
     /// Slots a task executor has been asked for and has not answered.
     pub in_flight: usize,
-    /// Slots deferred by an allocation.
+    /// Slots held by an allocation.
     pub allocated: usize,
 }
 
@@ -211,15 +211,16 @@ impl<'a> TaskManagerSlot<'a> {
                     job_id: request.job_id,
                 }
             }
-            slots::SlotPhase::Allocated {
-                allocation_id, job_id, ..
-            } => SlotState::Allocated { allocation_id, job_id },
+            slots::SlotPhase::Allocated { allocation, .. } => SlotState::Allocated {
+                allocation_id: allocation.id,
+                job_id: allocation.job,
+            },
         }
     }
 
     /// The allocation that holds it.
     pub fn allocation_id(&self) -> Option<AllocationId> {
-        self.record().holder().map(|(allocation_id, _)| allocation_id)
+        self.record().allocation().map(|allocation| allocation.id)
     }
 
     /// Whether nothing uses it.

@@ -1,7 +1,8 @@
 //! Attempts: how they begin, what their answers do, and how they end.
 
 use crate::{
-    Acknowledge, AllocateSlot, AllocationId, FreeSlot, GrantLoss, JobId, LeaderId, SlotAllocationError, SlotRequest,
+    Acknowledge, AllocateSlot, Allocation, AllocationId, FreeSlot, GrantLoss, LeaderId, SlotAllocationError,
+    SlotRequest,
 };
 
 use crate::slot_manager::state::core::Core;
@@ -106,25 +107,18 @@ impl Core {
         // The answer took its future out of the pool.
         self.set_rpc_state(slot, RpcState::Answered);
         attempt.rpc = RpcState::Answered;
-        let record = &self.requests.records[attempt.request];
-        let (own_allocation, own_job) = (record.allocation_id, record.job_id);
+        let own = self.requests.records[attempt.request].allocation();
         match result {
             Ok(acknowledge) => self.acknowledged(slot, attempt, acknowledge.revision()),
-            Err(SlotAllocationError::Occupied { allocation_id, job_id })
-                if allocation_id == own_allocation && job_id == own_job =>
-            {
-                self.acknowledged(slot, attempt, None);
-            }
             Err(SlotAllocationError::Occupied { allocation_id, job_id }) => {
-                tracing::warn!(
-                    slot_id = %self.slot_id(slot), allocation_id = %own_allocation, held_by = %allocation_id,
-                    "slot is occupied by another allocation"
-                );
-                let record = &mut self.requests.records[attempt.request];
-                record.last_failure = Some(Box::new(SlotAllocationError::Occupied { allocation_id, job_id }));
-                record.phase = RequestPhase::Detached;
-                self.transaction.detached.push(attempt.request);
-                self.adopt(slot, allocation_id, job_id);
+                let holder = Allocation {
+                    id: allocation_id,
+                    job: job_id,
+                };
+                match holder == own {
+                    true => self.acknowledged(slot, attempt, None),
+                    false => self.occupied(slot, attempt, holder),
+                }
             }
             Err(error) => self.attempt_failed(slot, attempt, error),
         }
@@ -140,6 +134,24 @@ impl Core {
             self.drop_grant_and_detach(slot, GrantLoss::ReportedFree);
             self.transaction.free.push(slot);
         }
+    }
+
+    /// Ends an attempt to a slot that another allocation holds. That is no failure of the slot or the request.
+    fn occupied(&mut self, slot: SlotKey, attempt: Attempt, holder: Allocation) {
+        let record = &mut self.requests.records[attempt.request];
+        let Allocation {
+            id: allocation_id,
+            job: job_id,
+        } = holder;
+        record.last_failure = Some(Box::new(SlotAllocationError::Occupied { allocation_id, job_id }));
+        record.phase = RequestPhase::Detached;
+        let own = record.allocation_id;
+        tracing::warn!(
+            slot_id = %self.slot_id(slot), allocation_id = %own, held_by = %allocation_id,
+            "slot is occupied by another allocation"
+        );
+        self.transaction.detached.push(attempt.request);
+        self.adopt(slot, holder);
     }
 
     /// Returns `true` if a report taken after this acknowledgement was applied first. It showed the slot as free.
@@ -262,13 +274,12 @@ impl Core {
     pub(crate) fn fence_attempt(&mut self, slot: SlotKey, attempt: Attempt) {
         if attempt.rpc != RpcState::Unsent {
             let request = &self.requests.records[attempt.request];
-            let (allocation_id, job_id) = (request.allocation_id, request.job_id);
-            self.ask_to_free(slot, allocation_id, job_id, attempt.number);
+            self.ask_to_free(slot, request.allocation(), attempt.number);
         }
     }
 
     /// Queues a message that the allocation must not hold the slot under this or an older attempt.
-    pub(crate) fn ask_to_free(&mut self, slot: SlotKey, allocation_id: AllocationId, job_id: JobId, attempt: u64) {
+    pub(crate) fn ask_to_free(&mut self, slot: SlotKey, allocation: Allocation, attempt: u64) {
         let Some(leader_id) = self.leader_id else {
             return;
         };
@@ -277,8 +288,8 @@ impl Core {
             task_manager,
             FreeSlot {
                 slot_id: self.slot_id(slot),
-                job_id,
-                allocation_id,
+                job_id: allocation.job,
+                allocation_id: allocation.id,
                 leader_id,
                 instance_id: self.task_managers.records[task_manager].instance_id,
                 attempt,

@@ -1,5 +1,6 @@
 //! The end of a transaction.
 
+use crate::Allocation;
 use crate::slot_manager::state::allocations::AllocationEntry;
 use crate::slot_manager::state::core::Core;
 use crate::slot_manager::state::effects::{Notification, NotificationKind};
@@ -65,15 +66,15 @@ impl Core {
 
     /// Notifies the loss of a dropped grant, unless its job holds the allocation on another slot.
     fn notify_if_lost(&mut self, grant: DroppedGrant) {
-        let DroppedGrant {
-            slot,
-            allocation_id,
-            job_id,
-        } = grant;
+        let DroppedGrant { slot, allocation } = grant;
+        let Allocation {
+            id: allocation_id,
+            job: job_id,
+        } = allocation;
         // Without a new holder and without a secondary slot, the grant cannot have moved.
         if self.transaction.has_new_holder || !self.allocations.secondaries().is_empty() {
             if let Some(AllocationEntry::Granted(holder)) = self.find_or_promote(allocation_id) {
-                if self.slots[holder].holder() == Some((allocation_id, job_id)) {
+                if self.slots[holder].allocation() == Some(allocation) {
                     return;
                 }
             }

@@ -1,6 +1,6 @@
 //! Grants: allocations that hold slots, and how they end.
 
-use crate::{AllocationId, FreeSlotOutcome, GrantLoss, JobId, RequestFailure};
+use crate::{Allocation, AllocationId, FreeSlotOutcome, GrantLoss, RequestFailure};
 
 use crate::slot_manager::collections::fingerprint_table::Fingerprint;
 use crate::slot_manager::state::allocations::AllocationEntry;
@@ -14,16 +14,9 @@ use crate::slot_manager::state::transaction::DroppedGrant;
 impl Core {
     /// Lets an allocation hold a slot as its grant.
     #[inline]
-    pub(crate) fn set_granted(&mut self, slot: SlotKey, allocation_id: AllocationId, job_id: JobId) {
+    pub(crate) fn set_granted(&mut self, slot: SlotKey, allocation: Allocation) {
         let secondary = false;
-        self.set_slot_phase(
-            slot,
-            SlotPhase::Allocated {
-                allocation_id,
-                job_id,
-                secondary,
-            },
-        );
+        self.set_slot_phase(slot, SlotPhase::Allocated { allocation, secondary });
         self.forget_failures(slot);
     }
 
@@ -31,49 +24,43 @@ impl Core {
     ///
     /// A pending request of the allocation is granted. If the allocation is granted on another slot, this one is
     /// secondary.
-    pub(crate) fn adopt(&mut self, slot: SlotKey, allocation_id: AllocationId, job_id: JobId) {
-        match self.find_or_promote(allocation_id) {
+    pub(crate) fn adopt(&mut self, slot: SlotKey, allocation: Allocation) {
+        match self.find_or_promote(allocation.id) {
             Some(AllocationEntry::Pending(request)) => {
                 self.withdraw(request);
+                let job_id = allocation.job;
                 if self.requests.records[request].job_id == job_id {
                     return self.grant(slot, request);
                 }
                 let slot_id = self.slot_id(slot);
                 self.fail(request, RequestFailure::HeldByAnotherJob { slot_id, job_id });
             }
-            Some(AllocationEntry::Granted(_)) => return self.set_secondary(slot, allocation_id, job_id),
+            Some(AllocationEntry::Granted(_)) => return self.set_secondary(slot, allocation),
             None => {}
         }
-        self.set_granted(slot, allocation_id, job_id);
+        self.set_granted(slot, allocation);
         self.allocations
-            .insert(Fingerprint::of(&allocation_id), AllocationEntry::Granted(slot));
+            .insert(Fingerprint::of(&allocation.id), AllocationEntry::Granted(slot));
     }
 
-    fn set_secondary(&mut self, slot: SlotKey, allocation_id: AllocationId, job_id: JobId) {
+    fn set_secondary(&mut self, slot: SlotKey, allocation: Allocation) {
         let secondary = true;
-        self.set_slot_phase(
-            slot,
-            SlotPhase::Allocated {
-                allocation_id,
-                job_id,
-                secondary,
-            },
-        );
+        self.set_slot_phase(slot, SlotPhase::Allocated { allocation, secondary });
         self.forget_failures(slot);
-        self.allocations.add_secondary(allocation_id, slot);
+        self.allocations.add_secondary(allocation.id, slot);
         self.transaction.secondaries.push(slot);
     }
 
     /// Asks the task executor to free a slot whose allocation is granted on another slot.
     pub(crate) fn free_if_secondary(&mut self, slot: SlotKey) {
         if let SlotPhase::Allocated {
-            allocation_id,
-            job_id,
+            allocation,
             secondary: true,
         } = self.slots[slot].phase
         {
+            let allocation_id = allocation.id;
             tracing::warn!(slot_id = %self.slot_id(slot), %allocation_id, "a second slot holds the allocation");
-            self.ask_to_free(slot, allocation_id, job_id, self.attempts);
+            self.ask_to_free(slot, allocation, self.attempts);
         }
     }
 }
@@ -106,9 +93,9 @@ impl Core {
     pub(crate) fn freed(&mut self, slot: SlotKey, allocation_id: AllocationId) -> FreeSlotOutcome {
         use FreeSlotOutcome as Outcome;
         match self.slots[slot].phase {
-            SlotPhase::Allocated {
-                allocation_id: holder, ..
-            } if holder != allocation_id => Outcome::HeldByAnother { allocation_id: holder },
+            SlotPhase::Allocated { allocation, .. } if allocation.id != allocation_id => Outcome::HeldByAnother {
+                allocation_id: allocation.id,
+            },
             SlotPhase::Allocated { .. } => {
                 self.end_grant(slot, allocation_id);
                 Outcome::Freed
@@ -153,31 +140,25 @@ impl Core {
 
     /// Drops the grant of a slot, whose phase stays. The commit decides whether the grant is lost.
     pub(crate) fn drop_grant(&mut self, slot: SlotKey, loss: LossKey) {
-        if let Some((allocation_id, job_id)) = self.unindex_grant(slot) {
+        if let Some(allocation) = self.unindex_grant(slot) {
             let number = self.slots[slot].number;
             self.transaction.dropped.push(DroppedGrant {
                 slot: LostSlot { number, loss },
-                allocation_id,
-                job_id,
+                allocation,
             });
         }
     }
 
     /// Removes the holder of a slot from the index of allocations. Returns it if this slot was its grant.
-    fn unindex_grant(&mut self, slot: SlotKey) -> Option<(AllocationId, JobId)> {
-        let SlotPhase::Allocated {
-            allocation_id,
-            job_id,
-            secondary,
-        } = self.slots[slot].phase
-        else {
+    fn unindex_grant(&mut self, slot: SlotKey) -> Option<Allocation> {
+        let SlotPhase::Allocated { allocation, secondary } = self.slots[slot].phase else {
             return None;
         };
         if secondary {
-            self.allocations.remove_secondary(allocation_id, slot);
+            self.allocations.remove_secondary(allocation.id, slot);
             return None;
         }
-        self.allocations.remove(allocation_id, AllocationEntry::Granted(slot));
-        Some((allocation_id, job_id))
+        self.allocations.remove(allocation.id, AllocationEntry::Granted(slot));
+        Some(allocation)
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::config::Quantity;
 use crate::{
-    GrantLoss, InstanceId, Limit, RegistrationOutcome, ResourceId, SlotReport, SlotReportError, SlotStatus,
+    Allocation, GrantLoss, InstanceId, Limit, RegistrationOutcome, ResourceId, SlotReport, SlotReportError, SlotStatus,
     WorkerRequestId,
 };
 
@@ -105,8 +105,11 @@ impl Core {
         for dropped in &mut self.transaction.dropped {
             let loss = match owner.slot(dropped.slot.number) {
                 None => continue,
-                Some(slot) => match self.slots[slot].holder() {
-                    Some((allocation_id, job_id)) => GrantLoss::HeldByAnother { allocation_id, job_id },
+                Some(slot) => match self.slots[slot].allocation() {
+                    Some(Allocation { id, job }) => GrantLoss::HeldByAnother {
+                        allocation_id: id,
+                        job_id: job,
+                    },
                     None => GrantLoss::ReportedFree,
                 },
             };
@@ -118,8 +121,8 @@ impl Core {
     pub(crate) fn end_registration(&mut self, task_manager: TaskManagerKey, loss: GrantLoss) {
         let loss = self.note_loss(task_manager, loss);
         let slots = std::mem::take(&mut self.task_managers.records[task_manager].slots);
-        let held = slots.iter().filter_map(|(_, slot)| self.slots[*slot].holder());
-        self.allocations.prefetch(held.map(|(allocation_id, _)| allocation_id));
+        let held = slots.iter().filter_map(|(_, slot)| self.slots[*slot].allocation());
+        self.allocations.prefetch(held.map(|allocation| allocation.id));
         for (_, slot) in slots {
             self.remove_slot(slot, loss);
         }

@@ -1,6 +1,6 @@
 //! Slot reports. Each is one transaction, validated before anything changes.
 
-use crate::{GrantLoss, ReportOutcome, ResourceId, SlotReport, SlotReportError, SlotStatus, Stale};
+use crate::{Allocation, GrantLoss, ReportOutcome, ResourceId, SlotReport, SlotReportError, SlotStatus, Stale};
 
 use crate::slot_manager::state::core::Core;
 use crate::slot_manager::state::slot_totals::SlotUsage;
@@ -104,10 +104,10 @@ impl Core {
             self.releases.update_slots(task_manager, slots);
         }
         for status in report.statuses() {
-            if let Some((allocation_id, job_id)) = status.allocation() {
+            if let Some(allocation) = status.allocation() {
                 if let Some(slot) = self.reported_slot(task_manager, status) {
-                    if self.slots[slot].holder() != Some((allocation_id, job_id)) {
-                        self.adopt(slot, allocation_id, job_id);
+                    if self.slots[slot].allocation() != Some(allocation) {
+                        self.adopt(slot, allocation);
                     }
                 }
             }
@@ -144,16 +144,21 @@ impl Core {
     fn drop_contradicted(&mut self, slot: SlotKey, status: &SlotStatus) -> bool {
         let mut changed = self.update_profile(slot, status);
         match (&self.slots[slot].phase, status.allocation()) {
-            (SlotPhase::Allocated { secondary, .. }, Some(reported)) if self.slots[slot].holder() == Some(reported) => {
+            (SlotPhase::Allocated { secondary, .. }, Some(reported))
+                if self.slots[slot].allocation() == Some(reported) =>
+            {
                 if *secondary {
                     self.transaction.secondaries.push(slot);
                 }
             }
-            (SlotPhase::Allocated { .. }, Some((allocation_id, job_id))) => {
+            (SlotPhase::Allocated { .. }, Some(Allocation { id, job })) => {
                 // The slot stays used: its new holder is adopted below.
                 let loss = self.note_loss(
                     self.slots[slot].task_manager,
-                    GrantLoss::HeldByAnother { allocation_id, job_id },
+                    GrantLoss::HeldByAnother {
+                        allocation_id: id,
+                        job_id: job,
+                    },
                 );
                 self.drop_grant(slot, loss);
                 changed = true;
@@ -162,10 +167,10 @@ impl Core {
                 self.drop_grant_and_detach(slot, GrantLoss::ReportedFree);
                 changed = true;
             }
-            (SlotPhase::InFlight(attempt), Some((allocation_id, job_id))) => {
+            (SlotPhase::InFlight(attempt), Some(reported)) => {
                 let attempt = *attempt;
                 let request = &self.requests.records[attempt.request];
-                if (request.allocation_id, request.job_id) == (allocation_id, job_id) {
+                if request.allocation() == reported {
                     // Before the other slots of the report: if they hold the allocation too, this one is its grant.
                     self.complete_attempt(slot, attempt);
                 } else {

@@ -1,7 +1,8 @@
 //! Requests, from their registration to their end.
 
 use crate::{
-    AllocateSlot, Conflict, RequestFailure, ResourceProfile, SlotRequest, SlotRequestError, SlotRequestOutcome,
+    AllocateSlot, Allocation, Conflict, RequestFailure, ResourceProfile, SlotRequest, SlotRequestError,
+    SlotRequestOutcome,
 };
 
 use crate::slot_manager::collections::fingerprint_table::Fingerprint;
@@ -42,7 +43,7 @@ impl Core {
                 (Some(known.job_id), same_profile)
             }
             // The profile of a granted request is not kept.
-            AllocationEntry::Granted(slot) => (self.slots[slot].holder().map(|(_, job_id)| job_id), true),
+            AllocationEntry::Granted(slot) => (self.slots[slot].allocation().map(|allocation| allocation.job), true),
         };
         let allocation_id = request.allocation_id();
         let conflict = if job_id != Some(request.job_id()) {
@@ -133,8 +134,12 @@ impl Core {
     /// Grants a slot that nothing holds to a detached request.
     pub(crate) fn grant(&mut self, slot: SlotKey, request: RequestKey) {
         let record = &self.requests.records[request];
-        let (allocation_id, job_id, is_registering) = (record.allocation_id, record.job_id, record.is_registering());
-        self.set_granted(slot, allocation_id, job_id);
+        let (allocation, is_registering) = (record.allocation(), record.is_registering());
+        let Allocation {
+            id: allocation_id,
+            job: job_id,
+        } = allocation;
+        self.set_granted(slot, allocation);
         self.allocations.grant(allocation_id, request, slot);
         self.forget(request);
         self.counters.requests_served += 1;
@@ -165,7 +170,11 @@ impl Core {
             allocation_id,
             ..
         } = request;
-        self.set_granted(slot, allocation_id, job_id);
+        let allocation = Allocation {
+            id: allocation_id,
+            job: job_id,
+        };
+        self.set_granted(slot, allocation);
         self.allocations.insert(fingerprint, AllocationEntry::Granted(slot));
         self.see_revision(slot, revision);
         self.counters.requests_accepted += 1;

@@ -70,7 +70,7 @@ type Slots = Arena<SlotKey, Slot>;
 fn id_of(holder: AllocationEntry, requests: &Requests, slots: &Slots) -> Option<AllocationId> {
     match holder {
         AllocationEntry::Pending(request) => Some(requests[request].allocation_id),
-        AllocationEntry::Granted(slot) => slots[slot].holder().map(|(allocation_id, _)| allocation_id),
+        AllocationEntry::Granted(slot) => slots[slot].allocation().map(|allocation| allocation.id),
     }
 }
 

@@ -3,7 +3,7 @@
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-use crate::{AllocationId, JobId, SlotAllocationError, SlotManagerConfig, Timestamp};
+use crate::{Allocation, AllocationId, JobId, SlotAllocationError, SlotManagerConfig, Timestamp};
 
 use crate::slot_manager::collections::arena::{Arena, key};
 use crate::slot_manager::collections::backoff_queues::BackoffQueues;
@@ -75,6 +75,13 @@ impl PendingRequest {
     /// Returns `true` during the call that registers the request.
     pub(crate) fn is_registering(&self) -> bool {
         self.job.is_none()
+    }
+
+    pub(crate) fn allocation(&self) -> Allocation {
+        Allocation {
+            id: self.allocation_id,
+            job: self.job_id,
+        }
     }
 }
 

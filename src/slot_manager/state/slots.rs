@@ -1,6 +1,6 @@
 //! The record of a slot, and the one state it is in.
 
-use crate::{AllocationId, JobId, Timestamp};
+use crate::{Allocation, AllocationId, Timestamp};
 
 use crate::slot_manager::collections::arena::key;
 use crate::slot_manager::collections::deadline_list::Timed;
@@ -48,8 +48,7 @@ pub(crate) enum SlotPhase {
     InFlight(Attempt),
     /// Held by an allocation.
     Allocated {
-        allocation_id: AllocationId,
-        job_id: JobId,
+        allocation: Allocation,
         /// Another slot was recorded first for this allocation; this one is asked to be freed.
         secondary: bool,
     },
@@ -81,19 +80,17 @@ pub(crate) struct SlotFailures {
 }
 
 impl SlotPhase {
-    /// Whether a report that says what holds the slot changes nothing. While an attempt is in flight, it may be older than
-    /// that.
+    /// Returns `true` if a report of this holder changes nothing. A report of a free slot may be older than an attempt.
     #[inline]
-    pub(crate) fn is_unchanged_by(&self, reported: Option<(AllocationId, JobId)>) -> bool {
+    pub(crate) fn is_unchanged_by(&self, reported: Option<Allocation>) -> bool {
         match (self, reported) {
             (
                 Self::Allocated {
-                    allocation_id,
-                    job_id,
+                    allocation,
                     secondary: false,
                 },
                 Some(reported),
-            ) => (*allocation_id, *job_id) == reported,
+            ) => *allocation == reported,
             (Self::Allocated { .. }, _) | (_, Some(_)) => false,
             (_, None) => true,
         }
@@ -119,12 +116,10 @@ impl Slot {
         }
     }
 
-    /// The allocation that holds the slot, with its job.
-    pub(crate) fn holder(&self) -> Option<(AllocationId, JobId)> {
+    /// Returns the allocation that holds the slot.
+    pub(crate) fn allocation(&self) -> Option<Allocation> {
         match self.phase {
-            SlotPhase::Allocated {
-                allocation_id, job_id, ..
-            } => Some((allocation_id, job_id)),
+            SlotPhase::Allocated { allocation, .. } => Some(allocation),
             _ => None,
         }
     }

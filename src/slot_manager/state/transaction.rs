@@ -1,6 +1,6 @@
 //! Work that a transaction leaves for its commit.
 
-use crate::{AllocationId, JobId};
+use crate::Allocation;
 
 use super::effects::LostSlot;
 use super::requests::RequestKey;
@@ -28,8 +28,7 @@ pub(crate) struct Transaction {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct DroppedGrant {
     pub(crate) slot: LostSlot,
-    pub(crate) allocation_id: AllocationId,
-    pub(crate) job_id: JobId,
+    pub(crate) allocation: Allocation,
 }
 
 impl Transaction {

@@ -111,7 +111,12 @@ fn when_messages_stop_and_each_task_executor_reports_the_view_is_the_truth() {
         reports
             .flat_map(|report| {
                 let statuses = report.statuses().iter();
-                let slots = statuses.map(|status| (status.slot_id().clone(), status.allocation().map(|(id, _)| id)));
+                let slots = statuses.map(|status| {
+                    (
+                        status.slot_id().clone(),
+                        status.allocation().map(|allocation| allocation.id),
+                    )
+                });
                 slots.collect::<Vec<_>>()
             })
             .collect::<Vec<_>>()

@@ -1,9 +1,13 @@
 //! What a report changes.
 
-use slot_manager::{AllocationId, GrantLoss, InstanceId, JobId, ResourceProfile, SlotId, SlotReport};
+use slot_manager::{AllocationId, GrantLoss, InstanceId, JobId, ResourceProfile, SlotId, SlotReport, SlotStatus};
 
 use super::{NaiveSlotManager, Slot, Stage, State};
 use crate::command::Report;
+
+fn reported_holder(status: &SlotStatus) -> Option<(AllocationId, JobId)> {
+    status.allocation().map(|allocation| (allocation.id, allocation.job))
+}
 
 impl NaiveSlotManager {
     /// First what the report contradicts is dropped, then come those who hold slots, then the free ones.
@@ -17,7 +21,7 @@ impl NaiveSlotManager {
         for status in statuses {
             if known.contains(status.slot_id()) {
                 self.update_profile(status.slot_id(), status.resource_profile());
-                self.drop_contradicted(status.slot_id(), status.allocation());
+                self.drop_contradicted(status.slot_id(), reported_holder(status));
             }
         }
         for slot in &known {
@@ -38,7 +42,7 @@ impl NaiveSlotManager {
         }));
         task_manager.slots.sort_by_key(|slot| slot.id.slot_number());
         for status in statuses {
-            if let Some(holder) = status.allocation() {
+            if let Some(holder) = reported_holder(status) {
                 if self.holder(status.slot_id()) != Some(holder) {
                     self.adopt(status.slot_id(), holder);
                 }

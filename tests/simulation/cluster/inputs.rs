@@ -122,7 +122,7 @@ impl Simulation {
                     slot.resource_profile() == status.resource_profile()
                         && status
                             .allocation()
-                            .is_none_or(|(id, _)| slot.allocation_id() == Some(id))
+                            .is_none_or(|allocation| slot.allocation_id() == Some(allocation.id))
                 })
             });
         if agrees {

@@ -237,7 +237,7 @@ impl Simulation {
             let instance_id = instance_id.ok_or_else(|| format!("{resource_id} is not registered"))?;
             truth.insert((resource_id, None), format!("{instance_id}"));
             for status in worker.executor.slot_report().statuses() {
-                let (slot_id, holder) = (status.slot_id(), status.allocation().map(|(id, _)| id));
+                let (slot_id, holder) = (status.slot_id(), status.allocation().map(|allocation| allocation.id));
                 let place = (slot_id.resource_id().clone(), Some(slot_id.slot_number()));
                 truth.insert(place, format!("{} {holder:?}", status.resource_profile()));
             }

@@ -137,7 +137,10 @@ impl Simulation {
     fn report_to_job(&mut self, worker: usize, job: u128) {
         let report = self.workers[worker].executor.slot_report();
         let held = report.statuses().iter().filter_map(|status| {
-            let (allocation_id, job_id) = status.allocation()?;
+            let slot_manager::Allocation {
+                id: allocation_id,
+                job: job_id,
+            } = status.allocation()?;
             (job_id.as_uuid().as_u128() == job).then(|| (status.slot_id().clone(), allocation_id))
         });
         let slots = held.collect();

@@ -1,0 +1,20 @@
+//! An allocation of a job.
+
+use crate::{AllocationId, JobId};
+
+/// An allocation, named by its id and the job that it belongs to.
+///
+/// ```
+/// use slot_manager::{Allocation, AllocationId, JobId};
+///
+/// let allocation = Allocation { id: AllocationId::from_u128(1), job: JobId::from_u128(7) };
+/// assert_eq!(allocation.job, JobId::from_u128(7));
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct Allocation {
+    /// The id of the allocation.
+    pub id: AllocationId,
+    /// The job of the allocation.
+    pub job: JobId,
+}
