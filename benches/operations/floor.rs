@@ -28,7 +28,7 @@ use std::collections::{HashMap, VecDeque};
 
 use foldhash::fast::FixedState;
 use slab::Slab;
-use slot_manager::{AllocationId, InstanceId, JobId, ResourceId, ResourceProfile, SlotId, SlotReport, SlotRequest};
+use slot_manager::{Allocation, AllocationId, InstanceId, ResourceId, ResourceProfile, SlotId, SlotReport, SlotRequest};
 
 use crate::inputs::Inputs;
 use crate::messages::{SLOTS_PER_TASK_MANAGER, instance_id, report, usual_profile};
@@ -56,7 +56,7 @@ struct TaskManager {
 struct Slot {
     /// The place of its queue.
     queue: u32,
-    holder: Option<(AllocationId, JobId)>,
+    holder: Option<Allocation>,
 }
 
 /// The free slots with one profile.
@@ -112,7 +112,7 @@ impl Floor {
             let queue = self.queue(status.resource_profile());
             let holder = status.allocation();
             match holder {
-                Some((allocation_id, _)) => {
+                Some(Allocation { id: allocation_id, .. }) => {
                     self.allocations.insert(allocation_id, Holder::Slot(slot));
                 }
                 None => self.queues[queue as usize].free.push_back(slot),
