@@ -1,10 +1,10 @@
-//! What is over leaves nothing behind: the manager holds as much after millions of requests and attempts as after the
-//! first of them.
+//! Requests and attempts leave nothing behind: the manager holds as much memory after millions as
+//! after the first tenth.
 //!
-//! Ten million requests with `cargo test --release --test bounded_memory`; a tenth of them without optimisation, where they
-//! would take half a minute.
+//! `cargo test --release --test bounded_memory` makes ten million requests. Without optimisation
+//! they would take half a minute, so there are a tenth as many.
 //!
-//! One test, for the allocator counts the whole process.
+//! There is one test, because the allocator counts for the whole process.
 
 #[allow(dead_code, reason = "shared with the benches")]
 #[path = "../benches/common/allocator.rs"]
@@ -33,16 +33,16 @@ use crate::allocator::held_bytes;
 use crate::messages::{Requests, SLOTS_PER_TASK_MANAGER, connection, report, usual_profile};
 use crate::outside::{Count, Counter, Manager, Prompt, started, started_with};
 
-/// How many requests there are at a time.
+/// The number of requests at a time.
 const WAVE: usize = 1_000;
 const CANCELLED: usize = if cfg!(debug_assertions) { 1_000_000 } else { 10_000_000 };
 const ATTEMPTS: usize = 1_000_000;
 
-/// The first tenth is long enough for every table to become as large as it will be.
+/// After the first tenth every table has reached its final size.
 const FIRST: usize = 10;
 
 #[test]
-fn requests_and_attempts_that_are_over_leave_nothing_behind() {
+fn requests_and_attempts_leave_nothing_behind_after_their_end() {
     requests_that_are_cancelled();
     attempts_that_fail();
 }
@@ -66,7 +66,7 @@ fn requests_that_are_cancelled() {
             let cancelled = manager.unregister_slot_request(allocation_id);
             assert_eq!(cancelled, Ok(CancelOutcome::Cancelled));
         }
-        // Drives the manager, as a service would.
+        // A service would drive the manager, too.
         manager.run_until_stalled();
     }
     assert_eq!(manager.num_pending_slot_requests(), 0);
@@ -108,7 +108,7 @@ fn attempts_that_fail() {
     let mut most_held_until = |attempts_made| {
         let mut most_held = 0;
         while attempts.get() < attempts_made {
-            let next = manager.next_deadline().expect("requests pause");
+            let next = manager.next_deadline().expect("requests back off");
             counter.advance(next.saturating_duration_since(counter.now()));
             manager.run_until_stalled();
             most_held = most_held.max(held_bytes());
@@ -117,16 +117,17 @@ fn attempts_that_fail() {
     };
     let most_held_first = most_held_until(ATTEMPTS / FIRST);
     let most_held_later = most_held_until(ATTEMPTS);
-    // Which requests and slots pause at a time differs a little: a percent, which is 0.003 bytes for each attempt.
+    // The number of requests and slots that back off at a time varies a little. One percent is
+    // 0.003 bytes for each attempt.
     assert!(
         most_held_later <= most_held_first + most_held_first / 100,
-        "{most_held_later} bytes are held, it were {most_held_first} at most in the first tenth"
+        "{most_held_later} bytes are held, at most {most_held_first} in the first tenth"
     );
     assert_eq!(manager.num_pending_slot_requests(), WAVE);
     assert_eq!(manager.check_invariants(), Ok(()));
 }
 
-/// A tenth as many slots as there are requests, so that slots and requests pause.
+/// A cluster with a tenth as many slots as requests, so that slots and requests back off.
 fn refusing_cluster(attempts: &Rc<Cell<usize>>) -> (Manager<Refusing>, Counter) {
     let config = SlotManagerConfig::default()
         .with_request_timeout(Duration::MAX)

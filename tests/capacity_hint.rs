@@ -1,6 +1,6 @@
-//! What the capacity hint does, and what is done without it: seen from the allocator.
+//! The effect of the capacity hint on memory, and the memory of a manager without it.
 //!
-//! One test, for the allocator counts the whole process.
+//! There is one test, because the allocator counts for the whole process.
 
 #[allow(dead_code, reason = "shared with the benches")]
 #[path = "../benches/common/allocator.rs"]
@@ -20,42 +20,46 @@ use crate::allocator::{held_bytes, num_allocations};
 use crate::outside::{Count, Prompt, started_with};
 
 const REQUESTS: usize = 10_000;
-/// A request is at least so large.
+/// The least number of bytes that a request takes.
 const BYTES: usize = 100;
 
 #[test]
-fn with_the_hint_memory_is_taken_at_the_start_and_kept_without_it_a_peak_is_given_back() {
+fn manager_reserves_and_keeps_memory_with_the_hint_and_returns_it_after_a_peak_without() {
+    // given, when: the hint
     let capacity = Capacity {
         pending_requests: REQUESTS,
         ..Capacity::default()
     };
-    // What the test harness allocates meanwhile counts as well, when it is slow to begin: it does so once.
+    // The test harness allocates once, which counts as well if the harness starts late.
     let (first, second) = (peak(capacity), peak(capacity));
     let hinted = if first.allocations == 0 { first } else { second };
-    assert_eq!(hinted.allocations, 0, "all was there");
-    assert!(hinted.held_before > REQUESTS * BYTES, "from the start");
-    assert!(hinted.held_after > REQUESTS * BYTES, "and it is kept");
 
+    // then
+    assert_eq!(hinted.allocations, 0, "the reserved memory is enough");
+    assert!(hinted.held_before > REQUESTS * BYTES, "it is reserved at the start");
+    assert!(hinted.held_after > REQUESTS * BYTES, "it is kept");
+
+    // given, when: no hint
     let unhinted = peak(Capacity::default());
+
+    // then
     assert!(unhinted.allocations > 0, "tables grow");
-    assert!(unhinted.held_at_most > REQUESTS * BYTES, "with what is in them");
-    assert!(
-        unhinted.held_after < BYTES * BYTES,
-        "and are given back when they are empty"
-    );
+    assert!(unhinted.held_at_most > REQUESTS * BYTES, "they hold all requests");
+    assert!(unhinted.held_after < BYTES * BYTES, "empty tables return their memory");
 }
 
 struct Peak {
-    /// How many bytes the manager held with its first request.
+    /// Bytes of the manager with its first request.
     held_before: usize,
-    /// How often it asked for memory for all others.
+    /// Allocations for all other requests.
     allocations: usize,
+    /// Bytes with all requests.
     held_at_most: usize,
-    /// When all were cancelled.
+    /// Bytes after all requests were cancelled.
     held_after: usize,
 }
 
-/// As many requests wait as the hint names, and are cancelled.
+/// Registers as many requests as the hint names, all of which wait, and cancels them.
 fn peak(capacity: Capacity) -> Peak {
     let address: Arc<str> = "job-master".into();
     let request = |n| {
@@ -70,7 +74,7 @@ fn peak(capacity: Capacity) -> Peak {
         let registered = manager.register_slot_request(request(n));
         assert_eq!(registered, Ok(SlotRequestOutcome::Accepted(AllocationStatus::Waiting)));
     };
-    // It brings the profile, the job and the address that all have in common.
+    // The first request adds the profile, the job and the address that all requests share.
     wait(0);
     let (held_before, allocations) = (held(), num_allocations());
     (1..REQUESTS).for_each(&mut wait);

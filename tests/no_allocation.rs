@@ -1,7 +1,7 @@
-//! What the manager does all the time allocates nothing: the operations of a warm manager in a steady state, each counted
-//! on its own, so that a failure says which one allocates.
+//! A warm manager in a steady state allocates nothing. Each kind of operation is counted on its
+//! own, so that a failure names the kind that allocates.
 //!
-//! One test, for the allocator counts the whole process.
+//! There is one test, because the allocator counts for the whole process.
 
 #[allow(dead_code, reason = "shared with the benches")]
 #[path = "../benches/common/allocator.rs"]
@@ -39,19 +39,20 @@ use crate::outside::{Count, Counter, Manager, Prompt, started_with};
 const TASK_MANAGERS: usize = 100;
 const SLOTS: usize = TASK_MANAGERS * SLOTS_PER_TASK_MANAGER;
 
-/// So many requests wait for a slot that is larger than all.
+/// The number of requests that wait for a slot larger than all slots.
 const WAITING: usize = 100;
 
-/// Enough for every table and every buffer to become as large as it will be.
+/// The number of cycles after which every table and every buffer has its final size.
 const WARM_UP: usize = 10_000;
 const COUNTED: usize = 10_000;
 
-/// How often each operation allocated.
+/// The number of allocations by each kind of operation.
 #[derive(Default)]
 struct Allocations(BTreeMap<&'static str, usize>);
 
 impl Allocations {
-    /// Counts what `operation` allocates. Its messages are made before, its result is looked at afterwards.
+    /// Counts the allocations of `operation`, without those for its messages and for the check of
+    /// its result.
     fn count<T>(&mut self, name: &'static str, operation: impl FnOnce() -> T) -> T {
         let before = num_allocations();
         let result = operation();
@@ -66,7 +67,7 @@ impl Allocations {
     }
 }
 
-/// A task executor that says "yes" the second time it is looked at.
+/// A task executor whose acknowledgements are ready at their second poll.
 struct Later;
 
 impl TaskExecutorGateway for Later {
@@ -94,7 +95,7 @@ impl Future for SecondPoll {
     }
 }
 
-/// A cluster in a steady state, and what its task executors know.
+/// A cluster in a steady state, and the allocations that its task executors know.
 struct Cluster<G: TaskExecutorGateway> {
     manager: Manager<G>,
     counter: Counter,
@@ -106,7 +107,7 @@ struct Cluster<G: TaskExecutorGateway> {
 }
 
 impl<G: TaskExecutorGateway> Cluster<G> {
-    /// With free slots only.
+    /// A cluster with free slots only.
     fn new(gateway: impl Fn() -> G) -> Self {
         Self::with_strategy(SlotMatchingStrategy::default(), gateway)
     }
@@ -134,7 +135,7 @@ impl<G: TaskExecutorGateway> Cluster<G> {
         cluster
     }
 
-    /// The same with so many slots held.
+    /// The same cluster with `held` allocated slots.
     fn with_held(mut self, held: usize, request: impl Fn(&mut Self)) -> Self {
         for _ in 0..held {
             request(&mut self);
@@ -142,7 +143,7 @@ impl<G: TaskExecutorGateway> Cluster<G> {
         self
     }
 
-    /// A slot is requested, and its task executor agrees at once.
+    /// Requests a slot, which its task executor acknowledges at once.
     fn request(&mut self) {
         let request = self.requests.request(usual_profile());
         let allocation_id = request.allocation_id();
@@ -152,7 +153,7 @@ impl<G: TaskExecutorGateway> Cluster<G> {
         self.held.hold(granted(&registered), allocation_id);
     }
 
-    /// A slot is requested, and its task executor agrees a little later.
+    /// Requests a slot, which its task executor acknowledges a little later.
     fn request_and_acknowledge(&mut self) {
         let request = self.requests.request(usual_profile());
         let allocation_id = request.allocation_id();
@@ -170,7 +171,7 @@ impl<G: TaskExecutorGateway> Cluster<G> {
         self.held.hold(slot_index(&slot_id), allocation_id);
     }
 
-    /// A slot is requested that nobody has.
+    /// Requests a slot that no task manager has.
     fn wait(&mut self) {
         let request = self.requests.request(huge_profile());
         self.waiting.push(request.allocation_id());
@@ -180,7 +181,7 @@ impl<G: TaskExecutorGateway> Cluster<G> {
         assert_eq!(registered, Ok(SlotRequestOutcome::Accepted(AllocationStatus::Waiting)));
     }
 
-    /// A request that waits is withdrawn.
+    /// Cancels a request that waits.
     fn cancel(&mut self) {
         let picked = self.random.random_range(0..self.waiting.len());
         let allocation_id = self.waiting.swap_remove(picked);
@@ -190,7 +191,7 @@ impl<G: TaskExecutorGateway> Cluster<G> {
         assert_eq!(cancelled, Ok(CancelOutcome::Cancelled));
     }
 
-    /// A slot is freed.
+    /// Frees a slot.
     fn free(&mut self) {
         let (slot_id, allocation_id) = self.held.free_one(&mut self.random);
         let freed = self
@@ -199,7 +200,7 @@ impl<G: TaskExecutorGateway> Cluster<G> {
         assert_eq!(freed, Ok(FreeSlotOutcome::Freed));
     }
 
-    /// A task executor reports what is known.
+    /// Reports slots as the manager knows them.
     fn report(&mut self) {
         let task_manager = self.random.random_range(0..TASK_MANAGERS);
         let report = self.held.report(task_manager);
@@ -209,7 +210,7 @@ impl<G: TaskExecutorGateway> Cluster<G> {
         assert_eq!(reported, Ok(ReportOutcome::Applied));
     }
 
-    /// Time passes, too little for anything to fall due.
+    /// Lets time pass, too little for any deadline to fall due.
     fn poll(&mut self) {
         self.counter.advance(Duration::from_nanos(100));
         let mut context = Context::from_waker(Waker::noop());
@@ -219,7 +220,7 @@ impl<G: TaskExecutorGateway> Cluster<G> {
         assert_eq!(polled, Poll::Pending);
     }
 
-    /// A slot is freed while a request waits for it, and both go on.
+    /// Frees a slot for which a request waits.
     fn hand_over(&mut self) {
         let request = self.requests.request(usual_profile());
         let waiting = request.allocation_id();
@@ -244,7 +245,8 @@ impl<G: TaskExecutorGateway> Cluster<G> {
         self.poll();
     }
 
-    /// Counts a number of cycles after as many that do not count.
+    /// Runs the cycles of the warm-up and then as many that count, and checks that these allocate
+    /// nothing.
     fn assert_no_allocation(mut self, cycle: impl Fn(&mut Self)) {
         for _ in 0..WARM_UP {
             cycle(&mut self);
@@ -260,8 +262,8 @@ impl<G: TaskExecutorGateway> Cluster<G> {
 }
 
 #[test]
-fn a_steady_state_allocates_nothing() {
-    // Nearly all used; and so few that task managers begin and end to be idle all the time.
+fn steady_state_allocates_nothing() {
+    // Nearly all slots are used; or so few that task managers become idle and used all the time.
     for held in [SLOTS / 10 * 9, TASK_MANAGERS / 2] {
         Cluster::new(|| Prompt)
             .with_held(held, Cluster::request)
@@ -270,12 +272,12 @@ fn a_steady_state_allocates_nothing() {
             .with_held(held, Cluster::request_and_acknowledge)
             .assert_no_allocation(|cluster| cluster.churn(Cluster::request_and_acknowledge));
     }
-    // No slot is free: each goes from one allocation to the next.
+    // All slots are used: each goes from one allocation to the next.
     Cluster::new(|| Prompt)
         .with_held(SLOTS, Cluster::request)
         .assert_no_allocation(Cluster::hand_over);
     with_one_slot().assert_no_allocation(Cluster::hand_over);
-    // However the slot is chosen.
+    // All other matching strategies.
     for strategy in [
         SlotMatchingStrategy::BestFit,
         SlotMatchingStrategy::LeastUtilization,
@@ -287,7 +289,7 @@ fn a_steady_state_allocates_nothing() {
     }
 }
 
-/// A task manager of which the only slot goes from one allocation to the next: it is not idle between.
+/// A task manager whose only slot goes from one allocation to the next, so that it is never idle.
 fn with_one_slot() -> Cluster<Prompt> {
     let mut cluster = Cluster::new(|| Prompt);
     for task_manager in 1..TASK_MANAGERS {

@@ -1,5 +1,5 @@
-//! What an operator sees: log lines with their levels, and counts and listings. Comments name the defects of FLINK-5810
-//! that the tests guard against.
+//! The view of an operator: log lines with their levels, counts and listings. Comments name the
+//! defects of FLINK-5810 that the tests guard against.
 
 mod common;
 
@@ -28,11 +28,11 @@ struct Line {
 }
 
 thread_local! {
-    /// What this thread logged: each test runs in its own.
+    /// The log lines of this thread. Each test runs in its own thread.
     static LINES: RefCell<Vec<Line>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Keeps the lines of this crate.
+/// A subscriber that keeps the lines of this crate.
 struct Log;
 
 impl Subscriber for Log {
@@ -66,8 +66,8 @@ impl Subscriber for Log {
     fn exit(&self, _: &span::Id) {}
 }
 
-/// A manager that is not started. Lines are kept from here on: before anything is logged, because whether anybody is
-/// interested in a line is remembered by the place that logs it.
+/// A manager that is not started. The subscriber is installed before any line is logged, because
+/// each call site remembers whether a subscriber is interested.
 fn observed(config: SlotManagerConfig) -> Fixture {
     static KEEP_LINES: Once = Once::new();
     KEEP_LINES.call_once(|| tracing::subscriber::set_global_default(Log).expect("the only one"));
@@ -80,14 +80,14 @@ fn started(config: SlotManagerConfig) -> Fixture {
     fixture
 }
 
-/// The lines that `call` logs.
+/// Returns the lines that `call` logs.
 fn logged<T>(call: impl FnOnce() -> T) -> Vec<Line> {
     LINES.take();
     call();
     LINES.take()
 }
 
-/// Exactly one line was logged at `level` or above; it contains all of `parts`.
+/// Checks that one line was logged at `level` or above, and that it contains all `parts`.
 #[track_caller]
 fn expect_line(lines: &[Line], level: Level, parts: &[&str]) {
     let seen: Vec<_> = lines.iter().filter(|line| line.level <= level).collect();
@@ -104,6 +104,7 @@ fn life_cycle_and_task_managers_are_logged_at_info() {
     let mut fixture = observed(patient().with_task_manager_timeout(Duration::from_secs(10)));
     let (seven, eight) = (instance(7).to_string(), instance(8).to_string());
 
+    // when, then
     let lines = logged(|| fixture.start(1));
     expect_line(&lines, Level::INFO, &["started"]);
     let lines = logged(|| fixture.register_free("tm", 7, &[small()]));
@@ -120,6 +121,7 @@ fn life_cycle_and_task_managers_are_logged_at_info() {
 /// B.39
 #[test]
 fn single_requests_are_logged_at_debug() {
+    // when, then: a request that waits and is cancelled
     let mut fixture = started(patient());
     let lines = logged(|| {
         fixture.request(9, &small());
@@ -128,6 +130,7 @@ fn single_requests_are_logged_at_debug() {
     assert!(!lines.is_empty());
     assert!(lines.iter().all(|line| line.level == Level::DEBUG), "{lines:#?}");
 
+    // when, then: a request that is granted, reported and freed
     fixture.register_free("tm", 7, &[small()]);
     let lines = logged(|| {
         fixture.request(1, &small());
@@ -146,7 +149,8 @@ fn single_requests_are_logged_at_debug() {
 
 /// B.39
 #[test]
-fn what_needs_attention_is_logged_at_warn() {
+fn problems_are_logged_at_warn() {
+    // given
     let config = patient()
         .with_request_timeout(Duration::from_secs(10))
         .with_max_pending_requests(Some(1));
@@ -155,42 +159,45 @@ fn what_needs_attention_is_logged_at_warn() {
     let (one, two) = (allocation(1).to_string(), allocation(2).to_string());
     fixture.request(1, &small());
 
-    // a limit reached
+    // when, then: a limit is reached
     let lines = logged(|| fixture.try_request(1, 3, &small()));
     expect_line(&lines, Level::WARN, &[&allocation(3).to_string(), "limit=1"]);
 
-    // a request that differs from the known one
+    // when, then: a request differs from the known one
     let lines = logged(|| fixture.try_request(2, 1, &small()));
     expect_line(&lines, Level::WARN, &[&one, "job"]);
 
-    // a failed attempt
+    // when, then: an attempt fails
     let lines = logged(|| fixture.answer(&gateway, 1, Err(SlotAllocationError::rejected("disk full"))));
     expect_line(&lines, Level::WARN, &["tm_0", &one, "disk full"]);
 
-    // a refused report
+    // when, then: a report is refused
     let lines = logged(|| fixture.try_report(7, &free_report("other", &[small()])));
     expect_line(&lines, Level::WARN, &["refused", "other_0"]);
 
-    // a lost grant
+    // when, then: a grant is lost
     let lines = logged(|| fixture.report(7, &report("tm", &[None, None])));
     expect_line(&lines, Level::WARN, &["lost", "tm_1", &two]);
 
-    // an expiry
+    // when, then: a request expires
     let lines = logged(|| fixture.advance(Duration::from_secs(10)));
     expect_line(&lines, Level::WARN, &[&one, "not granted within 10s"]);
 }
 
-/// B.39, B.26: a task executor that gives the same answer twice is no reason to worry
+/// B.39, B.26: a task executor may give the same answer twice.
 #[test]
 fn slot_that_is_occupied_by_the_request_itself_is_not_logged_at_warn() {
+    // given
     let mut fixture = started(patient());
     let gateway = fixture.register_by_hand("tm", 7, &report("tm", &[None, None]));
     fixture.request(1, &small());
     fixture.request(2, &small());
 
+    // when, then: occupied by the request itself
     let lines = logged(|| fixture.answer(&gateway, 1, occupied(1)));
     assert!(lines.iter().all(|line| line.level == Level::DEBUG), "{lines:#?}");
 
+    // when, then: occupied by another allocation
     let lines = logged(|| fixture.answer(&gateway, 2, occupied(9)));
     expect_line(
         &lines,
@@ -199,28 +206,33 @@ fn slot_that_is_occupied_by_the_request_itself_is_not_logged_at_warn() {
     );
 }
 
-/// B.39: a promised worker, and one that does not come
+/// B.39
 #[test]
-fn promised_workers_are_logged_at_info_and_failed_ones_at_warn() {
+fn promised_workers_are_logged_at_info_and_failed_workers_at_warn() {
+    // given
     let mut fixture = started(patient());
     fixture
         .actions
         .answer_next_allocation(Ok(WorkerPromise::Slots(vec![small(), small()])));
 
+    // when, then
     let lines = logged(|| fixture.request(1, &small()));
     expect_line(&lines, Level::INFO, &["worker_request=1", "slots=2"]);
     let lines = logged(|| fixture.worker_failed(1));
     expect_line(&lines, Level::WARN, &["worker_request=1", "it failed"]);
 }
 
-/// B.39: the reference printed the allocation where it meant the slot
+/// B.39: Flink logged the allocation in place of the slot.
 #[test]
 fn message_about_a_slot_names_the_slot() {
+    // given
     let mut fixture = started(patient());
     fixture.register_free("tm", 7, &[small()]);
 
+    // when
     let lines = logged(|| fixture.free(&slot("tm", 0), 1));
 
+    // then
     expect_line(
         &lines,
         Level::DEBUG,
@@ -248,15 +260,15 @@ fn everything_can_be_counted_and_listed() {
     let _ = fixture.try_request(5, 3, &small()).expect("accepted");
     let manager = &fixture.manager;
 
-    // then: slots, with what they are doing
+    // then: slots with their states
     let slots: Vec<_> = manager.slots().map(|view| (view.slot_id(), view.state())).collect();
     let (allocation_id, job_id) = (allocation(1), job(1));
     let held = SlotState::Allocated { allocation_id, job_id };
-    let asked_for = SlotState::InFlight {
+    let requested = SlotState::InFlight {
         allocation_id: allocation(2),
         job_id,
     };
-    assert_eq!(slots, [(slot("b", 0), held), (slot("b", 1), asked_for)]);
+    assert_eq!(slots, [(slot("b", 0), held), (slot("b", 1), requested)]);
     let view = manager.slot(&slot("b", 1)).expect("registered");
     assert_eq!(
         (view.resource_profile(), view.allocation_id(), view.is_free()),
@@ -281,7 +293,7 @@ fn everything_can_be_counted_and_listed() {
         (counts.registered, counts.free, counts.in_flight, counts.allocated),
         (2, 0, 1, 1)
     );
-    assert_eq!(manager.slot_counts(), counts, "the other has none");
+    assert_eq!(manager.slot_counts(), counts, "the other task manager has no slot");
     assert_eq!(manager.num_task_managers(), 2);
 
     // then: requests, oldest first
@@ -322,17 +334,14 @@ fn everything_can_be_counted_and_listed() {
         .collect();
     assert_eq!(promised, [(small(), Some(allocation(3))), (profile(2.0, 200), None)]);
 
-    // then: what is not known is not there
+    // then: unknown ids return nothing
     assert!(manager.slot(&slot("b", 9)).is_none() && manager.slot(&slot("c", 0)).is_none());
     assert!(manager.task_manager(instance(9)).is_none());
     assert!(manager.task_manager_of(&ResourceId::new("c")).is_none());
-    assert!(
-        manager.pending_slot_request(allocation(1)).is_none(),
-        "granted is not pending"
-    );
+    assert!(manager.pending_slot_request(allocation(1)).is_none(), "it is granted");
     assert_eq!(fixture.status(9), None);
 
-    // then: granted
+    // when, then: the last attempt is granted
     fixture.answer(&gateway, 2, acknowledged());
     assert_eq!(fixture.manager.num_awaited_answers(), 0);
     assert_eq!(fixture.holder(&slot("b", 1)), Some(allocation(2)));

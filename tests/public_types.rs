@@ -1,4 +1,5 @@
-//! What every public type can do: be shown, and be sent to another thread.
+//! Traits that all public types implement: `Debug`, `Send`, `Sync`, and for errors `Error`, `Clone`
+//! and `PartialEq`.
 
 mod common;
 
@@ -35,7 +36,7 @@ macro_rules! each {
 }
 
 #[test]
-fn every_type_can_be_shown_and_sent_and_shared() {
+fn every_type_can_be_printed_and_sent_and_shared() {
     each!(can: Acknowledge, AllocationFailureCause, AllocationId, AllocationStatus, BlockOutcome, CancelOutcome,
         Candidate<'_>, Capacity, Conflict, FreeSlot, FreeSlotOutcome, GrantLoss, InstanceId, InvariantViolation, JobId,
         LeaderId, Limit, PendingSlotRequest<'_>, PromisedSlot<'_>, PromisedSlotCounts, RegistrationOutcome, Release,
@@ -57,7 +58,7 @@ fn every_error_can_be_compared_and_kept() {
         SlotRequestError, StartError, WorkerDescriptionError);
 }
 
-/// Parts of a manager that cannot be shown.
+/// Parts of a manager that do not implement `Debug`.
 struct Opaque;
 
 impl ResourceManagerActions for Opaque {
@@ -97,24 +98,30 @@ impl ScheduledExecutor for Opaque {
 }
 
 #[test]
-fn a_manager_of_parts_that_cannot_be_shown_can_be_shown() {
+fn manager_is_debug_even_if_its_parts_are_not() {
+    // given
     let mut manager: SlotManager<Opaque, Opaque, Opaque> =
         SlotManager::new(SlotManagerConfig::default(), Opaque).expect("a valid configuration");
+
+    // when, then
     assert!(format!("{manager:?}").starts_with("SlotManager { leader_id: None, task_managers: 0, "));
     manager.start(LeaderId::from_u128(1), Opaque).expect("not started");
     assert!(format!("{manager:?}").contains("leader_id: Some"));
 }
 
-/// Counts, however much there is: a manager is shown in a log line.
+/// A manager is printed in log lines, so it prints counts and never its contents.
 #[test]
-fn a_manager_is_shown_by_its_counts() {
-    let mut f = Fixture::new();
-    f.register("tm", 1, &report("tm", &[Some(7), None, None]));
-    f.request(1, &small());
-    f.actions.answer_next_allocation(Ok(WorkerPromise::Unspecified));
-    f.request(2, &common::profile(9.0, 0));
+fn manager_prints_its_counts() {
+    // given
+    let mut fixture = Fixture::new();
+    fixture.register("tm", 1, &report("tm", &[Some(7), None, None]));
+    fixture.request(1, &small());
+    fixture.actions.answer_next_allocation(Ok(WorkerPromise::Unspecified));
+    fixture.request(2, &common::profile(9.0, 0));
+
+    // when, then
     assert_eq!(
-        format!("{:?}", f.manager),
+        format!("{:?}", fixture.manager),
         "SlotManager { leader_id: Some(LeaderId(00000000000000000000000000000001)), task_managers: 1, \
          slots: SlotCounts { registered: 3, free: 1, blocked: 0, in_flight: 0, allocated: 2 }, \
          pending_slot_requests: 1, promised_slots: 1, .. }"

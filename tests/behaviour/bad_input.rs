@@ -1,24 +1,21 @@
-//! Bad input has a clear error and changes nothing; odd but legal input simply works.
+//! Bad input: it has a clear error and changes nothing. Odd but legal input works.
 
 use std::time::Duration;
 
 use slot_manager::testing::{GatewayAnswer, RecordingActions};
 use slot_manager::{
     AllocationStatus, CancelOutcome, ConfigError, FreeSlotOutcome, LeaderId, Release, ReportOutcome,
-    ResourceManagerError, ResourceProfile, SlotAllocationError, SlotManager, SlotManagerConfig, SlotManagerError,
-    SlotReport, SlotStatus, TaskExecutorConnection, UnregistrationOutcome, WorkerFailedOutcome, WorkerPromise,
+    ResourceManagerError, SlotAllocationError, SlotManager, SlotManagerConfig, SlotManagerError, SlotReport,
+    SlotReportError, SlotStatus, TaskExecutorConnection, UnregistrationOutcome, WorkerFailedOutcome, WorkerPromise,
     WorkerRequestId,
 };
 
 use crate::common::{
-    Fixture, Manager, allocation, asks, failures, free_report, granted, instance, job, patient, profile, questions,
-    releases, report, request, slot, slot_requests, small,
+    Fixture, MILLISECOND, Manager, SECOND, allocation, asks, failures, free_report, granted, instance, job, patient,
+    profile, questions, rejected, releases, report, request, slot, slot_requests, small,
 };
 
-const SECOND: Duration = Duration::from_secs(1);
-const MILLISECOND: Duration = Duration::from_millis(1);
-
-/// Everything that can be seen of a manager, in lines.
+/// Returns all that the views show of a manager, in lines.
 fn snapshot(manager: &Manager) -> Vec<String> {
     let mut lines = vec![
         format!("leader {:?}", manager.leader_id()),
@@ -57,8 +54,8 @@ fn snapshot(manager: &Manager) -> Vec<String> {
     lines
 }
 
-/// A manager with something of everything: a slot of each state, requests that wait, pause and are in flight, promises,
-/// and a revision.
+/// A manager with slots in each state, requests that wait, back off and are in flight, promised
+/// slots, and a revision.
 fn busy() -> Fixture {
     let config = patient()
         .with_request_timeout(100 * SECOND)
@@ -71,10 +68,9 @@ fn busy() -> Fixture {
         .answer_next_allocation(Ok(WorkerPromise::Slots(vec![profile(9.0, 0); 2])));
     fixture.request(2, &profile(9.0, 0));
     fixture.request(3, &profile(20.0, 0));
-    let refused = Err(SlotAllocationError::rejected("no"));
     fixture
         .register_free("bad", 9, &[profile(3.0, 0)])
-        .answer_requests(refused);
+        .answer_requests(rejected());
     fixture.request(4, &profile(3.0, 0));
     fixture.request(5, &profile(3.0, 0));
     let connection =
@@ -88,35 +84,39 @@ fn busy() -> Fixture {
     fixture
 }
 
-/// The call changes nothing that can be seen, and says nothing.
+/// Checks that a call changes no view and has no effects.
 #[track_caller]
 fn changes_nothing<T>(fixture: &mut Fixture, call: impl FnOnce(&mut Manager) -> T) -> T {
     let (before, armed) = (snapshot(&fixture.manager), fixture.clock.armed());
     let result = fixture.step(call);
     assert_eq!(snapshot(&fixture.manager), before);
-    fixture.expect(&[""; 0]);
+    fixture.expect_nothing();
     assert_eq!(fixture.clock.armed(), armed);
-    assert_eq!(fixture.run(), 0, "nothing is left to do");
+    assert_eq!(fixture.run(), 0, "no work is left");
     assert_eq!(snapshot(&fixture.manager), before);
     result
 }
 
+/// Checks that a call returns this error and changes nothing.
 #[track_caller]
 fn is_refused<T, E>(fixture: &mut Fixture, call: impl FnOnce(&mut Manager) -> Result<T, E>, message: &str)
 where
     E: std::error::Error + Into<SlotManagerError>,
 {
     let Err(error) = changes_nothing(fixture, call) else {
-        panic!("it was accepted");
+        panic!("the call was accepted");
     };
     assert_eq!(error.to_string(), message);
-    // And so says the error for callers that treat all alike.
+    // The common error type has the same text.
     assert_eq!(error.into().to_string(), message);
 }
 
 #[test]
-fn a_busy_manager_has_something_of_everything() {
+fn busy_manager_has_slots_and_requests_in_all_states() {
+    // given
     let fixture = busy();
+
+    // then
     let seen = snapshot(&fixture.manager).join("\n");
     for part in [
         "Free",
@@ -131,7 +131,7 @@ fn a_busy_manager_has_something_of_everything() {
     }
 }
 
-// Not started.
+// Managers that are not started.
 
 #[track_caller]
 fn assert_refuses_every_input(fixture: &mut Fixture) {
@@ -176,11 +176,14 @@ fn every_input_after_suspending_is_refused() {
     assert_refuses_every_input(&mut fixture);
 }
 
-/// Not being started comes first, also for reports that would be refused anyway.
+/// The error of a manager that is not started comes first, also for invalid reports.
 #[test]
-fn an_input_that_is_wrong_twice_is_refused_because_nothing_is_started() {
+fn input_that_is_wrong_twice_is_refused_because_the_manager_is_not_started() {
+    // given
     let mut fixture = Fixture::not_started(patient());
     let connection = TaskExecutorConnection::new("tm", instance(1), fixture.gateway());
+
+    // when, then
     is_refused(
         &mut fixture,
         |m| m.register_task_manager(connection, &free_report("other", &[small()])),
@@ -190,7 +193,10 @@ fn an_input_that_is_wrong_twice_is_refused_because_nothing_is_started() {
 
 #[test]
 fn starting_twice_is_refused() {
+    // given
     let mut fixture = busy();
+
+    // when, then
     is_refused(
         &mut fixture,
         |m| m.start(LeaderId::from_u128(2), RecordingActions::new()),
@@ -219,18 +225,25 @@ const FOREIGN: &str = "the report of tm names slot other_1 of another worker";
 const TWICE: &str = "the report names slot tm_1 twice";
 
 #[test]
-fn a_report_with_a_slot_of_another_worker_is_refused() {
+fn report_with_a_slot_of_another_worker_is_refused() {
     is_refused(&mut busy(), |m| m.report_slot_status(instance(1), &foreign()), FOREIGN);
+    let error = SlotReportError::ForeignSlot {
+        resource_id: "tm".into(),
+        slot_id: slot("other", 1),
+    };
+    assert_eq!(busy().try_report(1, &foreign()), Err(error));
 }
 
 #[test]
-fn a_report_that_names_a_slot_twice_is_refused() {
+fn report_that_names_a_slot_twice_is_refused() {
     is_refused(&mut busy(), |m| m.report_slot_status(instance(1), &twice()), TWICE);
+    let error = SlotReportError::DuplicateSlot { slot_id: slot("tm", 1) };
+    assert_eq!(busy().try_report(1, &twice()), Err(error));
 }
 
-/// The same instance id, a new one in place of the old, and a worker that was not known.
+/// The instance id is known, or new in place of the old, or the worker is unknown.
 #[test]
-fn registrations_with_such_reports_are_refused() {
+fn registrations_with_invalid_reports_are_refused() {
     for instance_id in [instance(1), instance(2)] {
         for (wrong, message) in [(foreign(), FOREIGN), (twice(), TWICE)] {
             let mut fixture = busy();
@@ -250,9 +263,12 @@ fn registrations_with_such_reports_are_refused() {
 }
 
 #[test]
-fn the_instance_id_of_another_worker_is_refused() {
+fn instance_id_of_another_worker_is_refused() {
+    // given
     let mut fixture = busy();
     let connection = TaskExecutorConnection::new("new", instance(1), fixture.gateway());
+
+    // when, then
     is_refused(
         &mut fixture,
         |m| m.register_task_manager(connection, &free_report("new", &[small()])),
@@ -270,8 +286,11 @@ fn the_instance_id_of_another_worker_is_refused() {
 // Requests.
 
 #[test]
-fn one_request_more_than_the_cap_is_refused() {
+fn request_beyond_the_cap_is_refused() {
+    // given
     let mut fixture = busy();
+
+    // then
     assert_eq!(fixture.manager.num_pending_slot_requests(), 5);
     is_refused(
         &mut fixture,
@@ -281,8 +300,11 @@ fn one_request_more_than_the_cap_is_refused() {
 }
 
 #[test]
-fn a_known_allocation_id_with_another_job_or_profile_is_refused() {
+fn known_allocation_id_with_another_job_or_profile_is_refused() {
+    // given
     let mut fixture = busy();
+
+    // when, then
     is_refused(
         &mut fixture,
         |m| m.register_slot_request(request(2, 1, &small())),
@@ -300,15 +322,20 @@ fn a_known_allocation_id_with_another_job_or_profile_is_refused() {
     );
 }
 
-/// The one error after which something has changed outside: the worker was asked for. The request itself is forgotten.
+/// The only error after an effect: the worker request was made. The slot request is forgotten.
 #[test]
-fn a_request_for_which_no_worker_may_be_started_is_refused_and_forgotten() {
+fn request_for_which_no_worker_may_be_started_is_refused_and_forgotten() {
+    // given
     let mut fixture = Fixture::new();
     fixture
         .actions
         .answer_next_allocation(Err(ResourceManagerError::new("the quota is used up")));
     let before = snapshot(&fixture.manager);
+
+    // when
     let error = fixture.try_request(1, 1, &small()).expect_err("no worker");
+
+    // then
     assert_eq!(
         error.to_string(),
         "the slot request for allocation 00000000000000000000000000000001 failed: \
@@ -318,12 +345,15 @@ fn a_request_for_which_no_worker_may_be_started_is_refused_and_forgotten() {
     fixture.expect(&["ask 1 for {cpu: 1, task heap: 100 MiB}"]);
 }
 
-// What is not known.
+// Unknown ids.
 
 #[test]
-fn what_is_not_known_is_said_to_be_unknown_and_changes_nothing() {
+fn inputs_about_unknown_ids_answer_unknown_and_change_nothing() {
+    // given
     let mut fixture = busy();
     let fixture = &mut fixture;
+
+    // when, then
     assert_eq!(
         changes_nothing(fixture, |m| m.unregister_task_manager(instance(77), "lost")),
         Ok(UnregistrationOutcome::Unknown)
@@ -345,7 +375,7 @@ fn what_is_not_known_is_said_to_be_unknown_and_changes_nothing() {
         changes_nothing(fixture, |m| m.worker_failed(WorkerRequestId::new(77), "it failed")),
         Ok(WorkerFailedOutcome::Unknown)
     );
-    for unknown in [slot("tm", 3), slot("tm", u32::MAX), slot("nobody", 0)] {
+    for unknown in [slot("tm", 3), slot("tm", u32::MAX), slot("unknown", 0)] {
         assert_eq!(
             changes_nothing(fixture, |m| m.free_slot(&unknown, allocation(7))),
             Ok(FreeSlotOutcome::UnknownSlot)
@@ -355,9 +385,12 @@ fn what_is_not_known_is_said_to_be_unknown_and_changes_nothing() {
 }
 
 #[test]
-fn a_free_that_does_not_fit_says_why_and_changes_nothing() {
+fn free_by_another_allocation_than_the_holder_changes_nothing() {
+    // given
     let mut fixture = busy();
     let fixture = &mut fixture;
+
+    // when, then
     for (number, id, outcome) in [
         (2, 7, FreeSlotOutcome::NotAllocated),
         (
@@ -383,12 +416,12 @@ fn a_free_that_does_not_fit_says_why_and_changes_nothing() {
     assert_eq!(
         changes_nothing(fixture, |m| m.free_slot(&slot("bad", 0), allocation(4))),
         Ok(FreeSlotOutcome::NotAllocated),
-        "a slot that pauses is free"
+        "a slot that backs off is free"
     );
 }
 
 #[test]
-fn a_grant_cannot_be_cancelled() {
+fn grant_cannot_be_cancelled() {
     let mut fixture = busy();
     assert_eq!(
         changes_nothing(&mut fixture, |m| m.unregister_slot_request(allocation(7))),
@@ -397,81 +430,29 @@ fn a_grant_cannot_be_cancelled() {
 }
 
 #[test]
-fn an_overtaken_report_changes_nothing() {
+fn stale_report_changes_nothing() {
+    // given
     let mut fixture = busy();
     let stale = report("tm", &[None, None, None]).with_revision(4);
+
+    // when
     let outcome = changes_nothing(&mut fixture, |m| m.report_slot_status(instance(1), &stale));
+
+    // then
     assert!(matches!(outcome, Ok(ReportOutcome::Ignored(_))));
 }
 
-// Profiles and configurations that cannot be made.
-
-#[track_caller]
-fn assert_no_profile(builder: slot_manager::ResourceProfileBuilder, message: &str) {
-    let error = builder.build().expect_err("not a profile");
-    assert_eq!(error.to_string(), message);
-}
+// Configurations.
 
 #[test]
-fn a_profile_with_an_amount_that_is_none_cannot_be_made() {
-    const MUST: &str = "is not an amount (it must be finite, at least 0 and at most 184467440737)";
-    let cpu = |cores| ResourceProfile::builder().cpu_cores(cores);
-    assert_no_profile(cpu(-1.0), &format!("cpu: -1 {MUST}"));
-    assert_no_profile(cpu(-1e-12), &format!("cpu: -0.000000000001 {MUST}"));
-    assert_no_profile(cpu(f64::NAN), &format!("cpu: NaN {MUST}"));
-    assert_no_profile(cpu(f64::INFINITY), &format!("cpu: inf {MUST}"));
-    assert_no_profile(cpu(f64::NEG_INFINITY), &format!("cpu: -inf {MUST}"));
-    assert_no_profile(cpu(1e12), &format!("cpu: 1000000000000 {MUST}"));
-    let gpu = |amount| ResourceProfile::builder().extended_resource("gpu", amount);
-    assert_no_profile(gpu(-0.5), &format!("gpu: -0.5 {MUST}"));
-    assert_no_profile(gpu(f64::NAN), &format!("gpu: NaN {MUST}"));
-}
-
-#[test]
-fn a_profile_with_more_memory_than_can_be_counted_cannot_be_made() {
-    const TOO_LARGE: &str = "the amount is larger than can be counted";
-    let builder = ResourceProfile::builder;
-    let mebibytes = u64::MAX / (1 << 20) + 1;
-    assert_no_profile(
-        builder().task_heap_memory_mebibytes(mebibytes),
-        &format!("task heap memory: {TOO_LARGE}"),
-    );
-    assert_no_profile(
-        builder().task_off_heap_memory_mebibytes(mebibytes),
-        &format!("task off-heap memory: {TOO_LARGE}"),
-    );
-    assert_no_profile(
-        builder().managed_memory_mebibytes(mebibytes),
-        &format!("managed memory: {TOO_LARGE}"),
-    );
-    assert_no_profile(
-        builder().network_memory_mebibytes(u64::MAX),
-        &format!("network memory: {TOO_LARGE}"),
-    );
-    assert_no_profile(
-        builder().task_heap_memory_bytes(u64::MAX).network_memory_bytes(1),
-        &format!("memory: {TOO_LARGE}"),
-    );
-}
-
-#[test]
-fn a_profile_with_an_extended_resource_given_twice_cannot_be_made() {
-    let builder = ResourceProfile::builder()
-        .extended_resource("gpu", 1.0)
-        .extended_resource("fpga", 1.0)
-        .extended_resource("gpu", 0.0);
-    assert_no_profile(builder, "gpu: the extended resource is given twice");
-}
-
-#[test]
-fn a_manager_cannot_be_made_with_a_bad_configuration() {
+fn manager_cannot_be_made_with_a_bad_configuration() {
     let make = |config| Manager::new(config, slot_manager::testing::ManualScheduledExecutor::new());
-    let error = make(patient().with_retry_backoff(5 * SECOND, SECOND)).expect_err("the longest is shorter");
+    let error = make(patient().with_retry_backoff(5 * SECOND, SECOND)).expect_err("the maximum is shorter");
     assert_eq!(
         error.to_string(),
         "slotmanager.retry-backoff.max: 1s is shorter than slotmanager.retry-backoff.initial (5s)"
     );
-    let error = make(patient().with_max_pending_requests(Some(0))).expect_err("nothing could be accepted");
+    let error = make(patient().with_max_pending_requests(Some(0))).expect_err("no request could be accepted");
     assert_eq!(error, ConfigError::NoPendingRequests);
     assert_eq!(
         error.to_string(),
@@ -479,9 +460,9 @@ fn a_manager_cannot_be_made_with_a_bad_configuration() {
     );
 }
 
-// What must simply work.
+// Odd but legal input.
 
-/// The same length for every kind of timeout.
+/// The same length for each timeout.
 fn all_timeouts(length: Duration) -> SlotManagerConfig {
     SlotManagerConfig::default()
         .with_request_timeout(length)
@@ -491,8 +472,8 @@ fn all_timeouts(length: Duration) -> SlotManagerConfig {
         .with_retry_backoff(length, length)
 }
 
-/// Everything that can fall due in one manager: a request in flight, one that pauses, one that is declined, one that is
-/// covered, a pausing slot, and an idle task manager.
+/// A manager with all deadlines: a request in flight, requests that back off, are declined and are
+/// bound, a slot that backs off, and an idle task manager.
 fn with_all_kinds_of_deadlines(config: SlotManagerConfig) -> Fixture {
     let mut fixture = Fixture::with(config);
     fixture.actions.answer_releases(Release::Declined);
@@ -502,7 +483,7 @@ fn with_all_kinds_of_deadlines(config: SlotManagerConfig) -> Fixture {
     fixture.request(1, &profile(1.0, 0));
     fixture
         .register_free("bad", 2, &[profile(2.0, 0)])
-        .answer_requests(Err(SlotAllocationError::rejected("no")));
+        .answer_requests(rejected());
     fixture.request(2, &profile(2.0, 0));
     fixture.request(3, &profile(2.0, 0));
     fixture.request(4, &profile(8.0, 0));
@@ -513,9 +494,14 @@ fn with_all_kinds_of_deadlines(config: SlotManagerConfig) -> Fixture {
 }
 
 #[test]
-fn timeouts_of_no_length_are_over_when_the_manager_is_driven_next() {
+fn timeouts_of_zero_are_due_when_the_manager_is_driven_next() {
+    // given
     let mut fixture = with_all_kinds_of_deadlines(all_timeouts(Duration::ZERO));
+
+    // then
     assert_eq!(fixture.manager.num_pending_slot_requests(), 5, "no input acts on time");
+
+    // when, then
     fixture.log.take();
     assert!(fixture.run() > 0);
     let effects = fixture.log.take();
@@ -523,7 +509,8 @@ fn timeouts_of_no_length_are_over_when_the_manager_is_driven_next() {
     assert_eq!(failed, [1, 2, 3, 4, 5].map(allocation));
     assert_eq!(releases(&effects).len(), 2, "the third begins to be idle");
     assert_eq!(fixture.manager.promised_slot_counts().unbound, 0);
-    // And from then on nothing spins: what is asked again is asked each millisecond.
+
+    // when, then: from then on, each release check is repeated once a millisecond
     for _ in 0..10 {
         assert_eq!(fixture.run(), 0);
         fixture.advance(MILLISECOND);
@@ -541,7 +528,7 @@ fn timeouts_of_no_length_are_over_when_the_manager_is_driven_next() {
 }
 
 #[test]
-fn each_timeout_alone_may_have_no_length() {
+fn each_timeout_alone_may_be_zero() {
     let zero = Duration::ZERO;
     let configs = [
         patient().with_request_timeout(zero),
@@ -564,28 +551,39 @@ fn each_timeout_alone_may_have_no_length() {
 }
 
 #[test]
-fn timeouts_that_never_end_never_end() {
+fn infinite_timeouts_never_fall_due() {
+    // given
     let mut fixture = with_all_kinds_of_deadlines(all_timeouts(Duration::MAX));
+
+    // then
     assert_eq!(fixture.manager.next_deadline(), None);
+
+    // when, then
     fixture.log.take();
     for _ in 0..5 {
         assert_eq!(fixture.advance(Duration::from_secs(u64::MAX / 2_000_000_000)), 0);
     }
     assert_eq!(fixture.advance(Duration::MAX), 0);
-    fixture.expect(&[""; 0]);
+    fixture.expect_nothing();
     assert_eq!(fixture.manager.num_pending_slot_requests(), 5);
     assert_eq!(fixture.manager.num_task_managers(), 3);
-    // It still serves.
+
+    // when, then: it still serves
     fixture.register_free("good", 4, &vec![profile(9.0, 0); 3]);
     for (id, number) in [(3, 0), (4, 1), (5, 2)] {
         assert_eq!(fixture.status(id), Some(granted(&slot("good", number))));
     }
-    assert_eq!(fixture.status(2), Some(AllocationStatus::Waiting), "it pauses for ever");
+    assert_eq!(
+        fixture.status(2),
+        Some(AllocationStatus::Waiting),
+        "it backs off for ever"
+    );
 }
 
-/// The request time ends what nothing else ends, after a bounded number of calls.
+/// The request timeout ends each request after a bounded number of attempts.
 #[test]
-fn a_gateway_that_fails_at_once_for_ever_only_costs_its_requests() {
+fn gateway_that_always_fails_at_once_only_fails_its_requests() {
+    // given
     let mut fixture = Fixture::with(
         patient()
             .with_request_timeout(300 * SECOND)
@@ -600,12 +598,16 @@ fn a_gateway_that_fails_at_once_for_ever_only_costs_its_requests() {
     }
     let mut attempts = 0;
     let mut failed = 0;
+
+    // when
     for _ in 0..3000 {
         fixture.advance(100 * MILLISECOND);
         let effects = fixture.log.take();
         attempts += slot_requests(&effects).len();
         failed += failures(&effects).len();
     }
+
+    // then
     assert_eq!(failed, 10);
     // Three slots, each tried again every 10 s at the latest, and at most twice then.
     assert!(attempts < 3 * 2 * 40, "{attempts} attempts");
@@ -614,69 +616,93 @@ fn a_gateway_that_fails_at_once_for_ever_only_costs_its_requests() {
 }
 
 #[test]
-fn actions_that_refuse_every_worker_cost_only_the_requests_that_need_one() {
+fn resource_manager_that_refuses_each_worker_fails_only_requests_that_need_one() {
+    // given
     let mut fixture = Fixture::new();
     fixture.actions.answer_allocations(Err(ResourceManagerError::new("no")));
     fixture.register_free("tm", 1, &[small()]);
+
+    // when, then
     assert!(fixture.try_request(1, 1, &profile(9.0, 0)).is_err());
     assert_eq!(fixture.request(2, &small()), granted(&slot("tm", 0)));
     assert!(fixture.try_request(1, 3, &small()).is_err());
     assert_eq!(fixture.manager.num_pending_slot_requests(), 0);
-    // What loses its task manager in flight needs one too.
+
+    // when: a request in flight that loses its task manager needs a worker, too
     fixture
         .register_free("other", 2, &[small()])
         .answer_requests(GatewayAnswer::ByHand);
     fixture.request(4, &small());
     fixture.log.take();
     fixture.unregister(2);
+
+    // then
     fixture.expect(&["ask 3 for {cpu: 1, task heap: 100 MiB}", "failed 4: no"]);
 }
 
 #[test]
-fn actions_that_decline_every_worker_leave_requests_to_registered_slots() {
+fn requests_wait_for_registered_slots_if_each_worker_is_declined() {
+    // given
     let mut fixture = Fixture::with(patient().with_worker_registration_timeout(SECOND));
     fixture.actions.answer_allocations(Ok(WorkerPromise::Declined));
+
+    // when, then
     for id in 1..=3 {
         assert_eq!(fixture.request(id, &small()), AllocationStatus::Waiting);
     }
+
+    // when, then: they request workers again
     for _ in 0..5 {
         fixture.log.take();
         fixture.advance(SECOND);
         assert_eq!(asks(&fixture.log.take()).len(), 3);
     }
+
+    // when, then
     fixture.register_free("tm", 1, &vec![small(); 3]);
     assert_eq!(fixture.status(3), Some(granted(&slot("tm", 2))));
+
+    // when, then
     fixture.log.take();
     fixture.advance(10 * SECOND);
-    fixture.expect(&[""; 0]);
+    fixture.expect_nothing();
 }
 
 #[test]
-fn a_task_manager_without_slots_registers_reports_grows_and_goes() {
+fn task_manager_without_slots_registers_reports_grows_and_goes() {
+    // given
     let mut fixture = Fixture::new();
     fixture.request(1, &small());
     fixture.register("tm", 1, &SlotReport::default());
+
+    // when, then
     assert_eq!(fixture.report(1, &SlotReport::default()), ReportOutcome::Applied);
     assert_eq!(fixture.manager.num_task_managers(), 1);
     assert_eq!(fixture.manager.slot_counts().registered, 0);
     assert_eq!(fixture.manager.slots().count(), 0);
 
+    // when, then
     fixture.report(1, &report("tm", &[None]));
     assert_eq!(fixture.status(1), Some(granted(&slot("tm", 0))));
+
+    // when, then
     fixture.log.take();
     fixture.report(1, &SlotReport::default());
     fixture.expect(&["lost 1 on tm_0: removed"]);
     assert_eq!(fixture.unregister(1), UnregistrationOutcome::Unregistered);
     assert_eq!(fixture.manager.num_task_managers(), 0);
-    fixture.expect(&[""; 0]);
+    fixture.expect_nothing();
 }
 
 #[test]
 fn slot_numbers_may_have_gaps_and_come_in_any_order() {
+    // given
     let mut fixture = Fixture::new();
     let numbers = [u32::MAX, 0, 7, 1_000_000];
     let statuses = numbers.map(|number| SlotStatus::free(slot("tm", number), small()));
     fixture.register("tm", 1, &SlotReport::new(statuses.to_vec()));
+
+    // when, then
     for (id, number) in (1..).zip(numbers) {
         assert_eq!(fixture.request(id, &small()), granted(&slot("tm", number)));
     }

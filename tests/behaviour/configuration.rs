@@ -1,307 +1,49 @@
-//! How the configuration is read, what it is by default, and what is refused.
+//! Configuration: its defaults, and the values that validation refuses.
 
 use std::time::Duration;
 
-use slot_manager::{Capacity, ConfigError, SlotManagerConfig, SlotMatchingStrategy};
+use slot_manager::testing::{ManualScheduledExecutor, RecordingActions, ScriptedGateway};
+use slot_manager::{
+    Capacity, ConfigError, Limit, ResourceProfile, SlotManager, SlotManagerConfig, SlotMatchingStrategy,
+};
 
-const SECOND: Duration = Duration::from_secs(1);
+use crate::common::{MILLISECOND, NANOSECOND, SECOND, described, patient, profile, worker_of};
 
-fn read(options: &[(&str, &str)]) -> Result<SlotManagerConfig, ConfigError> {
-    SlotManagerConfig::from_options(options.iter().copied())
-}
+const MEBIBYTE: u64 = 1 << 20;
 
-fn request_timeout(text: &str) -> Duration {
-    read(&[("slotmanager.request-timeout", text)])
-        .expect("a duration")
-        .request_timeout
+const MIN: &str = "slotmanager.number-of-slots.min";
+
+const REDUNDANT: &str = "slotmanager.redundant-taskmanager-num";
+
+fn contradictory(wanted: &'static str, workers: usize, limit: Limit) -> Result<(), ConfigError> {
+    Err(ConfigError::ContradictoryLimits { wanted, workers, limit })
 }
 
 #[test]
-fn the_defaults_are_as_documented() {
+fn defaults_are_as_documented() {
     let config = SlotManagerConfig::default();
     assert_eq!(config.request_timeout, 300 * SECOND);
     assert_eq!(config.rpc_timeout, 10 * SECOND);
     assert_eq!(config.task_manager_timeout, 30 * SECOND);
     assert_eq!(config.worker_registration_timeout, 300 * SECOND);
-    assert_eq!(config.retry_backoff, Duration::from_millis(50));
+    assert_eq!(config.retry_backoff, 50 * MILLISECOND);
     assert_eq!(config.max_retry_backoff, 10 * SECOND);
     assert_eq!(config.max_pending_requests, None);
     assert_eq!(config.slot_matching_strategy, SlotMatchingStrategy::FirstFit);
     assert_eq!(config.initial_capacity, Capacity::default());
+    assert_eq!(config.worker_description, None);
+    assert_eq!((config.min_slots, config.max_slots), (0, None));
+    assert_eq!(config.max_total_cpu_cores, None);
+    assert_eq!(config.max_total_memory_bytes, None);
+    assert_eq!(config.redundant_task_managers, 0);
+    assert!(!config.fail_unfulfillable_requests);
+    assert_eq!(config.unfulfillable_grace_period, Duration::ZERO);
+    assert_eq!(config.recovery_timeout, Duration::ZERO);
     assert_eq!(config.validate(), Ok(()));
 }
 
 #[test]
-fn without_options_everything_has_its_default() {
-    assert_eq!(read(&[]), Ok(SlotManagerConfig::default()));
-}
-
-#[test]
-fn every_key_sets_its_value_and_nothing_else() {
-    let default = SlotManagerConfig::default;
-    let seven = 7 * SECOND;
-    let expected = [
-        ("slotmanager.request-timeout", default().with_request_timeout(seven)),
-        ("slot.request.timeout", default().with_request_timeout(seven)),
-        ("pekko.ask.timeout", default().with_rpc_timeout(seven)),
-        ("akka.ask.timeout", default().with_rpc_timeout(seven)),
-        (
-            "resourcemanager.taskmanager-timeout",
-            default().with_task_manager_timeout(seven),
-        ),
-        (
-            "slotmanager.taskmanager-timeout",
-            default().with_task_manager_timeout(seven),
-        ),
-        (
-            "resourcemanager.taskmanager-registration.timeout",
-            default().with_worker_registration_timeout(seven),
-        ),
-        (
-            "slotmanager.retry-backoff.initial",
-            default().with_retry_backoff(seven, 10 * SECOND),
-        ),
-        (
-            "slotmanager.retry-backoff.max",
-            default().with_retry_backoff(Duration::from_millis(50), seven),
-        ),
-    ];
-    for (key, config) in expected {
-        assert_eq!(read(&[(key, "7 s")]), Ok(config), "{key}");
-    }
-    assert_eq!(
-        read(&[("slotmanager.pending-requests.max", "7")]),
-        Ok(default().with_max_pending_requests(Some(7)))
-    );
-    assert_eq!(
-        read(&[("cluster.evenly-spread-out-slots", "true")]),
-        Ok(default().with_slot_matching_strategy(SlotMatchingStrategy::LeastUtilization))
-    );
-    assert_eq!(read(&[("cluster.evenly-spread-out-slots", "false")]), Ok(default()));
-    let capacity = [
-        ("slotmanager.initial-capacity.task-managers", "1"),
-        ("slotmanager.initial-capacity.slots", " 20 "),
-        ("slotmanager.initial-capacity.pending-requests", "300"),
-    ];
-    assert_eq!(
-        read(&capacity),
-        Ok(default().with_initial_capacity(Capacity {
-            task_managers: 1,
-            slots: 20,
-            pending_requests: 300,
-        }))
-    );
-}
-
-#[test]
-fn of_two_keys_for_one_value_the_first_counts_whatever_their_order() {
-    let pairs = [
-        ("slotmanager.request-timeout", "slot.request.timeout"),
-        ("pekko.ask.timeout", "akka.ask.timeout"),
-        ("resourcemanager.taskmanager-timeout", "slotmanager.taskmanager-timeout"),
-    ];
-    for (first, fallback) in pairs {
-        let expected = read(&[(first, "1 s")]);
-        assert_ne!(expected, read(&[(fallback, "2 s")]));
-        assert_eq!(read(&[(first, "1 s"), (fallback, "2 s")]), expected, "{first}");
-        assert_eq!(read(&[(fallback, "2 s"), (first, "1 s")]), expected, "{first}");
-    }
-}
-
-#[test]
-fn of_a_key_given_twice_the_last_counts() {
-    let config = read(&[
-        ("slotmanager.request-timeout", "1 s"),
-        ("slotmanager.request-timeout", "2 s"),
-        ("slotmanager.pending-requests.max", "5"),
-        ("slotmanager.pending-requests.max", "inf"),
-    ]);
-    assert_eq!(
-        config,
-        Ok(SlotManagerConfig::default().with_request_timeout(2 * SECOND))
-    );
-}
-
-#[test]
-fn durations_are_written_as_people_do() {
-    for (text, expected) in [
-        ("10 s", 10 * SECOND),
-        ("10s", 10 * SECOND),
-        ("5 min", 300 * SECOND),
-        ("1h 30m", 5400 * SECOND),
-        ("250ms", Duration::from_millis(250)),
-        ("250 ms", Duration::from_millis(250)),
-        ("1 d", 86_400 * SECOND),
-        ("20 us", Duration::from_micros(20)),
-        ("7ns", Duration::from_nanos(7)),
-        ("  3 s ", 3 * SECOND),
-        ("0 s", Duration::ZERO),
-        ("300000", 300 * SECOND),
-        ("0", Duration::ZERO),
-        (" 1500 ", Duration::from_millis(1500)),
-        ("18446744073709551615", Duration::from_millis(u64::MAX)),
-    ] {
-        assert_eq!(request_timeout(text), expected, "{text:?}");
-    }
-}
-
-#[test]
-fn never_is_written_as_inf() {
-    for text in ["inf", "Inf", "INF", "infinite", "Infinity", " inf "] {
-        assert_eq!(request_timeout(text), Duration::MAX, "{text:?}");
-    }
-}
-
-#[test]
-fn a_duration_that_cannot_be_read_is_refused_with_its_key_and_value() {
-    for text in [
-        "soon",
-        "",
-        " ",
-        "-1",
-        "-5 s",
-        "10 parsecs",
-        "s",
-        "10 s later",
-        "99999999999999999999",
-        "NaN",
-    ] {
-        let refused = read(&[("akka.ask.timeout", text)]);
-        assert_eq!(
-            refused,
-            Err(ConfigError::InvalidValue {
-                key: "akka.ask.timeout".to_owned(),
-                value: text.to_owned(),
-                expected: "a duration such as \"10 s\", \"5 min\" or \"inf\"",
-            })
-        );
-    }
-    let error = read(&[("slotmanager.request-timeout", "soon")]).expect_err("not a duration");
-    assert_eq!(
-        error.to_string(),
-        "slotmanager.request-timeout: \"soon\" is not a duration such as \"10 s\", \"5 min\" or \"inf\""
-    );
-}
-
-/// Also of a key that another one outranks.
-#[test]
-fn a_value_that_does_not_count_must_be_right_all_the_same() {
-    assert!(read(&[("pekko.ask.timeout", "1 s"), ("akka.ask.timeout", "soon")]).is_err());
-    assert!(read(&[("akka.ask.timeout", "soon"), ("akka.ask.timeout", "1 s")]).is_err());
-}
-
-#[test]
-fn a_limit_that_cannot_be_read_is_refused_with_its_key_and_value() {
-    for text in ["many", "-1", "1.5", "", "10 s"] {
-        let error = read(&[("slotmanager.pending-requests.max", text)]).expect_err("not a number");
-        assert_eq!(
-            error.to_string(),
-            format!("slotmanager.pending-requests.max: {text:?} is not a number of requests or \"inf\"")
-        );
-    }
-}
-
-#[test]
-fn a_capacity_that_cannot_be_read_is_refused_with_its_key_and_value() {
-    for key in ["task-managers", "slots", "pending-requests"].map(|what| format!("slotmanager.initial-capacity.{what}"))
-    {
-        for text in ["many", "-1", "1e6", "", "inf"] {
-            let error = read(&[(&key, text)]).expect_err("not a number");
-            assert_eq!(error.to_string(), format!("{key}: {text:?} is not a number"));
-        }
-        let error = read(&[(&key, "1073741825")]).expect_err("too large");
-        assert_eq!(error.to_string(), format!("{key}: 1073741825 is more than 1073741824"));
-    }
-}
-
-#[test]
-fn a_choice_that_cannot_be_read_is_refused_with_its_key_and_value() {
-    for text in ["yes", "1", "", "TRUE "] {
-        let error = read(&[("cluster.evenly-spread-out-slots", text)]).expect_err("neither");
-        assert_eq!(
-            error.to_string(),
-            format!("cluster.evenly-spread-out-slots: {text:?} is not \"true\" or \"false\"")
-        );
-    }
-}
-
-#[test]
-fn unknown_keys_of_the_slot_manager_are_reported() {
-    for key in [
-        "slotmanager.request-timout",
-        "slotmanager.",
-        "slotmanager.retry-backoff",
-        "slotmanager.number-of-slots",
-    ] {
-        let error = read(&[(key, "5 s")]).expect_err("no such key");
-        assert_eq!(
-            error,
-            ConfigError::UnknownKey {
-                key: key.to_owned(),
-                value: "5 s".to_owned(),
-            }
-        );
-        assert_eq!(
-            error.to_string(),
-            format!("{key}: there is no such option (its value is \"5 s\")")
-        );
-    }
-}
-
-#[test]
-fn other_unknown_keys_belong_to_others() {
-    let config = read(&[
-        ("taskmanager.numberOfSlots", "4"),
-        ("slotmanager", "x"),
-        ("slotmanagers.request-timeout", "x"),
-        ("resourcemanager.taskmanager", "x"),
-        ("akka.ask", ""),
-        ("", ""),
-    ]);
-    assert_eq!(config, Ok(SlotManagerConfig::default()));
-}
-
-#[test]
-fn the_first_mistake_in_the_order_given_is_told() {
-    let mistakes = [
-        ("slotmanager.pending-requests.max", "many"),
-        ("slotmanager.unknown", "x"),
-        ("akka.ask.timeout", "soon"),
-    ];
-    for first in 0..mistakes.len() {
-        let mut options = mistakes;
-        options.rotate_left(first);
-        let error = read(&options).expect_err("three mistakes");
-        assert!(error.to_string().starts_with(options[0].0), "{error}");
-    }
-}
-
-#[test]
-fn what_was_read_is_validated() {
-    assert_eq!(
-        read(&[("slotmanager.retry-backoff.initial", "11 s")]),
-        Err(ConfigError::MaxRetryBackoffTooShort {
-            max: 10 * SECOND,
-            initial: 11 * SECOND,
-        })
-    );
-    assert_eq!(
-        read(&[("slotmanager.pending-requests.max", "0")]),
-        Err(ConfigError::NoPendingRequests)
-    );
-    // Only the whole counts, not the way to it.
-    let both = read(&[
-        ("slotmanager.retry-backoff.initial", "11 s"),
-        ("slotmanager.retry-backoff.max", "11 s"),
-    ]);
-    assert_eq!(
-        both,
-        Ok(SlotManagerConfig::default().with_retry_backoff(11 * SECOND, 11 * SECOND))
-    );
-}
-
-#[test]
-fn validation_refuses_only_what_cannot_work() {
+fn validation_accepts_extreme_values() {
     let default = SlotManagerConfig::default;
     for config in [
         default().with_request_timeout(Duration::ZERO),
@@ -318,22 +60,198 @@ fn validation_refuses_only_what_cannot_work() {
     ] {
         assert_eq!(config.validate(), Ok(()));
     }
-    let too_short = default().with_retry_backoff(SECOND, SECOND - Duration::from_nanos(1));
-    assert!(too_short.validate().is_err());
+}
+
+#[test]
+fn maximum_backoff_is_not_shorter_than_the_initial_one() {
+    let too_short = SlotManagerConfig::default().with_retry_backoff(SECOND, SECOND - NANOSECOND);
     assert_eq!(
-        default().with_max_pending_requests(Some(0)).validate(),
-        Err(ConfigError::NoPendingRequests)
+        too_short.validate(),
+        Err(ConfigError::MaxRetryBackoffTooShort {
+            max: SECOND - NANOSECOND,
+            initial: SECOND,
+        })
     );
 }
 
-/// Options as a service has them: owned, and in a map.
 #[test]
-fn options_may_be_any_pairs_of_texts() {
-    let options = std::collections::BTreeMap::from([
-        ("akka.ask.timeout".to_owned(), "3 s".to_owned()),
-        ("slot.request.timeout".to_owned(), "60000".to_owned()),
-    ]);
-    let config = SlotManagerConfig::from_options(&options).expect("all are right");
-    assert_eq!(config.rpc_timeout, 3 * SECOND);
-    assert_eq!(config.request_timeout, 60 * SECOND);
+fn cap_of_requests_is_not_zero() {
+    let config = SlotManagerConfig::default().with_max_pending_requests(Some(0));
+    assert_eq!(config.validate(), Err(ConfigError::NoPendingRequests));
+}
+
+// Contradictory limits.
+
+#[test]
+fn min_slots_fit_within_the_slot_limit_in_whole_workers() {
+    let validate = |min, max| described(4).with_min_slots(min).with_max_slots(Some(max)).validate();
+    assert_eq!(validate(5, 7), contradictory(MIN, 2, Limit::Slots));
+    assert_eq!(validate(5, 8), Ok(()));
+    assert_eq!(validate(4, 4), Ok(()));
+    assert_eq!(validate(1, 3), contradictory(MIN, 1, Limit::Slots));
+    assert_eq!(validate(9, 8), contradictory(MIN, 3, Limit::Slots));
+}
+
+#[test]
+fn cores_of_the_workers_for_min_slots_fit_within_the_limit() {
+    let validate = |cores| {
+        described(4)
+            .with_min_slots(5)
+            .with_max_total_cpu_cores(Some(cores))
+            .validate()
+    };
+    assert_eq!(validate(7.99), contradictory(MIN, 2, Limit::CpuCores));
+    assert_eq!(validate(8.0), Ok(()));
+}
+
+#[test]
+fn memory_of_the_workers_for_min_slots_fits_within_the_limit() {
+    let validate = |bytes| {
+        described(4)
+            .with_min_slots(5)
+            .with_max_total_memory_bytes(Some(bytes))
+            .validate()
+    };
+    assert_eq!(validate(800 * MEBIBYTE - 1), contradictory(MIN, 2, Limit::Memory));
+    assert_eq!(validate(800 * MEBIBYTE), Ok(()));
+}
+
+#[test]
+fn redundant_workers_fit_within_the_limits() {
+    let validate = |max| {
+        described(4)
+            .with_redundant_task_managers(2)
+            .with_max_slots(Some(max))
+            .validate()
+    };
+    assert_eq!(validate(7), contradictory(REDUNDANT, 2, Limit::Slots));
+    assert_eq!(validate(8), Ok(()));
+}
+
+#[test]
+fn limit_below_one_worker_is_valid_if_no_worker_is_needed() {
+    assert_eq!(described(4).with_max_slots(Some(1)).validate(), Ok(()));
+    assert_eq!(described(4).with_max_slots(Some(0)).validate(), Ok(()));
+    assert_eq!(described(4).with_max_total_cpu_cores(Some(0.0)).validate(), Ok(()));
+}
+
+/// Products of large numbers do not overflow (FLINK-32254).
+#[test]
+fn million_slots_of_a_terabyte_are_counted_exactly() {
+    const TERABYTE: u64 = 1 << 40;
+
+    // given
+    let slot = ResourceProfile::builder().managed_memory_bytes(TERABYTE).build();
+    let config = patient()
+        .with_worker_description(Some(worker_of(10, &slot.expect("a valid amount"))))
+        .with_min_slots(1_000_000);
+    let validate = |bytes| config.clone().with_max_total_memory_bytes(Some(bytes)).validate();
+
+    // when, then
+    assert_eq!(validate(1_000_000 * TERABYTE), Ok(()));
+    assert_eq!(
+        validate(1_000_000 * TERABYTE - 1),
+        contradictory(MIN, 100_000, Limit::Memory)
+    );
+}
+
+#[test]
+fn totals_that_overflow_exceed_every_limit() {
+    // given
+    let huge = ResourceProfile::builder().managed_memory_bytes(1 << 62).build();
+    let config = patient().with_worker_description(Some(worker_of(3, &huge.expect("a valid amount"))));
+    let most = Capacity::MAX;
+
+    // when, then: the total exceeds the limit
+    assert_eq!(
+        config
+            .clone()
+            .with_min_slots(most)
+            .with_max_total_memory_bytes(Some(u64::MAX))
+            .validate(),
+        contradictory(MIN, most.div_ceil(3), Limit::Memory)
+    );
+
+    // when, then: the number of slots exceeds the capacity
+    let too_large = |key, capacity| Err(ConfigError::CapacityTooLarge { key, capacity });
+    assert_eq!(
+        config.clone().with_min_slots(most + 1).validate(),
+        too_large(MIN, most + 1)
+    );
+    let redundant = |workers| config.clone().with_redundant_task_managers(workers).validate();
+    assert_eq!(redundant(most / 3), Ok(()));
+    assert_eq!(redundant(most / 3 + 1), too_large(REDUNDANT, (most / 3 + 1) * 3));
+    assert_eq!(redundant(usize::MAX), too_large(REDUNDANT, usize::MAX));
+}
+
+#[test]
+fn cores_are_multiplied_exactly() {
+    let validate = |min| {
+        patient()
+            .with_worker_description(Some(worker_of(1, &profile(0.1, 0))))
+            .with_min_slots(min)
+            .with_max_total_cpu_cores(Some(0.3))
+            .validate()
+    };
+    assert_eq!(validate(3), Ok(()));
+    assert_eq!(validate(4), contradictory(MIN, 4, Limit::CpuCores));
+}
+
+#[test]
+fn error_of_a_contradiction_names_both_options() {
+    let config = described(4).with_min_slots(5).with_max_slots(Some(7));
+    assert_eq!(
+        config.validate().expect_err("contradictory").to_string(),
+        "slotmanager.number-of-slots.min: 2 workers are needed, more than slotmanager.number-of-slots.max allows"
+    );
+}
+
+#[test]
+fn no_manager_is_created_with_contradictory_limits() {
+    // given
+    let make = |config: SlotManagerConfig| {
+        SlotManager::<RecordingActions, ScriptedGateway, _>::new(config, ManualScheduledExecutor::new()).err()
+    };
+    let config = described(4).with_min_slots(5);
+
+    // when, then
+    assert_eq!(make(config.clone().with_max_slots(Some(8))), None);
+    let error = make(config.with_max_slots(Some(7)));
+    assert_eq!(error, contradictory(MIN, 2, Limit::Slots).err());
+}
+
+// Incomplete and invalid values.
+
+#[test]
+fn options_counted_in_workers_need_a_description() {
+    let config = patient;
+    for (key, config) in [
+        (MIN, config().with_min_slots(1)),
+        ("slotmanager.number-of-slots.max", config().with_max_slots(Some(9))),
+        (
+            "slotmanager.max-total-resource.cpu",
+            config().with_max_total_cpu_cores(Some(9.0)),
+        ),
+        (
+            "slotmanager.max-total-resource.memory",
+            config().with_max_total_memory_bytes(Some(9)),
+        ),
+        (REDUNDANT, config().with_redundant_task_managers(1)),
+    ] {
+        assert_eq!(config.validate(), Err(ConfigError::NoWorkerDescription { key }));
+        let described = config.with_worker_description(Some(worker_of(1, &ResourceProfile::ZERO)));
+        assert_eq!(described.validate(), Ok(()), "{key}");
+    }
+}
+
+#[test]
+fn invalid_number_of_cores_is_refused_with_its_key() {
+    for cores in [-1.0, f64::NAN, f64::INFINITY, 1e300] {
+        let error = described(1)
+            .with_max_total_cpu_cores(Some(cores))
+            .validate()
+            .expect_err("no amount");
+        let expected = format!("slotmanager.max-total-resource.cpu: \"{cores}\" is not a number of cores");
+        assert_eq!(error.to_string(), expected);
+    }
 }

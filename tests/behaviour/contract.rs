@@ -1,9 +1,6 @@
-//! What the manager promises whatever it is used for: order, fairness, bounds and time.
+//! The promises about every call: order, fairness, bounds and no re-entry.
 
 mod bounds;
 mod determinism;
-mod exact_time;
 mod fairness;
-mod fencing;
-mod ground_truth;
 mod run_to_completion;

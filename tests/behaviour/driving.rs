@@ -18,7 +18,8 @@ use std::task::{Context, Poll, Wake, Waker};
 
 use slot_manager::{Acknowledge, AllocateSlot, SlotAllocationError, TaskExecutorGateway};
 
-/// A task that counts how often it is woken.
+use crate::common::Fixture;
+
 #[derive(Default)]
 struct Wakes(AtomicUsize);
 
@@ -28,6 +29,7 @@ impl Wake for Wakes {
     }
 }
 
+/// A task that counts how often it is woken.
 struct Task {
     wakes: Arc<Wakes>,
     waker: Waker,
@@ -44,13 +46,26 @@ impl Task {
         Context::from_waker(&self.waker)
     }
 
-    /// How often it was woken since the last look.
+    /// Returns how often it was woken since the last call.
     fn wakes(&self) -> usize {
         self.wakes.0.swap(0, Ordering::SeqCst)
     }
 }
 
-/// A slot request that wakes itself whenever it is polled, and has no answer.
+/// Polls the manager once with the waker of the task.
+#[track_caller]
+fn poll(fixture: &mut Fixture, task: &Task) -> Poll<usize> {
+    fixture.step(|manager| manager.poll_progress(&mut task.context()))
+}
+
+/// Polls until the manager has nothing more to do, and forgets the wakes of the task until then.
+#[track_caller]
+fn park(fixture: &mut Fixture, task: &Task) {
+    while poll(fixture, task).is_ready() {}
+    task.wakes();
+}
+
+/// An answer that never comes, and wakes its task at each poll.
 struct Restless;
 
 impl Future for Restless {

@@ -1,5 +1,5 @@
-//! The specification by example: each test of Apache Flink's early `SlotManagerTest` as this crate keeps it. Comments
-//! name that test, and say where the crate decides otherwise.
+//! The specification by example: each test of Apache Flink's early `SlotManagerTest` as this crate
+//! passes it. Comments name Flink's test, and describe where this crate behaves differently.
 
 use std::time::Duration;
 
@@ -45,25 +45,25 @@ fn registered_slots_are_known_and_free() {
         assert_eq!(view.state(), SlotState::Free);
     }
     assert_eq!(fixture.manager.num_task_managers(), 1);
-    fixture.expect(&[]);
+    fixture.expect_nothing();
 }
 
-/// testTaskManagerUnregistration. Here the job of the lost grant is told, and the request that goes on waiting asks for
-/// a worker.
+/// testTaskManagerUnregistration. Here the job of the lost grant is notified, and the request that
+/// waits again causes a worker request.
 #[test]
 fn unregistered_task_manager_takes_its_slots_and_gives_its_requests_back() {
-    // given: slot 0 held by allocation 1, slot 1 asked for by allocation 2 of another job
+    // given: slot 0 allocated to 1, slot 1 in flight to 2 of another job
     let mut fixture = Fixture::new();
     let gateway = fixture.register_by_hand("tm", 7, &report("tm", &[Some(1), None]));
     let accepted = fixture.try_request(2, 2, &small());
     assert_eq!(accepted, Ok(SlotRequestOutcome::Accepted(in_flight(&slot("tm", 1)))));
     assert_eq!(fixture.holder(&slot("tm", 0)), Some(allocation(1)));
-    let asked_for = SlotState::InFlight {
+    let requested = SlotState::InFlight {
         allocation_id: allocation(2),
         job_id: job(2),
     };
     let view = fixture.manager.slot(&slot("tm", 1)).expect("registered");
-    assert_eq!(view.state(), asked_for);
+    assert_eq!(view.state(), requested);
     fixture.expect(&["request tm_1 for 2 #1"]);
 
     // when
@@ -80,11 +80,14 @@ fn unregistered_task_manager_takes_its_slots_and_gives_its_requests_back() {
 
 /// testSlotRequestWithoutFreeSlots
 #[test]
-fn request_without_a_free_slot_asks_for_a_worker_of_its_profile() {
+fn request_without_a_free_slot_causes_a_worker_request_of_its_profile() {
+    // given
     let mut fixture = Fixture::new();
 
+    // when
     let status = fixture.request(1, &profile(42.0, 1337));
 
+    // then
     assert_eq!(status, AllocationStatus::Waiting);
     fixture.expect(&["ask 1 for {cpu: 42, task heap: 1337 MiB}"]);
 }
@@ -100,7 +103,7 @@ fn request_fails_if_its_worker_is_refused() {
     // when
     let refused = fixture.try_request(1, 1, &small());
 
-    // then: the error is the answer, there is no notification besides, and the request is forgotten
+    // then: the outcome is the error, there is no notification besides, and the request is unknown
     let failure = Box::new(RequestFailure::ResourceManager(refusal));
     assert_eq!(
         refused,
@@ -114,7 +117,8 @@ fn request_fails_if_its_worker_is_refused() {
     fixture.expect(&[&ask(1)]);
 }
 
-/// testSlotRequestWithFreeSlot. The message carries three fields more: instance id, attempt, and the profile asked for.
+/// testSlotRequestWithFreeSlot. The message has three more fields: instance id, attempt, and the
+/// requested profile.
 #[test]
 fn request_is_sent_to_a_free_slot_and_granted_by_its_acknowledgement() {
     // given
@@ -143,9 +147,9 @@ fn request_is_sent_to_a_free_slot_and_granted_by_its_acknowledgement() {
     assert_eq!(crate::common::brief(&effects[1..]), ["granted 1 on tm_0"]);
 }
 
-/// testUnregisterPendingSlotRequest. Here the task executor is told that the slot is not wanted any more.
+/// testUnregisterPendingSlotRequest. Here the task executor is told that the attempt was given up.
 #[test]
-fn withdrawn_request_gives_its_slot_back() {
+fn cancelled_request_sets_its_slot_free() {
     // given
     let mut fixture = Fixture::new();
     let gateway = fixture.register_by_hand("tm", 7, &report("tm", &[None]));
@@ -202,13 +206,13 @@ fn slot_is_freed_only_in_the_name_of_its_holder() {
     assert_eq!(fixture.free(&held, 1), FreeSlotOutcome::Freed);
     assert_eq!(fixture.holder(&held), None);
     assert!(fixture.is_free(&held));
-    fixture.expect(&[]);
+    fixture.expect_nothing();
 }
 
-/// testDuplicatePendingSlotRequest. Here a request that differs in job or profile from the known one is an error, not
-/// "false".
+/// testDuplicatePendingSlotRequest. Here a request that differs in job or profile from the known
+/// one is an error, not `false`.
 #[test]
-fn duplicate_of_a_waiting_request_asks_for_no_second_worker() {
+fn duplicate_of_a_waiting_request_causes_no_second_worker_request() {
     // given
     let mut fixture = Fixture::new();
     fixture.request(1, &profile(1.0, 2));
@@ -228,7 +232,7 @@ fn duplicate_of_a_waiting_request_asks_for_no_second_worker() {
     assert_eq!(same, Ok(SlotRequestOutcome::Duplicate(AllocationStatus::Waiting)));
     assert_eq!(other_profile, Err(conflict(Conflict::ResourceProfile)));
     assert_eq!(other_job, Err(conflict(Conflict::Job)));
-    fixture.expect(&[]);
+    fixture.expect_nothing();
 }
 
 /// testDuplicatePendingSlotRequestAfterSlotReport
@@ -245,11 +249,11 @@ fn request_for_an_allocation_that_a_report_shows_is_a_duplicate() {
     let known = granted(&slot("tm", 0));
     assert_eq!(duplicate, Ok(SlotRequestOutcome::Duplicate(known)));
     assert!(fixture.is_free(&slot("tm", 1)));
-    fixture.expect(&[]);
+    fixture.expect_nothing();
 }
 
-/// testDuplicatePendingSlotRequestAfterSuccessfulAllocation. The profile of a granted request is not kept, so it is no
-/// conflict.
+/// testDuplicatePendingSlotRequestAfterSuccessfulAllocation. The profile of a granted request is
+/// not kept, so it is no conflict.
 #[test]
 fn request_for_an_allocation_that_is_granted_is_a_duplicate() {
     // given
@@ -264,7 +268,7 @@ fn request_for_an_allocation_that_is_granted_is_a_duplicate() {
     // then
     let known = granted(&slot("tm", 0));
     assert_eq!(duplicate, Ok(SlotRequestOutcome::Duplicate(known)));
-    fixture.expect(&[]);
+    fixture.expect_nothing();
 }
 
 /// testAcceptingDuplicateSlotRequestAfterAllocationRelease
@@ -289,19 +293,22 @@ fn allocation_that_was_freed_can_be_requested_again() {
 /// testReceivingUnknownSlotReport
 #[test]
 fn report_of_an_unknown_task_manager_changes_nothing() {
+    // given
     let mut fixture = Fixture::new();
 
+    // when
     let outcome = fixture.report(7, &report("tm", &[None]));
 
+    // then
     assert_eq!(outcome, ReportOutcome::Unknown);
     assert_eq!(fixture.manager.slot_counts(), SlotCounts::default());
     assert_eq!(fixture.manager.num_task_managers(), 0);
-    fixture.expect(&[]);
+    fixture.expect_nothing();
 }
 
 /// testUpdateSlotReport
 #[test]
-fn report_brings_the_slots_up_to_date_in_whatever_order_it_lists_them() {
+fn report_brings_the_slots_up_to_date_in_any_order() {
     // given
     let mut fixture = Fixture::new();
     fixture.register_free("tm", 7, &[small(), small()]);
@@ -318,18 +325,18 @@ fn report_brings_the_slots_up_to_date_in_whatever_order_it_lists_them() {
     assert_eq!(registered_and_free(fixture.manager.slot_counts()), (2, 1));
     assert_eq!(fixture.holder(&slot("tm", 1)), Some(allocation(1)));
     assert!(fixture.is_free(&slot("tm", 0)));
-    fixture.expect(&[]);
+    fixture.expect_nothing();
 }
 
-/// testTaskManagerTimeout. Here an accepted release forgets the task manager and its slots at once.
+/// testTaskManagerTimeout. Here an accepted release removes the task manager and its slots at once.
 #[test]
-fn idle_task_manager_is_released_once_and_forgotten() {
+fn idle_task_manager_is_released_once_and_unknown_afterwards() {
     // given
     let timeout = milliseconds(50);
     let mut fixture = Fixture::with(patient().with_task_manager_timeout(timeout));
     fixture.register_free("tm", 7, &[small()]);
     assert_eq!(fixture.advance(moment_before(timeout)), 0);
-    fixture.expect(&[]);
+    fixture.expect_nothing();
 
     // when
     fixture.advance(Duration::from_nanos(1));
@@ -341,7 +348,7 @@ fn idle_task_manager_is_released_once_and_forgotten() {
 
     // then: not again
     fixture.advance(10 * timeout);
-    fixture.expect(&[]);
+    fixture.expect_nothing();
 }
 
 /// testSlotRequestTimeout
@@ -380,7 +387,7 @@ fn request_whose_attempt_failed_tries_another_slot_at_once() {
     // when
     fixture.answer(&gateway, 1, rejected());
 
-    // then: the other slot is asked for, the first is free
+    // then: the other slot is in flight, the first is free
     fixture.expect(&["request tm_0 for 1 #1", "request tm_1 for 1 #2"]);
     assert_eq!(fixture.status(1), Some(in_flight(&slot("tm", 1))));
     assert!(fixture.is_free(&slot("tm", 0)));
@@ -392,10 +399,10 @@ fn request_whose_attempt_failed_tries_another_slot_at_once() {
     assert!(fixture.is_free(&slot("tm", 0)));
 }
 
-/// testSlotReportWhileActiveSlotRequest. Here the other slot is asked for within the report, and the first attempt is
-/// taken back.
+/// testSlotReportWhileActiveSlotRequest. Here the request goes to the other slot within the report,
+/// and the first attempt is given up.
 #[test]
-fn request_whose_slot_is_reported_as_held_by_another_moves_on() {
+fn request_whose_slot_is_reported_as_allocated_to_another_moves_on() {
     // given
     let mut fixture = Fixture::new();
     let gateway = fixture.register_by_hand("tm", 7, &report("tm", &[None, None]));
@@ -418,7 +425,7 @@ fn request_whose_slot_is_reported_as_held_by_another_moves_on() {
 
 /// testTimeoutForUnusedTaskManager
 #[test]
-fn idle_time_begins_when_the_last_grant_is_freed() {
+fn idle_period_begins_when_the_last_grant_is_freed() {
     // given: a waiting request, which takes a slot of the task manager that registers
     let timeout = milliseconds(123_456);
     let mut fixture = Fixture::with(patient().with_task_manager_timeout(timeout));
@@ -447,13 +454,13 @@ fn idle_time_begins_when_the_last_grant_is_freed() {
     assert_eq!(idle_since(&fixture), Some(Timestamp::from_secs(1)));
     assert_eq!(fixture.clock.armed(), [Timestamp::from_secs(1) + timeout]);
     assert_eq!(fixture.advance(moment_before(timeout)), 0);
-    fixture.expect(&[]);
+    fixture.expect_nothing();
     fixture.advance(Duration::from_nanos(1));
     fixture.expect(&["may 7 go? #1", "release 7, idle since +1s (1)"]);
 }
 
-/// testTimeoutForRejectedSlotRequest. Here the deadline is absolute: counted from the registration, armed from then on,
-/// and not begun anew by the retry.
+/// testTimeoutForRejectedSlotRequest. Here the deadline is absolute: counted from the registration,
+/// armed from then on, and not begun anew by the retry.
 #[test]
 fn request_that_met_an_occupied_slot_fails_at_its_first_deadline() {
     // given: half the time has passed when the answer comes
@@ -469,14 +476,14 @@ fn request_that_met_an_occupied_slot_fails_at_its_first_deadline() {
     // when
     fixture.answer(&gateway, 1, occupied(2));
 
-    // then: the slot belongs to the other allocation, and a worker is asked for
+    // then: the slot belongs to the other allocation, and a worker is requested
     fixture.expect(&["request tm_0 for 1 #1", &ask(1)]);
     assert_eq!(fixture.holder(&slot("tm", 0)), Some(allocation(2)));
     assert_eq!(fixture.clock.armed(), deadline);
 
     // when, then
     fixture.advance(milliseconds(636));
-    fixture.expect(&[]);
+    fixture.expect_nothing();
     fixture.advance(milliseconds(1));
     fixture.expect(&["failed 1: timeout"]);
     assert_eq!(fixture.holder(&slot("tm", 0)), Some(allocation(2)));

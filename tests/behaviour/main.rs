@@ -1,22 +1,41 @@
-//! What the manager and its types do, as given, when and then: one subject a file.
+//! The behaviour of the manager and its types, as given, when and then: one subject a file.
 
 #[path = "../common/mod.rs"]
 mod common;
 
+mod attempt_answers;
+mod attempts;
 mod bad_input;
-mod capacity;
+mod blocking;
 mod configuration;
 mod contract;
 mod driving;
+mod explain;
 mod flink_reference;
-mod life_cycle;
+mod grants;
+mod idle_release;
+mod leaderships;
+mod limits;
 mod matching;
-mod registration;
+mod min_slots;
+mod options;
+mod overview;
+mod promises;
+mod recovery;
+mod redundancy;
+mod registration_limits;
+mod registrations;
+mod release_checks;
+mod reports;
 mod requests;
 mod resource_profiles;
-mod rules;
+mod revisions;
 mod serialization;
-mod slot_states;
+mod slots;
 mod strategies;
 mod timers;
-mod workers;
+mod unfulfillable;
+mod withdrawal;
+mod worker_options;
+mod worker_policy;
+mod worker_requests;

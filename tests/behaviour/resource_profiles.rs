@@ -1,4 +1,4 @@
-//! What profiles are, which slot serves which request, and how they add up.
+//! Resource profiles: which slot fits which request, equality, and arithmetic.
 
 use std::collections::HashSet;
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
@@ -6,7 +6,9 @@ use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 use slot_manager::{ResourceProfile, ResourceProfileBuilder, ResourceProfileError};
 
 const ANY: ResourceProfile = ResourceProfile::ANY;
+
 const UNKNOWN: ResourceProfile = ResourceProfile::UNKNOWN;
+
 const ZERO: ResourceProfile = ResourceProfile::ZERO;
 
 fn build(builder: ResourceProfileBuilder) -> ResourceProfile {
@@ -25,7 +27,7 @@ fn heap(bytes: u64) -> ResourceProfile {
     build(ResourceProfile::builder().task_heap_memory_bytes(bytes))
 }
 
-/// Two of everything, for tests that take one thing away.
+/// Amounts of every resource, for tests that reduce one amount.
 fn ample() -> ResourceProfileBuilder {
     ResourceProfile::builder()
         .cpu_cores(2.0)
@@ -41,38 +43,38 @@ fn kinds() -> [ResourceProfile; 4] {
     [UNKNOWN, ANY, ZERO, build(ample())]
 }
 
-// Which slot serves which request.
+// Fitting.
 
 #[test]
-fn a_request_for_unknown_is_served_by_every_slot() {
+fn every_slot_fits_a_request_for_unknown() {
     for slot in kinds() {
         assert!(slot.is_matching(&UNKNOWN), "{slot}");
     }
 }
 
 #[test]
-fn a_slot_of_unknown_serves_only_requests_for_unknown() {
+fn slot_of_unknown_fits_only_requests_for_unknown() {
     for request in kinds() {
         assert_eq!(UNKNOWN.is_matching(&request), request == UNKNOWN, "{request}");
     }
 }
 
 #[test]
-fn a_slot_of_any_serves_every_request() {
+fn slot_of_any_fits_every_request() {
     for request in kinds() {
         assert!(ANY.is_matching(&request), "{request}");
     }
 }
 
 #[test]
-fn a_request_for_any_is_served_only_by_a_slot_of_any() {
+fn only_a_slot_of_any_fits_a_request_for_any() {
     for slot in kinds() {
         assert_eq!(slot.is_matching(&ANY), slot == ANY, "{slot}");
     }
 }
 
 #[test]
-fn a_request_for_nothing_is_served_by_every_slot_that_is_known() {
+fn every_slot_but_unknown_fits_a_request_for_nothing() {
     for slot in kinds() {
         assert_eq!(slot.is_matching(&ZERO), slot != UNKNOWN, "{slot}");
     }
@@ -80,14 +82,14 @@ fn a_request_for_nothing_is_served_by_every_slot_that_is_known() {
 }
 
 #[test]
-fn a_slot_serves_what_is_equal_to_it() {
+fn slot_fits_an_equal_request() {
     for profile in kinds() {
         assert!(profile.is_matching(&profile), "{profile}");
     }
 }
 
 #[test]
-fn a_slot_that_has_less_of_one_thing_does_not_serve() {
+fn slot_that_has_less_of_one_resource_does_not_fit() {
     let request = build(ample());
     let short = [
         ample().cpu_cores(2.0 - 1e-8),
@@ -103,7 +105,7 @@ fn a_slot_that_has_less_of_one_thing_does_not_serve() {
 }
 
 #[test]
-fn more_of_one_thing_does_not_make_up_for_less_of_another() {
+fn more_of_one_resource_does_not_make_up_for_less_of_another() {
     let slot = build(ample().cpu_cores(100.0).task_heap_memory_bytes(19));
     assert!(!slot.is_matching(&build(ample())));
     assert!(!build(ample()).is_matching(&slot));
@@ -116,18 +118,18 @@ fn kinds_of_memory_do_not_stand_for_each_other() {
 }
 
 #[test]
-fn an_extended_resource_must_be_there_and_enough() {
+fn slot_needs_enough_of_a_requested_extended_resource() {
     let request = gpus(0.5);
     assert!(gpus(0.5).is_matching(&request));
     assert!(gpus(3.0).is_matching(&request));
     assert!(!gpus(0.49).is_matching(&request));
-    assert!(!cores(64.0).is_matching(&request), "it has none");
+    assert!(!cores(64.0).is_matching(&request), "it has no gpu");
     let other = build(ResourceProfile::builder().extended_resource("fpga", 9.0));
-    assert!(!other.is_matching(&request), "another one does not count");
+    assert!(!other.is_matching(&request), "another resource does not count");
 }
 
 #[test]
-fn an_extended_resource_that_is_not_asked_for_does_not_matter() {
+fn extended_resource_that_is_not_requested_does_not_matter() {
     let slot = build(
         ResourceProfile::builder()
             .cpu_cores(1.0)
@@ -140,24 +142,24 @@ fn an_extended_resource_that_is_not_asked_for_does_not_matter() {
 }
 
 #[test]
-fn names_of_extended_resources_are_compared_to_the_letter() {
+fn names_of_extended_resources_are_compared_exactly() {
     let named = |name: &str| build(ResourceProfile::builder().extended_resource(name, 1.0));
     assert!(!named("gpu").is_matching(&named("GPU")));
     assert!(!named("gpu").is_matching(&named("gp")));
 }
 
-// What is equal.
+// Equality.
 
 #[test]
-fn an_extended_resource_of_nothing_is_the_same_as_none() {
+fn extended_resource_of_zero_equals_none() {
     assert_eq!(gpus(0.0), ZERO);
-    assert_eq!(gpus(1e-9), ZERO, "less than can be told from nothing");
+    assert_eq!(gpus(1e-9), ZERO, "it is rounded to zero");
     assert!(ZERO.is_matching(&gpus(0.0)));
     assert_eq!(gpus(0.0).extended_resources().count(), 0);
 }
 
 #[test]
-fn nothing_of_everything_is_zero_and_zero_is_neither_unknown_nor_any() {
+fn profile_without_amounts_is_zero_and_neither_unknown_nor_any() {
     assert_eq!(build(ResourceProfile::builder()), ZERO);
     assert_eq!(cores(-0.0), ZERO);
     assert_ne!(ZERO, UNKNOWN);
@@ -166,7 +168,7 @@ fn nothing_of_everything_is_zero_and_zero_is_neither_unknown_nor_any() {
 }
 
 #[test]
-fn the_order_in_which_extended_resources_are_given_does_not_matter() {
+fn order_of_extended_resources_does_not_matter() {
     let forth = ResourceProfile::builder()
         .extended_resource("a", 1.0)
         .extended_resource("b", 2.0);
@@ -181,10 +183,9 @@ fn the_order_in_which_extended_resources_are_given_does_not_matter() {
     assert_eq!(listed, [("a".to_owned(), 1.0), ("b".to_owned(), 2.0)]);
 }
 
-/// Where one profile serves the other and the other way round, they are equal: there is no other order to disagree
-/// with.
+/// Fitting is a partial order that agrees with equality.
 #[test]
-fn profiles_that_serve_each_other_are_equal_and_have_equal_hashes() {
+fn profiles_that_fit_each_other_are_equal_and_have_equal_hashes() {
     let profiles = [
         UNKNOWN,
         ANY,
@@ -206,7 +207,7 @@ fn profiles_that_serve_each_other_are_equal_and_have_equal_hashes() {
     }
 }
 
-/// Amounts are compared all at once: what one has more does not make up for what another has.
+/// Amounts are compared together: more of one does not make up for less of another.
 #[test]
 fn profiles_that_differ_in_one_amount_or_in_two_by_the_same_are_different() {
     let one = 8;
@@ -228,16 +229,16 @@ fn profiles_that_differ_in_one_amount_or_in_two_by_the_same_are_different() {
     }
 }
 
-/// Tables of profiles would be lists if all hashes were equal.
+/// Hash tables of profiles would be lists if all hashes were equal.
 #[test]
-fn profiles_with_other_amounts_have_other_hashes() {
+fn profiles_with_different_amounts_have_different_hashes() {
     let hash = |profile: &ResourceProfile| BuildHasherDefault::<DefaultHasher>::default().hash_one(profile);
     assert_ne!(hash(&cores(1.0)), hash(&cores(2.0)));
     assert_ne!(hash(&heap(1)), hash(&heap(2)));
     assert_ne!(hash(&gpus(1.0)), hash(&gpus(2.0)));
 }
 
-/// The same total, and neither serves the other.
+/// The totals are equal, and neither profile fits the other.
 #[test]
 fn equal_totals_do_not_make_equal_profiles() {
     let heap = heap(10);
@@ -255,7 +256,7 @@ fn amounts_are_rounded_half_up_to_eight_digits() {
     assert_eq!(cores(1.5).cpu_cores(), Some(1.5));
 }
 
-// What can be read.
+// Readings.
 
 #[test]
 fn amounts_read_as_given() {
@@ -298,7 +299,7 @@ fn unknown_and_any_have_no_amounts() {
 }
 
 #[test]
-fn profiles_are_written_with_what_they_have() {
+fn profiles_are_written_with_their_amounts() {
     assert_eq!(UNKNOWN.to_string(), "UNKNOWN");
     assert_eq!(ANY.to_string(), "ANY");
     assert_eq!(ZERO.to_string(), "{cpu: 0}");
@@ -314,7 +315,7 @@ fn profiles_are_written_with_what_they_have() {
 // The largest amounts.
 
 #[test]
-fn memory_may_be_all_that_can_be_counted() {
+fn memory_may_be_the_largest_number() {
     let most = heap(u64::MAX);
     assert_eq!(most.total_memory_bytes(), Some(u64::MAX));
     assert!(most.is_matching(&heap(u64::MAX - 1)));
@@ -326,7 +327,7 @@ fn memory_may_be_all_that_can_be_counted() {
 }
 
 #[test]
-fn cores_may_be_nearly_as_many_as_can_be_counted() {
+fn cores_may_be_close_to_the_largest_number() {
     let many = cores(184_467_440_000.0);
     assert!(many.is_matching(&cores(184_467_439_999.0)));
     assert!(ResourceProfile::builder().cpu_cores(184_467_440_738.0).build().is_err());
@@ -362,7 +363,7 @@ fn sums_add_every_amount() {
 }
 
 #[test]
-fn any_absorbs_everything_then_unknown() {
+fn any_absorbs_every_profile_then_unknown() {
     for other in kinds() {
         assert_eq!(ANY.checked_add(&other), Ok(ANY));
         assert_eq!(other.checked_add(&ANY), Ok(ANY));
@@ -378,13 +379,13 @@ fn any_absorbs_everything_then_unknown() {
 }
 
 #[test]
-fn a_sum_that_cannot_be_counted_is_refused() {
+fn sum_that_overflows_is_refused() {
     assert_eq!(heap(u64::MAX).checked_add(&heap(1)), overflow("task heap memory"));
     let managed = build(ResourceProfile::builder().managed_memory_bytes(1));
     assert_eq!(
         heap(u64::MAX).checked_add(&managed),
         overflow("memory"),
-        "only the total"
+        "only the total overflows"
     );
     assert_eq!(cores(1e11).checked_add(&cores(1e11)), overflow("cpu"));
     assert_eq!(gpus(1e11).checked_add(&gpus(1e11)), overflow("gpu"));
@@ -395,13 +396,13 @@ fn a_sum_that_cannot_be_counted_is_refused() {
 fn differences_take_every_amount_away() {
     let sum = build(ample()).checked_add(&gpus(2.0)).expect("small");
     assert_eq!(sum.checked_sub(&build(ample())), Ok(gpus(2.0)));
-    let nothing = build(ample()).checked_sub(&build(ample())).expect("all of it");
+    let nothing = build(ample()).checked_sub(&build(ample())).expect("equal amounts");
     assert_eq!(nothing, ZERO);
-    assert_eq!(nothing.extended_resources().count(), 0, "what is used up is gone");
+    assert_eq!(nothing.extended_resources().count(), 0, "an amount of zero is removed");
 }
 
 #[test]
-fn a_difference_below_nothing_is_refused() {
+fn difference_below_zero_is_refused() {
     assert_eq!(cores(1.0).checked_sub(&cores(1.1)), underflow("cpu"));
     assert_eq!(cores(1.0).checked_sub(&gpus(0.1)), underflow("gpu"));
     let network = build(ResourceProfile::builder().network_memory_bytes(1));
@@ -413,7 +414,7 @@ fn a_difference_below_nothing_is_refused() {
 }
 
 #[test]
-fn a_profile_can_be_taken_many_times() {
+fn profile_can_be_multiplied() {
     let twice = build(ample()).checked_add(&build(ample()));
     assert_eq!(build(ample()).checked_mul(2), twice);
     assert_eq!(build(ample()).checked_mul(1), Ok(build(ample())));
@@ -427,4 +428,63 @@ fn a_profile_can_be_taken_many_times() {
         .task_heap_memory_bytes(u64::MAX / 3)
         .network_memory_bytes(u64::MAX / 3);
     assert_eq!(build(two_kinds).checked_mul(2), overflow("memory"));
+}
+
+// Invalid amounts.
+
+#[track_caller]
+fn assert_no_profile(builder: ResourceProfileBuilder, message: &str) {
+    let error = builder.build().expect_err("not a profile");
+    assert_eq!(error.to_string(), message);
+}
+
+#[test]
+fn profile_with_an_invalid_amount_cannot_be_made() {
+    const MUST: &str = "is not an amount (it must be finite, at least 0 and at most 184467440737)";
+    let cpu = |cores| ResourceProfile::builder().cpu_cores(cores);
+    assert_no_profile(cpu(-1.0), &format!("cpu: -1 {MUST}"));
+    assert_no_profile(cpu(-1e-12), &format!("cpu: -0.000000000001 {MUST}"));
+    assert_no_profile(cpu(f64::NAN), &format!("cpu: NaN {MUST}"));
+    assert_no_profile(cpu(f64::INFINITY), &format!("cpu: inf {MUST}"));
+    assert_no_profile(cpu(f64::NEG_INFINITY), &format!("cpu: -inf {MUST}"));
+    assert_no_profile(cpu(1e12), &format!("cpu: 1000000000000 {MUST}"));
+    let gpu = |amount| ResourceProfile::builder().extended_resource("gpu", amount);
+    assert_no_profile(gpu(-0.5), &format!("gpu: -0.5 {MUST}"));
+    assert_no_profile(gpu(f64::NAN), &format!("gpu: NaN {MUST}"));
+}
+
+#[test]
+fn profile_with_memory_that_overflows_cannot_be_made() {
+    const TOO_LARGE: &str = "the amount is larger than can be counted";
+    let builder = ResourceProfile::builder;
+    let mebibytes = u64::MAX / (1 << 20) + 1;
+    assert_no_profile(
+        builder().task_heap_memory_mebibytes(mebibytes),
+        &format!("task heap memory: {TOO_LARGE}"),
+    );
+    assert_no_profile(
+        builder().task_off_heap_memory_mebibytes(mebibytes),
+        &format!("task off-heap memory: {TOO_LARGE}"),
+    );
+    assert_no_profile(
+        builder().managed_memory_mebibytes(mebibytes),
+        &format!("managed memory: {TOO_LARGE}"),
+    );
+    assert_no_profile(
+        builder().network_memory_mebibytes(u64::MAX),
+        &format!("network memory: {TOO_LARGE}"),
+    );
+    assert_no_profile(
+        builder().task_heap_memory_bytes(u64::MAX).network_memory_bytes(1),
+        &format!("memory: {TOO_LARGE}"),
+    );
+}
+
+#[test]
+fn profile_with_an_extended_resource_given_twice_cannot_be_made() {
+    let builder = ResourceProfile::builder()
+        .extended_resource("gpu", 1.0)
+        .extended_resource("fpga", 1.0)
+        .extended_resource("gpu", 0.0);
+    assert_no_profile(builder, "gpu: the extended resource is given twice");
 }

@@ -1,5 +1,7 @@
-//! With the feature `serde`: what is written is read back, and what could not be made is not read.
+//! Serialization, with the feature `serde`: values are read back as they were written, and values
+//! that no constructor allows are refused.
 
+use std::collections::BTreeMap;
 use std::fmt::Debug;
 
 use serde::Serialize;
@@ -11,7 +13,7 @@ use slot_manager::{
     Timestamp, WorkerRequestId,
 };
 
-/// Written and read back it is the same, as a value and as a text.
+/// Checks that a value is read back equal, from a value and from a text.
 #[track_caller]
 fn assert_round_trip<T: Serialize + DeserializeOwned + PartialEq + Debug>(value: &T) {
     let written = to_value(value).expect("it can be written");
@@ -20,7 +22,7 @@ fn assert_round_trip<T: Serialize + DeserializeOwned + PartialEq + Debug>(value:
     assert_eq!(&serde_json::from_str::<T>(&text).expect("it can be read"), value);
 }
 
-/// Written like this, and read back.
+/// Checks that a value is written in this form and read back equal.
 #[track_caller]
 fn assert_form<T: Serialize + DeserializeOwned + PartialEq + Debug>(value: &T, form: Value) {
     assert_eq!(to_value(value).expect("it can be written"), form);
@@ -29,7 +31,7 @@ fn assert_form<T: Serialize + DeserializeOwned + PartialEq + Debug>(value: &T, f
 
 #[track_caller]
 fn assert_not_read<T: DeserializeOwned + Debug>(form: Value, message: &str) {
-    let error = from_value::<T>(form).expect_err("it is not one").to_string();
+    let error = from_value::<T>(form).expect_err("it is invalid").to_string();
     assert!(error.contains(message), "{error}");
 }
 
@@ -51,7 +53,7 @@ fn slot() -> SlotId {
 }
 
 #[test]
-fn ids_are_their_texts_and_numbers() {
+fn ids_are_written_as_texts_and_numbers() {
     const TEXT: &str = "00000000-0000-0000-0000-0000000000a1";
     assert_form(&AllocationId::from_u128(0xa1), json!(TEXT));
     assert_form(&JobId::from_u128(0xa1), json!(TEXT));
@@ -65,21 +67,21 @@ fn ids_are_their_texts_and_numbers() {
 }
 
 #[test]
-fn ids_are_read_without_hyphens_too_as_they_are_displayed() {
+fn ids_are_read_without_hyphens() {
     let id = AllocationId::from_u128(u128::MAX / 7);
     assert_eq!(from_value::<AllocationId>(json!(id.to_string())).expect("its text"), id);
 }
 
 #[test]
 fn ids_may_be_keys_of_a_map() {
-    let map = std::collections::BTreeMap::from([(JobId::from_u128(1), 1), (JobId::from_u128(2), 2)]);
+    let map = BTreeMap::from([(JobId::from_u128(1), 1), (JobId::from_u128(2), 2)]);
     assert_round_trip(&map);
-    let map = std::collections::BTreeMap::from([(ResourceId::new("tm"), WorkerRequestId::new(1))]);
+    let map = BTreeMap::from([(ResourceId::new("tm"), WorkerRequestId::new(1))]);
     assert_round_trip(&map);
 }
 
 #[test]
-fn what_is_no_id_is_not_read() {
+fn invalid_ids_are_not_read() {
     assert_not_read::<AllocationId>(json!("a1"), "invalid length");
     assert_not_read::<JobId>(json!(7), "invalid type");
     assert_not_read::<SlotId>(json!({ "resource_id": "tm", "slot_number": -1 }), "invalid value");
@@ -88,13 +90,13 @@ fn what_is_no_id_is_not_read() {
 }
 
 #[test]
-fn profiles_without_amounts_are_their_names() {
+fn profiles_without_amounts_are_written_as_names() {
     assert_form(&ResourceProfile::UNKNOWN, json!("UNKNOWN"));
     assert_form(&ResourceProfile::ANY, json!("ANY"));
 }
 
 #[test]
-fn profiles_are_written_to_the_last_digit() {
+fn profiles_are_written_exactly() {
     assert_form(
         &ample(),
         json!({
@@ -127,7 +129,7 @@ fn concrete(network_memory: u64, extended: Value) -> Value {
 }
 
 #[test]
-fn a_profile_that_no_constructor_allows_is_not_read() {
+fn profile_that_no_constructor_allows_is_not_read() {
     type Profile = ResourceProfile;
     assert_not_read::<Profile>(
         concrete(u64::MAX, json!([])),
@@ -144,9 +146,9 @@ fn a_profile_that_no_constructor_allows_is_not_read() {
     assert_not_read::<Profile>(json!(null), "invalid type");
 }
 
-/// What was written by others is brought to the one form that equal profiles have.
+/// Other writers may use another order, or amounts of zero.
 #[test]
-fn a_profile_that_is_written_otherwise_is_read_as_what_it_says() {
+fn profile_in_another_form_is_read_in_the_form_of_equal_profiles() {
     let sloppy = concrete(0, json!([["gpu", 100_000_000], ["none", 0], ["fpga", 100_000_000]]));
     let expected = ResourceProfile::builder()
         .task_heap_memory_bytes(1)
@@ -161,7 +163,7 @@ fn a_profile_that_is_written_otherwise_is_read_as_what_it_says() {
 }
 
 #[test]
-fn what_a_job_asks_for_is_read_back() {
+fn slot_requests_are_read_back() {
     assert_form(
         &SlotRequest::new(
             JobId::from_u128(1),
@@ -179,7 +181,7 @@ fn what_a_job_asks_for_is_read_back() {
 }
 
 #[test]
-fn what_a_task_executor_reports_is_read_back() {
+fn slot_reports_are_read_back() {
     let held = SlotStatus::allocated(slot(), ample(), AllocationId::from_u128(2), JobId::from_u128(1));
     let free = SlotStatus::free(SlotId::new("pod_7", 0), ResourceProfile::UNKNOWN);
     assert_round_trip(&held);
@@ -202,7 +204,7 @@ fn what_a_task_executor_reports_is_read_back() {
 }
 
 #[test]
-fn what_is_said_to_a_task_executor_is_read_back() {
+fn messages_to_a_task_executor_are_read_back() {
     let request = AllocateSlot {
         slot_id: slot(),
         job_id: JobId::from_u128(1),
@@ -229,7 +231,7 @@ fn what_is_said_to_a_task_executor_is_read_back() {
 }
 
 #[test]
-fn what_a_task_executor_answers_is_read_back() {
+fn answers_of_a_task_executor_are_read_back() {
     assert_form(&Acknowledge::new(), json!({ "revision": null }));
     assert_form(&Acknowledge::new().with_revision(7), json!({ "revision": 7 }));
     let occupied = SlotAllocationError::Occupied {
@@ -246,7 +248,7 @@ fn what_a_task_executor_answers_is_read_back() {
 }
 
 #[test]
-fn what_a_task_executor_is_asked_before_it_is_released_is_read_back() {
+fn release_checks_and_their_answers_are_read_back() {
     let question = ReleaseCheck {
         instance_id: InstanceId::from_u128(4),
         leader_id: LeaderId::from_u128(3),
@@ -270,7 +272,7 @@ fn what_a_task_executor_is_asked_before_it_is_released_is_read_back() {
 }
 
 #[test]
-fn limits_are_their_names() {
+fn limits_are_written_as_names() {
     assert_form(&Limit::Slots, json!("Slots"));
     assert_form(&Limit::CpuCores, json!("CpuCores"));
     assert_form(&Limit::Memory, json!("Memory"));

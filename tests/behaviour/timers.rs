@@ -1,368 +1,89 @@
-//! Time: what falls due when, what a timeout may do, and what must not move it. Comments name the defects of
-//! FLINK-5810's timers that the tests guard against.
+//! Time: when deadlines fall due, in which order, and which events must not move them. Comments
+//! name the defects of FLINK-5810's timers that the tests guard against.
 
+use std::future::{Ready, ready};
 use std::time::Duration;
 
-use slot_manager::testing::NotPending;
+use slot_manager::testing::{ManualScheduledExecutor, NotPending, RecordingActions, ScriptedGateway};
 use slot_manager::{
-    AllocationFailureCause, AllocationStatus, FreeSlotOutcome, Release, ReportOutcome, RequestFailure,
-    ResourceManagerError, SlotAllocationError, SlotCounts, SlotManager, SlotManagerConfig, SlotRequestError, Timestamp,
-    UnregistrationOutcome, WorkerPromise,
+    AllocationFailureCause, AllocationStatus, LeaderId, Release, RequestFailure, ResourceManagerError,
+    ScheduledExecutor, SlotAllocationError, SlotManager, SlotManagerConfig, SlotRequestError, TaskExecutorConnection,
+    Timestamp, WorkerPromise,
 };
 
 use crate::common::{
-    Fixture, acknowledged, allocation, ask, failures, granted, in_flight, instance, patient, rejected, report, slot,
-    small,
+    Fixture, MILLISECOND, NANOSECOND, SECOND, acknowledged, allocation, ask, failures, in_flight, instance, occupied,
+    patient, profile, rejected, report, request, slot, small,
 };
-
-const NANOSECOND: Duration = Duration::from_nanos(1);
-
-fn seconds(number: u64) -> Duration {
-    Duration::from_secs(number)
-}
-
-fn idle_after(timeout: Duration) -> SlotManagerConfig {
-    patient().with_task_manager_timeout(timeout)
-}
 
 fn requests_expire_after(timeout: Duration) -> SlotManagerConfig {
     patient().with_request_timeout(timeout)
 }
 
-/// `expected` is said when `duration` has passed, and nothing a nanosecond before.
-#[track_caller]
-fn falls_due_after(fixture: &mut Fixture, duration: Duration, expected: &[&str]) {
-    fixture.advance(duration - NANOSECOND);
-    fixture.expect(&[]);
-    fixture.advance(NANOSECOND);
-    fixture.expect(expected);
-}
+// The deadline of a request.
 
-/// B.1
 #[test]
-fn released_task_manager_leaves_no_slot_behind() {
-    // given
-    let mut fixture = Fixture::with(idle_after(seconds(10)));
-    let gateway = fixture.register_free("tm", 7, &[small(), small()]);
-
-    // when
-    falls_due_after(
-        &mut fixture,
-        seconds(10),
-        &["may 7 go? #1", "release 7, idle since +0ns (1)"],
-    );
-
-    // then: nothing is left of it, and a request goes for a new worker
-    assert_eq!(fixture.manager.num_task_managers(), 0);
-    assert_eq!(fixture.manager.slot_counts(), SlotCounts::default());
-    assert!(fixture.manager.slot(&slot("tm", 0)).is_none());
-    assert_eq!(fixture.request(1, &small()), AllocationStatus::Waiting);
-    assert_eq!(gateway.take_calls(), []);
+fn waiting_request_fails_exactly_at_its_deadline() {
+    // given: a time that is no whole number of anything
+    let mut fixture = Fixture::with(requests_expire_after(3 * SECOND));
+    fixture.clock.advance(5 * SECOND + NANOSECOND);
+    fixture.request(1, &small());
     fixture.expect(&[&ask(1)]);
 
-    // then: what is heard of it afterwards is harmless
-    assert_eq!(fixture.report(7, &report("tm", &[None, None])), ReportOutcome::Unknown);
-    assert_eq!(fixture.unregister(7), UnregistrationOutcome::Unknown);
-    assert_eq!(fixture.free(&slot("tm", 0), 1), FreeSlotOutcome::UnknownSlot);
-    fixture.expect(&[]);
-}
-
-/// B.1, and FLINK-7793
-#[test]
-fn task_manager_whose_release_is_declined_stays_with_its_slots() {
-    // given
-    let mut fixture = Fixture::with(idle_after(seconds(10)));
-    fixture.actions.answer_releases(Release::Declined);
-    fixture.register_free("tm", 7, &[small()]);
-    falls_due_after(
-        &mut fixture,
-        seconds(10),
-        &["may 7 go? #1", "release 7, idle since +0ns (1)"],
-    );
-    assert!(fixture.is_free(&slot("tm", 0)));
-
-    // then: asked again after another timeout, about the same idle period
-    falls_due_after(
-        &mut fixture,
-        seconds(10),
-        &["may 7 go? #2", "release 7, idle since +0ns (1)"],
-    );
-
-    // then: it serves requests as ever
-    assert_eq!(fixture.request(1, &small()), granted(&slot("tm", 0)));
-    fixture.advance(seconds(30));
-    fixture.expect(&["request tm_0 for 1 #1", "granted 1 on tm_0"]);
-
-    // then: idle again, that is another period
-    fixture.free(&slot("tm", 0), 1);
-    falls_due_after(
-        &mut fixture,
-        seconds(10),
-        &["may 7 go? #3", "release 7, idle since +50s (2)"],
-    );
-}
-
-/// B.1: each task manager is asked for, each counts its own time
-#[test]
-fn only_the_task_manager_whose_time_has_come_is_released() {
-    let mut fixture = Fixture::with(idle_after(seconds(10)));
-    fixture.register_free("early", 1, &[small()]);
-    fixture.advance(seconds(4));
-    fixture.register_free("late", 2, &[small()]);
-
-    falls_due_after(
-        &mut fixture,
-        seconds(6),
-        &["may 1 go? #1", "release 1, idle since +0ns (1)"],
-    );
-    assert!(fixture.is_free(&slot("late", 0)));
-    falls_due_after(
-        &mut fixture,
-        seconds(4),
-        &["may 2 go? #2", "release 2, idle since +4s (1)"],
-    );
-}
-
-/// B.2
-#[test]
-fn task_manager_with_an_attempt_in_flight_is_not_released() {
-    // given: the attempt begins a second before the release
-    let mut fixture = Fixture::with(idle_after(seconds(10)));
-    let gateway = fixture.register_by_hand("tm", 7, &report("tm", &[None, None]));
-    fixture.advance(seconds(9));
-    assert_eq!(fixture.request(1, &small()), in_flight(&slot("tm", 0)));
-    fixture.log.take();
-
-    // when
-    fixture.advance(seconds(100));
-
-    // then: it is registered as before
-    fixture.expect(&[]);
-    assert_eq!(fixture.report(7, &report("tm", &[None, None])), ReportOutcome::Applied);
-    fixture.answer(&gateway, 1, acknowledged());
-    assert_eq!(fixture.status(1), Some(granted(&slot("tm", 0))));
-    fixture.log.take();
-
-    // then: and can be unregistered as any other
-    assert_eq!(fixture.unregister(7), UnregistrationOutcome::Unregistered);
-    assert_eq!(fixture.manager.slot_counts(), SlotCounts::default());
-}
-
-/// B.2
-#[test]
-fn task_manager_that_reports_an_allocation_is_not_released() {
-    // given: a known slot turns out to be held on one, and a new slot on the other
-    let mut fixture = Fixture::with(idle_after(seconds(10)));
-    fixture.register("known", 1, &report("known", &[None]));
-    fixture.register("new", 2, &report("new", &[None]));
-    fixture.advance(seconds(9));
-
-    // when
-    fixture.report(1, &report("known", &[Some(1)]));
-    fixture.report(2, &report("new", &[None, Some(2)]));
-    fixture.advance(seconds(100));
-
-    // then
-    fixture.expect(&[]);
-    assert_eq!(fixture.manager.num_task_managers(), 2);
-
-    // then: the idle time begins when they are free again
-    fixture.free(&slot("known", 0), 1);
-    fixture.report(2, &report("new", &[None, None]));
-    fixture.log.take();
-    falls_due_after(
-        &mut fixture,
-        seconds(10),
-        &[
-            "may 1 go? #1",
-            "release 1, idle since +109s (2)",
-            "may 2 go? #2",
-            "release 2, idle since +109s (2)",
-        ],
-    );
-}
-
-/// B.2: the time has passed, and so has the pause of a request that takes the slot before the release is asked for
-#[test]
-fn task_manager_that_is_used_when_its_time_is_noticed_is_not_released() {
-    // given: at 10 s the release falls due, at 11 s the retry
-    let config = idle_after(seconds(10)).with_retry_backoff(seconds(11), seconds(11));
-    let mut fixture = Fixture::with(config);
-    let gateway = fixture.register_by_hand("tm", 7, &report("tm", &[None]));
-    fixture.request(1, &small());
-    fixture.answer(&gateway, 1, rejected());
-    fixture.answer(&gateway, 2, rejected());
-    fixture.log.take();
-
-    // when: the manager is driven late
-    fixture.advance(seconds(12));
-
-    // then
-    fixture.expect(&["request tm_0 for 1 #3"]);
-    assert_eq!(fixture.manager.num_task_managers(), 1);
+    // when, then
+    fixture.falls_due_after(3 * SECOND, &["failed 1: timeout"]);
 }
 
 /// B.3
 #[test]
-fn request_that_expires_in_flight_fails_and_gives_its_attempt_up() {
+fn request_that_expires_in_flight_fails_and_its_attempt_is_given_up() {
     // given: it waited at first; another request waits behind it
-    let mut fixture = Fixture::with(requests_expire_after(seconds(10)));
+    let mut fixture = Fixture::with(requests_expire_after(10 * SECOND));
     fixture.request(1, &small());
-    fixture.advance(seconds(1));
+    fixture.advance(SECOND);
     fixture.request(2, &small());
     let gateway = fixture.register_by_hand("tm", 7, &report("tm", &[None]));
     assert_eq!(fixture.status(1), Some(in_flight(&slot("tm", 0))));
     fixture.log.take();
 
-    // when, then: notified, taken back, and the slot is for the other
-    falls_due_after(
-        &mut fixture,
-        seconds(9),
+    // when, then: it is notified, the task executor is told, and the other request gets the slot
+    fixture.falls_due_after(
+        9 * SECOND,
         &["failed 1: timeout", "free tm_0 of 1 #1", "request tm_0 for 2 #2"],
     );
     assert_eq!(fixture.status(1), None);
     assert_eq!(gateway.answer(1, acknowledged()), Err(NotPending { attempt: 1 }));
 
-    // then: nothing of it is in the way of the other, nor of the same id
+    // then: it is in the way neither of the other request nor of its own id
     fixture.answer(&gateway, 2, acknowledged());
     assert_eq!(fixture.request(1, &small()), AllocationStatus::Waiting);
     fixture.expect(&["granted 2 on tm_0", &ask(3)]);
+    assert_eq!(gateway.pending(), []);
 }
 
-/// B.3: the answer is there, so the request is served
+/// B.3: an answer that is ready at the deadline counts.
 #[test]
-fn answer_that_comes_with_the_deadline_counts() {
-    let mut fixture = Fixture::with(requests_expire_after(seconds(10)).with_rpc_timeout(seconds(10)));
+fn answer_is_applied_before_a_deadline_of_the_same_time() {
+    // given
+    let mut fixture = Fixture::with(requests_expire_after(10 * SECOND).with_rpc_timeout(10 * SECOND));
     let gateway = fixture.register_by_hand("tm", 7, &report("tm", &[None]));
     fixture.request(1, &small());
     fixture.log.take();
 
-    fixture.clock.advance(seconds(10));
+    // when
+    fixture.clock.advance(10 * SECOND);
     gateway.answer(1, acknowledged()).expect("in flight");
-    fixture.run();
+    assert_eq!(fixture.run(), 1);
 
+    // then
     fixture.expect(&["granted 1 on tm_0"]);
-}
-
-/// B.4
-#[test]
-fn idle_reports_do_not_postpone_the_release() {
-    // given
-    let mut fixture = Fixture::with(idle_after(seconds(10)));
-    fixture.register("tm", 7, &report("tm", &[None, None]));
-
-    // when: it reports every second; one report adds a slot, some messages are about nothing
-    for second in 1..10 {
-        fixture.advance(seconds(1));
-        let holders = vec![None; 2 + usize::from(second > 5)];
-        assert_eq!(fixture.report(7, &report("tm", &holders)), ReportOutcome::Applied);
-        assert_eq!(fixture.free(&slot("tm", 0), 1), FreeSlotOutcome::NotAllocated);
-        fixture.register("tm", 7, &report("tm", &holders));
-    }
-
-    // then
-    falls_due_after(
-        &mut fixture,
-        seconds(1),
-        &["may 7 go? #1", "release 7, idle since +0ns (1)"],
-    );
-}
-
-/// B.4
-#[test]
-fn idle_time_begins_when_the_last_used_slot_becomes_free() {
-    // given: two slots in use
-    let mut fixture = Fixture::with(idle_after(seconds(10)));
-    fixture.register("tm", 7, &report("tm", &[Some(1), Some(2)]));
-
-    // when: they become free one after the other
-    fixture.advance(seconds(1));
-    fixture.free(&slot("tm", 0), 1);
-    fixture.advance(seconds(1));
-    fixture.report(7, &report("tm", &[None, None]));
-
-    // then
-    fixture.expect(&["lost 2 on tm_1: free"]);
-    falls_due_after(
-        &mut fixture,
-        seconds(10),
-        &["may 7 go? #1", "release 7, idle since +2s (1)"],
-    );
-}
-
-/// B.42 (vi): an attempt that came to nothing must leave the task manager idle
-#[test]
-fn task_manager_is_idle_again_after_an_attempt_that_failed_or_was_cancelled() {
-    for cancelled in [false, true] {
-        // given
-        let mut fixture = Fixture::with(idle_after(seconds(10)));
-        let gateway = fixture.register_by_hand("tm", 7, &report("tm", &[None]));
-        fixture.request(1, &small());
-        fixture.advance(seconds(3));
-
-        // when: the retry after the failure pauses for 50 ms, and is cancelled then
-        if !cancelled {
-            fixture.answer(&gateway, 1, rejected());
-            fixture.answer(&gateway, 2, rejected());
-        }
-        fixture.cancel(1);
-        fixture.log.take();
-
-        // then
-        falls_due_after(
-            &mut fixture,
-            seconds(10),
-            &["may 7 go? #1", "release 7, idle since +3s (2)"],
-        );
-    }
-}
-
-/// B.4: idle periods are those that can be seen between two calls
-#[test]
-fn task_manager_whose_use_moves_from_slot_to_slot_is_not_idle_in_between() {
-    // given
-    let mut fixture = Fixture::with(idle_after(seconds(10)));
-    fixture.register("tm", 7, &report("tm", &[Some(1), None]));
-
-    // when: the allocation is found on the other slot; then the job gives it back while a request waits
-    fixture.report(7, &report("tm", &[None, Some(1)]));
-    fixture.request(2, &small());
-    fixture.request(3, &small());
-    fixture.free(&slot("tm", 0), 2);
-    fixture.free(&slot("tm", 1), 1);
-    fixture.log.take();
-
-    // then: it is in use all the time
-    fixture.advance(seconds(100));
-    fixture.expect(&[]);
-
-    // then: the first idle period
-    fixture.free(&slot("tm", 0), 3);
-    falls_due_after(
-        &mut fixture,
-        seconds(10),
-        &["may 7 go? #1", "release 7, idle since +100s (1)"],
-    );
-}
-
-/// B.4: a task manager without slots is idle from the start
-#[test]
-fn task_manager_without_slots_is_released_too() {
-    let mut fixture = Fixture::with(idle_after(seconds(10)));
-    fixture.register("tm", 7, &report("tm", &[]));
-    falls_due_after(
-        &mut fixture,
-        seconds(10),
-        &["may 7 go? #1", "release 7, idle since +0ns (1)"],
-    );
-    assert_eq!(fixture.manager.num_task_managers(), 0);
 }
 
 /// B.5
 #[test]
 fn request_that_is_rejected_again_and_again_fails_at_its_deadline() {
     // given: there is always a free slot, and it always refuses
-    let mut fixture = Fixture::with(requests_expire_after(seconds(60)).with_retry_backoff(seconds(1), seconds(1)));
+    let mut fixture = Fixture::with(requests_expire_after(60 * SECOND).with_retry_backoff(SECOND, SECOND));
     let gateway = fixture.gateway();
     gateway.answer_requests(rejected());
     fixture.register_with("tm", 7, &report("tm", &[None, None]), &gateway);
@@ -370,70 +91,90 @@ fn request_that_is_rejected_again_and_again_fails_at_its_deadline() {
 
     // when
     for _ in 0..59 {
-        fixture.advance(seconds(1));
+        fixture.advance(SECOND);
     }
     assert_eq!(fixture.status(1), Some(AllocationStatus::Waiting));
     assert_eq!(gateway.take_calls().len(), 2 + 59);
 
-    // then: the notice says what the last answer was
+    // then: there is no other attempt, and the notification carries the last answer
     fixture.log.take();
-    fixture.advance(seconds(1));
+    fixture.advance(SECOND);
     let effects = fixture.log.take();
     let timed_out = AllocationFailureCause::RequestFailed(RequestFailure::Timeout {
-        timeout: seconds(60),
+        timeout: 60 * SECOND,
         resource_profile: small(),
         last_failure: Some(SlotAllocationError::rejected("no")),
     });
     assert_eq!(failures(&effects), [(allocation(1), timed_out)]);
-    assert_eq!(effects.len(), 1, "no other attempt: {effects:?}");
+    assert_eq!(effects.len(), 1, "{effects:?}");
 
     // then: it is over
-    fixture.advance(seconds(60));
-    fixture.expect(&[]);
+    fixture.advance(60 * SECOND);
+    fixture.expect_nothing();
 }
 
 /// B.5
 #[test]
-fn deadline_stays_the_same_whatever_happens_to_a_request() {
-    // given
-    let mut fixture = Fixture::with(requests_expire_after(seconds(60)));
-    fixture.advance(seconds(5));
+fn deadline_of_a_request_never_moves() {
+    // given: requested at 5 s
+    let mut fixture = Fixture::with(requests_expire_after(60 * SECOND));
+    fixture.advance(5 * SECOND);
     fixture.request(1, &small());
-    let deadline = Timestamp::from_secs(65);
-    let check = |fixture: &Fixture| {
-        let pending = fixture.manager.pending_slot_request(allocation(1)).expect("pending");
-        assert_eq!(pending.deadline(), deadline);
-    };
+    let check = |fixture: &Fixture| assert_eq!(fixture.ungranted(1).deadline(), Timestamp::from_secs(65));
     check(&fixture);
 
-    // when: in flight, lost with its task manager, in flight again, failed, failed again and pausing
-    fixture.advance(seconds(5));
+    // when, then: it is in flight, lost with its task manager, and in flight again
+    fixture.advance(5 * SECOND);
     fixture.register_by_hand("gone", 1, &report("gone", &[None]));
     check(&fixture);
-    fixture.advance(seconds(5));
+    fixture.advance(5 * SECOND);
     fixture.unregister(1);
     check(&fixture);
     let gateway = fixture.register_by_hand("tm", 2, &report("tm", &[None]));
-    fixture.advance(seconds(5));
-    fixture.answer(&gateway, 2, rejected());
-    check(&fixture);
-    fixture.answer(&gateway, 3, rejected());
     check(&fixture);
 
-    // then
+    // when, then: it fails twice, backs off, is in flight once more, and waits
+    for attempt in [2, 3] {
+        fixture.advance(5 * SECOND);
+        fixture.answer(&gateway, attempt, rejected());
+        check(&fixture);
+    }
+    fixture.advance(SECOND);
+    assert_eq!(fixture.status(1), Some(in_flight(&slot("tm", 0))));
+    check(&fixture);
+    fixture.unregister(2);
+    check(&fixture);
+
+    // when: the time is over
     fixture.log.take();
-    fixture.clock.advance_to(Timestamp::from_nanos(deadline.as_nanos() - 1));
+    fixture
+        .clock
+        .advance_to(Timestamp::from_nanos(Timestamp::from_secs(65).as_nanos() - 1));
     fixture.run();
-    fixture.expect(&["request tm_0 for 1 #4"]);
+    check(&fixture);
+    fixture.expect_nothing();
     fixture.advance(NANOSECOND);
-    fixture.expect(&["failed 1: timeout", "free tm_0 of 1 #4"]);
+
+    // then
+    assert!(fixture.manager.pending_slot_request(allocation(1)).is_none());
+    assert_eq!(
+        failures(&fixture.log.take()),
+        [(
+            allocation(1),
+            AllocationFailureCause::RequestFailed(RequestFailure::Timeout {
+                timeout: 60 * SECOND,
+                resource_profile: small(),
+                last_failure: Some(SlotAllocationError::rejected("no")),
+            })
+        )]
+    );
 }
 
 /// B.6
 #[test]
 fn refused_request_leaves_no_deadline_behind() {
     // given
-    let mut fixture = Fixture::with(requests_expire_after(seconds(10)));
+    let mut fixture = Fixture::with(requests_expire_after(10 * SECOND));
     fixture
         .actions
         .answer_next_allocation(Err(ResourceManagerError::new("no quota")));
@@ -448,17 +189,17 @@ fn refused_request_leaves_no_deadline_behind() {
     assert_eq!(fixture.clock.armed(), []);
 
     // then: the same id, requested again, has its own time
-    fixture.advance(seconds(6));
+    fixture.advance(6 * SECOND);
     assert_eq!(fixture.request(1, &small()), AllocationStatus::Waiting);
     fixture.log.take();
-    falls_due_after(&mut fixture, seconds(10), &["failed 1: timeout"]);
+    fixture.falls_due_after(10 * SECOND, &["failed 1: timeout"]);
 }
 
 /// B.6, on a retry
 #[test]
 fn request_that_is_refused_on_a_retry_leaves_no_deadline_behind() {
-    // given: in flight to the only slot, which turns out to be held
-    let mut fixture = Fixture::with(requests_expire_after(seconds(10)));
+    // given: in flight to the only slot, which turns out to be allocated
+    let mut fixture = Fixture::with(requests_expire_after(10 * SECOND));
     fixture
         .actions
         .answer_allocations(Err(ResourceManagerError::new("no quota")));
@@ -467,49 +208,259 @@ fn request_that_is_refused_on_a_retry_leaves_no_deadline_behind() {
     fixture.log.take();
 
     // when
-    fixture.answer(&gateway, 1, crate::common::occupied(2));
+    fixture.answer(&gateway, 1, occupied(2));
 
-    // then: told once, now by a notification
+    // then: one notification
     fixture.expect(&[&ask(1), "failed 1: no quota"]);
     assert_eq!(fixture.manager.next_deadline(), None);
-    fixture.advance(seconds(20));
-    fixture.expect(&[]);
+    fixture.advance(20 * SECOND);
+    fixture.expect_nothing();
     assert_eq!(fixture.clock.armed(), []);
+}
+
+// The other timeouts.
+
+/// B.7
+#[test]
+fn attempt_is_given_up_exactly_at_the_rpc_timeout() {
+    // given
+    let mut fixture = Fixture::with(patient().with_rpc_timeout(3 * SECOND));
+    fixture.register_by_hand("tm", 1, &report("tm", &[None]));
+    fixture.request(1, &small());
+    fixture.log.take();
+
+    // when, then
+    fixture.falls_due_after(3 * SECOND, &["free tm_0 of 1 #1", "request tm_0 for 1 #2"]);
+}
+
+#[test]
+fn rpc_timeout_begins_anew_with_each_attempt() {
+    // given: the second attempt begins at 4 s
+    let mut fixture = Fixture::with(patient().with_rpc_timeout(5 * SECOND));
+    let a = fixture.register_by_hand("a", 1, &report("a", &[None]));
+    fixture.register_by_hand("b", 2, &report("b", &[None]));
+    fixture.request(1, &small());
+    fixture.advance(4 * SECOND);
+    fixture.answer(&a, 1, Err(SlotAllocationError::unreachable("gone")));
+    fixture.log.take();
+
+    // when, then: after this second failure it backs off
+    fixture.falls_due_after(5 * SECOND, &["free b_0 of 1 #2"]);
+    assert_eq!(fixture.status(1), Some(AllocationStatus::Waiting));
 }
 
 /// B.7
 #[test]
-fn every_timeout_is_exact() {
-    // given: an RPC timeout
-    let mut fixture = Fixture::with(patient().with_rpc_timeout(seconds(3)));
-    fixture.register_by_hand("tm", 7, &report("tm", &[None]));
-    fixture.request(1, &small());
-    fixture.log.take();
-    falls_due_after(
-        &mut fixture,
-        seconds(3),
-        &["free tm_0 of 1 #1", "request tm_0 for 1 #2"],
-    );
-
-    // given: a promised worker that does not come
-    let mut fixture = Fixture::with(patient().with_worker_registration_timeout(seconds(3)));
+fn promised_slot_expires_exactly_at_the_worker_registration_timeout() {
+    // given
+    let mut fixture = Fixture::with(patient().with_worker_registration_timeout(3 * SECOND));
     fixture.actions.answer_next_allocation(Ok(WorkerPromise::Unspecified));
-    fixture.request(1, &small());
-    fixture.expect(&[&ask(1)]);
-    falls_due_after(&mut fixture, seconds(3), &[&ask(2)]);
+    fixture.request(1, &profile(2.0, 0));
+    let expiries: Vec<_> = fixture
+        .manager
+        .promised_slots()
+        .map(|promise| promise.expires_at())
+        .collect();
+    assert_eq!(expiries, [Timestamp::from_secs(3)]);
+    fixture.log.take();
 
-    // given: a declined worker
-    falls_due_after(&mut fixture, seconds(3), &[&ask(3)]);
+    // when, then
+    fixture.falls_due_after(3 * SECOND, &["ask 2 for {cpu: 2}"]);
 
-    // given: a request that nothing serves
-    let mut fixture = Fixture::with(requests_expire_after(seconds(3)));
-    fixture.advance(NANOSECOND);
-    fixture.request(1, &small());
-    fixture.expect(&[&ask(1)]);
-    falls_due_after(&mut fixture, seconds(3), &["failed 1: timeout"]);
+    // when, then: the new worker request was declined
+    fixture.falls_due_after(3 * SECOND, &["ask 3 for {cpu: 2}"]);
 }
 
-/// B.7: an input never acts on time, the next drive does
+/// B.7
+#[test]
+fn declined_worker_request_is_repeated_exactly_after_the_worker_registration_timeout() {
+    // given
+    let mut fixture = Fixture::with(patient().with_worker_registration_timeout(3 * SECOND));
+    fixture.request(1, &profile(2.0, 0));
+    fixture.log.take();
+
+    // when, then
+    fixture.falls_due_after(3 * SECOND, &["ask 2 for {cpu: 2}"]);
+    fixture.falls_due_after(3 * SECOND, &["ask 3 for {cpu: 2}"]);
+}
+
+/// B.34: each timeout changes one behaviour.
+#[test]
+fn timeouts_are_independent_of_each_other() {
+    let keys = [
+        "pekko.ask.timeout",
+        "slotmanager.request-timeout",
+        "resourcemanager.taskmanager-timeout",
+        "resourcemanager.taskmanager-registration.timeout",
+    ];
+    let after_a_second = |short: Option<&str>| {
+        // given: a request that waits (1), one in flight (2) and an idle task manager (8)
+        let options = keys.map(|key| (key, if Some(key) == short { "1 s" } else { "inf" }));
+        let mut fixture = Fixture::with(SlotManagerConfig::from_options(options).expect("valid"));
+        fixture.request(1, &profile(9.0, 900));
+        fixture.register_by_hand("tm", 7, &report("tm", &[None]));
+        fixture.request(2, &small());
+        fixture.register("idle", 8, &report("idle", &[]));
+        fixture.log.take();
+
+        // when
+        fixture.advance(SECOND);
+        fixture.brief_effects()
+    };
+
+    // then
+    assert_eq!(after_a_second(None), [""; 0]);
+    assert_eq!(
+        after_a_second(Some("pekko.ask.timeout")),
+        ["free tm_0 of 2 #1", "request tm_0 for 2 #2"]
+    );
+    assert_eq!(
+        after_a_second(Some("slotmanager.request-timeout")),
+        ["failed 1: timeout", "failed 2: timeout", "free tm_0 of 2 #1"]
+    );
+    assert_eq!(
+        after_a_second(Some("resourcemanager.taskmanager-timeout")),
+        ["may 8 go? #1", "release 8, idle since +0ns (1)"]
+    );
+    assert_eq!(
+        after_a_second(Some("resourcemanager.taskmanager-registration.timeout")),
+        ["ask 2 for {cpu: 9, task heap: 900 MiB}"]
+    );
+}
+
+/// B.8
+#[test]
+fn no_timer_outlives_its_leadership() {
+    // given: a deadline of every kind
+    let mut fixture = Fixture::with(SlotManagerConfig::default());
+    fixture.actions.answer_next_allocation(Ok(WorkerPromise::Unspecified));
+    fixture.request(1, &small());
+    fixture.request(2, &small());
+    fixture.register_by_hand("tm", 7, &report("tm", &[None]));
+    fixture.register_by_hand("idle", 8, &report("idle", &[]));
+    fixture.run();
+    assert_eq!(fixture.clock.armed().len(), 1);
+
+    // when
+    fixture.suspend();
+
+    // then
+    assert_eq!(fixture.clock.armed(), []);
+    assert_eq!(fixture.manager.next_deadline(), None);
+    assert_eq!(fixture.advance(1000 * SECOND), 0);
+    assert_eq!(fixture.clock.armed(), []);
+
+    // then: nor does the next leadership know of any
+    fixture.log.take();
+    fixture.start(2);
+    assert_eq!(fixture.advance(10_000 * SECOND), 0);
+    fixture.expect_nothing();
+    assert!(!fixture.is_registered(7));
+}
+
+// Late.
+
+/// Several periods pass unseen. The manager counts new deadlines from the time at which it is
+/// driven.
+#[test]
+fn manager_that_is_driven_late_makes_up_for_nothing() {
+    // given
+    let mut fixture = Fixture::with(
+        patient()
+            .with_task_manager_timeout(3 * SECOND)
+            .with_worker_registration_timeout(2 * SECOND),
+    );
+    fixture.actions.answer_releases(Release::Declined);
+    fixture.register_free("tm", 7, &[profile(0.5, 0)]);
+    fixture.request(1, &profile(2.0, 0));
+    fixture.log.take();
+
+    // when
+    assert_eq!(fixture.advance(100 * SECOND), 2);
+
+    // then
+    fixture.expect(&["ask 2 for {cpu: 2}", "may 7 go? #1", "release 7, idle since +0ns (1)"]);
+    assert_eq!(fixture.manager.next_deadline(), Some(Timestamp::from_secs(102)));
+    fixture.falls_due_after(2 * SECOND, &["ask 3 for {cpu: 2}"]);
+}
+
+#[test]
+fn effects_of_overdue_deadlines_leave_in_the_order_of_their_kinds() {
+    // given: the idle timeout falls due at 3 s, the request at 5 s
+    let mut fixture = Fixture::with(requests_expire_after(5 * SECOND).with_task_manager_timeout(2 * SECOND));
+    fixture.request(1, &profile(9.0, 0));
+    fixture.advance(SECOND);
+    fixture.register_free("tm", 7, &[small()]);
+    fixture.log.take();
+    fixture.actions.answer_releases(Release::Declined);
+
+    // when
+    assert_eq!(fixture.advance(9 * SECOND), 2);
+
+    // then
+    fixture.expect(&["failed 1: timeout", "may 7 go? #1", "release 7, idle since +1s (1)"]);
+}
+
+#[test]
+fn retry_that_is_overtaken_by_the_deadline_in_the_same_round_is_not_made() {
+    // given: the backoff ends at 5 s, the request at 10 s
+    let config = requests_expire_after(10 * SECOND).with_retry_backoff(5 * SECOND, 5 * SECOND);
+    let mut fixture = Fixture::with(config);
+    fixture.register_free("tm", 1, &[small()]).answer_requests(rejected());
+    fixture.request(1, &small());
+    fixture.log.take();
+
+    // when: the manager is driven at 20 s
+    assert_eq!(fixture.advance(20 * SECOND), 2);
+
+    // then: no slot request, and nothing to give up
+    fixture.expect(&["failed 1: timeout"]);
+}
+
+#[test]
+fn worker_is_not_requested_for_a_request_that_ends_in_the_same_round() {
+    // given: the promised slot expires at 5 s, the request at 10 s
+    let config = requests_expire_after(10 * SECOND).with_worker_registration_timeout(5 * SECOND);
+    let mut fixture = Fixture::with(config);
+    fixture.actions.answer_next_allocation(Ok(WorkerPromise::Unspecified));
+    fixture.request(1, &small());
+    fixture.log.take();
+
+    // when: the manager is driven at 20 s
+    assert_eq!(fixture.advance(20 * SECOND), 2);
+
+    // then
+    fixture.expect(&["failed 1: timeout"]);
+}
+
+#[test]
+fn backoffs_of_different_lengths_that_end_together_end_in_the_order_of_arming() {
+    // given: 1 backs off for 100 ms from 50 ms on, 2 for 50 ms from 100 ms on, and there is one
+    // slot
+    let mut fixture = Fixture::new();
+    fixture.register_free("a", 1, &[small()]).answer_requests(rejected());
+    fixture.request(1, &small());
+    fixture.advance(50 * MILLISECOND);
+    fixture.unregister(1);
+    fixture.advance(50 * MILLISECOND);
+    fixture.register_free("b", 2, &[small()]).answer_requests(rejected());
+    fixture.request(2, &small());
+    fixture.unregister(2);
+    let ends = [1, 2].map(|id| fixture.ungranted(id).backs_off_until());
+    assert_eq!(ends, [Some(Timestamp::from_millis(150)); 2]);
+    fixture.register_free("c", 3, &[small()]);
+    fixture.log.take();
+
+    // when
+    assert_eq!(fixture.advance(50 * MILLISECOND), 2);
+
+    // then
+    fixture.expect(&["request c_0 for 1 #6", &ask(1), "granted 1 on c_0"]);
+}
+
+// Zero and never.
+
+/// B.7: an input never acts on time, the next drive does.
 #[test]
 fn zero_timeout_is_due_when_the_manager_is_driven_next() {
     // given
@@ -523,46 +474,72 @@ fn zero_timeout_is_due_when_the_manager_is_driven_next() {
     fixture.expect(&["failed 1: timeout", "failed 2: timeout"]);
 }
 
-/// B.7: what is armed again falls due a millisecond later at the earliest
+/// B.7: timeouts of zero do not spin.
 #[test]
-fn zero_timeouts_do_not_spin() {
-    let millisecond = Duration::from_millis(1);
-
-    // given: releases that are declined
-    let mut fixture = Fixture::with(idle_after(Duration::ZERO));
-    fixture.actions.answer_releases(Release::Declined);
-    fixture.register_free("tm", 7, &[small()]);
-    fixture.expect(&[]);
-    let release = "release 7, idle since +0ns (1)";
-    assert_eq!(fixture.run(), 1);
-    fixture.expect(&["may 7 go? #1", release]);
-    falls_due_after(&mut fixture, millisecond, &["may 7 go? #2", release]);
-
-    // given: task executors that must answer at once and do not, and pauses of no length
+fn deadline_armed_while_a_time_is_handled_falls_due_a_millisecond_later_at_the_earliest() {
+    // given: releases and worker requests, both declined
     let mut fixture = Fixture::with(
         patient()
-            .with_rpc_timeout(Duration::ZERO)
-            .with_retry_backoff(Duration::ZERO, Duration::ZERO),
+            .with_worker_registration_timeout(Duration::ZERO)
+            .with_task_manager_timeout(Duration::ZERO),
     );
-    fixture.register_by_hand("tm", 7, &report("tm", &[None]));
+    fixture.actions.answer_releases(Release::Declined);
+    fixture.register_free("tm", 7, &[profile(0.5, 0)]);
+    fixture.expect_nothing();
+    fixture.request(1, &profile(2.0, 0));
+    fixture.expect(&["ask 1 for {cpu: 2}"]);
+
+    // when, then: armed by inputs, both are due at once, and armed again
+    assert_eq!(fixture.run(), 2);
+    fixture.expect(&["ask 2 for {cpu: 2}", "may 7 go? #1", "release 7, idle since +0ns (1)"]);
+    assert_eq!(fixture.run(), 0);
+
+    // when, then
+    assert_eq!(fixture.advance(MILLISECOND - NANOSECOND), 0);
+    assert_eq!(fixture.advance(NANOSECOND), 2);
+    fixture.expect(&["ask 3 for {cpu: 2}", "may 7 go? #2", "release 7, idle since +0ns (1)"]);
+}
+
+/// B.7
+#[test]
+fn backoffs_and_attempts_of_zero_length_do_not_spin() {
+    // given
+    let mut fixture = Fixture::with(
+        patient()
+            .with_retry_backoff(Duration::ZERO, Duration::ZERO)
+            .with_rpc_timeout(Duration::ZERO),
+    );
+    fixture.register_by_hand("tm", 1, &report("tm", &[None]));
     fixture.request(1, &small());
     fixture.expect(&["request tm_0 for 1 #1"]);
+
+    // when, then
     assert_eq!(fixture.run(), 1);
     fixture.expect(&["free tm_0 of 1 #1", "request tm_0 for 1 #2"]);
-    falls_due_after(&mut fixture, millisecond, &["free tm_0 of 1 #2"]);
-    falls_due_after(&mut fixture, millisecond, &["request tm_0 for 1 #3"]);
+    assert_eq!(fixture.run(), 0);
 
-    // given: workers that must register at once
+    // when, then: after the second failure it backs off for the shortest time, and tries again
+    fixture.falls_due_after(MILLISECOND, &["free tm_0 of 1 #2"]);
+    fixture.falls_due_after(MILLISECOND, &["request tm_0 for 1 #3"]);
+    assert_eq!(fixture.run(), 0);
+}
+
+/// B.7
+#[test]
+fn promised_workers_that_must_register_at_once_do_not_spin() {
+    // given
     let mut fixture = Fixture::with(patient().with_worker_registration_timeout(Duration::ZERO));
     fixture.actions.answer_allocations(Ok(WorkerPromise::Unspecified));
     fixture.request(1, &small());
     fixture.expect(&[&ask(1)]);
+
+    // when, then
     assert_eq!(fixture.run(), 1);
     fixture.expect(&[&ask(2)]);
-    falls_due_after(&mut fixture, millisecond, &[&ask(3)]);
+    fixture.falls_due_after(MILLISECOND, &[&ask(3)]);
 }
 
-/// B.7: what is too long for the clock means never
+/// B.7: a timeout that is too long for the clock means never.
 #[test]
 fn infinite_timeouts_never_fall_due() {
     for forever in [Duration::MAX, Duration::from_nanos(u64::MAX)] {
@@ -574,7 +551,7 @@ fn infinite_timeouts_never_fall_due() {
             .with_worker_registration_timeout(forever)
             .with_retry_backoff(forever, forever);
         let mut fixture = Fixture::with(config);
-        fixture.advance(seconds(1));
+        fixture.advance(SECOND);
         fixture.actions.answer_next_allocation(Ok(WorkerPromise::Unspecified));
         fixture.request(1, &small());
         fixture.request(2, &small());
@@ -588,92 +565,141 @@ fn infinite_timeouts_never_fall_due() {
         assert_eq!(fixture.advance(Duration::MAX), 0);
 
         // then
-        fixture.expect(&[]);
+        fixture.expect_nothing();
         assert_eq!(fixture.clock.armed(), []);
         assert_eq!(fixture.manager.num_pending_slot_requests(), 2);
     }
 }
 
-/// B.7: the manager stays at the latest time it saw
 #[test]
-fn clock_that_goes_back_moves_no_deadline() {
-    // given
-    let mut fixture = Fixture::with(requests_expire_after(seconds(10)));
-    fixture.advance(seconds(100));
+fn deadline_beyond_the_range_of_the_clock_means_never() {
+    // given: a deadline of every kind, a second before the clock overflows
+    let mut fixture = Fixture::with(
+        requests_expire_after(SECOND)
+            .with_rpc_timeout(SECOND)
+            .with_task_manager_timeout(SECOND)
+            .with_worker_registration_timeout(SECOND)
+            .with_retry_backoff(SECOND, SECOND),
+    );
+    fixture.clock.advance_to(Timestamp::from_nanos(u64::MAX - 5));
+    fixture.register_by_hand("tm", 1, &report("tm", &[None]));
     fixture.request(1, &small());
+    fixture.request(2, &small());
+    fixture.actions.answer_next_allocation(Ok(WorkerPromise::Unspecified));
+    fixture.request(3, &profile(7.0, 0));
+    fixture.register_free("idle", 2, &[profile(0.5, 0)]);
+    fixture.log.take();
+    assert_eq!(fixture.ungranted(1).deadline(), Timestamp::MAX);
+    assert_eq!(fixture.manager.next_deadline(), None);
+
+    // when, then
+    assert_eq!(fixture.advance(Duration::MAX), 0);
+    assert_eq!(fixture.advance(Duration::MAX), 0);
+    fixture.expect_nothing();
+    assert_eq!(fixture.clock.armed(), []);
+}
+
+// Clocks and delays that misbehave.
+
+/// B.7: the manager stays at the latest time it saw.
+#[test]
+fn clock_that_goes_back_shortens_and_lengthens_nothing() {
+    // given: at 10 s
+    let mut fixture = Fixture::with(requests_expire_after(5 * SECOND).with_task_manager_timeout(6 * SECOND));
+    fixture.advance(10 * SECOND);
+    fixture.request(1, &profile(9.0, 0));
 
     // when
-    fixture.clock.set_now(Timestamp::from_secs(50));
-    fixture.request(2, &small());
+    fixture.clock.set_now(Timestamp::from_secs(4));
+    fixture.request(2, &profile(9.0, 0));
+    fixture.register_free("tm", 7, &[small()]);
     fixture.run();
     fixture.log.take();
 
-    // then: the second request came after the first, and its deadline is not before the other's
-    let deadlines: Vec<_> = fixture
-        .manager
-        .pending_slot_requests()
-        .map(|request| request.deadline())
-        .collect();
-    assert_eq!(deadlines, [Timestamp::from_secs(110); 2]);
-    fixture.advance(seconds(59));
-    fixture.expect(&[]);
-    fixture.advance(seconds(1));
+    // then: the later request has no earlier deadline
+    let deadlines = [1, 2].map(|id| fixture.ungranted(id).deadline());
+    assert_eq!(deadlines, [Timestamp::from_secs(15); 2]);
+    assert_eq!(fixture.idle_since(7), Some(Timestamp::from_secs(10)));
+
+    // then: all falls due at its time
+    fixture.clock.set_now(Timestamp::from_nanos(15_000_000_000 - 1));
+    assert_eq!(fixture.run(), 0);
+    fixture.clock.set_now(Timestamp::from_secs(15));
+    assert_eq!(fixture.run(), 2);
     fixture.expect(&["failed 1: timeout", "failed 2: timeout"]);
-}
-
-/// B.8: there is one delay, always that of the earliest deadline
-#[test]
-fn one_delay_is_armed_for_the_earliest_deadline() {
-    // given
-    let mut fixture = Fixture::with(
-        requests_expire_after(seconds(30))
-            .with_task_manager_timeout(seconds(20))
-            .with_rpc_timeout(seconds(5)),
-    );
-    let armed_for = |fixture: &mut Fixture| {
-        fixture.run();
-        let armed = fixture.clock.armed();
-        assert_eq!(armed.first().copied(), fixture.manager.next_deadline());
-        assert!(armed.len() <= 1, "{armed:?}");
-        armed.first().map(|deadline| deadline.since_origin().as_secs())
-    };
-    assert_eq!(armed_for(&mut fixture), None);
-
-    // when, then: each step brings the earliest deadline forward or takes it away
-    fixture.request(1, &small());
-    assert_eq!(armed_for(&mut fixture), Some(30));
-    let gateway = fixture.register_by_hand("tm", 7, &report("tm", &[None, None]));
-    assert_eq!(armed_for(&mut fixture), Some(5));
-    fixture.answer(&gateway, 1, acknowledged());
-    assert_eq!(armed_for(&mut fixture), None);
-    fixture.free(&slot("tm", 0), 1);
-    assert_eq!(armed_for(&mut fixture), Some(20));
-    fixture.unregister(7);
-    assert_eq!(armed_for(&mut fixture), None);
-}
-
-/// B.8
-#[test]
-fn no_timer_outlives_its_leadership() {
-    // given: something of every kind is armed
-    let mut fixture = Fixture::with(SlotManagerConfig::default());
-    fixture.actions.answer_next_allocation(Ok(WorkerPromise::Unspecified));
-    fixture.request(1, &small());
-    fixture.request(2, &small());
-    fixture.register_by_hand("tm", 7, &report("tm", &[None]));
-    fixture.register_by_hand("idle", 8, &report("idle", &[]));
+    fixture.clock.set_now(Timestamp::from_secs(16));
     fixture.run();
-    assert_eq!(fixture.clock.armed().len(), 1);
+    fixture.expect(&["may 7 go? #1", "release 7, idle since +10s (1)"]);
+}
+
+#[test]
+fn overdue_deadline_stays_due_when_the_clock_goes_back() {
+    // given: an input sees the time, and does not act on it
+    let mut fixture = Fixture::with(requests_expire_after(5 * SECOND));
+    fixture.request(1, &small());
+    fixture.clock.advance(5 * SECOND);
+    fixture.cancel(99);
+    fixture.log.take();
 
     // when
-    fixture.step(SlotManager::suspend).expect("started");
+    fixture.clock.set_now(Timestamp::from_secs(1));
 
     // then
-    assert_eq!(fixture.clock.armed(), []);
-    assert_eq!(fixture.manager.next_deadline(), None);
-    fixture.log.take();
-    fixture.start(2);
-    assert_eq!(fixture.advance(seconds(10_000)), 0);
-    fixture.expect(&[]);
-    assert!(fixture.manager.task_manager(instance(7)).is_none());
+    assert_eq!(fixture.run(), 1);
+    fixture.expect(&["failed 1: timeout"]);
+}
+
+#[test]
+fn nothing_falls_due_while_the_clock_stands_still() {
+    // given
+    let mut fixture = Fixture::with(requests_expire_after(NANOSECOND));
+    fixture.request(1, &small());
+
+    // when, then
+    for _ in 0..3 {
+        assert_eq!(fixture.run(), 0);
+    }
+    assert_eq!(fixture.advance(NANOSECOND), 1);
+}
+
+/// An executor whose delays are always ready.
+struct Hasty(ManualScheduledExecutor);
+
+impl ScheduledExecutor for Hasty {
+    type Delay = Ready<()>;
+
+    fn now(&self) -> Timestamp {
+        self.0.now()
+    }
+
+    fn delay_until(&mut self, _: Timestamp) -> Ready<()> {
+        ready(())
+    }
+}
+
+#[test]
+fn delay_that_ends_too_early_makes_nothing_fall_due_early_and_does_not_hang() {
+    // given: a waiting request
+    let clock = ManualScheduledExecutor::new();
+    let config = requests_expire_after(5 * SECOND);
+    let mut manager = SlotManager::new(config, Hasty(clock.clone())).expect("a valid configuration");
+    let actions = RecordingActions::new();
+    manager
+        .start(LeaderId::from_u128(1), actions.clone())
+        .expect("not started");
+    let connection = TaskExecutorConnection::new("tm", instance(1), ScriptedGateway::new());
+    manager
+        .register_task_manager(connection, &report("tm", &[Some(7)]))
+        .expect("a valid report");
+    let accepted = manager.register_slot_request(request(1, 1, &small()));
+    assert!(accepted.is_ok());
+    actions.take();
+
+    // when, then
+    clock.advance(5 * SECOND - NANOSECOND);
+    assert_eq!(manager.run_until_stalled(), 0);
+    assert_eq!(actions.take(), []);
+    clock.advance(NANOSECOND);
+    assert_eq!(manager.run_until_stalled(), 1);
+    assert_eq!(actions.take().len(), 1);
 }

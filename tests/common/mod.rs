@@ -1,5 +1,5 @@
-//! What the tests share: a manager with recording doubles around it, which checks all invariants after every step, and
-//! short names.
+//! Helpers that tests share: a fixture that checks all invariants after every step, and short
+//! constructors.
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its part")]
 
 use std::time::Duration;
@@ -16,32 +16,35 @@ use slot_manager::{
     UnregistrationOutcome, WorkerDescription, WorkerFailedOutcome, WorkerPromise, WorkerRequestId,
 };
 
+pub const NANOSECOND: Duration = Duration::from_nanos(1);
 pub const MILLISECOND: Duration = Duration::from_millis(1);
 pub const SECOND: Duration = Duration::from_secs(1);
 
 pub type Manager = SlotManager<RecordingActions, ScriptedGateway, ManualScheduledExecutor>;
 
-/// A started manager with its doubles. Every call goes through a method here, which checks the invariants afterwards.
+/// A manager with its doubles. Each method that calls the manager checks the invariants afterwards.
 pub struct Fixture {
     pub manager: Manager,
     pub actions: RecordingActions,
-    /// All effects of actions and gateways in one order.
+    /// The effects of the actions and of all gateways, in one order.
     pub log: EffectLog,
     pub clock: ManualScheduledExecutor,
 }
 
 impl Fixture {
-    /// Practically infinite timeouts, so that only what a test arms falls due.
+    /// Creates a started fixture whose timeouts never fall due.
     pub fn new() -> Self {
         Self::with(patient())
     }
 
+    /// Creates a started fixture with this configuration.
     pub fn with(config: SlotManagerConfig) -> Self {
         let mut fixture = Self::not_started(config);
         fixture.start(1);
         fixture
     }
 
+    /// Creates a fixture with this configuration that is not started.
     pub fn not_started(config: SlotManagerConfig) -> Self {
         let clock = ManualScheduledExecutor::new();
         let log = EffectLog::new();
@@ -53,7 +56,7 @@ impl Fixture {
         }
     }
 
-    /// A started one, in which every worker that is asked for is promised, its shape not said.
+    /// Creates a started fixture that promises every worker as `WorkerPromise::Unspecified`.
     pub fn promising(config: SlotManagerConfig) -> Self {
         let mut fixture = Self::not_started(config);
         fixture.actions.answer_allocations(Ok(WorkerPromise::Unspecified));
@@ -61,6 +64,7 @@ impl Fixture {
         fixture
     }
 
+    /// Starts a leadership with the recording actions.
     pub fn start(&mut self, leader: u128) {
         self.manager
             .start(LeaderId::from_u128(leader), self.actions.clone())
@@ -68,11 +72,12 @@ impl Fixture {
         self.check();
     }
 
+    /// Ends the leadership.
     pub fn suspend(&mut self) {
         assert!(self.step(SlotManager::suspend).is_some(), "started");
     }
 
-    /// All invariants hold.
+    /// Checks all invariants.
     #[track_caller]
     pub fn check(&self) {
         if let Err(violation) = self.manager.check_invariants() {
@@ -80,7 +85,7 @@ impl Fixture {
         }
     }
 
-    /// Any call, checked.
+    /// Makes any call and checks the invariants.
     #[track_caller]
     pub fn step<T>(&mut self, call: impl FnOnce(&mut Manager) -> T) -> T {
         let result = call(&mut self.manager);
@@ -88,19 +93,19 @@ impl Fixture {
         result
     }
 
-    /// A gateway that writes to the log.
+    /// Returns a gateway that writes to the log.
     pub fn gateway(&self) -> ScriptedGateway {
         ScriptedGateway::with_log(&self.log)
     }
 
-    /// A gateway that writes to the log and is answered by hand.
+    /// Returns a gateway that writes to the log and is answered by hand.
     pub fn gateway_by_hand(&self) -> ScriptedGateway {
         let gateway = self.gateway();
         gateway.answer_requests(GatewayAnswer::ByHand);
         gateway
     }
 
-    /// Registers with this report, with a gateway that is answered by hand.
+    /// Registers with this report and returns the gateway, which is answered by hand.
     #[track_caller]
     pub fn register_by_hand(&mut self, worker: &str, instance: u128, report: &SlotReport) -> ScriptedGateway {
         let gateway = self.gateway_by_hand();
@@ -120,8 +125,7 @@ impl Fixture {
         self.run();
     }
 
-    /// Registers task manager `instance` of `worker` with free slots of these profiles, numbered from 0, and returns
-    /// its gateway.
+    /// Registers `instance` of `worker` with free slots of these profiles and returns its gateway.
     #[track_caller]
     pub fn register_free(&mut self, worker: &str, instance: u128, profiles: &[ResourceProfile]) -> ScriptedGateway {
         let gateway = self.gateway();
@@ -137,6 +141,7 @@ impl Fixture {
         gateway
     }
 
+    /// Registers with this report and this gateway.
     #[track_caller]
     pub fn register_with(
         &mut self,
@@ -152,6 +157,7 @@ impl Fixture {
         .expect("a valid registration")
     }
 
+    /// Registers and returns the result, which may be an error.
     #[track_caller]
     pub fn try_register(
         &mut self,
@@ -161,23 +167,26 @@ impl Fixture {
         self.step(|manager| manager.register_task_manager(connection, report))
     }
 
+    /// Ends the registration of this instance.
     #[track_caller]
     pub fn unregister(&mut self, instance: u128) -> UnregistrationOutcome {
         self.step(|manager| manager.unregister_task_manager(self::instance(instance), "lost"))
             .expect("started")
     }
 
+    /// Reports the slots of this instance.
     #[track_caller]
     pub fn report(&mut self, instance: u128, report: &SlotReport) -> ReportOutcome {
         self.try_report(instance, report).expect("a valid report")
     }
 
+    /// Reports the slots of this instance and returns the result, which may be an error.
     #[track_caller]
     pub fn try_report(&mut self, instance: u128, report: &SlotReport) -> Result<ReportOutcome, SlotReportError> {
         self.step(|manager| manager.report_slot_status(self::instance(instance), report))
     }
 
-    /// Requests a slot for allocation `id` of job 1 and returns where the accepted request is.
+    /// Requests a slot for allocation `id` of job 1 and returns the status of the accepted request.
     #[track_caller]
     pub fn request(&mut self, id: u128, profile: &ResourceProfile) -> AllocationStatus {
         match self.try_request(1, id, profile).expect("an accepted request") {
@@ -186,6 +195,7 @@ impl Fixture {
         }
     }
 
+    /// Requests a slot and returns the result, which may be an error.
     #[track_caller]
     pub fn try_request(
         &mut self,
@@ -197,18 +207,28 @@ impl Fixture {
         self.step(|manager| manager.register_slot_request(request))
     }
 
+    /// Cancels request `id`.
     #[track_caller]
     pub fn cancel(&mut self, id: u128) -> CancelOutcome {
         self.step(|manager| manager.unregister_slot_request(allocation(id)))
             .expect("started")
     }
 
+    /// Unregisters a job and returns the number of requests that end.
+    #[track_caller]
+    pub fn unregister_job(&mut self, job: u128) -> usize {
+        self.step(|manager| manager.unregister_job(self::job(job)))
+            .expect("started")
+    }
+
+    /// Frees a slot that allocation `id` held.
     #[track_caller]
     pub fn free(&mut self, slot: &SlotId, id: u128) -> FreeSlotOutcome {
         self.step(|manager| manager.free_slot(slot, allocation(id)))
             .expect("started")
     }
 
+    /// Reports that the worker of this worker request failed.
     #[track_caller]
     pub fn worker_failed(&mut self, number: u64) -> WorkerFailedOutcome {
         let failed: Result<_, NotStarted> =
@@ -216,36 +236,40 @@ impl Fixture {
         failed.expect("started")
     }
 
+    /// Blocks a worker.
     #[track_caller]
     pub fn block(&mut self, worker: &str) -> BlockOutcome {
         self.step(|manager| manager.block(&ResourceId::new(worker)))
             .expect("started")
     }
 
+    /// Unblocks a worker.
     #[track_caller]
     pub fn unblock(&mut self, worker: &str) -> UnblockOutcome {
         self.step(|manager| manager.unblock(&ResourceId::new(worker)))
             .expect("started")
     }
 
+    /// Turns fail-fast for unfulfillable requests on or off.
     #[track_caller]
     pub fn set_fail_unfulfillable(&mut self, fail: bool) {
         self.step(|manager| manager.set_fail_unfulfillable_requests(fail));
     }
 
+    /// Answers a release check.
     #[track_caller]
     pub fn answer_release(&mut self, question: &ReleaseCheck, answer: ReleaseDecision) -> ReleaseAnswerOutcome {
         self.step(|manager| manager.answer_release(question, answer))
             .expect("started")
     }
 
-    /// The next worker that is asked for is promised with these slots.
+    /// Answers the next worker request with a promise of these slots.
     pub fn promise_next(&self, slots: &[ResourceProfile]) {
         self.actions
             .answer_next_allocation(Ok(WorkerPromise::Slots(slots.to_vec())));
     }
 
-    /// Registers a worker that says which worker request it answers.
+    /// Registers a worker that names its worker request.
     #[track_caller]
     pub fn register_for(
         &mut self,
@@ -259,63 +283,83 @@ impl Fixture {
         self.try_register(connection, report).expect("a valid registration")
     }
 
-    /// Lets time pass and drives the manager until it stalls. Returns how many events that were.
+    /// Advances the clock and drives the manager until it stalls. Returns the number of events.
     #[track_caller]
     pub fn advance(&mut self, duration: Duration) -> usize {
         self.clock.advance(duration);
         self.run()
     }
 
-    /// Drives the manager until it stalls.
+    /// Drives the manager until it stalls. Returns the number of events.
     #[track_caller]
     pub fn run(&mut self) -> usize {
         self.step(SlotManager::run_until_stalled)
     }
 
+    /// Returns the time of the clock.
     pub fn clock_now(&self) -> slot_manager::Timestamp {
         slot_manager::ScheduledExecutor::now(&self.clock)
     }
 
-    /// Where an allocation is.
+    /// Returns the status of allocation `id`.
     pub fn status(&self, id: u128) -> Option<AllocationStatus> {
         self.manager.allocation_status(allocation(id))
     }
 
-    /// The allocation that holds a slot.
+    /// Returns the allocation of a slot.
     pub fn holder(&self, slot: &SlotId) -> Option<AllocationId> {
         self.manager.slot(slot).expect("a known slot").allocation_id()
     }
 
+    /// Returns `true` if a slot is free.
     pub fn is_free(&self, slot: &SlotId) -> bool {
         self.manager.slot(slot).expect("a known slot").is_free()
     }
 
+    /// Returns the state of a slot.
     #[track_caller]
     pub fn state(&self, slot: &SlotId) -> SlotState {
         self.manager.slot(slot).expect("a known slot").state()
     }
 
+    /// Returns `true` if this instance is registered.
     pub fn is_registered(&self, instance: u128) -> bool {
         self.manager.task_manager(self::instance(instance)).is_some()
     }
 
-    /// How many promised slots cover a request, and how many do not.
+    /// Returns the numbers of bound and of unbound promised slots.
     pub fn promised(&self) -> (usize, usize) {
         let counts = self.manager.promised_slot_counts();
         (counts.bound, counts.unbound)
     }
 
-    /// The worker request whose promise covers a request that is not granted.
+    /// Returns the worker request of each promised slot and its bound request, oldest first.
+    #[track_caller]
+    pub fn promises(&self) -> Vec<(u64, Option<u128>)> {
+        let promises: Vec<_> = self
+            .manager
+            .promised_slots()
+            .map(|promise| {
+                let bound = promise.bound_to().map(|id| id.as_uuid().as_u128());
+                (promise.worker_request().as_u64(), bound)
+            })
+            .collect();
+        let bound = promises.iter().filter(|(_, bound)| bound.is_some()).count();
+        assert_eq!(self.promised(), (bound, promises.len() - bound), "the counts agree");
+        promises
+    }
+
+    /// Returns the worker request whose promised slot is bound to request `id`.
     #[track_caller]
     pub fn bound_to(&self, id: u128) -> Option<u64> {
         let request = self
             .manager
             .pending_slot_request(allocation(id))
-            .expect("it is not granted");
+            .expect("a request that is not granted");
         request.bound_to().map(WorkerRequestId::as_u64)
     }
 
-    /// All that can be looked at, as a text.
+    /// Returns everything that can be queried, as text.
     pub fn view(&self) -> String {
         let manager = &self.manager;
         let mut lines = vec![format!("{manager:?}, {:?}", manager.next_deadline())];
@@ -330,29 +374,29 @@ impl Fixture {
         lines.join("\n")
     }
 
-    /// The effects since the last look, each as a line of text.
+    /// Takes the effects from the log, each as a line of text.
     pub fn effects(&self) -> Vec<String> {
         self.log.take().iter().map(ToString::to_string).collect()
     }
 
-    /// The effects since the last look, each in a few words: see [`brief`].
+    /// Takes the effects from the log in [`brief`] form.
     pub fn brief_effects(&self) -> Vec<String> {
         brief(&self.log.take())
     }
 
-    /// The effects since the last look are these: see [`brief`].
+    /// Takes the effects from the log and checks that they are these, in [`brief`] form.
     #[track_caller]
     pub fn expect(&self, expected: &[&str]) {
         assert_eq!(self.brief_effects(), expected);
     }
 
-    /// Checks that there were no effects since the last look.
+    /// Checks that the log has no effects.
     #[track_caller]
     pub fn expect_nothing(&self) {
         self.expect(&[]);
     }
 
-    /// The effects since the last look without the notices of grants.
+    /// Takes the effects from the log, without the notifications of grants.
     pub fn effects_but_grants(&self) -> Vec<Effect> {
         let mut effects = self.log.take();
         effects.retain(|effect| !matches!(effect, Effect::Action(Action::NotifySlotAllocated { .. })));
@@ -360,7 +404,7 @@ impl Fixture {
     }
 }
 
-/// Slot requests among effects, in order.
+/// Returns the slot requests among effects.
 pub fn slot_requests(effects: &[Effect]) -> Vec<AllocateSlot> {
     effects
         .iter()
@@ -371,7 +415,7 @@ pub fn slot_requests(effects: &[Effect]) -> Vec<AllocateSlot> {
         .collect()
 }
 
-/// Frees among effects, in order.
+/// Returns the frees among effects.
 pub fn frees(effects: &[Effect]) -> Vec<FreeSlot> {
     effects
         .iter()
@@ -382,7 +426,7 @@ pub fn frees(effects: &[Effect]) -> Vec<FreeSlot> {
         .collect()
 }
 
-/// Failures among effects, in order.
+/// Returns the notified failures among effects.
 pub fn failures(effects: &[Effect]) -> Vec<(AllocationId, AllocationFailureCause)> {
     effects
         .iter()
@@ -395,7 +439,7 @@ pub fn failures(effects: &[Effect]) -> Vec<(AllocationId, AllocationFailureCause
         .collect()
 }
 
-/// Asked-for profiles among effects, in order.
+/// Returns the worker requests among effects.
 pub fn asks(effects: &[Effect]) -> Vec<(WorkerRequestId, ResourceProfile)> {
     effects
         .iter()
@@ -409,7 +453,7 @@ pub fn asks(effects: &[Effect]) -> Vec<(WorkerRequestId, ResourceProfile)> {
         .collect()
 }
 
-/// Asked-for releases among effects, in order.
+/// Returns the releases among effects.
 pub fn releases(effects: &[Effect]) -> Vec<InstanceId> {
     effects
         .iter()
@@ -420,7 +464,7 @@ pub fn releases(effects: &[Effect]) -> Vec<InstanceId> {
         .collect()
 }
 
-/// Questions whether a task manager can be released among effects, in order.
+/// Returns the release checks among effects.
 pub fn questions(effects: &[Effect]) -> Vec<ReleaseCheck> {
     effects
         .iter()
@@ -431,7 +475,7 @@ pub fn questions(effects: &[Effect]) -> Vec<ReleaseCheck> {
         .collect()
 }
 
-/// No timeout falls due, except retry pauses.
+/// A configuration whose timeouts never fall due, except retry back-offs.
 pub fn patient() -> SlotManagerConfig {
     SlotManagerConfig::default()
         .with_request_timeout(Duration::MAX)
@@ -440,17 +484,17 @@ pub fn patient() -> SlotManagerConfig {
         .with_worker_registration_timeout(Duration::MAX)
 }
 
-/// The same, and workers that are started have so many small slots.
+/// A patient configuration in which workers have this number of small slots.
 pub fn described(slots: u32) -> SlotManagerConfig {
     patient().with_worker_description(Some(worker_of(slots, &small())))
 }
 
-/// A worker with so many slots of this profile.
+/// A worker with this number of slots of this profile.
 pub fn worker_of(slots: u32, profile: &ResourceProfile) -> WorkerDescription {
     WorkerDescription::new(slots, profile.clone()).expect("a worker with slots")
 }
 
-/// The question whether a task manager can be released, asked under leader 1.
+/// A release check of leader 1.
 pub fn question(instance: u128, number: u64) -> ReleaseCheck {
     ReleaseCheck {
         instance_id: self::instance(instance),
@@ -484,11 +528,22 @@ pub fn profile(cores: f64, heap: u64) -> ResourceProfile {
         .expect("valid amounts")
 }
 
-/// The profile of tests that do not care.
+/// The profile of tests in which profiles do not matter.
 pub fn small() -> ResourceProfile {
     profile(1.0, 100)
 }
 
+/// A profile of cores only.
+pub fn cores(cores: u32) -> ResourceProfile {
+    profile(cores.into(), 0)
+}
+
+/// The profiles of slots with these numbers of cores.
+pub fn slots_of(cores_of_slots: &[u32]) -> Vec<ResourceProfile> {
+    cores_of_slots.iter().map(|number| cores(*number)).collect()
+}
+
+/// A request of a job for allocation `id`.
 pub fn request(job: u128, id: u128, profile: &ResourceProfile) -> SlotRequest {
     SlotRequest::new(
         self::job(job),
@@ -527,9 +582,27 @@ pub fn in_flight(slot: &SlotId) -> AllocationStatus {
     AllocationStatus::InFlight { slot_id: slot.clone() }
 }
 
-/// Effects in a few words, with ids as numbers: `request tm_0 for 1 #1` (the attempt), `granted 1 on tm_0`, `free tm_0
-/// of 1 #1`, `failed 1: timeout`, `lost 1 on tm_0: free`, `ask 1 for {cpu: 1}`, `withdraw 1`, `may 7 go? #1` (the
-/// question), `release 7, idle since +0ns (1)` (the idle period).
+/// Returns effects in a few words each. Ids are numbers, and slot 0 of worker `tm` is `tm_0`.
+///
+/// | text | effect |
+/// |---|---|
+/// | `request tm_0 for 1 #2` | `request_slot`: slot `tm_0`, allocation 1, attempt 2 |
+/// | `free tm_0 of 1 #2` | `free_slot`: slot `tm_0`, allocation 1, attempt 2 |
+/// | `may 7 go? #1` | release check number 1 of instance 7 |
+/// | `granted 1 on tm_0` | notification: allocation 1 was granted slot `tm_0` |
+/// | `failed 1: timeout` | notification: request 1 failed at its timeout |
+/// | `failed 1: unfulfillable` | notification: no slot or worker can serve request 1 |
+/// | `failed 1: held by another job` | notification: another job holds allocation 1 |
+/// | `failed 1: no quota` | notification: the worker request was refused for this reason |
+/// | `lost 1 on tm_0: unregistered` | notification: the task manager of the slot is gone |
+/// | `lost 1 on tm_0: free` | notification: a report showed the slot as free |
+/// | `lost 1 on tm_0: held by 9` | notification: a report showed allocation 9 on the slot |
+/// | `lost 1 on tm_0: removed` | notification: a report omitted the slot |
+/// | `ask 3 for {cpu: 1}` | `allocate_resource`: worker request 3 for this profile |
+/// | `withdraw 3` | `withdraw_resource`: worker request 3 |
+/// | `release 7, idle since +5s (2)` | `release_resource`: instance 7, idle since 5 s, period 2 |
+///
+/// Other effects and causes are shown by their `Display`.
 pub fn brief(effects: &[Effect]) -> Vec<String> {
     let number = |id: &AllocationId| id.as_uuid().as_u128();
     let failed = |failure: &RequestFailure| match failure {
@@ -609,25 +682,58 @@ pub fn brief(effects: &[Effect]) -> Vec<String> {
         .collect()
 }
 
-/// What [`brief`] says of a worker request for a small slot.
+/// The [`brief`] form of a worker request for a small slot.
 pub fn ask(number: u64) -> String {
     format!("ask {number} for {}", small())
 }
 
-/// A slot request is granted.
+/// The answer that grants a slot request.
 pub fn acknowledged() -> Result<Acknowledge, SlotAllocationError> {
     Ok(Acknowledge::new())
 }
 
-/// A slot request is refused.
+/// The answer that rejects a slot request.
 pub fn rejected() -> Result<Acknowledge, SlotAllocationError> {
     Err(SlotAllocationError::rejected("no"))
 }
 
-/// A slot request meets allocation `id` of job 1.
+/// The answer that allocation `id` of job 1 holds the slot.
 pub fn occupied(id: u128) -> Result<Acknowledge, SlotAllocationError> {
     Err(SlotAllocationError::Occupied {
         allocation_id: allocation(id),
         job_id: job(1),
     })
+}
+
+/// A slot request meets allocation `id` of `job`.
+pub fn occupied_by(id: u128, job: u128) -> Result<Acknowledge, SlotAllocationError> {
+    Err(SlotAllocationError::Occupied {
+        allocation_id: allocation(id),
+        job_id: self::job(job),
+    })
+}
+
+impl Fixture {
+    /// Checks that one event falls due after exactly `duration`, and that its effects are these.
+    #[track_caller]
+    pub fn falls_due_after(&mut self, duration: Duration, expected: &[&str]) {
+        assert_eq!(self.advance(duration - NANOSECOND), 0, "too early");
+        self.expect_nothing();
+        assert_eq!(self.advance(NANOSECOND), 1, "not exactly one event");
+        self.expect(expected);
+    }
+
+    /// Returns a request that is not granted.
+    #[track_caller]
+    pub fn ungranted(&self, id: u128) -> slot_manager::PendingSlotRequest<'_> {
+        let request = self.manager.pending_slot_request(allocation(id));
+        request.expect("a request that is not granted")
+    }
+
+    /// Returns since when a registered task manager is idle.
+    #[track_caller]
+    pub fn idle_since(&self, instance: u128) -> Option<slot_manager::Timestamp> {
+        let task_manager = self.manager.task_manager(self::instance(instance));
+        task_manager.expect("a registered task manager").idle_since()
+    }
 }

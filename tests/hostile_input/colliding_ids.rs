@@ -1,7 +1,8 @@
-//! Ids chosen to be found slowly: close together, equal in many bits, or with equal hashes.
+//! Ids that are slow to look up: close together, equal in many bits, or with equal hashes.
 //!
-//! Whoever can choose 128 bits can make ids with equal hashes, and then each costs as much as there are others: ids come
-//! from the cluster itself, and randomly chosen ones do not collide. What is right stays right.
+//! A sender who chooses all 128 bits can make ids with equal hashes. Then the cost of each id grows
+//! with the number of the others. Ids come from the cluster itself, and random ids do not collide.
+//! The results are correct in any case.
 
 use std::hash::BuildHasher;
 use std::time::Instant;
@@ -14,14 +15,12 @@ use slot_manager::{
 use crate::common::small;
 use crate::outside::{Prompt, started};
 
-/// With these lower 64 bits all ids have one hash.
+/// With these lower 64 bits all ids have the same hash.
 const ABSORBING: u128 = 0x082e_fa98_ec4e_6c89;
 
-/// Requests, grants, frees, cancellations, jobs and task managers by these ids, and in the end nothing is left.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "how long it takes is shown, and nothing depends on it"
-)]
+/// Runs requests, grants, frees, cancellations, jobs and task managers with these ids, until no
+/// record is left.
+#[expect(clippy::disallowed_methods, reason = "the time is only printed")]
 fn live(name: &str, count: u64, id: impl Fn(u64) -> u128) {
     let begun = Instant::now();
     let (mut manager, _) = started::<Prompt>();
@@ -39,7 +38,7 @@ fn live(name: &str, count: u64, id: impl Fn(u64) -> u128) {
         let (job_id, allocation_id) = (JobId::from_u128(id(n)), AllocationId::from_u128(id(n + round * count)));
         SlotRequest::new(job_id, allocation_id, small(), "job-master")
     };
-    // As many are granted as there are slots, and as many wait.
+    // One half of the requests is granted, the other half waits.
     for round in 0..2 {
         for n in 0..count {
             let accepted = manager.register_slot_request(request(n, round));
@@ -55,7 +54,7 @@ fn live(name: &str, count: u64, id: impl Fn(u64) -> u128) {
     }
     assert_eq!(manager.check_invariants(), Ok(()));
 
-    // Every other one of those that wait goes, the rest is served when slots become free.
+    // Every other waiting request is cancelled, the others are served when slots become free.
     for n in (0..count).step_by(2) {
         if n % 4 == 0 {
             assert_eq!(manager.unregister_job(JobId::from_u128(id(n))), Ok(1));
@@ -87,7 +86,7 @@ fn live(name: &str, count: u64, id: impl Fn(u64) -> u128) {
     );
 }
 
-/// The times are shown with `--nocapture`: the shape is the same for all.
+/// Prints the times with `--nocapture`: they are alike for all ids.
 #[test]
 fn ids_that_are_equal_in_many_bits_are_told_apart() {
     const COUNT: u64 = 4_000;

@@ -1,4 +1,4 @@
-//! Texts that are to be ids.
+//! Texts that are parsed as ids.
 
 use std::error::Error;
 use std::fmt::{Debug, Display};
@@ -9,7 +9,8 @@ use slot_manager::{AllocationId, InstanceId, JobId, LeaderId, ParseIdError, Reso
 
 use crate::text::{arbitrary, arbitrary_or_nearly, number};
 
-/// Refused with the text named, or an id that is written as a text that is read as the same id, always in one way.
+/// Checks that a text is refused with an error that names it, or is read as an id with one written
+/// form.
 fn check<T>(text: &str) -> Result<(), TestCaseError>
 where
     T: FromStr<Err = ParseIdError> + Display + Debug + PartialEq,
@@ -50,7 +51,7 @@ fn slot_id() -> impl Strategy<Value = String> {
 
 proptest! {
     #[test]
-    fn a_text_is_refused_as_an_id_or_is_one(text in arbitrary_or_nearly(uuid())) {
+    fn text_is_refused_as_an_id_or_is_one(text in arbitrary_or_nearly(uuid())) {
         check::<AllocationId>(&text)?;
         check::<JobId>(&text)?;
         check::<InstanceId>(&text)?;
@@ -58,12 +59,12 @@ proptest! {
     }
 
     #[test]
-    fn a_text_is_refused_as_a_slot_id_or_is_one(text in arbitrary_or_nearly(slot_id())) {
+    fn text_is_refused_as_a_slot_id_or_is_one(text in arbitrary_or_nearly(slot_id())) {
         check::<SlotId>(&text)?;
     }
 
     #[test]
-    fn a_text_is_refused_as_a_worker_request_id_or_is_one(text in arbitrary_or_nearly(number())) {
+    fn text_is_refused_as_a_worker_request_id_or_is_one(text in arbitrary_or_nearly(number())) {
         check::<WorkerRequestId>(&text)?;
     }
 

@@ -1,9 +1,9 @@
-//! Input from someone who means ill, or whose program is broken: a clear error or a value like any other, never a panic,
-//! an overflow or memory without bounds.
+//! Input from a malicious sender or a broken program: it is an error or a valid value, and never
+//! causes a panic, an overflow or unbounded memory.
 //!
-//! First what is read and made (ids, options, profiles, times, serialised messages), against arbitrary text, text that is
-//! nearly right, and numbers at their limits. Then a whole manager, against numbers at their limits, many slots and many
-//! requests, and ids chosen to be found slowly.
+//! Parsed and built values (ids, options, profiles, times, serialized messages) meet arbitrary
+//! text, text that is nearly right, and numbers at their limits. A whole manager meets numbers at
+//! their limits, many slots, many requests, and ids that are slow to look up.
 
 #[path = "../common/mod.rs"]
 mod common;

@@ -13,11 +13,11 @@ use crate::outside::{Prompt, started};
 const MILLION: u32 = 1_000_000;
 
 #[test]
-fn a_task_manager_with_a_million_slots_registers_reports_and_goes() {
+fn task_manager_with_a_million_slots_registers_reports_and_goes() {
     let (mut manager, _) = started::<Prompt>();
     let worker = ResourceId::new("tm");
     let status = |number: u32| {
-        // From the highest number down, every other one held.
+        // From the highest number down, every other slot is allocated.
         let slot_id = SlotId::new(worker.clone(), u32::MAX - number);
         if number % 2 == 0 {
             SlotStatus::free(slot_id, small())
@@ -49,7 +49,7 @@ fn a_task_manager_with_a_million_slots_registers_reports_and_goes() {
 }
 
 #[test]
-fn a_job_with_a_million_requests_waits_and_goes() {
+fn job_with_a_million_requests_waits_and_goes() {
     let (mut manager, _) = started::<Prompt>();
     let address: Arc<str> = "job-master".into();
     let request =
@@ -71,7 +71,7 @@ fn a_job_with_a_million_requests_waits_and_goes() {
 fn thousands_of_distinct_profiles_of_slots_and_requests_are_matched() {
     const PROFILES: u32 = 3_000;
     let (mut manager, _) = started::<Prompt>();
-    // None has as much as another: more cores, less memory.
+    // No profile fits another: each has more cores and less memory than the one before.
     let distinct = |n: u32| profile(f64::from(n + 1), u64::from(PROFILES - n));
     let ask = |n: u32, profile: ResourceProfile| SlotRequest::new(job(1), allocation(n.into()), profile, "job-master");
     for n in 0..PROFILES {

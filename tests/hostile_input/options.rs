@@ -1,4 +1,4 @@
-//! Texts that are to be options.
+//! Texts that are parsed as options.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use slot_manager::{
 
 use crate::text::{arbitrary, arbitrary_or_nearly, nearly, number};
 
-/// All keys there are.
+/// All keys.
 const KEYS: [&str; 33] = [
     "slotmanager.request-timeout",
     "slot.request.timeout",
@@ -48,7 +48,7 @@ const KEYS: [&str; 33] = [
     "external-resource..amount",
 ];
 
-/// What an error says of the options of a worker together.
+/// The key in errors about several options of a worker.
 const OF_A_WORKER: &str = "taskmanager.*";
 
 fn describes_a_worker(key: &str) -> bool {
@@ -61,7 +61,7 @@ fn key() -> impl Strategy<Value = String> {
     prop_oneof![8 => known(), 1 => nearly(known()), 1 => arbitrary()]
 }
 
-/// Durations as people write them, with all units and any number.
+/// Durations as texts, with all units and any number.
 fn duration() -> impl Strategy<Value = String> {
     let unit = prop::sample::select(vec![
         "ns", "us", "µs", "ms", "s", "sec", "m", "min", "h", "hours", "d", "days", "w", "M", "months", "y", "years", "",
@@ -74,7 +74,7 @@ fn duration() -> impl Strategy<Value = String> {
     ]
 }
 
-/// Amounts of memory as people write them, with all units and any number.
+/// Amounts of memory as texts, with all units and any number.
 fn memory() -> impl Strategy<Value = String> {
     let unit = prop::sample::select(vec![
         "", "b", "k", "kb", "KiB", "m", "mb", "MB", "g", "gb", "GiB", "t", "tb", "p", "e", "bytes",
@@ -82,7 +82,7 @@ fn memory() -> impl Strategy<Value = String> {
     (number(), unit).prop_map(|(number, unit)| format!("{number} {unit}"))
 }
 
-/// Numbers of cores: with a fraction, an exponent, a sign, or none at all.
+/// Numbers of cores: with a fraction, an exponent or a sign, or not a number.
 fn cores() -> impl Strategy<Value = String> {
     prop_oneof![
         (number(), number()).prop_map(|(whole, fraction)| format!("{whole}.{fraction}")),
@@ -117,7 +117,7 @@ fn value() -> impl Strategy<Value = String> {
     arbitrary_or_nearly(right)
 }
 
-/// A duration as an option gives it.
+/// Writes a duration as the value of an option.
 fn written(duration: Duration) -> String {
     if duration == Duration::MAX {
         return "inf".to_owned();
@@ -138,7 +138,8 @@ fn strategy_name(config: &SlotManagerConfig) -> &'static str {
     }
 }
 
-/// The options that say what a configuration says, but for those of a worker: what it has cannot always be written.
+/// Returns the options of a configuration, except those of a worker: not every description has a
+/// written form.
 fn options_of(config: &SlotManagerConfig) -> Vec<(&'static str, String)> {
     let capacity = config.initial_capacity;
     vec![
@@ -220,14 +221,14 @@ proptest! {
     }
 
     #[test]
-    fn what_a_refusal_says_is_hardly_longer_than_what_was_given(value in arbitrary()) {
+    fn errors_are_hardly_longer_than_the_given_value(value in arbitrary()) {
         if let Err(error) = SlotManagerConfig::from_options([("slotmanager.request-timeout", &value)]) {
             prop_assert!(error.to_string().len() <= 10 * value.len() + 200);
         }
     }
 
     #[test]
-    fn whatever_is_configured_a_manager_can_be_made_of_it_or_it_is_refused(
+    fn each_configuration_makes_a_manager_or_is_refused(
         lengths in prop::array::uniform6(prop_oneof![Just(Duration::ZERO), Just(Duration::MAX), any::<Duration>()]),
         limit: Option<usize>,
         capacity in prop_oneof![0..100_usize, Just(Capacity::MAX + 1), Just(usize::MAX)],
@@ -252,7 +253,7 @@ proptest! {
     }
 
     #[test]
-    fn whatever_workers_are_wanted_the_limits_allow_them_or_they_are_refused(
+    fn limits_allow_the_wanted_workers_or_the_configuration_is_refused(
         slots in 1..10_u32,
         cores in 0..10_u32,
         mebibytes in 0..10_u64,
@@ -307,7 +308,7 @@ proptest! {
     }
 
     #[test]
-    fn a_worker_divides_what_it_has_and_no_more(
+    fn worker_divides_its_resources_and_no_more(
         slots in prop_oneof![any::<u32>(), 0..=WorkerDescription::MAX_SLOTS],
         bytes: u64,
         units in 0..u64::MAX / 2,
@@ -336,7 +337,7 @@ proptest! {
     }
 }
 
-/// None, a few, and more than can be counted together.
+/// No cores, a few, and numbers whose sum overflows.
 fn amount() -> impl Strategy<Value = usize> {
     prop_oneof![Just(0), 0..100_usize, Just(usize::MAX)]
 }

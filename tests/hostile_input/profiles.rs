@@ -1,11 +1,12 @@
-//! Amounts that are to be profiles, and arithmetic on them.
+//! Profiles of arbitrary amounts, and arithmetic on them.
 
 use std::sync::Arc;
 
 use proptest::prelude::*;
 use slot_manager::{ResourceProfile, ResourceProfileBuilder, ResourceProfileError};
 
-/// Up to so many cores, or units of an extended resource, what is read makes the same again.
+/// Up to this number of cores, or units of an extended resource, a profile can be built again from
+/// its readings.
 const EXACT: f64 = 2e7;
 
 fn amount() -> impl Strategy<Value = f64> {
@@ -132,9 +133,9 @@ proptest! {
         }
     }
 
-    /// What a profile says of itself makes the same profile, as long as the amounts are not astronomical.
+    /// The readings of a profile make an equal profile, unless the amounts are very large.
     #[test]
-    fn a_profile_made_of_what_another_says_is_the_same(profile in profile()) {
+    fn profile_made_of_the_readings_of_another_is_equal(profile in profile()) {
         if let Some((cores, memory, extended)) = readings(&profile) {
             if cores <= EXACT && extended.iter().all(|(_, amount)| *amount <= EXACT) {
                 let same = Given { cores, memory, in_mebibytes: false, extended }.builder().build();
@@ -179,7 +180,7 @@ proptest! {
 }
 
 #[test]
-fn a_profile_may_have_thousands_of_extended_resources() {
+fn profile_may_have_thousands_of_extended_resources() {
     const RESOURCES: u32 = 20_000;
     let of = |amount: f64, range: std::ops::Range<u32>| {
         range
@@ -202,7 +203,7 @@ fn a_profile_may_have_thousands_of_extended_resources() {
 }
 
 #[test]
-fn the_name_of_an_extended_resource_may_be_any_text_of_any_length() {
+fn name_of_an_extended_resource_may_be_any_text_of_any_length() {
     let long: Arc<str> = "x".repeat(1 << 20).into();
     for name in ["", "cpu", "\0", "gpu\n", "🦀", &long] {
         let profile = ResourceProfile::builder()

@@ -1,4 +1,4 @@
-//! Serialised messages: nearly right ones, arbitrary ones, and such that lie about their length.
+//! Serialized messages: nearly right ones, arbitrary ones, and messages with a false length.
 
 use std::fmt::Debug;
 
@@ -13,7 +13,7 @@ use slot_manager::{
 
 use crate::text::{arbitrary, arbitrary_or_nearly};
 
-/// Refused, or a value that is written and read back as the same.
+/// Checks that a text is refused, or read as a value that is read back equal.
 fn check<T: Serialize + DeserializeOwned + PartialEq + Debug>(text: &str) -> Result<(), TestCaseError> {
     if let Ok(value) = serde_json::from_str::<T>(text) {
         let written = serde_json::to_string(&value)?;
@@ -22,7 +22,7 @@ fn check<T: Serialize + DeserializeOwned + PartialEq + Debug>(text: &str) -> Res
     Ok(())
 }
 
-/// The same text, as each of all types.
+/// Checks a text as each type.
 fn check_all(text: &str) -> Result<(), TestCaseError> {
     check::<AllocationId>(text)?;
     check::<JobId>(text)?;
@@ -68,7 +68,7 @@ fn profile() -> impl Strategy<Value = Value> {
     prop_oneof![4 => concrete, 1 => Just(json!("ANY")), 1 => Just(json!("UNKNOWN"))]
 }
 
-/// One of each kind of message, of arbitrary parts; not all of them can be one.
+/// A message of each type, of arbitrary parts; not all of these are valid.
 fn message() -> impl Strategy<Value = Value> {
     (profile(), arbitrary(), any::<u32>(), any::<u128>(), number()).prop_flat_map(
         |(profile, text, slot_number, bits, number)| {
@@ -106,13 +106,13 @@ fn message() -> impl Strategy<Value = Value> {
 
 proptest! {
     #[test]
-    fn a_message_is_refused_or_is_one(text in arbitrary_or_nearly(message().prop_map(|message| message.to_string()))) {
+    fn message_is_refused_or_is_one(text in arbitrary_or_nearly(message().prop_map(|message| message.to_string()))) {
         check_all(&text)?;
     }
 
-    /// Of the profiles that are read, each is one that can be made: the total memory can be counted.
+    /// Each profile that is read could be built: its total memory does not overflow.
     #[test]
-    fn a_profile_is_refused_or_can_be_made(form in profile()) {
+    fn profile_is_refused_or_can_be_made(form in profile()) {
         if let Ok(profile) = serde_json::from_value::<ResourceProfile>(form) {
             let _ = profile.total_memory_bytes();
             prop_assert!(profile.is_matching(&profile));
@@ -132,7 +132,7 @@ fn deeply_nested_messages_are_refused() {
 }
 
 #[test]
-fn a_resource_id_and_a_reason_may_be_megabytes_long() {
+fn resource_id_and_a_reason_may_be_megabytes_long() {
     let long = "x".repeat(4 << 20);
     assert_eq!(
         serde_json::from_value::<ResourceId>(json!(long)).expect("any text"),
@@ -145,7 +145,8 @@ fn a_resource_id_and_a_reason_may_be_megabytes_long() {
     );
 }
 
-/// Says that it is a list of as many elements as can be counted, each of them such a list, and has `left` of them.
+/// A list that claims the largest possible length and has `left` elements, each of which is such a
+/// list.
 struct Claim {
     left: usize,
 }
@@ -179,12 +180,12 @@ impl<'de> SeqAccess<'de> for Claim {
     }
 }
 
-/// Memory is not taken for what a message says of its length: that would end the process.
+/// No memory is reserved for the claimed length of a message: that would end the process.
 #[test]
-fn a_message_that_claims_a_giant_length_is_refused() {
+fn message_that_claims_a_giant_length_is_refused() {
     fn check<T: DeserializeOwned + Debug>() {
         for left in 0..8 {
-            T::deserialize(Claim { left }).expect_err("it is not one");
+            T::deserialize(Claim { left }).expect_err("it is invalid");
         }
     }
     check::<SlotReport>();

@@ -1,4 +1,4 @@
-//! Texts: arbitrary ones, and such that are nearly right.
+//! Texts: arbitrary ones, and texts that are nearly right.
 
 use proptest::prelude::*;
 
@@ -12,7 +12,7 @@ enum Change {
     Double,
 }
 
-/// Characters that mean something to one parser or another, and any.
+/// Characters with a meaning for a parser, and unusual characters.
 fn character() -> impl Strategy<Value = char> {
     prop_oneof![
         4 => prop::sample::select("0123456789abcdefghimnorsuxyAFSU_-+., :;{}[]\"\\/".chars().collect::<Vec<_>>()),
@@ -62,7 +62,7 @@ pub(crate) fn nearly(right: impl Strategy<Value = String>) -> impl Strategy<Valu
     })
 }
 
-/// Anything, empty and long ones too.
+/// Any text, also empty and long ones.
 pub(crate) fn arbitrary() -> impl Strategy<Value = String> {
     prop_oneof![
         Just(String::new()),
@@ -72,7 +72,7 @@ pub(crate) fn arbitrary() -> impl Strategy<Value = String> {
     ]
 }
 
-/// Numbers as texts: around limits of all sizes, and beyond all of them.
+/// Numbers as texts: around limits of all sizes, and beyond all limits.
 pub(crate) fn number() -> impl Strategy<Value = String> {
     let near = |limit: i128| (limit - 2..=limit + 2).prop_map(|number| number.to_string());
     prop_oneof![
@@ -88,7 +88,7 @@ pub(crate) fn number() -> impl Strategy<Value = String> {
     ]
 }
 
-/// What `arbitrary` and `nearly` give.
+/// The texts of `arbitrary` and `nearly`.
 pub(crate) fn arbitrary_or_nearly(right: impl Strategy<Value = String>) -> impl Strategy<Value = String> {
     prop_oneof![1 => arbitrary(), 3 => nearly(right)]
 }

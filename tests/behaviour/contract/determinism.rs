@@ -3,15 +3,14 @@
 use std::time::Duration;
 
 use slot_manager::testing::{Effect, GatewayAnswer, ScriptedGateway};
-use slot_manager::{
-    Acknowledge, Release, ResourceManagerError, SlotAllocationError, SlotReport, SlotStatus, WorkerPromise,
+use slot_manager::{Release, ResourceManagerError, SlotReport, SlotStatus, WorkerPromise};
+
+use crate::common::{
+    Fixture, NANOSECOND, SECOND, acknowledged, allocation, ask, job, occupied_by, patient, profile, rejected, report,
+    slot, small,
 };
 
-use crate::common::{Fixture, allocation, job, patient, profile, report, slot, small};
-
-const SECOND: Duration = Duration::from_secs(1);
-
-/// Numbers that look random and are the same in every run.
+/// Pseudo-random numbers, the same in every run.
 struct Numbers(u64);
 
 impl Numbers {
@@ -23,7 +22,7 @@ impl Numbers {
         (self.0 >> 33) % limit
     }
 
-    /// An id that says nothing of the order in which ids were made.
+    /// Returns the `n`th id of a series in no order.
     fn scattered(n: u128) -> u128 {
         n.wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c834)
     }
@@ -32,13 +31,9 @@ impl Numbers {
 fn some_answer(number: u64) -> GatewayAnswer {
     match number {
         0..6 => GatewayAnswer::ByHand,
-        6..9 => Ok(Acknowledge::new()).into(),
-        9 => Err(SlotAllocationError::Occupied {
-            allocation_id: allocation(Numbers::scattered(900)),
-            job_id: job(9),
-        })
-        .into(),
-        _ => Err(SlotAllocationError::rejected("no")).into(),
+        6..9 => acknowledged().into(),
+        9 => occupied_by(Numbers::scattered(900), 9).into(),
+        _ => rejected().into(),
     }
 }
 
@@ -51,7 +46,7 @@ fn some_promise(number: u64) -> Result<WorkerPromise, ResourceManagerError> {
     }
 }
 
-/// All effects of a long mix of inputs, answers and time.
+/// Returns all effects of a long mix of inputs, answers and time.
 fn run_some_cluster() -> Vec<Effect> {
     let config = patient()
         .with_request_timeout(40 * SECOND)
@@ -104,15 +99,12 @@ fn run_some_cluster() -> Vec<Effect> {
                 fixture.free(&slot(&name, numbers.below(6) as u32), id);
             }
             _ => {
-                for pending in gateways.iter().flat_map(|gateway| {
-                    let pending = gateway.pending().into_iter();
-                    pending.map(move |request| (gateway, request.attempt))
-                }) {
-                    if numbers.below(2) == 0 {
-                        pending
-                            .0
-                            .answer(pending.1, Ok(Acknowledge::new()))
-                            .expect("it is pending");
+                for gateway in &gateways {
+                    for request in gateway.pending() {
+                        if numbers.below(2) == 0 {
+                            let answered = gateway.answer(request.attempt, acknowledged());
+                            answered.expect("the attempt awaits its answer");
+                        }
                     }
                 }
                 fixture.advance(Duration::from_millis(numbers.below(3000)));
@@ -126,13 +118,16 @@ fn run_some_cluster() -> Vec<Effect> {
 #[test]
 fn equal_inputs_have_equal_effects_in_equal_order() {
     let first = run_some_cluster();
-    assert!(first.len() > 1000, "it says little: {}", first.len());
+    assert!(first.len() > 1000, "too few effects: {}", first.len());
     assert_eq!(first, run_some_cluster());
 }
 
-/// Everything that can fall due at second 10 does: a request, an answer, a declined ask and an idle task manager.
+// The order of effects.
+
 #[test]
-fn one_call_says_notifications_frees_slot_requests_worker_requests_and_releases_in_this_order() {
+fn one_call_notifies_frees_requests_slots_requests_workers_and_releases_in_this_order() {
+    // given: at 10 s a request, an attempt, a declined worker request and an idle task manager are
+    // due
     let mut fixture = Fixture::with(
         patient()
             .with_request_timeout(10 * SECOND)
@@ -149,11 +144,13 @@ fn one_call_says_notifications_frees_slot_requests_worker_requests_and_releases_
     let gateway = fixture.register_free("used", 1, &[small()]);
     gateway.answer_next(GatewayAnswer::ByHand);
     fixture.request(2, &small());
-    fixture.advance(5 * SECOND - Duration::from_nanos(1));
+    fixture.advance(5 * SECOND - NANOSECOND);
     fixture.log.take();
 
-    fixture.advance(Duration::from_nanos(1));
+    // when
+    fixture.advance(NANOSECOND);
 
+    // then: the second slot request is answered at once, which causes the last effect
     fixture.expect(&[
         "failed 1: timeout",
         "free used_0 of 2 #1",
@@ -161,33 +158,29 @@ fn one_call_says_notifications_frees_slot_requests_worker_requests_and_releases_
         "ask 4 for {cpu: 70}",
         "may 2 go? #1",
         "release 2, idle since +3s (1)",
-        // The answer to the slot request was there at once, and caused more.
         "granted 2 on used_0",
     ]);
 }
 
-/// A report that contradicts a grant and an attempt, brings a slot, and takes a promise away from the request it
-/// covered.
 #[test]
-fn a_report_says_what_was_lost_then_frees_then_asks_for_slots_and_then_for_workers() {
+fn report_notifies_losses_then_frees_then_requests_slots_and_then_workers() {
+    // given: tm_0 in flight to 5, tm_1 allocated; 2 waits for a big slot, and 6 is bound to a
+    // promised one
     let mut fixture = Fixture::new();
     let big = profile(4.0, 0);
     let held = SlotStatus::allocated(slot("tm", 1), small(), allocation(9), job(1));
     let first_report = SlotReport::new(vec![SlotStatus::free(slot("tm", 0), small()), held]);
-    fixture
-        .register("tm", 1, &first_report)
-        .answer_requests(GatewayAnswer::ByHand);
+    fixture.register_by_hand("tm", 1, &first_report);
     fixture.request(5, &small());
     fixture.request(2, &big);
-    fixture
-        .actions
-        .answer_next_allocation(Ok(WorkerPromise::Slots(vec![big.clone()])));
+    fixture.promise_next(std::slice::from_ref(&big));
     fixture.request(6, &big);
     let spare = fixture.register_free("spare", 2, &[small()]);
-    spare.answer_next(Err(SlotAllocationError::rejected("no")));
+    spare.answer_next(rejected());
     spare.answer_next(GatewayAnswer::ByHand);
     fixture.expect(&["request tm_0 for 5 #1", "ask 1 for {cpu: 4}", "ask 2 for {cpu: 4}"]);
 
+    // when: a report contradicts the grant and the attempt, and brings the big slot
     fixture.report(
         1,
         &SlotReport::new(vec![
@@ -197,20 +190,20 @@ fn a_report_says_what_was_lost_then_frees_then_asks_for_slots_and_then_for_worke
         ]),
     );
 
+    // then: slots are requested in the order of the requests; the spare slot was refused at once
     fixture.expect(&[
         "lost 9 on tm_1: free",
         "free tm_0 of 5 #1",
-        // In the order of the requests: that of 5 came first and had an attempt, 2 waited for the new slot.
         "request spare_0 for 5 #2",
         "request tm_2 for 2 #3",
         "ask 3 for {cpu: 4}",
-        // The spare slot was refused at once.
         "request spare_0 for 5 #4",
     ]);
 }
 
 #[test]
 fn slot_requests_leave_in_the_order_of_the_requests_not_in_that_of_the_assignments() {
+    // given: 1 waits for a big slot, and 2 is in flight
     let mut fixture = Fixture::new();
     let big = profile(4.0, 0);
     fixture.request(1, &big);
@@ -218,22 +211,19 @@ fn slot_requests_leave_in_the_order_of_the_requests_not_in_that_of_the_assignmen
         SlotStatus::free(slot("tm", 0), small()),
         SlotStatus::allocated(slot("tm", 1), big.clone(), allocation(9), job(1)),
     ];
-    fixture
-        .register("tm", 1, &SlotReport::new(statuses))
-        .answer_requests(GatewayAnswer::ByHand);
+    fixture.register_by_hand("tm", 1, &SlotReport::new(statuses));
     fixture.request(2, &small());
-    fixture
-        .register_free("spare", 2, &[small()])
-        .answer_requests(GatewayAnswer::ByHand);
+    fixture.register_by_hand("spare", 2, &report("spare", &[None]));
     fixture.log.take();
 
-    // 2 loses its slot and finds the spare one; 1 waited for the big slot.
+    // when: 2 loses its slot and gets the spare one, and the big slot becomes free
     let statuses = vec![
         SlotStatus::allocated(slot("tm", 0), small(), allocation(7), job(1)),
         SlotStatus::free(slot("tm", 1), big),
     ];
     fixture.report(1, &SlotReport::new(statuses));
 
+    // then
     fixture.expect(&[
         "lost 9 on tm_1: free",
         "free tm_0 of 2 #1",
@@ -243,12 +233,16 @@ fn slot_requests_leave_in_the_order_of_the_requests_not_in_that_of_the_assignmen
 }
 
 #[test]
-fn lost_grants_are_told_in_the_order_of_the_slots() {
+fn lost_grants_are_notified_in_the_order_of_the_slots() {
+    // given: slots are ordered by number, not by text and not by allocation
     let mut fixture = Fixture::new();
-    // Numbers, not texts, order slots; ids of allocations do not.
     let held = |number, id| SlotStatus::allocated(slot("tm", number), small(), allocation(id), job(1));
     fixture.register("tm", 1, &SlotReport::new(vec![held(10, 1), held(2, 3), held(9, 2)]));
+
+    // when
     fixture.unregister(1);
+
+    // then
     fixture.expect(&[
         "lost 3 on tm_2: unregistered",
         "lost 2 on tm_9: unregistered",
@@ -257,107 +251,114 @@ fn lost_grants_are_told_in_the_order_of_the_slots() {
 }
 
 #[test]
-fn grants_that_a_report_shows_are_told_in_the_order_of_the_slots() {
+fn grants_that_a_report_shows_are_notified_in_the_order_of_the_slots() {
+    // given
     let mut fixture = Fixture::new();
     fixture.request(1, &small());
     fixture.request(2, &small());
     fixture.log.take();
+
+    // when
     let held = |number, id| SlotStatus::allocated(slot("tm", number), small(), allocation(id), job(1));
     fixture.register("tm", 1, &SlotReport::new(vec![held(1, 1), held(0, 2)]));
+
+    // then
     fixture.expect(&["granted 2 on tm_0", "granted 1 on tm_1"]);
 }
 
 #[test]
-fn workers_are_asked_for_in_the_order_of_the_requests() {
+fn workers_are_requested_in_the_order_of_the_requests() {
+    // given: one worker is promised for all
     let mut fixture = Fixture::new();
-    fixture
-        .actions
-        .answer_next_allocation(Ok(WorkerPromise::Slots(vec![profile(9.0, 0); 3])));
+    fixture.promise_next(&vec![profile(9.0, 0); 3]);
     for (id, cores) in [(30, 3.0), (10, 1.0), (20, 2.0)] {
         fixture.request(id, &profile(cores, 0));
     }
     fixture.expect(&["ask 1 for {cpu: 3}"]);
 
+    // when
     fixture.worker_failed(1);
+
+    // then
     fixture.expect(&["ask 2 for {cpu: 3}", "ask 3 for {cpu: 1}", "ask 4 for {cpu: 2}"]);
 }
 
-/// Whichever answer is applied first gives its slot to request 4.
+#[test]
+fn workers_are_requested_once_after_all_that_is_due() {
+    // given: the promise for 1 and 2 ends together with the declined worker request of 3
+    let mut fixture = Fixture::with(patient().with_worker_registration_timeout(10 * SECOND));
+    fixture.promise_next(&[small(), small()]);
+    for id in 1..=3 {
+        fixture.request(id, &small());
+    }
+    fixture.expect(&[&ask(1), &ask(2)]);
+
+    // when
+    fixture.promise_next(&[small(), small(), small()]);
+    assert_eq!(fixture.advance(10 * SECOND), 2);
+
+    // then: one worker is enough for all three
+    fixture.expect(&[&ask(3)]);
+}
+
+// The order of inputs.
+
+/// The answer that is applied first gives its slot to request 4.
 #[test]
 fn answers_that_are_ready_together_are_applied_in_the_order_of_their_attempts() {
     for order in [[1, 2, 3], [3, 2, 1], [2, 3, 1]] {
+        // given
         let mut fixture = Fixture::new();
-        let gateway = fixture.register_free("tm", 1, &vec![small(); 3]);
-        gateway.answer_requests(GatewayAnswer::ByHand);
+        let gateway = fixture.register_by_hand("tm", 1, &report("tm", &[None, None, None]));
         for id in 1..=4 {
             fixture.request(id, &small());
         }
         fixture.log.take();
+
+        // when
         for attempt in order {
-            let no = Err(SlotAllocationError::rejected("no"));
-            gateway.answer(attempt, no).expect("it is pending");
+            gateway
+                .answer(attempt, rejected())
+                .expect("the attempt awaits its answer");
         }
         assert_eq!(fixture.run(), 3);
+
+        // then
         fixture.expect(&[
             "request tm_1 for 1 #5",
             "request tm_2 for 2 #6",
             "request tm_0 for 4 #4",
-            "ask 2 for {cpu: 1, task heap: 100 MiB}",
+            &ask(2),
         ]);
     }
 }
 
 #[test]
-fn answers_are_applied_before_deadlines_of_the_same_time() {
-    let mut fixture = Fixture::with(patient().with_rpc_timeout(SECOND).with_request_timeout(SECOND));
-    let gateway = fixture.register_free("tm", 1, &[small()]);
-    gateway.answer_requests(GatewayAnswer::ByHand);
-    fixture.request(1, &small());
-    fixture.log.take();
-    gateway.answer(1, Ok(Acknowledge::new())).expect("it is pending");
-    assert_eq!(fixture.advance(SECOND), 1);
-    fixture.expect(&["granted 1 on tm_0"]);
-}
-
-#[test]
 fn deadlines_are_handled_in_the_order_of_time_and_then_of_arming() {
+    // given
     let mut fixture = Fixture::with(patient().with_request_timeout(10 * SECOND));
     for (id, later) in [(3, 0), (1, 0), (2, 1)] {
         fixture.advance(later * SECOND);
         fixture.request(id, &small());
     }
     fixture.log.take();
-    assert_eq!(fixture.advance(100 * SECOND), 3, "all are overdue");
+
+    // when: all are overdue
+    assert_eq!(fixture.advance(100 * SECOND), 3);
+
+    // then
     fixture.expect(&["failed 3: timeout", "failed 1: timeout", "failed 2: timeout"]);
 }
 
 #[test]
-fn the_wish_for_workers_comes_once_after_all_that_is_due() {
-    let mut fixture = Fixture::with(patient().with_worker_registration_timeout(10 * SECOND));
-    fixture
-        .actions
-        .answer_next_allocation(Ok(WorkerPromise::Slots(vec![small(); 2])));
-    fixture.request(1, &small());
-    fixture.request(2, &small());
-    fixture.request(3, &small());
-    fixture.expect(&[
-        "ask 1 for {cpu: 1, task heap: 100 MiB}",
-        "ask 2 for {cpu: 1, task heap: 100 MiB}",
-    ]);
-    // The promise for 1 and 2 and the declined ask of 3 end together: one worker is enough for all three.
-    fixture
-        .actions
-        .answer_next_allocation(Ok(WorkerPromise::Slots(vec![small(); 3])));
-    assert_eq!(fixture.advance(10 * SECOND), 2);
-    fixture.expect(&["ask 3 for {cpu: 1, task heap: 100 MiB}"]);
-}
-
-#[test]
-fn the_order_within_a_report_does_not_matter() {
+fn order_within_a_report_does_not_matter() {
     let final_state = |reversed: bool| {
+        // given
         let mut fixture = Fixture::new();
         fixture.request(1, &small());
         fixture.request(2, &small());
+
+        // when
         let mut statuses = report("tm", &[None, Some(1), None, Some(8)]).statuses().to_vec();
         if reversed {
             statuses.reverse();
@@ -366,5 +367,7 @@ fn the_order_within_a_report_does_not_matter() {
         let holders = [1, 3].map(|number| fixture.holder(&slot("tm", number)));
         (holders, fixture.status(1), fixture.manager.slot_counts())
     };
+
+    // then
     assert_eq!(final_state(false), final_state(true));
 }

@@ -1,18 +1,18 @@
-//! `progress` may be dropped between any two polls, or before the first, and nothing is lost.
+//! The future `progress` may be dropped between any two polls, or before the first, and nothing is
+//! lost.
 
 use std::future::Future;
 use std::pin::pin;
 use std::task::Poll;
 use std::time::Duration;
 
-use slot_manager::testing::{Effect, GatewayAnswer, ScriptedGateway};
-use slot_manager::{Acknowledge, Release, SlotAllocationError};
+use slot_manager::Release;
+use slot_manager::testing::{Effect, ScriptedGateway};
 
 use super::Task;
-use crate::common::{Fixture, patient, profile, report, slot, small};
+use crate::common::{Fixture, SECOND, acknowledged, patient, profile, rejected, report, slot, small};
 
-const SECOND: Duration = Duration::from_secs(1);
-
+/// A manager with some task managers, whose gateways are answered by hand.
 struct Scenario {
     fixture: Fixture,
     gateways: Vec<ScriptedGateway>,
@@ -35,21 +35,22 @@ impl Scenario {
 
     fn register(&mut self, instance: u128, slots: usize) {
         let worker = format!("tm-{instance}");
-        let gateway = self.fixture.register_free(&worker, instance, &vec![small(); slots]);
-        gateway.answer_requests(GatewayAnswer::ByHand);
-        self.gateways.push(gateway);
+        let report = report(&worker, &vec![None; slots]);
+        self.gateways
+            .push(self.fixture.register_by_hand(&worker, instance, &report));
     }
 
-    fn answer(&self, attempt: u64, answer: Result<Acknowledge, SlotAllocationError>) {
+    /// Answers an attempt, without driving the manager.
+    fn answer(&self, attempt: u64, answer: Result<slot_manager::Acknowledge, slot_manager::SlotAllocationError>) {
         let answered = self
             .gateways
             .iter()
             .find(|gateway| gateway.answer(attempt, answer.clone()).is_ok());
-        assert!(answered.is_some(), "attempt {attempt} is pending");
+        assert!(answered.is_some(), "attempt {attempt} awaits its answer");
     }
 }
 
-/// Inputs, answers and time, with nothing driven in between.
+/// Inputs, answers and time, between which the manager is not driven.
 const STEPS: &[fn(&mut Scenario)] = &[
     |s| s.register(1, 2),
     |s| {
@@ -59,8 +60,8 @@ const STEPS: &[fn(&mut Scenario)] = &[
     |s| {
         s.fixture.request(3, &small());
     },
-    |s| s.answer(1, Err(SlotAllocationError::rejected("no"))),
-    |s| s.answer(2, Ok(Acknowledge::new())),
+    |s| s.answer(1, rejected()),
+    |s| s.answer(2, acknowledged()),
     |s| s.fixture.clock.advance(2 * SECOND),
     |s| s.register(2, 1),
     |s| s.fixture.clock.advance(3 * SECOND),
@@ -85,7 +86,7 @@ const STEPS: &[fn(&mut Scenario)] = &[
     |s| s.fixture.clock.advance(30 * SECOND),
 ];
 
-/// All effects when the manager is driven in this way after each step.
+/// Returns all effects if `drive` drives the manager after each step, whose number it gets.
 fn effects(mut drive: impl FnMut(&mut Fixture, usize)) -> Vec<Effect> {
     let mut scenario = Scenario::new();
     for (number, step) in STEPS.iter().enumerate() {
@@ -95,11 +96,12 @@ fn effects(mut drive: impl FnMut(&mut Fixture, usize)) -> Vec<Effect> {
     scenario.fixture.log.take()
 }
 
+/// Returns all effects if no future is dropped.
 fn undisturbed() -> Vec<Effect> {
     let effects = effects(|fixture, _| {
         fixture.run();
     });
-    assert!(effects.len() > 15, "it says little: {effects:#?}");
+    assert!(effects.len() > 15, "too few effects: {effects:#?}");
     effects
 }
 
@@ -110,14 +112,14 @@ fn poll_once(fixture: &mut Fixture, task: &Task) -> Poll<usize> {
 }
 
 #[test]
-fn every_future_is_dropped_after_one_poll() {
+fn every_future_may_be_dropped_after_one_poll() {
     let task = Task::new();
     let disturbed = effects(|fixture, _| while poll_once(fixture, &task).is_ready() {});
     assert_eq!(disturbed, undisturbed());
 }
 
 #[test]
-fn at_every_point_a_future_is_polled_and_dropped_before_the_manager_is_driven() {
+fn future_may_be_polled_and_dropped_at_any_point_before_the_manager_is_driven() {
     let expected = undisturbed();
     let task = Task::new();
     for point in 0..STEPS.len() {
@@ -136,7 +138,7 @@ fn at_every_point_a_future_is_polled_and_dropped_before_the_manager_is_driven() 
 }
 
 #[test]
-fn a_future_that_is_dropped_before_its_first_poll_does_nothing() {
+fn future_that_is_dropped_before_its_first_poll_does_nothing() {
     let disturbed = effects(|fixture, _| {
         fixture.step(|manager| drop(manager.progress()));
         fixture.run();
@@ -144,32 +146,38 @@ fn a_future_that_is_dropped_before_its_first_poll_does_nothing() {
     assert_eq!(disturbed, undisturbed());
 }
 
-/// The waker of a dropped future still says that there is something to do.
 #[test]
-fn what_comes_while_no_future_exists_is_found_by_the_next() {
+fn answer_that_comes_while_no_future_exists_is_found_by_the_next() {
+    // given: a future that was dropped, and whose waker is still known
     let task = Task::new();
-    let mut s = Scenario::new();
-    s.register(1, 1);
-    s.fixture.request(1, &small());
-    assert_eq!(poll_once(&mut s.fixture, &task), Poll::Pending);
+    let mut scenario = Scenario::new();
+    scenario.register(1, 1);
+    scenario.fixture.request(1, &small());
+    assert_eq!(poll_once(&mut scenario.fixture, &task), Poll::Pending);
     task.wakes();
-    s.fixture.brief_effects();
+    scenario.fixture.log.take();
 
-    s.answer(1, Ok(Acknowledge::new()));
+    // when
+    scenario.answer(1, acknowledged());
     assert_eq!(task.wakes(), 1);
-    assert_eq!(s.fixture.brief_effects(), [""; 0]);
-    assert_eq!(poll_once(&mut s.fixture, &task), Poll::Ready(1));
-    assert_eq!(s.fixture.brief_effects(), ["granted 1 on tm-1_0"]);
-    assert_eq!(poll_once(&mut s.fixture, &task), Poll::Pending);
+    scenario.fixture.expect_nothing();
+
+    // then
+    assert_eq!(poll_once(&mut scenario.fixture, &task), Poll::Ready(1));
+    scenario.fixture.expect(&["granted 1 on tm-1_0"]);
+    assert_eq!(poll_once(&mut scenario.fixture, &task), Poll::Pending);
 }
 
 #[test]
-fn a_future_that_waited_long_is_ready_with_what_it_did() {
+fn future_that_is_polled_several_times_is_ready_with_the_number_of_its_events() {
+    // given
     let task = Task::new();
     let mut fixture = Fixture::with(patient().with_request_timeout(SECOND));
     fixture.request(1, &small());
     fixture.request(2, &small());
     let Fixture { manager, clock, .. } = &mut fixture;
+
+    // when, then
     {
         let mut progress = pin!(manager.progress());
         assert!(progress.as_mut().poll(&mut task.context()).is_pending());

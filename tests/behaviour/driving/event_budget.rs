@@ -1,4 +1,5 @@
-//! One poll does a bounded number of things and then lets others run; nobody starves.
+//! One poll handles a bounded number of events and then lets other tasks run. Neither answers nor
+//! deadlines starve.
 
 use std::cell::Cell;
 use std::future::Future;
@@ -7,27 +8,26 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use slot_manager::testing::{GatewayAnswer, ManualScheduledExecutor, RecordingActions, ScriptedGateway};
+use slot_manager::testing::{ManualScheduledExecutor, RecordingActions, ScriptedGateway};
 use slot_manager::{
     Acknowledge, AllocateSlot, LeaderId, Release, ScheduledExecutor, SlotAllocationError, SlotManager,
-    SlotManagerConfig, TaskExecutorConnection, TaskExecutorGateway, Timestamp,
+    TaskExecutorConnection, TaskExecutorGateway, Timestamp,
 };
 
-use super::{RestlessGateway, Task};
-use crate::common::{Fixture, free_report, instance, patient, request, small};
+use super::{RestlessGateway, Task, poll};
+use crate::common::{Fixture, SECOND, acknowledged, free_report, instance, patient, rejected, report, request, small};
 
-const SECOND: Duration = Duration::from_secs(1);
-/// What a poll does at most: so many answers, and so many deadlines.
+/// The most events of one poll: 256 answers and 256 deadlines.
 const BUDGET: usize = 2 * 256;
 
-/// Polls until nothing is left, and says how many events that were. Each poll but the last stops early, and has woken
-/// the task.
+/// Polls until nothing is left, and returns the number of events. Checks that each poll but the
+/// last stops early, and wakes the task.
 #[track_caller]
 fn poll_all(fixture: &mut Fixture, task: &Task) -> usize {
     let mut polls = Vec::new();
     loop {
         task.wakes();
-        match fixture.step(|manager| manager.poll_progress(&mut task.context())) {
+        match poll(fixture, task) {
             Poll::Ready(events) => polls.push((events, task.wakes())),
             Poll::Pending => break,
         }
@@ -40,55 +40,75 @@ fn poll_all(fixture: &mut Fixture, task: &Task) -> usize {
     let (_, early) = polls.split_last().expect("more than one");
     assert!(
         early.iter().all(|(_, wakes)| *wakes == 1),
-        "it says that there is more: {polls:?}"
+        "no wake for the rest: {polls:?}"
     );
     polls.iter().map(|(events, _)| events).sum()
 }
 
-fn in_flight(requests: usize) -> (Fixture, ScriptedGateway) {
-    let mut fixture = Fixture::with(patient().with_rpc_timeout(100 * SECOND));
-    let gateway = fixture.register_free("tm", 1, &vec![small(); requests]);
-    gateway.answer_requests(GatewayAnswer::ByHand);
+/// Registers small requests 1, 2, ..., without the check of all invariants after each.
+fn register_requests<G: TaskExecutorGateway, E: ScheduledExecutor>(
+    manager: &mut SlotManager<RecordingActions, G, E>,
+    requests: usize,
+) {
     for id in 1..=requests {
-        let outcome = fixture.manager.register_slot_request(request(1, id as u128, &small()));
+        let outcome = manager.register_slot_request(request(1, id as u128, &small()));
         assert!(outcome.is_ok());
     }
+}
+
+/// Requests 1, 2, ... are in flight as attempts of the same numbers, which are answered by hand
+/// within 100 s.
+fn in_flight(requests: usize) -> (Fixture, ScriptedGateway) {
+    let mut fixture = Fixture::with(patient().with_rpc_timeout(100 * SECOND));
+    let gateway = fixture.register_by_hand("tm", 1, &report("tm", &vec![None; requests]));
+    register_requests(&mut fixture.manager, requests);
+    fixture.check();
     fixture.log.take();
     (fixture, gateway)
 }
 
-#[test]
-fn more_answers_than_a_poll_takes_are_applied_poll_by_poll() {
-    let (mut fixture, gateway) = in_flight(1000);
-    for attempt in 1..=1000 {
-        gateway.answer(attempt, Ok(Acknowledge::new())).expect("it is pending");
+/// Answers attempts 1, 2, ..., without driving the manager.
+fn acknowledge(gateway: &ScriptedGateway, attempts: u64) {
+    for attempt in 1..=attempts {
+        gateway
+            .answer(attempt, acknowledged())
+            .expect("the attempt awaits its answer");
     }
-    let task = Task::new();
-    assert_eq!(poll_all(&mut fixture, &task), 1000);
-    assert_eq!(fixture.manager.slot_counts().allocated, 1000);
-    let order: Vec<_> = fixture.brief_effects();
-    let expected: Vec<_> = (1..=1000).map(|id| format!("granted {id} on tm_{}", id - 1)).collect();
-    assert_eq!(order, expected);
 }
 
 #[test]
-fn more_deadlines_than_a_poll_takes_are_handled_poll_by_poll() {
+fn answers_beyond_the_budget_are_applied_poll_by_poll() {
+    // given
+    let (mut fixture, gateway) = in_flight(1000);
+    acknowledge(&gateway, 1000);
+
+    // when
+    assert_eq!(poll_all(&mut fixture, &Task::new()), 1000);
+
+    // then
+    assert_eq!(fixture.manager.slot_counts().allocated, 1000);
+    let expected: Vec<_> = (1..=1000).map(|id| format!("granted {id} on tm_{}", id - 1)).collect();
+    assert_eq!(fixture.brief_effects(), expected);
+}
+
+#[test]
+fn deadlines_beyond_the_budget_are_handled_poll_by_poll() {
+    // given
     let mut fixture = Fixture::with(patient().with_request_timeout(SECOND));
-    for id in 1..=600 {
-        let outcome = fixture.manager.register_slot_request(request(1, id, &small()));
-        assert!(outcome.is_ok());
-    }
+    register_requests(&mut fixture.manager, 600);
     fixture.log.take();
+
+    // when
     fixture.clock.advance(SECOND);
-    let task = Task::new();
-    assert_eq!(poll_all(&mut fixture, &task), 600);
+    assert_eq!(poll_all(&mut fixture, &Task::new()), 600);
+
+    // then
     let expected: Vec<_> = (1..=600).map(|id| format!("failed {id}: timeout")).collect();
     assert_eq!(fixture.brief_effects(), expected);
 }
 
-/// Long after the RPC timeout of all of them.
 #[test]
-fn answers_that_were_there_in_time_count_however_many_there_are() {
+fn answers_that_were_ready_in_time_count_even_beyond_the_budget() {
     let drives: [fn(&mut Fixture); 2] = [
         |fixture| {
             poll_all(fixture, &Task::new());
@@ -98,45 +118,54 @@ fn answers_that_were_there_in_time_count_however_many_there_are() {
         },
     ];
     for drive in drives {
+        // given
         let (mut fixture, gateway) = in_flight(1000);
-        for attempt in 1..=1000 {
-            gateway.answer(attempt, Ok(Acknowledge::new())).expect("it is pending");
-        }
+        acknowledge(&gateway, 1000);
+
+        // when: long after the RPC timeout
         fixture.clock.advance(1000 * SECOND);
         drive(&mut fixture);
+
+        // then
         assert_eq!(fixture.manager.slot_counts().allocated, 1000);
     }
 }
 
 #[test]
-fn answers_and_deadlines_are_all_dealt_with() {
+fn answers_and_deadlines_are_all_handled() {
+    // given: half of the attempts are answered
     let (mut fixture, gateway) = in_flight(2000);
-    for attempt in 1..=1000 {
-        gateway.answer(attempt, Ok(Acknowledge::new())).expect("it is pending");
-    }
+    acknowledge(&gateway, 1000);
+
+    // when: at the RPC timeout
     fixture.clock.advance(100 * SECOND);
-    let task = Task::new();
-    assert_eq!(poll_all(&mut fixture, &task), 2000);
+    assert_eq!(poll_all(&mut fixture, &Task::new()), 2000);
+
+    // then
     assert_eq!(fixture.manager.slot_counts().allocated, 1000);
 }
 
 #[test]
-fn running_until_stalled_takes_all_at_once() {
+fn running_until_stalled_has_no_budget() {
+    // given
     let (mut fixture, gateway) = in_flight(1000);
-    for attempt in 1..=1000 {
-        gateway.answer(attempt, Ok(Acknowledge::new())).expect("it is pending");
-    }
+    acknowledge(&gateway, 1000);
+
+    // when, then
     assert_eq!(fixture.run(), 1000);
     assert_eq!(fixture.manager.slot_counts().allocated, 1000);
 }
 
+// Futures that wake themselves.
+
 type RestlessManager = SlotManager<RecordingActions, RestlessGateway, ManualScheduledExecutor>;
 
-/// A manager that waits for this many answers which never come and never rest.
+/// A manager that awaits answers which never come, and whose futures wake themselves at each poll.
+/// Requests expire after 10 s.
 fn restless(requests: usize) -> (RestlessManager, ManualScheduledExecutor, RecordingActions) {
     let clock = ManualScheduledExecutor::new();
     let actions = RecordingActions::new();
-    let config: SlotManagerConfig = patient().with_request_timeout(10 * SECOND);
+    let config = patient().with_request_timeout(10 * SECOND);
     let mut manager = SlotManager::new(config, clock.clone()).expect("a valid configuration");
     manager
         .start(LeaderId::from_u128(1), actions.clone())
@@ -145,38 +174,43 @@ fn restless(requests: usize) -> (RestlessManager, ManualScheduledExecutor, Recor
     manager
         .register_task_manager(connection, &free_report("tm", &vec![small(); requests]))
         .expect("a valid report");
-    for id in 1..=requests {
-        let outcome = manager.register_slot_request(request(1, id as u128, &small()));
-        assert!(outcome.is_ok());
-    }
+    register_requests(&mut manager, requests);
     manager.check_invariants().expect("they hold");
     (manager, clock, actions)
 }
 
 #[test]
-fn a_future_that_wakes_itself_for_ever_hangs_nobody() {
+fn future_that_wakes_itself_for_ever_does_not_hang_the_manager() {
+    // given
     let (mut manager, clock, actions) = restless(1);
     let task = Task::new();
+
+    // when, then: it asks for another poll
     assert_eq!(manager.run_until_stalled(), 0);
     assert_eq!(manager.poll_progress(&mut task.context()), Poll::Pending);
-    assert_eq!(task.wakes(), 1, "it wants to be polled again");
+    assert_eq!(task.wakes(), 1);
 
+    // when, then: its request fails
     clock.advance(10 * SECOND);
     assert_eq!(manager.poll_progress(&mut task.context()), Poll::Ready(1));
-    assert_eq!(actions.take().len(), 1, "its request failed");
+    assert_eq!(actions.take().len(), 1);
     assert_eq!(manager.poll_progress(&mut task.context()), Poll::Pending);
 }
 
-/// Time goes on, however many futures keep the manager busy.
 #[test]
 fn many_futures_that_wake_themselves_for_ever_do_not_hold_up_time() {
     for requests in [255, 256, 257, 600] {
+        // given
         let (mut manager, clock, actions) = restless(requests);
+
+        // when
         clock.advance(10 * SECOND);
         let task = Task::new();
         for _ in 0..20 {
-            let _did_something = manager.poll_progress(&mut task.context());
+            let _events = manager.poll_progress(&mut task.context());
         }
+
+        // then
         assert_eq!(
             actions.take().len(),
             requests,
@@ -187,41 +221,42 @@ fn many_futures_that_wake_themselves_for_ever_do_not_hold_up_time() {
 }
 
 #[test]
-fn running_until_stalled_sees_time_beside_many_futures_that_wake_themselves_for_ever() {
+fn running_until_stalled_handles_deadlines_beside_many_futures_that_wake_themselves_for_ever() {
     for requests in [255, 256, 257, 600] {
+        // given
         let (mut manager, clock, actions) = restless(requests);
         assert_eq!(manager.run_until_stalled(), 0);
+
+        // when, then
         clock.advance(10 * SECOND);
         assert_eq!(manager.run_until_stalled(), requests);
         assert_eq!(actions.take().len(), requests);
     }
 }
 
-/// Suspended between two polls, each of which had enough to do.
 #[test]
-fn what_a_poll_left_undone_does_not_concern_the_next_leader() {
+fn answers_that_a_poll_left_over_do_not_concern_the_next_leadership() {
+    // given: suspended after a poll that used up its budget
     let (mut fixture, gateway) = in_flight(600);
-    for attempt in 1..=600 {
-        gateway.answer(attempt, Ok(Acknowledge::new())).expect("it is pending");
-    }
-    let task = Task::new();
-    let first = fixture.step(|manager| manager.poll_progress(&mut task.context()));
-    assert!(first.is_ready());
+    acknowledge(&gateway, 600);
+    assert!(poll(&mut fixture, &Task::new()).is_ready());
     assert!(fixture.manager.num_awaited_answers() > 0);
-    fixture.step(SlotManager::suspend).expect("it was started");
+    fixture.suspend();
+
+    // when
     fixture.start(2);
-    fixture
-        .register_free("tm", 2, &[small()])
-        .answer_requests(GatewayAnswer::ByHand);
+    fixture.register_by_hand("tm", 2, &report("tm", &[None]));
     fixture.request(1, &small());
     fixture.log.take();
     fixture.advance(100 * SECOND);
+
+    // then
     fixture.expect(&["free tm_0 of 1 #601", "request tm_0 for 1 #602"]);
 }
 
-/// Wakes every future once, needlessly, before the only answer.
 #[test]
 fn running_until_stalled_finds_an_answer_behind_any_number_of_needless_wake_ups() {
+    // given
     let mut manager = SlotManager::new(patient(), ManualScheduledExecutor::new()).expect("a valid configuration");
     manager
         .start(LeaderId::from_u128(1), RecordingActions::new())
@@ -231,20 +266,22 @@ fn running_until_stalled_finds_an_answer_behind_any_number_of_needless_wake_ups(
     manager
         .register_task_manager(connection, &free_report("tm", &vec![small(); 1000]))
         .expect("a valid report");
-    for id in 1..=1000 {
-        let outcome = manager.register_slot_request(request(1, id, &small()));
-        assert!(outcome.is_ok());
-    }
+    register_requests(&mut manager, 1000);
+
+    // when: each future is woken once, and only the last one has an answer
     gateway.nudge_all_and_answer_the_last();
+
+    // then
     assert_eq!(manager.run_until_stalled(), 1);
     assert_eq!(manager.slot_counts().allocated, 1);
     manager.check_invariants().expect("they hold");
 }
 
-/// One answer among many futures that do not rest fails an attempt; the answer to the next one is there when it is looked
-/// at again.
+/// One answer among many restless futures fails an attempt. The answer to the next attempt is ready
+/// at its second poll.
 #[test]
-fn running_until_stalled_goes_on_with_what_an_answer_among_restless_futures_led_to() {
+fn running_until_stalled_goes_on_with_the_retry_that_an_answer_among_restless_futures_caused() {
+    // given
     let mut manager = SlotManager::new(patient(), ManualScheduledExecutor::new()).expect("a valid configuration");
     manager
         .start(LeaderId::from_u128(1), RecordingActions::new())
@@ -253,50 +290,49 @@ fn running_until_stalled_goes_on_with_what_an_answer_among_restless_futures_led_
     manager
         .register_task_manager(connection, &free_report("tm", &vec![small(); 512]))
         .expect("a valid report");
-    for id in 1..=512 {
-        let outcome = manager.register_slot_request(request(1, id, &small()));
-        assert!(outcome.is_ok());
-    }
+    register_requests(&mut manager, 512);
+
+    // when, then
     assert_eq!(manager.run_until_stalled(), 2);
     assert_eq!(manager.slot_counts().allocated, 1);
     manager.check_invariants().expect("they hold");
 }
 
-/// Refuses the first attempt and grants the 513th, each when it is looked at for the second time. All its futures wake
-/// themselves.
+/// A gateway that refuses attempt 1 and grants attempt 513, each at its second poll. All its
+/// futures wake themselves.
 struct OneAnswers;
 
-struct SecondLook {
+struct SecondPoll {
     attempt: u64,
-    looks: u32,
+    polls: u32,
 }
 
 impl TaskExecutorGateway for OneAnswers {
-    type RequestSlotFuture = SecondLook;
+    type RequestSlotFuture = SecondPoll;
 
-    fn request_slot(&mut self, request: &AllocateSlot) -> SecondLook {
-        SecondLook {
+    fn request_slot(&mut self, request: &AllocateSlot) -> SecondPoll {
+        SecondPoll {
             attempt: request.attempt,
-            looks: 0,
+            polls: 0,
         }
     }
 }
 
-impl Future for SecondLook {
+impl Future for SecondPoll {
     type Output = Result<Acknowledge, SlotAllocationError>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        self.looks += 1;
+        self.polls += 1;
         context.waker().wake_by_ref();
-        match (self.attempt, self.looks) {
-            (1, 2) => Poll::Ready(Err(SlotAllocationError::rejected("no"))),
+        match (self.attempt, self.polls) {
+            (1, 2) => Poll::Ready(rejected()),
             (513, 2) => Poll::Ready(Ok(Acknowledge::new())),
             _ => Poll::Pending,
         }
     }
 }
 
-/// Its futures can be woken without a reason.
+/// A gateway whose futures can be woken without a reason.
 #[derive(Clone, Default)]
 struct NudgedGateway {
     sent: Arc<Mutex<Vec<Nudged>>>,
@@ -341,35 +377,37 @@ impl Future for Nudged {
     }
 }
 
-/// One answer is left over from a poll that had enough to do; another comes then, and then its timeout is due.
 #[test]
-fn an_answer_that_comes_while_others_are_left_over_is_in_time() {
+fn answer_that_comes_while_others_are_left_over_is_in_time() {
+    // given: one answer is left over from a poll that used up its budget
     let (mut fixture, gateway) = in_flight(258);
-    for attempt in 1..=257 {
-        gateway.answer(attempt, Ok(Acknowledge::new())).expect("it is pending");
-    }
+    acknowledge(&gateway, 257);
     let task = Task::new();
-    let first = fixture.step(|manager| manager.poll_progress(&mut task.context()));
-    assert_eq!(first, Poll::Ready(256));
-    gateway.answer(258, Ok(Acknowledge::new())).expect("it is pending");
+    assert_eq!(poll(&mut fixture, &task), Poll::Ready(256));
+
+    // when: another answer comes, and then its timeout is due
+    gateway
+        .answer(258, acknowledged())
+        .expect("the attempt awaits its answer");
     fixture.clock.advance(100 * SECOND);
-    let second = fixture.step(|manager| manager.poll_progress(&mut task.context()));
-    assert_eq!(second, Poll::Ready(2));
+
+    // then
+    assert_eq!(poll(&mut fixture, &task), Poll::Ready(2));
     assert_eq!(fixture.manager.slot_counts().allocated, 258);
 }
 
-/// A clock that goes on by 10 ms whenever it is asked.
+/// A clock that advances by 10 ms whenever it is read.
 #[derive(Default)]
 struct HurryingExecutor {
-    asked: Cell<u64>,
+    reads: Cell<u64>,
 }
 
 impl ScheduledExecutor for HurryingExecutor {
     type Delay = std::future::Ready<()>;
 
     fn now(&self) -> Timestamp {
-        self.asked.set(self.asked.get() + 1);
-        Timestamp::from_millis(10 * self.asked.get())
+        self.reads.set(self.reads.get() + 1);
+        Timestamp::from_millis(10 * self.reads.get())
     }
 
     fn delay_until(&mut self, _: Timestamp) -> Self::Delay {
@@ -377,9 +415,10 @@ impl ScheduledExecutor for HurryingExecutor {
     }
 }
 
-/// What is armed again is due by the time the round is over.
+/// The deadline that is armed again is due by the time the round is over.
 #[test]
-fn running_until_stalled_ends_though_time_goes_on_meanwhile() {
+fn running_until_stalled_ends_although_time_goes_on_meanwhile() {
+    // given: a release that is declined
     let config = patient().with_task_manager_timeout(Duration::ZERO);
     let mut manager = SlotManager::new(config, HurryingExecutor::default()).expect("a valid configuration");
     let actions = RecordingActions::new();
@@ -391,6 +430,8 @@ fn running_until_stalled_ends_though_time_goes_on_meanwhile() {
     manager
         .register_task_manager(connection, &free_report("tm", &[small()]))
         .expect("a valid report");
+
+    // when, then
     assert_eq!(manager.run_until_stalled(), 1);
     assert_eq!(actions.take().len(), 1);
     assert_eq!(manager.run_until_stalled(), 1);

@@ -1,5 +1,5 @@
-//! What a manager may be made of: with parts that are `Send` it is `Send`, with others it is not, and gateways can be
-//! mixed.
+//! The parts of a manager: it is `Send` if all its parts are, and its gateways can be of several
+//! kinds.
 
 use std::future::{Pending, Ready, pending, ready};
 use std::marker::PhantomData;
@@ -9,17 +9,17 @@ use slot_manager::testing::{
     AnswerFuture, ManualScheduledExecutor, RecordingActions, ScriptedGateway, SimulatedGateway, SimulatedTaskExecutor,
 };
 use slot_manager::{
-    Acknowledge, AllocateSlot, AllocationFailureCause, AllocationId, AllocationStatus, FreeSlot, InstanceId, JobId,
-    LeaderId, Release, ReleaseCause, ResourceManagerActions, ResourceManagerError, ResourceProfile, ScheduledExecutor,
+    Acknowledge, AllocateSlot, AllocationFailureCause, AllocationId, FreeSlot, InstanceId, JobId, LeaderId, Release,
+    ReleaseCause, ResourceManagerActions, ResourceManagerError, ResourceProfile, ScheduledExecutor,
     SlotAllocationError, SlotManager, SlotRequestOutcome, TaskExecutorConnection, TaskExecutorGateway, Timestamp,
     TokioScheduledExecutor, WorkerPromise, WorkerRequestId,
 };
 
-use crate::common::{free_report, instance, patient, request, slot, small};
+use crate::common::{acknowledged, allocation, free_report, granted, instance, patient, request, slot, small};
 
 type Answer = Result<Acknowledge, SlotAllocationError>;
 
-/// A gateway with something of type `T` inside, and futures of type `F`.
+/// A gateway with a value of type `T` inside, and futures of type `F`.
 struct Gateway<T, F> {
     _inside: T,
     make: fn() -> F,
@@ -106,7 +106,8 @@ impl ScheduledExecutor for LocalClock {
 
 fn assert_send<T: Send>() {}
 
-/// Compiles only if the type is not `Send`: otherwise the compiler cannot tell which of two implementations is meant.
+/// Compiles only if the type is not `Send`: otherwise the compiler cannot tell which of two
+/// implementations is meant.
 macro_rules! assert_not_send {
     ($type:ty) => {{
         trait AmbiguousIfSend<Which> {
@@ -122,14 +123,14 @@ macro_rules! assert_not_send {
 type SendGateway = Gateway<(), Ready<Answer>>;
 
 #[test]
-fn a_manager_of_parts_that_are_send_is_send() {
+fn manager_whose_parts_are_send_is_send() {
     assert_send::<SlotManager<RecordingActions, ScriptedGateway, ManualScheduledExecutor>>();
     assert_send::<SlotManager<RecordingActions, SimulatedGateway, TokioScheduledExecutor>>();
     assert_send::<SlotManager<RecordingActions, SendGateway, ManualScheduledExecutor>>();
     type Boxed = Box<dyn TaskExecutorGateway<RequestSlotFuture = AnswerFuture> + Send>;
     assert_send::<SlotManager<RecordingActions, Boxed, ManualScheduledExecutor>>();
 
-    // And so is the future that drives it.
+    // So is the future that drives it.
     fn assert_progress_is_send(
         manager: &mut SlotManager<RecordingActions, ScriptedGateway, ManualScheduledExecutor>,
     ) -> impl Future<Output = usize> + Send {
@@ -140,13 +141,13 @@ fn a_manager_of_parts_that_are_send_is_send() {
 }
 
 #[test]
-fn a_manager_with_one_part_that_is_not_send_is_not_send() {
+fn manager_with_one_part_that_is_not_send_is_not_send() {
     assert_not_send!(SlotManager<RecordingActions, Gateway<Rc<()>, Ready<Answer>>, ManualScheduledExecutor>);
     assert_not_send!(SlotManager<RecordingActions, Gateway<(), LocalAnswer>, ManualScheduledExecutor>);
     assert_not_send!(SlotManager<LocalActions, SendGateway, ManualScheduledExecutor>);
     assert_not_send!(SlotManager<RecordingActions, SendGateway, LocalTime>);
     assert_not_send!(SlotManager<RecordingActions, SendGateway, LocalClock>);
-    // Each of these has one part that is not.
+    // Each of these managers has exactly one part that is not.
     assert_send::<SendGateway>();
     assert_send::<Gateway<(), LocalAnswer>>();
     assert_send::<LocalTime>();
@@ -156,17 +157,17 @@ fn a_manager_with_one_part_that_is_not_send_is_not_send() {
     assert_not_send!(SlotManager<RecordingActions, Boxed, ManualScheduledExecutor>);
 }
 
-/// It is not only a matter of types: such a manager works.
 #[test]
-fn a_manager_of_local_parts_works() {
+fn manager_of_parts_that_are_not_send_works() {
+    // given: actions and a gateway that share a counter
     let mut manager = SlotManager::new(patient(), LocalTime).expect("a valid configuration");
-    let noted = Rc::new(());
+    let shared = Rc::new(());
     manager
-        .start(LeaderId::from_u128(1), LocalActions(Rc::clone(&noted)))
+        .start(LeaderId::from_u128(1), LocalActions(Rc::clone(&shared)))
         .expect("not started");
     let gateway = Gateway {
-        _inside: Rc::clone(&noted),
-        make: || ready(Ok(Acknowledge::new())),
+        _inside: Rc::clone(&shared),
+        make: || ready(acknowledged()),
     };
     manager
         .register_task_manager(
@@ -174,19 +175,22 @@ fn a_manager_of_local_parts_works() {
             &free_report("tm", &[small()]),
         )
         .expect("a valid report");
+
+    // when, then
     assert_eq!(
         manager.register_slot_request(request(1, 1, &small())),
-        Ok(SlotRequestOutcome::Accepted(AllocationStatus::Granted {
-            slot_id: slot("tm", 0)
-        }))
+        Ok(SlotRequestOutcome::Accepted(granted(&slot("tm", 0))))
     );
-    assert_eq!(Rc::strong_count(&noted), 3);
+    assert_eq!(Rc::strong_count(&shared), 3);
+
+    // when, then: actions and gateway are dropped
     drop(manager.suspend());
-    assert_eq!(Rc::strong_count(&noted), 1, "gateways and actions are gone");
+    assert_eq!(Rc::strong_count(&shared), 1);
 }
 
 #[test]
 fn boxed_gateways_of_several_kinds_serve_side_by_side() {
+    // given
     type Boxed = Box<dyn TaskExecutorGateway<RequestSlotFuture = AnswerFuture>>;
     let clock = ManualScheduledExecutor::new();
     let mut manager: SlotManager<_, Boxed, _> =
@@ -209,21 +213,22 @@ fn boxed_gateways_of_several_kinds_serve_side_by_side() {
             )
             .expect("a valid report");
     }
+
+    // when, then
     for (id, worker) in [(1, "simulated"), (2, "scripted")] {
-        let slot_id = slot(worker, 0);
         assert_eq!(
             manager.register_slot_request(request(1, id, &small())),
-            Ok(SlotRequestOutcome::Accepted(AllocationStatus::Granted { slot_id }))
+            Ok(SlotRequestOutcome::Accepted(granted(&slot(worker, 0))))
         );
     }
-    assert_eq!(simulated.current_allocation(0), Some(crate::common::allocation(1)));
+    assert_eq!(simulated.current_allocation(0), Some(allocation(1)));
     assert_eq!(scripted.take_calls().len(), 1);
     manager.check_invariants().expect("they hold");
 }
 
-/// What is said through a box arrives, also what has a default.
+/// A box passes on the methods with a default implementation, too.
 #[test]
-fn a_boxed_gateway_is_told_to_free() {
+fn boxed_gateway_is_told_to_free() {
     struct Freed(Rc<std::cell::Cell<u32>>);
     impl TaskExecutorGateway for Freed {
         type RequestSlotFuture = Pending<Answer>;
@@ -236,6 +241,7 @@ fn a_boxed_gateway_is_told_to_free() {
             self.0.set(self.0.get() + 1);
         }
     }
+    // given: a request in flight
     let freed = Rc::<std::cell::Cell<u32>>::default();
     let mut manager = SlotManager::new(patient(), ManualScheduledExecutor::new()).expect("a valid configuration");
     manager
@@ -249,8 +255,10 @@ fn a_boxed_gateway_is_told_to_free() {
         )
         .expect("a valid report");
     assert!(manager.register_slot_request(request(1, 1, &small())).is_ok());
-    manager
-        .unregister_slot_request(crate::common::allocation(1))
-        .expect("started");
+
+    // when
+    manager.unregister_slot_request(allocation(1)).expect("started");
+
+    // then
     assert_eq!(freed.get(), 1);
 }

@@ -1,10 +1,9 @@
-//! How long gateways live, and what is left when something outside panics.
+//! The lives of gateways, and the state after a panic of an action or a gateway.
 
 use std::cell::Cell;
 use std::future::{Ready, ready};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
-use std::time::Duration;
 
 use slot_manager::testing::{ManualScheduledExecutor, RecordingActions};
 use slot_manager::{
@@ -14,9 +13,9 @@ use slot_manager::{
     TaskExecutorConnection, TaskExecutorGateway, Withdrawal, WorkerPromise, WorkerRequestId,
 };
 
-use crate::common::{allocation, granted, instance, patient, report, request, slot, small};
+use crate::common::{SECOND, allocation, granted, instance, patient, report, request, slot, small};
 
-/// A gateway that can be counted.
+/// A gateway that counts as long as it lives.
 struct Counted(#[expect(dead_code, reason = "it is only counted")] Rc<()>);
 
 impl TaskExecutorGateway for Counted {
@@ -38,7 +37,7 @@ fn started(config: SlotManagerConfig) -> (Manager, ManualScheduledExecutor) {
     (manager, clock)
 }
 
-/// Registers a worker, and returns what lives as long as its gateway.
+/// Registers a worker, and returns a counter that its gateway shares while it lives.
 fn register(manager: &mut Manager, worker: &str, id: u128) -> Rc<()> {
     let life = Rc::new(());
     let connection = TaskExecutorConnection::new(worker, instance(id), Counted(Rc::clone(&life)));
@@ -54,37 +53,42 @@ fn assert_lives(life: &Rc<()>, lives: bool) {
 }
 
 #[test]
-fn a_gateway_goes_with_its_registration() {
-    let (mut manager, clock) = started(patient().with_task_manager_timeout(Duration::from_secs(1)));
+fn gateway_is_dropped_with_its_registration() {
+    // when, then: unregistered
+    let (mut manager, clock) = started(patient().with_task_manager_timeout(SECOND));
     let unregistered = register(&mut manager, "tm", 1);
     let other = register(&mut manager, "other", 2);
     assert_lives(&unregistered, true);
     manager.unregister_task_manager(instance(1), "lost").expect("started");
     assert_lives(&unregistered, false);
 
+    // when, then: replaced by a newer registration
     let replaced = register(&mut manager, "tm", 3);
     let newer = register(&mut manager, "tm", 4);
     assert_lives(&replaced, false);
     assert_lives(&newer, true);
 
+    // when, then: the known registration keeps its gateway
     let not_needed = register(&mut manager, "tm", 4);
     assert_lives(&not_needed, false);
     assert_lives(&newer, true);
     assert_lives(&other, true);
 
-    clock.advance(Duration::from_secs(1));
+    // when, then: released
+    clock.advance(SECOND);
     manager.run_until_stalled();
-    assert_eq!(manager.num_task_managers(), 0, "their release was accepted");
+    assert_eq!(manager.num_task_managers(), 0);
     assert_lives(&newer, false);
     assert_lives(&other, false);
 
+    // when, then: suspended
     let suspended = register(&mut manager, "tm", 5);
     assert_lives(&suspended, true);
     manager.suspend().expect("started");
     assert_lives(&suspended, false);
 }
 
-/// What panics next.
+/// The call that panics next.
 #[derive(Clone, Default)]
 struct Fuse(Rc<Cell<Option<Call>>>);
 
@@ -109,7 +113,7 @@ impl Fuse {
     }
 }
 
-/// Answers as asked, until it panics.
+/// Actions and gateway that agree to everything, until one call panics.
 struct Fragile(Fuse);
 
 impl TaskExecutorGateway for Fragile {
@@ -159,9 +163,8 @@ impl ResourceManagerActions for Fragile {
     }
 }
 
-/// Whatever the call that panicked had begun is gone with the leadership.
 #[test]
-fn after_a_panic_of_the_outside_a_new_leadership_begins_with_nothing() {
+fn leadership_after_a_panic_of_an_action_or_a_gateway_begins_with_nothing() {
     let calls = [
         Call::AllocateSlot,
         Call::FreeSlot,
@@ -173,8 +176,9 @@ fn after_a_panic_of_the_outside_a_new_leadership_begins_with_nothing() {
         Call::NotifyAllocated,
     ];
     for call in calls {
+        // given: an idle task manager, and one with allocations, one of which holds two slots
         let (fuse, clock) = (Fuse::default(), ManualScheduledExecutor::new());
-        let config = patient().with_task_manager_timeout(Duration::from_secs(1));
+        let config = patient().with_task_manager_timeout(SECOND);
         let mut manager = SlotManager::<Fragile, Fragile, _>::new(config, clock.clone()).expect("valid");
         let register = |manager: &mut SlotManager<_, _, _>, worker: &str, id, holders: &[Option<u128>]| {
             let connection = TaskExecutorConnection::new(worker, instance(id), Fragile(fuse.clone()));
@@ -189,20 +193,22 @@ fn after_a_panic_of_the_outside_a_new_leadership_begins_with_nothing() {
         register(&mut manager, "tm", 2, &[Some(7), Some(7), Some(8)]);
         fuse.0.set(Some(call));
 
-        // Each of them panics somewhere here, with more to be said.
+        // when: the call panics, with more effects still to come
         let panicked = catch_unwind(AssertUnwindSafe(|| {
             for id in 1..4 {
                 let _ = manager.register_slot_request(request(1, id, &small()));
             }
-            // Repeats the second slot of allocation 7, loses 8, and serves two of those that wait.
+            // Repeats the second slot of allocation 7, loses 8, and serves two of the waiting
+            // requests.
             let more = report("tm", &[Some(7), Some(7), None, None]);
             manager.report_slot_status(instance(2), &more).expect("valid");
-            clock.advance(Duration::from_secs(1));
+            clock.advance(SECOND);
             manager.run_until_stalled();
         }));
         assert!(panicked.is_err(), "{call:?}");
         assert_eq!(fuse.0.get(), None);
 
+        // then: the next leadership begins with nothing, and works
         manager.suspend().expect("started");
         manager.check_invariants().expect("empty");
         manager

@@ -1,4 +1,5 @@
-//! The manager inside a task of a tokio runtime: a mailbox, and gateways that answer over channels.
+//! The manager in a task of a tokio runtime: with a mailbox, and with gateways that answer over
+//! channels.
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -16,11 +17,11 @@ use slot_manager::{
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinSet, LocalSet};
 
-use crate::common::{allocation, free_report, instance, job, patient, profile, request, small};
+use crate::common::{SECOND, acknowledged, allocation, free_report, instance, job, patient, profile, request, small};
 
 type Answer = Result<Acknowledge, SlotAllocationError>;
 
-/// Tells of grants, failures and worker requests over a channel.
+/// Sends grants, failures and worker requests over a channel.
 struct Notifier(mpsc::UnboundedSender<Notice>);
 
 #[derive(Debug, PartialEq, Eq)]
@@ -31,8 +32,8 @@ enum Notice {
 }
 
 impl Notifier {
-    fn tell(&self, notice: Notice) {
-        // A test that has seen enough does not listen any more.
+    fn send(&self, notice: Notice) {
+        // A test that has received enough drops the receiver.
         let _ = self.0.send(notice);
     }
 }
@@ -43,7 +44,7 @@ impl ResourceManagerActions for Notifier {
         worker_request: WorkerRequestId,
         _: &ResourceProfile,
     ) -> Result<WorkerPromise, ResourceManagerError> {
-        self.tell(Notice::WorkerNeeded(worker_request));
+        self.send(Notice::WorkerNeeded(worker_request));
         Ok(WorkerPromise::Slots(vec![small(); 4]))
     }
 
@@ -52,15 +53,15 @@ impl ResourceManagerActions for Notifier {
     }
 
     fn notify_allocation_failure(&mut self, _: JobId, allocation_id: AllocationId, _: &AllocationFailureCause) {
-        self.tell(Notice::Failed(allocation_id));
+        self.send(Notice::Failed(allocation_id));
     }
 
     fn notify_slot_allocated(&mut self, _: JobId, allocation_id: AllocationId, slot_id: &SlotId) {
-        self.tell(Notice::Granted(allocation_id, slot_id.clone()));
+        self.send(Notice::Granted(allocation_id, slot_id.clone()));
     }
 }
 
-/// What a service is told by others.
+/// An input of a service.
 enum Message<G> {
     Request(SlotRequest),
     Free(SlotId, AllocationId),
@@ -70,7 +71,7 @@ enum Message<G> {
 
 type Manager<G> = SlotManager<Notifier, G, TokioScheduledExecutor>;
 
-/// The loop of a service: progress beside a mailbox.
+/// Runs the loop of a service: progress beside a mailbox.
 async fn serve<G: TaskExecutorGateway>(
     config: SlotManagerConfig,
     notices: mpsc::UnboundedSender<Notice>,
@@ -102,7 +103,7 @@ async fn serve<G: TaskExecutorGateway>(
     }
 }
 
-/// Sends each request, with a way back for the answer, to a task executor in another task.
+/// Sends each slot request, and a channel for its answer, to a task executor in another task.
 struct ChannelGateway(mpsc::UnboundedSender<(AllocateSlot, oneshot::Sender<Answer>)>);
 
 impl TaskExecutorGateway for ChannelGateway {
@@ -122,7 +123,8 @@ impl TaskExecutorGateway for ChannelGateway {
     }
 }
 
-/// A task executor that thinks before it answers, refuses every seventh request, and forgets every eleventh.
+/// Runs a task executor that answers late, refuses every seventh request, and forgets every
+/// eleventh.
 async fn execute(mut requests: mpsc::UnboundedReceiver<(AllocateSlot, oneshot::Sender<Answer>)>) {
     let mut count = 0;
     while let Some((_, reply)) = requests.recv().await {
@@ -133,17 +135,17 @@ async fn execute(mut requests: mpsc::UnboundedReceiver<(AllocateSlot, oneshot::S
         let answer = match count {
             _ if count % 11 == 0 => continue,
             _ if count % 7 == 0 => Err(SlotAllocationError::rejected("the seventh")),
-            _ => Ok(Acknowledge::new()),
+            _ => acknowledged(),
         };
-        // Nobody waits for an answer to an attempt that was given up.
+        // The receiver is gone if the attempt was given up.
         let _ = reply.send(answer);
     }
 }
 
-/// Four task executors with 8 slots each, 100 requests from four clients, each of which frees what it got.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn on_a_runtime_of_several_threads_everybody_is_served() {
-    let (notices, mut told) = mpsc::unbounded_channel();
+async fn service_on_a_runtime_of_several_threads_grants_all_requests() {
+    // given: four task executors with 8 slots each, and 100 requests from four clients
+    let (notices, mut noticed) = mpsc::unbounded_channel();
     let (mailbox, received) = mpsc::unbounded_channel();
     let config = patient().with_retry_backoff(Duration::from_millis(1), Duration::from_millis(4));
     let mut service = JoinSet::new();
@@ -167,9 +169,11 @@ async fn on_a_runtime_of_several_threads_everybody_is_served() {
             }
         });
     }
+
+    // when: each slot is freed as soon as it is granted
     let mut granted = BTreeSet::new();
     while granted.len() < 100 {
-        match told.recv().await.expect("the service runs") {
+        match noticed.recv().await.expect("the service runs") {
             Notice::Granted(allocation_id, slot_id) => {
                 assert!(granted.insert(allocation_id), "{allocation_id} is granted once");
                 assert!(mailbox.send(Message::Free(slot_id, allocation_id)).is_ok());
@@ -178,23 +182,25 @@ async fn on_a_runtime_of_several_threads_everybody_is_served() {
             Notice::Failed(allocation_id) => panic!("{allocation_id} has time enough"),
         }
     }
+
+    // then
     assert!(mailbox.send(Message::Stop).is_ok());
     let manager = service.join_next().await.expect("one task").expect("it did not panic");
     assert_eq!(manager.num_pending_slot_requests(), 0);
     assert_eq!(manager.slot_counts().registered, 32);
-    assert_eq!(manager.slot_counts().free, 32, "all were freed");
+    assert_eq!(manager.slot_counts().free, 32);
     drop(manager);
     while let Some(ended) = others.join_next().await {
         ended.expect("it did not panic");
     }
 }
 
-/// Slot requests that wait for their answers, in a place that no other thread may see.
-type Asked = Rc<RefCell<Vec<(AllocationId, oneshot::Sender<Answer>)>>>;
+/// The slot requests that await their answers, in a place that only one thread may use.
+type Pending = Rc<RefCell<Vec<(AllocationId, oneshot::Sender<Answer>)>>>;
 
-/// Keeps what it is asked.
+/// A gateway that keeps its slot requests. Neither it nor its futures are `Send`.
 struct LocalGateway {
-    asked: Asked,
+    pending: Pending,
     freed: Rc<RefCell<Vec<FreeSlot>>>,
 }
 
@@ -203,12 +209,12 @@ impl TaskExecutorGateway for LocalGateway {
 
     fn request_slot(&mut self, request: &AllocateSlot) -> Self::RequestSlotFuture {
         let (reply, answer) = oneshot::channel();
-        self.asked.borrow_mut().push((request.allocation_id, reply));
-        let asked = Rc::clone(&self.asked);
+        self.pending.borrow_mut().push((request.allocation_id, reply));
+        let pending = Rc::clone(&self.pending);
         Box::pin(async move {
             let answer = answer.await;
-            // The future itself is not `Send` either.
-            drop(asked);
+            // This makes the future, too, not `Send`.
+            drop(pending);
             answer.unwrap_or_else(|_| Err(SlotAllocationError::unreachable("it did not answer")))
         })
     }
@@ -219,16 +225,17 @@ impl TaskExecutorGateway for LocalGateway {
 }
 
 #[tokio::test]
-async fn on_a_local_set_a_gateway_may_hold_what_is_not_send() {
+async fn gateway_on_a_local_set_need_not_be_send() {
     let local = LocalSet::new();
     local
         .run_until(async {
-            let (notices, mut told) = mpsc::unbounded_channel();
+            // given: two requests in flight
+            let (notices, mut noticed) = mpsc::unbounded_channel();
             let (mailbox, received) = mpsc::unbounded_channel();
             let service = tokio::task::spawn_local(serve(patient(), notices, received));
-            let asked = Asked::default();
+            let pending = Pending::default();
             let gateway = LocalGateway {
-                asked: Rc::clone(&asked),
+                pending: Rc::clone(&pending),
                 freed: Rc::default(),
             };
             let connection = TaskExecutorConnection::new("tm", instance(1), gateway);
@@ -237,17 +244,21 @@ async fn on_a_local_set_a_gateway_may_hold_what_is_not_send() {
             for id in 1..=2 {
                 assert!(mailbox.send(Message::Request(request(1, id, &small()))).is_ok());
             }
-            while asked.borrow().len() < 2 {
+            while pending.borrow().len() < 2 {
                 tokio::task::yield_now().await;
             }
-            // Answered in the other order, from this task.
+
+            // when, then: answered from this task, in the other order
             for id in [2, 1] {
-                let place = asked.borrow().iter().position(|(asked, _)| *asked == allocation(id));
-                let (_, reply) = asked.borrow_mut().remove(place.expect("it was asked"));
-                assert!(reply.send(Ok(Acknowledge::new())).is_ok());
+                let place = pending
+                    .borrow()
+                    .iter()
+                    .position(|(pending, _)| *pending == allocation(id));
+                let (_, reply) = pending.borrow_mut().remove(place.expect("a slot request"));
+                assert!(reply.send(acknowledged()).is_ok());
                 let number = u32::try_from(id).expect("small") - 1;
                 let granted = Notice::Granted(allocation(id), SlotId::new("tm", number));
-                assert_eq!(told.recv().await, Some(granted));
+                assert_eq!(noticed.recv().await, Some(granted));
             }
             assert!(mailbox.send(Message::Stop).is_ok());
             let manager = service.await.expect("it did not panic");
@@ -256,10 +267,10 @@ async fn on_a_local_set_a_gateway_may_hold_what_is_not_send() {
         .await;
 }
 
-/// The other end of an answer is dropped: the attempt fails, and the next one is made.
 #[tokio::test(start_paused = true)]
-async fn an_answer_that_is_lost_with_its_channel_is_a_failure() {
-    let (notices, mut told) = mpsc::unbounded_channel();
+async fn answer_that_is_lost_with_its_channel_is_a_failed_attempt() {
+    // given
+    let (notices, mut noticed) = mpsc::unbounded_channel();
     let (mailbox, received) = mpsc::unbounded_channel();
     let mut service = JoinSet::new();
     service.spawn(serve(patient(), notices, received));
@@ -271,35 +282,40 @@ async fn an_answer_that_is_lost_with_its_channel_is_a_failure() {
             .is_ok()
     );
     assert!(mailbox.send(Message::Request(request(1, 1, &small()))).is_ok());
+
+    // when: the other end of the channel is dropped
     for attempt in 1..=4 {
         let (request, reply) = called.recv().await.expect("the service runs");
         assert_eq!(request.attempt, attempt);
         drop(reply);
     }
+
+    // then: there is another attempt
     let (_, reply) = called.recv().await.expect("the service runs");
-    assert!(reply.send(Ok(Acknowledge::new())).is_ok());
+    assert!(reply.send(acknowledged()).is_ok());
     let granted = Notice::Granted(allocation(1), SlotId::new("tm", 0));
-    assert_eq!(told.recv().await, Some(granted));
+    assert_eq!(noticed.recv().await, Some(granted));
 }
 
-/// A hundred thousand messages are there at any time; still a request fails before the next message is read once its
-/// time is over.
+/// A request fails at its deadline, before the service reads the next of 100,000 messages.
 #[tokio::test(start_paused = true)]
-async fn with_progress_first_a_flood_of_messages_does_not_stop_time() {
-    let (notices, mut told) = mpsc::unbounded_channel();
+async fn flood_of_messages_does_not_hold_up_time_if_progress_comes_first() {
+    // given
+    let (notices, mut noticed) = mpsc::unbounded_channel();
     let (flood, mut mailbox) = mpsc::unbounded_channel();
     for number in 0..100_000_u32 {
         assert!(flood.send(number).is_ok());
     }
-    let config = patient().with_request_timeout(Duration::from_secs(10));
+    let config = patient().with_request_timeout(10 * SECOND);
     let mut manager: SlotManager<_, ChannelGateway, _> =
         SlotManager::new(config, TokioScheduledExecutor::new()).expect("a valid configuration");
     manager
         .start(LeaderId::from_u128(1), Notifier(notices))
         .expect("not started");
     assert!(manager.register_slot_request(request(1, 1, &profile(9.0, 0))).is_ok());
-    assert_eq!(told.try_recv(), Ok(Notice::WorkerNeeded(WorkerRequestId::new(1))));
+    assert_eq!(noticed.try_recv(), Ok(Notice::WorkerNeeded(WorkerRequestId::new(1))));
 
+    // when: each message is an input, and the time of the request is over at message 500
     let mut read_when_it_failed = None;
     for round in 0..1000 {
         tokio::select! {
@@ -308,30 +324,31 @@ async fn with_progress_first_a_flood_of_messages_does_not_stop_time() {
             message = mailbox.recv() => {
                 let message = message.expect("there are more");
                 if message == 500 {
-                    tokio::time::advance(Duration::from_secs(10)).await;
+                    tokio::time::advance(10 * SECOND).await;
                 }
-                // Each one is an input.
                 manager.unregister_slot_request(allocation(u128::from(message) + 1000)).expect("started");
             }
         }
-        if let Ok(notice) = told.try_recv() {
+        if let Ok(notice) = noticed.try_recv() {
             assert_eq!(notice, Notice::Failed(allocation(1)));
             read_when_it_failed = Some(round);
             break;
         }
     }
+
+    // then
     assert_eq!(read_when_it_failed, Some(501), "right after message 500");
     assert!(mailbox.len() > 99_000, "the flood goes on");
 }
 
-/// The service sleeps; an input from a handle beside it wakes it, because there is an answer to wait for.
 #[tokio::test]
-async fn a_manager_behind_a_shared_handle_does_not_sleep_through_its_own_work() {
+async fn input_through_a_shared_handle_wakes_the_task_that_drives_the_manager() {
     let local = LocalSet::new();
     local
         .run_until(async {
-            let (notices, mut told) = mpsc::unbounded_channel();
-            let asked = Asked::default();
+            // given: a task that drives the manager, and sleeps
+            let (notices, mut noticed) = mpsc::unbounded_channel();
+            let pending = Pending::default();
             let manager = SlotManager::new(patient(), TokioScheduledExecutor::new()).expect("a valid configuration");
             let shared = Rc::new(RefCell::new(manager));
             shared
@@ -347,8 +364,10 @@ async fn a_manager_behind_a_shared_handle_does_not_sleep_through_its_own_work() 
             for _ in 0..5 {
                 tokio::task::yield_now().await;
             }
+
+            // when: an input from beside the task leaves an answer to await, which then comes
             let gateway = LocalGateway {
-                asked: Rc::clone(&asked),
+                pending: Rc::clone(&pending),
                 freed: Rc::default(),
             };
             shared
@@ -360,27 +379,29 @@ async fn a_manager_behind_a_shared_handle_does_not_sleep_through_its_own_work() 
                 .expect("a valid report");
             let accepted = shared.borrow_mut().register_slot_request(request(1, 1, &small()));
             assert!(accepted.is_ok());
-            let (_, reply) = asked.borrow_mut().pop().expect("it was asked");
-            assert!(reply.send(Ok(Acknowledge::new())).is_ok());
+            let (_, reply) = pending.borrow_mut().pop().expect("a slot request");
+            assert!(reply.send(acknowledged()).is_ok());
+
+            // then
             let granted = Notice::Granted(allocation(1), SlotId::new("tm", 0));
-            assert_eq!(told.recv().await, Some(granted));
+            assert_eq!(noticed.recv().await, Some(granted));
             driver.abort();
         })
         .await;
 }
 
-/// A job that goes away while its requests are in flight: the task executor hears of each.
 #[tokio::test]
-async fn a_local_gateway_hears_what_is_given_up() {
-    let (notices, _told) = mpsc::unbounded_channel();
+async fn local_gateway_is_told_of_each_attempt_that_is_given_up() {
+    // given: two requests in flight
+    let (notices, _noticed) = mpsc::unbounded_channel();
     let mut manager = SlotManager::new(patient(), TokioScheduledExecutor::new()).expect("a valid configuration");
     manager
         .start(LeaderId::from_u128(1), Notifier(notices))
         .expect("not started");
-    let asked = Asked::default();
+    let pending = Pending::default();
     let freed = Rc::<RefCell<Vec<FreeSlot>>>::default();
     let gateway = LocalGateway {
-        asked: Rc::clone(&asked),
+        pending: Rc::clone(&pending),
         freed: Rc::clone(&freed),
     };
     manager
@@ -392,13 +413,18 @@ async fn a_local_gateway_hears_what_is_given_up() {
     for id in 1..=2 {
         assert!(manager.register_slot_request(request(7, id, &small())).is_ok());
     }
+
+    // when
     assert_eq!(manager.unregister_job(job(7)), Ok(2));
-    let told: Vec<_> = freed
+
+    // then
+    let given_up: Vec<_> = freed
         .borrow()
         .iter()
         .map(|free| (free.allocation_id, free.attempt))
         .collect();
-    assert_eq!(told, [(allocation(1), 1), (allocation(2), 2)]);
-    // Nobody holds the other ends any more.
-    assert!(asked.borrow().iter().all(|(_, reply)| reply.is_closed()));
+    assert_eq!(given_up, [(allocation(1), 1), (allocation(2), 2)]);
+
+    // then: the futures that waited for the answers are gone
+    assert!(pending.borrow().iter().all(|(_, reply)| reply.is_closed()));
 }

@@ -1,4 +1,4 @@
-//! `TokioScheduledExecutor` takes its time from tokio, paused or not.
+//! `TokioScheduledExecutor` takes its time from tokio, which tests can pause.
 
 use std::future::Future;
 use std::pin::pin;
@@ -10,14 +10,15 @@ use slot_manager::{
 };
 
 use super::Task;
-use crate::common::{free_report, instance, patient, profile, request, small};
-
-const SECOND: Duration = Duration::from_secs(1);
+use crate::common::{MILLISECOND, SECOND, free_report, instance, patient, profile, request, small};
 
 #[tokio::test(start_paused = true)]
-async fn its_clock_stands_still_while_time_is_paused() {
+async fn clock_stands_still_while_time_is_paused() {
+    // given
     let executor = TokioScheduledExecutor::new();
     assert_eq!(executor.now(), Timestamp::ZERO);
+
+    // when, then
     tokio::task::yield_now().await;
     assert_eq!(executor.now(), Timestamp::ZERO);
     tokio::time::advance(Duration::from_millis(1500)).await;
@@ -25,38 +26,49 @@ async fn its_clock_stands_still_while_time_is_paused() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn clones_have_one_origin_and_others_their_own() {
+async fn clones_share_one_origin_and_other_executors_have_their_own() {
+    // given
     let first = TokioScheduledExecutor::new();
     tokio::time::advance(3 * SECOND).await;
     let second = TokioScheduledExecutor::default();
+
+    // when
     tokio::time::advance(SECOND).await;
+
+    // then
     assert_eq!(first.clone().now(), Timestamp::from_secs(4));
     assert_eq!(second.now(), Timestamp::from_secs(1));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_delay_is_over_at_its_deadline_and_not_before() {
+async fn delay_ends_at_its_deadline_and_not_before() {
+    // given
     let mut executor = TokioScheduledExecutor::new();
     let task = Task::new();
     let mut delay = pin!(executor.delay_until(Timestamp::from_secs(10)));
     assert!(delay.as_mut().poll(&mut task.context()).is_pending());
-    tokio::time::advance(10 * SECOND - Duration::from_millis(1)).await;
+
+    // when, then
+    tokio::time::advance(10 * SECOND - MILLISECOND).await;
     assert!(delay.as_mut().poll(&mut task.context()).is_pending());
-    tokio::time::advance(Duration::from_millis(1)).await;
+    tokio::time::advance(MILLISECOND).await;
     assert!(delay.as_mut().poll(&mut task.context()).is_ready());
     assert!(executor.now() >= Timestamp::from_secs(10));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_deadline_that_has_passed_is_over_at_once() {
+async fn delay_until_a_time_that_has_passed_ends_at_once() {
+    // given
     let mut executor = TokioScheduledExecutor::new();
     tokio::time::advance(10 * SECOND).await;
+
+    // when, then
     executor.delay_until(Timestamp::from_secs(3)).await;
     assert_eq!(executor.now(), Timestamp::from_secs(10));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_deadline_beyond_its_range_is_only_far_away() {
+async fn delay_until_a_time_beyond_its_range_is_only_very_long() {
     let mut executor = TokioScheduledExecutor::new();
     let task = Task::new();
     for deadline in [Timestamp::MAX, Timestamp::from_nanos(u64::MAX - 1)] {
@@ -65,9 +77,10 @@ async fn a_deadline_beyond_its_range_is_only_far_away() {
     }
 }
 
-/// Nothing else is to be done, so paused time jumps from deadline to deadline.
+/// No other task has anything to do, so paused time jumps from deadline to deadline.
 #[tokio::test(start_paused = true)]
-async fn a_manager_keeps_its_deadlines_in_paused_time() {
+async fn manager_keeps_its_deadlines_in_paused_time() {
+    // given: an idle task manager and a request that waits
     let time = TokioScheduledExecutor::new();
     let actions = RecordingActions::new();
     let config = patient()
@@ -86,17 +99,21 @@ async fn a_manager_keeps_its_deadlines_in_paused_time() {
     assert!(manager.register_slot_request(request(1, 1, &profile(9.0, 0))).is_ok());
     actions.take();
 
+    // when, then
     assert_eq!(manager.progress().await, 1);
     assert!(matches!(actions.take()[..], [Action::ReleaseResource { .. }]));
     assert_eq!(time.now(), Timestamp::from_secs(45));
+
+    // when, then
     assert_eq!(manager.progress().await, 1);
     assert!(matches!(actions.take()[..], [Action::NotifyAllocationFailure { .. }]));
     assert_eq!(time.now(), Timestamp::from_secs(90));
 }
 
-/// A deadline between two ticks of tokio's timer is met at the next, never before.
+/// Tokio's timer ticks once a millisecond: the deadline is met at the next tick.
 #[tokio::test(start_paused = true)]
-async fn a_deadline_between_two_milliseconds_is_not_met_early() {
+async fn deadline_between_two_milliseconds_is_not_met_early() {
+    // given
     let time = TokioScheduledExecutor::new();
     let actions = RecordingActions::new();
     let timeout = Duration::from_micros(1_000_300);
@@ -106,15 +123,20 @@ async fn a_deadline_between_two_milliseconds_is_not_met_early() {
         .start(LeaderId::from_u128(1), actions.clone())
         .expect("not started");
     assert!(manager.register_slot_request(request(1, 1, &small())).is_ok());
+
+    // when
     assert_eq!(manager.progress().await, 1);
+
+    // then
     let late = time.now() - (Timestamp::ZERO + timeout);
     assert!(time.now() >= Timestamp::ZERO + timeout);
     assert!(late < Duration::from_millis(2), "{late:?} late");
 }
 
-/// A timeout that tokio's clock cannot express does not keep others from falling due.
+/// Tokio's clock cannot express so long a timeout.
 #[tokio::test(start_paused = true)]
-async fn a_timeout_of_centuries_disturbs_nobody() {
+async fn timeout_of_centuries_does_not_keep_others_from_falling_due() {
+    // given
     let time = TokioScheduledExecutor::new();
     let actions = RecordingActions::new();
     let config = patient()
@@ -127,12 +149,16 @@ async fn a_timeout_of_centuries_disturbs_nobody() {
     assert!(manager.register_slot_request(request(1, 1, &profile(9.0, 0))).is_ok());
     let task = Task::new();
     assert!(manager.poll_progress(&mut task.context()).is_pending());
+
+    // when
     manager
         .register_task_manager(
             TaskExecutorConnection::new("tm", instance(1), ScriptedGateway::new()),
             &free_report("tm", &[small()]),
         )
         .expect("a valid report");
+
+    // then
     assert_eq!(task.wakes(), 1);
     assert_eq!(manager.progress().await, 1);
     assert_eq!(time.now(), Timestamp::from_secs(5));

@@ -1,85 +1,74 @@
-//! Whom the manager wakes, and when.
+//! Which events wake the task that drives the manager.
 
 use std::task::Poll;
-use std::time::Duration;
 
-use slot_manager::testing::GatewayAnswer;
-use slot_manager::{Acknowledge, AllocationStatus, SlotAllocationError, SlotManager};
+use slot_manager::{AllocationStatus, SlotManager};
 
-use super::Task;
-use crate::common::{Fixture, job, patient, profile, report, slot, small};
+use super::{Task, park, poll};
+use crate::common::{
+    Fixture, NANOSECOND, SECOND, acknowledged, in_flight, job, patient, profile, rejected, report, slot, small,
+};
 
-const SECOND: Duration = Duration::from_secs(1);
-
-/// Polls with the waker of the task, which then has nothing to do.
-#[track_caller]
-fn park(fixture: &mut Fixture, task: &Task) {
-    while fixture
-        .step(|manager| manager.poll_progress(&mut task.context()))
-        .is_ready()
-    {}
-    task.wakes();
+/// One small slot, whose gateway is answered by hand.
+fn one_slot(fixture: &mut Fixture) -> slot_manager::testing::ScriptedGateway {
+    fixture.register_by_hand("tm", 1, &report("tm", &[None]))
 }
 
+// Before the start, and after the end.
+
 #[test]
-fn before_the_start_there_is_nothing_to_do() {
+fn there_is_nothing_to_do_before_the_start() {
     let mut fixture = Fixture::not_started(patient());
     let task = Task::new();
-    assert_eq!(
-        fixture.step(|manager| manager.poll_progress(&mut task.context())),
-        Poll::Pending
-    );
-    assert_eq!(fixture.step(SlotManager::run_until_stalled), 0);
+    assert_eq!(poll(&mut fixture, &task), Poll::Pending);
+    assert_eq!(fixture.run(), 0);
     assert_eq!(task.wakes(), 0);
     assert_eq!(fixture.clock.armed(), []);
 }
 
 #[test]
-fn a_task_that_waits_since_before_the_start_is_woken_by_the_first_work() {
+fn task_that_waits_since_before_the_start_is_woken_by_the_first_work() {
+    // given
     let mut fixture = Fixture::not_started(patient().with_request_timeout(SECOND));
     let task = Task::new();
     park(&mut fixture, &task);
+
+    // when
     fixture.start(1);
     fixture.request(1, &small());
+
+    // then
     assert_eq!(task.wakes(), 1);
 }
 
 #[test]
-fn after_suspending_there_is_nothing_to_do() {
+fn there_is_nothing_to_do_after_suspending() {
+    // given
     let mut fixture = Fixture::with(patient().with_request_timeout(SECOND));
     let task = Task::new();
     fixture.request(1, &small());
     park(&mut fixture, &task);
+
+    // when
     fixture.step(SlotManager::suspend);
     fixture.clock.advance(10 * SECOND);
+
+    // then
     assert_eq!(task.wakes(), 0);
-    assert_eq!(
-        fixture.step(|manager| manager.poll_progress(&mut task.context())),
-        Poll::Pending
-    );
+    assert_eq!(poll(&mut fixture, &task), Poll::Pending);
 }
 
-#[test]
-fn an_input_that_leaves_an_answer_to_wait_for_wakes() {
-    let mut fixture = Fixture::new();
-    fixture
-        .register_free("tm", 1, &[small()])
-        .answer_requests(GatewayAnswer::ByHand);
-    let task = Task::new();
-    park(&mut fixture, &task);
-    fixture.request(1, &small());
-    assert_eq!(task.wakes(), 1);
-}
+// Inputs.
 
-/// Each of these gives the slot to request 1, whose answer comes later.
+/// Each of these inputs sends request 1, whose answer comes later, to a slot.
 #[test]
-fn every_input_that_leaves_an_answer_to_wait_for_wakes() {
+fn input_that_leaves_an_answer_to_await_wakes() {
     type Input = fn(&mut Fixture);
     let inputs: [(&str, Input); 6] = [
         ("a slot is freed", |fixture| {
             fixture.free(&slot("tm", 0), 7);
         }),
-        ("a slot is freed in flight", |fixture| {
+        ("a slot in flight is freed", |fixture| {
             fixture.free(&slot("tm", 1), 6);
         }),
         ("a request is cancelled", |fixture| {
@@ -89,25 +78,26 @@ fn every_input_that_leaves_an_answer_to_wait_for_wakes() {
             fixture.report(1, &report("tm", &[None, None]));
         }),
         ("a registration", |fixture| {
-            let gateway = fixture.gateway();
-            gateway.answer_requests(GatewayAnswer::ByHand);
-            fixture.register_with("other", 2, &report("other", &[None]), &gateway);
+            fixture.register_by_hand("other", 2, &report("other", &[None]));
         }),
-        ("a job is gone", |fixture| {
+        ("a job is unregistered", |fixture| {
             fixture.step(|manager| manager.unregister_job(job(2))).expect("started");
         }),
     ];
     for (name, input) in inputs {
+        // given: one slot allocated, one in flight, and request 1 waiting
         let mut fixture = Fixture::new();
-        fixture
-            .register("tm", 1, &report("tm", &[Some(7), None]))
-            .answer_requests(GatewayAnswer::ByHand);
+        fixture.register_by_hand("tm", 1, &report("tm", &[Some(7), None]));
         assert!(fixture.try_request(2, 6, &small()).is_ok());
         fixture.request(1, &small());
         assert_eq!(fixture.status(1), Some(AllocationStatus::Waiting));
         let task = Task::new();
         park(&mut fixture, &task);
+
+        // when
         input(&mut fixture);
+
+        // then
         assert!(
             matches!(fixture.status(1), Some(AllocationStatus::InFlight { .. })),
             "{name}"
@@ -117,7 +107,8 @@ fn every_input_that_leaves_an_answer_to_wait_for_wakes() {
 }
 
 #[test]
-fn an_input_that_brings_the_earliest_deadline_forward_wakes() {
+fn input_that_brings_the_earliest_deadline_forward_wakes() {
+    // given
     let mut fixture = Fixture::with(
         patient()
             .with_request_timeout(10 * SECOND)
@@ -125,15 +116,20 @@ fn an_input_that_brings_the_earliest_deadline_forward_wakes() {
     );
     let task = Task::new();
     park(&mut fixture, &task);
+
+    // when, then: the first deadline of all
     fixture.request(1, &profile(9.0, 0));
-    assert_eq!(task.wakes(), 1, "the first deadline of all");
+    assert_eq!(task.wakes(), 1);
+
+    // when, then: the idle timeout comes first
     park(&mut fixture, &task);
     fixture.register_free("tm", 1, &[small()]);
-    assert_eq!(task.wakes(), 1, "the idle timeout comes first");
+    assert_eq!(task.wakes(), 1);
 }
 
 #[test]
-fn an_input_that_brings_neither_does_not_wake() {
+fn input_that_brings_neither_answer_nor_earlier_deadline_does_not_wake() {
+    // given
     let mut fixture = Fixture::with(
         patient()
             .with_request_timeout(10 * SECOND)
@@ -142,7 +138,8 @@ fn an_input_that_brings_neither_does_not_wake() {
     fixture.request(1, &profile(9.0, 0));
     let task = Task::new();
     park(&mut fixture, &task);
-    // Later deadlines, answers that are there at once, deadlines that end, and nothing at all.
+
+    // when: later deadlines, immediate answers, deadlines that end, and inputs without an effect
     fixture.request(2, &profile(9.0, 0));
     fixture.register_free("tm", 1, &[small()]);
     fixture.request(3, &small());
@@ -152,129 +149,157 @@ fn an_input_that_brings_neither_does_not_wake() {
     fixture.cancel(77);
     fixture.unregister(1);
     fixture.worker_failed(77);
+
+    // then
     assert_eq!(task.wakes(), 0);
 }
 
 #[test]
-fn a_task_is_woken_once_until_it_has_looked() {
+fn task_is_woken_once_until_it_polls() {
+    // given
     let mut fixture = Fixture::new();
-    fixture
-        .register_free("tm", 1, &[small(), small()])
-        .answer_requests(GatewayAnswer::ByHand);
+    fixture.register_by_hand("tm", 1, &report("tm", &[None, None]));
     let task = Task::new();
     park(&mut fixture, &task);
+
+    // when, then: a request in flight, and then another one
     fixture.request(1, &small());
-    fixture.request(2, &small());
     assert_eq!(task.wakes(), 1);
+    fixture.request(2, &small());
+    assert_eq!(task.wakes(), 0);
+
+    // when, then
     park(&mut fixture, &task);
     fixture.cancel(1);
     fixture.request(3, &small());
     assert_eq!(task.wakes(), 1);
 }
 
+// Answers and deadlines.
+
 #[test]
-fn an_answer_wakes() {
+fn answer_wakes() {
+    // given
     let mut fixture = Fixture::new();
-    let gateway = fixture.register_free("tm", 1, &[small()]);
-    gateway.answer_requests(GatewayAnswer::ByHand);
+    let gateway = one_slot(&mut fixture);
     fixture.request(1, &small());
     let task = Task::new();
     park(&mut fixture, &task);
-    gateway.answer(1, Ok(Acknowledge::new())).expect("it is pending");
+
+    // when
+    gateway
+        .answer(1, acknowledged())
+        .expect("the attempt awaits its answer");
+
+    // then
     assert_eq!(task.wakes(), 1);
-    assert_eq!(
-        fixture.step(|manager| manager.poll_progress(&mut task.context())),
-        Poll::Ready(1)
-    );
+    assert_eq!(poll(&mut fixture, &task), Poll::Ready(1));
 }
 
 #[test]
-fn an_answer_to_an_attempt_that_was_made_without_a_task_wakes_the_task_that_came_later() {
+fn answer_wakes_the_task_that_polled_last() {
+    // given: the attempt was made before any task polled
     let mut fixture = Fixture::new();
-    let gateway = fixture.register_free("tm", 1, &[small()]);
-    gateway.answer_requests(GatewayAnswer::ByHand);
+    let gateway = one_slot(&mut fixture);
     fixture.request(1, &small());
     let (first, second) = (Task::new(), Task::new());
     park(&mut fixture, &first);
     park(&mut fixture, &second);
-    gateway.answer(1, Ok(Acknowledge::new())).expect("it is pending");
-    assert_eq!((first.wakes(), second.wakes()), (0, 1), "the last one that polled");
+
+    // when
+    gateway
+        .answer(1, acknowledged())
+        .expect("the attempt awaits its answer");
+
+    // then
+    assert_eq!((first.wakes(), second.wakes()), (0, 1));
 }
 
 #[test]
-fn a_deadline_wakes() {
+fn deadline_wakes() {
+    // given
     let mut fixture = Fixture::with(patient().with_request_timeout(10 * SECOND));
     fixture.request(1, &small());
     let task = Task::new();
     park(&mut fixture, &task);
-    fixture.clock.advance(10 * SECOND - Duration::from_nanos(1));
+
+    // when, then
+    fixture.clock.advance(10 * SECOND - NANOSECOND);
     assert_eq!(task.wakes(), 0);
-    fixture.clock.advance(Duration::from_nanos(1));
+    fixture.clock.advance(NANOSECOND);
     assert_eq!(task.wakes(), 1);
-    assert_eq!(
-        fixture.step(|manager| manager.poll_progress(&mut task.context())),
-        Poll::Ready(1)
-    );
+    assert_eq!(poll(&mut fixture, &task), Poll::Ready(1));
 }
+
+#[test]
+fn delay_that_is_no_longer_needed_does_not_wake_after_the_next_poll() {
+    // given
+    let mut fixture = Fixture::with(patient().with_request_timeout(10 * SECOND));
+    fixture.request(1, &small());
+    let task = Task::new();
+    park(&mut fixture, &task);
+    fixture.cancel(1);
+    park(&mut fixture, &task);
+
+    // when
+    fixture.clock.advance(20 * SECOND);
+
+    // then
+    assert_eq!(task.wakes(), 0);
+}
+
+// `run_until_stalled`, which has no task.
 
 #[test]
 fn running_without_a_task_does_not_replace_the_task_that_waits() {
+    // given
     let mut fixture = Fixture::with(patient().with_request_timeout(10 * SECOND));
-    let gateway = fixture.register_free("tm", 1, &[small()]);
-    gateway.answer_requests(GatewayAnswer::ByHand);
+    let gateway = one_slot(&mut fixture);
     let task = Task::new();
     park(&mut fixture, &task);
 
+    // when, then: an input wakes the task
     fixture.run();
     fixture.request(1, &small());
-    assert_eq!(task.wakes(), 1, "by an input");
+    assert_eq!(task.wakes(), 1);
 
+    // when, then: an answer does
     park(&mut fixture, &task);
     fixture.run();
-    gateway.answer(1, Ok(Acknowledge::new())).expect("it is pending");
-    assert_eq!(task.wakes(), 1, "by an answer");
+    gateway
+        .answer(1, acknowledged())
+        .expect("the attempt awaits its answer");
+    assert_eq!(task.wakes(), 1);
 
+    // when, then: a new earliest deadline does
     park(&mut fixture, &task);
     fixture.request(2, &small());
-    assert_eq!(task.wakes(), 1, "by a deadline to wait for");
+    assert_eq!(task.wakes(), 1);
+
+    // when, then: a deadline does, although its delay was first polled without the task
     park(&mut fixture, &task);
-    // The delay that is armed here was first polled without the task.
     fixture.cancel(2);
     fixture.clock.advance(SECOND);
     fixture.request(3, &small());
     fixture.run();
     fixture.clock.advance(10 * SECOND);
-    assert_eq!(task.wakes(), 1, "by a deadline");
+    assert_eq!(task.wakes(), 1);
 }
 
 #[test]
-fn what_was_done_without_a_task_is_not_done_again() {
+fn answer_that_was_applied_without_a_task_is_not_applied_again() {
+    // given
     let mut fixture = Fixture::new();
-    let gateway = fixture.register_free("tm", 1, &[small()]);
-    gateway.answer_requests(GatewayAnswer::ByHand);
+    let gateway = one_slot(&mut fixture);
     fixture.request(1, &small());
     let task = Task::new();
     park(&mut fixture, &task);
-    gateway
-        .answer(1, Err(SlotAllocationError::rejected("no")))
-        .expect("it is pending");
+    gateway.answer(1, rejected()).expect("the attempt awaits its answer");
     assert_eq!(fixture.run(), 1);
+    assert_eq!(fixture.status(1), Some(in_flight(&slot("tm", 0))));
     fixture.log.take();
-    assert_eq!(
-        fixture.step(|manager| manager.poll_progress(&mut task.context())),
-        Poll::Pending
-    );
-    fixture.expect(&[""; 0]);
-}
 
-#[test]
-fn a_delay_that_is_not_needed_any_more_wakes_nobody_after_a_look() {
-    let mut fixture = Fixture::with(patient().with_request_timeout(10 * SECOND));
-    fixture.request(1, &small());
-    let task = Task::new();
-    park(&mut fixture, &task);
-    fixture.cancel(1);
-    park(&mut fixture, &task);
-    fixture.clock.advance(20 * SECOND);
-    assert_eq!(task.wakes(), 0);
+    // when, then
+    assert_eq!(poll(&mut fixture, &task), Poll::Pending);
+    fixture.expect_nothing();
 }

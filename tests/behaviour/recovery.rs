@@ -1,164 +1,264 @@
-//! After a start, task managers of the former leader may register first; then what is missing is asked for.
+//! Recovery: after a start, no worker is requested while workers of the former leader may register.
+
+use std::time::Duration;
 
 use slot_manager::{AllocationStatus, SlotManagerConfig};
 
-use crate::common::{Fixture, SECOND, ask, described, granted, patient, profile, report, slot, small};
+use crate::common::{Fixture, NANOSECOND, SECOND, ask, described, granted, patient, profile, report, slot, small};
 
+/// A recovery of 10 s.
 fn recovering() -> SlotManagerConfig {
     patient().with_recovery_timeout(10 * SECOND)
 }
 
 #[test]
-fn nothing_is_asked_for_until_it_is_over() {
+fn no_worker_is_requested_during_recovery() {
+    // given
     let mut fixture = Fixture::promising(recovering());
+
+    // when, then
     assert_eq!(fixture.request(1, &small()), AllocationStatus::Waiting);
-    fixture.advance(10 * SECOND - std::time::Duration::from_nanos(1));
+
+    // when, then
+    fixture.advance(10 * SECOND - NANOSECOND);
     fixture.expect_nothing();
-    assert_eq!(fixture.advance(std::time::Duration::from_nanos(1)), 1);
+
+    // when, then
+    assert_eq!(fixture.advance(NANOSECOND), 1);
     fixture.expect(&[&ask(1)]);
 }
 
 #[test]
-fn it_is_over_once() {
+fn recovery_ends_once() {
+    // given
     let mut fixture = Fixture::promising(recovering());
+
+    // when, then
     assert_eq!(fixture.advance(10 * SECOND), 1);
     assert_eq!(fixture.advance(100 * SECOND), 0);
+
+    // when, then
     fixture.request(1, &small());
     fixture.expect(&[&ask(1)]);
 }
 
 #[test]
-fn then_requests_ask_oldest_first() {
+fn workers_are_requested_oldest_request_first_after_recovery() {
+    // given
     let mut fixture = Fixture::promising(recovering());
+
+    // when
     for (id, cores) in [(7, 1.0), (3, 2.0), (5, 3.0)] {
         fixture.request(id, &profile(cores, 0));
     }
+
+    // then
     fixture.expect_nothing();
+
+    // when, then
     fixture.advance(10 * SECOND);
     fixture.expect(&["ask 1 for {cpu: 1}", "ask 2 for {cpu: 2}", "ask 3 for {cpu: 3}"]);
 }
 
 #[test]
-fn what_registered_meanwhile_is_not_asked_for() {
+fn request_that_is_granted_during_recovery_needs_no_worker() {
+    // given
     let mut fixture = Fixture::promising(recovering());
     fixture.request(1, &small());
     fixture.request(2, &profile(2.0, 0));
+
+    // when
     fixture.register_free("tm", 1, &[small()]);
+
+    // then
     assert_eq!(fixture.status(1), Some(granted(&slot("tm", 0))));
+
+    // when, then
     fixture.log.take();
     fixture.advance(10 * SECOND);
     fixture.expect(&["ask 1 for {cpu: 2}"]);
 }
 
 #[test]
-fn what_was_cancelled_meanwhile_is_not_asked_for() {
+fn request_that_is_cancelled_during_recovery_needs_no_worker() {
+    // given
     let mut fixture = Fixture::promising(recovering());
     fixture.request(1, &small());
+
+    // when
     fixture.cancel(1);
+
+    // then
     fixture.expect_nothing();
+
+    // when, then
     fixture.advance(10 * SECOND);
     fixture.expect_nothing();
 }
 
 #[test]
-fn requests_that_lose_their_task_manager_meanwhile_wait_too() {
+fn request_that_loses_its_task_manager_during_recovery_waits() {
+    // given
     let mut fixture = Fixture::promising(recovering());
     fixture.register_by_hand("tm", 1, &report("tm", &[None]));
     fixture.request(1, &small());
     fixture.log.take();
+
+    // when
     fixture.unregister(1);
+
+    // then
     fixture.expect_nothing();
+
+    // when, then
     fixture.advance(10 * SECOND);
     fixture.expect(&[&ask(1)]);
 }
 
 #[test]
-fn one_promise_may_serve_all_that_wait() {
+fn one_promise_may_serve_all_waiting_requests() {
+    // given
     let mut fixture = Fixture::promising(described(3).with_recovery_timeout(10 * SECOND));
     for id in 1..=3 {
         fixture.request(id, &small());
     }
+
+    // when
     fixture.advance(10 * SECOND);
+
+    // then
     fixture.expect(&[&ask(1)]);
 }
 
 #[test]
-fn only_what_there_is_room_for_is_asked_for_then() {
+fn limits_hold_after_recovery() {
+    // given
     let config = described(1).with_max_slots(Some(2)).with_recovery_timeout(10 * SECOND);
     let mut fixture = Fixture::promising(config);
     for id in 1..=3 {
         fixture.request(id, &small());
     }
+
+    // when
     fixture.advance(10 * SECOND);
+
+    // then
     fixture.expect(&[&ask(1), &ask(2)]);
     assert_eq!(fixture.bound_to(3), None);
 }
 
 #[test]
-fn the_floor_is_asked_for_when_it_is_over() {
+fn min_slots_are_requested_after_recovery() {
+    // given
     let mut fixture = Fixture::promising(described(2).with_min_slots(4).with_recovery_timeout(10 * SECOND));
+
+    // when
     fixture.register_free("tm", 1, &[small(), small()]);
+
+    // then
     fixture.expect_nothing();
+
+    // when, then
     fixture.advance(10 * SECOND);
     fixture.expect(&[&ask(1)]);
 }
 
 #[test]
-fn what_covers_requests_by_then_counts_for_the_floor() {
+fn promises_for_requests_count_for_min_slots_after_recovery() {
+    // given
     let mut fixture = Fixture::promising(described(2).with_min_slots(2).with_recovery_timeout(10 * SECOND));
+
+    // when
     fixture.request(1, &profile(0.5, 50));
+
+    // then
     fixture.expect_nothing();
+
+    // when, then
     fixture.advance(10 * SECOND);
     fixture.expect(&["ask 1 for {cpu: 0.5, task heap: 50 MiB}"]);
 }
 
 #[test]
-fn redundancy_is_asked_for_when_it_is_over() {
+fn redundant_workers_are_requested_after_recovery() {
+    // given
     let config = described(2)
         .with_redundant_task_managers(1)
         .with_recovery_timeout(10 * SECOND);
     let mut fixture = Fixture::promising(config);
+
+    // when
     fixture.register("tm", 1, &report("tm", &[Some(50)]));
+
+    // then
     fixture.expect_nothing();
+
+    // when, then
     fixture.advance(10 * SECOND);
     fixture.expect(&[&ask(1)]);
 }
 
 #[test]
-fn every_start_begins_anew() {
+fn every_start_begins_a_recovery() {
+    // given
     let mut fixture = Fixture::promising(recovering());
     fixture.advance(4 * SECOND);
     fixture.suspend();
     fixture.start(2);
     fixture.request(1, &small());
+
+    // when
     fixture.advance(6 * SECOND);
+
+    // then
     fixture.expect_nothing();
+
+    // when, then
     fixture.advance(4 * SECOND);
     fixture.expect(&[&ask(1)]);
 }
 
 #[test]
-fn requests_fail_at_their_timeout_all_the_same() {
+fn requests_fail_at_their_timeout_during_recovery() {
+    // given
     let mut fixture = Fixture::promising(recovering().with_request_timeout(5 * SECOND));
     fixture.request(1, &small());
+
+    // when
     fixture.advance(5 * SECOND);
+
+    // then
     fixture.expect(&["failed 1: timeout"]);
+
+    // when, then
     fixture.advance(5 * SECOND);
     fixture.expect_nothing();
 }
 
 #[test]
-fn idle_task_managers_are_released_all_the_same() {
+fn idle_task_managers_are_released_during_recovery() {
+    // given
     let mut fixture = Fixture::promising(recovering().with_task_manager_timeout(5 * SECOND));
     fixture.register_free("tm", 1, &[small()]);
+
+    // when
     fixture.advance(5 * SECOND);
+
+    // then
     fixture.expect(&["may 1 go? #1", "release 1, idle since +0ns (1)"]);
 }
 
 #[test]
-fn a_timeout_of_zero_is_no_recovery() {
-    let mut fixture = Fixture::promising(patient().with_recovery_timeout(std::time::Duration::ZERO));
+fn timeout_of_zero_means_no_recovery() {
+    // given
+    let mut fixture = Fixture::promising(patient().with_recovery_timeout(Duration::ZERO));
+
+    // when
     fixture.request(1, &small());
+
+    // then
     fixture.expect(&[&ask(1)]);
+
+    // when, then
     assert_eq!(fixture.run(), 0);
 }

@@ -1,53 +1,65 @@
-//! While jobs run, so many workers' worth of slots are kept free.
+//! Redundancy: while slots are used, free slots of some additional workers are kept.
 
 use slot_manager::{SlotManagerConfig, SlotState, WorkerPromise};
 
 use crate::common::{Fixture, SECOND, acknowledged, ask, described, rejected, report, slot, small};
 
-/// Workers with two small slots, and so many of them are redundant.
+/// Workers with two small slots, of which `workers` are redundant.
 fn redundant(workers: usize) -> SlotManagerConfig {
     described(2)
         .with_redundant_task_managers(workers)
         .with_worker_registration_timeout(10 * SECOND)
 }
 
-// Asked for.
+// Requested.
 
 #[test]
-fn there_is_none_while_nothing_is_used() {
+fn no_worker_is_redundant_while_no_slot_is_used() {
     let mut fixture = Fixture::promising(redundant(1));
     fixture.register_free("tm", 1, &[small()]);
     fixture.expect_nothing();
 }
 
 #[test]
-fn it_is_asked_for_when_the_first_slot_is_used() {
+fn redundant_worker_is_requested_when_the_first_slot_is_used() {
+    // given
     let mut fixture = Fixture::promising(redundant(1));
     fixture.register_free("tm", 1, &[small(), small()]);
+
+    // when
     fixture.request(1, &small());
+
+    // then
     fixture.expect(&["request tm_0 for 1 #1", "granted 1 on tm_0", &ask(1)]);
     assert_eq!(fixture.promised(), (0, 2));
 }
 
 #[test]
-fn so_many_workers_are_asked_for_as_are_missing() {
+fn all_missing_workers_are_requested() {
     let mut fixture = Fixture::promising(redundant(2));
     fixture.register("tm", 1, &report("tm", &[Some(50), None]));
     fixture.expect(&[&ask(1), &ask(2)]);
 }
 
 #[test]
-fn a_slot_in_flight_is_used() {
+fn slot_in_flight_is_used() {
+    // given
     let mut fixture = Fixture::promising(redundant(1));
     let gateway = fixture.register_by_hand("tm", 1, &report("tm", &[None]));
+
+    // when
     fixture.request(1, &small());
+
+    // then
     fixture.expect(&["request tm_0 for 1 #1", &ask(1)]);
+
+    // when, then
     fixture.answer(&gateway, 1, acknowledged());
     fixture.expect(&["granted 1 on tm_0"]);
 }
 
 #[test]
-fn a_slot_that_is_held_when_it_registers_is_used() {
+fn slot_that_is_allocated_when_it_registers_is_used() {
     let mut fixture = Fixture::promising(redundant(1));
     fixture.register("tm", 1, &report("tm", &[Some(50)]));
     fixture.expect(&[&ask(1)]);
@@ -55,35 +67,54 @@ fn a_slot_that_is_held_when_it_registers_is_used() {
 
 #[test]
 fn free_slots_count() {
+    // given
     let mut fixture = Fixture::promising(redundant(1));
+
+    // when
     fixture.register("tm", 1, &report("tm", &[Some(50), None, None]));
+
+    // then
     fixture.expect_nothing();
+
+    // when, then
     fixture.request(1, &small());
     fixture.expect(&["request tm_1 for 1 #1", "granted 1 on tm_1", &ask(1)]);
 }
 
 #[test]
-fn promised_slots_that_cover_nothing_count() {
+fn unbound_promised_slots_count() {
+    // given
     let mut fixture = Fixture::promising(redundant(1));
+
+    // when
     fixture.register("tm", 1, &report("tm", &[Some(50)]));
+
+    // then
     fixture.expect(&[&ask(1)]);
+
+    // when, then
     fixture.register("used", 2, &report("used", &[Some(51)]));
     fixture.expect_nothing();
 }
 
 #[test]
-fn promised_slots_that_cover_a_request_do_not_count() {
+fn bound_promised_slots_do_not_count() {
+    // given
     let mut fixture = Fixture::promising(redundant(1));
     fixture.register("tm", 1, &report("tm", &[Some(50)]));
     fixture.log.take();
+
+    // when
     fixture.request(1, &small());
+
+    // then
     assert_eq!(fixture.bound_to(1), Some(1));
     fixture.expect(&[&ask(2)]);
 }
 
 #[test]
-fn slots_that_pause_do_not_count() {
-    // given: one worker of one slot is redundant
+fn slots_that_back_off_do_not_count() {
+    // given: one redundant worker of one slot
     let config = described(1)
         .with_redundant_task_managers(1)
         .with_retry_backoff(100 * SECOND, 100 * SECOND);
@@ -97,20 +128,20 @@ fn slots_that_pause_do_not_count() {
     fixture.answer(&gateway, 1, rejected());
     fixture.answer(&gateway, 2, rejected());
 
-    // then: a slot more is promised than the two that wait need
+    // then: one more slot is promised than the two waiting requests need
     assert!(matches!(fixture.state(&slot("tm", 0)), SlotState::BackingOff { .. }));
     assert_eq!(fixture.promised(), (2, 1));
 }
 
 #[test]
-fn the_floor_is_not_added_but_covered() {
-    // given: the floor is declined at the start
+fn min_slots_and_redundancy_share_workers() {
+    // given: the worker for `min_slots` is declined at the start
     let config = redundant(1).with_min_slots(4);
     let mut fixture = Fixture::with(config);
     fixture.register("tm", 1, &report("tm", &[Some(50)]));
     fixture.log.take();
 
-    // when: three slots are missing for the floor, and two for redundancy
+    // when: three slots are missing for `min_slots`, and two for redundancy
     fixture.actions.answer_allocations(Ok(WorkerPromise::Unspecified));
     fixture.advance(10 * SECOND);
 
@@ -119,37 +150,60 @@ fn the_floor_is_not_added_but_covered() {
 }
 
 #[test]
-fn redundancy_may_need_more_than_the_floor() {
+fn redundancy_may_need_more_than_min_slots() {
+    // given
     let mut fixture = Fixture::promising(redundant(2).with_min_slots(2));
+
+    // when
     fixture.register("tm", 1, &report("tm", &[None, None]));
+
+    // then
     fixture.expect(&[&ask(1)]);
+
+    // when, then
     fixture.request(1, &small());
     fixture.expect(&["request tm_0 for 1 #1", "granted 1 on tm_0", &ask(2), &ask(3)]);
 }
 
 #[test]
-fn what_is_declined_is_asked_for_again_after_the_promise_timeout() {
+fn declined_worker_request_is_repeated_after_the_promise_timeout() {
+    // given
     let mut fixture = Fixture::with(redundant(2));
+
+    // when
     fixture.register("tm", 1, &report("tm", &[Some(50)]));
+
+    // then
     fixture.expect(&[&ask(1)]);
+
+    // when, then
     fixture.report(1, &report("tm", &[Some(50), Some(51)]));
     fixture.expect_nothing();
+
+    // when, then
     fixture.advance(10 * SECOND);
     fixture.expect(&[&ask(2)]);
 }
 
 #[test]
-fn what_was_declined_is_not_asked_for_again_when_the_jobs_are_over() {
+fn declined_worker_request_is_not_repeated_when_no_slot_is_used() {
+    // given
     let mut fixture = Fixture::with(redundant(1));
+
+    // when
     fixture.register("tm", 1, &report("tm", &[Some(50)]));
+
+    // then
     fixture.expect(&[&ask(1)]);
+
+    // when, then
     fixture.free(&slot("tm", 0), 50);
     fixture.advance(10 * SECOND);
     fixture.expect_nothing();
 }
 
 #[test]
-fn no_worker_is_asked_for_beyond_the_limits() {
+fn no_redundant_worker_is_requested_beyond_the_limits() {
     let mut fixture = Fixture::promising(redundant(2).with_max_slots(Some(4)));
     fixture.register("tm", 1, &report("tm", &[Some(50)]));
     fixture.expect(&[&ask(1)]);
@@ -157,17 +211,22 @@ fn no_worker_is_asked_for_beyond_the_limits() {
 
 #[test]
 fn redundant_slots_serve_requests() {
+    // given
     let mut fixture = Fixture::promising(redundant(1));
     fixture.register("tm", 1, &report("tm", &[Some(50)]));
     fixture.register_free("spare", 2, &[small(), small()]);
     fixture.log.take();
+
+    // when
     fixture.request(1, &small());
+
+    // then
     fixture.expect(&["request spare_0 for 1 #1", "granted 1 on spare_0", &ask(2)]);
 }
 
 // Kept.
 
-/// `spare` has two free slots and is idle for 10 s, and the slots of `busy` are held by 50 and 51.
+/// A fixture in which `spare` was idle for 10 s, and 50 and 51 hold the slots of `busy`.
 fn kept() -> Fixture {
     let config = described(2)
         .with_redundant_task_managers(1)
@@ -181,41 +240,56 @@ fn kept() -> Fixture {
 }
 
 #[test]
-fn an_idle_task_manager_that_is_redundant_stays_while_slots_are_used() {
+fn redundant_idle_task_manager_is_kept_while_slots_are_used() {
+    // given
     let mut fixture = kept();
     fixture.free(&slot("busy", 0), 50);
+
+    // when
     fixture.advance(10 * SECOND);
+
+    // then
     fixture.expect_nothing();
     assert!(fixture.is_registered(1));
 }
 
 #[test]
-fn an_idle_task_manager_that_was_redundant_is_released_when_the_jobs_end() {
+fn redundant_idle_task_manager_is_released_when_no_slot_is_used() {
+    // given
     let mut fixture = kept();
     fixture.free(&slot("busy", 0), 50);
+
+    // when
     fixture.free(&slot("busy", 1), 51);
+
+    // then
     fixture.expect(&["may 1 go? #1", "release 1, idle since +0ns (1)"]);
 }
 
 #[test]
-fn an_idle_task_manager_that_was_redundant_is_released_when_others_have_free_slots() {
+fn redundant_idle_task_manager_is_released_when_others_have_free_slots() {
     let mut fixture = kept();
     fixture.register_free("more", 3, &[small(), small()]);
     fixture.expect(&["may 1 go? #1", "release 1, idle since +0ns (1)"]);
 }
 
 #[test]
-fn an_idle_task_manager_is_released_while_nothing_is_used() {
+fn idle_task_manager_is_released_while_no_slot_is_used() {
+    // given
     let config = redundant(1).with_task_manager_timeout(10 * SECOND);
     let mut fixture = Fixture::promising(config);
     fixture.register_free("tm", 1, &[small(), small()]);
+
+    // when
     fixture.advance(10 * SECOND);
+
+    // then
     fixture.expect(&["may 1 go? #1", "release 1, idle since +0ns (1)"]);
 }
 
 #[test]
-fn all_that_were_kept_are_released_when_the_jobs_end_smallest_first() {
-    // given: two idle task managers, of which none can be spared
+fn kept_task_managers_are_released_smallest_first_when_no_slot_is_used() {
+    // given: two idle task managers that are both needed
     let config = described(2)
         .with_redundant_task_managers(2)
         .with_task_manager_timeout(10 * SECOND);
@@ -240,8 +314,8 @@ fn all_that_were_kept_are_released_when_the_jobs_end_smallest_first() {
 }
 
 #[test]
-fn only_slots_that_can_be_handed_out_are_missing_when_a_task_manager_goes() {
-    // given: five free slots, of which four are to stay
+fn only_free_slots_of_a_task_manager_are_missing_after_its_release() {
+    // given: five free slots, of which four are needed
     let config = described(2)
         .with_redundant_task_managers(2)
         .with_task_manager_timeout(10 * SECOND);

@@ -1,4 +1,4 @@
-//! What is known of the workers that are started: no worker is asked for that would not help.
+//! Worker descriptions, and the workers that are requested or promised according to them.
 
 use slot_manager::{
     AllocationStatus, ResourceProfile, ResourceProfileError, SlotManagerConfig, WorkerDescription,
@@ -11,23 +11,26 @@ fn wide() -> ResourceProfile {
     profile(4.0, 400)
 }
 
-/// Workers with two small slots, and an ask that was declined is repeated after 10 s.
+/// Workers with two small slots, and declined worker requests are repeated after 10 s.
 fn config() -> SlotManagerConfig {
     described(2).with_worker_registration_timeout(10 * SECOND)
 }
 
-// The description.
+// Descriptions.
 
 #[test]
-fn a_worker_has_slots() {
+fn worker_has_at_least_one_slot() {
+    // given, when
     let worker = WorkerDescription::new(3, small()).expect("a worker");
+
+    // then
     assert_eq!(worker.slots(), 3);
     assert_eq!(worker.slot_profile(), &small());
     assert_eq!(WorkerDescription::new(0, small()), Err(WorkerDescriptionError::NoSlots));
 }
 
 #[test]
-fn a_worker_may_have_slots_of_any_profile_but_not_of_an_unknown_one() {
+fn worker_may_have_slots_of_any_but_not_of_an_unknown_profile() {
     assert!(WorkerDescription::new(1, ResourceProfile::ANY).is_ok());
     assert!(WorkerDescription::new(1, ResourceProfile::ZERO).is_ok());
     assert_eq!(
@@ -37,7 +40,7 @@ fn a_worker_may_have_slots_of_any_profile_but_not_of_an_unknown_one() {
 }
 
 #[test]
-fn the_slots_of_a_worker_can_be_counted_together() {
+fn slots_of_a_worker_have_a_total() {
     let large = ResourceProfile::builder()
         .task_heap_memory_bytes(1 << 62)
         .build()
@@ -54,7 +57,18 @@ fn the_slots_of_a_worker_can_be_counted_together() {
 }
 
 #[test]
-fn a_worker_divides_all_it_has_among_its_slots() {
+fn worker_has_at_most_the_maximum_of_slots() {
+    let most = WorkerDescription::MAX_SLOTS;
+    assert!(WorkerDescription::new(most, ResourceProfile::ANY).is_ok());
+    assert_eq!(
+        WorkerDescription::new(most + 1, ResourceProfile::ANY),
+        Err(WorkerDescriptionError::TooManySlots { slots: most + 1 })
+    );
+}
+
+#[test]
+fn total_of_a_worker_is_divided_among_its_slots() {
+    // given
     let total = |factor: u64| {
         ResourceProfile::builder()
             .cpu_cores(0.5 * factor as f64)
@@ -66,13 +80,17 @@ fn a_worker_divides_all_it_has_among_its_slots() {
             .build()
             .expect("valid amounts")
     };
+
+    // when
     let worker = WorkerDescription::from_total(&total(4), 4).expect("a worker");
+
+    // then
     assert_eq!(worker.slots(), 4);
     assert_eq!(worker.slot_profile(), &total(1));
 }
 
 #[test]
-fn what_cannot_be_divided_is_left_over() {
+fn indivisible_rest_is_left_over() {
     let total = |cores, bytes| {
         ResourceProfile::builder()
             .cpu_cores(cores)
@@ -85,7 +103,7 @@ fn what_cannot_be_divided_is_left_over() {
 }
 
 #[test]
-fn nothing_is_divided_among_no_slots() {
+fn total_cannot_be_divided_among_no_slots() {
     for total in [small(), ResourceProfile::ANY] {
         assert_eq!(
             WorkerDescription::from_total(&total, 0),
@@ -98,44 +116,57 @@ fn nothing_is_divided_among_no_slots() {
     );
 }
 
-// Asking.
+// Worker requests.
 
 #[test]
-fn a_worker_is_asked_for_with_what_the_request_needs() {
+fn worker_is_requested_with_the_profile_of_the_request() {
     let mut fixture = Fixture::with(config());
     fixture.request(1, &profile(0.5, 50));
     fixture.expect(&["ask 1 for {cpu: 0.5, task heap: 50 MiB}"]);
 }
 
 #[test]
-fn no_worker_is_asked_for_whose_slots_would_not_fit() {
+fn no_worker_is_requested_whose_slots_do_not_fit() {
+    // given
     let mut fixture = Fixture::promising(config());
+
+    // when, then
     assert_eq!(fixture.request(1, &wide()), AllocationStatus::Waiting);
     fixture.expect_nothing();
     assert_eq!(fixture.promised(), (0, 0));
 }
 
 #[test]
-fn what_no_worker_would_serve_is_not_asked_for_later_either() {
+fn no_worker_is_requested_later_for_a_request_that_fits_none() {
+    // given
     let mut fixture = Fixture::promising(config());
     fixture.request(1, &wide());
+
+    // when, then
     assert_eq!(fixture.advance(100 * SECOND), 0, "nothing is armed");
+
+    // when, then
     fixture.register_free("tm", 1, &[small()]);
     fixture.unregister(1);
     fixture.expect_nothing();
 }
 
 #[test]
-fn what_no_worker_would_serve_waits_for_registered_slots() {
+fn request_that_fits_no_worker_waits_for_registered_slots() {
+    // given
     let mut fixture = Fixture::promising(config());
     fixture.request(1, &wide());
+
+    // when
     fixture.register_free("tm", 1, &[wide()]);
+
+    // then
     assert_eq!(fixture.status(1), Some(granted(&slot("tm", 0))));
 }
 
 #[test]
-fn what_no_worker_would_serve_is_covered_by_a_promise_that_fits() {
-    // given: a worker is larger than described
+fn request_that_fits_no_worker_is_bound_to_a_promised_slot_that_fits() {
+    // given: a worker has a larger slot than described
     let mut fixture = Fixture::with(config());
     fixture.promise_next(&[small(), wide()]);
     fixture.request(1, &small());
@@ -149,35 +180,50 @@ fn what_no_worker_would_serve_is_covered_by_a_promise_that_fits() {
 }
 
 #[test]
-fn what_no_worker_would_serve_does_not_keep_others_from_asking() {
+fn request_that_fits_no_worker_does_not_hold_up_others() {
+    // given
     let mut fixture = Fixture::promising(config());
     fixture.request(1, &wide());
+
+    // when
     fixture.request(2, &small());
+
+    // then
     fixture.expect(&[&ask(1)]);
 }
 
 #[test]
-fn a_request_for_any_slot_is_asked_for() {
+fn worker_is_requested_for_an_unknown_profile() {
     let mut fixture = Fixture::promising(config());
     fixture.request(1, &ResourceProfile::UNKNOWN);
     fixture.expect(&["ask 1 for UNKNOWN"]);
 }
 
 #[test]
-fn workers_of_any_profile_serve_everything() {
+fn workers_of_any_profile_fit_every_request() {
+    // given
     let any = patient().with_worker_description(Some(worker_of(1, &ResourceProfile::ANY)));
     let mut fixture = Fixture::promising(any);
     fixture.request(1, &wide());
+
+    // when
     fixture.request(2, &ResourceProfile::ANY);
+
+    // then
     fixture.expect(&["ask 1 for {cpu: 4, task heap: 400 MiB}", "ask 2 for ANY"]);
 }
 
-// What is promised.
+// Promises.
 
 #[test]
-fn an_unspecified_worker_counts_as_one_of_the_description() {
+fn unspecified_worker_counts_as_described() {
+    // given
     let mut fixture = Fixture::promising(config());
+
+    // when
     fixture.request(1, &profile(0.5, 50));
+
+    // then
     let promised: Vec<_> = fixture
         .manager
         .promised_slots()
@@ -188,20 +234,30 @@ fn an_unspecified_worker_counts_as_one_of_the_description() {
 }
 
 #[test]
-fn each_slot_of_a_described_worker_covers_a_request() {
+fn each_slot_of_a_described_worker_is_bound_to_a_request() {
+    // given
     let mut fixture = Fixture::promising(config());
+
+    // when
     for id in 1..=3 {
         fixture.request(id, &small());
     }
+
+    // then
     fixture.expect(&[&ask(1), &ask(2)]);
     assert_eq!([1, 2, 3].map(|id| fixture.bound_to(id)), [Some(1), Some(1), Some(2)]);
 }
 
 #[test]
-fn slots_that_are_said_count_as_they_are_said() {
+fn specified_slots_count_as_specified() {
+    // given
     let mut fixture = Fixture::with(config());
     fixture.promise_next(&[wide(), wide(), wide()]);
+
+    // when
     fixture.request(1, &small());
+
+    // then
     assert_eq!(fixture.promised(), (1, 2));
     assert!(
         fixture
@@ -212,20 +268,32 @@ fn slots_that_are_said_count_as_they_are_said() {
 }
 
 #[test]
-fn an_ask_that_is_declined_is_repeated() {
+fn declined_worker_request_is_repeated() {
+    // given
     let mut fixture = Fixture::with(config());
+
+    // when
     fixture.request(1, &small());
+
+    // then
     fixture.expect(&[&ask(1)]);
+
+    // when, then
     fixture.advance(10 * SECOND);
     fixture.expect(&[&ask(2)]);
 }
 
 #[test]
-fn all_slots_of_an_unspecified_worker_end_with_it() {
+fn all_slots_of_an_unspecified_worker_expire_together() {
+    // given
     let mut fixture = Fixture::with(config());
     fixture.actions.answer_next_allocation(Ok(WorkerPromise::Unspecified));
     fixture.request(1, &small());
+
+    // when
     fixture.advance(10 * SECOND);
+
+    // then
     fixture.expect(&[&ask(1), &ask(2)]);
     assert_eq!(fixture.promised(), (0, 0));
 }

@@ -1,4 +1,7 @@
-//! Requests that no slot and no worker could serve fail at once, if that is wanted.
+//! Unfulfillable requests: if configured, a request that no slot and no worker could serve fails at
+//! once.
+
+use std::time::Duration;
 
 use slot_manager::testing::{Action, Effect};
 use slot_manager::{
@@ -13,16 +16,18 @@ use crate::common::{
 
 const FAILED: &str = "failed 1: unfulfillable";
 
+/// Requests that cannot be fulfilled fail.
 fn failing(config: SlotManagerConfig) -> SlotManagerConfig {
     config.with_fail_unfulfillable_requests(true)
 }
 
-/// Requests fail, the resource manager declines every worker, and of workers nothing is known.
+/// Requests that cannot be fulfilled fail. The resource manager declines each worker, and no worker
+/// is described.
 fn declining() -> Fixture {
     Fixture::with(failing(patient()))
 }
 
-/// Requests fail, and workers have small slots.
+/// Requests that cannot be fulfilled fail, and workers are described to have small slots.
 fn knowing() -> Fixture {
     Fixture::with(failing(described(2)))
 }
@@ -35,7 +40,7 @@ fn tiny() -> ResourceProfile {
     profile(0.25, 25)
 }
 
-/// The request fails as the error of its registration.
+/// Checks that a request fails with an error of its registration.
 #[track_caller]
 fn assert_refused(fixture: &mut Fixture, id: u128, profile: &ResourceProfile) {
     let failure = RequestFailure::Unfulfillable {
@@ -51,38 +56,47 @@ fn assert_refused(fixture: &mut Fixture, id: u128, profile: &ResourceProfile) {
     assert_eq!(fixture.status(id), None);
 }
 
-// At the registration.
+// When the request is registered.
 
 #[test]
-fn without_a_description_a_request_fails_whose_worker_is_declined() {
+fn without_a_description_a_request_fails_if_its_worker_is_declined() {
+    // given
     let mut fixture = declining();
+
+    // when, then
     assert_refused(&mut fixture, 1, &small());
     fixture.expect(&[&ask(1)]);
     assert_eq!(fixture.manager.num_pending_slot_requests(), 0);
 }
 
 #[test]
-fn a_promise_that_does_not_fit_is_as_good_as_declined() {
+fn promise_that_does_not_fit_counts_as_declined() {
+    // given
     let mut fixture = declining();
     fixture.promise_next(&[tiny()]);
+
+    // when, then
     assert_refused(&mut fixture, 1, &small());
     fixture.expect(&[&ask(1), "withdraw 1"]);
 }
 
 #[test]
-fn a_promise_without_slots_is_as_good_as_declined() {
+fn promise_without_slots_counts_as_declined() {
     let mut fixture = declining();
     fixture.promise_next(&[]);
     assert_refused(&mut fixture, 1, &small());
 }
 
 #[test]
-fn a_refusal_of_the_resource_manager_is_told_as_such() {
+fn error_of_the_resource_manager_is_returned_as_such() {
+    // given
     let mut fixture = declining();
     let error = ResourceManagerError::new("no quota");
     fixture.actions.answer_next_allocation(Err(error.clone()));
     let failure = Box::new(RequestFailure::ResourceManager(error));
     let allocation_id = allocation(1);
+
+    // when, then
     assert_eq!(
         fixture.try_request(1, 1, &small()),
         Err(SlotRequestError::Failed { allocation_id, failure })
@@ -90,14 +104,14 @@ fn a_refusal_of_the_resource_manager_is_told_as_such() {
 }
 
 #[test]
-fn with_a_description_a_request_fails_that_no_worker_would_serve_and_none_is_asked_for() {
+fn with_a_description_a_request_that_no_worker_would_serve_fails_without_a_worker_request() {
     let mut fixture = knowing();
     assert_refused(&mut fixture, 1, &wide());
     fixture.expect_nothing();
 }
 
 #[test]
-fn with_a_description_a_request_fails_whose_worker_alone_would_exceed_a_limit() {
+fn with_a_description_a_request_fails_if_one_worker_would_exceed_a_limit() {
     for config in [
         described(2).with_max_slots(Some(1)),
         described(2).with_max_total_cpu_cores(Some(1.9)),
@@ -110,26 +124,32 @@ fn with_a_description_a_request_fails_whose_worker_alone_would_exceed_a_limit() 
 }
 
 #[test]
-fn with_a_description_a_request_waits_whose_worker_is_declined() {
+fn with_a_description_a_request_waits_if_its_worker_is_declined() {
     let mut fixture = knowing();
     assert_eq!(fixture.request(1, &small()), AllocationStatus::Waiting);
     fixture.expect(&[&ask(1)]);
 }
 
 #[test]
-fn a_request_waits_for_which_there_is_no_room() {
+fn request_waits_if_a_limit_defers_its_worker_request() {
+    // given
     let mut fixture = Fixture::promising(failing(described(2).with_max_slots(Some(2))));
     fixture.register("tm", 1, &report("tm", &[Some(50), Some(51)]));
+
+    // when, then
     assert_eq!(fixture.request(1, &small()), AllocationStatus::Waiting);
     fixture.expect_nothing();
 }
 
 #[test]
-fn the_others_are_not_touched() {
+fn failed_request_does_not_affect_other_requests() {
+    // given
     let mut fixture = declining();
     fixture.register("tm", 1, &report("tm", &[Some(50)]));
     fixture.request(2, &small());
     fixture.log.take();
+
+    // when, then
     assert_refused(&mut fixture, 1, &wide());
     fixture.expect(&["ask 2 for {cpu: 4, task heap: 400 MiB}"]);
     assert_eq!(fixture.status(2), Some(AllocationStatus::Waiting));
@@ -138,42 +158,55 @@ fn the_others_are_not_touched() {
 // What counts as fitting.
 
 #[test]
-fn a_request_waits_for_a_used_slot_that_fits() {
+fn request_waits_for_an_allocated_slot_that_fits() {
     for mut fixture in [declining(), knowing()] {
+        // given
         fixture.register("tm", 1, &report("tm", &[Some(50)]));
+
+        // when, then
         assert_eq!(fixture.request(1, &small()), AllocationStatus::Waiting);
+
+        // when, then
         fixture.free(&slot("tm", 0), 50);
         assert_eq!(fixture.status(1), Some(granted(&slot("tm", 0))));
     }
 }
 
 #[test]
-fn with_a_description_a_request_waits_for_a_used_slot_that_is_larger_than_described() {
+fn with_a_description_a_request_waits_for_an_allocated_slot_that_is_larger_than_described() {
+    // given
     let mut fixture = knowing();
     fixture.register_free("tm", 1, &[wide()]);
     fixture.request(50, &small());
+
+    // when, then
     assert_eq!(fixture.request(1, &wide()), AllocationStatus::Waiting);
 }
 
 #[test]
-fn a_used_slot_that_is_too_small_does_not_count() {
+fn allocated_slot_that_is_too_small_does_not_count() {
     let mut fixture = declining();
     fixture.register("tm", 1, &report("tm", &[Some(50)]));
     assert_refused(&mut fixture, 1, &wide());
 }
 
 #[test]
-fn a_request_waits_for_a_slot_in_flight_that_fits() {
+fn request_waits_for_a_slot_in_flight_that_fits() {
+    // given
     let mut fixture = declining();
     let gateway = fixture.register_by_hand("tm", 1, &report("tm", &[None]));
     fixture.request(50, &small());
+
+    // when, then
     assert_eq!(fixture.request(1, &small()), AllocationStatus::Waiting);
+
+    // when, then
     fixture.answer(&gateway, 1, acknowledged());
     assert_eq!(fixture.status(1), Some(AllocationStatus::Waiting));
 }
 
 #[test]
-fn a_request_waits_for_a_pausing_slot_that_fits() {
+fn request_waits_for_a_slot_that_backs_off_and_fits() {
     // given: attempts of two allocations fail in a row
     let config = patient().with_retry_backoff(10 * SECOND, 10 * SECOND);
     let mut fixture = Fixture::with(failing(config));
@@ -195,35 +228,44 @@ fn a_request_waits_for_a_pausing_slot_that_fits() {
 }
 
 #[test]
-fn a_request_waits_for_a_blocked_slot_that_fits() {
+fn request_waits_for_a_blocked_slot_that_fits() {
+    // given
     let mut fixture = declining();
     fixture.register_free("tm", 1, &[small()]);
     fixture.block("tm");
+
+    // when, then
     assert_eq!(fixture.request(1, &small()), AllocationStatus::Waiting);
 }
 
 #[test]
-fn a_request_waits_for_a_promised_slot_that_fits_although_it_covers_another() {
+fn request_waits_for_a_promised_slot_that_is_bound_to_another_request() {
+    // given
     let mut fixture = declining();
     fixture.promise_next(&[small()]);
     fixture.request(1, &small());
+
+    // when, then
     assert_eq!(fixture.request(2, &small()), AllocationStatus::Waiting);
     fixture.expect(&[&ask(1), &ask(2)]);
     assert_eq!(fixture.bound_to(2), None);
 }
 
 #[test]
-fn a_promised_slot_that_is_too_small_does_not_count() {
+fn promised_slot_that_is_too_small_does_not_count() {
+    // given
     let mut fixture = declining();
     fixture.promise_next(&[small()]);
     fixture.request(1, &small());
+
+    // when, then
     assert_refused(&mut fixture, 2, &wide());
 }
 
-// Later.
+// When slots and promises go.
 
 #[test]
-fn a_request_fails_with_a_notice_when_the_last_task_manager_is_lost_that_fits() {
+fn request_fails_with_a_notice_when_the_last_fitting_task_manager_is_lost() {
     // given
     let mut fixture = declining();
     fixture.register("tm", 1, &report("tm", &[Some(50)]));
@@ -240,32 +282,44 @@ fn a_request_fails_with_a_notice_when_the_last_task_manager_is_lost_that_fits() 
         resource_profile: small(),
     });
     assert_eq!(failures(&effects).last(), Some(&(allocation(1), failed)));
-    assert_eq!(effects.len(), 2, "the loss, and no worker is asked for again");
+    assert_eq!(effects.len(), 2, "the loss and the failure, but no worker request");
     assert_eq!(fixture.status(1), None);
 }
 
 #[test]
-fn a_request_waits_on_when_not_the_last_task_manager_is_lost_that_fits() {
+fn request_waits_while_another_fitting_task_manager_is_left() {
+    // given
     let mut fixture = declining();
     fixture.register("tm", 1, &report("tm", &[Some(50)]));
     fixture.register("other", 2, &report("other", &[Some(51)]));
     fixture.request(1, &small());
     fixture.log.take();
+
+    // when
     fixture.unregister(1);
+
+    // then
     fixture.expect(&["lost 50 on tm_0: unregistered"]);
+
+    // when, then
     fixture.unregister(2);
     fixture.expect(&["lost 51 on other_0: unregistered", FAILED]);
 }
 
 #[test]
-fn with_a_description_a_request_fails_when_the_last_task_manager_is_lost_that_fits() {
+fn with_a_description_a_request_fails_when_the_last_fitting_task_manager_is_lost() {
+    // given
     let mut fixture = knowing();
     fixture.register_free("tm", 1, &[wide()]);
     fixture.request(50, &wide());
     fixture.request(1, &wide());
     fixture.request(2, &small());
     fixture.log.take();
+
+    // when
     fixture.unregister(1);
+
+    // then
     fixture.expect(&["lost 50 on tm_0: unregistered", FAILED]);
     assert_eq!(
         fixture.status(2),
@@ -275,17 +329,22 @@ fn with_a_description_a_request_fails_when_the_last_task_manager_is_lost_that_fi
 }
 
 #[test]
-fn a_request_fails_when_the_last_slot_is_not_reported_any_more_that_fits() {
+fn request_fails_when_the_last_fitting_slot_is_no_longer_reported() {
+    // given
     let mut fixture = declining();
     fixture.register("tm", 1, &report("tm", &[Some(50)]));
     fixture.request(1, &small());
     fixture.log.take();
+
+    // when
     fixture.report(1, &SlotReport::default());
+
+    // then
     fixture.expect(&["lost 50 on tm_0: removed", FAILED]);
 }
 
 #[test]
-fn a_request_fails_when_the_last_task_manager_that_fits_is_released() {
+fn request_fails_when_the_last_fitting_task_manager_is_released() {
     // given: it is idle because it is blocked
     let mut fixture = Fixture::with(failing(patient().with_task_manager_timeout(10 * SECOND)));
     fixture.block("tm");
@@ -301,8 +360,8 @@ fn a_request_fails_when_the_last_task_manager_that_fits_is_released() {
 }
 
 #[test]
-fn requests_fail_when_the_last_promise_fails_that_fits() {
-    // given: the promise covers 1, and 2 waits for whatever comes
+fn requests_fail_when_the_worker_with_the_last_fitting_promised_slot_fails() {
+    // given: request 1 is bound to the promised slot, and request 2 waits
     let mut fixture = declining();
     fixture.promise_next(&[small()]);
     fixture.request(1, &small());
@@ -317,7 +376,7 @@ fn requests_fail_when_the_last_promise_fails_that_fits() {
 }
 
 #[test]
-fn with_a_description_a_request_fails_when_the_last_promise_fails_that_fits() {
+fn with_a_description_a_request_fails_when_the_worker_with_the_last_fitting_promised_slot_fails() {
     // given: a worker that is larger than described
     let mut fixture = knowing();
     fixture.promise_next(&[wide()]);
@@ -334,27 +393,37 @@ fn with_a_description_a_request_fails_when_the_last_promise_fails_that_fits() {
 }
 
 #[test]
-fn a_request_fails_when_the_last_promise_expires_that_fits() {
+fn request_fails_when_the_last_fitting_promise_expires() {
+    // given
     let mut fixture = Fixture::with(failing(patient().with_worker_registration_timeout(10 * SECOND)));
     fixture.promise_next(&[small()]);
     fixture.request(1, &small());
     fixture.log.take();
+
+    // when
     fixture.advance(10 * SECOND);
+
+    // then
     fixture.expect(&[&ask(2), FAILED]);
 }
 
 #[test]
-fn a_request_in_flight_that_loses_its_task_manager_fails_if_its_worker_is_declined() {
+fn request_in_flight_that_loses_its_task_manager_fails_if_its_worker_is_declined() {
+    // given
     let mut fixture = declining();
     fixture.register_by_hand("tm", 1, &report("tm", &[None]));
     fixture.request(1, &small());
     fixture.log.take();
+
+    // when
     fixture.unregister(1);
+
+    // then
     fixture.expect(&[&ask(1), FAILED]);
 }
 
 #[test]
-fn a_request_that_pauses_does_not_fail_before_its_pause_is_over() {
+fn request_that_backs_off_does_not_fail_before_its_backoff_ends() {
     // given: two attempts failed
     let mut fixture = Fixture::with(failing(patient().with_retry_backoff(10 * SECOND, 10 * SECOND)));
     let gateway = fixture.register_by_hand("tm", 1, &report("tm", &[None]));
@@ -370,17 +439,17 @@ fn a_request_that_pauses_does_not_fail_before_its_pause_is_over() {
     fixture.expect(&[&ask(1), FAILED]);
 }
 
-// When.
+// From when on requests fail.
 
 #[test]
-fn nothing_fails_unless_it_is_wanted() {
+fn no_request_fails_unless_it_is_configured() {
     let mut fixture = Fixture::with(patient());
     assert_eq!(fixture.request(1, &small()), AllocationStatus::Waiting);
     fixture.expect(&[&ask(1)]);
 }
 
 #[test]
-fn nothing_fails_before_the_grace_period_is_over() {
+fn no_request_fails_before_the_grace_period_is_over() {
     // given
     let config = failing(patient()).with_unfulfillable_grace_period(10 * SECOND);
     let mut fixture = Fixture::with(config);
@@ -390,15 +459,16 @@ fn nothing_fails_before_the_grace_period_is_over() {
     fixture.log.take();
 
     // when, then
-    fixture.advance(10 * SECOND - std::time::Duration::from_nanos(1));
+    fixture.advance(10 * SECOND - Duration::from_nanos(1));
     fixture.expect_nothing();
-    assert_eq!(fixture.advance(std::time::Duration::from_nanos(1)), 1);
+    assert_eq!(fixture.advance(Duration::from_nanos(1)), 1);
     fixture.expect(&[FAILED]);
     assert_refused(&mut fixture, 2, &small());
 }
 
 #[test]
-fn when_the_grace_period_is_over_requests_fail_oldest_first_if_nothing_fits() {
+fn requests_that_no_slot_fits_fail_oldest_first_when_the_grace_period_is_over() {
+    // given
     let config = failing(described(2)).with_unfulfillable_grace_period(10 * SECOND);
     let mut fixture = Fixture::with(config);
     for id in [7, 3, 5] {
@@ -406,7 +476,11 @@ fn when_the_grace_period_is_over_requests_fail_oldest_first_if_nothing_fits() {
     }
     fixture.request(4, &small());
     fixture.log.take();
+
+    // when
     fixture.advance(10 * SECOND);
+
+    // then
     fixture.expect(&[
         "failed 7: unfulfillable",
         "failed 3: unfulfillable",
@@ -415,50 +489,72 @@ fn when_the_grace_period_is_over_requests_fail_oldest_first_if_nothing_fits() {
 }
 
 #[test]
-fn what_registers_within_the_grace_period_counts() {
+fn task_managers_that_register_within_the_grace_period_count() {
+    // given
     let config = failing(patient()).with_unfulfillable_grace_period(10 * SECOND);
     let mut fixture = Fixture::with(config);
     fixture.request(1, &small());
     fixture.register("tm", 1, &report("tm", &[Some(50)]));
     fixture.log.take();
+
+    // when
     fixture.advance(10 * SECOND);
+
+    // then
     fixture.expect_nothing();
     assert_eq!(fixture.status(1), Some(AllocationStatus::Waiting));
 }
 
 #[test]
-fn every_start_begins_a_grace_period() {
+fn each_start_begins_a_grace_period() {
+    // given
     let config = failing(patient()).with_unfulfillable_grace_period(10 * SECOND);
     let mut fixture = Fixture::with(config);
     fixture.advance(15 * SECOND);
     fixture.suspend();
     fixture.start(2);
+
+    // when, then
     assert_eq!(fixture.request(1, &small()), AllocationStatus::Waiting);
+
+    // when, then
     fixture.log.take();
     fixture.advance(10 * SECOND);
     fixture.expect(&[FAILED]);
 }
 
 #[test]
-fn without_a_description_nothing_fails_before_a_worker_was_asked_for() {
+fn without_a_description_no_request_fails_before_its_worker_request() {
+    // given
     let mut fixture = Fixture::with(failing(patient()).with_recovery_timeout(10 * SECOND));
+
+    // when, then
     assert_eq!(fixture.request(1, &small()), AllocationStatus::Waiting);
     fixture.expect_nothing();
+
+    // when, then
     fixture.advance(10 * SECOND);
     fixture.expect(&[&ask(1), FAILED]);
 }
 
-/// First a worker is asked for, and then the answer is looked at.
+/// The worker is requested first, then its answer counts.
 #[test]
-fn a_recovery_that_ends_together_with_the_grace_period_ends_first() {
+fn recovery_that_ends_together_with_the_grace_period_ends_first() {
+    // given
     let config = failing(patient())
         .with_recovery_timeout(10 * SECOND)
         .with_unfulfillable_grace_period(10 * SECOND);
     let mut fixture = Fixture::with(config);
     fixture.request(1, &small());
     fixture.promise_next(&[small()]);
+
+    // when
     fixture.request(2, &wide());
+
+    // then
     fixture.expect_nothing();
+
+    // when, then
     fixture.advance(10 * SECOND);
     fixture.expect(&[
         &ask(1),
@@ -471,7 +567,7 @@ fn a_recovery_that_ends_together_with_the_grace_period_ends_first() {
 // Turning it on and off.
 
 #[test]
-fn when_it_is_turned_on_those_that_wait_fail_oldest_first() {
+fn waiting_requests_fail_oldest_first_when_the_rule_is_turned_on() {
     // given
     let mut fixture = Fixture::with(patient());
     for id in [7, 3, 5] {
@@ -492,8 +588,8 @@ fn when_it_is_turned_on_those_that_wait_fail_oldest_first() {
 }
 
 #[test]
-fn when_it_is_turned_on_only_what_is_unfulfillable_fails() {
-    // given: 2 is covered, 3 could be served by a used slot
+fn only_unfulfillable_requests_fail_when_the_rule_is_turned_on() {
+    // given: 2 is bound to a promised slot, which could also serve 3 later
     let mut fixture = Fixture::with(patient());
     fixture.request(1, &wide());
     fixture.promise_next(&[small()]);
@@ -510,62 +606,96 @@ fn when_it_is_turned_on_only_what_is_unfulfillable_fails() {
 }
 
 #[test]
-fn when_it_is_turned_on_with_a_description_what_no_worker_would_serve_fails() {
+fn with_a_description_requests_that_no_worker_would_serve_fail_when_the_rule_is_turned_on() {
+    // given
     let mut fixture = Fixture::with(described(2));
     fixture.request(1, &wide());
     fixture.request(2, &small());
     fixture.log.take();
+
+    // when
     fixture.set_fail_unfulfillable(true);
+
+    // then
     fixture.expect(&[FAILED]);
 }
 
 #[test]
-fn when_it_is_turned_on_within_the_grace_period_nothing_fails_yet() {
+fn turning_the_rule_on_within_the_grace_period_fails_no_request_yet() {
+    // given
     let mut fixture = Fixture::with(patient().with_unfulfillable_grace_period(10 * SECOND));
     fixture.request(1, &small());
     fixture.log.take();
+
+    // when
     fixture.set_fail_unfulfillable(true);
+
+    // then
     fixture.expect_nothing();
+
+    // when, then
     fixture.advance(10 * SECOND);
     fixture.expect(&[FAILED]);
 }
 
 #[test]
-fn when_it_is_turned_on_again_nothing_more_happens() {
+fn turning_the_rule_on_again_changes_nothing() {
+    // given
     let mut fixture = declining();
     fixture.register("tm", 1, &report("tm", &[Some(50)]));
     fixture.request(1, &small());
     fixture.log.take();
+
+    // when
     fixture.set_fail_unfulfillable(true);
+
+    // then
     fixture.expect_nothing();
 }
 
 #[test]
-fn when_it_is_turned_off_requests_wait_again() {
+fn requests_wait_again_after_the_rule_is_turned_off() {
+    // given
     let mut fixture = declining();
+
+    // when, then
     assert_refused(&mut fixture, 1, &small());
+
+    // when, then
     fixture.set_fail_unfulfillable(false);
     assert_eq!(fixture.request(1, &small()), AllocationStatus::Waiting);
+
+    // when, then
     fixture.register("tm", 1, &report("tm", &[Some(50)]));
     fixture.unregister(1);
     assert_eq!(fixture.status(1), Some(AllocationStatus::Waiting));
 }
 
 #[test]
-fn it_can_be_turned_on_before_the_start_and_stays_so() {
+fn rule_can_be_turned_on_before_the_start_and_stays_on() {
+    // given
     let mut fixture = Fixture::not_started(patient());
     fixture.set_fail_unfulfillable(true);
     fixture.start(1);
+
+    // when, then
     assert_refused(&mut fixture, 1, &small());
+
+    // when, then
     fixture.suspend();
     fixture.start(2);
     assert_refused(&mut fixture, 1, &small());
 }
 
 #[test]
-fn it_can_be_turned_off_while_not_started() {
+fn rule_can_be_turned_off_while_not_started() {
+    // given
     let mut fixture = declining();
+
+    // when, then
     assert_refused(&mut fixture, 1, &small());
+
+    // when, then
     fixture.suspend();
     fixture.set_fail_unfulfillable(false);
     fixture.start(2);
@@ -574,12 +704,17 @@ fn it_can_be_turned_off_while_not_started() {
 
 #[test]
 fn each_request_fails_once() {
+    // given
     let mut fixture = Fixture::with(patient());
     fixture.request(1, &small());
     fixture.set_fail_unfulfillable(true);
     fixture.set_fail_unfulfillable(false);
     fixture.set_fail_unfulfillable(true);
+
+    // when
     fixture.unregister(9);
+
+    // then
     let failed = fixture.log.take();
     let notices = failed
         .iter()

@@ -1,4 +1,4 @@
-//! No worker is asked for beyond the limits: what it would serve is held until there is room.
+//! Limits: a worker request that would exceed a limit is deferred until there is room.
 
 use slot_manager::{
     AllocationStatus, ResourceManagerError, ResourceProfile, SlotManagerConfig, SlotReport, Withdrawal, WorkerPromise,
@@ -22,16 +22,17 @@ const ASK_FOR_NARROW: [&str; 3] = [
     "ask 3 for {cpu: 0.5, task heap: 50 MiB}",
 ];
 
-/// Workers with so many small slots, and at most so many slots.
+/// Workers with `slots_per_worker` small slots, and at most `max_slots` slots in total.
 fn at_most(max_slots: usize, slots_per_worker: u32) -> SlotManagerConfig {
     described(slots_per_worker).with_max_slots(Some(max_slots))
 }
 
-/// One slot is all there may be, and allocation 50 holds it.
+/// A fixture with a limit of one slot, which allocation 50 holds.
 fn full() -> Fixture {
     full_with(at_most(1, 1))
 }
 
+/// A fixture with this configuration, in which allocation 50 holds the slot of `tm`.
 fn full_with(config: SlotManagerConfig) -> Fixture {
     let mut fixture = Fixture::promising(config);
     fixture.register("tm", 1, &report("tm", &[Some(50)]));
@@ -40,8 +41,8 @@ fn full_with(config: SlotManagerConfig) -> Fixture {
 
 const LOST: &str = "lost 50 on tm_0: unregistered";
 
-/// How many workers are asked for because of many requests.
-fn workers_asked_for(config: SlotManagerConfig) -> usize {
+/// Returns the number of workers that 20 requests lead to.
+fn workers_requested(config: SlotManagerConfig) -> usize {
     let mut fixture = Fixture::promising(config);
     for id in 1..=20 {
         assert_eq!(fixture.request(id, &ResourceProfile::ZERO), AllocationStatus::Waiting);
@@ -49,29 +50,29 @@ fn workers_asked_for(config: SlotManagerConfig) -> usize {
     fixture.brief_effects().len()
 }
 
-// How many.
+// How many workers.
 
 #[test]
-fn no_worker_is_asked_for_beyond_the_slots() {
-    assert_eq!(workers_asked_for(at_most(4, 2)), 2);
+fn no_worker_is_requested_beyond_the_slots() {
+    assert_eq!(workers_requested(at_most(4, 2)), 2);
 }
 
 #[test]
 fn whole_workers_are_counted() {
-    assert_eq!(workers_asked_for(at_most(5, 2)), 2);
+    assert_eq!(workers_requested(at_most(5, 2)), 2);
 }
 
 #[test]
-fn no_worker_is_asked_for_beyond_the_cores() {
-    assert_eq!(workers_asked_for(described(2).with_max_total_cpu_cores(Some(4.0))), 2);
-    assert_eq!(workers_asked_for(described(2).with_max_total_cpu_cores(Some(3.99))), 1);
+fn no_worker_is_requested_beyond_the_cores() {
+    assert_eq!(workers_requested(described(2).with_max_total_cpu_cores(Some(4.0))), 2);
+    assert_eq!(workers_requested(described(2).with_max_total_cpu_cores(Some(3.99))), 1);
 }
 
 #[test]
-fn no_worker_is_asked_for_beyond_the_memory() {
+fn no_worker_is_requested_beyond_the_memory() {
     let with_memory = |bytes| described(2).with_max_total_memory_bytes(Some(bytes));
-    assert_eq!(workers_asked_for(with_memory(400 * MEBIBYTE)), 2);
-    assert_eq!(workers_asked_for(with_memory(400 * MEBIBYTE - 1)), 1);
+    assert_eq!(workers_requested(with_memory(400 * MEBIBYTE)), 2);
+    assert_eq!(workers_requested(with_memory(400 * MEBIBYTE - 1)), 1);
 }
 
 #[test]
@@ -86,13 +87,13 @@ fn all_kinds_of_memory_are_counted() {
     let config = patient()
         .with_worker_description(Some(worker_of(1, &slot)))
         .with_max_total_memory_bytes(Some(39));
-    assert_eq!(workers_asked_for(config), 3);
+    assert_eq!(workers_requested(config), 3);
 }
 
 #[test]
-fn the_first_limit_that_is_reached_counts() {
+fn first_limit_that_is_reached_counts() {
     let config = at_most(10, 1).with_max_total_cpu_cores(Some(3.0));
-    assert_eq!(workers_asked_for(config), 3);
+    assert_eq!(workers_requested(config), 3);
 }
 
 /// As floating point numbers, three times 0.1 is more than 0.3 (FLINK-32254).
@@ -101,43 +102,43 @@ fn cores_are_added_exactly() {
     let config = patient()
         .with_worker_description(Some(worker_of(1, &profile(0.1, 0))))
         .with_max_total_cpu_cores(Some(0.3));
-    assert_eq!(workers_asked_for(config), 3);
+    assert_eq!(workers_requested(config), 3);
 }
 
 #[test]
-fn totals_that_do_not_fit_64_bits_are_beyond_a_limit() {
+fn totals_that_do_not_fit_64_bits_exceed_a_limit() {
     let memory = ResourceProfile::builder().managed_memory_bytes(1 << 63).build();
     let memory = worker_of(1, &memory.expect("a valid amount"));
     let config = patient()
         .with_worker_description(Some(memory))
         .with_max_total_memory_bytes(Some(u64::MAX));
-    assert_eq!(workers_asked_for(config), 1);
+    assert_eq!(workers_requested(config), 1);
 
     let cores = worker_of(1, &profile(1e11, 0));
     let config = patient()
         .with_worker_description(Some(cores))
         .with_max_total_cpu_cores(Some(1.8e11));
-    assert_eq!(workers_asked_for(config), 1);
+    assert_eq!(workers_requested(config), 1);
 }
 
 #[test]
-fn of_workers_of_any_profile_only_the_slots_are_counted() {
+fn only_slots_of_workers_of_any_profile_are_counted() {
     let any = patient().with_worker_description(Some(worker_of(1, &ResourceProfile::ANY)));
     let config = any
         .with_max_total_cpu_cores(Some(1.0))
         .with_max_total_memory_bytes(Some(1));
-    assert_eq!(workers_asked_for(config.clone()), 20);
-    assert_eq!(workers_asked_for(config.with_max_slots(Some(7))), 7);
+    assert_eq!(workers_requested(config.clone()), 20);
+    assert_eq!(workers_requested(config.with_max_slots(Some(7))), 7);
 }
 
 #[test]
-fn without_limits_there_is_always_room() {
-    assert_eq!(workers_asked_for(described(1)), 20);
+fn every_worker_is_requested_without_limits() {
+    assert_eq!(workers_requested(described(1)), 20);
 }
 
 #[test]
-fn registered_slots_are_counted_whatever_they_do() {
-    // given: of five slots three are registered: one used, one free and too small, one blocked
+fn registered_slots_are_counted_in_every_state() {
+    // given: three of five slots are registered: one used, one free and too small, one blocked
     let mut fixture = Fixture::promising(at_most(5, 1));
     fixture.block("blocked");
     fixture.register("used", 1, &report("used", &[Some(50)]));
@@ -153,78 +154,117 @@ fn registered_slots_are_counted_whatever_they_do() {
     fixture.expect(&[&ask(1), &ask(2)]);
 }
 
-// Held.
+// Deferred.
 
 #[test]
-fn a_request_that_is_held_waits_and_nothing_is_armed_for_it() {
+fn request_with_a_deferred_worker_request_waits_without_a_deadline() {
+    // given
     let mut fixture = full_with(at_most(1, 1).with_worker_registration_timeout(10 * SECOND));
+
+    // when, then
     assert_eq!(fixture.request(1, &small()), AllocationStatus::Waiting);
     assert_eq!(fixture.advance(100 * SECOND), 0);
     fixture.expect_nothing();
 }
 
 #[test]
-fn a_request_that_is_held_fails_at_its_timeout() {
+fn request_with_a_deferred_worker_request_fails_at_its_timeout() {
+    // given
     let mut fixture = full_with(at_most(1, 1).with_request_timeout(10 * SECOND));
     fixture.request(1, &small());
+
+    // when
     fixture.advance(10 * SECOND);
+
+    // then
     fixture.expect(&["failed 1: timeout"]);
 }
 
 #[test]
-fn the_oldest_request_asks_when_a_task_manager_is_lost() {
+fn lost_task_manager_makes_room_for_the_oldest_request() {
+    // given
     let mut fixture = full();
     fixture.request(7, &narrow());
+
+    // when
     fixture.request(3, &small());
+
+    // then
     fixture.expect_nothing();
+
+    // when, then
     fixture.unregister(1);
     fixture.expect(&[LOST, ASK_FOR_NARROW[0]]);
     assert_eq!((fixture.bound_to(7), fixture.bound_to(3)), (Some(1), None));
 }
 
 #[test]
-fn the_oldest_request_asks_when_a_slot_is_not_reported_any_more() {
+fn removed_slot_makes_room_for_the_oldest_request() {
+    // given
     let mut fixture = full();
     fixture.request(7, &narrow());
     fixture.request(3, &small());
+
+    // when
     fixture.report(1, &SlotReport::default());
+
+    // then
     fixture.expect(&["lost 50 on tm_0: removed", ASK_FOR_NARROW[0]]);
 }
 
 #[test]
-fn the_oldest_request_asks_when_a_promise_fails() {
+fn failed_worker_makes_room_for_the_oldest_request() {
+    // given
     let mut fixture = Fixture::promising(at_most(1, 1));
     fixture.request(7, &narrow());
+
+    // when
     fixture.request(3, &small());
+
+    // then
     fixture.expect(&[ASK_FOR_NARROW[0]]);
+
+    // when, then
     fixture.worker_failed(1);
     fixture.expect(&[ASK_FOR_NARROW[1]]);
 }
 
 #[test]
-fn the_oldest_request_asks_when_a_promise_expires() {
+fn expired_promise_makes_room_for_the_oldest_request() {
+    // given
     let mut fixture = Fixture::promising(at_most(1, 1).with_worker_registration_timeout(10 * SECOND));
     fixture.request(7, &narrow());
     fixture.request(3, &small());
     fixture.log.take();
+
+    // when
     fixture.advance(10 * SECOND);
+
+    // then
     fixture.expect(&[ASK_FOR_NARROW[1]]);
 }
 
 #[test]
-fn the_oldest_request_asks_when_an_idle_task_manager_is_released() {
+fn release_makes_room_for_the_oldest_request() {
+    // given
     let mut fixture = Fixture::promising(at_most(1, 1).with_task_manager_timeout(10 * SECOND));
     fixture.register_free("tm", 1, &[tiny()]);
     fixture.request(7, &narrow());
+
+    // when
     fixture.request(3, &small());
+
+    // then
     fixture.expect_nothing();
+
+    // when, then
     fixture.advance(10 * SECOND);
     fixture.expect(&["may 1 go? #1", "release 1, idle since +0ns (1)", ASK_FOR_NARROW[0]]);
 }
 
 #[test]
-fn the_oldest_request_asks_when_a_withdrawal_makes_room() {
-    // given: the promise fits only the request that asked for it
+fn withdrawal_makes_room_for_the_oldest_request() {
+    // given: the promise fits only its own request
     let mut fixture = Fixture::with(at_most(1, 1));
     fixture.promise_next(&[tiny()]);
     fixture.request(99, &tiny());
@@ -240,8 +280,8 @@ fn the_oldest_request_asks_when_a_withdrawal_makes_room() {
 }
 
 #[test]
-fn a_younger_request_does_not_ask_while_an_older_one_is_held() {
-    // given: 7 is held, and the younger 3 is covered by a promise that is of no use to 7
+fn younger_request_does_not_overtake_a_deferred_one() {
+    // given: 7 is deferred, and the younger 3 is bound to a promised slot that does not fit 7
     let mut fixture = Fixture::with(at_most(1, 1));
     fixture.promise_next(&[tiny()]);
     fixture.request(99, &tiny());
@@ -261,8 +301,8 @@ fn a_younger_request_does_not_ask_while_an_older_one_is_held() {
 }
 
 #[test]
-fn requests_ask_as_long_as_there_is_room() {
-    // given: four requests that no promise serves together
+fn workers_are_requested_as_long_as_there_is_room() {
+    // given: four requests, and no promise that serves more than one
     let mut fixture = full_with(at_most(3, 1));
     fixture.register("more", 2, &report("more", &[Some(51), Some(52)]));
     for id in [4, 3, 2, 1] {
@@ -274,11 +314,11 @@ fn requests_ask_as_long_as_there_is_room() {
     fixture.unregister(2);
 
     // then
-    let said = fixture.brief_effects();
+    let effects = fixture.brief_effects();
     assert_eq!(
-        said.iter().filter(|line| line.starts_with("ask")).count(),
+        effects.iter().filter(|line| line.starts_with("ask")).count(),
         2,
-        "{said:?}"
+        "{effects:?}"
     );
     assert_eq!(
         [4, 3, 2, 1].map(|id| fixture.bound_to(id)),
@@ -287,41 +327,62 @@ fn requests_ask_as_long_as_there_is_room() {
 }
 
 #[test]
-fn requests_that_a_promise_covers_do_not_ask_any_more() {
+fn request_that_is_bound_is_not_deferred_any_more() {
+    // given
     let mut fixture = Fixture::promising(at_most(2, 2));
     fixture.register("tm", 1, &report("tm", &[Some(50)]));
     fixture.request(1, &small());
+
+    // when
     fixture.request(2, &small());
+
+    // then
     fixture.expect_nothing();
+
+    // when, then
     fixture.unregister(1);
     fixture.expect(&[LOST, &ask(1)]);
     assert_eq!((fixture.bound_to(1), fixture.bound_to(2)), (Some(1), Some(1)));
 }
 
 #[test]
-fn a_request_that_a_free_slot_serves_is_not_held_any_more() {
+fn request_that_is_granted_is_not_deferred_any_more() {
+    // given
     let mut fixture = full();
     fixture.request(1, &small());
+
+    // when
     fixture.free(&slot("tm", 0), 50);
+
+    // then
     assert_eq!(fixture.status(1), Some(granted(&slot("tm", 0))));
+
+    // when, then
     fixture.log.take();
     fixture.unregister(1);
     fixture.expect(&["lost 1 on tm_0: unregistered"]);
 }
 
 #[test]
-fn a_request_that_is_cancelled_is_not_held_any_more() {
+fn request_that_is_cancelled_is_not_deferred_any_more() {
+    // given
     let mut fixture = full();
     fixture.request(1, &small());
     fixture.cancel(1);
+
+    // when
     fixture.unregister(1);
+
+    // then
     fixture.expect(&[LOST]);
+
+    // when, then
     fixture.request(2, &small());
     fixture.expect(&[&ask(1)]);
 }
 
 #[test]
-fn held_requests_that_are_declined_leave_the_room_to_the_next_and_repeat_their_ask() {
+fn declined_worker_request_leaves_the_room_to_the_next_and_is_repeated() {
     // given
     let mut fixture = Fixture::with(at_most(1, 1).with_worker_registration_timeout(10 * SECOND));
     fixture.register("tm", 1, &report("tm", &[Some(50)]));
@@ -336,27 +397,32 @@ fn held_requests_that_are_declined_leave_the_room_to_the_next_and_repeat_their_a
 }
 
 #[test]
-fn a_held_request_that_is_refused_fails_with_a_notice_and_leaves_the_room_to_the_next() {
+fn refused_worker_request_fails_its_request_and_leaves_the_room_to_the_next() {
+    // given
     let mut fixture = full();
     fixture.request(1, &small());
     fixture.request(2, &small());
+
+    // when
     fixture
         .actions
         .answer_next_allocation(Err(ResourceManagerError::new("no quota")));
     fixture.unregister(1);
+
+    // then
     fixture.expect(&[LOST, &ask(1), &ask(2), "failed 1: no quota"]);
     assert_eq!(fixture.bound_to(2), Some(2));
 }
 
 #[test]
-fn a_request_that_loses_its_task_manager_is_held_like_any_other() {
-    // given: two slots at most, and one of them is used for good
+fn request_that_loses_its_task_manager_is_deferred_like_any_other() {
+    // given: at most two slots, of which one stays allocated
     let mut fixture = full_with(at_most(2, 1));
     fixture.register_by_hand("other", 2, &report("other", &[None]));
     fixture.request(1, &small());
     fixture.log.take();
 
-    // when: another takes the room within the same registration
+    // when: another allocation holds the slot in the next registration
     fixture.register("other", 3, &report("other", &[Some(51)]));
 
     // then
@@ -366,9 +432,8 @@ fn a_request_that_loses_its_task_manager_is_held_like_any_other() {
     fixture.expect(&["lost 51 on other_0: unregistered", &ask(1)]);
 }
 
-/// A limit below one worker: none can ever be started.
 #[test]
-fn what_one_worker_alone_would_exceed_is_never_asked_for() {
+fn no_worker_is_requested_if_one_alone_exceeds_a_limit() {
     for config in [
         at_most(1, 2),
         described(2).with_max_total_cpu_cores(Some(1.9)),
@@ -381,19 +446,24 @@ fn what_one_worker_alone_would_exceed_is_never_asked_for() {
     }
 }
 
-// What is promised beyond.
+// Promises beyond a limit.
 
 #[test]
-fn a_promise_up_to_a_limit_counts() {
+fn promise_up_to_a_limit_counts() {
+    // given
     let mut fixture = Fixture::with(at_most(2, 1));
     fixture.promise_next(&[small(), small()]);
+
+    // when
     fixture.request(1, &small());
+
+    // then
     fixture.expect(&[&ask(1)]);
     assert_eq!(fixture.promised(), (1, 1));
 }
 
 #[test]
-fn a_promise_beyond_a_limit_counts_as_declined_and_is_withdrawn() {
+fn promise_beyond_a_limit_counts_as_declined_and_is_withdrawn() {
     let beyond: [(SlotManagerConfig, &[ResourceProfile]); 3] = [
         (at_most(2, 1), &[small(), small(), small()]),
         (described(1).with_max_total_cpu_cores(Some(2.0)), &[profile(2.1, 100)]),
@@ -410,7 +480,7 @@ fn a_promise_beyond_a_limit_counts_as_declined_and_is_withdrawn() {
         // when, then
         assert_eq!(fixture.request(1, &small()), AllocationStatus::Waiting);
         fixture.expect(&[&ask(1), "withdraw 1"]);
-        assert_eq!(fixture.promised(), (0, 0), "not even in part");
+        assert_eq!(fixture.promised(), (0, 0), "no part of it counts");
 
         // when, then
         fixture.advance(10 * SECOND);
@@ -419,26 +489,38 @@ fn a_promise_beyond_a_limit_counts_as_declined_and_is_withdrawn() {
 }
 
 #[test]
-fn the_answer_to_the_withdrawal_of_a_promise_beyond_a_limit_does_not_matter() {
+fn withdrawal_of_a_promise_beyond_a_limit_may_have_any_answer() {
     for answer in [Withdrawal::TooLate, Withdrawal::Confirmed] {
+        // given
         let mut fixture = Fixture::with(at_most(2, 1));
         fixture.actions.answer_withdrawals(answer);
         fixture.promise_next(&[small(), small(), small()]);
+
+        // when
         fixture.request(1, &small());
         fixture.log.take();
+
+        // then
         assert_eq!(fixture.promised(), (0, 0));
+
+        // when, then
         fixture.cancel(1);
         fixture.expect_nothing();
     }
 }
 
 #[test]
-fn what_is_registered_and_promised_already_leaves_less_to_promise() {
+fn registered_and_promised_slots_leave_less_room_for_promises() {
+    // given
     let mut fixture = full_with(at_most(3, 1));
     fixture.request(1, &small());
     fixture.log.take();
     fixture.promise_next(&[small(), small()]);
+
+    // when
     fixture.request(2, &small());
+
+    // then
     fixture.expect(&[&ask(2), "withdraw 2"]);
     assert_eq!(fixture.promised(), (1, 0));
 }

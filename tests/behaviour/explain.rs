@@ -1,8 +1,8 @@
-//! Why a request waits.
+//! Explanations: why a request waits.
 
 use slot_manager::{
     AllocationStatus, Explanation, FittingSlots, Limit, RequestExplanation, ResourceProfile, SlotAllocationError,
-    SlotManagerConfig, SlotState, Timestamp, TooSmallSlots, WaitReason, WorkerPromise, WorkerRequestId,
+    SlotManagerConfig, SlotState, SlotStatus, Timestamp, TooSmallSlots, WaitReason, WorkerPromise, WorkerRequestId,
 };
 
 use crate::common::{
@@ -18,7 +18,7 @@ fn tiny() -> ResourceProfile {
     profile(0.5, 50)
 }
 
-/// What is said of an allocation, which agrees with what the other queries say.
+/// Returns the explanation of an allocation and checks that it agrees with the other queries.
 #[track_caller]
 fn explain(fixture: &Fixture, id: u128) -> Explanation {
     let explanation = fixture.manager.explain(allocation(id)).expect("it is known");
@@ -52,7 +52,7 @@ fn waits_for(fixture: &Fixture, id: u128) -> WaitReason {
     explain_request(fixture, id).waits_for
 }
 
-/// Allocated, in flight, blocked, pausing and free ones.
+/// The fitting slots that are allocated, in flight, blocked, backing off and free.
 fn fitting(fixture: &Fixture, id: u128) -> [usize; 5] {
     let FittingSlots {
         allocated,
@@ -65,7 +65,7 @@ fn fitting(fixture: &Fixture, id: u128) -> [usize; 5] {
     [allocated, in_flight, blocked, backing_off, free]
 }
 
-/// How many slots are too small, and what of.
+/// The slots that are too small, and the number of slots that are short of each resource.
 fn too_small(fixture: &Fixture, id: u128) -> (usize, Vec<(String, usize)>) {
     let TooSmallSlots { slots, shortages, .. } = explain_request(fixture, id).too_small;
     (slots, shortages)
@@ -82,53 +82,81 @@ fn at(second: u64) -> Timestamp {
     Timestamp::from_secs(second)
 }
 
-// What it is doing.
+// States.
 
 #[test]
-fn what_is_not_known_is_not_explained() {
+fn unknown_allocations_are_not_explained() {
+    // given
     let mut fixture = Fixture::not_started(patient().with_request_timeout(10 * SECOND));
+
+    // then
     assert_eq!(fixture.manager.explain(allocation(1)), None);
+
+    // when, then
     fixture.start(1);
     assert_eq!(fixture.manager.explain(allocation(1)), None);
+
+    // when, then
     fixture.request(1, &small());
     fixture.request(2, &small());
     fixture.cancel(1);
     assert_eq!(fixture.manager.explain(allocation(1)), None, "it was cancelled");
+
+    // when, then
     fixture.advance(10 * SECOND);
     assert_eq!(fixture.manager.explain(allocation(2)), None, "it failed");
+
+    // when, then
     fixture.register_free("tm", 1, &[small()]);
     fixture.request(3, &small());
     fixture.free(&slot("tm", 0), 3);
     assert_eq!(fixture.manager.explain(allocation(3)), None, "it was freed");
+
+    // when, then
     fixture.request(4, &small());
     fixture.suspend();
     assert_eq!(fixture.manager.explain(allocation(4)), None);
 }
 
 #[test]
-fn of_what_is_granted_there_is_nothing_to_explain() {
+fn explanation_of_a_grant_has_no_request() {
+    // given
     let mut fixture = Fixture::new();
     fixture.register_free("tm", 1, &[small()]);
+
+    // when
     fixture.request(1, &small());
+
+    // then
     let explanation = explain(&fixture, 1);
     assert_eq!(explanation.status, granted(&slot("tm", 0)));
     assert_eq!((explanation.job_id, explanation.request), (job(1), None));
 }
 
 #[test]
-fn an_allocation_that_was_found_has_the_job_that_was_reported() {
+fn allocation_that_was_found_belongs_to_the_reported_job() {
+    // given
     let mut fixture = Fixture::new();
-    let found = slot_manager::SlotStatus::allocated(slot("tm", 0), small(), allocation(50), job(7));
+    let found = SlotStatus::allocated(slot("tm", 0), small(), allocation(50), job(7));
+
+    // when
     fixture.register("tm", 1, &[found].into_iter().collect());
+
+    // then
     assert_eq!(explain(&fixture, 50).job_id, job(7));
 }
 
 #[test]
-fn a_request_in_flight_waits_for_the_answer() {
+fn request_in_flight_waits_for_the_answer() {
+    // given
     let mut fixture = Fixture::with(patient().with_rpc_timeout(10 * SECOND));
     fixture.register_by_hand("tm", 1, &report("tm", &[Some(50), None]));
     fixture.advance(SECOND);
+
+    // when
     fixture.request(1, &small());
+
+    // then
     assert_eq!(explain(&fixture, 1).status, in_flight(&slot("tm", 1)));
     assert_eq!(
         waits_for(&fixture, 1),
@@ -140,11 +168,16 @@ fn a_request_in_flight_waits_for_the_answer() {
 }
 
 #[test]
-fn a_request_that_is_covered_waits_for_the_worker() {
+fn request_that_is_bound_waits_for_the_worker() {
+    // given
     let mut fixture = Fixture::promising(patient().with_worker_registration_timeout(10 * SECOND));
     fixture.request(1, &small());
     fixture.advance(SECOND);
+
+    // when
     fixture.request(2, &wide());
+
+    // then
     assert_eq!(explain(&fixture, 2).status, AllocationStatus::Waiting);
     assert_eq!(
         waits_for(&fixture, 2),
@@ -156,54 +189,76 @@ fn a_request_that_is_covered_waits_for_the_worker() {
 }
 
 #[test]
-fn a_request_whose_worker_was_declined_waits_for_the_next_ask() {
+fn request_whose_worker_was_declined_waits_for_the_next_worker_request() {
+    // given
     let mut fixture = Fixture::with(patient().with_worker_registration_timeout(10 * SECOND));
     fixture.advance(SECOND);
+
+    // when
     fixture.request(1, &small());
+
+    // then
     assert_eq!(waits_for(&fixture, 1), WaitReason::WorkerDeclined { at: at(11) });
+
+    // when, then
     fixture.advance(10 * SECOND);
     assert_eq!(waits_for(&fixture, 1), WaitReason::WorkerDeclined { at: at(21) });
 }
 
 #[test]
-fn a_request_that_is_held_by_a_limit_waits_for_room() {
+fn request_that_is_deferred_by_a_limit_waits_for_that_limit() {
     let limits = [
         (described(1).with_max_slots(Some(1)), Limit::Slots),
         (described(1).with_max_total_cpu_cores(Some(1.5)), Limit::CpuCores),
         (described(1).with_max_total_memory_bytes(Some(150 << 20)), Limit::Memory),
     ];
     for (config, limit) in limits {
+        // given
         let mut fixture = Fixture::promising(config);
         fixture.register("tm", 1, &report("tm", &[Some(50)]));
         fixture.request(1, &small());
+
+        // when
         fixture.request(2, &small());
+
+        // then
         assert_eq!(waits_for(&fixture, 1), WaitReason::Limit { limit });
         assert_eq!(waits_for(&fixture, 2), WaitReason::Limit { limit });
 
+        // when, then
         fixture.unregister(1);
         assert!(matches!(waits_for(&fixture, 1), WaitReason::PromisedWorker { .. }));
         assert_eq!(
             waits_for(&fixture, 2),
             WaitReason::Limit { limit },
-            "1 was asked for first"
+            "the worker is for request 1"
         );
     }
 }
 
 #[test]
-fn a_request_that_is_held_by_the_recovery_waits_for_its_end() {
+fn request_that_is_deferred_by_the_recovery_waits_for_its_end() {
+    // given
     let config = described(1).with_max_slots(Some(1)).with_recovery_timeout(10 * SECOND);
     let mut fixture = Fixture::promising(config);
     fixture.request(1, &small());
+
+    // when
     fixture.register("tm", 1, &report("tm", &[Some(50)]));
+
+    // then
     assert_eq!(waits_for(&fixture, 1), WaitReason::Recovery { until: at(10) });
+
+    // when, then
     fixture.advance(10 * SECOND);
     assert_eq!(waits_for(&fixture, 1), WaitReason::Limit { limit: Limit::Slots });
 }
 
-/// At most two slots, and both that are there are too small: when one goes, there is room for a worker for request 1.
+/// At most two slots, and both registered slots are too small: when one is released, the limit
+/// allows a worker for request 1.
 #[test]
-fn requests_that_are_held_behind_another_wait_for_room_again() {
+fn requests_that_are_deferred_behind_another_stay_deferred() {
+    // given
     let config = described(1)
         .with_max_slots(Some(2))
         .with_min_slots(1)
@@ -217,7 +272,11 @@ fn requests_that_are_held_behind_another_wait_for_room_again() {
         assert_eq!(waits_for(&fixture, id), WaitReason::Limit { limit: Limit::Slots });
     }
     fixture.log.take();
+
+    // when
     fixture.advance(10 * SECOND);
+
+    // then
     fixture.expect(&["may 1 go? #1", "release 1, idle since +0ns (1)", &ask(2)]);
     assert!(matches!(waits_for(&fixture, 1), WaitReason::PromisedWorker { .. }));
     for id in 2..=3 {
@@ -226,7 +285,7 @@ fn requests_that_are_held_behind_another_wait_for_room_again() {
 }
 
 #[test]
-fn a_request_for_which_no_worker_can_be_started_waits_for_nothing_else() {
+fn request_for_which_no_worker_can_be_started_waits_only_for_slots() {
     let too_wide = || described(1);
     let beyond_the_limit = || {
         patient()
@@ -241,11 +300,18 @@ fn a_request_for_which_no_worker_can_be_started_waits_for_nothing_else() {
 }
 
 #[test]
-fn a_request_that_pauses_waits_for_the_end_and_says_why() {
+fn request_that_backs_off_waits_for_the_end_of_its_backoff_and_has_a_last_failure() {
+    // given
     let mut fixture = Fixture::with(patient().with_retry_backoff(10 * SECOND, 10 * SECOND));
     let gateway = fixture.register_by_hand("tm", 1, &report("tm", &[None]));
+
+    // when
     fixture.request(1, &small());
+
+    // then
     assert_eq!(explain_request(&fixture, 1).last_failure, None);
+
+    // when, then
     fixture.answer(&gateway, 1, Err(SlotAllocationError::unreachable("no route")));
     let explained = explain_request(&fixture, 1);
     assert!(
@@ -258,21 +324,27 @@ fn a_request_that_pauses_waits_for_the_end_and_says_why() {
         Some(SlotAllocationError::unreachable("no route"))
     );
 
+    // when, then
     fixture.advance(SECOND);
     fixture.answer(&gateway, 2, rejected());
     let explained = explain_request(&fixture, 1);
     assert_eq!(explained.waits_for, WaitReason::Backoff { until: at(11) });
     assert_eq!(explained.failed_attempts, 2);
     assert_eq!(explained.last_failure, Some(SlotAllocationError::rejected("no")));
-    assert_eq!(fitting(&fixture, 1), [0, 0, 0, 0, 1], "its slot is for others");
+    assert_eq!(fitting(&fixture, 1), [0, 0, 0, 0, 1], "its slot is for other requests");
 }
 
 #[test]
-fn a_slot_that_was_occupied_is_the_last_failure() {
+fn occupied_slot_is_the_last_failure() {
+    // given
     let mut fixture = Fixture::new();
     let gateway = fixture.register_by_hand("tm", 1, &report("tm", &[None]));
     fixture.request(1, &small());
+
+    // when
     fixture.answer(&gateway, 1, occupied(50));
+
+    // then
     let explained = explain_request(&fixture, 1);
     assert_eq!(
         explained.last_failure,
@@ -285,19 +357,25 @@ fn a_slot_that_was_occupied_is_the_last_failure() {
 }
 
 #[test]
-fn it_says_when_the_request_fails() {
+fn explanation_has_the_deadline_of_the_request() {
+    // given
     let mut fixture = Fixture::with(patient().with_request_timeout(10 * SECOND));
     fixture.advance(SECOND);
+
+    // when
     fixture.request(1, &small());
+
+    // then
     assert_eq!(explain_request(&fixture, 1).fails_at, at(11));
 }
 
-// The slots.
+// Slots.
 
-/// Request 1 for a small slot waits. Allocations hold three small slots, two are in flight, one pauses, two are blocked.
+/// Request 1 for a small slot waits. Three small slots are allocated, two are in flight, one backs
+/// off, two are blocked.
 fn with_all_kinds_of_slots() -> Fixture {
     let mut fixture = Fixture::with(patient().with_retry_backoff(10 * SECOND, 10 * SECOND));
-    let gateway = fixture.register_by_hand("pausing", 1, &report("pausing", &[None]));
+    let gateway = fixture.register_by_hand("failing", 1, &report("failing", &[None]));
     for id in [101, 102] {
         fixture.request(id, &small());
     }
@@ -305,7 +383,7 @@ fn with_all_kinds_of_slots() -> Fixture {
         fixture.answer(&gateway, attempt, rejected());
     }
     assert!(matches!(
-        fixture.state(&slot("pausing", 0)),
+        fixture.state(&slot("failing", 0)),
         SlotState::BackingOff { .. }
     ));
     fixture.cancel(101);
@@ -321,29 +399,46 @@ fn with_all_kinds_of_slots() -> Fixture {
 }
 
 #[test]
-fn slots_that_fit_are_counted_by_what_they_are_doing() {
+fn fitting_slots_are_counted_by_state() {
+    // given
     let fixture = with_all_kinds_of_slots();
+
+    // then
     assert_eq!(fitting(&fixture, 1), [3, 2, 2, 1, 0]);
     assert_eq!(explain_request(&fixture, 1).fitting.total(), 8);
     assert_eq!(too_small(&fixture, 1), (0, Vec::new()));
 }
 
-/// Those that are in flight are being given to others.
+/// The slots in flight are for other requests.
 #[test]
-fn what_changes_is_counted_anew() {
+fn fitting_slots_are_counted_again_after_each_change() {
+    // given
     let mut fixture = with_all_kinds_of_slots();
+
+    // when
     fixture.unregister(2);
+
+    // then
     assert_eq!(fitting(&fixture, 1), [0, 2, 2, 1, 0]);
+
+    // when, then
     fixture.report(4, &report("blocked", &[None, Some(60)]));
     assert_eq!(fitting(&fixture, 1), [1, 2, 1, 1, 0]);
-    fixture.block("pausing");
+
+    // when, then
+    fixture.block("failing");
     assert_eq!(fitting(&fixture, 1), [1, 2, 2, 0, 0]);
 }
 
 #[test]
-fn the_same_slots_are_too_small_for_more() {
+fn slots_are_too_small_for_a_larger_request() {
+    // given
     let mut fixture = with_all_kinds_of_slots();
+
+    // when
     fixture.request(2, &wide());
+
+    // then
     assert_eq!(fitting(&fixture, 2), [0; 5]);
     assert_eq!(
         too_small(&fixture, 2),
@@ -352,7 +447,8 @@ fn the_same_slots_are_too_small_for_more() {
 }
 
 #[test]
-fn slots_that_are_too_small_are_counted_by_what_they_lack() {
+fn slots_that_are_too_small_are_counted_by_resource() {
+    // given
     let builder = |cores: f64| ResourceProfile::builder().cpu_cores(cores);
     let slots = [
         builder(8.0),
@@ -365,7 +461,11 @@ fn slots_that_are_too_small_are_counted_by_what_they_lack() {
     let mut fixture = Fixture::new();
     fixture.register_free("tm", 1, &slots);
     fixture.register_free("other", 2, &slots[..1]);
+
+    // when
     fixture.request(1, &needed);
+
+    // then
     assert_eq!(
         too_small(&fixture, 1),
         (5, shortages(&[("gpu", 4), ("managed memory", 3), ("cpu", 2)])),
@@ -375,7 +475,8 @@ fn slots_that_are_too_small_are_counted_by_what_they_lack() {
 }
 
 #[test]
-fn every_resource_is_named_and_those_of_equal_number_by_name() {
+fn each_resource_is_named_in_the_order_of_names_if_the_counts_are_equal() {
+    // given
     let needed = ResourceProfile::builder()
         .cpu_cores(1.0)
         .task_heap_memory_bytes(1)
@@ -388,7 +489,11 @@ fn every_resource_is_named_and_those_of_equal_number_by_name() {
         .expect("valid amounts");
     let mut fixture = Fixture::new();
     fixture.register_free("tm", 1, &[ResourceProfile::ZERO]);
+
+    // when
     fixture.request(1, &needed);
+
+    // then
     let names = [
         "cpu",
         "fpga",
@@ -402,27 +507,43 @@ fn every_resource_is_named_and_those_of_equal_number_by_name() {
 }
 
 #[test]
-fn slots_whose_profile_is_not_concrete_lack_nothing_that_can_be_named() {
+fn slots_without_a_concrete_profile_lack_no_named_resource() {
+    // given
     let mut fixture = Fixture::new();
     fixture.register("tm", 1, &free_report("tm", &[ResourceProfile::UNKNOWN]));
     fixture.block("any");
     fixture.register("any", 2, &free_report("any", &[ResourceProfile::ANY]));
+
+    // when
     fixture.request(1, &small());
+
+    // then
     assert_eq!(too_small(&fixture, 1), (1, Vec::new()));
     assert_eq!(fitting(&fixture, 1), [0, 0, 1, 0, 0], "any slot fits");
 }
 
 #[test]
-fn promised_slots_are_counted_too() {
+fn promised_slots_are_counted() {
+    // given
     let mut fixture = Fixture::new();
     fixture.promise_next(&[small(), wide(), tiny()]);
+
+    // when
     fixture.request(1, &small());
+
+    // then
     let explained = explain_request(&fixture, 1);
     assert_eq!(
         (explained.fitting_promised_slots, explained.too_small_promised_slots),
         (2, 1)
     );
-    assert_eq!(too_small(&fixture, 1), (0, Vec::new()), "those are not registered");
+    assert_eq!(
+        too_small(&fixture, 1),
+        (0, Vec::new()),
+        "promised slots are not registered"
+    );
+
+    // when, then
     fixture.worker_failed(1);
     let explained = explain_request(&fixture, 1);
     assert_eq!(
@@ -431,9 +552,10 @@ fn promised_slots_are_counted_too() {
     );
 }
 
-/// An extended resource may be called like any other.
+/// An extended resource may have the name of another resource.
 #[test]
-fn a_slot_counts_once_for_each_resource_whatever_it_is_called() {
+fn slot_counts_once_for_each_resource_name() {
+    // given
     let needed = ResourceProfile::builder()
         .cpu_cores(1.0)
         .extended_resource("cpu", 1.0)
@@ -441,16 +563,20 @@ fn a_slot_counts_once_for_each_resource_whatever_it_is_called() {
         .expect("valid amounts");
     let mut fixture = Fixture::new();
     fixture.register_free("tm", 1, &[ResourceProfile::ZERO]);
+
+    // when
     fixture.request(1, &needed);
+
+    // then
     let (slots, shortages) = too_small(&fixture, 1);
     assert_eq!(slots, 1);
     assert!(shortages.iter().all(|(_, slots)| *slots <= 1), "{shortages:?}");
 }
 
-// What is written.
+// Formats.
 
 fn explanations() -> Vec<Explanation> {
-    let paused = {
+    let backing_off = {
         let mut fixture = Fixture::with(patient().with_retry_backoff(10 * SECOND, 10 * SECOND));
         fixture.register_free("tm", 1, &[small()]).answer_requests(rejected());
         fixture.request(1, &small());
@@ -479,7 +605,7 @@ fn explanations() -> Vec<Explanation> {
         explain(&fixture, 1)
     };
     vec![
-        paused,
+        backing_off,
         in_flight,
         waiting(patient(), WorkerPromise::Unspecified, &with_gpu),
         waiting(patient(), WorkerPromise::Declined, &wide()),
@@ -508,14 +634,17 @@ fn explanations_are_read_as_they_were_written() {
 }
 
 #[test]
-fn what_it_waits_for_is_written_for_operators() {
-    let said: Vec<_> = explanations()
+fn wait_reason_is_written_for_operators() {
+    // given
+    let written: Vec<_> = explanations()
         .into_iter()
         .filter_map(|explanation| explanation.request)
         .map(|request| request.waits_for.to_string())
         .collect();
+
+    // then
     assert_eq!(
-        said,
+        written,
         [
             "the end of its backoff, at +10s",
             "the answer of tm_0, for ever",
@@ -529,9 +658,14 @@ fn what_it_waits_for_is_written_for_operators() {
 }
 
 #[test]
-fn an_explanation_is_written_for_operators() {
+fn explanation_is_written_for_operators() {
+    // given
     let mut fixture = with_all_kinds_of_slots();
+
+    // when
     fixture.register_free("tiny", 5, &[tiny()]);
+
+    // then
     let id = "00000000000000000000000000000001";
     let expected = [
         &format!("allocation {id} of job {id}: waiting"),
@@ -546,13 +680,18 @@ fn an_explanation_is_written_for_operators() {
 }
 
 #[test]
-fn an_explanation_of_attempts_that_failed_says_so() {
+fn explanation_is_written_with_the_failed_attempts() {
+    // given
     let config = patient()
         .with_request_timeout(60 * SECOND)
         .with_retry_backoff(10 * SECOND, 10 * SECOND);
     let mut fixture = Fixture::with(config);
     fixture.register_free("tm", 1, &[small()]).answer_requests(rejected());
+
+    // when
     fixture.request(1, &small());
+
+    // then
     let id = "00000000000000000000000000000001";
     let expected = [
         &format!("allocation {id} of job {id}: waiting"),
@@ -568,9 +707,14 @@ fn an_explanation_of_attempts_that_failed_says_so() {
 }
 
 #[test]
-fn an_explanation_of_a_grant_is_one_line() {
+fn explanation_of_a_grant_is_written_in_one_line() {
+    // given
     let mut fixture = Fixture::new();
+
+    // when
     fixture.register("tm", 1, &report("tm", &[Some(1)]));
+
+    // then
     let id = "00000000000000000000000000000001";
     assert_eq!(
         explain(&fixture, 1).to_string(),

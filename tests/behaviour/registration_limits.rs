@@ -1,4 +1,4 @@
-//! A task manager beyond the limits is refused, unless it is needed already.
+//! Task managers beyond the limits are refused, unless they are needed already.
 
 use std::future::{Ready, ready};
 use std::rc::Rc;
@@ -6,15 +6,15 @@ use std::rc::Rc;
 use slot_manager::testing::{ManualScheduledExecutor, RecordingActions};
 use slot_manager::{
     Acknowledge, AllocateSlot, LeaderId, Limit, RegistrationOutcome, ReportOutcome, ResourceProfile,
-    SlotAllocationError, SlotManager, SlotManagerConfig, SlotReport, SlotReportError, TaskExecutorConnection,
-    TaskExecutorGateway,
+    SlotAllocationError, SlotManager, SlotManagerConfig, SlotReport, SlotReportError, SlotStatus,
+    TaskExecutorConnection, TaskExecutorGateway,
 };
 
 use crate::common::{Fixture, ask, described, free_report, granted, instance, profile, report, slot, small};
 
 const MEBIBYTE: u64 = 1 << 20;
 
-/// Workers with one small slot, and at most two slots.
+/// Workers with one small slot, and at most two slots in total.
 fn two_slots() -> SlotManagerConfig {
     described(1).with_max_slots(Some(2))
 }
@@ -33,7 +33,7 @@ fn register(fixture: &mut Fixture, worker: &str, instance: u128, report: &SlotRe
     fixture.register_with(worker, instance, report, &gateway)
 }
 
-/// A registration that is refused, and changes nothing.
+/// Checks that a registration with this report is refused and changes nothing.
 #[track_caller]
 fn assert_refused(fixture: &mut Fixture, report: &SlotReport, limit: Limit) {
     fixture.log.take();
@@ -52,7 +52,7 @@ fn slots_beyond_the_limit_are_refused() {
 }
 
 #[test]
-fn slots_up_to_the_limit_are_not() {
+fn slots_up_to_the_limit_are_accepted() {
     let mut fixture = Fixture::with(two_slots());
     assert_eq!(
         register(&mut fixture, "tm", 1, &report("tm", &[None, None])),
@@ -62,8 +62,11 @@ fn slots_up_to_the_limit_are_not() {
 
 #[test]
 fn cores_beyond_the_limit_are_refused() {
+    // given
     let mut fixture = Fixture::with(described(1).with_max_total_cpu_cores(Some(2.0)));
     fixture.register_free("tm", 1, &[small()]);
+
+    // when, then
     assert_refused(
         &mut fixture,
         &free_report("beyond", &[profile(1.000_000_01, 0)]),
@@ -77,8 +80,11 @@ fn cores_beyond_the_limit_are_refused() {
 
 #[test]
 fn memory_beyond_the_limit_is_refused() {
+    // given
     let mut fixture = Fixture::with(described(1).with_max_total_memory_bytes(Some(200 * MEBIBYTE)));
     fixture.register_free("tm", 1, &[small()]);
+
+    // when, then
     assert_refused(
         &mut fixture,
         &free_report("beyond", &[profile(0.0, 101)]),
@@ -91,12 +97,15 @@ fn memory_beyond_the_limit_is_refused() {
 }
 
 #[test]
-fn of_several_limits_slots_are_told_before_cores_and_cores_before_memory() {
+fn slots_are_named_before_cores_and_cores_before_memory() {
+    // given
     let limited = two_slots()
         .with_max_total_cpu_cores(Some(2.0))
         .with_max_total_memory_bytes(Some(200 * MEBIBYTE));
     let mut fixture = Fixture::with(limited);
     let large = profile(3.0, 300);
+
+    // when, then
     assert_refused(
         &mut fixture,
         &free_report("beyond", &[large.clone(), large.clone(), large.clone()]),
@@ -111,7 +120,7 @@ fn of_several_limits_slots_are_told_before_cores_and_cores_before_memory() {
 }
 
 #[test]
-fn what_the_slots_of_any_profile_have_is_not_counted() {
+fn resources_of_slots_of_any_profile_are_not_counted() {
     let mut fixture = Fixture::with(described(1).with_max_total_cpu_cores(Some(1.0)));
     let report = free_report("tm", &[ResourceProfile::ANY, ResourceProfile::UNKNOWN]);
     assert_eq!(
@@ -122,35 +131,53 @@ fn what_the_slots_of_any_profile_have_is_not_counted() {
 
 #[test]
 fn promised_slots_are_counted() {
+    // given
     let mut fixture = Fixture::promising(two_slots());
+
+    // when
     fixture.request(1, &small());
+
+    // then
     assert_eq!(fixture.promised(), (1, 0));
+
+    // when, then
     assert_refused(&mut fixture, &free_report("beyond", &[tiny(), tiny()]), Limit::Slots);
 }
 
 #[test]
-fn a_refused_task_manager_is_not_known() {
+fn refused_task_manager_is_unknown() {
+    // given
     let mut fixture = Fixture::with(two_slots());
     let three = report("beyond", &[None, None, None]);
     register(&mut fixture, "beyond", 99, &three);
+
+    // when, then
     assert_eq!(fixture.report(99, &three), ReportOutcome::Unknown);
     assert!(!fixture.is_registered(99));
 }
 
 #[test]
-fn a_refused_task_manager_serves_nobody() {
+fn refused_task_manager_serves_no_request() {
+    // given
     let mut fixture = Fixture::promising(two_slots());
     fixture.register("tm", 1, &report("tm", &[Some(50), Some(51)]));
     fixture.request(1, &small());
+
+    // when, then
     assert_refused(&mut fixture, &report("beyond", &[None]), Limit::Slots);
 }
 
 #[test]
-fn a_refused_task_manager_may_come_again_when_there_is_room() {
+fn refused_task_manager_may_register_once_there_is_room() {
+    // given
     let mut fixture = Fixture::with(two_slots());
     fixture.register_free("tm", 1, &[small()]);
     let two = report("beyond", &[None, None]);
+
+    // when, then
     assert_refused(&mut fixture, &two, Limit::Slots);
+
+    // when, then
     fixture.unregister(1);
     assert_eq!(
         register(&mut fixture, "beyond", 99, &two),
@@ -159,16 +186,21 @@ fn a_refused_task_manager_may_come_again_when_there_is_room() {
 }
 
 #[test]
-fn a_report_with_mistakes_is_an_error_first() {
+fn invalid_report_is_an_error_before_a_limit_is_checked() {
+    // given
     let mut fixture = Fixture::with(two_slots());
     let connection = || TaskExecutorConnection::new("beyond", instance(99), fixture.gateway());
     let (foreign, twice) = (connection(), connection());
     let three = report("another", &[None, None, None]);
+
+    // when, then
     assert!(matches!(
         fixture.try_register(foreign, &three),
         Err(SlotReportError::ForeignSlot { .. })
     ));
-    let status = slot_manager::SlotStatus::free(slot("beyond", 0), small());
+
+    // when, then
+    let status = SlotStatus::free(slot("beyond", 0), small());
     let three = SlotReport::new(vec![status; 3]);
     assert!(matches!(
         fixture.try_register(twice, &three),
@@ -176,7 +208,7 @@ fn a_report_with_mistakes_is_an_error_first() {
     ));
 }
 
-/// A gateway of which it can be seen whether it is still there.
+/// A gateway that shows whether it still exists.
 struct Watched(Rc<()>);
 
 impl TaskExecutorGateway for Watched {
@@ -189,74 +221,105 @@ impl TaskExecutorGateway for Watched {
 }
 
 #[test]
-fn the_connection_of_a_refused_task_manager_is_dropped() {
+fn connection_of_a_refused_task_manager_is_dropped() {
+    // given
     let mut manager = SlotManager::new(two_slots(), ManualScheduledExecutor::new()).expect("a valid configuration");
     manager
         .start(LeaderId::from_u128(1), RecordingActions::new())
         .expect("not started");
     let watched = Rc::new(());
+
+    // when
     let connection = TaskExecutorConnection::new("beyond", instance(99), Watched(Rc::clone(&watched)));
     let outcome = manager.register_task_manager(connection, &report("beyond", &[None, None, None]));
+
+    // then
     assert_eq!(outcome, Ok(refused(Limit::Slots)));
     assert_eq!(Rc::strong_count(&watched), 1);
 }
 
-// Not refused.
+// Accepted.
 
 #[test]
-fn a_task_manager_that_holds_an_allocation_is_not_refused() {
+fn task_manager_that_holds_an_allocation_is_accepted() {
+    // given
     let mut fixture = Fixture::with(two_slots());
     let three = report("tm", &[None, None, Some(50)]);
+
+    // when, then
     assert_eq!(register(&mut fixture, "tm", 1, &three), RegistrationOutcome::Registered);
     assert_eq!(fixture.manager.slot_counts().registered, 3);
 }
 
 #[test]
-fn a_task_manager_that_takes_the_place_of_a_promise_is_not_refused() {
+fn task_manager_that_fulfils_a_promise_is_accepted() {
+    // given
     let mut fixture = Fixture::promising(two_slots());
     fixture.request(1, &small());
     let three = report("tm", &[None, None, None]);
+
+    // when, then
     assert_eq!(register(&mut fixture, "tm", 1, &three), RegistrationOutcome::Registered);
     assert_eq!(fixture.promised(), (0, 0));
     fixture.expect(&[&ask(1), "request tm_0 for 1 #1", "granted 1 on tm_0"]);
 }
 
 #[test]
-fn a_task_manager_that_answers_a_worker_request_is_not_refused_whatever_it_turned_out_to_have() {
+fn task_manager_that_names_a_worker_request_is_accepted_with_any_slots() {
+    // given
     let mut fixture = Fixture::promising(two_slots());
     fixture.request(1, &small());
+
+    // when
     let outcome = fixture.register_for(1, "tm", 1, &free_report("tm", &[tiny(), tiny(), tiny()]));
+
+    // then
     assert_eq!(outcome, RegistrationOutcome::Registered);
 }
 
 #[test]
-fn a_task_manager_that_answers_another_worker_request_takes_the_place_of_no_promise() {
+fn task_manager_that_names_an_unknown_worker_request_is_refused() {
+    // given
     let mut fixture = Fixture::promising(two_slots());
     fixture.request(1, &small());
+
+    // when
     let outcome = fixture.register_for(77, "tm", 1, &report("tm", &[None, None]));
+
+    // then
     assert_eq!(outcome, refused(Limit::Slots));
 }
 
 #[test]
-fn a_registration_that_is_known_is_a_report() {
+fn repeated_registration_is_a_report_and_may_exceed_the_limit() {
+    // given
     let mut fixture = Fixture::with(two_slots());
     fixture.register_free("tm", 1, &[small(), small()]);
+
+    // when
     let outcome = register(&mut fixture, "tm", 1, &report("tm", &[None, None, None]));
+
+    // then
     assert_eq!(outcome, RegistrationOutcome::Reported(ReportOutcome::Applied));
     assert_eq!(fixture.manager.slot_counts().registered, 3);
 }
 
 #[test]
-fn a_worker_that_is_registered_may_take_its_own_place() {
+fn registered_worker_may_replace_its_registration() {
+    // given
     let mut fixture = Fixture::with(two_slots());
     fixture.register_free("tm", 1, &[small(), small()]);
+
+    // when
     let outcome = register(&mut fixture, "tm", 2, &report("tm", &[None, None, None]));
+
+    // then
     assert_eq!(outcome, RegistrationOutcome::Replaced { previous: instance(1) });
     assert_eq!(fixture.manager.slot_counts().registered, 3);
 }
 
 #[test]
-fn a_report_may_go_beyond() {
+fn report_may_exceed_the_limit() {
     let mut fixture = Fixture::with(two_slots());
     fixture.register_free("tm", 1, &[small()]);
     assert_eq!(
@@ -266,7 +329,7 @@ fn a_report_may_go_beyond() {
 }
 
 #[test]
-fn a_task_manager_without_slots_fits_within_every_limit() {
+fn task_manager_without_slots_is_accepted() {
     let mut fixture = Fixture::with(two_slots());
     fixture.register_free("tm", 1, &[small(), small()]);
     assert_eq!(
@@ -276,9 +339,14 @@ fn a_task_manager_without_slots_fits_within_every_limit() {
 }
 
 #[test]
-fn without_limits_nobody_is_refused() {
+fn no_task_manager_is_refused_without_limits() {
+    // given
     let mut fixture = Fixture::with(described(1));
     fixture.request(1, &small());
+
+    // when
     register(&mut fixture, "tm", 1, &report("tm", &[None; 100]));
+
+    // then
     assert_eq!(fixture.status(1), Some(granted(&slot("tm", 0))));
 }

@@ -1,4 +1,4 @@
-//! The free slots of a blocked worker are not handed out.
+//! Blocked workers: their free slots are not handed out.
 
 use slot_manager::{
     AllocationStatus, BlockOutcome, NotStarted, RegistrationOutcome, ResourceId, SlotManagerConfig, SlotState,
@@ -9,7 +9,7 @@ use crate::common::{
     Fixture, SECOND, acknowledged, ask, described, granted, in_flight, instance, patient, rejected, report, slot, small,
 };
 
-/// `tm` is blocked, with so many free slots.
+/// Worker `tm` is blocked and has this number of free slots.
 fn blocked(slots: usize) -> Fixture {
     blocked_with(patient(), slots)
 }
@@ -34,109 +34,155 @@ fn counts(fixture: &Fixture) -> [usize; 5] {
         .task_manager(instance(1))
         .expect("registered")
         .slot_counts();
-    assert_eq!(all, task_manager, "there is no other");
+    assert_eq!(all, task_manager, "it is the only task manager");
     [all.registered, all.free, all.blocked, all.in_flight, all.allocated]
 }
 
 // Slots.
 
 #[test]
-fn free_slots_are_not_offered() {
+fn free_slots_of_a_blocked_worker_are_not_offered() {
+    // given
     let mut fixture = blocked(1);
+
+    // when, then
     assert_eq!(fixture.request(1, &small()), AllocationStatus::Waiting);
     fixture.expect(&[&ask(1)]);
     assert!(is_blocked(&fixture, 0));
 }
 
 #[test]
-fn a_blocked_slot_is_free_and_nobody_holds_it() {
+fn blocked_slot_is_free_and_has_no_holder() {
     let fixture = blocked(1);
     assert!(fixture.is_free(&slot("tm", 0)));
     assert_eq!(fixture.holder(&slot("tm", 0)), None);
 }
 
 #[test]
-fn slots_of_others_are_offered() {
+fn free_slots_of_other_workers_are_offered() {
     let mut fixture = blocked(1);
     fixture.register_free("other", 2, &[small()]);
     assert_eq!(fixture.request(1, &small()), granted(&slot("other", 0)));
 }
 
 #[test]
-fn blocked_slots_are_counted_apart() {
+fn blocked_slots_are_counted_separately() {
+    // given
     let mut fixture = Fixture::new();
     let gateway = fixture.register_by_hand("tm", 1, &report("tm", &[Some(50), None, None, None]));
+
+    // when
     fixture.request(1, &small());
+
+    // then
     assert_eq!(counts(&fixture), [4, 2, 0, 1, 1]);
+
+    // when, then
     fixture.block("tm");
     assert_eq!(counts(&fixture), [4, 0, 2, 1, 1]);
+
+    // when, then
     fixture.answer(&gateway, 1, acknowledged());
     fixture.free(&slot("tm", 0), 50);
     assert_eq!(counts(&fixture), [4, 0, 3, 0, 1]);
+
+    // when, then
     fixture.unblock("tm");
     assert_eq!(counts(&fixture), [4, 3, 0, 0, 1]);
 }
 
 #[test]
-fn what_runs_stays() {
+fn grants_on_a_blocked_worker_stay() {
+    // given
     let mut fixture = Fixture::new();
     fixture.register("tm", 1, &report("tm", &[Some(50)]));
+
+    // when
     fixture.block("tm");
+
+    // then
     fixture.expect_nothing();
     assert_eq!(fixture.status(50), Some(granted(&slot("tm", 0))));
 }
 
 #[test]
-fn a_slot_that_is_freed_becomes_blocked() {
+fn slot_that_is_freed_becomes_blocked() {
+    // given
     let mut fixture = Fixture::new();
     fixture.register("tm", 1, &report("tm", &[Some(50)]));
     fixture.request(1, &small());
     fixture.block("tm");
+
+    // when
     fixture.free(&slot("tm", 0), 50);
+
+    // then
     assert!(is_blocked(&fixture, 0));
     assert_eq!(fixture.status(1), Some(AllocationStatus::Waiting));
 }
 
 #[test]
-fn an_attempt_in_flight_goes_on() {
+fn attempt_in_flight_to_a_blocked_worker_goes_on() {
+    // given
     let mut fixture = Fixture::new();
     let gateway = fixture.register_by_hand("tm", 1, &report("tm", &[None]));
     fixture.request(1, &small());
+
+    // when
     fixture.block("tm");
+
+    // then
     assert_eq!(fixture.status(1), Some(in_flight(&slot("tm", 0))));
+
+    // when, then
     fixture.answer(&gateway, 1, acknowledged());
     assert_eq!(fixture.status(1), Some(granted(&slot("tm", 0))));
 }
 
 #[test]
-fn the_slot_of_an_attempt_that_fails_becomes_blocked() {
+fn slot_of_an_attempt_that_fails_becomes_blocked() {
+    // given
     let mut fixture = Fixture::new();
     let gateway = fixture.register_by_hand("tm", 1, &report("tm", &[None]));
     fixture.request(1, &small());
     fixture.block("tm");
     fixture.log.take();
+
+    // when
     fixture.answer(&gateway, 1, rejected());
+
+    // then
     assert!(is_blocked(&fixture, 0));
     fixture.expect(&[&ask(1)]);
 }
 
 #[test]
-fn the_slot_of_an_attempt_that_is_cancelled_becomes_blocked() {
+fn slot_of_an_attempt_that_is_cancelled_becomes_blocked() {
+    // given
     let mut fixture = Fixture::new();
     fixture.register_by_hand("tm", 1, &report("tm", &[None]));
     fixture.request(1, &small());
     fixture.block("tm");
+
+    // when
     fixture.cancel(1);
+
+    // then
     assert!(is_blocked(&fixture, 0));
 }
 
 #[test]
-fn the_slot_of_an_attempt_that_times_out_becomes_blocked() {
+fn slot_of_an_attempt_that_times_out_becomes_blocked() {
+    // given
     let mut fixture = Fixture::with(patient().with_rpc_timeout(10 * SECOND));
     fixture.register_by_hand("tm", 1, &report("tm", &[None]));
     fixture.request(1, &small());
     fixture.block("tm");
+
+    // when
     fixture.advance(10 * SECOND);
+
+    // then
     assert!(is_blocked(&fixture, 0));
     assert_eq!(fixture.status(1), Some(AllocationStatus::Waiting));
 }
@@ -156,13 +202,13 @@ fn failing_slot(blocked_before_the_second: bool) -> Fixture {
 }
 
 #[test]
-fn a_slot_that_would_pause_becomes_blocked() {
+fn slot_that_would_back_off_becomes_blocked() {
     let fixture = failing_slot(true);
     assert!(is_blocked(&fixture, 0));
 }
 
 #[test]
-fn a_slot_that_pauses_becomes_blocked_and_pauses_no_more() {
+fn slot_that_backs_off_becomes_blocked_and_its_backoff_ends() {
     // given
     let mut fixture = failing_slot(false);
     assert!(matches!(fixture.state(&slot("tm", 0)), SlotState::BackingOff { .. }));
@@ -170,7 +216,7 @@ fn a_slot_that_pauses_becomes_blocked_and_pauses_no_more() {
     // when, then
     fixture.block("tm");
     assert!(is_blocked(&fixture, 0));
-    assert_eq!(fixture.advance(100 * SECOND), 0, "no pause ends");
+    assert_eq!(fixture.advance(100 * SECOND), 0, "no backoff ends");
     assert!(is_blocked(&fixture, 0));
 
     // when, then
@@ -179,22 +225,36 @@ fn a_slot_that_pauses_becomes_blocked_and_pauses_no_more() {
 }
 
 #[test]
-fn a_report_changes_what_a_blocked_slot_does() {
+fn reports_change_the_state_of_a_blocked_slot() {
+    // given
     let mut fixture = blocked(1);
+
+    // when
     fixture.report(1, &report("tm", &[Some(50)]));
+
+    // then
     assert_eq!(fixture.status(50), Some(granted(&slot("tm", 0))));
+
+    // when, then
     fixture.report(1, &report("tm", &[None, None]));
     assert!(is_blocked(&fixture, 0) && is_blocked(&fixture, 1));
+
+    // when, then
     fixture.report(1, &report("tm", &[None]));
     assert_eq!(counts(&fixture), [1, 0, 1, 0, 0]);
 }
 
-// Registering.
+// Registrations.
 
 #[test]
-fn a_worker_can_be_blocked_before_it_registers() {
+fn worker_can_be_blocked_before_it_registers() {
+    // given
     let mut fixture = Fixture::new();
+
+    // when, then
     assert_eq!(fixture.block("tm"), BlockOutcome::Blocked);
+
+    // when, then
     fixture.request(1, &small());
     fixture.register("tm", 1, &report("tm", &[None, Some(50)]));
     assert!(is_blocked(&fixture, 0));
@@ -203,7 +263,7 @@ fn a_worker_can_be_blocked_before_it_registers() {
 }
 
 #[test]
-fn a_blocked_worker_keeps_promises_all_the_same() {
+fn blocked_worker_keeps_its_promise() {
     // given
     let mut fixture = Fixture::new();
     fixture.promise_next(&[small()]);
@@ -214,45 +274,65 @@ fn a_blocked_worker_keeps_promises_all_the_same() {
     // when
     fixture.register_free("tm", 1, &[small()]);
 
-    // then: the request needs another
+    // then: the request needs another worker
     assert_eq!(fixture.promised(), (0, 0));
     fixture.expect(&[&ask(2)]);
 }
 
 #[test]
-fn a_worker_that_registers_again_is_still_blocked() {
+fn worker_that_registers_again_is_still_blocked() {
+    // given
     let mut fixture = blocked(1);
     fixture.request(1, &small());
     let gateway = fixture.gateway();
+
+    // when
     let outcome = fixture.register_with("tm", 2, &report("tm", &[None, None]), &gateway);
+
+    // then
     assert_eq!(outcome, RegistrationOutcome::Replaced { previous: instance(1) });
     assert!(is_blocked(&fixture, 0) && is_blocked(&fixture, 1));
     assert_eq!(fixture.status(1), Some(AllocationStatus::Waiting));
 }
 
 #[test]
-fn a_worker_that_was_gone_is_still_blocked() {
+fn worker_that_was_unregistered_is_still_blocked() {
+    // given
     let mut fixture = blocked(1);
     fixture.unregister(1);
+
+    // when
     fixture.register_free("tm", 2, &[small()]);
+
+    // then
     assert!(is_blocked(&fixture, 0));
 }
 
 #[test]
-fn a_worker_that_is_unblocked_before_it_registers_is_not_blocked() {
+fn worker_that_is_unblocked_before_it_registers_is_not_blocked() {
+    // given
     let mut fixture = Fixture::new();
     fixture.block("tm");
+
+    // when, then
     assert_eq!(fixture.unblock("tm"), UnblockOutcome::Unblocked);
+
+    // when, then
     fixture.register_free("tm", 1, &[small()]);
     assert_eq!(fixture.request(1, &small()), granted(&slot("tm", 0)));
 }
 
 #[test]
-fn the_next_leadership_knows_of_no_blocked_worker() {
+fn next_leadership_starts_without_blocked_workers() {
+    // given
     let mut fixture = blocked(1);
     fixture.suspend();
     fixture.start(2);
+
+    // when
     fixture.register_free("tm", 2, &[small()]);
+
+    // then
     assert_eq!(fixture.state(&slot("tm", 0)), SlotState::Free);
     assert_eq!(fixture.unblock("tm"), UnblockOutcome::NotBlocked);
     assert_eq!(fixture.block("tm"), BlockOutcome::Blocked);
@@ -280,19 +360,27 @@ fn unblocked_slots_serve_waiting_requests_at_once_in_order() {
 }
 
 #[test]
-fn unblocked_slots_that_serve_nobody_are_offered() {
+fn unblocked_slots_without_waiting_requests_are_offered() {
+    // given
     let mut fixture = blocked(2);
+
+    // when
     fixture.unblock("tm");
+
+    // then
     fixture.expect_nothing();
     assert_eq!(fixture.request(1, &small()), granted(&slot("tm", 0)));
     assert_eq!(fixture.request(2, &small()), granted(&slot("tm", 1)));
 }
 
 #[test]
-fn unblocked_slots_are_free_from_now_on() {
+fn unblocked_slots_queue_behind_the_slots_that_were_free() {
+    // given
     let mut fixture = blocked(1);
     fixture.register_free("other", 2, &[small()]);
     fixture.unblock("tm");
+
+    // when, then
     assert_eq!(fixture.request(1, &small()), granted(&slot("other", 0)));
     assert_eq!(fixture.request(2, &small()), granted(&slot("tm", 0)));
 }
@@ -300,53 +388,69 @@ fn unblocked_slots_are_free_from_now_on() {
 // Outcomes.
 
 #[test]
-fn a_worker_is_blocked_once() {
+fn outcome_tells_whether_a_worker_was_blocked_already() {
+    // given
     let mut fixture = blocked(1);
+
+    // when, then
     assert_eq!(fixture.block("tm"), BlockOutcome::AlreadyBlocked);
-    assert_eq!(fixture.block("nobody"), BlockOutcome::Blocked);
-    assert_eq!(fixture.block("nobody"), BlockOutcome::AlreadyBlocked);
+    assert_eq!(fixture.block("unknown"), BlockOutcome::Blocked);
+    assert_eq!(fixture.block("unknown"), BlockOutcome::AlreadyBlocked);
 }
 
 #[test]
-fn a_worker_is_unblocked_once() {
+fn outcome_tells_whether_a_worker_was_unblocked_already() {
+    // given
     let mut fixture = blocked(1);
+
+    // when, then
     assert_eq!(fixture.unblock("other"), UnblockOutcome::NotBlocked);
     assert_eq!(fixture.unblock("tm"), UnblockOutcome::Unblocked);
     assert_eq!(fixture.unblock("tm"), UnblockOutcome::NotBlocked);
 }
 
 #[test]
-fn nobody_is_blocked_or_unblocked_before_the_start() {
+fn no_worker_is_blocked_or_unblocked_before_the_start() {
+    // given
     let mut fixture = Fixture::not_started(patient());
     let tm = ResourceId::new("tm");
+
+    // when, then
     assert_eq!(fixture.step(|manager| manager.block(&tm)), Err(NotStarted));
     assert_eq!(fixture.step(|manager| manager.unblock(&tm)), Err(NotStarted));
+
+    // when, then
     fixture.start(1);
     assert_eq!(fixture.unblock("tm"), UnblockOutcome::NotBlocked);
 }
 
-// Idle.
+// Idle task managers.
 
 #[test]
-fn blocking_does_not_change_since_when_a_task_manager_is_idle() {
+fn blocking_does_not_restart_the_idle_period() {
+    // given
     let mut fixture = Fixture::with(patient().with_task_manager_timeout(10 * SECOND));
     fixture.register_free("tm", 1, &[small()]);
     fixture.advance(5 * SECOND);
     fixture.block("tm");
+
+    // when
     fixture.advance(5 * SECOND);
+
+    // then
     fixture.expect(&["may 1 go? #1", "release 1, idle since +0ns (1)"]);
     assert!(!fixture.is_registered(1));
 }
 
 #[test]
-fn an_idle_blocked_task_manager_is_released_in_spite_of_the_floor() {
+fn idle_blocked_task_manager_is_released_in_spite_of_the_minimum() {
     // given
     let config = described(2).with_min_slots(2).with_task_manager_timeout(10 * SECOND);
     let mut fixture = Fixture::promising(config);
     fixture.register_free("tm", 1, &[small(), small()]);
     fixture.log.take();
 
-    // when, then: its slots do not count for the floor
+    // when, then: its slots do not count for the minimum
     fixture.block("tm");
     fixture.expect(&[&ask(2)]);
 
@@ -356,34 +460,48 @@ fn an_idle_blocked_task_manager_is_released_in_spite_of_the_floor() {
 }
 
 #[test]
-fn a_task_manager_that_was_kept_is_released_when_it_is_blocked() {
+fn task_manager_that_was_kept_is_released_once_it_is_blocked() {
+    // given
     let config = described(2).with_min_slots(2).with_task_manager_timeout(10 * SECOND);
     let mut fixture = Fixture::promising(config);
     fixture.register_free("tm", 1, &[small(), small()]);
     fixture.advance(10 * SECOND);
     fixture.log.take();
+
+    // when
     fixture.block("tm");
+
+    // then
     fixture.expect(&["may 1 go? #1", "release 1, idle since +0ns (1)", &ask(2)]);
 }
 
 #[test]
-fn an_idle_blocked_task_manager_is_released_in_spite_of_redundancy() {
+fn idle_blocked_task_manager_is_released_in_spite_of_redundancy() {
+    // given
     let config = described(2)
         .with_redundant_task_managers(1)
         .with_task_manager_timeout(10 * SECOND);
     let mut fixture = Fixture::promising(config);
     fixture.register("busy", 2, &report("busy", &[Some(50)]));
+
+    // when
     fixture.register_free("tm", 1, &[small(), small()]);
+
+    // then
     fixture.expect(&[&ask(1)]);
+
+    // when, then
     fixture.block("tm");
     fixture.expect(&[&ask(2)]);
+
+    // when, then
     fixture.advance(10 * SECOND);
     fixture.expect(&["may 1 go? #1", "release 1, idle since +0ns (1)"]);
 }
 
 #[test]
-fn a_task_manager_that_goes_leaves_the_others_to_keep_up_the_floor_only_if_they_are_not_blocked() {
-    // given: four slots, half of them blocked
+fn slots_of_a_blocked_task_manager_do_not_let_another_be_released_below_the_minimum() {
+    // given: four slots, two of which are blocked
     let config = described(2).with_min_slots(2).with_task_manager_timeout(10 * SECOND);
     let mut fixture = Fixture::promising(config);
     fixture.register_free("kept", 1, &[small(), small()]);
@@ -400,8 +518,8 @@ fn a_task_manager_that_goes_leaves_the_others_to_keep_up_the_floor_only_if_they_
 }
 
 #[test]
-fn the_floor_counts_the_slots_of_unblocked_workers_again() {
-    // given: what was asked for instead is still on its way
+fn minimum_counts_the_slots_of_unblocked_workers_again() {
+    // given: a worker was requested instead, and has not registered
     let config = described(2).with_min_slots(2);
     let mut fixture = Fixture::promising(config);
     fixture.register_free("tm", 1, &[small(), small()]);
@@ -416,9 +534,14 @@ fn the_floor_counts_the_slots_of_unblocked_workers_again() {
 }
 
 #[test]
-fn slots_that_are_used_on_a_blocked_worker_ask_for_redundancy() {
+fn used_slots_of_a_blocked_worker_call_for_redundancy() {
+    // given
     let mut fixture = Fixture::promising(described(2).with_redundant_task_managers(1));
     fixture.block("tm");
+
+    // when
     fixture.register("tm", 1, &report("tm", &[Some(50), None, None]));
+
+    // then
     fixture.expect(&[&ask(1)]);
 }

@@ -1,0 +1,393 @@
+//! Leaderships: start, suspension, and inputs and answers before, between and after them.
+
+use std::time::Duration;
+
+use slot_manager::testing::{ManualScheduledExecutor, NotPending, RecordingActions, SimulatedTaskExecutor};
+use slot_manager::{
+    AllocationStatus, LeaderId, NotStarted, PromisedSlotCounts, RegistrationOutcome, ReportOutcome, SlotCounts,
+    SlotManager, SlotReportError, SlotRequestError, StartError, TaskExecutorConnection, UnregistrationOutcome,
+    WorkerFailedOutcome, WorkerRequestId,
+};
+
+use crate::common::{
+    Fixture, Manager, acknowledged, allocation, ask, free_report, granted, in_flight, instance, job, occupied, patient,
+    profile, rejected, report, request, slot, small,
+};
+
+/// A manager with slots, requests and promises in every state.
+///
+/// `tm` holds 1, and 2 is in flight to it; `other` holds 5. Request 3 is bound to a promised slot,
+/// another promised slot is unbound, and 4 waits without a promise. All requests and attempts have
+/// timeouts.
+fn busy() -> Fixture {
+    let config = patient()
+        .with_request_timeout(Duration::from_secs(100))
+        .with_rpc_timeout(Duration::from_secs(50));
+    let mut fixture = Fixture::with(config);
+    fixture.register_by_hand("tm", 7, &report("tm", &[Some(1), None]));
+    fixture.request(2, &small());
+    fixture.promise_next(&[small(), profile(0.5, 50)]);
+    fixture.request(3, &small());
+    fixture.request(4, &small());
+    fixture.register("other", 8, &report("other", &[Some(5)]));
+    assert_eq!(fixture.promised(), (1, 1));
+    fixture.run();
+    fixture.log.take();
+    fixture
+}
+
+// Suspension.
+
+/// B.21, B.22
+#[test]
+fn suspension_forgets_everything_silently() {
+    // given
+    let mut fixture = busy();
+    assert_eq!(fixture.clock.armed().len(), 1);
+
+    // when
+    fixture.suspend();
+
+    // then: no notification and no message
+    fixture.expect_nothing();
+
+    // then: nothing is left
+    let manager = &fixture.manager;
+    assert_eq!(manager.leader_id(), None);
+    assert_eq!(manager.slot_counts(), SlotCounts::default());
+    assert_eq!(manager.promised_slot_counts(), PromisedSlotCounts::default());
+    assert_eq!(
+        (manager.num_task_managers(), manager.num_pending_slot_requests()),
+        (0, 0)
+    );
+    assert_eq!((manager.slots().count(), manager.task_managers().count()), (0, 0));
+    assert_eq!(
+        (
+            manager.pending_slot_requests().count(),
+            manager.promised_slots().count()
+        ),
+        (0, 0)
+    );
+    for id in 1..=5 {
+        assert_eq!(fixture.status(id), None);
+    }
+
+    // then: nothing is armed, awaited or due
+    assert_eq!(fixture.clock.armed(), []);
+    assert_eq!(fixture.manager.next_deadline(), None);
+    assert_eq!(fixture.manager.num_awaited_answers(), 0);
+    assert_eq!(fixture.run(), 0);
+    assert_eq!(fixture.advance(Duration::from_secs(1000)), 0);
+    fixture.expect_nothing();
+}
+
+#[test]
+fn suspension_returns_the_actions_once() {
+    // given
+    let mut fixture = busy();
+    assert!(fixture.manager.actions_mut().is_some());
+
+    // when
+    let returned = fixture.step(SlotManager::suspend).expect("started");
+
+    // then
+    assert!(fixture.manager.actions_mut().is_none());
+    assert!(fixture.step(SlotManager::suspend).is_none());
+
+    // when, then: they serve the next leadership
+    let started = fixture.step(|manager| manager.start(LeaderId::from_u128(2), returned));
+    assert_eq!(started, Ok(()));
+    assert!(fixture.manager.actions_mut().is_some());
+    fixture.request(1, &small());
+    fixture.expect(&[&ask(3)]);
+}
+
+#[test]
+fn close_suspends_and_returns_the_actions() {
+    // given
+    let Fixture {
+        manager, log, clock, ..
+    } = busy();
+
+    // when, then
+    assert!(manager.close().is_some());
+    assert_eq!(log.take(), []);
+    assert_eq!(clock.armed(), []);
+}
+
+#[test]
+fn close_of_a_manager_that_was_not_started_returns_nothing() {
+    let fixture = Fixture::not_started(patient());
+    assert!(fixture.manager.close().is_none());
+}
+
+// Start.
+
+/// B.23
+#[test]
+fn start_of_a_started_manager_is_an_error_and_changes_nothing() {
+    // given
+    let mut fixture = busy();
+    let before = fixture.view();
+    let others = RecordingActions::new();
+
+    // when
+    let refused = fixture.step(|manager| manager.start(LeaderId::from_u128(2), others.clone()));
+
+    // then
+    let leader_id = LeaderId::from_u128(1);
+    assert_eq!(refused, Err(StartError::AlreadyStarted { leader_id }));
+    assert_eq!(fixture.manager.leader_id(), Some(leader_id));
+    assert_eq!(fixture.view(), before);
+    fixture.expect_nothing();
+
+    // then: effects still go to the first actions
+    fixture.unregister(8);
+    fixture.expect(&["lost 5 on other_0: unregistered"]);
+    assert_eq!(others.take(), []);
+}
+
+/// B.24
+#[test]
+fn every_input_needs_a_started_manager() {
+    fn refuses_everything(fixture: &mut Fixture) {
+        let connection = TaskExecutorConnection::new("tm", instance(7), fixture.gateway());
+        assert_eq!(
+            fixture.try_request(1, 1, &small()),
+            Err(SlotRequestError::NotStarted(NotStarted))
+        );
+        assert_eq!(
+            fixture.try_register(connection, &report("tm", &[None])),
+            Err(SlotReportError::NotStarted(NotStarted))
+        );
+        assert_eq!(
+            fixture.try_report(7, &report("tm", &[None])),
+            Err(SlotReportError::NotStarted(NotStarted))
+        );
+        let mut refused = |call: &mut dyn FnMut(&mut Manager) -> bool| assert!(fixture.step(|manager| call(manager)));
+        refused(&mut |manager| manager.unregister_slot_request(allocation(1)) == Err(NotStarted));
+        refused(&mut |manager| manager.unregister_job(job(1)) == Err(NotStarted));
+        refused(&mut |manager| manager.free_slot(&slot("tm", 0), allocation(1)) == Err(NotStarted));
+        refused(&mut |manager| manager.unregister_task_manager(instance(7), "lost") == Err(NotStarted));
+        refused(&mut |manager| manager.worker_failed(WorkerRequestId::new(1), "failed") == Err(NotStarted));
+        refused(&mut |manager| manager.actions_mut().is_none() && manager.leader_id().is_none());
+        refused(&mut |manager| manager.suspend().is_none());
+        assert_eq!(fixture.advance(Duration::from_secs(1000)), 0);
+        fixture.expect_nothing();
+        assert_eq!(
+            fixture.manager.num_task_managers() + fixture.manager.num_pending_slot_requests(),
+            0
+        );
+    }
+
+    // when, then: before the first leadership
+    let mut fixture = Fixture::not_started(patient());
+    refuses_everything(&mut fixture);
+
+    // when, then: between two
+    let mut fixture = busy();
+    fixture.suspend();
+    refuses_everything(&mut fixture);
+
+    // then: it can be started after that
+    fixture.start(2);
+    fixture.register_free("tm", 7, &[small()]);
+    assert_eq!(fixture.request(1, &small()), granted(&slot("tm", 0)));
+}
+
+#[test]
+fn configuration_can_be_read_and_outlives_a_leadership() {
+    // given
+    let config = patient().with_max_pending_requests(Some(7));
+    let mut fixture = Fixture::with(config.clone());
+    assert_eq!(fixture.manager.config(), &config);
+
+    // when
+    fixture.suspend();
+    fixture.start(2);
+
+    // then
+    assert_eq!(fixture.manager.config(), &config);
+}
+
+// The next leadership.
+
+/// B.22
+#[test]
+fn next_leadership_starts_empty() {
+    // given
+    let mut fixture = busy();
+
+    // when
+    fixture.suspend();
+    fixture.start(2);
+
+    // then
+    let manager = &fixture.manager;
+    assert_eq!(manager.leader_id(), Some(LeaderId::from_u128(2)));
+    assert_eq!(manager.slot_counts(), SlotCounts::default());
+    assert_eq!(manager.promised_slot_counts(), PromisedSlotCounts::default());
+    assert_eq!(
+        (manager.num_task_managers(), manager.num_pending_slot_requests()),
+        (0, 0)
+    );
+    assert_eq!(manager.next_deadline(), None);
+    for id in 1..=5 {
+        assert_eq!(fixture.status(id), None);
+    }
+
+    // then: former registrations and promises are unknown
+    assert_eq!(fixture.report(8, &report("other", &[None])), ReportOutcome::Unknown);
+    assert_eq!(fixture.unregister(7), UnregistrationOutcome::Unknown);
+    assert_eq!(fixture.worker_failed(1), WorkerFailedOutcome::Unknown);
+
+    // then: a request finds no old slot, and the number of a worker request is not used twice
+    assert_eq!(fixture.request(1, &small()), AllocationStatus::Waiting);
+    fixture.expect(&[&ask(3)]);
+}
+
+/// B.22
+#[test]
+fn next_leader_learns_from_registrations() {
+    // given
+    let mut fixture = busy();
+    fixture.suspend();
+    fixture.start(2);
+    fixture.request(3, &small());
+    fixture.log.take();
+
+    // when: a task executor shows the grants of the former leadership, also one that was in flight
+    let outcome = fixture.register_with("tm", 7, &report("tm", &[Some(1), Some(2), None]), &fixture.gateway());
+
+    // then
+    assert_eq!(outcome, RegistrationOutcome::Registered);
+    fixture.expect(&["request tm_2 for 3 #2", "granted 3 on tm_2"]);
+    assert_eq!(fixture.status(1), Some(granted(&slot("tm", 0))));
+    assert_eq!(fixture.status(2), Some(granted(&slot("tm", 1))));
+}
+
+#[test]
+fn deadlines_of_a_former_leadership_do_not_fall_due_in_the_next() {
+    // given
+    let mut fixture = busy();
+    fixture.clock.advance(Duration::from_secs(200));
+    fixture.suspend();
+    fixture.start(2);
+
+    // when, then
+    assert_eq!(fixture.run(), 0);
+    fixture.expect_nothing();
+}
+
+/// B.24
+#[test]
+fn answers_of_a_former_leadership_change_nothing() {
+    for answer in [acknowledged(), rejected(), occupied(9)] {
+        // given: one attempt is answered but not yet observed, the other is not answered
+        let mut fixture = Fixture::new();
+        let old = fixture.register_by_hand("tm", 7, &report("tm", &[None, None]));
+        fixture.request(1, &small());
+        fixture.request(2, &small());
+        old.answer(1, answer.clone()).expect("in flight");
+
+        // when
+        fixture.suspend();
+        assert_eq!(old.pending(), []);
+        assert_eq!(old.answer(2, answer.clone()), Err(NotPending { attempt: 2 }));
+        fixture.start(2);
+        let new = fixture.register_by_hand("tm", 8, &report("tm", &[None, None]));
+        fixture.request(1, &small());
+        fixture.request(2, &small());
+        fixture.log.take();
+        assert_eq!(fixture.run(), 0);
+
+        // then
+        fixture.expect_nothing();
+        assert_eq!(fixture.status(1), Some(in_flight(&slot("tm", 0))));
+        assert_eq!(fixture.status(2), Some(in_flight(&slot("tm", 1))));
+        let leaders: Vec<_> = new.pending().iter().map(|request| request.leader_id).collect();
+        assert_eq!(leaders, [LeaderId::from_u128(2); 2]);
+    }
+}
+
+/// A waker of a former attempt outlives it: it costs one needless poll.
+#[test]
+fn waker_of_a_former_leadership_is_harmless() {
+    // given
+    let mut fixture = Fixture::new();
+    let gateway = fixture.register_by_hand("tm", 1, &report("tm", &[None; 5]));
+    for id in 1..=5 {
+        fixture.request(id, &small());
+    }
+    for attempt in 1..=5 {
+        gateway.answer(attempt, acknowledged()).expect("pending");
+    }
+    fixture.suspend();
+    fixture.start(2);
+    fixture.register_with("tm", 1, &free_report("tm", &[small()]), &gateway);
+    fixture.log.take();
+
+    // when, then
+    assert_eq!(fixture.run(), 0);
+    fixture.expect_nothing();
+}
+
+/// B.43: the leadership ended while the worker was connecting
+#[test]
+fn registration_that_finishes_after_the_leadership_leaves_no_trace() {
+    // given
+    let mut fixture = Fixture::new();
+    let connection = TaskExecutorConnection::new("tm", instance(7), fixture.gateway());
+
+    // when
+    fixture.suspend();
+    let refused = fixture.try_register(connection, &report("tm", &[None]));
+
+    // then
+    assert_eq!(refused, Err(SlotReportError::NotStarted(NotStarted)));
+    fixture.start(2);
+    assert_eq!(fixture.manager.num_task_managers(), 0);
+    assert_eq!(fixture.request(1, &small()), AllocationStatus::Waiting);
+    fixture.expect(&[&ask(1)]);
+}
+
+/// B.43: its messages name a leader that the task executor does not obey
+#[test]
+fn task_executor_of_a_former_leader_grants_nothing_to_the_next_leader() {
+    // given: the task executor obeys leader 1
+    let clock = ManualScheduledExecutor::new();
+    let executor = SimulatedTaskExecutor::new("tm", [small()], clock.clone());
+    let connection = executor.connect(LeaderId::from_u128(1), instance(7));
+    let mut manager = SlotManager::new(patient(), clock.clone()).expect("valid");
+    manager
+        .start(LeaderId::from_u128(2), RecordingActions::new())
+        .expect("not started");
+
+    // when
+    manager
+        .register_task_manager(connection, &executor.slot_report())
+        .expect("valid");
+    let _ = manager
+        .register_slot_request(request(1, 1, &small()))
+        .expect("accepted");
+
+    // then: both sides know that the slot is not allocated
+    assert_eq!(executor.current_allocation(0), None);
+    assert_eq!(
+        manager.allocation_status(allocation(1)),
+        Some(AllocationStatus::Waiting)
+    );
+    let pending = manager.pending_slot_request(allocation(1)).expect("pending");
+    assert_eq!(pending.failed_attempts(), 2);
+
+    // when, then: it finds the new leader
+    let connection = executor.connect(LeaderId::from_u128(2), instance(8));
+    manager
+        .register_task_manager(connection, &executor.slot_report())
+        .expect("valid");
+    clock.advance(Duration::from_millis(50));
+    manager.run_until_stalled();
+    assert_eq!(manager.allocation_status(allocation(1)), Some(granted(&slot("tm", 0))));
+    assert_eq!(executor.current_allocation(0), Some(allocation(1)));
+    manager.check_invariants().expect("consistent");
+}

@@ -1,0 +1,628 @@
+//! Task managers that register, register again, change their slots and end.
+
+use std::time::Duration;
+
+use slot_manager::testing::{Action, NotPending};
+use slot_manager::{
+    AllocationStatus, RegistrationOutcome, ReportOutcome, ResourceId, SlotMatchingStrategy, SlotReport,
+    SlotReportError, SlotStatus, Stale, TaskExecutorConnection, Timestamp, UnregistrationOutcome, WorkerRequestId,
+};
+
+use crate::common::{
+    Fixture, acknowledged, allocation, ask, free_report, granted, in_flight, instance, job, patient, profile, report,
+    slot, small,
+};
+
+/// Slot `number` of `tm`, held by allocation `id` of job 1.
+fn held_by(number: u32, id: u128) -> SlotStatus {
+    SlotStatus::allocated(slot("tm", number), small(), allocation(id), job(1))
+}
+
+// First registration.
+
+/// B.21
+#[test]
+fn registration_serves_all_waiting_requests_in_order() {
+    const REQUESTS: u128 = 300;
+
+    // given
+    let mut fixture = Fixture::new();
+    for id in 1..=REQUESTS {
+        fixture.request(id, &small());
+    }
+    fixture.log.take();
+
+    // when
+    fixture.register("tm", 7, &report("tm", &vec![None; REQUESTS as usize]));
+
+    // then: in the order of the requests
+    let requests = (1..=REQUESTS).map(|id| format!("request tm_{} for {id} #{id}", id - 1));
+    let grants = (1..=REQUESTS).map(|id| format!("granted {id} on tm_{}", id - 1));
+    assert_eq!(fixture.brief_effects(), Vec::from_iter(requests.chain(grants)));
+}
+
+/// B.38: also with the instance id it had
+#[test]
+fn worker_can_register_after_it_was_unregistered() {
+    for number in [7, 8] {
+        // given
+        let mut fixture = Fixture::new();
+        fixture.register("tm", 7, &report("tm", &[Some(1)]));
+        fixture.unregister(7);
+        fixture.expect(&["lost 1 on tm_0: unregistered"]);
+
+        // when
+        let outcome = fixture.register_with("tm", number, &report("tm", &[Some(1), None]), &fixture.gateway());
+
+        // then
+        assert_eq!(outcome, RegistrationOutcome::Registered);
+        assert_eq!(fixture.status(1), Some(granted(&slot("tm", 0))));
+        fixture.expect_nothing();
+    }
+}
+
+#[test]
+fn connection_returns_its_parts() {
+    // given, when
+    let connection = TaskExecutorConnection::new("tm", instance(7), "the way");
+
+    // then
+    assert_eq!(connection.resource_id(), &ResourceId::new("tm"));
+    assert_eq!(connection.instance_id(), instance(7));
+    assert_eq!(connection.gateway(), &"the way");
+    assert_eq!(connection.worker_request(), None);
+    let started_for = WorkerRequestId::new(3);
+    let connection = connection.with_worker_request(started_for);
+    assert_eq!(connection.worker_request(), Some(started_for));
+}
+
+/// B.14: instance ids are not shared
+#[test]
+fn registration_with_the_instance_id_of_another_worker_is_refused() {
+    // given
+    let mut fixture = Fixture::new();
+    fixture.register("tm", 7, &report("tm", &[None]));
+    let before = fixture.view();
+
+    // when
+    let connection = TaskExecutorConnection::new("other", instance(7), fixture.gateway());
+    let refused = fixture.try_register(connection.clone(), &report("other", &[None]));
+
+    // then
+    let expected = SlotReportError::InstanceOfAnotherWorker {
+        instance_id: instance(7),
+        registered: ResourceId::new("tm"),
+        resource_id: ResourceId::new("other"),
+    };
+    assert_eq!(refused, Err(expected));
+    assert_eq!(fixture.view(), before);
+    fixture.expect_nothing();
+
+    // when, then: the id is available once its registration has ended
+    fixture.unregister(7);
+    assert_eq!(
+        fixture.try_register(connection, &report("other", &[None])),
+        Ok(RegistrationOutcome::Registered)
+    );
+}
+
+// The same registration again.
+
+/// B.14
+#[test]
+fn repeated_registration_is_a_report() {
+    // given
+    let mut fixture = Fixture::new();
+    let first = fixture.register_by_hand("tm", 7, &report("tm", &[None, Some(2)]));
+    fixture.request(1, &small());
+    fixture.log.take();
+
+    // when
+    let second = fixture.gateway();
+    let outcome = fixture.register_with("tm", 7, &report("tm", &[None, None]), &second);
+
+    // then: the attempt goes on, and the first connection stays in use
+    assert_eq!(outcome, RegistrationOutcome::Reported(ReportOutcome::Applied));
+    fixture.expect(&["lost 2 on tm_1: free"]);
+    assert_eq!(first.pending().len(), 1);
+    fixture.request(3, &small());
+    assert_eq!((first.pending().len(), second.take_calls()), (2, vec![]));
+}
+
+/// B.14
+#[test]
+fn repeated_registration_with_an_overtaken_report_is_ignored() {
+    // given
+    let mut fixture = Fixture::new();
+    fixture.register("tm", 7, &report("tm", &[Some(1)]).with_revision(5));
+
+    // when
+    let outcome = fixture.register_with("tm", 7, &report("tm", &[None]).with_revision(4), &fixture.gateway());
+
+    // then
+    let stale = Stale {
+        revision: 4,
+        highest_seen: 5,
+    };
+    assert_eq!(outcome, RegistrationOutcome::Reported(ReportOutcome::Ignored(stale)));
+    assert_eq!(fixture.status(1), Some(granted(&slot("tm", 0))));
+    fixture.expect_nothing();
+}
+
+// A new registration of a registered worker.
+
+/// B.14
+#[test]
+fn new_registration_of_a_worker_replaces_the_old_one() {
+    // given: 1 holds a slot, 2 and 3 are in flight to others, one is free
+    let mut fixture = Fixture::new();
+    let old = fixture.register_by_hand("tm", 7, &report("tm", &[Some(1), None, None, None]));
+    fixture.request(2, &small());
+    fixture.request(3, &small());
+    fixture.log.take();
+
+    // when
+    let new = fixture.gateway_by_hand();
+    let outcome = fixture.register_with("tm", 8, &report("tm", &[Some(1), None, None, None]), &new);
+
+    // then: 1 has lost nothing; 2 and 3 are sent again, to the new gateway only
+    assert_eq!(outcome, RegistrationOutcome::Replaced { previous: instance(7) });
+    fixture.expect(&["request tm_1 for 2 #3", "request tm_2 for 3 #4"]);
+    assert_eq!(fixture.status(1), Some(granted(&slot("tm", 0))));
+    assert!(new.pending().iter().all(|request| request.instance_id == instance(8)));
+    assert_eq!(
+        (
+            fixture.manager.num_task_managers(),
+            fixture.manager.slot_counts().registered
+        ),
+        (1, 4)
+    );
+
+    // then: the old attempts are given up, so their answers change nothing
+    assert_eq!(old.pending(), []);
+    assert_eq!(old.answer(1, acknowledged()), Err(NotPending { attempt: 1 }));
+    assert_eq!(fixture.run(), 0);
+    assert_eq!(fixture.status(2), Some(in_flight(&slot("tm", 1))));
+
+    // then: the old registration is unknown, and its end leaves the new one alone
+    assert_eq!(fixture.unregister(7), UnregistrationOutcome::Unknown);
+    assert_eq!(fixture.report(7, &report("tm", &[])), ReportOutcome::Unknown);
+    assert!(fixture.manager.task_manager(instance(7)).is_none());
+    assert_eq!(fixture.manager.slot_counts().registered, 4);
+
+    // then: the new registration is like any other
+    fixture.answer(&new, 3, acknowledged());
+    fixture.expect(&["granted 2 on tm_1"]);
+    assert_eq!(
+        fixture.report(8, &report("tm", &[Some(1), Some(2), None, None])),
+        ReportOutcome::Applied
+    );
+    assert_eq!(fixture.unregister(8), UnregistrationOutcome::Unregistered);
+    fixture.expect(&["lost 1 on tm_0: unregistered", "lost 2 on tm_1: unregistered", &ask(1)]);
+    assert_eq!(fixture.manager.slot_counts().registered, 0);
+}
+
+/// B.14
+#[test]
+fn new_registration_loses_only_grants_that_it_does_not_show() {
+    // given
+    let mut fixture = Fixture::new();
+    fixture.register("tm", 7, &report("tm", &[Some(1), Some(2), Some(3), Some(4), Some(5)]));
+
+    // when: 1 stays, 2 is gone, 30 holds the slot of 3, 4 has a new slot, the slot of 5 is gone
+    let now = SlotReport::new(vec![
+        held_by(0, 1),
+        SlotStatus::free(slot("tm", 1), small()),
+        held_by(2, 30),
+        held_by(9, 4),
+    ]);
+    fixture.register("tm", 8, &now);
+
+    // then
+    fixture.expect(&[
+        "lost 2 on tm_1: free",
+        "lost 3 on tm_2: held by 30",
+        "lost 5 on tm_4: removed",
+    ]);
+    assert_eq!(fixture.status(1), Some(granted(&slot("tm", 0))));
+    assert_eq!(fixture.status(4), Some(granted(&slot("tm", 9))));
+    assert_eq!(fixture.status(30), Some(granted(&slot("tm", 2))));
+    assert_eq!(
+        (
+            fixture.manager.num_task_managers(),
+            fixture.manager.slot_counts().registered
+        ),
+        (1, 4)
+    );
+}
+
+#[test]
+fn new_registration_keeps_grants_that_changed_places() {
+    // given
+    let mut fixture = Fixture::new();
+    fixture.register("tm", 1, &report("tm", &[Some(1), Some(2)]));
+
+    // when, then
+    assert_eq!(
+        fixture.register_with("tm", 2, &report("tm", &[Some(2), Some(1)]), &fixture.gateway()),
+        RegistrationOutcome::Replaced { previous: instance(1) }
+    );
+    fixture.expect_nothing();
+    assert_eq!(fixture.status(1), Some(granted(&slot("tm", 1))));
+    assert_eq!(fixture.status(2), Some(granted(&slot("tm", 0))));
+    let owner = fixture
+        .manager
+        .slot(&slot("tm", 0))
+        .expect("a known slot")
+        .task_manager();
+    assert_eq!(owner.instance_id(), instance(2));
+}
+
+#[test]
+fn lost_grant_of_the_old_registration_names_its_job() {
+    // given
+    let mut fixture = Fixture::new();
+    let held = SlotStatus::allocated(slot("tm", 0), small(), allocation(1), job(42));
+    fixture.register("tm", 1, &[held].into_iter().collect());
+
+    // when
+    fixture.register("tm", 2, &report("tm", &[None]));
+
+    // then
+    let notified = fixture.actions.take();
+    assert!(
+        matches!(
+            &notified[..],
+            [Action::NotifyAllocationFailure { job_id, .. }] if *job_id == job(42)
+        ),
+        "{notified:?}"
+    );
+
+    // when, then: the allocation id is available again
+    assert_eq!(fixture.request(1, &small()), granted(&slot("tm", 0)));
+}
+
+/// B.14
+#[test]
+fn new_registration_that_shows_an_attempt_in_flight_grants_it() {
+    // given
+    let mut fixture = Fixture::new();
+    fixture.register_by_hand("tm", 7, &report("tm", &[None, None]));
+    fixture.request(1, &small());
+    fixture.log.take();
+
+    // when
+    fixture.register_by_hand("tm", 8, &report("tm", &[Some(1), None]));
+
+    // then
+    fixture.expect(&["granted 1 on tm_0"]);
+    assert!(fixture.is_free(&slot("tm", 1)));
+}
+
+/// B.14
+#[test]
+fn old_slots_serve_no_request_while_a_worker_registers_again() {
+    // given: 1 and 2 wait for more than the worker has
+    let wide = profile(4.0, 400);
+    let mut fixture = Fixture::new();
+    let old = fixture.register_free("tm", 7, &[small(), small()]);
+    fixture.request(1, &wide);
+    fixture.request(2, &wide);
+    fixture.log.take();
+
+    // when: it comes back with one slot that is wide enough
+    let new = fixture.register_free("tm", 8, &[small(), wide.clone()]);
+
+    // then
+    assert_eq!(old.take_calls(), []);
+    assert_eq!(new.take_calls().len(), 1);
+    assert_eq!(fixture.status(1), Some(granted(&slot("tm", 1))));
+    assert_eq!(fixture.status(2), Some(AllocationStatus::Waiting));
+}
+
+#[test]
+fn waiting_requests_are_matched_once_with_the_slots_of_the_new_registration() {
+    // given
+    let mut fixture = Fixture::new();
+    fixture.register("tm", 1, &report("tm", &[Some(6), Some(7)]));
+    fixture.request(1, &small());
+    fixture.request(2, &small());
+    fixture.request(3, &small());
+    fixture.log.take();
+
+    // when
+    fixture.register("tm", 2, &report("tm", &[Some(1), None, None]));
+
+    // then
+    fixture.expect(&[
+        "granted 1 on tm_0",
+        "lost 6 on tm_0: held by 1",
+        "lost 7 on tm_1: free",
+        "request tm_1 for 2 #1",
+        "request tm_2 for 3 #2",
+        "granted 2 on tm_1",
+        "granted 3 on tm_2",
+    ]);
+}
+
+/// B.14
+#[test]
+fn refused_registration_leaves_the_old_one_in_place() {
+    // given
+    let mut fixture = Fixture::new();
+    let gateway = fixture.register_by_hand("tm", 7, &report("tm", &[Some(1), None]));
+    fixture.request(2, &small());
+    let before = fixture.view();
+    fixture.log.take();
+
+    // when
+    let mut statuses = report("tm", &[None]).statuses().to_vec();
+    statuses.extend(free_report("other", &[small()]).statuses().iter().cloned());
+    let connection = TaskExecutorConnection::new("tm", instance(8), fixture.gateway());
+    let refused = fixture.try_register(connection, &SlotReport::new(statuses));
+
+    // then
+    let expected = SlotReportError::ForeignSlot {
+        resource_id: ResourceId::new("tm"),
+        slot_id: slot("other", 0),
+    };
+    assert_eq!(refused, Err(expected));
+    assert_eq!(fixture.view(), before);
+    fixture.expect_nothing();
+    fixture.answer(&gateway, 1, acknowledged());
+    fixture.expect(&["granted 2 on tm_1"]);
+}
+
+/// B.14
+#[test]
+fn new_registration_has_an_idle_time_of_its_own() {
+    // given
+    let mut fixture = Fixture::with(patient().with_task_manager_timeout(Duration::from_secs(10)));
+    fixture.register("tm", 7, &report("tm", &[None]));
+    fixture.advance(Duration::from_secs(6));
+
+    // when
+    fixture.register("tm", 8, &report("tm", &[None]));
+
+    // then
+    let idle_since = fixture
+        .manager
+        .task_manager(instance(8))
+        .expect("registered")
+        .idle_since();
+    assert_eq!(idle_since, Some(Timestamp::from_secs(6)));
+    fixture.advance(Duration::from_secs(10) - Duration::from_nanos(1));
+    fixture.expect_nothing();
+    fixture.advance(Duration::from_nanos(1));
+    fixture.expect(&["may 8 go? #1", "release 8, idle since +6s (1)"]);
+}
+
+/// B.38: a process that was started anew counts its revisions from the beginning
+#[test]
+fn new_registration_counts_its_own_revisions() {
+    // given
+    let mut fixture = Fixture::new();
+    fixture.register("tm", 7, &report("tm", &[Some(1)]).with_revision(100));
+
+    // when
+    let outcome = fixture.register_with("tm", 8, &report("tm", &[None]).with_revision(0), &fixture.gateway());
+
+    // then
+    assert_eq!(outcome, RegistrationOutcome::Replaced { previous: instance(7) });
+    fixture.expect(&["lost 1 on tm_0: free"]);
+    let revision = fixture
+        .manager
+        .task_manager(instance(8))
+        .expect("registered")
+        .revision();
+    assert_eq!(revision, Some(0));
+
+    // when, then
+    assert_eq!(
+        fixture.report(8, &report("tm", &[Some(2)]).with_revision(1)),
+        ReportOutcome::Applied
+    );
+    assert_eq!(fixture.status(2), Some(granted(&slot("tm", 0))));
+}
+
+/// B.38
+#[test]
+fn late_messages_of_an_older_registration_change_nothing() {
+    // given
+    let mut fixture = Fixture::new();
+    fixture.register("tm", 7, &report("tm", &[None, None]));
+    fixture.register("tm", 8, &report("tm", &[Some(1), None]));
+
+    // when: the end of the first registration, and a report of it, come late
+    assert_eq!(fixture.unregister(7), UnregistrationOutcome::Unknown);
+    assert_eq!(
+        fixture.report(7, &report("tm", &[None, Some(9)])),
+        ReportOutcome::Unknown
+    );
+
+    // then
+    fixture.expect_nothing();
+    assert_eq!(fixture.status(1), Some(granted(&slot("tm", 0))));
+    assert!(fixture.is_free(&slot("tm", 1)));
+    let registered: Vec<_> = fixture
+        .manager
+        .task_managers()
+        .map(|registration| registration.instance_id())
+        .collect();
+    assert_eq!(registered, [instance(8)]);
+}
+
+// The end of a registration.
+
+/// B.21
+#[test]
+fn unregistration_sends_nothing_to_the_task_manager_that_ends() {
+    for answered_at_once in [false, true] {
+        // given: two attempts are in flight to a task manager; it and another have a free slot each
+        let mut fixture = Fixture::new();
+        let dying = fixture.register_by_hand("dying", 1, &report("dying", &[None, None, None]));
+        fixture.request(1, &small());
+        fixture.request(2, &small());
+        fixture.register_free("other", 2, &[small()]);
+        if answered_at_once {
+            dying.answer_requests(acknowledged());
+        }
+        fixture.log.take();
+
+        // when
+        fixture.unregister(1);
+
+        // then: the older request moves, the other waits
+        fixture.expect(&["request other_0 for 1 #3", &ask(1), "granted 1 on other_0"]);
+        assert_eq!(dying.pending(), []);
+        assert_eq!(fixture.status(2), Some(AllocationStatus::Waiting));
+        assert_eq!(fixture.manager.slot_counts().registered, 1);
+    }
+}
+
+// Slots that reports add and omit.
+
+/// B.41
+#[test]
+fn slots_that_a_report_omits_are_removed_and_their_losses_notified() {
+    // given: allocated, in flight and free slots, and a free slot elsewhere
+    let mut fixture = Fixture::new();
+    let gateway = fixture.register_by_hand("tm", 7, &report("tm", &[Some(1), None, None, Some(4)]));
+    fixture.request(2, &small());
+    fixture.register_free("other", 8, &[small()]);
+    fixture.log.take();
+
+    // when: only the last is left
+    fixture.report(7, &SlotReport::new(vec![held_by(3, 4)]));
+
+    // then: the loss of 1 is notified, 2 moves on
+    fixture.expect(&[
+        "lost 1 on tm_0: removed",
+        "request other_0 for 2 #2",
+        "granted 2 on other_0",
+    ]);
+    assert_eq!(gateway.pending(), []);
+    for number in 0..3 {
+        assert!(fixture.manager.slot(&slot("tm", number)).is_none());
+    }
+    assert_eq!(fixture.manager.slot_counts().registered, 2);
+    assert_eq!(fixture.request(5, &small()), AllocationStatus::Waiting);
+}
+
+/// B.41
+#[test]
+fn slots_that_a_report_adds_serve_waiting_requests() {
+    // given
+    let mut fixture = Fixture::new();
+    fixture.register("tm", 7, &report("tm", &[Some(1)]));
+    fixture.request(2, &small());
+    fixture.log.take();
+
+    // when: slot numbers need be neither dense nor in order
+    let more = SlotReport::new(vec![
+        SlotStatus::free(slot("tm", u32::MAX), small()),
+        held_by(0, 1),
+        held_by(5, 3),
+    ]);
+    fixture.report(7, &more);
+
+    // then
+    let last = slot("tm", u32::MAX);
+    fixture.expect(&[&format!("request {last} for 2 #1"), &format!("granted 2 on {last}")]);
+    assert_eq!(fixture.status(3), Some(granted(&slot("tm", 5))));
+    let numbers: Vec<_> = fixture
+        .manager
+        .slots()
+        .map(|view| view.slot_id().slot_number())
+        .collect();
+    assert_eq!(numbers, [0, 5, u32::MAX]);
+}
+
+/// B.41: an empty report is complete, too
+#[test]
+fn empty_report_removes_every_slot_but_not_the_task_manager() {
+    // given
+    let mut fixture = Fixture::new();
+    fixture.register("tm", 7, &report("tm", &[Some(1), None]));
+
+    // when
+    assert_eq!(fixture.report(7, &report("tm", &[])), ReportOutcome::Applied);
+
+    // then
+    fixture.expect(&["lost 1 on tm_0: removed"]);
+    assert_eq!(
+        (
+            fixture.manager.num_task_managers(),
+            fixture.manager.slot_counts().registered
+        ),
+        (1, 0)
+    );
+    fixture.report(7, &report("tm", &[None]));
+    assert_eq!(fixture.request(1, &small()), granted(&slot("tm", 0)));
+}
+
+/// B.41
+#[test]
+fn report_with_a_foreign_or_a_repeated_slot_changes_nothing() {
+    // given
+    let mut fixture = Fixture::new();
+    fixture.register_by_hand("tm", 7, &report("tm", &[Some(1), None, None]).with_revision(3));
+    fixture.request(2, &small());
+    let before = fixture.view();
+    fixture.log.take();
+
+    let twice = SlotReport::new(vec![held_by(2, 9), held_by(1, 8), held_by(2, 9)]);
+    let foreign = SlotReport::new(vec![held_by(0, 9), SlotStatus::free(slot("tn", 0), small())]);
+    for (report, expected) in [
+        (twice, SlotReportError::DuplicateSlot { slot_id: slot("tm", 2) }),
+        (
+            foreign,
+            SlotReportError::ForeignSlot {
+                resource_id: ResourceId::new("tm"),
+                slot_id: slot("tn", 0),
+            },
+        ),
+    ] {
+        // when
+        let refused = fixture.try_report(7, &report.clone().with_revision(9));
+        let connection = TaskExecutorConnection::new("tm", instance(9), fixture.gateway());
+        let not_registered = fixture.try_register(connection, &report);
+
+        // then: neither slots nor the revision have changed
+        assert_eq!(refused, Err(expected.clone()));
+        assert_eq!(not_registered, Err(expected));
+        assert_eq!(fixture.view(), before);
+        assert_eq!(
+            fixture
+                .manager
+                .task_manager(instance(7))
+                .expect("registered")
+                .revision(),
+            Some(3)
+        );
+        fixture.expect_nothing();
+    }
+}
+
+// A worker without slots.
+
+/// B.42 (v)
+#[test]
+fn task_manager_without_slots_has_a_utilization() {
+    // given
+    let config = patient().with_slot_matching_strategy(SlotMatchingStrategy::LeastUtilization);
+    let mut fixture = Fixture::with(config);
+    fixture.register("empty", 1, &report("empty", &[]));
+    fixture.register("used", 2, &report("used", &[Some(9), None]));
+
+    // when, then
+    assert_eq!(fixture.request(1, &small()), granted(&slot("used", 1)));
+
+    // when, then
+    fixture.report(1, &report("empty", &[None]));
+    assert_eq!(fixture.request(2, &small()), granted(&slot("empty", 0)));
+
+    // when, then
+    fixture.report(1, &report("empty", &[]));
+    assert_eq!(fixture.request(3, &small()), AllocationStatus::Waiting);
+}

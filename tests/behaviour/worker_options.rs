@@ -1,0 +1,320 @@
+//! Options of workers and limits: how they are read, and which are refused.
+
+use slot_manager::{ConfigError, Limit, ResourceProfile, SlotManagerConfig, WorkerDescription, WorkerDescriptionError};
+
+const MEBIBYTE: u64 = 1 << 20;
+
+/// An option that describes workers, as limits need it.
+const WORKER: (&str, &str) = ("taskmanager.numberOfTaskSlots", "2");
+
+fn read(options: &[(&str, &str)]) -> Result<SlotManagerConfig, ConfigError> {
+    SlotManagerConfig::from_options(options.iter().copied())
+}
+
+/// A worker with slots of any profile.
+fn anything_in(slots: u32) -> WorkerDescription {
+    WorkerDescription::new(slots, ResourceProfile::ANY).expect("a worker")
+}
+
+/// Returns the worker description that these options contain.
+fn description(options: &[(&str, &str)]) -> WorkerDescription {
+    let config = read(options).expect("valid options");
+    config.worker_description.expect("a description")
+}
+
+/// Checks that a value is refused, and that the error names the key, the value and the format.
+#[track_caller]
+fn assert_refused(key: &str, value: &str, expected: &str) {
+    let error = read(&[WORKER, (key, value)]).expect_err("an invalid value");
+    assert_eq!(error.to_string(), format!("{key}: {value:?} is not {expected}"));
+}
+
+#[test]
+fn every_key_sets_its_value_and_nothing_else() {
+    let worker = || SlotManagerConfig::default().with_worker_description(Some(anything_in(2)));
+    let expected = [
+        ("slotmanager.number-of-slots.min", "7", worker().with_min_slots(7)),
+        (
+            "slotmanager.number-of-slots.max",
+            " 7 ",
+            worker().with_max_slots(Some(7)),
+        ),
+        (
+            "slotmanager.max-total-resource.cpu",
+            "7.5",
+            worker().with_max_total_cpu_cores(Some(7.5)),
+        ),
+        (
+            "slotmanager.max-total-resource.memory",
+            "7 mb",
+            worker().with_max_total_memory_bytes(Some(7 * MEBIBYTE)),
+        ),
+        (
+            "slotmanager.redundant-taskmanager-num",
+            "7",
+            worker().with_redundant_task_managers(7),
+        ),
+    ];
+    for (key, value, config) in expected {
+        assert_eq!(read(&[WORKER, (key, value)]), Ok(config), "{key}");
+    }
+}
+
+// Limits.
+
+#[test]
+fn infinite_limit_is_written_as_inf() {
+    for value in ["inf", "INFINITE", " infinity "] {
+        let config = read(&[
+            ("slotmanager.number-of-slots.max", value),
+            ("slotmanager.max-total-resource.cpu", value),
+            ("slotmanager.max-total-resource.memory", value),
+        ]);
+        assert_eq!(config, Ok(SlotManagerConfig::default()), "{value}");
+    }
+}
+
+#[test]
+fn last_value_of_a_repeated_limit_counts() {
+    let config = read(&[
+        ("slotmanager.number-of-slots.max", "7"),
+        ("slotmanager.number-of-slots.max", "inf"),
+    ]);
+    assert_eq!(config, Ok(SlotManagerConfig::default()));
+}
+
+#[test]
+fn limits_have_names_and_keys() {
+    for (limit, name, key) in [
+        (Limit::Slots, "slots", "slotmanager.number-of-slots.max"),
+        (Limit::CpuCores, "cpu", "slotmanager.max-total-resource.cpu"),
+        (Limit::Memory, "memory", "slotmanager.max-total-resource.memory"),
+    ] {
+        assert_eq!((limit.to_string().as_str(), limit.key()), (name, key));
+    }
+}
+
+#[test]
+fn invalid_number_is_refused_with_its_key_and_value() {
+    for value in ["many", "-1", "1.5", "", "10 s"] {
+        assert_refused("slotmanager.number-of-slots.min", value, "a number");
+        assert_refused("slotmanager.redundant-taskmanager-num", value, "a number");
+        assert_refused("slotmanager.number-of-slots.max", value, "a number of slots or \"inf\"");
+        assert_refused("taskmanager.numberOfTaskSlots", value, "a number");
+        assert_refused("external-resource.gpu.amount", value, "a number");
+    }
+}
+
+#[test]
+fn invalid_cores_are_refused_with_their_key_and_value() {
+    for value in ["many", "", "1 s", "0x10"] {
+        assert_refused(
+            "slotmanager.max-total-resource.cpu",
+            value,
+            "a number of cores or \"inf\"",
+        );
+        assert_refused("taskmanager.cpu.cores", value, "a number of cores");
+    }
+}
+
+/// Numbers that are no amounts of cores: the error shows the value as it was given.
+#[test]
+fn impossible_cores_are_refused_with_their_key_and_value() {
+    for value in ["-1", "-0.5", "NaN", "nan", "1e300", "-inf"] {
+        for key in ["slotmanager.max-total-resource.cpu", "taskmanager.cpu.cores"] {
+            let error = read(&[WORKER, (key, value)]).expect_err("no amount");
+            assert!(
+                error
+                    .to_string()
+                    .starts_with(&format!("{key}: {value:?} is not a number of cores")),
+                "{error}"
+            );
+        }
+    }
+}
+
+#[test]
+fn memory_is_written_in_bytes_or_with_a_binary_unit() {
+    for (value, bytes) in [
+        ("0", 0),
+        ("1024", 1024),
+        ("512m", 512 * MEBIBYTE),
+        (" 512 mb ", 512 * MEBIBYTE),
+        ("4 gb", 4096 * MEBIBYTE),
+        ("4 GiB", 4096 * MEBIBYTE),
+        ("3 b", 3),
+        ("3 bytes", 3),
+        ("3k", 3 << 10),
+        ("3 kibibytes", 3 << 10),
+        ("3MEBIBYTES", 3 << 20),
+        ("3 g", 3 << 30),
+        ("3 gibibytes", 3 << 30),
+        ("3 t", 3 << 40),
+        ("3 TB", 3 << 40),
+        ("3 tib", 3 << 40),
+        ("3 tebibytes", 3 << 40),
+        ("16777215 tb", 16_777_215 << 40),
+        ("18446744073709551615", u64::MAX),
+    ] {
+        let config = read(&[WORKER, ("slotmanager.max-total-resource.memory", value)]).expect("memory");
+        assert_eq!(config.max_total_memory_bytes, Some(bytes), "{value}");
+    }
+}
+
+#[test]
+fn invalid_memory_is_refused_with_its_key_and_value() {
+    for key in [
+        "slotmanager.max-total-resource.memory",
+        "taskmanager.memory.task.heap.size",
+        "taskmanager.memory.task.off-heap.size",
+        "taskmanager.memory.managed.size",
+        "taskmanager.memory.network.max",
+    ] {
+        for value in [
+            "much", "-1", "+1", "", "mb", "1 parsec", "1 p", "1.5 kb", "1.", ".5 gb", "1_024", "1e3", "0x10", "1 kb 2",
+        ] {
+            assert_refused(key, value, "an amount of memory such as \"512 mb\" or \"4 gb\"");
+        }
+    }
+}
+
+#[test]
+fn memory_that_overflows_is_refused_with_its_key_and_value() {
+    for value in [
+        "18446744073709551616",
+        "184467440737095516159",
+        "18446744073709551616 b",
+        "18446744073709551615 k",
+        "16777216 tb",
+        "99999999999999999999 gb",
+    ] {
+        assert_refused(
+            "slotmanager.max-total-resource.memory",
+            value,
+            "an amount of memory such as \"512 mb\" or \"4 gb\"",
+        );
+    }
+}
+
+#[test]
+fn missing_description_is_refused_with_the_key_that_needs_it() {
+    let error = read(&[("slotmanager.redundant-taskmanager-num", "1")]).expect_err("no description");
+    assert_eq!(
+        error.to_string(),
+        "slotmanager.redundant-taskmanager-num: needs a worker description, such as taskmanager.numberOfTaskSlots"
+    );
+}
+
+// Descriptions.
+
+#[test]
+fn worker_is_described_by_its_total() {
+    // given, when
+    let worker = description(&[
+        ("taskmanager.numberOfTaskSlots", "4"),
+        ("taskmanager.cpu.cores", "2.0"),
+        ("taskmanager.memory.task.heap.size", "4k"),
+        ("taskmanager.memory.task.off-heap.size", "8k"),
+        ("taskmanager.memory.managed.size", "16k"),
+        ("taskmanager.memory.network.max", "32k"),
+        ("external-resources", "gpu; fpga"),
+        ("external-resource.gpu.amount", "2"),
+        ("external-resource.fpga.amount", "4"),
+    ]);
+
+    // then
+    let slot = ResourceProfile::builder()
+        .cpu_cores(0.5)
+        .task_heap_memory_bytes(1 << 10)
+        .task_off_heap_memory_bytes(2 << 10)
+        .managed_memory_bytes(4 << 10)
+        .network_memory_bytes(8 << 10)
+        .extended_resource("gpu", 0.5)
+        .extended_resource("fpga", 1.0)
+        .build()
+        .expect("valid amounts");
+    assert_eq!(worker, WorkerDescription::new(4, slot).expect("a worker"));
+}
+
+#[test]
+fn worker_has_one_slot_by_default() {
+    for option in [
+        ("taskmanager.cpu.cores", "1"),
+        ("taskmanager.memory.task.heap.size", "1"),
+        ("taskmanager.memory.task.off-heap.size", "1"),
+        ("taskmanager.memory.managed.size", "1"),
+        ("taskmanager.memory.network.max", "1"),
+        ("external-resources", "gpu"),
+    ] {
+        assert_eq!(description(&[option]).slots(), 1, "{option:?}");
+    }
+    assert_eq!(description(&[("taskmanager.numberOfTaskSlots", "3")]), anything_in(3));
+}
+
+#[test]
+fn only_named_external_resources_count() {
+    let amount = ("external-resource.gpu.amount", "2");
+    assert_eq!(read(&[amount]), Ok(SlotManagerConfig::default()));
+    assert_eq!(
+        read(&[("external-resources", "none"), amount]),
+        Ok(SlotManagerConfig::default())
+    );
+    assert_eq!(
+        read(&[("external-resources", " ; "), amount]),
+        Ok(SlotManagerConfig::default())
+    );
+    assert_eq!(description(&[WORKER, amount]), anything_in(2));
+    let of_both = description(&[("external-resources", "fpga;gpu"), amount]);
+    assert_eq!(of_both.slot_profile().extended_resource("gpu"), Some(2.0));
+    assert_eq!(
+        of_both.slot_profile().extended_resource("fpga"),
+        Some(0.0),
+        "the default amount"
+    );
+}
+
+#[test]
+fn order_of_options_does_not_matter() {
+    // given
+    let mut options = [
+        ("external-resource.gpu.amount", "2"),
+        ("external-resources", "gpu"),
+        ("taskmanager.numberOfTaskSlots", "2"),
+        ("slotmanager.number-of-slots.max", "4"),
+    ];
+    let expected = read(&options);
+    assert!(expected.is_ok());
+
+    // when
+    options.reverse();
+
+    // then
+    assert_eq!(read(&options), expected);
+}
+
+#[test]
+fn worker_without_slots_is_refused() {
+    let error = read(&[("taskmanager.numberOfTaskSlots", "0")]).expect_err("no slots");
+    assert_eq!(error, ConfigError::WorkerDescription(WorkerDescriptionError::NoSlots));
+    assert_eq!(error.to_string(), "taskmanager.*: a worker has at least one slot");
+}
+
+#[test]
+fn worker_whose_total_overflows_is_refused() {
+    let most = u64::MAX.to_string();
+    let too_much = [
+        ("taskmanager.memory.task.heap.size", most.as_str()),
+        ("taskmanager.memory.managed.size", "1"),
+    ];
+    let twice = [("external-resources", "gpu;gpu"), ("external-resource.gpu.amount", "1")];
+    for options in [too_much, twice] {
+        let error = read(&options).expect_err("no profile");
+        assert!(
+            matches!(
+                error,
+                ConfigError::WorkerDescription(WorkerDescriptionError::ResourceProfile(_))
+            ),
+            "{error}"
+        );
+    }
+}
