@@ -1,67 +1,110 @@
-//! Decides which worker slot serves which request: the single-threaded, deterministic core of a resource manager, to
-//! embed.
+//! The single-threaded, deterministic core of a resource manager: it decides which worker slot
+//! serves which request.
 //!
-//! A cluster has *task managers* (workers) with *slots*; *jobs* ask for slots. A [`SlotManager`] keeps the view of all
-//! task managers, their slots and all requests that are not served. It matches requests to slots, asks the task
-//! executor for the slot (an RPC that may fail, hang, or answer late), asks for more workers when slots are short,
-//! gives idle ones back, and fails what cannot be served, always saying so. The behaviour follows Apache Flink's
-//! hardened slot manager (FLINK-5810), with its defects mended; the README has the differences.
+//! A service links this crate, owns a [`SlotManager`] inside one task and feeds it every event of the
+//! cluster. Task managers register with their slots, report and leave. Jobs request slots, cancel and
+//! free them. The manager matches requests to slots and asks the task executor for the slot: an RPC
+//! that may fail, hang or answer late. It requests more workers when slots are short, releases idle
+//! ones, and fails requests that cannot be served. It reports every end of a request.
+//!
+//! The behaviour follows Apache Flink's hardened slot manager (FLINK-5810) and mends its defects.
+//!
+//! # Words
+//!
+//! Each word means one thing, in code, docs and logs.
+//!
+//! | word | meaning |
+//! |---|---|
+//! | worker | a process that offers slots, also before it registers and after it is gone |
+//! | task executor | the program in that process, reached through a gateway |
+//! | task manager | a worker as the manager knows it: one registration |
+//! | resource id, instance id | the name of the worker process, the name of one registration of it |
+//! | slot | room for one allocation: free, in flight, allocated, backing off or blocked |
+//! | request | a job's wish for one slot, named by its allocation id |
+//! | grant | an allocation that holds a slot |
+//! | attempt | one try to get one slot for one request |
+//! | in flight | asked for and not answered |
+//! | worker request | one call of [`allocate_resource`](ResourceManagerActions::allocate_resource) |
+//! | promised slots | the slots that a requested worker will bring |
+//! | bound | a waiting request with a promised slot, or that promised slot |
+//! | back off | to wait after failures, longer from try to try |
+//! | deferred | a worker request that a limit or the recovery does not allow yet |
+//! | reconcile | the end of a call: fail, withdraw, release and request what the state asks for |
 //!
 //! # The parts
 //!
-//! | part | what it is |
+//! | part | role |
 //! |---|---|
 //! | [`SlotManager`] | the manager: inputs, driving, queries |
-//! | [`ResourceManagerActions`] | you implement it: start a worker, withdraw or stop one, hear of failures and grants |
-//! | [`TaskExecutorGateway`] | you implement it: ask a task executor for a slot or to go, tell it to free a slot |
+//! | [`ResourceManagerActions`] | you implement it: starts, withdraws and stops workers, hears of grants and failures |
+//! | [`TaskExecutorGateway`] | you implement it: asks one task executor for a slot, a free or a release |
 //! | [`ScheduledExecutor`] | time; `TokioScheduledExecutor` comes with the feature `tokio` |
-//! | [`SlotManagerConfig`] | timeouts, limits, and everything that can be chosen |
-//! | [`Overview`], [`Explanation`] | what there is in numbers, and why a request waits |
+//! | [`SlotManagerConfig`] | timeouts, limits, matching and reserves |
+//! | [`Overview`], [`Explanation`] | the cluster in numbers, and why a request waits |
 //!
 //! # The calling contract
 //!
-//! 1. Create the manager, and [`start`](SlotManager::start) it when your leadership begins.
-//! 2. Call an input for everything that happens: [`register_task_manager`](SlotManager::register_task_manager),
-//!    [`report_slot_status`](SlotManager::report_slot_status),
-//!    [`unregister_task_manager`](SlotManager::unregister_task_manager), [`worker_failed`](SlotManager::worker_failed),
-//!    [`register_slot_request`](SlotManager::register_slot_request),
-//!    [`unregister_slot_request`](SlotManager::unregister_slot_request),
-//!    [`unregister_job`](SlotManager::unregister_job), [`free_slot`](SlotManager::free_slot),
-//!    [`block`](SlotManager::block), [`unblock`](SlotManager::unblock),
-//!    [`answer_release`](SlotManager::answer_release),
-//!    [`set_fail_unfulfillable_requests`](SlotManager::set_fail_unfulfillable_requests). Each returns what it did.
-//!    It runs to completion: when it returns, what it caused has been said through the traits, and every request to a
-//!    task executor has been polled once. It never blocks and never acts on time.
-//! 3. Between inputs, drive it: await [`progress`](SlotManager::progress), which applies answers that came and
-//!    deadlines that are due. Dropping it loses nothing. Without a task, call
+//! **Every call runs to completion: when it returns, its effects have left through the traits.**
+//!
+//! 1. Create the manager. Call [`start`](SlotManager::start) when your leadership begins.
+//! 2. Call an input for every event. Each returns an outcome that says what it did.
+//!    - From jobs: [`register_slot_request`](SlotManager::register_slot_request),
+//!      [`unregister_slot_request`](SlotManager::unregister_slot_request),
+//!      [`unregister_job`](SlotManager::unregister_job), [`free_slot`](SlotManager::free_slot).
+//!    - From workers: [`register_task_manager`](SlotManager::register_task_manager),
+//!      [`report_slot_status`](SlotManager::report_slot_status),
+//!      [`unregister_task_manager`](SlotManager::unregister_task_manager),
+//!      [`worker_failed`](SlotManager::worker_failed),
+//!      [`answer_release`](SlotManager::answer_release).
+//!    - From operators: [`block`](SlotManager::block), [`unblock`](SlotManager::unblock),
+//!      [`set_fail_unfulfillable_requests`](SlotManager::set_fail_unfulfillable_requests).
+//!
+//!    An input never blocks and never acts on time. The future of each RPC has been polled once when
+//!    it returns.
+//! 3. Drive the manager between inputs: await [`progress`](SlotManager::progress). It applies answers
+//!    that have arrived and deadlines that are due. Dropping it loses nothing. Without a task, call
 //!    [`run_until_stalled`](SlotManager::run_until_stalled), at the latest at
 //!    [`next_deadline`](SlotManager::next_deadline).
-//! 4. The traits are called with the state consistent and cannot call back into the manager. What is to happen because
-//!    of such a call, do after it: hand it to your own mailbox, for example. (Hold a weak sender for that, or end the
-//!    loop by a message: a mailbox that its own service can send to is never closed.)
-//!    Should one of them panic, and you go on, suspend the manager: what was being said is lost.
-//! 5. [`suspend`](SlotManager::suspend) it when your leadership ends. Everything is dropped silently; the next leader
-//!    learns from reports.
+//! 4. A trait is called with the state consistent and cannot call back into the manager. Send a
+//!    message to your own mailbox instead. Hold a weak sender for that: a mailbox that its own service
+//!    can send to never closes. If a trait method panics and you catch it, call `suspend`: undelivered
+//!    effects are lost.
+//! 5. Call [`suspend`](SlotManager::suspend) when your leadership ends. It drops everything silently.
+//!    The next leader learns from reports.
 //!
-//! Effects of one call leave in a fixed order: notifications (in the order of slots), frees, slot requests (in the
-//! order of requests), asks for workers, questions and asks for releases; and again, as long as answers that come at once
-//! cause more. Then what there is too much and too little of is looked at, once for each input and each round of progress:
-//! requests that nothing could serve fail, workers that nobody needs are withdrawn, task managers that are not needed any
-//! more are released, and workers are asked for that could not be before, then those for the fewest slots and for
-//! redundancy. An input whose outcome says that nothing changed looks at nothing.
-//! Nothing depends on hash order, a clock other than [`ScheduledExecutor::now`], or random numbers: the same inputs in
-//! the same order have the same effects.
+//! The same inputs in the same order have the same effects in the same order. No decision depends on
+//! hash order, a random number, or a clock other than [`ScheduledExecutor::now`].
+//!
+//! # The order of effects
+//!
+//! Effects of one call leave by kind, each kind in its own order:
+//!
+//! 1. notifications, by slot
+//! 2. frees
+//! 3. slot requests, oldest request first
+//! 4. worker requests, oldest request first
+//! 5. release checks and releases
+//!
+//! Answers at hand may cause another such round. Once no effect is left, the manager reconciles:
+//!
+//! 1. It fails unfulfillable requests.
+//! 2. It withdraws promised workers that nothing needs.
+//! 3. It releases idle task managers that were kept and are not needed any more.
+//! 4. It makes deferred worker requests.
+//! 5. It requests workers for the minimum and for redundancy.
+//!
+//! An input that changes nothing does not reconcile.
 //!
 //! # The loop
 //!
-//! One task owns the manager and selects between its mailbox and the manager's progress. If the `select!` is biased,
-//! progress goes first, or a busy mailbox starves time.
+//! One task owns the manager and selects between its mailbox and the manager's progress. In a biased
+//! `select!` progress goes first, or a busy mailbox starves time.
 //!
 //! ```
 //! use slot_manager::testing::{RecordingActions, ScriptedGateway};
 //! use slot_manager::{
-//!     AllocationId, InstanceId, JobId, LeaderId, ResourceProfile, SlotId, SlotManager, SlotManagerConfig, SlotReport,
-//!     SlotRequest, SlotStatus, TaskExecutorConnection, TokioScheduledExecutor,
+//!     AllocationId, InstanceId, JobId, LeaderId, RegistrationOutcome, ResourceProfile, SlotId, SlotManager,
+//!     SlotManagerConfig, SlotReport, SlotRequest, SlotStatus, TaskExecutorConnection, TokioScheduledExecutor,
 //! };
 //! use tokio::sync::mpsc;
 //!
@@ -83,8 +126,11 @@
 //!             _ = manager.progress() => {}
 //!             message = messages.recv() => match message {
 //!                 Some(Message::Registered(connection, report)) => {
-//!                     if let Err(refused) = manager.register_task_manager(connection, &report) {
-//!                         println!("{refused}");
+//!                     match manager.register_task_manager(connection, &report) {
+//!                         // Stop the worker: it exceeds a limit.
+//!                         Ok(RegistrationOutcome::Refused { limit }) => println!("refused: {limit}"),
+//!                         Ok(outcome) => println!("{outcome:?}"),
+//!                         Err(invalid) => println!("{invalid}"),
 //!                     }
 //!                 }
 //!                 Some(Message::SlotRequested(request)) => match manager.register_slot_request(request) {
@@ -101,11 +147,11 @@
 //! let report = SlotReport::new(vec![SlotStatus::free(SlotId::new("worker-1", 0), profile.clone())]);
 //! let connection = TaskExecutorConnection::new("worker-1", InstanceId::from_u128(1), ScriptedGateway::new());
 //! let request = SlotRequest::new(JobId::from_u128(7), AllocationId::from_u128(1), profile, "job-master-7");
-//! mailbox.send(Message::SlotRequested(request)).await.map_err(|_| "the service is gone")?;
-//! mailbox.send(Message::Registered(connection, report)).await.map_err(|_| "the service is gone")?;
+//! mailbox.send(Message::SlotRequested(request)).await.map_err(|_| "the service has ended")?;
+//! mailbox.send(Message::Registered(connection, report)).await.map_err(|_| "the service has ended")?;
 //! drop(mailbox);
 //! service.await?;
-//! // It asked for a worker first, then it could grant the slot.
+//! // The manager requested a worker first, then it granted the slot.
 //! assert_eq!(actions.take().len(), 2);
 //! # Ok(())
 //! # }
@@ -113,29 +159,36 @@
 //!
 //! # What a task executor must do
 //!
-//! It answers [`AllocateSlot`] in this order: another leader or another registration than its own is refused; a free
-//! slot is given to the allocation, unless the attempt is not newer than the last [`FreeSlot`] for the slot; a slot
-//! held by the same job and allocation is acknowledged again; else it is [`Occupied`](SlotAllocationError::Occupied).
-//! It frees for a [`FreeSlot`] only what the allocation holds under that or an older attempt and nobody uses. Attempts
-//! are compared within one leader. A slot that was given and is not used for some time it frees by itself, and says so.
-//! The feature `test-util` has one that does all this: `testing::SimulatedTaskExecutor`.
+//! It answers [`AllocateSlot`] by the first rule that applies:
+//!
+//! 1. It refuses a request of another leader, or for another registration than its own.
+//! 2. A free slot: it gives the slot to the allocation, unless the attempt is not newer than the last
+//!    [`FreeSlot`] for the slot. Then it refuses.
+//! 3. A slot that the same job and allocation hold: it acknowledges again.
+//! 4. Any other slot is [`Occupied`](SlotAllocationError::Occupied).
+//!
+//! On a [`FreeSlot`] it frees the slot only if the allocation holds it under that or an older attempt,
+//! and nothing uses it. Attempts compare within one leadership. It frees a slot that stays unused for
+//! some time by itself, and says so. `testing::SimulatedTaskExecutor` (feature `test-util`) keeps all
+//! these rules.
 //!
 //! # Features
 //!
-//! None is on by default.
+//! No feature is on by default.
 //!
 //! - `tokio`: `TokioScheduledExecutor`, time from tokio's clock and timer.
-//! - `serde`: ids, profiles, messages, overviews and explanations can be serialised.
-//! - `test-util`: the module `testing` with doubles of everything outside the manager, among them a manual clock and a
-//!   task executor that keeps the rules. [`SlotManager::check_invariants`] goes well with them.
+//! - `serde`: serialization of ids, profiles, messages, overviews and explanations.
+//! - `test-util`: the module `testing` with a manual clock and doubles of all collaborators.
+//!   [`SlotManager::check_invariants`] goes well with them.
 //!
 //! # Logging
 //!
-//! With [`tracing`], fields structured: life cycle and task managers at info; failed attempts, expiries, lost grants,
-//! refused reports and limits reached at warn; single requests at debug.
+//! The manager logs through [`tracing`] with structured fields. Level info: the life cycle, task
+//! managers and promised workers. Level warn: failed attempts, expiries, lost grants, refused reports
+//! and limits. Level debug: single requests.
 
-// Nothing that comes from outside ends the process, and no number is cut in silence: each exception says why it is none.
-// Tests may, and doubles may say what a test did wrong.
+// No input ends the process, and no number is truncated silently: each exception has its proof beside it. Tests and
+// doubles may panic.
 #![cfg_attr(
     not(test),
     warn(
@@ -208,7 +261,7 @@ pub use crate::slot_report::{SlotReport, SlotStatus};
 pub use crate::slot_request::SlotRequest;
 pub use crate::worker_description::{WorkerDescription, WorkerDescriptionError};
 
-/// The code of the README, compiled.
+/// Compiles the code of the README.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;

@@ -1,4 +1,15 @@
-//! The manager: its life cycle and its inputs. How each works is in the modules below.
+//! The manager: the struct, its life cycle, and the flow of an input.
+//!
+//! | module | role |
+//! |---|---|
+//! | [`inputs`] | the events that callers tell the manager |
+//! | [`driving`] | progress: answers and time |
+//! | [`queries`] | views, overview and explanations |
+//! | [`state`] | the data |
+//! | [`rules`] | the transitions of the data |
+//! | [`outside`] | the calls of the embedder's traits |
+//! | [`collections`] | data structures that know no slot |
+//! | [`invariants`] | the conditions between two calls |
 
 use crate::{
     ConfigError, LeaderId, NotStarted, ResourceManagerActions, ScheduledExecutor, SlotManagerConfig, StartError,
@@ -25,22 +36,29 @@ use self::state::core::Core;
 
 /// Decides which slot serves which request.
 ///
-/// It owns the view of all task managers, their slots and all unserved requests. Whoever embeds it calls an input for
-/// everything that happens, and drives it: [`progress`](Self::progress) in an async task, or
+/// It owns the view of all task managers, their slots and all ungranted requests. Call an input for every event, and
+/// drive it with [`progress`](Self::progress) in an async task or
 /// [`run_until_stalled`](Self::run_until_stalled) without one. The [crate documentation](crate) has the loop.
 ///
-/// Inputs run to completion: when one returns, what it caused has been reported through the traits, in a fixed order. They
-/// never act on time.
+/// Inputs run to completion: when one returns, its effects have left through the traits, in a fixed order. Inputs never
+/// act on time.
 ///
-/// Ids are looked up in O(1). Costs below are on top of that; *matching* costs one comparison for each distinct profile
-/// among the free slots or the waiting requests. Once its tables have grown, the manager allocates nothing for requests,
-/// their answers, cancellations, freed slots and reports that change nothing. A table that grows moves all it has, see
-/// [`Capacity`](crate::Capacity); what a peak took is given back when nothing of it is left.
+/// # Cost
 ///
-/// With limits, reserves and the like configured, each call that changes something ends with a look at them: O(1) where
-/// nothing is to be done, O(slots of one task manager + blocked task managers) while idle task managers are kept, O(log)
-/// for each request that is held, and O(distinct profiles of waiting requests x distinct profiles of slots) when the last
-/// slot of some profile is gone and requests that nothing could serve are to fail.
+/// Looking up an id is O(1) and not repeated below. *Matching* costs one comparison for each distinct profile among the
+/// free slots or the waiting requests. In a steady state the manager allocates no memory for requests, answers,
+/// cancellations, freed slots and unchanged reports. Growing a table rehashes it, see [`Capacity`](crate::Capacity). The
+/// memory of a peak is freed once the table is empty.
+///
+/// With limits or reserves, each call that changes something also reconciles:
+///
+/// - O(1) if there is nothing to do.
+/// - O(slots of one task manager + blocked task managers) while idle task managers are kept.
+/// - O(log n) for each deferred worker request.
+/// - O(distinct profiles of waiting requests x distinct profiles of slots) when the last slot of a profile goes and
+///   unfulfillable requests fail.
+///
+/// # Example
 ///
 /// ```
 /// use slot_manager::testing::{ManualScheduledExecutor, RecordingActions, ScriptedGateway};
@@ -76,10 +94,10 @@ where
     G: TaskExecutorGateway,
     E: ScheduledExecutor,
 {
-    /// A manager that is not started.
+    /// Creates a manager that is not started.
     ///
     /// # Errors
-    /// What [`SlotManagerConfig::validate`] says.
+    /// The error of [`SlotManagerConfig::validate`].
     pub fn new(config: SlotManagerConfig, scheduled_executor: E) -> Result<Self, ConfigError> {
         config.validate()?;
         Ok(Self {
@@ -88,12 +106,13 @@ where
         })
     }
 
-    /// Begins a leadership, and takes the memory that [`SlotManagerConfig::initial_capacity`] asks for. If there are to be
-    /// [slots from the beginning](SlotManagerConfig::min_slots), workers are asked for within the call.
+    /// Begins a leadership.
+    ///
+    /// Reserves the memory of [`SlotManagerConfig::initial_capacity`]. With [`min_slots`](SlotManagerConfig::min_slots)
+    /// it requests workers within the call, unless a recovery is configured.
     ///
     /// # Errors
-    /// [`StartError::AlreadyStarted`] if it is started (FLINK-5810 kept the state of the former leader);
-    /// [`StartError::OutOfMemory`] if there is not so much memory. Nothing changed.
+    /// [`StartError::AlreadyStarted`]: nothing changed. (FLINK-5810 kept the state of the former leader.)
     pub fn start(&mut self, leader_id: LeaderId, actions: A) -> Result<(), StartError> {
         if let Some(leader_id) = self.core.leader_id {
             return Err(StartError::AlreadyStarted { leader_id });
@@ -109,10 +128,12 @@ where
         Ok(())
     }
 
-    /// Ends a leadership and gives the actions back; `None` if it was not started.
+    /// Ends a leadership. Returns the actions; `None` if the manager was not started.
     ///
-    /// Everything is dropped silently: no notification, no word to task executors. The next leader learns from their
-    /// reports. O(everything).
+    /// Everything is dropped silently: no notification leaves, and no message to task executors. The next leader learns
+    /// from their reports.
+    ///
+    /// Cost: O(everything).
     pub fn suspend(&mut self) -> Option<A> {
         let actions = self.driver.suspend()?;
         tracing::info!(leader_id = ?self.core.leader_id, "slot manager suspended");
@@ -120,22 +141,22 @@ where
         Some(actions)
     }
 
-    /// [`suspend`](Self::suspend)s for good.
+    /// Suspends the manager for good. Returns the actions like [`suspend`](Self::suspend).
     pub fn close(mut self) -> Option<A> {
         self.suspend()
     }
 
-    /// The actions, while started.
+    /// Returns the actions while the manager is started.
     pub fn actions_mut(&mut self) -> Option<&mut A> {
         self.driver.actions_mut()
     }
 
-    /// The configuration.
+    /// Returns the configuration.
     pub fn config(&self) -> &SlotManagerConfig {
         &self.core.config
     }
 
-    /// The leadership, while started.
+    /// Returns the leadership while the manager is started.
     pub fn leader_id(&self) -> Option<LeaderId> {
         self.core.leader_id
     }
@@ -147,6 +168,7 @@ where
     G: TaskExecutorGateway,
     E: ScheduledExecutor,
 {
+    /// Begins an input: takes the time, and refuses to run while the manager is not started.
     fn begin_input(&mut self) -> Result<LeaderId, NotStarted> {
         let leader_id = self.core.leader_id.ok_or(NotStarted)?;
         self.core.begin_input(self.driver.now());
