@@ -98,6 +98,18 @@ where
     ///
     /// # Errors
     /// The error of [`SlotManagerConfig::validate`].
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// # use slot_manager::testing::{ManualScheduledExecutor, RecordingActions, ScriptedGateway};
+    /// # use slot_manager::*;
+    /// let clock = ManualScheduledExecutor::new();
+    /// let manager: SlotManager<RecordingActions, ScriptedGateway, _> =
+    ///     SlotManager::new(SlotManagerConfig::default(), clock)?;
+    /// assert_eq!(manager.leader_id(), None);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn new(config: SlotManagerConfig, scheduled_executor: E) -> Result<Self, ConfigError> {
         config.validate()?;
         Ok(Self {
@@ -113,6 +125,19 @@ where
     ///
     /// # Errors
     /// [`StartError::AlreadyStarted`]: nothing changed. (FLINK-5810 kept the state of the former leader.)
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// # use slot_manager::testing::{ManualScheduledExecutor, RecordingActions, ScriptedGateway};
+    /// # use slot_manager::*;
+    /// # let clock = ManualScheduledExecutor::new();
+    /// # let mut manager: SlotManager<RecordingActions, ScriptedGateway, _> =
+    /// #     SlotManager::new(SlotManagerConfig::default(), clock)?;
+    /// manager.start(LeaderId::from_u128(1), RecordingActions::new())?;
+    /// assert_eq!(manager.leader_id(), Some(LeaderId::from_u128(1)));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn start(&mut self, leader_id: LeaderId, actions: A) -> Result<(), StartError> {
         if let Some(leader_id) = self.core.leader_id {
             return Err(StartError::AlreadyStarted { leader_id });
@@ -134,6 +159,23 @@ where
     /// from their reports.
     ///
     /// Cost: O(everything).
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// # use slot_manager::testing::{ManualScheduledExecutor, RecordingActions, ScriptedGateway};
+    /// # use slot_manager::*;
+    /// # let mut manager = SlotManager::new(SlotManagerConfig::default(), ManualScheduledExecutor::new())?;
+    /// # manager.start(LeaderId::from_u128(1), RecordingActions::new())?;
+    /// # let profile = ResourceProfile::builder().cpu_cores(1.0).build()?;
+    /// # let (instance_id, slot_id) = (InstanceId::from_u128(1), SlotId::new("worker-1", 0));
+    /// # let report = SlotReport::new(vec![SlotStatus::free(slot_id.clone(), profile.clone())]);
+    /// # let connection = TaskExecutorConnection::new("worker-1", instance_id, ScriptedGateway::new());
+    /// # let registered = manager.register_task_manager(connection, &report)?;
+    /// assert!(manager.suspend().is_some());
+    /// assert_eq!(manager.task_managers().count(), 0);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn suspend(&mut self) -> Option<A> {
         let actions = self.driver.suspend()?;
         tracing::info!(leader_id = ?self.core.leader_id, "slot manager suspended");

@@ -89,6 +89,28 @@ where
     ///
     /// # Errors
     /// [`NotStarted`]: nothing changed.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// # use slot_manager::testing::{ManualScheduledExecutor, RecordingActions, ScriptedGateway};
+    /// # use slot_manager::*;
+    /// # let mut manager = SlotManager::new(SlotManagerConfig::default(), ManualScheduledExecutor::new())?;
+    /// # manager.start(LeaderId::from_u128(1), RecordingActions::new())?;
+    /// # let profile = ResourceProfile::builder().cpu_cores(1.0).build()?;
+    /// # let (instance_id, slot_id) = (InstanceId::from_u128(1), SlotId::new("worker-1", 0));
+    /// # let report = SlotReport::new(vec![SlotStatus::free(slot_id.clone(), profile.clone())]);
+    /// # let connection = TaskExecutorConnection::new("worker-1", instance_id, ScriptedGateway::new());
+    /// # let registered = manager.register_task_manager(connection, &report)?;
+    /// # let profile = ResourceProfile::builder().cpu_cores(2.0).build()?;
+    /// # let allocation_id = AllocationId::from_u128(1);
+    /// # let request = SlotRequest::new(JobId::from_u128(7), allocation_id, profile.clone(), "job-master-7");
+    /// # let accepted = manager.register_slot_request(request)?;
+    /// // The request waits: no slot has two cores.
+    /// assert_eq!(manager.unregister_slot_request(allocation_id)?, CancelOutcome::Cancelled);
+    /// assert_eq!(manager.unregister_slot_request(allocation_id)?, CancelOutcome::Unknown);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn unregister_slot_request(&mut self, allocation_id: AllocationId) -> Result<CancelOutcome, NotStarted> {
         self.begin_input()?;
         match self.core.find_allocation(allocation_id) {
@@ -116,6 +138,26 @@ where
     ///
     /// # Errors
     /// [`NotStarted`]: nothing changed.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// # use slot_manager::testing::{ManualScheduledExecutor, RecordingActions, ScriptedGateway};
+    /// # use slot_manager::*;
+    /// # let mut manager = SlotManager::new(SlotManagerConfig::default(), ManualScheduledExecutor::new())?;
+    /// # manager.start(LeaderId::from_u128(1), RecordingActions::new())?;
+    /// # let profile = ResourceProfile::builder().cpu_cores(1.0).build()?;
+    /// # let (instance_id, slot_id) = (InstanceId::from_u128(1), SlotId::new("worker-1", 0));
+    /// # let report = SlotReport::new(vec![SlotStatus::free(slot_id.clone(), profile.clone())]);
+    /// # let connection = TaskExecutorConnection::new("worker-1", instance_id, ScriptedGateway::new());
+    /// # let registered = manager.register_task_manager(connection, &report)?;
+    /// # let profile = ResourceProfile::builder().cpu_cores(2.0).build()?;
+    /// # let allocation_id = AllocationId::from_u128(1);
+    /// # let request = SlotRequest::new(JobId::from_u128(7), allocation_id, profile.clone(), "job-master-7");
+    /// # let accepted = manager.register_slot_request(request)?;
+    /// assert_eq!(manager.unregister_job(JobId::from_u128(7))?, 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn unregister_job(&mut self, job_id: JobId) -> Result<usize, NotStarted> {
         self.begin_input()?;
         let requests = self.core.requests.of_job(&job_id);
@@ -136,6 +178,27 @@ where
     ///
     /// # Errors
     /// [`NotStarted`]: nothing changed.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// # use slot_manager::testing::{ManualScheduledExecutor, RecordingActions, ScriptedGateway};
+    /// # use slot_manager::*;
+    /// # let mut manager = SlotManager::new(SlotManagerConfig::default(), ManualScheduledExecutor::new())?;
+    /// # manager.start(LeaderId::from_u128(1), RecordingActions::new())?;
+    /// # let profile = ResourceProfile::builder().cpu_cores(1.0).build()?;
+    /// # let (instance_id, slot_id) = (InstanceId::from_u128(1), SlotId::new("worker-1", 0));
+    /// # let report = SlotReport::new(vec![SlotStatus::free(slot_id.clone(), profile.clone())]);
+    /// # let connection = TaskExecutorConnection::new("worker-1", instance_id, ScriptedGateway::new());
+    /// # let registered = manager.register_task_manager(connection, &report)?;
+    /// # let allocation_id = AllocationId::from_u128(1);
+    /// # let request = SlotRequest::new(JobId::from_u128(7), allocation_id, profile.clone(), "job-master-7");
+    /// # let accepted = manager.register_slot_request(request)?;
+    /// // The slot holds the allocation until its task executor frees it.
+    /// assert_eq!(manager.free_slot(&slot_id, allocation_id)?, FreeSlotOutcome::Freed);
+    /// assert_eq!(manager.free_slot(&slot_id, allocation_id)?, FreeSlotOutcome::NotAllocated);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn free_slot(&mut self, slot_id: &SlotId, allocation_id: AllocationId) -> Result<FreeSlotOutcome, NotStarted> {
         self.begin_input()?;
         let outcome = match self.core.find_slot_held(slot_id, allocation_id) {

@@ -22,6 +22,24 @@ where
     ///
     /// # Errors
     /// [`NotStarted`]: nothing changed.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// # use slot_manager::testing::{ManualScheduledExecutor, RecordingActions, ScriptedGateway};
+    /// # use slot_manager::*;
+    /// # let mut manager = SlotManager::new(SlotManagerConfig::default(), ManualScheduledExecutor::new())?;
+    /// # manager.start(LeaderId::from_u128(1), RecordingActions::new())?;
+    /// # let profile = ResourceProfile::builder().cpu_cores(1.0).build()?;
+    /// # let (instance_id, slot_id) = (InstanceId::from_u128(1), SlotId::new("worker-1", 0));
+    /// # let report = SlotReport::new(vec![SlotStatus::free(slot_id.clone(), profile.clone())]);
+    /// # let connection = TaskExecutorConnection::new("worker-1", instance_id, ScriptedGateway::new());
+    /// # let registered = manager.register_task_manager(connection, &report)?;
+    /// let worker = ResourceId::new("worker-1");
+    /// assert_eq!(manager.block(&worker)?, BlockOutcome::Blocked);
+    /// assert_eq!(manager.block(&worker)?, BlockOutcome::AlreadyBlocked);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn block(&mut self, resource_id: &ResourceId) -> Result<BlockOutcome, NotStarted> {
         self.begin_input()?;
         let outcome = self.core.block(resource_id);
@@ -37,6 +55,23 @@ where
     ///
     /// # Errors
     /// [`NotStarted`]: nothing changed.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// # use slot_manager::testing::{ManualScheduledExecutor, RecordingActions, ScriptedGateway};
+    /// # use slot_manager::*;
+    /// # let mut manager = SlotManager::new(SlotManagerConfig::default(), ManualScheduledExecutor::new())?;
+    /// # manager.start(LeaderId::from_u128(1), RecordingActions::new())?;
+    /// # let profile = ResourceProfile::builder().cpu_cores(1.0).build()?;
+    /// # let (instance_id, slot_id) = (InstanceId::from_u128(1), SlotId::new("worker-1", 0));
+    /// # let report = SlotReport::new(vec![SlotStatus::free(slot_id.clone(), profile.clone())]);
+    /// # let connection = TaskExecutorConnection::new("worker-1", instance_id, ScriptedGateway::new());
+    /// # let registered = manager.register_task_manager(connection, &report)?;
+    /// let worker = ResourceId::new("worker-1");
+    /// assert_eq!(manager.unblock(&worker)?, UnblockOutcome::NotBlocked);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn unblock(&mut self, resource_id: &ResourceId) -> Result<UnblockOutcome, NotStarted> {
         self.begin_input()?;
         let outcome = self.core.unblock(resource_id);
@@ -61,6 +96,23 @@ where
     ///
     /// Cost: O(1) when it is turned off. When it is turned on: O(distinct profiles of waiting requests x distinct
     /// profiles of slots + requests that may fail).
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// # use slot_manager::testing::{ManualScheduledExecutor, RecordingActions, ScriptedGateway};
+    /// # use slot_manager::*;
+    /// # let mut manager = SlotManager::new(SlotManagerConfig::default(), ManualScheduledExecutor::new())?;
+    /// # manager.start(LeaderId::from_u128(1), RecordingActions::new())?;
+    /// # let profile = ResourceProfile::builder().cpu_cores(1.0).build()?;
+    /// # let (instance_id, slot_id) = (InstanceId::from_u128(1), SlotId::new("worker-1", 0));
+    /// # let report = SlotReport::new(vec![SlotStatus::free(slot_id.clone(), profile.clone())]);
+    /// # let connection = TaskExecutorConnection::new("worker-1", instance_id, ScriptedGateway::new());
+    /// # let registered = manager.register_task_manager(connection, &report)?;
+    /// manager.set_fail_unfulfillable_requests(true);
+    /// assert!(manager.fails_unfulfillable_requests());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn set_fail_unfulfillable_requests(&mut self, fail: bool) {
         let changes = self.core.set_fail_unfulfillable(fail);
         if self.begin_input().is_ok() && changes {
@@ -83,6 +135,30 @@ where
     ///
     /// # Errors
     /// [`NotStarted`]: nothing changed.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// # use slot_manager::testing::{ManualScheduledExecutor, RecordingActions, ScriptedGateway};
+    /// # use slot_manager::*;
+    /// # let clock = ManualScheduledExecutor::new();
+    /// # let mut manager = SlotManager::new(SlotManagerConfig::default(), clock.clone())?;
+    /// # manager.start(LeaderId::from_u128(1), RecordingActions::new())?;
+    /// # let profile = ResourceProfile::builder().cpu_cores(1.0).build()?;
+    /// # let (instance_id, slot_id) = (InstanceId::from_u128(1), SlotId::new("worker-1", 0));
+    /// # let report = SlotReport::new(vec![SlotStatus::free(slot_id.clone(), profile.clone())]);
+    /// # let gateway = ScriptedGateway::new();
+    /// # gateway.answer_release_checks(ReleaseDecision::Later);
+    /// # let connection = TaskExecutorConnection::new("worker-1", instance_id, gateway.clone());
+    /// # let registered = manager.register_task_manager(connection, &report)?;
+    /// clock.advance(manager.config().task_manager_timeout);
+    /// assert_eq!(manager.run_until_stalled(), 1);
+    /// // The idle timeout is over: the manager has sent the first release check.
+    /// let check = ReleaseCheck { instance_id, leader_id: LeaderId::from_u128(1), number: 1 };
+    /// let outcome = manager.answer_release(&check, ReleaseDecision::Release)?;
+    /// assert_eq!(outcome, ReleaseAnswerOutcome::Released);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn answer_release(
         &mut self,
         check: &ReleaseCheck,

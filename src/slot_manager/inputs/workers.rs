@@ -89,6 +89,24 @@ where
     ///
     /// # Errors
     /// [`NotStarted`]: nothing changed.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// # use slot_manager::testing::{ManualScheduledExecutor, RecordingActions, ScriptedGateway};
+    /// # use slot_manager::*;
+    /// # let mut manager = SlotManager::new(SlotManagerConfig::default(), ManualScheduledExecutor::new())?;
+    /// # manager.start(LeaderId::from_u128(1), RecordingActions::new())?;
+    /// # let profile = ResourceProfile::builder().cpu_cores(1.0).build()?;
+    /// # let (instance_id, slot_id) = (InstanceId::from_u128(1), SlotId::new("worker-1", 0));
+    /// # let report = SlotReport::new(vec![SlotStatus::free(slot_id.clone(), profile.clone())]);
+    /// # let connection = TaskExecutorConnection::new("worker-1", instance_id, ScriptedGateway::new());
+    /// # let registered = manager.register_task_manager(connection, &report)?;
+    /// let outcome = manager.unregister_task_manager(instance_id, "heartbeat timeout")?;
+    /// assert_eq!(outcome, UnregistrationOutcome::Unregistered);
+    /// assert_eq!(manager.slots().count(), 0);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn unregister_task_manager(
         &mut self,
         instance_id: InstanceId,
@@ -117,6 +135,25 @@ where
     /// # Errors
     /// All errors leave the state as it was: [`ForeignSlot`](SlotReportError::ForeignSlot),
     /// [`DuplicateSlot`](SlotReportError::DuplicateSlot), [`NotStarted`](SlotReportError::NotStarted).
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// # use slot_manager::testing::{ManualScheduledExecutor, RecordingActions, ScriptedGateway};
+    /// # use slot_manager::*;
+    /// # let mut manager = SlotManager::new(SlotManagerConfig::default(), ManualScheduledExecutor::new())?;
+    /// # manager.start(LeaderId::from_u128(1), RecordingActions::new())?;
+    /// # let profile = ResourceProfile::builder().cpu_cores(1.0).build()?;
+    /// # let (instance_id, slot_id) = (InstanceId::from_u128(1), SlotId::new("worker-1", 0));
+    /// # let report = SlotReport::new(vec![SlotStatus::free(slot_id.clone(), profile.clone())]);
+    /// # let connection = TaskExecutorConnection::new("worker-1", instance_id, ScriptedGateway::new());
+    /// # let registered = manager.register_task_manager(connection, &report)?;
+    /// // The report shows that slot 0 is gone and slot 1 is new.
+    /// let report = SlotReport::new(vec![SlotStatus::free(SlotId::new("worker-1", 1), profile)]);
+    /// assert_eq!(manager.report_slot_status(instance_id, &report)?, ReportOutcome::Applied);
+    /// assert!(manager.slot(&slot_id).is_none());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn report_slot_status(
         &mut self,
         instance_id: InstanceId,
@@ -145,6 +182,30 @@ where
     ///
     /// # Errors
     /// [`NotStarted`]: nothing changed.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// # use slot_manager::testing::{ManualScheduledExecutor, RecordingActions, ScriptedGateway};
+    /// # use slot_manager::*;
+    /// # let mut manager = SlotManager::new(SlotManagerConfig::default(), ManualScheduledExecutor::new())?;
+    /// let actions = RecordingActions::new();
+    /// actions.answer_allocations(Ok(WorkerPromise::Unspecified));
+    /// # manager.start(LeaderId::from_u128(1), actions)?;
+    /// # let profile = ResourceProfile::builder().cpu_cores(1.0).build()?;
+    /// # let (instance_id, slot_id) = (InstanceId::from_u128(1), SlotId::new("worker-1", 0));
+    /// # let report = SlotReport::new(vec![SlotStatus::free(slot_id.clone(), profile.clone())]);
+    /// # let connection = TaskExecutorConnection::new("worker-1", instance_id, ScriptedGateway::new());
+    /// # let registered = manager.register_task_manager(connection, &report)?;
+    /// # let profile = ResourceProfile::builder().cpu_cores(2.0).build()?;
+    /// # let allocation_id = AllocationId::from_u128(1);
+    /// # let request = SlotRequest::new(JobId::from_u128(7), allocation_id, profile.clone(), "job-master-7");
+    /// # let accepted = manager.register_slot_request(request)?;
+    /// // No slot fits the request, so the manager has made worker request 1.
+    /// let outcome = manager.worker_failed(WorkerRequestId::new(1), "no machine available")?;
+    /// assert_eq!(outcome, WorkerFailedOutcome::Forgotten { promised_slots: 1 });
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn worker_failed(
         &mut self,
         worker_request: WorkerRequestId,
