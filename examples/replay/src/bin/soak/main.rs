@@ -2,8 +2,8 @@
 //! injected and what went wrong.
 //!
 //! ```text
-//! cargo run --release --example soak -- --for 10m
-//! cargo run --release --example soak -- --seed 7 --seeds 100000 --jobs 2
+//! cargo run --release -p replay --bin soak -- --for 10m
+//! cargo run --release -p replay --bin soak -- --seed 7 --seeds 100000 --jobs 2
 //! ```
 //!
 //! The exit code is 0 only if nothing went wrong. Each violation comes with the command that runs its seed again.
@@ -16,7 +16,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use crate::memory::Memory;
 use crate::options::Options;
 
-#[path = "../../tests/simulation/cluster/mod.rs"]
+#[path = "../../../../../tests/simulation/cluster/mod.rs"]
 mod cluster;
 mod memory;
 mod options;

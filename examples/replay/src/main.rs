@@ -2,9 +2,9 @@
 //! delays and loses messages.
 //!
 //! ```text
-//! cargo run --release --example replay
-//! cargo run --release --example replay -- --elastic --failures 0.01
-//! cargo run --release --example replay -- \
+//! cargo run --release -p replay
+//! cargo run --release -p replay -- --elastic --failures 0.01
+//! cargo run --release -p replay -- \
 //!     --nodes openb_node_list_all_node.csv --pods openb_pod_list_default.csv --compress 1000 --elastic
 //! ```
 //!
