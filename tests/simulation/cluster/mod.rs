@@ -3,37 +3,17 @@
 //!
 //! [`run`] lets faults rage for a while, then stops them, and checks that everything settles: see `settlement`.
 
-mod calls;
-mod capacity_watch;
-mod counter_watch;
-mod deliveries;
-mod events;
+mod call_log;
+mod capacity_rules;
+mod checks;
+mod event_queue;
 mod faults;
-mod gateway;
-mod inputs;
-mod job_masters;
-mod leadership;
-mod ledger;
-mod mind;
-mod moment;
 mod network;
-mod observation;
-mod operators;
-mod questions;
-mod recount;
-mod registrations;
-mod releases;
-mod reserve_watch;
-mod resource_manager;
-mod rules;
+mod parties;
 mod run;
 mod scenario;
-mod settlement;
 mod simulation;
-mod standing;
-mod task_executors;
 mod trace;
-mod watch;
 
 pub(crate) use self::faults::{Fault, FaultCounts};
 #[allow(unused_imports, reason = "tests and example use their part")]

@@ -2,12 +2,12 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use super::faults::FaultCounts;
-use super::simulation::Simulation;
-use super::trace::Trace;
+use crate::cluster::faults::FaultCounts;
+use crate::cluster::simulation::Simulation;
+use crate::cluster::trace::Trace;
 
 /// What must hold, or what is wrong.
-pub(super) type Check<T = ()> = Result<T, String>;
+pub(crate) type Check<T = ()> = Result<T, String>;
 
 /// What one seed did.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -6,43 +6,43 @@ use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 use slot_manager::{Capacity, ResourceProfile, SlotManagerConfig, SlotMatchingStrategy};
 
-use super::network::Conditions;
-use super::rules;
+use crate::cluster::capacity_rules;
+use crate::cluster::network::transport::Conditions;
 
 /// Cores and mebibytes of heap.
 const SHAPES: [(u64, u64); 3] = [(1, 100), (2, 100), (2, 400)];
 
 #[derive(Debug, Clone)]
-pub(super) struct Scenario {
-    pub(super) config: SlotManagerConfig,
+pub(crate) struct Scenario {
+    pub(crate) config: SlotManagerConfig,
     /// How often something happens by itself before the faults stop, and how far that is apart at most.
-    pub(super) chances: usize,
-    pub(super) pace: Duration,
-    pub(super) workers: usize,
-    pub(super) most_workers: usize,
-    pub(super) jobs: u128,
+    pub(crate) chances: usize,
+    pub(crate) pace: Duration,
+    pub(crate) workers: usize,
+    pub(crate) most_workers: usize,
+    pub(crate) jobs: u128,
     /// Whether the resource manager starts and stops workers; otherwise the cluster is what it is.
-    pub(super) elastic: bool,
+    pub(crate) elastic: bool,
     /// Whether task executors number the revisions of their slot tables.
-    pub(super) revisions: bool,
+    pub(crate) revisions: bool,
     /// How long a slot may be held and not used.
-    pub(super) slot_timeout: Duration,
-    pub(super) network: Conditions,
+    pub(crate) slot_timeout: Duration,
+    pub(crate) network: Conditions,
     /// Whether task executors answer within the call.
-    pub(super) near: bool,
+    pub(crate) near: bool,
     /// How likely a task executor does not agree at once to be stopped.
-    pub(super) reluctance: f64,
+    pub(crate) reluctance: f64,
     /// How likely an operator does something, whenever something happens.
-    pub(super) meddling: f64,
+    pub(crate) meddling: f64,
     /// How likely a task executor crashes or hangs, or leadership moves, whenever something happens.
-    pub(super) outages: f64,
-    pub(super) moves: f64,
+    pub(crate) outages: f64,
+    pub(crate) moves: f64,
     /// How likely the manager is not driven after an event.
-    pub(super) sloth: f64,
+    pub(crate) sloth: f64,
 }
 
 impl Scenario {
-    pub(super) fn draw(rng: &mut ChaCha8Rng) -> Self {
+    pub(crate) fn draw(rng: &mut ChaCha8Rng) -> Self {
         let strategies = [
             SlotMatchingStrategy::FirstFit,
             SlotMatchingStrategy::BestFit,
@@ -74,7 +74,7 @@ impl Scenario {
                 pending_requests: rng.random_range(0..20),
             });
         }
-        let config = rules::draw(rng, config);
+        let config = capacity_rules::draw(rng, config);
         let workers = rng.random_range(0..6);
         let bad = [0.0, 0.02, 0.1, 0.3];
         let mut any = |of: [f64; 4]| of[rng.random_range(0..4)];
@@ -123,12 +123,12 @@ fn timeout(rng: &mut ChaCha8Rng, typical: u64) -> Duration {
 }
 
 /// One of few profiles: some of them fit others.
-pub(super) fn profile(rng: &mut ChaCha8Rng) -> ResourceProfile {
+pub(crate) fn profile(rng: &mut ChaCha8Rng) -> ResourceProfile {
     shape(rng.random_range(0..SHAPES.len()))
 }
 
 /// The one that fits all others.
-pub(super) fn largest_profile() -> ResourceProfile {
+pub(crate) fn largest_profile() -> ResourceProfile {
     shape(SHAPES.len() - 1)
 }
 
@@ -142,6 +142,6 @@ fn shape(number: usize) -> ResourceProfile {
 }
 
 /// The slots of a worker.
-pub(super) fn slots(rng: &mut ChaCha8Rng) -> Vec<ResourceProfile> {
+pub(crate) fn slots(rng: &mut ChaCha8Rng) -> Vec<ResourceProfile> {
     (0..rng.random_range(1..5)).map(|_| profile(rng)).collect()
 }

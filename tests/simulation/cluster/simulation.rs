@@ -7,67 +7,67 @@ use rand_chacha::ChaCha8Rng;
 use slot_manager::testing::ManualScheduledExecutor;
 use slot_manager::{JobId, LeaderId, ScheduledExecutor, SlotAllocationError, SlotManager, Timestamp};
 
-use super::calls::CallLog;
-use super::capacity_watch::CapacityWatch;
-use super::counter_watch::CounterWatch;
-use super::events::{Event, EventQueue};
-use super::faults::{Fault, FaultCounts};
-use super::gateway::{Answer, NetworkGateway, Outbox, Reply};
-use super::job_masters::JobMasters;
-use super::ledger::Ledger;
-use super::mind::{ClusterActions, Mind};
-use super::network::Network;
-use super::operators::Operators;
-use super::questions::Questions;
-use super::resource_manager::ResourceManager;
-use super::run::{Check, Outcome};
-use super::scenario::Scenario;
-use super::task_executors::Worker;
-use super::trace::{Digest, Trace};
-use super::watch::Watch;
+use crate::cluster::call_log::CallLog;
+use crate::cluster::checks::capacity::CapacityWatch;
+use crate::cluster::checks::counters::CounterWatch;
+use crate::cluster::checks::fencing_and_fairness::Watch;
+use crate::cluster::checks::release_checks::Questions;
+use crate::cluster::checks::request_ledger::Ledger;
+use crate::cluster::event_queue::{Event, EventQueue};
+use crate::cluster::faults::{Fault, FaultCounts};
+use crate::cluster::network::gateway::{Answer, NetworkGateway, Outbox, Reply};
+use crate::cluster::network::transport::Network;
+use crate::cluster::parties::immediate_answers::{ClusterActions, Mind};
+use crate::cluster::parties::job_masters::JobMasters;
+use crate::cluster::parties::operators::Operators;
+use crate::cluster::parties::resource_manager::ResourceManager;
+use crate::cluster::parties::task_executors::Worker;
+use crate::cluster::run::{Check, Outcome};
+use crate::cluster::scenario::Scenario;
+use crate::cluster::trace::{Digest, Trace};
 
-pub(super) type Manager = SlotManager<ClusterActions, NetworkGateway, ManualScheduledExecutor>;
+pub(crate) type Manager = SlotManager<ClusterActions, NetworkGateway, ManualScheduledExecutor>;
 
 /// How often in a row the manager is driven at its deadlines before the cluster goes on without it: with a timeout of
 /// zero there is always a next one.
 const PATIENCE: u32 = 4;
 
-pub(super) struct Simulation {
-    pub(super) scenario: Scenario,
-    pub(super) rng: ChaCha8Rng,
-    pub(super) clock: ManualScheduledExecutor,
-    pub(super) log: CallLog,
-    pub(super) mind: Mind,
-    pub(super) outbox: Outbox,
-    pub(super) actions: ClusterActions,
-    pub(super) manager: Manager,
+pub(crate) struct Simulation {
+    pub(crate) scenario: Scenario,
+    pub(crate) rng: ChaCha8Rng,
+    pub(crate) clock: ManualScheduledExecutor,
+    pub(crate) log: CallLog,
+    pub(crate) mind: Mind,
+    pub(crate) outbox: Outbox,
+    pub(crate) actions: ClusterActions,
+    pub(crate) manager: Manager,
     /// How many leaderships there were.
-    pub(super) leaderships: u128,
+    pub(crate) leaderships: u128,
     /// When the last one began.
-    pub(super) began: Timestamp,
-    pub(super) queue: EventQueue,
-    pub(super) network: Network,
-    pub(super) workers: Vec<Worker>,
-    pub(super) instances: u128,
-    pub(super) jobs: JobMasters,
-    pub(super) resource_manager: ResourceManager,
-    pub(super) ledger: Ledger,
-    pub(super) watch: Watch,
-    pub(super) capacity: CapacityWatch,
-    pub(super) counters: CounterWatch,
-    pub(super) questions: Questions,
-    pub(super) operators: Operators,
+    pub(crate) began: Timestamp,
+    pub(crate) queue: EventQueue,
+    pub(crate) network: Network,
+    pub(crate) workers: Vec<Worker>,
+    pub(crate) instances: u128,
+    pub(crate) jobs: JobMasters,
+    pub(crate) resource_manager: ResourceManager,
+    pub(crate) ledger: Ledger,
+    pub(crate) watch: Watch,
+    pub(crate) capacity: CapacityWatch,
+    pub(crate) counters: CounterWatch,
+    pub(crate) questions: Questions,
+    pub(crate) operators: Operators,
     chances_left: usize,
     /// The faults have stopped.
-    pub(super) calm: bool,
-    pub(super) faults: FaultCounts,
-    pub(super) trace: Trace,
-    pub(super) digest: Digest,
-    pub(super) steps: u64,
+    pub(crate) calm: bool,
+    pub(crate) faults: FaultCounts,
+    pub(crate) trace: Trace,
+    pub(crate) digest: Digest,
+    pub(crate) steps: u64,
     /// How often the manager told a task executor to free a slot.
-    pub(super) frees: u64,
-    pub(super) granted: u64,
-    pub(super) failed: u64,
+    pub(crate) frees: u64,
+    pub(crate) granted: u64,
+    pub(crate) failed: u64,
     /// How often the manager was driven at its own deadlines since the last event.
     timers_in_a_row: u32,
     /// The manager is not driven before the next event.
@@ -75,7 +75,7 @@ pub(super) struct Simulation {
 }
 
 impl Simulation {
-    pub(super) fn new(seed: u64, trace: Trace) -> Self {
+    pub(crate) fn new(seed: u64, trace: Trace) -> Self {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let scenario = Scenario::draw(&mut rng);
         trace.note(|| format!("{scenario:#?}"));
@@ -129,7 +129,7 @@ impl Simulation {
     }
 
     /// Faults, and then peace.
-    pub(super) fn run(mut self) -> Check<Outcome> {
+    pub(crate) fn run(mut self) -> Check<Outcome> {
         while self.chances_left > 0 {
             self.step()?;
         }
@@ -145,7 +145,7 @@ impl Simulation {
     }
 
     /// The next event, or the manager's next deadline if that is earlier. False if there is neither.
-    pub(super) fn step(&mut self) -> Check<bool> {
+    pub(crate) fn step(&mut self) -> Check<bool> {
         let event = self.queue.next_time();
         let deadline = self.manager.next_deadline();
         let impatient = self.timers_in_a_row >= PATIENCE || self.asleep;
@@ -235,7 +235,7 @@ impl Simulation {
         Ok(())
     }
 
-    pub(super) fn drive(&mut self) -> Check {
+    pub(crate) fn drive(&mut self) -> Check {
         let events = self.manager.run_until_stalled();
         if events > 0 {
             self.trace
@@ -245,49 +245,49 @@ impl Simulation {
     }
 
     /// The caller of a task executor sees that there will be no answer.
-    pub(super) fn connection_breaks(&mut self, reply: &Reply) {
+    pub(crate) fn connection_breaks(&mut self, reply: &Reply) {
         self.answer(reply, Err(SlotAllocationError::unreachable("connection reset")));
     }
 
-    pub(super) fn answer(&mut self, reply: &Reply, answer: Answer) {
+    pub(crate) fn answer(&mut self, reply: &Reply, answer: Answer) {
         if reply.leader_id == self.leader_id() {
             self.watch.answered(reply.attempt, &answer);
         }
         reply.give(answer);
     }
 
-    pub(super) fn now(&self) -> Timestamp {
+    pub(crate) fn now(&self) -> Timestamp {
         self.clock.now()
     }
 
-    pub(super) fn leader_id(&self) -> LeaderId {
+    pub(crate) fn leader_id(&self) -> LeaderId {
         LeaderId::from_u128(self.leaderships)
     }
 
-    pub(super) fn schedule_in(&mut self, delay: Duration, event: Event) {
+    pub(crate) fn schedule_in(&mut self, delay: Duration, event: Event) {
         let at = self.now() + delay;
         self.queue.schedule(at, event);
     }
 
-    pub(super) fn chance(&mut self, probability: f64) -> bool {
+    pub(crate) fn chance(&mut self, probability: f64) -> bool {
         self.rng.random_bool(probability)
     }
 
     /// Whether something goes wrong that can. Nothing does once the faults have stopped.
-    pub(super) fn fails(&mut self, probability: f64) -> bool {
+    pub(crate) fn fails(&mut self, probability: f64) -> bool {
         !self.calm && self.chance(probability)
     }
 
-    pub(super) fn up_to(&mut self, longest: Duration) -> Duration {
+    pub(crate) fn up_to(&mut self, longest: Duration) -> Duration {
         Duration::from_micros(self.rng.random_range(0..=longest.as_micros() as u64))
     }
 }
 
 /// An id whose order says nothing.
-pub(super) fn scattered(number: u128) -> u128 {
+pub(crate) fn scattered(number: u128) -> u128 {
     number.wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835)
 }
 
-pub(super) fn job_id(job: u128) -> JobId {
+pub(crate) fn job_id(job: u128) -> JobId {
     JobId::from_u128(job)
 }

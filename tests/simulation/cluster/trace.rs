@@ -14,18 +14,18 @@ const KEPT: usize = 80;
 
 /// The last lines. Clones share them, so they outlive a simulation that panics.
 #[derive(Debug, Clone)]
-pub(super) struct Trace {
+pub(crate) struct Trace {
     lines: Option<Rc<RefCell<VecDeque<String>>>>,
     kept: usize,
 }
 
 impl Trace {
     /// Keeps nothing: lines cost more than what they tell of.
-    pub(super) fn off() -> Self {
+    pub(crate) fn off() -> Self {
         Self { lines: None, kept: 0 }
     }
 
-    pub(super) fn on() -> Self {
+    pub(crate) fn on() -> Self {
         let wanted = std::env::var("SIMULATION_TRACE").ok();
         Self {
             lines: Some(Rc::default()),
@@ -33,7 +33,7 @@ impl Trace {
         }
     }
 
-    pub(super) fn note(&self, line: impl FnOnce() -> String) {
+    pub(crate) fn note(&self, line: impl FnOnce() -> String) {
         if let Some(lines) = &self.lines {
             let mut lines = lines.borrow_mut();
             if lines.len() >= self.kept {
@@ -43,7 +43,7 @@ impl Trace {
         }
     }
 
-    pub(super) fn lines(&self) -> Vec<String> {
+    pub(crate) fn lines(&self) -> Vec<String> {
         let lines = self.lines.iter();
         lines
             .flat_map(|lines| lines.borrow().iter().cloned().collect::<Vec<_>>())
@@ -52,14 +52,14 @@ impl Trace {
 }
 
 /// The effect log, condensed to a hash of its text.
-pub(super) struct Digest {
+pub(crate) struct Digest {
     hasher: XxHash3_128,
     line: String,
-    pub(super) effects: u64,
+    pub(crate) effects: u64,
 }
 
 impl Digest {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             hasher: XxHash3_128::new(),
             line: String::new(),
@@ -67,7 +67,7 @@ impl Digest {
         }
     }
 
-    pub(super) fn add(&mut self, now: Timestamp, effect: &Effect) {
+    pub(crate) fn add(&mut self, now: Timestamp, effect: &Effect) {
         self.effects += 1;
         self.line.clear();
         // Writing to a string does not fail.
@@ -75,7 +75,7 @@ impl Digest {
         self.hasher.write(self.line.as_bytes());
     }
 
-    pub(super) fn finish(&self) -> u128 {
+    pub(crate) fn finish(&self) -> u128 {
         self.hasher.finish_128()
     }
 }

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use slot_manager::{ReleaseQuestion, ResourceProfile, Timestamp, WorkerRequestId};
 
-use super::gateway::Reply;
-use super::network::Envelope;
+use crate::cluster::network::gateway::Reply;
+use crate::cluster::network::transport::Envelope;
 
 #[derive(Debug, Clone)]
-pub(super) enum Event {
+pub(crate) enum Event {
     /// Something happens by itself: a job wants something, a task executor reports, something fails.
     Chance,
     Arrival(Box<Envelope>),
@@ -53,22 +53,22 @@ pub(super) enum Event {
 
 /// Events in the order in which they happen, equal ones as they were scheduled.
 #[derive(Debug, Default)]
-pub(super) struct EventQueue {
+pub(crate) struct EventQueue {
     events: BTreeMap<(Timestamp, u64), Event>,
     scheduled: u64,
 }
 
 impl EventQueue {
-    pub(super) fn schedule(&mut self, at: Timestamp, event: Event) {
+    pub(crate) fn schedule(&mut self, at: Timestamp, event: Event) {
         self.scheduled += 1;
         self.events.insert((at, self.scheduled), event);
     }
 
-    pub(super) fn next_time(&self) -> Option<Timestamp> {
+    pub(crate) fn next_time(&self) -> Option<Timestamp> {
         self.events.first_key_value().map(|((at, _), _)| *at)
     }
 
-    pub(super) fn take_next(&mut self) -> Option<Event> {
+    pub(crate) fn take_next(&mut self) -> Option<Event> {
         self.events.pop_first().map(|(_, event)| event)
     }
 }

@@ -6,11 +6,11 @@ use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 use slot_manager::{Limit, ResourceProfile, Resources, SlotManagerConfig, WorkerDescription, WorkerPromise};
 
-use super::calls::Promise;
-use super::scenario;
+use crate::cluster::call_log::Promise;
+use crate::cluster::scenario;
 
 /// A valid configuration with rules added.
-pub(super) fn draw(rng: &mut ChaCha8Rng, config: SlotManagerConfig) -> SlotManagerConfig {
+pub(crate) fn draw(rng: &mut ChaCha8Rng, config: SlotManagerConfig) -> SlotManagerConfig {
     if rng.random_bool(0.5) {
         return config;
     }
@@ -69,7 +69,7 @@ fn short_or_nothing(rng: &mut ChaCha8Rng) -> Duration {
 }
 
 /// What some slots have together.
-pub(super) fn total<'a>(slots: impl IntoIterator<Item = &'a ResourceProfile>) -> Resources {
+pub(crate) fn total<'a>(slots: impl IntoIterator<Item = &'a ResourceProfile>) -> Resources {
     let mut sum = Resources::default();
     for profile in slots {
         sum.slots += 1;
@@ -80,7 +80,7 @@ pub(super) fn total<'a>(slots: impl IntoIterator<Item = &'a ResourceProfile>) ->
 }
 
 /// The limit that so much more than there is would be beyond.
-pub(super) fn limit_beyond(config: &SlotManagerConfig, present: Resources, more: Resources) -> Option<Limit> {
+pub(crate) fn limit_beyond(config: &SlotManagerConfig, present: Resources, more: Resources) -> Option<Limit> {
     if config.max_slots.is_some_and(|most| present.slots + more.slots > most) {
         return Some(Limit::Slots);
     }
@@ -94,13 +94,13 @@ pub(super) fn limit_beyond(config: &SlotManagerConfig, present: Resources, more:
 }
 
 /// All that one described worker has.
-pub(super) fn described_worker(config: &SlotManagerConfig) -> Option<Vec<ResourceProfile>> {
+pub(crate) fn described_worker(config: &SlotManagerConfig) -> Option<Vec<ResourceProfile>> {
     let worker = config.worker_description.as_ref()?;
     Some(vec![worker.slot_profile().clone(); worker.slots()])
 }
 
 /// The slots that an answer to the wish for a slot of a profile promises.
-pub(super) fn promised(config: &SlotManagerConfig, answer: &Promise, asked: &ResourceProfile) -> Vec<ResourceProfile> {
+pub(crate) fn promised(config: &SlotManagerConfig, answer: &Promise, asked: &ResourceProfile) -> Vec<ResourceProfile> {
     match answer {
         Ok(WorkerPromise::Slots(slots)) => slots.clone(),
         Ok(WorkerPromise::Unspecified) => described_worker(config).unwrap_or_else(|| vec![asked.clone()]),
@@ -109,7 +109,7 @@ pub(super) fn promised(config: &SlotManagerConfig, answer: &Promise, asked: &Res
 }
 
 /// How many slots are to be free while so many are used.
-pub(super) fn redundant_slots(config: &SlotManagerConfig, used: usize) -> usize {
+pub(crate) fn redundant_slots(config: &SlotManagerConfig, used: usize) -> usize {
     let worker = config.worker_description.as_ref();
     let slots = worker.map_or(0, |worker| worker.slots() * config.redundant_task_managers);
     if used > 0 { slots } else { 0 }

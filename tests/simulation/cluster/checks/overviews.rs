@@ -7,10 +7,10 @@ use slot_manager::{
     SlotOverview, SlotState, TaskManagerSlot, WaitsFor,
 };
 
-use super::moment::Moment;
-use super::rules;
-use super::run::Check;
-use super::simulation::Manager;
+use crate::cluster::capacity_rules;
+use crate::cluster::checks::call_context::Moment;
+use crate::cluster::run::Check;
+use crate::cluster::simulation::Manager;
 
 fn agree<T: PartialEq + std::fmt::Debug>(what: &str, said: T, counted: T) -> Check {
     if said == counted {
@@ -21,7 +21,7 @@ fn agree<T: PartialEq + std::fmt::Debug>(what: &str, said: T, counted: T) -> Che
 }
 
 /// What the manager says there is, as a whole and of each task manager.
-pub(super) fn check_overview(manager: &Manager, blocked: &BTreeSet<ResourceId>) -> Check {
+pub(crate) fn check_overview(manager: &Manager, blocked: &BTreeSet<ResourceId>) -> Check {
     let overview = manager.overview();
     let slots: Vec<_> = manager.slots().collect();
     agree("slots", overview.slots, count_slots(&slots))?;
@@ -35,7 +35,7 @@ pub(super) fn check_overview(manager: &Manager, blocked: &BTreeSet<ResourceId>) 
     )?;
     let promised: Vec<_> = manager.promised_slots().collect();
     let profiles = promised.iter().map(PromisedSlot::resource_profile);
-    agree("promised", overview.promised, rules::total(profiles))?;
+    agree("promised", overview.promised, capacity_rules::total(profiles))?;
     let unbound = promised.iter().filter(|slot| slot.covers().is_none()).count();
     agree("unbound", overview.unbound_promised_slots, unbound)?;
     let pending = manager.pending_slot_requests().count();
@@ -60,7 +60,7 @@ pub(super) fn check_overview(manager: &Manager, blocked: &BTreeSet<ResourceId>) 
 fn count_slots(slots: &[TaskManagerSlot<'_>]) -> SlotOverview {
     let total = |is_it: fn(SlotState) -> bool| {
         let those = slots.iter().filter(|slot| is_it(slot.state()));
-        rules::total(those.map(TaskManagerSlot::resource_profile))
+        capacity_rules::total(those.map(TaskManagerSlot::resource_profile))
     };
     let mut overview = SlotOverview::default();
     overview.registered = total(|_| true);
@@ -72,7 +72,7 @@ fn count_slots(slots: &[TaskManagerSlot<'_>]) -> SlotOverview {
 }
 
 /// What the manager says of each request that waits.
-pub(super) fn check_explanations(manager: &Manager, moment: &Moment<'_>) -> Check {
+pub(crate) fn check_explanations(manager: &Manager, moment: &Moment<'_>) -> Check {
     for request in manager.pending_slot_requests() {
         let explanation = manager.explain(request.allocation_id());
         let explanation = explanation.ok_or_else(|| format!("{request:?} is not explained"))?;
@@ -135,7 +135,7 @@ fn check_reason(
     moment: &Moment<'_>,
 ) -> Check {
     let config = manager.config();
-    let worker = rules::described_worker(config);
+    let worker = capacity_rules::described_worker(config);
     let overview = manager.overview();
     let mut present = overview.slots.registered;
     present.slots += overview.promised.slots;
@@ -143,7 +143,7 @@ fn check_reason(
     present.memory_bytes += overview.promised.memory_bytes;
     let limit_of_next = worker
         .as_ref()
-        .and_then(|worker| rules::limit_beyond(config, present, rules::total(worker)));
+        .and_then(|worker| capacity_rules::limit_beyond(config, present, capacity_rules::total(worker)));
     let recovered_at = moment.began + config.recovery_timeout;
     let is_waiting =
         request.in_flight_to().is_none() && request.pauses_until().is_none() && request.covered_by().is_none();
@@ -160,8 +160,9 @@ fn check_reason(
         WaitsFor::Recovery { until } => is_waiting && !config.recovery_timeout.is_zero() && *until == recovered_at,
         WaitsFor::NothingElse => {
             let fits = |worker: &Vec<ResourceProfile>| worker[0].is_matching(request.resource_profile());
-            let is_possible =
-                |worker: &Vec<_>| rules::limit_beyond(config, Default::default(), rules::total(worker)).is_none();
+            let is_possible = |worker: &Vec<_>| {
+                capacity_rules::limit_beyond(config, Default::default(), capacity_rules::total(worker)).is_none()
+            };
             is_waiting
                 && worker
                     .as_ref()

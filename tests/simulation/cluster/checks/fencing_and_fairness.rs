@@ -6,14 +6,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use slot_manager::testing::{Action, Effect, GatewayCall};
 use slot_manager::{Acknowledge, AllocationId, InstanceId, RequestSlot, SlotReport, SlotState, Timestamp};
 
-use super::calls::Call;
-use super::gateway::Answer;
-use super::run::Check;
-use super::simulation::Manager;
+use crate::cluster::call_log::Call;
+use crate::cluster::network::gateway::Answer;
+use crate::cluster::run::Check;
+use crate::cluster::simulation::Manager;
 
 /// What was so after the last call.
 #[derive(Debug, Default)]
-pub(super) struct Watch {
+pub(crate) struct Watch {
     /// The attempts that have not ended, by their numbers.
     attempts: BTreeMap<u64, RequestSlot>,
     /// Those whose answer is there, with its revision: the manager may have seen it.
@@ -26,13 +26,13 @@ pub(super) struct Watch {
 }
 
 impl Watch {
-    pub(super) fn answered(&mut self, attempt: u64, answer: &Answer) {
+    pub(crate) fn answered(&mut self, attempt: u64, answer: &Answer) {
         let revision = answer.as_ref().ok().and_then(Acknowledge::revision);
         self.answered.entry(attempt).or_insert(revision);
     }
 
     /// A report was applied.
-    pub(super) fn reported(&mut self, instance_id: InstanceId, report: &SlotReport) {
+    pub(crate) fn reported(&mut self, instance_id: InstanceId, report: &SlotReport) {
         if let Some(revision) = report.revision() {
             let highest = self.reported.entry(instance_id).or_default();
             *highest = revision.max(*highest);
@@ -40,13 +40,13 @@ impl Watch {
     }
 
     /// A leadership is over.
-    pub(super) fn clear(&mut self) {
+    pub(crate) fn clear(&mut self) {
         *self = Self::default();
     }
 
     /// Compares with the manager after a call. In one that handled several events, a slot may have been assigned by the
     /// first and given back by the second, and nobody was asked for it: that begins an idle period too.
-    pub(super) fn compare(&mut self, manager: &Manager, calls: &[Call], events: usize) -> Check {
+    pub(crate) fn compare(&mut self, manager: &Manager, calls: &[Call], events: usize) -> Check {
         let mut asked = BTreeSet::new();
         // A slot is for the others first when the attempt of the oldest has failed, which may be within the call.
         let tried = calls.iter().filter_map(|call| match &call.effect {

@@ -5,20 +5,20 @@ use std::collections::BTreeSet;
 use rand::Rng;
 use slot_manager::{BlockOutcome, ResourceId, SlotManagerConfig, UnblockOutcome};
 
-use super::faults::Fault;
-use super::run::Check;
-use super::simulation::Simulation;
+use crate::cluster::faults::Fault;
+use crate::cluster::run::Check;
+use crate::cluster::simulation::Simulation;
 
 /// What operators have decided.
 #[derive(Debug)]
-pub(super) struct Operators {
+pub(crate) struct Operators {
     /// In this leadership.
-    pub(super) blocked: BTreeSet<ResourceId>,
-    pub(super) fails_unfulfillable: bool,
+    pub(crate) blocked: BTreeSet<ResourceId>,
+    pub(crate) fails_unfulfillable: bool,
 }
 
 impl Operators {
-    pub(super) fn new(config: &SlotManagerConfig) -> Self {
+    pub(crate) fn new(config: &SlotManagerConfig) -> Self {
         Self {
             blocked: BTreeSet::new(),
             fails_unfulfillable: config.fail_unfulfillable_requests,
@@ -27,7 +27,7 @@ impl Operators {
 }
 
 impl Simulation {
-    pub(super) fn an_operator_acts(&mut self) -> Check {
+    pub(crate) fn an_operator_acts(&mut self) -> Check {
         match self.rng.random_range(0..10) {
             0..5 => {
                 // One more than there are: that one is not known.
@@ -77,7 +77,7 @@ impl Simulation {
     }
 
     /// The faults have stopped: every worker is to be used again.
-    pub(super) fn unblock_all(&mut self) -> Check {
+    pub(crate) fn unblock_all(&mut self) -> Check {
         while let Some(resource_id) = self.operators.blocked.first().cloned() {
             self.unblock(resource_id)?;
         }

@@ -5,28 +5,28 @@ use std::time::Duration;
 
 use slot_manager::{LeaderId, ResourceId, Timestamp};
 
-use super::operators::Operators;
+use crate::cluster::parties::operators::Operators;
 
 /// What is armed while time is handled falls due so much later at the earliest.
-pub(super) const SHORTEST_REARM: Duration = Duration::from_millis(1);
+pub(crate) const SHORTEST_REARM: Duration = Duration::from_millis(1);
 
 #[derive(Debug)]
-pub(super) struct Moment<'a> {
-    pub(super) now: Timestamp,
-    pub(super) leader_id: LeaderId,
+pub(crate) struct Moment<'a> {
+    pub(crate) now: Timestamp,
+    pub(crate) leader_id: LeaderId,
     /// When this leadership began.
-    pub(super) began: Timestamp,
+    pub(crate) began: Timestamp,
     /// Whether the call was to handle answers and deadlines, and how many it handled.
-    pub(super) is_driven: bool,
-    pub(super) events: usize,
+    pub(crate) is_driven: bool,
+    pub(crate) events: usize,
     /// The workers that operators have blocked.
-    pub(super) blocked: &'a BTreeSet<ResourceId>,
+    pub(crate) blocked: &'a BTreeSet<ResourceId>,
     /// Whether requests are to fail that nothing could serve.
-    pub(super) fails_unfulfillable: bool,
+    pub(crate) fails_unfulfillable: bool,
 }
 
 impl<'a> Moment<'a> {
-    pub(super) fn new(
+    pub(crate) fn new(
         now: Timestamp,
         leader_id: LeaderId,
         began: Timestamp,
@@ -45,7 +45,7 @@ impl<'a> Moment<'a> {
     }
 
     /// How long from now on something that is armed in this call runs.
-    pub(super) fn at_least(&self, length: Duration) -> Duration {
+    pub(crate) fn at_least(&self, length: Duration) -> Duration {
         if self.is_driven {
             length.max(SHORTEST_REARM)
         } else {
@@ -54,7 +54,7 @@ impl<'a> Moment<'a> {
     }
 
     /// Whether some time after the start is over.
-    pub(super) fn is_after(&self, period: Duration) -> bool {
+    pub(crate) fn is_after(&self, period: Duration) -> bool {
         self.began + period <= self.now
     }
 }

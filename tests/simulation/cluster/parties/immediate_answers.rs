@@ -11,12 +11,12 @@ use slot_manager::{
     ResourceManagerActions, ResourceManagerError, ResourceProfile, SlotId, Withdrawal, WorkerPromise, WorkerRequestId,
 };
 
-use super::calls::{CallLog, Promise, Said};
-use super::scenario::{self, Scenario};
+use crate::cluster::call_log::{CallLog, Promise, Said};
+use crate::cluster::scenario::{self, Scenario};
 
 /// Clones share it.
 #[derive(Debug, Clone)]
-pub(super) struct Mind(Rc<RefCell<State>>);
+pub(crate) struct Mind(Rc<RefCell<State>>);
 
 #[derive(Debug)]
 struct State {
@@ -29,7 +29,7 @@ struct State {
 }
 
 impl Mind {
-    pub(super) fn new(seed: u64, scenario: &Scenario) -> Self {
+    pub(crate) fn new(seed: u64, scenario: &Scenario) -> Self {
         Self(Rc::new(RefCell::new(State {
             rng: ChaCha8Rng::seed_from_u64(seed),
             scenario: scenario.clone(),
@@ -38,11 +38,11 @@ impl Mind {
         })))
     }
 
-    pub(super) fn calm_down(&self) {
+    pub(crate) fn calm_down(&self) {
         self.0.borrow_mut().calm = true;
     }
 
-    pub(super) fn note_room(&self, is_full: bool) {
+    pub(crate) fn note_room(&self, is_full: bool) {
         self.0.borrow_mut().is_full = is_full;
     }
 
@@ -81,7 +81,7 @@ impl Mind {
     }
 
     /// What a task executor says when it is asked whether it can go.
-    pub(super) fn about_release(&self) -> ReleaseAnswer {
+    pub(crate) fn about_release(&self) -> ReleaseAnswer {
         let state = &mut *self.0.borrow_mut();
         if state.calm || !state.rng.random_bool(state.scenario.reluctance) {
             return ReleaseAnswer::Yes;
@@ -106,9 +106,9 @@ impl State {
 
 /// The manager's way to the resource manager.
 #[derive(Debug, Clone)]
-pub(super) struct ClusterActions {
-    pub(super) mind: Mind,
-    pub(super) log: CallLog,
+pub(crate) struct ClusterActions {
+    pub(crate) mind: Mind,
+    pub(crate) log: CallLog,
 }
 
 impl ResourceManagerActions for ClusterActions {

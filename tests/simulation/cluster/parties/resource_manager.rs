@@ -6,18 +6,18 @@ use std::time::Duration;
 use rand::Rng;
 use slot_manager::{ResourceProfile, Withdrawal, WorkerPromise, WorkerRequestId};
 
-use super::calls::Promise;
-use super::events::Event;
-use super::faults::Fault;
-use super::network::{Link, Message};
-use super::rules;
-use super::scenario;
-use super::simulation::Simulation;
-use super::task_executors::Condition;
+use crate::cluster::call_log::Promise;
+use crate::cluster::capacity_rules;
+use crate::cluster::event_queue::Event;
+use crate::cluster::faults::Fault;
+use crate::cluster::network::transport::{Link, Message};
+use crate::cluster::parties::task_executors::Condition;
+use crate::cluster::scenario;
+use crate::cluster::simulation::Simulation;
 
 /// What it has in hand, and what it will not keep.
 #[derive(Debug, Default)]
-pub(super) struct ResourceManager {
+pub(crate) struct ResourceManager {
     /// Wishes of this leadership whose workers will never come.
     broken: BTreeSet<WorkerRequestId>,
     /// Wishes of this leadership that were withdrawn in time, and those whose workers come nevertheless.
@@ -27,7 +27,7 @@ pub(super) struct ResourceManager {
 }
 
 impl ResourceManager {
-    pub(super) fn forget_leadership(&mut self) {
+    pub(crate) fn forget_leadership(&mut self) {
         self.broken.clear();
         self.withdrawn.clear();
         self.stubborn.clear();
@@ -35,8 +35,8 @@ impl ResourceManager {
 }
 
 impl Simulation {
-    pub(super) fn worker_asked_for(&mut self, worker_request: WorkerRequestId, promise: Promise) {
-        let described = rules::described_worker(&self.scenario.config);
+    pub(crate) fn worker_asked_for(&mut self, worker_request: WorkerRequestId, promise: Promise) {
+        let described = capacity_rules::described_worker(&self.scenario.config);
         let slots = match promise {
             Ok(WorkerPromise::Slots(slots)) if !slots.is_empty() => slots,
             Ok(WorkerPromise::Unspecified) => described.unwrap_or_else(|| scenario::slots(&mut self.rng)),
@@ -84,12 +84,12 @@ impl Simulation {
     }
 
     /// Whoever answers wishes hears how many workers there are.
-    pub(super) fn count_workers(&self) {
+    pub(crate) fn count_workers(&self) {
         self.mind.note_room(!self.has_room_for_worker());
     }
 
     /// What was confirmed is kept as a rule. Sometimes the worker was on its way already.
-    pub(super) fn withdrawal_asked_for(&mut self, worker_request: WorkerRequestId, withdrawal: Withdrawal) {
+    pub(crate) fn withdrawal_asked_for(&mut self, worker_request: WorkerRequestId, withdrawal: Withdrawal) {
         if withdrawal == Withdrawal::TooLate {
             return self.faults.count(Fault::WithdrawnTooLate);
         }
@@ -111,14 +111,14 @@ impl Simulation {
     }
 
     /// Says once more which promises are broken.
-    pub(super) fn own_up(&mut self) {
+    pub(crate) fn own_up(&mut self) {
         for worker_request in std::mem::take(&mut self.resource_manager.broken) {
             self.say_worker_failed(worker_request);
         }
     }
 
     /// A worker is up: under a name that nobody uses any more, or a new one.
-    pub(super) fn worker_started(&mut self, leadership: u128, request: WorkerRequestId, slots: Vec<ResourceProfile>) {
+    pub(crate) fn worker_started(&mut self, leadership: u128, request: WorkerRequestId, slots: Vec<ResourceProfile>) {
         self.resource_manager.starting -= 1;
         if leadership == self.leaderships {
             if self.resource_manager.withdrawn.contains(&request) {

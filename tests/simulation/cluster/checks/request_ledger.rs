@@ -5,11 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use slot_manager::testing::{Action, Effect};
 use slot_manager::{AllocationFailureCause, AllocationId, JobId};
 
-use super::run::Check;
-use super::simulation::Manager;
+use crate::cluster::run::Check;
+use crate::cluster::simulation::Manager;
 
 #[derive(Debug, Default)]
-pub(super) struct Ledger {
+pub(crate) struct Ledger {
     /// Accepted requests that have not ended.
     pending: BTreeMap<AllocationId, JobId>,
     /// Allocations that the manager believes to hold a slot.
@@ -17,19 +17,19 @@ pub(super) struct Ledger {
 }
 
 impl Ledger {
-    pub(super) fn is_pending(&self, allocation_id: AllocationId) -> bool {
+    pub(crate) fn is_pending(&self, allocation_id: AllocationId) -> bool {
         self.pending.contains_key(&allocation_id)
     }
 
-    pub(super) fn num_pending(&self) -> usize {
+    pub(crate) fn num_pending(&self) -> usize {
         self.pending.len()
     }
 
-    pub(super) fn is_held(&self, allocation_id: AllocationId) -> bool {
+    pub(crate) fn is_held(&self, allocation_id: AllocationId) -> bool {
         self.held.contains(&allocation_id)
     }
 
-    pub(super) fn accept(&mut self, allocation_id: AllocationId, job_id: JobId) -> Check {
+    pub(crate) fn accept(&mut self, allocation_id: AllocationId, job_id: JobId) -> Check {
         match self.pending.insert(allocation_id, job_id) {
             None if !self.is_held(allocation_id) => Ok(()),
             _ => Err(format!("{allocation_id} is accepted while it is known")),
@@ -37,7 +37,7 @@ impl Ledger {
     }
 
     /// A request ends, with these words: cancelled, or refused within the call.
-    pub(super) fn end(&mut self, allocation_id: AllocationId, how: &str) -> Check {
+    pub(crate) fn end(&mut self, allocation_id: AllocationId, how: &str) -> Check {
         match self.pending.remove(&allocation_id) {
             Some(_) => Ok(()),
             None => Err(format!("{allocation_id} is {how} and is not pending")),
@@ -45,20 +45,20 @@ impl Ledger {
     }
 
     /// Ends all requests of a job, and says how many they were.
-    pub(super) fn end_job(&mut self, job_id: JobId) -> usize {
+    pub(crate) fn end_job(&mut self, job_id: JobId) -> usize {
         let before = self.pending.len();
         self.pending.retain(|_, owner| *owner != job_id);
         before - self.pending.len()
     }
 
     /// A leadership is over.
-    pub(super) fn clear(&mut self) {
+    pub(crate) fn clear(&mut self) {
         self.pending.clear();
         self.held.clear();
     }
 
     /// Applies what the manager said.
-    pub(super) fn apply(&mut self, effect: &Effect) -> Check {
+    pub(crate) fn apply(&mut self, effect: &Effect) -> Check {
         match effect {
             Effect::Action(Action::NotifySlotAllocated { allocation_id, .. }) => {
                 self.end(*allocation_id, "granted")?;
@@ -84,7 +84,7 @@ impl Ledger {
 
     /// Compares with the manager after a call: nothing began or ended without a word, but what a task executor says to
     /// be held, and the grant on `freed`, which the job gave back.
-    pub(super) fn compare(&mut self, manager: &Manager, freed: Option<AllocationId>, lost: &[AllocationId]) -> Check {
+    pub(crate) fn compare(&mut self, manager: &Manager, freed: Option<AllocationId>, lost: &[AllocationId]) -> Check {
         let pending: BTreeSet<_> = manager.pending_slot_requests().map(|it| it.allocation_id()).collect();
         if !pending.iter().eq(self.pending.keys()) {
             let ledger: Vec<_> = self.pending.keys().collect();

@@ -14,10 +14,10 @@ use std::time::Duration;
 
 use slot_manager::{AllocationId, ResourceProfile, SlotId, SlotState, Timestamp};
 
-use super::moment::SHORTEST_REARM;
-use super::run::Check;
-use super::simulation::Simulation;
-use super::task_executors::Condition;
+use crate::cluster::checks::call_context::SHORTEST_REARM;
+use crate::cluster::parties::task_executors::Condition;
+use crate::cluster::run::Check;
+use crate::cluster::simulation::Simulation;
 
 /// Many more steps than settling takes.
 const MOST_STEPS: usize = 100_000;
@@ -37,7 +37,7 @@ macro_rules! ensure {
 }
 
 impl Simulation {
-    pub(super) fn settle(&mut self) -> Check {
+    pub(crate) fn settle(&mut self) -> Check {
         self.trace.note(|| "the faults stop".to_owned());
         self.calm = true;
         // With a timeout shorter than the way there and back, attempts succeed only where the answer is there at once.

@@ -1,12 +1,12 @@
 //! Messages that arrive, and whom they reach.
 
-use super::network::{Envelope, Link, Message};
-use super::run::Check;
-use super::simulation::Simulation;
-use super::task_executors::Condition;
+use crate::cluster::network::transport::{Envelope, Link, Message};
+use crate::cluster::parties::task_executors::Condition;
+use crate::cluster::run::Check;
+use crate::cluster::simulation::Simulation;
 
 impl Simulation {
-    pub(super) fn deliver(&mut self, envelope: Envelope) -> Check {
+    pub(crate) fn deliver(&mut self, envelope: Envelope) -> Check {
         match envelope.link {
             Link::ManagerToWorker(worker) | Link::JobToWorker(_, worker) => self.deliver_to_worker(worker, envelope),
             Link::ManagerToJob(job) | Link::WorkerToJob(_, job) => self.deliver_to_job(job, envelope.message),

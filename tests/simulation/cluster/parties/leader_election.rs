@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use slot_manager::SlotManager;
 
-use super::counter_watch::CounterWatch;
-use super::events::Event;
-use super::faults::Fault;
-use super::run::Check;
-use super::simulation::{Manager, Simulation};
+use crate::cluster::checks::counters::CounterWatch;
+use crate::cluster::event_queue::Event;
+use crate::cluster::faults::Fault;
+use crate::cluster::run::Check;
+use crate::cluster::simulation::{Manager, Simulation};
 
 impl Simulation {
-    pub(super) fn move_leadership(&mut self) -> Check {
+    pub(crate) fn move_leadership(&mut self) -> Check {
         if self.manager.leader_id().is_none() {
             return Ok(());
         }
@@ -47,7 +47,7 @@ impl Simulation {
     }
 
     /// Everything is dropped, and nothing is said.
-    pub(super) fn suspend(&mut self) -> Check {
+    pub(crate) fn suspend(&mut self) -> Check {
         self.manager.suspend();
         self.forget_leadership(false);
         let said = self.log.take();
@@ -63,7 +63,7 @@ impl Simulation {
         self.observe(None)
     }
 
-    pub(super) fn begin_leadership(&mut self) -> Check {
+    pub(crate) fn begin_leadership(&mut self) -> Check {
         self.leaderships += 1;
         self.resource_manager.forget_leadership();
         self.began = self.now();

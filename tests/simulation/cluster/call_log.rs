@@ -6,11 +6,11 @@ use std::rc::Rc;
 use slot_manager::testing::Effect;
 use slot_manager::{Release, ReleaseAnswer, ResourceManagerError, Withdrawal, WorkerPromise};
 
-pub(super) type Promise = Result<WorkerPromise, ResourceManagerError>;
+pub(crate) type Promise = Result<WorkerPromise, ResourceManagerError>;
 
 /// What an effect was answered within the call.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Said {
+pub(crate) enum Said {
     Nothing,
     Promise(Promise),
     Withdrawal(Withdrawal),
@@ -19,22 +19,22 @@ pub(super) enum Said {
 }
 
 #[derive(Debug, Clone)]
-pub(super) struct Call {
-    pub(super) effect: Effect,
-    pub(super) said: Said,
+pub(crate) struct Call {
+    pub(crate) effect: Effect,
+    pub(crate) said: Said,
 }
 
 /// The calls that the cluster has not taken yet. Clones share one list.
 #[derive(Debug, Clone, Default)]
-pub(super) struct CallLog(Rc<RefCell<Vec<Call>>>);
+pub(crate) struct CallLog(Rc<RefCell<Vec<Call>>>);
 
 impl CallLog {
-    pub(super) fn record(&self, effect: impl Into<Effect>, said: Said) {
+    pub(crate) fn record(&self, effect: impl Into<Effect>, said: Said) {
         let effect = effect.into();
         self.0.borrow_mut().push(Call { effect, said });
     }
 
-    pub(super) fn take(&self) -> Vec<Call> {
+    pub(crate) fn take(&self) -> Vec<Call> {
         self.0.take()
     }
 }

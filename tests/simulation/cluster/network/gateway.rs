@@ -13,14 +13,14 @@ use slot_manager::{
     SlotAllocationError, TaskExecutorGateway,
 };
 
-use super::calls::{CallLog, Said};
-use super::mind::Mind;
+use crate::cluster::call_log::{CallLog, Said};
+use crate::cluster::parties::immediate_answers::Mind;
 
-pub(super) type Answer = Result<Acknowledge, SlotAllocationError>;
+pub(crate) type Answer = Result<Acknowledge, SlotAllocationError>;
 
 /// What gateways were asked in the present call, for the cluster to carry.
 #[derive(Debug)]
-pub(super) enum Outgoing {
+pub(crate) enum Outgoing {
     Request(RequestSlot, Reply),
     Free(FreeSlot),
     /// The task executor was near and has handled it.
@@ -29,25 +29,25 @@ pub(super) enum Outgoing {
 
 /// The calls that the cluster has not taken yet. Clones share one list.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Outbox(Rc<RefCell<Vec<Outgoing>>>);
+pub(crate) struct Outbox(Rc<RefCell<Vec<Outgoing>>>);
 
 impl Outbox {
-    pub(super) fn take(&self) -> Vec<Outgoing> {
+    pub(crate) fn take(&self) -> Vec<Outgoing> {
         self.0.take()
     }
 }
 
 /// Where an answer goes. Clones lead to one future, which takes the first answer.
 #[derive(Clone)]
-pub(super) struct Reply {
+pub(crate) struct Reply {
     /// The attempt it answers, and in which leadership that was made.
-    pub(super) attempt: u64,
-    pub(super) leader_id: LeaderId,
+    pub(crate) attempt: u64,
+    pub(crate) leader_id: LeaderId,
     sender: Rc<Cell<Option<oneshot::Sender<Answer>>>>,
 }
 
 impl Reply {
-    pub(super) fn give(&self, answer: Answer) {
+    pub(crate) fn give(&self, answer: Answer) {
         if let Some(sender) = self.sender.take() {
             // The manager may have given the attempt up.
             let _ = sender.send(answer);
@@ -62,15 +62,15 @@ impl fmt::Debug for Reply {
 }
 
 #[derive(Debug, Clone)]
-pub(super) struct NetworkGateway {
-    pub(super) executor: SimulatedTaskExecutor,
-    pub(super) clock: ManualScheduledExecutor,
-    pub(super) log: CallLog,
-    pub(super) mind: Mind,
-    pub(super) outbox: Outbox,
+pub(crate) struct NetworkGateway {
+    pub(crate) executor: SimulatedTaskExecutor,
+    pub(crate) clock: ManualScheduledExecutor,
+    pub(crate) log: CallLog,
+    pub(crate) mind: Mind,
+    pub(crate) outbox: Outbox,
     /// Whether the task executor answers within the call.
-    pub(super) near: Rc<Cell<bool>>,
-    pub(super) revisions: bool,
+    pub(crate) near: Rc<Cell<bool>>,
+    pub(crate) revisions: bool,
 }
 
 /// More than the manager says within one call, unless it never ends.
@@ -114,7 +114,7 @@ impl TaskExecutorGateway for NetworkGateway {
 }
 
 /// Lets a task executor answer. One that keeps no revisions says none.
-pub(super) fn handle(
+pub(crate) fn handle(
     executor: &SimulatedTaskExecutor,
     request: &RequestSlot,
     now: slot_manager::Timestamp,
@@ -130,7 +130,7 @@ pub(super) fn handle(
 
 /// The answer; never, if it is lost.
 #[derive(Debug)]
-pub(super) struct AnswerFuture(oneshot::Receiver<Answer>);
+pub(crate) struct AnswerFuture(oneshot::Receiver<Answer>);
 
 impl Future for AnswerFuture {
     type Output = Answer;

@@ -5,37 +5,37 @@ use std::collections::BTreeMap;
 
 use slot_manager::{InstanceId, ResourceId, ResourceProfile, Resources, SlotState, WorkerRequestId};
 
-use super::rules;
-use super::simulation::Manager;
+use crate::cluster::capacity_rules;
+use crate::cluster::simulation::Manager;
 
 #[derive(Debug, Clone, Default)]
-pub(super) struct Standing {
-    pub(super) task_managers: BTreeMap<InstanceId, TaskManager>,
-    pub(super) promised: BTreeMap<WorkerRequestId, Promised>,
+pub(crate) struct Standing {
+    pub(crate) task_managers: BTreeMap<InstanceId, TaskManager>,
+    pub(crate) promised: BTreeMap<WorkerRequestId, Promised>,
     /// In flight or allocated.
-    pub(super) used: usize,
+    pub(crate) used: usize,
 }
 
 #[derive(Debug, Clone, Default)]
-pub(super) struct TaskManager {
+pub(crate) struct TaskManager {
     /// `None` of one that has registered since.
-    pub(super) resource_id: Option<ResourceId>,
-    pub(super) is_blocked: bool,
-    pub(super) slots: Vec<ResourceProfile>,
+    pub(crate) resource_id: Option<ResourceId>,
+    pub(crate) is_blocked: bool,
+    pub(crate) slots: Vec<ResourceProfile>,
     /// How many of them can be handed out.
-    pub(super) offered: usize,
+    pub(crate) offered: usize,
 }
 
 /// What is promised of one worker request.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Promised {
-    pub(super) slots: Vec<ResourceProfile>,
+pub(crate) struct Promised {
+    pub(crate) slots: Vec<ResourceProfile>,
     /// How many of them cover nobody.
-    pub(super) unbound: usize,
+    pub(crate) unbound: usize,
 }
 
 impl Standing {
-    pub(super) fn of(manager: &Manager) -> Self {
+    pub(crate) fn of(manager: &Manager) -> Self {
         let mut standing = Self::default();
         for view in manager.task_managers() {
             let mut task_manager = TaskManager {
@@ -63,31 +63,31 @@ impl Standing {
     }
 
     /// All there is.
-    pub(super) fn total(&self) -> Resources {
+    pub(crate) fn total(&self) -> Resources {
         let promised = self.promised.values().flat_map(|it| &it.slots);
-        rules::total(self.registered().chain(promised))
+        capacity_rules::total(self.registered().chain(promised))
     }
 
-    pub(super) fn has_registered_slot_for(&self, required: &ResourceProfile) -> bool {
+    pub(crate) fn has_registered_slot_for(&self, required: &ResourceProfile) -> bool {
         self.registered().any(|slot| slot.is_matching(required))
     }
 
     /// Registered where nothing is blocked, or promised.
-    pub(super) fn usable(&self) -> usize {
+    pub(crate) fn usable(&self) -> usize {
         let registered = self.task_managers.values().filter(|it| !it.is_blocked);
         let registered: usize = registered.map(|it| it.slots.len()).sum();
         registered + self.promised.values().map(|it| it.slots.len()).sum::<usize>()
     }
 
-    pub(super) fn offered(&self) -> usize {
+    pub(crate) fn offered(&self) -> usize {
         self.task_managers.values().map(|it| it.offered).sum()
     }
 
-    pub(super) fn unbound(&self) -> usize {
+    pub(crate) fn unbound(&self) -> usize {
         self.promised.values().map(|it| it.unbound).sum()
     }
 
-    pub(super) fn without(&self, instance_id: InstanceId) -> Self {
+    pub(crate) fn without(&self, instance_id: InstanceId) -> Self {
         let mut rest = self.clone();
         rest.task_managers.remove(&instance_id);
         rest

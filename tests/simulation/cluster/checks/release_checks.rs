@@ -5,13 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use slot_manager::testing::{Action, Effect, GatewayCall};
 use slot_manager::{InstanceId, LeaderId, ReleaseAnswer, ReleaseQuestion, Timestamp};
 
-use super::calls::{Call, Said};
-use super::moment::Moment;
-use super::run::Check;
-use super::simulation::Manager;
+use crate::cluster::call_log::{Call, Said};
+use crate::cluster::checks::call_context::Moment;
+use crate::cluster::run::Check;
+use crate::cluster::simulation::Manager;
 
 #[derive(Debug, Default)]
-pub(super) struct Questions {
+pub(crate) struct Questions {
     open: BTreeMap<InstanceId, Open>,
     /// When the idle timeout of a task manager last began anew, though it was idle before.
     restarted: BTreeMap<InstanceId, Timestamp>,
@@ -32,7 +32,7 @@ struct Open {
 
 impl Questions {
     /// A leadership is over. Numbers go on, unless the manager is another one.
-    pub(super) fn clear(&mut self, is_fresh: bool) {
+    pub(crate) fn clear(&mut self, is_fresh: bool) {
         let last_number = if is_fresh { 0 } else { self.last_number };
         *self = Self {
             last_number,
@@ -40,13 +40,13 @@ impl Questions {
         };
     }
 
-    pub(super) fn is_open(&self, question: &ReleaseQuestion) -> bool {
+    pub(crate) fn is_open(&self, question: &ReleaseQuestion) -> bool {
         let open = self.open.get(&question.instance_id);
         open.is_some_and(|open| open.question == *question)
     }
 
     /// An open question was answered.
-    pub(super) fn close(&mut self, instance_id: InstanceId, answer: ReleaseAnswer, now: Timestamp) {
+    pub(crate) fn close(&mut self, instance_id: InstanceId, answer: ReleaseAnswer, now: Timestamp) {
         self.open.remove(&instance_id);
         if answer == ReleaseAnswer::No {
             self.restarted.insert(instance_id, now);
@@ -54,23 +54,23 @@ impl Questions {
     }
 
     /// Since when the idle timeout of a task manager runs that is idle since `idle_since`.
-    pub(super) fn timer_began(&self, instance_id: InstanceId, idle_since: Timestamp) -> Timestamp {
+    pub(crate) fn timer_began(&self, instance_id: InstanceId, idle_since: Timestamp) -> Timestamp {
         let restarted = self.restarted.get(&instance_id).copied();
         restarted.unwrap_or_default().max(idle_since)
     }
 
     /// When open questions count as answered.
-    pub(super) fn deadlines(&self) -> impl Iterator<Item = Timestamp> {
+    pub(crate) fn deadlines(&self) -> impl Iterator<Item = Timestamp> {
         self.open.values().map(|open| open.until)
     }
 
     /// All that are open.
-    pub(super) fn open(&self) -> Vec<ReleaseQuestion> {
+    pub(crate) fn open(&self) -> Vec<ReleaseQuestion> {
         self.open.values().map(|open| open.question).collect()
     }
 
     /// Looks at what was asked in a call, in which time was handled or not.
-    pub(super) fn compare(&mut self, manager: &Manager, calls: &[Call], moment: &Moment<'_>) -> Check {
+    pub(crate) fn compare(&mut self, manager: &Manager, calls: &[Call], moment: &Moment<'_>) -> Check {
         let now = moment.now;
         self.expired.clear();
         if moment.is_driven {

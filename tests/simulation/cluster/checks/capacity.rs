@@ -9,16 +9,16 @@ use slot_manager::{
     Timestamp, Withdrawal, WorkerRequestId,
 };
 
-use super::calls::{Call, Promise, Said};
-use super::moment::Moment;
-use super::reserve_watch;
-use super::rules;
-use super::run::Check;
-use super::simulation::Manager;
-use super::standing::{Promised, Standing, TaskManager};
+use crate::cluster::call_log::{Call, Promise, Said};
+use crate::cluster::capacity_rules;
+use crate::cluster::checks::call_context::Moment;
+use crate::cluster::checks::reserve;
+use crate::cluster::checks::slot_inventory::{Promised, Standing, TaskManager};
+use crate::cluster::run::Check;
+use crate::cluster::simulation::Manager;
 
 #[derive(Debug, Default)]
-pub(super) struct CapacityWatch {
+pub(crate) struct CapacityWatch {
     /// After the last call, with what a report has said since.
     before: Standing,
     /// All that was promised of each worker request of which something still is.
@@ -30,7 +30,7 @@ pub(super) struct CapacityWatch {
     /// How many promises of this call were beyond a limit.
     beyond_limits: u64,
     /// Until when nobody is asked again, each since a wish that came to nothing.
-    pub(super) pauses: BTreeSet<Timestamp>,
+    pub(crate) pauses: BTreeSet<Timestamp>,
 }
 
 /// Going back through one call.
@@ -46,19 +46,19 @@ struct Rewind<'a> {
 }
 
 impl CapacityWatch {
-    pub(super) fn clear(&mut self) {
+    pub(crate) fn clear(&mut self) {
         *self = Self::default();
     }
 
     /// A report was taken: that many slots has the task manager before the effects.
-    pub(super) fn reported(&mut self, instance_id: InstanceId, report: &SlotReport) {
+    pub(crate) fn reported(&mut self, instance_id: InstanceId, report: &SlotReport) {
         let task_manager = self.before.task_managers.entry(instance_id).or_default();
         let statuses = report.statuses().iter();
         task_manager.slots = statuses.map(|status| status.resource_profile().clone()).collect();
         task_manager.offered = task_manager.slots.len();
     }
 
-    pub(super) fn compare(
+    pub(crate) fn compare(
         &mut self,
         manager: &Manager,
         calls: &[Call],
@@ -89,7 +89,7 @@ impl CapacityWatch {
             self.pauses.retain(|until| *until > moment.now);
             if moment.events > 0 && !calls.iter().any(|call| ask_of(call).is_some()) {
                 let may_ask = self.pauses.is_empty();
-                reserve_watch::check_reserve(config, &after, moment, may_ask)?;
+                reserve::check_reserve(config, &after, moment, may_ask)?;
             }
         }
         self.before = after;
@@ -99,7 +99,7 @@ impl CapacityWatch {
     fn note_promises(&mut self, config: &SlotManagerConfig, calls: &[Call]) {
         for call in calls {
             if let Some((worker_request, promise, asked)) = ask_of(call) {
-                let promised = rules::promised(config, promise, asked);
+                let promised = capacity_rules::promised(config, promise, asked);
                 self.promised.insert(worker_request, promised);
             }
         }
@@ -108,7 +108,7 @@ impl CapacityWatch {
     fn take_back(&mut self, rewind: &mut Rewind<'_>, calls: &[Call], at: usize) -> Check {
         let call = &calls[at];
         if let Some((worker_request, promise, asked)) = ask_of(call) {
-            let promised = rules::promised(rewind.config, promise, asked);
+            let promised = capacity_rules::promised(rewind.config, promise, asked);
             return self.take_back_ask(rewind, worker_request, &promised, asked);
         }
         match (&call.effect, &call.said) {
@@ -169,17 +169,17 @@ impl CapacityWatch {
         if !rewind.moment.is_after(config.recovery_timeout) {
             return Err(format!("{worker_request} is asked for within the recovery"));
         }
-        let beyond = rules::limit_beyond(config, present, rules::total(promised));
+        let beyond = capacity_rules::limit_beyond(config, present, capacity_rules::total(promised));
         if was_taken == beyond.is_some() && !promised.is_empty() {
             return Err(format!(
                 "{worker_request} was taken: {was_taken}; with {promised:?} and {present} it is beyond {beyond:?}"
             ));
         }
-        if let Some(worker) = rules::described_worker(config) {
+        if let Some(worker) = capacity_rules::described_worker(config) {
             if !worker[0].is_matching(asked) {
                 return Err(format!("{worker_request} is asked for, no worker fits {asked}"));
             }
-            if let Some(limit) = rules::limit_beyond(config, present, rules::total(&worker)) {
+            if let Some(limit) = capacity_rules::limit_beyond(config, present, capacity_rules::total(&worker)) {
                 return Err(format!(
                     "{worker_request} is asked for, with {present} that is beyond {limit}"
                 ));
@@ -198,7 +198,7 @@ impl CapacityWatch {
         let promised = self.promised.get(&worker_request).cloned().unwrap_or_default();
         let config = rewind.config;
         let is_there = rewind.standing.promised.contains_key(&worker_request);
-        let beyond = rules::limit_beyond(config, rewind.standing.total(), rules::total(&promised));
+        let beyond = capacity_rules::limit_beyond(config, rewind.standing.total(), capacity_rules::total(&promised));
         if is_of_last_ask && !is_there && beyond.is_some() {
             self.beyond_limits += 1;
             self.over.insert(worker_request);
@@ -221,7 +221,7 @@ impl CapacityWatch {
                 "{worker_request} is withdrawn, and its worker has come, or never was"
             ));
         }
-        let redundant = rules::redundant_slots(config, rest.used);
+        let redundant = capacity_rules::redundant_slots(config, rest.used);
         let spare = rest.offered() + rest.unbound();
         if rest.usable() < config.min_slots || (rewind.is_settled && spare < redundant) {
             return Err(format!("{worker_request} is withdrawn, and needed: {rest:?}"));
@@ -243,7 +243,7 @@ impl CapacityWatch {
             }
         }
         let config = rewind.config;
-        let redundant = rules::redundant_slots(config, rest.used);
+        let redundant = capacity_rules::redundant_slots(config, rest.used);
         if rest.usable() < config.min_slots || (rewind.is_settled && rest.offered() < redundant) {
             return Err(format!("{instance_id} is to go, and needed: {rest:?}"));
         }
@@ -272,7 +272,7 @@ impl CapacityWatch {
     }
 
     /// The same of a request that failed while it was registered, before or after the effects.
-    pub(super) fn check_failure_at_once(
+    pub(crate) fn check_failure_at_once(
         &self,
         manager: &Manager,
         moment: &Moment<'_>,

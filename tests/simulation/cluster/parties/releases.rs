@@ -5,12 +5,12 @@ use std::time::Duration;
 use rand::Rng;
 use slot_manager::{InstanceId, Release, ReleaseAnswer, ReleaseAnswerOutcome, ReleaseQuestion};
 
-use super::events::Event;
-use super::faults::Fault;
-use super::network::{Link, Message};
-use super::run::Check;
-use super::simulation::Simulation;
-use super::task_executors::Condition;
+use crate::cluster::event_queue::Event;
+use crate::cluster::faults::Fault;
+use crate::cluster::network::transport::{Link, Message};
+use crate::cluster::parties::task_executors::Condition;
+use crate::cluster::run::Check;
+use crate::cluster::simulation::Simulation;
 
 /// How long a task executor thinks at most.
 const LONGEST_THOUGHT: Duration = Duration::from_millis(600);
@@ -21,7 +21,7 @@ impl Simulation {
         (0..self.workers.len()).find(is_it)
     }
 
-    pub(super) fn release_asked_for(&mut self, instance_id: InstanceId, release: Release) {
+    pub(crate) fn release_asked_for(&mut self, instance_id: InstanceId, release: Release) {
         if release == Release::Declined {
             return self.faults.count(Fault::ReleaseDeclined);
         }
@@ -32,7 +32,7 @@ impl Simulation {
     }
 
     /// A task executor has said whether it can be stopped, or that it has to think about it.
-    pub(super) fn asked_about_release(&mut self, question: ReleaseQuestion, answer: ReleaseAnswer) {
+    pub(crate) fn asked_about_release(&mut self, question: ReleaseQuestion, answer: ReleaseAnswer) {
         match answer {
             ReleaseAnswer::Yes => {}
             ReleaseAnswer::No => self.faults.count(Fault::ReleaseRefused),
@@ -52,7 +52,7 @@ impl Simulation {
         }
     }
 
-    pub(super) fn release_decided(&mut self, worker: usize, process: u64, question: ReleaseQuestion) {
+    pub(crate) fn release_decided(&mut self, worker: usize, process: u64, question: ReleaseQuestion) {
         let decided_by = &self.workers[worker];
         if decided_by.process != process || decided_by.condition != Condition::Running {
             return;
@@ -68,7 +68,7 @@ impl Simulation {
         );
     }
 
-    pub(super) fn manager_hears_release_answer(&mut self, question: &ReleaseQuestion, answer: ReleaseAnswer) -> Check {
+    pub(crate) fn manager_hears_release_answer(&mut self, question: &ReleaseQuestion, answer: ReleaseAnswer) -> Check {
         let is_open = self.questions.is_open(question);
         let Ok(outcome) = self.manager.answer_release(question, answer) else {
             return self.not_started();

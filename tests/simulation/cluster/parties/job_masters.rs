@@ -5,31 +5,31 @@ use std::collections::BTreeMap;
 use rand::Rng;
 use slot_manager::{AllocationId, ResourceProfile, SlotId};
 
-use super::network::{Link, Message};
-use super::scenario;
-use super::simulation::{Simulation, scattered};
-use super::task_executors::Condition;
+use crate::cluster::network::transport::{Link, Message};
+use crate::cluster::parties::task_executors::Condition;
+use crate::cluster::scenario;
+use crate::cluster::simulation::{Simulation, scattered};
 
 /// How many slots all jobs want at a time, at most.
 const MOST_WANTED: usize = 24;
 
 /// What the jobs want, and what they have of it.
 #[derive(Debug, Default)]
-pub(super) struct JobMasters {
-    pub(super) wanted: BTreeMap<AllocationId, Wanted>,
+pub(crate) struct JobMasters {
+    pub(crate) wanted: BTreeMap<AllocationId, Wanted>,
     named: u128,
 }
 
 #[derive(Debug, Clone)]
-pub(super) struct Wanted {
-    pub(super) job: u128,
+pub(crate) struct Wanted {
+    pub(crate) job: u128,
     profile: ResourceProfile,
     /// The slot that is in use.
-    pub(super) slot: Option<SlotId>,
+    pub(crate) slot: Option<SlotId>,
 }
 
 impl Simulation {
-    pub(super) fn a_job_acts(&mut self) {
+    pub(crate) fn a_job_acts(&mut self) {
         let job = self.rng.random_range(1..=self.scenario.jobs);
         match self.rng.random_range(0..100) {
             0..55 if self.jobs.wanted.len() < MOST_WANTED => self.ask(job),
@@ -53,7 +53,7 @@ impl Simulation {
         self.ask_for(allocation_id);
     }
 
-    pub(super) fn ask_for(&mut self, allocation_id: AllocationId) {
+    pub(crate) fn ask_for(&mut self, allocation_id: AllocationId) {
         let Some(Wanted { job, profile, .. }) = self.jobs.wanted.get(&allocation_id).cloned() else {
             return;
         };
@@ -77,7 +77,7 @@ impl Simulation {
         }
     }
 
-    pub(super) fn cancel_wanted(&mut self, allocation_id: AllocationId) {
+    pub(crate) fn cancel_wanted(&mut self, allocation_id: AllocationId) {
         if let Some(wanted) = self.jobs.wanted.remove(&allocation_id) {
             self.send(Link::JobToManager(wanted.job), Message::Cancel { allocation_id });
         }
@@ -109,14 +109,14 @@ impl Simulation {
     }
 
     /// All jobs end.
-    pub(super) fn end_all_jobs(&mut self) {
+    pub(crate) fn end_all_jobs(&mut self) {
         for job in 1..=self.scenario.jobs {
             self.end_job(job);
         }
     }
 
     /// A job takes what it is offered and wants, and refuses all else.
-    pub(super) fn job_is_offered(&mut self, job: u128, slot_id: SlotId, allocation_id: AllocationId) {
+    pub(crate) fn job_is_offered(&mut self, job: u128, slot_id: SlotId, allocation_id: AllocationId) {
         let Some(worker) = self.worker_of(slot_id.resource_id()) else {
             return;
         };
@@ -131,7 +131,7 @@ impl Simulation {
     }
 
     /// What a task executor does not hold any more, the job has lost.
-    pub(super) fn job_hears_holdings(&mut self, job: u128, worker: usize, slots: Vec<(SlotId, AllocationId)>) {
+    pub(crate) fn job_hears_holdings(&mut self, job: u128, worker: usize, slots: Vec<(SlotId, AllocationId)>) {
         let resource_id = self.workers[worker].executor.resource_id();
         self.jobs.wanted.retain(|id, wanted| {
             let there = wanted.slot.as_ref().filter(|slot| *slot.resource_id() == resource_id);
@@ -143,7 +143,7 @@ impl Simulation {
     }
 
     /// A job whose request failed asks once more, or goes without.
-    pub(super) fn job_is_not_served(&mut self, allocation_id: AllocationId) {
+    pub(crate) fn job_is_not_served(&mut self, allocation_id: AllocationId) {
         let waits = self
             .jobs
             .wanted
@@ -160,7 +160,7 @@ impl Simulation {
     }
 
     /// Jobs notice that a process is gone, and with it what they had there.
-    pub(super) fn loss_noticed(&mut self, worker: usize, process: u64) {
+    pub(crate) fn loss_noticed(&mut self, worker: usize, process: u64) {
         let worker = &self.workers[worker];
         if worker.process == process && worker.condition == Condition::Dead {
             let resource_id = worker.executor.resource_id();
@@ -172,7 +172,7 @@ impl Simulation {
         }
     }
 
-    pub(super) fn all_wanted(&self, served: bool) -> Vec<AllocationId> {
+    pub(crate) fn all_wanted(&self, served: bool) -> Vec<AllocationId> {
         let wanted = self.jobs.wanted.iter();
         wanted
             .filter(|(_, wanted)| wanted.slot.is_some() == served)

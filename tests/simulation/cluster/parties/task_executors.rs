@@ -8,36 +8,36 @@ use rand::Rng;
 use slot_manager::testing::SimulatedTaskExecutor;
 use slot_manager::{AllocationId, InstanceId, RequestSlot, ResourceId, SlotReport, WorkerRequestId};
 
-use super::events::Event;
-use super::faults::Fault;
-use super::gateway::{Answer, NetworkGateway, Reply, handle};
-use super::network::{Envelope, Link, Message};
-use super::scenario;
-use super::simulation::{Simulation, scattered};
+use crate::cluster::event_queue::Event;
+use crate::cluster::faults::Fault;
+use crate::cluster::network::gateway::{Answer, NetworkGateway, Reply, handle};
+use crate::cluster::network::transport::{Envelope, Link, Message};
+use crate::cluster::scenario;
+use crate::cluster::simulation::{Simulation, scattered};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Condition {
+pub(crate) enum Condition {
     Running,
     /// It does nothing, and what it is sent waits.
     Hung,
     Dead,
 }
 
-pub(super) struct Worker {
-    pub(super) executor: SimulatedTaskExecutor,
-    pub(super) condition: Condition,
+pub(crate) struct Worker {
+    pub(crate) executor: SimulatedTaskExecutor,
+    pub(crate) condition: Condition,
     /// Counts the processes that were started under this resource id.
-    pub(super) process: u64,
+    pub(crate) process: u64,
     /// The leadership and the number of the wish that it was started for.
-    pub(super) started_for: Option<(u128, WorkerRequestId)>,
+    pub(crate) started_for: Option<(u128, WorkerRequestId)>,
     /// What came while it hung.
-    pub(super) held_up: Vec<Envelope>,
+    pub(crate) held_up: Vec<Envelope>,
     /// Whether it answers within the call.
     near: Rc<Cell<bool>>,
 }
 
 impl Simulation {
-    pub(super) fn add_worker(&mut self) -> usize {
+    pub(crate) fn add_worker(&mut self) -> usize {
         let slots = scenario::slots(&mut self.rng);
         let number = self.workers.len();
         let executor = SimulatedTaskExecutor::new(format!("worker-{number}"), slots, self.clock.clone())
@@ -53,11 +53,11 @@ impl Simulation {
         number
     }
 
-    pub(super) fn worker_of(&self, resource_id: &ResourceId) -> Option<usize> {
+    pub(crate) fn worker_of(&self, resource_id: &ResourceId) -> Option<usize> {
         resource_id.as_str().strip_prefix("worker-")?.parse().ok()
     }
 
-    pub(super) fn gateway_to(&self, worker: usize) -> NetworkGateway {
+    pub(crate) fn gateway_to(&self, worker: usize) -> NetworkGateway {
         NetworkGateway {
             executor: self.workers[worker].executor.clone(),
             clock: self.clock.clone(),
@@ -75,7 +75,7 @@ impl Simulation {
         self.workers[worker].near.set(near);
     }
 
-    pub(super) fn report_of(&self, worker: usize) -> SlotReport {
+    pub(crate) fn report_of(&self, worker: usize) -> SlotReport {
         let report = self.workers[worker].executor.slot_report();
         if self.scenario.revisions {
             report
@@ -85,7 +85,7 @@ impl Simulation {
     }
 
     /// Registers with the present leader, as a new instance.
-    pub(super) fn register(&mut self, worker: usize) {
+    pub(crate) fn register(&mut self, worker: usize) {
         if self.workers[worker].condition != Condition::Running || self.manager.leader_id().is_none() {
             return;
         }
@@ -106,7 +106,7 @@ impl Simulation {
     }
 
     /// A heartbeat, to the manager and to the jobs. One that knows of a new leader, or of none, registers.
-    pub(super) fn report(&mut self, worker: usize) {
+    pub(crate) fn report(&mut self, worker: usize) {
         if self.workers[worker].condition != Condition::Running {
             return;
         }
@@ -126,7 +126,7 @@ impl Simulation {
         self.report_to_jobs(worker);
     }
 
-    pub(super) fn report_to_jobs(&mut self, worker: usize) {
+    pub(crate) fn report_to_jobs(&mut self, worker: usize) {
         if self.workers[worker].condition == Condition::Running {
             for job in 1..=self.scenario.jobs {
                 self.report_to_job(worker, job);
@@ -144,13 +144,13 @@ impl Simulation {
         self.send(Link::WorkerToJob(worker, job), Message::Holdings { worker, slots });
     }
 
-    pub(super) fn a_worker_reports(&mut self) {
+    pub(crate) fn a_worker_reports(&mut self) {
         if let Some(worker) = self.some_worker() {
             self.report(worker);
         }
     }
 
-    pub(super) fn worker_hears_request(&mut self, worker: usize, request: &RequestSlot, reply: Reply) {
+    pub(crate) fn worker_hears_request(&mut self, worker: usize, request: &RequestSlot, reply: Reply) {
         let (now, revisions) = (self.now(), self.scenario.revisions);
         let answer = handle(&self.workers[worker].executor, request, now, revisions);
         self.handled(request, &answer);
@@ -158,7 +158,7 @@ impl Simulation {
     }
 
     /// A slot that was given away is offered to its job, which may never hear of it.
-    pub(super) fn handled(&mut self, request: &RequestSlot, answer: &Answer) {
+    pub(crate) fn handled(&mut self, request: &RequestSlot, answer: &Answer) {
         let Some(worker) = self.worker_of(request.slot_id.resource_id()) else {
             return;
         };
@@ -177,20 +177,20 @@ impl Simulation {
     }
 
     /// A job takes a slot into use, or learns that it is not there any more.
-    pub(super) fn worker_is_accepted(&mut self, worker: usize, job: u128, allocation_id: AllocationId) {
+    pub(crate) fn worker_is_accepted(&mut self, worker: usize, job: u128, allocation_id: AllocationId) {
         if self.workers[worker].executor.activate(allocation_id).is_none() {
             self.report_to_job(worker, job);
         }
     }
 
-    pub(super) fn worker_gets_slot_back(&mut self, worker: usize, allocation_id: AllocationId) {
+    pub(crate) fn worker_gets_slot_back(&mut self, worker: usize, allocation_id: AllocationId) {
         if let Some(slot_id) = self.workers[worker].executor.free(allocation_id) {
             let freed = Message::Freed { slot_id, allocation_id };
             self.send(Link::WorkerToManager(worker), freed);
         }
     }
 
-    pub(super) fn expire_slots(&mut self, worker: usize) {
+    pub(crate) fn expire_slots(&mut self, worker: usize) {
         if self.workers[worker].condition != Condition::Running {
             return;
         }
@@ -205,7 +205,7 @@ impl Simulation {
     }
 
     /// A task executor crashes, hangs, or is taken for dead.
-    pub(super) fn outage(&mut self) {
+    pub(crate) fn outage(&mut self) {
         let Some(worker) = self.some_worker() else { return };
         match self.rng.random_range(0..5) {
             0..2 => self.crash(worker),
@@ -252,13 +252,13 @@ impl Simulation {
     }
 
     /// The resource manager stops it.
-    pub(super) fn stop(&mut self, worker: usize, process: u64) {
+    pub(crate) fn stop(&mut self, worker: usize, process: u64) {
         if self.workers[worker].process == process {
             self.die(worker);
         }
     }
 
-    pub(super) fn resume(&mut self, worker: usize) {
+    pub(crate) fn resume(&mut self, worker: usize) {
         if self.workers[worker].condition != Condition::Hung {
             return;
         }
@@ -270,14 +270,14 @@ impl Simulation {
     }
 
     /// The faults have stopped: it hangs no more, and answers as fast as it shall.
-    pub(super) fn come_to_its_senses(&mut self, worker: usize) {
+    pub(crate) fn come_to_its_senses(&mut self, worker: usize) {
         self.resume(worker);
         let condition = self.workers[worker].condition;
         self.set_condition(worker, condition);
     }
 
     /// Under the same resource id, and with other slots now and then.
-    pub(super) fn restart(&mut self, worker: usize) {
+    pub(crate) fn restart(&mut self, worker: usize) {
         if self.workers[worker].condition != Condition::Dead {
             return;
         }
@@ -290,7 +290,7 @@ impl Simulation {
         self.register(worker);
     }
 
-    pub(super) fn a_slot_table_changes(&mut self) {
+    pub(crate) fn a_slot_table_changes(&mut self) {
         if self.chance(self.scenario.outages) {
             if let Some(worker) = self.some_worker() {
                 self.change_slot(worker);

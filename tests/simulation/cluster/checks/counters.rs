@@ -3,12 +3,12 @@
 use slot_manager::testing::{Action, Effect};
 use slot_manager::{AllocationFailureCause, Counters, FailureCounters, Release, RequestFailure, Withdrawal};
 
-use super::calls::{Call, Said};
-use super::run::Check;
-use super::simulation::Manager;
+use crate::cluster::call_log::{Call, Said};
+use crate::cluster::run::Check;
+use crate::cluster::simulation::Manager;
 
 #[derive(Debug, Default)]
-pub(super) struct CounterWatch {
+pub(crate) struct CounterWatch {
     last: Counters,
     /// What must have been counted by now, of what can be seen from outside.
     seen: Counters,
@@ -20,32 +20,32 @@ pub(super) struct CounterWatch {
 
 impl CounterWatch {
     /// A leadership is over, with so many requests that were not granted.
-    pub(super) fn drop_requests(&mut self, requests: usize) {
+    pub(crate) fn drop_requests(&mut self, requests: usize) {
         self.dropped += requests as u64;
     }
 
-    pub(super) fn cancelled(&mut self, requests: usize) {
+    pub(crate) fn cancelled(&mut self, requests: usize) {
         self.seen.requests_cancelled += requests as u64;
     }
 
     /// A request failed while it was registered: nothing is said of it.
-    pub(super) fn failed_at_once(&mut self, failure: &RequestFailure) {
+    pub(crate) fn failed_at_once(&mut self, failure: &RequestFailure) {
         self.failed(failure);
     }
 
-    pub(super) fn refused_task_manager(&mut self) {
+    pub(crate) fn refused_task_manager(&mut self) {
         self.seen.task_managers_refused += 1;
     }
 
-    pub(super) fn ignored_report(&mut self) {
+    pub(crate) fn ignored_report(&mut self) {
         self.seen.reports_stale += 1;
     }
 
-    pub(super) fn refused_report(&mut self) {
+    pub(crate) fn refused_report(&mut self) {
         self.seen.reports_refused += 1;
     }
 
-    pub(super) fn compare(&mut self, manager: &Manager, calls: &[Call]) -> Check {
+    pub(crate) fn compare(&mut self, manager: &Manager, calls: &[Call]) -> Check {
         for call in calls {
             self.count(call);
         }

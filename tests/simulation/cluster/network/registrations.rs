@@ -5,15 +5,15 @@ use slot_manager::{
     WorkerRequestId,
 };
 
-use super::faults::Fault;
-use super::network::{Link, Message};
-use super::rules;
-use super::run::Check;
-use super::simulation::Simulation;
-use super::standing::Standing;
+use crate::cluster::capacity_rules;
+use crate::cluster::checks::slot_inventory::Standing;
+use crate::cluster::faults::Fault;
+use crate::cluster::network::transport::{Link, Message};
+use crate::cluster::run::Check;
+use crate::cluster::simulation::Simulation;
 
 impl Simulation {
-    pub(super) fn manager_hears_registration(
+    pub(crate) fn manager_hears_registration(
         &mut self,
         worker: usize,
         leader_id: LeaderId,
@@ -66,7 +66,7 @@ impl Simulation {
         }
         let present = Standing::of(&self.manager).total();
         let slots = report.statuses().iter().map(SlotStatus::resource_profile);
-        rules::limit_beyond(&self.scenario.config, present, rules::total(slots))
+        capacity_rules::limit_beyond(&self.scenario.config, present, capacity_rules::total(slots))
     }
 
     /// The resource manager stops a worker that is not let in.

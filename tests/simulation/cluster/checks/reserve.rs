@@ -2,22 +2,22 @@
 
 use slot_manager::SlotManagerConfig;
 
-use super::moment::Moment;
-use super::rules;
-use super::run::Check;
-use super::standing::Standing;
+use crate::cluster::capacity_rules;
+use crate::cluster::checks::call_context::Moment;
+use crate::cluster::checks::slot_inventory::Standing;
+use crate::cluster::run::Check;
 
 /// What there is to be is there, unless nobody may be asked, or nobody is because somebody declined.
-pub(super) fn check_reserve(config: &SlotManagerConfig, after: &Standing, moment: &Moment<'_>, asks: bool) -> Check {
-    let Some(worker) = rules::described_worker(config) else {
+pub(crate) fn check_reserve(config: &SlotManagerConfig, after: &Standing, moment: &Moment<'_>, asks: bool) -> Check {
+    let Some(worker) = capacity_rules::described_worker(config) else {
         return Ok(());
     };
-    let redundant = rules::redundant_slots(config, after.used);
+    let redundant = capacity_rules::redundant_slots(config, after.used);
     let spare = after.offered() + after.unbound();
     let is_short = after.usable() < config.min_slots || spare < redundant;
     let may_ask = moment.is_after(config.recovery_timeout)
         && asks
-        && rules::limit_beyond(config, after.total(), rules::total(&worker)).is_none();
+        && capacity_rules::limit_beyond(config, after.total(), capacity_rules::total(&worker)).is_none();
     if is_short && may_ask {
         return Err(format!("nobody is asked for what is missing: {after:?}"));
     }

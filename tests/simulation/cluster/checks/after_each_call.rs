@@ -3,26 +3,26 @@
 use slot_manager::testing::{Action, Effect, GatewayCall};
 use slot_manager::{AllocationFailureCause, AllocationId, RequestFailure};
 
-use super::calls::{Call, Said};
-use super::faults::Fault;
-use super::gateway::Outgoing;
-use super::moment::Moment;
-use super::network::{Link, Message};
-use super::recount;
-use super::run::Check;
-use super::simulation::Simulation;
+use crate::cluster::call_log::{Call, Said};
+use crate::cluster::checks::call_context::Moment;
+use crate::cluster::checks::overviews;
+use crate::cluster::faults::Fault;
+use crate::cluster::network::gateway::Outgoing;
+use crate::cluster::network::transport::{Link, Message};
+use crate::cluster::run::Check;
+use crate::cluster::simulation::Simulation;
 
 /// The explanations of what waits are checked after one of so many calls.
 const EXPLAINED: u64 = 8;
 
 impl Simulation {
-    pub(super) fn observe(&mut self, freed: Option<AllocationId>) -> Check {
+    pub(crate) fn observe(&mut self, freed: Option<AllocationId>) -> Check {
         self.observe_events(freed, None)
     }
 
     /// Checks the manager after a call, and lets what it said travel. The call said that `freed` was given back, and handled so
     /// many answers and deadlines; `None` if it was an input.
-    pub(super) fn observe_events(&mut self, freed: Option<AllocationId>, events: Option<usize>) -> Check {
+    pub(crate) fn observe_events(&mut self, freed: Option<AllocationId>, events: Option<usize>) -> Check {
         self.steps += 1;
         let now = self.now();
         let calls = self.log.take();
@@ -82,9 +82,9 @@ impl Simulation {
             self.faults.count(Fault::PromiseBeyondLimit);
         }
         self.counters.compare(&self.manager, calls)?;
-        recount::check_overview(&self.manager, moment.blocked)?;
+        overviews::check_overview(&self.manager, moment.blocked)?;
         if self.steps % EXPLAINED == 0 {
-            recount::check_explanations(&self.manager, &moment)?;
+            overviews::check_explanations(&self.manager, &moment)?;
         }
         Ok(())
     }

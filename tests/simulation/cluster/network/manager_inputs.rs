@@ -6,14 +6,14 @@ use slot_manager::{
     SlotStatus, WorkerRequestId,
 };
 
-use super::faults::Fault;
-use super::moment::Moment;
-use super::network::{Link, Message};
-use super::run::Check;
-use super::simulation::{Simulation, job_id};
+use crate::cluster::checks::call_context::Moment;
+use crate::cluster::faults::Fault;
+use crate::cluster::network::transport::{Link, Message};
+use crate::cluster::run::Check;
+use crate::cluster::simulation::{Simulation, job_id};
 
 impl Simulation {
-    pub(super) fn manager_hears_request(&mut self, job: u128, id: AllocationId, profile: ResourceProfile) -> Check {
+    pub(crate) fn manager_hears_request(&mut self, job: u128, id: AllocationId, profile: ResourceProfile) -> Check {
         let known = self.manager.allocation_status(id);
         let pending = self.manager.num_pending_slot_requests();
         let limit = self.scenario.config.max_pending_requests;
@@ -38,7 +38,7 @@ impl Simulation {
         self.observe(None)
     }
 
-    pub(super) fn manager_hears_cancellation(&mut self, id: AllocationId) -> Check {
+    pub(crate) fn manager_hears_cancellation(&mut self, id: AllocationId) -> Check {
         let (pending, held) = (self.ledger.is_pending(id), self.ledger.is_held(id));
         match self.manager.unregister_slot_request(id) {
             Ok(CancelOutcome::Cancelled) => {
@@ -53,7 +53,7 @@ impl Simulation {
         self.observe(None)
     }
 
-    pub(super) fn manager_hears_end_of_job(&mut self, job: u128) -> Check {
+    pub(crate) fn manager_hears_end_of_job(&mut self, job: u128) -> Check {
         let Ok(cancelled) = self.manager.unregister_job(job_id(job)) else {
             return self.not_started();
         };
@@ -67,7 +67,7 @@ impl Simulation {
         self.observe(None)
     }
 
-    pub(super) fn manager_hears_freed(&mut self, slot_id: &SlotId, id: AllocationId) -> Check {
+    pub(crate) fn manager_hears_freed(&mut self, slot_id: &SlotId, id: AllocationId) -> Check {
         match self.manager.free_slot(slot_id, id) {
             Ok(FreeSlotOutcome::Freed | FreeSlotOutcome::FreedInFlight) => self.observe(Some(id)),
             Ok(_) => self.observe(None),
@@ -75,7 +75,7 @@ impl Simulation {
         }
     }
 
-    pub(super) fn manager_hears_report(
+    pub(crate) fn manager_hears_report(
         &mut self,
         worker: usize,
         instance_id: InstanceId,
@@ -159,7 +159,7 @@ impl Simulation {
         self.observe(None)
     }
 
-    pub(super) fn manager_hears_loss(&mut self, instance_id: InstanceId) -> Check {
+    pub(crate) fn manager_hears_loss(&mut self, instance_id: InstanceId) -> Check {
         if self
             .manager
             .unregister_task_manager(instance_id, "heartbeat timeout")
@@ -170,7 +170,7 @@ impl Simulation {
         self.observe(None)
     }
 
-    pub(super) fn manager_hears_failed_worker(&mut self, leadership: u128, worker_request: WorkerRequestId) -> Check {
+    pub(crate) fn manager_hears_failed_worker(&mut self, leadership: u128, worker_request: WorkerRequestId) -> Check {
         if leadership != self.leaderships {
             return Ok(());
         }
@@ -191,7 +191,7 @@ impl Simulation {
     }
 
     /// A call was refused because no leadership is running: nothing may come of it.
-    pub(super) fn not_started(&mut self) -> Check {
+    pub(crate) fn not_started(&mut self) -> Check {
         if self.manager.leader_id().is_some() {
             return Err("a call was refused while started".to_owned());
         }
