@@ -3,12 +3,10 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::fs::File;
-use std::io::Read;
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use csv::{ErrorKind, ReaderBuilder, StringRecord, Trim};
+use csv::{ErrorKind, Position, ReaderBuilder, StringRecord, Trim};
 
 use crate::workload::{Implausible, Node, Pod, Quantity, Size, Workload};
 
@@ -25,20 +23,20 @@ const POD_COLUMNS: [&str; 7] = [
 
 /// Reads the nodes and the pods of a trace.
 pub(crate) fn read(nodes: &Path, pods: &Path) -> Result<Workload> {
-    let open = |path: &Path| File::open(path).with_context(|| format!("cannot open {}", path.display()));
+    let load = |path: &Path| std::fs::read(path).with_context(|| format!("cannot read {}", path.display()));
     let name = |path: &Path| {
         Path::new(path.file_name().unwrap_or(path.as_os_str()))
             .display()
             .to_string()
     };
     let origin = format!("{}, {}", name(nodes), name(pods));
-    let nodes = read_nodes(&nodes.display().to_string(), open(nodes)?)?;
-    let pods = read_pods(&pods.display().to_string(), open(pods)?)?;
+    let nodes = read_nodes(&nodes.display().to_string(), &load(nodes)?)?;
+    let pods = read_pods(&pods.display().to_string(), &load(pods)?)?;
     Ok(Workload::new(origin, nodes, pods))
 }
 
-fn read_nodes(file: &str, source: impl Read) -> Result<Vec<Node>, MalformedTrace> {
-    read_rows(file, source, NODE_COLUMNS, |row| {
+fn read_nodes(file: &str, bytes: &[u8]) -> Result<Vec<Node>, MalformedTrace> {
+    read_rows(Source { file, bytes }, NODE_COLUMNS, |row| {
         let size = Size {
             cpu_milli: row.number("cpu_milli")?,
             memory_mib: row.number("memory_mib")?,
@@ -49,8 +47,8 @@ fn read_nodes(file: &str, source: impl Read) -> Result<Vec<Node>, MalformedTrace
     })
 }
 
-fn read_pods(file: &str, source: impl Read) -> Result<Vec<Pod>, MalformedTrace> {
-    read_rows(file, source, POD_COLUMNS, |row| {
+fn read_pods(file: &str, bytes: &[u8]) -> Result<Vec<Pod>, MalformedTrace> {
+    read_rows(Source { file, bytes }, POD_COLUMNS, |row| {
         let size = Size {
             cpu_milli: row.number("cpu_milli")?,
             memory_mib: row.number("memory_mib")?,
@@ -63,16 +61,15 @@ fn read_pods(file: &str, source: impl Read) -> Result<Vec<Pod>, MalformedTrace> 
     })
 }
 
-/// Reads all rows. The columns may come in any order and between others; the first of `columns` is the name, which no
-/// two rows share.
+/// Reads all rows. The columns may come in any order and between others. The first of `columns` is the name, which must
+/// be unique.
 fn read_rows<T, const N: usize>(
-    file: &str,
-    source: impl Read,
+    source: Source<'_>,
     columns: [&'static str; N],
     read_row: impl Fn(&Row<'_>) -> Result<T, MalformedTrace>,
 ) -> Result<Vec<T>, MalformedTrace> {
-    let mut reader = ReaderBuilder::new().trim(Trim::All).from_reader(source);
-    let headers = reader.headers().map_err(|error| unreadable(file, &error))?.clone();
+    let mut reader = ReaderBuilder::new().trim(Trim::All).from_reader(source.bytes);
+    let headers = reader.headers().map_err(|error| source.unreadable(&error))?.clone();
     let mut places = Vec::with_capacity(N);
     for column in columns {
         let mut found = headers.iter().enumerate().filter(|(_, header)| *header == column);
@@ -84,15 +81,15 @@ fn read_rows<T, const N: usize>(
             (None, _) => "is missing",
             (Some(_), Some(_)) => "is there twice",
         };
-        return Err(malformed(file, 1, Some(column), problem.to_owned()));
+        return Err(source.malformed(Some(1), Some(column), problem.to_owned()));
     }
 
-    let (mut rows, mut lines_by_name) = (Vec::new(), HashMap::new());
+    let (mut rows, mut starts_by_name) = (Vec::new(), HashMap::new());
     for record in reader.records() {
-        let record = record.map_err(|error| unreadable(file, &error))?;
+        let record = record.map_err(|error| source.unreadable(&error))?;
         let row = Row {
-            file,
-            line: record.position().map_or(0, csv::Position::line),
+            source,
+            start: record.position().map_or(0, Position::byte),
             record: &record,
             places: &places,
         };
@@ -100,26 +97,66 @@ fn read_rows<T, const N: usize>(
         if name.is_empty() {
             return Err(row.problem(columns[0], "is empty".to_owned()));
         }
-        if let Some(first) = lines_by_name.insert(name.to_owned(), row.line) {
-            return Err(row.problem(columns[0], format!("{name:?} is already on line {first}")));
+        if let Some(first) = starts_by_name.insert(name.to_owned(), row.start) {
+            let line = source.line_of(first);
+            return Err(row.problem(columns[0], format!("{name:?} is already on line {line}")));
         }
         rows.push(read_row(&row)?);
     }
     if rows.is_empty() {
-        return Err(malformed(
-            file,
-            1,
-            None,
-            "there are no rows below the header".to_owned(),
-        ));
+        return Err(source.malformed(Some(1), None, "there are no rows below the header".to_owned()));
     }
     Ok(rows)
 }
 
+/// A file with its content.
+#[derive(Debug, Clone, Copy)]
+struct Source<'a> {
+    file: &'a str,
+    bytes: &'a [u8],
+}
+
+impl Source<'_> {
+    /// Returns the line on which the record that starts at a byte stands.
+    ///
+    /// The position of a record names a line too, but an earlier one: the line feed of the CR LF before the record, and
+    /// empty lines, belong to the record for the reader.
+    fn line_of(&self, start: u64) -> usize {
+        let is_line_end = |byte: &u8| matches!(byte, b'\n' | b'\r');
+        let start = usize::try_from(start).unwrap_or(usize::MAX).min(self.bytes.len());
+        let skipped = self.bytes[start..].iter().take_while(|byte| is_line_end(byte)).count();
+        let before = &self.bytes[..start + skipped];
+        let pairs = before.windows(2).filter(|pair| pair == b"\r\n").count();
+        1 + before.iter().filter(|byte| is_line_end(byte)).count() - pairs
+    }
+
+    fn unreadable(&self, error: &csv::Error) -> MalformedTrace {
+        let problem = match error.kind() {
+            ErrorKind::UnequalLengths { expected_len, len, .. } => {
+                format!("{len} fields, but the header has {expected_len}")
+            }
+            ErrorKind::Utf8 { err, .. } => format!("field {}: not UTF-8", err.field() + 1),
+            _ => error.to_string(),
+        };
+        let line = error.position().map(|position| self.line_of(position.byte()));
+        self.malformed(line, None, problem)
+    }
+
+    fn malformed(&self, line: Option<usize>, column: Option<&'static str>, problem: String) -> MalformedTrace {
+        MalformedTrace {
+            file: self.file.to_owned(),
+            line,
+            column,
+            problem,
+        }
+    }
+}
+
 /// One row of a file whose columns are known to exist.
 struct Row<'a> {
-    file: &'a str,
-    line: u64,
+    source: Source<'a>,
+    /// The place of the record in the file, in bytes.
+    start: u64,
     record: &'a StringRecord,
     places: &'a [(&'static str, usize)],
 }
@@ -156,7 +193,8 @@ impl Row<'_> {
     }
 
     fn problem(&self, column: &'static str, problem: String) -> MalformedTrace {
-        malformed(self.file, self.line, Some(column), problem)
+        let line = self.source.line_of(self.start);
+        self.source.malformed(Some(line), Some(column), problem)
     }
 }
 
@@ -164,7 +202,7 @@ impl Row<'_> {
 #[derive(Debug, thiserror::Error)]
 struct MalformedTrace {
     file: String,
-    line: Option<u64>,
+    line: Option<usize>,
     column: Option<&'static str>,
     problem: String,
 }
@@ -179,31 +217,6 @@ impl fmt::Display for MalformedTrace {
             Some(column) => write!(f, ": column {column}: {}", self.problem),
             None => write!(f, ": {}", self.problem),
         }
-    }
-}
-
-fn malformed(file: &str, line: u64, column: Option<&'static str>, problem: String) -> MalformedTrace {
-    MalformedTrace {
-        file: file.to_owned(),
-        line: Some(line),
-        column,
-        problem,
-    }
-}
-
-fn unreadable(file: &str, error: &csv::Error) -> MalformedTrace {
-    let problem = match error.kind() {
-        ErrorKind::UnequalLengths { expected_len, len, .. } => {
-            format!("{len} fields, but the header has {expected_len}")
-        }
-        ErrorKind::Utf8 { err, .. } => format!("field {}: not UTF-8", err.field() + 1),
-        _ => error.to_string(),
-    };
-    MalformedTrace {
-        file: file.to_owned(),
-        line: error.position().map(csv::Position::line),
-        column: None,
-        problem,
     }
 }
 
@@ -292,9 +305,53 @@ mod tests {
         assert_eq!(pod_error("p,1,1,0,0"), "pods.csv:3: 5 fields, but the header has 11");
     }
 
+    /// The first wrong row is on line 5, below an empty line and a name with a line end in it.
+    #[test]
+    fn errors_name_the_line_of_their_row_with_any_line_end() {
+        fn lines(wrong: &str) -> [&str; 7] {
+            [
+                "sn,cpu_milli,memory_mib,gpu",
+                "",
+                "\"a",
+                "b\",1,1,0",
+                wrong,
+                "c,1,1,0",
+                wrong,
+            ]
+        }
+        for line_end in ["\n", "\r\n", "\r"] {
+            let error = |wrong: &str| {
+                let text = lines(wrong).join(line_end);
+                read_nodes("nodes.csv", text.as_bytes()).unwrap_err().to_string()
+            };
+            assert_eq!(
+                error("d,x,1,0"),
+                "nodes.csv:5: column cpu_milli: \"x\" is not a whole number",
+                "{line_end:?}"
+            );
+            assert_eq!(
+                error("d,1"),
+                "nodes.csv:5: 2 fields, but the header has 4",
+                "{line_end:?}"
+            );
+            assert_eq!(
+                error("d,1,1,0"),
+                "nodes.csv:7: column sn: \"d\" is already on line 5",
+                "{line_end:?}"
+            );
+            let mut bytes = lines("d,1,1,0").join(line_end).into_bytes();
+            bytes
+                .iter_mut()
+                .filter(|byte| **byte == b'd')
+                .for_each(|byte| *byte = 0xff);
+            let error = read_nodes("nodes.csv", &bytes).unwrap_err().to_string();
+            assert_eq!(error, "nodes.csv:5: field 1: not UTF-8", "{line_end:?}");
+        }
+    }
+
     #[test]
     fn bytes_that_are_no_text_are_named_with_file_and_line() {
-        let error = read_nodes("nodes.csv", &b"sn,cpu_milli,memory_mib,gpu\n\xff,1,1,0\n"[..]).unwrap_err();
+        let error = read_nodes("nodes.csv", b"sn,cpu_milli,memory_mib,gpu\n\xff,1,1,0\n").unwrap_err();
         assert_eq!(error.to_string(), "nodes.csv:2: field 1: not UTF-8");
     }
 
@@ -319,7 +376,7 @@ mod tests {
     #[test]
     fn a_file_that_is_not_there_is_named() {
         let error = read(Path::new("no such nodes.csv"), Path::new("pods.csv")).unwrap_err();
-        assert_eq!(error.to_string(), "cannot open no such nodes.csv");
+        assert_eq!(error.to_string(), "cannot read no such nodes.csv");
     }
 
     /// Numbers of all sizes, and what is no number at all.
@@ -358,8 +415,8 @@ mod tests {
             ],
             compression in 1.0..1e9,
         ) {
-            let nodes = read_nodes("nodes.csv", &nodes[..]);
-            let pods = read_pods("pods.csv", &pods[..]);
+            let nodes = read_nodes("nodes.csv", &nodes);
+            let pods = read_pods("pods.csv", &pods);
             for (file, error) in [("nodes.csv", nodes.as_ref().err()), ("pods.csv", pods.as_ref().err())] {
                 prop_assert!(error.is_none_or(|error| error.to_string().starts_with(file)));
             }
