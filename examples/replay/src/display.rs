@@ -1,23 +1,23 @@
-//! Numbers and times as people read them.
+//! Numbers and times for people.
 
 use std::time::Duration;
 
 use indicatif::HumanCount;
 use slot_manager::Timestamp;
 
-/// A whole number with a comma after each group of thousands.
+/// Formats a whole number with commas between the thousands.
 pub(crate) fn count(number: impl TryInto<u64>) -> String {
     HumanCount(number.try_into().unwrap_or(u64::MAX)).to_string()
 }
 
-/// A time of the replay: days and the time of the day.
+/// Formats a time of the replay as day and time of the day.
 pub(crate) fn time(at: Timestamp) -> String {
     let seconds = at.since_origin().as_secs();
     let (days, hours, minutes) = (seconds / 86_400, seconds / 3_600 % 24, seconds / 60 % 60);
     format!("day {days} {hours:02}:{minutes:02}:{:02}", seconds % 60)
 }
 
-/// A duration in the unit that fits it.
+/// Formats a duration in the unit that suits its length.
 pub(crate) fn duration(duration: Duration) -> String {
     let seconds = duration.as_secs_f64();
     match seconds {

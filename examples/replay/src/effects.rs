@@ -1,4 +1,4 @@
-//! The effect log: everything the manager does to its outside, in order.
+//! The effect log: all calls of the manager to the traits it is given, in their order.
 
 use std::cell::RefCell;
 use std::fmt::Write as _;
@@ -15,10 +15,10 @@ use slot_manager::{
 };
 use twox_hash::XxHash3_128;
 
-/// Where a task executor's answer goes. Dropping it means that no answer ever comes.
+/// The way back for a task executor's answer. If it is dropped, no answer ever comes.
 pub(crate) type AnswerSender = oneshot::Sender<Result<Acknowledge, SlotAllocationError>>;
 
-/// One call of the manager to its outside, with what the simulation needs to go on from there.
+/// One call of the manager to a trait, with the data that the simulation needs to continue.
 #[derive(Debug)]
 pub(crate) enum Effect {
     RequestSlot {
@@ -48,16 +48,16 @@ pub(crate) enum Effect {
     },
 }
 
-/// What the resource manager said to the wish for a worker.
+/// The answer of the resource manager to a worker request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum WorkerReply {
-    /// This node is being started.
+    /// The node with this number starts.
     Starts(usize),
     Declined,
     Refused,
 }
 
-/// The effects of the present call, until the simulation takes them. Clones share one list.
+/// The effects of the current call, until the simulation takes them. Clones share one list.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Outbox(Rc<RefCell<Vec<Effect>>>);
 
@@ -71,7 +71,7 @@ impl Outbox {
     }
 }
 
-/// Condenses the effect log to a hash, and writes it to a file if there is one.
+/// The hash of all effects, and optionally a file with one line for each effect.
 pub(crate) struct EffectLog {
     hasher: XxHash3_128,
     file: Option<BufWriter<File>>,
@@ -104,7 +104,7 @@ impl EffectLog {
         Ok(())
     }
 
-    /// How many effects there were, and their hash.
+    /// Returns the number of effects and their hash.
     pub(crate) fn finish(mut self) -> Result<(u64, u128)> {
         if let Some(file) = &mut self.file {
             file.flush().context("cannot write the effect log")?;

@@ -1,11 +1,11 @@
-//! What is going to happen, ordered by virtual time.
+//! The queue of future events, ordered by virtual time.
 
 use std::cmp::{Ordering, Reverse};
 use std::collections::BinaryHeap;
 
 use slot_manager::Timestamp;
 
-/// Events that come out in the order of their times, and those of one time in the order in which they went in.
+/// Events in the order of their times. Events of one time keep the order in which they were added.
 pub(crate) struct EventQueue<E> {
     heap: BinaryHeap<Reverse<Entry<E>>>,
     pushed: u64,
@@ -35,7 +35,7 @@ impl<E> EventQueue<E> {
         self.heap.pop().map(|Reverse(entry)| (entry.at, entry.event))
     }
 
-    /// The time of the next event.
+    /// Returns the time of the next event.
     pub(crate) fn next_time(&self) -> Option<Timestamp> {
         self.heap.peek().map(|Reverse(entry)| entry.at)
     }

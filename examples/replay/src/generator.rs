@@ -1,8 +1,9 @@
-//! The embedded default: a cluster and a day of pods, drawn with the frequencies of a real trace.
+//! The generated workload: a cluster and a day of pods, drawn with the frequencies of a real trace.
 //!
-//! The numbers are counted in the Alibaba GPU trace 2023 (cluster-trace-gpu-v2023 of github.com/alibaba/clusterdata,
-//! Apache-2.0): `openb_node_list_all_node.csv` and `openb_pod_list_default.csv`. Only additions, multiplications and
-//! divisions are applied to what is drawn, so a seed gives the same workload on every machine.
+//! The numbers are counted in the Alibaba GPU trace 2023 (cluster-trace-gpu-v2023 of
+//! github.com/alibaba/clusterdata, Apache-2.0): `openb_node_list_all_node.csv` and
+//! `openb_pod_list_default.csv`. Only additions, multiplications and divisions follow a draw, so a
+//! seed gives the same workload on every machine.
 
 use anyhow::{Result, anyhow};
 use rand::distr::Distribution;
@@ -12,7 +13,7 @@ use rand_chacha::ChaCha8Rng;
 
 use crate::workload::{Implausible, Node, Pod, Size, Workload};
 
-/// cpu_milli, memory_mib, gpu; and how many of the 1,523 nodes are like that.
+/// cpu_milli, memory_mib, gpu; and the number of such nodes among the 1,523.
 const NODE_SIZES: [(u64, u64, u64, u32); 27] = [
     (96_000, 393_216, 8, 549),
     (104_000, 524_288, 2, 387),
@@ -43,8 +44,9 @@ const NODE_SIZES: [(u64, u64, u64, u32); 27] = [
     (96_000, 786_432, 0, 1),
 ];
 
-/// cpu_milli, memory_mib, num_gpu, gpu_milli; and how many of the 8,152 pods ask for that. The 36 most frequent sizes
-/// with one GPU or none, and the most frequent with several: together nine pods of ten.
+/// cpu_milli, memory_mib, num_gpu, gpu_milli; and the number of such pods among the 8,152. These
+/// are the 36 most frequent sizes with one GPU or none, and the most frequent with several: nine
+/// pods of ten.
 const POD_SIZES: [(u64, u64, u64, u64, u32); 42] = [
     (3_152, 5_600, 1, 810, 1047),
     (11_300, 49_152, 1, 1000, 857),
@@ -90,8 +92,8 @@ const POD_SIZES: [(u64, u64, u64, u64, u32); 42] = [
     (6_000, 65_536, 2, 1000, 3),
 ];
 
-/// Lifetimes of pods: (share of the pods in parts of a thousand, seconds that this share does not exceed). The longest
-/// two in a hundred, up to months, are left out: a run takes a day.
+/// Lifetimes of pods: a share of the pods in thousandths, and the seconds that this share does not
+/// exceed. The longest two of a hundred, up to months, are left out, because a run takes a day.
 const LIFETIMES: [(u32, u64); 17] = [
     (0, 1),
     (10, 12),
@@ -112,13 +114,13 @@ const LIFETIMES: [(u32, u64); 17] = [
     (980, 40_752),
 ];
 
-/// How many pods were created in each hour of the day.
+/// The number of pods created in each hour of the day.
 const ARRIVALS_BY_HOUR: [u32; 24] = [
     515, 456, 362, 436, 426, 318, 291, 331, 242, 146, 222, 204, 152, 149, 137, 271, 301, 425, 550, 466, 352, 430, 432,
     538,
 ];
 
-/// How often 1, 2, ... pods of one size were created within ten seconds of each other.
+/// The number of times that 1, 2, ... pods of one size were created within ten seconds.
 const ARRIVALS_TOGETHER: [u32; 6] = [7013, 398, 84, 16, 3, 2];
 
 /// Draws a cluster and the pods of one day.
@@ -201,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn there_are_as_many_as_asked_for_and_time_begins_with_the_first() {
+    fn the_number_of_nodes_and_pods_is_as_requested_and_time_starts_with_the_first_pod() {
         let workload = generate(30, 211, 1).unwrap();
         assert_eq!(workload.nodes.len(), 30);
         assert_eq!(workload.pods.len(), 211);

@@ -1,4 +1,5 @@
-//! The jobs and all requests they made: the ledger in which every request and every grant must end exactly once.
+//! The jobs and all their requests: the ledger in which every request and every grant must end
+//! exactly once.
 
 use std::sync::Arc;
 
@@ -13,13 +14,13 @@ pub(crate) struct Jobs {
     requests: Vec<Request>,
 }
 
-/// What a job does.
+/// The state of one job.
 #[derive(Debug)]
 pub(crate) struct Job {
     pub(crate) state: JobState,
-    /// Where its slots are offered.
+    /// The address to which its slots are offered.
     pub(crate) target_address: Arc<str>,
-    /// Its requests that are open or granted.
+    /// Its open and granted requests.
     pub(crate) requests: Vec<AllocationId>,
 }
 
@@ -28,7 +29,7 @@ pub(crate) enum JobState {
     /// Not created yet.
     Expected,
     Running,
-    /// It did not get a slot in time and gave up.
+    /// It did not get a slot in time.
     Failed,
     /// Deleted.
     Ended,
@@ -39,7 +40,7 @@ pub(crate) enum JobState {
 pub(crate) struct Request {
     pub(crate) job: usize,
     pub(crate) asked_at: Timestamp,
-    /// Whether a free slot was there when it came.
+    /// Whether a free slot fitted when it was registered.
     pub(crate) at_once: bool,
     pub(crate) state: RequestState,
 }
@@ -49,9 +50,9 @@ pub(crate) enum RequestState {
     Open,
     /// The job holds this slot.
     Granted(SlotId),
-    /// The job gave the slot back, the manager does not know it yet.
+    /// The job gave the slot back, and the manager does not know yet.
     GivenBack,
-    /// Failed, withdrawn, or the grant has ended.
+    /// It failed or was cancelled, or its grant has ended.
     Over,
 }
 
@@ -80,7 +81,7 @@ impl Jobs {
         JobId::from_u128(job as u128 + 1)
     }
 
-    /// Opens a request.
+    /// Adds a request and returns its allocation id.
     pub(crate) fn open(&mut self, job: usize, now: Timestamp) -> AllocationId {
         self.requests.push(Request {
             job,
@@ -93,13 +94,13 @@ impl Jobs {
         allocation_id
     }
 
-    /// The request with this allocation id; `None` if no job made it.
+    /// Returns the request with this allocation id. `None` if no job made it.
     pub(crate) fn request(&mut self, allocation_id: AllocationId) -> Option<&mut Request> {
         let number = usize::try_from(allocation_id.as_uuid().as_u128()).ok()?;
         self.requests.get_mut(number.checked_sub(1)?)
     }
 
-    /// A request is over; its job forgets it.
+    /// Marks a request as over and removes it from its job.
     pub(crate) fn close(&mut self, allocation_id: AllocationId) {
         if let Some(request) = self.request(allocation_id) {
             request.state = RequestState::Over;
@@ -108,8 +109,8 @@ impl Jobs {
         }
     }
 
-    /// The job's open requests, and the slots it holds.
-    pub(crate) fn holdings(&mut self, job: usize) -> (Vec<AllocationId>, Vec<(AllocationId, SlotId)>) {
+    /// Returns the open requests and the granted slots of a job.
+    pub(crate) fn open_and_granted(&mut self, job: usize) -> (Vec<AllocationId>, Vec<(AllocationId, SlotId)>) {
         let (mut open, mut granted) = (Vec::new(), Vec::new());
         for allocation_id in self.jobs[job].requests.clone() {
             match self.request(allocation_id).map(|request| request.state.clone()) {
@@ -121,12 +122,12 @@ impl Jobs {
         (open, granted)
     }
 
-    /// How many requests were ever made.
+    /// Returns the number of all requests.
     pub(crate) fn asked(&self) -> u64 {
         self.requests.len() as u64
     }
 
-    /// Requests that have not ended: at the end of a run there must be none.
+    /// Returns the requests that have not ended. After a run there must be none.
     pub(crate) fn unended(&self) -> impl Iterator<Item = (AllocationId, &Request)> {
         let numbered = (1..).map(AllocationId::from_u128).zip(&self.requests);
         numbered.filter(|(_, request)| request.state != RequestState::Over)
@@ -154,7 +155,7 @@ mod tests {
         let (first, second) = (jobs.open(0, Timestamp::ZERO), jobs.open(0, Timestamp::ZERO));
         let slot = SlotId::new("node", 0);
         jobs.request(second).unwrap().state = RequestState::Granted(slot.clone());
-        assert_eq!(jobs.holdings(0), (vec![first], vec![(second, slot)]));
+        assert_eq!(jobs.open_and_granted(0), (vec![first], vec![(second, slot)]));
 
         jobs.close(first);
         assert_eq!(jobs.unended().map(|(id, _)| id).collect::<Vec<_>>(), [second]);
@@ -165,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn an_allocation_id_of_nobody_is_not_found() {
+    fn an_unknown_allocation_id_is_not_found() {
         let mut jobs = one_job();
         for bits in [0, 1, u128::MAX] {
             assert!(jobs.request(AllocationId::from_u128(bits)).is_none());

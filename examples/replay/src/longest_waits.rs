@@ -1,4 +1,4 @@
-//! The requests that waited longest in a run, with what the manager said of them while they waited.
+//! The requests that waited longest in a run, each with the last explanation of the manager.
 
 use std::cmp::Reverse;
 use std::fmt;
@@ -9,16 +9,16 @@ use slot_manager::{AllocationId, Explanation, RequestFailure, Timestamp};
 use crate::display::{duration, time};
 use crate::metered::Manager;
 
-/// How many are kept. To look at so many of the oldest is enough: a request with so many older ones that go on waiting
-/// when it ends has not waited as long as these.
+/// The number of kept requests. It is enough to observe as many of the oldest: a request that ends
+/// while five older ones wait has waited less than each of them.
 const KEPT: usize = 5;
 
-/// Looks at the oldest requests now and then, and keeps those that waited longest.
+/// Observes the oldest requests after each event, and keeps the requests that waited longest.
 #[derive(Debug, Default)]
 pub(crate) struct LongestWaits {
-    /// The oldest requests when they were last looked at.
+    /// The oldest requests at the last observation.
     oldest: Vec<Look>,
-    /// The longest first, and of equal ones the one that asked first.
+    /// The longest first, and of equal ones the request that was registered first.
     longest: Vec<Wait>,
 }
 
@@ -37,23 +37,23 @@ pub(crate) struct Wait {
     pub(crate) asked_at: Timestamp,
     pub(crate) waited: Duration,
     pub(crate) end: End,
-    /// Why it waited, and when that was so. `None` if it was never looked at.
+    /// The last explanation and its time. `None` if the request was never observed.
     pub(crate) seen: Option<(Timestamp, Explanation)>,
 }
 
-/// How a request ended.
+/// The end of a request.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum End {
     Granted,
     Failed(RequestFailure),
-    /// Its job withdrew it.
+    /// Its job cancelled it.
     Cancelled,
     StillWaiting,
 }
 
 impl LongestWaits {
-    /// Looks at the oldest requests. One that a task executor is just asked for does not wait for a slot: what was seen
-    /// before says more.
+    /// Observes the oldest requests. A request in flight keeps its earlier explanation, which says
+    /// more: now it waits for an answer only.
     pub(crate) fn look(&mut self, now: Timestamp, manager: &Manager) {
         let mut before = std::mem::take(&mut self.oldest);
         for request in manager.pending_slot_requests().take(KEPT) {
@@ -72,7 +72,7 @@ impl LongestWaits {
         }
     }
 
-    /// A request has ended, before the oldest were looked at again.
+    /// Notes that a request has ended. Call it before the next observation.
     pub(crate) fn ended(
         &mut self,
         allocation_id: AllocationId,
@@ -102,12 +102,12 @@ impl LongestWaits {
         self.longest.truncate(KEPT);
     }
 
-    /// The requests that have not ended, of those that could be among the longest.
+    /// Returns the oldest requests, which may still be among the longest.
     pub(crate) fn unended(&self) -> Vec<AllocationId> {
         self.oldest.iter().map(|look| look.allocation_id).collect()
     }
 
-    /// The longest first.
+    /// Returns the longest waits, the longest first.
     pub(crate) fn into_longest(self) -> Vec<Wait> {
         self.longest
     }
@@ -117,7 +117,7 @@ impl fmt::Display for Wait {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} asked at {} ({}), waited {}, {}",
+            "{}: requested at {} ({}), waited {}, {}",
             self.pod,
             time(self.asked_at),
             self.asked_at,
@@ -125,8 +125,8 @@ impl fmt::Display for Wait {
             self.end
         )?;
         match &self.seen {
-            Some((at, explanation)) => write!(f, "\nlooked at {at}: {explanation}"),
-            None => write!(f, "\nallocation {}: it was never looked at", self.allocation_id),
+            Some((at, explanation)) => write!(f, "\nexplained at {at}: {explanation}"),
+            None => write!(f, "\nallocation {}: never explained", self.allocation_id),
         }
     }
 }
@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn the_longest_come_first_and_the_rest_is_forgotten() {
+    fn the_longest_waits_come_first_and_the_rest_is_dropped() {
         let waits = [
             (1, 0, 10),
             (2, 0, 70),
@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn of_equal_waits_those_of_the_first_to_ask_are_kept_whoever_ended_first() {
+    fn of_equal_waits_those_of_the_requests_registered_first_are_kept() {
         let waits = [9, 2, 7, 4, 1, 8, 3].map(|allocation| (allocation, 5, 10));
         assert_eq!(
             kept(&waits),
@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn how_long_it_waited_and_how_it_ended_is_told() {
+    fn the_text_names_the_length_of_the_wait_and_its_end() {
         let mut longest = LongestWaits::default();
         let ends = [
             (End::Granted, "was granted"),
@@ -221,9 +221,9 @@ mod tests {
                 end.clone(),
             );
         }
-        for (wait, (_, told)) in longest.into_longest().iter().zip(ends) {
+        for (wait, (_, text_of_end)) in longest.into_longest().iter().zip(ends) {
             let text = wait.to_string();
-            let begin = format!("pod-7 asked at day 0 00:00:00 (+0ns), waited 9.0 s, {told}");
+            let begin = format!("pod-7: requested at day 0 00:00:00 (+0ns), waited 9.0 s, {text_of_end}");
             assert!(text.starts_with(&begin), "{text}");
         }
     }

@@ -7,19 +7,19 @@ use slot_manager::{InstanceId, LeaderId, ResourceId, SlotId};
 
 use crate::workload::Node;
 
-/// All machines, by their place in the workload.
+/// All machines, by their index in the workload.
 pub(crate) struct Machines {
     machines: Vec<Machine>,
-    /// Who runs under a resource id.
+    /// The machine that runs under a resource id.
     by_resource: HashMap<ResourceId, usize>,
     clock: ManualScheduledExecutor,
     leader_id: LeaderId,
     registrations: u128,
-    /// Whether machines are started again and again, each time as a new worker.
+    /// Whether each start of a machine is a new worker.
     elastic: bool,
 }
 
-/// One start of a machine. What is sent to an earlier one never arrives.
+/// One start of a machine. A message to an earlier start never arrives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Start {
     pub(crate) machine: usize,
@@ -32,16 +32,16 @@ struct Machine {
     running: Option<Running>,
 }
 
-/// A machine that is started, with the task executor on it.
+/// A running machine with its task executor.
 pub(crate) struct Running {
     pub(crate) start: Start,
     pub(crate) executor: SimulatedTaskExecutor,
-    /// Its present or last registration.
+    /// Its current or last registration.
     pub(crate) instance_id: InstanceId,
     pub(crate) link: Link,
-    /// Whether the process lives. One that crashed does nothing until it is back.
+    /// Whether the process lives. A crashed process does nothing until it is back.
     pub(crate) alive: bool,
-    /// Whether an event is expected that frees the slots nobody uses.
+    /// Whether an event that frees unused slots is in the queue.
     pub(crate) expects_slot_timeout: bool,
 }
 
@@ -49,9 +49,9 @@ pub(crate) struct Running {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Link {
     Up,
-    /// Gone, and whoever sends is told.
+    /// Broken, and each sender gets an error.
     Refusing,
-    /// Gone without a sign.
+    /// Broken without a sign.
     Silent,
 }
 
@@ -76,7 +76,7 @@ impl Machines {
         self.machines.len()
     }
 
-    /// Starts a stopped machine, with all slots free.
+    /// Starts a stopped machine with all slots free.
     pub(crate) fn start(&mut self, index: usize) -> Start {
         let machine = &mut self.machines[index];
         machine.starts += 1;
@@ -102,12 +102,12 @@ impl Machines {
         start
     }
 
-    /// Connects the task executor to the manager, as a new registration.
+    /// Connects the task executor to the manager as a new registration.
     pub(crate) fn connect(&mut self, start: Start) -> Option<&Running> {
         self.registrations += 1;
         let (instance_id, leader_id) = (InstanceId::from_u128(self.registrations), self.leader_id);
         let running = self.running_mut(start)?;
-        // The connection it offers speaks without delay; the replay has a network of its own.
+        // The returned connection has no delay. The replay has its own network.
         let _ = running.executor.connect(leader_id, instance_id);
         running.instance_id = instance_id;
         running.link = Link::Up;
@@ -115,7 +115,7 @@ impl Machines {
         Some(running)
     }
 
-    /// Stops the machine; `None` if nothing with this registration runs there.
+    /// Stops the machine with this registration and returns its index. `None` if there is none.
     pub(crate) fn stop(&mut self, instance_id: InstanceId) -> Option<usize> {
         let index = self.machines.iter().position(|machine| {
             let running = machine.running.as_ref();
@@ -126,13 +126,13 @@ impl Machines {
         Some(index)
     }
 
-    /// What runs since this start, if it still does.
+    /// Returns the running machine of this start, if it still runs.
     pub(crate) fn running_mut(&mut self, start: Start) -> Option<&mut Running> {
         let running = self.machines[start.machine].running.as_mut()?;
         (running.start == start).then_some(running)
     }
 
-    /// What runs on a machine.
+    /// Returns the running machine with this index.
     pub(crate) fn running_on_mut(&mut self, machine: usize) -> Option<&mut Running> {
         self.machines[machine].running.as_mut()
     }
@@ -141,19 +141,19 @@ impl Machines {
         self.machines[machine].running.as_ref()
     }
 
-    /// The task executor that has a slot, if its process lives.
+    /// Returns the running machine that has a slot, if its process lives.
     pub(crate) fn owner(&self, slot_id: &SlotId) -> Option<&Running> {
         let machine = *self.by_resource.get(slot_id.resource_id())?;
         self.running_on(machine).filter(|running| running.alive)
     }
 
-    /// The start of the machine that has a slot.
+    /// Returns the start of the machine that has a slot.
     pub(crate) fn start_of(&self, slot_id: &SlotId) -> Option<Start> {
         let machine = *self.by_resource.get(slot_id.resource_id())?;
         Some(self.running_on(machine)?.start)
     }
 
-    /// All that run, in the order of the workload.
+    /// Returns all running machines in the order of the workload.
     pub(crate) fn running(&self) -> impl Iterator<Item = &Running> {
         self.machines.iter().filter_map(|machine| machine.running.as_ref())
     }

@@ -1,5 +1,5 @@
-//! Replays a cluster trace through the slot manager: in virtual time, with simulated task executors and a network that
-//! delays and loses messages.
+//! Replays a cluster trace through the slot manager: in virtual time, with simulated task executors
+//! and a network that delays and loses messages.
 //!
 //! ```text
 //! cargo run --release -p replay
@@ -8,15 +8,16 @@
 //!     --nodes openb_node_list_all_node.csv --pods openb_pod_list_default.csv --compress 1000 --elastic
 //! ```
 //!
-//! Without arguments it generates a cluster and a day of jobs; with `--nodes` and `--pods` it reads them in the format
-//! of the Alibaba GPU trace 2023 (cluster-trace-gpu-v2023). `--help` has all options.
+//! Without arguments it generates a cluster and a day of jobs. With `--nodes` and `--pods` it reads
+//! them in the format of the Alibaba GPU trace 2023 (cluster-trace-gpu-v2023). `--help` has all
+//! options.
 //!
-//! It prints what became of the requests, what the manager says of itself, how fast it was, and a hash of everything it
-//! did, and draws a chart; with `--explain` also which requests waited longest, and why. In the end it checks that no
-//! slot leaked.
+//! It prints the verdict first: whether a slot leaked, and whether the manager's view equals the
+//! truth. Then it prints the fate of the requests, the manager's overview, a hash of all effects
+//! and the time that the calls took, and draws a chart. With `--explain` it also prints which
+//! requests waited longest, and why.
 
 use std::io::{self, Write};
-use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
@@ -39,6 +40,7 @@ mod machines;
 mod metered;
 mod network;
 mod options;
+mod output;
 mod resource_manager;
 mod simulation;
 mod statistics;
@@ -47,14 +49,11 @@ mod time_series;
 mod trace;
 mod workload;
 
-/// How many violations are shown.
-const SHOWN_VIOLATIONS: usize = 20;
-
 fn main() -> ExitCode {
     match replay(&Options::parse()) {
-        Ok(outcome) if outcome.violations.is_empty() => ExitCode::SUCCESS,
-        Ok(outcome) => {
-            complain(&outcome.violations);
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => {
+            eprintln!("error: the replay failed; the first lines of its output have the reasons");
             ExitCode::FAILURE
         }
         Err(error) => {
@@ -64,42 +63,43 @@ fn main() -> ExitCode {
     }
 }
 
-fn replay(options: &Options) -> Result<Outcome> {
+/// Runs the replay, prints its summary and draws its chart. Returns whether it passed.
+fn replay(options: &Options) -> Result<bool> {
+    output::check(&options.output)?;
     let workload = load(options)?;
     let setting = setting(options, &workload);
     let progress = progress_bar(workload.pods.len());
     let outcome = Simulation::new(workload, options)?.run(&progress)?;
     progress.finish_and_clear();
 
+    printed(print(&setting, &outcome))?;
     let title = format!("{} ({})", setting.origin, setting.cluster);
-    chart::draw(&options.output, &title, &outcome.series)?;
-    match print(&setting, &outcome, &options.output) {
-        // Whoever read the output has had enough of it.
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
-        result => result.context("cannot print the summary")?,
-    }
-    Ok(outcome)
+    chart::draw(&options.output, &title, &outcome.series, &outcome.arrivals)?;
+    printed(writeln!(io::stdout(), "\nchart: {}", options.output.display()))?;
+    Ok(outcome.violations.is_empty())
 }
 
-fn print(setting: &Setting, outcome: &Outcome, chart: &Path) -> io::Result<()> {
+fn print(setting: &Setting, outcome: &Outcome) -> io::Result<()> {
     let mut out = io::stdout().lock();
+    writeln!(out, "{}\n", summary::verdict(&outcome.violations))?;
     writeln!(out, "{}", summary::of_run(setting, outcome))?;
-    writeln!(out, "\nwhat the manager says in the end:\n{}\n", outcome.overview)?;
+    writeln!(out, "\nThe manager's overview at the end:\n{}\n", outcome.overview)?;
     if let Some(waits) = &outcome.longest_waits {
-        writeln!(out, "the requests that waited longest:")?;
+        writeln!(out, "The requests that waited longest:")?;
         for (wait, number) in waits.iter().zip(1..) {
             writeln!(out, "{number}. {wait}\n")?;
         }
     }
     writeln!(out, "{}", summary::of_usage(outcome))?;
-    writeln!(out, "chart: {}", chart.display())?;
-    if outcome.violations.is_empty() {
-        writeln!(
-            out,
-            "no slot leaked: everything granted was freed, and the manager's view equals that of every task executor"
-        )?;
+    writeln!(out, "{}", summary::notes(outcome))
+}
+
+/// Accepts that the reader of the output has closed it.
+fn printed(result: io::Result<()>) -> Result<()> {
+    match result {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        result => result.context("cannot print the summary"),
     }
-    Ok(())
 }
 
 fn load(options: &Options) -> Result<Workload> {
@@ -130,21 +130,12 @@ fn setting(options: &Options, workload: &Workload) -> Setting {
     }
 }
 
-/// Counts each pod twice: when it is created and when it is over. Hidden if nobody watches.
+/// Counts each pod twice: when it is created and when it is over. Hidden if the output is not a
+/// terminal.
 fn progress_bar(pods: usize) -> ProgressBar {
     let bar = ProgressBar::new(2 * pods as u64);
     if let Ok(style) = ProgressStyle::with_template("{bar:40} {percent:>3}% {msg}") {
         bar.set_style(style);
     }
     bar
-}
-
-fn complain(violations: &[String]) {
-    eprintln!("error: something is wrong in the end:");
-    for violation in violations.iter().take(SHOWN_VIOLATIONS) {
-        eprintln!("  - {violation}");
-    }
-    if violations.len() > SHOWN_VIOLATIONS {
-        eprintln!("  - and {} more", violations.len() - SHOWN_VIOLATIONS);
-    }
 }

@@ -1,4 +1,4 @@
-//! The manager with a meter: how often it is called, and how much real time it takes.
+//! The manager with a meter that counts its calls and their real time.
 
 use std::time::{Duration, Instant};
 
@@ -14,7 +14,7 @@ use crate::resource_manager::ReplayResourceManager;
 
 pub(crate) type Manager = SlotManager<ReplayResourceManager, ReplayGateway, ManualScheduledExecutor>;
 
-/// The calls that are told apart, as they are named in the summary.
+/// The measured calls, as the summary names them.
 pub(crate) const CALLS: [&str; 9] = [
     "register_slot_request",
     "unregister_slot_request",
@@ -27,14 +27,14 @@ pub(crate) const CALLS: [&str; 9] = [
     "run_until_stalled",
 ];
 
-/// How often one call was made and how long all of them took.
+/// The number of calls of one method and their total time.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Usage {
     pub(crate) calls: u64,
     pub(crate) time: Duration,
 }
 
-/// Passes every call on and measures it. The time does not enter any decision.
+/// Passes every call on and measures it. No decision depends on the measured time.
 pub(crate) struct MeteredManager {
     manager: Manager,
     usage: [Usage; CALLS.len()],
@@ -48,7 +48,7 @@ impl MeteredManager {
         }
     }
 
-    /// The manager, for what is not measured: queries.
+    /// Returns the manager for queries, which are not measured.
     pub(crate) fn get(&self) -> &Manager {
         &self.manager
     }
@@ -57,7 +57,7 @@ impl MeteredManager {
         self.manager.actions_mut()
     }
 
-    /// In the order of [`CALLS`].
+    /// Returns the usage in the order of [`CALLS`].
     pub(crate) fn usage(&self) -> [Usage; CALLS.len()] {
         self.usage
     }

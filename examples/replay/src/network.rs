@@ -1,4 +1,4 @@
-//! The way between the manager and the task executors: how long messages take, and which are lost.
+//! The network between the manager and the task executors: the delay of messages and their loss.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -12,7 +12,8 @@ use slot_manager::{Acknowledge, FreeSlot, RequestSlot, SlotAllocationError, Task
 
 use crate::effects::{Effect, Outbox};
 
-/// The manager's side of a connection: every message goes to the simulation, which delivers it later or not at all.
+/// The manager's side of a connection. Every message goes to the simulation, which delivers it
+/// later or loses it.
 #[derive(Debug, Clone)]
 pub(crate) struct ReplayGateway {
     outbox: Outbox,
@@ -41,7 +42,8 @@ impl TaskExecutorGateway for ReplayGateway {
     }
 }
 
-/// The answer of a task executor. If it was lost it never comes, and the manager's own timeout ends the attempt.
+/// The answer of a task executor. A lost answer never comes, and the timeout of the manager ends
+/// the attempt.
 #[derive(Debug)]
 pub(crate) struct RemoteAnswer(oneshot::Receiver<Result<Acknowledge, SlotAllocationError>>);
 
@@ -56,26 +58,28 @@ impl Future for RemoteAnswer {
     }
 }
 
-/// All randomness of a run: delays, and what fails. Two streams of one seed, so that the delays do not depend on the
-/// failures asked for.
+/// All random numbers of a run. Delays and failures are two streams of one seed, so that delays do
+/// not depend on the rate of failures.
 ///
-/// Only basic arithmetic is applied to what is drawn, so that a seed means the same on every machine.
+/// Only basic arithmetic follows a draw, so that a seed means the same on every machine.
 pub(crate) struct Chance {
     delays: ChaCha8Rng,
     failures: ChaCha8Rng,
     rate: f64,
-    /// An answer that is late comes up to this much later.
+    /// The longest extra delay of a late answer.
     lateness: Duration,
 }
 
-/// How a node fails.
+/// A failure of a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Outage {
-    /// Its process dies with all its slots; otherwise only the connection to the manager breaks.
+    /// Whether its process dies with all its slots. Otherwise only the connection to the manager
+    /// breaks.
     pub(crate) crash: bool,
-    /// Whether the broken connection shows; otherwise nobody answers any more.
+    /// Whether senders see the broken connection. Otherwise messages vanish.
     pub(crate) noticed_at_once: bool,
-    /// When the manager hears that the connection is gone. A node that is back earlier registers again unannounced.
+    /// The time until the manager hears of the loss. A node that is back earlier registers again
+    /// before that.
     pub(crate) noticed_after: Duration,
     pub(crate) back_after: Duration,
 }
@@ -95,17 +99,18 @@ impl Chance {
         }
     }
 
-    /// How long a message takes: a few milliseconds.
+    /// Draws the delay of a message: a few milliseconds.
     pub(crate) fn latency(&mut self) -> Duration {
         Duration::from_micros(self.delays.random_range(500..5_000))
     }
 
-    /// Whether something that can fail does.
+    /// Draws whether an operation fails.
     pub(crate) fn fails(&mut self) -> bool {
         self.rate > 0.0 && self.failures.random_bool(self.rate)
     }
 
-    /// How long an answer takes: no longer than a message, or more than the manager may be willing to wait.
+    /// Draws the delay of an answer: that of a message, or so late that the manager may have given
+    /// up.
     pub(crate) fn answer_latency(&mut self) -> Duration {
         let latency = self.latency();
         if self.fails() {
@@ -115,7 +120,8 @@ impl Chance {
         }
     }
 
-    /// How long until the next of `nodes` nodes fails, and which one; `None` if none ever does.
+    /// Draws the time until the next of `nodes` nodes fails, and the node. `None` if no node ever
+    /// fails.
     pub(crate) fn next_outage(&mut self, nodes: usize) -> Option<(Duration, usize)> {
         if self.rate <= 0.0 || nodes == 0 {
             return None;
@@ -126,7 +132,7 @@ impl Chance {
         Some((gap, self.failures.random_range(0..nodes as u64) as usize))
     }
 
-    /// In which way a node fails.
+    /// Draws the way in which a node fails.
     pub(crate) fn outage(&mut self) -> Outage {
         const HEARTBEAT_TIMEOUT: Duration = Duration::from_secs(50);
         let noticed_at_once = self.failures.random_bool(0.5);
@@ -142,7 +148,7 @@ impl Chance {
         }
     }
 
-    /// Whether the manager is told that a node does not start, or must find out.
+    /// Draws whether the manager is notified that a node does not start.
     pub(crate) fn is_told(&mut self) -> bool {
         self.failures.random_bool(0.5)
     }
@@ -182,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn nodes_fail_as_often_as_asked_for() {
+    fn nodes_fail_at_the_configured_rate() {
         let mut chance = Chance::new(1, 0.01, Duration::MAX);
         let outages = 10_000;
         let time: Duration = (0..outages).filter_map(|_| Some(chance.next_outage(50)?.0)).sum();

@@ -6,15 +6,16 @@ use std::time::Duration;
 use clap::{Parser, ValueEnum};
 use slot_manager::SlotMatchingStrategy;
 
-/// Replays a cluster trace through the slot manager, in virtual time and with simulated task executors
+/// Replays a cluster trace through the slot manager, in virtual time and with simulated task
+/// executors
 ///
-/// A node of the trace is a task executor: one slot per GPU, or one per 8 CPU if it has no GPU, each with
-/// an equal share of the node. A pod is a job: it asks for one slot per GPU, or one per 8 CPU begun, when it
-/// is created, and frees them when it is deleted. Without --nodes and --pods a cluster of the same shape is
-/// generated.
+/// A node of the trace is a task executor with one slot per GPU, or per 8 CPU if it has no GPU.
+/// Each slot has an equal share of the node. A pod is a job. When it is created it requests one
+/// slot per GPU, or per 8 CPU (rounded up). When it is deleted it frees them. Without --nodes and
+/// --pods a similar cluster is generated.
 ///
-/// The exit code is 0 only if no slot leaked: everything granted was freed, and after a last report of every
-/// task executor the manager's view equals theirs.
+/// The exit code is 0 only if the replay passed: every request ended once, every granted slot was
+/// freed, and after a last report of every task executor the manager's view equals theirs.
 ///
 /// TIME is written as "500ms", "10s", "5m", "1h 30m" or "inf".
 #[derive(Debug, Parser)]
@@ -22,8 +23,8 @@ use slot_manager::SlotMatchingStrategy;
 pub(crate) struct Options {
     /// The nodes, a CSV file
     ///
-    /// Its columns are sn, cpu_milli, memory_mib and gpu, as in openb_node_list_all_node.csv of the Alibaba GPU
-    /// trace 2023. Others are passed over.
+    /// Its columns are sn, cpu_milli, memory_mib and gpu, as in openb_node_list_all_node.csv of the
+    /// Alibaba GPU trace 2023. Other columns are ignored.
     #[arg(
         long,
         value_name = "CSV",
@@ -35,8 +36,9 @@ pub(crate) struct Options {
 
     /// The pods, a CSV file
     ///
-    /// Its columns are name, cpu_milli, memory_mib, num_gpu, gpu_milli, creation_time and deletion_time (in
-    /// seconds), as in openb_pod_list_default.csv of the same trace. Others are passed over.
+    /// Its columns are name, cpu_milli, memory_mib, num_gpu, gpu_milli, creation_time and
+    /// deletion_time (in seconds), as in openb_pod_list_default.csv of the same trace. Other
+    /// columns are ignored.
     #[arg(
         long,
         value_name = "CSV",
@@ -46,26 +48,26 @@ pub(crate) struct Options {
     )]
     pub(crate) pods: Option<PathBuf>,
 
-    /// How many nodes to generate when no trace is given
+    /// The number of generated nodes, without a trace
     #[arg(long, value_name = "N", default_value_t = 240, help_heading = "Workload",
           value_parser = clap::value_parser!(u32).range(1..=100_000), conflicts_with = "nodes")]
     pub(crate) generate_nodes: u32,
 
-    /// How many pods to generate when no trace is given; they arrive within one day
+    /// The number of generated pods, without a trace; they arrive within one day
     #[arg(long, value_name = "N", default_value_t = 32_000, help_heading = "Workload",
           value_parser = clap::value_parser!(u32).range(1..=10_000_000), conflicts_with = "nodes")]
     pub(crate) generate_pods: u32,
 
     /// Divide the times at which pods are created by N
     ///
-    /// Each still runs as long as it did, so N times as many run at once.
+    /// Each pod still lives as long as before, so about N times as many run at the same time.
     #[arg(long, value_name = "N", default_value = "1", value_parser = parse_compression, help_heading = "Workload")]
     pub(crate) compress: f64,
 
-    /// The seed of everything that is drawn at random
+    /// The seed of all random numbers
     ///
-    /// That is the generated cluster, network delays and failures. Equal options with an equal seed give an equal
-    /// effect log.
+    /// They decide the generated cluster, network delays and failures. Equal options and an equal
+    /// seed give an equal effect log.
     #[arg(
         long,
         value_name = "SEED",
@@ -77,55 +79,57 @@ pub(crate) struct Options {
 
     /// Start without nodes
     ///
-    /// The resource manager starts them on demand, and stops those the manager releases. Otherwise all nodes are
-    /// there from the beginning to the end, as in a standalone cluster.
+    /// The resource manager starts them on demand and stops the nodes that the slot manager
+    /// releases. Otherwise the cluster is fixed: all nodes run from the beginning to the end.
     #[arg(long, help_heading = "Cluster", verbatim_doc_comment)]
     pub(crate) elastic: bool,
 
-    /// With --elastic: how long a node takes from the wish for it to its registration
+    /// With --elastic: the time from the request of a node to its registration
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = parse_time, help_heading = "Cluster")]
     pub(crate) start_delay: Duration,
 
-    /// How often each task executor reports its slots
+    /// The time between two reports of a task executor
     #[arg(long, value_name = "TIME", default_value = "6h", value_parser = parse_period, help_heading = "Cluster")]
     pub(crate) heartbeat: Duration,
 
-    /// How much fails, from 0 (nothing) to 1
+    /// The rate of failures, from 0 (none) to 1
     ///
     /// R is the probability
-    ///   - with which each message between the manager and a task executor is lost: slot requests, answers, frees
-    ///     and reports (registrations are not),
-    ///   - with which an answer is late, by up to twice --rpc-timeout,
-    ///   - with which a node does not start; the manager is told of every other one.
+    ///   - that a message between the manager and a task executor is lost: a slot request, an answer, a free or
+    ///     a report (registrations are never lost),
+    ///   - that an answer is late, by up to twice --rpc-timeout,
+    ///   - that a node does not start; the manager is notified of half of them.
     ///
-    /// It is also how often each node fails per hour of virtual time, on average: a crash, after which it has
-    /// lost its slots, or a broken connection. The manager hears of it at once, after 50 s, or only when the node
-    /// registers again, after 5 s to 2 min.
+    /// Each node also fails R times per hour of virtual time, on average. It crashes and loses its
+    /// slots, or its connection breaks. The manager hears of this at once, after 50 s, or when the
+    /// node registers again, which it does after 5 s to 2 min.
     #[arg(long, value_name = "R", default_value = "0", value_parser = parse_rate, help_heading = "Cluster",
           verbatim_doc_comment)]
     pub(crate) failures: f64,
 
-    /// How long a request may wait for its slot; then it has failed, and its pod with it
+    /// The time after which a waiting request fails, and its pod with it
     #[arg(long, value_name = "TIME", default_value = "5m", value_parser = parse_time, help_heading = "Manager")]
     pub(crate) request_timeout: Duration,
 
-    /// How long a task executor may take to answer a slot request
+    /// The time that a task executor has for the answer to a slot request
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = parse_time, help_heading = "Manager")]
     pub(crate) rpc_timeout: Duration,
 
-    /// How long a node may be idle before its release is asked for
+    /// The time after which an idle node is released
     ///
-    /// Without --elastic it is declined, and asked for again after the same time.
+    /// Without --elastic the resource manager declines, and the manager tries again after the same
+    /// time.
     ///
     /// [default: 5m with --elastic, 1day without]
     #[arg(long, value_name = "TIME", value_parser = parse_time, help_heading = "Manager", verbatim_doc_comment)]
     pub(crate) idle_timeout: Option<Duration>,
 
-    /// How long a node that was asked for may take to register; a refused wish is repeated after the same time
+    /// The time that a requested node has to register; a declined request is repeated after the
+    /// same time
     #[arg(long, value_name = "TIME", default_value = "5m", value_parser = parse_time, help_heading = "Manager")]
     pub(crate) registration_timeout: Duration,
 
-    /// Which of several free slots that fit is taken
+    /// The choice among several free slots that fit
     #[arg(
         long,
         value_name = "HOW",
@@ -137,24 +141,24 @@ pub(crate) struct Options {
 
     /// Check the invariants of the manager's state after every N events
     ///
-    /// 1 checks after each, which is slow on a large cluster.
+    /// With 1 it checks after each event, which is slow on a large cluster.
     #[arg(long, value_name = "N", default_value_t = 10_000, help_heading = "Output",
           value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) check_every: u64,
 
-    /// Where to draw the chart
+    /// The file for the chart; checked before the run
     #[arg(long, value_name = "SVG", default_value = "replay.svg", help_heading = "Output")]
     pub(crate) output: PathBuf,
 
-    /// Write the effect log, whose hash the summary shows, to this file
+    /// Write the effect log to this file; the summary shows its hash
     ///
-    /// A line for each call the manager made, with its virtual time in nanoseconds.
+    /// It has one line for each call that the manager made, with its virtual time in nanoseconds.
     #[arg(long, value_name = "FILE", help_heading = "Output")]
     pub(crate) effect_log: Option<PathBuf>,
 
     /// Explain the five requests that waited longest
     ///
-    /// How long each waited and how that ended, with what the manager said when it was last asked why.
+    /// Prints how long each waited, how it ended, and the manager's last explanation.
     #[arg(long, help_heading = "Output")]
     pub(crate) explain: bool,
 }
@@ -164,7 +168,7 @@ pub(crate) struct Options {
 pub(crate) enum Matching {
     /// The slot that has been free for the longest time
     FirstFit,
-    /// A slot that has the least beyond the request: first of GPUs, then of memory, then of cores
+    /// The slot with the least surplus: first in GPUs, then in memory, then in cores
     BestFit,
     /// A slot of the node with the smallest share of used slots
     LeastUtilization,
@@ -184,13 +188,12 @@ impl From<Matching> for SlotMatchingStrategy {
 }
 
 impl Options {
-    /// The idle timeout, given or not. A standalone cluster declines every release, and asking it often would only cost
-    /// time.
+    /// Returns the idle timeout or its default. A fixed cluster declines every release, so trying
+    /// often only costs time.
     pub(crate) fn idle_timeout(&self) -> Duration {
         const ELASTIC: Duration = Duration::from_secs(5 * 60);
-        const STANDALONE: Duration = Duration::from_secs(24 * 60 * 60);
-        self.idle_timeout
-            .unwrap_or(if self.elastic { ELASTIC } else { STANDALONE })
+        const FIXED: Duration = Duration::from_secs(24 * 60 * 60);
+        self.idle_timeout.unwrap_or(if self.elastic { ELASTIC } else { FIXED })
     }
 }
 
@@ -241,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn nodes_and_pods_come_together_or_not_at_all() {
+    fn nodes_and_pods_need_each_other() {
         assert!(parse(&[]).is_ok());
         assert!(parse(&["--nodes", "n.csv", "--pods", "p.csv"]).is_ok());
         assert!(parse(&["--nodes", "n.csv"]).is_err());
@@ -249,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn values_out_of_range_are_refused() {
+    fn values_out_of_range_are_rejected() {
         for arguments in [
             ["--failures", "1.5"],
             ["--failures", "NaN"],
@@ -265,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn a_standalone_cluster_is_seldom_asked_for_idle_nodes() {
+    fn a_fixed_cluster_has_a_longer_idle_timeout() {
         let idle_timeout = |arguments: &[&str]| parse(arguments).unwrap().idle_timeout();
         assert!(idle_timeout(&["--elastic"]) < idle_timeout(&[]));
         assert_eq!(idle_timeout(&["--idle-timeout", "7s"]), Duration::from_secs(7));
@@ -286,7 +289,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_value_of_an_option_is_refused_or_within_its_bounds(
+        fn any_value_of_an_option_is_rejected_or_within_its_bounds(
             option in prop::sample::select(vec![
                 "generate-nodes", "generate-pods", "compress", "seed", "start-delay", "heartbeat", "failures",
                 "request-timeout", "rpc-timeout", "idle-timeout", "registration-timeout", "matching", "check-every",

@@ -1,5 +1,5 @@
-//! The resource manager: starts nodes on demand and lets released ones go, or has all nodes from the beginning and
-//! neither starts nor stops any.
+//! The resource manager. In an elastic cluster it starts nodes on demand and stops released ones.
+//! In a fixed cluster all nodes run from the beginning to the end.
 
 use std::collections::BTreeSet;
 
@@ -11,21 +11,21 @@ use slot_manager::{
 use crate::effects::{Effect, Outbox, WorkerReply};
 use crate::workload::Node;
 
-/// Answers the manager, and puts everything it says into the outbox.
+/// Answers the manager and puts every call into the outbox.
 #[derive(Debug)]
 pub(crate) struct ReplayResourceManager {
     outbox: Outbox,
-    /// `None` in a standalone cluster.
+    /// `None` in a fixed cluster.
     pool: Option<NodePool>,
 }
 
 impl ReplayResourceManager {
-    /// Of a cluster whose nodes are all there.
-    pub(crate) fn standalone(outbox: Outbox) -> Self {
+    /// Makes the resource manager of a fixed cluster.
+    pub(crate) fn fixed(outbox: Outbox) -> Self {
         Self { outbox, pool: None }
     }
 
-    /// Of a cluster whose nodes are started when they are needed.
+    /// Makes the resource manager of an elastic cluster, in which no node runs yet.
     pub(crate) fn elastic(outbox: Outbox, nodes: &[Node]) -> Self {
         Self {
             outbox,
@@ -33,7 +33,7 @@ impl ReplayResourceManager {
         }
     }
 
-    /// A node has stopped, or did not start: it can be started again.
+    /// Notes that a node has stopped or did not start, so that it can be started again.
     pub(crate) fn give_back(&mut self, node: usize) {
         if let Some(pool) = &mut self.pool {
             pool.give_back(node);
@@ -101,7 +101,7 @@ impl ResourceManagerActions for ReplayResourceManager {
     }
 }
 
-/// The nodes that are not running, by their slots.
+/// The stopped nodes, by their slots.
 #[derive(Debug)]
 struct NodePool {
     /// From the smallest slots to the largest.
@@ -140,7 +140,7 @@ impl NodePool {
                 }),
             }
         }
-        // Stable: of equals the one that the trace names first.
+        // A stable sort: equal kinds keep the order of the trace.
         kinds.sort_by(|a, b| {
             size_key(a)
                 .partial_cmp(&size_key(b))
@@ -155,7 +155,7 @@ impl NodePool {
         Self { kinds, kind_of_node }
     }
 
-    /// Takes a node with the smallest slots that fit, the first of the trace.
+    /// Takes a node with the smallest slots that fit, and among equal ones the first of the trace.
     fn take(&mut self, profile: &ResourceProfile) -> Taken {
         let mut answer = Taken::NoneFits;
         for kind in &mut self.kinds {
@@ -175,7 +175,7 @@ impl NodePool {
     }
 }
 
-/// By GPU first: they are what is scarce.
+/// Returns the sort key of a kind. GPUs come first, because they are scarce.
 fn size_key(kind: &NodeKind) -> (f64, f64, u64, u32) {
     let profile = &kind.slot_profile;
     (
@@ -233,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn what_no_node_will_ever_have_is_told_from_what_is_used_up() {
+    fn a_slot_that_no_node_has_differs_from_one_that_is_used_up() {
         let mut pool = NodePool::new(&[node(8_000, 0)]);
         let too_large = ResourceProfile::builder().cpu_cores(9.0).build().unwrap();
         assert_eq!(pool.take(&too_large), Taken::NoneFits);

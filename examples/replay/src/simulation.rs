@@ -1,4 +1,4 @@
-//! The replay itself: a loop over everything that is going to happen, in virtual time.
+//! The replay itself: a loop over all events in virtual time.
 
 use std::time::Duration;
 
@@ -34,33 +34,34 @@ use self::event::Event;
 
 const LEADER: LeaderId = LeaderId::from_u128(1);
 
-/// Everything that runs, and what is going to happen to it.
+/// The cluster, its jobs, and the queue of future events.
 pub(crate) struct Simulation {
     clock: ManualScheduledExecutor,
     manager: MeteredManager,
     outbox: Outbox,
     effect_log: EffectLog,
     events: EventQueue<Event>,
-    /// Events that change something by themselves; when there are none left, all is quiet.
+    /// The number of queued events that are not background. Without any, the cluster is quiet.
     consequential_events: u64,
     chance: Chance,
     machines: Machines,
     jobs: Jobs,
     pods: Vec<Pod>,
-    /// Whether there is a slot in the cluster that fits the pod's requests.
+    /// For each pod, whether the cluster has a slot that fits its requests.
     fits: Vec<bool>,
     pods_created: usize,
     pods_left: usize,
     settings: Settings,
     statistics: Statistics,
     series: TimeSeries,
-    /// `None` if nobody wants to know.
+    arrivals: TimeSeries,
+    /// `None` without `--explain`.
     longest_waits: Option<LongestWaits>,
-    /// Of the end of the run.
+    /// The last reports that the manager did not apply.
     unapplied_reports: Vec<String>,
 }
 
-/// What the simulation needs of the options.
+/// The options that the simulation needs.
 struct Settings {
     elastic: bool,
     start_delay: Duration,
@@ -69,20 +70,21 @@ struct Settings {
     releases_end: bool,
 }
 
-/// What a run leaves.
+/// The result of a run.
 pub(crate) struct Outcome {
     pub(crate) statistics: Statistics,
     pub(crate) series: TimeSeries,
+    pub(crate) arrivals: TimeSeries,
     pub(crate) usage: [Usage; CALLS.len()],
     pub(crate) asked: u64,
     pub(crate) effects: u64,
     pub(crate) effect_hash: u128,
     pub(crate) ended_at: Timestamp,
-    /// What the manager says of itself in the end.
+    /// The manager's overview at the end.
     pub(crate) overview: Overview,
-    /// The longest first. `None` if nobody wants to know.
+    /// The longest first. `None` without `--explain`.
     pub(crate) longest_waits: Option<Vec<Wait>>,
-    /// What is wrong in the end. Empty: no slot leaked.
+    /// The violations at the end. Without any, the replay has passed.
     pub(crate) violations: Vec<String>,
 }
 
@@ -96,11 +98,11 @@ impl Simulation {
             .with_task_manager_timeout(options.idle_timeout())
             .with_worker_registration_timeout(options.registration_timeout)
             .with_slot_matching_strategy(options.matching.into());
-        let mut manager = SlotManager::new(config, clock.clone()).context("the manager refuses its configuration")?;
+        let mut manager = SlotManager::new(config, clock.clone()).context("the manager rejects its configuration")?;
         let resource_manager = if options.elastic {
             ReplayResourceManager::elastic(outbox.clone(), &workload.nodes)
         } else {
-            ReplayResourceManager::standalone(outbox.clone())
+            ReplayResourceManager::fixed(outbox.clone())
         };
         manager
             .start(LEADER, resource_manager)
@@ -126,20 +128,22 @@ impl Simulation {
                 releases_end: options.idle_timeout() != Duration::MAX,
             },
             statistics: Statistics::new()?,
-            series: TimeSeries::new(&workload),
+            series: TimeSeries::of_run(),
+            arrivals: TimeSeries::of_arrivals(&workload.pods),
             longest_waits: options.explain.then(LongestWaits::default),
             pods: workload.pods,
             unapplied_reports: Vec::new(),
         })
     }
 
-    /// Replays everything and checks what is left. `progress` counts pods created and pods over.
+    /// Replays everything and checks the end. `progress` counts created and ended pods.
     pub(crate) fn run(mut self, progress: &ProgressBar) -> Result<Outcome> {
         self.begin()?;
         let result = self.run_to_the_end(progress);
         let violations = result.with_context(|| format!("at virtual time {}", self.clock.now()))?;
         let ended_at = self.clock.now();
         self.series.finish(ended_at);
+        self.arrivals.finish(ended_at);
         self.end_waits();
         let (effects, effect_hash) = self.effect_log.finish()?;
         Ok(Outcome {
@@ -147,6 +151,7 @@ impl Simulation {
             asked: self.jobs.asked(),
             statistics: self.statistics,
             series: self.series,
+            arrivals: self.arrivals,
             effects,
             effect_hash,
             ended_at,
@@ -160,11 +165,11 @@ impl Simulation {
         if !self.settings.elastic {
             for machine in 0..self.machines.len() {
                 let start = self.machines.start(machine);
-                // Not all at once.
+                // Spreads the heartbeats of all nodes.
                 let phase = self.settings.heartbeat / self.machines.len() as u32 * (machine + 1) as u32;
                 self.push(phase, Event::Heartbeat { start });
                 self.register(start, None)?;
-                self.settle()?;
+                self.drive()?;
             }
         }
         for job in 0..self.pods.len() {
@@ -186,7 +191,7 @@ impl Simulation {
         Ok(violations)
     }
 
-    /// Lets things happen until `done`, or until nothing is left that could.
+    /// Handles events and deadlines until `done`, or until there are no more.
     fn run_until(&mut self, done: fn(&Self) -> bool, progress: &ProgressBar) -> Result<()> {
         while !done(self) {
             let event_at = self.events.next_time();
@@ -199,7 +204,7 @@ impl Simulation {
                 }
                 (_, deadline) => {
                     self.clock.advance_to(deadline.unwrap_or_default());
-                    self.settle()?;
+                    self.drive()?;
                 }
             }
             self.statistics.events += 1;
@@ -217,7 +222,7 @@ impl Simulation {
         Ok(())
     }
 
-    /// Whether all pods are over, nothing waits for an answer, and no message is under way.
+    /// Returns whether all pods are over, no request waits, and no message is on its way.
     fn is_quiet(&self) -> bool {
         self.pods_left == 0 && self.consequential_events == 0 && self.manager.get().num_pending_slot_requests() == 0
     }
@@ -229,7 +234,7 @@ impl Simulation {
         if !event.is_background() {
             self.consequential_events -= 1;
         }
-        let drive = !event.passes_the_manager_by();
+        let reaches_manager = event.reaches_manager();
         match event {
             Event::PodCreated { job } => self.pod_created(job)?,
             Event::PodDeleted { job } => self.pod_deleted(job)?,
@@ -240,7 +245,7 @@ impl Simulation {
             Event::Activated { slot_id, allocation_id } => self.activated(slot_id, allocation_id),
             Event::GivenBack { slot_id, allocation_id } => self.given_back(&slot_id, allocation_id),
             Event::SlotTimeout { start } => self.slot_timeout(start),
-            // Nobody waits any more if the attempt was given up.
+            // The receiver is gone if the manager has given up the attempt.
             Event::AnswerArrives { answer, result } => drop(answer.send(result)),
             Event::SlotFreedArrives { slot_id, allocation_id } => self.slot_freed_arrives(&slot_id, allocation_id)?,
             Event::ReportArrives { instance_id, report } => self.report_arrives(instance_id, &report)?,
@@ -258,14 +263,14 @@ impl Simulation {
             Event::ConnectionLost { instance_id } => self.connection_lost(instance_id)?,
             Event::Returns { start } => self.register(start, None)?,
         }
-        if drive {
-            self.settle()?;
+        if reaches_manager {
+            self.drive()?;
         }
         Ok(())
     }
 
-    /// Drives the manager, and passes on everything it did.
-    fn settle(&mut self) -> Result<()> {
+    /// Drives the manager and passes all its effects on.
+    fn drive(&mut self) -> Result<()> {
         self.manager.run_until_stalled();
         let now = self.clock.now();
         let deadline = self.manager.get().next_deadline();
@@ -304,19 +309,20 @@ impl Simulation {
         let (slots, promised) = (manager.slot_counts(), manager.promised_slot_counts());
         let sample = Sample {
             used: slots.allocated + slots.in_flight,
-            free: slots.free,
+            all: slots.registered,
             promised: promised.bound + promised.unbound,
             waiting: manager.num_pending_slot_requests() - slots.in_flight,
         };
         self.statistics.peak_waiting.update(sample.waiting, now);
         self.statistics.peak_used.update(sample.used, now);
         self.series.record(now, sample);
+        self.arrivals.record(now, sample);
         if let Some(longest_waits) = &mut self.longest_waits {
             longest_waits.look(now, manager);
         }
     }
 
-    /// Notes that a request does not wait any more.
+    /// Notes that a request has ended.
     fn wait_ended(&mut self, allocation_id: AllocationId, end: End) {
         let Some(longest_waits) = &mut self.longest_waits else {
             return;
@@ -327,7 +333,7 @@ impl Simulation {
         }
     }
 
-    /// Notes that nothing happens any more to the requests that still wait.
+    /// Notes the requests that still wait at the end of the run.
     fn end_waits(&mut self) {
         let unended = self.longest_waits.as_ref().map(LongestWaits::unended);
         for allocation_id in unended.unwrap_or_default() {
@@ -335,7 +341,7 @@ impl Simulation {
         }
     }
 
-    /// Makes something happen after a while.
+    /// Adds an event that happens after some time.
     fn push(&mut self, after: Duration, event: Event) {
         self.push_at(self.clock.now() + after, event);
     }

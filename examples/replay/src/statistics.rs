@@ -1,4 +1,4 @@
-//! What is counted during a run.
+//! The counters of a run.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -18,7 +18,7 @@ pub(crate) struct Statistics {
     pub(crate) granted_after_waiting: u64,
     pub(crate) withdrawn: u64,
     pub(crate) failed: BTreeMap<FailureKind, u64>,
-    /// Grants that ended against the will of their job, which asked again.
+    /// Grants that ended although their job still used the slot. The job requested another slot.
     pub(crate) grants_lost: u64,
     pub(crate) all_waits: Waits,
     pub(crate) waits_of_waiting: Waits,
@@ -36,7 +36,7 @@ pub(crate) struct Statistics {
     pub(crate) messages_lost: u64,
 }
 
-/// Why a request failed.
+/// The reason why a request failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum FailureKind {
     NoSlotInTime,
@@ -45,14 +45,14 @@ pub(crate) enum FailureKind {
     Other,
 }
 
-/// The largest number there was, and when first.
+/// The largest number so far, and the first time it was reached.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Peak {
     pub(crate) count: usize,
     pub(crate) at: Timestamp,
 }
 
-/// How long requests waited from their registration to their grant.
+/// The times from the registration of requests to their grants.
 #[derive(Debug)]
 pub(crate) struct Waits(Histogram<u64>);
 
@@ -99,7 +99,7 @@ impl Statistics {
         *self.failed.entry(kind).or_default() += 1;
     }
 
-    /// All requests that ended, each in one of the ways there are.
+    /// Returns the number of requests that were granted, were cancelled or failed.
     pub(crate) fn ended(&self) -> u64 {
         let failed: u64 = self.failed.values().sum();
         self.granted_at_once + self.granted_after_waiting + self.withdrawn + failed
@@ -111,7 +111,7 @@ impl FailureKind {
         match self {
             Self::NoSlotInTime => "no slot within the request timeout",
             Self::FitsNoSlot => "no node has such a slot",
-            Self::NoWorker => "the resource manager refused to start a node",
+            Self::NoWorker => "no node can be started for it",
             Self::Other => "other",
         }
     }
@@ -127,7 +127,7 @@ impl Peak {
 
 impl Waits {
     fn new() -> Result<Self> {
-        // In microseconds, three digits. A wait of more than a year is taken for one.
+        // In microseconds, with three digits. A longer wait counts as a year.
         const YEAR: u64 = 366 * 24 * 3600 * 1_000_000;
         Ok(Self(Histogram::new_with_bounds(1, YEAR, 3)?))
     }
@@ -137,7 +137,7 @@ impl Waits {
         self.0.saturating_record(microseconds);
     }
 
-    /// The wait that `quantile` of the requests did not exceed; `None` if there were none.
+    /// Returns the wait that `quantile` of the requests did not exceed. `None` without requests.
     pub(crate) fn quantile(&self, quantile: f64) -> Option<Duration> {
         (!self.0.is_empty()).then(|| Duration::from_micros(self.0.value_at_quantile(quantile)))
     }

@@ -1,4 +1,5 @@
-//! What is printed after a run: a table of what happened, and one of the time it took.
+//! The printed summary of a run: a table of numbers, a table of the time the calls took, and notes
+//! on both.
 
 use comfy_table::presets::UTF8_FULL_CONDENSED;
 use comfy_table::{Cell, CellAlignment, Table};
@@ -8,7 +9,10 @@ use crate::metered::CALLS;
 use crate::simulation::Outcome;
 use crate::statistics::{Peak, Waits};
 
-/// What is known of a run before it begins.
+/// The number of violations that the verdict lists.
+const SHOWN_VIOLATIONS: usize = 20;
+
+/// The facts that are known before a run begins.
 pub(crate) struct Setting {
     pub(crate) origin: String,
     pub(crate) cluster: String,
@@ -19,78 +23,79 @@ pub(crate) struct Setting {
     pub(crate) failures: bool,
 }
 
-/// What happened.
+/// Returns the verdict: whether the replay passed, and if not, what is wrong.
+pub(crate) fn verdict(violations: &[String]) -> String {
+    if violations.is_empty() {
+        return "PASSED: nothing leaked, every request ended once, and the manager's view equals the truth.".to_owned();
+    }
+    let mut lines = vec![format!(
+        "FAILED: the run ended with violations ({}):",
+        count(violations.len())
+    )];
+    let shown = violations.iter().take(SHOWN_VIOLATIONS);
+    lines.extend(shown.map(|violation| format!("  - {violation}")));
+    if violations.len() > SHOWN_VIOLATIONS {
+        lines.push(format!("  - and {} more", violations.len() - SHOWN_VIOLATIONS));
+    }
+    lines.join("\n")
+}
+
+/// Returns the table of the run.
 pub(crate) fn of_run(setting: &Setting, outcome: &Outcome) -> Table {
     let mut rows = Rows(new_table());
     let statistics = &outcome.statistics;
     rows.add("workload", &setting.origin);
     rows.add("cluster", &setting.cluster);
     let most = if setting.elastic { "at most " } else { "" };
-    rows.add(
-        "nodes / slots",
-        format!("{most}{} / {}", count(setting.nodes), count(setting.slots)),
-    );
-    rows.add("virtual time", time(outcome.ended_at));
-    rows.add(
-        "pods served / deleted while waiting / failed",
-        format!(
-            "{} / {} / {} of {}",
-            count(statistics.pods_served),
-            count(statistics.pods_withdrawn),
-            count(statistics.pods_failed),
-            count(setting.pods)
-        ),
-    );
-    rows.add("slot requests", count(outcome.asked));
-    rows.add("  served at once", count(statistics.granted_at_once));
-    rows.add("  served after waiting", count(statistics.granted_after_waiting));
-    rows.add("  withdrawn", count(statistics.withdrawn));
+    rows.add("nodes", format!("{most}{}", count(setting.nodes)));
+    rows.add("slots", format!("{most}{}", count(setting.slots)));
+    rows.add("virtual time at the end", time(outcome.ended_at));
+    rows.count("pods", setting.pods);
+    rows.count("  got all their slots", statistics.pods_served);
+    rows.count("  deleted while they waited", statistics.pods_withdrawn);
+    rows.count("  failed with a request", statistics.pods_failed);
+    rows.count("slot requests", outcome.asked);
+    rows.count("  served at once", statistics.granted_at_once);
+    rows.count("  served after waiting", statistics.granted_after_waiting);
+    rows.count("  cancelled by their job", statistics.withdrawn);
     for (kind, requests) in &statistics.failed {
-        rows.add(&format!("  failed: {}", kind.describe()), count(*requests));
+        rows.count(&format!("  failed: {}", kind.describe()), *requests);
     }
-    rows.add("wait p50 / p99", waits(&statistics.all_waits));
-    rows.add(
-        "wait p50 / p99 of those that waited",
-        waits(&statistics.waits_of_waiting),
-    );
-    rows.add("peak waiting requests", peak(statistics.peak_waiting));
-    rows.add("peak used slots", peak(statistics.peak_used));
+    rows.waits("time to serve a request", &statistics.all_waits);
+    rows.waits("time to serve a request that waited", &statistics.waits_of_waiting);
+    rows.peak("most waiting requests", statistics.peak_waiting);
+    rows.peak("most used slots", statistics.peak_used);
+    rows.count("worker requests declined", statistics.workers_declined);
     if setting.elastic {
-        rows.add(
-            "workers asked for / started / released",
-            format!(
-                "{} / {} / {}",
-                count(statistics.workers_asked),
-                count(statistics.workers_started),
-                count(statistics.workers_released)
-            ),
-        );
-        rows.add("workers that did not start", count(statistics.workers_failed));
+        rows.count("workers requested", statistics.workers_asked);
+        rows.count("  started", statistics.workers_started);
+        rows.count("  failed to start", statistics.workers_failed);
+        rows.count("workers released", statistics.workers_released);
     } else {
-        rows.add("releases declined", count(statistics.releases_declined));
+        rows.count("releases declined", statistics.releases_declined);
     }
-    rows.add("worker requests declined", count(statistics.workers_declined));
     if setting.failures {
-        rows.add(
-            "crashes / broken connections",
-            format!("{} / {}", count(statistics.crashes), count(statistics.disconnections)),
+        rows.count("crashes", statistics.crashes);
+        rows.count("broken connections", statistics.disconnections);
+        rows.count(
+            "workers back before their loss was noticed",
+            statistics.replaced_registrations,
         );
-        rows.add("registered again unannounced", count(statistics.replaced_registrations));
-        rows.add("messages lost", count(statistics.messages_lost));
+        rows.count("messages lost", statistics.messages_lost);
     }
     if statistics.grants_lost > 0 {
-        rows.add("grants lost and asked for again", count(statistics.grants_lost));
+        rows.count("slots lost and asked for again", statistics.grants_lost);
     }
-    rows.add("simulated events", count(statistics.events));
-    rows.add("effects", count(outcome.effects));
-    rows.add("hash of the effect log", format!("{:032x}", outcome.effect_hash));
+    rows.count("simulated events", statistics.events);
+    rows.count("effects: calls that the manager made", outcome.effects);
+    rows.add("hash of the effects", format!("{:032x}", outcome.effect_hash));
     rows.0
 }
 
-/// What it took.
+/// Returns the table of the real time that the calls took.
 pub(crate) fn of_usage(outcome: &Outcome) -> Table {
     let mut table = new_table();
-    table.set_header(["calls into the manager", "calls", "mean", "calls per second"].map(Cell::new));
+    table.set_header(["call to the manager", "calls", "time per call", "calls per second"].map(Cell::new));
     for column in 1..=3 {
         if let Some(column) = table.column_mut(column) {
             column.set_cell_alignment(CellAlignment::Right);
@@ -112,11 +117,46 @@ pub(crate) fn of_usage(outcome: &Outcome) -> Table {
     table
 }
 
+/// Returns notes on the rows and columns that do not explain themselves.
+pub(crate) fn notes(outcome: &Outcome) -> String {
+    let mut notes = Vec::new();
+    if outcome.statistics.grants_lost > 0 {
+        notes.push(
+            "Asked for again: a job lost a slot that it still used, because of a failure, and requested another one.",
+        );
+    }
+    notes.push("Hash: over all effects and their virtual times. Equal options and an equal seed give an equal hash.");
+    notes.push("Time per call: the mean of the real time inside the manager, without the simulation around it.");
+    notes.join("\n")
+}
+
 struct Rows(Table);
 
 impl Rows {
     fn add(&mut self, label: &str, value: impl Into<String>) {
         self.0.add_row([label.to_owned(), value.into()]);
+    }
+
+    fn count(&mut self, label: &str, number: impl TryInto<u64>) {
+        self.add(label, count(number));
+    }
+
+    fn waits(&mut self, label: &str, waits: &Waits) {
+        let value = match (waits.quantile(0.5), waits.quantile(0.99)) {
+            (Some(median), Some(long)) => {
+                format!("{} (median), {} (99th percentile)", duration(median), duration(long))
+            }
+            _ => "–".to_owned(),
+        };
+        self.add(label, value);
+    }
+
+    fn peak(&mut self, label: &str, peak: Peak) {
+        let value = match peak.count {
+            0 => "0".to_owned(),
+            number => format!("{} at {}", count(number), time(peak.at)),
+        };
+        self.add(label, value);
     }
 }
 
@@ -126,16 +166,18 @@ fn new_table() -> Table {
     table
 }
 
-fn waits(waits: &Waits) -> String {
-    match (waits.quantile(0.5), waits.quantile(0.99)) {
-        (Some(median), Some(long)) => format!("{} / {}", duration(median), duration(long)),
-        _ => "–".to_owned(),
-    }
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-fn peak(peak: Peak) -> String {
-    match peak.count {
-        0 => "0".to_owned(),
-        number => format!("{} at {}", count(number), time(peak.at)),
+    #[test]
+    fn the_verdict_is_in_the_first_word_and_lists_the_first_violations() {
+        assert!(verdict(&[]).starts_with("PASSED: "));
+        let violations: Vec<_> = (1..=25).map(|number| format!("slot {number} leaked")).collect();
+        let text = verdict(&violations);
+        let lines: Vec<_> = text.lines().collect();
+        assert_eq!(lines[0], "FAILED: the run ended with violations (25):");
+        assert_eq!(lines[1], "  - slot 1 leaked");
+        assert_eq!((lines.len(), lines[21]), (22, "  - and 5 more"));
     }
 }

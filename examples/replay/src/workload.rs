@@ -1,28 +1,30 @@
-//! What is replayed: nodes with their slots, and pods with their slot requests.
+//! The workload of a replay: nodes with their slots, and pods with their slot requests.
 
 use std::time::Duration;
 
 use slot_manager::{ResourceProfile, ResourceProfileError, Timestamp};
 
-/// The extended resource that a GPU is.
+/// The name of the extended resource for GPUs.
 const GPU: &str = "gpu";
-/// A node without GPUs offers one slot for each of these, and a pod without GPUs asks for one for each begun.
+/// The CPU of one slot of a node without GPUs. A pod without GPUs requests one slot for each such
+/// part, rounded up.
 const CPU_MILLI_PER_SLOT: u64 = 8_000;
-/// More slots on one node, or for one pod, are taken for a mistake in the data.
+/// The most slots of one node or pod. More are a mistake in the data.
 const MAX_SLOTS: u64 = 10_000;
-/// Later times, about three centuries, are taken for a mistake in the data. The manager's clock ends after 584 years.
+/// The latest time, about three centuries. Later ones are a mistake in the data: the manager's
+/// clock ends after 584 years.
 const MAX_SECONDS: u64 = 10_000_000_000;
 
-/// A cluster and what happens to it.
+/// A cluster and its pods.
 #[derive(Debug)]
 pub(crate) struct Workload {
-    /// Where it comes from, for people.
+    /// Its source, as the summary names it.
     pub(crate) origin: String,
     pub(crate) nodes: Vec<Node>,
     pub(crate) pods: Vec<Pod>,
 }
 
-/// A machine: `slots` slots, all with one profile.
+/// A machine with `slots` slots, all with one profile.
 #[derive(Debug, Clone)]
 pub(crate) struct Node {
     pub(crate) name: String,
@@ -30,7 +32,7 @@ pub(crate) struct Node {
     pub(crate) slot_profile: ResourceProfile,
 }
 
-/// A job: asks for `slots` slots when it is created, and frees them when it is deleted.
+/// A job that requests `slots` slots when it is created, and frees them when it is deleted.
 #[derive(Debug, Clone)]
 pub(crate) struct Pod {
     pub(crate) name: String,
@@ -40,17 +42,17 @@ pub(crate) struct Pod {
     pub(crate) deleted: Timestamp,
 }
 
-/// What a node has, or a pod asks for, in the units of the trace.
+/// The resources of a node or pod, in the units of the trace.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Size {
     pub(crate) cpu_milli: u64,
     pub(crate) memory_mib: u64,
     pub(crate) gpus: u64,
-    /// Of each GPU; a node has all of it.
+    /// The share of each GPU, in thousandths. Always 1000 for a node.
     pub(crate) gpu_milli: u64,
 }
 
-/// Why numbers do not make a node or a pod, and which one is to blame.
+/// The reason why numbers do not make a node or a pod, with the wrong one.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Implausible {
     pub(crate) quantity: Quantity,
@@ -69,7 +71,7 @@ pub(crate) enum Quantity {
 }
 
 impl Node {
-    /// The slots of a node of this size: one for each GPU or, without GPUs, for each 8 CPU, but at least one.
+    /// Makes a node with one slot for each GPU or, without GPUs, for each 8 CPU, but at least one.
     pub(crate) fn new(name: String, size: Size) -> Result<Self, Implausible> {
         let slots = if size.gpus > 0 {
             size.gpus
@@ -86,7 +88,7 @@ impl Node {
 }
 
 impl Pod {
-    /// The requests of a pod of this size, which lives from one second of the trace to another.
+    /// Makes a pod that lives from one second of the trace to another.
     pub(crate) fn new(name: String, size: Size, created: u64, deleted: u64) -> Result<Self, Implausible> {
         let slots = if size.gpus > 0 {
             if !(1..=1000).contains(&size.gpu_milli) {
@@ -123,14 +125,14 @@ impl Pod {
         })
     }
 
-    /// How long it lives.
+    /// Returns the time from its creation to its deletion.
     pub(crate) fn lifetime(&self) -> Duration {
         self.deleted - self.created
     }
 }
 
 impl Workload {
-    /// Orders the pods by their creation, and begins the time with the first.
+    /// Orders the pods by their creation, and starts the time with the first.
     pub(crate) fn new(origin: String, nodes: Vec<Node>, mut pods: Vec<Pod>) -> Self {
         pods.sort_by_key(|pod| pod.created);
         if let Some(beginning) = pods.first().map(|pod| pod.created) {
@@ -142,7 +144,8 @@ impl Workload {
         Self { origin, nodes, pods }
     }
 
-    /// Divides the times of creation and keeps the lifetimes, so that more pods live at once.
+    /// Divides the times of creation and keeps the lifetimes, so that more pods live at the same
+    /// time.
     pub(crate) fn compress(&mut self, factor: f64) {
         for pod in &mut self.pods {
             let lifetime = pod.lifetime();
@@ -151,7 +154,7 @@ impl Workload {
         }
     }
 
-    /// The slots of all nodes.
+    /// Returns the number of slots of all nodes.
     pub(crate) fn slots(&self) -> u64 {
         self.nodes.iter().map(|node| u64::from(node.slots)).sum()
     }
@@ -166,11 +169,6 @@ impl Workload {
         }
         let fits = |pod: &Pod| profiles.iter().any(|profile| profile.is_matching(&pod.slot_profile));
         self.pods.iter().map(fits).collect()
-    }
-
-    /// When the last pod is deleted.
-    pub(crate) fn end(&self) -> Timestamp {
-        self.pods.iter().map(|pod| pod.deleted).max().unwrap_or_default()
     }
 }
 
@@ -189,8 +187,8 @@ fn plausible_slots(slots: u64, size: Size) -> Result<u32, Implausible> {
     })
 }
 
-/// One of `slots` equal shares. Rounded down on both sides, so that a pod which asks for as many shares of a node as
-/// the node has slots fits it exactly.
+/// Returns one of `slots` equal shares. It is rounded down for nodes and pods, so that a pod that
+/// needs a whole node still fits the node.
 fn share(size: Size, slots: u32) -> Result<ResourceProfile, Implausible> {
     let slots = u64::from(slots);
     let mut profile = ResourceProfile::builder()

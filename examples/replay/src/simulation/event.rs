@@ -1,4 +1,4 @@
-//! What can happen in a replay.
+//! The events of a replay.
 
 use slot_manager::{
     Acknowledge, AllocationId, FreeSlot, InstanceId, RequestSlot, SlotAllocationError, SlotId, SlotReport,
@@ -8,7 +8,7 @@ use slot_manager::{
 use crate::effects::AnswerSender;
 use crate::machines::Start;
 
-/// Something that is going to happen.
+/// A future event.
 pub(super) enum Event {
     PodCreated {
         job: usize,
@@ -16,11 +16,11 @@ pub(super) enum Event {
     PodDeleted {
         job: usize,
     },
-    /// A job that did not get a slot gives up.
+    /// A job ends because a request of it failed.
     PodFails {
         job: usize,
     },
-    /// A job that lost a slot asks for another.
+    /// A job that lost a slot requests another.
     AskAgain {
         job: usize,
     },
@@ -44,7 +44,7 @@ pub(super) enum Event {
         slot_id: SlotId,
         allocation_id: AllocationId,
     },
-    /// A task executor may have slots that nobody uses.
+    /// A task executor checks for unused slots.
     SlotTimeout {
         start: Start,
     },
@@ -78,11 +78,11 @@ pub(super) enum Event {
     MachineStopped {
         machine: usize,
     },
-    /// A random node fails.
+    /// A node fails.
     Outage {
         machine: usize,
     },
-    /// The manager hears that a connection is gone.
+    /// The manager hears that a connection is lost.
     ConnectionLost {
         instance_id: InstanceId,
     },
@@ -93,14 +93,14 @@ pub(super) enum Event {
 }
 
 impl Event {
-    /// Whether it goes on happening for as long as there are pods, whatever they do.
+    /// Returns whether the event repeats as long as there are pods.
     pub(super) fn is_background(&self) -> bool {
         matches!(self, Self::Heartbeat { .. } | Self::Outage { .. })
     }
 
-    /// Whether it happens between a job and a task executor only.
-    pub(super) fn passes_the_manager_by(&self) -> bool {
-        matches!(
+    /// Returns whether the manager takes part in the event.
+    pub(super) fn reaches_manager(&self) -> bool {
+        !matches!(
             self,
             Self::SlotRequestArrives { .. }
                 | Self::FreeSlotArrives { .. }

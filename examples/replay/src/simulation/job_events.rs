@@ -1,4 +1,4 @@
-//! What happens to jobs: pods come and go, requests are granted, fail, or lose what they had.
+//! The events of jobs: pods are created and deleted, requests are granted or fail, grants are lost.
 
 use anyhow::{Result, bail, ensure};
 use slot_manager::{
@@ -22,7 +22,7 @@ impl Simulation {
         Ok(())
     }
 
-    /// The job is over: it withdraws what it still waits for and gives back what it holds.
+    /// Ends a job: cancels its open requests and gives back its slots.
     pub(super) fn pod_deleted(&mut self, job: usize) -> Result<()> {
         self.pods_left -= 1;
         if self.jobs.job(job).state != JobState::Running {
@@ -38,7 +38,7 @@ impl Simulation {
         Ok(())
     }
 
-    /// One of the job's requests failed: without all its slots it is no use.
+    /// Ends a job whose request failed, because it cannot run without all its slots.
     pub(super) fn pod_fails(&mut self, job: usize) -> Result<()> {
         if self.jobs.job(job).state != JobState::Running {
             return Ok(());
@@ -73,29 +73,30 @@ impl Simulation {
             }
             Err(SlotRequestError::Failed { failure, .. }) => self.request_failed(allocation_id, &failure),
             Ok(SlotRequestOutcome::Duplicate(status)) => {
-                bail!("the new allocation {allocation_id} is taken for a duplicate, which is {status}")
+                bail!("the new allocation {allocation_id} counts as a duplicate, which is {status}")
             }
             Err(error) => Err(error.into()),
         }
     }
 
-    /// Withdraws the job's open requests, and says how many they were; gives back its slots.
+    /// Cancels the job's open requests, gives back its slots, and returns the number of cancelled
+    /// requests.
     fn give_up(&mut self, job: usize) -> Result<usize> {
-        let (open, granted) = self.jobs.holdings(job);
+        let (open, granted) = self.jobs.open_and_granted(job);
         match open[..] {
             [] => {}
             [allocation_id] => {
                 let outcome = self.manager.unregister_slot_request(allocation_id)?;
                 ensure!(
                     outcome == CancelOutcome::Cancelled,
-                    "the open allocation {allocation_id} cannot be withdrawn: {outcome:?}"
+                    "the open allocation {allocation_id} cannot be cancelled: {outcome:?}"
                 );
             }
             _ => {
                 let withdrawn = self.manager.unregister_job(Jobs::job_id(job))?;
                 ensure!(
                     withdrawn == open.len(),
-                    "{withdrawn} of the {} open requests of job {} were withdrawn",
+                    "{withdrawn} of the {} open requests of job {} were cancelled",
                     open.len(),
                     Jobs::job_id(job)
                 );
@@ -120,11 +121,11 @@ impl Simulation {
         self.push(latency, Event::GivenBack { slot_id, allocation_id });
     }
 
-    /// The manager granted a request: its job begins to use the slot.
+    /// Notes a grant: the job begins to use the slot.
     pub(super) fn granted(&mut self, allocation_id: AllocationId, slot_id: SlotId) -> Result<()> {
         let now = self.clock.now();
         let Some(request) = self.jobs.request(allocation_id) else {
-            bail!("slot {slot_id} is granted to allocation {allocation_id}, which nobody asked for");
+            bail!("slot {slot_id} is granted to allocation {allocation_id}, which no job requested");
         };
         ensure!(
             request.state == RequestState::Open,
@@ -140,7 +141,7 @@ impl Simulation {
         Ok(())
     }
 
-    /// The manager says that a request failed or that a grant was lost.
+    /// Handles the notification that a request failed or a grant was lost.
     pub(super) fn failed(&mut self, allocation_id: AllocationId, cause: &AllocationFailureCause) -> Result<()> {
         match cause {
             AllocationFailureCause::RequestFailed(failure) => self.request_failed(allocation_id, failure),
@@ -153,7 +154,7 @@ impl Simulation {
 
     fn request_failed(&mut self, allocation_id: AllocationId, failure: &RequestFailure) -> Result<()> {
         let Some(request) = self.jobs.request(allocation_id) else {
-            bail!("allocation {allocation_id}, which nobody asked for, failed: {failure}");
+            bail!("allocation {allocation_id}, which no job requested, failed: {failure}");
         };
         ensure!(
             request.state == RequestState::Open,
@@ -174,7 +175,7 @@ impl Simulation {
         Ok(())
     }
 
-    /// A grant has ended. If its job still wanted the slot, it asks for another.
+    /// Ends a grant. If its job still used the slot, the job requests another one.
     pub(super) fn grant_ended(&mut self, allocation_id: AllocationId) {
         let Some(request) = self.jobs.request(allocation_id) else {
             return;
@@ -183,8 +184,8 @@ impl Simulation {
         match request.state.clone() {
             RequestState::Granted(slot_id) => {
                 self.statistics.grants_lost += 1;
-                // Its task executor may only have been out of sight, or was misunderstood, and still keep the slot for
-                // the job.
+                // The task executor may still hold the slot for the job: only its connection or a
+                // message was lost.
                 self.give_back(slot_id, allocation_id);
                 let latency = self.chance.latency();
                 self.push(latency, Event::AskAgain { job });

@@ -1,4 +1,4 @@
-//! Messages between the manager, the task executors and the jobs: sent, delivered, or lost.
+//! The messages between the manager, the task executors and the jobs: sent, delivered or lost.
 
 use anyhow::Result;
 use slot_manager::{
@@ -11,7 +11,7 @@ use crate::effects::AnswerSender;
 use crate::jobs::RequestState;
 use crate::machines::{Link, Start};
 
-/// From the manager to a task executor, and the answers.
+/// Messages from the manager to a task executor, and the answers.
 impl Simulation {
     pub(super) fn slot_request_sent(&mut self, request: RequestSlot, answer: AnswerSender) {
         let latency = self.chance.latency();
@@ -65,18 +65,19 @@ impl Simulation {
     }
 }
 
-/// From a job to a task executor.
+/// Messages from a job to a task executor.
 impl Simulation {
     pub(super) fn activated(&mut self, slot_id: SlotId, allocation_id: AllocationId) {
         let request = self.jobs.request(allocation_id);
         if !request.is_some_and(|request| matches!(request.state, RequestState::Granted(_))) {
-            // The job does not want it any more. The slot timeout frees what nobody uses.
+            // The job does not want the slot any more. The slot timeout frees it.
             return;
         }
         if let Some(running) = self.machines.owner(&slot_id) {
             let link = running.link;
             if running.executor.activate(allocation_id).is_none() {
-                // It does not have the slot for the job any more, whatever the manager believes.
+                // The task executor does not hold the slot for the job any more, and the manager
+                // may not know.
                 self.tell_freed(link, slot_id, allocation_id);
             }
         }
@@ -85,7 +86,8 @@ impl Simulation {
     pub(super) fn given_back(&mut self, slot_id: &SlotId, allocation_id: AllocationId) {
         if let Some(running) = self.machines.owner(slot_id) {
             let link = running.link;
-            // Not always the slot that the job was told: the manager may have been wrong about that.
+            // It may be another slot than the job knows: the view of the manager can be out of
+            // date.
             if let Some(freed) = running.executor.free(allocation_id) {
                 self.tell_freed(link, freed, allocation_id);
             }
@@ -93,9 +95,9 @@ impl Simulation {
     }
 }
 
-/// From a task executor to the manager.
+/// Messages from a task executor to the manager.
 impl Simulation {
-    /// Sees to it that slots which nobody uses are freed in time.
+    /// Adds an event for the next slot timeout, unless there is one.
     fn expect_slot_timeout(&mut self, start: Start) {
         let Some(running) = self.machines.running_mut(start) else {
             return;
@@ -128,9 +130,9 @@ impl Simulation {
 
     pub(super) fn slot_freed_arrives(&mut self, slot_id: &SlotId, allocation_id: AllocationId) -> Result<()> {
         let outcome = self.manager.free_slot(slot_id, allocation_id)?;
-        // A request in flight is first granted, then over; and an allocation may have held a second slot, which is its
-        // grant now.
-        self.settle()?;
+        // A request in flight is granted first and then over. An allocation with a second slot
+        // keeps that slot as its grant.
+        self.drive()?;
         let freed = matches!(outcome, FreeSlotOutcome::Freed | FreeSlotOutcome::FreedInFlight);
         if freed && self.manager.get().allocation_status(allocation_id).is_none() {
             self.grant_ended(allocation_id);
@@ -156,7 +158,8 @@ impl Simulation {
     }
 
     pub(super) fn report_arrives(&mut self, instance_id: InstanceId, report: &SlotReport) -> Result<()> {
-        // Stale or unknown are normal: the report was overtaken, or its sender is not registered any more.
+        // A stale or unknown report is normal: a later one was faster, or the sender is not
+        // registered any more.
         self.manager.report_slot_status(instance_id, report)?;
         Ok(())
     }

@@ -46,7 +46,7 @@ fn tiny(pods: &[(u64, u64, u64)]) -> Workload {
 }
 
 #[test]
-fn requests_are_served_at_once_or_after_waiting_or_withdrawn_or_fail() {
+fn requests_are_served_at_once_or_after_waiting_or_are_cancelled_or_fail() {
     let pods = [
         (16_000, 0, 1_000),
         (8_000, 10, 20),
@@ -68,7 +68,7 @@ fn requests_are_served_at_once_or_after_waiting_or_withdrawn_or_fail() {
 }
 
 #[test]
-fn what_fits_no_node_fails_in_a_fixed_cluster_by_timeout_in_an_elastic_one_at_once() {
+fn a_request_that_fits_no_node_fails_by_timeout_or_in_an_elastic_cluster_at_once() {
     let mut workload = tiny(&[(8_000, 0, 1_000)]);
     workload.pods[0].slot_profile = slot_manager::ResourceProfile::ANY;
     let pods = workload.pods.clone();
@@ -98,7 +98,7 @@ fn a_seed_decides_every_effect() {
     }
 }
 
-/// The other process runs this test too, and says what it saw. Its hash maps have other seeds.
+/// The other process runs this test too and prints its hashes. Its hash maps have other seeds.
 #[test]
 fn another_process_has_the_same_effects() {
     const OTHER_PROCESS: &str = "REPLAY_OTHER_PROCESS";
@@ -121,13 +121,13 @@ fn another_process_has_the_same_effects() {
         .env(OTHER_PROCESS, "yes")
         .output()
         .unwrap();
-    let said = String::from_utf8_lossy(&other.stdout);
-    let others: Vec<&str> = said.lines().filter(|line| line.starts_with("effects ")).collect();
+    let printed = String::from_utf8_lossy(&other.stdout);
+    let others: Vec<&str> = printed.lines().filter(|line| line.starts_with("effects ")).collect();
     assert_eq!(others, own);
 }
 
 #[test]
-fn to_explain_changes_nothing_that_happens() {
+fn explaining_changes_no_effect() {
     for arguments in ["", "--elastic --failures 0.05", "--matching most-utilization"] {
         let plain = generated(1, arguments);
         let explained = generated(1, &format!("{arguments} --explain"));
@@ -138,7 +138,7 @@ fn to_explain_changes_nothing_that_happens() {
 }
 
 #[test]
-fn the_longest_waits_are_explained_as_they_were_when_last_looked_at() {
+fn the_longest_waits_have_their_last_explanation() {
     let pods = [
         (16_000, 0, 1_000),
         (8_000, 10, 20),
@@ -148,12 +148,12 @@ fn the_longest_waits_are_explained_as_they_were_when_last_looked_at() {
     let waits = run(tiny(&pods), "--request-timeout 5m --explain")
         .longest_waits
         .unwrap();
-    let told: Vec<_> = waits
+    let lengths: Vec<_> = waits
         .iter()
         .map(|wait| (wait.pod.as_str(), wait.waited.as_secs()))
         .collect();
-    // The slots of the first pod are those that never waited.
-    assert_eq!(told[..3], [("pod-3", 300), ("pod-2", 100), ("pod-1", 10)]);
+    // The requests of the first pod did not wait.
+    assert_eq!(lengths[..3], [("pod-3", 300), ("pod-2", 100), ("pod-1", 10)]);
     assert!(matches!(&waits[0].end, End::Failed(RequestFailure::Timeout { .. })));
     assert_eq!(waits[1].end, End::Granted);
     assert_eq!(waits[2].end, End::Cancelled);
@@ -178,7 +178,7 @@ fn the_longest_waits_are_those_of_all_requests() {
 }
 
 #[test]
-fn what_waits_in_the_end_is_told() {
+fn requests_that_still_wait_at_the_end_are_listed() {
     let mut simulation = Simulation::new(tiny(&[(24_000, 0, 1_000)]), &options("--explain")).unwrap();
     simulation.begin().unwrap();
     let progress = ProgressBar::hidden();
@@ -195,7 +195,7 @@ fn what_waits_in_the_end_is_told() {
 }
 
 #[test]
-fn in_the_end_the_manager_has_counted_what_happened() {
+fn the_counters_of_the_manager_equal_those_of_the_replay() {
     let outcome = generated(4, "--elastic --failures 0.05");
     let (counters, statistics) = (outcome.overview.counters, outcome.statistics);
     let served = statistics.granted_at_once + statistics.granted_after_waiting;
@@ -205,7 +205,7 @@ fn in_the_end_the_manager_has_counted_what_happened() {
         counters.requests_failed.total(),
         statistics.failed.values().sum::<u64>()
     );
-    // Also those that their jobs did not want any more.
+    // The manager also counts grants whose jobs had ended.
     assert!(counters.grants_lost >= statistics.grants_lost);
     let slots = &outcome.overview.slots;
     assert_eq!(
@@ -219,7 +219,7 @@ fn in_the_end_the_manager_has_counted_what_happened() {
 }
 
 #[test]
-fn nothing_leaks_whatever_fails() {
+fn nothing_leaks_at_any_rate_of_failures() {
     for arguments in [
         "",
         "--elastic",
@@ -242,7 +242,7 @@ fn nothing_leaks_whatever_fails() {
 }
 
 #[test]
-fn nothing_leaks_at_the_edges_of_what_can_be_configured() {
+fn nothing_leaks_with_extreme_options() {
     for arguments in [
         "--request-timeout 0s",
         "--request-timeout inf --failures 0.1",
@@ -259,9 +259,10 @@ fn nothing_leaks_at_the_edges_of_what_can_be_configured() {
     }
 }
 
-/// Times of no length, the longest that can be written, and without end; everything or next to nothing fails.
+/// Times of zero, of the longest length that can be written, and infinite; everything or almost
+/// nothing fails.
 #[test]
-fn a_run_ends_whatever_the_options_are() {
+fn a_run_ends_with_any_options() {
     for length in ["0s", "inf", "584542046090years"] {
         for time in ["start-delay", "request-timeout", "rpc-timeout", "registration-timeout"] {
             for rest in ["--failures 1", "--elastic --failures 5e-324 --heartbeat inf"] {

@@ -1,4 +1,4 @@
-//! The end of a run: every task executor reports once more, and nothing may be left over.
+//! The checks at the end of a run: every task executor reports once more, and nothing may be left.
 
 use anyhow::{Context, Result};
 use slot_manager::{ReportOutcome, SlotId};
@@ -16,17 +16,18 @@ impl Simulation {
             let outcome = self
                 .manager
                 .report_slot_status(instance_id, &report)
-                .with_context(|| format!("the last report of {instance_id} is refused"))?;
+                .with_context(|| format!("the last report of {instance_id} is rejected"))?;
             if outcome != ReportOutcome::Applied {
                 self.unapplied_reports
                     .push(format!("the last report of {instance_id} was not applied: {outcome:?}"));
             }
-            self.settle()?;
+            self.drive()?;
         }
         Ok(())
     }
 
-    /// What is wrong when all pods are over and every task executor has reported once more.
+    /// Returns the violations after all pods have ended and every task executor has reported once
+    /// more.
     pub(super) fn violations(&mut self) -> Vec<String> {
         let mut violations = std::mem::take(&mut self.unapplied_reports);
         let manager = self.manager.get();
@@ -35,7 +36,7 @@ impl Simulation {
         let (slots, pending) = (manager.slot_counts(), manager.num_pending_slot_requests());
         if slots.allocated + slots.in_flight + pending > 0 {
             violations.push(format!(
-                "the manager has {} allocated slots, {} in flight and {pending} pending requests left",
+                "the manager has {} allocated slots, {} in flight and {pending} waiting requests left",
                 slots.allocated, slots.in_flight
             ));
         }
@@ -48,7 +49,7 @@ impl Simulation {
         }
         if self.jobs.asked() != self.statistics.ended() {
             violations.push(format!(
-                "{} requests were made, but {} were granted, withdrawn or failed",
+                "{} requests were made, but {} were granted, cancelled or failed",
                 self.jobs.asked(),
                 self.statistics.ended()
             ));
@@ -57,7 +58,8 @@ impl Simulation {
         violations
     }
 
-    /// Slots that a task executor still has in use, and where the manager's view is not what the task executors have.
+    /// Returns slots that are still in use, and differences between the manager's view and the task
+    /// executors.
     fn differences(&self) -> Vec<String> {
         let manager = self.manager.get();
         let (mut violations, mut executors, mut slots) = (Vec::new(), 0, 0);
@@ -81,7 +83,7 @@ impl Simulation {
         }
         if (manager.num_task_managers(), manager.slot_counts().registered) != (executors, slots) {
             violations.push(format!(
-                "there are {executors} task executors with {slots} slots, the manager knows {} with {}",
+                "{executors} task executors with {slots} slots are running, the manager knows {} with {}",
                 manager.num_task_managers(),
                 manager.slot_counts().registered
             ));
@@ -105,7 +107,7 @@ impl Simulation {
         })
     }
 
-    /// What is wrong when all nodes have been released.
+    /// Returns the violations after all nodes have been released.
     pub(super) fn violations_without_nodes(&self) -> Vec<String> {
         let manager = self.manager.get();
         let mut violations: Vec<_> = manager

@@ -1,4 +1,4 @@
-//! What happens to nodes: they start, register, fail, come back, and stop.
+//! The events of nodes: they start, register, fail, come back and stop.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::effects::WorkerReply;
 use crate::machines::{Link, Start};
 use crate::network::ReplayGateway;
 
-/// How long a node takes to stop.
+/// The time that a node takes to stop.
 const STOP_TIME: Duration = Duration::from_secs(5);
 
 impl Simulation {
@@ -63,7 +63,7 @@ impl Simulation {
         Ok(())
     }
 
-    /// A task executor registers: the first time since its start, or anew after an outage.
+    /// Registers a task executor, after its start or after an outage.
     pub(super) fn register(&mut self, start: Start, worker_request: Option<WorkerRequestId>) -> Result<()> {
         let Some(running) = self.machines.connect(start) else {
             return Ok(());
@@ -79,10 +79,10 @@ impl Simulation {
             RegistrationOutcome::Registered => {}
             RegistrationOutcome::Replaced { .. } => self.statistics.replaced_registrations += 1,
             RegistrationOutcome::Reported(outcome) => {
-                bail!("the new registration {instance_id} is taken for a report: {outcome:?}")
+                bail!("the new registration {instance_id} counts as a report: {outcome:?}")
             }
             RegistrationOutcome::Refused { limit } => {
-                bail!("the new registration {instance_id} is refused, and there is no limit: {limit}")
+                bail!("the new registration {instance_id} is refused by the limit {limit}, and none is configured")
             }
         }
         Ok(())
@@ -94,7 +94,7 @@ impl Simulation {
             return Ok(());
         }
         let Some(machine) = self.machines.stop(instance_id) else {
-            bail!("the release of {instance_id} is asked for, which is not the registration of any node");
+            bail!("the manager releases {instance_id}, which is not the registration of any node");
         };
         self.statistics.workers_released += 1;
         self.push(STOP_TIME, Event::MachineStopped { machine });
@@ -107,7 +107,7 @@ impl Simulation {
         }
     }
 
-    /// Sees to it that some node fails some time.
+    /// Adds the next outage to the queue.
     pub(super) fn expect_outage(&mut self) {
         if let Some((after, machine)) = self.chance.next_outage(self.machines.len()) {
             self.push(after, Event::Outage { machine });
@@ -123,7 +123,7 @@ impl Simulation {
         let Some(running) = self.machines.running_on_mut(machine) else {
             return;
         };
-        // It is out already.
+        // The node has failed already.
         if running.link != Link::Up {
             return;
         }
@@ -146,7 +146,7 @@ impl Simulation {
     }
 
     pub(super) fn connection_lost(&mut self, instance_id: InstanceId) -> Result<()> {
-        // Unknown if the node has registered again, or was released, meanwhile.
+        // Unknown if the node has registered again or was released in the meantime.
         let _: UnregistrationOutcome = self
             .manager
             .unregister_task_manager(instance_id, "the connection is lost")?;

@@ -1,12 +1,13 @@
-//! Runs the simulated cluster of `tests/simulation` for as long as asked, one seed after the other, and reports what was
-//! injected and what went wrong.
+//! Runs the simulated cluster of `tests/simulation` for some time, one seed after the other, and
+//! reports the injected faults and all violations.
 //!
 //! ```text
 //! cargo run --release -p replay --bin soak -- --for 10m
 //! cargo run --release -p replay --bin soak -- --seed 7 --seeds 100000 --jobs 2
 //! ```
 //!
-//! The exit code is 0 only if nothing went wrong. Each violation comes with the command that runs its seed again.
+//! The first line of the output has the verdict. The exit code is 0 only without violations. Each
+//! violation is printed with the command that runs its seed again.
 
 use std::process::ExitCode;
 
@@ -30,18 +31,18 @@ fn main() -> ExitCode {
     let soak = workers::run(&options, &progress);
     progress.finish_and_clear();
 
+    println!("{}\n", summary::verdict(&soak));
     println!("{}", summary::of_run(&soak, at_start, Memory::now()));
     println!("{}", summary::of_faults(&soak.totals.faults));
-    if soak.violations.is_empty() {
-        println!("no violation");
+    let Some(first) = soak.violations.first() else {
         return ExitCode::SUCCESS;
-    }
-    eprintln!("{}", soak.violations[0]);
+    };
+    eprintln!("{first}");
     eprintln!("{}", summary::of_violations(&soak.violations));
     ExitCode::FAILURE
 }
 
-/// By seeds if their number is given, else by time.
+/// Counts seeds if their number is given, and otherwise time.
 fn progress_bar(options: &Options) -> ProgressBar {
     let (length, unit) = match options.seeds {
         Some(seeds) => (seeds, "seeds"),

@@ -1,4 +1,4 @@
-//! How much memory this process takes: what the system gave it, and what it holds of that.
+//! The memory of this process: resident, and allocated on the heap.
 
 use std::alloc::System;
 
@@ -7,10 +7,10 @@ use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
-/// At one moment, in KiB.
+/// The memory at one time, in KiB.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Memory {
-    /// Where the system says it.
+    /// `None` on systems that do not have `/proc`.
     pub(crate) resident: Option<u64>,
     pub(crate) heap: u64,
 }

@@ -4,13 +4,14 @@ use std::time::Duration;
 
 use clap::Parser;
 
-/// Runs a simulated cluster with a bad network around the slot manager, for many seeds, and checks that nothing is lost
+/// Runs a simulated cluster with a bad network around the slot manager, for many seeds, and checks
+/// that nothing is lost
 ///
-/// The exit code is 0 only if nothing went wrong. TIME is written as "30s", "10m" or "1h 30m".
+/// The exit code is 0 only without violations. TIME is written as "30s", "10m" or "1h 30m".
 #[derive(Debug, Parser)]
 #[command(name = "soak", version, verbatim_doc_comment)]
 pub(crate) struct Options {
-    /// For how long; one minute unless --seeds says how many
+    /// The duration; one minute by default, unless --seeds is given
     #[arg(long = "for", value_name = "TIME", value_parser = humantime::parse_duration)]
     time: Option<Duration>,
 
@@ -18,11 +19,11 @@ pub(crate) struct Options {
     #[arg(long, value_name = "SEED", default_value_t = 0)]
     pub(crate) seed: u64,
 
-    /// How many seeds at most
+    /// The largest number of seeds
     #[arg(long, value_name = "N")]
     pub(crate) seeds: Option<u64>,
 
-    /// How many seeds run at a time
+    /// The number of threads, each with its own seed
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub(crate) jobs: u16,
 }

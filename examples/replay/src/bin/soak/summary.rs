@@ -1,4 +1,4 @@
-//! What is printed after a run.
+//! The printed summary of a run.
 
 use std::collections::BTreeMap;
 
@@ -10,12 +10,21 @@ use crate::cluster::{Fault, FaultCounts, Violation};
 use crate::memory::Memory;
 use crate::workers::Soak;
 
-/// How many violations are shown.
+/// The number of listed kinds of violations.
 const SHOWN: usize = 20;
 
-/// How much was done, how fast, and in how much memory.
+/// Returns the verdict.
+pub(crate) fn verdict(soak: &Soak) -> String {
+    let seeds = count(soak.totals.seeds);
+    match soak.violations.len() as u64 {
+        0 => format!("PASSED: no violation in {seeds} seeds."),
+        violations => format!("FAILED: violations in {} of {seeds} seeds.", count(violations)),
+    }
+}
+
+/// Returns the table of the work, its speed and its memory.
 pub(crate) fn of_run(soak: &Soak, at_start: Memory, at_end: Memory) -> Table {
-    let mut table = table(["what", "how much"]);
+    let mut table = table(["total", "number"]);
     let totals = &soak.totals;
     let seconds = soak.time.as_secs_f64().max(1e-9);
     let memory = |part: fn(Memory) -> Option<u64>| {
@@ -25,23 +34,24 @@ pub(crate) fn of_run(soak: &Soak, at_start: Memory, at_end: Memory) -> Table {
     };
     let rows = [
         ("seeds", count(totals.seeds)),
-        ("steps (calls of a manager, all checked)", count(totals.steps)),
+        ("steps: calls of a manager, each checked", count(totals.steps)),
         ("steps per second", count((totals.steps as f64 / seconds) as u64)),
-        ("effects of managers", count(totals.effects)),
+        ("effects: calls that managers made", count(totals.effects)),
         ("grants", count(totals.granted)),
-        ("failures told", count(totals.failed)),
+        ("failures notified", count(totals.failed)),
         ("faults", count(totals.faults.total())),
         ("seconds", format!("{seconds:.1}")),
         ("resident KiB: start / warm / end", memory(|memory| memory.resident)),
         ("heap KiB: start / warm / end", memory(|memory| Some(memory.heap))),
         ("violations", count(soak.violations.len() as u64)),
     ];
-    for (what, how_much) in rows {
-        table.add_row([Cell::new(what), right(how_much)]);
+    for (name, value) in rows {
+        table.add_row([Cell::new(name), right(value)]);
     }
     table
 }
 
+/// Returns the table of the injected faults.
 pub(crate) fn of_faults(faults: &FaultCounts) -> Table {
     let mut table = table(["fault", "injected"]);
     for fault in Fault::ALL {
@@ -50,7 +60,7 @@ pub(crate) fn of_faults(faults: &FaultCounts) -> Table {
     table
 }
 
-/// The first of each kind, with the command that runs it again.
+/// Returns the first violation of each kind, with the command that runs its seed again.
 pub(crate) fn of_violations(violations: &[Violation]) -> Table {
     let mut kinds: BTreeMap<String, (u64, u64)> = BTreeMap::new();
     for violation in violations {
@@ -62,14 +72,14 @@ pub(crate) fn of_violations(violations: &[Violation]) -> Table {
             .collect();
         kinds.entry(kind).or_insert((violation.seed, 0)).1 += 1;
     }
-    let mut table = table(["violation", "again", "like it"]);
+    let mut table = table(["violation", "run it again", "similar"]);
     for (seed, alike) in kinds.into_values().take(SHOWN) {
         let violation = violations.iter().find(|violation| violation.seed == seed);
-        let what = violation
+        let text = violation
             .map(|it| it.what.chars().take(100).collect::<String>())
             .unwrap_or_default();
         let again = violation.map(Violation::rerun).unwrap_or_default();
-        table.add_row([Cell::new(what), Cell::new(again), right(count(alike))]);
+        table.add_row([Cell::new(text), Cell::new(again), right(count(alike))]);
     }
     table
 }

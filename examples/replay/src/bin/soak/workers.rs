@@ -1,4 +1,4 @@
-//! Threads that take one seed after the other until the time is over.
+//! The threads, which take one seed after the other until the time is over.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -10,10 +10,10 @@ use crate::cluster::{self, FaultCounts, Outcome, Violation};
 use crate::memory::Memory;
 use crate::options::Options;
 
-/// By then every table has been as large as it gets, or nearly.
+/// The number of seeds after which every table has nearly its largest size.
 const WARM_UP: u64 = 500;
 
-/// What all seeds did together.
+/// The totals of all seeds.
 #[derive(Debug, Default)]
 pub(crate) struct Totals {
     pub(crate) seeds: u64,
@@ -24,19 +24,17 @@ pub(crate) struct Totals {
     pub(crate) faults: FaultCounts,
 }
 
+/// The result of all seeds.
 #[derive(Debug, Default)]
 pub(crate) struct Soak {
     pub(crate) totals: Totals,
     pub(crate) violations: Vec<Violation>,
     pub(crate) time: Duration,
-    /// After the first [`WARM_UP`] seeds.
+    /// The memory after the first [`WARM_UP`] seeds.
     pub(crate) memory_warm: Option<Memory>,
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "how long it runs is a matter of the real clock"
-)]
+#[expect(clippy::disallowed_methods, reason = "the duration of a soak is real time")]
 fn real_time() -> Instant {
     Instant::now()
 }
