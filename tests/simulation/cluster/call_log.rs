@@ -1,4 +1,4 @@
-//! What the manager did to its outside, in order, and what it was told there and then.
+//! The calls that the manager made to its traits, in their order, each with its answer.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -8,30 +8,30 @@ use slot_manager::{Release, ReleaseAnswer, ResourceManagerError, Withdrawal, Wor
 
 pub(crate) type Promise = Result<WorkerPromise, ResourceManagerError>;
 
-/// What an effect was answered within the call.
+/// The answer to an effect within the call.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Said {
+pub(crate) enum CallAnswer {
     Nothing,
     Promise(Promise),
     Withdrawal(Withdrawal),
     Release(Release),
-    AboutRelease(ReleaseAnswer),
+    ReleaseCheck(ReleaseAnswer),
 }
 
 #[derive(Debug, Clone)]
 pub(crate) struct Call {
     pub(crate) effect: Effect,
-    pub(crate) said: Said,
+    pub(crate) answer: CallAnswer,
 }
 
-/// The calls that the cluster has not taken yet. Clones share one list.
+/// The calls that the cluster has not handled yet. Clones share one list.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct CallLog(Rc<RefCell<Vec<Call>>>);
 
 impl CallLog {
-    pub(crate) fn record(&self, effect: impl Into<Effect>, said: Said) {
+    pub(crate) fn record(&self, effect: impl Into<Effect>, answer: CallAnswer) {
         let effect = effect.into();
-        self.0.borrow_mut().push(Call { effect, said });
+        self.0.borrow_mut().push(Call { effect, answer });
     }
 
     pub(crate) fn take(&self) -> Vec<Call> {

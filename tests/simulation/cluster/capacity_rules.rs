@@ -1,4 +1,5 @@
-//! What a seed configures of the rules about how much there may be, is to be, and is kept: in half of the seeds nothing.
+//! The options for limits, fewest slots, redundancy and unfulfillable requests, which half of the
+//! seeds configure, and the arithmetic that the checks need for them.
 
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use slot_manager::{Limit, ResourceProfile, Resources, SlotManagerConfig, WorkerD
 use crate::cluster::call_log::Promise;
 use crate::cluster::scenario;
 
-/// A valid configuration with rules added.
+/// Adds capacity rules to a configuration, in half of the cases.
 pub(crate) fn draw(rng: &mut ChaCha8Rng, config: SlotManagerConfig) -> SlotManagerConfig {
     if rng.random_bool(0.5) {
         return config;
@@ -43,7 +44,8 @@ fn draw_worker(rng: &mut ChaCha8Rng, config: SlotManagerConfig) -> SlotManagerCo
     };
     let worker = WorkerDescription::new(slots, profile).expect("some slots of a known profile");
     let mut config = config.with_min_slots(min_slots).with_redundant_task_managers(redundant);
-    // Limits that leave room for what is wanted, and hardly more. If nothing is, there may be no room for any worker.
+    // Limits leave room for the wanted slots and little more. Without wanted slots there may be no
+    // room for a worker.
     let wanted = min_slots.div_ceil(worker.slots()).max(redundant) * worker.slots();
     if rng.random_bool(0.6) {
         config = config.with_max_slots(Some(wanted + rng.random_range(0..14)));
@@ -68,7 +70,7 @@ fn short_or_nothing(rng: &mut ChaCha8Rng) -> Duration {
     }
 }
 
-/// What some slots have together.
+/// Returns the sum of the resources of some slots.
 pub(crate) fn total<'a>(slots: impl IntoIterator<Item = &'a ResourceProfile>) -> Resources {
     let mut sum = Resources::default();
     for profile in slots {
@@ -79,7 +81,7 @@ pub(crate) fn total<'a>(slots: impl IntoIterator<Item = &'a ResourceProfile>) ->
     sum
 }
 
-/// The limit that so much more than there is would be beyond.
+/// Returns the limit that would be exceeded with more resources.
 pub(crate) fn limit_beyond(config: &SlotManagerConfig, present: Resources, more: Resources) -> Option<Limit> {
     if config.max_slots.is_some_and(|most| present.slots + more.slots > most) {
         return Some(Limit::Slots);
@@ -93,13 +95,13 @@ pub(crate) fn limit_beyond(config: &SlotManagerConfig, present: Resources, more:
     is_beyond.then_some(Limit::Memory)
 }
 
-/// All that one described worker has.
+/// Returns the slots of a worker as described.
 pub(crate) fn described_worker(config: &SlotManagerConfig) -> Option<Vec<ResourceProfile>> {
     let worker = config.worker_description.as_ref()?;
     Some(vec![worker.slot_profile().clone(); worker.slots()])
 }
 
-/// The slots that an answer to the wish for a slot of a profile promises.
+/// Returns the slots that an answer to a worker request promises.
 pub(crate) fn promised(config: &SlotManagerConfig, answer: &Promise, asked: &ResourceProfile) -> Vec<ResourceProfile> {
     match answer {
         Ok(WorkerPromise::Slots(slots)) => slots.clone(),
@@ -108,7 +110,7 @@ pub(crate) fn promised(config: &SlotManagerConfig, answer: &Promise, asked: &Res
     }
 }
 
-/// How many slots are to be free while so many are used.
+/// Returns the number of slots that redundancy requires to be free.
 pub(crate) fn redundant_slots(config: &SlotManagerConfig, used: usize) -> usize {
     let worker = config.worker_description.as_ref();
     let slots = worker.map_or(0, |worker| worker.slots() * config.redundant_task_managers);

@@ -1,4 +1,4 @@
-//! What happens next, in virtual time.
+//! The queue of future events, in virtual time.
 
 use std::collections::BTreeMap;
 
@@ -9,39 +9,39 @@ use crate::cluster::network::transport::Envelope;
 
 #[derive(Debug, Clone)]
 pub(crate) enum Event {
-    /// Something happens by itself: a job wants something, a task executor reports, something fails.
-    Chance,
+    /// A random event: a job acts, a task executor reports, an operator acts, or a fault happens.
+    Random,
     Arrival(Box<Envelope>),
-    /// A hung task executor goes on.
+    /// A hung task executor continues.
     Resume {
         worker: usize,
     },
-    /// A task executor that crashed is started anew.
+    /// A crashed task executor starts again.
     Restart {
         worker: usize,
     },
-    /// Somebody notices that this process is gone.
+    /// Jobs notice that this process is gone.
     LossNoticed {
         worker: usize,
         process: u64,
     },
-    /// A slot may have been unused for too long.
+    /// The slot timeout of a task executor.
     SlotTimeout {
         worker: usize,
     },
-    /// A new worker is up.
+    /// A requested worker has started.
     WorkerStarted {
         leadership: u128,
         worker_request: WorkerRequestId,
         slots: Vec<ResourceProfile>,
     },
-    /// A task executor knows whether it can be stopped.
+    /// A task executor has decided a release check.
     ReleaseDecided {
         worker: usize,
         process: u64,
         question: ReleaseQuestion,
     },
-    /// A caller sees that its connection is gone.
+    /// A caller sees that its connection is broken.
     ConnectionBroken(Reply),
     /// A leadership begins.
     LeaderElected,
@@ -51,7 +51,8 @@ pub(crate) enum Event {
     },
 }
 
-/// Events in the order in which they happen, equal ones as they were scheduled.
+/// Events in the order of their times. Events of one time keep the order in which they were
+/// scheduled.
 #[derive(Debug, Default)]
 pub(crate) struct EventQueue {
     events: BTreeMap<(Timestamp, u64), Event>,

@@ -1,7 +1,9 @@
-//! A cluster in virtual time around one slot manager: task executors, job masters, a resource manager, operators, and a
-//! network between them that loses, delays, duplicates and reorders. One seed decides everything.
+//! A cluster in virtual time around one slot manager: task executors, job masters, a resource
+//! manager, operators, and a network that loses, delays, duplicates and reorders messages. One seed
+//! decides everything.
 //!
-//! [`run`] lets faults rage for a while, then stops them, and checks that everything settles: see `settlement`.
+//! [`run`] injects faults for some time, and checks the manager after every call. Then it stops the
+//! faults and checks that the cluster recovers: see `checks::after_the_faults`.
 
 mod call_log;
 mod capacity_rules;
@@ -16,5 +18,5 @@ mod simulation;
 mod trace;
 
 pub(crate) use self::faults::{Fault, FaultCounts};
-#[allow(unused_imports, reason = "tests and example use their part")]
+#[allow(unused_imports, reason = "the tests and the soak each use a part")]
 pub(crate) use self::run::{Outcome, Violation, run};

@@ -1,4 +1,5 @@
-//! The network between the manager and the parties: messages, their fate on the way, and their arrival.
+//! The network between the manager and the parties: messages, their fate on the way, and their
+//! arrival.
 
 pub(crate) mod deliveries;
 pub(crate) mod gateway;

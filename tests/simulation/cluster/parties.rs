@@ -1,4 +1,5 @@
-//! The parties around the manager: task executors, job masters, the resource manager, operators and leader election.
+//! The parties around the manager: task executors, job masters, the resource manager, operators and
+//! leader election.
 
 pub(crate) mod immediate_answers;
 pub(crate) mod job_masters;

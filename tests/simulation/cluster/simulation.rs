@@ -1,4 +1,4 @@
-//! The cluster as a whole: what happens next.
+//! The cluster as a whole, and the loop over its events.
 
 use std::time::Duration;
 
@@ -8,16 +8,16 @@ use slot_manager::testing::ManualScheduledExecutor;
 use slot_manager::{JobId, LeaderId, ScheduledExecutor, SlotAllocationError, SlotManager, Timestamp};
 
 use crate::cluster::call_log::CallLog;
-use crate::cluster::checks::capacity::CapacityWatch;
-use crate::cluster::checks::counters::CounterWatch;
-use crate::cluster::checks::fencing_and_fairness::Watch;
-use crate::cluster::checks::release_checks::Questions;
-use crate::cluster::checks::request_ledger::Ledger;
+use crate::cluster::checks::capacity::CapacityChecks;
+use crate::cluster::checks::counters::CounterChecks;
+use crate::cluster::checks::fencing_and_fairness::FencingAndFairness;
+use crate::cluster::checks::release_checks::ReleaseChecks;
+use crate::cluster::checks::request_ledger::RequestLedger;
 use crate::cluster::event_queue::{Event, EventQueue};
 use crate::cluster::faults::{Fault, FaultCounts};
 use crate::cluster::network::gateway::{Answer, NetworkGateway, Outbox, Reply};
 use crate::cluster::network::transport::Network;
-use crate::cluster::parties::immediate_answers::{ClusterActions, Mind};
+use crate::cluster::parties::immediate_answers::{ClusterActions, ImmediateAnswers};
 use crate::cluster::parties::job_masters::JobMasters;
 use crate::cluster::parties::operators::Operators;
 use crate::cluster::parties::resource_manager::ResourceManager;
@@ -28,22 +28,22 @@ use crate::cluster::trace::{Digest, Trace};
 
 pub(crate) type Manager = SlotManager<ClusterActions, NetworkGateway, ManualScheduledExecutor>;
 
-/// How often in a row the manager is driven at its deadlines before the cluster goes on without it: with a timeout of
-/// zero there is always a next one.
-const PATIENCE: u32 = 4;
+/// The number of deadlines handled in a row before the next event. With a timeout of zero there is
+/// always a next deadline.
+const MOST_DEADLINES_IN_A_ROW: u32 = 4;
 
 pub(crate) struct Simulation {
     pub(crate) scenario: Scenario,
     pub(crate) rng: ChaCha8Rng,
     pub(crate) clock: ManualScheduledExecutor,
     pub(crate) log: CallLog,
-    pub(crate) mind: Mind,
+    pub(crate) answers: ImmediateAnswers,
     pub(crate) outbox: Outbox,
     pub(crate) actions: ClusterActions,
     pub(crate) manager: Manager,
-    /// How many leaderships there were.
+    /// The number of leaderships so far.
     pub(crate) leaderships: u128,
-    /// When the last one began.
+    /// The start of the last leadership.
     pub(crate) began: Timestamp,
     pub(crate) queue: EventQueue,
     pub(crate) network: Network,
@@ -51,27 +51,27 @@ pub(crate) struct Simulation {
     pub(crate) instances: u128,
     pub(crate) jobs: JobMasters,
     pub(crate) resource_manager: ResourceManager,
-    pub(crate) ledger: Ledger,
-    pub(crate) watch: Watch,
-    pub(crate) capacity: CapacityWatch,
-    pub(crate) counters: CounterWatch,
-    pub(crate) questions: Questions,
+    pub(crate) ledger: RequestLedger,
+    pub(crate) fencing: FencingAndFairness,
+    pub(crate) capacity: CapacityChecks,
+    pub(crate) counters: CounterChecks,
+    pub(crate) release_checks: ReleaseChecks,
     pub(crate) operators: Operators,
-    chances_left: usize,
-    /// The faults have stopped.
-    pub(crate) calm: bool,
+    random_events_left: usize,
+    /// Whether the faults have stopped.
+    pub(crate) faults_are_over: bool,
     pub(crate) faults: FaultCounts,
     pub(crate) trace: Trace,
     pub(crate) digest: Digest,
     pub(crate) steps: u64,
-    /// How often the manager told a task executor to free a slot.
+    /// The number of times that the manager made a task executor free a slot.
     pub(crate) frees: u64,
     pub(crate) granted: u64,
     pub(crate) failed: u64,
-    /// How often the manager was driven at its own deadlines since the last event.
+    /// The number of deadlines handled since the last event.
     timers_in_a_row: u32,
-    /// The manager is not driven before the next event.
-    asleep: bool,
+    /// Whether the manager is not driven before the next event.
+    is_not_driven: bool,
 }
 
 impl Simulation {
@@ -81,20 +81,20 @@ impl Simulation {
         trace.note(|| format!("{scenario:#?}"));
         let clock = ManualScheduledExecutor::new();
         let log = CallLog::default();
-        let mind = Mind::new(rng.random(), &scenario);
+        let answers = ImmediateAnswers::new(rng.random(), &scenario);
         let mut simulation = Self {
             manager: SlotManager::new(scenario.config.clone(), clock.clone()).expect("a valid configuration"),
             actions: ClusterActions {
-                mind: mind.clone(),
+                answers: answers.clone(),
                 log: log.clone(),
             },
             operators: Operators::new(&scenario.config),
-            chances_left: scenario.chances,
+            random_events_left: scenario.random_events,
             scenario,
             rng,
             clock,
             log,
-            mind,
+            answers,
             outbox: Outbox::default(),
             leaderships: 0,
             began: Timestamp::ZERO,
@@ -104,12 +104,12 @@ impl Simulation {
             instances: 0,
             jobs: JobMasters::default(),
             resource_manager: ResourceManager::default(),
-            ledger: Ledger::default(),
-            watch: Watch::default(),
-            capacity: CapacityWatch::default(),
-            counters: CounterWatch::default(),
-            questions: Questions::default(),
-            calm: false,
+            ledger: RequestLedger::default(),
+            fencing: FencingAndFairness::default(),
+            capacity: CapacityChecks::default(),
+            counters: CounterChecks::default(),
+            release_checks: ReleaseChecks::default(),
+            faults_are_over: false,
             faults: FaultCounts::default(),
             trace,
             digest: Digest::new(),
@@ -118,22 +118,22 @@ impl Simulation {
             granted: 0,
             failed: 0,
             timers_in_a_row: 0,
-            asleep: false,
+            is_not_driven: false,
         };
         for _ in 0..simulation.scenario.workers {
             simulation.add_worker();
         }
         simulation.schedule_in(Duration::ZERO, Event::LeaderElected);
-        simulation.schedule_in(Duration::ZERO, Event::Chance);
+        simulation.schedule_in(Duration::ZERO, Event::Random);
         simulation
     }
 
-    /// Faults, and then peace.
+    /// Injects faults, stops them, and checks that the cluster recovers.
     pub(crate) fn run(mut self) -> Check<Outcome> {
-        while self.chances_left > 0 {
+        while self.random_events_left > 0 {
             self.step()?;
         }
-        self.settle()?;
+        self.check_after_the_faults()?;
         Ok(Outcome {
             steps: self.steps,
             faults: self.faults,
@@ -144,27 +144,28 @@ impl Simulation {
         })
     }
 
-    /// The next event, or the manager's next deadline if that is earlier. False if there is neither.
+    /// Handles the next event, or the manager's next deadline if that is earlier. Returns `false`
+    /// without either.
     pub(crate) fn step(&mut self) -> Check<bool> {
         let event = self.queue.next_time();
         let deadline = self.manager.next_deadline();
-        let impatient = self.timers_in_a_row >= PATIENCE || self.asleep;
+        let skips_deadlines = self.timers_in_a_row >= MOST_DEADLINES_IN_A_ROW || self.is_not_driven;
         match (event, deadline) {
             (None, None) => return Ok(false),
-            (Some(event), deadline) if impatient || deadline.is_none_or(|deadline| event <= deadline) => {
+            (Some(event), deadline) if skips_deadlines || deadline.is_none_or(|deadline| event <= deadline) => {
                 self.timers_in_a_row = 0;
                 self.clock.advance_to(event);
                 self.next_event()?;
-                self.asleep = self.fails(self.scenario.sloth);
-                if self.asleep {
+                self.is_not_driven = self.fails(self.scenario.late_driving);
+                if self.is_not_driven {
                     self.faults.count(Fault::DrivenLate);
                 } else {
                     self.drive()?;
                 }
             }
             (_, Some(deadline)) => {
-                // With nothing else to come, a deadline that recurs is looked at less and less often.
-                let late = self.timers_in_a_row.saturating_sub(PATIENCE).min(30);
+                // Without further events, a deadline that recurs is handled later each time.
+                let late = self.timers_in_a_row.saturating_sub(MOST_DEADLINES_IN_A_ROW).min(30);
                 self.timers_in_a_row += 1;
                 self.clock.advance_to(deadline);
                 if late > 0 && event.is_none() {
@@ -183,12 +184,12 @@ impl Simulation {
         };
         self.trace.note(|| format!("{} {event:?}", self.now()));
         match event {
-            Event::Chance => {
-                self.chances_left = self.chances_left.saturating_sub(1);
-                if !self.calm {
+            Event::Random => {
+                self.random_events_left = self.random_events_left.saturating_sub(1);
+                if !self.faults_are_over {
                     let pause = self.up_to(self.scenario.pace);
-                    self.schedule_in(pause, Event::Chance);
-                    self.something_happens()?;
+                    self.schedule_in(pause, Event::Random);
+                    self.random_event()?;
                 }
             }
             Event::Arrival(envelope) => {
@@ -216,15 +217,15 @@ impl Simulation {
         Ok(())
     }
 
-    /// What nobody asked for.
-    fn something_happens(&mut self) -> Check {
-        if self.chance(self.scenario.moves) {
+    /// Lets a random event happen.
+    fn random_event(&mut self) -> Check {
+        if self.chance(self.scenario.leadership_moves) {
             return self.move_leadership();
         }
         if self.chance(self.scenario.outages) {
             self.outage();
         }
-        if self.chance(self.scenario.meddling) {
+        if self.chance(self.scenario.operator_actions) {
             self.an_operator_acts()?;
         }
         match self.rng.random_range(0..10) {
@@ -244,14 +245,14 @@ impl Simulation {
         self.observe_events(None, Some(events))
     }
 
-    /// The caller of a task executor sees that there will be no answer.
+    /// Answers a slot request with a broken connection.
     pub(crate) fn connection_breaks(&mut self, reply: &Reply) {
         self.answer(reply, Err(SlotAllocationError::unreachable("connection reset")));
     }
 
     pub(crate) fn answer(&mut self, reply: &Reply, answer: Answer) {
         if reply.leader_id == self.leader_id() {
-            self.watch.answered(reply.attempt, &answer);
+            self.fencing.answered(reply.attempt, &answer);
         }
         reply.give(answer);
     }
@@ -273,9 +274,9 @@ impl Simulation {
         self.rng.random_bool(probability)
     }
 
-    /// Whether something goes wrong that can. Nothing does once the faults have stopped.
+    /// Draws whether a fault happens. Always `false` after the faults have stopped.
     pub(crate) fn fails(&mut self, probability: f64) -> bool {
-        !self.calm && self.chance(probability)
+        !self.faults_are_over && self.chance(probability)
     }
 
     pub(crate) fn up_to(&mut self, longest: Duration) -> Duration {
@@ -283,7 +284,7 @@ impl Simulation {
     }
 }
 
-/// An id whose order says nothing.
+/// Returns an id whose order is independent of the number.
 pub(crate) fn scattered(number: u128) -> u128 {
     number.wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835)
 }

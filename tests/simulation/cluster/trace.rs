@@ -1,4 +1,4 @@
-//! What happened last, for the report of a violation; and a digest of everything the manager did.
+//! The last events, for the report of a violation, and the digest of all effects of the manager.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -9,10 +9,10 @@ use slot_manager::Timestamp;
 use slot_manager::testing::Effect;
 use twox_hash::XxHash3_128;
 
-/// How many lines are kept unless `SIMULATION_TRACE` says how many.
+/// The number of kept lines, unless `SIMULATION_TRACE` is set.
 const KEPT: usize = 80;
 
-/// The last lines. Clones share them, so they outlive a simulation that panics.
+/// The last lines. Clones share them, so that they outlive a simulation that panics.
 #[derive(Debug, Clone)]
 pub(crate) struct Trace {
     lines: Option<Rc<RefCell<VecDeque<String>>>>,
@@ -20,7 +20,7 @@ pub(crate) struct Trace {
 }
 
 impl Trace {
-    /// Keeps nothing: lines cost more than what they tell of.
+    /// Makes a trace that keeps nothing, because lines cost more than the events themselves.
     pub(crate) fn off() -> Self {
         Self { lines: None, kept: 0 }
     }
@@ -51,7 +51,7 @@ impl Trace {
     }
 }
 
-/// The effect log, condensed to a hash of its text.
+/// A hash over the text of all effects.
 pub(crate) struct Digest {
     hasher: XxHash3_128,
     line: String,

@@ -1,10 +1,10 @@
-//! What is checked after every call of the manager, and what comes of what it said.
+//! The checks after each call of the manager. Afterwards its effects reach the other parties.
 
 use slot_manager::testing::{Action, Effect, GatewayCall};
 use slot_manager::{AllocationFailureCause, AllocationId, RequestFailure};
 
-use crate::cluster::call_log::{Call, Said};
-use crate::cluster::checks::call_context::Moment;
+use crate::cluster::call_log::{Call, CallAnswer};
+use crate::cluster::checks::call_context::CallContext;
 use crate::cluster::checks::overviews;
 use crate::cluster::faults::Fault;
 use crate::cluster::network::gateway::Outgoing;
@@ -12,7 +12,7 @@ use crate::cluster::network::transport::{Link, Message};
 use crate::cluster::run::Check;
 use crate::cluster::simulation::Simulation;
 
-/// The explanations of what waits are checked after one of so many calls.
+/// The explanations of waiting requests are checked after every eighth call.
 const EXPLAINED: u64 = 8;
 
 impl Simulation {
@@ -20,8 +20,9 @@ impl Simulation {
         self.observe_events(freed, None)
     }
 
-    /// Checks the manager after a call, and lets what it said travel. The call said that `freed` was given back, and handled so
-    /// many answers and deadlines; `None` if it was an input.
+    /// Checks the manager after a call and sends its messages. `freed` is the allocation whose slot
+    /// was freed by the call. `events` is the number of handled answers and deadlines, or `None`
+    /// for an input.
     pub(crate) fn observe_events(&mut self, freed: Option<AllocationId>, events: Option<usize>) -> Check {
         self.steps += 1;
         let now = self.now();
@@ -39,7 +40,7 @@ impl Simulation {
             {
                 lost.push(*allocation_id);
             }
-            // The answer, if it is there at once, may say that what was lost holds the slot after all.
+            // An immediate answer may grant a slot to the lost allocation again.
             if let Effect::Gateway(GatewayCall::RequestSlot(_)) = effect {
                 lost.clear();
             }
@@ -51,10 +52,11 @@ impl Simulation {
         let sent = self.outbox.take();
         for outgoing in &sent {
             if let Outgoing::Handled(request, answer) = outgoing {
-                self.watch.answered(request.attempt, answer);
+                self.fencing.answered(request.attempt, answer);
             }
         }
-        self.watch.compare(&self.manager, &calls, events.unwrap_or_default())?;
+        self.fencing
+            .compare(&self.manager, &calls, events.unwrap_or_default())?;
         self.check_rules(&calls, events)?;
         for call in calls {
             self.react(call);
@@ -62,46 +64,46 @@ impl Simulation {
         for outgoing in sent {
             self.carry(outgoing);
         }
-        self.count_workers();
+        self.update_room_for_workers();
         Ok(())
     }
 
-    /// What is to be, is kept, and is counted.
+    /// Checks release checks, capacity rules, counters, overviews and explanations.
     fn check_rules(&mut self, calls: &[Call], events: Option<usize>) -> Check {
         if events == Some(0) && calls.is_empty() {
             // Nothing has changed.
             return Ok(());
         }
-        let leaving = self.questions.open();
-        let moment = Moment::new(self.now(), self.leader_id(), self.began, events, &self.operators);
-        self.questions.compare(&self.manager, calls, &moment)?;
-        let leaving = leaving.iter().filter(|question| self.questions.is_open(question));
+        let leaving = self.release_checks.open();
+        let context = CallContext::new(self.now(), self.leader_id(), self.began, events, &self.operators);
+        self.release_checks.compare(&self.manager, calls, &context)?;
+        let leaving = leaving.iter().filter(|question| self.release_checks.is_open(question));
         let leaving: Vec<_> = leaving.map(|question| question.instance_id).collect();
-        let refused = self.capacity.compare(&self.manager, calls, &moment, &leaving)?;
+        let refused = self.capacity.compare(&self.manager, calls, &context, &leaving)?;
         for _ in 0..refused {
             self.faults.count(Fault::PromiseBeyondLimit);
         }
         self.counters.compare(&self.manager, calls)?;
-        overviews::check_overview(&self.manager, moment.blocked)?;
+        overviews::check_overview(&self.manager, context.blocked)?;
         if self.steps % EXPLAINED == 0 {
-            overviews::check_explanations(&self.manager, &moment)?;
+            overviews::check_explanations(&self.manager, &context)?;
         }
         Ok(())
     }
 
     fn react(&mut self, call: Call) {
-        let action = match (call.effect, call.said) {
-            (Effect::Action(Action::AllocateResource { worker_request, .. }), Said::Promise(promise)) => {
-                return self.worker_asked_for(worker_request, promise);
+        let action = match (call.effect, call.answer) {
+            (Effect::Action(Action::AllocateResource { worker_request, .. }), CallAnswer::Promise(promise)) => {
+                return self.worker_requested(worker_request, promise);
             }
-            (Effect::Action(Action::WithdrawResource { worker_request }), Said::Withdrawal(withdrawal)) => {
-                return self.withdrawal_asked_for(worker_request, withdrawal);
+            (Effect::Action(Action::WithdrawResource { worker_request }), CallAnswer::Withdrawal(withdrawal)) => {
+                return self.withdrawal_requested(worker_request, withdrawal);
             }
-            (Effect::Action(Action::ReleaseResource { instance_id, .. }), Said::Release(release)) => {
-                return self.release_asked_for(instance_id, release);
+            (Effect::Action(Action::ReleaseResource { instance_id, .. }), CallAnswer::Release(release)) => {
+                return self.release_requested(instance_id, release);
             }
-            (Effect::Gateway(GatewayCall::AskRelease(question)), Said::AboutRelease(answer)) => {
-                return self.asked_about_release(question, answer);
+            (Effect::Gateway(GatewayCall::AskRelease(question)), CallAnswer::ReleaseCheck(answer)) => {
+                return self.release_check_answered(question, answer);
             }
             (Effect::Action(action), _) => action,
             _ => return,

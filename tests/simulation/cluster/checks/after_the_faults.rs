@@ -1,13 +1,14 @@
-//! The faults stop, operators unblock all workers, and the cluster settles. What must be true then, in this order:
+//! The checks after the faults have stopped and operators have unblocked all workers, in this
+//! order:
 //!
-//! 1. What is under way arrives, what timed out is over, and each task executor that lives reports once more: the
-//!    manager's view is the truth, nothing is in flight, nothing pauses, nothing is promised, and a request that waits
-//!    fits no free slot.
-//! 2. Task executors and jobs compare what they hold, and jobs ask again for what they miss: a slot is held exactly by
-//!    an allocation that its job has in use, and a job that has nothing waits in the manager.
-//! 3. Waiting requests are withdrawn, or fail at their time: only the deadlines of idle task managers are armed, and of
-//!    workers that there are to be and nobody starts.
-//! 4. Jobs end: every slot is free. The leadership ends: nothing is left.
+//! 1. All messages arrive, all timeouts end, and each running task executor reports once more. Then
+//!    the view equals the truth, no slot is in flight, backs off or is promised, and no waiting
+//!    request fits a free slot.
+//! 2. Task executors and jobs compare their slots, and jobs request missing slots again. Then each
+//!    allocated slot is in use by its job, and each missing slot is a waiting request.
+//! 3. Waiting requests are cancelled or fail at their deadlines. Then only the deadlines of idle task
+//!    managers and of backoffs of worker requests are armed.
+//! 4. Jobs end, and every slot is free. The leadership ends, and the manager is empty.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -19,13 +20,13 @@ use crate::cluster::parties::task_executors::Condition;
 use crate::cluster::run::Check;
 use crate::cluster::simulation::Simulation;
 
-/// Many more steps than settling takes.
+/// The most steps until the cluster is quiet, which takes far fewer.
 const MOST_STEPS: usize = 100_000;
 
-/// How often task executors report at most before the view is compared.
+/// The most rounds of reports before the view is compared.
 const MOST_ROUNDS: usize = 5;
 
-/// Whatever was scheduled while there were faults has happened after this time.
+/// The time after which every event from the time of faults has happened.
 const LONGEST_DELAY: Duration = Duration::from_secs(6);
 
 macro_rules! ensure {
@@ -37,19 +38,20 @@ macro_rules! ensure {
 }
 
 impl Simulation {
-    pub(crate) fn settle(&mut self) -> Check {
+    pub(crate) fn check_after_the_faults(&mut self) -> Check {
         self.trace.note(|| "the faults stop".to_owned());
-        self.calm = true;
-        // With a timeout shorter than the way there and back, attempts succeed only where the answer is there at once.
-        self.scenario.near |= self.scenario.config.rpc_timeout < 4 * self.scenario.network.latency;
+        self.faults_are_over = true;
+        // If the timeout is shorter than two messages, attempts succeed only with immediate
+        // answers.
+        self.scenario.answers_in_call |= self.scenario.config.rpc_timeout < 4 * self.scenario.network.latency;
         for worker in 0..self.workers.len() {
-            self.come_to_its_senses(worker);
+            self.recover(worker);
         }
-        self.mind.calm_down();
+        self.answers.stop_faults();
         self.unblock_all()?;
-        self.miss_the_dead()?;
-        self.own_up();
-        // Connections break at last whose answers would be awaited for ever.
+        self.report_dead_workers()?;
+        self.report_broken_promises();
+        // Break the connections whose answers would never come.
         for reply in std::mem::take(&mut self.network.unanswered) {
             self.connection_breaks(&reply);
         }
@@ -58,34 +60,35 @@ impl Simulation {
         self.trace.note(|| "each task executor reports once more".to_owned());
         self.report_once_more()?;
         self.give_up_promises()?;
-        self.check_view_is_the_truth()?;
-        self.check_what_waits()?;
+        self.check_view_equals_truth()?;
+        self.check_waiting_requests()?;
 
-        self.trace.note(|| "jobs compare, and ask again".to_owned());
-        self.compare_holdings()?;
+        self.trace
+            .note(|| "jobs compare their slots and request missing ones again".to_owned());
+        self.compare_held_slots()?;
         for allocation_id in self.all_wanted(false) {
             self.ask_for(allocation_id);
         }
-        self.settle_down()?;
-        // The manager may have given up what the job had in use by then. What a task executor holds may reach a job after
-        // a later offer, which is compared once more.
+        self.run_until_quiet()?;
+        // The manager may have given up an allocation that the job uses. A list of held slots may
+        // reach a job after a later offer. Another round corrects both.
         for _ in 0..MOST_ROUNDS {
             self.report_once_more()?;
-            self.compare_holdings()?;
+            self.compare_held_slots()?;
             if self.check_holders().is_ok() {
                 break;
             }
         }
-        self.check_view_is_the_truth()?;
-        self.check_what_waits()?;
+        self.check_view_equals_truth()?;
+        self.check_waiting_requests()?;
         self.check_holders()?;
-        self.check_what_jobs_miss()?;
+        self.check_missing_slots()?;
 
         if self.chance(0.5) {
-            self.trace.note(|| "what waits fails".to_owned());
-            self.check_what_waits_fails()?;
+            self.trace.note(|| "waiting requests fail".to_owned());
+            self.check_waiting_requests_fail()?;
         }
-        self.trace.note(|| "what waits is withdrawn".to_owned());
+        self.trace.note(|| "waiting requests are cancelled".to_owned());
         let waiting: Vec<_> = self
             .manager
             .pending_slot_requests()
@@ -98,17 +101,17 @@ impl Simulation {
 
         self.trace.note(|| "jobs end".to_owned());
         self.end_all_jobs();
-        self.settle_down()?;
-        self.check_view_is_the_truth()?;
+        self.run_until_quiet()?;
+        self.check_view_equals_truth()?;
         let counts = self.manager.slot_counts();
         ensure!(
             counts.free == counts.registered,
-            "slots are used for nobody: {counts:?}"
+            "slots are used after all jobs have ended: {counts:?}"
         );
         self.suspend()
     }
 
-    /// Promises without a timeout that no worker has fulfilled by now: a worker may have come with other slots.
+    /// Ends promises without a timeout. A worker may have come with other slots than promised.
     fn give_up_promises(&mut self) -> Check {
         let open: BTreeSet<_> = self.manager.promised_slots().map(|it| it.worker_request()).collect();
         for worker_request in open {
@@ -119,18 +122,18 @@ impl Simulation {
         Ok(())
     }
 
-    /// The heartbeats of task executors that are dead are missed.
-    fn miss_the_dead(&mut self) -> Check {
+    /// Unregisters the task managers of dead workers.
+    fn report_dead_workers(&mut self) -> Check {
         let is_dead = |worker: usize| self.workers[worker].condition == Condition::Dead;
         let task_managers = self.manager.task_managers();
         let dead = task_managers.filter(|it| self.worker_of(it.resource_id()).is_some_and(is_dead));
         let dead: Vec<_> = dead.map(|it| it.instance_id()).collect();
         dead.into_iter()
-            .try_for_each(|instance_id| self.manager_hears_loss(instance_id))
+            .try_for_each(|instance_id| self.manager_hears_lost_worker(instance_id))
     }
 
-    /// The heartbeats of all task executors reach the manager. If it gives an attempt up meanwhile, because the time of
-    /// a request was over, once more: the job may have taken the slot into use before it could be freed.
+    /// Delivers a report of each task executor, again if the manager has given up an attempt in the
+    /// meantime: the job may have used the slot before it could be freed.
     fn report_once_more(&mut self) -> Check {
         for _ in 0..MOST_ROUNDS {
             let given_up = self.frees;
@@ -142,9 +145,9 @@ impl Simulation {
         Ok(())
     }
 
-    /// One that is not known registers.
+    /// Delivers one report of each task executor. An unknown task executor registers.
     fn heartbeats_arrive(&mut self) -> Check {
-        self.miss_the_dead()?;
+        self.report_dead_workers()?;
         for worker in 0..self.workers.len() {
             if self.workers[worker].condition != Condition::Running {
                 continue;
@@ -157,22 +160,22 @@ impl Simulation {
                 _ => self.register(worker),
             }
         }
-        self.settle_down()?;
-        // One may have been stopped, and its last registration comes after it.
-        self.miss_the_dead()?;
-        self.settle_down()
+        self.run_until_quiet()?;
+        // The last registration of a stopped worker may arrive after its end.
+        self.report_dead_workers()?;
+        self.run_until_quiet()
     }
 
-    /// Each task executor tells the jobs what it holds for them.
-    fn compare_holdings(&mut self) -> Check {
+    /// Lets each task executor send the jobs their slots.
+    fn compare_held_slots(&mut self) -> Check {
         for worker in 0..self.workers.len() {
             self.report_to_jobs(worker);
             self.loss_noticed(worker, self.workers[worker].process);
         }
-        self.settle_down()
+        self.run_until_quiet()
     }
 
-    /// Lets all arrive that was sent while there were faults, and all happen that was to happen.
+    /// Delivers all messages and handles all events from the time of faults.
     fn let_messages_arrive(&mut self) -> Check {
         self.drive()?;
         let until = self.now() + LONGEST_DELAY;
@@ -182,23 +185,23 @@ impl Simulation {
         Ok(())
     }
 
-    /// Lets time pass until no message is under way and the manager waits for nobody.
-    fn settle_down(&mut self) -> Check {
+    /// Lets time pass until no message is on its way and the manager awaits nothing.
+    fn run_until_quiet(&mut self) -> Check {
         self.drive()?;
         for _ in 0..MOST_STEPS {
-            if self.queue.next_time().is_none() && self.is_settled() {
+            if self.queue.next_time().is_none() && self.is_quiet() {
                 return Ok(());
             }
             ensure!(
                 self.step()?,
-                "it waits for something that never comes: {}",
-                self.what_is_unsettled()
+                "the cluster waits for an event that never comes: {}",
+                self.unfinished_work()
             );
         }
-        Err(format!("it does not settle: {}", self.what_is_unsettled()))
+        Err(format!("the cluster does not become quiet: {}", self.unfinished_work()))
     }
 
-    fn is_settled(&self) -> bool {
+    fn is_quiet(&self) -> bool {
         self.manager.num_awaited_answers() == 0
             && self
                 .manager
@@ -214,7 +217,7 @@ impl Simulation {
                 .any(|slot| matches!(slot.state(), SlotState::Pausing { .. }))
     }
 
-    fn what_is_unsettled(&self) -> String {
+    fn unfinished_work(&self) -> String {
         let requests: Vec<_> = self.manager.pending_slot_requests().collect();
         let promises: Vec<_> = self.manager.promised_slots().collect();
         format!(
@@ -224,8 +227,9 @@ impl Simulation {
         )
     }
 
-    /// Registered is who lives, and each slot is held by whom its task executor says.
-    fn check_view_is_the_truth(&self) -> Check {
+    /// Checks that the running task executors are registered and that each slot has the holder its
+    /// task executor names.
+    fn check_view_equals_truth(&self) -> Check {
         let mut truth = BTreeMap::new();
         for worker in self
             .workers
@@ -258,7 +262,7 @@ impl Simulation {
         Ok(())
     }
 
-    fn check_what_waits(&self) -> Check {
+    fn check_waiting_requests(&self) -> Check {
         for request in self.manager.pending_slot_requests() {
             ensure!(request.in_flight_to().is_none(), "{request:?} is in flight");
             let fits = |profile: &ResourceProfile| profile.is_matching(request.resource_profile());
@@ -271,7 +275,7 @@ impl Simulation {
         Ok(())
     }
 
-    /// A slot is held by an allocation that its job has in use there, and the other way round.
+    /// Checks that the allocated slots are the slots that jobs use.
     fn check_holders(&self) -> Check {
         let held: BTreeMap<SlotId, AllocationId> = self
             .manager
@@ -284,25 +288,28 @@ impl Simulation {
             .iter()
             .filter_map(|(id, wanted)| Some((wanted.slot.clone()?, *id)))
             .collect();
-        ensure!(held == used, "held are {held:?}, used {used:?}");
+        ensure!(held == used, "allocated are {held:?}, used {used:?}");
         let unused = self
             .workers
             .iter()
             .find_map(|worker| worker.executor.next_slot_timeout());
-        ensure!(unused.is_none(), "a slot is held and not in use");
+        ensure!(unused.is_none(), "a slot is allocated and not in use");
         Ok(())
     }
 
-    /// What a job still asks for waits in the manager.
-    fn check_what_jobs_miss(&self) -> Check {
+    /// Checks that each slot that a job misses is a waiting request.
+    fn check_missing_slots(&self) -> Check {
         for id in self.all_wanted(false) {
-            ensure!(self.ledger.is_pending(id), "{id} is wanted, and nobody knows of it");
+            ensure!(
+                self.ledger.is_pending(id),
+                "{id} is wanted, and the manager does not know it"
+            );
         }
         Ok(())
     }
 
-    /// Whatever keeps a request from being served, it fails at its time, and that is said.
-    fn check_what_waits_fails(&mut self) -> Check {
+    /// Checks that each waiting request fails at its deadline and is notified.
+    fn check_waiting_requests_fail(&mut self) -> Check {
         let deadlines = self.manager.pending_slot_requests().map(|it| it.deadline());
         let Some(last) = deadlines.max().filter(|last| *last < Timestamp::MAX) else {
             return Ok(());
@@ -310,38 +317,38 @@ impl Simulation {
         self.clock.advance_to(last);
         self.drive()?;
         let waiting: Vec<_> = self.manager.pending_slot_requests().collect();
-        ensure!(waiting.is_empty(), "after their time: {waiting:?}");
-        ensure!(self.ledger.num_pending() == 0, "requests ended without a word");
-        self.settle_down()
+        ensure!(waiting.is_empty(), "requests wait after their deadlines: {waiting:?}");
+        ensure!(self.ledger.num_pending() == 0, "requests ended without a notification");
+        self.run_until_quiet()
     }
 
-    /// Nothing is armed but the release of task managers that are idle: each since it became so, or since its release
-    /// was last asked for; what is left of the times after the start; and pauses between wishes for workers that there
-    /// are to be.
+    /// Checks the armed deadline. It can be an idle timeout, counted from the start of the idle
+    /// period or the last release check. It can also be the end of a time after the start, or of a
+    /// backoff of worker requests.
     fn check_deadlines(&self) -> Check {
         let config = &self.scenario.config;
         let timeout = config.task_manager_timeout;
         let idle = self.manager.task_managers().filter_map(|it| {
-            let began = self.questions.timer_began(it.instance_id(), it.idle_since()?);
+            let began = self.release_checks.timer_began(it.instance_id(), it.idle_since()?);
             Some(began + timeout)
         });
         let after_start = [config.recovery_timeout, config.unfulfillable_grace_period];
         let after_start = after_start.map(|period| self.began + period);
-        let others = after_start.into_iter().chain(self.questions.deadlines());
+        let others = after_start.into_iter().chain(self.release_checks.deadlines());
         let others = others.filter(|at| *at > self.now());
         let expected = idle.chain(others).min().filter(|at| *at != Timestamp::MAX);
         let armed = self.manager.next_deadline();
-        // What is armed while time is handled falls due a millisecond later at the earliest.
+        // A deadline that is armed while time is handled is at least a millisecond away.
         let latest = expected.map(|at| at + SHORTEST_REARM);
         let keeps = config.min_slots > 0 || config.redundant_task_managers > 0;
-        // The time was over while a question was open, which has been answered since.
+        // The timeout ended while a release check was open, which has been answered since.
         let was_asked = expected.is_some_and(|at| at <= self.now());
-        let right = if keeps || was_asked || !self.questions.open().is_empty() {
-            // Nothing is said when the time of a task manager is over that is kept, or was asked and thinks about it; nor
-            // of workers that nobody can start.
+        let right = if keeps || was_asked || !self.release_checks.open().is_empty() {
+            // The end of a timeout has no effect for a task manager that is kept or considers a
+            // release check, and for workers that cannot be started.
             let latest = latest.map(|at| at.max(self.now() + timeout.max(SHORTEST_REARM)));
             match armed {
-                Some(at) => self.capacity.pauses.contains(&at) || latest.is_some_and(|latest| at <= latest),
+                Some(at) => self.capacity.backoffs.contains(&at) || latest.is_some_and(|latest| at <= latest),
                 None => expected.is_none(),
             }
         } else if timeout < SHORTEST_REARM {

@@ -1,4 +1,4 @@
-//! What the rest of the cluster knows while a call of the manager is checked.
+//! The facts about the cluster that the checks of a call need.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -7,25 +7,25 @@ use slot_manager::{LeaderId, ResourceId, Timestamp};
 
 use crate::cluster::parties::operators::Operators;
 
-/// What is armed while time is handled falls due so much later at the earliest.
+/// The shortest time to a deadline that is armed while time is handled.
 pub(crate) const SHORTEST_REARM: Duration = Duration::from_millis(1);
 
 #[derive(Debug)]
-pub(crate) struct Moment<'a> {
+pub(crate) struct CallContext<'a> {
     pub(crate) now: Timestamp,
     pub(crate) leader_id: LeaderId,
-    /// When this leadership began.
+    /// The start of this leadership.
     pub(crate) began: Timestamp,
-    /// Whether the call was to handle answers and deadlines, and how many it handled.
+    /// Whether the call drove the manager, and the number of answers and deadlines it handled.
     pub(crate) is_driven: bool,
     pub(crate) events: usize,
     /// The workers that operators have blocked.
     pub(crate) blocked: &'a BTreeSet<ResourceId>,
-    /// Whether requests are to fail that nothing could serve.
+    /// Whether unfulfillable requests fail.
     pub(crate) fails_unfulfillable: bool,
 }
 
-impl<'a> Moment<'a> {
+impl<'a> CallContext<'a> {
     pub(crate) fn new(
         now: Timestamp,
         leader_id: LeaderId,
@@ -44,7 +44,7 @@ impl<'a> Moment<'a> {
         }
     }
 
-    /// How long from now on something that is armed in this call runs.
+    /// Returns the time from now to a deadline of this length that is armed in the call.
     pub(crate) fn at_least(&self, length: Duration) -> Duration {
         if self.is_driven {
             length.max(SHORTEST_REARM)
@@ -53,7 +53,7 @@ impl<'a> Moment<'a> {
         }
     }
 
-    /// Whether some time after the start is over.
+    /// Returns whether a period after the start is over.
     pub(crate) fn is_after(&self, period: Duration) -> bool {
         self.began + period <= self.now
     }

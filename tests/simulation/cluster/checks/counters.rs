@@ -1,25 +1,25 @@
-//! What the manager has counted, counted again: what it said it did, and what inputs came to.
+//! The counters of the manager, counted again from effects and outcomes.
 
 use slot_manager::testing::{Action, Effect};
 use slot_manager::{AllocationFailureCause, Counters, FailureCounters, Release, RequestFailure, Withdrawal};
 
-use crate::cluster::call_log::{Call, Said};
+use crate::cluster::call_log::{Call, CallAnswer};
 use crate::cluster::run::Check;
 use crate::cluster::simulation::Manager;
 
 #[derive(Debug, Default)]
-pub(crate) struct CounterWatch {
+pub(crate) struct CounterChecks {
     last: Counters,
-    /// What must have been counted by now, of what can be seen from outside.
+    /// The expected counters, as far as effects and outcomes show them.
     seen: Counters,
-    /// Workers that were asked to be withdrawn and confirmed that; some of these were promised beyond a limit.
+    /// Confirmed withdrawals. Some of these workers were promised beyond a limit.
     confirmed: u64,
-    /// Requests that were not granted when a leadership ended.
+    /// Requests that were waiting when a leadership ended.
     dropped: u64,
 }
 
-impl CounterWatch {
-    /// A leadership is over, with so many requests that were not granted.
+impl CounterChecks {
+    /// Counts the requests that were waiting at the end of a leadership.
     pub(crate) fn drop_requests(&mut self, requests: usize) {
         self.dropped += requests as u64;
     }
@@ -28,7 +28,7 @@ impl CounterWatch {
         self.seen.requests_cancelled += requests as u64;
     }
 
-    /// A request failed while it was registered: nothing is said of it.
+    /// Counts a request that failed while it was registered, without a notification.
     pub(crate) fn failed_at_once(&mut self, failure: &RequestFailure) {
         self.failed(failure);
     }
@@ -66,13 +66,13 @@ impl CounterWatch {
             && counters.reports_stale == seen.reports_stale
             && counters.reports_refused == seen.reports_refused;
         if !agrees {
-            return Err(format!("counted is {counters:?}, seen was {seen:?}"));
+            return Err(format!("the counters are {counters:?}, expected {seen:?}"));
         }
         let ended = counters.requests_served + counters.requests_cancelled + counters.requests_failed.total();
         let pending = manager.num_pending_slot_requests() as u64;
         if counters.requests_accepted != ended + pending + self.dropped {
             return Err(format!(
-                "{counters:?}, {pending} requests are pending and {} were dropped",
+                "{counters:?}, {pending} requests wait and {} were dropped",
                 self.dropped
             ));
         }
@@ -81,15 +81,15 @@ impl CounterWatch {
 
     fn count(&mut self, call: &Call) {
         let seen = &mut self.seen;
-        match (&call.effect, &call.said) {
+        match (&call.effect, &call.answer) {
             (Effect::Action(Action::NotifySlotAllocated { .. }), _) => seen.requests_served += 1,
             (Effect::Action(Action::NotifyAllocationFailure { cause, .. }), _) => match cause {
                 AllocationFailureCause::RequestFailed(failure) => self.failed(failure),
                 AllocationFailureCause::GrantLost { .. } => seen.grants_lost += 1,
             },
             (Effect::Action(Action::AllocateResource { .. }), _) => seen.workers_requested += 1,
-            (_, Said::Release(Release::Accepted)) => seen.task_managers_released += 1,
-            (_, Said::Withdrawal(Withdrawal::Confirmed)) => self.confirmed += 1,
+            (_, CallAnswer::Release(Release::Accepted)) => seen.task_managers_released += 1,
+            (_, CallAnswer::Withdrawal(Withdrawal::Confirmed)) => self.confirmed += 1,
             _ => {}
         }
     }

@@ -1,5 +1,5 @@
-//! What must be true from one call to the next: attempts are fenced, requests are served in their order, idle periods
-//! are not begun anew.
+//! The checks from one call to the next: attempts are fenced, requests are served in their order,
+//! and idle periods do not restart.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,27 +11,27 @@ use crate::cluster::network::gateway::Answer;
 use crate::cluster::run::Check;
 use crate::cluster::simulation::Manager;
 
-/// What was so after the last call.
+/// The state after the last call.
 #[derive(Debug, Default)]
-pub(crate) struct Watch {
-    /// The attempts that have not ended, by their numbers.
+pub(crate) struct FencingAndFairness {
+    /// The open attempts by their numbers.
     attempts: BTreeMap<u64, RequestSlot>,
-    /// Those whose answer is there, with its revision: the manager may have seen it.
+    /// The answered attempts with the revision of the answer. The manager may have seen the answer.
     answered: BTreeMap<u64, Option<u64>>,
-    /// The highest revision that a report of each registration had.
+    /// The highest revision in the reports of each registration.
     reported: BTreeMap<InstanceId, u64>,
-    /// Requests that waited and did not pause.
+    /// Requests that waited and did not back off.
     waiting: BTreeSet<AllocationId>,
     idle_since: BTreeMap<InstanceId, Timestamp>,
 }
 
-impl Watch {
+impl FencingAndFairness {
     pub(crate) fn answered(&mut self, attempt: u64, answer: &Answer) {
         let revision = answer.as_ref().ok().and_then(Acknowledge::revision);
         self.answered.entry(attempt).or_insert(revision);
     }
 
-    /// A report was applied.
+    /// Notes an applied report.
     pub(crate) fn reported(&mut self, instance_id: InstanceId, report: &SlotReport) {
         if let Some(revision) = report.revision() {
             let highest = self.reported.entry(instance_id).or_default();
@@ -39,16 +39,17 @@ impl Watch {
         }
     }
 
-    /// A leadership is over.
+    /// Clears everything at the end of a leadership.
     pub(crate) fn clear(&mut self) {
         *self = Self::default();
     }
 
-    /// Compares with the manager after a call. In one that handled several events, a slot may have been assigned by the
-    /// first and given back by the second, and nobody was asked for it: that begins an idle period too.
+    /// Compares with the manager after a call. In a call with several events, an answer may
+    /// allocate a slot and a later event free it. That starts an idle period without a slot
+    /// request.
     pub(crate) fn compare(&mut self, manager: &Manager, calls: &[Call], events: usize) -> Check {
         let mut asked = BTreeSet::new();
-        // A slot is for the others first when the attempt of the oldest has failed, which may be within the call.
+        // The oldest request may fail its attempt within the call. Then the others come first.
         let tried = calls.iter().filter_map(|call| match &call.effect {
             Effect::Gateway(GatewayCall::RequestSlot(request)) => Some(request.allocation_id),
             _ => None,
@@ -72,7 +73,7 @@ impl Watch {
                     allocation_id, slot_id, ..
                 }) => {
                     let is_it = |it: &RequestSlot| it.allocation_id == *allocation_id && it.slot_id == *slot_id;
-                    // More than one, if the first was refused and made again at once.
+                    // Several attempts, if the first failed and the request was retried at once.
                     let attempts = self.attempts.iter().filter(|(_, attempt)| is_it(attempt));
                     let attempts: Vec<_> = attempts.map(|(number, _)| *number).collect();
                     for number in &attempts {
@@ -93,8 +94,8 @@ impl Watch {
         Ok(())
     }
 
-    /// An attempt was served, as its answer or a report says: it is over. If it was already freed when it was served,
-    /// its task executor is to be told, and if a later report had said so, its answer says nothing new.
+    /// Ends a served attempt. If its slot was freed already, its task executor must hear so. If a
+    /// later report said so, an older answer must not win.
     fn check_grant(&mut self, manager: &Manager, number: u64, by_answer: bool) -> Check {
         let attempt = &self.attempts[&number];
         let slot = manager.slot(&attempt.slot_id);
@@ -114,7 +115,8 @@ impl Watch {
         Ok(())
     }
 
-    /// An attempt that is not in flight any more was answered, or its task executor was told, or is gone.
+    /// Checks that an attempt that is not in flight any more was answered, or freed at its task
+    /// executor, or lost with it.
     fn check_attempts(&mut self, manager: &Manager) -> Check {
         let answered = &mut self.answered;
         let mut forgotten = None;
@@ -127,7 +129,9 @@ impl Watch {
                 return true;
             }
             if !answered.contains_key(number) {
-                forgotten = Some(format!("attempt {number} ended without a word: {attempt:?}"));
+                forgotten = Some(format!(
+                    "attempt {number} ended without an answer or a free: {attempt:?}"
+                ));
             }
             false
         });
@@ -135,12 +139,12 @@ impl Watch {
         forgotten.map_or(Ok(()), Err)
     }
 
-    /// No request waits all the while that came earlier and fits the slot.
+    /// Checks that no older request that fits the slot has waited since before the call.
     fn check_order(&self, manager: &Manager, served: &RequestSlot) -> Check {
         let Some(slot) = manager.slot(&served.slot_id) else {
             return Ok(());
         };
-        // In the order of their registrations. One that was served and is over is not among them.
+        // In the order of their registrations. A served request that is over is missing.
         let earlier = manager
             .pending_slot_requests()
             .take_while(|request| request.allocation_id() != served.allocation_id);
@@ -153,13 +157,13 @@ impl Watch {
                 && self.waiting.contains(&request.allocation_id())
                 && slot.resource_profile().is_matching(request.resource_profile())
             {
-                return Err(format!("{request:?} waits, and {served:?} came later"));
+                return Err(format!("{request:?} waits, and the younger {served:?} was served"));
             }
         }
         Ok(())
     }
 
-    /// A task manager that was idle, and was not asked for a slot meanwhile, is so since the same time.
+    /// Checks that the idle period of a task manager restarts only after a slot request.
     fn check_idle_periods(&mut self, manager: &Manager, asked: &BTreeSet<InstanceId>, several: bool) -> Check {
         let idle = manager.task_managers();
         let idle: BTreeMap<_, _> = idle
@@ -168,7 +172,9 @@ impl Watch {
         for (instance_id, since) in &idle {
             let before = self.idle_since.get(instance_id);
             if before.is_some_and(|before| before != since) && !several && !asked.contains(instance_id) {
-                return Err(format!("{instance_id} was idle since {before:?}, and is since {since}"));
+                return Err(format!(
+                    "{instance_id} was idle since {before:?}, and now since {since}"
+                ));
             }
         }
         self.idle_since = idle;

@@ -1,4 +1,4 @@
-//! Overviews and explanations, made again from the views.
+//! Overviews and explanations, compared with counts over the views.
 
 use std::collections::BTreeSet;
 
@@ -8,19 +8,19 @@ use slot_manager::{
 };
 
 use crate::cluster::capacity_rules;
-use crate::cluster::checks::call_context::Moment;
+use crate::cluster::checks::call_context::CallContext;
 use crate::cluster::run::Check;
 use crate::cluster::simulation::Manager;
 
-fn agree<T: PartialEq + std::fmt::Debug>(what: &str, said: T, counted: T) -> Check {
-    if said == counted {
+fn agree<T: PartialEq + std::fmt::Debug>(name: &str, reported: T, counted: T) -> Check {
+    if reported == counted {
         Ok(())
     } else {
-        Err(format!("{what}: said is {said:?}, counted {counted:?}"))
+        Err(format!("{name}: reported is {reported:?}, counted {counted:?}"))
     }
 }
 
-/// What the manager says there is, as a whole and of each task manager.
+/// Checks the overview of the manager and of each task manager.
 pub(crate) fn check_overview(manager: &Manager, blocked: &BTreeSet<ResourceId>) -> Check {
     let overview = manager.overview();
     let slots: Vec<_> = manager.slots().collect();
@@ -42,11 +42,11 @@ pub(crate) fn check_overview(manager: &Manager, blocked: &BTreeSet<ResourceId>) 
     agree("pending", overview.pending_requests, pending)?;
     agree("counters", overview.counters, manager.counters())?;
     for task_manager in manager.task_managers() {
-        let said = task_manager.overview();
+        let reported = task_manager.overview();
         let slots: Vec<_> = task_manager.slots().collect();
-        agree("slots of one", said.slots, count_slots(&slots))?;
+        agree("slots of a task manager", reported.slots, count_slots(&slots))?;
         let id = task_manager.resource_id();
-        agree("whether it is blocked", said.is_blocked, is_blocked(id))?;
+        agree("blocked", reported.is_blocked, is_blocked(id))?;
         let is_wrong = |slot: &&TaskManagerSlot<'_>| match slot.state() {
             SlotState::Blocked => !is_blocked(id),
             SlotState::Free | SlotState::Pausing { .. } => is_blocked(id),
@@ -71,8 +71,8 @@ fn count_slots(slots: &[TaskManagerSlot<'_>]) -> SlotOverview {
     overview
 }
 
-/// What the manager says of each request that waits.
-pub(crate) fn check_explanations(manager: &Manager, moment: &Moment<'_>) -> Check {
+/// Checks the explanation of each waiting request.
+pub(crate) fn check_explanations(manager: &Manager, context: &CallContext<'_>) -> Check {
     for request in manager.pending_slot_requests() {
         let explanation = manager.explain(request.allocation_id());
         let explanation = explanation.ok_or_else(|| format!("{request:?} is not explained"))?;
@@ -82,20 +82,20 @@ pub(crate) fn check_explanations(manager: &Manager, moment: &Moment<'_>) -> Chec
             None => AllocationStatus::Waiting,
         };
         agree("status", explanation.status, status)?;
-        let Some(said) = explanation.request else {
+        let Some(explained) = explanation.request else {
             return Err(format!("{request:?} is explained as granted"));
         };
-        agree("deadline", said.fails_at, request.deadline())?;
-        agree("attempts", said.failed_attempts, request.failed_attempts())?;
-        check_numbers(manager, &request, &said)?;
-        check_reason(manager, &request, &said, moment)?;
+        agree("deadline", explained.fails_at, request.deadline())?;
+        agree("attempts", explained.failed_attempts, request.failed_attempts())?;
+        check_numbers(manager, &request, &explained)?;
+        check_reason(manager, &request, &explained, context)?;
     }
     Ok(())
 }
 
-fn check_numbers(manager: &Manager, request: &PendingSlotRequest<'_>, said: &RequestExplanation) -> Check {
+fn check_numbers(manager: &Manager, request: &PendingSlotRequest<'_>, explained: &RequestExplanation) -> Check {
     let required = request.resource_profile();
-    agree("profile", &said.resource_profile, required)?;
+    agree("profile", &explained.resource_profile, required)?;
     let mut fitting = FittingSlots::default();
     let mut too_small = 0;
     let (mut cpu, mut heap) = (0, 0);
@@ -115,24 +115,24 @@ fn check_numbers(manager: &Manager, request: &PendingSlotRequest<'_>, said: &Req
             _ => fitting.allocated += 1,
         }
     }
-    agree("fitting", said.fitting, fitting)?;
-    agree("too small", said.too_small.slots, too_small)?;
-    let mut lacking: Vec<_> = said.too_small.lacking.iter().map(|(_, slots)| *slots).collect();
+    agree("fitting", explained.fitting, fitting)?;
+    agree("too small", explained.too_small.slots, too_small)?;
+    let mut lacking: Vec<_> = explained.too_small.lacking.iter().map(|(_, slots)| *slots).collect();
     lacking.sort_unstable();
     let mut counted: Vec<_> = [cpu, heap].into_iter().filter(|slots| *slots > 0).collect();
     counted.sort_unstable();
     agree("lacking", lacking, counted)?;
     let promised = manager.promised_slots();
     let (fit, small): (Vec<_>, Vec<_>) = promised.partition(|slot| slot.resource_profile().is_matching(required));
-    agree("promised that fit", said.fitting_promised_slots, fit.len())?;
-    agree("promised too small", said.too_small_promised_slots, small.len())
+    agree("promised that fit", explained.fitting_promised_slots, fit.len())?;
+    agree("promised too small", explained.too_small_promised_slots, small.len())
 }
 
 fn check_reason(
     manager: &Manager,
     request: &PendingSlotRequest<'_>,
-    said: &RequestExplanation,
-    moment: &Moment<'_>,
+    explained: &RequestExplanation,
+    context: &CallContext<'_>,
 ) -> Check {
     let config = manager.config();
     let worker = capacity_rules::described_worker(config);
@@ -144,10 +144,10 @@ fn check_reason(
     let limit_of_next = worker
         .as_ref()
         .and_then(|worker| capacity_rules::limit_beyond(config, present, capacity_rules::total(worker)));
-    let recovered_at = moment.began + config.recovery_timeout;
+    let recovered_at = context.began + config.recovery_timeout;
     let is_waiting =
         request.in_flight_to().is_none() && request.pauses_until().is_none() && request.covered_by().is_none();
-    let is_right = match &said.waits_for {
+    let is_right = match &explained.waits_for {
         WaitsFor::Answer { slot_id, .. } => request.in_flight_to().as_ref() == Some(slot_id),
         WaitsFor::Pause { until } => request.pauses_until() == Some(*until),
         WaitsFor::PromisedWorker { worker_request, until } => {
@@ -173,6 +173,6 @@ fn check_reason(
     if is_right {
         Ok(())
     } else {
-        Err(format!("{request:?} waits for {:?}", said.waits_for))
+        Err(format!("{request:?} waits for {:?}", explained.waits_for))
     }
 }

@@ -1,22 +1,22 @@
-//! The questions whether task managers can be stopped: which are open, and when each was last asked about.
+//! The release checks: which are open, and when each idle timeout last restarted.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use slot_manager::testing::{Action, Effect, GatewayCall};
 use slot_manager::{InstanceId, LeaderId, ReleaseAnswer, ReleaseQuestion, Timestamp};
 
-use crate::cluster::call_log::{Call, Said};
-use crate::cluster::checks::call_context::Moment;
+use crate::cluster::call_log::{Call, CallAnswer};
+use crate::cluster::checks::call_context::CallContext;
 use crate::cluster::run::Check;
 use crate::cluster::simulation::Manager;
 
 #[derive(Debug, Default)]
-pub(crate) struct Questions {
+pub(crate) struct ReleaseChecks {
     open: BTreeMap<InstanceId, Open>,
-    /// When the idle timeout of a task manager last began anew, though it was idle before.
+    /// The last restart of the idle timeout of a task manager that was idle before.
     restarted: BTreeMap<InstanceId, Timestamp>,
     last_number: u64,
-    /// Those that were not answered in time, in the last call, when the next question was not due before.
+    /// The release checks that expired in the last call, unless the next one was due before.
     expired: BTreeSet<InstanceId>,
 }
 
@@ -24,14 +24,14 @@ pub(crate) struct Questions {
 struct Open {
     question: ReleaseQuestion,
     until: Timestamp,
-    /// When the next is due, unless the idle timeout begins anew.
+    /// The time of the next release check, unless the idle timeout restarts.
     next_at: Timestamp,
-    /// The idle period that it stands for.
+    /// The idle period of the release check.
     idle_since: Option<Timestamp>,
 }
 
-impl Questions {
-    /// A leadership is over. Numbers go on, unless the manager is another one.
+impl ReleaseChecks {
+    /// Clears everything at the end of a leadership. Numbers continue, unless the manager is fresh.
     pub(crate) fn clear(&mut self, is_fresh: bool) {
         let last_number = if is_fresh { 0 } else { self.last_number };
         *self = Self {
@@ -45,7 +45,7 @@ impl Questions {
         open.is_some_and(|open| open.question == *question)
     }
 
-    /// An open question was answered.
+    /// Closes an answered release check.
     pub(crate) fn close(&mut self, instance_id: InstanceId, answer: ReleaseAnswer, now: Timestamp) {
         self.open.remove(&instance_id);
         if answer == ReleaseAnswer::No {
@@ -53,45 +53,45 @@ impl Questions {
         }
     }
 
-    /// Since when the idle timeout of a task manager runs that is idle since `idle_since`.
+    /// Returns the start of the idle timeout of a task manager that is idle since `idle_since`.
     pub(crate) fn timer_began(&self, instance_id: InstanceId, idle_since: Timestamp) -> Timestamp {
         let restarted = self.restarted.get(&instance_id).copied();
         restarted.unwrap_or_default().max(idle_since)
     }
 
-    /// When open questions count as answered.
+    /// Returns the times at which open release checks expire.
     pub(crate) fn deadlines(&self) -> impl Iterator<Item = Timestamp> {
         self.open.values().map(|open| open.until)
     }
 
-    /// All that are open.
+    /// Returns all open release checks.
     pub(crate) fn open(&self) -> Vec<ReleaseQuestion> {
         self.open.values().map(|open| open.question).collect()
     }
 
-    /// Looks at what was asked in a call, in which time was handled or not.
-    pub(crate) fn compare(&mut self, manager: &Manager, calls: &[Call], moment: &Moment<'_>) -> Check {
-        let now = moment.now;
+    /// Compares with the release checks of a call.
+    pub(crate) fn compare(&mut self, manager: &Manager, calls: &[Call], context: &CallContext<'_>) -> Check {
+        let now = context.now;
         self.expired.clear();
-        if moment.is_driven {
+        if context.is_driven {
             self.expire(now);
         }
         let config = manager.config();
-        let until = now + moment.at_least(config.rpc_timeout);
+        let until = now + context.at_least(config.rpc_timeout);
         for call in calls {
             match &call.effect {
                 Effect::Gateway(GatewayCall::AskRelease(question)) => {
                     self.ask(
                         question,
-                        moment.leader_id,
+                        context.leader_id,
                         config.min_slots > 0 || config.redundant_task_managers > 0,
                     )?;
                     self.restarted.insert(question.instance_id, now);
-                    if call.said == Said::AboutRelease(ReleaseAnswer::Later) {
+                    if call.answer == CallAnswer::ReleaseCheck(ReleaseAnswer::Later) {
                         let open = Open {
                             question: *question,
                             until,
-                            next_at: now + moment.at_least(config.task_manager_timeout),
+                            next_at: now + context.at_least(config.task_manager_timeout),
                             idle_since: manager
                                 .task_manager(question.instance_id)
                                 .and_then(|it| it.idle_since()),
@@ -115,7 +115,7 @@ impl Questions {
         Ok(())
     }
 
-    /// One that is kept may be asked at any time.
+    /// Opens a release check. A task manager that is kept may be checked at any time.
     fn ask(&mut self, question: &ReleaseQuestion, leader_id: LeaderId, keeps: bool) -> Check {
         if question.number <= self.last_number || question.leader_id != leader_id {
             return Err(format!("{question:?} is asked, the last was {}", self.last_number));
@@ -130,7 +130,7 @@ impl Questions {
         }
     }
 
-    /// What was not answered in time counts as no.
+    /// Closes expired release checks, which count as refused.
     fn expire(&mut self, now: Timestamp) {
         for (instance_id, open) in &self.open {
             if open.until <= now {

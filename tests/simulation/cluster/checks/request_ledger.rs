@@ -1,4 +1,5 @@
-//! Who asked for what, and what came of it, kept apart from the manager: every request ends once, every grant ends once.
+//! The requests and grants, kept apart from the manager: every request ends once, and every grant
+//! ends once.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,14 +10,14 @@ use crate::cluster::run::Check;
 use crate::cluster::simulation::Manager;
 
 #[derive(Debug, Default)]
-pub(crate) struct Ledger {
+pub(crate) struct RequestLedger {
     /// Accepted requests that have not ended.
     pending: BTreeMap<AllocationId, JobId>,
-    /// Allocations that the manager believes to hold a slot.
+    /// Allocations that hold a slot in the manager's view.
     held: BTreeSet<AllocationId>,
 }
 
-impl Ledger {
+impl RequestLedger {
     pub(crate) fn is_pending(&self, allocation_id: AllocationId) -> bool {
         self.pending.contains_key(&allocation_id)
     }
@@ -36,7 +37,7 @@ impl Ledger {
         }
     }
 
-    /// A request ends, with these words: cancelled, or refused within the call.
+    /// Ends a request. `how` is a word for messages.
     pub(crate) fn end(&mut self, allocation_id: AllocationId, how: &str) -> Check {
         match self.pending.remove(&allocation_id) {
             Some(_) => Ok(()),
@@ -44,20 +45,20 @@ impl Ledger {
         }
     }
 
-    /// Ends all requests of a job, and says how many they were.
+    /// Ends all requests of a job and returns their number.
     pub(crate) fn end_job(&mut self, job_id: JobId) -> usize {
         let before = self.pending.len();
         self.pending.retain(|_, owner| *owner != job_id);
         before - self.pending.len()
     }
 
-    /// A leadership is over.
+    /// Clears everything at the end of a leadership.
     pub(crate) fn clear(&mut self) {
         self.pending.clear();
         self.held.clear();
     }
 
-    /// Applies what the manager said.
+    /// Applies an effect of the manager.
     pub(crate) fn apply(&mut self, effect: &Effect) -> Check {
         match effect {
             Effect::Action(Action::NotifySlotAllocated { allocation_id, .. }) => {
@@ -82,8 +83,8 @@ impl Ledger {
         Ok(())
     }
 
-    /// Compares with the manager after a call: nothing began or ended without a word, but what a task executor says to
-    /// be held, and the grant on `freed`, which the job gave back.
+    /// Compares with the manager after a call. No request or grant may end without a notification,
+    /// except the grant of `freed`. Only a report may start a grant without one.
     pub(crate) fn compare(&mut self, manager: &Manager, freed: Option<AllocationId>, lost: &[AllocationId]) -> Check {
         let pending: BTreeSet<_> = manager.pending_slot_requests().map(|it| it.allocation_id()).collect();
         if !pending.iter().eq(self.pending.keys()) {
@@ -93,7 +94,7 @@ impl Ledger {
         let held: BTreeSet<_> = manager.slots().filter_map(|slot| slot.allocation_id()).collect();
         for id in self.held.difference(&held) {
             if freed != Some(*id) {
-                return Err(format!("the grant of {id} ended without a word"));
+                return Err(format!("the grant of {id} ended without a notification"));
             }
         }
         for id in lost {

@@ -1,5 +1,5 @@
-//! What there is of slots, registered and promised: taken from the views after a call, and taken back effect by effect
-//! to what there was in between.
+//! The registered and promised slots. The checks take them from the views after a call, and undo
+//! effect by effect to get the slots in between.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use crate::cluster::capacity_rules;
 use crate::cluster::simulation::Manager;
 
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Standing {
+pub(crate) struct SlotInventory {
     pub(crate) task_managers: BTreeMap<InstanceId, TaskManager>,
     pub(crate) promised: BTreeMap<WorkerRequestId, Promised>,
     /// In flight or allocated.
@@ -18,25 +18,25 @@ pub(crate) struct Standing {
 
 #[derive(Debug, Clone, Default)]
 pub(crate) struct TaskManager {
-    /// `None` of one that has registered since.
+    /// `None` for a task manager that has registered since.
     pub(crate) resource_id: Option<ResourceId>,
     pub(crate) is_blocked: bool,
     pub(crate) slots: Vec<ResourceProfile>,
-    /// How many of them can be handed out.
+    /// The number of slots that can be assigned.
     pub(crate) offered: usize,
 }
 
-/// What is promised of one worker request.
+/// The promised slots of one worker request.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Promised {
     pub(crate) slots: Vec<ResourceProfile>,
-    /// How many of them cover nobody.
+    /// The number of slots that are not bound to a request.
     pub(crate) unbound: usize,
 }
 
-impl Standing {
+impl SlotInventory {
     pub(crate) fn of(manager: &Manager) -> Self {
-        let mut standing = Self::default();
+        let mut inventory = Self::default();
         for view in manager.task_managers() {
             let mut task_manager = TaskManager {
                 resource_id: Some(view.resource_id().clone()),
@@ -46,23 +46,23 @@ impl Standing {
             for slot in view.slots() {
                 task_manager.slots.push(slot.resource_profile().clone());
                 task_manager.offered += usize::from(slot.state() == SlotState::Free);
-                standing.used += usize::from(!slot.is_free());
+                inventory.used += usize::from(!slot.is_free());
             }
-            standing.task_managers.insert(view.instance_id(), task_manager);
+            inventory.task_managers.insert(view.instance_id(), task_manager);
         }
         for slot in manager.promised_slots() {
-            let promised = standing.promised.entry(slot.worker_request()).or_default();
+            let promised = inventory.promised.entry(slot.worker_request()).or_default();
             promised.slots.push(slot.resource_profile().clone());
             promised.unbound += usize::from(slot.covers().is_none());
         }
-        standing
+        inventory
     }
 
     fn registered(&self) -> impl Iterator<Item = &ResourceProfile> {
         self.task_managers.values().flat_map(|it| &it.slots)
     }
 
-    /// All there is.
+    /// Returns the sum of registered and promised slots.
     pub(crate) fn total(&self) -> Resources {
         let promised = self.promised.values().flat_map(|it| &it.slots);
         capacity_rules::total(self.registered().chain(promised))
@@ -72,7 +72,7 @@ impl Standing {
         self.registered().any(|slot| slot.is_matching(required))
     }
 
-    /// Registered where nothing is blocked, or promised.
+    /// Returns the number of promised slots and of slots on task managers that are not blocked.
     pub(crate) fn usable(&self) -> usize {
         let registered = self.task_managers.values().filter(|it| !it.is_blocked);
         let registered: usize = registered.map(|it| it.slots.len()).sum();

@@ -1,4 +1,4 @@
-//! Messages that arrive, and whom they reach.
+//! The delivery of messages to the manager, task executors and job masters.
 
 use crate::cluster::network::transport::{Envelope, Link, Message};
 use crate::cluster::parties::task_executors::Condition;
@@ -33,7 +33,7 @@ impl Simulation {
             } => self.manager_hears_report(worker, instance_id, &report),
             Message::Freed { slot_id, allocation_id } => self.manager_hears_freed(&slot_id, allocation_id),
             Message::ReleaseAnswer { question, answer } => self.manager_hears_release_answer(&question, answer),
-            Message::Unregister { instance_id } => self.manager_hears_loss(instance_id),
+            Message::Unregister { instance_id } => self.manager_hears_lost_worker(instance_id),
             Message::WorkerFailed {
                 leadership,
                 worker_request,
@@ -53,7 +53,7 @@ impl Simulation {
         }
     }
 
-    /// A process that is gone hears nothing, one that hangs hears it later.
+    /// Delivers to a task executor: not to a dead one, and to a hung one later.
     fn deliver_to_worker(&mut self, worker: usize, envelope: Envelope) {
         match self.workers[worker].condition {
             Condition::Running => {}
@@ -80,7 +80,7 @@ impl Simulation {
     fn deliver_to_job(&mut self, job: u128, message: Message) {
         match message {
             Message::Offer { slot_id, allocation_id } => self.job_is_offered(job, slot_id, allocation_id),
-            Message::Holdings { worker, slots } => self.job_hears_holdings(job, worker, slots),
+            Message::HeldSlots { worker, slots } => self.job_hears_held_slots(job, worker, slots),
             Message::NotServed { allocation_id } => self.job_is_not_served(allocation_id),
             other => unreachable!("not for a job master: {other:?}"),
         }

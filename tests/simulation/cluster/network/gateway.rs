@@ -1,4 +1,5 @@
-//! The manager's way to a simulated task executor: over the network, or, as long as that is near, at once.
+//! The manager's gateway to a simulated task executor: over the network, or with an answer within
+//! the call.
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
@@ -13,21 +14,21 @@ use slot_manager::{
     SlotAllocationError, TaskExecutorGateway,
 };
 
-use crate::cluster::call_log::{CallLog, Said};
-use crate::cluster::parties::immediate_answers::Mind;
+use crate::cluster::call_log::{CallAnswer, CallLog};
+use crate::cluster::parties::immediate_answers::ImmediateAnswers;
 
 pub(crate) type Answer = Result<Acknowledge, SlotAllocationError>;
 
-/// What gateways were asked in the present call, for the cluster to carry.
+/// A message of a gateway in the current call, for the cluster to carry.
 #[derive(Debug)]
 pub(crate) enum Outgoing {
     Request(RequestSlot, Reply),
     Free(FreeSlot),
-    /// The task executor was near and has handled it.
+    /// The task executor has answered within the call.
     Handled(RequestSlot, Answer),
 }
 
-/// The calls that the cluster has not taken yet. Clones share one list.
+/// The messages that the cluster has not carried yet. Clones share one list.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Outbox(Rc<RefCell<Vec<Outgoing>>>);
 
@@ -37,10 +38,10 @@ impl Outbox {
     }
 }
 
-/// Where an answer goes. Clones lead to one future, which takes the first answer.
+/// The way back for an answer. Clones lead to one future, which takes the first answer.
 #[derive(Clone)]
 pub(crate) struct Reply {
-    /// The attempt it answers, and in which leadership that was made.
+    /// The answered attempt and its leadership.
     pub(crate) attempt: u64,
     pub(crate) leader_id: LeaderId,
     sender: Rc<Cell<Option<oneshot::Sender<Answer>>>>,
@@ -49,7 +50,7 @@ pub(crate) struct Reply {
 impl Reply {
     pub(crate) fn give(&self, answer: Answer) {
         if let Some(sender) = self.sender.take() {
-            // The manager may have given the attempt up.
+            // The manager may have given up the attempt.
             let _ = sender.send(answer);
         }
     }
@@ -66,14 +67,14 @@ pub(crate) struct NetworkGateway {
     pub(crate) executor: SimulatedTaskExecutor,
     pub(crate) clock: ManualScheduledExecutor,
     pub(crate) log: CallLog,
-    pub(crate) mind: Mind,
+    pub(crate) answers: ImmediateAnswers,
     pub(crate) outbox: Outbox,
     /// Whether the task executor answers within the call.
-    pub(crate) near: Rc<Cell<bool>>,
+    pub(crate) answers_in_call: Rc<Cell<bool>>,
     pub(crate) revisions: bool,
 }
 
-/// More than the manager says within one call, unless it never ends.
+/// More messages than any call of the manager sends, unless it never ends.
 const MOST_OUTGOING: usize = 10_000;
 
 impl TaskExecutorGateway for NetworkGateway {
@@ -81,11 +82,11 @@ impl TaskExecutorGateway for NetworkGateway {
 
     fn request_slot(&mut self, request: &RequestSlot) -> AnswerFuture {
         self.log
-            .record(GatewayCall::RequestSlot(request.clone()), Said::Nothing);
+            .record(GatewayCall::RequestSlot(request.clone()), CallAnswer::Nothing);
         let mut sent = self.outbox.0.borrow_mut();
         assert!(sent.len() < MOST_OUTGOING, "a call of the manager does not end");
         let (sender, future) = oneshot::channel();
-        if self.near.get() {
+        if self.answers_in_call.get() {
             let answer = handle(&self.executor, request, self.clock.now(), self.revisions);
             let _ = sender.send(answer.clone());
             sent.push(Outgoing::Handled(request.clone(), answer));
@@ -101,19 +102,20 @@ impl TaskExecutorGateway for NetworkGateway {
     }
 
     fn free_slot(&mut self, request: FreeSlot) {
-        self.log.record(GatewayCall::FreeSlot(request.clone()), Said::Nothing);
+        self.log
+            .record(GatewayCall::FreeSlot(request.clone()), CallAnswer::Nothing);
         self.outbox.0.borrow_mut().push(Outgoing::Free(request));
     }
 
     fn ask_release(&mut self, question: &ReleaseQuestion) -> ReleaseAnswer {
-        let answer = self.mind.about_release();
+        let answer = self.answers.answer_release_check();
         self.log
-            .record(GatewayCall::AskRelease(*question), Said::AboutRelease(answer));
+            .record(GatewayCall::AskRelease(*question), CallAnswer::ReleaseCheck(answer));
         answer
     }
 }
 
-/// Lets a task executor answer. One that keeps no revisions says none.
+/// Lets a task executor answer. Without revisions the answer has none.
 pub(crate) fn handle(
     executor: &SimulatedTaskExecutor,
     request: &RequestSlot,
@@ -128,7 +130,7 @@ pub(crate) fn handle(
     }
 }
 
-/// The answer; never, if it is lost.
+/// The future of an answer. It never ends if the answer is lost.
 #[derive(Debug)]
 pub(crate) struct AnswerFuture(oneshot::Receiver<Answer>);
 

@@ -1,4 +1,4 @@
-//! Messages that reach the manager: what it answers must agree with the ledger.
+//! The messages that reach the manager. Its outcomes must agree with the ledger.
 
 use slot_manager::{
     AllocationId, CancelOutcome, FreeSlotOutcome, InstanceId, NotStarted, ReportOutcome, RequestFailure,
@@ -6,7 +6,7 @@ use slot_manager::{
     SlotStatus, WorkerRequestId,
 };
 
-use crate::cluster::checks::call_context::Moment;
+use crate::cluster::checks::call_context::CallContext;
 use crate::cluster::faults::Fault;
 use crate::cluster::network::transport::{Link, Message};
 use crate::cluster::run::Check;
@@ -27,8 +27,8 @@ impl Simulation {
                 self.failed_at_once(&failure)?;
                 self.send(Link::ManagerToJob(job), Message::NotServed { allocation_id });
             }
-            Err(SlotRequestError::TooManyPendingRequests { limit: said })
-                if known.is_none() && limit == Some(said) && pending >= said =>
+            Err(SlotRequestError::TooManyPendingRequests { limit: named })
+                if known.is_none() && limit == Some(named) && pending >= named =>
             {
                 self.send(Link::ManagerToJob(job), Message::NotServed { allocation_id: id });
             }
@@ -61,7 +61,7 @@ impl Simulation {
         self.counters.cancelled(cancelled);
         if cancelled != pending {
             return Err(format!(
-                "{cancelled} requests of job {job} were withdrawn, it had {pending}"
+                "{cancelled} requests of job {job} were cancelled, it had {pending}"
             ));
         }
         self.observe(None)
@@ -89,9 +89,9 @@ impl Simulation {
         }
         let seen = self.manager.task_manager(instance_id).map(|it| it.revision());
         let outcome = self.manager.report_slot_status(instance_id, report);
-        match outcome.map_err(|error| format!("a report was refused: {error}"))? {
+        match outcome.map_err(|error| format!("a report was rejected: {error}"))? {
             ReportOutcome::Applied if seen.is_some_and(|seen| report.revision() >= seen) => {
-                self.watch.reported(instance_id, report);
+                self.fencing.reported(instance_id, report);
                 self.capacity.reported(instance_id, report);
                 self.check_report_is_applied(instance_id, report)?;
             }
@@ -109,7 +109,7 @@ impl Simulation {
         self.observe(None)
     }
 
-    /// What a report says to be held is held by that; what it does not mention is gone.
+    /// Checks that the slots of the view equal those of an applied report.
     fn check_report_is_applied(&self, instance_id: InstanceId, report: &SlotReport) -> Check {
         let Some(task_manager) = self.manager.task_manager(instance_id) else {
             return Ok(());
@@ -132,7 +132,7 @@ impl Simulation {
         }
     }
 
-    /// The same report with a slot of somebody else: it is refused whole.
+    /// Delivers a report with a slot of another worker, which is rejected as a whole.
     fn manager_hears_malformed_report(&mut self, instance_id: InstanceId, report: &SlotReport) -> Check {
         if self.manager.task_manager(instance_id).is_none() {
             return Ok(());
@@ -159,7 +159,7 @@ impl Simulation {
         self.observe(None)
     }
 
-    pub(crate) fn manager_hears_loss(&mut self, instance_id: InstanceId) -> Check {
+    pub(crate) fn manager_hears_lost_worker(&mut self, instance_id: InstanceId) -> Check {
         if self
             .manager
             .unregister_task_manager(instance_id, "heartbeat timeout")
@@ -180,17 +180,17 @@ impl Simulation {
         self.observe(None)
     }
 
-    /// A request failed while it was registered: nothing is said of that.
+    /// Counts and checks a request that failed while it was registered, without a notification.
     fn failed_at_once(&mut self, failure: &RequestFailure) -> Check {
         self.counters.failed_at_once(failure);
         if let RequestFailure::Unfulfillable { .. } = failure {
             self.faults.count(Fault::RequestUnfulfillable);
         }
-        let moment = Moment::new(self.now(), self.leader_id(), self.began, None, &self.operators);
-        self.capacity.check_failure_at_once(&self.manager, &moment, failure)
+        let context = CallContext::new(self.now(), self.leader_id(), self.began, None, &self.operators);
+        self.capacity.check_failure_at_once(&self.manager, &context, failure)
     }
 
-    /// A call was refused because no leadership is running: nothing may come of it.
+    /// Checks that a call was rejected without a leadership, and that it had no effect.
     pub(crate) fn not_started(&mut self) -> Check {
         if self.manager.leader_id().is_some() {
             return Err("a call was refused while started".to_owned());

@@ -1,4 +1,4 @@
-//! Workers that register, and those that are not let in.
+//! The registration of workers, and its refusal.
 
 use slot_manager::{
     InstanceId, LeaderId, Limit, RegistrationOutcome, ReportOutcome, SlotReport, SlotStatus, TaskExecutorConnection,
@@ -6,7 +6,7 @@ use slot_manager::{
 };
 
 use crate::cluster::capacity_rules;
-use crate::cluster::checks::slot_inventory::Standing;
+use crate::cluster::checks::slot_inventory::SlotInventory;
 use crate::cluster::faults::Fault;
 use crate::cluster::network::transport::{Link, Message};
 use crate::cluster::run::Check;
@@ -24,7 +24,7 @@ impl Simulation {
         if self.manager.leader_id().is_none() {
             return self.not_started();
         }
-        // Whoever embeds the manager refuses messages to another leader.
+        // The service around the manager drops messages to another leader.
         if leader_id != self.leader_id() {
             return Ok(());
         }
@@ -39,7 +39,7 @@ impl Simulation {
             RegistrationOutcome::Refused { limit } if refusal == Some(limit) => self.refused(worker),
             RegistrationOutcome::Reported(ReportOutcome::Ignored(_)) => self.counters.ignored_report(),
             outcome if refusal.is_none() && !matches!(outcome, RegistrationOutcome::Refused { .. }) => {
-                self.watch.reported(instance_id, report);
+                self.fencing.reported(instance_id, report);
                 self.capacity.reported(instance_id, report);
             }
             outcome => return Err(format!("a registration is {outcome:?}, with {refusal:?}: {report:?}")),
@@ -47,7 +47,8 @@ impl Simulation {
         self.observe(None)
     }
 
-    /// The limit for which a worker is not to be let in: one that is not known, keeps no promise and holds nothing.
+    /// Returns the limit that must refuse a worker: unknown, without a promise, and without an
+    /// allocation.
     fn expected_refusal(&self, worker: usize, named: Option<WorkerRequestId>, report: &SlotReport) -> Option<Limit> {
         let resource_id = self.workers[worker].executor.resource_id();
         if self.manager.task_manager_of(&resource_id).is_some() || report.statuses().is_empty() {
@@ -64,12 +65,12 @@ impl Simulation {
         if is_needed {
             return None;
         }
-        let present = Standing::of(&self.manager).total();
+        let present = SlotInventory::of(&self.manager).total();
         let slots = report.statuses().iter().map(SlotStatus::resource_profile);
         capacity_rules::limit_beyond(&self.scenario.config, present, capacity_rules::total(slots))
     }
 
-    /// The resource manager stops a worker that is not let in.
+    /// Lets the resource manager stop a refused worker.
     fn refused(&mut self, worker: usize) {
         self.faults.count(Fault::RegistrationRefused);
         self.counters.refused_task_manager();

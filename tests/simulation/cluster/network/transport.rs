@@ -1,4 +1,4 @@
-//! Messages, and how they travel: the fate of each is drawn when it is sent.
+//! Messages and their way: the fate of each message is drawn when it is sent.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use crate::cluster::faults::Fault;
 use crate::cluster::network::gateway::{Answer, Reply};
 use crate::cluster::simulation::Simulation;
 
-/// From whom to whom. Only messages on one link can overtake each other.
+/// Sender and receiver. Only messages on one link can overtake each other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Link {
     ManagerToWorker(usize),
@@ -48,7 +48,7 @@ pub(crate) enum Message {
         question: ReleaseQuestion,
         answer: ReleaseAnswer,
     },
-    /// To the manager, from the resource manager around it.
+    /// To the manager, from the resource manager.
     Unregister {
         instance_id: InstanceId,
     },
@@ -95,8 +95,8 @@ pub(crate) enum Message {
         slot_id: SlotId,
         allocation_id: AllocationId,
     },
-    /// All that a task executor holds for the job.
-    Holdings {
+    /// All slots that a task executor holds for the job.
+    HeldSlots {
         worker: usize,
         slots: Vec<(SlotId, AllocationId)>,
     },
@@ -105,7 +105,7 @@ pub(crate) enum Message {
     },
 }
 
-/// A message under way.
+/// A message on its way.
 #[derive(Debug, Clone)]
 pub(crate) struct Envelope {
     pub(crate) link: Link,
@@ -113,23 +113,23 @@ pub(crate) struct Envelope {
     pub(crate) message: Message,
 }
 
-/// How bad the network is.
+/// The rates of faults of the network.
 #[derive(Debug, Clone)]
-pub(crate) struct Conditions {
+pub(crate) struct NetworkConditions {
     pub(crate) loss: f64,
     pub(crate) duplication: f64,
     pub(crate) delay: f64,
-    /// What a message takes at most as a rule.
+    /// The longest normal delay of a message.
     pub(crate) latency: Duration,
-    /// What a delayed message takes at most.
+    /// The longest extra delay of a delayed message.
     pub(crate) longest_delay: Duration,
 }
 
-/// Which messages were sent and arrived on each link.
+/// The last sent and arrived message of each link.
 #[derive(Debug, Default)]
 pub(crate) struct Network {
     links: BTreeMap<Link, (u64, u64)>,
-    /// The answers that were lost without anybody noticing.
+    /// The lost answers whose callers have not noticed.
     pub(crate) unanswered: Vec<Reply>,
 }
 
@@ -160,7 +160,7 @@ impl Simulation {
         self.schedule_in(delay, Event::Arrival(Box::new(envelope)));
     }
 
-    /// A message that never arrives. Now and then its sender sees the connection break.
+    /// Loses a message. Sometimes the sender sees that the connection is broken.
     pub(crate) fn lose(&mut self, message: Message) {
         let (fault, reply) = match message {
             Message::RequestSlot(_, reply) => (Fault::RequestLost, reply),
@@ -168,7 +168,7 @@ impl Simulation {
             _ => return self.faults.count(Fault::OtherMessageLost),
         };
         self.faults.count(fault);
-        if self.calm || self.chance(0.3) {
+        if self.faults_are_over || self.chance(0.3) {
             self.faults.count(Fault::ConnectionBroken);
             let delay = self.up_to(self.scenario.network.longest_delay);
             self.schedule_in(delay, Event::ConnectionBroken(reply));
@@ -177,7 +177,7 @@ impl Simulation {
         }
     }
 
-    /// Notes the arrival of a message, and whether a later one came before it.
+    /// Notes the arrival of a message, and counts whether a later one came before it.
     pub(crate) fn arrive(&mut self, envelope: &Envelope) {
         let (_, arrived) = self.network.links.entry(envelope.link).or_default();
         if envelope.number < *arrived {

@@ -1,4 +1,5 @@
-//! What the resource manager and the task executors answer within a call of the manager: drawn when they are asked.
+//! The answers of the resource manager and of release checks within a call of the manager, drawn at
+//! random.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -11,47 +12,47 @@ use slot_manager::{
     ResourceManagerActions, ResourceManagerError, ResourceProfile, SlotId, Withdrawal, WorkerPromise, WorkerRequestId,
 };
 
-use crate::cluster::call_log::{CallLog, Promise, Said};
+use crate::cluster::call_log::{CallAnswer, CallLog, Promise};
 use crate::cluster::scenario::{self, Scenario};
 
-/// Clones share it.
+/// The source of the answers. Clones share one state.
 #[derive(Debug, Clone)]
-pub(crate) struct Mind(Rc<RefCell<State>>);
+pub(crate) struct ImmediateAnswers(Rc<RefCell<State>>);
 
 #[derive(Debug)]
 struct State {
     rng: ChaCha8Rng,
     scenario: Scenario,
-    /// The faults have stopped.
-    calm: bool,
-    /// There are as many workers as can be.
+    /// Whether the faults have stopped.
+    faults_are_over: bool,
+    /// Whether the cluster has its largest number of workers.
     is_full: bool,
 }
 
-impl Mind {
+impl ImmediateAnswers {
     pub(crate) fn new(seed: u64, scenario: &Scenario) -> Self {
         Self(Rc::new(RefCell::new(State {
             rng: ChaCha8Rng::seed_from_u64(seed),
             scenario: scenario.clone(),
-            calm: false,
+            faults_are_over: false,
             is_full: false,
         })))
     }
 
-    pub(crate) fn calm_down(&self) {
-        self.0.borrow_mut().calm = true;
+    pub(crate) fn stop_faults(&self) {
+        self.0.borrow_mut().faults_are_over = true;
     }
 
-    pub(crate) fn note_room(&self, is_full: bool) {
+    pub(crate) fn note_limit(&self, is_full: bool) {
         self.0.borrow_mut().is_full = is_full;
     }
 
-    fn about_worker(&self) -> Promise {
+    fn answer_worker_request(&self) -> Promise {
         let state = &mut *self.0.borrow_mut();
-        if !state.scenario.elastic || state.calm {
+        if !state.scenario.elastic || state.faults_are_over {
             return Ok(WorkerPromise::Declined);
         }
-        // Else wishes and failures would follow each other as fast as messages travel.
+        // Otherwise worker requests and failures would follow each other as fast as messages.
         if state.is_full && state.rng.random_bool(0.8) {
             return Ok(WorkerPromise::Declined);
         }
@@ -64,26 +65,26 @@ impl Mind {
         }
     }
 
-    fn about_withdrawal(&self) -> Withdrawal {
+    fn answer_withdrawal(&self) -> Withdrawal {
         match self.0.borrow_mut().rng.random_range(0..3) {
             0 => Withdrawal::TooLate,
             _ => Withdrawal::Confirmed,
         }
     }
 
-    fn about_stopping(&self) -> Release {
+    fn answer_release(&self) -> Release {
         let state = &mut *self.0.borrow_mut();
-        if state.scenario.elastic && (state.calm || state.rng.random_bool(0.9)) {
+        if state.scenario.elastic && (state.faults_are_over || state.rng.random_bool(0.9)) {
             Release::Accepted
         } else {
             Release::Declined
         }
     }
 
-    /// What a task executor says when it is asked whether it can go.
-    pub(crate) fn about_release(&self) -> ReleaseAnswer {
+    /// Draws the answer of a task executor to a release check.
+    pub(crate) fn answer_release_check(&self) -> ReleaseAnswer {
         let state = &mut *self.0.borrow_mut();
-        if state.calm || !state.rng.random_bool(state.scenario.reluctance) {
+        if state.faults_are_over || !state.rng.random_bool(state.scenario.release_refusals) {
             return ReleaseAnswer::Yes;
         }
         match state.rng.random_range(0..3) {
@@ -94,7 +95,7 @@ impl Mind {
 }
 
 impl State {
-    /// The slots of a worker: as described as a rule, sometimes others, or so many that they may be beyond a limit.
+    /// Draws the slots of a worker: mostly as described, sometimes others, or three times as many.
     fn slots(&mut self) -> Vec<ResourceProfile> {
         match (&self.scenario.config.worker_description, self.rng.random_range(0..10)) {
             (Some(worker), 0..7) => vec![worker.slot_profile().clone(); worker.slots()],
@@ -104,10 +105,10 @@ impl State {
     }
 }
 
-/// The manager's way to the resource manager.
+/// The actions that the manager calls.
 #[derive(Debug, Clone)]
 pub(crate) struct ClusterActions {
-    pub(crate) mind: Mind,
+    pub(crate) answers: ImmediateAnswers,
     pub(crate) log: CallLog,
 }
 
@@ -117,26 +118,26 @@ impl ResourceManagerActions for ClusterActions {
         worker_request: WorkerRequestId,
         resource_profile: &ResourceProfile,
     ) -> Result<WorkerPromise, ResourceManagerError> {
-        let promise = self.mind.about_worker();
+        let promise = self.answers.answer_worker_request();
         let ask = Action::AllocateResource {
             worker_request,
             resource_profile: resource_profile.clone(),
         };
-        self.log.record(ask, Said::Promise(promise.clone()));
+        self.log.record(ask, CallAnswer::Promise(promise.clone()));
         promise
     }
 
     fn release_resource(&mut self, instance_id: InstanceId, cause: ReleaseCause) -> Release {
-        let release = self.mind.about_stopping();
+        let release = self.answers.answer_release();
         let ask = Action::ReleaseResource { instance_id, cause };
-        self.log.record(ask, Said::Release(release));
+        self.log.record(ask, CallAnswer::Release(release));
         release
     }
 
     fn withdraw_resource(&mut self, worker_request: WorkerRequestId) -> Withdrawal {
-        let withdrawal = self.mind.about_withdrawal();
+        let withdrawal = self.answers.answer_withdrawal();
         let ask = Action::WithdrawResource { worker_request };
-        self.log.record(ask, Said::Withdrawal(withdrawal));
+        self.log.record(ask, CallAnswer::Withdrawal(withdrawal));
         withdrawal
     }
 
@@ -151,7 +152,7 @@ impl ResourceManagerActions for ClusterActions {
             allocation_id,
             cause: cause.clone(),
         };
-        self.log.record(notice, Said::Nothing);
+        self.log.record(notice, CallAnswer::Nothing);
     }
 
     fn notify_slot_allocated(&mut self, job_id: JobId, allocation_id: AllocationId, slot_id: &SlotId) {
@@ -160,6 +161,6 @@ impl ResourceManagerActions for ClusterActions {
             allocation_id,
             slot_id: slot_id.clone(),
         };
-        self.log.record(notice, Said::Nothing);
+        self.log.record(notice, CallAnswer::Nothing);
     }
 }

@@ -1,4 +1,4 @@
-//! Jobs: they ask for slots, take what task executors offer them, and give it back.
+//! Jobs: they request slots, accept the slots that task executors offer, and give them back.
 
 use std::collections::BTreeMap;
 
@@ -10,10 +10,10 @@ use crate::cluster::parties::task_executors::Condition;
 use crate::cluster::scenario;
 use crate::cluster::simulation::{Simulation, scattered};
 
-/// How many slots all jobs want at a time, at most.
+/// The most slots that all jobs want at a time.
 const MOST_WANTED: usize = 24;
 
-/// What the jobs want, and what they have of it.
+/// The slots that the jobs want and have.
 #[derive(Debug, Default)]
 pub(crate) struct JobMasters {
     pub(crate) wanted: BTreeMap<AllocationId, Wanted>,
@@ -24,7 +24,7 @@ pub(crate) struct JobMasters {
 pub(crate) struct Wanted {
     pub(crate) job: u128,
     profile: ResourceProfile,
-    /// The slot that is in use.
+    /// The slot in use.
     pub(crate) slot: Option<SlotId>,
 }
 
@@ -108,14 +108,14 @@ impl Simulation {
         self.send(Link::JobToManager(job), Message::JobEnded { job });
     }
 
-    /// All jobs end.
+    /// Ends all jobs.
     pub(crate) fn end_all_jobs(&mut self) {
         for job in 1..=self.scenario.jobs {
             self.end_job(job);
         }
     }
 
-    /// A job takes what it is offered and wants, and refuses all else.
+    /// Lets a job accept an offered slot that it wants, and return any other.
     pub(crate) fn job_is_offered(&mut self, job: u128, slot_id: SlotId, allocation_id: AllocationId) {
         let Some(worker) = self.worker_of(slot_id.resource_id()) else {
             return;
@@ -130,8 +130,8 @@ impl Simulation {
         self.send(Link::JobToWorker(job, worker), reply);
     }
 
-    /// What a task executor does not hold any more, the job has lost.
-    pub(crate) fn job_hears_holdings(&mut self, job: u128, worker: usize, slots: Vec<(SlotId, AllocationId)>) {
+    /// Lets a job compare its slots with those that a task executor holds for it.
+    pub(crate) fn job_hears_held_slots(&mut self, job: u128, worker: usize, slots: Vec<(SlotId, AllocationId)>) {
         let resource_id = self.workers[worker].executor.resource_id();
         self.jobs.wanted.retain(|id, wanted| {
             let there = wanted.slot.as_ref().filter(|slot| *slot.resource_id() == resource_id);
@@ -142,7 +142,7 @@ impl Simulation {
         }
     }
 
-    /// A job whose request failed asks once more, or goes without.
+    /// Lets a job whose request failed request again or drop the slot.
     pub(crate) fn job_is_not_served(&mut self, allocation_id: AllocationId) {
         let waits = self
             .jobs
@@ -159,7 +159,7 @@ impl Simulation {
         }
     }
 
-    /// Jobs notice that a process is gone, and with it what they had there.
+    /// Lets jobs drop their slots on a dead process.
     pub(crate) fn loss_noticed(&mut self, worker: usize, process: u64) {
         let worker = &self.workers[worker];
         if worker.process == process && worker.condition == Condition::Dead {

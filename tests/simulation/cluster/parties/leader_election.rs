@@ -1,10 +1,10 @@
-//! Leadership moves: to a fresh manager, or to the same one, which has forgotten everything.
+//! Leader election: leadership moves to a fresh manager, or to the same one after `suspend`.
 
 use std::time::Duration;
 
 use slot_manager::SlotManager;
 
-use crate::cluster::checks::counters::CounterWatch;
+use crate::cluster::checks::counters::CounterChecks;
 use crate::cluster::event_queue::Event;
 use crate::cluster::faults::Fault;
 use crate::cluster::run::Check;
@@ -31,31 +31,31 @@ impl Simulation {
         SlotManager::new(self.scenario.config.clone(), self.clock.clone()).expect("a valid configuration")
     }
 
-    /// What is watched begins anew, for the same manager or for a fresh one, which has counted nothing.
+    /// Resets the checks, for the same manager or for a fresh one, whose counters are zero.
     fn forget_leadership(&mut self, is_fresh: bool) {
         if is_fresh {
-            self.counters = CounterWatch::default();
+            self.counters = CounterChecks::default();
             self.operators.fails_unfulfillable = self.scenario.config.fail_unfulfillable_requests;
         } else {
             self.counters.drop_requests(self.ledger.num_pending());
         }
         self.operators.blocked.clear();
-        self.questions.clear(is_fresh);
+        self.release_checks.clear(is_fresh);
         self.capacity.clear();
         self.ledger.clear();
-        self.watch.clear();
+        self.fencing.clear();
     }
 
-    /// Everything is dropped, and nothing is said.
+    /// Suspends the manager, and checks that it drops everything without an effect.
     pub(crate) fn suspend(&mut self) -> Check {
         self.manager.suspend();
         self.forget_leadership(false);
-        let said = self.log.take();
-        if !said.is_empty() {
-            return Err(format!("suspend said {said:?}"));
+        let calls = self.log.take();
+        if !calls.is_empty() {
+            return Err(format!("suspend made calls: {calls:?}"));
         }
         if self.manager.next_deadline().is_some() || self.manager.num_awaited_answers() > 0 {
-            return Err(format!("suspend left something: {:?}", self.manager));
+            return Err(format!("suspend left state: {:?}", self.manager));
         }
         if !self.clock.armed().is_empty() {
             return Err(format!("suspend left delays armed for {:?}", self.clock.armed()));
@@ -73,7 +73,7 @@ impl Simulation {
             .map_err(|error| error.to_string())?;
         self.observe(None)?;
         for worker in 0..self.workers.len() {
-            // The others hear of it when they report.
+            // The others hear of the leader when they report.
             if !self.fails(0.3) {
                 let delay = self.up_to(Duration::from_millis(200));
                 self.schedule_in(delay, Event::LeaderKnown { worker });

@@ -1,4 +1,4 @@
-//! Operators: they block workers and let them go on, and change their minds about requests that nothing can serve.
+//! Operators: they block and unblock workers, and switch the failing of unfulfillable requests.
 
 use std::collections::BTreeSet;
 
@@ -9,10 +9,10 @@ use crate::cluster::faults::Fault;
 use crate::cluster::run::Check;
 use crate::cluster::simulation::Simulation;
 
-/// What operators have decided.
+/// The decisions of operators.
 #[derive(Debug)]
 pub(crate) struct Operators {
-    /// In this leadership.
+    /// The blocked workers of this leadership.
     pub(crate) blocked: BTreeSet<ResourceId>,
     pub(crate) fails_unfulfillable: bool,
 }
@@ -30,7 +30,7 @@ impl Simulation {
     pub(crate) fn an_operator_acts(&mut self) -> Check {
         match self.rng.random_range(0..10) {
             0..5 => {
-                // One more than there are: that one is not known.
+                // The largest number is that of an unknown worker.
                 let worker = self.rng.random_range(0..=self.workers.len());
                 self.block(format!("worker-{worker}").into())
             }
@@ -60,7 +60,7 @@ impl Simulation {
             }
             Ok(BlockOutcome::AlreadyBlocked) if is_blocked => {}
             Err(_) => return self.not_started(),
-            Ok(other) => return Err(format!("blocking {resource_id} came to {other:?}")),
+            Ok(other) => return Err(format!("blocking {resource_id} returned {other:?}")),
         }
         self.observe(None)
     }
@@ -71,12 +71,12 @@ impl Simulation {
             Ok(UnblockOutcome::Unblocked) if was_blocked => self.faults.count(Fault::WorkerUnblocked),
             Ok(UnblockOutcome::NotBlocked) if !was_blocked => {}
             Err(_) => return self.not_started(),
-            Ok(other) => return Err(format!("unblocking {resource_id} came to {other:?}")),
+            Ok(other) => return Err(format!("unblocking {resource_id} returned {other:?}")),
         }
         self.observe(None)
     }
 
-    /// The faults have stopped: every worker is to be used again.
+    /// Unblocks all workers after the faults have stopped.
     pub(crate) fn unblock_all(&mut self) -> Check {
         while let Some(resource_id) = self.operators.blocked.first().cloned() {
             self.unblock(resource_id)?;

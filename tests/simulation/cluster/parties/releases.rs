@@ -1,4 +1,4 @@
-//! Task managers on their way out: what they are asked, and what comes of it.
+//! The release of task managers, and the release checks before it.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::cluster::parties::task_executors::Condition;
 use crate::cluster::run::Check;
 use crate::cluster::simulation::Simulation;
 
-/// How long a task executor thinks at most.
+/// The longest time that a task executor considers a release check.
 const LONGEST_THOUGHT: Duration = Duration::from_millis(600);
 
 impl Simulation {
@@ -21,7 +21,7 @@ impl Simulation {
         (0..self.workers.len()).find(is_it)
     }
 
-    pub(crate) fn release_asked_for(&mut self, instance_id: InstanceId, release: Release) {
+    pub(crate) fn release_requested(&mut self, instance_id: InstanceId, release: Release) {
         if release == Release::Declined {
             return self.faults.count(Fault::ReleaseDeclined);
         }
@@ -31,8 +31,8 @@ impl Simulation {
         }
     }
 
-    /// A task executor has said whether it can be stopped, or that it has to think about it.
-    pub(crate) fn asked_about_release(&mut self, question: ReleaseQuestion, answer: ReleaseAnswer) {
+    /// Handles the immediate answer to a release check. `Later` schedules the decision.
+    pub(crate) fn release_check_answered(&mut self, question: ReleaseQuestion, answer: ReleaseAnswer) {
         match answer {
             ReleaseAnswer::Yes => {}
             ReleaseAnswer::No => self.faults.count(Fault::ReleaseRefused),
@@ -69,7 +69,7 @@ impl Simulation {
     }
 
     pub(crate) fn manager_hears_release_answer(&mut self, question: &ReleaseQuestion, answer: ReleaseAnswer) -> Check {
-        let is_open = self.questions.is_open(question);
+        let is_open = self.release_checks.is_open(question);
         let Ok(outcome) = self.manager.answer_release(question, answer) else {
             return self.not_started();
         };
@@ -78,14 +78,14 @@ impl Simulation {
             (ReleaseAnswerOutcome::Unknown, _) if !is_open => self.faults.count(Fault::ReleaseAnswerVoid),
             (ReleaseAnswerOutcome::Open, ReleaseAnswer::Later) if is_open => {}
             (ReleaseAnswerOutcome::Stays, ReleaseAnswer::Yes | ReleaseAnswer::No) if is_open && !is_gone => {
-                self.questions.close(question.instance_id, answer, self.now());
+                self.release_checks.close(question.instance_id, answer, self.now());
             }
             (ReleaseAnswerOutcome::Released, ReleaseAnswer::Yes) if is_open && is_gone => {
-                self.questions.close(question.instance_id, answer, self.now());
+                self.release_checks.close(question.instance_id, answer, self.now());
             }
             _ => {
                 return Err(format!(
-                    "{answer:?} to {question:?} came to {outcome:?}; open: {is_open}, gone: {is_gone}"
+                    "{answer:?} to {question:?} returned {outcome:?}; open: {is_open}, gone: {is_gone}"
                 ));
             }
         }

@@ -1,4 +1,4 @@
-//! Whoever starts and stops workers: it keeps its promises, late or not at all, and takes them back.
+//! The resource manager: it keeps its promises in time, late or never, and withdraws workers.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -15,14 +15,14 @@ use crate::cluster::parties::task_executors::Condition;
 use crate::cluster::scenario;
 use crate::cluster::simulation::Simulation;
 
-/// What it has in hand, and what it will not keep.
+/// The worker requests of this leadership with a special fate.
 #[derive(Debug, Default)]
 pub(crate) struct ResourceManager {
-    /// Wishes of this leadership whose workers will never come.
+    /// Worker requests whose workers will never come.
     broken: BTreeSet<WorkerRequestId>,
-    /// Wishes of this leadership that were withdrawn in time, and those whose workers come nevertheless.
+    /// Worker requests that were withdrawn in time, and those whose workers start anyway.
     withdrawn: BTreeSet<WorkerRequestId>,
-    stubborn: BTreeSet<WorkerRequestId>,
+    late_withdrawals: BTreeSet<WorkerRequestId>,
     starting: usize,
 }
 
@@ -30,18 +30,18 @@ impl ResourceManager {
     pub(crate) fn forget_leadership(&mut self) {
         self.broken.clear();
         self.withdrawn.clear();
-        self.stubborn.clear();
+        self.late_withdrawals.clear();
     }
 }
 
 impl Simulation {
-    pub(crate) fn worker_asked_for(&mut self, worker_request: WorkerRequestId, promise: Promise) {
+    pub(crate) fn worker_requested(&mut self, worker_request: WorkerRequestId, promise: Promise) {
         let described = capacity_rules::described_worker(&self.scenario.config);
         let slots = match promise {
             Ok(WorkerPromise::Slots(slots)) if !slots.is_empty() => slots,
             Ok(WorkerPromise::Unspecified) => described.unwrap_or_else(|| scenario::slots(&mut self.rng)),
             Err(_) => return self.faults.count(Fault::WorkerRefused),
-            Ok(_) if self.scenario.elastic && !self.calm => return self.faults.count(Fault::WorkerDeclined),
+            Ok(_) if self.scenario.elastic && !self.faults_are_over => return self.faults.count(Fault::WorkerDeclined),
             Ok(_) => return,
         };
         let room = self.has_room_for_worker();
@@ -60,7 +60,7 @@ impl Simulation {
                 self.faults.count(Fault::PromiseBroken);
                 self.resource_manager.broken.insert(worker_request);
                 if chance % 2 == 0 {
-                    self.say_worker_failed(worker_request);
+                    self.report_failed_worker(worker_request);
                 }
             }
         }
@@ -83,26 +83,27 @@ impl Simulation {
         alive + self.resource_manager.starting < self.scenario.most_workers
     }
 
-    /// Whoever answers wishes hears how many workers there are.
-    pub(crate) fn count_workers(&self) {
-        self.mind.note_room(!self.has_room_for_worker());
+    /// Updates whether worker requests are mostly declined because the cluster is full.
+    pub(crate) fn update_room_for_workers(&self) {
+        self.answers.note_limit(!self.has_room_for_worker());
     }
 
-    /// What was confirmed is kept as a rule. Sometimes the worker was on its way already.
-    pub(crate) fn withdrawal_asked_for(&mut self, worker_request: WorkerRequestId, withdrawal: Withdrawal) {
+    /// Handles a withdrawal. A quarter of the confirmed workers start anyway.
+    pub(crate) fn withdrawal_requested(&mut self, worker_request: WorkerRequestId, withdrawal: Withdrawal) {
         if withdrawal == Withdrawal::TooLate {
             return self.faults.count(Fault::WithdrawnTooLate);
         }
         if self.fails(0.25) {
-            self.resource_manager.stubborn.insert(worker_request);
+            self.resource_manager.late_withdrawals.insert(worker_request);
         } else {
             self.faults.count(Fault::WorkerWithdrawn);
             self.resource_manager.withdrawn.insert(worker_request);
         }
     }
 
-    /// After a pause: asks and failures would follow each other for ever.
-    fn say_worker_failed(&mut self, worker_request: WorkerRequestId) {
+    /// Reports a failed worker by message: without its delay, requests and failures would follow
+    /// each other for ever.
+    fn report_failed_worker(&mut self, worker_request: WorkerRequestId) {
         let failed = Message::WorkerFailed {
             leadership: self.leaderships,
             worker_request,
@@ -110,21 +111,21 @@ impl Simulation {
         self.send(Link::FromResourceManager, failed);
     }
 
-    /// Says once more which promises are broken.
-    pub(crate) fn own_up(&mut self) {
+    /// Reports all broken promises once more.
+    pub(crate) fn report_broken_promises(&mut self) {
         for worker_request in std::mem::take(&mut self.resource_manager.broken) {
-            self.say_worker_failed(worker_request);
+            self.report_failed_worker(worker_request);
         }
     }
 
-    /// A worker is up: under a name that nobody uses any more, or a new one.
+    /// Starts a requested worker, under the name of a dead worker or a new name.
     pub(crate) fn worker_started(&mut self, leadership: u128, request: WorkerRequestId, slots: Vec<ResourceProfile>) {
         self.resource_manager.starting -= 1;
         if leadership == self.leaderships {
             if self.resource_manager.withdrawn.contains(&request) {
                 return;
             }
-            if self.resource_manager.stubborn.remove(&request) {
+            if self.resource_manager.late_withdrawals.remove(&request) {
                 self.faults.count(Fault::WithdrawnWorkerCame);
             }
         }

@@ -1,4 +1,4 @@
-//! Worker processes: they register, report, are asked for slots, crash, hang and come back.
+//! Task executors: they register, report, answer slot requests, crash, hang and come back.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -18,7 +18,7 @@ use crate::cluster::simulation::{Simulation, scattered};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Condition {
     Running,
-    /// It does nothing, and what it is sent waits.
+    /// It does nothing, and its messages wait.
     Hung,
     Dead,
 }
@@ -26,14 +26,14 @@ pub(crate) enum Condition {
 pub(crate) struct Worker {
     pub(crate) executor: SimulatedTaskExecutor,
     pub(crate) condition: Condition,
-    /// Counts the processes that were started under this resource id.
+    /// The number of processes so far under this resource id.
     pub(crate) process: u64,
-    /// The leadership and the number of the wish that it was started for.
+    /// The leadership and the worker request that it was started for.
     pub(crate) started_for: Option<(u128, WorkerRequestId)>,
-    /// What came while it hung.
+    /// The messages that arrived while it hung.
     pub(crate) held_up: Vec<Envelope>,
     /// Whether it answers within the call.
-    near: Rc<Cell<bool>>,
+    answers_in_call: Rc<Cell<bool>>,
 }
 
 impl Simulation {
@@ -48,7 +48,7 @@ impl Simulation {
             process: 1,
             started_for: None,
             held_up: Vec::new(),
-            near: Rc::new(Cell::new(self.scenario.near)),
+            answers_in_call: Rc::new(Cell::new(self.scenario.answers_in_call)),
         });
         number
     }
@@ -62,17 +62,17 @@ impl Simulation {
             executor: self.workers[worker].executor.clone(),
             clock: self.clock.clone(),
             log: self.log.clone(),
-            mind: self.mind.clone(),
+            answers: self.answers.clone(),
             outbox: self.outbox.clone(),
-            near: Rc::clone(&self.workers[worker].near),
+            answers_in_call: Rc::clone(&self.workers[worker].answers_in_call),
             revisions: self.scenario.revisions,
         }
     }
 
     fn set_condition(&mut self, worker: usize, condition: Condition) {
         self.workers[worker].condition = condition;
-        let near = self.scenario.near && condition == Condition::Running;
-        self.workers[worker].near.set(near);
+        let answers_in_call = self.scenario.answers_in_call && condition == Condition::Running;
+        self.workers[worker].answers_in_call.set(answers_in_call);
     }
 
     pub(crate) fn report_of(&self, worker: usize) -> SlotReport {
@@ -84,7 +84,7 @@ impl Simulation {
         }
     }
 
-    /// Registers with the present leader, as a new instance.
+    /// Registers with the current leader, as a new instance.
     pub(crate) fn register(&mut self, worker: usize) {
         if self.workers[worker].condition != Condition::Running || self.manager.leader_id().is_none() {
             return;
@@ -92,7 +92,7 @@ impl Simulation {
         self.instances += 1;
         let instance_id = InstanceId::from_u128(scattered(self.instances));
         let leader_id = self.leader_id();
-        // The manager's own connection is made when it hears of the registration.
+        // The gateway of the manager is made when the registration arrives.
         let _ = self.workers[worker].executor.connect(leader_id, instance_id);
         let started_for = self.workers[worker].started_for;
         let message = Message::Register {
@@ -105,7 +105,7 @@ impl Simulation {
         self.send(Link::WorkerToManager(worker), message);
     }
 
-    /// A heartbeat, to the manager and to the jobs. One that knows of a new leader, or of none, registers.
+    /// Sends a heartbeat to the manager and the jobs. If the leader is new, it registers instead.
     pub(crate) fn report(&mut self, worker: usize) {
         if self.workers[worker].condition != Condition::Running {
             return;
@@ -141,7 +141,7 @@ impl Simulation {
             (job_id.as_uuid().as_u128() == job).then(|| (status.slot_id().clone(), allocation_id))
         });
         let slots = held.collect();
-        self.send(Link::WorkerToJob(worker, job), Message::Holdings { worker, slots });
+        self.send(Link::WorkerToJob(worker, job), Message::HeldSlots { worker, slots });
     }
 
     pub(crate) fn a_worker_reports(&mut self) {
@@ -157,7 +157,7 @@ impl Simulation {
         self.send(Link::WorkerToManager(worker), Message::Answer { reply, answer });
     }
 
-    /// A slot that was given away is offered to its job, which may never hear of it.
+    /// Offers an assigned slot to its job, which may never get the offer.
     pub(crate) fn handled(&mut self, request: &RequestSlot, answer: &Answer) {
         let Some(worker) = self.worker_of(request.slot_id.resource_id()) else {
             return;
@@ -176,7 +176,7 @@ impl Simulation {
         }
     }
 
-    /// A job takes a slot into use, or learns that it is not there any more.
+    /// Lets a job use a slot, or tells it that the slot is gone.
     pub(crate) fn worker_is_accepted(&mut self, worker: usize, job: u128, allocation_id: AllocationId) {
         if self.workers[worker].executor.activate(allocation_id).is_none() {
             self.report_to_job(worker, job);
@@ -204,7 +204,7 @@ impl Simulation {
         }
     }
 
-    /// A task executor crashes, hangs, or is taken for dead.
+    /// Lets a task executor crash, hang, or count as dead.
     pub(crate) fn outage(&mut self) {
         let Some(worker) = self.some_worker() else { return };
         match self.rng.random_range(0..5) {
@@ -243,15 +243,15 @@ impl Simulation {
         let process = self.workers[worker].process;
         let noticed = self.up_to(Duration::from_secs(1));
         self.schedule_in(noticed, Event::LossNoticed { worker, process });
-        // Or only when it registers again.
+        // Otherwise the manager notices when it registers again.
         if let Some(instance_id) = instance_id {
-            if self.calm || self.chance(0.6) {
+            if self.faults_are_over || self.chance(0.6) {
                 self.send(Link::FromResourceManager, Message::Unregister { instance_id });
             }
         }
     }
 
-    /// The resource manager stops it.
+    /// Stops a process on behalf of the resource manager.
     pub(crate) fn stop(&mut self, worker: usize, process: u64) {
         if self.workers[worker].process == process {
             self.die(worker);
@@ -269,14 +269,14 @@ impl Simulation {
         self.expire_slots(worker);
     }
 
-    /// The faults have stopped: it hangs no more, and answers as fast as it shall.
-    pub(crate) fn come_to_its_senses(&mut self, worker: usize) {
+    /// Ends a hang after the faults have stopped, and applies the final mode of answers.
+    pub(crate) fn recover(&mut self, worker: usize) {
         self.resume(worker);
         let condition = self.workers[worker].condition;
         self.set_condition(worker, condition);
     }
 
-    /// Under the same resource id, and with other slots now and then.
+    /// Starts a dead worker again, under the same resource id, sometimes with other slots.
     pub(crate) fn restart(&mut self, worker: usize) {
         if self.workers[worker].condition != Condition::Dead {
             return;
