@@ -6,8 +6,7 @@ use std::time::Duration;
 use clap::{Parser, ValueEnum};
 use slot_manager::SlotMatchingStrategy;
 
-/// Replays a cluster trace through the slot manager, in virtual time and with simulated task
-/// executors
+/// Replays a cluster trace through the slot manager in virtual time, with simulated workers
 ///
 /// A node of the trace is a task executor with one slot per GPU, or per 8 CPU if it has no GPU.
 /// Each slot has an equal share of the node. A pod is a job. When it is created it requests one

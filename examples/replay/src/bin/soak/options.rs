@@ -4,8 +4,7 @@ use std::time::Duration;
 
 use clap::Parser;
 
-/// Runs a simulated cluster with a bad network around the slot manager, for many seeds, and checks
-/// that nothing is lost
+/// Runs a simulated cluster with a bad network for many seeds, and checks that nothing is lost
 ///
 /// The exit code is 0 only without violations. TIME is written as "30s", "10m" or "1h 30m".
 #[derive(Debug, Parser)]
