@@ -1,9 +1,11 @@
-//! A first look: two task managers, three requests, a refusal and its retry, a task manager lost, an idle one released.
+//! A first look: two task managers, three requests, a refusal and its retry, a lost task manager, and
+//! the release of an idle one.
 //!
 //! `cargo run --example quickstart`
 //!
-//! Time is moved by hand here, so the example ends at once and always prints the same. A service uses
-//! `TokioScheduledExecutor` and awaits `SlotManager::progress` instead; the documentation of the crate has that loop.
+//! Time is moved by hand here, so the example ends at once and always prints the same. A service
+//! uses `TokioScheduledExecutor` and awaits `SlotManager::progress` instead; the documentation of
+//! the crate has that loop.
 
 use std::future::{Ready, ready};
 use std::time::Duration;
@@ -16,7 +18,7 @@ use slot_manager::{
     WorkerPromise, WorkerRequestId,
 };
 
-/// The resource manager's side: what the slot manager asks of us and tells us.
+/// The resource manager: starts and stops workers, and hears of grants and failures.
 struct Actions;
 
 impl ResourceManagerActions for Actions {
@@ -26,7 +28,7 @@ impl ResourceManagerActions for Actions {
         resource_profile: &ResourceProfile,
     ) -> Result<WorkerPromise, ResourceManagerError> {
         println!("  <- please start a worker for {resource_profile} (worker request {worker_request})");
-        println!("     we answer: nothing will come, this cluster has a fixed size");
+        println!("     declined: this cluster has a fixed size");
         Ok(WorkerPromise::Declined)
     }
 
@@ -44,7 +46,7 @@ impl ResourceManagerActions for Actions {
     }
 }
 
-/// The way to one task executor. A real one sends a message and returns a future of the answer.
+/// The gateway to one task executor. A real gateway sends a message and returns a future of the answer.
 struct Gateway {
     refusals: u32,
 }
@@ -65,14 +67,14 @@ impl TaskExecutorGateway for Gateway {
 
     fn free_slot(&mut self, request: FreeSlot) {
         println!(
-            "  -> slot {} shall not keep {}",
+            "  -> slot {} is to free allocation {}",
             request.slot_id,
             short(request.allocation_id)
         );
     }
 }
 
-/// A worker registers: who it is, how to reach it, and a report of its free slots.
+/// Returns the connection to a worker and the report of its two free slots.
 fn worker(
     name: &str,
     instance: u128,
@@ -86,7 +88,7 @@ fn worker(
     (connection, report)
 }
 
-/// The last digits are enough to tell ids apart here.
+/// Returns the last digits of an id, which are enough to tell ids apart here.
 fn short(id: impl ToString) -> String {
     id.to_string().split_off(30)
 }
@@ -103,13 +105,13 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let job = JobId::from_u128(0x10);
     let request = |id| SlotRequest::new(job, AllocationId::from_u128(id), profile.clone(), "job-master-10");
 
-    println!("A job asks for a slot. There is none, so it waits:");
+    println!("A job requests a slot. There is none, so the request waits:");
     println!("  {:?}", manager.register_slot_request(request(0xa1))?);
 
     println!(
-        "\nTwo workers with two slots each register. The first slot goes to the request that waits; it refuses once, so"
+        "\nTwo workers with two slots each register. The waiting request gets the first slot, whose task executor refuses."
     );
-    println!("the request tries again at once, on the slot that has been free for the longest time:");
+    println!("The request tries again at once, on the slot that has been free for the longest time:");
     let (connection, report) = worker("worker-1", 1, 1, &profile);
     manager.register_task_manager(connection, &report)?;
     let (connection, report) = worker("worker-2", 2, 0, &profile);
@@ -121,12 +123,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         println!("  {:?}", manager.register_slot_request(request(id))?);
     }
 
-    println!("\nWorker 1 is lost, and with it what it held:");
+    println!("\nWorker 1 is lost, and with it the grants on its slots:");
     manager.unregister_task_manager(InstanceId::from_u128(1), "no heartbeat for 50 s")?;
     println!("  {:?}", manager.slot_counts());
 
     clock.advance(Duration::from_secs(60));
-    println!("\nThe job gives its last slot back. Nothing uses worker 2 now, and after 30 s its release is asked for:");
+    println!("\nThe job frees its last slot. Worker 2 is idle now, and after 30 s the manager releases it:");
     manager.free_slot(&SlotId::new("worker-2", 0), AllocationId::from_u128(0xa3))?;
     clock.advance(Duration::from_secs(30));
     manager.run_until_stalled();

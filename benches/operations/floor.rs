@@ -151,7 +151,10 @@ impl Inputs for Floor {
             .and_then(|queue| self.queues[*queue as usize].free.pop_front());
         match free {
             Some(slot) => {
-                self.slots[slot as usize].holder = Some((request.allocation_id(), request.job_id()));
+                self.slots[slot as usize].holder = Some(Allocation {
+                    id: request.allocation_id(),
+                    job: request.job_id(),
+                });
                 place.insert(Holder::Slot(slot));
             }
             None => {
@@ -180,7 +183,7 @@ impl Inputs for Floor {
         let Some(slot) = self.slots.get_mut(number as usize) else {
             return false;
         };
-        if !matches!(slot.holder, Some((holder, _)) if holder == allocation_id) {
+        if !matches!(slot.holder, Some(holder) if holder.id == allocation_id) {
             return false;
         }
         slot.holder = None;

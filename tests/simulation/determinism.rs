@@ -1,4 +1,5 @@
-//! A seed decides every effect: within one process, and in another, where hash maps have other seeds.
+//! A seed decides every effect, in one process and in another one, whose hash maps have other
+//! seeds.
 
 use std::process::Command;
 
@@ -20,7 +21,7 @@ fn a_seed_decides_every_effect() {
     }
 }
 
-/// The other process runs this test too, and says what it saw.
+/// The other process runs this test too and prints its outcomes.
 #[test]
 fn another_process_has_the_same_effects() {
     let own: Vec<String> = (2_000..2_015)
@@ -38,8 +39,8 @@ fn another_process_has_the_same_effects() {
         ])
         .env(OTHER_PROCESS, "yes")
         .output()
-        .expect("it runs");
-    let said = String::from_utf8_lossy(&other.stdout);
-    let others: Vec<&str> = said.lines().filter(|line| line.starts_with("seed ")).collect();
+        .expect("the other process runs");
+    let printed = String::from_utf8_lossy(&other.stdout);
+    let others: Vec<&str> = printed.lines().filter(|line| line.starts_with("seed ")).collect();
     assert_eq!(others, own);
 }

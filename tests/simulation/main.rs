@@ -1,8 +1,10 @@
-//! A whole cluster with a bad network, for many seeds: whatever fails, the invariants hold after every call, every
-//! request ends once, and when the faults stop the view becomes the truth and no slot is lost.
+//! A whole cluster with a bad network, for many seeds. With any faults the invariants hold after
+//! every call and every request ends once. When the faults stop, the view becomes the truth and no
+//! slot is lost.
 //!
-//! `SIMULATION_SEEDS=10000 cargo test --release --test simulation` runs more seeds, `SIMULATION_SEED=7` only the
-//! seventh; a violation comes with the last events, `SIMULATION_TRACE=100000` for more of them.
+//! `SIMULATION_SEEDS=10000 cargo test --release --test simulation` runs more seeds, and
+//! `SIMULATION_SEED=7` runs only seed 7. A violation is printed with the last 80 events;
+//! `SIMULATION_TRACE=100000` prints more.
 
 mod cluster;
 mod determinism;
@@ -11,7 +13,7 @@ use std::ops::Range;
 
 use cluster::{Fault, FaultCounts, run};
 
-/// How many seeds run by default.
+/// The number of seeds by default.
 const SEEDS: u64 = 300;
 
 fn number(variable: &str) -> Option<u64> {
@@ -22,7 +24,7 @@ fn number(variable: &str) -> Option<u64> {
     )
 }
 
-/// One half of the seeds, or the one that is asked for.
+/// Returns one half of the seeds. A single seed belongs to the first half.
 fn seeds(half: u64) -> Range<u64> {
     if let Some(seed) = number("SIMULATION_SEED") {
         return if half == 0 { seed..seed + 1 } else { 0..0 };
@@ -41,19 +43,19 @@ fn run_all(seeds: Range<u64>) {
         }
     }
     if count >= SEEDS / 2 {
-        assert!(faults.total() > 100 * count, "it is too quiet");
+        assert!(faults.total() > 100 * count, "too few faults: {faults:?}");
         for fault in Fault::ALL {
-            assert!(faults.of(fault) > 0, "never: {}", fault.describe());
+            assert!(faults.of(fault) > 0, "no fault of this kind: {}", fault.describe());
         }
     }
 }
 
 #[test]
-fn whatever_fails_nothing_is_lost_in_the_first_half_of_the_seeds() {
+fn nothing_is_lost_in_the_first_half_of_the_seeds() {
     run_all(seeds(0));
 }
 
 #[test]
-fn whatever_fails_nothing_is_lost_in_the_second_half_of_the_seeds() {
+fn nothing_is_lost_in_the_second_half_of_the_seeds() {
     run_all(seeds(1));
 }

@@ -1,4 +1,4 @@
-//! What goes wrong, and how often it did.
+//! The kinds of faults, and their counts.
 
 /// A kind of fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -98,20 +98,20 @@ impl Fault {
             Self::PromiseBeyondLimit => "promise beyond a limit",
             Self::WorkerWithdrawn => "worker withdrawn",
             Self::WithdrawnTooLate => "withdrawal too late",
-            Self::WithdrawnWorkerCame => "withdrawn worker came nevertheless",
+            Self::WithdrawnWorkerCame => "withdrawn worker started anyway",
             Self::RegistrationRefused => "registration refused",
-            Self::ReleaseRefused => "task executor does not let itself be stopped",
-            Self::ReleaseAnswerLate => "task executor answers that later",
-            Self::ReleaseAnswerVoid => "answer to a question that is not open",
+            Self::ReleaseRefused => "release refused by the task executor",
+            Self::ReleaseAnswerLate => "release check answered later",
+            Self::ReleaseAnswerVoid => "answer to a release check that is over",
             Self::WorkerBlocked => "worker blocked",
             Self::WorkerUnblocked => "worker unblocked",
-            Self::UnfulfillableSwitched => "failing unfulfillable requests switched",
+            Self::UnfulfillableSwitched => "failing of unfulfillable requests switched",
             Self::RequestUnfulfillable => "request unfulfillable",
         }
     }
 }
 
-/// How often each kind of fault was injected.
+/// The number of injected faults of each kind.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct FaultCounts([u64; Fault::ALL.len()]);
 

@@ -1,40 +1,22 @@
-//! A cluster in virtual time around one slot manager: task executors, job masters, a resource manager, operators, and a
-//! network between them that loses, delays, duplicates and reorders. One seed decides everything.
+//! A cluster in virtual time around one slot manager: task executors, job masters, a resource
+//! manager, operators, and a network that loses, delays, duplicates and reorders messages. One seed
+//! decides everything.
 //!
-//! [`run`] lets faults rage for a while, then stops them, and checks that everything settles: see `settlement`.
+//! [`run`] injects faults for some time, and checks the manager after every call. Then it stops the
+//! faults and checks that the cluster recovers: see `checks::after_the_faults`.
 
-mod calls;
-mod capacity_watch;
-mod counter_watch;
-mod deliveries;
-mod events;
+mod call_log;
+mod capacity_rules;
+mod checks;
+mod event_queue;
 mod faults;
-mod gateway;
-mod inputs;
-mod job_masters;
-mod leadership;
-mod ledger;
-mod mind;
-mod moment;
 mod network;
-mod observation;
-mod operators;
-mod questions;
-mod recount;
-mod registrations;
-mod releases;
-mod reserve_watch;
-mod resource_manager;
-mod rules;
+mod parties;
 mod run;
 mod scenario;
-mod settlement;
 mod simulation;
-mod standing;
-mod task_executors;
 mod trace;
-mod watch;
 
 pub(crate) use self::faults::{Fault, FaultCounts};
-#[allow(unused_imports, reason = "tests and example use their part")]
+#[allow(unused_imports, reason = "the tests and the soak each use a part")]
 pub(crate) use self::run::{Outcome, Violation, run};

@@ -1,38 +1,38 @@
-//! One seed from the beginning to the end.
+//! The run of one seed.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use super::faults::FaultCounts;
-use super::simulation::Simulation;
-use super::trace::Trace;
+use crate::cluster::faults::FaultCounts;
+use crate::cluster::simulation::Simulation;
+use crate::cluster::trace::Trace;
 
-/// What must hold, or what is wrong.
-pub(super) type Check<T = ()> = Result<T, String>;
+/// The result of a check: a value, or the description of a violation.
+pub(crate) type Check<T = ()> = Result<T, String>;
 
-/// What one seed did.
+/// The result of one seed without violations.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Outcome {
-    /// Calls of the manager: inputs, and times it was driven.
+    /// The number of calls of the manager: inputs, and calls that drive it.
     pub(crate) steps: u64,
     pub(crate) faults: FaultCounts,
-    /// What the manager did to its outside, and a hash of that.
+    /// The number of effects, and a hash of them.
     pub(crate) effects: u64,
     pub(crate) digest: u128,
     pub(crate) granted: u64,
     pub(crate) failed: u64,
 }
 
-/// Something that must not happen did.
+/// A violation, with the seed that leads to it.
 #[derive(Debug)]
 pub(crate) struct Violation {
     pub(crate) seed: u64,
     pub(crate) what: String,
-    /// The last events, oldest first.
+    /// The last events, the oldest first.
     pub(crate) trace: Vec<String>,
 }
 
 impl Violation {
-    /// The command that runs the seed again.
+    /// Returns the command that runs the seed again.
     pub(crate) fn rerun(&self) -> String {
         format!("SIMULATION_SEED={} cargo test --test simulation", self.seed)
     }
@@ -44,11 +44,11 @@ impl std::fmt::Display for Violation {
             writeln!(f, "{line}")?;
         }
         writeln!(f, "seed {}: {}", self.seed, self.what)?;
-        write!(f, "again: {}", self.rerun())
+        write!(f, "run it again: {}", self.rerun())
     }
 }
 
-/// Runs one seed. If it goes wrong, runs it once more to tell what happened last.
+/// Runs one seed. After a violation it runs the seed once more to record the last events.
 pub(crate) fn run(seed: u64) -> Result<Outcome, Box<Violation>> {
     attempt(seed, &Trace::off()).or_else(|_| {
         let trace = Trace::on();
@@ -65,8 +65,8 @@ pub(crate) fn run(seed: u64) -> Result<Outcome, Box<Violation>> {
 fn attempt(seed: u64, trace: &Trace) -> Check<Outcome> {
     let run = AssertUnwindSafe(|| Simulation::new(seed, trace.clone()).run());
     catch_unwind(run).unwrap_or_else(|panic| {
-        let said = panic.downcast_ref::<String>().cloned();
-        let said = said.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
-        Err(format!("panicked: {}", said.unwrap_or_default()))
+        let message = panic.downcast_ref::<String>().cloned();
+        let message = message.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
+        Err(format!("panicked: {}", message.unwrap_or_default()))
     })
 }

@@ -1,4 +1,5 @@
-//! What a seed decides before anything happens: the configuration, the size of the cluster, and how bad things get.
+//! The scenario of a seed, drawn before the first event: configuration, size of the cluster, and
+//! rates of faults.
 
 use std::time::Duration;
 
@@ -6,43 +7,44 @@ use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 use slot_manager::{Capacity, ResourceProfile, SlotManagerConfig, SlotMatchingStrategy};
 
-use super::network::Conditions;
-use super::rules;
+use crate::cluster::capacity_rules;
+use crate::cluster::network::transport::NetworkConditions;
 
 /// Cores and mebibytes of heap.
 const SHAPES: [(u64, u64); 3] = [(1, 100), (2, 100), (2, 400)];
 
 #[derive(Debug, Clone)]
-pub(super) struct Scenario {
-    pub(super) config: SlotManagerConfig,
-    /// How often something happens by itself before the faults stop, and how far that is apart at most.
-    pub(super) chances: usize,
-    pub(super) pace: Duration,
-    pub(super) workers: usize,
-    pub(super) most_workers: usize,
-    pub(super) jobs: u128,
-    /// Whether the resource manager starts and stops workers; otherwise the cluster is what it is.
-    pub(super) elastic: bool,
-    /// Whether task executors number the revisions of their slot tables.
-    pub(super) revisions: bool,
-    /// How long a slot may be held and not used.
-    pub(super) slot_timeout: Duration,
-    pub(super) network: Conditions,
+pub(crate) struct Scenario {
+    pub(crate) config: SlotManagerConfig,
+    /// The number of random events before the faults stop, and the longest time between two of
+    /// them.
+    pub(crate) random_events: usize,
+    pub(crate) pace: Duration,
+    pub(crate) workers: usize,
+    pub(crate) most_workers: usize,
+    pub(crate) jobs: u128,
+    /// Whether the resource manager starts and stops workers. Otherwise the cluster is fixed.
+    pub(crate) elastic: bool,
+    /// Whether task executors send the revisions of their slot tables.
+    pub(crate) revisions: bool,
+    /// The time after which a task executor frees an unused slot.
+    pub(crate) slot_timeout: Duration,
+    pub(crate) network: NetworkConditions,
     /// Whether task executors answer within the call.
-    pub(super) near: bool,
-    /// How likely a task executor does not agree at once to be stopped.
-    pub(super) reluctance: f64,
-    /// How likely an operator does something, whenever something happens.
-    pub(super) meddling: f64,
-    /// How likely a task executor crashes or hangs, or leadership moves, whenever something happens.
-    pub(super) outages: f64,
-    pub(super) moves: f64,
-    /// How likely the manager is not driven after an event.
-    pub(super) sloth: f64,
+    pub(crate) answers_in_call: bool,
+    /// The probability that a task executor refuses a release check or answers it later.
+    pub(crate) release_refusals: f64,
+    /// The probability that an operator acts in a random event.
+    pub(crate) operator_actions: f64,
+    /// The probabilities of an outage and of a move of the leadership in a random event.
+    pub(crate) outages: f64,
+    pub(crate) leadership_moves: f64,
+    /// The probability that the manager is not driven after an event.
+    pub(crate) late_driving: f64,
 }
 
 impl Scenario {
-    pub(super) fn draw(rng: &mut ChaCha8Rng) -> Self {
+    pub(crate) fn draw(rng: &mut ChaCha8Rng) -> Self {
         let strategies = [
             SlotMatchingStrategy::FirstFit,
             SlotMatchingStrategy::BestFit,
@@ -61,7 +63,7 @@ impl Scenario {
             )
             .with_slot_matching_strategy(strategies[rng.random_range(0..4)].clone());
         if rng.random_bool(0.1) {
-            // The first question expires when the next is due.
+            // The first release check expires when the next one is due.
             config.rpc_timeout = config.task_manager_timeout;
         }
         if rng.random_bool(0.2) {
@@ -74,20 +76,20 @@ impl Scenario {
                 pending_requests: rng.random_range(0..20),
             });
         }
-        let config = rules::draw(rng, config);
+        let config = capacity_rules::draw(rng, config);
         let workers = rng.random_range(0..6);
         let bad = [0.0, 0.02, 0.1, 0.3];
         let mut any = |of: [f64; 4]| of[rng.random_range(0..4)];
         let (loss, duplication, delay) = (any(bad), any(bad), any(bad));
-        let (reluctance, meddling) = (any([0.0, 0.3, 0.6, 0.9]), any([0.0, 0.0, 0.05, 0.2]));
-        let (outages, moves, sloth) = (
+        let (release_refusals, operator_actions) = (any([0.0, 0.3, 0.6, 0.9]), any([0.0, 0.0, 0.05, 0.2]));
+        let (outages, leadership_moves, late_driving) = (
             any([0.0, 0.01, 0.03, 0.08]),
             any([0.0, 0.0, 0.01, 0.03]),
             any([0.0, 0.0, 0.1, 0.5]),
         );
         Self {
             config,
-            chances: rng.random_range(50..200),
+            random_events: rng.random_range(50..200),
             pace: Duration::from_millis(rng.random_range(5..120)),
             workers,
             most_workers: workers + rng.random_range(1..5),
@@ -95,24 +97,24 @@ impl Scenario {
             elastic: rng.random_bool(0.6),
             revisions: rng.random_bool(0.7),
             slot_timeout: Duration::from_millis(rng.random_range(20..2_000)),
-            network: Conditions {
+            network: NetworkConditions {
                 loss,
                 duplication,
                 delay,
                 latency: Duration::from_millis(rng.random_range(1..20)),
                 longest_delay: Duration::from_millis(rng.random_range(20..1_500)),
             },
-            near: rng.random_bool(0.25),
-            reluctance,
-            meddling,
+            answers_in_call: rng.random_bool(0.25),
+            release_refusals,
+            operator_actions,
             outages,
-            moves,
-            sloth,
+            leadership_moves,
+            late_driving,
         }
     }
 }
 
-/// Mostly up to a few times `typical` milliseconds, sometimes nothing or for ever.
+/// Draws a timeout: mostly up to three times `typical` milliseconds, sometimes zero or infinite.
 fn timeout(rng: &mut ChaCha8Rng, typical: u64) -> Duration {
     match rng.random_range(0..20) {
         0 => Duration::ZERO,
@@ -122,13 +124,13 @@ fn timeout(rng: &mut ChaCha8Rng, typical: u64) -> Duration {
     }
 }
 
-/// One of few profiles: some of them fit others.
-pub(super) fn profile(rng: &mut ChaCha8Rng) -> ResourceProfile {
+/// Draws one of three profiles, some of which fit others.
+pub(crate) fn profile(rng: &mut ChaCha8Rng) -> ResourceProfile {
     shape(rng.random_range(0..SHAPES.len()))
 }
 
-/// The one that fits all others.
-pub(super) fn largest_profile() -> ResourceProfile {
+/// Returns the profile whose slots fit all requests.
+pub(crate) fn largest_profile() -> ResourceProfile {
     shape(SHAPES.len() - 1)
 }
 
@@ -141,7 +143,7 @@ fn shape(number: usize) -> ResourceProfile {
         .expect("valid amounts")
 }
 
-/// The slots of a worker.
-pub(super) fn slots(rng: &mut ChaCha8Rng) -> Vec<ResourceProfile> {
+/// Draws the slots of a worker.
+pub(crate) fn slots(rng: &mut ChaCha8Rng) -> Vec<ResourceProfile> {
     (0..rng.random_range(1..5)).map(|_| profile(rng)).collect()
 }

@@ -1,4 +1,4 @@
-//! The cluster as a whole: what happens next.
+//! The cluster as a whole, and the loop over its events.
 
 use std::time::Duration;
 
@@ -7,94 +7,94 @@ use rand_chacha::ChaCha8Rng;
 use slot_manager::testing::ManualScheduledExecutor;
 use slot_manager::{JobId, LeaderId, ScheduledExecutor, SlotAllocationError, SlotManager, Timestamp};
 
-use super::calls::CallLog;
-use super::capacity_watch::CapacityWatch;
-use super::counter_watch::CounterWatch;
-use super::events::{Event, EventQueue};
-use super::faults::{Fault, FaultCounts};
-use super::gateway::{Answer, NetworkGateway, Outbox, Reply};
-use super::job_masters::JobMasters;
-use super::ledger::Ledger;
-use super::mind::{ClusterActions, Mind};
-use super::network::Network;
-use super::operators::Operators;
-use super::questions::Questions;
-use super::resource_manager::ResourceManager;
-use super::run::{Check, Outcome};
-use super::scenario::Scenario;
-use super::task_executors::Worker;
-use super::trace::{Digest, Trace};
-use super::watch::Watch;
+use crate::cluster::call_log::CallLog;
+use crate::cluster::checks::capacity::CapacityChecks;
+use crate::cluster::checks::counters::CounterChecks;
+use crate::cluster::checks::fencing_and_fairness::FencingAndFairness;
+use crate::cluster::checks::release_checks::ReleaseChecks;
+use crate::cluster::checks::request_ledger::RequestLedger;
+use crate::cluster::event_queue::{Event, EventQueue};
+use crate::cluster::faults::{Fault, FaultCounts};
+use crate::cluster::network::gateway::{Answer, NetworkGateway, Outbox, Reply};
+use crate::cluster::network::transport::Network;
+use crate::cluster::parties::immediate_answers::{ClusterActions, ImmediateAnswers};
+use crate::cluster::parties::job_masters::JobMasters;
+use crate::cluster::parties::operators::Operators;
+use crate::cluster::parties::resource_manager::ResourceManager;
+use crate::cluster::parties::task_executors::Worker;
+use crate::cluster::run::{Check, Outcome};
+use crate::cluster::scenario::Scenario;
+use crate::cluster::trace::{Digest, Trace};
 
-pub(super) type Manager = SlotManager<ClusterActions, NetworkGateway, ManualScheduledExecutor>;
+pub(crate) type Manager = SlotManager<ClusterActions, NetworkGateway, ManualScheduledExecutor>;
 
-/// How often in a row the manager is driven at its deadlines before the cluster goes on without it: with a timeout of
-/// zero there is always a next one.
-const PATIENCE: u32 = 4;
+/// The number of deadlines handled in a row before the next event. With a timeout of zero there is
+/// always a next deadline.
+const MOST_DEADLINES_IN_A_ROW: u32 = 4;
 
-pub(super) struct Simulation {
-    pub(super) scenario: Scenario,
-    pub(super) rng: ChaCha8Rng,
-    pub(super) clock: ManualScheduledExecutor,
-    pub(super) log: CallLog,
-    pub(super) mind: Mind,
-    pub(super) outbox: Outbox,
-    pub(super) actions: ClusterActions,
-    pub(super) manager: Manager,
-    /// How many leaderships there were.
-    pub(super) leaderships: u128,
-    /// When the last one began.
-    pub(super) began: Timestamp,
-    pub(super) queue: EventQueue,
-    pub(super) network: Network,
-    pub(super) workers: Vec<Worker>,
-    pub(super) instances: u128,
-    pub(super) jobs: JobMasters,
-    pub(super) resource_manager: ResourceManager,
-    pub(super) ledger: Ledger,
-    pub(super) watch: Watch,
-    pub(super) capacity: CapacityWatch,
-    pub(super) counters: CounterWatch,
-    pub(super) questions: Questions,
-    pub(super) operators: Operators,
-    chances_left: usize,
-    /// The faults have stopped.
-    pub(super) calm: bool,
-    pub(super) faults: FaultCounts,
-    pub(super) trace: Trace,
-    pub(super) digest: Digest,
-    pub(super) steps: u64,
-    /// How often the manager told a task executor to free a slot.
-    pub(super) frees: u64,
-    pub(super) granted: u64,
-    pub(super) failed: u64,
-    /// How often the manager was driven at its own deadlines since the last event.
+pub(crate) struct Simulation {
+    pub(crate) scenario: Scenario,
+    pub(crate) rng: ChaCha8Rng,
+    pub(crate) clock: ManualScheduledExecutor,
+    pub(crate) log: CallLog,
+    pub(crate) answers: ImmediateAnswers,
+    pub(crate) outbox: Outbox,
+    pub(crate) actions: ClusterActions,
+    pub(crate) manager: Manager,
+    /// The number of leaderships so far.
+    pub(crate) leaderships: u128,
+    /// The start of the last leadership.
+    pub(crate) began: Timestamp,
+    pub(crate) queue: EventQueue,
+    pub(crate) network: Network,
+    pub(crate) workers: Vec<Worker>,
+    pub(crate) instances: u128,
+    pub(crate) jobs: JobMasters,
+    pub(crate) resource_manager: ResourceManager,
+    pub(crate) ledger: RequestLedger,
+    pub(crate) fencing: FencingAndFairness,
+    pub(crate) capacity: CapacityChecks,
+    pub(crate) counters: CounterChecks,
+    pub(crate) release_checks: ReleaseChecks,
+    pub(crate) operators: Operators,
+    random_events_left: usize,
+    /// Whether the faults have stopped.
+    pub(crate) faults_are_over: bool,
+    pub(crate) faults: FaultCounts,
+    pub(crate) trace: Trace,
+    pub(crate) digest: Digest,
+    pub(crate) steps: u64,
+    /// The number of times that the manager made a task executor free a slot.
+    pub(crate) frees: u64,
+    pub(crate) granted: u64,
+    pub(crate) failed: u64,
+    /// The number of deadlines handled since the last event.
     timers_in_a_row: u32,
-    /// The manager is not driven before the next event.
-    asleep: bool,
+    /// Whether the manager is not driven before the next event.
+    is_not_driven: bool,
 }
 
 impl Simulation {
-    pub(super) fn new(seed: u64, trace: Trace) -> Self {
+    pub(crate) fn new(seed: u64, trace: Trace) -> Self {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let scenario = Scenario::draw(&mut rng);
         trace.note(|| format!("{scenario:#?}"));
         let clock = ManualScheduledExecutor::new();
         let log = CallLog::default();
-        let mind = Mind::new(rng.random(), &scenario);
+        let answers = ImmediateAnswers::new(rng.random(), &scenario);
         let mut simulation = Self {
             manager: SlotManager::new(scenario.config.clone(), clock.clone()).expect("a valid configuration"),
             actions: ClusterActions {
-                mind: mind.clone(),
+                answers: answers.clone(),
                 log: log.clone(),
             },
             operators: Operators::new(&scenario.config),
-            chances_left: scenario.chances,
+            random_events_left: scenario.random_events,
             scenario,
             rng,
             clock,
             log,
-            mind,
+            answers,
             outbox: Outbox::default(),
             leaderships: 0,
             began: Timestamp::ZERO,
@@ -104,12 +104,12 @@ impl Simulation {
             instances: 0,
             jobs: JobMasters::default(),
             resource_manager: ResourceManager::default(),
-            ledger: Ledger::default(),
-            watch: Watch::default(),
-            capacity: CapacityWatch::default(),
-            counters: CounterWatch::default(),
-            questions: Questions::default(),
-            calm: false,
+            ledger: RequestLedger::default(),
+            fencing: FencingAndFairness::default(),
+            capacity: CapacityChecks::default(),
+            counters: CounterChecks::default(),
+            release_checks: ReleaseChecks::default(),
+            faults_are_over: false,
             faults: FaultCounts::default(),
             trace,
             digest: Digest::new(),
@@ -118,22 +118,22 @@ impl Simulation {
             granted: 0,
             failed: 0,
             timers_in_a_row: 0,
-            asleep: false,
+            is_not_driven: false,
         };
         for _ in 0..simulation.scenario.workers {
             simulation.add_worker();
         }
         simulation.schedule_in(Duration::ZERO, Event::LeaderElected);
-        simulation.schedule_in(Duration::ZERO, Event::Chance);
+        simulation.schedule_in(Duration::ZERO, Event::Random);
         simulation
     }
 
-    /// Faults, and then peace.
-    pub(super) fn run(mut self) -> Check<Outcome> {
-        while self.chances_left > 0 {
+    /// Injects faults, stops them, and checks that the cluster recovers.
+    pub(crate) fn run(mut self) -> Check<Outcome> {
+        while self.random_events_left > 0 {
             self.step()?;
         }
-        self.settle()?;
+        self.check_after_the_faults()?;
         Ok(Outcome {
             steps: self.steps,
             faults: self.faults,
@@ -144,27 +144,28 @@ impl Simulation {
         })
     }
 
-    /// The next event, or the manager's next deadline if that is earlier. False if there is neither.
-    pub(super) fn step(&mut self) -> Check<bool> {
+    /// Handles the next event, or the manager's next deadline if that is earlier. Returns `false`
+    /// without either.
+    pub(crate) fn step(&mut self) -> Check<bool> {
         let event = self.queue.next_time();
         let deadline = self.manager.next_deadline();
-        let impatient = self.timers_in_a_row >= PATIENCE || self.asleep;
+        let skips_deadlines = self.timers_in_a_row >= MOST_DEADLINES_IN_A_ROW || self.is_not_driven;
         match (event, deadline) {
             (None, None) => return Ok(false),
-            (Some(event), deadline) if impatient || deadline.is_none_or(|deadline| event <= deadline) => {
+            (Some(event), deadline) if skips_deadlines || deadline.is_none_or(|deadline| event <= deadline) => {
                 self.timers_in_a_row = 0;
                 self.clock.advance_to(event);
                 self.next_event()?;
-                self.asleep = self.fails(self.scenario.sloth);
-                if self.asleep {
+                self.is_not_driven = self.fails(self.scenario.late_driving);
+                if self.is_not_driven {
                     self.faults.count(Fault::DrivenLate);
                 } else {
                     self.drive()?;
                 }
             }
             (_, Some(deadline)) => {
-                // With nothing else to come, a deadline that recurs is looked at less and less often.
-                let late = self.timers_in_a_row.saturating_sub(PATIENCE).min(30);
+                // Without further events, a deadline that recurs is handled later each time.
+                let late = self.timers_in_a_row.saturating_sub(MOST_DEADLINES_IN_A_ROW).min(30);
                 self.timers_in_a_row += 1;
                 self.clock.advance_to(deadline);
                 if late > 0 && event.is_none() {
@@ -183,12 +184,12 @@ impl Simulation {
         };
         self.trace.note(|| format!("{} {event:?}", self.now()));
         match event {
-            Event::Chance => {
-                self.chances_left = self.chances_left.saturating_sub(1);
-                if !self.calm {
+            Event::Random => {
+                self.random_events_left = self.random_events_left.saturating_sub(1);
+                if !self.faults_are_over {
                     let pause = self.up_to(self.scenario.pace);
-                    self.schedule_in(pause, Event::Chance);
-                    self.something_happens()?;
+                    self.schedule_in(pause, Event::Random);
+                    self.random_event()?;
                 }
             }
             Event::Arrival(envelope) => {
@@ -216,15 +217,15 @@ impl Simulation {
         Ok(())
     }
 
-    /// What nobody asked for.
-    fn something_happens(&mut self) -> Check {
-        if self.chance(self.scenario.moves) {
+    /// Lets a random event happen.
+    fn random_event(&mut self) -> Check {
+        if self.chance(self.scenario.leadership_moves) {
             return self.move_leadership();
         }
         if self.chance(self.scenario.outages) {
             self.outage();
         }
-        if self.chance(self.scenario.meddling) {
+        if self.chance(self.scenario.operator_actions) {
             self.an_operator_acts()?;
         }
         match self.rng.random_range(0..10) {
@@ -235,7 +236,7 @@ impl Simulation {
         Ok(())
     }
 
-    pub(super) fn drive(&mut self) -> Check {
+    pub(crate) fn drive(&mut self) -> Check {
         let events = self.manager.run_until_stalled();
         if events > 0 {
             self.trace
@@ -244,50 +245,50 @@ impl Simulation {
         self.observe_events(None, Some(events))
     }
 
-    /// The caller of a task executor sees that there will be no answer.
-    pub(super) fn connection_breaks(&mut self, reply: &Reply) {
+    /// Answers a slot request with a broken connection.
+    pub(crate) fn connection_breaks(&mut self, reply: &Reply) {
         self.answer(reply, Err(SlotAllocationError::unreachable("connection reset")));
     }
 
-    pub(super) fn answer(&mut self, reply: &Reply, answer: Answer) {
+    pub(crate) fn answer(&mut self, reply: &Reply, answer: Answer) {
         if reply.leader_id == self.leader_id() {
-            self.watch.answered(reply.attempt, &answer);
+            self.fencing.answered(reply.attempt, &answer);
         }
         reply.give(answer);
     }
 
-    pub(super) fn now(&self) -> Timestamp {
+    pub(crate) fn now(&self) -> Timestamp {
         self.clock.now()
     }
 
-    pub(super) fn leader_id(&self) -> LeaderId {
+    pub(crate) fn leader_id(&self) -> LeaderId {
         LeaderId::from_u128(self.leaderships)
     }
 
-    pub(super) fn schedule_in(&mut self, delay: Duration, event: Event) {
+    pub(crate) fn schedule_in(&mut self, delay: Duration, event: Event) {
         let at = self.now() + delay;
         self.queue.schedule(at, event);
     }
 
-    pub(super) fn chance(&mut self, probability: f64) -> bool {
+    pub(crate) fn chance(&mut self, probability: f64) -> bool {
         self.rng.random_bool(probability)
     }
 
-    /// Whether something goes wrong that can. Nothing does once the faults have stopped.
-    pub(super) fn fails(&mut self, probability: f64) -> bool {
-        !self.calm && self.chance(probability)
+    /// Draws whether a fault happens. Always `false` after the faults have stopped.
+    pub(crate) fn fails(&mut self, probability: f64) -> bool {
+        !self.faults_are_over && self.chance(probability)
     }
 
-    pub(super) fn up_to(&mut self, longest: Duration) -> Duration {
+    pub(crate) fn up_to(&mut self, longest: Duration) -> Duration {
         Duration::from_micros(self.rng.random_range(0..=longest.as_micros() as u64))
     }
 }
 
-/// An id whose order says nothing.
-pub(super) fn scattered(number: u128) -> u128 {
+/// Returns an id whose order is independent of the number.
+pub(crate) fn scattered(number: u128) -> u128 {
     number.wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835)
 }
 
-pub(super) fn job_id(job: u128) -> JobId {
+pub(crate) fn job_id(job: u128) -> JobId {
     JobId::from_u128(job)
 }

@@ -1,4 +1,4 @@
-//! What happened last, for the report of a violation; and a digest of everything the manager did.
+//! The last events, for the report of a violation, and the digest of all effects of the manager.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -9,23 +9,23 @@ use slot_manager::Timestamp;
 use slot_manager::testing::Effect;
 use twox_hash::XxHash3_128;
 
-/// How many lines are kept unless `SIMULATION_TRACE` says how many.
+/// The number of kept lines, unless `SIMULATION_TRACE` is set.
 const KEPT: usize = 80;
 
-/// The last lines. Clones share them, so they outlive a simulation that panics.
+/// The last lines. Clones share them, so that they outlive a simulation that panics.
 #[derive(Debug, Clone)]
-pub(super) struct Trace {
+pub(crate) struct Trace {
     lines: Option<Rc<RefCell<VecDeque<String>>>>,
     kept: usize,
 }
 
 impl Trace {
-    /// Keeps nothing: lines cost more than what they tell of.
-    pub(super) fn off() -> Self {
+    /// Makes a trace that keeps nothing, because lines cost more than the events themselves.
+    pub(crate) fn off() -> Self {
         Self { lines: None, kept: 0 }
     }
 
-    pub(super) fn on() -> Self {
+    pub(crate) fn on() -> Self {
         let wanted = std::env::var("SIMULATION_TRACE").ok();
         Self {
             lines: Some(Rc::default()),
@@ -33,7 +33,7 @@ impl Trace {
         }
     }
 
-    pub(super) fn note(&self, line: impl FnOnce() -> String) {
+    pub(crate) fn note(&self, line: impl FnOnce() -> String) {
         if let Some(lines) = &self.lines {
             let mut lines = lines.borrow_mut();
             if lines.len() >= self.kept {
@@ -43,7 +43,7 @@ impl Trace {
         }
     }
 
-    pub(super) fn lines(&self) -> Vec<String> {
+    pub(crate) fn lines(&self) -> Vec<String> {
         let lines = self.lines.iter();
         lines
             .flat_map(|lines| lines.borrow().iter().cloned().collect::<Vec<_>>())
@@ -51,15 +51,15 @@ impl Trace {
     }
 }
 
-/// The effect log, condensed to a hash of its text.
-pub(super) struct Digest {
+/// A hash over the text of all effects.
+pub(crate) struct Digest {
     hasher: XxHash3_128,
     line: String,
-    pub(super) effects: u64,
+    pub(crate) effects: u64,
 }
 
 impl Digest {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             hasher: XxHash3_128::new(),
             line: String::new(),
@@ -67,7 +67,7 @@ impl Digest {
         }
     }
 
-    pub(super) fn add(&mut self, now: Timestamp, effect: &Effect) {
+    pub(crate) fn add(&mut self, now: Timestamp, effect: &Effect) {
         self.effects += 1;
         self.line.clear();
         // Writing to a string does not fail.
@@ -75,7 +75,7 @@ impl Digest {
         self.hasher.write(self.line.as_bytes());
     }
 
-    pub(super) fn finish(&self) -> u128 {
+    pub(crate) fn finish(&self) -> u128 {
         self.hasher.finish_128()
     }
 }

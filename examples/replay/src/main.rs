@@ -1,0 +1,141 @@
+//! Replays a cluster trace through the slot manager: in virtual time, with simulated task executors
+//! and a network that delays and loses messages.
+//!
+//! ```text
+//! cargo run --release -p replay
+//! cargo run --release -p replay -- --elastic --failures 0.01
+//! cargo run --release -p replay -- \
+//!     --nodes openb_node_list_all_node.csv --pods openb_pod_list_default.csv --compress 1000 --elastic
+//! ```
+//!
+//! Without arguments it generates a cluster and a day of jobs. With `--nodes` and `--pods` it reads
+//! them in the format of the Alibaba GPU trace 2023 (cluster-trace-gpu-v2023). `--help` has all
+//! options.
+//!
+//! It prints the verdict first: whether a slot leaked, and whether the manager's view equals the
+//! truth. Then it prints the fate of the requests, the manager's overview, a hash of all effects
+//! and the time that the calls took, and draws a chart. With `--explain` it also prints which
+//! requests waited longest, and why.
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use clap::Parser;
+use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::options::Options;
+use crate::simulation::{Outcome, Simulation};
+use crate::summary::Setting;
+use crate::workload::Workload;
+
+mod chart;
+mod display;
+mod effects;
+mod events;
+mod generator;
+mod jobs;
+mod longest_waits;
+mod machines;
+mod metered;
+mod network;
+mod options;
+mod output;
+mod resource_manager;
+mod simulation;
+mod statistics;
+mod summary;
+mod time_series;
+mod trace;
+mod workload;
+
+fn main() -> ExitCode {
+    match replay(&Options::parse()) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => {
+            eprintln!("error: the replay failed; the first lines of its output have the reasons");
+            ExitCode::FAILURE
+        }
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Runs the replay, prints its summary and draws its chart. Returns whether it passed.
+fn replay(options: &Options) -> Result<bool> {
+    output::check(&options.output)?;
+    let workload = load(options)?;
+    let setting = setting(options, &workload);
+    let progress = progress_bar(workload.pods.len());
+    let outcome = Simulation::new(workload, options)?.run(&progress)?;
+    progress.finish_and_clear();
+
+    printed(print(&setting, &outcome))?;
+    let title = format!("{} ({})", setting.origin, setting.cluster);
+    chart::draw(&options.output, &title, &outcome.series, &outcome.arrivals)?;
+    printed(writeln!(io::stdout(), "\nchart: {}", options.output.display()))?;
+    Ok(outcome.violations.is_empty())
+}
+
+fn print(setting: &Setting, outcome: &Outcome) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    writeln!(out, "{}\n", summary::verdict(&outcome.violations))?;
+    writeln!(out, "{}", summary::of_run(setting, outcome))?;
+    writeln!(out, "\nThe manager's overview at the end:\n{}\n", outcome.overview)?;
+    if let Some(waits) = &outcome.longest_waits {
+        writeln!(out, "The requests that waited longest:")?;
+        for (wait, number) in waits.iter().zip(1..) {
+            writeln!(out, "{number}. {wait}\n")?;
+        }
+    }
+    writeln!(out, "{}", summary::of_usage(outcome))?;
+    writeln!(out, "{}", summary::notes(outcome))
+}
+
+/// Accepts that the reader of the output has closed it.
+fn printed(result: io::Result<()>) -> Result<()> {
+    match result {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        result => result.context("cannot print the summary"),
+    }
+}
+
+fn load(options: &Options) -> Result<Workload> {
+    let mut workload = match (&options.nodes, &options.pods) {
+        (Some(nodes), Some(pods)) => trace::read(nodes, pods)?,
+        _ => generator::generate(options.generate_nodes, options.generate_pods, options.seed)?,
+    };
+    workload.compress(options.compress);
+    Ok(workload)
+}
+
+fn setting(options: &Options, workload: &Workload) -> Setting {
+    let mut cluster = if options.elastic { "elastic" } else { "fixed" }.to_owned();
+    if options.compress > 1.0 {
+        cluster += &format!(", compressed {} times", options.compress);
+    }
+    if options.failures > 0.0 {
+        cluster += &format!(", failures {}", options.failures);
+    }
+    Setting {
+        origin: workload.origin.clone(),
+        cluster,
+        nodes: workload.nodes.len(),
+        slots: workload.slots(),
+        pods: workload.pods.len(),
+        elastic: options.elastic,
+        failures: options.failures > 0.0,
+    }
+}
+
+/// Counts each pod twice: when it is created and when it is over. Hidden if the output is not a
+/// terminal.
+fn progress_bar(pods: usize) -> ProgressBar {
+    let bar = ProgressBar::new(2 * pods as u64);
+    if let Ok(style) = ProgressStyle::with_template("{bar:40} {percent:>3}% {msg}") {
+        bar.set_style(style);
+    }
+    bar
+}

@@ -1,0 +1,136 @@
+//! The manager with a meter that counts its calls and their real time.
+
+use std::time::{Duration, Instant};
+
+use slot_manager::testing::ManualScheduledExecutor;
+use slot_manager::{
+    AllocationId, CancelOutcome, FreeSlotOutcome, InstanceId, JobId, NotStarted, RegistrationOutcome, ReportOutcome,
+    SlotId, SlotManager, SlotReport, SlotReportError, SlotRequest, SlotRequestError, SlotRequestOutcome,
+    TaskExecutorConnection, UnregistrationOutcome, WorkerFailedOutcome, WorkerRequestId,
+};
+
+use crate::network::ReplayGateway;
+use crate::resource_manager::ReplayResourceManager;
+
+pub(crate) type Manager = SlotManager<ReplayResourceManager, ReplayGateway, ManualScheduledExecutor>;
+
+/// The measured calls, as the summary names them.
+pub(crate) const CALLS: [&str; 9] = [
+    "register_slot_request",
+    "unregister_slot_request",
+    "unregister_job",
+    "register_task_manager",
+    "unregister_task_manager",
+    "report_slot_status",
+    "free_slot",
+    "worker_failed",
+    "run_until_stalled",
+];
+
+/// The number of calls of one method and their total time.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Usage {
+    pub(crate) calls: u64,
+    pub(crate) time: Duration,
+}
+
+/// Passes every call on and measures it. No decision depends on the measured time.
+pub(crate) struct MeteredManager {
+    manager: Manager,
+    usage: [Usage; CALLS.len()],
+}
+
+impl MeteredManager {
+    pub(crate) fn new(manager: Manager) -> Self {
+        Self {
+            manager,
+            usage: Default::default(),
+        }
+    }
+
+    /// Returns the manager for queries, which are not measured.
+    pub(crate) fn get(&self) -> &Manager {
+        &self.manager
+    }
+
+    pub(crate) fn resource_manager(&mut self) -> Option<&mut ReplayResourceManager> {
+        self.manager.actions_mut()
+    }
+
+    /// Returns the usage in the order of [`CALLS`].
+    pub(crate) fn usage(&self) -> [Usage; CALLS.len()] {
+        self.usage
+    }
+
+    pub(crate) fn register_slot_request(
+        &mut self,
+        request: SlotRequest,
+    ) -> Result<SlotRequestOutcome, SlotRequestError> {
+        self.measure(0, |manager| manager.register_slot_request(request))
+    }
+
+    pub(crate) fn unregister_slot_request(&mut self, allocation_id: AllocationId) -> Result<CancelOutcome, NotStarted> {
+        self.measure(1, |manager| manager.unregister_slot_request(allocation_id))
+    }
+
+    pub(crate) fn unregister_job(&mut self, job_id: JobId) -> Result<usize, NotStarted> {
+        self.measure(2, |manager| manager.unregister_job(job_id))
+    }
+
+    pub(crate) fn register_task_manager(
+        &mut self,
+        connection: TaskExecutorConnection<ReplayGateway>,
+        report: &SlotReport,
+    ) -> Result<RegistrationOutcome, SlotReportError> {
+        self.measure(3, |manager| manager.register_task_manager(connection, report))
+    }
+
+    pub(crate) fn unregister_task_manager(
+        &mut self,
+        instance_id: InstanceId,
+        cause: &str,
+    ) -> Result<UnregistrationOutcome, NotStarted> {
+        self.measure(4, |manager| manager.unregister_task_manager(instance_id, cause))
+    }
+
+    pub(crate) fn report_slot_status(
+        &mut self,
+        instance_id: InstanceId,
+        report: &SlotReport,
+    ) -> Result<ReportOutcome, SlotReportError> {
+        self.measure(5, |manager| manager.report_slot_status(instance_id, report))
+    }
+
+    pub(crate) fn free_slot(
+        &mut self,
+        slot_id: &SlotId,
+        allocation_id: AllocationId,
+    ) -> Result<FreeSlotOutcome, NotStarted> {
+        self.measure(6, |manager| manager.free_slot(slot_id, allocation_id))
+    }
+
+    pub(crate) fn worker_failed(
+        &mut self,
+        worker_request: WorkerRequestId,
+        cause: &str,
+    ) -> Result<WorkerFailedOutcome, NotStarted> {
+        self.measure(7, |manager| manager.worker_failed(worker_request, cause))
+    }
+
+    pub(crate) fn run_until_stalled(&mut self) -> usize {
+        self.measure(8, Manager::run_until_stalled)
+    }
+
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "measures real time, which the replay only prints"
+    )]
+    fn measure<T>(&mut self, call: usize, run: impl FnOnce(&mut Manager) -> T) -> T {
+        let begin = Instant::now();
+        let result = run(&mut self.manager);
+        let usage = &mut self.usage[call];
+        usage.calls += 1;
+        usage.time += begin.elapsed();
+        result
+    }
+}

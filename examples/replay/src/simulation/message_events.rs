@@ -1,0 +1,166 @@
+//! The messages between the manager, the task executors and the jobs: sent, delivered or lost.
+
+use anyhow::Result;
+use slot_manager::{
+    AllocateSlot, AllocationId, FreeSlot, FreeSlotOutcome, InstanceId, ScheduledExecutor, SlotAllocationError, SlotId,
+    SlotReport,
+};
+
+use super::{Event, Simulation};
+use crate::effects::AnswerSender;
+use crate::jobs::RequestState;
+use crate::machines::{Link, Start};
+
+/// Messages from the manager to a task executor, and the answers.
+impl Simulation {
+    pub(super) fn slot_request_sent(&mut self, request: AllocateSlot, answer: AnswerSender) {
+        let latency = self.chance.latency();
+        if self.is_lost() {
+            return;
+        }
+        if let Some(start) = self.machines.start_of(&request.slot_id) {
+            self.push(latency, Event::SlotRequestArrives { start, request, answer });
+        }
+    }
+
+    pub(super) fn slot_request_arrives(&mut self, start: Start, request: &AllocateSlot, answer: AnswerSender) {
+        let now = self.clock.now();
+        let Some(running) = self.machines.running_mut(start) else {
+            return;
+        };
+        let result = match running.link {
+            Link::Up => running.executor.handle_request_slot(request, now),
+            Link::Refusing => Err(SlotAllocationError::unreachable("the connection is broken")),
+            Link::Silent => return,
+        };
+        self.expect_slot_timeout(start);
+        let latency = self.chance.answer_latency();
+        if !self.is_lost() {
+            self.push(latency, Event::AnswerArrives { answer, result });
+        }
+    }
+
+    pub(super) fn free_slot_sent(&mut self, request: FreeSlot) {
+        let latency = self.chance.latency();
+        if self.is_lost() {
+            return;
+        }
+        if let Some(start) = self.machines.start_of(&request.slot_id) {
+            self.push(latency, Event::FreeSlotArrives { start, request });
+        }
+    }
+
+    pub(super) fn free_slot_arrives(&mut self, start: Start, request: &FreeSlot) {
+        if let Some(running) = self.machines.running_mut(start) {
+            if running.link == Link::Up {
+                running.executor.handle_free_slot(request);
+            }
+        }
+    }
+
+    fn is_lost(&mut self) -> bool {
+        let lost = self.chance.fails();
+        self.statistics.messages_lost += u64::from(lost);
+        lost
+    }
+}
+
+/// Messages from a job to a task executor.
+impl Simulation {
+    pub(super) fn activated(&mut self, slot_id: SlotId, allocation_id: AllocationId) {
+        let request = self.jobs.request(allocation_id);
+        if !request.is_some_and(|request| matches!(request.state, RequestState::Granted(_))) {
+            // The job does not want the slot any more. The slot timeout frees it.
+            return;
+        }
+        if let Some(running) = self.machines.owner(&slot_id) {
+            let link = running.link;
+            if running.executor.activate(allocation_id).is_none() {
+                // The task executor does not hold the slot for the job any more, and the manager
+                // may not know.
+                self.tell_freed(link, slot_id, allocation_id);
+            }
+        }
+    }
+
+    pub(super) fn given_back(&mut self, slot_id: &SlotId, allocation_id: AllocationId) {
+        if let Some(running) = self.machines.owner(slot_id) {
+            let link = running.link;
+            // It may be another slot than the job knows: the view of the manager can be out of
+            // date.
+            if let Some(freed) = running.executor.free(allocation_id) {
+                self.tell_freed(link, freed, allocation_id);
+            }
+        }
+    }
+}
+
+/// Messages from a task executor to the manager.
+impl Simulation {
+    /// Adds an event for the next slot timeout, unless there is one.
+    fn expect_slot_timeout(&mut self, start: Start) {
+        let Some(running) = self.machines.running_mut(start) else {
+            return;
+        };
+        if let (false, Some(timeout)) = (running.expects_slot_timeout, running.executor.next_slot_timeout()) {
+            running.expects_slot_timeout = true;
+            self.push_at(timeout, Event::SlotTimeout { start });
+        }
+    }
+
+    pub(super) fn slot_timeout(&mut self, start: Start) {
+        let now = self.clock.now();
+        let Some(running) = self.machines.running_mut(start) else {
+            return;
+        };
+        running.expects_slot_timeout = false;
+        let (link, expired) = (running.link, running.executor.expire(now));
+        for (slot_id, allocation_id) in expired {
+            self.tell_freed(link, slot_id, allocation_id);
+        }
+        self.expect_slot_timeout(start);
+    }
+
+    fn tell_freed(&mut self, link: Link, slot_id: SlotId, allocation_id: AllocationId) {
+        let latency = self.chance.latency();
+        if link == Link::Up && !self.is_lost() {
+            self.push(latency, Event::SlotFreedArrives { slot_id, allocation_id });
+        }
+    }
+
+    pub(super) fn slot_freed_arrives(&mut self, slot_id: &SlotId, allocation_id: AllocationId) -> Result<()> {
+        let outcome = self.manager.free_slot(slot_id, allocation_id)?;
+        // A request in flight is granted first and then over. An allocation with a second slot
+        // keeps that slot as its grant.
+        self.drive()?;
+        let freed = matches!(outcome, FreeSlotOutcome::Freed | FreeSlotOutcome::FreedInFlight);
+        if freed && self.manager.get().allocation_status(allocation_id).is_none() {
+            self.grant_ended(allocation_id);
+        }
+        Ok(())
+    }
+
+    pub(super) fn heartbeat(&mut self, start: Start) {
+        if self.pods_left == 0 {
+            return;
+        }
+        let Some(running) = self.machines.running_mut(start) else {
+            return;
+        };
+        if running.link == Link::Up {
+            let (instance_id, report) = (running.instance_id, running.executor.slot_report());
+            let latency = self.chance.latency();
+            if !self.is_lost() {
+                self.push(latency, Event::ReportArrives { instance_id, report });
+            }
+        }
+        self.push(self.settings.heartbeat, Event::Heartbeat { start });
+    }
+
+    pub(super) fn report_arrives(&mut self, instance_id: InstanceId, report: &SlotReport) -> Result<()> {
+        // A stale or unknown report is normal: a later one was faster, or the sender is not
+        // registered any more.
+        self.manager.report_slot_status(instance_id, report)?;
+        Ok(())
+    }
+}

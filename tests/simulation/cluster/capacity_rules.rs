@@ -1,0 +1,118 @@
+//! The options for limits, fewest slots, redundancy and unfulfillable requests, which half of the
+//! seeds configure, and the arithmetic that the checks need for them.
+
+use std::time::Duration;
+
+use rand::Rng;
+use rand_chacha::ChaCha8Rng;
+use slot_manager::{Limit, ResourceProfile, Resources, SlotManagerConfig, WorkerDescription, WorkerPromise};
+
+use crate::cluster::call_log::Promise;
+use crate::cluster::scenario;
+
+/// Adds capacity rules to a configuration, in half of the cases.
+pub(crate) fn draw(rng: &mut ChaCha8Rng, config: SlotManagerConfig) -> SlotManagerConfig {
+    if rng.random_bool(0.5) {
+        return config;
+    }
+    let mut config = config
+        .with_fail_unfulfillable_requests(rng.random_bool(0.5))
+        .with_unfulfillable_grace_period(short_or_nothing(rng))
+        .with_recovery_timeout(short_or_nothing(rng));
+    if rng.random_bool(0.85) {
+        config = draw_worker(rng, config);
+    }
+    assert_eq!(config.validate(), Ok(()), "{config:?}");
+    config
+}
+
+fn draw_worker(rng: &mut ChaCha8Rng, config: SlotManagerConfig) -> SlotManagerConfig {
+    let slots = rng.random_range(1..5);
+    let profile = match rng.random_range(0..3) {
+        0 => scenario::profile(rng),
+        _ => scenario::largest_profile(),
+    };
+    let min_slots = if rng.random_bool(0.5) {
+        rng.random_range(1..9)
+    } else {
+        0
+    };
+    let redundant = if rng.random_bool(0.4) {
+        rng.random_range(1..3)
+    } else {
+        0
+    };
+    let worker = WorkerDescription::new(slots, profile).expect("some slots of a known profile");
+    let mut config = config.with_min_slots(min_slots).with_redundant_task_managers(redundant);
+    // Limits leave room for the wanted slots and little more. Without wanted slots there may be no
+    // room for a worker.
+    let wanted = min_slots.div_ceil(worker.slots()).max(redundant) * worker.slots();
+    if rng.random_bool(0.6) {
+        config = config.with_max_slots(Some(wanted + rng.random_range(0..14)));
+    }
+    let of_slots = |slots: usize| total(std::iter::repeat_n(worker.slot_profile(), slots));
+    if rng.random_bool(0.2) {
+        let most = of_slots(wanted + rng.random_range(2..14));
+        config = config.with_max_total_cpu_cores(Some(most.cpu_cores + 0.5));
+    }
+    if rng.random_bool(0.2) {
+        let most = of_slots(wanted + rng.random_range(2..14));
+        config = config.with_max_total_memory_bytes(Some(most.memory_bytes + 1));
+    }
+    config.with_worker_description(Some(worker))
+}
+
+fn short_or_nothing(rng: &mut ChaCha8Rng) -> Duration {
+    match rng.random_range(0..20) {
+        0..8 => Duration::ZERO,
+        8 => Duration::MAX,
+        _ => Duration::from_millis(rng.random_range(1..2_500)),
+    }
+}
+
+/// Returns the sum of the resources of some slots.
+pub(crate) fn total<'a>(slots: impl IntoIterator<Item = &'a ResourceProfile>) -> Resources {
+    let mut sum = Resources::default();
+    for profile in slots {
+        sum.slots += 1;
+        sum.cpu_cores += profile.cpu_cores().unwrap_or_default();
+        sum.memory_bytes += profile.total_memory_bytes().unwrap_or_default();
+    }
+    sum
+}
+
+/// Returns the limit that would be exceeded with more resources.
+pub(crate) fn limit_beyond(config: &SlotManagerConfig, present: Resources, more: Resources) -> Option<Limit> {
+    if config.max_slots.is_some_and(|most| present.slots + more.slots > most) {
+        return Some(Limit::Slots);
+    }
+    let cores = present.cpu_cores + more.cpu_cores;
+    if config.max_total_cpu_cores.is_some_and(|most| cores > most) {
+        return Some(Limit::CpuCores);
+    }
+    let bytes = present.memory_bytes + more.memory_bytes;
+    let is_beyond = config.max_total_memory_bytes.is_some_and(|most| bytes > most);
+    is_beyond.then_some(Limit::Memory)
+}
+
+/// Returns the slots of a worker as described.
+pub(crate) fn described_worker(config: &SlotManagerConfig) -> Option<Vec<ResourceProfile>> {
+    let worker = config.worker_description.as_ref()?;
+    Some(vec![worker.slot_profile().clone(); worker.slots()])
+}
+
+/// Returns the slots that an answer to a worker request promises.
+pub(crate) fn promised(config: &SlotManagerConfig, answer: &Promise, asked: &ResourceProfile) -> Vec<ResourceProfile> {
+    match answer {
+        Ok(WorkerPromise::Slots(slots)) => slots.clone(),
+        Ok(WorkerPromise::Unspecified) => described_worker(config).unwrap_or_else(|| vec![asked.clone()]),
+        _ => Vec::new(),
+    }
+}
+
+/// Returns the number of slots that redundancy requires to be free.
+pub(crate) fn redundant_slots(config: &SlotManagerConfig, used: usize) -> usize {
+    let worker = config.worker_description.as_ref();
+    let slots = worker.map_or(0, |worker| worker.slots() * config.redundant_task_managers);
+    if used > 0 { slots } else { 0 }
+}

@@ -1,0 +1,111 @@
+//! The requests and grants, kept apart from the manager: every request ends once, and every grant
+//! ends once.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use slot_manager::testing::{Action, Effect};
+use slot_manager::{AllocationFailureCause, AllocationId, JobId};
+
+use crate::cluster::run::Check;
+use crate::cluster::simulation::Manager;
+
+#[derive(Debug, Default)]
+pub(crate) struct RequestLedger {
+    /// Accepted requests that have not ended.
+    pending: BTreeMap<AllocationId, JobId>,
+    /// Allocations that hold a slot in the manager's view.
+    held: BTreeSet<AllocationId>,
+}
+
+impl RequestLedger {
+    pub(crate) fn is_pending(&self, allocation_id: AllocationId) -> bool {
+        self.pending.contains_key(&allocation_id)
+    }
+
+    pub(crate) fn num_pending(&self) -> usize {
+        self.pending.len()
+    }
+
+    pub(crate) fn is_held(&self, allocation_id: AllocationId) -> bool {
+        self.held.contains(&allocation_id)
+    }
+
+    pub(crate) fn accept(&mut self, allocation_id: AllocationId, job_id: JobId) -> Check {
+        match self.pending.insert(allocation_id, job_id) {
+            None if !self.is_held(allocation_id) => Ok(()),
+            _ => Err(format!("{allocation_id} is accepted while it is known")),
+        }
+    }
+
+    /// Ends a request. `how` is a word for messages.
+    pub(crate) fn end(&mut self, allocation_id: AllocationId, how: &str) -> Check {
+        match self.pending.remove(&allocation_id) {
+            Some(_) => Ok(()),
+            None => Err(format!("{allocation_id} is {how} and is not pending")),
+        }
+    }
+
+    /// Ends all requests of a job and returns their number.
+    pub(crate) fn end_job(&mut self, job_id: JobId) -> usize {
+        let before = self.pending.len();
+        self.pending.retain(|_, owner| *owner != job_id);
+        before - self.pending.len()
+    }
+
+    /// Clears everything at the end of a leadership.
+    pub(crate) fn clear(&mut self) {
+        self.pending.clear();
+        self.held.clear();
+    }
+
+    /// Applies an effect of the manager.
+    pub(crate) fn apply(&mut self, effect: &Effect) -> Check {
+        match effect {
+            Effect::Action(Action::NotifySlotAllocated { allocation_id, .. }) => {
+                self.end(*allocation_id, "granted")?;
+                self.held.insert(*allocation_id);
+            }
+            Effect::Action(Action::NotifyAllocationFailure {
+                allocation_id, cause, ..
+            }) => match cause {
+                AllocationFailureCause::RequestFailed(_) => self.end(*allocation_id, "failed")?,
+                AllocationFailureCause::GrantLost { .. } => {
+                    if !self.held.remove(allocation_id) {
+                        return Err(format!("{allocation_id} is lost and was not granted"));
+                    }
+                    if self.is_pending(*allocation_id) {
+                        return Err(format!("{allocation_id} is lost and pending"));
+                    }
+                }
+            },
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Compares with the manager after a call. No request or grant may end without a notification,
+    /// except the grant of `freed`. Only a report may start a grant without one.
+    pub(crate) fn compare(&mut self, manager: &Manager, freed: Option<AllocationId>, lost: &[AllocationId]) -> Check {
+        let pending: BTreeSet<_> = manager.pending_slot_requests().map(|it| it.allocation_id()).collect();
+        if !pending.iter().eq(self.pending.keys()) {
+            let ledger: Vec<_> = self.pending.keys().collect();
+            return Err(format!("pending are {pending:?}, by the ledger {ledger:?}"));
+        }
+        let held: BTreeSet<_> = manager.slots().filter_map(|slot| slot.allocation_id()).collect();
+        for id in self.held.difference(&held) {
+            if freed != Some(*id) {
+                return Err(format!("the grant of {id} ended without a notification"));
+            }
+        }
+        for id in lost {
+            if held.contains(id) {
+                return Err(format!("{id} is lost and holds a slot"));
+            }
+        }
+        if let Some(id) = held.iter().find(|id| self.pending.contains_key(id)) {
+            return Err(format!("{id} is pending and holds a slot"));
+        }
+        self.held = held;
+        Ok(())
+    }
+}

@@ -1,0 +1,146 @@
+//! The manager's gateway to a simulated task executor: over the network, or with an answer within
+//! the call.
+
+use std::cell::{Cell, RefCell};
+use std::fmt;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use futures::channel::oneshot;
+use slot_manager::testing::{GatewayCall, ManualScheduledExecutor, SimulatedTaskExecutor};
+use slot_manager::{
+    Acknowledge, AllocateSlot, FreeSlot, LeaderId, ReleaseCheck, ReleaseDecision, ScheduledExecutor,
+    SlotAllocationError, TaskExecutorGateway,
+};
+
+use crate::cluster::call_log::{CallAnswer, CallLog};
+use crate::cluster::parties::immediate_answers::ImmediateAnswers;
+
+pub(crate) type Answer = Result<Acknowledge, SlotAllocationError>;
+
+/// A message of a gateway in the current call, for the cluster to carry.
+#[derive(Debug)]
+pub(crate) enum Outgoing {
+    Request(AllocateSlot, Reply),
+    Free(FreeSlot),
+    /// The task executor has answered within the call.
+    Handled(AllocateSlot, Answer),
+}
+
+/// The messages that the cluster has not carried yet. Clones share one list.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Outbox(Rc<RefCell<Vec<Outgoing>>>);
+
+impl Outbox {
+    pub(crate) fn take(&self) -> Vec<Outgoing> {
+        self.0.take()
+    }
+}
+
+/// The way back for an answer. Clones lead to one future, which takes the first answer.
+#[derive(Clone)]
+pub(crate) struct Reply {
+    /// The answered attempt and its leadership.
+    pub(crate) attempt: u64,
+    pub(crate) leader_id: LeaderId,
+    sender: Rc<Cell<Option<oneshot::Sender<Answer>>>>,
+}
+
+impl Reply {
+    pub(crate) fn give(&self, answer: Answer) {
+        if let Some(sender) = self.sender.take() {
+            // The manager may have given up the attempt.
+            let _ = sender.send(answer);
+        }
+    }
+}
+
+impl fmt::Debug for Reply {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "reply to {}", self.attempt)
+    }
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct NetworkGateway {
+    pub(crate) executor: SimulatedTaskExecutor,
+    pub(crate) clock: ManualScheduledExecutor,
+    pub(crate) log: CallLog,
+    pub(crate) answers: ImmediateAnswers,
+    pub(crate) outbox: Outbox,
+    /// Whether the task executor answers within the call.
+    pub(crate) answers_in_call: Rc<Cell<bool>>,
+    pub(crate) revisions: bool,
+}
+
+/// More messages than any call of the manager sends, unless it never ends.
+const MOST_OUTGOING: usize = 10_000;
+
+impl TaskExecutorGateway for NetworkGateway {
+    type RequestSlotFuture = AnswerFuture;
+
+    fn request_slot(&mut self, request: &AllocateSlot) -> AnswerFuture {
+        self.log
+            .record(GatewayCall::RequestSlot(request.clone()), CallAnswer::Nothing);
+        let mut sent = self.outbox.0.borrow_mut();
+        assert!(sent.len() < MOST_OUTGOING, "a call of the manager does not end");
+        let (sender, future) = oneshot::channel();
+        if self.answers_in_call.get() {
+            let answer = handle(&self.executor, request, self.clock.now(), self.revisions);
+            let _ = sender.send(answer.clone());
+            sent.push(Outgoing::Handled(request.clone(), answer));
+        } else {
+            let reply = Reply {
+                attempt: request.attempt,
+                leader_id: request.leader_id,
+                sender: Rc::new(Cell::new(Some(sender))),
+            };
+            sent.push(Outgoing::Request(request.clone(), reply));
+        }
+        AnswerFuture(future)
+    }
+
+    fn free_slot(&mut self, request: FreeSlot) {
+        self.log
+            .record(GatewayCall::FreeSlot(request.clone()), CallAnswer::Nothing);
+        self.outbox.0.borrow_mut().push(Outgoing::Free(request));
+    }
+
+    fn can_be_released(&mut self, question: &ReleaseCheck) -> ReleaseDecision {
+        let answer = self.answers.answer_release_check();
+        self.log
+            .record(GatewayCall::CanBeReleased(*question), CallAnswer::ReleaseCheck(answer));
+        answer
+    }
+}
+
+/// Lets a task executor answer. Without revisions the answer has none.
+pub(crate) fn handle(
+    executor: &SimulatedTaskExecutor,
+    request: &AllocateSlot,
+    now: slot_manager::Timestamp,
+    revisions: bool,
+) -> Answer {
+    let answer = executor.handle_request_slot(request, now);
+    if revisions {
+        answer
+    } else {
+        answer.map(|_| Acknowledge::new())
+    }
+}
+
+/// The future of an answer. It never ends if the answer is lost.
+#[derive(Debug)]
+pub(crate) struct AnswerFuture(oneshot::Receiver<Answer>);
+
+impl Future for AnswerFuture {
+    type Output = Answer;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Answer> {
+        match Pin::new(&mut self.0).poll(context) {
+            Poll::Ready(Ok(answer)) => Poll::Ready(answer),
+            Poll::Ready(Err(oneshot::Canceled)) | Poll::Pending => Poll::Pending,
+        }
+    }
+}

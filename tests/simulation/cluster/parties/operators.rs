@@ -1,0 +1,94 @@
+//! Operators: they block and unblock workers, and switch the failing of unfulfillable requests.
+
+use std::collections::BTreeSet;
+
+use rand::Rng;
+use slot_manager::{BlockOutcome, ResourceId, SlotManagerConfig, UnblockOutcome};
+
+use crate::cluster::faults::Fault;
+use crate::cluster::run::Check;
+use crate::cluster::simulation::Simulation;
+
+/// The decisions of operators.
+#[derive(Debug)]
+pub(crate) struct Operators {
+    /// The blocked workers of this leadership.
+    pub(crate) blocked: BTreeSet<ResourceId>,
+    pub(crate) fails_unfulfillable: bool,
+}
+
+impl Operators {
+    pub(crate) fn new(config: &SlotManagerConfig) -> Self {
+        Self {
+            blocked: BTreeSet::new(),
+            fails_unfulfillable: config.fail_unfulfillable_requests,
+        }
+    }
+}
+
+impl Simulation {
+    pub(crate) fn an_operator_acts(&mut self) -> Check {
+        match self.rng.random_range(0..10) {
+            0..5 => {
+                // The largest number is that of an unknown worker.
+                let worker = self.rng.random_range(0..=self.workers.len());
+                self.block(format!("worker-{worker}").into())
+            }
+            5..9 => match self.some_blocked() {
+                Some(resource_id) => self.unblock(resource_id),
+                None => self.unblock("worker-0".into()),
+            },
+            _ => self.switch_unfulfillable(),
+        }
+    }
+
+    fn some_blocked(&mut self) -> Option<ResourceId> {
+        let blocked = &self.operators.blocked;
+        if blocked.is_empty() {
+            return None;
+        }
+        let at = self.rng.random_range(0..blocked.len());
+        blocked.iter().nth(at).cloned()
+    }
+
+    fn block(&mut self, resource_id: ResourceId) -> Check {
+        let is_blocked = self.operators.blocked.contains(&resource_id);
+        match self.manager.block(&resource_id) {
+            Ok(BlockOutcome::Blocked) if !is_blocked => {
+                self.faults.count(Fault::WorkerBlocked);
+                self.operators.blocked.insert(resource_id);
+            }
+            Ok(BlockOutcome::AlreadyBlocked) if is_blocked => {}
+            Err(_) => return self.not_started(),
+            Ok(other) => return Err(format!("blocking {resource_id} returned {other:?}")),
+        }
+        self.observe(None)
+    }
+
+    fn unblock(&mut self, resource_id: ResourceId) -> Check {
+        let was_blocked = self.operators.blocked.remove(&resource_id);
+        match self.manager.unblock(&resource_id) {
+            Ok(UnblockOutcome::Unblocked) if was_blocked => self.faults.count(Fault::WorkerUnblocked),
+            Ok(UnblockOutcome::NotBlocked) if !was_blocked => {}
+            Err(_) => return self.not_started(),
+            Ok(other) => return Err(format!("unblocking {resource_id} returned {other:?}")),
+        }
+        self.observe(None)
+    }
+
+    /// Unblocks all workers after the faults have stopped.
+    pub(crate) fn unblock_all(&mut self) -> Check {
+        while let Some(resource_id) = self.operators.blocked.first().cloned() {
+            self.unblock(resource_id)?;
+        }
+        Ok(())
+    }
+
+    fn switch_unfulfillable(&mut self) -> Check {
+        self.faults.count(Fault::UnfulfillableSwitched);
+        let fails = !self.operators.fails_unfulfillable;
+        self.operators.fails_unfulfillable = fails;
+        self.manager.set_fail_unfulfillable_requests(fails);
+        self.observe(None)
+    }
+}
