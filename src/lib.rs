@@ -134,6 +134,7 @@
 //! With [`tracing`], fields structured: life cycle and task managers at info; failed attempts, expiries, lost grants,
 //! refused reports and limits reached at warn; single requests at debug.
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
 // Nothing that comes from outside ends the process, and no number is cut in silence: each exception says why it is none.
 // Tests may, and doubles may say what a test did wrong.
 #![cfg_attr(
