@@ -1,9 +1,11 @@
-//! A first look: two task managers, three requests, a refusal and its retry, a task manager lost, an idle one released.
+//! A first look: two task managers and three requests, a rejected attempt and its retry, a lost task
+//! manager, and the release of an idle one.
 //!
 //! `cargo run --example quickstart`
 //!
 //! Time is moved by hand here, so the example ends at once and always prints the same. A service uses
-//! `TokioScheduledExecutor` and awaits `SlotManager::progress` instead; the documentation of the crate has that loop.
+//! `TokioScheduledExecutor` and awaits `SlotManager::progress`: see the loop in the documentation of
+//! the crate.
 
 use std::future::{Ready, ready};
 use std::time::Duration;
@@ -16,7 +18,7 @@ use slot_manager::{
     WorkerPromise, WorkerRequestId,
 };
 
-/// The resource manager's side: what the slot manager asks of us and tells us.
+/// The resource manager's side: answers and notifications.
 struct Actions;
 
 impl ResourceManagerActions for Actions {
@@ -25,13 +27,13 @@ impl ResourceManagerActions for Actions {
         worker_request: WorkerRequestId,
         resource_profile: &ResourceProfile,
     ) -> Result<WorkerPromise, ResourceManagerError> {
-        println!("  <- please start a worker for {resource_profile} (worker request {worker_request})");
-        println!("     we answer: nothing will come, this cluster has a fixed size");
+        println!("  <- start a worker for {resource_profile}? (worker request {worker_request})");
+        println!("     answer: declined, this cluster has a fixed size");
         Ok(WorkerPromise::Declined)
     }
 
     fn release_resource(&mut self, instance_id: InstanceId, cause: ReleaseCause) -> Release {
-        println!("  <- please stop task manager {}: {cause:?}", short(instance_id));
+        println!("  <- stop task manager {}? {cause:?}", short(instance_id));
         Release::Accepted
     }
 
@@ -40,13 +42,13 @@ impl ResourceManagerActions for Actions {
     }
 
     fn notify_slot_allocated(&mut self, _: JobId, allocation_id: AllocationId, slot_id: &SlotId) {
-        println!("  <- allocation {} holds slot {slot_id}", short(allocation_id));
+        println!("  <- allocation {} was granted slot {slot_id}", short(allocation_id));
     }
 }
 
-/// The way to one task executor. A real one sends a message and returns a future of the answer.
+/// The connection to one task executor. A real one sends a message and returns a future of the answer.
 struct Gateway {
-    refusals: u32,
+    rejections: u32,
 }
 
 impl TaskExecutorGateway for Gateway {
@@ -54,39 +56,35 @@ impl TaskExecutorGateway for Gateway {
 
     fn request_slot(&mut self, request: &AllocateSlot) -> Self::RequestSlotFuture {
         let (slot, allocation) = (&request.slot_id, short(request.allocation_id));
-        if self.refusals > 0 {
-            self.refusals -= 1;
-            println!("  -> slot {slot} is asked for allocation {allocation}, and refuses");
+        if self.rejections > 0 {
+            self.rejections -= 1;
+            println!("  -> allocate slot {slot} to {allocation}: rejected");
             return ready(Err(SlotAllocationError::rejected("still cleaning up")));
         }
-        println!("  -> slot {slot} is asked for allocation {allocation}, and accepts");
+        println!("  -> allocate slot {slot} to {allocation}: acknowledged");
         ready(Ok(Acknowledge::new()))
     }
 
     fn free_slot(&mut self, request: FreeSlot) {
-        println!(
-            "  -> slot {} shall not keep {}",
-            request.slot_id,
-            short(request.allocation_id)
-        );
+        println!("  -> free slot {} of {}", request.slot_id, short(request.allocation_id));
     }
 }
 
-/// A worker registers: who it is, how to reach it, and a report of its free slots.
+/// Returns the connection of a worker with two slots, and its first report.
 fn worker(
     name: &str,
     instance: u128,
-    refusals: u32,
+    rejections: u32,
     profile: &ResourceProfile,
 ) -> (TaskExecutorConnection<Gateway>, SlotReport) {
     let report = (0..2)
         .map(|number| SlotStatus::free(SlotId::new(name, number), profile.clone()))
         .collect();
-    let connection = TaskExecutorConnection::new(name, InstanceId::from_u128(instance), Gateway { refusals });
+    let connection = TaskExecutorConnection::new(name, InstanceId::from_u128(instance), Gateway { rejections });
     (connection, report)
 }
 
-/// The last digits are enough to tell ids apart here.
+/// Returns the last digits of an id: they are enough here.
 fn short(id: impl ToString) -> String {
     id.to_string().split_off(30)
 }
@@ -103,30 +101,30 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let job = JobId::from_u128(0x10);
     let request = |id| SlotRequest::new(job, AllocationId::from_u128(id), profile.clone(), "job-master-10");
 
-    println!("A job asks for a slot. There is none, so it waits:");
+    println!("A job requests a slot. No slot is registered, so the request waits:");
     println!("  {:?}", manager.register_slot_request(request(0xa1))?);
 
     println!(
-        "\nTwo workers with two slots each register. The first slot goes to the request that waits; it refuses once, so"
+        "\nTwo workers with two slots each register. The task executor rejects the first attempt of the waiting request."
     );
-    println!("the request tries again at once, on the slot that has been free for the longest time:");
+    println!("The request tries again at once, on the slot that has been free for the longest time:");
     let (connection, report) = worker("worker-1", 1, 1, &profile);
     manager.register_task_manager(connection, &report)?;
     let (connection, report) = worker("worker-2", 2, 0, &profile);
     manager.register_task_manager(connection, &report)?;
     println!("  {:?}", manager.slot_counts());
 
-    println!("\nTwo more requests are served at once:");
+    println!("\nTwo more requests are granted within the call:");
     for id in [0xa2, 0xa3] {
         println!("  {:?}", manager.register_slot_request(request(id))?);
     }
 
-    println!("\nWorker 1 is lost, and with it what it held:");
+    println!("\nWorker 1 is lost, and its grants with it:");
     manager.unregister_task_manager(InstanceId::from_u128(1), "no heartbeat for 50 s")?;
     println!("  {:?}", manager.slot_counts());
 
     clock.advance(Duration::from_secs(60));
-    println!("\nThe job gives its last slot back. Nothing uses worker 2 now, and after 30 s its release is asked for:");
+    println!("\nThe job frees its last slot. Worker 2 is idle now, and after 30 s the manager releases it:");
     manager.free_slot(&SlotId::new("worker-2", 0), AllocationId::from_u128(0xa3))?;
     clock.advance(Duration::from_secs(30));
     manager.run_until_stalled();
