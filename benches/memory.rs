@@ -1,23 +1,24 @@
-//! How many bytes the manager holds for each slot and each waiting request, and what is left when they are gone.
+//! The bytes that the manager holds for each slot and each waiting request, and the bytes that are
+//! left when they are gone.
 //!
 //! ```sh
 //! cargo bench --bench memory                # some seconds
-//! cargo bench --bench memory -- --test      # the same for small numbers, in no time
+//! cargo bench --bench memory -- --test      # small numbers, at once
 //! ```
 //!
-//! **How to read it.** Bytes per slot or request, all that the manager keeps alive included: its tables with the room
-//! they have to spare, the ids, texts and profiles that came in with the messages. Tables double when they are full, so
-//! the bytes go up and down by up to a factor of two between one doubling and the next; the two sizes lie at different
-//! places between two doublings. Messages are made one at a time, as if they had just been deserialised, handed over
-//! and dropped. With the capacity hint ([`Capacity`]) the tables have been made before, for as many as come; they are
-//! counted.
+//! **How to read it.** The bytes per slot or request include all that the manager keeps alive: its
+//! tables with their spare room, and the ids, texts and profiles that came with messages. Full
+//! tables double, so the bytes vary by up to a factor of two between two doublings. The two sizes
+//! lie at different places between doublings. Messages are made one at a time, as if they had just
+//! been deserialized, handed over and dropped. With the capacity hint ([`Capacity`]) the tables are
+//! made before, for the full size, and are counted.
 //!
-//! A task manager has ten slots, and its gateway has no size; what a real gateway needs comes on top. "Left" is what is
-//! still held, divided by how many there were at most: without the hint, tables give their memory back when nothing is
-//! left in them; with it they keep what they were made for until `suspend`.
+//! A task manager has ten slots. Its gateway has no size; the memory of a real gateway is
+//! additional. "Left" is the memory still held, divided by the largest number of items. Without the
+//! hint, empty tables give their memory back. With the hint they keep it until `suspend`.
 //!
-//! **Flink** is what the slot manager of Flink 1.10.3 holds in the same states, with the ids of the slots and requests;
-//! measured on OpenJDK 17 with compressed pointers.
+//! **Flink** is the memory of the slot manager of Flink 1.10.3 in the same states, with the ids of
+//! slots and requests. It was measured on OpenJDK 17 with compressed pointers.
 
 #[allow(dead_code, reason = "shared with other benches and tests")]
 #[path = "common/allocator.rs"]
@@ -43,18 +44,18 @@ use crate::messages::{
 };
 use crate::outside::{Count, Manager, Prompt, started_with};
 
-/// Bytes that a manager holds for each slot or request.
+/// Measures the bytes that a manager holds for each slot and request.
 #[derive(Parser)]
 struct Arguments {
-    /// Small numbers, to see that it works
+    /// Use small numbers, to see that it works
     #[arg(long)]
     test: bool,
-    /// Given by cargo; changes nothing
+    /// Given by cargo; has no effect
     #[arg(long, hide = true)]
     bench: bool,
 }
 
-/// Flink's bytes for each of what the rows of the table are about.
+/// Flink's bytes per item, for the rows of the table.
 struct Flink;
 
 impl Flink {
@@ -90,7 +91,7 @@ fn main() {
     println!("{table}");
 }
 
-/// One line of the table: what it is called, where its figure is found, and Flink's.
+/// One line of the table: its name, its figure and Flink's figure.
 type Row = (&'static str, fn(&Figures) -> f64, Option<f64>);
 
 const ROWS: [Row; 7] = [
@@ -149,7 +150,7 @@ fn capacity(size: usize) -> Capacity {
     }
 }
 
-/// What was measured with one number of slots and requests, all in bytes for each of them.
+/// The results for one number of slots and requests, in bytes per item.
 struct Figures {
     slots: OfSlots,
     requests: OfRequests,
@@ -157,7 +158,7 @@ struct Figures {
 
 impl Figures {
     fn of(size: usize, hint: Capacity) -> Self {
-        // Only what the manager is to hold: the hint for slots takes no memory where there are requests only.
+        // The hint covers only the items of the measurement: unused tables take no memory.
         let slots_only = Capacity {
             pending_requests: 0,
             ..hint
@@ -199,7 +200,7 @@ impl OfSlots {
         }
         unregister(&mut manager, slots);
         let left = scale.bytes_per_item();
-        // Suspended with all that it had at most.
+        // The suspension finds the largest number of items.
         register(&mut manager, slots);
         for _ in 0..slots {
             grants.push(serve(&mut manager, &mut requests));
@@ -243,7 +244,7 @@ impl OfRequests {
     }
 }
 
-/// Weighs what has come since it was made.
+/// Weighs the memory taken since it was made.
 struct Scale {
     items: usize,
     empty: usize,
@@ -304,7 +305,7 @@ fn wait(manager: &mut Manager<Prompt>, requests: &mut Requests, waiting: usize, 
     drive(manager);
 }
 
-/// Arms the delay, as it is in a service that is driven.
+/// Arms the delay, as a service does that drives the manager.
 fn drive(manager: &mut Manager<Prompt>) {
     assert_eq!(manager.run_until_stalled(), 0);
 }

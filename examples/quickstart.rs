@@ -1,11 +1,11 @@
-//! A first look: two task managers, three requests, a refusal and its retry, a lost task manager, and
-//! the release of an idle one.
+//! A first look: two task managers and three requests, a rejected attempt and its retry, a lost task
+//! manager, and the release of an idle one.
 //!
 //! `cargo run --example quickstart`
 //!
-//! Time is moved by hand here, so the example ends at once and always prints the same. A service
-//! uses `TokioScheduledExecutor` and awaits `SlotManager::progress` instead; the documentation of
-//! the crate has that loop.
+//! Time is moved by hand here, so the example ends at once and always prints the same. A service uses
+//! `TokioScheduledExecutor` and awaits `SlotManager::progress`: see the loop in the documentation of
+//! the crate.
 
 use std::future::{Ready, ready};
 use std::time::Duration;
@@ -18,7 +18,7 @@ use slot_manager::{
     WorkerPromise, WorkerRequestId,
 };
 
-/// The resource manager: starts and stops workers, and hears of grants and failures.
+/// The resource manager's side: answers and notifications.
 struct Actions;
 
 impl ResourceManagerActions for Actions {
@@ -27,13 +27,13 @@ impl ResourceManagerActions for Actions {
         worker_request: WorkerRequestId,
         resource_profile: &ResourceProfile,
     ) -> Result<WorkerPromise, ResourceManagerError> {
-        println!("  <- please start a worker for {resource_profile} (worker request {worker_request})");
-        println!("     declined: this cluster has a fixed size");
+        println!("  <- start a worker for {resource_profile}? (worker request {worker_request})");
+        println!("     answer: declined, this cluster has a fixed size");
         Ok(WorkerPromise::Declined)
     }
 
     fn release_resource(&mut self, instance_id: InstanceId, cause: ReleaseCause) -> Release {
-        println!("  <- please stop task manager {}: {cause:?}", short(instance_id));
+        println!("  <- stop task manager {}? {cause:?}", short(instance_id));
         Release::Accepted
     }
 
@@ -42,13 +42,13 @@ impl ResourceManagerActions for Actions {
     }
 
     fn notify_slot_allocated(&mut self, _: JobId, allocation_id: AllocationId, slot_id: &SlotId) {
-        println!("  <- allocation {} holds slot {slot_id}", short(allocation_id));
+        println!("  <- allocation {} was granted slot {slot_id}", short(allocation_id));
     }
 }
 
-/// The gateway to one task executor. A real gateway sends a message and returns a future of the answer.
+/// The connection to one task executor. A real one sends a message and returns a future of the answer.
 struct Gateway {
-    refusals: u32,
+    rejections: u32,
 }
 
 impl TaskExecutorGateway for Gateway {
@@ -56,39 +56,35 @@ impl TaskExecutorGateway for Gateway {
 
     fn request_slot(&mut self, request: &AllocateSlot) -> Self::RequestSlotFuture {
         let (slot, allocation) = (&request.slot_id, short(request.allocation_id));
-        if self.refusals > 0 {
-            self.refusals -= 1;
-            println!("  -> slot {slot} is asked for allocation {allocation}, and refuses");
+        if self.rejections > 0 {
+            self.rejections -= 1;
+            println!("  -> allocate slot {slot} to {allocation}: rejected");
             return ready(Err(SlotAllocationError::rejected("still cleaning up")));
         }
-        println!("  -> slot {slot} is asked for allocation {allocation}, and accepts");
+        println!("  -> allocate slot {slot} to {allocation}: acknowledged");
         ready(Ok(Acknowledge::new()))
     }
 
     fn free_slot(&mut self, request: FreeSlot) {
-        println!(
-            "  -> slot {} is to free allocation {}",
-            request.slot_id,
-            short(request.allocation_id)
-        );
+        println!("  -> free slot {} of {}", request.slot_id, short(request.allocation_id));
     }
 }
 
-/// Returns the connection to a worker and the report of its two free slots.
+/// Returns the connection of a worker with two slots, and its first report.
 fn worker(
     name: &str,
     instance: u128,
-    refusals: u32,
+    rejections: u32,
     profile: &ResourceProfile,
 ) -> (TaskExecutorConnection<Gateway>, SlotReport) {
     let report = (0..2)
         .map(|number| SlotStatus::free(SlotId::new(name, number), profile.clone()))
         .collect();
-    let connection = TaskExecutorConnection::new(name, InstanceId::from_u128(instance), Gateway { refusals });
+    let connection = TaskExecutorConnection::new(name, InstanceId::from_u128(instance), Gateway { rejections });
     (connection, report)
 }
 
-/// Returns the last digits of an id, which are enough to tell ids apart here.
+/// Returns the last digits of an id: they are enough here.
 fn short(id: impl ToString) -> String {
     id.to_string().split_off(30)
 }
@@ -105,11 +101,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let job = JobId::from_u128(0x10);
     let request = |id| SlotRequest::new(job, AllocationId::from_u128(id), profile.clone(), "job-master-10");
 
-    println!("A job requests a slot. There is none, so the request waits:");
+    println!("A job requests a slot. No slot is registered, so the request waits:");
     println!("  {:?}", manager.register_slot_request(request(0xa1))?);
 
     println!(
-        "\nTwo workers with two slots each register. The waiting request gets the first slot, whose task executor refuses."
+        "\nTwo workers with two slots each register. The task executor rejects the first attempt of the waiting request."
     );
     println!("The request tries again at once, on the slot that has been free for the longest time:");
     let (connection, report) = worker("worker-1", 1, 1, &profile);
@@ -118,12 +114,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     manager.register_task_manager(connection, &report)?;
     println!("  {:?}", manager.slot_counts());
 
-    println!("\nTwo more requests are served at once:");
+    println!("\nTwo more requests are granted within the call:");
     for id in [0xa2, 0xa3] {
         println!("  {:?}", manager.register_slot_request(request(id))?);
     }
 
-    println!("\nWorker 1 is lost, and with it the grants on its slots:");
+    println!("\nWorker 1 is lost, and its grants with it:");
     manager.unregister_task_manager(InstanceId::from_u128(1), "no heartbeat for 50 s")?;
     println!("  {:?}", manager.slot_counts());
 

@@ -187,6 +187,7 @@
 //! managers and promised workers. Level warn: failed attempts, expiries, lost grants, refused reports
 //! and limits. Level debug: single requests.
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
 // No input ends the process, and no number is truncated silently: each exception has its proof beside it. Tests and
 // doubles may panic.
 #![cfg_attr(

@@ -1,8 +1,8 @@
-//! The allocator of a bench or test that counts: every allocation and every byte, exactly, at the cost of two atomic
-//! additions each.
+//! An allocator for benches and tests that counts every allocation and every byte, at the cost of
+//! two atomic additions each.
 //!
-//! It counts what is asked for. What the system's allocator needs beside that, 8 to 16 bytes for each allocation, is in
-//! the resident set of the process only.
+//! It counts requested bytes. The system's allocator needs another 8 to 16 bytes for each
+//! allocation; only the resident set of the process shows those.
 
 use std::alloc::System;
 
@@ -11,13 +11,13 @@ use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
-/// How many bytes the process holds.
+/// Returns the number of bytes that the process holds.
 pub(crate) fn held_bytes() -> usize {
     let stats = ALLOCATOR.stats();
     stats.bytes_allocated - stats.bytes_deallocated
 }
 
-/// How often memory was asked for so far, first or to grow or shrink what was there.
+/// Returns the number of allocations and reallocations so far.
 pub(crate) fn num_allocations() -> usize {
     let stats = ALLOCATOR.stats();
     stats.allocations + stats.reallocations

@@ -1,11 +1,11 @@
-//! What the task executors of a cluster know: which allocation holds which of their slots.
+//! The view of the task executors of a cluster: which allocation holds which slot.
 
 use rand::Rng;
 use slot_manager::{AllocationId, SlotId, SlotReport, SlotStatus};
 
 use crate::messages::{JOB, SLOTS_PER_TASK_MANAGER, slot_id, slots_of, usual_profile};
 
-/// The allocations of one job that hold slots, by the number of the slot among all slots of the cluster.
+/// The allocations of one job that hold slots, by the number of the slot in the cluster.
 pub(crate) struct HeldSlots {
     allocations: Vec<Option<AllocationId>>,
     held: usize,
@@ -19,7 +19,7 @@ impl HeldSlots {
         }
     }
 
-    /// How many slots are held.
+    /// Returns the number of held slots.
     pub(crate) fn len(&self) -> usize {
         self.held
     }
@@ -40,7 +40,7 @@ impl HeldSlots {
         freed
     }
 
-    /// Frees a held slot picked at random.
+    /// Frees a held slot, picked at random.
     pub(crate) fn free_one(&mut self, random: &mut impl Rng) -> (SlotId, AllocationId) {
         assert!(self.held > 0);
         loop {
@@ -51,7 +51,7 @@ impl HeldSlots {
         }
     }
 
-    /// What a task executor reports.
+    /// Returns the report of a task executor.
     pub(crate) fn report(&self, task_manager: usize) -> SlotReport {
         slots_of(task_manager)
             .map(|slot| match self.allocations[slot] {

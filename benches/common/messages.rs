@@ -1,5 +1,5 @@
-//! What comes in from the cluster, made as if it had just been deserialised: no message shares a text with another one
-//! or with the manager.
+//! Messages of the cluster, made as if they had just been deserialized: no message shares a text
+//! with another one or with the manager.
 
 use std::ops::Range;
 
@@ -10,28 +10,28 @@ use slot_manager::{
 
 pub(crate) const SLOTS_PER_TASK_MANAGER: usize = 10;
 
-/// The job that asks for slots.
+/// The job that requests slots.
 pub(crate) const JOB: JobId = JobId::from_u128(0x10b);
 
-/// A job that holds slots from before the manager was started.
+/// A job that held slots before the manager was started.
 const EARLIER_JOB: JobId = JobId::from_u128(0xea711e7);
 
-/// The profile of a slot or request where all have the same.
+/// Returns the profile of slots and requests where all have the same.
 pub(crate) fn usual_profile() -> ResourceProfile {
     profile(1, 1024)
 }
 
-/// What no slot has.
+/// Returns a profile that no slot fits.
 pub(crate) fn huge_profile() -> ResourceProfile {
     profile(1_000, 1 << 20)
 }
 
-/// The `n`th of profiles of which each has more than the one before.
+/// Returns profile `n` of a series in which each has more than the one before.
 pub(crate) fn growing_profile(n: usize) -> ResourceProfile {
     profile(1 + n, 1024 * (1 + n as u64))
 }
 
-/// The `n`th of `count` profiles of which none has as much as another: more cores, less memory.
+/// Returns profile `n` of `count` profiles that do not fit each other: more cores, less memory.
 pub(crate) fn separate_profile(n: usize, count: usize) -> ResourceProfile {
     profile(1 + n, 1024 * (count - n) as u64)
 }
@@ -44,8 +44,8 @@ fn profile(cores: usize, heap_mebibytes: u64) -> ResourceProfile {
         .expect("the amounts are small")
 }
 
-/// Spreads numbers over all 128 bits of an id, as random ids are: an odd factor, so that different numbers stay
-/// different.
+/// Spreads numbers over all 128 bits of an id, like those of random ids. The factor is odd, so
+/// different numbers stay different.
 const fn spread(number: u128) -> u128 {
     (number + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15_F39C_C060_5CED_C835)
 }
@@ -54,7 +54,7 @@ pub(crate) fn instance_id(task_manager: usize) -> InstanceId {
     InstanceId::from_u128(spread(task_manager as u128))
 }
 
-/// The allocation that holds a slot from before the manager was started.
+/// Returns the allocation that held a slot before the manager was started.
 fn earlier_allocation(slot: usize) -> AllocationId {
     AllocationId::from_u128(spread(1 << 100 | slot as u128))
 }
@@ -63,7 +63,7 @@ fn worker_name(task_manager: usize) -> String {
     format!("taskmanager-{task_manager:07}")
 }
 
-/// The slot with this number among all slots of the cluster.
+/// Returns the id of the slot with this number in the cluster.
 pub(crate) fn slot_id(slot: usize) -> SlotId {
     SlotId::new(
         worker_name(slot / SLOTS_PER_TASK_MANAGER),
@@ -71,7 +71,7 @@ pub(crate) fn slot_id(slot: usize) -> SlotId {
     )
 }
 
-/// The number of a slot among all slots of the cluster.
+/// Returns the number of a slot in the cluster.
 pub(crate) fn slot_index(slot_id: &SlotId) -> usize {
     let (_, task_manager) = slot_id.resource_id().as_str().rsplit_once('-').expect("a worker name");
     let task_manager: usize = task_manager.parse().expect("a worker name");
@@ -82,14 +82,14 @@ pub(crate) fn connection<G>(task_manager: usize, gateway: G) -> TaskExecutorConn
     TaskExecutorConnection::new(worker_name(task_manager), instance_id(task_manager), gateway)
 }
 
-/// The numbers of the slots of a task manager.
+/// Returns the numbers of the slots of a task manager.
 pub(crate) fn slots_of(task_manager: usize) -> Range<usize> {
     let first = task_manager * SLOTS_PER_TASK_MANAGER;
     first..first + SLOTS_PER_TASK_MANAGER
 }
 
-/// A report of slots with these profiles, of which the chosen ones are held by an allocation from before the manager
-/// was started.
+/// Returns a report of slots with these profiles. Allocations from before the start hold the chosen
+/// slots.
 pub(crate) fn report(
     task_manager: usize,
     profile_of: impl Fn(usize) -> ResourceProfile,
@@ -106,7 +106,7 @@ pub(crate) fn report(
         .collect()
 }
 
-/// Makes requests, each with an allocation id of its own.
+/// A source of requests with distinct allocation ids.
 #[derive(Default)]
 pub(crate) struct Requests {
     made: u128,
@@ -119,7 +119,7 @@ impl Requests {
         SlotRequest::new(JOB, allocation_id, profile, "job-master.cluster.example:6123")
     }
 
-    /// Requests for one profile, and their allocation ids.
+    /// Returns requests for one profile, and their allocation ids.
     pub(crate) fn batch(&mut self, count: usize, profile: &ResourceProfile) -> (Vec<SlotRequest>, Vec<AllocationId>) {
         let batch: Vec<_> = (0..count).map(|_| self.request(profile.clone())).collect();
         let allocations = batch.iter().map(SlotRequest::allocation_id).collect();
@@ -127,10 +127,10 @@ impl Requests {
     }
 }
 
-/// What registering a request returned.
+/// The result of registering a request.
 pub(crate) type Registered = Result<SlotRequestOutcome, SlotRequestError>;
 
-/// The slot that a request was granted.
+/// Returns the number of the slot that a request was granted.
 pub(crate) fn granted(registered: &Registered) -> usize {
     match registered {
         Ok(SlotRequestOutcome::Accepted(AllocationStatus::Granted { slot_id })) => slot_index(slot_id),

@@ -1,4 +1,5 @@
-//! The least that a manager needs around it: a clock, actions, and task executors. No locks, nothing recorded.
+//! The least that a manager needs around it: a clock, actions and task executors, without locks and
+//! records.
 
 use std::cell::{Cell, RefCell};
 use std::future::{Ready, ready};
@@ -16,12 +17,12 @@ use slot_manager::{
 
 pub(crate) type Manager<G> = SlotManager<Count, G, Counter>;
 
-/// A manager that is started, with the counter that is its clock.
+/// Returns a started manager and the counter that is its clock.
 pub(crate) fn started<G: TaskExecutorGateway>() -> (Manager<G>, Counter) {
     started_with(SlotManagerConfig::default(), Count::default())
 }
 
-/// The same with this configuration and these actions.
+/// Returns a started manager with this configuration and these actions, and its clock.
 pub(crate) fn started_with<A: ResourceManagerActions, G: TaskExecutorGateway>(
     config: SlotManagerConfig,
     actions: A,
@@ -34,8 +35,8 @@ pub(crate) fn started_with<A: ResourceManagerActions, G: TaskExecutorGateway>(
     (manager, counter)
 }
 
-/// A clock that moves by a nanosecond whenever it is read, so that no two deadlines are the same; and by as much as it
-/// is told.
+/// A clock that moves by a nanosecond with each reading, so that no two deadlines are equal. It
+/// also moves by hand.
 #[derive(Clone, Default)]
 pub(crate) struct Counter(Rc<Cell<u64>>);
 
@@ -70,7 +71,7 @@ impl Future for CounterDelay {
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<()> {
-        // Nobody has to be woken: whoever advances the counter polls.
+        // No wake-up is needed: the code that moves the counter polls.
         if Timestamp::from_nanos(self.counter.0.get()) >= self.deadline {
             Poll::Ready(())
         } else {
@@ -79,7 +80,7 @@ impl Future for CounterDelay {
     }
 }
 
-/// A resource manager with a fixed number of workers; it counts what it is told.
+/// A resource manager with a fixed number of workers. It counts its calls.
 #[derive(Default)]
 pub(crate) struct Count {
     pub(crate) allocated: usize,
@@ -110,7 +111,7 @@ impl ResourceManagerActions for Count {
 
 type Answer = Result<Acknowledge, SlotAllocationError>;
 
-/// A task executor that says "yes" at once.
+/// A task executor that acknowledges at once.
 pub(crate) struct Prompt;
 
 impl TaskExecutorGateway for Prompt {
@@ -121,10 +122,10 @@ impl TaskExecutorGateway for Prompt {
     }
 }
 
-/// Task executors that say "yes" when they are told to.
+/// Task executors that acknowledge on demand.
 #[derive(Clone, Default)]
 pub(crate) struct Patient {
-    /// In the order of the requests.
+    /// The unanswered requests, in their order.
     pub(crate) asked: Rc<RefCell<Vec<Awaited>>>,
 }
 

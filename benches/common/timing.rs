@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-/// How long `work` takes. What it returns is dropped after the clock has stopped.
+/// Measures `work`. Its result is dropped after the clock has stopped.
 ///
-/// Never inlined: what a profiler finds below this frame is what is measured.
+/// Never inlined: a profiler shows the measured code below this frame.
 #[inline(never)]
 #[expect(
     clippy::disallowed_methods,

@@ -1,19 +1,19 @@
-//! What is compared.
+//! The compared workloads.
 
 use crate::clock::Clock;
 use crate::workloads::{churn, matching, requests, task_managers, waiting};
 
-/// A workload that is ready: its messages exist. Each call does it once, on a new manager.
+/// A prepared workload: its messages exist. Each call runs it once, on a new manager.
 pub(crate) type Prepared = Box<dyn FnMut(&mut Clock)>;
 
 pub(crate) struct Workload {
-    /// What both programs call it.
+    /// The name in both programs.
     pub(crate) name: &'static str,
-    /// What is measured separately in it.
+    /// The parts that are measured separately.
     pub(crate) phases: &'static [Phase],
-    /// The smallest first.
+    /// The cases, the smallest first.
     pub(crate) cases: &'static [Case],
-    /// Our side of it, for a size and a number of operations.
+    /// Prepares our side for a size and a number of operations.
     pub(crate) prepare: fn(usize, usize) -> Prepared,
 }
 
@@ -24,9 +24,9 @@ impl Workload {
 }
 
 pub(crate) struct Phase {
-    /// What both programs call it.
+    /// The name in both programs.
     pub(crate) name: &'static str,
-    /// What the table calls it.
+    /// The name in the table.
     pub(crate) title: &'static str,
 }
 
@@ -39,9 +39,9 @@ impl Phase {
 /// A size, in slots or requests.
 pub(crate) struct Case {
     pub(crate) size: usize,
-    /// How often our side does the operation, where it does not follow from the size.
+    /// The number of operations on our side, where it does not follow from the size.
     pub(crate) operations: usize,
-    /// The same for Flink; none if it would take too long.
+    /// The number on Flink's side; `None` if it would take too long.
     pub(crate) original_operations: Option<usize>,
 }
 
@@ -49,12 +49,13 @@ const fn phase(name: &'static str, title: &'static str) -> Phase {
     Phase { name, title }
 }
 
-/// As many operations on both sides.
+/// Returns a case with as many operations on both sides.
 const fn same(size: usize, operations: usize) -> Case {
     limited(size, operations, operations)
 }
 
-/// Fewer operations on Flink's side, where each takes longer the larger the size.
+/// Returns a case with fewer operations on Flink's side, where each takes longer the larger the
+/// size.
 const fn limited(size: usize, operations: usize, original_operations: usize) -> Case {
     Case {
         size,
@@ -71,7 +72,7 @@ const fn ours_only(size: usize, operations: usize) -> Case {
     }
 }
 
-/// Every slot or request once.
+/// Returns a case with one operation for each slot or request.
 const fn each(size: usize) -> Case {
     same(size, size)
 }

@@ -1,8 +1,8 @@
-//! What the phases of a workload take.
+//! The time of the phases of a workload.
 
 use std::time::{Duration, Instant};
 
-/// Adds up operations and time by phase.
+/// Sums of operations and time by phase.
 #[derive(Default)]
 pub(crate) struct Clock {
     phases: Vec<Phase>,
@@ -15,7 +15,7 @@ struct Phase {
 }
 
 impl Clock {
-    /// Adds how long `work` takes. What it returns is dropped after the clock has stopped.
+    /// Adds the time of `work`. Its result is dropped after the clock has stopped.
     #[inline(never)]
     #[expect(
         clippy::disallowed_methods,
@@ -38,7 +38,7 @@ impl Clock {
         }
     }
 
-    /// By phase, in the order in which they came.
+    /// Returns the phases in the order of their first use.
     pub(crate) fn nanoseconds_per_operation(&self) -> impl Iterator<Item = (&'static str, f64)> {
         self.phases
             .iter()

@@ -1,4 +1,4 @@
-//! Lets both sides take turns.
+//! The comparison: both sides run in turns.
 
 use std::process::Command;
 use std::time::Duration;
@@ -14,11 +14,11 @@ use crate::table::Row;
 use crate::tools;
 
 const WARM_UP: Duration = Duration::from_millis(500);
-/// The compilers of Java need it.
+/// Java's compilers need this time.
 const WARM_UP_OF_JAVA: Duration = Duration::from_secs(3);
 
-/// What glibc would give back to the system after one iteration, the next one would fault in page by page; Java has its
-/// heap from the start. Other allocators ignore it.
+/// Keeps glibc from giving memory back to the system after an iteration. The next iteration would
+/// fault it in page by page, while Java has its heap from the start. Other allocators ignore it.
 const KEEP_FREED_MEMORY: [(&str, &str); 2] = [("MALLOC_MMAP_MAX_", "0"), ("MALLOC_TRIM_THRESHOLD_", "1099511627776")];
 
 struct Effort {
@@ -26,10 +26,10 @@ struct Effort {
     iterations: usize,
 }
 
-/// What a process said: the nanoseconds of the phases.
+/// The output of a process: the nanoseconds of the phases.
 type Times = Vec<(String, f64)>;
 
-/// Measures what the options select.
+/// Measures the selected rows.
 pub(crate) fn compare(options: &Options, original: &Original) -> Result<Vec<Row>> {
     let effort = if options.quick {
         Effort {
@@ -89,7 +89,7 @@ fn take_turns(
         if let Some(operations) = case.original_operations {
             match original.measure(&run(operations, WARM_UP_OF_JAVA)) {
                 Ok(output) => theirs.push(read(&output)?),
-                Err(error) => eprintln!("Flink did not do {name} {}: {error:#}", case.size),
+                Err(error) => eprintln!("Flink failed at {name} {}: {error:#}", case.size),
             }
         }
     }
@@ -97,7 +97,7 @@ fn take_turns(
 }
 
 fn measure_ours(run: &Run) -> Result<Times> {
-    let program = std::env::current_exe().context("this program does not know where it is")?;
+    let program = std::env::current_exe().context("cannot find the path of this program")?;
     let mut command = Command::new(program);
     command
         .arg("--measure")
@@ -110,14 +110,14 @@ fn read(output: &str) -> Result<Times> {
     output
         .lines()
         .map(|line| {
-            let (phase, time) = line.split_once(' ').context("a line has a phase and a time")?;
+            let (phase, time) = line.split_once(' ').context("expected a phase and a time")?;
             Ok((phase.to_owned(), time.parse()?))
         })
         .collect::<Result<_>>()
         .with_context(|| format!("cannot read {output:?}"))
 }
 
-/// Of the rounds; none if there was no round.
+/// Returns the median over the rounds; `None` without a round.
 fn median_of(phase: &Phase, rounds: &[Times]) -> Option<f64> {
     let times: Vec<f64> = rounds
         .iter()

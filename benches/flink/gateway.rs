@@ -5,7 +5,7 @@ use slot_manager::{AllocateSlot, TaskExecutorGateway};
 
 use crate::outside::{Awaited, Patient, Prompt};
 
-/// A task executor that says "yes" at once, or when it is told to.
+/// A task executor that acknowledges at once or on demand.
 pub(crate) enum PromptOrPatient {
     Prompt(Prompt),
     Patient(Patient),

@@ -1,41 +1,50 @@
-//! This crate and the original side by side: the same workloads on both, in one run, with one table at the end.
+//! This crate and the original side by side: the same workloads on both, in one run, with one table
+//! at the end.
 //!
-//! The original is `SlotManagerImpl` of Apache Flink 1.10.3, the direct descendant of the slot manager of FLINK-5810.
+//! The original is `SlotManagerImpl` of Apache Flink 1.10.3, the direct descendant of the slot
+//! manager of FLINK-5810.
 //!
 //! ```sh
 //! cargo bench --bench flink                    # everything, about half an hour
 //! cargo bench --bench flink -- --quick         # one round instead of three, fewer iterations
 //! cargo bench --bench flink -- churn           # the rows that contain a word
-//! cargo bench --bench flink -- --list          # the rows there are
+//! cargo bench --bench flink -- --list          # all rows
 //! cargo bench --bench flink -- --test          # our side, each workload once and small, without measuring
 //! ```
 //!
-//! It needs a Java development kit (17 or later), `curl` and `tar`; without them it says so and measures nothing. The
-//! first run fetches the source distribution of `apache-flink` 1.10.3 from PyPI (286 MB, checked by its hash) and takes
-//! Flink's jar from it into the target directory; nothing is installed. The largest size needs 8 GiB for Java.
+//! It needs a Java development kit (17 or later), `curl` and `tar`. Without them it prints the
+//! missing tool and measures nothing. The first run fetches the source distribution of
+//! `apache-flink` 1.10.3 from PyPI (286 MB, checked by its hash) and takes Flink's jar from it into
+//! the target directory. Nothing is installed. The largest size needs 8 GiB for Java.
 //!
-//! **How to read it.** Nanoseconds per operation, less is better, and how many times longer Flink takes. A row of this
-//! crate that grows by a small factor with the size has outgrown the caches; a column of Flink's that grows by ten with
-//! each size is a linear scan. `-` is where Flink would take too long, or failed.
+//! **How to read it.** Nanoseconds per operation, less is better, and how many times as long Flink
+//! takes. A row of this crate that grows by a small factor with the size has outgrown the caches. A
+//! column of Flink that grows by ten with each size is a linear scan. `-` stands where Flink would
+//! take too long, or failed.
 //!
-//! **What both sides do.** [`catalogue`] has the workloads, the modules of [`workloads`] our side, and `java/` the other
-//! one. Around each manager is as little as can be: everything on one thread, task executors that are an object which
-//! says "yes" at once or when told to, actions that count, no log. Flink gets no actor and no mailbox, so its numbers
-//! are a lower bound. All messages exist before the clock starts, so that the large ones are cold: all ids, profiles and
-//! reports. The slot ids of one task manager share one resource id, requests share their address. Where both sides need
-//! a place for what a call returns, it exists as well; it is looked at and dropped when the clock has stopped. Every
-//! iteration begins with a new manager and ends with a look at its counts, so that a row measures what it says.
+//! **The work of both sides.** [`catalogue`] lists the workloads. The modules of [`workloads`] are
+//! our side, and `java/` is the other. Each manager has as little around it as possible: one
+//! thread, task executors that acknowledge at once or on demand, actions that count, no log. Flink
+//! gets no actor and no mailbox, so its numbers are a lower bound. All messages exist before the
+//! clock starts, so the large ones are cold: ids, profiles and reports. The slot ids of one task
+//! manager share one resource id, requests share their address. Where both sides need a place for
+//! the result of a call, it exists as well. Results are checked and dropped after the clock has
+//! stopped. Each iteration begins with a new manager and ends with a check of its counts, so that a
+//! row measures what its name promises.
 //!
-//! **Method.** For each workload and size our process and Flink's take turns, each a fresh one, so that both see the same
-//! moods of the machine. A process warms up on what it will measure (Java for at least 3 s, ours for half a second, both
-//! at least twice), then takes the median of its iterations; the table has the median over the rounds. A short workload
-//! is repeated within an iteration, on a new manager each time, until 100 ms have passed. Where Flink walks through all
-//! slots or requests for each operation it does fewer operations than our side, and both divide by their own. Java has
-//! its whole heap from the start and the parallel collector, and collects before each iteration; our allocator, if it is
-//! glibc's, keeps what an iteration has freed for the next one. Flink's messages are used again in each iteration and
-//! keep their hash codes; our requests are copied, because they are moved in.
+//! **Method.** For each workload and size our process and Flink's take turns, each a fresh one, so
+//! both meet the same disturbances of the machine. A process warms up with the workload: Java for
+//! at least 3 s, ours for half a second, both at least twice. Then it takes the median of its
+//! iterations; the table has the median over the rounds. A short workload is repeated within an
+//! iteration, each time on a new manager, until 100 ms have passed. Where Flink walks through all
+//! slots or requests for each operation, it does fewer operations than our side, and both divide by
+//! their own number. Java has its whole heap from the start and the parallel collector, and
+//! collects before each iteration. Our allocator, if it is glibc's, keeps freed memory for the next
+//! iteration. Flink's messages are used again in each iteration and keep their hash codes. Our
+//! requests are copied, because the manager takes them over.
 //!
-//! The times are those of one machine. Where the caches rule, runs differ by a factor of up to two; the growth does not.
+//! The times are those of one machine. Where the caches rule, runs differ by a factor of up to two;
+//! the growth does not.
 
 mod catalogue;
 mod clock;
@@ -105,7 +114,7 @@ fn list(options: &Options) {
     }
 }
 
-/// Does each workload once; it checks itself.
+/// Runs each workload once. Each checks itself.
 fn test(options: &Options) {
     for workload in WORKLOADS {
         let case = workload.smallest();

@@ -1,4 +1,4 @@
-//! Our side of a run: warms up, then takes the median of some iterations.
+//! Our side of a run: a warm-up, then the median of some iterations.
 
 use std::time::{Duration, Instant};
 
@@ -35,7 +35,7 @@ pub(crate) fn print(run: &Run) {
     }
 }
 
-/// Does a short workload often enough.
+/// Repeats a short workload until the iteration is long enough.
 fn iteration(workload: &mut Prepared) -> Clock {
     let mut clock = Clock::default();
     let start = now();
@@ -55,7 +55,7 @@ fn now() -> Instant {
     Instant::now()
 }
 
-/// Of at least one value.
+/// Returns the median of at least one value.
 pub(crate) fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     let middle = values.len() / 2;

@@ -1,4 +1,4 @@
-//! What comes in from the cluster, in the shape that Flink's side has it: one resource id for all slots of a task
+//! Messages of the cluster, in the shape of Flink's side: one resource id for all slots of a task
 //! manager, one address for all requests.
 
 use std::sync::Arc;
@@ -17,17 +17,17 @@ pub(crate) fn usual_profile() -> ResourceProfile {
     profile(1, 1024)
 }
 
-/// What no slot of the usual profile has.
+/// Returns a profile that no slot of the usual profile fits.
 pub(crate) fn huge_profile() -> ResourceProfile {
     profile(1_000, 1 << 20)
 }
 
-/// The `n`th of profiles of which each has more than the one before.
+/// Returns profile `n` of a series in which each has more than the one before.
 pub(crate) fn growing_profile(n: usize) -> ResourceProfile {
     profile(1 + n, 1024 * (1 + n as u64))
 }
 
-/// The `n`th of so many profiles of which none has as much as another.
+/// Returns profile `n` of `count` profiles that do not fit each other.
 pub(crate) fn separate_profile(n: usize, count: usize) -> ResourceProfile {
     profile(1 + n, 1024 * (count - n) as u64)
 }
@@ -40,12 +40,13 @@ fn profile(cores: usize, heap_mebibytes: u64) -> ResourceProfile {
         .expect("the amounts are small")
 }
 
-/// Spreads numbers over all bits of an id, as random ids are: an odd factor, so that different numbers stay different.
+/// Spreads numbers over all bits of an id, like those of random ids. The factor is odd, so
+/// different numbers stay different.
 const fn spread(number: u128) -> u128 {
     (number + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15_F39C_C060_5CED_C835)
 }
 
-/// A registration: who it is, and its first report.
+/// A registration: its connection and its first report.
 pub(crate) struct TaskManager {
     resource_id: ResourceId,
     pub(crate) instance_id: InstanceId,
@@ -58,13 +59,13 @@ impl TaskManager {
     }
 }
 
-/// Task managers with so many free slots of the usual profile in all.
+/// Returns task managers with this number of free slots of the usual profile.
 pub(crate) fn usual_task_managers(slots: usize) -> Vec<TaskManager> {
     task_managers(0, slots, |_| usual_profile(), |_| false)
 }
 
-/// Task managers, numbered from `first` on, with so many slots in all; the chosen slots are held from before the
-/// manager was started.
+/// Returns task managers, numbered from `first` on, with this number of slots. Allocations from
+/// before the start hold the chosen slots.
 pub(crate) fn task_managers(
     first: usize,
     slots: usize,
@@ -97,7 +98,7 @@ pub(crate) fn task_managers(
         .collect()
 }
 
-/// Makes requests, each with an allocation id of its own.
+/// A source of requests with distinct allocation ids.
 pub(crate) struct Requests {
     made: u128,
     target_address: Arc<str>,

@@ -8,22 +8,22 @@ use crate::catalogue::{Case, Phase, WORKLOADS, Workload};
 #[derive(Parser)]
 #[command(bin_name = "cargo bench --bench flink --")]
 pub(crate) struct Options {
-    /// Only the rows that contain this, written as `--list` writes them.
+    /// Only the rows that contain this text, as `--list` prints them.
     filter: Option<String>,
 
     /// One round instead of three, and fewer iterations.
     #[arg(long)]
     pub(crate) quick: bool,
 
-    /// Only says which rows there are.
+    /// Print the rows and measure nothing.
     #[arg(long)]
     list: bool,
 
-    /// Does each workload of our side once and small, without measuring.
+    /// Run each workload of our side once and small, without measuring.
     #[arg(long)]
     test: bool,
 
-    /// What cargo says when it measures, and not when it tests.
+    /// Given by cargo when it measures, and not when it tests.
     #[arg(long, hide = true)]
     bench: bool,
 
@@ -52,7 +52,7 @@ impl Options {
         }
     }
 
-    /// The phases that have a row of the table.
+    /// Returns the phases that have a row of the table.
     pub(crate) fn selected_phases(&self, workload: &'static Workload, case: &Case) -> Vec<&'static Phase> {
         let selects = |label: String| self.filter.as_ref().is_none_or(|filter| label.contains(filter));
         workload
@@ -62,7 +62,7 @@ impl Options {
             .collect()
     }
 
-    /// What has to run for them.
+    /// Returns the workloads and cases that these rows need.
     pub(crate) fn selected_cases(&self) -> Vec<(&'static Workload, &'static Case)> {
         WORKLOADS
             .iter()

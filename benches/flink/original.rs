@@ -18,19 +18,19 @@ const FOLDER_IN_ARCHIVE: &str = "apache-flink-1.10.3";
 const JAR_IN_ARCHIVE: &str = "apache-flink-1.10.3/deps/lib/flink-dist_2.11-1.10.3.jar";
 
 const SOURCES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/flink/java");
-/// Below the target directory, which nothing but the builds of this crate has.
+/// In the target directory, which only builds of this crate use.
 const FOLDER: &str = concat!(env!("CARGO_TARGET_TMPDIR"), "/flink-1.10.3");
 
-/// From this size on the garbage of an iteration needs a larger heap.
+/// From this size on, the garbage of an iteration needs a larger heap.
 const LARGE: usize = 1_000_000;
 
-/// Flink's slot manager, ready to be measured.
+/// Flink's slot manager, ready for measurements.
 pub(crate) struct Original {
     class_path: String,
 }
 
 impl Original {
-    /// Fetches what is not there yet, and compiles.
+    /// Fetches the missing files and compiles.
     pub(crate) fn prepare() -> Result<Self> {
         let folder = Path::new(FOLDER);
         fs::create_dir_all(folder).with_context(|| format!("cannot make {FOLDER}"))?;
@@ -40,13 +40,14 @@ impl Original {
         }
         let classes = folder.join("classes");
         compile(&jar, &classes)?;
-        let class_path = std::env::join_paths([&classes, &jar]).context("the target directory has a strange name")?;
+        let class_path = std::env::join_paths([&classes, &jar])
+            .context("the path of the target directory cannot be part of a class path")?;
         Ok(Self {
             class_path: class_path.to_string_lossy().into_owned(),
         })
     }
 
-    /// What the Java program prints for a run.
+    /// Returns the output of the Java program for a run.
     pub(crate) fn measure(&self, run: &Run) -> Result<String> {
         let heap = if run.size < LARGE { "4g" } else { "8g" };
         tools::output(
@@ -59,7 +60,7 @@ impl Original {
     }
 }
 
-/// Leaves the jar, or nothing that looks like it.
+/// Fetches the jar. A failure leaves no file in its place.
 fn fetch(folder: &Path, jar: &Path) -> Result<()> {
     let archive = folder.join("apache-flink-1.10.3.tar.gz");
     eprintln!("fetching Flink 1.10.3 (286 MB) to {FOLDER}");
@@ -69,7 +70,7 @@ fn fetch(folder: &Path, jar: &Path) -> Result<()> {
     tools::output(&mut curl)?;
     let found = sha256(&archive)?;
     if found != SHA256_OF_ARCHIVE {
-        bail!("{} is not what was expected: its hash is {found}", archive.display());
+        bail!("{} has the unexpected hash {found}", archive.display());
     }
     let mut tar = Command::new("tar");
     tar.arg("-xzf").arg(&archive).arg("-C").arg(folder).arg(JAR_IN_ARCHIVE);

@@ -1,4 +1,4 @@
-//! One process measures one workload, at one size.
+//! One process measures one workload at one size.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ pub(crate) struct Run {
 }
 
 impl Run {
-    /// What both programs are given.
+    /// Returns the arguments of both programs.
     pub(crate) fn to_arguments(&self) -> [String; 5] {
         [
             self.workload.name.to_owned(),
@@ -28,7 +28,7 @@ impl Run {
 
     pub(crate) fn from_arguments(arguments: &[String]) -> Result<Self> {
         let [name, size, operations, warm_up, iterations] = arguments else {
-            bail!("a run has five arguments");
+            bail!("expected five arguments");
         };
         let workload = WORKLOADS.iter().find(|workload| workload.name == *name);
         Ok(Self {

@@ -1,9 +1,9 @@
-//! The result.
+//! The table of the results.
 
 use comfy_table::presets::ASCII_MARKDOWN;
 use comfy_table::{Cell, CellAlignment, Table};
 
-/// Nanoseconds per operation.
+/// A row, in nanoseconds per operation.
 #[derive(Clone)]
 pub(crate) struct Row {
     pub(crate) title: &'static str,
@@ -18,9 +18,9 @@ pub(crate) fn markdown(rows: &[Row]) -> Table {
     table.set_header([
         "workload",
         "size",
-        "ours (ns/op)",
+        "slot-manager (ns/op)",
         "Flink 1.10.3 (ns/op)",
-        "ratio (Flink / ours)",
+        "ratio (Flink / slot-manager)",
     ]);
     for row in rows {
         let ratio = row.ours.zip(row.original).map(|(ours, original)| original / ours);
@@ -39,7 +39,7 @@ fn number(text: String) -> Cell {
     Cell::new(text).set_alignment(CellAlignment::Right)
 }
 
-/// At least three digits that count, where there are as many.
+/// Formats a number with at least three significant digits, if it has as many.
 fn three_digits(value: Option<f64>) -> String {
     let Some(value) = value else {
         return "-".to_owned();

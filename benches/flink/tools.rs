@@ -6,7 +6,7 @@ use anyhow::{Context, Result, bail};
 
 const OLDEST_JAVA: u32 = 17;
 
-/// Whether everything is there. The error says what is not.
+/// Checks that all tools are there. The error names the missing one.
 pub(crate) fn check() -> Result<()> {
     check_java("java")?;
     check_java("javac")?;
@@ -16,22 +16,22 @@ pub(crate) fn check() -> Result<()> {
     Ok(())
 }
 
-/// The first line that Java says of itself.
+/// Returns the first line of Java's version.
 pub(crate) fn java_version() -> Result<String> {
     version("java")
 }
 
 fn check_java(tool: &str) -> Result<()> {
-    let said = version(tool).with_context(|| format!("`{tool}` ({OLDEST_JAVA} or later) is needed"))?;
-    match major_version(&said) {
+    let first_line = version(tool).with_context(|| format!("`{tool}` ({OLDEST_JAVA} or later) is needed"))?;
+    match major_version(&first_line) {
         Some(major) if major >= OLDEST_JAVA => Ok(()),
-        _ => bail!("`{tool}` has to be {OLDEST_JAVA} or later, this is {said:?}"),
+        _ => bail!("`{tool}` must be {OLDEST_JAVA} or later; found {first_line:?}"),
     }
 }
 
-/// From `openjdk 17.0.15 2025-04-15` or `javac 17.0.15`.
-fn major_version(said: &str) -> Option<u32> {
-    let number = said.split_whitespace().nth(1)?;
+/// Parses a version such as `openjdk 17.0.15 2025-04-15` or `javac 17.0.15`.
+fn major_version(first_line: &str) -> Option<u32> {
+    let number = first_line.split_whitespace().nth(1)?;
     number
         .split(|character: char| !character.is_ascii_digit())
         .next()?
@@ -40,11 +40,11 @@ fn major_version(said: &str) -> Option<u32> {
 }
 
 fn version(tool: &str) -> Result<String> {
-    let said = output(Command::new(tool).arg("--version"))?;
-    Ok(said.lines().next().unwrap_or_default().to_owned())
+    let first_line = output(Command::new(tool).arg("--version"))?;
+    Ok(first_line.lines().next().unwrap_or_default().to_owned())
 }
 
-/// Runs a program and returns what it printed. If it fails, the error has what it complained about.
+/// Runs a program and returns its output. If it fails, the error has its complaint.
 pub(crate) fn output(command: &mut Command) -> Result<String> {
     let program = command.get_program().to_string_lossy().into_owned();
     let output = command

@@ -1,6 +1,6 @@
-//! Our side of the workloads, and the steps that several of them take.
+//! Our side of the workloads, and steps that several of them take.
 //!
-//! In every workload the messages and the places for what the calls return exist before the clock starts, and are
+//! In each workload the messages and the places for results exist before the clock starts, and are
 //! dropped after it has stopped.
 
 pub(crate) mod churn;
@@ -19,12 +19,12 @@ use slot_manager::{
 use crate::messages::TaskManager;
 use crate::outside::Manager;
 
-/// Places for the slots that requests are granted.
+/// Returns places for granted slots.
 fn places(count: usize) -> Vec<Option<SlotId>> {
     vec![None; count]
 }
 
-/// The slot that a request was granted within the call, if it was.
+/// Returns the slot that was granted within the call, if any.
 fn granted(outcome: Result<SlotRequestOutcome, SlotRequestError>) -> Option<SlotId> {
     match outcome {
         Ok(SlotRequestOutcome::Accepted(AllocationStatus::Granted { slot_id })) => Some(slot_id),
@@ -48,7 +48,7 @@ fn connections<G>(task_managers: &[TaskManager], gateway: impl Fn() -> G) -> Int
     connections.into_iter()
 }
 
-/// Returns how many task managers were registered.
+/// Registers task managers. Returns the number of registered ones.
 fn register<G: TaskExecutorGateway>(
     manager: &mut Manager<G>,
     task_managers: &[TaskManager],
@@ -62,7 +62,7 @@ fn register<G: TaskExecutorGateway>(
         .count()
 }
 
-/// Registers requests, and keeps the slots that they are granted.
+/// Registers requests, and keeps the granted slots.
 fn request<G: TaskExecutorGateway>(
     manager: &mut Manager<G>,
     requests: &mut IntoIter<SlotRequest>,
@@ -73,7 +73,7 @@ fn request<G: TaskExecutorGateway>(
     }
 }
 
-/// Registers requests that are not served within the call. Returns how many of them were accepted.
+/// Registers requests that are not served within the call. Returns the number of accepted ones.
 fn wait<G: TaskExecutorGateway>(manager: &mut Manager<G>, requests: &mut IntoIter<SlotRequest>) -> usize {
     requests
         .map(|request| manager.register_slot_request(request))
@@ -81,7 +81,7 @@ fn wait<G: TaskExecutorGateway>(manager: &mut Manager<G>, requests: &mut IntoIte
         .count()
 }
 
-/// Arms the delay, as it is in a service that is driven.
+/// Arms the delay, as a service does that drives the manager.
 fn arm<G: TaskExecutorGateway>(manager: &mut Manager<G>) {
     manager.run_until_stalled();
 }

@@ -1,9 +1,10 @@
-//! What tokio's clock and timer add: the same operations once with the counter and once with
-//! [`TokioScheduledExecutor`], which reads the clock of the machine and keeps its delay in tokio's timer.
+//! The cost of tokio's clock and timer: the same operations with the counter and with
+//! [`TokioScheduledExecutor`], which reads the clock of the machine and keeps its delay in tokio's
+//! timer.
 //!
-//! As in a service, the manager is polled after each input, so that the delay is armed for what is due next. The
-//! runtime is entered, not run: tokio's cooperative budget is not consumed, and there is no thread asleep that a new
-//! delay has to wake. Nothing falls due while it is measured.
+//! As in a service, the manager is polled after each input, so the delay is armed for the earliest
+//! deadline. The runtime is entered, not run. So tokio's cooperative budget is not consumed, and a
+//! new delay never has to wake a sleeping thread. No deadline falls due during the measurement.
 
 use std::time::Duration;
 
@@ -33,7 +34,7 @@ pub(crate) fn groups(criterion: &mut Criterion) {
 
 type Manager<E> = SlotManager<Count, Prompt, E>;
 
-/// With so many free slots, and so many requests that none of them fits.
+/// Returns a manager with free slots, and with waiting requests that no slot fits.
 fn manager<E: ScheduledExecutor>(executor: E, slots: usize, waiting: usize) -> (Manager<E>, Requests) {
     // A measurement with tokio's clock is shorter than this.
     let a_day = Duration::from_secs(24 * 3600);
@@ -53,15 +54,15 @@ fn manager<E: ScheduledExecutor>(executor: E, slots: usize, waiting: usize) -> (
     (manager, requests)
 }
 
-/// A round of one operation.
+/// Returns a round of one operation.
 fn round_of(operations: usize, time: Duration) -> Round {
     let mut round = Round::default();
     round.add(operations, time);
     round
 }
 
-/// So many requests wait, and the delay is armed for the oldest. The time is that of one poll: the clock is read once,
-/// the delay is polled once.
+/// Requests wait, and the delay is armed for the oldest. The time is that of one poll: the clock is
+/// read once, the delay is polled once.
 fn progress_with_nothing_due(criterion: &mut Criterion) {
     fn measure<E: ScheduledExecutor>(group: &mut BenchmarkGroup<'_, WallTime>, clock: &str, executor: fn() -> E) {
         for waiting in sizes() {
@@ -82,8 +83,8 @@ fn progress_with_nothing_due(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// So many requests wait. The oldest is withdrawn, whose deadline is the next that is due, and the manager is polled,
-/// which drops the delay and arms one for the next. The time is that of both.
+/// Requests wait. The oldest, which has the earliest deadline, is cancelled. The manager is polled:
+/// it drops the delay and arms one for the next deadline. The time is that of both.
 fn progress_arms_anew(criterion: &mut Criterion) {
     fn measure<E: ScheduledExecutor>(group: &mut BenchmarkGroup<'_, WallTime>, clock: &str, executor: fn() -> E) {
         for waiting in sizes() {
@@ -117,9 +118,9 @@ fn progress_arms_anew(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// There is no slot. Requests come to wait; when all are there they are withdrawn, the youngest first, so that the
-/// delay stays armed for the oldest. The manager is polled after each. The time is that of one request, its withdrawal,
-/// and two polls.
+/// There is no slot. Requests are registered and wait. Then they are cancelled, the youngest first,
+/// so the delay stays armed for the oldest. The manager is polled after each call. The time is that
+/// of one request, its cancellation and two polls.
 fn request_waits_then_cancel(criterion: &mut Criterion) {
     fn measure<E: ScheduledExecutor>(group: &mut BenchmarkGroup<'_, WallTime>, clock: &str, executor: fn() -> E) {
         for waiting in sizes() {
@@ -162,8 +163,8 @@ fn request_waits_then_cancel(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// Churn at 90 % utilisation, while one request waits for which the delay is armed. The time is that of freeing a slot,
-/// a request, and a poll after each.
+/// Churn at 90 % utilisation, while one request waits and has the delay armed. The time is that of
+/// freeing a slot, a request, and a poll after each.
 fn churn(criterion: &mut Criterion) {
     fn measure<E: ScheduledExecutor>(group: &mut BenchmarkGroup<'_, WallTime>, clock: &str, executor: fn() -> E) {
         for slots in sizes() {

@@ -1,4 +1,4 @@
-//! Managers in the state that a group starts from, and the steps that several groups take.
+//! Managers in the starting state of a group, and steps that several groups take.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ use crate::messages::{
 use crate::outside::{Count, Counter, Manager, Prompt, started};
 use crate::timing::timed;
 
-/// A manager that is started.
+/// Returns a started manager.
 pub(crate) fn started_with<G: TaskExecutorGateway, E: ScheduledExecutor>(
     config: SlotManagerConfig,
     executor: E,
@@ -31,7 +31,7 @@ pub(crate) fn started_with<G: TaskExecutorGateway, E: ScheduledExecutor>(
     manager
 }
 
-/// Registers task managers with so many slots in all. The operation of the round is one slot.
+/// Registers task managers with this number of slots. The operation of the round is one slot.
 pub(crate) fn register<G: TaskExecutorGateway, E: ScheduledExecutor>(
     manager: &mut SlotManager<Count, G, E>,
     slots: usize,
@@ -41,7 +41,7 @@ pub(crate) fn register<G: TaskExecutorGateway, E: ScheduledExecutor>(
     register_more(manager, 0, slots, gateway, report)
 }
 
-/// Registers task managers with so many more slots than there are.
+/// Registers more task managers, with this number of slots.
 pub(crate) fn register_more<G: TaskExecutorGateway, E: ScheduledExecutor>(
     manager: &mut SlotManager<Count, G, E>,
     present: usize,
@@ -69,12 +69,12 @@ pub(crate) fn register_more<G: TaskExecutorGateway, E: ScheduledExecutor>(
         }
     }
     assert_eq!(manager.slot_counts().registered, present + slots);
-    // Arms the delay, as it is in a service that is driven.
+    // Arms the delay, as a service does that drives the manager.
     manager.run_until_stalled();
     round
 }
 
-/// A manager with so many free slots of these profiles.
+/// Returns a manager with free slots of these profiles.
 pub(crate) fn with_free_slots<G: TaskExecutorGateway>(
     slots: usize,
     profile_of: impl Fn(usize) -> ResourceProfile,
@@ -83,13 +83,13 @@ pub(crate) fn with_free_slots<G: TaskExecutorGateway>(
     configured(SlotManagerConfig::default(), slots, profile_of, gateway).0
 }
 
-/// A manager with so many free slots that spreads the load over its task managers.
+/// Returns a manager with free slots that spreads the load over its task managers.
 pub(crate) fn spreading_out(slots: usize) -> Manager<Prompt> {
     let config = SlotManagerConfig::default().with_slot_matching_strategy(SlotMatchingStrategy::LeastUtilization);
     configured(config, slots, |_| usual_profile(), || Prompt).0
 }
 
-/// A manager that was started when these slots were held by allocations.
+/// Returns a manager that was started while allocations held these slots.
 pub(crate) fn taken_over(slots: usize, is_allocated: impl Fn(usize) -> bool) -> Manager<Prompt> {
     let (mut manager, _) = started();
     register(
@@ -101,7 +101,7 @@ pub(crate) fn taken_over(slots: usize, is_allocated: impl Fn(usize) -> bool) -> 
     manager
 }
 
-/// Registers so many requests, which no slot fits.
+/// Registers requests that no slot fits.
 pub(crate) fn wait<I: Inputs>(
     manager: &mut I,
     requests: &mut Requests,
@@ -119,7 +119,7 @@ pub(crate) fn wait<I: Inputs>(
 /// The number of a slot, and the allocation that holds it.
 pub(crate) type Grant = (usize, AllocationId);
 
-/// Asks for slots, which are granted at once. Returns the time it took, and the grants.
+/// Requests slots that are granted at once. Returns the time it took, and the grants.
 pub(crate) fn serve<I: Inputs>(manager: &mut I, requests: &mut Requests, count: usize) -> (Duration, Vec<Grant>) {
     let (batch, allocations) = requests.batch(count, &usual_profile());
     let mut registered = Vec::with_capacity(count);
@@ -132,7 +132,7 @@ pub(crate) fn serve<I: Inputs>(manager: &mut I, requests: &mut Requests, count: 
     (time, slots.zip(allocations).collect())
 }
 
-/// Asks for so many slots, which are granted at once. The operation of the round is one request.
+/// Requests slots that are granted at once. The operation of the round is one request.
 pub(crate) fn serve_all<I: Inputs>(manager: &mut I, requests: &mut Requests, count: usize) -> (Round, Vec<Grant>) {
     let mut round = Round::default();
     let mut grants = Vec::with_capacity(count);
@@ -165,7 +165,7 @@ pub(crate) fn free_all<I: Inputs>(manager: &mut I, grants: &[Grant]) -> Round {
     round
 }
 
-/// The same grants, with slot ids that share no text.
+/// Returns the same grants, with slot ids that share no text.
 fn named(grants: &[Grant]) -> Vec<(SlotId, AllocationId)> {
     grants
         .iter()
@@ -173,7 +173,7 @@ fn named(grants: &[Grant]) -> Vec<(SlotId, AllocationId)> {
         .collect()
 }
 
-/// Lets all task managers report. Only the taking of the reports is timed.
+/// Lets all task managers report. The time is that of taking the reports.
 pub(crate) fn report_all(
     manager: &mut impl Inputs,
     task_managers: usize,
@@ -196,7 +196,8 @@ pub(crate) fn report_all(
     round
 }
 
-/// A manager with so many free slots of these profiles and a configuration of its own, with its clock.
+/// Returns a manager with free slots of these profiles and a configuration of its own, and its
+/// clock.
 pub(crate) fn configured<G: TaskExecutorGateway>(
     config: SlotManagerConfig,
     slots: usize,
@@ -212,12 +213,13 @@ pub(crate) fn configured<G: TaskExecutorGateway>(
     (manager, counter)
 }
 
-/// The profile of a slot where there are so many: that of its task manager, which has more than the usual one.
+/// Returns the profile of a slot, one profile for each task manager; each has more than the usual
+/// one.
 pub(crate) fn profile_by_task_manager(slot: usize, profiles: usize) -> ResourceProfile {
     growing_profile(slot / SLOTS_PER_TASK_MANAGER % profiles)
 }
 
-/// A cluster of which nine slots in ten are used, or half of them.
+/// A cluster with nine slots in ten used, or half of them.
 pub(crate) struct BusyCluster<I> {
     manager: I,
     random: ChaCha8Rng,
@@ -226,12 +228,12 @@ pub(crate) struct BusyCluster<I> {
 }
 
 impl<I: Inputs> BusyCluster<I> {
-    /// Takes nine in ten of the slots, which are all free, and lets so many requests wait that no slot fits.
+    /// Uses nine of ten free slots, and registers waiting requests that no slot fits.
     pub(crate) fn new(manager: I, waiting: usize) -> Self {
         Self::after(manager, Requests::default(), waiting)
     }
 
-    /// The same, with a manager that knows the requests made so far.
+    /// Does the same with a manager that knows the requests made so far.
     pub(crate) fn after(manager: I, requests: Requests, waiting: usize) -> Self {
         let used = manager.num_free() / 10 * 9;
         let mut cluster = Self::using(manager, requests, used);
@@ -241,7 +243,7 @@ impl<I: Inputs> BusyCluster<I> {
         cluster
     }
 
-    /// Takes every other of the slots, which are all free.
+    /// Uses every second of the free slots.
     pub(crate) fn half_used(manager: I) -> Self {
         let used = manager.num_free() / 2;
         Self::using(manager, Requests::default(), used)
@@ -261,8 +263,8 @@ impl<I: Inputs> BusyCluster<I> {
         &self.manager
     }
 
-    /// Asks for some slots, and frees the same in the order in which they were granted. The operation of the round is
-    /// one of each.
+    /// Requests some slots, and frees them in the order of their grants. The operation of the round
+    /// is one of each.
     pub(crate) fn serve_then_free(&mut self) -> Round {
         let (time, granted) = serve(&mut self.manager, &mut self.requests, BATCH);
         let mut round = free_all(&mut self.manager, &granted);
@@ -270,12 +272,12 @@ impl<I: Inputs> BusyCluster<I> {
         round
     }
 
-    /// Frees slots picked at random, and asks for a slot after each.
+    /// Frees slots picked at random, and requests a slot after each.
     pub(crate) fn churn(&mut self) -> Round {
         self.churn_and(|_| ())
     }
 
-    /// The same, with a poll after each of both.
+    /// Does the same, with a poll after each call.
     pub(crate) fn churn_driven(&mut self) -> Round {
         self.churn_and(Inputs::drive)
     }

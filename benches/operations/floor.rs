@@ -1,27 +1,29 @@
-//! The floor: what no implementation of such a manager could do without, and nothing else. A group `floor: ...` takes
-//! the same messages in the same order as the group it is named after, so that the difference between the two is the
-//! price of everything else that the manager does.
+//! The floor: the least work that any such manager must do. A group `floor: ...` takes the same
+//! messages in the same order as the group of the same name. The difference is the price of all
+//! other work of the manager.
 //!
-//! **What it does.** All maps are those of the standard library with the hasher of the crate. They have grown in the
-//! warm-up; what else they do now and then, such as tidying up after removals, is in the time, as it is in the
-//! manager's.
+//! **The work.** All maps are those of the standard library with the hasher of the crate. They have
+//! grown in the warm-up. Their occasional work, such as tidying up after removals, is in the time,
+//! as it is in the manager's.
 //!
-//! - A request: its allocation id is looked up and is not there; its profile is looked up for the queue of free slots;
-//!   the first slot is taken off; who holds it is written to the slot, and the allocation id is inserted at the place
-//!   where it was not found. The request is consumed. If there is no slot, it is stored instead, and what is inserted
-//!   is its place.
-//! - A withdrawal: the allocation id is removed, and so is the request.
-//! - Freeing a slot: the resource id is looked up by its text, the slot is indexed by its number, the allocation is
-//!   compared with the one that holds it and removed from the map, and the slot joins the end of its queue.
-//! - A report: the instance id is looked up; of each status, the resource id, the profile and the holder are compared
-//!   with what is stored. A difference is only noticed.
+//! - A request: its allocation id is looked up and is missing. Its profile is looked up for the
+//!   queue of free slots, and the first slot is taken. The holder is written to the slot, and the
+//!   allocation id is inserted at the place of the search. The request is consumed. Without a slot
+//!   it is stored instead, and its place is inserted.
+//! - A cancellation: the allocation id and the request are removed.
+//! - A freed slot: the resource id is looked up by its text, the slot is indexed by its number. The
+//!   allocation is compared with the holder and removed from the map. The slot joins the end of its
+//!   queue.
+//! - A report: the instance id is looked up. Of each status, the resource id, the profile and the
+//!   holder are compared with the stored ones. A difference is only noticed.
 //!
-//! **What it leaves out.** Deadlines and the clock. Task executors and their answers: attempts, futures, wakers.
-//! Notifications, log events and the ids cloned for them; the outcome that is returned names the slot by its number.
-//! Matching: only an equal profile fits. The order and the coverage of waiting requests; workers that are asked for.
-//! Task managers that are idle, come again or go; slots that are new, omitted, listed in another order or held by
-//! another allocation; pauses after failures; leadership; queries. Taking a slot out of the middle of its queue, as a
-//! report does that says it is held.
+//! **Left out.** Deadlines and the clock. Task executors and their answers: attempts, futures,
+//! wakers. Notifications, log events and the ids cloned for them; the outcome names the slot by its
+//! number. Matching: only an equal profile fits. The order of waiting requests, promised slots and
+//! worker requests. Task managers that are idle, register again or go. Slots that are new, omitted,
+//! listed in another order or held by another allocation. Backoff after failures, leadership and
+//! queries. Removal of a slot from the middle of its queue, which a report causes that shows it as
+//! held.
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
@@ -37,11 +39,11 @@ use crate::messages::{SLOTS_PER_TASK_MANAGER, instance_id, report, usual_profile
 
 type Map<K, V> = HashMap<K, V, FixedState>;
 
-/// Numbers are of 32 bits, as the keys of the manager are: smaller state is faster state.
+/// Numbers have 32 bits, as the keys of the manager have: smaller state is faster state.
 pub(crate) struct Floor {
     task_managers: Vec<TaskManager>,
     by_instance: Map<InstanceId, u32>,
-    /// The number of the first slot. Those of one task manager are next to each other.
+    /// The number of the first slot. The slots of one task manager are next to each other.
     by_resource: Map<ResourceId, u32>,
     slots: Vec<Slot>,
     by_profile: Map<ResourceProfile, u32>,
@@ -56,7 +58,7 @@ struct TaskManager {
 }
 
 struct Slot {
-    /// The place of its queue.
+    /// The index of its queue.
     queue: u32,
     holder: Option<Allocation>,
 }
@@ -74,7 +76,7 @@ enum Holder {
 }
 
 impl Floor {
-    /// With so many slots of the usual profile, of which the chosen ones are held.
+    /// Returns a floor with slots of the usual profile, of which the chosen ones are held.
     pub(crate) fn taken_over(slots: usize, is_allocated: impl Fn(usize) -> bool) -> Self {
         let mut floor = Self {
             task_managers: Vec::new(),
@@ -123,7 +125,7 @@ impl Floor {
         }
     }
 
-    /// The place of the queue for a profile.
+    /// Returns the index of the queue for a profile.
     fn queue(&mut self, profile: &ResourceProfile) -> u32 {
         if let Some(queue) = self.by_profile.get(profile) {
             return *queue;

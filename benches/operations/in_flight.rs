@@ -1,4 +1,4 @@
-//! Slots that were asked for and not answered yet: every line is flat in how many there are.
+//! Slots in flight: each line is flat in their number.
 
 use std::future::{Pending, Ready, pending, ready};
 use std::pin::Pin;
@@ -24,9 +24,9 @@ pub(crate) fn groups(criterion: &mut Criterion) {
     churn_while_others_are_in_flight(criterion);
 }
 
-/// All slots are requested before any task executor answers. Then the answers come, either one after the other, and the
-/// manager is polled for each; or all at once before it is polled. The time is that of one request, its answer, and its
-/// share of the polls.
+/// All slots are requested before any task executor answers. Then the answers arrive: one after the
+/// other with a poll for each, or all at once before a poll. The time is that of one request, its
+/// answer and its share of the polls.
 fn request_in_flight_then_acknowledge(criterion: &mut Criterion) {
     let mut group = group(criterion, "request in flight, then acknowledge");
     for answers in ["one by one", "all at once"] {
@@ -56,7 +56,7 @@ fn request_in_flight_then_acknowledge(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// Answers all that is in flight, so many answers before each poll. Returns the time it took.
+/// Gives all open answers, with a poll after each group of answers. Returns the time it took.
 fn acknowledge_all(manager: &mut Manager<Patient>, gateway: &Patient, answers_per_poll: usize) -> Duration {
     let mut context = Context::from_waker(Waker::noop());
     assert_eq!(manager.poll_progress(&mut context), Poll::Pending);
@@ -86,8 +86,8 @@ fn grant_of(manager: &Manager<Patient>, allocation_id: AllocationId) -> Grant {
     }
 }
 
-/// Churn at 90 % utilisation of 10,000 slots, while other task managers do not answer. The time is that of freeing a
-/// slot and of a request that is served at once.
+/// Churn at 90 % utilisation of 10,000 slots, while other task managers do not answer. The time is
+/// that of freeing a slot and of a request that is served at once.
 fn churn_while_others_are_in_flight(criterion: &mut Criterion) {
     const SLOTS: usize = 10_000;
     let mut group = group(criterion, "churn of 10000 slots, others in flight");
@@ -110,9 +110,11 @@ fn churn_while_others_are_in_flight(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// Registers so many more slots, of task managers that do not answer, and asks for all of them. Returns the requests.
+/// Registers more slots, of task managers that do not answer, and requests all of them. Returns the
+/// requests.
 fn ask_in_vain(manager: &mut Manager<Responsive>, present: usize, slots: usize) -> Requests {
-    // More than the other slots have; and it is not in their way, for none of these is ever free again.
+    // These slots are larger than the others, so the requests fit no other slot. They are never
+    // free again, so the churn does not meet them.
     let larger = growing_profile(1);
     register_more(
         manager,
@@ -131,7 +133,7 @@ fn ask_in_vain(manager: &mut Manager<Responsive>, present: usize, slots: usize) 
     requests
 }
 
-/// A task executor that says "yes" at once, or never anything.
+/// A task executor that acknowledges at once, or never answers.
 enum Responsive {
     Prompt,
     Silent,

@@ -1,4 +1,4 @@
-//! What comes in, for the manager and for the floor below it alike: groups that take either give both the same messages
+//! Inputs of the manager and of the floor: a group that takes either gives both the same messages
 //! in the same order.
 
 use std::task::{Context, Poll, Waker};
@@ -11,24 +11,25 @@ use slot_manager::{
 use crate::messages::{Registered, slot_index};
 
 pub(crate) trait Inputs {
-    /// What a request is answered with. It is looked into after the clock has stopped.
+    /// The result of registering a request. It is checked after the clock has stopped.
     type Registered;
 
     fn request(&mut self, request: SlotRequest) -> Self::Registered;
 
-    /// The number of the slot that was granted within the call.
+    /// Returns the number of the slot that was granted within the call.
     fn granted_slot(registered: &Self::Registered) -> Option<usize>;
 
-    /// Whether the request waited.
+    /// Cancels a request. Returns `true` if it waited.
     fn cancel(&mut self, allocation_id: AllocationId) -> bool;
 
-    /// Whether the allocation held the slot.
+    /// Frees a slot. Returns `true` if the allocation held it.
     fn free(&mut self, slot_id: &SlotId, allocation_id: AllocationId) -> bool;
 
-    /// Whether the report was taken.
+    /// Takes a report. Returns `true` if it was applied.
     fn report(&mut self, instance_id: InstanceId, report: &SlotReport) -> bool;
 
-    /// One poll in which nothing is ready and nothing is due, as a service does between two messages.
+    /// Polls once while nothing is ready and nothing is due, as a service does between two
+    /// messages.
     fn drive(&mut self);
 
     fn num_free(&self) -> usize;

@@ -1,40 +1,43 @@
-//! What each operation of the manager costs, by the size of the cluster.
+//! The cost of each operation of the manager, by the size of the cluster.
 //!
 //! ```sh
 //! cargo bench --bench operations                        # everything, a quarter of an hour
-//! cargo bench --bench operations -- churn               # the groups and parameters in which a pattern is found
+//! cargo bench --bench operations -- churn               # the groups and parameters that match a pattern
 //! cargo bench --bench operations -- 'served at once'    # such as one operation, with its floor
 //! cargo bench --bench operations -- '/.*\b1000000\b'    # the largest size of each group
 //! cargo bench --bench operations -- --sample-size 50 --measurement-time 10 'request waits/'
 //! cargo bench --bench operations -- --test              # each of them once and small, without measuring
 //! ```
 //!
-//! **How to read it.** One iteration is one operation, so `time` is the time of one, and `thrpt` how many of them (or
-//! of the slots they are about) one core does in a second. The sizes in a group are factors of ten apart, from 1,000 to
-//! 1,000,000 slots, or requests where there are no slots. The line of an operation that costs O(1) is flat: nearly the
-//! same time for all sizes. What it grows by is cache misses, a small factor once the state has outgrown the caches; a
-//! linear one would grow by a thousand. Where the time grows by something else, the module that has the group says by
-//! what.
+//! **How to read it.** One iteration is one operation. `time` is the time of one; `thrpt` is the
+//! number of operations, or of their slots, per second on one core. The sizes in a group are
+//! factors of ten apart, from 1,000 to 1,000,000 slots, or requests where there are no slots. The
+//! line of an O(1) operation is flat: nearly the same time for all sizes. It grows by cache misses,
+//! a small factor once the state has outgrown the caches; a linear one would grow by a thousand.
+//! Where the time grows with something else, the module of the group names it.
 //!
-//! **The floor.** A group `floor: ...` is measured directly after the one it is named after, with the same messages in
-//! the same order. It does only what no implementation of such a manager could do without, a few operations on hash
-//! maps: see [`floor`] for what that is and what it leaves out. Read the ratio of the two, at the same size and from
-//! the same run. That the floor grows with the size too tells how much of the growth is the machine's.
+//! **The floor.** A group `floor: ...` is measured directly after the group of the same name, with
+//! the same messages in the same order. It does only the least work of any such manager, a few
+//! operations on hash maps; see [`floor`]. Read the ratio of the two, at the same size and from the
+//! same run. The growth of the floor is the machine's share of the growth.
 //!
-//! **What is measured.** The manager alone, on one thread, with as little around it as can be: [`outside`] has a clock
-//! that is a counter, gateways that answer at once or when told to, and actions that count. What tokio's clock and
-//! timer add is in the groups `either clock: ...`. Messages exist before the clock starts and are as fresh as those
-//! that were just deserialised: each has texts and profiles of its own, equal to what the manager knows and never the
-//! same object. They are made in batches, so they are in the cache as a message that has just come in would be; what a
-//! large cluster costs is the manager's own state. After each round the counts of the manager are checked, so that a
-//! group measures what it says.
+//! **What is measured.** The manager alone, on one thread, with as little around it as possible:
+//! [`outside`] has a clock that is a counter, gateways that answer at once or on demand, and
+//! actions that count. The groups `either clock: ...` show the cost of tokio's clock and timer.
+//! Messages exist before the clock starts and are as fresh as deserialized ones: each has texts and
+//! profiles of its own, equal to those the manager knows and never the same object. They are made
+//! in batches, so they are in the cache like a message that has just arrived; the growth for a
+//! large cluster is the manager's own state. After each round the counts of the manager are
+//! checked, so that a group measures what its name promises.
 //!
-//! A sample is one round at least, and most rounds go through the whole state: at the largest sizes that takes longer
-//! than the measurement is asked to, and criterion warns of it. The largest state takes less than a gigabyte. With
-//! `--test`, which is to see that everything works, sizes end at 100,000.
+//! A sample is at least one round, and most rounds go through the whole state. At the largest sizes
+//! that takes longer than the requested measurement time, and criterion warns about it. The largest
+//! state takes less than a gigabyte. With `--test`, which only shows that everything works, sizes
+//! end at 100,000.
 //!
-//! The measured times are those of one machine at one moment. Compare the sizes of one run with each other, or two
-//! versions in two runs directly after each other; criterion prints the change against the last run.
+//! The times are those of one machine at one moment. Compare the sizes of one run with each other,
+//! or two versions in two runs directly after each other. Criterion prints the change against the
+//! last run.
 
 mod clocks;
 mod cluster;
@@ -67,21 +70,21 @@ const SIZES: [usize; 4] = [1_000, 10_000, 100_000, 1_000_000];
 /// The largest size where nothing is measured.
 const LARGEST_IN_TEST: usize = 100_000;
 
-/// The sizes that each group is measured with.
+/// Returns the sizes that each group is measured with.
 fn sizes() -> impl Iterator<Item = usize> {
     let largest = if is_test() { LARGEST_IN_TEST } else { usize::MAX };
     SIZES.into_iter().filter(move |size| *size <= largest)
 }
 
-/// Whether criterion runs everything just once, without measuring: it does when told so, and whenever it is not cargo's
-/// `bench` that runs it.
+/// Returns `true` if criterion runs everything once, without measuring. It does on demand, and
+/// unless `cargo bench` runs it.
 fn is_test() -> bool {
     let is_given = |flag| std::env::args().any(|argument| argument == flag);
     is_given("--test") || !is_given("--bench")
 }
 
 fn main() {
-    // The sample size is the smallest there is, for the sake of the largest states.
+    // The smallest sample size, because of the largest states.
     let mut criterion = Criterion::default()
         .warm_up_time(Duration::from_millis(300))
         .measurement_time(Duration::from_secs(1))

@@ -1,6 +1,6 @@
-//! What is looked at in vain: waiting requests that no slot fits, free slots that are too small. Every line is flat in
-//! the number of requests and slots; matching costs one comparison for each distinct profile (K) among those that wait
-//! or are free.
+//! Searches without a match: waiting requests that no slot fits, free slots that are too small.
+//! Each line is flat in the number of requests and slots. Matching costs one comparison for each
+//! distinct profile (K) of waiting requests or free slots.
 
 use criterion::Criterion;
 use slot_manager::FreeSlotOutcome;
@@ -35,8 +35,8 @@ fn churn_while_requests_wait(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// Requests of K profiles wait; task managers register until all are served. A slot fits the requests of one profile
-/// only. The time is that of one slot that arrives and serves a request.
+/// Requests of K profiles wait. Task managers register until all are served; a slot fits the
+/// requests of one profile only. The time is that of one slot that registers and serves a request.
 fn drain(criterion: &mut Criterion) {
     let mut group = group(criterion, "drain by arriving task managers");
     for profiles in [1, 100] {
@@ -66,8 +66,8 @@ fn drain(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// Free slots of K profiles, in the order of their size, the smallest free for the longest time. A slot as large as the
-/// largest is requested, and freed again. The time is that of both.
+/// Free slots of K profiles, in the order of their size, the smallest free for the longest time. A
+/// slot of the largest profile is requested, and freed again. The time is that of both.
 fn only_the_largest_fits(criterion: &mut Criterion) {
     let mut group = group(criterion, "request only the largest fits, then free");
     for profiles in [1, 10, 100, 1_000, 10_000] {
@@ -81,7 +81,8 @@ fn only_the_largest_fits(criterion: &mut Criterion) {
                 format!("K = {profiles}, {slots} slots"),
                 set_up,
                 |(manager, requests, served)| {
-                    // The largest take turns: which one serves a request is known before.
+                    // The largest slots take turns, so the slot that serves a request is known
+                    // before.
                     let largest = slots / profiles;
                     let expected: Vec<_> = (*served..*served + BATCH)
                         .map(|n| slots - largest + n % largest)

@@ -1,4 +1,5 @@
-//! How one operation is timed: in rounds that leave the state as they found it, without the work between them.
+//! The timing of one operation: in rounds that leave the state as it was, without the work between
+//! them.
 
 use std::fmt::Display;
 use std::ops::{AddAssign, Range};
@@ -7,28 +8,28 @@ use std::time::Duration;
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, BenchmarkId, Criterion, SamplingMode, Throughput};
 
-/// How many small messages are made before the clock starts: few enough to stay in the cache, enough to make reading
-/// the clock cost nothing.
+/// The number of small messages made before the clock starts: few enough to stay in the cache,
+/// enough to hide the cost of reading the clock.
 pub(crate) const BATCH: usize = 256;
 
 /// The same for reports, which are as large as ten small messages.
 pub(crate) const BATCH_OF_REPORTS: usize = 32;
 
-/// A group whose operation is about one thing: a slot, a request, or a poll.
+/// Returns a group whose operation is about one item: a slot, a request or a poll.
 pub(crate) fn group<'a>(criterion: &'a mut Criterion, name: &str) -> BenchmarkGroup<'a, WallTime> {
     group_per(criterion, name, 1)
 }
 
-/// A group whose operation is about several things.
+/// Returns a group whose operation is about several items.
 pub(crate) fn group_per<'a>(criterion: &'a mut Criterion, name: &str, elements: u64) -> BenchmarkGroup<'a, WallTime> {
     let mut group = criterion.benchmark_group(name);
     group.throughput(Throughput::Elements(elements));
-    // Only whole rounds are done: asking for more iterations in each sample than in the one before would be in vain.
+    // Only whole rounds run, so more iterations in each further sample would have no effect.
     group.sampling_mode(SamplingMode::Flat);
     group
 }
 
-/// What a round did.
+/// The operations and the time of a round.
 #[derive(Default)]
 pub(crate) struct Round {
     operations: usize,
@@ -57,9 +58,9 @@ pub(crate) fn batches(messages: usize, batch: usize) -> impl Iterator<Item = Ran
 
 /// Measures one operation.
 ///
-/// `set_up` makes the state once; each call of `round` does a number of operations on it and leaves it as it was. Only
-/// whole rounds are done, so every sample has been through the whole of a large state; criterion is told the share of
-/// the time that belongs to the iterations it asked for.
+/// `set_up` makes the state once. Each call of `round` does some operations on it and leaves it as
+/// it was. Only whole rounds run, so each sample has been through the whole of a large state.
+/// Criterion gets the share of the time that belongs to the requested iterations.
 pub(crate) fn bench<S>(
     group: &mut BenchmarkGroup<'_, WallTime>,
     parameter: impl Display,
@@ -68,7 +69,7 @@ pub(crate) fn bench<S>(
 ) {
     let mut state = None;
     group.bench_function(BenchmarkId::from_parameter(parameter), |bencher| {
-        // Here, not before: a benchmark that is filtered out needs no state.
+        // Made here, not before: a benchmark that is filtered out needs no state.
         let state = state.get_or_insert_with(&set_up);
         bencher.iter_custom(|iterations| {
             let (mut operations, mut time) = (0, Duration::ZERO);

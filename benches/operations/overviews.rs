@@ -1,5 +1,5 @@
-//! Questions about everything at once: flat in the number of slots and of waiting requests; an explanation costs one
-//! comparison for each distinct profile (K) of a slot.
+//! Queries about everything at once: flat in the number of slots and of waiting requests. An
+//! explanation costs one comparison for each distinct profile (K) of a slot.
 
 use std::hint::black_box;
 
@@ -18,7 +18,8 @@ pub(crate) fn groups(criterion: &mut Criterion) {
     explain(criterion);
 }
 
-/// So many slots of K profiles, half of them allocated, and as many requests as task managers that none of them fits.
+/// Returns a manager with slots of K profiles, half of them allocated, and as many waiting requests
+/// as task managers. No slot fits the requests.
 fn half_allocated(slots: usize, profiles: usize) -> Manager<Prompt> {
     let profile_of = |slot| profile_by_task_manager(slot, profiles);
     let (mut manager, _) = configured(SlotManagerConfig::default(), slots, profile_of, || Prompt);
@@ -52,7 +53,7 @@ fn overview(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// The time is that of one explanation of a request that waits: no slot fits it.
+/// The time is that of one explanation of a waiting request that no slot fits.
 fn explain(criterion: &mut Criterion) {
     let mut group = group(criterion, "explain a waiting request");
     for profiles in [1, 27] {

@@ -1,5 +1,5 @@
-//! Reports of task managers of ten slots each: flat in the number of task managers and of waiting requests,
-//! proportional to their slots.
+//! Reports of task managers of ten slots each: flat in the number of task managers and of waiting
+//! requests, proportional to their slots.
 
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, Criterion};
@@ -12,7 +12,7 @@ use crate::messages::{Requests, SLOTS_PER_TASK_MANAGER, huge_profile, report, us
 use crate::outside::{Manager, Prompt};
 use crate::sizes;
 
-/// The slots of the cluster to which waiting requests are added.
+/// The slots of the cluster for the groups with waiting requests.
 const SLOTS: usize = 10_000;
 
 pub(crate) fn groups(criterion: &mut Criterion) {
@@ -22,18 +22,18 @@ pub(crate) fn groups(criterion: &mut Criterion) {
     changed_report_while_requests_wait(criterion);
 }
 
-/// The operation is one report of ten slots.
+/// Returns a group whose operation is one report of ten slots.
 fn group<'a>(criterion: &'a mut Criterion, name: &str) -> BenchmarkGroup<'a, WallTime> {
     group_per(criterion, name, SLOTS_PER_TASK_MANAGER as u64)
 }
 
-/// Every other slot is held by an allocation.
+/// Returns `true` for the slots that allocations hold: every second one.
 fn is_odd(slot: usize) -> bool {
     slot % 2 == 1
 }
 
-/// Half of the slots are allocated, and the reports say so: the heartbeat of a quiet cluster. The time is that of one
-/// report of ten slots.
+/// Half of the slots are allocated, and the reports show it: the heartbeat of a quiet cluster. The
+/// time is that of one report of ten slots.
 fn unchanged_report(criterion: &mut Criterion) {
     fn measure<I: Inputs>(mut group: BenchmarkGroup<'_, WallTime>, manager: impl Fn(usize) -> I) {
         for slots in sizes() {
@@ -62,8 +62,9 @@ fn report_unchanged(manager: &mut impl Inputs, slots: usize) -> Round {
     round
 }
 
-/// Half of the slots are allocated. Every task manager reports that another one of its slots is, and then that it is
-/// not any more, which is a loss that is notified. The time is that of one report of ten slots, the mean of both kinds.
+/// Half of the slots are allocated. Each task manager reports that one more of its slots is
+/// allocated, and later that it is free again, which is a notified loss. The time is that of one
+/// report of ten slots, the mean of both kinds.
 fn changed_report(criterion: &mut Criterion) {
     let mut group = group(criterion, "report of 10 slots, 1 changed");
     for slots in sizes() {
@@ -91,7 +92,7 @@ fn report_changed(manager: &mut Manager<Prompt>, slots: usize) -> Round {
     round
 }
 
-/// The reports of 10,000 slots of which nothing changes, while requests that no slot fits keep waiting.
+/// Unchanged reports of 10,000 slots, while requests that no slot fits keep waiting.
 fn unchanged_report_while_requests_wait(criterion: &mut Criterion) {
     let mut group = group(criterion, "unchanged report of 10 slots, others wait");
     for waiting in sizes() {
@@ -105,8 +106,8 @@ fn unchanged_report_while_requests_wait(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// The reports of 10,000 slots of which one changes, while requests that no slot fits keep waiting: every other report
-/// brings a slot that is free to be matched.
+/// Reports of 10,000 slots with one change each, while requests that no slot fits keep waiting.
+/// Every second report brings a free slot that is matched.
 fn changed_report_while_requests_wait(criterion: &mut Criterion) {
     let mut group = group(criterion, "report of 10 slots, 1 changed, others wait");
     for waiting in sizes() {

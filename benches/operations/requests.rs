@@ -1,5 +1,5 @@
-//! Requests where all slots and requests have one profile: every line is flat. What no manager could do without is
-//! measured right after.
+//! Requests where all slots and requests have one profile: each line is flat. The floor of an
+//! operation is measured directly after it.
 
 use std::time::Duration;
 
@@ -28,17 +28,17 @@ pub(crate) fn groups(criterion: &mut Criterion) {
     churn(criterion);
 }
 
-/// All slots are free.
+/// Returns a manager with free slots.
 fn idle(slots: usize) -> Manager<Prompt> {
     with_free_slots(slots, |_| usual_profile(), || Prompt)
 }
 
-/// There is no slot.
+/// Returns a manager without slots.
 fn empty() -> Manager<Prompt> {
     started().0
 }
 
-/// All slots are free; they are requested one after the other, and each is granted within the call.
+/// All slots are free. They are requested one after the other, and each is granted within the call.
 fn request_served_at_once(criterion: &mut Criterion) {
     fn measure<I: Inputs>(mut group: BenchmarkGroup<'_, WallTime>, manager: impl Fn(usize) -> I) {
         for slots in sizes() {
@@ -59,7 +59,7 @@ fn request_served_at_once(criterion: &mut Criterion) {
     measure(group(criterion, "request served at once, spread out"), spreading_out);
 }
 
-/// All slots are granted; they are freed in the order in which they were granted.
+/// All slots are granted. They are freed in the order of their grants.
 fn free(criterion: &mut Criterion) {
     fn measure<I: Inputs>(mut group: BenchmarkGroup<'_, WallTime>, manager: impl Fn(usize) -> I) {
         for slots in sizes() {
@@ -77,7 +77,7 @@ fn free(criterion: &mut Criterion) {
     measure(group(criterion, "floor: free"), Floor::with_free_slots);
 }
 
-/// There is no slot. Requests come to wait.
+/// There is no slot. Requests are registered and wait.
 fn request_waits(criterion: &mut Criterion) {
     let mut group = group(criterion, "request waits");
     for waiting in sizes() {
@@ -97,8 +97,8 @@ fn request_waits(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// There is no slot. Requests come to wait; when all are there they are withdrawn, the oldest first. The time is that
-/// of one request and its withdrawal.
+/// There is no slot. Requests are registered and wait; then all are cancelled, the oldest first.
+/// The time is that of one request and its cancellation.
 fn request_waits_then_cancel(criterion: &mut Criterion) {
     fn measure<I: Inputs>(mut group: BenchmarkGroup<'_, WallTime>, manager: impl Fn() -> I) {
         for waiting in sizes() {
@@ -123,8 +123,8 @@ fn request_waits_then_cancel(criterion: &mut Criterion) {
     });
 }
 
-/// Registers requests that are not granted within the call. Returns their ids; the operation of the round is one
-/// request.
+/// Registers requests that are not granted within the call. Returns their ids; the operation of the
+/// round is one request.
 pub(crate) fn register_all(
     manager: &mut impl Inputs,
     requests: &mut Requests,
@@ -148,7 +148,8 @@ pub(crate) fn register_all(
     (round, ids)
 }
 
-/// There is no slot. All requests that wait are withdrawn, in the order in which they came or in a random one.
+/// There is no slot. All waiting requests are cancelled, in the order of their registration or in a
+/// random one.
 fn cancel(criterion: &mut Criterion) {
     let mut group = group(criterion, "cancel a waiting request");
     for order in ["oldest first", "random order"] {
@@ -177,7 +178,7 @@ fn cancel(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// Withdraws all requests that wait. Returns the time it took.
+/// Cancels all waiting requests. Returns the time it took.
 fn cancel_all(manager: &mut impl Inputs, allocations: &[AllocationId]) -> Duration {
     let (time, cancelled) = timed(|| {
         allocations
@@ -190,8 +191,9 @@ fn cancel_all(manager: &mut impl Inputs, allocations: &[AllocationId]) -> Durati
     time
 }
 
-/// Nine slots in ten are used. A slot picked at random is freed, and a slot is requested, which is the one that has
-/// been free for the longest time, or one of the least used task manager. The time is that of both.
+/// Nine slots in ten are used. A slot picked at random is freed, and a slot is requested: the one
+/// that has been free for the longest time, or one of the least used task manager. The time is that
+/// of both.
 fn churn(criterion: &mut Criterion) {
     fn measure<I: Inputs>(mut group: BenchmarkGroup<'_, WallTime>, manager: impl Fn(usize) -> I) {
         for slots in sizes() {

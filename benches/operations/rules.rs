@@ -1,5 +1,5 @@
-//! What rules about the capacity cost where they change nothing, and what operators and task executors decide: every line
-//! is flat.
+//! The cost of rules about capacity where they change nothing, and of decisions of operators and
+//! task executors: each line is flat.
 
 use std::cell::RefCell;
 use std::future::{Ready, ready};
@@ -23,10 +23,10 @@ use crate::timing::timed;
 pub(crate) fn groups(criterion: &mut Criterion) {
     request_served_then_free(criterion);
     block_and_unblock(criterion);
-    question_answered_later(criterion);
+    release_check_answered_later(criterion);
 }
 
-/// Every rule there is, in a cluster of so many slots that keeps all of them.
+/// Returns a configuration with every rule, for a cluster that keeps all of them.
 fn all_rules(slots: usize) -> SlotManagerConfig {
     let worker = WorkerDescription::new(SLOTS_PER_TASK_MANAGER as u32, usual_profile()).expect("a worker");
     SlotManagerConfig::default()
@@ -39,9 +39,9 @@ fn all_rules(slots: usize) -> SlotManagerConfig {
         .with_fail_unfulfillable_requests(true)
 }
 
-/// Half of the slots are used. Some slots are requested, and then freed in the order in which they were granted, once
-/// without any rule and once with all of them: a floor, redundancy, limits, and requests that fail if nothing could serve
-/// them. The time is that of both, for one slot.
+/// Half of the slots are used. Some slots are requested, and freed in the order of their grants:
+/// once without any rule, and once with minimum, redundancy, limits and failing of unfulfillable
+/// requests. The time is that of both calls for one slot.
 fn request_served_then_free(criterion: &mut Criterion) {
     let mut group = group(criterion, "request served, then freed, rules");
     let no_rules = |_| SlotManagerConfig::default();
@@ -61,8 +61,8 @@ fn request_served_then_free(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// Half of the slots are allocated. Each worker is blocked, and is not any more. The time is that of both, for one task
-/// manager of ten slots.
+/// Half of the slots are allocated. Each worker is blocked and unblocked. The time is that of both,
+/// for one task manager of ten slots.
 fn block_and_unblock(criterion: &mut Criterion) {
     let mut group = group_per(
         criterion,
@@ -97,41 +97,39 @@ fn block_and_unblock(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// All task managers are idle; the timeout of all is due, and each says that it will say later whether it can be
-/// stopped. When all have been asked, they answer in the same order: no, or yes, and then the resource manager declines.
-/// The time is that of one question, and its answer.
-fn question_answered_later(criterion: &mut Criterion) {
-    let mut group = group(criterion, "question whether a task manager can go, answered later");
-    for (name, answer) in [("no", ReleaseDecision::Keep), ("yes", ReleaseDecision::Release)] {
+/// All task managers are idle, and the timeout of all is due. Each task executor postpones its
+/// decision. After all release checks they decide in the same order: to keep, or to release, which
+/// the resource manager declines. The time is that of one check and its answer.
+fn release_check_answered_later(criterion: &mut Criterion) {
+    let mut group = group(criterion, "release check, answered later");
+    for (name, answer) in [("keep", ReleaseDecision::Keep), ("release", ReleaseDecision::Release)] {
         for slots in sizes() {
             let set_up = || {
-                let asked = Asked::default();
-                let gateway = || Undecided(asked.clone());
+                let checks_made = ChecksMade::default();
+                let gateway = || Undecided(checks_made.clone());
                 let config = SlotManagerConfig::default();
-                (configured(config, slots, |_| usual_profile(), gateway), asked)
+                (configured(config, slots, |_| usual_profile(), gateway), checks_made)
             };
             bench(
                 &mut group,
                 format!("{name}, {slots} slots"),
                 set_up,
-                |((manager, counter), asked)| {
-                    // More than the timeout, for the counter moves a little by itself.
+                |((manager, counter), checks_made)| {
+                    // More than the timeout: each reading moves the counter a little.
                     counter.advance(manager.config().task_manager_timeout + Duration::from_secs(1));
                     let mut context = Context::from_waker(Waker::noop());
-                    let (time_of_questions, ()) = timed(|| while manager.poll_progress(&mut context).is_ready() {});
-                    let questions = asked.take();
-                    assert_eq!(questions.len(), slots / SLOTS_PER_TASK_MANAGER);
+                    let (time_of_checks, ()) = timed(|| while manager.poll_progress(&mut context).is_ready() {});
+                    let checks = checks_made.take();
+                    assert_eq!(checks.len(), slots / SLOTS_PER_TASK_MANAGER);
                     let (time_of_answers, stayed) = timed(|| {
-                        questions
+                        checks
                             .iter()
-                            .filter(|question| {
-                                manager.answer_release(question, answer) == Ok(ReleaseAnswerOutcome::Stays)
-                            })
+                            .filter(|check| manager.answer_release(check, answer) == Ok(ReleaseAnswerOutcome::Stays))
                             .count()
                     });
-                    assert_eq!(stayed, questions.len());
+                    assert_eq!(stayed, checks.len());
                     let mut round = Round::default();
-                    round.add(stayed, time_of_questions + time_of_answers);
+                    round.add(stayed, time_of_checks + time_of_answers);
                     round
                 },
             );
@@ -140,11 +138,11 @@ fn question_answered_later(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// The questions that were asked.
-type Asked = Rc<RefCell<Vec<ReleaseCheck>>>;
+/// The release checks made so far.
+type ChecksMade = Rc<RefCell<Vec<ReleaseCheck>>>;
 
-/// A task executor that says "yes" at once to every request, and later whether it can be stopped.
-struct Undecided(Asked);
+/// A task executor that acknowledges every request at once, and postpones every release check.
+struct Undecided(ChecksMade);
 
 impl TaskExecutorGateway for Undecided {
     type RequestSlotFuture = Ready<Result<Acknowledge, SlotAllocationError>>;
@@ -153,8 +151,8 @@ impl TaskExecutorGateway for Undecided {
         ready(Ok(Acknowledge::new()))
     }
 
-    fn can_be_released(&mut self, question: &ReleaseCheck) -> ReleaseDecision {
-        self.0.borrow_mut().push(*question);
+    fn can_be_released(&mut self, check: &ReleaseCheck) -> ReleaseDecision {
+        self.0.borrow_mut().push(*check);
         ReleaseDecision::Later
     }
 }

@@ -1,6 +1,6 @@
-//! Which of the free slots is taken: every line is flat in the number of slots, by whatever strategy; each costs one
-//! comparison for each distinct profile (K) among the free slots, all of which fit. Churn grows by cache misses: it goes
-//! to slots picked at random.
+//! The choice among free slots: each line is flat in the number of slots, with any strategy. Each
+//! costs one comparison for each distinct profile (K) among the free slots, all of which fit. Churn
+//! grows by cache misses: it picks slots at random.
 
 use std::cmp::Ordering;
 use std::sync::Arc;
@@ -23,8 +23,8 @@ pub(crate) fn groups(criterion: &mut Criterion) {
         ("own strategy", SlotMatchingStrategy::Custom(Arc::new(MostCores))),
     ];
     for (name, strategy) in strategies {
-        // Some slots are requested, and then freed in the order in which they were granted. The time is that of both,
-        // for one slot.
+        // Some slots are requested, and freed in the order of their grants. The time is that of
+        // both calls for one slot.
         measure(
             group(criterion, &format!("request served, then freed, {name}")),
             &strategy,
@@ -39,7 +39,7 @@ pub(crate) fn groups(criterion: &mut Criterion) {
     }
 }
 
-/// Half of the slots are used, and the slots of a task manager are alike.
+/// Half of the slots are used, and all slots of a task manager have one profile.
 fn measure(
     mut group: BenchmarkGroup<'_, WallTime>,
     strategy: &SlotMatchingStrategy,
@@ -58,7 +58,7 @@ fn measure(
     group.finish();
 }
 
-/// The slot with the most cores.
+/// Takes the slot with the most cores.
 #[derive(Debug)]
 struct MostCores;
 

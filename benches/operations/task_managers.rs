@@ -1,5 +1,5 @@
-//! Task managers of ten slots each, which come and go: flat in the number of task managers, proportional to their
-//! slots.
+//! Task managers of ten slots each that come and go: flat in the number of task managers,
+//! proportional to their slots.
 
 use std::sync::Arc;
 
@@ -17,8 +17,8 @@ pub(crate) fn groups(criterion: &mut Criterion) {
     unregister_task_manager(criterion);
 }
 
-/// Task managers with free slots register with a manager that knows nothing yet, as after a change of the leader; the
-/// time includes what its tables need to grow. It is that of one slot.
+/// Task managers with free slots register with an empty manager, as after a change of the leader.
+/// The time is that of one slot, with the growth of the tables.
 fn register_task_manager(criterion: &mut Criterion) {
     let mut group = group(criterion, "register task manager, per slot");
     for slots in sizes() {
@@ -42,8 +42,8 @@ fn register_task_manager(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// All slots are allocated; all task managers go, in the order in which they came, and every grant is notified as lost.
-/// The time is that of one task manager of ten slots.
+/// All slots are allocated. All task managers are unregistered in the order of their registration,
+/// and each grant is notified as lost. The time is that of one task manager of ten slots.
 fn unregister_task_manager(criterion: &mut Criterion) {
     let mut group = group_per(
         criterion,

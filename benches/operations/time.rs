@@ -1,4 +1,4 @@
-//! Time: what a poll costs when nothing is due, and what a timeout costs. Both lines are flat.
+//! Time: the cost of a poll when nothing is due, and the cost of a timeout. Both lines are flat.
 
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -17,8 +17,8 @@ pub(crate) fn groups(criterion: &mut Criterion) {
     due_request_timeouts(criterion);
 }
 
-/// So many free slots, whose task managers are idle, and as many requests that none of them fits: all have deadlines,
-/// none is due. The time is that of one poll.
+/// Free slots of idle task managers, and as many waiting requests that no slot fits. All have
+/// deadlines, none is due. The time is that of one poll.
 fn progress_with_nothing_due(criterion: &mut Criterion) {
     let mut group = group(criterion, "progress with nothing due");
     for size in sizes() {
@@ -54,8 +54,8 @@ fn progress_with_nothing_due(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// There is no slot. All requests that wait fall due at once, and every failure is notified. The time is that of one
-/// request.
+/// There is no slot. All waiting requests fall due at once, and each failure is notified. The time
+/// is that of one request.
 fn due_request_timeouts(criterion: &mut Criterion) {
     let mut group = group(criterion, "all request timeouts due, per request");
     for waiting in sizes() {
@@ -66,7 +66,7 @@ fn due_request_timeouts(criterion: &mut Criterion) {
             set_up,
             |((manager, counter), requests)| {
                 wait(manager, requests, waiting, |_| usual_profile());
-                // More than the timeout, for the counter moves a little by itself.
+                // More than the timeout: each reading moves the counter a little.
                 counter.advance(manager.config().request_timeout + Duration::from_secs(1));
                 let mut context = Context::from_waker(Waker::noop());
                 let (time, expired) = timed(|| {

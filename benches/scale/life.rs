@@ -1,4 +1,4 @@
-//! The life of a cluster, a virtual millisecond at a time.
+//! The life of a cluster, one virtual millisecond at a time.
 
 use std::ops::Range;
 use std::task::{Context, Poll, Waker};
@@ -20,15 +20,15 @@ use crate::messages::{
 use crate::outside::{Awaited, Count, Counter, Manager, Patient, started_with};
 use crate::timing::timed;
 
-/// How often a task manager reports.
+/// The time between two reports of a task manager.
 const HEARTBEAT: Duration = Duration::from_secs(10);
 
 const MILLISECOND: Duration = Duration::from_millis(1);
 
-/// In a second so many slots are freed and requested: one for each ten task managers.
+/// The number of task managers for each slot that is freed and requested per second.
 const TASK_MANAGERS_PER_REQUEST: usize = 10;
 
-/// How many messages are made before the clock starts while the cluster grows.
+/// The number of messages made before the clock starts, while the cluster grows.
 const BATCH: usize = 256;
 
 pub(crate) struct Cluster {
@@ -38,15 +38,15 @@ pub(crate) struct Cluster {
     random: ChaCha8Rng,
     requests: Requests,
     held: HeldSlots,
-    /// In flight: what was asked for, and where.
+    /// The slots and allocations in flight.
     in_flight: Vec<(usize, AllocationId)>,
     /// The order in which task managers report.
     heartbeats: Vec<u32>,
-    /// What the bench itself holds; the little it holds beside that, for a millisecond's messages, does not count.
+    /// The bytes of the bench itself, without the few bytes of one millisecond's messages.
     own_bytes: usize,
 }
 
-/// What was done, and how long it took.
+/// Finished work, and the time it took.
 #[derive(Default)]
 pub(crate) struct Work {
     pub(crate) reports: usize,
@@ -74,7 +74,7 @@ impl Work {
     }
 }
 
-/// What comes in within a millisecond.
+/// The messages of one millisecond.
 struct Messages {
     reports: Vec<(InstanceId, SlotReport)>,
     frees: Vec<(SlotId, AllocationId)>,
@@ -111,7 +111,8 @@ impl Cluster {
         }
     }
 
-    /// Registers all task managers and uses nine slots in ten. Returns how long the manager took for it.
+    /// Registers all task managers and uses nine slots in ten. Returns the time spent in the
+    /// manager.
     pub(crate) fn grow(&mut self) -> Duration {
         let mut time = Duration::ZERO;
         for first in (0..self.heartbeats.len()).step_by(BATCH) {
@@ -151,7 +152,7 @@ impl Cluster {
         time
     }
 
-    /// Lives for some time, and checks the counts at the end.
+    /// Runs the cluster for some time and checks the counts at the end.
     pub(crate) fn live(&mut self, life: Duration) -> Work {
         let mut work = Work::default();
         let mut reported = 0;
@@ -178,13 +179,14 @@ impl Cluster {
         self.heartbeats.len() * SLOTS_PER_TASK_MANAGER
     }
 
-    /// How many slots are freed and requested in this millisecond, counted from one.
+    /// Returns the number of slots to free and request in this millisecond, counted from one.
     fn requested_in(&self, millisecond: u128) -> usize {
         let each_second = (self.heartbeats.len() / TASK_MANAGERS_PER_REQUEST) as u128;
         (each_second * millisecond / 1000 - each_second * (millisecond - 1) / 1000) as usize
     }
 
-    /// Makes what comes in within a millisecond, all answers being there. The reports say what is so before the frees.
+    /// Makes the messages of a millisecond, after all answers have arrived. The reports show the
+    /// state before the frees.
     fn messages(&mut self, reporting: Range<usize>, requested: usize) -> Messages {
         let reports = reporting
             .map(|turn| {
@@ -202,7 +204,8 @@ impl Cluster {
         }
     }
 
-    /// The answers of the millisecond before come, then the reports, then the frees and requests in turn.
+    /// Runs one millisecond: answers of the millisecond before, then reports, then frees and
+    /// requests in turn.
     fn millisecond(&mut self, reporting: Range<usize>, requested: usize, work: &mut Work) {
         self.counter.advance(MILLISECOND);
         let driving = self.drive();
@@ -218,7 +221,7 @@ impl Cluster {
         work.requests += requested;
     }
 
-    /// Returns how many agree with what is known.
+    /// Takes the reports. Returns the number of applied reports.
     fn take_reports(&mut self, reports: &[(InstanceId, SlotReport)]) -> usize {
         let applied = |(instance_id, report): &&(InstanceId, SlotReport)| {
             self.manager.report_slot_status(*instance_id, report) == Ok(ReportOutcome::Applied)
@@ -226,7 +229,7 @@ impl Cluster {
         reports.iter().filter(applied).count()
     }
 
-    /// Frees a slot and requests one, again and again. Returns how many were freed.
+    /// Frees a slot and requests one, again and again. Returns the number of freed slots.
     fn churn(
         &mut self,
         frees: &[(SlotId, AllocationId)],
@@ -250,7 +253,7 @@ impl Cluster {
         }
     }
 
-    /// All answers that are on their way come, and the manager is driven until nothing is left to do. Returns how long
+    /// Gives all open answers and drives the manager until nothing is left to do. Returns the time
     /// it took.
     fn drive(&mut self) -> Duration {
         let asked = self.gateway.asked.take();
@@ -270,7 +273,7 @@ impl Cluster {
         time
     }
 
-    /// Everything was served, and nothing lost on the way.
+    /// Checks that everything was served and nothing was lost.
     fn check(&mut self, work: &Work) {
         let counts = self.manager.slot_counts();
         assert_eq!(counts.registered, self.slots());

@@ -1,4 +1,5 @@
-//! A minute in the life of a cluster of ten million slots: how much of a core and how much memory the manager takes.
+//! A minute in the life of a cluster of ten million slots: the share of a core and the memory that
+//! the manager needs.
 //!
 //! ```sh
 //! cargo bench --bench scale                                          # a million task managers; a minute, 2 GB
@@ -6,16 +7,17 @@
 //! cargo bench --bench scale -- --test                                # a small one, in a second
 //! ```
 //!
-//! **What happens.** Every task manager has ten slots and reports them every ten seconds, as its heartbeat; nine slots in
-//! ten are used. A hundred thousand times a second a slot picked at random is freed and a slot is requested. Each task
-//! executor agrees a millisecond later. With another size the requests are as many for each task manager.
+//! **What happens.** Each task manager has ten slots and reports them every ten seconds, as its
+//! heartbeat. Nine slots in ten are used. A hundred thousand times a second, a slot picked at
+//! random is freed and a slot is requested. Each task executor acknowledges a millisecond later.
+//! Other sizes have as many requests per task manager.
 //!
-//! **How to read it.** Time is virtual: its milliseconds are as long as the work in them takes. "Share of a core" is the
-//! time spent within calls of the manager, the answers of its gateways included, divided by the virtual time: below 100
-//! % one core keeps up. Messages are made between the calls, off the clock. "Longest millisecond" is the most work
-//! that one virtual millisecond took. "Held by the manager" is what it has allocated, also what a table that
-//! doubled has to spare and has never touched; the resident set is what is touched, of the whole process, with all that
-//! the bench itself keeps.
+//! **How to read it.** Time is virtual: a millisecond lasts as long as its work. "Share of a core"
+//! is the time within calls of the manager, including its gateways, divided by the virtual time.
+//! Below 100 % one core is enough. Messages are made between the calls, while the clock is stopped.
+//! "Longest millisecond" is the most work in one virtual millisecond. "Held by the manager" is all
+//! allocated memory, including spare room that was never touched. The resident set is the touched
+//! memory of the whole process, including the bench.
 
 #[allow(dead_code, reason = "shared with other benches and tests")]
 #[path = "../common/allocator.rs"]
@@ -42,7 +44,7 @@ use comfy_table::presets::UTF8_FULL_CONDENSED;
 use crate::life::{Cluster, Work};
 use crate::messages::SLOTS_PER_TASK_MANAGER;
 
-/// How much of a core and how much memory the manager of a large cluster takes.
+/// Measures the share of a core and the memory that the manager of a large cluster needs.
 #[derive(Parser)]
 struct Arguments {
     /// Task managers, of ten slots each
@@ -51,13 +53,13 @@ struct Arguments {
     /// Virtual seconds
     #[arg(long, default_value_t = 60)]
     seconds: u64,
-    /// Tell the manager beforehand how much it will hold
+    /// Give the manager the capacity hint
     #[arg(long)]
     hint: bool,
     /// A small cluster and a short life, to see that it works
     #[arg(long)]
     test: bool,
-    /// Given by cargo; changes nothing
+    /// Given by cargo; has no effect
     #[arg(long, hide = true)]
     bench: bool,
 }
@@ -121,7 +123,7 @@ fn table(arguments: &Arguments, growth: Duration, work: &Work, cluster: &Cluster
     table
 }
 
-/// The most memory that was resident, where the system says so in the way of Linux.
+/// Returns the largest resident set; `None` if the system does not show it as Linux does.
 fn most_resident() -> Option<String> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;

@@ -21,19 +21,19 @@ use crate::stopwatch::{Operation, Times};
 use crate::task_executors::{TaskExecutor, Told};
 use crate::timing::timed;
 
-/// So many requests wait for a slot that is larger than all.
+/// The number of requests that wait for a slot larger than all.
 pub(crate) const WAITING: usize = 10_000;
 
-/// So many answers are on their way.
+/// The number of open answers.
 const AWAITED: usize = 100;
 
-/// Of so many answers that are on their way one never comes.
+/// One answer in this many never arrives.
 const LOST_ANSWERS: u32 = 20;
 
-/// Of so many task executors one answers later.
+/// One task executor in this many answers later.
 const LATE_TASK_EXECUTORS: usize = 4;
 
-/// Of so many task managers one is gone at a time.
+/// One task manager in this many is gone at a time.
 const GONE: usize = 1_000;
 
 /// The virtual time of a step.
@@ -49,7 +49,7 @@ pub(crate) struct Cluster {
     registered: Vec<Option<InstanceId>>,
     registrations: usize,
     gone: Vec<usize>,
-    /// May still wait, or have timed out.
+    /// Requests that wait or have timed out.
     waiting: Vec<AllocationId>,
     asked: Rc<RefCell<Vec<Awaited>>>,
     times: Times,
@@ -76,7 +76,7 @@ impl Cluster {
         }
     }
 
-    /// From nothing to full size.
+    /// Grows the cluster from nothing to its full size.
     pub(crate) fn grow(&mut self) {
         for task_manager in 0..self.registered.len() {
             self.register(task_manager);
@@ -91,12 +91,12 @@ impl Cluster {
         self.is_growing = false;
     }
 
-    /// How many slots are to be held: nine in ten of those that are there.
+    /// Returns the number of slots to hold: nine in ten of those registered.
     fn wanted(&self) -> usize {
         (self.registered.len() - self.gone.len()) * SLOTS_PER_TASK_MANAGER / 10 * 9
     }
 
-    /// A little time passes, and something happens.
+    /// Lets a little time pass and makes one random call.
     pub(crate) fn step(&mut self) {
         self.counter.advance(STEP);
         self.poll();
@@ -114,7 +114,7 @@ impl Cluster {
         self.control();
     }
 
-    /// The counts are those of the cluster.
+    /// Checks that the counts are those of the cluster.
     pub(crate) fn check(&self) {
         let counts = self.manager.slot_counts();
         let registered = self.registered.iter().flatten().count();
@@ -169,7 +169,7 @@ impl Cluster {
         self.note_grants();
     }
 
-    /// A task manager that is there.
+    /// Picks a registered task manager.
     fn pick_task_manager(&mut self) -> (usize, InstanceId) {
         loop {
             let task_manager = self.random.random_range(0..self.registered.len());
@@ -194,7 +194,7 @@ impl Cluster {
         self.note_grants();
     }
 
-    /// Answers come until few enough are on their way.
+    /// Gives answers until few enough are open.
     fn acknowledge_some(&mut self) {
         while self.asked.borrow().len() > AWAITED {
             let picked = self.random.random_range(0..AWAITED);
@@ -205,7 +205,7 @@ impl Cluster {
             awaited.acknowledge();
             let mut context = Context::from_waker(Waker::noop());
             let (time, polled) = timed(|| self.manager.poll_progress(&mut context));
-            // Pending if the attempt had been given up.
+            // Pending if the attempt was given up before.
             if polled == Poll::Ready(1) {
                 self.add(Operation::GrowthAcknowledgement, Operation::Acknowledgement, time);
             }
@@ -228,7 +228,7 @@ impl Cluster {
         let picked = self.random.random_range(0..self.waiting.len());
         let allocation_id = self.waiting.swap_remove(picked);
         let (time, cancelled) = timed(|| self.manager.unregister_slot_request(allocation_id));
-        // Unknown if it had timed out.
+        // Unknown if the request timed out before.
         if cancelled == Ok(CancelOutcome::Cancelled) {
             self.times.add(Operation::Cancel, time);
         }
@@ -247,7 +247,7 @@ impl Cluster {
         self.times.add(Operation::UnchangedReport, time);
     }
 
-    /// A slot that was held is free, or the reverse.
+    /// Reports a held slot as free, or a free slot as held.
     fn report_changed(&mut self) {
         let (task_manager, instance_id) = self.pick_task_manager();
         let slot = task_manager * SLOTS_PER_TASK_MANAGER + self.random.random_range(0..SLOTS_PER_TASK_MANAGER);
@@ -267,7 +267,7 @@ impl Cluster {
         time
     }
 
-    /// Nothing, or what fell due in the last step.
+    /// Polls: for nothing, or for the deadlines of the last step.
     fn poll(&mut self) {
         let mut context = Context::from_waker(Waker::noop());
         let (time, polled) = timed(|| self.manager.poll_progress(&mut context));
@@ -282,7 +282,7 @@ impl Cluster {
         self.note_grants();
     }
 
-    /// What the machine does to a call.
+    /// Times calls that do not depend on the manager.
     fn control(&mut self) {
         let (time, ()) = timed(|| ());
         self.times.add(Operation::Clock, time);
@@ -291,7 +291,7 @@ impl Cluster {
         self.times.add(Operation::Control, time);
     }
 
-    /// Brings what the task executors know up to date.
+    /// Notes the new grants for the task executors.
     fn note_grants(&mut self) {
         let told = self.manager.actions_mut().expect("it is started");
         for (slot_id, allocation_id) in told.granted.drain(..) {
@@ -306,7 +306,7 @@ impl Cluster {
     }
 }
 
-/// About a microsecond of multiplications that wait for each other.
+/// Computes about a microsecond of multiplications that depend on each other.
 fn arithmetic(seed: u64) -> u64 {
     (0..700).fold(seed, |number, n| {
         number.wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(31) ^ n

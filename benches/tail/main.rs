@@ -1,4 +1,4 @@
-//! How long single operations take in the worst case: the time of each one is kept, not a mean.
+//! The slowest single operations: the time of each call is kept, not a mean.
 //!
 //! ```sh
 //! cargo bench --bench tail                          # 100,000 task managers of ten slots, about a minute
@@ -6,19 +6,20 @@
 //! cargo bench --bench tail -- --test                # a small one, in a second
 //! ```
 //!
-//! **What is measured.** A cluster grows from nothing to its full size, nine slots in ten used: those are the first
-//! rows, in which tables grow. Then its life goes on, mixed and picked at random with a fixed seed: slots are freed and
-//! requested, requests wait, are withdrawn or time out, task executors answer at once or later or never, report, go and
-//! come. The manager is driven after each step of a virtual millisecond. Each call is timed by itself, with its message
-//! made before.
+//! **What is measured.** A cluster grows from nothing to its full size, with nine slots in ten
+//! used. Those are the first rows, in which tables grow. Then its life goes on, mixed at random
+//! with a fixed seed. Slots are freed and requested; requests wait, are cancelled or time out. Task
+//! executors answer at once, later or never, report, go and come. The manager is driven after each
+//! step of a virtual millisecond. Each call is timed alone, and its message is made before.
 //!
-//! **How to read it.** Two tables: without and with the capacity hint ([`Capacity`]). A table of the manager that grows
-//! moves all it has: that is a maximum far above the 99.99th percentile, and the hint is to make it go away. But a
-//! preempted process looks the same. The two last rows tell the one from the other. They are timed in every step of the
-//! life, between the others: one does nothing, so it is what reading the clock costs, which every row contains; the
-//! other does about a microsecond of arithmetic and touches no memory. Its maximum is what the machine does to a call
-//! that is as long as most others: a maximum of that size says nothing about the manager. Run it twice, too: what the
-//! manager does comes again, at the same place.
+//! **How to read it.** There are two tables: without and with the capacity hint ([`Capacity`]). A
+//! table of the manager that grows moves all its items. That shows as a maximum far above the
+//! 99.99th percentile, and the hint prevents it. A preempted process looks the same. The last two
+//! rows tell the two apart. They are timed in every step of the life, between the other calls. The
+//! first of them does nothing: it shows the cost of reading the clock, which each row contains. The
+//! second does about a microsecond of arithmetic and touches no memory. Its maximum is the delay
+//! that the machine causes; a maximum of that size tells nothing about the manager. Run the bench
+//! twice: delays of the manager come again, at the same place.
 
 #[allow(dead_code, reason = "shared with other benches and tests")]
 #[path = "../common/held_slots.rs"]
@@ -41,7 +42,7 @@ use slot_manager::Capacity;
 use crate::life::{Cluster, WAITING};
 use crate::messages::SLOTS_PER_TASK_MANAGER;
 
-/// How long single operations of the manager take in the worst case.
+/// Measures the slowest single operations of the manager.
 #[derive(Parser)]
 struct Arguments {
     /// Task managers, of ten slots each
@@ -53,7 +54,7 @@ struct Arguments {
     /// A small cluster and a short life, to see that it works
     #[arg(long)]
     test: bool,
-    /// Given by cargo; changes nothing
+    /// Given by cargo; has no effect
     #[arg(long, hide = true)]
     bench: bool,
 }
@@ -70,7 +71,7 @@ fn main() {
     let hint = Capacity {
         task_managers,
         slots: task_managers * SLOTS_PER_TASK_MANAGER,
-        // Those that wait, and the few that are in flight.
+        // The waiting requests, and the few in flight.
         pending_requests: WAITING * 2,
     };
     for (title, hint) in [("without", Capacity::default()), ("with", hint)] {

@@ -6,7 +6,7 @@ use comfy_table::presets::UTF8_FULL_CONDENSED;
 use comfy_table::{Cell, CellAlignment, Table};
 use hdrhistogram::Histogram;
 
-/// The operations that are told apart, in the order of the table.
+/// The operations with rows of their own, in the order of the table.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Operation {
     GrowthRegisterTaskManager,

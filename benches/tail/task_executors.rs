@@ -1,4 +1,5 @@
-//! The outside of the cluster: task executors of which some answer later, and actions that remember what they were told.
+//! The outside of the cluster: task executors that answer at once or later, and actions that
+//! remember their calls.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -11,11 +12,11 @@ use slot_manager::{
 
 use crate::outside::Awaited;
 
-/// What the manager said since it was last looked at.
+/// The notifications and releases since the last look.
 #[derive(Default)]
 pub(crate) struct Told {
     pub(crate) granted: Vec<(SlotId, AllocationId)>,
-    /// Requests that were never granted.
+    /// Requests that failed without a grant.
     pub(crate) failed: Vec<AllocationId>,
     pub(crate) lost: usize,
     pub(crate) releases: usize,
@@ -56,10 +57,10 @@ impl ResourceManagerActions for Told {
     }
 }
 
-/// A task executor that says "yes", at once or when it is told to.
+/// A task executor that acknowledges, at once or on demand.
 pub(crate) struct TaskExecutor {
     pub(crate) is_prompt: bool,
-    /// What awaits its answer, from all task executors.
+    /// The open answers of all task executors.
     pub(crate) asked: Rc<RefCell<Vec<Awaited>>>,
 }
 

@@ -1,4 +1,4 @@
-/** A workload that does something else than it says must not be measured. */
+/** Checks that a workload did what its name promises. */
 final class Check {
     static void equal(long expected, long found, String what) {
         if (expected != found) {

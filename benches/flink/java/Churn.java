@@ -4,12 +4,12 @@ import org.apache.flink.runtime.clusterframework.types.ResourceProfile;
 import org.apache.flink.runtime.clusterframework.types.SlotID;
 import org.apache.flink.runtime.resourcemanager.SlotRequest;
 
-/** Nine slots in ten are used; one of them, picked at random, is freed, and one is requested. */
+/** Nine slots in ten are used. One of the used slots, picked at random, is freed, and one slot is requested. */
 final class Churn {
     private static final int SLOTS_WHERE_OTHERS_ARE_PENDING = 10_000;
     private static final int FIRST_OF_THE_OTHERS = 1 << 20;
 
-    /** Puts what is pending meanwhile into the slot manager. */
+    /** Adds the pending requests to the slot manager. */
     private interface Others {
         void join(Original original) throws Exception;
     }
@@ -18,7 +18,7 @@ final class Churn {
         return workload(new Gateway(), slots, operations, 0, original -> {});
     }
 
-    /** While so many requests wait that no slot fits. */
+    /** Churns while requests that no slot fits wait. */
     static Workload othersWait(int waiting, int operations) {
         SlotRequest[] others = Messages.requests(waiting, Messages.hugeProfile());
         Gateway gateway = new Gateway();
@@ -27,7 +27,7 @@ final class Churn {
         });
     }
 
-    /** While so many requests are in flight to other task managers. */
+    /** Churns while requests are in flight to other task managers. */
     static Workload othersInFlight(int inFlight, int operations) {
         Gateway gateway = new Gateway();
         ResourceProfile huge = Messages.hugeProfile();

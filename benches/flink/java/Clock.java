@@ -1,7 +1,7 @@
 import java.util.LinkedHashMap;
 import java.util.Map;
 
-/** Adds up what the phases of a workload take. */
+/** Sums of operations and time by the phases of a workload. */
 final class Clock {
     interface Work {
         void run() throws Exception;
@@ -23,7 +23,7 @@ final class Clock {
         sum.nanoseconds += nanoseconds;
     }
 
-    /** By phase. */
+    /** Returns the nanoseconds per operation of each phase. */
     Map<String, Double> nanosecondsPerOperation() {
         Map<String, Double> result = new LinkedHashMap<>();
         phases.forEach((name, phase) -> result.put(name, (double) phase.nanoseconds / phase.operations));

@@ -8,12 +8,12 @@ import org.apache.flink.runtime.clusterframework.types.SlotID;
 import org.apache.flink.runtime.messages.Acknowledge;
 import org.apache.flink.runtime.resourcemanager.ResourceManagerId;
 
-/** All task executors: they say "yes" at once, or when they are told to. */
+/** All task executors: they acknowledge at once or on demand. */
 final class Gateway extends UnusedGateway {
     private static final CompletableFuture<Acknowledge> ACKNOWLEDGED =
             CompletableFuture.completedFuture(Acknowledge.get());
 
-    /** What is answered later, in the order of the requests. */
+    /** The open answers, in the order of the requests. */
     final ArrayDeque<CompletableFuture<Acknowledge>> asked = new ArrayDeque<>();
 
     boolean isPatient;

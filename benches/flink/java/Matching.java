@@ -6,7 +6,7 @@ import org.apache.flink.runtime.resourcemanager.SlotRequest;
 final class Matching {
     private static final int GROWING_PROFILES = 100;
 
-    /** Requests of so many profiles wait; task managers register until all are served. */
+    /** Requests of several profiles wait; task managers register until all are served. */
     static Workload drain(int waiting, int profiles) {
         ResourceProfile[] ofSlots = separateProfiles(profiles);
         ResourceProfile[] ofRequests = separateProfiles(profiles);
@@ -23,7 +23,7 @@ final class Matching {
         };
     }
 
-    /** Free slots in the order of their size, the smallest first; one of the largest is requested and freed. */
+    /** Free slots, the smallest first and free for the longest time. One of the largest is requested and freed. */
     static Workload onlyTheLargestFits(int slots, int operations) {
         Gateway gateway = new Gateway();
         ResourceProfile[] profiles = new ResourceProfile[GROWING_PROFILES];

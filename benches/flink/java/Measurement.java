@@ -4,7 +4,7 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 
-/** Warms up, then takes the median of some iterations. */
+/** A warm-up, then the median of some iterations. */
 final class Measurement {
     private static final int LEAST_WARM_UP_ITERATIONS = 2;
     private static final int LEAST_ITERATIONS = 3;
@@ -29,7 +29,7 @@ final class Measurement {
         Map<String, List<Double>> samples = new LinkedHashMap<>();
         start = System.nanoTime();
         for (int n = 0; n < iterations && !(n >= LEAST_ITERATIONS && hasPassed(ENOUGH, start)); n++) {
-            // The garbage of one iteration is not collected at the expense of another.
+            // Collects the garbage of one iteration outside the time of the next.
             System.gc();
             iteration()
                     .nanosecondsPerOperation()
@@ -38,7 +38,7 @@ final class Measurement {
         samples.forEach((phase, values) -> System.out.println(phase + " " + median(values)));
     }
 
-    /** Runs a short workload often enough. */
+    /** Repeats a short workload until the iteration is long enough. */
     private Clock iteration() throws Exception {
         Clock clock = new Clock();
         long start = System.nanoTime();

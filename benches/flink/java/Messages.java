@@ -13,11 +13,11 @@ import org.apache.flink.runtime.resourcemanager.registration.TaskExecutorConnect
 import org.apache.flink.runtime.taskexecutor.SlotReport;
 import org.apache.flink.runtime.taskexecutor.SlotStatus;
 
-/** What comes in from the cluster. */
+/** Messages of the cluster. */
 final class Messages {
     static final int SLOTS_PER_TASK_MANAGER = 10;
 
-    /** A registration: who it is, and its first report. */
+    /** A registration: its connection and its first report. */
     record TaskManager(TaskExecutorConnection connection, SlotReport report) {}
 
     private static final JobID JOB = new JobID(0, 0x10b);
@@ -28,17 +28,17 @@ final class Messages {
         return profile(1, 1024);
     }
 
-    /** What no slot of the usual profile has. */
+    /** Returns a profile that no slot of the usual profile fits. */
     static ResourceProfile hugeProfile() {
         return profile(1000, 1 << 20);
     }
 
-    /** The n-th of profiles of which each has more than the one before. */
+    /** Returns profile n of a series in which each has more than the one before. */
     static ResourceProfile growingProfile(int n) {
         return profile(1 + n, 1024 * (1 + n));
     }
 
-    /** The n-th of so many profiles of which none has as much as another. */
+    /** Returns profile n of {@code count} profiles that do not fit each other. */
     static ResourceProfile separateProfile(int n, int count) {
         return profile(1 + n, 1024 * (count - n));
     }
@@ -52,8 +52,8 @@ final class Messages {
     }
 
     /**
-     * Task managers, numbered from {@code first} on, with so many slots in all; the chosen slots are held from before
-     * the slot manager was started.
+     * Returns task managers, numbered from {@code first} on, with this number of slots. Allocations from before the
+     * start hold the chosen slots.
      */
     static List<TaskManager> taskManagers(
             int first, int slots, Gateway gateway, IntFunction<ResourceProfile> profile, IntPredicate isAllocated) {
@@ -88,7 +88,7 @@ final class Messages {
         return requests;
     }
 
-    /** So many numbers below a bound. */
+    /** Returns random numbers below a bound. */
     static int[] picks(int count, int bound) {
         return RANDOM.ints(count, 0, bound).toArray();
     }

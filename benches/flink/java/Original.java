@@ -6,7 +6,7 @@ import org.apache.flink.runtime.resourcemanager.slotmanager.AnyMatchingSlotMatch
 import org.apache.flink.runtime.resourcemanager.slotmanager.SlotManagerImpl;
 import org.apache.flink.runtime.resourcemanager.slotmanager.SlotMatchingStrategy;
 
-/** Flink's slot manager, started, with what is around it. */
+/** Flink's slot manager, started, and its surroundings. */
 final class Original {
     private static final Time NEVER = Time.days(1);
     private static final ResourceManagerId LEADER = ResourceManagerId.generate();
@@ -30,7 +30,7 @@ final class Original {
     private Original(SlotMatchingStrategy strategy, Time requestTimeout) {
         manager = new SlotManagerImpl(strategy, timers, NEVER, requestTimeout, NEVER, true);
         manager.start(LEADER, Runnable::run, actions);
-        // Requests that no registered slot could serve wait for one.
+        // Lets requests wait that no registered slot fits.
         manager.setFailUnfulfillableRequest(false);
     }
 

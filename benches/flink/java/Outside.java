@@ -13,9 +13,9 @@ import org.apache.flink.runtime.concurrent.ScheduledExecutor;
 import org.apache.flink.runtime.instance.InstanceID;
 import org.apache.flink.runtime.resourcemanager.slotmanager.ResourceActions;
 
-/** The least that a slot manager needs around it, except task executors. */
+/** The least that a slot manager needs around it, without task executors. */
 final class Outside {
-    /** A resource manager with a fixed number of workers; it counts what it is told. */
+    /** A resource manager with a fixed number of workers. It counts its calls. */
     static final class Actions implements ResourceActions {
         long failed;
 
@@ -33,7 +33,7 @@ final class Outside {
         }
     }
 
-    /** Runs nothing by itself: whoever wants a periodic check runs it. */
+    /** Runs nothing by itself: the workload runs each periodic check. */
     static final class Timers implements ScheduledExecutor {
         final List<Runnable> periodic = new ArrayList<>();
 

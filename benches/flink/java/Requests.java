@@ -6,7 +6,7 @@ import org.apache.flink.runtime.resourcemanager.slotmanager.LeastUtilizationSlot
 
 /** Requests that find a free slot. */
 final class Requests {
-    /** All slots are registered, requested and granted, and freed. */
+    /** All slots are registered, requested, granted and freed. */
     static Workload allSlots(int slots) {
         Gateway gateway = new Gateway();
         List<Messages.TaskManager> taskManagers = Messages.taskManagers(slots, gateway, Messages.usualProfile());
@@ -32,7 +32,7 @@ final class Requests {
         };
     }
 
-    /** All slots are requested before any task executor answers; then all answer. */
+    /** All slots are requested before any task executor answers. Then all answers arrive. */
     static Workload inFlight(int slots) {
         Gateway gateway = new Gateway();
         gateway.isPatient = true;
@@ -52,7 +52,7 @@ final class Requests {
         };
     }
 
-    /** Each request takes a slot of the task manager that is used least. */
+    /** Each request takes a slot of the least used task manager. */
     static Workload spreadOut(int slots, int operations) {
         Gateway gateway = new Gateway();
         List<Messages.TaskManager> taskManagers = Messages.taskManagers(slots, gateway, Messages.usualProfile());

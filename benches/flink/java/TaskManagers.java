@@ -4,7 +4,7 @@ import org.apache.flink.runtime.resourcemanager.SlotRequest;
 
 /** Task managers that report and go. */
 final class TaskManagers {
-    /** Every other slot is held by an allocation, and so many reports say so. */
+    /** Allocations hold every second slot, and the reports show it. */
     static Workload unchangedReports(int slots, int reports) {
         ResourceProfile profile = Messages.usualProfile();
         List<Messages.TaskManager> taskManagers =
@@ -24,7 +24,7 @@ final class TaskManagers {
         };
     }
 
-    /** All slots were requested and granted; all task managers go, in the order in which they came. */
+    /** All slots were requested and granted. All task managers are unregistered in the order of their registration. */
     static Workload unregister(int slots) {
         Exception cause = new Exception("its heartbeat timed out");
         List<Messages.TaskManager> taskManagers =

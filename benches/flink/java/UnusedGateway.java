@@ -18,7 +18,7 @@ import org.apache.flink.runtime.taskexecutor.FileType;
 import org.apache.flink.runtime.taskexecutor.TaskExecutorGateway;
 import org.apache.flink.types.SerializableOptional;
 
-/** What a task executor can do, but is not asked for here. */
+/** The calls of a task executor that no workload makes. */
 abstract class UnusedGateway implements TaskExecutorGateway {
     private static UnsupportedOperationException unused() {
         return new UnsupportedOperationException();

@@ -3,7 +3,7 @@ import org.apache.flink.runtime.resourcemanager.SlotRequest;
 
 /** Requests that wait where there is no slot. */
 final class Waiting {
-    /** They come to wait, their timeouts are checked though none is due, and they are withdrawn. */
+    /** Requests are registered and wait, timeouts are checked while none is due, and the requests are cancelled. */
     static Workload cancelled(int waiting, int checks) {
         SlotRequest[] requests = Messages.requests(waiting, Messages.usualProfile());
         return clock -> {
@@ -24,7 +24,7 @@ final class Waiting {
         };
     }
 
-    /** The timeouts of all of them are due. */
+    /** The timeouts of all requests are due. */
     static Workload due(int waiting) {
         SlotRequest[] requests = Messages.requests(waiting, Messages.usualProfile());
         return clock -> {

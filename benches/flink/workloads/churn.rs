@@ -1,4 +1,5 @@
-//! Nine slots in ten are used; one of them, picked at random, is freed, and one is requested.
+//! Nine slots in ten are used. One of the used slots, picked at random, is freed, and one slot is
+//! requested.
 
 use std::vec::IntoIter;
 
@@ -19,7 +20,7 @@ pub(crate) fn alone(slots: usize, operations: usize) -> Prepared {
     prepare(slots, operations, Requests::new(), || Prompt, |_| ())
 }
 
-/// While so many requests wait that no slot fits.
+/// Churns while requests that no slot fits wait.
 pub(crate) fn others_wait(waiting: usize, operations: usize) -> Prepared {
     let mut requests = Requests::new();
     let others = requests.of(waiting, |_| huge_profile());
@@ -36,7 +37,7 @@ pub(crate) fn others_wait(waiting: usize, operations: usize) -> Prepared {
     )
 }
 
-/// While so many requests are in flight to other task managers.
+/// Churns while requests are in flight to other task managers.
 pub(crate) fn others_in_flight(in_flight: usize, operations: usize) -> Prepared {
     let mut requests = Requests::new();
     let others = requests.of(in_flight, |_| huge_profile());
@@ -53,7 +54,7 @@ pub(crate) fn others_in_flight(in_flight: usize, operations: usize) -> Prepared 
     })
 }
 
-/// `others` puts what is pending meanwhile into the manager.
+/// Prepares the workload. `others` adds the pending requests to the manager.
 fn prepare<G: TaskExecutorGateway + 'static>(
     slots: usize,
     operations: usize,
@@ -89,7 +90,7 @@ fn prepare<G: TaskExecutorGateway + 'static>(
 
 type Grant = (SlotId, AllocationId);
 
-/// Returns how many slots were freed.
+/// Frees and requests slots. Returns the number of freed slots.
 fn churn<G: TaskExecutorGateway>(
     manager: &mut Manager<G>,
     grants: &mut [Grant],

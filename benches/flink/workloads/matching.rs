@@ -19,7 +19,7 @@ pub(crate) fn drain_of_a_hundred_profiles(waiting: usize, _: usize) -> Prepared 
     drain(waiting, 100)
 }
 
-/// Requests of so many profiles wait; task managers register until all are served.
+/// Requests of several profiles wait; task managers register until all are served.
 fn drain(waiting: usize, profiles: usize) -> Prepared {
     let profile_of = move |n| separate_profile(n % profiles, profiles);
     let requests = Requests::new().of(waiting, profile_of);
@@ -39,7 +39,8 @@ fn drain(waiting: usize, profiles: usize) -> Prepared {
     })
 }
 
-/// Free slots in the order of their size, the smallest first; one of the largest is requested and freed.
+/// Free slots in the order of their size, the smallest first. A slot of the largest profile is
+/// requested and freed.
 pub(crate) fn only_the_largest_fits(slots: usize, operations: usize) -> Prepared {
     let profile_of = |slot| growing_profile(slot * GROWING_PROFILES / slots);
     let task_managers = task_managers(0, slots, profile_of, |_| false);
@@ -54,7 +55,7 @@ pub(crate) fn only_the_largest_fits(slots: usize, operations: usize) -> Prepared
     })
 }
 
-/// Returns how many slots were freed.
+/// Requests and frees slots. Returns the number of freed slots.
 fn request_and_free(manager: &mut Manager<Prompt>, requests: &mut IntoIter<SlotRequest>) -> usize {
     let mut freed = 0;
     for request in requests {

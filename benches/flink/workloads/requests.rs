@@ -11,7 +11,7 @@ use crate::messages::{Requests, usual_task_managers};
 use crate::outside::{Awaited, Count, Counter, Manager, Patient, Prompt, started};
 use crate::workloads::{allocation_ids, arm, connections, join, places, register, request};
 
-/// All slots are registered, requested and granted, and freed.
+/// All slots are registered, requested, granted and freed.
 pub(crate) fn all_slots(slots: usize, _: usize) -> Prepared {
     let task_managers = usual_task_managers(slots);
     let requests = Requests::new().usual(slots);
@@ -33,7 +33,7 @@ pub(crate) fn all_slots(slots: usize, _: usize) -> Prepared {
     })
 }
 
-/// Returns how many slots were freed.
+/// Frees slots. Returns the number of freed slots.
 fn free(manager: &mut Manager<Prompt>, granted: &[Option<SlotId>], allocation_ids: &[AllocationId]) -> usize {
     granted
         .iter()
@@ -43,8 +43,8 @@ fn free(manager: &mut Manager<Prompt>, granted: &[Option<SlotId>], allocation_id
         .count()
 }
 
-/// All slots are requested before any task executor answers; then they answer one after the other, and the manager is
-/// polled for each.
+/// All slots are requested before any task executor answers. Then the answers arrive one after the
+/// other, with a poll for each.
 pub(crate) fn in_flight(slots: usize, _: usize) -> Prepared {
     let task_managers = usual_task_managers(slots);
     let requests = Requests::new().usual(slots);
@@ -64,7 +64,7 @@ pub(crate) fn in_flight(slots: usize, _: usize) -> Prepared {
     })
 }
 
-/// Returns how many answers were applied.
+/// Gives the answers. Returns the number of applied ones.
 fn acknowledge(manager: &mut Manager<Patient>, asked: &[Awaited]) -> usize {
     let mut context = Context::from_waker(Waker::noop());
     let mut applied = 0;
@@ -77,7 +77,7 @@ fn acknowledge(manager: &mut Manager<Patient>, asked: &[Awaited]) -> usize {
     applied
 }
 
-/// Each request takes a slot of the task manager that is used least.
+/// Each request takes a slot of the least used task manager.
 pub(crate) fn spread_out(slots: usize, operations: usize) -> Prepared {
     let config = SlotManagerConfig::default().with_slot_matching_strategy(SlotMatchingStrategy::LeastUtilization);
     let task_managers = usual_task_managers(slots);

@@ -9,7 +9,7 @@ use crate::messages::{Requests, TaskManager, task_managers, usual_profile, usual
 use crate::outside::{Manager, Prompt, started};
 use crate::workloads::{join, places, request};
 
-/// Every other slot is held by an allocation, and so many reports say so.
+/// Allocations hold every second slot, and the reports show it.
 pub(crate) fn unchanged_reports(slots: usize, reports: usize) -> Prepared {
     let task_managers = task_managers(0, slots, |_| usual_profile(), |slot| slot % 2 == 1);
     Box::new(move |clock| {
@@ -24,7 +24,7 @@ pub(crate) fn unchanged_reports(slots: usize, reports: usize) -> Prepared {
     })
 }
 
-/// Returns how many reports were applied.
+/// Takes reports. Returns the number of applied ones.
 fn report(manager: &mut Manager<Prompt>, task_managers: &[TaskManager]) -> usize {
     task_managers
         .iter()
@@ -33,7 +33,8 @@ fn report(manager: &mut Manager<Prompt>, task_managers: &[TaskManager]) -> usize
         .count()
 }
 
-/// All slots were requested and granted; all task managers go, in the order in which they came.
+/// All slots were requested and granted. All task managers are unregistered in the order of their
+/// registration.
 pub(crate) fn unregister(slots: usize, _: usize) -> Prepared {
     let task_managers = usual_task_managers(slots);
     let requests = Requests::new().usual(slots);
@@ -54,7 +55,7 @@ pub(crate) fn unregister(slots: usize, _: usize) -> Prepared {
     })
 }
 
-/// Returns how many task managers were unregistered.
+/// Unregisters task managers. Returns the number of unregistered ones.
 fn leave(manager: &mut Manager<Prompt>, task_managers: &[TaskManager], cause: &Arc<str>) -> usize {
     task_managers
         .iter()

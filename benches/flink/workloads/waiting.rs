@@ -10,7 +10,8 @@ use crate::messages::Requests;
 use crate::outside::{Manager, Prompt, started};
 use crate::workloads::{allocation_ids, arm, wait};
 
-/// They come to wait, the manager is polled though no timeout is due, and they are withdrawn.
+/// Requests are registered and wait, the manager is polled while no timeout is due, and the
+/// requests are cancelled.
 pub(crate) fn cancelled(waiting: usize, checks: usize) -> Prepared {
     let requests = Requests::new().usual(waiting);
     let allocation_ids = allocation_ids(&requests);
@@ -31,7 +32,7 @@ pub(crate) fn cancelled(waiting: usize, checks: usize) -> Prepared {
     })
 }
 
-/// Returns how many requests were withdrawn.
+/// Cancels requests. Returns the number of cancelled ones.
 fn cancel(manager: &mut Manager<Prompt>, allocation_ids: &[AllocationId]) -> usize {
     allocation_ids
         .iter()
@@ -40,14 +41,14 @@ fn cancel(manager: &mut Manager<Prompt>, allocation_ids: &[AllocationId]) -> usi
         .count()
 }
 
-/// The timeouts of all of them are due.
+/// The timeouts of all requests are due.
 pub(crate) fn due(waiting: usize, _: usize) -> Prepared {
     let requests = Requests::new().usual(waiting);
     Box::new(move |clock| {
         let (mut manager, counter) = started::<Prompt>();
         assert_eq!(wait(&mut manager, &mut requests.clone().into_iter()), waiting);
         arm(&mut manager);
-        // More than the timeout, for the counter moves a little by itself.
+        // More than the timeout: each reading moves the counter a little.
         counter.advance(manager.config().request_timeout + Duration::from_secs(1));
         let expired = clock.time("request", waiting, || expire(&mut manager));
         assert_eq!(expired, waiting);
@@ -56,7 +57,7 @@ pub(crate) fn due(waiting: usize, _: usize) -> Prepared {
     })
 }
 
-/// Returns how many timeouts were due.
+/// Polls until all timeouts are handled. Returns their number.
 fn expire(manager: &mut Manager<Prompt>) -> usize {
     let mut expired = 0;
     loop {
@@ -67,7 +68,7 @@ fn expire(manager: &mut Manager<Prompt>) -> usize {
     }
 }
 
-/// Returns how much was ready or due.
+/// Polls once. Returns the number of handled events.
 fn poll(manager: &mut Manager<Prompt>) -> usize {
     match manager.poll_progress(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(events) => events,
