@@ -18,7 +18,7 @@ const MEBIBYTE: u64 = 1 << 20;
 /// |---|---|---|
 /// | [`UNKNOWN`](Self::UNKNOWN) | fits only requests for `UNKNOWN` | every slot fits it |
 /// | [`ANY`](Self::ANY) | fits every request | only slots of `ANY` fit it |
-/// | [amounts](Self::builder) | fits requests for at most these | slots with at least these fit it |
+/// | [amounts](Self::builder) | fits requests for these or less | slots with these or more fit it |
 ///
 /// Cores and extended resources are counted in units of 10⁻⁸ and rounded half up, memory in bytes.
 /// All amounts are integers inside, so profiles can be compared and hashed. An extended resource
@@ -278,8 +278,7 @@ impl ResourceProfile {
 
     /// Returns the sum of two profiles.
     ///
-    /// If one of them is `ANY`, the sum is `ANY`; otherwise, if one is `UNKNOWN`, the sum is
-    /// `UNKNOWN`.
+    /// If either profile is `ANY`, so is the sum. Otherwise, if either is `UNKNOWN`, so is the sum.
     ///
     /// Cost: O(extended resources).
     ///
@@ -305,8 +304,8 @@ impl ResourceProfile {
 
     /// Returns this profile without the amounts of `other`.
     ///
-    /// If one of them is `ANY`, the result is `ANY`; otherwise, if one is `UNKNOWN`, it is
-    /// `UNKNOWN`.
+    /// If either profile is `ANY`, so is the result. Otherwise, if either is `UNKNOWN`, so is the
+    /// result.
     ///
     /// Cost: O(extended resources).
     ///

@@ -353,8 +353,7 @@ fn parse_memory(key: &str, value: &str) -> Result<u64, ConfigError> {
         .ok_or_else(|| invalid(key, value, "an amount of memory such as \"512 mb\" or \"4 gb\""))
 }
 
-/// Returns the bytes of a unit of memory. Flink's units are powers of 1024, whether written `kb` or
-/// `kib`.
+/// Returns the bytes of a unit of memory. As in Flink, `kb` and `kib` are both 1024 bytes.
 fn bytes_of_unit(unit: &str) -> Option<u64> {
     match unit.to_ascii_lowercase().as_str() {
         "" | "b" | "bytes" => Some(1),
