@@ -1,4 +1,4 @@
-//! Timeouts, limits and everything else that can be chosen, with the defaults.
+//! The configuration: timeouts, limits and worker policy, with their defaults.
 
 use std::time::Duration;
 
@@ -12,11 +12,20 @@ pub(crate) use self::limits::{Limits, Quantity};
 
 use self::options::keys;
 
-/// The timeouts and limits of a manager.
+/// The timeouts, limits and worker policy of a manager.
 ///
-/// Every timeout from zero to [`Duration::MAX`] is legal: zero is due the next time the manager is driven, and what is
-/// too long for the clock means never. Whatever is configured, what is armed again while a time is handled falls due at
-/// least a millisecond later.
+/// Set fields with the `with_` methods, or read them from options with
+/// [`from_options`](Self::from_options). The fields name their option keys; Flink's keys are used
+/// where Flink has one.
+///
+/// # Timeouts
+///
+/// Every duration from zero to [`Duration::MAX`] is legal. A timeout of zero expires the next time
+/// the manager is driven. A timeout that ends beyond [`Timestamp::MAX`](crate::Timestamp::MAX)
+/// never expires. A timeout that is armed while the manager handles an expiry lasts at least 1 ms.
+/// The manager therefore does not loop without a break, even if every timeout is zero.
+///
+/// # Example
 ///
 /// ```
 /// use std::time::Duration;
@@ -30,108 +39,232 @@ use self::options::keys;
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct SlotManagerConfig {
-    /// How long a request may be ungranted, from its registration on, whatever happens to it meanwhile. Then it fails.
+    /// The time from the registration of a request to its failure, unless it is granted before.
     ///
-    /// Choose it longer than a worker takes to start, or the requests that caused the start fail before it registers.
-    /// Default: 5 min. Keys: `slotmanager.request-timeout`, else `slot.request.timeout`.
+    /// Nothing extends this time, neither an attempt nor a promised slot. Choose it longer than the
+    /// start of a worker takes. Otherwise the requests that caused the start fail before the worker
+    /// registers.
+    ///
+    /// - Default: 5 min.
+    /// - Keys: `slotmanager.request-timeout`, else `slot.request.timeout`.
+    /// - Zero: a request that is not granted within its registration fails the next time the
+    ///   manager is driven.
+    /// - Maximum: requests never time out.
     pub request_timeout: Duration,
-    /// How long a task executor may take to answer a slot request. Then the attempt is given up and counts as failed.
+    /// The time that a task executor has to answer a slot request or a release check.
     ///
-    /// Choose it well above the usual round trip, or slots are asked for twice; well below the request timeout, or
-    /// there is no time for another attempt. Default: 10 s. Keys: `pekko.ask.timeout`, else `akka.ask.timeout`.
+    /// A slot request without an answer counts as a failed attempt, and the task executor is told
+    /// to free the slot. A release check without an answer counts as
+    /// [`Keep`](crate::ReleaseDecision::Keep). Choose it well above the usual round trip, or
+    /// attempts fail that would succeed. Choose it well below the request timeout, or no time is
+    /// left for another attempt.
+    ///
+    /// - Default: 10 s.
+    /// - Keys: `pekko.ask.timeout`, else `akka.ask.timeout`.
+    /// - Zero: an attempt whose answer is not ready within the call fails the next time the manager
+    ///   is driven.
+    /// - Maximum: an attempt ends with its request at the latest.
     pub rpc_timeout: Duration,
-    /// How long a task manager may have no used slot before its release is asked for.
+    /// The time that a task manager is idle before it is released.
     ///
-    /// Short saves workers, long saves starts when the next job comes soon. Default: 30 s. Keys:
-    /// `resourcemanager.taskmanager-timeout`, else `slotmanager.taskmanager-timeout`.
+    /// A task manager is idle while none of its slots is in flight or allocated. If the release is
+    /// declined, the time starts again. Short values save workers. Long values save starts of
+    /// workers when the next job comes soon.
+    ///
+    /// - Default: 30 s.
+    /// - Keys: `resourcemanager.taskmanager-timeout`, else `slotmanager.taskmanager-timeout`.
+    /// - Zero: idle task managers are released the next time the manager is driven.
+    /// - Maximum: task managers are never released.
     pub task_manager_timeout: Duration,
-    /// How long a promised worker may take to register. Then its slots are not waited for any more, and requests they
-    /// covered ask anew. A declined request asks again after the same time.
+    /// The time that a promised worker has to register.
     ///
-    /// Choose it above the slowest start you want to wait for; too short starts workers twice. Default: 5 min. Key:
-    /// `resourcemanager.taskmanager-registration.timeout`.
+    /// After this time its promised slots end, and the requests bound to them request another
+    /// worker. A declined worker request is made again after the same time. Choose it above the
+    /// slowest start of a worker that you accept. Values that are too short start workers twice.
+    ///
+    /// - Default: 5 min.
+    /// - Key: `resourcemanager.taskmanager-registration.timeout`.
+    /// - Zero: promises end the next time the manager is driven. Workers are then requested again,
+    ///   up to once per millisecond.
+    /// - Maximum: promises do not expire, and declined worker requests are not made again.
     pub worker_registration_timeout: Duration,
-    /// The first pause of a request whose attempts fail, after one retry at once; and of a slot on which different
-    /// allocations failed in a row. Each further pause is twice as long.
+    /// The first backoff after failed attempts. Each further backoff is twice as long.
     ///
-    /// Short finds a recovered task executor soon, long spares a broken one. Default: 50 ms. Key:
-    /// `slotmanager.retry-backoff.initial`.
+    /// A request is retried at once after its first failed attempt, and backs off after each
+    /// further one. A slot backs off when attempts of different allocations fail on it in a row.
+    /// Short values notice early that a task executor has recovered. Long values spare a broken
+    /// one.
+    ///
+    /// - Default: 50 ms.
+    /// - Key: `slotmanager.retry-backoff.initial`.
+    /// - Zero: the first backoff ends the next time the manager is driven, the second lasts 1 ms.
+    /// - Maximum: a request that backs off waits for its timeout.
     pub retry_backoff: Duration,
-    /// The longest such pause, at least as long as the first. Default: 10 s. Key: `slotmanager.retry-backoff.max`.
+    /// The longest backoff. It must be at least [`retry_backoff`](Self::retry_backoff).
+    ///
+    /// Choose it well below the request timeout, so that a request has several attempts.
+    ///
+    /// - Default: 10 s.
+    /// - Key: `slotmanager.retry-backoff.max`.
+    /// - Zero: only legal if `retry_backoff` is zero too. Then a retry follows each failed attempt
+    ///   after at least 1 ms.
+    /// - Maximum: backoffs double without a bound.
     pub max_retry_backoff: Duration,
-    /// How many requests may be ungranted at a time; one more is refused. `None` for no limit.
+    /// The number of requests that may be ungranted at one time. `None` is without a limit.
     ///
-    /// A limit bounds the memory that a misbehaving client can take. Default: none. Key:
-    /// `slotmanager.pending-requests.max`.
+    /// A request beyond it is refused with
+    /// [`TooManyPendingRequests`](crate::SlotRequestError::TooManyPendingRequests). The limit
+    /// bounds the memory that a misbehaving client can take. Choose it well above the largest burst
+    /// of requests that you expect.
+    ///
+    /// - Default: `None`.
+    /// - Key: `slotmanager.pending-requests.max`, where `inf` is `None`.
+    /// - Zero: refused by [`validate`](Self::validate).
+    /// - Maximum: the same as `None`.
     pub max_pending_requests: Option<usize>,
-    /// Which of several fitting free slots is taken. Default: [`SlotMatchingStrategy::FirstFit`]. Keys:
-    /// `slotmanager.matching-strategy` (`first-fit`, `best-fit`, `least-utilization` or `most-utilization`), else
-    /// `taskmanager.load-balance.mode` (`NONE`, `SLOTS` or `MIN_RESOURCES`: first fit, least and most utilization), else
-    /// `cluster.evenly-spread-out-slots` (`true` is least utilization).
+    /// The choice among several free slots that fit a request.
+    ///
+    /// - Default: [`SlotMatchingStrategy::FirstFit`].
+    /// - Key: `slotmanager.matching-strategy`, with `first-fit`, `best-fit`, `least-utilization` or
+    ///   `most-utilization`.
+    /// - Else the key `taskmanager.load-balance.mode`: `NONE` is first fit, `SLOTS` is least
+    ///   utilization, `MIN_RESOURCES` is most utilization.
+    /// - Else the key `cluster.evenly-spread-out-slots`: `true` is least utilization, `false` is
+    ///   first fit.
     pub slot_matching_strategy: SlotMatchingStrategy,
-    /// What a worker brings that is asked for. Limits, the fewest slots and redundancy are counted in such workers, and
-    /// none is asked for that would not help.
+    /// The workers that the resource manager starts. `None` if they are not known.
     ///
-    /// Default: not known. Keys: `taskmanager.numberOfTaskSlots`, and what all of them have together:
-    /// `taskmanager.cpu.cores`, `taskmanager.memory.task.heap.size`, `taskmanager.memory.task.off-heap.size`,
-    /// `taskmanager.memory.managed.size`, `taskmanager.memory.network.max`, `external-resources` (names) and
-    /// `external-resource.<name>.amount`. Any of them describes the worker; the number of slots is 1 unless given, and
-    /// with nothing but that number its slots are [`ResourceProfile::ANY`](crate::ResourceProfile::ANY). Else it has
-    /// nothing of what is not given: no worker is asked for a request that needs it. The sizes of whole processes are not
-    /// read.
+    /// Limits, minimum and redundancy count in such workers and need a description. With a
+    /// description, no worker is requested for a request that its slots do not fit. Describe the
+    /// workers if they are all alike.
+    ///
+    /// Default: `None`. The keys give the resources of all slots of a worker together:
+    ///
+    /// | key | resource |
+    /// |---|---|
+    /// | `taskmanager.numberOfTaskSlots` | number of slots, 1 if absent |
+    /// | `taskmanager.cpu.cores` | cores |
+    /// | `taskmanager.memory.task.heap.size` | task heap memory |
+    /// | `taskmanager.memory.task.off-heap.size` | task off-heap memory |
+    /// | `taskmanager.memory.managed.size` | managed memory |
+    /// | `taskmanager.memory.network.max` | network memory |
+    /// | `external-resources` | names of extended resources, separated by `;` |
+    /// | `external-resource.<name>.amount` | amount of one extended resource |
+    ///
+    /// - One key is enough to describe the worker. Resources without a key are zero.
+    /// - If only the number of slots is given, the slots have the profile
+    ///   [`ResourceProfile::ANY`](crate::ResourceProfile::ANY).
+    /// - Amounts of extended resources that `external-resources` does not name are ignored.
+    /// - Sizes of whole processes, such as `taskmanager.memory.process.size`, are ignored.
     pub worker_description: Option<WorkerDescription>,
-    /// How many slots there are to be at least, promised or registered on task managers that are not blocked, even
-    /// without any job: workers are asked for, and idle task managers stay. Whole workers: it may be some slots more. Needs
-    /// a worker description.
+    /// The number of slots that the manager keeps up, registered or promised, even without any job.
     ///
-    /// Saves the first job the start of workers. Default: 0. Key: `slotmanager.number-of-slots.min`.
+    /// Workers are requested until the minimum is reached, and idle task managers that it needs are
+    /// kept. Slots of blocked task managers do not count. Whole workers are requested, so a few
+    /// slots more can result. Needs a worker description, and must fit within the limits. Choose it
+    /// so that the first job does not have to wait for the start of workers.
+    ///
+    /// - Default: 0.
+    /// - Key: `slotmanager.number-of-slots.min`.
+    /// - Zero: no minimum.
+    /// - Maximum: [`Capacity::MAX`].
     pub min_slots: usize,
-    /// How many slots there may be, registered and promised; `None` for no limit. No worker is asked for beyond, and a
-    /// task manager that comes beyond is refused, unless it keeps a promise, holds an allocation or was registered before,
-    /// see [`register_task_manager`](crate::SlotManager::register_task_manager). What a registered one reports is taken as
-    /// it is. Needs a worker description.
+    /// The number of slots that may be registered or promised. `None` is without a limit.
     ///
-    /// Default: none. Key: `slotmanager.number-of-slots.max`.
+    /// - Worker requests beyond the limit are deferred.
+    /// - New task managers beyond the limit are refused. Those that fulfil a promise, hold an
+    ///   allocation or register again are admitted, see
+    ///   [`register_task_manager`](crate::SlotManager::register_task_manager).
+    /// - Later reports of registered task managers are always applied.
+    ///
+    /// Needs a worker description. Choose it for the number of workers that you are ready to pay
+    /// for.
+    ///
+    /// - Default: `None`.
+    /// - Key: `slotmanager.number-of-slots.max`, where `inf` is `None`.
+    /// - Zero, or less than one worker: no worker is requested.
+    /// - Maximum: never exceeded.
     pub max_slots: Option<usize>,
-    /// How many cores all slots may have together, likewise; slots that are `ANY` or `UNKNOWN` count none. Default: none. Key: `slotmanager.max-total-resource.cpu`.
+    /// The number of cores that all slots may have together. `None` is without a limit.
+    ///
+    /// Works as [`max_slots`](Self::max_slots). Slots with the profile `ANY` or `UNKNOWN` count as
+    /// zero cores. Needs a worker description.
+    ///
+    /// - Default: `None`.
+    /// - Key: `slotmanager.max-total-resource.cpu`, where `inf` is `None`.
+    /// - Zero: no worker with cores is requested.
+    /// - Maximum: 184467440737 cores. More, negative numbers and NaN are refused by
+    ///   [`validate`](Self::validate).
     pub max_total_cpu_cores: Option<f64>,
-    /// How many bytes of memory, of all kinds, all slots may have together, likewise. Default: none. Key:
-    /// `slotmanager.max-total-resource.memory`.
+    /// The bytes of memory, of all kinds, that all slots may have together. `None` is without a
+    /// limit.
+    ///
+    /// Works as [`max_slots`](Self::max_slots). Slots with the profile `ANY` or `UNKNOWN` count as
+    /// zero bytes. Needs a worker description.
+    ///
+    /// - Default: `None`.
+    /// - Key: `slotmanager.max-total-resource.memory`, where `inf` is `None`.
+    /// - Zero: no worker with memory is requested.
+    /// - Maximum: [`u64::MAX`] bytes, which is still a limit.
     pub max_total_memory_bytes: Option<u64>,
-    /// How many workers' worth of slots are kept free while at least one slot is used, so that the jobs of a task manager
-    /// that fails go on at once. While nothing is used there is no redundancy (FLINK-18625). Needs a worker description.
+    /// The number of workers whose slots are kept free while at least one slot is used.
     ///
-    /// Default: 0. Key: `slotmanager.redundant-taskmanager-num`.
+    /// If a task manager fails, its jobs can go on at once in these slots. While no slot is used,
+    /// there is no redundancy (FLINK-18625). Needs a worker description, and must fit within the
+    /// limits. Choose it for the number of task managers that may fail at one time.
+    ///
+    /// - Default: 0.
+    /// - Key: `slotmanager.redundant-taskmanager-num`.
+    /// - Zero: no redundancy.
+    /// - Maximum: the slots of these workers may be at most [`Capacity::MAX`].
     pub redundant_task_managers: usize,
-    /// Whether requests fail at once that no slot and no worker could serve, instead of at their timeout. It can be
-    /// changed later with
-    /// [`set_fail_unfulfillable_requests`](crate::SlotManager::set_fail_unfulfillable_requests), where the rule is.
+    /// Set if requests fail at once that no slot and no worker could serve. Otherwise they fail at
+    /// their timeout.
     ///
-    /// Default: false. Key: `slotmanager.fail-unfulfillable-requests`.
+    /// Change it later with
+    /// [`set_fail_unfulfillable_requests`](crate::SlotManager::set_fail_unfulfillable_requests),
+    /// which has the rule. Choose `true` if no unknown workers can register, so that jobs hear of a
+    /// wrong profile early.
+    ///
+    /// - Default: `false`.
+    /// - Key: `slotmanager.fail-unfulfillable-requests`.
     pub fail_unfulfillable_requests: bool,
-    /// For how long after every start no request fails because nothing could serve it, so that task managers can come back
-    /// first.
+    /// The time after each start in which no request fails as unfulfillable.
     ///
-    /// Default: none. Key: `resourcemanager.standalone.start-up-time`, where `-1` is the request timeout.
+    /// It gives task managers time to register again after a change of leadership (FLINK-13555).
+    /// Choose it as long as that takes.
+    ///
+    /// - Default: 0 s.
+    /// - Key: `resourcemanager.standalone.start-up-time`, where `-1` is the request timeout.
+    /// - Zero: requests can fail as unfulfillable from the start on.
+    /// - Maximum: no request ever fails as unfulfillable.
     pub unfulfillable_grace_period: Duration,
-    /// For how long after every start no worker is asked for, so that those of the former leader can register first. Then
-    /// what is still missing is asked for (FLINK-24713).
+    /// The time after each start in which no worker is requested.
     ///
-    /// Choose it shorter than the request timeout. Default: none. Key:
-    /// `resourcemanager.previous-worker.recovery.timeout`.
+    /// It gives workers of the former leader time to register. After it, workers for the slots that
+    /// are still missing are requested (FLINK-24713). Choose it shorter than the request timeout.
+    ///
+    /// - Default: 0 s.
+    /// - Key: `resourcemanager.previous-worker.recovery.timeout`.
+    /// - Zero: workers are requested from the start on.
+    /// - Maximum: no worker is ever requested.
     pub recovery_timeout: Duration,
-    /// What memory is taken for when a leadership begins. Default: nothing. Keys:
-    /// `slotmanager.initial-capacity.task-managers`, `.slots` and `.pending-requests`.
+    /// The number of entries for which a leadership reserves memory when it begins.
+    ///
+    /// - Default: zero for all tables, which grow as needed.
+    /// - Keys: `slotmanager.initial-capacity.task-managers`, `slotmanager.initial-capacity.slots`
+    ///   and `slotmanager.initial-capacity.pending-requests`.
+    /// - Maximum: [`Capacity::MAX`] for each.
     pub initial_capacity: Capacity,
 }
 
-/// How much a manager shall hold without its tables having to grow.
+/// The number of entries that a manager can hold before its tables grow.
 ///
-/// A hint: nothing is refused beyond it. A table that grows moves all it has, a pause of milliseconds from about
-/// 100,000 slots on; with the hint the memory is taken once, by [`start`](crate::SlotManager::start), which fails if
-/// there is not so much, and the longest single call stays short. It is kept until
-/// [`suspend`](crate::SlotManager::suspend), while tables that grew by themselves give their memory back when nothing is
-/// left in them.
+/// The capacity is a hint and no limit. A table that grows moves all its entries. From about
+/// 100,000 slots on, that takes milliseconds. With the hint, [`start`](crate::SlotManager::start)
+/// reserves the memory once, and the longest single call stays short. Reserved memory is kept until
+/// [`suspend`](crate::SlotManager::suspend). Tables that grew without the hint give their memory
+/// back once they are empty.
 ///
 /// ```
 /// use slot_manager::{Capacity, SlotManagerConfig};
@@ -141,21 +274,23 @@ pub struct SlotManagerConfig {
 ///     slots: 100_000,
 ///     ..Capacity::default()
 /// });
-/// # assert_eq!(config.validate(), Ok(()));
+/// assert_eq!(config.validate(), Ok(()));
 /// ```
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Capacity {
     /// Registered task managers.
     pub task_managers: usize,
-    /// Their slots.
+    /// Slots of registered task managers.
     pub slots: usize,
     /// Requests that are not granted.
     pub pending_requests: usize,
 }
 
 impl Capacity {
-    /// The most of each that can be asked for; beyond what most machines hold. Neither may the fewest slots be more, nor the
-    /// slots of redundant task managers.
+    /// The largest legal value of each field, 2³⁰.
+    ///
+    /// It also bounds [`min_slots`](SlotManagerConfig::min_slots) and the slots of
+    /// [`redundant_task_managers`](SlotManagerConfig::redundant_task_managers).
     pub const MAX: usize = 1 << 30;
 }
 
@@ -184,82 +319,112 @@ impl Default for SlotManagerConfig {
     }
 }
 
-/// Why a configuration is refused. Names the key and shows the value.
+/// The reason why a configuration is refused.
+///
+/// The text names the key of the option and shows the value.
+///
+/// ```
+/// use slot_manager::SlotManagerConfig;
+///
+/// let refused = SlotManagerConfig::from_options([("slotmanager.number-of-slots.min", "many")]);
+/// let error = refused.expect_err("not a number");
+/// assert_eq!(error.to_string(), "slotmanager.number-of-slots.min: \"many\" is not a number");
+/// ```
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConfigError {
-    /// The value is not what the key needs.
+    /// The value of an option cannot be read, or is not legal for it.
     #[error("{key}: {value:?} is not {expected}")]
     InvalidValue {
         /// The key.
         key: String,
-        /// The value given.
+        /// The given value.
         value: String,
-        /// What is needed.
+        /// The expected kind of value, as a noun phrase.
         expected: &'static str,
     },
-    /// A key under `slotmanager.` that nothing reads.
-    #[error("{key}: there is no such option (its value is {value:?})")]
+    /// No option has this key, although it begins with `slotmanager.`.
+    #[error("{key}: unknown option (its value is {value:?})")]
     UnknownKey {
         /// The key.
         key: String,
-        /// The value given.
+        /// The given value.
         value: String,
     },
-    /// The longest retry pause is shorter than the first.
+    /// The longest backoff is shorter than the first.
     #[error(
         "{}: {max:?} is shorter than {} ({initial:?})",
         keys::MAX_RETRY_BACKOFF,
         keys::RETRY_BACKOFF
     )]
     MaxRetryBackoffTooShort {
-        /// The longest pause.
+        /// The longest backoff.
         max: Duration,
-        /// The first pause.
+        /// The first backoff.
         initial: Duration,
     },
-    /// No request could ever be accepted.
+    /// The limit of ungranted requests is zero, so every request would be refused.
     #[error("{}: \"0\" would refuse every request", keys::MAX_PENDING_REQUESTS)]
     NoPendingRequests,
-    /// A number that is counted in workers, and it is not said what a worker is.
+    /// An option that counts in workers is set, but no worker is described.
     #[error("{key}: needs a worker description, such as taskmanager.numberOfTaskSlots")]
     NoWorkerDescription {
-        /// The key.
+        /// The key of the option that is set.
         key: &'static str,
     },
-    /// What the options say of a worker does not describe one.
+    /// The options of a worker do not describe a possible worker.
     #[error("taskmanager.*: {0}")]
     WorkerDescription(#[from] WorkerDescriptionError),
-    /// More workers are wanted than a limit allows. Whole workers are counted.
+    /// The minimum or the redundancy needs more workers than a limit allows. Whole workers count.
     #[error("{wanted}: {workers} workers are needed, more than {} allows", .limit.key())]
     ContradictoryLimits {
-        /// The key of what is wanted.
+        /// The key of the minimum or the redundancy.
         wanted: &'static str,
-        /// How many workers it needs.
+        /// The number of workers that it needs.
         workers: usize,
-        /// The limit.
+        /// The limit that they exceed.
         limit: Limit,
     },
-    /// More is to be held than can be counted.
-    #[error("{key}: {capacity} is more than {}", Capacity::MAX)]
+    /// A number is larger than [`Capacity::MAX`].
+    #[error("{key}: {capacity} is more than the maximum of {}", Capacity::MAX)]
     CapacityTooLarge {
         /// The key.
         key: &'static str,
-        /// The capacity given.
+        /// The number of entries or slots that the option needs.
         capacity: usize,
     },
 }
 
 impl SlotManagerConfig {
-    /// Checks what the fields cannot say by themselves. [`SlotManager::new`](crate::SlotManager::new) does so too.
+    /// Checks the fields together.
+    ///
+    /// [`SlotManager::new`](crate::SlotManager::new) and [`from_options`](Self::from_options) check
+    /// them too. Call it to check a configuration without a manager.
     ///
     /// # Errors
-    /// [`MaxRetryBackoffTooShort`](ConfigError::MaxRetryBackoffTooShort),
-    /// [`NoPendingRequests`](ConfigError::NoPendingRequests),
-    /// [`CapacityTooLarge`](ConfigError::CapacityTooLarge),
-    /// [`InvalidValue`](ConfigError::InvalidValue) (cores that are no amount),
-    /// [`NoWorkerDescription`](ConfigError::NoWorkerDescription) or
-    /// [`ContradictoryLimits`](ConfigError::ContradictoryLimits).
+    /// The first that applies; the configuration does not change:
+    ///
+    /// - [`MaxRetryBackoffTooShort`](ConfigError::MaxRetryBackoffTooShort): the longest backoff is
+    ///   shorter than the first.
+    /// - [`NoPendingRequests`](ConfigError::NoPendingRequests): the limit of ungranted requests is
+    ///   zero.
+    /// - [`CapacityTooLarge`](ConfigError::CapacityTooLarge): a capacity, the minimum or the
+    ///   redundancy is larger than [`Capacity::MAX`].
+    /// - [`InvalidValue`](ConfigError::InvalidValue): the limit of cores is negative, not a number
+    ///   or too large.
+    /// - [`NoWorkerDescription`](ConfigError::NoWorkerDescription): a limit, the minimum or the
+    ///   redundancy is set without a worker description.
+    /// - [`ContradictoryLimits`](ConfigError::ContradictoryLimits): the minimum or the redundancy
+    ///   needs more than a limit allows.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use slot_manager::{ConfigError, SlotManagerConfig};
+    ///
+    /// let config = SlotManagerConfig::default().with_max_pending_requests(Some(0));
+    /// assert_eq!(config.validate(), Err(ConfigError::NoPendingRequests));
+    /// ```
     pub fn validate(&self) -> Result<(), ConfigError> {
         if self.max_retry_backoff < self.retry_backoff {
             return Err(ConfigError::MaxRetryBackoffTooShort {
@@ -315,7 +480,8 @@ impl SlotManagerConfig {
         self
     }
 
-    /// Sets [`retry_backoff`](Self::retry_backoff) and [`max_retry_backoff`](Self::max_retry_backoff).
+    /// Sets [`retry_backoff`](Self::retry_backoff) and
+    /// [`max_retry_backoff`](Self::max_retry_backoff).
     #[must_use]
     pub fn with_retry_backoff(mut self, initial: Duration, max: Duration) -> Self {
         self.retry_backoff = initial;

@@ -1,4 +1,4 @@
-//! What a slot has and what a request needs.
+//! Resource profiles: the resources of a slot, or those that a request needs.
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
@@ -6,22 +6,26 @@ use std::sync::Arc;
 
 mod measures;
 
-/// Parts of one core, or of one unit of an extended resource, that are told apart.
+/// The units in which one core, or one unit of an extended resource, is counted.
 const UNITS: u64 = 100_000_000;
 const MEBIBYTE: u64 = 1 << 20;
 
-/// The resources of a slot, or those a request asks for.
+/// The resources of a slot, or those that a request needs.
 ///
-/// A profile is one of
-/// - [`ResourceProfile::UNKNOWN`]: not known. As a request it is served by every slot; as a slot it serves only
-///   requests for `UNKNOWN`.
-/// - [`ResourceProfile::ANY`]: as a slot it serves every request; as a request it is served only by a slot of `ANY`.
-/// - concrete amounts, made with [`ResourceProfile::builder`]; [`ResourceProfile::ZERO`] has nothing of anything.
+/// There are three kinds of profiles:
 ///
-/// Cores and extended resources are counted in parts of 10⁻⁸, rounded half up; memory in bytes. All amounts are
-/// integers inside, so profiles can be compared and hashed. An extended resource with the amount zero is the same as
-/// one not named. What a profile says of itself makes an equal one again, with up to 20 million cores or units: above
-/// that, the last digit of a fraction may be lost.
+/// | kind | as a slot | as a request |
+/// |---|---|---|
+/// | [`UNKNOWN`](Self::UNKNOWN) | fits only requests for `UNKNOWN` | every slot fits it |
+/// | [`ANY`](Self::ANY) | fits every request | only slots of `ANY` fit it |
+/// | [amounts](Self::builder) | fits requests for these or less | slots with these or more fit it |
+///
+/// Cores and extended resources are counted in units of 10⁻⁸ and rounded half up, memory in bytes.
+/// All amounts are integers inside, so profiles can be compared and hashed. An extended resource
+/// with the amount zero equals an absent one.
+///
+/// A profile that is built from the amounts of another equals it, for up to 20 million cores or
+/// units. Above that, the last digit of a fraction may be lost.
 ///
 /// ```
 /// use slot_manager::ResourceProfile;
@@ -58,11 +62,11 @@ struct Amounts {
     task_off_heap_memory: u64,
     managed_memory: u64,
     network_memory: u64,
-    /// Ordered by name, no amount zero; `None` if there is none, so that most profiles own no memory.
+    /// Ordered by name, without zero amounts. `None` if empty, so that most profiles own no memory.
     extended: Option<Arc<[ExtendedResource]>>,
 }
 
-/// All amounts at once: profiles that are compared are nearly always equal.
+/// Compares all amounts without a branch, because compared profiles are nearly always equal.
 impl PartialEq for Amounts {
     #[inline]
     fn eq(&self, other: &Self) -> bool {
@@ -92,23 +96,25 @@ struct ExtendedResource {
     amount: u64,
 }
 
-/// Two amounts of a profile, by which most profiles that do not match can be told: if a profile is matching another, its
-/// sketch covers the other's.
+/// Two amounts of a profile, for a fast check that rules out most profiles that do not match.
+///
+/// If a profile matches a required one, its sketch covers the sketch of the required one.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Sketch([u64; 2]);
 
 impl Sketch {
+    /// Returns `true` if both amounts are at least as large as those of `other`.
     #[inline]
     pub(crate) fn covers(self, other: Self) -> bool {
         self.0[0] >= other.0[0] && self.0[1] >= other.0[1]
     }
 }
 
-/// Why amounts do not make a profile. Nothing is changed by the refused call.
+/// The reason why amounts are refused. The refused call changes nothing.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ResourceProfileError {
-    /// An amount is negative, infinite, not a number, or larger than can be counted.
+    /// An amount is negative, infinite, not a number, or too large.
     #[error(
         "{resource}: {amount} is not an amount (it must be finite, at least 0 and at most {})",
         max_amount()
@@ -116,17 +122,17 @@ pub enum ResourceProfileError {
     InvalidAmount {
         /// The resource, such as `cpu` or the name of an extended resource.
         resource: String,
-        /// The amount given.
+        /// The given amount.
         amount: f64,
     },
-    /// A sum or product is larger than can be counted.
-    #[error("{resource}: the amount is larger than can be counted")]
+    /// A sum, a product or a number of bytes does not fit in 64 bits.
+    #[error("{resource}: the amount is too large")]
     Overflow {
         /// The resource, such as `memory` for the total of all kinds of memory.
         resource: String,
     },
-    /// More is to be taken away than there is.
-    #[error("{resource}: more is to be subtracted than there is")]
+    /// The amount to subtract is larger than the amount that is present.
+    #[error("{resource}: the amount to subtract is larger than the amount present")]
     Underflow {
         /// The resource.
         resource: String,
@@ -139,6 +145,7 @@ pub enum ResourceProfileError {
     },
 }
 
+/// Returns the largest number of whole cores or units.
 fn max_amount() -> u64 {
     u64::MAX / UNITS
 }
@@ -149,6 +156,7 @@ fn overflow(resource: &str) -> ResourceProfileError {
     }
 }
 
+/// Converts a number of cores or units to units of 10⁻⁸.
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
@@ -156,7 +164,8 @@ fn overflow(resource: &str) -> ResourceProfileError {
 )]
 fn units(resource: &str, amount: f64) -> Result<u64, ResourceProfileError> {
     let scaled = (amount * UNITS as f64).round();
-    // Strictly below: `u64::MAX as f64` rounds up to 2^64, which is one too many. A NaN is not in the range either.
+    // The range excludes its end: `u64::MAX as f64` rounds up to 2^64, which does not fit. It has
+    // no NaN either.
     if (0.0..u64::MAX as f64).contains(&scaled) && amount >= 0.0 {
         Ok(scaled as u64)
     } else {
@@ -168,11 +177,12 @@ fn units(resource: &str, amount: f64) -> Result<u64, ResourceProfileError> {
 }
 
 impl ResourceProfile {
-    /// Not known: as a request it is served by every slot.
+    /// Unknown resources. As a request, every slot fits it; as a slot, it fits only requests for
+    /// `UNKNOWN`.
     pub const UNKNOWN: Self = Self(Kind::Unknown);
-    /// As a slot it serves every request.
+    /// Any resources. As a slot, it fits every request; as a request, only slots of `ANY` fit it.
     pub const ANY: Self = Self(Kind::Any);
-    /// Nothing of anything: as a request it is served by every slot that is not [`UNKNOWN`](Self::UNKNOWN).
+    /// No resources. As a request, every slot fits it except [`UNKNOWN`](Self::UNKNOWN).
     pub const ZERO: Self = Self(Kind::Concrete(Amounts {
         cpu: 0,
         task_heap_memory: 0,
@@ -182,59 +192,83 @@ impl ResourceProfile {
         extended: None,
     }));
 
-    /// Starts from [`ZERO`](Self::ZERO).
+    /// Returns a builder in which all amounts are zero.
     pub fn builder() -> ResourceProfileBuilder {
         ResourceProfileBuilder::default()
     }
 
-    /// Whether a slot with this profile can serve a request for `required`: every amount at least as large. What is not
-    /// asked for does not matter. (Flink's rules before 1.14.)
+    /// Returns `true` if a slot with this profile fits a request for `required`.
+    ///
+    /// Every amount must be at least as large as the required one (Flink's rule before 1.14). For
+    /// `UNKNOWN` and `ANY` see the table of [`ResourceProfile`].
+    ///
+    /// Cost: O(required extended resources).
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use slot_manager::ResourceProfile;
+    ///
+    /// let slot = ResourceProfile::builder().cpu_cores(2.0).build()?;
+    /// assert!(slot.is_matching(&ResourceProfile::ZERO));
+    /// assert!(slot.is_matching(&ResourceProfile::UNKNOWN));
+    /// assert!(!slot.is_matching(&ResourceProfile::ANY));
+    /// # Ok::<(), slot_manager::ResourceProfileError>(())
+    /// ```
     #[inline]
     pub fn is_matching(&self, required: &Self) -> bool {
         match (&self.0, &required.0) {
-            (Kind::Concrete(has), Kind::Concrete(needs)) => has.covers(needs),
+            (Kind::Concrete(has), Kind::Concrete(needs)) => has.is_matching(needs),
             (Kind::Any, _) | (_, Kind::Unknown) => true,
             (Kind::Unknown, _) | (_, Kind::Any) => false,
         }
     }
 
-    /// Cores; `None` for `UNKNOWN` and `ANY`, as in all the readings below.
+    /// Returns the number of cores; `None` for `UNKNOWN` and `ANY`.
     pub fn cpu_cores(&self) -> Option<f64> {
         self.amounts().map(|amounts| amounts.cpu as f64 / UNITS as f64)
     }
 
-    /// Task heap memory in bytes.
+    /// Returns the task heap memory in bytes; `None` for `UNKNOWN` and `ANY`.
     pub fn task_heap_memory_bytes(&self) -> Option<u64> {
         self.amounts().map(|amounts| amounts.task_heap_memory)
     }
 
-    /// Task off-heap memory in bytes.
+    /// Returns the task off-heap memory in bytes; `None` for `UNKNOWN` and `ANY`.
     pub fn task_off_heap_memory_bytes(&self) -> Option<u64> {
         self.amounts().map(|amounts| amounts.task_off_heap_memory)
     }
 
-    /// Managed memory in bytes.
+    /// Returns the managed memory in bytes; `None` for `UNKNOWN` and `ANY`.
     pub fn managed_memory_bytes(&self) -> Option<u64> {
         self.amounts().map(|amounts| amounts.managed_memory)
     }
 
-    /// Network memory in bytes.
+    /// Returns the network memory in bytes; `None` for `UNKNOWN` and `ANY`.
     pub fn network_memory_bytes(&self) -> Option<u64> {
         self.amounts().map(|amounts| amounts.network_memory)
     }
 
-    /// The sum of all kinds of memory in bytes. It never overflows: such a profile cannot be made.
+    /// Returns the sum of all kinds of memory in bytes; `None` for `UNKNOWN` and `ANY`.
+    ///
+    /// The sum does not overflow, because [`build`](ResourceProfileBuilder::build) refuses such a
+    /// profile.
     pub fn total_memory_bytes(&self) -> Option<u64> {
         self.amounts().and_then(Amounts::total_memory)
     }
 
-    /// The amount of an extended resource, zero if it has none of it.
+    /// Returns the amount of an extended resource; `None` for `UNKNOWN` and `ANY`.
+    ///
+    /// The amount of an absent resource is zero.
+    ///
+    /// Cost: O(log extended resources).
     pub fn extended_resource(&self, name: &str) -> Option<f64> {
         self.amounts()
             .map(|amounts| amounts.extended_amount(name) as f64 / UNITS as f64)
     }
 
-    /// The extended resources with their amounts, ordered by name; empty for `UNKNOWN` and `ANY`.
+    /// Returns the extended resources with their amounts, ordered by name; none for `UNKNOWN` and
+    /// `ANY`.
     pub fn extended_resources(&self) -> impl Iterator<Item = (&str, f64)> {
         self.amounts()
             .map_or(&[][..], Amounts::extended)
@@ -242,21 +276,41 @@ impl ResourceProfile {
             .map(|resource| (&*resource.name, resource.amount as f64 / UNITS as f64))
     }
 
-    /// The sum of two profiles. `ANY` absorbs everything, then `UNKNOWN`.
+    /// Returns the sum of two profiles.
+    ///
+    /// If either profile is `ANY`, so is the sum. Otherwise, if either is `UNKNOWN`, so is the sum.
+    ///
+    /// Cost: O(extended resources).
     ///
     /// # Errors
-    /// [`ResourceProfileError::Overflow`] if an amount, or the total memory, is larger than can be counted.
+    /// [`ResourceProfileError::Overflow`] if an amount or the total memory does not fit in 64 bits.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use slot_manager::ResourceProfile;
+    ///
+    /// let slot = ResourceProfile::builder().cpu_cores(1.5).build()?;
+    /// let two_slots = slot.checked_add(&slot)?;
+    /// assert_eq!(two_slots, slot.checked_mul(2)?);
+    /// assert_eq!(two_slots.checked_sub(&slot)?, slot);
+    /// # Ok::<(), slot_manager::ResourceProfileError>(())
+    /// ```
     pub fn checked_add(&self, other: &Self) -> Result<Self, ResourceProfileError> {
         self.combine(other, |resource, a, b| {
             a.checked_add(b).ok_or_else(|| overflow(resource))
         })
     }
 
-    /// What is left when `other` is taken away. `ANY` on either side gives `ANY`, else `UNKNOWN` on either side
-    /// `UNKNOWN`.
+    /// Returns this profile without the amounts of `other`.
+    ///
+    /// If either profile is `ANY`, so is the result. Otherwise, if either is `UNKNOWN`, so is the
+    /// result.
+    ///
+    /// Cost: O(extended resources).
     ///
     /// # Errors
-    /// [`ResourceProfileError::Underflow`] if there is less of something than is taken away.
+    /// [`ResourceProfileError::Underflow`] if an amount of `other` is larger than the own amount.
     pub fn checked_sub(&self, other: &Self) -> Result<Self, ResourceProfileError> {
         self.combine(other, |resource, a, b| {
             a.checked_sub(b).ok_or_else(|| ResourceProfileError::Underflow {
@@ -265,16 +319,21 @@ impl ResourceProfile {
         })
     }
 
-    /// The profile `factor` times. `ANY` and `UNKNOWN` stay what they are, also times zero.
+    /// Returns this profile with all amounts multiplied by `factor`.
+    ///
+    /// `ANY` and `UNKNOWN` do not change, even with the factor zero.
+    ///
+    /// Cost: O(extended resources).
     ///
     /// # Errors
-    /// [`ResourceProfileError::Overflow`] if an amount, or the total memory, is larger than can be counted.
+    /// [`ResourceProfileError::Overflow`] if an amount or the total memory does not fit in 64 bits.
     pub fn checked_mul(&self, factor: u64) -> Result<Self, ResourceProfileError> {
         self.combine(self, |resource, amount, _| {
             amount.checked_mul(factor).ok_or_else(|| overflow(resource))
         })
     }
 
+    /// Returns the sketch of this profile.
     #[inline]
     pub(crate) fn sketch(&self) -> Sketch {
         match &self.0 {
@@ -291,6 +350,7 @@ impl ResourceProfile {
         }
     }
 
+    /// Combines the amounts of two profiles one by one.
     fn combine(
         &self,
         other: &Self,
@@ -350,7 +410,7 @@ impl Amounts {
     }
 
     #[inline]
-    fn covers(&self, needs: &Self) -> bool {
+    fn is_matching(&self, needs: &Self) -> bool {
         self.cpu >= needs.cpu
             && self.task_heap_memory >= needs.task_heap_memory
             && self.task_off_heap_memory >= needs.task_off_heap_memory
@@ -369,7 +429,7 @@ impl Amounts {
             .checked_add(self.network_memory)
     }
 
-    /// The profile of these amounts and extended resources, the latter ordered by name.
+    /// Makes a profile of these amounts and of extended resources that are ordered by name.
     fn into_profile(mut self, mut extended: Vec<ExtendedResource>) -> Result<ResourceProfile, ResourceProfileError> {
         if self.total_memory().is_none() {
             return Err(overflow("memory"));
@@ -413,7 +473,24 @@ impl fmt::Debug for ResourceProfile {
     }
 }
 
-/// Collects the amounts of a [`ResourceProfile`]. A mistake is kept and told by [`build`](Self::build).
+/// A builder of a [`ResourceProfile`]. Amounts that are not set are zero.
+///
+/// The methods accept every value; [`build`](Self::build) refuses invalid ones.
+///
+/// ```
+/// use slot_manager::{ResourceProfile, ResourceProfileError};
+///
+/// let profile = ResourceProfile::builder()
+///     .cpu_cores(0.5)
+///     .managed_memory_mebibytes(512)
+///     .extended_resource("gpu", 1.0)
+///     .build()?;
+/// assert_eq!(profile.to_string(), "{cpu: 0.5, managed: 512 MiB, gpu: 1}");
+///
+/// let refused = ResourceProfile::builder().cpu_cores(-1.0).build();
+/// assert!(matches!(refused, Err(ResourceProfileError::InvalidAmount { .. })));
+/// # Ok::<(), ResourceProfileError>(())
+/// ```
 #[derive(Debug, Clone, Default)]
 #[must_use]
 pub struct ResourceProfileBuilder {
@@ -423,6 +500,7 @@ pub struct ResourceProfileBuilder {
     managed_memory: Option<u64>,
     network_memory: Option<u64>,
     extended: Vec<(Arc<str>, f64)>,
+    /// A kind of memory whose bytes do not fit in 64 bits.
     overflow: Option<&'static str>,
 }
 
@@ -446,7 +524,7 @@ macro_rules! memory_setters {
 }
 
 impl ResourceProfileBuilder {
-    /// Sets the number of cores; fractions down to 10⁻⁸ are kept.
+    /// Sets the number of cores. Fractions are rounded to 10⁻⁸.
     pub fn cpu_cores(mut self, cores: f64) -> Self {
         self.cpu = cores;
         self
@@ -459,18 +537,20 @@ impl ResourceProfileBuilder {
         network_memory_bytes, network_memory_mebibytes, network_memory, "network";
     }
 
-    /// Adds an extended resource, such as `gpu`; fractions down to 10⁻⁸ are kept.
+    /// Adds an extended resource, such as `gpu`. Fractions are rounded to 10⁻⁸.
     pub fn extended_resource(mut self, name: impl Into<Arc<str>>, amount: f64) -> Self {
         self.extended.push((name.into(), amount));
         self
     }
 
-    /// The profile.
+    /// Builds the profile.
     ///
     /// # Errors
-    /// The first amount that is none ([`InvalidAmount`](ResourceProfileError::InvalidAmount)), an extended resource
-    /// given twice ([`Duplicate`](ResourceProfileError::Duplicate)), or memory that cannot be counted in bytes, each
-    /// kind and in total ([`Overflow`](ResourceProfileError::Overflow)).
+    /// - [`InvalidAmount`](ResourceProfileError::InvalidAmount): an amount is negative, not finite
+    ///   or too large.
+    /// - [`Duplicate`](ResourceProfileError::Duplicate): an extended resource is given twice.
+    /// - [`Overflow`](ResourceProfileError::Overflow): the bytes of one kind of memory, or of all
+    ///   kinds together, do not fit in 64 bits.
     pub fn build(self) -> Result<ResourceProfile, ResourceProfileError> {
         if let Some(resource) = self.overflow {
             return Err(overflow(resource));
@@ -485,11 +565,11 @@ impl ResourceProfileBuilder {
             })
             .collect::<Result<Vec<_>, _>>()?;
         extended.sort_unstable_by(|a, b| a.name.cmp(&b.name));
-        let twice = |pair: &[ExtendedResource]| match pair {
+        let duplicate = |pair: &[ExtendedResource]| match pair {
             [first, second] if first.name == second.name => Some(first.name.to_string()),
             _ => None,
         };
-        if let Some(resource) = extended.windows(2).find_map(twice) {
+        if let Some(resource) = extended.windows(2).find_map(duplicate) {
             return Err(ResourceProfileError::Duplicate { resource });
         }
         Amounts {
@@ -504,7 +584,7 @@ impl ResourceProfileBuilder {
     }
 }
 
-/// The form in which profiles are serialised: `"UNKNOWN"`, `"ANY"`, or the amounts, which are checked again when read.
+/// The serialized form: `"UNKNOWN"`, `"ANY"`, or the amounts. Amounts are checked again when read.
 #[cfg(feature = "serde")]
 mod serialized {
     use super::{Amounts, ExtendedResource, Kind, ResourceProfile, ResourceProfileError};
@@ -517,7 +597,7 @@ mod serialized {
         Any,
         #[serde(rename = "concrete")]
         Concrete {
-            /// In parts of 10⁻⁸, as are the extended resources: what is written is read back to the last digit.
+            /// In units of 10⁻⁸, as the extended resources, so that every digit is read back.
             cpu: u64,
             task_heap_memory: u64,
             task_off_heap_memory: u64,
@@ -564,11 +644,11 @@ mod serialized {
                     mut extended,
                 } => {
                     extended.sort_unstable();
-                    let twice = |pair: &[(String, u64)]| match pair {
+                    let duplicate = |pair: &[(String, u64)]| match pair {
                         [(first, _), (second, _)] if first == second => Some(first.clone()),
                         _ => None,
                     };
-                    if let Some(resource) = extended.windows(2).find_map(twice) {
+                    if let Some(resource) = extended.windows(2).find_map(duplicate) {
                         return Err(ResourceProfileError::Duplicate { resource });
                     }
                     Amounts {
@@ -599,7 +679,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_sketch_covers_another_when_it_has_as_much_of_both() {
+    fn sketch_covers_another_if_both_amounts_are_at_least_as_large() {
         let covers = |own, other| Sketch(own).covers(Sketch(other));
         assert!(covers([2, 2], [2, 2]) && covers([3, 2], [2, 1]));
         assert!(!covers([2, 1], [1, 2]) && !covers([1, 2], [2, 1]));

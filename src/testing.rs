@@ -1,17 +1,20 @@
-//! Doubles of everything outside the manager, for its tests and for those of a service that embeds it (feature
-//! `test-util`).
+//! Test doubles of everything outside the manager (feature `test-util`).
+//!
+//! They serve the tests of this crate, and those of a service that embeds the manager.
 //!
 //! | double | stands for | use it to |
 //! |---|---|---|
-//! | [`ManualScheduledExecutor`] | [`ScheduledExecutor`] | move time by hand, see what is armed |
-//! | [`RecordingActions`] | [`ResourceManagerActions`] | see what is asked and told, script the answers |
-//! | [`ScriptedGateway`] | [`TaskExecutorGateway`] | see what is sent, script the answers or give them by hand |
-//! | [`SimulatedTaskExecutor`] | a task executor | run against one that keeps the rules, also over a bad network |
+//! | [`ManualScheduledExecutor`] | [`ScheduledExecutor`] | move time by hand, read armed deadlines |
+//! | [`RecordingActions`] | [`ResourceManagerActions`] | read the calls, script the answers |
+//! | [`ScriptedGateway`] | [`TaskExecutorGateway`] | read the calls, answer by script or by hand |
+//! | [`SimulatedTaskExecutor`] | a task executor | run against a slot table, over a bad network |
 //!
-//! Each is a handle: a clone shares its state, so a test gives one clone away and keeps another. All are `Send` and
-//! `Sync`, never wake a task with a lock held, and are unaffected by a test thread that panicked meanwhile. By default
-//! each double keeps its own record; those made with one [`EffectLog`] write into it together, which shows the order of
-//! effects over all of them.
+//! - Each double is a handle: clones share one state. A test gives one clone to the manager and
+//!   keeps another.
+//! - All doubles are `Send` and `Sync`. They hold no lock while they wake a task, and they still
+//!   work after a panic in another thread.
+//! - Each double keeps a record of its own. Doubles that are made with one [`EffectLog`] write into
+//!   it together, so the log shows the order of all effects.
 //!
 //! ```
 //! use slot_manager::testing::{Action, EffectLog, RecordingActions};
@@ -52,7 +55,7 @@ pub use self::recording_actions::{Action, RecordingActions};
 pub use self::scripted_gateway::{GatewayAnswer, GatewayCall, NotPending, ScriptedGateway};
 pub use self::simulated_task_executor::{Delivery, GatewayMessage, SimulatedGateway, SimulatedTaskExecutor};
 
-/// A test that panicked with the lock held has failed already; the others shall say what they have to say.
+/// Locks a mutex, even after a panic with the lock held: that test has failed, the others go on.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -62,7 +65,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_doubles_can_be_shared_between_threads() {
+    fn doubles_can_be_shared_between_threads() {
         fn assert_shareable<T: Clone + Send + Sync + 'static>() {}
         assert_shareable::<ManualScheduledExecutor>();
         assert_shareable::<EffectLog>();

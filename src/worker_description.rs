@@ -1,9 +1,11 @@
-//! What a worker brings that is asked for.
+//! The description of the workers that the resource manager starts.
 
 use crate::config::Quantity;
 use crate::{ResourceProfile, ResourceProfileError};
 
-/// The workers that are started when slots are short: all alike, with so many slots of one profile.
+/// The description of the workers that are started when slots are short.
+///
+/// All workers are alike: each has the same number of slots, and all slots have one profile.
 ///
 /// ```
 /// use slot_manager::{ResourceProfile, WorkerDescription};
@@ -20,38 +22,52 @@ pub struct WorkerDescription {
     slot_profile: ResourceProfile,
 }
 
-/// Why something describes no worker.
+/// The reason why a number of slots and a profile do not describe a worker.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum WorkerDescriptionError {
-    /// A worker without slots serves nothing.
-    #[error("a worker has at least one slot")]
+    /// The number of slots is zero.
+    #[error("0 slots are too few, a worker has at least 1")]
     NoSlots,
-    /// More slots than any worker has.
-    #[error("{slots} slots are more than {}", WorkerDescription::MAX_SLOTS)]
+    /// The number of slots is larger than [`WorkerDescription::MAX_SLOTS`].
+    #[error("{slots} slots are too many, a worker has at most {}", WorkerDescription::MAX_SLOTS)]
     TooManySlots {
-        /// How many were given.
+        /// The given number.
         slots: u32,
     },
-    /// A slot of which nothing is known serves hardly anything.
-    #[error("the profile of a slot cannot be UNKNOWN")]
+    /// The profile is [`ResourceProfile::UNKNOWN`], which fits hardly any request.
+    #[error("the slot profile must not be UNKNOWN")]
     UnknownProfile,
-    /// Its slots are more than can be counted, or what it has is no profile.
+    /// The amounts are not a profile, or the total of all slots is too large.
     #[error(transparent)]
     ResourceProfile(#[from] ResourceProfileError),
 }
 
 impl WorkerDescription {
-    /// The most slots that a worker may have.
+    /// The largest number of slots of a worker, 2¹⁶.
     pub const MAX_SLOTS: u32 = 1 << 16;
 
-    /// A worker with so many slots of this profile.
+    /// Describes a worker by the number of its slots and their profile.
     ///
     /// # Errors
     /// - [`NoSlots`](WorkerDescriptionError::NoSlots): the number is zero.
-    /// - [`TooManySlots`](WorkerDescriptionError::TooManySlots): it is larger than [`MAX_SLOTS`](Self::MAX_SLOTS).
-    /// - [`UnknownProfile`](WorkerDescriptionError::UnknownProfile): the profile is [`ResourceProfile::UNKNOWN`].
-    /// - [`ResourceProfile`](WorkerDescriptionError::ResourceProfile): all slots together cannot be counted.
+    /// - [`TooManySlots`](WorkerDescriptionError::TooManySlots): it is larger than
+    ///   [`MAX_SLOTS`](Self::MAX_SLOTS).
+    /// - [`UnknownProfile`](WorkerDescriptionError::UnknownProfile): the profile is
+    ///   [`ResourceProfile::UNKNOWN`].
+    /// - [`ResourceProfile`](WorkerDescriptionError::ResourceProfile): the total of all slots is
+    ///   too large.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use slot_manager::{ResourceProfile, WorkerDescription};
+    ///
+    /// let slot = ResourceProfile::builder().cpu_cores(4.0).build()?;
+    /// let worker = WorkerDescription::new(4, slot)?;
+    /// assert_eq!(worker.slots(), 4);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn new(slots: u32, slot_profile: ResourceProfile) -> Result<Self, WorkerDescriptionError> {
         if slots == 0 {
             return Err(WorkerDescriptionError::NoSlots);
@@ -66,26 +82,28 @@ impl WorkerDescription {
         Ok(Self { slots, slot_profile })
     }
 
-    /// A worker that divides all it has among so many slots. What cannot be divided is left over: a byte or the 10⁻⁸th
-    /// part of a core.
+    /// Describes a worker by its total, which is divided evenly among its slots.
+    ///
+    /// Amounts of a slot are rounded down to bytes and to 10⁻⁸ cores or units.
     ///
     /// # Errors
-    /// See [`new`](Self::new).
+    /// The same as of [`new`](Self::new).
     pub fn from_total(total: &ResourceProfile, slots: u32) -> Result<Self, WorkerDescriptionError> {
         let slot_profile = total.divided_by(slots).ok_or(WorkerDescriptionError::NoSlots)?;
         Self::new(slots, slot_profile)
     }
 
-    /// How many slots it has, at least one.
+    /// Returns the number of slots, at least one.
     pub fn slots(&self) -> usize {
         self.slots as usize
     }
 
-    /// What each of them has.
+    /// Returns the profile of each slot.
     pub fn slot_profile(&self) -> &ResourceProfile {
         &self.slot_profile
     }
 
+    /// Returns the total of all slots.
     pub(crate) fn quantity(&self) -> Quantity {
         Quantity::of_slots(self.slots(), &self.slot_profile)
     }

@@ -1,4 +1,4 @@
-//! How much there may be of slots and resources.
+//! Limits on slots, cores and memory, and quantities that are compared with them.
 
 use std::fmt;
 use std::ops::{Add, AddAssign, Sub, SubAssign};
@@ -6,21 +6,30 @@ use std::ops::{Add, AddAssign, Sub, SubAssign};
 use super::{ConfigError, SlotManagerConfig, keys};
 use crate::ResourceProfile;
 
-/// What is limited.
+/// The quantity that a limit bounds.
+///
+/// ```
+/// use slot_manager::Limit;
+///
+/// assert_eq!(Limit::Slots.to_string(), "slots");
+/// assert_eq!(Limit::Slots.key(), "slotmanager.number-of-slots.max");
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub enum Limit {
-    /// [`max_slots`](SlotManagerConfig::max_slots).
+    /// The number of slots, limited by [`max_slots`](SlotManagerConfig::max_slots).
     Slots,
+    /// The cores of all slots, limited by
     /// [`max_total_cpu_cores`](SlotManagerConfig::max_total_cpu_cores).
     CpuCores,
+    /// The memory of all slots, limited by
     /// [`max_total_memory_bytes`](SlotManagerConfig::max_total_memory_bytes).
     Memory,
 }
 
 impl Limit {
-    /// The key of the option that sets it.
+    /// Returns the key of the option that sets the limit.
     pub fn key(self) -> &'static str {
         match self {
             Self::Slots => keys::MAX_SLOTS,
@@ -40,22 +49,26 @@ impl fmt::Display for Limit {
     }
 }
 
-/// So many slots, with so many parts of cores and bytes of memory together. What is counted does not overflow 128 bits:
-/// there are no more than 2³² slots, of 64 bits each. What is only wished for saturates.
+/// A number of slots with their total cores and memory.
+///
+/// Sums of real slots fit in 128 bits: there are at most 2³² slots with 64 bits each. Sums with
+/// requested slots saturate.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Quantity {
     pub(crate) slots: usize,
+    /// In units of 10⁻⁸ cores.
     pub(crate) cpu: u128,
+    /// In bytes.
     pub(crate) memory: u128,
 }
 
 impl Quantity {
-    /// A slot with this profile; what is not known of it counts nothing.
+    /// Returns the quantity of one slot. Profiles without amounts count as zero cores and bytes.
     pub(crate) fn of_slot(profile: &ResourceProfile) -> Self {
         Self::of_slots(1, profile)
     }
 
-    /// So many slots with this profile. Multiplied exactly: nothing is rounded before it is compared (FLINK-32254).
+    /// Returns the quantity of several slots with one profile. The product is exact (FLINK-32254).
     pub(crate) fn of_slots(slots: usize, profile: &ResourceProfile) -> Self {
         Self {
             slots,
@@ -64,7 +77,7 @@ impl Quantity {
         }
     }
 
-    /// So many times as much.
+    /// Returns this quantity times `factor`; saturates.
     pub(crate) fn times(self, factor: usize) -> Self {
         Self {
             slots: self.slots.saturating_mul(factor),
@@ -95,7 +108,7 @@ impl AddAssign for Quantity {
     }
 }
 
-/// What is taken away was added before.
+/// Subtracts a quantity that was added before, so it cannot underflow.
 impl SubAssign for Quantity {
     #[inline]
     fn sub_assign(&mut self, other: Self) {
@@ -114,12 +127,12 @@ impl Sub for Quantity {
     }
 }
 
-/// The most there may be of everything.
+/// The largest legal quantity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Limits(Quantity);
 
 impl Limits {
-    /// The limit that so much would be beyond.
+    /// Returns the first limit that a quantity exceeds.
     pub(crate) fn exceeded_by(&self, quantity: Quantity) -> Option<Limit> {
         if quantity.slots > self.0.slots {
             Some(Limit::Slots)
@@ -134,13 +147,14 @@ impl Limits {
 }
 
 impl SlotManagerConfig {
-    /// The limits of a valid configuration; `None` if there are none.
+    /// Returns the limits of a valid configuration; `None` if it has none.
     pub(crate) fn limits(&self) -> Option<Limits> {
         let is_limited =
             self.max_slots.is_some() || self.max_total_cpu_cores.is_some() || self.max_total_memory_bytes.is_some();
         is_limited.then(|| self.all_limits())
     }
 
+    /// Returns the limits, with the maximum in place of absent ones.
     fn all_limits(&self) -> Limits {
         let cpu = self.max_total_cpu_cores.and_then(ResourceProfile::units_of_cores);
         Limits(Quantity {
@@ -150,6 +164,7 @@ impl SlotManagerConfig {
         })
     }
 
+    /// Checks the options that count in workers against the description and against each other.
     pub(super) fn validate_limits(&self) -> Result<(), ConfigError> {
         if let Some(cores) = self.max_total_cpu_cores {
             if ResourceProfile::units_of_cores(cores).is_none() {

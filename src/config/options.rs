@@ -1,4 +1,4 @@
-//! The configuration as key/value options: Flink's keys where Flink has one.
+//! Reads the configuration from key/value options. The keys are Flink's where Flink has one.
 
 use std::collections::BTreeMap;
 use std::str::FromStr;
@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::{ConfigError, SlotManagerConfig};
 use crate::{ResourceProfile, SlotMatchingStrategy, WorkerDescription};
 
-/// The keys. Of several for one value the first counts.
+/// The keys of the options. Of several keys for one value, the first that is given counts.
 pub(super) mod keys {
     pub(in crate::config) const OWN_PREFIX: &str = "slotmanager.";
     pub(in crate::config) const REQUEST_TIMEOUT: [&str; 2] = ["slotmanager.request-timeout", "slot.request.timeout"];
@@ -43,26 +43,30 @@ pub(super) mod keys {
     pub(in crate::config) const EXTERNAL_RESOURCE_SUFFIX: &str = ".amount";
 }
 
-/// What was given for values that have several keys, or are made of several options.
+/// Options that are read completely before the configuration takes them.
+///
+/// These are values with several keys, in the order of the keys, and values that depend on other
+/// options.
 #[derive(Default)]
-struct Given {
+struct DelayedOptions {
     request_timeout: [Option<Duration>; 2],
     rpc_timeout: [Option<Duration>; 2],
     task_manager_timeout: [Option<Duration>; 2],
     strategy: [Option<SlotMatchingStrategy>; 3],
     grace_period: Option<GracePeriod>,
-    worker: GivenWorker,
+    worker: WorkerOptions,
 }
 
+/// The given length of the grace period.
 #[derive(Clone, Copy)]
 enum GracePeriod {
     Length(Duration),
-    AsLongAsRequests,
+    RequestTimeout,
 }
 
-/// All that a worker has.
+/// The options that describe a worker.
 #[derive(Default)]
-struct GivenWorker {
+struct WorkerOptions {
     slots: Option<u32>,
     cpu_cores: Option<f64>,
     task_heap_memory: Option<u64>,
@@ -74,40 +78,67 @@ struct GivenWorker {
 }
 
 impl SlotManagerConfig {
-    /// Reads the options; what is not given has its default.
+    /// Reads a configuration from options. Absent options have their defaults.
     ///
-    /// Durations are written as people do (`"10 s"`, `"5 min"`, `"1h 30m"`), as a plain number of milliseconds, or as
-    /// `"inf"` for never. Memory is written in bytes or with a unit (`"512m"`, `"4 gb"`, `"4 GiB"`), which is always a
-    /// power of 1024. Of several keys for one value the first in the documentation of the field counts, of a key given
-    /// twice the last. Keys under `slotmanager.` that are unknown are refused; all other unknown keys belong to somebody
-    /// else and are passed over.
+    /// - Durations are written with units (`"10 s"`, `"5 min"`, `"1h 30m"`), as a plain number of
+    ///   milliseconds, or as `"inf"` for never.
+    /// - Memory is written in bytes or with a unit (`"512m"`, `"4 gb"`, `"4 GiB"`). Units are
+    ///   powers of 1024.
+    /// - Limits are written as a number, or as `"inf"` for none.
+    /// - If several keys for one value are given, the first in the documentation of the field
+    ///   counts. If one key is given twice, the last value counts.
+    /// - Unknown keys are ignored, unless they begin with `slotmanager.`.
     ///
     /// # Errors
-    /// The first option, in the order given, whose value cannot be read or whose key is unknown; then
-    /// [`WorkerDescription`](ConfigError::WorkerDescription) if the options of the worker do not go together; then what
-    /// [`validate`](Self::validate) says.
+    /// In this order:
+    ///
+    /// - [`InvalidValue`](ConfigError::InvalidValue) or [`UnknownKey`](ConfigError::UnknownKey) for
+    ///   the first option, in the given order, that cannot be read.
+    /// - [`WorkerDescription`](ConfigError::WorkerDescription) if the options of the worker do not
+    ///   describe a possible worker.
+    /// - The errors of [`validate`](Self::validate).
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use slot_manager::SlotManagerConfig;
+    ///
+    /// let config = SlotManagerConfig::from_options([
+    ///     ("pekko.ask.timeout", "5 s"),
+    ///     ("slotmanager.number-of-slots.max", "1000"),
+    ///     ("taskmanager.numberOfTaskSlots", "4"),
+    ///     ("taskmanager.cpu.cores", "8"),
+    ///     ("state.backend.type", "rocksdb"), // belongs to another component, ignored
+    /// ])?;
+    /// assert_eq!(config.rpc_timeout, Duration::from_secs(5));
+    /// assert_eq!(config.max_slots, Some(1000));
+    /// let worker = config.worker_description.expect("described by two options");
+    /// assert_eq!(worker.slot_profile().cpu_cores(), Some(2.0));
+    /// # Ok::<(), slot_manager::ConfigError>(())
+    /// ```
     pub fn from_options<K, V>(options: impl IntoIterator<Item = (K, V)>) -> Result<Self, ConfigError>
     where
         K: AsRef<str>,
         V: AsRef<str>,
     {
         let mut config = Self::default();
-        let mut given = Given::default();
+        let mut delayed = DelayedOptions::default();
         for (key, value) in options {
             let (key, value) = (key.as_ref(), value.as_ref());
-            if !given.read(key, value)? && !config.read(key, value)? && key.starts_with(keys::OWN_PREFIX) {
+            if !delayed.read(key, value)? && !config.read(key, value)? && key.starts_with(keys::OWN_PREFIX) {
                 return Err(ConfigError::UnknownKey {
                     key: key.to_owned(),
                     value: value.to_owned(),
                 });
             }
         }
-        given.complete(&mut config)?;
+        delayed.complete(&mut config)?;
         config.validate()?;
         Ok(config)
     }
 
-    /// Reads an option that is one field. Returns whether it is.
+    /// Reads an option that sets one field. Returns `false` if the key is another.
     fn read(&mut self, key: &str, value: &str) -> Result<bool, ConfigError> {
         match key {
             keys::WORKER_REGISTRATION_TIMEOUT => self.worker_registration_timeout = parse_duration(key, value)?,
@@ -136,16 +167,15 @@ impl SlotManagerConfig {
     }
 }
 
-impl Given {
-    /// Reads an option that is kept until all are known. Returns whether it is one.
+impl DelayedOptions {
+    /// Reads an option that is delayed. Returns `false` if the key is another.
     fn read(&mut self, key: &str, value: &str) -> Result<bool, ConfigError> {
-        // The place of the key among two: within the arrays above.
-        let place = |keys: [&str; 2]| keys.iter().position(|candidate| *candidate == key);
-        if let Some(rank) = place(keys::REQUEST_TIMEOUT) {
+        let rank_in = |keys: [&str; 2]| keys.iter().position(|candidate| *candidate == key);
+        if let Some(rank) = rank_in(keys::REQUEST_TIMEOUT) {
             self.request_timeout[rank] = Some(parse_duration(key, value)?);
-        } else if let Some(rank) = place(keys::RPC_TIMEOUT) {
+        } else if let Some(rank) = rank_in(keys::RPC_TIMEOUT) {
             self.rpc_timeout[rank] = Some(parse_duration(key, value)?);
-        } else if let Some(rank) = place(keys::TASK_MANAGER_TIMEOUT) {
+        } else if let Some(rank) = rank_in(keys::TASK_MANAGER_TIMEOUT) {
             self.task_manager_timeout[rank] = Some(parse_duration(key, value)?);
         } else {
             let [own, mode, evenly] = &mut self.strategy;
@@ -160,7 +190,7 @@ impl Given {
                 }
                 keys::GRACE_PERIOD => {
                     self.grace_period = Some(match value.trim() {
-                        "-1" => GracePeriod::AsLongAsRequests,
+                        "-1" => GracePeriod::RequestTimeout,
                         _ => GracePeriod::Length(parse_duration(key, value)?),
                     });
                 }
@@ -170,6 +200,7 @@ impl Given {
         Ok(true)
     }
 
+    /// Sets the delayed fields of a configuration.
     fn complete(self, config: &mut SlotManagerConfig) -> Result<(), ConfigError> {
         config.request_timeout = first(self.request_timeout).unwrap_or(config.request_timeout);
         config.rpc_timeout = first(self.rpc_timeout).unwrap_or(config.rpc_timeout);
@@ -179,7 +210,7 @@ impl Given {
         }
         match self.grace_period {
             Some(GracePeriod::Length(length)) => config.unfulfillable_grace_period = length,
-            Some(GracePeriod::AsLongAsRequests) => config.unfulfillable_grace_period = config.request_timeout,
+            Some(GracePeriod::RequestTimeout) => config.unfulfillable_grace_period = config.request_timeout,
             None => {}
         }
         config.worker_description = self.worker.description()?;
@@ -187,12 +218,13 @@ impl Given {
     }
 }
 
+/// Returns the value of the first key that is given.
 fn first<T, const N: usize>(given: [Option<T>; N]) -> Option<T> {
     given.into_iter().flatten().next()
 }
 
-impl GivenWorker {
-    /// Reads an option that says what a worker has. Returns whether it is one.
+impl WorkerOptions {
+    /// Reads an option that describes a worker. Returns `false` if the key is another.
     fn read(&mut self, key: &str, value: &str) -> Result<bool, ConfigError> {
         match key {
             keys::SLOTS_PER_WORKER => self.slots = Some(parse_number(key, value)?),
@@ -220,7 +252,7 @@ impl GivenWorker {
         Ok(true)
     }
 
-    /// The worker; `None` if nothing is said of it.
+    /// Returns the described worker; `None` if no option describes it.
     fn description(self) -> Result<Option<WorkerDescription>, ConfigError> {
         let memory = [
             self.task_heap_memory,
@@ -228,9 +260,9 @@ impl GivenWorker {
             self.managed_memory,
             self.network_memory,
         ];
-        let is_measured = self.cpu_cores.is_some() || memory.iter().any(Option::is_some) || !self.external.is_empty();
+        let has_amounts = self.cpu_cores.is_some() || memory.iter().any(Option::is_some) || !self.external.is_empty();
         let slots = self.slots.unwrap_or(1);
-        if !is_measured {
+        if !has_amounts {
             return match self.slots {
                 None => Ok(None),
                 Some(_) => Ok(Some(WorkerDescription::new(slots, ResourceProfile::ANY)?)),
@@ -321,7 +353,7 @@ fn parse_memory(key: &str, value: &str) -> Result<u64, ConfigError> {
         .ok_or_else(|| invalid(key, value, "an amount of memory such as \"512 mb\" or \"4 gb\""))
 }
 
-/// Flink's units, which are powers of 1024, and those that say so.
+/// Returns the bytes of a unit of memory. As in Flink, `kb` and `kib` are both 1024 bytes.
 fn bytes_of_unit(unit: &str) -> Option<u64> {
     match unit.to_ascii_lowercase().as_str() {
         "" | "b" | "bytes" => Some(1),

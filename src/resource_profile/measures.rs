@@ -1,10 +1,11 @@
-//! How profiles are measured: counted, divided, and how much a slot has beyond a request, or lacks of it.
+//! Measures of profiles: units, parts, and the waste or shortage of a slot for a request.
 
 use std::sync::Arc;
 
 use super::{ExtendedResource, Kind, ResourceProfile, UNITS, units};
 
-/// What a slot has beyond a request, in the order in which it matters: extended resources, memory, cpu.
+/// The amounts of a slot beyond a request, ordered by importance: extended resources, memory,
+/// cores.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Waste {
     extended: u128,
@@ -26,27 +27,27 @@ impl Waste {
 }
 
 impl ResourceProfile {
-    /// A number of cores in the parts that are told apart; `None` if it is none.
+    /// Converts a number of cores to units; `None` if the number is invalid.
     pub(crate) fn units_of_cores(cores: f64) -> Option<u64> {
         units("cpu", cores).ok()
     }
 
-    /// The other way round.
+    /// Converts units to a number of cores.
     pub(crate) fn cores_of_units(units: u128) -> f64 {
         units as f64 / UNITS as f64
     }
 
-    /// The parts of cores; zero if they are not known.
+    /// Returns the cores in units; zero for `UNKNOWN` and `ANY`.
     pub(crate) fn cpu_units(&self) -> u64 {
         self.amounts().map_or(0, |amounts| amounts.cpu)
     }
 
-    /// The sum of all kinds of memory in bytes; zero if it is not known.
+    /// Returns the sum of all kinds of memory in bytes; zero for `UNKNOWN` and `ANY`.
     pub(crate) fn memory_or_nothing(&self) -> u64 {
         self.total_memory_bytes().unwrap_or_default()
     }
 
-    /// One of so many equal parts, rounded down; `None` for none of them.
+    /// Returns one of `parts` equal parts, rounded down; `None` if `parts` is zero.
     pub(crate) fn divided_by(&self, parts: u32) -> Option<Self> {
         let parts = u64::from(parts);
         let Kind::Concrete(amounts) = &self.0 else {
@@ -62,33 +63,36 @@ impl ResourceProfile {
             name: Arc::clone(&resource.name),
             amount: resource.amount / parts,
         });
-        // The sum of parts is no more than that of the whole.
+        // No amount grows, so the total memory does not overflow.
         part.into_profile(extended.collect()).ok()
     }
 
-    /// What a slot with this profile has beyond a request that it fits. Of what nothing is known nothing is wasted,
-    /// [`ANY`](Self::ANY) could serve everything else.
+    /// Returns the waste of a slot with this profile that fits a request.
+    ///
+    /// `UNKNOWN` wastes nothing. `ANY` wastes most, because it fits every other request.
     pub(crate) fn waste(&self, required: &Self) -> Waste {
         let amounts = match &self.0 {
             Kind::Unknown => return Waste::NOTHING,
             Kind::Any => return Waste::EVERYTHING,
             Kind::Concrete(amounts) => amounts,
         };
-        let beyond = |resource: &ExtendedResource| {
+        let excess = |resource: &ExtendedResource| {
             let needed = required
                 .amounts()
                 .map_or(0, |needs| needs.extended_amount(&resource.name));
             u128::from(resource.amount.saturating_sub(needed))
         };
         Waste {
-            extended: amounts.extended().iter().map(beyond).sum(),
+            extended: amounts.extended().iter().map(excess).sum(),
             memory: self.memory_or_nothing().saturating_sub(required.memory_or_nothing()),
             cpu: amounts.cpu.saturating_sub(required.cpu_units()),
         }
     }
 
-    /// The resources of which a slot with this profile has less than a request needs, by the names they have in errors
-    /// and displays. Empty where a kind that is not concrete decides.
+    /// Returns the names of the resources of which a slot with this profile has less than a request
+    /// needs.
+    ///
+    /// The names are those in errors. If one of the profiles is `UNKNOWN` or `ANY`, there are none.
     pub(crate) fn shortages<'a>(&'a self, required: &'a Self) -> impl Iterator<Item = &'a str> {
         let (has, needs) = (self.amounts(), required.amounts());
         let both = has.zip(needs);
@@ -134,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn a_part_of_a_profile_is_rounded_down_in_everything() {
+    fn parts_are_rounded_down_in_every_amount() {
         assert_eq!(profile(4.0, 11, 2.0).divided_by(4), Some(profile(1.0, 2, 0.5)));
         assert_eq!(profile(1.0, 1, 1.0).divided_by(0), None);
         assert_eq!(ResourceProfile::ANY.divided_by(3), Some(ResourceProfile::ANY));
@@ -142,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn extended_resources_are_wasted_before_memory_and_memory_before_cores() {
+    fn waste_is_ordered_by_extended_resources_then_memory_then_cores() {
         let request = profile(1.0, 1, 0.0);
         let [gpu, memory, cores, exact] = [(1.0, 1, 1.0), (1.0, 9, 0.0), (9.0, 1, 0.0), (1.0, 1, 0.0)]
             .map(|(a, b, c)| profile(a, b, c).waste(&request));
@@ -156,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn shortages_are_named_as_everywhere_else() {
+    fn shortages_have_the_names_that_errors_use() {
         let (has, needs) = (profile(1.0, 1, 0.0), profile(2.0, 2, 1.0));
         assert_eq!(
             has.shortages(&needs).collect::<Vec<_>>(),

@@ -1,4 +1,4 @@
-//! One answer to a slot request, on its way from whoever gives it to the future that waits for it.
+//! The answer to one slot request: a future, and the responder that completes it.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -10,62 +10,68 @@ use crate::{Acknowledge, SlotAllocationError};
 
 pub(super) type Answer = Result<Acknowledge, SlotAllocationError>;
 
-/// What [`request_slot`](crate::TaskExecutorGateway::request_slot) of the doubles returns.
+/// The future that [`request_slot`](crate::TaskExecutorGateway::request_slot) of the doubles
+/// returns.
 ///
-/// Ready once, when the answer is there; polled again after that it stays pending. The type is the same for
-/// [`ScriptedGateway`](super::ScriptedGateway) and [`SimulatedGateway`](super::SimulatedGateway), so boxed as
-/// `Box<dyn TaskExecutorGateway<RequestSlotFuture = AnswerFuture>>` they serve side by side.
+/// It is ready once, when the answer arrives. Polled again after that, it stays pending.
+///
+/// [`ScriptedGateway`](super::ScriptedGateway) and [`SimulatedGateway`](super::SimulatedGateway)
+/// share this type. Boxed as `Box<dyn TaskExecutorGateway<RequestSlotFuture = AnswerFuture>>`, one
+/// manager can use both.
 #[derive(Debug)]
 #[must_use = "a future that is dropped gives the attempt up"]
 pub struct AnswerFuture {
-    cell: Arc<Mutex<Cell>>,
+    shared: Arc<Mutex<SharedAnswer>>,
 }
 
-/// The other end of an [`AnswerFuture`]. Dropped without an answer it leaves the future pending: the answer is lost.
+/// The other end of an [`AnswerFuture`]. If it is dropped without an answer, the future stays
+/// pending.
 #[derive(Debug)]
-pub(super) struct Reply {
-    cell: Weak<Mutex<Cell>>,
+pub(super) struct Responder {
+    shared: Weak<Mutex<SharedAnswer>>,
 }
 
 #[derive(Debug, Default)]
-struct Cell {
+struct SharedAnswer {
     answer: Option<Answer>,
     waker: Option<Waker>,
 }
 
 impl AnswerFuture {
+    /// Returns a future that is ready.
     pub(super) fn ready(answer: Answer) -> Self {
-        let cell = Cell {
+        let shared = SharedAnswer {
             answer: Some(answer),
             waker: None,
         };
         Self {
-            cell: Arc::new(Mutex::new(cell)),
+            shared: Arc::new(Mutex::new(shared)),
         }
     }
 
-    pub(super) fn pending() -> (Reply, Self) {
-        let cell = Arc::default();
-        let reply = Reply {
-            cell: Arc::downgrade(&cell),
+    /// Returns a future that waits for its responder.
+    pub(super) fn pending() -> (Responder, Self) {
+        let shared = Arc::default();
+        let responder = Responder {
+            shared: Arc::downgrade(&shared),
         };
-        (reply, Self { cell })
+        (responder, Self { shared })
     }
 }
 
-impl Reply {
-    /// Whether the future has not been dropped.
+impl Responder {
+    /// Returns `true` until the future is dropped.
     pub(super) fn is_awaited(&self) -> bool {
-        self.cell.strong_count() > 0
+        self.shared.strong_count() > 0
     }
 
-    /// Must be called with no lock held: it wakes the task that waits.
-    pub(super) fn give(self, answer: Answer) {
-        let Some(cell) = self.cell.upgrade() else { return };
+    /// Completes the future and wakes its task. The caller must hold no lock.
+    pub(super) fn respond(self, answer: Answer) {
+        let Some(shared) = self.shared.upgrade() else { return };
         let waker = {
-            let mut cell = lock(&cell);
-            cell.answer = Some(answer);
-            cell.waker.take()
+            let mut shared = lock(&shared);
+            shared.answer = Some(answer);
+            shared.waker.take()
         };
         if let Some(waker) = waker {
             waker.wake();
@@ -77,14 +83,14 @@ impl Future for AnswerFuture {
     type Output = Answer;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Answer> {
-        // Cloning and dropping a waker runs code of others: both happen with the cell unlocked.
+        // Cloning and dropping a waker runs foreign code, so both happen without the lock.
         let waker = cx.waker().clone();
         let previous = {
-            let mut cell = lock(&self.cell);
-            if let Some(answer) = cell.answer.take() {
+            let mut shared = lock(&self.shared);
+            if let Some(answer) = shared.answer.take() {
                 return Poll::Ready(answer);
             }
-            cell.waker.replace(waker)
+            shared.waker.replace(waker)
         };
         drop(previous);
         Poll::Pending
@@ -98,47 +104,47 @@ mod tests {
     use super::*;
     use crate::testing::samples::WakeCounter;
 
-    fn yes() -> Answer {
+    fn acknowledged() -> Answer {
         Ok(Acknowledge::new())
     }
 
     #[test]
-    fn a_given_answer_wakes_the_task_and_is_delivered_once() {
-        let (reply, mut future) = AnswerFuture::pending();
+    fn answer_wakes_the_task_and_is_delivered_once() {
+        let (responder, mut future) = AnswerFuture::pending();
         let task = WakeCounter::new();
         assert!(future.poll_unpin(&mut task.context()).is_pending());
 
-        reply.give(yes());
+        responder.respond(acknowledged());
         assert_eq!(task.count(), 1);
-        assert_eq!((&mut future).now_or_never(), Some(yes()));
-        assert_eq!(future.now_or_never(), None, "an answer is not given twice");
+        assert_eq!((&mut future).now_or_never(), Some(acknowledged()));
+        assert_eq!(future.now_or_never(), None, "an answer is delivered once");
     }
 
     #[test]
-    fn an_answer_given_before_the_first_poll_is_kept() {
-        let (reply, future) = AnswerFuture::pending();
-        reply.give(yes());
-        assert_eq!(future.now_or_never(), Some(yes()));
-        assert_eq!(AnswerFuture::ready(yes()).now_or_never(), Some(yes()));
+    fn answer_given_before_the_first_poll_is_kept() {
+        let (responder, future) = AnswerFuture::pending();
+        responder.respond(acknowledged());
+        assert_eq!(future.now_or_never(), Some(acknowledged()));
+        assert_eq!(AnswerFuture::ready(acknowledged()).now_or_never(), Some(acknowledged()));
     }
 
     #[test]
-    fn a_lost_answer_leaves_the_future_pending() {
-        let (reply, future) = AnswerFuture::pending();
-        drop(reply);
+    fn lost_answer_leaves_the_future_pending() {
+        let (responder, future) = AnswerFuture::pending();
+        drop(responder);
         assert_eq!(future.now_or_never(), None);
     }
 
     #[test]
-    fn a_dropped_future_is_not_awaited_and_an_answer_to_it_goes_nowhere() {
-        let (reply, mut future) = AnswerFuture::pending();
+    fn answer_to_a_dropped_future_wakes_no_task() {
+        let (responder, mut future) = AnswerFuture::pending();
         let task = WakeCounter::new();
         assert!(future.poll_unpin(&mut task.context()).is_pending());
-        assert!(reply.is_awaited());
+        assert!(responder.is_awaited());
 
         drop(future);
-        assert!(!reply.is_awaited());
-        reply.give(yes());
+        assert!(!responder.is_awaited());
+        responder.respond(acknowledged());
         assert_eq!(task.count(), 0);
     }
 }

@@ -1,4 +1,4 @@
-//! One ordered list of what the manager does to its outside.
+//! One ordered log of the effects of a manager.
 
 use std::fmt;
 use std::mem;
@@ -6,7 +6,17 @@ use std::sync::{Arc, Mutex};
 
 use super::{Action, GatewayCall, lock};
 
-/// Something the manager did, to whichever of the doubles.
+/// An effect of the manager: a call of one of the two traits.
+///
+/// `Display` writes it in one line.
+///
+/// ```
+/// use slot_manager::WorkerRequestId;
+/// use slot_manager::testing::{Action, Effect};
+///
+/// let withdrawal = Action::WithdrawResource { worker_request: WorkerRequestId::new(1) };
+/// assert_eq!(Effect::from(withdrawal).to_string(), "withdraw_resource(1)");
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Effect {
@@ -37,55 +47,89 @@ impl fmt::Display for Effect {
     }
 }
 
-/// A list of effects in the order in which they happened, into which several doubles write.
+/// A log of effects in the order in which they happened. Several doubles can write into it.
 ///
-/// Clones share one list. An effect is in it until it is taken, here or from the double that wrote it.
+/// Clones share one log. An effect stays in the log until it is taken, from the log or from the
+/// double that wrote it.
+///
+/// ```
+/// use slot_manager::testing::{Effect, EffectLog, ManualScheduledExecutor, RecordingActions, ScriptedGateway};
+/// use slot_manager::{
+///     AllocationId, AllocationStatus, InstanceId, JobId, LeaderId, RegistrationOutcome, ResourceProfile, SlotId,
+///     SlotManager, SlotManagerConfig, SlotReport, SlotRequest, SlotRequestOutcome, SlotStatus,
+///     TaskExecutorConnection,
+/// };
+///
+/// let log = EffectLog::new();
+/// let mut manager = SlotManager::new(SlotManagerConfig::default(), ManualScheduledExecutor::new())?;
+/// manager.start(LeaderId::from_u128(1), RecordingActions::with_log(&log))?;
+///
+/// let report = SlotReport::new(vec![SlotStatus::free(SlotId::new("tm", 0), ResourceProfile::ANY)]);
+/// let gateway = ScriptedGateway::with_log(&log);
+/// let connection = TaskExecutorConnection::new("tm", InstanceId::from_u128(1), gateway);
+/// let registered = manager.register_task_manager(connection, &report)?;
+/// assert_eq!(registered, RegistrationOutcome::Registered);
+/// let (job, allocation) = (JobId::from_u128(7), AllocationId::from_u128(1));
+/// let request = SlotRequest::new(job, allocation, ResourceProfile::ZERO, "job-master");
+/// let outcome = manager.register_slot_request(request)?;
+/// let status = AllocationStatus::Granted { slot_id: SlotId::new("tm", 0) };
+/// assert_eq!(outcome, SlotRequestOutcome::Accepted(status));
+///
+/// // The slot is requested from the task executor, then the grant is notified.
+/// let effects = log.take();
+/// assert!(matches!(effects[..], [Effect::Gateway(_), Effect::Action(_)]));
+/// assert!(log.is_empty());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Default)]
 pub struct EffectLog {
-    records: Arc<Mutex<Records>>,
+    state: Arc<Mutex<LogState>>,
 }
 
 #[derive(Debug, Default)]
-struct Records {
-    list: Vec<Record>,
+struct LogState {
+    effects: Vec<LoggedEffect>,
+    /// The number of recorders made for this log.
     recorders: u64,
 }
 
 #[derive(Debug)]
-struct Record {
+struct LoggedEffect {
     effect: Effect,
-    /// `None` for what was not written by one of the doubles.
+    /// The recorder that wrote it; `None` if [`EffectLog::record`] was called.
     recorder: Option<u64>,
 }
 
 impl EffectLog {
-    /// An empty list.
+    /// Creates an empty log.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Takes all effects, in order; the list is empty afterwards.
+    /// Takes all effects, in order. The log is empty afterwards.
     pub fn take(&self) -> Vec<Effect> {
-        let taken = mem::take(&mut lock(&self.records).list);
-        taken.into_iter().map(|record| record.effect).collect()
+        let taken = mem::take(&mut lock(&self.state).effects);
+        taken.into_iter().map(|logged| logged.effect).collect()
     }
 
-    /// Whether nothing was recorded since the last time everything was taken.
+    /// Returns `true` if no effect is in the log.
     pub fn is_empty(&self) -> bool {
-        lock(&self.records).list.is_empty()
+        lock(&self.state).effects.is_empty()
     }
 
-    /// Adds an effect: for a double of your own.
+    /// Adds an effect. Use it to write a double of your own.
     pub fn record(&self, effect: impl Into<Effect>) {
         self.push(effect.into(), None);
     }
 
     fn push(&self, effect: Effect, recorder: Option<u64>) {
-        lock(&self.records).list.push(Record { effect, recorder });
+        lock(&self.state).effects.push(LoggedEffect { effect, recorder });
     }
 }
 
-/// One double's access to a log: it can take back what it wrote. Clones count as the same double.
+/// The access of one double to a log. It can take the effects that it wrote.
+///
+/// Clones count as the same double.
 #[derive(Debug, Clone)]
 pub(super) struct Recorder {
     log: EffectLog,
@@ -93,11 +137,12 @@ pub(super) struct Recorder {
 }
 
 impl Recorder {
+    /// Creates a recorder with a number that is new in this log.
     pub(super) fn new(log: &EffectLog) -> Self {
         let number = {
-            let mut records = lock(&log.records);
-            records.recorders += 1;
-            records.recorders
+            let mut state = lock(&log.state);
+            state.recorders += 1;
+            state.recorders
         };
         Self {
             log: log.clone(),
@@ -109,16 +154,17 @@ impl Recorder {
         self.log.push(effect.into(), Some(self.number));
     }
 
+    /// Takes the effects that this recorder wrote, in order.
     pub(super) fn take(&self) -> impl Iterator<Item = Effect> + use<> {
         let own = {
-            let mut records = lock(&self.log.records);
-            let (own, others): (Vec<_>, _) = mem::take(&mut records.list)
+            let mut state = lock(&self.log.state);
+            let (own, others): (Vec<_>, _) = mem::take(&mut state.effects)
                 .into_iter()
-                .partition(|record| record.recorder == Some(self.number));
-            records.list = others;
+                .partition(|logged| logged.recorder == Some(self.number));
+            state.effects = others;
             own
         };
-        own.into_iter().map(|record| record.effect)
+        own.into_iter().map(|logged| logged.effect)
     }
 }
 
@@ -129,12 +175,13 @@ mod tests {
     use crate::testing::{RecordingActions, ScriptedGateway};
     use crate::{ResourceManagerActions, ResourceProfile, TaskExecutorGateway, WorkerRequestId};
 
-    fn ask_for_worker(actions: &mut RecordingActions, number: u64) -> Effect {
+    /// Requests a worker, and returns the effect that the log must show.
+    fn request_worker(actions: &mut RecordingActions, number: u64) -> Effect {
         let worker_request = WorkerRequestId::new(number);
         let resource_profile = ResourceProfile::ZERO;
         actions
             .allocate_resource(worker_request, &resource_profile)
-            .expect("declined, not refused");
+            .expect("declined, not an error");
         Action::AllocateResource {
             worker_request,
             resource_profile,
@@ -143,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn a_shared_log_has_the_effects_of_all_doubles_in_order() {
+    fn shared_log_has_the_effects_of_all_doubles_in_order() {
         let log = EffectLog::new();
         let mut actions = RecordingActions::with_log(&log);
         let mut left = ScriptedGateway::with_log(&log);
@@ -152,25 +199,25 @@ mod tests {
 
         let (request, free) = (request_slot(0, ALLOCATION, 1), free_slot(1, ALLOCATION, 2));
         drop(right.request_slot(&request));
-        let first_ask = ask_for_worker(&mut actions, 1);
+        let first_worker = request_worker(&mut actions, 1);
         left.free_slot(free.clone());
-        let second_ask = ask_for_worker(&mut actions, 2);
+        let second_worker = request_worker(&mut actions, 2);
 
         assert!(!log.is_empty());
         assert_eq!(
             log.take(),
             [
                 Effect::Gateway(GatewayCall::RequestSlot(request)),
-                first_ask,
+                first_worker,
                 Effect::Gateway(GatewayCall::FreeSlot(free)),
-                second_ask,
+                second_worker,
             ]
         );
         assert_eq!(log.take(), []);
     }
 
     #[test]
-    fn what_a_double_takes_is_its_own_and_gone_from_the_log() {
+    fn double_takes_its_own_effects_from_the_log() {
         let log = EffectLog::new();
         let mut actions = RecordingActions::with_log(&log);
         let mut left = ScriptedGateway::with_log(&log);
@@ -179,15 +226,15 @@ mod tests {
 
         right.free_slot(to_right.clone());
         left.free_slot(to_left.clone());
-        let ask = ask_for_worker(&mut actions, 1);
+        let worker = request_worker(&mut actions, 1);
 
         assert_eq!(left.take_calls(), [GatewayCall::FreeSlot(to_left)]);
-        assert_eq!(log.take(), [Effect::Gateway(GatewayCall::FreeSlot(to_right)), ask]);
+        assert_eq!(log.take(), [Effect::Gateway(GatewayCall::FreeSlot(to_right)), worker]);
         assert_eq!(actions.take(), []);
     }
 
     #[test]
-    fn doubles_of_others_can_write_into_the_log() {
+    fn foreign_doubles_can_write_into_the_log() {
         let log = EffectLog::new();
         let call = GatewayCall::FreeSlot(free_slot(0, ALLOCATION, 1));
         log.record(call.clone());

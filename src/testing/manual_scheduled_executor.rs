@@ -10,23 +10,36 @@ use std::time::Duration;
 use super::lock;
 use crate::{ScheduledExecutor, Timestamp};
 
-/// A [`ScheduledExecutor`] whose time stands still until it is moved.
+/// A [`ScheduledExecutor`] whose clock stands still until a test moves it.
 ///
-/// It starts at [`Timestamp::ZERO`]. Clones share one clock.
+/// The clock starts at [`Timestamp::ZERO`]. Clones share one clock: give one clone to the manager
+/// and keep another.
 ///
 /// ```
 /// use std::time::Duration;
-/// use slot_manager::testing::ManualScheduledExecutor;
-/// use slot_manager::{ScheduledExecutor, Timestamp};
+/// use slot_manager::testing::{ManualScheduledExecutor, RecordingActions, ScriptedGateway};
+/// use slot_manager::{
+///     AllocationId, AllocationStatus, JobId, LeaderId, ResourceProfile, SlotManager, SlotManagerConfig, SlotRequest,
+///     SlotRequestOutcome, Timestamp,
+/// };
 ///
-/// let mut executor = ManualScheduledExecutor::new();
-/// let delay = executor.delay_until(Timestamp::from_secs(10));
-/// assert_eq!(executor.armed(), [Timestamp::from_secs(10)]);
+/// let time = ManualScheduledExecutor::new();
+/// let config = SlotManagerConfig::default().with_request_timeout(Duration::from_secs(60));
+/// let mut manager = SlotManager::<_, ScriptedGateway, _>::new(config, time.clone())?;
+/// let actions = RecordingActions::new();
+/// manager.start(LeaderId::from_u128(1), actions.clone())?;
 ///
-/// executor.advance(Duration::from_secs(9));
-/// assert_eq!(executor.now(), Timestamp::from_secs(9));
-/// drop(delay);
-/// assert_eq!(executor.next_deadline(), None);
+/// let (job, allocation) = (JobId::from_u128(7), AllocationId::from_u128(1));
+/// let request = SlotRequest::new(job, allocation, ResourceProfile::ANY, "job-master");
+/// let outcome = manager.register_slot_request(request)?;
+/// assert_eq!(outcome, SlotRequestOutcome::Accepted(AllocationStatus::Waiting));
+/// assert_eq!(manager.next_deadline(), Some(Timestamp::from_secs(60)));
+/// assert_eq!(actions.take().len(), 1); // a worker is requested
+///
+/// time.advance(Duration::from_secs(60));
+/// manager.run_until_stalled();
+/// assert_eq!(actions.take().len(), 1); // the failure of the request is notified
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug, Clone, Default)]
 pub struct ManualScheduledExecutor {
@@ -37,51 +50,81 @@ pub struct ManualScheduledExecutor {
 struct Clock {
     now: Timestamp,
     delays_created: u64,
-    /// The delays that are neither ready nor dropped, with the task that waits for each.
+    /// The delays that are neither ready nor dropped, each with the waker of its last poll.
     armed: BTreeMap<DelayKey, Option<Waker>>,
 }
 
-/// Orders delays by deadline, equal ones by creation.
+/// The deadline and the number of a delay. It orders delays by deadline, then by creation.
 type DelayKey = (Timestamp, u64);
 
 impl ManualScheduledExecutor {
-    /// A clock of its own, at [`Timestamp::ZERO`].
+    /// Creates a clock that shows [`Timestamp::ZERO`].
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Moves the clock forward by `duration`, at most to [`Timestamp::MAX`]. See [`advance_to`](Self::advance_to).
+    /// Moves the clock forward by `duration`, at most to [`Timestamp::MAX`].
+    ///
+    /// See [`advance_to`](Self::advance_to) for the order in which tasks wake.
     pub fn advance(&self, duration: Duration) {
         self.move_clock(|now| now + duration);
     }
 
-    /// Moves the clock forward to `time`; does nothing if that has passed.
+    /// Moves the clock forward to `time`. An earlier time changes nothing.
     ///
-    /// The clock jumps, then the delays that became due are woken, ordered by deadline and, where that is equal, by
-    /// creation.
+    /// The clock jumps first. Then the tasks whose delays fell due are woken, in the order of the
+    /// deadlines. Delays with one deadline are woken in the order of creation.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use slot_manager::testing::ManualScheduledExecutor;
+    /// use slot_manager::{ScheduledExecutor, Timestamp};
+    ///
+    /// let time = ManualScheduledExecutor::new();
+    /// time.advance_to(Timestamp::from_secs(5));
+    /// time.advance_to(Timestamp::from_secs(3));
+    /// assert_eq!(time.now(), Timestamp::from_secs(5));
+    /// ```
     pub fn advance_to(&self, time: Timestamp) {
         self.move_clock(|now| now.max(time));
     }
 
-    /// Sets the clock to `time`, which may lie in the past: for tests of what must bear a clock that goes back.
+    /// Sets the clock to `time`, also backward. Use it to test code that must bear such a clock.
     ///
-    /// A delay that has been due stays ready.
+    /// A delay that has fallen due stays ready.
     pub fn set_now(&self, time: Timestamp) {
         self.move_clock(|_| time);
     }
 
-    /// The deadlines of all delays that are neither ready nor dropped, ascending.
+    /// Returns the deadlines of all delays that are neither ready nor dropped, in ascending order.
+    ///
+    /// Cost: O(armed delays).
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use slot_manager::testing::ManualScheduledExecutor;
+    /// use slot_manager::{ScheduledExecutor, Timestamp};
+    ///
+    /// let mut time = ManualScheduledExecutor::new();
+    /// let delay = time.delay_until(Timestamp::from_secs(10));
+    /// assert_eq!(time.armed(), [Timestamp::from_secs(10)]);
+    /// drop(delay);
+    /// assert_eq!(time.armed(), []);
+    /// ```
     pub fn armed(&self) -> Vec<Timestamp> {
         let clock = lock(&self.clock);
         clock.armed.keys().map(|(deadline, _)| *deadline).collect()
     }
 
-    /// The earliest deadline of all delays that are neither ready nor dropped.
+    /// Returns the earliest deadline of all delays that are neither ready nor dropped.
     pub fn next_deadline(&self) -> Option<Timestamp> {
         let clock = lock(&self.clock);
         clock.armed.first_key_value().map(|((deadline, _), _)| *deadline)
     }
 
+    /// Moves the clock, then wakes the due tasks without holding the lock.
     fn move_clock(&self, to: impl FnOnce(Timestamp) -> Timestamp) {
         let due = {
             let mut clock = lock(&self.clock);
@@ -93,6 +136,7 @@ impl ManualScheduledExecutor {
 }
 
 impl Clock {
+    /// Takes the due delays, ordered by deadline and creation.
     fn take_due(&mut self) -> Vec<Option<Waker>> {
         let mut due = Vec::new();
         while let Some(earliest) = self.armed.first_entry() {
@@ -126,8 +170,9 @@ impl ScheduledExecutor for ManualScheduledExecutor {
     }
 }
 
-/// The delay of a [`ManualScheduledExecutor`]: ready once the clock has reached its deadline, and from then on.
-/// Dropping it disarms it.
+/// A delay of a [`ManualScheduledExecutor`]. Dropping it disarms it.
+///
+/// It is ready when the clock has reached its deadline, and stays ready.
 #[derive(Debug)]
 #[must_use = "a delay that is dropped is disarmed"]
 pub struct ManualDelay {
@@ -136,7 +181,7 @@ pub struct ManualDelay {
 }
 
 impl ManualDelay {
-    /// When it becomes ready.
+    /// Returns the time at which the delay becomes ready.
     pub fn deadline(&self) -> Timestamp {
         self.key.0
     }
@@ -146,7 +191,7 @@ impl Future for ManualDelay {
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        // Cloning and dropping a waker runs code of others: both happen with the clock unlocked.
+        // Cloning and dropping a waker runs foreign code, so both happen without the lock.
         let waker = cx.waker().clone();
         let previous = match lock(&self.clock).armed.get_mut(&self.key) {
             Some(waiting) => waiting.replace(waker),
@@ -199,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn a_delay_is_ready_exactly_at_its_deadline() {
+    fn delay_is_ready_exactly_at_its_deadline() {
         let mut executor = ManualScheduledExecutor::new();
         let mut delay = executor.delay_until(seconds(10));
         assert_eq!(delay.deadline(), seconds(10));
@@ -212,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn a_deadline_that_has_passed_is_ready_at_once_and_never_armed() {
+    fn delay_until_a_past_time_is_ready_at_once_and_never_armed() {
         let mut executor = ManualScheduledExecutor::new();
         executor.advance_to(seconds(10));
         let now = executor.delay_until(seconds(10));
@@ -223,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn armed_lists_what_is_neither_ready_nor_dropped() {
+    fn armed_delays_are_neither_ready_nor_dropped() {
         let mut executor = ManualScheduledExecutor::new();
         let _late = executor.delay_until(seconds(3));
         let _early = executor.delay_until(seconds(1));
@@ -263,7 +308,7 @@ mod tests {
     }
 
     #[test]
-    fn the_task_of_the_last_poll_is_woken_once() {
+    fn task_of_the_last_poll_is_woken_once() {
         let mut executor = ManualScheduledExecutor::new();
         let mut delay = executor.delay_until(seconds(1));
         let (first, last) = (WakeCounter::new(), WakeCounter::new());
@@ -276,7 +321,7 @@ mod tests {
     }
 
     #[test]
-    fn a_dropped_delay_wakes_nobody() {
+    fn dropped_delay_wakes_no_task() {
         let mut executor = ManualScheduledExecutor::new();
         let mut delay = executor.delay_until(seconds(1));
         let task = WakeCounter::new();
@@ -288,7 +333,7 @@ mod tests {
     }
 
     #[test]
-    fn a_woken_task_may_use_the_clock() {
+    fn woken_task_may_use_the_clock() {
         struct Rearm(Mutex<ManualScheduledExecutor>, Mutex<Option<ManualDelay>>);
         impl Wake for Rearm {
             fn wake(self: Arc<Self>) {
@@ -308,7 +353,7 @@ mod tests {
     }
 
     #[test]
-    fn the_clock_can_be_set_back_and_what_was_due_stays_ready() {
+    fn clock_can_be_set_back_and_due_delays_stay_ready() {
         let mut executor = ManualScheduledExecutor::new();
         let was_due = executor.delay_until(seconds(5));
         let not_due = executor.delay_until(seconds(9));
@@ -322,7 +367,7 @@ mod tests {
     }
 
     #[test]
-    fn a_panic_of_another_thread_does_not_break_the_clock() {
+    fn panic_of_another_thread_does_not_break_the_clock() {
         let executor = ManualScheduledExecutor::new();
         let other = executor.clone();
         let result = std::thread::spawn(move || {

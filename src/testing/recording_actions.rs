@@ -1,4 +1,4 @@
-//! A resource manager that notes what it is asked and told, and answers as scripted.
+//! A resource manager that records every call and answers from a script.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -11,50 +11,51 @@ use crate::{
     ResourceManagerError, ResourceProfile, SlotId, Withdrawal, WorkerPromise, WorkerRequestId,
 };
 
-/// A call of [`ResourceManagerActions`].
+/// A recorded call of [`ResourceManagerActions`].
+///
+/// `Display` writes it in one line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Action {
-    /// [`allocate_resource`](ResourceManagerActions::allocate_resource).
+    /// A call of [`allocate_resource`](ResourceManagerActions::allocate_resource).
     AllocateResource {
-        /// The number of the wish.
+        /// The number of the worker request.
         worker_request: WorkerRequestId,
-        /// What a slot of the worker must have at least.
+        /// The profile that a slot of the worker must fit.
         resource_profile: ResourceProfile,
     },
-    /// [`release_resource`](ResourceManagerActions::release_resource).
+    /// A call of [`release_resource`](ResourceManagerActions::release_resource).
     ReleaseResource {
-        /// The registration that is not needed.
+        /// The registration to end.
         instance_id: InstanceId,
-        /// Why it is not.
+        /// The reason.
         cause: ReleaseCause,
     },
-    /// [`withdraw_resource`](ResourceManagerActions::withdraw_resource).
+    /// A call of [`withdraw_resource`](ResourceManagerActions::withdraw_resource).
     WithdrawResource {
-        /// The number of the wish that is over.
+        /// The number of the worker request to withdraw.
         worker_request: WorkerRequestId,
     },
-    /// [`notify_allocation_failure`](ResourceManagerActions::notify_allocation_failure).
+    /// A call of [`notify_allocation_failure`](ResourceManagerActions::notify_allocation_failure).
     NotifyAllocationFailure {
-        /// The job that asked.
+        /// The job of the request.
         job_id: JobId,
         /// The request or grant that ended.
         allocation_id: AllocationId,
-        /// Why it ended.
+        /// The reason.
         cause: AllocationFailureCause,
     },
-    /// [`notify_slot_allocated`](ResourceManagerActions::notify_slot_allocated).
+    /// A call of [`notify_slot_allocated`](ResourceManagerActions::notify_slot_allocated).
     NotifySlotAllocated {
-        /// The job that asked.
+        /// The job of the request.
         job_id: JobId,
         /// The request that was granted.
         allocation_id: AllocationId,
-        /// The slot it was granted.
+        /// The granted slot.
         slot_id: SlotId,
     },
 }
 
-/// The call in one line, for logs and snapshots.
 impl fmt::Display for Action {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -78,35 +79,51 @@ impl fmt::Display for Action {
     }
 }
 
-/// A [`ResourceManagerActions`] that records every call in order and answers as it is told.
+/// A [`ResourceManagerActions`] that records every call in order and answers from a script.
 ///
-/// Until told otherwise it declines to start workers ([`WorkerPromise::Declined`]), accepts every release
-/// ([`Release::Accepted`]), and withdraws no worker ([`Withdrawal::TooLate`]). Clones share the record and the answers.
+/// Without a script, it answers every worker request with [`WorkerPromise::Declined`], every
+/// release with [`Release::Accepted`], and every withdrawal with [`Withdrawal::TooLate`].
+///
+/// Clones share the record and the script: give one clone to the manager and keep another.
 ///
 /// ```
 /// use slot_manager::testing::{Action, RecordingActions};
 /// use slot_manager::{AllocationId, JobId, ResourceManagerActions, SlotId};
 ///
 /// let actions = RecordingActions::new();
-/// let mut given_away = actions.clone();
+/// let mut of_manager = actions.clone();
 /// let (job_id, allocation_id, slot_id) = (JobId::from_u128(1), AllocationId::from_u128(2), SlotId::new("tm", 0));
-/// given_away.notify_slot_allocated(job_id, allocation_id, &slot_id);
+/// of_manager.notify_slot_allocated(job_id, allocation_id, &slot_id);
 ///
 /// assert_eq!(actions.take(), [Action::NotifySlotAllocated { job_id, allocation_id, slot_id }]);
 /// assert_eq!(actions.take(), []);
 /// ```
+///
+/// Answers can be scripted:
+///
+/// ```
+/// use slot_manager::testing::RecordingActions;
+/// use slot_manager::{ResourceManagerActions, ResourceProfile, WorkerPromise, WorkerRequestId};
+///
+/// let mut actions = RecordingActions::new();
+/// actions.answer_next_allocation(Ok(WorkerPromise::Unspecified));
+/// let mut request = |number| actions.allocate_resource(WorkerRequestId::new(number), &ResourceProfile::ANY);
+/// assert_eq!(request(1), Ok(WorkerPromise::Unspecified));
+/// assert_eq!(request(2), Ok(WorkerPromise::Declined));
+/// ```
 #[derive(Debug, Clone)]
 pub struct RecordingActions {
-    answers: Arc<Mutex<Answers>>,
+    script: Arc<Mutex<ActionScript>>,
     recorder: Recorder,
 }
 
-type Allocation = Result<WorkerPromise, ResourceManagerError>;
+type PromiseAnswer = Result<WorkerPromise, ResourceManagerError>;
 
+/// The answers that are used up one by one, and those given when none is left.
 #[derive(Debug)]
-struct Answers {
-    allocation: Allocation,
-    next_allocations: VecDeque<Allocation>,
+struct ActionScript {
+    allocation: PromiseAnswer,
+    next_allocations: VecDeque<PromiseAnswer>,
     release: Release,
     next_releases: VecDeque<Release>,
     withdrawal: Withdrawal,
@@ -114,14 +131,14 @@ struct Answers {
 }
 
 impl RecordingActions {
-    /// Actions with a record of their own.
+    /// Creates actions with a record of their own.
     pub fn new() -> Self {
         Self::with_log(&EffectLog::new())
     }
 
-    /// Actions that record into `log`, together with other doubles.
+    /// Creates actions that record into `log`, together with other doubles.
     pub fn with_log(log: &EffectLog) -> Self {
-        let answers = Answers {
+        let script = ActionScript {
             allocation: Ok(WorkerPromise::Declined),
             next_allocations: VecDeque::new(),
             release: Release::Accepted,
@@ -130,12 +147,12 @@ impl RecordingActions {
             next_withdrawals: VecDeque::new(),
         };
         Self {
-            answers: Arc::new(Mutex::new(answers)),
+            script: Arc::new(Mutex::new(script)),
             recorder: Recorder::new(log),
         }
     }
 
-    /// Takes all calls recorded here since the last time, in order.
+    /// Takes the recorded calls, in order. The record is empty afterwards.
     pub fn take(&self) -> Vec<Action> {
         self.recorder
             .take()
@@ -146,37 +163,41 @@ impl RecordingActions {
             .collect()
     }
 
-    /// Answers `allocate_resource` with `answer` from now on, whenever no
-    /// [scripted answer](Self::answer_next_allocation) is left.
+    /// Sets the answer to every worker request from now on.
+    ///
+    /// Answers from [`answer_next_allocation`](Self::answer_next_allocation) are used up first.
     pub fn answer_allocations(&self, answer: Result<WorkerPromise, ResourceManagerError>) {
-        lock(&self.answers).allocation = answer;
+        lock(&self.script).allocation = answer;
     }
 
-    /// Answers one `allocate_resource` with `answer`: the next one for which no earlier scripted answer is left.
+    /// Adds an answer to one worker request. Several are used up in the order in which they were
+    /// added.
     pub fn answer_next_allocation(&self, answer: Result<WorkerPromise, ResourceManagerError>) {
-        lock(&self.answers).next_allocations.push_back(answer);
+        lock(&self.script).next_allocations.push_back(answer);
     }
 
-    /// Answers `release_resource` with `answer` from now on, whenever no [scripted answer](Self::answer_next_release)
-    /// is left.
+    /// Sets the answer to every release from now on.
+    ///
+    /// Answers from [`answer_next_release`](Self::answer_next_release) are used up first.
     pub fn answer_releases(&self, answer: Release) {
-        lock(&self.answers).release = answer;
+        lock(&self.script).release = answer;
     }
 
-    /// Answers one `release_resource` with `answer`: the next one for which no earlier scripted answer is left.
+    /// Adds an answer to one release. Several are used up in the order in which they were added.
     pub fn answer_next_release(&self, answer: Release) {
-        lock(&self.answers).next_releases.push_back(answer);
+        lock(&self.script).next_releases.push_back(answer);
     }
 
-    /// Answers `withdraw_resource` with `answer` from now on, whenever no
-    /// [scripted answer](Self::answer_next_withdrawal) is left.
+    /// Sets the answer to every withdrawal from now on.
+    ///
+    /// Answers from [`answer_next_withdrawal`](Self::answer_next_withdrawal) are used up first.
     pub fn answer_withdrawals(&self, answer: Withdrawal) {
-        lock(&self.answers).withdrawal = answer;
+        lock(&self.script).withdrawal = answer;
     }
 
-    /// Answers one `withdraw_resource` with `answer`: the next one for which no earlier scripted answer is left.
+    /// Adds an answer to one withdrawal. Several are used up in the order in which they were added.
     pub fn answer_next_withdrawal(&self, answer: Withdrawal) {
-        lock(&self.answers).next_withdrawals.push_back(answer);
+        lock(&self.script).next_withdrawals.push_back(answer);
     }
 }
 
@@ -196,23 +217,23 @@ impl ResourceManagerActions for RecordingActions {
             worker_request,
             resource_profile: resource_profile.clone(),
         });
-        let mut answers = lock(&self.answers);
-        let scripted = answers.next_allocations.pop_front();
-        scripted.unwrap_or_else(|| answers.allocation.clone())
+        let mut script = lock(&self.script);
+        let scripted = script.next_allocations.pop_front();
+        scripted.unwrap_or_else(|| script.allocation.clone())
     }
 
     fn release_resource(&mut self, instance_id: InstanceId, cause: ReleaseCause) -> Release {
         self.recorder.record(Action::ReleaseResource { instance_id, cause });
-        let mut answers = lock(&self.answers);
-        let scripted = answers.next_releases.pop_front();
-        scripted.unwrap_or(answers.release)
+        let mut script = lock(&self.script);
+        let scripted = script.next_releases.pop_front();
+        scripted.unwrap_or(script.release)
     }
 
     fn withdraw_resource(&mut self, worker_request: WorkerRequestId) -> Withdrawal {
         self.recorder.record(Action::WithdrawResource { worker_request });
-        let mut answers = lock(&self.answers);
-        let scripted = answers.next_withdrawals.pop_front();
-        scripted.unwrap_or(answers.withdrawal)
+        let mut script = lock(&self.script);
+        let scripted = script.next_withdrawals.pop_front();
+        scripted.unwrap_or(script.withdrawal)
     }
 
     fn notify_allocation_failure(
@@ -243,7 +264,7 @@ mod tests {
     use crate::testing::samples::{ALLOCATION, INSTANCE, JOB};
     use crate::{GrantLoss, Timestamp};
 
-    fn ask(actions: &mut RecordingActions) -> Allocation {
+    fn request_worker(actions: &mut RecordingActions) -> PromiseAnswer {
         actions.allocate_resource(WorkerRequestId::new(1), &ResourceProfile::ZERO)
     }
 
@@ -259,19 +280,19 @@ mod tests {
     }
 
     #[test]
-    fn every_call_is_recorded_in_order_with_its_arguments() {
+    fn calls_are_recorded_in_order_with_their_arguments() {
         let actions = RecordingActions::new();
-        let mut given_away = actions.clone();
+        let mut of_manager = actions.clone();
         let slot_id = SlotId::new("tm", 4);
         let cause = AllocationFailureCause::GrantLost {
             slot_id: slot_id.clone(),
             loss: GrantLoss::ReportedFree,
         };
 
-        given_away.notify_slot_allocated(JOB, ALLOCATION, &slot_id);
-        given_away.notify_allocation_failure(JOB, ALLOCATION, &cause);
-        let _ = ask(&mut given_away);
-        let _ = release(&mut given_away);
+        of_manager.notify_slot_allocated(JOB, ALLOCATION, &slot_id);
+        of_manager.notify_allocation_failure(JOB, ALLOCATION, &cause);
+        let _ = request_worker(&mut of_manager);
+        let _ = release(&mut of_manager);
 
         assert_eq!(
             actions.take(),
@@ -296,20 +317,20 @@ mod tests {
                 },
             ]
         );
-        assert_eq!(given_away.take(), []);
+        assert_eq!(of_manager.take(), []);
     }
 
     #[test]
-    fn workers_are_declined_and_releases_accepted_until_told_otherwise() {
+    fn without_a_script_workers_are_declined_and_releases_accepted() {
         let mut actions = RecordingActions::new();
-        assert_eq!(ask(&mut actions), Ok(WorkerPromise::Declined));
+        assert_eq!(request_worker(&mut actions), Ok(WorkerPromise::Declined));
         assert_eq!(release(&mut actions), Release::Accepted);
 
         let refused = ResourceManagerError::new("no quota");
         actions.answer_allocations(Err(refused.clone()));
         actions.answer_releases(Release::Declined);
         for _ in 0..2 {
-            assert_eq!(ask(&mut actions), Err(refused.clone()));
+            assert_eq!(request_worker(&mut actions), Err(refused.clone()));
             assert_eq!(release(&mut actions), Release::Declined);
         }
     }
@@ -323,9 +344,9 @@ mod tests {
         actions.answer_next_release(Release::Declined);
         actions.answer_next_withdrawal(Withdrawal::Confirmed);
 
-        assert_eq!(ask(&mut actions), Ok(WorkerPromise::Unspecified));
-        assert_eq!(ask(&mut actions), Err(refused));
-        assert_eq!(ask(&mut actions), Ok(WorkerPromise::Declined));
+        assert_eq!(request_worker(&mut actions), Ok(WorkerPromise::Unspecified));
+        assert_eq!(request_worker(&mut actions), Err(refused));
+        assert_eq!(request_worker(&mut actions), Ok(WorkerPromise::Declined));
         assert_eq!(release(&mut actions), Release::Declined);
         assert_eq!(release(&mut actions), Release::Accepted);
         let withdraw = |actions: &mut RecordingActions| actions.withdraw_resource(WorkerRequestId::new(1));
@@ -336,9 +357,9 @@ mod tests {
     }
 
     #[test]
-    fn a_call_is_written_in_one_line() {
+    fn call_is_written_in_one_line() {
         let mut actions = RecordingActions::new();
-        let _ = ask(&mut actions);
+        let _ = request_worker(&mut actions);
         let _ = release(&mut actions);
         let _ = actions.withdraw_resource(WorkerRequestId::new(1));
         let lines: Vec<_> = actions.take().iter().map(ToString::to_string).collect();

@@ -1,4 +1,4 @@
-//! What the unit tests of the doubles have in common.
+//! Ids, messages and a task that the unit tests share.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -13,6 +13,7 @@ pub(super) const ALLOCATION: AllocationId = AllocationId::from_u128(0xa);
 pub(super) const OTHER_ALLOCATION: AllocationId = AllocationId::from_u128(0xb);
 pub(super) const EXECUTOR: &str = "tm";
 
+/// Returns a request for a slot of [`EXECUTOR`].
 pub(super) fn request_slot(slot_number: u32, allocation_id: AllocationId, attempt: u64) -> AllocateSlot {
     AllocateSlot {
         slot_id: SlotId::new(EXECUTOR, slot_number),
@@ -26,6 +27,7 @@ pub(super) fn request_slot(slot_number: u32, allocation_id: AllocationId, attemp
     }
 }
 
+/// Returns a message that frees a slot of [`EXECUTOR`].
 pub(super) fn free_slot(slot_number: u32, allocation_id: AllocationId, attempt: u64) -> FreeSlot {
     FreeSlot {
         slot_id: SlotId::new(EXECUTOR, slot_number),
@@ -37,7 +39,7 @@ pub(super) fn free_slot(slot_number: u32, allocation_id: AllocationId, attempt: 
     }
 }
 
-/// A task that counts how often it is woken.
+/// A task that counts its wake-ups.
 pub(crate) struct WakeCounter {
     count: Arc<Count>,
     waker: Waker,

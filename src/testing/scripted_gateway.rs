@@ -1,10 +1,10 @@
-//! A task executor of which only the answers exist.
+//! A task executor without slots: a gateway that answers from a script.
 
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::{Arc, Mutex};
 
-use super::answer_future::Reply;
+use super::answer_future::Responder;
 use super::effect_log::Recorder;
 use super::{AnswerFuture, Effect, EffectLog, lock};
 use crate::{
@@ -12,21 +12,22 @@ use crate::{
     TaskExecutorGateway,
 };
 
-/// A call of [`TaskExecutorGateway`].
+/// A recorded call of [`TaskExecutorGateway`].
+///
+/// `Display` writes it in one line, without the leader and the target address.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum GatewayCall {
-    /// [`request_slot`](TaskExecutorGateway::request_slot).
+    /// A call of [`request_slot`](TaskExecutorGateway::request_slot).
     RequestSlot(AllocateSlot),
-    /// [`free_slot`](TaskExecutorGateway::free_slot).
+    /// A call of [`free_slot`](TaskExecutorGateway::free_slot).
     FreeSlot(FreeSlot),
-    /// [`can_be_released`](TaskExecutorGateway::can_be_released).
+    /// A call of [`can_be_released`](TaskExecutorGateway::can_be_released).
     CanBeReleased(ReleaseCheck),
 }
 
-/// `None` for a question, which is about no slot.
 impl GatewayCall {
-    /// The slot it is about.
+    /// Returns the slot of the message; `None` for a release check.
     pub fn slot_id(&self) -> Option<&SlotId> {
         match self {
             Self::RequestSlot(request) => Some(&request.slot_id),
@@ -35,7 +36,7 @@ impl GatewayCall {
         }
     }
 
-    /// The allocation it is about.
+    /// Returns the allocation of the message; `None` for a release check.
     pub fn allocation_id(&self) -> Option<AllocationId> {
         match self {
             Self::RequestSlot(request) => Some(request.allocation_id),
@@ -44,7 +45,7 @@ impl GatewayCall {
         }
     }
 
-    /// The attempt that is made or given up.
+    /// Returns the attempt that is made or given up; `None` for a release check.
     pub fn attempt(&self) -> Option<u64> {
         match self {
             Self::RequestSlot(request) => Some(request.attempt),
@@ -54,7 +55,6 @@ impl GatewayCall {
     }
 }
 
-/// The call in one line, for logs and snapshots. Leader and target address are left out.
 impl fmt::Display for GatewayCall {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -73,24 +73,20 @@ impl fmt::Display for GatewayCall {
                 "free_slot({}, {}, {}, {}, attempt {})",
                 request.slot_id, request.job_id, request.allocation_id, request.instance_id, request.attempt
             ),
-            Self::CanBeReleased(question) => {
-                write!(
-                    f,
-                    "can_be_released({}, question {})",
-                    question.instance_id, question.number
-                )
+            Self::CanBeReleased(check) => {
+                write!(f, "can_be_released({}, check {})", check.instance_id, check.number)
             }
         }
     }
 }
 
-/// How a [`ScriptedGateway`] answers a slot request.
+/// The way in which a [`ScriptedGateway`] answers a slot request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum GatewayAnswer {
-    /// With this, ready when the future is first polled.
+    /// The future is ready with this answer when it is first polled.
     AtOnce(Result<Acknowledge, SlotAllocationError>),
-    /// Not before [`ScriptedGateway::answer`] is called for it.
+    /// The future is pending until [`ScriptedGateway::answer`] is called for the attempt.
     ByHand,
 }
 
@@ -100,55 +96,80 @@ impl From<Result<Acknowledge, SlotAllocationError>> for GatewayAnswer {
     }
 }
 
-/// No request of this attempt waits for an answer: it was never made, or answered, or given up.
+/// No request of this attempt waits for an answer: it was never made, was answered, or was given
+/// up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("no slot request of attempt {attempt} is waiting for its answer")]
+#[error("no slot request of attempt {attempt} waits for an answer")]
 pub struct NotPending {
-    /// The attempt that was to be answered.
+    /// The attempt of the refused answer.
     pub attempt: u64,
 }
 
-/// A [`TaskExecutorGateway`] that records every call in order and answers as it is told.
+/// A [`TaskExecutorGateway`] that records every call in order and answers from a script.
 ///
-/// Until told otherwise it acknowledges every request at once, without a revision, and lets itself be released
-/// ([`ReleaseDecision::Release`]). It has no slots and keeps no rules;
-/// for that there is [`SimulatedTaskExecutor`](super::SimulatedTaskExecutor). Clones share the record and the answers.
+/// Without a script, it acknowledges every slot request at once, without a revision, and answers
+/// every release check with [`ReleaseDecision::Release`]. It has no slots and follows no rules of a
+/// task executor: use [`SimulatedTaskExecutor`](super::SimulatedTaskExecutor) for that.
+///
+/// Clones share the record and the script: give one clone to the manager and keep another.
 ///
 /// ```
-/// use slot_manager::SlotAllocationError;
-/// use slot_manager::testing::{GatewayAnswer, ScriptedGateway};
+/// use slot_manager::testing::{GatewayAnswer, ManualScheduledExecutor, RecordingActions, ScriptedGateway};
+/// use slot_manager::{
+///     Acknowledge, AllocationId, AllocationStatus, InstanceId, JobId, LeaderId, RegistrationOutcome, ResourceProfile,
+///     SlotId, SlotManager, SlotManagerConfig, SlotReport, SlotRequest, SlotRequestOutcome, SlotStatus,
+///     TaskExecutorConnection,
+/// };
 ///
+/// let mut manager = SlotManager::new(SlotManagerConfig::default(), ManualScheduledExecutor::new())?;
+/// manager.start(LeaderId::from_u128(1), RecordingActions::new())?;
 /// let gateway = ScriptedGateway::new();
-/// gateway.answer_next(Err(SlotAllocationError::rejected("no disk left"))); // the first request is refused,
-/// gateway.answer_requests(GatewayAnswer::ByHand); // all others wait for `gateway.answer(..)`.
-/// assert_eq!(gateway.pending(), []);
-/// assert_eq!(gateway.take_calls(), []);
+/// gateway.answer_requests(GatewayAnswer::ByHand);
+/// let slot_id = SlotId::new("tm", 0);
+/// let report = SlotReport::new(vec![SlotStatus::free(slot_id.clone(), ResourceProfile::ANY)]);
+/// let connection = TaskExecutorConnection::new("tm", InstanceId::from_u128(1), gateway.clone());
+/// let registered = manager.register_task_manager(connection, &report)?;
+/// assert_eq!(registered, RegistrationOutcome::Registered);
+///
+/// let (job, allocation) = (JobId::from_u128(7), AllocationId::from_u128(1));
+/// let request = SlotRequest::new(job, allocation, ResourceProfile::ZERO, "job-master");
+/// let outcome = manager.register_slot_request(request)?;
+/// let status = AllocationStatus::InFlight { slot_id: slot_id.clone() };
+/// assert_eq!(outcome, SlotRequestOutcome::Accepted(status));
+///
+/// let attempt = gateway.pending()[0].attempt;
+/// gateway.answer(attempt, Ok(Acknowledge::new()))?;
+/// manager.run_until_stalled();
+/// assert_eq!(manager.allocation_status(allocation), Some(AllocationStatus::Granted { slot_id }));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug, Clone)]
 pub struct ScriptedGateway {
-    script: Arc<Mutex<Script>>,
+    script: Arc<Mutex<GatewayScript>>,
     recorder: Recorder,
 }
 
+/// The answers that are used up one by one, those given when none is left, and unanswered requests.
 #[derive(Debug)]
-struct Script {
+struct GatewayScript {
     answer: GatewayAnswer,
     next_answers: VecDeque<GatewayAnswer>,
     release_answer: ReleaseDecision,
     next_release_answers: VecDeque<ReleaseDecision>,
-    /// In the order of the calls. Those whose future was dropped are removed now and then.
-    unanswered: Vec<(AllocateSlot, Reply)>,
+    /// In the order of the calls. Requests whose future was dropped are removed when the list is
+    /// full.
+    unanswered: Vec<(AllocateSlot, Responder)>,
 }
 
 impl ScriptedGateway {
-    /// A gateway with a record of its own.
+    /// Creates a gateway with a record of its own.
     pub fn new() -> Self {
         Self::with_log(&EffectLog::new())
     }
 
-    /// A gateway that records into `log`, together with other doubles.
+    /// Creates a gateway that records into `log`, together with other doubles.
     pub fn with_log(log: &EffectLog) -> Self {
-        let script = Script {
+        let script = GatewayScript {
             answer: GatewayAnswer::AtOnce(Ok(Acknowledge::new())),
             next_answers: VecDeque::new(),
             release_answer: ReleaseDecision::Release,
@@ -161,7 +182,7 @@ impl ScriptedGateway {
         }
     }
 
-    /// Takes all calls recorded here since the last time, in order.
+    /// Takes the recorded calls, in order. The record is empty afterwards.
     pub fn take_calls(&self) -> Vec<GatewayCall> {
         self.recorder
             .take()
@@ -172,63 +193,90 @@ impl ScriptedGateway {
             .collect()
     }
 
-    /// Answers requests with `answer` from now on, whenever no [scripted answer](Self::answer_next) is left.
+    /// Sets the answer to every slot request from now on.
+    ///
+    /// Answers from [`answer_next`](Self::answer_next) are used up first.
     pub fn answer_requests(&self, answer: impl Into<GatewayAnswer>) {
         lock(&self.script).answer = answer.into();
     }
 
-    /// Answers one request with `answer`: the next one for which no earlier scripted answer is left.
+    /// Adds an answer to one slot request. Several are used up in the order in which they were
+    /// added.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use slot_manager::SlotAllocationError;
+    /// use slot_manager::testing::{GatewayAnswer, ScriptedGateway};
+    ///
+    /// let gateway = ScriptedGateway::new();
+    /// // The first request is refused, all others wait for `answer`.
+    /// gateway.answer_next(Err(SlotAllocationError::rejected("no disk left")));
+    /// gateway.answer_requests(GatewayAnswer::ByHand);
+    /// ```
     pub fn answer_next(&self, answer: impl Into<GatewayAnswer>) {
         lock(&self.script).next_answers.push_back(answer.into());
     }
 
-    /// Answers questions whether it can be released with `answer` from now on, whenever no
-    /// [scripted answer](Self::answer_next_release_check) is left.
+    /// Sets the answer to every release check from now on.
+    ///
+    /// Answers from [`answer_next_release_check`](Self::answer_next_release_check) are used up
+    /// first.
     pub fn answer_release_checks(&self, answer: ReleaseDecision) {
         lock(&self.script).release_answer = answer;
     }
 
-    /// Answers one such question with `answer`: the next one for which no earlier scripted answer is left.
+    /// Adds an answer to one release check. Several are used up in the order in which they were
+    /// added.
     pub fn answer_next_release_check(&self, answer: ReleaseDecision) {
         lock(&self.script).next_release_answers.push_back(answer);
     }
 
-    /// The requests that wait to be [answered](Self::answer) by hand, in the order of the calls. One whose future was
-    /// dropped waits no more.
+    /// Returns the requests that wait for an [answer](Self::answer) by hand, in the order of the
+    /// calls.
+    ///
+    /// Requests whose future was dropped are not among them.
+    ///
+    /// Cost: O(unanswered requests).
     pub fn pending(&self) -> Vec<AllocateSlot> {
         let script = lock(&self.script);
-        let awaited = script.unanswered.iter().filter(|(_, reply)| reply.is_awaited());
+        let awaited = script.unanswered.iter().filter(|(_, responder)| responder.is_awaited());
         awaited.map(|(request, _)| request.clone()).collect()
     }
 
-    /// Answers the oldest [pending](Self::pending) request of this attempt and wakes whoever waits for it.
+    /// Answers the oldest [pending](Self::pending) request of this attempt and wakes the task that
+    /// polls it.
+    ///
+    /// Cost: O(unanswered requests).
     ///
     /// # Errors
-    /// [`NotPending`] if there is none. Nothing happens.
+    /// [`NotPending`] if no request of this attempt is pending. Nothing changes.
     pub fn answer(&self, attempt: u64, answer: Result<Acknowledge, SlotAllocationError>) -> Result<(), NotPending> {
-        let reply = lock(&self.script).take_unanswered(attempt);
-        reply.ok_or(NotPending { attempt })?.give(answer);
+        let responder = lock(&self.script).take_unanswered(attempt);
+        responder.ok_or(NotPending { attempt })?.respond(answer);
         Ok(())
     }
 }
 
-impl Script {
+impl GatewayScript {
+    /// Adds a request that waits for its answer.
     fn answer_by_hand(&mut self, request: AllocateSlot) -> AnswerFuture {
-        let (reply, future) = AnswerFuture::pending();
+        let (responder, future) = AnswerFuture::pending();
         if self.unanswered.len() == self.unanswered.capacity() {
-            self.unanswered.retain(|(_, reply)| reply.is_awaited());
+            self.unanswered.retain(|(_, responder)| responder.is_awaited());
         }
-        self.unanswered.push((request, reply));
+        self.unanswered.push((request, responder));
         future
     }
 
-    fn take_unanswered(&mut self, attempt: u64) -> Option<Reply> {
+    /// Takes the responder of the oldest pending request of an attempt.
+    fn take_unanswered(&mut self, attempt: u64) -> Option<Responder> {
         let position = self
             .unanswered
             .iter()
-            .position(|(request, reply)| request.attempt == attempt && reply.is_awaited())?;
-        let (_, reply) = self.unanswered.remove(position);
-        Some(reply)
+            .position(|(request, responder)| request.attempt == attempt && responder.is_awaited())?;
+        let (_, responder) = self.unanswered.remove(position);
+        Some(responder)
     }
 }
 
@@ -255,8 +303,8 @@ impl TaskExecutorGateway for ScriptedGateway {
         self.recorder.record(GatewayCall::FreeSlot(request));
     }
 
-    fn can_be_released(&mut self, question: &ReleaseCheck) -> ReleaseDecision {
-        self.recorder.record(GatewayCall::CanBeReleased(*question));
+    fn can_be_released(&mut self, check: &ReleaseCheck) -> ReleaseDecision {
+        self.recorder.record(GatewayCall::CanBeReleased(*check));
         let mut script = lock(&self.script);
         let scripted = script.next_release_answers.pop_front();
         scripted.unwrap_or(script.release_answer)
@@ -279,12 +327,12 @@ mod tests {
     }
 
     #[test]
-    fn every_call_is_recorded_in_order() {
+    fn calls_are_recorded_in_order() {
         let gateway = ScriptedGateway::new();
         let (request, free) = (request_slot(0, ALLOCATION, 1), free_slot(0, OTHER_ALLOCATION, 1));
-        let mut given_away = gateway.clone();
-        given_away.free_slot(free.clone());
-        drop(given_away.request_slot(&request));
+        let mut of_manager = gateway.clone();
+        of_manager.free_slot(free.clone());
+        drop(of_manager.request_slot(&request));
 
         assert_eq!(
             gateway.take_calls(),
@@ -294,7 +342,7 @@ mod tests {
     }
 
     #[test]
-    fn a_call_says_what_it_is_about() {
+    fn call_names_its_slot_allocation_and_attempt() {
         let calls = [
             GatewayCall::RequestSlot(request_slot(1, ALLOCATION, 3)),
             GatewayCall::FreeSlot(free_slot(1, ALLOCATION, 3)),
@@ -306,7 +354,7 @@ mod tests {
     }
 
     #[test]
-    fn requests_are_acknowledged_at_once_until_told_otherwise() {
+    fn without_a_script_requests_are_acknowledged_at_once() {
         let gateway = ScriptedGateway::new();
         assert_eq!(attempt(&gateway, 1).now_or_never(), Some(Ok(Acknowledge::new())));
 
@@ -373,7 +421,7 @@ mod tests {
     }
 
     #[test]
-    fn an_attempt_number_of_an_earlier_leadership_does_not_get_the_answer() {
+    fn answer_goes_to_the_request_whose_future_is_alive() {
         let gateway = ScriptedGateway::new();
         gateway.answer_requests(GatewayAnswer::ByHand);
         drop(attempt(&gateway, 1));
@@ -384,7 +432,7 @@ mod tests {
     }
 
     #[test]
-    fn requests_that_were_given_up_do_not_pile_up() {
+    fn requests_given_up_do_not_accumulate() {
         let gateway = ScriptedGateway::new();
         gateway.answer_requests(GatewayAnswer::ByHand);
         let _kept = attempt(&gateway, 0);
@@ -396,7 +444,7 @@ mod tests {
     }
 
     #[test]
-    fn a_call_is_written_in_one_line() {
+    fn call_is_written_in_one_line() {
         let call = GatewayCall::FreeSlot(free_slot(2, ALLOCATION, 9));
         assert_eq!(
             call.to_string(),

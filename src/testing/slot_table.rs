@@ -1,4 +1,4 @@
-//! The rules by which a task executor gives its slots away. Nothing here knows of time passing or of messages.
+//! The rules of a task executor for its slots. It knows neither a clock nor a network.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -8,48 +8,52 @@ use crate::{
     SlotAllocationError, SlotId, SlotReport, SlotStatus, Timestamp,
 };
 
+/// The slots of a task executor, and the attempts that it must refuse.
 #[derive(Debug)]
 pub(super) struct SlotTable {
     resource_id: ResourceId,
-    slots: BTreeMap<u32, Slot>,
+    slots: BTreeMap<u32, TableSlot>,
     slot_timeout: Duration,
     revision: u64,
-    connection: Option<Connection>,
-    attempts: Attempts,
+    connection: Option<TableConnection>,
+    ended_attempts: EndedAttempts,
 }
 
+/// The leadership and the registration that are accepted.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Connection {
+pub(super) struct TableConnection {
     pub(super) leader_id: LeaderId,
     pub(super) instance_id: InstanceId,
 }
 
 #[derive(Debug)]
-struct Slot {
+struct TableSlot {
     resource_profile: ResourceProfile,
-    holding: Option<Holding>,
+    holder: Option<SlotHolder>,
 }
 
+/// An allocation that holds a slot.
 #[derive(Debug)]
-struct Holding {
+struct SlotHolder {
     allocation_id: AllocationId,
     job_id: JobId,
-    /// The latest attempt it was asked for with; `None`, which is older than any, if that was under another leader.
+    /// The latest attempt that requested the slot. `None` if it was made under another leader:
+    /// older than any.
     attempt: Option<u64>,
-    usage: Usage,
+    usage: HolderUsage,
 }
 
 #[derive(Debug)]
-enum Usage {
-    /// Nobody uses the slot yet; if that stays so, it is freed at this time.
+enum HolderUsage {
+    /// The job does not use the slot yet. It is freed at this time unless the job begins to.
     Reserved { until: Timestamp },
     /// The job uses the slot.
     Active,
 }
 
-/// The attempts that were given up. Attempt numbers mean something within one leadership only.
+/// The last attempt that was given up on each slot, within one leadership.
 #[derive(Debug, Default)]
-struct Attempts {
+struct EndedAttempts {
     leader_id: Option<LeaderId>,
     last_freed: BTreeMap<u32, u64>,
 }
@@ -60,14 +64,14 @@ impl SlotTable {
         profiles: impl IntoIterator<Item = ResourceProfile>,
         slot_timeout: Duration,
     ) -> Self {
-        let slots = profiles.into_iter().map(Slot::free);
+        let slots = profiles.into_iter().map(TableSlot::free);
         Self {
             resource_id,
             slots: (0..).zip(slots).collect(),
             slot_timeout,
             revision: 0,
             connection: None,
-            attempts: Attempts::default(),
+            ended_attempts: EndedAttempts::default(),
         }
     }
 
@@ -79,7 +83,7 @@ impl SlotTable {
         self.revision
     }
 
-    pub(super) fn connection(&self) -> Option<Connection> {
+    pub(super) fn connection(&self) -> Option<TableConnection> {
         self.connection
     }
 
@@ -87,15 +91,16 @@ impl SlotTable {
         self.slot_timeout = timeout;
     }
 
+    /// Accepts a leadership and a registration. Attempts of another leader become older than any.
     pub(super) fn connect(&mut self, leader_id: LeaderId, instance_id: InstanceId) {
-        self.connection = Some(Connection { leader_id, instance_id });
-        if self.attempts.leader_id != Some(leader_id) {
-            self.attempts = Attempts {
+        self.connection = Some(TableConnection { leader_id, instance_id });
+        if self.ended_attempts.leader_id != Some(leader_id) {
+            self.ended_attempts = EndedAttempts {
                 leader_id: Some(leader_id),
                 last_freed: BTreeMap::new(),
             };
-            for holding in self.slots.values_mut().filter_map(|slot| slot.holding.as_mut()) {
-                holding.attempt = None;
+            for holder in self.slots.values_mut().filter_map(|slot| slot.holder.as_mut()) {
+                holder.attempt = None;
             }
         }
     }
@@ -104,13 +109,13 @@ impl SlotTable {
         self.connection = None;
     }
 
-    /// What a process that was started anew knows: its slots.
+    /// Forgets everything but the slots, as a process that was started anew.
     pub(super) fn crash(&mut self) {
         self.connection = None;
-        self.attempts = Attempts::default();
+        self.ended_attempts = EndedAttempts::default();
         self.revision = 0;
         for slot in self.slots.values_mut() {
-            slot.holding = None;
+            slot.holder = None;
         }
     }
 
@@ -119,7 +124,7 @@ impl SlotTable {
             Some(slot) if slot.resource_profile == resource_profile => return,
             Some(slot) => slot.resource_profile = resource_profile,
             None => {
-                self.slots.insert(slot_number, Slot::free(resource_profile));
+                self.slots.insert(slot_number, TableSlot::free(resource_profile));
             }
         }
         self.revision += 1;
@@ -128,11 +133,13 @@ impl SlotTable {
     pub(super) fn remove_slot(&mut self, slot_number: u32) -> Option<AllocationId> {
         let slot = self.slots.remove(&slot_number)?;
         self.revision += 1;
-        Some(slot.holding?.allocation_id)
+        Some(slot.holder?.allocation_id)
     }
 
-    /// The checks come in the order of Flink's task executor. Those of instance and attempt, which this crate adds,
-    /// stand among their like.
+    /// Handles a slot request.
+    ///
+    /// The checks have the order of Flink's task executor. This crate adds those of instance id and
+    /// attempt.
     pub(super) fn request_slot(
         &mut self,
         request: &AllocateSlot,
@@ -140,28 +147,29 @@ impl SlotTable {
     ) -> Result<Acknowledge, SlotAllocationError> {
         self.check_addressee(request.leader_id, request.instance_id)?;
         let slot_number = self.check_slot(&request.slot_id)?;
-        match self.holding_mut(slot_number) {
+        match self.holder_mut(slot_number) {
             None => self.allocate(slot_number, request, now)?,
-            Some(holding) if holding.is_of(request.job_id, request.allocation_id) => {
-                holding.attempt = holding.attempt.max(Some(request.attempt));
+            Some(holder) if holder.belongs_to(request.job_id, request.allocation_id) => {
+                holder.attempt = holder.attempt.max(Some(request.attempt));
             }
-            Some(holding) => {
+            Some(holder) => {
                 return Err(SlotAllocationError::Occupied {
-                    allocation_id: holding.allocation_id,
-                    job_id: holding.job_id,
+                    allocation_id: holder.allocation_id,
+                    job_id: holder.job_id,
                 });
             }
         }
         Ok(Acknowledge::new().with_revision(self.revision))
     }
 
+    /// Gives a free slot to the allocation of a request.
     fn allocate(
         &mut self,
         slot_number: u32,
         request: &AllocateSlot,
         now: Timestamp,
     ) -> Result<(), SlotAllocationError> {
-        let last_freed = self.attempts.last_freed.get(&slot_number);
+        let last_freed = self.ended_attempts.last_freed.get(&slot_number);
         if last_freed.is_some_and(|freed| request.attempt <= *freed) {
             return Err(SlotAllocationError::rejected("the attempt was given up"));
         }
@@ -170,37 +178,38 @@ impl SlotTable {
                 "the allocation holds slot {other}"
             )));
         }
-        let holding = Holding {
+        let holder = SlotHolder {
             allocation_id: request.allocation_id,
             job_id: request.job_id,
             attempt: Some(request.attempt),
-            usage: Usage::Reserved {
+            usage: HolderUsage::Reserved {
                 until: now + self.slot_timeout,
             },
         };
         if let Some(slot) = self.slots.get_mut(&slot_number) {
-            slot.holding = Some(holding);
+            slot.holder = Some(holder);
             self.revision += 1;
         }
         Ok(())
     }
 
-    /// Gives the slot back if it was freed.
+    /// Handles the message that an attempt was given up. Returns the slot if it became free.
     pub(super) fn free_slot(&mut self, request: &FreeSlot) -> Option<SlotId> {
         self.check_addressee(request.leader_id, request.instance_id).ok()?;
         let slot_number = self.check_slot(&request.slot_id).ok()?;
-        let last_freed = self.attempts.last_freed.entry(slot_number).or_default();
+        let last_freed = self.ended_attempts.last_freed.entry(slot_number).or_default();
         *last_freed = request.attempt.max(*last_freed);
 
-        let holding = self.holding_mut(slot_number)?;
-        let is_meant = holding.is_of(request.job_id, request.allocation_id) && holding.attempt <= Some(request.attempt);
-        let is_unused = matches!(holding.usage, Usage::Reserved { .. });
-        (is_meant && is_unused).then(|| self.release(slot_number))
+        let holder = self.holder_mut(slot_number)?;
+        let is_target =
+            holder.belongs_to(request.job_id, request.allocation_id) && holder.attempt <= Some(request.attempt);
+        let is_unused = matches!(holder.usage, HolderUsage::Reserved { .. });
+        (is_target && is_unused).then(|| self.release(slot_number))
     }
 
     pub(super) fn activate(&mut self, allocation_id: AllocationId) -> Option<SlotId> {
         let slot_number = self.slot_of(allocation_id)?;
-        self.holding_mut(slot_number)?.usage = Usage::Active;
+        self.holder_mut(slot_number)?.usage = HolderUsage::Active;
         Some(self.slot_id(slot_number))
     }
 
@@ -222,21 +231,22 @@ impl SlotTable {
     }
 
     pub(super) fn current_allocation(&self, slot_number: u32) -> Option<AllocationId> {
-        let holding = self.slots.get(&slot_number)?.holding.as_ref()?;
-        Some(holding.allocation_id)
+        let holder = self.slots.get(&slot_number)?.holder.as_ref()?;
+        Some(holder.allocation_id)
     }
 
     pub(super) fn report(&self) -> SlotReport {
         let statuses = self.slots.iter().map(|(slot_number, slot)| {
             let (slot_id, profile) = (self.slot_id(*slot_number), slot.resource_profile.clone());
-            match &slot.holding {
-                Some(holding) => SlotStatus::allocated(slot_id, profile, holding.allocation_id, holding.job_id),
+            match &slot.holder {
+                Some(holder) => SlotStatus::allocated(slot_id, profile, holder.allocation_id, holder.job_id),
                 None => SlotStatus::free(slot_id, profile),
             }
         });
         statuses.collect::<SlotReport>().with_revision(self.revision)
     }
 
+    /// Checks that a message is from the leader and for the registration.
     fn check_addressee(&self, leader_id: LeaderId, instance_id: InstanceId) -> Result<(), SlotAllocationError> {
         let reason = match self.connection {
             None => "not connected to a resource manager".to_owned(),
@@ -251,6 +261,7 @@ impl SlotTable {
         Err(SlotAllocationError::rejected(reason))
     }
 
+    /// Returns the number of a slot that exists.
     fn check_slot(&self, slot_id: &SlotId) -> Result<u32, SlotAllocationError> {
         let slot_number = slot_id.slot_number();
         if *slot_id.resource_id() == self.resource_id && self.slots.contains_key(&slot_number) {
@@ -264,52 +275,55 @@ impl SlotTable {
         SlotId::new(self.resource_id.clone(), slot_number)
     }
 
+    /// Returns the slot that an allocation holds.
     fn slot_of(&self, allocation_id: AllocationId) -> Option<u32> {
-        let mut holdings = self.holdings();
-        holdings.find_map(|(slot_number, holding)| (holding.allocation_id == allocation_id).then_some(slot_number))
+        let mut holders = self.holders();
+        holders.find_map(|(slot_number, holder)| (holder.allocation_id == allocation_id).then_some(slot_number))
     }
 
-    fn holdings(&self) -> impl Iterator<Item = (u32, &Holding)> {
+    fn holders(&self) -> impl Iterator<Item = (u32, &SlotHolder)> {
         self.slots
             .iter()
-            .filter_map(|(slot_number, slot)| Some((*slot_number, slot.holding.as_ref()?)))
+            .filter_map(|(slot_number, slot)| Some((*slot_number, slot.holder.as_ref()?)))
     }
 
-    fn holding_mut(&mut self, slot_number: u32) -> Option<&mut Holding> {
-        self.slots.get_mut(&slot_number)?.holding.as_mut()
+    fn holder_mut(&mut self, slot_number: u32) -> Option<&mut SlotHolder> {
+        self.slots.get_mut(&slot_number)?.holder.as_mut()
     }
 
-    /// When which slots are freed because nobody uses them. [`Timestamp::MAX`] is never.
+    /// Returns the slots that are held but not used, each with the time at which it is freed.
+    ///
+    /// Slots that would be freed at [`Timestamp::MAX`] are left out: that is never.
     fn timeouts(&self) -> impl Iterator<Item = (Timestamp, u32, AllocationId)> {
-        self.holdings()
-            .filter_map(|(slot_number, holding)| match holding.usage {
-                Usage::Reserved { until } if until < Timestamp::MAX => {
-                    Some((until, slot_number, holding.allocation_id))
-                }
-                Usage::Reserved { .. } | Usage::Active => None,
-            })
+        self.holders().filter_map(|(slot_number, holder)| match holder.usage {
+            HolderUsage::Reserved { until } if until < Timestamp::MAX => {
+                Some((until, slot_number, holder.allocation_id))
+            }
+            HolderUsage::Reserved { .. } | HolderUsage::Active => None,
+        })
     }
 
+    /// Frees a slot.
     fn release(&mut self, slot_number: u32) -> SlotId {
         if let Some(slot) = self.slots.get_mut(&slot_number) {
-            slot.holding = None;
+            slot.holder = None;
             self.revision += 1;
         }
         self.slot_id(slot_number)
     }
 }
 
-impl Slot {
+impl TableSlot {
     fn free(resource_profile: ResourceProfile) -> Self {
         Self {
             resource_profile,
-            holding: None,
+            holder: None,
         }
     }
 }
 
-impl Holding {
-    fn is_of(&self, job_id: JobId, allocation_id: AllocationId) -> bool {
+impl SlotHolder {
+    fn belongs_to(&self, job_id: JobId, allocation_id: AllocationId) -> bool {
         self.job_id == job_id && self.allocation_id == allocation_id
     }
 }
@@ -325,7 +339,7 @@ mod tests {
     const OTHER_INSTANCE: InstanceId = InstanceId::from_u128(0x2);
     const SLOT_TIMEOUT: Duration = Duration::from_secs(30);
 
-    /// Two slots, connected.
+    /// A connected table with two slots.
     struct Fixture {
         now: Timestamp,
         table: SlotTable,
@@ -346,7 +360,7 @@ mod tests {
             self.table.request_slot(request, self.now)
         }
 
-        /// Requests slot 0, and expects a yes.
+        /// Requests slot 0, which must succeed.
         #[track_caller]
         fn allocate(&mut self, allocation_id: AllocationId, attempt: u64) {
             self.allocate_slot(0, allocation_id, attempt);
@@ -363,7 +377,7 @@ mod tests {
             let before = self.table.report();
             let answer = self.request(request);
             assert_eq!(answer, Err(SlotAllocationError::rejected(reason)));
-            assert_eq!(self.table.report(), before, "a refusal changes nothing");
+            assert_eq!(self.table.report(), before, "a refused request changes nothing");
         }
 
         fn holders(&self) -> [Option<AllocationId>; 2] {
@@ -383,95 +397,95 @@ mod tests {
         use super::*;
 
         #[test]
-        fn without_a_connection_everything_is_refused_first() {
-            let mut given = Fixture::new();
-            given.table.disconnect();
+        fn without_a_connection_every_request_is_refused() {
+            let mut fixture = Fixture::new();
+            fixture.table.disconnect();
             let mut request = request_slot(9, ALLOCATION, 1);
             request.leader_id = OTHER_LEADER;
             request.instance_id = OTHER_INSTANCE;
-            given.assert_rejected(&request, "not connected to a resource manager");
+            fixture.assert_rejected(&request, "not connected to a resource manager");
         }
 
         #[test]
-        fn another_leader_is_refused_before_another_instance() {
-            let mut given = Fixture::new();
+        fn leader_is_checked_before_the_instance() {
+            let mut fixture = Fixture::new();
             let mut request = request_slot(9, ALLOCATION, 1);
             request.leader_id = OTHER_LEADER;
             request.instance_id = OTHER_INSTANCE;
-            given.assert_rejected(&request, &format!("{OTHER_LEADER} is not the leader, {LEADER} is"));
+            fixture.assert_rejected(&request, &format!("{OTHER_LEADER} is not the leader, {LEADER} is"));
         }
 
         #[test]
-        fn another_instance_is_refused_before_an_unknown_slot() {
-            let mut given = Fixture::new();
+        fn instance_is_checked_before_the_slot() {
+            let mut fixture = Fixture::new();
             let mut request = request_slot(9, ALLOCATION, 1);
             request.instance_id = OTHER_INSTANCE;
             let reason = format!("{OTHER_INSTANCE} is not the registration, {INSTANCE} is");
-            given.assert_rejected(&request, &reason);
+            fixture.assert_rejected(&request, &reason);
         }
 
         #[test]
-        fn a_slot_it_does_not_have_is_refused() {
-            let mut given = Fixture::new();
-            given.assert_rejected(&request_slot(2, ALLOCATION, 1), "there is no slot tm_2");
+        fn unknown_slot_is_refused() {
+            let mut fixture = Fixture::new();
+            fixture.assert_rejected(&request_slot(2, ALLOCATION, 1), "there is no slot tm_2");
 
             let mut foreign = request_slot(0, ALLOCATION, 1);
             foreign.slot_id = SlotId::new("another", 0);
-            given.assert_rejected(&foreign, "there is no slot another_0");
+            fixture.assert_rejected(&foreign, "there is no slot another_0");
         }
 
         #[test]
-        fn a_free_slot_is_given_to_the_allocation() {
-            let mut given = Fixture::new();
-            assert_eq!(given.request(&request_slot(1, ALLOCATION, 1)), acknowledged(1));
-            assert_eq!(given.holders(), [None, Some(ALLOCATION)]);
+        fn free_slot_is_given_to_the_allocation() {
+            let mut fixture = Fixture::new();
+            assert_eq!(fixture.request(&request_slot(1, ALLOCATION, 1)), acknowledged(1));
+            assert_eq!(fixture.holders(), [None, Some(ALLOCATION)]);
         }
 
         #[test]
-        fn an_attempt_that_is_not_newer_than_the_last_free_is_refused() {
-            let mut given = Fixture::new();
-            given.table.free_slot(&free_slot(0, OTHER_ALLOCATION, 5));
-            given.assert_rejected(&request_slot(0, ALLOCATION, 4), "the attempt was given up");
-            given.assert_rejected(&request_slot(0, ALLOCATION, 5), "the attempt was given up");
-            given.allocate(ALLOCATION, 6);
+        fn attempt_not_newer_than_the_last_free_is_refused() {
+            let mut fixture = Fixture::new();
+            fixture.table.free_slot(&free_slot(0, OTHER_ALLOCATION, 5));
+            fixture.assert_rejected(&request_slot(0, ALLOCATION, 4), "the attempt was given up");
+            fixture.assert_rejected(&request_slot(0, ALLOCATION, 5), "the attempt was given up");
+            fixture.allocate(ALLOCATION, 6);
         }
 
         #[test]
-        fn the_last_free_of_one_slot_says_nothing_of_another() {
-            let mut given = Fixture::new();
-            given.table.free_slot(&free_slot(0, ALLOCATION, 5));
-            given.allocate_slot(1, ALLOCATION, 4);
+        fn last_free_of_one_slot_does_not_affect_another() {
+            let mut fixture = Fixture::new();
+            fixture.table.free_slot(&free_slot(0, ALLOCATION, 5));
+            fixture.allocate_slot(1, ALLOCATION, 4);
         }
 
         #[test]
-        fn an_allocation_that_holds_another_slot_is_refused() {
-            let mut given = Fixture::new();
-            given.allocate_slot(1, ALLOCATION, 1);
-            given.assert_rejected(&request_slot(0, ALLOCATION, 2), "the allocation holds slot 1");
+        fn allocation_that_holds_another_slot_is_refused() {
+            let mut fixture = Fixture::new();
+            fixture.allocate_slot(1, ALLOCATION, 1);
+            fixture.assert_rejected(&request_slot(0, ALLOCATION, 2), "the allocation holds slot 1");
         }
 
         #[test]
-        fn a_slot_of_another_allocation_is_occupied() {
-            let mut given = Fixture::new();
-            given.allocate(ALLOCATION, 1);
+        fn slot_of_another_allocation_is_occupied() {
+            let mut fixture = Fixture::new();
+            fixture.allocate(ALLOCATION, 1);
             assert_eq!(
-                given.request(&request_slot(0, OTHER_ALLOCATION, 2)),
+                fixture.request(&request_slot(0, OTHER_ALLOCATION, 2)),
                 Err(SlotAllocationError::Occupied {
                     allocation_id: ALLOCATION,
                     job_id: JOB
                 })
             );
-            assert_eq!(given.holders(), [Some(ALLOCATION), None]);
+            assert_eq!(fixture.holders(), [Some(ALLOCATION), None]);
         }
 
         #[test]
-        fn a_slot_of_the_same_allocation_of_another_job_is_occupied() {
-            let mut given = Fixture::new();
-            given.allocate(ALLOCATION, 1);
+        fn slot_of_the_same_allocation_of_another_job_is_occupied() {
+            let mut fixture = Fixture::new();
+            fixture.allocate(ALLOCATION, 1);
             let mut request = request_slot(0, ALLOCATION, 2);
             request.job_id = JobId::from_u128(0xbad);
             assert_eq!(
-                given.request(&request),
+                fixture.request(&request),
                 Err(SlotAllocationError::Occupied {
                     allocation_id: ALLOCATION,
                     job_id: JOB
@@ -480,11 +494,11 @@ mod tests {
         }
 
         #[test]
-        fn an_occupied_slot_is_told_even_to_an_attempt_that_was_given_up() {
-            let mut given = Fixture::new();
-            given.allocate(ALLOCATION, 1);
-            given.table.free_slot(&free_slot(0, OTHER_ALLOCATION, 2));
-            let answer = given.request(&request_slot(0, OTHER_ALLOCATION, 2));
+        fn occupied_is_answered_even_to_an_attempt_given_up() {
+            let mut fixture = Fixture::new();
+            fixture.allocate(ALLOCATION, 1);
+            fixture.table.free_slot(&free_slot(0, OTHER_ALLOCATION, 2));
+            let answer = fixture.request(&request_slot(0, OTHER_ALLOCATION, 2));
             assert!(
                 matches!(answer, Err(SlotAllocationError::Occupied { .. })),
                 "{answer:?}"
@@ -492,14 +506,14 @@ mod tests {
         }
 
         #[test]
-        fn the_same_request_again_is_acknowledged_and_changes_nothing() {
-            let mut given = Fixture::new();
-            given.allocate(ALLOCATION, 1);
-            let before = given.table.report();
-            given.now = Timestamp::from_secs(1);
-            assert_eq!(given.request(&request_slot(0, ALLOCATION, 2)), acknowledged(1));
-            assert_eq!(given.table.report(), before);
-            assert_eq!(given.table.next_timeout(), Some(Timestamp::ZERO + SLOT_TIMEOUT));
+        fn repeated_request_is_acknowledged_and_changes_nothing() {
+            let mut fixture = Fixture::new();
+            fixture.allocate(ALLOCATION, 1);
+            let before = fixture.table.report();
+            fixture.now = Timestamp::from_secs(1);
+            assert_eq!(fixture.request(&request_slot(0, ALLOCATION, 2)), acknowledged(1));
+            assert_eq!(fixture.table.report(), before);
+            assert_eq!(fixture.table.next_timeout(), Some(Timestamp::ZERO + SLOT_TIMEOUT));
         }
     }
 
@@ -507,78 +521,78 @@ mod tests {
         use super::*;
 
         #[test]
-        fn what_is_held_under_that_attempt_or_an_older_one_is_freed() {
+        fn slot_held_under_that_attempt_or_an_older_one_is_freed() {
             for attempt in [3, 4] {
-                let mut given = Fixture::new();
-                given.allocate(ALLOCATION, 3);
-                let freed = given.table.free_slot(&free_slot(0, ALLOCATION, attempt));
+                let mut fixture = Fixture::new();
+                fixture.allocate(ALLOCATION, 3);
+                let freed = fixture.table.free_slot(&free_slot(0, ALLOCATION, attempt));
                 assert_eq!(freed, Some(slot(0)));
-                assert_eq!(given.holders(), [None, None]);
-                assert_eq!(given.table.revision(), 2);
-                assert_eq!(given.table.next_timeout(), None);
+                assert_eq!(fixture.holders(), [None, None]);
+                assert_eq!(fixture.table.revision(), 2);
+                assert_eq!(fixture.table.next_timeout(), None);
             }
         }
 
         #[test]
-        fn what_is_held_under_a_newer_attempt_stays() {
-            let mut given = Fixture::new();
-            given.allocate(ALLOCATION, 1);
-            given.allocate(ALLOCATION, 3);
-            assert_eq!(given.table.free_slot(&free_slot(0, ALLOCATION, 2)), None);
-            assert_eq!(given.holders(), [Some(ALLOCATION), None]);
+        fn slot_held_under_a_newer_attempt_stays() {
+            let mut fixture = Fixture::new();
+            fixture.allocate(ALLOCATION, 1);
+            fixture.allocate(ALLOCATION, 3);
+            assert_eq!(fixture.table.free_slot(&free_slot(0, ALLOCATION, 2)), None);
+            assert_eq!(fixture.holders(), [Some(ALLOCATION), None]);
         }
 
         #[test]
-        fn an_older_request_that_arrives_late_does_not_make_the_attempt_older() {
-            let mut given = Fixture::new();
-            given.allocate(ALLOCATION, 3);
-            given.allocate(ALLOCATION, 1);
-            assert_eq!(given.table.free_slot(&free_slot(0, ALLOCATION, 2)), None);
+        fn late_older_request_does_not_make_the_attempt_older() {
+            let mut fixture = Fixture::new();
+            fixture.allocate(ALLOCATION, 3);
+            fixture.allocate(ALLOCATION, 1);
+            assert_eq!(fixture.table.free_slot(&free_slot(0, ALLOCATION, 2)), None);
         }
 
         #[test]
-        fn what_another_allocation_or_job_holds_stays() {
-            let mut given = Fixture::new();
-            given.allocate(ALLOCATION, 1);
-            assert_eq!(given.table.free_slot(&free_slot(0, OTHER_ALLOCATION, 9)), None);
+        fn slot_held_by_another_allocation_or_job_stays() {
+            let mut fixture = Fixture::new();
+            fixture.allocate(ALLOCATION, 1);
+            assert_eq!(fixture.table.free_slot(&free_slot(0, OTHER_ALLOCATION, 9)), None);
             let mut of_another_job = free_slot(0, ALLOCATION, 9);
             of_another_job.job_id = JobId::from_u128(0xbad);
-            assert_eq!(given.table.free_slot(&of_another_job), None);
-            assert_eq!(given.holders(), [Some(ALLOCATION), None]);
+            assert_eq!(fixture.table.free_slot(&of_another_job), None);
+            assert_eq!(fixture.holders(), [Some(ALLOCATION), None]);
         }
 
         #[test]
-        fn what_the_job_uses_stays() {
-            let mut given = Fixture::new();
-            given.allocate(ALLOCATION, 1);
-            given.table.activate(ALLOCATION);
-            assert_eq!(given.table.free_slot(&free_slot(0, ALLOCATION, 1)), None);
-            assert_eq!(given.holders(), [Some(ALLOCATION), None]);
+        fn slot_in_use_stays() {
+            let mut fixture = Fixture::new();
+            fixture.allocate(ALLOCATION, 1);
+            fixture.table.activate(ALLOCATION);
+            assert_eq!(fixture.table.free_slot(&free_slot(0, ALLOCATION, 1)), None);
+            assert_eq!(fixture.holders(), [Some(ALLOCATION), None]);
         }
 
         #[test]
-        fn an_older_free_that_arrives_late_does_not_weaken_the_newer_one() {
-            let mut given = Fixture::new();
-            given.table.free_slot(&free_slot(0, ALLOCATION, 5));
-            given.table.free_slot(&free_slot(0, ALLOCATION, 2));
-            given.assert_rejected(&request_slot(0, ALLOCATION, 5), "the attempt was given up");
+        fn late_older_free_does_not_weaken_the_newer_one() {
+            let mut fixture = Fixture::new();
+            fixture.table.free_slot(&free_slot(0, ALLOCATION, 5));
+            fixture.table.free_slot(&free_slot(0, ALLOCATION, 2));
+            fixture.assert_rejected(&request_slot(0, ALLOCATION, 5), "the attempt was given up");
         }
 
         #[test]
-        fn those_of_another_leader_or_registration_are_ignored() {
-            let mut given = Fixture::new();
-            given.allocate(ALLOCATION, 1);
+        fn frees_of_another_leader_or_registration_are_ignored() {
+            let mut fixture = Fixture::new();
+            fixture.allocate(ALLOCATION, 1);
             let mut of_another_leader = free_slot(0, ALLOCATION, 7);
             of_another_leader.leader_id = OTHER_LEADER;
             let mut of_another_instance = free_slot(0, ALLOCATION, 7);
             of_another_instance.instance_id = OTHER_INSTANCE;
             for request in [of_another_leader, of_another_instance, free_slot(2, ALLOCATION, 7)] {
-                assert_eq!(given.table.free_slot(&request), None);
+                assert_eq!(fixture.table.free_slot(&request), None);
             }
-            assert_eq!(given.holders(), [Some(ALLOCATION), None]);
+            assert_eq!(fixture.holders(), [Some(ALLOCATION), None]);
 
-            given.table.free(ALLOCATION);
-            given.allocate(ALLOCATION, 2);
+            fixture.table.free(ALLOCATION);
+            fixture.allocate(ALLOCATION, 2);
         }
     }
 
@@ -586,61 +600,61 @@ mod tests {
         use super::*;
 
         #[test]
-        fn what_is_held_under_an_older_leader_is_older_than_any_attempt() {
-            let mut given = Fixture::new();
-            given.allocate(ALLOCATION, 100);
-            given.table.connect(OTHER_LEADER, OTHER_INSTANCE);
-            assert_eq!(given.holders(), [Some(ALLOCATION), None]);
+        fn slot_held_under_an_older_leader_is_freed_by_any_attempt() {
+            let mut fixture = Fixture::new();
+            fixture.allocate(ALLOCATION, 100);
+            fixture.table.connect(OTHER_LEADER, OTHER_INSTANCE);
+            assert_eq!(fixture.holders(), [Some(ALLOCATION), None]);
 
             let mut free = free_slot(0, ALLOCATION, 0);
             free.leader_id = OTHER_LEADER;
             free.instance_id = OTHER_INSTANCE;
-            assert_eq!(given.table.free_slot(&free), Some(slot(0)));
+            assert_eq!(fixture.table.free_slot(&free), Some(slot(0)));
         }
 
         #[test]
-        fn a_new_leader_starts_its_attempts_anew() {
-            let mut given = Fixture::new();
-            given.table.free_slot(&free_slot(0, ALLOCATION, 100));
-            given.table.connect(OTHER_LEADER, INSTANCE);
+        fn new_leader_starts_its_attempts_anew() {
+            let mut fixture = Fixture::new();
+            fixture.table.free_slot(&free_slot(0, ALLOCATION, 100));
+            fixture.table.connect(OTHER_LEADER, INSTANCE);
             let mut request = request_slot(0, ALLOCATION, 1);
             request.leader_id = OTHER_LEADER;
-            assert_eq!(given.request(&request), acknowledged(1));
+            assert_eq!(fixture.request(&request), acknowledged(1));
         }
 
         #[test]
-        fn a_new_registration_under_the_same_leader_remembers_the_attempts() {
-            let mut given = Fixture::new();
-            given.allocate_slot(1, ALLOCATION, 100);
-            given.table.free_slot(&free_slot(0, ALLOCATION, 100));
-            given.table.disconnect();
-            given.table.connect(LEADER, OTHER_INSTANCE);
+        fn new_registration_under_the_same_leader_remembers_the_attempts() {
+            let mut fixture = Fixture::new();
+            fixture.allocate_slot(1, ALLOCATION, 100);
+            fixture.table.free_slot(&free_slot(0, ALLOCATION, 100));
+            fixture.table.disconnect();
+            fixture.table.connect(LEADER, OTHER_INSTANCE);
 
             let mut request = request_slot(0, OTHER_ALLOCATION, 100);
             request.instance_id = OTHER_INSTANCE;
-            given.assert_rejected(&request, "the attempt was given up");
+            fixture.assert_rejected(&request, "the attempt was given up");
             let mut free = free_slot(1, ALLOCATION, 99);
             free.instance_id = OTHER_INSTANCE;
-            assert_eq!(given.table.free_slot(&free), None);
+            assert_eq!(fixture.table.free_slot(&free), None);
         }
 
         #[test]
-        fn a_crash_leaves_the_slots_and_the_resource_id() {
-            let mut given = Fixture::new();
-            given.allocate(ALLOCATION, 1);
-            given.table.activate(ALLOCATION);
-            given.table.free_slot(&free_slot(1, ALLOCATION, 9));
-            given.table.crash();
+        fn crash_keeps_the_slots_and_the_resource_id() {
+            let mut fixture = Fixture::new();
+            fixture.allocate(ALLOCATION, 1);
+            fixture.table.activate(ALLOCATION);
+            fixture.table.free_slot(&free_slot(1, ALLOCATION, 9));
+            fixture.table.crash();
 
-            assert_eq!(given.table.resource_id().as_str(), EXECUTOR);
-            assert!(given.table.connection().is_none());
-            assert_eq!(given.table.revision(), 0);
-            assert_eq!(given.table.report().statuses().len(), 2);
-            assert_eq!(given.holders(), [None, None]);
-            given.assert_rejected(&request_slot(0, ALLOCATION, 2), "not connected to a resource manager");
+            assert_eq!(fixture.table.resource_id().as_str(), EXECUTOR);
+            assert!(fixture.table.connection().is_none());
+            assert_eq!(fixture.table.revision(), 0);
+            assert_eq!(fixture.table.report().statuses().len(), 2);
+            assert_eq!(fixture.holders(), [None, None]);
+            fixture.assert_rejected(&request_slot(0, ALLOCATION, 2), "not connected to a resource manager");
 
-            given.table.connect(LEADER, INSTANCE);
-            given.allocate_slot(1, ALLOCATION, 2);
+            fixture.table.connect(LEADER, INSTANCE);
+            fixture.allocate_slot(1, ALLOCATION, 2);
         }
     }
 
@@ -648,73 +662,73 @@ mod tests {
         use super::*;
 
         #[test]
-        fn a_job_gives_its_slot_back() {
-            let mut given = Fixture::new();
-            given.allocate_slot(1, ALLOCATION, 1);
-            assert_eq!(given.table.activate(ALLOCATION), Some(slot(1)));
-            assert_eq!(given.table.free(ALLOCATION), Some(slot(1)));
-            assert_eq!(given.holders(), [None, None]);
-            assert_eq!(given.table.revision(), 2);
+        fn job_frees_its_slot() {
+            let mut fixture = Fixture::new();
+            fixture.allocate_slot(1, ALLOCATION, 1);
+            assert_eq!(fixture.table.activate(ALLOCATION), Some(slot(1)));
+            assert_eq!(fixture.table.free(ALLOCATION), Some(slot(1)));
+            assert_eq!(fixture.holders(), [None, None]);
+            assert_eq!(fixture.table.revision(), 2);
         }
 
         #[test]
-        fn an_allocation_without_a_slot_has_nothing_to_use_or_give_back() {
-            let mut given = Fixture::new();
-            given.allocate(ALLOCATION, 1);
-            assert_eq!(given.table.activate(OTHER_ALLOCATION), None);
-            assert_eq!(given.table.free(OTHER_ALLOCATION), None);
-            assert_eq!(given.table.revision(), 1);
+        fn allocation_without_a_slot_uses_and_frees_none() {
+            let mut fixture = Fixture::new();
+            fixture.allocate(ALLOCATION, 1);
+            assert_eq!(fixture.table.activate(OTHER_ALLOCATION), None);
+            assert_eq!(fixture.table.free(OTHER_ALLOCATION), None);
+            assert_eq!(fixture.table.revision(), 1);
         }
 
         #[test]
-        fn slots_nobody_uses_are_freed_in_the_order_in_which_they_fall_due() {
-            let mut given = Fixture::new();
-            given.allocate_slot(1, ALLOCATION, 1);
-            given.now = Timestamp::from_secs(1);
-            given.allocate_slot(0, OTHER_ALLOCATION, 2);
+        fn unused_slots_are_freed_in_the_order_in_which_they_fall_due() {
+            let mut fixture = Fixture::new();
+            fixture.allocate_slot(1, ALLOCATION, 1);
+            fixture.now = Timestamp::from_secs(1);
+            fixture.allocate_slot(0, OTHER_ALLOCATION, 2);
             let due = Timestamp::ZERO + SLOT_TIMEOUT;
-            assert_eq!(given.table.next_timeout(), Some(due));
+            assert_eq!(fixture.table.next_timeout(), Some(due));
 
-            assert_eq!(given.table.expire(Timestamp::from_nanos(due.as_nanos() - 1)), []);
-            assert_eq!(given.table.revision(), 2);
+            assert_eq!(fixture.table.expire(Timestamp::from_nanos(due.as_nanos() - 1)), []);
+            assert_eq!(fixture.table.revision(), 2);
             assert_eq!(
-                given.table.expire(Timestamp::from_secs(99)),
+                fixture.table.expire(Timestamp::from_secs(99)),
                 [(slot(1), ALLOCATION), (slot(0), OTHER_ALLOCATION)]
             );
-            assert_eq!(given.holders(), [None, None]);
-            assert_eq!(given.table.revision(), 4);
-            assert_eq!(given.table.next_timeout(), None);
+            assert_eq!(fixture.holders(), [None, None]);
+            assert_eq!(fixture.table.revision(), 4);
+            assert_eq!(fixture.table.next_timeout(), None);
         }
 
         #[test]
-        fn a_slot_is_freed_exactly_when_it_falls_due() {
-            let mut given = Fixture::new();
-            given.allocate_slot(1, ALLOCATION, 1);
-            given.allocate_slot(0, OTHER_ALLOCATION, 2);
+        fn unused_slot_is_freed_exactly_when_it_falls_due() {
+            let mut fixture = Fixture::new();
+            fixture.allocate_slot(1, ALLOCATION, 1);
+            fixture.allocate_slot(0, OTHER_ALLOCATION, 2);
             assert_eq!(
-                given.table.expire(Timestamp::ZERO + SLOT_TIMEOUT),
+                fixture.table.expire(Timestamp::ZERO + SLOT_TIMEOUT),
                 [(slot(0), OTHER_ALLOCATION), (slot(1), ALLOCATION)],
-                "equal ones by number"
+                "at one time, by number"
             );
         }
 
         #[test]
-        fn a_slot_in_use_does_not_expire() {
-            let mut given = Fixture::new();
-            given.allocate(ALLOCATION, 1);
-            given.table.activate(ALLOCATION);
-            given.allocate(ALLOCATION, 2);
-            assert_eq!(given.table.next_timeout(), None);
-            assert_eq!(given.table.expire(Timestamp::MAX), []);
+        fn slot_in_use_does_not_expire() {
+            let mut fixture = Fixture::new();
+            fixture.allocate(ALLOCATION, 1);
+            fixture.table.activate(ALLOCATION);
+            fixture.allocate(ALLOCATION, 2);
+            assert_eq!(fixture.table.next_timeout(), None);
+            assert_eq!(fixture.table.expire(Timestamp::MAX), []);
         }
 
         #[test]
-        fn a_timeout_beyond_the_clock_is_never() {
-            let mut given = Fixture::new();
-            given.table.set_slot_timeout(Duration::MAX);
-            given.allocate(ALLOCATION, 1);
-            assert_eq!(given.table.next_timeout(), None);
-            assert_eq!(given.table.expire(Timestamp::MAX), []);
+        fn timeout_beyond_the_clock_never_ends() {
+            let mut fixture = Fixture::new();
+            fixture.table.set_slot_timeout(Duration::MAX);
+            fixture.allocate(ALLOCATION, 1);
+            assert_eq!(fixture.table.next_timeout(), None);
+            assert_eq!(fixture.table.expire(Timestamp::MAX), []);
         }
     }
 
@@ -722,11 +736,11 @@ mod tests {
         use super::*;
 
         #[test]
-        fn the_report_lists_all_slots_by_number_with_the_revision() {
-            let mut given = Fixture::new();
-            given.allocate_slot(1, ALLOCATION, 1);
+        fn report_lists_all_slots_by_number_with_the_revision() {
+            let mut fixture = Fixture::new();
+            fixture.allocate_slot(1, ALLOCATION, 1);
             assert_eq!(
-                given.table.report(),
+                fixture.table.report(),
                 SlotReport::new(vec![
                     SlotStatus::free(slot(0), ResourceProfile::ANY),
                     SlotStatus::allocated(slot(1), ResourceProfile::ANY, ALLOCATION, JOB),
@@ -737,38 +751,38 @@ mod tests {
 
         #[test]
         fn slots_can_be_added_changed_and_removed() {
-            let mut given = Fixture::new();
-            given.allocate(ALLOCATION, 1);
-            given.table.set_slot(7, ResourceProfile::ZERO);
-            given.table.set_slot(0, ResourceProfile::ZERO);
-            assert_eq!(given.table.remove_slot(1), None);
+            let mut fixture = Fixture::new();
+            fixture.allocate(ALLOCATION, 1);
+            fixture.table.set_slot(7, ResourceProfile::ZERO);
+            fixture.table.set_slot(0, ResourceProfile::ZERO);
+            assert_eq!(fixture.table.remove_slot(1), None);
             assert_eq!(
-                given.table.report(),
+                fixture.table.report(),
                 SlotReport::new(vec![
                     SlotStatus::allocated(slot(0), ResourceProfile::ZERO, ALLOCATION, JOB),
                     SlotStatus::free(slot(7), ResourceProfile::ZERO),
                 ])
                 .with_revision(4)
             );
-            assert_eq!(given.table.remove_slot(0), Some(ALLOCATION));
-            assert_eq!(given.table.free(ALLOCATION), None);
+            assert_eq!(fixture.table.remove_slot(0), Some(ALLOCATION));
+            assert_eq!(fixture.table.free(ALLOCATION), None);
         }
 
         #[test]
-        fn what_changes_nothing_keeps_the_revision() {
-            let mut given = Fixture::new();
-            given.table.set_slot(0, ResourceProfile::ANY);
-            assert_eq!(given.table.remove_slot(9), None);
-            assert_eq!(given.table.revision(), 0);
+        fn revision_stays_if_nothing_changes() {
+            let mut fixture = Fixture::new();
+            fixture.table.set_slot(0, ResourceProfile::ANY);
+            assert_eq!(fixture.table.remove_slot(9), None);
+            assert_eq!(fixture.table.revision(), 0);
         }
 
         #[test]
-        fn a_slot_that_comes_back_remembers_its_last_free() {
-            let mut given = Fixture::new();
-            given.table.free_slot(&free_slot(1, ALLOCATION, 3));
-            given.table.remove_slot(1);
-            given.table.set_slot(1, ResourceProfile::ANY);
-            given.assert_rejected(&request_slot(1, ALLOCATION, 3), "the attempt was given up");
+        fn slot_that_comes_back_remembers_its_last_free() {
+            let mut fixture = Fixture::new();
+            fixture.table.free_slot(&free_slot(1, ALLOCATION, 3));
+            fixture.table.remove_slot(1);
+            fixture.table.set_slot(1, ResourceProfile::ANY);
+            fixture.assert_rejected(&request_slot(1, ALLOCATION, 3), "the attempt was given up");
         }
     }
 }

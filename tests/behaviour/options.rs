@@ -186,7 +186,7 @@ fn unknown_keys_of_the_slot_manager_are_refused() {
         );
         assert_eq!(
             error.to_string(),
-            format!("{key}: there is no such option (its value is \"5 s\")")
+            format!("{key}: unknown option (its value is \"5 s\")")
         );
     }
 }
@@ -397,7 +397,10 @@ fn invalid_capacity_is_refused_with_its_key_and_value() {
             assert_refused(&key, text, "a number");
         }
         let error = read(&[(&key, "1073741825")]).expect_err("too large");
-        assert_eq!(error.to_string(), format!("{key}: 1073741825 is more than 1073741824"));
+        assert_eq!(
+            error.to_string(),
+            format!("{key}: 1073741825 is more than the maximum of 1073741824")
+        );
     }
 }
 

@@ -409,7 +409,7 @@ fn difference_below_zero_is_refused() {
     assert_eq!(heap(9).checked_sub(&network), underflow("network memory"));
     assert_eq!(
         underflow("cpu").expect_err("an error").to_string(),
-        "cpu: more is to be subtracted than there is"
+        "cpu: the amount to subtract is larger than the amount present"
     );
 }
 
@@ -455,7 +455,7 @@ fn profile_with_an_invalid_amount_cannot_be_made() {
 
 #[test]
 fn profile_with_memory_that_overflows_cannot_be_made() {
-    const TOO_LARGE: &str = "the amount is larger than can be counted";
+    const TOO_LARGE: &str = "the amount is too large";
     let builder = ResourceProfile::builder;
     let mebibytes = u64::MAX / (1 << 20) + 1;
     assert_no_profile(

@@ -131,10 +131,7 @@ fn concrete(network_memory: u64, extended: Value) -> Value {
 #[test]
 fn profile_that_no_constructor_allows_is_not_read() {
     type Profile = ResourceProfile;
-    assert_not_read::<Profile>(
-        concrete(u64::MAX, json!([])),
-        "memory: the amount is larger than can be counted",
-    );
+    assert_not_read::<Profile>(concrete(u64::MAX, json!([])), "memory: the amount is too large");
     assert_not_read::<Profile>(
         concrete(0, json!([["gpu", 1], ["fpga", 1], ["gpu", 2]])),
         "gpu: the extended resource is given twice",

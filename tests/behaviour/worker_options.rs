@@ -296,7 +296,10 @@ fn order_of_options_does_not_matter() {
 fn worker_without_slots_is_refused() {
     let error = read(&[("taskmanager.numberOfTaskSlots", "0")]).expect_err("no slots");
     assert_eq!(error, ConfigError::WorkerDescription(WorkerDescriptionError::NoSlots));
-    assert_eq!(error.to_string(), "taskmanager.*: a worker has at least one slot");
+    assert_eq!(
+        error.to_string(),
+        "taskmanager.*: 0 slots are too few, a worker has at least 1"
+    );
 }
 
 #[test]
