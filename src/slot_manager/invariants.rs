@@ -81,7 +81,7 @@ impl<A, G: TaskExecutorGateway, E: ScheduledExecutor> SlotManager<A, G, E> {
         if core.leader_id.is_none() {
             ensure!(
                 core.slots.len() + core.requests.records.len() + core.task_managers.records.len() == 0
-                    && core.allocations.len() + core.promised_slots.len() == 0
+                    && core.allocations.len() + core.promises.len() == 0
                     && core.blocking.workers.is_empty()
                     && core.releases.is_empty()
                     && core.worker_policy.earliest() == Timestamp::MAX
@@ -157,7 +157,7 @@ fn check_slot_totals(core: &Core) -> Check {
         recount.add_slots(&core.profiles, slot.profile, 1);
         recount.move_slot(slot.profile, SlotUsage::Free, SlotUsage::of(&slot.phase));
     }
-    for (_, promise) in core.promised_slots.records.iter() {
+    for (_, promise) in core.promises.records.iter() {
         recount.add_promised(&core.profiles, promise.profile);
     }
     ensure!(
@@ -411,7 +411,7 @@ fn check_task_managers(core: &Core) -> Check {
 }
 
 fn check_promised_slots(core: &Core) -> Check {
-    let promises = &core.promised_slots;
+    let promises = &core.promises;
     let queued: BTreeSet<_> = promises.queued().collect();
     let unbound: BTreeSet<_> = promises.unbound().collect();
     ensure!(
@@ -501,7 +501,7 @@ fn check_queues(core: &Core) -> Check {
             "offered slots",
             core.free_slots.is_in_order(&core.slots, &core.task_managers.records),
         ),
-        ("promised slots", core.promised_slots.are_in_order()),
+        ("promised slots", core.promises.are_in_order()),
     ];
     for (name, are_in_order) in queues {
         ensure!(are_in_order, "the queues of {name} are not in order");
@@ -523,7 +523,7 @@ fn check_profiles(core: &Core) -> Check {
     let mut uses = BTreeMap::new();
     let slots = core.slots.iter().map(|(_, slot)| slot.profile);
     let requests = core.requests.records.iter().map(|(_, request)| request.profile);
-    let promises = core.promised_slots.records.iter().map(|(_, promise)| promise.profile);
+    let promises = core.promises.records.iter().map(|(_, promise)| promise.profile);
     for profile in slots.chain(requests).chain(promises) {
         *uses.entry(profile).or_insert(0) += 1;
     }

@@ -113,7 +113,7 @@ impl World {
             found.next().expect("there is such a request").0
         };
         let promise = |is_bound| {
-            let mut found = core.promised_slots.records.iter();
+            let mut found = core.promises.records.iter();
             let found = found.find(|(_, promise)| promise.bound_to.is_some() == is_bound);
             found.expect("there is such a promise").0
         };
@@ -366,20 +366,20 @@ fn task_managers_that_are_not_what_is_listed() {
 #[test]
 fn promised_slots_that_are_not_what_others_say_of_them() {
     assert_found("is not what its slots say", |world, core| {
-        let worker_request = core.promised_slots.records[world.bound].worker_request;
-        core.promised_slots.worker_requests[worker_request].id = WorkerRequestId::new(77);
+        let worker_request = core.promises.records[world.bound].worker_request;
+        core.promises.worker_requests[worker_request].id = WorkerRequestId::new(77);
     });
     assert_found("is in the wrong queues", |world, core| {
-        core.promised_slots.records[world.unbound].bound_to = Some(world.covered);
+        core.promises.records[world.unbound].bound_to = Some(world.covered);
     });
     assert_found("is in the wrong queues", |world, core| {
-        core.promised_slots.records[world.bound].profile = core.promised_slots.records[world.unbound].profile;
+        core.promises.records[world.bound].profile = core.promises.records[world.unbound].profile;
     });
     assert_found("covers a request that does not say so", |world, core| {
         core.requests.records[world.covered].phase = RequestPhase::Bound(world.unbound);
     });
     assert_found("covers a request that does not say so", |world, core| {
-        core.promised_slots.records[world.bound].bound_to = Some(world.backing_off);
+        core.promises.records[world.bound].bound_to = Some(world.backing_off);
     });
     assert_found("is covered by a promised slot that does not say so", |world, core| {
         let profile = core.requests.records[world.declined].profile;
@@ -395,8 +395,8 @@ fn promised_slots_that_are_not_what_others_say_of_them() {
         let profile = core.requests.records[world.declined].profile;
         let id = WorkerRequestId::new(77);
         let (profiles, promised) = (&core.profiles, std::iter::once(profile));
-        for promise in core.promised_slots.insert(id, Timestamp::MAX, profiles, promised) {
-            core.promised_slots.push_unbound(profiles, promise);
+        for promise in core.promises.insert(id, Timestamp::MAX, profiles, promised) {
+            core.promises.push_unbound(profiles, promise);
         }
     });
 }
@@ -421,8 +421,8 @@ fn deadlines_and_queues_that_are_not_in_order() {
         }
     });
     assert_found("the deadlines of WorkerRegistration are not in order", |world, core| {
-        let worker_request = core.promised_slots.records[world.bound].worker_request;
-        core.promised_slots.worker_requests[worker_request].expires_at = Timestamp::ZERO;
+        let worker_request = core.promises.records[world.bound].worker_request;
+        core.promises.worker_requests[worker_request].expires_at = Timestamp::ZERO;
     });
     assert_found("the deadlines of IdleTimeout are not in order", |world, core| {
         core.task_managers.records[world.idle_worker].release_at = Timestamp::ZERO;
@@ -437,7 +437,7 @@ fn deadlines_and_queues_that_are_not_in_order() {
         core.slots[world.offered].phase = SlotPhase::Offered { sequence: 99 };
     });
     assert_found("the queues of promised slots are not in order", |world, core| {
-        core.promised_slots.records[world.bound].sequence = 99;
+        core.promises.records[world.bound].sequence = 99;
     });
 }
 

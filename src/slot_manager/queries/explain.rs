@@ -97,8 +97,8 @@ impl Core {
             },
             RequestPhase::BackingOff { .. } => WaitReason::Backoff { until: record.timer },
             RequestPhase::Bound(promise) => {
-                let promise = &self.promised_slots.records[promise];
-                let worker = &self.promised_slots.worker_requests[promise.worker_request];
+                let promise = &self.promises.records[promise];
+                let worker = &self.promises.worker_requests[promise.worker_request];
                 WaitReason::PromisedWorker {
                     worker_request: worker.id,
                     until: worker.expires_at,

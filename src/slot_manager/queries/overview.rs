@@ -18,7 +18,7 @@ impl<A, G: TaskExecutorGateway, E: ScheduledExecutor> SlotManager<A, G, E> {
             blocked_task_managers: core.blocking.task_managers.len(),
             slots: core.slot_totals.overview(),
             promised: core.slot_totals.promised().into(),
-            unbound_promised_slots: core.promised_slots.num_unbound(),
+            unbound_promised_slots: core.promises.num_unbound(),
             pending_requests: core.requests.records.len(),
             counters: core.counters,
         }

@@ -50,9 +50,9 @@ impl<A, G: TaskExecutorGateway, E: ScheduledExecutor> SlotManager<A, G, E> {
 
     /// How many promised slots cover a request, and how many do not.
     pub fn promised_slot_counts(&self) -> PromisedSlotCounts {
-        let unbound = self.core.promised_slots.num_unbound();
+        let unbound = self.core.promises.num_unbound();
         PromisedSlotCounts {
-            bound: self.core.promised_slots.len() - unbound,
+            bound: self.core.promises.len() - unbound,
             unbound,
         }
     }
@@ -121,7 +121,7 @@ impl<A, G: TaskExecutorGateway, E: ScheduledExecutor> SlotManager<A, G, E> {
     /// All promised slots, oldest first. O(n log n).
     pub fn promised_slots(&self) -> impl Iterator<Item = PromisedSlot<'_>> {
         let core = &self.core;
-        core.promised_slots.iter().map(move |key| PromisedSlot { core, key })
+        core.promises.iter().map(move |key| PromisedSlot { core, key })
     }
 }
 
@@ -420,25 +420,25 @@ pub struct PromisedSlot<'a> {
 impl<'a> PromisedSlot<'a> {
     /// The request for that worker.
     pub fn worker_request(&self) -> WorkerRequestId {
-        let promise = &self.core.promised_slots.records[self.key];
-        self.core.promised_slots.worker_requests[promise.worker_request].id
+        let promise = &self.core.promises.records[self.key];
+        self.core.promises.worker_requests[promise.worker_request].id
     }
 
     /// What the slot will have.
     pub fn resource_profile(&self) -> &'a ResourceProfile {
-        &self.core.profiles[self.core.promised_slots.records[self.key].profile]
+        &self.core.profiles[self.core.promises.records[self.key].profile]
     }
 
     /// The waiting request it covers.
     pub fn bound_to(&self) -> Option<AllocationId> {
-        let request = self.core.promised_slots.records[self.key].bound_to?;
+        let request = self.core.promises.records[self.key].bound_to?;
         Some(self.core.requests.records[request].allocation_id)
     }
 
     /// When it is not waited for any more; [`Timestamp::MAX`] is never.
     pub fn expires_at(&self) -> Timestamp {
-        let promise = &self.core.promised_slots.records[self.key];
-        self.core.promised_slots.worker_requests[promise.worker_request].expires_at
+        let promise = &self.core.promises.records[self.key];
+        self.core.promises.worker_requests[promise.worker_request].expires_at
     }
 }
 

@@ -13,7 +13,7 @@ use crate::slot_manager::state::blocked::Blocking;
 use crate::slot_manager::state::effects::Effects;
 use crate::slot_manager::state::free_slots::FreeSlotIndex;
 use crate::slot_manager::state::profile_queues::Profiles;
-use crate::slot_manager::state::promises::PromisedSlots;
+use crate::slot_manager::state::promises::Promises;
 use crate::slot_manager::state::releases::Releases;
 use crate::slot_manager::state::requests::{PendingRequests, RequestPhase};
 use crate::slot_manager::state::slot_totals::SlotTotals;
@@ -40,7 +40,7 @@ pub(crate) struct Core {
     pub(crate) requests: PendingRequests,
     pub(crate) allocations: Allocations,
     pub(crate) task_managers: TaskManagers,
-    pub(crate) promised_slots: PromisedSlots,
+    pub(crate) promises: Promises,
     pub(crate) slot_totals: SlotTotals,
     pub(crate) blocking: Blocking,
     pub(crate) releases: Releases,
@@ -70,7 +70,7 @@ impl Core {
             requests: PendingRequests::new(&config),
             allocations: Allocations::new(),
             task_managers: TaskManagers::new(),
-            promised_slots: PromisedSlots::new(),
+            promises: Promises::new(),
             slot_totals: SlotTotals::default(),
             blocking: Blocking::default(),
             releases: Releases::new(),
@@ -109,7 +109,7 @@ impl Core {
         self.requests.clear();
         self.allocations.clear();
         self.task_managers.clear();
-        self.promised_slots.clear();
+        self.promises.clear();
         self.slot_totals.clear();
         self.blocking.clear();
         self.releases.clear();

@@ -112,7 +112,7 @@ impl Identified<WorkerRequestId> for WorkerRequest {
 
 /// All promised slots.
 #[derive(Debug)]
-pub(crate) struct PromisedSlots {
+pub(crate) struct Promises {
     pub(crate) records: Arena<PromiseKey, Promise>,
     pub(crate) worker_requests: Arena<WorkerRequestKey, WorkerRequest>,
     pub(crate) expiries: DeadlineList<Expiry, WorkerRequestKey>,
@@ -129,7 +129,7 @@ pub(crate) struct PromisedSlots {
     surplus: BTreeSet<(usize, Reverse<WorkerRequestId>, WorkerRequestKey)>,
 }
 
-impl PromisedSlots {
+impl Promises {
     pub(crate) fn new() -> Self {
         Self {
             records: Arena::new(),

@@ -133,8 +133,8 @@ fn times_of_which_the_earliest_is_not_known() {
 #[test]
 fn worker_requests_that_do_not_count_their_slots() {
     assert_found("does not count its slots", |core| {
-        let (_, key) = core.promised_slots.first_surplus().expect("one is promised for nobody");
-        core.promised_slots.forget_to_list(key);
+        let (_, key) = core.promises.first_surplus().expect("one is promised for nobody");
+        core.promises.forget_to_list(key);
     });
 }
 
