@@ -471,7 +471,7 @@ fn check_promised_slots(core: &Core) -> Check {
     }
     for (key, worker) in promises.worker_requests.iter() {
         ensure!(
-            promises.is_counted(key),
+            promises.is_consistent(key),
             "worker request {} does not count its slots",
             worker.id
         );

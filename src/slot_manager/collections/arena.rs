@@ -35,7 +35,7 @@ macro_rules! key {
         impl $crate::slot_manager::collections::arena::Key for $name {
             #[expect(
                 clippy::cast_possible_truncation,
-                reason = "each record takes tens of bytes: 2³² of them would be hundreds of gigabytes"
+                reason = "a record takes tens of bytes: 2³² records would take hundreds of gigabytes"
             )]
             fn from_index(index: usize) -> Self {
                 debug_assert!(u32::try_from(index).is_ok());

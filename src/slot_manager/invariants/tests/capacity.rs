@@ -134,7 +134,7 @@ fn times_of_which_the_earliest_is_not_known() {
 fn worker_requests_that_do_not_count_their_slots() {
     assert_found("does not count its slots", |core| {
         let (_, key) = core.promises.first_surplus().expect("one is promised for nobody");
-        core.promises.forget_to_list(key);
+        core.promises.break_surplus_list(key);
     });
 }
 
