@@ -60,7 +60,8 @@ impl<A, G: TaskExecutorGateway, E: ScheduledExecutor> SlotManager<A, G, E> {
     /// # use slot_manager::testing::{ManualScheduledExecutor, RecordingActions, ScriptedGateway};
     /// # use slot_manager::{LeaderId, SlotManager, SlotManagerConfig};
     /// # let config = SlotManagerConfig::default();
-    /// # let mut manager = SlotManager::<_, ScriptedGateway, _>::new(config, ManualScheduledExecutor::new())?;
+    /// # let time = ManualScheduledExecutor::new();
+    /// # let mut manager = SlotManager::<_, ScriptedGateway, _>::new(config, time)?;
     /// manager.start(LeaderId::from_u128(1), RecordingActions::new())?;
     /// assert_eq!(manager.check_invariants(), Ok(()));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
