@@ -36,8 +36,9 @@ impl<A, G: TaskExecutorGateway, E: ScheduledExecutor> SlotManager<A, G, E> {
     ///    waiting request that is not backing off.
     /// 2. An allocation id is at most one of waiting, in flight and granted. A request in flight
     ///    and its slot refer to each other. A granted slot is held by its allocation.
-    /// 3. Every slot belongs to one live registration and back. There is one registration for each
-    ///    resource id. All totals equal a recount. A free slot is blocked iff its task manager is.
+    /// 3. Every slot belongs to one live registration, which lists it. There is one registration
+    ///    for each resource id. All totals equal a recount. A free slot is blocked iff its task
+    ///    manager is.
     /// 4. `idle_since` is set iff no slot of the task manager is in flight or allocated.
     /// 5. A pending request has one live deadline. Its queue and its timer match its phase. All
     ///    queues and deadlines are in order.
@@ -49,7 +50,7 @@ impl<A, G: TaskExecutorGateway, E: ScheduledExecutor> SlotManager<A, G, E> {
     ///    to commit.
     /// 8. Without a leadership every map is empty and no delay is armed.
     ///
-    /// Cost: O(everything known), and more.
+    /// Cost: O(n log n + n x distinct profiles) for n records.
     ///
     /// # Errors
     /// Returns the first violated invariant. The state does not change.

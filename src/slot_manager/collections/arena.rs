@@ -1,8 +1,8 @@
 //! Arenas: records in slabs, addressed by small typed keys.
 //!
 //! **Stale keys are the known risk.** A key has no generation. After the removal of a record the
-//! slab gives its index to the next record, and an old key would lead to that one without an error.
-//! The crate meets the risk in three ways:
+//! slab gives its index to the next record. An old key would then lead to the wrong record without
+//! an error. The crate meets the risk in three ways:
 //!
 //! 1. A key is removed from every list, queue and index, and from every record that refers to it,
 //!    before its record is removed.

@@ -471,7 +471,7 @@ fn work_that_a_call_left_undone() {
         core.transaction.free.push(world.offered);
     });
     assert_found("the manager is not started, but not empty", |_, core| {
-        core.leader_id = None
+        core.leader_id = None;
     });
     let mut world = World::new(SlotMatchingStrategy::FirstFit);
     world.manager.driver.pending_answers.clear();

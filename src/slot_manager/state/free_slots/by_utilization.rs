@@ -18,8 +18,9 @@ key! {
 
 /// The rank of a group of slots; the least rank is preferred.
 ///
-/// From the highest bit: 33 bits of ranked utilization, 63 bits of the sequence number of the slot
-/// that has been free longest, and 32 bits of the group key. Sequence numbers never reach 2⁶³.
+/// From the highest bit it has 33 bits of ranked utilization, 63 bits of the lowest sequence number
+/// and 32 bits of the group key. The lowest sequence number is that of the slot free longest.
+/// Sequence numbers never reach 2⁶³.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Rank(u128);
 
