@@ -231,7 +231,7 @@ impl<A, G: TaskExecutorGateway, E: ScheduledExecutor> std::fmt::Debug for SlotMa
             .field("task_managers", &self.core.task_managers.records.len())
             .field("slots", &self.core.slot_counts())
             .field("pending_slot_requests", &self.core.requests.records.len())
-            .field("promised_slots", &self.core.promised_slots.len())
+            .field("promised_slots", &self.core.promises.len())
             .finish_non_exhaustive()
     }
 }

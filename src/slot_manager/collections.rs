@@ -1,4 +1,4 @@
-//! Data structures that know nothing of slots: each could be a crate of its own.
+//! Data structures that know nothing about slots. Each could be a crate of its own.
 
 pub(crate) mod arena;
 pub(crate) mod backoff_queues;

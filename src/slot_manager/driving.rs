@@ -1,4 +1,4 @@
-//! Driving: answers and time in.
+//! Driving: the manager applies ready answers and due deadlines.
 
 use std::task::{Context, Poll};
 
@@ -11,14 +11,36 @@ where
     G: TaskExecutorGateway,
     E: ScheduledExecutor,
 {
-    /// Applies answers that are ready and deadlines that are due; ready with how many they were, at least one.
+    /// Applies ready answers and due deadlines, and returns their number; pending if there were
+    /// none.
     ///
-    /// The waker is kept: it is woken when an answer may be ready, when a deadline is due, and when an input brings
-    /// more to do. Not started, or with nothing to do, it is pending; that costs O(1). Stops after a fixed number of
-    /// events and then wakes itself, so that it shares a task with others.
+    /// Before `start` and after `suspend` the poll is always pending. A pending manager wakes the
+    /// last polling task when an answer may be ready, when a deadline is due, and when an input
+    /// leaves work.
     ///
-    /// In each round, answers are applied in the order of their attempts, then deadlines by time, kind and order of
-    /// arming; then what they caused is reported.
+    /// A poll handles a limited number of events and then wakes its task, so that other futures of
+    /// the task can run.
+    ///
+    /// Each round applies answers in the order of attempts, then deadlines by time, kind and order
+    /// of arming. Then it flushes the effects.
+    ///
+    /// Cost: O(1) without events.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use std::task::{Context, Poll, Waker};
+    ///
+    /// # use slot_manager::testing::{ManualScheduledExecutor, RecordingActions, ScriptedGateway};
+    /// # use slot_manager::{LeaderId, SlotManager, SlotManagerConfig};
+    /// # let config = SlotManagerConfig::default();
+    /// # let time = ManualScheduledExecutor::new();
+    /// # let mut manager = SlotManager::<_, ScriptedGateway, _>::new(config, time)?;
+    /// # manager.start(LeaderId::from_u128(1), RecordingActions::new())?;
+    /// let mut context = Context::from_waker(Waker::noop());
+    /// assert_eq!(manager.poll_progress(&mut context), Poll::Pending);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn poll_progress(&mut self, context: &mut Context<'_>) -> Poll<usize> {
         self.driver.keep_waker(context.waker());
         match self.driver.advance(&mut self.core, Timestamp::MAX).events {
@@ -27,22 +49,77 @@ where
         }
     }
 
-    /// Waits until something was done, and says how many answers and deadlines it was.
+    /// Waits until answers or deadlines were applied, and returns their number.
     ///
-    /// Cancel-safe: dropping the future between two polls loses nothing. In a biased `select!` it goes first, or a busy
-    /// mailbox starves time.
+    /// The future is cancel-safe: dropping it between two polls loses nothing. In a biased
+    /// `select!` it comes first, because a busy mailbox would starve time.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// # use slot_manager::testing::{ManualScheduledExecutor, RecordingActions, ScriptedGateway};
+    /// # use slot_manager::{
+    /// #     AllocationId, AllocationStatus, JobId, LeaderId, ResourceProfile, SlotManager,
+    /// #     SlotManagerConfig, SlotRequest, SlotRequestOutcome,
+    /// # };
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let time = ManualScheduledExecutor::new();
+    /// # let config = SlotManagerConfig::default();
+    /// # let request_timeout = config.request_timeout;
+    /// # let mut manager = SlotManager::<_, ScriptedGateway, _>::new(config, time.clone())?;
+    /// # manager.start(LeaderId::from_u128(1), RecordingActions::new())?;
+    /// # let profile = ResourceProfile::builder().cpu_cores(1.0).build()?;
+    /// # let (job_id, allocation_id) = (JobId::from_u128(7), AllocationId::from_u128(1));
+    /// # let request = SlotRequest::new(job_id, allocation_id, profile, "job-master-7");
+    /// # let outcome = manager.register_slot_request(request)?;
+    /// # assert_eq!(outcome, SlotRequestOutcome::Accepted(AllocationStatus::Waiting));
+    /// time.advance(request_timeout);
+    /// let events = manager.progress().await;
+    /// // The only request has timed out.
+    /// assert!(events >= 1);
+    /// assert!(manager.pending_slot_requests().next().is_none());
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn progress(&mut self) -> usize {
         std::future::poll_fn(|context| self.poll_progress(context)).await
     }
 
-    /// Applies what is ready, and what is due when it is called, until nothing is left; returns how many answers and
-    /// deadlines it was.
+    /// Applies all ready answers and all deadlines due at the time of the call. Returns their
+    /// number.
     ///
-    /// For whoever drives the manager without a task, and for tests. A waker kept by
-    /// [`poll_progress`](Self::poll_progress) stays. Futures that wake themselves for ever do not keep it: it has
-    /// stalled when each was polled once more for nothing.
+    /// It drives the manager without an async task, and in tests. The waker of an earlier
+    /// [`poll_progress`](Self::poll_progress) stays.
+    ///
+    /// The call ends even if futures wake themselves for ever: it stops after a round that polled
+    /// each woken future without an answer.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// # use slot_manager::testing::{ManualScheduledExecutor, RecordingActions, ScriptedGateway};
+    /// # use slot_manager::{
+    /// #     AllocationId, AllocationStatus, JobId, LeaderId, ResourceProfile, SlotManager,
+    /// #     SlotManagerConfig, SlotRequest, SlotRequestOutcome,
+    /// # };
+    /// # let time = ManualScheduledExecutor::new();
+    /// # let config = SlotManagerConfig::default();
+    /// # let mut manager = SlotManager::<_, ScriptedGateway, _>::new(config, time.clone())?;
+    /// # manager.start(LeaderId::from_u128(1), RecordingActions::new())?;
+    /// # let profile = ResourceProfile::builder().cpu_cores(1.0).build()?;
+    /// # let (job_id, allocation_id) = (JobId::from_u128(7), AllocationId::from_u128(1));
+    /// # let request = SlotRequest::new(job_id, allocation_id, profile, "job-master-7");
+    /// # let outcome = manager.register_slot_request(request)?;
+    /// # assert_eq!(outcome, SlotRequestOutcome::Accepted(AllocationStatus::Waiting));
+    /// let deadline = manager.next_deadline().ok_or("no deadline is armed")?;
+    /// time.advance_to(deadline);
+    /// assert_eq!(manager.run_until_stalled(), 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn run_until_stalled(&mut self) -> usize {
-        // What falls due while this runs is left to the next call, or it might never end.
+        // Deadlines that fall due meanwhile are left to the next call; else this call might never
+        // end.
         let until = self.driver.now().max(self.core.now);
         let mut events = 0;
         loop {
@@ -54,19 +131,45 @@ where
         }
     }
 
-    /// The earliest deadline, at which something falls due.
+    /// Returns the earliest armed deadline; `None` if none is armed.
+    ///
+    /// A service without an async task calls [`run_until_stalled`](Self::run_until_stalled) at this
+    /// time.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// # use slot_manager::testing::{ManualScheduledExecutor, RecordingActions, ScriptedGateway};
+    /// # use slot_manager::{
+    /// #     AllocationId, AllocationStatus, JobId, LeaderId, ResourceProfile, SlotManager,
+    /// #     SlotManagerConfig, SlotRequest, SlotRequestOutcome, Timestamp,
+    /// # };
+    /// # let time = ManualScheduledExecutor::new();
+    /// # let config = SlotManagerConfig::default();
+    /// # let mut manager = SlotManager::<_, ScriptedGateway, _>::new(config, time.clone())?;
+    /// # manager.start(LeaderId::from_u128(1), RecordingActions::new())?;
+    /// # let profile = ResourceProfile::builder().cpu_cores(1.0).build()?;
+    /// # let (job_id, allocation_id) = (JobId::from_u128(7), AllocationId::from_u128(1));
+    /// # let request = SlotRequest::new(job_id, allocation_id, profile, "job-master-7");
+    /// # let outcome = manager.register_slot_request(request)?;
+    /// # assert_eq!(outcome, SlotRequestOutcome::Accepted(AllocationStatus::Waiting));
+    /// let deadline = manager.next_deadline().ok_or("no deadline is armed")?;
+    /// // The worker request is repeated, or the pending request fails.
+    /// assert!(deadline > Timestamp::ZERO);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn next_deadline(&self) -> Option<Timestamp> {
         Some(self.core.earliest_deadline()).filter(|deadline| *deadline != Timestamp::MAX)
     }
 }
 
 impl<A, G: TaskExecutorGateway, E: ScheduledExecutor> SlotManager<A, G, E> {
-    /// How many answers of task executors are awaited.
+    /// Returns the number of attempts whose answers are awaited.
     pub fn num_awaited_answers(&self) -> usize {
         self.driver.pending_answers.len()
     }
 
-    /// The deadline the delay is armed for; `MAX` if there is none.
+    /// Returns the deadline for which the delay is armed; `MAX` if it is not armed.
     pub(crate) fn armed_for(&self) -> Timestamp {
         self.driver.armed_for
     }

@@ -1,4 +1,4 @@
-//! Everything that must hold between two calls, derived again from the records.
+//! The invariants that hold between two calls, derived again from the records.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,7 +14,7 @@ use crate::slot_manager::state::slots::{RpcState, SlotPhase};
 #[cfg(test)]
 mod tests;
 
-/// What does not hold, and should: a defect of this crate.
+/// A violated invariant: a defect of this crate. Its text names the record and the contradiction.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("invariant violated: {0}")]
 pub struct InvariantViolation(String);
@@ -30,23 +30,43 @@ macro_rules! ensure {
 }
 
 impl<A, G: TaskExecutorGateway, E: ScheduledExecutor> SlotManager<A, G, E> {
-    /// Checks all that must hold between two calls. O(everything) and more: for tests.
+    /// Checks the invariants, which hold between any two calls. It is meant for tests.
     ///
-    /// 1. A slot is in exactly one state, and in the free index iff it is offered. No offered slot fits a waiting
-    ///    request that is not backing_off.
-    /// 2. An allocation id is in at most one of: waiting, in flight (exactly one slot points back), granted (the
-    ///    recorded slot is held by it).
-    /// 3. Every slot belongs to exactly one registration, and there is one registration for a worker; counters equal a
-    ///    recount. A free slot is blocked iff its task manager is.
-    /// 4. A task manager is idle iff none of its slots is used; only idle ones are kept, or asked whether they can go.
-    /// 5. Every ungranted request has exactly one deadline, and bindings to promised slots are one to one.
-    ///    No worker may be asked for while a request is deferred. A worker request is listed as one that nobody needs only if its slots cover nobody.
-    /// 6. No promised slot that covers nothing fits a waiting request that is not covered; deadlines and queues are
-    ///    in order.
-    /// 7. Not started, everything is empty and no delay is armed.
+    /// 1. A slot is in one state, and in the free index iff it is offered. No offered slot fits a
+    ///    waiting request that is not backing off.
+    /// 2. An allocation id is at most one of waiting, in flight and granted. A request in flight
+    ///    and its slot refer to each other. A granted slot is held by its allocation.
+    /// 3. Every slot belongs to one live registration, which lists it. There is one registration
+    ///    for each resource id. All totals equal a recount. A free slot is blocked iff its task
+    ///    manager is.
+    /// 4. `idle_since` is set iff no slot of the task manager is in flight or allocated.
+    /// 5. A pending request has one live deadline. Its queue and its timer match its phase. All
+    ///    queues and deadlines are in order.
+    /// 6. Bindings to promised slots are one to one, and no unbound promised slot fits an unbound
+    ///    request. A worker request is surplus only without bound requests. A request is deferred
+    ///    only while the recovery or a limit forbids another worker.
+    /// 7. Kept task managers and open release checks are disjoint, and only about idle task
+    ///    managers. A slot in flight has an awaited answer. No effect is left to flush, and no work
+    ///    to commit.
+    /// 8. Without a leadership every map is empty and no delay is armed.
+    ///
+    /// Cost: O(n log n + n x distinct profiles) for n records.
     ///
     /// # Errors
-    /// The first of them that does not hold.
+    /// Returns the first violated invariant. The state does not change.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// # use slot_manager::testing::{ManualScheduledExecutor, RecordingActions, ScriptedGateway};
+    /// # use slot_manager::{LeaderId, SlotManager, SlotManagerConfig};
+    /// # let config = SlotManagerConfig::default();
+    /// # let time = ManualScheduledExecutor::new();
+    /// # let mut manager = SlotManager::<_, ScriptedGateway, _>::new(config, time)?;
+    /// manager.start(LeaderId::from_u128(1), RecordingActions::new())?;
+    /// assert_eq!(manager.check_invariants(), Ok(()));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn check_invariants(&self) -> Result<(), InvariantViolation> {
         let core = &self.core;
         check_slots(core)?;
@@ -57,16 +77,16 @@ impl<A, G: TaskExecutorGateway, E: ScheduledExecutor> SlotManager<A, G, E> {
         check_allocations(core)?;
         check_requests(core)?;
         check_task_managers(core)?;
-        check_promised_slots(core)?;
+        check_promises(core)?;
         check_profiles(core)?;
         check_addresses(core)?;
         check_deadlines(core)?;
         check_queues(core)?;
         check_slot_totals(core)?;
-        ensure!(core.effects.is_empty(), "effects were not reported: {:?}", core.effects);
+        ensure!(core.effects.is_empty(), "effects were not flushed: {:?}", core.effects);
         ensure!(
             core.transaction.is_empty(),
-            "changes were not settled: {:?}",
+            "the transaction was not committed: {:?}",
             core.transaction
         );
         let awaited = count(core.slots.iter(), |(_, slot)| {
@@ -75,18 +95,18 @@ impl<A, G: TaskExecutorGateway, E: ScheduledExecutor> SlotManager<A, G, E> {
         });
         ensure!(
             self.num_awaited_answers() == awaited,
-            "{} futures are kept for {awaited} attempts",
+            "{} answers are awaited, but {awaited} attempts await one",
             self.num_awaited_answers()
         );
         if core.leader_id.is_none() {
             ensure!(
                 core.slots.len() + core.requests.records.len() + core.task_managers.records.len() == 0
-                    && core.allocations.len() + core.promised_slots.len() == 0
+                    && core.allocations.len() + core.promises.len() == 0
                     && core.blocking.workers.is_empty()
                     && core.releases.is_empty()
                     && core.worker_policy.earliest() == Timestamp::MAX
                     && self.armed_for() == Timestamp::MAX,
-                "not everything is empty: {self:?}"
+                "the manager is not started, but not empty: {self:?}"
             );
         }
         Ok(())
@@ -102,25 +122,25 @@ fn check_slots(core: &Core) -> Check {
         let owner = core.task_managers.records.get(slot.task_manager);
         ensure!(
             owner.is_some_and(|owner| owner.slot(slot.number) == Some(key)),
-            "slot {key:?} is not among the slots of its task manager"
+            "slot {key:?} is missing from its task manager"
         );
         match slot.phase {
-            SlotPhase::Detached => ensure!(false, "slot {} is in no state", core.slot_id(key)),
+            SlotPhase::Detached => ensure!(false, "slot {} is detached", core.slot_id(key)),
             SlotPhase::Offered { .. } | SlotPhase::BackingOff { .. } => ensure!(
                 !core.is_blocked(slot.task_manager),
-                "slot {} is free, and its task manager is blocked",
+                "slot {} is offered or backs off, but its task manager is blocked",
                 core.slot_id(key)
             ),
             SlotPhase::Blocked => ensure!(
                 core.is_blocked(slot.task_manager),
-                "slot {} is blocked, and its task manager is not",
+                "slot {} is blocked, but its task manager is not",
                 core.slot_id(key)
             ),
             SlotPhase::InFlight(attempt) => {
                 let request = core.requests.records.get(attempt.request);
                 ensure!(
                     request.is_some_and(|request| request.phase == RequestPhase::InFlight(key)),
-                    "the request in flight to slot {} does not point back",
+                    "slot {} has an attempt, but its request is not in flight to it",
                     core.slot_id(key)
                 );
                 ensure!(
@@ -134,15 +154,19 @@ fn check_slots(core: &Core) -> Check {
                 let holder = core.find_allocation(allocation_id);
                 let others = core.allocations.secondaries().get(&allocation_id);
                 let listed = others.is_some_and(|slots| slots.contains(&key));
-                ensure!(listed == secondary, "slot {} is a duplicate or not", core.slot_id(key));
+                ensure!(
+                    listed == secondary,
+                    "the secondary mark of slot {} is {secondary}, but its listing is {listed}",
+                    core.slot_id(key)
+                );
                 ensure!(
                     (holder == Some(AllocationEntry::Granted(key))) != secondary,
-                    "slot {} is held by an allocation that is not granted there",
+                    "allocation {allocation_id} holds slot {} with secondary mark {secondary}, but its entry is {holder:?}",
                     core.slot_id(key)
                 );
                 ensure!(
                     matches!(holder, Some(AllocationEntry::Granted(_))),
-                    "slot {} is held by an allocation that is not granted",
+                    "slot {} is secondary, but allocation {allocation_id} has no grant",
                     core.slot_id(key)
                 );
             }
@@ -157,12 +181,12 @@ fn check_slot_totals(core: &Core) -> Check {
         recount.add_slots(&core.profiles, slot.profile, 1);
         recount.move_slot(slot.profile, SlotUsage::Free, SlotUsage::of(&slot.phase));
     }
-    for (_, promise) in core.promised_slots.records.iter() {
+    for (_, promise) in core.promises.records.iter() {
         recount.add_promised(&core.profiles, promise.profile);
     }
     ensure!(
         core.slot_totals.equals(&recount),
-        "{:?} is not {recount:?}",
+        "the slot totals are {:?}, but a recount gives {recount:?}",
         core.slot_totals
     );
     Ok(())
@@ -175,18 +199,19 @@ fn check_blocking(core: &Core) -> Check {
         let is_blocked = core.blocking.workers.contains(id);
         ensure!(
             core.is_blocked(key) == is_blocked,
-            "task manager {id} is blocked or not"
+            "the blocked mark of task manager {id} is {}, but that of its worker is {is_blocked}",
+            core.is_blocked(key)
         );
         slots += if is_blocked { record.slots.len() } else { 0 };
     }
     ensure!(
         core.blocking.slots == slots,
-        "{} slots are counted as blocked, {slots} are",
+        "{} slots count as blocked, but blocked task managers have {slots}",
         core.blocking.slots
     );
     ensure!(
         (core.blocking.task_managers.iter()).all(|key| core.task_managers.records.get(*key).is_some()),
-        "a task manager is blocked that is gone"
+        "a blocked task manager is not registered"
     );
     Ok(())
 }
@@ -198,7 +223,7 @@ fn check_releases(core: &Core) -> Check {
     };
     ensure!(
         core.releases.is_consistent(slots_if_idle),
-        "task managers are kept, or asked, that are not idle: {:?}",
+        "the kept task managers or the open release checks are inconsistent: {:?}",
         core.releases
     );
     Ok(())
@@ -211,12 +236,12 @@ fn check_worker_policy(core: &Core) -> Check {
         .collect();
     ensure!(
         *core.worker_policy.deferred() == deferred,
-        "requests {:?} are listed as held, {deferred:?} are",
+        "requests {:?} are listed as deferred, but {deferred:?} are deferred",
         core.worker_policy.deferred()
     );
     ensure!(
         deferred.is_empty() || core.worker_policy.is_recovering() || core.limit_of_next_worker().is_some(),
-        "requests {deferred:?} are held, and a worker may be asked for"
+        "requests {deferred:?} are deferred, but a worker may be requested"
     );
     Ok(())
 }
@@ -227,7 +252,7 @@ fn check_free_index(core: &Core) -> Check {
         let slot = core.slots.get(key);
         ensure!(
             slot.is_some_and(|slot| slot.profile == profile && matches!(slot.phase, SlotPhase::Offered { .. })),
-            "slot {key:?} is in the free index and not offered"
+            "slot {key:?} is in the free index, but not offered"
         );
         ensure!(indexed.insert(key), "slot {key:?} is twice in the free index");
     }
@@ -236,7 +261,7 @@ fn check_free_index(core: &Core) -> Check {
     });
     ensure!(
         indexed.len() == offered,
-        "{} slots are in the free index, {offered} are offered",
+        "{} slots are in the free index, but {offered} are offered",
         indexed.len()
     );
     let offered_profiles: BTreeSet<_> = indexed.iter().map(|key| core.slots[*key].profile).collect();
@@ -253,7 +278,7 @@ fn check_free_index(core: &Core) -> Check {
     });
     ensure!(
         slot_backoffs.len() == backing_off,
-        "{} slots are listed as backing off, {backing_off} are",
+        "{} slots are in a backoff queue, but {backing_off} back off",
         slot_backoffs.len()
     );
     Ok(())
@@ -269,13 +294,13 @@ fn check_allocations(core: &Core) -> Check {
                 let slot = core.slots.get(*slot);
                 slot.is_some_and(|slot| slot.allocation().is_some_and(|allocation| allocation.id == *id))
             }),
-            "a duplicate of allocation {id} does not hold it"
+            "a secondary slot of allocation {id} does not hold it"
         );
     }
     let expected = granted + core.requests.records.len();
     ensure!(
         core.allocations.len() == expected,
-        "{} allocations are indexed, there are {expected}",
+        "{} allocations are indexed, but there are {expected}",
         core.allocations.len()
     );
     Ok(())
@@ -286,7 +311,7 @@ fn check_requests(core: &Core) -> Check {
     let registered: Vec<_> = requests.deadlines.iter(&requests.records).collect();
     ensure!(
         registered.len() == requests.records.len(),
-        "{} requests have a deadline, there are {}",
+        "{} requests have a deadline, but there are {} requests",
         registered.len(),
         requests.records.len()
     );
@@ -300,12 +325,15 @@ fn check_requests(core: &Core) -> Check {
         .iter(&requests.records)
         .chain(requests.unbound.iter(&requests.records))
     {
-        ensure!(queued.insert(key, profile).is_none(), "request {key:?} waits twice");
+        ensure!(
+            queued.insert(key, profile).is_none(),
+            "request {key:?} is in two queues"
+        );
     }
     let timed = |list: Vec<_>| list.into_iter().collect::<BTreeSet<_>>();
     let rpc = timed(requests.rpc_timeouts.iter(&requests.records).collect());
     let declined = timed(requests.ask_retries.iter(&requests.records).collect());
-    let paused = timed(requests.backoffs.iter(&requests.records).map(|(_, key)| key).collect());
+    let backing_off = timed(requests.backoffs.iter(&requests.records).map(|(_, key)| key).collect());
     for (key, request) in requests.records.iter() {
         let id = request.allocation_id;
         ensure!(
@@ -314,12 +342,14 @@ fn check_requests(core: &Core) -> Check {
         );
         let (in_queue, timers) = (
             queued.get(&key).copied(),
-            (rpc.contains(&key), declined.contains(&key), paused.contains(&key)),
+            (rpc.contains(&key), declined.contains(&key), backing_off.contains(&key)),
         );
         let expected = match request.phase {
-            RequestPhase::Detached => return Err(InvariantViolation(format!("request {id} is in no state"))),
+            RequestPhase::Detached => return Err(InvariantViolation(format!("request {id} is detached"))),
             RequestPhase::Unbound(WorkerAsk::Due) => {
-                return Err(InvariantViolation(format!("no worker was asked for for request {id}")));
+                return Err(InvariantViolation(format!(
+                    "the worker request for request {id} is due, but was not made"
+                )));
             }
             RequestPhase::Bound(_) | RequestPhase::Unbound(WorkerAsk::Deferred | WorkerAsk::Useless) => {
                 (Some(request.profile), (false, false, false))
@@ -332,7 +362,7 @@ fn check_requests(core: &Core) -> Check {
                         .get(slot)
                         .and_then(crate::slot_manager::state::slots::Slot::attempt)
                         .is_some_and(|attempt| attempt.request == key),
-                    "no slot is in flight for request {id}"
+                    "request {id} is in flight, but no slot has its attempt"
                 );
                 (None, (true, false, false))
             }
@@ -346,17 +376,18 @@ fn check_requests(core: &Core) -> Check {
     let mut of_jobs = 0;
     for (key, id, members) in requests.jobs() {
         of_jobs += members.len();
-        ensure!(!members.is_empty(), "job {id} has no requests and is kept");
+        ensure!(!members.is_empty(), "job {id} is recorded, but has no requests");
         ensure!(
             members
                 .iter()
                 .all(|member| requests.records[*member].job == Some(key) && requests.records[*member].job_id == id),
-            "job {id} has requests of others"
+            "job {id} lists a request of another job"
         );
     }
     ensure!(
         of_jobs == requests.records.len(),
-        "{of_jobs} requests are filed under their jobs"
+        "jobs list {of_jobs} requests, but there are {}",
+        requests.records.len()
     );
     Ok(())
 }
@@ -368,7 +399,7 @@ fn check_task_managers(core: &Core) -> Check {
     let indexed = core.task_managers.indexed();
     ensure!(
         registered.len() == records.len() && indexed == (records.len(), records.len()),
-        "{} task managers are listed and {indexed:?} indexed, there are {}",
+        "{} task managers are listed and {indexed:?} are indexed, but there are {}",
         registered.len(),
         records.len()
     );
@@ -391,7 +422,7 @@ fn check_task_managers(core: &Core) -> Check {
                     .get(*slot)
                     .is_some_and(|slot| slot.number == *number && slot.task_manager == key)
             }),
-            "task manager {id} lists slots of others"
+            "task manager {id} lists a slot of another task manager"
         );
         let in_flight = count(record.slots.iter(), |(_, slot)| core.slots[*slot].attempt().is_some());
         let allocated = count(record.slots.iter(), |(_, slot)| {
@@ -399,26 +430,37 @@ fn check_task_managers(core: &Core) -> Check {
         });
         ensure!(
             (record.in_flight as usize, record.allocated as usize) == (in_flight, allocated),
-            "the counts of task manager {id} are wrong"
+            "task manager {id} counts {} slots in flight and {} allocated, but has {in_flight} and {allocated}",
+            record.in_flight,
+            record.allocated
         );
         ensure!(
             record.idle_since.is_some() == (record.used() == 0) && idle.contains(&key) == record.idle_since.is_some(),
-            "task manager {id} is idle or not"
+            "task manager {id} has {} used slots, is idle since {:?}, and its idle timer is {}",
+            record.used(),
+            record.idle_since,
+            if idle.contains(&key) { "armed" } else { "not armed" }
         );
     }
-    ensure!(slots == core.slots.len(), "{slots} slots are listed by task managers");
+    ensure!(
+        slots == core.slots.len(),
+        "task managers list {slots} slots, but there are {}",
+        core.slots.len()
+    );
     Ok(())
 }
 
-fn check_promised_slots(core: &Core) -> Check {
-    let promises = &core.promised_slots;
+fn check_promises(core: &Core) -> Check {
+    let promises = &core.promises;
     let queued: BTreeSet<_> = promises.queued().collect();
     let unbound: BTreeSet<_> = promises.unbound().collect();
     ensure!(
         queued.len() == promises.len() && unbound.len() == promises.num_unbound(),
-        "{} of {} promised slots are queued",
+        "{} of {} promised slots are queued, and {} of {} unbound ones",
         queued.len(),
-        promises.len()
+        promises.len(),
+        unbound.len(),
+        promises.num_unbound()
     );
     let mut of_workers = 0;
     for (key, worker) in promises.worker_requests.iter() {
@@ -428,13 +470,14 @@ fn check_promised_slots(core: &Core) -> Check {
             !slots.is_empty()
                 && promises.find(worker.id) == Some(key)
                 && slots.iter().all(|slot| promises.records[*slot].worker_request == key),
-            "worker request {} is not what its slots say",
+            "worker request {} does not match its promised slots",
             worker.id
         );
     }
     ensure!(
         of_workers == promises.len(),
-        "{of_workers} promised slots belong to a worker request"
+        "worker requests list {of_workers} promised slots, but there are {}",
+        promises.len()
     );
     for (key, promise) in promises.records.iter() {
         ensure!(
@@ -447,7 +490,7 @@ fn check_promised_slots(core: &Core) -> Check {
             ensure!(
                 bound.is_some_and(|request| request.phase == RequestPhase::Bound(key)
                     && core.profiles[promise.profile].is_matching(&core.profiles[request.profile])),
-                "promised slot {key:?} covers a request that does not say so"
+                "promised slot {key:?} is bound to a request that is not bound to it"
             );
         }
     }
@@ -458,12 +501,12 @@ fn check_promised_slots(core: &Core) -> Check {
                     .records
                     .get(promise)
                     .is_some_and(|promise| promise.bound_to == Some(key)),
-                "request {} is covered by a promised slot that does not say so",
+                "request {} is bound to a promised slot that is not bound to it",
                 request.allocation_id
             ),
             RequestPhase::Unbound(_) => ensure!(
                 promises.first_unbound(&core.profiles, request.profile).is_none(),
-                "a promised slot could cover request {}",
+                "an unbound promised slot fits unbound request {}",
                 request.allocation_id
             ),
             _ => {}
@@ -471,15 +514,15 @@ fn check_promised_slots(core: &Core) -> Check {
     }
     for (key, worker) in promises.worker_requests.iter() {
         ensure!(
-            promises.is_counted(key),
-            "worker request {} does not count its slots",
+            promises.is_consistent(key),
+            "the counts or the surplus state of worker request {} are wrong",
             worker.id
         );
     }
     let listed = count(promises.worker_requests.iter(), |(key, _)| promises.is_listed(key));
     ensure!(
         promises.num_surplus() == listed,
-        "{} worker requests are listed as surplus, {listed} are",
+        "{} worker requests are listed as surplus, but {listed} are surplus",
         promises.num_surplus()
     );
     Ok(())
@@ -495,13 +538,13 @@ fn check_deadlines(core: &Core) -> Check {
 fn check_queues(core: &Core) -> Check {
     let requests = &core.requests;
     let queues = [
-        ("covered requests", requests.bound.are_in_order(&requests.records)),
-        ("uncovered requests", requests.unbound.are_in_order(&requests.records)),
+        ("bound requests", requests.bound.are_in_order(&requests.records)),
+        ("unbound requests", requests.unbound.are_in_order(&requests.records)),
         (
             "offered slots",
             core.free_slots.is_in_order(&core.slots, &core.task_managers.records),
         ),
-        ("promised slots", core.promised_slots.are_in_order()),
+        ("promised slots", core.promises.are_in_order()),
     ];
     for (name, are_in_order) in queues {
         ensure!(are_in_order, "the queues of {name} are not in order");
@@ -515,7 +558,10 @@ fn check_addresses(core: &Core) -> Check {
         *uses.entry(request.target_address).or_insert(0) += 1;
     }
     let counted: BTreeMap<_, _> = core.requests.addresses.uses().collect();
-    ensure!(uses == counted, "the uses of addresses {counted:?} are not {uses:?}");
+    ensure!(
+        uses == counted,
+        "the uses of addresses are {counted:?}, but a recount gives {uses:?}"
+    );
     Ok(())
 }
 
@@ -523,11 +569,14 @@ fn check_profiles(core: &Core) -> Check {
     let mut uses = BTreeMap::new();
     let slots = core.slots.iter().map(|(_, slot)| slot.profile);
     let requests = core.requests.records.iter().map(|(_, request)| request.profile);
-    let promises = core.promised_slots.records.iter().map(|(_, promise)| promise.profile);
+    let promises = core.promises.records.iter().map(|(_, promise)| promise.profile);
     for profile in slots.chain(requests).chain(promises) {
         *uses.entry(profile).or_insert(0) += 1;
     }
     let counted: BTreeMap<_, _> = core.profiles.uses().collect();
-    ensure!(uses == counted, "the uses of profiles {counted:?} are not {uses:?}");
+    ensure!(
+        uses == counted,
+        "the uses of profiles are {counted:?}, but a recount gives {uses:?}"
+    );
     Ok(())
 }

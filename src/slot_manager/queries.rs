@@ -1,4 +1,4 @@
-//! Read-only answers: views of single items, the overview and explanations.
+//! Queries: views of single records, the overview, and explanations.
 
 pub(crate) mod explain;
 pub(crate) mod overview;

@@ -1,4 +1,4 @@
-//! The data of the manager. Nothing here decides a rule or calls anybody.
+//! The data of the manager. Nothing here decides a rule or calls a trait.
 
 pub(crate) mod allocations;
 pub(crate) mod blocked;

@@ -1,4 +1,18 @@
-//! Arena in slabs, addressed by small typed keys.
+//! Arenas: records in slabs, addressed by small typed keys.
+//!
+//! **Stale keys are the known risk.** A key has no generation. After the removal of a record the
+//! slab gives its index to the next record. An old key would then lead to the wrong record without
+//! an error. The crate meets the risk in three ways:
+//!
+//! 1. A key is removed from every list, queue and index, and from every record that refers to it,
+//!    before its record is removed.
+//! 2. A key that may outlive its record is stored with a number that is never reused, such as an
+//!    attempt number or a sequence number. The user of the key compares that number first.
+//! 3. `check_invariants` derives all references again from the records. The tests call it after
+//!    every step.
+//!
+//! Keys with generations would take eight bytes instead of four. The record of a slot would then no
+//! longer fit into one cache line.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -6,7 +20,7 @@ use std::ops::{Index, IndexMut};
 
 use slab::Slab;
 
-/// A small copyable address of a record. Never seen by users.
+/// A small `Copy` address of a record. It is not part of the public API.
 pub(crate) trait Key: Copy + Eq + fmt::Debug {
     fn from_index(index: usize) -> Self;
     fn index(self) -> usize;
@@ -21,7 +35,7 @@ macro_rules! key {
         impl $crate::slot_manager::collections::arena::Key for $name {
             #[expect(
                 clippy::cast_possible_truncation,
-                reason = "each record takes tens of bytes: 2³² of them would be hundreds of gigabytes"
+                reason = "a record takes tens of bytes: 2³² records would take hundreds of gigabytes"
             )]
             fn from_index(index: usize) -> Self {
                 debug_assert!(u32::try_from(index).is_ok());
@@ -37,17 +51,16 @@ macro_rules! key {
 }
 pub(crate) use key;
 
-/// Arena of one kind, addressed by their key. A key is valid from `insert` to `remove`; the manager keeps no key of a
-/// removed record.
+/// Records of one kind. A key is valid from `insert` to `remove`.
 #[derive(Debug)]
 pub(crate) struct Arena<K, R> {
     slab: Slab<R>,
-    /// Memory was asked for in advance: it is kept.
+    /// Memory was reserved, so it stays until `clear`.
     is_reserved: bool,
     key: PhantomData<K>,
 }
 
-/// Arena for which memory is kept when none is left.
+/// The number of records whose memory an empty arena keeps.
 const SPARE_RECORDS: usize = 1024;
 
 impl<K: Key, R> Arena<K, R> {
@@ -92,26 +105,25 @@ impl<K: Key, R> Arena<K, R> {
         self.slab.get_mut(key.index())
     }
 
-    /// In an order that depends only on what was inserted and removed before.
+    /// Returns all records, in an order that depends only on the earlier insertions and removals.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (K, &R)> {
         self.slab.iter().map(|(index, record)| (K::from_index(index), record))
     }
 
-    /// Gives the memory of a peak that is over back, unless it was asked for in advance.
+    /// Frees the memory of a past peak, unless it was reserved.
     fn give_back(&mut self) {
         if !self.is_reserved && self.slab.capacity() > SPARE_RECORDS {
             self.slab = Slab::new();
         }
     }
 
-    /// Forgets all records, and the memory they took.
+    /// Removes all records and frees their memory.
     pub(crate) fn clear(&mut self) {
         *self = Self::new();
     }
 }
 
-/// Every key that is kept leads to a record: a record is removed only when it is in no list and no other record refers to
-/// it. `check_invariants` finds what would be wrong.
+/// Every key in use leads to a record; the [module documentation](self) says why.
 impl<K: Key, R> Index<K> for Arena<K, R> {
     type Output = R;
 
@@ -137,22 +149,22 @@ mod tests {
     }
 
     #[test]
-    fn memory_is_given_back_when_no_record_is_left_unless_it_was_reserved() {
+    fn an_empty_arena_frees_the_memory_of_a_peak_unless_it_was_reserved() {
         for (reserved, kept) in [(0, false), (1, true)] {
             let mut records = Arena::<TestKey, u64>::new();
             records.reserve(reserved);
             let keys: Vec<_> = (0..3 * SPARE_RECORDS as u64).map(|n| records.insert(n)).collect();
-            let (last, others) = keys.split_last().expect("some");
+            let (last, others) = keys.split_last().expect("there are records");
             for key in others {
                 records.remove(*key);
             }
-            assert!(records.slab.capacity() > SPARE_RECORDS, "one is left");
+            assert!(records.slab.capacity() > SPARE_RECORDS, "one record is left");
             records.remove(*last);
             assert_eq!(records.slab.capacity() > SPARE_RECORDS, kept);
         }
         let mut few = Arena::<TestKey, u64>::new();
         let key = few.insert(1);
         few.remove(key);
-        assert!(few.slab.capacity() > 0, "a few are kept");
+        assert!(few.slab.capacity() > 0, "a small arena keeps its memory");
     }
 }

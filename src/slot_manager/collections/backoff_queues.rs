@@ -1,4 +1,4 @@
-//! Deadlines that grow from try to try: one list for each length.
+//! Backoffs that grow from try to try.
 
 use std::time::Duration;
 
@@ -7,17 +7,18 @@ use crate::Timestamp;
 use super::arena::{Arena, Key};
 use super::deadline_list::{DeadlineList, SHORTEST_REARM, Timed};
 
-/// Growing backoffs: one list for each length.
+/// Records that back off: one deadline list for each length of backoff.
 #[derive(Debug)]
 pub(crate) struct BackoffQueues<L, K> {
-    /// One at least, and as many as there ever are: whoever has a step has it from here.
+    /// All lengths in ascending order, at least one. A step is an index of this list, taken from
+    /// `step`.
     steps: Vec<(Duration, DeadlineList<L, K>)>,
     backing_off: usize,
     armed: u64,
 }
 
 impl<L, K: Key> BackoffQueues<L, K> {
-    /// BackoffQueues that begin with `initial` and double up to `max`.
+    /// Creates the queues for backoffs that begin with `initial` and double up to `max`.
     pub(crate) fn new(initial: Duration, max: Duration) -> Self {
         let doubled =
             |length: &Duration| (*length < max).then(|| length.saturating_mul(2).max(SHORTEST_REARM).min(max));
@@ -30,7 +31,7 @@ impl<L, K: Key> BackoffQueues<L, K> {
         }
     }
 
-    /// The step of the `n`th pause in a row, counted from zero: the last step is repeated.
+    /// Returns the step of the `n`th backoff in a row, counted from zero. The last step repeats.
     #[expect(
         clippy::cast_possible_truncation,
         reason = "there are at most about 80 steps: from a millisecond to `Duration::MAX` are 74 doublings"
@@ -43,7 +44,7 @@ impl<L, K: Key> BackoffQueues<L, K> {
         self.steps[usize::from(step)].0
     }
 
-    /// The number of the next pause that is armed.
+    /// Returns the number of the next backoff to arm.
     pub(crate) fn next_armed(&mut self) -> u64 {
         self.armed += 1;
         self.armed
@@ -61,7 +62,9 @@ impl<L, K: Key> BackoffQueues<L, K> {
         self.backing_off -= 1;
     }
 
-    /// Returns the earliest deadline; `MAX` if none is armed. Cost: O(lengths).
+    /// Returns the earliest deadline; `MAX` if none is armed.
+    ///
+    /// Cost: O(lengths).
     #[inline]
     pub(crate) fn earliest(&self) -> Timestamp {
         if self.backing_off == 0 {
@@ -71,17 +74,21 @@ impl<L, K: Key> BackoffQueues<L, K> {
         deadlines.min().unwrap_or(Timestamp::MAX)
     }
 
-    /// Returns the record with the earliest deadline; of equal ones, the one armed first. Cost: O(lengths).
+    /// Returns the record with the earliest deadline; among equal deadlines, the record armed
+    /// first.
+    ///
+    /// Cost: O(lengths).
     pub(crate) fn first(&self) -> Option<K> {
         let (_, list) = self.steps.iter().min_by_key(|(_, list)| list.earliest)?;
         list.head()
     }
 
-    /// Whether each list is in order, and none is forgotten; for the check of invariants.
+    /// Returns `true` if each list is in order and the count is right; for the check of invariants.
     pub(crate) fn is_in_order<R: Timed<L, K>>(&self, records: &Arena<K, R>) -> bool {
         self.steps.iter().all(|(_, list)| list.is_in_order(records)) && self.iter(records).count() == self.backing_off
     }
 
+    /// Returns all records that back off, with their steps.
     pub(crate) fn iter<R: Timed<L, K>>(&self, records: &Arena<K, R>) -> impl Iterator<Item = (u8, K)> {
         self.steps
             .iter()
@@ -117,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn pauses_double_up_to_the_longest() {
+    fn backoffs_double_up_to_the_longest() {
         let ms = Duration::from_millis;
         assert_eq!(lengths(ms(50), ms(300)), [ms(50), ms(100), ms(200), ms(300)]);
         assert_eq!(lengths(ms(50), ms(50)), [ms(50)]);
@@ -131,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_pause_is_repeated() {
+    fn last_backoff_is_repeated() {
         let backoffs = BackoffQueues::<Alarm, TestKey>::new(Duration::from_millis(50), Duration::from_millis(200));
         assert_eq!([backoffs.step(0), backoffs.step(2), backoffs.step(u32::MAX)], [0, 2, 2]);
     }

@@ -1,5 +1,7 @@
-//! Deadlines. All of one kind have one length, so each kind is a list in the order in which they fall due, threaded
-//! through the records: arming and disarming are O(1) and leave nothing behind.
+//! Deadlines of one kind, in the order in which they fall due.
+//!
+//! All deadlines of one kind have the same length, so a new deadline nearly always falls due last.
+//! The list is threaded through the records: arming and disarming cost O(1) and allocate nothing.
 
 use std::time::Duration;
 
@@ -8,27 +10,30 @@ use crate::Timestamp;
 use crate::slot_manager::collections::arena::{Arena, Key};
 use crate::slot_manager::collections::linked_list::{Linked, List};
 
-/// What is armed again while time t is handled falls due at least this much after t: nothing spins, whatever is
-/// configured.
+/// A deadline that is armed while time t is handled falls due at least this long after t.
+///
+/// Without it the manager would spin where a length of zero is configured.
 pub(crate) const SHORTEST_REARM: Duration = Duration::from_millis(1);
 
 const NEVER: (Timestamp, u64) = (Timestamp::MAX, 0);
 
-/// A record with a deadline of kind `L`; [`Timestamp::MAX`] is never.
+/// A record with a deadline of kind `L`; [`Timestamp::MAX`] means never.
 pub(crate) trait Timed<L, K>: Linked<L, K> {
     fn due_at(&self) -> Timestamp;
 
-    /// Grows with every deadline of kind `L` that is armed, where it matters: among lists of one kind.
+    /// Returns the number of the arming, which grows with each deadline of kind `L`.
+    ///
+    /// It orders equal deadlines of different lists. Kinds with a single list keep the default.
     fn armed_as(&self) -> u64 {
         0
     }
 }
 
-/// The deadlines of one kind, in the order in which they fall due; equal ones in the order in which they were armed.
+/// The deadlines of one kind, earliest first. Equal deadlines stay in the order of arming.
 #[derive(Debug)]
 pub(crate) struct DeadlineList<L, K> {
     list: List<L, K>,
-    /// What the head says of itself, so that looking for the earliest of all kinds touches no record.
+    /// A copy of the head's deadline. Finding the earliest of all kinds then reads no record.
     pub(crate) earliest: (Timestamp, u64),
 }
 
@@ -42,8 +47,10 @@ impl<L, K> Default for DeadlineList<L, K> {
 }
 
 impl<L, K: Key> DeadlineList<L, K> {
-    /// O(1) when the deadline is not before that of the last one armed: always, unless the clock stands still and the
-    /// length is below a millisecond.
+    /// Arms the deadline of a record.
+    ///
+    /// Cost: O(1), or O(later deadlines) if the clock stands still and the length is below a
+    /// millisecond.
     #[inline]
     pub(crate) fn arm<R: Timed<L, K>>(&mut self, records: &mut Arena<K, R>, key: K) {
         let deadline = records[key].due_at();
@@ -57,6 +64,7 @@ impl<L, K: Key> DeadlineList<L, K> {
         }
     }
 
+    /// Disarms the deadline of a record.
     #[inline]
     pub(crate) fn disarm<R: Timed<L, K>>(&mut self, records: &mut Arena<K, R>, key: K) {
         let was_first = self.list.head() == Some(key);
@@ -69,16 +77,20 @@ impl<L, K: Key> DeadlineList<L, K> {
         }
     }
 
+    /// Returns the record whose deadline falls due first.
     pub(crate) fn head(&self) -> Option<K> {
         self.list.head()
     }
 
-    /// Whether the deadlines are in order, and the earliest is known; for the check of invariants.
+    /// Returns `true` if the deadlines are in order and `earliest` is right; for the check of
+    /// invariants.
     pub(crate) fn is_in_order<R: Timed<L, K>>(&self, records: &Arena<K, R>) -> bool {
-        let says = |key: K| (records[key].due_at(), records[key].armed_as());
-        self.list.iter(records).map(says).is_sorted() && self.earliest == self.list.head().map_or(NEVER, says)
+        let deadline_of = |key: K| (records[key].due_at(), records[key].armed_as());
+        self.list.iter(records).map(deadline_of).is_sorted()
+            && self.earliest == self.list.head().map_or(NEVER, deadline_of)
     }
 
+    /// Returns the earliest deadline; `MAX` if none is armed.
     pub(crate) fn earliest(&self) -> Timestamp {
         self.earliest.0
     }
@@ -115,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn deadlines_are_in_order_whatever_the_order_of_arming() {
+    fn deadlines_are_in_order_for_any_order_of_arming() {
         let mut records = Arena::new();
         let mut list = DeadlineList::<Alarm, TestKey>::default();
         let mut arm = |milliseconds| {

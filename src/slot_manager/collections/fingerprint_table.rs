@@ -1,13 +1,15 @@
-//! How records are found by the ids they have outside.
+//! A hash table that finds records by their external ids.
 //!
-//! A table holds keys, not ids: the id lives once, in the record. Beside each key it keeps 32 bits of the hash of the
-//! id, so that a record is looked at only when it is nearly certain to be the one, and none when the table grows.
+//! The table holds keys of records, not ids: an id lives once, in its record. Beside each key the
+//! table stores 32 bits of the hash of the id. So a search reads a record only if it is almost
+//! certainly the right one, and a growing table reads none.
 
 use std::hash::{BuildHasher, Hash};
 
 use foldhash::fast::FixedState;
 
-/// Hashes ids. A fixed state: ids come from the cluster itself, and a run can be repeated to the last byte of memory.
+/// The hasher of ids. Its seed is fixed: ids come from the cluster itself, and a run can be
+/// repeated exactly.
 const HASHER: FixedState = FixedState::with_seed(0);
 
 /// 32 bits of the hash of an id.
@@ -21,55 +23,57 @@ impl Fingerprint {
         Self(HASHER.hash_one(id) as u32)
     }
 
-    /// Seven of its bits, with the highest bit of the byte set: not those that choose the bucket.
+    /// Returns seven bits and a set highest bit. The bits that choose the bucket are others.
     #[inline]
     fn tag(self) -> u8 {
         (self.0 >> 25) as u8 | 0x80
     }
 }
 
-/// Small values by the fingerprint of an id that each of them leads to.
+/// Small values by the fingerprint of the id that each of the values leads to.
 ///
-/// A value is in the first bucket with room, from its home on. Each bucket counts the values that went past it because
-/// it was full: a search ends where there are none, and nearly all searches read one bucket, which is one line of the
-/// cache. What is removed leaves no mark behind, so the table is never rebuilt while the number of values stays the
-/// same. (A table of `hashbrown` reads two lines, and is rebuilt now and then: for tens of milliseconds at a million
-/// values.)
+/// A value is in the first bucket with room, from its home bucket on. Each bucket counts its
+/// overflow: the values that passed it because it was full. A search ends at a bucket without
+/// overflow, so nearly every search reads one bucket, which is one cache line.
+///
+/// A removed value leaves no mark. So the table is never rebuilt while the number of values stays
+/// the same. A table of `hashbrown` reads two cache lines, and its rebuilding takes tens of
+/// milliseconds at a million values.
 #[derive(Debug)]
 pub(crate) struct FingerprintTable<V> {
-    /// A power of two of them, or none. `home` and `after` are numbers modulo theirs; where there may be none, nothing is
-    /// looked up by them.
+    /// Their number is zero or a power of two. `home` and `after` count modulo that number.
     pub(super) buckets: Vec<Bucket<V>>,
     len: usize,
-    /// Room was asked for in advance: it is kept.
+    /// Room was reserved, so it stays until `clear`.
     is_reserved: bool,
 }
 
-/// Places of a bucket.
+/// The number of places in a bucket.
 const PLACES: usize = 7;
 
-/// Buckets that are kept when no value is left.
+/// The number of buckets whose memory an empty table keeps.
 const SPARE_BUCKETS: usize = 256;
 
-/// How many values may be in so many buckets: nine tenths of the places.
-pub(super) fn most_values(buckets: usize) -> usize {
+/// Returns the maximum number of values in this many buckets: nine tenths of the places.
+pub(super) fn max_values(buckets: usize) -> usize {
     buckets * PLACES * 9 / 10
 }
 
 #[derive(Debug, Clone)]
 #[repr(align(64))]
 pub(super) struct Bucket<V> {
-    /// One byte for each place, from the lowest: the tag of what is there, or zero. The highest byte is how many values
-    /// went past; at its maximum it stays.
+    /// One byte for each place, from the lowest: the tag of the value, or zero. The highest byte is
+    /// the overflow count, which stays at its maximum once it has reached it.
     tags: u64,
     places: [(u32, Option<V>); PLACES],
 }
 
 const LOWEST_BITS: u64 = 0x0101_0101_0101_0101;
 const HIGHEST_BITS: u64 = 0x8080_8080_8080_8080;
-/// Of the places, without the count.
-const OF_PLACES: u64 = u64::MAX >> u8::BITS;
-const ONE_PAST: u64 = 1 << (u8::BITS as usize * PLACES);
+/// The tags, without the overflow count.
+const ALL_TAGS: u64 = u64::MAX >> u8::BITS;
+/// One value in the overflow count.
+const ONE_OVERFLOW: u64 = 1 << (u8::BITS as usize * PLACES);
 
 impl<V: Copy> Bucket<V> {
     const EMPTY: Self = Self {
@@ -77,33 +81,36 @@ impl<V: Copy> Bucket<V> {
         places: [(0, None); PLACES],
     };
 
-    /// The places that may have a tag: all that do, rarely one that does not. They are compared at once.
+    /// Returns all places with a tag, and rarely a place without it. One operation compares all
+    /// places.
     #[inline]
     fn places_with(&self, tag: u8) -> Places {
         let differences = self.tags ^ (LOWEST_BITS * u64::from(tag));
-        Places(differences.wrapping_sub(LOWEST_BITS) & !differences & HIGHEST_BITS & OF_PLACES)
+        Places(differences.wrapping_sub(LOWEST_BITS) & !differences & HIGHEST_BITS & ALL_TAGS)
     }
 
+    /// Returns the first vacant place.
     #[inline]
     fn room(&self) -> Option<usize> {
-        Places(!self.tags & HIGHEST_BITS & OF_PLACES).next()
+        Places(!self.tags & HIGHEST_BITS & ALL_TAGS).next()
     }
 
     #[inline]
     fn has_overflow(&self) -> bool {
-        self.tags & !OF_PLACES != 0
+        self.tags & !ALL_TAGS != 0
     }
 
+    /// Increments the overflow count, up to its maximum.
     fn inc_overflow(&mut self) {
-        if self.tags & !OF_PLACES != !OF_PLACES {
-            self.tags += ONE_PAST;
+        if self.tags & !ALL_TAGS != !ALL_TAGS {
+            self.tags += ONE_OVERFLOW;
         }
     }
 
-    /// One that went past is gone. If so many did that they were not counted, nobody knows.
+    /// Decrements the overflow count, unless it is saturated.
     fn dec_overflow(&mut self) {
-        if self.tags & !OF_PLACES != !OF_PLACES {
-            self.tags -= ONE_PAST;
+        if self.tags & !ALL_TAGS != !ALL_TAGS {
+            self.tags -= ONE_OVERFLOW;
         }
     }
 
@@ -120,8 +127,8 @@ impl<V: Copy> Bucket<V> {
     }
 }
 
-/// Some of the places of a bucket: the highest bit of the byte of each. The byte of the count is masked out before, so
-/// that each is below `PLACES`.
+/// A set of places of a bucket, as the highest bits of their bytes. The byte of the overflow count
+/// is masked out, so each place is below `PLACES`.
 struct Places(u64);
 
 impl Iterator for Places {
@@ -155,22 +162,24 @@ impl<V: Copy> FingerprintTable<V> {
         }
     }
 
+    /// Returns the value with this fingerprint for which `is_match` holds.
     #[inline]
-    pub(crate) fn find(&self, fingerprint: Fingerprint, is_it: impl Fn(V) -> bool) -> Option<V> {
-        let (bucket, place) = self.search(fingerprint, is_it)?;
+    pub(crate) fn find(&self, fingerprint: Fingerprint, is_match: impl Fn(V) -> bool) -> Option<V> {
+        let (bucket, place) = self.search(fingerprint, is_match)?;
         self.buckets[bucket].places[place].1
     }
 
-    /// Reads the buckets where searches will begin, all at the same time: the searches find them in the cache.
+    /// Loads the home buckets of several fingerprints into the cache at once, ahead of their
+    /// searches.
     pub(crate) fn prefetch(&self, fingerprints: impl Iterator<Item = Fingerprint>) {
         let homes = fingerprints.filter_map(|fingerprint| self.buckets.get(self.home(fingerprint)));
         std::hint::black_box(homes.fold(0, |all, bucket| all ^ bucket.tags));
     }
 
-    /// Adds a value that is not there.
+    /// Adds a value that is not in the table.
     #[inline]
     pub(crate) fn insert(&mut self, fingerprint: Fingerprint, value: V) {
-        if self.len >= most_values(self.buckets.len()) {
+        if self.len >= max_values(self.buckets.len()) {
             self.grow(1);
         }
         self.put(fingerprint, value);
@@ -178,15 +187,15 @@ impl<V: Copy> FingerprintTable<V> {
     }
 
     #[inline]
-    pub(crate) fn replace(&mut self, fingerprint: Fingerprint, is_it: impl Fn(V) -> bool, by: V) {
-        if let Some((bucket, place)) = self.search(fingerprint, is_it) {
+    pub(crate) fn replace(&mut self, fingerprint: Fingerprint, is_match: impl Fn(V) -> bool, by: V) {
+        if let Some((bucket, place)) = self.search(fingerprint, is_match) {
             self.buckets[bucket].places[place].1 = Some(by);
         }
     }
 
     #[inline]
-    pub(crate) fn remove(&mut self, fingerprint: Fingerprint, is_it: impl Fn(V) -> bool) {
-        if let Some((bucket, place)) = self.search(fingerprint, is_it) {
+    pub(crate) fn remove(&mut self, fingerprint: Fingerprint, is_match: impl Fn(V) -> bool) {
+        if let Some((bucket, place)) = self.search(fingerprint, is_match) {
             self.buckets[bucket].vacate(place);
             let mut at = self.home(fingerprint);
             while at != bucket {
@@ -209,14 +218,14 @@ impl<V: Copy> FingerprintTable<V> {
     }
 
     #[inline]
-    fn search(&self, fingerprint: Fingerprint, is_it: impl Fn(V) -> bool) -> Option<(usize, usize)> {
+    fn search(&self, fingerprint: Fingerprint, is_match: impl Fn(V) -> bool) -> Option<(usize, usize)> {
         let mut at = self.home(fingerprint);
-        // More than once around only if all have so many that went past that they are not counted.
+        // If every overflow count is saturated, only this bound ends the search.
         for _ in 0..self.buckets.len() {
             let bucket = &self.buckets[at];
             for place in bucket.places_with(fingerprint.tag()) {
                 let (other, value) = bucket.places[place];
-                if other == fingerprint.0 && value.is_some_and(&is_it) {
+                if other == fingerprint.0 && value.is_some_and(&is_match) {
                     return Some((at, place));
                 }
             }
@@ -228,7 +237,7 @@ impl<V: Copy> FingerprintTable<V> {
         None
     }
 
-    /// The bucket where a search begins.
+    /// Returns the bucket where a search begins.
     #[inline]
     fn home(&self, fingerprint: Fingerprint) -> usize {
         fingerprint.0 as usize & self.buckets.len().wrapping_sub(1)
@@ -239,7 +248,7 @@ impl<V: Copy> FingerprintTable<V> {
         (bucket + 1) & (self.buckets.len() - 1)
     }
 
-    /// Puts a value into the first bucket with room on the way of its search. There is one.
+    /// Puts a value into the first bucket with room from its home on. The caller has made room.
     #[inline]
     fn put(&mut self, fingerprint: Fingerprint, value: V) {
         let mut at = self.home(fingerprint);
@@ -254,11 +263,11 @@ impl<V: Copy> FingerprintTable<V> {
         }
     }
 
-    /// How many buckets are needed for so many values more.
+    /// Returns the number of buckets needed for `additional` more values.
     fn buckets_for(&self, additional: usize) -> usize {
         let values = self.len.saturating_add(additional);
         let mut buckets = self.buckets.len().max(2);
-        while most_values(buckets) < values {
+        while max_values(buckets) < values {
             buckets *= 2;
         }
         buckets
@@ -280,7 +289,7 @@ impl<V: Copy> FingerprintTable<V> {
         }
     }
 
-    /// Gives the memory of a peak that is over back, unless it was asked for in advance.
+    /// Frees the memory of a past peak, unless it was reserved.
     fn give_back(&mut self) {
         if !self.is_reserved && self.buckets.len() > SPARE_BUCKETS {
             self.buckets = Vec::new();
@@ -301,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bucket_is_a_line_of_the_cache() {
+    fn a_bucket_fits_in_one_cache_line() {
         assert_eq!(size_of::<Bucket<NonZeroU32>>(), 64);
     }
 
@@ -312,35 +321,29 @@ mod tests {
     }
 
     #[test]
-    fn buckets_are_filled_to_nine_tenths() {
-        assert_eq!([2, 4, 1024].map(most_values), [12, 25, 6451]);
+    fn buckets_fill_up_to_nine_tenths() {
+        assert_eq!([2, 4, 1024].map(max_values), [12, 25, 6451]);
     }
 
     #[test]
     fn a_table_is_as_large_as_needed() {
         let table = FingerprintTable::<NonZeroU32>::new();
-        let buckets = [
-            0,
-            most_values(2),
-            most_values(2) + 1,
-            most_values(64),
-            most_values(64) + 1,
-        ];
+        let buckets = [0, max_values(2), max_values(2) + 1, max_values(64), max_values(64) + 1];
         assert_eq!(buckets.map(|values| table.buckets_for(values)), [2, 2, 4, 64, 128]);
     }
 
     #[test]
-    fn nearly_all_values_are_at_home() {
+    fn nearly_all_values_are_in_their_home_bucket() {
         let mut table = FingerprintTable::new();
         for n in 0..1000 {
             table.insert(Fingerprint::of(&n), number(n));
         }
-        let past: u64 = table.buckets.iter().map(|bucket| bucket.tags >> 56).sum();
-        assert!(past < 100, "{past} of 1000 are not");
+        let overflow: u64 = table.buckets.iter().map(|bucket| bucket.tags >> 56).sum();
+        assert!(overflow < 100, "{overflow} of 1000 values are not at home");
     }
 
     #[test]
-    fn a_bucket_counts_what_went_past_as_far_as_it_can_count() {
+    fn a_bucket_counts_overflow_up_to_a_maximum() {
         let mut bucket = Bucket::<NonZeroU32>::EMPTY;
         assert!(!bucket.has_overflow());
         bucket.inc_overflow();
@@ -349,7 +352,7 @@ mod tests {
         assert!(bucket.has_overflow());
         bucket.dec_overflow();
         assert!(!bucket.has_overflow());
-        // At the end of counting nobody knows how many they are.
+        // A saturated count stays saturated.
         for _ in 0..300 {
             bucket.inc_overflow();
         }
@@ -360,7 +363,7 @@ mod tests {
     }
 
     #[test]
-    fn room_that_was_reserved_is_enough() {
+    fn reserved_room_is_enough() {
         let mut table = FingerprintTable::new();
         table.reserve(1000);
         let buckets = table.buckets.len();
@@ -373,7 +376,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_reserved_for_nothing() {
+    fn reserving_room_for_no_value_allocates_nothing() {
         let mut table = FingerprintTable::<NonZeroU32>::new();
         table.reserve(0);
         assert_eq!(table.buckets.capacity(), 0);
@@ -383,7 +386,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bucket_that_more_went_past_than_it_can_count_ends_no_search() {
+    fn a_saturated_bucket_ends_no_search() {
         let mut table = FingerprintTable::new();
         let one = Fingerprint(0);
         for n in 0..1000 {
@@ -397,7 +400,7 @@ mod tests {
     }
 
     #[test]
-    fn it_shrinks_when_it_is_empty_unless_room_was_reserved() {
+    fn an_empty_table_shrinks_unless_room_was_reserved() {
         for reserved in [0, 1] {
             let mut table = FingerprintTable::new();
             table.reserve(reserved);
@@ -412,9 +415,9 @@ mod tests {
     }
 
     proptest! {
-        /// Few fingerprints and a small table: buckets are full, also the last one.
+        /// Few fingerprints and a small table fill the buckets, including the last one.
         #[test]
-        fn it_holds_what_was_put_in_and_not_taken_out(
+        fn a_table_holds_the_values_that_were_inserted_and_not_removed(
             steps in prop::collection::vec((prop::bool::weighted(0.6), 0..8_u32, 0..12_u32), 0..150)
         ) {
             let mut table = FingerprintTable::new();
@@ -435,13 +438,13 @@ mod tests {
                     prop_assert_eq!(found.is_some(), model.contains(&value));
                 }
             }
-            let past: u64 = table.buckets.iter().map(|bucket| bucket.tags >> 56).sum();
+            let overflow: u64 = table.buckets.iter().map(|bucket| bucket.tags >> 56).sum();
             for value in model {
                 let (fingerprint, _) = key((value.get() - 1) / 12, 0);
                 table.remove(fingerprint, |other| other == value);
             }
             let left: u64 = table.buckets.iter().map(|bucket| bucket.tags).sum();
-            prop_assert!(left == 0, "{left} of {past} are still reported to have gone past");
+            prop_assert!(left == 0, "tags or counts are left in an empty table; the overflow was {overflow}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Arena found by the ids they have outside.
+//! An index that finds records by their external ids.
 
 use std::hash::Hash;
 use std::marker::PhantomData;
@@ -6,12 +6,12 @@ use std::marker::PhantomData;
 use super::arena::{Arena, Key};
 use super::fingerprint_table::{Fingerprint, FingerprintTable};
 
-/// A record that has an id from outside.
+/// A record with an external id.
 pub(crate) trait Identified<I: ?Sized> {
     fn id(&self) -> &I;
 }
 
-/// Finds records by their id.
+/// An index of records by their external ids. The ids live in the records.
 #[derive(Debug)]
 pub(crate) struct IdIndex<I: ?Sized, K> {
     table: FingerprintTable<K>,
@@ -35,12 +35,12 @@ impl<I: Hash + Eq + ?Sized, K: Key> IdIndex<I, K> {
         self.table.find(Fingerprint::of(id), |key| records[key].id() == id)
     }
 
-    /// Adds the key of a record whose id is not yet in the index.
+    /// Adds the key of a record whose id is not in the index yet.
     pub(crate) fn insert<R: Identified<I>>(&mut self, records: &Arena<K, R>, key: K) {
         self.table.insert(Fingerprint::of(records[key].id()), key);
     }
 
-    /// Takes the key of a record out, before the record is removed.
+    /// Removes the key of a record. The caller removes the record afterwards.
     pub(crate) fn remove<R: Identified<I>>(&mut self, records: &Arena<K, R>, key: K) {
         self.table
             .remove(Fingerprint::of(records[key].id()), |other| other == key);
@@ -59,16 +59,16 @@ impl<I: Hash + Eq + ?Sized, K: Key> IdIndex<I, K> {
 mod tests {
     use super::*;
     use crate::slot_manager::collections::arena::key;
-    use crate::slot_manager::collections::fingerprint_table::most_values;
+    use crate::slot_manager::collections::fingerprint_table::max_values;
 
     key! {
         TestKey
     }
 
     #[test]
-    fn an_index_of_ids_makes_the_same_room() {
+    fn reserving_an_index_reserves_its_table() {
         let mut index = IdIndex::<u32, TestKey>::new();
         index.reserve(100);
-        assert!(most_values(index.table.buckets.len()) >= 100);
+        assert!(max_values(index.table.buckets.len()) >= 100);
     }
 }

@@ -1,4 +1,4 @@
-//! Distinct values kept once, counted by their uses.
+//! Distinct values, stored once and counted by their uses.
 
 use std::hash::Hash;
 use std::ops::Index;
@@ -6,12 +6,12 @@ use std::ops::Index;
 use crate::slot_manager::collections::arena::{Arena, Key};
 use crate::slot_manager::collections::id_index::{IdIndex, Identified};
 
-/// Distinct values that something uses.
+/// The distinct values in use.
 #[derive(Debug)]
 pub(crate) struct Interner<K, T> {
     records: Arena<K, Entry<T>>,
     by_value: IdIndex<T, K>,
-    /// The value that was acquired last: the next one is often the same.
+    /// The value acquired last. The next value is often the same.
     recent: Option<K>,
 }
 
@@ -44,7 +44,7 @@ impl<K: Key, T: Clone + Eq + Hash> Interner<K, T> {
         }
     }
 
-    /// The key of a value, which counts one use more.
+    /// Returns the key of a value and counts one more use.
     #[inline]
     pub(crate) fn acquire(&mut self, value: &T) -> K {
         if let Some(recent) = self.recent {
@@ -76,7 +76,7 @@ impl<K: Key, T: Clone + Eq + Hash> Interner<K, T> {
         key
     }
 
-    /// Ends one use of a value.
+    /// Ends one use of a value. The last use removes it.
     #[inline]
     pub(crate) fn release(&mut self, key: K) {
         let entry = &mut self.records[key];
@@ -94,7 +94,7 @@ impl<K: Key, T: Clone + Eq + Hash> Interner<K, T> {
         *self = Self::new();
     }
 
-    /// The values in use with the number of their uses.
+    /// Returns the keys of all values in use, with their numbers of uses.
     pub(crate) fn uses(&self) -> impl Iterator<Item = (K, usize)> {
         self.records.iter().map(|(key, entry)| (key, entry.uses))
     }

@@ -1,4 +1,34 @@
 //! Doubly linked lists threaded through the records of an arena.
+//!
+//! A list owns no nodes: it is the keys of its head and its tail. The links between the members are
+//! fields of the records. Here five records are in one list by age, and in one list for each owner:
+//!
+//! ```text
+//! arena of records     [0]     [1]     [2]     [3]     [4]
+//!
+//! kind ByAge            o <---> o <---> o <---> o <---> o     head 0, tail 4, by `age_links`
+//!
+//! kind OfOwner, ann     o <-----------> o <-----------> o     head 0, tail 4, by `owner_links`
+//! kind OfOwner, bob             o <-----------> o             head 1, tail 3, by `owner_links`
+//! ```
+//!
+//! Inserting, removing and stepping to a neighbour cost O(1). Nothing is allocated, and removing
+//! needs only the key of the member.
+//!
+//! # Kinds
+//!
+//! `ByAge` and `OfOwner` are *kinds*: empty enums, which have no values. A kind only selects the
+//! field with the links:
+//!
+//! - `linked!(Record, RecordKey, ByAge => age_links, OfOwner => owner_links)` implements
+//!   [`Linked<ByAge, RecordKey>`](Linked) and [`Linked<OfOwner, RecordKey>`](Linked) for `Record`.
+//! - A `List<OfOwner, RecordKey>` accepts only records that are `Linked<OfOwner, RecordKey>`, so it
+//!   never touches the links of a list by age.
+//! - A record is in at most one list of each kind at a time. Two kinds may share a field if a
+//!   record is never in lists of both at once.
+//!
+//! Structures built on lists have the same parameter and ask the record for more: a deadline list
+//! for its deadline in this kind, a queue for its place in this kind.
 
 use std::marker::PhantomData;
 
@@ -20,13 +50,13 @@ impl<K> Default for Links<K> {
     }
 }
 
-/// A record that can be in a list of kind `L`. It is in at most one list of each kind at a time.
+/// A record that can be in a list of kind `L`, but in at most one list of each kind at a time.
 pub(crate) trait Linked<L, K> {
     fn links(&self) -> &Links<K>;
     fn links_mut(&mut self) -> &mut Links<K>;
 }
 
-/// Implements [`Linked`] for a record that keeps the links in a field.
+/// Implements [`Linked`] for a record: for each kind of list, the field with its links.
 macro_rules! linked {
     ($record:ty, $key:ty, $($list:ty => $field:ident),+ $(,)?) => {$(
         impl $crate::slot_manager::collections::linked_list::Linked<$list, $key> for $record {
@@ -42,7 +72,7 @@ macro_rules! linked {
 }
 pub(crate) use linked;
 
-/// A doubly linked list threaded through records: every operation O(1), nothing allocated.
+/// A doubly linked list of kind `L`, threaded through the records with keys of type `K`.
 #[derive(Debug)]
 pub(crate) struct List<L, K> {
     head: Option<K>,
@@ -78,7 +108,7 @@ impl<L, K: Key> List<L, K> {
         self.insert_after(records, self.tail, key);
     }
 
-    /// Inserts after a member of the list, or at the front.
+    /// Inserts a record after a member of the list, or at the front.
     #[inline]
     pub(crate) fn insert_after<R: Linked<L, K>>(&mut self, records: &mut Arena<K, R>, previous: Option<K>, key: K) {
         let next = match previous {
@@ -92,7 +122,7 @@ impl<L, K: Key> List<L, K> {
         *records[key].links_mut() = Links { previous, next };
     }
 
-    /// Takes a member out.
+    /// Removes a member.
     #[inline]
     pub(crate) fn remove<R: Linked<L, K>>(&mut self, records: &mut Arena<K, R>, key: K) {
         let Links { previous, next } = std::mem::take(records[key].links_mut());
@@ -106,11 +136,12 @@ impl<L, K: Key> List<L, K> {
         }
     }
 
-    /// The member before a member.
+    /// Returns the member before a member.
     pub(crate) fn before<R: Linked<L, K>>(records: &Arena<K, R>, key: K) -> Option<K> {
         records[key].links().previous
     }
 
+    /// Returns the members from head to tail.
     pub(crate) fn iter<R: Linked<L, K>>(&self, records: &Arena<K, R>) -> impl Iterator<Item = K> {
         std::iter::successors(self.head, |key| records[*key].links().next)
     }

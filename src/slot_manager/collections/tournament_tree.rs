@@ -1,4 +1,4 @@
-//! The least of many values that change in place.
+//! A tree that knows the least of many values, which change in place.
 
 /// A value of a [`TournamentTree`].
 pub(crate) trait Contestant: Copy + Ord {
@@ -6,11 +6,11 @@ pub(crate) trait Contestant: Copy + Ord {
     const NONE: Self;
 }
 
-/// Values that each keep their place, of which the least is known.
+/// Values in fixed places, of which the least is always known.
 ///
-/// Each row above the lowest holds the least of every [`FAN_OUT`] values below it, up to a row of one. A value that
-/// changes is compared with its neighbours row by row, up to the row whose least stays the same. Nothing moves. Memory
-/// is allocated only for more values than ever before.
+/// Each row above the lowest holds the least of every [`FAN_OUT`] values below it, up to a row of
+/// one value. A changed value is compared with its neighbours row by row, up to the first row that
+/// stays the same. No value moves, and only a new peak of values allocates memory.
 #[derive(Debug)]
 pub(crate) struct TournamentTree<T> {
     rows: Vec<Vec<T>>,
@@ -20,7 +20,7 @@ pub(crate) struct TournamentTree<T> {
 /// Sixteen-byte values of one node fill two cache lines.
 const FAN_OUT: usize = 8;
 
-/// Values for which memory stays when the tree is empty.
+/// The number of values whose memory an empty tree keeps.
 const SPARE_VALUES: usize = 1024;
 
 impl<T> Default for TournamentTree<T> {
@@ -54,6 +54,8 @@ impl<T: Contestant> TournamentTree<T> {
     }
 
     /// Adds a value and returns its place.
+    ///
+    /// Cost: O(log n), as for `set` and `remove`.
     #[expect(clippy::cast_possible_truncation, reason = "the caller keeps fewer than 2³² values")]
     pub(crate) fn insert(&mut self, value: T) -> u32 {
         let place = self.vacant.pop().unwrap_or_else(|| {
@@ -166,15 +168,15 @@ mod tests {
     }
 
     proptest! {
-        /// Up to a few rows, with values that often differ only in their last part.
+        /// Trees of up to three rows, with values that often differ only in their last part.
         #[test]
         fn the_least_is_known_after_every_change(
             steps in prop::collection::vec((0..3_u8, 0..200_usize, 0..4_u64, 0..4_u64), 0..300)
         ) {
             let (mut tree, mut model) = (TournamentTree::default(), BTreeMap::new());
-            for (number, (step, which, major, minor)) in steps.into_iter().enumerate() {
+            for (number, (step, pick, major, minor)) in steps.into_iter().enumerate() {
                 let value = (major, minor, number as u64);
-                let place = model.keys().nth(which % model.len().max(1)).copied();
+                let place = model.keys().nth(pick % model.len().max(1)).copied();
                 match (step, place) {
                     (0, _) | (_, None) => {
                         let place = tree.insert(value);

@@ -212,7 +212,7 @@ where
         cause: impl Into<Arc<str>>,
     ) -> Result<WorkerFailedOutcome, NotStarted> {
         self.begin_input()?;
-        let Some(key) = self.core.promised_slots.find(worker_request) else {
+        let Some(key) = self.core.promises.find(worker_request) else {
             tracing::debug!(%worker_request, "failure of an unknown worker request ignored");
             return Ok(WorkerFailedOutcome::Unknown);
         };

@@ -1,4 +1,4 @@
-//! What is broken on purpose is found, and named.
+//! The check of invariants finds and names each deliberate violation.
 
 use std::time::Duration;
 
@@ -21,11 +21,11 @@ mod capacity;
 
 type Manager = SlotManager<RecordingActions, ScriptedGateway, ManualScheduledExecutor>;
 
-/// A manager in which something is in every state there is.
+/// A manager with a record in every phase.
 struct World {
     manager: Manager,
-    /// Holds an allocation beside its grant, which is on a slot with a later key.
-    beside: SlotKey,
+    /// Holds the allocation that is granted on `grant`, which has a later key.
+    secondary_slot: SlotKey,
     grant: SlotKey,
     in_flight: SlotKey,
     backing_off_slot: SlotKey,
@@ -33,11 +33,11 @@ struct World {
     used_worker: TaskManagerKey,
     idle_worker: TaskManagerKey,
     in_flight_request: RequestKey,
-    backing_off: RequestKey,
-    covered: RequestKey,
+    backing_off_request: RequestKey,
+    bound_request: RequestKey,
     declined: RequestKey,
-    bound: PromiseKey,
-    unbound: PromiseKey,
+    bound_promise: PromiseKey,
+    unbound_promise: PromiseKey,
 }
 
 fn cores(cores: f64) -> ResourceProfile {
@@ -81,16 +81,17 @@ impl World {
         manager
             .start(LeaderId::from_u128(1), actions.clone())
             .expect("not started");
-        let held = |number| SlotStatus::allocated(slot(number), cores(1.0), allocation(7), JobId::from_u128(7));
+        let holding = |number| SlotStatus::allocated(slot(number), cores(1.0), allocation(7), JobId::from_u128(7));
         let free = |number, profile| SlotStatus::free(slot(number), profile);
-        let mut statuses = vec![held(1)];
+        let mut statuses = vec![holding(1)];
         register(&mut manager, "used", 1, &gateway, &statuses);
-        statuses.insert(0, held(0));
+        statuses.insert(0, holding(0));
         statuses.push(free(2, cores(2.0)));
         report(&mut manager, &statuses);
         register(&mut manager, "idle", 2, &gateway, &[]);
 
-        // One fails twice and backoffs. The next to fail makes the slot pause, and waits.
+        // The first request fails twice and backs off. The failure of the second makes the slot
+        // back off, so that the second request waits.
         gateway.answer_requests(Err(SlotAllocationError::rejected("no")));
         request(&mut manager, 1, 2.0);
         request(&mut manager, 2, 2.0);
@@ -108,14 +109,18 @@ impl World {
     fn of(manager: Manager) -> Self {
         let core = &manager.core;
         let slot = |number| core.find_slot(&slot(number)).expect("a known slot");
-        let pending = |is: fn(&RequestPhase) -> bool| {
-            let mut found = core.requests.records.iter().filter(|(_, request)| is(&request.phase));
-            found.next().expect("there is such a request").0
+        let pending = |has_phase: fn(&RequestPhase) -> bool| {
+            let mut found = core
+                .requests
+                .records
+                .iter()
+                .filter(|(_, request)| has_phase(&request.phase));
+            found.next().expect("a request in this phase").0
         };
         let promise = |is_bound| {
-            let mut found = core.promised_slots.records.iter();
+            let mut found = core.promises.records.iter();
             let found = found.find(|(_, promise)| promise.bound_to.is_some() == is_bound);
-            found.expect("there is such a promise").0
+            found.expect("a promised slot in this state").0
         };
         let worker = |id: &str| {
             core.task_managers
@@ -123,7 +128,7 @@ impl World {
                 .expect("registered")
         };
         Self {
-            beside: slot(0),
+            secondary_slot: slot(0),
             grant: slot(1),
             backing_off_slot: slot(2),
             in_flight: slot(3),
@@ -131,17 +136,17 @@ impl World {
             used_worker: worker("used"),
             idle_worker: worker("idle"),
             in_flight_request: pending(|state| matches!(state, RequestPhase::InFlight(_))),
-            backing_off: pending(|state| matches!(state, RequestPhase::BackingOff { .. })),
-            covered: pending(|state| matches!(state, RequestPhase::Bound(_))),
+            backing_off_request: pending(|state| matches!(state, RequestPhase::BackingOff { .. })),
+            bound_request: pending(|state| matches!(state, RequestPhase::Bound(_))),
             declined: pending(|state| matches!(state, RequestPhase::Unbound(WorkerAsk::Declined))),
-            bound: promise(true),
-            unbound: promise(false),
+            bound_promise: promise(true),
+            unbound_promise: promise(false),
             manager,
         }
     }
 }
 
-/// Checks after something was broken: which violation is found.
+/// Breaks the state and checks that the violation is found, for two strategies.
 #[track_caller]
 fn assert_found(violation: &str, break_it: impl Fn(&World, &mut Core)) {
     for strategy in [SlotMatchingStrategy::FirstFit, SlotMatchingStrategy::LeastUtilization] {
@@ -151,22 +156,22 @@ fn assert_found(violation: &str, break_it: impl Fn(&World, &mut Core)) {
         break_it(&world, &mut core);
         world.manager.core = core;
         let found = world.manager.check_invariants().expect_err(violation).to_string();
-        assert!(found.contains(violation), "{found:?} is not {violation:?}");
+        assert!(found.contains(violation), "{found:?} does not contain {violation:?}");
     }
 }
 
 #[test]
-fn slots_that_are_not_what_others_say_of_them() {
-    assert_found("is not among the slots of its task manager", |world, core| {
+fn slots_that_disagree_with_their_task_manager_or_request() {
+    assert_found("is missing from its task manager", |world, core| {
         core.slots[world.offered].number = 9;
     });
-    assert_found("is not among the slots of its task manager", |world, core| {
+    assert_found("is missing from its task manager", |world, core| {
         core.slots[world.offered].task_manager = world.idle_worker;
     });
-    assert_found("is in no state", |world, core| {
+    assert_found("is detached", |world, core| {
         core.slots[world.offered].phase = SlotPhase::Detached;
     });
-    assert_found("does not point back", |world, core| {
+    assert_found("its request is not in flight to it", |world, core| {
         core.requests.records[world.in_flight_request].phase = RequestPhase::InFlight(world.offered);
     });
     assert_found("the answer for slot used_3 is not awaited", |world, core| {
@@ -177,30 +182,33 @@ fn slots_that_are_not_what_others_say_of_them() {
 }
 
 #[test]
-fn holders_that_are_not_indexed_as_they_hold() {
-    let set_duplicate = |core: &mut Core, slot, is_duplicate| {
+fn allocations_that_disagree_with_their_slots() {
+    let set_secondary = |core: &mut Core, slot, is_secondary| {
         if let SlotPhase::Allocated { secondary, .. } = &mut core.slots[slot].phase {
-            *secondary = is_duplicate;
+            *secondary = is_secondary;
         }
     };
-    assert_found("is a duplicate or not", |world, core| {
-        set_duplicate(core, world.grant, true);
+    assert_found("the secondary mark of slot", |world, core| {
+        set_secondary(core, world.grant, true);
     });
-    assert_found("is a duplicate or not", |world, core| {
-        set_duplicate(core, world.beside, false);
+    assert_found("the secondary mark of slot", |world, core| {
+        set_secondary(core, world.secondary_slot, false);
     });
-    assert_found("held by an allocation that is not granted there", |world, core| {
-        set_duplicate(core, world.grant, true);
-        core.allocations.add_secondary(allocation(7), world.grant);
-    });
-    assert_found("held by an allocation that is not granted", |world, core| {
+    assert_found(
+        "with secondary mark true, but its entry is Some(Granted(",
+        |world, core| {
+            set_secondary(core, world.grant, true);
+            core.allocations.add_secondary(allocation(7), world.grant);
+        },
+    );
+    assert_found("with secondary mark false, but its entry is None", |world, core| {
         core.allocations
             .remove(allocation(7), AllocationEntry::Granted(world.grant));
     });
-    assert_found("a duplicate of allocation", |world, core| {
+    assert_found("a secondary slot of allocation", |world, core| {
         core.allocations.add_secondary(allocation(9), world.grant);
     });
-    assert_found("a duplicate of allocation", |world, core| {
+    assert_found("a secondary slot of allocation", |world, core| {
         core.allocations.add_secondary(allocation(9), world.offered);
     });
     assert_found("allocations are indexed", |world, core| {
@@ -210,53 +218,53 @@ fn holders_that_are_not_indexed_as_they_hold() {
 }
 
 #[test]
-fn counts_that_are_not_a_recount() {
+fn totals_that_differ_from_a_recount() {
     for used in SlotUsage::ALL {
-        assert_found("SlotTotals", move |world, core| {
+        assert_found("the slot totals are", move |world, core| {
             let profile = core.slots[world.offered].profile;
             core.slot_totals.add_slots(&core.profiles, profile, 1);
             core.slot_totals.move_slot(profile, SlotUsage::Free, used);
         });
     }
-    assert_found("SlotTotals", |world, core| {
+    assert_found("the slot totals are", |world, core| {
         let profile = core.slots[world.offered].profile;
         core.slot_totals.add_promised(&core.profiles, profile);
     });
-    assert_found("the counts of task manager", |world, core| {
+    assert_found("slots in flight and", |world, core| {
         core.task_managers.records[world.used_worker].in_flight += 1;
     });
-    assert_found("the counts of task manager", |world, core| {
+    assert_found("slots in flight and", |world, core| {
         core.task_managers.records[world.used_worker].allocated += 1;
     });
 }
 
 #[test]
-fn free_slots_that_are_not_indexed_as_offered_or_pausing() {
-    assert_found("is in the free index and not offered", |world, core| {
+fn free_slots_that_disagree_with_the_index_or_the_backoff_queues() {
+    assert_found("is in the free index, but not offered", |world, core| {
         core.slots[world.offered].profile = core.slots[world.backing_off_slot].profile;
     });
-    assert_found("0 slots are in the free index, 1 are offered", |world, core| {
+    assert_found("0 slots are in the free index, but 1 are offered", |world, core| {
         core.free_slots.remove(&mut core.slots, world.offered);
     });
     assert_found("fits a waiting request", |world, core| {
         core.set_slot_phase(world.backing_off_slot, SlotPhase::Offered { sequence: 99 });
     });
-    assert_found("0 slots are listed as backing off, 1 are", |world, core| {
+    assert_found("0 slots are in a backoff queue, but 1 back off", |world, core| {
         core.slot_backoffs.disarm(&mut core.slots, 0, world.backing_off_slot);
     });
 }
 
 #[test]
-fn requests_that_are_not_where_they_say() {
+fn requests_that_disagree_with_their_indexes() {
     assert_found("requests have a deadline", |world, core| {
         core.requests
             .deadlines
-            .disarm(&mut core.requests.records, world.backing_off);
+            .disarm(&mut core.requests.records, world.backing_off_request);
     });
     assert_found("the deadlines of requests are not in order", |world, core| {
-        core.requests.records[world.backing_off].deadline = Timestamp::MAX;
+        core.requests.records[world.backing_off_request].deadline = Timestamp::MAX;
     });
-    assert_found("waits twice", |world, core| {
+    assert_found("is in two queues", |world, core| {
         let profile = core.requests.records[world.declined].profile;
         let records = &mut core.requests.records;
         core.requests
@@ -264,28 +272,29 @@ fn requests_that_are_not_where_they_say() {
             .push(records, &core.profiles, profile, world.declined);
     });
     assert_found("is not indexed by its allocation id", |world, core| {
-        let id = core.requests.records[world.backing_off].allocation_id;
-        core.allocations.remove(id, AllocationEntry::Pending(world.backing_off));
+        let id = core.requests.records[world.backing_off_request].allocation_id;
+        core.allocations
+            .remove(id, AllocationEntry::Pending(world.backing_off_request));
         let unknown = Fingerprint::of(&allocation(9));
         core.allocations
-            .insert(unknown, AllocationEntry::Pending(world.backing_off));
+            .insert(unknown, AllocationEntry::Pending(world.backing_off_request));
     });
-    assert_found("is in no state", |world, core| {
+    assert_found("is detached", |world, core| {
         core.requests.records[world.declined].phase = RequestPhase::Detached;
     });
-    assert_found("no worker was asked for", |world, core| {
+    assert_found("is due, but was not made", |world, core| {
         core.requests.records[world.declined].phase = RequestPhase::Unbound(WorkerAsk::Due);
     });
-    assert_found("no slot is in flight for request", |world, core| {
-        core.requests.records[world.backing_off].phase = RequestPhase::InFlight(world.offered);
+    assert_found("but no slot has its attempt", |world, core| {
+        core.requests.records[world.backing_off_request].phase = RequestPhase::InFlight(world.offered);
     });
-    assert_found("no slot is in flight for request", |world, core| {
-        core.requests.records[world.backing_off].phase = RequestPhase::InFlight(world.in_flight);
+    assert_found("but no slot has its attempt", |world, core| {
+        core.requests.records[world.backing_off_request].phase = RequestPhase::InFlight(world.in_flight);
     });
 }
 
 #[test]
-fn requests_whose_queues_and_timers_are_not_those_of_their_state() {
+fn requests_whose_queue_or_timer_disagrees_with_their_phase() {
     let message = "but its queue and timers are";
     assert_found(message, |world, core| {
         let profile = core.requests.records[world.declined].profile;
@@ -293,10 +302,10 @@ fn requests_whose_queues_and_timers_are_not_those_of_their_state() {
         core.requests.unbound.remove(records, profile, world.declined);
     });
     assert_found(message, |world, core| {
-        let profile = core.requests.records[world.covered].profile;
+        let profile = core.requests.records[world.bound_request].profile;
         core.requests
             .bound
-            .remove(&mut core.requests.records, profile, world.covered);
+            .remove(&mut core.requests.records, profile, world.bound_request);
     });
     assert_found(message, |world, core| {
         core.requests
@@ -311,22 +320,22 @@ fn requests_whose_queues_and_timers_are_not_those_of_their_state() {
     assert_found(message, |world, core| {
         core.requests
             .backoffs
-            .disarm(&mut core.requests.records, 0, world.backing_off);
+            .disarm(&mut core.requests.records, 0, world.backing_off_request);
     });
 }
 
 #[test]
-fn jobs_that_do_not_have_their_requests() {
-    assert_found("has requests of others", |world, core| {
-        core.requests.records[world.backing_off].job = None;
+fn jobs_that_disagree_with_their_requests() {
+    assert_found("lists a request of another job", |world, core| {
+        core.requests.records[world.backing_off_request].job = None;
     });
-    assert_found("has requests of others", |world, core| {
-        core.requests.records[world.backing_off].job_id = JobId::from_u128(2);
+    assert_found("lists a request of another job", |world, core| {
+        core.requests.records[world.backing_off_request].job_id = JobId::from_u128(2);
     });
 }
 
 #[test]
-fn task_managers_that_are_not_what_is_listed() {
+fn task_managers_that_disagree_with_their_lists() {
     assert_found("task managers are listed", |world, core| {
         core.task_managers
             .registered
@@ -338,11 +347,11 @@ fn task_managers_that_are_not_what_is_listed() {
     assert_found("is not found by its ids", |world, core| {
         core.task_managers.records[world.idle_worker].instance_id = InstanceId::from_u128(3);
     });
-    assert_found("lists slots of others", |world, core| {
+    assert_found("lists a slot of another task manager", |world, core| {
         core.task_managers.records[world.idle_worker].slots = [(4, world.offered)].into();
     });
     assert_found("are not ordered by number", |world, core| {
-        let slot = (0, world.beside);
+        let slot = (0, world.secondary_slot);
         core.task_managers.records[world.used_worker].slots = core.task_managers.records[world.used_worker]
             .slots
             .iter()
@@ -350,13 +359,13 @@ fn task_managers_that_are_not_what_is_listed() {
             .chain([slot])
             .collect();
     });
-    assert_found("is idle or not", |world, core| {
+    assert_found("and its idle timer is", |world, core| {
         core.task_managers.records[world.idle_worker].idle_since = None;
     });
-    assert_found("is idle or not", |world, core| {
+    assert_found("and its idle timer is", |world, core| {
         core.task_managers.records[world.used_worker].idle_since = Some(Timestamp::ZERO);
     });
-    assert_found("is idle or not", |world, core| {
+    assert_found("and its idle timer is", |world, core| {
         core.task_managers
             .idle
             .disarm(&mut core.task_managers.records, world.idle_worker);
@@ -364,24 +373,24 @@ fn task_managers_that_are_not_what_is_listed() {
 }
 
 #[test]
-fn promised_slots_that_are_not_what_others_say_of_them() {
-    assert_found("is not what its slots say", |world, core| {
-        let worker_request = core.promised_slots.records[world.bound].worker_request;
-        core.promised_slots.worker_requests[worker_request].id = WorkerRequestId::new(77);
+fn promised_slots_that_disagree_with_their_requests_or_queues() {
+    assert_found("does not match its promised slots", |world, core| {
+        let worker_request = core.promises.records[world.bound_promise].worker_request;
+        core.promises.worker_requests[worker_request].id = WorkerRequestId::new(77);
     });
     assert_found("is in the wrong queues", |world, core| {
-        core.promised_slots.records[world.unbound].bound_to = Some(world.covered);
+        core.promises.records[world.unbound_promise].bound_to = Some(world.bound_request);
     });
     assert_found("is in the wrong queues", |world, core| {
-        core.promised_slots.records[world.bound].profile = core.promised_slots.records[world.unbound].profile;
+        core.promises.records[world.bound_promise].profile = core.promises.records[world.unbound_promise].profile;
     });
-    assert_found("covers a request that does not say so", |world, core| {
-        core.requests.records[world.covered].phase = RequestPhase::Bound(world.unbound);
+    assert_found("is bound to a request that is not bound to it", |world, core| {
+        core.requests.records[world.bound_request].phase = RequestPhase::Bound(world.unbound_promise);
     });
-    assert_found("covers a request that does not say so", |world, core| {
-        core.promised_slots.records[world.bound].bound_to = Some(world.backing_off);
+    assert_found("is bound to a request that is not bound to it", |world, core| {
+        core.promises.records[world.bound_promise].bound_to = Some(world.backing_off_request);
     });
-    assert_found("is covered by a promised slot that does not say so", |world, core| {
+    assert_found("is bound to a promised slot that is not bound to it", |world, core| {
         let profile = core.requests.records[world.declined].profile;
         let requests = &mut core.requests;
         requests.ask_retries.disarm(&mut requests.records, world.declined);
@@ -389,28 +398,28 @@ fn promised_slots_that_are_not_what_others_say_of_them() {
         requests
             .bound
             .push(&mut requests.records, &core.profiles, profile, world.declined);
-        requests.records[world.declined].phase = RequestPhase::Bound(world.unbound);
+        requests.records[world.declined].phase = RequestPhase::Bound(world.unbound_promise);
     });
-    assert_found("a promised slot could cover request", |world, core| {
+    assert_found("an unbound promised slot fits unbound request", |world, core| {
         let profile = core.requests.records[world.declined].profile;
         let id = WorkerRequestId::new(77);
         let (profiles, promised) = (&core.profiles, std::iter::once(profile));
-        for promise in core.promised_slots.insert(id, Timestamp::MAX, profiles, promised) {
-            core.promised_slots.push_unbound(profiles, promise);
+        for promise in core.promises.insert(id, Timestamp::MAX, profiles, promised) {
+            core.promises.push_unbound(profiles, promise);
         }
     });
 }
 
 #[test]
-fn deadlines_and_queues_that_are_not_in_order() {
+fn deadlines_and_queues_out_of_order() {
     assert_found("the deadlines of RequestTimeout are not in order", |world, core| {
-        core.requests.records[world.backing_off].deadline = Timestamp::ZERO;
+        core.requests.records[world.backing_off_request].deadline = Timestamp::ZERO;
     });
     assert_found("the deadlines of RpcTimeout are not in order", |world, core| {
         core.requests.records[world.in_flight_request].timer = Timestamp::ZERO;
     });
     assert_found("the deadlines of RequestBackoff are not in order", |world, core| {
-        core.requests.records[world.backing_off].timer = Timestamp::ZERO;
+        core.requests.records[world.backing_off_request].timer = Timestamp::ZERO;
     });
     assert_found("the deadlines of WorkerRequestRetry are not in order", |world, core| {
         core.requests.records[world.declined].timer = Timestamp::ZERO;
@@ -421,30 +430,30 @@ fn deadlines_and_queues_that_are_not_in_order() {
         }
     });
     assert_found("the deadlines of WorkerRegistration are not in order", |world, core| {
-        let worker_request = core.promised_slots.records[world.bound].worker_request;
-        core.promised_slots.worker_requests[worker_request].expires_at = Timestamp::ZERO;
+        let worker_request = core.promises.records[world.bound_promise].worker_request;
+        core.promises.worker_requests[worker_request].expires_at = Timestamp::ZERO;
     });
     assert_found("the deadlines of IdleTimeout are not in order", |world, core| {
         core.task_managers.records[world.idle_worker].release_at = Timestamp::ZERO;
     });
-    assert_found("the queues of covered requests are not in order", |world, core| {
-        core.requests.records[world.covered].sequence = 99;
+    assert_found("the queues of bound requests are not in order", |world, core| {
+        core.requests.records[world.bound_request].sequence = 99;
     });
-    assert_found("the queues of uncovered requests are not in order", |world, core| {
+    assert_found("the queues of unbound requests are not in order", |world, core| {
         core.requests.records[world.declined].sequence = 0;
     });
     assert_found("the queues of offered slots are not in order", |world, core| {
         core.slots[world.offered].phase = SlotPhase::Offered { sequence: 99 };
     });
     assert_found("the queues of promised slots are not in order", |world, core| {
-        core.promised_slots.records[world.bound].sequence = 99;
+        core.promises.records[world.bound_promise].sequence = 99;
     });
 }
 
 #[test]
-fn texts_and_profiles_that_are_kept_for_nothing() {
+fn addresses_and_profiles_without_a_use() {
     assert_found("the uses of addresses", |world, core| {
-        let address = core.requests.records[world.backing_off].target_address;
+        let address = core.requests.records[world.backing_off_request].target_address;
         let address = core.requests.addresses[address].clone();
         core.requests.addresses.acquire(&address);
     });
@@ -454,19 +463,21 @@ fn texts_and_profiles_that_are_kept_for_nothing() {
 }
 
 #[test]
-fn what_a_call_leaves_undone() {
-    assert_found("effects were not reported", |world, core| {
-        core.effects.worker_asks.push((0, world.backing_off));
+fn work_that_a_call_left_undone() {
+    assert_found("effects were not flushed", |world, core| {
+        core.effects.worker_asks.push((0, world.backing_off_request));
     });
-    assert_found("changes were not settled", |world, core| {
+    assert_found("the transaction was not committed", |world, core| {
         core.transaction.free.push(world.offered);
     });
-    assert_found("not everything is empty", |_, core| core.leader_id = None);
+    assert_found("the manager is not started, but not empty", |_, core| {
+        core.leader_id = None;
+    });
     let mut world = World::new(SlotMatchingStrategy::FirstFit);
     world.manager.driver.pending_answers.clear();
-    let found = world.manager.check_invariants().expect_err("a future is missing");
+    let found = world.manager.check_invariants().expect_err("an answer is missing");
     assert_eq!(
         found.to_string(),
-        "invariant violated: 0 futures are kept for 1 attempts"
+        "invariant violated: 0 answers are awaited, but 1 attempts await one"
     );
 }

@@ -1,8 +1,8 @@
-//! The answers that are awaited: futures of the gateways, pinned, polled when they wake, and dropped as soon as nobody
-//! wants them.
+//! Awaited answers: the pinned futures of the gateways.
 //!
-//! `FuturesUnordered` cannot give up one future by a key, and answers in the order of waking; here the answers found in
-//! one round are applied in the order of their attempts.
+//! A future is polled when it wakes, and dropped as soon as its attempt ends. `FuturesUnordered`
+//! cannot drop one future by a key, and it returns answers in the order of waking. This pool
+//! returns the answers of one round in the order of their attempts.
 
 use std::collections::VecDeque;
 use std::future::Future;
@@ -16,13 +16,14 @@ use futures::task::AtomicWaker;
 use crate::slot_manager::collections::arena::Key;
 use crate::slot_manager::state::slots::{RpcKey, SlotKey};
 
-/// Places kept for further futures when there are fewer: so many may be in flight at a time without an allocation.
+/// The number of places that the pool keeps. Up to this number of futures in flight, nothing is
+/// allocated.
 const SPARE_PLACES: usize = 1024;
 
-/// Places above those that are dropped in one poll, if they are free.
+/// The maximum number of free places beyond [`SPARE_PLACES`] that one poll drops.
 const TRIMMED_PER_POLL: usize = 64;
 
-/// What all wakers of a manager lead to: the list of places to poll, and the task that drives the manager.
+/// The target of all wakers of a manager: the list of places to poll, and the driving task.
 #[derive(Debug, Default)]
 pub(crate) struct Signal {
     woken: Mutex<VecDeque<RpcKey>>,
@@ -30,7 +31,7 @@ pub(crate) struct Signal {
 }
 
 impl Signal {
-    /// Keeps the waker of the task that drives the manager.
+    /// Replaces the waker of the driving task.
     pub(crate) fn register(&self, waker: &Waker) {
         self.task.register(waker);
     }
@@ -40,7 +41,7 @@ impl Signal {
     }
 
     fn push(&self, rpc: RpcKey) {
-        // The list is consistent whatever happened to a thread that held the lock.
+        // Each change of the list is one call that leaves it consistent, so poisoning does no harm.
         self.woken.lock().unwrap_or_else(PoisonError::into_inner).push_back(rpc);
     }
 
@@ -48,7 +49,7 @@ impl Signal {
         self.woken.lock().unwrap_or_else(PoisonError::into_inner).len()
     }
 
-    /// Moves up to `limit` woken places to `into`, in the order in which they woke.
+    /// Moves up to `limit` woken places to `into`, in the order of waking.
     fn take(&self, limit: usize, into: &mut Vec<RpcKey>) {
         let mut woken = self.woken.lock().unwrap_or_else(PoisonError::into_inner);
         let taken = limit.min(woken.len());
@@ -60,7 +61,7 @@ impl Signal {
     }
 }
 
-/// The delay is polled with this: whichever task drives the manager by then is woken.
+/// The waker of the delay. It wakes the task that drives the manager at that time.
 impl Wake for Signal {
     fn wake(self: Arc<Self>) {
         self.wake_task();
@@ -71,7 +72,7 @@ impl Wake for Signal {
     }
 }
 
-/// Wakes one rpc. Several times before the rpc is polled is once.
+/// The waker of one place. Until the place is polled, only the first wake counts.
 #[derive(Debug)]
 struct RpcWaker {
     rpc: RpcKey,
@@ -92,7 +93,8 @@ impl Wake for RpcWaker {
     }
 }
 
-/// A pinned place for one future after another. A waker of an earlier one leads to a needless poll, no more.
+/// A pinned place for one future after another. The waker of an earlier future only causes a
+/// needless poll.
 struct PendingRpc<F> {
     future: Pin<Box<Option<F>>>,
     state: Arc<RpcWaker>,
@@ -101,7 +103,7 @@ struct PendingRpc<F> {
     attempt: u64,
 }
 
-/// An answer, and the attempt it answers.
+/// An answer and its attempt.
 #[derive(Debug)]
 pub(crate) struct RpcAnswer<T> {
     pub(crate) attempt: u64,
@@ -111,10 +113,10 @@ pub(crate) struct RpcAnswer<T> {
 
 /// The pool of awaited answers.
 pub(crate) struct PendingAnswers<F> {
-    /// A rpc with a future is never dropped: its key is valid until the answer is there or the future is dropped. What
-    /// comes from a waker or the list of free places may be gone.
+    /// A place with a future is never dropped, so its key stays valid. Keys from wakers and from
+    /// the list of free places may be stale.
     places: Vec<PendingRpc<F>>,
-    /// Cells without a future, and some that the pool does not have any more.
+    /// Places without a future. Some may have been dropped from the pool already.
     free: Vec<RpcKey>,
     len: usize,
     signal: Arc<Signal>,
@@ -141,22 +143,23 @@ impl<F: Future> PendingAnswers<F> {
         self.len
     }
 
-    /// How many futures woke and were not polled since.
+    /// Returns the number of futures that woke and were not polled since.
     pub(crate) fn num_woken(&self) -> usize {
         self.signal.num_woken()
     }
 
-    /// Polls a future once; keeps it if it has no answer yet.
+    /// Polls a future once. Returns its answer, or keeps the future and returns the key of its
+    /// place.
     #[inline]
     pub(crate) fn start(&mut self, slot: SlotKey, attempt: u64, future: F) -> Result<F::Output, RpcKey> {
         let key = self.take_place(slot);
-        let rpc = &mut self.places[key.index()];
-        rpc.slot = slot;
-        rpc.attempt = attempt;
-        rpc.future.set(Some(future));
-        // A place that a former future left in the list of woken ones stays marked: it is polled anyway, and listed
-        // once.
-        match rpc.poll() {
+        let place = &mut self.places[key.index()];
+        place.slot = slot;
+        place.attempt = attempt;
+        place.future.set(Some(future));
+        // A former future may have left the place in the list of woken places. It stays marked, so
+        // the place is listed only once.
+        match place.poll() {
             Some(answer) => {
                 self.give_back(key);
                 Ok(answer)
@@ -168,34 +171,36 @@ impl<F: Future> PendingAnswers<F> {
         }
     }
 
-    /// Drops the future of an attempt, unless it has answered already.
+    /// Drops the future of an attempt, unless it has been answered already.
     pub(crate) fn drop_future(&mut self, key: RpcKey, attempt: u64) {
-        let Some(rpc) = self.places.get_mut(key.index()) else {
+        let Some(place) = self.places.get_mut(key.index()) else {
             return;
         };
-        if rpc.attempt == attempt && rpc.future.is_some() {
-            rpc.future.set(None);
+        if place.attempt == attempt && place.future.is_some() {
+            place.future.set(None);
             self.len -= 1;
             self.give_back(key);
         }
     }
 
-    /// Polls up to `limit` futures that woke and appends the answers, in the order of their attempts. Returns how many
-    /// it polled.
+    /// Polls up to `limit` woken futures and appends their answers in the order of attempts.
+    ///
+    /// Returns the number of polled places.
     pub(crate) fn poll_woken(&mut self, limit: usize, answers: &mut Vec<RpcAnswer<F::Output>>) -> usize {
         let mut polling = std::mem::take(&mut self.polling);
         self.signal.take(limit, &mut polling);
         let polled = polling.len();
         for key in polling.drain(..) {
-            let Some(rpc) = self.places.get_mut(key.index()) else {
+            let Some(place) = self.places.get_mut(key.index()) else {
                 continue;
             };
-            // Read and written at once: what came before a wake that found the place listed is seen by this poll.
-            rpc.state.woken.swap(false, Ordering::AcqRel);
-            if let Some(result) = rpc.poll() {
+            // Reading and writing in one step: the poll then sees all that happened before the last
+            // wake.
+            place.state.woken.swap(false, Ordering::AcqRel);
+            if let Some(result) = place.poll() {
                 answers.push(RpcAnswer {
-                    attempt: rpc.attempt,
-                    slot: rpc.slot,
+                    attempt: place.attempt,
+                    slot: place.slot,
                     result,
                 });
                 self.len -= 1;
@@ -216,6 +221,7 @@ impl<F: Future> PendingAnswers<F> {
         self.signal.clear();
     }
 
+    /// Returns a free place, which is added if there is none.
     #[inline]
     fn take_place(&mut self, slot: SlotKey) -> RpcKey {
         while let Some(key) = self.free.pop() {
@@ -223,7 +229,7 @@ impl<F: Future> PendingAnswers<F> {
                 return key;
             }
         }
-        // Nothing is listed as free: no place that is added now is listed from an earlier time.
+        // The list of free places is empty, so it has no stale key of the place that is added now.
         self.add_place(slot)
     }
 
@@ -244,6 +250,7 @@ impl<F: Future> PendingAnswers<F> {
         key
     }
 
+    /// Lists a place as free, and drops a few places beyond the spare ones.
     #[inline]
     fn give_back(&mut self, key: RpcKey) {
         self.free.push(key);
@@ -252,10 +259,11 @@ impl<F: Future> PendingAnswers<F> {
         }
     }
 
-    /// Drops up to so many free places from the end of the pool. A few at a time: a million of them take long.
-    fn trim(&mut self, most: usize) {
-        let is_free = |rpc: &PendingRpc<F>| rpc.future.is_none();
-        for _ in 0..most {
+    /// Drops up to `limit` free places from the end of the pool. Dropping a million at once would
+    /// take long.
+    fn trim(&mut self, limit: usize) {
+        let is_free = |place: &PendingRpc<F>| place.future.is_none();
+        for _ in 0..limit {
             if self.places.len() <= SPARE_PLACES || !self.places.last().is_some_and(is_free) {
                 break;
             }
@@ -270,7 +278,7 @@ impl<F: Future> PendingAnswers<F> {
 }
 
 impl<F: Future> PendingRpc<F> {
-    /// Polls the future, if there is one; with the answer it is gone.
+    /// Polls the future, if any. An answer removes the future.
     #[inline]
     fn poll(&mut self) -> Option<F::Output> {
         let future = self.future.as_mut().as_pin_mut()?;
@@ -305,14 +313,14 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_that_is_ready_takes_no_place() {
+    fn a_ready_answer_takes_no_place() {
         let mut pool = PendingAnswers::new();
         assert_eq!(pool.start(slot(), 1, std::future::ready(5)), Ok(5));
         assert_eq!(pool.len(), 0);
     }
 
     #[test]
-    fn answers_come_in_the_order_of_attempts_whichever_woke_first() {
+    fn answers_come_in_the_order_of_attempts_and_not_of_waking() {
         let mut pool = PendingAnswers::new();
         let mut start = |attempt| {
             let (sender, receiver) = oneshot::channel();
@@ -340,7 +348,7 @@ mod tests {
         pool.drop_future(rpc, 1);
         let (sender, receiver) = oneshot::channel();
         let next = pool.start(slot(), 2, receiver.map(drop).boxed());
-        assert_eq!(next, Err(rpc), "the place is taken again");
+        assert_eq!(next, Err(rpc), "the place is reused");
         for waker in wakers.lock().expect("not poisoned").drain(..) {
             waker.wake();
         }
@@ -350,7 +358,7 @@ mod tests {
     }
 
     #[test]
-    fn a_place_is_listed_once_however_often_its_futures_wake() {
+    fn a_place_is_listed_once_for_any_number_of_wakes() {
         let mut pool = PendingAnswers::new();
         for attempt in 0..1000 {
             let restless = std::future::poll_fn(|context| {
@@ -364,7 +372,7 @@ mod tests {
     }
 
     #[test]
-    fn a_burst_that_ends_from_its_end_leaves_no_more_than_the_spare_places() {
+    fn a_burst_that_ends_in_reverse_order_leaves_only_the_spare_places() {
         let mut pool = PendingAnswers::new();
         let places: Vec<_> = (0..4 * SPARE_PLACES as u64)
             .map(|attempt| pool.start(slot(), attempt, std::future::pending::<()>()))
@@ -376,7 +384,7 @@ mod tests {
     }
 
     #[test]
-    fn what_woke_before_the_pool_was_cleared_is_forgotten() {
+    fn clearing_the_pool_forgets_woken_places() {
         let mut pool = PendingAnswers::new();
         let (sender, receiver) = oneshot::channel::<()>();
         assert!(pool.start(slot(), 1, receiver).is_err());
@@ -387,7 +395,7 @@ mod tests {
     }
 
     #[test]
-    fn a_delay_may_wake_by_value_and_by_reference() {
+    fn a_delay_can_wake_by_value_and_by_reference() {
         let task = WakeCounter::new();
         let signal = Arc::<Signal>::default();
         for expected in [1, 2] {
@@ -402,7 +410,7 @@ mod tests {
     }
 
     #[test]
-    fn a_burst_leaves_no_more_than_a_few_spare_places() {
+    fn a_burst_leaves_only_the_spare_places_after_some_polls() {
         let mut pool = PendingAnswers::new();
         let burst = 4 * SPARE_PLACES;
         let places: Vec<_> = (0..burst as u64)
@@ -412,7 +420,7 @@ mod tests {
             pool.drop_future(rpc.expect_err("it never answers"), attempt);
         }
         assert_eq!(pool.len(), 0);
-        assert!(pool.places.len() > SPARE_PLACES, "not all at once");
+        assert!(pool.places.len() > SPARE_PLACES, "places are dropped a few at a time");
         for _ in 0..burst / TRIMMED_PER_POLL {
             poll_all(&mut pool);
         }

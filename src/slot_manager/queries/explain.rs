@@ -1,4 +1,4 @@
-//! Why a request waits.
+//! Explanations: the reasons why a request waits.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,11 +14,44 @@ use crate::slot_manager::state::slot_totals::SlotUsage;
 
 /// Explanations.
 impl<A, G: TaskExecutorGateway, E: ScheduledExecutor> SlotManager<A, G, E> {
-    /// What an allocation is doing, and if it waits, why; `None` if it is not known. O(distinct profiles of slots).
+    /// Explains the status of an allocation, and why a pending request waits; `None` if it is
+    /// unknown.
+    ///
+    /// The `Display` text of the explanation is meant for operators.
+    ///
+    /// Cost: O(distinct profiles of slots).
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use slot_manager::WaitReason;
+    ///
+    /// # use slot_manager::testing::{ManualScheduledExecutor, RecordingActions, ScriptedGateway};
+    /// # use slot_manager::{
+    /// #     AllocationId, AllocationStatus, JobId, LeaderId, ResourceProfile, SlotManager,
+    /// #     SlotManagerConfig, SlotRequest, SlotRequestOutcome,
+    /// # };
+    /// # let time = ManualScheduledExecutor::new();
+    /// # let config = SlotManagerConfig::default();
+    /// # let mut manager = SlotManager::<_, ScriptedGateway, _>::new(config, time.clone())?;
+    /// # manager.start(LeaderId::from_u128(1), RecordingActions::new())?;
+    /// # let profile = ResourceProfile::builder().cpu_cores(1.0).build()?;
+    /// # let (job_id, allocation_id) = (JobId::from_u128(7), AllocationId::from_u128(1));
+    /// # let request = SlotRequest::new(job_id, allocation_id, profile, "job-master-7");
+    /// # let outcome = manager.register_slot_request(request)?;
+    /// # assert_eq!(outcome, SlotRequestOutcome::Accepted(AllocationStatus::Waiting));
+    /// let explanation = manager.explain(allocation_id).ok_or("the request is unknown")?;
+    /// let request = explanation.request.as_ref().ok_or("the request is granted")?;
+    /// // The recording resource manager declined the worker request, and no slot is registered.
+    /// assert!(matches!(request.waits_for, WaitReason::WorkerDeclined { .. }));
+    /// assert_eq!(request.too_small.slots, 0);
+    /// println!("{explanation}");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn explain(&self, allocation_id: AllocationId) -> Option<Explanation> {
         let core = &self.core;
-        let holder = core.find_allocation(allocation_id)?;
-        let (job_id, request) = match holder {
+        let entry = core.find_allocation(allocation_id)?;
+        let (job_id, request) = match entry {
             AllocationEntry::Pending(request) => (
                 core.requests.records[request].job_id,
                 Some(core.explain_request(request)),
@@ -28,7 +61,7 @@ impl<A, G: TaskExecutorGateway, E: ScheduledExecutor> SlotManager<A, G, E> {
         Some(Explanation {
             allocation_id,
             job_id,
-            status: core.status_of(holder),
+            status: core.status_of(entry),
             request,
         })
     }
@@ -53,35 +86,35 @@ impl Core {
         explanation
     }
 
-    /// Counts the slots that fit, and those that do not.
+    /// Counts the fitting and the too small slots, registered and promised.
     fn count_slots(&self, required: &ResourceProfile, explanation: &mut RequestExplanation) {
-        let mut slots_short_of = BTreeMap::new();
-        for (key, counts) in self.slot_totals.profiles() {
+        let mut slots_without = BTreeMap::new();
+        for (key, totals) in self.slot_totals.profiles() {
             let profile = &self.profiles[key];
             if profile.is_matching(required) {
                 let fitting = &mut explanation.fitting;
-                fitting.allocated += counts.slots(SlotUsage::Allocated);
-                fitting.in_flight += counts.slots(SlotUsage::InFlight);
-                fitting.blocked += counts.slots(SlotUsage::Blocked);
-                fitting.backing_off += counts.slots(SlotUsage::BackingOff);
-                fitting.free += counts.slots(SlotUsage::Free);
-                explanation.fitting_promised_slots += counts.promised();
+                fitting.allocated += totals.slots(SlotUsage::Allocated);
+                fitting.in_flight += totals.slots(SlotUsage::InFlight);
+                fitting.blocked += totals.slots(SlotUsage::Blocked);
+                fitting.backing_off += totals.slots(SlotUsage::BackingOff);
+                fitting.free += totals.slots(SlotUsage::Free);
+                explanation.fitting_promised_slots += totals.promised();
                 continue;
             }
-            let registered = counts.registered();
+            let registered = totals.registered();
             explanation.too_small.slots += registered;
-            explanation.too_small_promised_slots += counts.promised();
-            // An extended resource may have the name of another one: a slot counts once for each name.
+            explanation.too_small_promised_slots += totals.promised();
+            // Two extended resources may have equal names. A slot counts once for each name.
             let shortages: BTreeSet<_> = profile.shortages(required).filter(|_| registered > 0).collect();
             for resource in shortages {
-                *slots_short_of.entry(resource).or_insert(0) += registered;
+                *slots_without.entry(resource).or_insert(0) += registered;
             }
         }
-        let slots_short_of = slots_short_of
+        let slots_without = slots_without
             .into_iter()
             .map(|(resource, slots)| (resource.to_owned(), slots));
-        explanation.too_small.shortages = slots_short_of.collect();
-        // Stable: equal numbers stay in the order of names.
+        explanation.too_small.shortages = slots_without.collect();
+        // A stable sort: equal numbers stay in the order of names.
         explanation
             .too_small
             .shortages
@@ -97,8 +130,8 @@ impl Core {
             },
             RequestPhase::BackingOff { .. } => WaitReason::Backoff { until: record.timer },
             RequestPhase::Bound(promise) => {
-                let promise = &self.promised_slots.records[promise];
-                let worker = &self.promised_slots.worker_requests[promise.worker_request];
+                let promise = &self.promises.records[promise];
+                let worker = &self.promises.worker_requests[promise.worker_request];
                 WaitReason::PromisedWorker {
                     worker_request: worker.id,
                     until: worker.expires_at,
@@ -109,7 +142,7 @@ impl Core {
                 match (self.worker_policy.recovers_until(), self.limit_of_next_worker()) {
                     (Some(until), _) => WaitReason::Recovery { until },
                     (None, Some(limit)) => WaitReason::Limit { limit },
-                    // Only within a call: whoever may be asked for is, when it ends.
+                    // Only within a call: its end makes all worker requests that are possible.
                     (None, None) => WaitReason::NothingElse,
                 }
             }

@@ -1,4 +1,4 @@
-//! Queries: read-only views of the state.
+//! Read-only views of slots, task managers, pending requests and promised slots.
 
 use std::sync::Arc;
 
@@ -15,96 +15,178 @@ use crate::slot_manager::state::slot_totals::SlotUsage;
 use crate::slot_manager::state::slots::{self, SlotKey};
 use crate::slot_manager::state::task_managers::{TaskManager, TaskManagerKey};
 
-/// How many slots are in which state.
+/// Numbers of registered slots by state.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SlotCounts {
-    /// All slots: the sum of the four below.
+    /// All slots: the sum of the four numbers below.
     pub registered: usize,
-    /// Free slots, also those that pause after failed attempts; without those of blocked task managers.
+    /// Free slots, including slots that back off, but not on blocked task managers.
     pub free: usize,
     /// Free slots of blocked task managers.
     pub blocked: usize,
-    /// Slots a task executor has been asked for and has not answered.
+    /// Slots with an attempt that their task executor has not answered.
     pub in_flight: usize,
     /// Slots held by an allocation.
     pub allocated: usize,
 }
 
-/// How many promised slots there are.
+/// Numbers of promised slots.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PromisedSlotCounts {
-    /// Those that cover a waiting request.
+    /// Promised slots with a bound request.
     pub bound: usize,
-    /// Those that cover nothing.
+    /// Promised slots without a bound request.
     pub unbound: usize,
 }
 
-/// Queries. They cost O(1), and O(1) for each item of an iterator, unless they say otherwise.
+/// Views.
+///
+/// A query costs O(1), and an iterator O(1) for each item, unless its documentation says otherwise.
 impl<A, G: TaskExecutorGateway, E: ScheduledExecutor> SlotManager<A, G, E> {
-    /// How many slots are in which state.
+    /// Returns the numbers of registered slots by state.
     pub fn slot_counts(&self) -> SlotCounts {
         self.core.slot_counts()
     }
 
-    /// How many promised slots cover a request, and how many do not.
+    /// Returns the numbers of bound and unbound promised slots.
     pub fn promised_slot_counts(&self) -> PromisedSlotCounts {
-        let unbound = self.core.promised_slots.num_unbound();
+        let unbound = self.core.promises.num_unbound();
         PromisedSlotCounts {
-            bound: self.core.promised_slots.len() - unbound,
+            bound: self.core.promises.len() - unbound,
             unbound,
         }
     }
 
-    /// How many task managers are registered.
+    /// Returns the number of registered task managers.
     pub fn num_task_managers(&self) -> usize {
         self.core.task_managers.records.len()
     }
 
-    /// How many requests are not granted: waiting, pausing or in flight.
+    /// Returns the number of pending requests: waiting, backing off or in flight.
     pub fn num_pending_slot_requests(&self) -> usize {
         self.core.requests.records.len()
     }
 
-    /// All slots: by task manager in the order of registration, and there by number.
+    /// Returns all registered slots: by task manager, oldest registration first, then by number.
+    ///
+    /// Cost: O(1) for each slot.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// # use slot_manager::testing::{ManualScheduledExecutor, RecordingActions, ScriptedGateway};
+    /// # use slot_manager::{
+    /// #     InstanceId, LeaderId, RegistrationOutcome, ResourceProfile, SlotId, SlotManager,
+    /// #     SlotManagerConfig, SlotReport, SlotStatus, TaskExecutorConnection,
+    /// # };
+    /// # let time = ManualScheduledExecutor::new();
+    /// # let mut manager = SlotManager::new(SlotManagerConfig::default(), time.clone())?;
+    /// # manager.start(LeaderId::from_u128(1), RecordingActions::new())?;
+    /// # let profile = ResourceProfile::builder().cpu_cores(1.0).build()?;
+    /// # let (instance_id, gateway) = (InstanceId::from_u128(1), ScriptedGateway::new());
+    /// # let connection = TaskExecutorConnection::new("worker-1", instance_id, gateway);
+    /// # let statuses = vec![SlotStatus::free(SlotId::new("worker-1", 0), profile.clone())];
+    /// # let registered = manager.register_task_manager(connection, &SlotReport::new(statuses))?;
+    /// # assert_eq!(registered, RegistrationOutcome::Registered);
+    /// let free = manager.slots().filter(|slot| slot.is_free());
+    /// let free: Vec<_> = free.map(|slot| slot.slot_id()).collect();
+    /// assert_eq!(free, [SlotId::new("worker-1", 0)]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn slots(&self) -> impl Iterator<Item = TaskManagerSlot<'_>> {
         self.task_managers().flat_map(|task_manager| task_manager.slots())
     }
 
-    /// A slot. O(log slots of its task manager).
+    /// Returns a registered slot; `None` if it is unknown.
+    ///
+    /// Cost: O(log slots of its task manager).
     pub fn slot(&self, slot_id: &SlotId) -> Option<TaskManagerSlot<'_>> {
         let key = self.core.find_slot(slot_id)?;
         Some(TaskManagerSlot { core: &self.core, key })
     }
 
-    /// All registrations, oldest first.
+    /// Returns all registered task managers, oldest registration first.
+    ///
+    /// Cost: O(1) for each task manager.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// # use slot_manager::testing::{ManualScheduledExecutor, RecordingActions, ScriptedGateway};
+    /// # use slot_manager::{
+    /// #     InstanceId, LeaderId, RegistrationOutcome, ResourceProfile, SlotId, SlotManager,
+    /// #     SlotManagerConfig, SlotReport, SlotStatus, TaskExecutorConnection,
+    /// # };
+    /// # let time = ManualScheduledExecutor::new();
+    /// # let mut manager = SlotManager::new(SlotManagerConfig::default(), time.clone())?;
+    /// # manager.start(LeaderId::from_u128(1), RecordingActions::new())?;
+    /// # let profile = ResourceProfile::builder().cpu_cores(1.0).build()?;
+    /// # let (instance_id, gateway) = (InstanceId::from_u128(1), ScriptedGateway::new());
+    /// # let connection = TaskExecutorConnection::new("worker-1", instance_id, gateway);
+    /// # let statuses = vec![SlotStatus::free(SlotId::new("worker-1", 0), profile.clone())];
+    /// # let registered = manager.register_task_manager(connection, &SlotReport::new(statuses))?;
+    /// # assert_eq!(registered, RegistrationOutcome::Registered);
+    /// for task_manager in manager.task_managers() {
+    ///     let counts = task_manager.slot_counts();
+    ///     let worker = task_manager.resource_id();
+    ///     println!("{worker}: {} of {} slots are free", counts.free, counts.registered);
+    /// }
+    /// assert!(manager.task_managers().all(|task_manager| task_manager.idle_since().is_some()));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn task_managers(&self) -> impl Iterator<Item = TaskManagerRegistration<'_>> {
         let core = &self.core;
         let keys = core.task_managers.registered.iter(&core.task_managers.records);
         keys.map(move |key| TaskManagerRegistration { core, key })
     }
 
-    /// A registration.
+    /// Returns a registration by its instance id; `None` if it is unknown.
     pub fn task_manager(&self, instance_id: InstanceId) -> Option<TaskManagerRegistration<'_>> {
         let key = self.core.task_managers.by_instance(&instance_id)?;
         Some(TaskManagerRegistration { core: &self.core, key })
     }
 
-    /// The registration of a worker.
+    /// Returns the registration of a worker; `None` if the worker is not registered.
     pub fn task_manager_of(&self, resource_id: &ResourceId) -> Option<TaskManagerRegistration<'_>> {
         let key = self.core.task_managers.by_resource(resource_id)?;
         Some(TaskManagerRegistration { core: &self.core, key })
     }
 
-    /// All requests that are not granted, oldest first.
+    /// Returns all pending requests, oldest first.
+    ///
+    /// Cost: O(1) for each request.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// # use slot_manager::testing::{ManualScheduledExecutor, RecordingActions, ScriptedGateway};
+    /// # use slot_manager::{
+    /// #     AllocationId, AllocationStatus, JobId, LeaderId, ResourceProfile, SlotManager,
+    /// #     SlotManagerConfig, SlotRequest, SlotRequestOutcome,
+    /// # };
+    /// # let time = ManualScheduledExecutor::new();
+    /// # let config = SlotManagerConfig::default();
+    /// # let mut manager = SlotManager::<_, ScriptedGateway, _>::new(config, time.clone())?;
+    /// # manager.start(LeaderId::from_u128(1), RecordingActions::new())?;
+    /// # let profile = ResourceProfile::builder().cpu_cores(1.0).build()?;
+    /// # let (job_id, allocation_id) = (JobId::from_u128(7), AllocationId::from_u128(1));
+    /// # let request = SlotRequest::new(job_id, allocation_id, profile, "job-master-7");
+    /// # let outcome = manager.register_slot_request(request)?;
+    /// # assert_eq!(outcome, SlotRequestOutcome::Accepted(AllocationStatus::Waiting));
+    /// let oldest = manager.pending_slot_requests().next().ok_or("no request is pending")?;
+    /// assert_eq!(oldest.allocation_id(), allocation_id);
+    /// assert_eq!(oldest.failed_attempts(), 0);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn pending_slot_requests(&self) -> impl Iterator<Item = PendingSlotRequest<'_>> {
         let core = &self.core;
         let keys = core.requests.deadlines.iter(&core.requests.records);
         keys.map(move |key| PendingSlotRequest { core, key })
     }
 
-    /// A request that is not granted.
+    /// Returns a pending request; `None` if the allocation is granted or unknown.
     pub fn pending_slot_request(&self, allocation_id: AllocationId) -> Option<PendingSlotRequest<'_>> {
         match self.core.find_allocation(allocation_id)? {
             AllocationEntry::Pending(key) => Some(PendingSlotRequest { core: &self.core, key }),
@@ -112,21 +194,23 @@ impl<A, G: TaskExecutorGateway, E: ScheduledExecutor> SlotManager<A, G, E> {
         }
     }
 
-    /// What an allocation is doing; `None` if it is not known.
+    /// Returns the status of an allocation; `None` if it is unknown.
     pub fn allocation_status(&self, allocation_id: AllocationId) -> Option<AllocationStatus> {
-        let holder = self.core.find_allocation(allocation_id)?;
-        Some(self.core.status_of(holder))
+        let entry = self.core.find_allocation(allocation_id)?;
+        Some(self.core.status_of(entry))
     }
 
-    /// All promised slots, oldest first. O(n log n).
+    /// Returns all promised slots, oldest first.
+    ///
+    /// Cost: O(n log n) for n promised slots.
     pub fn promised_slots(&self) -> impl Iterator<Item = PromisedSlot<'_>> {
         let core = &self.core;
-        core.promised_slots.iter().map(move |key| PromisedSlot { core, key })
+        core.promises.iter().map(move |key| PromisedSlot { core, key })
     }
 }
 
 impl Core {
-    /// How many slots are in which state.
+    /// Returns the numbers of registered slots by state.
     pub(crate) fn slot_counts(&self) -> SlotCounts {
         let slots = |used| self.slot_totals.slots(used);
         SlotCounts {
@@ -139,27 +223,27 @@ impl Core {
     }
 }
 
-/// What a slot is doing.
+/// The state of a slot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SlotState {
-    /// Nothing uses it, and it can be handed out.
+    /// The slot is offered to requests.
     Free,
-    /// Nothing uses it, but it backoffs because attempts on it failed.
+    /// The slot is free, but not offered until the end of its backoff after failed attempts.
     BackingOff {
-        /// When it can be handed out again.
+        /// The end of the backoff.
         until: Timestamp,
     },
-    /// Nothing uses it, but its task manager is blocked.
+    /// The slot is free, but its task manager is blocked.
     Blocked,
-    /// Its task executor has been asked to give it to an allocation and has not answered.
+    /// The task executor has not answered an attempt to give the slot to an allocation.
     InFlight {
         /// The allocation.
         allocation_id: AllocationId,
         /// The job of the allocation.
         job_id: JobId,
     },
-    /// An allocation holds it.
+    /// An allocation holds the slot.
     Allocated {
         /// The allocation.
         allocation_id: AllocationId,
@@ -180,17 +264,17 @@ impl<'a> TaskManagerSlot<'a> {
         &self.core.slots[self.key]
     }
 
-    /// The slot's id.
+    /// Returns the id of the slot.
     pub fn slot_id(&self) -> SlotId {
         self.core.slot_id(self.key)
     }
 
-    /// What the slot has.
+    /// Returns the resources of the slot.
     pub fn resource_profile(&self) -> &'a ResourceProfile {
         &self.core.profiles[self.record().profile]
     }
 
-    /// The registration it belongs to.
+    /// Returns the registration of the slot's task manager.
     pub fn task_manager(&self) -> TaskManagerRegistration<'a> {
         TaskManagerRegistration {
             core: self.core,
@@ -198,7 +282,7 @@ impl<'a> TaskManagerSlot<'a> {
         }
     }
 
-    /// What the slot is doing.
+    /// Returns the state of the slot.
     pub fn state(&self) -> SlotState {
         match self.record().phase {
             slots::SlotPhase::Detached | slots::SlotPhase::Offered { .. } => SlotState::Free,
@@ -218,12 +302,12 @@ impl<'a> TaskManagerSlot<'a> {
         }
     }
 
-    /// The allocation that holds it.
+    /// Returns the allocation that holds the slot.
     pub fn allocation_id(&self) -> Option<AllocationId> {
         self.record().allocation().map(|allocation| allocation.id)
     }
 
-    /// Whether nothing uses it.
+    /// Returns `true` if the slot is neither in flight nor allocated.
     pub fn is_free(&self) -> bool {
         matches!(
             self.state(),
@@ -242,7 +326,7 @@ impl std::fmt::Debug for TaskManagerSlot<'_> {
     }
 }
 
-/// A request that is not granted.
+/// A pending request: not granted, and not ended.
 #[derive(Clone, Copy)]
 pub struct PendingSlotRequest<'a> {
     core: &'a Core,
@@ -254,37 +338,37 @@ impl<'a> PendingSlotRequest<'a> {
         &self.core.requests.records[self.key]
     }
 
-    /// Its key.
+    /// Returns the allocation id, which identifies the request.
     pub fn allocation_id(&self) -> AllocationId {
         self.record().allocation_id
     }
 
-    /// The job that worker_asks.
+    /// Returns the job that made the request.
     pub fn job_id(&self) -> JobId {
         self.record().job_id
     }
 
-    /// The least a slot must have.
+    /// Returns the least resources that a slot must have.
     pub fn resource_profile(&self) -> &'a ResourceProfile {
         &self.core.profiles[self.record().profile]
     }
 
-    /// Where the task executor shall offer the slot.
+    /// Returns the address to which the task executor offers the slot.
     pub fn target_address(&self) -> &'a Arc<str> {
         &self.core.requests.addresses[self.record().target_address].0
     }
 
-    /// When it fails; [`Timestamp::MAX`] is never.
+    /// Returns the time at which the request fails; [`Timestamp::MAX`] means never.
     pub fn deadline(&self) -> Timestamp {
         self.record().deadline
     }
 
-    /// How many attempts failed.
+    /// Returns the number of failed attempts.
     pub fn failed_attempts(&self) -> u32 {
         self.record().failed_attempts
     }
 
-    /// The slot a task executor has been asked for.
+    /// Returns the slot of the attempt in flight.
     pub fn in_flight_to(&self) -> Option<SlotId> {
         match self.record().phase {
             RequestPhase::InFlight(slot) => Some(self.core.slot_id(slot)),
@@ -292,7 +376,8 @@ impl<'a> PendingSlotRequest<'a> {
         }
     }
 
-    /// When it tries again, if it backoffs after failed attempts.
+    /// Returns the end of the backoff after failed attempts; `None` if the request does not back
+    /// off.
     pub fn backs_off_until(&self) -> Option<Timestamp> {
         match self.record().phase {
             RequestPhase::BackingOff { .. } => Some(self.record().timer),
@@ -300,7 +385,7 @@ impl<'a> PendingSlotRequest<'a> {
         }
     }
 
-    /// The worker request of the promised slot that covers it.
+    /// Returns the worker request of the promised slot to which the request is bound.
     pub fn bound_to(&self) -> Option<WorkerRequestId> {
         match self.record().phase {
             RequestPhase::Bound(key) => Some(PromisedSlot { core: self.core, key }.worker_request()),
@@ -335,22 +420,22 @@ impl<'a> TaskManagerRegistration<'a> {
         &self.core.task_managers.records[self.key]
     }
 
-    /// The registration's id.
+    /// Returns the id of the registration.
     pub fn instance_id(&self) -> InstanceId {
         self.record().instance_id
     }
 
-    /// The worker process.
+    /// Returns the id of the worker process.
     pub fn resource_id(&self) -> &'a ResourceId {
         &self.record().resource_id
     }
 
-    /// The worker request it came for.
+    /// Returns the worker request that the worker named in its registration.
     pub fn worker_request(&self) -> Option<WorkerRequestId> {
         self.record().worker_request
     }
 
-    /// Its slots, by number.
+    /// Returns the slots of the task manager, by number.
     pub fn slots(&self) -> impl Iterator<Item = TaskManagerSlot<'a>> + use<'a> {
         let core = self.core;
         self.record()
@@ -359,7 +444,7 @@ impl<'a> TaskManagerRegistration<'a> {
             .map(move |(_, key)| TaskManagerSlot { core, key: *key })
     }
 
-    /// How many of its slots are in which state.
+    /// Returns the numbers of the task manager's slots by state.
     pub fn slot_counts(&self) -> SlotCounts {
         let record = self.record();
         let unused = record.slots.len() - record.used();
@@ -376,24 +461,25 @@ impl<'a> TaskManagerRegistration<'a> {
         }
     }
 
-    /// What each of its slots is doing, with its profile.
+    /// Returns the usage and the profile of each slot.
     pub(crate) fn uses(&self) -> impl Iterator<Item = (SlotUsage, &'a ResourceProfile)> {
         let core = self.core;
         let slots = self.record().slots.iter().map(move |(_, slot)| &core.slots[*slot]);
         slots.map(|slot| (SlotUsage::of(&slot.phase), &core.profiles[slot.profile]))
     }
 
-    /// Whether it is blocked.
+    /// Returns `true` if the worker is blocked.
     pub fn is_blocked(&self) -> bool {
         self.core.is_blocked(self.key)
     }
 
-    /// Since when none of its slots is used; `None` while one is.
+    /// Returns the time since which no slot is in flight or allocated; `None` while one is.
     pub fn idle_since(&self) -> Option<Timestamp> {
         self.record().idle_since
     }
 
-    /// The highest revision seen, in a report or an acknowledgement.
+    /// Returns the highest revision of all reports and acknowledgements; `None` if none had a
+    /// revision.
     pub fn revision(&self) -> Option<u64> {
         self.record().highest_revision()
     }
@@ -410,7 +496,7 @@ impl std::fmt::Debug for TaskManagerRegistration<'_> {
     }
 }
 
-/// A slot that a worker which was asked for will bring.
+/// A promised slot: the resource manager has promised a worker with this slot.
 #[derive(Clone, Copy)]
 pub struct PromisedSlot<'a> {
     core: &'a Core,
@@ -418,27 +504,27 @@ pub struct PromisedSlot<'a> {
 }
 
 impl<'a> PromisedSlot<'a> {
-    /// The request for that worker.
+    /// Returns the worker request that the promise answers.
     pub fn worker_request(&self) -> WorkerRequestId {
-        let promise = &self.core.promised_slots.records[self.key];
-        self.core.promised_slots.worker_requests[promise.worker_request].id
+        let promise = &self.core.promises.records[self.key];
+        self.core.promises.worker_requests[promise.worker_request].id
     }
 
-    /// What the slot will have.
+    /// Returns the promised resources of the slot.
     pub fn resource_profile(&self) -> &'a ResourceProfile {
-        &self.core.profiles[self.core.promised_slots.records[self.key].profile]
+        &self.core.profiles[self.core.promises.records[self.key].profile]
     }
 
-    /// The waiting request it covers.
+    /// Returns the waiting request that is bound to the slot.
     pub fn bound_to(&self) -> Option<AllocationId> {
-        let request = self.core.promised_slots.records[self.key].bound_to?;
+        let request = self.core.promises.records[self.key].bound_to?;
         Some(self.core.requests.records[request].allocation_id)
     }
 
-    /// When it is not waited for any more; [`Timestamp::MAX`] is never.
+    /// Returns the time at which the promise expires; [`Timestamp::MAX`] means never.
     pub fn expires_at(&self) -> Timestamp {
-        let promise = &self.core.promised_slots.records[self.key];
-        self.core.promised_slots.worker_requests[promise.worker_request].expires_at
+        let promise = &self.core.promises.records[self.key];
+        self.core.promises.worker_requests[promise.worker_request].expires_at
     }
 }
 

@@ -17,7 +17,7 @@ impl Core {
     /// Lets a detached request wait: bound to a promised slot that fits, or unbound with a worker request due.
     pub(crate) fn enqueue(&mut self, request: RequestKey) {
         let required = self.requests.records[request].profile;
-        match self.promised_slots.take_unbound(&self.profiles, required) {
+        match self.promises.take_unbound(&self.profiles, required) {
             Some(promise) => self.bind(request, promise),
             None => {
                 let record = &mut self.requests.records[request];
@@ -38,13 +38,13 @@ impl Core {
         self.requests
             .bound
             .push(&mut self.requests.records, &self.profiles, profile, request);
-        self.promised_slots.bind(promise, request);
+        self.promises.bind(promise, request);
     }
 
     /// Binds a promised slot that is in no queue to the oldest unbound request that it fits, or queues it as unbound.
     pub(crate) fn bind_to_oldest(&mut self, promise: PromiseKey) {
-        self.promised_slots.unbind(promise);
-        let promised = &self.profiles[self.promised_slots.records[promise].profile];
+        self.promises.unbind(promise);
+        let promised = &self.profiles[self.promises.records[promise].profile];
         let oldest =
             self.requests
                 .unbound
@@ -54,7 +54,7 @@ impl Core {
                 self.take_unbound(request);
                 self.bind(request, promise);
             }
-            None => self.promised_slots.push_unbound(&self.profiles, promise),
+            None => self.promises.push_unbound(&self.profiles, promise),
         }
     }
 
@@ -100,7 +100,7 @@ impl Core {
         let promises = self.promise(worker_request, promised);
         let required = self.requests.records[request].profile;
         let own = promises.iter().copied().find(|promise| {
-            let promised = self.promised_slots.records[*promise].profile;
+            let promised = self.promises.records[*promise].profile;
             self.profiles[promised].is_matching(&self.profiles[required])
         });
         if let Some(promise) = own {
@@ -126,7 +126,7 @@ impl Core {
         for profile in &keys {
             self.slot_totals.add_promised(&self.profiles, *profile);
         }
-        self.promised_slots
+        self.promises
             .insert(worker_request, expires_at, &self.profiles, keys.into_iter())
     }
 }
@@ -137,8 +137,8 @@ impl Core {
     pub(crate) fn fulfil_promise(&mut self, slot: SlotKey) {
         let slot = &self.slots[slot];
         let named = self.task_managers.records[slot.task_manager].worker_request;
-        if let Some(promise) = self.promised_slots.fulfilled_by(&self.profiles, slot.profile, named) {
-            self.promised_slots.begin_to_fulfil(promise);
+        if let Some(promise) = self.promises.fulfilled_by(&self.profiles, slot.profile, named) {
+            self.promises.begin_to_fulfil(promise);
             let request = self.end_promise(promise);
             self.enqueue_again(request);
         }
@@ -146,7 +146,7 @@ impl Core {
 
     /// Ends the promises of a worker that will not come. Returns the number of slots it still promised.
     pub(crate) fn end_worker_request(&mut self, worker_request: WorkerRequestKey, cause: &Arc<str>) -> usize {
-        let worker_request_id = self.promised_slots.worker_requests[worker_request].id;
+        let worker_request_id = self.promises.worker_requests[worker_request].id;
         let promised_slots = self.forget_worker_request(worker_request);
         tracing::warn!(worker_request = %worker_request_id, promised_slots, %cause, "promised worker will not come");
         self.counters.promises_broken += 1;
@@ -155,8 +155,8 @@ impl Core {
 
     /// Ends the promises of a worker request and enqueues their requests again. Returns the number of promises.
     pub(crate) fn forget_worker_request(&mut self, worker_request: WorkerRequestKey) -> usize {
-        let record = &self.promised_slots.worker_requests[worker_request];
-        let promises: Vec<_> = record.slots.iter(&self.promised_slots.records).collect();
+        let record = &self.promises.worker_requests[worker_request];
+        let promises: Vec<_> = record.slots.iter(&self.promises.records).collect();
         let requests: Vec<_> = promises
             .iter()
             .filter_map(|promise| self.end_promise(*promise))
@@ -167,7 +167,7 @@ impl Core {
 
     /// Ends a promised slot. Returns the request that was bound to it, detached.
     fn end_promise(&mut self, promise: PromiseKey) -> Option<RequestKey> {
-        let (profile, bound_to) = self.promised_slots.remove(promise);
+        let (profile, bound_to) = self.promises.remove(promise);
         self.slot_totals.remove_promised(profile);
         self.profiles.release(profile);
         let request = bound_to?;

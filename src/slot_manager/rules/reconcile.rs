@@ -7,7 +7,7 @@ impl Core {
     /// Returns `true` if `reconcile` may have work to do.
     #[inline]
     pub(crate) fn needs_reconcile(&self) -> bool {
-        self.promised_slots.may_have_surplus() || self.worker_policy.is_active()
+        self.promises.may_have_surplus() || self.worker_policy.is_active()
     }
 
     /// Compares needs with workers, in this order:

@@ -93,7 +93,7 @@ impl Core {
         let limit = self.worker_policy.exceeded_by(with_it)?;
         let is_needed = |status: &SlotStatus| {
             let fitting = Fitting::Slot(status.resource_profile());
-            status.allocation().is_some() || self.promised_slots.is_fulfilled_by(&self.profiles, fitting, named)
+            status.allocation().is_some() || self.promises.is_fulfilled_by(&self.profiles, fitting, named)
         };
         let is_refused = !statuses.is_empty() && !statuses.iter().any(is_needed);
         is_refused.then_some(limit)

@@ -119,7 +119,7 @@ impl Core {
                 }
             }
         }
-        if self.promised_slots.len() == 0 {
+        if self.promises.len() == 0 {
             return;
         }
         for status in new {

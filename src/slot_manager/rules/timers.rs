@@ -50,7 +50,7 @@ impl Core {
             Timer::RpcTimeout => self.requests.rpc_timeouts.earliest(),
             Timer::RequestBackoff => self.requests.backoffs.earliest(),
             Timer::SlotBackoff => self.slot_backoffs.earliest(),
-            Timer::WorkerRegistration => self.promised_slots.expiries.earliest(),
+            Timer::WorkerRegistration => self.promises.expiries.earliest(),
             Timer::WorkerRequestRetry => self.requests.ask_retries.earliest(),
             Timer::ReleaseCheck => self.releases.deadlines.earliest(),
             Timer::IdleTimeout => self.task_managers.idle.earliest(),
@@ -70,7 +70,7 @@ impl Core {
                 self.transaction.free.push(slot);
             }
             Timer::WorkerRegistration => {
-                let worker_request = self.promised_slots.expiries.head()?;
+                let worker_request = self.promises.expiries.head()?;
                 self.end_worker_request(worker_request, &"it did not register in time".into());
             }
             Timer::WorkerRequestRetry => self.retry_ask(self.requests.ask_retries.head()?),
@@ -86,13 +86,13 @@ impl Core {
 
     /// Returns `true` if the deadlines of one kind are in order; for the check of invariants.
     pub(crate) fn is_in_order(&self, timer: Timer) -> bool {
-        let (requests, promised_slots) = (&self.requests, &self.promised_slots);
+        let (requests, promises) = (&self.requests, &self.promises);
         match timer {
             Timer::RequestTimeout => requests.deadlines.is_in_order(&requests.records),
             Timer::RpcTimeout => requests.rpc_timeouts.is_in_order(&requests.records),
             Timer::RequestBackoff => requests.backoffs.is_in_order(&requests.records),
             Timer::SlotBackoff => self.slot_backoffs.is_in_order(&self.slots),
-            Timer::WorkerRegistration => promised_slots.expiries.is_in_order(&promised_slots.worker_requests),
+            Timer::WorkerRegistration => promises.expiries.is_in_order(&promises.worker_requests),
             Timer::WorkerRequestRetry => requests.ask_retries.is_in_order(&requests.records),
             Timer::ReleaseCheck => self.releases.are_checks_in_order(),
             Timer::IdleTimeout => self.task_managers.idle.is_in_order(&self.task_managers.records),

@@ -186,7 +186,7 @@ impl Core {
 
     /// Returns the number of free slots and unbound promised slots.
     fn spare_slots(&self) -> usize {
-        self.slot_totals.slots(SlotUsage::Free) + self.promised_slots.num_unbound()
+        self.slot_totals.slots(SlotUsage::Free) + self.promises.num_unbound()
     }
 
     /// Requests the workers that the minimum and redundancy lack, until one is declined.
@@ -240,8 +240,8 @@ impl Core {
     /// Asks to withdraw each surplus worker, once.
     pub(crate) fn withdraw_surplus_workers(&mut self, outside: &mut impl Outside) {
         while let Some(key) = self.next_surplus_worker() {
-            let worker_request = self.promised_slots.worker_requests[key].id;
-            self.promised_slots.ask_to_withdraw(key);
+            let worker_request = self.promises.worker_requests[key].id;
+            self.promises.ask_to_withdraw(key);
             if outside.withdraw_resource(worker_request) == Withdrawal::Confirmed {
                 tracing::info!(%worker_request, "promised worker withdrawn");
                 self.counters.workers_withdrawn += 1;
@@ -252,7 +252,7 @@ impl Core {
 
     /// Returns the next promised worker that no request, minimum or redundancy needs.
     fn next_surplus_worker(&mut self) -> Option<WorkerRequestKey> {
-        let (slots, worker_request) = self.promised_slots.first_surplus()?;
+        let (slots, worker_request) = self.promises.first_surplus()?;
         let (minimum, redundant) = self.reserves();
         let is_needed = |wanted: usize, present: usize| wanted > 0 && present < wanted.saturating_add(slots);
         if is_needed(minimum, self.usable_slots()) || is_needed(redundant, self.spare_slots()) {

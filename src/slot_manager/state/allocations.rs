@@ -1,4 +1,4 @@
-//! What each allocation id is doing: the one index by which requests are de-duplicated.
+//! The index of all allocation ids. It finds duplicate requests.
 
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
@@ -10,17 +10,18 @@ use crate::slot_manager::collections::fingerprint_table::{Fingerprint, Fingerpri
 use crate::slot_manager::state::requests::{PendingRequest, RequestKey};
 use crate::slot_manager::state::slots::{Slot, SlotKey};
 
-/// Where an allocation is.
+/// The record that an allocation id leads to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum AllocationEntry {
-    /// It is not granted.
+    /// A pending request.
     Pending(RequestKey),
-    /// It holds this slot; of several, the one that was recorded first.
+    /// The slot that the allocation holds. If it holds several, the slot that was recorded first.
     Granted(SlotKey),
 }
 
-/// A holder in four bytes, so that a place in the table is eight: one more than twice the index of the key, or two more
-/// if it is granted.
+/// An entry in four bytes: twice the index of the key plus one, or plus two if it is granted.
+///
+/// With it a place in the table takes eight bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct PackedEntry(NonZeroU32);
 
@@ -28,14 +29,14 @@ impl From<AllocationEntry> for PackedEntry {
     #[inline]
     #[expect(
         clippy::cast_possible_truncation,
-        reason = "a slot or a request takes a hundred bytes: 2³¹ of them would be hundreds of gigabytes"
+        reason = "a record takes about a hundred bytes: 2³¹ records would take hundreds of gigabytes"
     )]
-    fn from(holder: AllocationEntry) -> Self {
-        debug_assert!(match holder {
+    fn from(entry: AllocationEntry) -> Self {
+        debug_assert!(match entry {
             AllocationEntry::Pending(request) => request.index() < 1 << 31,
             AllocationEntry::Granted(slot) => slot.index() < 1 << 31,
         });
-        Self(NonZeroU32::MIN.saturating_add(match holder {
+        Self(NonZeroU32::MIN.saturating_add(match entry {
             AllocationEntry::Pending(request) => (request.index() as u32) << 1,
             AllocationEntry::Granted(slot) => (slot.index() as u32) << 1 | 1,
         }))
@@ -54,21 +55,22 @@ impl From<PackedEntry> for AllocationEntry {
     }
 }
 
-/// All allocations by id. The id lives in the record of the request or of the slot.
+/// All allocations by id. The id lives in the record of the request or the slot.
 #[derive(Debug)]
 pub(crate) struct Allocations {
     table: FingerprintTable<PackedEntry>,
-    /// Slots that hold an allocation which is granted on another, in the order in which they were found. Nearly always
-    /// empty.
+    /// Slots that hold an allocation that is granted on another slot, in the order of discovery. It
+    /// is nearly always empty.
     secondaries: BTreeMap<AllocationId, Vec<SlotKey>>,
 }
 
 type Requests = Arena<RequestKey, PendingRequest>;
 type Slots = Arena<SlotKey, Slot>;
 
-/// The id of a holder; `None` would be a slot that holds nothing, which is never in the table.
-fn id_of(holder: AllocationEntry, requests: &Requests, slots: &Slots) -> Option<AllocationId> {
-    match holder {
+/// Returns the id of an entry. `None` would be a slot without an allocation, which is never in the
+/// table.
+fn id_of(entry: AllocationEntry, requests: &Requests, slots: &Slots) -> Option<AllocationId> {
+    match entry {
         AllocationEntry::Pending(request) => Some(requests[request].allocation_id),
         AllocationEntry::Granted(slot) => slots[slot].allocation().map(|allocation| allocation.id),
     }
@@ -86,6 +88,7 @@ impl Allocations {
         self.table.reserve(additional);
     }
 
+    /// Returns the entry of an allocation id, whose fingerprint the caller knows.
     #[inline]
     pub(crate) fn find(
         &self,
@@ -95,34 +98,34 @@ impl Allocations {
         slots: &Slots,
     ) -> Option<AllocationEntry> {
         self.table
-            .find(fingerprint, |holder| id_of(holder.into(), requests, slots) == Some(id))
+            .find(fingerprint, |entry| id_of(entry.into(), requests, slots) == Some(id))
             .map(AllocationEntry::from)
     }
 
-    /// Prepares for several allocations to be looked up soon.
+    /// Loads the parts of the table into the cache that the next searches read.
     pub(crate) fn prefetch(&self, ids: impl Iterator<Item = AllocationId>) {
         self.table.prefetch(ids.map(|id| Fingerprint::of(&id)));
     }
 
-    /// Adds an allocation that is not known, by the fingerprint of its id.
+    /// Adds an unknown allocation by the fingerprint of its id.
     #[inline]
-    pub(crate) fn insert(&mut self, fingerprint: Fingerprint, holder: AllocationEntry) {
-        self.table.insert(fingerprint, holder.into());
+    pub(crate) fn insert(&mut self, fingerprint: Fingerprint, entry: AllocationEntry) {
+        self.table.insert(fingerprint, entry.into());
     }
 
-    /// Makes a known allocation the grant of a slot.
+    /// Turns the entry of a pending request into the grant of a slot.
     pub(crate) fn grant(&mut self, id: AllocationId, request: RequestKey, slot: SlotKey) {
         let pending = PackedEntry::from(AllocationEntry::Pending(request));
         self.table.replace(
             Fingerprint::of(&id),
-            |holder| holder == pending,
+            |entry| entry == pending,
             AllocationEntry::Granted(slot).into(),
         );
     }
 
-    /// Forgets an allocation.
-    pub(crate) fn remove(&mut self, id: AllocationId, holder: AllocationEntry) {
-        let packed = PackedEntry::from(holder);
+    /// Removes an allocation.
+    pub(crate) fn remove(&mut self, id: AllocationId, entry: AllocationEntry) {
+        let packed = PackedEntry::from(entry);
         self.table.remove(Fingerprint::of(&id), |other| other == packed);
     }
 
@@ -139,7 +142,7 @@ impl Allocations {
         }
     }
 
-    /// Takes the slot that holds the allocation beside its grant for the longest time.
+    /// Removes and returns the oldest slot that holds the allocation beside its grant.
     pub(crate) fn take_oldest_secondary(&mut self, id: AllocationId) -> Option<SlotKey> {
         if self.secondaries.is_empty() {
             return None;

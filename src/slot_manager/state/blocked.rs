@@ -1,4 +1,4 @@
-//! Workers whose free slots are not handed out.
+//! Blocked workers: their free slots are not offered.
 
 use std::collections::BTreeSet;
 
@@ -6,18 +6,18 @@ use crate::ResourceId;
 
 use crate::slot_manager::state::task_managers::TaskManagerKey;
 
-/// The blocked workers, whether registered or not.
+/// The blocked workers, registered or not.
 #[derive(Debug, Default)]
 pub(crate) struct Blocking {
     pub(crate) workers: BTreeSet<ResourceId>,
-    /// Those that are registered.
+    /// The blocked workers that are registered.
     pub(crate) task_managers: BTreeSet<TaskManagerKey>,
-    /// How many slots these have, in whatever state.
+    /// The number of slots of blocked task managers, in any phase.
     pub(crate) slots: usize,
 }
 
 impl Blocking {
-    /// Whether any registered one is.
+    /// Returns `true` if a registered worker is blocked.
     #[inline]
     pub(crate) fn is_any(&self) -> bool {
         !self.task_managers.is_empty()

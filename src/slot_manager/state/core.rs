@@ -13,7 +13,7 @@ use crate::slot_manager::state::blocked::Blocking;
 use crate::slot_manager::state::effects::Effects;
 use crate::slot_manager::state::free_slots::FreeSlotIndex;
 use crate::slot_manager::state::profile_queues::Profiles;
-use crate::slot_manager::state::promises::PromisedSlots;
+use crate::slot_manager::state::promises::Promises;
 use crate::slot_manager::state::releases::Releases;
 use crate::slot_manager::state::requests::{PendingRequests, RequestPhase};
 use crate::slot_manager::state::slot_totals::SlotTotals;
@@ -22,35 +22,37 @@ use crate::slot_manager::state::task_managers::TaskManagers;
 use crate::slot_manager::state::transaction::Transaction;
 use crate::slot_manager::state::worker_policy::WorkerPolicyState;
 
-/// The state of the manager: only data, no outside.
+/// The state of the manager, without its collaborators.
 #[derive(Debug)]
 pub(crate) struct Core {
     pub(crate) config: SlotManagerConfig,
     pub(crate) leader_id: Option<LeaderId>,
     /// The time of the present call.
     pub(crate) now: Timestamp,
-    /// What is armed in the present call falls due no earlier than this.
+    /// The earliest time at which a deadline armed in the present call may fall due.
     pub(crate) earliest_rearm: Timestamp,
     pub(crate) profiles: Profiles,
     pub(crate) slots: Arena<SlotKey, Slot>,
     pub(crate) free_slots: FreeSlotIndex,
-    /// Of the slots on which the last attempts failed: few, as a rule.
+    /// The slots whose last attempt failed: usually few.
     pub(crate) slot_failures: BTreeMap<SlotKey, SlotFailures>,
     pub(crate) slot_backoffs: BackoffQueues<SlotBackoff, SlotKey>,
     pub(crate) requests: PendingRequests,
     pub(crate) allocations: Allocations,
     pub(crate) task_managers: TaskManagers,
-    pub(crate) promised_slots: PromisedSlots,
+    pub(crate) promises: Promises,
     pub(crate) slot_totals: SlotTotals,
     pub(crate) blocking: Blocking,
     pub(crate) releases: Releases,
     pub(crate) worker_policy: WorkerPolicyState,
     pub(crate) counters: Counters,
     pub(crate) effects: Effects,
-    /// What the present transaction set free, detached or took away; empty between transactions.
+    /// Work that the present transaction leaves for its commit; empty between transactions.
     pub(crate) transaction: Transaction,
-    /// The number of the last attempt. It does not overflow, nor does any other number of 64 bits that is counted up by
-    /// one: a billion a second take 584 years. Those of 32 bits saturate, or count records.
+    /// The number of the last attempt.
+    ///
+    /// Counters of 64 bits do not overflow: at a billion steps a second that takes 584 years.
+    /// Counters of 32 bits saturate, or count records.
     pub(crate) attempts: u64,
     /// The number of the last worker request; not reset by a new leadership.
     pub(crate) worker_requests: u64,
@@ -70,7 +72,7 @@ impl Core {
             requests: PendingRequests::new(&config),
             allocations: Allocations::new(),
             task_managers: TaskManagers::new(),
-            promised_slots: PromisedSlots::new(),
+            promises: Promises::new(),
             slot_totals: SlotTotals::default(),
             blocking: Blocking::default(),
             releases: Releases::new(),
@@ -97,8 +99,8 @@ impl Core {
         self.allocations.reserve(slots + pending_requests);
     }
 
-    /// Forgets everything but the configuration and what was set, the time, what numbers have been used, and what was
-    /// counted so far.
+    /// Ends a leadership. The configuration, later changes to it, the time, the counters and the
+    /// last numbers used stay.
     pub(crate) fn clear(&mut self) {
         self.leader_id = None;
         self.profiles.clear();
@@ -109,7 +111,7 @@ impl Core {
         self.requests.clear();
         self.allocations.clear();
         self.task_managers.clear();
-        self.promised_slots.clear();
+        self.promises.clear();
         self.slot_totals.clear();
         self.blocking.clear();
         self.releases.clear();
@@ -118,20 +120,20 @@ impl Core {
         self.transaction = Transaction::default();
     }
 
-    /// Begins an input: it never acts on time, and deadlines are as long as configured.
+    /// Begins an input. It handles no due deadlines, and arms new ones exactly as configured.
     #[inline]
     pub(crate) fn begin_input(&mut self, now: Timestamp) {
         self.now = self.now.max(now);
         self.earliest_rearm = Timestamp::ZERO;
     }
 
-    /// Begins a round of progress, which handles the time `now`.
+    /// Begins a round of progress, which handles the deadlines due at `now`.
     pub(crate) fn begin_round(&mut self, now: Timestamp) {
         self.now = self.now.max(now);
         self.earliest_rearm = self.now + SHORTEST_REARM;
     }
 
-    /// The deadline of what is armed now for `length`.
+    /// Returns the deadline of a timer that is armed now for `length`.
     pub(crate) fn deadline_in(&self, length: std::time::Duration) -> Timestamp {
         (self.now + length).max(self.earliest_rearm)
     }
@@ -150,7 +152,9 @@ impl Core {
         self.task_managers.records[task_manager].slot(slot_id.slot_number())
     }
 
-    /// A slot by its id. The one that the allocation holds is found without looking for its task manager.
+    /// Returns the slot with this id.
+    ///
+    /// If the allocation holds the slot, no search for the task manager is needed.
     #[inline]
     pub(crate) fn find_slot_held(&self, slot_id: &SlotId, allocation_id: AllocationId) -> Option<SlotKey> {
         if let Some(AllocationEntry::Granted(slot)) = self.find_allocation(allocation_id) {
@@ -175,8 +179,8 @@ impl Core {
             .find(fingerprint, id, &self.requests.records, &self.slots)
     }
 
-    pub(crate) fn status_of(&self, holder: AllocationEntry) -> AllocationStatus {
-        match holder {
+    pub(crate) fn status_of(&self, entry: AllocationEntry) -> AllocationStatus {
+        match entry {
             AllocationEntry::Granted(slot) => AllocationStatus::Granted {
                 slot_id: self.slot_id(slot),
             },

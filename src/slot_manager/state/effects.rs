@@ -1,4 +1,4 @@
-//! Effects of one call that have not left yet.
+//! The effects of one call that are not flushed yet.
 
 use std::cmp::Ordering;
 
@@ -10,47 +10,50 @@ use crate::slot_manager::state::slots::RpcKey;
 use crate::slot_manager::state::slots::SlotKey;
 use crate::slot_manager::state::task_managers::TaskManagerKey;
 
-/// Effects of one call that have not left yet, by kind.
+/// The effects of one call that are not flushed yet, by kind.
 #[derive(Debug, Default)]
 pub(crate) struct Effects {
-    /// Registrations that ended: their gateways go.
+    /// Registrations that ended. The driver drops their gateways.
     pub(crate) ended_registrations: Vec<TaskManagerKey>,
-    /// Futures to drop.
+    /// Futures that the driver drops.
     pub(crate) abandoned: Vec<AbandonedRpc>,
     pub(crate) notifications: Vec<Notification>,
     /// The losses that notifications of lost grants refer to.
     pub(crate) losses: Losses,
     pub(crate) frees: Vec<(TaskManagerKey, FreeSlot)>,
     pub(crate) slot_requests: Vec<UnsentAttempt>,
-    /// Requests that became unbound, with their sequence numbers. Each is checked again before a worker is requested.
+    /// Requests that became unbound, with their sequence numbers. Each is checked again before a
+    /// worker is requested.
     pub(crate) worker_asks: Vec<(u64, RequestKey)>,
     /// Task managers whose idle timeout is over. Each is checked again before its release.
     pub(crate) releases: Vec<NotedRelease>,
-    /// How the request ended that the present call registers. It is returned, so flushing leaves it alone.
+    /// The end of the request that the present call registers. The call returns it instead of
+    /// flushing it.
     request_outcome: Option<(AllocationId, RequestOutcome)>,
 }
 
-/// How a request ended: with a slot, or failed.
+/// The end of a request: a slot, or a failure.
 pub(crate) type RequestOutcome = Result<SlotId, Box<RequestFailure>>;
 
 /// The future of an attempt that has ended.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct AbandonedRpc {
     pub(crate) rpc: RpcKey,
-    /// Fences the key: the place may hold the future of a later attempt.
+    /// A fence: the place may hold the future of a later attempt.
     pub(crate) attempt: u64,
 }
 
-/// An idle task manager to release.
+/// A release that the present call decides on.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct NotedRelease {
     pub(crate) task_manager: TaskManagerKey,
-    /// Fences the release: in a later idle period it is void.
+    /// A fence: in a later idle period the release is void.
     pub(crate) idle_period: u64,
     /// The task executor has agreed already.
     pub(crate) is_confirmed: bool,
 }
 
+/// A notification to the resource manager.
 #[derive(Debug)]
 pub(crate) struct Notification {
     pub(crate) job_id: JobId,
@@ -59,7 +62,7 @@ pub(crate) struct Notification {
 }
 
 impl Notification {
-    /// Notifications leave in the order of slots; those about no slot come last.
+    /// Compares by slot. Notifications without a slot come last.
     pub(crate) fn order(&self, other: &Self, losses: &Losses) -> Ordering {
         if let (NotificationKind::Lost(lost), NotificationKind::Lost(other)) = (&self.kind, &other.kind) {
             return losses.order(*lost, *other);
@@ -78,25 +81,25 @@ impl Notification {
 }
 
 key! {
-    /// How grants were dropped.
+    /// The loss of one or more grants of one worker.
     LossKey
 }
 
-/// A slot whose grant was dropped, and how.
+/// A slot with a dropped grant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct LostSlot {
     pub(crate) number: u32,
     pub(crate) loss: LossKey,
 }
 
-/// How grants were dropped. What those of one task manager have in common is kept once: it may go with many.
+/// The losses of grants. The grants that one task manager loses at once share one entry.
 ///
-/// A key is valid from `add` to `clear`, which comes when all that was lost has been notified.
+/// A key is valid from `add` to `clear`, which follows the last notification of a loss.
 #[derive(Debug, Default)]
 pub(crate) struct Losses(Vec<(ResourceId, GrantLoss)>);
 
 impl Losses {
-    /// Notes how grants of slots of a worker are dropped. They refer to it by the key returned.
+    /// Adds the loss of grants of one worker and returns its key.
     pub(crate) fn add(&mut self, resource_id: ResourceId, loss: GrantLoss) -> LossKey {
         self.0.push((resource_id, loss));
         LossKey::from_index(self.0.len() - 1)
@@ -106,7 +109,7 @@ impl Losses {
         (&self.0[lost.loss.index()].0, lost.number)
     }
 
-    /// The order of slots: by worker, then by number.
+    /// Compares two slots by worker, then by number.
     pub(crate) fn order(&self, lost: LostSlot, other: LostSlot) -> Ordering {
         if lost.loss == other.loss {
             return lost.number.cmp(&other.number);
@@ -123,7 +126,7 @@ impl Losses {
         SlotId::new(resource_id.clone(), number)
     }
 
-    /// What is reported of a lost grant; what was reported of the last one is kept where they have it in common.
+    /// Returns the cause to report for a lost grant. Reuses the last cause if both share one loss.
     pub(crate) fn cause<'a>(
         &self,
         lost: LostSlot,
@@ -140,24 +143,25 @@ impl Losses {
         cause
     }
 
-    /// Forgets them all, when nothing refers to them any more.
+    /// Removes all losses. Nothing refers to a loss any more.
     pub(crate) fn clear(&mut self) {
         self.0.clear();
     }
 }
 
+/// The content of a notification.
 #[derive(Debug)]
 pub(crate) enum NotificationKind {
     Allocated(SlotId),
     Lost(LostSlot),
-    /// Boxed: it is rare, and larger than the others.
+    /// Boxed, because it is rare and larger than the others.
     Failed(Box<RequestFailure>),
 }
 
-/// An attempt whose gateway is to be called, if it is still the current one of its slot.
+/// An attempt to send, if it is still the current attempt of its slot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct UnsentAttempt {
-    /// The sequence number of the request: slot requests leave in this order.
+    /// The sequence number of the request. Slot requests are sent in this order.
     pub(crate) sequence: u64,
     pub(crate) attempt: u64,
     pub(crate) slot: SlotKey,
@@ -175,18 +179,18 @@ impl Effects {
             && self.releases.is_empty()
     }
 
-    /// Whether there is something to notify, or what notifications refer to is to be forgotten.
+    /// Returns `true` if notifications wait, or losses that no notification needs any more.
     #[inline]
     pub(crate) fn has_notifications(&self) -> bool {
         !self.notifications.is_empty() || !self.losses.0.is_empty()
     }
 
-    /// Keeps the outcome of the request that the present call registers.
+    /// Sets the outcome of the request that the present call registers.
     pub(crate) fn set_outcome(&mut self, allocation_id: AllocationId, outcome: RequestOutcome) {
         self.request_outcome = Some((allocation_id, outcome));
     }
 
-    /// Takes the outcome of a request that has just been registered; `None` if it has not ended.
+    /// Takes the outcome of the request that the present call registers; `None` if it is pending.
     pub(crate) fn take_outcome(&mut self, allocation_id: AllocationId) -> Option<RequestOutcome> {
         let (id, outcome) = self.request_outcome.take()?;
         (id == allocation_id).then_some(outcome)

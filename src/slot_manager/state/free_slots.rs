@@ -1,4 +1,4 @@
-//! The index of the slots that may be handed out.
+//! The index of the offered slots.
 
 use std::sync::Arc;
 
@@ -16,7 +16,8 @@ use self::by_utilization::{Prefer, UtilizationIndex};
 type Slots = Arena<SlotKey, Slot>;
 type TaskManagerRecords = Arena<TaskManagerKey, TaskManager>;
 
-/// The offered slots. A slot is here exactly while its state is [`Offered`](crate::slot_manager::state::slots::SlotPhase::Offered).
+/// The offered slots: exactly the slots in the phase
+/// [`Offered`](crate::slot_manager::state::slots::SlotPhase::Offered).
 #[derive(Debug)]
 pub(crate) struct FreeSlotIndex {
     index: SlotOrdering,
@@ -24,19 +25,23 @@ pub(crate) struct FreeSlotIndex {
     next_sequence: u64,
 }
 
+/// The order of the offered slots.
 #[derive(Debug)]
 enum SlotOrdering {
-    /// In the order in which they became free.
+    /// The slot that has been free longest comes first.
     Queues(ProfileQueues<Offered, SlotKey>),
+    /// The utilization of the task manager comes first.
     ByUtilization(UtilizationIndex),
 }
 
-/// Which of the first of each fitting profile is taken.
+/// The choice among the first slots of all fitting profiles.
 #[derive(Debug)]
 enum Choice {
-    /// The one that comes first in the order of the index.
+    /// The first slot in the order of the index.
     First,
+    /// The slot with the least resources beyond the required ones.
     LeastWaste,
+    /// The slot that a strategy of the user prefers.
     Custom(Arc<dyn SlotMatching + Send + Sync>),
 }
 
@@ -60,13 +65,14 @@ impl FreeSlotIndex {
         }
     }
 
-    /// The sequence number of the next slot that becomes free.
+    /// Returns the sequence number of the next slot to offer.
     #[inline]
     pub(crate) fn next_sequence(&mut self) -> u64 {
         self.next_sequence += 1;
         self.next_sequence
     }
 
+    /// Adds a slot whose phase is offered already.
     pub(crate) fn push(
         &mut self,
         slots: &mut Slots,
@@ -83,6 +89,7 @@ impl FreeSlotIndex {
         }
     }
 
+    /// Removes a slot whose phase is still offered.
     pub(crate) fn remove(&mut self, slots: &mut Slots, slot: SlotKey) {
         match &mut self.index {
             SlotOrdering::Queues(queues) => {
@@ -93,7 +100,7 @@ impl FreeSlotIndex {
         }
     }
 
-    /// The slot that the strategy chooses among those that fit. It stays in the index.
+    /// Returns the slot that the strategy chooses among the fitting ones. It stays in the index.
     #[inline]
     pub(crate) fn find(&self, slots: &Slots, profiles: &Profiles, required: &ResourceProfile) -> Option<SlotKey> {
         match (&self.index, &self.choice) {
@@ -107,7 +114,7 @@ impl FreeSlotIndex {
         }
     }
 
-    /// Called when the share of used slots of a task manager has changed.
+    /// Updates the order after a change of the share of used slots of a task manager.
     #[inline]
     pub(crate) fn utilization_changed(&mut self, task_managers: &TaskManagerRecords, task_manager: TaskManagerKey) {
         if let SlotOrdering::ByUtilization(index) = &mut self.index {
@@ -122,7 +129,7 @@ impl FreeSlotIndex {
         }
     }
 
-    /// Whether the index knows which slots come first; for the check of invariants.
+    /// Returns `true` if the slots are in order; for the check of invariants.
     pub(crate) fn is_in_order(&self, slots: &Slots, task_managers: &TaskManagerRecords) -> bool {
         match &self.index {
             SlotOrdering::Queues(queues) => queues.are_in_order(slots),
@@ -130,7 +137,7 @@ impl FreeSlotIndex {
         }
     }
 
-    /// All offered slots with the profile they are filed under, in no particular order.
+    /// Returns all offered slots with the profiles of their queues, in no particular order.
     pub(crate) fn iter<'a>(&'a self, slots: &'a Slots) -> Box<dyn Iterator<Item = (ProfileKey, SlotKey)> + 'a> {
         match &self.index {
             SlotOrdering::Queues(queues) => Box::new(queues.iter(slots)),
@@ -139,7 +146,7 @@ impl FreeSlotIndex {
     }
 }
 
-/// The first slot of a profile that fits.
+/// The first slot of a fitting profile.
 pub(crate) struct First {
     profile: ProfileKey,
     utilization: u64,
@@ -147,7 +154,7 @@ pub(crate) struct First {
 }
 
 impl First {
-    fn shown<'a>(&self, profiles: &'a Profiles) -> Candidate<'a> {
+    fn as_candidate<'a>(&self, profiles: &'a Profiles) -> Candidate<'a> {
         Candidate {
             resource_profile: &profiles[self.profile],
             utilization: self.utilization,
@@ -157,7 +164,7 @@ impl First {
 }
 
 impl SlotOrdering {
-    /// The first of each profile that fits.
+    /// Returns the first slot of each fitting profile.
     fn candidates(&self, profiles: &Profiles, required: &ResourceProfile) -> impl Iterator<Item = First> {
         let (queues, by_utilization) = match self {
             Self::Queues(queues) => (Some(queues), None),
@@ -175,7 +182,7 @@ impl SlotOrdering {
         in_queues.chain(by_utilization.flat_map(move |index| index.fitting(profiles, required)))
     }
 
-    /// The candidate that has the least beyond what is required.
+    /// Returns the slot with the least resources beyond the required ones.
     #[inline(never)]
     fn least_waste(&self, slots: &Slots, profiles: &Profiles, required: &ResourceProfile) -> Option<SlotKey> {
         let candidates = self.candidates(profiles, required);
@@ -183,7 +190,7 @@ impl SlotOrdering {
         self.first_of(slots, best.profile)
     }
 
-    /// The candidate that a strategy of one's own likes best.
+    /// Returns the slot that the strategy of the user prefers.
     #[inline(never)]
     fn best(
         &self,
@@ -194,7 +201,7 @@ impl SlotOrdering {
     ) -> Option<SlotKey> {
         let candidates = self.candidates(profiles, required);
         let best = candidates.min_by(|a, b| {
-            own.compare(required, &a.shown(profiles), &b.shown(profiles))
+            own.compare(required, &a.as_candidate(profiles), &b.as_candidate(profiles))
                 .then_with(|| a.free_order.cmp(&b.free_order))
         })?;
         self.first_of(slots, best.profile)

@@ -1,5 +1,6 @@
-//! Every distinct profile once, counted by its uses, and queues by profile: what makes matching cost as much as there
-//! are distinct profiles, not slots.
+//! Interned profiles, and queues by profile.
+//!
+//! With them matching costs one comparison for each distinct profile, not for each slot or request.
 
 use std::collections::BTreeSet;
 
@@ -11,52 +12,54 @@ use crate::slot_manager::collections::interner::Interner;
 use crate::slot_manager::collections::linked_list::{Linked, List};
 
 key! {
-    /// A distinct profile that something uses.
+    /// A distinct profile in use.
     ProfileKey
 }
 
 /// The distinct profiles in use.
 pub(crate) type Profiles = Interner<ProfileKey, ResourceProfile>;
 
-/// A record that waits in a queue of kind `L`, in the order of its place there.
+/// A record in a queue of kind `L`, in the order of its place.
 pub(crate) trait Queued<L, K>: Linked<L, K> {
+    /// Returns the place in queues of kind `L`; lower places come first.
     fn place(&self) -> u64;
 }
 
-/// One queue for each profile that has something queued.
+/// One queue for each profile, in the order of places.
 #[derive(Debug)]
 pub(crate) struct ProfileQueues<L, K> {
-    /// By the index of the key of the profile: as many as were needed for what was pushed.
+    /// Indexed by profile key.
     queues: Vec<Queue<L, K>>,
-    /// What there is to know about each queue that is not empty, side by side, in no particular order: looking for the
-    /// first that fits reads little else.
+    /// The heads of all queues with members, in no particular order. A search reads little else.
     active: Vec<ActiveQueue>,
 }
 
+/// The queue of one profile.
 #[derive(Debug)]
 struct Queue<L, K> {
-    /// Those that came in the order of their sequence numbers: nearly all.
+    /// Members that were pushed in the order of their places: nearly all.
     in_order: List<L, K>,
-    /// Those that came after one with a larger number: they had been here before, and keep their place.
+    /// Members that were pushed after a member with a later place. They have been queued before.
     returned: BTreeSet<(u64, K)>,
-    /// The place in `active`, while something is queued.
+    /// The index in `active`, while the queue has members.
     position: usize,
 }
 
+/// The head of a queue with members.
 #[derive(Debug)]
 struct ActiveQueue {
-    /// The place of the first in the queue.
+    /// The place of the first member.
     first: u64,
     sketch: Sketch,
     profile: ProfileKey,
 }
 
-/// Which profiles fit.
+/// The condition for a fitting profile.
 #[derive(Clone, Copy)]
 pub(crate) enum Fitting<'a> {
-    /// Those that have what is required.
+    /// Profiles of slots that fit this request.
     Request(&'a ResourceProfile),
-    /// Those that ask for no more than a slot has.
+    /// Profiles of requests that this slot fits.
     Slot(&'a ResourceProfile),
 }
 
@@ -68,7 +71,8 @@ impl Fitting<'_> {
         }
     }
 
-    /// Whether a profile can fit; a cheap comparison that most of those that do not fit do not pass.
+    /// Returns `false` if a profile certainly does not fit. The comparison is cheap and rarely
+    /// wrong.
     #[inline]
     fn may_fit(self, own: Sketch, other: Sketch) -> bool {
         match self {
@@ -97,6 +101,7 @@ impl<L, K> Default for Queue<L, K> {
 }
 
 impl<L, K: Key + Ord> Queue<L, K> {
+    /// Returns the first member and its place.
     #[inline]
     fn first<R: Queued<L, K>>(&self, records: &Arena<K, R>) -> Option<(u64, K)> {
         let in_order = self.in_order.head().map(|key| (records[key].place(), key));
@@ -123,7 +128,9 @@ impl<L, K: Key + Ord> ProfileQueues<L, K> {
         self.active.is_empty()
     }
 
-    /// O(1) in the order of sequence numbers, else O(log n) in those that were not.
+    /// Adds a record to the queue of a profile.
+    ///
+    /// Cost: O(1) in the order of places; else O(log returned members).
     #[inline]
     pub(crate) fn push<R: Queued<L, K>>(
         &mut self,
@@ -150,13 +157,14 @@ impl<L, K: Key + Ord> ProfileQueues<L, K> {
             Some(_) => {
                 queue.returned.insert((sequence, key));
             }
-            // Those that came back may all be behind it.
+            // The list is empty, so the returned members may all be later.
             None => queue.in_order.push_back(records, key),
         }
         let active = &mut self.active[queue.position];
         active.first = active.first.min(sequence);
     }
 
+    /// Removes a member.
     #[inline]
     pub(crate) fn remove<R: Queued<L, K>>(&mut self, records: &mut Arena<K, R>, profile: ProfileKey, key: K) {
         let queue = &mut self.queues[profile.index()];
@@ -178,14 +186,15 @@ impl<L, K: Key + Ord> ProfileQueues<L, K> {
         }
     }
 
-    /// The first of one profile.
+    /// Returns the first member of one profile.
     pub(crate) fn first_of<R: Queued<L, K>>(&self, records: &Arena<K, R>, profile: ProfileKey) -> Option<K> {
         let (_, key) = self.queues.get(profile.index())?.first(records)?;
         Some(key)
     }
 
-    /// The first, with its sequence number, among all profiles that fit. Costs one comparison for each profile that has
-    /// something queued.
+    /// Returns the first member of all fitting profiles, with its place.
+    ///
+    /// Cost: O(profiles with members).
     #[inline]
     pub(crate) fn first_fitting<R: Queued<L, K>>(
         &self,
@@ -209,7 +218,9 @@ impl<L, K: Key + Ord> ProfileQueues<L, K> {
         self.queues[found?.profile.index()].first(records)
     }
 
-    /// The place of the first of each profile that fits. Costs as much as `first_fitting`.
+    /// Returns the place of the first member of each fitting profile.
+    ///
+    /// Cost: O(profiles with members).
     pub(crate) fn fitting(&self, profiles: &Profiles, fitting: Fitting<'_>) -> impl Iterator<Item = (ProfileKey, u64)> {
         let sketch = fitting.sketch();
         self.active
@@ -218,12 +229,12 @@ impl<L, K: Key + Ord> ProfileQueues<L, K> {
             .map(|active| (active.profile, active.first))
     }
 
-    /// The profiles that have something queued, in no particular order.
+    /// Returns the profiles with members, in no particular order.
     pub(crate) fn profiles(&self) -> impl Iterator<Item = ProfileKey> {
         self.active.iter().map(|active| active.profile)
     }
 
-    /// All that is queued of one profile, in no particular order.
+    /// Returns all members of one profile, in no particular order.
     pub(crate) fn iter_of<'a, R: Queued<L, K>>(
         &'a self,
         records: &'a Arena<K, R>,
@@ -236,7 +247,7 @@ impl<L, K: Key + Ord> ProfileQueues<L, K> {
         })
     }
 
-    /// All that is queued, in no particular order.
+    /// Returns all members with the profiles of their queues, in no particular order.
     pub(crate) fn iter<'a, R: Queued<L, K>>(
         &'a self,
         records: &'a Arena<K, R>,
@@ -245,7 +256,7 @@ impl<L, K: Key + Ord> ProfileQueues<L, K> {
             .flat_map(move |profile| self.iter_of(records, profile).map(move |key| (profile, key)))
     }
 
-    /// Whether each queue is in order, and is known by its first; for the check of invariants.
+    /// Returns `true` if each queue is in order and its head is right; for the check of invariants.
     pub(crate) fn are_in_order<R: Queued<L, K>>(&self, records: &Arena<K, R>) -> bool {
         self.active.iter().enumerate().all(|(position, active)| {
             let queue = &self.queues[active.profile.index()];
@@ -293,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn a_profile_is_kept_once_and_as_long_as_it_is_used() {
+    fn a_profile_is_interned_once_and_while_it_is_used() {
         let mut profiles = Profiles::new();
         let one = profiles.acquire(&cores(1.0));
         let two = profiles.acquire(&cores(2.0));
@@ -305,7 +316,7 @@ mod tests {
     }
 
     #[test]
-    fn who_comes_back_keeps_its_place_and_the_first_that_fits_comes_first() {
+    fn a_returned_member_keeps_its_place_and_the_first_fitting_member_comes_first() {
         let mut profiles = Profiles::new();
         let (small, large) = (profiles.acquire(&cores(1.0)), profiles.acquire(&cores(2.0)));
         let mut records = Arena::new();
@@ -318,14 +329,14 @@ mod tests {
             queues.push(&mut records, &profiles, profile, key);
             (place, key)
         };
-        let (late, back, other) = (push(small, 7), push(small, 2), push(large, 5));
+        let (late, returned, other) = (push(small, 7), push(small, 2), push(large, 5));
         let first = |queues: &ProfileQueues<_, _>, records: &_, least: f64| {
             queues.first_fitting(records, &profiles, Fitting::Request(&cores(least)))
         };
-        assert_eq!(first(&queues, &records, 1.0), Some(back));
+        assert_eq!(first(&queues, &records, 1.0), Some(returned));
         assert_eq!(first(&queues, &records, 2.0), Some(other));
         assert_eq!(first(&queues, &records, 3.0), None);
-        queues.remove(&mut records, small, back.1);
+        queues.remove(&mut records, small, returned.1);
         assert_eq!(first(&queues, &records, 1.0), Some(other));
         queues.remove(&mut records, large, other.1);
         assert_eq!(first(&queues, &records, 1.0), Some(late));
@@ -336,7 +347,7 @@ mod tests {
     }
 
     #[test]
-    fn who_comes_in_order_is_in_the_list_and_who_comes_back_beside_it() {
+    fn members_in_order_are_in_the_list_and_returned_members_beside_it() {
         let mut profiles = Profiles::new();
         let profile = profiles.acquire(&cores(1.0));
         let mut records = Arena::new();
@@ -350,7 +361,7 @@ mod tests {
     }
 
     #[test]
-    fn most_profiles_that_do_not_fit_are_told_by_their_sketch() {
+    fn sketches_exclude_most_profiles_that_do_not_fit() {
         let (small, large) = (cores(1.0), cores(2.0));
         let may_fit = |fitting: Fitting<'_>, other: &ResourceProfile| fitting.may_fit(fitting.sketch(), other.sketch());
         assert!(may_fit(Fitting::Request(&small), &large) && !may_fit(Fitting::Request(&large), &small));
@@ -358,7 +369,7 @@ mod tests {
     }
 
     #[test]
-    fn who_comes_back_before_others_that_came_back_is_the_first() {
+    fn a_returned_member_can_come_before_other_returned_members() {
         let mut profiles = Profiles::new();
         let profile = profiles.acquire(&cores(1.0));
         let mut records = Arena::new();

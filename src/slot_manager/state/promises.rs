@@ -1,7 +1,6 @@
-//! Slots that the resource manager has promised: which worker request they belong to, and which waiting request each of
-//! them bound_to.
+//! Promised slots, with their worker requests and the waiting requests bound to them.
 //!
-//! Covering is accounting, not reservation: it decides only whether a worker is asked for.
+//! A binding is no reservation. It only decides whether a worker is requested for the request.
 
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
@@ -21,65 +20,67 @@ key! {
 }
 
 key! {
-    /// A worker request of which promised slots are left.
+    /// A worker request with promised slots.
     WorkerRequestKey
 }
 
+/// A promised slot.
 #[derive(Debug)]
 pub(crate) struct Promise {
     pub(crate) worker_request: WorkerRequestKey,
     pub(crate) profile: ProfileKey,
-    /// The waiting request it bound_to.
+    /// The waiting request that is bound to the slot.
     pub(crate) bound_to: Option<RequestKey>,
-    /// Grows with every slot that is promised.
+    /// A number that grows with each promised slot.
     pub(crate) sequence: u64,
-    /// Grows with every promised slot that comes to cover nothing.
+    /// A number that grows with each slot that becomes unbound.
     unbound_sequence: u64,
     all_links: Links<PromiseKey>,
     unbound_links: Links<PromiseKey>,
     worker_links: Links<PromiseKey>,
 }
 
+/// A worker request and its promised slots.
 #[derive(Debug)]
 pub(crate) struct WorkerRequest {
     pub(crate) id: WorkerRequestId,
     pub(crate) expires_at: Timestamp,
     pub(crate) slots: List<OfWorkerRequest, PromiseKey>,
-    /// How many slots are left of it, and how many of these cover a request.
     num_slots: usize,
+    /// The number of slots with a bound request.
     num_bound: usize,
     withdrawal: WithdrawalState,
     links: Links<WorkerRequestKey>,
 }
 
-/// Whether a worker request is to be withdrawn.
+/// The steps from a surplus worker request to its withdrawal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum WithdrawalState {
-    /// Not as long as its slots cover requests.
+    /// A request is bound to one of its slots.
     None,
-    /// They cover nobody: it is noted, to be looked at when the call ends.
+    /// No request is bound to its slots. `first_surplus` lists it, unless that changes before.
     Noted,
-    /// It is in the list of those that nobody needs.
+    /// It is in the list of surplus worker requests.
     Listed,
-    /// It was asked for, and is not again until a slot of it has covered a request.
-    Asked,
-    /// Never: its worker has begun to keep the promise.
-    Over,
+    /// The withdrawal was requested. It is not repeated before a request was bound to a slot again.
+    Requested,
+    /// The worker has begun to fulfil its promise.
+    TooLate,
 }
 
-/// The queue of all promised slots, oldest first.
+/// The kind of the queues of all promised slots, oldest first.
 #[derive(Debug)]
 pub(crate) enum All {}
 
-/// The queue of those that cover nothing.
+/// The kind of the queues of unbound promised slots.
 #[derive(Debug)]
 pub(crate) enum Unbound {}
 
-/// The list of those of one worker request.
+/// The kind of the lists of promised slots of one worker request.
 #[derive(Debug)]
 pub(crate) enum OfWorkerRequest {}
 
-/// The list of worker requests.
+/// The kind of the list of worker requests by the end of their registration timeout.
 #[derive(Debug)]
 pub(crate) enum Expiry {}
 
@@ -110,9 +111,9 @@ impl Identified<WorkerRequestId> for WorkerRequest {
     }
 }
 
-/// All promised slots.
+/// All promised slots and their worker requests.
 #[derive(Debug)]
-pub(crate) struct PromisedSlots {
+pub(crate) struct Promises {
     pub(crate) records: Arena<PromiseKey, Promise>,
     pub(crate) worker_requests: Arena<WorkerRequestKey, WorkerRequest>,
     pub(crate) expiries: DeadlineList<Expiry, WorkerRequestKey>,
@@ -121,15 +122,15 @@ pub(crate) struct PromisedSlots {
     unbound: ProfileQueues<Unbound, PromiseKey>,
     num_unbound: usize,
     next_sequence: u64,
-    /// Whether there is anything in the two lists below.
+    /// Set while one of the two lists below may have a member.
     has_surplus: bool,
-    /// Worker requests whose slots came to cover nobody in this call.
-    noted: Vec<(WorkerRequestKey, WorkerRequestId)>,
-    /// Those whose slots cover nobody: those with the fewest slots first, of these the one that was asked for last.
+    /// Worker requests that became surplus in this call. The id fences the key.
+    surplus_candidates: Vec<(WorkerRequestKey, WorkerRequestId)>,
+    /// Surplus worker requests: fewest slots first, then newest first.
     surplus: BTreeSet<(usize, Reverse<WorkerRequestId>, WorkerRequestKey)>,
 }
 
-impl PromisedSlots {
+impl Promises {
     pub(crate) fn new() -> Self {
         Self {
             records: Arena::new(),
@@ -141,7 +142,7 @@ impl PromisedSlots {
             num_unbound: 0,
             next_sequence: 0,
             has_surplus: false,
-            noted: Vec::new(),
+            surplus_candidates: Vec::new(),
             surplus: BTreeSet::new(),
         }
     }
@@ -154,8 +155,9 @@ impl PromisedSlots {
         self.num_unbound
     }
 
-    /// Arena a worker request, and its slots in the order promised. Every slot covers nothing and is in no queue of
-    /// such slots yet.
+    /// Adds a worker request and its slots, in the order promised.
+    ///
+    /// The slots are unbound, and not yet in a queue of unbound slots.
     pub(crate) fn insert(
         &mut self,
         id: WorkerRequestId,
@@ -172,7 +174,7 @@ impl PromisedSlots {
             withdrawal: WithdrawalState::None,
             links: Links::default(),
         });
-        self.note_surplus(worker_request);
+        self.note_if_surplus(worker_request);
         self.by_id.insert(&self.worker_requests, worker_request);
         self.expiries.arm(&mut self.worker_requests, worker_request);
         promised
@@ -197,63 +199,65 @@ impl PromisedSlots {
             .collect()
     }
 
-    /// Lets a promised slot cover a request.
+    /// Binds a request to a promised slot.
     pub(crate) fn bind(&mut self, promise: PromiseKey, request: RequestKey) {
         let record = &mut self.records[promise];
         record.bound_to = Some(request);
         let key = record.worker_request;
-        self.unlist(key);
+        self.remove_from_surplus(key);
         let worker = &mut self.worker_requests[key];
         worker.num_bound += 1;
-        if worker.withdrawal != WithdrawalState::Over {
+        if worker.withdrawal != WithdrawalState::TooLate {
             worker.withdrawal = WithdrawalState::None;
         }
     }
 
-    /// Lets a promised slot cover nothing.
+    /// Unbinds the request of a promised slot, if any.
     pub(crate) fn unbind(&mut self, promise: PromiseKey) {
         let record = &mut self.records[promise];
         if record.bound_to.take().is_some() {
             let key = record.worker_request;
             self.worker_requests[key].num_bound -= 1;
-            self.note_surplus(key);
+            self.note_if_surplus(key);
         }
     }
 
-    /// The worker of a promised slot has come: it is too late to withdraw it.
+    /// Records that the worker of a promised slot has come: it is too late to withdraw the worker.
     pub(crate) fn begin_to_fulfil(&mut self, promise: PromiseKey) {
         let key = self.records[promise].worker_request;
-        self.unlist(key);
-        self.worker_requests[key].withdrawal = WithdrawalState::Over;
+        self.remove_from_surplus(key);
+        self.worker_requests[key].withdrawal = WithdrawalState::TooLate;
     }
 
-    /// Notes a worker request if its slots cover nobody.
-    fn note_surplus(&mut self, key: WorkerRequestKey) {
+    /// Makes a worker request a surplus candidate if no request is bound to its slots.
+    fn note_if_surplus(&mut self, key: WorkerRequestKey) {
         let worker = &mut self.worker_requests[key];
         if worker.num_bound == 0 && worker.withdrawal == WithdrawalState::None {
             worker.withdrawal = WithdrawalState::Noted;
-            self.noted.push((key, worker.id));
+            self.surplus_candidates.push((key, worker.id));
             self.has_surplus = true;
         }
     }
 
-    fn unlist(&mut self, key: WorkerRequestKey) {
+    /// Removes a worker request from the list of surplus worker requests.
+    fn remove_from_surplus(&mut self, key: WorkerRequestKey) {
         let worker = &self.worker_requests[key];
         if worker.withdrawal == WithdrawalState::Listed {
             self.surplus.remove(&(worker.num_slots, Reverse(worker.id), key));
         }
     }
 
-    /// Whether some worker request may be one that nobody needs.
+    /// Returns `true` if a worker request may be surplus.
     #[inline]
     pub(crate) fn may_have_surplus(&self) -> bool {
         self.has_surplus
     }
 
-    /// The first of the worker requests whose slots cover nobody and that were not asked to be withdrawn, with the number
-    /// of its slots.
+    /// Returns the surplus worker request to withdraw first, with its number of slots.
+    ///
+    /// Worker requests whose withdrawal was requested already do not count.
     pub(crate) fn first_surplus(&mut self) -> Option<(usize, WorkerRequestKey)> {
-        for (key, id) in self.noted.drain(..) {
+        for (key, id) in self.surplus_candidates.drain(..) {
             if let Some(worker) = self.worker_requests.get_mut(key) {
                 if worker.id == id && worker.withdrawal == WithdrawalState::Noted {
                     worker.withdrawal = WithdrawalState::Listed;
@@ -266,13 +270,13 @@ impl PromisedSlots {
         Some((*slots, *worker_request))
     }
 
-    /// Notes that a worker request is being withdrawn.
+    /// Records that the withdrawal of a worker request is requested now.
     pub(crate) fn ask_to_withdraw(&mut self, key: WorkerRequestKey) {
-        self.unlist(key);
-        self.worker_requests[key].withdrawal = WithdrawalState::Asked;
+        self.remove_from_surplus(key);
+        self.worker_requests[key].withdrawal = WithdrawalState::Requested;
     }
 
-    /// Puts a promised slot that covers nothing into the queue of such slots.
+    /// Queues an unbound promised slot.
     pub(crate) fn push_unbound(&mut self, profiles: &Profiles, promise: PromiseKey) {
         let sequence = self.take_sequence();
         let record = &mut self.records[promise];
@@ -282,8 +286,7 @@ impl PromisedSlots {
         self.num_unbound += 1;
     }
 
-    /// The promised slot that covers nothing for the longest time and fits `required`; it leaves the queue of such
-    /// slots.
+    /// Takes the promised slot that fits `required` and has been unbound longest out of its queue.
     #[inline]
     pub(crate) fn take_unbound(&mut self, profiles: &Profiles, required: ProfileKey) -> Option<PromiseKey> {
         if self.num_unbound == 0 {
@@ -294,6 +297,7 @@ impl PromisedSlots {
         Some(promise)
     }
 
+    /// Returns the promised slot that fits `required` and has been unbound longest.
     pub(crate) fn first_unbound(&self, profiles: &Profiles, required: ProfileKey) -> Option<(u64, PromiseKey)> {
         self.unbound
             .first_fitting(&self.records, profiles, Fitting::Request(&profiles[required]))
@@ -305,15 +309,18 @@ impl PromisedSlots {
         self.num_unbound -= 1;
     }
 
-    /// The promised slot that a newly known slot takes the place of: among those of the worker request that its task
-    /// manager names; if it names none, among all, an equal profile before the oldest that the slot can stand for.
+    /// Returns the promised slot that a new slot fulfils.
+    ///
+    /// If the task manager names a worker request, only its promised slots count: first an equal
+    /// profile, then a profile that the slot fits, then the oldest. Otherwise all promised slots
+    /// count: first an equal profile, then the oldest that the slot fits.
     pub(crate) fn fulfilled_by(
         &self,
         profiles: &Profiles,
         slot: ProfileKey,
         named: Option<WorkerRequestId>,
     ) -> Option<PromiseKey> {
-        let stands_for = |promised: &ResourceProfile| profiles[slot].is_matching(promised);
+        let fits = |promised: &ResourceProfile| profiles[slot].is_matching(promised);
         let Some(named) = named else {
             return self.all.first_of(&self.records, slot).or_else(|| {
                 let (_, promise) = self
@@ -322,8 +329,8 @@ impl PromisedSlots {
                 Some(promise)
             });
         };
-        // What a worker really brings may differ from what was promised; it is still that worker (FLINK-9455's pending
-        // slots were matched by equal profiles only, and stayed for ever).
+        // A worker may bring other profiles than promised, but it is still that worker. FLINK-9455
+        // matched its pending slots by equal profiles only, and they stayed for ever.
         let slots = &self.worker_requests[self.find(named)?].slots;
         let profile_of = |promise: &PromiseKey| self.records[*promise].profile;
         slots
@@ -332,12 +339,12 @@ impl PromisedSlots {
             .or_else(|| {
                 slots
                     .iter(&self.records)
-                    .find(|promise| stands_for(&profiles[profile_of(promise)]))
+                    .find(|promise| fits(&profiles[profile_of(promise)]))
             })
             .or_else(|| slots.head())
     }
 
-    /// Whether a newly known slot would take the place of a promised one.
+    /// Returns `true` if a new slot would fulfil a promised slot.
     pub(crate) fn is_fulfilled_by(
         &self,
         profiles: &Profiles,
@@ -354,7 +361,9 @@ impl PromisedSlots {
         self.by_id.find(&self.worker_requests, &id)
     }
 
-    /// Ends a promised slot, and its worker request with the last one. Returns its profile and the request it bound.
+    /// Removes a promised slot, and with the last slot its worker request.
+    ///
+    /// Returns the profile of the slot and the request that was bound to it.
     pub(crate) fn remove(&mut self, promise: PromiseKey) -> (ProfileKey, Option<RequestKey>) {
         let Promise {
             worker_request,
@@ -366,7 +375,7 @@ impl PromisedSlots {
             self.remove_unbound(promise);
         }
         self.all.remove(&mut self.records, profile, promise);
-        self.unlist(worker_request);
+        self.remove_from_surplus(worker_request);
         let worker = &mut self.worker_requests[worker_request];
         worker.slots.remove(&mut self.records, promise);
         worker.num_slots -= 1;
@@ -374,7 +383,7 @@ impl PromisedSlots {
         if worker.withdrawal == WithdrawalState::Listed {
             worker.withdrawal = WithdrawalState::None;
         }
-        self.note_surplus(worker_request);
+        self.note_if_surplus(worker_request);
         self.records.remove(promise);
         if self.worker_requests[worker_request].slots.is_empty() {
             self.expiries.disarm(&mut self.worker_requests, worker_request);
@@ -384,7 +393,9 @@ impl PromisedSlots {
         (profile, bound_to)
     }
 
-    /// All promised slots, oldest first.
+    /// Returns all promised slots, oldest first.
+    ///
+    /// Cost: O(n log n).
     pub(crate) fn iter(&self) -> impl Iterator<Item = PromiseKey> {
         let mut promises: Vec<_> = self
             .records
@@ -395,46 +406,47 @@ impl PromisedSlots {
         promises.into_iter().map(|(_, key)| key)
     }
 
-    /// Those in the queue of promised slots that cover nothing.
+    /// Returns all members of the queues of unbound promised slots.
     pub(crate) fn unbound(&self) -> impl Iterator<Item = (ProfileKey, PromiseKey)> {
         self.unbound.iter(&self.records)
     }
 
-    /// Those in the queue of all promised slots.
+    /// Returns all members of the queues of all promised slots.
     pub(crate) fn queued(&self) -> impl Iterator<Item = (ProfileKey, PromiseKey)> {
         self.all.iter(&self.records)
     }
 
-    /// Whether the numbers of a worker request are right, and it is listed as one that nobody needs only if its slots cover
-    /// nobody; for the check of invariants.
-    pub(crate) fn is_counted(&self, key: WorkerRequestKey) -> bool {
+    /// Returns `true` if the numbers of a worker request are right and it is surplus only without
+    /// bound requests; for the check of invariants.
+    pub(crate) fn is_consistent(&self, key: WorkerRequestKey) -> bool {
         let worker = &self.worker_requests[key];
         let slots = || worker.slots.iter(&self.records);
         let bound = slots().filter(|slot| self.records[*slot].bound_to.is_some()).count();
         worker.num_slots == slots().count()
             && worker.num_bound == bound
             && self.is_listed(key) == (worker.withdrawal == WithdrawalState::Listed)
-            && (bound > 0) <= (worker.withdrawal == WithdrawalState::None || worker.withdrawal == WithdrawalState::Over)
+            && (bound > 0)
+                <= (worker.withdrawal == WithdrawalState::None || worker.withdrawal == WithdrawalState::TooLate)
     }
 
-    /// Whether a worker request is listed as one that nobody needs; for the check of invariants.
+    /// Returns `true` if a worker request is listed as surplus; for the check of invariants.
     pub(crate) fn is_listed(&self, key: WorkerRequestKey) -> bool {
         let worker = &self.worker_requests[key];
         self.surplus.contains(&(worker.num_slots, Reverse(worker.id), key))
     }
 
-    /// For the tests of that check.
+    /// Breaks what [`is_consistent`](Self::is_consistent) checks, for its tests.
     #[cfg(test)]
-    pub(crate) fn forget_to_list(&mut self, key: WorkerRequestKey) {
-        self.unlist(key);
+    pub(crate) fn break_surplus_list(&mut self, key: WorkerRequestKey) {
+        self.remove_from_surplus(key);
     }
 
-    /// How many worker requests are listed as ones that nobody needs; for the check of invariants.
+    /// Returns the number of worker requests listed as surplus; for the check of invariants.
     pub(crate) fn num_surplus(&self) -> usize {
         self.surplus.len()
     }
 
-    /// Whether the queues are in order; for the check of invariants.
+    /// Returns `true` if the queues are in order; for the check of invariants.
     pub(crate) fn are_in_order(&self) -> bool {
         self.all.are_in_order(&self.records) && self.unbound.are_in_order(&self.records)
     }

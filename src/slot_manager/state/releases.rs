@@ -1,4 +1,4 @@
-//! Idle task managers on their way out: those that are kept because they are needed, and checks that are open.
+//! Idle task managers that are not released yet: kept task managers and open release checks.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,29 +10,29 @@ use crate::slot_manager::collections::linked_list::{Links, linked};
 use crate::slot_manager::state::task_managers::TaskManagerKey;
 
 key! {
-    /// A check that is open.
+    /// An open release check.
     CheckKey
 }
 
-/// A task executor has been asked whether it can be stopped.
+/// A release check whose task executor has not answered.
 #[derive(Debug)]
 pub(crate) struct OpenCheck {
     pub(crate) task_manager: TaskManagerKey,
     pub(crate) number: u64,
     slots: usize,
-    /// Then it counts as no.
+    /// The time at which the missing answer counts as `Keep`.
     until: Timestamp,
     links: Links<CheckKey>,
 }
 
 impl OpenCheck {
-    /// How many slots the task manager has.
+    /// Returns the number of slots of the task manager.
     pub(crate) fn slots(&self) -> usize {
         self.slots
     }
 }
 
-/// The list of open checks.
+/// The kind of the list of open checks.
 #[derive(Debug)]
 pub(crate) enum Open {}
 
@@ -44,9 +44,11 @@ impl Timed<Open, CheckKey> for OpenCheck {
     }
 }
 
-/// The place of a task manager among those that are kept: the number of its slots, then who was kept first.
+/// The place of a kept task manager in the order of release: its number of slots, then the order in
+/// which they were kept.
 type Place = (usize, u64);
 
+/// Kept task managers and open release checks. No task manager is both.
 #[derive(Debug)]
 pub(crate) struct Releases {
     kept: BTreeSet<(Place, TaskManagerKey)>,
@@ -55,10 +57,10 @@ pub(crate) struct Releases {
     checks: Arena<CheckKey, OpenCheck>,
     pub(crate) deadlines: DeadlineList<Open, CheckKey>,
     open: BTreeMap<TaskManagerKey, CheckKey>,
-    /// How many slots these task managers have.
+    /// The number of slots of the task managers with an open check.
     checked_slots: usize,
     /// The number of the last check; not reset by a new leadership.
-    asked: u64,
+    last_check: u64,
 }
 
 impl Releases {
@@ -71,11 +73,11 @@ impl Releases {
             deadlines: DeadlineList::default(),
             open: BTreeMap::new(),
             checked_slots: 0,
-            asked: 0,
+            last_check: 0,
         }
     }
 
-    /// Keeps a task manager with so many slots, if it is not kept already.
+    /// Keeps a task manager, unless it is kept already.
     pub(crate) fn keep(&mut self, task_manager: TaskManagerKey, slots: usize) {
         if !self.is_kept(task_manager) {
             self.next_place += 1;
@@ -83,7 +85,7 @@ impl Releases {
         }
     }
 
-    /// Notes that a task manager has so many slots now.
+    /// Updates the number of slots of a task manager.
     pub(crate) fn update_slots(&mut self, task_manager: TaskManagerKey, slots: usize) {
         if let Some((_, order)) = self.take(task_manager) {
             self.put(task_manager, (slots, order));
@@ -106,12 +108,12 @@ impl Releases {
         Some(place)
     }
 
-    /// A task manager is not kept any more.
+    /// Stops keeping a task manager.
     pub(crate) fn let_go(&mut self, task_manager: TaskManagerKey) {
         self.take(task_manager);
     }
 
-    /// The task manager that goes first, of those that are kept.
+    /// Returns the kept task manager that is released first.
     pub(crate) fn first_kept(&self) -> Option<TaskManagerKey> {
         let (_, task_manager) = self.kept.first()?;
         Some(*task_manager)
@@ -121,12 +123,13 @@ impl Releases {
         self.places.contains_key(&task_manager)
     }
 
+    /// Returns the number of the next check.
     pub(crate) fn next_number(&mut self) -> u64 {
-        self.asked += 1;
-        self.asked
+        self.last_check += 1;
+        self.last_check
     }
 
-    /// Notes that the answer comes later.
+    /// Opens a check whose answer comes later, and arms its deadline.
     pub(crate) fn open(&mut self, task_manager: TaskManagerKey, slots: usize, number: u64, until: Timestamp) {
         self.checked_slots += slots;
         let check = self.checks.insert(OpenCheck {
@@ -140,21 +143,22 @@ impl Releases {
         self.deadlines.arm(&mut self.checks, check);
     }
 
-    /// The open check about a task manager.
+    /// Returns the open check of a task manager.
     pub(crate) fn check(&self, task_manager: TaskManagerKey) -> Option<&OpenCheck> {
         Some(&self.checks[*self.open.get(&task_manager)?])
     }
 
-    /// The open check that falls due first.
+    /// Returns the task manager whose open check falls due first.
     pub(crate) fn first_due(&self) -> Option<TaskManagerKey> {
         Some(self.checks[self.deadlines.head()?].task_manager)
     }
 
-    /// How many slots the task managers have that may go as soon as they say so.
+    /// Returns the number of slots of all task managers with an open check.
     pub(crate) fn checked_slots(&self) -> usize {
         self.checked_slots
     }
 
+    /// Closes the check of a task manager, if any.
     pub(crate) fn close(&mut self, task_manager: TaskManagerKey) {
         if let Some(check) = self.open.remove(&task_manager) {
             self.deadlines.disarm(&mut self.checks, check);
@@ -162,7 +166,7 @@ impl Releases {
         }
     }
 
-    /// Forgets a task manager that is not idle any more, or gone.
+    /// Forgets a task manager that is no longer idle or no longer registered.
     pub(crate) fn forget(&mut self, task_manager: TaskManagerKey) {
         if !self.places.is_empty() {
             self.let_go(task_manager);
@@ -172,7 +176,8 @@ impl Releases {
         }
     }
 
-    /// Whether everything in here is about such task managers, and in order; for the check of invariants.
+    /// Returns `true` if all task managers are idle, in one role only and counted; for the check of
+    /// invariants.
     pub(crate) fn is_consistent(&self, slots_if_idle: impl Fn(TaskManagerKey) -> Option<usize>) -> bool {
         let is_listed = |(task_manager, place): (&TaskManagerKey, &Place)| {
             slots_if_idle(*task_manager) == Some(place.0) && self.kept.contains(&(*place, *task_manager))
@@ -204,7 +209,7 @@ impl Releases {
 
     pub(crate) fn clear(&mut self) {
         *self = Self {
-            asked: self.asked,
+            last_check: self.last_check,
             ..Self::new()
         };
     }

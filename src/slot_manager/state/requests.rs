@@ -1,4 +1,4 @@
-//! Requests that are not granted: their records, and the order, the queues, the deadlines and the jobs they are in.
+//! Pending requests: their records, queues, deadlines and jobs.
 
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
@@ -16,21 +16,21 @@ use crate::slot_manager::state::promises::PromiseKey;
 use crate::slot_manager::state::slots::SlotKey;
 
 key! {
-    /// A request that is not granted.
+    /// A pending request.
     RequestKey
 }
 
 key! {
-    /// A job with ungranted requests.
+    /// A job with pending requests.
     JobKey
 }
 
 key! {
-    /// A target address of ungranted requests: those of a job have the same, as a rule.
+    /// A target address of pending requests. The requests of a job usually share one.
     AddressKey
 }
 
-/// An address of a job's master, shared by all requests that name it.
+/// The address of a job master, shared by all its requests.
 #[derive(Debug, Clone, Eq)]
 pub(crate) struct TargetAddress(pub(crate) Arc<str>);
 
@@ -46,7 +46,7 @@ impl PartialEq for TargetAddress {
     }
 }
 
-/// Two lines of the cache, not three.
+/// A request without a grant. The record takes two cache lines.
 #[derive(Debug)]
 #[repr(align(64))]
 pub(crate) struct PendingRequest {
@@ -54,16 +54,18 @@ pub(crate) struct PendingRequest {
     pub(crate) job_id: JobId,
     pub(crate) profile: ProfileKey,
     pub(crate) target_address: AddressKey,
-    /// Grows with every request that is registered: its place in every queue.
+    /// A number that grows with each registered request. It is the place of the request in all
+    /// queues.
     pub(crate) sequence: u64,
-    /// When it fails, whatever happens to it meanwhile.
+    /// The time at which the request fails, if it is still pending.
     pub(crate) deadline: Timestamp,
     pub(crate) phase: RequestPhase,
-    /// The deadline of the RPC, of the pause, or of the repeat of a declined ask: a request has one of them at most.
+    /// The end of the RPC timeout, of the backoff, or of the wait after a declined worker request.
+    /// A request is in at most one of these phases.
     pub(crate) timer: Timestamp,
     pub(crate) failed_attempts: u32,
     pub(crate) last_failure: Option<Box<SlotAllocationError>>,
-    /// Linked when the call that registers it ends: most requests are granted by then.
+    /// Set at the end of the call that registers the request: most requests are granted by then.
     pub(crate) job: Option<JobKey>,
     registered_links: Links<RequestKey>,
     queue_links: Links<RequestKey>,
@@ -85,46 +87,47 @@ impl PendingRequest {
     }
 }
 
+/// The phase of a pending request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum RequestPhase {
-    /// In no queue: only within a call.
+    /// In no queue; only within a call.
     Detached,
-    /// Waits for a slot, and a promised slot stands for it.
+    /// Waits for a slot and is bound to a promised slot.
     Bound(PromiseKey),
-    /// Waits for a slot, and no promised slot stands for it.
+    /// Waits for a slot without a promised slot.
     Unbound(WorkerAsk),
-    /// Waits before it tries again.
+    /// Backs off after a failed attempt.
     BackingOff { step: u8, armed_as: u64 },
-    /// A task executor has been asked for this slot.
+    /// An attempt on this slot is in flight.
     InFlight(SlotKey),
 }
 
-/// Whether a worker is to be asked for.
+/// The state of the worker request for an unbound request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum WorkerAsk {
-    /// At the end of this call.
+    /// The present call makes it.
     Due,
-    /// It was declined; asked again when the timer is due.
+    /// The resource manager declined it. It is repeated when the timer is due.
     Declined,
-    /// None may be asked for now; asked when one may.
+    /// A limit or the recovery forbids it for now.
     Deferred,
-    /// Never: none that could be started would help.
+    /// It is never made, because no new worker could serve the request.
     Useless,
 }
 
-/// The list of all requests, oldest first, which is also the order of their deadlines.
+/// The kind of the list of all requests, oldest first. That is also the order of their deadlines.
 #[derive(Debug)]
 pub(crate) enum ArrivalOrder {}
 
-/// The queue of waiting requests.
+/// The kind of the queues of waiting requests.
 #[derive(Debug)]
 pub(crate) enum Waiting {}
 
-/// The list of what the timer of a request is for.
+/// The kind of the deadline lists for the timers of requests.
 #[derive(Debug)]
 pub(crate) enum Timer {}
 
-/// The list of the requests of a job.
+/// The kind of the lists of requests of one job.
 #[derive(Debug)]
 pub(crate) enum OfJob {}
 
@@ -161,6 +164,7 @@ impl Queued<Waiting, RequestKey> for PendingRequest {
     }
 }
 
+/// A job and its pending requests, oldest first.
 #[derive(Debug)]
 pub(crate) struct Job {
     id: JobId,
@@ -173,7 +177,7 @@ impl Identified<JobId> for Job {
     }
 }
 
-/// All ungranted requests.
+/// All pending requests.
 #[derive(Debug)]
 pub(crate) struct PendingRequests {
     pub(crate) records: Arena<RequestKey, PendingRequest>,
@@ -186,7 +190,7 @@ pub(crate) struct PendingRequests {
     pub(crate) addresses: Interner<AddressKey, TargetAddress>,
     jobs: Arena<JobKey, Job>,
     jobs_by_id: IdIndex<JobId, JobKey>,
-    /// The job whose request was filed last: the next one is often of the same.
+    /// The job of the last linked request. The next request is often of the same job.
     recent_job: Option<JobKey>,
     next_sequence: u64,
 }
@@ -242,7 +246,7 @@ impl PendingRequests {
         request
     }
 
-    /// Forgets an detached request, and returns its profile.
+    /// Removes a detached request and returns its profile.
     pub(crate) fn remove(&mut self, request: RequestKey) -> ProfileKey {
         debug_assert_eq!(self.records[request].phase, RequestPhase::Detached);
         self.deadlines.disarm(&mut self.records, request);
@@ -267,7 +271,7 @@ impl PendingRequests {
         }
     }
 
-    /// Files a request under its job.
+    /// Links a request to its job.
     pub(crate) fn link_job(&mut self, request: RequestKey) {
         let id = self.records[request].job_id;
         let recent = self.recent_job.filter(|recent| self.jobs[*recent].id == id);
@@ -285,7 +289,7 @@ impl PendingRequests {
         self.records[request].job = Some(job);
     }
 
-    /// The requests of a job, oldest first.
+    /// Returns the requests of a job, oldest first.
     pub(crate) fn of_job(&self, id: &JobId) -> Vec<RequestKey> {
         self.jobs_by_id
             .find(&self.jobs, id)
@@ -293,7 +297,7 @@ impl PendingRequests {
             .unwrap_or_default()
     }
 
-    /// The oldest waiting request that a slot with this profile fits.
+    /// Returns the oldest waiting request that a slot with this profile fits.
     #[inline]
     pub(crate) fn oldest_waiting(&self, profiles: &Profiles, slot: ProfileKey) -> Option<RequestKey> {
         if self.bound.is_empty() && self.unbound.is_empty() {
@@ -304,23 +308,23 @@ impl PendingRequests {
 
     fn oldest_fitting(&self, profiles: &Profiles, slot: ProfileKey) -> Option<RequestKey> {
         let fitting = Fitting::Slot(&profiles[slot]);
-        let covered = self.bound.first_fitting(&self.records, profiles, fitting);
-        let uncovered = self.unbound.first_fitting(&self.records, profiles, fitting);
-        let (_, request) = match (covered, uncovered) {
+        let bound = self.bound.first_fitting(&self.records, profiles, fitting);
+        let unbound = self.unbound.first_fitting(&self.records, profiles, fitting);
+        let (_, request) = match (bound, unbound) {
             (Some(a), Some(b)) => a.min(b),
             (a, b) => a.or(b)?,
         };
         Some(request)
     }
 
-    /// The jobs with their requests, for the check of invariants.
+    /// Returns all jobs with their requests; for the check of invariants.
     pub(crate) fn jobs(&self) -> impl Iterator<Item = (JobKey, JobId, Vec<RequestKey>)> {
         self.jobs
             .iter()
             .map(|(key, job)| (key, job.id, job.requests.iter(&self.records).collect()))
     }
 
-    /// Forgets all requests.
+    /// Removes all requests.
     pub(crate) fn clear(&mut self) {
         self.records.clear();
         self.deadlines = DeadlineList::default();
@@ -343,7 +347,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_address_is_its_text_wherever_that_is() {
+    fn addresses_are_compared_by_their_text() {
         let address = |text: &str| TargetAddress(text.into());
         let hash = |text: &str| BuildHasherDefault::<DefaultHasher>::default().hash_one(address(text));
         assert_eq!(address("a"), address("a"));

@@ -1,4 +1,4 @@
-//! How many slots of each profile are in which state, and what they have together: counted as it changes, never again.
+//! Slot totals: numbers and resources of slots by profile and usage, updated with each change.
 
 use crate::ResourceProfile;
 use crate::config::Quantity;
@@ -7,10 +7,10 @@ use crate::slot_manager::collections::arena::Key;
 use crate::slot_manager::state::profile_queues::{ProfileKey, Profiles};
 use crate::slot_manager::state::slots::SlotPhase;
 
-/// How a slot is counted.
+/// The usage under which a slot is counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum SlotUsage {
-    /// Not counted: it is what is left.
+    /// Free and on offer. It has no counter: it is the rest of the registered slots.
     Free,
     BackingOff,
     Blocked,
@@ -28,8 +28,8 @@ impl SlotUsage {
     ];
 
     #[inline]
-    pub(crate) fn of(state: &SlotPhase) -> Self {
-        match state {
+    pub(crate) fn of(phase: &SlotPhase) -> Self {
+        match phase {
             SlotPhase::Detached | SlotPhase::Offered { .. } => Self::Free,
             SlotPhase::BackingOff { .. } => Self::BackingOff,
             SlotPhase::Blocked => Self::Blocked,
@@ -39,23 +39,23 @@ impl SlotUsage {
     }
 }
 
-/// The counts of one profile.
+/// The totals of one profile.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct ProfileTotals {
-    /// What one slot has.
+    /// The resources of one slot.
     cpu: u64,
     memory: u64,
     registered: u32,
     promised: u32,
-    /// Of the registered ones, by their use.
+    /// The registered slots that are not free, by usage.
     not_free: [u32; SlotUsage::ALL.len()],
 }
 
 impl ProfileTotals {
-    pub(crate) fn slots(&self, used: SlotUsage) -> usize {
-        let slots = match used {
+    pub(crate) fn slots(&self, usage: SlotUsage) -> usize {
+        let slots = match usage {
             SlotUsage::Free => self.registered - self.not_free.iter().sum::<u32>(),
-            _ => self.not_free[used as usize],
+            _ => self.not_free[usage as usize],
         };
         slots as usize
     }
@@ -80,13 +80,15 @@ impl ProfileTotals {
         }
     }
 
-    fn quantity(&self, used: SlotUsage) -> Quantity {
-        self.one().times(self.slots(used))
+    fn quantity(&self, usage: SlotUsage) -> Quantity {
+        self.one().times(self.slots(usage))
     }
 }
 
-/// Slots, with what they have together modulo 2⁶⁴: that is what they have, unless all that are registered have more. It
-/// changes with every grant, and half the digits are half the work.
+/// A number of slots and the sums of their resources modulo 2⁶⁴.
+///
+/// The sums are exact while those of all registered slots fit in 64 bits. They are not wider
+/// because they change with every grant.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct Sum {
     slots: usize,
@@ -110,68 +112,68 @@ impl Sum {
     }
 }
 
-/// All slots, registered and promised.
+/// The totals of all slots, registered and promised.
 #[derive(Debug, Default)]
 pub(crate) struct SlotTotals {
-    /// By the index of the key of the profile.
+    /// Indexed by profile key.
     by_profile: Vec<ProfileTotals>,
     registered: Quantity,
     promised: Quantity,
-    /// Of the registered ones, by their use.
+    /// The registered slots that are not free, by usage.
     not_free: [Sum; SlotUsage::ALL.len()],
-    /// The last slot of some profile is gone since this was last asked.
+    /// Set when a profile loses its last slot; reset by `take_vanished`.
     has_vanished: bool,
 }
 
-/// Profiles for which memory is kept when nothing is counted.
+/// The number of profiles whose memory is kept while there are no slots.
 const SPARE_PROFILES: usize = 1024;
 
 impl SlotTotals {
-    /// Adds so many free slots.
+    /// Adds `slots` free slots.
     #[expect(
         clippy::cast_possible_truncation,
         reason = "there are fewer slots than keys of slots, which have 32 bits"
     )]
     pub(crate) fn add_slots(&mut self, profiles: &Profiles, profile: ProfileKey, slots: usize) {
-        let counts = self.counts_of(profiles, profile);
-        counts.registered += slots as u32;
+        let totals = self.totals_of(profiles, profile);
+        totals.registered += slots as u32;
         self.registered += Quantity::of_slots(slots, &profiles[profile]);
     }
 
-    /// Removes a slot that is free.
+    /// Removes a free slot.
     pub(crate) fn remove_slot(&mut self, profile: ProfileKey) {
-        let counts = &mut self.by_profile[profile.index()];
-        counts.registered -= 1;
-        let (one, is_empty) = (counts.one(), counts.is_empty());
+        let totals = &mut self.by_profile[profile.index()];
+        totals.registered -= 1;
+        let (one, is_empty) = (totals.one(), totals.is_empty());
         self.registered -= one;
         self.note_vanished(is_empty);
     }
 
-    /// Counts a slot in another way than before.
+    /// Changes the usage of a slot.
     #[inline]
     pub(crate) fn move_slot(&mut self, profile: ProfileKey, before: SlotUsage, after: SlotUsage) {
-        let counts = &mut self.by_profile[profile.index()];
+        let totals = &mut self.by_profile[profile.index()];
         if before != SlotUsage::Free {
-            counts.not_free[before as usize] -= 1;
-            self.not_free[before as usize].remove(counts);
+            totals.not_free[before as usize] -= 1;
+            self.not_free[before as usize].remove(totals);
         }
         if after != SlotUsage::Free {
-            counts.not_free[after as usize] += 1;
-            self.not_free[after as usize].add(counts);
+            totals.not_free[after as usize] += 1;
+            self.not_free[after as usize].add(totals);
         }
     }
 
     pub(crate) fn add_promised(&mut self, profiles: &Profiles, profile: ProfileKey) {
-        let counts = self.counts_of(profiles, profile);
-        counts.promised += 1;
-        let one = counts.one();
+        let totals = self.totals_of(profiles, profile);
+        totals.promised += 1;
+        let one = totals.one();
         self.promised += one;
     }
 
     pub(crate) fn remove_promised(&mut self, profile: ProfileKey) {
-        let counts = &mut self.by_profile[profile.index()];
-        counts.promised -= 1;
-        let (one, is_empty) = (counts.one(), counts.is_empty());
+        let totals = &mut self.by_profile[profile.index()];
+        totals.promised -= 1;
+        let (one, is_empty) = (totals.one(), totals.is_empty());
         self.promised -= one;
         self.note_vanished(is_empty);
     }
@@ -183,37 +185,39 @@ impl SlotTotals {
         }
     }
 
-    /// The counts of a profile of which a slot is added.
-    fn counts_of(&mut self, profiles: &Profiles, profile: ProfileKey) -> &mut ProfileTotals {
+    /// Returns the totals of a profile to which a slot is added.
+    fn totals_of(&mut self, profiles: &Profiles, profile: ProfileKey) -> &mut ProfileTotals {
         if self.by_profile.len() <= profile.index() {
             self.by_profile.resize(profile.index() + 1, ProfileTotals::default());
         }
-        // There is room for it now.
-        let counts = &mut self.by_profile[profile.index()];
-        if counts.is_empty() {
-            counts.cpu = profiles[profile].cpu_units();
-            counts.memory = profiles[profile].memory_or_nothing();
+        // The line above made room.
+        let totals = &mut self.by_profile[profile.index()];
+        if totals.is_empty() {
+            totals.cpu = profiles[profile].cpu_units();
+            totals.memory = profiles[profile].memory_or_nothing();
         }
-        counts
+        totals
     }
 
-    /// How many slots are in which state.
+    /// Returns the number of slots with this usage.
     #[inline]
-    pub(crate) fn slots(&self, used: SlotUsage) -> usize {
+    pub(crate) fn slots(&self, usage: SlotUsage) -> usize {
         let slots = |sum: &Sum| sum.slots;
-        match used {
+        match usage {
             SlotUsage::Free => self.registered.slots - self.not_free.iter().map(slots).sum::<usize>(),
-            _ => self.not_free[used as usize].slots,
+            _ => self.not_free[usage as usize].slots,
         }
     }
 
-    /// The same with what they have together. O(1), unless all that are registered have more than 64 bits can count.
-    pub(crate) fn of(&self, used: SlotUsage) -> Quantity {
+    /// Returns the number and the resources of the slots with this usage.
+    ///
+    /// Cost: O(1); O(profiles) if the sums of all registered slots exceed 64 bits.
+    pub(crate) fn of(&self, usage: SlotUsage) -> Quantity {
         let is_exact = [self.registered.cpu, self.registered.memory]
             .into_iter()
             .all(|amount| amount <= u128::from(u64::MAX));
         if !is_exact {
-            let parts = self.by_profile.iter().map(|counts| counts.quantity(used));
+            let parts = self.by_profile.iter().map(|totals| totals.quantity(usage));
             return parts.fold(Quantity::default(), |sum, part| sum + part);
         }
         let quantity = |sum: &Sum| Quantity {
@@ -221,9 +225,9 @@ impl SlotTotals {
             cpu: sum.cpu.into(),
             memory: sum.memory.into(),
         };
-        match used {
+        match usage {
             SlotUsage::Free => (self.not_free.iter().map(quantity)).fold(self.registered, |rest, part| rest - part),
-            _ => quantity(&self.not_free[used as usize]),
+            _ => quantity(&self.not_free[usage as usize]),
         }
     }
 
@@ -235,32 +239,34 @@ impl SlotTotals {
         self.promised
     }
 
+    /// Returns the number of slots in flight or allocated.
     pub(crate) fn used_slots(&self) -> usize {
         self.slots(SlotUsage::InFlight) + self.slots(SlotUsage::Allocated)
     }
 
-    /// Whether the last slot of some profile has gone since this was asked before.
+    /// Returns `true` if a profile has lost its last slot since the previous call.
     pub(crate) fn take_vanished(&mut self) -> bool {
         std::mem::take(&mut self.has_vanished)
     }
 
-    /// The profiles of which there are slots, registered or promised. O(distinct profiles there have ever been at a
-    /// time).
+    /// Returns all profiles with registered or promised slots.
+    ///
+    /// Cost: O(highest number of distinct profiles so far).
     pub(crate) fn profiles(&self) -> impl Iterator<Item = (ProfileKey, &ProfileTotals)> {
         self.by_profile
             .iter()
             .enumerate()
-            .filter(|(_, counts)| !counts.is_empty())
-            .map(|(index, counts)| (ProfileKey::from_index(index), counts))
+            .filter(|(_, totals)| !totals.is_empty())
+            .map(|(index, totals)| (ProfileKey::from_index(index), totals))
     }
 
-    /// Whether a slot, registered or promised, fits.
+    /// Returns `true` if a registered or promised slot fits.
     pub(crate) fn has_fitting(&self, profiles: &Profiles, required: &ResourceProfile) -> bool {
         self.profiles()
             .any(|(profile, _)| profiles[profile].is_matching(required))
     }
 
-    /// Whether another one counts the same; for the check of invariants.
+    /// Returns `true` if two totals are equal; for the check of invariants.
     pub(crate) fn equals(&self, other: &Self) -> bool {
         self.profiles().eq(other.profiles())
             && (self.registered, self.promised, self.not_free) == (other.registered, other.promised, other.not_free)

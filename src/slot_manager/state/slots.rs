@@ -1,4 +1,4 @@
-//! The record of a slot, and the one state it is in.
+//! The record of a slot and its phase.
 
 use crate::{Allocation, AllocationId, Timestamp};
 
@@ -15,11 +15,11 @@ key! {
 }
 
 key! {
-    /// A place in the pool.
+    /// A place in the pool of pending answers.
     RpcKey
 }
 
-/// 64 bytes on a boundary of 64: one line of the cache.
+/// A slot. The record fills exactly one cache line of 64 bytes.
 #[derive(Debug)]
 #[repr(align(64))]
 pub(crate) struct Slot {
@@ -27,34 +27,35 @@ pub(crate) struct Slot {
     pub(crate) task_manager: TaskManagerKey,
     pub(crate) profile: ProfileKey,
     pub(crate) phase: SlotPhase,
-    /// In the free index, or among the slot_backoffs slots: never both.
+    /// The links in the free index or in the backoff queues: a slot is never in both.
     links: Links<SlotKey>,
 }
 
+/// The phase of a slot. A slot is in exactly one.
 #[derive(Debug)]
 pub(crate) enum SlotPhase {
-    /// Free and in no list: only within a call.
+    /// Free and in no list; only within a call.
     Detached,
     /// Free, in the free index.
     Offered {
-        /// Grows with every slot that is offered.
+        /// A number that grows with each offer of a slot.
         sequence: u64,
     },
-    /// Free, but not offered until a pause is over.
+    /// Free, but not offered until its backoff ends.
     BackingOff { step: u8, until: Timestamp, armed_as: u64 },
     /// Free, but its task manager is blocked.
     Blocked,
-    /// The task executor has been asked to give it to a request.
+    /// Requested from the task executor for a request.
     InFlight(Attempt),
     /// Held by an allocation.
     Allocated {
         allocation: Allocation,
-        /// Another slot was recorded first for this allocation; this one is asked to be freed.
+        /// The allocation is granted on another slot, so the manager asks to free this slot.
         secondary: bool,
     },
 }
 
-/// One try to give a slot to a request.
+/// One try to get one slot for one request.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Attempt {
     pub(crate) request: RequestKey,
@@ -62,25 +63,30 @@ pub(crate) struct Attempt {
     pub(crate) rpc: RpcState,
 }
 
+/// The state of the RPC of an attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum RpcState {
     /// The gateway has not been called yet.
     Unsent,
-    /// The gateway has been called and the answer is there, to be applied within this call.
+    /// The answer is at hand. The present call applies it.
     Answered,
-    /// The answer is awaited in the pool; the RPC timeout is armed.
+    /// The answer is awaited, and the RPC timeout is armed.
     Awaited(RpcKey),
 }
 
-/// What a slot remembers of failed attempts, until one is acknowledged.
+/// The failed attempts on a slot since the last acknowledgement.
 #[derive(Debug)]
 pub(crate) struct SlotFailures {
+    /// The allocation of the last failed attempt.
     pub(crate) last: AllocationId,
     pub(crate) backoffs: u32,
 }
 
 impl SlotPhase {
-    /// Returns `true` if a report of this holder changes nothing. A report of a free slot may be older than an attempt.
+    /// Returns `true` if a report of this allocation changes nothing.
+    ///
+    /// A report of a free slot changes no attempt in flight, because it may be older than the
+    /// attempt.
     #[inline]
     pub(crate) fn is_unchanged_by(&self, reported: Option<Allocation>) -> bool {
         match (self, reported) {
@@ -108,7 +114,7 @@ impl Slot {
         }
     }
 
-    /// The attempt that is in flight to the slot.
+    /// Returns the attempt in flight to the slot.
     pub(crate) fn attempt(&self) -> Option<Attempt> {
         match self.phase {
             SlotPhase::InFlight(attempt) => Some(attempt),
@@ -125,11 +131,11 @@ impl Slot {
     }
 }
 
-/// The list of the free index.
+/// The kind of the lists in the free index.
 #[derive(Debug)]
 pub(crate) enum Offered {}
 
-/// The list of slots that pause.
+/// The kind of the lists of slots that back off.
 #[derive(Debug)]
 pub(crate) enum SlotBackoff {}
 

@@ -13,35 +13,37 @@ key! {
     TaskManagerKey
 }
 
-/// What requests, freed slots and reports look at comes first: it is one line of the cache.
+/// A registration. The fields that most calls read come first and fill one cache line.
 #[derive(Debug)]
 #[repr(C, align(64))]
 pub(crate) struct TaskManager {
     pub(crate) resource_id: ResourceId,
     pub(crate) instance_id: InstanceId,
-    /// Ordered by slot number.
+    /// All slots, ordered by number.
     pub(crate) slots: Box<[(u32, SlotKey)]>,
+    /// The number of slots in flight.
     pub(crate) in_flight: u32,
+    /// The number of allocated slots.
     pub(crate) allocated: u32,
-    /// Boxed: many task executors do not name any.
+    /// Boxed, because many task executors send no revisions.
     revisions: Option<Box<Revisions>>,
     pub(crate) worker_request: Option<WorkerRequestId>,
-    /// Set while no slot is used.
+    /// Set while no slot is in flight or allocated.
     pub(crate) idle_since: Option<Timestamp>,
-    /// Counts the idle periods, the present one included.
+    /// The number of idle periods, including the present one.
     pub(crate) idle_periods: u64,
-    /// When its release is asked for, or asked for again.
+    /// The end of the idle timeout; re-armed when a release is declined.
     pub(crate) release_at: Timestamp,
     registered_links: Links<TaskManagerKey>,
     idle_links: Links<TaskManagerKey>,
 }
 
-/// The revisions that a task executor has named.
+/// The revisions that a task executor has sent.
 #[derive(Debug, Default)]
 struct Revisions {
-    /// The highest, in a report or an acknowledgement.
+    /// The highest revision of all reports and acknowledgements.
     highest: u64,
-    /// That of the last report that was applied.
+    /// The revision of the last applied report.
     reported: Option<u64>,
 }
 
@@ -67,7 +69,9 @@ impl TaskManager {
         }
     }
 
-    /// The slot with this number. O(1) when the numbers are 0, 1, 2, ..., else O(log slots).
+    /// Returns the slot with this number.
+    ///
+    /// Cost: O(1) if the numbers are 0, 1, 2, ...; else O(log slots).
     pub(crate) fn slot(&self, number: u32) -> Option<SlotKey> {
         match self.slots.get(number as usize) {
             Some((found, slot)) if *found == number => Some(*slot),
@@ -79,27 +83,28 @@ impl TaskManager {
         }
     }
 
+    /// Returns the number of slots in flight or allocated.
     pub(crate) fn used(&self) -> usize {
         self.in_flight as usize + self.allocated as usize
     }
 
-    /// The highest revision seen, in a report or an acknowledgement.
+    /// Returns the highest revision of all reports and acknowledgements.
     pub(crate) fn highest_revision(&self) -> Option<u64> {
         self.revisions.as_ref().map(|revisions| revisions.highest)
     }
 
-    /// The revision of the last report that was applied.
+    /// Returns the revision of the last applied report.
     pub(crate) fn reported_revision(&self) -> Option<u64> {
         self.revisions.as_ref()?.reported
     }
 
-    /// Notes the revision of an acknowledgement.
+    /// Records the revision of an acknowledgement.
     pub(crate) fn see_revision(&mut self, revision: u64) {
         let revisions = self.revisions.get_or_insert_default();
         revisions.highest = revisions.highest.max(revision);
     }
 
-    /// Notes the revision of a report that is applied.
+    /// Records the revision of an applied report.
     pub(crate) fn see_reported_revision(&mut self, revision: u64) {
         self.see_revision(revision);
         self.revisions.get_or_insert_default().reported = Some(revision);
@@ -118,11 +123,11 @@ impl Identified<ResourceId> for TaskManager {
     }
 }
 
-/// The list of all registrations, oldest first.
+/// The kind of the list of all registrations, oldest first.
 #[derive(Debug)]
 pub(crate) enum RegistrationOrder {}
 
-/// The list of those that have no used slot.
+/// The kind of the list of idle task managers.
 #[derive(Debug)]
 pub(crate) enum Idle {}
 
@@ -161,7 +166,7 @@ impl TaskManagers {
         self.by_resource.reserve(additional);
     }
 
-    /// Adds a registration whose ids are not known, neither idle nor used.
+    /// Adds a registration with unknown ids. It is not in the idle list yet.
     pub(crate) fn insert(&mut self, task_manager: TaskManager) -> TaskManagerKey {
         let key = self.records.insert(task_manager);
         self.registered.push_back(&mut self.records, key);
@@ -170,7 +175,7 @@ impl TaskManagers {
         key
     }
 
-    /// Takes a registration out that is not in the idle list.
+    /// Removes a registration that is not in the idle list.
     pub(crate) fn remove(&mut self, key: TaskManagerKey) -> TaskManager {
         self.registered.remove(&mut self.records, key);
         self.by_instance.remove(&self.records, key);
@@ -186,6 +191,7 @@ impl TaskManagers {
         self.by_resource.find(&self.records, id)
     }
 
+    /// Returns the numbers of registrations in the two indexes; for the check of invariants.
     pub(crate) fn indexed(&self) -> (usize, usize) {
         (self.by_instance.len(), self.by_resource.len())
     }
@@ -200,7 +206,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_record_takes_no_more_than_two_lines_of_the_cache() {
+    fn records_take_at_most_one_or_two_cache_lines() {
         assert!(
             size_of::<Option<TaskManager>>() <= 128,
             "{}",

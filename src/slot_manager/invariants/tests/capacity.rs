@@ -1,4 +1,4 @@
-//! The same for what is blocked, kept, asked, deferred and promised for nobody.
+//! Violations about blocked workers, releases, limits and surplus workers.
 
 use std::time::Duration;
 
@@ -16,8 +16,13 @@ use crate::{
     WorkerPromise,
 };
 
-/// A manager of which one task manager is blocked and asked whether it can go, another one is kept, and workers are
-/// promised for the fewest slots. Of five requests one is granted, they cover three, and the last one is deferred.
+/// Returns a manager with these records:
+///
+/// - Task manager `blocked` is blocked and has an open release check.
+/// - Task manager `a` is kept for the minimum, unless it serves a request.
+/// - Three workers are promised for the minimum.
+/// - Of five requests one is granted, three are bound to the promised slots, and the last is
+///   deferred.
 fn manager(requests: u128) -> Manager {
     let worker = WorkerDescription::new(1, cores(1.0)).expect("a worker");
     let config = SlotManagerConfig::default()
@@ -62,53 +67,56 @@ fn assert_found_with(requests: u128, violation: &str, break_it: impl Fn(&mut Cor
     assert_eq!(manager.check_invariants(), Ok(()));
     break_it(&mut manager.core);
     let found = manager.check_invariants().expect_err(violation).to_string();
-    assert!(found.contains(violation), "{found:?} is not {violation:?}");
+    assert!(found.contains(violation), "{found:?} does not contain {violation:?}");
 }
 
 #[test]
-fn blocked_task_managers_that_are_not_what_their_slots_say() {
-    assert_found("is blocked, and its task manager is not", |core| {
+fn blocked_task_managers_that_disagree_with_their_slots() {
+    assert_found("is blocked, but its task manager is not", |core| {
         let key = task_manager(core, "blocked");
         core.blocking.task_managers.remove(&key);
     });
-    assert_found("is free, and its task manager is blocked", |core| {
+    assert_found("is offered or backs off, but its task manager is blocked", |core| {
         let key = task_manager(core, "a");
         core.blocking.task_managers.insert(key);
     });
-    assert_found("task manager blocked is blocked or not", |core| {
-        core.blocking.workers.clear();
-    });
-    assert_found("slots are counted as blocked", |core| core.blocking.slots += 1);
+    assert_found(
+        "the blocked mark of task manager blocked is true, but that of its worker is false",
+        |core| {
+            core.blocking.workers.clear();
+        },
+    );
+    assert_found("slots count as blocked", |core| core.blocking.slots += 1);
 }
 
 #[test]
-fn task_managers_that_are_kept_or_asked_and_not_idle() {
-    let assert_found = |break_it: fn(&mut Core)| assert_found("that are not idle", break_it);
+fn kept_task_managers_and_release_checks_that_are_not_idle_or_not_disjoint() {
+    let assert_found = |break_it: fn(&mut Core)| assert_found("open release checks are inconsistent", break_it);
     assert_found(|core| {
-        let key = core.releases.first_kept().expect("one is kept");
+        let key = core.releases.first_kept().expect("a kept task manager");
         core.releases.update_slots(key, 7);
     });
     assert_found(|core| core.releases.keep(TaskManagerKey::from_index(99), 1));
     assert_found(|core| {
-        let key = core.releases.first_due().expect("one is asked");
+        let key = core.releases.first_due().expect("an open check");
         core.releases.open(key, 1, 9, Timestamp::MAX);
     });
 }
 
 #[test]
-fn requests_that_are_held_and_not_listed_or_need_not_be() {
+fn deferred_requests_that_are_not_listed_or_need_no_deferral() {
     let assert_found = |violation: &str, break_it: fn(&mut Core)| assert_found_with(5, violation, break_it);
-    assert_found("are listed as held", |core| {
-        let deferred = core.worker_policy.first_deferred().expect("one is held");
+    assert_found("are listed as deferred", |core| {
+        let deferred = core.worker_policy.first_deferred().expect("a deferred request");
         let sequence = core.requests.records[deferred].sequence;
         core.worker_policy.remove_deferred(sequence, deferred);
     });
-    assert_found("are listed as held", |core| {
-        let deferred = core.worker_policy.first_deferred().expect("one is held");
+    assert_found("are listed as deferred", |core| {
+        let deferred = core.worker_policy.first_deferred().expect("a deferred request");
         core.requests.records[deferred].phase = RequestPhase::Unbound(WorkerAsk::Useless);
     });
-    assert_found("and a worker may be asked for", |core| {
-        let deferred = core.worker_policy.first_deferred().expect("one is held");
+    assert_found("but a worker may be requested", |core| {
+        let deferred = core.worker_policy.first_deferred().expect("a deferred request");
         core.worker_policy = WorkerPolicyState::new(&SlotManagerConfig::default());
         core.worker_policy
             .defer(core.requests.records[deferred].sequence, deferred);
@@ -116,7 +124,7 @@ fn requests_that_are_held_and_not_listed_or_need_not_be() {
 }
 
 #[test]
-fn times_of_which_the_earliest_is_not_known() {
+fn worker_policy_with_a_wrong_earliest_time() {
     assert_found("the deadlines of WorkerPolicy are not in order", |core| {
         core.worker_policy.back_off_reserve(Timestamp::from_secs(50));
         core.worker_policy.forget_earliest();
@@ -131,16 +139,16 @@ fn times_of_which_the_earliest_is_not_known() {
 }
 
 #[test]
-fn worker_requests_that_do_not_count_their_slots() {
-    assert_found("does not count its slots", |core| {
-        let (_, key) = core.promised_slots.first_surplus().expect("one is promised for nobody");
-        core.promised_slots.forget_to_list(key);
+fn surplus_worker_requests_that_are_not_listed() {
+    assert_found("the counts or the surplus state of worker request", |core| {
+        let (_, key) = core.promises.first_surplus().expect("a surplus worker");
+        core.promises.break_surplus_list(key);
     });
 }
 
 #[test]
-fn a_slot_that_is_blocked_and_counted_as_free() {
-    assert_found("SlotTotals", |core| {
+fn a_blocked_slot_that_is_counted_as_free() {
+    assert_found("the slot totals are", |core| {
         let key = task_manager(core, "blocked");
         let (_, slot) = core.task_managers.records[key].slots[0];
         assert!(matches!(core.slots[slot].phase, SlotPhase::Blocked));

@@ -1,4 +1,4 @@
-//! Free slots in the order of the utilization of their task managers.
+//! Offered slots in the order of the utilization of their task managers.
 
 use crate::ResourceProfile;
 use crate::resource_profile::Sketch;
@@ -12,13 +12,15 @@ use crate::slot_manager::state::slots::{Offered, Slot, SlotKey};
 use crate::slot_manager::state::task_managers::{TaskManager, TaskManagerKey};
 
 key! {
-    /// The free slots of one task manager that have one profile.
+    /// The offered slots of one task manager with one profile.
     GroupKey
 }
 
-/// First the utilization of the task manager, such that the preferred ones are less, then how long its longest free slot
-/// has been free; and which group that is. Of 33, 63 and 32 bits: slots are counted as they become free, and are not 2⁶³
-/// in any time.
+/// The rank of a group of slots; the least rank is preferred.
+///
+/// From the highest bit it has 33 bits of ranked utilization, 63 bits of the lowest sequence number
+/// and 32 bits of the group key. The lowest sequence number is that of the slot free longest.
+/// Sequence numbers never reach 2⁶³.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Rank(u128);
 
@@ -55,45 +57,48 @@ impl Rank {
     }
 }
 
-/// Which task managers come first.
+/// The preferred task managers.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Prefer {
     LeastUtilized,
     MostUtilized,
 }
 
-/// Free slots by profile, and there by the utilization of their task manager.
+/// Offered slots by profile, and within a profile by the utilization of the task manager.
 #[derive(Debug)]
 pub(crate) struct UtilizationIndex {
     prefer: Prefer,
-    /// Never fewer while there are keys of them.
+    /// The list never shrinks, so every group key stays valid.
     groups: Vec<Group>,
     unused_groups: Vec<GroupKey>,
-    /// The first group of each task manager, by the index of its key.
+    /// The first group of each task manager, indexed by its key.
     by_task_manager: Vec<Option<GroupKey>>,
-    /// By the index of the key of the profile: as many as were needed for what was pushed.
+    /// Indexed by profile key.
     by_profile: Vec<ProfileGroups>,
-    /// The profiles that have a group, in no particular order: looking for the first that fits reads little else.
+    /// The profiles with a group, in no particular order. A search reads little else.
     active: Vec<ActiveProfile>,
 }
 
+/// The offered slots of one task manager with one profile, longest free first.
 #[derive(Debug)]
 struct Group {
     slots: List<Offered, SlotKey>,
     profile: ProfileKey,
-    /// In the of_profile of the profile.
+    /// The place in the tree of the profile.
     place: u32,
-    /// Of the same task manager.
+    /// The next group of the same task manager.
     next: Option<GroupKey>,
 }
 
+/// All groups with one profile.
 #[derive(Debug, Default)]
 struct ProfileGroups {
     groups: TournamentTree<Rank>,
-    /// The place in `active`, while there is a group.
+    /// The index in `active`, while there is a group.
     position: usize,
 }
 
+/// A profile with a group.
 #[derive(Debug)]
 struct ActiveProfile {
     best: Rank,
@@ -102,7 +107,7 @@ struct ActiveProfile {
 }
 
 impl Prefer {
-    /// The utilization of a task manager as it is ranked; and back again.
+    /// Converts a utilization into a rank, and a rank into a utilization.
     fn ranked(self, utilization: u64) -> u64 {
         match self {
             Self::LeastUtilized => utilization,
@@ -111,11 +116,13 @@ impl Prefer {
     }
 }
 
-/// The utilization of a task manager all of whose slots are used.
+/// The utilization of a task manager without unused slots.
 const WHOLE: u64 = 1 << 32;
 
-/// The share of used slots, as a fraction of 2³². Equal shares are equal numbers; different ones differ below 65,536
-/// slots. While a task manager is being forgotten, there may be fewer slots than used ones.
+/// Returns the share of used slots as a fraction of 2³².
+///
+/// Equal shares give equal numbers. Different shares give different numbers below 65,536 slots.
+/// While a task manager is being removed, it may count fewer slots than used slots.
 fn utilization(task_manager: &TaskManager) -> u64 {
     (task_manager.used() as u64 * WHOLE / task_manager.slots.len().max(1) as u64).min(WHOLE)
 }
@@ -140,7 +147,7 @@ impl UtilizationIndex {
         self.prefer.ranked(utilization(task_manager))
     }
 
-    /// The groups of a task manager: one for each profile of a free slot.
+    /// Returns the groups of a task manager: one for each profile of its offered slots.
     fn groups_of(&self, task_manager: TaskManagerKey) -> impl Iterator<Item = GroupKey> {
         let first = self.by_task_manager.get(task_manager.index()).copied().flatten();
         std::iter::successors(first, |group| self.groups[group.index()].next)
@@ -158,11 +165,11 @@ impl UtilizationIndex {
     fn set_rank(&mut self, group: GroupKey, rank: Rank) {
         let Group { profile, place, .. } = self.groups[group.index()];
         self.by_profile[profile.index()].groups.set(place, rank);
-        self.note_best(profile);
+        self.update_best(profile);
     }
 
-    /// Notes which group of a profile is the best now.
-    fn note_best(&mut self, profile: ProfileKey) {
+    /// Updates the best group of a profile.
+    fn update_best(&mut self, profile: ProfileKey) {
         let ProfileGroups { groups, position } = &self.by_profile[profile.index()];
         if let Some(best) = groups.first() {
             self.active[*position].best = best;
@@ -191,7 +198,7 @@ impl UtilizationIndex {
         self.groups[group.index()].slots.push_back(slots, slot);
     }
 
-    /// Adds the group of a slot, without the slot.
+    /// Adds an empty group for a slot.
     fn add_group(&mut self, profiles: &Profiles, task_managers: &TaskManagerRecords, slot: &Slot) -> GroupKey {
         let Slot {
             task_manager, profile, ..
@@ -224,7 +231,7 @@ impl UtilizationIndex {
             Some(unused) => *unused = added,
             None => self.groups.push(added),
         }
-        self.note_best(profile);
+        self.update_best(profile);
         group
     }
 
@@ -260,11 +267,11 @@ impl UtilizationIndex {
             None => self.by_task_manager[task_manager.index()] = next,
         }
         self.by_profile[profile.index()].groups.remove(place);
-        self.note_best(profile);
+        self.update_best(profile);
         self.unused_groups.push(group);
     }
 
-    /// The best among all profiles that fit.
+    /// Returns the preferred slot among all fitting profiles.
     pub(crate) fn first_fitting(&self, profiles: &Profiles, required: &ResourceProfile) -> Option<SlotKey> {
         let sketch = required.sketch();
         let mut found: Option<&ActiveProfile> = None;
@@ -279,7 +286,7 @@ impl UtilizationIndex {
         self.groups[found?.best.group().index()].slots.head()
     }
 
-    /// The best of each profile that fits.
+    /// Returns the preferred slot of each fitting profile.
     pub(crate) fn fitting(&self, profiles: &Profiles, required: &ResourceProfile) -> impl Iterator<Item = First> {
         let sketch = required.sketch();
         self.active
@@ -292,12 +299,13 @@ impl UtilizationIndex {
             })
     }
 
-    /// The best of one profile.
+    /// Returns the preferred slot of one profile.
     pub(crate) fn first_of(&self, profile: ProfileKey) -> Option<SlotKey> {
         let best = self.by_profile.get(profile.index())?.groups.first()?;
         self.groups[best.group().index()].slots.head()
     }
 
+    /// Updates the ranks of the groups of a task manager.
     #[inline]
     pub(crate) fn utilization_changed(&mut self, task_managers: &TaskManagerRecords, task_manager: TaskManagerKey) {
         let ranked = self.ranked(&task_managers[task_manager]);
@@ -310,6 +318,7 @@ impl UtilizationIndex {
         }
     }
 
+    /// Returns `true` if all ranks, trees and lists agree; for the check of invariants.
     pub(crate) fn is_in_order(&self, slots: &Slots, task_managers: &TaskManagerRecords) -> bool {
         let ranked: usize = self.by_profile.iter().map(|of_profile| of_profile.groups.len()).sum();
         let listed = task_managers.iter().flat_map(|(key, task_manager)| {
@@ -333,6 +342,7 @@ impl UtilizationIndex {
             && self.active.len() == self.by_profile.iter().filter(|it| it.groups.len() > 0).count()
     }
 
+    /// Returns all offered slots with the profiles of their groups.
     pub(crate) fn iter<'a>(&'a self, slots: &'a Slots) -> impl Iterator<Item = (ProfileKey, SlotKey)> + 'a {
         let groups = self
             .by_task_manager
@@ -350,7 +360,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_rank_is_what_it_was_made_of() {
+    fn a_rank_returns_the_parts_it_was_made_of() {
         let most = (1 << 32, u64::MAX >> 1, GroupKey::from_index(u32::MAX as usize - 1));
         for (ranked, first, group) in [(0, 1, GroupKey::from_index(0)), most] {
             let rank = Rank::new(ranked, first, group);
@@ -360,7 +370,7 @@ mod tests {
     }
 
     #[test]
-    fn utilization_counts_before_the_time_it_has_been_free() {
+    fn utilization_counts_before_the_time_since_a_slot_became_free() {
         let rank = |ranked, first| Rank::new(ranked, first, GroupKey::from_index(0));
         assert!(rank(1, 9) < rank(2, 3) && rank(2, 3) < rank(2, 4));
     }
