@@ -79,37 +79,6 @@ impl ProfileTotals {
             memory: self.memory.into(),
         }
     }
-
-    fn quantity(&self, usage: SlotUsage) -> Quantity {
-        self.one().times(self.slots(usage))
-    }
-}
-
-/// A number of slots and the sums of their resources modulo 2⁶⁴.
-///
-/// The sums are exact while those of all registered slots fit in 64 bits. They are not wider
-/// because they change with every grant.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-struct Sum {
-    slots: usize,
-    cpu: u64,
-    memory: u64,
-}
-
-impl Sum {
-    #[inline]
-    fn add(&mut self, one: &ProfileTotals) {
-        self.slots += 1;
-        self.cpu = self.cpu.wrapping_add(one.cpu);
-        self.memory = self.memory.wrapping_add(one.memory);
-    }
-
-    #[inline]
-    fn remove(&mut self, one: &ProfileTotals) {
-        self.slots -= 1;
-        self.cpu = self.cpu.wrapping_sub(one.cpu);
-        self.memory = self.memory.wrapping_sub(one.memory);
-    }
 }
 
 /// The totals of all slots, registered and promised.
@@ -120,7 +89,7 @@ pub(crate) struct SlotTotals {
     registered: Quantity,
     promised: Quantity,
     /// The registered slots that are not free, by usage.
-    not_free: [Sum; SlotUsage::ALL.len()],
+    not_free: [Quantity; SlotUsage::ALL.len()],
     /// Set when a profile loses its last slot; reset by `take_vanished`.
     has_vanished: bool,
 }
@@ -155,11 +124,11 @@ impl SlotTotals {
         let totals = &mut self.by_profile[profile.index()];
         if before != SlotUsage::Free {
             totals.not_free[before as usize] -= 1;
-            self.not_free[before as usize].remove(totals);
+            self.not_free[before as usize] -= totals.one();
         }
         if after != SlotUsage::Free {
             totals.not_free[after as usize] += 1;
-            self.not_free[after as usize].add(totals);
+            self.not_free[after as usize] += totals.one();
         }
     }
 
@@ -202,7 +171,7 @@ impl SlotTotals {
     /// Returns the number of slots with this usage.
     #[inline]
     pub(crate) fn slots(&self, usage: SlotUsage) -> usize {
-        let slots = |sum: &Sum| sum.slots;
+        let slots = |quantity: &Quantity| quantity.slots;
         match usage {
             SlotUsage::Free => self.registered.slots - self.not_free.iter().map(slots).sum::<usize>(),
             _ => self.not_free[usage as usize].slots,
@@ -210,24 +179,10 @@ impl SlotTotals {
     }
 
     /// Returns the number and the resources of the slots with this usage.
-    ///
-    /// Cost: O(1); O(profiles) if the sums of all registered slots exceed 64 bits.
     pub(crate) fn of(&self, usage: SlotUsage) -> Quantity {
-        let is_exact = [self.registered.cpu, self.registered.memory]
-            .into_iter()
-            .all(|amount| amount <= u128::from(u64::MAX));
-        if !is_exact {
-            let parts = self.by_profile.iter().map(|totals| totals.quantity(usage));
-            return parts.fold(Quantity::default(), |sum, part| sum + part);
-        }
-        let quantity = |sum: &Sum| Quantity {
-            slots: sum.slots,
-            cpu: sum.cpu.into(),
-            memory: sum.memory.into(),
-        };
         match usage {
-            SlotUsage::Free => (self.not_free.iter().map(quantity)).fold(self.registered, |rest, part| rest - part),
-            _ => quantity(&self.not_free[usage as usize]),
+            SlotUsage::Free => self.not_free.iter().fold(self.registered, |free, part| free - *part),
+            _ => self.not_free[usage as usize],
         }
     }
 
