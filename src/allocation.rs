@@ -1,8 +1,8 @@
-//! An allocation of a job.
+//! The name of an allocation.
 
 use crate::{AllocationId, JobId};
 
-/// An allocation, named by its id and the job that it belongs to.
+/// The id of an allocation, and the job that it belongs to.
 ///
 /// ```
 /// use slot_manager::{Allocation, AllocationId, JobId};

@@ -1,62 +1,84 @@
-//! What has happened so far.
+//! The counters of events.
 
-/// How often what happened. Every number only grows, also over leaderships, as long as the manager lives.
+/// The numbers of events since the manager was created.
+///
+/// Every number only grows, also over leaderships.
+///
+/// ```
+/// use slot_manager::testing::{ManualScheduledExecutor, RecordingActions, ScriptedGateway};
+/// use slot_manager::{AllocationId, CancelOutcome, JobId, LeaderId, ResourceProfile, SlotManager};
+/// use slot_manager::{SlotManagerConfig, SlotRequest, SlotRequestOutcome};
+///
+/// # let executor = ManualScheduledExecutor::new();
+/// # let mut manager = SlotManager::<_, ScriptedGateway, _>::new(SlotManagerConfig::default(), executor)?;
+/// # manager.start(LeaderId::from_u128(1), RecordingActions::new())?;
+/// let allocation_id = AllocationId::from_u128(1);
+/// let request = SlotRequest::new(JobId::from_u128(7), allocation_id, ResourceProfile::ZERO, "job-master-7");
+/// assert!(matches!(manager.register_slot_request(request)?, SlotRequestOutcome::Accepted(_)));
+/// assert_eq!(manager.unregister_slot_request(allocation_id)?, CancelOutcome::Cancelled);
+///
+/// let counters = manager.counters();
+/// assert_eq!((counters.requests_accepted, counters.requests_cancelled), (1, 1));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct Counters {
-    /// Requests that were accepted; each is also counted below when it ends, unless
+    /// Accepted requests. Each also counts below when it ends, unless
     /// [`suspend`](crate::SlotManager::suspend) dropped it.
     pub requests_accepted: u64,
-    /// Requests that were granted.
+    /// Granted requests.
     pub requests_served: u64,
-    /// Requests that were withdrawn by their jobs before they were granted.
+    /// Requests that their jobs cancelled before the grant.
     pub requests_cancelled: u64,
-    /// Requests that failed.
+    /// Failed requests.
     pub requests_failed: FailureCounters,
-    /// Attempts that failed, so that their requests tried again. That a slot was occupied is no failure.
+    /// Failed attempts, after which their requests tried again. An occupied slot is no failure.
     pub requests_retried: u64,
-    /// Grants that were lost.
+    /// Lost grants.
     pub grants_lost: u64,
-    /// Workers that were asked for.
+    /// Worker requests.
     pub workers_requested: u64,
-    /// Those of them that were refused or declined, or promised too much or too little to help.
+    /// Worker requests that were refused or declined, or whose promise exceeded a limit or brought
+    /// no slot that fits.
     pub workers_declined: u64,
-    /// Those of them that were withdrawn.
+    /// Worker requests that were withdrawn.
     pub workers_withdrawn: u64,
-    /// Those of them that failed, or did not register in time.
+    /// Worker requests whose worker failed or did not register in time.
     pub promises_broken: u64,
-    /// Task managers that were released because they were idle.
+    /// Idle task managers that were released.
     pub task_managers_released: u64,
-    /// Task managers that were refused because they were beyond a limit.
+    /// Task managers that were refused because they would exceed a limit.
     pub task_managers_refused: u64,
-    /// Reports that were ignored because they were older than what was known.
+    /// Reports that were ignored because they were older than the manager's view.
     pub reports_stale: u64,
-    /// Reports, also those of registrations, that were refused as a whole.
+    /// Invalid reports, also those of registrations. Each was refused as a whole.
     pub reports_refused: u64,
 }
 
-/// How many requests failed, by [cause](crate::RequestFailure).
+/// The numbers of failed requests by [cause](crate::RequestFailure).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct FailureCounters {
-    /// They were not granted in time.
+    /// Requests that were not granted in time.
     pub timeout: u64,
-    /// The resource manager refused to start a worker.
+    /// Requests for which the resource manager refused to start a worker.
     pub resource_manager: u64,
-    /// Nothing could ever serve them.
+    /// Requests that no slot and no worker could ever serve.
     pub unfulfillable: u64,
-    /// Their allocation id was found in the name of another job.
+    /// Requests whose allocation id another job holds a slot under.
     pub held_by_another_job: u64,
 }
 
 impl FailureCounters {
-    /// All of them.
+    /// Returns the number of failed requests of all causes.
     pub fn total(&self) -> u64 {
         self.timeout + self.resource_manager + self.unfulfillable + self.held_by_another_job
     }
 
+    /// Counts a failed request.
     pub(crate) fn count(&mut self, failure: &crate::RequestFailure) {
         use crate::RequestFailure as Failure;
         match failure {

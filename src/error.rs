@@ -1,4 +1,4 @@
-//! What can go wrong: one small enum for each family of calls, and [`SlotManagerError`] for all of them.
+//! The errors: an enum for each family of calls, and [`SlotManagerError`] for all calls.
 
 use std::sync::Arc;
 
@@ -7,65 +7,92 @@ use crate::{
     SlotId,
 };
 
-/// The call needs a started manager: it came before [`start`](crate::SlotManager::start) or after
+/// The error of an input before [`start`](crate::SlotManager::start) or after
 /// [`suspend`](crate::SlotManager::suspend). Nothing changed.
+///
+/// ```
+/// use slot_manager::testing::{ManualScheduledExecutor, RecordingActions, ScriptedGateway};
+/// use slot_manager::{AllocationId, NotStarted, SlotManager, SlotManagerConfig};
+///
+/// let config = SlotManagerConfig::default();
+/// let mut manager =
+///     SlotManager::<RecordingActions, ScriptedGateway, _>::new(config, ManualScheduledExecutor::new())?;
+/// assert_eq!(manager.unregister_slot_request(AllocationId::from_u128(1)), Err(NotStarted));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the slot manager has not been started")]
+#[error("the slot manager is not started")]
 pub struct NotStarted;
 
-/// Why a manager cannot be started. Nothing changed.
+/// The error of [`start`](crate::SlotManager::start). Nothing changed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum StartError {
-    /// It is started already; [`suspend`](crate::SlotManager::suspend) it first.
-    #[error("the slot manager is already started, by leader {leader_id}")]
+    /// The manager is started already. Call [`suspend`](crate::SlotManager::suspend) first.
+    #[error("the slot manager is already started by leader {leader_id}")]
     AlreadyStarted {
-        /// The leadership it was started with.
+        /// The present leadership.
         leader_id: crate::LeaderId,
     },
 }
 
-/// Why a slot request is not accepted.
+/// The error of [`register_slot_request`](crate::SlotManager::register_slot_request).
+///
+/// ```
+/// use slot_manager::SlotRequestError;
+///
+/// /// Returns `true` if the job may register the same request again later.
+/// fn may_retry(error: &SlotRequestError) -> bool {
+///     match error {
+///         SlotRequestError::NotStarted(_) | SlotRequestError::TooManyPendingRequests { .. } => true,
+///         _ => false,
+///     }
+/// }
+///
+/// assert!(may_retry(&SlotRequestError::TooManyPendingRequests { limit: 1000 }));
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SlotRequestError {
     /// See [`NotStarted`]. Nothing changed.
     #[error(transparent)]
     NotStarted(#[from] NotStarted),
-    /// The allocation id is known with another job or, if it is not granted yet, another profile. Nothing changed.
-    #[error("allocation {allocation_id} is already known with another {conflict}, and is {status}")]
+    /// The allocation id is known with another job. Before the grant, another profile conflicts
+    /// too. Nothing changed.
+    #[error("allocation {allocation_id} is already known with another {conflict}; it is {status}")]
     Conflict {
         /// The allocation id.
         allocation_id: AllocationId,
-        /// In what the requests differ.
+        /// The difference between the requests.
         conflict: Conflict,
-        /// What the known one is doing.
+        /// The status of the known allocation.
         status: AllocationStatus,
     },
-    /// As many requests as the configuration allows wait for their grant. Nothing changed.
-    #[error("{limit} slot requests are pending, no more are accepted")]
+    /// The number of pending requests has reached
+    /// [`max_pending_requests`](crate::SlotManagerConfig::max_pending_requests). Nothing changed.
+    #[error("the limit of {limit} pending slot requests is reached")]
     TooManyPendingRequests {
-        /// The configured number.
+        /// The configured limit.
         limit: usize,
     },
-    /// The request was accepted and failed within the call. It is forgotten, its failure is not notified again; the
-    /// effects it had are told by the traits.
+    /// The request was accepted and failed within the call. It is forgotten, and no notification of
+    /// the failure follows. Its effects until then have gone out through the traits.
     #[error("the slot request for allocation {allocation_id} failed: {failure}")]
     Failed {
         /// The allocation id.
         allocation_id: AllocationId,
-        /// Why it failed.
+        /// The cause of the failure.
         failure: Box<RequestFailure>,
     },
 }
 
-/// In what a request differs from the known one with its allocation id.
+/// The difference between a request and the known allocation with its id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Conflict {
-    /// The job.
+    /// The job differs.
     Job,
-    /// The resource profile.
+    /// The resource profile differs.
     ResourceProfile,
 }
 
@@ -78,49 +105,57 @@ impl std::fmt::Display for Conflict {
     }
 }
 
-/// Why a registration or a slot report is refused.
+/// The error of a registration or a slot report.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SlotReportError {
     /// See [`NotStarted`]. Nothing changed.
     #[error(transparent)]
     NotStarted(#[from] NotStarted),
-    /// The report names a slot of another worker. It is refused whole, nothing changed.
+    /// The report names a slot of another worker. The whole report is refused, and nothing changed.
     #[error("the report of {resource_id} names slot {slot_id} of another worker")]
     ForeignSlot {
-        /// The worker that reports.
+        /// The worker that sent the report.
         resource_id: ResourceId,
-        /// The slot it named.
+        /// The slot of another worker.
         slot_id: SlotId,
     },
-    /// The report names a slot twice. It is refused whole, nothing changed.
+    /// The report names a slot twice. The whole report is refused, and nothing changed.
     #[error("the report names slot {slot_id} twice")]
     DuplicateSlot {
         /// The slot.
         slot_id: SlotId,
     },
-    /// The instance id is that of a registration of another worker. Nothing changed.
+    /// The instance id belongs to a registration of another worker. Nothing changed.
     #[error("instance {instance_id} is a registration of {registered}, not of {resource_id}")]
     InstanceOfAnotherWorker {
         /// The instance id.
         instance_id: InstanceId,
-        /// The worker that is registered with it.
+        /// The worker that is registered with the instance id.
         registered: ResourceId,
-        /// The worker that came with it.
+        /// The worker that tried to register with it.
         resource_id: ResourceId,
     },
 }
 
-/// Why a task executor did not give a slot to an allocation: the answer of
-/// [`request_slot`](crate::TaskExecutorGateway::request_slot).
+/// The answer to [`request_slot`](crate::TaskExecutorGateway::request_slot) of a task executor that
+/// did not give the slot to the allocation.
+///
+/// ```
+/// use slot_manager::SlotAllocationError;
+///
+/// let error = SlotAllocationError::rejected("the disk is full");
+/// assert_eq!(error.to_string(), "refused by the task executor: the disk is full");
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub enum SlotAllocationError {
-    /// The slot is held. Not a failure of the slot: it belongs to that allocation now, and the request goes elsewhere.
+    /// Another allocation holds the slot. This is no failure: the manager notes the holder, and the
+    /// request looks for another slot.
     #[error("the slot is held by allocation {allocation_id} of job {job_id}")]
     Occupied {
-        /// The allocation that holds it.
+        /// The allocation that holds the slot.
         allocation_id: AllocationId,
         /// The job of that allocation.
         job_id: JobId,
@@ -128,42 +163,49 @@ pub enum SlotAllocationError {
     /// The task executor refused.
     #[error("refused by the task executor: {reason}")]
     Rejected {
-        /// The reason it gave.
+        /// The reason of the task executor.
         reason: Arc<str>,
     },
     /// The task executor could not be reached, or its answer was lost.
     #[error("the task executor cannot be reached: {reason}")]
     Unreachable {
-        /// What went wrong.
+        /// The failure of the connection.
         reason: Arc<str>,
     },
-    /// The task executor did not answer within [`rpc_timeout`](crate::SlotManagerConfig::rpc_timeout). The manager
-    /// finds this itself.
+    /// The task executor did not answer within
+    /// [`rpc_timeout`](crate::SlotManagerConfig::rpc_timeout). The manager detects this itself.
     #[error("the task executor did not answer in time")]
     Timeout,
 }
 
 impl SlotAllocationError {
-    /// A refusal by the task executor.
+    /// Returns a refusal by the task executor.
     pub fn rejected(reason: impl Into<Arc<str>>) -> Self {
         Self::Rejected { reason: reason.into() }
     }
 
-    /// A failure on the way to the task executor or back.
+    /// Returns a failure on the way to the task executor or back.
     pub fn unreachable(reason: impl Into<Arc<str>>) -> Self {
         Self::Unreachable { reason: reason.into() }
     }
 }
 
-/// Why the resource manager will not start a worker: the error of
+/// The refusal of the resource manager to start a worker: the error of
 /// [`allocate_resource`](crate::ResourceManagerActions::allocate_resource).
+///
+/// ```
+/// use slot_manager::ResourceManagerError;
+///
+/// let error = ResourceManagerError::new("the quota is used up");
+/// assert_eq!(error.to_string(), "the resource manager starts no worker: the quota is used up");
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the resource manager starts no worker: {reason}")]
 pub struct ResourceManagerError {
     reason: Arc<str>,
 }
 
-/// A profile that cannot be computed is a reason to start no worker.
+/// Refuses to start a worker because its profile cannot be computed.
 impl From<ResourceProfileError> for ResourceManagerError {
     fn from(error: ResourceProfileError) -> Self {
         Self::new(error.to_string())
@@ -171,19 +213,36 @@ impl From<ResourceProfileError> for ResourceManagerError {
 }
 
 impl ResourceManagerError {
-    /// A refusal for this reason.
+    /// Returns a refusal with this reason.
     pub fn new(reason: impl Into<Arc<str>>) -> Self {
         Self { reason: reason.into() }
     }
 
-    /// The reason.
+    /// Returns the reason.
     pub fn reason(&self) -> &str {
         &self.reason
     }
 }
 
-/// Any error of the manager's calls, for callers that treat them alike. Each says in its own place what it did to the
-/// state.
+/// Any error of the manager's calls, for callers that treat all errors alike.
+///
+/// The documentation of each error tells its effect on the state.
+///
+/// ```
+/// use slot_manager::testing::{ManualScheduledExecutor, RecordingActions, ScriptedGateway};
+/// use slot_manager::{LeaderId, SlotManager, SlotManagerConfig, SlotManagerError};
+///
+/// type Manager = SlotManager<RecordingActions, ScriptedGateway, ManualScheduledExecutor>;
+///
+/// fn started() -> Result<Manager, SlotManagerError> {
+///     let mut manager = Manager::new(SlotManagerConfig::default(), ManualScheduledExecutor::new())?;
+///     manager.start(LeaderId::from_u128(1), RecordingActions::new())?;
+///     Ok(manager)
+/// }
+///
+/// assert_eq!(started()?.leader_id(), Some(LeaderId::from_u128(1)));
+/// # Ok::<(), SlotManagerError>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SlotManagerError {

@@ -1,4 +1,4 @@
-//! Why a request waits.
+//! Explanations: why a request waits.
 
 use std::fmt;
 
@@ -7,123 +7,153 @@ use crate::{
     WorkerRequestId,
 };
 
-/// What an allocation is doing, and if it is not granted, why; made by
-/// [`SlotManager::explain`](crate::SlotManager::explain). Its `Display` is for operators.
+/// The status of an allocation, and the reason why it waits.
+///
+/// [`SlotManager::explain`](crate::SlotManager::explain) returns it. Its `Display` is for
+/// operators.
+///
+/// ```
+/// use slot_manager::testing::{ManualScheduledExecutor, RecordingActions, ScriptedGateway};
+/// use slot_manager::{
+///     AllocationId, AllocationStatus, JobId, LeaderId, ResourceProfile, SlotManager, SlotManagerConfig, SlotRequest,
+///     SlotRequestOutcome,
+/// };
+///
+/// # let executor = ManualScheduledExecutor::new();
+/// # let mut manager = SlotManager::<_, ScriptedGateway, _>::new(SlotManagerConfig::default(), executor)?;
+/// # manager.start(LeaderId::from_u128(1), RecordingActions::new())?;
+/// let allocation_id = AllocationId::from_u128(1);
+/// let profile = ResourceProfile::builder().cpu_cores(1.0).build()?;
+/// let request = SlotRequest::new(JobId::from_u128(7), allocation_id, profile, "job-master-7");
+/// assert_eq!(manager.register_slot_request(request)?, SlotRequestOutcome::Accepted(AllocationStatus::Waiting));
+///
+/// // The resource manager has declined to start a worker.
+/// let explanation = manager.explain(allocation_id).and_then(|explanation| explanation.request);
+/// let waits_for = explanation.map(|request| request.waits_for.to_string());
+/// assert_eq!(
+///     waits_for.as_deref(),
+///     Some("a slot; the resource manager declined to start a worker; next request at +300s")
+/// );
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct Explanation {
-    /// The allocation.
+    /// The id of the allocation.
     pub allocation_id: AllocationId,
-    /// Its job.
+    /// The job of the allocation.
     pub job_id: JobId,
-    /// What it is doing.
+    /// The status of the allocation.
     pub status: AllocationStatus,
-    /// More of a request that is not granted.
+    /// The explanation of a request that is not granted.
     pub request: Option<RequestExplanation>,
 }
 
-/// What a request that is not granted waits for.
+/// The needs of a request that is not granted, and the slots that could serve it.
 #[derive(Debug, Clone, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct RequestExplanation {
-    /// The least a slot must have.
+    /// The resources that a slot must have at least.
     pub resource_profile: ResourceProfile,
-    /// When it fails; [`Timestamp::MAX`] is never.
+    /// The time when the request fails; [`Timestamp::MAX`] is never.
     pub fails_at: Timestamp,
-    /// How many attempts failed. That a slot was occupied is no failure.
+    /// The number of failed attempts. An occupied slot is no failure.
     pub failed_attempts: u32,
-    /// The last answer that was not a yes.
+    /// The answer to the last attempt that failed or found the slot occupied.
     pub last_failure: Option<SlotAllocationError>,
-    /// What has to happen next, beside a slot becoming free.
+    /// The next event that the request waits for, besides a slot becoming free.
     pub waits_for: WaitReason,
     /// The registered slots that fit.
     pub fitting: FittingSlots,
-    /// The registered slots that do not.
+    /// The registered slots that do not fit.
     pub too_small: TooSmallSlots,
-    /// Promised slots that fit.
+    /// The number of promised slots that fit.
     pub fitting_promised_slots: usize,
-    /// Promised slots that do not.
+    /// The number of promised slots that do not fit.
     pub too_small_promised_slots: usize,
 }
 
-/// What has to happen next to a request.
+/// The next event that a request waits for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub enum WaitReason {
-    /// A task executor has to answer.
+    /// The answer of a task executor.
     Answer {
-        /// The slot it was asked for.
+        /// The requested slot.
         slot_id: SlotId,
-        /// When the attempt is given up.
+        /// The time when the attempt is given up.
         until: Timestamp,
     },
-    /// It pauses after failed attempts.
+    /// The end of the backoff after failed attempts.
     Backoff {
-        /// When it tries again.
+        /// The time of the next attempt.
         until: Timestamp,
     },
-    /// A worker is coming.
+    /// A promised slot that the request is bound to.
     PromisedWorker {
-        /// The request for the worker.
+        /// The worker request that promises the slot.
         worker_request: WorkerRequestId,
-        /// When it is not waited for any more.
+        /// The time when the promise ends.
         until: Timestamp,
     },
-    /// The resource manager declined to start a worker.
+    /// The next worker request, after the resource manager declined one.
     WorkerDeclined {
-        /// When it is asked again.
+        /// The time of the next worker request.
         at: Timestamp,
     },
-    /// A worker more would be beyond a limit.
+    /// Room below a limit, which allows no more workers.
     Limit {
-        /// The limit.
+        /// The limit that is reached.
         limit: Limit,
     },
-    /// No worker is asked for yet, so that those of the former leader can register first.
+    /// The end of the recovery, in which the workers of the former leader register.
     Recovery {
-        /// When that is over.
+        /// The time when the recovery ends.
         until: Timestamp,
     },
-    /// Only a slot: no worker that could be started would fit.
+    /// No other event: no worker that could be started would fit.
     NothingElse,
 }
 
-/// The registered slots that fit a request, by what they are doing.
+/// The numbers of registered slots that fit a request, by state.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct FittingSlots {
-    /// Held by an allocation.
+    /// Slots that an allocation holds.
     pub allocated: usize,
-    /// A task executor has been asked for them, for other requests or for this one.
+    /// Slots that are in flight, for this request or another.
     pub in_flight: usize,
-    /// Free, on blocked task managers.
+    /// Free slots of blocked task managers.
     pub blocked: usize,
-    /// Free, and pausing after failed attempts.
+    /// Free slots that back off after failed attempts.
     pub backing_off: usize,
-    /// Free: only while the request itself pauses or is in flight.
+    /// Free slots. There are some only while the request itself backs off or is in flight.
     pub free: usize,
 }
 
 impl FittingSlots {
-    /// All of them.
+    /// Returns the number of slots in all states.
     pub fn total(&self) -> usize {
         self.allocated + self.in_flight + self.blocked + self.backing_off + self.free
     }
 }
 
-/// The registered slots that do not fit a request.
+/// The numbers of registered slots that do not fit a request.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct TooSmallSlots {
-    /// How many they are.
+    /// The number of slots that do not fit.
     pub slots: usize,
-    /// How many of them have too little of which resource, such as `cpu`, `managed memory` or the name of an extended
-    /// resource; ordered by number, the largest first. One slot may lack several, or none that can be named.
+    /// The number of slots that are short of each resource, such as `cpu`, `managed memory` or the
+    /// name of an extended resource.
+    ///
+    /// They are ordered by number, the largest first. One slot may be short of several resources,
+    /// or of none that has a name.
     pub shortages: Vec<(String, usize)>,
 }
 
@@ -151,7 +181,7 @@ impl fmt::Display for RequestExplanation {
         }
         writeln!(
             f,
-            "  promised     {} fit, {} are too small",
+            "  promised     {} fit, {} too small",
             self.fitting_promised_slots, self.too_small_promised_slots
         )?;
         if self.failed_attempts > 0 {
@@ -164,7 +194,7 @@ impl fmt::Display for RequestExplanation {
     }
 }
 
-/// A time that may be never.
+/// The time of an event, for operators.
 struct At(Timestamp);
 
 impl fmt::Display for At {
@@ -176,13 +206,13 @@ impl fmt::Display for At {
     }
 }
 
-/// A time up to which something lasts, which may be for ever.
+/// The end of a period, for operators.
 struct Until(Timestamp);
 
 impl fmt::Display for Until {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
-            Timestamp::MAX => f.write_str("for ever"),
+            Timestamp::MAX => f.write_str("without a time limit"),
             until => write!(f, "until {until}"),
         }
     }
@@ -191,13 +221,37 @@ impl fmt::Display for Until {
 impl fmt::Display for WaitReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Answer { slot_id, until } => write!(f, "the answer of {slot_id}, {}", Until(*until)),
+            Self::Answer { slot_id, until } => {
+                write!(
+                    f,
+                    "the answer of the task executor about slot {slot_id}, {}",
+                    Until(*until)
+                )
+            }
             Self::Backoff { until } => write!(f, "the end of its backoff, {}", At(*until)),
-            Self::PromisedWorker { worker_request, until } => write!(f, "worker {worker_request}, {}", Until(*until)),
-            Self::WorkerDeclined { at } => write!(f, "a slot; no worker was to be had, the next ask: {}", At(*at)),
-            Self::Limit { limit } => write!(f, "a slot; a worker more would be beyond the limit of {limit}"),
-            Self::Recovery { until } => write!(f, "a slot; no worker is asked for {}", Until(*until)),
-            Self::NothingElse => write!(f, "a slot; no worker that could be started would fit"),
+            Self::PromisedWorker { worker_request, until } => {
+                write!(
+                    f,
+                    "a promised slot of worker request {worker_request}, {}",
+                    Until(*until)
+                )
+            }
+            Self::WorkerDeclined { at } => {
+                f.write_str("a slot; the resource manager declined to start a worker; ")?;
+                match *at {
+                    Timestamp::MAX => f.write_str("no further request"),
+                    at => write!(f, "next request at {at}"),
+                }
+            }
+            Self::Limit { limit } => write!(f, "a slot; the {limit} limit allows no more workers"),
+            Self::Recovery { until } => {
+                write!(
+                    f,
+                    "a slot; no worker is requested during the recovery, {}",
+                    Until(*until)
+                )
+            }
+            Self::NothingElse => f.write_str("a slot; no worker that could be started would fit"),
         }
     }
 }
@@ -220,9 +274,9 @@ impl fmt::Display for FittingSlots {
 impl fmt::Display for TooSmallSlots {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.slots)?;
-        for (at, (resource, slots)) in self.shortages.iter().enumerate() {
-            let separator = if at == 0 { ": " } else { ", " };
-            write!(f, "{separator}{slots} in {resource}")?;
+        for (index, (resource, slots)) in self.shortages.iter().enumerate() {
+            let separator = if index == 0 { ": " } else { ", " };
+            write!(f, "{separator}{slots} short of {resource}")?;
         }
         Ok(())
     }

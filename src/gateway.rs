@@ -1,4 +1,4 @@
-//! To the task executors: the trait, the messages, and the connection of one registration.
+//! The task executors: the trait to call one, the messages, and the connection of a registration.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -8,45 +8,142 @@ use crate::{
     WorkerRequestId,
 };
 
-/// The manager's side of the connection to one task executor.
+/// The calls of the manager to one task executor.
 ///
-/// One gateway value belongs to one registration and is dropped with it. It is called with the manager's state
-/// consistent and cannot call back into it. There is no `Send` bound: a manager is `Send` exactly when its gateways,
-/// their futures and its other parameters are.
+/// One gateway belongs to one registration and is dropped with it. The manager's state is
+/// consistent during each call, and a gateway cannot call back into the manager.
 ///
-/// `Box<G>` of a gateway is a gateway, so with `Box<dyn TaskExecutorGateway<RequestSlotFuture = ...>>` one manager
-/// speaks to task executors of several kinds.
+/// There is no `Send` bound: a manager is `Send` exactly if its gateways, their futures and its
+/// other parameters are. `Box<G>` of a gateway is a gateway. With `Box<dyn
+/// TaskExecutorGateway<RequestSlotFuture = ...>>` one manager calls task executors of several
+/// kinds.
+///
+/// # Example
+///
+/// A gateway that sends messages to the task that owns the connection:
+///
+/// ```
+/// use std::pin::Pin;
+///
+/// use slot_manager::testing::{ManualScheduledExecutor, RecordingActions};
+/// use slot_manager::{
+///     Acknowledge, AllocateSlot, AllocationId, AllocationStatus, FreeSlot, InstanceId, JobId, LeaderId,
+///     RegistrationOutcome, ReleaseCheck, ReleaseDecision, ResourceProfile, SlotAllocationError, SlotId, SlotManager,
+///     SlotManagerConfig, SlotReport, SlotRequest, SlotRequestOutcome, SlotStatus, TaskExecutorConnection,
+///     TaskExecutorGateway,
+/// };
+/// use tokio::sync::{mpsc, oneshot};
+///
+/// type Answer = Result<Acknowledge, SlotAllocationError>;
+///
+/// /// A message to a task executor.
+/// enum Message {
+///     Allocate(AllocateSlot, oneshot::Sender<Answer>),
+///     Free(FreeSlot),
+///     CheckRelease(ReleaseCheck),
+/// }
+///
+/// struct ChannelGateway(mpsc::UnboundedSender<Message>);
+///
+/// impl TaskExecutorGateway for ChannelGateway {
+///     type RequestSlotFuture = Pin<Box<dyn Future<Output = Answer> + Send>>;
+///
+///     fn request_slot(&mut self, request: &AllocateSlot) -> Self::RequestSlotFuture {
+///         let (sender, receiver) = oneshot::channel();
+///         let is_connected = self.0.send(Message::Allocate(request.clone(), sender)).is_ok();
+///         Box::pin(async move {
+///             if !is_connected {
+///                 return Err(SlotAllocationError::unreachable("the connection is closed"));
+///             }
+///             receiver.await.unwrap_or_else(|_| Err(SlotAllocationError::unreachable("the connection was lost")))
+///         })
+///     }
+///
+///     fn free_slot(&mut self, request: FreeSlot) {
+///         if self.0.send(Message::Free(request)).is_err() {
+///             eprintln!("a slot is not freed: the connection is closed");
+///         }
+///     }
+///
+///     fn can_be_released(&mut self, check: &ReleaseCheck) -> ReleaseDecision {
+///         // The service passes the decision of the task executor to `SlotManager::answer_release`.
+///         match self.0.send(Message::CheckRelease(*check)) {
+///             Ok(()) => ReleaseDecision::Later,
+///             Err(_) => ReleaseDecision::Keep,
+///         }
+///     }
+/// }
+///
+/// let mut manager = SlotManager::new(SlotManagerConfig::default(), ManualScheduledExecutor::new())?;
+/// manager.start(LeaderId::from_u128(1), RecordingActions::new())?;
+///
+/// let (sender, mut messages) = mpsc::unbounded_channel();
+/// let profile = ResourceProfile::builder().cpu_cores(1.0).build()?;
+/// let slot_id = SlotId::new("worker-1", 0);
+/// let report = SlotReport::new(vec![SlotStatus::free(slot_id.clone(), profile.clone())]).with_revision(1);
+/// let connection = TaskExecutorConnection::new("worker-1", InstanceId::from_u128(1), ChannelGateway(sender));
+/// assert_eq!(manager.register_task_manager(connection, &report)?, RegistrationOutcome::Registered);
+///
+/// let allocation_id = AllocationId::from_u128(1);
+/// let request = SlotRequest::new(JobId::from_u128(7), allocation_id, profile, "job-master-7");
+/// let in_flight = AllocationStatus::InFlight { slot_id: slot_id.clone() };
+/// assert_eq!(manager.register_slot_request(request)?, SlotRequestOutcome::Accepted(in_flight));
+///
+/// // The task executor allocates the slot, which is revision 2 of its slot table.
+/// let Ok(Message::Allocate(allocate, answer)) = messages.try_recv() else {
+///     return Err("no slot was requested".into());
+/// };
+/// assert_eq!(allocate.slot_id, slot_id);
+/// assert!(answer.send(Ok(Acknowledge::new().with_revision(2))).is_ok());
+///
+/// // Here the manager is driven by hand. A service awaits `SlotManager::progress`.
+/// assert_eq!(manager.run_until_stalled(), 1);
+/// assert_eq!(manager.allocation_status(allocation_id), Some(AllocationStatus::Granted { slot_id }));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub trait TaskExecutorGateway {
-    /// The answer to [`request_slot`](Self::request_slot). Dropped without being finished when the attempt is given up.
+    /// The answer to [`request_slot`](Self::request_slot). It is dropped unfinished when the
+    /// attempt is given up.
     type RequestSlotFuture: Future<Output = Result<Acknowledge, SlotAllocationError>>;
 
     /// Asks the task executor to give a slot to an allocation.
     ///
-    /// The future is polled once before the call that caused it returns, so the request can be on its way by then;
-    /// afterwards it is polled when it wakes, while the manager is driven. It need not enforce a timeout: the manager
-    /// does ([`rpc_timeout`](crate::SlotManagerConfig::rpc_timeout)). The request is lent: a gateway that writes it to a
-    /// connection copies nothing, one that sends it to another task clones it.
+    /// The manager polls the future once before the call that caused it returns, so the request can
+    /// be on its way by then. Later it polls the future when it wakes, while the manager is driven.
+    /// The future needs no timeout: the manager enforces
+    /// [`rpc_timeout`](crate::SlotManagerConfig::rpc_timeout).
+    ///
+    /// The request is lent. A gateway that writes it to a connection copies nothing. A gateway that
+    /// sends it to another task clones it.
     fn request_slot(&mut self, request: &AllocateSlot) -> Self::RequestSlotFuture;
 
-    /// Tells the task executor that an allocation shall not hold a slot. Fire and forget; the default says nothing,
-    /// then the task executor's own timeout for slots nobody uses is what frees them.
+    /// Tells the task executor that an allocation must not hold a slot. The manager awaits no
+    /// answer.
     ///
-    /// The task executor must free only what the allocation holds under [`FreeSlot::attempt`] or an older one and
-    /// nobody uses, and must refuse a later [`request_slot`](Self::request_slot) for the slot whose attempt is not
-    /// newer. Attempts are compared within one [`leader_id`](FreeSlot::leader_id): what was granted or freed under
-    /// another leader is older than any attempt of this one.
+    /// The task executor frees the slot only if the allocation holds it under [`FreeSlot::attempt`]
+    /// or an older attempt, and the slot is not in use. From then on it refuses each
+    /// [`request_slot`](Self::request_slot) for the slot whose attempt is not newer. Attempts are
+    /// compared within one [`leader_id`](FreeSlot::leader_id). A grant or a free under another
+    /// leader is older than any attempt of this one.
+    ///
+    /// The default sends nothing. Then the slot stays held until the task executor's own timeout
+    /// for unused slots.
     fn free_slot(&mut self, request: FreeSlot) {
         let _ = request;
     }
 
-    /// Asks the task executor whether it can be stopped, because none of its slots was used for the idle timeout: it may
-    /// keep results that somebody still reads (FLINK-10941). The default says yes.
+    /// Asks whether the task executor can be stopped: none of its slots was used for the idle
+    /// timeout.
     ///
-    /// If the answer is not at hand, say [`Later`](ReleaseDecision::Later), and give it to
-    /// [`answer_release`](crate::SlotManager::answer_release) within
-    /// [`rpc_timeout`](crate::SlotManagerConfig::rpc_timeout); else it counts as no.
-    fn can_be_released(&mut self, question: &ReleaseCheck) -> ReleaseDecision {
-        let _ = question;
+    /// It may keep results that are still being read (FLINK-10941). The default decides
+    /// [`Release`](ReleaseDecision::Release).
+    ///
+    /// A gateway that does not know yet returns [`Later`](ReleaseDecision::Later). The decision
+    /// then goes to [`answer_release`](crate::SlotManager::answer_release) within
+    /// [`rpc_timeout`](crate::SlotManagerConfig::rpc_timeout). After that it counts as
+    /// [`Keep`](ReleaseDecision::Keep).
+    fn can_be_released(&mut self, check: &ReleaseCheck) -> ReleaseDecision {
+        let _ = check;
         ReleaseDecision::Release
     }
 }
@@ -62,34 +159,88 @@ impl<G: TaskExecutorGateway + ?Sized> TaskExecutorGateway for Box<G> {
         (**self).free_slot(request);
     }
 
-    fn can_be_released(&mut self, question: &ReleaseCheck) -> ReleaseDecision {
-        (**self).can_be_released(question)
+    fn can_be_released(&mut self, check: &ReleaseCheck) -> ReleaseDecision {
+        (**self).can_be_released(check)
     }
 }
 
-/// Asks a task executor to give a slot to an allocation and to offer it to the job.
+/// The message that asks a task executor to give a slot to an allocation.
+///
+/// The task executor offers the slot to the job.
+///
+/// ```
+/// use slot_manager::{AllocateSlot, InstanceId, LeaderId, SlotAllocationError};
+/// # use slot_manager::{AllocationId, JobId, ResourceProfile, SlotId};
+///
+/// /// Refuses messages for another leadership or registration.
+/// fn check(
+///     request: &AllocateSlot,
+///     leader_id: LeaderId,
+///     instance_id: InstanceId,
+/// ) -> Result<(), SlotAllocationError> {
+///     match (request.leader_id, request.instance_id) == (leader_id, instance_id) {
+///         true => Ok(()),
+///         false => Err(SlotAllocationError::rejected("the leadership or registration has ended")),
+///     }
+/// }
+///
+/// # let request = AllocateSlot {
+/// #     slot_id: SlotId::new("worker-1", 0),
+/// #     job_id: JobId::from_u128(7),
+/// #     allocation_id: AllocationId::from_u128(1),
+/// #     resource_profile: ResourceProfile::ZERO,
+/// #     target_address: "job-master-7".into(),
+/// #     leader_id: LeaderId::from_u128(1),
+/// #     instance_id: InstanceId::from_u128(1),
+/// #     attempt: 1,
+/// # };
+/// assert_eq!(check(&request, request.leader_id, request.instance_id), Ok(()));
+/// assert!(check(&request, LeaderId::from_u128(2), request.instance_id).is_err());
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct AllocateSlot {
     /// The slot.
     pub slot_id: SlotId,
-    /// The job that asks.
+    /// The job of the request.
     pub job_id: JobId,
-    /// The allocation that shall hold the slot.
+    /// The allocation for the slot.
     pub allocation_id: AllocationId,
-    /// What the job asked for; the slot has at least this.
+    /// The requested profile. The slot has at least these resources.
     pub resource_profile: ResourceProfile,
-    /// Where the slot shall be offered.
+    /// The address to offer the slot to.
     pub target_address: Arc<str>,
-    /// The leadership in which the request was made. A task executor refuses every other one.
+    /// The leadership of the manager. A task executor refuses messages of every other leader.
     pub leader_id: LeaderId,
-    /// The registration the request is meant for. A task executor refuses what is meant for an older one.
+    /// The registration of the task executor. It refuses messages for an older registration.
     pub instance_id: InstanceId,
-    /// Counts the attempts of one manager: within a leadership a later attempt has a larger number.
+    /// The number of the attempt. Within a leadership a later attempt has a larger number.
     pub attempt: u64,
 }
 
-/// Tells a task executor that an allocation shall not hold a slot.
+/// The message that tells a task executor that an allocation must not hold a slot.
+///
+/// ```
+/// use slot_manager::{AllocationId, FreeSlot};
+/// # use slot_manager::{InstanceId, JobId, LeaderId, SlotId};
+///
+/// /// Returns `true` if the slot must be freed that `holder` holds under `attempt` of the same leader.
+/// fn must_free(request: &FreeSlot, holder: AllocationId, attempt: u64, is_in_use: bool) -> bool {
+///     request.allocation_id == holder && attempt <= request.attempt && !is_in_use
+/// }
+///
+/// # let request = FreeSlot {
+/// #     slot_id: SlotId::new("worker-1", 0),
+/// #     job_id: JobId::from_u128(7),
+/// #     allocation_id: AllocationId::from_u128(1),
+/// #     leader_id: LeaderId::from_u128(1),
+/// #     instance_id: InstanceId::from_u128(1),
+/// #     attempt: 3,
+/// # };
+/// assert_eq!(request.attempt, 3);
+/// assert!(must_free(&request, request.allocation_id, 2, false));
+/// assert!(!must_free(&request, request.allocation_id, 4, false));
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct FreeSlot {
@@ -97,42 +248,70 @@ pub struct FreeSlot {
     pub slot_id: SlotId,
     /// The job of the allocation.
     pub job_id: JobId,
-    /// The allocation that is not wanted there.
+    /// The allocation that must not hold the slot.
     pub allocation_id: AllocationId,
-    /// The leadership in which it was said.
+    /// The leadership of the manager.
     pub leader_id: LeaderId,
-    /// The registration it is meant for.
+    /// The registration of the task executor.
     pub instance_id: InstanceId,
-    /// The attempt that was given up; for a second slot of an allocation the last attempt made by then, 0 if there was
-    /// none. What the allocation holds under a newer one stays.
+    /// The attempt that was given up. For a second slot of an allocation: the last attempt the
+    /// manager made by then, or 0 if there was none. A slot held under a newer attempt stays held.
     pub attempt: u64,
 }
 
-/// Asks a task executor whether it can be stopped.
+/// The message that asks a task executor whether it can be stopped.
+///
+/// ```
+/// use std::collections::HashSet;
+///
+/// use slot_manager::{InstanceId, LeaderId, ReleaseCheck, ReleaseDecision};
+///
+/// /// Keeps the task executors whose results are still being read.
+/// fn decide(check: &ReleaseCheck, in_use: &HashSet<InstanceId>) -> ReleaseDecision {
+///     match in_use.contains(&check.instance_id) {
+///         true => ReleaseDecision::Keep,
+///         false => ReleaseDecision::Release,
+///     }
+/// }
+///
+/// let instance_id = InstanceId::from_u128(1);
+/// let check = ReleaseCheck { instance_id, leader_id: LeaderId::from_u128(1), number: 1 };
+/// assert_eq!(decide(&check, &HashSet::from([instance_id])), ReleaseDecision::Keep);
+/// assert_eq!(decide(&check, &HashSet::new()), ReleaseDecision::Release);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct ReleaseCheck {
-    /// The registration that is to end.
+    /// The registration of the idle task manager.
     pub instance_id: InstanceId,
-    /// The leadership in which it is asked.
+    /// The leadership of the manager.
     pub leader_id: LeaderId,
-    /// Counts the questions of one manager. When the idle period ends in which it was asked, the question is void.
+    /// The number of the release check, unique for one manager. The check is void when the idle
+    /// period ends in which it began.
     pub number: u64,
 }
 
-/// What a task executor says to [`ReleaseCheck`].
+/// The decision of a task executor about a [`ReleaseCheck`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum ReleaseDecision {
-    /// It can be stopped.
+    /// The task executor can be stopped.
     Release,
-    /// It cannot now. Asked again after another idle timeout.
+    /// The task executor must stay. The manager asks again after another idle timeout.
     Keep,
-    /// That is not known yet.
+    /// The decision is not known yet. Pass it to
+    /// [`answer_release`](crate::SlotManager::answer_release) later.
     Later,
 }
 
-/// A task executor's "yes" to [`AllocateSlot`]: the slot is held by the allocation.
+/// The answer of a task executor to [`AllocateSlot`] that the allocation holds the slot.
+///
+/// ```
+/// use slot_manager::Acknowledge;
+///
+/// assert_eq!(Acknowledge::new().revision(), None);
+/// assert_eq!(Acknowledge::new().with_revision(2).revision(), Some(2));
+/// ```
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Acknowledge {
@@ -140,12 +319,13 @@ pub struct Acknowledge {
 }
 
 impl Acknowledge {
-    /// A "yes" without a revision.
+    /// Returns an acknowledgement without a revision.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// The same with the revision of the slot table after the allocation, see [`SlotReport`](crate::SlotReport).
+    /// Sets the revision of the slot table after the allocation, see
+    /// [`SlotReport`](crate::SlotReport).
     #[must_use]
     pub fn with_revision(self, revision: u64) -> Self {
         Self {
@@ -153,13 +333,26 @@ impl Acknowledge {
         }
     }
 
-    /// The revision of the slot table after the allocation.
+    /// Returns the revision of the slot table after the allocation.
     pub fn revision(&self) -> Option<u64> {
         self.revision
     }
 }
 
-/// One registration of a task executor: who it is, and how to reach it.
+/// The ids of one registration of a task executor, and its gateway.
+///
+/// ```
+/// use slot_manager::testing::ScriptedGateway;
+/// use slot_manager::{InstanceId, TaskExecutorConnection, WorkerRequestId};
+///
+/// // The worker was started with the id of its worker request in an environment variable.
+/// let worker_request: WorkerRequestId = "12".parse()?;
+/// let connection = TaskExecutorConnection::new("worker-1", InstanceId::from_u128(1), ScriptedGateway::new())
+///     .with_worker_request(worker_request);
+/// assert_eq!(connection.resource_id().as_str(), "worker-1");
+/// assert_eq!(connection.worker_request(), Some(WorkerRequestId::new(12)));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct TaskExecutorConnection<G> {
     pub(crate) resource_id: ResourceId,
@@ -169,9 +362,9 @@ pub struct TaskExecutorConnection<G> {
 }
 
 impl<G> TaskExecutorConnection<G> {
-    /// The registration `instance_id` of the worker process `resource_id`.
+    /// Returns the connection for registration `instance_id` of the worker process `resource_id`.
     ///
-    /// Every registration needs an instance id of its own, also that of a process which was registered before.
+    /// Every registration needs a new instance id, even if the process was registered before.
     pub fn new(resource_id: impl Into<ResourceId>, instance_id: InstanceId, gateway: G) -> Self {
         Self {
             resource_id: resource_id.into(),
@@ -181,30 +374,31 @@ impl<G> TaskExecutorConnection<G> {
         }
     }
 
-    /// Says that this worker was started for `worker_request`: its slots take the place of the slots promised there,
-    /// and of no others.
+    /// Sets the worker request that this worker was started for.
+    ///
+    /// Its slots then fulfil only the promised slots of that worker request.
     #[must_use]
     pub fn with_worker_request(mut self, worker_request: WorkerRequestId) -> Self {
         self.worker_request = Some(worker_request);
         self
     }
 
-    /// The worker process.
+    /// Returns the id of the worker process.
     pub fn resource_id(&self) -> &ResourceId {
         &self.resource_id
     }
 
-    /// The registration.
+    /// Returns the id of the registration.
     pub fn instance_id(&self) -> InstanceId {
         self.instance_id
     }
 
-    /// The worker request that this worker answers.
+    /// Returns the worker request that this worker was started for.
     pub fn worker_request(&self) -> Option<WorkerRequestId> {
         self.worker_request
     }
 
-    /// The way to the task executor.
+    /// Returns the gateway to the task executor.
     pub fn gateway(&self) -> &G {
         &self.gateway
     }

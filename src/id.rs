@@ -1,4 +1,4 @@
-//! Identifiers: small newtypes, cheap to clone, ordered, hashable, readable and parseable.
+//! The identifiers: newtypes that are cheap to clone, ordered, hashable, and have a text form.
 
 use std::cmp::Ordering;
 use std::convert::Infallible;
@@ -9,7 +9,15 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
-/// Why a text is not an identifier.
+/// The error of parsing a text that is not an identifier.
+///
+/// ```
+/// use slot_manager::SlotId;
+///
+/// let error = "worker-1".parse::<SlotId>().unwrap_err();
+/// assert_eq!(error.text(), "worker-1");
+/// assert_eq!(error.to_string(), "\"worker-1\" is not a slot id (<resource id>_<slot number>)");
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{text:?} is not {expected}")]
 pub struct ParseIdError {
@@ -25,13 +33,13 @@ impl ParseIdError {
         }
     }
 
-    /// The text that was refused.
+    /// Returns the text that was refused.
     pub fn text(&self) -> &str {
         &self.text
     }
 }
 
-/// A number as ids write it, without a sign and leading zeros: one id has one text.
+/// Parses a number without a sign and leading zeros, so that one id has one text.
 fn parse_number<N: FromStr>(text: &str) -> Option<N> {
     let is_as_written = text == "0" || text.starts_with(|first: char| matches!(first, '1'..='9'));
     text.parse().ok().filter(|_| is_as_written)
@@ -41,13 +49,19 @@ macro_rules! uuid_id {
     ($(#[$doc:meta])* $name:ident, $expected:literal) => {
         $(#[$doc])*
         ///
-        /// 128 bits, written as 32 hexadecimal digits; every other form of a [`Uuid`] is read as well. The crate never
-        /// draws one: make it from a [`Uuid`] or from a number.
+        /// It has 128 bits and is written as 32 hexadecimal digits. Every other form of a [`Uuid`]
+        /// can be parsed too. The crate never draws one: make it from a [`Uuid`] or a number.
+        ///
+        #[doc = concat!("```\nuse slot_manager::", stringify!($name), ";\n")]
+        #[doc = concat!("let id = ", stringify!($name), "::from_u128(0xa1);")]
+        /// assert_eq!(id.to_string(), "000000000000000000000000000000a1");
+        /// assert_eq!(id.to_string().parse(), Ok(id));
+        /// ```
         #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
         #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(transparent))]
         pub struct $name(Uuid);
 
-        /// As one number: several times as fast as byte by byte.
+        /// Hashes the id as one number, several times as fast as byte by byte.
         impl Hash for $name {
             fn hash<H: Hasher>(&self, state: &mut H) {
                 state.write_u128(self.0.as_u128());
@@ -55,12 +69,12 @@ macro_rules! uuid_id {
         }
 
         impl $name {
-            /// The identifier with these 128 bits.
+            /// Returns the identifier with these 128 bits.
             pub const fn from_u128(bits: u128) -> Self {
                 Self(Uuid::from_u128(bits))
             }
 
-            /// The identifier as a UUID.
+            /// Returns the identifier as a UUID.
             pub const fn as_uuid(&self) -> &Uuid {
                 &self.0
             }
@@ -103,28 +117,42 @@ macro_rules! uuid_id {
 }
 
 uuid_id! {
-    /// Names one allocation: a job's claim to one slot. Chosen by the job for each request, and the key by which
-    /// requests are de-duplicated.
+    /// The id of an allocation, a job's claim to one slot.
+    ///
+    /// The job chooses it for each request. Requests with the same id are duplicates.
     AllocationId, "an allocation id (32 hexadecimal digits)"
 }
 
 uuid_id! {
-    /// Names a job, the owner of slot requests.
+    /// The id of a job, which owns slot requests.
     JobId, "a job id (32 hexadecimal digits)"
 }
 
 uuid_id! {
-    /// Names one *registration* of a task manager. A worker process that registers again comes with a new instance id
-    /// and its old [`ResourceId`].
+    /// The id of one *registration* of a task manager.
+    ///
+    /// A worker process that registers again has a new instance id and its old [`ResourceId`].
     InstanceId, "an instance id (32 hexadecimal digits)"
 }
 
 uuid_id! {
-    /// Names one leadership of the resource manager; task executors refuse slot requests of another leader.
+    /// The id of one leadership of the resource manager.
+    ///
+    /// Task executors refuse slot requests of another leader.
     LeaderId, "a leader id (32 hexadecimal digits)"
 }
 
-/// Names a worker process (a container, a pod, a machine), whatever its registrations. Any text; cloning shares it.
+/// The id of a worker process, such as a container, a pod or a machine.
+///
+/// It is the same for all registrations of the process. It can be any text. Clones share the text.
+///
+/// ```
+/// use slot_manager::ResourceId;
+///
+/// let id = ResourceId::new("worker-1");
+/// assert_eq!(id.as_str(), "worker-1");
+/// assert_eq!(id, ResourceId::from("worker-1"));
+/// ```
 #[derive(Clone)]
 #[cfg_attr(
     feature = "serde",
@@ -133,7 +161,7 @@ uuid_id! {
 )]
 pub struct ResourceId(Arc<str>);
 
-/// One that was cloned from another is compared in O(1), also for the order.
+/// Compares two ids. Clones of one id are compared in O(1), also for their order.
 impl PartialEq for ResourceId {
     fn eq(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0) || *self.0 == *other.0
@@ -164,12 +192,12 @@ impl Hash for ResourceId {
 }
 
 impl ResourceId {
-    /// The resource id with this text.
+    /// Returns the resource id with this text.
     pub fn new(text: impl Into<Arc<str>>) -> Self {
         Self(text.into())
     }
 
-    /// The text of the resource id.
+    /// Returns the text of the resource id.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -219,9 +247,20 @@ impl fmt::Debug for ResourceId {
     }
 }
 
-/// Names a slot: the worker process and the number of the slot in it. Written `<resource id>_<slot number>`.
+/// The id of a slot: its worker process, and its number there.
 ///
-/// It survives a new registration of the same process. Ordered by resource id, then by slot number.
+/// It is written as `<resource id>_<slot number>`.
+///
+/// A new registration of the same process keeps the ids of its slots. Slot ids are ordered by
+/// resource id, then by slot number.
+///
+/// ```
+/// use slot_manager::SlotId;
+///
+/// let id = SlotId::new("worker-1", 3);
+/// assert_eq!(id.to_string(), "worker-1_3");
+/// assert_eq!("worker-1_3".parse(), Ok(id));
+/// ```
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct SlotId {
@@ -230,7 +269,7 @@ pub struct SlotId {
 }
 
 impl SlotId {
-    /// The slot with this number in this worker process.
+    /// Returns the id of the slot with this number in this worker process.
     pub fn new(resource_id: impl Into<ResourceId>, slot_number: u32) -> Self {
         Self {
             resource_id: resource_id.into(),
@@ -238,17 +277,17 @@ impl SlotId {
         }
     }
 
-    /// The worker process that has the slot.
+    /// Returns the worker process that has the slot.
     pub fn resource_id(&self) -> &ResourceId {
         &self.resource_id
     }
 
-    /// Makes it another slot of the same worker process.
+    /// Changes the id to another slot of the same worker process.
     pub(crate) fn set_slot_number(&mut self, slot_number: u32) {
         self.slot_number = slot_number;
     }
 
-    /// The number of the slot in its worker process.
+    /// Returns the number of the slot in its worker process.
     pub fn slot_number(&self) -> u32 {
         self.slot_number
     }
@@ -276,22 +315,30 @@ impl FromStr for SlotId {
     }
 }
 
-/// Names one call of [`allocate_resource`](crate::ResourceManagerActions::allocate_resource), so that the worker that
-/// comes of it, or its failure, can be told apart from others.
+/// The id of a worker request, one call of
+/// [`allocate_resource`](crate::ResourceManagerActions::allocate_resource).
 ///
-/// Counted up by one manager over all its leaderships: it never uses an id twice. The manager of another process counts
-/// from 1 again.
+/// It connects the worker, or its failure, with that call. One manager counts its worker requests over
+/// all its leaderships and never uses an id twice. The manager of another process starts from 1 again.
+///
+/// ```
+/// use slot_manager::WorkerRequestId;
+///
+/// let id = WorkerRequestId::new(12);
+/// assert_eq!(id.to_string(), "12");
+/// assert_eq!("12".parse(), Ok(id));
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(transparent))]
 pub struct WorkerRequestId(u64);
 
 impl WorkerRequestId {
-    /// The worker request with this number.
+    /// Returns the id with this number.
     pub const fn new(number: u64) -> Self {
         Self(number)
     }
 
-    /// The number of the worker request.
+    /// Returns the number of the worker request.
     pub const fn as_u64(self) -> u64 {
         self.0
     }
@@ -340,7 +387,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refused_text_is_named() {
+    fn refused_text_is_in_the_error() {
         let error = "pod".parse::<SlotId>().expect_err("no slot number");
         assert_eq!(error.text(), "pod");
         assert_eq!(
@@ -353,7 +400,7 @@ mod tests {
     }
 
     #[test]
-    fn other_ids_have_other_hashes() {
+    fn different_ids_have_different_hashes() {
         let hash = |id: &dyn Fn(&mut DefaultHasher)| {
             let mut hasher = DefaultHasher::new();
             id(&mut hasher);
@@ -366,7 +413,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_in_ids_are_read_only_as_they_are_written() {
+    fn numbers_in_ids_parse_only_as_they_are_written() {
         for number in ["+5", "05", "-0", "00", " 5", "5 ", "", "٥", "99999999999999999999"] {
             assert!(number.parse::<WorkerRequestId>().is_err(), "{number:?}");
             assert!(format!("tm_{number}").parse::<SlotId>().is_err(), "{number:?}");

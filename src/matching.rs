@@ -1,4 +1,4 @@
-//! How a slot is chosen for a request.
+//! Matching: the choice of a free slot for a request.
 
 use std::cmp::Ordering;
 use std::fmt;
@@ -6,34 +6,54 @@ use std::sync::Arc;
 
 use crate::ResourceProfile;
 
-/// Which of the free slots that fit a request serves it.
+/// The rule that chooses one of the free slots that fit a request.
 ///
-/// All look at one candidate for each distinct profile among the free slots, never at the slots themselves. The other
-/// way round there is no choice: a slot that becomes free goes to the oldest waiting request it fits.
+/// All strategies compare one candidate for each distinct profile among the free slots, and never
+/// look at each slot. A slot that becomes free has no choice: it goes to the oldest waiting request
+/// that it fits.
+///
+/// ```
+/// use slot_manager::{SlotManagerConfig, SlotMatchingStrategy};
+///
+/// let config = SlotManagerConfig::default().with_slot_matching_strategy(SlotMatchingStrategy::BestFit);
+/// assert_eq!(config.slot_matching_strategy, SlotMatchingStrategy::BestFit);
+/// ```
 #[derive(Debug, Clone, Default)]
 #[non_exhaustive]
 pub enum SlotMatchingStrategy {
-    /// The slot that has been free for the longest time. The cost grows with the number of distinct profiles among the
-    /// free slots.
+    /// Chooses the slot that has been free for the longest time.
+    ///
+    /// Cost: O(distinct profiles among the free slots).
     #[default]
     FirstFit,
-    /// A slot of the profile that has the least beyond the request: first of extended resources (the sum of all), then
-    /// of memory (all kinds), then of cores; of equal ones the one that has been free for the longest time. Keeps large
-    /// slots, and those with accelerators, for the requests that need them. Costs as much as `FirstFit`.
+    /// Chooses a slot of the profile that exceeds the request by the least.
+    ///
+    /// The surplus of extended resources counts first (the sum of all), then that of memory (all
+    /// kinds), then that of cores. Ties go to the slot that has been free for the longest time.
+    /// This keeps large slots, and slots with accelerators, for the requests that need them.
+    ///
+    /// Cost: as `FirstFit`.
     BestFit,
-    /// A slot of the task manager with the smallest share of used slots, and there the one that has been free for the
-    /// longest time; among task managers with the same share again the longest free (FLINK-12122). Spreads the load
-    /// evenly over the task managers that are registered at the time. Each slot that becomes used or unused costs O(log
-    /// task managers) for each distinct profile among the free slots of its task manager more than with `FirstFit`.
+    /// Chooses a slot of the task manager with the smallest share of used slots.
+    ///
+    /// Ties go to the slot that has been free for the longest time. This spreads the load evenly
+    /// over the task managers that are registered at the time (FLINK-12122).
+    ///
+    /// Cost: as `FirstFit`. Each slot that becomes used or unused adds O(log task managers) for
+    /// each distinct profile among the free slots of its task manager.
     LeastUtilization,
-    /// The reverse: a slot of the task manager with the largest share of used slots. Packs, so that task managers fall
-    /// idle and can be released (FLINK-37412). Costs as much as `LeastUtilization`.
+    /// Chooses a slot of the task manager with the largest share of used slots.
+    ///
+    /// Ties go to the slot that has been free for the longest time. This packs the load, so that
+    /// task managers become idle and can be released (FLINK-37412).
+    ///
+    /// Cost: as `LeastUtilization`.
     MostUtilization,
-    /// Your own.
+    /// Chooses by a strategy of your own.
     Custom(Arc<dyn SlotMatching + Send + Sync>),
 }
 
-/// Two strategies of one's own are equal if they are the same one.
+/// Compares two strategies. Custom strategies are equal if they share one value.
 impl PartialEq for SlotMatchingStrategy {
     fn eq(&self, other: &Self) -> bool {
         match (self, other) {
@@ -45,41 +65,73 @@ impl PartialEq for SlotMatchingStrategy {
 
 impl Eq for SlotMatchingStrategy {}
 
-/// A matching strategy of your own, over the same index.
+/// A matching strategy of your own, over the index of free slots.
 ///
-/// The free slots of each profile are kept in one [order](Self::order). For a request, the first of each profile that
-/// fits is a [`Candidate`]; the strategy says which of two is better. It has to be a pure function of its arguments, and
-/// an order (if a is better than b and b than c, a is better than c), or a slot is chosen that is not the best.
+/// The index keeps the free slots of each profile in one [order](Self::order). For a request, the
+/// first slot of each profile that fits is a [`Candidate`]. The strategy compares two candidates.
+///
+/// The comparison must be a pure function of its arguments. It must also be an order: if a is
+/// better than b and b is better than c, a is better than c. Otherwise the chosen slot may not be
+/// the best.
+///
+/// # Example
+///
+/// A strategy that chooses the slot with the most cores:
 ///
 /// ```
 /// use std::cmp::Ordering;
 /// use std::sync::Arc;
-/// use slot_manager::{Candidate, ResourceProfile, SlotManagerConfig, SlotMatching, SlotMatchingStrategy};
 ///
-/// /// The slot with the most cores.
+/// use slot_manager::testing::{ManualScheduledExecutor, RecordingActions, ScriptedGateway};
+/// use slot_manager::{
+///     AllocationId, AllocationStatus, Candidate, InstanceId, JobId, LeaderId, RegistrationOutcome, ResourceProfile,
+///     SlotId, SlotManager, SlotManagerConfig, SlotMatching, SlotMatchingStrategy, SlotReport, SlotRequest,
+///     SlotRequestOutcome, SlotStatus, TaskExecutorConnection,
+/// };
+///
 /// #[derive(Debug)]
-/// struct Fastest;
+/// struct MostCores;
 ///
-/// impl SlotMatching for Fastest {
+/// impl SlotMatching for MostCores {
 ///     fn compare(&self, _: &ResourceProfile, a: &Candidate<'_>, b: &Candidate<'_>) -> Ordering {
 ///         let cores = |candidate: &Candidate<'_>| candidate.resource_profile.cpu_cores().unwrap_or(f64::INFINITY);
+///         // The better candidate is the lesser one.
 ///         cores(b).total_cmp(&cores(a))
 ///     }
 /// }
 ///
-/// let config =
-///     SlotManagerConfig::default().with_slot_matching_strategy(SlotMatchingStrategy::Custom(Arc::new(Fastest)));
-/// # assert_eq!(config.validate(), Ok(()));
+/// let strategy = SlotMatchingStrategy::Custom(Arc::new(MostCores));
+/// let config = SlotManagerConfig::default().with_slot_matching_strategy(strategy);
+/// let mut manager = SlotManager::new(config, ManualScheduledExecutor::new())?;
+/// manager.start(LeaderId::from_u128(1), RecordingActions::new())?;
+///
+/// let small = ResourceProfile::builder().cpu_cores(1.0).build()?;
+/// let large = ResourceProfile::builder().cpu_cores(8.0).build()?;
+/// let report = SlotReport::new(vec![
+///     SlotStatus::free(SlotId::new("worker-1", 0), small.clone()),
+///     SlotStatus::free(SlotId::new("worker-1", 1), large),
+/// ]);
+/// let connection = TaskExecutorConnection::new("worker-1", InstanceId::from_u128(1), ScriptedGateway::new());
+/// assert_eq!(manager.register_task_manager(connection, &report)?, RegistrationOutcome::Registered);
+///
+/// let request = SlotRequest::new(JobId::from_u128(7), AllocationId::from_u128(1), small, "job-master-7");
+/// let granted = AllocationStatus::Granted { slot_id: SlotId::new("worker-1", 1) };
+/// assert_eq!(manager.register_slot_request(request)?, SlotRequestOutcome::Accepted(granted));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub trait SlotMatching: fmt::Debug {
-    /// How the free slots of one profile are kept. Asked once, when the manager is made. The default is the order in
-    /// which they became free.
+    /// Returns the order in which the index keeps the free slots of one profile.
+    ///
+    /// The manager calls this once, when it is created. The default is the order in which the slots
+    /// became free.
     fn order(&self) -> SlotOrder {
         SlotOrder::Free
     }
 
-    /// Which of two candidates of different profiles is better for a request: the lesser is. Of equal ones the one that
-    /// has been free for longer is taken.
+    /// Compares two candidates of different profiles for a request. The better candidate is the
+    /// lesser one.
+    ///
+    /// Of equal candidates, the manager takes the slot that has been free for longer.
     fn compare(&self, required: &ResourceProfile, a: &Candidate<'_>, b: &Candidate<'_>) -> Ordering;
 }
 
@@ -87,24 +139,32 @@ pub trait SlotMatching: fmt::Debug {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SlotOrder {
-    /// As they became free. O(1).
+    /// The order in which the slots became free.
+    ///
+    /// Cost: O(1) for each slot that becomes used or unused.
     Free,
-    /// By the share of used slots of their task manager, the smallest first; of equal ones as they became free. O(log
-    /// task managers) for each slot that becomes used or unused.
+    /// The order of the share of used slots of their task manager, the smallest first. Slots with
+    /// equal shares are in the order in which they became free.
+    ///
+    /// Cost: O(log task managers) for each slot that becomes used or unused.
     LeastUtilized,
-    /// The largest first.
+    /// The order of the share of used slots of their task manager, the largest first. Slots with
+    /// equal shares are in the order in which they became free.
+    ///
+    /// Cost: as `LeastUtilized`.
     MostUtilized,
 }
 
-/// The first free slot of a profile, which fits the request.
+/// The first free slot of a profile that fits the request.
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub struct Candidate<'a> {
-    /// What the slot has.
+    /// The resources of the slot.
     pub resource_profile: &'a ResourceProfile,
-    /// The share of used slots of its task manager, as a fraction of 2³²; zero if the slots are kept in the order in
-    /// which they became free.
+    /// The share of used slots of its task manager, as a fraction of 2³². It is zero if the order
+    /// of the index is [`Free`](SlotOrder::Free).
     pub utilization: u64,
-    /// Grows with every slot that becomes free.
+    /// A number that grows with every slot that becomes free: the smaller it is, the longer the
+    /// slot has been free.
     pub free_order: u64,
 }

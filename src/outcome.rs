@@ -1,21 +1,28 @@
-//! What an input did.
+//! The outcomes of inputs.
 
 use std::fmt;
 
 use crate::{AllocationId, InstanceId, Limit, SlotId};
 
-/// What a known allocation is doing.
+/// The status of a known allocation.
+///
+/// ```
+/// use slot_manager::{AllocationStatus, SlotId};
+///
+/// let status = AllocationStatus::Granted { slot_id: SlotId::new("worker-1", 0) };
+/// assert_eq!(status.to_string(), "granted on slot worker-1_0");
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum AllocationStatus {
-    /// It waits for a slot, or pauses before it tries again.
+    /// The request waits for a slot, or backs off before the next attempt.
     Waiting,
-    /// A task executor has been asked for a slot and has not answered.
+    /// An attempt is in flight: the task executor has not answered yet.
     InFlight {
         /// The slot.
         slot_id: SlotId,
     },
-    /// It holds a slot.
+    /// The allocation holds a slot.
     Granted {
         /// The slot.
         slot_id: SlotId,
@@ -32,136 +39,178 @@ impl fmt::Display for AllocationStatus {
     }
 }
 
-/// What [`register_slot_request`](crate::SlotManager::register_slot_request) did.
+/// The outcome of [`register_slot_request`](crate::SlotManager::register_slot_request).
+///
+/// ```
+/// use slot_manager::{AllocationStatus, SlotRequestOutcome};
+///
+/// fn describe(outcome: &SlotRequestOutcome) -> String {
+///     match outcome {
+///         SlotRequestOutcome::Accepted(status) => format!("accepted, {status}"),
+///         SlotRequestOutcome::Duplicate(status) => format!("known, {status}"),
+///     }
+/// }
+///
+/// assert_eq!(describe(&SlotRequestOutcome::Accepted(AllocationStatus::Waiting)), "accepted, waiting");
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[must_use]
 pub enum SlotRequestOutcome {
-    /// The request is accepted, and this is where it is when the call returns; or it was granted within the call.
+    /// The request is accepted. The status is its status at the end of the call, or `Granted` if it
+    /// was granted within the call.
     Accepted(AllocationStatus),
-    /// The allocation id was known. Nothing changed; this is what the known request is doing.
+    /// The allocation id was known. Nothing changed. The status is that of the known allocation.
     Duplicate(AllocationStatus),
 }
 
-/// What [`unregister_slot_request`](crate::SlotManager::unregister_slot_request) did.
+/// The outcome of [`unregister_slot_request`](crate::SlotManager::unregister_slot_request).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CancelOutcome {
-    /// The request was ungranted and is gone.
+    /// The request was not granted and is forgotten.
     Cancelled,
-    /// The request is granted, which cannot be taken back here: [`free_slot`](crate::SlotManager::free_slot) ends a
-    /// grant. Nothing changed.
+    /// The request is granted. Nothing changed. Once the task executor has freed the slot,
+    /// [`free_slot`](crate::SlotManager::free_slot) ends the grant.
     AlreadyGranted {
-        /// The slot it holds.
+        /// The slot that the allocation holds.
         slot_id: SlotId,
     },
-    /// No such allocation. Nothing changed.
+    /// The allocation is not known. Nothing changed.
     Unknown,
 }
 
-/// What [`register_task_manager`](crate::SlotManager::register_task_manager) did.
+/// The outcome of [`register_task_manager`](crate::SlotManager::register_task_manager).
+///
+/// ```
+/// use slot_manager::{Limit, RegistrationOutcome};
+///
+/// fn must_stop_worker(outcome: &RegistrationOutcome) -> bool {
+///     matches!(outcome, RegistrationOutcome::Refused { .. })
+/// }
+///
+/// assert!(must_stop_worker(&RegistrationOutcome::Refused { limit: Limit::Slots }));
+/// assert!(!must_stop_worker(&RegistrationOutcome::Registered));
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RegistrationOutcome {
-    /// A worker that was not registered is.
+    /// The worker was not registered before, and is now.
     Registered,
-    /// The worker was registered with another instance id. The new registration took the place of the old one.
+    /// The worker was registered with another instance id. The new registration replaces the old
+    /// one.
     Replaced {
         /// The registration that ended.
         previous: InstanceId,
     },
-    /// The instance id was registered: taken as a report, the connection is dropped.
+    /// The instance id was registered before. The report is applied and the connection is dropped.
     Reported(ReportOutcome),
-    /// With its slots there would be more than a limit allows. Nothing changed, the connection is dropped: stop it.
+    /// The slots of the worker would exceed a limit. Nothing changed, the connection is dropped.
+    /// Stop the worker.
     Refused {
-        /// The limit.
+        /// The limit that it would exceed.
         limit: Limit,
     },
 }
 
-/// What [`report_slot_status`](crate::SlotManager::report_slot_status) did.
+/// The outcome of [`report_slot_status`](crate::SlotManager::report_slot_status).
+///
+/// ```
+/// use slot_manager::{ReportOutcome, Stale};
+///
+/// fn must_register_again(outcome: &ReportOutcome) -> bool {
+///     matches!(outcome, ReportOutcome::Unknown)
+/// }
+///
+/// assert!(must_register_again(&ReportOutcome::Unknown));
+/// assert!(!must_register_again(&ReportOutcome::Ignored(Stale { revision: 3, highest_seen: 4 })));
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ReportOutcome {
-    /// The view agrees with the report now.
+    /// The report is applied: the manager's view agrees with it.
     Applied,
-    /// The report was older than what is known. Nothing changed.
+    /// The report is older than the manager's view. Nothing changed.
     Ignored(Stale),
-    /// No such registration. Nothing changed.
+    /// The registration is not known. Nothing changed. Let the task executor register again.
     Unknown,
 }
 
-/// A report that was overtaken.
+/// The revisions of a report that was overtaken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stale {
     /// The revision of the report.
     pub revision: u64,
-    /// The highest revision seen from that registration, in a report or an acknowledgement.
+    /// The highest revision that the registration has sent, in a report or an acknowledgement.
     pub highest_seen: u64,
 }
 
-/// What [`unregister_task_manager`](crate::SlotManager::unregister_task_manager) did.
+/// The outcome of [`unregister_task_manager`](crate::SlotManager::unregister_task_manager).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum UnregistrationOutcome {
     /// The task manager and its slots are forgotten.
     Unregistered,
-    /// No such registration. Nothing changed.
+    /// The registration is not known. Nothing changed.
     Unknown,
 }
 
-/// What [`free_slot`](crate::SlotManager::free_slot) did.
+/// The outcome of [`free_slot`](crate::SlotManager::free_slot).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FreeSlotOutcome {
-    /// The allocation held the slot and does not any more.
+    /// The allocation held the slot. Its grant has ended.
     Freed,
-    /// The allocation was in flight to the slot: it was served and is over, before its acknowledgement came.
+    /// The allocation was in flight to the slot. Its request was granted and its grant has ended,
+    /// before the acknowledgement came.
     FreedInFlight,
-    /// Nothing holds the slot. Nothing changed.
+    /// No allocation holds the slot. Nothing changed.
     NotAllocated,
-    /// Another allocation holds the slot, or is in flight to it. Nothing changed.
+    /// Another allocation holds the slot or is in flight to it. Nothing changed.
     HeldByAnother {
-        /// That allocation.
+        /// The other allocation.
         allocation_id: AllocationId,
     },
-    /// No such slot. Nothing changed.
+    /// The slot is not known. Nothing changed.
     UnknownSlot,
 }
 
-/// What [`worker_failed`](crate::SlotManager::worker_failed) did.
+/// The outcome of [`worker_failed`](crate::SlotManager::worker_failed).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WorkerFailedOutcome {
-    /// The slots it still promised are not waited for any more.
+    /// The worker request and its remaining promised slots are forgotten.
     Forgotten {
-        /// How many they were.
+        /// The number of promised slots that were left.
         promised_slots: usize,
     },
-    /// No such worker request, or nothing was left of it. Nothing changed.
+    /// The worker request is not known, or no promised slot was left. Nothing changed.
     Unknown,
 }
 
-/// What [`answer_release`](crate::SlotManager::answer_release) did.
+/// The outcome of [`answer_release`](crate::SlotManager::answer_release).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ReleaseAnswerOutcome {
-    /// The task manager is being stopped, and forgotten.
+    /// The task manager is being stopped and is forgotten.
     Released,
-    /// It stays, because of the answer, because it is needed by now, or because the resource manager declined.
+    /// The task manager stays: its task executor or the resource manager declined, or it is needed
+    /// by now.
     Stays,
-    /// The answer is still awaited. Nothing changed.
+    /// The decision was [`Later`](crate::ReleaseDecision::Later) again. The release check stays
+    /// open. Nothing changed.
     Open,
-    /// No such question is open: it was answered, it is too old, or the task manager is in use or gone. Nothing changed.
+    /// The release check is not open: it was answered or is too old, or the task manager is in use
+    /// or gone. Nothing changed.
     Unknown,
 }
 
-/// What [`block`](crate::SlotManager::block) did.
+/// The outcome of [`block`](crate::SlotManager::block).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BlockOutcome {
-    /// The worker is blocked from now on, whether it is registered or not.
+    /// The worker is blocked from now on, registered or not.
     Blocked,
-    /// It was. Nothing changed.
+    /// The worker was blocked before. Nothing changed.
     AlreadyBlocked,
 }
 
-/// What [`unblock`](crate::SlotManager::unblock) did.
+/// The outcome of [`unblock`](crate::SlotManager::unblock).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum UnblockOutcome {
     /// The worker is not blocked any more.
     Unblocked,
-    /// It was not. Nothing changed.
+    /// The worker was not blocked. Nothing changed.
     NotBlocked,
 }

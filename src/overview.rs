@@ -1,20 +1,28 @@
-//! What there is, in numbers.
+//! Overviews: the numbers of task managers, slots, promised slots and requests.
 
 use std::fmt;
 
 use crate::config::Quantity;
 use crate::{Counters, InstanceId, ResourceId, ResourceProfile, Timestamp};
 
-/// Some slots, with what they have together. Slots whose profile is not concrete count without resources.
+/// A number of slots, and the sum of their resources.
+///
+/// Slots whose profile is not concrete add no resources.
+///
+/// ```
+/// use slot_manager::Resources;
+///
+/// assert_eq!(Resources::default().to_string(), "0 slots (0.0 cores, 0.0 GiB)");
+/// ```
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct Resources {
-    /// How many they are.
+    /// The number of slots.
     pub slots: usize,
-    /// Cores.
+    /// The number of cores.
     pub cpu_cores: f64,
-    /// Memory of all kinds in bytes; `u64::MAX` if it is more.
+    /// The memory of all kinds in bytes; saturates at `u64::MAX`.
     pub memory_bytes: u64,
 }
 
@@ -40,60 +48,85 @@ impl fmt::Display for Resources {
     }
 }
 
-/// Registered slots by what they are doing.
+/// The registered slots by state.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct SlotOverview {
-    /// All: the sum of the four below.
+    /// All registered slots: the sum of the four below.
     pub registered: Resources,
-    /// Free, also those that pause after failed attempts; without those of blocked task managers.
+    /// Free slots, including slots that back off after failed attempts. Those of blocked task
+    /// managers are not included.
     pub free: Resources,
-    /// Free, on blocked task managers.
+    /// Free slots of blocked task managers.
     pub blocked: Resources,
-    /// A task executor has been asked for them and has not answered.
+    /// Slots in flight: their task executors have not answered yet.
     pub in_flight: Resources,
-    /// Held by an allocation.
+    /// Slots that an allocation holds.
     pub allocated: Resources,
 }
 
-/// What the manager knows, in numbers; made by [`SlotManager::overview`](crate::SlotManager::overview). Its `Display` is
-/// for operators.
+/// The numbers of task managers, slots, requests and events of a manager.
+///
+/// [`SlotManager::overview`](crate::SlotManager::overview) returns it. Its `Display` is for
+/// operators.
+///
+/// ```
+/// use slot_manager::testing::{ManualScheduledExecutor, RecordingActions, ScriptedGateway};
+/// # use slot_manager::{
+/// #     InstanceId, LeaderId, RegistrationOutcome, ResourceProfile, SlotId, SlotManager, SlotManagerConfig,
+/// #     SlotReport, SlotStatus, TaskExecutorConnection,
+/// # };
+///
+/// # let mut manager = SlotManager::new(SlotManagerConfig::default(), ManualScheduledExecutor::new())?;
+/// # manager.start(LeaderId::from_u128(1), RecordingActions::new())?;
+/// let profile = ResourceProfile::builder().cpu_cores(4.0).task_heap_memory_bytes(1 << 30).build()?;
+/// let report = SlotReport::new(vec![SlotStatus::free(SlotId::new("worker-1", 0), profile)]);
+/// let connection = TaskExecutorConnection::new("worker-1", InstanceId::from_u128(1), ScriptedGateway::new());
+/// assert_eq!(manager.register_task_manager(connection, &report)?, RegistrationOutcome::Registered);
+///
+/// let overview = manager.overview();
+/// assert_eq!(overview.task_managers, 1);
+/// assert_eq!(overview.slots.free.to_string(), "1 slot (4.0 cores, 1.0 GiB)");
+/// assert!(overview.to_string().starts_with("task managers 1 (0 blocked)"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct Overview {
-    /// Registered task managers.
+    /// The number of registered task managers.
     pub task_managers: usize,
-    /// Those of them that are blocked.
+    /// The number of registered task managers that are blocked.
     pub blocked_task_managers: usize,
-    /// Their slots.
+    /// The slots of all registered task managers.
     pub slots: SlotOverview,
-    /// Slots that workers will bring that were asked for.
+    /// The promised slots.
     pub promised: Resources,
-    /// How many of them cover no request.
+    /// The number of promised slots that no request is bound to.
     pub unbound_promised_slots: usize,
-    /// Requests that are not granted.
+    /// The number of requests that are not granted.
     pub pending_requests: usize,
-    /// What has happened so far.
+    /// The numbers of events so far.
     pub counters: Counters,
 }
 
-/// The same of one task manager; made by
-/// [`TaskManagerRegistration::overview`](crate::TaskManagerRegistration::overview).
+/// The numbers of one task manager.
+///
+/// [`TaskManagerRegistration::overview`](crate::TaskManagerRegistration::overview) returns it.
 #[derive(Debug, Clone, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct TaskManagerOverview {
-    /// The worker process.
+    /// The id of the worker process.
     pub resource_id: ResourceId,
-    /// The registration.
+    /// The id of the registration.
     pub instance_id: InstanceId,
-    /// Whether it is blocked.
+    /// `true` if the task manager is blocked.
     pub is_blocked: bool,
-    /// Since when none of its slots is used; `None` while one is.
+    /// The time since when none of its slots is used; `None` while one is used.
     pub idle_since: Option<Timestamp>,
-    /// Its slots.
+    /// The slots of the task manager.
     pub slots: SlotOverview,
 }
 
@@ -113,13 +146,13 @@ impl fmt::Display for Overview {
         let failed = &counters.requests_failed;
         writeln!(
             f,
-            "task managers {}, of them blocked {}",
+            "task managers {} ({} blocked)",
             self.task_managers, self.blocked_task_managers
         )?;
         writeln!(f, "{}", self.slots)?;
         writeln!(
             f,
-            "promised    {}, of them for nobody {}",
+            "promised    {}, {} unbound",
             self.promised, self.unbound_promised_slots
         )?;
         writeln!(
@@ -143,7 +176,7 @@ impl fmt::Display for Overview {
         )?;
         writeln!(
             f,
-            "workers     requested {}, declined {}, withdrawn {}, did not come {}; released {}, refused {}",
+            "workers     requested {}, declined {}, withdrawn {}, failed {}; task managers released {}, refused {}",
             counters.workers_requested,
             counters.workers_declined,
             counters.workers_withdrawn,

@@ -1,8 +1,17 @@
-//! What a task executor says of its slots.
+//! The report of a task executor about its slots.
 
 use crate::{Allocation, AllocationId, JobId, ResourceProfile, SlotId};
 
 /// The state of one slot as its task executor sees it.
+///
+/// ```
+/// use slot_manager::{Allocation, AllocationId, JobId, ResourceProfile, SlotId, SlotStatus};
+///
+/// let allocation = Allocation { id: AllocationId::from_u128(1), job: JobId::from_u128(7) };
+/// let slot_id = SlotId::new("worker-1", 0);
+/// let status = SlotStatus::allocated(slot_id, ResourceProfile::ZERO, allocation.id, allocation.job);
+/// assert_eq!(status.allocation(), Some(allocation));
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct SlotStatus {
@@ -12,7 +21,7 @@ pub struct SlotStatus {
 }
 
 impl SlotStatus {
-    /// A slot that nothing holds.
+    /// Returns the status of a slot that no allocation holds.
     pub fn free(slot_id: SlotId, resource_profile: ResourceProfile) -> Self {
         Self {
             slot_id,
@@ -21,7 +30,7 @@ impl SlotStatus {
         }
     }
 
-    /// A slot held by an allocation of a job.
+    /// Returns the status of a slot that an allocation of a job holds.
     pub fn allocated(
         slot_id: SlotId,
         resource_profile: ResourceProfile,
@@ -38,12 +47,12 @@ impl SlotStatus {
         }
     }
 
-    /// The slot this is about.
+    /// Returns the id of the slot.
     pub fn slot_id(&self) -> &SlotId {
         &self.slot_id
     }
 
-    /// What the slot has.
+    /// Returns the resources of the slot.
     pub fn resource_profile(&self) -> &ResourceProfile {
         &self.resource_profile
     }
@@ -54,11 +63,25 @@ impl SlotStatus {
     }
 }
 
-/// All slots of one task executor at one moment, in the order in which the task executor lists them.
+/// All slots of one task executor at one moment.
 ///
-/// A report is complete: a slot it does not mention is gone (FLINK-5810). It may carry the *revision* of the task
-/// executor's slot table, a number that grows with every change there; then an overtaken report is told from a current
-/// one. Without revisions the order of arrival is the truth.
+/// They are in the order in which the task executor lists them. A report is complete: a slot that
+/// it does not mention is gone (FLINK-5810).
+///
+/// It may carry the *revision* of the task executor's slot table, a number that grows with every
+/// change of the table. By it the manager detects reports that were overtaken. Without revisions
+/// the manager trusts the order of arrival.
+///
+/// ```
+/// use slot_manager::{ResourceProfile, SlotId, SlotReport, SlotStatus};
+///
+/// let profile = ResourceProfile::builder().cpu_cores(1.0).build()?;
+/// let slots = (0..2).map(|number| SlotStatus::free(SlotId::new("worker-1", number), profile.clone()));
+/// let report = slots.collect::<SlotReport>().with_revision(1);
+/// assert_eq!(report.statuses().len(), 2);
+/// assert_eq!(report.revision(), Some(1));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct SlotReport {
@@ -67,7 +90,7 @@ pub struct SlotReport {
 }
 
 impl SlotReport {
-    /// A report of these slots, without a revision.
+    /// Returns a report of these slots, without a revision.
     pub fn new(statuses: Vec<SlotStatus>) -> Self {
         Self {
             statuses,
@@ -75,19 +98,19 @@ impl SlotReport {
         }
     }
 
-    /// The same report with the revision of the slot table it was taken from.
+    /// Sets the revision of the slot table that the report was taken from.
     #[must_use]
     pub fn with_revision(mut self, revision: u64) -> Self {
         self.revision = Some(revision);
         self
     }
 
-    /// The slots, in the order given.
+    /// Returns the slots in the order given.
     pub fn statuses(&self) -> &[SlotStatus] {
         &self.statuses
     }
 
-    /// The revision of the slot table the report was taken from.
+    /// Returns the revision of the slot table that the report was taken from.
     pub fn revision(&self) -> Option<u64> {
         self.revision
     }

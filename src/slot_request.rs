@@ -1,4 +1,4 @@
-//! What a job asks for.
+//! The request of a job for a slot.
 
 use std::sync::Arc;
 
@@ -6,8 +6,17 @@ use crate::{AllocationId, JobId, ResourceProfile};
 
 /// A job's request for one slot.
 ///
-/// The allocation id is the key: a second request with the same id is a duplicate. With another job, or before the
-/// grant with another profile, it is refused as a conflict.
+/// The allocation id is the key: a second request with the same id is a duplicate. If its job
+/// differs, or before the grant its profile, it is refused as a conflict.
+///
+/// ```
+/// use slot_manager::{AllocationId, JobId, ResourceProfile, SlotRequest};
+///
+/// let profile = ResourceProfile::builder().cpu_cores(2.0).extended_resource("gpu", 1.0).build()?;
+/// let request = SlotRequest::new(JobId::from_u128(7), AllocationId::from_u128(1), profile, "job-master-7");
+/// assert_eq!(request.resource_profile().extended_resource("gpu"), Some(1.0));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct SlotRequest {
@@ -18,8 +27,9 @@ pub struct SlotRequest {
 }
 
 impl SlotRequest {
-    /// A request of `job_id` for a slot with at least `resource_profile`, which the task executor shall offer to
-    /// `target_address`.
+    /// Returns a request of `job_id` for a slot with at least `resource_profile`.
+    ///
+    /// The task executor offers the slot to `target_address`.
     pub fn new(
         job_id: JobId,
         allocation_id: AllocationId,
@@ -34,22 +44,22 @@ impl SlotRequest {
         }
     }
 
-    /// The job that asks.
+    /// Returns the job of the request.
     pub fn job_id(&self) -> JobId {
         self.job_id
     }
 
-    /// The key of the request, chosen by the job.
+    /// Returns the key of the request, chosen by the job.
     pub fn allocation_id(&self) -> AllocationId {
         self.allocation_id
     }
 
-    /// The least a slot must have.
+    /// Returns the resources that a slot must have at least.
     pub fn resource_profile(&self) -> &ResourceProfile {
         &self.resource_profile
     }
 
-    /// Where the task executor shall offer the slot: the address of the job's master.
+    /// Returns the address that the task executor offers the slot to: that of the job's master.
     pub fn target_address(&self) -> &Arc<str> {
         &self.target_address
     }

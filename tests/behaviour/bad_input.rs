@@ -135,7 +135,7 @@ fn busy_manager_has_slots_and_requests_in_all_states() {
 
 #[track_caller]
 fn assert_refuses_every_input(fixture: &mut Fixture) {
-    let message = "the slot manager has not been started";
+    let message = "the slot manager is not started";
     let gateway = fixture.gateway();
     is_refused(fixture, |m| m.register_slot_request(request(1, 1, &small())), message);
     is_refused(fixture, |m| m.unregister_slot_request(allocation(1)), message);
@@ -187,7 +187,7 @@ fn input_that_is_wrong_twice_is_refused_because_the_manager_is_not_started() {
     is_refused(
         &mut fixture,
         |m| m.register_task_manager(connection, &free_report("other", &[small()])),
-        "the slot manager has not been started",
+        "the slot manager is not started",
     );
 }
 
@@ -200,7 +200,7 @@ fn starting_twice_is_refused() {
     is_refused(
         &mut fixture,
         |m| m.start(LeaderId::from_u128(2), RecordingActions::new()),
-        "the slot manager is already started, by leader 00000000000000000000000000000001",
+        "the slot manager is already started by leader 00000000000000000000000000000001",
     );
 }
 
@@ -295,7 +295,7 @@ fn request_beyond_the_cap_is_refused() {
     is_refused(
         &mut fixture,
         |m| m.register_slot_request(request(1, 99, &small())),
-        "5 slot requests are pending, no more are accepted",
+        "the limit of 5 pending slot requests is reached",
     );
 }
 
@@ -308,17 +308,17 @@ fn known_allocation_id_with_another_job_or_profile_is_refused() {
     is_refused(
         &mut fixture,
         |m| m.register_slot_request(request(2, 1, &small())),
-        "allocation 00000000000000000000000000000001 is already known with another job, and is in flight to slot tm_1",
+        "allocation 00000000000000000000000000000001 is already known with another job; it is in flight to slot tm_1",
     );
     is_refused(
         &mut fixture,
         |m| m.register_slot_request(request(1, 2, &small())),
-        "allocation 00000000000000000000000000000002 is already known with another resource profile, and is waiting",
+        "allocation 00000000000000000000000000000002 is already known with another resource profile; it is waiting",
     );
     is_refused(
         &mut fixture,
         |m| m.register_slot_request(request(2, 7, &small())),
-        "allocation 00000000000000000000000000000007 is already known with another job, and is granted on slot tm_0",
+        "allocation 00000000000000000000000000000007 is already known with another job; it is granted on slot tm_0",
     );
 }
 

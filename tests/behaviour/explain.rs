@@ -647,11 +647,11 @@ fn wait_reason_is_written_for_operators() {
         written,
         [
             "the end of its backoff, at +10s",
-            "the answer of tm_0, for ever",
-            "worker 1, for ever",
-            "a slot; no worker was to be had, the next ask: never",
-            "a slot; a worker more would be beyond the limit of slots",
-            "a slot; no worker is asked for until +1s",
+            "the answer of the task executor about slot tm_0, without a time limit",
+            "a promised slot of worker request 1, without a time limit",
+            "a slot; the resource manager declined to start a worker; no further request",
+            "a slot; the slots limit allows no more workers",
+            "a slot; no worker is requested during the recovery, until +1s",
             "a slot; no worker that could be started would fit",
         ]
     );
@@ -670,10 +670,10 @@ fn explanation_is_written_for_operators() {
     let expected = [
         &format!("allocation {id} of job {id}: waiting"),
         "  needs        {cpu: 1, task heap: 100 MiB}",
-        "  waits for    a slot; no worker was to be had, the next ask: never",
+        "  waits for    a slot; the resource manager declined to start a worker; no further request",
         "  slots        8 fit: 3 allocated, 2 in flight, 2 blocked, 1 backing off, 0 free",
-        "  too small    1: 1 in cpu, 1 in task heap memory",
-        "  promised     0 fit, 0 are too small",
+        "  too small    1: 1 short of cpu, 1 short of task heap memory",
+        "  promised     0 fit, 0 too small",
         "  fails        never",
     ];
     assert_eq!(explain(&fixture, 1).to_string(), expected.join("\n"));
@@ -698,7 +698,7 @@ fn explanation_is_written_with_the_failed_attempts() {
         "  needs        {cpu: 1, task heap: 100 MiB}",
         "  waits for    the end of its backoff, at +10s",
         "  slots        1 fit: 0 allocated, 0 in flight, 0 blocked, 0 backing off, 1 free",
-        "  promised     0 fit, 0 are too small",
+        "  promised     0 fit, 0 too small",
         "  attempts     2 failed",
         "  last answer  refused by the task executor: no",
         "  fails        at +60s",

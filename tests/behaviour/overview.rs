@@ -580,16 +580,16 @@ fn overviews_are_read_back() {
 fn overview_is_written_for_operators() {
     // given
     let expected = [
-        "task managers 3, of them blocked 1",
+        "task managers 3 (1 blocked)",
         "registered  5 slots (5.3 cores, 0.5 GiB)",
         "free        1 slot (0.3 cores, 0.0 GiB)",
         "blocked     1 slot (1.0 cores, 0.1 GiB)",
         "in flight   1 slot (2.0 cores, 0.2 GiB)",
         "allocated   2 slots (2.0 cores, 0.2 GiB)",
-        "promised    2 slots (2.0 cores, 0.2 GiB), of them for nobody 0",
+        "promised    2 slots (2.0 cores, 0.2 GiB), 0 unbound",
         "requests    pending 4; so far accepted 7, served 2, cancelled 1, retried 1",
         "failed      0: timeout 0, resource manager 0, unfulfillable 0, held by another job 0; grants lost 1",
-        "workers     requested 3, declined 0, withdrawn 0, did not come 1; released 0, refused 1",
+        "workers     requested 3, declined 0, withdrawn 0, failed 1; task managers released 0, refused 1",
         "reports     stale 1, refused 1",
     ];
 

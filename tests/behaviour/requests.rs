@@ -152,7 +152,7 @@ fn conflict_describes_the_difference_and_the_state_of_the_known_allocation() {
     // then
     assert_eq!(
         error.to_string(),
-        "allocation 00000000000000000000000000000001 is already known with another job, and is granted on slot tm_0"
+        "allocation 00000000000000000000000000000001 is already known with another job; it is granted on slot tm_0"
     );
 }
 
