@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use slot_manager::testing::{ManualScheduledExecutor, NotPending, RecordingActions, ScriptedGateway};
 use slot_manager::{
-    AllocationFailureCause, AllocationStatus, LeaderId, Release, RequestFailure, ResourceManagerError,
+    AllocationFailureCause, AllocationStatus, FreeSlotOutcome, LeaderId, Release, RequestFailure, ResourceManagerError,
     ScheduledExecutor, SlotAllocationError, SlotManager, SlotManagerConfig, SlotRequestError, TaskExecutorConnection,
     Timestamp, WorkerPromise,
 };
@@ -216,6 +216,43 @@ fn request_that_is_refused_on_a_retry_leaves_no_deadline_behind() {
     fixture.advance(20 * SECOND);
     fixture.expect_nothing();
     assert_eq!(fixture.clock.armed(), []);
+}
+
+/// B.42 (vii)
+#[test]
+fn requests_that_expire_together_all_fail_though_answers_come_at_once() {
+    // given: three requests in flight, which expire together, and three that wait behind them
+    let mut fixture = Fixture::with(requests_expire_after(60 * SECOND));
+    let gateway = fixture.register_by_hand("tm", 7, &report("tm", &[None; 3]));
+    for id in [1, 2, 3] {
+        fixture.request(id, &small());
+    }
+    fixture.advance(SECOND);
+    for id in [4, 5, 6] {
+        fixture.request(id, &small());
+    }
+    gateway.answer_requests(acknowledged());
+    fixture.log.take();
+
+    // when
+    fixture.advance(59 * SECOND);
+
+    // then
+    fixture.expect(&[
+        "failed 1: timeout",
+        "failed 2: timeout",
+        "failed 3: timeout",
+        "free tm_0 of 1 #1",
+        "free tm_1 of 2 #2",
+        "free tm_2 of 3 #3",
+        "request tm_0 for 4 #4",
+        "request tm_1 for 5 #5",
+        "request tm_2 for 6 #6",
+        "granted 4 on tm_0",
+        "granted 5 on tm_1",
+        "granted 6 on tm_2",
+    ]);
+    assert_eq!(fixture.free(&slot("tm", 0), 4), FreeSlotOutcome::Freed);
 }
 
 // The other timeouts.
