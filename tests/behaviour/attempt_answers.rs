@@ -160,7 +160,7 @@ fn outcome_of_a_request_is_its_status_when_the_call_returns() {
 
 /// B.21
 #[test]
-fn task_executor_that_fails_at_once_is_asked_twice() {
+fn task_executor_that_fails_at_once_gets_two_attempts() {
     // given
     let mut fixture = Fixture::new();
     let gateway = fixture.gateway();
@@ -375,7 +375,7 @@ fn occupied_by_the_same_allocation_of_another_job_ends_the_request() {
 
 /// B.26
 #[test]
-fn occupied_by_another_job_is_the_error_of_a_registration_that_meets_it_at_once() {
+fn occupied_at_once_by_the_same_allocation_of_another_job_is_the_error_of_the_call() {
     // given
     let mut fixture = Fixture::new();
     fixture
@@ -385,7 +385,7 @@ fn occupied_by_another_job_is_the_error_of_a_registration_that_meets_it_at_once(
     // when
     let refused = fixture.try_request(1, 1, &small());
 
-    // then: there is no notification besides, and the allocation is that of job 2
+    // then: no notification is sent, and the allocation is that of job 2
     let failure = RequestFailure::HeldByAnotherJob {
         slot_id: slot("tm", 0),
         job_id: job(2),

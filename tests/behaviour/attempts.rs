@@ -132,7 +132,7 @@ fn other_requests_are_served_while_one_backs_off() {
     fixture.expect(&["request tm_0 for 2 #3", "granted 2 on tm_0"]);
     assert!(fixture.is_free(&slot("tm", 0)));
 
-    // when, then: 1 takes no new slot either, and a lost one makes it ask for no worker
+    // when, then: 1 takes no new slot either, and needs no worker when that slot is lost
     fixture.register_free("other", 8, &[small()]);
     assert_eq!(fixture.status(1), Some(AllocationStatus::Waiting));
     assert!(fixture.is_free(&slot("other", 0)));

@@ -547,7 +547,7 @@ fn ask<G: TaskExecutorGateway>(mut gateway: G) -> ReleaseDecision {
 }
 
 #[test]
-fn boxed_gateway_is_asked_like_any_other() {
+fn boxed_gateway_decides_like_any_other() {
     // given
     let gateway = ScriptedGateway::new();
     gateway.answer_release_checks(ReleaseDecision::Keep);

@@ -240,7 +240,7 @@ fn least_utilization_follows_grants_that_end_and_slots_that_come_and_go() {
 /// B.29
 #[test]
 fn least_utilization_chooses_among_fitting_slots() {
-    // given: `unused` has none that fits
+    // given: `unused` has no slot that fits
     let mut fixture = spread_out();
     fixture.register("unused", 1, &free_report("unused", &[small(), small()]));
     let wide_slots = SlotReport::new(vec![

@@ -24,7 +24,7 @@ fn requests_expire_after(timeout: Duration) -> SlotManagerConfig {
 
 #[test]
 fn waiting_request_fails_exactly_at_its_deadline() {
-    // given: a time that is no whole number of anything
+    // given: a time that is no whole number of milliseconds
     let mut fixture = Fixture::with(requests_expire_after(3 * SECOND));
     fixture.clock.advance(5 * SECOND + NANOSECOND);
     fixture.request(1, &small());
@@ -46,7 +46,7 @@ fn request_that_expires_in_flight_fails_and_its_attempt_is_given_up() {
     assert_eq!(fixture.status(1), Some(in_flight(&slot("tm", 0))));
     fixture.log.take();
 
-    // when, then: it is notified, the task executor is told, and the other request gets the slot
+    // when, then: the failure is notified, and the slot is freed and goes to the other request
     fixture.falls_due_after(
         9 * SECOND,
         &["failed 1: timeout", "free tm_0 of 1 #1", "request tm_0 for 2 #2"],
@@ -82,7 +82,7 @@ fn answer_is_applied_before_a_deadline_of_the_same_time() {
 /// B.5
 #[test]
 fn request_that_is_rejected_again_and_again_fails_at_its_deadline() {
-    // given: there is always a free slot, and it always refuses
+    // given: a free slot whose task executor always refuses
     let mut fixture = Fixture::with(requests_expire_after(60 * SECOND).with_retry_backoff(SECOND, SECOND));
     let gateway = fixture.gateway();
     gateway.answer_requests(rejected());
@@ -96,7 +96,7 @@ fn request_that_is_rejected_again_and_again_fails_at_its_deadline() {
     assert_eq!(fixture.status(1), Some(AllocationStatus::Waiting));
     assert_eq!(gateway.take_calls().len(), 2 + 59);
 
-    // then: there is no other attempt, and the notification carries the last answer
+    // then: no further attempt is made, and the notification carries the last answer
     fixture.log.take();
     fixture.advance(SECOND);
     let effects = fixture.log.take();
