@@ -147,7 +147,8 @@ fn request_is_sent_to_a_free_slot_and_granted_by_its_acknowledgement() {
     assert_eq!(crate::common::brief(&effects[1..]), ["granted 1 on tm_0"]);
 }
 
-/// testUnregisterPendingSlotRequest. Here the task executor frees the slot of the attempt that was given up.
+/// testUnregisterPendingSlotRequest. Here the task executor frees the slot of the attempt that was
+/// given up.
 #[test]
 fn cancelled_request_sets_its_slot_free() {
     // given

@@ -4,7 +4,8 @@ use slot_manager::{Release, ResourceManagerError, SlotManagerConfig, SlotReport,
 
 use crate::common::{Fixture, NANOSECOND, SECOND, ask, asks, described, profile, report, small};
 
-/// At least `min_slots` slots, workers with two small slots, and a worker registration timeout of 10 s.
+/// At least `min_slots` slots, workers with two small slots, and a worker registration timeout of
+/// 10 s.
 fn at_least(min_slots: usize) -> SlotManagerConfig {
     described(2)
         .with_min_slots(min_slots)

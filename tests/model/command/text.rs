@@ -1,4 +1,5 @@
-//! Commands as lines of text: ids as numbers, profiles by name, an allocation with its job as `5@1`.
+//! Commands as lines of text: ids are numbers, profiles have names, an allocation with its job is
+//! `5@1`.
 
 use std::fmt;
 use std::str::FromStr;

@@ -23,8 +23,8 @@ impl NaiveSlotManager {
                 ..
             } if other != allocation_id => FreeSlotOutcome::HeldByAnother { allocation_id: other },
             State::InFlight(_) => {
-                // The request was served before its answer came. If the task executor sees the request only now, it frees the
-                // slot again.
+                // The request was served before its answer came. If the task executor sees the
+                // request only now, it frees the slot again.
                 self.fence(allocation_id);
                 self.grant(slot, allocation_id);
                 FreeSlotOutcome::FreedInFlight
