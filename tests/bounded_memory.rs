@@ -2,7 +2,7 @@
 //! after the first tenth.
 //!
 //! `cargo test --release --test bounded_memory` makes ten million requests. Without optimisation
-//! they would take half a minute, so there are a tenth as many.
+//! they would take half a minute, so it makes a tenth.
 //!
 //! There is one test, because the allocator counts for the whole process.
 

@@ -84,7 +84,7 @@ fn collections_know_no_slot() {
 }
 
 #[test]
-fn state_calls_nobody() {
+fn state_calls_no_rule_and_no_trait() {
     assert_never_mentions("state", &TRAITS);
     assert_never_mentions(
         "state",

@@ -1,71 +1,18 @@
-//! Attempts: the numbers in their messages, and answers within the call, too late, or from occupied
-//! slots.
+//! Answers to attempts: the numbers of attempts, answers that are too late or come within the call,
+//! and the answer `Occupied`. Comments name the defects of FLINK-5810 that the tests guard against.
 
 use std::time::Duration;
 
 use slot_manager::testing::NotPending;
 use slot_manager::{
-    Acknowledge, AllocateSlot, AllocationStatus, FreeSlot, FreeSlotOutcome, LeaderId, RequestFailure,
-    SlotAllocationError, SlotRequestError, SlotRequestOutcome, SlotState,
+    AllocationFailureCause, AllocationStatus, CancelOutcome, RequestFailure, SlotAllocationError, SlotRequestError,
+    SlotRequestOutcome, SlotState,
 };
 
 use crate::common::{
-    Fixture, SECOND, acknowledged, allocation, ask, frees, granted, instance, job, occupied, patient, rejected, report,
-    slot, slot_requests, small,
+    Fixture, SECOND, acknowledged, allocation, ask, failures, granted, in_flight, job, occupied, occupied_by, patient,
+    profile, rejected, report, slot, slot_requests, small,
 };
-
-// Messages and numbers.
-
-#[test]
-fn slot_request_names_attempt_registration_and_leadership() {
-    // given
-    let mut fixture = Fixture::new();
-    fixture.register_free("tm", 7, &[small()]);
-
-    // when
-    fixture.request(1, &small());
-
-    // then
-    assert_eq!(
-        slot_requests(&fixture.log.take()),
-        [AllocateSlot {
-            slot_id: slot("tm", 0),
-            job_id: job(1),
-            allocation_id: allocation(1),
-            resource_profile: small(),
-            target_address: "job-master-1".into(),
-            leader_id: LeaderId::from_u128(1),
-            instance_id: instance(7),
-            attempt: 1,
-        }]
-    );
-}
-
-#[test]
-fn free_names_the_attempt_that_is_given_up() {
-    // given
-    let mut fixture = Fixture::new();
-    fixture.register_by_hand("tm", 7, &report("tm", &[None, None]));
-    fixture.request(1, &small());
-    fixture.request(2, &small());
-    fixture.log.take();
-
-    // when
-    fixture.cancel(2);
-
-    // then
-    assert_eq!(
-        frees(&fixture.log.take()),
-        [FreeSlot {
-            slot_id: slot("tm", 1),
-            job_id: job(1),
-            allocation_id: allocation(2),
-            leader_id: LeaderId::from_u128(1),
-            instance_id: instance(7),
-            attempt: 2,
-        }]
-    );
-}
 
 #[test]
 fn every_attempt_has_a_larger_number_than_all_before() {
@@ -101,9 +48,16 @@ fn answer_to_an_attempt_that_was_given_up_does_not_answer_the_next() {
     let gateway = fixture.register_by_hand("tm", 1, &report("tm", &[None]));
     fixture.request(1, &small());
     fixture.cancel(1);
-    fixture.request(1, &small());
+    fixture.log.take();
+
+    // when, then: the slot is free
+    assert_eq!(gateway.answer(1, acknowledged()), Err(NotPending { attempt: 1 }));
+    assert_eq!(fixture.run(), 0);
+    assert!(fixture.is_free(&slot("tm", 0)));
+    fixture.expect_nothing();
 
     // when, then
+    fixture.request(1, &small());
     assert_eq!(gateway.answer(1, rejected()), Err(NotPending { attempt: 1 }));
     assert_eq!(fixture.run(), 0);
 
@@ -113,35 +67,66 @@ fn answer_to_an_attempt_that_was_given_up_does_not_answer_the_next() {
     assert_eq!(fixture.status(1), Some(granted(&slot("tm", 0))));
 }
 
+/// B.16: the answer has arrived, and the manager has not read it.
 #[test]
-fn answer_that_was_not_observed_before_its_attempt_was_given_up_changes_nothing() {
-    // given
-    let mut fixture = Fixture::new();
-    let gateway = fixture.register_by_hand("tm", 1, &report("tm", &[None]));
-    fixture.request(1, &small());
-    gateway.answer(1, acknowledged()).expect("pending");
+fn answer_that_is_read_after_its_attempt_was_given_up_does_not_touch_the_next() {
+    for late_answer in [acknowledged(), rejected(), occupied(99)] {
+        for next in [1, 2] {
+            // given
+            let mut fixture = Fixture::new();
+            let gateway = fixture.register_by_hand("tm", 7, &report("tm", &[None]));
+            fixture.request(1, &small());
+            gateway.answer(1, late_answer.clone()).expect("in flight");
 
-    // when
-    fixture.cancel(1);
-    fixture.request(2, &small());
+            // when: the same or another allocation is requested on the same slot
+            assert_eq!(fixture.cancel(1), CancelOutcome::Cancelled);
+            assert_eq!(fixture.request(next, &small()), in_flight(&slot("tm", 0)));
 
-    // then: the waker of the first attempt leads to the second, which has no answer
-    assert_eq!(fixture.run(), 0);
-    assert_eq!(fixture.status(1), None);
-    assert_eq!(fixture.manager.num_awaited_answers(), 1);
+            // then: the waker of the first attempt leads to the second, which has no answer
+            assert_eq!(fixture.run(), 0);
+            fixture.expect(&[
+                "request tm_0 for 1 #1",
+                "free tm_0 of 1 #1",
+                &format!("request tm_0 for {next} #2"),
+            ]);
+            assert_eq!(fixture.status(next), Some(in_flight(&slot("tm", 0))));
+            assert_eq!(fixture.manager.num_awaited_answers(), 1);
+
+            // when, then
+            fixture.answer(&gateway, 2, acknowledged());
+            fixture.expect(&[&format!("granted {next} on tm_0")]);
+            assert_eq!(fixture.status(3 - next), None);
+        }
+    }
 }
 
+/// B.16
 #[test]
-fn free_of_an_allocation_that_does_not_hold_the_slot_changes_nothing() {
-    // given
-    let mut fixture = Fixture::new();
-    fixture.register("tm", 1, &report("tm", &[Some(7)]));
+fn answer_from_an_ended_registration_does_not_touch_the_next_one() {
+    for unregistered in [true, false] {
+        for late_answer in [acknowledged(), rejected(), occupied(99)] {
+            // given
+            let mut fixture = Fixture::new();
+            let old = fixture.register_by_hand("tm", 7, &report("tm", &[None]));
+            fixture.request(1, &small());
+            old.answer(1, late_answer).expect("in flight");
+            fixture.log.take();
 
-    // when
-    fixture.free(&slot("tm", 0), 6);
+            // when: the worker registers again, and the same allocation is put on the same slot
+            if unregistered {
+                fixture.unregister(7);
+                fixture.expect(&[&ask(1)]);
+            }
+            let new = fixture.register_by_hand("tm", 8, &report("tm", &[None]));
+            fixture.run();
 
-    // then
-    assert_eq!(fixture.holder(&slot("tm", 0)), Some(allocation(7)));
+            // then
+            fixture.expect(&["request tm_0 for 1 #2"]);
+            assert_eq!(fixture.status(1), Some(in_flight(&slot("tm", 0))));
+            fixture.answer(&new, 2, acknowledged());
+            fixture.expect(&["granted 1 on tm_0"]);
+        }
+    }
 }
 
 // Answers within the call.
@@ -175,7 +160,7 @@ fn outcome_of_a_request_is_its_status_when_the_call_returns() {
 
 /// B.21
 #[test]
-fn task_executor_that_fails_at_once_is_asked_twice() {
+fn task_executor_that_fails_at_once_gets_two_attempts() {
     // given
     let mut fixture = Fixture::new();
     let gateway = fixture.gateway();
@@ -248,43 +233,6 @@ fn long_chains_of_immediate_answers_do_not_nest() {
     fixture.expect(&[&ask(1)]);
 }
 
-/// B.42 (vii)
-#[test]
-fn requests_that_expire_together_all_fail_though_answers_come_at_once() {
-    // given: three requests in flight, which expire together, and three that wait behind them
-    let mut fixture = Fixture::with(patient().with_request_timeout(60 * SECOND));
-    let gateway = fixture.register_by_hand("tm", 7, &report("tm", &[None; 3]));
-    for id in [1, 2, 3] {
-        fixture.request(id, &small());
-    }
-    fixture.advance(SECOND);
-    for id in [4, 5, 6] {
-        fixture.request(id, &small());
-    }
-    gateway.answer_requests(acknowledged());
-    fixture.log.take();
-
-    // when
-    fixture.advance(59 * SECOND);
-
-    // then
-    fixture.expect(&[
-        "failed 1: timeout",
-        "failed 2: timeout",
-        "failed 3: timeout",
-        "free tm_0 of 1 #1",
-        "free tm_1 of 2 #2",
-        "free tm_2 of 3 #3",
-        "request tm_0 for 4 #4",
-        "request tm_1 for 5 #5",
-        "request tm_2 for 6 #6",
-        "granted 4 on tm_0",
-        "granted 5 on tm_1",
-        "granted 6 on tm_2",
-    ]);
-    assert_eq!(fixture.free(&slot("tm", 0), 4), FreeSlotOutcome::Freed);
-}
-
 // Occupied slots.
 
 /// B.26
@@ -295,19 +243,24 @@ fn occupied_slot_belongs_to_its_holder_and_is_not_tried_again() {
         let mut fixture = Fixture::new();
         let gateway = fixture.gateway_by_hand();
         if at_once {
-            gateway.answer_next(occupied(9));
+            gateway.answer_next(occupied_by(9, 2));
         }
         fixture.register_with("tm", 7, &report("tm", &[None]), &gateway);
 
         // when
         fixture.request(1, &small());
         if !at_once {
-            fixture.answer(&gateway, 1, occupied(9));
+            fixture.answer(&gateway, 1, occupied_by(9, 2));
         }
 
         // then: the slot belongs to the other allocation, and the attempt does not count as failed
         fixture.expect(&["request tm_0 for 1 #1", &ask(1)]);
         assert_eq!(fixture.status(9), Some(granted(&slot("tm", 0))));
+        let held = SlotState::Allocated {
+            allocation_id: allocation(9),
+            job_id: job(2),
+        };
+        assert_eq!(fixture.state(&slot("tm", 0)), held);
         assert_eq!(fixture.status(1), Some(AllocationStatus::Waiting));
         let pending = fixture.manager.pending_slot_request(allocation(1)).expect("pending");
         assert_eq!((pending.failed_attempts(), pending.backs_off_until()), (0, None));
@@ -336,45 +289,198 @@ fn slot_that_is_occupied_by_the_request_itself_is_granted() {
     assert_eq!(fixture.status(1), Some(granted(&slot("tm", 0))));
 }
 
-/// B.26
 #[test]
-fn slot_that_is_occupied_by_the_same_id_of_another_job_fails_the_request() {
-    let held_by_job_2 = || {
-        Err::<Acknowledge, _>(SlotAllocationError::Occupied {
-            allocation_id: allocation(1),
-            job_id: job(2),
-        })
-    };
-
+fn request_goes_to_another_slot_if_the_first_is_occupied() {
     // given
     let mut fixture = Fixture::new();
-    let gateway = fixture.register_by_hand("tm", 7, &report("tm", &[None, None]));
+    let gateway = fixture.register_by_hand("tm", 1, &report("tm", &[None]));
     fixture.request(1, &small());
+    fixture.register_free("other", 2, &[small()]);
+    fixture.log.take();
 
     // when
-    fixture.answer(&gateway, 1, held_by_job_2());
+    fixture.answer(&gateway, 1, occupied_by(7, 3));
 
-    // then: a later answer is a notification
-    fixture.expect(&["request tm_0 for 1 #1", "failed 1: held by another job"]);
+    // then
+    fixture.expect(&["request other_0 for 1 #2", "granted 1 on other_0"]);
+    assert_eq!(
+        fixture.state(&slot("tm", 0)),
+        SlotState::Allocated {
+            allocation_id: allocation(7),
+            job_id: job(3),
+        }
+    );
+}
+
+#[test]
+fn occupied_is_no_failure_of_the_request_or_of_the_slot() {
+    // given
+    let mut fixture = Fixture::new();
+    let gateway = fixture.register_by_hand("tm", 1, &report("tm", &[None]));
+    fixture.request(1, &small());
+
+    // when, then: neither backs off
+    for (attempt, holder) in [(1, 7), (2, 8), (3, 9)] {
+        fixture.answer(&gateway, attempt, occupied_by(holder, 3));
+        assert_eq!(fixture.ungranted(1).failed_attempts(), 0);
+        assert_eq!(fixture.ungranted(1).backs_off_until(), None);
+        fixture.free(&slot("tm", 0), holder);
+        assert_eq!(fixture.status(1), Some(in_flight(&slot("tm", 0))));
+    }
+}
+
+/// B.32
+#[test]
+fn occupied_after_a_failure_is_no_second_failure_of_the_slot() {
+    // given
+    let mut fixture = Fixture::new();
+    let gateway = fixture.register_by_hand("tm", 7, &report("tm", &[None]));
+    fixture.request(1, &small());
+    fixture.request(2, &small());
+    fixture.answer(&gateway, 1, rejected());
+    fixture.answer(&gateway, 2, occupied(9));
+    fixture.log.take();
+
+    // when
+    fixture.free(&slot("tm", 0), 9);
+
+    // then
+    fixture.expect(&["request tm_0 for 1 #3"]);
+}
+
+/// B.26
+#[test]
+fn occupied_by_the_same_allocation_of_another_job_ends_the_request() {
+    // given
+    let mut fixture = Fixture::new();
+    let gateway = fixture.register_by_hand("tm", 1, &report("tm", &[None]));
+    fixture.request(1, &small());
+    fixture.log.take();
+
+    // when
+    fixture.answer(&gateway, 1, occupied_by(1, 2));
+
+    // then: the allocation is that of job 2
+    let failure = RequestFailure::HeldByAnotherJob {
+        slot_id: slot("tm", 0),
+        job_id: job(2),
+    };
+    assert_eq!(
+        failures(&fixture.log.take()),
+        [(allocation(1), AllocationFailureCause::RequestFailed(failure))]
+    );
     assert_eq!(fixture.status(1), Some(granted(&slot("tm", 0))));
     assert_eq!(fixture.manager.num_pending_slot_requests(), 0);
+}
 
-    // given: the answer comes at once
+/// B.26
+#[test]
+fn occupied_at_once_by_the_same_allocation_of_another_job_is_the_error_of_the_call() {
+    // given
     let mut fixture = Fixture::new();
-    let gateway = fixture.gateway();
-    gateway.answer_next(held_by_job_2());
-    fixture.register_with("tm", 7, &report("tm", &[None, None]), &gateway);
+    fixture
+        .register_free("tm", 1, &[small(), small()])
+        .answer_next(occupied_by(1, 2));
 
     // when
     let refused = fixture.try_request(1, 1, &small());
 
-    // then: an immediate answer is the error of the call
-    let failure = Box::new(RequestFailure::HeldByAnotherJob {
+    // then: no notification is sent, and the allocation is that of job 2
+    let failure = RequestFailure::HeldByAnotherJob {
         slot_id: slot("tm", 0),
         job_id: job(2),
-    });
-    let allocation_id = allocation(1);
-    assert_eq!(refused, Err(SlotRequestError::Failed { allocation_id, failure }));
+    };
+    assert_eq!(
+        refused,
+        Err(SlotRequestError::Failed {
+            allocation_id: allocation(1),
+            failure: Box::new(failure),
+        })
+    );
     fixture.expect(&["request tm_0 for 1 #1"]);
+    assert_eq!(fixture.status(1), Some(granted(&slot("tm", 0))));
     assert!(fixture.is_free(&slot("tm", 1)));
+}
+
+#[test]
+fn slot_occupied_by_an_allocation_that_is_granted_elsewhere_is_freed() {
+    // given
+    let mut fixture = Fixture::new();
+    fixture.register("other", 2, &report("other", &[Some(7)]));
+    let gateway = fixture.register_by_hand("tm", 1, &report("tm", &[None]));
+    fixture.request(1, &small());
+    fixture.log.take();
+
+    // when
+    fixture.answer(&gateway, 1, occupied(7));
+
+    // then: the slot is used until the task executor reports it free
+    fixture.expect(&["free tm_0 of 7 #1", &ask(1)]);
+    assert_eq!(fixture.status(7), Some(granted(&slot("other", 0))));
+    assert!(!fixture.is_free(&slot("tm", 0)));
+}
+
+#[test]
+fn occupied_by_another_waiting_request_grants_that_request() {
+    // given
+    let mut fixture = Fixture::new();
+    let gateway = fixture.register_by_hand("tm", 1, &report("tm", &[None]));
+    fixture.request(1, &small());
+    fixture.request(2, &profile(9.0, 0));
+    fixture.log.take();
+
+    // when
+    fixture.answer(&gateway, 1, occupied(2));
+
+    // then
+    fixture.expect(&["granted 2 on tm_0", &ask(2)]);
+}
+
+#[test]
+fn occupied_by_another_request_in_flight_grants_that_request_and_sets_its_slot_free() {
+    // given
+    let mut fixture = Fixture::new();
+    let a = fixture.register_by_hand("a", 1, &report("a", &[None]));
+    let b = fixture.register_by_hand("b", 2, &report("b", &[None]));
+    fixture.request(1, &small());
+    fixture.request(2, &small());
+    fixture.log.take();
+
+    // when
+    fixture.answer(&a, 1, occupied(2));
+
+    // then
+    fixture.expect(&["granted 2 on a_0", "free b_0 of 2 #2", "request b_0 for 1 #3"]);
+    assert_eq!(b.pending().len(), 1);
+}
+
+/// The answer that is applied first ends the attempt whose own answer was found in the same round.
+#[test]
+fn occupied_may_grant_a_request_whose_own_answer_is_ready_too() {
+    for own_answer in [acknowledged(), rejected(), occupied(7)] {
+        // given
+        let mut fixture = Fixture::new();
+        let a = fixture.register_by_hand("a", 1, &report("a", &[None]));
+        let b = fixture.register_by_hand("b", 2, &report("b", &[None]));
+        fixture.request(1, &small());
+        fixture.request(2, &small());
+        fixture.log.take();
+
+        // when
+        a.answer(1, occupied(2)).expect("the attempt awaits its answer");
+        b.answer(2, own_answer).expect("the attempt awaits its answer");
+        assert_eq!(fixture.run(), 2);
+
+        // then
+        fixture.expect(&["granted 2 on a_0", "free b_0 of 2 #2", "request b_0 for 1 #3"]);
+        assert_eq!(fixture.manager.num_awaited_answers(), 1);
+
+        // then: the pending answers are in order, and the next two go to the right attempts
+        let c = fixture.register_by_hand("c", 3, &report("c", &[None]));
+        fixture.request(3, &small());
+        fixture.answer(&c, 4, acknowledged());
+        fixture.answer(&b, 3, acknowledged());
+        assert_eq!(fixture.status(1), Some(granted(&slot("b", 0))));
+        assert_eq!(fixture.status(3), Some(granted(&slot("c", 0))));
+    }
 }

@@ -1,18 +1,17 @@
-//! Attempts that fail: how their requests and slots back off, how other requests are served
-//! meanwhile, and the meaning of the answer `Occupied`. Comments name the defects of FLINK-5810
-//! that the tests guard against.
+//! Attempts that fail: how their requests and slots back off, and how other requests are served
+//! meanwhile. Comments name the defects of FLINK-5810 that the tests guard against.
 
 use std::time::Duration;
 
-use slot_manager::testing::{GatewayAnswer, ManualScheduledExecutor, RecordingActions, ScriptedGateway};
+use slot_manager::testing::{GatewayAnswer, ManualScheduledExecutor, ScriptedGateway};
 use slot_manager::{
-    AllocationFailureCause, AllocationStatus, ConfigError, RequestFailure, SlotAllocationError, SlotManager,
-    SlotManagerConfig, SlotRequestError, SlotState, Timestamp,
+    AllocationFailureCause, AllocationStatus, ConfigError, RequestFailure, SlotAllocationError, SlotManagerConfig,
+    SlotState, Timestamp,
 };
 
 use crate::common::{
-    Fixture, MILLISECOND, SECOND, acknowledged, allocation, ask, failures, granted, in_flight, instance, job, occupied,
-    occupied_by, patient, profile, rejected, report, slot, small,
+    Fixture, MILLISECOND, Manager, SECOND, acknowledged, allocation, ask, failures, granted, in_flight, instance,
+    patient, profile, rejected, report, slot, small,
 };
 
 fn back_off(initial: Duration, max: Duration) -> SlotManagerConfig {
@@ -133,7 +132,7 @@ fn other_requests_are_served_while_one_backs_off() {
     fixture.expect(&["request tm_0 for 2 #3", "granted 2 on tm_0"]);
     assert!(fixture.is_free(&slot("tm", 0)));
 
-    // when, then: 1 takes no new slot either, and a lost one makes it ask for no worker
+    // when, then: 1 takes no new slot either, and needs no worker when that slot is lost
     fixture.register_free("other", 8, &[small()]);
     assert_eq!(fixture.status(1), Some(AllocationStatus::Waiting));
     assert!(fixture.is_free(&slot("other", 0)));
@@ -241,7 +240,6 @@ fn request_that_is_cancelled_while_it_backs_off_leaves_nothing_behind() {
 #[test]
 fn longest_backoff_must_not_be_shorter_than_the_first() {
     // given
-    type Manager = SlotManager<RecordingActions, ScriptedGateway, ManualScheduledExecutor>;
     let config = back_off(200 * MILLISECOND, 100 * MILLISECOND);
     let error = ConfigError::MaxRetryBackoffTooShort {
         max: 100 * MILLISECOND,
@@ -417,214 +415,4 @@ fn report_of_an_allocation_ends_the_backoff_of_its_slot() {
     // when, then: the requests begin anew
     fixture.report(1, &report("tm", &[None]));
     assert_eq!(fixture.status(1), Some(in_flight(&slot("tm", 0))));
-}
-
-// `Occupied`.
-
-#[test]
-fn occupied_slot_belongs_to_its_holder_and_the_request_goes_to_another_slot() {
-    // given
-    let mut fixture = Fixture::new();
-    let gateway = one_slot(&mut fixture, "tm", 1);
-    fixture.request(1, &small());
-    fixture.register_free("other", 2, &[small()]);
-    fixture.log.take();
-
-    // when
-    fixture.answer(&gateway, 1, occupied_by(7, 3));
-
-    // then
-    fixture.expect(&["request other_0 for 1 #2", "granted 1 on other_0"]);
-    assert_eq!(
-        fixture.state(&slot("tm", 0)),
-        SlotState::Allocated {
-            allocation_id: allocation(7),
-            job_id: job(3),
-        }
-    );
-}
-
-#[test]
-fn occupied_is_no_failure_of_the_request_or_of_the_slot() {
-    // given
-    let mut fixture = Fixture::new();
-    let gateway = one_slot(&mut fixture, "tm", 1);
-    fixture.request(1, &small());
-
-    // when, then: neither backs off
-    for (attempt, holder) in [(1, 7), (2, 8), (3, 9)] {
-        fixture.answer(&gateway, attempt, occupied_by(holder, 3));
-        assert_eq!(fixture.ungranted(1).failed_attempts(), 0);
-        assert_eq!(fixture.ungranted(1).backs_off_until(), None);
-        fixture.free(&slot("tm", 0), holder);
-        assert_eq!(fixture.status(1), Some(in_flight(&slot("tm", 0))));
-    }
-}
-
-/// B.32
-#[test]
-fn occupied_after_a_failure_is_no_second_failure_of_the_slot() {
-    // given
-    let mut fixture = Fixture::new();
-    let gateway = one_slot(&mut fixture, "tm", 7);
-    fixture.request(1, &small());
-    fixture.request(2, &small());
-    fixture.answer(&gateway, 1, rejected());
-    fixture.answer(&gateway, 2, occupied(9));
-    fixture.log.take();
-
-    // when
-    fixture.free(&slot("tm", 0), 9);
-
-    // then
-    fixture.expect(&["request tm_0 for 1 #3"]);
-}
-
-#[test]
-fn occupied_by_the_request_itself_is_an_acknowledgement() {
-    // given
-    let mut fixture = Fixture::new();
-    let gateway = one_slot(&mut fixture, "tm", 1);
-    fixture.request(1, &small());
-    fixture.log.take();
-
-    // when
-    fixture.answer(&gateway, 1, occupied(1));
-
-    // then
-    fixture.expect(&["granted 1 on tm_0"]);
-    assert_eq!(fixture.status(1), Some(granted(&slot("tm", 0))));
-}
-
-#[test]
-fn occupied_by_the_same_allocation_of_another_job_ends_the_request() {
-    // given
-    let mut fixture = Fixture::new();
-    let gateway = one_slot(&mut fixture, "tm", 1);
-    fixture.request(1, &small());
-    fixture.log.take();
-
-    // when
-    fixture.answer(&gateway, 1, occupied_by(1, 2));
-
-    // then: the allocation is that of job 2
-    let failure = RequestFailure::HeldByAnotherJob {
-        slot_id: slot("tm", 0),
-        job_id: job(2),
-    };
-    assert_eq!(
-        failures(&fixture.log.take()),
-        [(allocation(1), AllocationFailureCause::RequestFailed(failure))]
-    );
-    assert_eq!(fixture.status(1), Some(granted(&slot("tm", 0))));
-}
-
-#[test]
-fn occupied_by_another_job_is_the_error_of_a_registration_that_meets_it_at_once() {
-    // given
-    let mut fixture = Fixture::new();
-    fixture
-        .register_free("tm", 1, &[small()])
-        .answer_next(occupied_by(1, 2));
-
-    // when
-    let refused = fixture.try_request(1, 1, &small());
-
-    // then: there is no notification besides, and the allocation is that of job 2
-    let failure = RequestFailure::HeldByAnotherJob {
-        slot_id: slot("tm", 0),
-        job_id: job(2),
-    };
-    assert_eq!(
-        refused,
-        Err(SlotRequestError::Failed {
-            allocation_id: allocation(1),
-            failure: Box::new(failure),
-        })
-    );
-    fixture.expect(&["request tm_0 for 1 #1"]);
-    assert_eq!(fixture.status(1), Some(granted(&slot("tm", 0))));
-}
-
-#[test]
-fn slot_occupied_by_an_allocation_that_is_granted_elsewhere_is_freed() {
-    // given
-    let mut fixture = Fixture::new();
-    fixture.register("other", 2, &report("other", &[Some(7)]));
-    let gateway = one_slot(&mut fixture, "tm", 1);
-    fixture.request(1, &small());
-    fixture.log.take();
-
-    // when
-    fixture.answer(&gateway, 1, occupied(7));
-
-    // then: the slot is used until the task executor reports it free
-    fixture.expect(&["free tm_0 of 7 #1", &ask(1)]);
-    assert_eq!(fixture.status(7), Some(granted(&slot("other", 0))));
-    assert!(!fixture.is_free(&slot("tm", 0)));
-}
-
-#[test]
-fn occupied_by_another_waiting_request_grants_that_request() {
-    // given
-    let mut fixture = Fixture::new();
-    let gateway = one_slot(&mut fixture, "tm", 1);
-    fixture.request(1, &small());
-    fixture.request(2, &profile(9.0, 0));
-    fixture.log.take();
-
-    // when
-    fixture.answer(&gateway, 1, occupied(2));
-
-    // then
-    fixture.expect(&["granted 2 on tm_0", &ask(2)]);
-}
-
-#[test]
-fn occupied_by_another_request_in_flight_grants_that_request_and_sets_its_slot_free() {
-    // given
-    let mut fixture = Fixture::new();
-    let a = one_slot(&mut fixture, "a", 1);
-    let b = one_slot(&mut fixture, "b", 2);
-    fixture.request(1, &small());
-    fixture.request(2, &small());
-    fixture.log.take();
-
-    // when
-    fixture.answer(&a, 1, occupied(2));
-
-    // then
-    fixture.expect(&["granted 2 on a_0", "free b_0 of 2 #2", "request b_0 for 1 #3"]);
-    assert_eq!(b.pending().len(), 1);
-}
-
-/// The answer that is applied first ends the attempt whose own answer was found in the same round.
-#[test]
-fn occupied_may_grant_a_request_whose_own_answer_is_ready_too() {
-    for own_answer in [acknowledged(), rejected(), occupied(7)] {
-        // given
-        let mut fixture = Fixture::new();
-        let a = one_slot(&mut fixture, "a", 1);
-        let b = one_slot(&mut fixture, "b", 2);
-        fixture.request(1, &small());
-        fixture.request(2, &small());
-        fixture.log.take();
-
-        // when
-        a.answer(1, occupied(2)).expect("the attempt awaits its answer");
-        b.answer(2, own_answer).expect("the attempt awaits its answer");
-        assert_eq!(fixture.run(), 2);
-
-        // then
-        fixture.expect(&["granted 2 on a_0", "free b_0 of 2 #2", "request b_0 for 1 #3"]);
-        assert_eq!(fixture.manager.num_awaited_answers(), 1);
-
-        // then: the pending answers are in order, and the next two go to the right attempts
-        let c = one_slot(&mut fixture, "c", 3);
-        fixture.request(3, &small());
-        fixture.answer(&c, 4, acknowledged());
-        fixture.answer(&b, 3, acknowledged());
-        assert_eq!(fixture.status(1), Some(granted(&slot("b", 0))));
-        assert_eq!(fixture.status(3), Some(granted(&slot("c", 0))));
-    }
 }

@@ -103,7 +103,7 @@ fn request_fails_if_its_worker_is_refused() {
     // when
     let refused = fixture.try_request(1, 1, &small());
 
-    // then: the outcome is the error, there is no notification besides, and the request is unknown
+    // then: the outcome is the error, no notification is sent, and the request is unknown
     let failure = Box::new(RequestFailure::ResourceManager(refusal));
     assert_eq!(
         refused,
@@ -147,7 +147,8 @@ fn request_is_sent_to_a_free_slot_and_granted_by_its_acknowledgement() {
     assert_eq!(crate::common::brief(&effects[1..]), ["granted 1 on tm_0"]);
 }
 
-/// testUnregisterPendingSlotRequest. Here the task executor is told that the attempt was given up.
+/// testUnregisterPendingSlotRequest. Here the task executor frees the slot of the attempt that was
+/// given up.
 #[test]
 fn cancelled_request_sets_its_slot_free() {
     // given
@@ -209,8 +210,8 @@ fn slot_is_freed_only_in_the_name_of_its_holder() {
     fixture.expect_nothing();
 }
 
-/// testDuplicatePendingSlotRequest. Here a request that differs in job or profile from the known
-/// one is an error, not `false`.
+/// testDuplicatePendingSlotRequest. Here a request whose job or profile differs from the known
+/// request is an error, not `false`.
 #[test]
 fn duplicate_of_a_waiting_request_causes_no_second_worker_request() {
     // given

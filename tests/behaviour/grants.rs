@@ -5,18 +5,13 @@ use std::time::Duration;
 
 use slot_manager::testing::{Action, GatewayAnswer};
 use slot_manager::{
-    AllocationFailureCause, AllocationStatus, FreeSlotOutcome, GrantLoss, JobId, RequestFailure, SlotId, SlotReport,
+    AllocationFailureCause, AllocationStatus, FreeSlotOutcome, GrantLoss, RequestFailure, SlotReport,
     SlotRequestOutcome, SlotState, SlotStatus, UnregistrationOutcome,
 };
 
 use crate::common::{
-    Fixture, allocation, ask, failures, frees, granted, job, occupied, profile, rejected, report, slot, small,
+    Fixture, allocation, ask, failures, frees, granted, held_by, job, occupied, profile, rejected, report, slot, small,
 };
-
-/// A small slot held by allocation `id` of `job`.
-fn held_by(slot_id: SlotId, id: u128, job: u128) -> SlotStatus {
-    SlotStatus::allocated(slot_id, small(), allocation(id), JobId::from_u128(job))
-}
 
 // Requests whose allocation is found on a slot.
 

@@ -189,7 +189,7 @@ fn released_task_manager_leaves_no_slot_behind() {
     // when
     fixture.falls_due_after(10 * SECOND, &["may 7 go? #1", "release 7, idle since +0ns (1)"]);
 
-    // then: nothing is left of it, and a request asks for a new worker
+    // then: it has left nothing behind, and a request needs a new worker
     assert_eq!(fixture.manager.num_task_managers(), 0);
     assert_eq!(fixture.manager.slot_counts(), SlotCounts::default());
     assert!(fixture.manager.slot(&slot("tm", 0)).is_none());

@@ -6,12 +6,12 @@ use slot_manager::testing::{ManualScheduledExecutor, NotPending, RecordingAction
 use slot_manager::{
     AllocationStatus, LeaderId, NotStarted, PromisedSlotCounts, RegistrationOutcome, ReportOutcome, SlotCounts,
     SlotManager, SlotReportError, SlotRequestError, StartError, TaskExecutorConnection, UnregistrationOutcome,
-    WorkerFailedOutcome, WorkerRequestId,
+    WorkerFailedOutcome,
 };
 
 use crate::common::{
-    Fixture, Manager, acknowledged, allocation, ask, free_report, granted, in_flight, instance, job, occupied, patient,
-    profile, rejected, report, request, slot, small,
+    Fixture, acknowledged, allocation, ask, free_report, granted, in_flight, instance, occupied, patient, profile,
+    rejected, report, request, slot, small,
 };
 
 /// A manager with slots, requests and promises in every state.
@@ -147,10 +147,10 @@ fn start_of_a_started_manager_is_an_error_and_changes_nothing() {
     assert_eq!(others.take(), []);
 }
 
-/// B.24
+/// B.24: the refused inputs are in `bad_input`.
 #[test]
-fn every_input_needs_a_started_manager() {
-    fn refuses_everything(fixture: &mut Fixture) {
+fn manager_without_a_leadership_is_empty_until_it_is_started() {
+    fn assert_empty(fixture: &mut Fixture) {
         let connection = TaskExecutorConnection::new("tm", instance(7), fixture.gateway());
         assert_eq!(
             fixture.try_request(1, 1, &small()),
@@ -160,36 +160,24 @@ fn every_input_needs_a_started_manager() {
             fixture.try_register(connection, &report("tm", &[None])),
             Err(SlotReportError::NotStarted(NotStarted))
         );
-        assert_eq!(
-            fixture.try_report(7, &report("tm", &[None])),
-            Err(SlotReportError::NotStarted(NotStarted))
-        );
-        let mut refused = |call: &mut dyn FnMut(&mut Manager) -> bool| assert!(fixture.step(|manager| call(manager)));
-        refused(&mut |manager| manager.unregister_slot_request(allocation(1)) == Err(NotStarted));
-        refused(&mut |manager| manager.unregister_job(job(1)) == Err(NotStarted));
-        refused(&mut |manager| manager.free_slot(&slot("tm", 0), allocation(1)) == Err(NotStarted));
-        refused(&mut |manager| manager.unregister_task_manager(instance(7), "lost") == Err(NotStarted));
-        refused(&mut |manager| manager.worker_failed(WorkerRequestId::new(1), "failed") == Err(NotStarted));
-        refused(&mut |manager| manager.actions_mut().is_none() && manager.leader_id().is_none());
-        refused(&mut |manager| manager.suspend().is_none());
+        assert_eq!(fixture.manager.leader_id(), None);
+        assert!(fixture.step(SlotManager::suspend).is_none());
         assert_eq!(fixture.advance(Duration::from_secs(1000)), 0);
         fixture.expect_nothing();
-        assert_eq!(
-            fixture.manager.num_task_managers() + fixture.manager.num_pending_slot_requests(),
-            0
-        );
+        assert_eq!(fixture.manager.num_task_managers(), 0);
+        assert_eq!(fixture.manager.num_pending_slot_requests(), 0);
     }
 
     // when, then: before the first leadership
     let mut fixture = Fixture::not_started(patient());
-    refuses_everything(&mut fixture);
+    assert_empty(&mut fixture);
 
-    // when, then: between two
+    // when, then: between two leaderships
     let mut fixture = busy();
     fixture.suspend();
-    refuses_everything(&mut fixture);
+    assert_empty(&mut fixture);
 
-    // then: it can be started after that
+    // when, then
     fixture.start(2);
     fixture.register_free("tm", 7, &[small()]);
     assert_eq!(fixture.request(1, &small()), granted(&slot("tm", 0)));
@@ -256,7 +244,7 @@ fn next_leader_learns_from_registrations() {
     fixture.request(3, &small());
     fixture.log.take();
 
-    // when: a task executor shows the grants of the former leadership, also one that was in flight
+    // when: a task executor shows the grants of the former leadership, also of the attempt in flight
     let outcome = fixture.register_with("tm", 7, &report("tm", &[Some(1), Some(2), None]), &fixture.gateway());
 
     // then

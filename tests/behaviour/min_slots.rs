@@ -4,7 +4,8 @@ use slot_manager::{Release, ResourceManagerError, SlotManagerConfig, SlotReport,
 
 use crate::common::{Fixture, NANOSECOND, SECOND, ask, asks, described, profile, report, small};
 
-/// At least `min_slots` slots, workers with two small slots, and a promise timeout of 10 s.
+/// At least `min_slots` slots, workers with two small slots, and a worker registration timeout of
+/// 10 s.
 fn at_least(min_slots: usize) -> SlotManagerConfig {
     described(2)
         .with_min_slots(min_slots)
@@ -195,7 +196,7 @@ fn no_worker_is_requested_after_one_that_is_declined() {
 }
 
 #[test]
-fn declined_worker_request_is_repeated_after_the_promise_timeout() {
+fn declined_reserve_worker_is_requested_again_after_the_registration_timeout() {
     for declined in [
         Ok(WorkerPromise::Declined),
         Ok(WorkerPromise::Slots(vec![])),

@@ -182,12 +182,12 @@ fn each_slot_of_a_promise_is_bound_to_the_oldest_request_that_fits() {
         [1, 2, 3, 4].map(|id| fixture.bound_to(id)),
         [Some(4), Some(4), Some(4), Some(4)]
     );
-    let covers: Vec<_> = fixture
+    let bound: Vec<_> = fixture
         .manager
         .promised_slots()
         .map(|promise| promise.bound_to().map(|id| id.as_uuid().as_u128()))
         .collect();
-    assert_eq!(covers, [Some(4), Some(2), Some(1), Some(3)]);
+    assert_eq!(bound, [Some(4), Some(2), Some(1), Some(3)]);
 }
 
 /// B.31
@@ -252,7 +252,7 @@ fn rejected_request_is_bound_to_a_promised_slot_again() {
     assert_eq!(fixture.promises(), [(1, None)], "a request in flight needs no promise");
     fixture.answer(&gateway, 2, rejected());
     fixture.answer(&gateway, 3, rejected());
-    assert_eq!(fixture.promises(), [(1, None)], "nor does one that backs off");
+    assert_eq!(fixture.promises(), [(1, None)], "nor does a request that backs off");
     fixture.report(7, &report("tm", &[Some(9)]));
     fixture.log.take();
     fixture.advance(60 * SECOND);
@@ -476,7 +476,7 @@ fn new_slots_of_a_worker_that_registers_again_fulfil_promises() {
 
 /// B.42 (ii): the time runs from the promise, not from the request
 #[test]
-fn promise_expires_and_its_requests_ask_again() {
+fn promise_expires_and_its_requests_need_a_worker_again() {
     // given: three slots are promised; 1 and later 2 are bound
     let mut fixture = patient_for(60);
     fixture.promise_next(&[small(), small(), small()]);

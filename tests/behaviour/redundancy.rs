@@ -166,7 +166,7 @@ fn redundancy_may_need_more_than_min_slots() {
 }
 
 #[test]
-fn declined_worker_request_is_repeated_after_the_promise_timeout() {
+fn declined_redundant_worker_is_requested_again_after_the_registration_timeout() {
     // given
     let mut fixture = Fixture::with(redundant(2));
 

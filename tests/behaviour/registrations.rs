@@ -1,22 +1,18 @@
-//! Task managers that register, register again, change their slots and end.
+//! Registrations of task managers: the first, further ones of the same worker, and their end.
+//! Comments name the defects of FLINK-5810 that the tests guard against.
 
 use std::time::Duration;
 
 use slot_manager::testing::{Action, NotPending};
 use slot_manager::{
-    AllocationStatus, RegistrationOutcome, ReportOutcome, ResourceId, SlotMatchingStrategy, SlotReport,
-    SlotReportError, SlotStatus, Stale, TaskExecutorConnection, Timestamp, UnregistrationOutcome, WorkerRequestId,
+    AllocationStatus, RegistrationOutcome, ReportOutcome, ResourceId, SlotReport, SlotReportError, SlotStatus, Stale,
+    TaskExecutorConnection, Timestamp, UnregistrationOutcome, WorkerRequestId,
 };
 
 use crate::common::{
-    Fixture, acknowledged, allocation, ask, free_report, granted, in_flight, instance, job, patient, profile, report,
-    slot, small,
+    Fixture, acknowledged, allocation, ask, free_report, granted, held_by, in_flight, instance, job, patient, profile,
+    report, slot, small,
 };
-
-/// Slot `number` of `tm`, held by allocation `id` of job 1.
-fn held_by(number: u32, id: u128) -> SlotStatus {
-    SlotStatus::allocated(slot("tm", number), small(), allocation(id), job(1))
-}
 
 // First registration.
 
@@ -211,10 +207,10 @@ fn new_registration_loses_only_grants_that_it_does_not_show() {
 
     // when: 1 stays, 2 is gone, 30 holds the slot of 3, 4 has a new slot, the slot of 5 is gone
     let now = SlotReport::new(vec![
-        held_by(0, 1),
+        held_by(slot("tm", 0), 1, 1),
         SlotStatus::free(slot("tm", 1), small()),
-        held_by(2, 30),
-        held_by(9, 4),
+        held_by(slot("tm", 2), 30, 1),
+        held_by(slot("tm", 9), 4, 1),
     ]);
     fixture.register("tm", 8, &now);
 
@@ -478,151 +474,4 @@ fn unregistration_sends_nothing_to_the_task_manager_that_ends() {
         assert_eq!(fixture.status(2), Some(AllocationStatus::Waiting));
         assert_eq!(fixture.manager.slot_counts().registered, 1);
     }
-}
-
-// Slots that reports add and omit.
-
-/// B.41
-#[test]
-fn slots_that_a_report_omits_are_removed_and_their_losses_notified() {
-    // given: allocated, in flight and free slots, and a free slot elsewhere
-    let mut fixture = Fixture::new();
-    let gateway = fixture.register_by_hand("tm", 7, &report("tm", &[Some(1), None, None, Some(4)]));
-    fixture.request(2, &small());
-    fixture.register_free("other", 8, &[small()]);
-    fixture.log.take();
-
-    // when: only the last is left
-    fixture.report(7, &SlotReport::new(vec![held_by(3, 4)]));
-
-    // then: the loss of 1 is notified, 2 moves on
-    fixture.expect(&[
-        "lost 1 on tm_0: removed",
-        "request other_0 for 2 #2",
-        "granted 2 on other_0",
-    ]);
-    assert_eq!(gateway.pending(), []);
-    for number in 0..3 {
-        assert!(fixture.manager.slot(&slot("tm", number)).is_none());
-    }
-    assert_eq!(fixture.manager.slot_counts().registered, 2);
-    assert_eq!(fixture.request(5, &small()), AllocationStatus::Waiting);
-}
-
-/// B.41
-#[test]
-fn slots_that_a_report_adds_serve_waiting_requests() {
-    // given
-    let mut fixture = Fixture::new();
-    fixture.register("tm", 7, &report("tm", &[Some(1)]));
-    fixture.request(2, &small());
-    fixture.log.take();
-
-    // when: slot numbers need be neither dense nor in order
-    let more = SlotReport::new(vec![
-        SlotStatus::free(slot("tm", u32::MAX), small()),
-        held_by(0, 1),
-        held_by(5, 3),
-    ]);
-    fixture.report(7, &more);
-
-    // then
-    let last = slot("tm", u32::MAX);
-    fixture.expect(&[&format!("request {last} for 2 #1"), &format!("granted 2 on {last}")]);
-    assert_eq!(fixture.status(3), Some(granted(&slot("tm", 5))));
-    let numbers: Vec<_> = fixture
-        .manager
-        .slots()
-        .map(|view| view.slot_id().slot_number())
-        .collect();
-    assert_eq!(numbers, [0, 5, u32::MAX]);
-}
-
-/// B.41: an empty report is complete, too
-#[test]
-fn empty_report_removes_every_slot_but_not_the_task_manager() {
-    // given
-    let mut fixture = Fixture::new();
-    fixture.register("tm", 7, &report("tm", &[Some(1), None]));
-
-    // when
-    assert_eq!(fixture.report(7, &report("tm", &[])), ReportOutcome::Applied);
-
-    // then
-    fixture.expect(&["lost 1 on tm_0: removed"]);
-    assert_eq!(
-        (
-            fixture.manager.num_task_managers(),
-            fixture.manager.slot_counts().registered
-        ),
-        (1, 0)
-    );
-    fixture.report(7, &report("tm", &[None]));
-    assert_eq!(fixture.request(1, &small()), granted(&slot("tm", 0)));
-}
-
-/// B.41
-#[test]
-fn report_with_a_foreign_or_a_repeated_slot_changes_nothing() {
-    // given
-    let mut fixture = Fixture::new();
-    fixture.register_by_hand("tm", 7, &report("tm", &[Some(1), None, None]).with_revision(3));
-    fixture.request(2, &small());
-    let before = fixture.view();
-    fixture.log.take();
-
-    let twice = SlotReport::new(vec![held_by(2, 9), held_by(1, 8), held_by(2, 9)]);
-    let foreign = SlotReport::new(vec![held_by(0, 9), SlotStatus::free(slot("tn", 0), small())]);
-    for (report, expected) in [
-        (twice, SlotReportError::DuplicateSlot { slot_id: slot("tm", 2) }),
-        (
-            foreign,
-            SlotReportError::ForeignSlot {
-                resource_id: ResourceId::new("tm"),
-                slot_id: slot("tn", 0),
-            },
-        ),
-    ] {
-        // when
-        let refused = fixture.try_report(7, &report.clone().with_revision(9));
-        let connection = TaskExecutorConnection::new("tm", instance(9), fixture.gateway());
-        let not_registered = fixture.try_register(connection, &report);
-
-        // then: neither slots nor the revision have changed
-        assert_eq!(refused, Err(expected.clone()));
-        assert_eq!(not_registered, Err(expected));
-        assert_eq!(fixture.view(), before);
-        assert_eq!(
-            fixture
-                .manager
-                .task_manager(instance(7))
-                .expect("registered")
-                .revision(),
-            Some(3)
-        );
-        fixture.expect_nothing();
-    }
-}
-
-// A worker without slots.
-
-/// B.42 (v)
-#[test]
-fn task_manager_without_slots_has_a_utilization() {
-    // given
-    let config = patient().with_slot_matching_strategy(SlotMatchingStrategy::LeastUtilization);
-    let mut fixture = Fixture::with(config);
-    fixture.register("empty", 1, &report("empty", &[]));
-    fixture.register("used", 2, &report("used", &[Some(9), None]));
-
-    // when, then
-    assert_eq!(fixture.request(1, &small()), granted(&slot("used", 1)));
-
-    // when, then
-    fixture.report(1, &report("empty", &[None]));
-    assert_eq!(fixture.request(2, &small()), granted(&slot("empty", 0)));
-
-    // when, then
-    fixture.report(1, &report("empty", &[]));
-    assert_eq!(fixture.request(3, &small()), AllocationStatus::Waiting);
 }

@@ -6,7 +6,7 @@ use slot_manager::{
     SlotAllocationError, SlotManagerConfig, TaskExecutorGateway, Timestamp,
 };
 
-use crate::common::{Fixture, NANOSECOND, SECOND, described, instance, patient, question, report, slot, small};
+use crate::common::{Fixture, NANOSECOND, SECOND, described, instance, patient, release_check, report, slot, small};
 
 const RELEASE: &str = "release 1, idle since +0ns (1)";
 
@@ -142,7 +142,7 @@ fn agreement_in_time_releases() {
     fixture.advance(2 * SECOND);
 
     // when
-    let outcome = fixture.answer_release(&question(1, 1), ReleaseDecision::Release);
+    let outcome = fixture.answer_release(&release_check(1, 1), ReleaseDecision::Release);
 
     // then
     assert_eq!(outcome, ReleaseAnswerOutcome::Released);
@@ -157,7 +157,7 @@ fn agreement_in_time_does_not_release_if_the_resource_manager_declines() {
     fixture.actions.answer_next_release(Release::Declined);
 
     // when
-    let outcome = fixture.answer_release(&question(1, 1), ReleaseDecision::Release);
+    let outcome = fixture.answer_release(&release_check(1, 1), ReleaseDecision::Release);
 
     // then
     assert_eq!(outcome, ReleaseAnswerOutcome::Stays);
@@ -173,7 +173,7 @@ fn refusal_in_time_begins_another_idle_timeout() {
     fixture.advance(2 * SECOND);
 
     // when
-    let outcome = fixture.answer_release(&question(1, 1), ReleaseDecision::Keep);
+    let outcome = fixture.answer_release(&release_check(1, 1), ReleaseDecision::Keep);
 
     // then
     assert_eq!(outcome, ReleaseAnswerOutcome::Stays);
@@ -187,13 +187,13 @@ fn later_for_the_second_time_gives_no_more_time() {
     fixture.advance(2 * SECOND);
 
     // when
-    let outcome = fixture.answer_release(&question(1, 1), ReleaseDecision::Later);
+    let outcome = fixture.answer_release(&release_check(1, 1), ReleaseDecision::Later);
 
     // then
     assert_eq!(outcome, ReleaseAnswerOutcome::Open);
     fixture.expect_nothing();
     fixture.advance(SECOND);
-    assert_unknown(&mut fixture, &question(1, 1));
+    assert_unknown(&mut fixture, &release_check(1, 1));
 }
 
 #[test]
@@ -206,7 +206,7 @@ fn answer_that_comes_too_late_is_unknown_and_counts_as_a_refusal() {
 
     // then
     assert_eq!(
-        fixture.answer_release(&question(1, 1), ReleaseDecision::Release),
+        fixture.answer_release(&release_check(1, 1), ReleaseDecision::Release),
         ReleaseAnswerOutcome::Unknown
     );
     assert!(fixture.is_registered(1));
@@ -225,7 +225,7 @@ fn answer_that_is_missing_when_the_idle_timeout_ends_again_begins_another_one() 
     // when, then: it counts as a refusal, and nothing else falls due
     fixture.falls_due_after(10 * SECOND, &[]);
     assert_eq!(fixture.manager.next_deadline(), Some(Timestamp::from_secs(30)));
-    assert_unknown(&mut fixture, &question(1, 1));
+    assert_unknown(&mut fixture, &release_check(1, 1));
 
     // when, then
     fixture.advance(10 * SECOND);
@@ -266,11 +266,11 @@ fn release_check_is_answered_once() {
     for answer in [ReleaseDecision::Release, ReleaseDecision::Keep] {
         // given
         let mut fixture = checked();
-        let _ = fixture.answer_release(&question(1, 1), answer);
+        let _ = fixture.answer_release(&release_check(1, 1), answer);
 
         // when, then
         assert_eq!(
-            fixture.answer_release(&question(1, 1), answer),
+            fixture.answer_release(&release_check(1, 1), answer),
             ReleaseAnswerOutcome::Unknown
         );
     }
@@ -285,7 +285,7 @@ fn no_other_release_check_is_made_while_one_is_open() {
     fixture.advance(20 * SECOND);
     fixture.expect_nothing();
     assert_eq!(
-        fixture.answer_release(&question(1, 1), ReleaseDecision::Release),
+        fixture.answer_release(&release_check(1, 1), ReleaseDecision::Release),
         ReleaseAnswerOutcome::Released
     );
 }
@@ -294,11 +294,11 @@ fn no_other_release_check_is_made_while_one_is_open() {
 
 /// Checks that no such release check is open: to agree to it does nothing.
 #[track_caller]
-fn assert_unknown(fixture: &mut Fixture, question: &ReleaseCheck) {
+fn assert_unknown(fixture: &mut Fixture, check: &ReleaseCheck) {
     fixture.log.take();
     let before = fixture.view();
     assert_eq!(
-        fixture.answer_release(question, ReleaseDecision::Release),
+        fixture.answer_release(check, ReleaseDecision::Release),
         ReleaseAnswerOutcome::Unknown
     );
     assert_eq!(fixture.view(), before);
@@ -308,14 +308,14 @@ fn assert_unknown(fixture: &mut Fixture, question: &ReleaseCheck) {
 #[test]
 fn release_check_that_was_never_made_is_unknown() {
     let (mut fixture, _) = answering(ReleaseDecision::Later);
-    assert_unknown(&mut fixture, &question(1, 1));
+    assert_unknown(&mut fixture, &release_check(1, 1));
 }
 
 #[test]
 fn release_check_is_identified_by_all_its_fields() {
     // given
     let mut fixture = checked();
-    let open = question(1, 1);
+    let open = release_check(1, 1);
 
     // when, then
     for other in [
@@ -344,16 +344,16 @@ fn release_check_ends_when_a_slot_is_used() {
 
     // when, then: it stays ended after the use
     fixture.request(1, &small());
-    assert_unknown(&mut fixture, &question(1, 1));
+    assert_unknown(&mut fixture, &release_check(1, 1));
     fixture.free(&slot("tm", 0), 1);
-    assert_unknown(&mut fixture, &question(1, 1));
+    assert_unknown(&mut fixture, &release_check(1, 1));
 }
 
 #[test]
 fn release_check_ends_when_a_slot_is_reported_as_allocated() {
     let mut fixture = checked();
     fixture.report(1, &report("tm", &[Some(50)]));
-    assert_unknown(&mut fixture, &question(1, 1));
+    assert_unknown(&mut fixture, &release_check(1, 1));
 }
 
 #[test]
@@ -376,7 +376,7 @@ fn task_manager_that_was_used_is_checked_anew() {
     fixture.advance(10 * SECOND);
     fixture.expect(&["may 1 go? #2"]);
     assert_eq!(
-        fixture.answer_release(&question(1, 2), ReleaseDecision::Release),
+        fixture.answer_release(&release_check(1, 2), ReleaseDecision::Release),
         ReleaseAnswerOutcome::Released
     );
     fixture.expect(&["release 1, idle since +11s (2)"]);
@@ -386,7 +386,7 @@ fn task_manager_that_was_used_is_checked_anew() {
 fn release_check_ends_with_its_task_manager() {
     let mut fixture = checked();
     fixture.unregister(1);
-    assert_unknown(&mut fixture, &question(1, 1));
+    assert_unknown(&mut fixture, &release_check(1, 1));
     assert_eq!(fixture.advance(100 * SECOND), 0);
 }
 
@@ -394,8 +394,8 @@ fn release_check_ends_with_its_task_manager() {
 fn release_check_ends_when_the_worker_registers_again() {
     let mut fixture = checked();
     fixture.register("tm", 2, &report("tm", &[None]));
-    assert_unknown(&mut fixture, &question(1, 1));
-    assert_unknown(&mut fixture, &question(2, 1));
+    assert_unknown(&mut fixture, &release_check(1, 1));
+    assert_unknown(&mut fixture, &release_check(2, 1));
 }
 
 #[test]
@@ -408,7 +408,7 @@ fn report_of_free_slots_does_not_end_a_release_check() {
 
     // then
     assert_eq!(
-        fixture.answer_release(&question(1, 1), ReleaseDecision::Release),
+        fixture.answer_release(&release_check(1, 1), ReleaseDecision::Release),
         ReleaseAnswerOutcome::Released
     );
 }
@@ -422,18 +422,18 @@ fn release_check_ends_with_the_leadership_and_its_number_is_not_used_again() {
     fixture
         .register_free("tm", 1, &[small()])
         .answer_release_checks(ReleaseDecision::Later);
-    assert_unknown(&mut fixture, &question(1, 1));
+    assert_unknown(&mut fixture, &release_check(1, 1));
 
     // when
     fixture.advance(10 * SECOND);
 
     // then
     fixture.expect(&["may 1 go? #2"]);
-    assert_unknown(&mut fixture, &question(1, 1));
-    assert_unknown(&mut fixture, &question(1, 2));
+    assert_unknown(&mut fixture, &release_check(1, 1));
+    assert_unknown(&mut fixture, &release_check(1, 2));
     let second = ReleaseCheck {
         leader_id: LeaderId::from_u128(2),
-        ..question(1, 2)
+        ..release_check(1, 2)
     };
     assert_eq!(
         fixture.answer_release(&second, ReleaseDecision::Release),
@@ -444,7 +444,7 @@ fn release_check_ends_with_the_leadership_and_its_number_is_not_used_again() {
 #[test]
 fn answer_before_the_start_is_an_error() {
     let mut fixture = Fixture::not_started(config());
-    let answered = fixture.step(|manager| manager.answer_release(&question(1, 1), ReleaseDecision::Release));
+    let answered = fixture.step(|manager| manager.answer_release(&release_check(1, 1), ReleaseDecision::Release));
     assert_eq!(answered, Err(NotStarted));
 }
 
@@ -479,7 +479,7 @@ fn refusal_lets_a_kept_task_manager_go() {
     fixture.log.take();
 
     // when
-    let outcome = fixture.answer_release(&question(1, 1), ReleaseDecision::Keep);
+    let outcome = fixture.answer_release(&release_check(1, 1), ReleaseDecision::Keep);
 
     // then
     assert_eq!(outcome, ReleaseAnswerOutcome::Stays);
@@ -512,7 +512,7 @@ fn agreement_keeps_the_other_task_managers() {
     fixture.log.take();
 
     // when
-    let outcome = fixture.answer_release(&question(1, 1), ReleaseDecision::Release);
+    let outcome = fixture.answer_release(&release_check(1, 1), ReleaseDecision::Release);
 
     // then
     assert_eq!(outcome, ReleaseAnswerOutcome::Released);
@@ -529,7 +529,7 @@ fn task_manager_that_is_needed_when_it_agrees_stays_and_is_checked_again_when_it
 
     // when, then
     assert_eq!(
-        fixture.answer_release(&question(1, 1), ReleaseDecision::Release),
+        fixture.answer_release(&release_check(1, 1), ReleaseDecision::Release),
         ReleaseAnswerOutcome::Stays
     );
     fixture.expect_nothing();
@@ -543,11 +543,11 @@ fn task_manager_that_is_needed_when_it_agrees_stays_and_is_checked_again_when_it
 // Gateways.
 
 fn ask<G: TaskExecutorGateway>(mut gateway: G) -> ReleaseDecision {
-    gateway.can_be_released(&question(1, 1))
+    gateway.can_be_released(&release_check(1, 1))
 }
 
 #[test]
-fn boxed_gateway_is_asked_like_any_other() {
+fn boxed_gateway_decides_like_any_other() {
     // given
     let gateway = ScriptedGateway::new();
     gateway.answer_release_checks(ReleaseDecision::Keep);
@@ -556,7 +556,7 @@ fn boxed_gateway_is_asked_like_any_other() {
     assert_eq!(ask(Box::new(gateway.clone())), ReleaseDecision::Keep);
     let boxed: Box<dyn TaskExecutorGateway<RequestSlotFuture = _>> = Box::new(gateway.clone());
     assert_eq!(ask(boxed), ReleaseDecision::Keep);
-    let call = GatewayCall::CanBeReleased(question(1, 1));
+    let call = GatewayCall::CanBeReleased(release_check(1, 1));
     assert_eq!(gateway.take_calls(), [call.clone(), call]);
 }
 

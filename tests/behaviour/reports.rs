@@ -8,33 +8,17 @@ use slot_manager::testing::{
     Delivery, GatewayAnswer, ManualScheduledExecutor, RecordingActions, SimulatedTaskExecutor,
 };
 use slot_manager::{
-    AllocationFailureCause, AllocationStatus, FreeSlotOutcome, GrantLoss, JobId, LeaderId, ReportOutcome,
-    RequestFailure, ResourceProfile, SlotId, SlotManager, SlotReport, SlotRequestOutcome, SlotState, SlotStatus,
-    TaskExecutorConnection,
+    AllocationFailureCause, AllocationStatus, FreeSlotOutcome, GrantLoss, LeaderId, ReportOutcome, RequestFailure,
+    ResourceProfile, SlotManager, SlotReport, SlotRequestOutcome, SlotState, SlotStatus, TaskExecutorConnection,
 };
 
 use crate::common::{
-    Fixture, SECOND, acknowledged, allocation, ask, failures, free_report, granted, in_flight, instance, job, patient,
-    profile, rejected, report, request, slot, small,
+    Fixture, SECOND, acknowledged, allocation, ask, failures, free_report, granted, held_by, in_flight, instance, job,
+    patient, profile, rejected, report, request, slot, small,
 };
-
-/// A small slot held by allocation `id` of `job`.
-fn held_by(slot_id: SlotId, id: u128, job: u128) -> SlotStatus {
-    SlotStatus::allocated(slot_id, small(), allocation(id), JobId::from_u128(job))
-}
-
-/// Free slots, slots in flight and allocated slots.
-fn counts(fixture: &Fixture) -> [usize; 3] {
-    let counts = fixture.manager.slot_counts();
-    [counts.free, counts.in_flight, counts.allocated]
-}
 
 fn free_slot_of(worker: &str, number: u32) -> SlotStatus {
     SlotStatus::free(slot(worker, number), small())
-}
-
-fn held_slot_of(worker: &str, number: u32, id: u128) -> SlotStatus {
-    SlotStatus::allocated(slot(worker, number), small(), allocation(id), job(1))
 }
 
 // The task executor's report beats the manager's view.
@@ -123,7 +107,7 @@ fn allocated_slot_that_is_reported_as_free_is_offered() {
 
     // then
     fixture.expect(&["lost 1 on tm_0: free"]);
-    assert_eq!(counts(&fixture), [1, 0, 1]);
+    assert_eq!(fixture.counts(), [1, 0, 1]);
     assert_eq!(fixture.free(&slot("tm", 0), 1), FreeSlotOutcome::NotAllocated);
     assert_eq!(fixture.request(1, &small()), granted(&slot("tm", 0)));
 }
@@ -306,7 +290,7 @@ fn allocation_whose_slot_was_removed_and_that_moved_is_not_lost() {
     fixture.register("tm", 1, &report("tm", &[Some(1), None]));
 
     // when
-    fixture.report(1, &SlotReport::new(vec![held_slot_of("tm", 1, 1)]));
+    fixture.report(1, &SlotReport::new(vec![held_by(slot("tm", 1), 1, 1)]));
 
     // then
     fixture.expect_nothing();
@@ -323,7 +307,7 @@ fn allocation_that_moved_to_a_new_slot_is_not_lost() {
     // when
     fixture.report(
         1,
-        &SlotReport::new(vec![held_slot_of("tm", 5, 1), free_slot_of("tm", 0)]),
+        &SlotReport::new(vec![held_by(slot("tm", 5), 1, 1), free_slot_of("tm", 0)]),
     );
 
     // then
@@ -426,71 +410,118 @@ fn grants_and_losses_of_one_report_are_notified_in_the_order_of_the_slots() {
     assert_eq!(of_slots, ["tm_0", "tm_1", "tm_1", "tm_2", "tm_2"]);
 }
 
-// Slots that a report adds or removes.
+// Slots that a report adds or omits.
 
+/// B.41
 #[test]
-fn new_slots_are_added_and_matched_in_the_order_of_the_report() {
+fn slots_that_a_report_adds_serve_waiting_requests_in_the_order_of_the_report() {
     // given
     let mut fixture = Fixture::new();
-    fixture.register_free("tm", 1, &[]);
-    fixture.request(1, &small());
+    fixture.register("tm", 7, &report("tm", &[Some(1)]));
     fixture.request(2, &small());
+    fixture.request(4, &small());
     fixture.log.take();
 
-    // when
-    fixture.report(
-        1,
-        &SlotReport::new(vec![
-            free_slot_of("tm", 9),
-            free_slot_of("tm", 4),
-            free_slot_of("tm", 6),
-        ]),
-    );
+    // when: slot numbers need be neither dense nor in order
+    let last = slot("tm", u32::MAX);
+    let more = SlotReport::new(vec![
+        SlotStatus::free(last.clone(), small()),
+        held_by(slot("tm", 0), 1, 1),
+        free_slot_of("tm", 9),
+        held_by(slot("tm", 5), 3, 1),
+        free_slot_of("tm", 6),
+    ]);
+    fixture.report(7, &more);
 
     // then
-    assert_eq!(
-        fixture.status(1),
-        Some(granted(&slot("tm", 9))),
-        "in the order of the report"
-    );
-    assert_eq!(fixture.status(2), Some(granted(&slot("tm", 4))));
+    fixture.expect(&[
+        &format!("request {last} for 2 #1"),
+        "request tm_9 for 4 #2",
+        "granted 4 on tm_9",
+        &format!("granted 2 on {last}"),
+    ]);
+    assert_eq!(fixture.status(3), Some(granted(&slot("tm", 5))));
     assert!(fixture.is_free(&slot("tm", 6)));
+    let numbers: Vec<_> = fixture
+        .manager
+        .slots()
+        .map(|view| view.slot_id().slot_number())
+        .collect();
+    assert_eq!(numbers, [0, 5, 6, 9, u32::MAX]);
 }
 
+/// B.41
 #[test]
-fn slot_that_is_not_mentioned_is_removed_and_its_job_notified() {
-    // given
+fn slots_that_a_report_omits_are_removed_and_their_losses_notified() {
+    // given: allocated, in flight and free slots, and a free slot elsewhere
     let mut fixture = Fixture::new();
-    fixture.register("tm", 1, &report("tm", &[Some(1), None, Some(3)]));
+    let gateway = fixture.register_by_hand("tm", 7, &report("tm", &[Some(1), None, None, Some(4)]));
+    fixture.request(2, &small());
+    fixture.register_free("other", 8, &[small()]);
+    fixture.log.take();
 
-    // when
-    fixture.report(1, &report("tm", &[Some(1)]));
+    // when: only the last slot is left
+    fixture.report(7, &SlotReport::new(vec![held_by(slot("tm", 3), 4, 1)]));
 
-    // then
-    fixture.expect(&["lost 3 on tm_2: removed"]);
-    assert_eq!(fixture.manager.slot_counts().registered, 1);
-    assert_eq!(fixture.status(3), None);
-    assert_eq!(
-        fixture.request(4, &small()),
-        AllocationStatus::Waiting,
-        "the free one is gone too"
-    );
+    // then: the loss of 1 is notified, 2 moves on
+    fixture.expect(&[
+        "lost 1 on tm_0: removed",
+        "request other_0 for 2 #2",
+        "granted 2 on other_0",
+    ]);
+    assert_eq!(gateway.pending(), []);
+    assert_eq!(fixture.status(1), None);
+    for number in 0..3 {
+        assert!(fixture.manager.slot(&slot("tm", number)).is_none());
+    }
+    assert_eq!(fixture.manager.slot_counts().registered, 2);
+    assert_eq!(fixture.request(5, &small()), AllocationStatus::Waiting);
 }
 
+/// B.41: an empty report is complete, too.
 #[test]
 fn empty_report_removes_all_slots_and_keeps_the_task_manager() {
     // given
     let mut fixture = Fixture::new();
-    fixture.register("tm", 1, &report("tm", &[Some(1), None]));
+    fixture.register("tm", 7, &report("tm", &[Some(1), None]));
 
     // when
-    fixture.report(1, &SlotReport::default());
+    assert_eq!(fixture.report(7, &report("tm", &[])), ReportOutcome::Applied);
 
     // then
     fixture.expect(&["lost 1 on tm_0: removed"]);
-    let task_manager = fixture.manager.task_manager(instance(1)).expect("it is registered");
+    let task_manager = fixture.manager.task_manager(instance(7)).expect("registered");
     assert_eq!(task_manager.slot_counts().registered, 0);
     assert!(task_manager.idle_since().is_some());
+    assert_eq!(fixture.manager.num_task_managers(), 1);
+    assert_eq!(fixture.manager.slot_counts().registered, 0);
+
+    // when, then
+    fixture.report(7, &report("tm", &[None]));
+    assert_eq!(fixture.request(1, &small()), granted(&slot("tm", 0)));
+}
+
+/// B.41
+#[test]
+fn refused_report_does_not_advance_the_revision() {
+    // given
+    let mut fixture = Fixture::new();
+    fixture.register("tm", 7, &report("tm", &[Some(1), None]).with_revision(3));
+    let before = fixture.view();
+
+    let twice = SlotReport::new(vec![free_slot_of("tm", 1), free_slot_of("tm", 1)]);
+    let foreign = SlotReport::new(vec![free_slot_of("tm", 0), free_slot_of("tn", 0)]);
+    for refused in [twice, foreign] {
+        // when
+        let outcome = fixture.try_report(7, &refused.with_revision(9));
+
+        // then
+        assert!(outcome.is_err());
+        assert_eq!(fixture.view(), before);
+        let task_manager = fixture.manager.task_manager(instance(7)).expect("registered");
+        assert_eq!(task_manager.revision(), Some(3));
+        fixture.expect_nothing();
+    }
 }
 
 // Slots in flight.
@@ -516,24 +547,6 @@ fn report_of_a_free_slot_does_not_end_the_attempt_in_flight_to_it() {
     // when, then
     fixture.answer(&gateway, 1, acknowledged());
     fixture.expect(&["granted 1 on tm_0"]);
-}
-
-#[test]
-fn request_in_flight_to_a_removed_slot_goes_elsewhere() {
-    // given
-    let mut fixture = Fixture::new();
-    let gateway = fixture.register("tm", 1, &report("tm", &[None, Some(9)]));
-    gateway.answer_requests(GatewayAnswer::ByHand);
-    fixture.request(1, &small());
-    fixture.register_free("other", 2, &[small()]);
-    fixture.log.take();
-
-    // when
-    fixture.report(1, &SlotReport::new(vec![held_slot_of("tm", 1, 9)]));
-
-    // then
-    fixture.expect(&["request other_0 for 1 #2", "granted 1 on other_0"]);
-    assert_eq!(gateway.pending(), []);
 }
 
 #[test]

@@ -246,13 +246,13 @@ fn answers_of_a_task_executor_are_read_back() {
 
 #[test]
 fn release_checks_and_their_answers_are_read_back() {
-    let question = ReleaseCheck {
+    let check = ReleaseCheck {
         instance_id: InstanceId::from_u128(4),
         leader_id: LeaderId::from_u128(3),
         number: u64::MAX,
     };
     assert_form(
-        &question,
+        &check,
         json!({
             "instance_id": "00000000-0000-0000-0000-000000000004",
             "leader_id": "00000000-0000-0000-0000-000000000003",
@@ -263,7 +263,7 @@ fn release_checks_and_their_answers_are_read_back() {
     assert_form(&ReleaseDecision::Keep, json!("Keep"));
     assert_form(&ReleaseDecision::Later, json!("Later"));
     assert_not_read::<ReleaseDecision>(json!("Perhaps"), "unknown variant `Perhaps`");
-    let mut incomplete = to_value(question).expect("it can be written");
+    let mut incomplete = to_value(check).expect("it can be written");
     incomplete.as_object_mut().expect("an object").remove("number");
     assert_not_read::<ReleaseCheck>(incomplete, "missing field `number`");
 }

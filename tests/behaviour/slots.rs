@@ -7,20 +7,12 @@ use slot_manager::testing::{
     Delivery, EffectLog, GatewayAnswer, GatewayCall, GatewayMessage, ManualScheduledExecutor, NotPending,
     RecordingActions, ScriptedGateway, SimulatedTaskExecutor,
 };
-use slot_manager::{
-    AllocationStatus, CancelOutcome, FreeSlotOutcome, LeaderId, SlotAllocationError, SlotCounts, SlotManager, SlotState,
-};
+use slot_manager::{FreeSlotOutcome, LeaderId, SlotCounts, SlotManager, SlotState};
 
 use crate::common::{
-    Fixture, acknowledged, allocation, ask, brief, frees, granted, in_flight, instance, job, occupied, patient,
-    rejected, report, request, slot, small,
+    Fixture, acknowledged, allocation, brief, frees, granted, in_flight, instance, job, occupied, patient, rejected,
+    report, request, slot, small,
 };
-
-/// Free slots, slots in flight and allocated slots.
-fn counts(fixture: &Fixture) -> [usize; 3] {
-    let counts = fixture.manager.slot_counts();
-    [counts.free, counts.in_flight, counts.allocated]
-}
 
 /// B.15
 #[test]
@@ -29,7 +21,7 @@ fn slot_is_never_allocated_and_in_flight_at_once() {
     let mut fixture = Fixture::new();
     let gateway = fixture.register_by_hand("tm", 7, &report("tm", &[None]));
     fixture.request(1, &small());
-    assert_eq!(counts(&fixture), [0, 1, 0]);
+    assert_eq!(fixture.counts(), [0, 1, 0]);
     fixture.log.take();
 
     // when: the report is faster than the answer
@@ -37,37 +29,13 @@ fn slot_is_never_allocated_and_in_flight_at_once() {
 
     // then: granted once, and no answer is awaited
     fixture.expect(&["granted 1 on tm_0"]);
-    assert_eq!(counts(&fixture), [0, 0, 1]);
+    assert_eq!(fixture.counts(), [0, 0, 1]);
     assert_eq!(gateway.answer(1, acknowledged()), Err(NotPending { attempt: 1 }));
 
     // then: one free makes it free
     assert_eq!(fixture.free(&slot("tm", 0), 1), FreeSlotOutcome::Freed);
-    assert_eq!(counts(&fixture), [1, 0, 0]);
+    assert_eq!(fixture.counts(), [1, 0, 0]);
     fixture.expect_nothing();
-}
-
-#[test]
-fn slot_that_an_answer_shows_as_held_belongs_to_its_holder() {
-    // given
-    let mut fixture = Fixture::new();
-
-    fixture
-        .register_free("tm", 1, &[small()])
-        .answer_next(Err(SlotAllocationError::Occupied {
-            allocation_id: allocation(7),
-            job_id: job(2),
-        }));
-
-    // when, then: the request needs another slot
-    assert_eq!(fixture.request(1, &small()), AllocationStatus::Waiting);
-
-    // then
-    let state = fixture.state(&slot("tm", 0));
-    let held = SlotState::Allocated {
-        allocation_id: allocation(7),
-        job_id: job(2),
-    };
-    assert_eq!(state, held);
 }
 
 /// B.30: totals are kept with every change, never recounted.
@@ -115,79 +83,6 @@ fn counts_are_right_after_every_change() {
     assert_eq!(of_all_and_of_a(&fixture), [[2, 0, 0, 2], [1, 0, 0, 1]]);
     fixture.unregister(2);
     assert_eq!(of_all_and_of_a(&fixture), [[1, 0, 0, 1], [1, 0, 0, 1]]);
-}
-
-// Answers that come too late.
-
-/// B.16
-#[test]
-fn answer_to_a_cancelled_attempt_does_not_touch_the_next_one() {
-    for late_answer in [acknowledged(), rejected(), occupied(99)] {
-        // given: the answer has arrived, and the manager has not read it
-        let mut fixture = Fixture::new();
-        let gateway = fixture.register_by_hand("tm", 7, &report("tm", &[None]));
-        fixture.request(1, &small());
-        gateway.answer(1, late_answer).expect("in flight");
-
-        // when: the same allocation is cancelled and requested again, on the same slot
-        assert_eq!(fixture.cancel(1), CancelOutcome::Cancelled);
-        assert_eq!(fixture.request(1, &small()), in_flight(&slot("tm", 0)));
-        fixture.run();
-
-        // then
-        fixture.expect(&["request tm_0 for 1 #1", "free tm_0 of 1 #1", "request tm_0 for 1 #2"]);
-        assert_eq!(fixture.status(1), Some(in_flight(&slot("tm", 0))));
-        fixture.answer(&gateway, 2, acknowledged());
-        fixture.expect(&["granted 1 on tm_0"]);
-    }
-}
-
-/// B.16
-#[test]
-fn answer_from_an_ended_registration_does_not_touch_the_next_one() {
-    for unregistered in [true, false] {
-        for late_answer in [acknowledged(), rejected(), occupied(99)] {
-            // given
-            let mut fixture = Fixture::new();
-            let old = fixture.register_by_hand("tm", 7, &report("tm", &[None]));
-            fixture.request(1, &small());
-            old.answer(1, late_answer).expect("in flight");
-            fixture.log.take();
-
-            // when: the worker registers again, and the same allocation is put on the same slot
-            if unregistered {
-                fixture.unregister(7);
-                fixture.expect(&[&ask(1)]);
-            }
-            let new = fixture.register_by_hand("tm", 8, &report("tm", &[None]));
-            fixture.run();
-
-            // then
-            fixture.expect(&["request tm_0 for 1 #2"]);
-            assert_eq!(fixture.status(1), Some(in_flight(&slot("tm", 0))));
-            fixture.answer(&new, 2, acknowledged());
-            fixture.expect(&["granted 1 on tm_0"]);
-        }
-    }
-}
-
-#[test]
-fn acknowledgement_of_a_cancelled_attempt_changes_nothing() {
-    // given
-    let mut fixture = Fixture::new();
-    let gateway = fixture.register_free("tm", 1, &[small()]);
-    gateway.answer_requests(GatewayAnswer::ByHand);
-    fixture.request(1, &small());
-
-    // when
-    fixture.cancel(1);
-    fixture.log.take();
-
-    // then
-    assert!(gateway.answer(1, acknowledged()).is_err());
-    assert_eq!(fixture.run(), 0);
-    assert!(fixture.is_free(&slot("tm", 0)));
-    fixture.expect_nothing();
 }
 
 // Attempts that are given up.

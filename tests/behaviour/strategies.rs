@@ -240,7 +240,7 @@ fn least_utilization_follows_grants_that_end_and_slots_that_come_and_go() {
 /// B.29
 #[test]
 fn least_utilization_chooses_among_fitting_slots() {
-    // given: `unused` has none that fits
+    // given: `unused` has no slot that fits
     let mut fixture = spread_out();
     fixture.register("unused", 1, &free_report("unused", &[small(), small()]));
     let wide_slots = SlotReport::new(vec![
@@ -267,6 +267,26 @@ fn least_utilization_takes_the_longest_free_slot_of_its_task_manager() {
     assert_eq!(fixture.request(1, &small()), granted(&slot("tm", 1)));
     assert_eq!(fixture.request(2, &small()), granted(&slot("tm", 2)));
     assert_eq!(fixture.request(3, &small()), granted(&slot("tm", 0)));
+}
+
+/// B.42 (v)
+#[test]
+fn task_manager_without_slots_has_a_utilization() {
+    // given
+    let mut fixture = spread_out();
+    fixture.register("empty", 1, &report("empty", &[]));
+    fixture.register("used", 2, &report("used", &[Some(9), None]));
+
+    // when, then
+    assert_eq!(fixture.request(1, &small()), granted(&slot("used", 1)));
+
+    // when, then
+    fixture.report(1, &report("empty", &[None]));
+    assert_eq!(fixture.request(2, &small()), granted(&slot("empty", 0)));
+
+    // when, then
+    fixture.report(1, &report("empty", &[]));
+    assert_eq!(fixture.request(3, &small()), AllocationStatus::Waiting);
 }
 
 // Most utilization.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use slot_manager::testing::{ManualScheduledExecutor, NotPending, RecordingActions, ScriptedGateway};
 use slot_manager::{
-    AllocationFailureCause, AllocationStatus, LeaderId, Release, RequestFailure, ResourceManagerError,
+    AllocationFailureCause, AllocationStatus, FreeSlotOutcome, LeaderId, Release, RequestFailure, ResourceManagerError,
     ScheduledExecutor, SlotAllocationError, SlotManager, SlotManagerConfig, SlotRequestError, TaskExecutorConnection,
     Timestamp, WorkerPromise,
 };
@@ -24,7 +24,7 @@ fn requests_expire_after(timeout: Duration) -> SlotManagerConfig {
 
 #[test]
 fn waiting_request_fails_exactly_at_its_deadline() {
-    // given: a time that is no whole number of anything
+    // given: a time that is no whole number of milliseconds
     let mut fixture = Fixture::with(requests_expire_after(3 * SECOND));
     fixture.clock.advance(5 * SECOND + NANOSECOND);
     fixture.request(1, &small());
@@ -46,7 +46,7 @@ fn request_that_expires_in_flight_fails_and_its_attempt_is_given_up() {
     assert_eq!(fixture.status(1), Some(in_flight(&slot("tm", 0))));
     fixture.log.take();
 
-    // when, then: it is notified, the task executor is told, and the other request gets the slot
+    // when, then: the failure is notified, and the slot is freed and goes to the other request
     fixture.falls_due_after(
         9 * SECOND,
         &["failed 1: timeout", "free tm_0 of 1 #1", "request tm_0 for 2 #2"],
@@ -82,7 +82,7 @@ fn answer_is_applied_before_a_deadline_of_the_same_time() {
 /// B.5
 #[test]
 fn request_that_is_rejected_again_and_again_fails_at_its_deadline() {
-    // given: there is always a free slot, and it always refuses
+    // given: a free slot whose task executor always refuses
     let mut fixture = Fixture::with(requests_expire_after(60 * SECOND).with_retry_backoff(SECOND, SECOND));
     let gateway = fixture.gateway();
     gateway.answer_requests(rejected());
@@ -96,7 +96,7 @@ fn request_that_is_rejected_again_and_again_fails_at_its_deadline() {
     assert_eq!(fixture.status(1), Some(AllocationStatus::Waiting));
     assert_eq!(gateway.take_calls().len(), 2 + 59);
 
-    // then: there is no other attempt, and the notification carries the last answer
+    // then: no further attempt is made, and the notification carries the last answer
     fixture.log.take();
     fixture.advance(SECOND);
     let effects = fixture.log.take();
@@ -216,6 +216,43 @@ fn request_that_is_refused_on_a_retry_leaves_no_deadline_behind() {
     fixture.advance(20 * SECOND);
     fixture.expect_nothing();
     assert_eq!(fixture.clock.armed(), []);
+}
+
+/// B.42 (vii)
+#[test]
+fn requests_that_expire_together_all_fail_though_answers_come_at_once() {
+    // given: three requests in flight, which expire together, and three that wait behind them
+    let mut fixture = Fixture::with(requests_expire_after(60 * SECOND));
+    let gateway = fixture.register_by_hand("tm", 7, &report("tm", &[None; 3]));
+    for id in [1, 2, 3] {
+        fixture.request(id, &small());
+    }
+    fixture.advance(SECOND);
+    for id in [4, 5, 6] {
+        fixture.request(id, &small());
+    }
+    gateway.answer_requests(acknowledged());
+    fixture.log.take();
+
+    // when
+    fixture.advance(59 * SECOND);
+
+    // then
+    fixture.expect(&[
+        "failed 1: timeout",
+        "failed 2: timeout",
+        "failed 3: timeout",
+        "free tm_0 of 1 #1",
+        "free tm_1 of 2 #2",
+        "free tm_2 of 3 #3",
+        "request tm_0 for 4 #4",
+        "request tm_1 for 5 #5",
+        "request tm_2 for 6 #6",
+        "granted 4 on tm_0",
+        "granted 5 on tm_1",
+        "granted 6 on tm_2",
+    ]);
+    assert_eq!(fixture.free(&slot("tm", 0), 4), FreeSlotOutcome::Freed);
 }
 
 // The other timeouts.

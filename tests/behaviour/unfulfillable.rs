@@ -155,7 +155,7 @@ fn failed_request_does_not_affect_other_requests() {
     assert_eq!(fixture.status(2), Some(AllocationStatus::Waiting));
 }
 
-// What counts as fitting.
+// Slots that count as fitting.
 
 #[test]
 fn request_waits_for_an_allocated_slot_that_fits() {

@@ -171,7 +171,7 @@ fn promise_that_does_not_fit_its_request_counts_as_declined() {
 
 /// B.31
 #[test]
-fn declined_worker_request_is_repeated_after_the_promise_timeout() {
+fn declined_worker_request_is_repeated_after_the_registration_timeout() {
     // given
     let mut fixture = patient_for(60);
     fixture.request(1, &small());

@@ -9,11 +9,12 @@ use slot_manager::testing::{
 };
 use slot_manager::{
     Acknowledge, AllocateSlot, AllocationFailureCause, AllocationId, AllocationStatus, BlockOutcome, CancelOutcome,
-    FreeSlot, FreeSlotOutcome, GrantLoss, InstanceId, JobId, LeaderId, NotStarted, RegistrationOutcome,
-    ReleaseAnswerOutcome, ReleaseCause, ReleaseCheck, ReleaseDecision, ReportOutcome, RequestFailure, ResourceId,
-    ResourceProfile, SlotAllocationError, SlotId, SlotManager, SlotManagerConfig, SlotReport, SlotReportError,
-    SlotRequest, SlotRequestError, SlotRequestOutcome, SlotState, SlotStatus, TaskExecutorConnection, UnblockOutcome,
-    UnregistrationOutcome, WorkerDescription, WorkerFailedOutcome, WorkerPromise, WorkerRequestId,
+    FreeSlot, FreeSlotOutcome, GrantLoss, InstanceId, JobId, LeaderId, NotStarted, PendingSlotRequest,
+    RegistrationOutcome, ReleaseAnswerOutcome, ReleaseCause, ReleaseCheck, ReleaseDecision, ReportOutcome,
+    RequestFailure, ResourceId, ResourceProfile, ScheduledExecutor, SlotAllocationError, SlotId, SlotManager,
+    SlotManagerConfig, SlotReport, SlotReportError, SlotRequest, SlotRequestError, SlotRequestOutcome, SlotState,
+    SlotStatus, TaskExecutorConnection, Timestamp, UnblockOutcome, UnregistrationOutcome, WorkerDescription,
+    WorkerFailedOutcome, WorkerPromise, WorkerRequestId,
 };
 
 pub const NANOSECOND: Duration = Duration::from_nanos(1);
@@ -258,8 +259,8 @@ impl Fixture {
 
     /// Answers a release check.
     #[track_caller]
-    pub fn answer_release(&mut self, question: &ReleaseCheck, answer: ReleaseDecision) -> ReleaseAnswerOutcome {
-        self.step(|manager| manager.answer_release(question, answer))
+    pub fn answer_release(&mut self, check: &ReleaseCheck, answer: ReleaseDecision) -> ReleaseAnswerOutcome {
+        self.step(|manager| manager.answer_release(check, answer))
             .expect("started")
     }
 
@@ -296,14 +297,30 @@ impl Fixture {
         self.step(SlotManager::run_until_stalled)
     }
 
+    /// Checks that one event falls due after exactly `duration`, with these effects.
+    #[track_caller]
+    pub fn falls_due_after(&mut self, duration: Duration, expected: &[&str]) {
+        assert_eq!(self.advance(duration - NANOSECOND), 0, "too early");
+        self.expect_nothing();
+        assert_eq!(self.advance(NANOSECOND), 1, "not exactly one event");
+        self.expect(expected);
+    }
+
     /// Returns the time of the clock.
-    pub fn clock_now(&self) -> slot_manager::Timestamp {
-        slot_manager::ScheduledExecutor::now(&self.clock)
+    pub fn clock_now(&self) -> Timestamp {
+        self.clock.now()
     }
 
     /// Returns the status of allocation `id`.
     pub fn status(&self, id: u128) -> Option<AllocationStatus> {
         self.manager.allocation_status(allocation(id))
+    }
+
+    /// Returns the request for allocation `id`, which is not granted.
+    #[track_caller]
+    pub fn ungranted(&self, id: u128) -> PendingSlotRequest<'_> {
+        let request = self.manager.pending_slot_request(allocation(id));
+        request.expect("a request that is not granted")
     }
 
     /// Returns the allocation of a slot.
@@ -322,9 +339,22 @@ impl Fixture {
         self.manager.slot(slot).expect("a known slot").state()
     }
 
+    /// Returns the numbers of free slots, slots in flight and allocated slots.
+    pub fn counts(&self) -> [usize; 3] {
+        let counts = self.manager.slot_counts();
+        [counts.free, counts.in_flight, counts.allocated]
+    }
+
     /// Returns `true` if this instance is registered.
     pub fn is_registered(&self, instance: u128) -> bool {
         self.manager.task_manager(self::instance(instance)).is_some()
+    }
+
+    /// Returns the time since which a registered task manager is idle, or `None` if it is used.
+    #[track_caller]
+    pub fn idle_since(&self, instance: u128) -> Option<Timestamp> {
+        let task_manager = self.manager.task_manager(self::instance(instance));
+        task_manager.expect("a registered task manager").idle_since()
     }
 
     /// Returns the numbers of bound and of unbound promised slots.
@@ -352,11 +382,7 @@ impl Fixture {
     /// Returns the worker request whose promised slot is bound to request `id`.
     #[track_caller]
     pub fn bound_to(&self, id: u128) -> Option<u64> {
-        let request = self
-            .manager
-            .pending_slot_request(allocation(id))
-            .expect("a request that is not granted");
-        request.bound_to().map(WorkerRequestId::as_u64)
+        self.ungranted(id).bound_to().map(WorkerRequestId::as_u64)
     }
 
     /// Returns everything that can be queried, as text.
@@ -469,7 +495,7 @@ pub fn questions(effects: &[Effect]) -> Vec<ReleaseCheck> {
     effects
         .iter()
         .filter_map(|effect| match effect {
-            Effect::Gateway(GatewayCall::CanBeReleased(question)) => Some(*question),
+            Effect::Gateway(GatewayCall::CanBeReleased(check)) => Some(*check),
             _ => None,
         })
         .collect()
@@ -495,7 +521,7 @@ pub fn worker_of(slots: u32, profile: &ResourceProfile) -> WorkerDescription {
 }
 
 /// A release check of leader 1.
-pub fn question(instance: u128, number: u64) -> ReleaseCheck {
+pub fn release_check(instance: u128, number: u64) -> ReleaseCheck {
     ReleaseCheck {
         instance_id: self::instance(instance),
         leader_id: LeaderId::from_u128(1),
@@ -569,9 +595,14 @@ pub fn report(worker: &str, holders: &[Option<u128>]) -> SlotReport {
         .zip(0..)
         .map(|(holder, number)| match holder {
             None => SlotStatus::free(slot(worker, number), small()),
-            Some(id) => SlotStatus::allocated(slot(worker, number), small(), allocation(*id), job(1)),
+            Some(id) => held_by(slot(worker, number), *id, 1),
         })
         .collect()
+}
+
+/// The status of a small slot that allocation `id` of `job` holds.
+pub fn held_by(slot_id: SlotId, id: u128, job: u128) -> SlotStatus {
+    SlotStatus::allocated(slot_id, small(), allocation(id), self::job(job))
 }
 
 pub fn granted(slot: &SlotId) -> AllocationStatus {
@@ -670,12 +701,8 @@ pub fn brief(effects: &[Effect]) -> Vec<String> {
                     free.attempt
                 )
             }
-            Effect::Gateway(GatewayCall::CanBeReleased(question)) => {
-                format!(
-                    "may {} go? #{}",
-                    question.instance_id.as_uuid().as_u128(),
-                    question.number
-                )
+            Effect::Gateway(GatewayCall::CanBeReleased(check)) => {
+                format!("may {} go? #{}", check.instance_id.as_uuid().as_u128(), check.number)
             }
             other => other.to_string(),
         })
@@ -699,41 +726,13 @@ pub fn rejected() -> Result<Acknowledge, SlotAllocationError> {
 
 /// The answer that allocation `id` of job 1 holds the slot.
 pub fn occupied(id: u128) -> Result<Acknowledge, SlotAllocationError> {
-    Err(SlotAllocationError::Occupied {
-        allocation_id: allocation(id),
-        job_id: job(1),
-    })
+    occupied_by(id, 1)
 }
 
-/// A slot request meets allocation `id` of `job`.
+/// The answer that allocation `id` of `job` holds the slot.
 pub fn occupied_by(id: u128, job: u128) -> Result<Acknowledge, SlotAllocationError> {
     Err(SlotAllocationError::Occupied {
         allocation_id: allocation(id),
         job_id: self::job(job),
     })
-}
-
-impl Fixture {
-    /// Checks that one event falls due after exactly `duration`, and that its effects are these.
-    #[track_caller]
-    pub fn falls_due_after(&mut self, duration: Duration, expected: &[&str]) {
-        assert_eq!(self.advance(duration - NANOSECOND), 0, "too early");
-        self.expect_nothing();
-        assert_eq!(self.advance(NANOSECOND), 1, "not exactly one event");
-        self.expect(expected);
-    }
-
-    /// Returns a request that is not granted.
-    #[track_caller]
-    pub fn ungranted(&self, id: u128) -> slot_manager::PendingSlotRequest<'_> {
-        let request = self.manager.pending_slot_request(allocation(id));
-        request.expect("a request that is not granted")
-    }
-
-    /// Returns since when a registered task manager is idle.
-    #[track_caller]
-    pub fn idle_since(&self, instance: u128) -> Option<slot_manager::Timestamp> {
-        let task_manager = self.manager.task_manager(self::instance(instance));
-        task_manager.expect("a registered task manager").idle_since()
-    }
 }

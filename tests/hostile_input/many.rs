@@ -49,7 +49,7 @@ fn task_manager_with_a_million_slots_registers_reports_and_goes() {
 }
 
 #[test]
-fn job_with_a_million_requests_waits_and_goes() {
+fn job_with_a_million_requests_waits_and_ends() {
     let (mut manager, _) = started::<Prompt>();
     let address: Arc<str> = "job-master".into();
     let request =

@@ -253,7 +253,7 @@ proptest! {
     }
 
     #[test]
-    fn limits_allow_the_wanted_workers_or_the_configuration_is_refused(
+    fn limits_allow_the_reserve_or_the_configuration_is_refused(
         slots in 1..10_u32,
         cores in 0..10_u32,
         mebibytes in 0..10_u64,

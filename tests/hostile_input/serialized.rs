@@ -106,7 +106,7 @@ fn message() -> impl Strategy<Value = Value> {
 
 proptest! {
     #[test]
-    fn message_is_refused_or_is_one(text in arbitrary_or_nearly(message().prop_map(|message| message.to_string()))) {
+    fn message_is_refused_or_read(text in arbitrary_or_nearly(message().prop_map(|message| message.to_string()))) {
         check_all(&text)?;
     }
 

@@ -1,4 +1,4 @@
-//! Everything that can happen to a manager.
+//! Commands: everything that can happen to a manager.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::common::{allocation, instance, job, profile};
 
 pub(crate) mod text;
 
-/// Ids are numbers. Each command is a line of [`text`].
+/// A command, with numbers as ids. Each one is a line of [`text`].
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Command {
     Start {
@@ -57,51 +57,52 @@ pub(crate) enum Command {
         worker: String,
     },
     FailUnfulfillable(bool),
-    /// The answer to a question whether a task manager can go.
+    /// The decision about an open release check.
     AnswerRelease {
-        question: Question,
+        check: CheckId,
         answer: ReleaseDecision,
     },
-    /// How the task executor of a registration answers slot requests from now on, or the next one only.
+    /// Sets how a task executor answers slot requests: the next one only, or all from now on.
     Answers {
         instance: u128,
         once: bool,
         answer: Answer,
     },
-    /// The answer to an attempt that waits for one.
+    /// The answer to an awaited attempt.
     Answer {
         attempt: u64,
         answer: Answer,
     },
-    /// How the resource manager answers the wish for a worker from now on, or the next one only.
+    /// Sets how the resource manager answers worker requests: the next one only, or all from now
+    /// on.
     Workers {
         once: bool,
         promise: Promise,
     },
-    /// How the resource manager answers the wish for a release from now on, or the next one only.
+    /// Sets how the resource manager answers releases: the next one only, or all from now on.
     Releases {
         once: bool,
         accept: bool,
     },
-    /// How the resource manager answers the wish to withdraw a worker from now on, or the next one only.
+    /// Sets how the resource manager answers withdrawals: the next one only, or all from now on.
     Withdrawals {
         once: bool,
         confirm: bool,
     },
-    /// How the task executor of a registration answers whether it can go from now on, or the next time only.
+    /// Sets how a task executor answers release checks: the next one only, or all from now on.
     ReleaseAnswers {
         instance: u128,
         once: bool,
         answer: ReleaseDecision,
     },
     Advance(Duration),
-    /// The clock goes back.
+    /// Sets the clock back.
     TurnBack(Duration),
-    /// The manager is driven until it stalls.
+    /// Drives the manager until it stalls.
     Run,
 }
 
-/// The profiles that requests and slots have.
+/// The profiles of requests and slots.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Shape {
     Small,
@@ -126,22 +127,22 @@ pub(crate) struct Status {
     pub(crate) holder: Option<Holder>,
 }
 
-/// An allocation of a job.
+/// The allocation of a slot and its job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Holder {
     pub(crate) allocation: u128,
     pub(crate) job: u128,
 }
 
-/// Names a [`ReleaseCheck`].
+/// The parts of a [`ReleaseCheck`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Question {
+pub(crate) struct CheckId {
     pub(crate) number: u64,
     pub(crate) instance: u128,
     pub(crate) leader: u128,
 }
 
-/// What a task executor says to a slot request.
+/// The answer of a task executor to a slot request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Answer {
     Yes {
@@ -150,11 +151,11 @@ pub(crate) enum Answer {
     No,
     Unreachable,
     HeldBy(Holder),
-    /// Nothing yet: [`Command::Answer`] says it.
+    /// No answer yet. [`Command::Answer`] gives it.
     Later,
 }
 
-/// What the resource manager says to the wish for a worker.
+/// The answer of the resource manager to a worker request.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Promise {
     Slots(Vec<Shape>),
@@ -191,6 +192,7 @@ impl Shape {
         }
     }
 
+    /// Returns the shape with this profile.
     pub(crate) fn of(profile: &ResourceProfile) -> Self {
         let known = Self::ALL.into_iter().find(|shape| shape.profile() == *profile);
         known.expect("one of the profiles that commands can name")
@@ -226,28 +228,28 @@ impl From<&Report> for SlotReport {
     }
 }
 
-impl From<Question> for ReleaseCheck {
-    fn from(question: Question) -> Self {
+impl From<CheckId> for ReleaseCheck {
+    fn from(check: CheckId) -> Self {
         Self {
-            instance_id: instance(question.instance),
-            leader_id: LeaderId::from_u128(question.leader),
-            number: question.number,
+            instance_id: instance(check.instance),
+            leader_id: LeaderId::from_u128(check.leader),
+            number: check.number,
         }
     }
 }
 
-impl From<ReleaseCheck> for Question {
-    fn from(question: ReleaseCheck) -> Self {
+impl From<ReleaseCheck> for CheckId {
+    fn from(check: ReleaseCheck) -> Self {
         Self {
-            number: question.number,
-            instance: question.instance_id.as_uuid().as_u128(),
-            leader: question.leader_id.as_uuid().as_u128(),
+            number: check.number,
+            instance: check.instance_id.as_uuid().as_u128(),
+            leader: check.leader_id.as_uuid().as_u128(),
         }
     }
 }
 
 impl Answer {
-    /// What is answered; `None` if it comes later.
+    /// Returns the answer, or `None` if it comes later.
     pub(crate) fn result(self) -> Option<Result<Acknowledge, SlotAllocationError>> {
         match self {
             Self::Yes { revision: None } => Some(Ok(Acknowledge::new())),

@@ -1,4 +1,4 @@
-//! Configurations, valid ones.
+//! Strategies for valid configurations.
 
 use std::time::Duration;
 
@@ -7,9 +7,9 @@ use slot_manager::{SlotManagerConfig, SlotMatchingStrategy, WorkerDescription};
 
 use crate::command::Shape;
 
-/// Half of them without the rules about capacity.
+/// Half of the configurations have no worker policy.
 pub(crate) fn config() -> impl Strategy<Value = SlotManagerConfig> {
-    prop_oneof![matching(), with_capacity()]
+    prop_oneof![matching(), with_policy()]
 }
 
 fn timeout() -> impl Strategy<Value = Duration> {
@@ -20,7 +20,7 @@ fn timeout() -> impl Strategy<Value = Duration> {
     ]
 }
 
-/// A time after the start: mostly none, and then short.
+/// A period that begins with the start: mostly zero, else short.
 fn from_start_on() -> impl Strategy<Value = Duration> {
     prop_oneof![
         20 => Just(Duration::ZERO),
@@ -29,7 +29,7 @@ fn from_start_on() -> impl Strategy<Value = Duration> {
     ]
 }
 
-/// Timeouts, and how slots and requests are brought together.
+/// Timeouts, backoffs and matching.
 fn matching() -> impl Strategy<Value = SlotManagerConfig> {
     let limit = prop::option::weighted(0.2, 1..6_usize);
     let strategy = prop_oneof![
@@ -38,22 +38,22 @@ fn matching() -> impl Strategy<Value = SlotManagerConfig> {
         1 => Just(SlotMatchingStrategy::LeastUtilization),
         1 => Just(SlotMatchingStrategy::MostUtilization),
     ];
-    let pause = prop_oneof![Just(0), 1..30_u64];
-    (timeout(), timeout(), timeout(), timeout(), pause, limit, strategy).prop_map(
-        |(request, rpc, idle, worker, pause, limit, strategy)| {
+    let backoff = prop_oneof![Just(0), 1..30_u64];
+    (timeout(), timeout(), timeout(), timeout(), backoff, limit, strategy).prop_map(
+        |(request, rpc, idle, worker, backoff, limit, strategy)| {
             SlotManagerConfig::default()
                 .with_request_timeout(request)
                 .with_rpc_timeout(rpc)
                 .with_task_manager_timeout(idle)
                 .with_worker_registration_timeout(worker)
-                .with_retry_backoff(Duration::from_millis(pause), Duration::from_millis(5 * pause))
+                .with_retry_backoff(Duration::from_millis(backoff), Duration::from_millis(5 * backoff))
                 .with_max_pending_requests(limit)
                 .with_slot_matching_strategy(strategy)
         },
     )
 }
 
-/// What a worker brings, mostly what most requests ask for.
+/// A worker, mostly with slots that fit most requests.
 fn description() -> impl Strategy<Value = WorkerDescription> {
     let shape = prop_oneof![
         4 => Just(Shape::Small),
@@ -67,8 +67,8 @@ fn description() -> impl Strategy<Value = WorkerDescription> {
     (1..4_u32, shape).prop_map(worker)
 }
 
-/// What is wanted beyond the requests, and the limits. Where both are not possible only the limits count.
-fn wanted_and_limited(config: SlotManagerConfig) -> impl Strategy<Value = SlotManagerConfig> {
+/// Adds a worker with limits, and with a minimum and redundancy if the limits allow them.
+fn with_worker_policy(config: SlotManagerConfig) -> impl Strategy<Value = SlotManagerConfig> {
     let min_slots = prop_oneof![2 => Just(0), 1 => 1..6_usize];
     let redundant = prop_oneof![2 => Just(0), 1 => 1..3_usize];
     let slots = prop::option::weighted(0.5, 1..9_usize);
@@ -82,17 +82,21 @@ fn wanted_and_limited(config: SlotManagerConfig) -> impl Strategy<Value = SlotMa
                 .with_max_slots(slots)
                 .with_max_total_cpu_cores(half_cores.map(|halves| halves as f64 / 2.0))
                 .with_max_total_memory_bytes(memory.map(|hundreds| hundreds * (100 << 20)));
-            let wanting = limited
+            let with_reserve = limited
                 .clone()
                 .with_min_slots(min_slots)
                 .with_redundant_task_managers(redundant);
-            if wanting.validate().is_ok() { wanting } else { limited }
+            if with_reserve.validate().is_ok() {
+                with_reserve
+            } else {
+                limited
+            }
         },
     )
 }
 
-/// Mostly it is known what a worker is; task managers are idle for long enough more often than without the rules.
-fn with_capacity() -> impl Strategy<Value = SlotManagerConfig> {
+/// Mostly with a worker description. Idle timeouts are more often short than in `matching`.
+fn with_policy() -> impl Strategy<Value = SlotManagerConfig> {
     let idle = prop::option::of(1..60_u64);
     let times = (matching(), idle, any::<bool>(), from_start_on(), from_start_on());
     let config = times.prop_map(|(config, idle, fail, grace_period, recovery)| {
@@ -103,5 +107,5 @@ fn with_capacity() -> impl Strategy<Value = SlotManagerConfig> {
             .with_unfulfillable_grace_period(grace_period)
             .with_recovery_timeout(recovery)
     });
-    config.prop_flat_map(|config| prop_oneof![1 => Just(config.clone()), 4 => wanted_and_limited(config)])
+    config.prop_flat_map(|config| prop_oneof![1 => Just(config.clone()), 4 => with_worker_policy(config)])
 }

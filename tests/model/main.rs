@@ -1,8 +1,8 @@
-//! The slot manager against a naive model of it: the same inputs and the same answers from outside lead to the same state
-//! and the same effects in the same order.
+//! The slot manager against a naive model of it: the same inputs and the same answers from outside
+//! lead to the same state and to the same effects in the same order.
 //!
-//! `PROPTEST_CASES` asks for more cases; one is about a hundred steps. A case that fails prints a script, which belongs
-//! into a file in `scripts/`: from then on it is run with the others.
+//! `PROPTEST_CASES` sets the number of cases; each has about a hundred steps. A failing case prints
+//! a script for a file in `scripts/`, which then runs with the others.
 
 #[path = "../common/mod.rs"]
 mod common;
@@ -29,7 +29,7 @@ fn the_slot_manager_agrees_with_the_model() {
     let default = ProptestConfig::default();
     let config = ProptestConfig {
         cases: default.cases.max(500),
-        // What was found is kept as a script.
+        // Failing cases are kept as scripts.
         failure_persistence: None,
         max_shrink_iters: 50_000,
         ..default

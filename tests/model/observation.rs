@@ -1,4 +1,4 @@
-//! What can be seen of a manager: what a call returned, what it did to the outside, and the state that the queries show.
+//! Observations: the result of a call, its effects, and the state that the queries show.
 
 use slot_manager::testing::Effect;
 use slot_manager::{
@@ -8,18 +8,18 @@ use slot_manager::{
     UnregistrationOutcome, WorkerFailedOutcome, WorkerRequestId,
 };
 
-/// What a command led to.
+/// The outcome and the effects of a command.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Response {
     pub(crate) outcome: Outcome,
     pub(crate) effects: Vec<Effect>,
 }
 
-/// What a call returned.
+/// The result of a call.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Outcome {
     Start(Result<(), StartError>),
-    /// Whether it was started.
+    /// `true` if it was started.
     Suspend(bool),
     Request(Result<SlotRequestOutcome, SlotRequestError>),
     Cancel(Result<CancelOutcome, NotStarted>),
@@ -32,25 +32,26 @@ pub(crate) enum Outcome {
     Block(Result<BlockOutcome, NotStarted>),
     Unblock(Result<UnblockOutcome, NotStarted>),
     AnswerRelease(Result<ReleaseAnswerOutcome, NotStarted>),
-    /// Whether the attempt waited for an answer.
+    /// `true` if the attempt awaited an answer.
     Answered(bool),
-    /// How many answers and deadlines were handled.
+    /// The number of handled answers and deadlines.
     Ran(usize),
-    /// The world changed and the manager was not called, or the call returns nothing.
+    /// The manager was not called, or the call returns nothing.
     Nothing,
 }
 
-/// What the queries show.
+/// The state that the queries show.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Snapshot {
     pub(crate) leader_id: Option<LeaderId>,
-    /// Registered, free, blocked, in flight and allocated.
+    /// Numbers of registered, free, blocked, in-flight and allocated slots.
     pub(crate) slots: [usize; 5],
-    /// Bound and unbound.
+    /// Numbers of bound and unbound promised slots.
     pub(crate) promised: [usize; 2],
     pub(crate) task_managers: Vec<TaskManagerView>,
     pub(crate) requests: Vec<RequestView>,
     pub(crate) promises: Vec<PromiseView>,
+    /// The statuses of the allocations from number 1 on.
     pub(crate) allocations: Vec<Option<AllocationStatus>>,
     pub(crate) next_deadline: Option<Timestamp>,
     pub(crate) awaited_answers: usize,
@@ -89,6 +90,6 @@ pub(crate) struct RequestView {
 pub(crate) struct PromiseView {
     pub(crate) worker_request: WorkerRequestId,
     pub(crate) profile: ResourceProfile,
-    pub(crate) covers: Option<AllocationId>,
+    pub(crate) bound_to: Option<AllocationId>,
     pub(crate) expires_at: Timestamp,
 }

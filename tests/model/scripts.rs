@@ -1,8 +1,8 @@
-//! Scripts: what happens, line by line, and below each line what it leads to.
+//! Scripts: commands line by line, each followed by its outcome and its effects.
 //!
-//! They are text files in `scripts/`, run through the model and the slot manager alike. Below a command stand, further
-//! to the right, what the call returned and what was said to the outside, both in few words. `UPDATE_SCRIPTS=1` writes
-//! anew what stands there: read the difference before you keep it.
+//! Scripts are text files in `scripts/` that run through the model and the slot manager. The
+//! indented lines below a command are the result of the call and its effects, in brief form.
+//! `UPDATE_SCRIPTS=1` writes the indented lines anew: read the difference before you keep it.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -24,7 +24,7 @@ use crate::subject::Subject;
 const INDENT: &str = "    ";
 
 #[test]
-fn scripts_lead_to_what_they_say() {
+fn scripts_have_the_outcomes_and_effects_below_each_command() {
     let mut different = Vec::new();
     for path in files() {
         let script = fs::read_to_string(&path).expect("a readable script");
@@ -36,15 +36,15 @@ fn scripts_lead_to_what_they_say() {
         if std::env::var_os("UPDATE_SCRIPTS").is_some() {
             fs::write(&path, ran).expect("a writable script");
         } else {
-            different.push(format!("{name} leads to something else:\n\n{ran}"));
+            different.push(format!("{name} has other outcomes or effects:\n\n{ran}"));
         }
     }
     assert!(different.is_empty(), "{}", different.join("\n"));
 }
 
-/// A case that fails is printed as a script.
+/// Failing cases are printed as scripts.
 #[test]
-fn a_case_is_read_as_it_is_written() {
+fn case_is_read_as_it_is_written() {
     let mut runner = TestRunner::deterministic();
     let cases = Reference::sequential_strategy(1..100);
     for _ in 0..50 {
@@ -68,11 +68,11 @@ fn files() -> Vec<PathBuf> {
     let entries = fs::read_dir(folder).expect("the folder of the scripts");
     let mut files: Vec<_> = entries.map(|entry| entry.expect("an entry").path()).collect();
     files.sort();
-    assert!(!files.is_empty(), "there are scripts");
+    assert!(!files.is_empty(), "no script found");
     files
 }
 
-/// Runs the commands of a script, and returns it with what they lead to.
+/// Runs the commands of a script and returns the script with their outcomes and effects.
 fn run(script: &str) -> Result<String, String> {
     let mut ran = String::new();
     let mut sides: Option<(Reference, Subject)> = None;
@@ -93,8 +93,8 @@ fn run(script: &str) -> Result<String, String> {
         let command: Command = line.parse()?;
         let response = subject.apply(&command);
         let expected = reference.apply(command).clone();
-        for said in describe(&response) {
-            ran.push_str(&format!("{INDENT}{said}\n"));
+        for result in describe(&response) {
+            ran.push_str(&format!("{INDENT}{result}\n"));
         }
         compare(reference, &expected, subject, &response).map_err(|difference| format!("{ran}\n{difference}"))?;
     }
@@ -167,7 +167,7 @@ fn describe_outcome(outcome: &Outcome) -> Option<String> {
     Some(described)
 }
 
-/// Ids are written as 32 digits each; in a script they are small numbers.
+/// Replaces ids of 32 digits by small numbers.
 fn with_short_ids(text: &str) -> String {
     let is_digit = |character: char| character.is_ascii_hexdigit();
     let words = text.split_inclusive(|character| !is_digit(character));

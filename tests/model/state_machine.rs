@@ -1,4 +1,5 @@
-//! The model and the slot manager side by side: whatever happens, they say and show the same.
+//! The model and the slot manager side by side: every command has the same outcome, effects and
+//! state.
 
 use proptest::prelude::*;
 use proptest_state_machine::{ReferenceStateMachine, StateMachineTest};
@@ -11,7 +12,7 @@ use crate::observation::{Response, Snapshot};
 use crate::steps::{self, Resolver, Step};
 use crate::subject::Subject;
 
-/// The model, and what has happened to it.
+/// The model, with the commands it was given.
 #[derive(Clone)]
 pub(crate) struct Reference {
     config: SlotManagerConfig,
@@ -49,7 +50,7 @@ impl Reference {
             leaders: self.leaders,
             jobs: &self.jobs,
             awaited_attempts: &self.model.awaited_attempts(),
-            open_questions: &self.model.open_questions(),
+            open_release_checks: &self.model.open_release_checks(),
             blocked: self.model.blocked_workers(),
         };
         resolver.resolve(step).unwrap_or(Command::Run)
@@ -71,7 +72,7 @@ impl Reference {
         self.response.insert(response)
     }
 
-    /// What has happened, to be run again.
+    /// Returns the configuration and the commands as a script.
     pub(crate) fn script(&self) -> String {
         let mut lines = vec![text::write_config(&self.config)];
         lines.extend(self.script.iter().map(ToString::to_string));
@@ -117,7 +118,7 @@ impl ReferenceStateMachine for Reference {
     }
 }
 
-/// The slot manager beside the model.
+/// The test: applies each command to the slot manager too, and compares.
 pub(crate) struct SideBySide;
 
 impl StateMachineTest for SideBySide {
@@ -147,7 +148,7 @@ impl StateMachineTest for SideBySide {
     }
 }
 
-/// Whether the slot manager did and shows what the model does.
+/// Checks that the responses and the states are equal, and the invariants of the slot manager.
 pub(crate) fn compare(
     reference: &Reference,
     expected: &Response,
@@ -156,13 +157,13 @@ pub(crate) fn compare(
 ) -> Result<(), String> {
     if response != expected {
         return Err(format!(
-            "the slot manager said\n{response:#?}\nand the model\n{expected:#?}"
+            "the response of the slot manager is\n{response:#?}\nand that of the model\n{expected:#?}"
         ));
     }
     let snapshot = subject.snapshot(reference.allocations);
     if snapshot != reference.snapshot {
         return Err(format!(
-            "the slot manager shows\n{snapshot:#?}\nand the model\n{:#?}",
+            "the state of the slot manager is\n{snapshot:#?}\nand that of the model\n{:#?}",
             reference.snapshot
         ));
     }

@@ -1,19 +1,20 @@
-//! What can happen next: choices that make sense in any state, and the commands they come to in a given one.
+//! Steps: random choices that make sense in any state, and the commands that they become in a given
+//! state.
 
 use std::time::Duration;
 
 use proptest::prelude::*;
 use slot_manager::{ReleaseCheck, ReleaseDecision, ResourceId, SlotId, SlotState};
 
-use crate::command::{Answer, Command, Holder, Promise, Question, Report, Shape, Status};
+use crate::command::{Answer, CheckId, Command, Holder, Promise, Report, Shape, Status};
 use crate::observation::{Snapshot, TaskManagerView};
 
 const WORKERS: u16 = 4;
 const JOBS: u16 = 3;
-/// A job that never asks.
+/// A job that makes no request.
 const STRANGER: u128 = 9;
 
-/// What requests ask for, and what slots have; what often fits more often.
+/// The shapes of requests. Those that often fit a slot occur more often.
 const REQUESTED: [Shape; 9] = [
     Shape::Small,
     Shape::Small,
@@ -25,6 +26,7 @@ const REQUESTED: [Shape; 9] = [
     Shape::Unknown,
     Shape::Zero,
 ];
+/// The shapes of slots.
 const OFFERED: [Shape; 10] = [
     Shape::Small,
     Shape::Small,
@@ -38,9 +40,11 @@ const OFFERED: [Shape; 10] = [
     Shape::Zero,
 ];
 
-/// Chooses one of several, whatever their number is: a case that fails stays one while what came before is left out.
+/// Chooses an item of a list of any length, so that a case stays valid while shrinking removes
+/// steps.
 type Choice = u16;
 
+/// A step. [`Resolver`] turns it into a command.
 #[derive(Debug, Clone)]
 pub(crate) enum Step {
     Start,
@@ -48,12 +52,12 @@ pub(crate) enum Step {
     Request {
         job: Choice,
         shape: Choice,
-        /// Asks with an id that was used before.
+        /// Repeats the id of an earlier request.
         known: Option<Choice>,
     },
     Cancel(Choice),
     UnregisterJob(Choice),
-    /// By whoever holds the slot, or in the name of another allocation.
+    /// By the holder of the slot, or in the name of another allocation.
     Free {
         slot: Choice,
         other: Option<Choice>,
@@ -74,15 +78,15 @@ pub(crate) enum Step {
         revision: Revision,
     },
     WorkerFailed(Choice),
-    /// Mostly a registered worker, sometimes another one.
+    /// Mostly a registered worker.
     Block(Choice),
     /// Mostly a blocked worker.
     Unblock(Choice),
     FailUnfulfillable(bool),
     AnswerRelease {
-        question: Choice,
+        check: Choice,
         answer: ReleaseDecision,
-        /// Names a question that is not open.
+        /// Changes a part of the open check, so that it names none.
         wrong: Option<Wrong>,
     },
     Answers {
@@ -116,7 +120,7 @@ pub(crate) enum Step {
     Run,
 }
 
-/// In what a question differs from one that is open.
+/// The part in which a release check differs from an open one.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Wrong {
     Number,
@@ -124,7 +128,7 @@ pub(crate) enum Wrong {
     Leader,
 }
 
-/// Under which instance id a worker registers.
+/// The instance id of a registration.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Identity {
     New,
@@ -135,11 +139,11 @@ pub(crate) enum Identity {
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Revision {
     None,
-    /// So many above the highest that was seen, or below.
+    /// The difference to the highest revision that was seen.
     Relative(i8),
 }
 
-/// What a report says that is not what the manager believes.
+/// A difference between a report and the view of the manager.
 #[derive(Debug, Clone)]
 pub(crate) struct Change {
     slot: Choice,
@@ -149,7 +153,7 @@ pub(crate) struct Change {
 #[derive(Debug, Clone)]
 pub(crate) enum ChangeKind {
     Free,
-    /// Held by one of the allocations that were ever asked for.
+    /// Held by an allocation that was requested before.
     Held(Choice),
     /// The same in the name of another job.
     HeldForAnotherJob(Choice),
@@ -212,7 +216,7 @@ fn changes(most: usize) -> impl Strategy<Value = Vec<Change>> {
         3 => choice().prop_map(ChangeKind::Added),
         1 => Just(ChangeKind::LastFirst),
     ];
-    // What refuses the whole report hides the rest of it: seldom.
+    // Rare, because a report that is refused tests nothing else.
     let kind = prop_oneof![60 => kind, 1 => Just(ChangeKind::Foreign), 1 => Just(ChangeKind::NamedTwice)];
     let change = (choice(), kind).prop_map(|(slot, kind)| Change { slot, kind });
     prop::collection::vec(change, 0..=most)
@@ -243,14 +247,10 @@ fn answer_release() -> impl Strategy<Value = Step> {
     ];
     let wrong = prop::sample::select(&[Wrong::Number, Wrong::Instance, Wrong::Leader][..]);
     let answer_release = (choice(), answer, prop::option::weighted(0.1, wrong));
-    answer_release.prop_map(|(question, answer, wrong)| Step::AnswerRelease {
-        question,
-        answer,
-        wrong,
-    })
+    answer_release.prop_map(|(check, answer, wrong)| Step::AnswerRelease { check, answer, wrong })
 }
 
-/// Mostly short against the timeouts; seldom everything is over.
+/// Mostly short compared with the timeouts; in rare cases all timeouts fall due.
 fn length() -> impl Strategy<Value = Duration> {
     prop_oneof![
         40 => (0..40_u64).prop_map(Duration::from_millis),
@@ -317,25 +317,26 @@ fn choose<T>(from: &[T], choice: Choice) -> Option<&T> {
     from.get(usize::from(choice).checked_rem(from.len())?)
 }
 
-/// What a step comes to.
+/// Turns steps into commands.
 pub(crate) struct Resolver<'a> {
     pub(crate) state: &'a Snapshot,
-    /// The highest numbers used so far.
+    /// The highest numbers used before.
     pub(crate) allocations: u128,
     pub(crate) instances: u128,
     pub(crate) leaders: u128,
-    /// The job that asked for each allocation, from number 1 on.
+    /// The job of each allocation, from number 1 on.
     pub(crate) jobs: &'a [u128],
     pub(crate) awaited_attempts: &'a [u64],
-    pub(crate) open_questions: &'a [ReleaseCheck],
+    pub(crate) open_release_checks: &'a [ReleaseCheck],
     pub(crate) blocked: &'a [ResourceId],
 }
 
 impl Resolver<'_> {
-    /// `None` if there is nothing it could be about.
+    /// Returns the command of a step, or `None` if the state has nothing that the step could refer
+    /// to.
     pub(crate) fn resolve(&self, step: &Step) -> Option<Command> {
         Some(match step {
-            // Little happens while it is not started.
+            // Without a leadership most inputs do nothing.
             Step::Run | Step::Request { .. } if self.state.leader_id.is_none() => Command::Start {
                 leader: self.leaders + 1,
             },
@@ -349,7 +350,6 @@ impl Resolver<'_> {
                 Command::Request {
                     allocation,
                     job: 1 + u128::from(job % JOBS),
-
                     profile: REQUESTED[usize::from(*shape) % REQUESTED.len()],
                 }
             }
@@ -429,22 +429,15 @@ impl Resolver<'_> {
                 }
             }
             Step::FailUnfulfillable(fail) => Command::FailUnfulfillable(*fail),
-            Step::AnswerRelease {
-                question,
-                answer,
-                wrong,
-            } => {
-                let mut question = Question::from(*choose(self.open_questions, *question)?);
+            Step::AnswerRelease { check, answer, wrong } => {
+                let mut check = CheckId::from(*choose(self.open_release_checks, *check)?);
                 match wrong {
-                    Some(Wrong::Number) => question.number -= 1,
-                    Some(Wrong::Instance) => question.instance += 1,
-                    Some(Wrong::Leader) => question.leader += 1,
+                    Some(Wrong::Number) => check.number -= 1,
+                    Some(Wrong::Instance) => check.instance += 1,
+                    Some(Wrong::Leader) => check.leader += 1,
                     None => {}
                 }
-                Command::AnswerRelease {
-                    question,
-                    answer: *answer,
-                }
+                Command::AnswerRelease { check, answer: *answer }
             }
             Step::Answers {
                 task_manager,
@@ -496,7 +489,7 @@ impl Resolver<'_> {
         choose(&self.state.task_managers, choice)
     }
 
-    /// One of the allocations that were ever asked for; the later ones more often.
+    /// Returns an allocation that was requested before, one of the last twelve.
     fn allocation(&self, choice: Choice) -> Option<u128> {
         let recent = self.allocations.min(12);
         (recent > 0).then(|| self.allocations - u128::from(choice) % recent)
@@ -546,7 +539,7 @@ impl Resolver<'_> {
         }
     }
 
-    /// What the manager believes; a slot that is in flight is not held yet.
+    /// Returns the statuses that the manager expects. A slot in flight is still free.
     fn statuses(&self, task_manager: &TaskManagerView) -> Vec<Status> {
         let statuses = task_manager.slots.iter().map(|slot| Status {
             slot: slot.slot_id.clone(),
@@ -638,7 +631,7 @@ fn relative(revision: Revision, of: Option<&TaskManagerView>) -> Option<u64> {
     }
 }
 
-/// An allocation that nobody asked for.
+/// An allocation without a request.
 fn stranger(choice: Choice) -> Holder {
     Holder {
         allocation: 1_000_000 + u128::from(choice % 3),

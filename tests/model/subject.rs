@@ -1,4 +1,4 @@
-//! The slot manager itself, with its doubles, driven by commands.
+//! The slot manager with its doubles, driven by commands.
 
 use std::collections::BTreeMap;
 
@@ -17,7 +17,7 @@ pub(crate) struct Subject {
     actions: RecordingActions,
     log: EffectLog,
     clock: ManualScheduledExecutor,
-    /// Of the last registration with each instance id.
+    /// The gateway of the last registration with each instance id.
     gateways: BTreeMap<u128, ScriptedGateway>,
 }
 
@@ -100,8 +100,8 @@ impl Subject {
                 self.manager.set_fail_unfulfillable_requests(*fail);
                 Outcome::Nothing
             }
-            Command::AnswerRelease { question, answer } => {
-                Outcome::AnswerRelease(self.manager.answer_release(&(*question).into(), *answer))
+            Command::AnswerRelease { check, answer } => {
+                Outcome::AnswerRelease(self.manager.answer_release(&(*check).into(), *answer))
             }
             Command::Answers {
                 instance: id,
@@ -168,7 +168,7 @@ impl Subject {
         }
     }
 
-    /// The state, with that of the allocations `1..=allocations`.
+    /// Returns the state, with the status of allocations `1..=allocations`.
     pub(crate) fn snapshot(&self, allocations: u128) -> Snapshot {
         let manager = &self.manager;
         let (slots, promised) = (manager.slot_counts(), manager.promised_slot_counts());
@@ -218,7 +218,7 @@ impl Subject {
                 .map(|promise| PromiseView {
                     worker_request: promise.worker_request(),
                     profile: promise.resource_profile().clone(),
-                    covers: promise.bound_to(),
+                    bound_to: promise.bound_to(),
                     expires_at: promise.expires_at(),
                 })
                 .collect(),

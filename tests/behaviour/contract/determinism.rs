@@ -216,7 +216,7 @@ fn slot_requests_leave_in_the_order_of_the_requests_not_in_that_of_the_assignmen
     fixture.register_by_hand("spare", 2, &report("spare", &[None]));
     fixture.log.take();
 
-    // when: 2 loses its slot and gets the spare one, and the big slot becomes free
+    // when: 2 loses its slot and gets the slot of `spare`, and the big slot becomes free
     let statuses = vec![
         SlotStatus::allocated(slot("tm", 0), small(), allocation(7), job(1)),
         SlotStatus::free(slot("tm", 1), big),

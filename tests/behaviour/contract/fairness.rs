@@ -8,7 +8,7 @@ use crate::common::{Fixture, free_report, granted, in_flight, profile, rejected,
 // The place of a request.
 
 #[test]
-fn slots_go_to_requests_in_the_order_of_their_registration() {
+fn slots_that_register_together_go_to_the_oldest_requests() {
     // given: ids in no order
     let mut fixture = Fixture::new();
     let ids = [77, 3, u128::MAX, 12, 1];

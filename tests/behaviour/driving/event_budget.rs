@@ -185,7 +185,7 @@ fn future_that_wakes_itself_for_ever_does_not_hang_the_manager() {
     let (mut manager, clock, actions) = restless(1);
     let task = Task::new();
 
-    // when, then: it asks for another poll
+    // when, then: it wakes its task for another poll
     assert_eq!(manager.run_until_stalled(), 0);
     assert_eq!(manager.poll_progress(&mut task.context()), Poll::Pending);
     assert_eq!(task.wakes(), 1);

@@ -147,7 +147,7 @@ fn manager_with_one_part_that_is_not_send_is_not_send() {
     assert_not_send!(SlotManager<LocalActions, SendGateway, ManualScheduledExecutor>);
     assert_not_send!(SlotManager<RecordingActions, SendGateway, LocalTime>);
     assert_not_send!(SlotManager<RecordingActions, SendGateway, LocalClock>);
-    // Each of these managers has exactly one part that is not.
+    // Each of these managers has exactly one part that is not `Send`.
     assert_send::<SendGateway>();
     assert_send::<Gateway<(), LocalAnswer>>();
     assert_send::<LocalTime>();

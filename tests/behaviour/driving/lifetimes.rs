@@ -176,7 +176,7 @@ fn leadership_after_a_panic_of_an_action_or_a_gateway_begins_with_nothing() {
         Call::NotifyAllocated,
     ];
     for call in calls {
-        // given: an idle task manager, and one with allocations, one of which holds two slots
+        // given: an idle task manager, and a used one, where one allocation holds two slots
         let (fuse, clock) = (Fuse::default(), ManualScheduledExecutor::new());
         let config = patient().with_task_manager_timeout(SECOND);
         let mut manager = SlotManager::<Fragile, Fragile, _>::new(config, clock.clone()).expect("valid");

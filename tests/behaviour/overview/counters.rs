@@ -435,7 +435,7 @@ fn broken_promises_are_counted() {
 }
 
 #[test]
-fn promise_that_is_kept_does_not_count_as_broken() {
+fn promise_that_is_fulfilled_does_not_count_as_broken() {
     // given
     let mut fixture = Fixture::promising(patient());
     fixture.request(1, &small());

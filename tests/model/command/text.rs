@@ -1,4 +1,5 @@
-//! Commands as lines of text: ids as numbers, profiles by name, an allocation with its job as `5@1`.
+//! Commands as lines of text: ids are numbers, profiles have names, an allocation with its job is
+//! `5@1`.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,7 +7,7 @@ use std::time::Duration;
 
 use slot_manager::ReleaseDecision;
 
-use super::{Answer, Command, Holder, Promise, Question, Report, Shape, Status};
+use super::{Answer, CheckId, Command, Holder, Promise, Report, Shape, Status};
 
 mod config;
 
@@ -24,8 +25,8 @@ impl fmt::Display for Holder {
     }
 }
 
-/// The number of the question, the instance it is about, and the leader who asks: `3:7@1`.
-impl fmt::Display for Question {
+/// The number of the check, its instance and its leader: `3:7@1`.
+impl fmt::Display for CheckId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}@{}", self.number, self.instance, self.leader)
     }
@@ -38,7 +39,7 @@ impl fmt::Display for Status {
     }
 }
 
-/// The statuses, then `rev <revision>`; each with a space before it.
+/// Writes the statuses, then `rev <revision>`, each after a space.
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.statuses.iter().try_for_each(|status| write!(f, " {status}"))?;
@@ -109,8 +110,8 @@ impl fmt::Display for Command {
             Self::Unblock { worker } => write!(f, "unblock {worker}"),
             Self::FailUnfulfillable(true) => f.write_str("fail-unfulfillable on"),
             Self::FailUnfulfillable(false) => f.write_str("fail-unfulfillable off"),
-            Self::AnswerRelease { question, answer } => {
-                write!(f, "answer-release {question} {}", name_of_release_answer(*answer))
+            Self::AnswerRelease { check, answer } => {
+                write!(f, "answer-release {check} {}", name_of_release_answer(*answer))
             }
             Self::Answers { instance, once, answer } => write!(f, "answers {instance} {}{answer}", next(once)),
             Self::Answer { attempt, answer } => write!(f, "answer {attempt} {answer}"),
@@ -149,7 +150,7 @@ fn name_of_release_answer(answer: ReleaseDecision) -> &'static str {
 fn read_release_answer(text: &str) -> Result<ReleaseDecision, String> {
     let all = [ReleaseDecision::Release, ReleaseDecision::Keep, ReleaseDecision::Later];
     let named = all.into_iter().find(|answer| name_of_release_answer(*answer) == text);
-    named.ok_or(format!("{text:?} is no answer to a question"))
+    named.ok_or(format!("{text:?} is no release decision"))
 }
 
 /// A duration in milliseconds, or `never`.
@@ -176,7 +177,7 @@ impl FromStr for Length {
     }
 }
 
-/// `next` says that it is about one answer only.
+/// Splits off `next`, which limits a command to one answer.
 fn once_and_rest<'a, 'b>(words: &'a [&'b str]) -> (bool, &'a [&'b str]) {
     match words {
         ["next", rest @ ..] => (true, rest),
@@ -209,7 +210,7 @@ impl FromStr for Holder {
     }
 }
 
-impl FromStr for Question {
+impl FromStr for CheckId {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
@@ -284,7 +285,7 @@ impl Promise {
             ["unspecified"] => Ok(Self::Unspecified),
             ["declined"] => Ok(Self::Declined),
             ["refused"] => Ok(Self::Refused),
-            _ => Err(format!("{words:?} is no answer to the wish for a worker")),
+            _ => Err(format!("{words:?} is no answer to a worker request")),
         }
     }
 }
@@ -318,7 +319,7 @@ impl FromStr for Command {
                 let (worker_request, report) = match rest {
                     ["for", id, "slots", report @ ..] => (Some(read(id)?), report),
                     ["slots", report @ ..] => (None, report),
-                    _ => return Err(format!("{line:?}: where are the slots?")),
+                    _ => return Err(format!("{line:?}: the slots are missing")),
                 };
                 Ok(Self::Register {
                     worker: (*worker).to_owned(),
@@ -360,7 +361,7 @@ impl FromStr for Command {
                 match rest {
                     ["accepted"] => Ok(Self::Releases { once, accept: true }),
                     ["declined"] => Ok(Self::Releases { once, accept: false }),
-                    _ => Err(format!("{line:?}: accepted or declined?")),
+                    _ => Err(format!("{line:?}: neither accepted nor declined")),
                 }
             }
             ["block", worker] => Ok(Self::Block {
@@ -371,8 +372,8 @@ impl FromStr for Command {
             }),
             ["fail-unfulfillable", "on"] => Ok(Self::FailUnfulfillable(true)),
             ["fail-unfulfillable", "off"] => Ok(Self::FailUnfulfillable(false)),
-            ["answer-release", question, answer] => Ok(Self::AnswerRelease {
-                question: question.parse()?,
+            ["answer-release", check, answer] => Ok(Self::AnswerRelease {
+                check: check.parse()?,
                 answer: read_release_answer(answer)?,
             }),
             ["withdrawals", rest @ ..] => {
@@ -380,7 +381,7 @@ impl FromStr for Command {
                 match rest {
                     ["confirmed"] => Ok(Self::Withdrawals { once, confirm: true }),
                     ["too-late"] => Ok(Self::Withdrawals { once, confirm: false }),
-                    _ => Err(format!("{line:?}: confirmed or too late?")),
+                    _ => Err(format!("{line:?}: neither confirmed nor too-late")),
                 }
             }
             ["release-answers", instance, rest @ ..] => {

@@ -1,4 +1,4 @@
-//! Workers whose free slots are not handed out.
+//! Blocked workers, whose free slots are not offered.
 
 use slot_manager::{BlockOutcome, NotStarted, ResourceId, SlotId, UnblockOutcome};
 
@@ -9,27 +9,27 @@ impl NaiveSlotManager {
         self.blocked.contains(resource_id)
     }
 
-    /// Whether a worker with the id is registered does not matter.
+    /// Blocks a worker. It need not be registered.
     pub(super) fn block(&mut self, resource_id: ResourceId) -> Result<BlockOutcome, NotStarted> {
         self.begin_input()?;
         if self.is_blocked(&resource_id) {
             return Ok(BlockOutcome::AlreadyBlocked);
         }
-        let free = |state: &State| matches!(state, State::Offered(_) | State::Withheld(_));
+        let free = |state: &State| matches!(state, State::Offered(_) | State::BackingOff(_));
         for slot in self.slots_of(&resource_id, free) {
             self.set_state(&slot, State::Blocked);
         }
-        // Nothing keeps it any more.
+        // A blocked task manager is not kept for the minimum or for redundancy.
         let mut all = self.task_managers.iter();
         if let Some(kept) = all.find(|it| it.resource_id == resource_id && it.kept.is_some()) {
-            self.said.releases.push((kept.instance_id, kept.idle_periods));
+            self.outbox.releases.push((kept.instance_id, kept.idle_periods));
         }
         self.blocked.push(resource_id);
         self.end_input();
         Ok(BlockOutcome::Blocked)
     }
 
-    /// Its slots become free as at the end of a transaction.
+    /// Unblocks a worker. Its slots become free at the commit.
     pub(super) fn unblock(&mut self, resource_id: &ResourceId) -> Result<UnblockOutcome, NotStarted> {
         self.begin_input()?;
         if !self.is_blocked(resource_id) {
@@ -37,13 +37,14 @@ impl NaiveSlotManager {
         }
         self.blocked.retain(|it| it != resource_id);
         for slot in self.slots_of(resource_id, |state| *state == State::Blocked) {
-            self.set_state(&slot, State::Unplaced);
+            self.set_state(&slot, State::Detached);
             self.transaction.freed.push(slot);
         }
         self.end_input();
         Ok(UnblockOutcome::Unblocked)
     }
 
+    /// Returns the slots of a worker in certain states.
     fn slots_of(&self, resource_id: &ResourceId, is: impl Fn(&State) -> bool) -> Vec<SlotId> {
         let slots = self.slots().filter(|slot| slot.id.resource_id() == resource_id);
         slots
@@ -52,6 +53,7 @@ impl NaiveSlotManager {
             .collect()
     }
 
+    /// Returns the blocked workers.
     pub(crate) fn blocked_workers(&self) -> &[ResourceId] {
         &self.blocked
     }

@@ -1,4 +1,4 @@
-//! The beginning and the end of a leadership.
+//! The start and the end of a leadership.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use slot_manager::{LeaderId, StartError, Timestamp};
 use super::{NaiveSlotManager, Timer};
 
 impl NaiveSlotManager {
-    /// An input as any other: the floor is asked for within it.
+    /// Begins a leadership. It is an input like others, so it requests the minimum of slots.
     pub(super) fn start(&mut self, leader_id: LeaderId) -> Result<(), StartError> {
         if let Some(leader_id) = self.leader {
             return Err(StartError::AlreadyStarted { leader_id });
@@ -15,18 +15,19 @@ impl NaiveSlotManager {
         self.leader = Some(leader_id);
         self.now = self.now.max(self.clock);
         self.earliest_rearm = Timestamp::ZERO;
-        self.recovery = self.a_time(self.config.recovery_timeout);
-        self.grace_period = self.a_time(self.config.unfulfillable_grace_period);
+        self.recovery = self.start_timer(self.config.recovery_timeout);
+        self.grace_period = self.start_timer(self.config.unfulfillable_grace_period);
         self.end_input();
         Ok(())
     }
 
-    /// A time that begins with the start; there is none if it has no length.
-    fn a_time(&mut self, length: Duration) -> Option<Timer> {
+    /// Arms a timer that begins with the start. A length of zero arms none.
+    fn start_timer(&mut self, length: Duration) -> Option<Timer> {
         (length > Duration::ZERO).then(|| self.timer(length))
     }
 
-    /// What was configured, the numbers that were used, and whether unfulfillable requests fail outlast a leadership.
+    /// Ends the leadership. The configuration, the sequence numbers and the fail-fast setting
+    /// outlast it.
     pub(super) fn suspend(&mut self) -> bool {
         self.task_managers.clear();
         self.requests.clear();
@@ -34,7 +35,7 @@ impl NaiveSlotManager {
         self.blocked.clear();
         self.recovery = None;
         self.grace_period = None;
-        self.spare_ask = None;
+        self.reserve_backoff = None;
         self.leader.take().is_some()
     }
 }

@@ -1,11 +1,12 @@
-//! How much there may be: room for workers, and registrations beyond the limits.
+//! Limits: whether one more worker may be requested, and which registrations are refused.
 
 use slot_manager::{Limit, ResourceId, ResourceProfile, WorkerRequestId};
 
 use super::NaiveSlotManager;
 use crate::command::Report;
 
-/// A hundred millionth is the smallest part of a core, and of a unit of an extended resource, that is told apart.
+/// Converts an amount to its smallest units: a hundred millionth of a core or of an extended
+/// resource.
 fn units(amount: f64) -> u128 {
     (amount * 100_000_000.0).round() as u128
 }
@@ -23,14 +24,14 @@ pub(super) fn extended_units(profile: &ResourceProfile, name: &str) -> u128 {
 }
 
 impl NaiveSlotManager {
-    /// The slots of a worker that is asked for, each with its profile; `None` if it is not known what it brings.
+    /// Returns the slot profiles of a worker as described in the configuration.
     pub(super) fn worker(&self) -> Option<Vec<ResourceProfile>> {
         let worker = self.config.worker_description.as_ref()?;
         Some(vec![worker.slot_profile().clone(); worker.slots()])
     }
 
-    /// The limit that so many slots would be beyond.
-    fn limit_below(&self, slots: &[ResourceProfile]) -> Option<Limit> {
+    /// Returns the limit that these slots exceed.
+    fn limit_exceeded_by(&self, slots: &[ResourceProfile]) -> Option<Limit> {
         let config = &self.config;
         let cpu: u128 = slots.iter().map(cpu_units).sum();
         let memory: u128 = slots.iter().map(memory_bytes).sum();
@@ -45,28 +46,30 @@ impl NaiveSlotManager {
         }
     }
 
-    /// The limit that all slots, registered and promised, would be beyond with these.
+    /// Returns the limit that the registered and promised slots exceed together with `more`.
     pub(super) fn limit_exceeded_with(&self, more: &[ResourceProfile]) -> Option<Limit> {
         let registered = self.slots().map(|slot| &slot.profile);
         let promised = self.promises.iter().map(|promise| &promise.profile);
         let all: Vec<_> = registered.chain(promised).chain(more).cloned().collect();
-        self.limit_below(&all)
+        self.limit_exceeded_by(&all)
     }
 
-    /// Whether there is room for one more worker.
+    /// Returns `true` if one more worker is within the limits.
     pub(super) fn has_room(&self) -> bool {
         let worker = self.worker();
         worker.is_none_or(|slots| self.limit_exceeded_with(&slots).is_none())
     }
 
-    /// Whether a worker that is asked for could serve a request, and could be there at all.
+    /// Returns `true` if a requested worker could serve a request, and a single worker is within
+    /// the limits.
     pub(super) fn could_be_served_by_a_worker(&self, required: &ResourceProfile) -> bool {
         let worker = self.worker();
-        worker.is_none_or(|slots| slots[0].is_matching(required) && self.limit_below(&slots).is_none())
+        worker.is_none_or(|slots| slots[0].is_matching(required) && self.limit_exceeded_by(&slots).is_none())
     }
 
-    /// The limit because of which a worker may not register. One that brings back what is held, or what is waited for,
-    /// always may.
+    /// Returns the limit because of which a registration is refused.
+    ///
+    /// A worker that holds an allocation or fulfils a promise is always admitted.
     pub(super) fn refusal(
         &self,
         resource_id: &ResourceId,
@@ -76,10 +79,10 @@ impl NaiveSlotManager {
         let is_registered = self.task_managers.iter().any(|it| it.resource_id == *resource_id);
         let brings_allocation = report.statuses.iter().any(|status| status.holder.is_some());
         let slots: Vec<_> = report.statuses.iter().map(|status| status.shape.profile()).collect();
-        let keeps_promise = slots
+        let fulfils_promise = slots
             .iter()
             .any(|slot| self.fulfilled_by(worker_request, slot).is_some());
-        if slots.is_empty() || is_registered || brings_allocation || keeps_promise {
+        if slots.is_empty() || is_registered || brings_allocation || fulfils_promise {
             return None;
         }
         self.limit_exceeded_with(&slots)

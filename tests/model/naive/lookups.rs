@@ -1,6 +1,6 @@
-//! Looking things up, from the beginning of a list.
+//! Lookups, each of which searches a list from its beginning.
 
-use slot_manager::{AllocationId, AllocationStatus, InstanceId, JobId, SlotId};
+use slot_manager::{Allocation, AllocationId, AllocationStatus, InstanceId, JobId, SlotId};
 
 use super::{NaiveSlotManager, Request, Slot, Stage, State, TaskManager};
 
@@ -42,24 +42,34 @@ impl NaiveSlotManager {
         found.expect("a pending request")
     }
 
-    /// The slot that is the grant of an allocation, with the job.
-    pub(super) fn grant(&self, id: AllocationId) -> Option<(SlotId, JobId)> {
+    /// Returns the slot that is the grant of an allocation, and its job.
+    pub(super) fn find_grant(&self, id: AllocationId) -> Option<(SlotId, JobId)> {
         self.slots().find_map(|slot| match slot.state {
             State::Allocated {
-                holder: (allocation, job),
-                beside: None,
-            } if allocation == id => Some((slot.id.clone(), job)),
+                allocation,
+                secondary: None,
+            } if allocation.id == id => Some((slot.id.clone(), allocation.job)),
             _ => None,
         })
     }
 
     pub(super) fn status(&self, id: AllocationId) -> Option<AllocationStatus> {
         match self.find_request(id) {
-            None => self.grant(id).map(|(slot_id, _)| AllocationStatus::Granted { slot_id }),
+            None => self
+                .find_grant(id)
+                .map(|(slot_id, _)| AllocationStatus::Granted { slot_id }),
             Some(request) => Some(match &request.stage {
                 Stage::InFlight { slot, .. } => AllocationStatus::InFlight { slot_id: slot.clone() },
                 _ => AllocationStatus::Waiting,
             }),
+        }
+    }
+
+    /// Returns the allocation that holds a slot.
+    pub(super) fn holder(&self, slot: &SlotId) -> Option<Allocation> {
+        match self.find_slot(slot)?.state {
+            State::Allocated { allocation, .. } => Some(allocation),
+            _ => None,
         }
     }
 }

@@ -1,16 +1,37 @@
-//! What a report changes.
+//! Reports, and the changes they cause.
 
-use slot_manager::{AllocationId, GrantLoss, InstanceId, JobId, ResourceProfile, SlotId, SlotReport, SlotStatus};
+use slot_manager::{
+    Allocation, GrantLoss, InstanceId, ReportOutcome, ResourceId, ResourceProfile, SlotId, SlotReport, SlotReportError,
+    Stale,
+};
 
 use super::{NaiveSlotManager, Slot, Stage, State};
 use crate::command::Report;
 
-fn reported_holder(status: &SlotStatus) -> Option<(AllocationId, JobId)> {
-    status.allocation().map(|allocation| (allocation.id, allocation.job))
-}
-
 impl NaiveSlotManager {
-    /// First what the report contradicts is dropped, then come those who hold slots, then the free ones.
+    /// Applies a report, unless a newer one was seen.
+    pub(super) fn report(
+        &mut self,
+        instance_id: InstanceId,
+        report: &Report,
+    ) -> Result<ReportOutcome, SlotReportError> {
+        self.begin_input()?;
+        let Some(task_manager) = self.task_manager(instance_id) else {
+            return Ok(ReportOutcome::Unknown);
+        };
+        validate(&task_manager.resource_id, report)?;
+        if let (Some(revision), Some(highest_seen)) = (report.revision, task_manager.highest_revision) {
+            if revision < highest_seen {
+                return Ok(ReportOutcome::Ignored(Stale { revision, highest_seen }));
+            }
+        }
+        self.apply_report(instance_id, report, &[]);
+        self.end_input();
+        Ok(ReportOutcome::Applied)
+    }
+
+    /// Applies a report: first contradicted holders are dropped, then holders are adopted, then
+    /// free slots are noted.
     pub(super) fn apply_report(&mut self, id: InstanceId, report: &Report, former: &[Slot]) {
         let statuses = SlotReport::from(report);
         let statuses = statuses.statuses();
@@ -21,7 +42,7 @@ impl NaiveSlotManager {
         for status in statuses {
             if known.contains(status.slot_id()) {
                 self.update_profile(status.slot_id(), status.resource_profile());
-                self.drop_contradicted(status.slot_id(), reported_holder(status));
+                self.drop_contradicted(status.slot_id(), status.allocation());
             }
         }
         for slot in &known {
@@ -37,19 +58,19 @@ impl NaiveSlotManager {
         task_manager.slots.extend(new.iter().map(|status| Slot {
             id: status.slot_id().clone(),
             profile: status.resource_profile().clone(),
-            state: State::Unplaced,
+            state: State::Detached,
             failed: None,
         }));
         task_manager.slots.sort_by_key(|slot| slot.id.slot_number());
         for status in statuses {
-            if let Some(holder) = reported_holder(status) {
-                if self.holder(status.slot_id()) != Some(holder) {
-                    self.adopt(status.slot_id(), holder);
+            if let Some(allocation) = status.allocation() {
+                if self.holder(status.slot_id()) != Some(allocation) {
+                    self.adopt(status.slot_id(), allocation);
                 }
             }
         }
         for status in statuses {
-            if self.slot_mut(status.slot_id()).state == State::Unplaced {
+            if self.slot_mut(status.slot_id()).state == State::Detached {
                 self.transaction.freed.push(status.slot_id().clone());
             }
         }
@@ -60,59 +81,58 @@ impl NaiveSlotManager {
         }
     }
 
-    pub(super) fn holder(&self, slot: &SlotId) -> Option<(AllocationId, JobId)> {
-        match self.find_slot(slot)?.state {
-            State::Allocated { holder, .. } => Some(holder),
-            _ => None,
-        }
-    }
-
-    pub(super) fn update_profile(&mut self, slot: &SlotId, profile: &ResourceProfile) {
+    /// Changes the profile of a slot. An offered slot is offered anew.
+    fn update_profile(&mut self, slot: &SlotId, profile: &ResourceProfile) {
         let record = self.slot_mut(slot);
         if record.profile != *profile {
             record.profile = profile.clone();
             if matches!(record.state, State::Offered(_)) {
-                record.state = State::Unplaced;
+                record.state = State::Detached;
             }
         }
     }
 
-    pub(super) fn drop_contradicted(&mut self, slot: &SlotId, reported: Option<(AllocationId, JobId)>) {
+    /// Ends the grant, attempt or backoff of a slot that its status contradicts.
+    fn drop_contradicted(&mut self, slot: &SlotId, reported: Option<Allocation>) {
         match (self.slot_mut(slot).state.clone(), reported) {
-            (State::Allocated { holder, beside }, Some(reported)) if holder == reported => {
-                if beside.is_some() {
-                    self.transaction.beside.push(slot.clone());
+            (State::Allocated { allocation, secondary }, Some(reported)) if allocation == reported => {
+                if secondary.is_some() {
+                    self.transaction.secondaries.push(slot.clone());
                 }
             }
-            (State::Allocated { .. }, Some((allocation_id, job_id))) => {
-                self.drop_holding(slot, GrantLoss::HeldByAnother { allocation_id, job_id });
+            (State::Allocated { .. }, Some(Allocation { id, job })) => {
+                let (allocation_id, job_id) = (id, job);
+                self.drop_grant(slot, GrantLoss::HeldByAnother { allocation_id, job_id });
             }
-            (State::Allocated { .. }, None) => self.drop_holding(slot, GrantLoss::ReportedFree),
+            (State::Allocated { .. }, None) => self.drop_grant(slot, GrantLoss::ReportedFree),
             (State::InFlight(id), Some(reported)) => {
-                if (id, self.request_mut(id).job_id) == reported {
-                    return self.give(slot, id);
+                if (id, self.request_mut(id).job_id) == (reported.id, reported.job) {
+                    return self.grant(slot, id);
                 }
                 self.fence(id);
-                self.request_mut(id).stage = Stage::Unplaced;
-                self.transaction.unplaced.push(id);
-                self.set_state(slot, State::Unplaced);
+                self.request_mut(id).stage = Stage::Detached;
+                self.transaction.detached.push(id);
+                self.set_state(slot, State::Detached);
             }
-            // The report may be older than the request. What is free is dealt with below.
+            // The report may be older than the slot request. The caller notes slots that are free.
             (_, None) => {}
-            (_, Some(_)) => self.set_state(slot, State::Unplaced),
+            (_, Some(_)) => self.set_state(slot, State::Detached),
         }
     }
+}
 
-    /// What a new registration has where the old one lost a grant.
-    pub(super) fn say_what_took_the_place(&mut self) {
-        for mut dropped in std::mem::take(&mut self.transaction.dropped) {
-            if self.find_slot(&dropped.slot).is_some() {
-                dropped.loss = match self.holder(&dropped.slot) {
-                    Some((allocation_id, job_id)) => GrantLoss::HeldByAnother { allocation_id, job_id },
-                    None => GrantLoss::ReportedFree,
-                };
-            }
-            self.transaction.dropped.push(dropped);
-        }
+/// Returns the error for which a report is refused as a whole.
+pub(super) fn validate(resource_id: &ResourceId, report: &Report) -> Result<(), SlotReportError> {
+    let slots = || report.statuses.iter().map(|status| &status.slot);
+    if let Some(foreign) = slots().find(|slot| slot.resource_id() != resource_id) {
+        return Err(SlotReportError::ForeignSlot {
+            resource_id: resource_id.clone(),
+            slot_id: foreign.clone(),
+        });
+    }
+    let twice = slots().filter(|slot| slots().filter(|other| other == slot).count() > 1);
+    match twice.min() {
+        Some(twice) => Err(SlotReportError::DuplicateSlot { slot_id: twice.clone() }),
+        None => Ok(()),
     }
 }

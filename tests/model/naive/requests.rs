@@ -1,91 +1,168 @@
-//! Where a request is, from its registration to its end.
+//! Requests, from their registration to their end.
 
 use slot_manager::testing::Action;
-use slot_manager::{AllocationFailureCause, AllocationId, RequestFailure, SlotId};
+use slot_manager::{
+    AllocationFailureCause, AllocationId, AllocationStatus, CancelOutcome, Conflict, JobId, NotStarted, RequestFailure,
+    ResourceProfile, SlotRequestError, SlotRequestOutcome,
+};
 
-use super::{Expected, NaiveSlotManager, Stage, State};
+use super::{NaiveSlotManager, Request, Stage, State};
 
 impl NaiveSlotManager {
-    /// A request that is nowhere takes a free slot, or waits.
-    pub(super) fn seek(&mut self, id: AllocationId) {
+    /// Registers a slot request.
+    pub(super) fn request(
+        &mut self,
+        allocation_id: AllocationId,
+        job_id: JobId,
+        profile: ResourceProfile,
+    ) -> Result<SlotRequestOutcome, SlotRequestError> {
+        self.begin_input()?;
+        if let Some(status) = self.status(allocation_id) {
+            let pending = self.requests.iter().find(|it| it.allocation_id == allocation_id);
+            let known = pending
+                .map(|it| it.job_id)
+                .or(self.find_grant(allocation_id).map(|(_, job)| job));
+            let conflict = match pending {
+                _ if known != Some(job_id) => Conflict::Job,
+                Some(known) if known.profile != profile => Conflict::ResourceProfile,
+                _ => return Ok(SlotRequestOutcome::Duplicate(status)),
+            };
+            return Err(SlotRequestError::Conflict {
+                allocation_id,
+                conflict,
+                status,
+            });
+        }
+        match self.config.max_pending_requests {
+            Some(limit) if self.requests.len() >= limit => {
+                return Err(SlotRequestError::TooManyPendingRequests { limit });
+            }
+            _ => {}
+        }
+        let request = Request {
+            allocation_id,
+            job_id,
+            profile,
+            order: self.next(),
+            deadline: self.now + self.config.request_timeout,
+            failed_attempts: 0,
+            last_failure: None,
+            stage: Stage::Detached,
+        };
+        self.requests.push(request);
+        self.outbox.registering = Some((allocation_id, None));
+        self.place(allocation_id);
+        self.end_input();
+        match self.outbox.registering.take() {
+            Some((_, Some(Ok(slot_id)))) => Ok(SlotRequestOutcome::Accepted(AllocationStatus::Granted { slot_id })),
+            Some((_, Some(Err(failure)))) => Err(SlotRequestError::Failed {
+                allocation_id,
+                failure: Box::new(failure),
+            }),
+            _ => {
+                let status = self
+                    .status(allocation_id)
+                    .expect("neither granted nor failed: it is pending");
+                Ok(SlotRequestOutcome::Accepted(status))
+            }
+        }
+    }
+
+    /// Cancels a request.
+    pub(super) fn cancel(&mut self, allocation_id: AllocationId) -> Result<CancelOutcome, NotStarted> {
+        self.begin_input()?;
+        Ok(match self.status(allocation_id) {
+            None => CancelOutcome::Unknown,
+            Some(AllocationStatus::Granted { slot_id }) => CancelOutcome::AlreadyGranted { slot_id },
+            Some(_) => {
+                self.remove_request(allocation_id);
+                self.end_input();
+                CancelOutcome::Cancelled
+            }
+        })
+    }
+
+    /// Cancels the requests of a job. Returns their number.
+    pub(super) fn unregister_job(&mut self, job_id: JobId) -> Result<usize, NotStarted> {
+        self.begin_input()?;
+        let all = self.requests.iter().filter(|it| it.job_id == job_id);
+        let ids: Vec<_> = all.map(|it| it.allocation_id).collect();
+        for id in &ids {
+            self.remove_request(*id);
+        }
+        self.end_input();
+        Ok(ids.len())
+    }
+
+    /// Gives a detached request an offered slot, or enqueues it.
+    pub(super) fn place(&mut self, id: AllocationId) {
         let required = self.request_mut(id).profile.clone();
         match self.best_offered(&required) {
             Some(slot) => self.assign(&slot, id),
-            None => self.wait(id),
+            None => self.enqueue(id),
         }
     }
 
-    pub(super) fn assign(&mut self, slot: &SlotId, id: AllocationId) {
-        self.unplace(id);
-        self.attempts += 1;
-        let attempt = self.attempts;
-        self.set_state(slot, State::InFlight(id));
-        let request = self.request_mut(id);
-        request.stage = Stage::InFlight {
-            slot: slot.clone(),
-            attempt,
-            answer: Expected::NotAsked,
-        };
-        let order = request.order;
-        self.said.slot_requests.push((order, attempt));
-    }
-
-    /// A request that is nowhere, and that no offered slot fits.
-    pub(super) fn wait(&mut self, id: AllocationId) {
+    /// Enqueues a detached request that no offered slot fits: it is bound to a promised slot, or
+    /// needs a worker.
+    pub(super) fn enqueue(&mut self, id: AllocationId) {
         let required = self.request_mut(id).profile.clone();
-        let unbound = self.promises.iter_mut().filter(|it| it.covers.is_none());
+        let unbound = self.promises.iter_mut().filter(|it| it.bound_to.is_none());
         let fitting = unbound.filter(|it| it.profile.is_matching(&required));
-        match fitting.min_by_key(|it| it.unbound) {
+        match fitting.min_by_key(|it| it.unbound_since) {
             Some(promise) => {
-                promise.covers = Some(id);
+                promise.bound_to = Some(id);
                 let worker_request = promise.worker_request;
-                self.request_mut(id).stage = Stage::Covered;
-                self.of_worker_request(worker_request, |it| it.asked_to_withdraw = false);
+                self.request_mut(id).stage = Stage::Bound;
+                self.update_promises(worker_request, |it| it.withdrawal_tried = false);
             }
             None => {
                 let request = self.request_mut(id);
-                request.stage = Stage::Uncovered;
+                request.stage = Stage::NeedsWorker;
                 let order = request.order;
-                self.said.asks.push(order);
+                self.outbox.worker_requests.push(order);
             }
         }
     }
 
-    /// Takes a request from where it waits or pauses. An attempt is not touched.
-    pub(super) fn unplace(&mut self, id: AllocationId) {
+    /// Removes a request from the waiting or backing-off ones. An attempt in flight stays.
+    pub(super) fn detach(&mut self, id: AllocationId) {
         let request = self.request_mut(id);
-        let was_covered = request.stage == Stage::Covered;
+        let was_bound = request.stage == Stage::Bound;
         if !matches!(request.stage, Stage::InFlight { .. }) {
-            request.stage = Stage::Unplaced;
+            request.stage = Stage::Detached;
         }
-        if was_covered {
-            let promise = self.promises.iter().position(|it| it.covers == Some(id));
-            self.cover_with(promise.expect("what covers the request"));
+        if was_bound {
+            let promise = self.promises.iter().position(|it| it.bound_to == Some(id));
+            self.bind_to_oldest(promise.expect("the promised slot of a bound request"));
         }
     }
 
-    /// Takes a request from wherever it is. The slot of an attempt is given back.
+    /// Detaches a request from any place. The slot of an attempt becomes free.
     pub(super) fn withdraw(&mut self, id: AllocationId) {
         match self.request_mut(id).stage.clone() {
             Stage::InFlight { slot, .. } => {
                 self.fence(id);
-                self.set_state(&slot, State::Unplaced);
-                self.request_mut(id).stage = Stage::Unplaced;
+                self.set_state(&slot, State::Detached);
+                self.request_mut(id).stage = Stage::Detached;
                 self.transaction.freed.push(slot);
             }
-            _ => self.unplace(id),
+            _ => self.detach(id),
         }
     }
 
+    /// Ends a request without a notification.
     pub(super) fn remove_request(&mut self, id: AllocationId) {
         self.withdraw(id);
         self.requests.retain(|it| it.allocation_id != id);
     }
 
+    /// Fails a request. The failure of the request that is being registered is returned, every
+    /// other one is notified.
     pub(super) fn fail(&mut self, id: AllocationId, failure: RequestFailure) {
         let job_id = self.request_mut(id).job_id;
         self.remove_request(id);
-        match &mut self.said.registering {
+        match &mut self.outbox.registering {
             Some((registering, result)) if *registering == id => *result = Some(Err(failure)),
             _ => {
                 let action = Action::NotifyAllocationFailure {
@@ -93,26 +170,8 @@ impl NaiveSlotManager {
                     allocation_id: id,
                     cause: AllocationFailureCause::RequestFailed(failure),
                 };
-                self.said.notifications.push((None, action));
+                self.outbox.notifications.push((None, action));
             }
         }
-    }
-
-    /// A slot that nobody holds becomes the grant of a pending request.
-    pub(super) fn give(&mut self, slot: &SlotId, id: AllocationId) {
-        let job_id = self.request_mut(id).job_id;
-        self.requests.retain(|it| it.allocation_id != id);
-        self.hold(slot, (id, job_id), None);
-        if let Some((registering, result)) = &mut self.said.registering {
-            if *registering == id {
-                *result = Some(Ok(slot.clone()));
-            }
-        }
-        let action = Action::NotifySlotAllocated {
-            job_id,
-            allocation_id: id,
-            slot_id: slot.clone(),
-        };
-        self.said.notifications.push((Some(slot.clone()), action));
     }
 }

@@ -1,10 +1,11 @@
-//! Who holds a slot, and to whom it goes.
+//! Slots: their transitions, and which request takes a free one.
 
-use slot_manager::{AllocationId, GrantLoss, InstanceId, JobId, RequestFailure, SlotId};
+use slot_manager::{GrantLoss, SlotId};
 
-use super::{Dropped, NaiveSlotManager, Stage, State};
+use super::{NaiveSlotManager, Stage, State};
 
 impl NaiveSlotManager {
+    /// Changes the state of a slot, and notes a task manager whose last used slot became free.
     pub(super) fn set_state(&mut self, slot: &SlotId, state: State) {
         let owner = self
             .task_managers
@@ -19,12 +20,8 @@ impl NaiveSlotManager {
         }
     }
 
-    pub(super) fn hold(&mut self, slot: &SlotId, holder: (AllocationId, JobId), beside: Option<u64>) {
-        self.set_state(slot, State::Allocated { holder, beside });
-        self.slot_mut(slot).failed = None;
-    }
-
-    /// A slot that nobody holds goes to the oldest waiting request, or is offered; unless its task manager is blocked.
+    /// Gives a slot without a holder to the oldest waiting request that it fits, or offers it. A
+    /// slot of a blocked worker becomes blocked.
     pub(super) fn offer(&mut self, slot: &SlotId) {
         if self.is_blocked(slot.resource_id()) {
             return self.set_state(slot, State::Blocked);
@@ -43,71 +40,18 @@ impl NaiveSlotManager {
         }
     }
 
-    /// A task executor says who holds a slot.
-    pub(super) fn adopt(&mut self, slot: &SlotId, (allocation_id, job_id): (AllocationId, JobId)) {
-        if let Some(request) = self.find_request(allocation_id) {
-            let own = request.job_id == job_id;
-            self.withdraw(allocation_id);
-            if own {
-                return self.give(slot, allocation_id);
-            }
-            let slot_id = slot.clone();
-            self.fail(allocation_id, RequestFailure::HeldByAnotherJob { slot_id, job_id });
-        } else if self.grant_or_promote(allocation_id).is_some() {
-            let order = self.next();
-            self.hold(slot, (allocation_id, job_id), Some(order));
-            return self.transaction.beside.push(slot.clone());
-        }
-        self.hold(slot, (allocation_id, job_id), None);
-    }
-
-    /// The grant of an allocation. If only slots beside it are left, the oldest of them is its grant from now on.
-    pub(super) fn grant_or_promote(&mut self, id: AllocationId) -> Option<(SlotId, JobId)> {
-        if self.grant(id).is_none() && self.find_request(id).is_none() {
-            let beside = self.slots().filter_map(|slot| match slot.state {
-                State::Allocated { holder, beside } if holder.0 == id => Some((beside, slot.id.clone(), holder)),
-                _ => None,
-            });
-            if let Some((_, slot, holder)) = beside.min() {
-                self.set_state(&slot, State::Allocated { holder, beside: None });
-            }
-        }
-        self.grant(id)
-    }
-
-    /// Ends what holds a slot. Of a grant it is judged later whether it is lost.
-    pub(super) fn drop_holding(&mut self, slot: &SlotId, loss: GrantLoss) {
-        if let State::Allocated { holder, beside: None } = self.slot_mut(slot).state {
-            let slot = slot.clone();
-            self.transaction.dropped.push(Dropped { slot, holder, loss });
-        }
-        self.set_state(slot, State::Unplaced);
-    }
-
+    /// Removes a slot. The request in flight to it looks for another slot.
     pub(super) fn remove_slot(&mut self, slot: &SlotId, loss: &GrantLoss) {
         match self.slot_mut(slot).state.clone() {
             State::InFlight(id) => {
-                self.request_mut(id).stage = Stage::Unplaced;
-                self.transaction.unplaced.push(id);
-                self.set_state(slot, State::Unplaced);
+                self.request_mut(id).stage = Stage::Detached;
+                self.transaction.detached.push(id);
+                self.set_state(slot, State::Detached);
             }
-            _ => self.drop_holding(slot, loss.clone()),
+            _ => self.drop_grant(slot, loss.clone()),
         }
         for task_manager in &mut self.task_managers {
             task_manager.slots.retain(|it| it.id != *slot);
         }
-    }
-
-    pub(super) fn detach(&mut self, id: InstanceId, loss: &GrantLoss) {
-        let slots: Vec<_> = self
-            .task_manager_mut(id)
-            .slots
-            .iter()
-            .map(|slot| slot.id.clone())
-            .collect();
-        for slot in &slots {
-            self.remove_slot(slot, loss);
-        }
-        self.task_managers.retain(|it| it.instance_id != id);
     }
 }

@@ -1,11 +1,12 @@
-//! Requests that nothing could serve, and when they fail because of that.
+//! Unfulfillable requests, and when they fail.
 
 use slot_manager::{AllocationId, RequestFailure, ResourceProfile};
 
 use super::{NaiveSlotManager, Request, Stage};
 
 impl NaiveSlotManager {
-    /// It may be said before the first start, too, and stays said.
+    /// Turns fail-fast on or off. The setting is valid before the first start too, and outlasts
+    /// leaderships.
     pub(super) fn set_fail_unfulfillable(&mut self, fail: bool) {
         let changes = self.fail_unfulfillable != fail;
         self.fail_unfulfillable = fail;
@@ -18,14 +19,15 @@ impl NaiveSlotManager {
         self.fail_unfulfillable && self.leader.is_some() && self.grace_period.is_none()
     }
 
-    /// Whether a slot that is registered, whatever it is doing, or promised fits.
+    /// Returns `true` if a registered slot in any state, or a promised slot, fits.
     pub(super) fn is_served_by_a_slot(&self, required: &ResourceProfile) -> bool {
         let registered = self.slots().map(|slot| &slot.profile);
         let promised = self.promises.iter().map(|promise| &promise.profile);
         registered.chain(promised).any(|profile| profile.is_matching(required))
     }
 
-    /// Without a description, only that a worker was declined says that there is none.
+    /// Returns `true` if a worker could serve a request. Without a description, only a declined
+    /// worker request shows that none could.
     fn may_be_served_by_a_worker(&self, request: &Request) -> bool {
         match self.worker() {
             Some(_) => self.could_be_served_by_a_worker(&request.profile),
@@ -37,8 +39,8 @@ impl NaiveSlotManager {
         if !self.fails_unfulfillable() {
             return;
         }
-        let uncovered = self.requests.iter().filter(|it| it.is_uncovered());
-        let ids: Vec<_> = uncovered
+        let unbound = self.requests.iter().filter(|it| it.is_unbound());
+        let ids: Vec<_> = unbound
             .filter(|it| !self.is_served_by_a_slot(&it.profile) && !self.may_be_served_by_a_worker(it))
             .map(|it| it.allocation_id)
             .collect();
@@ -50,6 +52,6 @@ impl NaiveSlotManager {
     pub(super) fn fail_as_unfulfillable(&mut self, id: AllocationId) {
         let resource_profile = self.request_mut(id).profile.clone();
         self.fail(id, RequestFailure::Unfulfillable { resource_profile });
-        self.settle();
+        self.commit();
     }
 }

@@ -1,4 +1,4 @@
-//! What the queries show.
+//! The state as the queries show it.
 
 use slot_manager::{AllocationId, SlotState};
 
@@ -6,10 +6,10 @@ use super::{Expected, NaiveSlotManager, Slot, Stage, State};
 use crate::observation::{PromiseView, RequestView, SlotView, Snapshot, TaskManagerView};
 
 impl NaiveSlotManager {
-    /// The state, with that of the allocations `1..=allocations`.
+    /// Returns the state, with the status of allocations `1..=allocations`.
     pub(crate) fn snapshot(&self, allocations: u128) -> Snapshot {
         let count = |is: fn(&State) -> bool| self.slots().filter(|slot| is(&slot.state)).count();
-        let bound = self.promises.iter().filter(|it| it.covers.is_some()).count();
+        let bound = self.promises.iter().filter(|it| it.bound_to.is_some()).count();
         let awaited = |stage: &Stage| {
             matches!(
                 stage,
@@ -23,7 +23,7 @@ impl NaiveSlotManager {
             leader_id: self.leader,
             slots: [
                 self.slots().count(),
-                count(|state| matches!(state, State::Unplaced | State::Offered(_) | State::Withheld(_))),
+                count(|state| matches!(state, State::Detached | State::Offered(_) | State::BackingOff(_))),
                 count(|state| *state == State::Blocked),
                 count(|state| matches!(state, State::InFlight(_))),
                 count(|state| matches!(state, State::Allocated { .. })),
@@ -55,13 +55,13 @@ impl NaiveSlotManager {
                         _ => None,
                     },
                     backs_off_until: match it.stage {
-                        Stage::Paused((until, _)) => Some(until),
+                        Stage::BackingOff((until, _)) => Some(until),
                         _ => None,
                     },
                     bound_to: self
                         .promises
                         .iter()
-                        .find(|promise| promise.covers == Some(it.allocation_id))
+                        .find(|promise| promise.bound_to == Some(it.allocation_id))
                         .map(|promise| promise.worker_request),
                 })
                 .collect(),
@@ -71,7 +71,7 @@ impl NaiveSlotManager {
                 .map(|it| PromiseView {
                     worker_request: it.worker_request,
                     profile: it.profile.clone(),
-                    covers: it.covers,
+                    bound_to: it.bound_to,
                     expires_at: it.expires.0,
                 })
                 .collect(),
@@ -85,17 +85,17 @@ impl NaiveSlotManager {
 
     fn view_of(&self, slot: &Slot) -> SlotView {
         let state = match slot.state {
-            State::Unplaced | State::Offered(_) => SlotState::Free,
-            State::Withheld((until, _)) => SlotState::BackingOff { until },
+            State::Detached | State::Offered(_) => SlotState::Free,
+            State::BackingOff((until, _)) => SlotState::BackingOff { until },
             State::Blocked => SlotState::Blocked,
             State::InFlight(allocation_id) => SlotState::InFlight {
                 allocation_id,
                 job_id: self.find_request(allocation_id).expect("a pending request").job_id,
             },
-            State::Allocated {
-                holder: (allocation_id, job_id),
-                ..
-            } => SlotState::Allocated { allocation_id, job_id },
+            State::Allocated { allocation, .. } => SlotState::Allocated {
+                allocation_id: allocation.id,
+                job_id: allocation.job,
+            },
         };
         SlotView {
             slot_id: slot.id.clone(),

@@ -1,4 +1,4 @@
-//! A configuration as the first line of a script.
+//! Configurations as the first line of a script.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ const STRATEGIES: [(&str, SlotMatchingStrategy); 3] = [
 ];
 const FAIL_UNFULFILLABLE: &str = "fail-unfulfillable";
 
-/// What differs from timeouts that never come, and from no rules about capacity.
+/// Writes the timeouts, and all other options that differ from those in [`patient`].
 pub(crate) fn write_config(config: &SlotManagerConfig) -> String {
     let mut words = vec!["config".to_owned()];
     let lengths = [
@@ -63,7 +63,7 @@ pub(crate) fn write_config(config: &SlotManagerConfig) -> String {
     words.join(" ")
 }
 
-/// Reads what [`write_config`] writes; what is not named is as in [`patient`].
+/// Reads the line that [`write_config`] writes. Options without a word are as in [`patient`].
 pub(crate) fn read_config(line: &str) -> Result<SlotManagerConfig, String> {
     let mut words = line.split_whitespace();
     if words.next() != Some("config") {

@@ -1,15 +1,15 @@
-//! Answers given in advance.
+//! Answers that a script gives in advance.
 
 use std::collections::VecDeque;
 
-/// The next few, then always the same.
+/// The next answers in their order; after them, always the same answer.
 #[derive(Debug, Clone)]
-pub(super) struct Script<T> {
+pub(super) struct ScriptedAnswers<T> {
     always: T,
     next: VecDeque<T>,
 }
 
-impl<T: Clone> Script<T> {
+impl<T: Clone> ScriptedAnswers<T> {
     pub(super) fn new(always: T) -> Self {
         Self {
             always,

@@ -1,24 +1,29 @@
-//! What is looked at once, when all that an input or a round caused has been said: is there too much, or too little?
+//! Reconcile: compares needs with workers once all effects of an input or a round have left.
 
 use super::{NaiveSlotManager, Slot, State};
 
 impl NaiveSlotManager {
-    pub(super) fn look_at_capacity(&mut self) {
+    /// Fails unfulfillable requests, withdraws surplus workers, releases kept task managers and
+    /// requests workers.
+    ///
+    /// The last slot that fits a request may go with a kept task manager, so unfulfillable requests
+    /// fail twice.
+    pub(super) fn reconcile(&mut self) {
         if self.leader.is_none() {
             return;
         }
         self.fail_unfulfillable_requests();
-        self.say_everything();
+        self.flush();
         self.withdraw_surplus_workers();
         self.release_kept_task_managers();
         self.fail_unfulfillable_requests();
-        self.say_everything();
-        self.ask_for_held_requests();
-        self.ask_for_spare_workers();
-        self.say_everything();
+        self.flush();
+        self.request_deferred_workers();
+        self.request_reserve_workers();
+        self.flush();
     }
 
-    /// The slots there are or will be, without those of blocked task managers.
+    /// Returns the number of registered and promised slots, without those of blocked workers.
     pub(super) fn usable_and_promised(&self) -> usize {
         let usable = self.task_managers.iter().filter(|it| !self.is_blocked(&it.resource_id));
         usable.map(|it| it.slots.len()).sum::<usize>() + self.promises.len()
@@ -28,17 +33,17 @@ impl NaiveSlotManager {
         self.slots().filter(|slot| slot.is_offered()).count()
     }
 
-    /// The slots that a request would find, or could be covered by.
+    /// Returns the number of slots that a new request could take or be bound to.
     pub(super) fn offered_and_unbound(&self) -> usize {
-        self.offered() + self.promises.iter().filter(|it| it.covers.is_none()).count()
+        self.offered() + self.promises.iter().filter(|it| it.bound_to.is_none()).count()
     }
 
-    /// Without a used slot there is no redundancy.
+    /// Returns `true` if a slot is in flight or allocated. Otherwise no redundancy is needed.
     pub(super) fn is_used(&self) -> bool {
         self.task_managers.iter().any(|it| it.used() > 0)
     }
 
-    /// How many slots are kept free for the jobs of a task manager that fails.
+    /// Returns the number of slots that are kept free in case a task manager fails.
     pub(super) fn redundant_slots(&self) -> usize {
         let worker = self.worker();
         worker.map_or(0, |slots| self.config.redundant_task_managers * slots.len())

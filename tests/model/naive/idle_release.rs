@@ -1,4 +1,4 @@
-//! How idle task managers go: whether they may, what they say to it themselves, and which are kept.
+//! Idle release: which idle task managers go, their release checks, and which are kept.
 
 use slot_manager::testing::{Action, GatewayCall};
 use slot_manager::{
@@ -8,23 +8,25 @@ use slot_manager::{
 use super::NaiveSlotManager;
 
 impl NaiveSlotManager {
-    /// Those that were idle for long enough, and still are.
+    /// Releases or keeps the task managers whose idle timeout fell due, unless their idle period
+    /// has ended.
     pub(super) fn release_idle_task_managers(&mut self) {
-        for (id, idle_period) in std::mem::take(&mut self.said.releases) {
+        for (id, idle_period) in std::mem::take(&mut self.outbox.releases) {
             let Some(task_manager) = self.task_manager(id) else {
                 continue;
             };
             let still_idle = task_manager.idle_since.is_some() && task_manager.idle_periods == idle_period;
-            if still_idle && task_manager.question.is_none() {
+            if still_idle && task_manager.release_check.is_none() {
                 match self.may_go(id) {
-                    true => self.ask_whether_it_can_go(id),
+                    true => self.send_release_check(id),
                     false => self.keep(id),
                 }
             }
         }
     }
 
-    /// Those that were kept, the smallest first, then whoever was kept first; until one is still needed.
+    /// Releases kept task managers until one is still needed: the smallest first, then in the order
+    /// in which they were kept.
     pub(super) fn release_kept_task_managers(&mut self) {
         loop {
             let kept = self.task_managers.iter().filter_map(|it| {
@@ -32,13 +34,14 @@ impl NaiveSlotManager {
                 Some((it.slots.len(), kept, it.instance_id))
             });
             match kept.min() {
-                Some((_, _, id)) if self.may_go(id) => self.ask_whether_it_can_go(id),
+                Some((_, _, id)) if self.may_go(id) => self.send_release_check(id),
                 _ => return,
             }
         }
     }
 
-    /// Whether there are enough slots without it, and without those that may be about to go.
+    /// Returns `true` if the minimum and redundancy hold without this task manager, and without
+    /// those with an open release check.
     fn may_go(&self, id: InstanceId) -> bool {
         let (min_slots, redundant_slots) = (self.config.min_slots, self.redundant_slots());
         let task_manager = self.task_manager(id).expect("a registered task manager");
@@ -46,52 +49,56 @@ impl NaiveSlotManager {
             return true;
         }
         let others = self.task_managers.iter().filter(|it| it.instance_id != id);
-        let leaving = others.filter(|it| it.question.is_some() && !self.is_blocked(&it.resource_id));
+        let leaving = others.filter(|it| it.release_check.is_some() && !self.is_blocked(&it.resource_id));
         let leaving: usize = leaving.map(|it| it.slots.len()).sum();
         let own_offered = task_manager.slots.iter().filter(|slot| slot.is_offered()).count();
         let left = self
             .usable_and_promised()
             .checked_sub(leaving + task_manager.slots.len());
         let offered_left = self.offered().checked_sub(leaving + own_offered);
-        let is_enough = |wanted: usize, left: Option<usize>| wanted == 0 || left.is_some_and(|left| left >= wanted);
+        let is_enough = |least: usize, left: Option<usize>| least == 0 || left.is_some_and(|left| left >= least);
         is_enough(min_slots, left) && (!self.is_used() || is_enough(redundant_slots, offered_left))
     }
 
+    /// Keeps an idle task manager until `reconcile` finds that it is not needed.
     fn keep(&mut self, id: InstanceId) {
         let order = self.next();
         self.task_manager_mut(id).kept.get_or_insert(order);
     }
 
-    fn ask_whether_it_can_go(&mut self, id: InstanceId) {
-        self.questions += 1;
-        let question = ReleaseCheck {
+    /// Sends a release check and handles an immediate decision.
+    fn send_release_check(&mut self, id: InstanceId) {
+        self.release_checks += 1;
+        let check = ReleaseCheck {
             instance_id: id,
             leader_id: self.leader.expect("started"),
-            number: self.questions,
+            number: self.release_checks,
         };
-        self.effects.push(GatewayCall::CanBeReleased(question).into());
+        self.effects.push(GatewayCall::CanBeReleased(check).into());
         let task_manager = self.task_manager_mut(id);
         task_manager.kept = None;
         match task_manager.release_answers.take() {
             ReleaseDecision::Release => {
                 self.release(id);
             }
-            ReleaseDecision::Keep => self.stays(id),
+            ReleaseDecision::Keep => self.release_declined(id),
             ReleaseDecision::Later => {
                 let deadline = self.timer(self.config.rpc_timeout);
-                self.task_manager_mut(id).question = Some((question.number, deadline));
+                self.task_manager_mut(id).release_check = Some((check.number, deadline));
             }
         }
     }
 
-    /// It is asked again after another idle timeout.
-    pub(super) fn stays(&mut self, id: InstanceId) {
+    /// Ends a release check. The next one follows after another idle timeout.
+    pub(super) fn release_declined(&mut self, id: InstanceId) {
         let again = self.timer(self.config.task_manager_timeout);
         let task_manager = self.task_manager_mut(id);
-        task_manager.question = None;
-        task_manager.release = again;
+        task_manager.release_check = None;
+        task_manager.idle_timer = again;
     }
 
+    /// Asks the resource manager to release a task manager, and ends the registration if it
+    /// accepts.
     fn release(&mut self, instance_id: InstanceId) -> ReleaseAnswerOutcome {
         let task_manager = self.task_manager(instance_id).expect("a registered task manager");
         let cause = ReleaseCause::IdleTimeout {
@@ -101,29 +108,30 @@ impl NaiveSlotManager {
         self.effects.push(Action::ReleaseResource { instance_id, cause }.into());
         match self.releases.take() {
             true => {
-                self.detach(instance_id, &GrantLoss::SlotRemoved);
+                self.end_registration(instance_id, &GrantLoss::SlotRemoved);
                 ReleaseAnswerOutcome::Released
             }
             false => ReleaseAnswerOutcome::Stays,
         }
     }
 
+    /// Handles the decision of a task executor about an open release check.
     pub(super) fn answer_release(
         &mut self,
-        question: ReleaseCheck,
+        check: ReleaseCheck,
         answer: ReleaseDecision,
     ) -> Result<ReleaseAnswerOutcome, NotStarted> {
         self.begin_input()?;
-        let id = question.instance_id;
+        let id = check.instance_id;
         let outcome = match answer {
-            _ if !self.open_questions().contains(&question) => return Ok(ReleaseAnswerOutcome::Unknown),
+            _ if !self.open_release_checks().contains(&check) => return Ok(ReleaseAnswerOutcome::Unknown),
             ReleaseDecision::Later => return Ok(ReleaseAnswerOutcome::Open),
             ReleaseDecision::Keep => {
-                self.stays(id);
+                self.release_declined(id);
                 ReleaseAnswerOutcome::Stays
             }
             ReleaseDecision::Release => {
-                self.task_manager_mut(id).question = None;
+                self.task_manager_mut(id).release_check = None;
                 if self.may_go(id) {
                     self.release(id)
                 } else {
@@ -136,13 +144,13 @@ impl NaiveSlotManager {
         Ok(outcome)
     }
 
-    /// The questions that task executors have not answered.
-    pub(crate) fn open_questions(&self) -> Vec<ReleaseCheck> {
+    /// Returns the release checks without a decision.
+    pub(crate) fn open_release_checks(&self) -> Vec<ReleaseCheck> {
         let Some(leader_id) = self.leader else {
             return Vec::new();
         };
         let open = self.task_managers.iter().filter_map(|it| {
-            let (number, _) = it.question?;
+            let (number, _) = it.release_check?;
             Some(ReleaseCheck {
                 instance_id: it.instance_id,
                 leader_id,

@@ -1,11 +1,19 @@
-//! What falls due, in which order, and what happens then.
+//! Timers: which falls due first, and its effect.
+
+use std::time::Duration;
 
 use slot_manager::{AllocationId, InstanceId, RequestFailure, SlotAllocationError, SlotId, Timestamp, WorkerRequestId};
 
-use super::{Expected, NaiveSlotManager, Stage, State};
+use super::{Expected, NaiveSlotManager, Stage, State, Timer};
 
 impl NaiveSlotManager {
-    /// All timers: when, of which kind (of several at one time the first kind goes first), armed in which order.
+    /// Arms a timer now.
+    pub(super) fn timer(&mut self, length: Duration) -> Timer {
+        ((self.now + length).max(self.earliest_rearm), self.next())
+    }
+
+    /// Returns all timers: the time, the kind and the order of arming. Among timers of the same
+    /// time, the first kind goes first.
     pub(super) fn timers(&self) -> impl Iterator<Item = (Timestamp, Due, u64)> {
         let requests = self.requests.iter().flat_map(|request| {
             let id = request.allocation_id;
@@ -15,14 +23,14 @@ impl NaiveSlotManager {
                     answer: Expected::Awaited((at, order), _),
                     ..
                 } => Some((at, Due::RpcTimeout(id), order)),
-                Stage::Paused((at, order)) => Some((at, Due::RetryPause(id), order)),
-                Stage::Declined((at, order)) => Some((at, Due::AskAgain(id), order)),
+                Stage::BackingOff((at, order)) => Some((at, Due::RequestBackoff(id), order)),
+                Stage::Declined((at, order)) => Some((at, Due::WorkerRequestRetry(id), order)),
                 _ => None,
             };
             [Some(own), stage].into_iter().flatten()
         });
         let slots = self.slots().filter_map(|slot| match slot.state {
-            State::Withheld((at, order)) => Some((at, Due::SlotPause(slot.id.clone()), order)),
+            State::BackingOff((at, order)) => Some((at, Due::SlotBackoff(slot.id.clone()), order)),
             _ => None,
         });
         let promises = self.promises.iter().map(|promise| {
@@ -30,24 +38,25 @@ impl NaiveSlotManager {
             (at, Due::WorkerRegistration(promise.worker_request), order)
         });
         let idle = self.task_managers.iter().filter(|it| it.idle_since.is_some());
-        let idle = idle.map(|it| (it.release.0, Due::Idle(it.instance_id), it.release.1));
-        let questions = self.task_managers.iter().filter_map(|it| {
-            let (_, (at, order)) = it.question?;
+        let idle = idle.map(|it| (it.idle_timer.0, Due::IdleTimeout(it.instance_id), it.idle_timer.1));
+        let release_checks = self.task_managers.iter().filter_map(|it| {
+            let (_, (at, order)) = it.release_check?;
             Some((at, Due::ReleaseCheck(it.instance_id), order))
         });
-        let spare_ask = self.spare_ask.map(|(at, order)| (at, Due::SpareAsk, order));
+        let reserve_backoff = self.reserve_backoff.map(|(at, order)| (at, Due::ReserveBackoff, order));
         let recovery = self.recovery.map(|(at, order)| (at, Due::Recovery, order));
         let grace_period = self.grace_period.map(|(at, order)| (at, Due::GracePeriod, order));
-        let own = [spare_ask, recovery, grace_period].into_iter().flatten();
+        let own = [reserve_backoff, recovery, grace_period].into_iter().flatten();
         let all = requests
             .chain(slots)
             .chain(promises)
             .chain(idle)
-            .chain(questions)
+            .chain(release_checks)
             .chain(own);
         all.filter(|(at, _, _)| *at != Timestamp::MAX)
     }
 
+    /// Handles the timer that is due first. Returns `false` if none is due.
     pub(super) fn handle_earliest_due(&mut self) -> bool {
         let earliest = self.timers().min_by_key(|(at, due, order)| (*at, due.kind(), *order));
         let Some((_, due, _)) = earliest.filter(|(at, _, _)| *at <= self.now) else {
@@ -69,64 +78,65 @@ impl NaiveSlotManager {
                     self.attempt_failed(&slot, id, SlotAllocationError::Timeout);
                 }
             }
-            Due::RetryPause(id) => {
-                self.unplace(id);
-                self.transaction.unplaced.push(id);
+            Due::RequestBackoff(id) => {
+                self.detach(id);
+                self.transaction.detached.push(id);
             }
-            Due::SlotPause(slot) => {
-                self.set_state(&slot, State::Unplaced);
+            Due::SlotBackoff(slot) => {
+                self.set_state(&slot, State::Detached);
                 self.transaction.freed.push(slot);
             }
             Due::WorkerRegistration(id) => drop(self.end_worker_request(id)),
-            Due::AskAgain(id) => {
-                self.unplace(id);
-                self.wait(id);
+            Due::WorkerRequestRetry(id) => {
+                self.detach(id);
+                self.enqueue(id);
             }
-            Due::Idle(id) => {
+            Due::IdleTimeout(id) => {
                 let again = self.timer(self.config.task_manager_timeout);
                 let task_manager = self.task_manager_mut(id);
-                task_manager.release = again;
+                task_manager.idle_timer = again;
                 let idle_period = task_manager.idle_periods;
-                self.said.releases.push((id, idle_period));
+                self.outbox.releases.push((id, idle_period));
             }
-            Due::ReleaseCheck(id) => self.stays(id),
-            // What is missing then is looked at when all has been said.
-            Due::SpareAsk => self.spare_ask = None,
+            Due::ReleaseCheck(id) => self.release_declined(id),
+            // The next `reconcile` requests the missing workers.
+            Due::ReserveBackoff => self.reserve_backoff = None,
             Due::Recovery => self.recovery = None,
             Due::GracePeriod => self.grace_period = None,
         }
-        self.settle();
+        self.commit();
         true
     }
 }
 
-/// What falls due.
+/// The kinds of timers.
 pub(super) enum Due {
     RequestTimeout(AllocationId),
     RpcTimeout(AllocationId),
-    RetryPause(AllocationId),
-    SlotPause(SlotId),
+    RequestBackoff(AllocationId),
+    SlotBackoff(SlotId),
     WorkerRegistration(WorkerRequestId),
-    AskAgain(AllocationId),
+    WorkerRequestRetry(AllocationId),
     ReleaseCheck(InstanceId),
-    Idle(InstanceId),
-    SpareAsk,
+    IdleTimeout(InstanceId),
+    ReserveBackoff,
     Recovery,
     GracePeriod,
 }
 
 impl Due {
+    /// Returns the place of the kind in the order of handling.
     pub(super) fn kind(&self) -> u8 {
         match self {
             Self::RequestTimeout(_) => 0,
             Self::RpcTimeout(_) => 1,
-            Self::RetryPause(_) => 2,
-            Self::SlotPause(_) => 3,
+            Self::RequestBackoff(_) => 2,
+            Self::SlotBackoff(_) => 3,
             Self::WorkerRegistration(_) => 4,
-            Self::AskAgain(_) => 5,
+            Self::WorkerRequestRetry(_) => 5,
             Self::ReleaseCheck(_) => 6,
-            Self::Idle(_) => 7,
-            Self::SpareAsk => 8,
+            Self::IdleTimeout(_) => 7,
+            Self::ReserveBackoff => 8,
             Self::Recovery => 9,
             Self::GracePeriod => 10,
         }

@@ -1,4 +1,4 @@
-//! What is said to the outside, and in which order.
+//! The flush: sends effects to the outside, in their order.
 
 use slot_manager::AllocateSlot;
 use slot_manager::testing::{Effect, GatewayCall};
@@ -6,39 +6,39 @@ use slot_manager::testing::{Effect, GatewayCall};
 use super::{Expected, NaiveSlotManager, Request, Stage};
 
 impl NaiveSlotManager {
-    /// Notifications by slot, frees, slot requests by the age of the request, worker requests, releases; repeated while
-    /// answers that come at once cause more.
-    pub(super) fn say_everything(&mut self) {
-        while self.has_something_to_say() {
+    /// Sends notifications by slot, frees, slot requests by the age of the request, worker requests
+    /// and releases. It repeats this while immediate answers cause more effects.
+    pub(super) fn flush(&mut self) {
+        while self.has_unflushed_effects() {
             self.apply_answers();
             self.notify();
             self.send_frees();
             self.send_slot_requests();
-            self.ask_for_workers();
+            self.request_workers();
             self.release_idle_task_managers();
         }
     }
 
-    fn has_something_to_say(&self) -> bool {
-        let said = &self.said;
-        !(said.notifications.is_empty()
-            && said.frees.is_empty()
-            && said.slot_requests.is_empty()
-            && said.asks.is_empty()
-            && said.releases.is_empty()
-            && said.answers.is_empty())
+    fn has_unflushed_effects(&self) -> bool {
+        let outbox = &self.outbox;
+        !(outbox.notifications.is_empty()
+            && outbox.frees.is_empty()
+            && outbox.slot_requests.is_empty()
+            && outbox.worker_requests.is_empty()
+            && outbox.releases.is_empty()
+            && outbox.answers.is_empty())
     }
 
     fn notify(&mut self) {
-        let mut notifications = std::mem::take(&mut self.said.notifications);
-        // Those about no slot come last; what happened to one slot is told in its order.
+        let mut notifications = std::mem::take(&mut self.outbox.notifications);
+        // Notifications without a slot come last. Those of one slot keep their order.
         notifications.sort_by(|(a, _), (b, _)| (a.is_none(), a).cmp(&(b.is_none(), b)));
         self.effects
             .extend(notifications.into_iter().map(|(_, action)| Effect::Action(action)));
     }
 
     fn send_frees(&mut self) {
-        for free in std::mem::take(&mut self.said.frees) {
+        for free in std::mem::take(&mut self.outbox.frees) {
             if self.task_manager(free.instance_id).is_some() {
                 self.effects.push(GatewayCall::FreeSlot(free).into());
             }
@@ -46,7 +46,7 @@ impl NaiveSlotManager {
     }
 
     fn send_slot_requests(&mut self) {
-        let mut slot_requests = std::mem::take(&mut self.said.slot_requests);
+        let mut slot_requests = std::mem::take(&mut self.outbox.slot_requests);
         slot_requests.sort_unstable();
         for (_, number) in slot_requests {
             let current = |it: &&Request| matches!(it.stage, Stage::InFlight { attempt, .. } if attempt == number);
@@ -78,8 +78,8 @@ impl NaiveSlotManager {
         self.effects.push(GatewayCall::RequestSlot(call).into());
         let expected = match answer.result() {
             Some(_) => {
-                self.said.answers.push((attempt, answer));
-                Expected::Here
+                self.outbox.answers.push((attempt, answer));
+                Expected::Arrived
             }
             None => Expected::Awaited(self.timer(self.config.rpc_timeout), None),
         };

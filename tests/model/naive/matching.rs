@@ -1,4 +1,4 @@
-//! Which of the offered slots that fit a request is taken.
+//! Matching: which offered slot a request takes.
 
 use slot_manager::{ResourceProfile, SlotId, SlotMatchingStrategy};
 
@@ -6,7 +6,8 @@ use super::limits::{cpu_units, extended_units, memory_bytes};
 use super::{NaiveSlotManager, State, TaskManager};
 
 impl NaiveSlotManager {
-    /// The one that is best by the strategy; of equal ones that which has been free for the longest time.
+    /// Returns the best fitting slot by the strategy. Among equal ones, the slot that was offered
+    /// first.
     pub(super) fn best_offered(&self, required: &ResourceProfile) -> Option<SlotId> {
         let mut fitting = Vec::new();
         for task_manager in &self.task_managers {
@@ -21,9 +22,10 @@ impl NaiveSlotManager {
         best.map(|(_, _, slot)| slot)
     }
 
-    /// How good a slot is, the least is best: three numbers, of which the first that differs decides.
+    /// Returns three numbers that rank a slot. The smallest is best, and the first number that
+    /// differs decides.
     fn rank(&self, of: &TaskManager, profile: &ResourceProfile, required: &ResourceProfile) -> [u128; 3] {
-        // The share of used slots in parts that are small enough: equal shares are equal numbers, others are not.
+        // The parts of the share are so small that different shares are different numbers.
         let share = || (of.used() as u128 * (1 << 64)) / of.slots.len() as u128;
         match self.config.slot_matching_strategy {
             SlotMatchingStrategy::BestFit => waste(profile, required),
@@ -34,7 +36,7 @@ impl NaiveSlotManager {
     }
 }
 
-/// What a slot has beyond a request: of extended resources, memory and cores.
+/// Returns the resources that a slot has beyond a request: extended resources, memory and cores.
 fn waste(profile: &ResourceProfile, required: &ResourceProfile) -> [u128; 3] {
     if *profile == ResourceProfile::UNKNOWN {
         return [0; 3];

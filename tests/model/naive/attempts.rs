@@ -1,0 +1,188 @@
+//! Attempts: how they begin, which effect each answer has, and how the manager gives them up.
+
+use std::time::Duration;
+
+use slot_manager::{Allocation, AllocationId, FreeSlot, GrantLoss, SlotAllocationError, SlotId};
+
+use super::{Expected, NaiveSlotManager, Stage, State};
+use crate::command::Answer;
+
+impl NaiveSlotManager {
+    /// Begins an attempt. The flush sends the slot request.
+    pub(super) fn assign(&mut self, slot: &SlotId, id: AllocationId) {
+        self.detach(id);
+        self.attempts += 1;
+        let attempt = self.attempts;
+        self.set_state(slot, State::InFlight(id));
+        let request = self.request_mut(id);
+        request.stage = Stage::InFlight {
+            slot: slot.clone(),
+            attempt,
+            answer: Expected::NotSent,
+        };
+        let order = request.order;
+        self.outbox.slot_requests.push((order, attempt));
+    }
+
+    /// Applies the answers that have arrived.
+    pub(super) fn apply_answers(&mut self) {
+        let answers = std::mem::take(&mut self.outbox.answers);
+        // All have arrived: no answer makes the manager give up the attempt of another.
+        for request in &mut self.requests {
+            if let Stage::InFlight { attempt, answer, .. } = &mut request.stage {
+                if answers.iter().any(|(number, _)| number == attempt) {
+                    *answer = Expected::Arrived;
+                }
+            }
+        }
+        for (number, answer) in answers {
+            let in_flight = self.requests.iter().find_map(|request| match &request.stage {
+                Stage::InFlight { slot, attempt, .. } if *attempt == number => {
+                    Some((slot.clone(), request.allocation_id, request.job_id))
+                }
+                _ => None,
+            });
+            if let Some((slot, id, job_id)) = in_flight {
+                let own = Allocation { id, job: job_id };
+                self.apply_answer(&slot, own, answer);
+                self.commit();
+            }
+        }
+    }
+
+    /// Applies one answer. An occupied slot is adopted for its holder, and the attempt does not
+    /// count as failed.
+    pub(super) fn apply_answer(&mut self, slot: &SlotId, own: Allocation, answer: Answer) {
+        match answer.result().expect("an answer") {
+            Ok(acknowledge) => self.acknowledged(slot, own.id, acknowledge.revision()),
+            Err(SlotAllocationError::Occupied { allocation_id, job_id })
+                if (allocation_id, job_id) == (own.id, own.job) =>
+            {
+                self.acknowledged(slot, own.id, None);
+            }
+            Err(error @ SlotAllocationError::Occupied { allocation_id, job_id }) => {
+                let request = self.request_mut(own.id);
+                request.last_failure = Some(error);
+                request.stage = Stage::Detached;
+                self.transaction.detached.push(own.id);
+                let (id, job) = (allocation_id, job_id);
+                self.adopt(slot, Allocation { id, job });
+            }
+            Err(error) => self.attempt_failed(slot, own.id, error),
+        }
+    }
+
+    /// Grants the slot.
+    pub(super) fn acknowledged(&mut self, slot: &SlotId, id: AllocationId, revision: Option<u64>) {
+        let owner = self.owner(slot).expect("a registered slot").instance_id;
+        let owner = self.task_manager_mut(owner);
+        let overtaken = matches!((revision, owner.reported_revision), (Some(answer), Some(report)) if answer < report);
+        owner.highest_revision = owner.highest_revision.max(revision);
+        self.grant(slot, id);
+        if overtaken {
+            // A later report showed the slot as free: the grant has begun and ended.
+            self.drop_grant(slot, GrantLoss::ReportedFree);
+            self.transaction.freed.push(slot.clone());
+        }
+    }
+
+    /// Ends a failed attempt. The slot is for other requests first; the request keeps its place in
+    /// the queue.
+    pub(super) fn attempt_failed(&mut self, slot: &SlotId, id: AllocationId, error: SlotAllocationError) {
+        let request = self.request_mut(id);
+        request.stage = Stage::Detached;
+        request.failed_attempts += 1;
+        request.last_failure = Some(error);
+        let failed_attempts = request.failed_attempts;
+        self.set_state(slot, State::Detached);
+        match self.slot_mut(slot).failed {
+            Some((last, backoffs)) if last != id => {
+                let backoff = self.timer(self.backoff(backoffs));
+                let state = match self.is_blocked(slot.resource_id()) {
+                    true => State::Blocked,
+                    false => State::BackingOff(backoff),
+                };
+                self.set_state(slot, state);
+                self.slot_mut(slot).failed = Some((id, backoffs + 1));
+            }
+            failed => {
+                self.slot_mut(slot).failed = failed.or(Some((id, 0)));
+                self.offer(slot);
+            }
+        }
+        if failed_attempts == 1 {
+            self.transaction.detached.push(id);
+        } else {
+            let backoff = self.timer(self.backoff(failed_attempts - 2));
+            self.request_mut(id).stage = Stage::BackingOff(backoff);
+        }
+    }
+
+    /// Returns the length of the `n`th backoff in a row, from zero.
+    pub(super) fn backoff(&self, n: u32) -> Duration {
+        let longest = self.config.max_retry_backoff;
+        (0..n).fold(self.config.retry_backoff, |backoff, _| {
+            if backoff < longest {
+                backoff.saturating_mul(2).max(Duration::from_millis(1)).min(longest)
+            } else {
+                backoff
+            }
+        })
+    }
+
+    /// Has the task executor free the slot of an attempt that is given up, if the slot request was
+    /// sent.
+    pub(super) fn fence(&mut self, id: AllocationId) {
+        let request = self.request_mut(id);
+        if let Stage::InFlight { slot, attempt, answer } = &request.stage {
+            if *answer != Expected::NotSent {
+                let (slot, attempt, job) = (slot.clone(), *attempt, request.job_id);
+                self.ask_to_free(&slot, Allocation { id, job }, attempt);
+            }
+        }
+    }
+
+    /// Queues a free.
+    pub(super) fn ask_to_free(&mut self, slot: &SlotId, allocation: Allocation, attempt: u64) {
+        let free = FreeSlot {
+            slot_id: slot.clone(),
+            job_id: allocation.job,
+            allocation_id: allocation.id,
+            leader_id: self.leader.expect("started"),
+            instance_id: self.owner(slot).expect("a registered slot").instance_id,
+            attempt,
+        };
+        self.outbox.frees.push(free);
+    }
+
+    /// Gives the answer to an awaited attempt. Returns `false` if the attempt awaits none.
+    pub(super) fn answer(&mut self, number: u64, answer: Answer) -> bool {
+        if answer == Answer::Later {
+            return false;
+        }
+        self.requests.iter_mut().any(|request| match &mut request.stage {
+            Stage::InFlight {
+                attempt,
+                answer: Expected::Awaited(_, given @ None),
+                ..
+            } if *attempt == number => {
+                *given = Some(answer);
+                true
+            }
+            _ => false,
+        })
+    }
+
+    /// Returns the attempts that await an answer.
+    pub(crate) fn awaited_attempts(&self) -> Vec<u64> {
+        let awaited = self.requests.iter().filter_map(|request| match request.stage {
+            Stage::InFlight {
+                attempt,
+                answer: Expected::Awaited(_, None),
+                ..
+            } => Some(attempt),
+            _ => None,
+        });
+        awaited.collect()
+    }
+}

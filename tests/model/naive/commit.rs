@@ -1,0 +1,81 @@
+//! The commit: the end of a transaction.
+
+use slot_manager::testing::Action;
+use slot_manager::{AllocationFailureCause, InstanceId};
+
+use super::{Dropped, NaiveSlotManager, Stage, State, TaskManager};
+
+impl NaiveSlotManager {
+    /// Ends a transaction.
+    ///
+    /// 1. Dropped grants are lost, unless their job holds the allocation on another slot.
+    /// 2. Slots whose allocation is granted elsewhere are freed.
+    /// 3. Detached requests take a slot that was offered before, oldest first.
+    /// 4. Each slot that became free goes to the oldest waiting request that it fits.
+    /// 5. Idle periods begin and end.
+    pub(super) fn commit(&mut self) {
+        let mut transaction = std::mem::take(&mut self.transaction);
+        transaction.dropped.sort_by(|a, b| a.slot.cmp(&b.slot));
+        for Dropped { slot, allocation, loss } in transaction.dropped {
+            let grant = self.find_or_promote_grant(allocation.id);
+            if grant.is_some_and(|(_, job)| job == allocation.job) {
+                continue;
+            }
+            let action = Action::NotifyAllocationFailure {
+                job_id: allocation.job,
+                allocation_id: allocation.id,
+                cause: AllocationFailureCause::GrantLost {
+                    slot_id: slot.clone(),
+                    loss,
+                },
+            };
+            self.outbox.notifications.push((Some(slot), action));
+        }
+        for slot in transaction.secondaries {
+            if let Some(State::Allocated {
+                allocation,
+                secondary: Some(_),
+            }) = self.find_slot(&slot).map(|it| it.state.clone())
+            {
+                self.ask_to_free(&slot, allocation, self.attempts);
+            }
+        }
+        transaction
+            .detached
+            .sort_by_key(|id| self.find_request(*id).map(|it| it.order));
+        for id in transaction.detached {
+            if self.find_request(id).is_some_and(|it| it.stage == Stage::Detached) {
+                self.place(id);
+            }
+        }
+        for slot in transaction.freed {
+            if self.find_slot(&slot).is_some_and(|it| it.state == State::Detached) {
+                self.offer(&slot);
+            }
+        }
+        transaction.unused.append(&mut self.transaction.unused);
+        self.update_idle_periods(&transaction.unused);
+    }
+
+    /// Ends the idle periods of used task managers, and begins those of `unused` ones.
+    fn update_idle_periods(&mut self, unused: &[InstanceId]) {
+        for task_manager in &mut self.task_managers {
+            if task_manager.used() > 0 {
+                task_manager.idle_since = None;
+                task_manager.kept = None;
+                task_manager.release_check = None;
+            }
+        }
+        for id in unused {
+            let became_idle = |it: &TaskManager| it.used() == 0 && it.idle_since.is_none();
+            if self.task_manager(*id).is_some_and(became_idle) {
+                let idle_timer = self.timer(self.config.task_manager_timeout);
+                let now = self.now;
+                let task_manager = self.task_manager_mut(*id);
+                task_manager.idle_since = Some(now);
+                task_manager.idle_periods += 1;
+                task_manager.idle_timer = idle_timer;
+            }
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! Grants: which allocation holds a slot, and how that ends.
+
+use slot_manager::testing::Action;
+use slot_manager::{Allocation, AllocationId, FreeSlotOutcome, GrantLoss, JobId, NotStarted, RequestFailure, SlotId};
+
+use super::{Dropped, NaiveSlotManager, State};
+
+impl NaiveSlotManager {
+    /// Ends the grant of a slot, or the attempt in flight to it, because its task executor has
+    /// freed it.
+    pub(super) fn free(&mut self, slot: &SlotId, allocation_id: AllocationId) -> Result<FreeSlotOutcome, NotStarted> {
+        self.begin_input()?;
+        let Some(state) = self.find_slot(slot).map(|it| it.state.clone()) else {
+            return Ok(FreeSlotOutcome::UnknownSlot);
+        };
+        let outcome = match state {
+            State::Detached | State::Offered(_) | State::BackingOff(_) | State::Blocked => {
+                FreeSlotOutcome::NotAllocated
+            }
+            State::InFlight(other)
+            | State::Allocated {
+                allocation: Allocation { id: other, .. },
+                ..
+            } if other != allocation_id => FreeSlotOutcome::HeldByAnother { allocation_id: other },
+            State::InFlight(_) => {
+                // The request was served before its answer came. If the task executor sees the
+                // request only now, it frees the slot again.
+                self.fence(allocation_id);
+                self.grant(slot, allocation_id);
+                FreeSlotOutcome::FreedInFlight
+            }
+            State::Allocated { .. } => FreeSlotOutcome::Freed,
+        };
+        if matches!(outcome, FreeSlotOutcome::Freed | FreeSlotOutcome::FreedInFlight) {
+            self.set_state(slot, State::Detached);
+            self.find_or_promote_grant(allocation_id);
+            self.transaction.freed.push(slot.clone());
+            self.end_input();
+        }
+        Ok(outcome)
+    }
+
+    /// Grants a slot without a holder to a pending request.
+    pub(super) fn grant(&mut self, slot: &SlotId, id: AllocationId) {
+        let job_id = self.request_mut(id).job_id;
+        self.requests.retain(|it| it.allocation_id != id);
+        self.hold(slot, Allocation { id, job: job_id }, None);
+        if let Some((registering, result)) = &mut self.outbox.registering {
+            if *registering == id {
+                *result = Some(Ok(slot.clone()));
+            }
+        }
+        let action = Action::NotifySlotAllocated {
+            job_id,
+            allocation_id: id,
+            slot_id: slot.clone(),
+        };
+        self.outbox.notifications.push((Some(slot.clone()), action));
+    }
+
+    /// Lets an allocation hold a slot, as its grant or as a secondary slot.
+    pub(super) fn hold(&mut self, slot: &SlotId, allocation: Allocation, secondary: Option<u64>) {
+        self.set_state(slot, State::Allocated { allocation, secondary });
+        self.slot_mut(slot).failed = None;
+    }
+
+    /// Records that a task executor shows an allocation on a slot without a holder.
+    ///
+    /// A pending request of the allocation is granted. If the allocation is granted on another
+    /// slot, this slot is secondary.
+    pub(super) fn adopt(&mut self, slot: &SlotId, allocation: Allocation) {
+        if let Some(request) = self.find_request(allocation.id) {
+            let is_own = request.job_id == allocation.job;
+            self.withdraw(allocation.id);
+            if is_own {
+                return self.grant(slot, allocation.id);
+            }
+            let (slot_id, job_id) = (slot.clone(), allocation.job);
+            self.fail(allocation.id, RequestFailure::HeldByAnotherJob { slot_id, job_id });
+        } else if self.find_or_promote_grant(allocation.id).is_some() {
+            let order = self.next();
+            self.hold(slot, allocation, Some(order));
+            return self.transaction.secondaries.push(slot.clone());
+        }
+        self.hold(slot, allocation, None);
+    }
+
+    /// Returns the grant of an allocation. Without one, its oldest secondary slot becomes its
+    /// grant.
+    pub(super) fn find_or_promote_grant(&mut self, id: AllocationId) -> Option<(SlotId, JobId)> {
+        if self.find_grant(id).is_none() && self.find_request(id).is_none() {
+            let secondaries = self.slots().filter_map(|slot| match slot.state {
+                State::Allocated { allocation, secondary } if allocation.id == id => {
+                    Some((secondary, slot.id.clone(), allocation))
+                }
+                _ => None,
+            });
+            if let Some((_, slot, allocation)) = secondaries.min() {
+                self.hold(&slot, allocation, None);
+            }
+        }
+        self.find_grant(id)
+    }
+
+    /// Ends the grant or the secondary allocation of a slot. The commit decides whether a grant is
+    /// lost.
+    pub(super) fn drop_grant(&mut self, slot: &SlotId, loss: GrantLoss) {
+        if let State::Allocated {
+            allocation,
+            secondary: None,
+        } = self.slot_mut(slot).state
+        {
+            let slot = slot.clone();
+            self.transaction.dropped.push(Dropped { slot, allocation, loss });
+        }
+        self.set_state(slot, State::Detached);
+    }
+}

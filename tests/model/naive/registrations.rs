@@ -1,0 +1,114 @@
+//! Registrations of task managers, and how they end.
+
+use slot_manager::{
+    Allocation, GrantLoss, InstanceId, NotStarted, RegistrationOutcome, ReleaseDecision, ResourceId, SlotReportError,
+    Timestamp, UnregistrationOutcome, WorkerRequestId,
+};
+
+use super::reports::validate;
+use super::scripted_answers::ScriptedAnswers;
+use super::{NaiveSlotManager, TaskManager};
+use crate::command::{Answer, Report};
+
+impl NaiveSlotManager {
+    /// Registers a worker. A further registration of the same instance is a report.
+    pub(super) fn register(
+        &mut self,
+        resource_id: ResourceId,
+        instance_id: InstanceId,
+        worker_request: Option<WorkerRequestId>,
+        answer: Answer,
+        report: &Report,
+    ) -> Result<RegistrationOutcome, SlotReportError> {
+        self.begin_input()?;
+        if let Some(known) = self.task_manager(instance_id) {
+            if known.resource_id != resource_id {
+                return Err(SlotReportError::InstanceOfAnotherWorker {
+                    instance_id,
+                    registered: known.resource_id.clone(),
+                    resource_id,
+                });
+            }
+            return Ok(RegistrationOutcome::Reported(self.report(instance_id, report)?));
+        }
+        validate(&resource_id, report)?;
+        if let Some(limit) = self.refusal(&resource_id, worker_request, report) {
+            return Ok(RegistrationOutcome::Refused { limit });
+        }
+        let former = self
+            .task_managers
+            .iter()
+            .find(|it| it.resource_id == resource_id)
+            .cloned();
+        if let Some(former) = &former {
+            self.end_registration(former.instance_id, &GrantLoss::SlotRemoved);
+        }
+        self.task_managers.push(TaskManager {
+            resource_id,
+            instance_id,
+            worker_request,
+            answers: ScriptedAnswers::new(answer),
+            release_answers: ScriptedAnswers::new(ReleaseDecision::Release),
+            slots: Vec::new(),
+            highest_revision: None,
+            reported_revision: None,
+            idle_since: None,
+            idle_periods: 0,
+            idle_timer: (Timestamp::MAX, 0),
+            kept: None,
+            release_check: None,
+        });
+        self.transaction.unused.push(instance_id);
+        self.apply_report(instance_id, report, former.as_ref().map_or(&[], |it| &it.slots));
+        self.update_losses();
+        self.end_input();
+        Ok(match former {
+            Some(former) => RegistrationOutcome::Replaced {
+                previous: former.instance_id,
+            },
+            None => RegistrationOutcome::Registered,
+        })
+    }
+
+    /// Ends a registration.
+    pub(super) fn unregister(&mut self, instance_id: InstanceId) -> Result<UnregistrationOutcome, NotStarted> {
+        self.begin_input()?;
+        if self.task_manager(instance_id).is_none() {
+            return Ok(UnregistrationOutcome::Unknown);
+        }
+        let cause = "lost".into();
+        self.end_registration(instance_id, &GrantLoss::TaskManagerUnregistered { instance_id, cause });
+        self.end_input();
+        Ok(UnregistrationOutcome::Unregistered)
+    }
+
+    /// Removes a task manager with its slots.
+    pub(super) fn end_registration(&mut self, id: InstanceId, loss: &GrantLoss) {
+        let slots: Vec<_> = self
+            .task_manager_mut(id)
+            .slots
+            .iter()
+            .map(|slot| slot.id.clone())
+            .collect();
+        for slot in &slots {
+            self.remove_slot(slot, loss);
+        }
+        self.task_managers.retain(|it| it.instance_id != id);
+    }
+
+    /// Gives grants that a former registration lost the cause that the new registration shows.
+    fn update_losses(&mut self) {
+        for mut dropped in std::mem::take(&mut self.transaction.dropped) {
+            if self.find_slot(&dropped.slot).is_some() {
+                dropped.loss = match self.holder(&dropped.slot) {
+                    Some(Allocation { id, job }) => GrantLoss::HeldByAnother {
+                        allocation_id: id,
+                        job_id: job,
+                    },
+                    None => GrantLoss::ReportedFree,
+                };
+            }
+            self.transaction.dropped.push(dropped);
+        }
+    }
+}
