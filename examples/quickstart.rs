@@ -1,11 +1,11 @@
-//! A first look: two task managers and three requests, a rejected attempt and its retry, a lost task
-//! manager, and the release of an idle one.
+//! A first look: two task managers and three requests, a rejected attempt and its retry, a lost
+//! task manager, and the release of an idle one.
 //!
 //! `cargo run --example quickstart`
 //!
-//! Time is moved by hand here, so the example ends at once and always prints the same. A service uses
-//! `TokioScheduledExecutor` and awaits `SlotManager::progress`: see the loop in the documentation of
-//! the crate.
+//! Time is moved by hand here, so the example ends at once and always prints the same. A service
+//! uses `TokioScheduledExecutor` and awaits `SlotManager::progress`: see the loop in the
+//! documentation of the crate.
 
 use std::future::{Ready, ready};
 use std::time::Duration;
@@ -46,7 +46,8 @@ impl ResourceManagerActions for Actions {
     }
 }
 
-/// The connection to one task executor. A real one sends a message and returns a future of the answer.
+/// The connection to one task executor. A real one sends a message and returns a future of the
+/// answer.
 struct Gateway {
     rejections: u32,
 }

@@ -318,8 +318,9 @@ impl FromStr for SlotId {
 /// The id of a worker request, one call of
 /// [`allocate_resource`](crate::ResourceManagerActions::allocate_resource).
 ///
-/// It connects the worker, or its failure, with that call. One manager counts its worker requests over
-/// all its leaderships and never uses an id twice. The manager of another process starts from 1 again.
+/// It connects the worker, or its failure, with that call. One manager counts its worker requests
+/// over all its leaderships and never uses an id twice. The manager of another process starts from
+/// 1 again.
 ///
 /// ```
 /// use slot_manager::WorkerRequestId;

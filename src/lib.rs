@@ -1,11 +1,11 @@
 //! The single-threaded, deterministic core of a resource manager: it decides which worker slot
 //! serves which request.
 //!
-//! A service links this crate, owns a [`SlotManager`] inside one task and feeds it every event of the
-//! cluster. Task managers register with their slots, report and leave. Jobs request slots, cancel and
-//! free them. The manager matches requests to slots and asks the task executor for the slot: an RPC
-//! that may fail, hang or answer late. It requests more workers when slots are short, releases idle
-//! ones, and fails requests that cannot be served. It reports every end of a request.
+//! A service links this crate, owns a [`SlotManager`] inside one task and feeds it every event of
+//! the cluster. Task managers register with their slots, report and leave. Jobs request slots,
+//! cancel and free them. The manager matches requests to slots and asks the task executor for the
+//! slot: an RPC that may fail, hang or answer late. It requests more workers when slots are short,
+//! releases idle ones, and fails requests that cannot be served. It reports every end of a request.
 //!
 //! The behaviour follows Apache Flink's hardened slot manager (FLINK-5810) and mends its defects.
 //!
@@ -59,21 +59,21 @@
 //!    - From operators: [`block`](SlotManager::block), [`unblock`](SlotManager::unblock),
 //!      [`set_fail_unfulfillable_requests`](SlotManager::set_fail_unfulfillable_requests).
 //!
-//!    An input never blocks and never acts on time. The future of each RPC has been polled once when
-//!    it returns.
-//! 3. Drive the manager between inputs: await [`progress`](SlotManager::progress). It applies answers
-//!    that have arrived and deadlines that are due. Dropping it loses nothing. Without a task, call
-//!    [`run_until_stalled`](SlotManager::run_until_stalled), at the latest at
+//!    An input never blocks and never acts on time. The future of each RPC has been polled once
+//!    when it returns.
+//! 3. Drive the manager between inputs: await [`progress`](SlotManager::progress). It applies
+//!    answers that have arrived and deadlines that are due. Dropping it loses nothing. Without a
+//!    task, call [`run_until_stalled`](SlotManager::run_until_stalled), at the latest at
 //!    [`next_deadline`](SlotManager::next_deadline).
 //! 4. A trait is called with the state consistent and cannot call back into the manager. Send a
-//!    message to your own mailbox instead. Hold a weak sender for that: a mailbox that its own service
-//!    can send to never closes. If a trait method panics and you catch it, call `suspend`: undelivered
-//!    effects are lost.
-//! 5. Call [`suspend`](SlotManager::suspend) when your leadership ends. It drops everything silently.
-//!    The next leader learns from reports.
+//!    message to your own mailbox instead. Hold a weak sender for that: a mailbox that its own
+//!    service can send to never closes. If a trait method panics and you catch it, call `suspend`:
+//!    undelivered effects are lost.
+//! 5. Call [`suspend`](SlotManager::suspend) when your leadership ends. It drops everything
+//!    silently. The next leader learns from reports.
 //!
-//! The same inputs in the same order have the same effects in the same order. No decision depends on
-//! hash order, a random number, or a clock other than [`ScheduledExecutor::now`].
+//! The same inputs in the same order have the same effects in the same order. No decision depends
+//! on hash order, a random number, or a clock other than [`ScheduledExecutor::now`].
 //!
 //! # The order of effects
 //!
@@ -97,8 +97,8 @@
 //!
 //! # The loop
 //!
-//! One task owns the manager and selects between its mailbox and the manager's progress. In a biased
-//! `select!` progress goes first, or a busy mailbox starves time.
+//! One task owns the manager and selects between its mailbox and the manager's progress. In a
+//! biased `select!` progress goes first, or a busy mailbox starves time.
 //!
 //! ```
 //! use slot_manager::testing::{RecordingActions, ScriptedGateway};
@@ -162,15 +162,15 @@
 //! It answers [`AllocateSlot`] by the first rule that applies:
 //!
 //! 1. It refuses a request of another leader, or for another registration than its own.
-//! 2. A free slot: it gives the slot to the allocation, unless the attempt is not newer than the last
-//!    [`FreeSlot`] for the slot. Then it refuses.
+//! 2. A free slot: it gives the slot to the allocation, unless the attempt is not newer than the
+//!    last [`FreeSlot`] for the slot. Then it refuses.
 //! 3. A slot that the same job and allocation hold: it acknowledges again.
 //! 4. Any other slot is [`Occupied`](SlotAllocationError::Occupied).
 //!
-//! On a [`FreeSlot`] it frees the slot only if the allocation holds it under that or an older attempt,
-//! and nothing uses it. Attempts compare within one leadership. It frees a slot that stays unused for
-//! some time by itself, and says so. `testing::SimulatedTaskExecutor` (feature `test-util`) keeps all
-//! these rules.
+//! On a [`FreeSlot`] it frees the slot only if the allocation holds it under that or an older
+//! attempt, and nothing uses it. Attempts compare within one leadership. It frees a slot that stays
+//! unused for some time by itself, and says so. `testing::SimulatedTaskExecutor` (feature
+//! `test-util`) keeps all these rules.
 //!
 //! # Features
 //!
@@ -184,12 +184,12 @@
 //! # Logging
 //!
 //! The manager logs through [`tracing`] with structured fields. Level info: the life cycle, task
-//! managers and promised workers. Level warn: failed attempts, expiries, lost grants, refused reports
-//! and limits. Level debug: single requests.
+//! managers and promised workers. Level warn: failed attempts, expiries, lost grants, refused
+//! reports and limits. Level debug: single requests.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
-// No input ends the process, and no number is truncated silently: each exception has its proof beside it. Tests and
-// doubles may panic.
+// No input ends the process, and no number is truncated silently: each exception has its proof
+// beside it. Tests and doubles may panic.
 #![cfg_attr(
     not(test),
     warn(

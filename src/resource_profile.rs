@@ -105,7 +105,7 @@ pub(crate) struct Sketch([u64; 2]);
 impl Sketch {
     /// Returns `true` if both amounts are at least as large as those of `other`.
     #[inline]
-    pub(crate) fn covers(self, other: Self) -> bool {
+    pub(crate) fn is_matching(self, other: Self) -> bool {
         self.0[0] >= other.0[0] && self.0[1] >= other.0[1]
     }
 }
@@ -679,9 +679,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sketch_covers_another_if_both_amounts_are_at_least_as_large() {
-        let covers = |own, other| Sketch(own).covers(Sketch(other));
-        assert!(covers([2, 2], [2, 2]) && covers([3, 2], [2, 1]));
-        assert!(!covers([2, 1], [1, 2]) && !covers([1, 2], [2, 1]));
+    fn sketch_matches_another_if_both_amounts_are_at_least_as_large() {
+        let is_matching = |own, other| Sketch(own).is_matching(Sketch(other));
+        assert!(is_matching([2, 2], [2, 2]) && is_matching([3, 2], [2, 1]));
+        assert!(!is_matching([2, 1], [1, 2]) && !is_matching([1, 2], [2, 1]));
     }
 }

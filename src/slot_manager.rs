@@ -36,27 +36,29 @@ use self::state::core::Core;
 
 /// Decides which slot serves which request.
 ///
-/// It owns the view of all task managers, their slots and all ungranted requests. Call an input for every event, and
-/// drive it with [`progress`](Self::progress) in an async task or
-/// [`run_until_stalled`](Self::run_until_stalled) without one. The [crate documentation](crate) has the loop.
+/// It owns the view of all task managers, their slots and all ungranted requests. Call an input for
+/// every event, and drive it with [`progress`](Self::progress) in an async task or
+/// [`run_until_stalled`](Self::run_until_stalled) without one. The [crate documentation](crate) has
+/// the loop.
 ///
-/// Inputs run to completion: when one returns, its effects have left through the traits, in a fixed order. Inputs never
-/// act on time.
+/// Inputs run to completion: when one returns, its effects have left through the traits, in a fixed
+/// order. Inputs never act on time.
 ///
 /// # Cost
 ///
-/// Looking up an id is O(1) and not repeated below. *Matching* costs one comparison for each distinct profile among the
-/// free slots or the waiting requests. In a steady state the manager allocates no memory for requests, answers,
-/// cancellations, freed slots and unchanged reports. Growing a table rehashes it, see [`Capacity`](crate::Capacity). The
-/// memory of a peak is freed once the table is empty.
+/// Looking up an id is O(1) and not repeated below. *Matching* costs one comparison for each
+/// distinct profile among the free slots or the waiting requests. In a steady state the manager
+/// allocates no memory for requests, answers, cancellations, freed slots and unchanged reports.
+/// Growing a table rehashes it, see [`Capacity`](crate::Capacity). The memory of a peak is freed
+/// once the table is empty.
 ///
 /// With limits or reserves, each call that changes something also reconciles:
 ///
 /// - O(1) if there is nothing to do.
 /// - O(slots of one task manager + blocked task managers) while idle task managers are kept.
 /// - O(log n) for each deferred worker request.
-/// - O(distinct profiles of waiting requests x distinct profiles of slots) when the last slot of a profile goes and
-///   unfulfillable requests fail.
+/// - O(distinct profiles of waiting requests x distinct profiles of slots) when the last slot of a
+///   profile goes and unfulfillable requests fail.
 ///
 /// # Example
 ///
@@ -120,11 +122,13 @@ where
 
     /// Begins a leadership.
     ///
-    /// Reserves the memory of [`SlotManagerConfig::initial_capacity`]. With [`min_slots`](SlotManagerConfig::min_slots)
-    /// it requests workers within the call, unless a recovery is configured.
+    /// Reserves the memory of [`SlotManagerConfig::initial_capacity`]. With
+    /// [`min_slots`](SlotManagerConfig::min_slots) it requests workers within the call, unless a
+    /// recovery is configured.
     ///
     /// # Errors
-    /// [`StartError::AlreadyStarted`]: nothing changed. (FLINK-5810 kept the state of the former leader.)
+    /// [`StartError::AlreadyStarted`]: nothing changed. (FLINK-5810 kept the state of the former
+    /// leader.)
     ///
     /// # Example
     ///
@@ -155,8 +159,8 @@ where
 
     /// Ends a leadership. Returns the actions; `None` if the manager was not started.
     ///
-    /// Everything is dropped silently: no notification leaves, and no message to task executors. The next leader learns
-    /// from their reports.
+    /// Everything is dropped silently: no notification leaves, and no message to task executors.
+    /// The next leader learns from their reports.
     ///
     /// Cost: O(everything).
     ///
@@ -217,7 +221,8 @@ where
         Ok(leader_id)
     }
 
-    /// Flushes the effects of an input, reconciles, and wakes the driving task if it has more to do.
+    /// Flushes the effects of an input, reconciles, and wakes the driving task if it has more to
+    /// do.
     fn finish_input(&mut self) {
         self.driver.flush_and_reconcile(&mut self.core);
         self.driver.wake_after_input(&self.core);

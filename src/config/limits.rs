@@ -73,7 +73,7 @@ impl Quantity {
         Self {
             slots,
             cpu: u128::from(profile.cpu_units()) * slots as u128,
-            memory: u128::from(profile.memory_or_nothing()) * slots as u128,
+            memory: u128::from(profile.memory_bytes_or_zero()) * slots as u128,
         }
     }
 

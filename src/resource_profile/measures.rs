@@ -43,7 +43,7 @@ impl ResourceProfile {
     }
 
     /// Returns the sum of all kinds of memory in bytes; zero for `UNKNOWN` and `ANY`.
-    pub(crate) fn memory_or_nothing(&self) -> u64 {
+    pub(crate) fn memory_bytes_or_zero(&self) -> u64 {
         self.total_memory_bytes().unwrap_or_default()
     }
 
@@ -84,7 +84,9 @@ impl ResourceProfile {
         };
         Waste {
             extended: amounts.extended().iter().map(excess).sum(),
-            memory: self.memory_or_nothing().saturating_sub(required.memory_or_nothing()),
+            memory: self
+                .memory_bytes_or_zero()
+                .saturating_sub(required.memory_bytes_or_zero()),
             cpu: amounts.cpu.saturating_sub(required.cpu_units()),
         }
     }

@@ -1,8 +1,8 @@
 //! What happens: every transition of the state, as methods of [`Core`].
 //!
-//! A rule changes the state and notes in the [`Transaction`] what it set free, detached or took away; [`commit`] ends
-//! the transaction. Notifications and RPCs go to [`Effects`] and leave with the next flush. A rule that needs an
-//! answer within the call asks [`Outside`].
+//! A rule changes the state and notes in the [`Transaction`] what it set free, detached or took
+//! away; [`commit`] ends the transaction. Notifications and RPCs go to [`Effects`] and leave with
+//! the next flush. A rule that needs an answer within the call asks [`Outside`].
 //!
 //! [`Core`]: crate::slot_manager::state::core::Core
 //! [`Transaction`]: crate::slot_manager::state::transaction::Transaction

@@ -12,7 +12,7 @@ use slot_manager::{
 
 use crate::common::{
     Fixture, MILLISECOND, Manager, SECOND, allocation, asks, failures, free_report, granted, instance, job, patient,
-    profile, questions, rejected, releases, report, request, slot, slot_requests, small,
+    profile, rejected, release_checks, releases, report, request, slot, slot_requests, small,
 };
 
 /// Returns all that the views show of a manager, in lines.
@@ -516,7 +516,7 @@ fn timeouts_of_zero_are_due_when_the_manager_is_driven_next() {
         fixture.advance(MILLISECOND);
         let effects = fixture.log.take();
         assert_eq!(releases(&effects).len(), 3);
-        let asked: Vec<_> = questions(&effects)
+        let asked: Vec<_> = release_checks(&effects)
             .iter()
             .map(|question| question.instance_id)
             .collect();

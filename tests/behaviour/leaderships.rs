@@ -244,7 +244,8 @@ fn next_leader_learns_from_registrations() {
     fixture.request(3, &small());
     fixture.log.take();
 
-    // when: a task executor shows the grants of the former leadership, also of the attempt in flight
+    // when: a task executor shows the grants of the former leadership, also of the attempt in
+    // flight
     let outcome = fixture.register_with("tm", 7, &report("tm", &[Some(1), Some(2), None]), &fixture.gateway());
 
     // then

@@ -491,7 +491,7 @@ pub fn releases(effects: &[Effect]) -> Vec<InstanceId> {
 }
 
 /// Returns the release checks among effects.
-pub fn questions(effects: &[Effect]) -> Vec<ReleaseCheck> {
+pub fn release_checks(effects: &[Effect]) -> Vec<ReleaseCheck> {
     effects
         .iter()
         .filter_map(|effect| match effect {

@@ -94,8 +94,8 @@ pub(crate) struct Options {
     /// The rate of failures, from 0 (none) to 1
     ///
     /// R is the probability
-    ///   - that a message between the manager and a task executor is lost: a slot request, an answer, a free or
-    ///     a report (registrations are never lost),
+    ///   - that a message between the manager and a task executor is lost: a slot request, an
+    ///     answer, a free or a report (registrations are never lost),
     ///   - that an answer is late, by up to twice --rpc-timeout,
     ///   - that a node does not start; the manager is notified of half of them.
     ///

@@ -1,7 +1,8 @@
 //! The fast path of a slot request: a free slot fits and its task executor answers at once.
 //!
-//! Its law: it equals the long way. Outcomes, effects, their order and the state afterwards are the same as if the
-//! request had been recorded, placed and granted by the rules. The test below runs both on random inputs.
+//! Its law: it equals the long way. Outcomes, effects, their order and the state afterwards are the
+//! same as if the request had been recorded, placed and granted by the rules. The test below runs
+//! both on random inputs.
 
 use crate::{
     AllocationStatus, LeaderId, ResourceManagerActions, ScheduledExecutor, SlotManager, SlotRequest, SlotRequestError,
@@ -17,8 +18,8 @@ where
     G: TaskExecutorGateway,
     E: ScheduledExecutor,
 {
-    /// Attempts to give an offered slot to a request that has no record yet. Most requests are granted here and never
-    /// get one.
+    /// Attempts to give an offered slot to a request that has no record yet. Most requests are
+    /// granted here and never get one.
     pub(crate) fn attempt_at_once(
         &mut self,
         leader_id: LeaderId,

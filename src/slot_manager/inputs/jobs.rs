@@ -18,18 +18,22 @@ where
 {
     /// Registers the slot request of a job.
     ///
-    /// A free slot that fits is requested from its task executor at once. Without one the request waits, and a worker
-    /// is requested unless a promised slot fits. The request has one deadline from now on.
+    /// A free slot that fits is requested from its task executor at once. Without one the request
+    /// waits, and a worker is requested unless a promised slot fits. The request has one deadline
+    /// from now on.
     ///
-    /// A request with a known allocation id changes nothing: the outcome tells the status of the known one.
+    /// A request with a known allocation id changes nothing: the outcome tells the status of the
+    /// known one.
     ///
     /// Cost: O(1) + matching.
     ///
     /// # Errors
-    /// - [`Conflict`](SlotRequestError::Conflict), [`TooManyPendingRequests`](SlotRequestError::TooManyPendingRequests)
-    ///   and [`NotStarted`](SlotRequestError::NotStarted) change nothing.
-    /// - [`Failed`](SlotRequestError::Failed): the request failed within the call, for example because the resource
-    ///   manager refused to start a worker. It is forgotten, and no notification follows.
+    /// - [`Conflict`](SlotRequestError::Conflict),
+    ///   [`TooManyPendingRequests`](SlotRequestError::TooManyPendingRequests) and
+    ///   [`NotStarted`](SlotRequestError::NotStarted) change nothing.
+    /// - [`Failed`](SlotRequestError::Failed): the request failed within the call, for example
+    ///   because the resource manager refused to start a worker. It is forgotten, and no
+    ///   notification follows.
     ///
     /// # Example
     ///
@@ -65,7 +69,8 @@ where
         }
     }
 
-    /// Ends the registration of a recorded request: flushes, and returns the outcome of the request.
+    /// Ends the registration of a recorded request: flushes, and returns the outcome of the
+    /// request.
     pub(crate) fn finish_registration(&mut self, request: RequestKey) -> Result<SlotRequestOutcome, SlotRequestError> {
         let allocation_id = self.core.requests.records[request].allocation_id;
         self.finish_input();
@@ -82,8 +87,8 @@ where
 
     /// Cancels a request of a job.
     ///
-    /// An attempt in flight is given up and its task executor is told. The slot goes to the oldest waiting request that
-    /// it fits. A granted request stays: free its slot instead.
+    /// An attempt in flight is given up and its task executor is told. The slot goes to the oldest
+    /// waiting request that it fits. A granted request stays: free its slot instead.
     ///
     /// Cost: O(1) + matching.
     ///
@@ -130,9 +135,11 @@ where
         }
     }
 
-    /// Cancels all ungranted requests of a job that has ended. Returns the number of cancelled requests.
+    /// Cancels all ungranted requests of a job that has ended. Returns the number of cancelled
+    /// requests.
     ///
-    /// Freed slots are matched once, after all requests are cancelled. The job's grants stay until they are freed.
+    /// Freed slots are matched once, after all requests are cancelled. The job's grants stay until
+    /// they are freed.
     ///
     /// Cost: O(requests of the job) + matching.
     ///
@@ -169,10 +176,11 @@ where
         Ok(requests.len())
     }
 
-    /// Ends a grant: the task executor has freed the slot. The task executor is not told by this call.
+    /// Ends a grant: the task executor has freed the slot. The task executor is not told by this
+    /// call.
     ///
-    /// If the allocation is still in flight to the slot, its request was served and is over: it is granted and the
-    /// grant ends.
+    /// If the allocation is still in flight to the slot, its request was served and is over: it is
+    /// granted and the grant ends.
     ///
     /// Cost: O(1) + matching.
     ///
@@ -201,7 +209,7 @@ where
     /// ```
     pub fn free_slot(&mut self, slot_id: &SlotId, allocation_id: AllocationId) -> Result<FreeSlotOutcome, NotStarted> {
         self.begin_input()?;
-        let outcome = match self.core.find_slot_held(slot_id, allocation_id) {
+        let outcome = match self.core.find_slot_holding(slot_id, allocation_id) {
             Some(slot) => self.core.freed(slot, allocation_id),
             None => FreeSlotOutcome::UnknownSlot,
         };

@@ -14,9 +14,10 @@ where
 {
     /// Blocks a worker: its free slots are not offered.
     ///
-    /// Grants and attempts in flight stay. A blocked worker can still register and fulfil promises. Once idle it is
-    /// released, even if the minimum or redundancy would keep it. The id stays blocked until
-    /// [`unblock`](Self::unblock) or [`suspend`](Self::suspend), registered or not (FLINK-28145).
+    /// Grants and attempts in flight stay. A blocked worker can still register and fulfil promises.
+    /// Once idle it is released, even if the minimum or redundancy would keep it. The id stays
+    /// blocked until [`unblock`](Self::unblock) or [`suspend`](Self::suspend), registered or not
+    /// (FLINK-28145).
     ///
     /// Cost: O(its slots).
     ///
@@ -86,16 +87,19 @@ where
     /// A request is unfulfillable if all of this holds:
     ///
     /// - No registered slot fits it, used or not, and no promised slot.
-    /// - No worker could be started for it: a worker of the [description](crate::SlotManagerConfig::worker_description) does
-    ///   not fit it or alone exceeds a limit. Without a description: the resource manager declined to start one.
+    /// - No worker could be started for it: a worker of the
+    ///   [description](crate::SlotManagerConfig::worker_description) does not fit it or alone
+    ///   exceeds a limit. Without a description: the resource manager declined to start one.
     ///
-    /// Such a request fails with [`RequestFailure::Unfulfillable`](crate::RequestFailure::Unfulfillable). The failure is
-    /// the error of its registration, or a later notification: when this is turned on, when a slot or a promise is lost,
-    /// or when a worker request is declined again. During the
-    /// [grace period](crate::SlotManagerConfig::unfulfillable_grace_period) no request fails so (FLINK-13555).
+    /// Such a request fails with
+    /// [`RequestFailure::Unfulfillable`](crate::RequestFailure::Unfulfillable). The failure is the
+    /// error of its registration, or a later notification: when this is turned on, when a slot or a
+    /// promise is lost, or when a worker request is declined again. During the [grace
+    /// period](crate::SlotManagerConfig::unfulfillable_grace_period) no request fails so
+    /// (FLINK-13555).
     ///
-    /// Cost: O(1) when it is turned off. When it is turned on: O(distinct profiles of waiting requests x distinct
-    /// profiles of slots + requests that may fail).
+    /// Cost: O(1) when it is turned off. When it is turned on: O(distinct profiles of waiting
+    /// requests x distinct profiles of slots + requests that may fail).
     ///
     /// # Example
     ///
@@ -120,16 +124,17 @@ where
         }
     }
 
-    /// Returns `true` if unfulfillable requests fail, as configured or set last. During the grace period none fails all
-    /// the same.
+    /// Returns `true` if unfulfillable requests fail, as configured or set last. During the grace
+    /// period none fails all the same.
     pub fn fails_unfulfillable_requests(&self) -> bool {
         self.core.worker_policy.fails_unfulfillable()
     }
 
     /// Applies the decision of a task executor that [decides later](crate::ReleaseDecision::Later).
     ///
-    /// The task manager is released only while the release check is open: within its timeout, and while no slot was used
-    /// since. It is kept if the minimum or [redundancy](crate::SlotManagerConfig::redundant_task_managers) needs it by now.
+    /// The task manager is released only while the release check is open: within its timeout, and
+    /// while no slot was used since. It is kept if the minimum or
+    /// [redundancy](crate::SlotManagerConfig::redundant_task_managers) needs it by now.
     ///
     /// Cost: O(its slots) if it is released, else O(1).
     ///

@@ -17,18 +17,21 @@ where
 {
     /// Registers a task manager with its first report.
     ///
-    /// - A known instance id is treated as [`report_slot_status`](Self::report_slot_status). The connection is dropped.
-    /// - A new instance id of a known worker replaces the old registration in one transaction. Attempts in flight to the
-    ///   old one end, and their requests look for another slot. A grant is lost only if the report does not show it.
-    /// - A new worker that would exceed a [limit](crate::SlotManagerConfig::max_slots) is refused and nothing changes, unless
-    ///   one of its slots holds an allocation or fulfils a promise.
+    /// - A known instance id is treated as [`report_slot_status`](Self::report_slot_status). The
+    ///   connection is dropped.
+    /// - A new instance id of a known worker replaces the old registration in one transaction.
+    ///   Attempts in flight to the old one end, and their requests look for another slot. A grant
+    ///   is lost only if the report does not show it.
+    /// - A new worker that would exceed a [limit](crate::SlotManagerConfig::max_slots) is refused
+    ///   and nothing changes, unless one of its slots holds an allocation or fulfils a promise.
     ///
     /// New free slots fulfil promised slots.
     ///
     /// Cost: O(slots in the report) + matching for each free one.
     ///
     /// # Errors
-    /// All errors leave the state as it was and drop the connection: [`ForeignSlot`](SlotReportError::ForeignSlot),
+    /// All errors leave the state as it was and drop the connection:
+    /// [`ForeignSlot`](SlotReportError::ForeignSlot),
     /// [`DuplicateSlot`](SlotReportError::DuplicateSlot),
     /// [`InstanceOfAnotherWorker`](SlotReportError::InstanceOfAnotherWorker),
     /// [`NotStarted`](SlotReportError::NotStarted).
@@ -82,8 +85,8 @@ where
 
     /// Unregisters a task manager that is gone.
     ///
-    /// Its slots are forgotten. Its grants are lost and notified in the order of the slots. Requests in flight to it
-    /// look for another slot.
+    /// Its slots are forgotten. Its grants are lost and notified in the order of the slots.
+    /// Requests in flight to it look for another slot.
     ///
     /// Cost: O(its slots) + matching for each request that was in flight to it.
     ///
@@ -127,14 +130,17 @@ where
 
     /// Applies the slot report of a task manager.
     ///
-    /// The report is the truth. It is checked whole, the view is brought to it, and waiting requests are matched once.
-    /// An attempt in flight to a slot that the report shows as free goes on: the report may be older than the request.
+    /// The report is the truth. It is checked whole, the view is brought to it, and waiting
+    /// requests are matched once. An attempt in flight to a slot that the report shows as free goes
+    /// on: the report may be older than the request.
     ///
-    /// Cost: O(slots in the report) + matching for each that became free. An unchanged slot allocates nothing.
+    /// Cost: O(slots in the report) + matching for each that became free. An unchanged slot
+    /// allocates nothing.
     ///
     /// # Errors
     /// All errors leave the state as it was: [`ForeignSlot`](SlotReportError::ForeignSlot),
-    /// [`DuplicateSlot`](SlotReportError::DuplicateSlot), [`NotStarted`](SlotReportError::NotStarted).
+    /// [`DuplicateSlot`](SlotReportError::DuplicateSlot),
+    /// [`NotStarted`](SlotReportError::NotStarted).
     ///
     /// # Example
     ///
@@ -173,10 +179,10 @@ where
 
     /// Ends a worker request: the worker will not come.
     ///
-    /// Its promised slots end. Requests bound to them are bound to other promised slots, or request another worker within
-    /// this call. If starting workers fails fast, call this after a delay, or answer the worker request with
-    /// [`WorkerPromise::Declined`](crate::WorkerPromise::Declined), which is retried later. Otherwise requests and failures
-    /// alternate without a break.
+    /// Its promised slots end. Requests bound to them are bound to other promised slots, or request
+    /// another worker within this call. If starting workers fails fast, call this after a delay, or
+    /// answer the worker request with [`WorkerPromise::Declined`](crate::WorkerPromise::Declined),
+    /// which is retried later. Otherwise requests and failures alternate without a break.
     ///
     /// Cost: O(slots that it promised).
     ///

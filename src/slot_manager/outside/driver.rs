@@ -133,7 +133,8 @@ where
         }
     }
 
-    /// Flushes in rounds: each commits, and sends the effects by kind. Answers at hand may cause another round.
+    /// Flushes in rounds: each commits, and sends the effects by kind. Answers at hand may cause
+    /// another round.
     #[inline(never)]
     fn flush_rounds(&mut self, core: &mut Core) {
         while self.has_work(core) {
@@ -256,7 +257,8 @@ where
         }
     }
 
-    /// Calls the gateway of a slot and polls the answer once. Returns the answer, or the key of the pending RPC.
+    /// Calls the gateway of a slot and polls the answer once. Returns the answer, or the key of the
+    /// pending RPC.
     ///
     /// Returns `None` without a gateway: never, because a registered slot has one.
     #[inline]
@@ -358,7 +360,8 @@ where
         self.woken_for = Timestamp::MAX;
     }
 
-    /// Wakes the driving task if an input left a pending RPC, or a deadline earlier than all it was woken for.
+    /// Wakes the driving task if an input left a pending RPC, or a deadline earlier than all it was
+    /// woken for.
     #[inline]
     pub(crate) fn wake_after_input(&mut self, core: &Core) {
         let deadline = core.earliest_deadline();

@@ -8,13 +8,15 @@ use super::driver::Driver;
 use crate::slot_manager::rules::Outside;
 use crate::slot_manager::state::core::Core;
 
-/// Futures polled and deadlines handled in one `poll_progress`, before the manager lets other tasks run.
+/// Futures polled and deadlines handled in one `poll_progress`, before the manager lets other tasks
+/// run.
 const EVENTS_PER_POLL: usize = 256;
 
 /// The futures that had woken when the backlog was last taken.
 ///
-/// All of them are polled before the next deadline is handled: an answer that arrived in time counts, also behind many
-/// others. Futures that wake later wait for the next backlog, or they could hold up time for ever.
+/// All of them are polled before the next deadline is handled: an answer that arrived in time
+/// counts, also behind many others. Futures that wake later wait for the next backlog, or they
+/// could hold up time for ever.
 #[derive(Default)]
 pub(crate) struct Backlog {
     /// Futures left to poll.
@@ -90,7 +92,8 @@ where
         }
     }
 
-    /// Arms the delay for the earliest deadline and polls it. Returns `true` if the deadline has come.
+    /// Arms the delay for the earliest deadline and polls it. Returns `true` if the deadline has
+    /// come.
     fn is_delay_over(&mut self, core: &Core, until: Timestamp) -> bool {
         let deadline = core.earliest_deadline();
         if deadline == Timestamp::MAX {
@@ -115,7 +118,8 @@ where
         if deadline <= until && self.executor.now().max(core.now) >= deadline {
             return true;
         }
-        // The delay was early, or the deadline is for a later call. The next poll, which is soon, arms it again.
+        // The delay was early, or the deadline is for a later call. The next poll, which is soon,
+        // arms it again.
         self.pending_answers.signal().wake_task();
         false
     }

@@ -94,7 +94,8 @@ impl Core {
 
 /// Answers.
 impl Core {
-    /// Applies the answer to an attempt and commits. The answer to an attempt that has ended changes nothing.
+    /// Applies the answer to an attempt and commits. The answer to an attempt that has ended
+    /// changes nothing.
     pub(crate) fn apply_answer(
         &mut self,
         slot: SlotKey,
@@ -136,7 +137,8 @@ impl Core {
         }
     }
 
-    /// Ends an attempt to a slot that another allocation holds. That is no failure of the slot or the request.
+    /// Ends an attempt to a slot that another allocation holds. That is no failure of the slot or
+    /// the request.
     fn occupied(&mut self, slot: SlotKey, attempt: Attempt, holder: Allocation) {
         let record = &mut self.requests.records[attempt.request];
         let Allocation {
@@ -154,7 +156,8 @@ impl Core {
         self.adopt(slot, holder);
     }
 
-    /// Returns `true` if a report taken after this acknowledgement was applied first. It showed the slot as free.
+    /// Returns `true` if a report taken after this acknowledgement was applied first. It showed the
+    /// slot as free.
     #[inline]
     pub(crate) fn is_overtaken(&self, slot: SlotKey, revision: Option<u64>) -> bool {
         let owner = &self.task_managers.records[self.slots[slot].task_manager];
@@ -179,8 +182,8 @@ impl Core {
 
 /// Failures.
 impl Core {
-    /// Ends an attempt that failed. The slot goes to other waiting requests first; the request keeps its place in the
-    /// queue.
+    /// Ends an attempt that failed. The slot goes to other waiting requests first; the request
+    /// keeps its place in the queue.
     fn attempt_failed(&mut self, slot: SlotKey, attempt: Attempt, error: SlotAllocationError) {
         let request = attempt.request;
         self.end_attempt(slot, attempt);
@@ -203,7 +206,8 @@ impl Core {
         }
     }
 
-    /// Offers a slot on which an attempt failed, or backs it off if different allocations failed on it in a row.
+    /// Offers a slot on which an attempt failed, or backs it off if different allocations failed on
+    /// it in a row.
     fn offer_failed_slot(&mut self, slot: SlotKey, allocation_id: AllocationId) {
         let failures = self.slot_failures.entry(slot).or_insert(SlotFailures {
             last: allocation_id,
@@ -239,8 +243,8 @@ impl Core {
 
 /// End.
 impl Core {
-    /// Ends an attempt that is not wanted any more, and tells the task executor. Slot and request are detached
-    /// afterwards.
+    /// Ends an attempt that is not wanted any more, and tells the task executor. Slot and request
+    /// are detached afterwards.
     pub(crate) fn give_up_attempt(&mut self, slot: SlotKey, attempt: Attempt) {
         self.fence_attempt(slot, attempt);
         self.end_attempt(slot, attempt);

@@ -20,10 +20,11 @@ impl Core {
         self.forget_failures(slot);
     }
 
-    /// Records that a task executor says which allocation holds a slot. Nothing else holds it or is in flight to it.
+    /// Records that a task executor says which allocation holds a slot. Nothing else holds it or is
+    /// in flight to it.
     ///
-    /// A pending request of the allocation is granted. If the allocation is granted on another slot, this one is
-    /// secondary.
+    /// A pending request of the allocation is granted. If the allocation is granted on another
+    /// slot, this one is secondary.
     pub(crate) fn adopt(&mut self, slot: SlotKey, allocation: Allocation) {
         match self.find_or_promote(allocation.id) {
             Some(AllocationEntry::Pending(request)) => {
@@ -67,7 +68,8 @@ impl Core {
 
 /// Two slots with one allocation.
 impl Core {
-    /// Returns the request or slot of an allocation. Without either, its oldest secondary slot becomes its grant.
+    /// Returns the request or slot of an allocation. Without either, its oldest secondary slot
+    /// becomes its grant.
     pub(crate) fn find_or_promote(&mut self, allocation_id: AllocationId) -> Option<AllocationEntry> {
         self.find_allocation(allocation_id).or_else(|| {
             let slot = self.promote_secondary(allocation_id)?;
@@ -89,7 +91,8 @@ impl Core {
 
 /// End.
 impl Core {
-    /// Ends the grant of a slot, or the attempt in flight to it, because its task executor has freed it.
+    /// Ends the grant of a slot, or the attempt in flight to it, because its task executor has
+    /// freed it.
     pub(crate) fn freed(&mut self, slot: SlotKey, allocation_id: AllocationId) -> FreeSlotOutcome {
         use FreeSlotOutcome as Outcome;
         match self.slots[slot].phase {
@@ -105,8 +108,8 @@ impl Core {
                 if wanted != allocation_id {
                     return Outcome::HeldByAnother { allocation_id: wanted };
                 }
-                // The request was served before its answer came. The free keeps a task executor that sees the request
-                // only now from giving the slot again.
+                // The request was served before its answer came. The free keeps a task executor
+                // that sees the request only now from giving the slot again.
                 self.fence_attempt(slot, attempt);
                 self.complete_attempt(slot, attempt);
                 self.end_grant(slot, allocation_id);
@@ -125,7 +128,8 @@ impl Core {
         self.offer(slot);
     }
 
-    /// Drops the grant of a slot and detaches the slot. The commit decides whether the grant is lost.
+    /// Drops the grant of a slot and detaches the slot. The commit decides whether the grant is
+    /// lost.
     pub(crate) fn drop_grant_and_detach(&mut self, slot: SlotKey, loss: GrantLoss) {
         let loss = self.note_loss(self.slots[slot].task_manager, loss);
         self.drop_grant(slot, loss);
@@ -149,7 +153,8 @@ impl Core {
         }
     }
 
-    /// Removes the holder of a slot from the index of allocations. Returns it if this slot was its grant.
+    /// Removes the holder of a slot from the index of allocations. Returns it if this slot was its
+    /// grant.
     fn unindex_grant(&mut self, slot: SlotKey) -> Option<Allocation> {
         let SlotPhase::Allocated { allocation, secondary } = self.slots[slot].phase else {
             return None;

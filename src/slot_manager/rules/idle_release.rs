@@ -12,7 +12,8 @@ use crate::slot_manager::state::task_managers::{TaskManagerKey, TaskManagers};
 
 /// The idle period.
 impl Core {
-    /// Begins or ends an idle period. It runs at the commit: a slot freed and used again in one call was never idle.
+    /// Begins or ends an idle period. It runs at the commit: a slot freed and used again in one
+    /// call was never idle.
     pub(crate) fn update_idle_period(&mut self, task_manager: TaskManagerKey) {
         let release_at = self.deadline_in(self.config.task_manager_timeout);
         let Some(record) = self.task_managers.records.get_mut(task_manager) else {
@@ -125,7 +126,8 @@ impl Core {
         }
     }
 
-    /// Returns the instance of a queued release; `None` if its idle period is over or its release check is open.
+    /// Returns the instance of a queued release; `None` if its idle period is over or its release
+    /// check is open.
     fn idle_instance(&self, noted: NotedRelease) -> Option<InstanceId> {
         let record = self.task_managers.records.get(noted.task_manager)?;
         let is_current = record.idle_since.is_some() && record.idle_periods == noted.idle_period;
@@ -133,10 +135,11 @@ impl Core {
         is_idle.then_some(record.instance_id)
     }
 
-    /// Returns `true` if the minimum and redundancy hold without this task manager and those already leaving.
+    /// Returns `true` if the minimum and redundancy hold without this task manager and those
+    /// already leaving.
     ///
-    /// A blocked task manager always may go. Cost: O(1) without minimum and redundancy, else O(its slots + blocked
-    /// task managers).
+    /// A blocked task manager always may go. Cost: O(1) without minimum and redundancy, else O(its
+    /// slots + blocked task managers).
     fn may_go(&self, task_manager: TaskManagerKey) -> bool {
         let (minimum, redundant) = self.reserves();
         if (minimum, redundant) == (0, 0) || self.is_blocked(task_manager) {
@@ -173,7 +176,8 @@ impl Core {
         }
     }
 
-    /// Restarts the idle timeout of a task manager whose task executor declined its release, or did not answer.
+    /// Restarts the idle timeout of a task manager whose task executor declined its release, or did
+    /// not answer.
     pub(crate) fn release_declined(&mut self, task_manager: TaskManagerKey) {
         tracing::debug!(
             resource_id = %self.task_managers.records[task_manager].resource_id,

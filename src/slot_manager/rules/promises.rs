@@ -1,6 +1,7 @@
 //! Promised slots: which request each is bound to, and how promises end.
 //!
-//! A bound promised slot is no reservation. It only means that no worker is requested for the request.
+//! A bound promised slot is no reservation. It only means that no worker is requested for the
+//! request.
 
 use std::sync::Arc;
 
@@ -14,7 +15,8 @@ use crate::slot_manager::state::slots::SlotKey;
 
 /// Binding.
 impl Core {
-    /// Lets a detached request wait: bound to a promised slot that fits, or unbound with a worker request due.
+    /// Lets a detached request wait: bound to a promised slot that fits, or unbound with a worker
+    /// request due.
     pub(crate) fn enqueue(&mut self, request: RequestKey) {
         let required = self.requests.records[request].profile;
         match self.promises.take_unbound(&self.profiles, required) {
@@ -41,7 +43,8 @@ impl Core {
         self.promises.bind(promise, request);
     }
 
-    /// Binds a promised slot that is in no queue to the oldest unbound request that it fits, or queues it as unbound.
+    /// Binds a promised slot that is in no queue to the oldest unbound request that it fits, or
+    /// queues it as unbound.
     pub(crate) fn bind_to_oldest(&mut self, promise: PromiseKey) {
         self.promises.unbind(promise);
         let promised = &self.profiles[self.promises.records[promise].profile];
@@ -144,7 +147,8 @@ impl Core {
         }
     }
 
-    /// Ends the promises of a worker that will not come. Returns the number of slots it still promised.
+    /// Ends the promises of a worker that will not come. Returns the number of slots it still
+    /// promised.
     pub(crate) fn end_worker_request(&mut self, worker_request: WorkerRequestKey, cause: &Arc<str>) -> usize {
         let worker_request_id = self.promises.worker_requests[worker_request].id;
         let promised_slots = self.forget_worker_request(worker_request);
@@ -153,7 +157,8 @@ impl Core {
         promised_slots
     }
 
-    /// Ends the promises of a worker request and enqueues their requests again. Returns the number of promises.
+    /// Ends the promises of a worker request and enqueues their requests again. Returns the number
+    /// of promises.
     pub(crate) fn forget_worker_request(&mut self, worker_request: WorkerRequestKey) -> usize {
         let record = &self.promises.worker_requests[worker_request];
         let promises: Vec<_> = record.slots.iter(&self.promises.records).collect();

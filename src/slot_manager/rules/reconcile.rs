@@ -14,8 +14,8 @@ impl Core {
     ///
     /// 1. Unfulfillable requests fail.
     /// 2. Surplus promised workers are withdrawn.
-    /// 3. Kept task managers that are not needed any more are released. The last slot that fits a request may go with
-    ///    them, so unfulfillable requests fail again.
+    /// 3. Kept task managers that are not needed any more are released. The last slot that fits a
+    ///    request may go with them, so unfulfillable requests fail again.
     /// 4. Deferred worker requests are made, oldest first.
     /// 5. Workers for the minimum and for redundancy are requested.
     #[inline(never)]

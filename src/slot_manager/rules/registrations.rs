@@ -1,4 +1,5 @@
-//! Registrations of task managers: each is one transaction, checked whole before anything transaction.
+//! Registrations of task managers: each is one transaction, checked whole before anything
+//! transaction.
 
 use crate::config::Quantity;
 use crate::{
@@ -57,7 +58,8 @@ impl Core {
             outcome = RegistrationOutcome::Replaced {
                 previous: record.instance_id,
             };
-            // The report may show the grants of the old registration: the commit decides what is lost.
+            // The report may show the grants of the old registration: the commit decides what is
+            // lost.
             self.end_registration(previous, GrantLoss::SlotRemoved);
         }
         let begun = self
@@ -80,7 +82,8 @@ impl Core {
 
     /// Returns the limit that a new worker would exceed.
     ///
-    /// A worker without slots, with a held slot, or with a slot that fulfils a promise is always admitted.
+    /// A worker without slots, with a held slot, or with a slot that fulfils a promise is always
+    /// admitted.
     fn limit_of_newcomer(&self, named: Option<WorkerRequestId>, report: &SlotReport) -> Option<Limit> {
         if !self.worker_policy.is_limited() {
             return None;
@@ -117,7 +120,8 @@ impl Core {
         }
     }
 
-    /// Ends a registration and removes its slots. Attempts in flight end, grants are dropped with `loss`.
+    /// Ends a registration and removes its slots. Attempts in flight end, grants are dropped with
+    /// `loss`.
     pub(crate) fn end_registration(&mut self, task_manager: TaskManagerKey, loss: GrantLoss) {
         let loss = self.note_loss(task_manager, loss);
         let slots = std::mem::take(&mut self.task_managers.records[task_manager].slots);
@@ -132,7 +136,8 @@ impl Core {
         self.effects.ended_registrations.push(task_manager);
     }
 
-    /// Ends the registration of an idle task manager that is being stopped. It has no grant to lose.
+    /// Ends the registration of an idle task manager that is being stopped. It has no grant to
+    /// lose.
     pub(crate) fn forget_idle_task_manager(&mut self, task_manager: TaskManagerKey) {
         self.end_registration(task_manager, GrantLoss::SlotRemoved);
         debug_assert!(self.transaction.dropped.is_empty());

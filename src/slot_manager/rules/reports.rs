@@ -34,7 +34,8 @@ impl Core {
         Ok(ReportOutcome::Applied)
     }
 
-    /// Returns `true` only if a report is valid and changes nothing. This is the fast path of the usual heartbeat.
+    /// Returns `true` only if a report is valid and changes nothing. This is the fast path of the
+    /// usual heartbeat.
     ///
     /// A report that is not sorted by slot number may get `false`.
     fn is_unchanged_by(&self, task_manager: TaskManagerKey, report: &SlotReport) -> bool {
@@ -76,7 +77,8 @@ impl Core {
 
     /// Brings the view of a task manager to a valid report. The commit follows.
     ///
-    /// `previous_slots` are the sorted numbers of slots known in the registration before: they fulfil no promise.
+    /// `previous_slots` are the sorted numbers of slots known in the registration before: they
+    /// fulfil no promise.
     pub(crate) fn apply(&mut self, task_manager: TaskManagerKey, report: &SlotReport, previous_slots: &[u32]) {
         let known_before = self.task_managers.records[task_manager].slots.len();
         let mut new = Vec::new();
@@ -138,7 +140,8 @@ impl Core {
         self.task_managers.records[task_manager].slot(status.slot_id().slot_number())
     }
 
-    /// Ends the grant or attempt that a status contradicts, and completes the attempt that it confirms.
+    /// Ends the grant or attempt that a status contradicts, and completes the attempt that it
+    /// confirms.
     ///
     /// Returns `true` if the slot must be adopted or offered again.
     fn drop_contradicted(&mut self, slot: SlotKey, status: &SlotStatus) -> bool {
@@ -171,7 +174,8 @@ impl Core {
                 let attempt = *attempt;
                 let request = &self.requests.records[attempt.request];
                 if request.allocation() == reported {
-                    // Before the other slots of the report: if they hold the allocation too, this one is its grant.
+                    // Before the other slots of the report: if they hold the allocation too, this
+                    // one is its grant.
                     self.complete_attempt(slot, attempt);
                 } else {
                     self.contradict_attempt(slot, attempt);
@@ -186,7 +190,8 @@ impl Core {
         changed
     }
 
-    /// Updates the profile of a slot. Returns `true` if the slot was offered and must be offered again.
+    /// Updates the profile of a slot. Returns `true` if the slot was offered and must be offered
+    /// again.
     fn update_profile(&mut self, slot: SlotKey, status: &SlotStatus) -> bool {
         let before = self.slots[slot].profile;
         if self.profiles[before] == *status.resource_profile() {

@@ -218,7 +218,8 @@ impl Core {
         self.end(request);
     }
 
-    /// Ends a request that cannot be served. The failure is notified, or returned by the call that registers it.
+    /// Ends a request that cannot be served. The failure is notified, or returned by the call that
+    /// registers it.
     pub(crate) fn fail(&mut self, request: RequestKey, failure: RequestFailure) {
         let record = &self.requests.records[request];
         let (allocation_id, job_id, is_registering) = (record.allocation_id, record.job_id, record.is_registering());

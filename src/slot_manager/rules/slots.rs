@@ -8,7 +8,8 @@ use crate::slot_manager::state::slots::{Slot, SlotKey, SlotPhase};
 use crate::slot_manager::state::task_managers::TaskManagerKey;
 
 impl Core {
-    /// Sets the phase of a slot, and with it the free index, the totals and the usage of the task manager.
+    /// Sets the phase of a slot, and with it the free index, the totals and the usage of the task
+    /// manager.
     ///
     /// No other function changes the phase.
     pub(crate) fn set_slot_phase(&mut self, slot: SlotKey, phase: SlotPhase) {

@@ -37,11 +37,13 @@ impl Core {
         }
     }
 
-    /// Fails all unfulfillable requests, oldest first, if the last slot of a profile is gone or all must be checked.
+    /// Fails all unfulfillable requests, oldest first, if the last slot of a profile is gone or all
+    /// must be checked.
     ///
-    /// Cost: O(1) if neither happened, else O(distinct profiles of waiting requests x distinct profiles of slots).
+    /// Cost: O(1) if neither happened, else O(distinct profiles of waiting requests x distinct
+    /// profiles of slots).
     pub(crate) fn fail_all_unfulfillable(&mut self) {
-        let is_due = self.slot_totals.take_vanished() | self.worker_policy.take_must_check_all();
+        let is_due = self.slot_totals.take_lost_profile() | self.worker_policy.take_must_check_all();
         if !is_due || !self.worker_policy.fails_unfulfillable_now() {
             return;
         }

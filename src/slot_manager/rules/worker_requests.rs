@@ -42,7 +42,8 @@ impl Core {
         }
     }
 
-    /// Returns `true` if a request that became unbound still needs a worker, and one may be requested now.
+    /// Returns `true` if a request that became unbound still needs a worker, and one may be
+    /// requested now.
     #[inline]
     fn needs_worker(&mut self, sequence: u64, request: RequestKey) -> bool {
         let Some(record) = self.requests.records.get(request) else {
@@ -53,7 +54,8 @@ impl Core {
             && (!self.worker_policy.is_active() || self.may_request_worker_for(request))
     }
 
-    /// Returns `true` if the worker request for an unbound request may be made now; else defers it or drops it.
+    /// Returns `true` if the worker request for an unbound request may be made now; else defers it
+    /// or drops it.
     fn may_request_worker_for(&mut self, request: RequestKey) -> bool {
         let record = &mut self.requests.records[request];
         if !self.worker_policy.could_start(&self.profiles[record.profile]) {
@@ -99,7 +101,8 @@ impl Core {
         self.retry_later_if_unbound(request);
     }
 
-    /// Arms the retry of a declined worker request, or fails the request if nothing could ever serve it.
+    /// Arms the retry of a declined worker request, or fails the request if nothing could ever
+    /// serve it.
     #[inline]
     fn retry_later_if_unbound(&mut self, request: RequestKey) {
         if self.requests.records[request].phase != RequestPhase::Unbound(WorkerAsk::Due) {
@@ -147,7 +150,8 @@ impl Core {
         self.worker_policy.limit_of_next_worker(self.present())
     }
 
-    /// Returns the answer, or `Declined` in its place if its slots would exceed a limit. That worker is withdrawn.
+    /// Returns the answer, or `Declined` in its place if its slots would exceed a limit. That
+    /// worker is withdrawn.
     #[inline]
     fn within_limits(
         &self,
@@ -241,7 +245,7 @@ impl Core {
     pub(crate) fn withdraw_surplus_workers(&mut self, outside: &mut impl Outside) {
         while let Some(key) = self.next_surplus_worker() {
             let worker_request = self.promises.worker_requests[key].id;
-            self.promises.ask_to_withdraw(key);
+            self.promises.mark_withdrawal_requested(key);
             if outside.withdraw_resource(worker_request) == Withdrawal::Confirmed {
                 tracing::info!(%worker_request, "promised worker withdrawn");
                 self.counters.workers_withdrawn += 1;
@@ -261,7 +265,8 @@ impl Core {
         Some(worker_request)
     }
 
-    /// Returns the number of promised slots and of registered slots that are not on blocked task managers.
+    /// Returns the number of promised slots and of registered slots that are not on blocked task
+    /// managers.
     pub(crate) fn usable_slots(&self) -> usize {
         self.slot_totals.registered().slots - self.blocking.slots + self.slot_totals.promised().slots
     }

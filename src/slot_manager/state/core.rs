@@ -156,7 +156,7 @@ impl Core {
     ///
     /// If the allocation holds the slot, no search for the task manager is needed.
     #[inline]
-    pub(crate) fn find_slot_held(&self, slot_id: &SlotId, allocation_id: AllocationId) -> Option<SlotKey> {
+    pub(crate) fn find_slot_holding(&self, slot_id: &SlotId, allocation_id: AllocationId) -> Option<SlotKey> {
         if let Some(AllocationEntry::Granted(slot)) = self.find_allocation(allocation_id) {
             let record = &self.slots[slot];
             if record.number == slot_id.slot_number()

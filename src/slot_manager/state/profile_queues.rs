@@ -76,8 +76,8 @@ impl Fitting<'_> {
     #[inline]
     fn may_fit(self, own: Sketch, other: Sketch) -> bool {
         match self {
-            Self::Request(_) => other.covers(own),
-            Self::Slot(_) => own.covers(other),
+            Self::Request(_) => other.is_matching(own),
+            Self::Slot(_) => own.is_matching(other),
         }
     }
 

@@ -271,7 +271,7 @@ impl Promises {
     }
 
     /// Records that the withdrawal of a worker request is requested now.
-    pub(crate) fn ask_to_withdraw(&mut self, key: WorkerRequestKey) {
+    pub(crate) fn mark_withdrawal_requested(&mut self, key: WorkerRequestKey) {
         self.remove_from_surplus(key);
         self.worker_requests[key].withdrawal = WithdrawalState::Requested;
     }

@@ -90,8 +90,8 @@ pub(crate) struct SlotTotals {
     promised: Quantity,
     /// The registered slots that are not free, by usage.
     not_free: [Quantity; SlotUsage::ALL.len()],
-    /// Set when a profile loses its last slot; reset by `take_vanished`.
-    has_vanished: bool,
+    /// Set when a profile loses its last slot; reset by `take_lost_profile`.
+    has_lost_profile: bool,
 }
 
 /// The number of profiles whose memory is kept while there are no slots.
@@ -115,7 +115,7 @@ impl SlotTotals {
         totals.registered -= 1;
         let (one, is_empty) = (totals.one(), totals.is_empty());
         self.registered -= one;
-        self.note_vanished(is_empty);
+        self.note_lost_profile(is_empty);
     }
 
     /// Changes the usage of a slot.
@@ -144,11 +144,11 @@ impl SlotTotals {
         totals.promised -= 1;
         let (one, is_empty) = (totals.one(), totals.is_empty());
         self.promised -= one;
-        self.note_vanished(is_empty);
+        self.note_lost_profile(is_empty);
     }
 
-    fn note_vanished(&mut self, is_empty: bool) {
-        self.has_vanished |= is_empty;
+    fn note_lost_profile(&mut self, is_empty: bool) {
+        self.has_lost_profile |= is_empty;
         if is_empty && self.by_profile.len() > SPARE_PROFILES && self.registered.slots + self.promised.slots == 0 {
             self.by_profile = Vec::new();
         }
@@ -163,7 +163,7 @@ impl SlotTotals {
         let totals = &mut self.by_profile[profile.index()];
         if totals.is_empty() {
             totals.cpu = profiles[profile].cpu_units();
-            totals.memory = profiles[profile].memory_or_nothing();
+            totals.memory = profiles[profile].memory_bytes_or_zero();
         }
         totals
     }
@@ -200,8 +200,8 @@ impl SlotTotals {
     }
 
     /// Returns `true` if a profile has lost its last slot since the previous call.
-    pub(crate) fn take_vanished(&mut self) -> bool {
-        std::mem::take(&mut self.has_vanished)
+    pub(crate) fn take_lost_profile(&mut self) -> bool {
+        std::mem::take(&mut self.has_lost_profile)
     }
 
     /// Returns all profiles with registered or promised slots.

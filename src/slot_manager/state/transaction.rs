@@ -14,7 +14,8 @@ pub(crate) struct Transaction {
     pub(crate) free: Vec<SlotKey>,
     /// Requests that lost their attempt and need another slot.
     pub(crate) detached: Vec<RequestKey>,
-    /// Slots found to hold an allocation that is granted elsewhere. Those that still do at the commit are freed.
+    /// Slots found to hold an allocation that is granted elsewhere. Those that still do at the
+    /// commit are freed.
     pub(crate) secondaries: Vec<SlotKey>,
     /// Task managers whose first slot became used, or whose last slot became unused.
     pub(crate) task_managers: Vec<TaskManagerKey>,

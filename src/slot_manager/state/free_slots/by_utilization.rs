@@ -277,7 +277,7 @@ impl UtilizationIndex {
         let mut found: Option<&ActiveProfile> = None;
         for active in &self.active {
             if found.is_none_or(|found| active.best < found.best)
-                && active.sketch.covers(sketch)
+                && active.sketch.is_matching(sketch)
                 && profiles[active.profile].is_matching(required)
             {
                 found = Some(active);
@@ -291,7 +291,7 @@ impl UtilizationIndex {
         let sketch = required.sketch();
         self.active
             .iter()
-            .filter(move |active| active.sketch.covers(sketch) && profiles[active.profile].is_matching(required))
+            .filter(move |active| active.sketch.is_matching(sketch) && profiles[active.profile].is_matching(required))
             .map(|active| First {
                 profile: active.profile,
                 utilization: self.prefer.ranked(active.best.ranked()),

@@ -6,8 +6,8 @@
 //!    request fits a free slot.
 //! 2. Task executors and jobs compare their slots, and jobs request missing slots again. Then each
 //!    allocated slot is in use by its job, and each missing slot is a waiting request.
-//! 3. Waiting requests are cancelled or fail at their deadlines. Then only the deadlines of idle task
-//!    managers and of backoffs of worker requests are armed.
+//! 3. Waiting requests are cancelled or fail at their deadlines. Then only the deadlines of idle
+//!    task managers and of backoffs of worker requests are armed.
 //! 4. Jobs end, and every slot is free. The leadership ends, and the manager is empty.
 
 use std::collections::{BTreeMap, BTreeSet};
