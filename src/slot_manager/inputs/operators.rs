@@ -118,7 +118,7 @@ where
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn set_fail_unfulfillable_requests(&mut self, fail: bool) {
-        let changes = self.core.set_fail_unfulfillable(fail);
+        let changes = self.core.worker_policy.set_fails_unfulfillable(fail);
         if self.begin_input().is_ok() && changes {
             self.finish_input();
         }

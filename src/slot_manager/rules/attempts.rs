@@ -250,12 +250,6 @@ impl Core {
         self.end_attempt(slot, attempt);
     }
 
-    /// Gives up an attempt to a slot that its task executor reports as held by another allocation.
-    pub(crate) fn contradict_attempt(&mut self, slot: SlotKey, attempt: Attempt) {
-        self.give_up_attempt(slot, attempt);
-        self.transaction.detached.push(attempt.request);
-    }
-
     /// Ends an attempt without telling the task executor. Slot and request are detached afterwards.
     pub(crate) fn end_attempt(&mut self, slot: SlotKey, attempt: Attempt) {
         self.abandon(slot, attempt);

@@ -178,7 +178,9 @@ impl Core {
                     // one is its grant.
                     self.complete_attempt(slot, attempt);
                 } else {
-                    self.contradict_attempt(slot, attempt);
+                    // Another allocation holds the slot.
+                    self.give_up_attempt(slot, attempt);
+                    self.transaction.detached.push(attempt.request);
                     changed = true;
                 }
             }

@@ -7,11 +7,6 @@ use crate::slot_manager::state::profile_queues::ProfileKey;
 use crate::slot_manager::state::requests::{RequestKey, RequestPhase, WorkerAsk};
 
 impl Core {
-    /// Turns failing of unfulfillable requests on or off. Returns `true` if that is a change.
-    pub(crate) fn set_fail_unfulfillable(&mut self, fail: bool) -> bool {
-        self.worker_policy.set_fails_unfulfillable(fail)
-    }
-
     /// Returns `true` if no registered or promised slot fits, used or not.
     fn has_no_slot_for(&self, profile: ProfileKey) -> bool {
         !self.slot_totals.has_fitting(&self.profiles, &self.profiles[profile])

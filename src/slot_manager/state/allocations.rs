@@ -8,7 +8,7 @@ use crate::AllocationId;
 use crate::slot_manager::collections::arena::{Arena, Key};
 use crate::slot_manager::collections::fingerprint_table::{Fingerprint, FingerprintTable};
 use crate::slot_manager::state::requests::{PendingRequest, RequestKey};
-use crate::slot_manager::state::slots::{Slot, SlotKey};
+use crate::slot_manager::state::slots::{SlotKey, Slots};
 
 /// The record that an allocation id leads to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,7 +65,6 @@ pub(crate) struct Allocations {
 }
 
 type Requests = Arena<RequestKey, PendingRequest>;
-type Slots = Arena<SlotKey, Slot>;
 
 /// Returns the id of an entry. `None` would be a slot without an allocation, which is never in the
 /// table.

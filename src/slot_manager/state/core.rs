@@ -17,7 +17,7 @@ use crate::slot_manager::state::promises::Promises;
 use crate::slot_manager::state::releases::Releases;
 use crate::slot_manager::state::requests::{PendingRequests, RequestPhase};
 use crate::slot_manager::state::slot_totals::SlotTotals;
-use crate::slot_manager::state::slots::{Slot, SlotBackoff, SlotFailures, SlotKey};
+use crate::slot_manager::state::slots::{SlotBackoff, SlotFailures, SlotKey, Slots};
 use crate::slot_manager::state::task_managers::TaskManagers;
 use crate::slot_manager::state::transaction::Transaction;
 use crate::slot_manager::state::worker_policy::WorkerPolicyState;
@@ -32,7 +32,7 @@ pub(crate) struct Core {
     /// The earliest time at which a deadline armed in the present call may fall due.
     pub(crate) earliest_rearm: Timestamp,
     pub(crate) profiles: Profiles,
-    pub(crate) slots: Arena<SlotKey, Slot>,
+    pub(crate) slots: Slots,
     pub(crate) free_slots: FreeSlotIndex,
     /// The slots whose last attempt failed: usually few.
     pub(crate) slot_failures: BTreeMap<SlotKey, SlotFailures>,

@@ -6,14 +6,13 @@ use crate::{Candidate, ResourceProfile, SlotMatching, SlotMatchingStrategy, Slot
 
 use crate::slot_manager::collections::arena::Arena;
 use crate::slot_manager::state::profile_queues::{Fitting, ProfileKey, ProfileQueues, Profiles};
-use crate::slot_manager::state::slots::{Offered, Slot, SlotKey};
+use crate::slot_manager::state::slots::{Offered, SlotKey, Slots};
 use crate::slot_manager::state::task_managers::{TaskManager, TaskManagerKey};
 
 mod by_utilization;
 
 use self::by_utilization::{Prefer, UtilizationIndex};
 
-type Slots = Arena<SlotKey, Slot>;
 type TaskManagerRecords = Arena<TaskManagerKey, TaskManager>;
 
 /// The offered slots: exactly the slots in the phase

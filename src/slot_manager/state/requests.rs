@@ -125,7 +125,7 @@ pub(crate) enum Waiting {}
 
 /// The kind of the deadline lists for the timers of requests.
 #[derive(Debug)]
-pub(crate) enum Timer {}
+pub(crate) enum RequestTimer {}
 
 /// The kind of the lists of requests of one job.
 #[derive(Debug)]
@@ -135,7 +135,7 @@ linked!(
     PendingRequest, RequestKey,
     ArrivalOrder => registered_links,
     Waiting => queue_links,
-    Timer => timer_links,
+    RequestTimer => timer_links,
     OfJob => job_links,
 );
 
@@ -145,7 +145,7 @@ impl Timed<ArrivalOrder, RequestKey> for PendingRequest {
     }
 }
 
-impl Timed<Timer, RequestKey> for PendingRequest {
+impl Timed<RequestTimer, RequestKey> for PendingRequest {
     fn due_at(&self) -> Timestamp {
         self.timer
     }
@@ -184,9 +184,9 @@ pub(crate) struct PendingRequests {
     pub(crate) deadlines: DeadlineList<ArrivalOrder, RequestKey>,
     pub(crate) bound: ProfileQueues<Waiting, RequestKey>,
     pub(crate) unbound: ProfileQueues<Waiting, RequestKey>,
-    pub(crate) rpc_timeouts: DeadlineList<Timer, RequestKey>,
-    pub(crate) ask_retries: DeadlineList<Timer, RequestKey>,
-    pub(crate) backoffs: BackoffQueues<Timer, RequestKey>,
+    pub(crate) rpc_timeouts: DeadlineList<RequestTimer, RequestKey>,
+    pub(crate) ask_retries: DeadlineList<RequestTimer, RequestKey>,
+    pub(crate) backoffs: BackoffQueues<RequestTimer, RequestKey>,
     pub(crate) addresses: Interner<AddressKey, TargetAddress>,
     jobs: Arena<JobKey, Job>,
     jobs_by_id: IdIndex<JobId, JobKey>,

@@ -2,7 +2,7 @@
 
 use crate::{Allocation, AllocationId, Timestamp};
 
-use crate::slot_manager::collections::arena::key;
+use crate::slot_manager::collections::arena::{Arena, key};
 use crate::slot_manager::collections::deadline_list::Timed;
 use crate::slot_manager::collections::linked_list::{Links, linked};
 use crate::slot_manager::state::profile_queues::{ProfileKey, Queued};
@@ -81,6 +81,9 @@ pub(crate) struct SlotFailures {
     pub(crate) last: AllocationId,
     pub(crate) backoffs: u32,
 }
+
+/// The slots of all registered task managers.
+pub(crate) type Slots = Arena<SlotKey, Slot>;
 
 impl SlotPhase {
     /// Returns `true` if a report of this allocation changes nothing.

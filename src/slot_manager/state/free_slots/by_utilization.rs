@@ -3,12 +3,12 @@
 use crate::ResourceProfile;
 use crate::resource_profile::Sketch;
 
-use super::{First, Slots, TaskManagerRecords};
+use super::{First, TaskManagerRecords};
 use crate::slot_manager::collections::arena::{Key, key};
 use crate::slot_manager::collections::linked_list::List;
 use crate::slot_manager::collections::tournament_tree::{Contestant, TournamentTree};
 use crate::slot_manager::state::profile_queues::{ProfileKey, Profiles, Queued};
-use crate::slot_manager::state::slots::{Offered, Slot, SlotKey};
+use crate::slot_manager::state::slots::{Offered, Slot, SlotKey, Slots};
 use crate::slot_manager::state::task_managers::{TaskManager, TaskManagerKey};
 
 key! {
