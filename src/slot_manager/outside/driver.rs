@@ -137,7 +137,7 @@ where
     /// another round.
     #[inline(never)]
     fn flush_rounds(&mut self, core: &mut Core) {
-        while self.has_work(core) {
+        loop {
             core.commit();
             if !core.effects.ended_registrations.is_empty() {
                 self.drop_ended_gateways(core);
@@ -162,6 +162,9 @@ where
             }
             if !core.effects.releases.is_empty() {
                 core.release_noted_task_managers(self);
+            }
+            if !self.has_work(core) {
+                return;
             }
         }
     }

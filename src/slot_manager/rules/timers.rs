@@ -42,20 +42,21 @@ impl Timer {
 }
 
 impl Core {
-    /// Returns the earliest deadline of one kind; `MAX` if none is armed.
+    /// Returns the earliest deadline of each timer, in the order of [`Timer::ALL`]; `MAX` if none is
+    /// armed.
     #[inline]
-    fn deadline_of(&self, timer: Timer) -> Timestamp {
-        match timer {
-            Timer::RequestTimeout => self.requests.deadlines.earliest(),
-            Timer::RpcTimeout => self.requests.rpc_timeouts.earliest(),
-            Timer::RequestBackoff => self.requests.backoffs.earliest(),
-            Timer::SlotBackoff => self.slot_backoffs.earliest(),
-            Timer::WorkerRegistration => self.promises.expiries.earliest(),
-            Timer::WorkerRequestRetry => self.requests.ask_retries.earliest(),
-            Timer::ReleaseCheck => self.releases.deadlines.earliest(),
-            Timer::IdleTimeout => self.task_managers.idle.earliest(),
-            Timer::WorkerPolicy => self.worker_policy.earliest(),
-        }
+    fn deadlines(&self) -> [Timestamp; Timer::ALL.len()] {
+        [
+            self.requests.deadlines.earliest(),
+            self.requests.rpc_timeouts.earliest(),
+            self.requests.backoffs.earliest(),
+            self.slot_backoffs.earliest(),
+            self.promises.expiries.earliest(),
+            self.requests.ask_retries.earliest(),
+            self.releases.deadlines.earliest(),
+            self.task_managers.idle.earliest(),
+            self.worker_policy.earliest(),
+        ]
     }
 
     /// Handles the earliest deadline of one kind.
@@ -103,8 +104,7 @@ impl Core {
     /// Returns the earliest of all deadlines; `MAX` if none is armed.
     #[inline]
     pub(crate) fn earliest_deadline(&self) -> Timestamp {
-        let deadlines = Timer::ALL.map(|timer| self.deadline_of(timer));
-        deadlines.into_iter().fold(Timestamp::MAX, Timestamp::min)
+        self.deadlines().into_iter().fold(Timestamp::MAX, Timestamp::min)
     }
 
     /// Handles the earliest deadline if it is due by `time`. Returns `false` if none is.
@@ -113,10 +113,9 @@ impl Core {
         if deadline > time || deadline == Timestamp::MAX {
             return false;
         }
-        let first = Timer::ALL
-            .into_iter()
-            .find(|timer| self.deadline_of(*timer) == deadline);
-        let handled = first.and_then(|timer| self.handle(timer));
+        let mut timers = Timer::ALL.into_iter().zip(self.deadlines());
+        let first = timers.find(|(_, earliest)| *earliest == deadline);
+        let handled = first.and_then(|(timer, _)| self.handle(timer));
         self.commit();
         handled.is_some()
     }

@@ -170,13 +170,16 @@ pub(crate) struct UnsentAttempt {
 impl Effects {
     #[inline]
     pub(crate) fn is_empty(&self) -> bool {
-        self.ended_registrations.is_empty()
-            && self.abandoned.is_empty()
-            && !self.has_notifications()
-            && self.frees.is_empty()
-            && self.slot_requests.is_empty()
-            && self.worker_asks.is_empty()
-            && self.releases.is_empty()
+        // Without branches: every call asks.
+        let items = self.ended_registrations.len()
+            | self.abandoned.len()
+            | self.notifications.len()
+            | self.losses.0.len()
+            | self.frees.len()
+            | self.slot_requests.len()
+            | self.worker_asks.len()
+            | self.releases.len();
+        items == 0
     }
 
     /// Returns `true` if notifications wait, or losses that no notification needs any more.
