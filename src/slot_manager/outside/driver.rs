@@ -133,12 +133,11 @@ where
         }
     }
 
-    /// Flushes in rounds: each commits, and sends the effects by kind. Answers at hand may cause
+    /// Flushes in rounds: each sends the effects by kind and commits. Answers at hand may cause
     /// another round.
     #[inline(never)]
     fn flush_rounds(&mut self, core: &mut Core) {
-        loop {
-            core.commit();
+        while self.has_work(core) {
             if !core.effects.ended_registrations.is_empty() {
                 self.drop_ended_gateways(core);
             }
@@ -163,15 +162,13 @@ where
             if !core.effects.releases.is_empty() {
                 core.release_noted_task_managers(self);
             }
-            if !self.has_work(core) {
-                return;
-            }
+            core.commit();
         }
     }
 
     #[inline]
     fn has_work(&self, core: &Core) -> bool {
-        !core.transaction.is_empty() || !core.effects.is_empty() || !self.answers.is_empty()
+        !core.effects.is_empty() || !self.answers.is_empty()
     }
 
     /// Applies the answers at hand.
@@ -344,6 +341,7 @@ where
 
     #[inline]
     fn flush(&mut self, core: &mut Core) {
+        core.commit();
         if self.has_work(core) {
             self.flush_rounds(core);
         }

@@ -38,14 +38,15 @@ impl Core {
 
     /// Handles and removes each item of a list. The list keeps its memory.
     #[inline]
-    fn handle_each<T>(&mut self, list: impl Fn(&mut Transaction) -> &mut Vec<T>, handle: impl Fn(&mut Self, T)) {
+    fn handle_each<T: Copy>(&mut self, list: impl Fn(&mut Transaction) -> &mut Vec<T>, handle: impl Fn(&mut Self, T)) {
         if list(&mut self.transaction).is_empty() {
             return;
         }
         let mut items = std::mem::take(list(&mut self.transaction));
-        for item in items.drain(..) {
-            handle(self, item);
+        for item in &items {
+            handle(self, *item);
         }
+        items.clear();
         debug_assert!(
             list(&mut self.transaction).is_empty(),
             "no handler adds to its own list"
