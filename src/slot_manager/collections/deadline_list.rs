@@ -2,6 +2,10 @@
 //!
 //! All deadlines of one kind have the same length, so a new deadline nearly always falls due last.
 //! The list is threaded through the records: arming and disarming cost O(1) and allocate nothing.
+//!
+//! **Why not `BTreeSet`?** With it, in alternating runs of the bench `operations`, a request that
+//! waits takes 2.0 times as long, a cancelled one 1.8 to 3.9 times, and one in flight 1.4 to 1.5
+//! times.
 
 use std::time::Duration;
 

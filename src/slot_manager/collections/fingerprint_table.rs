@@ -3,6 +3,17 @@
 //! The table holds keys of records, not ids: an id lives once, in its record. Beside each key the
 //! table stores 32 bits of the hash of the id. So a search reads a record only if it is almost
 //! certainly the right one, and a growing table reads none.
+//!
+//! **Why not `hashbrown::HashTable` (0.16)?** With it, in alternating runs of the bench `operations`:
+//!
+//! | row | time with hashbrown |
+//! |---|---|
+//! | free, 100,000 slots | 1.33 |
+//! | request served at once, 1,000 / 100,000 slots | 1.09 / 1.09 |
+//! | cancel a waiting request, 1,000 to 100,000 waiting | 1.05 to 1.13 |
+//! | churn at 90 % utilisation, 10,000 / 100,000 slots | 0.93 / 0.96 |
+//!
+//! The other rows are within 4 %.
 
 use std::hash::{BuildHasher, Hash};
 

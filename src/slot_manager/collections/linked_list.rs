@@ -15,6 +15,10 @@
 //! Inserting, removing and stepping to a neighbour cost O(1). Nothing is allocated, and removing
 //! needs only the key of the member.
 //!
+//! **Why not `BTreeSet`?** With it in the queues of slots and requests, in alternating runs of the
+//! bench `operations`, a registered slot takes 1.9 times as long, a request that waits 1.5 times,
+//! and a cancelled one 1.2 to 2.8 times.
+//!
 //! # Kinds
 //!
 //! `ByAge` and `OfOwner` are *kinds*: empty enums, which have no values. A kind only selects the

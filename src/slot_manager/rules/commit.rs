@@ -28,23 +28,35 @@ impl Core {
         let losses = &self.effects.losses;
         self.transaction.dropped.sort_by(|a, b| losses.order(a.slot, b.slot));
         self.handle_each(|transaction| &mut transaction.dropped, Self::notify_if_lost);
-        self.handle_each(|transaction| &mut transaction.secondaries, Self::free_if_secondary);
+        self.handle_each(
+            |transaction| &mut transaction.secondaries,
+            |core, slot| core.free_if_secondary(*slot),
+        );
         let sequence = |request: &RequestKey| self.requests.records.get(*request).map(|record| record.sequence);
         self.transaction.detached.sort_by_key(sequence);
-        self.handle_each(|transaction| &mut transaction.detached, Self::place_if_detached);
-        self.handle_each(|transaction| &mut transaction.free, Self::offer_if_detached);
-        self.handle_each(|transaction| &mut transaction.task_managers, Self::update_idle_period);
+        self.handle_each(
+            |transaction| &mut transaction.detached,
+            |core, request| core.place_if_detached(*request),
+        );
+        self.handle_each(
+            |transaction| &mut transaction.free,
+            |core, slot| core.offer_if_detached(*slot),
+        );
+        self.handle_each(
+            |transaction| &mut transaction.task_managers,
+            |core, owner| core.update_idle_period(*owner),
+        );
     }
 
     /// Handles and removes each item of a list. The list keeps its memory.
     #[inline]
-    fn handle_each<T: Copy>(&mut self, list: impl Fn(&mut Transaction) -> &mut Vec<T>, handle: impl Fn(&mut Self, T)) {
+    fn handle_each<T>(&mut self, list: impl Fn(&mut Transaction) -> &mut Vec<T>, handle: impl Fn(&mut Self, &T)) {
         if list(&mut self.transaction).is_empty() {
             return;
         }
         let mut items = std::mem::take(list(&mut self.transaction));
         for item in &items {
-            handle(self, *item);
+            handle(self, item);
         }
         items.clear();
         debug_assert!(
@@ -69,16 +81,16 @@ impl Core {
     }
 
     /// Notifies the loss of a dropped grant, unless its job holds the allocation on another slot.
-    fn notify_if_lost(&mut self, grant: DroppedGrant) {
-        let DroppedGrant { slot, allocation } = grant;
+    fn notify_if_lost(&mut self, grant: &DroppedGrant) {
+        let slot = grant.slot;
         let Allocation {
             id: allocation_id,
             job: job_id,
-        } = allocation;
+        } = grant.allocation;
         // Without a new holder and without a secondary slot, the grant cannot have moved.
         if self.transaction.has_new_holder || !self.allocations.secondaries().is_empty() {
             if let Some(AllocationEntry::Granted(holder)) = self.find_or_promote(allocation_id) {
-                if self.slots[holder].allocation() == Some(allocation) {
+                if self.slots[holder].allocation() == Some(grant.allocation) {
                     return;
                 }
             }
