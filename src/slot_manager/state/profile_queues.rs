@@ -206,16 +206,14 @@ impl<L, K: Key + Ord> ProfileQueues<L, K> {
             return None;
         }
         let sketch = fitting.sketch();
-        let mut found: Option<&ActiveQueue> = None;
+        let (mut first, mut found) = (u64::MAX, None);
         for active in &self.active {
-            if found.is_none_or(|found| active.first < found.first)
-                && fitting.may_fit(sketch, active.sketch)
-                && fitting.fits(&profiles[active.profile])
+            if active.first < first && fitting.may_fit(sketch, active.sketch) && fitting.fits(&profiles[active.profile])
             {
-                found = Some(active);
+                (first, found) = (active.first, Some(active.profile));
             }
         }
-        self.queues[found?.profile.index()].first(records)
+        self.queues[found?.index()].first(records)
     }
 
     /// Returns the place of the first member of each fitting profile.
