@@ -97,6 +97,12 @@ fn kept_task_managers_and_release_checks_that_are_not_idle_or_not_disjoint() {
         core.releases.update_slots(key, 7);
     });
     assert_found(|core| core.releases.keep(TaskManagerKey::from_index(99), 1));
+    // A kept task manager never has an open release check.
+    assert_found(|core| {
+        let kept = core.releases.first_kept().expect("a kept task manager");
+        let slots = core.task_managers.records[kept].slots.len();
+        core.releases.open(kept, slots, 9, Timestamp::MAX);
+    });
     assert_found(|core| {
         let key = core.releases.first_due().expect("an open check");
         core.releases.open(key, 1, 9, Timestamp::MAX);
