@@ -109,12 +109,13 @@ impl Core {
 
     /// Handles the earliest deadline if it is due by `time`. Returns `false` if none is.
     pub(crate) fn handle_earliest_due(&mut self, time: Timestamp) -> bool {
-        let deadline = self.earliest_deadline();
-        if deadline > time || deadline == Timestamp::MAX {
+        let deadlines = self.deadlines();
+        let earliest = deadlines.into_iter().fold(Timestamp::MAX, Timestamp::min);
+        if earliest > time || earliest == Timestamp::MAX {
             return false;
         }
-        let mut timers = Timer::ALL.into_iter().zip(self.deadlines());
-        let first = timers.find(|(_, earliest)| *earliest == deadline);
+        let mut timers = Timer::ALL.into_iter().zip(deadlines);
+        let first = timers.find(|(_, deadline)| *deadline == earliest);
         let handled = first.and_then(|(timer, _)| self.handle(timer));
         self.commit();
         handled.is_some()
