@@ -610,6 +610,11 @@ fn explanations() -> Vec<Explanation> {
         waiting(patient(), WorkerPromise::Unspecified, &with_gpu),
         waiting(patient(), WorkerPromise::Declined, &wide()),
         waiting(
+            patient().with_worker_registration_timeout(SECOND),
+            WorkerPromise::Declined,
+            &wide(),
+        ),
+        waiting(
             described(1).with_max_slots(Some(1)),
             WorkerPromise::Unspecified,
             &small(),
@@ -650,6 +655,7 @@ fn wait_reason_is_written_for_operators() {
             "the answer of the task executor about slot tm_0, without a time limit",
             "a promised slot of worker request 1, without a time limit",
             "a slot; the resource manager declined to start a worker; no further request",
+            "a slot; the resource manager declined to start a worker; next request at +1s",
             "a slot; the slots limit allows no more workers",
             "a slot; no worker is requested during the recovery, until +1s",
             "a slot; no worker that could be started would fit",
