@@ -1,4 +1,4 @@
-//! Our side of the workloads, and steps that several of them take.
+//! The workloads on this crate, and their shared steps.
 //!
 //! In each workload the messages and the places for results exist before the clock starts, and are
 //! dropped after it has stopped.

@@ -219,7 +219,7 @@ pub(crate) fn profile_by_task_manager(slot: usize, profiles: usize) -> ResourceP
     growing_profile(slot / SLOTS_PER_TASK_MANAGER % profiles)
 }
 
-/// A cluster with nine slots in ten used, or half of them.
+/// A cluster with nine in ten or half of its slots used.
 pub(crate) struct BusyCluster<I> {
     manager: I,
     random: ChaCha8Rng,

@@ -97,7 +97,7 @@ pub(crate) struct Options {
     ///   - that a message between the manager and a task executor is lost: a slot request, an
     ///     answer, a free or a report (registrations are never lost),
     ///   - that an answer is late, by up to twice --rpc-timeout,
-    ///   - that a node does not start; the manager is notified of half of them.
+    ///   - that a node does not start; the manager hears of half of these failures.
     ///
     /// Each node also fails R times per hour of virtual time, on average. It crashes and loses its
     /// slots, or its connection breaks. The manager hears of this at once, after 50 s, or when the

@@ -4,7 +4,7 @@
 //! The list is threaded through the records: arming and disarming cost O(1) and allocate nothing.
 //!
 //! **Why not `BTreeSet`?** With it, in alternating runs of the bench `operations`, a request that
-//! waits takes 2.0 times as long, a cancelled one 1.8 to 3.9 times, and one in flight 1.4 to 1.5
+//! waits takes 2.0 times as long, a cancelled one 1.8 to 3.9 times, and one in flight 1.4 to 1.6
 //! times.
 
 use std::time::Duration;

@@ -6,8 +6,7 @@ use crate::{AllocationFailureCause, AllocationId, FreeSlot, GrantLoss, JobId, Re
 
 use crate::slot_manager::collections::arena::{Key, key};
 use crate::slot_manager::state::requests::RequestKey;
-use crate::slot_manager::state::slots::RpcKey;
-use crate::slot_manager::state::slots::SlotKey;
+use crate::slot_manager::state::slots::{RpcKey, SlotKey};
 use crate::slot_manager::state::task_managers::TaskManagerKey;
 
 /// The effects of one call that are not flushed yet, by kind.
