@@ -33,10 +33,11 @@ mod outside;
 use clap::Parser;
 use comfy_table::presets::UTF8_FULL_CONDENSED;
 use comfy_table::{Cell, CellAlignment, Table};
-use slot_manager::{
-    AllocationId, AllocationStatus, CancelOutcome, Capacity, FreeSlotOutcome, RegistrationOutcome, SlotManagerConfig,
-    SlotRequestOutcome, UnregistrationOutcome,
+use slot_manager::config::Capacity;
+use slot_manager::outcome::{
+    AllocationStatus, CancelOutcome, FreeSlotOutcome, RegistrationOutcome, SlotRequestOutcome, UnregistrationOutcome,
 };
+use slot_manager::{AllocationId, SlotManagerConfig};
 
 use crate::allocator::held_bytes;
 use crate::messages::{

@@ -10,12 +10,15 @@
 use std::future::{Ready, ready};
 use std::time::Duration;
 
+use slot_manager::error::{ResourceManagerError, SlotAllocationError};
+use slot_manager::message::{
+    Acknowledge, AllocateSlot, AllocationFailureCause, FreeSlot, Release, ReleaseCause, WorkerPromise,
+};
 use slot_manager::testing::ManualScheduledExecutor;
 use slot_manager::{
-    Acknowledge, AllocateSlot, AllocationFailureCause, AllocationId, FreeSlot, InstanceId, JobId, LeaderId, Release,
-    ReleaseCause, ResourceManagerActions, ResourceManagerError, ResourceProfile, SlotAllocationError, SlotId,
-    SlotManager, SlotManagerConfig, SlotReport, SlotRequest, SlotStatus, TaskExecutorConnection, TaskExecutorGateway,
-    WorkerPromise, WorkerRequestId,
+    AllocationId, InstanceId, JobId, LeaderId, ResourceManagerActions, ResourceProfile, SlotId, SlotManager,
+    SlotManagerConfig, SlotReport, SlotRequest, SlotStatus, TaskExecutorConnection, TaskExecutorGateway,
+    WorkerRequestId,
 };
 
 /// The resource manager's side: answers and notifications.

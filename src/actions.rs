@@ -1,12 +1,8 @@
 //! The resource manager: the trait to call it, its answers, and the causes it is told.
 
-use std::sync::Arc;
-use std::time::Duration;
-
-use crate::{
-    AllocationId, InstanceId, JobId, ResourceManagerError, ResourceProfile, SlotAllocationError, SlotId, Timestamp,
-    WorkerRequestId,
-};
+use crate::error::ResourceManagerError;
+use crate::message::{AllocationFailureCause, Release, ReleaseCause, Withdrawal, WorkerPromise};
+use crate::{AllocationId, InstanceId, JobId, ResourceProfile, SlotId, WorkerRequestId};
 
 /// The calls of the manager to the resource manager that embeds it.
 ///
@@ -17,10 +13,12 @@ use crate::{
 ///
 /// ```
 /// use slot_manager::testing::{ManualScheduledExecutor, ScriptedGateway};
+/// use slot_manager::error::ResourceManagerError;
+/// use slot_manager::message::{AllocationFailureCause, Release, ReleaseCause, Withdrawal, WorkerPromise};
+/// use slot_manager::outcome::{AllocationStatus, CancelOutcome, SlotRequestOutcome};
 /// use slot_manager::{
-///     AllocationFailureCause, AllocationId, AllocationStatus, CancelOutcome, InstanceId, JobId, LeaderId, Release,
-///     ReleaseCause, ResourceManagerActions, ResourceManagerError, ResourceProfile, SlotId, SlotManager,
-///     SlotManagerConfig, SlotRequest, SlotRequestOutcome, Withdrawal, WorkerPromise, WorkerRequestId,
+///     AllocationId, InstanceId, JobId, LeaderId, ResourceManagerActions, ResourceProfile, SlotId, SlotManager,
+///     SlotManagerConfig, SlotRequest, WorkerRequestId,
 /// };
 ///
 /// /// Work for the service that starts and stops workers.
@@ -146,173 +144,4 @@ pub trait ResourceManagerActions {
     fn notify_slot_allocated(&mut self, job_id: JobId, allocation_id: AllocationId, slot_id: &SlotId) {
         let _ = (job_id, allocation_id, slot_id);
     }
-}
-
-/// The answer to a worker request.
-///
-/// ```
-/// use slot_manager::{ResourceProfile, WorkerPromise};
-///
-/// /// Promises a worker with two slots, if a slot of that worker is large enough.
-/// fn promise(slot: &ResourceProfile, required: &ResourceProfile) -> WorkerPromise {
-///     match slot.is_matching(required) {
-///         true => WorkerPromise::Slots(vec![slot.clone(); 2]),
-///         false => WorkerPromise::Declined,
-///     }
-/// }
-///
-/// let slot = ResourceProfile::builder().cpu_cores(2.0).build()?;
-/// let too_large = ResourceProfile::builder().cpu_cores(4.0).build()?;
-/// assert_eq!(promise(&slot, &slot), WorkerPromise::Slots(vec![slot.clone(); 2]));
-/// assert_eq!(promise(&slot, &too_large), WorkerPromise::Declined);
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum WorkerPromise {
-    /// A worker with slots of these profiles will come. As many waiting requests as fit are bound
-    /// to them.
-    ///
-    /// If no slot fits the request that needs the worker, that request counts as declined. If the
-    /// slots exceed a limit, the whole promise counts as declined and the manager asks to withdraw
-    /// it.
-    Slots(Vec<ResourceProfile>),
-    /// A worker of unknown shape will come. It counts as a worker of the
-    /// [description](crate::SlotManagerConfig::worker_description), or without one as one slot of
-    /// the requested profile.
-    Unspecified,
-    /// No worker will come now. The request waits for registered slots. The manager requests a
-    /// worker again after
-    /// [`worker_registration_timeout`](crate::SlotManagerConfig::worker_registration_timeout).
-    Declined,
-}
-
-/// The answer to the withdrawal of a worker request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Withdrawal {
-    /// The worker will not come.
-    Confirmed,
-    /// The worker is on its way. Its slots stay promised.
-    TooLate,
-}
-
-/// The answer to the release of an idle task manager.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Release {
-    /// The task manager is being stopped. The manager forgets it and its slots at once.
-    Accepted,
-    /// The task manager stays, with its slots. The manager asks again after another idle timeout.
-    Declined,
-}
-
-/// The cause of the release of a task manager.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum ReleaseCause {
-    /// None of its slots was used for the idle timeout.
-    IdleTimeout {
-        /// The time when its last used slot became free, or when it registered.
-        idle_since: Timestamp,
-        /// The number of this idle period of the registration, from 1. Two releases with the same
-        /// number mean that the task manager was idle all the time in between.
-        idle_period: u64,
-    },
-}
-
-/// The cause given to
-/// [`notify_allocation_failure`](ResourceManagerActions::notify_allocation_failure).
-///
-/// ```
-/// use slot_manager::{AllocationFailureCause, GrantLoss, SlotId};
-///
-/// let cause = AllocationFailureCause::GrantLost {
-///     slot_id: SlotId::new("worker-1", 0),
-///     loss: GrantLoss::ReportedFree,
-/// };
-/// assert_eq!(cause.to_string(), "slot worker-1_0 was lost: its task executor reports it as free");
-/// ```
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum AllocationFailureCause {
-    /// The request was never granted and is forgotten.
-    #[error("the slot request failed: {0}")]
-    RequestFailed(RequestFailure),
-    /// The request was granted, and the slot is lost.
-    #[error("slot {slot_id} was lost: {loss}")]
-    GrantLost {
-        /// The slot that was granted.
-        slot_id: SlotId,
-        /// The event that ended the grant.
-        loss: GrantLoss,
-    },
-}
-
-/// The cause of the failure of a request that was not granted.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum RequestFailure {
-    /// The request was not granted in time. The job may request again.
-    #[error("not granted within {timeout:?} by a slot for {resource_profile}{}", describe_last_failure(.last_failure))]
-    Timeout {
-        /// The request timeout.
-        timeout: Duration,
-        /// The requested profile.
-        resource_profile: ResourceProfile,
-        /// The answer to the last attempt that failed or found the slot occupied.
-        last_failure: Option<SlotAllocationError>,
-    },
-    /// The resource manager refused to start a worker for the request.
-    #[error(transparent)]
-    ResourceManager(ResourceManagerError),
-    /// No slot and no worker could ever serve the request. It fails at once if
-    /// [`set_fail_unfulfillable_requests`](crate::SlotManager::set_fail_unfulfillable_requests) is
-    /// on.
-    #[error("no slot and no worker could serve a request for {resource_profile}")]
-    Unfulfillable {
-        /// The requested profile.
-        resource_profile: ResourceProfile,
-    },
-    /// Another job holds a slot under the same allocation id. A new request needs another id.
-    #[error("slot {slot_id} is held by the same allocation id of job {job_id}")]
-    HeldByAnotherJob {
-        /// The slot that is held.
-        slot_id: SlotId,
-        /// The job that holds the slot.
-        job_id: JobId,
-    },
-}
-
-fn describe_last_failure(failure: &Option<SlotAllocationError>) -> String {
-    failure
-        .as_ref()
-        .map(|failure| format!("; the last attempt failed: {failure}"))
-        .unwrap_or_default()
-}
-
-/// The event that caused the loss of a grant.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum GrantLoss {
-    /// The task manager was unregistered.
-    #[error("task manager {instance_id} was unregistered: {cause}")]
-    TaskManagerUnregistered {
-        /// The registration that ended.
-        instance_id: InstanceId,
-        /// The cause given to
-        /// [`unregister_task_manager`](crate::SlotManager::unregister_task_manager).
-        cause: Arc<str>,
-    },
-    /// The task executor reports the slot as free.
-    #[error("its task executor reports it as free")]
-    ReportedFree,
-    /// The task executor reports that another allocation holds the slot.
-    #[error("its task executor reports it as held by {allocation_id} of job {job_id}")]
-    HeldByAnother {
-        /// The allocation that holds the slot.
-        allocation_id: AllocationId,
-        /// The job of that allocation.
-        job_id: JobId,
-    },
-    /// The task executor does not report the slot any more.
-    #[error("its task executor does not report it any more")]
-    SlotRemoved,
 }

@@ -2,13 +2,17 @@
 
 use std::time::Duration;
 
-use crate::{SlotMatchingStrategy, WorkerDescription, WorkerDescriptionError};
+use crate::error::ConfigError;
+use crate::matching::SlotMatchingStrategy;
 
+pub(crate) mod config_error;
 mod limits;
 mod options;
+pub(crate) mod worker_description;
 
 pub use self::limits::Limit;
 pub(crate) use self::limits::{Limits, Quantity};
+pub use self::worker_description::WorkerDescription;
 
 use self::options::keys;
 
@@ -34,7 +38,7 @@ use self::options::keys;
 /// let config = SlotManagerConfig::default().with_request_timeout(Duration::from_secs(60));
 /// let same = SlotManagerConfig::from_options([("slotmanager.request-timeout", "1 min")])?;
 /// assert_eq!(config, same);
-/// # Ok::<(), slot_manager::ConfigError>(())
+/// # Ok::<(), slot_manager::error::ConfigError>(())
 /// ```
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
@@ -55,7 +59,7 @@ pub struct SlotManagerConfig {
     ///
     /// A slot request without an answer counts as a failed attempt, and the task executor is told
     /// to free the slot. A release check without an answer counts as
-    /// [`Keep`](crate::ReleaseDecision::Keep). Choose it well above the usual round trip, or
+    /// [`Keep`](crate::message::ReleaseDecision::Keep). Choose it well above the usual round trip, or
     /// attempts fail that would succeed. Choose it well below the request timeout, or no time is
     /// left for another attempt.
     ///
@@ -113,7 +117,7 @@ pub struct SlotManagerConfig {
     /// The number of requests that may be ungranted at one time. `None` is without a limit.
     ///
     /// A request beyond it is refused with
-    /// [`TooManyPendingRequests`](crate::SlotRequestError::TooManyPendingRequests). The limit
+    /// [`TooManyPendingRequests`](crate::error::SlotRequestError::TooManyPendingRequests). The limit
     /// bounds the memory that a misbehaving client can take. Choose it well above the largest burst
     /// of requests that you expect.
     ///
@@ -267,7 +271,8 @@ pub struct SlotManagerConfig {
 /// back once they are empty.
 ///
 /// ```
-/// use slot_manager::{Capacity, SlotManagerConfig};
+/// use slot_manager::config::Capacity;
+/// use slot_manager::SlotManagerConfig;
 ///
 /// let config = SlotManagerConfig::default().with_initial_capacity(Capacity {
 ///     task_managers: 10_000,
@@ -319,82 +324,6 @@ impl Default for SlotManagerConfig {
     }
 }
 
-/// The reason why a configuration is refused.
-///
-/// The text names the key of the option and shows the value.
-///
-/// ```
-/// use slot_manager::SlotManagerConfig;
-///
-/// let refused = SlotManagerConfig::from_options([("slotmanager.number-of-slots.min", "many")]);
-/// let error = refused.expect_err("not a number");
-/// assert_eq!(error.to_string(), "slotmanager.number-of-slots.min: \"many\" is not a number");
-/// ```
-#[derive(Debug, Clone, PartialEq, thiserror::Error)]
-#[non_exhaustive]
-pub enum ConfigError {
-    /// The value of an option cannot be read, or is not legal for it.
-    #[error("{key}: {value:?} is not {expected}")]
-    InvalidValue {
-        /// The key.
-        key: String,
-        /// The given value.
-        value: String,
-        /// The expected kind of value, as a noun phrase.
-        expected: &'static str,
-    },
-    /// No option has this key, although it begins with `slotmanager.`.
-    #[error("{key}: unknown option (its value is {value:?})")]
-    UnknownKey {
-        /// The key.
-        key: String,
-        /// The given value.
-        value: String,
-    },
-    /// The longest backoff is shorter than the first.
-    #[error(
-        "{}: {max:?} is shorter than {} ({initial:?})",
-        keys::MAX_RETRY_BACKOFF,
-        keys::RETRY_BACKOFF
-    )]
-    MaxRetryBackoffTooShort {
-        /// The longest backoff.
-        max: Duration,
-        /// The first backoff.
-        initial: Duration,
-    },
-    /// The limit of ungranted requests is zero, so every request would be refused.
-    #[error("{}: \"0\" would refuse every request", keys::MAX_PENDING_REQUESTS)]
-    NoPendingRequests,
-    /// An option that counts in workers is set, but no worker is described.
-    #[error("{key}: needs a worker description, such as taskmanager.numberOfTaskSlots")]
-    NoWorkerDescription {
-        /// The key of the option that is set.
-        key: &'static str,
-    },
-    /// The options of a worker do not describe a possible worker.
-    #[error("taskmanager.*: {0}")]
-    WorkerDescription(#[from] WorkerDescriptionError),
-    /// The minimum or the redundancy needs more workers than a limit allows. Whole workers count.
-    #[error("{wanted}: {workers} workers are needed, more than {} allows", .limit.key())]
-    ContradictoryLimits {
-        /// The key of the minimum or the redundancy.
-        wanted: &'static str,
-        /// The number of workers that it needs.
-        workers: usize,
-        /// The limit that they exceed.
-        limit: Limit,
-    },
-    /// A number is larger than [`Capacity::MAX`].
-    #[error("{key}: {capacity} is more than the maximum of {}", Capacity::MAX)]
-    CapacityTooLarge {
-        /// The key.
-        key: &'static str,
-        /// The number of entries or slots that the option needs.
-        capacity: usize,
-    },
-}
-
 impl SlotManagerConfig {
     /// Checks the fields together.
     ///
@@ -420,7 +349,8 @@ impl SlotManagerConfig {
     /// # Example
     ///
     /// ```
-    /// use slot_manager::{ConfigError, SlotManagerConfig};
+    /// use slot_manager::error::ConfigError;
+    /// use slot_manager::SlotManagerConfig;
     ///
     /// let config = SlotManagerConfig::default().with_max_pending_requests(Some(0));
     /// assert_eq!(config.validate(), Err(ConfigError::NoPendingRequests));

@@ -2,17 +2,23 @@
 
 use std::sync::Arc;
 
-use crate::{
-    AllocationId, AllocationStatus, ConfigError, InstanceId, JobId, RequestFailure, ResourceId, ResourceProfileError,
-    SlotId,
-};
+use crate::message::RequestFailure;
+use crate::outcome::AllocationStatus;
+use crate::{AllocationId, InstanceId, JobId, ResourceId, SlotId};
+
+pub use crate::config::config_error::ConfigError;
+pub use crate::config::worker_description::WorkerDescriptionError;
+pub use crate::id::ParseIdError;
+pub use crate::resource_profile::ResourceProfileError;
+pub use crate::slot_manager::invariants::InvariantViolation;
 
 /// The error of an input before [`start`](crate::SlotManager::start) or after
 /// [`suspend`](crate::SlotManager::suspend). Nothing changed.
 ///
 /// ```
 /// use slot_manager::testing::{ManualScheduledExecutor, RecordingActions, ScriptedGateway};
-/// use slot_manager::{AllocationId, NotStarted, SlotManager, SlotManagerConfig};
+/// use slot_manager::error::NotStarted;
+/// use slot_manager::{AllocationId, SlotManager, SlotManagerConfig};
 ///
 /// let config = SlotManagerConfig::default();
 /// let mut manager =
@@ -39,7 +45,7 @@ pub enum StartError {
 /// The error of [`register_slot_request`](crate::SlotManager::register_slot_request).
 ///
 /// ```
-/// use slot_manager::SlotRequestError;
+/// use slot_manager::error::SlotRequestError;
 ///
 /// /// Returns `true` if the job may register the same request again later.
 /// fn may_retry(error: &SlotRequestError) -> bool {
@@ -142,7 +148,7 @@ pub enum SlotReportError {
 /// did not give the slot to the allocation.
 ///
 /// ```
-/// use slot_manager::SlotAllocationError;
+/// use slot_manager::error::SlotAllocationError;
 ///
 /// let error = SlotAllocationError::rejected("the disk is full");
 /// assert_eq!(error.to_string(), "refused by the task executor: the disk is full");
@@ -194,7 +200,7 @@ impl SlotAllocationError {
 /// [`allocate_resource`](crate::ResourceManagerActions::allocate_resource).
 ///
 /// ```
-/// use slot_manager::ResourceManagerError;
+/// use slot_manager::error::ResourceManagerError;
 ///
 /// let error = ResourceManagerError::new("the quota is used up");
 /// assert_eq!(error.to_string(), "the resource manager starts no worker: the quota is used up");
@@ -230,7 +236,8 @@ impl ResourceManagerError {
 ///
 /// ```
 /// use slot_manager::testing::{ManualScheduledExecutor, RecordingActions, ScriptedGateway};
-/// use slot_manager::{LeaderId, SlotManager, SlotManagerConfig, SlotManagerError};
+/// use slot_manager::error::SlotManagerError;
+/// use slot_manager::{LeaderId, SlotManager, SlotManagerConfig};
 ///
 /// type Manager = SlotManager<RecordingActions, ScriptedGateway, ManualScheduledExecutor>;
 ///

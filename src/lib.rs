@@ -102,9 +102,10 @@
 //!
 //! ```
 //! use slot_manager::testing::{RecordingActions, ScriptedGateway};
+//! use slot_manager::outcome::RegistrationOutcome;
 //! use slot_manager::{
-//!     AllocationId, InstanceId, JobId, LeaderId, RegistrationOutcome, ResourceProfile, SlotId, SlotManager,
-//!     SlotManagerConfig, SlotReport, SlotRequest, SlotStatus, TaskExecutorConnection, TokioScheduledExecutor,
+//!     AllocationId, InstanceId, JobId, LeaderId, ResourceProfile, SlotId, SlotManager, SlotManagerConfig,
+//!     SlotReport, SlotRequest, SlotStatus, TaskExecutorConnection, TokioScheduledExecutor,
 //! };
 //! use tokio::sync::mpsc;
 //!
@@ -208,16 +209,14 @@
 )]
 
 mod actions;
-mod allocation;
-mod config;
-mod counters;
-mod error;
-mod explanation;
+pub mod config;
+pub mod error;
 mod gateway;
 mod id;
-mod matching;
-mod outcome;
-mod overview;
+pub mod matching;
+pub mod message;
+pub mod outcome;
+pub mod overview;
 mod resource_profile;
 mod scheduled_executor;
 mod slot_manager;
@@ -226,41 +225,21 @@ mod slot_request;
 #[cfg(feature = "test-util")]
 #[allow(clippy::expect_used, clippy::panic, clippy::unreachable, clippy::unwrap_used)]
 pub mod testing;
-mod worker_description;
+pub mod view;
 
-pub use crate::actions::{
-    AllocationFailureCause, GrantLoss, Release, ReleaseCause, RequestFailure, ResourceManagerActions, Withdrawal,
-    WorkerPromise,
-};
-pub use crate::allocation::Allocation;
-pub use crate::config::{Capacity, ConfigError, Limit, SlotManagerConfig};
-pub use crate::counters::{Counters, FailureCounters};
-pub use crate::error::{
-    Conflict, NotStarted, ResourceManagerError, SlotAllocationError, SlotManagerError, SlotReportError,
-    SlotRequestError, StartError,
-};
-pub use crate::explanation::{Explanation, FittingSlots, RequestExplanation, TooSmallSlots, WaitReason};
-pub use crate::gateway::{
-    Acknowledge, AllocateSlot, FreeSlot, ReleaseCheck, ReleaseDecision, TaskExecutorConnection, TaskExecutorGateway,
-};
-pub use crate::id::{AllocationId, InstanceId, JobId, LeaderId, ParseIdError, ResourceId, SlotId, WorkerRequestId};
-pub use crate::matching::{Candidate, SlotMatching, SlotMatchingStrategy, SlotOrder};
-pub use crate::outcome::{
-    AllocationStatus, BlockOutcome, CancelOutcome, FreeSlotOutcome, RegistrationOutcome, ReleaseAnswerOutcome,
-    ReportOutcome, SlotRequestOutcome, Stale, UnblockOutcome, UnregistrationOutcome, WorkerFailedOutcome,
-};
-pub use crate::overview::{Overview, Resources, SlotOverview, TaskManagerOverview};
-pub use crate::resource_profile::{ResourceProfile, ResourceProfileBuilder, ResourceProfileError};
+pub use uuid;
+
+pub use crate::actions::ResourceManagerActions;
+pub use crate::config::SlotManagerConfig;
+pub use crate::gateway::{TaskExecutorConnection, TaskExecutorGateway};
+pub use crate::id::{AllocationId, InstanceId, JobId, LeaderId, ResourceId, SlotId, WorkerRequestId};
+pub use crate::resource_profile::{ResourceProfile, ResourceProfileBuilder};
 #[cfg(feature = "tokio")]
 pub use crate::scheduled_executor::TokioScheduledExecutor;
 pub use crate::scheduled_executor::{ScheduledExecutor, Timestamp};
-pub use crate::slot_manager::{
-    InvariantViolation, PendingSlotRequest, PromisedSlot, PromisedSlotCounts, SlotCounts, SlotManager, SlotState,
-    TaskManagerRegistration, TaskManagerSlot,
-};
+pub use crate::slot_manager::SlotManager;
 pub use crate::slot_report::{SlotReport, SlotStatus};
 pub use crate::slot_request::SlotRequest;
-pub use crate::worker_description::{WorkerDescription, WorkerDescriptionError};
 
 /// Compiles the code of the README.
 #[cfg(doctest)]

@@ -13,7 +13,8 @@ use crate::ResourceProfile;
 /// that it fits.
 ///
 /// ```
-/// use slot_manager::{SlotManagerConfig, SlotMatchingStrategy};
+/// use slot_manager::matching::SlotMatchingStrategy;
+/// use slot_manager::SlotManagerConfig;
 ///
 /// let config = SlotManagerConfig::default().with_slot_matching_strategy(SlotMatchingStrategy::BestFit);
 /// assert_eq!(config.slot_matching_strategy, SlotMatchingStrategy::BestFit);
@@ -83,10 +84,11 @@ impl Eq for SlotMatchingStrategy {}
 /// use std::sync::Arc;
 ///
 /// use slot_manager::testing::{ManualScheduledExecutor, RecordingActions, ScriptedGateway};
+/// use slot_manager::matching::{Candidate, SlotMatching, SlotMatchingStrategy};
+/// use slot_manager::outcome::{AllocationStatus, RegistrationOutcome, SlotRequestOutcome};
 /// use slot_manager::{
-///     AllocationId, AllocationStatus, Candidate, InstanceId, JobId, LeaderId, RegistrationOutcome, ResourceProfile,
-///     SlotId, SlotManager, SlotManagerConfig, SlotMatching, SlotMatchingStrategy, SlotReport, SlotRequest,
-///     SlotRequestOutcome, SlotStatus, TaskExecutorConnection,
+///     AllocationId, InstanceId, JobId, LeaderId, ResourceProfile, SlotId, SlotManager, SlotManagerConfig,
+///     SlotReport, SlotRequest, SlotStatus, TaskExecutorConnection,
 /// };
 ///
 /// #[derive(Debug)]

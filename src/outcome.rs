@@ -2,12 +2,14 @@
 
 use std::fmt;
 
-use crate::{AllocationId, InstanceId, Limit, SlotId};
+use crate::config::Limit;
+use crate::{AllocationId, InstanceId, SlotId};
 
 /// The status of a known allocation.
 ///
 /// ```
-/// use slot_manager::{AllocationStatus, SlotId};
+/// use slot_manager::outcome::AllocationStatus;
+/// use slot_manager::SlotId;
 ///
 /// let status = AllocationStatus::Granted { slot_id: SlotId::new("worker-1", 0) };
 /// assert_eq!(status.to_string(), "granted on slot worker-1_0");
@@ -42,7 +44,7 @@ impl fmt::Display for AllocationStatus {
 /// The outcome of [`register_slot_request`](crate::SlotManager::register_slot_request).
 ///
 /// ```
-/// use slot_manager::{AllocationStatus, SlotRequestOutcome};
+/// use slot_manager::outcome::{AllocationStatus, SlotRequestOutcome};
 ///
 /// fn describe(outcome: &SlotRequestOutcome) -> String {
 ///     match outcome {
@@ -81,7 +83,8 @@ pub enum CancelOutcome {
 /// The outcome of [`register_task_manager`](crate::SlotManager::register_task_manager).
 ///
 /// ```
-/// use slot_manager::{Limit, RegistrationOutcome};
+/// use slot_manager::config::Limit;
+/// use slot_manager::outcome::RegistrationOutcome;
 ///
 /// fn must_stop_worker(outcome: &RegistrationOutcome) -> bool {
 ///     matches!(outcome, RegistrationOutcome::Refused { .. })
@@ -113,7 +116,7 @@ pub enum RegistrationOutcome {
 /// The outcome of [`report_slot_status`](crate::SlotManager::report_slot_status).
 ///
 /// ```
-/// use slot_manager::{ReportOutcome, Stale};
+/// use slot_manager::outcome::{ReportOutcome, Stale};
 ///
 /// fn must_register_again(outcome: &ReportOutcome) -> bool {
 ///     matches!(outcome, ReportOutcome::Unknown)
@@ -189,7 +192,7 @@ pub enum ReleaseAnswerOutcome {
     /// The task manager stays: its task executor or the resource manager declined, or it is needed
     /// by now.
     Stays,
-    /// The decision was [`Later`](crate::ReleaseDecision::Later) again. The release check stays
+    /// The decision was [`Later`](crate::message::ReleaseDecision::Later) again. The release check stays
     /// open. Nothing changed.
     Open,
     /// The release check is not open: it was answered or is too old, or the task manager is in use

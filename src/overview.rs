@@ -3,14 +3,19 @@
 use std::fmt;
 
 use crate::config::Quantity;
-use crate::{Counters, InstanceId, ResourceId, ResourceProfile, Timestamp};
+use crate::{InstanceId, ResourceId, ResourceProfile, Timestamp};
+
+mod counters;
+
+pub use self::counters::{Counters, FailureCounters};
+pub use crate::slot_manager::queries::views::{PromisedSlotCounts, SlotCounts};
 
 /// A number of slots, and the sum of their resources.
 ///
 /// Slots whose profile is not concrete add no resources.
 ///
 /// ```
-/// use slot_manager::Resources;
+/// use slot_manager::overview::Resources;
 ///
 /// assert_eq!(Resources::default().to_string(), "0 slots (0.0 cores, 0.0 GiB)");
 /// ```
@@ -73,9 +78,10 @@ pub struct SlotOverview {
 ///
 /// ```
 /// use slot_manager::testing::{ManualScheduledExecutor, RecordingActions, ScriptedGateway};
+/// # use slot_manager::outcome::RegistrationOutcome;
 /// # use slot_manager::{
-/// #     InstanceId, LeaderId, RegistrationOutcome, ResourceProfile, SlotId, SlotManager, SlotManagerConfig,
-/// #     SlotReport, SlotStatus, TaskExecutorConnection,
+/// #     InstanceId, LeaderId, ResourceProfile, SlotId, SlotManager, SlotManagerConfig, SlotReport, SlotStatus,
+/// #     TaskExecutorConnection,
 /// # };
 ///
 /// # let mut manager = SlotManager::new(SlotManagerConfig::default(), ManualScheduledExecutor::new())?;
@@ -113,7 +119,7 @@ pub struct Overview {
 
 /// The numbers of one task manager.
 ///
-/// [`TaskManagerRegistration::overview`](crate::TaskManagerRegistration::overview) returns it.
+/// [`TaskManagerRegistration::overview`](crate::view::TaskManagerRegistration::overview) returns it.
 #[derive(Debug, Clone, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]

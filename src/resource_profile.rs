@@ -38,7 +38,7 @@ const MEBIBYTE: u64 = 1 << 20;
 /// let request = ResourceProfile::builder().cpu_cores(0.5).build()?;
 /// assert!(slot.is_matching(&request));
 /// assert!(!request.is_matching(&slot));
-/// # Ok::<(), slot_manager::ResourceProfileError>(())
+/// # Ok::<(), slot_manager::error::ResourceProfileError>(())
 /// ```
 #[derive(Clone, PartialEq, Eq, Hash)]
 #[cfg_attr(
@@ -213,7 +213,7 @@ impl ResourceProfile {
     /// assert!(slot.is_matching(&ResourceProfile::ZERO));
     /// assert!(slot.is_matching(&ResourceProfile::UNKNOWN));
     /// assert!(!slot.is_matching(&ResourceProfile::ANY));
-    /// # Ok::<(), slot_manager::ResourceProfileError>(())
+    /// # Ok::<(), slot_manager::error::ResourceProfileError>(())
     /// ```
     #[inline]
     pub fn is_matching(&self, required: &Self) -> bool {
@@ -294,7 +294,7 @@ impl ResourceProfile {
     /// let two_slots = slot.checked_add(&slot)?;
     /// assert_eq!(two_slots, slot.checked_mul(2)?);
     /// assert_eq!(two_slots.checked_sub(&slot)?, slot);
-    /// # Ok::<(), slot_manager::ResourceProfileError>(())
+    /// # Ok::<(), slot_manager::error::ResourceProfileError>(())
     /// ```
     pub fn checked_add(&self, other: &Self) -> Result<Self, ResourceProfileError> {
         self.combine(other, |resource, a, b| {
@@ -478,7 +478,8 @@ impl fmt::Debug for ResourceProfile {
 /// The methods accept every value; [`build`](Self::build) refuses invalid ones.
 ///
 /// ```
-/// use slot_manager::{ResourceProfile, ResourceProfileError};
+/// use slot_manager::error::ResourceProfileError;
+/// use slot_manager::ResourceProfile;
 ///
 /// let profile = ResourceProfile::builder()
 ///     .cpu_cores(0.5)

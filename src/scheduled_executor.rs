@@ -27,9 +27,10 @@ pub use self::tokio::TokioScheduledExecutor;
 /// use std::time::Duration;
 ///
 /// use slot_manager::testing::{RecordingActions, ScriptedGateway};
+/// use slot_manager::outcome::{AllocationStatus, SlotRequestOutcome};
 /// use slot_manager::{
-///     AllocationId, AllocationStatus, JobId, LeaderId, ResourceProfile, ScheduledExecutor, SlotManager,
-///     SlotManagerConfig, SlotRequest, SlotRequestOutcome, Timestamp,
+///     AllocationId, JobId, LeaderId, ResourceProfile, ScheduledExecutor, SlotManager, SlotManagerConfig,
+///     SlotRequest, Timestamp,
 /// };
 ///
 /// #[derive(Clone, Default)]

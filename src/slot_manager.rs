@@ -11,25 +11,17 @@
 //! | [`collections`] | data structures that know no slot |
 //! | [`invariants`] | the conditions between two calls |
 
-use crate::{
-    ConfigError, LeaderId, NotStarted, ResourceManagerActions, ScheduledExecutor, SlotManagerConfig, StartError,
-    TaskExecutorGateway,
-};
+use crate::error::{ConfigError, NotStarted, StartError};
+use crate::{LeaderId, ResourceManagerActions, ScheduledExecutor, SlotManagerConfig, TaskExecutorGateway};
 
 mod collections;
 mod driving;
 mod inputs;
-mod invariants;
+pub(crate) mod invariants;
 mod outside;
-mod queries;
+pub(crate) mod queries;
 mod rules;
 mod state;
-
-pub use self::invariants::InvariantViolation;
-pub use self::queries::views::{
-    PendingSlotRequest, PromisedSlot, PromisedSlotCounts, SlotCounts, SlotState, TaskManagerRegistration,
-    TaskManagerSlot,
-};
 
 use self::outside::driver::Driver;
 use self::state::core::Core;
@@ -49,7 +41,7 @@ use self::state::core::Core;
 /// Looking up an id is O(1) and not repeated below. *Matching* costs one comparison for each
 /// distinct profile among the free slots or the waiting requests. In a steady state the manager
 /// allocates no memory for requests, answers, cancellations, freed slots and unchanged reports.
-/// Growing a table rehashes it, see [`Capacity`](crate::Capacity). The memory of a peak is freed
+/// Growing a table rehashes it, see [`Capacity`](crate::config::Capacity). The memory of a peak is freed
 /// once the table is empty.
 ///
 /// With limits or reserves, each call that changes something also reconciles:
@@ -64,9 +56,10 @@ use self::state::core::Core;
 ///
 /// ```
 /// use slot_manager::testing::{ManualScheduledExecutor, RecordingActions, ScriptedGateway};
+/// use slot_manager::outcome::{AllocationStatus, SlotRequestOutcome};
 /// use slot_manager::{
-///     AllocationId, AllocationStatus, InstanceId, JobId, LeaderId, ResourceProfile, SlotId, SlotManager,
-///     SlotManagerConfig, SlotReport, SlotRequest, SlotRequestOutcome, SlotStatus, TaskExecutorConnection,
+///     AllocationId, InstanceId, JobId, LeaderId, ResourceProfile, SlotId, SlotManager, SlotManagerConfig,
+///     SlotReport, SlotRequest, SlotStatus, TaskExecutorConnection,
 /// };
 ///
 /// let mut manager = SlotManager::new(SlotManagerConfig::default(), ManualScheduledExecutor::new())?;
@@ -105,7 +98,7 @@ where
     ///
     /// ```
     /// # use slot_manager::testing::{ManualScheduledExecutor, RecordingActions, ScriptedGateway};
-    /// # use slot_manager::*;
+    /// # use slot_manager::{error::*, message::*, outcome::*, *};
     /// let clock = ManualScheduledExecutor::new();
     /// let manager: SlotManager<RecordingActions, ScriptedGateway, _> =
     ///     SlotManager::new(SlotManagerConfig::default(), clock)?;
@@ -134,7 +127,7 @@ where
     ///
     /// ```
     /// # use slot_manager::testing::{ManualScheduledExecutor, RecordingActions, ScriptedGateway};
-    /// # use slot_manager::*;
+    /// # use slot_manager::{error::*, message::*, outcome::*, *};
     /// # let clock = ManualScheduledExecutor::new();
     /// # let mut manager: SlotManager<RecordingActions, ScriptedGateway, _> =
     /// #     SlotManager::new(SlotManagerConfig::default(), clock)?;
@@ -168,7 +161,7 @@ where
     ///
     /// ```
     /// # use slot_manager::testing::{ManualScheduledExecutor, RecordingActions, ScriptedGateway};
-    /// # use slot_manager::*;
+    /// # use slot_manager::{error::*, message::*, outcome::*, *};
     /// # let mut manager = SlotManager::new(SlotManagerConfig::default(), ManualScheduledExecutor::new())?;
     /// # manager.start(LeaderId::from_u128(1), RecordingActions::new())?;
     /// # let profile = ResourceProfile::builder().cpu_cores(1.0).build()?;

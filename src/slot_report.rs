@@ -1,11 +1,13 @@
 //! The report of a task executor about its slots.
 
-use crate::{Allocation, AllocationId, JobId, ResourceProfile, SlotId};
+use crate::message::Allocation;
+use crate::{AllocationId, JobId, ResourceProfile, SlotId};
 
 /// The state of one slot as its task executor sees it.
 ///
 /// ```
-/// use slot_manager::{Allocation, AllocationId, JobId, ResourceProfile, SlotId, SlotStatus};
+/// use slot_manager::message::Allocation;
+/// use slot_manager::{AllocationId, JobId, ResourceProfile, SlotId, SlotStatus};
 ///
 /// let allocation = Allocation { id: AllocationId::from_u128(1), job: JobId::from_u128(7) };
 /// let slot_id = SlotId::new("worker-1", 0);

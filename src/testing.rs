@@ -18,7 +18,8 @@
 //!
 //! ```
 //! use slot_manager::testing::{Action, EffectLog, RecordingActions};
-//! use slot_manager::{ResourceManagerActions, ResourceProfile, WorkerPromise, WorkerRequestId};
+//! use slot_manager::message::WorkerPromise;
+//! use slot_manager::{ResourceManagerActions, ResourceProfile, WorkerRequestId};
 //!
 //! let log = EffectLog::new();
 //! let mut actions = RecordingActions::with_log(&log);

@@ -24,10 +24,10 @@ use std::time::Duration;
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
-use slot_manager::{
-    Acknowledge, AllocateSlot, AllocationId, AllocationStatus, CancelOutcome, RegistrationOutcome, ScheduledExecutor,
-    SlotAllocationError, SlotManagerConfig, SlotRequestOutcome, TaskExecutorGateway,
-};
+use slot_manager::error::SlotAllocationError;
+use slot_manager::message::{Acknowledge, AllocateSlot};
+use slot_manager::outcome::{AllocationStatus, CancelOutcome, RegistrationOutcome, SlotRequestOutcome};
+use slot_manager::{AllocationId, ScheduledExecutor, SlotManagerConfig, TaskExecutorGateway};
 
 use crate::allocator::held_bytes;
 use crate::messages::{Requests, SLOTS_PER_TASK_MANAGER, connection, report, usual_profile};

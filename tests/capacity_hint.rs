@@ -11,10 +11,9 @@ mod outside;
 
 use std::sync::Arc;
 
-use slot_manager::{
-    AllocationId, AllocationStatus, CancelOutcome, Capacity, JobId, ResourceProfile, SlotManagerConfig, SlotRequest,
-    SlotRequestOutcome,
-};
+use slot_manager::config::Capacity;
+use slot_manager::outcome::{AllocationStatus, CancelOutcome, SlotRequestOutcome};
+use slot_manager::{AllocationId, JobId, ResourceProfile, SlotManagerConfig, SlotRequest};
 
 use crate::allocator::{held_bytes, num_allocations};
 use crate::outside::{Count, Prompt, started_with};

@@ -23,11 +23,14 @@ use std::time::Duration;
 
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use slot_manager::{
-    Acknowledge, AllocateSlot, AllocationId, AllocationStatus, CancelOutcome, FreeSlotOutcome, RegistrationOutcome,
-    ReportOutcome, SlotAllocationError, SlotManagerConfig, SlotMatchingStrategy, SlotRequestOutcome,
-    TaskExecutorGateway, UnregistrationOutcome,
+use slot_manager::error::SlotAllocationError;
+use slot_manager::matching::SlotMatchingStrategy;
+use slot_manager::message::{Acknowledge, AllocateSlot};
+use slot_manager::outcome::{
+    AllocationStatus, CancelOutcome, FreeSlotOutcome, RegistrationOutcome, ReportOutcome, SlotRequestOutcome,
+    UnregistrationOutcome,
 };
+use slot_manager::{AllocationId, SlotManagerConfig, TaskExecutorGateway};
 
 use crate::allocator::num_allocations;
 use crate::held_slots::HeldSlots;

@@ -8,10 +8,12 @@ use std::fmt;
 use std::sync::Once;
 use std::time::Duration;
 
-use slot_manager::{
-    AllocationStatus, PromisedSlotCounts, ResourceId, SlotAllocationError, SlotManager, SlotManagerConfig, SlotState,
-    WorkerPromise, WorkerRequestId,
-};
+use slot_manager::error::SlotAllocationError;
+use slot_manager::message::WorkerPromise;
+use slot_manager::outcome::AllocationStatus;
+use slot_manager::overview::PromisedSlotCounts;
+use slot_manager::view::SlotState;
+use slot_manager::{ResourceId, SlotManager, SlotManagerConfig, WorkerRequestId};
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Metadata, Subscriber, span};
 

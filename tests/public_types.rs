@@ -6,21 +6,30 @@ mod common;
 use std::fmt::Debug;
 use std::future::{Pending, Ready};
 
+use slot_manager::config::{Capacity, Limit, WorkerDescription};
+use slot_manager::error::{
+    ConfigError, Conflict, InvariantViolation, NotStarted, ParseIdError, ResourceManagerError, ResourceProfileError,
+    SlotAllocationError, SlotManagerError, SlotReportError, SlotRequestError, StartError, WorkerDescriptionError,
+};
+use slot_manager::matching::{Candidate, SlotMatchingStrategy, SlotOrder};
+use slot_manager::message::{
+    Acknowledge, AllocateSlot, AllocationFailureCause, FreeSlot, GrantLoss, Release, ReleaseCause, ReleaseCheck,
+    ReleaseDecision, RequestFailure, Withdrawal, WorkerPromise,
+};
+use slot_manager::outcome::{
+    AllocationStatus, BlockOutcome, CancelOutcome, FreeSlotOutcome, RegistrationOutcome, ReleaseAnswerOutcome,
+    ReportOutcome, SlotRequestOutcome, Stale, UnblockOutcome, UnregistrationOutcome, WorkerFailedOutcome,
+};
+use slot_manager::overview::{PromisedSlotCounts, SlotCounts};
 use slot_manager::testing::{
     Action, AnswerFuture, Delivery, Effect, EffectLog, GatewayAnswer, GatewayCall, GatewayMessage, ManualDelay,
     ManualScheduledExecutor, NotPending, RecordingActions, ScriptedGateway, SimulatedGateway, SimulatedTaskExecutor,
 };
+use slot_manager::view::{PendingSlotRequest, PromisedSlot, SlotState, TaskManagerRegistration, TaskManagerSlot};
 use slot_manager::{
-    Acknowledge, AllocateSlot, AllocationFailureCause, AllocationId, AllocationStatus, BlockOutcome, CancelOutcome,
-    Candidate, Capacity, ConfigError, Conflict, FreeSlot, FreeSlotOutcome, GrantLoss, InstanceId, InvariantViolation,
-    JobId, LeaderId, Limit, NotStarted, ParseIdError, PendingSlotRequest, PromisedSlot, PromisedSlotCounts,
-    RegistrationOutcome, Release, ReleaseAnswerOutcome, ReleaseCause, ReleaseCheck, ReleaseDecision, ReportOutcome,
-    RequestFailure, ResourceId, ResourceManagerActions, ResourceManagerError, ResourceProfile, ResourceProfileBuilder,
-    ResourceProfileError, ScheduledExecutor, SlotAllocationError, SlotCounts, SlotId, SlotManager, SlotManagerConfig,
-    SlotManagerError, SlotMatchingStrategy, SlotOrder, SlotReport, SlotReportError, SlotRequest, SlotRequestError,
-    SlotRequestOutcome, SlotState, SlotStatus, Stale, StartError, TaskExecutorConnection, TaskExecutorGateway,
-    TaskManagerRegistration, TaskManagerSlot, Timestamp, TokioScheduledExecutor, UnblockOutcome, UnregistrationOutcome,
-    Withdrawal, WorkerDescription, WorkerDescriptionError, WorkerFailedOutcome, WorkerPromise, WorkerRequestId,
+    AllocationId, InstanceId, JobId, LeaderId, ResourceId, ResourceManagerActions, ResourceProfile,
+    ResourceProfileBuilder, ScheduledExecutor, SlotId, SlotManager, SlotManagerConfig, SlotReport, SlotRequest,
+    SlotStatus, TaskExecutorConnection, TaskExecutorGateway, Timestamp, TokioScheduledExecutor, WorkerRequestId,
 };
 
 use common::{Fixture, report, small};

@@ -3,9 +3,11 @@
 
 use std::ops::Range;
 
+use slot_manager::error::SlotRequestError;
+use slot_manager::outcome::{AllocationStatus, SlotRequestOutcome};
 use slot_manager::{
-    AllocationId, AllocationStatus, InstanceId, JobId, ResourceProfile, SlotId, SlotReport, SlotRequest,
-    SlotRequestError, SlotRequestOutcome, SlotStatus, TaskExecutorConnection,
+    AllocationId, InstanceId, JobId, ResourceProfile, SlotId, SlotReport, SlotRequest, SlotStatus,
+    TaskExecutorConnection,
 };
 
 pub(crate) const SLOTS_PER_TASK_MANAGER: usize = 10;

@@ -8,11 +8,11 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use slot_manager::error::{ResourceManagerError, SlotAllocationError};
+use slot_manager::message::{Acknowledge, AllocateSlot, AllocationFailureCause, Release, ReleaseCause, WorkerPromise};
 use slot_manager::{
-    Acknowledge, AllocateSlot, AllocationFailureCause, AllocationId, InstanceId, JobId, LeaderId, Release,
-    ReleaseCause, ResourceManagerActions, ResourceManagerError, ResourceProfile, ScheduledExecutor,
-    SlotAllocationError, SlotId, SlotManager, SlotManagerConfig, TaskExecutorGateway, Timestamp, WorkerPromise,
-    WorkerRequestId,
+    AllocationId, InstanceId, JobId, LeaderId, ResourceManagerActions, ResourceProfile, ScheduledExecutor, SlotId,
+    SlotManager, SlotManagerConfig, TaskExecutorGateway, Timestamp, WorkerRequestId,
 };
 
 pub(crate) type Manager<G> = SlotManager<Count, G, Counter>;

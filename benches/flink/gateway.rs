@@ -1,7 +1,8 @@
 //! Task executors of both kinds in one cluster.
 
 use futures::future::Either;
-use slot_manager::{AllocateSlot, TaskExecutorGateway};
+use slot_manager::TaskExecutorGateway;
+use slot_manager::message::AllocateSlot;
 
 use crate::outside::{Awaited, Patient, Prompt};
 

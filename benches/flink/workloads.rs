@@ -11,10 +11,9 @@ pub(crate) mod waiting;
 
 use std::vec::IntoIter;
 
-use slot_manager::{
-    AllocationId, AllocationStatus, RegistrationOutcome, SlotId, SlotRequest, SlotRequestError, SlotRequestOutcome,
-    TaskExecutorConnection, TaskExecutorGateway,
-};
+use slot_manager::error::SlotRequestError;
+use slot_manager::outcome::{AllocationStatus, RegistrationOutcome, SlotRequestOutcome};
+use slot_manager::{AllocationId, SlotId, SlotRequest, TaskExecutorConnection, TaskExecutorGateway};
 
 use crate::messages::TaskManager;
 use crate::outside::Manager;

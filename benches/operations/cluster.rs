@@ -5,9 +5,11 @@ use std::time::Duration;
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
+use slot_manager::matching::SlotMatchingStrategy;
+use slot_manager::outcome::RegistrationOutcome;
 use slot_manager::{
-    AllocationId, LeaderId, RegistrationOutcome, ResourceProfile, ScheduledExecutor, SlotId, SlotManager,
-    SlotManagerConfig, SlotMatchingStrategy, SlotReport, TaskExecutorGateway,
+    AllocationId, LeaderId, ResourceProfile, ScheduledExecutor, SlotId, SlotManager, SlotManagerConfig, SlotReport,
+    TaskExecutorGateway,
 };
 
 use crate::inputs::Inputs;

@@ -30,9 +30,8 @@ use std::collections::{HashMap, VecDeque};
 
 use foldhash::fast::FixedState;
 use slab::Slab;
-use slot_manager::{
-    Allocation, AllocationId, InstanceId, ResourceId, ResourceProfile, SlotId, SlotReport, SlotRequest,
-};
+use slot_manager::message::Allocation;
+use slot_manager::{AllocationId, InstanceId, ResourceId, ResourceProfile, SlotId, SlotReport, SlotRequest};
 
 use crate::inputs::Inputs;
 use crate::messages::{SLOTS_PER_TASK_MANAGER, instance_id, report, usual_profile};

@@ -6,9 +6,10 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use criterion::Criterion;
-use slot_manager::{
-    Acknowledge, AllocateSlot, AllocationId, AllocationStatus, SlotAllocationError, TaskExecutorGateway,
-};
+use slot_manager::error::SlotAllocationError;
+use slot_manager::message::{Acknowledge, AllocateSlot};
+use slot_manager::outcome::AllocationStatus;
+use slot_manager::{AllocationId, TaskExecutorGateway};
 
 use crate::cluster::{BusyCluster, Grant, free_all, register_more, with_free_slots};
 use crate::inputs::Inputs;

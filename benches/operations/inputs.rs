@@ -3,9 +3,10 @@
 
 use std::task::{Context, Poll, Waker};
 
+use slot_manager::outcome::{AllocationStatus, CancelOutcome, FreeSlotOutcome, ReportOutcome, SlotRequestOutcome};
 use slot_manager::{
-    AllocationId, AllocationStatus, CancelOutcome, FreeSlotOutcome, InstanceId, ReportOutcome, ResourceManagerActions,
-    ScheduledExecutor, SlotId, SlotManager, SlotReport, SlotRequest, SlotRequestOutcome, TaskExecutorGateway,
+    AllocationId, InstanceId, ResourceManagerActions, ScheduledExecutor, SlotId, SlotManager, SlotReport, SlotRequest,
+    TaskExecutorGateway,
 };
 
 use crate::messages::{Registered, slot_index};

@@ -3,7 +3,7 @@
 //! distinct profile (K) of waiting requests or free slots.
 
 use criterion::Criterion;
-use slot_manager::FreeSlotOutcome;
+use slot_manager::outcome::FreeSlotOutcome;
 
 use crate::cluster::{BusyCluster, register, wait, with_free_slots};
 use crate::measure::{BATCH, Round, bench, group};

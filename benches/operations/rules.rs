@@ -8,10 +8,11 @@ use std::task::{Context, Waker};
 use std::time::Duration;
 
 use criterion::Criterion;
-use slot_manager::{
-    Acknowledge, AllocateSlot, BlockOutcome, ReleaseAnswerOutcome, ReleaseCheck, ReleaseDecision, ResourceId,
-    SlotAllocationError, SlotManagerConfig, TaskExecutorGateway, UnblockOutcome, WorkerDescription,
-};
+use slot_manager::config::WorkerDescription;
+use slot_manager::error::SlotAllocationError;
+use slot_manager::message::{Acknowledge, AllocateSlot, ReleaseCheck, ReleaseDecision};
+use slot_manager::outcome::{BlockOutcome, ReleaseAnswerOutcome, UnblockOutcome};
+use slot_manager::{ResourceId, SlotManagerConfig, TaskExecutorGateway};
 
 use crate::cluster::{BusyCluster, configured, taken_over};
 use crate::measure::{Round, bench, group, group_per};

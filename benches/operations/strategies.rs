@@ -7,7 +7,8 @@ use std::sync::Arc;
 
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, Criterion};
-use slot_manager::{Candidate, ResourceProfile, SlotManagerConfig, SlotMatching, SlotMatchingStrategy};
+use slot_manager::matching::{Candidate, SlotMatching, SlotMatchingStrategy};
+use slot_manager::{ResourceProfile, SlotManagerConfig};
 
 use crate::cluster::{BusyCluster, configured, profile_by_task_manager};
 use crate::measure::{Round, bench, group};

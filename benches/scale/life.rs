@@ -7,10 +7,11 @@ use std::time::Duration;
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
-use slot_manager::{
-    AllocationId, AllocationStatus, Capacity, FreeSlotOutcome, InstanceId, RegistrationOutcome, ReportOutcome, SlotId,
-    SlotManagerConfig, SlotReport, SlotRequest, SlotRequestOutcome,
+use slot_manager::config::Capacity;
+use slot_manager::outcome::{
+    AllocationStatus, FreeSlotOutcome, RegistrationOutcome, ReportOutcome, SlotRequestOutcome,
 };
+use slot_manager::{AllocationId, InstanceId, SlotId, SlotManagerConfig, SlotReport, SlotRequest};
 
 use crate::allocator::held_bytes;
 use crate::held_slots::HeldSlots;

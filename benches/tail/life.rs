@@ -7,10 +7,12 @@ use std::time::Duration;
 
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use slot_manager::{
-    AllocationId, AllocationStatus, CancelOutcome, Capacity, FreeSlotOutcome, InstanceId, RegistrationOutcome,
-    ReportOutcome, SlotManager, SlotManagerConfig, SlotRequestOutcome, TaskExecutorConnection, UnregistrationOutcome,
+use slot_manager::config::Capacity;
+use slot_manager::outcome::{
+    AllocationStatus, CancelOutcome, FreeSlotOutcome, RegistrationOutcome, ReportOutcome, SlotRequestOutcome,
+    UnregistrationOutcome,
 };
+use slot_manager::{AllocationId, InstanceId, SlotManager, SlotManagerConfig, TaskExecutorConnection};
 
 use crate::held_slots::HeldSlots;
 use crate::messages::{

@@ -37,7 +37,7 @@ mod task_executors;
 mod timing;
 
 use clap::Parser;
-use slot_manager::Capacity;
+use slot_manager::config::Capacity;
 
 use crate::life::{Cluster, WAITING};
 use crate::messages::SLOTS_PER_TASK_MANAGER;

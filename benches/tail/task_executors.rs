@@ -4,9 +4,10 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
+use slot_manager::error::ResourceManagerError;
+use slot_manager::message::{AllocateSlot, AllocationFailureCause, Release, ReleaseCause, WorkerPromise};
 use slot_manager::{
-    AllocateSlot, AllocationFailureCause, AllocationId, InstanceId, JobId, Release, ReleaseCause,
-    ResourceManagerActions, ResourceManagerError, ResourceProfile, SlotId, TaskExecutorGateway, WorkerPromise,
+    AllocationId, InstanceId, JobId, ResourceManagerActions, ResourceProfile, SlotId, TaskExecutorGateway,
     WorkerRequestId,
 };
 

@@ -9,7 +9,7 @@ use crate::ResourceProfile;
 /// The quantity that a limit bounds.
 ///
 /// ```
-/// use slot_manager::Limit;
+/// use slot_manager::config::Limit;
 ///
 /// assert_eq!(Limit::Slots.to_string(), "slots");
 /// assert_eq!(Limit::Slots.key(), "slotmanager.number-of-slots.max");

@@ -5,7 +5,9 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use super::{ConfigError, SlotManagerConfig};
-use crate::{ResourceProfile, SlotMatchingStrategy, WorkerDescription};
+use crate::ResourceProfile;
+use crate::config::WorkerDescription;
+use crate::matching::SlotMatchingStrategy;
 
 /// The keys of the options. Of several keys for one value, the first that is given counts.
 pub(super) mod keys {
@@ -115,7 +117,7 @@ impl SlotManagerConfig {
     /// assert_eq!(config.max_slots, Some(1000));
     /// let worker = config.worker_description.expect("described by two options");
     /// assert_eq!(worker.slot_profile().cpu_cores(), Some(2.0));
-    /// # Ok::<(), slot_manager::ConfigError>(())
+    /// # Ok::<(), slot_manager::error::ConfigError>(())
     /// ```
     pub fn from_options<K, V>(options: impl IntoIterator<Item = (K, V)>) -> Result<Self, ConfigError>
     where
@@ -279,7 +281,7 @@ impl WorkerOptions {
             let amount = self.external_amounts.get(&name).copied().unwrap_or_default();
             total = total.extended_resource(name, amount);
         }
-        let total = total.build().map_err(crate::WorkerDescriptionError::from)?;
+        let total = total.build().map_err(crate::error::WorkerDescriptionError::from)?;
         Ok(Some(WorkerDescription::from_total(&total, slots)?))
     }
 }

@@ -16,9 +16,10 @@ const FAR_AWAY: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 ///
 /// ```
 /// use slot_manager::testing::{RecordingActions, ScriptedGateway};
+/// use slot_manager::outcome::{AllocationStatus, SlotRequestOutcome};
 /// use slot_manager::{
-///     AllocationId, AllocationStatus, JobId, LeaderId, ResourceProfile, SlotManager, SlotManagerConfig, SlotRequest,
-///     SlotRequestOutcome, TokioScheduledExecutor,
+///     AllocationId, JobId, LeaderId, ResourceProfile, SlotManager, SlotManagerConfig, SlotRequest,
+///     TokioScheduledExecutor,
 /// };
 ///
 /// // The paused clock of tokio moves to the next deadline at once.

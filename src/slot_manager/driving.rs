@@ -58,9 +58,9 @@ where
     ///
     /// ```
     /// # use slot_manager::testing::{ManualScheduledExecutor, RecordingActions, ScriptedGateway};
+    /// # use slot_manager::outcome::{AllocationStatus, SlotRequestOutcome};
     /// # use slot_manager::{
-    /// #     AllocationId, AllocationStatus, JobId, LeaderId, ResourceProfile, SlotManager,
-    /// #     SlotManagerConfig, SlotRequest, SlotRequestOutcome,
+    /// #     AllocationId, JobId, LeaderId, ResourceProfile, SlotManager, SlotManagerConfig, SlotRequest,
     /// # };
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -99,9 +99,9 @@ where
     ///
     /// ```
     /// # use slot_manager::testing::{ManualScheduledExecutor, RecordingActions, ScriptedGateway};
+    /// # use slot_manager::outcome::{AllocationStatus, SlotRequestOutcome};
     /// # use slot_manager::{
-    /// #     AllocationId, AllocationStatus, JobId, LeaderId, ResourceProfile, SlotManager,
-    /// #     SlotManagerConfig, SlotRequest, SlotRequestOutcome,
+    /// #     AllocationId, JobId, LeaderId, ResourceProfile, SlotManager, SlotManagerConfig, SlotRequest,
     /// # };
     /// # let time = ManualScheduledExecutor::new();
     /// # let config = SlotManagerConfig::default();
@@ -140,9 +140,10 @@ where
     ///
     /// ```
     /// # use slot_manager::testing::{ManualScheduledExecutor, RecordingActions, ScriptedGateway};
+    /// # use slot_manager::outcome::{AllocationStatus, SlotRequestOutcome};
     /// # use slot_manager::{
-    /// #     AllocationId, AllocationStatus, JobId, LeaderId, ResourceProfile, SlotManager,
-    /// #     SlotManagerConfig, SlotRequest, SlotRequestOutcome, Timestamp,
+    /// #     AllocationId, JobId, LeaderId, ResourceProfile, SlotManager, SlotManagerConfig, SlotRequest,
+    /// #     Timestamp,
     /// # };
     /// # let time = ManualScheduledExecutor::new();
     /// # let config = SlotManagerConfig::default();

@@ -8,10 +8,9 @@
 //! [`Transaction`]: crate::slot_manager::state::transaction::Transaction
 //! [`Effects`]: crate::slot_manager::state::effects::Effects
 
-use crate::{
-    InstanceId, Release, ReleaseCause, ReleaseCheck, ReleaseDecision, ResourceManagerError, ResourceProfile,
-    Withdrawal, WorkerPromise, WorkerRequestId,
-};
+use crate::error::ResourceManagerError;
+use crate::message::{Release, ReleaseCause, ReleaseCheck, ReleaseDecision, Withdrawal, WorkerPromise};
+use crate::{InstanceId, ResourceProfile, WorkerRequestId};
 
 use super::state::core::Core;
 use super::state::task_managers::TaskManagerKey;

@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex, Weak};
 use std::task::{Context, Poll, Waker};
 
 use super::lock;
-use crate::{Acknowledge, SlotAllocationError};
+use crate::error::SlotAllocationError;
+use crate::message::Acknowledge;
 
 pub(super) type Answer = Result<Acknowledge, SlotAllocationError>;
 

@@ -54,10 +54,10 @@ impl fmt::Display for Effect {
 ///
 /// ```
 /// use slot_manager::testing::{Effect, EffectLog, ManualScheduledExecutor, RecordingActions, ScriptedGateway};
+/// use slot_manager::outcome::{AllocationStatus, RegistrationOutcome, SlotRequestOutcome};
 /// use slot_manager::{
-///     AllocationId, AllocationStatus, InstanceId, JobId, LeaderId, RegistrationOutcome, ResourceProfile, SlotId,
-///     SlotManager, SlotManagerConfig, SlotReport, SlotRequest, SlotRequestOutcome, SlotStatus,
-///     TaskExecutorConnection,
+///     AllocationId, InstanceId, JobId, LeaderId, ResourceProfile, SlotId, SlotManager, SlotManagerConfig,
+///     SlotReport, SlotRequest, SlotStatus, TaskExecutorConnection,
 /// };
 ///
 /// let log = EffectLog::new();

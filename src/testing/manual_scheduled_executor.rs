@@ -18,9 +18,9 @@ use crate::{ScheduledExecutor, Timestamp};
 /// ```
 /// use std::time::Duration;
 /// use slot_manager::testing::{ManualScheduledExecutor, RecordingActions, ScriptedGateway};
+/// use slot_manager::outcome::{AllocationStatus, SlotRequestOutcome};
 /// use slot_manager::{
-///     AllocationId, AllocationStatus, JobId, LeaderId, ResourceProfile, SlotManager, SlotManagerConfig, SlotRequest,
-///     SlotRequestOutcome, Timestamp,
+///     AllocationId, JobId, LeaderId, ResourceProfile, SlotManager, SlotManagerConfig, SlotRequest, Timestamp,
 /// };
 ///
 /// let time = ManualScheduledExecutor::new();

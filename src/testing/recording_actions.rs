@@ -6,10 +6,9 @@ use std::sync::{Arc, Mutex};
 
 use super::effect_log::Recorder;
 use super::{Effect, EffectLog, lock};
-use crate::{
-    AllocationFailureCause, AllocationId, InstanceId, JobId, Release, ReleaseCause, ResourceManagerActions,
-    ResourceManagerError, ResourceProfile, SlotId, Withdrawal, WorkerPromise, WorkerRequestId,
-};
+use crate::error::ResourceManagerError;
+use crate::message::{AllocationFailureCause, Release, ReleaseCause, Withdrawal, WorkerPromise};
+use crate::{AllocationId, InstanceId, JobId, ResourceManagerActions, ResourceProfile, SlotId, WorkerRequestId};
 
 /// A recorded call of [`ResourceManagerActions`].
 ///
@@ -103,7 +102,8 @@ impl fmt::Display for Action {
 ///
 /// ```
 /// use slot_manager::testing::RecordingActions;
-/// use slot_manager::{ResourceManagerActions, ResourceProfile, WorkerPromise, WorkerRequestId};
+/// use slot_manager::message::WorkerPromise;
+/// use slot_manager::{ResourceManagerActions, ResourceProfile, WorkerRequestId};
 ///
 /// let mut actions = RecordingActions::new();
 /// actions.answer_next_allocation(Ok(WorkerPromise::Unspecified));
@@ -261,8 +261,9 @@ impl ResourceManagerActions for RecordingActions {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Timestamp;
+    use crate::message::GrantLoss;
     use crate::testing::samples::{ALLOCATION, INSTANCE, JOB};
-    use crate::{GrantLoss, Timestamp};
 
     fn request_worker(actions: &mut RecordingActions) -> PromiseAnswer {
         actions.allocate_resource(WorkerRequestId::new(1), &ResourceProfile::ZERO)

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Wake, Waker};
 
-use crate::{AllocateSlot, AllocationId, FreeSlot, InstanceId, JobId, LeaderId, ResourceProfile, SlotId};
+use crate::message::{AllocateSlot, FreeSlot};
+use crate::{AllocationId, InstanceId, JobId, LeaderId, ResourceProfile, SlotId};
 
 pub(super) const LEADER: LeaderId = LeaderId::from_u128(0x1eade);
 pub(super) const INSTANCE: InstanceId = InstanceId::from_u128(0x1);

@@ -7,10 +7,9 @@ use std::sync::{Arc, Mutex};
 use super::answer_future::Responder;
 use super::effect_log::Recorder;
 use super::{AnswerFuture, Effect, EffectLog, lock};
-use crate::{
-    Acknowledge, AllocateSlot, AllocationId, FreeSlot, ReleaseCheck, ReleaseDecision, SlotAllocationError, SlotId,
-    TaskExecutorGateway,
-};
+use crate::error::SlotAllocationError;
+use crate::message::{Acknowledge, AllocateSlot, FreeSlot, ReleaseCheck, ReleaseDecision};
+use crate::{AllocationId, SlotId, TaskExecutorGateway};
 
 /// A recorded call of [`TaskExecutorGateway`].
 ///
@@ -115,10 +114,11 @@ pub struct NotPending {
 ///
 /// ```
 /// use slot_manager::testing::{GatewayAnswer, ManualScheduledExecutor, RecordingActions, ScriptedGateway};
+/// use slot_manager::message::Acknowledge;
+/// use slot_manager::outcome::{AllocationStatus, RegistrationOutcome, SlotRequestOutcome};
 /// use slot_manager::{
-///     Acknowledge, AllocationId, AllocationStatus, InstanceId, JobId, LeaderId, RegistrationOutcome, ResourceProfile,
-///     SlotId, SlotManager, SlotManagerConfig, SlotReport, SlotRequest, SlotRequestOutcome, SlotStatus,
-///     TaskExecutorConnection,
+///     AllocationId, InstanceId, JobId, LeaderId, ResourceProfile, SlotId, SlotManager, SlotManagerConfig,
+///     SlotReport, SlotRequest, SlotStatus, TaskExecutorConnection,
 /// };
 ///
 /// let mut manager = SlotManager::new(SlotManagerConfig::default(), ManualScheduledExecutor::new())?;
@@ -206,7 +206,7 @@ impl ScriptedGateway {
     /// # Example
     ///
     /// ```
-    /// use slot_manager::SlotAllocationError;
+    /// use slot_manager::error::SlotAllocationError;
     /// use slot_manager::testing::{GatewayAnswer, ScriptedGateway};
     ///
     /// let gateway = ScriptedGateway::new();

@@ -9,9 +9,11 @@ use super::answer_future::{Answer, Responder};
 use super::effect_log::Recorder;
 use super::slot_table::SlotTable;
 use super::{AnswerFuture, EffectLog, GatewayCall, lock};
+use crate::error::SlotAllocationError;
+use crate::message::{Acknowledge, AllocateSlot, FreeSlot};
 use crate::{
-    Acknowledge, AllocateSlot, AllocationId, FreeSlot, InstanceId, LeaderId, ResourceId, ResourceProfile,
-    ScheduledExecutor, SlotAllocationError, SlotId, SlotReport, TaskExecutorConnection, TaskExecutorGateway, Timestamp,
+    AllocationId, InstanceId, LeaderId, ResourceId, ResourceProfile, ScheduledExecutor, SlotId, SlotReport,
+    TaskExecutorConnection, TaskExecutorGateway, Timestamp,
 };
 
 /// The default of Flink's `taskmanager.slot.timeout`.
@@ -38,9 +40,10 @@ const DEFAULT_SLOT_TIMEOUT: Duration = Duration::from_secs(10);
 ///
 /// ```
 /// use slot_manager::testing::{ManualScheduledExecutor, RecordingActions, SimulatedTaskExecutor};
+/// use slot_manager::outcome::{AllocationStatus, RegistrationOutcome, SlotRequestOutcome};
 /// use slot_manager::{
-///     AllocationId, AllocationStatus, InstanceId, JobId, LeaderId, RegistrationOutcome, ResourceProfile, SlotId,
-///     SlotManager, SlotManagerConfig, SlotRequest, SlotRequestOutcome,
+///     AllocationId, InstanceId, JobId, LeaderId, ResourceProfile, SlotId, SlotManager, SlotManagerConfig,
+///     SlotRequest,
 /// };
 ///
 /// let (time, leader_id) = (ManualScheduledExecutor::new(), LeaderId::from_u128(1));
@@ -260,9 +263,8 @@ impl SimulatedTaskExecutor {
     ///
     /// ```
     /// use slot_manager::testing::{ManualScheduledExecutor, SimulatedTaskExecutor};
-    /// use slot_manager::{
-    ///     AllocateSlot, AllocationId, InstanceId, JobId, LeaderId, ResourceProfile, SlotId, Timestamp,
-    /// };
+    /// use slot_manager::message::AllocateSlot;
+    /// use slot_manager::{AllocationId, InstanceId, JobId, LeaderId, ResourceProfile, SlotId, Timestamp};
     ///
     /// let time = ManualScheduledExecutor::new();
     /// let task_executor = SimulatedTaskExecutor::new("tm", [ResourceProfile::ANY], time);
@@ -282,7 +284,7 @@ impl SimulatedTaskExecutor {
     /// task_executor.connect(request.leader_id, request.instance_id);
     /// let acknowledge = task_executor.handle_request_slot(&request, Timestamp::ZERO)?;
     /// assert_eq!(acknowledge.revision(), Some(1));
-    /// # Ok::<(), slot_manager::SlotAllocationError>(())
+    /// # Ok::<(), slot_manager::error::SlotAllocationError>(())
     /// ```
     pub fn handle_request_slot(
         &self,
@@ -349,9 +351,8 @@ impl SimulatedTaskExecutor {
     ///
     /// ```
     /// use slot_manager::testing::{Delivery, ManualScheduledExecutor, SimulatedTaskExecutor};
-    /// use slot_manager::{
-    ///     AllocateSlot, AllocationId, InstanceId, JobId, LeaderId, ResourceProfile, SlotId, TaskExecutorGateway,
-    /// };
+    /// use slot_manager::message::AllocateSlot;
+    /// use slot_manager::{AllocationId, InstanceId, JobId, LeaderId, ResourceProfile, SlotId, TaskExecutorGateway};
     ///
     /// let time = ManualScheduledExecutor::new();
     /// let task_executor = SimulatedTaskExecutor::new("tm", [ResourceProfile::ANY], time);

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use crate::error::SlotAllocationError;
+use crate::message::{Acknowledge, AllocateSlot, FreeSlot};
 use crate::{
-    Acknowledge, AllocateSlot, AllocationId, FreeSlot, InstanceId, JobId, LeaderId, ResourceId, ResourceProfile,
-    SlotAllocationError, SlotId, SlotReport, SlotStatus, Timestamp,
+    AllocationId, InstanceId, JobId, LeaderId, ResourceId, ResourceProfile, SlotId, SlotReport, SlotStatus, Timestamp,
 };
 
 /// The slots of a task executor, and the attempts that it must refuse.

@@ -3,11 +3,11 @@
 
 use std::time::Duration;
 
+use slot_manager::error::{SlotAllocationError, SlotRequestError};
+use slot_manager::message::{AllocationFailureCause, RequestFailure};
+use slot_manager::outcome::{AllocationStatus, CancelOutcome, SlotRequestOutcome};
 use slot_manager::testing::NotPending;
-use slot_manager::{
-    AllocationFailureCause, AllocationStatus, CancelOutcome, RequestFailure, SlotAllocationError, SlotRequestError,
-    SlotRequestOutcome, SlotState,
-};
+use slot_manager::view::SlotState;
 
 use crate::common::{
     Fixture, SECOND, acknowledged, allocation, ask, failures, granted, in_flight, job, occupied, occupied_by, patient,

@@ -3,11 +3,12 @@
 
 use std::time::Duration;
 
+use slot_manager::error::{ConfigError, SlotAllocationError};
+use slot_manager::message::{AllocationFailureCause, RequestFailure};
+use slot_manager::outcome::AllocationStatus;
 use slot_manager::testing::{GatewayAnswer, ManualScheduledExecutor, ScriptedGateway};
-use slot_manager::{
-    AllocationFailureCause, AllocationStatus, ConfigError, RequestFailure, SlotAllocationError, SlotManagerConfig,
-    SlotState, Timestamp,
-};
+use slot_manager::view::SlotState;
+use slot_manager::{SlotManagerConfig, Timestamp};
 
 use crate::common::{
     Fixture, MILLISECOND, Manager, SECOND, acknowledged, allocation, ask, failures, granted, in_flight, instance,
@@ -202,7 +203,7 @@ fn request_that_begins_to_back_off_sets_its_promised_slot_free_for_others() {
     fixture.request(1, &small());
     fixture
         .actions
-        .answer_next_allocation(Ok(slot_manager::WorkerPromise::Unspecified));
+        .answer_next_allocation(Ok(slot_manager::message::WorkerPromise::Unspecified));
     fixture.request(2, &profile(2.0, 0));
     fixture.log.take();
 

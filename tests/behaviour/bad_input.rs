@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
+use slot_manager::error::{ConfigError, ResourceManagerError, SlotAllocationError, SlotManagerError, SlotReportError};
+use slot_manager::message::{Release, WorkerPromise};
+use slot_manager::outcome::{
+    AllocationStatus, CancelOutcome, FreeSlotOutcome, ReportOutcome, UnregistrationOutcome, WorkerFailedOutcome,
+};
 use slot_manager::testing::{GatewayAnswer, RecordingActions};
 use slot_manager::{
-    AllocationStatus, CancelOutcome, ConfigError, FreeSlotOutcome, LeaderId, Release, ReportOutcome,
-    ResourceManagerError, SlotAllocationError, SlotManager, SlotManagerConfig, SlotManagerError, SlotReport,
-    SlotReportError, SlotStatus, TaskExecutorConnection, UnregistrationOutcome, WorkerFailedOutcome, WorkerPromise,
-    WorkerRequestId,
+    LeaderId, SlotManager, SlotManagerConfig, SlotReport, SlotStatus, TaskExecutorConnection, WorkerRequestId,
 };
 
 use crate::common::{

@@ -1,9 +1,9 @@
 //! Blocked workers: their free slots are not handed out.
 
-use slot_manager::{
-    AllocationStatus, BlockOutcome, NotStarted, RegistrationOutcome, ResourceId, SlotManagerConfig, SlotState,
-    UnblockOutcome,
-};
+use slot_manager::error::NotStarted;
+use slot_manager::outcome::{AllocationStatus, BlockOutcome, RegistrationOutcome, UnblockOutcome};
+use slot_manager::view::SlotState;
+use slot_manager::{ResourceId, SlotManagerConfig};
 
 use crate::common::{
     Fixture, SECOND, acknowledged, ask, described, granted, in_flight, instance, patient, rejected, report, slot, small,

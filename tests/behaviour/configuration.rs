@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use slot_manager::config::{Capacity, Limit};
+use slot_manager::error::ConfigError;
+use slot_manager::matching::SlotMatchingStrategy;
 use slot_manager::testing::{ManualScheduledExecutor, RecordingActions, ScriptedGateway};
-use slot_manager::{
-    Capacity, ConfigError, Limit, ResourceProfile, SlotManager, SlotManagerConfig, SlotMatchingStrategy,
-};
+use slot_manager::{ResourceProfile, SlotManager, SlotManagerConfig};
 
 use crate::common::{MILLISECOND, NANOSECOND, SECOND, described, patient, profile, worker_of};
 

@@ -16,7 +16,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 
-use slot_manager::{Acknowledge, AllocateSlot, SlotAllocationError, TaskExecutorGateway};
+use slot_manager::TaskExecutorGateway;
+use slot_manager::error::SlotAllocationError;
+use slot_manager::message::{Acknowledge, AllocateSlot};
 
 use crate::common::Fixture;
 

@@ -1,9 +1,11 @@
 //! Explanations: why a request waits.
 
-use slot_manager::{
-    AllocationStatus, Explanation, FittingSlots, Limit, RequestExplanation, ResourceProfile, SlotAllocationError,
-    SlotManagerConfig, SlotState, SlotStatus, Timestamp, TooSmallSlots, WaitReason, WorkerPromise, WorkerRequestId,
-};
+use slot_manager::config::Limit;
+use slot_manager::error::SlotAllocationError;
+use slot_manager::message::WorkerPromise;
+use slot_manager::outcome::AllocationStatus;
+use slot_manager::view::{Explanation, FittingSlots, RequestExplanation, SlotState, TooSmallSlots, WaitReason};
+use slot_manager::{ResourceProfile, SlotManagerConfig, SlotStatus, Timestamp, WorkerRequestId};
 
 use crate::common::{
     Fixture, SECOND, allocation, ask, described, free_report, granted, in_flight, job, occupied, patient, profile,

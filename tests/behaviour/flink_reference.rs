@@ -3,12 +3,15 @@
 
 use std::time::Duration;
 
-use slot_manager::testing::{Effect, GatewayCall};
-use slot_manager::{
-    AllocateSlot, AllocationFailureCause, AllocationStatus, CancelOutcome, Conflict, FreeSlotOutcome, LeaderId,
-    ReportOutcome, RequestFailure, ResourceManagerError, SlotCounts, SlotReport, SlotRequestError, SlotRequestOutcome,
-    SlotState, SlotStatus, Timestamp, UnregistrationOutcome,
+use slot_manager::error::{Conflict, ResourceManagerError, SlotRequestError};
+use slot_manager::message::{AllocateSlot, AllocationFailureCause, RequestFailure};
+use slot_manager::outcome::{
+    AllocationStatus, CancelOutcome, FreeSlotOutcome, ReportOutcome, SlotRequestOutcome, UnregistrationOutcome,
 };
+use slot_manager::overview::SlotCounts;
+use slot_manager::testing::{Effect, GatewayCall};
+use slot_manager::view::SlotState;
+use slot_manager::{LeaderId, SlotReport, SlotStatus, Timestamp};
 
 use crate::common::{
     Fixture, acknowledged, allocation, ask, failures, granted, in_flight, instance, job, occupied, patient, profile,

@@ -3,11 +3,11 @@
 
 use std::time::Duration;
 
+use slot_manager::message::{AllocationFailureCause, GrantLoss, RequestFailure};
+use slot_manager::outcome::{AllocationStatus, FreeSlotOutcome, SlotRequestOutcome, UnregistrationOutcome};
 use slot_manager::testing::{Action, GatewayAnswer};
-use slot_manager::{
-    AllocationFailureCause, AllocationStatus, FreeSlotOutcome, GrantLoss, RequestFailure, SlotReport,
-    SlotRequestOutcome, SlotState, SlotStatus, UnregistrationOutcome,
-};
+use slot_manager::view::SlotState;
+use slot_manager::{SlotReport, SlotStatus};
 
 use crate::common::{
     Fixture, allocation, ask, failures, frees, granted, held_by, job, occupied, profile, rejected, report, slot, small,

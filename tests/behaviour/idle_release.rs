@@ -3,10 +3,10 @@
 
 use std::time::Duration;
 
-use slot_manager::{
-    AllocationStatus, FreeSlotOutcome, Release, ReportOutcome, SlotCounts, SlotManagerConfig, SlotReport, SlotStatus,
-    Timestamp, UnregistrationOutcome,
-};
+use slot_manager::message::Release;
+use slot_manager::outcome::{AllocationStatus, FreeSlotOutcome, ReportOutcome, UnregistrationOutcome};
+use slot_manager::overview::SlotCounts;
+use slot_manager::{SlotManagerConfig, SlotReport, SlotStatus, Timestamp};
 
 use crate::common::{
     Fixture, SECOND, acknowledged, ask, granted, in_flight, patient, profile, rejected, report, slot, small,

@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use slot_manager::testing::{ManualScheduledExecutor, NotPending, RecordingActions, SimulatedTaskExecutor};
-use slot_manager::{
-    AllocationStatus, LeaderId, NotStarted, PromisedSlotCounts, RegistrationOutcome, ReportOutcome, SlotCounts,
-    SlotManager, SlotReportError, SlotRequestError, StartError, TaskExecutorConnection, UnregistrationOutcome,
-    WorkerFailedOutcome,
+use slot_manager::error::{NotStarted, SlotReportError, SlotRequestError, StartError};
+use slot_manager::outcome::{
+    AllocationStatus, RegistrationOutcome, ReportOutcome, UnregistrationOutcome, WorkerFailedOutcome,
 };
+use slot_manager::overview::{PromisedSlotCounts, SlotCounts};
+use slot_manager::testing::{ManualScheduledExecutor, NotPending, RecordingActions, SimulatedTaskExecutor};
+use slot_manager::{LeaderId, SlotManager, TaskExecutorConnection};
 
 use crate::common::{
     Fixture, acknowledged, allocation, ask, free_report, granted, in_flight, instance, occupied, patient, profile,

@@ -1,8 +1,9 @@
 //! Limits: a worker request that would exceed a limit is deferred until there is room.
 
-use slot_manager::{
-    AllocationStatus, ResourceManagerError, ResourceProfile, SlotManagerConfig, SlotReport, Withdrawal, WorkerPromise,
-};
+use slot_manager::error::ResourceManagerError;
+use slot_manager::message::{Withdrawal, WorkerPromise};
+use slot_manager::outcome::AllocationStatus;
+use slot_manager::{ResourceProfile, SlotManagerConfig, SlotReport};
 
 use crate::common::{Fixture, SECOND, ask, described, granted, patient, profile, report, slot, small, worker_of};
 

@@ -5,7 +5,9 @@
 
 use std::time::Duration;
 
-use slot_manager::{AllocationStatus, CancelOutcome, FreeSlotOutcome, ResourceProfile, WorkerPromise};
+use slot_manager::ResourceProfile;
+use slot_manager::message::WorkerPromise;
+use slot_manager::outcome::{AllocationStatus, CancelOutcome, FreeSlotOutcome};
 
 use crate::common::{
     Fixture, acknowledged, allocation, ask, free_report, granted, patient, profile, rejected, report, slot, small,

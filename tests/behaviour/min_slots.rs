@@ -1,6 +1,9 @@
 //! `min_slots`: workers are requested and task managers kept for a minimum of slots.
 
-use slot_manager::{Release, ResourceManagerError, SlotManagerConfig, SlotReport, WorkerFailedOutcome, WorkerPromise};
+use slot_manager::error::ResourceManagerError;
+use slot_manager::message::{Release, WorkerPromise};
+use slot_manager::outcome::WorkerFailedOutcome;
+use slot_manager::{SlotManagerConfig, SlotReport};
 
 use crate::common::{Fixture, NANOSECOND, SECOND, ask, asks, described, profile, report, small};
 

@@ -4,7 +4,10 @@
 
 use std::time::Duration;
 
-use slot_manager::{Capacity, ConfigError, Limit, SlotManagerConfig, SlotMatchingStrategy};
+use slot_manager::SlotManagerConfig;
+use slot_manager::config::{Capacity, Limit};
+use slot_manager::error::ConfigError;
+use slot_manager::matching::SlotMatchingStrategy;
 
 use crate::common::{MILLISECOND, SECOND};
 

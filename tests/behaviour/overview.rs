@@ -1,10 +1,10 @@
 //! Overviews: the numbers of task managers, slots, promised slots and requests, and the resources
 //! of slots.
 
-use slot_manager::{
-    Overview, ResourceProfile, Resources, SlotManagerConfig, SlotOverview, SlotReport, SlotState, SlotStatus,
-    TaskManagerOverview, Timestamp, Withdrawal,
-};
+use slot_manager::message::Withdrawal;
+use slot_manager::overview::{Overview, Resources, SlotOverview, TaskManagerOverview};
+use slot_manager::view::SlotState;
+use slot_manager::{ResourceProfile, SlotManagerConfig, SlotReport, SlotStatus, Timestamp};
 
 use crate::common::{
     Fixture, SECOND, acknowledged, allocation, described, free_report, instance, job, patient, profile, rejected,

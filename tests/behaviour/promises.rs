@@ -1,8 +1,8 @@
 //! Promised slots: the requests bound to them, the slots that fulfil them, and their end.
 
-use slot_manager::{
-    AllocationStatus, CancelOutcome, ResourceProfile, Timestamp, WorkerFailedOutcome, WorkerPromise, WorkerRequestId,
-};
+use slot_manager::message::WorkerPromise;
+use slot_manager::outcome::{AllocationStatus, CancelOutcome, WorkerFailedOutcome};
+use slot_manager::{ResourceProfile, Timestamp, WorkerRequestId};
 
 use crate::common::{
     Fixture, NANOSECOND, SECOND, allocation, ask, cores, free_report, granted, occupied, patient, profile, rejected,

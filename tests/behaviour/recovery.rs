@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use slot_manager::{AllocationStatus, SlotManagerConfig};
+use slot_manager::SlotManagerConfig;
+use slot_manager::outcome::AllocationStatus;
 
 use crate::common::{Fixture, NANOSECOND, SECOND, ask, described, granted, patient, profile, report, slot, small};
 

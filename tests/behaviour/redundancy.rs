@@ -1,6 +1,8 @@
 //! Redundancy: while slots are used, free slots of some additional workers are kept.
 
-use slot_manager::{SlotManagerConfig, SlotState, WorkerPromise};
+use slot_manager::SlotManagerConfig;
+use slot_manager::message::WorkerPromise;
+use slot_manager::view::SlotState;
 
 use crate::common::{Fixture, SECOND, acknowledged, ask, described, rejected, report, slot, small};
 

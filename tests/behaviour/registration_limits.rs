@@ -3,11 +3,14 @@
 use std::future::{Ready, ready};
 use std::rc::Rc;
 
+use slot_manager::config::Limit;
+use slot_manager::error::{SlotAllocationError, SlotReportError};
+use slot_manager::message::{Acknowledge, AllocateSlot};
+use slot_manager::outcome::{RegistrationOutcome, ReportOutcome};
 use slot_manager::testing::{ManualScheduledExecutor, RecordingActions};
 use slot_manager::{
-    Acknowledge, AllocateSlot, LeaderId, Limit, RegistrationOutcome, ReportOutcome, ResourceProfile,
-    SlotAllocationError, SlotManager, SlotManagerConfig, SlotReport, SlotReportError, SlotStatus,
-    TaskExecutorConnection, TaskExecutorGateway,
+    LeaderId, ResourceProfile, SlotManager, SlotManagerConfig, SlotReport, SlotStatus, TaskExecutorConnection,
+    TaskExecutorGateway,
 };
 
 use crate::common::{Fixture, ask, described, free_report, granted, instance, profile, report, slot, small};

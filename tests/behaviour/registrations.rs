@@ -3,11 +3,10 @@
 
 use std::time::Duration;
 
+use slot_manager::error::SlotReportError;
+use slot_manager::outcome::{AllocationStatus, RegistrationOutcome, ReportOutcome, Stale, UnregistrationOutcome};
 use slot_manager::testing::{Action, NotPending};
-use slot_manager::{
-    AllocationStatus, RegistrationOutcome, ReportOutcome, ResourceId, SlotReport, SlotReportError, SlotStatus, Stale,
-    TaskExecutorConnection, Timestamp, UnregistrationOutcome, WorkerRequestId,
-};
+use slot_manager::{ResourceId, SlotReport, SlotStatus, TaskExecutorConnection, Timestamp, WorkerRequestId};
 
 use crate::common::{
     Fixture, acknowledged, allocation, ask, free_report, granted, held_by, in_flight, instance, job, patient, profile,

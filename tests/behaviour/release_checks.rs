@@ -1,10 +1,10 @@
 //! Release checks: the manager asks an idle task manager before it releases it.
 
+use slot_manager::error::{NotStarted, SlotAllocationError};
+use slot_manager::message::{Acknowledge, AllocateSlot, Release, ReleaseCheck, ReleaseDecision};
+use slot_manager::outcome::ReleaseAnswerOutcome;
 use slot_manager::testing::{Effect, GatewayCall, ScriptedGateway};
-use slot_manager::{
-    Acknowledge, AllocateSlot, LeaderId, NotStarted, Release, ReleaseAnswerOutcome, ReleaseCheck, ReleaseDecision,
-    SlotAllocationError, SlotManagerConfig, TaskExecutorGateway, Timestamp,
-};
+use slot_manager::{LeaderId, SlotManagerConfig, TaskExecutorGateway, Timestamp};
 
 use crate::common::{Fixture, NANOSECOND, SECOND, described, instance, patient, release_check, report, slot, small};
 

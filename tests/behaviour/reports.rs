@@ -4,13 +4,13 @@
 
 use std::time::Duration;
 
+use slot_manager::message::{AllocationFailureCause, GrantLoss, RequestFailure};
+use slot_manager::outcome::{AllocationStatus, FreeSlotOutcome, ReportOutcome, SlotRequestOutcome};
 use slot_manager::testing::{
     Delivery, GatewayAnswer, ManualScheduledExecutor, RecordingActions, SimulatedTaskExecutor,
 };
-use slot_manager::{
-    AllocationFailureCause, AllocationStatus, FreeSlotOutcome, GrantLoss, LeaderId, ReportOutcome, RequestFailure,
-    ResourceProfile, SlotManager, SlotReport, SlotRequestOutcome, SlotState, SlotStatus, TaskExecutorConnection,
-};
+use slot_manager::view::SlotState;
+use slot_manager::{LeaderId, ResourceProfile, SlotManager, SlotReport, SlotStatus, TaskExecutorConnection};
 
 use crate::common::{
     Fixture, SECOND, acknowledged, allocation, ask, failures, free_report, granted, held_by, in_flight, instance, job,

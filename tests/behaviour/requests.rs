@@ -4,14 +4,13 @@
 
 use std::time::Duration;
 
+use slot_manager::error::{Conflict, NotStarted, SlotAllocationError, SlotRequestError};
+use slot_manager::message::{AllocateSlot, AllocationFailureCause, FreeSlot, GrantLoss, RequestFailure, WorkerPromise};
+use slot_manager::outcome::{AllocationStatus, CancelOutcome, SlotRequestOutcome};
 use slot_manager::testing::{
     Delivery, GatewayAnswer, ManualScheduledExecutor, RecordingActions, SimulatedTaskExecutor,
 };
-use slot_manager::{
-    AllocateSlot, AllocationFailureCause, AllocationStatus, CancelOutcome, Conflict, FreeSlot, GrantLoss, LeaderId,
-    NotStarted, RequestFailure, ResourceProfile, SlotAllocationError, SlotManager, SlotRequest, SlotRequestError,
-    SlotRequestOutcome, WorkerPromise,
-};
+use slot_manager::{LeaderId, ResourceProfile, SlotManager, SlotRequest};
 
 use crate::common::{
     Fixture, SECOND, acknowledged, allocation, ask, failures, frees, granted, in_flight, instance, job, patient,

@@ -3,7 +3,8 @@
 use std::collections::HashSet;
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 
-use slot_manager::{ResourceProfile, ResourceProfileBuilder, ResourceProfileError};
+use slot_manager::error::ResourceProfileError;
+use slot_manager::{ResourceProfile, ResourceProfileBuilder};
 
 const ANY: ResourceProfile = ResourceProfile::ANY;
 

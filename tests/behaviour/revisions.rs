@@ -1,7 +1,10 @@
 //! Revisions of task executors: they order reports and acknowledgements. Comments of the form `B.n`
 //! name the defects of FLINK-5810 that a test guards against.
 
-use slot_manager::{Acknowledge, ReportOutcome, SlotAllocationError, SlotReport, Stale};
+use slot_manager::SlotReport;
+use slot_manager::error::SlotAllocationError;
+use slot_manager::message::Acknowledge;
+use slot_manager::outcome::{ReportOutcome, Stale};
 
 use crate::common::{Fixture, acknowledged, allocation, granted, instance, report, slot, small};
 

@@ -7,10 +7,12 @@ use std::fmt::Debug;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, from_value, json, to_value};
+use slot_manager::config::Limit;
+use slot_manager::error::SlotAllocationError;
+use slot_manager::message::{Acknowledge, AllocateSlot, FreeSlot, ReleaseCheck, ReleaseDecision};
 use slot_manager::{
-    Acknowledge, AllocateSlot, AllocationId, FreeSlot, InstanceId, JobId, LeaderId, Limit, ReleaseCheck,
-    ReleaseDecision, ResourceId, ResourceProfile, SlotAllocationError, SlotId, SlotReport, SlotRequest, SlotStatus,
-    Timestamp, WorkerRequestId,
+    AllocationId, InstanceId, JobId, LeaderId, ResourceId, ResourceProfile, SlotId, SlotReport, SlotRequest,
+    SlotStatus, Timestamp, WorkerRequestId,
 };
 
 /// Checks that a value is read back equal, from a value and from a text.

@@ -3,11 +3,14 @@
 
 use std::time::Duration;
 
+use slot_manager::outcome::FreeSlotOutcome;
+use slot_manager::overview::SlotCounts;
 use slot_manager::testing::{
     Delivery, EffectLog, GatewayAnswer, GatewayCall, GatewayMessage, ManualScheduledExecutor, NotPending,
     RecordingActions, ScriptedGateway, SimulatedTaskExecutor,
 };
-use slot_manager::{FreeSlotOutcome, LeaderId, SlotCounts, SlotManager, SlotState};
+use slot_manager::view::SlotState;
+use slot_manager::{LeaderId, SlotManager};
 
 use crate::common::{
     Fixture, acknowledged, allocation, brief, frees, granted, in_flight, instance, job, occupied, patient, rejected,

@@ -7,9 +7,9 @@ use std::ops::RangeInclusive;
 use std::sync::atomic::{self, AtomicUsize};
 use std::sync::{Arc, Mutex};
 
-use slot_manager::{
-    AllocationStatus, Candidate, ResourceProfile, SlotMatching, SlotMatchingStrategy, SlotOrder, SlotReport, SlotStatus,
-};
+use slot_manager::matching::{Candidate, SlotMatching, SlotMatchingStrategy, SlotOrder};
+use slot_manager::outcome::AllocationStatus;
+use slot_manager::{ResourceProfile, SlotReport, SlotStatus};
 
 use crate::common::{Fixture, allocation, free_report, granted, in_flight, job, patient, profile, report, slot, small};
 

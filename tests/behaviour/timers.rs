@@ -4,12 +4,11 @@
 use std::future::{Ready, ready};
 use std::time::Duration;
 
+use slot_manager::error::{ResourceManagerError, SlotAllocationError, SlotRequestError};
+use slot_manager::message::{AllocationFailureCause, Release, RequestFailure, WorkerPromise};
+use slot_manager::outcome::{AllocationStatus, FreeSlotOutcome};
 use slot_manager::testing::{ManualScheduledExecutor, NotPending, RecordingActions, ScriptedGateway};
-use slot_manager::{
-    AllocationFailureCause, AllocationStatus, FreeSlotOutcome, LeaderId, Release, RequestFailure, ResourceManagerError,
-    ScheduledExecutor, SlotAllocationError, SlotManager, SlotManagerConfig, SlotRequestError, TaskExecutorConnection,
-    Timestamp, WorkerPromise,
-};
+use slot_manager::{LeaderId, ScheduledExecutor, SlotManager, SlotManagerConfig, TaskExecutorConnection, Timestamp};
 
 use crate::common::{
     Fixture, MILLISECOND, NANOSECOND, SECOND, acknowledged, allocation, ask, failures, in_flight, instance, occupied,

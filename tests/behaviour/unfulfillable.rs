@@ -3,11 +3,12 @@
 
 use std::time::Duration;
 
+use slot_manager::error::{ResourceManagerError, SlotRequestError};
+use slot_manager::message::{AllocationFailureCause, RequestFailure};
+use slot_manager::outcome::AllocationStatus;
 use slot_manager::testing::{Action, Effect};
-use slot_manager::{
-    AllocationFailureCause, AllocationStatus, RequestFailure, ResourceManagerError, ResourceProfile, SlotManagerConfig,
-    SlotReport, SlotRequestError, SlotState,
-};
+use slot_manager::view::SlotState;
+use slot_manager::{ResourceProfile, SlotManagerConfig, SlotReport};
 
 use crate::common::{
     Fixture, SECOND, acknowledged, allocation, ask, described, failures, granted, in_flight, patient, profile,

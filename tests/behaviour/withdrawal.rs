@@ -1,6 +1,8 @@
 //! Withdrawal: a worker that no request or rule needs any more is withdrawn, unless it is too late.
 
-use slot_manager::{SlotManagerConfig, SlotReport, Withdrawal, WorkerFailedOutcome};
+use slot_manager::message::Withdrawal;
+use slot_manager::outcome::WorkerFailedOutcome;
+use slot_manager::{SlotManagerConfig, SlotReport};
 
 use crate::common::{Fixture, SECOND, ask, described, granted, patient, profile, report, slot, small};
 

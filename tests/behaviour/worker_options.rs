@@ -1,6 +1,8 @@
 //! Options of workers and limits: how they are read, and which are refused.
 
-use slot_manager::{ConfigError, Limit, ResourceProfile, SlotManagerConfig, WorkerDescription, WorkerDescriptionError};
+use slot_manager::config::{Limit, WorkerDescription};
+use slot_manager::error::{ConfigError, WorkerDescriptionError};
+use slot_manager::{ResourceProfile, SlotManagerConfig};
 
 const MEBIBYTE: u64 = 1 << 20;
 

@@ -1,9 +1,10 @@
 //! Worker descriptions, and the workers that are requested or promised according to them.
 
-use slot_manager::{
-    AllocationStatus, ResourceProfile, ResourceProfileError, SlotManagerConfig, WorkerDescription,
-    WorkerDescriptionError, WorkerPromise,
-};
+use slot_manager::config::WorkerDescription;
+use slot_manager::error::{ResourceProfileError, WorkerDescriptionError};
+use slot_manager::message::WorkerPromise;
+use slot_manager::outcome::AllocationStatus;
+use slot_manager::{ResourceProfile, SlotManagerConfig};
 
 use crate::common::{Fixture, SECOND, ask, described, granted, patient, profile, slot, small, worker_of};
 

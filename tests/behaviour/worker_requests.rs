@@ -1,9 +1,9 @@
 //! Worker requests: when a worker is requested, and the effects of a declined or refused request.
 
-use slot_manager::{
-    AllocationFailureCause, AllocationStatus, RequestFailure, ResourceManagerError, SlotReport, SlotRequestError,
-    SlotStatus, WorkerFailedOutcome, WorkerPromise,
-};
+use slot_manager::error::{ResourceManagerError, SlotRequestError};
+use slot_manager::message::{AllocationFailureCause, RequestFailure, WorkerPromise};
+use slot_manager::outcome::{AllocationStatus, WorkerFailedOutcome};
+use slot_manager::{SlotReport, SlotStatus};
 
 use crate::common::{
     Fixture, NANOSECOND, SECOND, allocation, ask, cores, failures, free_report, granted, in_flight, job, patient,

@@ -4,17 +4,23 @@
 
 use std::time::Duration;
 
+use slot_manager::config::WorkerDescription;
+use slot_manager::error::{NotStarted, SlotAllocationError, SlotReportError, SlotRequestError};
+use slot_manager::message::{
+    Acknowledge, AllocateSlot, AllocationFailureCause, FreeSlot, GrantLoss, ReleaseCause, ReleaseCheck,
+    ReleaseDecision, RequestFailure, WorkerPromise,
+};
+use slot_manager::outcome::{
+    AllocationStatus, BlockOutcome, CancelOutcome, FreeSlotOutcome, RegistrationOutcome, ReleaseAnswerOutcome,
+    ReportOutcome, SlotRequestOutcome, UnblockOutcome, UnregistrationOutcome, WorkerFailedOutcome,
+};
 use slot_manager::testing::{
     Action, Effect, EffectLog, GatewayAnswer, GatewayCall, ManualScheduledExecutor, RecordingActions, ScriptedGateway,
 };
+use slot_manager::view::{PendingSlotRequest, SlotState};
 use slot_manager::{
-    Acknowledge, AllocateSlot, AllocationFailureCause, AllocationId, AllocationStatus, BlockOutcome, CancelOutcome,
-    FreeSlot, FreeSlotOutcome, GrantLoss, InstanceId, JobId, LeaderId, NotStarted, PendingSlotRequest,
-    RegistrationOutcome, ReleaseAnswerOutcome, ReleaseCause, ReleaseCheck, ReleaseDecision, ReportOutcome,
-    RequestFailure, ResourceId, ResourceProfile, ScheduledExecutor, SlotAllocationError, SlotId, SlotManager,
-    SlotManagerConfig, SlotReport, SlotReportError, SlotRequest, SlotRequestError, SlotRequestOutcome, SlotState,
-    SlotStatus, TaskExecutorConnection, Timestamp, UnblockOutcome, UnregistrationOutcome, WorkerDescription,
-    WorkerFailedOutcome, WorkerPromise, WorkerRequestId,
+    AllocationId, InstanceId, JobId, LeaderId, ResourceId, ResourceProfile, ScheduledExecutor, SlotId, SlotManager,
+    SlotManagerConfig, SlotReport, SlotRequest, SlotStatus, TaskExecutorConnection, Timestamp, WorkerRequestId,
 };
 
 pub const NANOSECOND: Duration = Duration::from_nanos(1);

@@ -7,9 +7,9 @@
 use std::hash::BuildHasher;
 use std::time::Instant;
 
+use slot_manager::outcome::{CancelOutcome, FreeSlotOutcome, SlotRequestOutcome, UnregistrationOutcome};
 use slot_manager::{
-    AllocationId, CancelOutcome, FreeSlotOutcome, InstanceId, JobId, SlotId, SlotReport, SlotRequest,
-    SlotRequestOutcome, SlotStatus, TaskExecutorConnection, UnregistrationOutcome,
+    AllocationId, InstanceId, JobId, SlotId, SlotReport, SlotRequest, SlotStatus, TaskExecutorConnection,
 };
 
 use crate::common::small;

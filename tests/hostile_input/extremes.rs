@@ -4,10 +4,12 @@
 use std::time::Duration;
 
 use proptest::prelude::*;
+use slot_manager::message::{Acknowledge, Release, WorkerPromise};
+use slot_manager::outcome::{AllocationStatus, ReportOutcome, Stale, WorkerFailedOutcome};
 use slot_manager::testing::GatewayAnswer;
 use slot_manager::{
-    Acknowledge, AllocationStatus, Release, ReportOutcome, ResourceProfile, SlotId, SlotManagerConfig, SlotReport,
-    SlotStatus, Stale, TaskExecutorConnection, Timestamp, WorkerFailedOutcome, WorkerPromise, WorkerRequestId,
+    ResourceProfile, SlotId, SlotManagerConfig, SlotReport, SlotStatus, TaskExecutorConnection, Timestamp,
+    WorkerRequestId,
 };
 
 use crate::common::{

@@ -5,7 +5,8 @@ use std::fmt::{Debug, Display};
 use std::str::FromStr;
 
 use proptest::prelude::*;
-use slot_manager::{AllocationId, InstanceId, JobId, LeaderId, ParseIdError, ResourceId, SlotId, WorkerRequestId};
+use slot_manager::error::ParseIdError;
+use slot_manager::{AllocationId, InstanceId, JobId, LeaderId, ResourceId, SlotId, WorkerRequestId};
 
 use crate::text::{arbitrary, arbitrary_or_nearly, number};
 

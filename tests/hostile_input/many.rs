@@ -2,9 +2,12 @@
 
 use std::sync::Arc;
 
+use slot_manager::outcome::{
+    AllocationStatus, RegistrationOutcome, ReportOutcome, SlotRequestOutcome, UnregistrationOutcome,
+};
 use slot_manager::{
-    AllocationId, AllocationStatus, InstanceId, JobId, RegistrationOutcome, ReportOutcome, ResourceId, ResourceProfile,
-    SlotId, SlotReport, SlotRequest, SlotRequestOutcome, SlotStatus, TaskExecutorConnection, UnregistrationOutcome,
+    AllocationId, InstanceId, JobId, ResourceId, ResourceProfile, SlotId, SlotReport, SlotRequest, SlotStatus,
+    TaskExecutorConnection,
 };
 
 use crate::common::{allocation, instance, job, profile, small};

@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use proptest::prelude::*;
+use slot_manager::config::{Capacity, WorkerDescription};
+use slot_manager::error::{ConfigError, WorkerDescriptionError};
+use slot_manager::matching::SlotMatchingStrategy;
 use slot_manager::testing::{ManualScheduledExecutor, RecordingActions, ScriptedGateway};
-use slot_manager::{
-    Capacity, ConfigError, ResourceProfile, SlotManager, SlotManagerConfig, SlotMatchingStrategy, WorkerDescription,
-    WorkerDescriptionError,
-};
+use slot_manager::{ResourceProfile, SlotManager, SlotManagerConfig};
 
 use crate::text::{arbitrary, arbitrary_or_nearly, nearly, number};
 

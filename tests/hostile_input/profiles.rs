@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use proptest::prelude::*;
-use slot_manager::{ResourceProfile, ResourceProfileBuilder, ResourceProfileError};
+use slot_manager::error::ResourceProfileError;
+use slot_manager::{ResourceProfile, ResourceProfileBuilder};
 
 /// Up to this number of cores, or units of an extended resource, a profile can be built again from
 /// its readings.

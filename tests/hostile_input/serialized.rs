@@ -6,9 +6,11 @@ use proptest::prelude::*;
 use serde::de::{DeserializeOwned, DeserializeSeed, SeqAccess, Visitor};
 use serde::{Deserializer, Serialize, forward_to_deserialize_any};
 use serde_json::{Value, json};
+use slot_manager::error::SlotAllocationError;
+use slot_manager::message::{Acknowledge, AllocateSlot, FreeSlot};
 use slot_manager::{
-    Acknowledge, AllocateSlot, AllocationId, FreeSlot, InstanceId, JobId, LeaderId, ResourceId, ResourceProfile,
-    SlotAllocationError, SlotId, SlotReport, SlotRequest, SlotStatus, Timestamp, WorkerRequestId,
+    AllocationId, InstanceId, JobId, LeaderId, ResourceId, ResourceProfile, SlotId, SlotReport, SlotRequest,
+    SlotStatus, Timestamp, WorkerRequestId,
 };
 
 use crate::text::{arbitrary, arbitrary_or_nearly};

@@ -2,10 +2,9 @@
 
 use std::time::Duration;
 
-use slot_manager::{
-    Acknowledge, LeaderId, Release, ReleaseCheck, ReleaseDecision, ResourceManagerError, ResourceProfile,
-    SlotAllocationError, SlotId, SlotReport, SlotStatus, Withdrawal, WorkerPromise,
-};
+use slot_manager::error::{ResourceManagerError, SlotAllocationError};
+use slot_manager::message::{Acknowledge, Release, ReleaseCheck, ReleaseDecision, Withdrawal, WorkerPromise};
+use slot_manager::{LeaderId, ResourceProfile, SlotId, SlotReport, SlotStatus};
 
 use crate::common::{allocation, instance, job, profile};
 

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use proptest::prelude::*;
-use slot_manager::{SlotManagerConfig, SlotMatchingStrategy, WorkerDescription};
+use slot_manager::SlotManagerConfig;
+use slot_manager::config::WorkerDescription;
+use slot_manager::matching::SlotMatchingStrategy;
 
 use crate::command::Shape;
 

@@ -7,10 +7,11 @@
 
 use std::time::Duration;
 
+use slot_manager::error::{NotStarted, SlotAllocationError};
+use slot_manager::message::{Allocation, FreeSlot, GrantLoss, ReleaseDecision, RequestFailure};
 use slot_manager::testing::{Action, Effect};
 use slot_manager::{
-    Allocation, AllocationId, FreeSlot, GrantLoss, InstanceId, JobId, LeaderId, NotStarted, ReleaseDecision,
-    RequestFailure, ResourceId, ResourceProfile, SlotAllocationError, SlotId, SlotManagerConfig, Timestamp,
+    AllocationId, InstanceId, JobId, LeaderId, ResourceId, ResourceProfile, SlotId, SlotManagerConfig, Timestamp,
     WorkerRequestId,
 };
 

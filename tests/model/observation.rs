@@ -1,11 +1,14 @@
 //! Observations: the result of a call, its effects, and the state that the queries show.
 
+use slot_manager::error::{NotStarted, SlotReportError, SlotRequestError, StartError};
+use slot_manager::outcome::{
+    AllocationStatus, BlockOutcome, CancelOutcome, FreeSlotOutcome, RegistrationOutcome, ReleaseAnswerOutcome,
+    ReportOutcome, SlotRequestOutcome, UnblockOutcome, UnregistrationOutcome, WorkerFailedOutcome,
+};
 use slot_manager::testing::Effect;
+use slot_manager::view::SlotState;
 use slot_manager::{
-    AllocationId, AllocationStatus, BlockOutcome, CancelOutcome, FreeSlotOutcome, InstanceId, JobId, LeaderId,
-    NotStarted, RegistrationOutcome, ReleaseAnswerOutcome, ReportOutcome, ResourceId, ResourceProfile, SlotId,
-    SlotReportError, SlotRequestError, SlotRequestOutcome, SlotState, StartError, Timestamp, UnblockOutcome,
-    UnregistrationOutcome, WorkerFailedOutcome, WorkerRequestId,
+    AllocationId, InstanceId, JobId, LeaderId, ResourceId, ResourceProfile, SlotId, Timestamp, WorkerRequestId,
 };
 
 /// The outcome and the effects of a command.

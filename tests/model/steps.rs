@@ -4,7 +4,9 @@
 use std::time::Duration;
 
 use proptest::prelude::*;
-use slot_manager::{ReleaseCheck, ReleaseDecision, ResourceId, SlotId, SlotState};
+use slot_manager::message::{ReleaseCheck, ReleaseDecision};
+use slot_manager::view::SlotState;
+use slot_manager::{ResourceId, SlotId};
 
 use crate::command::{Answer, CheckId, Command, Holder, Promise, Report, Shape, Status};
 use crate::observation::{Snapshot, TaskManagerView};

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use slot_manager::outcome::RegistrationOutcome;
 use slot_manager::testing::{EffectLog, ManualScheduledExecutor, RecordingActions, ScriptedGateway};
 use slot_manager::{
-    AllocationId, LeaderId, RegistrationOutcome, ResourceId, ScheduledExecutor, SlotManager, SlotManagerConfig,
-    SlotReport, TaskExecutorConnection, WorkerRequestId,
+    AllocationId, LeaderId, ResourceId, ScheduledExecutor, SlotManager, SlotManagerConfig, SlotReport,
+    TaskExecutorConnection, WorkerRequestId,
 };
 
 use crate::command::{self, Answer, Command};

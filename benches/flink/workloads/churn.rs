@@ -5,7 +5,8 @@ use std::vec::IntoIter;
 
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use slot_manager::{AllocationId, FreeSlotOutcome, SlotId, SlotRequest, TaskExecutorGateway};
+use slot_manager::outcome::FreeSlotOutcome;
+use slot_manager::{AllocationId, SlotId, SlotRequest, TaskExecutorGateway};
 
 use crate::catalogue::Prepared;
 use crate::gateway::PromptOrPatient;

@@ -2,7 +2,8 @@
 
 use std::vec::IntoIter;
 
-use slot_manager::{FreeSlotOutcome, SlotRequest};
+use slot_manager::SlotRequest;
+use slot_manager::outcome::FreeSlotOutcome;
 
 use crate::catalogue::Prepared;
 use crate::messages::{Requests, growing_profile, separate_profile, task_managers};

@@ -2,9 +2,9 @@
 
 use std::task::{Context, Poll, Waker};
 
-use slot_manager::{
-    AllocationId, FreeSlotOutcome, LeaderId, SlotId, SlotManager, SlotManagerConfig, SlotMatchingStrategy,
-};
+use slot_manager::matching::SlotMatchingStrategy;
+use slot_manager::outcome::FreeSlotOutcome;
+use slot_manager::{AllocationId, LeaderId, SlotId, SlotManager, SlotManagerConfig};
 
 use crate::catalogue::Prepared;
 use crate::messages::{Requests, usual_task_managers};

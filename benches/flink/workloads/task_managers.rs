@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use slot_manager::{ReportOutcome, UnregistrationOutcome};
+use slot_manager::outcome::{ReportOutcome, UnregistrationOutcome};
 
 use crate::catalogue::Prepared;
 use crate::messages::{Requests, TaskManager, task_managers, usual_profile, usual_task_managers};

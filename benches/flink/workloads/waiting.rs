@@ -3,7 +3,8 @@
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use slot_manager::{AllocationId, CancelOutcome};
+use slot_manager::AllocationId;
+use slot_manager::outcome::CancelOutcome;
 
 use crate::catalogue::Prepared;
 use crate::messages::Requests;

@@ -9,10 +9,9 @@ use std::rc::Rc;
 
 use anyhow::{Context, Result};
 use futures::channel::oneshot;
-use slot_manager::{
-    Acknowledge, AllocateSlot, AllocationFailureCause, AllocationId, FreeSlot, InstanceId, JobId, Release,
-    ReleaseCause, ResourceProfile, SlotAllocationError, SlotId, Timestamp, WorkerRequestId,
-};
+use slot_manager::error::SlotAllocationError;
+use slot_manager::message::{Acknowledge, AllocateSlot, AllocationFailureCause, FreeSlot, Release, ReleaseCause};
+use slot_manager::{AllocationId, InstanceId, JobId, ResourceProfile, SlotId, Timestamp, WorkerRequestId};
 use twox_hash::XxHash3_128;
 
 /// The way back for a task executor's answer. If it is dropped, no answer ever comes.

@@ -4,7 +4,9 @@ use std::cmp::Reverse;
 use std::fmt;
 use std::time::Duration;
 
-use slot_manager::{AllocationId, Explanation, RequestFailure, Timestamp};
+use slot_manager::message::RequestFailure;
+use slot_manager::view::Explanation;
+use slot_manager::{AllocationId, Timestamp};
 
 use crate::display::{duration, time};
 use crate::metered::Manager;

@@ -2,11 +2,15 @@
 
 use std::time::{Duration, Instant};
 
+use slot_manager::error::{NotStarted, SlotReportError, SlotRequestError};
+use slot_manager::outcome::{
+    CancelOutcome, FreeSlotOutcome, RegistrationOutcome, ReportOutcome, SlotRequestOutcome, UnregistrationOutcome,
+    WorkerFailedOutcome,
+};
 use slot_manager::testing::ManualScheduledExecutor;
 use slot_manager::{
-    AllocationId, CancelOutcome, FreeSlotOutcome, InstanceId, JobId, NotStarted, RegistrationOutcome, ReportOutcome,
-    SlotId, SlotManager, SlotReport, SlotReportError, SlotRequest, SlotRequestError, SlotRequestOutcome,
-    TaskExecutorConnection, UnregistrationOutcome, WorkerFailedOutcome, WorkerRequestId,
+    AllocationId, InstanceId, JobId, SlotId, SlotManager, SlotReport, SlotRequest, TaskExecutorConnection,
+    WorkerRequestId,
 };
 
 use crate::network::ReplayGateway;

@@ -8,7 +8,9 @@ use std::time::Duration;
 use futures::channel::oneshot;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use slot_manager::{Acknowledge, AllocateSlot, FreeSlot, SlotAllocationError, TaskExecutorGateway};
+use slot_manager::TaskExecutorGateway;
+use slot_manager::error::SlotAllocationError;
+use slot_manager::message::{Acknowledge, AllocateSlot, FreeSlot};
 
 use crate::effects::{Effect, Outbox};
 

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
-use slot_manager::SlotMatchingStrategy;
+use slot_manager::matching::SlotMatchingStrategy;
 
 /// Replays a cluster trace through the slot manager in virtual time, with simulated workers
 ///

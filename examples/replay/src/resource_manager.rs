@@ -3,10 +3,9 @@
 
 use std::collections::BTreeSet;
 
-use slot_manager::{
-    AllocationFailureCause, AllocationId, InstanceId, JobId, Release, ReleaseCause, ResourceManagerActions,
-    ResourceManagerError, ResourceProfile, SlotId, WorkerPromise, WorkerRequestId,
-};
+use slot_manager::error::ResourceManagerError;
+use slot_manager::message::{AllocationFailureCause, Release, ReleaseCause, WorkerPromise};
+use slot_manager::{AllocationId, InstanceId, JobId, ResourceManagerActions, ResourceProfile, SlotId, WorkerRequestId};
 
 use crate::effects::{Effect, Outbox, WorkerReply};
 use crate::workload::Node;

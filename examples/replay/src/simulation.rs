@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use indicatif::ProgressBar;
+use slot_manager::overview::Overview;
 use slot_manager::testing::ManualScheduledExecutor;
-use slot_manager::{AllocationId, LeaderId, Overview, ScheduledExecutor, SlotManager, SlotManagerConfig, Timestamp};
+use slot_manager::{AllocationId, LeaderId, ScheduledExecutor, SlotManager, SlotManagerConfig, Timestamp};
 
 use crate::display;
 use crate::effects::{Effect, EffectLog, Outbox};

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use slot_manager::{ResourceProfile, ResourceProfileError, Timestamp};
+use slot_manager::error::ResourceProfileError;
+use slot_manager::{ResourceProfile, Timestamp};
 
 /// The name of the extended resource for GPUs.
 const GPU: &str = "gpu";

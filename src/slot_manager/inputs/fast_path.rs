@@ -4,10 +4,9 @@
 //! same as if the request had been recorded, placed and granted by the rules. The test below runs
 //! both on random inputs.
 
-use crate::{
-    AllocationStatus, LeaderId, ResourceManagerActions, ScheduledExecutor, SlotManager, SlotRequest, SlotRequestError,
-    SlotRequestOutcome, TaskExecutorGateway,
-};
+use crate::error::SlotRequestError;
+use crate::outcome::{AllocationStatus, SlotRequestOutcome};
+use crate::{LeaderId, ResourceManagerActions, ScheduledExecutor, SlotManager, SlotRequest, TaskExecutorGateway};
 
 use crate::slot_manager::collections::fingerprint_table::Fingerprint;
 use crate::slot_manager::state::slots::SlotKey;
@@ -65,14 +64,17 @@ mod tests {
 
     use proptest::prelude::*;
 
+    use crate::config::WorkerDescription;
+    use crate::error::{SlotAllocationError, SlotRequestError};
+    use crate::message::{Acknowledge, WorkerPromise};
+    use crate::outcome::SlotRequestOutcome;
     use crate::slot_manager::collections::fingerprint_table::Fingerprint;
     use crate::testing::{
         Effect, EffectLog, GatewayAnswer, ManualScheduledExecutor, RecordingActions, ScriptedGateway,
     };
     use crate::{
-        Acknowledge, AllocationId, InstanceId, JobId, LeaderId, ResourceProfile, SlotAllocationError, SlotId,
-        SlotManager, SlotManagerConfig, SlotReport, SlotRequest, SlotRequestError, SlotRequestOutcome, SlotStatus,
-        TaskExecutorConnection, WorkerDescription, WorkerPromise,
+        AllocationId, InstanceId, JobId, LeaderId, ResourceProfile, SlotId, SlotManager, SlotManagerConfig, SlotReport,
+        SlotRequest, SlotStatus, TaskExecutorConnection,
     };
 
     type Manager = SlotManager<RecordingActions, ScriptedGateway, ManualScheduledExecutor>;

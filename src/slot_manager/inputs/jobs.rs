@@ -1,8 +1,10 @@
 //! Inputs from jobs: requests, cancellations and freed slots.
 
+use crate::error::{NotStarted, SlotRequestError};
+use crate::outcome::{AllocationStatus, CancelOutcome, FreeSlotOutcome, SlotRequestOutcome};
 use crate::{
-    AllocationId, AllocationStatus, CancelOutcome, FreeSlotOutcome, JobId, NotStarted, ResourceManagerActions,
-    ScheduledExecutor, SlotId, SlotManager, SlotRequest, SlotRequestError, SlotRequestOutcome, TaskExecutorGateway,
+    AllocationId, JobId, ResourceManagerActions, ScheduledExecutor, SlotId, SlotManager, SlotRequest,
+    TaskExecutorGateway,
 };
 
 use crate::slot_manager::collections::fingerprint_table::Fingerprint;
@@ -38,7 +40,8 @@ where
     /// # Example
     ///
     /// ```
-    /// use slot_manager::{AllocationId, AllocationStatus, JobId, ResourceProfile, SlotRequest, SlotRequestOutcome};
+    /// use slot_manager::outcome::{AllocationStatus, SlotRequestOutcome};
+    /// use slot_manager::{AllocationId, JobId, ResourceProfile, SlotRequest};
     ///
     /// # use slot_manager::testing::{ManualScheduledExecutor, RecordingActions, ScriptedGateway};
     /// # use slot_manager::{LeaderId, SlotManager, SlotManagerConfig};
@@ -99,7 +102,7 @@ where
     ///
     /// ```
     /// # use slot_manager::testing::{ManualScheduledExecutor, RecordingActions, ScriptedGateway};
-    /// # use slot_manager::*;
+    /// # use slot_manager::{error::*, message::*, outcome::*, *};
     /// # let mut manager = SlotManager::new(SlotManagerConfig::default(), ManualScheduledExecutor::new())?;
     /// # manager.start(LeaderId::from_u128(1), RecordingActions::new())?;
     /// # let profile = ResourceProfile::builder().cpu_cores(1.0).build()?;
@@ -150,7 +153,7 @@ where
     ///
     /// ```
     /// # use slot_manager::testing::{ManualScheduledExecutor, RecordingActions, ScriptedGateway};
-    /// # use slot_manager::*;
+    /// # use slot_manager::{error::*, message::*, outcome::*, *};
     /// # let mut manager = SlotManager::new(SlotManagerConfig::default(), ManualScheduledExecutor::new())?;
     /// # manager.start(LeaderId::from_u128(1), RecordingActions::new())?;
     /// # let profile = ResourceProfile::builder().cpu_cores(1.0).build()?;
@@ -191,7 +194,7 @@ where
     ///
     /// ```
     /// # use slot_manager::testing::{ManualScheduledExecutor, RecordingActions, ScriptedGateway};
-    /// # use slot_manager::*;
+    /// # use slot_manager::{error::*, message::*, outcome::*, *};
     /// # let mut manager = SlotManager::new(SlotManagerConfig::default(), ManualScheduledExecutor::new())?;
     /// # manager.start(LeaderId::from_u128(1), RecordingActions::new())?;
     /// # let profile = ResourceProfile::builder().cpu_cores(1.0).build()?;

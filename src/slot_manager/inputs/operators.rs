@@ -1,9 +1,9 @@
 //! Inputs from operators, and the answers of task executors to release checks.
 
-use crate::{
-    BlockOutcome, NotStarted, ReleaseAnswerOutcome, ReleaseCheck, ReleaseDecision, ResourceId, ResourceManagerActions,
-    ScheduledExecutor, SlotManager, TaskExecutorGateway, UnblockOutcome,
-};
+use crate::error::NotStarted;
+use crate::message::{ReleaseCheck, ReleaseDecision};
+use crate::outcome::{BlockOutcome, ReleaseAnswerOutcome, UnblockOutcome};
+use crate::{ResourceId, ResourceManagerActions, ScheduledExecutor, SlotManager, TaskExecutorGateway};
 
 /// Inputs from operators, and decisions of task executors.
 impl<A, G, E> SlotManager<A, G, E>
@@ -28,7 +28,7 @@ where
     ///
     /// ```
     /// # use slot_manager::testing::{ManualScheduledExecutor, RecordingActions, ScriptedGateway};
-    /// # use slot_manager::*;
+    /// # use slot_manager::{error::*, message::*, outcome::*, *};
     /// # let mut manager = SlotManager::new(SlotManagerConfig::default(), ManualScheduledExecutor::new())?;
     /// # manager.start(LeaderId::from_u128(1), RecordingActions::new())?;
     /// # let profile = ResourceProfile::builder().cpu_cores(1.0).build()?;
@@ -61,7 +61,7 @@ where
     ///
     /// ```
     /// # use slot_manager::testing::{ManualScheduledExecutor, RecordingActions, ScriptedGateway};
-    /// # use slot_manager::*;
+    /// # use slot_manager::{error::*, message::*, outcome::*, *};
     /// # let mut manager = SlotManager::new(SlotManagerConfig::default(), ManualScheduledExecutor::new())?;
     /// # manager.start(LeaderId::from_u128(1), RecordingActions::new())?;
     /// # let profile = ResourceProfile::builder().cpu_cores(1.0).build()?;
@@ -92,7 +92,7 @@ where
     ///   exceeds a limit. Without a description: the resource manager declined to start one.
     ///
     /// Such a request fails with
-    /// [`RequestFailure::Unfulfillable`](crate::RequestFailure::Unfulfillable). The failure is the
+    /// [`RequestFailure::Unfulfillable`](crate::message::RequestFailure::Unfulfillable). The failure is the
     /// error of its registration, or a later notification: when this is turned on, when a slot or a
     /// promise is lost, or when a worker request is declined again. During the [grace
     /// period](crate::SlotManagerConfig::unfulfillable_grace_period) no request fails so
@@ -105,7 +105,7 @@ where
     ///
     /// ```
     /// # use slot_manager::testing::{ManualScheduledExecutor, RecordingActions, ScriptedGateway};
-    /// # use slot_manager::*;
+    /// # use slot_manager::{error::*, message::*, outcome::*, *};
     /// # let mut manager = SlotManager::new(SlotManagerConfig::default(), ManualScheduledExecutor::new())?;
     /// # manager.start(LeaderId::from_u128(1), RecordingActions::new())?;
     /// # let profile = ResourceProfile::builder().cpu_cores(1.0).build()?;
@@ -130,7 +130,7 @@ where
         self.core.worker_policy.fails_unfulfillable()
     }
 
-    /// Applies the decision of a task executor that [decides later](crate::ReleaseDecision::Later).
+    /// Applies the decision of a task executor that [decides later](crate::message::ReleaseDecision::Later).
     ///
     /// The task manager is released only while the release check is open: within its timeout, and
     /// while no slot was used since. It is kept if the minimum or
@@ -145,7 +145,7 @@ where
     ///
     /// ```
     /// # use slot_manager::testing::{ManualScheduledExecutor, RecordingActions, ScriptedGateway};
-    /// # use slot_manager::*;
+    /// # use slot_manager::{error::*, message::*, outcome::*, *};
     /// # let clock = ManualScheduledExecutor::new();
     /// # let mut manager = SlotManager::new(SlotManagerConfig::default(), clock.clone())?;
     /// # manager.start(LeaderId::from_u128(1), RecordingActions::new())?;

@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
+use crate::error::{NotStarted, SlotReportError};
+use crate::message::GrantLoss;
+use crate::outcome::{RegistrationOutcome, ReportOutcome, UnregistrationOutcome, WorkerFailedOutcome};
 use crate::{
-    GrantLoss, InstanceId, NotStarted, RegistrationOutcome, ReportOutcome, ResourceManagerActions, ScheduledExecutor,
-    SlotManager, SlotReport, SlotReportError, TaskExecutorConnection, TaskExecutorGateway, UnregistrationOutcome,
-    WorkerFailedOutcome, WorkerRequestId,
+    InstanceId, ResourceManagerActions, ScheduledExecutor, SlotManager, SlotReport, TaskExecutorConnection,
+    TaskExecutorGateway, WorkerRequestId,
 };
 
 /// Inputs from workers.
@@ -40,9 +42,8 @@ where
     ///
     /// ```
     /// use slot_manager::testing::ScriptedGateway;
-    /// use slot_manager::{
-    ///     InstanceId, RegistrationOutcome, ResourceProfile, SlotId, SlotReport, SlotStatus, TaskExecutorConnection,
-    /// };
+    /// use slot_manager::outcome::RegistrationOutcome;
+    /// use slot_manager::{InstanceId, ResourceProfile, SlotId, SlotReport, SlotStatus, TaskExecutorConnection};
     ///
     /// # use slot_manager::testing::{ManualScheduledExecutor, RecordingActions};
     /// # use slot_manager::{LeaderId, SlotManager, SlotManagerConfig};
@@ -97,7 +98,7 @@ where
     ///
     /// ```
     /// # use slot_manager::testing::{ManualScheduledExecutor, RecordingActions, ScriptedGateway};
-    /// # use slot_manager::*;
+    /// # use slot_manager::{error::*, message::*, outcome::*, *};
     /// # let mut manager = SlotManager::new(SlotManagerConfig::default(), ManualScheduledExecutor::new())?;
     /// # manager.start(LeaderId::from_u128(1), RecordingActions::new())?;
     /// # let profile = ResourceProfile::builder().cpu_cores(1.0).build()?;
@@ -146,7 +147,7 @@ where
     ///
     /// ```
     /// # use slot_manager::testing::{ManualScheduledExecutor, RecordingActions, ScriptedGateway};
-    /// # use slot_manager::*;
+    /// # use slot_manager::{error::*, message::*, outcome::*, *};
     /// # let mut manager = SlotManager::new(SlotManagerConfig::default(), ManualScheduledExecutor::new())?;
     /// # manager.start(LeaderId::from_u128(1), RecordingActions::new())?;
     /// # let profile = ResourceProfile::builder().cpu_cores(1.0).build()?;
@@ -181,7 +182,7 @@ where
     ///
     /// Its promised slots end. Requests bound to them are bound to other promised slots, or request
     /// another worker within this call. If starting workers fails fast, call this after a delay, or
-    /// answer the worker request with [`WorkerPromise::Declined`](crate::WorkerPromise::Declined),
+    /// answer the worker request with [`WorkerPromise::Declined`](crate::message::WorkerPromise::Declined),
     /// which is retried later. Otherwise requests and failures alternate without a break.
     ///
     /// Cost: O(slots that it promised).
@@ -193,7 +194,7 @@ where
     ///
     /// ```
     /// # use slot_manager::testing::{ManualScheduledExecutor, RecordingActions, ScriptedGateway};
-    /// # use slot_manager::*;
+    /// # use slot_manager::{error::*, message::*, outcome::*, *};
     /// # let mut manager = SlotManager::new(SlotManagerConfig::default(), ManualScheduledExecutor::new())?;
     /// let actions = RecordingActions::new();
     /// actions.answer_allocations(Ok(WorkerPromise::Unspecified));

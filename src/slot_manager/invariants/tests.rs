@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+use crate::error::SlotAllocationError;
+use crate::matching::SlotMatchingStrategy;
+use crate::message::WorkerPromise;
 use crate::slot_manager::collections::fingerprint_table::Fingerprint;
 use crate::slot_manager::state::allocations::AllocationEntry;
 use crate::slot_manager::state::core::Core;
@@ -12,9 +15,8 @@ use crate::slot_manager::state::slots::{RpcState, SlotKey, SlotPhase};
 use crate::slot_manager::state::task_managers::TaskManagerKey;
 use crate::testing::{GatewayAnswer, ManualScheduledExecutor, RecordingActions, ScriptedGateway};
 use crate::{
-    AllocationId, InstanceId, JobId, LeaderId, ResourceId, ResourceProfile, SlotAllocationError, SlotId, SlotManager,
-    SlotManagerConfig, SlotMatchingStrategy, SlotReport, SlotRequest, SlotStatus, TaskExecutorConnection, Timestamp,
-    WorkerPromise, WorkerRequestId,
+    AllocationId, InstanceId, JobId, LeaderId, ResourceId, ResourceProfile, SlotId, SlotManager, SlotManagerConfig,
+    SlotReport, SlotRequest, SlotStatus, TaskExecutorConnection, Timestamp, WorkerRequestId,
 };
 
 mod capacity;

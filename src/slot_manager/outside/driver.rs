@@ -4,10 +4,14 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Waker;
 
+use crate::error::ResourceManagerError;
+use crate::message::{
+    AllocateSlot, AllocationFailureCause, Release, ReleaseCause, ReleaseCheck, ReleaseDecision, Withdrawal,
+    WorkerPromise,
+};
 use crate::{
-    AllocateSlot, AllocationFailureCause, InstanceId, Release, ReleaseCause, ReleaseCheck, ReleaseDecision,
-    ResourceManagerActions, ResourceManagerError, ResourceProfile, ScheduledExecutor, SlotRequest, TaskExecutorGateway,
-    Timestamp, Withdrawal, WorkerPromise, WorkerRequestId,
+    InstanceId, ResourceManagerActions, ResourceProfile, ScheduledExecutor, SlotRequest, TaskExecutorGateway,
+    Timestamp, WorkerRequestId,
 };
 
 use super::pending_answers::{PendingAnswers, RpcAnswer};

@@ -2,10 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::{
-    AllocationId, Explanation, FittingSlots, RequestExplanation, ResourceProfile, ScheduledExecutor, SlotManager,
-    TaskExecutorGateway, TooSmallSlots, WaitReason,
-};
+use crate::view::{Explanation, FittingSlots, RequestExplanation, TooSmallSlots, WaitReason};
+use crate::{AllocationId, ResourceProfile, ScheduledExecutor, SlotManager, TaskExecutorGateway};
 
 use crate::slot_manager::state::allocations::AllocationEntry;
 use crate::slot_manager::state::core::Core;
@@ -24,12 +22,12 @@ impl<A, G: TaskExecutorGateway, E: ScheduledExecutor> SlotManager<A, G, E> {
     /// # Example
     ///
     /// ```
-    /// use slot_manager::WaitReason;
+    /// use slot_manager::view::WaitReason;
     ///
     /// # use slot_manager::testing::{ManualScheduledExecutor, RecordingActions, ScriptedGateway};
+    /// # use slot_manager::outcome::{AllocationStatus, SlotRequestOutcome};
     /// # use slot_manager::{
-    /// #     AllocationId, AllocationStatus, JobId, LeaderId, ResourceProfile, SlotManager,
-    /// #     SlotManagerConfig, SlotRequest, SlotRequestOutcome,
+    /// #     AllocationId, JobId, LeaderId, ResourceProfile, SlotManager, SlotManagerConfig, SlotRequest,
     /// # };
     /// # let time = ManualScheduledExecutor::new();
     /// # let config = SlotManagerConfig::default();

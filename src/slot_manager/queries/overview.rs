@@ -1,9 +1,8 @@
 //! The overview: all records in numbers.
 
 use crate::config::Quantity;
-use crate::{
-    Counters, Overview, ScheduledExecutor, SlotManager, SlotOverview, TaskExecutorGateway, TaskManagerOverview,
-};
+use crate::overview::{Counters, Overview, SlotOverview, TaskManagerOverview};
+use crate::{ScheduledExecutor, SlotManager, TaskExecutorGateway};
 
 use crate::slot_manager::queries::views::TaskManagerRegistration;
 use crate::slot_manager::state::slot_totals::{SlotTotals, SlotUsage};
@@ -20,9 +19,10 @@ impl<A, G: TaskExecutorGateway, E: ScheduledExecutor> SlotManager<A, G, E> {
     ///
     /// ```
     /// # use slot_manager::testing::{ManualScheduledExecutor, RecordingActions, ScriptedGateway};
+    /// # use slot_manager::outcome::RegistrationOutcome;
     /// # use slot_manager::{
-    /// #     InstanceId, LeaderId, RegistrationOutcome, ResourceProfile, SlotId, SlotManager,
-    /// #     SlotManagerConfig, SlotReport, SlotStatus, TaskExecutorConnection,
+    /// #     InstanceId, LeaderId, ResourceProfile, SlotId, SlotManager, SlotManagerConfig, SlotReport,
+    /// #     SlotStatus, TaskExecutorConnection,
     /// # };
     /// # let time = ManualScheduledExecutor::new();
     /// # let mut manager = SlotManager::new(SlotManagerConfig::default(), time.clone())?;

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
+use crate::outcome::AllocationStatus;
 use crate::{
-    AllocationId, AllocationStatus, InstanceId, JobId, ResourceId, ResourceProfile, ScheduledExecutor, SlotId,
-    SlotManager, TaskExecutorGateway, Timestamp, WorkerRequestId,
+    AllocationId, InstanceId, JobId, ResourceId, ResourceProfile, ScheduledExecutor, SlotId, SlotManager,
+    TaskExecutorGateway, Timestamp, WorkerRequestId,
 };
 
 use crate::slot_manager::state::allocations::AllocationEntry;
@@ -77,9 +78,10 @@ impl<A, G: TaskExecutorGateway, E: ScheduledExecutor> SlotManager<A, G, E> {
     ///
     /// ```
     /// # use slot_manager::testing::{ManualScheduledExecutor, RecordingActions, ScriptedGateway};
+    /// # use slot_manager::outcome::RegistrationOutcome;
     /// # use slot_manager::{
-    /// #     InstanceId, LeaderId, RegistrationOutcome, ResourceProfile, SlotId, SlotManager,
-    /// #     SlotManagerConfig, SlotReport, SlotStatus, TaskExecutorConnection,
+    /// #     InstanceId, LeaderId, ResourceProfile, SlotId, SlotManager, SlotManagerConfig, SlotReport,
+    /// #     SlotStatus, TaskExecutorConnection,
     /// # };
     /// # let time = ManualScheduledExecutor::new();
     /// # let mut manager = SlotManager::new(SlotManagerConfig::default(), time.clone())?;
@@ -115,9 +117,10 @@ impl<A, G: TaskExecutorGateway, E: ScheduledExecutor> SlotManager<A, G, E> {
     ///
     /// ```
     /// # use slot_manager::testing::{ManualScheduledExecutor, RecordingActions, ScriptedGateway};
+    /// # use slot_manager::outcome::RegistrationOutcome;
     /// # use slot_manager::{
-    /// #     InstanceId, LeaderId, RegistrationOutcome, ResourceProfile, SlotId, SlotManager,
-    /// #     SlotManagerConfig, SlotReport, SlotStatus, TaskExecutorConnection,
+    /// #     InstanceId, LeaderId, ResourceProfile, SlotId, SlotManager, SlotManagerConfig, SlotReport,
+    /// #     SlotStatus, TaskExecutorConnection,
     /// # };
     /// # let time = ManualScheduledExecutor::new();
     /// # let mut manager = SlotManager::new(SlotManagerConfig::default(), time.clone())?;
@@ -162,9 +165,9 @@ impl<A, G: TaskExecutorGateway, E: ScheduledExecutor> SlotManager<A, G, E> {
     ///
     /// ```
     /// # use slot_manager::testing::{ManualScheduledExecutor, RecordingActions, ScriptedGateway};
+    /// # use slot_manager::outcome::{AllocationStatus, SlotRequestOutcome};
     /// # use slot_manager::{
-    /// #     AllocationId, AllocationStatus, JobId, LeaderId, ResourceProfile, SlotManager,
-    /// #     SlotManagerConfig, SlotRequest, SlotRequestOutcome,
+    /// #     AllocationId, JobId, LeaderId, ResourceProfile, SlotManager, SlotManagerConfig, SlotRequest,
     /// # };
     /// # let time = ManualScheduledExecutor::new();
     /// # let config = SlotManagerConfig::default();

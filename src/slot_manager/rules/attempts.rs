@@ -1,9 +1,8 @@
 //! Attempts: how they begin, what their answers do, and how they end.
 
-use crate::{
-    Acknowledge, AllocateSlot, Allocation, AllocationId, FreeSlot, GrantLoss, LeaderId, SlotAllocationError,
-    SlotRequest,
-};
+use crate::error::SlotAllocationError;
+use crate::message::{Acknowledge, AllocateSlot, Allocation, FreeSlot, GrantLoss};
+use crate::{AllocationId, LeaderId, SlotRequest};
 
 use crate::slot_manager::state::core::Core;
 use crate::slot_manager::state::effects::{AbandonedRpc, UnsentAttempt};

@@ -1,6 +1,7 @@
 //! Blocking and unblocking workers.
 
-use crate::{BlockOutcome, ResourceId, UnblockOutcome};
+use crate::ResourceId;
+use crate::outcome::{BlockOutcome, UnblockOutcome};
 
 use crate::slot_manager::state::core::Core;
 use crate::slot_manager::state::slots::{SlotKey, SlotPhase};

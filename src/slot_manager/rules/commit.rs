@@ -1,6 +1,6 @@
 //! The end of a transaction.
 
-use crate::Allocation;
+use crate::message::Allocation;
 use crate::slot_manager::state::allocations::AllocationEntry;
 use crate::slot_manager::state::core::Core;
 use crate::slot_manager::state::effects::{Notification, NotificationKind};

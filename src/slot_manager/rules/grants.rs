@@ -1,6 +1,8 @@
 //! Grants: allocations that hold slots, and how they end.
 
-use crate::{Allocation, AllocationId, FreeSlotOutcome, GrantLoss, RequestFailure};
+use crate::AllocationId;
+use crate::message::{Allocation, GrantLoss, RequestFailure};
+use crate::outcome::FreeSlotOutcome;
 
 use crate::slot_manager::collections::fingerprint_table::Fingerprint;
 use crate::slot_manager::state::allocations::AllocationEntry;

@@ -1,6 +1,8 @@
 //! Idle task managers: when the idle period begins, and how the task manager is released.
 
-use crate::{InstanceId, Release, ReleaseAnswerOutcome, ReleaseCause, ReleaseCheck, ReleaseDecision};
+use crate::InstanceId;
+use crate::message::{Release, ReleaseCause, ReleaseCheck, ReleaseDecision};
+use crate::outcome::ReleaseAnswerOutcome;
 
 use super::Outside;
 use crate::slot_manager::state::core::Core;

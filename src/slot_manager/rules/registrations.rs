@@ -1,11 +1,12 @@
 //! Registrations of task managers: each is one transaction, checked whole before anything
 //! transaction.
 
+use crate::config::Limit;
 use crate::config::Quantity;
-use crate::{
-    Allocation, GrantLoss, InstanceId, Limit, RegistrationOutcome, ResourceId, SlotReport, SlotReportError, SlotStatus,
-    WorkerRequestId,
-};
+use crate::error::SlotReportError;
+use crate::message::{Allocation, GrantLoss};
+use crate::outcome::RegistrationOutcome;
+use crate::{InstanceId, ResourceId, SlotReport, SlotStatus, WorkerRequestId};
 
 use crate::slot_manager::state::core::Core;
 use crate::slot_manager::state::profile_queues::Fitting;

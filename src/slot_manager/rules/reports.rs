@@ -1,6 +1,9 @@
 //! Slot reports. Each is one transaction, validated before anything changes.
 
-use crate::{Allocation, GrantLoss, ReportOutcome, ResourceId, SlotReport, SlotReportError, SlotStatus, Stale};
+use crate::error::SlotReportError;
+use crate::message::{Allocation, GrantLoss};
+use crate::outcome::{ReportOutcome, Stale};
+use crate::{ResourceId, SlotReport, SlotStatus};
 
 use crate::slot_manager::state::core::Core;
 use crate::slot_manager::state::slot_totals::SlotUsage;

@@ -1,6 +1,6 @@
 //! Requests that no slot, promised slot or possible worker could ever serve.
 
-use crate::RequestFailure;
+use crate::message::RequestFailure;
 
 use crate::slot_manager::state::core::Core;
 use crate::slot_manager::state::profile_queues::ProfileKey;

@@ -1,7 +1,10 @@
 //! Worker requests: when one is made, what its answer does, and when it is withdrawn.
 
+use crate::WorkerRequestId;
+use crate::config::Limit;
 use crate::config::Quantity;
-use crate::{Limit, RequestFailure, ResourceManagerError, Withdrawal, WorkerPromise, WorkerRequestId};
+use crate::error::ResourceManagerError;
+use crate::message::{RequestFailure, Withdrawal, WorkerPromise};
 
 use super::Outside;
 use crate::slot_manager::state::core::Core;

@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use crate::{AllocationId, AllocationStatus, Capacity, Counters, LeaderId, SlotId, SlotManagerConfig, Timestamp};
+use crate::config::Capacity;
+use crate::outcome::AllocationStatus;
+use crate::overview::Counters;
+use crate::{AllocationId, LeaderId, SlotId, SlotManagerConfig, Timestamp};
 
 use crate::slot_manager::collections::arena::Arena;
 use crate::slot_manager::collections::backoff_queues::BackoffQueues;

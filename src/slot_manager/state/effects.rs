@@ -2,7 +2,8 @@
 
 use std::cmp::Ordering;
 
-use crate::{AllocationFailureCause, AllocationId, FreeSlot, GrantLoss, JobId, RequestFailure, ResourceId, SlotId};
+use crate::message::{AllocationFailureCause, FreeSlot, GrantLoss, RequestFailure};
+use crate::{AllocationId, JobId, ResourceId, SlotId};
 
 use crate::slot_manager::collections::arena::{Key, key};
 use crate::slot_manager::state::requests::RequestKey;

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use crate::{Candidate, ResourceProfile, SlotMatching, SlotMatchingStrategy, SlotOrder};
+use crate::ResourceProfile;
+use crate::matching::{Candidate, SlotMatching, SlotMatchingStrategy, SlotOrder};
 
 use crate::slot_manager::collections::arena::Arena;
 use crate::slot_manager::state::profile_queues::{Fitting, ProfileKey, ProfileQueues, Profiles};

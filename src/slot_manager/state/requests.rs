@@ -3,7 +3,9 @@
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-use crate::{Allocation, AllocationId, JobId, SlotAllocationError, SlotManagerConfig, Timestamp};
+use crate::error::SlotAllocationError;
+use crate::message::Allocation;
+use crate::{AllocationId, JobId, SlotManagerConfig, Timestamp};
 
 use crate::slot_manager::collections::arena::{Arena, key};
 use crate::slot_manager::collections::backoff_queues::BackoffQueues;

@@ -1,6 +1,7 @@
 //! The record of a slot and its phase.
 
-use crate::{Allocation, AllocationId, Timestamp};
+use crate::message::Allocation;
+use crate::{AllocationId, Timestamp};
 
 use crate::slot_manager::collections::arena::{Arena, key};
 use crate::slot_manager::collections::deadline_list::Timed;

@@ -1,6 +1,6 @@
 //! Work that a transaction leaves for its commit.
 
-use crate::Allocation;
+use crate::message::Allocation;
 
 use super::effects::LostSlot;
 use super::requests::RequestKey;

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeSet;
 
+use crate::config::Limit;
 use crate::config::{Limits, Quantity};
-use crate::{Limit, ResourceProfile, SlotManagerConfig, Timestamp};
+use crate::{ResourceProfile, SlotManagerConfig, Timestamp};
 
 use super::requests::RequestKey;
 

@@ -1,6 +1,7 @@
 //! Nothing grows without a bound: requests that are not granted can be capped.
 
-use slot_manager::{AllocationStatus, SlotRequestError, SlotRequestOutcome};
+use slot_manager::error::SlotRequestError;
+use slot_manager::outcome::{AllocationStatus, SlotRequestOutcome};
 
 use crate::common::{Fixture, SECOND, acknowledged, granted, patient, profile, rejected, report, slot, small};
 

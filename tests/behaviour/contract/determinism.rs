@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use slot_manager::error::ResourceManagerError;
+use slot_manager::message::{Release, WorkerPromise};
 use slot_manager::testing::{Effect, GatewayAnswer, ScriptedGateway};
-use slot_manager::{Release, ResourceManagerError, SlotReport, SlotStatus, WorkerPromise};
+use slot_manager::{SlotReport, SlotStatus};
 
 use crate::common::{
     Fixture, NANOSECOND, SECOND, acknowledged, allocation, ask, job, occupied_by, patient, profile, rejected, report,

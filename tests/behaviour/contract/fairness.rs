@@ -1,7 +1,7 @@
 //! A slot goes to the oldest waiting request that it fits, a request to the slot that has been free
 //! for the longest time.
 
-use slot_manager::AllocationStatus;
+use slot_manager::outcome::AllocationStatus;
 
 use crate::common::{Fixture, free_report, granted, in_flight, profile, rejected, report, slot, small};
 

@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use slot_manager::Timestamp;
+use slot_manager::message::{Acknowledge, WorkerPromise};
+use slot_manager::outcome::AllocationStatus;
 use slot_manager::testing::GatewayAnswer;
-use slot_manager::{Acknowledge, AllocationStatus, Timestamp, WorkerPromise};
 
 use crate::common::{
     Fixture, SECOND, ask, asks, failures, free_report, granted, patient, profile, rejected, request, slot,
@@ -119,7 +121,7 @@ fn thousands_of_refused_workers_end_in_one_call() {
         register_requests(&mut fixture, requests);
         fixture
             .actions
-            .answer_allocations(Err(slot_manager::ResourceManagerError::new("no quota")));
+            .answer_allocations(Err(slot_manager::error::ResourceManagerError::new("no quota")));
         fixture.log.take();
 
         // when

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use slot_manager::{Release, Timestamp, WorkerPromise};
+use slot_manager::Timestamp;
+use slot_manager::message::{Release, WorkerPromise};
 
 use super::{Task, park};
 use crate::common::{Fixture, SECOND, acknowledged, patient, profile, rejected, report, slot, small};

@@ -6,7 +6,7 @@ use std::pin::pin;
 use std::task::Poll;
 use std::time::Duration;
 
-use slot_manager::Release;
+use slot_manager::message::Release;
 use slot_manager::testing::{Effect, ScriptedGateway};
 
 use super::Task;
@@ -41,7 +41,11 @@ impl Scenario {
     }
 
     /// Answers an attempt, without driving the manager.
-    fn answer(&self, attempt: u64, answer: Result<slot_manager::Acknowledge, slot_manager::SlotAllocationError>) {
+    fn answer(
+        &self,
+        attempt: u64,
+        answer: Result<slot_manager::message::Acknowledge, slot_manager::error::SlotAllocationError>,
+    ) {
         let answered = self
             .gateways
             .iter()

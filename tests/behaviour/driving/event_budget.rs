@@ -8,11 +8,10 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use slot_manager::error::SlotAllocationError;
+use slot_manager::message::{Acknowledge, AllocateSlot, Release};
 use slot_manager::testing::{ManualScheduledExecutor, RecordingActions, ScriptedGateway};
-use slot_manager::{
-    Acknowledge, AllocateSlot, LeaderId, Release, ScheduledExecutor, SlotAllocationError, SlotManager,
-    TaskExecutorConnection, TaskExecutorGateway, Timestamp,
-};
+use slot_manager::{LeaderId, ScheduledExecutor, SlotManager, TaskExecutorConnection, TaskExecutorGateway, Timestamp};
 
 use super::{RestlessGateway, Task, poll};
 use crate::common::{Fixture, SECOND, acknowledged, free_report, instance, patient, rejected, report, request, small};

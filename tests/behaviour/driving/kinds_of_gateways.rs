@@ -5,14 +5,17 @@ use std::future::{Pending, Ready, pending, ready};
 use std::marker::PhantomData;
 use std::rc::Rc;
 
+use slot_manager::error::{ResourceManagerError, SlotAllocationError};
+use slot_manager::message::{
+    Acknowledge, AllocateSlot, AllocationFailureCause, FreeSlot, Release, ReleaseCause, WorkerPromise,
+};
+use slot_manager::outcome::SlotRequestOutcome;
 use slot_manager::testing::{
     AnswerFuture, ManualScheduledExecutor, RecordingActions, ScriptedGateway, SimulatedGateway, SimulatedTaskExecutor,
 };
 use slot_manager::{
-    Acknowledge, AllocateSlot, AllocationFailureCause, AllocationId, FreeSlot, InstanceId, JobId, LeaderId, Release,
-    ReleaseCause, ResourceManagerActions, ResourceManagerError, ResourceProfile, ScheduledExecutor,
-    SlotAllocationError, SlotManager, SlotRequestOutcome, TaskExecutorConnection, TaskExecutorGateway, Timestamp,
-    TokioScheduledExecutor, WorkerPromise, WorkerRequestId,
+    AllocationId, InstanceId, JobId, LeaderId, ResourceManagerActions, ResourceProfile, ScheduledExecutor, SlotManager,
+    TaskExecutorConnection, TaskExecutorGateway, Timestamp, TokioScheduledExecutor, WorkerRequestId,
 };
 
 use crate::common::{acknowledged, allocation, free_report, granted, instance, patient, request, slot, small};

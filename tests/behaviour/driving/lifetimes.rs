@@ -5,12 +5,16 @@ use std::future::{Ready, ready};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 
+use slot_manager::error::{ResourceManagerError, SlotAllocationError};
+use slot_manager::message::{
+    Acknowledge, AllocateSlot, AllocationFailureCause, FreeSlot, Release, ReleaseCause, ReleaseCheck, ReleaseDecision,
+    Withdrawal, WorkerPromise,
+};
+use slot_manager::outcome::{AllocationStatus, SlotRequestOutcome};
 use slot_manager::testing::{ManualScheduledExecutor, RecordingActions};
 use slot_manager::{
-    Acknowledge, AllocateSlot, AllocationFailureCause, AllocationId, AllocationStatus, FreeSlot, InstanceId, JobId,
-    LeaderId, Release, ReleaseCause, ReleaseCheck, ReleaseDecision, ResourceManagerActions, ResourceManagerError,
-    ResourceProfile, SlotAllocationError, SlotId, SlotManager, SlotManagerConfig, SlotRequestOutcome,
-    TaskExecutorConnection, TaskExecutorGateway, Withdrawal, WorkerPromise, WorkerRequestId,
+    AllocationId, InstanceId, JobId, LeaderId, ResourceManagerActions, ResourceProfile, SlotId, SlotManager,
+    SlotManagerConfig, TaskExecutorConnection, TaskExecutorGateway, WorkerRequestId,
 };
 
 use crate::common::{SECOND, allocation, granted, instance, patient, report, request, slot, small};

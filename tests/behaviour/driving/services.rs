@@ -8,11 +8,14 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::time::Duration;
 
+use slot_manager::error::{ResourceManagerError, SlotAllocationError};
+use slot_manager::message::{
+    Acknowledge, AllocateSlot, AllocationFailureCause, FreeSlot, Release, ReleaseCause, WorkerPromise,
+};
 use slot_manager::{
-    Acknowledge, AllocateSlot, AllocationFailureCause, AllocationId, FreeSlot, InstanceId, JobId, LeaderId, Release,
-    ReleaseCause, ResourceManagerActions, ResourceManagerError, ResourceProfile, SlotAllocationError, SlotId,
-    SlotManager, SlotManagerConfig, SlotReport, SlotRequest, TaskExecutorConnection, TaskExecutorGateway,
-    TokioScheduledExecutor, WorkerPromise, WorkerRequestId,
+    AllocationId, InstanceId, JobId, LeaderId, ResourceManagerActions, ResourceProfile, SlotId, SlotManager,
+    SlotManagerConfig, SlotReport, SlotRequest, TaskExecutorConnection, TaskExecutorGateway, TokioScheduledExecutor,
+    WorkerRequestId,
 };
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinSet, LocalSet};

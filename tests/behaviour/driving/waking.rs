@@ -2,7 +2,8 @@
 
 use std::task::Poll;
 
-use slot_manager::{AllocationStatus, SlotManager};
+use slot_manager::SlotManager;
+use slot_manager::outcome::AllocationStatus;
 
 use super::{Task, park, poll};
 use crate::common::{

@@ -1,10 +1,9 @@
 //! Counters: the number of events of each kind since the manager was made.
 
 use serde_json::Value;
-use slot_manager::{
-    Release, ReleaseDecision, ResourceManagerError, SlotReport, SlotStatus, TaskExecutorConnection, Withdrawal,
-    WorkerPromise,
-};
+use slot_manager::error::ResourceManagerError;
+use slot_manager::message::{Release, ReleaseDecision, Withdrawal, WorkerPromise};
+use slot_manager::{SlotReport, SlotStatus, TaskExecutorConnection};
 
 use super::{backing_off, everything, overview, sized};
 use crate::common::{

@@ -5,7 +5,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use slot_manager::ReleaseDecision;
+use slot_manager::message::ReleaseDecision;
 
 use super::{Answer, CheckId, Command, Holder, Promise, Report, Shape, Status};
 

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use slot_manager::{Allocation, AllocationId, FreeSlot, GrantLoss, SlotAllocationError, SlotId};
+use slot_manager::error::SlotAllocationError;
+use slot_manager::message::{Allocation, FreeSlot, GrantLoss};
+use slot_manager::{AllocationId, SlotId};
 
 use super::{Expected, NaiveSlotManager, Stage, State};
 use crate::command::Answer;

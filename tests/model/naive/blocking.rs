@@ -1,6 +1,8 @@
 //! Blocked workers, whose free slots are not offered.
 
-use slot_manager::{BlockOutcome, NotStarted, ResourceId, SlotId, UnblockOutcome};
+use slot_manager::error::NotStarted;
+use slot_manager::outcome::{BlockOutcome, UnblockOutcome};
+use slot_manager::{ResourceId, SlotId};
 
 use super::{NaiveSlotManager, State};
 

@@ -1,7 +1,8 @@
 //! The commit: the end of a transaction.
 
+use slot_manager::InstanceId;
+use slot_manager::message::AllocationFailureCause;
 use slot_manager::testing::Action;
-use slot_manager::{AllocationFailureCause, InstanceId};
 
 use super::{Dropped, NaiveSlotManager, Stage, State, TaskManager};
 

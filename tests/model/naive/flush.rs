@@ -1,6 +1,6 @@
 //! The flush: sends effects to the outside, in their order.
 
-use slot_manager::AllocateSlot;
+use slot_manager::message::AllocateSlot;
 use slot_manager::testing::{Effect, GatewayCall};
 
 use super::{Expected, NaiveSlotManager, Request, Stage};

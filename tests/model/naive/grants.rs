@@ -1,7 +1,10 @@
 //! Grants: which allocation holds a slot, and how that ends.
 
+use slot_manager::error::NotStarted;
+use slot_manager::message::{Allocation, GrantLoss, RequestFailure};
+use slot_manager::outcome::FreeSlotOutcome;
 use slot_manager::testing::Action;
-use slot_manager::{Allocation, AllocationId, FreeSlotOutcome, GrantLoss, JobId, NotStarted, RequestFailure, SlotId};
+use slot_manager::{AllocationId, JobId, SlotId};
 
 use super::{Dropped, NaiveSlotManager, State};
 

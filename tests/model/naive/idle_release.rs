@@ -1,9 +1,10 @@
 //! Idle release: which idle task managers go, their release checks, and which are kept.
 
+use slot_manager::InstanceId;
+use slot_manager::error::NotStarted;
+use slot_manager::message::{GrantLoss, ReleaseCause, ReleaseCheck, ReleaseDecision};
+use slot_manager::outcome::ReleaseAnswerOutcome;
 use slot_manager::testing::{Action, GatewayCall};
-use slot_manager::{
-    GrantLoss, InstanceId, NotStarted, ReleaseAnswerOutcome, ReleaseCause, ReleaseCheck, ReleaseDecision,
-};
 
 use super::NaiveSlotManager;
 

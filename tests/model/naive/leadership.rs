@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use slot_manager::{LeaderId, StartError, Timestamp};
+use slot_manager::error::StartError;
+use slot_manager::{LeaderId, Timestamp};
 
 use super::{NaiveSlotManager, Timer};
 

@@ -1,6 +1,7 @@
 //! Limits: whether one more worker may be requested, and which registrations are refused.
 
-use slot_manager::{Limit, ResourceId, ResourceProfile, WorkerRequestId};
+use slot_manager::config::Limit;
+use slot_manager::{ResourceId, ResourceProfile, WorkerRequestId};
 
 use super::NaiveSlotManager;
 use crate::command::Report;

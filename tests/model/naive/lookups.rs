@@ -1,6 +1,8 @@
 //! Lookups, each of which searches a list from its beginning.
 
-use slot_manager::{Allocation, AllocationId, AllocationStatus, InstanceId, JobId, SlotId};
+use slot_manager::message::Allocation;
+use slot_manager::outcome::AllocationStatus;
+use slot_manager::{AllocationId, InstanceId, JobId, SlotId};
 
 use super::{NaiveSlotManager, Request, Slot, Stage, State, TaskManager};
 

@@ -1,6 +1,7 @@
 //! Matching: which offered slot a request takes.
 
-use slot_manager::{ResourceProfile, SlotId, SlotMatchingStrategy};
+use slot_manager::matching::SlotMatchingStrategy;
+use slot_manager::{ResourceProfile, SlotId};
 
 use super::limits::{cpu_units, extended_units, memory_bytes};
 use super::{NaiveSlotManager, State, TaskManager};

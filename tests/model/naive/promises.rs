@@ -1,6 +1,8 @@
 //! Promised slots, and which waiting requests are bound to them.
 
-use slot_manager::{AllocationId, InstanceId, NotStarted, ResourceProfile, WorkerFailedOutcome, WorkerRequestId};
+use slot_manager::error::NotStarted;
+use slot_manager::outcome::WorkerFailedOutcome;
+use slot_manager::{AllocationId, InstanceId, ResourceProfile, WorkerRequestId};
 
 use super::{NaiveSlotManager, Promise, Stage};
 

@@ -1,9 +1,9 @@
 //! Registrations of task managers, and how they end.
 
-use slot_manager::{
-    Allocation, GrantLoss, InstanceId, NotStarted, RegistrationOutcome, ReleaseDecision, ResourceId, SlotReportError,
-    Timestamp, UnregistrationOutcome, WorkerRequestId,
-};
+use slot_manager::error::{NotStarted, SlotReportError};
+use slot_manager::message::{Allocation, GrantLoss, ReleaseDecision};
+use slot_manager::outcome::{RegistrationOutcome, UnregistrationOutcome};
+use slot_manager::{InstanceId, ResourceId, Timestamp, WorkerRequestId};
 
 use super::reports::validate;
 use super::scripted_answers::ScriptedAnswers;

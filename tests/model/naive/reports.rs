@@ -1,9 +1,9 @@
 //! Reports, and the changes they cause.
 
-use slot_manager::{
-    Allocation, GrantLoss, InstanceId, ReportOutcome, ResourceId, ResourceProfile, SlotId, SlotReport, SlotReportError,
-    Stale,
-};
+use slot_manager::error::SlotReportError;
+use slot_manager::message::{Allocation, GrantLoss};
+use slot_manager::outcome::{ReportOutcome, Stale};
+use slot_manager::{InstanceId, ResourceId, ResourceProfile, SlotId, SlotReport};
 
 use super::{NaiveSlotManager, Slot, Stage, State};
 use crate::command::Report;

@@ -1,10 +1,10 @@
 //! Requests, from their registration to their end.
 
+use slot_manager::error::{Conflict, NotStarted, SlotRequestError};
+use slot_manager::message::{AllocationFailureCause, RequestFailure};
+use slot_manager::outcome::{AllocationStatus, CancelOutcome, SlotRequestOutcome};
 use slot_manager::testing::Action;
-use slot_manager::{
-    AllocationFailureCause, AllocationId, AllocationStatus, CancelOutcome, Conflict, JobId, NotStarted, RequestFailure,
-    ResourceProfile, SlotRequestError, SlotRequestOutcome,
-};
+use slot_manager::{AllocationId, JobId, ResourceProfile};
 
 use super::{NaiveSlotManager, Request, Stage, State};
 

@@ -1,6 +1,7 @@
 //! Slots: their transitions, and which request takes a free one.
 
-use slot_manager::{GrantLoss, SlotId};
+use slot_manager::SlotId;
+use slot_manager::message::GrantLoss;
 
 use super::{NaiveSlotManager, Stage, State};
 

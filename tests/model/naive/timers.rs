@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use slot_manager::{AllocationId, InstanceId, RequestFailure, SlotAllocationError, SlotId, Timestamp, WorkerRequestId};
+use slot_manager::error::SlotAllocationError;
+use slot_manager::message::RequestFailure;
+use slot_manager::{AllocationId, InstanceId, SlotId, Timestamp, WorkerRequestId};
 
 use super::{Expected, NaiveSlotManager, Stage, State, Timer};
 

@@ -1,6 +1,7 @@
 //! Unfulfillable requests, and when they fail.
 
-use slot_manager::{AllocationId, RequestFailure, ResourceProfile};
+use slot_manager::message::RequestFailure;
+use slot_manager::{AllocationId, ResourceProfile};
 
 use super::{NaiveSlotManager, Request, Stage};
 

@@ -1,6 +1,7 @@
 //! The state as the queries show it.
 
-use slot_manager::{AllocationId, SlotState};
+use slot_manager::AllocationId;
+use slot_manager::view::SlotState;
 
 use super::{Expected, NaiveSlotManager, Slot, Stage, State};
 use crate::observation::{PromiseView, RequestView, SlotView, Snapshot, TaskManagerView};

@@ -1,9 +1,9 @@
 //! Worker requests: which requests make one, which are deferred, and the effect of each answer.
 
+use slot_manager::error::ResourceManagerError;
+use slot_manager::message::{RequestFailure, WorkerPromise};
 use slot_manager::testing::Action;
-use slot_manager::{
-    AllocationId, RequestFailure, ResourceManagerError, ResourceProfile, WorkerPromise, WorkerRequestId,
-};
+use slot_manager::{AllocationId, ResourceProfile, WorkerRequestId};
 
 use super::{NaiveSlotManager, Request, Stage};
 

@@ -3,8 +3,9 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
+use slot_manager::error::ResourceManagerError;
+use slot_manager::message::{Release, ReleaseDecision, Withdrawal, WorkerPromise};
 use slot_manager::testing::Effect;
-use slot_manager::{Release, ReleaseDecision, ResourceManagerError, Withdrawal, WorkerPromise};
 
 pub(crate) type Promise = Result<WorkerPromise, ResourceManagerError>;
 

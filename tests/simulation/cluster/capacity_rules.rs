@@ -5,7 +5,10 @@ use std::time::Duration;
 
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
-use slot_manager::{Limit, ResourceProfile, Resources, SlotManagerConfig, WorkerDescription, WorkerPromise};
+use slot_manager::config::{Limit, WorkerDescription};
+use slot_manager::message::WorkerPromise;
+use slot_manager::overview::Resources;
+use slot_manager::{ResourceProfile, SlotManagerConfig};
 
 use crate::cluster::call_log::Promise;
 use crate::cluster::scenario;

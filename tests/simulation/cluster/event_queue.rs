@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use slot_manager::{ReleaseCheck, ResourceProfile, Timestamp, WorkerRequestId};
+use slot_manager::message::ReleaseCheck;
+use slot_manager::{ResourceProfile, Timestamp, WorkerRequestId};
 
 use crate::cluster::network::gateway::Reply;
 use crate::cluster::network::transport::Envelope;

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
-use slot_manager::{Capacity, ResourceProfile, SlotManagerConfig, SlotMatchingStrategy};
+use slot_manager::config::Capacity;
+use slot_manager::matching::SlotMatchingStrategy;
+use slot_manager::{ResourceProfile, SlotManagerConfig};
 
 use crate::cluster::capacity_rules;
 use crate::cluster::network::transport::NetworkConditions;

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use slot_manager::error::SlotAllocationError;
 use slot_manager::testing::ManualScheduledExecutor;
-use slot_manager::{JobId, LeaderId, ScheduledExecutor, SlotAllocationError, SlotManager, Timestamp};
+use slot_manager::{JobId, LeaderId, ScheduledExecutor, SlotManager, Timestamp};
 
 use crate::cluster::call_log::CallLog;
 use crate::cluster::checks::capacity::CapacityChecks;

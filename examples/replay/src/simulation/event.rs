@@ -1,9 +1,8 @@
 //! The events of a replay.
 
-use slot_manager::{
-    Acknowledge, AllocateSlot, AllocationId, FreeSlot, InstanceId, SlotAllocationError, SlotId, SlotReport,
-    WorkerRequestId,
-};
+use slot_manager::error::SlotAllocationError;
+use slot_manager::message::{Acknowledge, AllocateSlot, FreeSlot};
+use slot_manager::{AllocationId, InstanceId, SlotId, SlotReport, WorkerRequestId};
 
 use crate::effects::AnswerSender;
 use crate::machines::Start;

@@ -1,10 +1,10 @@
 //! The events of jobs: pods are created and deleted, requests are granted or fail, grants are lost.
 
 use anyhow::{Result, bail, ensure};
-use slot_manager::{
-    AllocationFailureCause, AllocationId, AllocationStatus, CancelOutcome, RequestFailure, ScheduledExecutor, SlotId,
-    SlotRequest, SlotRequestError, SlotRequestOutcome,
-};
+use slot_manager::error::SlotRequestError;
+use slot_manager::message::{AllocationFailureCause, RequestFailure};
+use slot_manager::outcome::{AllocationStatus, CancelOutcome, SlotRequestOutcome};
+use slot_manager::{AllocationId, ScheduledExecutor, SlotId, SlotRequest};
 
 use super::{Event, Simulation};
 use crate::jobs::{JobState, Jobs, RequestState};

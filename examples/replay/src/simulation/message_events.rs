@@ -1,10 +1,10 @@
 //! The messages between the manager, the task executors and the jobs: sent, delivered or lost.
 
 use anyhow::Result;
-use slot_manager::{
-    AllocateSlot, AllocationId, FreeSlot, FreeSlotOutcome, InstanceId, ScheduledExecutor, SlotAllocationError, SlotId,
-    SlotReport,
-};
+use slot_manager::error::SlotAllocationError;
+use slot_manager::message::{AllocateSlot, FreeSlot};
+use slot_manager::outcome::FreeSlotOutcome;
+use slot_manager::{AllocationId, InstanceId, ScheduledExecutor, SlotId, SlotReport};
 
 use super::{Event, Simulation};
 use crate::effects::AnswerSender;

@@ -4,7 +4,8 @@ use std::process::Command;
 
 use clap::Parser;
 use indicatif::ProgressBar;
-use slot_manager::{AllocationStatus, RequestFailure};
+use slot_manager::message::RequestFailure;
+use slot_manager::outcome::AllocationStatus;
 
 use super::*;
 use crate::generator;

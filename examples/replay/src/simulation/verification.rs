@@ -1,7 +1,8 @@
 //! The checks at the end of a run: every task executor reports once more, and nothing may be left.
 
 use anyhow::{Context, Result};
-use slot_manager::{ReportOutcome, SlotId};
+use slot_manager::SlotId;
+use slot_manager::outcome::ReportOutcome;
 
 use super::Simulation;
 
@@ -75,7 +76,7 @@ impl Simulation {
             }
             for status in running.executor.slot_report().statuses() {
                 slots += 1;
-                if let Some(slot_manager::Allocation { id: allocation_id, .. }) = status.allocation() {
+                if let Some(slot_manager::message::Allocation { id: allocation_id, .. }) = status.allocation() {
                     violations.push(format!("slot {} is still held by {allocation_id}", status.slot_id()));
                 }
                 violations

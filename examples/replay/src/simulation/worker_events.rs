@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use anyhow::{Result, bail};
-use slot_manager::{
-    InstanceId, RegistrationOutcome, Release, TaskExecutorConnection, UnregistrationOutcome, WorkerRequestId,
-};
+use slot_manager::message::Release;
+use slot_manager::outcome::{RegistrationOutcome, UnregistrationOutcome};
+use slot_manager::{InstanceId, TaskExecutorConnection, WorkerRequestId};
 
 use super::{Event, Simulation};
 use crate::effects::WorkerReply;

@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use super::{Manager, cores, register, request};
+use crate::config::WorkerDescription;
+use crate::message::{ReleaseDecision, WorkerPromise};
 use crate::slot_manager::collections::arena::Key;
 use crate::slot_manager::state::core::Core;
 use crate::slot_manager::state::requests::{RequestPhase, WorkerAsk};
@@ -11,10 +13,7 @@ use crate::slot_manager::state::slots::SlotPhase;
 use crate::slot_manager::state::task_managers::TaskManagerKey;
 use crate::slot_manager::state::worker_policy::{PolicyPeriod, WorkerPolicyState};
 use crate::testing::{ManualScheduledExecutor, RecordingActions, ScriptedGateway};
-use crate::{
-    LeaderId, ReleaseDecision, ResourceId, SlotId, SlotManagerConfig, SlotStatus, Timestamp, WorkerDescription,
-    WorkerPromise,
-};
+use crate::{LeaderId, ResourceId, SlotId, SlotManagerConfig, SlotStatus, Timestamp};
 
 /// Returns a manager with these records:
 ///

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use slot_manager::{SlotManagerConfig, SlotMatchingStrategy, WorkerDescription};
+use slot_manager::SlotManagerConfig;
+use slot_manager::config::WorkerDescription;
+use slot_manager::matching::SlotMatchingStrategy;
 
 use super::{Length, read};
 use crate::command::Shape;

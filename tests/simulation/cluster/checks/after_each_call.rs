@@ -1,7 +1,8 @@
 //! The checks after each call of the manager. Afterwards its effects reach the other parties.
 
+use slot_manager::AllocationId;
+use slot_manager::message::{AllocationFailureCause, RequestFailure};
 use slot_manager::testing::{Action, Effect, GatewayCall};
-use slot_manager::{AllocationFailureCause, AllocationId, RequestFailure};
 
 use crate::cluster::call_log::{Call, CallAnswer};
 use crate::cluster::checks::call_context::CallContext;

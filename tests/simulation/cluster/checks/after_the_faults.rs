@@ -13,7 +13,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use slot_manager::{AllocationId, ResourceProfile, SlotId, SlotState, Timestamp};
+use slot_manager::view::SlotState;
+use slot_manager::{AllocationId, ResourceProfile, SlotId, Timestamp};
 
 use crate::cluster::checks::call_context::SHORTEST_REARM;
 use crate::cluster::parties::task_executors::Condition;

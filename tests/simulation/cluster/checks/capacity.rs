@@ -3,11 +3,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use slot_manager::message::{AllocationFailureCause, Release, RequestFailure, Withdrawal};
 use slot_manager::testing::{Action, Effect, GatewayCall};
-use slot_manager::{
-    AllocationFailureCause, InstanceId, Release, RequestFailure, ResourceProfile, SlotManagerConfig, SlotReport,
-    Timestamp, Withdrawal, WorkerRequestId,
-};
+use slot_manager::{InstanceId, ResourceProfile, SlotManagerConfig, SlotReport, Timestamp, WorkerRequestId};
 
 use crate::cluster::call_log::{Call, CallAnswer, Promise};
 use crate::cluster::capacity_rules;

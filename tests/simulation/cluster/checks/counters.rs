@@ -1,7 +1,8 @@
 //! The counters of the manager, counted again from effects and outcomes.
 
+use slot_manager::message::{AllocationFailureCause, Release, RequestFailure, Withdrawal};
+use slot_manager::overview::{Counters, FailureCounters};
 use slot_manager::testing::{Action, Effect};
-use slot_manager::{AllocationFailureCause, Counters, FailureCounters, Release, RequestFailure, Withdrawal};
 
 use crate::cluster::call_log::{Call, CallAnswer};
 use crate::cluster::run::Check;

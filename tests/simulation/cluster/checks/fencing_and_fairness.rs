@@ -3,8 +3,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use slot_manager::message::{Acknowledge, AllocateSlot};
 use slot_manager::testing::{Action, Effect, GatewayCall};
-use slot_manager::{Acknowledge, AllocateSlot, AllocationId, InstanceId, SlotReport, SlotState, Timestamp};
+use slot_manager::view::SlotState;
+use slot_manager::{AllocationId, InstanceId, SlotReport, Timestamp};
 
 use crate::cluster::call_log::Call;
 use crate::cluster::network::gateway::Answer;

@@ -2,10 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use slot_manager::{
-    AllocationStatus, FittingSlots, PendingSlotRequest, PromisedSlot, RequestExplanation, ResourceId, ResourceProfile,
-    SlotOverview, SlotState, TaskManagerSlot, WaitReason,
+use slot_manager::outcome::AllocationStatus;
+use slot_manager::overview::SlotOverview;
+use slot_manager::view::{
+    FittingSlots, PendingSlotRequest, PromisedSlot, RequestExplanation, SlotState, TaskManagerSlot, WaitReason,
 };
+use slot_manager::{ResourceId, ResourceProfile};
 
 use crate::cluster::capacity_rules;
 use crate::cluster::checks::call_context::CallContext;

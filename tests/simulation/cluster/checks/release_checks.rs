@@ -2,8 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use slot_manager::message::{ReleaseCheck, ReleaseDecision};
 use slot_manager::testing::{Action, Effect, GatewayCall};
-use slot_manager::{InstanceId, LeaderId, ReleaseCheck, ReleaseDecision, Timestamp};
+use slot_manager::{InstanceId, LeaderId, Timestamp};
 
 use crate::cluster::call_log::{Call, CallAnswer};
 use crate::cluster::checks::call_context::CallContext;

@@ -3,8 +3,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use slot_manager::message::AllocationFailureCause;
 use slot_manager::testing::{Action, Effect};
-use slot_manager::{AllocationFailureCause, AllocationId, JobId};
+use slot_manager::{AllocationId, JobId};
 
 use crate::cluster::run::Check;
 use crate::cluster::simulation::Manager;

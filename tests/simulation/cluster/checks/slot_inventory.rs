@@ -3,7 +3,9 @@
 
 use std::collections::BTreeMap;
 
-use slot_manager::{InstanceId, ResourceId, ResourceProfile, Resources, SlotState, WorkerRequestId};
+use slot_manager::overview::Resources;
+use slot_manager::view::SlotState;
+use slot_manager::{InstanceId, ResourceId, ResourceProfile, WorkerRequestId};
 
 use crate::cluster::capacity_rules;
 use crate::cluster::simulation::Manager;

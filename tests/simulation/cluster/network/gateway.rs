@@ -8,11 +8,10 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use futures::channel::oneshot;
+use slot_manager::error::SlotAllocationError;
+use slot_manager::message::{Acknowledge, AllocateSlot, FreeSlot, ReleaseCheck, ReleaseDecision};
 use slot_manager::testing::{GatewayCall, ManualScheduledExecutor, SimulatedTaskExecutor};
-use slot_manager::{
-    Acknowledge, AllocateSlot, FreeSlot, LeaderId, ReleaseCheck, ReleaseDecision, ScheduledExecutor,
-    SlotAllocationError, TaskExecutorGateway,
-};
+use slot_manager::{LeaderId, ScheduledExecutor, TaskExecutorGateway};
 
 use crate::cluster::call_log::{CallAnswer, CallLog};
 use crate::cluster::parties::immediate_answers::ImmediateAnswers;

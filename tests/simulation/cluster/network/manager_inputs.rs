@@ -1,9 +1,10 @@
 //! The messages that reach the manager. Its outcomes must agree with the ledger.
 
+use slot_manager::error::{NotStarted, SlotReportError, SlotRequestError};
+use slot_manager::message::RequestFailure;
+use slot_manager::outcome::{CancelOutcome, FreeSlotOutcome, ReportOutcome, SlotRequestOutcome};
 use slot_manager::{
-    AllocationId, CancelOutcome, FreeSlotOutcome, InstanceId, NotStarted, ReportOutcome, RequestFailure,
-    ResourceProfile, SlotId, SlotReport, SlotReportError, SlotRequest, SlotRequestError, SlotRequestOutcome,
-    SlotStatus, WorkerRequestId,
+    AllocationId, InstanceId, ResourceProfile, SlotId, SlotReport, SlotRequest, SlotStatus, WorkerRequestId,
 };
 
 use crate::cluster::checks::call_context::CallContext;

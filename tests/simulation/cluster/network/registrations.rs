@@ -1,9 +1,8 @@
 //! The registration of workers, and its refusal.
 
-use slot_manager::{
-    InstanceId, LeaderId, Limit, RegistrationOutcome, ReportOutcome, SlotReport, SlotStatus, TaskExecutorConnection,
-    WorkerRequestId,
-};
+use slot_manager::config::Limit;
+use slot_manager::outcome::{RegistrationOutcome, ReportOutcome};
+use slot_manager::{InstanceId, LeaderId, SlotReport, SlotStatus, TaskExecutorConnection, WorkerRequestId};
 
 use crate::cluster::capacity_rules;
 use crate::cluster::checks::slot_inventory::SlotInventory;

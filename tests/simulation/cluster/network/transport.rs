@@ -3,10 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use slot_manager::{
-    AllocateSlot, AllocationId, FreeSlot, InstanceId, LeaderId, ReleaseCheck, ReleaseDecision, ResourceProfile, SlotId,
-    SlotReport, WorkerRequestId,
-};
+use slot_manager::message::{AllocateSlot, FreeSlot, ReleaseCheck, ReleaseDecision};
+use slot_manager::{AllocationId, InstanceId, LeaderId, ResourceProfile, SlotId, SlotReport, WorkerRequestId};
 
 use crate::cluster::event_queue::Event;
 use crate::cluster::faults::Fault;

@@ -6,11 +6,12 @@ use std::rc::Rc;
 
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use slot_manager::testing::Action;
-use slot_manager::{
-    AllocationFailureCause, AllocationId, InstanceId, JobId, Release, ReleaseCause, ReleaseDecision,
-    ResourceManagerActions, ResourceManagerError, ResourceProfile, SlotId, Withdrawal, WorkerPromise, WorkerRequestId,
+use slot_manager::error::ResourceManagerError;
+use slot_manager::message::{
+    AllocationFailureCause, Release, ReleaseCause, ReleaseDecision, Withdrawal, WorkerPromise,
 };
+use slot_manager::testing::Action;
+use slot_manager::{AllocationId, InstanceId, JobId, ResourceManagerActions, ResourceProfile, SlotId, WorkerRequestId};
 
 use crate::cluster::call_log::{CallAnswer, CallLog, Promise};
 use crate::cluster::scenario::{self, Scenario};

@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use rand::Rng;
-use slot_manager::{BlockOutcome, ResourceId, SlotManagerConfig, UnblockOutcome};
+use slot_manager::outcome::{BlockOutcome, UnblockOutcome};
+use slot_manager::{ResourceId, SlotManagerConfig};
 
 use crate::cluster::faults::Fault;
 use crate::cluster::run::Check;

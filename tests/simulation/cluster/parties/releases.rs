@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use rand::Rng;
-use slot_manager::{InstanceId, Release, ReleaseAnswerOutcome, ReleaseCheck, ReleaseDecision};
+use slot_manager::InstanceId;
+use slot_manager::message::{Release, ReleaseCheck, ReleaseDecision};
+use slot_manager::outcome::ReleaseAnswerOutcome;
 
 use crate::cluster::event_queue::Event;
 use crate::cluster::faults::Fault;

@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use rand::Rng;
-use slot_manager::{ResourceProfile, Withdrawal, WorkerPromise, WorkerRequestId};
+use slot_manager::message::{Withdrawal, WorkerPromise};
+use slot_manager::{ResourceProfile, WorkerRequestId};
 
 use crate::cluster::call_log::Promise;
 use crate::cluster::capacity_rules;

@@ -5,8 +5,9 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use rand::Rng;
+use slot_manager::message::AllocateSlot;
 use slot_manager::testing::SimulatedTaskExecutor;
-use slot_manager::{AllocateSlot, AllocationId, InstanceId, ResourceId, SlotReport, WorkerRequestId};
+use slot_manager::{AllocationId, InstanceId, ResourceId, SlotReport, WorkerRequestId};
 
 use crate::cluster::event_queue::Event;
 use crate::cluster::faults::Fault;
@@ -137,7 +138,7 @@ impl Simulation {
     fn report_to_job(&mut self, worker: usize, job: u128) {
         let report = self.workers[worker].executor.slot_report();
         let held = report.statuses().iter().filter_map(|status| {
-            let slot_manager::Allocation {
+            let slot_manager::message::Allocation {
                 id: allocation_id,
                 job: job_id,
             } = status.allocation()?;

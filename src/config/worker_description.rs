@@ -1,14 +1,16 @@
 //! The description of the workers that the resource manager starts.
 
+use crate::ResourceProfile;
 use crate::config::Quantity;
-use crate::{ResourceProfile, ResourceProfileError};
+use crate::error::ResourceProfileError;
 
 /// The description of the workers that are started when slots are short.
 ///
 /// All workers are alike: each has the same number of slots, and all slots have one profile.
 ///
 /// ```
-/// use slot_manager::{ResourceProfile, WorkerDescription};
+/// use slot_manager::config::WorkerDescription;
+/// use slot_manager::ResourceProfile;
 ///
 /// let total = ResourceProfile::builder().cpu_cores(16.0).task_heap_memory_mebibytes(65_536).build()?;
 /// let worker = WorkerDescription::from_total(&total, 4)?;
@@ -61,7 +63,8 @@ impl WorkerDescription {
     /// # Example
     ///
     /// ```
-    /// use slot_manager::{ResourceProfile, WorkerDescription};
+    /// use slot_manager::config::WorkerDescription;
+    /// use slot_manager::ResourceProfile;
     ///
     /// let slot = ResourceProfile::builder().cpu_cores(4.0).build()?;
     /// let worker = WorkerDescription::new(4, slot)?;

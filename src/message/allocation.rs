@@ -5,7 +5,8 @@ use crate::{AllocationId, JobId};
 /// The id of an allocation, and the job that it belongs to.
 ///
 /// ```
-/// use slot_manager::{Allocation, AllocationId, JobId};
+/// use slot_manager::message::Allocation;
+/// use slot_manager::{AllocationId, JobId};
 ///
 /// let allocation = Allocation { id: AllocationId::from_u128(1), job: JobId::from_u128(7) };
 /// assert_eq!(allocation.job, JobId::from_u128(7));

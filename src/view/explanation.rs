@@ -2,10 +2,10 @@
 
 use std::fmt;
 
-use crate::{
-    AllocationId, AllocationStatus, JobId, Limit, ResourceProfile, SlotAllocationError, SlotId, Timestamp,
-    WorkerRequestId,
-};
+use crate::config::Limit;
+use crate::error::SlotAllocationError;
+use crate::outcome::AllocationStatus;
+use crate::{AllocationId, JobId, ResourceProfile, SlotId, Timestamp, WorkerRequestId};
 
 /// The status of an allocation, and the reason why it waits.
 ///
@@ -14,10 +14,8 @@ use crate::{
 ///
 /// ```
 /// use slot_manager::testing::{ManualScheduledExecutor, RecordingActions, ScriptedGateway};
-/// use slot_manager::{
-///     AllocationId, AllocationStatus, JobId, LeaderId, ResourceProfile, SlotManager, SlotManagerConfig, SlotRequest,
-///     SlotRequestOutcome,
-/// };
+/// use slot_manager::outcome::{AllocationStatus, SlotRequestOutcome};
+/// use slot_manager::{AllocationId, JobId, LeaderId, ResourceProfile, SlotManager, SlotManagerConfig, SlotRequest};
 ///
 /// # let executor = ManualScheduledExecutor::new();
 /// # let mut manager = SlotManager::<_, ScriptedGateway, _>::new(SlotManagerConfig::default(), executor)?;

@@ -6,8 +6,10 @@
 ///
 /// ```
 /// use slot_manager::testing::{ManualScheduledExecutor, RecordingActions, ScriptedGateway};
-/// use slot_manager::{AllocationId, CancelOutcome, JobId, LeaderId, ResourceProfile, SlotManager};
-/// use slot_manager::{SlotManagerConfig, SlotRequest, SlotRequestOutcome};
+/// use slot_manager::outcome::CancelOutcome;
+/// use slot_manager::{AllocationId, JobId, LeaderId, ResourceProfile, SlotManager};
+/// use slot_manager::outcome::SlotRequestOutcome;
+/// use slot_manager::{SlotManagerConfig, SlotRequest};
 ///
 /// # let executor = ManualScheduledExecutor::new();
 /// # let mut manager = SlotManager::<_, ScriptedGateway, _>::new(SlotManagerConfig::default(), executor)?;
@@ -57,7 +59,7 @@ pub struct Counters {
     pub reports_refused: u64,
 }
 
-/// The numbers of failed requests by [cause](crate::RequestFailure).
+/// The numbers of failed requests by [cause](crate::message::RequestFailure).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
@@ -79,8 +81,8 @@ impl FailureCounters {
     }
 
     /// Counts a failed request.
-    pub(crate) fn count(&mut self, failure: &crate::RequestFailure) {
-        use crate::RequestFailure as Failure;
+    pub(crate) fn count(&mut self, failure: &crate::message::RequestFailure) {
+        use crate::message::RequestFailure as Failure;
         match failure {
             Failure::Timeout { .. } => self.timeout += 1,
             Failure::ResourceManager(_) => self.resource_manager += 1,

@@ -1,0 +1,83 @@
+//! The reasons why a configuration is refused.
+
+use std::time::Duration;
+
+use super::options::keys;
+use super::{Capacity, Limit};
+use crate::error::WorkerDescriptionError;
+
+/// The reason why a configuration is refused.
+///
+/// The text names the key of the option and shows the value.
+///
+/// ```
+/// use slot_manager::SlotManagerConfig;
+///
+/// let refused = SlotManagerConfig::from_options([("slotmanager.number-of-slots.min", "many")]);
+/// let error = refused.expect_err("not a number");
+/// assert_eq!(error.to_string(), "slotmanager.number-of-slots.min: \"many\" is not a number");
+/// ```
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// The value of an option cannot be read, or is not legal for it.
+    #[error("{key}: {value:?} is not {expected}")]
+    InvalidValue {
+        /// The key.
+        key: String,
+        /// The given value.
+        value: String,
+        /// The expected kind of value, as a noun phrase.
+        expected: &'static str,
+    },
+    /// No option has this key, although it begins with `slotmanager.`.
+    #[error("{key}: unknown option (its value is {value:?})")]
+    UnknownKey {
+        /// The key.
+        key: String,
+        /// The given value.
+        value: String,
+    },
+    /// The longest backoff is shorter than the first.
+    #[error(
+        "{}: {max:?} is shorter than {} ({initial:?})",
+        keys::MAX_RETRY_BACKOFF,
+        keys::RETRY_BACKOFF
+    )]
+    MaxRetryBackoffTooShort {
+        /// The longest backoff.
+        max: Duration,
+        /// The first backoff.
+        initial: Duration,
+    },
+    /// The limit of ungranted requests is zero, so every request would be refused.
+    #[error("{}: \"0\" would refuse every request", keys::MAX_PENDING_REQUESTS)]
+    NoPendingRequests,
+    /// An option that counts in workers is set, but no worker is described.
+    #[error("{key}: needs a worker description, such as taskmanager.numberOfTaskSlots")]
+    NoWorkerDescription {
+        /// The key of the option that is set.
+        key: &'static str,
+    },
+    /// The options of a worker do not describe a possible worker.
+    #[error("taskmanager.*: {0}")]
+    WorkerDescription(#[from] WorkerDescriptionError),
+    /// The minimum or the redundancy needs more workers than a limit allows. Whole workers count.
+    #[error("{wanted}: {workers} workers are needed, more than {} allows", .limit.key())]
+    ContradictoryLimits {
+        /// The key of the minimum or the redundancy.
+        wanted: &'static str,
+        /// The number of workers that it needs.
+        workers: usize,
+        /// The limit that they exceed.
+        limit: Limit,
+    },
+    /// A number is larger than [`Capacity::MAX`].
+    #[error("{key}: {capacity} is more than the maximum of {}", Capacity::MAX)]
+    CapacityTooLarge {
+        /// The key.
+        key: &'static str,
+        /// The number of entries or slots that the option needs.
+        capacity: usize,
+    },
+}
