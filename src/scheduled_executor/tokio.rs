@@ -1,4 +1,4 @@
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio::time::{Instant, Sleep, sleep_until};
 
@@ -13,6 +13,10 @@ const FAR_AWAY: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 ///
 /// The manager must be driven inside a tokio runtime whose time is enabled. Outside such a runtime,
 /// tokio panics when a delay is created.
+///
+/// A [`Timestamp`] becomes an [`Instant`] of tokio, and back, by [`instant_of`](Self::instant_of)
+/// and [`timestamp_of`](Self::timestamp_of). [`system_time_of`](Self::system_time_of) makes it wall
+/// time. Clones have the same origin, so keep one to convert times of the manager.
 ///
 /// ```
 /// use slot_manager::testing::{RecordingActions, ScriptedGateway};
@@ -41,13 +45,92 @@ const FAR_AWAY: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 #[derive(Debug, Clone)]
 pub struct TokioScheduledExecutor {
     origin: Instant,
+    /// The wall time at the origin.
+    system_origin: SystemTime,
 }
 
 impl TokioScheduledExecutor {
     /// Returns an executor whose origin is the present time.
-    #[expect(clippy::disallowed_methods, reason = "only this type reads tokio's clock")]
+    ///
+    /// It reads the wall clock here, once, for [`system_time_of`](Self::system_time_of).
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "only this type reads tokio's clock; no decision depends on the wall time"
+    )]
     pub fn new() -> Self {
-        Self { origin: Instant::now() }
+        Self {
+            origin: Instant::now(),
+            system_origin: SystemTime::now(),
+        }
+    }
+
+    /// Returns the instant of tokio's clock at this time.
+    ///
+    /// [`Timestamp::MAX`] and every other time more than a century after the origin give the instant
+    /// a century after it, because tokio's clock cannot express all times.
+    ///
+    /// ```
+    /// use slot_manager::{ScheduledExecutor, Timestamp, TokioScheduledExecutor};
+    /// use tokio::time::{Instant, sleep_until};
+    ///
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+    /// # async fn main() {
+    /// let executor = TokioScheduledExecutor::new();
+    /// let lease_end = Timestamp::from_secs(10);
+    /// sleep_until(executor.instant_of(lease_end)).await;
+    /// assert!(executor.now() >= lease_end);
+    /// # }
+    /// ```
+    pub fn instant_of(&self, time: Timestamp) -> Instant {
+        self.origin + time.since_origin().min(FAR_AWAY)
+    }
+
+    /// Returns the time at this instant of tokio's clock.
+    ///
+    /// An instant before the origin gives [`Timestamp::ZERO`].
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use slot_manager::{ScheduledExecutor, TokioScheduledExecutor};
+    /// use tokio::time::Instant;
+    ///
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+    /// # async fn main() {
+    /// let executor = TokioScheduledExecutor::new();
+    /// let valid_until = Instant::now() + Duration::from_secs(10);
+    /// let valid_until = executor.timestamp_of(valid_until);
+    /// assert_eq!(valid_until, executor.now() + Duration::from_secs(10));
+    /// # }
+    /// ```
+    pub fn timestamp_of(&self, instant: Instant) -> Timestamp {
+        Timestamp::ZERO + instant.saturating_duration_since(self.origin)
+    }
+
+    /// Returns the wall time at this time; `None` for [`Timestamp::MAX`], which is never, and for a
+    /// time that a [`SystemTime`] cannot express.
+    ///
+    /// The wall time is that of the creation of the executor plus the time since then. Later steps
+    /// of the wall clock, and sleep of the machine, are not seen. Show the result to people, and
+    /// decide nothing by it.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use slot_manager::{Timestamp, TokioScheduledExecutor};
+    ///
+    /// let executor = TokioScheduledExecutor::new();
+    /// let created = executor.system_time_of(Timestamp::ZERO).ok_or("out of range")?;
+    /// let later = executor.system_time_of(Timestamp::from_secs(60)).ok_or("out of range")?;
+    /// assert_eq!(later.duration_since(created)?, Duration::from_secs(60));
+    /// assert_eq!(executor.system_time_of(Timestamp::MAX), None);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn system_time_of(&self, time: Timestamp) -> Option<SystemTime> {
+        if time == Timestamp::MAX {
+            return None;
+        }
+        self.system_origin.checked_add(time.since_origin())
     }
 }
 
@@ -62,11 +145,10 @@ impl ScheduledExecutor for TokioScheduledExecutor {
 
     #[expect(clippy::disallowed_methods, reason = "only this type reads tokio's clock")]
     fn now(&self) -> Timestamp {
-        Timestamp::ZERO + Instant::now().saturating_duration_since(self.origin)
+        self.timestamp_of(Instant::now())
     }
 
     fn delay_until(&mut self, deadline: Timestamp) -> Sleep {
-        let deadline = self.origin + deadline.since_origin().min(FAR_AWAY);
-        sleep_until(deadline)
+        sleep_until(self.instant_of(deadline))
     }
 }

@@ -41,6 +41,38 @@ async fn clones_share_one_origin_and_other_executors_have_their_own() {
 }
 
 #[tokio::test(start_paused = true)]
+#[expect(clippy::disallowed_methods, reason = "the executor is compared with tokio's clock")]
+async fn times_become_instants_and_wall_times_that_follow_paused_time() {
+    // given
+    let executor = TokioScheduledExecutor::new();
+    let created = executor.system_time_of(executor.now()).expect("the present");
+
+    // when
+    tokio::time::advance(10 * SECOND).await;
+
+    // then
+    let now = tokio::time::Instant::now();
+    assert_eq!(executor.timestamp_of(now), executor.now());
+    assert_eq!(executor.instant_of(executor.now()), now);
+    assert_eq!(executor.system_time_of(executor.now()), Some(created + 10 * SECOND));
+    assert_eq!(executor.clone().system_time_of(Timestamp::ZERO), Some(created));
+}
+
+#[tokio::test(start_paused = true)]
+async fn instant_before_the_origin_is_the_time_zero() {
+    // given
+    let earlier = TokioScheduledExecutor::new();
+    tokio::time::advance(SECOND).await;
+
+    // when, then
+    let executor = TokioScheduledExecutor::new();
+    assert_eq!(
+        executor.timestamp_of(earlier.instant_of(Timestamp::ZERO)),
+        Timestamp::ZERO
+    );
+}
+
+#[tokio::test(start_paused = true)]
 async fn delay_ends_at_its_deadline_and_not_before() {
     // given
     let mut executor = TokioScheduledExecutor::new();
