@@ -9,6 +9,9 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
+#[cfg(feature = "serde")]
+mod serialized;
+
 /// The error of parsing a text that is not an identifier.
 ///
 /// ```
@@ -50,15 +53,19 @@ macro_rules! uuid_id {
         $(#[$doc])*
         ///
         /// It has 128 bits and is written as 32 hexadecimal digits. Every other form of a [`Uuid`]
-        /// can be parsed too. The crate never draws one: make it from a [`Uuid`] or a number.
+        /// can be parsed too. The crate never draws one: make it from a [`Uuid`], bytes or a number.
+        #[doc = concat!("A random id is `", stringify!($name), "::from(Uuid::new_v4())`; `new_v4` needs the feature `v4` of")]
+        /// the crate [`uuid`].
         ///
-        #[doc = concat!("```\nuse slot_manager::", stringify!($name), ";\n")]
-        #[doc = concat!("let id = ", stringify!($name), "::from_u128(0xa1);")]
+        /// With the feature `serde` it is its text in human-readable formats and 16 bytes in others.
+        ///
+        #[doc = concat!("```\nuse slot_manager::", stringify!($name), ";\nuse slot_manager::uuid::Uuid;\n")]
+        #[doc = concat!("let id = ", stringify!($name), "::from(Uuid::from_u128(0xa1));")]
         /// assert_eq!(id.to_string(), "000000000000000000000000000000a1");
         /// assert_eq!(id.to_string().parse(), Ok(id));
+        #[doc = concat!("assert_eq!(", stringify!($name), "::from_bytes(id.to_bytes()), id);")]
         /// ```
         #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-        #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(transparent))]
         pub struct $name(Uuid);
 
         /// Hashes the id as one number, several times as fast as byte by byte.
@@ -72,6 +79,38 @@ macro_rules! uuid_id {
             /// Returns the identifier with these 128 bits.
             pub const fn from_u128(bits: u128) -> Self {
                 Self(Uuid::from_u128(bits))
+            }
+
+            /// Returns the identifier with these bytes, the most significant first.
+            ///
+            /// ```
+            #[doc = concat!("use slot_manager::", stringify!($name), ";\n")]
+            #[doc = concat!("let id = ", stringify!($name), "::from_bytes([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 2]);")]
+            #[doc = concat!("assert_eq!(id, ", stringify!($name), "::from_u128(0x102));")]
+            /// ```
+            pub const fn from_bytes(bytes: [u8; 16]) -> Self {
+                Self(Uuid::from_bytes(bytes))
+            }
+
+            /// Returns the bytes of the identifier, the most significant first.
+            ///
+            /// ```
+            #[doc = concat!("use slot_manager::", stringify!($name), ";\n")]
+            #[doc = concat!("let bytes = ", stringify!($name), "::from_u128(0x102).to_bytes();")]
+            /// assert_eq!(bytes[13..], [0, 1, 2]);
+            /// ```
+            pub const fn to_bytes(self) -> [u8; 16] {
+                self.0.into_bytes()
+            }
+
+            /// Returns the 128 bits of the identifier as a number.
+            ///
+            /// ```
+            #[doc = concat!("use slot_manager::", stringify!($name), ";\n")]
+            #[doc = concat!("assert_eq!(", stringify!($name), "::from_u128(0xa1).as_u128(), 0xa1);")]
+            /// ```
+            pub const fn as_u128(self) -> u128 {
+                self.0.as_u128()
             }
 
             /// Returns the identifier as a UUID.
@@ -254,6 +293,8 @@ impl fmt::Debug for ResourceId {
 /// A new registration of the same process keeps the ids of its slots. Slot ids are ordered by
 /// resource id, then by slot number.
 ///
+/// With the feature `serde` it is its text in human-readable formats and a struct in others.
+///
 /// ```
 /// use slot_manager::SlotId;
 ///
@@ -262,7 +303,6 @@ impl fmt::Debug for ResourceId {
 /// assert_eq!("worker-1_3".parse(), Ok(id));
 /// ```
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct SlotId {
     resource_id: ResourceId,
     slot_number: u32,

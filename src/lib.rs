@@ -233,7 +233,7 @@ pub use crate::actions::ResourceManagerActions;
 pub use crate::config::SlotManagerConfig;
 pub use crate::gateway::{TaskExecutorConnection, TaskExecutorGateway};
 pub use crate::id::{AllocationId, InstanceId, JobId, LeaderId, ResourceId, SlotId, WorkerRequestId};
-pub use crate::resource_profile::{ResourceProfile, ResourceProfileBuilder};
+pub use crate::resource_profile::{ResourceAmounts, ResourceProfile, ResourceProfileBuilder, ResourceProfileKind};
 #[cfg(feature = "tokio")]
 pub use crate::scheduled_executor::TokioScheduledExecutor;
 pub use crate::scheduled_executor::{ScheduledExecutor, Timestamp};

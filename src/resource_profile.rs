@@ -4,7 +4,12 @@ use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
+mod amounts;
 mod measures;
+#[cfg(feature = "serde")]
+mod serialized;
+
+pub use self::amounts::{ResourceAmounts, ResourceProfileKind};
 
 /// The units in which one core, or one unit of an extended resource, is counted.
 const UNITS: u64 = 100_000_000;
@@ -25,7 +30,7 @@ const MEBIBYTE: u64 = 1 << 20;
 /// with the amount zero equals an absent one.
 ///
 /// A profile that is built from the amounts of another equals it, for up to 20 million cores or
-/// units. Above that, the last digit of a fraction may be lost.
+/// units. Above that, the last digits of a fraction may be lost.
 ///
 /// ```
 /// use slot_manager::ResourceProfile;
@@ -40,12 +45,14 @@ const MEBIBYTE: u64 = 1 << 20;
 /// assert!(!request.is_matching(&slot));
 /// # Ok::<(), slot_manager::error::ResourceProfileError>(())
 /// ```
+///
+/// With the feature `serde` it is readable in human-readable formats such as JSON: `"unknown"`,
+/// `"any"`, or an object of [amounts](ResourceAmounts) in cores and bytes, such as
+/// `{"cpu_cores": 0.5, "managed_memory_bytes": 1024}`. It is always read back as an equal profile.
+/// For that, an amount with more digits than a floating-point number can carry is written as a
+/// decimal text, such as `"100000000.00000003"`. That happens only to fractions above 16 million
+/// cores or units, and to whole numbers above 20 billion. Other formats have exact integers.
 #[derive(Clone, PartialEq, Eq, Hash)]
-#[cfg_attr(
-    feature = "serde",
-    derive(serde::Serialize, serde::Deserialize),
-    serde(try_from = "serialized::Profile", into = "serialized::Profile")
-)]
 pub struct ResourceProfile(Kind);
 
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -143,6 +150,9 @@ pub enum ResourceProfileError {
         /// The resource.
         resource: String,
     },
+    /// The profile is [`UNKNOWN`](ResourceProfile::UNKNOWN) or [`ANY`](ResourceProfile::ANY).
+    #[error("the profile is UNKNOWN or ANY and has no amounts")]
+    NoAmounts,
 }
 
 /// Returns the largest number of whole cores or units.
@@ -160,13 +170,13 @@ fn overflow(resource: &str) -> ResourceProfileError {
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
-    reason = "it is a whole number from 0 to below 2^64"
+    reason = "it is a whole number from 0 to 2^64, and the cast saturates"
 )]
 fn units(resource: &str, amount: f64) -> Result<u64, ResourceProfileError> {
     let scaled = (amount * UNITS as f64).round();
-    // The range excludes its end: `u64::MAX as f64` rounds up to 2^64, which does not fit. It has
-    // no NaN either.
-    if (0.0..u64::MAX as f64).contains(&scaled) && amount >= 0.0 {
+    // `u64::MAX as f64` rounds up to 2^64. The largest amounts read as that number of cores or
+    // units, so it is legal and means the largest amount. The range has no NaN.
+    if (0.0..=u64::MAX as f64).contains(&scaled) && amount >= 0.0 {
         Ok(scaled as u64)
     } else {
         Err(ResourceProfileError::InvalidAmount {
@@ -582,96 +592,6 @@ impl ResourceProfileBuilder {
             extended: None,
         }
         .into_profile(extended)
-    }
-}
-
-/// The serialized form: `"UNKNOWN"`, `"ANY"`, or the amounts. Amounts are checked again when read.
-#[cfg(feature = "serde")]
-mod serialized {
-    use super::{Amounts, ExtendedResource, Kind, ResourceProfile, ResourceProfileError};
-
-    #[derive(serde::Serialize, serde::Deserialize)]
-    pub(super) enum Profile {
-        #[serde(rename = "UNKNOWN")]
-        Unknown,
-        #[serde(rename = "ANY")]
-        Any,
-        #[serde(rename = "concrete")]
-        Concrete {
-            /// In units of 10⁻⁸, as the extended resources, so that every digit is read back.
-            cpu: u64,
-            task_heap_memory: u64,
-            task_off_heap_memory: u64,
-            managed_memory: u64,
-            network_memory: u64,
-            extended: Vec<(String, u64)>,
-        },
-    }
-
-    impl From<ResourceProfile> for Profile {
-        fn from(profile: ResourceProfile) -> Self {
-            match profile.0 {
-                Kind::Unknown => Self::Unknown,
-                Kind::Any => Self::Any,
-                Kind::Concrete(amounts) => Self::Concrete {
-                    cpu: amounts.cpu,
-                    task_heap_memory: amounts.task_heap_memory,
-                    task_off_heap_memory: amounts.task_off_heap_memory,
-                    managed_memory: amounts.managed_memory,
-                    network_memory: amounts.network_memory,
-                    extended: amounts
-                        .extended()
-                        .iter()
-                        .map(|resource| (resource.name.to_string(), resource.amount))
-                        .collect(),
-                },
-            }
-        }
-    }
-
-    impl TryFrom<Profile> for ResourceProfile {
-        type Error = ResourceProfileError;
-
-        fn try_from(profile: Profile) -> Result<Self, ResourceProfileError> {
-            match profile {
-                Profile::Unknown => Ok(Self::UNKNOWN),
-                Profile::Any => Ok(Self::ANY),
-                Profile::Concrete {
-                    cpu,
-                    task_heap_memory,
-                    task_off_heap_memory,
-                    managed_memory,
-                    network_memory,
-                    mut extended,
-                } => {
-                    extended.sort_unstable();
-                    let duplicate = |pair: &[(String, u64)]| match pair {
-                        [(first, _), (second, _)] if first == second => Some(first.clone()),
-                        _ => None,
-                    };
-                    if let Some(resource) = extended.windows(2).find_map(duplicate) {
-                        return Err(ResourceProfileError::Duplicate { resource });
-                    }
-                    Amounts {
-                        cpu,
-                        task_heap_memory,
-                        task_off_heap_memory,
-                        managed_memory,
-                        network_memory,
-                        extended: None,
-                    }
-                    .into_profile(
-                        extended
-                            .into_iter()
-                            .map(|(name, amount)| ExtendedResource {
-                                name: name.into(),
-                                amount,
-                            })
-                            .collect(),
-                    )
-                }
-            }
-        }
     }
 }
 

@@ -5,6 +5,8 @@ use std::future::Future;
 use std::ops::{Add, Sub};
 use std::time::Duration;
 
+#[cfg(feature = "serde")]
+mod serialized;
 #[cfg(feature = "tokio")]
 mod tokio;
 
@@ -103,6 +105,9 @@ pub trait ScheduledExecutor {
 ///
 /// Arithmetic saturates, and [`Timestamp::MAX`] means never. The range is 584 years.
 ///
+/// With the feature `serde` it is its number of nanoseconds. In human-readable formats, never is
+/// null. There, an `Option<Timestamp>` reads never as `None`.
+///
 /// ```
 /// use std::time::Duration;
 ///
@@ -114,7 +119,6 @@ pub trait ScheduledExecutor {
 /// assert_eq!((deadline + Duration::MAX).to_string(), "never");
 /// ```
 #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(transparent))]
 pub struct Timestamp(u64);
 
 impl Timestamp {

@@ -27,9 +27,10 @@ use slot_manager::testing::{
 };
 use slot_manager::view::{PendingSlotRequest, PromisedSlot, SlotState, TaskManagerRegistration, TaskManagerSlot};
 use slot_manager::{
-    AllocationId, InstanceId, JobId, LeaderId, ResourceId, ResourceManagerActions, ResourceProfile,
-    ResourceProfileBuilder, ScheduledExecutor, SlotId, SlotManager, SlotManagerConfig, SlotReport, SlotRequest,
-    SlotStatus, TaskExecutorConnection, TaskExecutorGateway, Timestamp, TokioScheduledExecutor, WorkerRequestId,
+    AllocationId, InstanceId, JobId, LeaderId, ResourceAmounts, ResourceId, ResourceManagerActions, ResourceProfile,
+    ResourceProfileBuilder, ResourceProfileKind, ScheduledExecutor, SlotId, SlotManager, SlotManagerConfig, SlotReport,
+    SlotRequest, SlotStatus, TaskExecutorConnection, TaskExecutorGateway, Timestamp, TokioScheduledExecutor,
+    WorkerRequestId,
 };
 
 use common::{Fixture, report, small};
@@ -50,7 +51,7 @@ fn every_type_can_be_printed_and_sent_and_shared() {
         Candidate<'_>, Capacity, Conflict, FreeSlot, FreeSlotOutcome, GrantLoss, InstanceId, InvariantViolation, JobId,
         LeaderId, Limit, PendingSlotRequest<'_>, PromisedSlot<'_>, PromisedSlotCounts, RegistrationOutcome, Release,
         ReleaseDecision, ReleaseAnswerOutcome, ReleaseCause, ReleaseCheck, ReportOutcome, RequestFailure, AllocateSlot,
-        ResourceId, ResourceProfile, ResourceProfileBuilder, SlotCounts, SlotId, SlotManagerConfig,
+        ResourceAmounts, ResourceId, ResourceProfile, ResourceProfileBuilder, ResourceProfileKind, SlotCounts, SlotId, SlotManagerConfig,
         SlotMatchingStrategy, SlotOrder, SlotReport, SlotRequest, SlotRequestOutcome, SlotState, SlotStatus, Stale,
         TaskExecutorConnection<()>, TaskManagerRegistration<'_>, TaskManagerSlot<'_>, Timestamp, TokioScheduledExecutor,
         UnblockOutcome, UnregistrationOutcome, Withdrawal, WorkerDescription, WorkerFailedOutcome, WorkerPromise,

@@ -1,10 +1,10 @@
 //! Resource profiles: which slot fits which request, equality, and arithmetic.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 
 use slot_manager::error::ResourceProfileError;
-use slot_manager::{ResourceProfile, ResourceProfileBuilder};
+use slot_manager::{ResourceAmounts, ResourceProfile, ResourceProfileBuilder, ResourceProfileKind};
 
 const ANY: ResourceProfile = ResourceProfile::ANY;
 
@@ -299,6 +299,74 @@ fn unknown_and_any_have_no_amounts() {
     }
 }
 
+// Plain amounts.
+
+fn ample_amounts() -> ResourceAmounts {
+    ResourceAmounts {
+        cpu_cores: 2.0,
+        task_heap_memory_bytes: 20,
+        task_off_heap_memory_bytes: 30,
+        managed_memory_bytes: 40,
+        network_memory_bytes: 50,
+        extended_resources: BTreeMap::from([("gpu".to_owned(), 1.5)]),
+    }
+}
+
+#[test]
+fn kind_of_a_profile_has_its_amounts() {
+    assert_eq!(UNKNOWN.kind(), ResourceProfileKind::Unknown);
+    assert_eq!(ANY.kind(), ResourceProfileKind::Any);
+    assert_eq!(ZERO.kind(), ResourceProfileKind::Amounts(ResourceAmounts::default()));
+    assert_eq!(build(ample()).kind(), ResourceProfileKind::Amounts(ample_amounts()));
+}
+
+#[test]
+fn profile_is_made_of_its_kind() {
+    for profile in kinds() {
+        assert_eq!(ResourceProfile::try_from(profile.kind()), Ok(profile));
+    }
+}
+
+#[test]
+fn amounts_become_a_profile_and_back() {
+    assert_eq!(ResourceProfile::try_from(ample_amounts()), Ok(build(ample())));
+    assert_eq!(ResourceAmounts::try_from(&build(ample())), Ok(ample_amounts()));
+    for profile in [UNKNOWN, ANY] {
+        let error = ResourceAmounts::try_from(&profile).expect_err("no amounts");
+        assert_eq!(error.to_string(), "the profile is UNKNOWN or ANY and has no amounts");
+    }
+}
+
+#[test]
+fn amounts_that_the_builder_refuses_become_no_profile() {
+    let no_cores = ResourceAmounts {
+        cpu_cores: f64::NAN,
+        ..ample_amounts()
+    };
+    let error = ResourceProfile::try_from(no_cores).expect_err("not a number");
+    assert!(error.to_string().starts_with("cpu: NaN is not an amount"), "{error}");
+    let negative = ResourceAmounts {
+        extended_resources: BTreeMap::from([("gpu".to_owned(), -1.0)]),
+        ..ample_amounts()
+    };
+    let error = ResourceProfile::try_from(negative).expect_err("a negative amount");
+    assert!(error.to_string().starts_with("gpu: -1 is not an amount"), "{error}");
+    let too_much = ResourceAmounts {
+        managed_memory_bytes: u64::MAX,
+        ..ample_amounts()
+    };
+    assert_eq!(ResourceProfile::try_from(too_much), overflow("memory"));
+}
+
+#[test]
+fn amounts_of_zero_make_no_extended_resource() {
+    let amounts = ResourceAmounts {
+        extended_resources: BTreeMap::from([("gpu".to_owned(), 0.0), ("fpga".to_owned(), 1e-9)]),
+        ..ResourceAmounts::default()
+    };
+    assert_eq!(ResourceProfile::try_from(amounts), Ok(ZERO));
+}
+
 #[test]
 fn profiles_are_written_with_their_amounts() {
     assert_eq!(UNKNOWN.to_string(), "UNKNOWN");
@@ -331,6 +399,10 @@ fn memory_may_be_the_largest_number() {
 fn cores_may_be_close_to_the_largest_number() {
     let many = cores(184_467_440_000.0);
     assert!(many.is_matching(&cores(184_467_439_999.0)));
+    // The number of cores that the largest amount reads as.
+    let most = cores(184_467_440_737.095_52);
+    assert_eq!(most.cpu_cores(), Some(184_467_440_737.095_52));
+    assert!(most.checked_add(&cores(1e-8)).is_err());
     assert!(ResourceProfile::builder().cpu_cores(184_467_440_738.0).build().is_err());
     assert!(ResourceProfile::builder().cpu_cores(f64::MAX).build().is_err());
 }

@@ -11,17 +11,20 @@ use slot_manager::config::Limit;
 use slot_manager::error::SlotAllocationError;
 use slot_manager::message::{Acknowledge, AllocateSlot, FreeSlot, ReleaseCheck, ReleaseDecision};
 use slot_manager::{
-    AllocationId, InstanceId, JobId, LeaderId, ResourceId, ResourceProfile, SlotId, SlotReport, SlotRequest,
-    SlotStatus, Timestamp, WorkerRequestId,
+    AllocationId, InstanceId, JobId, LeaderId, ResourceAmounts, ResourceId, ResourceProfile, SlotId, SlotReport,
+    SlotRequest, SlotStatus, Timestamp, WorkerRequestId,
 };
 
-/// Checks that a value is read back equal, from a value and from a text.
+/// Checks that a value is read back equal: from a value, from a text, and from bytes that do not
+/// describe themselves.
 #[track_caller]
 fn assert_round_trip<T: Serialize + DeserializeOwned + PartialEq + Debug>(value: &T) {
     let written = to_value(value).expect("it can be written");
     assert_eq!(&from_value::<T>(written).expect("it can be read"), value);
     let text = serde_json::to_string(value).expect("it can be written");
     assert_eq!(&serde_json::from_str::<T>(&text).expect("it can be read"), value);
+    let bytes = postcard::to_stdvec(value).expect("it can be written");
+    assert_eq!(&postcard::from_bytes::<T>(&bytes).expect("it can be read"), value);
 }
 
 /// Checks that a value is written in this form and read back equal.
@@ -55,23 +58,32 @@ fn slot() -> SlotId {
 }
 
 #[test]
-fn ids_are_written_as_texts_and_numbers() {
-    const TEXT: &str = "00000000-0000-0000-0000-0000000000a1";
+fn ids_are_written_as_logs_show_them() {
+    const TEXT: &str = "000000000000000000000000000000a1";
     assert_form(&AllocationId::from_u128(0xa1), json!(TEXT));
     assert_form(&JobId::from_u128(0xa1), json!(TEXT));
     assert_form(&InstanceId::from_u128(0xa1), json!(TEXT));
     assert_form(&LeaderId::from_u128(0xa1), json!(TEXT));
     assert_form(&ResourceId::new("a \"strange\" näme\n"), json!("a \"strange\" näme\n"));
-    assert_form(&slot(), json!({ "resource_id": "pod_7", "slot_number": 3 }));
+    assert_form(&slot(), json!("pod_7_3"));
+    assert_form(&SlotId::new("", u32::MAX), json!("_4294967295"));
     assert_form(&WorkerRequestId::new(u64::MAX), json!(u64::MAX));
-    assert_form(&Timestamp::from_millis(1500), json!(1_500_000_000));
-    assert_form(&Timestamp::MAX, json!(u64::MAX));
 }
 
 #[test]
-fn ids_are_read_without_hyphens() {
+fn ids_are_bytes_and_structs_in_compact_formats() {
+    // A length, then the bytes.
+    let id = AllocationId::from_u128(0x0102);
+    assert_eq!(postcard::to_stdvec(&id), Ok([&[16][..], &id.to_bytes()].concat()));
+    assert_eq!(postcard::to_stdvec(&SlotId::new("tm", 3)), Ok(b"\x02tm\x03".to_vec()));
+}
+
+#[test]
+fn ids_are_read_from_every_form_of_their_text() {
     let id = AllocationId::from_u128(u128::MAX / 7);
-    assert_eq!(from_value::<AllocationId>(json!(id.to_string())).expect("its text"), id);
+    for text in [id.to_string(), id.as_uuid().hyphenated().to_string()] {
+        assert_eq!(from_value::<AllocationId>(json!(text)).expect("its text"), id);
+    }
 }
 
 #[test]
@@ -80,75 +92,208 @@ fn ids_may_be_keys_of_a_map() {
     assert_round_trip(&map);
     let map = BTreeMap::from([(ResourceId::new("tm"), WorkerRequestId::new(1))]);
     assert_round_trip(&map);
+    let map = BTreeMap::from([(slot(), AllocationId::from_u128(1))]);
+    assert_form(&map, json!({ "pod_7_3": AllocationId::from_u128(1) }));
 }
 
 #[test]
 fn invalid_ids_are_not_read() {
-    assert_not_read::<AllocationId>(json!("a1"), "invalid length");
-    assert_not_read::<JobId>(json!(7), "invalid type");
-    assert_not_read::<SlotId>(json!({ "resource_id": "tm", "slot_number": -1 }), "invalid value");
-    assert_not_read::<SlotId>(json!({ "resource_id": "tm" }), "missing field `slot_number`");
+    assert_not_read::<AllocationId>(json!("a1"), "\"a1\" is not an allocation id");
+    assert_not_read::<JobId>(json!(7), "invalid type: integer `7`, expected the text of an id");
+    assert_not_read::<SlotId>(json!("tm_-1"), "\"tm_-1\" is not a slot id");
+    assert_not_read::<SlotId>(json!("tm"), "\"tm\" is not a slot id");
+    assert_not_read::<SlotId>(json!({ "resource_id": "tm", "slot_number": 1 }), "invalid type: map");
     assert_not_read::<WorkerRequestId>(json!(-1), "invalid value");
 }
 
 #[test]
-fn profiles_without_amounts_are_written_as_names() {
-    assert_form(&ResourceProfile::UNKNOWN, json!("UNKNOWN"));
-    assert_form(&ResourceProfile::ANY, json!("ANY"));
+fn times_are_written_in_nanoseconds_and_never_as_null() {
+    assert_form(&Timestamp::ZERO, json!(0));
+    assert_form(&Timestamp::from_millis(1500), json!(1_500_000_000));
+    assert_form(&Timestamp::from_nanos(u64::MAX - 1), json!(u64::MAX - 1));
+    assert_form(&Timestamp::MAX, Value::Null);
+    assert_eq!(
+        from_value::<Timestamp>(json!(u64::MAX)).expect("a number"),
+        Timestamp::MAX
+    );
+    assert_not_read::<Timestamp>(
+        json!(-1),
+        "invalid value: integer `-1`, expected a number of nanoseconds",
+    );
+    assert_not_read::<Timestamp>(json!(1.5), "invalid type");
+    assert_not_read::<Timestamp>(json!("never"), "invalid type");
+}
+
+/// An absent deadline must not be read as never.
+#[test]
+fn absent_time_is_not_read_as_never() {
+    #[derive(Debug, PartialEq, Serialize, serde::Deserialize)]
+    struct Lease {
+        valid_until: Timestamp,
+        renewed_at: Option<Timestamp>,
+    }
+
+    let lease = Lease {
+        valid_until: Timestamp::MAX,
+        renewed_at: Some(Timestamp::from_secs(1)),
+    };
+    assert_form(&lease, json!({ "valid_until": null, "renewed_at": 1_000_000_000 }));
+    assert_not_read::<Lease>(json!({ "renewed_at": null }), "missing field `valid_until`");
 }
 
 #[test]
-fn profiles_are_written_exactly() {
+fn profiles_without_amounts_are_written_as_names() {
+    assert_form(&ResourceProfile::UNKNOWN, json!("unknown"));
+    assert_form(&ResourceProfile::ANY, json!("any"));
+}
+
+#[test]
+fn profiles_are_written_in_cores_and_bytes_without_zero_amounts() {
     assert_form(
         &ample(),
         json!({
-            "concrete": {
-                "cpu": 10_000_000,
-                "task_heap_memory": 1,
-                "task_off_heap_memory": 2,
-                "managed_memory": 3,
-                "network_memory": u64::MAX - 6,
-                "extended": [["fpga", 200_000_000], ["gpu", 33_000_000]],
-            }
+            "cpu_cores": 0.1,
+            "task_heap_memory_bytes": 1,
+            "task_off_heap_memory_bytes": 2,
+            "managed_memory_bytes": 3,
+            "network_memory_bytes": u64::MAX - 6,
+            "extended_resources": { "fpga": 2.0, "gpu": 0.33 },
         }),
     );
-    assert_round_trip(&ResourceProfile::ZERO);
-    let smallest = ResourceProfile::builder().cpu_cores(1e-8).build();
-    assert_round_trip(&smallest.expect("a valid amount"));
+    assert_form(&ResourceProfile::ZERO, json!({}));
+    assert_form(&cores(1.0), json!({ "cpu_cores": 1.0 }));
+    assert_form(&cores(1e-8), json!({ "cpu_cores": 1e-8 }));
 }
 
-fn concrete(network_memory: u64, extended: Value) -> Value {
-    json!({
-        "concrete": {
-            "cpu": 0,
-            "task_heap_memory": 1,
-            "task_off_heap_memory": 0,
-            "managed_memory": 0,
-            "network_memory": network_memory,
-            "extended": extended,
-        }
-    })
+fn cores(cores: f64) -> ResourceProfile {
+    let profile = ResourceProfile::builder().cpu_cores(cores).build();
+    profile.expect("a valid amount")
+}
+
+/// A floating-point number does not carry all digits of a fraction above 16 million.
+#[test]
+fn very_large_amounts_are_written_with_all_digits() {
+    assert_form(&cores(16_000_000.1), json!({ "cpu_cores": 16_000_000.1 }));
+    assert_form(&cores(2e10), json!({ "cpu_cores": 2e10 }));
+    let whole = cores(1e11);
+    let smallest = cores(1e-8);
+    let sum = whole.checked_add(&smallest).expect("it fits in 64 bits");
+    assert_form(&sum, json!({ "cpu_cores": "100000000000.00000001" }));
+    let largest = json!({ "cpu_cores": "184467440737.09551615" });
+    let most: ResourceProfile = from_value(largest.clone()).expect("the largest amount");
+    assert!(most.checked_add(&smallest).is_err());
+    assert_form(&most, largest);
+    assert_not_read::<ResourceProfile>(json!({ "cpu_cores": "184467440737.09551616" }), "invalid value");
+}
+
+#[test]
+fn amounts_are_read_from_numbers_and_decimal_texts() {
+    for one_and_a_half in [json!(1.5), json!("1.5"), json!("01.50000000")] {
+        let form = json!({ "cpu_cores": one_and_a_half });
+        assert_eq!(from_value::<ResourceProfile>(form).expect("an amount"), cores(1.5));
+    }
+    for two in [json!(2), json!(2.0), json!("2")] {
+        let form = json!({ "cpu_cores": two });
+        assert_eq!(from_value::<ResourceProfile>(form).expect("an amount"), cores(2.0));
+    }
+    for invalid in [
+        "",
+        ".",
+        "1.",
+        ".5",
+        "-1",
+        "+1",
+        "1e3",
+        "1.000000001",
+        "1 ",
+        "1.2.3",
+        "٣",
+        "1.-1",
+    ] {
+        let message = "expected a number, or a decimal text with at most 8 digits behind the point";
+        assert_not_read::<ResourceProfile>(json!({ "cpu_cores": invalid }), message);
+    }
 }
 
 #[test]
 fn profile_that_no_constructor_allows_is_not_read() {
     type Profile = ResourceProfile;
-    assert_not_read::<Profile>(concrete(u64::MAX, json!([])), "memory: the amount is too large");
     assert_not_read::<Profile>(
-        concrete(0, json!([["gpu", 1], ["fpga", 1], ["gpu", 2]])),
-        "gpu: the extended resource is given twice",
+        json!({ "task_heap_memory_bytes": 1, "network_memory_bytes": u64::MAX }),
+        "memory: the amount is too large",
     );
-    assert_not_read::<Profile>(concrete(0, json!([["gpu", -1]])), "invalid value");
-    assert_not_read::<Profile>(concrete(0, json!([["gpu", 0.5]])), "invalid type");
+    assert_not_read::<Profile>(json!({ "cpu_cores": -1 }), "cpu: -1 is not an amount");
+    assert_not_read::<Profile>(json!({ "cpu_cores": 1e12 }), "cpu: 1000000000000 is not an amount");
+    assert_not_read::<Profile>(
+        json!({ "extended_resources": { "gpu": -0.5 } }),
+        "gpu: -0.5 is not an amount",
+    );
+    assert_not_read::<Profile>(json!({ "managed_memory_bytes": 0.5 }), "invalid type");
+    assert_not_read::<Profile>(json!({ "managed_memory_bytes": -1 }), "invalid value");
+    assert_not_read::<Profile>(json!({ "cores": 1 }), "unknown field `cores`");
+    assert_not_read::<Profile>(json!({ "cpu_cores": null }), "invalid type: null");
     assert_not_read::<Profile>(json!("NOBODY KNOWS"), "unknown variant `NOBODY KNOWS`");
-    assert_not_read::<Profile>(json!({ "concrete": { "cpu": 1 } }), "missing field");
-    assert_not_read::<Profile>(json!(null), "invalid type");
+    assert_not_read::<Profile>(json!(null), "expected \"unknown\", \"any\" or an object of amounts");
+    assert_not_read::<Profile>(json!([1.0]), "invalid type: sequence");
+    let twice = r#"{ "extended_resources": { "gpu": 1, "fpga": 1, "gpu": 2 } }"#;
+    let error = serde_json::from_str::<Profile>(twice).expect_err("it is invalid");
+    assert!(
+        error.to_string().contains("gpu: the extended resource is given twice"),
+        "{error}"
+    );
+    let twice = r#"{ "cpu_cores": 1, "cpu_cores": 1 }"#;
+    let error = serde_json::from_str::<Profile>(twice).expect_err("it is invalid");
+    assert!(error.to_string().contains("duplicate field `cpu_cores`"), "{error}");
+}
+
+/// The compact form of a profile with amounts, for tests that change it.
+#[derive(Debug, Serialize)]
+enum Compact<'a> {
+    #[expect(dead_code, reason = "the number of the variant counts")]
+    Unknown,
+    #[expect(dead_code, reason = "the number of the variant counts")]
+    Any,
+    Amounts {
+        cpu: u64,
+        memory: [u64; 4],
+        extended: &'a [(&'a str, u64)],
+    },
+}
+
+#[test]
+fn compact_profile_is_checked_as_it_is_read() {
+    let read = |memory, extended| {
+        let form = Compact::Amounts {
+            cpu: 1,
+            memory,
+            extended,
+        };
+        let bytes = postcard::to_stdvec(&form).expect("it can be written");
+        postcard::from_bytes::<ResourceProfile>(&bytes)
+    };
+    // Other writers may use another order, or amounts of zero.
+    let expected = ResourceProfile::builder()
+        .cpu_cores(1e-8)
+        .task_heap_memory_bytes(7)
+        .extended_resource("fpga", 1.0)
+        .extended_resource("gpu", 1.0)
+        .build()
+        .expect("valid amounts");
+    let sloppy = &[("gpu", 100_000_000), ("none", 0), ("fpga", 100_000_000)];
+    assert_eq!(read([7, 0, 0, 0], sloppy), Ok(expected));
+    read([1, 0, 0, u64::MAX], &[]).expect_err("the total memory overflows");
+    read([0; 4], &[("gpu", 1), ("fpga", 1), ("gpu", 2)]).expect_err("an extended resource is given twice");
 }
 
 /// Other writers may use another order, or amounts of zero.
 #[test]
 fn profile_in_another_form_is_read_in_the_form_of_equal_profiles() {
-    let sloppy = concrete(0, json!([["gpu", 100_000_000], ["none", 0], ["fpga", 100_000_000]]));
+    let sloppy = json!({
+        "task_heap_memory_bytes": 1,
+        "network_memory_bytes": 0,
+        "extended_resources": { "gpu": 1, "none": 0, "fpga": 1.000_000_001 },
+        "cpu_cores": 0,
+    });
     let expected = ResourceProfile::builder()
         .task_heap_memory_bytes(1)
         .extended_resource("fpga", 1.0)
@@ -162,6 +307,21 @@ fn profile_in_another_form_is_read_in_the_form_of_equal_profiles() {
 }
 
 #[test]
+fn amounts_are_written_as_a_profile_with_them() {
+    let amounts = ResourceAmounts::try_from(&ample()).expect("it has amounts");
+    assert_form(&amounts, to_value(ample()).expect("it can be written"));
+    assert_form(&ResourceAmounts::default(), json!({}));
+    // Amounts are not checked.
+    let negative = ResourceAmounts {
+        cpu_cores: -1.0,
+        ..ResourceAmounts::default()
+    };
+    assert_form(&negative, json!({ "cpu_cores": -1.0 }));
+    assert_not_read::<ResourceAmounts>(json!({ "cores": 1 }), "unknown field `cores`");
+    assert_not_read::<ResourceAmounts>(json!([]), "expected an object of amounts");
+}
+
+#[test]
 fn slot_requests_are_read_back() {
     assert_form(
         &SlotRequest::new(
@@ -171,9 +331,9 @@ fn slot_requests_are_read_back() {
             "job-master",
         ),
         json!({
-            "job_id": "00000000-0000-0000-0000-000000000001",
-            "allocation_id": "00000000-0000-0000-0000-000000000002",
-            "resource_profile": "ANY",
+            "job_id": "00000000000000000000000000000001",
+            "allocation_id": "00000000000000000000000000000002",
+            "resource_profile": "any",
             "target_address": "job-master",
         }),
     );
@@ -196,8 +356,8 @@ fn slot_reports_are_read_back() {
     assert_eq!(
         written["statuses"][0]["allocation"],
         json!({
-            "id": "00000000-0000-0000-0000-000000000002",
-            "job": "00000000-0000-0000-0000-000000000001",
+            "id": "00000000000000000000000000000002",
+            "job": "00000000000000000000000000000001",
         })
     );
 }
@@ -256,8 +416,8 @@ fn release_checks_and_their_answers_are_read_back() {
     assert_form(
         &check,
         json!({
-            "instance_id": "00000000-0000-0000-0000-000000000004",
-            "leader_id": "00000000-0000-0000-0000-000000000003",
+            "instance_id": "00000000000000000000000000000004",
+            "leader_id": "00000000000000000000000000000003",
             "number": u64::MAX,
         }),
     );

@@ -73,6 +73,9 @@ proptest! {
     fn every_id_is_read_back_from_its_text(bits: u128, worker in arbitrary(), slot_number: u32, worker_request: u64) {
         let allocation_id = AllocationId::from_u128(bits);
         prop_assert_eq!(allocation_id.to_string().parse(), Ok(allocation_id));
+        prop_assert_eq!(allocation_id.as_u128(), bits);
+        prop_assert_eq!(allocation_id.to_bytes(), bits.to_be_bytes());
+        prop_assert_eq!(AllocationId::from_bytes(bits.to_be_bytes()), allocation_id);
         let slot_id = SlotId::new(&worker, slot_number);
         prop_assert_eq!(slot_id.to_string().parse(), Ok(slot_id));
         let worker_request = WorkerRequestId::new(worker_request);

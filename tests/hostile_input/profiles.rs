@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 use slot_manager::error::ResourceProfileError;
-use slot_manager::{ResourceProfile, ResourceProfileBuilder};
+use slot_manager::{ResourceAmounts, ResourceProfile, ResourceProfileBuilder, ResourceProfileKind};
 
 /// Up to this number of cores, or units of an extended resource, a profile can be built again from
 /// its readings.
@@ -100,7 +100,22 @@ fn readings(profile: &ResourceProfile) -> Option<Readings> {
 }
 
 fn is_amount(amount: f64) -> bool {
-    (0.0..1.844_674_407_370_955_2e11).contains(&amount)
+    (0.0..=1.844_674_407_370_955_2e11).contains(&amount)
+}
+
+/// A profile of exact amounts in units of 10⁻⁸, which the builder cannot make of all large numbers.
+fn exact_profile(cores: u64, gpus: u64) -> ResourceProfile {
+    let exact = |units: u64| format!("{}.{:08}", units / 100_000_000, units % 100_000_000);
+    let form = serde_json::json!({ "cpu_cores": exact(cores), "extended_resources": { "gpu": exact(gpus) } });
+    serde_json::from_value(form).expect("valid amounts")
+}
+
+fn units() -> impl Strategy<Value = u64> {
+    prop_oneof![
+        any::<u64>(),
+        (0..64_u32, any::<u64>()).prop_map(|(bits, number)| number >> bits),
+        u64::MAX - 4096..=u64::MAX,
+    ]
 }
 
 proptest! {
@@ -142,6 +157,69 @@ proptest! {
                 let same = Given { cores, memory, in_mebibytes: false, extended }.builder().build();
                 prop_assert_eq!(same.as_ref(), Ok(&profile));
             }
+        }
+    }
+
+    /// The kind of a profile makes an equal profile, unless the amounts are very large.
+    #[test]
+    fn profile_made_of_the_kind_of_another_is_equal(profile in profile()) {
+        let kind = profile.kind();
+        let Some((cores, memory, extended)) = readings(&profile) else {
+            prop_assert_eq!(kind == ResourceProfileKind::Any, profile == ResourceProfile::ANY);
+            prop_assert_eq!(kind == ResourceProfileKind::Unknown, profile == ResourceProfile::UNKNOWN);
+            prop_assert_eq!(ResourceAmounts::try_from(&profile), Err(ResourceProfileError::NoAmounts));
+            prop_assert_eq!(ResourceProfile::try_from(kind), Ok(profile));
+            return Ok(());
+        };
+        let amounts = ResourceAmounts::try_from(&profile).expect("it has amounts");
+        prop_assert_eq!(&kind, &ResourceProfileKind::Amounts(amounts.clone()));
+        prop_assert_eq!(amounts.cpu_cores, cores);
+        prop_assert_eq!(memory, [
+            amounts.task_heap_memory_bytes,
+            amounts.task_off_heap_memory_bytes,
+            amounts.managed_memory_bytes,
+            amounts.network_memory_bytes,
+        ]);
+        prop_assert_eq!(amounts.extended_resources.clone().into_iter().collect::<Vec<_>>(), extended);
+        let is_exact = cores <= EXACT && amounts.extended_resources.values().all(|amount| *amount <= EXACT);
+        let same = ResourceProfile::try_from(kind).expect("amounts of a profile");
+        prop_assert!(!is_exact || same == profile);
+    }
+
+    /// The amounts of a profile make a profile. Up to 20 million cores or units it is equal, above
+    /// that it differs in the last digits of the number.
+    #[test]
+    fn amounts_of_a_profile_are_legal_and_nearly_exact(cores in units(), gpus in units()) {
+        let profile = exact_profile(cores, gpus);
+        let same = ResourceProfile::try_from(profile.kind()).expect("amounts of a profile");
+        if cores.max(gpus) <= 2_000_000_000_000_000 {
+            prop_assert_eq!(same, profile);
+        } else {
+            let is_near = |a: Option<f64>, b: Option<f64>| {
+                a.zip(b).is_some_and(|(a, b)| (a - b).abs() <= a * f64::EPSILON)
+            };
+            prop_assert!(is_near(same.cpu_cores(), profile.cpu_cores()));
+            prop_assert!(is_near(same.extended_resource("gpu"), profile.extended_resource("gpu")));
+        }
+    }
+
+    /// Serialization loses no digit of any amount.
+    #[test]
+    fn serialized_profile_is_read_back_equal(cores in units(), gpus in units(), profile in profile()) {
+        for profile in [exact_profile(cores, gpus), profile] {
+            let written = serde_json::to_string(&profile)?;
+            prop_assert_eq!(&serde_json::from_str::<ResourceProfile>(&written)?, &profile);
+            let form = serde_json::to_value(&profile)?;
+            // Other numbers may be texts.
+            let safe = 1.6e7;
+            let cores = profile.cpu_cores().unwrap_or_default();
+            prop_assert!(cores > safe || !form["cpu_cores"].is_string(), "{}", written);
+            for (name, amount) in profile.extended_resources() {
+                let is_text = form["extended_resources"][name].is_string();
+                prop_assert!(amount > safe || !is_text, "{}", written);
+            }
+            let written = postcard::to_stdvec(&profile)?;
+            prop_assert_eq!(&postcard::from_bytes::<ResourceProfile>(&written)?, &profile);
         }
     }
 

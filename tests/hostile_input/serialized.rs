@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 use slot_manager::error::SlotAllocationError;
 use slot_manager::message::{Acknowledge, AllocateSlot, FreeSlot};
 use slot_manager::{
-    AllocationId, InstanceId, JobId, LeaderId, ResourceId, ResourceProfile, SlotId, SlotReport, SlotRequest,
-    SlotStatus, Timestamp, WorkerRequestId,
+    AllocationId, InstanceId, JobId, LeaderId, ResourceAmounts, ResourceId, ResourceProfile, SlotId, SlotReport,
+    SlotRequest, SlotStatus, Timestamp, WorkerRequestId,
 };
 
 use crate::text::{arbitrary, arbitrary_or_nearly};
@@ -20,8 +20,33 @@ fn check<T: Serialize + DeserializeOwned + PartialEq + Debug>(text: &str) -> Res
     if let Ok(value) = serde_json::from_str::<T>(text) {
         let written = serde_json::to_string(&value)?;
         prop_assert_eq!(&serde_json::from_str::<T>(&written)?, &value);
+        let written = postcard::to_stdvec(&value)?;
+        prop_assert_eq!(&postcard::from_bytes::<T>(&written)?, &value);
     }
     Ok(())
+}
+
+/// Checks that a text is refused as amounts, or read as amounts that are read back nearly equal.
+///
+/// The parser may miss a floating-point number by its last bit.
+fn check_amounts(text: &str) -> Result<(), TestCaseError> {
+    if let Ok(amounts) = serde_json::from_str::<ResourceAmounts>(text) {
+        let written = serde_json::to_string(&amounts)?;
+        let again: ResourceAmounts = serde_json::from_str(&written)?;
+        prop_assert!((again.cpu_cores - amounts.cpu_cores).abs() <= amounts.cpu_cores.abs() * f64::EPSILON);
+        prop_assert!(again.extended_resources.len() <= amounts.extended_resources.len());
+        let written = postcard::to_stdvec(&amounts)?;
+        prop_assert_eq!(postcard::from_bytes::<ResourceAmounts>(&written)?, amounts);
+    }
+    Ok(())
+}
+
+/// Checks that bytes are refused, or read as a value that is read back equal.
+fn check_bytes<T: Serialize + DeserializeOwned + PartialEq + Debug>(bytes: &[u8]) -> Result<(), TestCaseError> {
+    match postcard::from_bytes::<T>(bytes) {
+        Ok(value) => check::<T>(&serde_json::to_string(&value)?),
+        Err(_) => Ok(()),
+    }
 }
 
 /// Checks a text as each type.
@@ -35,6 +60,7 @@ fn check_all(text: &str) -> Result<(), TestCaseError> {
     check::<WorkerRequestId>(text)?;
     check::<Timestamp>(text)?;
     check::<ResourceProfile>(text)?;
+    check_amounts(text)?;
     check::<SlotRequest>(text)?;
     check::<SlotStatus>(text)?;
     check::<SlotReport>(text)?;
@@ -48,26 +74,34 @@ fn number() -> impl Strategy<Value = u64> {
     prop_oneof![0..4_u64, any::<u64>(), Just(u64::MAX), Just(u64::MAX / 4)]
 }
 
-fn profile() -> impl Strategy<Value = Value> {
-    let extended = prop::collection::vec(("[a-c]", number()), 0..4);
-    let concrete = (prop::array::uniform5(number()), extended).prop_map(|(amounts, extended)| {
-        let [
-            cpu,
-            task_heap_memory,
-            task_off_heap_memory,
-            managed_memory,
-            network_memory,
-        ] = amounts;
-        json!({ "concrete": {
-            "cpu": cpu,
-            "task_heap_memory": task_heap_memory,
-            "task_off_heap_memory": task_off_heap_memory,
-            "managed_memory": managed_memory,
-            "network_memory": network_memory,
-            "extended": extended,
-        } })
+/// A number or a decimal text, as an amount of a profile.
+fn amount() -> impl Strategy<Value = Value> {
+    let exact = (any::<u64>(), 0..10_usize).prop_map(|(number, digits)| {
+        let (whole, fraction) = (number / 100_000_000, number % 100_000_000);
+        json!(format!("{whole}.{fraction:0digits$}"))
     });
-    prop_oneof![4 => concrete, 1 => Just(json!("ANY")), 1 => Just(json!("UNKNOWN"))]
+    prop_oneof![
+        3 => number().prop_map(|number| json!(number)),
+        3 => (0.0..2e11_f64).prop_map(|number| json!(number)),
+        2 => exact,
+        1 => any::<f64>().prop_map(|number| json!(number)),
+    ]
+}
+
+fn profile() -> impl Strategy<Value = Value> {
+    let extended = prop::collection::btree_map("[a-c]", amount(), 0..4);
+    let amounts = (amount(), prop::array::uniform4(number()), extended).prop_map(|(cores, memory, extended)| {
+        let [heap, off_heap, managed, network] = memory;
+        json!({
+            "cpu_cores": cores,
+            "task_heap_memory_bytes": heap,
+            "task_off_heap_memory_bytes": off_heap,
+            "managed_memory_bytes": managed,
+            "network_memory_bytes": network,
+            "extended_resources": extended,
+        })
+    });
+    prop_oneof![4 => amounts, 1 => Just(json!("any")), 1 => Just(json!("unknown"))]
 }
 
 /// A message of each type, of arbitrary parts; not all of these are valid.
@@ -75,7 +109,7 @@ fn message() -> impl Strategy<Value = Value> {
     (profile(), arbitrary(), any::<u32>(), any::<u128>(), number()).prop_flat_map(
         |(profile, text, slot_number, bits, number)| {
             let id = json!(AllocationId::from_u128(bits));
-            let slot_id = json!({ "resource_id": text, "slot_number": slot_number });
+            let slot_id = json!(SlotId::new(text.as_str(), slot_number));
             let status = |allocation: Value| {
                 json!({ "slot_id": slot_id, "resource_profile": profile, "allocation": allocation })
             };
@@ -112,6 +146,17 @@ proptest! {
         check_all(&text)?;
     }
 
+    /// Bytes of a format that does not describe itself are refused, or read as a valid value.
+    #[test]
+    fn arbitrary_bytes_are_refused_or_read(bytes in prop::collection::vec(any::<u8>(), 0..64)) {
+        check_bytes::<AllocationId>(&bytes)?;
+        check_bytes::<SlotId>(&bytes)?;
+        check_bytes::<Timestamp>(&bytes)?;
+        check_bytes::<ResourceProfile>(&bytes)?;
+        check_bytes::<SlotReport>(&bytes)?;
+        check_bytes::<AllocateSlot>(&bytes)?;
+    }
+
     /// Each profile that is read could be built: its total memory does not overflow.
     #[test]
     fn profile_is_refused_or_can_be_made(form in profile()) {
@@ -126,7 +171,7 @@ proptest! {
 
 #[test]
 fn deeply_nested_messages_are_refused() {
-    for (open, close) in [("[", "]"), ("{\"concrete\":", "}"), ("{\"statuses\":[", "]}")] {
+    for (open, close) in [("[", "]"), ("{\"extended_resources\":", "}"), ("{\"statuses\":[", "]}")] {
         let text = open.repeat(100_000) + &close.repeat(100_000);
         assert!(serde_json::from_str::<SlotReport>(&text).is_err());
         assert!(serde_json::from_str::<ResourceProfile>(&text).is_err());
@@ -197,5 +242,6 @@ fn message_that_claims_a_giant_length_is_refused() {
     check::<FreeSlot>();
     check::<SlotId>();
     check::<ResourceProfile>();
+    check::<ResourceAmounts>();
     check::<SlotAllocationError>();
 }
