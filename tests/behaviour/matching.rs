@@ -28,11 +28,7 @@ fn granted_one_by_one(fixture: &mut Fixture, slots: usize) -> Vec<u128> {
     (0..slots)
         .map(|_| {
             assert_eq!(fixture.free(&slot("tm", 0), holder), FreeSlotOutcome::Freed);
-            holder = fixture
-                .holder(&slot("tm", 0))
-                .expect("a request waits")
-                .as_uuid()
-                .as_u128();
+            holder = fixture.holder(&slot("tm", 0)).expect("a request waits").as_u128();
             holder
         })
         .collect()

@@ -185,7 +185,7 @@ fn each_slot_of_a_promise_is_bound_to_the_oldest_request_that_fits() {
     let bound: Vec<_> = fixture
         .manager
         .promised_slots()
-        .map(|promise| promise.bound_to().map(|id| id.as_uuid().as_u128()))
+        .map(|promise| promise.bound_to().map(slot_manager::AllocationId::as_u128))
         .collect();
     assert_eq!(bound, [Some(4), Some(2), Some(1), Some(3)]);
 }

@@ -149,7 +149,10 @@ fn task_executor_is_not_notified_of_attempts_that_it_ended_itself() {
         // when
         fixture.report(
             7,
-            &report("tm", &[fixture.holder(&slot("tm", 0)).map(|id| id.as_uuid().as_u128())]),
+            &report(
+                "tm",
+                &[fixture.holder(&slot("tm", 0)).map(slot_manager::AllocationId::as_u128)],
+            ),
         );
 
         // then

@@ -376,7 +376,7 @@ impl Fixture {
             .manager
             .promised_slots()
             .map(|promise| {
-                let bound = promise.bound_to().map(|id| id.as_uuid().as_u128());
+                let bound = promise.bound_to().map(AllocationId::as_u128);
                 (promise.worker_request().as_u64(), bound)
             })
             .collect();
@@ -641,7 +641,7 @@ pub fn in_flight(slot: &SlotId) -> AllocationStatus {
 ///
 /// Other effects and causes are shown by their `Display`.
 pub fn brief(effects: &[Effect]) -> Vec<String> {
-    let number = |id: &AllocationId| id.as_uuid().as_u128();
+    let number = |id: &AllocationId| id.as_u128();
     let failed = |failure: &RequestFailure| match failure {
         RequestFailure::Timeout { .. } => "timeout".to_owned(),
         RequestFailure::ResourceManager(error) => error.reason().to_owned(),
@@ -668,7 +668,7 @@ pub fn brief(effects: &[Effect]) -> Vec<String> {
                 idle_period,
             },
         } => {
-            let instance = instance_id.as_uuid().as_u128();
+            let instance = instance_id.as_u128();
             format!("release {instance}, idle since {idle_since} ({idle_period})")
         }
         Action::WithdrawResource { worker_request } => format!("withdraw {worker_request}"),
@@ -708,7 +708,7 @@ pub fn brief(effects: &[Effect]) -> Vec<String> {
                 )
             }
             Effect::Gateway(GatewayCall::CanBeReleased(check)) => {
-                format!("may {} go? #{}", check.instance_id.as_uuid().as_u128(), check.number)
+                format!("may {} go? #{}", check.instance_id.as_u128(), check.number)
             }
             other => other.to_string(),
         })

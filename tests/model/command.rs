@@ -241,8 +241,8 @@ impl From<ReleaseCheck> for CheckId {
     fn from(check: ReleaseCheck) -> Self {
         Self {
             number: check.number,
-            instance: check.instance_id.as_uuid().as_u128(),
-            leader: check.leader_id.as_uuid().as_u128(),
+            instance: check.instance_id.as_u128(),
+            leader: check.leader_id.as_u128(),
         }
     }
 }

@@ -357,7 +357,7 @@ impl Resolver<'_> {
             }
             Step::Cancel(choice) => {
                 let pending = choose(&self.state.requests, *choice).filter(|_| choice % 4 != 0);
-                let pending = pending.map(|it| it.allocation_id.as_uuid().as_u128());
+                let pending = pending.map(|it| it.allocation_id.as_u128());
                 Command::Cancel {
                     allocation: pending.or_else(|| self.allocation(*choice))?,
                 }
@@ -391,7 +391,7 @@ impl Resolver<'_> {
                 let statuses = known_statuses.unwrap_or_else(|| new_statuses(&worker, *shape));
                 let promised = promised.and_then(|choice| choose(&self.state.promises, choice));
                 Command::Register {
-                    instance: instance.map_or(self.instances + 1, |it| it.instance_id.as_uuid().as_u128()),
+                    instance: instance.map_or(self.instances + 1, |it| it.instance_id.as_u128()),
                     worker_request: promised.map(|it| it.worker_request.as_u64()),
                     answer: self.answer(answer, known),
                     report: self.report(&worker, statuses, changes, *revision, known),
@@ -399,7 +399,7 @@ impl Resolver<'_> {
                 }
             }
             Step::Unregister(choice) => Command::Unregister {
-                instance: self.task_manager(*choice)?.instance_id.as_uuid().as_u128(),
+                instance: self.task_manager(*choice)?.instance_id.as_u128(),
             },
             Step::Report {
                 task_manager,
@@ -409,7 +409,7 @@ impl Resolver<'_> {
                 let task_manager = self.task_manager(*task_manager)?;
                 let (worker, statuses) = (task_manager.resource_id.as_str(), self.statuses(task_manager));
                 Command::Report {
-                    instance: task_manager.instance_id.as_uuid().as_u128(),
+                    instance: task_manager.instance_id.as_u128(),
                     report: self.report(worker, statuses, changes, *revision, Some(task_manager)),
                 }
             }
@@ -448,7 +448,7 @@ impl Resolver<'_> {
             } => {
                 let task_manager = self.task_manager(*task_manager)?;
                 Command::Answers {
-                    instance: task_manager.instance_id.as_uuid().as_u128(),
+                    instance: task_manager.instance_id.as_u128(),
                     once: *once,
                     answer: self.answer(answer, Some(task_manager)),
                 }
@@ -477,7 +477,7 @@ impl Resolver<'_> {
                 once,
                 answer,
             } => Command::ReleaseAnswers {
-                instance: self.task_manager(*task_manager)?.instance_id.as_uuid().as_u128(),
+                instance: self.task_manager(*task_manager)?.instance_id.as_u128(),
                 once: *once,
                 answer: *answer,
             },
@@ -511,7 +511,7 @@ impl Resolver<'_> {
             .flat_map(|it| &it.slots)
             .filter_map(|slot| match slot.state {
                 SlotState::Allocated { allocation_id, .. } | SlotState::InFlight { allocation_id, .. } => {
-                    Some((slot.slot_id.clone(), allocation_id.as_uuid().as_u128()))
+                    Some((slot.slot_id.clone(), allocation_id.as_u128()))
                 }
                 _ => None,
             })
@@ -548,8 +548,8 @@ impl Resolver<'_> {
             shape: Shape::of(&slot.profile),
             holder: match slot.state {
                 SlotState::Allocated { allocation_id, job_id } => Some(Holder {
-                    allocation: allocation_id.as_uuid().as_u128(),
-                    job: job_id.as_uuid().as_u128(),
+                    allocation: allocation_id.as_u128(),
+                    job: job_id.as_u128(),
                 }),
                 _ => None,
             },
@@ -603,8 +603,8 @@ impl Resolver<'_> {
                     .find(|it| it.in_flight_to.as_ref() == Some(&status.slot))
                 {
                     status.holder = Some(Holder {
-                        allocation: request.allocation_id.as_uuid().as_u128(),
-                        job: request.job_id.as_uuid().as_u128(),
+                        allocation: request.allocation_id.as_u128(),
+                        job: request.job_id.as_u128(),
                     });
                 }
             }

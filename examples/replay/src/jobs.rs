@@ -96,7 +96,7 @@ impl Jobs {
 
     /// Returns the request with this allocation id. `None` if no job made it.
     pub(crate) fn request(&mut self, allocation_id: AllocationId) -> Option<&mut Request> {
-        let number = usize::try_from(allocation_id.as_uuid().as_u128()).ok()?;
+        let number = usize::try_from(allocation_id.as_u128()).ok()?;
         self.requests.get_mut(number.checked_sub(1)?)
     }
 

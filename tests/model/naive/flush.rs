@@ -70,7 +70,7 @@ impl NaiveSlotManager {
             job_id: request.job_id,
             allocation_id: request.allocation_id,
             resource_profile: request.profile,
-            target_address: format!("job-master-{}", request.job_id.as_uuid().as_u128()).into(),
+            target_address: format!("job-master-{}", request.job_id.as_u128()).into(),
             leader_id: self.leader.expect("started"),
             instance_id: owner.instance_id,
             attempt,

@@ -120,7 +120,7 @@ impl Simulation {
                     self.faults.count(Fault::RequestUnfulfillable);
                 }
                 self.failed += 1;
-                let job = job_id.as_uuid().as_u128();
+                let job = job_id.as_u128();
                 self.send(Link::ManagerToJob(job), Message::NotServed { allocation_id });
             }
             _ => {}

@@ -142,7 +142,7 @@ impl Simulation {
                 id: allocation_id,
                 job: job_id,
             } = status.allocation()?;
-            (job_id.as_uuid().as_u128() == job).then(|| (status.slot_id().clone(), allocation_id))
+            (job_id.as_u128() == job).then(|| (status.slot_id().clone(), allocation_id))
         });
         let slots = held.collect();
         self.send(Link::WorkerToJob(worker, job), Message::HeldSlots { worker, slots });
@@ -169,7 +169,7 @@ impl Simulation {
         if answer.is_err() {
             return;
         }
-        let job = request.job_id.as_uuid().as_u128();
+        let job = request.job_id.as_u128();
         let offer = Message::Offer {
             slot_id: request.slot_id.clone(),
             allocation_id: request.allocation_id,
