@@ -27,11 +27,13 @@ pub use crate::slot_manager::invariants::InvariantViolation;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[error("the slot manager is not started")]
 pub struct NotStarted;
 
 /// The error of [`start`](crate::SlotManager::start). Nothing changed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub enum StartError {
     /// The manager is started already. Call [`suspend`](crate::SlotManager::suspend) first.
@@ -58,6 +60,7 @@ pub enum StartError {
 /// assert!(may_retry(&SlotRequestError::TooManyPendingRequests { limit: 1000 }));
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub enum SlotRequestError {
     /// See [`NotStarted`]. Nothing changed.
@@ -94,6 +97,7 @@ pub enum SlotRequestError {
 
 /// The difference between a request and the known allocation with its id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub enum Conflict {
     /// The job differs.
@@ -113,6 +117,7 @@ impl std::fmt::Display for Conflict {
 
 /// The error of a registration or a slot report.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub enum SlotReportError {
     /// See [`NotStarted`]. Nothing changed.
@@ -206,6 +211,7 @@ impl SlotAllocationError {
 /// assert_eq!(error.to_string(), "the resource manager starts no worker: the quota is used up");
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[error("the resource manager starts no worker: {reason}")]
 pub struct ResourceManagerError {
     reason: Arc<str>,
@@ -251,6 +257,7 @@ impl ResourceManagerError {
 /// # Ok::<(), SlotManagerError>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub enum SlotManagerError {
     /// See [`NotStarted`].

@@ -1,5 +1,6 @@
 //! The identifiers: newtypes that are cheap to clone, ordered, hashable, and have a text form.
 
+use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::convert::Infallible;
 use std::fmt;
@@ -22,17 +23,18 @@ mod serialized;
 /// assert_eq!(error.to_string(), "\"worker-1\" is not a slot id (<resource id>_<slot number>)");
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[error("{text:?} is not {expected}")]
 pub struct ParseIdError {
     text: String,
-    expected: &'static str,
+    expected: Cow<'static, str>,
 }
 
 impl ParseIdError {
     fn new(text: &str, expected: &'static str) -> Self {
         Self {
             text: text.to_owned(),
-            expected,
+            expected: expected.into(),
         }
     }
 

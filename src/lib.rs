@@ -178,7 +178,9 @@
 //! No feature is on by default.
 //!
 //! - `tokio`: `TokioScheduledExecutor`, time from tokio's clock and timer.
-//! - `serde`: serialization of ids, profiles, messages, overviews and explanations.
+//! - `serde`: serialization of ids, profiles, messages, causes, outcomes, errors, overviews and
+//!   explanations. Formats for people, such as JSON, show ids as logs do, never as null, and
+//!   profiles in cores and bytes. Errors of the configuration are written and not read.
 //! - `test-util`: the module `testing` with a manual clock and doubles of all collaborators.
 //!   [`SlotManager::check_invariants`] goes well with them.
 //!

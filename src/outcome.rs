@@ -56,6 +56,7 @@ impl fmt::Display for AllocationStatus {
 /// assert_eq!(describe(&SlotRequestOutcome::Accepted(AllocationStatus::Waiting)), "accepted, waiting");
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[must_use]
 pub enum SlotRequestOutcome {
     /// The request is accepted. The status is its status at the end of the call, or `Granted` if it
@@ -67,6 +68,7 @@ pub enum SlotRequestOutcome {
 
 /// The outcome of [`unregister_slot_request`](crate::SlotManager::unregister_slot_request).
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum CancelOutcome {
     /// The request was not granted and is forgotten.
     Cancelled,
@@ -94,6 +96,7 @@ pub enum CancelOutcome {
 /// assert!(!must_stop_worker(&RegistrationOutcome::Registered));
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum RegistrationOutcome {
     /// The worker was not registered before, and is now.
     Registered,
@@ -126,6 +129,7 @@ pub enum RegistrationOutcome {
 /// assert!(!must_register_again(&ReportOutcome::Ignored(Stale { revision: 3, highest_seen: 4 })));
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum ReportOutcome {
     /// The report is applied: the manager's view agrees with it.
     Applied,
@@ -137,6 +141,7 @@ pub enum ReportOutcome {
 
 /// The revisions of a report that was overtaken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Stale {
     /// The revision of the report.
     pub revision: u64,
@@ -146,6 +151,7 @@ pub struct Stale {
 
 /// The outcome of [`unregister_task_manager`](crate::SlotManager::unregister_task_manager).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum UnregistrationOutcome {
     /// The task manager and its slots are forgotten.
     Unregistered,
@@ -155,6 +161,7 @@ pub enum UnregistrationOutcome {
 
 /// The outcome of [`free_slot`](crate::SlotManager::free_slot).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum FreeSlotOutcome {
     /// The allocation held the slot. Its grant has ended.
     Freed,
@@ -174,6 +181,7 @@ pub enum FreeSlotOutcome {
 
 /// The outcome of [`worker_failed`](crate::SlotManager::worker_failed).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum WorkerFailedOutcome {
     /// The worker request and its remaining promised slots are forgotten.
     Forgotten {
@@ -186,6 +194,7 @@ pub enum WorkerFailedOutcome {
 
 /// The outcome of [`answer_release`](crate::SlotManager::answer_release).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum ReleaseAnswerOutcome {
     /// The task manager is being stopped and is forgotten.
     Released,
@@ -202,6 +211,7 @@ pub enum ReleaseAnswerOutcome {
 
 /// The outcome of [`block`](crate::SlotManager::block).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum BlockOutcome {
     /// The worker is blocked from now on, registered or not.
     Blocked,
@@ -211,6 +221,7 @@ pub enum BlockOutcome {
 
 /// The outcome of [`unblock`](crate::SlotManager::unblock).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum UnblockOutcome {
     /// The worker is not blocked any more.
     Unblocked,

@@ -119,6 +119,7 @@ impl Sketch {
 
 /// The reason why amounts are refused. The refused call changes nothing.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub enum ResourceProfileError {
     /// An amount is negative, infinite, not a number, or too large.

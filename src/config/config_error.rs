@@ -18,6 +18,7 @@ use crate::error::WorkerDescriptionError;
 /// assert_eq!(error.to_string(), "slotmanager.number-of-slots.min: \"many\" is not a number");
 /// ```
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub enum ConfigError {
     /// The value of an option cannot be read, or is not legal for it.

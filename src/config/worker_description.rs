@@ -26,6 +26,7 @@ pub struct WorkerDescription {
 
 /// The reason why a number of slots and a profile do not describe a worker.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub enum WorkerDescriptionError {
     /// The number of slots is zero.

@@ -27,6 +27,7 @@ use crate::{AllocationId, InstanceId, JobId, ResourceProfile, SlotId, Timestamp}
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub enum WorkerPromise {
     /// A worker with slots of these profiles will come. As many waiting requests as fit are bound
@@ -48,6 +49,7 @@ pub enum WorkerPromise {
 
 /// The answer to the withdrawal of a worker request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Withdrawal {
     /// The worker will not come.
     Confirmed,
@@ -57,6 +59,7 @@ pub enum Withdrawal {
 
 /// The answer to the release of an idle task manager.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Release {
     /// The task manager is being stopped. The manager forgets it and its slots at once.
     Accepted,
@@ -66,6 +69,7 @@ pub enum Release {
 
 /// The cause of the release of a task manager.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub enum ReleaseCause {
     /// None of its slots was used for the idle timeout.
@@ -92,6 +96,7 @@ pub enum ReleaseCause {
 /// assert_eq!(cause.to_string(), "slot worker-1_0 was lost: its task executor reports it as free");
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum AllocationFailureCause {
     /// The request was never granted and is forgotten.
     #[error("the slot request failed: {0}")]
@@ -108,6 +113,7 @@ pub enum AllocationFailureCause {
 
 /// The cause of the failure of a request that was not granted.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub enum RequestFailure {
     /// The request was not granted in time. The job may request again.
@@ -150,6 +156,7 @@ fn describe_last_failure(failure: &Option<SlotAllocationError>) -> String {
 
 /// The event that caused the loss of a grant.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub enum GrantLoss {
     /// The task manager was unregistered.

@@ -3,16 +3,27 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
+use std::time::Duration;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, from_value, json, to_value};
 use slot_manager::config::Limit;
-use slot_manager::error::SlotAllocationError;
-use slot_manager::message::{Acknowledge, AllocateSlot, FreeSlot, ReleaseCheck, ReleaseDecision};
+use slot_manager::error::{
+    Conflict, NotStarted, ResourceManagerError, SlotAllocationError, SlotManagerError, SlotReportError,
+    SlotRequestError, StartError,
+};
+use slot_manager::message::{
+    Acknowledge, AllocateSlot, AllocationFailureCause, FreeSlot, GrantLoss, Release, ReleaseCause, ReleaseCheck,
+    ReleaseDecision, RequestFailure, Withdrawal, WorkerPromise,
+};
+use slot_manager::outcome::{
+    AllocationStatus, BlockOutcome, CancelOutcome, FreeSlotOutcome, RegistrationOutcome, ReleaseAnswerOutcome,
+    ReportOutcome, SlotRequestOutcome, Stale, UnblockOutcome, UnregistrationOutcome, WorkerFailedOutcome,
+};
 use slot_manager::{
-    AllocationId, InstanceId, JobId, LeaderId, ResourceAmounts, ResourceId, ResourceProfile, SlotId, SlotReport,
-    SlotRequest, SlotStatus, Timestamp, WorkerRequestId,
+    AllocationId, InstanceId, JobId, LeaderId, ResourceAmounts, ResourceId, ResourceProfile, SlotId, SlotManagerConfig,
+    SlotReport, SlotRequest, SlotStatus, Timestamp, WorkerRequestId,
 };
 
 /// Checks that a value is read back equal: from a value, from a text, and from bytes that do not
@@ -352,6 +363,8 @@ fn slot_reports_are_read_back() {
     assert_round_trip(&SlotReport::default());
     let written = to_value(report.with_revision(4)).expect("it can be written");
     assert_eq!(written["revision"], json!(4));
+    assert_eq!(written["statuses"][1]["slot_id"], json!("pod_7_0"));
+    assert_eq!(written["statuses"][1]["resource_profile"], json!("unknown"));
     assert_eq!(written["statuses"][1]["allocation"], Value::Null);
     assert_eq!(
         written["statuses"][0]["allocation"],
@@ -359,6 +372,18 @@ fn slot_reports_are_read_back() {
             "id": "00000000000000000000000000000002",
             "job": "00000000000000000000000000000001",
         })
+    );
+}
+
+#[test]
+fn slot_report_is_written_for_people() {
+    let free = SlotStatus::free(slot(), cores(2.0));
+    assert_form(
+        &SlotReport::new(vec![free]).with_revision(4),
+        json!({
+            "statuses": [{ "slot_id": "pod_7_3", "resource_profile": { "cpu_cores": 2.0 }, "allocation": null }],
+            "revision": 4,
+        }),
     );
 }
 
@@ -428,6 +453,248 @@ fn release_checks_and_their_answers_are_read_back() {
     let mut incomplete = to_value(check).expect("it can be written");
     incomplete.as_object_mut().expect("an object").remove("number");
     assert_not_read::<ReleaseCheck>(incomplete, "missing field `number`");
+}
+
+#[test]
+fn answers_of_the_resource_manager_are_read_back() {
+    assert_form(
+        &WorkerPromise::Slots(vec![cores(2.0), ResourceProfile::ANY]),
+        json!({ "Slots": [{ "cpu_cores": 2.0 }, "any"] }),
+    );
+    assert_form(&WorkerPromise::Unspecified, json!("Unspecified"));
+    assert_form(&WorkerPromise::Declined, json!("Declined"));
+    assert_form(&Withdrawal::Confirmed, json!("Confirmed"));
+    assert_form(&Withdrawal::TooLate, json!("TooLate"));
+    assert_form(&Release::Accepted, json!("Accepted"));
+    assert_form(&Release::Declined, json!("Declined"));
+    assert_form(
+        &ResourceManagerError::new("the quota is used up"),
+        json!({ "reason": "the quota is used up" }),
+    );
+}
+
+#[test]
+fn causes_of_a_release_are_read_back() {
+    assert_form(
+        &ReleaseCause::IdleTimeout {
+            idle_since: Timestamp::from_secs(30),
+            idle_period: 2,
+        },
+        json!({ "IdleTimeout": { "idle_since": 30_000_000_000_u64, "idle_period": 2 } }),
+    );
+}
+
+/// A service tells a job why its request failed.
+#[test]
+fn causes_of_a_failed_request_are_read_back() {
+    let of = AllocationFailureCause::RequestFailed;
+    assert_form(
+        &of(RequestFailure::Timeout {
+            timeout: Duration::from_millis(90_500),
+            resource_profile: cores(0.5),
+            last_failure: Some(SlotAllocationError::rejected("the disk is full")),
+        }),
+        json!({
+            "RequestFailed": {
+                "Timeout": {
+                    "timeout": { "secs": 90, "nanos": 500_000_000 },
+                    "resource_profile": { "cpu_cores": 0.5 },
+                    "last_failure": { "Rejected": { "reason": "the disk is full" } },
+                },
+            },
+        }),
+    );
+    assert_round_trip(&of(RequestFailure::Timeout {
+        timeout: Duration::MAX,
+        resource_profile: ResourceProfile::UNKNOWN,
+        last_failure: None,
+    }));
+    assert_form(
+        &of(RequestFailure::ResourceManager(ResourceManagerError::new("no quota"))),
+        json!({ "RequestFailed": { "ResourceManager": { "reason": "no quota" } } }),
+    );
+    assert_form(
+        &of(RequestFailure::Unfulfillable {
+            resource_profile: ResourceProfile::ANY,
+        }),
+        json!({ "RequestFailed": { "Unfulfillable": { "resource_profile": "any" } } }),
+    );
+    assert_round_trip(&of(RequestFailure::HeldByAnotherJob {
+        slot_id: slot(),
+        job_id: JobId::from_u128(1),
+    }));
+}
+
+/// A service tells a job why it lost a slot.
+#[test]
+fn causes_of_a_lost_grant_are_read_back() {
+    let of = |loss| AllocationFailureCause::GrantLost { slot_id: slot(), loss };
+    assert_form(
+        &of(GrantLoss::TaskManagerUnregistered {
+            instance_id: InstanceId::from_u128(4),
+            cause: "its heartbeat timed out".into(),
+        }),
+        json!({
+            "GrantLost": {
+                "slot_id": "pod_7_3",
+                "loss": {
+                    "TaskManagerUnregistered": {
+                        "instance_id": "00000000000000000000000000000004",
+                        "cause": "its heartbeat timed out",
+                    },
+                },
+            },
+        }),
+    );
+    assert_form(
+        &of(GrantLoss::ReportedFree),
+        json!({ "GrantLost": { "slot_id": "pod_7_3", "loss": "ReportedFree" } }),
+    );
+    assert_round_trip(&of(GrantLoss::HeldByAnother {
+        allocation_id: AllocationId::from_u128(2),
+        job_id: JobId::from_u128(1),
+    }));
+    assert_round_trip(&of(GrantLoss::SlotRemoved));
+}
+
+/// A service answers a message with the outcome.
+#[test]
+fn outcomes_are_read_back() {
+    let granted = AllocationStatus::Granted { slot_id: slot() };
+    assert_form(
+        &SlotRequestOutcome::Accepted(granted.clone()),
+        json!({ "Accepted": { "Granted": { "slot_id": "pod_7_3" } } }),
+    );
+    assert_form(
+        &SlotRequestOutcome::Duplicate(AllocationStatus::Waiting),
+        json!({ "Duplicate": "Waiting" }),
+    );
+    assert_round_trip(&AllocationStatus::InFlight { slot_id: slot() });
+    assert_form(&CancelOutcome::Cancelled, json!("Cancelled"));
+    assert_round_trip(&CancelOutcome::AlreadyGranted { slot_id: slot() });
+    assert_round_trip(&CancelOutcome::Unknown);
+    assert_round_trip(&RegistrationOutcome::Registered);
+    assert_form(
+        &RegistrationOutcome::Replaced {
+            previous: InstanceId::from_u128(4),
+        },
+        json!({ "Replaced": { "previous": "00000000000000000000000000000004" } }),
+    );
+    let stale = Stale {
+        revision: 3,
+        highest_seen: 4,
+    };
+    assert_form(
+        &RegistrationOutcome::Reported(ReportOutcome::Ignored(stale)),
+        json!({ "Reported": { "Ignored": { "revision": 3, "highest_seen": 4 } } }),
+    );
+    assert_round_trip(&ReportOutcome::Applied);
+    assert_round_trip(&ReportOutcome::Unknown);
+    assert_round_trip(&UnregistrationOutcome::Unregistered);
+    assert_round_trip(&UnregistrationOutcome::Unknown);
+    assert_form(
+        &WorkerFailedOutcome::Forgotten { promised_slots: 2 },
+        json!({ "Forgotten": { "promised_slots": 2 } }),
+    );
+    assert_round_trip(&WorkerFailedOutcome::Unknown);
+    assert_round_trip(&ReleaseAnswerOutcome::Released);
+    assert_round_trip(&ReleaseAnswerOutcome::Stays);
+    assert_round_trip(&ReleaseAnswerOutcome::Open);
+    assert_round_trip(&ReleaseAnswerOutcome::Unknown);
+    assert_round_trip(&BlockOutcome::Blocked);
+    assert_round_trip(&BlockOutcome::AlreadyBlocked);
+    assert_round_trip(&UnblockOutcome::Unblocked);
+    assert_round_trip(&UnblockOutcome::NotBlocked);
+}
+
+#[test]
+fn outcomes_of_freed_slots_are_read_back() {
+    assert_form(&FreeSlotOutcome::Freed, json!("Freed"));
+    assert_round_trip(&FreeSlotOutcome::HeldByAnother {
+        allocation_id: AllocationId::from_u128(2),
+    });
+}
+
+/// A service answers a message with the error.
+#[test]
+fn errors_are_read_back() {
+    let leader_id = LeaderId::from_u128(3);
+    assert_form(
+        &StartError::AlreadyStarted { leader_id },
+        json!({ "AlreadyStarted": { "leader_id": "00000000000000000000000000000003" } }),
+    );
+    assert_round_trip(&NotStarted);
+    assert_round_trip(&SlotRequestError::NotStarted(NotStarted));
+    assert_form(
+        &SlotRequestError::Conflict {
+            allocation_id: AllocationId::from_u128(2),
+            conflict: Conflict::Job,
+            status: AllocationStatus::Waiting,
+        },
+        json!({
+            "Conflict": {
+                "allocation_id": "00000000000000000000000000000002",
+                "conflict": "Job",
+                "status": "Waiting",
+            },
+        }),
+    );
+    assert_round_trip(&SlotRequestError::TooManyPendingRequests { limit: 5 });
+    assert_form(
+        &SlotRequestError::Failed {
+            allocation_id: AllocationId::from_u128(2),
+            failure: Box::new(RequestFailure::ResourceManager(ResourceManagerError::new("no quota"))),
+        },
+        json!({
+            "Failed": {
+                "allocation_id": "00000000000000000000000000000002",
+                "failure": { "ResourceManager": { "reason": "no quota" } },
+            },
+        }),
+    );
+    assert_round_trip(&SlotReportError::NotStarted(NotStarted));
+    let error = "tm".parse::<SlotId>().expect_err("no slot number");
+    assert_form(
+        &error,
+        json!({ "text": "tm", "expected": "a slot id (<resource id>_<slot number>)" }),
+    );
+}
+
+#[test]
+fn errors_of_slot_reports_are_read_back() {
+    assert_form(
+        &SlotReportError::DuplicateSlot { slot_id: slot() },
+        json!({ "DuplicateSlot": { "slot_id": "pod_7_3" } }),
+    );
+    assert_round_trip(&SlotReportError::ForeignSlot {
+        resource_id: ResourceId::new("tm"),
+        slot_id: slot(),
+    });
+    assert_round_trip(&SlotReportError::InstanceOfAnotherWorker {
+        instance_id: InstanceId::from_u128(4),
+        registered: ResourceId::new("tm"),
+        resource_id: ResourceId::new("pod_7"),
+    });
+}
+
+/// They are for the log of an operator, and no message has them.
+#[test]
+fn errors_of_a_configuration_are_only_written() {
+    let unknown = SlotManagerConfig::from_options([("slotmanager.nothing", "1")]).expect_err("no such option");
+    let form = json!({ "UnknownKey": { "key": "slotmanager.nothing", "value": "1" } });
+    assert_eq!(to_value(&unknown).expect("it can be written"), form);
+    assert_eq!(
+        to_value(SlotManagerError::from(unknown)).expect("it can be written"),
+        json!({ "Config": form })
+    );
+    let amount = ResourceProfile::builder()
+        .cpu_cores(-1.0)
+        .build()
+        .expect_err("negative");
+    assert_eq!(
+        to_value(amount).expect("it can be written"),
+        json!({ "InvalidAmount": { "resource": "cpu", "amount": -1.0 } })
+    );
 }
 
 #[test]
