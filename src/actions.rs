@@ -91,8 +91,8 @@ pub trait ResourceManagerActions {
     /// Requests a worker with a slot for `resource_profile`.
     ///
     /// The slot is for a waiting request that is bound to no promised slot, for the
-    /// [minimum](crate::SlotManagerConfig::min_slots) or for
-    /// [redundancy](crate::SlotManagerConfig::redundant_task_managers).
+    /// [minimum](crate::config::WorkerPolicy::min_slots) or for
+    /// [redundancy](crate::config::WorkerPolicy::redundant_task_managers).
     ///
     /// The answer promises slots or none. A promise ends by any of these:
     ///

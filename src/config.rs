@@ -9,10 +9,12 @@ pub(crate) mod config_error;
 mod limits;
 mod options;
 pub(crate) mod worker_description;
+mod worker_policy;
 
 pub use self::limits::Limit;
 pub(crate) use self::limits::{Limits, Quantity};
 pub use self::worker_description::WorkerDescription;
+pub use self::worker_policy::WorkerPolicy;
 
 use self::options::keys;
 
@@ -136,92 +138,16 @@ pub struct SlotManagerConfig {
     /// - Else the key `cluster.evenly-spread-out-slots`: `true` is least utilization, `false` is
     ///   first fit.
     pub slot_matching_strategy: SlotMatchingStrategy,
-    /// The workers that the resource manager starts. `None` if they are not known.
+    /// The workers that the resource manager starts, with their limits and reserves. `None` if they
+    /// are not known.
     ///
-    /// Limits, minimum and redundancy count in such workers and need a description. With a
-    /// description, no worker is requested for a request that its slots do not fit. Describe the
-    /// workers if they are all alike.
-    ///
-    /// Default: `None`. The keys give the resources of all slots of a worker together:
-    ///
-    /// | key | resource |
-    /// |---|---|
-    /// | `taskmanager.numberOfTaskSlots` | number of slots, 1 if absent |
-    /// | `taskmanager.cpu.cores` | cores |
-    /// | `taskmanager.memory.task.heap.size` | task heap memory |
-    /// | `taskmanager.memory.task.off-heap.size` | task off-heap memory |
-    /// | `taskmanager.memory.managed.size` | managed memory |
-    /// | `taskmanager.memory.network.max` | network memory |
-    /// | `external-resources` | names of extended resources, separated by `;` |
-    /// | `external-resource.<name>.amount` | amount of one extended resource |
-    ///
-    /// - One key is enough to describe the worker. Resources without a key are zero.
-    /// - If only the number of slots is given, the slots have the profile
-    ///   [`ResourceProfile::ANY`](crate::ResourceProfile::ANY).
-    /// - Amounts of extended resources that `external-resources` does not name are ignored.
-    /// - Sizes of whole processes, such as `taskmanager.memory.process.size`, are ignored.
-    pub worker_description: Option<WorkerDescription>,
-    /// The number of slots that the manager keeps up, registered or promised, even without any job.
-    ///
-    /// Workers are requested until the minimum is reached, and idle task managers that it needs are
-    /// kept. Slots of blocked task managers do not count. Whole workers are requested, so a few
-    /// slots more can result. Needs a worker description, and must fit within the limits. Choose it
-    /// so that the first job does not have to wait for the start of workers.
-    ///
-    /// - Default: 0.
-    /// - Key: `slotmanager.number-of-slots.min`.
-    /// - Zero: no minimum.
-    /// - Maximum: [`Capacity::MAX`].
-    pub min_slots: usize,
-    /// The number of slots that may be registered or promised. `None` is without a limit.
-    ///
-    /// - Worker requests beyond the limit are deferred.
-    /// - New task managers beyond the limit are refused. Those that fulfil a promise, hold an
-    ///   allocation or register again are admitted, see
-    ///   [`register_task_manager`](crate::SlotManager::register_task_manager).
-    /// - Later reports of registered task managers are always applied.
-    ///
-    /// Needs a worker description. Choose it for the number of workers that you are ready to pay
-    /// for.
+    /// Describe the workers if they are all alike. Without a description there are no limits and no
+    /// reserves, and a worker is requested for every request that no slot fits.
     ///
     /// - Default: `None`.
-    /// - Key: `slotmanager.number-of-slots.max`, where `inf` is `None`.
-    /// - Zero, or less than one worker: no worker is requested.
-    /// - Maximum: never exceeded.
-    pub max_slots: Option<usize>,
-    /// The number of cores that all slots may have together. `None` is without a limit.
-    ///
-    /// Works as [`max_slots`](Self::max_slots). Slots with the profile `ANY` or `UNKNOWN` count as
-    /// zero cores. Needs a worker description.
-    ///
-    /// - Default: `None`.
-    /// - Key: `slotmanager.max-total-resource.cpu`, where `inf` is `None`.
-    /// - Zero: no worker with cores is requested.
-    /// - Maximum: 184467440737 cores. More, negative numbers and NaN are refused by
-    ///   [`validate`](Self::validate).
-    pub max_total_cpu_cores: Option<f64>,
-    /// The bytes of memory, of all kinds, that all slots may have together. `None` is without a
-    /// limit.
-    ///
-    /// Works as [`max_slots`](Self::max_slots). Slots with the profile `ANY` or `UNKNOWN` count as
-    /// zero bytes. Needs a worker description.
-    ///
-    /// - Default: `None`.
-    /// - Key: `slotmanager.max-total-resource.memory`, where `inf` is `None`.
-    /// - Zero: no worker with memory is requested.
-    /// - Maximum: [`u64::MAX`] bytes, which is still a limit.
-    pub max_total_memory_bytes: Option<u64>,
-    /// The number of workers whose slots are kept free while at least one slot is used.
-    ///
-    /// If a task manager fails, its jobs can go on at once in these slots. While no slot is used,
-    /// there is no redundancy (FLINK-18625). Needs a worker description, and must fit within the
-    /// limits. Choose it for the number of task managers that may fail at one time.
-    ///
-    /// - Default: 0.
-    /// - Key: `slotmanager.redundant-taskmanager-num`.
-    /// - Zero: no redundancy.
-    /// - Maximum: the slots of these workers may be at most [`Capacity::MAX`].
-    pub redundant_task_managers: usize,
+    /// - Keys: those of the fields of [`WorkerPolicy`]. The workers are described if a key of
+    ///   [`description`](WorkerPolicy::description) is given.
+    pub workers: Option<WorkerPolicy>,
     /// Set if requests fail at once that no slot and no worker could serve. Otherwise they fail at
     /// their timeout.
     ///
@@ -294,8 +220,8 @@ pub struct Capacity {
 impl Capacity {
     /// The largest legal value of each field, 2³⁰.
     ///
-    /// It also bounds [`min_slots`](SlotManagerConfig::min_slots) and the slots of
-    /// [`redundant_task_managers`](SlotManagerConfig::redundant_task_managers).
+    /// It also bounds [`min_slots`](WorkerPolicy::min_slots) and the slots of
+    /// [`redundant_task_managers`](WorkerPolicy::redundant_task_managers).
     pub const MAX: usize = 1 << 30;
 }
 
@@ -310,12 +236,7 @@ impl Default for SlotManagerConfig {
             max_retry_backoff: Duration::from_secs(10),
             max_pending_requests: None,
             slot_matching_strategy: SlotMatchingStrategy::FirstFit,
-            worker_description: None,
-            min_slots: 0,
-            max_slots: None,
-            max_total_cpu_cores: None,
-            max_total_memory_bytes: None,
-            redundant_task_managers: 0,
+            workers: None,
             fail_unfulfillable_requests: false,
             unfulfillable_grace_period: Duration::ZERO,
             recovery_timeout: Duration::ZERO,
@@ -341,8 +262,6 @@ impl SlotManagerConfig {
     ///   redundancy is larger than [`Capacity::MAX`].
     /// - [`InvalidValue`](ConfigError::InvalidValue): the limit of cores is negative, not a number
     ///   or too large.
-    /// - [`NoWorkerDescription`](ConfigError::NoWorkerDescription): a limit, the minimum or the
-    ///   redundancy is set without a worker description.
     /// - [`ContradictoryLimits`](ConfigError::ContradictoryLimits): the minimum or the redundancy
     ///   needs more than a limit allows.
     ///
@@ -366,20 +285,16 @@ impl SlotManagerConfig {
             return Err(ConfigError::NoPendingRequests);
         }
         let capacity = self.initial_capacity;
-        let slots_per_worker = self.worker_description.as_ref().map_or(1, WorkerDescription::slots);
-        let redundant_slots = self.redundant_task_managers.saturating_mul(slots_per_worker);
         for (key, capacity) in [
             (keys::CAPACITY_TASK_MANAGERS, capacity.task_managers),
             (keys::CAPACITY_SLOTS, capacity.slots),
             (keys::CAPACITY_PENDING_REQUESTS, capacity.pending_requests),
-            (keys::MIN_SLOTS, self.min_slots),
-            (keys::REDUNDANT_TASK_MANAGERS, redundant_slots),
         ] {
             if capacity > Capacity::MAX {
                 return Err(ConfigError::CapacityTooLarge { key, capacity });
             }
         }
-        self.validate_limits()
+        self.workers.as_ref().map_or(Ok(()), WorkerPolicy::validate)
     }
 
     /// Sets [`request_timeout`](Self::request_timeout).
@@ -440,45 +355,26 @@ impl SlotManagerConfig {
         self
     }
 
-    /// Sets [`worker_description`](Self::worker_description).
+    /// Sets [`workers`](Self::workers): to a policy, to a description alone, or to `None`.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use slot_manager::config::{WorkerDescription, WorkerPolicy};
+    /// use slot_manager::{ResourceProfile, SlotManagerConfig};
+    ///
+    /// let description = WorkerDescription::new(4, ResourceProfile::ANY)?;
+    /// let config = SlotManagerConfig::default().with_workers(description.clone());
+    /// assert_eq!(config.workers, Some(WorkerPolicy::new(description.clone())));
+    ///
+    /// let policy = WorkerPolicy::new(description).with_max_slots(Some(100));
+    /// let config = config.with_workers(policy.clone());
+    /// assert_eq!(config.workers, Some(policy));
+    /// # Ok::<(), slot_manager::error::WorkerDescriptionError>(())
+    /// ```
     #[must_use]
-    pub fn with_worker_description(mut self, description: Option<WorkerDescription>) -> Self {
-        self.worker_description = description;
-        self
-    }
-
-    /// Sets [`min_slots`](Self::min_slots).
-    #[must_use]
-    pub fn with_min_slots(mut self, slots: usize) -> Self {
-        self.min_slots = slots;
-        self
-    }
-
-    /// Sets [`max_slots`](Self::max_slots).
-    #[must_use]
-    pub fn with_max_slots(mut self, limit: Option<usize>) -> Self {
-        self.max_slots = limit;
-        self
-    }
-
-    /// Sets [`max_total_cpu_cores`](Self::max_total_cpu_cores).
-    #[must_use]
-    pub fn with_max_total_cpu_cores(mut self, limit: Option<f64>) -> Self {
-        self.max_total_cpu_cores = limit;
-        self
-    }
-
-    /// Sets [`max_total_memory_bytes`](Self::max_total_memory_bytes).
-    #[must_use]
-    pub fn with_max_total_memory_bytes(mut self, limit: Option<u64>) -> Self {
-        self.max_total_memory_bytes = limit;
-        self
-    }
-
-    /// Sets [`redundant_task_managers`](Self::redundant_task_managers).
-    #[must_use]
-    pub fn with_redundant_task_managers(mut self, workers: usize) -> Self {
-        self.redundant_task_managers = workers;
+    pub fn with_workers(mut self, workers: impl Into<Option<WorkerPolicy>>) -> Self {
+        self.workers = workers.into();
         self
     }
 

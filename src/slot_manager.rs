@@ -116,8 +116,8 @@ where
     /// Begins a leadership.
     ///
     /// Reserves the memory of [`SlotManagerConfig::initial_capacity`]. With
-    /// [`min_slots`](SlotManagerConfig::min_slots) it requests workers within the call, unless a
-    /// recovery is configured.
+    /// [`min_slots`](crate::config::WorkerPolicy::min_slots) it requests workers within the call,
+    /// unless a recovery is configured.
     ///
     /// # Errors
     /// [`StartError::AlreadyStarted`]: nothing changed. (FLINK-5810 kept the state of the former

@@ -6,7 +6,7 @@ mod common;
 use std::fmt::Debug;
 use std::future::{Pending, Ready};
 
-use slot_manager::config::{Capacity, Limit, WorkerDescription};
+use slot_manager::config::{Capacity, Limit, WorkerDescription, WorkerPolicy};
 use slot_manager::error::{
     ConfigError, Conflict, InvariantViolation, NotStarted, ParseIdError, ResourceManagerError, ResourceProfileError,
     SlotAllocationError, SlotManagerError, SlotReportError, SlotRequestError, StartError, WorkerDescriptionError,
@@ -54,8 +54,8 @@ fn every_type_can_be_printed_and_sent_and_shared() {
         ResourceAmounts, ResourceId, ResourceProfile, ResourceProfileBuilder, ResourceProfileKind, SlotCounts, SlotId, SlotManagerConfig,
         SlotMatchingStrategy, SlotOrder, SlotReport, SlotRequest, SlotRequestOutcome, SlotState, SlotStatus, Stale,
         TaskExecutorConnection<()>, TaskManagerRegistration<'_>, TaskManagerSlot<'_>, Timestamp, TokioScheduledExecutor,
-        UnblockOutcome, UnregistrationOutcome, Withdrawal, WorkerDescription, WorkerFailedOutcome, WorkerPromise,
-        WorkerRequestId);
+        UnblockOutcome, UnregistrationOutcome, Withdrawal, WorkerDescription, WorkerFailedOutcome, WorkerPolicy,
+        WorkerPromise, WorkerRequestId);
     each!(can: Action, AnswerFuture, Delivery, Effect, EffectLog, GatewayAnswer, GatewayCall, GatewayMessage,
         ManualDelay, ManualScheduledExecutor, NotPending, RecordingActions, ScriptedGateway, SimulatedGateway,
         SimulatedTaskExecutor);

@@ -8,7 +8,7 @@ use std::task::{Context, Waker};
 use std::time::Duration;
 
 use criterion::Criterion;
-use slot_manager::config::WorkerDescription;
+use slot_manager::config::{WorkerDescription, WorkerPolicy};
 use slot_manager::error::SlotAllocationError;
 use slot_manager::message::{Acknowledge, AllocateSlot, ReleaseCheck, ReleaseDecision};
 use slot_manager::outcome::{BlockOutcome, ReleaseAnswerOutcome, UnblockOutcome};
@@ -31,12 +31,14 @@ pub(crate) fn groups(criterion: &mut Criterion) {
 fn all_rules(slots: usize) -> SlotManagerConfig {
     let worker = WorkerDescription::new(SLOTS_PER_TASK_MANAGER as u32, usual_profile()).expect("a worker");
     SlotManagerConfig::default()
-        .with_worker_description(Some(worker))
-        .with_min_slots(slots)
-        .with_max_slots(Some(2 * slots))
-        .with_max_total_cpu_cores(Some(2.0 * slots as f64))
-        .with_max_total_memory_bytes(Some(2 * slots as u64 * (1 << 30)))
-        .with_redundant_task_managers(2)
+        .with_workers(
+            WorkerPolicy::new(worker)
+                .with_min_slots(slots)
+                .with_max_slots(Some(2 * slots))
+                .with_max_total_cpu_cores(Some(2.0 * slots as f64))
+                .with_max_total_memory_bytes(Some(2 * slots as u64 * (1 << 30)))
+                .with_redundant_task_managers(2),
+        )
         .with_fail_unfulfillable_requests(true)
 }
 

@@ -54,7 +54,7 @@ pub enum ConfigError {
     /// The limit of ungranted requests is zero, so every request would be refused.
     #[error("{}: \"0\" would refuse every request", keys::MAX_PENDING_REQUESTS)]
     NoPendingRequests,
-    /// An option that counts in workers is set, but no worker is described.
+    /// An option that counts in workers is set, but no option describes a worker.
     #[error("{key}: needs a worker description, such as taskmanager.numberOfTaskSlots")]
     NoWorkerDescription {
         /// The key of the option that is set.

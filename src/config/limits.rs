@@ -3,7 +3,7 @@
 use std::fmt;
 use std::ops::{Add, AddAssign, Sub, SubAssign};
 
-use super::{ConfigError, SlotManagerConfig, keys};
+use super::{WorkerPolicy, keys};
 use crate::ResourceProfile;
 
 /// The quantity that a limit bounds.
@@ -18,13 +18,13 @@ use crate::ResourceProfile;
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub enum Limit {
-    /// The number of slots, limited by [`max_slots`](SlotManagerConfig::max_slots).
+    /// The number of slots, limited by [`max_slots`](WorkerPolicy::max_slots).
     Slots,
     /// The cores of all slots, limited by
-    /// [`max_total_cpu_cores`](SlotManagerConfig::max_total_cpu_cores).
+    /// [`max_total_cpu_cores`](WorkerPolicy::max_total_cpu_cores).
     CpuCores,
     /// The memory of all slots, limited by
-    /// [`max_total_memory_bytes`](SlotManagerConfig::max_total_memory_bytes).
+    /// [`max_total_memory_bytes`](WorkerPolicy::max_total_memory_bytes).
     Memory,
 }
 
@@ -146,8 +146,8 @@ impl Limits {
     }
 }
 
-impl SlotManagerConfig {
-    /// Returns the limits of a valid configuration; `None` if it has none.
+impl WorkerPolicy {
+    /// Returns the limits of a valid policy; `None` if it has none.
     pub(crate) fn limits(&self) -> Option<Limits> {
         let is_limited =
             self.max_slots.is_some() || self.max_total_cpu_cores.is_some() || self.max_total_memory_bytes.is_some();
@@ -155,51 +155,12 @@ impl SlotManagerConfig {
     }
 
     /// Returns the limits, with the maximum in place of absent ones.
-    fn all_limits(&self) -> Limits {
+    pub(super) fn all_limits(&self) -> Limits {
         let cpu = self.max_total_cpu_cores.and_then(ResourceProfile::units_of_cores);
         Limits(Quantity {
             slots: self.max_slots.unwrap_or(usize::MAX),
             cpu: cpu.map_or(u128::MAX, u128::from),
             memory: self.max_total_memory_bytes.map_or(u128::MAX, u128::from),
         })
-    }
-
-    /// Checks the options that count in workers against the description and against each other.
-    pub(super) fn validate_limits(&self) -> Result<(), ConfigError> {
-        if let Some(cores) = self.max_total_cpu_cores {
-            if ResourceProfile::units_of_cores(cores).is_none() {
-                return Err(ConfigError::InvalidValue {
-                    key: keys::MAX_TOTAL_CPU.to_owned(),
-                    value: cores.to_string(),
-                    expected: "a number of cores",
-                });
-            }
-        }
-        let needs_description = [
-            (keys::MIN_SLOTS, self.min_slots > 0),
-            (keys::MAX_SLOTS, self.max_slots.is_some()),
-            (keys::MAX_TOTAL_CPU, self.max_total_cpu_cores.is_some()),
-            (keys::MAX_TOTAL_MEMORY, self.max_total_memory_bytes.is_some()),
-            (keys::REDUNDANT_TASK_MANAGERS, self.redundant_task_managers > 0),
-        ];
-        let Some(worker) = &self.worker_description else {
-            return match needs_description.into_iter().find(|(_, is_set)| *is_set) {
-                Some((key, _)) => Err(ConfigError::NoWorkerDescription { key }),
-                None => Ok(()),
-            };
-        };
-        let limits = self.all_limits();
-        for (wanted, workers) in [
-            (keys::MIN_SLOTS, self.min_slots.div_ceil(worker.slots())),
-            (keys::REDUNDANT_TASK_MANAGERS, self.redundant_task_managers),
-        ] {
-            if workers == 0 {
-                continue;
-            }
-            if let Some(limit) = limits.exceeded_by(worker.quantity().times(workers)) {
-                return Err(ConfigError::ContradictoryLimits { wanted, workers, limit });
-            }
-        }
-        Ok(())
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::{ConfigError, SlotManagerConfig};
 use crate::ResourceProfile;
-use crate::config::WorkerDescription;
+use crate::config::{WorkerDescription, WorkerPolicy};
 use crate::matching::SlotMatchingStrategy;
 
 /// The keys of the options. Of several keys for one value, the first that is given counts.
@@ -66,7 +66,7 @@ enum GracePeriod {
     RequestTimeout,
 }
 
-/// The options that describe a worker.
+/// The options of the worker policy.
 #[derive(Default)]
 struct WorkerOptions {
     slots: Option<u32>,
@@ -77,6 +77,11 @@ struct WorkerOptions {
     network_memory: Option<u64>,
     external: Vec<String>,
     external_amounts: BTreeMap<String, f64>,
+    min_slots: usize,
+    max_slots: Option<usize>,
+    max_total_cpu_cores: Option<f64>,
+    max_total_memory_bytes: Option<u64>,
+    redundant_task_managers: usize,
 }
 
 impl SlotManagerConfig {
@@ -87,6 +92,7 @@ impl SlotManagerConfig {
     /// - Memory is written in bytes or with a unit (`"512m"`, `"4 gb"`, `"4 GiB"`). Units are
     ///   powers of 1024.
     /// - Limits are written as a number, or as `"inf"` for none.
+    /// - Cores and extended resources may have a fraction (`"0.5"`).
     /// - If several keys for one value are given, the first in the documentation of the field
     ///   counts. If one key is given twice, the last value counts.
     /// - Unknown keys are ignored, unless they begin with `slotmanager.`.
@@ -98,6 +104,8 @@ impl SlotManagerConfig {
     ///   the first option, in the given order, that cannot be read.
     /// - [`WorkerDescription`](ConfigError::WorkerDescription) if the options of the worker do not
     ///   describe a possible worker.
+    /// - [`NoWorkerDescription`](ConfigError::NoWorkerDescription) if a limit, the minimum or the
+    ///   redundancy is set, but no option describes a worker.
     /// - The errors of [`validate`](Self::validate).
     ///
     /// # Example
@@ -114,9 +122,9 @@ impl SlotManagerConfig {
     ///     ("state.backend.type", "rocksdb"), // belongs to another component, ignored
     /// ])?;
     /// assert_eq!(config.rpc_timeout, Duration::from_secs(5));
-    /// assert_eq!(config.max_slots, Some(1000));
-    /// let worker = config.worker_description.expect("described by two options");
-    /// assert_eq!(worker.slot_profile().cpu_cores(), Some(2.0));
+    /// let workers = config.workers.expect("described by two options");
+    /// assert_eq!(workers.max_slots, Some(1000));
+    /// assert_eq!(workers.description.slot_profile().cpu_cores(), Some(2.0));
     /// # Ok::<(), slot_manager::error::ConfigError>(())
     /// ```
     pub fn from_options<K, V>(options: impl IntoIterator<Item = (K, V)>) -> Result<Self, ConfigError>
@@ -150,17 +158,6 @@ impl SlotManagerConfig {
             keys::CAPACITY_TASK_MANAGERS => self.initial_capacity.task_managers = parse_number(key, value)?,
             keys::CAPACITY_SLOTS => self.initial_capacity.slots = parse_number(key, value)?,
             keys::CAPACITY_PENDING_REQUESTS => self.initial_capacity.pending_requests = parse_number(key, value)?,
-            keys::MIN_SLOTS => self.min_slots = parse_number(key, value)?,
-            keys::MAX_SLOTS => self.max_slots = parse_limit(key, value, "a number of slots or \"inf\"")?,
-            keys::MAX_TOTAL_CPU => {
-                self.max_total_cpu_cores = (!is_infinite(value))
-                    .then(|| parse_cores(key, value, "a number of cores or \"inf\""))
-                    .transpose()?;
-            }
-            keys::MAX_TOTAL_MEMORY => {
-                self.max_total_memory_bytes = (!is_infinite(value)).then(|| parse_memory(key, value)).transpose()?;
-            }
-            keys::REDUNDANT_TASK_MANAGERS => self.redundant_task_managers = parse_number(key, value)?,
             keys::FAIL_UNFULFILLABLE => self.fail_unfulfillable_requests = parse_bool(key, value)?,
             keys::RECOVERY_TIMEOUT => self.recovery_timeout = parse_duration(key, value)?,
             _ => return Ok(false),
@@ -215,7 +212,7 @@ impl DelayedOptions {
             Some(GracePeriod::RequestTimeout) => config.unfulfillable_grace_period = config.request_timeout,
             None => {}
         }
-        config.worker_description = self.worker.description()?;
+        config.workers = self.worker.policy()?;
         Ok(())
     }
 }
@@ -226,11 +223,11 @@ fn first<T, const N: usize>(given: [Option<T>; N]) -> Option<T> {
 }
 
 impl WorkerOptions {
-    /// Reads an option that describes a worker. Returns `false` if the key is another.
+    /// Reads an option of the worker policy. Returns `false` if the key is another.
     fn read(&mut self, key: &str, value: &str) -> Result<bool, ConfigError> {
         match key {
             keys::SLOTS_PER_WORKER => self.slots = Some(parse_number(key, value)?),
-            keys::CPU_CORES => self.cpu_cores = Some(parse_cores(key, value, "a number of cores")?),
+            keys::CPU_CORES => self.cpu_cores = Some(parse_amount(key, value, "a number of cores")?),
             keys::TASK_HEAP_MEMORY => self.task_heap_memory = Some(parse_memory(key, value)?),
             keys::TASK_OFF_HEAP_MEMORY => self.task_off_heap_memory = Some(parse_memory(key, value)?),
             keys::MANAGED_MEMORY => self.managed_memory = Some(parse_memory(key, value)?),
@@ -242,20 +239,56 @@ impl WorkerOptions {
                     .map(str::to_owned)
                     .collect();
             }
+            keys::MIN_SLOTS => self.min_slots = parse_number(key, value)?,
+            keys::MAX_SLOTS => self.max_slots = parse_limit(key, value, "a number of slots or \"inf\"")?,
+            keys::MAX_TOTAL_CPU => {
+                self.max_total_cpu_cores = (!is_infinite(value))
+                    .then(|| parse_amount(key, value, "a number of cores or \"inf\""))
+                    .transpose()?;
+            }
+            keys::MAX_TOTAL_MEMORY => {
+                self.max_total_memory_bytes = (!is_infinite(value)).then(|| parse_memory(key, value)).transpose()?;
+            }
+            keys::REDUNDANT_TASK_MANAGERS => self.redundant_task_managers = parse_number(key, value)?,
             _ => {
                 let name = key.strip_prefix(keys::EXTERNAL_RESOURCE_PREFIX);
                 let Some(name) = name.and_then(|rest| rest.strip_suffix(keys::EXTERNAL_RESOURCE_SUFFIX)) else {
                     return Ok(false);
                 };
-                let amount: u64 = parse_number(key, value)?;
-                self.external_amounts.insert(name.to_owned(), amount as f64);
+                let amount = parse_amount(key, value, "a number")?;
+                self.external_amounts.insert(name.to_owned(), amount);
             }
         }
         Ok(true)
     }
 
+    /// Returns the worker policy; `None` if no option describes a worker.
+    fn policy(self) -> Result<Option<WorkerPolicy>, ConfigError> {
+        let needs_description = [
+            (keys::MIN_SLOTS, self.min_slots > 0),
+            (keys::MAX_SLOTS, self.max_slots.is_some()),
+            (keys::MAX_TOTAL_CPU, self.max_total_cpu_cores.is_some()),
+            (keys::MAX_TOTAL_MEMORY, self.max_total_memory_bytes.is_some()),
+            (keys::REDUNDANT_TASK_MANAGERS, self.redundant_task_managers > 0),
+        ];
+        if let Some(description) = self.description()? {
+            return Ok(Some(WorkerPolicy {
+                description,
+                min_slots: self.min_slots,
+                max_slots: self.max_slots,
+                max_total_cpu_cores: self.max_total_cpu_cores,
+                max_total_memory_bytes: self.max_total_memory_bytes,
+                redundant_task_managers: self.redundant_task_managers,
+            }));
+        }
+        match needs_description.into_iter().find(|(_, is_set)| *is_set) {
+            Some((key, _)) => Err(ConfigError::NoWorkerDescription { key }),
+            None => Ok(None),
+        }
+    }
+
     /// Returns the described worker; `None` if no option describes it.
-    fn description(self) -> Result<Option<WorkerDescription>, ConfigError> {
+    fn description(&self) -> Result<Option<WorkerDescription>, ConfigError> {
         let memory = [
             self.task_heap_memory,
             self.task_off_heap_memory,
@@ -277,9 +310,9 @@ impl WorkerOptions {
             .task_off_heap_memory_bytes(task_off_heap)
             .managed_memory_bytes(managed)
             .network_memory_bytes(network);
-        for name in self.external {
-            let amount = self.external_amounts.get(&name).copied().unwrap_or_default();
-            total = total.extended_resource(name, amount);
+        for name in &self.external {
+            let amount = self.external_amounts.get(name).copied().unwrap_or_default();
+            total = total.extended_resource(name.as_str(), amount);
         }
         let total = total.build().map_err(crate::error::WorkerDescriptionError::from)?;
         Ok(Some(WorkerDescription::from_total(&total, slots)?))
@@ -337,10 +370,10 @@ fn parse_bool(key: &str, value: &str) -> Result<bool, ConfigError> {
         .map_err(|_| invalid(key, value, "\"true\" or \"false\""))
 }
 
-fn parse_cores(key: &str, value: &str, expected: &'static str) -> Result<f64, ConfigError> {
-    let cores = value.trim().parse().ok();
-    cores
-        .filter(|cores| ResourceProfile::units_of_cores(*cores).is_some())
+fn parse_amount(key: &str, value: &str, expected: &'static str) -> Result<f64, ConfigError> {
+    let amount = value.trim().parse().ok();
+    amount
+        .filter(|amount| ResourceProfile::units_of_cores(*amount).is_some())
         .ok_or_else(|| invalid(key, value, expected))
 }
 

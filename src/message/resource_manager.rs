@@ -38,7 +38,7 @@ pub enum WorkerPromise {
     /// it.
     Slots(Vec<ResourceProfile>),
     /// A worker of unknown shape will come. It counts as a worker of the
-    /// [description](crate::SlotManagerConfig::worker_description), or without one as one slot of
+    /// [description](crate::config::WorkerPolicy::description), or without one as one slot of
     /// the requested profile.
     Unspecified,
     /// No worker will come now. The request waits for registered slots. The manager requests a

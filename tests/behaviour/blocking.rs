@@ -6,7 +6,8 @@ use slot_manager::view::SlotState;
 use slot_manager::{ResourceId, SlotManagerConfig};
 
 use crate::common::{
-    Fixture, SECOND, acknowledged, ask, described, granted, in_flight, instance, patient, rejected, report, slot, small,
+    Fixture, SECOND, acknowledged, ask, granted, in_flight, instance, patient, rejected, report, slot, small,
+    workers_of,
 };
 
 /// Worker `tm` is blocked and has this number of free slots.
@@ -445,7 +446,9 @@ fn blocking_does_not_restart_the_idle_period() {
 #[test]
 fn idle_blocked_task_manager_is_released_in_spite_of_the_minimum() {
     // given
-    let config = described(2).with_min_slots(2).with_task_manager_timeout(10 * SECOND);
+    let config = patient()
+        .with_workers(workers_of(2).with_min_slots(2))
+        .with_task_manager_timeout(10 * SECOND);
     let mut fixture = Fixture::promising(config);
     fixture.register_free("tm", 1, &[small(), small()]);
     fixture.log.take();
@@ -462,7 +465,9 @@ fn idle_blocked_task_manager_is_released_in_spite_of_the_minimum() {
 #[test]
 fn task_manager_that_was_kept_is_released_once_it_is_blocked() {
     // given
-    let config = described(2).with_min_slots(2).with_task_manager_timeout(10 * SECOND);
+    let config = patient()
+        .with_workers(workers_of(2).with_min_slots(2))
+        .with_task_manager_timeout(10 * SECOND);
     let mut fixture = Fixture::promising(config);
     fixture.register_free("tm", 1, &[small(), small()]);
     fixture.advance(10 * SECOND);
@@ -478,8 +483,8 @@ fn task_manager_that_was_kept_is_released_once_it_is_blocked() {
 #[test]
 fn idle_blocked_task_manager_is_released_in_spite_of_redundancy() {
     // given
-    let config = described(2)
-        .with_redundant_task_managers(1)
+    let config = patient()
+        .with_workers(workers_of(2).with_redundant_task_managers(1))
         .with_task_manager_timeout(10 * SECOND);
     let mut fixture = Fixture::promising(config);
     fixture.register("busy", 2, &report("busy", &[Some(50)]));
@@ -502,7 +507,9 @@ fn idle_blocked_task_manager_is_released_in_spite_of_redundancy() {
 #[test]
 fn slots_of_a_blocked_task_manager_do_not_let_another_be_released_below_the_minimum() {
     // given: four slots, two of which are blocked
-    let config = described(2).with_min_slots(2).with_task_manager_timeout(10 * SECOND);
+    let config = patient()
+        .with_workers(workers_of(2).with_min_slots(2))
+        .with_task_manager_timeout(10 * SECOND);
     let mut fixture = Fixture::promising(config);
     fixture.register_free("kept", 1, &[small(), small()]);
     fixture.register("tm", 2, &report("tm", &[Some(50), None]));
@@ -520,7 +527,7 @@ fn slots_of_a_blocked_task_manager_do_not_let_another_be_released_below_the_mini
 #[test]
 fn minimum_counts_the_slots_of_unblocked_workers_again() {
     // given: a worker was requested instead, and has not registered
-    let config = described(2).with_min_slots(2);
+    let config = patient().with_workers(workers_of(2).with_min_slots(2));
     let mut fixture = Fixture::promising(config);
     fixture.register_free("tm", 1, &[small(), small()]);
     fixture.block("tm");
@@ -536,7 +543,7 @@ fn minimum_counts_the_slots_of_unblocked_workers_again() {
 #[test]
 fn used_slots_of_a_blocked_worker_call_for_redundancy() {
     // given
-    let mut fixture = Fixture::promising(described(2).with_redundant_task_managers(1));
+    let mut fixture = Fixture::promising(patient().with_workers(workers_of(2).with_redundant_task_managers(1)));
     fixture.block("tm");
 
     // when

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use slot_manager::config::{Capacity, Limit};
+use slot_manager::config::{Capacity, Limit, WorkerPolicy};
 use slot_manager::error::ConfigError;
 use slot_manager::matching::SlotMatchingStrategy;
 use slot_manager::testing::{ManualScheduledExecutor, RecordingActions, ScriptedGateway};
 use slot_manager::{ResourceProfile, SlotManager, SlotManagerConfig};
 
-use crate::common::{MILLISECOND, NANOSECOND, SECOND, described, patient, profile, worker_of};
+use crate::common::{MILLISECOND, NANOSECOND, SECOND, patient, profile, worker_of, workers_of};
 
 const MEBIBYTE: u64 = 1 << 20;
 
@@ -32,15 +32,33 @@ fn defaults_are_as_documented() {
     assert_eq!(config.max_pending_requests, None);
     assert_eq!(config.slot_matching_strategy, SlotMatchingStrategy::FirstFit);
     assert_eq!(config.initial_capacity, Capacity::default());
-    assert_eq!(config.worker_description, None);
-    assert_eq!((config.min_slots, config.max_slots), (0, None));
-    assert_eq!(config.max_total_cpu_cores, None);
-    assert_eq!(config.max_total_memory_bytes, None);
-    assert_eq!(config.redundant_task_managers, 0);
+    assert_eq!(config.workers, None);
     assert!(!config.fail_unfulfillable_requests);
     assert_eq!(config.unfulfillable_grace_period, Duration::ZERO);
     assert_eq!(config.recovery_timeout, Duration::ZERO);
     assert_eq!(config.validate(), Ok(()));
+}
+
+#[test]
+fn described_workers_have_neither_limits_nor_reserves_by_default() {
+    let policy = WorkerPolicy::from(worker_of(2, &profile(1.0, 100)));
+    assert_eq!(policy.description, worker_of(2, &profile(1.0, 100)));
+    assert_eq!((policy.min_slots, policy.max_slots), (0, None));
+    assert_eq!(policy.max_total_cpu_cores, None);
+    assert_eq!(policy.max_total_memory_bytes, None);
+    assert_eq!(policy.redundant_task_managers, 0);
+}
+
+#[test]
+fn workers_are_set_by_a_policy_by_a_description_or_to_none() {
+    let config = patient().with_workers(workers_of(2));
+    assert_eq!(config.workers, Some(workers_of(2)));
+    let config = config.with_workers(worker_of(3, &ResourceProfile::ANY));
+    assert_eq!(
+        config.workers,
+        Some(WorkerPolicy::new(worker_of(3, &ResourceProfile::ANY)))
+    );
+    assert_eq!(config.with_workers(None), patient());
 }
 
 #[test]
@@ -85,7 +103,11 @@ fn cap_of_requests_is_not_zero() {
 
 #[test]
 fn min_slots_fit_within_the_slot_limit_in_whole_workers() {
-    let validate = |min, max| described(4).with_min_slots(min).with_max_slots(Some(max)).validate();
+    let validate = |min, max| {
+        patient()
+            .with_workers(workers_of(4).with_min_slots(min).with_max_slots(Some(max)))
+            .validate()
+    };
     assert_eq!(validate(5, 7), contradictory(MIN, 2, Limit::Slots));
     assert_eq!(validate(5, 8), Ok(()));
     assert_eq!(validate(4, 4), Ok(()));
@@ -96,9 +118,8 @@ fn min_slots_fit_within_the_slot_limit_in_whole_workers() {
 #[test]
 fn cores_of_the_workers_for_min_slots_fit_within_the_limit() {
     let validate = |cores| {
-        described(4)
-            .with_min_slots(5)
-            .with_max_total_cpu_cores(Some(cores))
+        patient()
+            .with_workers(workers_of(4).with_min_slots(5).with_max_total_cpu_cores(Some(cores)))
             .validate()
     };
     assert_eq!(validate(7.99), contradictory(MIN, 2, Limit::CpuCores));
@@ -108,9 +129,8 @@ fn cores_of_the_workers_for_min_slots_fit_within_the_limit() {
 #[test]
 fn memory_of_the_workers_for_min_slots_fits_within_the_limit() {
     let validate = |bytes| {
-        described(4)
-            .with_min_slots(5)
-            .with_max_total_memory_bytes(Some(bytes))
+        patient()
+            .with_workers(workers_of(4).with_min_slots(5).with_max_total_memory_bytes(Some(bytes)))
             .validate()
     };
     assert_eq!(validate(800 * MEBIBYTE - 1), contradictory(MIN, 2, Limit::Memory));
@@ -120,9 +140,8 @@ fn memory_of_the_workers_for_min_slots_fits_within_the_limit() {
 #[test]
 fn redundant_workers_fit_within_the_limits() {
     let validate = |max| {
-        described(4)
-            .with_redundant_task_managers(2)
-            .with_max_slots(Some(max))
+        patient()
+            .with_workers(workers_of(4).with_redundant_task_managers(2).with_max_slots(Some(max)))
             .validate()
     };
     assert_eq!(validate(7), contradictory(REDUNDANT, 2, Limit::Slots));
@@ -131,9 +150,20 @@ fn redundant_workers_fit_within_the_limits() {
 
 #[test]
 fn limit_below_one_worker_is_valid_if_no_worker_is_needed() {
-    assert_eq!(described(4).with_max_slots(Some(1)).validate(), Ok(()));
-    assert_eq!(described(4).with_max_slots(Some(0)).validate(), Ok(()));
-    assert_eq!(described(4).with_max_total_cpu_cores(Some(0.0)).validate(), Ok(()));
+    assert_eq!(
+        patient().with_workers(workers_of(4).with_max_slots(Some(1))).validate(),
+        Ok(())
+    );
+    assert_eq!(
+        patient().with_workers(workers_of(4).with_max_slots(Some(0))).validate(),
+        Ok(())
+    );
+    assert_eq!(
+        patient()
+            .with_workers(workers_of(4).with_max_total_cpu_cores(Some(0.0)))
+            .validate(),
+        Ok(())
+    );
 }
 
 /// Products of large numbers do not overflow (FLINK-32254).
@@ -143,10 +173,11 @@ fn million_slots_of_a_terabyte_are_counted_exactly() {
 
     // given
     let slot = ResourceProfile::builder().managed_memory_bytes(TERABYTE).build();
-    let config = patient()
-        .with_worker_description(Some(worker_of(10, &slot.expect("a valid amount"))))
-        .with_min_slots(1_000_000);
-    let validate = |bytes| config.clone().with_max_total_memory_bytes(Some(bytes)).validate();
+    let workers = WorkerPolicy::new(worker_of(10, &slot.expect("a valid amount"))).with_min_slots(1_000_000);
+    let validate = |bytes| {
+        let limited = workers.clone().with_max_total_memory_bytes(Some(bytes));
+        patient().with_workers(limited).validate()
+    };
 
     // when, then
     assert_eq!(validate(1_000_000 * TERABYTE), Ok(()));
@@ -160,26 +191,24 @@ fn million_slots_of_a_terabyte_are_counted_exactly() {
 fn totals_that_overflow_exceed_every_limit() {
     // given
     let huge = ResourceProfile::builder().managed_memory_bytes(1 << 62).build();
-    let config = patient().with_worker_description(Some(worker_of(3, &huge.expect("a valid amount"))));
+    let workers = || WorkerPolicy::new(worker_of(3, huge.as_ref().expect("a valid amount")));
+    let validate = |workers: WorkerPolicy| patient().with_workers(workers).validate();
     let most = Capacity::MAX;
 
     // when, then: the total exceeds the limit
     assert_eq!(
-        config
-            .clone()
-            .with_min_slots(most)
-            .with_max_total_memory_bytes(Some(u64::MAX))
-            .validate(),
+        validate(
+            workers()
+                .with_min_slots(most)
+                .with_max_total_memory_bytes(Some(u64::MAX))
+        ),
         contradictory(MIN, most.div_ceil(3), Limit::Memory)
     );
 
     // when, then: the number of slots exceeds the capacity
     let too_large = |key, capacity| Err(ConfigError::CapacityTooLarge { key, capacity });
-    assert_eq!(
-        config.clone().with_min_slots(most + 1).validate(),
-        too_large(MIN, most + 1)
-    );
-    let redundant = |workers| config.clone().with_redundant_task_managers(workers).validate();
+    assert_eq!(validate(workers().with_min_slots(most + 1)), too_large(MIN, most + 1));
+    let redundant = |redundant| validate(workers().with_redundant_task_managers(redundant));
     assert_eq!(redundant(most / 3), Ok(()));
     assert_eq!(redundant(most / 3 + 1), too_large(REDUNDANT, (most / 3 + 1) * 3));
     assert_eq!(redundant(usize::MAX), too_large(REDUNDANT, usize::MAX));
@@ -189,9 +218,11 @@ fn totals_that_overflow_exceed_every_limit() {
 fn cores_are_multiplied_exactly() {
     let validate = |min| {
         patient()
-            .with_worker_description(Some(worker_of(1, &profile(0.1, 0))))
-            .with_min_slots(min)
-            .with_max_total_cpu_cores(Some(0.3))
+            .with_workers(
+                WorkerPolicy::new(worker_of(1, &profile(0.1, 0)))
+                    .with_min_slots(min)
+                    .with_max_total_cpu_cores(Some(0.3)),
+            )
             .validate()
     };
     assert_eq!(validate(3), Ok(()));
@@ -200,7 +231,7 @@ fn cores_are_multiplied_exactly() {
 
 #[test]
 fn error_of_a_contradiction_names_both_options() {
-    let config = described(4).with_min_slots(5).with_max_slots(Some(7));
+    let config = patient().with_workers(workers_of(4).with_min_slots(5).with_max_slots(Some(7)));
     assert_eq!(
         config.validate().expect_err("contradictory").to_string(),
         "slotmanager.number-of-slots.min: 2 workers are needed, more than slotmanager.number-of-slots.max allows"
@@ -213,43 +244,21 @@ fn no_manager_is_created_with_contradictory_limits() {
     let make = |config: SlotManagerConfig| {
         SlotManager::<RecordingActions, ScriptedGateway, _>::new(config, ManualScheduledExecutor::new()).err()
     };
-    let config = described(4).with_min_slots(5);
+    let at_most = |slots| patient().with_workers(workers_of(4).with_min_slots(5).with_max_slots(Some(slots)));
 
     // when, then
-    assert_eq!(make(config.clone().with_max_slots(Some(8))), None);
-    let error = make(config.with_max_slots(Some(7)));
+    assert_eq!(make(at_most(8)), None);
+    let error = make(at_most(7));
     assert_eq!(error, contradictory(MIN, 2, Limit::Slots).err());
 }
 
-// Incomplete and invalid values.
-
-#[test]
-fn options_counted_in_workers_need_a_description() {
-    let config = patient;
-    for (key, config) in [
-        (MIN, config().with_min_slots(1)),
-        ("slotmanager.number-of-slots.max", config().with_max_slots(Some(9))),
-        (
-            "slotmanager.max-total-resource.cpu",
-            config().with_max_total_cpu_cores(Some(9.0)),
-        ),
-        (
-            "slotmanager.max-total-resource.memory",
-            config().with_max_total_memory_bytes(Some(9)),
-        ),
-        (REDUNDANT, config().with_redundant_task_managers(1)),
-    ] {
-        assert_eq!(config.validate(), Err(ConfigError::NoWorkerDescription { key }));
-        let described = config.with_worker_description(Some(worker_of(1, &ResourceProfile::ZERO)));
-        assert_eq!(described.validate(), Ok(()), "{key}");
-    }
-}
+// Invalid values.
 
 #[test]
 fn invalid_number_of_cores_is_refused_with_its_key() {
     for cores in [-1.0, f64::NAN, f64::INFINITY, 1e300] {
-        let error = described(1)
-            .with_max_total_cpu_cores(Some(cores))
+        let error = patient()
+            .with_workers(workers_of(1).with_max_total_cpu_cores(Some(cores)))
             .validate()
             .expect_err("no amount");
         let expected = format!("slotmanager.max-total-resource.cpu: \"{cores}\" is not a number of cores");

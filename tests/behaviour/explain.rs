@@ -1,6 +1,6 @@
 //! Explanations: why a request waits.
 
-use slot_manager::config::Limit;
+use slot_manager::config::{Limit, WorkerPolicy};
 use slot_manager::error::SlotAllocationError;
 use slot_manager::message::WorkerPromise;
 use slot_manager::outcome::AllocationStatus;
@@ -9,7 +9,7 @@ use slot_manager::{ResourceProfile, SlotManagerConfig, SlotStatus, Timestamp, Wo
 
 use crate::common::{
     Fixture, SECOND, allocation, ask, described, free_report, granted, in_flight, job, occupied, patient, profile,
-    rejected, report, slot, small, worker_of,
+    rejected, report, slot, small, worker_of, workers_of,
 };
 
 fn wide() -> ResourceProfile {
@@ -210,9 +210,18 @@ fn request_whose_worker_was_declined_waits_for_the_next_worker_request() {
 #[test]
 fn request_that_is_deferred_by_a_limit_waits_for_that_limit() {
     let limits = [
-        (described(1).with_max_slots(Some(1)), Limit::Slots),
-        (described(1).with_max_total_cpu_cores(Some(1.5)), Limit::CpuCores),
-        (described(1).with_max_total_memory_bytes(Some(150 << 20)), Limit::Memory),
+        (
+            patient().with_workers(workers_of(1).with_max_slots(Some(1))),
+            Limit::Slots,
+        ),
+        (
+            patient().with_workers(workers_of(1).with_max_total_cpu_cores(Some(1.5))),
+            Limit::CpuCores,
+        ),
+        (
+            patient().with_workers(workers_of(1).with_max_total_memory_bytes(Some(150 << 20))),
+            Limit::Memory,
+        ),
     ];
     for (config, limit) in limits {
         // given
@@ -241,7 +250,9 @@ fn request_that_is_deferred_by_a_limit_waits_for_that_limit() {
 #[test]
 fn request_that_is_deferred_by_the_recovery_waits_for_its_end() {
     // given
-    let config = described(1).with_max_slots(Some(1)).with_recovery_timeout(10 * SECOND);
+    let config = patient()
+        .with_workers(workers_of(1).with_max_slots(Some(1)))
+        .with_recovery_timeout(10 * SECOND);
     let mut fixture = Fixture::promising(config);
     fixture.request(1, &small());
 
@@ -261,9 +272,8 @@ fn request_that_is_deferred_by_the_recovery_waits_for_its_end() {
 #[test]
 fn requests_that_are_deferred_behind_another_stay_deferred() {
     // given
-    let config = described(1)
-        .with_max_slots(Some(2))
-        .with_min_slots(1)
+    let config = patient()
+        .with_workers(workers_of(1).with_max_slots(Some(2)).with_min_slots(1))
         .with_task_manager_timeout(10 * SECOND);
     let mut fixture = Fixture::with(config);
     fixture.actions.answer_allocations(Ok(WorkerPromise::Unspecified));
@@ -289,11 +299,8 @@ fn requests_that_are_deferred_behind_another_stay_deferred() {
 #[test]
 fn request_for_which_no_worker_can_be_started_waits_only_for_slots() {
     let too_wide = || described(1);
-    let beyond_the_limit = || {
-        patient()
-            .with_worker_description(Some(worker_of(1, &wide())))
-            .with_max_total_cpu_cores(Some(3.0))
-    };
+    let beyond_the_limit =
+        || patient().with_workers(WorkerPolicy::new(worker_of(1, &wide())).with_max_total_cpu_cores(Some(3.0)));
     for config in [too_wide(), beyond_the_limit()] {
         let mut fixture = Fixture::promising(config);
         fixture.request(1, &wide());
@@ -617,7 +624,7 @@ fn explanations() -> Vec<Explanation> {
             &wide(),
         ),
         waiting(
-            described(1).with_max_slots(Some(1)),
+            patient().with_workers(workers_of(1).with_max_slots(Some(1))),
             WorkerPromise::Unspecified,
             &small(),
         ),

@@ -1,11 +1,14 @@
 //! Limits: a worker request that would exceed a limit is deferred until there is room.
 
+use slot_manager::config::WorkerPolicy;
 use slot_manager::error::ResourceManagerError;
 use slot_manager::message::{Withdrawal, WorkerPromise};
 use slot_manager::outcome::AllocationStatus;
 use slot_manager::{ResourceProfile, SlotManagerConfig, SlotReport};
 
-use crate::common::{Fixture, SECOND, ask, described, granted, patient, profile, report, slot, small, worker_of};
+use crate::common::{
+    Fixture, SECOND, ask, described, granted, patient, profile, report, slot, small, worker_of, workers_of,
+};
 
 const MEBIBYTE: u64 = 1 << 20;
 
@@ -25,7 +28,7 @@ const ASK_FOR_NARROW: [&str; 3] = [
 
 /// Workers with `slots_per_worker` small slots, and at most `max_slots` slots in total.
 fn at_most(max_slots: usize, slots_per_worker: u32) -> SlotManagerConfig {
-    described(slots_per_worker).with_max_slots(Some(max_slots))
+    patient().with_workers(workers_of(slots_per_worker).with_max_slots(Some(max_slots)))
 }
 
 /// A fixture with a limit of one slot, which allocation 50 holds.
@@ -65,13 +68,19 @@ fn whole_workers_are_counted() {
 
 #[test]
 fn no_worker_is_requested_beyond_the_cores() {
-    assert_eq!(workers_requested(described(2).with_max_total_cpu_cores(Some(4.0))), 2);
-    assert_eq!(workers_requested(described(2).with_max_total_cpu_cores(Some(3.99))), 1);
+    assert_eq!(
+        workers_requested(patient().with_workers(workers_of(2).with_max_total_cpu_cores(Some(4.0)))),
+        2
+    );
+    assert_eq!(
+        workers_requested(patient().with_workers(workers_of(2).with_max_total_cpu_cores(Some(3.99)))),
+        1
+    );
 }
 
 #[test]
 fn no_worker_is_requested_beyond_the_memory() {
-    let with_memory = |bytes| described(2).with_max_total_memory_bytes(Some(bytes));
+    let with_memory = |bytes| patient().with_workers(workers_of(2).with_max_total_memory_bytes(Some(bytes)));
     assert_eq!(workers_requested(with_memory(400 * MEBIBYTE)), 2);
     assert_eq!(workers_requested(with_memory(400 * MEBIBYTE - 1)), 1);
 }
@@ -85,24 +94,25 @@ fn all_kinds_of_memory_are_counted() {
         .network_memory_bytes(4)
         .build()
         .expect("valid amounts");
-    let config = patient()
-        .with_worker_description(Some(worker_of(1, &slot)))
-        .with_max_total_memory_bytes(Some(39));
+    let config = patient().with_workers(WorkerPolicy::new(worker_of(1, &slot)).with_max_total_memory_bytes(Some(39)));
     assert_eq!(workers_requested(config), 3);
 }
 
 #[test]
 fn first_limit_that_is_reached_counts() {
-    let config = at_most(10, 1).with_max_total_cpu_cores(Some(3.0));
+    let config = patient().with_workers(
+        workers_of(1)
+            .with_max_slots(Some(10))
+            .with_max_total_cpu_cores(Some(3.0)),
+    );
     assert_eq!(workers_requested(config), 3);
 }
 
 /// As floating point numbers, three times 0.1 is more than 0.3 (FLINK-32254).
 #[test]
 fn cores_are_added_exactly() {
-    let config = patient()
-        .with_worker_description(Some(worker_of(1, &profile(0.1, 0))))
-        .with_max_total_cpu_cores(Some(0.3));
+    let config =
+        patient().with_workers(WorkerPolicy::new(worker_of(1, &profile(0.1, 0))).with_max_total_cpu_cores(Some(0.3)));
     assert_eq!(workers_requested(config), 3);
 }
 
@@ -110,26 +120,25 @@ fn cores_are_added_exactly() {
 fn totals_that_do_not_fit_64_bits_exceed_a_limit() {
     let memory = ResourceProfile::builder().managed_memory_bytes(1 << 63).build();
     let memory = worker_of(1, &memory.expect("a valid amount"));
-    let config = patient()
-        .with_worker_description(Some(memory))
-        .with_max_total_memory_bytes(Some(u64::MAX));
+    let config = patient().with_workers(WorkerPolicy::new(memory).with_max_total_memory_bytes(Some(u64::MAX)));
     assert_eq!(workers_requested(config), 1);
 
     let cores = worker_of(1, &profile(1e11, 0));
-    let config = patient()
-        .with_worker_description(Some(cores))
-        .with_max_total_cpu_cores(Some(1.8e11));
+    let config = patient().with_workers(WorkerPolicy::new(cores).with_max_total_cpu_cores(Some(1.8e11)));
     assert_eq!(workers_requested(config), 1);
 }
 
 #[test]
 fn only_slots_of_workers_of_any_profile_are_counted() {
-    let any = patient().with_worker_description(Some(worker_of(1, &ResourceProfile::ANY)));
-    let config = any
+    let any = WorkerPolicy::new(worker_of(1, &ResourceProfile::ANY));
+    let limited = any
         .with_max_total_cpu_cores(Some(1.0))
         .with_max_total_memory_bytes(Some(1));
-    assert_eq!(workers_requested(config.clone()), 20);
-    assert_eq!(workers_requested(config.with_max_slots(Some(7))), 7);
+    assert_eq!(workers_requested(patient().with_workers(limited.clone())), 20);
+    assert_eq!(
+        workers_requested(patient().with_workers(limited.with_max_slots(Some(7)))),
+        7
+    );
 }
 
 #[test]
@@ -437,8 +446,8 @@ fn request_that_loses_its_task_manager_is_deferred_like_any_other() {
 fn no_worker_is_requested_if_one_alone_exceeds_a_limit() {
     for config in [
         at_most(1, 2),
-        described(2).with_max_total_cpu_cores(Some(1.9)),
-        described(2).with_max_total_memory_bytes(Some(1)),
+        patient().with_workers(workers_of(2).with_max_total_cpu_cores(Some(1.9))),
+        patient().with_workers(workers_of(2).with_max_total_memory_bytes(Some(1))),
     ] {
         let mut fixture = Fixture::promising(config.with_worker_registration_timeout(10 * SECOND));
         assert_eq!(fixture.request(1, &small()), AllocationStatus::Waiting);
@@ -467,9 +476,12 @@ fn promise_up_to_a_limit_counts() {
 fn promise_beyond_a_limit_counts_as_declined_and_is_withdrawn() {
     let beyond: [(SlotManagerConfig, &[ResourceProfile]); 3] = [
         (at_most(2, 1), &[small(), small(), small()]),
-        (described(1).with_max_total_cpu_cores(Some(2.0)), &[profile(2.1, 100)]),
         (
-            described(1).with_max_total_memory_bytes(Some(200 * MEBIBYTE)),
+            patient().with_workers(workers_of(1).with_max_total_cpu_cores(Some(2.0))),
+            &[profile(2.1, 100)],
+        ),
+        (
+            patient().with_workers(workers_of(1).with_max_total_memory_bytes(Some(200 * MEBIBYTE))),
             &[profile(1.0, 201)],
         ),
     ];

@@ -5,19 +5,23 @@ use slot_manager::message::{Release, WorkerPromise};
 use slot_manager::outcome::WorkerFailedOutcome;
 use slot_manager::{SlotManagerConfig, SlotReport};
 
-use crate::common::{Fixture, NANOSECOND, SECOND, ask, asks, described, profile, report, small};
+use crate::common::{Fixture, NANOSECOND, SECOND, ask, asks, patient, profile, report, small, workers_of};
 
 /// At least `min_slots` slots, workers with two small slots, and a worker registration timeout of
 /// 10 s.
 fn at_least(min_slots: usize) -> SlotManagerConfig {
-    described(2)
-        .with_min_slots(min_slots)
+    patient()
+        .with_workers(workers_of(2).with_min_slots(min_slots))
         .with_worker_registration_timeout(10 * SECOND)
 }
 
 /// A fixture with a minimum of two slots, which `tm` has, and an idle timeout of 10 s.
 fn kept_up() -> Fixture {
-    let mut fixture = Fixture::promising(described(2).with_min_slots(2).with_task_manager_timeout(10 * SECOND));
+    let mut fixture = Fixture::promising(
+        patient()
+            .with_workers(workers_of(2).with_min_slots(2))
+            .with_task_manager_timeout(10 * SECOND),
+    );
     fixture.register_free("tm", 1, &[small(), small()]);
     fixture.expect(&[&ask(1)]);
     fixture
@@ -283,7 +287,8 @@ fn wait_after_a_declined_worker_request_ends_with_the_leadership() {
 #[test]
 fn promise_beyond_the_limits_counts_as_declined() {
     // given
-    let mut fixture = Fixture::not_started(at_least(2).with_max_slots(Some(2)));
+    let mut fixture =
+        Fixture::not_started(at_least(2).with_workers(workers_of(2).with_min_slots(2).with_max_slots(Some(2))));
     fixture.promise_next(&[small(), small(), small()]);
 
     // when
@@ -301,7 +306,8 @@ fn promise_beyond_the_limits_counts_as_declined() {
 #[test]
 fn no_worker_is_requested_beyond_the_limits_and_no_deadline_is_armed() {
     // given: a worker has fewer slots than promised, and there is no room for another
-    let mut fixture = Fixture::promising(described(2).with_min_slots(2).with_max_slots(Some(2)));
+    let mut fixture =
+        Fixture::promising(patient().with_workers(workers_of(2).with_min_slots(2).with_max_slots(Some(2))));
     fixture.register_for(1, "tm", 1, &report("tm", &[None]));
     fixture.log.take();
 
@@ -425,7 +431,9 @@ fn kept_task_manager_that_is_unregistered_is_not_released() {
 #[test]
 fn kept_task_managers_are_released_smallest_first_and_then_oldest_first() {
     // given: three task managers with six slots are kept
-    let config = described(2).with_min_slots(6).with_task_manager_timeout(10 * SECOND);
+    let config = patient()
+        .with_workers(workers_of(2).with_min_slots(6))
+        .with_task_manager_timeout(10 * SECOND);
     let mut fixture = Fixture::promising(config);
     fixture.register_free("large", 1, &[small(), small(), small(), small()]);
     fixture.register_free("first", 2, &[small()]);

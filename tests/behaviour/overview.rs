@@ -7,8 +7,8 @@ use slot_manager::view::SlotState;
 use slot_manager::{ResourceProfile, SlotManagerConfig, SlotReport, SlotStatus, Timestamp};
 
 use crate::common::{
-    Fixture, SECOND, acknowledged, allocation, described, free_report, instance, job, patient, profile, rejected,
-    report, slot, small,
+    Fixture, SECOND, acknowledged, allocation, free_report, instance, job, patient, profile, rejected, report, slot,
+    small, workers_of,
 };
 
 mod counters;
@@ -121,8 +121,8 @@ fn sized(size: u32) -> ResourceProfile {
 
 /// Limited and described. Each kind of event has happened, and each kind of record is there.
 fn everything() -> Fixture {
-    let config: SlotManagerConfig = described(2)
-        .with_max_slots(Some(8))
+    let config: SlotManagerConfig = patient()
+        .with_workers(workers_of(2).with_max_slots(Some(8)))
         .with_request_timeout(60 * SECOND)
         .with_worker_registration_timeout(100 * SECOND)
         .with_task_manager_timeout(50 * SECOND);

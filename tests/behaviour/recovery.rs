@@ -5,7 +5,9 @@ use std::time::Duration;
 use slot_manager::SlotManagerConfig;
 use slot_manager::outcome::AllocationStatus;
 
-use crate::common::{Fixture, NANOSECOND, SECOND, ask, described, granted, patient, profile, report, slot, small};
+use crate::common::{
+    Fixture, NANOSECOND, SECOND, ask, described, granted, patient, profile, report, slot, small, workers_of,
+};
 
 /// A recovery of 10 s.
 fn recovering() -> SlotManagerConfig {
@@ -134,7 +136,9 @@ fn one_promise_may_serve_all_waiting_requests() {
 #[test]
 fn limits_hold_after_recovery() {
     // given
-    let config = described(1).with_max_slots(Some(2)).with_recovery_timeout(10 * SECOND);
+    let config = patient()
+        .with_workers(workers_of(1).with_max_slots(Some(2)))
+        .with_recovery_timeout(10 * SECOND);
     let mut fixture = Fixture::promising(config);
     for id in 1..=3 {
         fixture.request(id, &small());
@@ -151,7 +155,11 @@ fn limits_hold_after_recovery() {
 #[test]
 fn min_slots_are_requested_after_recovery() {
     // given
-    let mut fixture = Fixture::promising(described(2).with_min_slots(4).with_recovery_timeout(10 * SECOND));
+    let mut fixture = Fixture::promising(
+        patient()
+            .with_workers(workers_of(2).with_min_slots(4))
+            .with_recovery_timeout(10 * SECOND),
+    );
 
     // when
     fixture.register_free("tm", 1, &[small(), small()]);
@@ -167,7 +175,11 @@ fn min_slots_are_requested_after_recovery() {
 #[test]
 fn promises_for_requests_count_for_min_slots_after_recovery() {
     // given
-    let mut fixture = Fixture::promising(described(2).with_min_slots(2).with_recovery_timeout(10 * SECOND));
+    let mut fixture = Fixture::promising(
+        patient()
+            .with_workers(workers_of(2).with_min_slots(2))
+            .with_recovery_timeout(10 * SECOND),
+    );
 
     // when
     fixture.request(1, &profile(0.5, 50));
@@ -183,8 +195,8 @@ fn promises_for_requests_count_for_min_slots_after_recovery() {
 #[test]
 fn redundant_workers_are_requested_after_recovery() {
     // given
-    let config = described(2)
-        .with_redundant_task_managers(1)
+    let config = patient()
+        .with_workers(workers_of(2).with_redundant_task_managers(1))
         .with_recovery_timeout(10 * SECOND);
     let mut fixture = Fixture::promising(config);
 

@@ -4,12 +4,12 @@ use slot_manager::SlotManagerConfig;
 use slot_manager::message::WorkerPromise;
 use slot_manager::view::SlotState;
 
-use crate::common::{Fixture, SECOND, acknowledged, ask, described, rejected, report, slot, small};
+use crate::common::{Fixture, SECOND, acknowledged, ask, patient, rejected, report, slot, small, workers_of};
 
 /// Workers with two small slots, of which `workers` are redundant.
 fn redundant(workers: usize) -> SlotManagerConfig {
-    described(2)
-        .with_redundant_task_managers(workers)
+    patient()
+        .with_workers(workers_of(2).with_redundant_task_managers(workers))
         .with_worker_registration_timeout(10 * SECOND)
 }
 
@@ -117,8 +117,8 @@ fn bound_promised_slots_do_not_count() {
 #[test]
 fn slots_that_back_off_do_not_count() {
     // given: one redundant worker of one slot
-    let config = described(1)
-        .with_redundant_task_managers(1)
+    let config = patient()
+        .with_workers(workers_of(1).with_redundant_task_managers(1))
         .with_retry_backoff(100 * SECOND, 100 * SECOND);
     let mut fixture = Fixture::promising(config);
     fixture.register("used", 1, &report("used", &[Some(50)]));
@@ -138,7 +138,7 @@ fn slots_that_back_off_do_not_count() {
 #[test]
 fn min_slots_and_redundancy_share_workers() {
     // given: the worker for `min_slots` is declined at the start
-    let config = redundant(1).with_min_slots(4);
+    let config = redundant(1).with_workers(workers_of(2).with_redundant_task_managers(1).with_min_slots(4));
     let mut fixture = Fixture::with(config);
     fixture.register("tm", 1, &report("tm", &[Some(50)]));
     fixture.log.take();
@@ -154,7 +154,8 @@ fn min_slots_and_redundancy_share_workers() {
 #[test]
 fn redundancy_may_need_more_than_min_slots() {
     // given
-    let mut fixture = Fixture::promising(redundant(2).with_min_slots(2));
+    let mut fixture =
+        Fixture::promising(redundant(2).with_workers(workers_of(2).with_redundant_task_managers(2).with_min_slots(2)));
 
     // when
     fixture.register("tm", 1, &report("tm", &[None, None]));
@@ -206,7 +207,9 @@ fn declined_worker_request_is_not_repeated_when_no_slot_is_used() {
 
 #[test]
 fn no_redundant_worker_is_requested_beyond_the_limits() {
-    let mut fixture = Fixture::promising(redundant(2).with_max_slots(Some(4)));
+    let mut fixture = Fixture::promising(
+        redundant(2).with_workers(workers_of(2).with_redundant_task_managers(2).with_max_slots(Some(4))),
+    );
     fixture.register("tm", 1, &report("tm", &[Some(50)]));
     fixture.expect(&[&ask(1)]);
 }
@@ -230,8 +233,8 @@ fn redundant_slots_serve_requests() {
 
 /// A fixture in which `spare` was idle for 10 s, and 50 and 51 hold the slots of `busy`.
 fn kept() -> Fixture {
-    let config = described(2)
-        .with_redundant_task_managers(1)
+    let config = patient()
+        .with_workers(workers_of(2).with_redundant_task_managers(1))
         .with_task_manager_timeout(10 * SECOND);
     let mut fixture = Fixture::promising(config);
     fixture.register_free("spare", 1, &[small(), small()]);
@@ -292,8 +295,8 @@ fn idle_task_manager_is_released_while_no_slot_is_used() {
 #[test]
 fn kept_task_managers_are_released_smallest_first_when_no_slot_is_used() {
     // given: two idle task managers that are both needed
-    let config = described(2)
-        .with_redundant_task_managers(2)
+    let config = patient()
+        .with_workers(workers_of(2).with_redundant_task_managers(2))
         .with_task_manager_timeout(10 * SECOND);
     let mut fixture = Fixture::promising(config);
     fixture.register_free("large", 1, &[small(), small(), small()]);
@@ -318,8 +321,8 @@ fn kept_task_managers_are_released_smallest_first_when_no_slot_is_used() {
 #[test]
 fn only_free_slots_of_a_task_manager_are_missing_after_its_release() {
     // given: five free slots, of which four are needed
-    let config = described(2)
-        .with_redundant_task_managers(2)
+    let config = patient()
+        .with_workers(workers_of(2).with_redundant_task_managers(2))
         .with_task_manager_timeout(10 * SECOND);
     let mut fixture = Fixture::promising(config);
     fixture.register_free("two", 1, &[small(), small()]);

@@ -13,13 +13,15 @@ use slot_manager::{
     TaskExecutorGateway,
 };
 
-use crate::common::{Fixture, ask, described, free_report, granted, instance, profile, report, slot, small};
+use crate::common::{
+    Fixture, ask, described, free_report, granted, instance, patient, profile, report, slot, small, workers_of,
+};
 
 const MEBIBYTE: u64 = 1 << 20;
 
 /// Workers with one small slot, and at most two slots in total.
 fn two_slots() -> SlotManagerConfig {
-    described(1).with_max_slots(Some(2))
+    patient().with_workers(workers_of(1).with_max_slots(Some(2)))
 }
 
 fn tiny() -> ResourceProfile {
@@ -66,7 +68,7 @@ fn slots_up_to_the_limit_are_accepted() {
 #[test]
 fn cores_beyond_the_limit_are_refused() {
     // given
-    let mut fixture = Fixture::with(described(1).with_max_total_cpu_cores(Some(2.0)));
+    let mut fixture = Fixture::with(patient().with_workers(workers_of(1).with_max_total_cpu_cores(Some(2.0))));
     fixture.register_free("tm", 1, &[small()]);
 
     // when, then
@@ -84,7 +86,8 @@ fn cores_beyond_the_limit_are_refused() {
 #[test]
 fn memory_beyond_the_limit_is_refused() {
     // given
-    let mut fixture = Fixture::with(described(1).with_max_total_memory_bytes(Some(200 * MEBIBYTE)));
+    let mut fixture =
+        Fixture::with(patient().with_workers(workers_of(1).with_max_total_memory_bytes(Some(200 * MEBIBYTE))));
     fixture.register_free("tm", 1, &[small()]);
 
     // when, then
@@ -102,10 +105,11 @@ fn memory_beyond_the_limit_is_refused() {
 #[test]
 fn slots_are_named_before_cores_and_cores_before_memory() {
     // given
-    let limited = two_slots()
+    let limited = workers_of(1)
+        .with_max_slots(Some(2))
         .with_max_total_cpu_cores(Some(2.0))
         .with_max_total_memory_bytes(Some(200 * MEBIBYTE));
-    let mut fixture = Fixture::with(limited);
+    let mut fixture = Fixture::with(patient().with_workers(limited));
     let large = profile(3.0, 300);
 
     // when, then
@@ -124,7 +128,7 @@ fn slots_are_named_before_cores_and_cores_before_memory() {
 
 #[test]
 fn resources_of_slots_of_any_profile_are_not_counted() {
-    let mut fixture = Fixture::with(described(1).with_max_total_cpu_cores(Some(1.0)));
+    let mut fixture = Fixture::with(patient().with_workers(workers_of(1).with_max_total_cpu_cores(Some(1.0))));
     let report = free_report("tm", &[ResourceProfile::ANY, ResourceProfile::UNKNOWN]);
     assert_eq!(
         register(&mut fixture, "tm", 1, &report),

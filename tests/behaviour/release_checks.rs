@@ -6,7 +6,7 @@ use slot_manager::outcome::ReleaseAnswerOutcome;
 use slot_manager::testing::{Effect, GatewayCall, ScriptedGateway};
 use slot_manager::{LeaderId, SlotManagerConfig, TaskExecutorGateway, Timestamp};
 
-use crate::common::{Fixture, NANOSECOND, SECOND, described, instance, patient, release_check, report, slot, small};
+use crate::common::{Fixture, NANOSECOND, SECOND, instance, patient, release_check, report, slot, small, workers_of};
 
 const RELEASE: &str = "release 1, idle since +0ns (1)";
 
@@ -452,8 +452,8 @@ fn answer_before_the_start_is_an_error() {
 
 /// The minimum is two slots. `a` and `b` have two each, and are both idle for 10 s, `a` first.
 fn with_a_minimum(answer_of_a: ReleaseDecision) -> Fixture {
-    let config = described(2)
-        .with_min_slots(2)
+    let config = patient()
+        .with_workers(workers_of(2).with_min_slots(2))
         .with_task_manager_timeout(10 * SECOND)
         .with_rpc_timeout(3 * SECOND);
     let mut fixture = Fixture::promising(config);

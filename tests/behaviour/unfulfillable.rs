@@ -12,7 +12,7 @@ use slot_manager::{ResourceProfile, SlotManagerConfig, SlotReport};
 
 use crate::common::{
     Fixture, SECOND, acknowledged, allocation, ask, described, failures, granted, in_flight, patient, profile,
-    rejected, report, slot, small,
+    rejected, report, slot, small, workers_of,
 };
 
 const FAILED: &str = "failed 1: unfulfillable";
@@ -114,9 +114,9 @@ fn with_a_description_a_request_that_no_worker_would_serve_fails_without_a_worke
 #[test]
 fn with_a_description_a_request_fails_if_one_worker_would_exceed_a_limit() {
     for config in [
-        described(2).with_max_slots(Some(1)),
-        described(2).with_max_total_cpu_cores(Some(1.9)),
-        described(2).with_max_total_memory_bytes(Some(1)),
+        patient().with_workers(workers_of(2).with_max_slots(Some(1))),
+        patient().with_workers(workers_of(2).with_max_total_cpu_cores(Some(1.9))),
+        patient().with_workers(workers_of(2).with_max_total_memory_bytes(Some(1))),
     ] {
         let mut fixture = Fixture::promising(failing(config));
         assert_refused(&mut fixture, 1, &small());
@@ -134,7 +134,7 @@ fn with_a_description_a_request_waits_if_its_worker_is_declined() {
 #[test]
 fn request_waits_if_a_limit_defers_its_worker_request() {
     // given
-    let mut fixture = Fixture::promising(failing(described(2).with_max_slots(Some(2))));
+    let mut fixture = Fixture::promising(failing(patient().with_workers(workers_of(2).with_max_slots(Some(2)))));
     fixture.register("tm", 1, &report("tm", &[Some(50), Some(51)]));
 
     // when, then

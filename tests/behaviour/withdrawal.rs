@@ -4,7 +4,7 @@ use slot_manager::message::Withdrawal;
 use slot_manager::outcome::WorkerFailedOutcome;
 use slot_manager::{SlotManagerConfig, SlotReport};
 
-use crate::common::{Fixture, SECOND, ask, described, granted, patient, profile, report, slot, small};
+use crate::common::{Fixture, SECOND, ask, granted, patient, profile, report, slot, small, workers_of};
 
 /// A fixture in which request 1 is bound to the one small slot of worker request 1.
 fn waiting() -> Fixture {
@@ -295,7 +295,7 @@ fn each_withdrawal_is_independent_of_other_answers() {
 #[test]
 fn worker_that_min_slots_needs_is_not_withdrawn() {
     // given, when
-    let mut fixture = Fixture::promising(described(2).with_min_slots(2));
+    let mut fixture = Fixture::promising(patient().with_workers(workers_of(2).with_min_slots(2)));
 
     // then
     fixture.expect(&[&ask(1)]);
@@ -309,7 +309,7 @@ fn worker_that_min_slots_needs_is_not_withdrawn() {
 #[test]
 fn worker_that_min_slots_needs_no_more_is_withdrawn() {
     // given
-    let mut fixture = Fixture::promising(described(2).with_min_slots(2));
+    let mut fixture = Fixture::promising(patient().with_workers(workers_of(2).with_min_slots(2)));
     fixture.log.take();
 
     // when: allocated slots register, which fulfil no promise
@@ -324,7 +324,7 @@ fn worker_that_min_slots_needs_no_more_is_withdrawn() {
 #[test]
 fn redundant_worker_is_withdrawn_when_the_last_slot_is_freed() {
     // given
-    let mut fixture = Fixture::promising(described(2).with_redundant_task_managers(1));
+    let mut fixture = Fixture::promising(patient().with_workers(workers_of(2).with_redundant_task_managers(1)));
 
     // when
     fixture.register("tm", 1, &report("tm", &[Some(50), Some(51)]));
@@ -344,7 +344,7 @@ fn redundant_worker_is_withdrawn_when_the_last_slot_is_freed() {
 #[test]
 fn worker_that_redundancy_needs_no_more_is_withdrawn() {
     // given
-    let mut fixture = Fixture::promising(described(2).with_redundant_task_managers(1));
+    let mut fixture = Fixture::promising(patient().with_workers(workers_of(2).with_redundant_task_managers(1)));
     fixture.register("tm", 1, &report("tm", &[Some(50), Some(51), Some(52)]));
     fixture.log.take();
 
@@ -363,7 +363,7 @@ fn worker_that_redundancy_needs_no_more_is_withdrawn() {
 #[test]
 fn withdrawal_stops_at_the_first_worker_that_is_needed() {
     // given: `min_slots` is three, four slots are promised
-    let mut fixture = Fixture::not_started(described(2).with_min_slots(3));
+    let mut fixture = Fixture::not_started(patient().with_workers(workers_of(2).with_min_slots(3)));
     fixture.promise_next(&[small(), small(), small()]);
     fixture.promise_next(&[small()]);
     fixture.start(1);
@@ -381,7 +381,7 @@ fn withdrawal_stops_at_the_first_worker_that_is_needed() {
 #[test]
 fn small_workers_are_withdrawn_even_if_a_large_one_is_not() {
     // given: `min_slots` is two; two workers have one slot each, and one has three
-    let mut fixture = Fixture::not_started(described(1).with_min_slots(2));
+    let mut fixture = Fixture::not_started(patient().with_workers(workers_of(1).with_min_slots(2)));
     fixture.promise_next(&[small()]);
     fixture.promise_next(&[small()]);
     fixture.start(1);

@@ -1,6 +1,6 @@
 //! Options of workers and limits: how they are read, and which are refused.
 
-use slot_manager::config::{Limit, WorkerDescription};
+use slot_manager::config::{Limit, WorkerDescription, WorkerPolicy};
 use slot_manager::error::{ConfigError, WorkerDescriptionError};
 use slot_manager::{ResourceProfile, SlotManagerConfig};
 
@@ -21,7 +21,7 @@ fn anything_in(slots: u32) -> WorkerDescription {
 /// Returns the worker description that these options contain.
 fn description(options: &[(&str, &str)]) -> WorkerDescription {
     let config = read(options).expect("valid options");
-    config.worker_description.expect("a description")
+    config.workers.expect("a description").description
 }
 
 /// Checks that a value is refused, and that the error names the key, the value and the format.
@@ -33,7 +33,7 @@ fn assert_refused(key: &str, value: &str, expected: &str) {
 
 #[test]
 fn every_key_sets_its_value_and_nothing_else() {
-    let worker = || SlotManagerConfig::default().with_worker_description(Some(anything_in(2)));
+    let worker = || WorkerPolicy::new(anything_in(2));
     let expected = [
         ("slotmanager.number-of-slots.min", "7", worker().with_min_slots(7)),
         (
@@ -57,7 +57,8 @@ fn every_key_sets_its_value_and_nothing_else() {
             worker().with_redundant_task_managers(7),
         ),
     ];
-    for (key, value, config) in expected {
+    for (key, value, workers) in expected {
+        let config = SlotManagerConfig::default().with_workers(workers);
         assert_eq!(read(&[WORKER, (key, value)]), Ok(config), "{key}");
     }
 }
@@ -103,6 +104,12 @@ fn invalid_number_is_refused_with_its_key_and_value() {
         assert_refused("slotmanager.redundant-taskmanager-num", value, "a number");
         assert_refused("slotmanager.number-of-slots.max", value, "a number of slots or \"inf\"");
         assert_refused("taskmanager.numberOfTaskSlots", value, "a number");
+    }
+}
+
+#[test]
+fn invalid_amount_of_an_external_resource_is_refused_with_its_key_and_value() {
+    for value in ["many", "-1", "", "10 s", "NaN", "inf", "1e300"] {
         assert_refused("external-resource.gpu.amount", value, "a number");
     }
 }
@@ -159,7 +166,8 @@ fn memory_is_written_in_bytes_or_with_a_binary_unit() {
         ("18446744073709551615", u64::MAX),
     ] {
         let config = read(&[WORKER, ("slotmanager.max-total-resource.memory", value)]).expect("memory");
-        assert_eq!(config.max_total_memory_bytes, Some(bytes), "{value}");
+        let workers = config.workers.expect("a worker");
+        assert_eq!(workers.max_total_memory_bytes, Some(bytes), "{value}");
     }
 }
 
@@ -195,6 +203,21 @@ fn memory_that_overflows_is_refused_with_its_key_and_value() {
             value,
             "an amount of memory such as \"512 mb\" or \"4 gb\"",
         );
+    }
+}
+
+#[test]
+fn options_counted_in_workers_need_a_description() {
+    for key in [
+        "slotmanager.number-of-slots.min",
+        "slotmanager.number-of-slots.max",
+        "slotmanager.max-total-resource.cpu",
+        "slotmanager.max-total-resource.memory",
+        "slotmanager.redundant-taskmanager-num",
+    ] {
+        assert_eq!(read(&[(key, "1")]), Err(ConfigError::NoWorkerDescription { key }));
+        let described = [("taskmanager.numberOfTaskSlots", "1"), (key, "1")];
+        assert!(read(&described).is_ok(), "{key}");
     }
 }
 
@@ -273,6 +296,17 @@ fn only_named_external_resources_count() {
         Some(0.0),
         "the default amount"
     );
+}
+
+#[test]
+fn amounts_of_external_resources_may_have_a_fraction() {
+    let half = [
+        ("external-resources", "gpu"),
+        ("external-resource.gpu.amount", " 0.5 "),
+        WORKER,
+    ];
+    let of_a_slot = description(&half).slot_profile().extended_resource("gpu");
+    assert_eq!(of_a_slot, Some(0.25));
 }
 
 #[test]

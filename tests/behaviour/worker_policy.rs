@@ -203,7 +203,7 @@ fn worker_is_requested_for_an_unknown_profile() {
 #[test]
 fn workers_of_any_profile_fit_every_request() {
     // given
-    let any = patient().with_worker_description(Some(worker_of(1, &ResourceProfile::ANY)));
+    let any = patient().with_workers(worker_of(1, &ResourceProfile::ANY));
     let mut fixture = Fixture::promising(any);
     fixture.request(1, &wide());
 

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use slot_manager::config::WorkerDescription;
+use slot_manager::config::{WorkerDescription, WorkerPolicy};
 use slot_manager::error::{NotStarted, SlotAllocationError, SlotReportError, SlotRequestError};
 use slot_manager::message::{
     Acknowledge, AllocateSlot, AllocationFailureCause, FreeSlot, GrantLoss, ReleaseCause, ReleaseCheck,
@@ -518,7 +518,12 @@ pub fn patient() -> SlotManagerConfig {
 
 /// A patient configuration in which workers have this number of small slots.
 pub fn described(slots: u32) -> SlotManagerConfig {
-    patient().with_worker_description(Some(worker_of(slots, &small())))
+    patient().with_workers(workers_of(slots))
+}
+
+/// Workers with this number of small slots, without limits and reserves.
+pub fn workers_of(slots: u32) -> WorkerPolicy {
+    WorkerPolicy::new(worker_of(slots, &small()))
 }
 
 /// A worker with this number of slots of this profile.

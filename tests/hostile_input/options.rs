@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use proptest::prelude::*;
-use slot_manager::config::{Capacity, WorkerDescription};
+use slot_manager::config::{Capacity, WorkerDescription, WorkerPolicy};
 use slot_manager::error::{ConfigError, WorkerDescriptionError};
 use slot_manager::matching::SlotMatchingStrategy;
 use slot_manager::testing::{ManualScheduledExecutor, RecordingActions, ScriptedGateway};
@@ -53,7 +53,7 @@ const OF_A_WORKER: &str = "taskmanager.*";
 
 fn describes_a_worker(key: &str) -> bool {
     let is_of_task_managers = key.starts_with("taskmanager.") && key != "taskmanager.load-balance.mode";
-    is_of_task_managers || key.starts_with("external-resource")
+    is_of_task_managers || key.starts_with("external-resource") || KEYS[16..21].contains(&key)
 }
 
 fn key() -> impl Strategy<Value = String> {
@@ -169,20 +169,6 @@ fn options_of(config: &SlotManagerConfig) -> Vec<(&'static str, String)> {
             capacity.pending_requests.to_string(),
         ),
         ("slotmanager.matching-strategy", strategy_name(config).to_owned()),
-        ("slotmanager.number-of-slots.min", config.min_slots.to_string()),
-        ("slotmanager.number-of-slots.max", written_limit(config.max_slots)),
-        (
-            "slotmanager.max-total-resource.cpu",
-            written_limit(config.max_total_cpu_cores),
-        ),
-        (
-            "slotmanager.max-total-resource.memory",
-            written_limit(config.max_total_memory_bytes),
-        ),
-        (
-            "slotmanager.redundant-taskmanager-num",
-            config.redundant_task_managers.to_string(),
-        ),
         (
             "slotmanager.fail-unfulfillable-requests",
             config.fail_unfulfillable_requests.to_string(),
@@ -269,13 +255,13 @@ proptest! {
             .managed_memory_mebibytes(mebibytes)
             .build()
             .expect("small amounts");
-        let config = SlotManagerConfig::default()
-            .with_worker_description(Some(WorkerDescription::new(slots, slot).expect("a worker")))
+        let workers = WorkerPolicy::new(WorkerDescription::new(slots, slot).expect("a worker"))
             .with_min_slots(min_slots)
             .with_redundant_task_managers(redundant)
             .with_max_slots(max_slots.map(usize::from))
             .with_max_total_cpu_cores(max_cores.map(f64::from))
             .with_max_total_memory_bytes(max_mebibytes.map(|mebibytes| MEBIBYTE * u64::from(mebibytes)));
+        let config = SlotManagerConfig::default().with_workers(workers);
 
         let workers = min_slots.div_ceil(slots as usize).max(redundant) as u128;
         let is_allowed = |limit: Option<u8>, of_a_slot: u64| {
@@ -294,9 +280,9 @@ proptest! {
 
     #[test]
     fn any_number_of_cores_is_a_limit_or_refused_by_its_key(cores: f64) {
-        let config = SlotManagerConfig::default()
-            .with_worker_description(Some(WorkerDescription::new(1, ResourceProfile::ZERO).expect("a worker")))
+        let workers = WorkerPolicy::new(WorkerDescription::new(1, ResourceProfile::ZERO).expect("a worker"))
             .with_max_total_cpu_cores(Some(cores));
+        let config = SlotManagerConfig::default().with_workers(workers);
         let is_amount = ResourceProfile::builder().cpu_cores(cores).build().is_ok();
         match config.validate() {
             Ok(()) => prop_assert!(is_amount),

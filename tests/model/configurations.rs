@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use slot_manager::SlotManagerConfig;
-use slot_manager::config::WorkerDescription;
+use slot_manager::config::{WorkerDescription, WorkerPolicy};
 use slot_manager::matching::SlotMatchingStrategy;
 
 use crate::command::Shape;
@@ -78,9 +78,7 @@ fn with_worker_policy(config: SlotManagerConfig) -> impl Strategy<Value = SlotMa
     let memory = prop::option::weighted(0.15, 1..20_u64);
     (description(), min_slots, redundant, slots, half_cores, memory).prop_map(
         move |(worker, min_slots, redundant, slots, half_cores, memory)| {
-            let limited = config
-                .clone()
-                .with_worker_description(Some(worker))
+            let limited = WorkerPolicy::new(worker)
                 .with_max_slots(slots)
                 .with_max_total_cpu_cores(half_cores.map(|halves| halves as f64 / 2.0))
                 .with_max_total_memory_bytes(memory.map(|hundreds| hundreds * (100 << 20)));
@@ -88,10 +86,11 @@ fn with_worker_policy(config: SlotManagerConfig) -> impl Strategy<Value = SlotMa
                 .clone()
                 .with_min_slots(min_slots)
                 .with_redundant_task_managers(redundant);
-            if with_reserve.validate().is_ok() {
-                with_reserve
+            let config = config.clone().with_workers(with_reserve);
+            if config.validate().is_ok() {
+                config
             } else {
-                limited
+                config.with_workers(limited)
             }
         },
     )

@@ -64,7 +64,7 @@ mod tests {
 
     use proptest::prelude::*;
 
-    use crate::config::WorkerDescription;
+    use crate::config::{WorkerDescription, WorkerPolicy};
     use crate::error::{SlotAllocationError, SlotRequestError};
     use crate::message::{Acknowledge, WorkerPromise};
     use crate::outcome::SlotRequestOutcome;
@@ -290,10 +290,10 @@ mod tests {
     fn configuration(kind: u8) -> SlotManagerConfig {
         let config = SlotManagerConfig::default().with_rpc_timeout(Duration::from_millis(300));
         let worker = WorkerDescription::new(2, profile(2)).expect("a worker with slots");
-        let described = config.clone().with_worker_description(Some(worker));
+        let workers = WorkerPolicy::new(worker);
         match kind {
-            0 => described.with_max_slots(Some(6)).with_min_slots(2),
-            1 => described.with_redundant_task_managers(1),
+            0 => config.with_workers(workers.with_max_slots(Some(6)).with_min_slots(2)),
+            1 => config.with_workers(workers.with_redundant_task_managers(1)),
             2 => config.with_fail_unfulfillable_requests(true),
             _ => config,
         }

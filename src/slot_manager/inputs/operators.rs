@@ -88,7 +88,7 @@ where
     ///
     /// - No registered slot fits it, used or not, and no promised slot.
     /// - No worker could be started for it: a worker of the
-    ///   [description](crate::SlotManagerConfig::worker_description) does not fit it or alone
+    ///   [description](crate::config::WorkerPolicy::description) does not fit it or alone
     ///   exceeds a limit. Without a description: the resource manager declined to start one.
     ///
     /// Such a request fails with
@@ -134,7 +134,7 @@ where
     ///
     /// The task manager is released only while the release check is open: within its timeout, and
     /// while no slot was used since. It is kept if the minimum or
-    /// [redundancy](crate::SlotManagerConfig::redundant_task_managers) needs it by now.
+    /// [redundancy](crate::config::WorkerPolicy::redundant_task_managers) needs it by now.
     ///
     /// Cost: O(its slots) if it is released, else O(1).
     ///

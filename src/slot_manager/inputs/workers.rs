@@ -24,7 +24,7 @@ where
     /// - A new instance id of a known worker replaces the old registration in one transaction.
     ///   Attempts in flight to the old one end, and their requests look for another slot. A grant
     ///   is lost only if the report does not show it.
-    /// - A new worker that would exceed a [limit](crate::SlotManagerConfig::max_slots) is refused
+    /// - A new worker that would exceed a [limit](crate::config::WorkerPolicy::max_slots) is refused
     ///   and nothing changes, unless one of its slots holds an allocation or fulfils a promise.
     ///
     /// New free slots fulfil promised slots.

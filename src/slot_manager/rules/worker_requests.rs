@@ -188,7 +188,7 @@ impl Core {
     /// Returns the minimum number of slots, and the number of free slots that redundancy asks for.
     pub(crate) fn reserves(&self) -> (usize, usize) {
         let redundant = self.worker_policy.redundant_slots(self.slot_totals.used_slots());
-        (self.config.min_slots, redundant)
+        (self.worker_policy.min_slots(), redundant)
     }
 
     /// Returns the number of free slots and unbound promised slots.

@@ -2,8 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::config::Limit;
-use crate::config::{Limits, Quantity};
+use crate::config::{Limit, Limits, Quantity, WorkerPolicy};
 use crate::{ResourceProfile, SlotManagerConfig, Timestamp};
 
 use super::requests::RequestKey;
@@ -11,9 +10,12 @@ use super::requests::RequestKey;
 /// The configured policy and its state.
 #[derive(Debug)]
 pub(crate) struct WorkerPolicyState {
-    worker: Option<DescribedWorker>,
+    workers: Option<WorkerPolicy>,
     limits: Option<Limits>,
-    redundant_task_managers: usize,
+    /// The total of one worker; zero without a description.
+    quantity_per_worker: Quantity,
+    /// A single worker is within the limits.
+    is_worker_possible: bool,
     /// Waiting requests whose worker request is deferred, oldest first.
     deferred: BTreeSet<(u64, RequestKey)>,
     /// Set while a rule is on that `reconcile` must check.
@@ -32,16 +34,6 @@ pub(crate) struct WorkerPolicyState {
     earliest: Timestamp,
 }
 
-/// A worker as the configuration describes it.
-#[derive(Debug)]
-struct DescribedWorker {
-    slots: usize,
-    slot_profile: ResourceProfile,
-    quantity: Quantity,
-    /// A single worker is within the limits.
-    is_possible: bool,
-}
-
 /// A period of the policy. Those that end at one time end in this order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum PolicyPeriod {
@@ -53,17 +45,16 @@ pub(crate) enum PolicyPeriod {
 impl WorkerPolicyState {
     /// Takes the policy from a valid configuration.
     pub(crate) fn new(config: &SlotManagerConfig) -> Self {
-        let limits = config.limits();
-        let worker = config.worker_description.as_ref().map(|worker| DescribedWorker {
-            slots: worker.slots(),
-            slot_profile: worker.slot_profile().clone(),
-            quantity: worker.quantity(),
-            is_possible: limits.is_none_or(|limits| limits.exceeded_by(worker.quantity()).is_none()),
-        });
+        let workers = config.workers.clone();
+        let limits = workers.as_ref().and_then(WorkerPolicy::limits);
+        let quantity_per_worker = workers
+            .as_ref()
+            .map_or_else(Quantity::default, |workers| workers.description.quantity());
         Self {
-            worker,
+            workers,
             limits,
-            redundant_task_managers: config.redundant_task_managers,
+            quantity_per_worker,
+            is_worker_possible: limits.is_none_or(|limits| limits.exceeded_by(quantity_per_worker).is_none()),
             deferred: BTreeSet::new(),
             is_active: false,
             fails_unfulfillable: config.fail_unfulfillable_requests,
@@ -93,7 +84,7 @@ impl WorkerPolicyState {
     fn update_activity(&mut self) {
         // Requests are deferred for limits, which need a description, and for the recovery.
         self.is_active =
-            self.worker.is_some() || self.fails_unfulfillable || self.is_recovering() || !self.deferred.is_empty();
+            self.workers.is_some() || self.fails_unfulfillable || self.is_recovering() || !self.deferred.is_empty();
     }
 
     /// Turns failing of unfulfillable requests on or off. Returns `true` if that is a change.
@@ -112,39 +103,35 @@ impl WorkerPolicyState {
 
     /// Returns `true` if workers are described.
     pub(crate) fn is_described(&self) -> bool {
-        self.worker.is_some()
+        self.workers.is_some()
     }
 
     /// Returns `false` if a new worker certainly cannot serve `required`.
     pub(crate) fn could_start(&self, required: &ResourceProfile) -> bool {
-        self.worker
+        self.workers
             .as_ref()
-            .is_none_or(|worker| worker.is_possible && worker.slot_profile.is_matching(required))
+            .is_none_or(|workers| self.is_worker_possible && workers.description.slot_profile().is_matching(required))
     }
 
     /// Returns the slots of a new worker; `None` without a description.
     pub(crate) fn described_slots(&self) -> Option<Vec<ResourceProfile>> {
-        let worker = self.worker.as_ref()?;
-        Some(vec![worker.slot_profile.clone(); worker.slots])
+        let worker = &self.workers.as_ref()?.description;
+        Some(vec![worker.slot_profile().clone(); worker.slots()])
     }
 
     /// Returns the number of slots of a new worker; 1 without a description.
     pub(crate) fn slots_per_worker(&self) -> usize {
-        self.worker.as_ref().map_or(1, |worker| worker.slots)
+        self.workers.as_ref().map_or(1, |workers| workers.description.slots())
     }
 
     /// Returns the profile to name in a request for a reserve worker.
     pub(crate) fn reserve_profile(&self) -> Option<&ResourceProfile> {
-        Some(&self.worker.as_ref()?.slot_profile)
+        Some(self.workers.as_ref()?.description.slot_profile())
     }
 
     /// Returns the limit that one more worker would exceed.
     pub(crate) fn limit_of_next_worker(&self, present: Quantity) -> Option<Limit> {
-        let one = self
-            .worker
-            .as_ref()
-            .map_or(Quantity::default(), |worker| worker.quantity);
-        self.exceeded_by(present + one)
+        self.exceeded_by(present + self.quantity_per_worker)
     }
 
     /// Returns the limit that a quantity exceeds.
@@ -156,11 +143,18 @@ impl WorkerPolicyState {
         self.limits.is_some()
     }
 
+    /// Returns the number of slots to keep up.
+    pub(crate) fn min_slots(&self) -> usize {
+        self.workers.as_ref().map_or(0, |workers| workers.min_slots)
+    }
+
     /// Returns the number of slots to keep free while `used` slots are used.
     pub(crate) fn redundant_slots(&self, used: usize) -> usize {
-        match used {
-            0 => 0,
-            _ => self.redundant_task_managers.saturating_mul(self.slots_per_worker()),
+        match &self.workers {
+            Some(workers) if used > 0 => workers
+                .redundant_task_managers
+                .saturating_mul(workers.description.slots()),
+            _ => 0,
         }
     }
 

@@ -7,7 +7,7 @@ use slot_manager::{SlotReport, SlotStatus, TaskExecutorConnection};
 
 use super::{backing_off, everything, overview, sized};
 use crate::common::{
-    Fixture, SECOND, allocation, ask, described, instance, job, occupied, patient, rejected, report, slot, small,
+    Fixture, SECOND, allocation, ask, instance, job, occupied, patient, rejected, report, slot, small, workers_of,
 };
 
 /// Returns the counters that grew in `event`, with the difference.
@@ -291,7 +291,7 @@ fn grants_that_are_lost_are_counted() {
 #[test]
 fn worker_requests_are_counted() {
     // given
-    let mut fixture = Fixture::not_started(described(2).with_min_slots(3));
+    let mut fixture = Fixture::not_started(patient().with_workers(workers_of(2).with_min_slots(3)));
     fixture.actions.answer_allocations(Ok(WorkerPromise::Unspecified));
 
     // when, then
@@ -342,7 +342,7 @@ fn workers_whose_slots_do_not_fit_count_as_declined() {
 #[test]
 fn worker_beyond_a_limit_counts_as_declined_and_not_as_withdrawn() {
     // given
-    let mut fixture = Fixture::with(described(1).with_max_slots(Some(2)));
+    let mut fixture = Fixture::with(patient().with_workers(workers_of(1).with_max_slots(Some(2))));
     fixture.actions.answer_withdrawals(Withdrawal::Confirmed);
     fixture.promise_next(&[small(), small(), small()]);
 
@@ -363,7 +363,7 @@ fn worker_beyond_a_limit_counts_as_declined_and_not_as_withdrawn() {
 fn workers_that_are_declined_for_the_minimum_are_counted() {
     for answer in [Ok(WorkerPromise::Declined), Err(ResourceManagerError::new("no"))] {
         // given
-        let mut fixture = Fixture::not_started(described(2).with_min_slots(2));
+        let mut fixture = Fixture::not_started(patient().with_workers(workers_of(2).with_min_slots(2)));
         fixture.actions.answer_allocations(answer);
 
         // when
@@ -483,7 +483,7 @@ fn task_managers_that_are_released_are_counted() {
 #[test]
 fn task_managers_that_are_refused_are_counted() {
     // given
-    let mut fixture = Fixture::with(described(1).with_max_slots(Some(1)));
+    let mut fixture = Fixture::with(patient().with_workers(workers_of(1).with_max_slots(Some(1))));
     fixture.register_free("tm", 1, &[small()]);
 
     // when

@@ -44,7 +44,7 @@ impl NaiveSlotManager {
     /// Returns `true` if the minimum and redundancy hold without this task manager, and without
     /// those with an open release check.
     fn may_go(&self, id: InstanceId) -> bool {
-        let (min_slots, redundant_slots) = (self.config.min_slots, self.redundant_slots());
+        let (min_slots, redundant_slots) = (self.min_slots(), self.redundant_slots());
         let task_manager = self.task_manager(id).expect("a registered task manager");
         if self.is_blocked(&task_manager.resource_id) || (min_slots, redundant_slots) == (0, 0) {
             return true;

@@ -27,20 +27,25 @@ pub(super) fn extended_units(profile: &ResourceProfile, name: &str) -> u128 {
 impl NaiveSlotManager {
     /// Returns the slot profiles of a worker as described in the configuration.
     pub(super) fn worker(&self) -> Option<Vec<ResourceProfile>> {
-        let worker = self.config.worker_description.as_ref()?;
+        let worker = &self.config.workers.as_ref()?.description;
         Some(vec![worker.slot_profile().clone(); worker.slots()])
+    }
+
+    /// Returns the number of slots that are kept up.
+    pub(super) fn min_slots(&self) -> usize {
+        self.config.workers.as_ref().map_or(0, |workers| workers.min_slots)
     }
 
     /// Returns the limit that these slots exceed.
     fn limit_exceeded_by(&self, slots: &[ResourceProfile]) -> Option<Limit> {
-        let config = &self.config;
+        let workers = self.config.workers.as_ref()?;
         let cpu: u128 = slots.iter().map(cpu_units).sum();
         let memory: u128 = slots.iter().map(memory_bytes).sum();
-        if config.max_slots.is_some_and(|most| slots.len() > most) {
+        if workers.max_slots.is_some_and(|most| slots.len() > most) {
             Some(Limit::Slots)
-        } else if config.max_total_cpu_cores.is_some_and(|most| cpu > units(most)) {
+        } else if workers.max_total_cpu_cores.is_some_and(|most| cpu > units(most)) {
             Some(Limit::CpuCores)
-        } else if config.max_total_memory_bytes.is_some_and(|most| memory > most.into()) {
+        } else if workers.max_total_memory_bytes.is_some_and(|most| memory > most.into()) {
             Some(Limit::Memory)
         } else {
             None

@@ -45,8 +45,10 @@ impl NaiveSlotManager {
 
     /// Returns the number of slots that are kept free in case a task manager fails.
     pub(super) fn redundant_slots(&self) -> usize {
-        let worker = self.worker();
-        worker.map_or(0, |slots| self.config.redundant_task_managers * slots.len())
+        let workers = self.config.workers.as_ref();
+        workers.map_or(0, |workers| {
+            workers.redundant_task_managers * workers.description.slots()
+        })
     }
 }
 

@@ -15,7 +15,7 @@ impl NaiveSlotManager {
         if self.recovery.is_some() || self.reserve_backoff.is_some() {
             return;
         }
-        let to_floor = self.config.min_slots.saturating_sub(self.usable_and_promised());
+        let to_floor = self.min_slots().saturating_sub(self.usable_and_promised());
         let to_redundancy = match self.is_used() {
             true => self.redundant_slots().saturating_sub(self.offered_and_unbound()),
             false => 0,
@@ -67,7 +67,7 @@ impl NaiveSlotManager {
     /// Returns `true` if the minimum or redundancy would not hold without this number of unbound
     /// promised slots.
     fn is_needed(&self, slots: usize) -> bool {
-        self.usable_and_promised() - slots < self.config.min_slots
+        self.usable_and_promised() - slots < self.min_slots()
             || self.is_used() && self.offered_and_unbound() - slots < self.redundant_slots()
     }
 

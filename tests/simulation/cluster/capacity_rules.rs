@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
-use slot_manager::config::{Limit, WorkerDescription};
+use slot_manager::config::{Limit, WorkerDescription, WorkerPolicy};
 use slot_manager::message::WorkerPromise;
 use slot_manager::overview::Resources;
 use slot_manager::{ResourceProfile, SlotManagerConfig};
@@ -46,23 +46,25 @@ fn draw_worker(rng: &mut ChaCha8Rng, config: SlotManagerConfig) -> SlotManagerCo
         0
     };
     let worker = WorkerDescription::new(slots, profile).expect("some slots of a known profile");
-    let mut config = config.with_min_slots(min_slots).with_redundant_task_managers(redundant);
+    let mut workers = WorkerPolicy::new(worker.clone())
+        .with_min_slots(min_slots)
+        .with_redundant_task_managers(redundant);
     // Limits leave room for the wanted slots and little more. Without wanted slots there may be no
     // room for a worker.
     let wanted = min_slots.div_ceil(worker.slots()).max(redundant) * worker.slots();
     if rng.random_bool(0.6) {
-        config = config.with_max_slots(Some(wanted + rng.random_range(0..14)));
+        workers = workers.with_max_slots(Some(wanted + rng.random_range(0..14)));
     }
     let of_slots = |slots: usize| total(std::iter::repeat_n(worker.slot_profile(), slots));
     if rng.random_bool(0.2) {
         let most = of_slots(wanted + rng.random_range(2..14));
-        config = config.with_max_total_cpu_cores(Some(most.cpu_cores + 0.5));
+        workers = workers.with_max_total_cpu_cores(Some(most.cpu_cores + 0.5));
     }
     if rng.random_bool(0.2) {
         let most = of_slots(wanted + rng.random_range(2..14));
-        config = config.with_max_total_memory_bytes(Some(most.memory_bytes + 1));
+        workers = workers.with_max_total_memory_bytes(Some(most.memory_bytes + 1));
     }
-    config.with_worker_description(Some(worker))
+    config.with_workers(workers)
 }
 
 fn short_or_nothing(rng: &mut ChaCha8Rng) -> Duration {
@@ -86,21 +88,22 @@ pub(crate) fn total<'a>(slots: impl IntoIterator<Item = &'a ResourceProfile>) ->
 
 /// Returns the limit that would be exceeded with more resources.
 pub(crate) fn limit_beyond(config: &SlotManagerConfig, present: Resources, more: Resources) -> Option<Limit> {
-    if config.max_slots.is_some_and(|most| present.slots + more.slots > most) {
+    let workers = config.workers.as_ref()?;
+    if workers.max_slots.is_some_and(|most| present.slots + more.slots > most) {
         return Some(Limit::Slots);
     }
     let cores = present.cpu_cores + more.cpu_cores;
-    if config.max_total_cpu_cores.is_some_and(|most| cores > most) {
+    if workers.max_total_cpu_cores.is_some_and(|most| cores > most) {
         return Some(Limit::CpuCores);
     }
     let bytes = present.memory_bytes + more.memory_bytes;
-    let is_beyond = config.max_total_memory_bytes.is_some_and(|most| bytes > most);
+    let is_beyond = workers.max_total_memory_bytes.is_some_and(|most| bytes > most);
     is_beyond.then_some(Limit::Memory)
 }
 
 /// Returns the slots of a worker as described.
 pub(crate) fn described_worker(config: &SlotManagerConfig) -> Option<Vec<ResourceProfile>> {
-    let worker = config.worker_description.as_ref()?;
+    let worker = &config.workers.as_ref()?.description;
     Some(vec![worker.slot_profile().clone(); worker.slots()])
 }
 
@@ -115,7 +118,19 @@ pub(crate) fn promised(config: &SlotManagerConfig, answer: &Promise, asked: &Res
 
 /// Returns the number of slots that redundancy requires to be free.
 pub(crate) fn redundant_slots(config: &SlotManagerConfig, used: usize) -> usize {
-    let worker = config.worker_description.as_ref();
-    let slots = worker.map_or(0, |worker| worker.slots() * config.redundant_task_managers);
+    let workers = config.workers.as_ref();
+    let slots = workers.map_or(0, |workers| {
+        workers.description.slots() * workers.redundant_task_managers
+    });
     if used > 0 { slots } else { 0 }
+}
+
+/// Returns the number of slots that are kept up.
+pub(crate) fn min_slots(config: &SlotManagerConfig) -> usize {
+    config.workers.as_ref().map_or(0, |workers| workers.min_slots)
+}
+
+/// Returns `true` if idle task managers may be kept for the minimum or for redundancy.
+pub(crate) fn keeps_reserves(config: &SlotManagerConfig) -> bool {
+    min_slots(config) > 0 || redundant_slots(config, 1) > 0
 }

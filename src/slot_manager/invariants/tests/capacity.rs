@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{Manager, cores, register, request};
-use crate::config::WorkerDescription;
+use crate::config::{WorkerDescription, WorkerPolicy};
 use crate::message::{ReleaseDecision, WorkerPromise};
 use crate::slot_manager::collections::arena::Key;
 use crate::slot_manager::state::core::Core;
@@ -25,9 +25,7 @@ use crate::{LeaderId, ResourceId, SlotId, SlotManagerConfig, SlotStatus, Timesta
 fn manager(requests: u128) -> Manager {
     let worker = WorkerDescription::new(1, cores(1.0)).expect("a worker");
     let config = SlotManagerConfig::default()
-        .with_worker_description(Some(worker))
-        .with_min_slots(4)
-        .with_max_slots(Some(5))
+        .with_workers(WorkerPolicy::new(worker).with_min_slots(4).with_max_slots(Some(5)))
         .with_task_manager_timeout(Duration::from_secs(10))
         .with_rpc_timeout(Duration::from_secs(60));
     let time = ManualScheduledExecutor::new();

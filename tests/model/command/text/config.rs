@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use slot_manager::SlotManagerConfig;
-use slot_manager::config::WorkerDescription;
+use slot_manager::config::{WorkerDescription, WorkerPolicy};
 use slot_manager::matching::SlotMatchingStrategy;
 
 use super::{Length, read};
@@ -35,19 +35,30 @@ pub(crate) fn write_config(config: &SlotManagerConfig) -> String {
     ];
     let lengths = lengths.into_iter().filter(|(_, length)| *length != Duration::ZERO);
     words.extend(lengths.map(|(name, length)| format!("{name}={}", Length(length))));
-    if let Some(worker) = &config.worker_description {
+    let workers = config.workers.as_ref();
+    if let Some(worker) = workers.map(|workers| &workers.description) {
         let shape = Shape::of(worker.slot_profile());
         words.push(format!("description={}:{shape}", worker.slots()));
     }
+    let of_workers = |number: fn(&WorkerPolicy) -> Option<String>| workers.and_then(number);
     let numbers = [
         ("pending", config.max_pending_requests.map(|it| it.to_string())),
-        ("min", (config.min_slots > 0).then(|| config.min_slots.to_string())),
-        ("max", config.max_slots.map(|it| it.to_string())),
-        ("max-cpu", config.max_total_cpu_cores.map(|it| it.to_string())),
-        ("max-memory", config.max_total_memory_bytes.map(|it| it.to_string())),
+        (
+            "min",
+            of_workers(|it| (it.min_slots > 0).then(|| it.min_slots.to_string())),
+        ),
+        ("max", of_workers(|it| it.max_slots.map(|it| it.to_string()))),
+        (
+            "max-cpu",
+            of_workers(|it| it.max_total_cpu_cores.map(|it| it.to_string())),
+        ),
+        (
+            "max-memory",
+            of_workers(|it| it.max_total_memory_bytes.map(|it| it.to_string())),
+        ),
         (
             "redundant",
-            (config.redundant_task_managers > 0).then(|| config.redundant_task_managers.to_string()),
+            of_workers(|it| (it.redundant_task_managers > 0).then(|| it.redundant_task_managers.to_string())),
         ),
     ];
     words.extend(
@@ -96,16 +107,24 @@ fn set(config: &mut SlotManagerConfig, name: &str, value: &str) -> Result<(), St
         "max-pause" => config.max_retry_backoff = length()?,
         "recovery" => config.recovery_timeout = length()?,
         "grace" => config.unfulfillable_grace_period = length()?,
-        "description" => config.worker_description = Some(read_description(value)?),
+        "description" => config.workers = Some(WorkerPolicy::new(read_description(value)?)),
         "pending" => config.max_pending_requests = Some(read(value)?),
-        "min" => config.min_slots = read(value)?,
-        "max" => config.max_slots = Some(read(value)?),
-        "max-cpu" => config.max_total_cpu_cores = Some(read(value)?),
-        "max-memory" => config.max_total_memory_bytes = Some(read(value)?),
-        "redundant" => config.redundant_task_managers = read(value)?,
+        "min" => workers(config)?.min_slots = read(value)?,
+        "max" => workers(config)?.max_slots = Some(read(value)?),
+        "max-cpu" => workers(config)?.max_total_cpu_cores = Some(read(value)?),
+        "max-memory" => workers(config)?.max_total_memory_bytes = Some(read(value)?),
+        "redundant" => workers(config)?.redundant_task_managers = read(value)?,
         _ => return Err(format!("{name:?} is no option")),
     }
     Ok(())
+}
+
+/// Returns the worker policy, which the description begins.
+fn workers(config: &mut SlotManagerConfig) -> Result<&mut WorkerPolicy, String> {
+    config
+        .workers
+        .as_mut()
+        .ok_or("a description must come first".to_owned())
 }
 
 fn read_description(text: &str) -> Result<WorkerDescription, String> {

@@ -16,6 +16,7 @@ use std::time::Duration;
 use slot_manager::view::SlotState;
 use slot_manager::{AllocationId, ResourceProfile, SlotId, Timestamp};
 
+use crate::cluster::capacity_rules;
 use crate::cluster::checks::call_context::SHORTEST_REARM;
 use crate::cluster::parties::task_executors::Condition;
 use crate::cluster::run::Check;
@@ -341,7 +342,7 @@ impl Simulation {
         let armed = self.manager.next_deadline();
         // A deadline that is armed while time is handled is at least a millisecond away.
         let latest = expected.map(|at| at + SHORTEST_REARM);
-        let keeps = config.min_slots > 0 || config.redundant_task_managers > 0;
+        let keeps = capacity_rules::keeps_reserves(config);
         // The timeout ended while a release check was open, which has been answered since.
         let was_asked = expected.is_some_and(|at| at <= self.now());
         let right = if keeps || was_asked || !self.release_checks.open().is_empty() {

@@ -224,7 +224,7 @@ impl CapacityChecks {
         }
         let redundant = capacity_rules::redundant_slots(config, rest.used);
         let spare = rest.offered() + rest.unbound();
-        if rest.usable() < config.min_slots || (rewind.has_no_later_attempt && spare < redundant) {
+        if rest.usable() < capacity_rules::min_slots(config) || (rewind.has_no_later_attempt && spare < redundant) {
             return Err(format!("{worker_request} is withdrawn, and needed: {rest:?}"));
         }
         Ok(())
@@ -246,7 +246,9 @@ impl CapacityChecks {
         }
         let config = rewind.config;
         let redundant = capacity_rules::redundant_slots(config, rest.used);
-        if rest.usable() < config.min_slots || (rewind.has_no_later_attempt && rest.offered() < redundant) {
+        if rest.usable() < capacity_rules::min_slots(config)
+            || (rewind.has_no_later_attempt && rest.offered() < redundant)
+        {
             return Err(format!("{instance_id} is released, and needed: {rest:?}"));
         }
         Ok(())

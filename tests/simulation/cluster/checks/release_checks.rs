@@ -7,6 +7,7 @@ use slot_manager::testing::{Action, Effect, GatewayCall};
 use slot_manager::{InstanceId, LeaderId, Timestamp};
 
 use crate::cluster::call_log::{Call, CallAnswer};
+use crate::cluster::capacity_rules;
 use crate::cluster::checks::call_context::CallContext;
 use crate::cluster::run::Check;
 use crate::cluster::simulation::Manager;
@@ -82,11 +83,7 @@ impl ReleaseChecks {
         for call in calls {
             match &call.effect {
                 Effect::Gateway(GatewayCall::CanBeReleased(question)) => {
-                    self.ask(
-                        question,
-                        context.leader_id,
-                        config.min_slots > 0 || config.redundant_task_managers > 0,
-                    )?;
+                    self.ask(question, context.leader_id, capacity_rules::keeps_reserves(config))?;
                     self.restarted.insert(question.instance_id, now);
                     if call.answer == CallAnswer::ReleaseCheck(ReleaseDecision::Later) {
                         let open = Open {

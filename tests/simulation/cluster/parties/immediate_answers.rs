@@ -98,7 +98,11 @@ impl ImmediateAnswers {
 impl State {
     /// Draws the slots of a worker: mostly as described, sometimes others, or three times as many.
     fn slots(&mut self) -> Vec<ResourceProfile> {
-        match (&self.scenario.config.worker_description, self.rng.random_range(0..10)) {
+        let workers = self.scenario.config.workers.as_ref();
+        match (
+            workers.map(|workers| &workers.description),
+            self.rng.random_range(0..10),
+        ) {
             (Some(worker), 0..7) => vec![worker.slot_profile().clone(); worker.slots()],
             (Some(worker), 7) => vec![worker.slot_profile().clone(); 3 * worker.slots()],
             _ => scenario::slots(&mut self.rng),
