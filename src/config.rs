@@ -8,6 +8,9 @@ use crate::matching::SlotMatchingStrategy;
 pub(crate) mod config_error;
 mod limits;
 mod options;
+#[cfg(feature = "serde")]
+mod serialized;
+mod to_options;
 pub(crate) mod worker_description;
 mod worker_policy;
 
@@ -22,7 +25,8 @@ use self::options::keys;
 ///
 /// Set fields with the `with_` methods, or read them from options with
 /// [`from_options`](Self::from_options). The fields name their option keys; Flink's keys are used
-/// where Flink has one.
+/// where Flink has one. [`to_options`](Self::to_options) writes the options. With the feature
+/// `serde`, the configuration is serialized as the map of these options.
 ///
 /// # Timeouts
 ///
@@ -208,6 +212,11 @@ pub struct SlotManagerConfig {
 /// assert_eq!(config.validate(), Ok(()));
 /// ```
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(default, deny_unknown_fields)
+)]
 pub struct Capacity {
     /// Registered task managers.
     pub task_managers: usize,

@@ -73,6 +73,14 @@ pub enum ConfigError {
         /// The limit that they exceed.
         limit: Limit,
     },
+    /// An option cannot express the value, so the configuration has no written form.
+    #[error("{key}: no option expresses {value:?}")]
+    Inexpressible {
+        /// The key of the option for such values.
+        key: String,
+        /// The value: a name, a number, or the `Debug` form of a custom matching strategy.
+        value: String,
+    },
     /// A number is larger than [`Capacity::MAX`].
     #[error("{key}: {capacity} is more than the maximum of {}", Capacity::MAX)]
     CapacityTooLarge {

@@ -1,4 +1,6 @@
 //! Reads the configuration from key/value options. The keys are Flink's where Flink has one.
+//!
+//! `to_options` writes them.
 
 use std::collections::BTreeMap;
 use std::str::FromStr;
@@ -68,7 +70,7 @@ enum GracePeriod {
 
 /// The options of the worker policy.
 #[derive(Default)]
-struct WorkerOptions {
+pub(super) struct WorkerOptions {
     slots: Option<u32>,
     cpu_cores: Option<f64>,
     task_heap_memory: Option<u64>,
@@ -224,7 +226,7 @@ fn first<T, const N: usize>(given: [Option<T>; N]) -> Option<T> {
 
 impl WorkerOptions {
     /// Reads an option of the worker policy. Returns `false` if the key is another.
-    fn read(&mut self, key: &str, value: &str) -> Result<bool, ConfigError> {
+    pub(super) fn read(&mut self, key: &str, value: &str) -> Result<bool, ConfigError> {
         match key {
             keys::SLOTS_PER_WORKER => self.slots = Some(parse_number(key, value)?),
             keys::CPU_CORES => self.cpu_cores = Some(parse_amount(key, value, "a number of cores")?),
@@ -263,7 +265,7 @@ impl WorkerOptions {
     }
 
     /// Returns the worker policy; `None` if no option describes a worker.
-    fn policy(self) -> Result<Option<WorkerPolicy>, ConfigError> {
+    pub(super) fn policy(self) -> Result<Option<WorkerPolicy>, ConfigError> {
         let needs_description = [
             (keys::MIN_SLOTS, self.min_slots > 0),
             (keys::MAX_SLOTS, self.max_slots.is_some()),

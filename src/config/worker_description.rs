@@ -19,6 +19,11 @@ use crate::error::ResourceProfileError;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(try_from = "serialized::Worker")
+)]
 pub struct WorkerDescription {
     slots: u32,
     slot_profile: ResourceProfile,
@@ -82,8 +87,9 @@ impl WorkerDescription {
         if slot_profile == ResourceProfile::UNKNOWN {
             return Err(WorkerDescriptionError::UnknownProfile);
         }
-        slot_profile.checked_mul(u64::from(slots))?;
-        Ok(Self { slots, slot_profile })
+        let worker = Self { slots, slot_profile };
+        worker.total()?;
+        Ok(worker)
     }
 
     /// Describes a worker by its total, which is divided evenly among its slots.
@@ -107,8 +113,34 @@ impl WorkerDescription {
         &self.slot_profile
     }
 
-    /// Returns the total of all slots.
+    /// Returns the resources of all slots together.
+    pub(super) fn total(&self) -> Result<ResourceProfile, ResourceProfileError> {
+        self.slot_profile.checked_mul(self.slots.into())
+    }
+
+    /// Returns the slots, cores and memory of all slots together.
     pub(crate) fn quantity(&self) -> Quantity {
         Quantity::of_slots(self.slots(), &self.slot_profile)
+    }
+}
+
+/// The serialized form, which is checked again when it is read.
+#[cfg(feature = "serde")]
+mod serialized {
+    use super::{ResourceProfile, WorkerDescription, WorkerDescriptionError};
+
+    #[derive(serde::Deserialize)]
+    #[serde(deny_unknown_fields)]
+    pub(super) struct Worker {
+        slots: u32,
+        slot_profile: ResourceProfile,
+    }
+
+    impl TryFrom<Worker> for WorkerDescription {
+        type Error = WorkerDescriptionError;
+
+        fn try_from(worker: Worker) -> Result<Self, WorkerDescriptionError> {
+            Self::new(worker.slots, worker.slot_profile)
+        }
     }
 }

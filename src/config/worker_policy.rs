@@ -23,6 +23,11 @@ use crate::ResourceProfile;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(deny_unknown_fields)
+)]
 #[non_exhaustive]
 pub struct WorkerPolicy {
     /// The workers: they are all alike.
@@ -58,6 +63,7 @@ pub struct WorkerPolicy {
     /// - Key: `slotmanager.number-of-slots.min`.
     /// - Zero: no minimum.
     /// - Maximum: [`Capacity::MAX`].
+    #[cfg_attr(feature = "serde", serde(default))]
     pub min_slots: usize,
     /// The number of slots that may be registered or promised. `None` is without a limit.
     ///
@@ -73,6 +79,7 @@ pub struct WorkerPolicy {
     /// - Key: `slotmanager.number-of-slots.max`, where `inf` is `None`.
     /// - Zero, or less than one worker: no worker is requested.
     /// - Maximum: never exceeded.
+    #[cfg_attr(feature = "serde", serde(default))]
     pub max_slots: Option<usize>,
     /// The number of cores that all slots may have together. `None` is without a limit.
     ///
@@ -84,6 +91,7 @@ pub struct WorkerPolicy {
     /// - Zero: no worker with cores is requested.
     /// - Maximum: 184467440737 cores. More, negative numbers and NaN are refused by
     ///   [`validate`](super::SlotManagerConfig::validate).
+    #[cfg_attr(feature = "serde", serde(default))]
     pub max_total_cpu_cores: Option<f64>,
     /// The bytes of memory, of all kinds, that all slots may have together. `None` is without a
     /// limit.
@@ -95,6 +103,7 @@ pub struct WorkerPolicy {
     /// - Key: `slotmanager.max-total-resource.memory`, where `inf` is `None`.
     /// - Zero: no worker with memory is requested.
     /// - Maximum: [`u64::MAX`] bytes, which is still a limit.
+    #[cfg_attr(feature = "serde", serde(default))]
     pub max_total_memory_bytes: Option<u64>,
     /// The number of workers whose slots are kept free while at least one slot is used.
     ///
@@ -106,6 +115,7 @@ pub struct WorkerPolicy {
     /// - Key: `slotmanager.redundant-taskmanager-num`.
     /// - Zero: no redundancy.
     /// - Maximum: the slots of these workers may be at most [`Capacity::MAX`].
+    #[cfg_attr(feature = "serde", serde(default))]
     pub redundant_task_managers: usize,
 }
 

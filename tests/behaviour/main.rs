@@ -7,6 +7,7 @@ mod attempt_answers;
 mod attempts;
 mod bad_input;
 mod blocking;
+mod config_serialization;
 mod configuration;
 mod contract;
 mod driving;

@@ -51,9 +51,15 @@ const KEYS: [&str; 33] = [
 /// The key in errors about several options of a worker.
 const OF_A_WORKER: &str = "taskmanager.*";
 
-fn describes_a_worker(key: &str) -> bool {
-    let is_of_task_managers = key.starts_with("taskmanager.") && key != "taskmanager.load-balance.mode";
-    is_of_task_managers || key.starts_with("external-resource") || KEYS[16..21].contains(&key)
+/// Returns `true` if an amount above 20 million has no written form.
+fn is_of_a_large_amount(error: &ConfigError) -> bool {
+    match error {
+        ConfigError::Inexpressible { key, value } => {
+            (key == "taskmanager.cpu.cores" || key.ends_with(".amount"))
+                && value.parse().is_ok_and(|amount: f64| amount > 20_000_000.0)
+        }
+        _ => false,
+    }
 }
 
 fn key() -> impl Strategy<Value = String> {
@@ -117,71 +123,119 @@ fn value() -> impl Strategy<Value = String> {
     arbitrary_or_nearly(right)
 }
 
-/// Writes a duration as the value of an option.
-fn written(duration: Duration) -> String {
-    if duration == Duration::MAX {
-        return "inf".to_owned();
-    }
-    humantime::format_duration(duration).to_string()
-}
-
-fn written_limit(limit: Option<impl ToString>) -> String {
-    limit.map_or("inf".to_owned(), |limit| limit.to_string())
-}
-
-fn strategy_name(config: &SlotManagerConfig) -> &'static str {
-    match config.slot_matching_strategy {
-        SlotMatchingStrategy::BestFit => "best-fit",
-        SlotMatchingStrategy::LeastUtilization => "least-utilization",
-        SlotMatchingStrategy::MostUtilization => "most-utilization",
-        _ => "first-fit",
-    }
-}
-
-/// Returns the options of a configuration, except those of a worker: not every description has a
-/// written form.
-fn options_of(config: &SlotManagerConfig) -> Vec<(&'static str, String)> {
-    let capacity = config.initial_capacity;
-    vec![
-        ("slotmanager.request-timeout", written(config.request_timeout)),
-        ("pekko.ask.timeout", written(config.rpc_timeout)),
-        (
-            "resourcemanager.taskmanager-timeout",
-            written(config.task_manager_timeout),
-        ),
-        (
-            "resourcemanager.taskmanager-registration.timeout",
-            written(config.worker_registration_timeout),
-        ),
-        ("slotmanager.retry-backoff.initial", written(config.retry_backoff)),
-        ("slotmanager.retry-backoff.max", written(config.max_retry_backoff)),
-        (
-            "slotmanager.pending-requests.max",
-            written_limit(config.max_pending_requests),
-        ),
-        (
-            "slotmanager.initial-capacity.task-managers",
-            capacity.task_managers.to_string(),
-        ),
-        ("slotmanager.initial-capacity.slots", capacity.slots.to_string()),
-        (
-            "slotmanager.initial-capacity.pending-requests",
-            capacity.pending_requests.to_string(),
-        ),
-        ("slotmanager.matching-strategy", strategy_name(config).to_owned()),
-        (
-            "slotmanager.fail-unfulfillable-requests",
-            config.fail_unfulfillable_requests.to_string(),
-        ),
-        (
-            "resourcemanager.standalone.start-up-time",
-            written(config.unfulfillable_grace_period),
-        ),
-        (
-            "resourcemanager.previous-worker.recovery.timeout",
-            written(config.recovery_timeout),
-        ),
+fn length() -> impl Strategy<Value = Duration> {
+    prop_oneof![
+        Just(Duration::ZERO),
+        Just(Duration::MAX),
+        any::<Duration>(),
+        any::<u32>().prop_map(|number| Duration::from_millis(number.into())),
+        (0..10_000_u32).prop_map(|number| number * Duration::from_secs(60)),
     ]
+}
+
+fn strategy() -> impl Strategy<Value = SlotMatchingStrategy> {
+    prop::sample::select(vec![
+        SlotMatchingStrategy::FirstFit,
+        SlotMatchingStrategy::BestFit,
+        SlotMatchingStrategy::LeastUtilization,
+        SlotMatchingStrategy::MostUtilization,
+    ])
+}
+
+/// Cores or units of an extended resource of one slot, of which options express every total.
+fn units() -> impl Strategy<Value = f64> {
+    prop_oneof![
+        Just(0.0),
+        (0..1000_u32).prop_map(f64::from),
+        (0..30_000_000_000_u64).prop_map(|units| units as f64 / 1e8),
+    ]
+}
+
+fn bytes() -> impl Strategy<Value = u64> {
+    prop_oneof![
+        Just(0),
+        0..1_u64 << 45,
+        (0..1_u64 << 15).prop_map(|number| number << 30)
+    ]
+}
+
+/// A profile with any names and amounts that options express, or `ANY`.
+fn slot_profile() -> impl Strategy<Value = ResourceProfile> {
+    let name = prop_oneof!["[a-z]{1,8}", arbitrary()];
+    let name = name.prop_filter("no list of names has it", |name| {
+        !name.is_empty() && name != "none" && !name.contains(';') && name.trim() == name
+    });
+    let extended = prop::collection::btree_map(name, units(), 0..4);
+    let concrete = (units(), prop::array::uniform4(bytes()), extended).prop_map(|(cores, memory, extended)| {
+        let [task_heap, task_off_heap, managed, network] = memory;
+        let mut profile = ResourceProfile::builder()
+            .cpu_cores(cores)
+            .task_heap_memory_bytes(task_heap)
+            .task_off_heap_memory_bytes(task_off_heap)
+            .managed_memory_bytes(managed)
+            .network_memory_bytes(network);
+        for (name, amount) in extended {
+            profile = profile.extended_resource(name, amount);
+        }
+        profile.build().expect("small amounts")
+    });
+    prop_oneof![1 => Just(ResourceProfile::ANY), 6 => concrete]
+}
+
+/// Limits of any size, and reserves that may exceed them.
+fn workers() -> impl Strategy<Value = WorkerPolicy> {
+    let description = (1..=WorkerDescription::MAX_SLOTS, slot_profile());
+    let limits = (
+        any::<Option<usize>>(),
+        prop::option::of(0.0..1.8e11),
+        any::<Option<u64>>(),
+    );
+    let reserves = (prop_oneof![Just(0), 0..1000_usize], prop_oneof![Just(0), 0..100_usize]);
+    (description, limits, reserves).prop_map(|((slots, profile), (max, cores, memory), (min, redundant))| {
+        WorkerPolicy::new(WorkerDescription::new(slots, profile).expect("a small worker"))
+            .with_max_slots(max)
+            .with_max_total_cpu_cores(cores)
+            .with_max_total_memory_bytes(memory)
+            .with_min_slots(min)
+            .with_redundant_task_managers(redundant)
+    })
+}
+
+/// Any configuration, also one that validation refuses.
+fn configuration() -> impl Strategy<Value = SlotManagerConfig> {
+    let capacity = prop::array::uniform3(prop_oneof![Just(0), 0..=Capacity::MAX]);
+    let lengths = prop::array::uniform8(length());
+    let workers = prop::option::weighted(0.8, workers());
+    (
+        lengths,
+        prop::option::of(1_usize..),
+        strategy(),
+        workers,
+        any::<bool>(),
+        capacity,
+    )
+        .prop_map(
+            |(lengths, pending, strategy, workers, fails, [task_managers, slots, pending_requests])| {
+                let [request, rpc, idle, registration, backoff, max_backoff, grace, recovery] = lengths;
+                SlotManagerConfig::default()
+                    .with_request_timeout(request)
+                    .with_rpc_timeout(rpc)
+                    .with_task_manager_timeout(idle)
+                    .with_worker_registration_timeout(registration)
+                    .with_retry_backoff(backoff.min(max_backoff), max_backoff)
+                    .with_max_pending_requests(pending)
+                    .with_slot_matching_strategy(strategy)
+                    .with_workers(workers)
+                    .with_fail_unfulfillable_requests(fails)
+                    .with_unfulfillable_grace_period(grace)
+                    .with_recovery_timeout(recovery)
+                    .with_initial_capacity(Capacity {
+                        task_managers,
+                        slots,
+                        pending_requests,
+                    })
+            },
+        )
 }
 
 proptest! {
@@ -192,9 +246,10 @@ proptest! {
         match SlotManagerConfig::from_options(options.clone()) {
             Ok(config) => {
                 prop_assert_eq!(config.validate(), Ok(()));
-                let written = options_of(&config).into_iter().map(|(key, value)| (key.to_owned(), value));
-                let of_the_worker = options.into_iter().filter(|(key, _)| describes_a_worker(key));
-                prop_assert_eq!(SlotManagerConfig::from_options(written.chain(of_the_worker)), Ok(config));
+                match config.to_options() {
+                    Ok(written) => prop_assert_eq!(SlotManagerConfig::from_options(written), Ok(config)),
+                    Err(error) => prop_assert!(is_of_a_large_amount(&error), "{}", error),
+                }
             }
             Err(ConfigError::InvalidValue { key, value, .. } | ConfigError::UnknownKey { key, value }) => {
                 prop_assert!(options.contains(&(key, value)));
@@ -203,6 +258,38 @@ proptest! {
                 let named = KEYS.iter().chain([&OF_A_WORKER]).any(|key| error.to_string().starts_with(key));
                 prop_assert!(named, "{}", error);
             }
+        }
+    }
+
+    #[test]
+    fn valid_configuration_is_written_as_options_and_read_back(config in configuration()) {
+        match config.validate() {
+            Ok(()) => {
+                let options = config.to_options().expect("a valid configuration");
+                prop_assert_eq!(SlotManagerConfig::from_options(options), Ok(config.clone()));
+                let text = serde_json::to_string(&config).expect("a valid configuration");
+                prop_assert_eq!(serde_json::from_str::<SlotManagerConfig>(&text).expect("its text"), config);
+            }
+            Err(refused) => prop_assert_eq!(config.to_options(), Err(refused)),
+        }
+    }
+
+    #[test]
+    fn worker_with_any_name_and_amount_is_read_back_or_refused(
+        name in arbitrary_or_nearly(choice()),
+        slots in 1..100_u32,
+        amounts in prop::array::uniform2(0..u64::MAX),
+    ) {
+        let [cores, units] = amounts.map(|units| units as f64 / 1e8 / f64::from(slots));
+        let slot = ResourceProfile::builder().cpu_cores(cores).extended_resource(name.as_str(), units).build();
+        let worker = slot.ok().and_then(|slot| WorkerDescription::new(slots, slot).ok());
+        let config = SlotManagerConfig::default().with_workers(worker.map(WorkerPolicy::new));
+        match config.to_options() {
+            Ok(options) => prop_assert_eq!(SlotManagerConfig::from_options(options), Ok(config)),
+            Err(ConfigError::Inexpressible { key, value }) if key == "external-resources" => {
+                prop_assert_eq!(value, name);
+            }
+            Err(error) => prop_assert!(is_of_a_large_amount(&error), "{}", error),
         }
     }
 
