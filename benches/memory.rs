@@ -193,7 +193,7 @@ impl OfSlots {
         for _ in 0..slots {
             grants.push(serve(&mut manager, &mut requests));
         }
-        assert_eq!(manager.slot_counts().allocated, slots);
+        assert_eq!(manager.overview().slots.allocated.slots, slots);
         let allocated = scale.bytes_per_item();
         for (slot, allocation_id) in grants.drain(..) {
             let freed = manager.free_slot(&slot_id(slot), allocation_id);
@@ -276,7 +276,7 @@ fn register(manager: &mut Manager<Prompt>, slots: usize) {
         let outcome = manager.register_task_manager(connection(task_manager, Prompt), &report);
         assert_eq!(outcome, Ok(RegistrationOutcome::Registered));
     }
-    assert_eq!(manager.slot_counts().free, slots);
+    assert_eq!(manager.overview().slots.free.slots, slots);
     drive(manager);
 }
 
@@ -285,7 +285,7 @@ fn unregister(manager: &mut Manager<Prompt>, slots: usize) {
         let outcome = manager.unregister_task_manager(instance_id(task_manager), "it is not needed any more");
         assert_eq!(outcome, Ok(UnregistrationOutcome::Unregistered));
     }
-    assert_eq!(manager.slot_counts().registered, 0);
+    assert_eq!(manager.overview().slots.registered.slots, 0);
     drive(manager);
 }
 
@@ -302,7 +302,7 @@ fn wait(manager: &mut Manager<Prompt>, requests: &mut Requests, waiting: usize, 
         let registered = manager.register_slot_request(request);
         assert_eq!(registered, Ok(SlotRequestOutcome::Accepted(AllocationStatus::Waiting)));
     }
-    assert_eq!(manager.num_pending_slot_requests(), waiting);
+    assert_eq!(manager.overview().pending_requests, waiting);
     drive(manager);
 }
 

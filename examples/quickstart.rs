@@ -116,7 +116,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     manager.register_task_manager(connection, &report)?;
     let (connection, report) = worker("worker-2", 2, 0, &profile);
     manager.register_task_manager(connection, &report)?;
-    println!("  {:?}", manager.slot_counts());
+    println!("  {:?}", manager.overview().slots.counts());
 
     println!("\nTwo more requests are granted within the call:");
     for id in [0xa2, 0xa3] {
@@ -125,13 +125,13 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     println!("\nWorker 1 is lost, and its grants with it:");
     manager.unregister_task_manager(InstanceId::from_u128(1), "no heartbeat for 50 s")?;
-    println!("  {:?}", manager.slot_counts());
+    println!("  {:?}", manager.overview().slots.counts());
 
     clock.advance(Duration::from_secs(60));
     println!("\nThe job frees its last slot. Worker 2 is idle now, and after 30 s the manager releases it:");
     manager.free_slot(&SlotId::new("worker-2", 0), AllocationId::from_u128(0xa3))?;
     clock.advance(Duration::from_secs(30));
     manager.run_until_stalled();
-    println!("  {:?}", manager.slot_counts());
+    println!("  {:?}", manager.overview().slots.counts());
     Ok(())
 }

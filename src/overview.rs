@@ -1,25 +1,28 @@
 //! Overviews: the numbers of task managers, slots, promised slots and requests.
 
+use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 
-use crate::config::Quantity;
-use crate::{InstanceId, ResourceId, ResourceProfile, Timestamp};
+use crate::{InstanceId, ResourceId, Timestamp};
 
 mod counters;
+mod gauges;
 
 pub use self::counters::{Counters, FailureCounters};
-pub use crate::slot_manager::queries::views::{PromisedSlotCounts, SlotCounts};
+pub use crate::slot_manager::queries::views::SlotCounts;
 
 /// A number of slots, and the sum of their resources.
 ///
-/// Slots whose profile is not concrete add no resources.
+/// Slots whose profile is `UNKNOWN` or `ANY` add no resources. Sums are exact inside and rounded
+/// once.
 ///
 /// ```
 /// use slot_manager::overview::Resources;
 ///
 /// assert_eq!(Resources::default().to_string(), "0 slots (0.0 cores, 0.0 GiB)");
 /// ```
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct Resources {
@@ -27,34 +30,65 @@ pub struct Resources {
     pub slots: usize,
     /// The number of cores.
     pub cpu_cores: f64,
-    /// The memory of all kinds in bytes; saturates at `u64::MAX`.
+    /// The memory of all four kinds below in bytes. Each amount saturates at `u64::MAX`.
     pub memory_bytes: u64,
+    /// The task heap memory in bytes.
+    pub task_heap_memory_bytes: u64,
+    /// The task off-heap memory in bytes.
+    pub task_off_heap_memory_bytes: u64,
+    /// The managed memory in bytes.
+    pub managed_memory_bytes: u64,
+    /// The network memory in bytes.
+    pub network_memory_bytes: u64,
+    /// The extended resources by name, such as `gpu`. A resource that no slot has is absent.
+    pub extended: BTreeMap<Arc<str>, f64>,
 }
 
-impl From<Quantity> for Resources {
-    fn from(quantity: Quantity) -> Self {
-        Self {
-            slots: quantity.slots,
-            cpu_cores: ResourceProfile::cores_of_units(quantity.cpu),
-            memory_bytes: u64::try_from(quantity.memory).unwrap_or(u64::MAX),
-        }
+impl Resources {
+    /// Returns each kind of memory in bytes, with its name for operators.
+    fn kinds_of_memory(&self) -> [(&'static str, u64); 4] {
+        [
+            ("task heap", self.task_heap_memory_bytes),
+            ("task off-heap", self.task_off_heap_memory_bytes),
+            ("managed", self.managed_memory_bytes),
+            ("network", self.network_memory_bytes),
+        ]
     }
 }
 
+/// Converts bytes to gibibytes.
+fn gibibytes(bytes: u64) -> f64 {
+    bytes as f64 / f64::from(1 << 30)
+}
+
+/// Writes the slots, cores, total memory and extended resources.
 impl fmt::Display for Resources {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let gibibytes = self.memory_bytes as f64 / f64::from(1 << 30);
         let slots = if self.slots == 1 { "slot" } else { "slots" };
         write!(
             f,
-            "{} {slots} ({:.1} cores, {gibibytes:.1} GiB)",
-            self.slots, self.cpu_cores
-        )
+            "{} {slots} ({:.1} cores, {:.1} GiB",
+            self.slots,
+            self.cpu_cores,
+            gibibytes(self.memory_bytes)
+        )?;
+        for (name, amount) in &self.extended {
+            write!(f, ", {name} {amount}")?;
+        }
+        f.write_str(")")
     }
 }
 
 /// The registered slots by state.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
+///
+/// ```
+/// use slot_manager::overview::SlotOverview;
+///
+/// let slots = SlotOverview::default();
+/// assert_eq!(slots.counts().registered, 0);
+/// assert!(slots.to_string().starts_with("registered  0 slots"));
+/// ```
+#[derive(Debug, Clone, Default, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct SlotOverview {
@@ -71,10 +105,23 @@ pub struct SlotOverview {
     pub allocated: Resources,
 }
 
+impl SlotOverview {
+    /// Returns the numbers of slots without their resources.
+    pub fn counts(&self) -> SlotCounts {
+        SlotCounts {
+            registered: self.registered.slots,
+            free: self.free.slots,
+            blocked: self.blocked.slots,
+            in_flight: self.in_flight.slots,
+            allocated: self.allocated.slots,
+        }
+    }
+}
+
 /// The numbers of task managers, slots, requests and events of a manager.
 ///
 /// [`SlotManager::overview`](crate::SlotManager::overview) returns it. Its `Display` is for
-/// operators.
+/// operators. [`gauges`](Self::gauges) and [`Counters::iter`] are for metrics.
 ///
 /// ```
 /// use slot_manager::testing::{ManualScheduledExecutor, RecordingActions, ScriptedGateway};
@@ -97,7 +144,7 @@ pub struct SlotOverview {
 /// assert!(overview.to_string().starts_with("task managers 1 (0 blocked)"));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct Overview {
@@ -107,12 +154,16 @@ pub struct Overview {
     pub blocked_task_managers: usize,
     /// The slots of all registered task managers.
     pub slots: SlotOverview,
-    /// The promised slots.
+    /// The promised slots, bound and unbound.
     pub promised: Resources,
+    /// The number of promised slots that a request is bound to.
+    pub bound_promised_slots: usize,
     /// The number of promised slots that no request is bound to.
     pub unbound_promised_slots: usize,
-    /// The number of requests that are not granted.
+    /// The number of requests that are not granted: waiting, backing off or in flight.
     pub pending_requests: usize,
+    /// The number of attempts whose answers are awaited.
+    pub awaited_answers: usize,
     /// The numbers of events so far.
     pub counters: Counters,
 }
@@ -136,9 +187,29 @@ pub struct TaskManagerOverview {
     pub slots: SlotOverview,
 }
 
+impl SlotOverview {
+    /// Writes the free part of each kind of memory, if the slots have more than one kind.
+    fn write_kinds_of_memory(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kinds = self.registered.kinds_of_memory().into_iter();
+        let kinds = kinds.zip(self.free.kinds_of_memory());
+        let kinds: Vec<_> = kinds.filter(|((_, bytes), _)| *bytes > 0).collect();
+        if kinds.len() < 2 {
+            return Ok(());
+        }
+        f.write_str("free memory ")?;
+        for (index, ((kind, registered), (_, free))) in kinds.into_iter().enumerate() {
+            let separator = if index == 0 { "" } else { ", " };
+            let (free, registered) = (gibibytes(free), gibibytes(registered));
+            write!(f, "{separator}{kind} {free:.1} of {registered:.1} GiB")?;
+        }
+        writeln!(f)
+    }
+}
+
 impl fmt::Display for SlotOverview {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "registered  {}", self.registered)?;
+        self.write_kinds_of_memory(f)?;
         writeln!(f, "free        {}", self.free)?;
         writeln!(f, "blocked     {}", self.blocked)?;
         writeln!(f, "in flight   {}", self.in_flight)?;
@@ -163,8 +234,9 @@ impl fmt::Display for Overview {
         )?;
         writeln!(
             f,
-            "requests    pending {}; so far accepted {}, served {}, cancelled {}, retried {}",
+            "requests    pending {}, answers awaited {}; so far accepted {}, served {}, cancelled {}, retried {}",
             self.pending_requests,
+            self.awaited_answers,
             counters.requests_accepted,
             counters.requests_served,
             counters.requests_cancelled,

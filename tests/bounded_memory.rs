@@ -60,7 +60,7 @@ fn requests_that_are_cancelled() {
         for _ in 0..WAVE {
             allocation_ids.push(wait(&mut manager, &mut requests));
         }
-        assert_eq!(manager.num_pending_slot_requests(), WAVE);
+        assert_eq!(manager.overview().pending_requests, WAVE);
         allocation_ids.shuffle(&mut random);
         for allocation_id in allocation_ids.drain(..) {
             let cancelled = manager.unregister_slot_request(allocation_id);
@@ -69,7 +69,7 @@ fn requests_that_are_cancelled() {
         // A service would drive the manager, too.
         manager.run_until_stalled();
     }
-    assert_eq!(manager.num_pending_slot_requests(), 0);
+    assert_eq!(manager.overview().pending_requests, 0);
     assert_eq!(manager.check_invariants(), Ok(()));
     assert_eq!(Some(held_bytes()), held_after_first);
 }
@@ -123,7 +123,7 @@ fn attempts_that_fail() {
         most_held_later <= most_held_first + most_held_first / 100,
         "{most_held_later} bytes are held, at most {most_held_first} in the first tenth"
     );
-    assert_eq!(manager.num_pending_slot_requests(), WAVE);
+    assert_eq!(manager.overview().pending_requests, WAVE);
     assert_eq!(manager.check_invariants(), Ok(()));
 }
 

@@ -259,7 +259,7 @@ impl<G: TaskExecutorGateway> Cluster<G> {
             cycle(&mut self);
         }
         assert_eq!(self.manager.check_invariants(), Ok(()));
-        assert_eq!(self.manager.slot_counts().allocated, self.held.len());
+        assert_eq!(self.manager.overview().slots.allocated.slots, self.held.len());
         self.allocations.assert_none();
     }
 }

@@ -11,7 +11,6 @@ use std::time::Duration;
 use slot_manager::error::SlotAllocationError;
 use slot_manager::message::WorkerPromise;
 use slot_manager::outcome::AllocationStatus;
-use slot_manager::overview::PromisedSlotCounts;
 use slot_manager::view::SlotState;
 use slot_manager::{ResourceId, SlotManager, SlotManagerConfig, WorkerRequestId};
 use tracing::field::{Field, Visit};
@@ -295,8 +294,12 @@ fn everything_can_be_counted_and_listed() {
         (counts.registered, counts.free, counts.in_flight, counts.allocated),
         (2, 0, 1, 1)
     );
-    assert_eq!(manager.slot_counts(), counts, "the other task manager has no slot");
-    assert_eq!(manager.num_task_managers(), 2);
+    assert_eq!(
+        manager.overview().slots.counts(),
+        counts,
+        "the other task manager has no slot"
+    );
+    assert_eq!(manager.overview().task_managers, 2);
 
     // then: requests, oldest first
     let pending: Vec<_> = manager
@@ -323,13 +326,12 @@ fn everything_can_be_counted_and_listed() {
         (view.job_id(), view.resource_profile(), &**view.target_address()),
         (job(5), &small(), "job-master-5")
     );
-    assert_eq!(manager.num_pending_slot_requests(), 2);
-    assert_eq!(manager.num_awaited_answers(), 1);
+    assert_eq!(manager.overview().pending_requests, 2);
+    assert_eq!(manager.overview().awaited_answers, 1);
     assert_eq!(fixture.status(3), Some(AllocationStatus::Waiting));
 
     // then: promised slots
-    let PromisedSlotCounts { bound, unbound, .. } = manager.promised_slot_counts();
-    assert_eq!((bound, unbound), (1, 1));
+    assert_eq!(fixture.promised(), (1, 1));
     let promised: Vec<_> = manager
         .promised_slots()
         .map(|view| (view.resource_profile().clone(), view.bound_to()))
@@ -345,6 +347,6 @@ fn everything_can_be_counted_and_listed() {
 
     // when, then: the last attempt is granted
     fixture.answer(&gateway, 2, acknowledged());
-    assert_eq!(fixture.manager.num_awaited_answers(), 0);
+    assert_eq!(fixture.manager.overview().awaited_answers, 0);
     assert_eq!(fixture.holder(&slot("b", 1)), Some(allocation(2)));
 }

@@ -20,7 +20,7 @@ use slot_manager::outcome::{
     AllocationStatus, BlockOutcome, CancelOutcome, FreeSlotOutcome, RegistrationOutcome, ReleaseAnswerOutcome,
     ReportOutcome, SlotRequestOutcome, Stale, UnblockOutcome, UnregistrationOutcome, WorkerFailedOutcome,
 };
-use slot_manager::overview::{PromisedSlotCounts, SlotCounts};
+use slot_manager::overview::{Counters, Overview, Resources, SlotCounts, SlotOverview, TaskManagerOverview};
 use slot_manager::testing::{
     Action, AnswerFuture, Delivery, Effect, EffectLog, GatewayAnswer, GatewayCall, GatewayMessage, ManualDelay,
     ManualScheduledExecutor, NotPending, RecordingActions, ScriptedGateway, SimulatedGateway, SimulatedTaskExecutor,
@@ -49,13 +49,14 @@ macro_rules! each {
 fn every_type_can_be_printed_and_sent_and_shared() {
     each!(can: Acknowledge, AllocationFailureCause, AllocationId, AllocationStatus, BlockOutcome, CancelOutcome,
         Candidate<'_>, Capacity, Conflict, FreeSlot, FreeSlotOutcome, GrantLoss, InstanceId, InvariantViolation, JobId,
-        LeaderId, Limit, PendingSlotRequest<'_>, PromisedSlot<'_>, PromisedSlotCounts, RegistrationOutcome, Release,
+        LeaderId, Limit, PendingSlotRequest<'_>, PromisedSlot<'_>, RegistrationOutcome, Release,
         ReleaseDecision, ReleaseAnswerOutcome, ReleaseCause, ReleaseCheck, ReportOutcome, RequestFailure, AllocateSlot,
         ResourceAmounts, ResourceId, ResourceProfile, ResourceProfileBuilder, ResourceProfileKind, SlotCounts, SlotId, SlotManagerConfig,
         SlotMatchingStrategy, SlotOrder, SlotReport, SlotRequest, SlotRequestOutcome, SlotState, SlotStatus, Stale,
         TaskExecutorConnection<()>, TaskManagerRegistration<'_>, TaskManagerSlot<'_>, Timestamp, TokioScheduledExecutor,
         UnblockOutcome, UnregistrationOutcome, Withdrawal, WorkerDescription, WorkerFailedOutcome, WorkerPolicy,
         WorkerPromise, WorkerRequestId);
+    each!(can: Counters, Overview, Resources, SlotOverview, TaskManagerOverview);
     each!(can: Action, AnswerFuture, Delivery, Effect, EffectLog, GatewayAnswer, GatewayCall, GatewayMessage,
         ManualDelay, ManualScheduledExecutor, NotPending, RecordingActions, ScriptedGateway, SimulatedGateway,
         SimulatedTaskExecutor);

@@ -70,7 +70,7 @@ pub(crate) fn register_more<G: TaskExecutorGateway, E: ScheduledExecutor>(
             assert_eq!(outcome, Ok(RegistrationOutcome::Registered));
         }
     }
-    assert_eq!(manager.slot_counts().registered, present + slots);
+    assert_eq!(manager.overview().slots.registered.slots, present + slots);
     // Arms the delay, as a service does that drives the manager.
     manager.run_until_stalled();
     round
@@ -211,7 +211,7 @@ pub(crate) fn configured<G: TaskExecutorGateway>(
     register(&mut manager, slots, gateway, |task_manager| {
         report(task_manager, &profile_of, |_| false)
     });
-    assert_eq!(manager.slot_counts().free, slots);
+    assert_eq!(manager.overview().slots.free.slots, slots);
     (manager, counter)
 }
 

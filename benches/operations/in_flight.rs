@@ -43,10 +43,10 @@ fn request_in_flight_then_acknowledge(criterion: &mut Criterion) {
                 set_up,
                 |(manager, gateway, requests)| {
                     let (mut round, asked_ids) = register_all(manager, requests, slots);
-                    assert_eq!(manager.slot_counts().in_flight, slots);
+                    assert_eq!(manager.overview().slots.in_flight.slots, slots);
                     let answers_per_poll = if answers == "one by one" { 1 } else { slots };
                     round.add(0, acknowledge_all(manager, gateway, answers_per_poll));
-                    assert_eq!(manager.slot_counts().allocated, slots);
+                    assert_eq!(manager.overview().slots.allocated.slots, slots);
                     let grants: Vec<_> = asked_ids.into_iter().map(|id| grant_of(manager, id)).collect();
                     free_all(manager, &grants);
                     round
@@ -103,7 +103,7 @@ fn churn_while_others_are_in_flight(criterion: &mut Criterion) {
             },
             |cluster| {
                 let round = cluster.churn();
-                assert_eq!(cluster.manager().slot_counts().in_flight, in_flight);
+                assert_eq!(cluster.manager().overview().slots.in_flight.slots, in_flight);
                 round
             },
         );
@@ -130,7 +130,7 @@ fn ask_in_vain(manager: &mut Manager<Responsive>, present: usize, slots: usize) 
         assert_eq!(Manager::<Responsive>::granted_slot(&registered), None);
     }
     manager.drive();
-    assert_eq!(manager.num_awaited_answers(), slots);
+    assert_eq!(manager.overview().awaited_answers, slots);
     requests
 }
 

@@ -78,14 +78,14 @@ where
     }
 
     fn num_free(&self) -> usize {
-        self.slot_counts().free
+        self.overview().slots.free.slots
     }
 
     fn num_granted(&self) -> usize {
-        self.slot_counts().allocated
+        self.overview().slots.allocated.slots
     }
 
     fn num_waiting(&self) -> usize {
-        self.num_pending_slot_requests()
+        self.overview().pending_requests
     }
 }

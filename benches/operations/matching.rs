@@ -56,8 +56,8 @@ fn drain(criterion: &mut Criterion) {
                         || Prompt,
                         |task_manager| report(task_manager, profile_of, |_| false),
                     );
-                    assert_eq!(manager.slot_counts().allocated, waiting);
-                    assert_eq!(manager.num_pending_slot_requests(), 0);
+                    assert_eq!(manager.overview().slots.allocated.slots, waiting);
+                    assert_eq!(manager.overview().pending_requests, 0);
                     round
                 },
             );

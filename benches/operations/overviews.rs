@@ -1,5 +1,6 @@
 //! Queries about everything at once: flat in the number of slots and of waiting requests. An
-//! explanation costs one comparison for each distinct profile (K) of a slot.
+//! overview costs one sum, and an explanation one comparison, for each distinct profile (K) of a
+//! slot.
 
 use std::hint::black_box;
 
@@ -8,7 +9,7 @@ use slot_manager::SlotManagerConfig;
 
 use crate::cluster::{configured, profile_by_task_manager, serve_all, wait};
 use crate::measure::{BATCH, Round, bench, group};
-use crate::messages::{Requests, huge_profile};
+use crate::messages::{Requests, SLOTS_PER_TASK_MANAGER, huge_profile};
 use crate::outside::{Manager, Prompt};
 use crate::sizes;
 use crate::timing::timed;
@@ -32,23 +33,25 @@ fn half_allocated(slots: usize, profiles: usize) -> Manager<Prompt> {
 /// The time is that of one overview.
 fn overview(criterion: &mut Criterion) {
     let mut group = group(criterion, "overview");
-    for slots in sizes() {
-        bench(
-            &mut group,
-            format!("{slots} slots"),
-            || half_allocated(slots, 27),
-            |manager| {
-                let (time, ()) = timed(|| {
-                    for _ in 0..BATCH {
-                        black_box(black_box(&*manager).overview());
-                    }
-                });
-                assert_eq!(manager.overview().slots.allocated.slots, slots / 2);
-                let mut round = Round::default();
-                round.add(BATCH, time);
-                round
-            },
-        );
+    for profiles in [1, 27, 1000] {
+        for slots in sizes().filter(|slots| slots / SLOTS_PER_TASK_MANAGER >= profiles) {
+            bench(
+                &mut group,
+                format!("K = {profiles}, {slots} slots"),
+                || half_allocated(slots, profiles),
+                |manager| {
+                    let (time, ()) = timed(|| {
+                        for _ in 0..BATCH {
+                            black_box(black_box(&*manager).overview());
+                        }
+                    });
+                    assert_eq!(manager.overview().slots.allocated.slots, slots / 2);
+                    let mut round = Round::default();
+                    round.add(BATCH, time);
+                    round
+                },
+            );
+        }
     }
     group.finish();
 }

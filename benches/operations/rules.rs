@@ -91,7 +91,7 @@ fn block_and_unblock(criterion: &mut Criterion) {
                     .count()
             });
             assert_eq!(changed, workers.len());
-            assert_eq!(manager.slot_counts().free, slots / 2);
+            assert_eq!(manager.overview().slots.free.slots, slots / 2);
             let mut round = Round::default();
             round.add(changed, time);
             round

@@ -34,7 +34,7 @@ fn register_task_manager(criterion: &mut Criterion) {
                     || Prompt,
                     |task_manager| report(task_manager, |_| usual_profile(), |_| false),
                 );
-                assert_eq!(manager.slot_counts().free, slots);
+                assert_eq!(manager.overview().slots.free.slots, slots);
                 round
             },
         );
@@ -68,7 +68,7 @@ fn unregister_task_manager(criterion: &mut Criterion) {
                         );
                     }
                 });
-                assert_eq!(manager.slot_counts().registered, 0);
+                assert_eq!(manager.overview().slots.registered.slots, 0);
                 let actions = manager.close().expect("it was started");
                 assert_eq!(actions.failed, slots);
                 let mut round = Round::default();

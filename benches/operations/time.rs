@@ -77,7 +77,7 @@ fn due_request_timeouts(criterion: &mut Criterion) {
                     expired
                 });
                 assert_eq!(expired, waiting);
-                assert_eq!(manager.num_pending_slot_requests(), 0);
+                assert_eq!(manager.overview().pending_requests, 0);
                 let mut round = Round::default();
                 round.add(waiting, time);
                 round

@@ -172,7 +172,7 @@ impl Cluster {
     }
 
     pub(crate) fn describe_use(&self) -> String {
-        let counts = self.manager.slot_counts();
+        let counts = self.manager.overview().slots.counts();
         format!("{}, {}", counts.allocated, counts.in_flight)
     }
 
@@ -276,11 +276,11 @@ impl Cluster {
 
     /// Checks that everything was served and nothing was lost.
     fn check(&mut self, work: &Work) {
-        let counts = self.manager.slot_counts();
+        let counts = self.manager.overview().slots.counts();
         assert_eq!(counts.registered, self.slots());
         assert_eq!(counts.allocated, self.slots() / 10 * 9);
         assert_eq!((counts.allocated, counts.in_flight), (self.held.len(), 0));
-        assert_eq!(self.manager.num_pending_slot_requests(), 0);
+        assert_eq!(self.manager.overview().pending_requests, 0);
         let actions = self.manager.actions_mut().expect("it is started");
         assert_eq!(actions.allocated, counts.allocated + work.requests);
         assert_eq!(actions.failed, 0);

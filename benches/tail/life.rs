@@ -118,7 +118,7 @@ impl Cluster {
 
     /// Checks that the counts are those of the cluster.
     pub(crate) fn check(&self) {
-        let counts = self.manager.slot_counts();
+        let counts = self.manager.overview().slots.counts();
         let registered = self.registered.iter().flatten().count();
         assert_eq!(counts.registered, registered * SLOTS_PER_TASK_MANAGER);
         assert_eq!(counts.allocated, self.held.len());

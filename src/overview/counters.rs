@@ -59,6 +59,69 @@ pub struct Counters {
     pub reports_refused: u64,
 }
 
+impl Counters {
+    /// Returns all counters with their names, in a fixed order.
+    ///
+    /// Failed requests have one counter for each cause. The names fit Prometheus, behind a prefix
+    /// of your own and before the suffix `_total`.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use slot_manager::overview::Counters;
+    ///
+    /// let counters = Counters::default();
+    /// let names: Vec<_> = counters.iter().map(|(name, _)| name).collect();
+    /// assert_eq!(names[0], "requests_accepted");
+    /// assert!(names.contains(&"requests_failed_timeout"));
+    /// ```
+    pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> + use<> {
+        // A new field does not compile without an entry.
+        let Self {
+            requests_accepted,
+            requests_served,
+            requests_cancelled,
+            requests_failed,
+            requests_retried,
+            grants_lost,
+            workers_requested,
+            workers_declined,
+            workers_withdrawn,
+            promises_broken,
+            task_managers_released,
+            task_managers_refused,
+            reports_stale,
+            reports_refused,
+        } = *self;
+        let FailureCounters {
+            timeout,
+            resource_manager,
+            unfulfillable,
+            held_by_another_job,
+        } = requests_failed;
+        [
+            ("requests_accepted", requests_accepted),
+            ("requests_served", requests_served),
+            ("requests_cancelled", requests_cancelled),
+            ("requests_failed_timeout", timeout),
+            ("requests_failed_resource_manager", resource_manager),
+            ("requests_failed_unfulfillable", unfulfillable),
+            ("requests_failed_held_by_another_job", held_by_another_job),
+            ("requests_retried", requests_retried),
+            ("grants_lost", grants_lost),
+            ("workers_requested", workers_requested),
+            ("workers_declined", workers_declined),
+            ("workers_withdrawn", workers_withdrawn),
+            ("promises_broken", promises_broken),
+            ("task_managers_released", task_managers_released),
+            ("task_managers_refused", task_managers_refused),
+            ("reports_stale", reports_stale),
+            ("reports_refused", reports_refused),
+        ]
+        .into_iter()
+    }
+}
+
 /// The numbers of failed requests by [cause](crate::message::RequestFailure).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]

@@ -47,6 +47,25 @@ impl ResourceProfile {
         self.total_memory_bytes().unwrap_or_default()
     }
 
+    /// Returns the task heap, task off-heap, managed and network memory in bytes; zero for
+    /// `UNKNOWN` and `ANY`.
+    pub(crate) fn kinds_of_memory(&self) -> [u64; 4] {
+        self.amounts().map_or([0; 4], |amounts| {
+            [
+                amounts.task_heap_memory,
+                amounts.task_off_heap_memory,
+                amounts.managed_memory,
+                amounts.network_memory,
+            ]
+        })
+    }
+
+    /// Returns the extended resources in units, ordered by name; none for `UNKNOWN` and `ANY`.
+    pub(crate) fn extended_units(&self) -> impl Iterator<Item = (&Arc<str>, u64)> {
+        let extended = self.amounts().map_or(&[][..], |amounts| amounts.extended());
+        extended.iter().map(|resource| (&resource.name, resource.amount))
+    }
+
     /// Returns one of `parts` equal parts, rounded down; `None` if `parts` is zero.
     pub(crate) fn divided_by(&self, parts: u32) -> Option<Self> {
         let parts = u64::from(parts);

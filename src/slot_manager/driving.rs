@@ -166,7 +166,7 @@ where
 
 impl<A, G: TaskExecutorGateway, E: ScheduledExecutor> SlotManager<A, G, E> {
     /// Returns the number of attempts whose answers are awaited.
-    pub fn num_awaited_answers(&self) -> usize {
+    pub(crate) fn num_awaited_answers(&self) -> usize {
         self.driver.pending_answers.len()
     }
 

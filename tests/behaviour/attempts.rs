@@ -273,7 +273,7 @@ fn slot_backs_off_after_failures_of_two_allocations_in_a_row() {
     // then: it is free, and neither an old nor a new request gets it
     assert_eq!(slot_backs_off_until(&fixture), Some(Timestamp::from_millis(100)));
     assert!(fixture.is_free(&slot("tm", 0)));
-    assert_eq!(fixture.manager.slot_counts().free, 1);
+    assert_eq!(fixture.manager.overview().slots.free.slots, 1);
     fixture.log.take();
     assert_eq!(fixture.request(3, &small()), AllocationStatus::Waiting);
     fixture.expect(&[&ask(4)]);

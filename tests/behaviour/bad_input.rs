@@ -21,12 +21,12 @@ use crate::common::{
 fn snapshot(manager: &Manager) -> Vec<String> {
     let mut lines = vec![
         format!("leader {:?}", manager.leader_id()),
-        format!("{:?} {:?}", manager.slot_counts(), manager.promised_slot_counts()),
+        format!("{:?} {:?}", manager.overview().slots, manager.overview().promised),
         format!(
             "{} task managers, {} requests, {} answers awaited, next deadline {:?}",
-            manager.num_task_managers(),
-            manager.num_pending_slot_requests(),
-            manager.num_awaited_answers(),
+            manager.overview().task_managers,
+            manager.overview().pending_requests,
+            manager.overview().awaited_answers,
             manager.next_deadline()
         ),
     ];
@@ -293,7 +293,7 @@ fn request_beyond_the_cap_is_refused() {
     let mut fixture = busy();
 
     // then
-    assert_eq!(fixture.manager.num_pending_slot_requests(), 5);
+    assert_eq!(fixture.manager.overview().pending_requests, 5);
     is_refused(
         &mut fixture,
         |m| m.register_slot_request(request(1, 99, &small())),
@@ -501,7 +501,7 @@ fn timeouts_of_zero_are_due_when_the_manager_is_driven_next() {
     let mut fixture = with_all_kinds_of_deadlines(all_timeouts(Duration::ZERO));
 
     // then
-    assert_eq!(fixture.manager.num_pending_slot_requests(), 5, "no input acts on time");
+    assert_eq!(fixture.manager.overview().pending_requests, 5, "no input acts on time");
 
     // when, then
     fixture.log.take();
@@ -510,7 +510,7 @@ fn timeouts_of_zero_are_due_when_the_manager_is_driven_next() {
     let failed: Vec<_> = failures(&effects).into_iter().map(|(id, _)| id).collect();
     assert_eq!(failed, [1, 2, 3, 4, 5].map(allocation));
     assert_eq!(releases(&effects).len(), 2, "the third begins to be idle");
-    assert_eq!(fixture.manager.promised_slot_counts().unbound, 0);
+    assert_eq!(fixture.manager.overview().unbound_promised_slots, 0);
 
     // when, then: from then on, each release check is repeated once a millisecond
     for _ in 0..10 {
@@ -567,8 +567,8 @@ fn infinite_timeouts_never_fall_due() {
     }
     assert_eq!(fixture.advance(Duration::MAX), 0);
     fixture.expect_nothing();
-    assert_eq!(fixture.manager.num_pending_slot_requests(), 5);
-    assert_eq!(fixture.manager.num_task_managers(), 3);
+    assert_eq!(fixture.manager.overview().pending_requests, 5);
+    assert_eq!(fixture.manager.overview().task_managers, 3);
 
     // when, then: it still serves
     fixture.register_free("good", 4, &vec![profile(9.0, 0); 3]);
@@ -613,8 +613,8 @@ fn gateway_that_always_fails_at_once_only_fails_its_requests() {
     assert_eq!(failed, 10);
     // Three slots, each tried again every 10 s at the latest, and at most twice then.
     assert!(attempts < 3 * 2 * 40, "{attempts} attempts");
-    assert_eq!(fixture.manager.num_pending_slot_requests(), 0);
-    assert_eq!(fixture.manager.slot_counts().free, 3);
+    assert_eq!(fixture.manager.overview().pending_requests, 0);
+    assert_eq!(fixture.manager.overview().slots.free.slots, 3);
 }
 
 #[test]
@@ -628,7 +628,7 @@ fn resource_manager_that_refuses_each_worker_fails_only_requests_that_need_one()
     assert!(fixture.try_request(1, 1, &profile(9.0, 0)).is_err());
     assert_eq!(fixture.request(2, &small()), granted(&slot("tm", 0)));
     assert!(fixture.try_request(1, 3, &small()).is_err());
-    assert_eq!(fixture.manager.num_pending_slot_requests(), 0);
+    assert_eq!(fixture.manager.overview().pending_requests, 0);
 
     // when: a request in flight that loses its task manager needs a worker, too
     fixture
@@ -679,8 +679,8 @@ fn task_manager_without_slots_registers_reports_grows_and_goes() {
 
     // when, then
     assert_eq!(fixture.report(1, &SlotReport::default()), ReportOutcome::Applied);
-    assert_eq!(fixture.manager.num_task_managers(), 1);
-    assert_eq!(fixture.manager.slot_counts().registered, 0);
+    assert_eq!(fixture.manager.overview().task_managers, 1);
+    assert_eq!(fixture.manager.overview().slots.registered.slots, 0);
     assert_eq!(fixture.manager.slots().count(), 0);
 
     // when, then
@@ -692,7 +692,7 @@ fn task_manager_without_slots_registers_reports_grows_and_goes() {
     fixture.report(1, &SlotReport::default());
     fixture.expect(&["lost 1 on tm_0: removed"]);
     assert_eq!(fixture.unregister(1), UnregistrationOutcome::Unregistered);
-    assert_eq!(fixture.manager.num_task_managers(), 0);
+    assert_eq!(fixture.manager.overview().task_managers, 0);
     fixture.expect_nothing();
 }
 

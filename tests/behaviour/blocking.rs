@@ -29,7 +29,7 @@ fn is_blocked(fixture: &Fixture, number: u32) -> bool {
 
 /// Registered, free, blocked, in flight and allocated slots.
 fn counts(fixture: &Fixture) -> [usize; 5] {
-    let all = fixture.manager.slot_counts();
+    let all = fixture.manager.overview().slots.counts();
     let task_manager = fixture
         .manager
         .task_manager(instance(1))

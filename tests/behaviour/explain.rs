@@ -33,7 +33,7 @@ fn explain(fixture: &Fixture, id: u128) -> Explanation {
         assert_eq!(&explained.resource_profile, pending.resource_profile());
         assert_eq!(explained.fails_at, pending.deadline());
         assert_eq!(explained.failed_attempts, pending.failed_attempts());
-        let registered = fixture.manager.slot_counts().registered;
+        let registered = fixture.manager.overview().slots.registered.slots;
         assert_eq!(explained.fitting.total() + explained.too_small.slots, registered);
         let (bound, unbound) = fixture.promised();
         assert_eq!(

@@ -41,13 +41,13 @@ fn registered_slots_are_known_and_free() {
     fixture.register_free("tm", 1, &[wide.clone(), wide.clone()]);
 
     // then
-    assert_eq!(registered_and_free(fixture.manager.slot_counts()), (2, 2));
+    assert_eq!(registered_and_free(fixture.manager.overview().slots.counts()), (2, 2));
     for number in 0..2 {
         let view = fixture.manager.slot(&slot("tm", number)).expect("registered");
         assert_eq!(view.resource_profile(), &wide);
         assert_eq!(view.state(), SlotState::Free);
     }
-    assert_eq!(fixture.manager.num_task_managers(), 1);
+    assert_eq!(fixture.manager.overview().task_managers, 1);
     fixture.expect_nothing();
 }
 
@@ -74,7 +74,7 @@ fn unregistered_task_manager_takes_its_slots_and_gives_its_requests_back() {
 
     // then
     assert_eq!(outcome, UnregistrationOutcome::Unregistered);
-    assert_eq!(registered_and_free(fixture.manager.slot_counts()), (0, 0));
+    assert_eq!(registered_and_free(fixture.manager.overview().slots.counts()), (0, 0));
     assert_eq!(fixture.status(2), Some(AllocationStatus::Waiting));
     assert_eq!(fixture.status(1), None);
     assert_eq!(gateway.pending(), [], "the attempt is given up");
@@ -116,7 +116,7 @@ fn request_fails_if_its_worker_is_refused() {
         })
     );
     assert_eq!(fixture.status(1), None);
-    assert_eq!(fixture.manager.num_pending_slot_requests(), 0);
+    assert_eq!(fixture.manager.overview().pending_requests, 0);
     fixture.expect(&[&ask(1)]);
 }
 
@@ -185,7 +185,7 @@ fn waiting_request_is_served_by_a_task_manager_that_registers() {
     // then
     fixture.expect(&["request tm_0 for 1 #1", "granted 1 on tm_0"]);
     assert_eq!(fixture.holder(&slot("tm", 0)), Some(allocation(1)));
-    assert_eq!(fixture.manager.num_pending_slot_requests(), 0);
+    assert_eq!(fixture.manager.overview().pending_requests, 0);
 }
 
 /// testFreeSlot
@@ -305,8 +305,8 @@ fn report_of_an_unknown_task_manager_changes_nothing() {
 
     // then
     assert_eq!(outcome, ReportOutcome::Unknown);
-    assert_eq!(fixture.manager.slot_counts(), SlotCounts::default());
-    assert_eq!(fixture.manager.num_task_managers(), 0);
+    assert_eq!(fixture.manager.overview().slots.counts(), SlotCounts::default());
+    assert_eq!(fixture.manager.overview().task_managers, 0);
     fixture.expect_nothing();
 }
 
@@ -326,7 +326,7 @@ fn report_brings_the_slots_up_to_date_in_any_order() {
 
     // then
     assert_eq!(outcome, ReportOutcome::Applied);
-    assert_eq!(registered_and_free(fixture.manager.slot_counts()), (2, 1));
+    assert_eq!(registered_and_free(fixture.manager.overview().slots.counts()), (2, 1));
     assert_eq!(fixture.holder(&slot("tm", 1)), Some(allocation(1)));
     assert!(fixture.is_free(&slot("tm", 0)));
     fixture.expect_nothing();
@@ -347,8 +347,8 @@ fn idle_task_manager_is_released_once_and_unknown_afterwards() {
 
     // then
     fixture.expect(&["may 7 go? #1", "release 7, idle since +0ns (1)"]);
-    assert_eq!(fixture.manager.num_task_managers(), 0);
-    assert_eq!(fixture.manager.slot_counts(), SlotCounts::default());
+    assert_eq!(fixture.manager.overview().task_managers, 0);
+    assert_eq!(fixture.manager.overview().slots.counts(), SlotCounts::default());
 
     // then: not again
     fixture.advance(10 * timeout);

@@ -243,7 +243,7 @@ fn request_fails_when_its_allocation_is_held_by_another_job() {
             "{place:?}"
         );
         assert_eq!(fixture.status(2), Some(granted(&slot("tm", 0))));
-        assert_eq!(fixture.manager.num_pending_slot_requests(), 0);
+        assert_eq!(fixture.manager.overview().pending_requests, 0);
     }
 }
 
@@ -282,7 +282,7 @@ fn second_slot_of_an_allocation_is_in_use_and_freed() {
         // then: the first is the grant, the other is not handed out
         let first = fixture.manager.slots().next().expect("two slots").slot_id();
         assert_eq!(fixture.status(1), Some(granted(&first)));
-        let counts = fixture.manager.slot_counts();
+        let counts = fixture.manager.overview().slots.counts();
         assert_eq!([counts.free, counts.in_flight, counts.allocated], [0, 0, 2]);
         assert!(
             fixture

@@ -46,7 +46,7 @@ fn task_manager_without_slots_is_idle_and_is_released_too() {
 
     // when, then
     fixture.falls_due_after(3 * SECOND, &["may 1 go? #1", "release 1, idle since +5s (1)"]);
-    assert_eq!(fixture.manager.num_task_managers(), 0);
+    assert_eq!(fixture.manager.overview().task_managers, 0);
 }
 
 #[test]
@@ -190,8 +190,8 @@ fn released_task_manager_leaves_no_slot_behind() {
     fixture.falls_due_after(10 * SECOND, &["may 7 go? #1", "release 7, idle since +0ns (1)"]);
 
     // then: it has left nothing behind, and a request needs a new worker
-    assert_eq!(fixture.manager.num_task_managers(), 0);
-    assert_eq!(fixture.manager.slot_counts(), SlotCounts::default());
+    assert_eq!(fixture.manager.overview().task_managers, 0);
+    assert_eq!(fixture.manager.overview().slots.counts(), SlotCounts::default());
     assert!(fixture.manager.slot(&slot("tm", 0)).is_none());
     assert_eq!(fixture.request(1, &small()), AllocationStatus::Waiting);
     assert_eq!(gateway.take_calls(), []);
@@ -264,7 +264,7 @@ fn task_manager_whose_slots_back_off_is_idle_and_is_released() {
 
     // then: it is the second idle period, for it was used in between
     fixture.expect(&["may 1 go? #1", "release 1, idle since +0ns (2)"]);
-    assert_eq!(fixture.manager.slot_counts().registered, 0);
+    assert_eq!(fixture.manager.overview().slots.registered.slots, 0);
 
     // then: a slot of the same name that registers later does not back off
     fixture.register_free("tm", 2, &[small()]);
@@ -296,7 +296,7 @@ fn task_manager_with_an_attempt_in_flight_is_not_released() {
 
     // then: and can be unregistered as any other
     assert_eq!(fixture.unregister(7), UnregistrationOutcome::Unregistered);
-    assert_eq!(fixture.manager.slot_counts(), SlotCounts::default());
+    assert_eq!(fixture.manager.overview().slots.counts(), SlotCounts::default());
 }
 
 /// B.2
@@ -315,7 +315,7 @@ fn task_manager_that_reports_an_allocation_is_not_released() {
 
     // then
     fixture.expect_nothing();
-    assert_eq!(fixture.manager.num_task_managers(), 2);
+    assert_eq!(fixture.manager.overview().task_managers, 2);
 
     // then: the idle period begins when they are free again
     fixture.free(&slot("known", 0), 1);
@@ -350,7 +350,7 @@ fn task_manager_that_is_used_when_its_time_is_noticed_is_not_released() {
 
     // then
     fixture.expect(&["request tm_0 for 1 #3"]);
-    assert_eq!(fixture.manager.num_task_managers(), 1);
+    assert_eq!(fixture.manager.overview().task_managers, 1);
 }
 
 #[test]
@@ -370,5 +370,5 @@ fn slot_that_is_taken_in_the_round_in_which_its_task_manager_is_due_keeps_it() {
 
     // then
     fixture.expect(&["request tm_0 for 1 #3", "granted 1 on tm_0"]);
-    assert_eq!(fixture.manager.num_task_managers(), 1);
+    assert_eq!(fixture.manager.overview().task_managers, 1);
 }

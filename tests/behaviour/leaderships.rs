@@ -6,7 +6,7 @@ use slot_manager::error::{NotStarted, SlotReportError, SlotRequestError, StartEr
 use slot_manager::outcome::{
     AllocationStatus, RegistrationOutcome, ReportOutcome, UnregistrationOutcome, WorkerFailedOutcome,
 };
-use slot_manager::overview::{PromisedSlotCounts, SlotCounts};
+use slot_manager::overview::SlotCounts;
 use slot_manager::testing::{ManualScheduledExecutor, NotPending, RecordingActions, SimulatedTaskExecutor};
 use slot_manager::{LeaderId, SlotManager, TaskExecutorConnection};
 
@@ -55,10 +55,10 @@ fn suspension_forgets_everything_silently() {
     // then: nothing is left
     let manager = &fixture.manager;
     assert_eq!(manager.leader_id(), None);
-    assert_eq!(manager.slot_counts(), SlotCounts::default());
-    assert_eq!(manager.promised_slot_counts(), PromisedSlotCounts::default());
+    assert_eq!(manager.overview().slots.counts(), SlotCounts::default());
+    assert_eq!(fixture.promised(), (0, 0));
     assert_eq!(
-        (manager.num_task_managers(), manager.num_pending_slot_requests()),
+        (manager.overview().task_managers, manager.overview().pending_requests),
         (0, 0)
     );
     assert_eq!((manager.slots().count(), manager.task_managers().count()), (0, 0));
@@ -76,7 +76,7 @@ fn suspension_forgets_everything_silently() {
     // then: nothing is armed, awaited or due
     assert_eq!(fixture.clock.armed(), []);
     assert_eq!(fixture.manager.next_deadline(), None);
-    assert_eq!(fixture.manager.num_awaited_answers(), 0);
+    assert_eq!(fixture.manager.overview().awaited_answers, 0);
     assert_eq!(fixture.run(), 0);
     assert_eq!(fixture.advance(Duration::from_secs(1000)), 0);
     fixture.expect_nothing();
@@ -165,8 +165,8 @@ fn manager_without_a_leadership_is_empty_until_it_is_started() {
         assert!(fixture.step(SlotManager::suspend).is_none());
         assert_eq!(fixture.advance(Duration::from_secs(1000)), 0);
         fixture.expect_nothing();
-        assert_eq!(fixture.manager.num_task_managers(), 0);
-        assert_eq!(fixture.manager.num_pending_slot_requests(), 0);
+        assert_eq!(fixture.manager.overview().task_managers, 0);
+        assert_eq!(fixture.manager.overview().pending_requests, 0);
     }
 
     // when, then: before the first leadership
@@ -214,10 +214,10 @@ fn next_leadership_starts_empty() {
     // then
     let manager = &fixture.manager;
     assert_eq!(manager.leader_id(), Some(LeaderId::from_u128(2)));
-    assert_eq!(manager.slot_counts(), SlotCounts::default());
-    assert_eq!(manager.promised_slot_counts(), PromisedSlotCounts::default());
+    assert_eq!(manager.overview().slots.counts(), SlotCounts::default());
+    assert_eq!(fixture.promised(), (0, 0));
     assert_eq!(
-        (manager.num_task_managers(), manager.num_pending_slot_requests()),
+        (manager.overview().task_managers, manager.overview().pending_requests),
         (0, 0)
     );
     assert_eq!(manager.next_deadline(), None);
@@ -336,7 +336,7 @@ fn registration_that_finishes_after_the_leadership_leaves_no_trace() {
     // then
     assert_eq!(refused, Err(SlotReportError::NotStarted(NotStarted)));
     fixture.start(2);
-    assert_eq!(fixture.manager.num_task_managers(), 0);
+    assert_eq!(fixture.manager.overview().task_managers, 0);
     assert_eq!(fixture.request(1, &small()), AllocationStatus::Waiting);
     fixture.expect(&[&ask(1)]);
 }

@@ -57,8 +57,7 @@ fn bound_and_unbound_requests_wait_in_one_queue() {
         }
         fixture.request(id, &small());
     }
-    let promises = fixture.manager.promised_slot_counts();
-    assert_eq!((promises.bound, promises.unbound), (3, 0));
+    assert_eq!(fixture.promised(), (3, 0));
 
     // when, then
     assert_eq!(granted_one_by_one(&mut fixture, IDS.len()), IDS);

@@ -440,7 +440,7 @@ fn kept_task_managers_are_released_smallest_first_and_then_oldest_first() {
     fixture.register_free("second", 3, &[small()]);
     fixture.advance(10 * SECOND);
     fixture.log.take();
-    assert_eq!(fixture.manager.num_task_managers(), 3);
+    assert_eq!(fixture.manager.overview().task_managers, 3);
 
     // when, then: one slot more, then four
     fixture.register_free("more", 4, &[small()]);

@@ -12,6 +12,7 @@ use crate::common::{
 };
 
 mod counters;
+mod gauges;
 
 const MEBIBYTE: u64 = 1 << 20;
 
@@ -21,7 +22,7 @@ const NONE: Amounts = (0, 0.0, 0);
 /// Slots, cores and mebibytes.
 type Amounts = (usize, f64, u64);
 
-fn amounts(resources: Resources) -> Amounts {
+fn amounts(resources: &Resources) -> Amounts {
     assert_eq!(resources.memory_bytes % MEBIBYTE, 0);
     (resources.slots, resources.cpu_cores, resources.memory_bytes / MEBIBYTE)
 }
@@ -35,7 +36,7 @@ fn by_state(slots: &SlotOverview) -> [Amounts; 5] {
         in_flight,
         allocated,
         ..
-    } = *slots;
+    } = slots;
     [registered, free, blocked, in_flight, allocated].map(amounts)
 }
 
@@ -59,21 +60,32 @@ fn overview(fixture: &Fixture) -> Overview {
     let blocked = each.iter().filter(|one| one.is_blocked).count();
     assert_eq!(overview.blocked_task_managers, blocked);
 
-    let counts = fixture.manager.slot_counts();
+    let is_counted =
+        |state: &dyn Fn(SlotState) -> bool| fixture.manager.slots().filter(|slot| state(slot.state())).count();
+    let counts = overview.slots.counts();
+    assert_eq!(counts.registered, fixture.manager.slots().count());
+    assert_eq!(counts.blocked, is_counted(&|state| state == SlotState::Blocked));
     assert_eq!(
-        by_state(&overview.slots).map(|(slots, ..)| slots),
-        [
-            counts.registered,
-            counts.free,
-            counts.blocked,
-            counts.in_flight,
-            counts.allocated
-        ]
+        counts.in_flight,
+        is_counted(&|state| matches!(state, SlotState::InFlight { .. }))
+    );
+    assert_eq!(
+        counts.allocated,
+        is_counted(&|state| matches!(state, SlotState::Allocated { .. }))
     );
     let (bound, unbound) = fixture.promised();
     assert_eq!(overview.promised.slots, bound + unbound);
+    assert_eq!(overview.bound_promised_slots, bound);
     assert_eq!(overview.unbound_promised_slots, unbound);
-    assert_eq!(overview.pending_requests, fixture.manager.num_pending_slot_requests());
+    assert_eq!(
+        overview.pending_requests,
+        fixture.manager.pending_slot_requests().count()
+    );
+    let in_flight = fixture
+        .manager
+        .pending_slot_requests()
+        .filter(|one| one.in_flight_to().is_some());
+    assert_eq!(overview.awaited_answers, in_flight.count());
     assert_eq!(overview.counters, fixture.manager.counters());
     overview
 }
@@ -87,7 +99,7 @@ fn slots(fixture: &Fixture) -> [Amounts; 5] {
 #[track_caller]
 fn promised(fixture: &Fixture) -> (Amounts, usize) {
     let overview = overview(fixture);
-    (amounts(overview.promised), overview.unbound_promised_slots)
+    (amounts(&overview.promised), overview.unbound_promised_slots)
 }
 
 /// The overview of task manager 1.
@@ -325,7 +337,7 @@ fn slots_without_a_concrete_profile_count_without_resources() {
 const NONE_BUT_ONE: Amounts = (1, 0.0, 0);
 
 #[test]
-fn all_kinds_of_memory_are_counted_together() {
+fn kinds_of_memory_and_extended_resources_are_counted() {
     // given
     let mut fixture = Fixture::new();
     let slot = ResourceProfile::builder()
@@ -342,6 +354,17 @@ fn all_kinds_of_memory_are_counted_together() {
 
     // then
     assert_eq!(slots(&fixture)[0], (1, 0.0, 15));
+    let registered = overview(&fixture).slots.registered;
+    assert_eq!(
+        [
+            registered.task_heap_memory_bytes,
+            registered.task_off_heap_memory_bytes,
+            registered.managed_memory_bytes,
+            registered.network_memory_bytes,
+        ],
+        [1, 2, 4, 8].map(|mebibytes| mebibytes * MEBIBYTE)
+    );
+    assert_eq!(registered.extended.get("gpu"), Some(&16.0));
 }
 
 #[test]
@@ -587,7 +610,7 @@ fn overview_is_written_for_operators() {
         "in flight   1 slot (2.0 cores, 0.2 GiB)",
         "allocated   2 slots (2.0 cores, 0.2 GiB)",
         "promised    2 slots (2.0 cores, 0.2 GiB), 0 unbound",
-        "requests    pending 4; so far accepted 7, served 2, cancelled 1, retried 1",
+        "requests    pending 4, answers awaited 1; so far accepted 7, served 2, cancelled 1, retried 1",
         "failed      0: timeout 0, resource manager 0, unfulfillable 0, held by another job 0; grants lost 1",
         "workers     requested 3, declined 0, withdrawn 0, failed 1; task managers released 0, refused 1",
         "reports     stale 1, refused 1",
@@ -607,4 +630,32 @@ fn resources_are_written_in_cores_and_gibibytes() {
     fixture.register_free("tm", 1, &[profile(1.5, 2560)]);
     let registered = overview(&fixture).slots.registered;
     assert_eq!(registered.to_string(), "1 slot (1.5 cores, 2.5 GiB)");
+}
+
+#[test]
+fn kinds_of_memory_are_written_if_slots_have_several() {
+    // given
+    let mut fixture = Fixture::new();
+    let slot = ResourceProfile::builder()
+        .cpu_cores(1.0)
+        .task_heap_memory_mebibytes(2048)
+        .managed_memory_mebibytes(512)
+        .extended_resource("gpu", 0.5)
+        .build()
+        .expect("valid amounts");
+
+    // when
+    fixture.register_free("tm", 1, &[slot.clone(), slot]);
+    fixture.request(1, &ResourceProfile::ZERO);
+
+    // then
+    let expected = [
+        "registered  2 slots (2.0 cores, 5.0 GiB, gpu 1)",
+        "free memory task heap 2.0 of 4.0 GiB, managed 0.5 of 1.0 GiB",
+        "free        1 slot (1.0 cores, 2.5 GiB, gpu 0.5)",
+        "blocked     0 slots (0.0 cores, 0.0 GiB)",
+        "in flight   0 slots (0.0 cores, 0.0 GiB)",
+        "allocated   1 slot (1.0 cores, 2.5 GiB, gpu 0.5)",
+    ];
+    assert_eq!(overview(&fixture).slots.to_string(), expected.join("\n"));
 }

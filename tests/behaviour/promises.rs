@@ -461,15 +461,15 @@ fn new_slots_of_a_worker_that_registers_again_fulfil_promises() {
     fixture.cancel(1);
 
     // then
-    assert_eq!(fixture.manager.promised_slot_counts().unbound, 2);
+    assert_eq!(fixture.manager.overview().unbound_promised_slots, 2);
 
     // when, then
     fixture.register_free("tm", 2, &[small()]);
-    assert_eq!(fixture.manager.promised_slot_counts().unbound, 2);
+    assert_eq!(fixture.manager.overview().unbound_promised_slots, 2);
 
     // when, then
     fixture.register_free("tm", 3, &[small(), small()]);
-    assert_eq!(fixture.manager.promised_slot_counts().unbound, 1);
+    assert_eq!(fixture.manager.overview().unbound_promised_slots, 1);
 }
 
 // Ended.
@@ -555,7 +555,11 @@ fn failed_worker_returns_the_number_of_slots_still_promised() {
         WorkerFailedOutcome::Forgotten { promised_slots: 2 }
     );
     assert_eq!(fixture.worker_failed(1), WorkerFailedOutcome::Unknown);
-    assert_eq!(fixture.manager.slot_counts().registered, 1, "the registered slot stays");
+    assert_eq!(
+        fixture.manager.overview().slots.registered.slots,
+        1,
+        "the registered slot stays"
+    );
 }
 
 #[test]

@@ -255,7 +255,7 @@ fn task_manager_that_holds_an_allocation_is_accepted() {
 
     // when, then
     assert_eq!(register(&mut fixture, "tm", 1, &three), RegistrationOutcome::Registered);
-    assert_eq!(fixture.manager.slot_counts().registered, 3);
+    assert_eq!(fixture.manager.overview().slots.registered.slots, 3);
 }
 
 #[test]
@@ -308,7 +308,7 @@ fn repeated_registration_is_a_report_and_may_exceed_the_limit() {
 
     // then
     assert_eq!(outcome, RegistrationOutcome::Reported(ReportOutcome::Applied));
-    assert_eq!(fixture.manager.slot_counts().registered, 3);
+    assert_eq!(fixture.manager.overview().slots.registered.slots, 3);
 }
 
 #[test]
@@ -322,7 +322,7 @@ fn registered_worker_may_replace_its_registration() {
 
     // then
     assert_eq!(outcome, RegistrationOutcome::Replaced { previous: instance(1) });
-    assert_eq!(fixture.manager.slot_counts().registered, 3);
+    assert_eq!(fixture.manager.overview().slots.registered.slots, 3);
 }
 
 #[test]

@@ -167,8 +167,8 @@ fn new_registration_of_a_worker_replaces_the_old_one() {
     assert!(new.pending().iter().all(|request| request.instance_id == instance(8)));
     assert_eq!(
         (
-            fixture.manager.num_task_managers(),
-            fixture.manager.slot_counts().registered
+            fixture.manager.overview().task_managers,
+            fixture.manager.overview().slots.registered.slots
         ),
         (1, 4)
     );
@@ -183,7 +183,7 @@ fn new_registration_of_a_worker_replaces_the_old_one() {
     assert_eq!(fixture.unregister(7), UnregistrationOutcome::Unknown);
     assert_eq!(fixture.report(7, &report("tm", &[])), ReportOutcome::Unknown);
     assert!(fixture.manager.task_manager(instance(7)).is_none());
-    assert_eq!(fixture.manager.slot_counts().registered, 4);
+    assert_eq!(fixture.manager.overview().slots.registered.slots, 4);
 
     // then: the new registration is like any other
     fixture.answer(&new, 3, acknowledged());
@@ -194,7 +194,7 @@ fn new_registration_of_a_worker_replaces_the_old_one() {
     );
     assert_eq!(fixture.unregister(8), UnregistrationOutcome::Unregistered);
     fixture.expect(&["lost 1 on tm_0: unregistered", "lost 2 on tm_1: unregistered", &ask(1)]);
-    assert_eq!(fixture.manager.slot_counts().registered, 0);
+    assert_eq!(fixture.manager.overview().slots.registered.slots, 0);
 }
 
 /// B.14
@@ -224,8 +224,8 @@ fn new_registration_loses_only_grants_that_it_does_not_show() {
     assert_eq!(fixture.status(30), Some(granted(&slot("tm", 2))));
     assert_eq!(
         (
-            fixture.manager.num_task_managers(),
-            fixture.manager.slot_counts().registered
+            fixture.manager.overview().task_managers,
+            fixture.manager.overview().slots.registered.slots
         ),
         (1, 4)
     );
@@ -471,6 +471,6 @@ fn unregistration_sends_nothing_to_the_task_manager_that_ends() {
         fixture.expect(&["request other_0 for 1 #3", &ask(1), "granted 1 on other_0"]);
         assert_eq!(dying.pending(), []);
         assert_eq!(fixture.status(2), Some(AllocationStatus::Waiting));
-        assert_eq!(fixture.manager.slot_counts().registered, 1);
+        assert_eq!(fixture.manager.overview().slots.registered.slots, 1);
     }
 }

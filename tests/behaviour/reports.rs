@@ -474,7 +474,7 @@ fn slots_that_a_report_omits_are_removed_and_their_losses_notified() {
     for number in 0..3 {
         assert!(fixture.manager.slot(&slot("tm", number)).is_none());
     }
-    assert_eq!(fixture.manager.slot_counts().registered, 2);
+    assert_eq!(fixture.manager.overview().slots.registered.slots, 2);
     assert_eq!(fixture.request(5, &small()), AllocationStatus::Waiting);
 }
 
@@ -493,8 +493,8 @@ fn empty_report_removes_all_slots_and_keeps_the_task_manager() {
     let task_manager = fixture.manager.task_manager(instance(7)).expect("registered");
     assert_eq!(task_manager.slot_counts().registered, 0);
     assert!(task_manager.idle_since().is_some());
-    assert_eq!(fixture.manager.num_task_managers(), 1);
-    assert_eq!(fixture.manager.slot_counts().registered, 0);
+    assert_eq!(fixture.manager.overview().task_managers, 1);
+    assert_eq!(fixture.manager.overview().slots.registered.slots, 0);
 
     // when, then
     fixture.report(7, &report("tm", &[None]));
@@ -593,7 +593,7 @@ fn request_fails_when_its_id_of_another_job_holds_the_slot_that_it_is_in_flight_
             })
         )]
     );
-    assert_eq!(fixture.manager.num_pending_slot_requests(), 0);
+    assert_eq!(fixture.manager.overview().pending_requests, 0);
     assert_eq!(fixture.status(1), Some(granted(&slot("tm", 0))), "of job 2");
 }
 

@@ -25,7 +25,7 @@ use crate::common::{
 fn assert_duplicate(fixture: &mut Fixture, status: AllocationStatus) {
     let counts = |fixture: &Fixture| {
         let manager = &fixture.manager;
-        (manager.slot_counts(), manager.num_pending_slot_requests())
+        (manager.overview().slots.counts(), manager.overview().pending_requests)
     };
     let counts_before = counts(fixture);
     fixture.log.take();
@@ -42,7 +42,7 @@ fn assert_duplicate(fixture: &mut Fixture, status: AllocationStatus) {
 #[track_caller]
 fn assert_conflict(fixture: &mut Fixture, job: u128, cores: f64, conflict: Conflict) {
     let status = fixture.status(1).expect("a known allocation");
-    let requests = fixture.manager.num_pending_slot_requests();
+    let requests = fixture.manager.overview().pending_requests;
     fixture.log.take();
     assert_eq!(
         fixture.try_request(job, 1, &profile(cores, 100)),
@@ -54,7 +54,7 @@ fn assert_conflict(fixture: &mut Fixture, job: u128, cores: f64, conflict: Confl
     );
     fixture.expect_nothing();
     assert_eq!(fixture.status(1), Some(status));
-    assert_eq!(fixture.manager.num_pending_slot_requests(), requests);
+    assert_eq!(fixture.manager.overview().pending_requests, requests);
 }
 
 #[test]
@@ -124,7 +124,7 @@ fn duplicate_of_a_granted_request() {
         Ok(SlotRequestOutcome::Duplicate(status))
     );
     fixture.expect_nothing();
-    assert_eq!(fixture.manager.num_pending_slot_requests(), 0);
+    assert_eq!(fixture.manager.overview().pending_requests, 0);
 }
 
 #[test]
@@ -472,12 +472,12 @@ fn unregistered_job_takes_its_ungranted_requests_along() {
     for id in [2, 3, 5] {
         assert_eq!(fixture.status(id), None);
     }
-    assert_eq!(fixture.manager.num_pending_slot_requests(), 3);
+    assert_eq!(fixture.manager.overview().pending_requests, 3);
 
     // then: nothing of it is left, and other jobs are not concerned
     assert_eq!(unregister_job(&mut fixture, 1), 0);
     assert_eq!(unregister_job(&mut fixture, 3), 0);
-    assert_eq!(fixture.manager.num_pending_slot_requests(), 3);
+    assert_eq!(fixture.manager.overview().pending_requests, 3);
     fixture.expect_nothing();
 
     // then: it can come back and use its ids again
@@ -512,8 +512,8 @@ fn ungranted_requests_of_an_unregistered_job_end_in_every_state_without_a_notifi
         assert_eq!(fixture.status(id), None);
     }
     assert_eq!(fixture.status(21), Some(AllocationStatus::Waiting));
-    assert_eq!(fixture.manager.num_pending_slot_requests(), 1);
-    assert_eq!(fixture.manager.slot_counts().free, 2);
+    assert_eq!(fixture.manager.overview().pending_requests, 1);
+    assert_eq!(fixture.manager.overview().slots.free.slots, 2);
     assert_eq!(fixture.promised(), (0, 1));
 }
 

@@ -51,7 +51,7 @@ fn counts_are_right_after_every_change() {
             .task_manager(instance(1))
             .expect("registered")
             .slot_counts();
-        [of(fixture.manager.slot_counts()), of(a)]
+        [of(fixture.manager.overview().slots.counts()), of(a)]
     }
 
     // given

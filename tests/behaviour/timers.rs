@@ -603,7 +603,7 @@ fn infinite_timeouts_never_fall_due() {
         // then
         fixture.expect_nothing();
         assert_eq!(fixture.clock.armed(), []);
-        assert_eq!(fixture.manager.num_pending_slot_requests(), 2);
+        assert_eq!(fixture.manager.overview().pending_requests, 2);
     }
 }
 

@@ -67,7 +67,7 @@ fn without_a_description_a_request_fails_if_its_worker_is_declined() {
     // when, then
     assert_refused(&mut fixture, 1, &small());
     fixture.expect(&[&ask(1)]);
-    assert_eq!(fixture.manager.num_pending_slot_requests(), 0);
+    assert_eq!(fixture.manager.overview().pending_requests, 0);
 }
 
 #[test]
@@ -585,7 +585,7 @@ fn waiting_requests_fail_oldest_first_when_the_rule_is_turned_on() {
         "failed 3: unfulfillable",
         "failed 5: unfulfillable",
     ]);
-    assert_eq!(fixture.manager.num_pending_slot_requests(), 0);
+    assert_eq!(fixture.manager.overview().pending_requests, 0);
 }
 
 #[test]
@@ -603,7 +603,7 @@ fn only_unfulfillable_requests_fail_when_the_rule_is_turned_on() {
 
     // then
     fixture.expect(&[FAILED]);
-    assert_eq!(fixture.manager.num_pending_slot_requests(), 2);
+    assert_eq!(fixture.manager.overview().pending_requests, 2);
 }
 
 #[test]

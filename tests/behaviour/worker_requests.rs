@@ -190,7 +190,7 @@ fn declined_worker_request_is_repeated_after_the_registration_timeout() {
     fixture.log.take();
     fixture.advance(60 * SECOND);
     fixture.expect(&[&ask(5)]);
-    assert_eq!(fixture.manager.num_pending_slot_requests(), 1);
+    assert_eq!(fixture.manager.overview().pending_requests, 1);
 
     // when, then: a request that is bound meanwhile is not repeated either
     fixture.promise_next(&[small(), small()]);
@@ -320,7 +320,7 @@ fn request_whose_worker_request_is_refused_fails_within_the_call() {
     // The failure is returned, not notified.
     fixture.expect(&["ask 1 for {cpu: 2}"]);
     assert_eq!(fixture.status(1), None);
-    assert_eq!(fixture.manager.num_pending_slot_requests(), 0);
+    assert_eq!(fixture.manager.overview().pending_requests, 0);
 }
 
 #[test]

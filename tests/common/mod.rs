@@ -347,7 +347,7 @@ impl Fixture {
 
     /// Returns the numbers of free slots, slots in flight and allocated slots.
     pub fn counts(&self) -> [usize; 3] {
-        let counts = self.manager.slot_counts();
+        let counts = self.manager.overview().slots.counts();
         [counts.free, counts.in_flight, counts.allocated]
     }
 
@@ -365,8 +365,8 @@ impl Fixture {
 
     /// Returns the numbers of bound and of unbound promised slots.
     pub fn promised(&self) -> (usize, usize) {
-        let counts = self.manager.promised_slot_counts();
-        (counts.bound, counts.unbound)
+        let overview = self.manager.overview();
+        (overview.bound_promised_slots, overview.unbound_promised_slots)
     }
 
     /// Returns the worker request of each promised slot and its bound request, oldest first.

@@ -45,7 +45,7 @@ fn live(name: &str, count: u64, id: impl Fn(u64) -> u128) {
             assert!(matches!(accepted, Ok(SlotRequestOutcome::Accepted(_))), "{accepted:?}");
         }
     }
-    assert_eq!(manager.num_pending_slot_requests() as u64, count);
+    assert_eq!(manager.overview().pending_requests as u64, count);
     for n in 0..count {
         assert!(matches!(
             manager.register_slot_request(request(n, 1)),
@@ -71,14 +71,14 @@ fn live(name: &str, count: u64, id: impl Fn(u64) -> u128) {
             .expect("it is held");
         assert_eq!(manager.free_slot(&slot_id, holder), Ok(FreeSlotOutcome::Freed));
     }
-    assert_eq!(manager.num_pending_slot_requests(), 0);
-    assert_eq!(manager.slot_counts().allocated as u64, count / 2);
+    assert_eq!(manager.overview().pending_requests, 0);
+    assert_eq!(manager.overview().slots.allocated.slots as u64, count / 2);
     assert_eq!(manager.check_invariants(), Ok(()));
     for worker in workers {
         let unregistered = manager.unregister_task_manager(InstanceId::from_u128(id(worker)), "lost");
         assert_eq!(unregistered, Ok(UnregistrationOutcome::Unregistered));
     }
-    assert_eq!(manager.slot_counts().registered, 0);
+    assert_eq!(manager.overview().slots.registered.slots, 0);
     assert_eq!(manager.check_invariants(), Ok(()));
     println!(
         "{name}: {:.0?} for each of {count}",

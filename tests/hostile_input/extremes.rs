@@ -87,7 +87,7 @@ fn at_the_end_of_time_nothing_is_over() {
     fixture.log.take();
     assert_eq!(fixture.run(), 0);
     fixture.expect_nothing();
-    assert_eq!(fixture.manager.num_pending_slot_requests(), 5);
+    assert_eq!(fixture.manager.overview().pending_requests, 5);
 }
 
 #[test]
@@ -204,10 +204,9 @@ fn promises_of_thousands_of_slots_are_recorded() {
         .answer_next_allocation(Ok(WorkerPromise::Slots(promised)));
     fixture.request(1, &profile(5_000.0, 0));
     fixture.request(2, &profile(4_999.5, 0));
-    let counts = fixture.manager.promised_slot_counts();
-    assert_eq!((counts.bound, counts.unbound), (1, 4_999));
+    assert_eq!(fixture.promised(), (1, 4_999));
     fixture.advance(SECOND);
-    assert_eq!(fixture.manager.promised_slot_counts().unbound, 0);
+    assert_eq!(fixture.manager.overview().unbound_promised_slots, 0);
     fixture
         .actions
         .answer_next_allocation(Ok(WorkerPromise::Slots(Vec::new())));

@@ -34,8 +34,8 @@ fn task_manager_with_a_million_slots_registers_reports_and_goes() {
         manager.register_task_manager(connection, &report),
         Ok(RegistrationOutcome::Registered)
     );
-    assert_eq!(manager.slot_counts().allocated, 500_000);
-    assert_eq!(manager.slot_counts().free, 500_000);
+    assert_eq!(manager.overview().slots.allocated.slots, 500_000);
+    assert_eq!(manager.overview().slots.free.slots, 500_000);
     assert_eq!(
         manager.report_slot_status(instance(1), &report),
         Ok(ReportOutcome::Applied)
@@ -46,7 +46,7 @@ fn task_manager_with_a_million_slots_registers_reports_and_goes() {
         manager.unregister_task_manager(instance(1), "lost"),
         Ok(UnregistrationOutcome::Unregistered)
     );
-    assert_eq!(manager.slot_counts().registered, 0);
+    assert_eq!(manager.overview().slots.registered.slots, 0);
     assert_eq!(manager.actions_mut().map(|actions| actions.failed), Some(500_000));
     assert_eq!(manager.check_invariants(), Ok(()));
 }
@@ -64,9 +64,9 @@ fn job_with_a_million_requests_waits_and_ends() {
         );
     }
     assert!(manager.register_slot_request(request(2, MILLION)).is_ok());
-    assert_eq!(manager.num_pending_slot_requests(), 1_000_001);
+    assert_eq!(manager.overview().pending_requests, 1_000_001);
     assert_eq!(manager.unregister_job(job(1)), Ok(1_000_000));
-    assert_eq!(manager.num_pending_slot_requests(), 1);
+    assert_eq!(manager.overview().pending_requests, 1);
     assert_eq!(manager.check_invariants(), Ok(()));
 }
 
@@ -89,7 +89,7 @@ fn thousands_of_distinct_profiles_of_slots_and_requests_are_matched() {
     };
     let connection = TaskExecutorConnection::new("tm", InstanceId::from_u128(1), Prompt);
     assert!(manager.register_task_manager(connection, &report(0)).is_ok());
-    assert_eq!(manager.slot_counts().allocated, PROFILES as usize);
+    assert_eq!(manager.overview().slots.allocated.slots, PROFILES as usize);
     for n in 0..PROFILES {
         let slot_id = SlotId::new("tm", n);
         let granted = AllocationStatus::Granted {

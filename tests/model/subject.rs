@@ -172,7 +172,8 @@ impl Subject {
     /// Returns the state, with the status of allocations `1..=allocations`.
     pub(crate) fn snapshot(&self, allocations: u128) -> Snapshot {
         let manager = &self.manager;
-        let (slots, promised) = (manager.slot_counts(), manager.promised_slot_counts());
+        let overview = manager.overview();
+        let slots = overview.slots.counts();
         Snapshot {
             leader_id: manager.leader_id(),
             slots: [
@@ -182,7 +183,7 @@ impl Subject {
                 slots.in_flight,
                 slots.allocated,
             ],
-            promised: [promised.bound, promised.unbound],
+            promised: [overview.bound_promised_slots, overview.unbound_promised_slots],
             task_managers: manager
                 .task_managers()
                 .map(|task_manager| TaskManagerView {
@@ -227,7 +228,7 @@ impl Subject {
                 .map(|id| manager.allocation_status(AllocationId::from_u128(id)))
                 .collect(),
             next_deadline: manager.next_deadline(),
-            awaited_answers: manager.num_awaited_answers(),
+            awaited_answers: overview.awaited_answers,
         }
     }
 

@@ -33,7 +33,7 @@ pub(crate) fn others_wait(waiting: usize, operations: usize) -> Prepared {
         || Prompt,
         move |manager| {
             assert_eq!(wait(manager, &mut others.clone().into_iter()), waiting);
-            assert_eq!(manager.num_pending_slot_requests(), waiting);
+            assert_eq!(manager.overview().pending_requests, waiting);
         },
     )
 }
@@ -51,7 +51,7 @@ pub(crate) fn others_in_flight(in_flight: usize, operations: usize) -> Prepared 
             PromptOrPatient::Patient(gateway.clone())
         });
         assert_eq!(wait(manager, &mut others.clone().into_iter()), in_flight);
-        assert_eq!(manager.slot_counts().in_flight, in_flight);
+        assert_eq!(manager.overview().slots.in_flight.slots, in_flight);
     })
 }
 
@@ -76,7 +76,7 @@ fn prepare<G: TaskExecutorGateway + 'static>(
         request(&mut manager, &mut requests, &mut granted);
         others(&mut manager);
         arm(&mut manager);
-        let counts = manager.slot_counts();
+        let counts = manager.overview().slots.counts();
         assert_eq!(counts.free, slots - used);
         let slot_ids = granted.into_iter().flatten();
         let mut grants: Vec<Grant> = slot_ids.zip(allocation_ids.iter().copied()).collect();
@@ -85,7 +85,7 @@ fn prepare<G: TaskExecutorGateway + 'static>(
             churn(&mut manager, &mut grants, &picks, &mut requests)
         });
         assert_eq!(freed, operations);
-        assert_eq!(manager.slot_counts(), counts);
+        assert_eq!(manager.overview().slots.counts(), counts);
     })
 }
 

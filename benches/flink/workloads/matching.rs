@@ -28,15 +28,15 @@ fn drain(waiting: usize, profiles: usize) -> Prepared {
     Box::new(move |clock| {
         let (mut manager, _) = started();
         assert_eq!(wait(&mut manager, &mut requests.clone().into_iter()), waiting);
-        assert_eq!(manager.num_pending_slot_requests(), waiting);
+        assert_eq!(manager.overview().pending_requests, waiting);
         arm(&mut manager);
         let mut registrations = connections(&task_managers, || Prompt);
         let registered = clock.time("slot", waiting, || {
             register(&mut manager, &task_managers, &mut registrations)
         });
         assert_eq!(registered, task_managers.len());
-        assert_eq!(manager.num_pending_slot_requests(), 0);
-        assert_eq!(manager.slot_counts().allocated, waiting);
+        assert_eq!(manager.overview().pending_requests, 0);
+        assert_eq!(manager.overview().slots.allocated.slots, waiting);
     })
 }
 
@@ -52,7 +52,7 @@ pub(crate) fn only_the_largest_fits(slots: usize, operations: usize) -> Prepared
         let mut requests = requests.clone().into_iter();
         let freed = clock.time("both", operations, || request_and_free(&mut manager, &mut requests));
         assert_eq!(freed, operations);
-        assert_eq!(manager.slot_counts().free, slots);
+        assert_eq!(manager.overview().slots.free.slots, slots);
     })
 }
 

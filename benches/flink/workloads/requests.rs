@@ -26,10 +26,10 @@ pub(crate) fn all_slots(slots: usize, _: usize) -> Prepared {
         arm(&mut manager);
         let (mut requests, mut granted) = (requests.clone().into_iter(), places(slots));
         clock.time("request", slots, || request(&mut manager, &mut requests, &mut granted));
-        assert_eq!(manager.slot_counts().allocated, slots);
+        assert_eq!(manager.overview().slots.allocated.slots, slots);
         let freed = clock.time("free", slots, || free(&mut manager, &granted, &allocation_ids));
         assert_eq!(freed, slots);
-        assert_eq!(manager.slot_counts().free, slots);
+        assert_eq!(manager.overview().slots.free.slots, slots);
     })
 }
 
@@ -55,12 +55,12 @@ pub(crate) fn in_flight(slots: usize, _: usize) -> Prepared {
         join(&mut manager, &task_managers, || gateway.clone());
         let (mut requests, mut granted) = (requests.clone().into_iter(), places(slots));
         clock.time("both", slots, || request(&mut manager, &mut requests, &mut granted));
-        assert_eq!(manager.slot_counts().in_flight, slots);
+        assert_eq!(manager.overview().slots.in_flight.slots, slots);
         arm(&mut manager);
         let asked = gateway.asked.take();
         let applied = clock.time("both", 0, || acknowledge(&mut manager, &asked));
         assert_eq!(applied, slots);
-        assert_eq!(manager.slot_counts().allocated, slots);
+        assert_eq!(manager.overview().slots.allocated.slots, slots);
     })
 }
 
@@ -93,6 +93,6 @@ pub(crate) fn spread_out(slots: usize, operations: usize) -> Prepared {
         clock.time("request", operations, || {
             request(&mut manager, &mut requests, &mut granted);
         });
-        assert_eq!(manager.slot_counts().allocated, operations);
+        assert_eq!(manager.overview().slots.allocated.slots, operations);
     })
 }

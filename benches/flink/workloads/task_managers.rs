@@ -20,7 +20,7 @@ pub(crate) fn unchanged_reports(slots: usize, reports: usize) -> Prepared {
             (0..rounds).map(|_| report(&mut manager, &task_managers)).sum::<usize>()
         });
         assert_eq!(applied, reports);
-        assert_eq!(manager.slot_counts().free, slots / 2);
+        assert_eq!(manager.overview().slots.free.slots, slots / 2);
     })
 }
 
@@ -44,13 +44,13 @@ pub(crate) fn unregister(slots: usize, _: usize) -> Prepared {
         join(&mut manager, &task_managers, || Prompt);
         let (mut requests, mut granted) = (requests.clone().into_iter(), places(slots));
         request(&mut manager, &mut requests, &mut granted);
-        assert_eq!(manager.slot_counts().allocated, slots);
+        assert_eq!(manager.overview().slots.allocated.slots, slots);
         drop(granted);
         let gone = clock.time("task-manager", task_managers.len(), || {
             leave(&mut manager, &task_managers, &cause)
         });
         assert_eq!(gone, task_managers.len());
-        assert_eq!(manager.slot_counts().registered, 0);
+        assert_eq!(manager.overview().slots.registered.slots, 0);
         assert_eq!(manager.actions_mut().map(|actions| actions.failed), Some(slots));
     })
 }

@@ -26,10 +26,10 @@ pub(crate) fn cancelled(waiting: usize, checks: usize) -> Prepared {
             (0..checks).map(|_| poll(&mut manager)).sum::<usize>()
         });
         assert_eq!(events, 0);
-        assert_eq!(manager.num_pending_slot_requests(), waiting);
+        assert_eq!(manager.overview().pending_requests, waiting);
         let cancelled = clock.time("both", 0, || cancel(&mut manager, &allocation_ids));
         assert_eq!(cancelled, waiting);
-        assert_eq!(manager.num_pending_slot_requests(), 0);
+        assert_eq!(manager.overview().pending_requests, 0);
     })
 }
 
@@ -53,7 +53,7 @@ pub(crate) fn due(waiting: usize, _: usize) -> Prepared {
         counter.advance(manager.config().request_timeout + Duration::from_secs(1));
         let expired = clock.time("request", waiting, || expire(&mut manager));
         assert_eq!(expired, waiting);
-        assert_eq!(manager.num_pending_slot_requests(), 0);
+        assert_eq!(manager.overview().pending_requests, 0);
         assert_eq!(manager.actions_mut().map(|actions| actions.failed), Some(waiting));
     })
 }

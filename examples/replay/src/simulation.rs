@@ -186,7 +186,10 @@ impl Simulation {
         self.run_until(Self::is_quiet, progress)?;
         let mut violations = self.violations();
         if self.settings.elastic && self.settings.releases_end {
-            self.run_until(|simulation| simulation.manager.get().num_task_managers() == 0, progress)?;
+            self.run_until(
+                |simulation| simulation.manager.get().overview().task_managers == 0,
+                progress,
+            )?;
             violations.extend(self.violations_without_nodes());
         }
         Ok(violations)
@@ -225,7 +228,7 @@ impl Simulation {
 
     /// Returns whether all pods are over, no request waits, and no message is on its way.
     fn is_quiet(&self) -> bool {
-        self.pods_left == 0 && self.consequential_events == 0 && self.manager.get().num_pending_slot_requests() == 0
+        self.pods_left == 0 && self.consequential_events == 0 && self.manager.get().overview().pending_requests == 0
     }
 
     fn handle_next_event(&mut self) -> Result<()> {
@@ -307,12 +310,13 @@ impl Simulation {
 
     fn sample(&mut self, now: Timestamp) {
         let manager = self.manager.get();
-        let (slots, promised) = (manager.slot_counts(), manager.promised_slot_counts());
+        let overview = manager.overview();
+        let slots = overview.slots.counts();
         let sample = Sample {
             used: slots.allocated + slots.in_flight,
             all: slots.registered,
-            promised: promised.bound + promised.unbound,
-            waiting: manager.num_pending_slot_requests() - slots.in_flight,
+            promised: overview.promised.slots,
+            waiting: overview.pending_requests - slots.in_flight,
         };
         self.statistics.peak_waiting.update(sample.waiting, now);
         self.statistics.peak_used.update(sample.used, now);
@@ -361,7 +365,7 @@ impl Simulation {
         progress.set_message(format!(
             "{} · {} waiting",
             display::time(self.clock.now()),
-            self.manager.get().num_pending_slot_requests()
+            self.manager.get().overview().pending_requests
         ));
     }
 }

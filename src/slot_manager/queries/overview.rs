@@ -1,11 +1,13 @@
 //! The overview: all records in numbers.
 
-use crate::config::Quantity;
-use crate::overview::{Counters, Overview, SlotOverview, TaskManagerOverview};
-use crate::{ScheduledExecutor, SlotManager, TaskExecutorGateway};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::overview::{Counters, Overview, Resources, SlotOverview, TaskManagerOverview};
+use crate::{ResourceProfile, ScheduledExecutor, SlotManager, TaskExecutorGateway};
 
 use crate::slot_manager::queries::views::TaskManagerRegistration;
-use crate::slot_manager::state::slot_totals::{SlotTotals, SlotUsage};
+use crate::slot_manager::state::slot_totals::SlotUsage;
 
 /// Overviews.
 impl<A, G: TaskExecutorGateway, E: ScheduledExecutor> SlotManager<A, G, E> {
@@ -13,7 +15,7 @@ impl<A, G: TaskExecutorGateway, E: ScheduledExecutor> SlotManager<A, G, E> {
     ///
     /// The `Display` text of the overview is meant for operators.
     ///
-    /// Cost: O(1), because the manager updates all totals with each change.
+    /// Cost: O(distinct profiles of slots). It does not grow with slots or task managers.
     ///
     /// # Example
     ///
@@ -41,13 +43,25 @@ impl<A, G: TaskExecutorGateway, E: ScheduledExecutor> SlotManager<A, G, E> {
     /// ```
     pub fn overview(&self) -> Overview {
         let core = &self.core;
+        let mut slots = Sums::default();
+        let mut promised = Sum::default();
+        for (profile, totals) in core.slot_totals.profiles() {
+            let profile = &core.profiles[profile];
+            for usage in SlotUsage::ALL {
+                slots.of(usage).add(totals.slots(usage), profile);
+            }
+            promised.add(totals.promised(), profile);
+        }
+        let unbound_promised_slots = core.promises.num_unbound();
         Overview {
             task_managers: core.task_managers.records.len(),
             blocked_task_managers: core.blocking.task_managers.len(),
-            slots: core.slot_totals.overview(),
-            promised: core.slot_totals.promised().into(),
-            unbound_promised_slots: core.promises.num_unbound(),
+            slots: slots.into(),
+            promised: promised.into(),
+            bound_promised_slots: core.promises.len() - unbound_promised_slots,
+            unbound_promised_slots,
             pending_requests: core.requests.records.len(),
+            awaited_answers: self.num_awaited_answers(),
             counters: core.counters,
         }
     }
@@ -63,36 +77,121 @@ impl TaskManagerRegistration<'_> {
     ///
     /// Cost: O(slots of the task manager).
     pub fn overview(&self) -> TaskManagerOverview {
-        let mut by_usage = [Quantity::default(); SlotUsage::ALL.len()];
+        let mut slots = Sums::default();
         for (usage, profile) in self.uses() {
-            by_usage[usage as usize] += Quantity::of_slot(profile);
+            slots.of(usage).add(1, profile);
         }
         TaskManagerOverview {
             resource_id: self.resource_id().clone(),
             instance_id: self.instance_id(),
             is_blocked: self.is_blocked(),
             idle_since: self.idle_since(),
-            slots: overview_of(|usage| by_usage[usage as usize]),
+            slots: slots.into(),
         }
     }
 }
 
-/// Returns the overview of slots with the given totals for each usage.
-fn overview_of(of: impl Fn(SlotUsage) -> Quantity) -> SlotOverview {
-    let registered = SlotUsage::ALL
-        .into_iter()
-        .fold(Quantity::default(), |sum, usage| sum + of(usage));
-    SlotOverview {
-        registered: registered.into(),
-        free: (of(SlotUsage::Free) + of(SlotUsage::BackingOff)).into(),
-        blocked: of(SlotUsage::Blocked).into(),
-        in_flight: of(SlotUsage::InFlight).into(),
-        allocated: of(SlotUsage::Allocated).into(),
+/// The sum of the resources of some slots. Sums of 64-bit amounts of fewer than 2³² slots fit.
+#[derive(Debug, Default)]
+struct Sum<'a> {
+    slots: usize,
+    /// In units of 10⁻⁸ cores.
+    cpu: u128,
+    kinds_of_memory: [u128; 4],
+    /// In units of 10⁻⁸.
+    extended: BTreeMap<&'a Arc<str>, u128>,
+}
+
+impl<'a> Sum<'a> {
+    /// Adds slots of one profile.
+    fn add(&mut self, slots: usize, profile: &'a ResourceProfile) {
+        if slots == 0 {
+            return;
+        }
+        let times = slots as u128;
+        self.slots += slots;
+        self.cpu += u128::from(profile.cpu_units()) * times;
+        for (sum, bytes) in self.kinds_of_memory.iter_mut().zip(profile.kinds_of_memory()) {
+            *sum += u128::from(bytes) * times;
+        }
+        for (name, amount) in profile.extended_units() {
+            *self.extended.entry(name).or_default() += u128::from(amount) * times;
+        }
+    }
+
+    /// Adds another sum.
+    fn merge(&mut self, other: &Self) {
+        self.slots += other.slots;
+        self.cpu += other.cpu;
+        for (sum, bytes) in self.kinds_of_memory.iter_mut().zip(other.kinds_of_memory) {
+            *sum += bytes;
+        }
+        for (name, amount) in &other.extended {
+            *self.extended.entry(name).or_default() += amount;
+        }
     }
 }
 
-impl SlotTotals {
-    fn overview(&self) -> SlotOverview {
-        overview_of(|usage| self.of(usage))
+impl From<Sum<'_>> for Resources {
+    fn from(sum: Sum<'_>) -> Self {
+        let bytes = |sum: u128| u64::try_from(sum).unwrap_or(u64::MAX);
+        let [task_heap, task_off_heap, managed, network] = sum.kinds_of_memory;
+        // The unit of extended resources is that of cores.
+        let amount = ResourceProfile::cores_of_units;
+        let extended = sum.extended.into_iter();
+        Self {
+            slots: sum.slots,
+            cpu_cores: ResourceProfile::cores_of_units(sum.cpu),
+            memory_bytes: bytes(sum.kinds_of_memory.iter().sum()),
+            task_heap_memory_bytes: bytes(task_heap),
+            task_off_heap_memory_bytes: bytes(task_off_heap),
+            managed_memory_bytes: bytes(managed),
+            network_memory_bytes: bytes(network),
+            extended: extended
+                .map(|(name, units)| (Arc::clone(name), amount(units)))
+                .collect(),
+        }
+    }
+}
+
+/// The sums of registered slots by state.
+#[derive(Debug, Default)]
+struct Sums<'a> {
+    free: Sum<'a>,
+    blocked: Sum<'a>,
+    in_flight: Sum<'a>,
+    allocated: Sum<'a>,
+}
+
+impl<'a> Sums<'a> {
+    fn of(&mut self, usage: SlotUsage) -> &mut Sum<'a> {
+        match usage {
+            SlotUsage::Free | SlotUsage::BackingOff => &mut self.free,
+            SlotUsage::Blocked => &mut self.blocked,
+            SlotUsage::InFlight => &mut self.in_flight,
+            SlotUsage::Allocated => &mut self.allocated,
+        }
+    }
+}
+
+impl From<Sums<'_>> for SlotOverview {
+    fn from(sums: Sums<'_>) -> Self {
+        let Sums {
+            free,
+            blocked,
+            in_flight,
+            allocated,
+        } = sums;
+        let mut registered = Sum::default();
+        for part in [&free, &blocked, &in_flight, &allocated] {
+            registered.merge(part);
+        }
+        Self {
+            registered: registered.into(),
+            free: free.into(),
+            blocked: blocked.into(),
+            in_flight: in_flight.into(),
+            allocated: allocated.into(),
+        }
     }
 }

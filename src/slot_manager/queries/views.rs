@@ -17,7 +17,15 @@ use crate::slot_manager::state::slots::{self, SlotKey};
 use crate::slot_manager::state::task_managers::{TaskManager, TaskManagerKey};
 
 /// Numbers of registered slots by state.
+///
+/// ```
+/// use slot_manager::overview::SlotCounts;
+///
+/// let counts = SlotCounts::default();
+/// assert_eq!(counts.registered, counts.free + counts.blocked + counts.in_flight + counts.allocated);
+/// ```
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct SlotCounts {
     /// All slots: the sum of the four numbers below.
@@ -32,44 +40,10 @@ pub struct SlotCounts {
     pub allocated: usize,
 }
 
-/// Numbers of promised slots.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct PromisedSlotCounts {
-    /// Promised slots with a bound request.
-    pub bound: usize,
-    /// Promised slots without a bound request.
-    pub unbound: usize,
-}
-
 /// Views.
 ///
 /// A query costs O(1), and an iterator O(1) for each item, unless its documentation says otherwise.
 impl<A, G: TaskExecutorGateway, E: ScheduledExecutor> SlotManager<A, G, E> {
-    /// Returns the numbers of registered slots by state.
-    pub fn slot_counts(&self) -> SlotCounts {
-        self.core.slot_counts()
-    }
-
-    /// Returns the numbers of bound and unbound promised slots.
-    pub fn promised_slot_counts(&self) -> PromisedSlotCounts {
-        let unbound = self.core.promises.num_unbound();
-        PromisedSlotCounts {
-            bound: self.core.promises.len() - unbound,
-            unbound,
-        }
-    }
-
-    /// Returns the number of registered task managers.
-    pub fn num_task_managers(&self) -> usize {
-        self.core.task_managers.records.len()
-    }
-
-    /// Returns the number of pending requests: waiting, backing off or in flight.
-    pub fn num_pending_slot_requests(&self) -> usize {
-        self.core.requests.records.len()
-    }
-
     /// Returns all registered slots: by task manager, oldest registration first, then by number.
     ///
     /// Cost: O(1) for each slot.
@@ -227,7 +201,21 @@ impl Core {
 }
 
 /// The state of a slot.
+///
+/// ```
+/// use slot_manager::AllocationId;
+/// use slot_manager::view::SlotState;
+///
+/// fn holder(state: SlotState) -> Option<AllocationId> {
+///     match state {
+///         SlotState::Allocated { allocation_id, .. } => Some(allocation_id),
+///         _ => None,
+///     }
+/// }
+/// assert_eq!(holder(SlotState::Free), None);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub enum SlotState {
     /// The slot is offered to requests.
@@ -332,8 +320,8 @@ impl std::fmt::Debug for TaskManagerSlot<'_> {
 /// A pending request: not granted, and not ended.
 #[derive(Clone, Copy)]
 pub struct PendingSlotRequest<'a> {
-    core: &'a Core,
-    key: RequestKey,
+    pub(super) core: &'a Core,
+    pub(super) key: RequestKey,
 }
 
 impl<'a> PendingSlotRequest<'a> {
@@ -414,8 +402,8 @@ impl std::fmt::Debug for PendingSlotRequest<'_> {
 /// A registration of a task manager.
 #[derive(Clone, Copy)]
 pub struct TaskManagerRegistration<'a> {
-    core: &'a Core,
-    key: TaskManagerKey,
+    pub(super) core: &'a Core,
+    pub(super) key: TaskManagerKey,
 }
 
 impl<'a> TaskManagerRegistration<'a> {

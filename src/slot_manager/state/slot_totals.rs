@@ -178,14 +178,6 @@ impl SlotTotals {
         }
     }
 
-    /// Returns the number and the resources of the slots with this usage.
-    pub(crate) fn of(&self, usage: SlotUsage) -> Quantity {
-        match usage {
-            SlotUsage::Free => self.not_free.iter().fold(self.registered, |free, part| free - *part),
-            _ => self.not_free[usage as usize],
-        }
-    }
-
     pub(crate) fn registered(&self) -> Quantity {
         self.registered
     }

@@ -114,5 +114,5 @@ fn request_that_ends_makes_room() {
     fixture.request(2, &small());
     fixture.cancel(2);
     fixture.request(3, &small());
-    assert_eq!(fixture.manager.num_pending_slot_requests(), 1);
+    assert_eq!(fixture.manager.overview().pending_requests, 1);
 }

@@ -367,7 +367,7 @@ fn order_within_a_report_does_not_matter() {
         }
         fixture.register("tm", 1, &SlotReport::new(statuses));
         let holders = [1, 3].map(|number| fixture.holder(&slot("tm", number)));
-        (holders, fixture.status(1), fixture.manager.slot_counts())
+        (holders, fixture.status(1), fixture.manager.overview().slots.counts())
     };
 
     // then

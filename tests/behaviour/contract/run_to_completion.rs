@@ -46,8 +46,8 @@ fn thousands_of_attempts_that_fail_at_once_are_two_for_each_slot() {
         let effects = fixture.log.take();
         assert_eq!(slot_requests(&effects).len(), 2 * slots);
         assert!(asks(&effects).len() <= 2 * slots, "at most one for each failed attempt");
-        assert_eq!(fixture.manager.slot_counts().free, slots);
-        assert_eq!(fixture.manager.num_pending_slot_requests(), requests);
+        assert_eq!(fixture.manager.overview().slots.free.slots, slots);
+        assert_eq!(fixture.manager.overview().pending_requests, requests);
         let backoff = fixture.manager.config().retry_backoff;
         assert_eq!(
             fixture.manager.next_deadline().map(Timestamp::since_origin),
@@ -104,7 +104,7 @@ fn chain_of_immediate_answers_may_be_as_long_as_the_queue() {
         let effects = fixture.log.take();
         assert_eq!(slot_requests(&effects).len(), requests);
         assert_eq!(failures(&effects).len(), requests);
-        assert_eq!(fixture.manager.num_pending_slot_requests(), 0);
+        assert_eq!(fixture.manager.overview().pending_requests, 0);
         assert!(fixture.is_free(&slot("tm", 0)));
     });
 }
@@ -131,7 +131,7 @@ fn thousands_of_refused_workers_end_in_one_call() {
         let effects = fixture.log.take();
         assert_eq!(asks(&effects).len(), requests);
         assert_eq!(failures(&effects).len(), requests);
-        assert_eq!(fixture.manager.num_pending_slot_requests(), 0);
+        assert_eq!(fixture.manager.overview().pending_requests, 0);
     });
 }
 

@@ -85,7 +85,7 @@ fn answers_beyond_the_budget_are_applied_poll_by_poll() {
     assert_eq!(poll_all(&mut fixture, &Task::new()), 1000);
 
     // then
-    assert_eq!(fixture.manager.slot_counts().allocated, 1000);
+    assert_eq!(fixture.manager.overview().slots.allocated.slots, 1000);
     let expected: Vec<_> = (1..=1000).map(|id| format!("granted {id} on tm_{}", id - 1)).collect();
     assert_eq!(fixture.brief_effects(), expected);
 }
@@ -126,7 +126,7 @@ fn answers_that_were_ready_in_time_count_even_beyond_the_budget() {
         drive(&mut fixture);
 
         // then
-        assert_eq!(fixture.manager.slot_counts().allocated, 1000);
+        assert_eq!(fixture.manager.overview().slots.allocated.slots, 1000);
     }
 }
 
@@ -141,7 +141,7 @@ fn answers_and_deadlines_are_all_handled() {
     assert_eq!(poll_all(&mut fixture, &Task::new()), 2000);
 
     // then
-    assert_eq!(fixture.manager.slot_counts().allocated, 1000);
+    assert_eq!(fixture.manager.overview().slots.allocated.slots, 1000);
 }
 
 #[test]
@@ -152,7 +152,7 @@ fn running_until_stalled_has_no_budget() {
 
     // when, then
     assert_eq!(fixture.run(), 1000);
-    assert_eq!(fixture.manager.slot_counts().allocated, 1000);
+    assert_eq!(fixture.manager.overview().slots.allocated.slots, 1000);
 }
 
 // Futures that wake themselves.
@@ -215,7 +215,7 @@ fn many_futures_that_wake_themselves_for_ever_do_not_hold_up_time() {
             requests,
             "failures with {requests} restless futures"
         );
-        assert_eq!(manager.num_awaited_answers(), 0);
+        assert_eq!(manager.overview().awaited_answers, 0);
     }
 }
 
@@ -239,7 +239,7 @@ fn answers_that_a_poll_left_over_do_not_concern_the_next_leadership() {
     let (mut fixture, gateway) = in_flight(600);
     acknowledge(&gateway, 600);
     assert!(poll(&mut fixture, &Task::new()).is_ready());
-    assert!(fixture.manager.num_awaited_answers() > 0);
+    assert!(fixture.manager.overview().awaited_answers > 0);
     fixture.suspend();
 
     // when
@@ -272,7 +272,7 @@ fn running_until_stalled_finds_an_answer_behind_any_number_of_needless_wake_ups(
 
     // then
     assert_eq!(manager.run_until_stalled(), 1);
-    assert_eq!(manager.slot_counts().allocated, 1);
+    assert_eq!(manager.overview().slots.allocated.slots, 1);
     manager.check_invariants().expect("they hold");
 }
 
@@ -293,7 +293,7 @@ fn running_until_stalled_goes_on_with_the_retry_that_an_answer_among_restless_fu
 
     // when, then
     assert_eq!(manager.run_until_stalled(), 2);
-    assert_eq!(manager.slot_counts().allocated, 1);
+    assert_eq!(manager.overview().slots.allocated.slots, 1);
     manager.check_invariants().expect("they hold");
 }
 
@@ -392,7 +392,7 @@ fn answer_that_comes_while_others_are_left_over_is_in_time() {
 
     // then
     assert_eq!(poll(&mut fixture, &task), Poll::Ready(2));
-    assert_eq!(fixture.manager.slot_counts().allocated, 258);
+    assert_eq!(fixture.manager.overview().slots.allocated.slots, 258);
 }
 
 /// A clock that advances by 10 ms whenever it is read.

@@ -29,11 +29,11 @@ fn assert_given_up(end: impl FnOnce(&mut Fixture)) {
     assert!(gateway.pending().iter().all(|request| request.attempt > 1));
     let late = gateway.answer(1, acknowledged());
     assert_eq!(late, Err(NotPending { attempt: 1 }));
-    let before = (fixture.status(1), fixture.manager.slot_counts());
+    let before = (fixture.status(1), fixture.manager.overview().slots.counts());
     fixture.log.take();
     assert_eq!(fixture.run(), 0);
     fixture.expect_nothing();
-    assert_eq!((fixture.status(1), fixture.manager.slot_counts()), before);
+    assert_eq!((fixture.status(1), fixture.manager.overview().slots.counts()), before);
 }
 
 #[test]

@@ -81,7 +81,7 @@ fn gateway_is_dropped_with_its_registration() {
     // when, then: released
     clock.advance(SECOND);
     manager.run_until_stalled();
-    assert_eq!(manager.num_task_managers(), 0);
+    assert_eq!(manager.overview().task_managers, 0);
     assert_lives(&newer, false);
     assert_lives(&other, false);
 

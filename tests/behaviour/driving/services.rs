@@ -189,9 +189,9 @@ async fn service_on_a_runtime_of_several_threads_grants_all_requests() {
     // then
     assert!(mailbox.send(Message::Stop).is_ok());
     let manager = service.join_next().await.expect("one task").expect("it did not panic");
-    assert_eq!(manager.num_pending_slot_requests(), 0);
-    assert_eq!(manager.slot_counts().registered, 32);
-    assert_eq!(manager.slot_counts().free, 32);
+    assert_eq!(manager.overview().pending_requests, 0);
+    assert_eq!(manager.overview().slots.registered.slots, 32);
+    assert_eq!(manager.overview().slots.free.slots, 32);
     drop(manager);
     while let Some(ended) = others.join_next().await {
         ended.expect("it did not panic");
@@ -265,7 +265,7 @@ async fn gateway_on_a_local_set_need_not_be_send() {
             }
             assert!(mailbox.send(Message::Stop).is_ok());
             let manager = service.await.expect("it did not panic");
-            assert_eq!(manager.slot_counts().allocated, 2);
+            assert_eq!(manager.overview().slots.allocated.slots, 2);
         })
         .await;
 }

@@ -82,6 +82,13 @@ pub(crate) fn total<'a>(slots: impl IntoIterator<Item = &'a ResourceProfile>) ->
         sum.slots += 1;
         sum.cpu_cores += profile.cpu_cores().unwrap_or_default();
         sum.memory_bytes += profile.total_memory_bytes().unwrap_or_default();
+        sum.task_heap_memory_bytes += profile.task_heap_memory_bytes().unwrap_or_default();
+        sum.task_off_heap_memory_bytes += profile.task_off_heap_memory_bytes().unwrap_or_default();
+        sum.managed_memory_bytes += profile.managed_memory_bytes().unwrap_or_default();
+        sum.network_memory_bytes += profile.network_memory_bytes().unwrap_or_default();
+        for (name, amount) in profile.extended_resources() {
+            *sum.extended.entry(name.into()).or_default() += amount;
+        }
     }
     sum
 }

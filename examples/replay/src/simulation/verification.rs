@@ -34,7 +34,7 @@ impl Simulation {
         let manager = self.manager.get();
         violations.extend(manager.check_invariants().err().map(|violation| violation.to_string()));
 
-        let (slots, pending) = (manager.slot_counts(), manager.num_pending_slot_requests());
+        let (slots, pending) = (manager.overview().slots.counts(), manager.overview().pending_requests);
         if slots.allocated + slots.in_flight + pending > 0 {
             violations.push(format!(
                 "the manager has {} allocated slots, {} in flight and {pending} waiting requests left",
@@ -83,11 +83,15 @@ impl Simulation {
                     .extend(self.difference(status.slot_id(), status.allocation().map(|allocation| allocation.id)));
             }
         }
-        if (manager.num_task_managers(), manager.slot_counts().registered) != (executors, slots) {
+        if (
+            manager.overview().task_managers,
+            manager.overview().slots.registered.slots,
+        ) != (executors, slots)
+        {
             violations.push(format!(
                 "{executors} task executors with {slots} slots are running, the manager knows {} with {}",
-                manager.num_task_managers(),
-                manager.slot_counts().registered
+                manager.overview().task_managers,
+                manager.overview().slots.registered.slots
             ));
         }
         violations
@@ -118,7 +122,10 @@ impl Simulation {
             .map(|error| error.to_string())
             .into_iter()
             .collect();
-        let (known, slots) = (manager.num_task_managers(), manager.slot_counts().registered);
+        let (known, slots) = (
+            manager.overview().task_managers,
+            manager.overview().slots.registered.slots,
+        );
         let running = self.machines.running().count();
         if known + slots + running > 0 {
             violations.push(format!(

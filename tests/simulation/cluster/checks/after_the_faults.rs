@@ -105,7 +105,7 @@ impl Simulation {
         self.end_all_jobs();
         self.run_until_quiet()?;
         self.check_view_equals_truth()?;
-        let counts = self.manager.slot_counts();
+        let counts = self.manager.overview().slots.counts();
         ensure!(
             counts.free == counts.registered,
             "slots are used after all jobs have ended: {counts:?}"
@@ -119,8 +119,8 @@ impl Simulation {
         for worker_request in open {
             self.manager_hears_failed_worker(self.leaderships, worker_request)?;
         }
-        let open = self.manager.promised_slot_counts();
-        ensure!(open == Default::default(), "promised slots are left: {open:?}");
+        let open = self.manager.overview().promised;
+        ensure!(open.slots == 0, "promised slots are left: {open:?}");
         Ok(())
     }
 
@@ -204,7 +204,7 @@ impl Simulation {
     }
 
     fn is_quiet(&self) -> bool {
-        self.manager.num_awaited_answers() == 0
+        self.manager.overview().awaited_answers == 0
             && self
                 .manager
                 .promised_slots()
@@ -225,7 +225,7 @@ impl Simulation {
         format!(
             "{:?}, {} answers are awaited, {requests:?}, {promises:?}",
             self.manager,
-            self.manager.num_awaited_answers()
+            self.manager.overview().awaited_answers
         )
     }
 

@@ -170,7 +170,7 @@ impl CapacityChecks {
         if !rewind.context.is_after(config.recovery_timeout) {
             return Err(format!("{worker_request} is requested within the recovery"));
         }
-        let beyond = capacity_rules::limit_beyond(config, present, capacity_rules::total(promised));
+        let beyond = capacity_rules::limit_beyond(config, present.clone(), capacity_rules::total(promised));
         if was_taken == beyond.is_some() && !promised.is_empty() {
             return Err(format!(
                 "{worker_request} was accepted: {was_taken}; with {promised:?} and {present} it exceeds {beyond:?}"
@@ -180,7 +180,7 @@ impl CapacityChecks {
             if !worker[0].is_matching(asked) {
                 return Err(format!("{worker_request} is requested, and no worker fits {asked}"));
             }
-            if let Some(limit) = capacity_rules::limit_beyond(config, present, capacity_rules::total(&worker)) {
+            if let Some(limit) = capacity_rules::limit_beyond(config, present.clone(), capacity_rules::total(&worker)) {
                 return Err(format!(
                     "{worker_request} is requested, and with {present} it exceeds {limit}"
                 ));

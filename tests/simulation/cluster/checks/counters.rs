@@ -1,7 +1,7 @@
 //! The counters of the manager, counted again from effects and outcomes.
 
 use slot_manager::message::{AllocationFailureCause, Release, RequestFailure, Withdrawal};
-use slot_manager::overview::{Counters, FailureCounters};
+use slot_manager::overview::Counters;
 use slot_manager::testing::{Action, Effect};
 
 use crate::cluster::call_log::{Call, CallAnswer};
@@ -51,8 +51,12 @@ impl CounterChecks {
             self.count(call);
         }
         let counters = manager.counters();
-        if let Some(number) = (0..all(&counters).len()).find(|at| all(&counters)[*at] < all(&self.last)[*at]) {
-            return Err(format!("counter {number} fell: {:?}, then {counters:?}", self.last));
+        if let Some(((name, _), _)) = counters
+            .iter()
+            .zip(self.last.iter())
+            .find(|((_, now), (_, last))| now < last)
+        {
+            return Err(format!("counter {name} fell: {:?}, then {counters:?}", self.last));
         }
         self.last = counters;
         let seen = &self.seen;
@@ -70,7 +74,7 @@ impl CounterChecks {
             return Err(format!("the counters are {counters:?}, expected {seen:?}"));
         }
         let ended = counters.requests_served + counters.requests_cancelled + counters.requests_failed.total();
-        let pending = manager.num_pending_slot_requests() as u64;
+        let pending = manager.overview().pending_requests as u64;
         if counters.requests_accepted != ended + pending + self.dropped {
             return Err(format!(
                 "{counters:?}, {pending} requests wait and {} were dropped",
@@ -104,33 +108,4 @@ impl CounterChecks {
             _ => failed.held_by_another_job += 1,
         }
     }
-}
-
-fn all(counters: &Counters) -> [u64; 17] {
-    let FailureCounters {
-        timeout,
-        resource_manager,
-        unfulfillable,
-        held_by_another_job,
-        ..
-    } = counters.requests_failed;
-    [
-        counters.requests_accepted,
-        counters.requests_served,
-        counters.requests_cancelled,
-        timeout,
-        resource_manager,
-        unfulfillable,
-        held_by_another_job,
-        counters.requests_retried,
-        counters.grants_lost,
-        counters.workers_requested,
-        counters.workers_declined,
-        counters.workers_withdrawn,
-        counters.promises_broken,
-        counters.task_managers_released,
-        counters.task_managers_refused,
-        counters.reports_stale,
-        counters.reports_refused,
-    ]
 }

@@ -16,7 +16,7 @@ use crate::cluster::simulation::{Simulation, job_id};
 impl Simulation {
     pub(crate) fn manager_hears_request(&mut self, job: u128, id: AllocationId, profile: ResourceProfile) -> Check {
         let known = self.manager.allocation_status(id);
-        let pending = self.manager.num_pending_slot_requests();
+        let pending = self.manager.overview().pending_requests;
         let limit = self.scenario.config.max_pending_requests;
         let request = SlotRequest::new(job_id(job), id, profile, format!("job-master-{job}"));
         match self.manager.register_slot_request(request) {

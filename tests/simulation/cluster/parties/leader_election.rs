@@ -54,7 +54,7 @@ impl Simulation {
         if !calls.is_empty() {
             return Err(format!("suspend made calls: {calls:?}"));
         }
-        if self.manager.next_deadline().is_some() || self.manager.num_awaited_answers() > 0 {
+        if self.manager.next_deadline().is_some() || self.manager.overview().awaited_answers > 0 {
             return Err(format!("suspend left state: {:?}", self.manager));
         }
         if !self.clock.armed().is_empty() {
