@@ -31,7 +31,7 @@ pub struct ParseIdError {
 }
 
 impl ParseIdError {
-    fn new(text: &str, expected: &'static str) -> Self {
+    pub(crate) fn new(text: &str, expected: &'static str) -> Self {
         Self {
             text: text.to_owned(),
             expected: expected.into(),
@@ -45,7 +45,7 @@ impl ParseIdError {
 }
 
 /// Parses a number without a sign and leading zeros, so that one id has one text.
-fn parse_number<N: FromStr>(text: &str) -> Option<N> {
+pub(crate) fn parse_number<N: FromStr>(text: &str) -> Option<N> {
     let is_as_written = text == "0" || text.starts_with(|first: char| matches!(first, '1'..='9'));
     text.parse().ok().filter(|_| is_as_written)
 }

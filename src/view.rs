@@ -1,8 +1,17 @@
-//! Views of slots, task managers and requests, and explanations why a request waits.
+//! Views: task managers, slots, pending requests and promised slots, pages and snapshots of them,
+//! and explanations why a request waits.
+//!
+//! A view borrows the manager. A snapshot owns its data and can leave the task of the manager.
 
 mod explanation;
+mod page;
+mod snapshot;
 
 pub use self::explanation::{Explanation, FittingSlots, RequestExplanation, TooSmallSlots, WaitReason};
+pub use self::page::{Page, PageCursor};
+pub use self::snapshot::{
+    PendingSlotRequestSnapshot, PromisedSlotSnapshot, TaskManagerSlotSnapshot, TaskManagerSnapshot,
+};
 pub use crate::slot_manager::queries::views::{
     PendingSlotRequest, PromisedSlot, SlotState, TaskManagerRegistration, TaskManagerSlot,
 };

@@ -25,7 +25,10 @@ use slot_manager::testing::{
     Action, AnswerFuture, Delivery, Effect, EffectLog, GatewayAnswer, GatewayCall, GatewayMessage, ManualDelay,
     ManualScheduledExecutor, NotPending, RecordingActions, ScriptedGateway, SimulatedGateway, SimulatedTaskExecutor,
 };
-use slot_manager::view::{PendingSlotRequest, PromisedSlot, SlotState, TaskManagerRegistration, TaskManagerSlot};
+use slot_manager::view::{
+    Page, PageCursor, PendingSlotRequest, PendingSlotRequestSnapshot, PromisedSlot, PromisedSlotSnapshot, SlotState,
+    TaskManagerRegistration, TaskManagerSlot, TaskManagerSlotSnapshot, TaskManagerSnapshot,
+};
 use slot_manager::{
     AllocationId, InstanceId, JobId, LeaderId, ResourceAmounts, ResourceId, ResourceManagerActions, ResourceProfile,
     ResourceProfileBuilder, ResourceProfileKind, ScheduledExecutor, SlotId, SlotManager, SlotManagerConfig, SlotReport,
@@ -56,7 +59,8 @@ fn every_type_can_be_printed_and_sent_and_shared() {
         TaskExecutorConnection<()>, TaskManagerRegistration<'_>, TaskManagerSlot<'_>, Timestamp, TokioScheduledExecutor,
         UnblockOutcome, UnregistrationOutcome, Withdrawal, WorkerDescription, WorkerFailedOutcome, WorkerPolicy,
         WorkerPromise, WorkerRequestId);
-    each!(can: Counters, Overview, Resources, SlotOverview, TaskManagerOverview);
+    each!(can: Counters, Overview, Page<()>, PageCursor, PendingSlotRequestSnapshot, PromisedSlotSnapshot, Resources,
+        SlotOverview, TaskManagerOverview, TaskManagerSlotSnapshot, TaskManagerSnapshot);
     each!(can: Action, AnswerFuture, Delivery, Effect, EffectLog, GatewayAnswer, GatewayCall, GatewayMessage,
         ManualDelay, ManualScheduledExecutor, NotPending, RecordingActions, ScriptedGateway, SimulatedGateway,
         SimulatedTaskExecutor);

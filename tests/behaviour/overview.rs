@@ -13,6 +13,8 @@ use crate::common::{
 
 mod counters;
 mod gauges;
+mod pages;
+mod snapshots;
 
 const MEBIBYTE: u64 = 1 << 20;
 

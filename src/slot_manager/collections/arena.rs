@@ -110,6 +110,22 @@ impl<K: Key, R> Arena<K, R> {
         self.slab.iter().map(|(index, record)| (K::from_index(index), record))
     }
 
+    /// Returns up to `n` keys from an index on, and the index of the next record after them.
+    ///
+    /// A record keeps its index until it is removed.
+    ///
+    /// Cost: O(n + free places).
+    pub(crate) fn page(&self, from: usize, n: usize) -> (Vec<K>, Option<usize>) {
+        let mut keys = Vec::with_capacity(n.min(self.len()));
+        for index in (from..self.slab.capacity()).filter(|index| self.slab.contains(*index)) {
+            if keys.len() == n {
+                return (keys, Some(index));
+            }
+            keys.push(K::from_index(index));
+        }
+        (keys, None)
+    }
+
     /// Frees the memory of a past peak, unless it was reserved.
     fn give_back(&mut self) {
         if !self.is_reserved && self.slab.capacity() > SPARE_RECORDS {
