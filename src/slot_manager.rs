@@ -4,7 +4,7 @@
 //! |---|---|
 //! | [`inputs`] | the events that callers tell the manager |
 //! | [`driving`] | progress: answers and time |
-//! | [`queries`] | views, overview and explanations |
+//! | [`queries`] | views, pages, overview and explanations |
 //! | [`state`] | the data |
 //! | [`rules`] | the transitions of the data |
 //! | [`outside`] | the calls of the embedder's traits |
@@ -214,9 +214,15 @@ where
         Ok(leader_id)
     }
 
-    /// Flushes the effects of an input, reconciles, and wakes the driving task if it has more to
-    /// do.
+    /// Notes a change, flushes the effects of an input, reconciles, and wakes the driving task if it
+    /// has more to do.
     fn finish_input(&mut self) {
+        self.core.changes += 1;
+        self.finish_unchanged_input();
+    }
+
+    /// Finishes an input that has noted its changes itself, or changed nothing.
+    fn finish_unchanged_input(&mut self) {
         self.driver.flush_and_reconcile(&mut self.core);
         self.driver.wake_after_input(&self.core);
     }

@@ -11,6 +11,7 @@ use crate::common::{
     small, workers_of,
 };
 
+mod changes;
 mod counters;
 mod gauges;
 mod pages;

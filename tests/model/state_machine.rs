@@ -138,7 +138,7 @@ impl StateMachineTest for SideBySide {
             return subject;
         };
         let response = subject.apply(command);
-        if let Err(difference) = compare(reference, expected, &subject, &response) {
+        if let Err(difference) = compare(reference, expected, &mut subject, &response) {
             panic!(
                 "{difference}\n\nThe script, for a file in tests/model/scripts:\n\n{}\n",
                 reference.script()
@@ -148,11 +148,12 @@ impl StateMachineTest for SideBySide {
     }
 }
 
-/// Checks that the responses and the states are equal, and the invariants of the slot manager.
+/// Checks that the responses and the states are equal, and the invariants and the number of changes
+/// of the slot manager.
 pub(crate) fn compare(
     reference: &Reference,
     expected: &Response,
-    subject: &Subject,
+    subject: &mut Subject,
     response: &Response,
 ) -> Result<(), String> {
     if response != expected {
@@ -167,5 +168,6 @@ pub(crate) fn compare(
             reference.snapshot
         ));
     }
+    subject.check_changes(snapshot)?;
     subject.check_invariants()
 }

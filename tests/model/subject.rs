@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use slot_manager::outcome::RegistrationOutcome;
+use slot_manager::overview::Overview;
 use slot_manager::testing::{EffectLog, ManualScheduledExecutor, RecordingActions, ScriptedGateway};
+use slot_manager::view::Explanation;
 use slot_manager::{
     AllocationId, LeaderId, ResourceId, ScheduledExecutor, SlotManager, SlotManagerConfig, SlotReport,
     TaskExecutorConnection, WorkerRequestId,
@@ -20,6 +22,16 @@ pub(crate) struct Subject {
     clock: ManualScheduledExecutor,
     /// The gateway of the last registration with each instance id.
     gateways: BTreeMap<u128, ScriptedGateway>,
+    /// The state at the last check of changes.
+    seen: Option<Seen>,
+}
+
+/// The state that the queries show, and the number of changes.
+struct Seen {
+    changes: u64,
+    snapshot: Snapshot,
+    overview: Overview,
+    explanations: Vec<Option<Explanation>>,
 }
 
 impl Subject {
@@ -31,6 +43,7 @@ impl Subject {
             log,
             clock,
             gateways: BTreeMap::new(),
+            seen: None,
         }
     }
 
@@ -230,6 +243,43 @@ impl Subject {
             next_deadline: manager.next_deadline(),
             awaited_answers: overview.awaited_answers,
         }
+    }
+
+    /// Checks that the queries show the same as at the last check if the number of changes is the
+    /// same, and that it does not fall.
+    pub(crate) fn check_changes(&mut self, snapshot: Snapshot) -> Result<(), String> {
+        let manager = &self.manager;
+        let mut now = Seen {
+            changes: manager.changes(),
+            overview: manager.overview(),
+            explanations: manager
+                .pending_slot_requests()
+                .map(|request| manager.explain(request.allocation_id()))
+                .collect(),
+            snapshot,
+        };
+        // The counters of refused and stale inputs are no change.
+        let counters = &mut now.overview.counters;
+        (counters.reports_stale, counters.reports_refused) = (0, 0);
+        counters.task_managers_refused = 0;
+        let Some(mut before) = self.seen.replace(now) else {
+            return Ok(());
+        };
+        let Some(now) = &self.seen else {
+            return Ok(());
+        };
+        // Allocations of refused requests are unknown.
+        before.snapshot.allocations.resize(now.snapshot.allocations.len(), None);
+        let is_same = before.snapshot == now.snapshot
+            && before.overview == now.overview
+            && before.explanations == now.explanations;
+        if before.changes > now.changes || (before.changes == now.changes && !is_same) {
+            return Err(format!(
+                "the number of changes was {} and is {}, the state was\n{:#?}\n{}\nand is\n{:#?}\n{}",
+                before.changes, now.changes, before.snapshot, before.overview, now.snapshot, now.overview
+            ));
+        }
+        Ok(())
     }
 
     pub(crate) fn check_invariants(&self) -> Result<(), String> {

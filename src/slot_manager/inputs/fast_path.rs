@@ -32,6 +32,7 @@ where
             Some(Ok(Ok(acknowledge))) if !self.core.is_overtaken(slot, acknowledge.revision()) => {
                 self.core
                     .grant_at_once(slot, fingerprint, &request, acknowledge.revision());
+                self.core.changes += 1;
                 self.driver.notify_slot_allocated(&request);
                 if self.core.needs_reconcile() {
                     self.core.reconcile(&mut self.driver);

@@ -174,7 +174,10 @@ where
         for request in &requests {
             self.core.cancel(*request);
         }
-        self.finish_input();
+        match requests.is_empty() {
+            true => self.finish_unchanged_input(),
+            false => self.finish_input(),
+        }
         tracing::debug!(%job_id, requests = requests.len(), "job unregistered");
         Ok(requests.len())
     }

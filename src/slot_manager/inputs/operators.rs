@@ -119,6 +119,7 @@ where
     /// ```
     pub fn set_fail_unfulfillable_requests(&mut self, fail: bool) {
         let changes = self.core.worker_policy.set_fails_unfulfillable(fail);
+        self.core.changes += u64::from(changes);
         if self.begin_input().is_ok() && changes {
             self.finish_input();
         }

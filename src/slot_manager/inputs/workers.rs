@@ -74,12 +74,10 @@ where
         if let Some(begun) = registration.begun {
             self.driver.insert_gateway(&mut self.core, begun, gateway);
         }
-        let changes_nothing = matches!(
-            registration.outcome,
-            RegistrationOutcome::Refused { .. } | RegistrationOutcome::Reported(ReportOutcome::Ignored(_))
-        );
-        if !changes_nothing {
-            self.finish_input();
+        match registration.outcome {
+            RegistrationOutcome::Refused { .. } | RegistrationOutcome::Reported(ReportOutcome::Ignored(_)) => {}
+            RegistrationOutcome::Reported(_) => self.finish_unchanged_input(),
+            _ => self.finish_input(),
         }
         Ok(registration.outcome)
     }
@@ -173,7 +171,8 @@ where
         };
         let outcome = self.core.report(task_manager, report)?;
         if outcome == ReportOutcome::Applied {
-            self.finish_input();
+            // The rule has noted a change, if there was one.
+            self.finish_unchanged_input();
         }
         Ok(outcome)
     }

@@ -141,6 +141,8 @@ where
     /// another round.
     #[inline(never)]
     fn flush_rounds(&mut self, core: &mut Core) {
+        // Effects come from a change, also when an input has noted none.
+        core.changes += 1;
         while self.has_work(core) {
             if !core.effects.ended_registrations.is_empty() {
                 self.drop_ended_gateways(core);

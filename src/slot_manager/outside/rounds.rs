@@ -72,7 +72,10 @@ where
             }
             match events {
                 0 => self.flush(core),
-                _ => self.flush_and_reconcile(core),
+                _ => {
+                    core.changes += 1;
+                    self.flush_and_reconcile(core);
+                }
             }
             // The task is polling: it needs no wake-up for an RPC that it has just polled.
             self.has_new_rpc = false;

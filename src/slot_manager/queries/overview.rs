@@ -15,6 +15,8 @@ impl<A, G: TaskExecutorGateway, E: ScheduledExecutor> SlotManager<A, G, E> {
     ///
     /// The `Display` text of the overview is meant for operators.
     ///
+    /// A service that publishes it can skip that while [`changes`](Self::changes) stays the same.
+    ///
     /// Cost: O(distinct profiles of slots). It does not grow with slots or task managers.
     ///
     /// # Example
@@ -64,6 +66,47 @@ impl<A, G: TaskExecutorGateway, E: ScheduledExecutor> SlotManager<A, G, E> {
             awaited_answers: self.num_awaited_answers(),
             counters: core.counters,
         }
+    }
+
+    /// Returns a number that grows when task managers, slots, requests, promised slots or their
+    /// deadlines may have changed.
+    ///
+    /// While it stays the same, all views, explanations and the overview stay the same, and nothing
+    /// needs to be published again. The usual heartbeat, a report that changes nothing, does not
+    /// increase it. Neither does a duplicate, a refused or unknown input, a poll without events, or
+    /// time alone.
+    ///
+    /// There is one exception: the [counters](Self::counters) of refused and stale inputs grow
+    /// without it. Counters are cheap to read each time. A new leadership does not reset the number.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// # use slot_manager::testing::{ManualScheduledExecutor, RecordingActions, ScriptedGateway};
+    /// # use slot_manager::outcome::{RegistrationOutcome, ReportOutcome};
+    /// # use slot_manager::{
+    /// #     InstanceId, LeaderId, ResourceProfile, SlotId, SlotManager, SlotManagerConfig, SlotReport,
+    /// #     SlotStatus, TaskExecutorConnection,
+    /// # };
+    /// # let time = ManualScheduledExecutor::new();
+    /// # let mut manager = SlotManager::new(SlotManagerConfig::default(), time.clone())?;
+    /// # manager.start(LeaderId::from_u128(1), RecordingActions::new())?;
+    /// # let (instance_id, gateway) = (InstanceId::from_u128(1), ScriptedGateway::new());
+    /// # let connection = TaskExecutorConnection::new("worker-1", instance_id, gateway);
+    /// # let statuses = vec![SlotStatus::free(SlotId::new("worker-1", 0), ResourceProfile::ZERO)];
+    /// # let report = SlotReport::new(statuses);
+    /// let before = manager.changes();
+    /// assert_eq!(manager.register_task_manager(connection, &report)?, RegistrationOutcome::Registered);
+    /// let registered = manager.changes();
+    /// assert!(registered > before);
+    ///
+    /// // A heartbeat: the report changes nothing.
+    /// assert_eq!(manager.report_slot_status(instance_id, &report)?, ReportOutcome::Applied);
+    /// assert_eq!(manager.changes(), registered);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn changes(&self) -> u64 {
+        self.core.changes
     }
 
     /// Returns the counters of all events since the manager was created.

@@ -99,6 +99,7 @@ impl Core {
         let Some(instance_id) = self.idle_instance(noted) else {
             return;
         };
+        self.changes += 1;
         if !self.may_go(task_manager) {
             let slots = self.task_managers.records[task_manager].slots.len();
             self.releases.keep(task_manager, slots);

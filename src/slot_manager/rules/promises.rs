@@ -160,6 +160,7 @@ impl Core {
     /// Ends the promises of a worker request and enqueues their requests again. Returns the number
     /// of promises.
     pub(crate) fn forget_worker_request(&mut self, worker_request: WorkerRequestKey) -> usize {
+        self.changes += 1;
         let record = &self.promises.worker_requests[worker_request];
         let promises: Vec<_> = record.slots.iter(&self.promises.records).collect();
         let requests: Vec<_> = promises

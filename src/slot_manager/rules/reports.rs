@@ -30,11 +30,28 @@ impl Core {
                 return Ok(ReportOutcome::Ignored(Stale { revision, highest_seen }));
             }
         }
+        let is_newer = report.revision() > record.highest_revision();
         self.note_revision(task_manager, report);
-        if !changes_nothing {
+        if changes_nothing {
+            self.changes += u64::from(is_newer);
+        } else {
+            self.changes += u64::from(is_newer || self.differs(task_manager, report));
             self.apply(task_manager, report, &[]);
         }
         Ok(ReportOutcome::Applied)
+    }
+
+    /// Returns `true` if a valid report, in any order, differs from the view.
+    fn differs(&self, task_manager: TaskManagerKey, report: &SlotReport) -> bool {
+        let known = self.task_managers.records[task_manager].slots.len();
+        let is_unchanged = |status: &SlotStatus| {
+            let slot = self.reported_slot(task_manager, status).map(|slot| &self.slots[slot]);
+            slot.is_some_and(|slot| {
+                slot.phase.is_unchanged_by(status.allocation())
+                    && self.profiles[slot.profile] == *status.resource_profile()
+            })
+        };
+        known != report.statuses().len() || !report.statuses().iter().all(is_unchanged)
     }
 
     /// Returns `true` only if a report is valid and changes nothing. This is the fast path of the

@@ -129,6 +129,7 @@ impl Core {
     }
 
     fn next_worker_request(&mut self) -> WorkerRequestId {
+        self.changes += 1;
         self.worker_requests += 1;
         self.counters.workers_requested += 1;
         WorkerRequestId::new(self.worker_requests)

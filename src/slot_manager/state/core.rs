@@ -49,6 +49,8 @@ pub(crate) struct Core {
     pub(crate) releases: Releases,
     pub(crate) worker_policy: WorkerPolicyState,
     pub(crate) counters: Counters,
+    /// A number that grows when the queries may show something else.
+    pub(crate) changes: u64,
     pub(crate) effects: Effects,
     /// Work that the present transaction leaves for its commit; empty between transactions.
     pub(crate) transaction: Transaction,
@@ -81,6 +83,7 @@ impl Core {
             releases: Releases::new(),
             worker_policy: WorkerPolicyState::new(&config),
             counters: Counters::default(),
+            changes: 0,
             effects: Effects::default(),
             transaction: Transaction::default(),
             attempts: 0,
@@ -105,6 +108,7 @@ impl Core {
     /// Ends a leadership. The configuration, later changes to it, the time, the counters and the
     /// last numbers used stay.
     pub(crate) fn clear(&mut self) {
+        self.changes += 1;
         self.leader_id = None;
         self.profiles.clear();
         self.slots.clear();
