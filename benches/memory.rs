@@ -34,8 +34,9 @@ use clap::Parser;
 use comfy_table::presets::UTF8_FULL_CONDENSED;
 use comfy_table::{Cell, CellAlignment, Table};
 use slot_manager::config::Capacity;
+use slot_manager::message::SlotFreed;
 use slot_manager::outcome::{
-    AllocationStatus, CancelOutcome, FreeSlotOutcome, RegistrationOutcome, SlotRequestOutcome, UnregistrationOutcome,
+    AllocationStatus, CancelOutcome, RegistrationOutcome, SlotFreedOutcome, SlotRequestOutcome, UnregistrationOutcome,
 };
 use slot_manager::{AllocationId, SlotManagerConfig};
 
@@ -196,8 +197,8 @@ impl OfSlots {
         assert_eq!(manager.overview().slots.allocated.slots, slots);
         let allocated = scale.bytes_per_item();
         for (slot, allocation_id) in grants.drain(..) {
-            let freed = manager.free_slot(&slot_id(slot), allocation_id);
-            assert_eq!(freed, Ok(FreeSlotOutcome::Freed));
+            let freed = manager.slot_freed(&SlotFreed::new(slot_id(slot), allocation_id));
+            assert_eq!(freed, SlotFreedOutcome::Freed);
         }
         unregister(&mut manager, slots);
         let left = scale.bytes_per_item();
@@ -232,7 +233,7 @@ impl OfRequests {
         let bytes_waiting = scale.bytes_per_item();
         for allocation_id in allocation_ids.drain(..) {
             let cancelled = manager.unregister_slot_request(allocation_id);
-            assert_eq!(cancelled, Ok(CancelOutcome::Cancelled));
+            assert_eq!(cancelled, CancelOutcome::Cancelled);
         }
         let left = scale.bytes_per_item();
         wait(&mut manager, &mut requests, waiting, &mut allocation_ids);
@@ -283,7 +284,7 @@ fn register(manager: &mut Manager<Prompt>, slots: usize) {
 fn unregister(manager: &mut Manager<Prompt>, slots: usize) {
     for task_manager in 0..slots / SLOTS_PER_TASK_MANAGER {
         let outcome = manager.unregister_task_manager(instance_id(task_manager), "it is not needed any more");
-        assert_eq!(outcome, Ok(UnregistrationOutcome::Unregistered));
+        assert_eq!(outcome, UnregistrationOutcome::Unregistered);
     }
     assert_eq!(manager.overview().slots.registered.slots, 0);
     drive(manager);

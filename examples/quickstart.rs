@@ -7,12 +7,12 @@
 //! uses `TokioScheduledExecutor` and awaits `SlotManager::progress`: see the loop in the
 //! documentation of the crate.
 
-use std::future::{Ready, ready};
 use std::time::Duration;
 
 use slot_manager::error::{ResourceManagerError, SlotAllocationError};
 use slot_manager::message::{
-    Acknowledge, AllocateSlot, AllocationFailureCause, FreeSlot, Release, ReleaseCause, WorkerPromise,
+    Acknowledge, AllocateSlot, AllocationFailureCause, FreeSlot, NoFuture, Release, ReleaseResource, SlotAnswer,
+    SlotFreed, WorkerPromise,
 };
 use slot_manager::testing::ManualScheduledExecutor;
 use slot_manager::{
@@ -30,13 +30,14 @@ impl ResourceManagerActions for Actions {
         worker_request: WorkerRequestId,
         resource_profile: &ResourceProfile,
     ) -> Result<WorkerPromise, ResourceManagerError> {
-        println!("  <- start a worker for {resource_profile}? (worker request {worker_request})");
+        let number = worker_request.number();
+        println!("  <- start a worker for {resource_profile}? (worker request {number})");
         println!("     answer: declined, this cluster has a fixed size");
         Ok(WorkerPromise::Declined)
     }
 
-    fn release_resource(&mut self, instance_id: InstanceId, cause: ReleaseCause) -> Release {
-        println!("  <- stop task manager {}? {cause:?}", short(instance_id));
+    fn release_resource(&mut self, release: &ReleaseResource) -> Release {
+        println!("  <- stop worker {}? {}", release.resource_id, release.cause);
         Release::Accepted
     }
 
@@ -49,27 +50,27 @@ impl ResourceManagerActions for Actions {
     }
 }
 
-/// The connection to one task executor. A real one sends a message and returns a future of the
-/// answer.
+/// The connection to one task executor, which answers at once. A real one sends a message and
+/// returns [`SlotAnswer::Later`]; the answer is an input then.
 struct Gateway {
     rejections: u32,
 }
 
 impl TaskExecutorGateway for Gateway {
-    type RequestSlotFuture = Ready<Result<Acknowledge, SlotAllocationError>>;
+    type RequestSlotFuture = NoFuture;
 
-    fn request_slot(&mut self, request: &AllocateSlot) -> Self::RequestSlotFuture {
+    fn request_slot(&mut self, request: &AllocateSlot) -> SlotAnswer<NoFuture> {
         let (slot, allocation) = (&request.slot_id, short(request.allocation_id));
         if self.rejections > 0 {
             self.rejections -= 1;
             println!("  -> allocate slot {slot} to {allocation}: rejected");
-            return ready(Err(SlotAllocationError::rejected("still cleaning up")));
+            return SlotAnswer::Ready(Err(SlotAllocationError::rejected("still cleaning up")));
         }
         println!("  -> allocate slot {slot} to {allocation}: acknowledged");
-        ready(Ok(Acknowledge::new()))
+        SlotAnswer::Ready(Ok(Acknowledge::new()))
     }
 
-    fn free_slot(&mut self, request: FreeSlot) {
+    fn free_slot(&mut self, request: &FreeSlot) {
         println!("  -> free slot {} of {}", request.slot_id, short(request.allocation_id));
     }
 }
@@ -106,30 +107,34 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let request = |id| SlotRequest::new(job, AllocationId::from_u128(id), profile.clone(), "job-master-10");
 
     println!("A job requests a slot. No slot is registered, so the request waits:");
-    println!("  {:?}", manager.register_slot_request(request(0xa1))?);
+    println!("  {}", manager.register_slot_request(request(0xa1))?);
 
     println!(
         "\nTwo workers with two slots each register. The task executor rejects the first attempt of the waiting request."
     );
     println!("The request tries again at once, on the slot that has been free for the longest time:");
     let (connection, report) = worker("worker-1", 1, 1, &profile);
-    manager.register_task_manager(connection, &report)?;
+    println!("  worker 1: {}", manager.register_task_manager(connection, &report)?);
     let (connection, report) = worker("worker-2", 2, 0, &profile);
-    manager.register_task_manager(connection, &report)?;
+    println!("  worker 2: {}", manager.register_task_manager(connection, &report)?);
     println!("  {:?}", manager.overview().slots.counts());
 
     println!("\nTwo more requests are granted within the call:");
     for id in [0xa2, 0xa3] {
-        println!("  {:?}", manager.register_slot_request(request(id))?);
+        println!("  {}", manager.register_slot_request(request(id))?);
     }
 
     println!("\nWorker 1 is lost, and its grants with it:");
-    manager.unregister_task_manager(InstanceId::from_u128(1), "no heartbeat for 50 s")?;
+    let outcome = manager.unregister_task_manager(InstanceId::from_u128(1), "no heartbeat for 50 s");
+    println!("  worker 1: {outcome}");
     println!("  {:?}", manager.overview().slots.counts());
 
     clock.advance(Duration::from_secs(60));
-    println!("\nThe job frees its last slot. Worker 2 is idle now, and after 30 s the manager releases it:");
-    manager.free_slot(&SlotId::new("worker-2", 0), AllocationId::from_u128(0xa3))?;
+    println!("\nThe task executor of worker 2 frees the last slot of the job, and the manager hears of it:");
+    let freed = SlotFreed::new(SlotId::new("worker-2", 0), AllocationId::from_u128(0xa3));
+    println!("  {}", manager.slot_freed(&freed));
+
+    println!("\nWorker 2 is idle now, and after 30 s the manager releases it:");
     clock.advance(Duration::from_secs(30));
     manager.run_until_stalled();
     println!("  {:?}", manager.overview().slots.counts());

@@ -1,23 +1,26 @@
 //! The resource manager: the trait to call it, its answers, and the causes it is told.
 
 use crate::error::ResourceManagerError;
-use crate::message::{AllocationFailureCause, Release, ReleaseCause, Withdrawal, WorkerPromise};
-use crate::{AllocationId, InstanceId, JobId, ResourceProfile, SlotId, WorkerRequestId};
+use crate::message::{AllocationFailureCause, Release, ReleaseResource, WithdrawResource, Withdrawal, WorkerPromise};
+use crate::{AllocationId, JobId, ResourceProfile, SlotId, WorkerRequestId};
 
 /// The calls of the manager to the resource manager that embeds it.
 ///
 /// The manager's state is consistent during each call. An implementation cannot call back into the
-/// manager: it notes its work and does it after the call. There is no `Send` bound.
+/// manager: it notes its work and does it after the call. There is no `Send` bound. `Box<A>` and
+/// `&mut A` of actions are actions.
 ///
 /// # Example
 ///
 /// ```
 /// use slot_manager::testing::{ManualScheduledExecutor, ScriptedGateway};
 /// use slot_manager::error::ResourceManagerError;
-/// use slot_manager::message::{AllocationFailureCause, Release, ReleaseCause, Withdrawal, WorkerPromise};
+/// use slot_manager::message::{
+///     AllocationFailureCause, Release, ReleaseResource, WithdrawResource, Withdrawal, WorkerPromise,
+/// };
 /// use slot_manager::outcome::{AllocationStatus, CancelOutcome, SlotRequestOutcome};
 /// use slot_manager::{
-///     AllocationId, InstanceId, JobId, LeaderId, ResourceManagerActions, ResourceProfile, SlotId, SlotManager,
+///     AllocationId, JobId, LeaderId, ResourceId, ResourceManagerActions, ResourceProfile, SlotId, SlotManager,
 ///     SlotManagerConfig, SlotRequest, WorkerRequestId,
 /// };
 ///
@@ -26,7 +29,7 @@ use crate::{AllocationId, InstanceId, JobId, ResourceProfile, SlotId, WorkerRequ
 /// enum Order {
 ///     Start(WorkerRequestId, ResourceProfile),
 ///     Cancel(WorkerRequestId),
-///     Stop(InstanceId),
+///     Stop(ResourceId),
 ///     Notify(JobId, String),
 /// }
 ///
@@ -45,13 +48,13 @@ use crate::{AllocationId, InstanceId, JobId, ResourceProfile, SlotId, WorkerRequ
 ///         Ok(WorkerPromise::Slots(vec![resource_profile.clone(); 2]))
 ///     }
 ///
-///     fn release_resource(&mut self, instance_id: InstanceId, _: ReleaseCause) -> Release {
-///         self.0.push(Order::Stop(instance_id));
+///     fn release_resource(&mut self, release: &ReleaseResource) -> Release {
+///         self.0.push(Order::Stop(release.resource_id.clone()));
 ///         Release::Accepted
 ///     }
 ///
-///     fn withdraw_resource(&mut self, worker_request: WorkerRequestId) -> Withdrawal {
-///         self.0.push(Order::Cancel(worker_request));
+///     fn withdraw_resource(&mut self, withdraw: &WithdrawResource) -> Withdrawal {
+///         self.0.push(Order::Cancel(withdraw.worker_request));
 ///         Withdrawal::Confirmed
 ///     }
 ///
@@ -80,9 +83,9 @@ use crate::{AllocationId, InstanceId, JobId, ResourceProfile, SlotId, WorkerRequ
 /// assert_eq!(manager.register_slot_request(request)?, SlotRequestOutcome::Accepted(AllocationStatus::Waiting));
 ///
 /// // No request needs the worker any more: it is withdrawn.
-/// assert_eq!(manager.unregister_slot_request(allocation_id)?, CancelOutcome::Cancelled);
+/// assert_eq!(manager.unregister_slot_request(allocation_id), CancelOutcome::Cancelled);
 ///
-/// let worker_request = WorkerRequestId::new(1);
+/// let worker_request = WorkerRequestId::new(LeaderId::from_u128(1), 1);
 /// let orders = manager.actions_mut().map(|orders| std::mem::take(&mut orders.0));
 /// assert_eq!(orders, Some(vec![Order::Start(worker_request, profile), Order::Cancel(worker_request)]));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -93,6 +96,10 @@ pub trait ResourceManagerActions {
     /// The slot is for a waiting request that is bound to no promised slot, for the
     /// [minimum](crate::config::WorkerPolicy::min_slots) or for
     /// [redundancy](crate::config::WorkerPolicy::redundant_task_managers).
+    ///
+    /// The profile is that of the request, or that of the described slots for the minimum and
+    /// redundancy. Where all workers are as [described](crate::config::WorkerPolicy), answer
+    /// [`Unspecified`](WorkerPromise::Unspecified).
     ///
     /// The answer promises slots or none. A promise ends by any of these:
     ///
@@ -115,7 +122,11 @@ pub trait ResourceManagerActions {
 
     /// Asks to stop an idle task manager: none of its slots was used for
     /// [`task_manager_timeout`](crate::SlotManagerConfig::task_manager_timeout).
-    fn release_resource(&mut self, instance_id: InstanceId, cause: ReleaseCause) -> Release;
+    ///
+    /// If the release is accepted, the manager forgets the task manager. It drops the gateway after
+    /// this call. A task executor behind a channel sees that its channel ends. If it must know why,
+    /// tell it from here.
+    fn release_resource(&mut self, release: &ReleaseResource) -> Release;
 
     /// Asks to withdraw a worker request whose promised slots are not needed any more, or exceed a
     /// limit.
@@ -124,10 +135,16 @@ pub trait ResourceManagerActions {
     /// redundancy needs them. The manager asks once, and again only if a request was bound to them
     /// in between. Only a confirmed withdrawal ends the promise (FLINK-18229).
     ///
+    /// If the worker can only be cancelled later, answer [`TooLate`](Withdrawal::TooLate) now. Call
+    /// [`worker_failed`](crate::SlotManager::worker_failed) once it is cancelled.
+    ///
+    /// Confirm only if the worker certainly does not come. If it registers after all, it counts as
+    /// a worker that nobody requested.
+    ///
     /// The default answers [`TooLate`](Withdrawal::TooLate): the worker comes. It is released when
     /// it is idle, or refused at its registration if it exceeds a limit.
-    fn withdraw_resource(&mut self, worker_request: WorkerRequestId) -> Withdrawal {
-        let _ = worker_request;
+    fn withdraw_resource(&mut self, withdraw: &WithdrawResource) -> Withdrawal {
+        let _ = withdraw;
         Withdrawal::TooLate
     }
 
@@ -140,8 +157,48 @@ pub trait ResourceManagerActions {
     /// Notifies that a request was granted.
     ///
     /// The manager calls this once for each granted request, before any call about the end of the
-    /// grant. The default does nothing.
+    /// grant. It does so for a grant within the call that registers the request, too, and when a
+    /// report shows that a task executor holds a slot for it. The default does nothing.
     fn notify_slot_allocated(&mut self, job_id: JobId, allocation_id: AllocationId, slot_id: &SlotId) {
         let _ = (job_id, allocation_id, slot_id);
     }
 }
+
+/// Forwards the calls of the trait to the value behind a pointer.
+macro_rules! forward_actions {
+    ($pointer:ty) => {
+        impl<A: ResourceManagerActions + ?Sized> ResourceManagerActions for $pointer {
+            fn allocate_resource(
+                &mut self,
+                worker_request: WorkerRequestId,
+                resource_profile: &ResourceProfile,
+            ) -> Result<WorkerPromise, ResourceManagerError> {
+                (**self).allocate_resource(worker_request, resource_profile)
+            }
+
+            fn release_resource(&mut self, release: &ReleaseResource) -> Release {
+                (**self).release_resource(release)
+            }
+
+            fn withdraw_resource(&mut self, withdraw: &WithdrawResource) -> Withdrawal {
+                (**self).withdraw_resource(withdraw)
+            }
+
+            fn notify_allocation_failure(
+                &mut self,
+                job_id: JobId,
+                allocation_id: AllocationId,
+                cause: &AllocationFailureCause,
+            ) {
+                (**self).notify_allocation_failure(job_id, allocation_id, cause);
+            }
+
+            fn notify_slot_allocated(&mut self, job_id: JobId, allocation_id: AllocationId, slot_id: &SlotId) {
+                (**self).notify_slot_allocated(job_id, allocation_id, slot_id);
+            }
+        }
+    };
+}
+
+forward_actions!(Box<A>);
+forward_actions!(&mut A);

@@ -65,8 +65,8 @@ pub struct SlotManagerConfig {
     ///
     /// A slot request without an answer counts as a failed attempt, and the task executor is told
     /// to free the slot. A release check without an answer counts as
-    /// [`Keep`](crate::message::ReleaseDecision::Keep). Choose it well above the usual round trip, or
-    /// attempts fail that would succeed. Choose it well below the request timeout, or no time is
+    /// [`Keep`](crate::message::ReleaseDecision::Keep). Choose it well above the usual round trip,
+    /// or attempts fail that would succeed. Choose it well below the request timeout, or no time is
     /// left for another attempt.
     ///
     /// - Default: 10 s.
@@ -123,9 +123,9 @@ pub struct SlotManagerConfig {
     /// The number of requests that may be ungranted at one time. `None` is without a limit.
     ///
     /// A request beyond it is refused with
-    /// [`TooManyPendingRequests`](crate::error::SlotRequestError::TooManyPendingRequests). The limit
-    /// bounds the memory that a misbehaving client can take. Choose it well above the largest burst
-    /// of requests that you expect.
+    /// [`TooManyPendingRequests`](crate::error::SlotRequestError::TooManyPendingRequests). The
+    /// limit bounds the memory that a misbehaving client can take. Choose it well above the largest
+    /// burst of requests that you expect.
     ///
     /// - Default: `None`.
     /// - Key: `slotmanager.pending-requests.max`, where `inf` is `None`.

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::config::Limit;
 use crate::message::RequestFailure;
 use crate::outcome::AllocationStatus;
 use crate::{AllocationId, InstanceId, JobId, ResourceId, SlotId};
@@ -12,18 +13,20 @@ pub use crate::id::ParseIdError;
 pub use crate::resource_profile::ResourceProfileError;
 pub use crate::slot_manager::invariants::InvariantViolation;
 
-/// The error of an input before [`start`](crate::SlotManager::start) or after
-/// [`suspend`](crate::SlotManager::suspend). Nothing changed.
+/// The error of an input without a leadership: before [`start`](crate::SlotManager::start), after
+/// [`suspend`](crate::SlotManager::suspend), or after the end of a leadership that was started
+/// [with an end](crate::SlotManager::start_until). Nothing changed.
 ///
 /// ```
-/// use slot_manager::testing::{ManualScheduledExecutor, RecordingActions, ScriptedGateway};
 /// use slot_manager::error::NotStarted;
-/// use slot_manager::{AllocationId, SlotManager, SlotManagerConfig};
+/// use slot_manager::testing::{ManualScheduledExecutor, RecordingActions, ScriptedGateway};
+/// use slot_manager::{InstanceId, SlotManager, SlotManagerConfig, SlotReport};
 ///
 /// let config = SlotManagerConfig::default();
 /// let mut manager =
 ///     SlotManager::<RecordingActions, ScriptedGateway, _>::new(config, ManualScheduledExecutor::new())?;
-/// assert_eq!(manager.unregister_slot_request(AllocationId::from_u128(1)), Err(NotStarted));
+/// let refused = manager.report_slot_status(InstanceId::from_u128(1), &SlotReport::default());
+/// assert_eq!(refused, Err(NotStarted.into()));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -115,29 +118,35 @@ impl std::fmt::Display for Conflict {
     }
 }
 
-/// The error of a registration or a slot report.
+/// The error of [`register_task_manager`](crate::SlotManager::register_task_manager). Nothing
+/// changed, and the connection is dropped.
+///
+/// ```
+/// use slot_manager::config::Limit;
+/// use slot_manager::error::RegistrationError;
+///
+/// /// Returns `true` if the worker must be stopped, because it would be refused again.
+/// fn must_stop_worker(error: &RegistrationError) -> bool {
+///     !matches!(error, RegistrationError::NotStarted(_))
+/// }
+///
+/// assert!(must_stop_worker(&RegistrationError::LimitReached { limit: Limit::Slots }));
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
-pub enum SlotReportError {
-    /// See [`NotStarted`]. Nothing changed.
+pub enum RegistrationError {
+    /// See [`NotStarted`]. Let the worker register with the leader.
     #[error(transparent)]
     NotStarted(#[from] NotStarted),
-    /// The report names a slot of another worker. The whole report is refused, and nothing changed.
-    #[error("the report of {resource_id} names slot {slot_id} of another worker")]
-    ForeignSlot {
-        /// The worker that sent the report.
-        resource_id: ResourceId,
-        /// The slot of another worker.
-        slot_id: SlotId,
+    /// The slots of the worker would exceed a limit. Stop the worker.
+    #[error("the slots of the worker would exceed the {limit} limit")]
+    LimitReached {
+        /// The limit.
+        limit: Limit,
     },
-    /// The report names a slot twice. The whole report is refused, and nothing changed.
-    #[error("the report names slot {slot_id} twice")]
-    DuplicateSlot {
-        /// The slot.
-        slot_id: SlotId,
-    },
-    /// The instance id belongs to a registration of another worker. Nothing changed.
+    /// The instance id belongs to a registration of another worker. Give each registration an
+    /// instance id of its own.
     #[error("instance {instance_id} is a registration of {registered}, not of {resource_id}")]
     InstanceOfAnotherWorker {
         /// The instance id.
@@ -146,6 +155,51 @@ pub enum SlotReportError {
         registered: ResourceId,
         /// The worker that tried to register with it.
         resource_id: ResourceId,
+    },
+    /// The report is invalid as a whole. Refuse the worker: its messages are wrong.
+    #[error(transparent)]
+    InvalidReport(#[from] InvalidReport),
+}
+
+/// The error of [`report_slot_status`](crate::SlotManager::report_slot_status). Nothing changed.
+///
+/// ```
+/// use slot_manager::error::{InvalidReport, SlotReportError};
+/// use slot_manager::SlotId;
+///
+/// let error = SlotReportError::from(InvalidReport::DuplicateSlot { slot_id: SlotId::new("worker-1", 0) });
+/// assert_eq!(error.to_string(), "the report names slot worker-1_0 twice");
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[non_exhaustive]
+pub enum SlotReportError {
+    /// See [`NotStarted`]. Let the task executor report to the leader.
+    #[error(transparent)]
+    NotStarted(#[from] NotStarted),
+    /// The report is invalid as a whole. Close the connection: its messages are wrong.
+    #[error(transparent)]
+    InvalidReport(#[from] InvalidReport),
+}
+
+/// The reason why a slot report is refused as a whole.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[non_exhaustive]
+pub enum InvalidReport {
+    /// The report names a slot of another worker.
+    #[error("the report of {resource_id} names slot {slot_id} of another worker")]
+    ForeignSlot {
+        /// The worker that sent the report.
+        resource_id: ResourceId,
+        /// The slot of another worker.
+        slot_id: SlotId,
+    },
+    /// The report names a slot twice.
+    #[error("the report names slot {slot_id} twice")]
+    DuplicateSlot {
+        /// The slot.
+        slot_id: SlotId,
     },
 }
 
@@ -272,6 +326,9 @@ pub enum SlotManagerError {
     /// See [`SlotRequestError`].
     #[error(transparent)]
     SlotRequest(#[from] SlotRequestError),
+    /// See [`RegistrationError`].
+    #[error(transparent)]
+    Registration(#[from] RegistrationError),
     /// See [`SlotReportError`].
     #[error(transparent)]
     SlotReport(#[from] SlotReportError),

@@ -2,8 +2,7 @@
 
 use std::future::Future;
 
-use crate::error::SlotAllocationError;
-use crate::message::{Acknowledge, AllocateSlot, FreeSlot, ReleaseCheck, ReleaseDecision};
+use crate::message::{AllocateSlot, FreeSlot, ReleaseCheck, ReleaseDecision, SlotAnswer, SlotResult};
 use crate::{InstanceId, ResourceId, WorkerRequestId};
 
 /// The calls of the manager to one task executor.
@@ -18,54 +17,52 @@ use crate::{InstanceId, ResourceId, WorkerRequestId};
 ///
 /// # Example
 ///
-/// A gateway that sends messages to the task that owns the connection:
+/// A gateway that sends messages to the task that owns the connection. The answers come back
+/// through the mailbox of the service. With the feature `tokio`,
+/// `slot_manager::task_executor::channel_gateway` returns such a gateway.
 ///
 /// ```
-/// use std::pin::Pin;
+/// use std::sync::mpsc;
 ///
-/// use slot_manager::testing::{ManualScheduledExecutor, RecordingActions};
 /// use slot_manager::error::SlotAllocationError;
-/// use slot_manager::message::{Acknowledge, AllocateSlot, FreeSlot, ReleaseCheck, ReleaseDecision};
-/// use slot_manager::outcome::{AllocationStatus, RegistrationOutcome, SlotRequestOutcome};
+/// use slot_manager::message::{
+///     Acknowledge, AllocateSlot, FreeSlot, NoFuture, ReleaseCheck, ReleaseDecision, SlotAnswer,
+/// };
+/// use slot_manager::outcome::{AllocationStatus, RegistrationOutcome, SlotAnswerOutcome, SlotRequestOutcome};
+/// use slot_manager::testing::{ManualScheduledExecutor, RecordingActions};
 /// use slot_manager::{
 ///     AllocationId, InstanceId, JobId, LeaderId, ResourceProfile, SlotId, SlotManager, SlotManagerConfig,
 ///     SlotReport, SlotRequest, SlotStatus, TaskExecutorConnection, TaskExecutorGateway,
 /// };
-/// use tokio::sync::{mpsc, oneshot};
-///
-/// type Answer = Result<Acknowledge, SlotAllocationError>;
 ///
 /// /// A message to a task executor.
 /// enum Message {
-///     Allocate(AllocateSlot, oneshot::Sender<Answer>),
+///     Allocate(AllocateSlot),
 ///     Free(FreeSlot),
 ///     CheckRelease(ReleaseCheck),
 /// }
 ///
-/// struct ChannelGateway(mpsc::UnboundedSender<Message>);
+/// struct Gateway(mpsc::Sender<Message>);
 ///
-/// impl TaskExecutorGateway for ChannelGateway {
-///     type RequestSlotFuture = Pin<Box<dyn Future<Output = Answer> + Send>>;
+/// impl TaskExecutorGateway for Gateway {
+///     type RequestSlotFuture = NoFuture;
 ///
-///     fn request_slot(&mut self, request: &AllocateSlot) -> Self::RequestSlotFuture {
-///         let (sender, receiver) = oneshot::channel();
-///         let is_connected = self.0.send(Message::Allocate(request.clone(), sender)).is_ok();
-///         Box::pin(async move {
-///             if !is_connected {
-///                 return Err(SlotAllocationError::unreachable("the connection is closed"));
-///             }
-///             receiver.await.unwrap_or_else(|_| Err(SlotAllocationError::unreachable("the connection was lost")))
-///         })
+///     fn request_slot(&mut self, request: &AllocateSlot) -> SlotAnswer<NoFuture> {
+///         match self.0.send(Message::Allocate(request.clone())) {
+///             // The service passes the answer to `SlotManager::answer_slot_request`.
+///             Ok(()) => SlotAnswer::Later,
+///             Err(_) => SlotAnswer::Ready(Err(SlotAllocationError::unreachable("the connection is closed"))),
+///         }
 ///     }
 ///
-///     fn free_slot(&mut self, request: FreeSlot) {
-///         if self.0.send(Message::Free(request)).is_err() {
+///     fn free_slot(&mut self, request: &FreeSlot) {
+///         if self.0.send(Message::Free(request.clone())).is_err() {
 ///             eprintln!("a slot is not freed: the connection is closed");
 ///         }
 ///     }
 ///
 ///     fn can_be_released(&mut self, check: &ReleaseCheck) -> ReleaseDecision {
-///         // The service passes the decision of the task executor to `SlotManager::answer_release`.
+///         // The service passes the decision to `SlotManager::answer_release`.
 ///         match self.0.send(Message::CheckRelease(*check)) {
 ///             Ok(()) => ReleaseDecision::Later,
 ///             Err(_) => ReleaseDecision::Keep,
@@ -76,11 +73,11 @@ use crate::{InstanceId, ResourceId, WorkerRequestId};
 /// let mut manager = SlotManager::new(SlotManagerConfig::default(), ManualScheduledExecutor::new())?;
 /// manager.start(LeaderId::from_u128(1), RecordingActions::new())?;
 ///
-/// let (sender, mut messages) = mpsc::unbounded_channel();
+/// let (sender, messages) = mpsc::channel();
 /// let profile = ResourceProfile::builder().cpu_cores(1.0).build()?;
 /// let slot_id = SlotId::new("worker-1", 0);
 /// let report = SlotReport::new(vec![SlotStatus::free(slot_id.clone(), profile.clone())]).with_revision(1);
-/// let connection = TaskExecutorConnection::new("worker-1", InstanceId::from_u128(1), ChannelGateway(sender));
+/// let connection = TaskExecutorConnection::new("worker-1", InstanceId::from_u128(1), Gateway(sender));
 /// assert_eq!(manager.register_task_manager(connection, &report)?, RegistrationOutcome::Registered);
 ///
 /// let allocation_id = AllocationId::from_u128(1);
@@ -88,33 +85,31 @@ use crate::{InstanceId, ResourceId, WorkerRequestId};
 /// let in_flight = AllocationStatus::InFlight { slot_id: slot_id.clone() };
 /// assert_eq!(manager.register_slot_request(request)?, SlotRequestOutcome::Accepted(in_flight));
 ///
-/// // The task executor allocates the slot, which is revision 2 of its slot table.
-/// let Ok(Message::Allocate(allocate, answer)) = messages.try_recv() else {
+/// // The task executor gives the slot to the allocation, which is revision 2 of its slot table.
+/// let Message::Allocate(request) = messages.try_recv()? else {
 ///     return Err("no slot was requested".into());
 /// };
-/// assert_eq!(allocate.slot_id, slot_id);
-/// assert!(answer.send(Ok(Acknowledge::new().with_revision(2))).is_ok());
-///
-/// // Here the manager is driven by hand. A service awaits `SlotManager::progress`.
-/// assert_eq!(manager.run_until_stalled(), 1);
+/// let result = Ok(Acknowledge::new().with_revision(2));
+/// assert_eq!(manager.answer_slot_request(request.attempt_id(), result), SlotAnswerOutcome::Applied);
 /// assert_eq!(manager.allocation_status(allocation_id), Some(AllocationStatus::Granted { slot_id }));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub trait TaskExecutorGateway {
-    /// The answer to [`request_slot`](Self::request_slot). It is dropped unfinished when the
-    /// attempt is given up.
-    type RequestSlotFuture: Future<Output = Result<Acknowledge, SlotAllocationError>>;
+    /// The future of a [`SlotAnswer::Future`]. It is dropped unfinished when the attempt is given
+    /// up. A gateway that uses the other answers only names [`NoFuture`](crate::message::NoFuture).
+    type RequestSlotFuture: Future<Output = SlotResult>;
 
     /// Asks the task executor to give a slot to an allocation.
     ///
-    /// The manager polls the future once before the call that caused it returns, so the request can
-    /// be on its way by then. Later it polls the future when it wakes, while the manager is driven.
-    /// The future needs no timeout: the manager enforces
+    /// The answer needs no timeout of its own: the manager enforces
     /// [`rpc_timeout`](crate::SlotManagerConfig::rpc_timeout).
+    ///
+    /// The manager polls a future once before the call that caused it returns, so the request can
+    /// be on its way by then. Later it polls the future when it wakes, while the manager is driven.
     ///
     /// The request is lent. A gateway that writes it to a connection copies nothing. A gateway that
     /// sends it to another task clones it.
-    fn request_slot(&mut self, request: &AllocateSlot) -> Self::RequestSlotFuture;
+    fn request_slot(&mut self, request: &AllocateSlot) -> SlotAnswer<Self::RequestSlotFuture>;
 
     /// Tells the task executor that an allocation must not hold a slot. The manager awaits no
     /// answer.
@@ -125,11 +120,9 @@ pub trait TaskExecutorGateway {
     /// compared within one [`leader_id`](FreeSlot::leader_id). A grant or a free under another
     /// leader is older than any attempt of this one.
     ///
-    /// The default sends nothing. Then the slot stays held until the task executor's own timeout
-    /// for unused slots.
-    fn free_slot(&mut self, request: FreeSlot) {
-        let _ = request;
-    }
+    /// If the message is lost, the slot stays held until the task executor's own timeout for unused
+    /// slots.
+    fn free_slot(&mut self, request: &FreeSlot);
 
     /// Asks whether the task executor can be stopped: none of its slots was used for the idle
     /// timeout.
@@ -150,11 +143,11 @@ pub trait TaskExecutorGateway {
 impl<G: TaskExecutorGateway + ?Sized> TaskExecutorGateway for Box<G> {
     type RequestSlotFuture = G::RequestSlotFuture;
 
-    fn request_slot(&mut self, request: &AllocateSlot) -> Self::RequestSlotFuture {
+    fn request_slot(&mut self, request: &AllocateSlot) -> SlotAnswer<Self::RequestSlotFuture> {
         (**self).request_slot(request)
     }
 
-    fn free_slot(&mut self, request: FreeSlot) {
+    fn free_slot(&mut self, request: &FreeSlot) {
         (**self).free_slot(request);
     }
 
@@ -167,14 +160,14 @@ impl<G: TaskExecutorGateway + ?Sized> TaskExecutorGateway for Box<G> {
 ///
 /// ```
 /// use slot_manager::testing::ScriptedGateway;
-/// use slot_manager::{InstanceId, TaskExecutorConnection, WorkerRequestId};
+/// use slot_manager::{InstanceId, LeaderId, TaskExecutorConnection, WorkerRequestId};
 ///
 /// // The worker was started with the id of its worker request in an environment variable.
-/// let worker_request: WorkerRequestId = "12".parse()?;
+/// let worker_request: WorkerRequestId = "00000000000000000000000000000001-12".parse()?;
 /// let connection = TaskExecutorConnection::new("worker-1", InstanceId::from_u128(1), ScriptedGateway::new())
 ///     .with_worker_request(worker_request);
 /// assert_eq!(connection.resource_id().as_str(), "worker-1");
-/// assert_eq!(connection.worker_request(), Some(WorkerRequestId::new(12)));
+/// assert_eq!(connection.worker_request(), Some(WorkerRequestId::new(LeaderId::from_u128(1), 12)));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug, Clone)]
@@ -200,7 +193,8 @@ impl<G> TaskExecutorConnection<G> {
 
     /// Sets the worker request that this worker was started for.
     ///
-    /// Its slots then fulfil only the promised slots of that worker request.
+    /// Its slots then fulfil only the promised slots of that worker request. A worker request of
+    /// another leadership is ignored: the worker counts as one that names none.
     #[must_use]
     pub fn with_worker_request(mut self, worker_request: WorkerRequestId) -> Self {
         self.worker_request = Some(worker_request);

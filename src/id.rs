@@ -55,11 +55,13 @@ macro_rules! uuid_id {
         $(#[$doc])*
         ///
         /// It has 128 bits and is written as 32 hexadecimal digits. Every other form of a [`Uuid`]
-        /// can be parsed too. The crate never draws one: make it from a [`Uuid`], bytes or a number.
+        /// can be parsed too. The crate never draws one: make it from a [`Uuid`], bytes or a
+        /// number.
         #[doc = concat!("A random id is `", stringify!($name), "::from(Uuid::new_v4())`; `new_v4` needs the feature `v4` of")]
         /// the crate [`uuid`].
         ///
-        /// With the feature `serde` it is its text in human-readable formats and 16 bytes in others.
+        /// With the feature `serde` it is its text in human-readable formats and 16 bytes in
+        /// others.
         ///
         #[doc = concat!("```\nuse slot_manager::", stringify!($name), ";\nuse slot_manager::uuid::Uuid;\n")]
         #[doc = concat!("let id = ", stringify!($name), "::from(Uuid::from_u128(0xa1));")]
@@ -160,7 +162,8 @@ macro_rules! uuid_id {
 uuid_id! {
     /// The id of an allocation, a job's claim to one slot.
     ///
-    /// The job chooses it for each request. Requests with the same id are duplicates.
+    /// The job chooses it for each request. Requests with the same id are duplicates. A request
+    /// after a failure or a lost grant has a new id, because late messages may name the old one.
     AllocationId, "an allocation id (32 hexadecimal digits)"
 }
 
@@ -358,44 +361,56 @@ impl FromStr for SlotId {
 }
 
 /// The id of a worker request, one call of
-/// [`allocate_resource`](crate::ResourceManagerActions::allocate_resource).
+/// [`allocate_resource`](crate::ResourceManagerActions::allocate_resource): a leadership, and a
+/// number in it.
 ///
-/// It connects the worker, or its failure, with that call. One manager counts its worker requests
-/// over all its leaderships and never uses an id twice. The manager of another process starts from
-/// 1 again.
+/// It connects the worker, or its failure, with that call. It is unique over all leaderships, also
+/// over those of other processes. Give it to the worker that you start, for example in an
+/// environment variable. The worker names it when it
+/// [registers](crate::TaskExecutorConnection::with_worker_request).
+///
+/// It is written as `<leader id>-<number>`: at most 53 letters, digits and one hyphen.
 ///
 /// ```
-/// use slot_manager::WorkerRequestId;
+/// use slot_manager::{LeaderId, WorkerRequestId};
 ///
-/// let id = WorkerRequestId::new(12);
-/// assert_eq!(id.to_string(), "12");
-/// assert_eq!("12".parse(), Ok(id));
+/// let id = WorkerRequestId::new(LeaderId::from_u128(0xa1), 12);
+/// assert_eq!(id.to_string(), "000000000000000000000000000000a1-12");
+/// assert_eq!(id.to_string().parse(), Ok(id));
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(transparent))]
-pub struct WorkerRequestId(u64);
+pub struct WorkerRequestId {
+    leader_id: LeaderId,
+    number: u64,
+}
 
 impl WorkerRequestId {
-    /// Returns the id with this number.
-    pub const fn new(number: u64) -> Self {
-        Self(number)
+    /// Returns the id of the worker request with this number in this leadership.
+    pub const fn new(leader_id: LeaderId, number: u64) -> Self {
+        Self { leader_id, number }
     }
 
-    /// Returns the number of the worker request.
-    pub const fn as_u64(self) -> u64 {
-        self.0
+    /// Returns the leadership that made the worker request.
+    pub const fn leader_id(self) -> LeaderId {
+        self.leader_id
+    }
+
+    /// Returns the number of the worker request. A later worker request of one leadership has a
+    /// larger number.
+    pub const fn number(self) -> u64 {
+        self.number
     }
 }
 
 impl fmt::Display for WorkerRequestId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
+        write!(f, "{}-{}", self.leader_id, self.number)
     }
 }
 
 impl fmt::Debug for WorkerRequestId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "WorkerRequestId({})", self.0)
+        write!(f, "WorkerRequestId({self})")
     }
 }
 
@@ -403,9 +418,9 @@ impl FromStr for WorkerRequestId {
     type Err = ParseIdError;
 
     fn from_str(text: &str) -> Result<Self, ParseIdError> {
-        parse_number(text)
-            .map(Self)
-            .ok_or_else(|| ParseIdError::new(text, "a worker request id (a number)"))
+        text.rsplit_once('-')
+            .and_then(|(leader_id, number)| Some(Self::new(leader_id.parse().ok()?, parse_number(number)?)))
+            .ok_or_else(|| ParseIdError::new(text, "a worker request id (<leader id>-<number>)"))
     }
 }
 
@@ -425,7 +440,7 @@ mod tests {
         assert_eq!(slot.to_string(), "pod_7_3");
         assert_eq!(slot.to_string().parse(), Ok(slot));
 
-        let worker = WorkerRequestId::new(12);
+        let worker = WorkerRequestId::new(LeaderId::from_u128(0xb2), 12);
         assert_eq!(worker.to_string().parse(), Ok(worker));
     }
 
@@ -458,7 +473,11 @@ mod tests {
     #[test]
     fn numbers_in_ids_parse_only_as_they_are_written() {
         for number in ["+5", "05", "-0", "00", " 5", "5 ", "", "٥", "99999999999999999999"] {
-            assert!(number.parse::<WorkerRequestId>().is_err(), "{number:?}");
+            let leader = LeaderId::from_u128(1);
+            assert!(
+                format!("{leader}-{number}").parse::<WorkerRequestId>().is_err(),
+                "{number:?}"
+            );
             assert!(format!("tm_{number}").parse::<SlotId>().is_err(), "{number:?}");
         }
         assert_eq!("tm_0".parse(), Ok(SlotId::new("tm", 0)));

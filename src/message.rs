@@ -6,6 +6,10 @@ mod task_executor;
 
 pub use self::allocation::Allocation;
 pub use self::resource_manager::{
-    AllocationFailureCause, GrantLoss, Release, ReleaseCause, RequestFailure, Withdrawal, WorkerPromise,
+    AllocationFailureCause, GrantLoss, Release, ReleaseCause, ReleaseResource, RequestFailure, WithdrawResource,
+    Withdrawal, WithdrawalCause, WorkerPromise,
 };
-pub use self::task_executor::{Acknowledge, AllocateSlot, FreeSlot, ReleaseCheck, ReleaseDecision};
+pub use self::task_executor::{
+    Acknowledge, AllocateSlot, AttemptId, FreeSlot, NoFuture, ReleaseCheck, ReleaseDecision, SlotAnswer, SlotFreed,
+    SlotResult,
+};

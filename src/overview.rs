@@ -162,15 +162,14 @@ pub struct Overview {
     pub unbound_promised_slots: usize,
     /// The number of requests that are not granted: waiting, backing off or in flight.
     pub pending_requests: usize,
-    /// The number of attempts whose answers are awaited.
-    pub awaited_answers: usize,
     /// The numbers of events so far.
     pub counters: Counters,
 }
 
 /// The numbers of one task manager.
 ///
-/// [`TaskManagerRegistration::overview`](crate::view::TaskManagerRegistration::overview) returns it.
+/// [`TaskManagerRegistration::overview`](crate::view::TaskManagerRegistration::overview) returns
+/// it.
 #[derive(Debug, Clone, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
@@ -217,6 +216,20 @@ impl fmt::Display for SlotOverview {
     }
 }
 
+impl Overview {
+    /// Returns `true` if there is no task manager, no request that is not granted, and no promised
+    /// slot. A service that shuts down waits for it.
+    ///
+    /// ```
+    /// use slot_manager::overview::Overview;
+    ///
+    /// assert!(Overview::default().is_empty());
+    /// ```
+    pub fn is_empty(&self) -> bool {
+        self.task_managers + self.pending_requests + self.promised.slots == 0
+    }
+}
+
 impl fmt::Display for Overview {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let counters = &self.counters;
@@ -234,9 +247,8 @@ impl fmt::Display for Overview {
         )?;
         writeln!(
             f,
-            "requests    pending {}, answers awaited {}; so far accepted {}, served {}, cancelled {}, retried {}",
+            "requests    pending {}; so far accepted {}, served {}, cancelled {}, retried {}",
             self.pending_requests,
-            self.awaited_answers,
             counters.requests_accepted,
             counters.requests_served,
             counters.requests_cancelled,

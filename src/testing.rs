@@ -19,13 +19,13 @@
 //! ```
 //! use slot_manager::testing::{Action, EffectLog, RecordingActions};
 //! use slot_manager::message::WorkerPromise;
-//! use slot_manager::{ResourceManagerActions, ResourceProfile, WorkerRequestId};
+//! use slot_manager::{LeaderId, ResourceManagerActions, ResourceProfile, WorkerRequestId};
 //!
 //! let log = EffectLog::new();
 //! let mut actions = RecordingActions::with_log(&log);
 //! actions.answer_next_allocation(Ok(WorkerPromise::Unspecified));
 //!
-//! let worker_request = WorkerRequestId::new(1);
+//! let worker_request = WorkerRequestId::new(LeaderId::from_u128(1), 1);
 //! let answer = actions.allocate_resource(worker_request, &ResourceProfile::ANY);
 //! assert_eq!(answer, Ok(WorkerPromise::Unspecified));
 //!
@@ -39,7 +39,6 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-mod answer_future;
 mod effect_log;
 mod manual_scheduled_executor;
 mod recording_actions;
@@ -47,9 +46,7 @@ mod recording_actions;
 pub(crate) mod samples;
 mod scripted_gateway;
 mod simulated_task_executor;
-mod slot_table;
 
-pub use self::answer_future::AnswerFuture;
 pub use self::effect_log::{Effect, EffectLog};
 pub use self::manual_scheduled_executor::{ManualDelay, ManualScheduledExecutor};
 pub use self::recording_actions::{Action, RecordingActions};
@@ -64,6 +61,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::task_executor::PendingAnswer;
 
     #[test]
     fn doubles_can_be_shared_between_threads() {
@@ -77,6 +75,6 @@ mod tests {
 
         fn assert_movable<T: Send + Unpin + 'static>() {}
         assert_movable::<ManualDelay>();
-        assert_movable::<AnswerFuture>();
+        assert_movable::<PendingAnswer>();
     }
 }

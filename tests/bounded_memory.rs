@@ -17,7 +17,6 @@ mod messages;
 mod outside;
 
 use std::cell::Cell;
-use std::future::{Ready, ready};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -25,7 +24,7 @@ use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 use slot_manager::error::SlotAllocationError;
-use slot_manager::message::{Acknowledge, AllocateSlot};
+use slot_manager::message::{AllocateSlot, FreeSlot, NoFuture, SlotAnswer};
 use slot_manager::outcome::{AllocationStatus, CancelOutcome, RegistrationOutcome, SlotRequestOutcome};
 use slot_manager::{AllocationId, ScheduledExecutor, SlotManagerConfig, TaskExecutorGateway};
 
@@ -64,7 +63,7 @@ fn requests_that_are_cancelled() {
         allocation_ids.shuffle(&mut random);
         for allocation_id in allocation_ids.drain(..) {
             let cancelled = manager.unregister_slot_request(allocation_id);
-            assert_eq!(cancelled, Ok(CancelOutcome::Cancelled));
+            assert_eq!(cancelled, CancelOutcome::Cancelled);
         }
         // A service would drive the manager, too.
         manager.run_until_stalled();
@@ -88,14 +87,16 @@ struct Refusing {
 }
 
 impl TaskExecutorGateway for Refusing {
-    type RequestSlotFuture = Ready<Result<Acknowledge, SlotAllocationError>>;
+    type RequestSlotFuture = NoFuture;
 
-    fn request_slot(&mut self, _: &AllocateSlot) -> Self::RequestSlotFuture {
+    fn request_slot(&mut self, _: &AllocateSlot) -> SlotAnswer<NoFuture> {
         self.attempts.set(self.attempts.get() + 1);
-        ready(Err(SlotAllocationError::Rejected {
+        SlotAnswer::Ready(Err(SlotAllocationError::Rejected {
             reason: "it refuses every request".into(),
         }))
     }
+
+    fn free_slot(&mut self, _: &FreeSlot) {}
 }
 
 fn attempts_that_fail() {

@@ -23,12 +23,11 @@ use std::time::Duration;
 
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use slot_manager::error::SlotAllocationError;
 use slot_manager::matching::SlotMatchingStrategy;
-use slot_manager::message::{Acknowledge, AllocateSlot};
+use slot_manager::message::{Acknowledge, AllocateSlot, FreeSlot, SlotAnswer, SlotResult};
 use slot_manager::outcome::{
-    AllocationStatus, CancelOutcome, FreeSlotOutcome, RegistrationOutcome, ReportOutcome, SlotRequestOutcome,
-    UnregistrationOutcome,
+    AllocationStatus, CancelOutcome, RegistrationOutcome, ReportOutcome, SlotAnswerOutcome, SlotFreedOutcome,
+    SlotRequestOutcome, UnregistrationOutcome,
 };
 use slot_manager::{AllocationId, SlotManagerConfig, TaskExecutorGateway};
 
@@ -37,7 +36,7 @@ use crate::held_slots::HeldSlots;
 use crate::messages::{
     Requests, SLOTS_PER_TASK_MANAGER, connection, granted, huge_profile, instance_id, report, slot_index, usual_profile,
 };
-use crate::outside::{Count, Counter, Manager, Prompt, started_with};
+use crate::outside::{Count, Counter, Mailbox, Manager, Prompt, started_with};
 
 const TASK_MANAGERS: usize = 100;
 const SLOTS: usize = TASK_MANAGERS * SLOTS_PER_TASK_MANAGER;
@@ -71,14 +70,16 @@ impl Allocations {
 }
 
 /// A task executor whose acknowledgements are ready at their second poll.
-struct Later;
+struct Slow;
 
-impl TaskExecutorGateway for Later {
+impl TaskExecutorGateway for Slow {
     type RequestSlotFuture = SecondPoll;
 
-    fn request_slot(&mut self, _: &AllocateSlot) -> SecondPoll {
-        SecondPoll { is_second: false }
+    fn request_slot(&mut self, _: &AllocateSlot) -> SlotAnswer<SecondPoll> {
+        SlotAnswer::Future(SecondPoll { is_second: false })
     }
+
+    fn free_slot(&mut self, _: &FreeSlot) {}
 }
 
 struct SecondPoll {
@@ -86,7 +87,7 @@ struct SecondPoll {
 }
 
 impl Future for SecondPoll {
-    type Output = Result<Acknowledge, SlotAllocationError>;
+    type Output = SlotResult;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         if self.is_second {
@@ -174,6 +175,24 @@ impl<G: TaskExecutorGateway> Cluster<G> {
         self.held.hold(slot_index(&slot_id), allocation_id);
     }
 
+    /// Requests a slot. The acknowledgement of its task executor is an input.
+    fn request_and_answer(&mut self, mailbox: &Mailbox) {
+        let request = self.requests.request(usual_profile());
+        let allocation_id = request.allocation_id();
+        let registered = self.allocations.count("request in flight, to be answered later", || {
+            self.manager.register_slot_request(request)
+        });
+        let Ok(SlotRequestOutcome::Accepted(AllocationStatus::InFlight { slot_id })) = registered else {
+            panic!("not in flight: {registered:?}");
+        };
+        let attempt_id = mailbox.asked.borrow_mut().pop().expect("the slot was requested");
+        let answered = self.allocations.count("answer to a slot request", || {
+            self.manager.answer_slot_request(attempt_id, Ok(Acknowledge::new()))
+        });
+        assert_eq!(answered, SlotAnswerOutcome::Applied);
+        self.held.hold(slot_index(&slot_id), allocation_id);
+    }
+
     /// Requests a slot that no task manager has.
     fn wait(&mut self) {
         let request = self.requests.request(huge_profile());
@@ -191,16 +210,14 @@ impl<G: TaskExecutorGateway> Cluster<G> {
         let cancelled = self
             .allocations
             .count("cancel", || self.manager.unregister_slot_request(allocation_id));
-        assert_eq!(cancelled, Ok(CancelOutcome::Cancelled));
+        assert_eq!(cancelled, CancelOutcome::Cancelled);
     }
 
     /// Frees a slot.
     fn free(&mut self) {
-        let (slot_id, allocation_id) = self.held.free_one(&mut self.random);
-        let freed = self
-            .allocations
-            .count("free", || self.manager.free_slot(&slot_id, allocation_id));
-        assert_eq!(freed, Ok(FreeSlotOutcome::Freed));
+        let freed = self.held.free_one(&mut self.random);
+        let outcome = self.allocations.count("free", || self.manager.slot_freed(&freed));
+        assert_eq!(outcome, SlotFreedOutcome::Freed);
     }
 
     /// Reports slots as the manager knows them.
@@ -231,12 +248,12 @@ impl<G: TaskExecutorGateway> Cluster<G> {
             self.manager.register_slot_request(request)
         });
         assert_eq!(registered, Ok(SlotRequestOutcome::Accepted(AllocationStatus::Waiting)));
-        let (slot_id, allocation_id) = self.held.free_one(&mut self.random);
-        let freed = self.allocations.count("free, for a request that waits", || {
-            self.manager.free_slot(&slot_id, allocation_id)
-        });
-        assert_eq!(freed, Ok(FreeSlotOutcome::Freed));
-        self.held.hold(slot_index(&slot_id), waiting);
+        let freed = self.held.free_one(&mut self.random);
+        let outcome = self
+            .allocations
+            .count("free, for a request that waits", || self.manager.slot_freed(&freed));
+        assert_eq!(outcome, SlotFreedOutcome::Freed);
+        self.held.hold(slot_index(freed.slot_id()), waiting);
     }
 
     fn churn(&mut self, request: impl Fn(&mut Self)) {
@@ -271,9 +288,14 @@ fn steady_state_allocates_nothing() {
         Cluster::new(|| Prompt)
             .with_held(held, Cluster::request)
             .assert_no_allocation(|cluster| cluster.churn(Cluster::request));
-        Cluster::new(|| Later)
+        Cluster::new(|| Slow)
             .with_held(held, Cluster::request_and_acknowledge)
             .assert_no_allocation(|cluster| cluster.churn(Cluster::request_and_acknowledge));
+        let mailbox = Mailbox::default();
+        let request_and_answer = |cluster: &mut Cluster<Mailbox>| cluster.request_and_answer(&mailbox);
+        Cluster::new(|| mailbox.clone())
+            .with_held(held, request_and_answer)
+            .assert_no_allocation(|cluster| cluster.churn(request_and_answer));
     }
     // All slots are used: each goes from one allocation to the next.
     Cluster::new(|| Prompt)
@@ -299,7 +321,7 @@ fn with_one_slot() -> Cluster<Prompt> {
         let gone = cluster
             .manager
             .unregister_task_manager(instance_id(task_manager), "one is enough");
-        assert_eq!(gone, Ok(UnregistrationOutcome::Unregistered));
+        assert_eq!(gone, UnregistrationOutcome::Unregistered);
     }
     let first_slot = cluster.held.report(0).statuses()[..1].iter().cloned().collect();
     let reported = cluster.manager.report_slot_status(instance_id(0), &first_slot);

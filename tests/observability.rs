@@ -1,5 +1,6 @@
 //! The view of an operator: log lines with their levels, counts and listings. Comments name the
 //! defects of FLINK-5810 that the tests guard against.
+#![allow(unused_must_use, reason = "the steps that lead to a state are judged by the state")]
 
 mod common;
 
@@ -11,8 +12,9 @@ use std::time::Duration;
 use slot_manager::error::SlotAllocationError;
 use slot_manager::message::WorkerPromise;
 use slot_manager::outcome::AllocationStatus;
+use slot_manager::testing::GatewayAnswer;
 use slot_manager::view::SlotState;
-use slot_manager::{ResourceId, SlotManager, SlotManagerConfig, WorkerRequestId};
+use slot_manager::{LeaderId, ResourceId, SlotManager, SlotManagerConfig, WorkerRequestId};
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Metadata, Subscriber, span};
 
@@ -218,9 +220,17 @@ fn promised_workers_are_logged_at_info_and_failed_workers_at_warn() {
 
     // when, then
     let lines = logged(|| fixture.request(1, &small()));
-    expect_line(&lines, Level::INFO, &["worker_request=1", "slots=2"]);
+    expect_line(
+        &lines,
+        Level::INFO,
+        &["worker_request=00000000000000000000000000000001-1", "slots=2"],
+    );
     let lines = logged(|| fixture.worker_failed(1));
-    expect_line(&lines, Level::WARN, &["worker_request=1", "it failed"]);
+    expect_line(
+        &lines,
+        Level::WARN,
+        &["worker_request=00000000000000000000000000000001-1", "it failed"],
+    );
 }
 
 /// B.39: Flink logged the allocation in place of the slot.
@@ -313,7 +323,7 @@ fn everything_can_be_counted_and_listed() {
             )
         })
         .collect();
-    let worker_request = WorkerRequestId::new(1);
+    let worker_request = WorkerRequestId::new(LeaderId::from_u128(1), 1);
     assert_eq!(
         pending,
         [
@@ -327,7 +337,7 @@ fn everything_can_be_counted_and_listed() {
         (job(5), &small(), "job-master-5")
     );
     assert_eq!(manager.overview().pending_requests, 2);
-    assert_eq!(manager.overview().awaited_answers, 1);
+    assert_eq!(manager.overview().slots.in_flight.slots, 1);
     assert_eq!(fixture.status(3), Some(AllocationStatus::Waiting));
 
     // then: promised slots
@@ -347,6 +357,55 @@ fn everything_can_be_counted_and_listed() {
 
     // when, then: the last attempt is granted
     fixture.answer(&gateway, 2, acknowledged());
-    assert_eq!(fixture.manager.overview().awaited_answers, 0);
+    assert_eq!(fixture.manager.overview().slots.in_flight.slots, 0);
     assert_eq!(fixture.holder(&slot("b", 1)), Some(allocation(2)));
+}
+
+// Missing revisions.
+
+/// One warning for each registration, when the first answer is pending.
+#[test]
+fn futures_beside_reports_without_a_revision_are_logged_once() {
+    // given
+    let mut fixture = started(patient());
+    fixture.register_by_hand("tm", 7, &report("tm", &[None, None]));
+
+    // when, then
+    let lines = logged(|| fixture.request(1, &small()));
+    expect_line(&lines, Level::WARN, &["resource_id=tm", "no revision"]);
+    let lines = logged(|| fixture.request(2, &small()));
+    assert!(lines.iter().all(|line| line.level > Level::WARN), "{lines:#?}");
+
+    // when, then: another registration
+    fixture.register_by_hand("other", 8, &report("other", &[None]));
+    let lines = logged(|| fixture.request(3, &small()));
+    expect_line(&lines, Level::WARN, &["resource_id=other", "no revision"]);
+}
+
+#[test]
+fn neither_revisions_nor_other_answers_than_futures_are_logged() {
+    // given
+    let mut fixture = started(patient());
+    fixture.register_by_hand("a", 1, &report("a", &[None]).with_revision(1));
+    fixture.register("b", 2, &report("b", &[None]));
+    let later = fixture.register("c", 3, &report("c", &[None]));
+    later.answer_requests(GatewayAnswer::Later);
+
+    // when, then
+    for id in 1..=3 {
+        let lines = logged(|| fixture.request(id, &small()));
+        assert!(lines.iter().all(|line| line.level > Level::WARN), "{lines:#?}");
+    }
+}
+
+#[test]
+fn report_that_takes_a_freed_slot_back_is_logged_at_warn() {
+    // given
+    let mut fixture = started(patient());
+    fixture.register("tm", 7, &report("tm", &[Some(1)]));
+    fixture.free(&slot("tm", 0), 1);
+
+    // when, then
+    let lines = logged(|| fixture.report(7, &report("tm", &[Some(1)])));
+    expect_line(&lines, Level::WARN, &["tm_0", &allocation(1).to_string(), "just freed"]);
 }

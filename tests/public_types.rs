@@ -1,28 +1,33 @@
 //! Traits that all public types implement: `Debug`, `Send`, `Sync`, and for errors `Error`, `Clone`
 //! and `PartialEq`.
+#![allow(unused_must_use, reason = "the steps that lead to a state are judged by the state")]
 
 mod common;
 
 use std::fmt::Debug;
-use std::future::{Pending, Ready};
+use std::future::Pending;
 
 use slot_manager::config::{Capacity, Limit, WorkerDescription, WorkerPolicy};
 use slot_manager::error::{
-    ConfigError, Conflict, InvariantViolation, NotStarted, ParseIdError, ResourceManagerError, ResourceProfileError,
-    SlotAllocationError, SlotManagerError, SlotReportError, SlotRequestError, StartError, WorkerDescriptionError,
+    ConfigError, Conflict, InvalidReport, InvariantViolation, NotStarted, ParseIdError, RegistrationError,
+    ResourceManagerError, ResourceProfileError, SlotAllocationError, SlotManagerError, SlotReportError,
+    SlotRequestError, StartError, WorkerDescriptionError,
 };
 use slot_manager::matching::{Candidate, SlotMatchingStrategy, SlotOrder};
 use slot_manager::message::{
-    Acknowledge, AllocateSlot, AllocationFailureCause, FreeSlot, GrantLoss, Release, ReleaseCause, ReleaseCheck,
-    ReleaseDecision, RequestFailure, Withdrawal, WorkerPromise,
+    Acknowledge, AllocateSlot, AllocationFailureCause, AttemptId, FreeSlot, GrantLoss, NoFuture, Release, ReleaseCause,
+    ReleaseCheck, ReleaseDecision, ReleaseResource, RequestFailure, SlotAnswer, SlotFreed, WithdrawResource,
+    Withdrawal, WithdrawalCause, WorkerPromise,
 };
 use slot_manager::outcome::{
-    AllocationStatus, BlockOutcome, CancelOutcome, FreeSlotOutcome, RegistrationOutcome, ReleaseAnswerOutcome,
-    ReportOutcome, SlotRequestOutcome, Stale, UnblockOutcome, UnregistrationOutcome, WorkerFailedOutcome,
+    AllocationStatus, BlockOutcome, CancelOutcome, RecoveryOutcome, RegistrationOutcome, ReleaseAnswerOutcome,
+    RenewalOutcome, ReportOutcome, SlotAnswerOutcome, SlotFreedOutcome, SlotRequestOutcome, Stale, UnblockOutcome,
+    UnregistrationOutcome, WorkerFailedOutcome,
 };
 use slot_manager::overview::{Counters, Overview, Resources, SlotCounts, SlotOverview, TaskManagerOverview};
+use slot_manager::task_executor::{AnswerSender, ChannelGateway, PendingAnswer, TaskExecutorMessage, TaskSlotTable};
 use slot_manager::testing::{
-    Action, AnswerFuture, Delivery, Effect, EffectLog, GatewayAnswer, GatewayCall, GatewayMessage, ManualDelay,
+    Action, Delivery, Effect, EffectLog, GatewayAnswer, GatewayCall, GatewayMessage, ManualDelay,
     ManualScheduledExecutor, NotPending, RecordingActions, ScriptedGateway, SimulatedGateway, SimulatedTaskExecutor,
 };
 use slot_manager::view::{
@@ -51,8 +56,7 @@ macro_rules! each {
 #[test]
 fn every_type_can_be_printed_and_sent_and_shared() {
     each!(can: Acknowledge, AllocationFailureCause, AllocationId, AllocationStatus, BlockOutcome, CancelOutcome,
-        Candidate<'_>, Capacity, Conflict, FreeSlot, FreeSlotOutcome, GrantLoss, InstanceId, InvariantViolation, JobId,
-        LeaderId, Limit, PendingSlotRequest<'_>, PromisedSlot<'_>, RegistrationOutcome, Release,
+    Candidate<'_>, Capacity, Conflict, FreeSlot, SlotFreedOutcome, GrantLoss, InstanceId, InvariantViolation, JobId, LeaderId, Limit, PendingSlotRequest<'_>, PromisedSlot<'_>, RegistrationOutcome, Release,
         ReleaseDecision, ReleaseAnswerOutcome, ReleaseCause, ReleaseCheck, ReportOutcome, RequestFailure, AllocateSlot,
         ResourceAmounts, ResourceId, ResourceProfile, ResourceProfileBuilder, ResourceProfileKind, SlotCounts, SlotId, SlotManagerConfig,
         SlotMatchingStrategy, SlotOrder, SlotReport, SlotRequest, SlotRequestOutcome, SlotState, SlotStatus, Stale,
@@ -61,14 +65,17 @@ fn every_type_can_be_printed_and_sent_and_shared() {
         WorkerPromise, WorkerRequestId);
     each!(can: Counters, Overview, Page<()>, PageCursor, PendingSlotRequestSnapshot, PromisedSlotSnapshot, Resources,
         SlotOverview, TaskManagerOverview, TaskManagerSlotSnapshot, TaskManagerSnapshot);
-    each!(can: Action, AnswerFuture, Delivery, Effect, EffectLog, GatewayAnswer, GatewayCall, GatewayMessage,
+    each!(can: Action, Delivery, Effect, EffectLog, GatewayAnswer, GatewayCall, GatewayMessage,
         ManualDelay, ManualScheduledExecutor, NotPending, RecordingActions, ScriptedGateway, SimulatedGateway,
         SimulatedTaskExecutor);
+    each!(can: AnswerSender, AttemptId, ChannelGateway, NoFuture, PendingAnswer, RecoveryOutcome, ReleaseResource,
+        RenewalOutcome, SlotAnswer<NoFuture>, SlotAnswerOutcome, SlotFreed, TaskExecutorMessage, TaskSlotTable,
+        WithdrawResource, WithdrawalCause);
 }
 
 #[test]
 fn every_error_can_be_compared_and_kept() {
-    each!(errors_can: AllocationFailureCause, ConfigError, GrantLoss, NotPending, NotStarted, ParseIdError, RequestFailure,
+    each!(errors_can: AllocationFailureCause, ConfigError, GrantLoss, InvalidReport, NotPending, NotStarted, ParseIdError, RegistrationError, RequestFailure,
         ResourceManagerError, ResourceProfileError, SlotAllocationError, SlotManagerError, SlotReportError,
         SlotRequestError, StartError, WorkerDescriptionError);
 }
@@ -85,7 +92,7 @@ impl ResourceManagerActions for Opaque {
         Ok(WorkerPromise::Declined)
     }
 
-    fn release_resource(&mut self, _: InstanceId, _: ReleaseCause) -> Release {
+    fn release_resource(&mut self, _: &ReleaseResource) -> Release {
         Release::Declined
     }
 
@@ -93,11 +100,13 @@ impl ResourceManagerActions for Opaque {
 }
 
 impl TaskExecutorGateway for Opaque {
-    type RequestSlotFuture = Ready<Result<Acknowledge, SlotAllocationError>>;
+    type RequestSlotFuture = NoFuture;
 
-    fn request_slot(&mut self, _: &AllocateSlot) -> Self::RequestSlotFuture {
-        std::future::ready(Ok(Acknowledge::new()))
+    fn request_slot(&mut self, _: &AllocateSlot) -> SlotAnswer<NoFuture> {
+        SlotAnswer::Ready(Ok(Acknowledge::new()))
     }
+
+    fn free_slot(&mut self, _: &FreeSlot) {}
 }
 
 impl ScheduledExecutor for Opaque {

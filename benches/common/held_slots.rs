@@ -1,7 +1,8 @@
 //! The view of the task executors of a cluster: which allocation holds which slot.
 
 use rand::Rng;
-use slot_manager::{AllocationId, SlotId, SlotReport, SlotStatus};
+use slot_manager::message::SlotFreed;
+use slot_manager::{AllocationId, SlotReport, SlotStatus};
 
 use crate::messages::{JOB, SLOTS_PER_TASK_MANAGER, slot_id, slots_of, usual_profile};
 
@@ -40,13 +41,13 @@ impl HeldSlots {
         freed
     }
 
-    /// Frees a held slot, picked at random.
-    pub(crate) fn free_one(&mut self, random: &mut impl Rng) -> (SlotId, AllocationId) {
+    /// Frees a held slot, picked at random. Returns the message to the manager.
+    pub(crate) fn free_one(&mut self, random: &mut impl Rng) -> SlotFreed {
         assert!(self.held > 0);
         loop {
             let slot = random.random_range(0..self.allocations.len());
             if let Some(allocation_id) = self.free(slot) {
-                return (slot_id(slot), allocation_id);
+                return SlotFreed::new(slot_id(slot), allocation_id);
             }
         }
     }

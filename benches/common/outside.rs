@@ -2,17 +2,19 @@
 //! records.
 
 use std::cell::{Cell, RefCell};
-use std::future::{Ready, ready};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use slot_manager::error::{ResourceManagerError, SlotAllocationError};
-use slot_manager::message::{Acknowledge, AllocateSlot, AllocationFailureCause, Release, ReleaseCause, WorkerPromise};
+use slot_manager::error::ResourceManagerError;
+use slot_manager::message::{
+    Acknowledge, AllocateSlot, AllocationFailureCause, AttemptId, FreeSlot, NoFuture, Release, ReleaseResource,
+    SlotAnswer, SlotResult, WorkerPromise,
+};
 use slot_manager::{
-    AllocationId, InstanceId, JobId, LeaderId, ResourceManagerActions, ResourceProfile, ScheduledExecutor, SlotId,
-    SlotManager, SlotManagerConfig, TaskExecutorGateway, Timestamp, WorkerRequestId,
+    AllocationId, JobId, LeaderId, ResourceManagerActions, ResourceProfile, ScheduledExecutor, SlotId, SlotManager,
+    SlotManagerConfig, TaskExecutorGateway, Timestamp, WorkerRequestId,
 };
 
 pub(crate) type Manager<G> = SlotManager<Count, G, Counter>;
@@ -96,7 +98,7 @@ impl ResourceManagerActions for Count {
         Ok(WorkerPromise::Declined)
     }
 
-    fn release_resource(&mut self, _: InstanceId, _: ReleaseCause) -> Release {
+    fn release_resource(&mut self, _: &ReleaseResource) -> Release {
         Release::Declined
     }
 
@@ -109,20 +111,20 @@ impl ResourceManagerActions for Count {
     }
 }
 
-type Answer = Result<Acknowledge, SlotAllocationError>;
-
 /// A task executor that acknowledges at once.
 pub(crate) struct Prompt;
 
 impl TaskExecutorGateway for Prompt {
-    type RequestSlotFuture = Ready<Answer>;
+    type RequestSlotFuture = NoFuture;
 
-    fn request_slot(&mut self, _: &AllocateSlot) -> Ready<Answer> {
-        ready(Ok(Acknowledge::new()))
+    fn request_slot(&mut self, _: &AllocateSlot) -> SlotAnswer<NoFuture> {
+        SlotAnswer::Ready(Ok(Acknowledge::new()))
     }
+
+    fn free_slot(&mut self, _: &FreeSlot) {}
 }
 
-/// Task executors that acknowledge on demand.
+/// Task executors that acknowledge on demand, by futures.
 #[derive(Clone, Default)]
 pub(crate) struct Patient {
     /// The unanswered requests, in their order.
@@ -132,11 +134,31 @@ pub(crate) struct Patient {
 impl TaskExecutorGateway for Patient {
     type RequestSlotFuture = Awaited;
 
-    fn request_slot(&mut self, _: &AllocateSlot) -> Awaited {
+    fn request_slot(&mut self, _: &AllocateSlot) -> SlotAnswer<Awaited> {
         let answer = Awaited::default();
         self.asked.borrow_mut().push(answer.clone());
-        answer
+        SlotAnswer::Future(answer)
     }
+
+    fn free_slot(&mut self, _: &FreeSlot) {}
+}
+
+/// Task executors whose answers are inputs, from the mailbox of a service.
+#[derive(Clone, Default)]
+pub(crate) struct Mailbox {
+    /// The unanswered attempts, in their order.
+    pub(crate) asked: Rc<RefCell<Vec<AttemptId>>>,
+}
+
+impl TaskExecutorGateway for Mailbox {
+    type RequestSlotFuture = NoFuture;
+
+    fn request_slot(&mut self, request: &AllocateSlot) -> SlotAnswer<NoFuture> {
+        self.asked.borrow_mut().push(request.attempt_id());
+        SlotAnswer::Later
+    }
+
+    fn free_slot(&mut self, _: &FreeSlot) {}
 }
 
 /// An answer that is ready once it is acknowledged.
@@ -159,9 +181,9 @@ impl Awaited {
 }
 
 impl Future for Awaited {
-    type Output = Answer;
+    type Output = SlotResult;
 
-    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Answer> {
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<SlotResult> {
         if self.0.is_acknowledged.get() {
             return Poll::Ready(Ok(Acknowledge::new()));
         }

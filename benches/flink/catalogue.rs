@@ -102,6 +102,12 @@ pub(crate) const WORKLOADS: &[Workload] = &[
         prepare: requests::in_flight,
     },
     Workload {
+        name: "in-flight-later",
+        phases: &[phase("both", "request in flight, then acknowledge, with Later")],
+        cases: UP_TO_A_MILLION,
+        prepare: requests::in_flight_with_later,
+    },
+    Workload {
         name: "spread-out",
         phases: &[phase("request", "request served at once, slots spread out")],
         cases: &[each(1_000), each(10_000), ours_only(100_000, 100_000)],

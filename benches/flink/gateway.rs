@@ -1,8 +1,7 @@
 //! Task executors of both kinds in one cluster.
 
-use futures::future::Either;
 use slot_manager::TaskExecutorGateway;
-use slot_manager::message::AllocateSlot;
+use slot_manager::message::{Acknowledge, AllocateSlot, FreeSlot, SlotAnswer};
 
 use crate::outside::{Awaited, Patient, Prompt};
 
@@ -13,12 +12,14 @@ pub(crate) enum PromptOrPatient {
 }
 
 impl TaskExecutorGateway for PromptOrPatient {
-    type RequestSlotFuture = Either<<Prompt as TaskExecutorGateway>::RequestSlotFuture, Awaited>;
+    type RequestSlotFuture = Awaited;
 
-    fn request_slot(&mut self, request: &AllocateSlot) -> Self::RequestSlotFuture {
+    fn request_slot(&mut self, request: &AllocateSlot) -> SlotAnswer<Awaited> {
         match self {
-            Self::Prompt(gateway) => Either::Left(gateway.request_slot(request)),
-            Self::Patient(gateway) => Either::Right(gateway.request_slot(request)),
+            Self::Prompt(Prompt) => SlotAnswer::Ready(Ok(Acknowledge::new())),
+            Self::Patient(gateway) => gateway.request_slot(request),
         }
     }
+
+    fn free_slot(&mut self, _: &FreeSlot) {}
 }

@@ -6,9 +6,10 @@ use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 use slot_manager::matching::SlotMatchingStrategy;
+use slot_manager::message::SlotFreed;
 use slot_manager::outcome::RegistrationOutcome;
 use slot_manager::{
-    AllocationId, LeaderId, ResourceProfile, ScheduledExecutor, SlotId, SlotManager, SlotManagerConfig, SlotReport,
+    AllocationId, LeaderId, ResourceProfile, ScheduledExecutor, SlotManager, SlotManagerConfig, SlotReport,
     TaskExecutorGateway,
 };
 
@@ -155,23 +156,19 @@ fn granted<I: Inputs>(registered: &I::Registered) -> usize {
 pub(crate) fn free_all<I: Inputs>(manager: &mut I, grants: &[Grant]) -> Round {
     let mut round = Round::default();
     for batch in grants.chunks(BATCH) {
-        let held = named(batch);
-        let (time, freed) = timed(|| {
-            held.iter()
-                .filter(|(slot_id, allocation_id)| manager.free(slot_id, *allocation_id))
-                .count()
-        });
+        let messages = messages_of(batch);
+        let (time, freed) = timed(|| messages.iter().filter(|message| manager.free(message)).count());
         assert_eq!(freed, batch.len());
         round.add(freed, time);
     }
     round
 }
 
-/// Returns the same grants, with slot ids that share no text.
-fn named(grants: &[Grant]) -> Vec<(SlotId, AllocationId)> {
+/// Returns the messages that the slots of these grants are free, with slot ids that share no text.
+fn messages_of(grants: &[Grant]) -> Vec<SlotFreed> {
     grants
         .iter()
-        .map(|(slot, allocation_id)| (slot_id(*slot), *allocation_id))
+        .map(|(slot, allocation_id)| SlotFreed::new(slot_id(*slot), *allocation_id))
         .collect()
 }
 
@@ -286,13 +283,13 @@ impl<I: Inputs> BusyCluster<I> {
 
     fn churn_and(&mut self, after_each: impl Fn(&mut I)) -> Round {
         let (picked, _) = self.grants.partial_shuffle(&mut self.random, BATCH);
-        let held = named(picked);
-        let (batch, allocations) = self.requests.batch(held.len(), &usual_profile());
-        let mut outcomes = Vec::with_capacity(held.len());
+        let messages = messages_of(picked);
+        let (batch, allocations) = self.requests.batch(messages.len(), &usual_profile());
+        let mut outcomes = Vec::with_capacity(messages.len());
         let manager = &mut self.manager;
         let (time, ()) = timed(|| {
-            for ((slot_id, allocation_id), request) in held.iter().zip(batch) {
-                let freed = manager.free(slot_id, *allocation_id);
+            for (message, request) in messages.iter().zip(batch) {
+                let freed = manager.free(message);
                 after_each(manager);
                 outcomes.push((freed, manager.request(request)));
                 after_each(manager);

@@ -30,8 +30,8 @@ use std::collections::{HashMap, VecDeque};
 
 use foldhash::fast::FixedState;
 use slab::Slab;
-use slot_manager::message::Allocation;
-use slot_manager::{AllocationId, InstanceId, ResourceId, ResourceProfile, SlotId, SlotReport, SlotRequest};
+use slot_manager::message::{Allocation, SlotFreed};
+use slot_manager::{AllocationId, InstanceId, ResourceId, ResourceProfile, SlotReport, SlotRequest};
 
 use crate::inputs::Inputs;
 use crate::messages::{SLOTS_PER_TASK_MANAGER, instance_id, report, usual_profile};
@@ -176,7 +176,8 @@ impl Inputs for Floor {
         }
     }
 
-    fn free(&mut self, slot_id: &SlotId, allocation_id: AllocationId) -> bool {
+    fn free(&mut self, freed: &SlotFreed) -> bool {
+        let (slot_id, allocation_id) = (freed.slot_id(), freed.allocation_id());
         let Some(first_slot) = self.by_resource.get(slot_id.resource_id()) else {
             return false;
         };

@@ -1,21 +1,19 @@
 //! Slots in flight: each line is flat in their number.
 
-use std::future::{Pending, Ready, pending, ready};
-use std::pin::Pin;
+use std::future::{Pending, pending};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use criterion::Criterion;
-use slot_manager::error::SlotAllocationError;
-use slot_manager::message::{Acknowledge, AllocateSlot};
-use slot_manager::outcome::AllocationStatus;
+use slot_manager::message::{Acknowledge, AllocateSlot, FreeSlot, SlotAnswer, SlotResult};
+use slot_manager::outcome::{AllocationStatus, SlotAnswerOutcome};
 use slot_manager::{AllocationId, TaskExecutorGateway};
 
 use crate::cluster::{BusyCluster, Grant, free_all, register_more, with_free_slots};
 use crate::inputs::Inputs;
-use crate::measure::{bench, group};
+use crate::measure::{Round, bench, group};
 use crate::messages::{Requests, growing_profile, report, slot_index, usual_profile};
-use crate::outside::{Awaited, Manager, Patient};
+use crate::outside::{Awaited, Mailbox, Manager, Patient};
 use crate::requests::register_all;
 use crate::sizes;
 use crate::timing::timed;
@@ -25,9 +23,10 @@ pub(crate) fn groups(criterion: &mut Criterion) {
     churn_while_others_are_in_flight(criterion);
 }
 
-/// All slots are requested before any task executor answers. Then the answers arrive: one after the
-/// other with a poll for each, or all at once before a poll. The time is that of one request, its
-/// answer and its share of the polls.
+/// All slots are requested before any task executor answers. Then the answers arrive by futures:
+/// one after the other with a poll for each, or all at once before a poll. With `Later` each answer
+/// is an input, which needs no poll. The time is that of one request, its answer and its share of
+/// the polls.
 fn request_in_flight_then_acknowledge(criterion: &mut Criterion) {
     let mut group = group(criterion, "request in flight, then acknowledge");
     for answers in ["one by one", "all at once"] {
@@ -42,19 +41,47 @@ fn request_in_flight_then_acknowledge(criterion: &mut Criterion) {
                 format!("{slots} slots, {answers}"),
                 set_up,
                 |(manager, gateway, requests)| {
-                    let (mut round, asked_ids) = register_all(manager, requests, slots);
-                    assert_eq!(manager.overview().slots.in_flight.slots, slots);
                     let answers_per_poll = if answers == "one by one" { 1 } else { slots };
-                    round.add(0, acknowledge_all(manager, gateway, answers_per_poll));
-                    assert_eq!(manager.overview().slots.allocated.slots, slots);
-                    let grants: Vec<_> = asked_ids.into_iter().map(|id| grant_of(manager, id)).collect();
-                    free_all(manager, &grants);
-                    round
+                    request_all(manager, requests, slots, |manager| {
+                        acknowledge_all(manager, gateway, answers_per_poll)
+                    })
                 },
             );
         }
     }
+    for slots in sizes() {
+        let set_up = || {
+            let gateway = Mailbox::default();
+            let manager = with_free_slots(slots, |_| usual_profile(), || gateway.clone());
+            (manager, gateway, Requests::default())
+        };
+        bench(
+            &mut group,
+            format!("{slots} slots, with Later"),
+            set_up,
+            |(manager, gateway, requests)| {
+                request_all(manager, requests, slots, |manager| answer_all(manager, gateway))
+            },
+        );
+    }
     group.finish();
+}
+
+/// Requests all slots, lets `acknowledge` give the answers, and frees the slots. The operation of
+/// the round is one request and its answer.
+fn request_all<G: TaskExecutorGateway>(
+    manager: &mut Manager<G>,
+    requests: &mut Requests,
+    slots: usize,
+    acknowledge: impl FnOnce(&mut Manager<G>) -> Duration,
+) -> Round {
+    let (mut round, asked_ids) = register_all(manager, requests, slots);
+    assert_eq!(manager.overview().slots.in_flight.slots, slots);
+    round.add(0, acknowledge(manager));
+    assert_eq!(manager.overview().slots.allocated.slots, slots);
+    let grants: Vec<_> = asked_ids.into_iter().map(|id| grant_of(manager, id)).collect();
+    free_all(manager, &grants);
+    round
 }
 
 /// Gives all open answers, with a poll after each group of answers. Returns the time it took.
@@ -80,7 +107,21 @@ fn acknowledge_all(manager: &mut Manager<Patient>, gateway: &Patient, answers_pe
     time
 }
 
-fn grant_of(manager: &Manager<Patient>, allocation_id: AllocationId) -> Grant {
+/// Gives all open answers as inputs. Returns the time it took.
+fn answer_all(manager: &mut Manager<Mailbox>, gateway: &Mailbox) -> Duration {
+    let asked = gateway.asked.take();
+    let (time, applied) = timed(|| {
+        asked
+            .iter()
+            .map(|attempt_id| manager.answer_slot_request(*attempt_id, Ok(Acknowledge::new())))
+            .filter(|outcome| *outcome == SlotAnswerOutcome::Applied)
+            .count()
+    });
+    assert_eq!(applied, asked.len());
+    time
+}
+
+fn grant_of<G: TaskExecutorGateway>(manager: &Manager<G>, allocation_id: AllocationId) -> Grant {
     match manager.allocation_status(allocation_id) {
         Some(AllocationStatus::Granted { slot_id }) => (slot_index(&slot_id), allocation_id),
         other => panic!("not granted: {other:?}"),
@@ -130,7 +171,7 @@ fn ask_in_vain(manager: &mut Manager<Responsive>, present: usize, slots: usize) 
         assert_eq!(Manager::<Responsive>::granted_slot(&registered), None);
     }
     manager.drive();
-    assert_eq!(manager.overview().awaited_answers, slots);
+    assert_eq!(manager.overview().slots.in_flight.slots, slots);
     requests
 }
 
@@ -140,31 +181,15 @@ enum Responsive {
     Silent,
 }
 
-type Answer = Result<Acknowledge, SlotAllocationError>;
-
 impl TaskExecutorGateway for Responsive {
-    type RequestSlotFuture = PromptOrNever;
+    type RequestSlotFuture = Pending<SlotResult>;
 
-    fn request_slot(&mut self, _: &AllocateSlot) -> PromptOrNever {
+    fn request_slot(&mut self, _: &AllocateSlot) -> SlotAnswer<Pending<SlotResult>> {
         match self {
-            Self::Prompt => PromptOrNever::Prompt(ready(Ok(Acknowledge::new()))),
-            Self::Silent => PromptOrNever::Never(pending()),
+            Self::Prompt => SlotAnswer::Ready(Ok(Acknowledge::new())),
+            Self::Silent => SlotAnswer::Future(pending()),
         }
     }
-}
 
-enum PromptOrNever {
-    Prompt(Ready<Answer>),
-    Never(Pending<Answer>),
-}
-
-impl Future for PromptOrNever {
-    type Output = Answer;
-
-    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Answer> {
-        match self.get_mut() {
-            Self::Prompt(answer) => Pin::new(answer).poll(context),
-            Self::Never(answer) => Pin::new(answer).poll(context),
-        }
-    }
+    fn free_slot(&mut self, _: &FreeSlot) {}
 }

@@ -3,9 +3,10 @@
 
 use std::task::{Context, Poll, Waker};
 
-use slot_manager::outcome::{AllocationStatus, CancelOutcome, FreeSlotOutcome, ReportOutcome, SlotRequestOutcome};
+use slot_manager::message::SlotFreed;
+use slot_manager::outcome::{AllocationStatus, CancelOutcome, ReportOutcome, SlotFreedOutcome, SlotRequestOutcome};
 use slot_manager::{
-    AllocationId, InstanceId, ResourceManagerActions, ScheduledExecutor, SlotId, SlotManager, SlotReport, SlotRequest,
+    AllocationId, InstanceId, ResourceManagerActions, ScheduledExecutor, SlotManager, SlotReport, SlotRequest,
     TaskExecutorGateway,
 };
 
@@ -23,8 +24,8 @@ pub(crate) trait Inputs {
     /// Cancels a request. Returns `true` if it waited.
     fn cancel(&mut self, allocation_id: AllocationId) -> bool;
 
-    /// Frees a slot. Returns `true` if the allocation held it.
-    fn free(&mut self, slot_id: &SlotId, allocation_id: AllocationId) -> bool;
+    /// Takes the message that a slot is free. Returns `true` if the allocation held it.
+    fn free(&mut self, freed: &SlotFreed) -> bool;
 
     /// Takes a report. Returns `true` if it was applied.
     fn report(&mut self, instance_id: InstanceId, report: &SlotReport) -> bool;
@@ -61,11 +62,11 @@ where
     }
 
     fn cancel(&mut self, allocation_id: AllocationId) -> bool {
-        self.unregister_slot_request(allocation_id) == Ok(CancelOutcome::Cancelled)
+        self.unregister_slot_request(allocation_id) == CancelOutcome::Cancelled
     }
 
-    fn free(&mut self, slot_id: &SlotId, allocation_id: AllocationId) -> bool {
-        self.free_slot(slot_id, allocation_id) == Ok(FreeSlotOutcome::Freed)
+    fn free(&mut self, freed: &SlotFreed) -> bool {
+        self.slot_freed(freed) == SlotFreedOutcome::Freed
     }
 
     fn report(&mut self, instance_id: InstanceId, report: &SlotReport) -> bool {

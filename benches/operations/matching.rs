@@ -3,7 +3,8 @@
 //! distinct profile (K) of waiting requests or free slots.
 
 use criterion::Criterion;
-use slot_manager::outcome::FreeSlotOutcome;
+use slot_manager::message::SlotFreed;
+use slot_manager::outcome::SlotFreedOutcome;
 
 use crate::cluster::{BusyCluster, register, wait, with_free_slots};
 use crate::measure::{BATCH, Round, bench, group};
@@ -88,20 +89,22 @@ fn only_the_largest_fits(criterion: &mut Criterion) {
                         .map(|n| slots - largest + n % largest)
                         .collect();
                     *served += BATCH;
-                    let slot_ids: Vec<_> = expected.iter().map(|slot| slot_id(*slot)).collect();
                     let (batch, allocations) = requests.batch(BATCH, &growing_profile(profiles - 1));
+                    let slots_freed: Vec<_> = expected
+                        .iter()
+                        .zip(allocations)
+                        .map(|(slot, allocation_id)| SlotFreed::new(slot_id(*slot), allocation_id))
+                        .collect();
                     let mut outcomes = Vec::with_capacity(BATCH);
                     let (time, ()) = timed(|| {
-                        for (request, (slot_id, allocation_id)) in
-                            batch.into_iter().zip(slot_ids.iter().zip(&allocations))
-                        {
+                        for (request, freed) in batch.into_iter().zip(&slots_freed) {
                             let registered = manager.register_slot_request(request);
-                            outcomes.push((registered, manager.free_slot(slot_id, *allocation_id)));
+                            outcomes.push((registered, manager.slot_freed(freed)));
                         }
                     });
                     for ((registered, freed), slot) in outcomes.iter().zip(expected) {
                         assert_eq!(granted(registered), slot);
-                        assert_eq!(*freed, Ok(FreeSlotOutcome::Freed));
+                        assert_eq!(*freed, SlotFreedOutcome::Freed);
                     }
                     let mut round = Round::default();
                     round.add(BATCH, time);

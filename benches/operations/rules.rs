@@ -2,15 +2,13 @@
 //! task executors: each line is flat.
 
 use std::cell::RefCell;
-use std::future::{Ready, ready};
 use std::rc::Rc;
 use std::task::{Context, Waker};
 use std::time::Duration;
 
 use criterion::Criterion;
 use slot_manager::config::{WorkerDescription, WorkerPolicy};
-use slot_manager::error::SlotAllocationError;
-use slot_manager::message::{Acknowledge, AllocateSlot, ReleaseCheck, ReleaseDecision};
+use slot_manager::message::{Acknowledge, AllocateSlot, FreeSlot, NoFuture, ReleaseCheck, ReleaseDecision, SlotAnswer};
 use slot_manager::outcome::{BlockOutcome, ReleaseAnswerOutcome, UnblockOutcome};
 use slot_manager::{ResourceId, SlotManagerConfig, TaskExecutorGateway};
 
@@ -85,8 +83,8 @@ fn block_and_unblock(criterion: &mut Criterion) {
                 workers
                     .iter()
                     .filter(|worker| {
-                        manager.block(worker) == Ok(BlockOutcome::Blocked)
-                            && manager.unblock(worker) == Ok(UnblockOutcome::Unblocked)
+                        manager.block(worker) == BlockOutcome::Blocked
+                            && manager.unblock(worker) == UnblockOutcome::Unblocked
                     })
                     .count()
             });
@@ -127,7 +125,7 @@ fn release_check_answered_later(criterion: &mut Criterion) {
                     let (time_of_answers, stayed) = timed(|| {
                         checks
                             .iter()
-                            .filter(|check| manager.answer_release(check, answer) == Ok(ReleaseAnswerOutcome::Stays))
+                            .filter(|check| manager.answer_release(check, answer) == ReleaseAnswerOutcome::Stays)
                             .count()
                     });
                     assert_eq!(stayed, checks.len());
@@ -148,14 +146,16 @@ type ChecksMade = Rc<RefCell<Vec<ReleaseCheck>>>;
 struct Undecided(ChecksMade);
 
 impl TaskExecutorGateway for Undecided {
-    type RequestSlotFuture = Ready<Result<Acknowledge, SlotAllocationError>>;
+    type RequestSlotFuture = NoFuture;
 
-    fn request_slot(&mut self, _: &AllocateSlot) -> Self::RequestSlotFuture {
-        ready(Ok(Acknowledge::new()))
+    fn request_slot(&mut self, _: &AllocateSlot) -> SlotAnswer<NoFuture> {
+        SlotAnswer::Ready(Ok(Acknowledge::new()))
     }
 
     fn can_be_released(&mut self, check: &ReleaseCheck) -> ReleaseDecision {
         self.0.borrow_mut().push(*check);
         ReleaseDecision::Later
     }
+
+    fn free_slot(&mut self, _: &FreeSlot) {}
 }

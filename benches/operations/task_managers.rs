@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use criterion::Criterion;
+use slot_manager::outcome::UnregistrationOutcome;
 
 use crate::cluster::{register, taken_over};
 use crate::measure::{Round, bench, group, group_per};
@@ -61,15 +62,12 @@ fn unregister_task_manager(criterion: &mut Criterion) {
                 let instance_ids: Vec<_> = (0..slots / SLOTS_PER_TASK_MANAGER).map(instance_id).collect();
                 let (time, ()) = timed(|| {
                     for instance_id in &instance_ids {
-                        assert!(
-                            manager
-                                .unregister_task_manager(*instance_id, Arc::clone(&cause))
-                                .is_ok()
-                        );
+                        let outcome = manager.unregister_task_manager(*instance_id, Arc::clone(&cause));
+                        assert_eq!(outcome, UnregistrationOutcome::Unregistered);
                     }
                 });
                 assert_eq!(manager.overview().slots.registered.slots, 0);
-                let actions = manager.close().expect("it was started");
+                let actions = manager.suspend().expect("it was started");
                 assert_eq!(actions.failed, slots);
                 let mut round = Round::default();
                 round.add(instance_ids.len(), time);

@@ -8,10 +8,11 @@ use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 use slot_manager::config::Capacity;
+use slot_manager::message::SlotFreed;
 use slot_manager::outcome::{
-    AllocationStatus, FreeSlotOutcome, RegistrationOutcome, ReportOutcome, SlotRequestOutcome,
+    AllocationStatus, RegistrationOutcome, ReportOutcome, SlotFreedOutcome, SlotRequestOutcome,
 };
-use slot_manager::{AllocationId, InstanceId, SlotId, SlotManagerConfig, SlotReport, SlotRequest};
+use slot_manager::{AllocationId, InstanceId, SlotManagerConfig, SlotReport, SlotRequest};
 
 use crate::allocator::held_bytes;
 use crate::held_slots::HeldSlots;
@@ -78,7 +79,7 @@ impl Work {
 /// The messages of one millisecond.
 struct Messages {
     reports: Vec<(InstanceId, SlotReport)>,
-    frees: Vec<(SlotId, AllocationId)>,
+    frees: Vec<SlotFreed>,
     requests: Vec<SlotRequest>,
     allocation_ids: Vec<AllocationId>,
 }
@@ -231,15 +232,10 @@ impl Cluster {
     }
 
     /// Frees a slot and requests one, again and again. Returns the number of freed slots.
-    fn churn(
-        &mut self,
-        frees: &[(SlotId, AllocationId)],
-        requests: Vec<SlotRequest>,
-        registered: &mut Vec<Registered>,
-    ) -> usize {
+    fn churn(&mut self, frees: &[SlotFreed], requests: Vec<SlotRequest>, registered: &mut Vec<Registered>) -> usize {
         let mut freed = 0;
-        for ((slot_id, allocation_id), request) in frees.iter().zip(requests) {
-            freed += usize::from(self.manager.free_slot(slot_id, *allocation_id) == Ok(FreeSlotOutcome::Freed));
+        for (message, request) in frees.iter().zip(requests) {
+            freed += usize::from(self.manager.slot_freed(message) == SlotFreedOutcome::Freed);
             registered.push(self.manager.register_slot_request(request));
         }
         freed

@@ -9,7 +9,7 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use slot_manager::config::Capacity;
 use slot_manager::outcome::{
-    AllocationStatus, CancelOutcome, FreeSlotOutcome, RegistrationOutcome, ReportOutcome, SlotRequestOutcome,
+    AllocationStatus, CancelOutcome, RegistrationOutcome, ReportOutcome, SlotFreedOutcome, SlotRequestOutcome,
     UnregistrationOutcome,
 };
 use slot_manager::{AllocationId, InstanceId, SlotManager, SlotManagerConfig, TaskExecutorConnection};
@@ -161,7 +161,7 @@ impl Cluster {
             self.manager
                 .unregister_task_manager(instance_id, "its heartbeat timed out")
         });
-        assert_eq!(outcome, Ok(UnregistrationOutcome::Unregistered));
+        assert_eq!(outcome, UnregistrationOutcome::Unregistered);
         self.times.add(Operation::UnregisterTaskManager, time);
         self.registered[task_manager] = None;
         self.gone.push(task_manager);
@@ -231,15 +231,15 @@ impl Cluster {
         let allocation_id = self.waiting.swap_remove(picked);
         let (time, cancelled) = timed(|| self.manager.unregister_slot_request(allocation_id));
         // Unknown if the request timed out before.
-        if cancelled == Ok(CancelOutcome::Cancelled) {
+        if cancelled == CancelOutcome::Cancelled {
             self.times.add(Operation::Cancel, time);
         }
     }
 
     fn free(&mut self) {
-        let (slot_id, allocation_id) = self.held.free_one(&mut self.random);
-        let (time, freed) = timed(|| self.manager.free_slot(&slot_id, allocation_id));
-        assert_eq!(freed, Ok(FreeSlotOutcome::Freed));
+        let freed = self.held.free_one(&mut self.random);
+        let (time, outcome) = timed(|| self.manager.slot_freed(&freed));
+        assert_eq!(outcome, SlotFreedOutcome::Freed);
         self.times.add(Operation::Free, time);
     }
 

@@ -5,10 +5,11 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use slot_manager::error::ResourceManagerError;
-use slot_manager::message::{AllocateSlot, AllocationFailureCause, Release, ReleaseCause, WorkerPromise};
+use slot_manager::message::{
+    AllocateSlot, AllocationFailureCause, FreeSlot, Release, ReleaseResource, SlotAnswer, WorkerPromise,
+};
 use slot_manager::{
-    AllocationId, InstanceId, JobId, ResourceManagerActions, ResourceProfile, SlotId, TaskExecutorGateway,
-    WorkerRequestId,
+    AllocationId, JobId, ResourceManagerActions, ResourceProfile, SlotId, TaskExecutorGateway, WorkerRequestId,
 };
 
 use crate::outside::Awaited;
@@ -41,7 +42,7 @@ impl ResourceManagerActions for Told {
         Ok(WorkerPromise::Declined)
     }
 
-    fn release_resource(&mut self, _: InstanceId, _: ReleaseCause) -> Release {
+    fn release_resource(&mut self, _: &ReleaseResource) -> Release {
         self.releases += 1;
         Release::Declined
     }
@@ -68,13 +69,15 @@ pub(crate) struct TaskExecutor {
 impl TaskExecutorGateway for TaskExecutor {
     type RequestSlotFuture = Awaited;
 
-    fn request_slot(&mut self, _: &AllocateSlot) -> Awaited {
+    fn request_slot(&mut self, _: &AllocateSlot) -> SlotAnswer<Awaited> {
         let answer = Awaited::default();
         if self.is_prompt {
             answer.acknowledge();
         } else {
             self.asked.borrow_mut().push(answer.clone());
         }
-        answer
+        SlotAnswer::Future(answer)
     }
+
+    fn free_slot(&mut self, _: &FreeSlot) {}
 }

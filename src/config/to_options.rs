@@ -16,8 +16,8 @@ impl SlotManagerConfig {
     /// Writes the configuration as options, such that [`from_options`](Self::from_options) reads an
     /// equal configuration.
     ///
-    /// - Every value is written, even if it is the default. So the options keep their meaning when a
-    ///   later version has other defaults. Without a worker policy, its keys are left out.
+    /// - Every value is written, even if it is the default. So the options keep their meaning when
+    ///   a later version has other defaults. Without a worker policy, its keys are left out.
     /// - A value with several keys is written with the first key of its documentation.
     /// - The order is that of the fields.
     /// - A duration is exact to the nanosecond, and [`Duration::MAX`] is `"inf"`. `None` as a limit

@@ -8,7 +8,7 @@ use serde::de::{Error, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use uuid::Uuid;
 
-use super::{AllocationId, InstanceId, JobId, LeaderId, ParseIdError, ResourceId, SlotId};
+use super::{AllocationId, InstanceId, JobId, LeaderId, ParseIdError, ResourceId, SlotId, WorkerRequestId};
 
 /// A visitor that parses an id from its text.
 struct TextVisitor<I>(PhantomData<I>);
@@ -79,5 +79,24 @@ impl<'de> Deserialize<'de> for SlotId {
         }
         let fields = SlotIdFields::deserialize(deserializer)?;
         Ok(Self::new(fields.resource_id, fields.slot_number))
+    }
+}
+
+impl Serialize for WorkerRequestId {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if serializer.is_human_readable() {
+            return serializer.collect_str(self);
+        }
+        (self.leader_id, self.number).serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for WorkerRequestId {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        if deserializer.is_human_readable() {
+            return deserializer.deserialize_str(TextVisitor(PhantomData));
+        }
+        let (leader_id, number) = Deserialize::deserialize(deserializer)?;
+        Ok(Self::new(leader_id, number))
     }
 }

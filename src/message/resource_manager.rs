@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::config::Limit;
 use crate::error::{ResourceManagerError, SlotAllocationError};
-use crate::{AllocationId, InstanceId, JobId, ResourceProfile, SlotId, Timestamp};
+use crate::{AllocationId, InstanceId, JobId, ResourceId, ResourceProfile, SlotId, Timestamp, WorkerRequestId};
 
 /// The answer to a worker request.
 ///
@@ -47,6 +48,41 @@ pub enum WorkerPromise {
     Declined,
 }
 
+/// The message that asks to withdraw a worker request.
+///
+/// ```
+/// use slot_manager::message::{WithdrawResource, WithdrawalCause};
+/// use slot_manager::{LeaderId, WorkerRequestId};
+///
+/// let worker_request = WorkerRequestId::new(LeaderId::from_u128(1), 12);
+/// let withdraw = WithdrawResource { worker_request, cause: WithdrawalCause::NotNeeded };
+/// assert_eq!(withdraw.cause.to_string(), "its slots are not needed any more");
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct WithdrawResource {
+    /// The worker request.
+    pub worker_request: WorkerRequestId,
+    /// The reason.
+    pub cause: WithdrawalCause,
+}
+
+/// The cause of the withdrawal of a worker request.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[non_exhaustive]
+pub enum WithdrawalCause {
+    /// No request is bound to its slots, and neither the minimum nor redundancy needs them.
+    #[error("its slots are not needed any more")]
+    NotNeeded,
+    /// The promised slots would exceed a limit.
+    #[error("its slots would exceed the {limit} limit")]
+    LimitReached {
+        /// The limit.
+        limit: Limit,
+    },
+}
+
 /// The answer to the withdrawal of a worker request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
@@ -55,6 +91,41 @@ pub enum Withdrawal {
     Confirmed,
     /// The worker is on its way. Its slots stay promised.
     TooLate,
+}
+
+/// The message that asks to stop a task manager.
+///
+/// ```
+/// use slot_manager::message::{ReleaseCause, ReleaseResource};
+/// use slot_manager::{InstanceId, ResourceId, Timestamp};
+///
+/// /// Returns the line for the log of the service.
+/// fn describe(release: &ReleaseResource) -> String {
+///     format!("stops {}: {}", release.resource_id, release.cause)
+/// }
+///
+/// let release = ReleaseResource {
+///     resource_id: ResourceId::new("worker-1"),
+///     instance_id: InstanceId::from_u128(1),
+///     worker_request: None,
+///     is_blocked: false,
+///     cause: ReleaseCause::IdleTimeout { idle_since: Timestamp::from_secs(30), idle_period: 1 },
+/// };
+/// assert_eq!(describe(&release), "stops worker-1: idle since +30s");
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct ReleaseResource {
+    /// The worker process.
+    pub resource_id: ResourceId,
+    /// The registration that ends if the release is accepted.
+    pub instance_id: InstanceId,
+    /// The worker request of this leadership that the worker named when it registered.
+    pub worker_request: Option<WorkerRequestId>,
+    /// The worker is [blocked](crate::SlotManager::block): it is idle for good.
+    pub is_blocked: bool,
+    /// The reason.
+    pub cause: ReleaseCause,
 }
 
 /// The answer to the release of an idle task manager.
@@ -68,11 +139,12 @@ pub enum Release {
 }
 
 /// The cause of the release of a task manager.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub enum ReleaseCause {
     /// None of its slots was used for the idle timeout.
+    #[error("idle since {idle_since}")]
     IdleTimeout {
         /// The time when its last used slot became free, or when it registered.
         idle_since: Timestamp,
@@ -83,7 +155,7 @@ pub enum ReleaseCause {
 }
 
 /// The cause given to
-/// [`notify_allocation_failure`](ResourceManagerActions::notify_allocation_failure).
+/// [`notify_allocation_failure`](crate::ResourceManagerActions::notify_allocation_failure).
 ///
 /// ```
 /// use slot_manager::message::{AllocationFailureCause, GrantLoss};

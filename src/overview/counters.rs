@@ -17,7 +17,7 @@
 /// let allocation_id = AllocationId::from_u128(1);
 /// let request = SlotRequest::new(JobId::from_u128(7), allocation_id, ResourceProfile::ZERO, "job-master-7");
 /// assert!(matches!(manager.register_slot_request(request)?, SlotRequestOutcome::Accepted(_)));
-/// assert_eq!(manager.unregister_slot_request(allocation_id)?, CancelOutcome::Cancelled);
+/// assert_eq!(manager.unregister_slot_request(allocation_id), CancelOutcome::Cancelled);
 ///
 /// let counters = manager.counters();
 /// assert_eq!((counters.requests_accepted, counters.requests_cancelled), (1, 1));
@@ -55,6 +55,10 @@ pub struct Counters {
     pub task_managers_refused: u64,
     /// Reports that were ignored because they were older than the manager's view.
     pub reports_stale: u64,
+    /// Slots that a report gave back to the allocation for which
+    /// [`slot_freed`](crate::SlotManager::slot_freed) had just freed them. The report was older:
+    /// reports, or messages about freed slots, lack revisions.
+    pub frees_taken_back: u64,
     /// Invalid reports, also those of registrations. Each was refused as a whole.
     pub reports_refused: u64,
 }
@@ -91,6 +95,7 @@ impl Counters {
             task_managers_released,
             task_managers_refused,
             reports_stale,
+            frees_taken_back,
             reports_refused,
         } = *self;
         let FailureCounters {
@@ -116,6 +121,7 @@ impl Counters {
             ("task_managers_released", task_managers_released),
             ("task_managers_refused", task_managers_refused),
             ("reports_stale", reports_stale),
+            ("frees_taken_back", frees_taken_back),
             ("reports_refused", reports_refused),
         ]
         .into_iter()

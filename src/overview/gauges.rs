@@ -71,7 +71,6 @@ impl Overview {
             bound_promised_slots,
             unbound_promised_slots,
             pending_requests,
-            awaited_answers,
             counters: _,
         } = self;
         let SlotOverview {
@@ -87,7 +86,6 @@ impl Overview {
             ("promised_slots_bound", *bound_promised_slots),
             ("promised_slots_unbound", *unbound_promised_slots),
             ("requests_pending", *pending_requests),
-            ("answers_awaited", *awaited_answers),
         ];
         let slots = [
             gauges_of_slots!(registered, "registered"),

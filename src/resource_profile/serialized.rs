@@ -276,9 +276,9 @@ impl Amount {
 
     /// Returns `true` if every reader of the number finds these units.
     ///
-    /// Fast parsers, such as that of `serde_json`, may miss a number of 16 or more digits by its last
-    /// bit. So both neighbours of the number must be the same amount. Parsers read whole numbers
-    /// exactly.
+    /// Fast parsers, such as that of `serde_json`, may miss a number of 16 or more digits by its
+    /// last bit. So both neighbours of the number must be the same amount. Parsers read whole
+    /// numbers exactly.
     fn is_safe_as_number(exact: u64) -> bool {
         let number = Self::Units(exact).number();
         let is_read = |number| units("", number) == Ok(exact);

@@ -66,8 +66,8 @@ impl TokioScheduledExecutor {
 
     /// Returns the instant of tokio's clock at this time.
     ///
-    /// [`Timestamp::MAX`] and every other time more than a century after the origin give the instant
-    /// a century after it, because tokio's clock cannot express all times.
+    /// [`Timestamp::MAX`] and every other time more than a century after the origin give the
+    /// instant a century after it, because tokio's clock cannot express all times.
     ///
     /// ```
     /// use slot_manager::{ScheduledExecutor, Timestamp, TokioScheduledExecutor};

@@ -131,7 +131,7 @@ where
         }
     }
 
-    /// Returns the earliest armed deadline; `None` if none is armed.
+    /// Returns the earliest armed deadline; `None` if none is armed, or without a leadership.
     ///
     /// A service without an async task calls [`run_until_stalled`](Self::run_until_stalled) at this
     /// time.
@@ -160,13 +160,14 @@ where
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn next_deadline(&self) -> Option<Timestamp> {
-        Some(self.core.earliest_deadline()).filter(|deadline| *deadline != Timestamp::MAX)
+        let deadline = self.core.earliest_deadline();
+        (deadline != Timestamp::MAX && self.is_leading()).then_some(deadline)
     }
 }
 
 impl<A, G: TaskExecutorGateway, E: ScheduledExecutor> SlotManager<A, G, E> {
-    /// Returns the number of attempts whose answers are awaited.
-    pub(crate) fn num_awaited_answers(&self) -> usize {
+    /// Returns the number of futures that are awaited.
+    pub(crate) fn num_futures(&self) -> usize {
         self.driver.pending_answers.len()
     }
 

@@ -94,9 +94,9 @@ impl<A, G: TaskExecutorGateway, E: ScheduledExecutor> SlotManager<A, G, E> {
                 .is_some_and(|attempt| matches!(attempt.rpc, RpcState::Awaited(_)))
         });
         ensure!(
-            self.num_awaited_answers() == awaited,
-            "{} answers are awaited, but {awaited} attempts await one",
-            self.num_awaited_answers()
+            self.num_futures() == awaited,
+            "{} futures are awaited, but {awaited} attempts await one",
+            self.num_futures()
         );
         if core.leader_id.is_none() {
             ensure!(
@@ -144,7 +144,7 @@ fn check_slots(core: &Core) -> Check {
                     core.slot_id(key)
                 );
                 ensure!(
-                    matches!(attempt.rpc, RpcState::Awaited(_)),
+                    attempt.rpc.is_awaited(),
                     "the answer for slot {} is not awaited",
                     core.slot_id(key)
                 );
@@ -468,10 +468,10 @@ fn check_promises(core: &Core) -> Check {
         of_workers += slots.len();
         ensure!(
             !slots.is_empty()
-                && promises.find(worker.id) == Some(key)
+                && promises.find(worker.number) == Some(key)
                 && slots.iter().all(|slot| promises.records[*slot].worker_request == key),
             "worker request {} does not match its promised slots",
-            worker.id
+            worker.number
         );
     }
     ensure!(
@@ -516,7 +516,7 @@ fn check_promises(core: &Core) -> Check {
         ensure!(
             promises.is_consistent(key),
             "the counts or the surplus state of worker request {} are wrong",
-            worker.id
+            worker.number
         );
     }
     let listed = count(promises.worker_requests.iter(), |(key, _)| promises.is_listed(key));

@@ -9,8 +9,10 @@
 //! [`Effects`]: crate::slot_manager::state::effects::Effects
 
 use crate::error::ResourceManagerError;
-use crate::message::{Release, ReleaseCause, ReleaseCheck, ReleaseDecision, Withdrawal, WorkerPromise};
-use crate::{InstanceId, ResourceProfile, WorkerRequestId};
+use crate::message::{
+    Release, ReleaseCheck, ReleaseDecision, ReleaseResource, WithdrawResource, Withdrawal, WorkerPromise,
+};
+use crate::{ResourceProfile, WorkerRequestId};
 
 use super::state::core::Core;
 use super::state::task_managers::TaskManagerKey;
@@ -40,10 +42,10 @@ pub(crate) trait Outside {
     ) -> Result<WorkerPromise, ResourceManagerError>;
 
     /// Asks to withdraw a worker request.
-    fn withdraw_resource(&mut self, worker_request: WorkerRequestId) -> Withdrawal;
+    fn withdraw_resource(&mut self, withdraw: &WithdrawResource) -> Withdrawal;
 
     /// Asks to stop a worker.
-    fn release_resource(&mut self, instance_id: InstanceId, cause: ReleaseCause) -> Release;
+    fn release_resource(&mut self, release: &ReleaseResource) -> Release;
 
     /// Asks a task executor whether it can be released.
     fn can_be_released(&mut self, task_manager: TaskManagerKey, check: &ReleaseCheck) -> ReleaseDecision;

@@ -7,6 +7,7 @@ pub(crate) mod effects;
 pub(crate) mod free_slots;
 pub(crate) mod profile_queues;
 pub(crate) mod promises;
+pub(crate) mod recent_frees;
 pub(crate) mod releases;
 pub(crate) mod requests;
 pub(crate) mod slot_totals;

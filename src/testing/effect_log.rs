@@ -11,11 +11,14 @@ use super::{Action, GatewayCall, lock};
 /// `Display` writes it in one line.
 ///
 /// ```
-/// use slot_manager::WorkerRequestId;
+/// use slot_manager::message::{WithdrawResource, WithdrawalCause};
 /// use slot_manager::testing::{Action, Effect};
+/// use slot_manager::{LeaderId, WorkerRequestId};
 ///
-/// let withdrawal = Action::WithdrawResource { worker_request: WorkerRequestId::new(1) };
-/// assert_eq!(Effect::from(withdrawal).to_string(), "withdraw_resource(1)");
+/// let worker_request = WorkerRequestId::new(LeaderId::from_u128(1), 12);
+/// let withdrawal = WithdrawResource { worker_request, cause: WithdrawalCause::NotNeeded };
+/// let effect = Effect::from(Action::WithdrawResource(withdrawal));
+/// assert_eq!(effect.to_string(), "withdraw_resource(12)");
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -171,13 +174,13 @@ impl Recorder {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::samples::{ALLOCATION, free_slot, request_slot};
+    use crate::testing::samples::{ALLOCATION, LEADER, free_slot, request_slot};
     use crate::testing::{RecordingActions, ScriptedGateway};
     use crate::{ResourceManagerActions, ResourceProfile, TaskExecutorGateway, WorkerRequestId};
 
     /// Requests a worker, and returns the effect that the log must show.
     fn request_worker(actions: &mut RecordingActions, number: u64) -> Effect {
-        let worker_request = WorkerRequestId::new(number);
+        let worker_request = WorkerRequestId::new(LEADER, number);
         let resource_profile = ResourceProfile::ZERO;
         actions
             .allocate_resource(worker_request, &resource_profile)
@@ -200,7 +203,7 @@ mod tests {
         let (request, free) = (request_slot(0, ALLOCATION, 1), free_slot(1, ALLOCATION, 2));
         drop(right.request_slot(&request));
         let first_worker = request_worker(&mut actions, 1);
-        left.free_slot(free.clone());
+        left.free_slot(&free);
         let second_worker = request_worker(&mut actions, 2);
 
         assert!(!log.is_empty());
@@ -224,8 +227,8 @@ mod tests {
         let mut right = ScriptedGateway::with_log(&log);
         let (to_left, to_right) = (free_slot(0, ALLOCATION, 1), free_slot(1, ALLOCATION, 2));
 
-        right.free_slot(to_right.clone());
-        left.free_slot(to_left.clone());
+        right.free_slot(&to_right);
+        left.free_slot(&to_left);
         let worker = request_worker(&mut actions, 1);
 
         assert_eq!(left.take_calls(), [GatewayCall::FreeSlot(to_left)]);

@@ -7,34 +7,26 @@ use std::sync::{Arc, Mutex};
 use super::effect_log::Recorder;
 use super::{Effect, EffectLog, lock};
 use crate::error::ResourceManagerError;
-use crate::message::{AllocationFailureCause, Release, ReleaseCause, Withdrawal, WorkerPromise};
-use crate::{AllocationId, InstanceId, JobId, ResourceManagerActions, ResourceProfile, SlotId, WorkerRequestId};
+use crate::message::{AllocationFailureCause, Release, ReleaseResource, WithdrawResource, Withdrawal, WorkerPromise};
+use crate::{AllocationId, JobId, ResourceManagerActions, ResourceProfile, SlotId, WorkerRequestId};
 
 /// A recorded call of [`ResourceManagerActions`].
 ///
-/// `Display` writes it in one line.
+/// `Display` writes it in one line, with the number of a worker request instead of its id.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Action {
     /// A call of [`allocate_resource`](ResourceManagerActions::allocate_resource).
     AllocateResource {
-        /// The number of the worker request.
+        /// The worker request.
         worker_request: WorkerRequestId,
         /// The profile that a slot of the worker must fit.
         resource_profile: ResourceProfile,
     },
     /// A call of [`release_resource`](ResourceManagerActions::release_resource).
-    ReleaseResource {
-        /// The registration to end.
-        instance_id: InstanceId,
-        /// The reason.
-        cause: ReleaseCause,
-    },
+    ReleaseResource(ReleaseResource),
     /// A call of [`withdraw_resource`](ResourceManagerActions::withdraw_resource).
-    WithdrawResource {
-        /// The number of the worker request to withdraw.
-        worker_request: WorkerRequestId,
-    },
+    WithdrawResource(WithdrawResource),
     /// A call of [`notify_allocation_failure`](ResourceManagerActions::notify_allocation_failure).
     NotifyAllocationFailure {
         /// The job of the request.
@@ -61,9 +53,11 @@ impl fmt::Display for Action {
             Self::AllocateResource {
                 worker_request,
                 resource_profile,
-            } => write!(f, "allocate_resource({worker_request}, {resource_profile})"),
-            Self::ReleaseResource { instance_id, cause } => write!(f, "release_resource({instance_id}, {cause:?})"),
-            Self::WithdrawResource { worker_request } => write!(f, "withdraw_resource({worker_request})"),
+            } => write!(f, "allocate_resource({}, {resource_profile})", worker_request.number()),
+            Self::ReleaseResource(release) => {
+                write!(f, "release_resource({}, {:?})", release.instance_id, release.cause)
+            }
+            Self::WithdrawResource(withdraw) => write!(f, "withdraw_resource({})", withdraw.worker_request.number()),
             Self::NotifyAllocationFailure {
                 job_id,
                 allocation_id,
@@ -103,11 +97,14 @@ impl fmt::Display for Action {
 /// ```
 /// use slot_manager::testing::RecordingActions;
 /// use slot_manager::message::WorkerPromise;
-/// use slot_manager::{ResourceManagerActions, ResourceProfile, WorkerRequestId};
+/// use slot_manager::{LeaderId, ResourceManagerActions, ResourceProfile, WorkerRequestId};
 ///
 /// let mut actions = RecordingActions::new();
 /// actions.answer_next_allocation(Ok(WorkerPromise::Unspecified));
-/// let mut request = |number| actions.allocate_resource(WorkerRequestId::new(number), &ResourceProfile::ANY);
+/// let mut request = |number| {
+///     let worker_request = WorkerRequestId::new(LeaderId::from_u128(1), number);
+///     actions.allocate_resource(worker_request, &ResourceProfile::ANY)
+/// };
 /// assert_eq!(request(1), Ok(WorkerPromise::Unspecified));
 /// assert_eq!(request(2), Ok(WorkerPromise::Declined));
 /// ```
@@ -222,15 +219,15 @@ impl ResourceManagerActions for RecordingActions {
         scripted.unwrap_or_else(|| script.allocation.clone())
     }
 
-    fn release_resource(&mut self, instance_id: InstanceId, cause: ReleaseCause) -> Release {
-        self.recorder.record(Action::ReleaseResource { instance_id, cause });
+    fn release_resource(&mut self, release: &ReleaseResource) -> Release {
+        self.recorder.record(Action::ReleaseResource(release.clone()));
         let mut script = lock(&self.script);
         let scripted = script.next_releases.pop_front();
         scripted.unwrap_or(script.release)
     }
 
-    fn withdraw_resource(&mut self, worker_request: WorkerRequestId) -> Withdrawal {
-        self.recorder.record(Action::WithdrawResource { worker_request });
+    fn withdraw_resource(&mut self, withdraw: &WithdrawResource) -> Withdrawal {
+        self.recorder.record(Action::WithdrawResource(withdraw.clone()));
         let mut script = lock(&self.script);
         let scripted = script.next_withdrawals.pop_front();
         scripted.unwrap_or(script.withdrawal)
@@ -262,21 +259,36 @@ impl ResourceManagerActions for RecordingActions {
 mod tests {
     use super::*;
     use crate::Timestamp;
-    use crate::message::GrantLoss;
-    use crate::testing::samples::{ALLOCATION, INSTANCE, JOB};
+    use crate::message::{GrantLoss, ReleaseCause, WithdrawalCause};
+    use crate::testing::samples::{ALLOCATION, INSTANCE, JOB, LEADER};
+
+    const WORKER_REQUEST: WorkerRequestId = WorkerRequestId::new(LEADER, 1);
 
     fn request_worker(actions: &mut RecordingActions) -> PromiseAnswer {
-        actions.allocate_resource(WorkerRequestId::new(1), &ResourceProfile::ZERO)
+        actions.allocate_resource(WORKER_REQUEST, &ResourceProfile::ZERO)
     }
 
     fn release(actions: &mut RecordingActions) -> Release {
-        actions.release_resource(INSTANCE, idle())
+        actions.release_resource(&idle())
     }
 
-    fn idle() -> ReleaseCause {
-        ReleaseCause::IdleTimeout {
-            idle_since: Timestamp::from_secs(3),
-            idle_period: 1,
+    fn idle() -> ReleaseResource {
+        ReleaseResource {
+            resource_id: "tm".into(),
+            instance_id: INSTANCE,
+            worker_request: Some(WORKER_REQUEST),
+            is_blocked: false,
+            cause: ReleaseCause::IdleTimeout {
+                idle_since: Timestamp::from_secs(3),
+                idle_period: 1,
+            },
+        }
+    }
+
+    fn surplus() -> WithdrawResource {
+        WithdrawResource {
+            worker_request: WORKER_REQUEST,
+            cause: WithdrawalCause::NotNeeded,
         }
     }
 
@@ -309,13 +321,10 @@ mod tests {
                     cause,
                 },
                 Action::AllocateResource {
-                    worker_request: WorkerRequestId::new(1),
+                    worker_request: WORKER_REQUEST,
                     resource_profile: ResourceProfile::ZERO,
                 },
-                Action::ReleaseResource {
-                    instance_id: INSTANCE,
-                    cause: idle(),
-                },
+                Action::ReleaseResource(idle()),
             ]
         );
         assert_eq!(of_manager.take(), []);
@@ -350,7 +359,7 @@ mod tests {
         assert_eq!(request_worker(&mut actions), Ok(WorkerPromise::Declined));
         assert_eq!(release(&mut actions), Release::Declined);
         assert_eq!(release(&mut actions), Release::Accepted);
-        let withdraw = |actions: &mut RecordingActions| actions.withdraw_resource(WorkerRequestId::new(1));
+        let withdraw = |actions: &mut RecordingActions| actions.withdraw_resource(&surplus());
         assert_eq!(withdraw(&mut actions), Withdrawal::Confirmed);
         assert_eq!(withdraw(&mut actions), Withdrawal::TooLate);
         actions.answer_withdrawals(Withdrawal::Confirmed);
@@ -362,7 +371,7 @@ mod tests {
         let mut actions = RecordingActions::new();
         let _ = request_worker(&mut actions);
         let _ = release(&mut actions);
-        let _ = actions.withdraw_resource(WorkerRequestId::new(1));
+        let _ = actions.withdraw_resource(&surplus());
         let lines: Vec<_> = actions.take().iter().map(ToString::to_string).collect();
         assert_eq!(
             lines,

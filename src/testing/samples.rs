@@ -4,18 +4,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Wake, Waker};
 
-use crate::message::{AllocateSlot, FreeSlot};
+use crate::message::{AllocateSlot, FreeSlot, ReleaseCheck};
 use crate::{AllocationId, InstanceId, JobId, LeaderId, ResourceProfile, SlotId};
 
-pub(super) const LEADER: LeaderId = LeaderId::from_u128(0x1eade);
-pub(super) const INSTANCE: InstanceId = InstanceId::from_u128(0x1);
-pub(super) const JOB: JobId = JobId::from_u128(0x10b);
-pub(super) const ALLOCATION: AllocationId = AllocationId::from_u128(0xa);
-pub(super) const OTHER_ALLOCATION: AllocationId = AllocationId::from_u128(0xb);
-pub(super) const EXECUTOR: &str = "tm";
+pub(crate) const LEADER: LeaderId = LeaderId::from_u128(0x1eade);
+pub(crate) const INSTANCE: InstanceId = InstanceId::from_u128(0x1);
+pub(crate) const JOB: JobId = JobId::from_u128(0x10b);
+pub(crate) const ALLOCATION: AllocationId = AllocationId::from_u128(0xa);
+pub(crate) const OTHER_ALLOCATION: AllocationId = AllocationId::from_u128(0xb);
+pub(crate) const EXECUTOR: &str = "tm";
 
 /// Returns a request for a slot of [`EXECUTOR`].
-pub(super) fn request_slot(slot_number: u32, allocation_id: AllocationId, attempt: u64) -> AllocateSlot {
+pub(crate) fn request_slot(slot_number: u32, allocation_id: AllocationId, attempt: u64) -> AllocateSlot {
     AllocateSlot {
         slot_id: SlotId::new(EXECUTOR, slot_number),
         job_id: JOB,
@@ -29,7 +29,7 @@ pub(super) fn request_slot(slot_number: u32, allocation_id: AllocationId, attemp
 }
 
 /// Returns a message that frees a slot of [`EXECUTOR`].
-pub(super) fn free_slot(slot_number: u32, allocation_id: AllocationId, attempt: u64) -> FreeSlot {
+pub(crate) fn free_slot(slot_number: u32, allocation_id: AllocationId, attempt: u64) -> FreeSlot {
     FreeSlot {
         slot_id: SlotId::new(EXECUTOR, slot_number),
         job_id: JOB,
@@ -37,6 +37,15 @@ pub(super) fn free_slot(slot_number: u32, allocation_id: AllocationId, attempt: 
         leader_id: LEADER,
         instance_id: INSTANCE,
         attempt,
+    }
+}
+
+/// Returns a release check for [`EXECUTOR`].
+pub(crate) fn release_check(number: u64) -> ReleaseCheck {
+    ReleaseCheck {
+        instance_id: INSTANCE,
+        leader_id: LEADER,
+        number,
     }
 }
 

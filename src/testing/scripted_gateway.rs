@@ -4,11 +4,10 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::sync::{Arc, Mutex};
 
-use super::answer_future::Responder;
 use super::effect_log::Recorder;
-use super::{AnswerFuture, Effect, EffectLog, lock};
-use crate::error::SlotAllocationError;
-use crate::message::{Acknowledge, AllocateSlot, FreeSlot, ReleaseCheck, ReleaseDecision};
+use super::{Effect, EffectLog, lock};
+use crate::message::{Acknowledge, AllocateSlot, FreeSlot, ReleaseCheck, ReleaseDecision, SlotAnswer, SlotResult};
+use crate::task_executor::{AnswerSender, PendingAnswer};
 use crate::{AllocationId, SlotId, TaskExecutorGateway};
 
 /// A recorded call of [`TaskExecutorGateway`].
@@ -83,14 +82,18 @@ impl fmt::Display for GatewayCall {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum GatewayAnswer {
-    /// The future is ready with this answer when it is first polled.
-    AtOnce(Result<Acknowledge, SlotAllocationError>),
-    /// The future is pending until [`ScriptedGateway::answer`] is called for the attempt.
+    /// The answer is [ready](SlotAnswer::Ready) within the call.
+    AtOnce(SlotResult),
+    /// The answer is a [future](SlotAnswer::Future), which is pending until
+    /// [`ScriptedGateway::answer`] is called for the attempt.
     ByHand,
+    /// The answer comes [later](SlotAnswer::Later). The test passes it to
+    /// [`answer_slot_request`](crate::SlotManager::answer_slot_request).
+    Later,
 }
 
-impl From<Result<Acknowledge, SlotAllocationError>> for GatewayAnswer {
-    fn from(answer: Result<Acknowledge, SlotAllocationError>) -> Self {
+impl From<SlotResult> for GatewayAnswer {
+    fn from(answer: SlotResult) -> Self {
         Self::AtOnce(answer)
     }
 }
@@ -158,7 +161,7 @@ struct GatewayScript {
     next_release_answers: VecDeque<ReleaseDecision>,
     /// In the order of the calls. Requests whose future was dropped are removed when the list is
     /// full.
-    unanswered: Vec<(AllocateSlot, Responder)>,
+    unanswered: Vec<(AllocateSlot, AnswerSender)>,
 }
 
 impl ScriptedGateway {
@@ -240,7 +243,7 @@ impl ScriptedGateway {
     /// Cost: O(unanswered requests).
     pub fn pending(&self) -> Vec<AllocateSlot> {
         let script = lock(&self.script);
-        let awaited = script.unanswered.iter().filter(|(_, responder)| responder.is_awaited());
+        let awaited = script.unanswered.iter().filter(|(_, sender)| sender.is_awaited());
         awaited.map(|(request, _)| request.clone()).collect()
     }
 
@@ -251,32 +254,32 @@ impl ScriptedGateway {
     ///
     /// # Errors
     /// [`NotPending`] if no request of this attempt is pending. Nothing changes.
-    pub fn answer(&self, attempt: u64, answer: Result<Acknowledge, SlotAllocationError>) -> Result<(), NotPending> {
-        let responder = lock(&self.script).take_unanswered(attempt);
-        responder.ok_or(NotPending { attempt })?.respond(answer);
+    pub fn answer(&self, attempt: u64, answer: SlotResult) -> Result<(), NotPending> {
+        let sender = lock(&self.script).take_unanswered(attempt);
+        sender.ok_or(NotPending { attempt })?.send(answer);
         Ok(())
     }
 }
 
 impl GatewayScript {
     /// Adds a request that waits for its answer.
-    fn answer_by_hand(&mut self, request: AllocateSlot) -> AnswerFuture {
-        let (responder, future) = AnswerFuture::pending();
+    fn answer_by_hand(&mut self, request: AllocateSlot) -> PendingAnswer {
+        let (sender, future) = PendingAnswer::new();
         if self.unanswered.len() == self.unanswered.capacity() {
-            self.unanswered.retain(|(_, responder)| responder.is_awaited());
+            self.unanswered.retain(|(_, sender)| sender.is_awaited());
         }
-        self.unanswered.push((request, responder));
+        self.unanswered.push((request, sender));
         future
     }
 
-    /// Takes the responder of the oldest pending request of an attempt.
-    fn take_unanswered(&mut self, attempt: u64) -> Option<Responder> {
+    /// Takes the sender of the oldest pending request of an attempt.
+    fn take_unanswered(&mut self, attempt: u64) -> Option<AnswerSender> {
         let position = self
             .unanswered
             .iter()
-            .position(|(request, responder)| request.attempt == attempt && responder.is_awaited())?;
-        let (_, responder) = self.unanswered.remove(position);
-        Some(responder)
+            .position(|(request, sender)| request.attempt == attempt && sender.is_awaited())?;
+        let (_, sender) = self.unanswered.remove(position);
+        Some(sender)
     }
 }
 
@@ -287,20 +290,21 @@ impl Default for ScriptedGateway {
 }
 
 impl TaskExecutorGateway for ScriptedGateway {
-    type RequestSlotFuture = AnswerFuture;
+    type RequestSlotFuture = PendingAnswer;
 
-    fn request_slot(&mut self, request: &AllocateSlot) -> AnswerFuture {
+    fn request_slot(&mut self, request: &AllocateSlot) -> SlotAnswer<PendingAnswer> {
         self.recorder.record(GatewayCall::RequestSlot(request.clone()));
         let mut script = lock(&self.script);
         let scripted = script.next_answers.pop_front();
         match scripted.unwrap_or_else(|| script.answer.clone()) {
-            GatewayAnswer::AtOnce(answer) => AnswerFuture::ready(answer),
-            GatewayAnswer::ByHand => script.answer_by_hand(request.clone()),
+            GatewayAnswer::AtOnce(answer) => SlotAnswer::Ready(answer),
+            GatewayAnswer::ByHand => SlotAnswer::Future(script.answer_by_hand(request.clone())),
+            GatewayAnswer::Later => SlotAnswer::Later,
         }
     }
 
-    fn free_slot(&mut self, request: FreeSlot) {
-        self.recorder.record(GatewayCall::FreeSlot(request));
+    fn free_slot(&mut self, request: &FreeSlot) {
+        self.recorder.record(GatewayCall::FreeSlot(request.clone()));
     }
 
     fn can_be_released(&mut self, check: &ReleaseCheck) -> ReleaseDecision {
@@ -316,14 +320,35 @@ mod tests {
     use futures::FutureExt;
 
     use super::*;
-    use crate::testing::samples::{ALLOCATION, INSTANCE, JOB, OTHER_ALLOCATION, WakeCounter, free_slot, request_slot};
+    use crate::error::SlotAllocationError;
+    use crate::testing::samples::{
+        ALLOCATION, INSTANCE, JOB, OTHER_ALLOCATION, WakeCounter, free_slot, release_check, request_slot,
+    };
 
-    fn refused() -> Result<Acknowledge, SlotAllocationError> {
+    fn refused() -> SlotResult {
         Err(SlotAllocationError::rejected("not today"))
     }
 
-    fn attempt(gateway: &ScriptedGateway, attempt: u64) -> AnswerFuture {
+    fn attempt(gateway: &ScriptedGateway, attempt: u64) -> SlotAnswer<PendingAnswer> {
         gateway.clone().request_slot(&request_slot(0, ALLOCATION, attempt))
+    }
+
+    /// Makes an attempt that is answered within the call.
+    #[track_caller]
+    fn answered(gateway: &ScriptedGateway, number: u64) -> SlotResult {
+        match attempt(gateway, number) {
+            SlotAnswer::Ready(result) => result,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Makes an attempt that is answered by hand.
+    #[track_caller]
+    fn by_hand(gateway: &ScriptedGateway, number: u64) -> PendingAnswer {
+        match attempt(gateway, number) {
+            SlotAnswer::Future(answer) => answer,
+            other => panic!("{other:?}"),
+        }
     }
 
     #[test]
@@ -331,12 +356,17 @@ mod tests {
         let gateway = ScriptedGateway::new();
         let (request, free) = (request_slot(0, ALLOCATION, 1), free_slot(0, OTHER_ALLOCATION, 1));
         let mut of_manager = gateway.clone();
-        of_manager.free_slot(free.clone());
+        of_manager.free_slot(&free);
         drop(of_manager.request_slot(&request));
+        assert_eq!(of_manager.can_be_released(&release_check(1)), ReleaseDecision::Release);
 
         assert_eq!(
             gateway.take_calls(),
-            [GatewayCall::FreeSlot(free), GatewayCall::RequestSlot(request)]
+            [
+                GatewayCall::FreeSlot(free),
+                GatewayCall::RequestSlot(request),
+                GatewayCall::CanBeReleased(release_check(1)),
+            ]
         );
         assert_eq!(gateway.take_calls(), []);
     }
@@ -356,11 +386,11 @@ mod tests {
     #[test]
     fn without_a_script_requests_are_acknowledged_at_once() {
         let gateway = ScriptedGateway::new();
-        assert_eq!(attempt(&gateway, 1).now_or_never(), Some(Ok(Acknowledge::new())));
+        assert_eq!(answered(&gateway, 1), Ok(Acknowledge::new()));
 
         gateway.answer_requests(refused());
-        assert_eq!(attempt(&gateway, 2).now_or_never(), Some(refused()));
-        assert_eq!(attempt(&gateway, 3).now_or_never(), Some(refused()));
+        assert_eq!(answered(&gateway, 2), refused());
+        assert_eq!(answered(&gateway, 3), refused());
         assert_eq!(gateway.pending(), []);
     }
 
@@ -370,22 +400,37 @@ mod tests {
         gateway.answer_next(refused());
         gateway.answer_next(GatewayAnswer::ByHand);
         gateway.answer_next(Ok(Acknowledge::new().with_revision(7)));
+        gateway.answer_next(GatewayAnswer::Later);
 
-        assert_eq!(attempt(&gateway, 1).now_or_never(), Some(refused()));
-        assert_eq!(attempt(&gateway, 2).now_or_never(), None);
+        assert_eq!(answered(&gateway, 1), refused());
+        assert_eq!(by_hand(&gateway, 2).now_or_never(), None);
+        assert_eq!(answered(&gateway, 3), Ok(Acknowledge::new().with_revision(7)));
+        assert!(matches!(attempt(&gateway, 4), SlotAnswer::Later));
+        assert_eq!(answered(&gateway, 5), Ok(Acknowledge::new()));
+    }
+
+    #[test]
+    fn scripted_decisions_are_used_up_first_and_in_order() {
+        let gateway = ScriptedGateway::new();
+        gateway.answer_next_release_check(ReleaseDecision::Later);
+        gateway.answer_next_release_check(ReleaseDecision::Keep);
+        let decide = |number| gateway.clone().can_be_released(&release_check(number));
+        let decisions = [1, 2, 3].map(decide);
         assert_eq!(
-            attempt(&gateway, 3).now_or_never(),
-            Some(Ok(Acknowledge::new().with_revision(7)))
+            decisions,
+            [ReleaseDecision::Later, ReleaseDecision::Keep, ReleaseDecision::Release]
         );
-        assert_eq!(attempt(&gateway, 4).now_or_never(), Some(Ok(Acknowledge::new())));
+
+        gateway.answer_release_checks(ReleaseDecision::Keep);
+        assert_eq!(decide(4), ReleaseDecision::Keep);
     }
 
     #[test]
     fn requests_are_answered_by_hand_in_any_order() {
         let gateway = ScriptedGateway::new();
         gateway.answer_requests(GatewayAnswer::ByHand);
-        let mut first = attempt(&gateway, 1);
-        let mut second = attempt(&gateway, 2);
+        let mut first = by_hand(&gateway, 1);
+        let mut second = by_hand(&gateway, 2);
         let task = WakeCounter::new();
         assert!(first.poll_unpin(&mut task.context()).is_pending());
         assert!(second.poll_unpin(&mut task.context()).is_pending());
@@ -409,8 +454,8 @@ mod tests {
     fn only_a_pending_request_can_be_answered() {
         let gateway = ScriptedGateway::new();
         gateway.answer_requests(GatewayAnswer::ByHand);
-        let _answered = attempt(&gateway, 1);
-        let dropped = attempt(&gateway, 2);
+        let _answered = by_hand(&gateway, 1);
+        let dropped = by_hand(&gateway, 2);
         assert_eq!(gateway.answer(1, refused()), Ok(()));
         drop(dropped);
         assert_eq!(gateway.pending(), []);
@@ -424,8 +469,8 @@ mod tests {
     fn answer_goes_to_the_request_whose_future_is_alive() {
         let gateway = ScriptedGateway::new();
         gateway.answer_requests(GatewayAnswer::ByHand);
-        drop(attempt(&gateway, 1));
-        let now = attempt(&gateway, 1);
+        drop(by_hand(&gateway, 1));
+        let now = by_hand(&gateway, 1);
 
         assert_eq!(gateway.answer(1, refused()), Ok(()));
         assert_eq!(now.now_or_never(), Some(refused()));
@@ -435,9 +480,9 @@ mod tests {
     fn requests_given_up_do_not_accumulate() {
         let gateway = ScriptedGateway::new();
         gateway.answer_requests(GatewayAnswer::ByHand);
-        let _kept = attempt(&gateway, 0);
+        let _kept = by_hand(&gateway, 0);
         for number in 1..1000 {
-            drop(attempt(&gateway, number));
+            drop(by_hand(&gateway, number));
         }
         assert_eq!(gateway.pending(), [request_slot(0, ALLOCATION, 0)]);
         assert!(lock(&gateway.script).unanswered.len() < 10);

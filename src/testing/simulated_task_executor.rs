@@ -5,38 +5,34 @@ use std::fmt;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use super::answer_future::{Answer, Responder};
 use super::effect_log::Recorder;
-use super::slot_table::SlotTable;
-use super::{AnswerFuture, EffectLog, GatewayCall, lock};
-use crate::error::SlotAllocationError;
-use crate::message::{Acknowledge, AllocateSlot, FreeSlot};
+use super::{EffectLog, GatewayCall, lock};
+use crate::message::{AllocateSlot, FreeSlot, ReleaseCheck, ReleaseDecision, SlotAnswer, SlotFreed, SlotResult};
+use crate::task_executor::{AnswerSender, PendingAnswer, TaskSlotTable};
 use crate::{
-    AllocationId, InstanceId, LeaderId, ResourceId, ResourceProfile, ScheduledExecutor, SlotId, SlotReport,
+    AllocationId, InstanceId, JobId, LeaderId, ResourceId, ResourceProfile, ScheduledExecutor, SlotId, SlotReport,
     TaskExecutorConnection, TaskExecutorGateway, Timestamp,
 };
 
-/// The default of Flink's `taskmanager.slot.timeout`.
-const DEFAULT_SLOT_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// A task executor with a slot table. It follows the rules of [`TaskExecutorGateway`], as real ones
-/// must.
+/// A task executor in memory, on a [`TaskSlotTable`], which keeps the rules of real ones.
 ///
 /// Compare the view of a manager with its [`slot_report`](Self::slot_report), which is the truth.
 /// Three parties act on it:
 ///
 /// - The manager, through the [gateway](Self::gateway). A test can take its place with
-///   [`handle_request_slot`](Self::handle_request_slot) and
-///   [`handle_free_slot`](Self::handle_free_slot).
+///   [`handle_request_slot`](Self::handle_request_slot),
+///   [`handle_free_slot`](Self::handle_free_slot) and
+///   [`handle_release_check`](Self::handle_release_check).
 /// - The job, with [`activate`](Self::activate) and [`free`](Self::free).
 /// - The environment, with [`expire`](Self::expire), [`disconnect`](Self::disconnect) and
 ///   [`crash`](Self::crash).
 ///
 /// It never calls the manager. When a slot becomes free, the test tells the manager, or leaves that
-/// out. With [`Delivery::Manual`], messages can be late, get lost, or overtake each other.
+/// out. With [`Delivery::Manual`] and [`Delivery::Mailbox`], messages can be late, get lost, or
+/// overtake each other.
 ///
-/// Its *revision* grows with every change that a slot report shows. Reports and acknowledgements
-/// carry it. Clones share one task executor.
+/// Reports, acknowledgements and freed slots carry the revision of the table. Clones share one task
+/// executor.
 ///
 /// ```
 /// use slot_manager::testing::{ManualScheduledExecutor, RecordingActions, SimulatedTaskExecutor};
@@ -72,25 +68,76 @@ pub struct SimulatedTaskExecutor {
 
 #[derive(Debug)]
 struct State {
-    table: SlotTable,
+    table: TaskSlotTable,
     delivery: Delivery,
     /// Undelivered messages, in the order in which they were sent.
     in_transit: VecDeque<InTransit>,
+    lost_answers: LostAnswers,
     recorder: Option<Recorder>,
+}
+
+/// The senders of answers that never arrive. As long as they are kept, the futures stay pending.
+#[derive(Debug, Default)]
+struct LostAnswers {
+    /// Senders whose future was dropped are removed when the list is full.
+    senders: Vec<AnswerSender>,
 }
 
 /// The delivery of messages between a [`SimulatedGateway`] and its task executor.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Delivery {
-    /// Messages arrive at once. The task executor acts within the call of the gateway, and its
-    /// answer is ready when the future is first polled.
+    /// Messages arrive at once. The task executor acts within the call of the gateway, which
+    /// answers [at once](SlotAnswer::Ready).
     #[default]
     Immediate,
     /// Messages arrive when the test [delivers](SimulatedTaskExecutor::deliver_next) them. It can
     /// also [lose](SimulatedTaskExecutor::lose) them. A slot request takes two messages, the call
-    /// and its answer.
+    /// and its answer. The gateway answers by a [future](SlotAnswer::Future), which the delivery of
+    /// the answer completes.
+    ///
+    /// The decision about a release check is an input of the manager, as with
+    /// [`Mailbox`](Self::Mailbox).
     Manual,
+    /// Messages arrive as with [`Manual`](Self::Manual), but the gateway answers
+    /// [later](SlotAnswer::Later). All messages of the task executor are inputs of the manager: the
+    /// test delivers a message and passes the returned [`GatewayMessage`] on.
+    ///
+    /// A slot that the task executor frees for a [`FreeSlot`] takes a message too.
+    ///
+    /// ```
+    /// use slot_manager::outcome::{AllocationStatus, RegistrationOutcome, SlotAnswerOutcome, SlotRequestOutcome};
+    /// use slot_manager::testing::{
+    ///     Delivery, GatewayMessage, ManualScheduledExecutor, RecordingActions, SimulatedTaskExecutor,
+    /// };
+    /// use slot_manager::{
+    ///     AllocationId, InstanceId, JobId, LeaderId, ResourceProfile, SlotId, SlotManager, SlotManagerConfig,
+    ///     SlotRequest,
+    /// };
+    ///
+    /// let (time, leader_id) = (ManualScheduledExecutor::new(), LeaderId::from_u128(1));
+    /// let mut manager = SlotManager::new(SlotManagerConfig::default(), time.clone())?;
+    /// manager.start(leader_id, RecordingActions::new())?;
+    /// let task_executor = SimulatedTaskExecutor::new("tm", [ResourceProfile::ANY], time);
+    /// task_executor.set_delivery(Delivery::Mailbox);
+    /// let connection = task_executor.connect(leader_id, InstanceId::from_u128(1));
+    /// let registered = manager.register_task_manager(connection, &task_executor.slot_report())?;
+    /// assert_eq!(registered, RegistrationOutcome::Registered);
+    ///
+    /// let request = SlotRequest::new(JobId::from_u128(7), AllocationId::from_u128(1), ResourceProfile::ZERO, "job");
+    /// let slot_id = SlotId::new("tm", 0);
+    /// let in_flight = AllocationStatus::InFlight { slot_id };
+    /// assert_eq!(manager.register_slot_request(request)?, SlotRequestOutcome::Accepted(in_flight));
+    ///
+    /// // The request arrives at the task executor, and its answer at the service.
+    /// assert!(matches!(task_executor.deliver_next(), Some(GatewayMessage::Call(_))));
+    /// let Some(GatewayMessage::Answer { request, answer }) = task_executor.deliver_next() else {
+    ///     return Err("no answer".into());
+    /// };
+    /// assert_eq!(manager.answer_slot_request(request.attempt_id(), answer), SlotAnswerOutcome::Applied);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    Mailbox,
 }
 
 /// An undelivered message between a [`SimulatedGateway`] and its task executor.
@@ -100,20 +147,37 @@ pub enum GatewayMessage {
     /// A call to the task executor.
     Call(GatewayCall),
     /// An answer of the task executor. Its slot table has already changed as the answer says.
+    ///
+    /// With [`Delivery::Mailbox`], pass it to
+    /// [`answer_slot_request`](crate::SlotManager::answer_slot_request).
     Answer {
         /// The request that it answers.
         request: AllocateSlot,
         /// The answer.
-        answer: Result<Acknowledge, SlotAllocationError>,
+        answer: SlotResult,
+    },
+    /// A slot that the task executor has freed for a [`FreeSlot`]. Only with [`Delivery::Mailbox`].
+    /// Pass it to [`slot_freed`](crate::SlotManager::slot_freed).
+    Freed(SlotFreed),
+    /// A decision of the task executor. Pass it to
+    /// [`answer_release`](crate::SlotManager::answer_release).
+    Decision {
+        /// The release check that it answers.
+        check: ReleaseCheck,
+        /// The decision.
+        decision: ReleaseDecision,
     },
 }
 
-/// A message with the responder that it completes.
+/// A message, and the sender that completes its future, if it has one.
 #[derive(Debug)]
 enum InTransit {
-    RequestSlot(AllocateSlot, Responder),
+    RequestSlot(AllocateSlot, Option<AnswerSender>),
     FreeSlot(FreeSlot),
-    Answer(AllocateSlot, Responder, Answer),
+    CheckRelease(ReleaseCheck),
+    Answer(AllocateSlot, Option<AnswerSender>, SlotResult),
+    Freed(SlotFreed),
+    Decision(ReleaseCheck, ReleaseDecision),
 }
 
 impl SimulatedTaskExecutor {
@@ -129,9 +193,10 @@ impl SimulatedTaskExecutor {
         executor: impl ScheduledExecutor + Send + Sync + 'static,
     ) -> Self {
         let state = State {
-            table: SlotTable::new(resource_id.into(), slots, DEFAULT_SLOT_TIMEOUT),
+            table: TaskSlotTable::new(resource_id, slots),
             delivery: Delivery::Immediate,
             in_transit: VecDeque::new(),
+            lost_answers: LostAnswers::default(),
             recorder: None,
         };
         Self {
@@ -163,14 +228,12 @@ impl SimulatedTaskExecutor {
 
     /// Returns the leadership that it is connected to; `None` without a connection.
     pub fn leader_id(&self) -> Option<LeaderId> {
-        let connection = lock(&self.state).table.connection()?;
-        Some(connection.leader_id)
+        lock(&self.state).table.leader_id()
     }
 
     /// Returns the registration that it is connected with; `None` without a connection.
     pub fn instance_id(&self) -> Option<InstanceId> {
-        let connection = lock(&self.state).table.connection()?;
-        Some(connection.instance_id)
+        lock(&self.state).table.instance_id()
     }
 
     /// Connects it to a resource manager. Returns the connection to register with.
@@ -201,7 +264,7 @@ impl SimulatedTaskExecutor {
     ///
     /// Cost: O(slots).
     pub fn crash(&self) {
-        lock(&self.state).table.crash();
+        lock(&self.state).table.restart();
     }
 
     /// Returns a gateway to it.
@@ -228,7 +291,8 @@ impl SimulatedTaskExecutor {
 
     /// Returns the allocation that holds the slot; `None` if the slot is free or does not exist.
     pub fn current_allocation(&self, slot_number: u32) -> Option<AllocationId> {
-        lock(&self.state).table.current_allocation(slot_number)
+        let allocation = lock(&self.state).table.current_allocation(slot_number)?;
+        Some(allocation.id)
     }
 
     /// Adds a free slot, or changes the profile of the slot with this number. A held slot stays
@@ -239,25 +303,17 @@ impl SimulatedTaskExecutor {
 
     /// Removes a slot. Returns the allocation that held it.
     pub fn remove_slot(&self, slot_number: u32) -> Option<AllocationId> {
-        lock(&self.state).table.remove_slot(slot_number)
+        let allocation = lock(&self.state).table.remove_slot(slot_number)?;
+        Some(allocation.id)
     }
 
-    /// Handles a slot request and returns the answer. The first rule that applies decides:
-    ///
-    /// 1. It is not connected, the leader or the instance id is another, or the slot does not
-    ///    exist: it refuses.
-    /// 2. Another allocation or job holds the slot: [`Occupied`](SlotAllocationError::Occupied).
-    /// 3. The allocation of the request holds the slot: it acknowledges again. The slot is then
-    ///    held under the newer of the two attempts.
-    /// 4. The slot is free, but the last free of the slot is for this attempt or a newer one: it
-    ///    refuses.
-    /// 5. The slot is free, but the allocation holds another slot of it (FLINK-14589): it refuses.
-    /// 6. The slot is free: it gives the slot to the allocation, and the slot timeout begins.
+    /// Handles a slot request by the rules of [`TaskSlotTable::request_slot`].
     ///
     /// Cost: O(slots).
     ///
     /// # Errors
-    /// [`SlotAllocationError`] with rules 1, 2, 4 and 5. Nothing changes.
+    /// [`SlotAllocationError`](crate::error::SlotAllocationError), by the same rules. Nothing
+    /// changes.
     ///
     /// # Example
     ///
@@ -286,23 +342,21 @@ impl SimulatedTaskExecutor {
     /// assert_eq!(acknowledge.revision(), Some(1));
     /// # Ok::<(), slot_manager::error::SlotAllocationError>(())
     /// ```
-    pub fn handle_request_slot(
-        &self,
-        request: &AllocateSlot,
-        now: Timestamp,
-    ) -> Result<Acknowledge, SlotAllocationError> {
+    pub fn handle_request_slot(&self, request: &AllocateSlot, now: Timestamp) -> SlotResult {
         lock(&self.state).table.request_slot(request, now)
     }
 
-    /// Handles the message that an attempt was given up. Returns the slot if it became free.
-    ///
-    /// - A message of another leader, to another registration, or for an unknown slot is ignored.
-    /// - From now on, requests for the slot with this attempt or an older one are refused while it
-    ///   is free.
-    /// - The slot becomes free if the allocation holds it under this attempt or an older one, and
-    ///   does not [use](Self::activate) it.
-    pub fn handle_free_slot(&self, request: &FreeSlot) -> Option<SlotId> {
+    /// Handles the message that an allocation must not hold a slot, by the rules of
+    /// [`TaskSlotTable::free_slot`]. Returns the message for the manager if a slot became free.
+    pub fn handle_free_slot(&self, request: &FreeSlot) -> Option<SlotFreed> {
         lock(&self.state).table.free_slot(request)
+    }
+
+    /// Handles a release check by the rules of [`TaskSlotTable::can_be_released`].
+    ///
+    /// Cost: O(slots).
+    pub fn handle_release_check(&self, check: &ReleaseCheck) -> ReleaseDecision {
+        lock(&self.state).table.can_be_released(check)
     }
 
     /// Marks the slot of an allocation as used by its job. Returns the slot, if the allocation
@@ -315,23 +369,32 @@ impl SimulatedTaskExecutor {
         lock(&self.state).table.activate(allocation_id)
     }
 
-    /// Frees the slot of an allocation for its job. Returns the slot, if the allocation holds one.
+    /// Frees the slot of an allocation for its job. Returns the message for the manager, if the
+    /// allocation holds a slot.
     ///
-    /// Tell the manager with [`free_slot`](crate::SlotManager::free_slot).
+    /// Tell the manager with [`slot_freed`](crate::SlotManager::slot_freed).
     ///
     /// Cost: O(slots).
-    pub fn free(&self, allocation_id: AllocationId) -> Option<SlotId> {
+    pub fn free(&self, allocation_id: AllocationId) -> Option<SlotFreed> {
         lock(&self.state).table.free(allocation_id)
     }
 
-    /// Frees the slots that were not [used](Self::activate) within the slot timeout, and returns
-    /// them.
+    /// Frees all slots of a job that is gone, in the order of their numbers.
     ///
-    /// They are ordered by the time at which they fell due, then by number. Tell the manager of
-    /// each with [`free_slot`](crate::SlotManager::free_slot).
+    /// Tell the manager of each with [`slot_freed`](crate::SlotManager::slot_freed).
     ///
     /// Cost: O(slots).
-    pub fn expire(&self, now: Timestamp) -> Vec<(SlotId, AllocationId)> {
+    pub fn free_job(&self, job_id: JobId) -> Vec<SlotFreed> {
+        lock(&self.state).table.free_job(job_id)
+    }
+
+    /// Frees the slots that were not [used](Self::activate) within the slot timeout.
+    ///
+    /// They are ordered by the time at which they fell due, then by number. Tell the manager of
+    /// each with [`slot_freed`](crate::SlotManager::slot_freed).
+    ///
+    /// Cost: O(slots).
+    pub fn expire(&self, now: Timestamp) -> Vec<SlotFreed> {
         lock(&self.state).table.expire(now)
     }
 
@@ -400,8 +463,9 @@ impl SimulatedTaskExecutor {
     /// It overtakes the messages that were sent earlier. `None` if there is no message at this
     /// position.
     ///
-    /// The answer to a delivered slot request becomes the last undelivered message. A delivered
-    /// answer wakes the task that polls its future.
+    /// The answer to a delivered call becomes the last undelivered message. A delivered answer
+    /// wakes the task that polls its future, if it has one. All other messages to the manager are
+    /// inputs: pass them on.
     ///
     /// Cost: O(undelivered messages + slots).
     pub fn deliver(&self, position: usize) -> Option<GatewayMessage> {
@@ -410,24 +474,28 @@ impl SimulatedTaskExecutor {
         let arrived = state.in_transit.remove(position)?;
         let message = arrived.message();
         match arrived {
-            InTransit::RequestSlot(request, responder) => {
+            InTransit::RequestSlot(request, sender) => {
                 let answer = state.table.request_slot(&request, now);
-                state
-                    .in_transit
-                    .push_back(InTransit::Answer(request, responder, answer));
+                state.in_transit.push_back(InTransit::Answer(request, sender, answer));
             }
-            InTransit::FreeSlot(request) => {
-                state.table.free_slot(&request);
+            InTransit::FreeSlot(request) => state.free_slot(&request),
+            InTransit::CheckRelease(check) => {
+                let decision = state.table.can_be_released(&check);
+                state.in_transit.push_back(InTransit::Decision(check, decision));
             }
-            InTransit::Answer(_, responder, answer) => {
+            InTransit::Answer(_, Some(sender), answer) => {
+                // The sender wakes a task, which must happen without the lock.
                 drop(state);
-                responder.respond(answer);
+                sender.send(answer);
             }
+            InTransit::Answer(_, None, _) | InTransit::Freed(_) | InTransit::Decision(..) => {}
         }
         Some(message)
     }
 
     /// Delivers all messages, oldest first, and the answers that they cause. Returns their number.
+    ///
+    /// Messages that are inputs of the manager are lost this way.
     pub fn deliver_all(&self) -> usize {
         std::iter::from_fn(|| self.deliver_next()).count()
     }
@@ -437,8 +505,22 @@ impl SimulatedTaskExecutor {
     ///
     /// `None` if there is no message at this position.
     pub fn lose(&self, position: usize) -> Option<GatewayMessage> {
-        let lost = lock(&self.state).in_transit.remove(position)?;
-        Some(lost.message())
+        let mut state = lock(&self.state);
+        let lost = state.in_transit.remove(position)?;
+        let message = lost.message();
+        if let InTransit::RequestSlot(_, Some(sender)) | InTransit::Answer(_, Some(sender), _) = lost {
+            state.lost_answers.keep(sender);
+        }
+        Some(message)
+    }
+}
+
+impl LostAnswers {
+    fn keep(&mut self, sender: AnswerSender) {
+        if self.senders.len() == self.senders.capacity() {
+            self.senders.retain(AnswerSender::is_awaited);
+        }
+        self.senders.push(sender);
     }
 }
 
@@ -456,9 +538,15 @@ impl InTransit {
         match self {
             Self::RequestSlot(request, _) => GatewayMessage::Call(GatewayCall::RequestSlot(request.clone())),
             Self::FreeSlot(request) => GatewayMessage::Call(GatewayCall::FreeSlot(request.clone())),
+            Self::CheckRelease(check) => GatewayMessage::Call(GatewayCall::CanBeReleased(*check)),
             Self::Answer(request, _, answer) => GatewayMessage::Answer {
                 request: request.clone(),
                 answer: answer.clone(),
+            },
+            Self::Freed(freed) => GatewayMessage::Freed(freed.clone()),
+            Self::Decision(check, decision) => GatewayMessage::Decision {
+                check: *check,
+                decision: *decision,
             },
         }
     }
@@ -478,37 +566,57 @@ impl SimulatedGateway {
 }
 
 impl TaskExecutorGateway for SimulatedGateway {
-    type RequestSlotFuture = AnswerFuture;
+    type RequestSlotFuture = PendingAnswer;
 
-    fn request_slot(&mut self, request: &AllocateSlot) -> AnswerFuture {
+    fn request_slot(&mut self, request: &AllocateSlot) -> SlotAnswer<PendingAnswer> {
         let now = (self.task_executor.clock)();
         let mut state = lock(&self.task_executor.state);
         state.record(|| GatewayCall::RequestSlot(request.clone()));
-        match state.delivery {
-            Delivery::Immediate => AnswerFuture::ready(state.table.request_slot(request, now)),
+        let (sender, slot_answer) = match state.delivery {
+            Delivery::Immediate => return SlotAnswer::Ready(state.table.request_slot(request, now)),
             Delivery::Manual => {
-                let (responder, future) = AnswerFuture::pending();
-                state
-                    .in_transit
-                    .push_back(InTransit::RequestSlot(request.clone(), responder));
-                future
+                let (sender, answer) = PendingAnswer::new();
+                (Some(sender), SlotAnswer::Future(answer))
             }
-        }
+            Delivery::Mailbox => (None, SlotAnswer::Later),
+        };
+        state
+            .in_transit
+            .push_back(InTransit::RequestSlot(request.clone(), sender));
+        slot_answer
     }
 
-    fn free_slot(&mut self, request: FreeSlot) {
+    fn free_slot(&mut self, request: &FreeSlot) {
         let mut state = lock(&self.task_executor.state);
         state.record(|| GatewayCall::FreeSlot(request.clone()));
         match state.delivery {
-            Delivery::Immediate => {
-                state.table.free_slot(&request);
+            Delivery::Immediate => state.free_slot(request),
+            Delivery::Manual | Delivery::Mailbox => state.in_transit.push_back(InTransit::FreeSlot(request.clone())),
+        }
+    }
+
+    fn can_be_released(&mut self, check: &ReleaseCheck) -> ReleaseDecision {
+        let mut state = lock(&self.task_executor.state);
+        state.record(|| GatewayCall::CanBeReleased(*check));
+        match state.delivery {
+            Delivery::Immediate => state.table.can_be_released(check),
+            Delivery::Manual | Delivery::Mailbox => {
+                state.in_transit.push_back(InTransit::CheckRelease(*check));
+                ReleaseDecision::Later
             }
-            Delivery::Manual => state.in_transit.push_back(InTransit::FreeSlot(request)),
         }
     }
 }
 
 impl State {
+    /// Handles a message that frees a slot. With a mailbox, the task executor tells the manager.
+    fn free_slot(&mut self, request: &FreeSlot) {
+        let freed = self.table.free_slot(request);
+        if let (Some(freed), Delivery::Mailbox) = (freed, self.delivery) {
+            self.in_transit.push_back(InTransit::Freed(freed));
+        }
+    }
+
     /// Records a call, if there is a log.
     fn record(&self, call: impl FnOnce() -> GatewayCall) {
         if let Some(recorder) = &self.recorder {
@@ -522,10 +630,17 @@ mod tests {
     use futures::FutureExt;
 
     use super::*;
-    use crate::testing::ManualScheduledExecutor;
-    use crate::testing::samples::{
-        ALLOCATION, EXECUTOR, INSTANCE, LEADER, OTHER_ALLOCATION, WakeCounter, free_slot, request_slot,
+    use crate::error::SlotAllocationError;
+    use crate::message::Acknowledge;
+    use crate::outcome::{
+        AllocationStatus, RegistrationOutcome, SlotAnswerOutcome, SlotFreedOutcome, SlotRequestOutcome,
     };
+    use crate::testing::samples::{
+        ALLOCATION, EXECUTOR, INSTANCE, JOB, LEADER, OTHER_ALLOCATION, WakeCounter, free_slot, release_check,
+        request_slot,
+    };
+    use crate::testing::{ManualScheduledExecutor, RecordingActions};
+    use crate::{SlotManager, SlotManagerConfig, SlotRequest};
 
     const OTHER_INSTANCE: InstanceId = InstanceId::from_u128(0x2);
     const SLOT_TIMEOUT: Duration = Duration::from_secs(30);
@@ -550,8 +665,23 @@ mod tests {
         }
     }
 
-    fn acknowledged(revision: u64) -> Result<Acknowledge, SlotAllocationError> {
+    fn acknowledged(revision: u64) -> SlotResult {
         Ok(Acknowledge::new().with_revision(revision))
+    }
+
+    /// Returns the message that [`INSTANCE`] has freed slot 0.
+    fn freed(allocation_id: AllocationId, revision: u64) -> SlotFreed {
+        let freed = SlotFreed::new(SlotId::new(EXECUTOR, 0), allocation_id);
+        freed.with_revision(INSTANCE, revision).with_attempt(1)
+    }
+
+    /// Requests a slot whose answer is a future.
+    #[track_caller]
+    fn request_by_future(executor: &SimulatedTaskExecutor, request: &AllocateSlot) -> PendingAnswer {
+        match executor.gateway().request_slot(request) {
+            SlotAnswer::Future(answer) => answer,
+            other => panic!("{other:?}"),
+        }
     }
 
     #[test]
@@ -584,22 +714,10 @@ mod tests {
             Some(fixture.executor.revision())
         );
 
-        let freed = fixture
-            .executor
-            .gateway()
-            .task_executor()
-            .handle_free_slot(&free_slot(0, ALLOCATION, 1));
-        assert_eq!(freed, Some(SlotId::new(EXECUTOR, 0)));
+        let gateway = fixture.executor.gateway();
+        let answer = gateway.task_executor().handle_free_slot(&free_slot(0, ALLOCATION, 1));
+        assert_eq!(answer, Some(freed(ALLOCATION, 2)));
         assert_eq!(fixture.holders(), [None, None]);
-    }
-
-    #[test]
-    fn default_slot_timeout_is_ten_seconds() {
-        let time = ManualScheduledExecutor::new();
-        let executor = SimulatedTaskExecutor::new(EXECUTOR, [ResourceProfile::ANY], time);
-        let mut gateway = executor.connect(LEADER, INSTANCE).gateway().clone();
-        drop(gateway.request_slot(&request_slot(0, ALLOCATION, 1)));
-        assert_eq!(executor.next_slot_timeout(), Some(Timestamp::from_secs(10)));
     }
 
     fn call(request: &AllocateSlot) -> GatewayMessage {
@@ -613,12 +731,14 @@ mod tests {
         fixture.time.advance(Duration::from_secs(2));
         let answer = gateway.request_slot(&request_slot(0, ALLOCATION, 1));
         assert_eq!(fixture.holders(), [Some(ALLOCATION), None]);
-        assert_eq!(answer.now_or_never(), Some(acknowledged(1)));
+        assert!(matches!(answer, SlotAnswer::Ready(answer) if answer == acknowledged(1)));
+        assert_eq!(gateway.can_be_released(&release_check(1)), ReleaseDecision::Keep);
         let due = Timestamp::from_secs(2) + SLOT_TIMEOUT;
         assert_eq!(fixture.executor.next_slot_timeout(), Some(due));
 
-        gateway.free_slot(free_slot(0, ALLOCATION, 1));
+        gateway.free_slot(&free_slot(0, ALLOCATION, 1));
         assert_eq!(fixture.holders(), [None, None]);
+        assert_eq!(gateway.can_be_released(&release_check(2)), ReleaseDecision::Release);
         assert_eq!(fixture.executor.pending(), []);
     }
 
@@ -631,12 +751,14 @@ mod tests {
         let mut gateway = fixture.executor.gateway();
         let (request, free) = (request_slot(0, ALLOCATION, 1), free_slot(0, ALLOCATION, 1));
         drop(gateway.request_slot(&request));
-        gateway.free_slot(free.clone());
+        gateway.free_slot(&free);
+        assert_eq!(gateway.can_be_released(&release_check(1)), ReleaseDecision::Later);
         assert_eq!(
             log.take(),
             [
                 GatewayCall::RequestSlot(request).into(),
-                GatewayCall::FreeSlot(free).into()
+                GatewayCall::FreeSlot(free).into(),
+                GatewayCall::CanBeReleased(release_check(1)).into(),
             ]
         );
         fixture.executor.deliver_all();
@@ -648,7 +770,7 @@ mod tests {
         let fixture = Fixture::new();
         fixture.executor.set_delivery(Delivery::Manual);
         let request = request_slot(0, ALLOCATION, 1);
-        let mut answer = fixture.executor.gateway().request_slot(&request);
+        let mut answer = request_by_future(&fixture.executor, &request);
         let task = WakeCounter::new();
         assert!(answer.poll_unpin(&mut task.context()).is_pending());
         assert_eq!(fixture.executor.pending(), [call(&request)]);
@@ -680,10 +802,9 @@ mod tests {
     fn answer_queues_behind_messages_sent_before_it() {
         let fixture = Fixture::new();
         fixture.executor.set_delivery(Delivery::Manual);
-        let mut gateway = fixture.executor.gateway();
-        let _first = gateway.request_slot(&request_slot(0, ALLOCATION, 1));
+        let _first = request_by_future(&fixture.executor, &request_slot(0, ALLOCATION, 1));
         let second = request_slot(1, OTHER_ALLOCATION, 2);
-        let _second = gateway.request_slot(&second);
+        let _second = request_by_future(&fixture.executor, &second);
         fixture.executor.deliver_next();
 
         let answer = GatewayMessage::Answer {
@@ -697,9 +818,9 @@ mod tests {
     fn late_answer_has_the_revision_of_its_allocation() {
         let fixture = Fixture::new();
         fixture.executor.set_delivery(Delivery::Manual);
-        let answer = fixture.executor.gateway().request_slot(&request_slot(0, ALLOCATION, 1));
+        let answer = request_by_future(&fixture.executor, &request_slot(0, ALLOCATION, 1));
         fixture.executor.deliver_next();
-        fixture.executor.free(ALLOCATION);
+        assert_eq!(fixture.executor.free(ALLOCATION), Some(freed(ALLOCATION, 2)));
         fixture.executor.deliver_next();
         assert_eq!(fixture.executor.revision(), 2);
         assert_eq!(answer.now_or_never(), Some(acknowledged(1)));
@@ -709,10 +830,8 @@ mod tests {
     fn free_that_overtakes_its_request_wins() {
         let fixture = Fixture::new();
         fixture.executor.set_delivery(Delivery::Manual);
-        let mut gateway = fixture.executor.gateway();
-        let future = gateway.request_slot(&request_slot(0, ALLOCATION, 1));
-        drop(future);
-        gateway.free_slot(free_slot(0, ALLOCATION, 1));
+        drop(request_by_future(&fixture.executor, &request_slot(0, ALLOCATION, 1)));
+        fixture.executor.gateway().free_slot(&free_slot(0, ALLOCATION, 1));
 
         let expected = GatewayMessage::Call(GatewayCall::FreeSlot(free_slot(0, ALLOCATION, 1)));
         assert_eq!(fixture.executor.deliver(1), Some(expected));
@@ -724,9 +843,8 @@ mod tests {
     fn lost_request_changes_nothing_and_lost_answer_leaves_the_slot_held() {
         let fixture = Fixture::new();
         fixture.executor.set_delivery(Delivery::Manual);
-        let mut gateway = fixture.executor.gateway();
-        let lost_request = gateway.request_slot(&request_slot(0, ALLOCATION, 1));
-        let lost_answer = gateway.request_slot(&request_slot(1, OTHER_ALLOCATION, 2));
+        let lost_request = request_by_future(&fixture.executor, &request_slot(0, ALLOCATION, 1));
+        let lost_answer = request_by_future(&fixture.executor, &request_slot(1, OTHER_ALLOCATION, 2));
         assert_eq!(fixture.executor.lose(0), Some(call(&request_slot(0, ALLOCATION, 1))));
         fixture.executor.deliver_next();
         assert!(matches!(fixture.executor.lose(0), Some(GatewayMessage::Answer { .. })));
@@ -738,10 +856,118 @@ mod tests {
     }
 
     #[test]
+    fn lost_answers_do_not_accumulate() {
+        let fixture = Fixture::new();
+        fixture.executor.set_delivery(Delivery::Manual);
+        let kept = request_by_future(&fixture.executor, &request_slot(0, ALLOCATION, 1));
+        fixture.executor.lose(0);
+        for attempt in 2..1000 {
+            let given_up = request_by_future(&fixture.executor, &request_slot(0, ALLOCATION, attempt));
+            fixture.executor.lose(0);
+            drop(given_up);
+        }
+        assert!(lock(&fixture.executor.state).lost_answers.senders.len() < 10);
+        assert_eq!(kept.now_or_never(), None);
+    }
+
+    #[test]
+    fn with_a_mailbox_the_test_passes_all_messages_of_the_task_executor_on() {
+        // given
+        let fixture = Fixture::new();
+        fixture.executor.set_delivery(Delivery::Mailbox);
+        let mut gateway = fixture.executor.gateway();
+        let (request, free) = (request_slot(0, ALLOCATION, 1), free_slot(0, ALLOCATION, 1));
+
+        // when
+        assert!(matches!(gateway.request_slot(&request), SlotAnswer::Later));
+        gateway.free_slot(&free);
+        assert_eq!(gateway.can_be_released(&release_check(1)), ReleaseDecision::Later);
+
+        // then
+        let calls = [
+            GatewayCall::RequestSlot(request.clone()),
+            GatewayCall::FreeSlot(free),
+            GatewayCall::CanBeReleased(release_check(1)),
+        ];
+        let replies = [
+            GatewayMessage::Answer {
+                request,
+                answer: acknowledged(1),
+            },
+            GatewayMessage::Freed(freed(ALLOCATION, 2)),
+            GatewayMessage::Decision {
+                check: release_check(1),
+                decision: ReleaseDecision::Release,
+            },
+        ];
+        for expected in calls.map(GatewayMessage::Call).into_iter().chain(replies) {
+            assert_eq!(fixture.executor.deliver_next(), Some(expected));
+        }
+        assert_eq!(fixture.executor.deliver_next(), None);
+    }
+
+    #[test]
+    fn lost_message_of_a_mailbox_stays_away() {
+        let fixture = Fixture::new();
+        fixture.executor.set_delivery(Delivery::Mailbox);
+        let _later = fixture.executor.gateway().request_slot(&request_slot(0, ALLOCATION, 1));
+        fixture.executor.deliver_next();
+        assert!(matches!(fixture.executor.lose(0), Some(GatewayMessage::Answer { .. })));
+        assert_eq!(fixture.executor.pending(), []);
+        assert!(lock(&fixture.executor.state).lost_answers.senders.is_empty());
+    }
+
+    #[test]
+    fn manager_is_driven_through_a_mailbox() {
+        // given
+        let fixture = Fixture::new();
+        fixture.executor.set_delivery(Delivery::Mailbox);
+        let mut manager = SlotManager::new(SlotManagerConfig::default(), fixture.time.clone()).expect("valid");
+        manager.start(LEADER, RecordingActions::new()).expect("not started");
+        let connection = fixture.executor.connect(LEADER, INSTANCE);
+        let registered = manager.register_task_manager(connection, &fixture.executor.slot_report());
+        assert_eq!(registered, Ok(RegistrationOutcome::Registered));
+
+        // when
+        let request = SlotRequest::new(JOB, ALLOCATION, ResourceProfile::ZERO, "job-master");
+        let outcome = manager.register_slot_request(request).expect("accepted");
+
+        // then: the request is in flight until its answer is passed on
+        let slot_id = SlotId::new(EXECUTOR, 0);
+        let in_flight = AllocationStatus::InFlight {
+            slot_id: slot_id.clone(),
+        };
+        assert_eq!(outcome, SlotRequestOutcome::Accepted(in_flight));
+        fixture.executor.deliver_next();
+        let Some(GatewayMessage::Answer { request, answer }) = fixture.executor.deliver_next() else {
+            panic!("no answer");
+        };
+        assert_eq!(
+            manager.answer_slot_request(request.attempt_id(), answer),
+            SlotAnswerOutcome::Applied
+        );
+        assert_eq!(
+            manager.allocation_status(ALLOCATION),
+            Some(AllocationStatus::Granted { slot_id })
+        );
+
+        // when: the job ends
+        let of_job = fixture.executor.free_job(JOB);
+
+        // then
+        assert_eq!(of_job, [freed(ALLOCATION, 2)]);
+        assert_eq!(manager.slot_freed(&of_job[0]), SlotFreedOutcome::Freed);
+        assert_eq!(
+            fixture.executor.handle_release_check(&release_check(1)),
+            ReleaseDecision::Release
+        );
+    }
+
+    #[test]
     fn message_to_an_earlier_registration_is_refused_on_arrival() {
         let fixture = Fixture::new();
         fixture.executor.set_delivery(Delivery::Manual);
-        let answer = fixture.executor.gateway().request_slot(&request_slot(0, ALLOCATION, 1));
+        let answer = request_by_future(&fixture.executor, &request_slot(0, ALLOCATION, 1));
         fixture.executor.crash();
         fixture.executor.connect(LEADER, OTHER_INSTANCE);
         fixture.executor.deliver_all();

@@ -90,7 +90,7 @@ fn answer_that_is_read_after_its_attempt_was_given_up_does_not_touch_the_next() 
                 &format!("request tm_0 for {next} #2"),
             ]);
             assert_eq!(fixture.status(next), Some(in_flight(&slot("tm", 0))));
-            assert_eq!(fixture.manager.overview().awaited_answers, 1);
+            assert_eq!(fixture.manager.overview().slots.in_flight.slots, 1);
 
             // when, then
             fixture.answer(&gateway, 2, acknowledged());
@@ -473,7 +473,7 @@ fn occupied_may_grant_a_request_whose_own_answer_is_ready_too() {
 
         // then
         fixture.expect(&["granted 2 on a_0", "free b_0 of 2 #2", "request b_0 for 1 #3"]);
-        assert_eq!(fixture.manager.overview().awaited_answers, 1);
+        assert_eq!(fixture.manager.overview().slots.in_flight.slots, 1);
 
         // then: the pending answers are in order, and the next two go to the right attempts
         let c = fixture.register_by_hand("c", 3, &report("c", &[None]));

@@ -234,7 +234,7 @@ fn request_that_is_cancelled_while_it_backs_off_leaves_nothing_behind() {
     fixture.report(1, &report("tm", &[Some(1)]));
     fixture.expect_nothing();
     let task_manager = fixture.manager.task_manager(instance(1)).expect("registered");
-    assert_eq!(task_manager.slot_counts().allocated, 1);
+    assert_eq!(task_manager.overview().slots.allocated.slots, 1);
 }
 
 /// B.34: a manager is not made with a configuration that contradicts itself.

@@ -2,19 +2,19 @@
 
 use std::time::Duration;
 
-use slot_manager::error::{ConfigError, ResourceManagerError, SlotAllocationError, SlotManagerError, SlotReportError};
-use slot_manager::message::{Release, WorkerPromise};
+use slot_manager::error::{ConfigError, InvalidReport, ResourceManagerError, SlotAllocationError, SlotManagerError};
+use slot_manager::message::{Release, ReleaseDecision, WorkerPromise};
 use slot_manager::outcome::{
-    AllocationStatus, CancelOutcome, FreeSlotOutcome, ReportOutcome, UnregistrationOutcome, WorkerFailedOutcome,
+    AllocationStatus, BlockOutcome, CancelOutcome, RecoveryOutcome, ReleaseAnswerOutcome, ReportOutcome,
+    SlotAnswerOutcome, SlotFreedOutcome, UnblockOutcome, UnregistrationOutcome, WorkerFailedOutcome,
 };
 use slot_manager::testing::{GatewayAnswer, RecordingActions};
-use slot_manager::{
-    LeaderId, SlotManager, SlotManagerConfig, SlotReport, SlotStatus, TaskExecutorConnection, WorkerRequestId,
-};
+use slot_manager::{LeaderId, SlotManager, SlotManagerConfig, SlotReport, SlotStatus, TaskExecutorConnection};
 
 use crate::common::{
-    Fixture, MILLISECOND, Manager, SECOND, allocation, asks, failures, free_report, granted, instance, job, patient,
-    profile, rejected, release_checks, releases, report, request, slot, slot_requests, small,
+    Fixture, MILLISECOND, Manager, SECOND, acknowledged, allocation, asks, attempt, failures, free_report, freed,
+    granted, instance, job, patient, profile, rejected, release_check, release_checks, releases, report, request, slot,
+    slot_requests, small, worker_request,
 };
 
 /// Returns all that the views show of a manager, in lines.
@@ -26,7 +26,7 @@ fn snapshot(manager: &Manager) -> Vec<String> {
             "{} task managers, {} requests, {} answers awaited, next deadline {:?}",
             manager.overview().task_managers,
             manager.overview().pending_requests,
-            manager.overview().awaited_answers,
+            manager.overview().slots.in_flight.slots,
             manager.next_deadline()
         ),
     ];
@@ -76,7 +76,7 @@ fn busy() -> Fixture {
     fixture.request(4, &profile(3.0, 0));
     fixture.request(5, &profile(3.0, 0));
     let connection =
-        TaskExecutorConnection::new("tm", instance(1), fixture.gateway()).with_worker_request(WorkerRequestId::new(77));
+        TaskExecutorConnection::new("tm", instance(1), fixture.gateway()).with_worker_request(worker_request(77));
     connection.gateway().answer_requests(GatewayAnswer::ByHand);
     let first = report("tm", &[Some(7), None, None]).with_revision(5);
     fixture.try_register(connection, &first).expect("a valid registration");
@@ -140,9 +140,6 @@ fn assert_refuses_every_input(fixture: &mut Fixture) {
     let message = "the slot manager is not started";
     let gateway = fixture.gateway();
     is_refused(fixture, |m| m.register_slot_request(request(1, 1, &small())), message);
-    is_refused(fixture, |m| m.unregister_slot_request(allocation(1)), message);
-    is_refused(fixture, |m| m.unregister_job(job(1)), message);
-    is_refused(fixture, |m| m.free_slot(&slot("tm", 0), allocation(7)), message);
     is_refused(
         fixture,
         |m| {
@@ -151,16 +148,38 @@ fn assert_refuses_every_input(fixture: &mut Fixture) {
         },
         message,
     );
-    is_refused(fixture, |m| m.unregister_task_manager(instance(1), "lost"), message);
     is_refused(
         fixture,
         |m| m.report_slot_status(instance(1), &report("tm", &[None])),
         message,
     );
-    is_refused(
-        fixture,
-        |m| m.worker_failed(WorkerRequestId::new(1), "it failed"),
-        message,
+    // Infallible inputs know nothing.
+    let unknown = changes_nothing(fixture, |m| m.unregister_slot_request(allocation(1)));
+    assert_eq!(unknown, CancelOutcome::Unknown);
+    assert_eq!(changes_nothing(fixture, |m| m.unregister_job(job(1))), 0);
+    let unknown = changes_nothing(fixture, |m| m.slot_freed(&freed(&slot("tm", 0), 7)));
+    assert_eq!(unknown, SlotFreedOutcome::Unknown);
+    let unknown = changes_nothing(fixture, |m| m.answer_slot_request(attempt(1, 1), acknowledged()));
+    assert_eq!(unknown, SlotAnswerOutcome::Unknown);
+    let unknown = changes_nothing(fixture, |m| m.unregister_task_manager(instance(1), "lost"));
+    assert_eq!(unknown, UnregistrationOutcome::Unknown);
+    let unknown = changes_nothing(fixture, |m| m.worker_failed(worker_request(1), "it failed"));
+    assert_eq!(unknown, WorkerFailedOutcome::Unknown);
+    let unknown = changes_nothing(fixture, |m| {
+        m.answer_release(&release_check(1, 1), ReleaseDecision::Release)
+    });
+    assert_eq!(unknown, ReleaseAnswerOutcome::Unknown);
+    assert_eq!(
+        changes_nothing(fixture, |m| m.block(&"tm".into())),
+        BlockOutcome::NotStarted
+    );
+    assert_eq!(
+        changes_nothing(fixture, |m| m.unblock(&"tm".into())),
+        UnblockOutcome::NotBlocked
+    );
+    assert_eq!(
+        changes_nothing(fixture, SlotManager::end_recovery),
+        RecoveryOutcome::NotRecovering
     );
     assert_eq!(fixture.run(), 0);
     assert!(fixture.manager.actions_mut().is_none());
@@ -229,18 +248,18 @@ const TWICE: &str = "the report names slot tm_1 twice";
 #[test]
 fn report_with_a_slot_of_another_worker_is_refused() {
     is_refused(&mut busy(), |m| m.report_slot_status(instance(1), &foreign()), FOREIGN);
-    let error = SlotReportError::ForeignSlot {
+    let error = InvalidReport::ForeignSlot {
         resource_id: "tm".into(),
         slot_id: slot("other", 1),
     };
-    assert_eq!(busy().try_report(1, &foreign()), Err(error));
+    assert_eq!(busy().try_report(1, &foreign()), Err(error.into()));
 }
 
 #[test]
 fn report_that_names_a_slot_twice_is_refused() {
     is_refused(&mut busy(), |m| m.report_slot_status(instance(1), &twice()), TWICE);
-    let error = SlotReportError::DuplicateSlot { slot_id: slot("tm", 1) };
-    assert_eq!(busy().try_report(1, &twice()), Err(error));
+    let error = InvalidReport::DuplicateSlot { slot_id: slot("tm", 1) };
+    assert_eq!(busy().try_report(1, &twice()), Err(error.into()));
 }
 
 /// The instance id is known, or new in place of the old, or the worker is unknown.
@@ -358,7 +377,7 @@ fn inputs_about_unknown_ids_answer_unknown_and_change_nothing() {
     // when, then
     assert_eq!(
         changes_nothing(fixture, |m| m.unregister_task_manager(instance(77), "lost")),
-        Ok(UnregistrationOutcome::Unknown)
+        UnregistrationOutcome::Unknown
     );
     assert_eq!(
         changes_nothing(fixture, |m| m.report_slot_status(instance(77), &report("tm", &[None]))),
@@ -370,17 +389,17 @@ fn inputs_about_unknown_ids_answer_unknown_and_change_nothing() {
     );
     assert_eq!(
         changes_nothing(fixture, |m| m.unregister_slot_request(allocation(77))),
-        Ok(CancelOutcome::Unknown)
+        CancelOutcome::Unknown
     );
-    assert_eq!(changes_nothing(fixture, |m| m.unregister_job(job(77))), Ok(0));
+    assert_eq!(changes_nothing(fixture, |m| m.unregister_job(job(77))), 0);
     assert_eq!(
-        changes_nothing(fixture, |m| m.worker_failed(WorkerRequestId::new(77), "it failed")),
-        Ok(WorkerFailedOutcome::Unknown)
+        changes_nothing(fixture, |m| m.worker_failed(worker_request(77), "it failed")),
+        WorkerFailedOutcome::Unknown
     );
     for unknown in [slot("tm", 3), slot("tm", u32::MAX), slot("unknown", 0)] {
         assert_eq!(
-            changes_nothing(fixture, |m| m.free_slot(&unknown, allocation(7))),
-            Ok(FreeSlotOutcome::UnknownSlot)
+            changes_nothing(fixture, |m| m.slot_freed(&freed(&unknown, 7))),
+            SlotFreedOutcome::Unknown
         );
         assert!(fixture.manager.slot(&unknown).is_none());
     }
@@ -394,30 +413,30 @@ fn free_by_another_allocation_than_the_holder_changes_nothing() {
 
     // when, then
     for (number, id, outcome) in [
-        (2, 7, FreeSlotOutcome::NotAllocated),
+        (2, 7, SlotFreedOutcome::NotAllocated),
         (
             0,
             1,
-            FreeSlotOutcome::HeldByAnother {
+            SlotFreedOutcome::HeldByAnother {
                 allocation_id: allocation(7),
             },
         ),
         (
             1,
             7,
-            FreeSlotOutcome::HeldByAnother {
+            SlotFreedOutcome::HeldByAnother {
                 allocation_id: allocation(1),
             },
         ),
     ] {
         assert_eq!(
-            changes_nothing(fixture, |m| m.free_slot(&slot("tm", number), allocation(id))),
-            Ok(outcome)
+            changes_nothing(fixture, |m| m.slot_freed(&freed(&slot("tm", number), id))),
+            outcome
         );
     }
     assert_eq!(
-        changes_nothing(fixture, |m| m.free_slot(&slot("bad", 0), allocation(4))),
-        Ok(FreeSlotOutcome::NotAllocated),
+        changes_nothing(fixture, |m| m.slot_freed(&freed(&slot("bad", 0), 4))),
+        SlotFreedOutcome::NotAllocated,
         "a slot that backs off is free"
     );
 }
@@ -427,7 +446,7 @@ fn grant_cannot_be_cancelled() {
     let mut fixture = busy();
     assert_eq!(
         changes_nothing(&mut fixture, |m| m.unregister_slot_request(allocation(7))),
-        Ok(CancelOutcome::AlreadyGranted { slot_id: slot("tm", 0) })
+        CancelOutcome::AlreadyGranted { slot_id: slot("tm", 0) }
     );
 }
 

@@ -1,7 +1,7 @@
 //! Blocked workers: their free slots are not handed out.
 
-use slot_manager::error::NotStarted;
 use slot_manager::outcome::{AllocationStatus, BlockOutcome, RegistrationOutcome, UnblockOutcome};
+use slot_manager::testing::{Action, Effect};
 use slot_manager::view::SlotState;
 use slot_manager::{ResourceId, SlotManagerConfig};
 
@@ -417,8 +417,8 @@ fn no_worker_is_blocked_or_unblocked_before_the_start() {
     let tm = ResourceId::new("tm");
 
     // when, then
-    assert_eq!(fixture.step(|manager| manager.block(&tm)), Err(NotStarted));
-    assert_eq!(fixture.step(|manager| manager.unblock(&tm)), Err(NotStarted));
+    assert_eq!(fixture.step(|manager| manager.block(&tm)), BlockOutcome::NotStarted);
+    assert_eq!(fixture.step(|manager| manager.unblock(&tm)), UnblockOutcome::NotBlocked);
 
     // when, then
     fixture.start(1);
@@ -551,4 +551,31 @@ fn used_slots_of_a_blocked_worker_call_for_redundancy() {
 
     // then
     fixture.expect(&[&ask(1)]);
+}
+
+#[test]
+fn release_says_whether_the_worker_is_blocked() {
+    for is_blocked in [false, true] {
+        // given
+        let mut fixture = Fixture::with(patient().with_task_manager_timeout(SECOND));
+        fixture.register_free("tm", 1, &[small()]);
+        if is_blocked {
+            fixture.block("tm");
+        }
+
+        // when
+        fixture.advance(SECOND);
+
+        // then
+        let released: Vec<_> = fixture
+            .log
+            .take()
+            .into_iter()
+            .filter_map(|effect| match effect {
+                Effect::Action(Action::ReleaseResource(release)) => Some((release.resource_id, release.is_blocked)),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(released, [("tm".into(), is_blocked)]);
+    }
 }

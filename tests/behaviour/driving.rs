@@ -18,7 +18,7 @@ use std::task::{Context, Poll, Wake, Waker};
 
 use slot_manager::TaskExecutorGateway;
 use slot_manager::error::SlotAllocationError;
-use slot_manager::message::{Acknowledge, AllocateSlot};
+use slot_manager::message::{Acknowledge, AllocateSlot, FreeSlot, SlotAnswer};
 
 use crate::common::Fixture;
 
@@ -84,7 +84,9 @@ struct RestlessGateway;
 impl TaskExecutorGateway for RestlessGateway {
     type RequestSlotFuture = Restless;
 
-    fn request_slot(&mut self, _: &AllocateSlot) -> Restless {
-        Restless
+    fn request_slot(&mut self, _: &AllocateSlot) -> SlotAnswer<Restless> {
+        SlotAnswer::Future(Restless)
     }
+
+    fn free_slot(&mut self, _: &FreeSlot) {}
 }

@@ -5,11 +5,11 @@ use slot_manager::error::SlotAllocationError;
 use slot_manager::message::WorkerPromise;
 use slot_manager::outcome::AllocationStatus;
 use slot_manager::view::{Explanation, FittingSlots, RequestExplanation, SlotState, TooSmallSlots, WaitReason};
-use slot_manager::{ResourceProfile, SlotManagerConfig, SlotStatus, Timestamp, WorkerRequestId};
+use slot_manager::{ResourceProfile, SlotManagerConfig, SlotStatus, Timestamp};
 
 use crate::common::{
     Fixture, SECOND, allocation, ask, described, free_report, granted, in_flight, job, occupied, patient, profile,
-    rejected, report, slot, small, worker_of, workers_of,
+    rejected, report, slot, small, worker_of, worker_request, workers_of,
 };
 
 fn wide() -> ResourceProfile {
@@ -184,7 +184,7 @@ fn request_that_is_bound_waits_for_the_worker() {
     assert_eq!(
         waits_for(&fixture, 2),
         WaitReason::PromisedWorker {
-            worker_request: WorkerRequestId::new(2),
+            worker_request: worker_request(2),
             until: at(11)
         }
     );
@@ -662,7 +662,7 @@ fn wait_reason_is_written_for_operators() {
         [
             "the end of its backoff, at +10s",
             "the answer of the task executor about slot tm_0, without a time limit",
-            "a promised slot of worker request 1, without a time limit",
+            "a promised slot of worker request 00000000000000000000000000000001-1, without a time limit",
             "a slot; the resource manager declined to start a worker; no further request",
             "a slot; the resource manager declined to start a worker; next request at +1s",
             "a slot; the slots limit allows no more workers",

@@ -6,7 +6,7 @@ use std::time::Duration;
 use slot_manager::error::{Conflict, ResourceManagerError, SlotRequestError};
 use slot_manager::message::{AllocateSlot, AllocationFailureCause, RequestFailure};
 use slot_manager::outcome::{
-    AllocationStatus, CancelOutcome, FreeSlotOutcome, ReportOutcome, SlotRequestOutcome, UnregistrationOutcome,
+    AllocationStatus, CancelOutcome, ReportOutcome, SlotFreedOutcome, SlotRequestOutcome, UnregistrationOutcome,
 };
 use slot_manager::overview::SlotCounts;
 use slot_manager::testing::{Effect, GatewayCall};
@@ -200,14 +200,14 @@ fn slot_is_freed_only_in_the_name_of_its_holder() {
     let outcome = fixture.free(&held, 2);
     assert_eq!(
         outcome,
-        FreeSlotOutcome::HeldByAnother {
+        SlotFreedOutcome::HeldByAnother {
             allocation_id: allocation(1)
         }
     );
     assert_eq!(fixture.holder(&held), Some(allocation(1)));
 
     // when, then: the holder does
-    assert_eq!(fixture.free(&held, 1), FreeSlotOutcome::Freed);
+    assert_eq!(fixture.free(&held, 1), SlotFreedOutcome::Freed);
     assert_eq!(fixture.holder(&held), None);
     assert!(fixture.is_free(&held));
     fixture.expect_nothing();
@@ -285,7 +285,7 @@ fn allocation_that_was_freed_can_be_requested_again() {
     fixture.log.take();
 
     // when
-    assert_eq!(fixture.free(&slot("tm", 0), 1), FreeSlotOutcome::Freed);
+    assert_eq!(fixture.free(&slot("tm", 0), 1), SlotFreedOutcome::Freed);
     assert_eq!(fixture.holder(&slot("tm", 0)), None);
     let status = fixture.request(1, &profile(2.0, 1));
 

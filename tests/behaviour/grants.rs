@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use slot_manager::message::{AllocationFailureCause, GrantLoss, RequestFailure};
-use slot_manager::outcome::{AllocationStatus, FreeSlotOutcome, SlotRequestOutcome, UnregistrationOutcome};
+use slot_manager::outcome::{AllocationStatus, SlotFreedOutcome, SlotRequestOutcome, UnregistrationOutcome};
 use slot_manager::testing::{Action, GatewayAnswer};
 use slot_manager::view::SlotState;
 use slot_manager::{SlotReport, SlotStatus};
@@ -352,7 +352,7 @@ fn freeing_the_second_slot_leaves_the_grant_alone() {
         if freed_by_report {
             fixture.report(2, &report("second", &[None]));
         } else {
-            assert_eq!(fixture.free(&slot("second", 0), 1), FreeSlotOutcome::Freed);
+            assert_eq!(fixture.free(&slot("second", 0), 1), SlotFreedOutcome::Freed);
         }
 
         // then: the slot serves the next, nothing is lost
@@ -371,7 +371,7 @@ fn second_slot_that_was_freed_does_not_take_the_place_of_the_grant() {
     fixture.log.take();
 
     // when, then
-    assert_eq!(fixture.free(&slot("other", 1), 1), FreeSlotOutcome::Freed);
+    assert_eq!(fixture.free(&slot("other", 1), 1), SlotFreedOutcome::Freed);
     assert_eq!(fixture.status(1), Some(granted(&slot("tm", 0))));
     assert!(fixture.is_free(&slot("other", 1)));
 
@@ -384,7 +384,7 @@ fn second_slot_that_was_freed_does_not_take_the_place_of_the_grant() {
 #[test]
 fn second_slot_takes_the_place_of_a_grant_that_ends() {
     fn freed(fixture: &mut Fixture) {
-        assert_eq!(fixture.free(&slot("first", 0), 1), FreeSlotOutcome::Freed);
+        assert_eq!(fixture.free(&slot("first", 0), 1), SlotFreedOutcome::Freed);
     }
     fn lost_with_its_task_manager(fixture: &mut Fixture) {
         assert_eq!(fixture.unregister(1), UnregistrationOutcome::Unregistered);
@@ -499,11 +499,11 @@ fn second_slots_take_the_place_of_freed_grants_until_the_last_is_freed() {
     fixture.log.take();
 
     // when, then
-    assert_eq!(fixture.free(&slot("tm", 0), 1), FreeSlotOutcome::Freed);
+    assert_eq!(fixture.free(&slot("tm", 0), 1), SlotFreedOutcome::Freed);
     assert_eq!(fixture.status(1), Some(granted(&slot("other", 1))));
-    assert_eq!(fixture.free(&slot("other", 1), 1), FreeSlotOutcome::Freed);
+    assert_eq!(fixture.free(&slot("other", 1), 1), SlotFreedOutcome::Freed);
     assert_eq!(fixture.status(1), Some(granted(&slot("other", 2))));
-    assert_eq!(fixture.free(&slot("other", 2), 1), FreeSlotOutcome::Freed);
+    assert_eq!(fixture.free(&slot("other", 2), 1), SlotFreedOutcome::Freed);
     assert_eq!(fixture.status(1), None);
     fixture.expect_nothing();
 }

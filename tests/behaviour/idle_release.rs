@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use slot_manager::message::Release;
-use slot_manager::outcome::{AllocationStatus, FreeSlotOutcome, ReportOutcome, UnregistrationOutcome};
+use slot_manager::outcome::{AllocationStatus, ReportOutcome, SlotFreedOutcome, UnregistrationOutcome};
 use slot_manager::overview::SlotCounts;
 use slot_manager::{SlotManagerConfig, SlotReport, SlotStatus, Timestamp};
 
@@ -162,7 +162,7 @@ fn messages_that_change_no_use_do_not_postpone_the_release() {
         fixture.advance(SECOND);
         let holders = vec![None; 2 + usize::from(second > 5)];
         assert_eq!(fixture.report(7, &report("tm", &holders)), ReportOutcome::Applied);
-        assert_eq!(fixture.free(&slot("tm", 0), 1), FreeSlotOutcome::NotAllocated);
+        assert_eq!(fixture.free(&slot("tm", 0), 1), SlotFreedOutcome::NotAllocated);
         fixture.register("tm", 7, &report("tm", &holders));
         assert_eq!(fixture.idle_since(7), at_second(0));
     }
@@ -203,7 +203,7 @@ fn released_task_manager_leaves_no_slot_behind() {
         ReportOutcome::Unknown
     );
     assert_eq!(fixture.unregister(7), UnregistrationOutcome::Unknown);
-    assert_eq!(fixture.free(&slot("tm", 0), 1), FreeSlotOutcome::UnknownSlot);
+    assert_eq!(fixture.free(&slot("tm", 0), 1), SlotFreedOutcome::Unknown);
     fixture.expect_nothing();
 }
 

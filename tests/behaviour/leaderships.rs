@@ -2,17 +2,20 @@
 
 use std::time::Duration;
 
-use slot_manager::error::{NotStarted, SlotReportError, SlotRequestError, StartError};
+use slot_manager::error::{NotStarted, RegistrationError, SlotRequestError, StartError};
 use slot_manager::outcome::{
-    AllocationStatus, RegistrationOutcome, ReportOutcome, UnregistrationOutcome, WorkerFailedOutcome,
+    AllocationStatus, BlockOutcome, CancelOutcome, RegistrationOutcome, RenewalOutcome, ReportOutcome,
+    SlotFreedOutcome, UnregistrationOutcome, WorkerFailedOutcome,
 };
 use slot_manager::overview::SlotCounts;
-use slot_manager::testing::{ManualScheduledExecutor, NotPending, RecordingActions, SimulatedTaskExecutor};
-use slot_manager::{LeaderId, SlotManager, TaskExecutorConnection};
+use slot_manager::testing::{
+    ManualScheduledExecutor, NotPending, RecordingActions, ScriptedGateway, SimulatedTaskExecutor,
+};
+use slot_manager::{LeaderId, SlotManager, TaskExecutorConnection, Timestamp};
 
 use crate::common::{
-    Fixture, acknowledged, allocation, ask, free_report, granted, in_flight, instance, occupied, patient, profile,
-    rejected, report, request, slot, small,
+    Fixture, NANOSECOND, SECOND, acknowledged, allocation, ask, free_report, granted, in_flight, instance, occupied,
+    patient, profile, rejected, report, request, slot, small, workers_of,
 };
 
 /// A manager with slots, requests and promises in every state.
@@ -76,7 +79,7 @@ fn suspension_forgets_everything_silently() {
     // then: nothing is armed, awaited or due
     assert_eq!(fixture.clock.armed(), []);
     assert_eq!(fixture.manager.next_deadline(), None);
-    assert_eq!(fixture.manager.overview().awaited_answers, 0);
+    assert_eq!(fixture.manager.overview().slots.in_flight.slots, 0);
     assert_eq!(fixture.run(), 0);
     assert_eq!(fixture.advance(Duration::from_secs(1000)), 0);
     fixture.expect_nothing();
@@ -101,25 +104,6 @@ fn suspension_returns_the_actions_once() {
     assert!(fixture.manager.actions_mut().is_some());
     fixture.request(1, &small());
     fixture.expect(&[&ask(3)]);
-}
-
-#[test]
-fn close_suspends_and_returns_the_actions() {
-    // given
-    let Fixture {
-        manager, log, clock, ..
-    } = busy();
-
-    // when, then
-    assert!(manager.close().is_some());
-    assert_eq!(log.take(), []);
-    assert_eq!(clock.armed(), []);
-}
-
-#[test]
-fn close_of_a_manager_that_was_not_started_returns_nothing() {
-    let fixture = Fixture::not_started(patient());
-    assert!(fixture.manager.close().is_none());
 }
 
 // Start.
@@ -159,7 +143,7 @@ fn manager_without_a_leadership_is_empty_until_it_is_started() {
         );
         assert_eq!(
             fixture.try_register(connection, &report("tm", &[None])),
-            Err(SlotReportError::NotStarted(NotStarted))
+            Err(RegistrationError::NotStarted(NotStarted))
         );
         assert_eq!(fixture.manager.leader_id(), None);
         assert!(fixture.step(SlotManager::suspend).is_none());
@@ -334,7 +318,7 @@ fn registration_that_finishes_after_the_leadership_leaves_no_trace() {
     let refused = fixture.try_register(connection, &report("tm", &[None]));
 
     // then
-    assert_eq!(refused, Err(SlotReportError::NotStarted(NotStarted)));
+    assert_eq!(refused, Err(RegistrationError::NotStarted(NotStarted)));
     fixture.start(2);
     assert_eq!(fixture.manager.overview().task_managers, 0);
     assert_eq!(fixture.request(1, &small()), AllocationStatus::Waiting);
@@ -380,4 +364,141 @@ fn task_executor_of_a_former_leader_grants_nothing_to_the_next_leader() {
     assert_eq!(manager.allocation_status(allocation(1)), Some(granted(&slot("tm", 0))));
     assert_eq!(executor.current_allocation(0), Some(allocation(1)));
     manager.check_invariants().expect("consistent");
+}
+
+// Leaderships that end by themselves.
+
+/// A started manager whose leadership ends at 10 s. Request 1 is in flight to `tm_0` and its RPC
+/// timeout is 20 s.
+fn until_ten_seconds() -> (Fixture, ScriptedGateway) {
+    let mut fixture = Fixture::not_started(patient().with_rpc_timeout(20 * SECOND));
+    let actions = fixture.actions.clone();
+    fixture
+        .step(|manager| manager.start_until(LeaderId::from_u128(1), actions, Timestamp::from_secs(10)))
+        .expect("not started");
+    let gateway = fixture.register_by_hand("tm", 7, &report("tm", &[None, None]));
+    fixture.request(1, &small());
+    fixture.log.take();
+    (fixture, gateway)
+}
+
+#[test]
+fn inputs_after_the_end_of_a_leadership_answer_as_before_the_start() {
+    // given
+    let (mut fixture, _gateway) = until_ten_seconds();
+    fixture.clock.advance(10 * SECOND - NANOSECOND);
+    assert!(fixture.manager.is_leading());
+    fixture.clock.advance(NANOSECOND);
+    assert!(!fixture.manager.is_leading());
+    let before = fixture.view();
+
+    // when, then
+    let refused = fixture.try_request(1, 2, &small());
+    assert_eq!(refused, Err(SlotRequestError::NotStarted(NotStarted)));
+    assert_eq!(fixture.try_report(7, &report("tm", &[None])), Err(NotStarted.into()));
+    assert_eq!(fixture.unregister(7), UnregistrationOutcome::Unknown);
+    assert_eq!(fixture.cancel(1), CancelOutcome::Unknown);
+    assert_eq!(fixture.free(&slot("tm", 0), 1), SlotFreedOutcome::Unknown);
+    assert_eq!(fixture.block("tm"), BlockOutcome::NotStarted);
+    assert_eq!(fixture.view(), before);
+    fixture.expect_nothing();
+}
+
+/// A process that was stopped for longer than its lease acts on nothing when it wakes.
+#[test]
+fn neither_time_nor_answers_have_effects_after_the_end_of_a_leadership() {
+    // given
+    let (mut fixture, gateway) = until_ten_seconds();
+
+    // when: the process is stopped, an answer comes, and the RPC timeout falls due
+    gateway.answer(1, acknowledged()).expect("pending");
+    fixture.clock.advance(60 * SECOND);
+
+    // then
+    assert_eq!(fixture.run(), 0);
+    fixture.expect_nothing();
+    assert_eq!(fixture.clock.armed(), []);
+    assert_eq!(fixture.manager.next_deadline(), None);
+}
+
+#[test]
+fn renewed_leadership_goes_on() {
+    // given
+    let (mut fixture, gateway) = until_ten_seconds();
+
+    // when
+    let renewed = fixture.step(|manager| manager.renew_leadership(Timestamp::from_secs(30)));
+
+    // then
+    assert_eq!(renewed, RenewalOutcome::Renewed);
+    fixture.clock.advance(15 * SECOND);
+    fixture.answer(&gateway, 1, acknowledged());
+    fixture.expect(&["granted 1 on tm_0"]);
+}
+
+#[test]
+fn leadership_that_is_renewed_after_its_end_resumes_with_its_state() {
+    // given
+    let (mut fixture, _gateway) = until_ten_seconds();
+    fixture.clock.advance(25 * SECOND);
+    assert_eq!(fixture.run(), 0);
+
+    // when
+    let renewed = fixture.step(|manager| manager.renew_leadership(Timestamp::MAX));
+
+    // then: the RPC timeout of 20 s is handled now
+    let ended_at = Timestamp::from_secs(10);
+    assert_eq!(renewed, RenewalOutcome::Resumed { ended_at });
+    assert_eq!(fixture.run(), 1);
+    fixture.expect(&["free tm_0 of 1 #1", "request tm_1 for 1 #2"]);
+}
+
+#[test]
+fn renewal_to_a_time_that_has_passed_ends_the_leadership() {
+    let (mut fixture, _gateway) = until_ten_seconds();
+    fixture.clock.advance(5 * SECOND);
+    let renewed = fixture.step(|manager| manager.renew_leadership(Timestamp::from_secs(5)));
+    assert_eq!(renewed, RenewalOutcome::Ended);
+    assert!(!fixture.manager.is_leading());
+}
+
+#[test]
+fn leadership_that_is_not_started_cannot_be_renewed() {
+    let mut fixture = Fixture::not_started(patient());
+    let renewed = fixture.step(|manager| manager.renew_leadership(Timestamp::MAX));
+    assert_eq!(renewed, RenewalOutcome::NotStarted);
+}
+
+#[test]
+fn leadership_that_has_ended_is_suspended_and_started_anew() {
+    // given
+    let (mut fixture, _gateway) = until_ten_seconds();
+    fixture.clock.advance(10 * SECOND);
+
+    // when
+    fixture.suspend();
+    fixture.start(2);
+
+    // then: the new leadership has no end
+    fixture.clock.advance(Duration::MAX);
+    assert!(fixture.manager.is_leading());
+    assert!(fixture.manager.task_managers().next().is_none());
+}
+
+#[test]
+fn workers_for_the_minimum_are_requested_when_a_leadership_that_began_too_late_resumes() {
+    // given
+    let mut fixture = Fixture::not_started(patient().with_workers(workers_of(2).with_min_slots(2)));
+    let actions = fixture.actions.clone();
+    fixture.clock.advance(5 * SECOND);
+
+    // when, then
+    fixture
+        .step(|manager| manager.start_until(LeaderId::from_u128(1), actions, Timestamp::from_secs(5)))
+        .expect("not started");
+    fixture.expect_nothing();
+
+    // when, then
+    fixture.step(|manager| manager.renew_leadership(Timestamp::from_secs(6)));
+    fixture.expect(&[&ask(1)]);
 }

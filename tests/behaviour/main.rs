@@ -1,4 +1,5 @@
 //! The behaviour of the manager and its types, as given, when and then: one subject a file.
+#![allow(unused_must_use, reason = "the steps that lead to a state are judged by the state")]
 
 #[path = "../common/mod.rs"]
 mod common;
@@ -15,6 +16,7 @@ mod explain;
 mod flink_reference;
 mod grants;
 mod idle_release;
+mod later_answers;
 mod leaderships;
 mod limits;
 mod matching;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use slot_manager::ResourceProfile;
 use slot_manager::message::WorkerPromise;
-use slot_manager::outcome::{AllocationStatus, CancelOutcome, FreeSlotOutcome};
+use slot_manager::outcome::{AllocationStatus, CancelOutcome, SlotFreedOutcome};
 
 use crate::common::{
     Fixture, acknowledged, allocation, ask, free_report, granted, patient, profile, rejected, report, slot, small,
@@ -27,8 +27,12 @@ fn granted_one_by_one(fixture: &mut Fixture, slots: usize) -> Vec<u128> {
     let mut holder = 1000;
     (0..slots)
         .map(|_| {
-            assert_eq!(fixture.free(&slot("tm", 0), holder), FreeSlotOutcome::Freed);
-            holder = fixture.holder(&slot("tm", 0)).expect("a request waits").as_u128();
+            assert_eq!(fixture.free(&slot("tm", 0), holder), SlotFreedOutcome::Freed);
+            holder = fixture
+                .holder(&slot("tm", 0))
+                .expect("a request waits")
+                .as_uuid()
+                .as_u128();
             holder
         })
         .collect()

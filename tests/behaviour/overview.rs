@@ -88,7 +88,7 @@ fn overview(fixture: &Fixture) -> Overview {
         .manager
         .pending_slot_requests()
         .filter(|one| one.in_flight_to().is_some());
-    assert_eq!(overview.awaited_answers, in_flight.count());
+    assert_eq!(overview.slots.in_flight.slots, in_flight.count());
     assert_eq!(overview.counters, fixture.manager.counters());
     overview
 }
@@ -152,7 +152,7 @@ fn everything() -> Fixture {
     fixture.block("c");
     fixture.request(3, &profile(2.0, 200));
     fixture.answer(&b, b.pending()[0].attempt, rejected());
-    fixture.register("refused", 4, &free_report("refused", &vec![profile(0.3, 50); 4]));
+    fixture.is_refused("refused", 4, &free_report("refused", &vec![profile(0.3, 50); 4]));
     assert!(fixture.try_report(1, &report("other", &[None])).is_err());
     fixture.request(4, &profile(8.0, 800));
     fixture.cancel(4);
@@ -613,7 +613,7 @@ fn overview_is_written_for_operators() {
         "in flight   1 slot (2.0 cores, 0.2 GiB)",
         "allocated   2 slots (2.0 cores, 0.2 GiB)",
         "promised    2 slots (2.0 cores, 0.2 GiB), 0 unbound",
-        "requests    pending 4, answers awaited 1; so far accepted 7, served 2, cancelled 1, retried 1",
+        "requests    pending 4; so far accepted 7, served 2, cancelled 1, retried 1",
         "failed      0: timeout 0, resource manager 0, unfulfillable 0, held by another job 0; grants lost 1",
         "workers     requested 3, declined 0, withdrawn 0, failed 1; task managers released 0, refused 1",
         "reports     stale 1, refused 1",
@@ -661,4 +661,26 @@ fn kinds_of_memory_are_written_if_slots_have_several() {
         "allocated   1 slot (1.0 cores, 2.5 GiB, gpu 0.5)",
     ];
     assert_eq!(overview(&fixture).slots.to_string(), expected.join("\n"));
+}
+
+#[test]
+fn overview_is_empty_without_task_managers_requests_and_promises() {
+    // given
+    let mut fixture = Fixture::new();
+    assert!(overview(&fixture).is_empty());
+
+    // when, then: a task manager
+    fixture.register_free("tm", 1, &[small()]);
+    assert!(!overview(&fixture).is_empty());
+    fixture.unregister(1);
+    assert!(overview(&fixture).is_empty());
+
+    // when, then: a request and a promised slot
+    fixture.promise_next(&[small()]);
+    fixture.request(1, &small());
+    assert!(!overview(&fixture).is_empty());
+    fixture.cancel(1);
+    assert!(!overview(&fixture).is_empty(), "the withdrawal was too late");
+    fixture.worker_failed(1);
+    assert!(overview(&fixture).is_empty());
 }

@@ -2,11 +2,11 @@
 
 use slot_manager::message::WorkerPromise;
 use slot_manager::outcome::{AllocationStatus, CancelOutcome, WorkerFailedOutcome};
-use slot_manager::{ResourceProfile, Timestamp, WorkerRequestId};
+use slot_manager::{LeaderId, ResourceProfile, TaskExecutorConnection, Timestamp, WorkerRequestId};
 
 use crate::common::{
-    Fixture, NANOSECOND, SECOND, allocation, ask, cores, free_report, granted, occupied, patient, profile, rejected,
-    report, slot, slots_of, small,
+    Fixture, NANOSECOND, SECOND, allocation, ask, cores, free_report, granted, instance, occupied, patient, profile,
+    rejected, report, slot, slots_of, small, worker_request,
 };
 
 /// A fixture whose promises expire after this time.
@@ -40,7 +40,7 @@ fn promised(fixture: &Fixture) -> Vec<(u64, f64)> {
         .promised_slots()
         .map(|promise| {
             let cores = promise.resource_profile().cpu_cores().expect("concrete");
-            (promise.worker_request().as_u64(), cores)
+            (promise.worker_request().number(), cores)
         })
         .collect()
 }
@@ -61,7 +61,7 @@ fn promised_slots_and_bound_requests_can_be_viewed() {
     // then
     let views: Vec<_> = fixture.manager.promised_slots().collect();
     assert_eq!(views.len(), 2);
-    assert_eq!(views[0].worker_request(), WorkerRequestId::new(1));
+    assert_eq!(views[0].worker_request(), worker_request(1));
     assert_eq!(views[0].resource_profile(), &profile(2.0, 200));
     assert_eq!(views[0].bound_to(), Some(allocation(1)));
     assert_eq!(views[0].expires_at(), Timestamp::ZERO + 120 * SECOND);
@@ -574,4 +574,45 @@ fn worker_that_registers_after_its_failure_serves_requests() {
 
     // then
     assert_eq!(fixture.status(1), Some(granted(&slot("tm", 0))));
+}
+
+// Worker requests of other leaderships.
+
+/// Another process counts its worker requests from 1, too.
+#[test]
+fn worker_of_another_leadership_does_not_take_the_place_of_a_promised_worker() {
+    // given: a promised worker with a large slot
+    let mut fixture = Fixture::new();
+    fixture.promise_next(&[cores(8)]);
+    fixture.request(1, &cores(8));
+    fixture.expect(&["ask 1 for {cpu: 8}"]);
+
+    // when: a small worker names worker request 1 of another leader
+    let named = WorkerRequestId::new(LeaderId::from_u128(9), 1);
+    let connection = TaskExecutorConnection::new("stranger", instance(1), fixture.gateway()).with_worker_request(named);
+    fixture
+        .try_register(connection, &free_report("stranger", &[cores(1)]))
+        .expect("a valid registration");
+
+    // then: the promise stays
+    assert_eq!(fixture.bound_to(1), Some(1));
+    fixture.expect_nothing();
+    let stranger = fixture.manager.task_manager(instance(1)).expect("registered");
+    assert_eq!(stranger.worker_request(), None);
+}
+
+#[test]
+fn failure_of_a_worker_of_another_leadership_ends_no_promise() {
+    // given
+    let mut fixture = Fixture::new();
+    fixture.promise_next(&[small()]);
+    fixture.request(1, &small());
+
+    // when
+    let other = WorkerRequestId::new(LeaderId::from_u128(9), 1);
+    let outcome = fixture.step(|manager| manager.worker_failed(other, "lost"));
+
+    // then
+    assert_eq!(outcome, WorkerFailedOutcome::Unknown);
+    assert_eq!(fixture.bound_to(1), Some(1));
 }

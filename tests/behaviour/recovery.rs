@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use slot_manager::SlotManagerConfig;
-use slot_manager::outcome::AllocationStatus;
+use slot_manager::outcome::{AllocationStatus, RecoveryOutcome};
+use slot_manager::{SlotManager, SlotManagerConfig};
 
 use crate::common::{
     Fixture, NANOSECOND, SECOND, ask, described, granted, patient, profile, report, slot, small, workers_of,
@@ -274,4 +274,102 @@ fn timeout_of_zero_means_no_recovery() {
 
     // when, then
     assert_eq!(fixture.run(), 0);
+}
+
+// The end of the recovery.
+
+fn registered(fixture: &mut Fixture, number: u128) {
+    let worker = format!("worker-{number}");
+    fixture.register(&worker, number, &report(&worker, &[Some(100 + number)]));
+}
+
+#[test]
+fn recovery_ends_when_the_expected_workers_have_registered() {
+    // given
+    let mut fixture = Fixture::promising(recovering());
+    fixture.request(1, &small());
+    let outcome = fixture.step(|manager| manager.expect_workers(2));
+    assert_eq!(outcome, RecoveryOutcome::Waiting { missing: 2 });
+
+    // when, then
+    registered(&mut fixture, 1);
+    fixture.expect_nothing();
+    registered(&mut fixture, 2);
+    fixture.expect(&[&ask(1)]);
+}
+
+/// A worker that has registered and is gone again is not waited for.
+#[test]
+fn worker_that_registered_counts_although_it_is_gone() {
+    let mut fixture = Fixture::promising(recovering());
+    registered(&mut fixture, 1);
+    fixture.unregister(1);
+    let outcome = fixture.step(|manager| manager.expect_workers(1));
+    assert_eq!(outcome, RecoveryOutcome::Ended);
+}
+
+#[test]
+fn registration_in_place_of_another_is_no_further_worker() {
+    let mut fixture = Fixture::promising(recovering());
+    fixture.step(|manager| manager.expect_workers(2));
+    fixture.register("tm", 1, &report("tm", &[None]));
+    fixture.register("tm", 2, &report("tm", &[None]));
+    let outcome = fixture.step(|manager| manager.expect_workers(2));
+    assert_eq!(outcome, RecoveryOutcome::Waiting { missing: 1 });
+}
+
+#[test]
+fn fewer_expected_workers_end_the_recovery() {
+    // given
+    let mut fixture = Fixture::promising(recovering());
+    fixture.request(1, &small());
+    fixture.step(|manager| manager.expect_workers(3));
+    registered(&mut fixture, 1);
+
+    // when: the service learns that two workers are gone
+    let outcome = fixture.step(|manager| manager.expect_workers(1));
+
+    // then
+    assert_eq!(outcome, RecoveryOutcome::Ended);
+    fixture.expect(&[&ask(1)]);
+}
+
+#[test]
+fn recovery_that_nobody_needs_is_ended_at_once() {
+    // given
+    let mut fixture = Fixture::promising(recovering());
+    fixture.request(1, &small());
+
+    // when, then
+    assert_eq!(fixture.step(SlotManager::end_recovery), RecoveryOutcome::Ended);
+    fixture.expect(&[&ask(1)]);
+    assert_eq!(fixture.step(SlotManager::end_recovery), RecoveryOutcome::NotRecovering);
+    assert_eq!(fixture.advance(100 * SECOND), 0, "its timeout is disarmed");
+}
+
+#[test]
+fn without_a_recovery_no_worker_is_expected() {
+    let mut fixture = Fixture::promising(patient());
+    let outcome = fixture.step(|manager| manager.expect_workers(5));
+    assert_eq!(outcome, RecoveryOutcome::NotRecovering);
+    fixture.request(1, &small());
+    fixture.expect(&[&ask(1)]);
+}
+
+#[test]
+fn next_leadership_expects_its_own_workers() {
+    // given
+    let mut fixture = Fixture::promising(recovering());
+    fixture.step(|manager| manager.expect_workers(1));
+    registered(&mut fixture, 1);
+    fixture.suspend();
+    fixture.start(2);
+
+    // when
+    fixture.request(1, &small());
+
+    // then: the registration in the former leadership does not count
+    fixture.expect_nothing();
+    let outcome = fixture.step(|manager| manager.expect_workers(1));
+    assert_eq!(outcome, RecoveryOutcome::Waiting { missing: 1 });
 }

@@ -1,11 +1,10 @@
 //! Task managers beyond the limits are refused, unless they are needed already.
 
-use std::future::{Ready, ready};
 use std::rc::Rc;
 
 use slot_manager::config::Limit;
-use slot_manager::error::{SlotAllocationError, SlotReportError};
-use slot_manager::message::{Acknowledge, AllocateSlot};
+use slot_manager::error::{InvalidReport, RegistrationError};
+use slot_manager::message::{Acknowledge, AllocateSlot, FreeSlot, NoFuture, SlotAnswer};
 use slot_manager::outcome::{RegistrationOutcome, ReportOutcome};
 use slot_manager::testing::{ManualScheduledExecutor, RecordingActions};
 use slot_manager::{
@@ -14,7 +13,8 @@ use slot_manager::{
 };
 
 use crate::common::{
-    Fixture, ask, described, free_report, granted, instance, patient, profile, report, slot, small, workers_of,
+    Fixture, ask, described, free_report, granted, instance, patient, profile, report, slot, small, worker_request,
+    workers_of,
 };
 
 const MEBIBYTE: u64 = 1 << 20;
@@ -28,8 +28,8 @@ fn tiny() -> ResourceProfile {
     profile(0.25, 25)
 }
 
-const fn refused(limit: Limit) -> RegistrationOutcome {
-    RegistrationOutcome::Refused { limit }
+const fn refused(limit: Limit) -> RegistrationError {
+    RegistrationError::LimitReached { limit }
 }
 
 #[track_caller]
@@ -43,7 +43,8 @@ fn register(fixture: &mut Fixture, worker: &str, instance: u128, report: &SlotRe
 fn assert_refused(fixture: &mut Fixture, report: &SlotReport, limit: Limit) {
     fixture.log.take();
     let before = fixture.view();
-    assert_eq!(register(fixture, "beyond", 99, report), refused(limit));
+    let connection = TaskExecutorConnection::new("beyond", instance(99), fixture.gateway());
+    assert_eq!(fixture.try_register(connection, report), Err(refused(limit)));
     assert_eq!(fixture.view(), before);
     fixture.expect_nothing();
 }
@@ -156,7 +157,7 @@ fn refused_task_manager_is_unknown() {
     // given
     let mut fixture = Fixture::with(two_slots());
     let three = report("beyond", &[None, None, None]);
-    register(&mut fixture, "beyond", 99, &three);
+    fixture.is_refused("beyond", 99, &three);
 
     // when, then
     assert_eq!(fixture.report(99, &three), ReportOutcome::Unknown);
@@ -203,7 +204,7 @@ fn invalid_report_is_an_error_before_a_limit_is_checked() {
     // when, then
     assert!(matches!(
         fixture.try_register(foreign, &three),
-        Err(SlotReportError::ForeignSlot { .. })
+        Err(RegistrationError::InvalidReport(InvalidReport::ForeignSlot { .. }))
     ));
 
     // when, then
@@ -211,7 +212,7 @@ fn invalid_report_is_an_error_before_a_limit_is_checked() {
     let three = SlotReport::new(vec![status; 3]);
     assert!(matches!(
         fixture.try_register(twice, &three),
-        Err(SlotReportError::DuplicateSlot { .. })
+        Err(RegistrationError::InvalidReport(InvalidReport::DuplicateSlot { .. }))
     ));
 }
 
@@ -219,12 +220,14 @@ fn invalid_report_is_an_error_before_a_limit_is_checked() {
 struct Watched(Rc<()>);
 
 impl TaskExecutorGateway for Watched {
-    type RequestSlotFuture = Ready<Result<Acknowledge, SlotAllocationError>>;
+    type RequestSlotFuture = NoFuture;
 
-    fn request_slot(&mut self, _: &AllocateSlot) -> Self::RequestSlotFuture {
+    fn request_slot(&mut self, _: &AllocateSlot) -> SlotAnswer<NoFuture> {
         assert!(Rc::strong_count(&self.0) > 1, "the test watches it");
-        ready(Ok(Acknowledge::new()))
+        SlotAnswer::Ready(Ok(Acknowledge::new()))
     }
+
+    fn free_slot(&mut self, _: &FreeSlot) {}
 }
 
 #[test]
@@ -241,7 +244,7 @@ fn connection_of_a_refused_task_manager_is_dropped() {
     let outcome = manager.register_task_manager(connection, &report("beyond", &[None, None, None]));
 
     // then
-    assert_eq!(outcome, Ok(refused(Limit::Slots)));
+    assert_eq!(outcome, Err(refused(Limit::Slots)));
     assert_eq!(Rc::strong_count(&watched), 1);
 }
 
@@ -291,10 +294,12 @@ fn task_manager_that_names_an_unknown_worker_request_is_refused() {
     fixture.request(1, &small());
 
     // when
-    let outcome = fixture.register_for(77, "tm", 1, &report("tm", &[None, None]));
+    let connection =
+        TaskExecutorConnection::new("tm", instance(1), fixture.gateway()).with_worker_request(worker_request(77));
+    let outcome = fixture.try_register(connection, &report("tm", &[None, None]));
 
     // then
-    assert_eq!(outcome, refused(Limit::Slots));
+    assert_eq!(outcome, Err(refused(Limit::Slots)));
 }
 
 #[test]

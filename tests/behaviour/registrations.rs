@@ -3,14 +3,14 @@
 
 use std::time::Duration;
 
-use slot_manager::error::SlotReportError;
+use slot_manager::error::{InvalidReport, RegistrationError};
 use slot_manager::outcome::{AllocationStatus, RegistrationOutcome, ReportOutcome, Stale, UnregistrationOutcome};
 use slot_manager::testing::{Action, NotPending};
-use slot_manager::{ResourceId, SlotReport, SlotStatus, TaskExecutorConnection, Timestamp, WorkerRequestId};
+use slot_manager::{ResourceId, SlotReport, SlotStatus, TaskExecutorConnection, Timestamp};
 
 use crate::common::{
     Fixture, acknowledged, allocation, ask, free_report, granted, held_by, in_flight, instance, job, patient, profile,
-    report, slot, small,
+    report, slot, small, worker_request,
 };
 
 // First registration.
@@ -66,7 +66,7 @@ fn connection_returns_its_parts() {
     assert_eq!(connection.instance_id(), instance(7));
     assert_eq!(connection.gateway(), &"the way");
     assert_eq!(connection.worker_request(), None);
-    let started_for = WorkerRequestId::new(3);
+    let started_for = worker_request(3);
     let connection = connection.with_worker_request(started_for);
     assert_eq!(connection.worker_request(), Some(started_for));
 }
@@ -84,7 +84,7 @@ fn registration_with_the_instance_id_of_another_worker_is_refused() {
     let refused = fixture.try_register(connection.clone(), &report("other", &[None]));
 
     // then
-    let expected = SlotReportError::InstanceOfAnotherWorker {
+    let expected = RegistrationError::InstanceOfAnotherWorker {
         instance_id: instance(7),
         registered: ResourceId::new("tm"),
         resource_id: ResourceId::new("other"),
@@ -357,11 +357,11 @@ fn refused_registration_leaves_the_old_one_in_place() {
     let refused = fixture.try_register(connection, &SlotReport::new(statuses));
 
     // then
-    let expected = SlotReportError::ForeignSlot {
+    let expected = InvalidReport::ForeignSlot {
         resource_id: ResourceId::new("tm"),
         slot_id: slot("other", 0),
     };
-    assert_eq!(refused, Err(expected));
+    assert_eq!(refused, Err(expected.into()));
     assert_eq!(fixture.view(), before);
     fixture.expect_nothing();
     fixture.answer(&gateway, 1, acknowledged());

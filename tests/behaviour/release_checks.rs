@@ -1,7 +1,8 @@
 //! Release checks: the manager asks an idle task manager before it releases it.
 
-use slot_manager::error::{NotStarted, SlotAllocationError};
-use slot_manager::message::{Acknowledge, AllocateSlot, Release, ReleaseCheck, ReleaseDecision};
+use slot_manager::message::{
+    Acknowledge, AllocateSlot, FreeSlot, NoFuture, Release, ReleaseCheck, ReleaseDecision, SlotAnswer,
+};
 use slot_manager::outcome::ReleaseAnswerOutcome;
 use slot_manager::testing::{Effect, GatewayCall, ScriptedGateway};
 use slot_manager::{LeaderId, SlotManagerConfig, TaskExecutorGateway, Timestamp};
@@ -442,10 +443,10 @@ fn release_check_ends_with_the_leadership_and_its_number_is_not_used_again() {
 }
 
 #[test]
-fn answer_before_the_start_is_an_error() {
+fn answer_before_the_start_is_unknown() {
     let mut fixture = Fixture::not_started(config());
     let answered = fixture.step(|manager| manager.answer_release(&release_check(1, 1), ReleaseDecision::Release));
-    assert_eq!(answered, Err(NotStarted));
+    assert_eq!(answered, ReleaseAnswerOutcome::Unknown);
 }
 
 // Task managers that are needed by the time they answer.
@@ -564,11 +565,13 @@ fn boxed_gateway_decides_like_any_other() {
 struct Plain;
 
 impl TaskExecutorGateway for Plain {
-    type RequestSlotFuture = std::future::Ready<Result<Acknowledge, SlotAllocationError>>;
+    type RequestSlotFuture = NoFuture;
 
-    fn request_slot(&mut self, _: &AllocateSlot) -> Self::RequestSlotFuture {
-        std::future::ready(Ok(Acknowledge::new()))
+    fn request_slot(&mut self, _: &AllocateSlot) -> SlotAnswer<NoFuture> {
+        SlotAnswer::Ready(Ok(Acknowledge::new()))
     }
+
+    fn free_slot(&mut self, _: &FreeSlot) {}
 }
 
 #[test]

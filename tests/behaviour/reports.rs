@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use slot_manager::message::{AllocationFailureCause, GrantLoss, RequestFailure};
-use slot_manager::outcome::{AllocationStatus, FreeSlotOutcome, ReportOutcome, SlotRequestOutcome};
+use slot_manager::outcome::{AllocationStatus, ReportOutcome, SlotFreedOutcome, SlotRequestOutcome};
 use slot_manager::testing::{
     Delivery, GatewayAnswer, ManualScheduledExecutor, RecordingActions, SimulatedTaskExecutor,
 };
@@ -41,7 +41,7 @@ fn free_slot_that_is_reported_as_allocated_is_not_handed_out() {
     fixture.expect(&["request tm_1 for 1 #1", "granted 1 on tm_1", &ask(1)]);
 
     // then: once freed it serves the waiting request
-    assert_eq!(fixture.free(&slot("tm", 0), 99), FreeSlotOutcome::Freed);
+    assert_eq!(fixture.free(&slot("tm", 0), 99), SlotFreedOutcome::Freed);
     fixture.expect(&["request tm_0 for 2 #2", "granted 2 on tm_0"]);
 }
 
@@ -108,7 +108,7 @@ fn allocated_slot_that_is_reported_as_free_is_offered() {
     // then
     fixture.expect(&["lost 1 on tm_0: free"]);
     assert_eq!(fixture.counts(), [1, 0, 1]);
-    assert_eq!(fixture.free(&slot("tm", 0), 1), FreeSlotOutcome::NotAllocated);
+    assert_eq!(fixture.free(&slot("tm", 0), 1), SlotFreedOutcome::NotAllocated);
     assert_eq!(fixture.request(1, &small()), granted(&slot("tm", 0)));
 }
 
@@ -491,7 +491,7 @@ fn empty_report_removes_all_slots_and_keeps_the_task_manager() {
     // then
     fixture.expect(&["lost 1 on tm_0: removed"]);
     let task_manager = fixture.manager.task_manager(instance(7)).expect("registered");
-    assert_eq!(task_manager.slot_counts().registered, 0);
+    assert_eq!(task_manager.overview().slots.registered.slots, 0);
     assert!(task_manager.idle_since().is_some());
     assert_eq!(fixture.manager.overview().task_managers, 1);
     assert_eq!(fixture.manager.overview().slots.registered.slots, 0);

@@ -3,17 +3,16 @@
 
 use slot_manager::SlotReport;
 use slot_manager::error::SlotAllocationError;
-use slot_manager::message::Acknowledge;
-use slot_manager::outcome::{ReportOutcome, Stale};
+use slot_manager::message::{Acknowledge, SlotFreed};
+use slot_manager::outcome::{ReportOutcome, SlotFreedOutcome, Stale};
 
-use crate::common::{Fixture, acknowledged, allocation, granted, instance, report, slot, small};
+use crate::common::{
+    Fixture, SECOND, acknowledged, acknowledged_at, allocation, freed, granted, in_flight, instance, patient, report,
+    slot, small,
+};
 
 fn stale(revision: u64, highest_seen: u64) -> ReportOutcome {
     ReportOutcome::Ignored(Stale { revision, highest_seen })
-}
-
-fn acknowledged_at(revision: u64) -> Result<Acknowledge, SlotAllocationError> {
-    Ok(Acknowledge::new().with_revision(revision))
 }
 
 // Reports.
@@ -239,4 +238,165 @@ fn acknowledgement_without_a_revision_changes_no_revision() {
         ReportOutcome::Applied
     );
     assert_eq!(fixture.status(1), Some(granted(&slot("tm", 0))));
+}
+
+// Freed slots.
+
+fn freed_at(id: u128, instance: u128, revision: u64) -> SlotFreed {
+    freed(&slot("tm", 0), id).with_revision(self::instance(instance), revision)
+}
+
+/// A manager in which allocation 1 holds `tm_0` since revision 4.
+fn held() -> Fixture {
+    with_grant(true, &report("tm", &[None]).with_revision(3), acknowledged_at(4))
+}
+
+#[test]
+fn report_that_is_older_than_a_freed_slot_does_not_give_the_slot_back() {
+    // given
+    let mut fixture = held();
+    let older = report("tm", &[Some(1)]).with_revision(4);
+
+    // when
+    let outcome = fixture.step(|manager| manager.slot_freed(&freed_at(1, 7, 5)));
+
+    // then
+    assert_eq!(outcome, SlotFreedOutcome::Freed);
+    assert_eq!(fixture.report(7, &older), stale(4, 5));
+    assert!(fixture.is_free(&slot("tm", 0)));
+    assert_eq!(fixture.manager.counters().frees_taken_back, 0);
+}
+
+#[test]
+fn freed_slot_that_a_report_has_shown_is_outdated() {
+    // given: freed at revision 5, granted to the same allocation again at revision 6
+    let mut fixture = held();
+    fixture.report(7, &report("tm", &[Some(1)]).with_revision(6));
+    let before = fixture.view();
+
+    // when
+    let outcome = fixture.step(|manager| manager.slot_freed(&freed_at(1, 7, 5)));
+
+    // then
+    assert_eq!(outcome, SlotFreedOutcome::Outdated);
+    assert_eq!(fixture.view(), before);
+    fixture.expect_nothing();
+}
+
+#[test]
+fn freed_slot_of_an_ended_registration_is_outdated() {
+    // given: the process was started anew, and counts from zero
+    let mut fixture = held();
+    fixture.register("tm", 8, &report("tm", &[Some(1)]).with_revision(1));
+
+    // when, then
+    let outcome = fixture.step(|manager| manager.slot_freed(&freed_at(1, 7, 100)));
+    assert_eq!(outcome, SlotFreedOutcome::Outdated);
+    assert_eq!(fixture.holder(&slot("tm", 0)), Some(allocation(1)));
+
+    // when, then: its revision does not count
+    let newer = report("tm", &[None]).with_revision(2);
+    assert_eq!(fixture.report(8, &newer), ReportOutcome::Applied);
+}
+
+/// A report that shows the slot as free is no news about an attempt in flight.
+#[test]
+fn slot_freed_while_in_flight_counts_although_a_report_has_shown_it() {
+    // given: granted at revision 4 and freed at revision 5; the acknowledgement is on its way
+    let mut fixture = Fixture::new();
+    fixture.register_by_hand("tm", 7, &report("tm", &[None]).with_revision(3));
+    fixture.request(1, &small());
+    fixture.report(7, &report("tm", &[None]).with_revision(5));
+    fixture.log.take();
+
+    // when, then
+    let outcome = fixture.step(|manager| manager.slot_freed(&freed_at(1, 7, 5)));
+    assert_eq!(outcome, SlotFreedOutcome::FreedInFlight);
+    fixture.expect(&["granted 1 on tm_0", "free tm_0 of 1 #1"]);
+}
+
+#[test]
+fn report_that_takes_a_freed_slot_back_is_counted() {
+    // given: no revisions; the report was written before the slot was freed
+    let mut fixture = with_grant(true, &report("tm", &[None]), acknowledged());
+    let older = report("tm", &[Some(1)]);
+
+    // when
+    fixture.free(&slot("tm", 0), 1);
+    fixture.report(7, &older);
+
+    // then
+    assert_eq!(fixture.holder(&slot("tm", 0)), Some(allocation(1)));
+    assert_eq!(fixture.manager.counters().frees_taken_back, 1);
+
+    // when, then: the same report again takes nothing back
+    fixture.report(7, &older);
+    assert_eq!(fixture.manager.counters().frees_taken_back, 1);
+}
+
+#[test]
+fn report_that_takes_a_freed_slot_back_from_the_next_request_is_counted() {
+    // given
+    let mut fixture = with_grant(true, &report("tm", &[None]), acknowledged());
+    let older = report("tm", &[Some(1)]);
+    fixture.request(2, &small());
+
+    // when
+    fixture.free(&slot("tm", 0), 1);
+    fixture.report(7, &older);
+
+    // then
+    assert_eq!(fixture.manager.counters().frees_taken_back, 1);
+}
+
+#[test]
+fn report_of_another_allocation_on_a_freed_slot_takes_nothing_back() {
+    // given
+    let mut fixture = with_grant(true, &report("tm", &[None]), acknowledged());
+
+    // when
+    fixture.free(&slot("tm", 0), 1);
+    fixture.report(7, &report("tm", &[Some(2)]));
+
+    // then
+    assert_eq!(fixture.manager.counters().frees_taken_back, 0);
+}
+
+/// The manager gives a slow attempt up and requests the same slot again. The task executor frees the
+/// slot for the first attempt and says so, while the second is in flight.
+#[test]
+fn slot_freed_for_an_earlier_attempt_does_not_end_the_attempt_in_flight() {
+    // given
+    let mut fixture = Fixture::with(patient().with_rpc_timeout(SECOND));
+    let gateway = fixture.register_by_hand("tm", 7, &report("tm", &[None]).with_revision(0));
+    fixture.request(1, &small());
+    fixture.advance(SECOND);
+    fixture.expect(&["request tm_0 for 1 #1", "free tm_0 of 1 #1", "request tm_0 for 1 #2"]);
+
+    // when
+    let freed = freed_at(1, 7, 2).with_attempt(1);
+    let outcome = fixture.step(|manager| manager.slot_freed(&freed));
+
+    // then
+    assert_eq!(outcome, SlotFreedOutcome::Outdated);
+    assert_eq!(fixture.status(1), Some(in_flight(&slot("tm", 0))));
+    fixture.answer(&gateway, 2, acknowledged_at(3));
+    fixture.expect(&["granted 1 on tm_0"]);
+}
+
+#[test]
+fn slot_freed_for_the_attempt_in_flight_ends_it() {
+    // given
+    let mut fixture = Fixture::new();
+    fixture.register_by_hand("tm", 7, &report("tm", &[None]).with_revision(0));
+    fixture.request(1, &small());
+    fixture.log.take();
+
+    // when
+    let freed = freed_at(1, 7, 2).with_attempt(1);
+    let outcome = fixture.step(|manager| manager.slot_freed(&freed));
+
+    // then
+    assert_eq!(outcome, SlotFreedOutcome::FreedInFlight);
+    fixture.expect(&["granted 1 on tm_0", "free tm_0 of 1 #1"]);
 }

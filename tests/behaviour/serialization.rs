@@ -10,21 +10,25 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, from_value, json, to_value};
 use slot_manager::config::Limit;
 use slot_manager::error::{
-    Conflict, NotStarted, ResourceManagerError, SlotAllocationError, SlotManagerError, SlotReportError,
-    SlotRequestError, StartError,
+    Conflict, InvalidReport, NotStarted, RegistrationError, ResourceManagerError, SlotAllocationError,
+    SlotManagerError, SlotReportError, SlotRequestError, StartError,
 };
 use slot_manager::message::{
     Acknowledge, AllocateSlot, AllocationFailureCause, FreeSlot, GrantLoss, Release, ReleaseCause, ReleaseCheck,
-    ReleaseDecision, RequestFailure, Withdrawal, WorkerPromise,
+    ReleaseDecision, ReleaseResource, RequestFailure, SlotFreed, WithdrawResource, Withdrawal, WithdrawalCause,
+    WorkerPromise,
 };
 use slot_manager::outcome::{
-    AllocationStatus, BlockOutcome, CancelOutcome, FreeSlotOutcome, RegistrationOutcome, ReleaseAnswerOutcome,
-    ReportOutcome, SlotRequestOutcome, Stale, UnblockOutcome, UnregistrationOutcome, WorkerFailedOutcome,
+    AllocationStatus, BlockOutcome, CancelOutcome, RecoveryOutcome, RegistrationOutcome, ReleaseAnswerOutcome,
+    RenewalOutcome, ReportOutcome, SlotAnswerOutcome, SlotFreedOutcome, SlotRequestOutcome, Stale, UnblockOutcome,
+    UnregistrationOutcome, WorkerFailedOutcome,
 };
 use slot_manager::{
     AllocationId, InstanceId, JobId, LeaderId, ResourceAmounts, ResourceId, ResourceProfile, SlotId, SlotManagerConfig,
     SlotReport, SlotRequest, SlotStatus, Timestamp, WorkerRequestId,
 };
+
+use crate::common::worker_request;
 
 /// Checks that a value is read back equal: from a value, from a text, and from bytes that do not
 /// describe themselves.
@@ -78,7 +82,10 @@ fn ids_are_written_as_logs_show_them() {
     assert_form(&ResourceId::new("a \"strange\" näme\n"), json!("a \"strange\" näme\n"));
     assert_form(&slot(), json!("pod_7_3"));
     assert_form(&SlotId::new("", u32::MAX), json!("_4294967295"));
-    assert_form(&WorkerRequestId::new(u64::MAX), json!(u64::MAX));
+    assert_form(
+        &worker_request(u64::MAX),
+        json!("00000000000000000000000000000001-18446744073709551615"),
+    );
 }
 
 #[test]
@@ -101,7 +108,7 @@ fn ids_are_read_from_every_form_of_their_text() {
 fn ids_may_be_keys_of_a_map() {
     let map = BTreeMap::from([(JobId::from_u128(1), 1), (JobId::from_u128(2), 2)]);
     assert_round_trip(&map);
-    let map = BTreeMap::from([(ResourceId::new("tm"), WorkerRequestId::new(1))]);
+    let map = BTreeMap::from([(ResourceId::new("tm"), worker_request(1))]);
     assert_round_trip(&map);
     let map = BTreeMap::from([(slot(), AllocationId::from_u128(1))]);
     assert_form(&map, json!({ "pod_7_3": AllocationId::from_u128(1) }));
@@ -114,7 +121,7 @@ fn invalid_ids_are_not_read() {
     assert_not_read::<SlotId>(json!("tm_-1"), "\"tm_-1\" is not a slot id");
     assert_not_read::<SlotId>(json!("tm"), "\"tm\" is not a slot id");
     assert_not_read::<SlotId>(json!({ "resource_id": "tm", "slot_number": 1 }), "invalid type: map");
-    assert_not_read::<WorkerRequestId>(json!(-1), "invalid value");
+    assert_not_read::<WorkerRequestId>(json!(-1), "invalid type");
 }
 
 #[test]
@@ -416,6 +423,17 @@ fn messages_to_a_task_executor_are_read_back() {
 
 #[test]
 fn answers_of_a_task_executor_are_read_back() {
+    let freed = SlotFreed::new(SlotId::new("tm", 3), AllocationId::from_u128(1));
+    assert_form(
+        &freed.with_revision(InstanceId::from_u128(4), 5).with_attempt(6),
+        json!({
+            "slot_id": "tm_3",
+            "allocation_id": "00000000000000000000000000000001",
+            "instance_id": "00000000000000000000000000000004",
+            "revision": 5,
+            "attempt": 6,
+        }),
+    );
     assert_form(&Acknowledge::new(), json!({ "revision": null }));
     assert_form(&Acknowledge::new().with_revision(7), json!({ "revision": 7 }));
     let occupied = SlotAllocationError::Occupied {
@@ -481,6 +499,37 @@ fn causes_of_a_release_are_read_back() {
             idle_period: 2,
         },
         json!({ "IdleTimeout": { "idle_since": 30_000_000_000_u64, "idle_period": 2 } }),
+    );
+}
+
+#[test]
+fn messages_to_the_resource_manager_are_read_back() {
+    assert_form(
+        &ReleaseResource {
+            resource_id: ResourceId::new("tm"),
+            instance_id: InstanceId::from_u128(4),
+            worker_request: Some(worker_request(12)),
+            is_blocked: true,
+            cause: ReleaseCause::IdleTimeout {
+                idle_since: Timestamp::from_secs(1),
+                idle_period: 2,
+            },
+        },
+        json!({
+            "resource_id": "tm",
+            "instance_id": "00000000000000000000000000000004",
+            "worker_request": "00000000000000000000000000000001-12",
+            "is_blocked": true,
+            "cause": { "IdleTimeout": { "idle_since": 1_000_000_000, "idle_period": 2 } },
+        }),
+    );
+    assert_round_trip(&WithdrawResource {
+        worker_request: worker_request(12),
+        cause: WithdrawalCause::NotNeeded,
+    });
+    assert_form(
+        &WithdrawalCause::LimitReached { limit: Limit::Slots },
+        json!({ "LimitReached": { "limit": "Slots" } }),
     );
 }
 
@@ -608,11 +657,36 @@ fn outcomes_are_read_back() {
 }
 
 #[test]
-fn outcomes_of_freed_slots_are_read_back() {
-    assert_form(&FreeSlotOutcome::Freed, json!("Freed"));
-    assert_round_trip(&FreeSlotOutcome::HeldByAnother {
+fn outcomes_of_freed_slots_and_answers_are_read_back() {
+    assert_form(&SlotFreedOutcome::Freed, json!("Freed"));
+    assert_round_trip(&SlotFreedOutcome::FreedInFlight);
+    assert_round_trip(&SlotFreedOutcome::NotAllocated);
+    assert_round_trip(&SlotFreedOutcome::HeldByAnother {
         allocation_id: AllocationId::from_u128(2),
     });
+    assert_round_trip(&SlotFreedOutcome::Outdated);
+    assert_round_trip(&SlotFreedOutcome::Unknown);
+    assert_form(&SlotAnswerOutcome::Applied, json!("Applied"));
+    assert_round_trip(&SlotAnswerOutcome::Unknown);
+}
+
+#[test]
+fn outcomes_of_leaderships_and_recovery_are_read_back() {
+    assert_round_trip(&RenewalOutcome::Renewed);
+    assert_form(
+        &RenewalOutcome::Resumed {
+            ended_at: Timestamp::from_secs(1),
+        },
+        json!({ "Resumed": { "ended_at": 1_000_000_000 } }),
+    );
+    assert_round_trip(&RenewalOutcome::Ended);
+    assert_round_trip(&RenewalOutcome::NotStarted);
+    assert_form(
+        &RecoveryOutcome::Waiting { missing: 2 },
+        json!({ "Waiting": { "missing": 2 } }),
+    );
+    assert_round_trip(&RecoveryOutcome::Ended);
+    assert_round_trip(&RecoveryOutcome::NotRecovering);
 }
 
 /// A service answers a message with the error.
@@ -661,16 +735,23 @@ fn errors_are_read_back() {
 }
 
 #[test]
-fn errors_of_slot_reports_are_read_back() {
+fn errors_of_registrations_and_slot_reports_are_read_back() {
+    let invalid = InvalidReport::DuplicateSlot { slot_id: slot() };
     assert_form(
-        &SlotReportError::DuplicateSlot { slot_id: slot() },
-        json!({ "DuplicateSlot": { "slot_id": "pod_7_3" } }),
+        &SlotReportError::InvalidReport(invalid.clone()),
+        json!({ "InvalidReport": { "DuplicateSlot": { "slot_id": "pod_7_3" } } }),
     );
-    assert_round_trip(&SlotReportError::ForeignSlot {
+    assert_round_trip(&InvalidReport::ForeignSlot {
         resource_id: ResourceId::new("tm"),
         slot_id: slot(),
     });
-    assert_round_trip(&SlotReportError::InstanceOfAnotherWorker {
+    assert_round_trip(&RegistrationError::InvalidReport(invalid));
+    assert_round_trip(&RegistrationError::NotStarted(NotStarted));
+    assert_form(
+        &RegistrationError::LimitReached { limit: Limit::Slots },
+        json!({ "LimitReached": { "limit": "Slots" } }),
+    );
+    assert_round_trip(&RegistrationError::InstanceOfAnotherWorker {
         instance_id: InstanceId::from_u128(4),
         registered: ResourceId::new("tm"),
         resource_id: ResourceId::new("pod_7"),

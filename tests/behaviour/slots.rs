@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use slot_manager::outcome::FreeSlotOutcome;
+use slot_manager::outcome::SlotFreedOutcome;
 use slot_manager::overview::SlotCounts;
 use slot_manager::testing::{
     Delivery, EffectLog, GatewayAnswer, GatewayCall, GatewayMessage, ManualScheduledExecutor, NotPending,
@@ -36,7 +36,7 @@ fn slot_is_never_allocated_and_in_flight_at_once() {
     assert_eq!(gateway.answer(1, acknowledged()), Err(NotPending { attempt: 1 }));
 
     // then: one free makes it free
-    assert_eq!(fixture.free(&slot("tm", 0), 1), FreeSlotOutcome::Freed);
+    assert_eq!(fixture.free(&slot("tm", 0), 1), SlotFreedOutcome::Freed);
     assert_eq!(fixture.counts(), [1, 0, 0]);
     fixture.expect_nothing();
 }
@@ -97,7 +97,7 @@ fn task_executor_is_notified_of_each_attempt_that_is_given_up() {
         fixture.cancel(1);
     }
     fn job_is_gone(fixture: &mut Fixture) {
-        fixture.step(|manager| manager.unregister_job(job(1))).expect("started");
+        fixture.step(|manager| manager.unregister_job(job(1)));
     }
     fn answer_is_late(fixture: &mut Fixture) {
         fixture.advance(Duration::from_secs(5));
@@ -199,7 +199,7 @@ fn task_executor_does_not_keep_a_slot_for_a_cancelled_request() {
             executor.deliver_next();
             assert_eq!(executor.current_allocation(0), Some(allocation(1)));
         }
-        manager.unregister_slot_request(allocation(1)).expect("started");
+        manager.unregister_slot_request(allocation(1));
         if order == AndTheFreeOvertakesTheRequest {
             let overtakes = executor.deliver(1);
             assert!(matches!(
@@ -244,7 +244,7 @@ fn slot_that_is_freed_before_its_acknowledgement_arrives_is_free() {
 
     // then: request 1 was served and has ended. The free reaches also a slot request that is still
     // on its way. The slot goes to the next request.
-    assert_eq!(outcome, FreeSlotOutcome::FreedInFlight);
+    assert_eq!(outcome, SlotFreedOutcome::FreedInFlight);
     fixture.expect(&["granted 1 on tm_0", "free tm_0 of 1 #1", "request tm_0 for 2 #2"]);
     assert_eq!(fixture.status(1), None);
     assert_eq!(fixture.status(2), Some(in_flight(&slot("tm", 0))));
@@ -265,7 +265,7 @@ fn slot_that_is_freed_in_flight_stays_free_without_waiting_requests() {
     fixture.log.take();
 
     // when, then
-    assert_eq!(fixture.free(&slot("tm", 0), 1), FreeSlotOutcome::FreedInFlight);
+    assert_eq!(fixture.free(&slot("tm", 0), 1), SlotFreedOutcome::FreedInFlight);
     // The free also reaches a slot request that is still on its way.
     fixture.expect(&["granted 1 on tm_0", "free tm_0 of 1 #1"]);
     assert_eq!(fixture.status(1), None);
@@ -290,7 +290,7 @@ fn slot_in_flight_is_not_freed_by_another_allocation() {
 
     // then
     let holder = allocation(1);
-    assert_eq!(outcome, FreeSlotOutcome::HeldByAnother { allocation_id: holder });
+    assert_eq!(outcome, SlotFreedOutcome::HeldByAnother { allocation_id: holder });
     assert_eq!(fixture.status(1), Some(in_flight(&slot("tm", 0))));
     fixture.expect_nothing();
 }

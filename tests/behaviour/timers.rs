@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use slot_manager::error::{ResourceManagerError, SlotAllocationError, SlotRequestError};
 use slot_manager::message::{AllocationFailureCause, Release, RequestFailure, WorkerPromise};
-use slot_manager::outcome::{AllocationStatus, FreeSlotOutcome};
+use slot_manager::outcome::{AllocationStatus, SlotFreedOutcome};
 use slot_manager::testing::{ManualScheduledExecutor, NotPending, RecordingActions, ScriptedGateway};
 use slot_manager::{LeaderId, ScheduledExecutor, SlotManager, SlotManagerConfig, TaskExecutorConnection, Timestamp};
 
@@ -251,7 +251,7 @@ fn requests_that_expire_together_all_fail_though_answers_come_at_once() {
         "granted 5 on tm_1",
         "granted 6 on tm_2",
     ]);
-    assert_eq!(fixture.free(&slot("tm", 0), 4), FreeSlotOutcome::Freed);
+    assert_eq!(fixture.free(&slot("tm", 0), 4), SlotFreedOutcome::Freed);
 }
 
 // The other timeouts.

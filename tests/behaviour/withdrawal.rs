@@ -285,7 +285,7 @@ fn each_withdrawal_is_independent_of_other_answers() {
     let left: Vec<_> = fixture
         .manager
         .promised_slots()
-        .map(|promise| promise.worker_request().as_u64())
+        .map(|promise| promise.worker_request().number())
         .collect();
     assert_eq!(left, [2]);
 }

@@ -5,14 +5,14 @@
 use std::time::Duration;
 
 use slot_manager::config::{WorkerDescription, WorkerPolicy};
-use slot_manager::error::{NotStarted, SlotAllocationError, SlotReportError, SlotRequestError};
+use slot_manager::error::{RegistrationError, SlotAllocationError, SlotReportError, SlotRequestError};
 use slot_manager::message::{
-    Acknowledge, AllocateSlot, AllocationFailureCause, FreeSlot, GrantLoss, ReleaseCause, ReleaseCheck,
-    ReleaseDecision, RequestFailure, WorkerPromise,
+    Acknowledge, AllocateSlot, AllocationFailureCause, AttemptId, FreeSlot, GrantLoss, ReleaseCause, ReleaseCheck,
+    ReleaseDecision, ReleaseResource, RequestFailure, SlotFreed, WorkerPromise,
 };
 use slot_manager::outcome::{
-    AllocationStatus, BlockOutcome, CancelOutcome, FreeSlotOutcome, RegistrationOutcome, ReleaseAnswerOutcome,
-    ReportOutcome, SlotRequestOutcome, UnblockOutcome, UnregistrationOutcome, WorkerFailedOutcome,
+    AllocationStatus, BlockOutcome, CancelOutcome, RegistrationOutcome, ReleaseAnswerOutcome, ReportOutcome,
+    SlotFreedOutcome, SlotRequestOutcome, UnblockOutcome, UnregistrationOutcome, WorkerFailedOutcome,
 };
 use slot_manager::testing::{
     Action, Effect, EffectLog, GatewayAnswer, GatewayCall, ManualScheduledExecutor, RecordingActions, ScriptedGateway,
@@ -148,6 +148,17 @@ impl Fixture {
         gateway
     }
 
+    /// Checks that `instance` of `worker` is refused because of a limit.
+    #[track_caller]
+    pub fn is_refused(&mut self, worker: &str, instance: u128, report: &SlotReport) {
+        let connection = TaskExecutorConnection::new(worker, self::instance(instance), self.gateway());
+        let refused = self.try_register(connection, report);
+        assert!(
+            matches!(refused, Err(RegistrationError::LimitReached { .. })),
+            "{refused:?}"
+        );
+    }
+
     /// Registers with this report and this gateway.
     #[track_caller]
     pub fn register_with(
@@ -170,7 +181,7 @@ impl Fixture {
         &mut self,
         connection: TaskExecutorConnection<ScriptedGateway>,
         report: &SlotReport,
-    ) -> Result<RegistrationOutcome, SlotReportError> {
+    ) -> Result<RegistrationOutcome, RegistrationError> {
         self.step(|manager| manager.register_task_manager(connection, report))
     }
 
@@ -178,7 +189,6 @@ impl Fixture {
     #[track_caller]
     pub fn unregister(&mut self, instance: u128) -> UnregistrationOutcome {
         self.step(|manager| manager.unregister_task_manager(self::instance(instance), "lost"))
-            .expect("started")
     }
 
     /// Reports the slots of this instance.
@@ -198,7 +208,7 @@ impl Fixture {
     pub fn request(&mut self, id: u128, profile: &ResourceProfile) -> AllocationStatus {
         match self.try_request(1, id, profile).expect("an accepted request") {
             SlotRequestOutcome::Accepted(status) => status,
-            SlotRequestOutcome::Duplicate(status) => panic!("allocation {id} is known and {status}"),
+            other => panic!("allocation {id}: {other}"),
         }
     }
 
@@ -218,43 +228,43 @@ impl Fixture {
     #[track_caller]
     pub fn cancel(&mut self, id: u128) -> CancelOutcome {
         self.step(|manager| manager.unregister_slot_request(allocation(id)))
-            .expect("started")
     }
 
     /// Unregisters a job and returns the number of requests that end.
     #[track_caller]
     pub fn unregister_job(&mut self, job: u128) -> usize {
         self.step(|manager| manager.unregister_job(self::job(job)))
-            .expect("started")
     }
 
     /// Frees a slot that allocation `id` held.
     #[track_caller]
-    pub fn free(&mut self, slot: &SlotId, id: u128) -> FreeSlotOutcome {
-        self.step(|manager| manager.free_slot(slot, allocation(id)))
-            .expect("started")
+    pub fn free(&mut self, slot: &SlotId, id: u128) -> SlotFreedOutcome {
+        self.step(|manager| manager.slot_freed(&freed(slot, id)))
+    }
+
+    /// Returns the id of the worker request with this number in the present leadership.
+    pub fn worker_request(&self, number: u64) -> WorkerRequestId {
+        let leader_id = self.manager.leader_id().unwrap_or(LeaderId::from_u128(1));
+        WorkerRequestId::new(leader_id, number)
     }
 
     /// Reports that the worker of this worker request failed.
     #[track_caller]
     pub fn worker_failed(&mut self, number: u64) -> WorkerFailedOutcome {
-        let failed: Result<_, NotStarted> =
-            self.step(|manager| manager.worker_failed(WorkerRequestId::new(number), "it failed"));
-        failed.expect("started")
+        let id = self.worker_request(number);
+        self.step(|manager| manager.worker_failed(id, "it failed"))
     }
 
     /// Blocks a worker.
     #[track_caller]
     pub fn block(&mut self, worker: &str) -> BlockOutcome {
         self.step(|manager| manager.block(&ResourceId::new(worker)))
-            .expect("started")
     }
 
     /// Unblocks a worker.
     #[track_caller]
     pub fn unblock(&mut self, worker: &str) -> UnblockOutcome {
         self.step(|manager| manager.unblock(&ResourceId::new(worker)))
-            .expect("started")
     }
 
     /// Turns fail-fast for unfulfillable requests on or off.
@@ -267,7 +277,6 @@ impl Fixture {
     #[track_caller]
     pub fn answer_release(&mut self, check: &ReleaseCheck, answer: ReleaseDecision) -> ReleaseAnswerOutcome {
         self.step(|manager| manager.answer_release(check, answer))
-            .expect("started")
     }
 
     /// Answers the next worker request with a promise of these slots.
@@ -286,7 +295,7 @@ impl Fixture {
         report: &SlotReport,
     ) -> RegistrationOutcome {
         let connection = TaskExecutorConnection::new(worker, self::instance(instance), self.gateway())
-            .with_worker_request(WorkerRequestId::new(worker_request));
+            .with_worker_request(self.worker_request(worker_request));
         self.try_register(connection, report).expect("a valid registration")
     }
 
@@ -377,7 +386,7 @@ impl Fixture {
             .promised_slots()
             .map(|promise| {
                 let bound = promise.bound_to().map(AllocationId::as_u128);
-                (promise.worker_request().as_u64(), bound)
+                (promise.worker_request().number(), bound)
             })
             .collect();
         let bound = promises.iter().filter(|(_, bound)| bound.is_some()).count();
@@ -388,7 +397,7 @@ impl Fixture {
     /// Returns the worker request whose promised slot is bound to request `id`.
     #[track_caller]
     pub fn bound_to(&self, id: u128) -> Option<u64> {
-        self.ungranted(id).bound_to().map(WorkerRequestId::as_u64)
+        self.ungranted(id).bound_to().map(WorkerRequestId::number)
     }
 
     /// Returns everything that can be queried, as text.
@@ -490,7 +499,7 @@ pub fn releases(effects: &[Effect]) -> Vec<InstanceId> {
     effects
         .iter()
         .filter_map(|effect| match effect {
-            Effect::Action(Action::ReleaseResource { instance_id, .. }) => Some(*instance_id),
+            Effect::Action(Action::ReleaseResource(release)) => Some(release.instance_id),
             _ => None,
         })
         .collect()
@@ -554,6 +563,25 @@ pub fn instance(id: u128) -> InstanceId {
 
 pub fn slot(worker: &str, number: u32) -> SlotId {
     SlotId::new(worker, number)
+}
+
+/// The attempt with this number for allocation `id`, of leader 1.
+pub fn attempt(id: u128, number: u64) -> AttemptId {
+    AttemptId {
+        leader_id: LeaderId::from_u128(1),
+        allocation_id: allocation(id),
+        number,
+    }
+}
+
+/// The worker request with this number of leader 1.
+pub fn worker_request(number: u64) -> WorkerRequestId {
+    WorkerRequestId::new(LeaderId::from_u128(1), number)
+}
+
+/// The message that a task executor has freed a slot of allocation `id`, without a revision.
+pub fn freed(slot: &SlotId, id: u128) -> SlotFreed {
+    SlotFreed::new(slot.clone(), allocation(id))
 }
 
 /// A profile of cores and mebibytes of task heap.
@@ -665,18 +693,19 @@ pub fn brief(effects: &[Effect]) -> Vec<String> {
         Action::AllocateResource {
             worker_request,
             resource_profile,
-        } => format!("ask {worker_request} for {resource_profile}"),
-        Action::ReleaseResource {
+        } => format!("ask {} for {resource_profile}", worker_request.number()),
+        Action::ReleaseResource(ReleaseResource {
             instance_id,
             cause: ReleaseCause::IdleTimeout {
                 idle_since,
                 idle_period,
             },
-        } => {
+            ..
+        }) => {
             let instance = instance_id.as_u128();
             format!("release {instance}, idle since {idle_since} ({idle_period})")
         }
-        Action::WithdrawResource { worker_request } => format!("withdraw {worker_request}"),
+        Action::WithdrawResource(withdraw) => format!("withdraw {}", withdraw.worker_request.number()),
         Action::NotifySlotAllocated {
             allocation_id, slot_id, ..
         } => format!("granted {} on {slot_id}", number(allocation_id)),
@@ -728,6 +757,11 @@ pub fn ask(number: u64) -> String {
 /// The answer that grants a slot request.
 pub fn acknowledged() -> Result<Acknowledge, SlotAllocationError> {
     Ok(Acknowledge::new())
+}
+
+/// The answer that grants a slot request, with the revision of the slot table.
+pub fn acknowledged_at(revision: u64) -> Result<Acknowledge, SlotAllocationError> {
+    Ok(Acknowledge::new().with_revision(revision))
 }
 
 /// The answer that rejects a slot request.

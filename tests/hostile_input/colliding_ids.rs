@@ -7,7 +7,8 @@
 use std::hash::BuildHasher;
 use std::time::Instant;
 
-use slot_manager::outcome::{CancelOutcome, FreeSlotOutcome, SlotRequestOutcome, UnregistrationOutcome};
+use slot_manager::message::SlotFreed;
+use slot_manager::outcome::{CancelOutcome, SlotFreedOutcome, SlotRequestOutcome, UnregistrationOutcome};
 use slot_manager::{
     AllocationId, InstanceId, JobId, SlotId, SlotReport, SlotRequest, SlotStatus, TaskExecutorConnection,
 };
@@ -57,10 +58,10 @@ fn live(name: &str, count: u64, id: impl Fn(u64) -> u128) {
     // Every other waiting request is cancelled, the others are served when slots become free.
     for n in (0..count).step_by(2) {
         if n % 4 == 0 {
-            assert_eq!(manager.unregister_job(JobId::from_u128(id(n))), Ok(1));
+            assert_eq!(manager.unregister_job(JobId::from_u128(id(n))), 1);
         } else {
             let cancelled = manager.unregister_slot_request(AllocationId::from_u128(id(n + count)));
-            assert_eq!(cancelled, Ok(CancelOutcome::Cancelled));
+            assert_eq!(cancelled, CancelOutcome::Cancelled);
         }
     }
     for n in 0..count {
@@ -69,14 +70,17 @@ fn live(name: &str, count: u64, id: impl Fn(u64) -> u128) {
             .slot(&slot_id)
             .and_then(|slot| slot.allocation_id())
             .expect("it is held");
-        assert_eq!(manager.free_slot(&slot_id, holder), Ok(FreeSlotOutcome::Freed));
+        assert_eq!(
+            manager.slot_freed(&SlotFreed::new(slot_id.clone(), holder)),
+            SlotFreedOutcome::Freed
+        );
     }
     assert_eq!(manager.overview().pending_requests, 0);
     assert_eq!(manager.overview().slots.allocated.slots as u64, count / 2);
     assert_eq!(manager.check_invariants(), Ok(()));
     for worker in workers {
         let unregistered = manager.unregister_task_manager(InstanceId::from_u128(id(worker)), "lost");
-        assert_eq!(unregistered, Ok(UnregistrationOutcome::Unregistered));
+        assert_eq!(unregistered, UnregistrationOutcome::Unregistered);
     }
     assert_eq!(manager.overview().slots.registered.slots, 0);
     assert_eq!(manager.check_invariants(), Ok(()));

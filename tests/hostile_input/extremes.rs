@@ -8,7 +8,7 @@ use slot_manager::message::{Acknowledge, Release, WorkerPromise};
 use slot_manager::outcome::{AllocationStatus, ReportOutcome, Stale, WorkerFailedOutcome};
 use slot_manager::testing::GatewayAnswer;
 use slot_manager::{
-    ResourceProfile, SlotId, SlotManagerConfig, SlotReport, SlotStatus, TaskExecutorConnection, Timestamp,
+    LeaderId, ResourceProfile, SlotId, SlotManagerConfig, SlotReport, SlotStatus, TaskExecutorConnection, Timestamp,
     WorkerRequestId,
 };
 
@@ -94,7 +94,7 @@ fn at_the_end_of_time_nothing_is_over() {
 fn slot_numbers_revisions_and_worker_requests_may_be_the_largest_numbers() {
     let mut fixture = Fixture::new();
     let connection = TaskExecutorConnection::new("", instance(u128::MAX), fixture.gateway())
-        .with_worker_request(WorkerRequestId::new(u64::MAX));
+        .with_worker_request(WorkerRequestId::new(LeaderId::from_u128(1), u64::MAX));
     let slots = |numbers: &[u32]| -> SlotReport {
         let free = |number: &u32| SlotStatus::free(slot("", *number), small());
         numbers.iter().map(free).collect()
@@ -212,5 +212,5 @@ fn promises_of_thousands_of_slots_are_recorded() {
         .answer_next_allocation(Ok(WorkerPromise::Slots(Vec::new())));
     fixture.request(3, &small());
     assert_eq!(fixture.status(3), Some(AllocationStatus::Waiting));
-    assert_eq!(fixture.step(|manager| manager.unregister_job(job(1))), Ok(3));
+    assert_eq!(fixture.step(|manager| manager.unregister_job(job(1))), 3);
 }

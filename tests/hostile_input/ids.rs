@@ -46,6 +46,10 @@ fn uuid() -> impl Strategy<Value = String> {
     })
 }
 
+fn worker_request_id() -> impl Strategy<Value = String> {
+    (any::<u128>(), number()).prop_map(|(leader, number)| format!("{leader:032x}-{number}"))
+}
+
 fn slot_id() -> impl Strategy<Value = String> {
     (arbitrary(), number()).prop_map(|(worker, number)| format!("{worker}_{number}"))
 }
@@ -65,7 +69,7 @@ proptest! {
     }
 
     #[test]
-    fn text_is_refused_as_a_worker_request_id_or_is_one(text in arbitrary_or_nearly(number())) {
+    fn text_is_refused_as_a_worker_request_id_or_is_one(text in arbitrary_or_nearly(worker_request_id())) {
         check::<WorkerRequestId>(&text)?;
     }
 
@@ -78,7 +82,7 @@ proptest! {
         prop_assert_eq!(AllocationId::from_bytes(bits.to_be_bytes()), allocation_id);
         let slot_id = SlotId::new(&worker, slot_number);
         prop_assert_eq!(slot_id.to_string().parse(), Ok(slot_id));
-        let worker_request = WorkerRequestId::new(worker_request);
+        let worker_request = WorkerRequestId::new(LeaderId::from_u128(bits), worker_request);
         prop_assert_eq!(worker_request.to_string().parse(), Ok(worker_request));
         let resource_id = ResourceId::new(worker.as_str());
         prop_assert_eq!(&resource_id.to_string(), &worker);

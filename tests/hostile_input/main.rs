@@ -4,6 +4,7 @@
 //! Parsed and built values (ids, options, profiles, times, serialized messages) meet arbitrary
 //! text, text that is nearly right, and numbers at their limits. A whole manager meets numbers at
 //! their limits, many slots, many requests, and ids that are slow to look up.
+#![allow(unused_must_use, reason = "the steps that lead to a state are judged by the state")]
 
 #[path = "../common/mod.rs"]
 mod common;

@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use slot_manager::error::{ResourceManagerError, SlotAllocationError};
-use slot_manager::message::{Acknowledge, Release, ReleaseCheck, ReleaseDecision, Withdrawal, WorkerPromise};
-use slot_manager::{LeaderId, ResourceProfile, SlotId, SlotReport, SlotStatus};
+use slot_manager::message::{
+    Acknowledge, AttemptId, Release, ReleaseCheck, ReleaseDecision, SlotFreed, Withdrawal, WorkerPromise,
+};
+use slot_manager::{LeaderId, ResourceProfile, SlotId, SlotReport, SlotStatus, WorkerRequestId};
 
 use crate::common::{allocation, instance, job, profile};
 
@@ -15,8 +17,14 @@ pub(crate) mod text;
 pub(crate) enum Command {
     Start {
         leader: u128,
+        /// The length of the leadership, if it ends by itself.
+        length: Option<Duration>,
     },
     Suspend,
+    /// Moves the end of the leadership to this time from now.
+    Renew(Duration),
+    ExpectWorkers(usize),
+    EndRecovery,
     Request {
         allocation: u128,
         job: u128,
@@ -31,11 +39,15 @@ pub(crate) enum Command {
     Free {
         slot: SlotId,
         allocation: u128,
+        /// The registration, and the revision of its slot table.
+        revision: Option<(u128, u64)>,
+        /// The attempt under which the allocation held the slot.
+        attempt: Option<u64>,
     },
     Register {
         worker: String,
         instance: u128,
-        worker_request: Option<u64>,
+        worker_request: Option<WorkerRequestName>,
         answer: Answer,
         report: Report,
     },
@@ -47,7 +59,7 @@ pub(crate) enum Command {
         report: Report,
     },
     WorkerFailed {
-        worker_request: u64,
+        worker_request: WorkerRequestName,
     },
     Block {
         worker: String,
@@ -67,9 +79,14 @@ pub(crate) enum Command {
         once: bool,
         answer: Answer,
     },
-    /// The answer to an awaited attempt.
+    /// The answer to an attempt that awaits it by a future.
     Answer {
         attempt: u64,
+        answer: Answer,
+    },
+    /// The answer to an attempt as an input.
+    AnswerInput {
+        attempt: AttemptName,
         answer: Answer,
     },
     /// Sets how the resource manager answers worker requests: the next one only, or all from now
@@ -133,6 +150,21 @@ pub(crate) struct Holder {
     pub(crate) job: u128,
 }
 
+/// The parts of a [`WorkerRequestId`]. Without a leader it is one of the present leadership.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct WorkerRequestName {
+    pub(crate) number: u64,
+    pub(crate) leader: Option<u128>,
+}
+
+/// The parts of an [`AttemptId`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct AttemptName {
+    pub(crate) number: u64,
+    pub(crate) allocation: u128,
+    pub(crate) leader: u128,
+}
+
 /// The parts of a [`ReleaseCheck`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct CheckId {
@@ -150,8 +182,10 @@ pub(crate) enum Answer {
     No,
     Unreachable,
     HeldBy(Holder),
-    /// No answer yet. [`Command::Answer`] gives it.
+    /// A future. [`Command::Answer`] completes it.
     Later,
+    /// The answer is an input, [`Command::AnswerInput`].
+    AsInput,
 }
 
 /// The answer of the resource manager to a worker request.
@@ -227,6 +261,46 @@ impl From<&Report> for SlotReport {
     }
 }
 
+impl WorkerRequestName {
+    /// Returns the id. `present` is the present leader.
+    pub(crate) fn id(self, present: Option<LeaderId>) -> WorkerRequestId {
+        let leader_id = self.leader.map(LeaderId::from_u128).or(present);
+        WorkerRequestId::new(leader_id.unwrap_or(LeaderId::from_u128(0)), self.number)
+    }
+}
+
+impl From<AttemptName> for AttemptId {
+    fn from(name: AttemptName) -> Self {
+        Self {
+            leader_id: LeaderId::from_u128(name.leader),
+            allocation_id: allocation(name.allocation),
+            number: name.number,
+        }
+    }
+}
+
+impl From<AttemptId> for AttemptName {
+    fn from(id: AttemptId) -> Self {
+        Self {
+            number: id.number,
+            allocation: id.allocation_id.as_u128(),
+            leader: id.leader_id.as_u128(),
+        }
+    }
+}
+
+/// Returns the message of a [`Command::Free`].
+pub(crate) fn slot_freed(slot: &SlotId, id: u128, revision: Option<(u128, u64)>, attempt: Option<u64>) -> SlotFreed {
+    let mut freed = SlotFreed::new(slot.clone(), allocation(id));
+    if let Some((of, revision)) = revision {
+        freed = freed.with_revision(instance(of), revision);
+    }
+    match attempt {
+        None => freed,
+        Some(attempt) => freed.with_attempt(attempt),
+    }
+}
+
 impl From<CheckId> for ReleaseCheck {
     fn from(check: CheckId) -> Self {
         Self {
@@ -248,7 +322,7 @@ impl From<ReleaseCheck> for CheckId {
 }
 
 impl Answer {
-    /// Returns the answer, or `None` if it comes later.
+    /// Returns the answer; `None` if it is not given within the call.
     pub(crate) fn result(self) -> Option<Result<Acknowledge, SlotAllocationError>> {
         match self {
             Self::Yes { revision: None } => Some(Ok(Acknowledge::new())),
@@ -261,7 +335,7 @@ impl Answer {
                 allocation_id: allocation(holder.allocation),
                 job_id: job(holder.job),
             })),
-            Self::Later => None,
+            Self::Later | Self::AsInput => None,
         }
     }
 }

@@ -3,6 +3,7 @@
 //!
 //! `PROPTEST_CASES` sets the number of cases; each has about a hundred steps. A failing case prints
 //! a script for a file in `scripts/`, which then runs with the others.
+#![allow(unused_must_use, reason = "the steps that lead to a state are judged by the state")]
 
 #[path = "../common/mod.rs"]
 mod common;

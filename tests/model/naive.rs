@@ -15,7 +15,7 @@ use slot_manager::{
     WorkerRequestId,
 };
 
-use crate::command::{Answer, Command, Promise as PromiseAnswer};
+use crate::command::{Answer, Command, Promise as PromiseAnswer, slot_freed};
 use crate::common::{allocation, instance, job};
 use crate::observation::{Outcome, Response};
 
@@ -31,6 +31,7 @@ mod lookups;
 mod matching;
 mod promises;
 mod reconcile;
+mod recovery;
 mod registrations;
 mod reports;
 mod requests;
@@ -49,6 +50,8 @@ use self::scripted_answers::ScriptedAnswers;
 pub(crate) struct NaiveSlotManager {
     config: SlotManagerConfig,
     leader: Option<LeaderId>,
+    /// The time when the leadership ends by itself; `MAX` if it does not.
+    leads_until: Timestamp,
     /// The time of the clock, which can go back.
     clock: Timestamp,
     /// The latest time that the manager has seen.
@@ -65,6 +68,10 @@ pub(crate) struct NaiveSlotManager {
     blocked: Vec<ResourceId>,
     /// No worker is requested before this time.
     recovery: Option<Timer>,
+    /// The recovery ends when this number of workers has registered.
+    expected_workers: Option<usize>,
+    /// The registrations in this leadership of workers that were not registered.
+    registered_workers: usize,
     /// No request fails as unfulfillable before this time.
     grace_period: Option<Timer>,
     /// No reserve worker is requested before this time.
@@ -192,8 +199,10 @@ enum Expected {
     NotSent,
     /// The answer is there. This call applies it.
     Arrived,
-    /// The answer comes before the timer or never. Once given, `run` applies it.
+    /// The future completes before the timer or never. Once given, `run` applies the answer.
     Awaited(Timer, Option<Answer>),
+    /// The answer is an input before the timer, or never comes.
+    AwaitedAsInput(Timer),
 }
 
 /// A promised slot.
@@ -258,6 +267,7 @@ impl NaiveSlotManager {
             fail_unfulfillable: config.fail_unfulfillable_requests,
             config,
             leader: None,
+            leads_until: Timestamp::MAX,
             clock: Timestamp::ZERO,
             now: Timestamp::ZERO,
             earliest_rearm: Timestamp::ZERO,
@@ -266,6 +276,8 @@ impl NaiveSlotManager {
             promises: Vec::new(),
             blocked: Vec::new(),
             recovery: None,
+            expected_workers: None,
+            registered_workers: 0,
             grace_period: None,
             reserve_backoff: None,
             attempts: 0,
@@ -290,8 +302,14 @@ impl NaiveSlotManager {
 
     fn outcome_of(&mut self, command: &Command) -> Outcome {
         match command {
-            Command::Start { leader } => Outcome::Start(self.start(LeaderId::from_u128(*leader))),
+            Command::Start { leader, length } => {
+                let until = length.map_or(Timestamp::MAX, |length| self.clock + length);
+                Outcome::Start(self.start_until(LeaderId::from_u128(*leader), until))
+            }
             Command::Suspend => Outcome::Suspend(self.suspend()),
+            Command::Renew(length) => Outcome::Renew(self.renew(self.clock + *length)),
+            Command::ExpectWorkers(workers) => Outcome::Recovery(self.expect_workers(*workers)),
+            Command::EndRecovery => Outcome::Recovery(self.expect_workers(0)),
             Command::Request {
                 allocation: id,
                 job: job_id,
@@ -299,7 +317,12 @@ impl NaiveSlotManager {
             } => Outcome::Request(self.request(allocation(*id), job(*job_id), profile.profile())),
             Command::Cancel { allocation: id } => Outcome::Cancel(self.cancel(allocation(*id))),
             Command::UnregisterJob { job: id } => Outcome::UnregisterJob(self.unregister_job(job(*id))),
-            Command::Free { slot, allocation: id } => Outcome::Free(self.free(slot, allocation(*id))),
+            Command::Free {
+                slot,
+                allocation: id,
+                revision,
+                attempt,
+            } => Outcome::Free(self.slot_freed(&slot_freed(slot, *id, *revision, *attempt))),
             Command::Register {
                 worker,
                 instance: id,
@@ -307,14 +330,14 @@ impl NaiveSlotManager {
                 answer,
                 report,
             } => {
-                let worker_request = worker_request.map(WorkerRequestId::new);
+                let worker_request = worker_request.map(|name| name.id(self.leader));
                 let resource_id = ResourceId::new(worker.as_str());
                 Outcome::Register(self.register(resource_id, instance(*id), worker_request, *answer, report))
             }
             Command::Unregister { instance: id } => Outcome::Unregister(self.unregister(instance(*id))),
             Command::Report { instance: id, report } => Outcome::Report(self.report(instance(*id), report)),
             Command::WorkerFailed { worker_request } => {
-                Outcome::WorkerFailed(self.worker_failed(WorkerRequestId::new(*worker_request)))
+                Outcome::WorkerFailed(self.worker_failed(worker_request.id(self.leader)))
             }
             Command::Block { worker } => Outcome::Block(self.block(ResourceId::new(worker.as_str()))),
             Command::Unblock { worker } => Outcome::Unblock(self.unblock(&ResourceId::new(worker.as_str()))),
@@ -337,6 +360,10 @@ impl NaiveSlotManager {
                 Outcome::Nothing
             }
             Command::Answer { attempt, answer } => Outcome::Answered(self.answer(*attempt, *answer)),
+            Command::AnswerInput { attempt, answer } => match answer.result() {
+                Some(_) => Outcome::AnswerInput(self.answer_slot_request((*attempt).into(), *answer)),
+                None => Outcome::Nothing,
+            },
             Command::Workers { once, promise } => {
                 self.workers.set(*once, promise.clone());
                 Outcome::Nothing
@@ -377,7 +404,10 @@ impl NaiveSlotManager {
         self.leader.ok_or(NotStarted)?;
         self.now = self.now.max(self.clock);
         self.earliest_rearm = Timestamp::ZERO;
-        Ok(())
+        match self.is_leading() {
+            true => Ok(()),
+            false => Err(NotStarted),
+        }
     }
 
     /// Ends an input.
@@ -399,6 +429,9 @@ impl NaiveSlotManager {
         while self.leader.is_some() {
             self.now = self.now.max(self.clock);
             self.earliest_rearm = self.now + Duration::from_millis(1);
+            if !self.is_leading() {
+                break;
+            }
             let mut given: Vec<_> = self.requests.iter().filter_map(Request::given_answer).collect();
             given.sort_by_key(|(attempt, _)| *attempt);
             let before = events;

@@ -1,9 +1,10 @@
 //! Observations: the result of a call, its effects, and the state that the queries show.
 
-use slot_manager::error::{NotStarted, SlotReportError, SlotRequestError, StartError};
+use slot_manager::error::{RegistrationError, SlotReportError, SlotRequestError, StartError};
 use slot_manager::outcome::{
-    AllocationStatus, BlockOutcome, CancelOutcome, FreeSlotOutcome, RegistrationOutcome, ReleaseAnswerOutcome,
-    ReportOutcome, SlotRequestOutcome, UnblockOutcome, UnregistrationOutcome, WorkerFailedOutcome,
+    AllocationStatus, BlockOutcome, CancelOutcome, RecoveryOutcome, RegistrationOutcome, ReleaseAnswerOutcome,
+    RenewalOutcome, ReportOutcome, SlotAnswerOutcome, SlotFreedOutcome, SlotRequestOutcome, UnblockOutcome,
+    UnregistrationOutcome, WorkerFailedOutcome,
 };
 use slot_manager::testing::Effect;
 use slot_manager::view::SlotState;
@@ -24,17 +25,21 @@ pub(crate) enum Outcome {
     Start(Result<(), StartError>),
     /// `true` if it was started.
     Suspend(bool),
+    Renew(RenewalOutcome),
+    Recovery(RecoveryOutcome),
     Request(Result<SlotRequestOutcome, SlotRequestError>),
-    Cancel(Result<CancelOutcome, NotStarted>),
-    UnregisterJob(Result<usize, NotStarted>),
-    Free(Result<FreeSlotOutcome, NotStarted>),
-    Register(Result<RegistrationOutcome, SlotReportError>),
-    Unregister(Result<UnregistrationOutcome, NotStarted>),
+    Cancel(CancelOutcome),
+    /// The number of cancelled requests.
+    UnregisterJob(usize),
+    Free(SlotFreedOutcome),
+    Register(Result<RegistrationOutcome, RegistrationError>),
+    Unregister(UnregistrationOutcome),
     Report(Result<ReportOutcome, SlotReportError>),
-    WorkerFailed(Result<WorkerFailedOutcome, NotStarted>),
-    Block(Result<BlockOutcome, NotStarted>),
-    Unblock(Result<UnblockOutcome, NotStarted>),
-    AnswerRelease(Result<ReleaseAnswerOutcome, NotStarted>),
+    WorkerFailed(WorkerFailedOutcome),
+    Block(BlockOutcome),
+    Unblock(UnblockOutcome),
+    AnswerRelease(ReleaseAnswerOutcome),
+    AnswerInput(SlotAnswerOutcome),
     /// `true` if the attempt awaited an answer.
     Answered(bool),
     /// The number of handled answers and deadlines.
@@ -47,6 +52,8 @@ pub(crate) enum Outcome {
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Snapshot {
     pub(crate) leader_id: Option<LeaderId>,
+    /// `false` before the start, after the suspension and after the end of the leadership.
+    pub(crate) is_leading: bool,
     /// Numbers of registered, free, blocked, in-flight and allocated slots.
     pub(crate) slots: [usize; 5],
     /// Numbers of bound and unbound promised slots.
@@ -57,7 +64,6 @@ pub(crate) struct Snapshot {
     /// The statuses of the allocations from number 1 on.
     pub(crate) allocations: Vec<Option<AllocationStatus>>,
     pub(crate) next_deadline: Option<Timestamp>,
-    pub(crate) awaited_answers: usize,
 }
 
 #[derive(Debug, Clone, PartialEq)]

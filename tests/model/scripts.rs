@@ -10,10 +10,11 @@ use std::path::{Path, PathBuf};
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::TestRunner;
 use proptest_state_machine::ReferenceStateMachine;
-use slot_manager::error::SlotRequestError;
+use slot_manager::error::{RegistrationError, SlotRequestError};
 use slot_manager::outcome::{
-    AllocationStatus, BlockOutcome, CancelOutcome, FreeSlotOutcome, RegistrationOutcome, ReleaseAnswerOutcome,
-    ReportOutcome, SlotRequestOutcome, UnblockOutcome, UnregistrationOutcome, WorkerFailedOutcome,
+    AllocationStatus, BlockOutcome, CancelOutcome, RegistrationOutcome, ReleaseAnswerOutcome, ReportOutcome,
+    SlotAnswerOutcome, SlotFreedOutcome, SlotRequestOutcome, UnblockOutcome, UnregistrationOutcome,
+    WorkerFailedOutcome,
 };
 
 use crate::command::{Command, text};
@@ -116,54 +117,55 @@ fn describe_outcome(outcome: &Outcome) -> Option<String> {
         Outcome::Request(Ok(SlotRequestOutcome::Duplicate(status))) => format!("duplicate, {status}"),
         Outcome::Request(Err(SlotRequestError::Failed { failure, .. })) => format!("failed: {failure}"),
         Outcome::Request(Err(error)) => error.to_string(),
-        Outcome::Cancel(Ok(CancelOutcome::AlreadyGranted { slot_id })) => AllocationStatus::Granted {
+        Outcome::Cancel(CancelOutcome::AlreadyGranted { slot_id }) => AllocationStatus::Granted {
             slot_id: slot_id.clone(),
         }
         .to_string(),
-        Outcome::Cancel(Ok(CancelOutcome::Cancelled)) => "cancelled".to_owned(),
-        Outcome::UnregisterJob(Ok(requests)) => format!("{requests} requests withdrawn"),
-        Outcome::Free(Ok(FreeSlotOutcome::Freed)) => "freed".to_owned(),
-        Outcome::Free(Ok(FreeSlotOutcome::FreedInFlight)) => "freed in flight".to_owned(),
-        Outcome::Free(Ok(FreeSlotOutcome::NotAllocated)) => "not allocated".to_owned(),
-        Outcome::Free(Ok(FreeSlotOutcome::HeldByAnother { allocation_id })) => format!("held by {allocation_id}"),
+        Outcome::Cancel(CancelOutcome::Cancelled) => "cancelled".to_owned(),
+        Outcome::Renew(outcome) => outcome.to_string(),
+        Outcome::Recovery(outcome) => outcome.to_string(),
+        Outcome::UnregisterJob(requests) => format!("{requests} requests withdrawn"),
+        Outcome::Free(SlotFreedOutcome::Freed) => "freed".to_owned(),
+        Outcome::Free(SlotFreedOutcome::FreedInFlight) => "freed in flight".to_owned(),
+        Outcome::Free(SlotFreedOutcome::NotAllocated) => "not allocated".to_owned(),
+        Outcome::Free(SlotFreedOutcome::HeldByAnother { allocation_id }) => format!("held by {allocation_id}"),
         Outcome::Register(Ok(RegistrationOutcome::Registered)) => "registered".to_owned(),
         Outcome::Register(Ok(RegistrationOutcome::Replaced { previous })) => format!("replaced {previous}"),
-        Outcome::Register(Ok(RegistrationOutcome::Refused { limit })) => format!("refused: {limit}"),
+        Outcome::Free(SlotFreedOutcome::Outdated) => "outdated".to_owned(),
+        Outcome::Register(Err(RegistrationError::LimitReached { limit })) => format!("refused: {limit}"),
         Outcome::Register(Ok(RegistrationOutcome::Reported(ReportOutcome::Applied)))
         | Outcome::Report(Ok(ReportOutcome::Applied)) => "applied".to_owned(),
         Outcome::Register(Ok(RegistrationOutcome::Reported(ReportOutcome::Ignored(stale))))
         | Outcome::Report(Ok(ReportOutcome::Ignored(stale))) => {
             format!("stale, {} is behind {}", stale.revision, stale.highest_seen)
         }
-        Outcome::Register(Err(error)) | Outcome::Report(Err(error)) => error.to_string(),
-        Outcome::Unregister(Ok(UnregistrationOutcome::Unregistered)) => "unregistered".to_owned(),
-        Outcome::WorkerFailed(Ok(WorkerFailedOutcome::Forgotten { promised_slots })) => {
+        Outcome::Register(Err(error)) => error.to_string(),
+        Outcome::Report(Err(error)) => error.to_string(),
+        Outcome::Unregister(UnregistrationOutcome::Unregistered) => "unregistered".to_owned(),
+        Outcome::WorkerFailed(WorkerFailedOutcome::Forgotten { promised_slots }) => {
             format!("{promised_slots} promised slots forgotten")
         }
-        Outcome::Block(Ok(BlockOutcome::Blocked)) => "blocked".to_owned(),
-        Outcome::Block(Ok(BlockOutcome::AlreadyBlocked)) => "already blocked".to_owned(),
-        Outcome::Unblock(Ok(UnblockOutcome::Unblocked)) => "unblocked".to_owned(),
-        Outcome::Unblock(Ok(UnblockOutcome::NotBlocked)) => "not blocked".to_owned(),
-        Outcome::AnswerRelease(Ok(ReleaseAnswerOutcome::Released)) => "released".to_owned(),
-        Outcome::AnswerRelease(Ok(ReleaseAnswerOutcome::Stays)) => "stays".to_owned(),
-        Outcome::AnswerRelease(Ok(ReleaseAnswerOutcome::Open)) => "open".to_owned(),
+        Outcome::Block(BlockOutcome::Blocked) => "blocked".to_owned(),
+        Outcome::Block(BlockOutcome::AlreadyBlocked) => "already blocked".to_owned(),
+        Outcome::Block(BlockOutcome::NotStarted) => "not started".to_owned(),
+        Outcome::Unblock(UnblockOutcome::Unblocked) => "unblocked".to_owned(),
+        Outcome::Unblock(UnblockOutcome::NotBlocked) => "not blocked".to_owned(),
+        Outcome::AnswerRelease(ReleaseAnswerOutcome::Released) => "released".to_owned(),
+        Outcome::AnswerRelease(ReleaseAnswerOutcome::Stays) => "stays".to_owned(),
+        Outcome::AnswerRelease(ReleaseAnswerOutcome::Open) => "open".to_owned(),
+        Outcome::AnswerInput(SlotAnswerOutcome::Applied) => "applied".to_owned(),
         Outcome::Answered(waited) => return (!waited).then(|| "not awaited".to_owned()),
         Outcome::Ran(events) => format!("{events} events"),
-        Outcome::Cancel(Ok(CancelOutcome::Unknown))
-        | Outcome::Free(Ok(FreeSlotOutcome::UnknownSlot))
+        Outcome::Cancel(CancelOutcome::Unknown)
+        | Outcome::Free(SlotFreedOutcome::Unknown)
         | Outcome::Register(Ok(RegistrationOutcome::Reported(ReportOutcome::Unknown)))
         | Outcome::Report(Ok(ReportOutcome::Unknown))
-        | Outcome::Unregister(Ok(UnregistrationOutcome::Unknown))
-        | Outcome::WorkerFailed(Ok(WorkerFailedOutcome::Unknown))
-        | Outcome::AnswerRelease(Ok(ReleaseAnswerOutcome::Unknown)) => "unknown".to_owned(),
-        Outcome::Cancel(Err(error))
-        | Outcome::UnregisterJob(Err(error))
-        | Outcome::Free(Err(error))
-        | Outcome::Unregister(Err(error))
-        | Outcome::WorkerFailed(Err(error))
-        | Outcome::Block(Err(error))
-        | Outcome::Unblock(Err(error))
-        | Outcome::AnswerRelease(Err(error)) => error.to_string(),
+        | Outcome::Unregister(UnregistrationOutcome::Unknown)
+        | Outcome::WorkerFailed(WorkerFailedOutcome::Unknown)
+        | Outcome::AnswerInput(SlotAnswerOutcome::Unknown)
+        | Outcome::AnswerRelease(ReleaseAnswerOutcome::Unknown) => "unknown".to_owned(),
+        // The outcomes are non-exhaustive.
+        other => format!("{other:?}"),
     };
     Some(described)
 }

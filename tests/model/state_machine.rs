@@ -4,6 +4,8 @@
 use proptest::prelude::*;
 use proptest_state_machine::{ReferenceStateMachine, StateMachineTest};
 use slot_manager::SlotManagerConfig;
+use slot_manager::message::AttemptId;
+use slot_manager::testing::{Effect, GatewayCall};
 
 use crate::command::{Command, text};
 use crate::configurations::config;
@@ -24,7 +26,12 @@ pub(crate) struct Reference {
     instances: u128,
     leaders: u128,
     jobs: Vec<u128>,
+    /// The last attempts, the oldest first.
+    attempts: Vec<AttemptId>,
 }
+
+/// The number of attempts that are remembered, in flight or not.
+const REMEMBERED_ATTEMPTS: usize = 12;
 
 impl Reference {
     pub(crate) fn new(config: SlotManagerConfig) -> Self {
@@ -39,6 +46,7 @@ impl Reference {
             instances: 0,
             leaders: 0,
             jobs: Vec::new(),
+            attempts: Vec::new(),
         }
     }
 
@@ -50,6 +58,8 @@ impl Reference {
             leaders: self.leaders,
             jobs: &self.jobs,
             awaited_attempts: &self.model.awaited_attempts(),
+            attempts_in_flight: &self.model.attempts_in_flight(),
+            recent_attempts: &self.attempts,
             open_release_checks: &self.model.open_release_checks(),
             blocked: self.model.blocked_workers(),
         };
@@ -58,7 +68,7 @@ impl Reference {
 
     pub(crate) fn apply(&mut self, command: Command) -> &Response {
         match command {
-            Command::Start { leader } => self.leaders = self.leaders.max(leader),
+            Command::Start { leader, .. } => self.leaders = self.leaders.max(leader),
             Command::Register { instance, .. } => self.instances = self.instances.max(instance),
             Command::Request { allocation, job, .. } if allocation > self.allocations => {
                 self.allocations = allocation;
@@ -67,6 +77,13 @@ impl Reference {
             _ => {}
         }
         let response = self.model.apply(&command);
+        self.attempts
+            .extend(response.effects.iter().filter_map(|effect| match effect {
+                Effect::Gateway(GatewayCall::RequestSlot(request)) => Some(request.attempt_id()),
+                _ => None,
+            }));
+        let old = self.attempts.len().saturating_sub(REMEMBERED_ATTEMPTS);
+        self.attempts.drain(..old);
         self.snapshot = self.model.snapshot(self.allocations);
         self.script.push(command);
         self.response.insert(response)
@@ -92,13 +109,14 @@ impl ReferenceStateMachine for Reference {
 
     fn init_state() -> BoxedStrategy<Self> {
         let workers = prop::option::of(steps::promise());
-        (config(), workers)
-            .prop_map(|(config, workers)| {
+        let length = prop::option::weighted(0.3, steps::lease());
+        (config(), workers, length)
+            .prop_map(|(config, workers, length)| {
                 let mut reference = Self::new(config);
                 if let Some(promise) = workers {
                     reference.apply(Command::Workers { once: false, promise });
                 }
-                reference.apply(Command::Start { leader: 1 });
+                reference.apply(Command::Start { leader: 1, length });
                 reference
             })
             .boxed()

@@ -4,12 +4,14 @@
 use std::time::Duration;
 
 use proptest::prelude::*;
-use slot_manager::message::{ReleaseCheck, ReleaseDecision};
+use slot_manager::message::{AttemptId, ReleaseCheck, ReleaseDecision};
 use slot_manager::view::SlotState;
 use slot_manager::{ResourceId, SlotId};
 
-use crate::command::{Answer, CheckId, Command, Holder, Promise, Report, Shape, Status};
-use crate::observation::{Snapshot, TaskManagerView};
+use crate::command::{
+    Answer, AttemptName, CheckId, Command, Holder, Promise, Report, Shape, Status, WorkerRequestName,
+};
+use crate::observation::{PromiseView, Snapshot, TaskManagerView};
 
 const WORKERS: u16 = 4;
 const JOBS: u16 = 3;
@@ -49,8 +51,11 @@ type Choice = u16;
 /// A step. [`Resolver`] turns it into a command.
 #[derive(Debug, Clone)]
 pub(crate) enum Step {
-    Start,
+    Start(Option<Duration>),
     Suspend,
+    Renew(Duration),
+    ExpectWorkers(usize),
+    EndRecovery,
     Request {
         job: Choice,
         shape: Choice,
@@ -63,11 +68,18 @@ pub(crate) enum Step {
     Free {
         slot: Choice,
         other: Option<Choice>,
+        revision: Revision,
+        /// By another registration.
+        is_foreign: bool,
+        /// Under one of the last attempts for the allocation.
+        attempt: Option<Choice>,
     },
     Register {
         worker: Choice,
         identity: Identity,
         promised: Option<Choice>,
+        /// Names the worker request in another leadership.
+        is_foreign: bool,
         answer: AnswerChoice,
         shape: Choice,
         changes: Vec<Change>,
@@ -79,7 +91,11 @@ pub(crate) enum Step {
         changes: Vec<Change>,
         revision: Revision,
     },
-    WorkerFailed(Choice),
+    WorkerFailed {
+        worker_request: Choice,
+        /// Of another leadership.
+        is_foreign: bool,
+    },
     /// Mostly a registered worker.
     Block(Choice),
     /// Mostly a blocked worker.
@@ -99,6 +115,11 @@ pub(crate) enum Step {
     Answer {
         attempt: Choice,
         answer: AnswerChoice,
+    },
+    AnswerInput {
+        attempt: Choice,
+        answer: AnswerChoice,
+        target: AttemptChoice,
     },
     Workers {
         once: bool,
@@ -120,6 +141,24 @@ pub(crate) enum Step {
     Advance(Duration),
     TurnBack(Duration),
     Run,
+}
+
+/// The attempt that an answer names.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum AttemptChoice {
+    InFlight,
+    /// One of the last attempts, in flight or not.
+    Recent,
+    /// An attempt in flight, but one part of its name is changed.
+    Wrong(WrongPart),
+}
+
+/// The part in which the name of an attempt differs from that of one in flight.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum WrongPart {
+    Number,
+    Allocation,
+    Leader,
 }
 
 /// The part in which a release check differs from an open one.
@@ -178,6 +217,7 @@ pub(crate) enum AnswerChoice {
     HeldBy(Choice),
     HeldByStranger(Choice),
     Later,
+    AsInput,
 }
 
 fn choice() -> std::ops::Range<Choice> {
@@ -193,7 +233,7 @@ fn revision() -> impl Strategy<Value = Revision> {
 }
 
 fn answer() -> impl Strategy<Value = AnswerChoice> {
-    prop_oneof![3 => Just(AnswerChoice::Later), 5 => answer_now()]
+    prop_oneof![3 => Just(AnswerChoice::Later), 4 => Just(AnswerChoice::AsInput), 5 => answer_now()]
 }
 
 fn answer_now() -> impl Strategy<Value = AnswerChoice> {
@@ -252,6 +292,31 @@ fn answer_release() -> impl Strategy<Value = Step> {
     answer_release.prop_map(|(check, answer, wrong)| Step::AnswerRelease { check, answer, wrong })
 }
 
+fn answer_input() -> impl Strategy<Value = Step> {
+    let wrong = prop::sample::select(&[WrongPart::Number, WrongPart::Allocation, WrongPart::Leader][..]);
+    let target = prop_oneof![
+        16 => Just(AttemptChoice::InFlight),
+        3 => Just(AttemptChoice::Recent),
+        1 => wrong.prop_map(AttemptChoice::Wrong),
+    ];
+    let answer_input = (choice(), answer_now(), target);
+    answer_input.prop_map(|(attempt, answer, target)| Step::AnswerInput {
+        attempt,
+        answer,
+        target,
+    })
+}
+
+/// The time from now to the end of a leadership: mostly long, sometimes zero.
+pub(crate) fn lease() -> impl Strategy<Value = Duration> {
+    prop_oneof![
+        1 => Just(Duration::ZERO),
+        3 => (0..400_u64).prop_map(Duration::from_millis),
+        6 => (400..4_000_u64).prop_map(Duration::from_millis),
+        3 => Just(Duration::MAX),
+    ]
+}
+
 /// Mostly short compared with the timeouts; in rare cases all timeouts fall due.
 fn length() -> impl Strategy<Value = Duration> {
     prop_oneof![
@@ -266,17 +331,18 @@ pub(crate) fn step() -> BoxedStrategy<Step> {
     let register = (
         choice(),
         identity,
-        prop::option::of(choice()),
+        (prop::option::of(choice()), prop::bool::weighted(0.1)),
         answer(),
         choice(),
         changes(4),
         revision(),
     );
     let register = register.prop_map(
-        |(worker, identity, promised, answer, shape, changes, revision)| Step::Register {
+        |(worker, identity, (promised, is_foreign), answer, shape, changes, revision)| Step::Register {
             worker,
             identity,
             promised,
+            is_foreign,
             answer,
             shape,
             changes,
@@ -285,17 +351,35 @@ pub(crate) fn step() -> BoxedStrategy<Step> {
     );
     let request = (choice(), choice(), prop::option::weighted(0.1, choice()));
     let report = (choice(), changes(3), revision());
+    let free = (
+        choice(),
+        prop::option::weighted(0.2, choice()),
+        prop_oneof![1 => Just(Revision::None), 2 => (-1..3_i8).prop_map(Revision::Relative)],
+        prop::bool::weighted(0.05),
+        prop::option::of(choice()),
+    );
+    let free = free.prop_map(|(slot, other, revision, is_foreign, attempt)| Step::Free {
+        slot,
+        other,
+        revision,
+        is_foreign,
+        attempt,
+    });
     prop_oneof![
-        1 => Just(Step::Start),
+        1 => prop::option::weighted(0.7, lease()).prop_map(Step::Start),
+        3 => lease().prop_map(Step::Renew),
+        1 => (0..4_usize).prop_map(Step::ExpectWorkers),
+        1 => prop::option::weighted(0.3, Just(Step::EndRecovery)).prop_map(|it| it.unwrap_or(Step::Run)),
         1 => prop::option::weighted(0.3, Just(Step::Suspend)).prop_map(|it| it.unwrap_or(Step::Run)),
         16 => request.prop_map(|(job, shape, known)| Step::Request { job, shape, known }),
         5 => choice().prop_map(Step::Cancel),
         1 => choice().prop_map(Step::UnregisterJob),
-        10 => (choice(), prop::option::weighted(0.2, choice())).prop_map(|(slot, other)| Step::Free { slot, other }),
+        10 => free,
         10 => register,
         1 => choice().prop_map(Step::Unregister),
         16 => report.prop_map(|(task_manager, changes, revision)| Step::Report { task_manager, changes, revision }),
-        2 => choice().prop_map(Step::WorkerFailed),
+        2 => (choice(), prop::bool::weighted(0.1))
+            .prop_map(|(worker_request, is_foreign)| Step::WorkerFailed { worker_request, is_foreign }),
         2 => choice().prop_map(Step::Block),
         2 => choice().prop_map(Step::Unblock),
         1 => any::<bool>().prop_map(Step::FailUnfulfillable),
@@ -303,6 +387,7 @@ pub(crate) fn step() -> BoxedStrategy<Step> {
         5 => (choice(), any::<bool>(), answer())
             .prop_map(|(task_manager, once, answer)| Step::Answers { task_manager, once, answer }),
         20 => (choice(), answer_now()).prop_map(|(attempt, answer)| Step::Answer { attempt, answer }),
+        16 => answer_input(),
         4 => (any::<bool>(), promise()).prop_map(|(once, promise)| Step::Workers { once, promise }),
         1 => (any::<bool>(), any::<bool>()).prop_map(|(once, accept)| Step::Releases { once, accept }),
         2 => (any::<bool>(), any::<bool>()).prop_map(|(once, confirm)| Step::Withdrawals { once, confirm }),
@@ -329,6 +414,9 @@ pub(crate) struct Resolver<'a> {
     /// The job of each allocation, from number 1 on.
     pub(crate) jobs: &'a [u128],
     pub(crate) awaited_attempts: &'a [u64],
+    pub(crate) attempts_in_flight: &'a [AttemptId],
+    /// The last attempts.
+    pub(crate) recent_attempts: &'a [AttemptId],
     pub(crate) open_release_checks: &'a [ReleaseCheck],
     pub(crate) blocked: &'a [ResourceId],
 }
@@ -341,11 +429,18 @@ impl Resolver<'_> {
             // Without a leadership most inputs do nothing.
             Step::Run | Step::Request { .. } if self.state.leader_id.is_none() => Command::Start {
                 leader: self.leaders + 1,
+                length: None,
             },
-            Step::Start => Command::Start {
+            // Likewise after the end of a leadership.
+            Step::Request { .. } if !self.state.is_leading => Command::Renew(Duration::from_millis(500)),
+            Step::Start(length) => Command::Start {
                 leader: self.leaders + 1,
+                length: *length,
             },
             Step::Suspend => Command::Suspend,
+            Step::Renew(length) => Command::Renew(*length),
+            Step::ExpectWorkers(workers) => Command::ExpectWorkers(*workers),
+            Step::EndRecovery => Command::EndRecovery,
             Step::Request { job, shape, known } => {
                 let known = known.filter(|_| self.allocations > 0);
                 let allocation = known.map_or(self.allocations + 1, |known| 1 + u128::from(known) % self.allocations);
@@ -365,11 +460,18 @@ impl Resolver<'_> {
             Step::UnregisterJob(job) => Command::UnregisterJob {
                 job: 1 + u128::from(job % JOBS),
             },
-            Step::Free { slot, other } => self.free(*slot, *other)?,
+            Step::Free {
+                slot,
+                other,
+                revision,
+                is_foreign,
+                attempt,
+            } => self.free(*slot, *other, *revision, *is_foreign, *attempt)?,
             Step::Register {
                 worker,
                 identity,
                 promised,
+                is_foreign,
                 answer,
                 shape,
                 changes,
@@ -392,7 +494,7 @@ impl Resolver<'_> {
                 let promised = promised.and_then(|choice| choose(&self.state.promises, choice));
                 Command::Register {
                     instance: instance.map_or(self.instances + 1, |it| it.instance_id.as_u128()),
-                    worker_request: promised.map(|it| it.worker_request.as_u64()),
+                    worker_request: promised.map(|it| self.worker_request(it, *is_foreign)),
                     answer: self.answer(answer, known),
                     report: self.report(&worker, statuses, changes, *revision, known),
                     worker,
@@ -413,9 +515,15 @@ impl Resolver<'_> {
                     report: self.report(worker, statuses, changes, *revision, Some(task_manager)),
                 }
             }
-            Step::WorkerFailed(choice) => Command::WorkerFailed {
-                worker_request: choose(&self.state.promises, *choice)?.worker_request.as_u64(),
-            },
+            Step::WorkerFailed {
+                worker_request,
+                is_foreign,
+            } => {
+                let promise = choose(&self.state.promises, *worker_request)?;
+                Command::WorkerFailed {
+                    worker_request: self.worker_request(promise, *is_foreign),
+                }
+            }
             Step::Block(choice) => {
                 let registered = self.task_manager(*choice).filter(|_| choice % 8 != 0);
                 let registered = registered.map(|it| it.resource_id.as_str().to_owned());
@@ -460,6 +568,34 @@ impl Resolver<'_> {
                     answer: self.answer(answer, None),
                 }
             }
+            Step::AnswerInput {
+                attempt,
+                answer,
+                target,
+            } => {
+                let attempts = match target {
+                    AttemptChoice::Recent => self.recent_attempts,
+                    _ => self.attempts_in_flight,
+                };
+                let mut attempt = AttemptName::from(*choose(attempts, *attempt)?);
+                match target {
+                    AttemptChoice::Wrong(WrongPart::Number) => attempt.number -= 1,
+                    AttemptChoice::Wrong(WrongPart::Allocation) => attempt.allocation += 1,
+                    AttemptChoice::Wrong(WrongPart::Leader) => attempt.leader += 1,
+                    _ => {}
+                }
+                let request = self
+                    .state
+                    .requests
+                    .iter()
+                    .find(|request| request.allocation_id.as_u128() == attempt.allocation);
+                let slot = request.and_then(|request| request.in_flight_to.as_ref());
+                let of = slot.and_then(|slot| self.task_manager_of(slot));
+                Command::AnswerInput {
+                    attempt,
+                    answer: self.answer(answer, of),
+                }
+            }
             Step::Workers { once, promise } => Command::Workers {
                 once: *once,
                 promise: promise.clone(),
@@ -491,6 +627,18 @@ impl Resolver<'_> {
         choose(&self.state.task_managers, choice)
     }
 
+    fn task_manager_of(&self, slot: &SlotId) -> Option<&TaskManagerView> {
+        let mut all = self.state.task_managers.iter();
+        all.find(|it| it.resource_id == *slot.resource_id())
+    }
+
+    fn worker_request(&self, promise: &PromiseView, is_foreign: bool) -> WorkerRequestName {
+        WorkerRequestName {
+            number: promise.worker_request.number(),
+            leader: is_foreign.then_some(self.leaders + 1),
+        }
+    }
+
     /// Returns an allocation that was requested before, one of the last twelve.
     fn allocation(&self, choice: Choice) -> Option<u128> {
         let recent = self.allocations.min(12);
@@ -503,7 +651,14 @@ impl Resolver<'_> {
         Some(Holder { allocation, job })
     }
 
-    fn free(&self, slot: Choice, other: Option<Choice>) -> Option<Command> {
+    fn free(
+        &self,
+        slot: Choice,
+        other: Option<Choice>,
+        revision: Revision,
+        is_foreign: bool,
+        attempt: Option<Choice>,
+    ) -> Option<Command> {
         let used: Vec<_> = self
             .state
             .task_managers
@@ -516,16 +671,21 @@ impl Resolver<'_> {
                 _ => None,
             })
             .collect();
-        match other {
-            None => {
-                let (slot, allocation) = choose(&used, slot)?.clone();
-                Some(Command::Free { slot, allocation })
-            }
-            Some(other) => Some(Command::Free {
-                slot: SlotId::new(worker(slot), u32::from(slot % 3)),
-                allocation: self.allocation(other)?,
-            }),
-        }
+        let (slot, allocation) = match other {
+            None => choose(&used, slot)?.clone(),
+            Some(other) => (SlotId::new(worker(slot), u32::from(slot % 3)), self.allocation(other)?),
+        };
+        let owner = self.task_manager_of(&slot);
+        let of = owner.map_or(1, |it| it.instance_id.as_u128()) + u128::from(is_foreign);
+        let attempts = self.recent_attempts.iter();
+        let own: Vec<_> = attempts.filter(|it| it.allocation_id.as_u128() == allocation).collect();
+        let attempt = attempt.and_then(|choice| choose(&own, choice).map(|it| it.number));
+        Some(Command::Free {
+            attempt,
+            revision: relative(revision, owner).map(|revision| (of, revision)),
+            slot,
+            allocation,
+        })
     }
 
     fn answer(&self, answer: &AnswerChoice, of: Option<&TaskManagerView>) -> Answer {
@@ -538,6 +698,7 @@ impl Resolver<'_> {
             AnswerChoice::HeldBy(choice) => self.holder(*choice).map_or(Answer::No, Answer::HeldBy),
             AnswerChoice::HeldByStranger(choice) => Answer::HeldBy(stranger(*choice)),
             AnswerChoice::Later => Answer::Later,
+            AnswerChoice::AsInput => Answer::AsInput,
         }
     }
 

@@ -8,10 +8,10 @@ use slot_manager::testing::{EffectLog, ManualScheduledExecutor, RecordingActions
 use slot_manager::view::Explanation;
 use slot_manager::{
     AllocationId, LeaderId, ResourceId, ScheduledExecutor, SlotManager, SlotManagerConfig, SlotReport,
-    TaskExecutorConnection, WorkerRequestId,
+    TaskExecutorConnection,
 };
 
-use crate::command::{self, Answer, Command};
+use crate::command::{self, Answer, Command, WorkerRequestName};
 use crate::common::{allocation, instance, job, request};
 use crate::observation::{Outcome, PromiseView, RequestView, Response, SlotView, Snapshot, TaskManagerView};
 
@@ -55,11 +55,17 @@ impl Subject {
 
     fn outcome_of(&mut self, command: &Command) -> Outcome {
         match command {
-            Command::Start { leader } => {
-                let leader_id = LeaderId::from_u128(*leader);
-                Outcome::Start(self.manager.start(leader_id, self.actions.clone()))
+            Command::Start { leader, length } => {
+                let (leader_id, actions) = (LeaderId::from_u128(*leader), self.actions.clone());
+                Outcome::Start(match length {
+                    None => self.manager.start(leader_id, actions),
+                    Some(length) => self.manager.start_until(leader_id, actions, self.clock.now() + *length),
+                })
             }
             Command::Suspend => Outcome::Suspend(self.manager.suspend().is_some()),
+            Command::Renew(length) => Outcome::Renew(self.manager.renew_leadership(self.clock.now() + *length)),
+            Command::ExpectWorkers(workers) => Outcome::Recovery(self.manager.expect_workers(*workers)),
+            Command::EndRecovery => Outcome::Recovery(self.manager.end_recovery()),
             Command::Request {
                 allocation,
                 job,
@@ -72,7 +78,15 @@ impl Subject {
                 Outcome::Cancel(self.manager.unregister_slot_request(allocation(*id)))
             }
             Command::UnregisterJob { job: id } => Outcome::UnregisterJob(self.manager.unregister_job(job(*id))),
-            Command::Free { slot, allocation: id } => Outcome::Free(self.manager.free_slot(slot, allocation(*id))),
+            Command::Free {
+                slot,
+                allocation: id,
+                revision,
+                attempt,
+            } => {
+                let freed = command::slot_freed(slot, *id, *revision, *attempt);
+                Outcome::Free(self.manager.slot_freed(&freed))
+            }
             Command::Register {
                 worker,
                 instance: id,
@@ -83,8 +97,8 @@ impl Subject {
                 let gateway = ScriptedGateway::with_log(&self.log);
                 answer_requests(&gateway, false, *answer);
                 let mut connection = TaskExecutorConnection::new(worker.as_str(), instance(*id), gateway.clone());
-                if let Some(number) = worker_request {
-                    connection = connection.with_worker_request(WorkerRequestId::new(*number));
+                if let Some(name) = worker_request {
+                    connection = connection.with_worker_request(self.worker_request(*name));
                 }
                 let registered = self
                     .manager
@@ -105,7 +119,7 @@ impl Subject {
                 Outcome::Report(self.manager.report_slot_status(instance(*id), &report))
             }
             Command::WorkerFailed { worker_request } => {
-                let id = WorkerRequestId::new(*worker_request);
+                let id = self.worker_request(*worker_request);
                 Outcome::WorkerFailed(self.manager.worker_failed(id, "it failed"))
             }
             Command::Block { worker } => Outcome::Block(self.manager.block(&ResourceId::new(worker.as_str()))),
@@ -135,6 +149,10 @@ impl Subject {
                         .is_some_and(|result| gateways.any(|gateway| gateway.answer(*attempt, result.clone()).is_ok())),
                 )
             }
+            Command::AnswerInput { attempt, answer } => match answer.result() {
+                Some(result) => Outcome::AnswerInput(self.manager.answer_slot_request((*attempt).into(), result)),
+                None => Outcome::Nothing,
+            },
             Command::Workers { once, promise } => {
                 match once {
                     true => self.actions.answer_next_allocation(promise.result()),
@@ -182,6 +200,10 @@ impl Subject {
         }
     }
 
+    fn worker_request(&self, name: WorkerRequestName) -> slot_manager::WorkerRequestId {
+        name.id(self.manager.leader_id())
+    }
+
     /// Returns the state, with the status of allocations `1..=allocations`.
     pub(crate) fn snapshot(&self, allocations: u128) -> Snapshot {
         let manager = &self.manager;
@@ -189,6 +211,7 @@ impl Subject {
         let slots = overview.slots.counts();
         Snapshot {
             leader_id: manager.leader_id(),
+            is_leading: manager.is_leading(),
             slots: [
                 slots.registered,
                 slots.free,
@@ -241,7 +264,6 @@ impl Subject {
                 .map(|id| manager.allocation_status(AllocationId::from_u128(id)))
                 .collect(),
             next_deadline: manager.next_deadline(),
-            awaited_answers: overview.awaited_answers,
         }
     }
 
@@ -262,6 +284,8 @@ impl Subject {
         let counters = &mut now.overview.counters;
         (counters.reports_stale, counters.reports_refused) = (0, 0);
         counters.task_managers_refused = 0;
+        // A leadership ends by time alone.
+        (now.snapshot.is_leading, now.snapshot.next_deadline) = (true, None);
         let Some(mut before) = self.seen.replace(now) else {
             return Ok(());
         };
@@ -292,7 +316,11 @@ impl Subject {
 fn answer_requests(gateway: &ScriptedGateway, once: bool, answer: Answer) {
     use slot_manager::testing::GatewayAnswer;
 
-    let answer = answer.result().map_or(GatewayAnswer::ByHand, GatewayAnswer::AtOnce);
+    let answer = match answer.result() {
+        Some(result) => GatewayAnswer::AtOnce(result),
+        None if answer == Answer::AsInput => GatewayAnswer::Later,
+        None => GatewayAnswer::ByHand,
+    };
     match once {
         true => gateway.answer_next(answer),
         false => gateway.answer_requests(answer),

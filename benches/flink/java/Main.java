@@ -16,7 +16,7 @@ public final class Main {
     private static Workload workload(String name, int size, int operations) {
         return switch (name) {
             case "all-slots" -> Requests.allSlots(size);
-            case "in-flight" -> Requests.inFlight(size);
+            case "in-flight", "in-flight-later" -> Requests.inFlight(size);
             case "spread-out" -> Requests.spreadOut(size, operations);
             case "churn" -> Churn.alone(size, operations);
             case "churn-others-wait" -> Churn.othersWait(size, operations);

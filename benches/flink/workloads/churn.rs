@@ -5,8 +5,9 @@ use std::vec::IntoIter;
 
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use slot_manager::outcome::FreeSlotOutcome;
-use slot_manager::{AllocationId, SlotId, SlotRequest, TaskExecutorGateway};
+use slot_manager::message::SlotFreed;
+use slot_manager::outcome::SlotFreedOutcome;
+use slot_manager::{SlotRequest, TaskExecutorGateway};
 
 use crate::catalogue::Prepared;
 use crate::gateway::PromptOrPatient;
@@ -79,7 +80,10 @@ fn prepare<G: TaskExecutorGateway + 'static>(
         let counts = manager.overview().slots.counts();
         assert_eq!(counts.free, slots - used);
         let slot_ids = granted.into_iter().flatten();
-        let mut grants: Vec<Grant> = slot_ids.zip(allocation_ids.iter().copied()).collect();
+        let mut grants: Vec<SlotFreed> = slot_ids
+            .zip(&allocation_ids)
+            .map(|(slot_id, allocation_id)| SlotFreed::new(slot_id, *allocation_id))
+            .collect();
         assert_eq!(grants.len(), used);
         let freed = clock.time("both", operations, || {
             churn(&mut manager, &mut grants, &picks, &mut requests)
@@ -89,23 +93,22 @@ fn prepare<G: TaskExecutorGateway + 'static>(
     })
 }
 
-type Grant = (SlotId, AllocationId);
-
-/// Frees and requests slots. Returns the number of freed slots.
+/// Frees and requests slots. Each grant is kept as the message that will free its slot. Returns the
+/// number of freed slots.
 fn churn<G: TaskExecutorGateway>(
     manager: &mut Manager<G>,
-    grants: &mut [Grant],
+    grants: &mut [SlotFreed],
     picks: &[usize],
     requests: &mut IntoIter<SlotRequest>,
 ) -> usize {
     let mut freed = 0;
     for (pick, request) in picks.iter().zip(requests) {
         let grant = &mut grants[*pick];
-        let outcome = manager.free_slot(&grant.0, grant.1);
-        freed += usize::from(outcome == Ok(FreeSlotOutcome::Freed));
+        let outcome = manager.slot_freed(grant);
+        freed += usize::from(outcome == SlotFreedOutcome::Freed);
         let allocation_id = request.allocation_id();
         if let Some(slot_id) = granted(manager.register_slot_request(request)) {
-            *grant = (slot_id, allocation_id);
+            *grant = SlotFreed::new(slot_id, allocation_id);
         }
     }
     freed

@@ -3,7 +3,8 @@
 use std::vec::IntoIter;
 
 use slot_manager::SlotRequest;
-use slot_manager::outcome::FreeSlotOutcome;
+use slot_manager::message::SlotFreed;
+use slot_manager::outcome::SlotFreedOutcome;
 
 use crate::catalogue::Prepared;
 use crate::messages::{Requests, growing_profile, separate_profile, task_managers};
@@ -62,8 +63,8 @@ fn request_and_free(manager: &mut Manager<Prompt>, requests: &mut IntoIter<SlotR
     for request in requests {
         let allocation_id = request.allocation_id();
         if let Some(slot_id) = granted(manager.register_slot_request(request)) {
-            let outcome = manager.free_slot(&slot_id, allocation_id);
-            freed += usize::from(outcome == Ok(FreeSlotOutcome::Freed));
+            let outcome = manager.slot_freed(&SlotFreed::new(slot_id, allocation_id));
+            freed += usize::from(outcome == SlotFreedOutcome::Freed);
         }
     }
     freed

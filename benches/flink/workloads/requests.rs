@@ -1,14 +1,16 @@
 //! Requests that find a free slot.
 
+use std::cell::RefCell;
 use std::task::{Context, Poll, Waker};
 
 use slot_manager::matching::SlotMatchingStrategy;
-use slot_manager::outcome::FreeSlotOutcome;
-use slot_manager::{AllocationId, LeaderId, SlotId, SlotManager, SlotManagerConfig};
+use slot_manager::message::{Acknowledge, AttemptId, SlotFreed};
+use slot_manager::outcome::{SlotAnswerOutcome, SlotFreedOutcome};
+use slot_manager::{LeaderId, SlotManager, SlotManagerConfig, TaskExecutorGateway};
 
 use crate::catalogue::Prepared;
 use crate::messages::{Requests, usual_task_managers};
-use crate::outside::{Awaited, Count, Counter, Manager, Patient, Prompt, started};
+use crate::outside::{Awaited, Count, Counter, Mailbox, Manager, Patient, Prompt, started};
 use crate::workloads::{allocation_ids, arm, connections, join, places, register, request};
 
 /// All slots are registered, requested, granted and freed.
@@ -27,37 +29,56 @@ pub(crate) fn all_slots(slots: usize, _: usize) -> Prepared {
         let (mut requests, mut granted) = (requests.clone().into_iter(), places(slots));
         clock.time("request", slots, || request(&mut manager, &mut requests, &mut granted));
         assert_eq!(manager.overview().slots.allocated.slots, slots);
-        let freed = clock.time("free", slots, || free(&mut manager, &granted, &allocation_ids));
+        let messages: Vec<_> = granted
+            .into_iter()
+            .flatten()
+            .zip(&allocation_ids)
+            .map(|(slot_id, allocation_id)| SlotFreed::new(slot_id, *allocation_id))
+            .collect();
+        let freed = clock.time("free", slots, || free(&mut manager, &messages));
         assert_eq!(freed, slots);
         assert_eq!(manager.overview().slots.free.slots, slots);
     })
 }
 
 /// Frees slots. Returns the number of freed slots.
-fn free(manager: &mut Manager<Prompt>, granted: &[Option<SlotId>], allocation_ids: &[AllocationId]) -> usize {
-    granted
+fn free(manager: &mut Manager<Prompt>, messages: &[SlotFreed]) -> usize {
+    messages
         .iter()
-        .zip(allocation_ids)
-        .filter_map(|(slot_id, allocation_id)| manager.free_slot(slot_id.as_ref()?, *allocation_id).ok())
-        .filter(|freed| *freed == FreeSlotOutcome::Freed)
+        .map(|message| manager.slot_freed(message))
+        .filter(|freed| *freed == SlotFreedOutcome::Freed)
         .count()
 }
 
 /// All slots are requested before any task executor answers. Then the answers arrive one after the
 /// other, with a poll for each.
 pub(crate) fn in_flight(slots: usize, _: usize) -> Prepared {
+    request_then(slots, |gateway: &Patient| &gateway.asked, acknowledge)
+}
+
+/// The same with answers that are inputs, which need no poll.
+pub(crate) fn in_flight_with_later(slots: usize, _: usize) -> Prepared {
+    request_then(slots, |gateway: &Mailbox| &gateway.asked, answer)
+}
+
+/// Prepares requests for all slots. `asked` returns the open answers, and `acknowledge` gives them.
+fn request_then<G: TaskExecutorGateway + Clone + Default + 'static, A: 'static>(
+    slots: usize,
+    asked: fn(&G) -> &RefCell<Vec<A>>,
+    acknowledge: fn(&mut Manager<G>, &[A]) -> usize,
+) -> Prepared {
     let task_managers = usual_task_managers(slots);
     let requests = Requests::new().usual(slots);
     Box::new(move |clock| {
         let (mut manager, _) = started();
-        let gateway = Patient::default();
-        gateway.asked.borrow_mut().reserve(slots);
+        let gateway = G::default();
+        asked(&gateway).borrow_mut().reserve(slots);
         join(&mut manager, &task_managers, || gateway.clone());
         let (mut requests, mut granted) = (requests.clone().into_iter(), places(slots));
         clock.time("both", slots, || request(&mut manager, &mut requests, &mut granted));
         assert_eq!(manager.overview().slots.in_flight.slots, slots);
         arm(&mut manager);
-        let asked = gateway.asked.take();
+        let asked = asked(&gateway).take();
         let applied = clock.time("both", 0, || acknowledge(&mut manager, &asked));
         assert_eq!(applied, slots);
         assert_eq!(manager.overview().slots.allocated.slots, slots);
@@ -75,6 +96,15 @@ fn acknowledge(manager: &mut Manager<Patient>, asked: &[Awaited]) -> usize {
         }
     }
     applied
+}
+
+/// Gives the answers as inputs. Returns the number of applied ones.
+fn answer(manager: &mut Manager<Mailbox>, asked: &[AttemptId]) -> usize {
+    asked
+        .iter()
+        .map(|attempt_id| manager.answer_slot_request(*attempt_id, Ok(Acknowledge::new())))
+        .filter(|outcome| *outcome == SlotAnswerOutcome::Applied)
+        .count()
 }
 
 /// Each request takes a slot of the least used task manager.

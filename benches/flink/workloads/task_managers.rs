@@ -60,6 +60,6 @@ fn leave(manager: &mut Manager<Prompt>, task_managers: &[TaskManager], cause: &A
     task_managers
         .iter()
         .map(|task_manager| manager.unregister_task_manager(task_manager.instance_id, Arc::clone(cause)))
-        .filter(|outcome| *outcome == Ok(UnregistrationOutcome::Unregistered))
+        .filter(|outcome| *outcome == UnregistrationOutcome::Unregistered)
         .count()
 }

@@ -38,7 +38,7 @@ fn cancel(manager: &mut Manager<Prompt>, allocation_ids: &[AllocationId]) -> usi
     allocation_ids
         .iter()
         .map(|allocation_id| manager.unregister_slot_request(*allocation_id))
-        .filter(|outcome| *outcome == Ok(CancelOutcome::Cancelled))
+        .filter(|outcome| *outcome == CancelOutcome::Cancelled)
         .count()
 }
 

@@ -8,22 +8,14 @@ use std::path::Path;
 use std::rc::Rc;
 
 use anyhow::{Context, Result};
-use futures::channel::oneshot;
-use slot_manager::error::SlotAllocationError;
-use slot_manager::message::{Acknowledge, AllocateSlot, AllocationFailureCause, FreeSlot, Release, ReleaseCause};
-use slot_manager::{AllocationId, InstanceId, JobId, ResourceProfile, SlotId, Timestamp, WorkerRequestId};
+use slot_manager::message::{AllocateSlot, AllocationFailureCause, FreeSlot, Release, ReleaseResource};
+use slot_manager::{AllocationId, JobId, ResourceProfile, SlotId, Timestamp, WorkerRequestId};
 use twox_hash::XxHash3_128;
-
-/// The way back for a task executor's answer. If it is dropped, no answer ever comes.
-pub(crate) type AnswerSender = oneshot::Sender<Result<Acknowledge, SlotAllocationError>>;
 
 /// One call of the manager to a trait, with the data that the simulation needs to continue.
 #[derive(Debug)]
 pub(crate) enum Effect {
-    AllocateSlot {
-        request: AllocateSlot,
-        answer: AnswerSender,
-    },
+    AllocateSlot(AllocateSlot),
     FreeSlot(FreeSlot),
     AllocateResource {
         worker_request: WorkerRequestId,
@@ -31,8 +23,7 @@ pub(crate) enum Effect {
         reply: WorkerReply,
     },
     ReleaseResource {
-        instance_id: InstanceId,
-        cause: ReleaseCause,
+        release: ReleaseResource,
         reply: Release,
     },
     SlotAllocated {
@@ -115,7 +106,7 @@ impl EffectLog {
 fn describe(line: &mut String, now: Timestamp, effect: &Effect) -> std::fmt::Result {
     write!(line, "{} ", now.as_nanos())?;
     match effect {
-        Effect::AllocateSlot { request, .. } => write!(
+        Effect::AllocateSlot(request) => write!(
             line,
             "request_slot {} allocation={} job={} profile={} target={} leader={} instance={} attempt={}",
             request.slot_id,
@@ -138,13 +129,14 @@ fn describe(line: &mut String, now: Timestamp, effect: &Effect) -> std::fmt::Res
             reply,
         } => write!(
             line,
-            "allocate_resource {worker_request} profile={profile} -> {reply:?}"
+            "allocate_resource {} profile={profile} -> {reply:?}",
+            worker_request.number()
         )?,
-        Effect::ReleaseResource {
-            instance_id,
-            cause,
-            reply,
-        } => write!(line, "release_resource {instance_id} cause={cause:?} -> {reply:?}")?,
+        Effect::ReleaseResource { release, reply } => write!(
+            line,
+            "release_resource {} cause={:?} -> {reply:?}",
+            release.instance_id, release.cause
+        )?,
         Effect::SlotAllocated {
             job_id,
             allocation_id,
@@ -167,14 +159,22 @@ fn describe(line: &mut String, now: Timestamp, effect: &Effect) -> std::fmt::Res
 
 #[cfg(test)]
 mod tests {
+    use slot_manager::message::ReleaseCause;
+    use slot_manager::{InstanceId, ResourceId};
+
     use super::*;
 
     fn released(instance: u128) -> Effect {
         Effect::ReleaseResource {
-            instance_id: InstanceId::from_u128(instance),
-            cause: ReleaseCause::IdleTimeout {
-                idle_since: Timestamp::from_secs(1),
-                idle_period: 2,
+            release: ReleaseResource {
+                resource_id: ResourceId::new("node-1"),
+                instance_id: InstanceId::from_u128(instance),
+                worker_request: None,
+                is_blocked: false,
+                cause: ReleaseCause::IdleTimeout {
+                    idle_since: Timestamp::from_secs(1),
+                    idle_period: 2,
+                },
             },
             reply: Release::Declined,
         }

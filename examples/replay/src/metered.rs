@@ -2,15 +2,15 @@
 
 use std::time::{Duration, Instant};
 
-use slot_manager::error::{NotStarted, SlotReportError, SlotRequestError};
+use slot_manager::error::{RegistrationError, SlotReportError, SlotRequestError};
+use slot_manager::message::{AttemptId, SlotFreed, SlotResult};
 use slot_manager::outcome::{
-    CancelOutcome, FreeSlotOutcome, RegistrationOutcome, ReportOutcome, SlotRequestOutcome, UnregistrationOutcome,
-    WorkerFailedOutcome,
+    CancelOutcome, RegistrationOutcome, ReportOutcome, SlotAnswerOutcome, SlotFreedOutcome, SlotRequestOutcome,
+    UnregistrationOutcome, WorkerFailedOutcome,
 };
 use slot_manager::testing::ManualScheduledExecutor;
 use slot_manager::{
-    AllocationId, InstanceId, JobId, SlotId, SlotManager, SlotReport, SlotRequest, TaskExecutorConnection,
-    WorkerRequestId,
+    AllocationId, InstanceId, JobId, SlotManager, SlotReport, SlotRequest, TaskExecutorConnection, WorkerRequestId,
 };
 
 use crate::network::ReplayGateway;
@@ -19,16 +19,17 @@ use crate::resource_manager::ReplayResourceManager;
 pub(crate) type Manager = SlotManager<ReplayResourceManager, ReplayGateway, ManualScheduledExecutor>;
 
 /// The measured calls, as the summary names them.
-pub(crate) const CALLS: [&str; 9] = [
+pub(crate) const CALLS: [&str; 10] = [
     "register_slot_request",
     "unregister_slot_request",
     "unregister_job",
     "register_task_manager",
     "unregister_task_manager",
     "report_slot_status",
-    "free_slot",
+    "slot_freed",
     "worker_failed",
     "run_until_stalled",
+    "answer_slot_request",
 ];
 
 /// The number of calls of one method and their total time.
@@ -73,11 +74,11 @@ impl MeteredManager {
         self.measure(0, |manager| manager.register_slot_request(request))
     }
 
-    pub(crate) fn unregister_slot_request(&mut self, allocation_id: AllocationId) -> Result<CancelOutcome, NotStarted> {
+    pub(crate) fn unregister_slot_request(&mut self, allocation_id: AllocationId) -> CancelOutcome {
         self.measure(1, |manager| manager.unregister_slot_request(allocation_id))
     }
 
-    pub(crate) fn unregister_job(&mut self, job_id: JobId) -> Result<usize, NotStarted> {
+    pub(crate) fn unregister_job(&mut self, job_id: JobId) -> usize {
         self.measure(2, |manager| manager.unregister_job(job_id))
     }
 
@@ -85,15 +86,11 @@ impl MeteredManager {
         &mut self,
         connection: TaskExecutorConnection<ReplayGateway>,
         report: &SlotReport,
-    ) -> Result<RegistrationOutcome, SlotReportError> {
+    ) -> Result<RegistrationOutcome, RegistrationError> {
         self.measure(3, |manager| manager.register_task_manager(connection, report))
     }
 
-    pub(crate) fn unregister_task_manager(
-        &mut self,
-        instance_id: InstanceId,
-        cause: &str,
-    ) -> Result<UnregistrationOutcome, NotStarted> {
+    pub(crate) fn unregister_task_manager(&mut self, instance_id: InstanceId, cause: &str) -> UnregistrationOutcome {
         self.measure(4, |manager| manager.unregister_task_manager(instance_id, cause))
     }
 
@@ -105,24 +102,20 @@ impl MeteredManager {
         self.measure(5, |manager| manager.report_slot_status(instance_id, report))
     }
 
-    pub(crate) fn free_slot(
-        &mut self,
-        slot_id: &SlotId,
-        allocation_id: AllocationId,
-    ) -> Result<FreeSlotOutcome, NotStarted> {
-        self.measure(6, |manager| manager.free_slot(slot_id, allocation_id))
+    pub(crate) fn slot_freed(&mut self, freed: &SlotFreed) -> SlotFreedOutcome {
+        self.measure(6, |manager| manager.slot_freed(freed))
     }
 
-    pub(crate) fn worker_failed(
-        &mut self,
-        worker_request: WorkerRequestId,
-        cause: &str,
-    ) -> Result<WorkerFailedOutcome, NotStarted> {
+    pub(crate) fn worker_failed(&mut self, worker_request: WorkerRequestId, cause: &str) -> WorkerFailedOutcome {
         self.measure(7, |manager| manager.worker_failed(worker_request, cause))
     }
 
     pub(crate) fn run_until_stalled(&mut self) -> usize {
         self.measure(8, Manager::run_until_stalled)
+    }
+
+    pub(crate) fn answer_slot_request(&mut self, attempt_id: AttemptId, result: SlotResult) -> SlotAnswerOutcome {
+        self.measure(9, |manager| manager.answer_slot_request(attempt_id, result))
     }
 
     #[expect(

@@ -1,21 +1,17 @@
 //! The network between the manager and the task executors: the delay of messages and their loss.
 
-use std::future::Future;
-use std::pin::Pin;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
-use futures::channel::oneshot;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use slot_manager::TaskExecutorGateway;
-use slot_manager::error::SlotAllocationError;
-use slot_manager::message::{Acknowledge, AllocateSlot, FreeSlot};
+use slot_manager::message::{AllocateSlot, FreeSlot, NoFuture, SlotAnswer};
 
 use crate::effects::{Effect, Outbox};
 
 /// The manager's side of a connection. Every message goes to the simulation, which delivers it
-/// later or loses it.
+/// later or loses it. The answer to a slot request comes back as an input. If it is lost, the
+/// timeout of the manager ends the attempt.
 #[derive(Debug, Clone)]
 pub(crate) struct ReplayGateway {
     outbox: Outbox,
@@ -28,35 +24,15 @@ impl ReplayGateway {
 }
 
 impl TaskExecutorGateway for ReplayGateway {
-    type RequestSlotFuture = RemoteAnswer;
+    type RequestSlotFuture = NoFuture;
 
-    fn request_slot(&mut self, request: &AllocateSlot) -> RemoteAnswer {
-        let (answer, receiver) = oneshot::channel();
-        self.outbox.put(Effect::AllocateSlot {
-            request: request.clone(),
-            answer,
-        });
-        RemoteAnswer(receiver)
+    fn request_slot(&mut self, request: &AllocateSlot) -> SlotAnswer<NoFuture> {
+        self.outbox.put(Effect::AllocateSlot(request.clone()));
+        SlotAnswer::Later
     }
 
-    fn free_slot(&mut self, request: FreeSlot) {
-        self.outbox.put(Effect::FreeSlot(request));
-    }
-}
-
-/// The answer of a task executor. A lost answer never comes, and the timeout of the manager ends
-/// the attempt.
-#[derive(Debug)]
-pub(crate) struct RemoteAnswer(oneshot::Receiver<Result<Acknowledge, SlotAllocationError>>);
-
-impl Future for RemoteAnswer {
-    type Output = Result<Acknowledge, SlotAllocationError>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        match Pin::new(&mut self.0).poll(cx) {
-            Poll::Ready(Ok(answer)) => Poll::Ready(answer),
-            Poll::Ready(Err(oneshot::Canceled)) | Poll::Pending => Poll::Pending,
-        }
+    fn free_slot(&mut self, request: &FreeSlot) {
+        self.outbox.put(Effect::FreeSlot(request.clone()));
     }
 }
 
@@ -163,8 +139,6 @@ impl Chance {
 
 #[cfg(test)]
 mod tests {
-    use futures::FutureExt;
-
     use super::*;
 
     fn drawn(seed: u64, rate: f64) -> String {
@@ -196,14 +170,5 @@ mod tests {
         let time: Duration = (0..outages).filter_map(|_| Some(chance.next_outage(50)?.0)).sum();
         let expected = 2.0 * 3600.0 * f64::from(outages);
         assert!((time.as_secs_f64() / expected - 1.0).abs() < 0.05, "{time:?}");
-    }
-
-    #[test]
-    fn a_lost_answer_never_comes() {
-        let (sender, receiver) = oneshot::channel();
-        let mut answer = RemoteAnswer(receiver);
-        drop(sender);
-        assert_eq!((&mut answer).now_or_never(), None);
-        assert_eq!((&mut answer).now_or_never(), None);
     }
 }

@@ -4,8 +4,8 @@
 use std::collections::BTreeSet;
 
 use slot_manager::error::ResourceManagerError;
-use slot_manager::message::{AllocationFailureCause, Release, ReleaseCause, WorkerPromise};
-use slot_manager::{AllocationId, InstanceId, JobId, ResourceManagerActions, ResourceProfile, SlotId, WorkerRequestId};
+use slot_manager::message::{AllocationFailureCause, Release, ReleaseResource, WorkerPromise};
+use slot_manager::{AllocationId, JobId, ResourceManagerActions, ResourceProfile, SlotId, WorkerRequestId};
 
 use crate::effects::{Effect, Outbox, WorkerReply};
 use crate::workload::Node;
@@ -65,14 +65,13 @@ impl ResourceManagerActions for ReplayResourceManager {
         answer
     }
 
-    fn release_resource(&mut self, instance_id: InstanceId, cause: ReleaseCause) -> Release {
+    fn release_resource(&mut self, release: &ReleaseResource) -> Release {
         let reply = match self.pool {
             Some(_) => Release::Accepted,
             None => Release::Declined,
         };
         self.outbox.put(Effect::ReleaseResource {
-            instance_id,
-            cause,
+            release: release.clone(),
             reply,
         });
         reply

@@ -244,14 +244,13 @@ impl Simulation {
             Event::PodDeleted { job } => self.pod_deleted(job)?,
             Event::PodFails { job } => self.pod_fails(job)?,
             Event::AskAgain { job } => self.ask_again(job)?,
-            Event::SlotRequestArrives { start, request, answer } => self.slot_request_arrives(start, &request, answer),
+            Event::SlotRequestArrives { start, request } => self.slot_request_arrives(start, &request),
             Event::FreeSlotArrives { start, request } => self.free_slot_arrives(start, &request),
             Event::Activated { slot_id, allocation_id } => self.activated(slot_id, allocation_id),
             Event::GivenBack { slot_id, allocation_id } => self.given_back(&slot_id, allocation_id),
             Event::SlotTimeout { start } => self.slot_timeout(start),
-            // The receiver is gone if the manager has given up the attempt.
-            Event::AnswerArrives { answer, result } => drop(answer.send(result)),
-            Event::SlotFreedArrives { slot_id, allocation_id } => self.slot_freed_arrives(&slot_id, allocation_id)?,
+            Event::AnswerArrives { attempt_id, result } => self.answer_arrives(attempt_id, result),
+            Event::SlotFreedArrives { freed } => self.slot_freed_arrives(&freed)?,
             Event::ReportArrives { instance_id, report } => self.report_arrives(instance_id, &report)?,
             Event::Heartbeat { start } => self.heartbeat(start),
             Event::WorkerStarts {
@@ -261,10 +260,10 @@ impl Simulation {
             Event::WorkerFails {
                 machine,
                 worker_request,
-            } => self.worker_fails(machine, worker_request)?,
+            } => self.worker_fails(machine, worker_request),
             Event::MachineStopped { machine } => self.machine_stopped(machine),
             Event::Outage { machine } => self.outage(machine),
-            Event::ConnectionLost { instance_id } => self.connection_lost(instance_id)?,
+            Event::ConnectionLost { instance_id } => self.connection_lost(instance_id),
             Event::Returns { start } => self.register(start, None)?,
         }
         if reaches_manager {
@@ -292,12 +291,12 @@ impl Simulation {
 
     fn pass_on(&mut self, effect: Effect) -> Result<()> {
         match effect {
-            Effect::AllocateSlot { request, answer } => self.slot_request_sent(request, answer),
+            Effect::AllocateSlot(request) => self.slot_request_sent(request),
             Effect::FreeSlot(request) => self.free_slot_sent(request),
             Effect::AllocateResource {
                 worker_request, reply, ..
             } => self.worker_asked_for(worker_request, reply),
-            Effect::ReleaseResource { instance_id, reply, .. } => self.release_asked_for(instance_id, reply)?,
+            Effect::ReleaseResource { release, reply } => self.release_asked_for(release.instance_id, reply)?,
             Effect::SlotAllocated {
                 allocation_id, slot_id, ..
             } => self.granted(allocation_id, slot_id)?,

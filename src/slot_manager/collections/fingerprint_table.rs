@@ -4,7 +4,8 @@
 //! table stores 32 bits of the hash of the id. So a search reads a record only if it is almost
 //! certainly the right one, and a growing table reads none.
 //!
-//! **Why not `hashbrown::HashTable` (0.16)?** With it, in alternating runs of the bench `operations`:
+//! **Why not `hashbrown::HashTable` (0.16)?** With it, in alternating runs of the bench
+//! `operations`:
 //!
 //! | row | time with hashbrown |
 //! |---|---|

@@ -1,8 +1,8 @@
 //! A tree that knows the least of many values, which change in place.
 //!
 //! **Why not `BTreeSet`?** With it, in alternating runs of the bench `operations` by least
-//! utilization, a request that is served and freed takes 1.3 to 2.1 times as long, and churn at 50 %
-//! utilisation 1.0 to 1.4 times. By most utilization it is within 15 % either way.
+//! utilization, a request that is served and freed takes 1.3 to 2.1 times as long, and churn at 50
+//! % utilisation 1.0 to 1.4 times. By most utilization it is within 15 % either way.
 
 /// A value of a [`TournamentTree`].
 pub(crate) trait Contestant: Copy + Ord {

@@ -67,7 +67,7 @@ mod tests {
 
     use crate::config::{WorkerDescription, WorkerPolicy};
     use crate::error::{SlotAllocationError, SlotRequestError};
-    use crate::message::{Acknowledge, WorkerPromise};
+    use crate::message::{Acknowledge, SlotFreed, WorkerPromise};
     use crate::outcome::SlotRequestOutcome;
     use crate::slot_manager::collections::fingerprint_table::Fingerprint;
     use crate::testing::{
@@ -232,7 +232,8 @@ mod tests {
                 Step::Cancel { id } => format!("{:?}", self.manager.unregister_slot_request(allocation(*id))),
                 Step::Free { worker, slot, id } => {
                     let slot_id = SlotId::new(resource(*worker).as_str(), u32::from(*slot));
-                    format!("{:?}", self.manager.free_slot(&slot_id, allocation(*id)))
+                    let freed = SlotFreed::new(slot_id, allocation(*id));
+                    format!("{:?}", self.manager.slot_freed(&freed))
                 }
                 Step::Block { worker } => format!("{:?}", self.manager.block(&resource(*worker).as_str().into())),
                 Step::Unblock { worker } => format!("{:?}", self.manager.unblock(&resource(*worker).as_str().into())),

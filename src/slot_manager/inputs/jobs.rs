@@ -1,10 +1,10 @@
 //! Inputs from jobs: requests, cancellations and freed slots.
 
-use crate::error::{NotStarted, SlotRequestError};
-use crate::outcome::{AllocationStatus, CancelOutcome, FreeSlotOutcome, SlotRequestOutcome};
+use crate::error::SlotRequestError;
+use crate::message::SlotFreed;
+use crate::outcome::{AllocationStatus, CancelOutcome, SlotFreedOutcome, SlotRequestOutcome};
 use crate::{
-    AllocationId, JobId, ResourceManagerActions, ScheduledExecutor, SlotId, SlotManager, SlotRequest,
-    TaskExecutorGateway,
+    AllocationId, JobId, ResourceManagerActions, ScheduledExecutor, SlotManager, SlotRequest, TaskExecutorGateway,
 };
 
 use crate::slot_manager::collections::fingerprint_table::Fingerprint;
@@ -26,6 +26,21 @@ where
     ///
     /// A request with a known allocation id changes nothing: the outcome tells the status of the
     /// known one.
+    ///
+    /// # Where the result is heard of
+    ///
+    /// | result | within this call | later |
+    /// |---|---|---|
+    /// | granted | returned, **and** [`notify_slot_allocated`] | [`notify_slot_allocated`] |
+    /// | failed | returned: [`Failed`](SlotRequestError::Failed), no notification | [`notify_allocation_failure`] |
+    /// | refused: conflict, too many, not started | returned, no notification | never |
+    /// | known already | returned: [`Duplicate`](SlotRequestOutcome::Duplicate) | as of the first request |
+    /// | grant lost | [`notify_allocation_failure`], after the notified grant | [`notify_allocation_failure`] |
+    /// | cancelled, freed | - | returned by the call that ends it, no notification |
+    /// | dropped by [`suspend`](Self::suspend) | - | never: jobs request again from the next leader |
+    ///
+    /// [`notify_slot_allocated`]: ResourceManagerActions::notify_slot_allocated
+    /// [`notify_allocation_failure`]: ResourceManagerActions::notify_allocation_failure
     ///
     /// Cost: O(1) + matching.
     ///
@@ -95,8 +110,55 @@ where
     ///
     /// Cost: O(1) + matching.
     ///
-    /// # Errors
-    /// [`NotStarted`]: nothing changed.
+    /// # Example
+    ///
+    /// ```
+    /// # use slot_manager::testing::{ManualScheduledExecutor, RecordingActions, ScriptedGateway};
+    /// # use slot_manager::{error::*, message::*, outcome::*, *};
+    /// # let mut manager = SlotManager::new(SlotManagerConfig::default(), ManualScheduledExecutor::new())?;
+    /// # manager.start(LeaderId::from_u128(1), RecordingActions::new())?;
+    /// # let profile = ResourceProfile::builder().cpu_cores(1.0).build()?;
+    /// # let (instance_id, slot_id) = (InstanceId::from_u128(1), SlotId::new("worker-1", 0));
+    /// # let report = SlotReport::new(vec![SlotStatus::free(slot_id.clone(), profile.clone())]);
+    /// # let connection = TaskExecutorConnection::new("worker-1", instance_id, ScriptedGateway::new());
+    /// # let registered = manager.register_task_manager(connection, &report)?;
+    /// # let profile = ResourceProfile::builder().cpu_cores(2.0).build()?;
+    /// # let allocation_id = AllocationId::from_u128(1);
+    /// # let request = SlotRequest::new(JobId::from_u128(7), allocation_id, profile.clone(), "job-master-7");
+    /// # let accepted = manager.register_slot_request(request)?;
+    /// // The request waits: no slot has two cores.
+    /// assert_eq!(manager.unregister_slot_request(allocation_id), CancelOutcome::Cancelled);
+    /// assert_eq!(manager.unregister_slot_request(allocation_id), CancelOutcome::Unknown);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn unregister_slot_request(&mut self, allocation_id: AllocationId) -> CancelOutcome {
+        if self.begin_input().is_err() {
+            return CancelOutcome::Unknown;
+        }
+        match self.core.find_allocation(allocation_id) {
+            Some(AllocationEntry::Pending(request)) => {
+                self.core.cancel(request);
+                self.finish_input();
+                tracing::debug!(%allocation_id, "slot request cancelled");
+                CancelOutcome::Cancelled
+            }
+            Some(AllocationEntry::Granted(slot)) => CancelOutcome::AlreadyGranted {
+                slot_id: self.core.slot_id(slot),
+            },
+            None => {
+                tracing::debug!(%allocation_id, "unknown slot request not cancelled");
+                CancelOutcome::Unknown
+            }
+        }
+    }
+
+    /// Cancels all ungranted requests of a job that has ended. Returns the number of cancelled
+    /// requests; zero while the manager is not started.
+    ///
+    /// Freed slots are matched once, after all requests are cancelled. The job's grants stay until
+    /// [`slot_freed`](Self::slot_freed) ends each: let the task executors free their slots.
+    ///
+    /// Cost: O(requests of the job) + matching.
     ///
     /// # Example
     ///
@@ -115,61 +177,13 @@ where
     /// # let request = SlotRequest::new(JobId::from_u128(7), allocation_id, profile.clone(), "job-master-7");
     /// # let accepted = manager.register_slot_request(request)?;
     /// // The request waits: no slot has two cores.
-    /// assert_eq!(manager.unregister_slot_request(allocation_id)?, CancelOutcome::Cancelled);
-    /// assert_eq!(manager.unregister_slot_request(allocation_id)?, CancelOutcome::Unknown);
+    /// assert_eq!(manager.unregister_job(JobId::from_u128(7)), 1);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub fn unregister_slot_request(&mut self, allocation_id: AllocationId) -> Result<CancelOutcome, NotStarted> {
-        self.begin_input()?;
-        match self.core.find_allocation(allocation_id) {
-            Some(AllocationEntry::Pending(request)) => {
-                self.core.cancel(request);
-                self.finish_input();
-                tracing::debug!(%allocation_id, "slot request cancelled");
-                Ok(CancelOutcome::Cancelled)
-            }
-            Some(AllocationEntry::Granted(slot)) => Ok(CancelOutcome::AlreadyGranted {
-                slot_id: self.core.slot_id(slot),
-            }),
-            None => {
-                tracing::debug!(%allocation_id, "unknown slot request not cancelled");
-                Ok(CancelOutcome::Unknown)
-            }
+    pub fn unregister_job(&mut self, job_id: JobId) -> usize {
+        if self.begin_input().is_err() {
+            return 0;
         }
-    }
-
-    /// Cancels all ungranted requests of a job that has ended. Returns the number of cancelled
-    /// requests.
-    ///
-    /// Freed slots are matched once, after all requests are cancelled. The job's grants stay until
-    /// they are freed.
-    ///
-    /// Cost: O(requests of the job) + matching.
-    ///
-    /// # Errors
-    /// [`NotStarted`]: nothing changed.
-    ///
-    /// # Example
-    ///
-    /// ```
-    /// # use slot_manager::testing::{ManualScheduledExecutor, RecordingActions, ScriptedGateway};
-    /// # use slot_manager::{error::*, message::*, outcome::*, *};
-    /// # let mut manager = SlotManager::new(SlotManagerConfig::default(), ManualScheduledExecutor::new())?;
-    /// # manager.start(LeaderId::from_u128(1), RecordingActions::new())?;
-    /// # let profile = ResourceProfile::builder().cpu_cores(1.0).build()?;
-    /// # let (instance_id, slot_id) = (InstanceId::from_u128(1), SlotId::new("worker-1", 0));
-    /// # let report = SlotReport::new(vec![SlotStatus::free(slot_id.clone(), profile.clone())]);
-    /// # let connection = TaskExecutorConnection::new("worker-1", instance_id, ScriptedGateway::new());
-    /// # let registered = manager.register_task_manager(connection, &report)?;
-    /// # let profile = ResourceProfile::builder().cpu_cores(2.0).build()?;
-    /// # let allocation_id = AllocationId::from_u128(1);
-    /// # let request = SlotRequest::new(JobId::from_u128(7), allocation_id, profile.clone(), "job-master-7");
-    /// # let accepted = manager.register_slot_request(request)?;
-    /// assert_eq!(manager.unregister_job(JobId::from_u128(7))?, 1);
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    pub fn unregister_job(&mut self, job_id: JobId) -> Result<usize, NotStarted> {
-        self.begin_input()?;
         let requests = self.core.requests.of_job(&job_id);
         for request in &requests {
             self.core.cancel(*request);
@@ -179,19 +193,19 @@ where
             false => self.finish_input(),
         }
         tracing::debug!(%job_id, requests = requests.len(), "job unregistered");
-        Ok(requests.len())
+        requests.len()
     }
 
-    /// Ends a grant: the task executor has freed the slot. The task executor is not told by this
-    /// call.
+    /// Ends a grant: the task executor *has* freed the slot, and is not told by this call.
+    ///
+    /// To give a slot back, first let its task executor free it, then pass its
+    /// [`SlotFreed`] here. A slot that is given back by this call alone stays held for ever. A slot
+    /// that is freed and only reported as free counts as a [lost](crate::message::GrantLoss) grant.
     ///
     /// If the allocation is still in flight to the slot, its request was served and is over: it is
     /// granted and the grant ends.
     ///
     /// Cost: O(1) + matching.
-    ///
-    /// # Errors
-    /// [`NotStarted`]: nothing changed.
     ///
     /// # Example
     ///
@@ -208,21 +222,25 @@ where
     /// # let allocation_id = AllocationId::from_u128(1);
     /// # let request = SlotRequest::new(JobId::from_u128(7), allocation_id, profile.clone(), "job-master-7");
     /// # let accepted = manager.register_slot_request(request)?;
-    /// // The slot holds the allocation until its task executor frees it.
-    /// assert_eq!(manager.free_slot(&slot_id, allocation_id)?, FreeSlotOutcome::Freed);
-    /// assert_eq!(manager.free_slot(&slot_id, allocation_id)?, FreeSlotOutcome::NotAllocated);
+    /// // The task executor has freed the slot, which is revision 2 of its slot table.
+    /// let freed = SlotFreed::new(slot_id, allocation_id).with_revision(instance_id, 2);
+    /// assert_eq!(manager.slot_freed(&freed), SlotFreedOutcome::Freed);
+    /// assert_eq!(manager.slot_freed(&freed), SlotFreedOutcome::NotAllocated);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub fn free_slot(&mut self, slot_id: &SlotId, allocation_id: AllocationId) -> Result<FreeSlotOutcome, NotStarted> {
-        self.begin_input()?;
+    pub fn slot_freed(&mut self, freed: &SlotFreed) -> SlotFreedOutcome {
+        if self.begin_input().is_err() {
+            return SlotFreedOutcome::Unknown;
+        }
+        let (slot_id, allocation_id) = (freed.slot_id(), freed.allocation_id());
         let outcome = match self.core.find_slot_holding(slot_id, allocation_id) {
-            Some(slot) => self.core.freed(slot, allocation_id),
-            None => FreeSlotOutcome::UnknownSlot,
+            Some(slot) => self.core.freed(slot, freed),
+            None => SlotFreedOutcome::Unknown,
         };
         tracing::debug!(%slot_id, %allocation_id, ?outcome, "slot freed");
-        if let FreeSlotOutcome::Freed | FreeSlotOutcome::FreedInFlight = outcome {
+        if let SlotFreedOutcome::Freed | SlotFreedOutcome::FreedInFlight = outcome {
             self.finish_input();
         }
-        Ok(outcome)
+        outcome
     }
 }

@@ -1,6 +1,5 @@
 //! Inputs from operators, and the answers of task executors to release checks.
 
-use crate::error::NotStarted;
 use crate::message::{ReleaseCheck, ReleaseDecision};
 use crate::outcome::{BlockOutcome, ReleaseAnswerOutcome, UnblockOutcome};
 use crate::{ResourceId, ResourceManagerActions, ScheduledExecutor, SlotManager, TaskExecutorGateway};
@@ -21,9 +20,6 @@ where
     ///
     /// Cost: O(its slots).
     ///
-    /// # Errors
-    /// [`NotStarted`]: nothing changed.
-    ///
     /// # Example
     ///
     /// ```
@@ -37,26 +33,25 @@ where
     /// # let connection = TaskExecutorConnection::new("worker-1", instance_id, ScriptedGateway::new());
     /// # let registered = manager.register_task_manager(connection, &report)?;
     /// let worker = ResourceId::new("worker-1");
-    /// assert_eq!(manager.block(&worker)?, BlockOutcome::Blocked);
-    /// assert_eq!(manager.block(&worker)?, BlockOutcome::AlreadyBlocked);
+    /// assert_eq!(manager.block(&worker), BlockOutcome::Blocked);
+    /// assert_eq!(manager.block(&worker), BlockOutcome::AlreadyBlocked);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub fn block(&mut self, resource_id: &ResourceId) -> Result<BlockOutcome, NotStarted> {
-        self.begin_input()?;
+    pub fn block(&mut self, resource_id: &ResourceId) -> BlockOutcome {
+        if self.begin_input().is_err() {
+            return BlockOutcome::NotStarted;
+        }
         let outcome = self.core.block(resource_id);
         if outcome == BlockOutcome::Blocked {
             self.finish_input();
         }
-        Ok(outcome)
+        outcome
     }
 
     /// Unblocks a worker: its free slots go to waiting requests at once, or are offered again.
     ///
     /// Cost: O(its slots) + matching for each.
     ///
-    /// # Errors
-    /// [`NotStarted`]: nothing changed.
-    ///
     /// # Example
     ///
     /// ```
@@ -70,16 +65,18 @@ where
     /// # let connection = TaskExecutorConnection::new("worker-1", instance_id, ScriptedGateway::new());
     /// # let registered = manager.register_task_manager(connection, &report)?;
     /// let worker = ResourceId::new("worker-1");
-    /// assert_eq!(manager.unblock(&worker)?, UnblockOutcome::NotBlocked);
+    /// assert_eq!(manager.unblock(&worker), UnblockOutcome::NotBlocked);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub fn unblock(&mut self, resource_id: &ResourceId) -> Result<UnblockOutcome, NotStarted> {
-        self.begin_input()?;
+    pub fn unblock(&mut self, resource_id: &ResourceId) -> UnblockOutcome {
+        if self.begin_input().is_err() {
+            return UnblockOutcome::NotBlocked;
+        }
         let outcome = self.core.unblock(resource_id);
         if outcome == UnblockOutcome::Unblocked {
             self.finish_input();
         }
-        Ok(outcome)
+        outcome
     }
 
     /// Turns failing of unfulfillable requests on or off. The setting outlives the leadership.
@@ -92,10 +89,10 @@ where
     ///   exceeds a limit. Without a description: the resource manager declined to start one.
     ///
     /// Such a request fails with
-    /// [`RequestFailure::Unfulfillable`](crate::message::RequestFailure::Unfulfillable). The failure is the
-    /// error of its registration, or a later notification: when this is turned on, when a slot or a
-    /// promise is lost, or when a worker request is declined again. During the [grace
-    /// period](crate::SlotManagerConfig::unfulfillable_grace_period) no request fails so
+    /// [`RequestFailure::Unfulfillable`](crate::message::RequestFailure::Unfulfillable). The
+    /// failure is the error of its registration, or a later notification: when this is turned on,
+    /// when a slot or a promise is lost, or when a worker request is declined again. During the
+    /// [grace period](crate::SlotManagerConfig::unfulfillable_grace_period) no request fails so
     /// (FLINK-13555).
     ///
     /// Cost: O(1) when it is turned off. When it is turned on: O(distinct profiles of waiting
@@ -131,16 +128,14 @@ where
         self.core.worker_policy.fails_unfulfillable()
     }
 
-    /// Applies the decision of a task executor that [decides later](crate::message::ReleaseDecision::Later).
+    /// Applies the decision of a task executor that [decides
+    /// later](crate::message::ReleaseDecision::Later).
     ///
     /// The task manager is released only while the release check is open: within its timeout, and
     /// while no slot was used since. It is kept if the minimum or
     /// [redundancy](crate::config::WorkerPolicy::redundant_task_managers) needs it by now.
     ///
     /// Cost: O(its slots) if it is released, else O(1).
-    ///
-    /// # Errors
-    /// [`NotStarted`]: nothing changed.
     ///
     /// # Example
     ///
@@ -161,23 +156,21 @@ where
     /// assert_eq!(manager.run_until_stalled(), 1);
     /// // The idle timeout is over: the manager has sent the first release check.
     /// let check = ReleaseCheck { instance_id, leader_id: LeaderId::from_u128(1), number: 1 };
-    /// let outcome = manager.answer_release(&check, ReleaseDecision::Release)?;
+    /// let outcome = manager.answer_release(&check, ReleaseDecision::Release);
     /// assert_eq!(outcome, ReleaseAnswerOutcome::Released);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub fn answer_release(
-        &mut self,
-        check: &ReleaseCheck,
-        decision: ReleaseDecision,
-    ) -> Result<ReleaseAnswerOutcome, NotStarted> {
-        self.begin_input()?;
+    pub fn answer_release(&mut self, check: &ReleaseCheck, decision: ReleaseDecision) -> ReleaseAnswerOutcome {
+        if self.begin_input().is_err() {
+            return ReleaseAnswerOutcome::Unknown;
+        }
         let outcome = self.core.answer_release(check, decision);
         if outcome == ReleaseAnswerOutcome::Stays {
             self.finish_input();
             if self.core.task_managers.by_instance(&check.instance_id).is_none() {
-                return Ok(ReleaseAnswerOutcome::Released);
+                return ReleaseAnswerOutcome::Released;
             }
         }
-        Ok(outcome)
+        outcome
     }
 }

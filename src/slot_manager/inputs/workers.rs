@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
-use crate::error::{NotStarted, SlotReportError};
-use crate::message::GrantLoss;
-use crate::outcome::{RegistrationOutcome, ReportOutcome, UnregistrationOutcome, WorkerFailedOutcome};
+use crate::error::{RegistrationError, SlotReportError};
+use crate::message::{AttemptId, GrantLoss, SlotResult};
+use crate::outcome::{
+    RecoveryOutcome, RegistrationOutcome, ReportOutcome, SlotAnswerOutcome, UnregistrationOutcome, WorkerFailedOutcome,
+};
 use crate::{
     InstanceId, ResourceManagerActions, ScheduledExecutor, SlotManager, SlotReport, TaskExecutorConnection,
     TaskExecutorGateway, WorkerRequestId,
@@ -24,19 +26,15 @@ where
     /// - A new instance id of a known worker replaces the old registration in one transaction.
     ///   Attempts in flight to the old one end, and their requests look for another slot. A grant
     ///   is lost only if the report does not show it.
-    /// - A new worker that would exceed a [limit](crate::config::WorkerPolicy::max_slots) is refused
-    ///   and nothing changes, unless one of its slots holds an allocation or fulfils a promise.
+    /// - A new worker that would exceed a [limit](crate::config::WorkerPolicy::max_slots) is
+    ///   refused, unless one of its slots holds an allocation or fulfils a promise.
     ///
     /// New free slots fulfil promised slots.
     ///
     /// Cost: O(slots in the report) + matching for each free one.
     ///
     /// # Errors
-    /// All errors leave the state as it was and drop the connection:
-    /// [`ForeignSlot`](SlotReportError::ForeignSlot),
-    /// [`DuplicateSlot`](SlotReportError::DuplicateSlot),
-    /// [`InstanceOfAnotherWorker`](SlotReportError::InstanceOfAnotherWorker),
-    /// [`NotStarted`](SlotReportError::NotStarted).
+    /// [`RegistrationError`]: the state is as before, and the connection is dropped.
     ///
     /// # Example
     ///
@@ -60,7 +58,7 @@ where
         &mut self,
         connection: TaskExecutorConnection<G>,
         report: &SlotReport,
-    ) -> Result<RegistrationOutcome, SlotReportError> {
+    ) -> Result<RegistrationOutcome, RegistrationError> {
         self.begin_input()?;
         let TaskExecutorConnection {
             resource_id,
@@ -68,6 +66,7 @@ where
             worker_request,
             gateway,
         } = connection;
+        let worker_request = worker_request.and_then(|id| self.core.number_of(id));
         let registration = self
             .core
             .register_task_manager(&resource_id, instance_id, worker_request, report)?;
@@ -75,7 +74,7 @@ where
             self.driver.insert_gateway(&mut self.core, begun, gateway);
         }
         match registration.outcome {
-            RegistrationOutcome::Refused { .. } | RegistrationOutcome::Reported(ReportOutcome::Ignored(_)) => {}
+            RegistrationOutcome::Reported(ReportOutcome::Ignored(_)) => {}
             RegistrationOutcome::Reported(_) => self.finish_unchanged_input(),
             _ => self.finish_input(),
         }
@@ -89,9 +88,6 @@ where
     ///
     /// Cost: O(its slots) + matching for each request that was in flight to it.
     ///
-    /// # Errors
-    /// [`NotStarted`]: nothing changed.
-    ///
     /// # Example
     ///
     /// ```
@@ -104,7 +100,7 @@ where
     /// # let report = SlotReport::new(vec![SlotStatus::free(slot_id.clone(), profile.clone())]);
     /// # let connection = TaskExecutorConnection::new("worker-1", instance_id, ScriptedGateway::new());
     /// # let registered = manager.register_task_manager(connection, &report)?;
-    /// let outcome = manager.unregister_task_manager(instance_id, "heartbeat timeout")?;
+    /// let outcome = manager.unregister_task_manager(instance_id, "heartbeat timeout");
     /// assert_eq!(outcome, UnregistrationOutcome::Unregistered);
     /// assert_eq!(manager.slots().count(), 0);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -113,18 +109,19 @@ where
         &mut self,
         instance_id: InstanceId,
         cause: impl Into<Arc<str>>,
-    ) -> Result<UnregistrationOutcome, NotStarted> {
-        self.begin_input()?;
-        let Some(task_manager) = self.core.task_managers.by_instance(&instance_id) else {
+    ) -> UnregistrationOutcome {
+        let is_started = self.begin_input().is_ok();
+        let known = self.core.task_managers.by_instance(&instance_id);
+        let Some(task_manager) = known.filter(|_| is_started) else {
             tracing::debug!(%instance_id, "unknown task manager not unregistered");
-            return Ok(UnregistrationOutcome::Unknown);
+            return UnregistrationOutcome::Unknown;
         };
         let cause = cause.into();
         tracing::info!(%instance_id, %cause, "task manager unregistered");
         self.core
             .end_registration(task_manager, GrantLoss::TaskManagerUnregistered { instance_id, cause });
         self.finish_input();
-        Ok(UnregistrationOutcome::Unregistered)
+        UnregistrationOutcome::Unregistered
     }
 
     /// Applies the slot report of a task manager.
@@ -137,9 +134,7 @@ where
     /// allocates nothing.
     ///
     /// # Errors
-    /// All errors leave the state as it was: [`ForeignSlot`](SlotReportError::ForeignSlot),
-    /// [`DuplicateSlot`](SlotReportError::DuplicateSlot),
-    /// [`NotStarted`](SlotReportError::NotStarted).
+    /// [`SlotReportError`]: the state is as before.
     ///
     /// # Example
     ///
@@ -177,17 +172,106 @@ where
         Ok(outcome)
     }
 
+    /// Applies the answer of a task executor to a slot request that was
+    /// [answered later](crate::message::SlotAnswer::Later).
+    ///
+    /// Pass answers, reports and freed slots of one task executor in the order in which it sent
+    /// them. An attempt that awaits a future can be answered so too: the first answer counts. The
+    /// attempt ends without an answer after
+    /// [`rpc_timeout`](crate::SlotManagerConfig::rpc_timeout).
+    ///
+    /// Cost: O(1) + matching if the attempt failed.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// # use slot_manager::testing::{GatewayAnswer, ManualScheduledExecutor, RecordingActions, ScriptedGateway};
+    /// # use slot_manager::{error::*, message::*, outcome::*, *};
+    /// # let mut manager = SlotManager::new(SlotManagerConfig::default(), ManualScheduledExecutor::new())?;
+    /// # manager.start(LeaderId::from_u128(1), RecordingActions::new())?;
+    /// # let profile = ResourceProfile::builder().cpu_cores(1.0).build()?;
+    /// # let (instance_id, slot_id) = (InstanceId::from_u128(1), SlotId::new("worker-1", 0));
+    /// # let report = SlotReport::new(vec![SlotStatus::free(slot_id.clone(), profile.clone())]);
+    /// # let gateway = ScriptedGateway::new();
+    /// # gateway.answer_requests(GatewayAnswer::Later);
+    /// # let connection = TaskExecutorConnection::new("worker-1", instance_id, gateway.clone());
+    /// # let registered = manager.register_task_manager(connection, &report)?;
+    /// # let allocation_id = AllocationId::from_u128(1);
+    /// # let request = SlotRequest::new(JobId::from_u128(7), allocation_id, profile, "job-master-7");
+    /// # let accepted = manager.register_slot_request(request)?;
+    /// // The task executor answers the request that its gateway has sent.
+    /// let attempt_id = AttemptId { leader_id: LeaderId::from_u128(1), allocation_id, number: 1 };
+    /// let answer = Ok(Acknowledge::new().with_revision(1));
+    /// assert_eq!(manager.answer_slot_request(attempt_id, answer), SlotAnswerOutcome::Applied);
+    /// assert_eq!(manager.allocation_status(allocation_id), Some(AllocationStatus::Granted { slot_id }));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn answer_slot_request(&mut self, attempt_id: AttemptId, result: SlotResult) -> SlotAnswerOutcome {
+        if self.begin_input().is_err() {
+            return SlotAnswerOutcome::Unknown;
+        }
+        let outcome = self.core.answer(attempt_id, result);
+        if outcome == SlotAnswerOutcome::Applied {
+            self.finish_input();
+        }
+        outcome
+    }
+
+    /// Sets the number of workers of earlier leaderships that are expected to register, and ends
+    /// the [recovery](crate::SlotManagerConfig::recovery_timeout) when they have.
+    ///
+    /// Count workers that run and workers that are being started.
+    ///
+    /// Each registration in this leadership counts, unless the worker was registered at that time.
+    /// So a worker that is lost and comes back counts twice. A later call replaces the number, for
+    /// example when the service learns that some are gone.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use slot_manager::testing::{ManualScheduledExecutor, RecordingActions, ScriptedGateway};
+    /// # use slot_manager::{error::*, message::*, outcome::*, *};
+    /// let config = SlotManagerConfig::default().with_recovery_timeout(Duration::from_secs(60));
+    /// # let mut manager = SlotManager::new(config, ManualScheduledExecutor::new())?;
+    /// manager.start(LeaderId::from_u128(2), RecordingActions::new())?;
+    /// // The cluster shows one worker of the former leader.
+    /// assert_eq!(manager.expect_workers(1), RecoveryOutcome::Waiting { missing: 1 });
+    ///
+    /// let connection = TaskExecutorConnection::new("worker-1", InstanceId::from_u128(1), ScriptedGateway::new());
+    /// let outcome = manager.register_task_manager(connection, &SlotReport::default())?;
+    /// assert_eq!(outcome, RegistrationOutcome::Registered);
+    /// assert_eq!(manager.end_recovery(), RecoveryOutcome::NotRecovering);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn expect_workers(&mut self, workers: usize) -> RecoveryOutcome {
+        if self.begin_input().is_err() {
+            return RecoveryOutcome::NotRecovering;
+        }
+        let outcome = self.core.worker_policy.expect_workers(workers);
+        if outcome == RecoveryOutcome::Ended {
+            self.finish_input();
+        }
+        outcome
+    }
+
+    /// Ends the [recovery](crate::SlotManagerConfig::recovery_timeout): no worker of an earlier
+    /// leadership will come. Workers that are needed are requested within the call.
+    ///
+    /// Call it right after the first start of a cluster.
+    pub fn end_recovery(&mut self) -> RecoveryOutcome {
+        self.expect_workers(0)
+    }
+
     /// Ends a worker request: the worker will not come.
     ///
     /// Its promised slots end. Requests bound to them are bound to other promised slots, or request
     /// another worker within this call. If starting workers fails fast, call this after a delay, or
-    /// answer the worker request with [`WorkerPromise::Declined`](crate::message::WorkerPromise::Declined),
-    /// which is retried later. Otherwise requests and failures alternate without a break.
+    /// answer the worker request with
+    /// [`WorkerPromise::Declined`](crate::message::WorkerPromise::Declined), which is retried
+    /// later. Otherwise requests and failures alternate without a break.
     ///
     /// Cost: O(slots that it promised).
-    ///
-    /// # Errors
-    /// [`NotStarted`]: nothing changed.
     ///
     /// # Example
     ///
@@ -208,7 +292,8 @@ where
     /// # let request = SlotRequest::new(JobId::from_u128(7), allocation_id, profile.clone(), "job-master-7");
     /// # let accepted = manager.register_slot_request(request)?;
     /// // No slot fits the request, so the manager has made worker request 1.
-    /// let outcome = manager.worker_failed(WorkerRequestId::new(1), "no machine available")?;
+    /// let worker_request = WorkerRequestId::new(LeaderId::from_u128(1), 1);
+    /// let outcome = manager.worker_failed(worker_request, "no machine available");
     /// assert_eq!(outcome, WorkerFailedOutcome::Forgotten { promised_slots: 1 });
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
@@ -216,14 +301,15 @@ where
         &mut self,
         worker_request: WorkerRequestId,
         cause: impl Into<Arc<str>>,
-    ) -> Result<WorkerFailedOutcome, NotStarted> {
-        self.begin_input()?;
-        let Some(key) = self.core.promises.find(worker_request) else {
+    ) -> WorkerFailedOutcome {
+        let is_started = self.begin_input().is_ok();
+        let number = self.core.number_of(worker_request).filter(|_| is_started);
+        let Some(key) = number.and_then(|number| self.core.promises.find(number)) else {
             tracing::debug!(%worker_request, "failure of an unknown worker request ignored");
-            return Ok(WorkerFailedOutcome::Unknown);
+            return WorkerFailedOutcome::Unknown;
         };
         let promised_slots = self.core.end_worker_request(key, &cause.into());
         self.finish_input();
-        Ok(WorkerFailedOutcome::Forgotten { promised_slots })
+        WorkerFailedOutcome::Forgotten { promised_slots }
     }
 }

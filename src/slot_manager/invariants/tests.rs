@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::error::SlotAllocationError;
 use crate::matching::SlotMatchingStrategy;
 use crate::message::WorkerPromise;
+use crate::outcome::ReportOutcome;
 use crate::slot_manager::collections::fingerprint_table::Fingerprint;
 use crate::slot_manager::state::allocations::AllocationEntry;
 use crate::slot_manager::state::core::Core;
@@ -16,7 +17,7 @@ use crate::slot_manager::state::task_managers::TaskManagerKey;
 use crate::testing::{GatewayAnswer, ManualScheduledExecutor, RecordingActions, ScriptedGateway};
 use crate::{
     AllocationId, InstanceId, JobId, LeaderId, ResourceId, ResourceProfile, SlotId, SlotManager, SlotManagerConfig,
-    SlotReport, SlotRequest, SlotStatus, TaskExecutorConnection, Timestamp, WorkerRequestId,
+    SlotReport, SlotRequest, SlotStatus, TaskExecutorConnection, Timestamp,
 };
 
 mod capacity;
@@ -60,12 +61,12 @@ fn slot(number: u32) -> SlotId {
 fn register(manager: &mut Manager, worker: &str, instance: u128, gateway: &ScriptedGateway, statuses: &[SlotStatus]) {
     let connection = TaskExecutorConnection::new(worker, InstanceId::from_u128(instance), gateway.clone());
     let registered = manager.register_task_manager(connection, &SlotReport::new(statuses.to_vec()));
-    registered.expect("a valid registration");
+    assert!(registered.is_ok());
 }
 
 fn report(manager: &mut Manager, statuses: &[SlotStatus]) {
     let reported = manager.report_slot_status(InstanceId::from_u128(1), &SlotReport::new(statuses.to_vec()));
-    reported.expect("a valid report");
+    assert_eq!(reported, Ok(ReportOutcome::Applied));
 }
 
 fn request(manager: &mut Manager, id: u128, required: f64) {
@@ -378,7 +379,7 @@ fn task_managers_that_disagree_with_their_lists() {
 fn promised_slots_that_disagree_with_their_requests_or_queues() {
     assert_found("does not match its promised slots", |world, core| {
         let worker_request = core.promises.records[world.bound_promise].worker_request;
-        core.promises.worker_requests[worker_request].id = WorkerRequestId::new(77);
+        core.promises.worker_requests[worker_request].number = 77;
     });
     assert_found("is in the wrong queues", |world, core| {
         core.promises.records[world.unbound_promise].bound_to = Some(world.bound_request);
@@ -404,9 +405,9 @@ fn promised_slots_that_disagree_with_their_requests_or_queues() {
     });
     assert_found("an unbound promised slot fits unbound request", |world, core| {
         let profile = core.requests.records[world.declined].profile;
-        let id = WorkerRequestId::new(77);
+        let number = 77;
         let (profiles, promised) = (&core.profiles, std::iter::once(profile));
-        for promise in core.promises.insert(id, Timestamp::MAX, profiles, promised) {
+        for promise in core.promises.insert(number, Timestamp::MAX, profiles, promised) {
             core.promises.push_unbound(profiles, promise);
         }
     });
@@ -480,6 +481,6 @@ fn work_that_a_call_left_undone() {
     let found = world.manager.check_invariants().expect_err("an answer is missing");
     assert_eq!(
         found.to_string(),
-        "invariant violated: 0 answers are awaited, but 1 attempts await one"
+        "invariant violated: 0 futures are awaited, but 1 attempts await one"
     );
 }

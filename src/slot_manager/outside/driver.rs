@@ -6,12 +6,12 @@ use std::task::Waker;
 
 use crate::error::ResourceManagerError;
 use crate::message::{
-    AllocateSlot, AllocationFailureCause, Release, ReleaseCause, ReleaseCheck, ReleaseDecision, Withdrawal,
-    WorkerPromise,
+    AllocateSlot, AllocationFailureCause, Release, ReleaseCheck, ReleaseDecision, ReleaseResource, SlotAnswer,
+    SlotResult, WithdrawResource, Withdrawal, WorkerPromise,
 };
 use crate::{
-    InstanceId, ResourceManagerActions, ResourceProfile, ScheduledExecutor, SlotRequest, TaskExecutorGateway,
-    Timestamp, WorkerRequestId,
+    ResourceManagerActions, ResourceProfile, ScheduledExecutor, SlotRequest, TaskExecutorGateway, Timestamp,
+    WorkerRequestId,
 };
 
 use super::pending_answers::{PendingAnswers, RpcAnswer};
@@ -20,20 +20,18 @@ use crate::slot_manager::collections::arena::Key;
 use crate::slot_manager::rules::Outside;
 use crate::slot_manager::state::core::Core;
 use crate::slot_manager::state::effects::{Notification, NotificationKind, UnsentAttempt};
-use crate::slot_manager::state::slots::{RpcKey, RpcState, SlotKey};
+use crate::slot_manager::state::slots::{RpcState, SlotKey};
 use crate::slot_manager::state::task_managers::TaskManagerKey;
-
-type ResultOf<G> = <<G as TaskExecutorGateway>::RequestSlotFuture as Future>::Output;
 
 /// The collaborators, the answers they owe, and the armed delay.
 pub(crate) struct Driver<A, G: TaskExecutorGateway, E: ScheduledExecutor> {
     /// Set from `start` to `suspend`.
     pub(crate) actions: Option<A>,
     /// By the index of the task manager's key.
-    gateways: Vec<Option<G>>,
+    gateways: Vec<Option<RegisteredGateway<G>>>,
     pub(crate) pending_answers: PendingAnswers<G::RequestSlotFuture>,
     /// Answers at hand, not applied yet.
-    pub(crate) answers: Vec<RpcAnswer<ResultOf<G>>>,
+    pub(crate) answers: Vec<RpcAnswer>,
     /// Set when an RPC became pending since the driving task was last woken.
     pub(crate) has_new_rpc: bool,
     pub(crate) backlog: Backlog,
@@ -45,6 +43,13 @@ pub(crate) struct Driver<A, G: TaskExecutorGateway, E: ScheduledExecutor> {
     pub(crate) armed_for: Timestamp,
     /// The earliest deadline for which the task was woken since its last poll; `MAX` if it was not.
     woken_for: Timestamp,
+}
+
+/// The gateway of a registration.
+struct RegisteredGateway<G> {
+    gateway: G,
+    /// Set once it was checked that the task executor sends revisions.
+    is_checked: bool,
 }
 
 impl<A, G, E> Driver<A, G, E>
@@ -84,14 +89,11 @@ where
         self.actions = Some(actions);
     }
 
-    pub(crate) fn actions_mut(&mut self) -> Option<&mut A> {
-        self.actions.as_mut()
-    }
-
     pub(crate) fn suspend(&mut self) -> Option<A> {
         let actions = self.actions.take()?;
-        self.gateways = Vec::new();
+        // First the futures: a gateway that drops their senders then wakes no task.
         self.pending_answers.clear();
+        self.gateways = Vec::new();
         self.answers.clear();
         self.has_new_rpc = false;
         self.backlog = Backlog::default();
@@ -108,7 +110,10 @@ where
             self.gateways.resize_with(index + 1, || None);
         }
         // The line above made room.
-        self.gateways[index] = Some(gateway);
+        self.gateways[index] = Some(RegisteredGateway {
+            gateway,
+            is_checked: false,
+        });
     }
 
     /// Drops the gateways of registrations that ended.
@@ -118,6 +123,33 @@ where
                 *gateway = None;
             }
         }
+    }
+}
+
+impl<A, G: TaskExecutorGateway, E: ScheduledExecutor> Driver<A, G, E> {
+    /// Returns the gateway of a registration.
+    pub(crate) fn gateway(&self, task_manager: TaskManagerKey) -> Option<&G> {
+        let registered = self.gateways.get(task_manager.index())?.as_ref()?;
+        Some(&registered.gateway)
+    }
+
+    /// Returns the gateway of a registration.
+    pub(crate) fn gateway_mut(&mut self, task_manager: TaskManagerKey) -> Option<&mut G> {
+        let registered = self.gateways.get_mut(task_manager.index())?.as_mut()?;
+        Some(&mut registered.gateway)
+    }
+}
+
+/// Logs that answers by futures can overtake the reports of a task executor that sends no
+/// revisions.
+#[cold]
+fn warn_without_revision(core: &Core, task_manager: TaskManagerKey) {
+    let owner = &core.task_managers.records[task_manager];
+    if owner.reported_revision().is_none() {
+        tracing::warn!(
+            resource_id = %owner.resource_id,
+            "reports have no revision beside answers by futures: an answer that overtakes a report loses its grant"
+        );
     }
 }
 
@@ -229,8 +261,8 @@ where
 
     fn send_frees(&mut self, core: &mut Core) {
         for (task_manager, free) in core.effects.frees.drain(..) {
-            if let Some(Some(gateway)) = self.gateways.get_mut(task_manager.index()) {
-                gateway.free_slot(free);
+            if let Some(gateway) = self.gateway_mut(task_manager) {
+                gateway.free_slot(&free);
             }
         }
     }
@@ -263,8 +295,8 @@ where
         }
     }
 
-    /// Calls the gateway of a slot and polls the answer once. Returns the answer, or the key of the
-    /// pending RPC.
+    /// Calls the gateway of a slot and polls a future once. Returns the result, or the state of the
+    /// RPC that awaits it.
     ///
     /// Returns `None` without a gateway: never, because a registered slot has one.
     #[inline]
@@ -273,14 +305,24 @@ where
         core: &Core,
         slot: SlotKey,
         request: &AllocateSlot,
-    ) -> Option<Result<ResultOf<G>, RpcKey>> {
+    ) -> Option<Result<SlotResult, RpcState>> {
         let task_manager = core.slots[slot].task_manager;
-        let Some(Some(gateway)) = self.gateways.get_mut(task_manager.index()) else {
+        let Some(Some(registered)) = self.gateways.get_mut(task_manager.index()) else {
             debug_assert!(false, "task manager {task_manager:?} has no gateway");
             return None;
         };
-        let answer = gateway.request_slot(request);
-        Some(self.pending_answers.start(slot, request.attempt, answer))
+        Some(match registered.gateway.request_slot(request) {
+            SlotAnswer::Ready(result) => Ok(result),
+            SlotAnswer::Later => Err(RpcState::AwaitedAsInput),
+            SlotAnswer::Future(future) => {
+                let answer = self.pending_answers.start(slot, request.attempt, future);
+                if answer.is_err() && !registered.is_checked {
+                    registered.is_checked = true;
+                    warn_without_revision(core, task_manager);
+                }
+                answer.map_err(RpcState::Awaited)
+            }
+        })
     }
 
     /// Queues an answer that is at hand, or notes that the RPC is pending.
@@ -289,16 +331,16 @@ where
         core: &mut Core,
         slot: SlotKey,
         attempt: u64,
-        answer: Result<ResultOf<G>, RpcKey>,
+        answer: Result<SlotResult, RpcState>,
     ) {
         match answer {
             Ok(result) => {
                 core.set_rpc_state(slot, RpcState::Answered);
                 self.answers.push(RpcAnswer { attempt, slot, result });
             }
-            Err(rpc) => {
-                core.set_rpc_state(slot, RpcState::Awaited(rpc));
-                self.has_new_rpc = true;
+            Err(awaited) => {
+                core.set_rpc_state(slot, awaited);
+                self.has_new_rpc |= matches!(awaited, RpcState::Awaited(_));
             }
         }
     }
@@ -324,24 +366,24 @@ where
         }
     }
 
-    fn withdraw_resource(&mut self, worker_request: WorkerRequestId) -> Withdrawal {
+    fn withdraw_resource(&mut self, withdraw: &WithdrawResource) -> Withdrawal {
         match &mut self.actions {
-            Some(actions) => actions.withdraw_resource(worker_request),
+            Some(actions) => actions.withdraw_resource(withdraw),
             None => Withdrawal::TooLate,
         }
     }
 
-    fn release_resource(&mut self, instance_id: InstanceId, cause: ReleaseCause) -> Release {
+    fn release_resource(&mut self, release: &ReleaseResource) -> Release {
         match &mut self.actions {
-            Some(actions) => actions.release_resource(instance_id, cause),
+            Some(actions) => actions.release_resource(release),
             None => Release::Declined,
         }
     }
 
     fn can_be_released(&mut self, task_manager: TaskManagerKey, check: &ReleaseCheck) -> ReleaseDecision {
-        match self.gateways.get_mut(task_manager.index()) {
-            Some(Some(gateway)) => gateway.can_be_released(check),
-            _ => ReleaseDecision::Keep,
+        match self.gateway_mut(task_manager) {
+            Some(gateway) => gateway.can_be_released(check),
+            None => ReleaseDecision::Keep,
         }
     }
 

@@ -13,6 +13,8 @@ use std::task::{Context, Poll, Wake, Waker};
 
 use futures::task::AtomicWaker;
 
+use crate::message::SlotResult;
+
 use crate::slot_manager::collections::arena::Key;
 use crate::slot_manager::state::slots::{RpcKey, SlotKey};
 
@@ -105,7 +107,7 @@ struct PendingRpc<F> {
 
 /// An answer and its attempt.
 #[derive(Debug)]
-pub(crate) struct RpcAnswer<T> {
+pub(crate) struct RpcAnswer<T = SlotResult> {
     pub(crate) attempt: u64,
     pub(crate) slot: SlotKey,
     pub(crate) result: T,

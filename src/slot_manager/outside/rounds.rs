@@ -53,6 +53,11 @@ where
         let (mut polls_left, mut deadlines_left) = (EVENTS_PER_POLL, EVENTS_PER_POLL);
         loop {
             core.begin_round(self.executor.now());
+            if !core.is_leading() {
+                // The leadership has ended. Its renewal wakes the task.
+                self.disarm();
+                return advance;
+            }
             if self.backlog.futures == 0 {
                 self.backlog = Backlog {
                     futures: self.pending_answers.num_woken(),

@@ -131,7 +131,7 @@ impl Core {
                 let promise = &self.promises.records[promise];
                 let worker = &self.promises.worker_requests[promise.worker_request];
                 WaitReason::PromisedWorker {
-                    worker_request: worker.id,
+                    worker_request: self.worker_request_id(worker.number),
                     until: worker.expires_at,
                 }
             }

@@ -63,7 +63,6 @@ impl<A, G: TaskExecutorGateway, E: ScheduledExecutor> SlotManager<A, G, E> {
             bound_promised_slots: core.promises.len() - unbound_promised_slots,
             unbound_promised_slots,
             pending_requests: core.requests.records.len(),
-            awaited_answers: self.num_awaited_answers(),
             counters: core.counters,
         }
     }
@@ -76,8 +75,12 @@ impl<A, G: TaskExecutorGateway, E: ScheduledExecutor> SlotManager<A, G, E> {
     /// increase it. Neither does a duplicate, a refused or unknown input, a poll without events, or
     /// time alone.
     ///
-    /// There is one exception: the [counters](Self::counters) of refused and stale inputs grow
-    /// without it. Counters are cheap to read each time. A new leadership does not reset the number.
+    /// There are two exceptions. The [counters](Self::counters) of refused and stale inputs grow
+    /// without it: they are cheap to read each time. A leadership with an end
+    /// [ends](Self::is_leading) without it. A new leadership does not reset the number.
+    ///
+    /// The number may grow although a view of yours shows the same. Compare two
+    /// [overviews](Self::overview) to see whether the numbers in them differ.
     ///
     /// # Example
     ///

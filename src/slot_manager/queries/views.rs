@@ -421,9 +421,10 @@ impl<'a> TaskManagerRegistration<'a> {
         &self.record().resource_id
     }
 
-    /// Returns the worker request that the worker named in its registration.
+    /// Returns the worker request of this leadership that the worker named in its registration.
     pub fn worker_request(&self) -> Option<WorkerRequestId> {
-        self.record().worker_request
+        let number = self.record().worker_request?;
+        Some(self.core.worker_request_id(number))
     }
 
     /// Returns the slots of the task manager, by number.
@@ -498,7 +499,8 @@ impl<'a> PromisedSlot<'a> {
     /// Returns the worker request that the promise answers.
     pub fn worker_request(&self) -> WorkerRequestId {
         let promise = &self.core.promises.records[self.key];
-        self.core.promises.worker_requests[promise.worker_request].id
+        let worker_request = &self.core.promises.worker_requests[promise.worker_request];
+        self.core.worker_request_id(worker_request.number)
     }
 
     /// Returns the promised resources of the slot.

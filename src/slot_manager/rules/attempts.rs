@@ -1,9 +1,11 @@
 //! Attempts: how they begin, what their answers do, and how they end.
 
 use crate::error::SlotAllocationError;
-use crate::message::{Acknowledge, AllocateSlot, Allocation, FreeSlot, GrantLoss};
+use crate::message::{AllocateSlot, Allocation, AttemptId, FreeSlot, GrantLoss, SlotResult};
+use crate::outcome::SlotAnswerOutcome;
 use crate::{AllocationId, LeaderId, SlotRequest};
 
+use crate::slot_manager::state::allocations::AllocationEntry;
 use crate::slot_manager::state::core::Core;
 use crate::slot_manager::state::effects::{AbandonedRpc, UnsentAttempt};
 use crate::slot_manager::state::requests::{RequestKey, RequestPhase};
@@ -79,11 +81,11 @@ impl Core {
         let timer = self.deadline_in(self.config.rpc_timeout);
         if let SlotPhase::InFlight(attempt) = &mut self.slots[slot].phase {
             let request = attempt.request;
-            if matches!(attempt.rpc, RpcState::Awaited(_)) {
+            if attempt.rpc.is_awaited() {
                 self.requests.rpc_timeouts.disarm(&mut self.requests.records, request);
             }
             attempt.rpc = rpc;
-            if matches!(rpc, RpcState::Awaited(_)) {
+            if rpc.is_awaited() {
                 self.requests.records[request].timer = timer;
                 self.requests.rpc_timeouts.arm(&mut self.requests.records, request);
             }
@@ -93,14 +95,32 @@ impl Core {
 
 /// Answers.
 impl Core {
+    /// Applies an answer that comes as an input.
+    pub(crate) fn answer(&mut self, id: AttemptId, result: SlotResult) -> SlotAnswerOutcome {
+        let Some((slot, attempt)) = self.find_attempt(id) else {
+            tracing::debug!(attempt = %id, "answer to an unknown attempt ignored");
+            return SlotAnswerOutcome::Unknown;
+        };
+        // If the gateway returned a future as well, the first answer counts.
+        self.abandon(slot, attempt);
+        self.apply_answer(slot, attempt.number, result);
+        SlotAnswerOutcome::Applied
+    }
+
+    fn find_attempt(&self, id: AttemptId) -> Option<(SlotKey, Attempt)> {
+        let Some(AllocationEntry::Pending(request)) = self.find_allocation(id.allocation_id) else {
+            return None;
+        };
+        let RequestPhase::InFlight(slot) = self.requests.records[request].phase else {
+            return None;
+        };
+        let attempt = self.current_attempt(slot, id.number)?;
+        (self.leader_id == Some(id.leader_id)).then_some((slot, attempt))
+    }
+
     /// Applies the answer to an attempt and commits. The answer to an attempt that has ended
     /// changes nothing.
-    pub(crate) fn apply_answer(
-        &mut self,
-        slot: SlotKey,
-        number: u64,
-        result: Result<Acknowledge, SlotAllocationError>,
-    ) {
+    pub(crate) fn apply_answer(&mut self, slot: SlotKey, number: u64, result: SlotResult) {
         let Some(mut attempt) = self.current_attempt(slot, number) else {
             return;
         };
@@ -256,13 +276,15 @@ impl Core {
         self.detach_slot(slot);
     }
 
-    /// Drops the future of an attempt whose answer is awaited.
+    /// Awaits the answer to an attempt no more.
     fn abandon(&mut self, slot: SlotKey, attempt: Attempt) {
         if let RpcState::Awaited(rpc) = attempt.rpc {
             self.effects.abandoned.push(AbandonedRpc {
                 rpc,
                 attempt: attempt.number,
             });
+        }
+        if attempt.rpc.is_awaited() {
             self.set_rpc_state(slot, RpcState::Answered);
         }
     }

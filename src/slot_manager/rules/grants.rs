@@ -1,8 +1,8 @@
 //! Grants: allocations that hold slots, and how they end.
 
-use crate::AllocationId;
-use crate::message::{Allocation, GrantLoss, RequestFailure};
-use crate::outcome::FreeSlotOutcome;
+use crate::message::{Allocation, GrantLoss, RequestFailure, SlotFreed};
+use crate::outcome::SlotFreedOutcome;
+use crate::{AllocationId, InstanceId};
 
 use crate::slot_manager::collections::fingerprint_table::Fingerprint;
 use crate::slot_manager::state::allocations::AllocationEntry;
@@ -93,10 +93,41 @@ impl Core {
 
 /// End.
 impl Core {
-    /// Ends the grant of a slot, or the attempt in flight to it, because its task executor has
-    /// freed it.
-    pub(crate) fn freed(&mut self, slot: SlotKey, allocation_id: AllocationId) -> FreeSlotOutcome {
-        use FreeSlotOutcome as Outcome;
+    /// Applies the news that a task executor has freed a slot.
+    pub(crate) fn freed(&mut self, slot: SlotKey, freed: &SlotFreed) -> SlotFreedOutcome {
+        use SlotFreedOutcome as Outcome;
+        let allocation_id = freed.allocation_id();
+        if let Some((instance_id, revision)) = freed.revision() {
+            if self.is_outdated(slot, instance_id, revision) {
+                return Outcome::Outdated;
+            }
+            // Even if the manager knew already: an older report would give the slot back.
+            self.see_revision(slot, Some(revision));
+            self.changes += 1;
+            return self.end_holding(slot, freed);
+        }
+        let outcome = self.end_holding(slot, freed);
+        if let Outcome::Freed | Outcome::FreedInFlight = outcome {
+            self.recent_frees.note(slot, allocation_id);
+        }
+        outcome
+    }
+
+    /// Returns `true` if a message about a freed slot is of another registration, or if a report
+    /// that was applied shows the slot after it was freed.
+    ///
+    /// While the slot is in flight, such a report was no news about the attempt.
+    fn is_outdated(&self, slot: SlotKey, instance_id: InstanceId, revision: u64) -> bool {
+        let slot = &self.slots[slot];
+        let owner = &self.task_managers.records[slot.task_manager];
+        let is_reported = owner.reported_revision().is_some_and(|reported| reported >= revision);
+        owner.instance_id != instance_id || (is_reported && !matches!(slot.phase, SlotPhase::InFlight(_)))
+    }
+
+    /// Ends the grant of a slot, or the attempt in flight to it, if this allocation has it.
+    fn end_holding(&mut self, slot: SlotKey, freed: &SlotFreed) -> SlotFreedOutcome {
+        use SlotFreedOutcome as Outcome;
+        let allocation_id = freed.allocation_id();
         match self.slots[slot].phase {
             SlotPhase::Allocated { allocation, .. } if allocation.id != allocation_id => Outcome::HeldByAnother {
                 allocation_id: allocation.id,
@@ -109,6 +140,10 @@ impl Core {
                 let wanted = self.requests.records[attempt.request].allocation_id;
                 if wanted != allocation_id {
                     return Outcome::HeldByAnother { allocation_id: wanted };
+                }
+                if freed.attempt().is_some_and(|freed| freed < attempt.number) {
+                    // The allocation held the slot before. The attempt in flight goes on.
+                    return Outcome::Outdated;
                 }
                 // The request was served before its answer came. The free keeps a task executor
                 // that sees the request only now from giving the slot again.

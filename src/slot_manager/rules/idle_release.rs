@@ -1,7 +1,7 @@
 //! Idle task managers: when the idle period begins, and how the task manager is released.
 
 use crate::InstanceId;
-use crate::message::{Release, ReleaseCause, ReleaseCheck, ReleaseDecision};
+use crate::message::{Release, ReleaseCause, ReleaseCheck, ReleaseDecision, ReleaseResource};
 use crate::outcome::ReleaseAnswerOutcome;
 
 use super::Outside;
@@ -170,7 +170,15 @@ impl Core {
             idle_since,
             idle_period,
         };
-        let release = outside.release_resource(instance_id, cause);
+        let resource_id = record.resource_id.clone();
+        let worker_request = record.worker_request.map(|number| self.worker_request_id(number));
+        let release = outside.release_resource(&ReleaseResource {
+            resource_id,
+            instance_id,
+            worker_request,
+            is_blocked: self.is_blocked(task_manager),
+            cause,
+        });
         tracing::info!(%instance_id, ?release, "release of idle task manager requested");
         // If it is declined, the idle timeout that is armed already asks again.
         if release == Release::Accepted {

@@ -5,11 +5,11 @@
 
 use std::sync::Arc;
 
-use crate::{ResourceProfile, WorkerRequestId};
+use crate::ResourceProfile;
 
 use crate::slot_manager::state::core::Core;
 use crate::slot_manager::state::profile_queues::Fitting;
-use crate::slot_manager::state::promises::{PromiseKey, WorkerRequestKey};
+use crate::slot_manager::state::promises::{PromiseKey, WorkerRequestKey, WorkerRequestNumber};
 use crate::slot_manager::state::requests::{RequestKey, RequestPhase, WorkerAsk};
 use crate::slot_manager::state::slots::SlotKey;
 
@@ -97,7 +97,7 @@ impl Core {
     pub(crate) fn promise_for(
         &mut self,
         request: RequestKey,
-        worker_request: WorkerRequestId,
+        worker_request: WorkerRequestNumber,
         promised: &[ResourceProfile],
     ) {
         let promises = self.promise(worker_request, promised);
@@ -118,11 +118,17 @@ impl Core {
     }
 
     /// Records promised slots. They are in no queue: the caller binds each.
-    pub(crate) fn promise(&mut self, worker_request: WorkerRequestId, promised: &[ResourceProfile]) -> Vec<PromiseKey> {
+    pub(crate) fn promise(
+        &mut self,
+        worker_request: WorkerRequestNumber,
+        promised: &[ResourceProfile],
+    ) -> Vec<PromiseKey> {
         if promised.is_empty() {
             return Vec::new();
         }
-        tracing::info!(%worker_request, slots = promised.len(), "worker promised");
+        tracing::info!(
+            worker_request = %self.worker_request_id(worker_request), slots = promised.len(), "worker promised"
+        );
         let expires_at = self.deadline_in(self.config.worker_registration_timeout);
         let profiles = &mut self.profiles;
         let keys: Vec<_> = promised.iter().map(|profile| profiles.acquire(profile)).collect();
@@ -150,7 +156,7 @@ impl Core {
     /// Ends the promises of a worker that will not come. Returns the number of slots it still
     /// promised.
     pub(crate) fn end_worker_request(&mut self, worker_request: WorkerRequestKey, cause: &Arc<str>) -> usize {
-        let worker_request_id = self.promises.worker_requests[worker_request].id;
+        let worker_request_id = self.worker_request_id(self.promises.worker_requests[worker_request].number);
         let promised_slots = self.forget_worker_request(worker_request);
         tracing::warn!(worker_request = %worker_request_id, promised_slots, %cause, "promised worker will not come");
         self.counters.promises_broken += 1;

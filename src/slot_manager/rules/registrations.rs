@@ -1,21 +1,21 @@
-//! Registrations of task managers: each is one transaction, checked whole before anything
-//! transaction.
+//! Registrations of task managers: each is one transaction, checked whole before anything changes.
 
 use crate::config::Limit;
 use crate::config::Quantity;
-use crate::error::SlotReportError;
+use crate::error::RegistrationError;
 use crate::message::{Allocation, GrantLoss};
 use crate::outcome::RegistrationOutcome;
-use crate::{InstanceId, ResourceId, SlotReport, SlotStatus, WorkerRequestId};
+use crate::{InstanceId, ResourceId, SlotReport, SlotStatus};
 
 use crate::slot_manager::state::core::Core;
 use crate::slot_manager::state::profile_queues::Fitting;
+use crate::slot_manager::state::promises::WorkerRequestNumber;
 use crate::slot_manager::state::task_managers::{TaskManager, TaskManagerKey};
 
 /// The result of a registration.
 pub(crate) struct Registration {
     pub(crate) outcome: RegistrationOutcome,
-    /// The registration that began; `None` for a report or a refusal.
+    /// The registration that began; `None` for a report.
     pub(crate) begun: Option<TaskManagerKey>,
 }
 
@@ -25,14 +25,14 @@ impl Core {
         &mut self,
         resource_id: &ResourceId,
         instance_id: InstanceId,
-        worker_request: Option<WorkerRequestId>,
+        worker_request: Option<WorkerRequestNumber>,
         report: &SlotReport,
-    ) -> Result<Registration, SlotReportError> {
+    ) -> Result<Registration, RegistrationError> {
         if let Some(known) = self.task_managers.by_instance(&instance_id) {
             let registered = &self.task_managers.records[known].resource_id;
             if registered != resource_id {
                 self.counters.reports_refused += 1;
-                return Err(SlotReportError::InstanceOfAnotherWorker {
+                return Err(RegistrationError::InstanceOfAnotherWorker {
                     instance_id,
                     registered: registered.clone(),
                     resource_id: resource_id.clone(),
@@ -47,8 +47,7 @@ impl Core {
             if let Some(limit) = self.limit_of_newcomer(worker_request, report) {
                 tracing::warn!(%resource_id, %instance_id, %limit, "task manager refused: beyond the limit");
                 self.counters.task_managers_refused += 1;
-                let outcome = RegistrationOutcome::Refused { limit };
-                return Ok(Registration { outcome, begun: None });
+                return Err(RegistrationError::LimitReached { limit });
             }
         }
         let mut previous_slots = Vec::new();
@@ -73,6 +72,9 @@ impl Core {
         self.note_revision(begun, report);
         self.apply(begun, report, &previous_slots);
         self.update_losses(begun);
+        if previous.is_none() {
+            self.worker_policy.worker_registered();
+        }
         let slots = report.statuses().len();
         tracing::info!(%resource_id, %instance_id, slots, ?outcome, "task manager registered");
         Ok(Registration {
@@ -85,7 +87,7 @@ impl Core {
     ///
     /// A worker without slots, with a held slot, or with a slot that fulfils a promise is always
     /// admitted.
-    fn limit_of_newcomer(&self, named: Option<WorkerRequestId>, report: &SlotReport) -> Option<Limit> {
+    fn limit_of_newcomer(&self, named: Option<WorkerRequestNumber>, report: &SlotReport) -> Option<Limit> {
         if !self.worker_policy.is_limited() {
             return None;
         }

@@ -1,9 +1,9 @@
 //! Slot reports. Each is one transaction, validated before anything changes.
 
-use crate::error::SlotReportError;
+use crate::error::InvalidReport;
 use crate::message::{Allocation, GrantLoss};
 use crate::outcome::{ReportOutcome, Stale};
-use crate::{ResourceId, SlotReport, SlotStatus};
+use crate::{AllocationId, ResourceId, SlotReport, SlotStatus};
 
 use crate::slot_manager::state::core::Core;
 use crate::slot_manager::state::slot_totals::SlotUsage;
@@ -16,7 +16,7 @@ impl Core {
         &mut self,
         task_manager: TaskManagerKey,
         report: &SlotReport,
-    ) -> Result<ReportOutcome, SlotReportError> {
+    ) -> Result<ReportOutcome, InvalidReport> {
         let changes_nothing = self.is_unchanged_by(task_manager, report);
         if !changes_nothing {
             let resource_id = self.task_managers.records[task_manager].resource_id.clone();
@@ -84,7 +84,7 @@ impl Core {
     }
 
     /// Validates a report and counts it if it is refused.
-    pub(crate) fn validate(&mut self, resource_id: &ResourceId, report: &SlotReport) -> Result<(), SlotReportError> {
+    pub(crate) fn validate(&mut self, resource_id: &ResourceId, report: &SlotReport) -> Result<(), InvalidReport> {
         validate(resource_id, report).inspect_err(|_| self.counters.reports_refused += 1)
     }
 
@@ -129,6 +129,7 @@ impl Core {
             if let Some(allocation) = status.allocation() {
                 if let Some(slot) = self.reported_slot(task_manager, status) {
                     if self.slots[slot].allocation() != Some(allocation) {
+                        self.note_if_taken_back(slot, allocation.id);
                         self.adopt(slot, allocation);
                     }
                 }
@@ -153,6 +154,17 @@ impl Core {
             ) {
                 self.fulfil_promise(slot);
             }
+        }
+    }
+
+    /// Counts a slot that a report gives back to the allocation for which it was freed just before.
+    fn note_if_taken_back(&mut self, slot: SlotKey, allocation_id: AllocationId) {
+        if self.recent_frees.take(slot, allocation_id) {
+            self.counters.frees_taken_back += 1;
+            tracing::warn!(
+                slot_id = %self.slot_id(slot), %allocation_id,
+                "report takes back a slot that was just freed: it is older, and reports or frees lack revisions"
+            );
         }
     }
 
@@ -288,12 +300,12 @@ impl Core {
 }
 
 /// Checks that a report names only slots of its worker, and each once.
-fn validate(resource_id: &ResourceId, report: &SlotReport) -> Result<(), SlotReportError> {
+fn validate(resource_id: &ResourceId, report: &SlotReport) -> Result<(), InvalidReport> {
     let statuses = report.statuses();
     for status in statuses {
         if status.slot_id().resource_id() != resource_id {
             tracing::warn!(%resource_id, slot_id = %status.slot_id(), "slot report refused: slot of another worker");
-            return Err(SlotReportError::ForeignSlot {
+            return Err(InvalidReport::ForeignSlot {
                 resource_id: resource_id.clone(),
                 slot_id: status.slot_id().clone(),
             });
@@ -312,7 +324,7 @@ fn validate(resource_id: &ResourceId, report: &SlotReport) -> Result<(), SlotRep
     match sorted.windows(2).find_map(twice) {
         Some(slot_id) => {
             tracing::warn!(%slot_id, "slot report refused: slot named twice");
-            Err(SlotReportError::DuplicateSlot { slot_id })
+            Err(InvalidReport::DuplicateSlot { slot_id })
         }
         None => Ok(()),
     }

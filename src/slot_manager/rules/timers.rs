@@ -42,8 +42,8 @@ impl Timer {
 }
 
 impl Core {
-    /// Returns the earliest deadline of each timer, in the order of [`Timer::ALL`]; `MAX` if none is
-    /// armed.
+    /// Returns the earliest deadline of each timer, in the order of [`Timer::ALL`]; `MAX` if none
+    /// is armed.
     #[inline]
     fn deadlines(&self) -> [Timestamp; Timer::ALL.len()] {
         [

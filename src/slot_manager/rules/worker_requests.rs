@@ -1,14 +1,13 @@
 //! Worker requests: when one is made, what its answer does, and when it is withdrawn.
 
-use crate::WorkerRequestId;
 use crate::config::Limit;
 use crate::config::Quantity;
 use crate::error::ResourceManagerError;
-use crate::message::{RequestFailure, Withdrawal, WorkerPromise};
+use crate::message::{RequestFailure, WithdrawResource, Withdrawal, WithdrawalCause, WorkerPromise};
 
 use super::Outside;
 use crate::slot_manager::state::core::Core;
-use crate::slot_manager::state::promises::WorkerRequestKey;
+use crate::slot_manager::state::promises::{WorkerRequestKey, WorkerRequestNumber};
 use crate::slot_manager::state::requests::{RequestKey, RequestPhase, WorkerAsk};
 use crate::slot_manager::state::slot_totals::SlotUsage;
 
@@ -84,7 +83,8 @@ impl Core {
     fn request_worker_for(&mut self, outside: &mut impl Outside, request: RequestKey) {
         let worker_request = self.next_worker_request();
         let asked = self.requests.records[request].profile;
-        let answer = outside.allocate_resource(worker_request, &self.profiles[asked]);
+        let id = self.worker_request_id(worker_request);
+        let answer = outside.allocate_resource(id, &self.profiles[asked]);
         match self.within_limits(outside, worker_request, answer) {
             Ok(WorkerPromise::Slots(profiles)) => self.promise_for(request, worker_request, &profiles),
             Ok(WorkerPromise::Unspecified) => {
@@ -128,11 +128,12 @@ impl Core {
         self.enqueue(request);
     }
 
-    fn next_worker_request(&mut self) -> WorkerRequestId {
+    /// Returns the number of the next worker request.
+    fn next_worker_request(&mut self) -> WorkerRequestNumber {
         self.changes += 1;
         self.worker_requests += 1;
         self.counters.workers_requested += 1;
-        WorkerRequestId::new(self.worker_requests)
+        self.worker_requests
     }
 }
 
@@ -160,27 +161,29 @@ impl Core {
     fn within_limits(
         &self,
         outside: &mut impl Outside,
-        worker_request: WorkerRequestId,
+        worker_request: WorkerRequestNumber,
         answer: PromiseResult,
     ) -> PromiseResult {
-        if self.worker_policy.is_limited() && self.exceeds_limits(worker_request, &answer) {
-            let _: Withdrawal = outside.withdraw_resource(worker_request);
-            return Ok(WorkerPromise::Declined);
+        if self.worker_policy.is_limited() {
+            if let Some(limit) = self.limit_exceeded_by(&answer) {
+                let worker_request = self.worker_request_id(worker_request);
+                tracing::warn!(%worker_request, %limit, "promise declined: beyond the limit");
+                let cause = WithdrawalCause::LimitReached { limit };
+                let _: Withdrawal = outside.withdraw_resource(&WithdrawResource { worker_request, cause });
+                return Ok(WorkerPromise::Declined);
+            }
         }
         answer
     }
 
-    fn exceeds_limits(&self, worker_request: WorkerRequestId, answer: &PromiseResult) -> bool {
+    /// Returns the limit that the promised slots of an answer would exceed.
+    fn limit_exceeded_by(&self, answer: &PromiseResult) -> Option<Limit> {
         let Ok(WorkerPromise::Slots(profiles)) = answer else {
-            return false;
+            return None;
         };
         let slots = profiles.iter().map(Quantity::of_slot);
         let with_it = slots.fold(self.present(), |sum, slot| sum + slot);
-        let Some(limit) = self.worker_policy.exceeded_by(with_it) else {
-            return false;
-        };
-        tracing::warn!(%worker_request, slots = profiles.len(), %limit, "promise declined: beyond the limit");
-        true
+        self.worker_policy.exceeded_by(with_it)
     }
 }
 
@@ -223,12 +226,13 @@ impl Core {
             return false;
         };
         let worker_request = self.next_worker_request();
-        let answer = outside.allocate_resource(worker_request, &profile);
+        let answer = outside.allocate_resource(self.worker_request_id(worker_request), &profile);
         let promised = match self.within_limits(outside, worker_request, answer) {
             Ok(WorkerPromise::Slots(profiles)) => profiles,
             Ok(WorkerPromise::Unspecified) => self.worker_policy.described_slots().unwrap_or_default(),
             Ok(WorkerPromise::Declined) => Vec::new(),
             Err(error) => {
+                let worker_request = self.worker_request_id(worker_request);
                 tracing::warn!(%worker_request, %error, "reserve worker request failed");
                 Vec::new()
             }
@@ -248,9 +252,10 @@ impl Core {
     /// Asks to withdraw each surplus worker, once.
     pub(crate) fn withdraw_surplus_workers(&mut self, outside: &mut impl Outside) {
         while let Some(key) = self.next_surplus_worker() {
-            let worker_request = self.promises.worker_requests[key].id;
+            let worker_request = self.worker_request_id(self.promises.worker_requests[key].number);
             self.promises.mark_withdrawal_requested(key);
-            if outside.withdraw_resource(worker_request) == Withdrawal::Confirmed {
+            let cause = WithdrawalCause::NotNeeded;
+            if outside.withdraw_resource(&WithdrawResource { worker_request, cause }) == Withdrawal::Confirmed {
                 tracing::info!(%worker_request, "promised worker withdrawn");
                 self.counters.workers_withdrawn += 1;
                 self.forget_worker_request(key);

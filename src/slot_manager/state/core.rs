@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::config::Capacity;
 use crate::outcome::AllocationStatus;
 use crate::overview::Counters;
-use crate::{AllocationId, LeaderId, SlotId, SlotManagerConfig, Timestamp};
+use crate::{AllocationId, LeaderId, SlotId, SlotManagerConfig, Timestamp, WorkerRequestId};
 
 use crate::slot_manager::collections::arena::Arena;
 use crate::slot_manager::collections::backoff_queues::BackoffQueues;
@@ -16,7 +16,8 @@ use crate::slot_manager::state::blocked::Blocking;
 use crate::slot_manager::state::effects::Effects;
 use crate::slot_manager::state::free_slots::FreeSlotIndex;
 use crate::slot_manager::state::profile_queues::Profiles;
-use crate::slot_manager::state::promises::Promises;
+use crate::slot_manager::state::promises::{Promises, WorkerRequestNumber};
+use crate::slot_manager::state::recent_frees::RecentFrees;
 use crate::slot_manager::state::releases::Releases;
 use crate::slot_manager::state::requests::{PendingRequests, RequestPhase};
 use crate::slot_manager::state::slot_totals::SlotTotals;
@@ -30,6 +31,8 @@ use crate::slot_manager::state::worker_policy::WorkerPolicyState;
 pub(crate) struct Core {
     pub(crate) config: SlotManagerConfig,
     pub(crate) leader_id: Option<LeaderId>,
+    /// The time when the leadership ends by itself.
+    pub(crate) leads_until: Timestamp,
     /// The time of the present call.
     pub(crate) now: Timestamp,
     /// The earliest time at which a deadline armed in the present call may fall due.
@@ -44,6 +47,7 @@ pub(crate) struct Core {
     pub(crate) allocations: Allocations,
     pub(crate) task_managers: TaskManagers,
     pub(crate) promises: Promises,
+    pub(crate) recent_frees: RecentFrees,
     pub(crate) slot_totals: SlotTotals,
     pub(crate) blocking: Blocking,
     pub(crate) releases: Releases,
@@ -67,6 +71,7 @@ impl Core {
     pub(crate) fn new(config: SlotManagerConfig) -> Self {
         Self {
             leader_id: None,
+            leads_until: Timestamp::MAX,
             now: Timestamp::ZERO,
             earliest_rearm: Timestamp::ZERO,
             profiles: Profiles::new(),
@@ -78,6 +83,7 @@ impl Core {
             allocations: Allocations::new(),
             task_managers: TaskManagers::new(),
             promises: Promises::new(),
+            recent_frees: RecentFrees::default(),
             slot_totals: SlotTotals::default(),
             blocking: Blocking::default(),
             releases: Releases::new(),
@@ -110,6 +116,7 @@ impl Core {
     pub(crate) fn clear(&mut self) {
         self.changes += 1;
         self.leader_id = None;
+        self.leads_until = Timestamp::MAX;
         self.profiles.clear();
         self.slots.clear();
         self.free_slots.clear();
@@ -119,12 +126,20 @@ impl Core {
         self.allocations.clear();
         self.task_managers.clear();
         self.promises.clear();
+        self.recent_frees.clear();
         self.slot_totals.clear();
         self.blocking.clear();
         self.releases.clear();
         self.worker_policy.clear();
         self.effects.clear();
         self.transaction = Transaction::default();
+    }
+
+    /// Returns `true` from the start to the end of a leadership, as of the time of the present
+    /// call.
+    #[inline]
+    pub(crate) fn is_leading(&self) -> bool {
+        self.leader_id.is_some() && (self.now < self.leads_until || self.leads_until == Timestamp::MAX)
     }
 
     /// Begins an input. It handles no due deadlines, and arms new ones exactly as configured.
@@ -152,6 +167,18 @@ impl Core {
             self.task_managers.records[slot.task_manager].resource_id.clone(),
             slot.number,
         )
+    }
+
+    /// Returns the id of a worker request of this leadership.
+    pub(crate) fn worker_request_id(&self, number: WorkerRequestNumber) -> WorkerRequestId {
+        // Worker requests exist only while there is a leader.
+        let leader_id = self.leader_id.unwrap_or(LeaderId::from_u128(0));
+        WorkerRequestId::new(leader_id, number)
+    }
+
+    /// Returns the number of a worker request; `None` if it is of another leadership.
+    pub(crate) fn number_of(&self, worker_request: WorkerRequestId) -> Option<WorkerRequestNumber> {
+        (self.leader_id == Some(worker_request.leader_id())).then_some(worker_request.number())
     }
 
     pub(crate) fn find_slot(&self, slot_id: &SlotId) -> Option<SlotKey> {

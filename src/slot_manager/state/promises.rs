@@ -5,7 +5,7 @@
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
 
-use crate::{ResourceProfile, Timestamp, WorkerRequestId};
+use crate::{ResourceProfile, Timestamp};
 
 use crate::slot_manager::collections::arena::{Arena, key};
 use crate::slot_manager::collections::deadline_list::{DeadlineList, Timed};
@@ -40,10 +40,13 @@ pub(crate) struct Promise {
     worker_links: Links<PromiseKey>,
 }
 
+/// The number of a worker request in the present leadership.
+pub(crate) type WorkerRequestNumber = u64;
+
 /// A worker request and its promised slots.
 #[derive(Debug)]
 pub(crate) struct WorkerRequest {
-    pub(crate) id: WorkerRequestId,
+    pub(crate) number: WorkerRequestNumber,
     pub(crate) expires_at: Timestamp,
     pub(crate) slots: List<OfWorkerRequest, PromiseKey>,
     num_slots: usize,
@@ -105,9 +108,9 @@ impl Timed<Expiry, WorkerRequestKey> for WorkerRequest {
     }
 }
 
-impl Identified<WorkerRequestId> for WorkerRequest {
-    fn id(&self) -> &WorkerRequestId {
-        &self.id
+impl Identified<WorkerRequestNumber> for WorkerRequest {
+    fn id(&self) -> &WorkerRequestNumber {
+        &self.number
     }
 }
 
@@ -117,17 +120,17 @@ pub(crate) struct Promises {
     pub(crate) records: Arena<PromiseKey, Promise>,
     pub(crate) worker_requests: Arena<WorkerRequestKey, WorkerRequest>,
     pub(crate) expiries: DeadlineList<Expiry, WorkerRequestKey>,
-    by_id: IdIndex<WorkerRequestId, WorkerRequestKey>,
+    by_number: IdIndex<WorkerRequestNumber, WorkerRequestKey>,
     all: ProfileQueues<All, PromiseKey>,
     unbound: ProfileQueues<Unbound, PromiseKey>,
     num_unbound: usize,
     next_sequence: u64,
     /// Set while one of the two lists below may have a member.
     has_surplus: bool,
-    /// Worker requests that became surplus in this call. The id fences the key.
-    surplus_candidates: Vec<(WorkerRequestKey, WorkerRequestId)>,
+    /// Worker requests that became surplus in this call. The number fences the key.
+    surplus_candidates: Vec<(WorkerRequestKey, WorkerRequestNumber)>,
     /// Surplus worker requests: fewest slots first, then newest first.
-    surplus: BTreeSet<(usize, Reverse<WorkerRequestId>, WorkerRequestKey)>,
+    surplus: BTreeSet<(usize, Reverse<WorkerRequestNumber>, WorkerRequestKey)>,
 }
 
 impl Promises {
@@ -136,7 +139,7 @@ impl Promises {
             records: Arena::new(),
             worker_requests: Arena::new(),
             expiries: DeadlineList::default(),
-            by_id: IdIndex::new(),
+            by_number: IdIndex::new(),
             all: ProfileQueues::new(),
             unbound: ProfileQueues::new(),
             num_unbound: 0,
@@ -160,13 +163,13 @@ impl Promises {
     /// The slots are unbound, and not yet in a queue of unbound slots.
     pub(crate) fn insert(
         &mut self,
-        id: WorkerRequestId,
+        number: WorkerRequestNumber,
         expires_at: Timestamp,
         profiles: &Profiles,
         promised: impl Iterator<Item = ProfileKey>,
     ) -> Vec<PromiseKey> {
         let worker_request = self.worker_requests.insert(WorkerRequest {
-            id,
+            number,
             expires_at,
             slots: List::default(),
             num_slots: 0,
@@ -175,7 +178,7 @@ impl Promises {
             links: Links::default(),
         });
         self.note_if_surplus(worker_request);
-        self.by_id.insert(&self.worker_requests, worker_request);
+        self.by_number.insert(&self.worker_requests, worker_request);
         self.expiries.arm(&mut self.worker_requests, worker_request);
         promised
             .map(|profile| {
@@ -234,7 +237,7 @@ impl Promises {
         let worker = &mut self.worker_requests[key];
         if worker.num_bound == 0 && worker.withdrawal == WithdrawalState::None {
             worker.withdrawal = WithdrawalState::Noted;
-            self.surplus_candidates.push((key, worker.id));
+            self.surplus_candidates.push((key, worker.number));
             self.has_surplus = true;
         }
     }
@@ -243,7 +246,7 @@ impl Promises {
     fn remove_from_surplus(&mut self, key: WorkerRequestKey) {
         let worker = &self.worker_requests[key];
         if worker.withdrawal == WithdrawalState::Listed {
-            self.surplus.remove(&(worker.num_slots, Reverse(worker.id), key));
+            self.surplus.remove(&(worker.num_slots, Reverse(worker.number), key));
         }
     }
 
@@ -257,11 +260,11 @@ impl Promises {
     ///
     /// Worker requests whose withdrawal was requested already do not count.
     pub(crate) fn first_surplus(&mut self) -> Option<(usize, WorkerRequestKey)> {
-        for (key, id) in self.surplus_candidates.drain(..) {
+        for (key, number) in self.surplus_candidates.drain(..) {
             if let Some(worker) = self.worker_requests.get_mut(key) {
-                if worker.id == id && worker.withdrawal == WithdrawalState::Noted {
+                if worker.number == number && worker.withdrawal == WithdrawalState::Noted {
                     worker.withdrawal = WithdrawalState::Listed;
-                    self.surplus.insert((worker.num_slots, Reverse(id), key));
+                    self.surplus.insert((worker.num_slots, Reverse(number), key));
                 }
             }
         }
@@ -318,7 +321,7 @@ impl Promises {
         &self,
         profiles: &Profiles,
         slot: ProfileKey,
-        named: Option<WorkerRequestId>,
+        named: Option<WorkerRequestNumber>,
     ) -> Option<PromiseKey> {
         let fits = |promised: &ResourceProfile| profiles[slot].is_matching(promised);
         let Some(named) = named else {
@@ -349,7 +352,7 @@ impl Promises {
         &self,
         profiles: &Profiles,
         slot: Fitting<'_>,
-        named: Option<WorkerRequestId>,
+        named: Option<WorkerRequestNumber>,
     ) -> bool {
         match named {
             Some(named) => self.find(named).is_some(),
@@ -357,8 +360,8 @@ impl Promises {
         }
     }
 
-    pub(crate) fn find(&self, id: WorkerRequestId) -> Option<WorkerRequestKey> {
-        self.by_id.find(&self.worker_requests, &id)
+    pub(crate) fn find(&self, number: WorkerRequestNumber) -> Option<WorkerRequestKey> {
+        self.by_number.find(&self.worker_requests, &number)
     }
 
     /// Removes a promised slot, and with the last slot its worker request.
@@ -387,7 +390,7 @@ impl Promises {
         self.records.remove(promise);
         if self.worker_requests[worker_request].slots.is_empty() {
             self.expiries.disarm(&mut self.worker_requests, worker_request);
-            self.by_id.remove(&self.worker_requests, worker_request);
+            self.by_number.remove(&self.worker_requests, worker_request);
             self.worker_requests.remove(worker_request);
         }
         (profile, bound_to)
@@ -432,7 +435,7 @@ impl Promises {
     /// Returns `true` if a worker request is listed as surplus; for the check of invariants.
     pub(crate) fn is_listed(&self, key: WorkerRequestKey) -> bool {
         let worker = &self.worker_requests[key];
-        self.surplus.contains(&(worker.num_slots, Reverse(worker.id), key))
+        self.surplus.contains(&(worker.num_slots, Reverse(worker.number), key))
     }
 
     /// Breaks what [`is_consistent`](Self::is_consistent) checks, for its tests.

@@ -71,8 +71,17 @@ pub(crate) enum RpcState {
     Unsent,
     /// The answer is at hand. The present call applies it.
     Answered,
-    /// The answer is awaited, and the RPC timeout is armed.
+    /// The answer comes by a future, and the RPC timeout is armed.
     Awaited(RpcKey),
+    /// The answer comes by an input, and the RPC timeout is armed.
+    AwaitedAsInput,
+}
+
+impl RpcState {
+    /// Returns `true` while the RPC timeout is armed.
+    pub(crate) fn is_awaited(self) -> bool {
+        matches!(self, Self::Awaited(_) | Self::AwaitedAsInput)
+    }
 }
 
 /// The failed attempts on a slot since the last acknowledgement.

@@ -1,11 +1,12 @@
 //! The registrations of task managers.
 
-use crate::{InstanceId, ResourceId, Timestamp, WorkerRequestId};
+use crate::{InstanceId, ResourceId, Timestamp};
 
 use crate::slot_manager::collections::arena::{Arena, key};
 use crate::slot_manager::collections::deadline_list::{DeadlineList, Timed};
 use crate::slot_manager::collections::id_index::{IdIndex, Identified};
 use crate::slot_manager::collections::linked_list::{Links, List, linked};
+use crate::slot_manager::state::promises::WorkerRequestNumber;
 use crate::slot_manager::state::slots::SlotKey;
 
 key! {
@@ -27,7 +28,8 @@ pub(crate) struct TaskManager {
     pub(crate) allocated: u32,
     /// Boxed, because many task executors send no revisions.
     revisions: Option<Box<Revisions>>,
-    pub(crate) worker_request: Option<WorkerRequestId>,
+    /// The worker request of this leadership that the worker names.
+    pub(crate) worker_request: Option<WorkerRequestNumber>,
     /// Set while no slot is in flight or allocated.
     pub(crate) idle_since: Option<Timestamp>,
     /// The number of idle periods, including the present one.
@@ -51,7 +53,7 @@ impl TaskManager {
     pub(crate) fn new(
         resource_id: ResourceId,
         instance_id: InstanceId,
-        worker_request: Option<WorkerRequestId>,
+        worker_request: Option<WorkerRequestNumber>,
     ) -> Self {
         Self {
             resource_id,

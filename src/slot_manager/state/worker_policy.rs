@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::config::{Limit, Limits, Quantity, WorkerPolicy};
+use crate::outcome::RecoveryOutcome;
 use crate::{ResourceProfile, SlotManagerConfig, Timestamp};
 
 use super::requests::RequestKey;
@@ -28,6 +29,10 @@ pub(crate) struct WorkerPolicyState {
     reserve_backs_off_until: Option<Timestamp>,
     /// No worker is requested before this time.
     recovers_until: Option<Timestamp>,
+    /// The recovery ends when this number of workers has registered.
+    expected_workers: Option<usize>,
+    /// The number of workers that have registered in this leadership.
+    registered_workers: usize,
     /// No request fails as unfulfillable before this time.
     grace_until: Option<Timestamp>,
     /// The earliest of these three times; `MAX` if none is set.
@@ -61,6 +66,8 @@ impl WorkerPolicyState {
             must_check_all: false,
             reserve_backs_off_until: None,
             recovers_until: None,
+            expected_workers: None,
+            registered_workers: 0,
             grace_until: None,
             earliest: Timestamp::MAX,
         }
@@ -186,6 +193,32 @@ impl WorkerPolicyState {
         self.recovers_until
     }
 
+    /// Counts a worker that has registered. The last expected one ends the recovery.
+    pub(crate) fn worker_registered(&mut self) {
+        self.registered_workers += 1;
+        self.end_recovery_if_complete();
+    }
+
+    /// Sets the number of workers that are expected to register in this leadership.
+    pub(crate) fn expect_workers(&mut self, workers: usize) -> RecoveryOutcome {
+        if !self.is_recovering() {
+            return RecoveryOutcome::NotRecovering;
+        }
+        self.expected_workers = Some(workers);
+        self.end_recovery_if_complete();
+        match workers.saturating_sub(self.registered_workers) {
+            0 => RecoveryOutcome::Ended,
+            missing => RecoveryOutcome::Waiting { missing },
+        }
+    }
+
+    fn end_recovery_if_complete(&mut self) {
+        let is_complete = |expected: usize| self.registered_workers >= expected;
+        if self.is_recovering() && self.expected_workers.is_some_and(is_complete) {
+            self.end(PolicyPeriod::Recovery);
+        }
+    }
+
     /// Returns `true` if unfulfillable requests fail, apart from the grace period.
     pub(crate) fn fails_unfulfillable(&self) -> bool {
         self.fails_unfulfillable
@@ -264,6 +297,8 @@ impl WorkerPolicyState {
         self.must_check_all = false;
         self.reserve_backs_off_until = None;
         self.recovers_until = None;
+        self.expected_workers = None;
+        self.registered_workers = 0;
         self.grace_until = None;
         self.update_earliest();
     }

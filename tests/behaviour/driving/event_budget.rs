@@ -9,7 +9,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use slot_manager::error::SlotAllocationError;
-use slot_manager::message::{Acknowledge, AllocateSlot, Release};
+use slot_manager::message::{Acknowledge, AllocateSlot, FreeSlot, Release, SlotAnswer};
 use slot_manager::testing::{ManualScheduledExecutor, RecordingActions, ScriptedGateway};
 use slot_manager::{LeaderId, ScheduledExecutor, SlotManager, TaskExecutorConnection, TaskExecutorGateway, Timestamp};
 
@@ -215,7 +215,7 @@ fn many_futures_that_wake_themselves_for_ever_do_not_hold_up_time() {
             requests,
             "failures with {requests} restless futures"
         );
-        assert_eq!(manager.overview().awaited_answers, 0);
+        assert_eq!(manager.overview().slots.in_flight.slots, 0);
     }
 }
 
@@ -239,7 +239,7 @@ fn answers_that_a_poll_left_over_do_not_concern_the_next_leadership() {
     let (mut fixture, gateway) = in_flight(600);
     acknowledge(&gateway, 600);
     assert!(poll(&mut fixture, &Task::new()).is_ready());
-    assert!(fixture.manager.overview().awaited_answers > 0);
+    assert!(fixture.manager.overview().slots.in_flight.slots > 0);
     fixture.suspend();
 
     // when
@@ -309,12 +309,14 @@ struct SecondPoll {
 impl TaskExecutorGateway for OneAnswers {
     type RequestSlotFuture = SecondPoll;
 
-    fn request_slot(&mut self, request: &AllocateSlot) -> SecondPoll {
-        SecondPoll {
+    fn request_slot(&mut self, request: &AllocateSlot) -> SlotAnswer<SecondPoll> {
+        SlotAnswer::Future(SecondPoll {
             attempt: request.attempt,
             polls: 0,
-        }
+        })
     }
+
+    fn free_slot(&mut self, _: &FreeSlot) {}
 }
 
 impl Future for SecondPoll {
@@ -356,11 +358,13 @@ impl NudgedGateway {
 impl TaskExecutorGateway for NudgedGateway {
     type RequestSlotFuture = Nudged;
 
-    fn request_slot(&mut self, _: &AllocateSlot) -> Nudged {
+    fn request_slot(&mut self, _: &AllocateSlot) -> SlotAnswer<Nudged> {
         let future = Nudged::default();
         self.sent.lock().expect("not poisoned").push(future.clone());
-        future
+        SlotAnswer::Future(future)
     }
+
+    fn free_slot(&mut self, _: &FreeSlot) {}
 }
 
 impl Future for Nudged {

@@ -7,14 +7,15 @@ use std::rc::Rc;
 
 use slot_manager::error::{ResourceManagerError, SlotAllocationError};
 use slot_manager::message::{
-    Acknowledge, AllocateSlot, AllocationFailureCause, FreeSlot, Release, ReleaseCause, WorkerPromise,
+    Acknowledge, AllocateSlot, AllocationFailureCause, FreeSlot, Release, ReleaseResource, SlotAnswer, WorkerPromise,
 };
 use slot_manager::outcome::SlotRequestOutcome;
+use slot_manager::task_executor::PendingAnswer;
 use slot_manager::testing::{
-    AnswerFuture, ManualScheduledExecutor, RecordingActions, ScriptedGateway, SimulatedGateway, SimulatedTaskExecutor,
+    GatewayAnswer, ManualScheduledExecutor, RecordingActions, ScriptedGateway, SimulatedGateway, SimulatedTaskExecutor,
 };
 use slot_manager::{
-    AllocationId, InstanceId, JobId, LeaderId, ResourceManagerActions, ResourceProfile, ScheduledExecutor, SlotManager,
+    AllocationId, JobId, LeaderId, ResourceManagerActions, ResourceProfile, ScheduledExecutor, SlotManager,
     TaskExecutorConnection, TaskExecutorGateway, Timestamp, TokioScheduledExecutor, WorkerRequestId,
 };
 
@@ -31,9 +32,11 @@ struct Gateway<T, F> {
 impl<T, F: Future<Output = Answer>> TaskExecutorGateway for Gateway<T, F> {
     type RequestSlotFuture = F;
 
-    fn request_slot(&mut self, _: &AllocateSlot) -> F {
-        (self.make)()
+    fn request_slot(&mut self, _: &AllocateSlot) -> SlotAnswer<F> {
+        SlotAnswer::Future((self.make)())
     }
+
+    fn free_slot(&mut self, _: &FreeSlot) {}
 }
 
 /// A future that is not `Send`.
@@ -59,7 +62,7 @@ impl ResourceManagerActions for LocalActions {
         Ok(WorkerPromise::Declined)
     }
 
-    fn release_resource(&mut self, _: InstanceId, _: ReleaseCause) -> Release {
+    fn release_resource(&mut self, _: &ReleaseResource) -> Release {
         Release::Declined
     }
 
@@ -130,7 +133,7 @@ fn manager_whose_parts_are_send_is_send() {
     assert_send::<SlotManager<RecordingActions, ScriptedGateway, ManualScheduledExecutor>>();
     assert_send::<SlotManager<RecordingActions, SimulatedGateway, TokioScheduledExecutor>>();
     assert_send::<SlotManager<RecordingActions, SendGateway, ManualScheduledExecutor>>();
-    type Boxed = Box<dyn TaskExecutorGateway<RequestSlotFuture = AnswerFuture> + Send>;
+    type Boxed = Box<dyn TaskExecutorGateway<RequestSlotFuture = PendingAnswer> + Send>;
     assert_send::<SlotManager<RecordingActions, Boxed, ManualScheduledExecutor>>();
 
     // So is the future that drives it.
@@ -156,7 +159,7 @@ fn manager_with_one_part_that_is_not_send_is_not_send() {
     assert_send::<LocalTime>();
     assert_send::<<LocalClock as ScheduledExecutor>::Delay>();
     assert_send::<<Gateway<Rc<()>, Ready<Answer>> as TaskExecutorGateway>::RequestSlotFuture>();
-    type Boxed = Box<dyn TaskExecutorGateway<RequestSlotFuture = AnswerFuture>>;
+    type Boxed = Box<dyn TaskExecutorGateway<RequestSlotFuture = PendingAnswer>>;
     assert_not_send!(SlotManager<RecordingActions, Boxed, ManualScheduledExecutor>);
 }
 
@@ -194,7 +197,7 @@ fn manager_of_parts_that_are_not_send_works() {
 #[test]
 fn boxed_gateways_of_several_kinds_serve_side_by_side() {
     // given
-    type Boxed = Box<dyn TaskExecutorGateway<RequestSlotFuture = AnswerFuture>>;
+    type Boxed = Box<dyn TaskExecutorGateway<RequestSlotFuture = PendingAnswer>>;
     let clock = ManualScheduledExecutor::new();
     let mut manager: SlotManager<_, Boxed, _> =
         SlotManager::new(patient(), clock.clone()).expect("a valid configuration");
@@ -236,11 +239,11 @@ fn boxed_gateway_is_told_to_free() {
     impl TaskExecutorGateway for Freed {
         type RequestSlotFuture = Pending<Answer>;
 
-        fn request_slot(&mut self, _: &AllocateSlot) -> Pending<Answer> {
-            pending()
+        fn request_slot(&mut self, _: &AllocateSlot) -> SlotAnswer<Pending<Answer>> {
+            SlotAnswer::Future(pending())
         }
 
-        fn free_slot(&mut self, _: FreeSlot) {
+        fn free_slot(&mut self, _: &FreeSlot) {
             self.0.set(self.0.get() + 1);
         }
     }
@@ -260,8 +263,85 @@ fn boxed_gateway_is_told_to_free() {
     assert!(manager.register_slot_request(request(1, 1, &small())).is_ok());
 
     // when
-    manager.unregister_slot_request(allocation(1)).expect("started");
+    manager.unregister_slot_request(allocation(1));
 
     // then
     assert_eq!(freed.get(), 1);
+}
+
+/// A service reaches the connection of a worker through the manager.
+#[test]
+fn gateway_and_actions_are_reached_through_the_manager() {
+    // given
+    let actions = RecordingActions::new();
+    let mut manager = SlotManager::new(patient(), ManualScheduledExecutor::new()).expect("a valid configuration");
+    assert!(manager.actions().is_none());
+    manager.start(LeaderId::from_u128(1), actions).expect("not started");
+    let gateway = ScriptedGateway::new();
+    let connection = TaskExecutorConnection::new("tm", instance(1), gateway.clone());
+    manager
+        .register_task_manager(connection, &free_report("tm", &[small()]))
+        .expect("a valid report");
+
+    // when, then
+    assert!(manager.actions().is_some() && manager.actions_mut().is_some());
+    let reached = manager.gateway_mut(instance(1)).expect("registered");
+    reached.answer_requests(GatewayAnswer::Later);
+    assert!(manager.register_slot_request(request(1, 1, &small())).is_ok());
+    assert_eq!(manager.gateway(instance(1)).expect("registered").take_calls().len(), 1);
+    assert!(manager.gateway(instance(2)).is_none() && manager.gateway_mut(instance(2)).is_none());
+
+    // when, then: the gateway goes with its registration
+    manager.unregister_task_manager(instance(1), "lost");
+    assert!(manager.gateway(instance(1)).is_none());
+}
+
+/// Calls all methods through a pointer, also those with a default.
+fn exercise(manager: &mut SlotManager<impl ResourceManagerActions, ScriptedGateway, ManualScheduledExecutor>) {
+    let connection = TaskExecutorConnection::new("tm", instance(1), ScriptedGateway::new());
+    manager
+        .register_task_manager(connection, &free_report("tm", &[small()]))
+        .expect("a valid report");
+    // Granted, and a worker that is requested and withdrawn.
+    assert!(manager.register_slot_request(request(1, 1, &small())).is_ok());
+    assert!(manager.register_slot_request(request(1, 2, &small())).is_ok());
+    manager.unregister_slot_request(allocation(2));
+    // The grant is lost.
+    manager
+        .report_slot_status(instance(1), &free_report("tm", &[small()]))
+        .expect("a valid report");
+}
+
+#[test]
+fn actions_behind_a_pointer_are_actions() {
+    let expected = [
+        "notify_slot_allocated",
+        "allocate_resource",
+        "withdraw_resource",
+        "notify_allocation_failure",
+    ];
+    let called = |actions: &RecordingActions| -> Vec<String> {
+        let calls = actions.take();
+        let names = calls
+            .iter()
+            .map(|call| call.to_string().split('(').next().unwrap_or_default().to_owned());
+        names.collect()
+    };
+    let recorded = RecordingActions::new();
+    recorded.answer_allocations(Ok(WorkerPromise::Unspecified));
+    let leader_id = LeaderId::from_u128(1);
+
+    // when, then: a reference
+    let mut lent = recorded.clone();
+    let mut manager = SlotManager::new(patient(), ManualScheduledExecutor::new()).expect("a valid configuration");
+    manager.start(leader_id, &mut lent).expect("not started");
+    exercise(&mut manager);
+    assert_eq!(called(&recorded), expected);
+
+    // when, then: a box
+    let boxed: Box<dyn ResourceManagerActions> = Box::new(recorded.clone());
+    let mut manager = SlotManager::new(patient(), ManualScheduledExecutor::new()).expect("a valid configuration");
+    manager.start(leader_id, boxed).expect("not started");
+    exercise(&mut manager);
+    assert_eq!(called(&recorded), expected);
 }

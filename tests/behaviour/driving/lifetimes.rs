@@ -1,20 +1,19 @@
 //! The lives of gateways, and the state after a panic of an action or a gateway.
 
 use std::cell::Cell;
-use std::future::{Ready, ready};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 
-use slot_manager::error::{ResourceManagerError, SlotAllocationError};
+use slot_manager::error::ResourceManagerError;
 use slot_manager::message::{
-    Acknowledge, AllocateSlot, AllocationFailureCause, FreeSlot, Release, ReleaseCause, ReleaseCheck, ReleaseDecision,
-    Withdrawal, WorkerPromise,
+    Acknowledge, AllocateSlot, AllocationFailureCause, FreeSlot, NoFuture, Release, ReleaseCheck, ReleaseDecision,
+    ReleaseResource, SlotAnswer, WithdrawResource, Withdrawal, WorkerPromise,
 };
 use slot_manager::outcome::{AllocationStatus, SlotRequestOutcome};
 use slot_manager::testing::{ManualScheduledExecutor, RecordingActions};
 use slot_manager::{
-    AllocationId, InstanceId, JobId, LeaderId, ResourceManagerActions, ResourceProfile, SlotId, SlotManager,
-    SlotManagerConfig, TaskExecutorConnection, TaskExecutorGateway, WorkerRequestId,
+    AllocationId, JobId, LeaderId, ResourceManagerActions, ResourceProfile, SlotId, SlotManager, SlotManagerConfig,
+    TaskExecutorConnection, TaskExecutorGateway, WorkerRequestId,
 };
 
 use crate::common::{SECOND, allocation, granted, instance, patient, report, request, slot, small};
@@ -23,11 +22,13 @@ use crate::common::{SECOND, allocation, granted, instance, patient, report, requ
 struct Counted(#[expect(dead_code, reason = "it is only counted")] Rc<()>);
 
 impl TaskExecutorGateway for Counted {
-    type RequestSlotFuture = Ready<Result<Acknowledge, SlotAllocationError>>;
+    type RequestSlotFuture = NoFuture;
 
-    fn request_slot(&mut self, _: &AllocateSlot) -> Self::RequestSlotFuture {
-        ready(Ok(Acknowledge::new()))
+    fn request_slot(&mut self, _: &AllocateSlot) -> SlotAnswer<NoFuture> {
+        SlotAnswer::Ready(Ok(Acknowledge::new()))
     }
+
+    fn free_slot(&mut self, _: &FreeSlot) {}
 }
 
 type Manager = SlotManager<RecordingActions, Counted, ManualScheduledExecutor>;
@@ -63,7 +64,7 @@ fn gateway_is_dropped_with_its_registration() {
     let unregistered = register(&mut manager, "tm", 1);
     let other = register(&mut manager, "other", 2);
     assert_lives(&unregistered, true);
-    manager.unregister_task_manager(instance(1), "lost").expect("started");
+    manager.unregister_task_manager(instance(1), "lost");
     assert_lives(&unregistered, false);
 
     // when, then: replaced by a newer registration
@@ -121,14 +122,14 @@ impl Fuse {
 struct Fragile(Fuse);
 
 impl TaskExecutorGateway for Fragile {
-    type RequestSlotFuture = Ready<Result<Acknowledge, SlotAllocationError>>;
+    type RequestSlotFuture = NoFuture;
 
-    fn request_slot(&mut self, _: &AllocateSlot) -> Self::RequestSlotFuture {
+    fn request_slot(&mut self, _: &AllocateSlot) -> SlotAnswer<NoFuture> {
         self.0.burn(Call::AllocateSlot);
-        ready(Ok(Acknowledge::new()))
+        SlotAnswer::Ready(Ok(Acknowledge::new()))
     }
 
-    fn free_slot(&mut self, _: FreeSlot) {
+    fn free_slot(&mut self, _: &FreeSlot) {
         self.0.burn(Call::FreeSlot);
     }
 
@@ -148,12 +149,12 @@ impl ResourceManagerActions for Fragile {
         Ok(WorkerPromise::Unspecified)
     }
 
-    fn release_resource(&mut self, _: InstanceId, _: ReleaseCause) -> Release {
+    fn release_resource(&mut self, _: &ReleaseResource) -> Release {
         self.0.burn(Call::ReleaseResource);
         Release::Accepted
     }
 
-    fn withdraw_resource(&mut self, _: WorkerRequestId) -> Withdrawal {
+    fn withdraw_resource(&mut self, _: &WithdrawResource) -> Withdrawal {
         self.0.burn(Call::WithdrawResource);
         Withdrawal::Confirmed
     }

@@ -10,17 +10,20 @@ use std::time::Duration;
 
 use slot_manager::error::{ResourceManagerError, SlotAllocationError};
 use slot_manager::message::{
-    Acknowledge, AllocateSlot, AllocationFailureCause, FreeSlot, Release, ReleaseCause, WorkerPromise,
+    Acknowledge, AllocateSlot, AllocationFailureCause, FreeSlot, Release, ReleaseResource, SlotAnswer, SlotFreed,
+    WorkerPromise,
 };
+use slot_manager::outcome::SlotFreedOutcome;
 use slot_manager::{
-    AllocationId, InstanceId, JobId, LeaderId, ResourceManagerActions, ResourceProfile, SlotId, SlotManager,
-    SlotManagerConfig, SlotReport, SlotRequest, TaskExecutorConnection, TaskExecutorGateway, TokioScheduledExecutor,
-    WorkerRequestId,
+    AllocationId, JobId, LeaderId, ResourceManagerActions, ResourceProfile, SlotId, SlotManager, SlotManagerConfig,
+    SlotReport, SlotRequest, TaskExecutorConnection, TaskExecutorGateway, TokioScheduledExecutor, WorkerRequestId,
 };
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinSet, LocalSet};
 
-use crate::common::{SECOND, acknowledged, allocation, free_report, instance, job, patient, profile, request, small};
+use crate::common::{
+    SECOND, acknowledged, allocation, free_report, instance, job, patient, profile, request, small, worker_request,
+};
 
 type Answer = Result<Acknowledge, SlotAllocationError>;
 
@@ -51,7 +54,7 @@ impl ResourceManagerActions for Notifier {
         Ok(WorkerPromise::Slots(vec![small(); 4]))
     }
 
-    fn release_resource(&mut self, _: InstanceId, _: ReleaseCause) -> Release {
+    fn release_resource(&mut self, _: &ReleaseResource) -> Release {
         Release::Declined
     }
 
@@ -94,7 +97,8 @@ async fn serve<G: TaskExecutorGateway>(
                     assert!(accepted.is_ok());
                 }
                 Some(Message::Free(slot_id, allocation_id)) => {
-                    manager.free_slot(&slot_id, allocation_id).expect("started");
+                    let outcome = manager.slot_freed(&SlotFreed::new(slot_id, allocation_id));
+                    assert_eq!(outcome, SlotFreedOutcome::Freed);
                 }
                 Some(Message::Register(connection, report)) => {
                     manager.register_task_manager(connection, &report).expect("a valid report");
@@ -112,18 +116,20 @@ struct ChannelGateway(mpsc::UnboundedSender<(AllocateSlot, oneshot::Sender<Answe
 impl TaskExecutorGateway for ChannelGateway {
     type RequestSlotFuture = Pin<Box<dyn Future<Output = Answer> + Send>>;
 
-    fn request_slot(&mut self, request: &AllocateSlot) -> Self::RequestSlotFuture {
+    fn request_slot(&mut self, request: &AllocateSlot) -> SlotAnswer<Self::RequestSlotFuture> {
         let (reply, answer) = oneshot::channel();
         let sent = self.0.send((request.clone(), reply));
-        Box::pin(async move {
-            if sent.is_err() {
-                return Err(SlotAllocationError::unreachable("it is gone"));
-            }
+        if sent.is_err() {
+            return SlotAnswer::Ready(Err(SlotAllocationError::unreachable("it is gone")));
+        }
+        SlotAnswer::Future(Box::pin(async move {
             answer
                 .await
                 .unwrap_or_else(|_| Err(SlotAllocationError::unreachable("it did not answer")))
-        })
+        }))
     }
+
+    fn free_slot(&mut self, _: &FreeSlot) {}
 }
 
 /// Runs a task executor that answers late, refuses every seventh request, and forgets every
@@ -210,20 +216,20 @@ struct LocalGateway {
 impl TaskExecutorGateway for LocalGateway {
     type RequestSlotFuture = Pin<Box<dyn Future<Output = Answer>>>;
 
-    fn request_slot(&mut self, request: &AllocateSlot) -> Self::RequestSlotFuture {
+    fn request_slot(&mut self, request: &AllocateSlot) -> SlotAnswer<Self::RequestSlotFuture> {
         let (reply, answer) = oneshot::channel();
         self.pending.borrow_mut().push((request.allocation_id, reply));
         let pending = Rc::clone(&self.pending);
-        Box::pin(async move {
+        SlotAnswer::Future(Box::pin(async move {
             let answer = answer.await;
             // This makes the future, too, not `Send`.
             drop(pending);
             answer.unwrap_or_else(|_| Err(SlotAllocationError::unreachable("it did not answer")))
-        })
+        }))
     }
 
-    fn free_slot(&mut self, request: FreeSlot) {
-        self.freed.borrow_mut().push(request);
+    fn free_slot(&mut self, request: &FreeSlot) {
+        self.freed.borrow_mut().push(request.clone());
     }
 }
 
@@ -316,7 +322,7 @@ async fn flood_of_messages_does_not_hold_up_time_if_progress_comes_first() {
         .start(LeaderId::from_u128(1), Notifier(notices))
         .expect("not started");
     assert!(manager.register_slot_request(request(1, 1, &profile(9.0, 0))).is_ok());
-    assert_eq!(noticed.try_recv(), Ok(Notice::WorkerNeeded(WorkerRequestId::new(1))));
+    assert_eq!(noticed.try_recv(), Ok(Notice::WorkerNeeded(worker_request(1))));
 
     // when: each message is an input, and the time of the request is over at message 500
     let mut read_when_it_failed = None;
@@ -329,7 +335,7 @@ async fn flood_of_messages_does_not_hold_up_time_if_progress_comes_first() {
                 if message == 500 {
                     tokio::time::advance(10 * SECOND).await;
                 }
-                manager.unregister_slot_request(allocation(u128::from(message) + 1000)).expect("started");
+                manager.unregister_slot_request(allocation(u128::from(message) + 1000));
             }
         }
         if let Ok(notice) = noticed.try_recv() {
@@ -418,7 +424,7 @@ async fn local_gateway_is_told_of_each_attempt_that_is_given_up() {
     }
 
     // when
-    assert_eq!(manager.unregister_job(job(7)), Ok(2));
+    assert_eq!(manager.unregister_job(job(7)), 2);
 
     // then
     let given_up: Vec<_> = freed

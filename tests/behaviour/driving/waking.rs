@@ -2,8 +2,8 @@
 
 use std::task::Poll;
 
-use slot_manager::SlotManager;
-use slot_manager::outcome::AllocationStatus;
+use slot_manager::outcome::{AllocationStatus, RenewalOutcome};
+use slot_manager::{LeaderId, SlotManager, Timestamp};
 
 use super::{Task, park, poll};
 use crate::common::{
@@ -82,7 +82,7 @@ fn input_that_leaves_an_answer_to_await_wakes() {
             fixture.register_by_hand("other", 2, &report("other", &[None]));
         }),
         ("a job is unregistered", |fixture| {
-            fixture.step(|manager| manager.unregister_job(job(2))).expect("started");
+            fixture.step(|manager| manager.unregister_job(job(2)));
         }),
     ];
     for (name, input) in inputs {
@@ -303,4 +303,53 @@ fn answer_that_was_applied_without_a_task_is_not_applied_again() {
     // when, then
     assert_eq!(poll(&mut fixture, &task), Poll::Pending);
     fixture.expect_nothing();
+}
+
+#[test]
+fn renewal_of_a_leadership_that_has_ended_wakes_the_task() {
+    // given: a deadline falls due after the end of the leadership
+    let mut fixture = Fixture::not_started(patient().with_request_timeout(20 * SECOND));
+    let actions = fixture.actions.clone();
+    fixture
+        .step(|manager| manager.start_until(LeaderId::from_u128(1), actions, Timestamp::from_secs(10)))
+        .expect("not started");
+    fixture.request(1, &small());
+    fixture.clock.advance(25 * SECOND);
+    let task = Task::new();
+    assert_eq!(poll(&mut fixture, &task), Poll::Pending);
+    assert_eq!(task.wakes(), 0);
+
+    // when
+    let renewed = fixture.step(|manager| manager.renew_leadership(Timestamp::MAX));
+
+    // then
+    assert!(matches!(renewed, RenewalOutcome::Resumed { .. }));
+    assert_eq!(task.wakes(), 1);
+    assert_eq!(poll(&mut fixture, &task), Poll::Ready(1));
+}
+
+#[test]
+fn resumed_leadership_wakes_the_task_for_an_answer_without_a_deadline() {
+    // given
+    let mut fixture = Fixture::not_started(patient());
+    let actions = fixture.actions.clone();
+    fixture
+        .step(|manager| manager.start_until(LeaderId::from_u128(1), actions, Timestamp::from_secs(10)))
+        .expect("not started");
+    let gateway = one_slot(&mut fixture);
+    fixture.request(1, &small());
+    let task = Task::new();
+    park(&mut fixture, &task);
+    fixture.clock.advance(25 * SECOND);
+    gateway.answer(1, acknowledged()).expect("an awaited answer");
+    assert_eq!(poll(&mut fixture, &task), Poll::Pending);
+    task.wakes();
+
+    // when
+    let renewed = fixture.step(|manager| manager.renew_leadership(Timestamp::MAX));
+
+    // then
+    assert!(matches!(renewed, RenewalOutcome::Resumed { .. }));
+    assert_eq!(task.wakes(), 1);
+    assert_eq!(poll(&mut fixture, &task), Poll::Ready(1));
 }

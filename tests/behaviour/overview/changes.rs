@@ -199,7 +199,7 @@ fn refused_inputs_are_no_changes() {
 
     // when, then: registrations
     unchanged(&mut fixture, |fixture| {
-        fixture.register("new", 2, &report("new", &[None]))
+        fixture.is_refused("new", 2, &report("new", &[None]));
     });
     let counters = fixture.manager.counters();
     assert_eq!(

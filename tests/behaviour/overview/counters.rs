@@ -7,7 +7,8 @@ use slot_manager::{SlotReport, SlotStatus, TaskExecutorConnection};
 
 use super::{backing_off, everything, overview, sized};
 use crate::common::{
-    Fixture, SECOND, allocation, ask, instance, job, occupied, patient, rejected, report, slot, small, workers_of,
+    Fixture, SECOND, allocation, ask, free_report, instance, job, occupied, patient, rejected, report, slot, small,
+    workers_of,
 };
 
 /// Returns the counters that grew in `event`, with the difference.
@@ -152,7 +153,7 @@ fn requests_that_are_cancelled_are_counted() {
 
     // when, then
     let of_the_job = counted(&mut fixture, |fixture| {
-        fixture.step(|manager| manager.unregister_job(job(1))).expect("started");
+        fixture.step(|manager| manager.unregister_job(job(1)));
     });
     assert_eq!(of_the_job, ["requests_cancelled 2"]);
 }
@@ -488,7 +489,7 @@ fn task_managers_that_are_refused_are_counted() {
 
     // when
     let refused = counted(&mut fixture, |fixture| {
-        fixture.register_free("other", 2, &[small()]);
+        fixture.is_refused("other", 2, &free_report("other", &[small()]));
         fixture.register_free("tm", 1, &[small()]);
     });
 

@@ -67,7 +67,6 @@ fn gauges_show_the_numbers_of_the_overview() {
         ("promised_slots_bound", 2.0),
         ("promised_slots_unbound", 0.0),
         ("requests_pending", 4.0),
-        ("answers_awaited", 1.0),
         ("slots_registered", 5.0),
         ("slots_free", 1.0),
         ("slots_blocked", 1.0),

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use slot_manager::message::ReleaseDecision;
 
-use super::{Answer, CheckId, Command, Holder, Promise, Report, Shape, Status};
+use super::{Answer, AttemptName, CheckId, Command, Holder, Promise, Report, Shape, Status, WorkerRequestName};
 
 mod config;
 
@@ -22,6 +22,21 @@ impl fmt::Display for Shape {
 impl fmt::Display for Holder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}@{}", self.allocation, self.job)
+    }
+}
+
+/// The number, and the leader if it is not the present one: `3`, `3@2`.
+impl fmt::Display for WorkerRequestName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.number)?;
+        self.leader.iter().try_for_each(|leader| write!(f, "@{leader}"))
+    }
+}
+
+/// The number of the attempt, its allocation and its leader: `3:5@1`.
+impl fmt::Display for AttemptName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}@{}", self.number, self.allocation, self.leader)
     }
 }
 
@@ -60,6 +75,7 @@ impl fmt::Display for Answer {
             Self::Unreachable => f.write_str("unreachable"),
             Self::HeldBy(holder) => write!(f, "held-by:{holder}"),
             Self::Later => f.write_str("later"),
+            Self::AsInput => f.write_str("as-input"),
         }
     }
 }
@@ -82,8 +98,16 @@ impl fmt::Display for Command {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let next = |once: &bool| if *once { "next " } else { "" };
         match self {
-            Self::Start { leader } => write!(f, "start {leader}"),
+            Self::Start { leader, length } => {
+                write!(f, "start {leader}")?;
+                length
+                    .iter()
+                    .try_for_each(|length| write!(f, " for {}", Length(*length)))
+            }
             Self::Suspend => f.write_str("suspend"),
+            Self::Renew(length) => write!(f, "renew {}", Length(*length)),
+            Self::ExpectWorkers(workers) => write!(f, "expect-workers {workers}"),
+            Self::EndRecovery => f.write_str("end-recovery"),
             Self::Request {
                 allocation,
                 job,
@@ -91,7 +115,17 @@ impl fmt::Display for Command {
             } => write!(f, "request {allocation}@{job} {profile}"),
             Self::Cancel { allocation } => write!(f, "cancel {allocation}"),
             Self::UnregisterJob { job } => write!(f, "unregister-job {job}"),
-            Self::Free { slot, allocation } => write!(f, "free {slot} {allocation}"),
+            Self::Free {
+                slot,
+                allocation,
+                revision,
+                attempt,
+            } => {
+                write!(f, "free {slot} {allocation}")?;
+                attempt.iter().try_for_each(|attempt| write!(f, " under {attempt}"))?;
+                let mut revision = revision.iter();
+                revision.try_for_each(|(instance, revision)| write!(f, " by {instance} rev {revision}"))
+            }
             Self::Register {
                 worker,
                 instance,
@@ -115,6 +149,7 @@ impl fmt::Display for Command {
             }
             Self::Answers { instance, once, answer } => write!(f, "answers {instance} {}{answer}", next(once)),
             Self::Answer { attempt, answer } => write!(f, "answer {attempt} {answer}"),
+            Self::AnswerInput { attempt, answer } => write!(f, "answer-input {attempt} {answer}"),
             Self::Workers { once, promise } => write!(f, "workers {}{promise}", next(once)),
             Self::Releases { once, accept } => {
                 write!(
@@ -210,19 +245,53 @@ impl FromStr for Holder {
     }
 }
 
+impl FromStr for WorkerRequestName {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (number, leader) = match text.split_once('@') {
+            Some((number, leader)) => (number, Some(read(leader)?)),
+            None => (text, None),
+        };
+        Ok(Self {
+            number: read(number)?,
+            leader,
+        })
+    }
+}
+
+/// Reads `number:subject@leader`.
+fn read_name(text: &str) -> Result<(u64, u128, u128), String> {
+    let parts = text.split_once(':').and_then(|(number, rest)| {
+        let (subject, leader) = rest.split_once('@')?;
+        Some((number, subject, leader))
+    });
+    let (number, subject, leader) = parts.ok_or(format!("{text:?} is no number:subject@leader"))?;
+    Ok((read(number)?, read(subject)?, read(leader)?))
+}
+
+impl FromStr for AttemptName {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (number, allocation, leader) = read_name(text)?;
+        Ok(Self {
+            number,
+            allocation,
+            leader,
+        })
+    }
+}
+
 impl FromStr for CheckId {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let parts = text.split_once(':').and_then(|(number, rest)| {
-            let (instance, leader) = rest.split_once('@')?;
-            Some((number, instance, leader))
-        });
-        let (number, instance, leader) = parts.ok_or(format!("{text:?} is no number:instance@leader"))?;
+        let (number, instance, leader) = read_name(text)?;
         Ok(Self {
-            number: read(number)?,
-            instance: read(instance)?,
-            leader: read(leader)?,
+            number,
+            instance,
+            leader,
         })
     }
 }
@@ -266,6 +335,7 @@ impl FromStr for Answer {
             None if text == "no" => Ok(Self::No),
             None if text == "unreachable" => Ok(Self::Unreachable),
             None if text == "later" => Ok(Self::Later),
+            None if text == "as-input" => Ok(Self::AsInput),
             Some(("yes", revision)) => Ok(Self::Yes {
                 revision: Some(read(revision)?),
             }),
@@ -296,8 +366,18 @@ impl FromStr for Command {
     fn from_str(line: &str) -> Result<Self, String> {
         let words: Vec<&str> = line.split_whitespace().collect();
         match words.as_slice() {
-            ["start", leader] => Ok(Self::Start { leader: read(leader)? }),
+            ["start", leader] => Ok(Self::Start {
+                leader: read(leader)?,
+                length: None,
+            }),
+            ["start", leader, "for", length] => Ok(Self::Start {
+                leader: read(leader)?,
+                length: Some(length.parse::<Length>()?.0),
+            }),
             ["suspend"] => Ok(Self::Suspend),
+            ["renew", length] => Ok(Self::Renew(length.parse::<Length>()?.0)),
+            ["expect-workers", workers] => Ok(Self::ExpectWorkers(read(workers)?)),
+            ["end-recovery"] => Ok(Self::EndRecovery),
             ["request", id, shape] => {
                 let Holder { allocation, job } = id.parse()?;
                 let profile = shape.parse()?;
@@ -311,13 +391,25 @@ impl FromStr for Command {
                 allocation: read(allocation)?,
             }),
             ["unregister-job", job] => Ok(Self::UnregisterJob { job: read(job)? }),
-            ["free", slot, allocation] => Ok(Self::Free {
-                slot: read(slot)?,
-                allocation: read(allocation)?,
-            }),
+            ["free", slot, allocation, rest @ ..] => {
+                let (attempt, rest) = match rest {
+                    ["under", attempt, rest @ ..] => (Some(read(attempt)?), rest),
+                    rest => (None, rest),
+                };
+                Ok(Self::Free {
+                    slot: read(slot)?,
+                    allocation: read(allocation)?,
+                    revision: match rest {
+                        [] => None,
+                        ["by", instance, "rev", revision] => Some((read(instance)?, read(revision)?)),
+                        _ => return Err(format!("{line:?}: no instance and revision")),
+                    },
+                    attempt,
+                })
+            }
             ["register", worker, instance, answer, rest @ ..] => {
                 let (worker_request, report) = match rest {
-                    ["for", id, "slots", report @ ..] => (Some(read(id)?), report),
+                    ["for", id, "slots", report @ ..] => (Some(id.parse()?), report),
                     ["slots", report @ ..] => (None, report),
                     _ => return Err(format!("{line:?}: the slots are missing")),
                 };
@@ -349,6 +441,10 @@ impl FromStr for Command {
             }
             ["answer", attempt, answer] => Ok(Self::Answer {
                 attempt: read(attempt)?,
+                answer: answer.parse()?,
+            }),
+            ["answer-input", attempt, answer] => Ok(Self::AnswerInput {
+                attempt: attempt.parse()?,
                 answer: answer.parse()?,
             }),
             ["workers", rest @ ..] => {

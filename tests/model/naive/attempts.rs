@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use slot_manager::error::SlotAllocationError;
-use slot_manager::message::{Allocation, FreeSlot, GrantLoss};
+use slot_manager::message::{Allocation, AttemptId, FreeSlot, GrantLoss};
+use slot_manager::outcome::SlotAnswerOutcome;
 use slot_manager::{AllocationId, SlotId};
 
 use super::{Expected, NaiveSlotManager, Stage, State};
@@ -157,9 +158,9 @@ impl NaiveSlotManager {
         self.outbox.frees.push(free);
     }
 
-    /// Gives the answer to an awaited attempt. Returns `false` if the attempt awaits none.
+    /// Completes the future of an attempt. Returns `false` if the attempt awaits none.
     pub(super) fn answer(&mut self, number: u64, answer: Answer) -> bool {
-        if answer == Answer::Later {
+        if answer.result().is_none() {
             return false;
         }
         self.requests.iter_mut().any(|request| match &mut request.stage {
@@ -175,7 +176,46 @@ impl NaiveSlotManager {
         })
     }
 
-    /// Returns the attempts that await an answer.
+    /// Applies an answer that is an input. If the attempt awaits a future too, the first answer
+    /// counts.
+    pub(super) fn answer_slot_request(&mut self, id: AttemptId, answer: Answer) -> SlotAnswerOutcome {
+        if self.begin_input().is_err() || !self.attempts_in_flight().contains(&id) {
+            return SlotAnswerOutcome::Unknown;
+        }
+        let request = self.request_mut(id.allocation_id);
+        let own = Allocation {
+            id: request.allocation_id,
+            job: request.job_id,
+        };
+        if let Stage::InFlight {
+            slot, answer: expected, ..
+        } = &mut request.stage
+        {
+            *expected = Expected::Arrived;
+            let slot = slot.clone();
+            self.apply_answer(&slot, own, answer);
+        }
+        self.end_input();
+        SlotAnswerOutcome::Applied
+    }
+
+    /// Returns the attempts in flight.
+    pub(crate) fn attempts_in_flight(&self) -> Vec<AttemptId> {
+        let Some(leader_id) = self.leader else {
+            return Vec::new();
+        };
+        let in_flight = self.requests.iter().filter_map(|request| match request.stage {
+            Stage::InFlight { attempt, .. } => Some(AttemptId {
+                leader_id,
+                allocation_id: request.allocation_id,
+                number: attempt,
+            }),
+            _ => None,
+        });
+        in_flight.collect()
+    }
+
+    /// Returns the attempts that await a future.
     pub(crate) fn awaited_attempts(&self) -> Vec<u64> {
         let awaited = self.requests.iter().filter_map(|request| match request.stage {
             Stage::InFlight {

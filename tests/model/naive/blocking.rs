@@ -1,6 +1,5 @@
 //! Blocked workers, whose free slots are not offered.
 
-use slot_manager::error::NotStarted;
 use slot_manager::outcome::{BlockOutcome, UnblockOutcome};
 use slot_manager::{ResourceId, SlotId};
 
@@ -12,10 +11,12 @@ impl NaiveSlotManager {
     }
 
     /// Blocks a worker. It need not be registered.
-    pub(super) fn block(&mut self, resource_id: ResourceId) -> Result<BlockOutcome, NotStarted> {
-        self.begin_input()?;
+    pub(super) fn block(&mut self, resource_id: ResourceId) -> BlockOutcome {
+        if self.begin_input().is_err() {
+            return BlockOutcome::NotStarted;
+        }
         if self.is_blocked(&resource_id) {
-            return Ok(BlockOutcome::AlreadyBlocked);
+            return BlockOutcome::AlreadyBlocked;
         }
         let free = |state: &State| matches!(state, State::Offered(_) | State::BackingOff(_));
         for slot in self.slots_of(&resource_id, free) {
@@ -28,14 +29,13 @@ impl NaiveSlotManager {
         }
         self.blocked.push(resource_id);
         self.end_input();
-        Ok(BlockOutcome::Blocked)
+        BlockOutcome::Blocked
     }
 
     /// Unblocks a worker. Its slots become free at the commit.
-    pub(super) fn unblock(&mut self, resource_id: &ResourceId) -> Result<UnblockOutcome, NotStarted> {
-        self.begin_input()?;
-        if !self.is_blocked(resource_id) {
-            return Ok(UnblockOutcome::NotBlocked);
+    pub(super) fn unblock(&mut self, resource_id: &ResourceId) -> UnblockOutcome {
+        if self.begin_input().is_err() || !self.is_blocked(resource_id) {
+            return UnblockOutcome::NotBlocked;
         }
         self.blocked.retain(|it| it != resource_id);
         for slot in self.slots_of(resource_id, |state| *state == State::Blocked) {
@@ -43,7 +43,7 @@ impl NaiveSlotManager {
             self.transaction.freed.push(slot);
         }
         self.end_input();
-        Ok(UnblockOutcome::Unblocked)
+        UnblockOutcome::Unblocked
     }
 
     /// Returns the slots of a worker in certain states.

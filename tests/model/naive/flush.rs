@@ -4,6 +4,7 @@ use slot_manager::message::AllocateSlot;
 use slot_manager::testing::{Effect, GatewayCall};
 
 use super::{Expected, NaiveSlotManager, Request, Stage};
+use crate::command::Answer;
 
 impl NaiveSlotManager {
     /// Sends notifications by slot, frees, slot requests by the age of the request, worker requests
@@ -81,7 +82,13 @@ impl NaiveSlotManager {
                 self.outbox.answers.push((attempt, answer));
                 Expected::Arrived
             }
-            None => Expected::Awaited(self.timer(self.config.rpc_timeout), None),
+            None => {
+                let timer = self.timer(self.config.rpc_timeout);
+                match answer {
+                    Answer::AsInput => Expected::AwaitedAsInput(timer),
+                    _ => Expected::Awaited(timer, None),
+                }
+            }
         };
         self.request_mut(request.allocation_id).stage = Stage::InFlight {
             slot,

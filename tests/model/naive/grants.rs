@@ -1,46 +1,79 @@
 //! Grants: which allocation holds a slot, and how that ends.
 
-use slot_manager::error::NotStarted;
-use slot_manager::message::{Allocation, GrantLoss, RequestFailure};
-use slot_manager::outcome::FreeSlotOutcome;
+use slot_manager::message::{Allocation, GrantLoss, RequestFailure, SlotFreed};
+use slot_manager::outcome::SlotFreedOutcome;
 use slot_manager::testing::Action;
-use slot_manager::{AllocationId, JobId, SlotId};
+use slot_manager::{AllocationId, InstanceId, JobId, SlotId};
 
 use super::{Dropped, NaiveSlotManager, State};
 
 impl NaiveSlotManager {
     /// Ends the grant of a slot, or the attempt in flight to it, because its task executor has
     /// freed it.
-    pub(super) fn free(&mut self, slot: &SlotId, allocation_id: AllocationId) -> Result<FreeSlotOutcome, NotStarted> {
-        self.begin_input()?;
+    pub(super) fn slot_freed(&mut self, freed: &SlotFreed) -> SlotFreedOutcome {
+        if self.begin_input().is_err() {
+            return SlotFreedOutcome::Unknown;
+        }
+        let (slot, allocation_id) = (freed.slot_id(), freed.allocation_id());
         let Some(state) = self.find_slot(slot).map(|it| it.state.clone()) else {
-            return Ok(FreeSlotOutcome::UnknownSlot);
+            return SlotFreedOutcome::Unknown;
         };
+        if let Some((instance_id, revision)) = freed.revision() {
+            if self.is_outdated(slot, instance_id, revision) {
+                return SlotFreedOutcome::Outdated;
+            }
+            // Older reports are stale from now on.
+            let owner = self.task_manager_mut(instance_id);
+            owner.highest_revision = owner.highest_revision.max(Some(revision));
+        }
         let outcome = match state {
             State::Detached | State::Offered(_) | State::BackingOff(_) | State::Blocked => {
-                FreeSlotOutcome::NotAllocated
+                SlotFreedOutcome::NotAllocated
             }
             State::InFlight(other)
             | State::Allocated {
                 allocation: Allocation { id: other, .. },
                 ..
-            } if other != allocation_id => FreeSlotOutcome::HeldByAnother { allocation_id: other },
+            } if other != allocation_id => SlotFreedOutcome::HeldByAnother { allocation_id: other },
+            State::InFlight(_) if self.is_of_earlier_attempt(freed) => SlotFreedOutcome::Outdated,
             State::InFlight(_) => {
                 // The request was served before its answer came. If the task executor sees the
                 // request only now, it frees the slot again.
                 self.fence(allocation_id);
                 self.grant(slot, allocation_id);
-                FreeSlotOutcome::FreedInFlight
+                SlotFreedOutcome::FreedInFlight
             }
-            State::Allocated { .. } => FreeSlotOutcome::Freed,
+            State::Allocated { .. } => SlotFreedOutcome::Freed,
         };
-        if matches!(outcome, FreeSlotOutcome::Freed | FreeSlotOutcome::FreedInFlight) {
+        if matches!(outcome, SlotFreedOutcome::Freed | SlotFreedOutcome::FreedInFlight) {
             self.set_state(slot, State::Detached);
             self.find_or_promote_grant(allocation_id);
             self.transaction.freed.push(slot.clone());
             self.end_input();
         }
-        Ok(outcome)
+        outcome
+    }
+
+    /// Returns `true` if the allocation held the slot under an attempt before the one in flight.
+    fn is_of_earlier_attempt(&self, freed: &SlotFreed) -> bool {
+        let attempts = self.attempts_in_flight();
+        let in_flight = attempts.iter().find(|it| it.allocation_id == freed.allocation_id());
+        let numbers = in_flight.zip(freed.attempt());
+        numbers.is_some_and(|(in_flight, of)| of < in_flight.number)
+    }
+
+    /// Returns `true` if a message about a freed slot is of another registration, or not newer than
+    /// an applied report.
+    ///
+    /// While an attempt is in flight to the slot, a report that shows it as free ended nothing. So
+    /// the message is news.
+    fn is_outdated(&self, slot: &SlotId, instance_id: InstanceId, revision: u64) -> bool {
+        let owner = self.owner(slot).expect("a registered slot");
+        let is_in_flight = self
+            .find_slot(slot)
+            .is_some_and(|it| matches!(it.state, State::InFlight(_)));
+        let is_reported = owner.reported_revision.is_some_and(|reported| reported >= revision);
+        owner.instance_id != instance_id || (is_reported && !is_in_flight)
     }
 
     /// Grants a slot without a holder to a pending request.

@@ -1,8 +1,7 @@
 //! Idle release: which idle task managers go, their release checks, and which are kept.
 
 use slot_manager::InstanceId;
-use slot_manager::error::NotStarted;
-use slot_manager::message::{GrantLoss, ReleaseCause, ReleaseCheck, ReleaseDecision};
+use slot_manager::message::{GrantLoss, ReleaseCause, ReleaseCheck, ReleaseDecision, ReleaseResource};
 use slot_manager::outcome::ReleaseAnswerOutcome;
 use slot_manager::testing::{Action, GatewayCall};
 
@@ -80,7 +79,7 @@ impl NaiveSlotManager {
         task_manager.kept = None;
         match task_manager.release_answers.take() {
             ReleaseDecision::Release => {
-                self.release(id);
+                let _: ReleaseAnswerOutcome = self.release(id);
             }
             ReleaseDecision::Keep => self.release_declined(id),
             ReleaseDecision::Later => {
@@ -106,7 +105,14 @@ impl NaiveSlotManager {
             idle_since: task_manager.idle_since.expect("an idle task manager"),
             idle_period: task_manager.idle_periods,
         };
-        self.effects.push(Action::ReleaseResource { instance_id, cause }.into());
+        let release = ReleaseResource {
+            resource_id: task_manager.resource_id.clone(),
+            instance_id,
+            worker_request: task_manager.worker_request,
+            is_blocked: self.blocked.contains(&task_manager.resource_id),
+            cause,
+        };
+        self.effects.push(Action::ReleaseResource(release).into());
         match self.releases.take() {
             true => {
                 self.end_registration(instance_id, &GrantLoss::SlotRemoved);
@@ -117,16 +123,14 @@ impl NaiveSlotManager {
     }
 
     /// Handles the decision of a task executor about an open release check.
-    pub(super) fn answer_release(
-        &mut self,
-        check: ReleaseCheck,
-        answer: ReleaseDecision,
-    ) -> Result<ReleaseAnswerOutcome, NotStarted> {
-        self.begin_input()?;
+    pub(super) fn answer_release(&mut self, check: ReleaseCheck, answer: ReleaseDecision) -> ReleaseAnswerOutcome {
+        if self.begin_input().is_err() {
+            return ReleaseAnswerOutcome::Unknown;
+        }
         let id = check.instance_id;
         let outcome = match answer {
-            _ if !self.open_release_checks().contains(&check) => return Ok(ReleaseAnswerOutcome::Unknown),
-            ReleaseDecision::Later => return Ok(ReleaseAnswerOutcome::Open),
+            _ if !self.open_release_checks().contains(&check) => return ReleaseAnswerOutcome::Unknown,
+            ReleaseDecision::Later => return ReleaseAnswerOutcome::Open,
             ReleaseDecision::Keep => {
                 self.release_declined(id);
                 ReleaseAnswerOutcome::Stays
@@ -142,7 +146,7 @@ impl NaiveSlotManager {
             }
         };
         self.end_input();
-        Ok(outcome)
+        outcome
     }
 
     /// Returns the release checks without a decision.

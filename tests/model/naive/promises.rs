@@ -1,6 +1,5 @@
 //! Promised slots, and which waiting requests are bound to them.
 
-use slot_manager::error::NotStarted;
 use slot_manager::outcome::WorkerFailedOutcome;
 use slot_manager::{AllocationId, InstanceId, ResourceProfile, WorkerRequestId};
 
@@ -8,14 +7,13 @@ use super::{NaiveSlotManager, Promise, Stage};
 
 impl NaiveSlotManager {
     /// Ends a worker request whose worker failed.
-    pub(super) fn worker_failed(&mut self, worker_request: WorkerRequestId) -> Result<WorkerFailedOutcome, NotStarted> {
-        self.begin_input()?;
-        if !self.promises.iter().any(|it| it.worker_request == worker_request) {
-            return Ok(WorkerFailedOutcome::Unknown);
+    pub(super) fn worker_failed(&mut self, worker_request: WorkerRequestId) -> WorkerFailedOutcome {
+        if self.begin_input().is_err() || !self.promises.iter().any(|it| it.worker_request == worker_request) {
+            return WorkerFailedOutcome::Unknown;
         }
         let promised_slots = self.end_worker_request(worker_request);
         self.end_input();
-        Ok(WorkerFailedOutcome::Forgotten { promised_slots })
+        WorkerFailedOutcome::Forgotten { promised_slots }
     }
 
     /// Binds a promised slot to the oldest unbound request that it fits, or leaves it unbound.

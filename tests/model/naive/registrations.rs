@@ -1,6 +1,6 @@
 //! Registrations of task managers, and how they end.
 
-use slot_manager::error::{NotStarted, SlotReportError};
+use slot_manager::error::{RegistrationError, SlotReportError};
 use slot_manager::message::{Allocation, GrantLoss, ReleaseDecision};
 use slot_manager::outcome::{RegistrationOutcome, UnregistrationOutcome};
 use slot_manager::{InstanceId, ResourceId, Timestamp, WorkerRequestId};
@@ -19,21 +19,27 @@ impl NaiveSlotManager {
         worker_request: Option<WorkerRequestId>,
         answer: Answer,
         report: &Report,
-    ) -> Result<RegistrationOutcome, SlotReportError> {
+    ) -> Result<RegistrationOutcome, RegistrationError> {
         self.begin_input()?;
+        // A worker request of another leadership is ignored.
+        let worker_request = worker_request.filter(|it| Some(it.leader_id()) == self.leader);
         if let Some(known) = self.task_manager(instance_id) {
             if known.resource_id != resource_id {
-                return Err(SlotReportError::InstanceOfAnotherWorker {
+                return Err(RegistrationError::InstanceOfAnotherWorker {
                     instance_id,
                     registered: known.resource_id.clone(),
                     resource_id,
                 });
             }
-            return Ok(RegistrationOutcome::Reported(self.report(instance_id, report)?));
+            return match self.report(instance_id, report) {
+                Ok(outcome) => Ok(RegistrationOutcome::Reported(outcome)),
+                Err(SlotReportError::InvalidReport(invalid)) => Err(invalid.into()),
+                Err(other) => unreachable!("the manager is started: {other}"),
+            };
         }
         validate(&resource_id, report)?;
         if let Some(limit) = self.refusal(&resource_id, worker_request, report) {
-            return Ok(RegistrationOutcome::Refused { limit });
+            return Err(RegistrationError::LimitReached { limit });
         }
         let former = self
             .task_managers
@@ -61,6 +67,9 @@ impl NaiveSlotManager {
         self.transaction.unused.push(instance_id);
         self.apply_report(instance_id, report, former.as_ref().map_or(&[], |it| &it.slots));
         self.update_losses();
+        if former.is_none() {
+            self.worker_registered();
+        }
         self.end_input();
         Ok(match former {
             Some(former) => RegistrationOutcome::Replaced {
@@ -71,15 +80,14 @@ impl NaiveSlotManager {
     }
 
     /// Ends a registration.
-    pub(super) fn unregister(&mut self, instance_id: InstanceId) -> Result<UnregistrationOutcome, NotStarted> {
-        self.begin_input()?;
-        if self.task_manager(instance_id).is_none() {
-            return Ok(UnregistrationOutcome::Unknown);
+    pub(super) fn unregister(&mut self, instance_id: InstanceId) -> UnregistrationOutcome {
+        if self.begin_input().is_err() || self.task_manager(instance_id).is_none() {
+            return UnregistrationOutcome::Unknown;
         }
         let cause = "lost".into();
         self.end_registration(instance_id, &GrantLoss::TaskManagerUnregistered { instance_id, cause });
         self.end_input();
-        Ok(UnregistrationOutcome::Unregistered)
+        UnregistrationOutcome::Unregistered
     }
 
     /// Removes a task manager with its slots.

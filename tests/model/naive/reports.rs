@@ -1,6 +1,6 @@
 //! Reports, and the changes they cause.
 
-use slot_manager::error::SlotReportError;
+use slot_manager::error::{InvalidReport, SlotReportError};
 use slot_manager::message::{Allocation, GrantLoss};
 use slot_manager::outcome::{ReportOutcome, Stale};
 use slot_manager::{InstanceId, ResourceId, ResourceProfile, SlotId, SlotReport};
@@ -122,17 +122,17 @@ impl NaiveSlotManager {
 }
 
 /// Returns the error for which a report is refused as a whole.
-pub(super) fn validate(resource_id: &ResourceId, report: &Report) -> Result<(), SlotReportError> {
+pub(super) fn validate(resource_id: &ResourceId, report: &Report) -> Result<(), InvalidReport> {
     let slots = || report.statuses.iter().map(|status| &status.slot);
     if let Some(foreign) = slots().find(|slot| slot.resource_id() != resource_id) {
-        return Err(SlotReportError::ForeignSlot {
+        return Err(InvalidReport::ForeignSlot {
             resource_id: resource_id.clone(),
             slot_id: foreign.clone(),
         });
     }
     let twice = slots().filter(|slot| slots().filter(|other| other == slot).count() > 1);
     match twice.min() {
-        Some(twice) => Err(SlotReportError::DuplicateSlot { slot_id: twice.clone() }),
+        Some(twice) => Err(InvalidReport::DuplicateSlot { slot_id: twice.clone() }),
         None => Ok(()),
     }
 }

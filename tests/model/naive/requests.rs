@@ -1,6 +1,6 @@
 //! Requests, from their registration to their end.
 
-use slot_manager::error::{Conflict, NotStarted, SlotRequestError};
+use slot_manager::error::{Conflict, SlotRequestError};
 use slot_manager::message::{AllocationFailureCause, RequestFailure};
 use slot_manager::outcome::{AllocationStatus, CancelOutcome, SlotRequestOutcome};
 use slot_manager::testing::Action;
@@ -69,9 +69,11 @@ impl NaiveSlotManager {
     }
 
     /// Cancels a request.
-    pub(super) fn cancel(&mut self, allocation_id: AllocationId) -> Result<CancelOutcome, NotStarted> {
-        self.begin_input()?;
-        Ok(match self.status(allocation_id) {
+    pub(super) fn cancel(&mut self, allocation_id: AllocationId) -> CancelOutcome {
+        if self.begin_input().is_err() {
+            return CancelOutcome::Unknown;
+        }
+        match self.status(allocation_id) {
             None => CancelOutcome::Unknown,
             Some(AllocationStatus::Granted { slot_id }) => CancelOutcome::AlreadyGranted { slot_id },
             Some(_) => {
@@ -79,19 +81,21 @@ impl NaiveSlotManager {
                 self.end_input();
                 CancelOutcome::Cancelled
             }
-        })
+        }
     }
 
     /// Cancels the requests of a job. Returns their number.
-    pub(super) fn unregister_job(&mut self, job_id: JobId) -> Result<usize, NotStarted> {
-        self.begin_input()?;
+    pub(super) fn unregister_job(&mut self, job_id: JobId) -> usize {
+        if self.begin_input().is_err() {
+            return 0;
+        }
         let all = self.requests.iter().filter(|it| it.job_id == job_id);
         let ids: Vec<_> = all.map(|it| it.allocation_id).collect();
         for id in &ids {
             self.remove_request(*id);
         }
         self.end_input();
-        Ok(ids.len())
+        ids.len()
     }
 
     /// Gives a detached request an offered slot, or enqueues it.

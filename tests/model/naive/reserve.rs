@@ -1,6 +1,7 @@
 //! Reserve workers: missing ones are requested, surplus ones are withdrawn.
 
 use slot_manager::WorkerRequestId;
+use slot_manager::message::WithdrawalCause;
 
 use super::{NaiveSlotManager, Promise};
 use std::cmp::Reverse;
@@ -44,7 +45,7 @@ impl NaiveSlotManager {
             if self.is_needed(slots) {
                 break;
             }
-            match self.withdraw_resource(id) {
+            match self.withdraw_resource(id, WithdrawalCause::NotNeeded) {
                 true => drop(self.end_worker_request(id)),
                 false => self.update_promises(id, |it| it.withdrawal_tried = true),
             }

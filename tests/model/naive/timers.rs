@@ -22,7 +22,7 @@ impl NaiveSlotManager {
             let own = (request.deadline, Due::RequestTimeout(id), request.order);
             let stage = match request.stage {
                 Stage::InFlight {
-                    answer: Expected::Awaited((at, order), _),
+                    answer: Expected::Awaited((at, order), _) | Expected::AwaitedAsInput((at, order)),
                     ..
                 } => Some((at, Due::RpcTimeout(id), order)),
                 Stage::BackingOff((at, order)) => Some((at, Due::RequestBackoff(id), order)),

@@ -3,7 +3,7 @@
 use slot_manager::AllocationId;
 use slot_manager::view::SlotState;
 
-use super::{Expected, NaiveSlotManager, Slot, Stage, State};
+use super::{NaiveSlotManager, Slot, Stage, State};
 use crate::observation::{PromiseView, RequestView, SlotView, Snapshot, TaskManagerView};
 
 impl NaiveSlotManager {
@@ -11,17 +11,9 @@ impl NaiveSlotManager {
     pub(crate) fn snapshot(&self, allocations: u128) -> Snapshot {
         let count = |is: fn(&State) -> bool| self.slots().filter(|slot| is(&slot.state)).count();
         let bound = self.promises.iter().filter(|it| it.bound_to.is_some()).count();
-        let awaited = |stage: &Stage| {
-            matches!(
-                stage,
-                Stage::InFlight {
-                    answer: Expected::Awaited(..),
-                    ..
-                }
-            )
-        };
         Snapshot {
             leader_id: self.leader,
+            is_leading: self.is_leading(),
             slots: [
                 self.slots().count(),
                 count(|state| matches!(state, State::Detached | State::Offered(_) | State::BackingOff(_))),
@@ -79,8 +71,7 @@ impl NaiveSlotManager {
             allocations: (1..=allocations)
                 .map(|id| self.status(AllocationId::from_u128(id)))
                 .collect(),
-            next_deadline: self.timers().map(|(at, _, _)| at).min(),
-            awaited_answers: self.requests.iter().filter(|it| awaited(&it.stage)).count(),
+            next_deadline: self.timers().map(|(at, _, _)| at).min().filter(|_| self.is_leading()),
         }
     }
 

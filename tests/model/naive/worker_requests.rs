@@ -1,7 +1,7 @@
 //! Worker requests: which requests make one, which are deferred, and the effect of each answer.
 
 use slot_manager::error::ResourceManagerError;
-use slot_manager::message::{RequestFailure, WorkerPromise};
+use slot_manager::message::{RequestFailure, WithdrawResource, WithdrawalCause, WorkerPromise};
 use slot_manager::testing::Action;
 use slot_manager::{AllocationId, ResourceProfile, WorkerRequestId};
 
@@ -83,7 +83,7 @@ impl NaiveSlotManager {
         profile: &ResourceProfile,
     ) -> Result<(WorkerRequestId, Vec<ResourceProfile>), ResourceManagerError> {
         self.worker_requests += 1;
-        let worker_request = WorkerRequestId::new(self.worker_requests);
+        let worker_request = WorkerRequestId::new(self.leader.expect("started"), self.worker_requests);
         let action = Action::AllocateResource {
             worker_request,
             resource_profile: profile.clone(),
@@ -94,17 +94,18 @@ impl NaiveSlotManager {
             WorkerPromise::Unspecified => self.worker().unwrap_or_else(|| vec![profile.clone()]),
             _ => Vec::new(),
         };
-        if self.limit_exceeded_with(&slots).is_some() {
+        if let Some(limit) = self.limit_exceeded_with(&slots) {
             // The promise is dropped, even if the withdrawal is too late.
-            let _: bool = self.withdraw_resource(worker_request);
+            let _: bool = self.withdraw_resource(worker_request, WithdrawalCause::LimitReached { limit });
             slots.clear();
         }
         Ok((worker_request, slots))
     }
 
     /// Withdraws a worker. Returns `false` if it is too late.
-    pub(super) fn withdraw_resource(&mut self, worker_request: WorkerRequestId) -> bool {
-        self.effects.push(Action::WithdrawResource { worker_request }.into());
+    pub(super) fn withdraw_resource(&mut self, worker_request: WorkerRequestId, cause: WithdrawalCause) -> bool {
+        let withdraw = WithdrawResource { worker_request, cause };
+        self.effects.push(Action::WithdrawResource(withdraw).into());
         self.withdrawals.take()
     }
 }

@@ -46,6 +46,12 @@ pub(crate) enum Event {
     ConnectionBroken(Reply),
     /// A leadership begins.
     LeaderElected,
+    /// The leader renews its lease.
+    LeaseRenewal {
+        leadership: u128,
+    },
+    /// The stopped process of the leader continues.
+    LeaderContinues,
     /// A task executor hears of the leader.
     LeaderKnown {
         worker: usize,

@@ -35,10 +35,18 @@ pub(crate) enum Fault {
     WorkerUnblocked,
     UnfulfillableSwitched,
     RequestUnfulfillable,
+    AnswerVoid,
+    FreedOutdated,
+    PromiseOfFormerLeaderNamed,
+    LeaseNotRenewed,
+    LeaderStopped,
+    InputAfterLease,
+    LeadershipResumed,
+    WorkersExpected,
 }
 
 impl Fault {
-    pub(crate) const ALL: [Self; 32] = [
+    pub(crate) const ALL: [Self; 40] = [
         Self::RequestLost,
         Self::AnswerLost,
         Self::ConnectionBroken,
@@ -71,6 +79,14 @@ impl Fault {
         Self::WorkerUnblocked,
         Self::UnfulfillableSwitched,
         Self::RequestUnfulfillable,
+        Self::AnswerVoid,
+        Self::FreedOutdated,
+        Self::PromiseOfFormerLeaderNamed,
+        Self::LeaseNotRenewed,
+        Self::LeaderStopped,
+        Self::InputAfterLease,
+        Self::LeadershipResumed,
+        Self::WorkersExpected,
     ];
 
     pub(crate) fn describe(self) -> &'static str {
@@ -107,13 +123,27 @@ impl Fault {
             Self::WorkerUnblocked => "worker unblocked",
             Self::UnfulfillableSwitched => "failing of unfulfillable requests switched",
             Self::RequestUnfulfillable => "request unfulfillable",
+            Self::AnswerVoid => "answer to an attempt that is over",
+            Self::FreedOutdated => "freed slot in an outdated message",
+            Self::PromiseOfFormerLeaderNamed => "worker request of a former leader named",
+            Self::LeaseNotRenewed => "lease not renewed",
+            Self::LeaderStopped => "process of the leader stopped",
+            Self::InputAfterLease => "input after the end of the lease",
+            Self::LeadershipResumed => "leadership resumed after its end",
+            Self::WorkersExpected => "workers of the former leader expected",
         }
     }
 }
 
 /// The number of injected faults of each kind.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct FaultCounts([u64; Fault::ALL.len()]);
+
+impl Default for FaultCounts {
+    fn default() -> Self {
+        Self([0; Fault::ALL.len()])
+    }
+}
 
 impl FaultCounts {
     pub(crate) fn count(&mut self, fault: Fault) {

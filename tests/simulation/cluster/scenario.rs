@@ -27,13 +27,26 @@ pub(crate) struct Scenario {
     pub(crate) jobs: u128,
     /// Whether the resource manager starts and stops workers. Otherwise the cluster is fixed.
     pub(crate) elastic: bool,
-    /// Whether task executors send the revisions of their slot tables.
+    /// Whether task executors send the revisions of their slot tables, and whether messages about
+    /// freed slots carry them too.
     pub(crate) revisions: bool,
+    pub(crate) freed_revisions: bool,
     /// The time after which a task executor frees an unused slot.
     pub(crate) slot_timeout: Duration,
     pub(crate) network: NetworkConditions,
     /// Whether task executors answer within the call.
     pub(crate) answers_in_call: bool,
+    /// The probability that the answers of a task executor are inputs. Its messages to the manager
+    /// then travel in the order in which they were sent. Otherwise answers complete futures, and
+    /// messages overtake each other.
+    pub(crate) answers_as_inputs: f64,
+    /// The length of a lease, if leaderships end by themselves, and the rates of its faults: the
+    /// leader does not renew it in time, or its process is stopped.
+    pub(crate) lease: Option<Duration>,
+    pub(crate) missed_renewals: f64,
+    pub(crate) stops: f64,
+    /// The probability that a new leader expects the workers of the former one.
+    pub(crate) expectations: f64,
     /// The probability that a task executor refuses a release check or answers it later.
     pub(crate) release_refusals: f64,
     /// The probability that an operator acts in a random event.
@@ -46,6 +59,16 @@ pub(crate) struct Scenario {
 }
 
 impl Scenario {
+    /// Returns whether task executors live on and the manager hears all that they send, in the order
+    /// in which they sent it. Then no grant is lost to a report that shows the slot as free: the message that it
+    /// was freed comes first.
+    pub(crate) fn is_ordered(&self) -> bool {
+        let network = &self.network;
+        let faults = [network.loss, network.reordering, self.outages];
+        let all_are_inputs = self.answers_as_inputs >= 1.0 && !self.answers_in_call;
+        all_are_inputs && faults.iter().all(|rate| *rate == 0.0) && self.lease.is_none() && !self.elastic
+    }
+
     pub(crate) fn draw(rng: &mut ChaCha8Rng) -> Self {
         let strategies = [
             SlotMatchingStrategy::FirstFit,
@@ -89,6 +112,13 @@ impl Scenario {
             any([0.0, 0.0, 0.01, 0.03]),
             any([0.0, 0.0, 0.1, 0.5]),
         );
+        let (reordering, missed_renewals, stops) = (
+            any([0.0, 0.0, 0.02, 0.2]),
+            any([0.0, 0.05, 0.2, 0.5]),
+            any([0.0, 0.01, 0.03, 0.08]),
+        );
+        let revisions = rng.random_bool(0.7);
+        let lease = rng.random_bool(0.4);
         Self {
             config,
             random_events: rng.random_range(50..200),
@@ -97,16 +127,23 @@ impl Scenario {
             most_workers: workers + rng.random_range(1..5),
             jobs: rng.random_range(1..5),
             elastic: rng.random_bool(0.6),
-            revisions: rng.random_bool(0.7),
+            revisions,
+            freed_revisions: revisions && rng.random_bool(0.8),
             slot_timeout: Duration::from_millis(rng.random_range(20..2_000)),
             network: NetworkConditions {
                 loss,
                 duplication,
                 delay,
+                reordering,
                 latency: Duration::from_millis(rng.random_range(1..20)),
                 longest_delay: Duration::from_millis(rng.random_range(20..1_500)),
             },
             answers_in_call: rng.random_bool(0.25),
+            answers_as_inputs: [0.0, 0.5, 1.0, 1.0][rng.random_range(0..4)],
+            lease: lease.then(|| Duration::from_millis(rng.random_range(100..2_000))),
+            missed_renewals,
+            stops,
+            expectations: [0.0, 1.0][rng.random_range(0..2)],
             release_refusals,
             operator_actions,
             outages,

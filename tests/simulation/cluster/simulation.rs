@@ -16,10 +16,11 @@ use crate::cluster::checks::release_checks::ReleaseChecks;
 use crate::cluster::checks::request_ledger::RequestLedger;
 use crate::cluster::event_queue::{Event, EventQueue};
 use crate::cluster::faults::{Fault, FaultCounts};
-use crate::cluster::network::gateway::{Answer, NetworkGateway, Outbox, Reply};
-use crate::cluster::network::transport::Network;
+use crate::cluster::network::gateway::{NetworkGateway, Outbox, ReplyWay};
+use crate::cluster::network::transport::{Message, Network};
 use crate::cluster::parties::immediate_answers::{ClusterActions, ImmediateAnswers};
 use crate::cluster::parties::job_masters::JobMasters;
+use crate::cluster::parties::leader_election::Recovery;
 use crate::cluster::parties::operators::Operators;
 use crate::cluster::parties::resource_manager::ResourceManager;
 use crate::cluster::parties::task_executors::Worker;
@@ -44,8 +45,12 @@ pub(crate) struct Simulation {
     pub(crate) manager: Manager,
     /// The number of leaderships so far.
     pub(crate) leaderships: u128,
-    /// The start of the last leadership.
-    pub(crate) began: Timestamp,
+    /// The end of the last leadership; `MAX` if it does not end by itself.
+    pub(crate) leads_until: Timestamp,
+    /// Whether the process of the leader is stopped, and the messages that wait in its mailbox.
+    pub(crate) is_stopped: bool,
+    pub(crate) mailbox: Vec<Message>,
+    pub(crate) recovery: Recovery,
     pub(crate) queue: EventQueue,
     pub(crate) network: Network,
     pub(crate) workers: Vec<Worker>,
@@ -98,7 +103,10 @@ impl Simulation {
             answers,
             outbox: Outbox::default(),
             leaderships: 0,
-            began: Timestamp::ZERO,
+            leads_until: Timestamp::MAX,
+            is_stopped: false,
+            mailbox: Vec::new(),
+            recovery: Recovery::default(),
             queue: EventQueue::default(),
             network: Network::default(),
             workers: Vec::new(),
@@ -150,7 +158,8 @@ impl Simulation {
     pub(crate) fn step(&mut self) -> Check<bool> {
         let event = self.queue.next_time();
         let deadline = self.manager.next_deadline();
-        let skips_deadlines = self.timers_in_a_row >= MOST_DEADLINES_IN_A_ROW || self.is_not_driven;
+        let is_not_driven = self.is_not_driven || self.is_stopped;
+        let skips_deadlines = self.timers_in_a_row >= MOST_DEADLINES_IN_A_ROW || is_not_driven;
         match (event, deadline) {
             (None, None) => return Ok(false),
             (Some(event), deadline) if skips_deadlines || deadline.is_none_or(|deadline| event <= deadline) => {
@@ -211,8 +220,17 @@ impl Simulation {
                 process,
                 question,
             } => self.release_decided(worker, process, question),
-            Event::ConnectionBroken(reply) => self.connection_breaks(&reply),
+            Event::ConnectionBroken(reply) => match reply.way {
+                // The service that notices it is the stopped process.
+                ReplyWay::Input if self.is_stopped => {
+                    let answer = Err(SlotAllocationError::unreachable("connection reset"));
+                    self.mailbox.push(Message::Answer { reply, answer });
+                }
+                _ => self.connection_breaks(&reply)?,
+            },
             Event::LeaderElected => self.begin_leadership()?,
+            Event::LeaseRenewal { leadership } => self.renew_lease(leadership)?,
+            Event::LeaderContinues => self.leader_continues()?,
             Event::LeaderKnown { worker } => self.register(worker),
         }
         Ok(())
@@ -220,13 +238,16 @@ impl Simulation {
 
     /// Lets a random event happen.
     fn random_event(&mut self) -> Check {
-        if self.chance(self.scenario.leadership_moves) {
+        if self.chance(self.scenario.leadership_moves) && !self.is_stopped {
             return self.move_leadership();
+        }
+        if self.scenario.lease.is_some() && self.chance(self.scenario.stops) {
+            self.leader_stops();
         }
         if self.chance(self.scenario.outages) {
             self.outage();
         }
-        if self.chance(self.scenario.operator_actions) {
+        if self.chance(self.scenario.operator_actions) && !self.is_stopped {
             self.an_operator_acts()?;
         }
         match self.rng.random_range(0..10) {
@@ -238,28 +259,25 @@ impl Simulation {
     }
 
     pub(crate) fn drive(&mut self) -> Check {
+        if self.is_stopped {
+            return Ok(());
+        }
         let events = self.manager.run_until_stalled();
         if events > 0 {
             self.trace
                 .note(|| format!("{} {events} answers and deadlines", self.now()));
         }
-        self.observe_events(None, Some(events))
-    }
-
-    /// Answers a slot request with a broken connection.
-    pub(crate) fn connection_breaks(&mut self, reply: &Reply) {
-        self.answer(reply, Err(SlotAllocationError::unreachable("connection reset")));
-    }
-
-    pub(crate) fn answer(&mut self, reply: &Reply, answer: Answer) {
-        if reply.leader_id == self.leader_id() {
-            self.fencing.answered(reply.attempt, &answer);
-        }
-        reply.give(answer);
+        self.observe_events(events)
     }
 
     pub(crate) fn now(&self) -> Timestamp {
         self.clock.now()
+    }
+
+    /// Returns whether a leadership has begun and not ended.
+    pub(crate) fn is_leading(&self) -> bool {
+        let is_before_end = self.leads_until == Timestamp::MAX || self.now() < self.leads_until;
+        self.manager.leader_id().is_some() && is_before_end
     }
 
     pub(crate) fn leader_id(&self) -> LeaderId {

@@ -1,10 +1,8 @@
 //! The events of a replay.
 
-use slot_manager::error::SlotAllocationError;
-use slot_manager::message::{Acknowledge, AllocateSlot, FreeSlot};
+use slot_manager::message::{AllocateSlot, AttemptId, FreeSlot, SlotFreed, SlotResult};
 use slot_manager::{AllocationId, InstanceId, SlotId, SlotReport, WorkerRequestId};
 
-use crate::effects::AnswerSender;
 use crate::machines::Start;
 
 /// A future event.
@@ -28,7 +26,6 @@ pub(super) enum Event {
     SlotRequestArrives {
         start: Start,
         request: AllocateSlot,
-        answer: AnswerSender,
     },
     FreeSlotArrives {
         start: Start,
@@ -50,12 +47,11 @@ pub(super) enum Event {
 
     /// To the manager, from a task executor.
     AnswerArrives {
-        answer: AnswerSender,
-        result: Result<Acknowledge, SlotAllocationError>,
+        attempt_id: AttemptId,
+        result: SlotResult,
     },
     SlotFreedArrives {
-        slot_id: SlotId,
-        allocation_id: AllocationId,
+        freed: SlotFreed,
     },
     ReportArrives {
         instance_id: InstanceId,

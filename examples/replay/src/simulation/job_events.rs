@@ -72,9 +72,7 @@ impl Simulation {
                 Ok(())
             }
             Err(SlotRequestError::Failed { failure, .. }) => self.request_failed(allocation_id, &failure),
-            Ok(SlotRequestOutcome::Duplicate(status)) => {
-                bail!("the new allocation {allocation_id} counts as a duplicate, which is {status}")
-            }
+            Ok(outcome) => bail!("the allocation {allocation_id} is new, and its outcome is: {outcome}"),
             Err(error) => Err(error.into()),
         }
     }
@@ -86,14 +84,14 @@ impl Simulation {
         match open[..] {
             [] => {}
             [allocation_id] => {
-                let outcome = self.manager.unregister_slot_request(allocation_id)?;
+                let outcome = self.manager.unregister_slot_request(allocation_id);
                 ensure!(
                     outcome == CancelOutcome::Cancelled,
                     "the open allocation {allocation_id} cannot be cancelled: {outcome:?}"
                 );
             }
             _ => {
-                let withdrawn = self.manager.unregister_job(Jobs::job_id(job))?;
+                let withdrawn = self.manager.unregister_job(Jobs::job_id(job));
                 ensure!(
                     withdrawn == open.len(),
                     "{withdrawn} of the {} open requests of job {} were cancelled",

@@ -2,28 +2,27 @@
 
 use anyhow::Result;
 use slot_manager::error::SlotAllocationError;
-use slot_manager::message::{AllocateSlot, FreeSlot};
-use slot_manager::outcome::FreeSlotOutcome;
+use slot_manager::message::{AllocateSlot, AttemptId, FreeSlot, SlotFreed, SlotResult};
+use slot_manager::outcome::{ReportOutcome, SlotAnswerOutcome, SlotFreedOutcome};
 use slot_manager::{AllocationId, InstanceId, ScheduledExecutor, SlotId, SlotReport};
 
 use super::{Event, Simulation};
-use crate::effects::AnswerSender;
 use crate::jobs::RequestState;
 use crate::machines::{Link, Start};
 
 /// Messages from the manager to a task executor, and the answers.
 impl Simulation {
-    pub(super) fn slot_request_sent(&mut self, request: AllocateSlot, answer: AnswerSender) {
+    pub(super) fn slot_request_sent(&mut self, request: AllocateSlot) {
         let latency = self.chance.latency();
         if self.is_lost() {
             return;
         }
         if let Some(start) = self.machines.start_of(&request.slot_id) {
-            self.push(latency, Event::SlotRequestArrives { start, request, answer });
+            self.push(latency, Event::SlotRequestArrives { start, request });
         }
     }
 
-    pub(super) fn slot_request_arrives(&mut self, start: Start, request: &AllocateSlot, answer: AnswerSender) {
+    pub(super) fn slot_request_arrives(&mut self, start: Start, request: &AllocateSlot) {
         let now = self.clock.now();
         let Some(running) = self.machines.running_mut(start) else {
             return;
@@ -36,8 +35,14 @@ impl Simulation {
         self.expect_slot_timeout(start);
         let latency = self.chance.answer_latency();
         if !self.is_lost() {
-            self.push(latency, Event::AnswerArrives { answer, result });
+            let attempt_id = request.attempt_id();
+            self.push(latency, Event::AnswerArrives { attempt_id, result });
         }
+    }
+
+    pub(super) fn answer_arrives(&mut self, attempt_id: AttemptId, result: SlotResult) {
+        // Unknown if the manager has given up the attempt.
+        let _: SlotAnswerOutcome = self.manager.answer_slot_request(attempt_id, result);
     }
 
     pub(super) fn free_slot_sent(&mut self, request: FreeSlot) {
@@ -78,7 +83,9 @@ impl Simulation {
             if running.executor.activate(allocation_id).is_none() {
                 // The task executor does not hold the slot for the job any more, and the manager
                 // may not know.
-                self.tell_freed(link, slot_id, allocation_id);
+                let (instance_id, revision) = (running.instance_id, running.executor.revision());
+                let freed = SlotFreed::new(slot_id, allocation_id).with_revision(instance_id, revision);
+                self.tell_freed(link, freed);
             }
         }
     }
@@ -89,7 +96,7 @@ impl Simulation {
             // It may be another slot than the job knows: the view of the manager can be out of
             // date.
             if let Some(freed) = running.executor.free(allocation_id) {
-                self.tell_freed(link, freed, allocation_id);
+                self.tell_freed(link, freed);
             }
         }
     }
@@ -115,25 +122,25 @@ impl Simulation {
         };
         running.expects_slot_timeout = false;
         let (link, expired) = (running.link, running.executor.expire(now));
-        for (slot_id, allocation_id) in expired {
-            self.tell_freed(link, slot_id, allocation_id);
+        for freed in expired {
+            self.tell_freed(link, freed);
         }
         self.expect_slot_timeout(start);
     }
 
-    fn tell_freed(&mut self, link: Link, slot_id: SlotId, allocation_id: AllocationId) {
+    fn tell_freed(&mut self, link: Link, freed: SlotFreed) {
         let latency = self.chance.latency();
         if link == Link::Up && !self.is_lost() {
-            self.push(latency, Event::SlotFreedArrives { slot_id, allocation_id });
+            self.push(latency, Event::SlotFreedArrives { freed });
         }
     }
 
-    pub(super) fn slot_freed_arrives(&mut self, slot_id: &SlotId, allocation_id: AllocationId) -> Result<()> {
-        let outcome = self.manager.free_slot(slot_id, allocation_id)?;
+    pub(super) fn slot_freed_arrives(&mut self, freed: &SlotFreed) -> Result<()> {
+        let (outcome, allocation_id) = (self.manager.slot_freed(freed), freed.allocation_id());
         // A request in flight is granted first and then over. An allocation with a second slot
         // keeps that slot as its grant.
         self.drive()?;
-        let freed = matches!(outcome, FreeSlotOutcome::Freed | FreeSlotOutcome::FreedInFlight);
+        let freed = matches!(outcome, SlotFreedOutcome::Freed | SlotFreedOutcome::FreedInFlight);
         if freed && self.manager.get().allocation_status(allocation_id).is_none() {
             self.grant_ended(allocation_id);
         }
@@ -159,8 +166,8 @@ impl Simulation {
 
     pub(super) fn report_arrives(&mut self, instance_id: InstanceId, report: &SlotReport) -> Result<()> {
         // A stale or unknown report is normal: a later one was faster, or the sender is not
-        // registered any more.
-        self.manager.report_slot_status(instance_id, report)?;
+        // registered any more, and will register again.
+        let _: ReportOutcome = self.manager.report_slot_status(instance_id, report)?;
         Ok(())
     }
 }

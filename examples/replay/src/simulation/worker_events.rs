@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 use slot_manager::message::Release;
-use slot_manager::outcome::{RegistrationOutcome, UnregistrationOutcome};
+use slot_manager::outcome::{RegistrationOutcome, UnregistrationOutcome, WorkerFailedOutcome};
 use slot_manager::{InstanceId, TaskExecutorConnection, WorkerRequestId};
 
 use super::{Event, Simulation};
@@ -57,10 +57,10 @@ impl Simulation {
         self.register(start, Some(worker_request))
     }
 
-    pub(super) fn worker_fails(&mut self, machine: usize, worker_request: WorkerRequestId) -> Result<()> {
-        self.manager.worker_failed(worker_request, "the node did not start")?;
+    pub(super) fn worker_fails(&mut self, machine: usize, worker_request: WorkerRequestId) {
+        // Unknown if the manager gave the worker up before.
+        let _: WorkerFailedOutcome = self.manager.worker_failed(worker_request, "the node did not start");
         self.machine_stopped(machine);
-        Ok(())
     }
 
     /// Registers a task executor, after its start or after an outage.
@@ -78,12 +78,7 @@ impl Simulation {
         match self.manager.register_task_manager(connection, &report)? {
             RegistrationOutcome::Registered => {}
             RegistrationOutcome::Replaced { .. } => self.statistics.replaced_registrations += 1,
-            RegistrationOutcome::Reported(outcome) => {
-                bail!("the new registration {instance_id} counts as a report: {outcome:?}")
-            }
-            RegistrationOutcome::Refused { limit } => {
-                bail!("the new registration {instance_id} is refused by the limit {limit}, and none is configured")
-            }
+            outcome => bail!("the registration {instance_id} is new, and its outcome is: {outcome}"),
         }
         Ok(())
     }
@@ -145,11 +140,10 @@ impl Simulation {
         self.push(outage.back_after, Event::Returns { start });
     }
 
-    pub(super) fn connection_lost(&mut self, instance_id: InstanceId) -> Result<()> {
+    pub(super) fn connection_lost(&mut self, instance_id: InstanceId) {
         // Unknown if the node has registered again or was released in the meantime.
         let _: UnregistrationOutcome = self
             .manager
-            .unregister_task_manager(instance_id, "the connection is lost")?;
-        Ok(())
+            .unregister_task_manager(instance_id, "the connection is lost");
     }
 }

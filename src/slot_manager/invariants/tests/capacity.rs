@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::{Manager, cores, register, request};
 use crate::config::{WorkerDescription, WorkerPolicy};
 use crate::message::{ReleaseDecision, WorkerPromise};
+use crate::outcome::BlockOutcome;
 use crate::slot_manager::collections::arena::Key;
 use crate::slot_manager::state::core::Core;
 use crate::slot_manager::state::requests::{RequestPhase, WorkerAsk};
@@ -34,10 +35,10 @@ fn manager(requests: u128) -> Manager {
     gateway.answer_release_checks(ReleaseDecision::Later);
     actions.answer_allocations(Ok(WorkerPromise::Unspecified));
     manager.start(LeaderId::from_u128(1), actions).expect("not started");
+    assert_eq!(manager.block(&ResourceId::new("blocked")), BlockOutcome::Blocked);
     for (worker, instance) in [("blocked", 1), ("a", 2)] {
         let status = SlotStatus::free(SlotId::new(worker, 0), cores(1.0));
         register(&mut manager, worker, instance, &gateway, &[status]);
-        manager.block(&ResourceId::new("blocked")).expect("started");
     }
     for id in 1..=requests {
         request(&mut manager, id, 1.0);

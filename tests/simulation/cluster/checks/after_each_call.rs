@@ -1,7 +1,7 @@
 //! The checks after each call of the manager. Afterwards its effects reach the other parties.
 
 use slot_manager::AllocationId;
-use slot_manager::message::{AllocationFailureCause, RequestFailure};
+use slot_manager::message::{AllocationFailureCause, GrantLoss, RequestFailure};
 use slot_manager::testing::{Action, Effect, GatewayCall};
 
 use crate::cluster::call_log::{Call, CallAnswer};
@@ -17,17 +17,27 @@ use crate::cluster::simulation::Simulation;
 const EXPLAINED: u64 = 8;
 
 impl Simulation {
+    /// Checks the manager after an input and sends its messages. `freed` is the allocation whose
+    /// slot was freed by the call.
     pub(crate) fn observe(&mut self, freed: Option<AllocationId>) -> Check {
-        self.observe_events(freed, None)
+        self.observe_call(freed, None, false)
     }
 
-    /// Checks the manager after a call and sends its messages. `freed` is the allocation whose slot
-    /// was freed by the call. `events` is the number of handled answers and deadlines, or `None`
-    /// for an input.
-    pub(crate) fn observe_events(&mut self, freed: Option<AllocationId>, events: Option<usize>) -> Check {
+    /// The same after an input that was the answer to an attempt.
+    pub(crate) fn observe_answer(&mut self) -> Check {
+        self.observe_call(None, None, true)
+    }
+
+    /// The same after a call that handled this number of answers and deadlines.
+    pub(crate) fn observe_events(&mut self, events: usize) -> Check {
+        self.observe_call(None, Some(events), events > 0)
+    }
+
+    fn observe_call(&mut self, freed: Option<AllocationId>, events: Option<usize>, by_answer: bool) -> Check {
         self.steps += 1;
         let now = self.now();
         let calls = self.log.take();
+        self.check_leadership(&calls, events)?;
         let mut lost = Vec::new();
         for Call { effect, .. } in &calls {
             self.trace.note(|| format!("    -> {effect}"));
@@ -35,10 +45,13 @@ impl Simulation {
             self.ledger.apply(effect)?;
             if let Effect::Action(Action::NotifyAllocationFailure {
                 allocation_id,
-                cause: AllocationFailureCause::GrantLost { .. },
+                cause: AllocationFailureCause::GrantLost { loss, .. },
                 ..
             }) = effect
             {
+                if *loss == GrantLoss::ReportedFree && self.scenario.is_ordered() {
+                    return Err(format!("{effect}, though all messages came in order"));
+                }
                 lost.push(*allocation_id);
             }
             // An immediate answer may grant a slot to the lost allocation again.
@@ -57,8 +70,10 @@ impl Simulation {
             }
         }
         self.fencing
-            .compare(&self.manager, &calls, events.unwrap_or_default())?;
-        self.check_rules(&calls, events)?;
+            .compare(&self.manager, &calls, events.unwrap_or_default(), by_answer)?;
+        if self.is_leading() {
+            self.check_rules(&calls, events)?;
+        }
         for call in calls {
             self.react(call);
         }
@@ -76,7 +91,8 @@ impl Simulation {
             return Ok(());
         }
         let leaving = self.release_checks.open();
-        let context = CallContext::new(self.now(), self.leader_id(), self.began, events, &self.operators);
+        let (now, leader_id) = (self.now(), self.leader_id());
+        let context = CallContext::new(now, leader_id, &self.recovery, events, &self.operators);
         self.release_checks.compare(&self.manager, calls, &context)?;
         let leaving = leaving.iter().filter(|question| self.release_checks.is_open(question));
         let leaving: Vec<_> = leaving.map(|question| question.instance_id).collect();
@@ -92,16 +108,29 @@ impl Simulation {
         Ok(())
     }
 
+    /// Checks that the manager knows whether its leadership has ended, and acts on nothing then.
+    fn check_leadership(&self, calls: &[Call], events: Option<usize>) -> Check {
+        if self.manager.is_leading() != self.is_leading() {
+            return Err(format!("{:?} until {}", self.manager, self.leads_until));
+        }
+        if self.is_leading() || (calls.is_empty() && events.unwrap_or_default() == 0) {
+            return Ok(());
+        }
+        Err(format!(
+            "{events:?} events and {calls:?} after the end of the leadership"
+        ))
+    }
+
     fn react(&mut self, call: Call) {
         let action = match (call.effect, call.answer) {
             (Effect::Action(Action::AllocateResource { worker_request, .. }), CallAnswer::Promise(promise)) => {
                 return self.worker_requested(worker_request, promise);
             }
-            (Effect::Action(Action::WithdrawResource { worker_request }), CallAnswer::Withdrawal(withdrawal)) => {
-                return self.withdrawal_requested(worker_request, withdrawal);
+            (Effect::Action(Action::WithdrawResource(withdraw)), CallAnswer::Withdrawal(withdrawal)) => {
+                return self.withdrawal_requested(withdraw.worker_request, withdrawal);
             }
-            (Effect::Action(Action::ReleaseResource { instance_id, .. }), CallAnswer::Release(release)) => {
-                return self.release_requested(instance_id, release);
+            (Effect::Action(Action::ReleaseResource(asked)), CallAnswer::Release(release)) => {
+                return self.release_requested(asked.instance_id, release);
             }
             (Effect::Gateway(GatewayCall::CanBeReleased(question)), CallAnswer::ReleaseCheck(answer)) => {
                 return self.release_check_answered(question, answer);

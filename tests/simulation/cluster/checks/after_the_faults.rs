@@ -50,12 +50,14 @@ impl Simulation {
             self.recover(worker);
         }
         self.answers.stop_faults();
+        self.leader_continues()?;
+        self.extend_lease()?;
         self.unblock_all()?;
         self.report_dead_workers()?;
         self.report_broken_promises();
         // Break the connections whose answers would never come.
         for reply in std::mem::take(&mut self.network.unanswered) {
-            self.connection_breaks(&reply);
+            self.connection_breaks(&reply)?;
         }
         self.let_messages_arrive()?;
 
@@ -117,7 +119,7 @@ impl Simulation {
     fn give_up_promises(&mut self) -> Check {
         let open: BTreeSet<_> = self.manager.promised_slots().map(|it| it.worker_request()).collect();
         for worker_request in open {
-            self.manager_hears_failed_worker(self.leaderships, worker_request)?;
+            self.manager_hears_failed_worker(worker_request)?;
         }
         let open = self.manager.overview().promised;
         ensure!(open.slots == 0, "promised slots are left: {open:?}");
@@ -204,7 +206,7 @@ impl Simulation {
     }
 
     fn is_quiet(&self) -> bool {
-        self.manager.overview().awaited_answers == 0
+        self.manager.overview().slots.in_flight.slots == 0
             && self
                 .manager
                 .promised_slots()
@@ -225,7 +227,7 @@ impl Simulation {
         format!(
             "{:?}, {} answers are awaited, {requests:?}, {promises:?}",
             self.manager,
-            self.manager.overview().awaited_answers
+            self.manager.overview().slots.in_flight.slots
         )
     }
 
@@ -334,9 +336,10 @@ impl Simulation {
             let began = self.release_checks.timer_began(it.instance_id(), it.idle_since()?);
             Some(began + timeout)
         });
-        let after_start = [config.recovery_timeout, config.unfulfillable_grace_period];
-        let after_start = after_start.map(|period| self.began + period);
-        let others = after_start.into_iter().chain(self.release_checks.deadlines());
+        let recovery = (!self.recovery.ended_early).then_some(config.recovery_timeout);
+        let after_start = recovery.into_iter().chain([config.unfulfillable_grace_period]);
+        let after_start = after_start.map(|period| self.recovery.began + period);
+        let others = after_start.chain(self.release_checks.deadlines());
         let others = others.filter(|at| *at > self.now());
         let expected = idle.chain(others).min().filter(|at| *at != Timestamp::MAX);
         let armed = self.manager.next_deadline();

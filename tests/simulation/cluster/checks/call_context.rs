@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use slot_manager::{LeaderId, ResourceId, Timestamp};
 
+use crate::cluster::parties::leader_election::Recovery;
 use crate::cluster::parties::operators::Operators;
 
 /// The shortest time to a deadline that is armed while time is handled.
@@ -14,8 +15,8 @@ pub(crate) const SHORTEST_REARM: Duration = Duration::from_millis(1);
 pub(crate) struct CallContext<'a> {
     pub(crate) now: Timestamp,
     pub(crate) leader_id: LeaderId,
-    /// The start of this leadership.
-    pub(crate) began: Timestamp,
+    /// The start of this leadership, and whether its recovery ended early.
+    pub(crate) recovery: &'a Recovery,
     /// Whether the call drove the manager, and the number of answers and deadlines it handled.
     pub(crate) is_driven: bool,
     pub(crate) events: usize,
@@ -29,14 +30,14 @@ impl<'a> CallContext<'a> {
     pub(crate) fn new(
         now: Timestamp,
         leader_id: LeaderId,
-        began: Timestamp,
+        recovery: &'a Recovery,
         events: Option<usize>,
         operators: &'a Operators,
     ) -> Self {
         Self {
             now,
             leader_id,
-            began,
+            recovery,
             is_driven: events.is_some(),
             events: events.unwrap_or_default(),
             blocked: &operators.blocked,
@@ -55,6 +56,11 @@ impl<'a> CallContext<'a> {
 
     /// Returns whether a period after the start is over.
     pub(crate) fn is_after(&self, period: Duration) -> bool {
-        self.began + period <= self.now
+        self.recovery.began + period <= self.now
+    }
+
+    /// Returns whether the recovery is over, which is configured with this length.
+    pub(crate) fn has_recovered(&self, recovery_timeout: Duration) -> bool {
+        self.recovery.ended_early || self.is_after(recovery_timeout)
     }
 }

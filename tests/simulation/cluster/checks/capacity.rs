@@ -111,12 +111,14 @@ impl CapacityChecks {
             return self.undo_worker_request(rewind, worker_request, &promised, asked);
         }
         match (&call.effect, &call.answer) {
-            (Effect::Action(Action::WithdrawResource { worker_request }), CallAnswer::Withdrawal(withdrawal)) => {
+            (Effect::Action(Action::WithdrawResource(withdraw)), CallAnswer::Withdrawal(withdrawal)) => {
+                let worker_request = &withdraw.worker_request;
                 let of_last_ask = at.checked_sub(1).and_then(|last| ask_of(&calls[last]));
                 let is_of_last_ask = of_last_ask.is_some_and(|(last, ..)| last == *worker_request);
                 self.undo_withdrawal(rewind, *worker_request, *withdrawal, is_of_last_ask)
             }
-            (Effect::Action(Action::ReleaseResource { instance_id, .. }), CallAnswer::Release(release)) => {
+            (Effect::Action(Action::ReleaseResource(asked)), CallAnswer::Release(release)) => {
+                let instance_id = &asked.instance_id;
                 self.check_release(rewind, *instance_id)?;
                 if *release == Release::Accepted {
                     let task_manager = self.before.task_managers.get(instance_id).cloned();
@@ -167,7 +169,7 @@ impl CapacityChecks {
             let pause = rewind.context.at_least(config.worker_registration_timeout);
             self.backoffs.insert(rewind.context.now + pause);
         }
-        if !rewind.context.is_after(config.recovery_timeout) {
+        if !rewind.context.has_recovered(config.recovery_timeout) {
             return Err(format!("{worker_request} is requested within the recovery"));
         }
         let beyond = capacity_rules::limit_beyond(config, present.clone(), capacity_rules::total(promised));
@@ -301,7 +303,8 @@ impl CapacityChecks {
             self.withdrawals_requested.clear();
         }
         for call in calls {
-            if let Effect::Action(Action::WithdrawResource { worker_request }) = call.effect {
+            if let Effect::Action(Action::WithdrawResource(withdraw)) = &call.effect {
+                let worker_request = withdraw.worker_request;
                 if !self.withdrawals_requested.insert(worker_request) && is_simple {
                     return Err(format!("{worker_request} is withdrawn twice"));
                 }

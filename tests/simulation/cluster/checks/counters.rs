@@ -15,6 +15,8 @@ pub(crate) struct CounterChecks {
     seen: Counters,
     /// Confirmed withdrawals. Some of these workers were promised beyond a limit.
     confirmed: u64,
+    /// Messages without a revision that freed a slot. An older report may take it back.
+    freed_without_revision: u64,
     /// Requests that were waiting when a leadership ended.
     dropped: u64,
 }
@@ -40,6 +42,10 @@ impl CounterChecks {
 
     pub(crate) fn ignored_report(&mut self) {
         self.seen.reports_stale += 1;
+    }
+
+    pub(crate) fn freed_without_revision(&mut self) {
+        self.freed_without_revision += 1;
     }
 
     pub(crate) fn refused_report(&mut self) {
@@ -68,6 +74,7 @@ impl CounterChecks {
             && counters.workers_withdrawn <= self.confirmed
             && counters.task_managers_released == seen.task_managers_released
             && counters.task_managers_refused == seen.task_managers_refused
+            && counters.frees_taken_back <= self.freed_without_revision
             && counters.reports_stale == seen.reports_stale
             && counters.reports_refused == seen.reports_refused;
         if !agrees {

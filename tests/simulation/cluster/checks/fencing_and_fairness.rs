@@ -3,10 +3,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use slot_manager::message::{Acknowledge, AllocateSlot};
+use slot_manager::message::{Acknowledge, AllocateSlot, AttemptId};
 use slot_manager::testing::{Action, Effect, GatewayCall};
 use slot_manager::view::SlotState;
-use slot_manager::{AllocationId, InstanceId, SlotReport, Timestamp};
+use slot_manager::{AllocationId, InstanceId, SlotId, SlotReport, Timestamp};
 
 use crate::cluster::call_log::Call;
 use crate::cluster::network::gateway::Answer;
@@ -33,6 +33,28 @@ impl FencingAndFairness {
         self.answered.entry(attempt).or_insert(revision);
     }
 
+    /// Returns `true` if an attempt of this leadership is in flight.
+    pub(crate) fn is_open(&self, attempt_id: &AttemptId) -> bool {
+        let attempt = self.attempts.get(&attempt_id.number);
+        attempt.is_some_and(|attempt| {
+            let newest = self.attempt_to(&attempt.slot_id, attempt.allocation_id);
+            attempt.attempt_id() == *attempt_id && newest == Some(attempt_id.number)
+        })
+    }
+
+    /// Returns the newest attempt that is in flight to a slot for an allocation. Older ones to the
+    /// same slot may be among the open ones.
+    pub(crate) fn attempt_to(&self, slot_id: &SlotId, allocation_id: AllocationId) -> Option<u64> {
+        let mut attempts = self.attempts.iter().rev();
+        let to_it = attempts.find(|(_, it)| it.slot_id == *slot_id && it.allocation_id == allocation_id);
+        to_it.map(|(number, _)| *number)
+    }
+
+    /// Returns the highest revision in the applied reports of a registration.
+    pub(crate) fn reported_revision(&self, instance_id: InstanceId) -> Option<u64> {
+        self.reported.get(&instance_id).copied()
+    }
+
     /// Notes an applied report.
     pub(crate) fn reported(&mut self, instance_id: InstanceId, report: &SlotReport) {
         if let Some(revision) = report.revision() {
@@ -48,8 +70,8 @@ impl FencingAndFairness {
 
     /// Compares with the manager after a call. In a call with several events, an answer may
     /// allocate a slot and a later event free it. That starts an idle period without a slot
-    /// request.
-    pub(crate) fn compare(&mut self, manager: &Manager, calls: &[Call], events: usize) -> Check {
+    /// request. `by_answer` is set if the call may have applied an answer.
+    pub(crate) fn compare(&mut self, manager: &Manager, calls: &[Call], events: usize, by_answer: bool) -> Check {
         let mut asked = BTreeSet::new();
         // The oldest request may fail its attempt within the call. Then the others come first.
         let tried = calls.iter().filter_map(|call| match &call.effect {
@@ -69,7 +91,12 @@ impl FencingAndFairness {
                     self.check_order(manager, request)?;
                 }
                 Effect::Gateway(GatewayCall::FreeSlot(free)) => {
-                    self.attempts.remove(&free.attempt);
+                    // The free of a second slot names the last attempt of all.
+                    let is_target =
+                        |it: &AllocateSlot| it.slot_id == free.slot_id && it.allocation_id == free.allocation_id;
+                    if self.attempts.get(&free.attempt).is_some_and(is_target) {
+                        self.attempts.remove(&free.attempt);
+                    }
                 }
                 Effect::Action(Action::NotifySlotAllocated {
                     allocation_id, slot_id, ..
@@ -79,7 +106,7 @@ impl FencingAndFairness {
                     let attempts = self.attempts.iter().filter(|(_, attempt)| is_it(attempt));
                     let attempts: Vec<_> = attempts.map(|(number, _)| *number).collect();
                     for number in &attempts {
-                        self.check_grant(manager, *number, attempts.last() == Some(number) && events > 0)?;
+                        self.check_grant(manager, *number, attempts.last() == Some(number) && by_answer)?;
                     }
                 }
                 _ => {}

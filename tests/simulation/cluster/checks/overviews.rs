@@ -146,7 +146,7 @@ fn check_reason(
     let limit_of_next = worker
         .as_ref()
         .and_then(|worker| capacity_rules::limit_beyond(config, present, capacity_rules::total(worker)));
-    let recovered_at = context.began + config.recovery_timeout;
+    let recovered_at = context.recovery.began + config.recovery_timeout;
     let is_waiting =
         request.in_flight_to().is_none() && request.backs_off_until().is_none() && request.bound_to().is_none();
     let is_right = match &explained.waits_for {
@@ -159,7 +159,9 @@ fn check_reason(
             request.bound_to() == Some(*worker_request) && promised.map(|it| it.expires_at()) == Some(*until)
         }
         WaitReason::Limit { limit } => is_waiting && limit_of_next == Some(*limit),
-        WaitReason::Recovery { until } => is_waiting && !config.recovery_timeout.is_zero() && *until == recovered_at,
+        WaitReason::Recovery { until } => {
+            is_waiting && !config.recovery_timeout.is_zero() && !context.recovery.ended_early && *until == recovered_at
+        }
         WaitReason::NothingElse => {
             let fits = |worker: &Vec<ResourceProfile>| worker[0].is_matching(request.resource_profile());
             let is_possible = |worker: &Vec<_>| {

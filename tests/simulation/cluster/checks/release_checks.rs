@@ -100,8 +100,8 @@ impl ReleaseChecks {
                 Effect::Gateway(GatewayCall::RequestSlot(request)) => {
                     self.open.remove(&request.instance_id);
                 }
-                Effect::Action(Action::ReleaseResource { instance_id, .. }) if self.open.contains_key(instance_id) => {
-                    return Err(format!("{instance_id} is released, and its answer is awaited"));
+                Effect::Action(Action::ReleaseResource(asked)) if self.open.contains_key(&asked.instance_id) => {
+                    return Err(format!("{asked:?}, and its answer is awaited"));
                 }
                 _ => {}
             }

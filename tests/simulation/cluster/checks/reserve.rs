@@ -20,7 +20,7 @@ pub(crate) fn check_reserve(
     let redundant = capacity_rules::redundant_slots(config, after.used);
     let spare = after.offered() + after.unbound();
     let is_short = after.usable() < capacity_rules::min_slots(config) || spare < redundant;
-    let may_ask = context.is_after(config.recovery_timeout)
+    let may_ask = context.has_recovered(config.recovery_timeout)
         && asks
         && capacity_rules::limit_beyond(config, after.total(), capacity_rules::total(&worker)).is_none();
     if is_short && may_ask {

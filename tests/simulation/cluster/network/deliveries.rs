@@ -10,14 +10,15 @@ impl Simulation {
         match envelope.link {
             Link::ManagerToWorker(worker) | Link::JobToWorker(_, worker) => self.deliver_to_worker(worker, envelope),
             Link::ManagerToJob(job) | Link::WorkerToJob(_, job) => self.deliver_to_job(job, envelope.message),
-            Link::WorkerToManager(_) | Link::JobToManager(_) | Link::FromResourceManager => {
-                self.deliver_to_manager(envelope.message)?;
-            }
+            Link::WorkerToManager(_) | Link::JobToManager(_) | Link::FromResourceManager => match self.is_stopped {
+                true => self.mailbox.push(envelope.message),
+                false => self.deliver_to_manager(envelope.message)?,
+            },
         }
         Ok(())
     }
 
-    fn deliver_to_manager(&mut self, message: Message) -> Check {
+    pub(crate) fn deliver_to_manager(&mut self, message: Message) -> Check {
         match message {
             Message::Register {
                 worker,
@@ -31,13 +32,10 @@ impl Simulation {
                 instance_id,
                 report,
             } => self.manager_hears_report(worker, instance_id, &report),
-            Message::Freed { slot_id, allocation_id } => self.manager_hears_freed(&slot_id, allocation_id),
+            Message::Freed { freed, is_asked } => self.manager_hears_freed(&freed, is_asked),
             Message::ReleaseDecision { question, answer } => self.manager_hears_release_answer(&question, answer),
             Message::Unregister { instance_id } => self.manager_hears_lost_worker(instance_id),
-            Message::WorkerFailed {
-                leadership,
-                worker_request,
-            } => self.manager_hears_failed_worker(leadership, worker_request),
+            Message::WorkerFailed { worker_request } => self.manager_hears_failed_worker(worker_request),
             Message::Request {
                 job,
                 allocation_id,
@@ -45,10 +43,7 @@ impl Simulation {
             } => self.manager_hears_request(job, allocation_id, profile),
             Message::Cancel { allocation_id } => self.manager_hears_cancellation(allocation_id),
             Message::JobEnded { job } => self.manager_hears_end_of_job(job),
-            Message::Answer { reply, answer } => {
-                self.answer(&reply, answer);
-                Ok(())
-            }
+            Message::Answer { reply, answer } => self.answer(&reply, answer),
             other => Err(format!("not for the manager: {other:?}")),
         }
     }
@@ -63,7 +58,9 @@ impl Simulation {
         match envelope.message {
             Message::RequestSlot(request, reply) => self.worker_hears_request(worker, &request, reply),
             Message::FreeSlot(request) => {
-                self.workers[worker].executor.handle_free_slot(&request);
+                if let Some(freed) = self.workers[worker].executor.handle_free_slot(&request) {
+                    self.send_freed(worker, freed, true);
+                }
             }
             Message::RegisterAgain { instance_id } => {
                 if self.workers[worker].executor.instance_id() == Some(instance_id) {

@@ -9,9 +9,11 @@ use std::task::{Context, Poll};
 
 use futures::channel::oneshot;
 use slot_manager::error::SlotAllocationError;
-use slot_manager::message::{Acknowledge, AllocateSlot, FreeSlot, ReleaseCheck, ReleaseDecision};
+use slot_manager::message::{
+    Acknowledge, AllocateSlot, AttemptId, FreeSlot, ReleaseCheck, ReleaseDecision, SlotAnswer,
+};
 use slot_manager::testing::{GatewayCall, ManualScheduledExecutor, SimulatedTaskExecutor};
-use slot_manager::{LeaderId, ScheduledExecutor, TaskExecutorGateway};
+use slot_manager::{ScheduledExecutor, TaskExecutorGateway};
 
 use crate::cluster::call_log::{CallAnswer, CallLog};
 use crate::cluster::parties::immediate_answers::ImmediateAnswers;
@@ -37,27 +39,24 @@ impl Outbox {
     }
 }
 
-/// The way back for an answer. Clones lead to one future, which takes the first answer.
+/// The way back for an answer.
 #[derive(Clone)]
 pub(crate) struct Reply {
-    /// The answered attempt and its leadership.
-    pub(crate) attempt: u64,
-    pub(crate) leader_id: LeaderId,
-    sender: Rc<Cell<Option<oneshot::Sender<Answer>>>>,
+    pub(crate) attempt_id: AttemptId,
+    pub(crate) way: ReplyWay,
 }
 
-impl Reply {
-    pub(crate) fn give(&self, answer: Answer) {
-        if let Some(sender) = self.sender.take() {
-            // The manager may have given up the attempt.
-            let _ = sender.send(answer);
-        }
-    }
+#[derive(Clone)]
+pub(crate) enum ReplyWay {
+    /// Clones lead to one future, which takes the first answer.
+    Future(Rc<Cell<Option<oneshot::Sender<Answer>>>>),
+    /// Each answer is an input of the manager.
+    Input,
 }
 
 impl fmt::Debug for Reply {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "reply to {}", self.attempt)
+        write!(f, "reply to {}", self.attempt_id.number)
     }
 }
 
@@ -70,6 +69,8 @@ pub(crate) struct NetworkGateway {
     pub(crate) outbox: Outbox,
     /// Whether the task executor answers within the call.
     pub(crate) answers_in_call: Rc<Cell<bool>>,
+    /// Whether its other answers are inputs. Otherwise they complete futures.
+    pub(crate) answers_are_inputs: bool,
     pub(crate) revisions: bool,
 }
 
@@ -79,31 +80,37 @@ const MOST_OUTGOING: usize = 10_000;
 impl TaskExecutorGateway for NetworkGateway {
     type RequestSlotFuture = AnswerFuture;
 
-    fn request_slot(&mut self, request: &AllocateSlot) -> AnswerFuture {
+    fn request_slot(&mut self, request: &AllocateSlot) -> SlotAnswer<AnswerFuture> {
         self.log
             .record(GatewayCall::RequestSlot(request.clone()), CallAnswer::Nothing);
         let mut sent = self.outbox.0.borrow_mut();
         assert!(sent.len() < MOST_OUTGOING, "a call of the manager does not end");
-        let (sender, future) = oneshot::channel();
+        let attempt_id = request.attempt_id();
         if self.answers_in_call.get() {
             let answer = handle(&self.executor, request, self.clock.now(), self.revisions);
-            let _ = sender.send(answer.clone());
-            sent.push(Outgoing::Handled(request.clone(), answer));
-        } else {
-            let reply = Reply {
-                attempt: request.attempt,
-                leader_id: request.leader_id,
-                sender: Rc::new(Cell::new(Some(sender))),
-            };
-            sent.push(Outgoing::Request(request.clone(), reply));
+            sent.push(Outgoing::Handled(request.clone(), answer.clone()));
+            if self.answers_are_inputs {
+                return SlotAnswer::Ready(answer);
+            }
+            let (sender, future) = oneshot::channel();
+            let _ = sender.send(answer);
+            return SlotAnswer::Future(AnswerFuture(future));
         }
-        AnswerFuture(future)
+        if self.answers_are_inputs {
+            let way = ReplyWay::Input;
+            sent.push(Outgoing::Request(request.clone(), Reply { attempt_id, way }));
+            return SlotAnswer::Later;
+        }
+        let (sender, future) = oneshot::channel();
+        let way = ReplyWay::Future(Rc::new(Cell::new(Some(sender))));
+        sent.push(Outgoing::Request(request.clone(), Reply { attempt_id, way }));
+        SlotAnswer::Future(AnswerFuture(future))
     }
 
-    fn free_slot(&mut self, request: FreeSlot) {
+    fn free_slot(&mut self, request: &FreeSlot) {
         self.log
             .record(GatewayCall::FreeSlot(request.clone()), CallAnswer::Nothing);
-        self.outbox.0.borrow_mut().push(Outgoing::Free(request));
+        self.outbox.0.borrow_mut().push(Outgoing::Free(request.clone()));
     }
 
     fn can_be_released(&mut self, question: &ReleaseCheck) -> ReleaseDecision {

@@ -1,14 +1,19 @@
 //! The messages that reach the manager. Its outcomes must agree with the ledger.
 
-use slot_manager::error::{NotStarted, SlotReportError, SlotRequestError};
-use slot_manager::message::RequestFailure;
-use slot_manager::outcome::{CancelOutcome, FreeSlotOutcome, ReportOutcome, SlotRequestOutcome};
+use slot_manager::error::{InvalidReport, SlotAllocationError, SlotReportError, SlotRequestError};
+use slot_manager::message::{RequestFailure, SlotFreed};
+use slot_manager::outcome::{
+    CancelOutcome, ReportOutcome, SlotAnswerOutcome, SlotFreedOutcome, SlotRequestOutcome, UnregistrationOutcome,
+    WorkerFailedOutcome,
+};
+use slot_manager::view::{PromisedSlot, SlotState};
 use slot_manager::{
     AllocationId, InstanceId, ResourceProfile, SlotId, SlotReport, SlotRequest, SlotStatus, WorkerRequestId,
 };
 
 use crate::cluster::checks::call_context::CallContext;
 use crate::cluster::faults::Fault;
+use crate::cluster::network::gateway::{Answer, Reply, ReplyWay};
 use crate::cluster::network::transport::{Link, Message};
 use crate::cluster::run::Check;
 use crate::cluster::simulation::{Simulation, job_id};
@@ -33,31 +38,35 @@ impl Simulation {
             {
                 self.send(Link::ManagerToJob(job), Message::NotServed { allocation_id: id });
             }
-            Err(SlotRequestError::NotStarted(_)) => return self.not_started(),
+            Err(SlotRequestError::NotStarted(_)) => return self.not_started(true),
             other => return Err(format!("the request of {id}, which was {known:?}, came to {other:?}")),
         }
         self.observe(None)
     }
 
     pub(crate) fn manager_hears_cancellation(&mut self, id: AllocationId) -> Check {
+        if !self.is_leading() {
+            let outcome = self.manager.unregister_slot_request(id);
+            return self.not_started(outcome == CancelOutcome::Unknown);
+        }
         let (pending, held) = (self.ledger.is_pending(id), self.ledger.is_held(id));
         match self.manager.unregister_slot_request(id) {
-            Ok(CancelOutcome::Cancelled) => {
+            CancelOutcome::Cancelled => {
                 self.counters.cancelled(1);
                 self.ledger.end(id, "cancelled")?;
             }
-            Ok(CancelOutcome::AlreadyGranted { .. }) if held => {}
-            Ok(CancelOutcome::Unknown) if !held && !pending => {}
-            Err(NotStarted) => return self.not_started(),
-            Ok(other) => return Err(format!("cancelling {id} came to {other:?}")),
+            CancelOutcome::AlreadyGranted { .. } if held => {}
+            CancelOutcome::Unknown if !held && !pending => {}
+            other => return Err(format!("cancelling {id} came to {other:?}")),
         }
         self.observe(None)
     }
 
     pub(crate) fn manager_hears_end_of_job(&mut self, job: u128) -> Check {
-        let Ok(cancelled) = self.manager.unregister_job(job_id(job)) else {
-            return self.not_started();
-        };
+        let cancelled = self.manager.unregister_job(job_id(job));
+        if !self.is_leading() {
+            return self.not_started(cancelled == 0);
+        }
         let pending = self.ledger.end_job(job_id(job));
         self.counters.cancelled(cancelled);
         if cancelled != pending {
@@ -68,11 +77,109 @@ impl Simulation {
         self.observe(None)
     }
 
-    pub(crate) fn manager_hears_freed(&mut self, slot_id: &SlotId, id: AllocationId) -> Check {
-        match self.manager.free_slot(slot_id, id) {
-            Ok(FreeSlotOutcome::Freed | FreeSlotOutcome::FreedInFlight) => self.observe(Some(id)),
-            Ok(_) => self.observe(None),
-            Err(NotStarted) => self.not_started(),
+    /// Passes the news that a slot is free, which the manager may have asked for.
+    pub(crate) fn manager_hears_freed(&mut self, freed: &SlotFreed, is_asked: bool) -> Check {
+        let is_outdated = self.is_outdated(freed);
+        let outcome = self.manager.slot_freed(freed);
+        if !self.is_leading() {
+            return self.not_started(outcome == SlotFreedOutcome::Unknown);
+        }
+        if (outcome == SlotFreedOutcome::Outdated) != is_outdated {
+            return Err(format!("{freed:?} is {outcome:?}, outdated: {is_outdated}"));
+        }
+        match outcome {
+            SlotFreedOutcome::FreedInFlight if is_asked => {
+                return Err(format!("{freed:?} ends the attempt that followed the one given up"));
+            }
+            SlotFreedOutcome::Freed | SlotFreedOutcome::FreedInFlight => {
+                if freed.revision().is_none() {
+                    self.counters.freed_without_revision();
+                }
+                self.check_revision_is_noted(freed)?;
+                return self.observe(Some(freed.allocation_id()));
+            }
+            SlotFreedOutcome::NotAllocated | SlotFreedOutcome::HeldByAnother { .. } => {
+                self.check_revision_is_noted(freed)?;
+            }
+            SlotFreedOutcome::Outdated => self.faults.count(Fault::FreedOutdated),
+            SlotFreedOutcome::Unknown if self.manager.slot(freed.slot_id()).is_none() => {}
+            other => return Err(format!("{freed:?} is {other:?}")),
+        }
+        self.observe(None)
+    }
+
+    /// Returns `true` if a message about a freed slot is of another registration, of an attempt
+    /// before the one in flight, or not newer than an applied report while none is in flight.
+    fn is_outdated(&self, freed: &SlotFreed) -> bool {
+        let Some(slot) = self.manager.slot(freed.slot_id()) else {
+            return false;
+        };
+        let in_flight = self.fencing.attempt_to(freed.slot_id(), freed.allocation_id());
+        let is_of_earlier_attempt = freed
+            .attempt()
+            .is_some_and(|of| in_flight.is_some_and(|number| of < number));
+        let Some((instance_id, revision)) = freed.revision() else {
+            return is_of_earlier_attempt;
+        };
+        let is_in_flight = matches!(slot.state(), SlotState::InFlight { .. });
+        let reported = self.fencing.reported_revision(instance_id);
+        is_of_earlier_attempt
+            || slot.task_manager().instance_id() != instance_id
+            || (!is_in_flight && reported.is_some_and(|reported| reported >= revision))
+    }
+
+    /// Checks that reports older than a message about a freed slot are stale from now on.
+    fn check_revision_is_noted(&self, freed: &SlotFreed) -> Check {
+        let Some((instance_id, revision)) = freed.revision() else {
+            return Ok(());
+        };
+        match self.manager.task_manager(instance_id) {
+            Some(task_manager) if task_manager.revision() < Some(revision) => {
+                Err(format!("the revision of {freed:?} is not noted: {task_manager:?}"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Answers a slot request with a broken connection.
+    pub(crate) fn connection_breaks(&mut self, reply: &Reply) -> Check {
+        self.answer(reply, Err(SlotAllocationError::unreachable("connection reset")))
+    }
+
+    /// Completes the future of an attempt, or passes its answer to the manager.
+    pub(crate) fn answer(&mut self, reply: &Reply, answer: Answer) -> Check {
+        let attempt_id = reply.attempt_id;
+        let is_of_leader = attempt_id.leader_id == self.leader_id();
+        let is_open = is_of_leader && self.fencing.is_open(&attempt_id);
+        if is_of_leader && (self.is_leading() || matches!(reply.way, ReplyWay::Future(_))) {
+            self.fencing.answered(attempt_id.number, &answer);
+        }
+        match &reply.way {
+            ReplyWay::Future(sender) => {
+                if let Some(sender) = sender.take() {
+                    // The manager may have given up the attempt.
+                    let _ = sender.send(answer);
+                }
+                Ok(())
+            }
+            ReplyWay::Input => self.manager_hears_answer(reply, answer, is_open),
+        }
+    }
+
+    fn manager_hears_answer(&mut self, reply: &Reply, answer: Answer, is_open: bool) -> Check {
+        let outcome = self.manager.answer_slot_request(reply.attempt_id, answer.clone());
+        if !self.is_leading() {
+            // The leadership may go on.
+            self.network.unanswered.push(reply.clone());
+            return self.not_started(outcome == SlotAnswerOutcome::Unknown);
+        }
+        match outcome {
+            SlotAnswerOutcome::Applied if is_open => self.observe_answer(),
+            SlotAnswerOutcome::Unknown if !is_open => {
+                self.faults.count(Fault::AnswerVoid);
+                self.observe(None)
+            }
+            other => Err(format!("{answer:?} to {reply:?} is {other:?}; in flight: {is_open}")),
         }
     }
 
@@ -82,8 +189,9 @@ impl Simulation {
         instance_id: InstanceId,
         report: &SlotReport,
     ) -> Check {
-        if self.manager.leader_id().is_none() {
-            return self.not_started();
+        if !self.is_leading() {
+            let refused = self.manager.report_slot_status(instance_id, report);
+            return self.not_started(matches!(refused, Err(SlotReportError::NotStarted(_))));
         }
         if self.fails(self.scenario.network.loss / 4.0) {
             self.manager_hears_malformed_report(instance_id, report)?;
@@ -154,29 +262,41 @@ impl Simulation {
             .slots()
             .map(|slot| (slot.slot_id(), slot.state()))
             .collect();
-        if !matches!(refused, Err(SlotReportError::ForeignSlot { .. })) || before != after {
+        if !matches!(
+            refused,
+            Err(SlotReportError::InvalidReport(InvalidReport::ForeignSlot { .. }))
+        ) || before != after
+        {
             return Err(format!("a malformed report is {refused:?}"));
         }
         self.observe(None)
     }
 
     pub(crate) fn manager_hears_lost_worker(&mut self, instance_id: InstanceId) -> Check {
-        if self
-            .manager
-            .unregister_task_manager(instance_id, "heartbeat timeout")
-            .is_err()
-        {
-            return self.not_started();
+        let was_known = self.manager.task_manager(instance_id).is_some();
+        let outcome = self.manager.unregister_task_manager(instance_id, "heartbeat timeout");
+        if !self.is_leading() {
+            return self.not_started(outcome == UnregistrationOutcome::Unknown);
+        }
+        match outcome {
+            UnregistrationOutcome::Unregistered if was_known => {}
+            UnregistrationOutcome::Unknown if !was_known => {}
+            other => return Err(format!("unregistering {instance_id} returned {other:?}")),
         }
         self.observe(None)
     }
 
-    pub(crate) fn manager_hears_failed_worker(&mut self, leadership: u128, worker_request: WorkerRequestId) -> Check {
-        if leadership != self.leaderships {
-            return Ok(());
+    pub(crate) fn manager_hears_failed_worker(&mut self, worker_request: WorkerRequestId) -> Check {
+        let is_it = |slot: &PromisedSlot<'_>| slot.worker_request() == worker_request;
+        let is_promised = self.manager.promised_slots().any(|slot| is_it(&slot));
+        let outcome = self.manager.worker_failed(worker_request, "it did not start");
+        if !self.is_leading() {
+            return self.not_started(outcome == WorkerFailedOutcome::Unknown);
         }
-        if self.manager.worker_failed(worker_request, "it did not start").is_err() {
-            return self.not_started();
+        match outcome {
+            WorkerFailedOutcome::Forgotten { .. } if is_promised => {}
+            WorkerFailedOutcome::Unknown if !is_promised => {}
+            other => return Err(format!("the failure of {worker_request} returned {other:?}")),
         }
         self.observe(None)
     }
@@ -187,14 +307,20 @@ impl Simulation {
         if let RequestFailure::Unfulfillable { .. } = failure {
             self.faults.count(Fault::RequestUnfulfillable);
         }
-        let context = CallContext::new(self.now(), self.leader_id(), self.began, None, &self.operators);
+        let context = CallContext::new(self.now(), self.leader_id(), &self.recovery, None, &self.operators);
         self.capacity.check_failure_at_once(&self.manager, &context, failure)
     }
 
-    /// Checks that a call was rejected without a leadership, and that it had no effect.
-    pub(crate) fn not_started(&mut self) -> Check {
+    /// Checks that an input was refused because there is no leadership, and that it had no effect.
+    pub(crate) fn not_started(&mut self, is_refused: bool) -> Check {
+        if self.is_leading() || !is_refused {
+            return Err(format!(
+                "an input was refused: {is_refused}; leads: {}",
+                self.is_leading()
+            ));
+        }
         if self.manager.leader_id().is_some() {
-            return Err("a call was refused while started".to_owned());
+            self.faults.count(Fault::InputAfterLease);
         }
         self.observe(None)
     }

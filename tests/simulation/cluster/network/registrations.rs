@@ -1,6 +1,7 @@
 //! The registration of workers, and its refusal.
 
 use slot_manager::config::Limit;
+use slot_manager::error::RegistrationError;
 use slot_manager::outcome::{RegistrationOutcome, ReportOutcome};
 use slot_manager::{InstanceId, LeaderId, SlotReport, SlotStatus, TaskExecutorConnection, WorkerRequestId};
 
@@ -20,9 +21,6 @@ impl Simulation {
         worker_request: Option<WorkerRequestId>,
         report: &SlotReport,
     ) -> Check {
-        if self.manager.leader_id().is_none() {
-            return self.not_started();
-        }
         // The service around the manager drops messages to another leader.
         if leader_id != self.leader_id() {
             return Ok(());
@@ -32,18 +30,46 @@ impl Simulation {
         if let Some(worker_request) = worker_request {
             connection = connection.with_worker_request(worker_request);
         }
-        let refusal = self.expected_refusal(worker, worker_request, report);
+        let named = worker_request.filter(|it| it.leader_id() == self.leader_id());
+        let refusal = self.expected_refusal(worker, named, report);
         let outcome = self.manager.register_task_manager(connection, report);
-        match outcome.map_err(|error| format!("a registration was refused: {error}"))? {
-            RegistrationOutcome::Refused { limit } if refusal == Some(limit) => self.refused(worker),
-            RegistrationOutcome::Reported(ReportOutcome::Ignored(_)) => self.counters.ignored_report(),
-            outcome if refusal.is_none() && !matches!(outcome, RegistrationOutcome::Refused { .. }) => {
+        if !self.is_leading() {
+            return self.not_started(matches!(outcome, Err(RegistrationError::NotStarted(_))));
+        }
+        match outcome {
+            Err(RegistrationError::LimitReached { limit }) if refusal == Some(limit) => self.refused(worker),
+            Ok(RegistrationOutcome::Reported(ReportOutcome::Ignored(_))) => self.counters.ignored_report(),
+            Ok(outcome) if refusal.is_none() => {
                 self.fencing.reported(instance_id, report);
                 self.capacity.reported(instance_id, report);
+                if outcome == RegistrationOutcome::Registered {
+                    self.recovery.worker_registered();
+                }
+                if worker_request != named {
+                    self.faults.count(Fault::PromiseOfFormerLeaderNamed);
+                }
+                self.check_named_worker_request(instance_id, named, &outcome)?;
             }
             outcome => return Err(format!("a registration is {outcome:?}, with {refusal:?}: {report:?}")),
         }
         self.observe(None)
+    }
+
+    /// Checks that a new task manager is known with the worker request of this leadership that it
+    /// named. It may be released within the call.
+    fn check_named_worker_request(
+        &self,
+        instance_id: InstanceId,
+        named: Option<WorkerRequestId>,
+        outcome: &RegistrationOutcome,
+    ) -> Check {
+        let is_new = !matches!(outcome, RegistrationOutcome::Reported(_));
+        match self.manager.task_manager(instance_id) {
+            Some(task_manager) if is_new && task_manager.worker_request() != named => {
+                Err(format!("{task_manager:?} named {named:?}"))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Returns the limit that must refuse a worker: unknown, without a promise, and without an

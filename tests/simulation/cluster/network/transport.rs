@@ -3,15 +3,18 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use slot_manager::message::{AllocateSlot, FreeSlot, ReleaseCheck, ReleaseDecision};
-use slot_manager::{AllocationId, InstanceId, LeaderId, ResourceProfile, SlotId, SlotReport, WorkerRequestId};
+use slot_manager::message::{AllocateSlot, FreeSlot, ReleaseCheck, ReleaseDecision, SlotFreed};
+use slot_manager::{
+    AllocationId, InstanceId, LeaderId, ResourceProfile, SlotId, SlotReport, Timestamp, WorkerRequestId,
+};
 
 use crate::cluster::event_queue::Event;
 use crate::cluster::faults::Fault;
 use crate::cluster::network::gateway::{Answer, Reply};
 use crate::cluster::simulation::Simulation;
 
-/// Sender and receiver. Only messages on one link can overtake each other.
+/// Sender and receiver. Only messages on one link can overtake each other. Those of a task executor
+/// whose answers are inputs do so only by a fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Link {
     ManagerToWorker(usize),
@@ -39,8 +42,9 @@ pub(crate) enum Message {
         report: SlotReport,
     },
     Freed {
-        slot_id: SlotId,
-        allocation_id: AllocationId,
+        freed: SlotFreed,
+        /// The manager asked the task executor to free the slot.
+        is_asked: bool,
     },
     ReleaseDecision {
         question: ReleaseCheck,
@@ -51,7 +55,6 @@ pub(crate) enum Message {
         instance_id: InstanceId,
     },
     WorkerFailed {
-        leadership: u128,
         worker_request: WorkerRequestId,
     },
     /// To the manager, from a job master.
@@ -117,6 +120,8 @@ pub(crate) struct NetworkConditions {
     pub(crate) loss: f64,
     pub(crate) duplication: f64,
     pub(crate) delay: f64,
+    /// The rate of messages that overtake others on an ordered link.
+    pub(crate) reordering: f64,
     /// The longest normal delay of a message.
     pub(crate) latency: Duration,
     /// The longest extra delay of a delayed message.
@@ -127,6 +132,8 @@ pub(crate) struct NetworkConditions {
 #[derive(Debug, Default)]
 pub(crate) struct Network {
     links: BTreeMap<Link, (u64, u64)>,
+    /// The arrival of the last message on each ordered link.
+    last_arrivals: BTreeMap<Link, Timestamp>,
     /// The lost answers whose callers have not noticed.
     pub(crate) unanswered: Vec<Reply>,
 }
@@ -155,7 +162,17 @@ impl Simulation {
             delay += self.up_to(self.scenario.network.longest_delay);
         }
         let envelope = Envelope { link, number, message };
-        self.schedule_in(delay, Event::Arrival(Box::new(envelope)));
+        let mut at = self.now() + delay;
+        if self.is_ordered(link) && !self.fails(self.scenario.network.reordering) {
+            let last = self.network.last_arrivals.entry(link).or_default();
+            at = at.max(*last);
+            *last = at;
+        }
+        self.queue.schedule(at, Event::Arrival(Box::new(envelope)));
+    }
+
+    fn is_ordered(&self, link: Link) -> bool {
+        matches!(link, Link::WorkerToManager(worker) if self.workers[worker].answers_are_inputs)
     }
 
     /// Loses a message. Sometimes the sender sees that the connection is broken.

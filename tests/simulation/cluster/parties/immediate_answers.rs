@@ -8,10 +8,10 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use slot_manager::error::ResourceManagerError;
 use slot_manager::message::{
-    AllocationFailureCause, Release, ReleaseCause, ReleaseDecision, Withdrawal, WorkerPromise,
+    AllocationFailureCause, Release, ReleaseDecision, ReleaseResource, WithdrawResource, Withdrawal, WorkerPromise,
 };
 use slot_manager::testing::Action;
-use slot_manager::{AllocationId, InstanceId, JobId, ResourceManagerActions, ResourceProfile, SlotId, WorkerRequestId};
+use slot_manager::{AllocationId, JobId, ResourceManagerActions, ResourceProfile, SlotId, WorkerRequestId};
 
 use crate::cluster::call_log::{CallAnswer, CallLog, Promise};
 use crate::cluster::scenario::{self, Scenario};
@@ -132,16 +132,16 @@ impl ResourceManagerActions for ClusterActions {
         promise
     }
 
-    fn release_resource(&mut self, instance_id: InstanceId, cause: ReleaseCause) -> Release {
-        let release = self.answers.answer_release();
-        let ask = Action::ReleaseResource { instance_id, cause };
-        self.log.record(ask, CallAnswer::Release(release));
-        release
+    fn release_resource(&mut self, release: &ReleaseResource) -> Release {
+        let answer = self.answers.answer_release();
+        let ask = Action::ReleaseResource(release.clone());
+        self.log.record(ask, CallAnswer::Release(answer));
+        answer
     }
 
-    fn withdraw_resource(&mut self, worker_request: WorkerRequestId) -> Withdrawal {
+    fn withdraw_resource(&mut self, withdraw: &WithdrawResource) -> Withdrawal {
         let withdrawal = self.answers.answer_withdrawal();
-        let ask = Action::WithdrawResource { worker_request };
+        let ask = Action::WithdrawResource(withdraw.clone());
         self.log.record(ask, CallAnswer::Withdrawal(withdrawal));
         withdrawal
     }

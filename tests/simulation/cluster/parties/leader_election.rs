@@ -2,13 +2,38 @@
 
 use std::time::Duration;
 
-use slot_manager::SlotManager;
+use rand::Rng;
+use slot_manager::outcome::{RecoveryOutcome, RenewalOutcome};
+use slot_manager::{SlotManager, Timestamp};
 
 use crate::cluster::checks::counters::CounterChecks;
 use crate::cluster::event_queue::Event;
 use crate::cluster::faults::Fault;
+use crate::cluster::parties::task_executors::Condition;
 use crate::cluster::run::Check;
 use crate::cluster::simulation::{Manager, Simulation};
+
+/// The recovery of the last leadership.
+#[derive(Debug, Default)]
+pub(crate) struct Recovery {
+    /// The start of the leadership.
+    pub(crate) began: Timestamp,
+    /// Whether the recovery ended because the expected workers came.
+    pub(crate) ended_early: bool,
+    expected: Option<usize>,
+    registered: usize,
+}
+
+impl Recovery {
+    pub(crate) fn worker_registered(&mut self) {
+        self.registered += 1;
+        self.end_if_complete();
+    }
+
+    fn end_if_complete(&mut self) {
+        self.ended_early |= self.expected.is_some_and(|expected| self.registered >= expected);
+    }
+}
 
 impl Simulation {
     pub(crate) fn move_leadership(&mut self) -> Check {
@@ -54,7 +79,7 @@ impl Simulation {
         if !calls.is_empty() {
             return Err(format!("suspend made calls: {calls:?}"));
         }
-        if self.manager.next_deadline().is_some() || self.manager.overview().awaited_answers > 0 {
+        if self.manager.next_deadline().is_some() || self.manager.overview().slots.in_flight.slots > 0 {
             return Err(format!("suspend left state: {:?}", self.manager));
         }
         if !self.clock.armed().is_empty() {
@@ -66,12 +91,22 @@ impl Simulation {
     pub(crate) fn begin_leadership(&mut self) -> Check {
         self.leaderships += 1;
         self.resource_manager.forget_leadership();
-        self.began = self.now();
+        self.recovery = Recovery {
+            began: self.now(),
+            ..Recovery::default()
+        };
+        self.leads_until = self.end_of_lease();
         let actions = self.actions.clone();
         self.manager
-            .start(self.leader_id(), actions)
+            .start_until(self.leader_id(), actions, self.leads_until)
             .map_err(|error| error.to_string())?;
         self.observe(None)?;
+        self.schedule_renewal();
+        if self.chance(self.scenario.expectations) {
+            let running = self.workers.iter().filter(|it| it.condition == Condition::Running);
+            let workers = running.count() + self.rng.random_range(0..2);
+            self.expect_workers(workers)?;
+        }
         for worker in 0..self.workers.len() {
             // The others hear of the leader when they report.
             if !self.fails(0.3) {
@@ -83,5 +118,101 @@ impl Simulation {
             self.ask_for(allocation_id);
         }
         Ok(())
+    }
+
+    /// Sets the number of workers that the new leader waits for before it requests others.
+    fn expect_workers(&mut self, workers: usize) -> Check {
+        let timeout = self.scenario.config.recovery_timeout;
+        let outcome = self.manager.expect_workers(workers);
+        // A recovery of no length, or one whose end was handled, is over.
+        let is_recovering = outcome != RecoveryOutcome::NotRecovering;
+        if is_recovering == timeout.is_zero() {
+            return Err(format!(
+                "{workers} expected workers: {outcome:?} in a recovery of {timeout:?}"
+            ));
+        }
+        if is_recovering {
+            self.faults.count(Fault::WorkersExpected);
+            self.recovery.expected = Some(workers);
+            self.recovery.end_if_complete();
+        }
+        if self.recovery.ended_early != (outcome == RecoveryOutcome::Ended) {
+            return Err(format!("{workers} expected workers: {outcome:?}, {:?}", self.recovery));
+        }
+        self.observe(None)
+    }
+
+    /// Returns the end of a lease that begins now.
+    fn end_of_lease(&self) -> Timestamp {
+        match self.scenario.lease {
+            Some(lease) if !self.faults_are_over => self.now() + lease,
+            _ => Timestamp::MAX,
+        }
+    }
+
+    fn schedule_renewal(&mut self) {
+        if let Some(lease) = self.scenario.lease {
+            let leadership = self.leaderships;
+            self.schedule_in(lease / 3, Event::LeaseRenewal { leadership });
+        }
+    }
+
+    /// Lets the leader renew its lease. If the lease has ended, another may lead.
+    pub(crate) fn renew_lease(&mut self, leadership: u128) -> Check {
+        if leadership != self.leaderships || self.manager.leader_id().is_none() || self.is_stopped {
+            return Ok(());
+        }
+        if self.fails(self.scenario.missed_renewals) {
+            self.faults.count(Fault::LeaseNotRenewed);
+        } else if !self.is_leading() && self.fails(0.3) {
+            return self.move_leadership();
+        } else {
+            self.extend_lease()?;
+        }
+        if !self.faults_are_over {
+            self.schedule_renewal();
+        }
+        Ok(())
+    }
+
+    /// Renews the lease. After the faults it has no end.
+    pub(crate) fn extend_lease(&mut self) -> Check {
+        if self.manager.leader_id().is_none() {
+            return Ok(());
+        }
+        let (was_leading, ended_at) = (self.is_leading(), self.leads_until);
+        self.leads_until = self.end_of_lease();
+        match self.manager.renew_leadership(self.leads_until) {
+            RenewalOutcome::Renewed if was_leading => {}
+            RenewalOutcome::Resumed { ended_at: named } if !was_leading && named == ended_at => {
+                self.faults.count(Fault::LeadershipResumed);
+            }
+            other => return Err(format!("renewed until {}: {other:?}", self.leads_until)),
+        }
+        self.observe(None)
+    }
+
+    /// Stops the process of the leader, mostly for longer than its lease.
+    pub(crate) fn leader_stops(&mut self) {
+        let Some(lease) = self.scenario.lease else { return };
+        if !self.is_stopped && self.manager.leader_id().is_some() && !self.faults_are_over {
+            self.faults.count(Fault::LeaderStopped);
+            self.is_stopped = true;
+            let pause = self.up_to(2 * lease);
+            self.schedule_in(pause, Event::LeaderContinues);
+        }
+    }
+
+    /// Lets a stopped process continue. It first does what it did before: it handles its mailbox
+    /// and drives the manager. Then it looks after its lease.
+    pub(crate) fn leader_continues(&mut self) -> Check {
+        if !std::mem::take(&mut self.is_stopped) {
+            return Ok(());
+        }
+        for message in std::mem::take(&mut self.mailbox) {
+            self.deliver_to_manager(message)?;
+        }
+        self.drive()?;
+        self.renew_lease(self.leaderships)
     }
 }

@@ -54,25 +54,31 @@ impl Simulation {
 
     fn block(&mut self, resource_id: ResourceId) -> Check {
         let is_blocked = self.operators.blocked.contains(&resource_id);
-        match self.manager.block(&resource_id) {
-            Ok(BlockOutcome::Blocked) if !is_blocked => {
+        let outcome = self.manager.block(&resource_id);
+        if !self.is_leading() {
+            return self.not_started(outcome == BlockOutcome::NotStarted);
+        }
+        match outcome {
+            BlockOutcome::Blocked if !is_blocked => {
                 self.faults.count(Fault::WorkerBlocked);
                 self.operators.blocked.insert(resource_id);
             }
-            Ok(BlockOutcome::AlreadyBlocked) if is_blocked => {}
-            Err(_) => return self.not_started(),
-            Ok(other) => return Err(format!("blocking {resource_id} returned {other:?}")),
+            BlockOutcome::AlreadyBlocked if is_blocked => {}
+            other => return Err(format!("blocking {resource_id} returned {other:?}")),
         }
         self.observe(None)
     }
 
     fn unblock(&mut self, resource_id: ResourceId) -> Check {
+        let outcome = self.manager.unblock(&resource_id);
+        if !self.is_leading() {
+            return self.not_started(outcome == UnblockOutcome::NotBlocked);
+        }
         let was_blocked = self.operators.blocked.remove(&resource_id);
-        match self.manager.unblock(&resource_id) {
-            Ok(UnblockOutcome::Unblocked) if was_blocked => self.faults.count(Fault::WorkerUnblocked),
-            Ok(UnblockOutcome::NotBlocked) if !was_blocked => {}
-            Err(_) => return self.not_started(),
-            Ok(other) => return Err(format!("unblocking {resource_id} returned {other:?}")),
+        match outcome {
+            UnblockOutcome::Unblocked if was_blocked => self.faults.count(Fault::WorkerUnblocked),
+            UnblockOutcome::NotBlocked if !was_blocked => {}
+            other => return Err(format!("unblocking {resource_id} returned {other:?}")),
         }
         self.observe(None)
     }

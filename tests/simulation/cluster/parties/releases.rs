@@ -72,9 +72,10 @@ impl Simulation {
 
     pub(crate) fn manager_hears_release_answer(&mut self, question: &ReleaseCheck, answer: ReleaseDecision) -> Check {
         let is_open = self.release_checks.is_open(question);
-        let Ok(outcome) = self.manager.answer_release(question, answer) else {
-            return self.not_started();
-        };
+        let outcome = self.manager.answer_release(question, answer);
+        if !self.is_leading() {
+            return self.not_started(outcome == ReleaseAnswerOutcome::Unknown);
+        }
         let is_gone = self.manager.task_manager(question.instance_id).is_none();
         match (outcome, answer) {
             (ReleaseAnswerOutcome::Unknown, _) if !is_open => self.faults.count(Fault::ReleaseAnswerVoid),

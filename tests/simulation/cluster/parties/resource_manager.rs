@@ -105,11 +105,7 @@ impl Simulation {
     /// Reports a failed worker by message: without its delay, requests and failures would follow
     /// each other for ever.
     fn report_failed_worker(&mut self, worker_request: WorkerRequestId) {
-        let failed = Message::WorkerFailed {
-            leadership: self.leaderships,
-            worker_request,
-        };
-        self.send(Link::FromResourceManager, failed);
+        self.send(Link::FromResourceManager, Message::WorkerFailed { worker_request });
     }
 
     /// Reports all broken promises once more.
@@ -142,7 +138,7 @@ impl Simulation {
         for (number, profile) in (0..).zip(slots) {
             executor.set_slot(number, profile);
         }
-        self.workers[worker].started_for = Some((leadership, request));
+        self.workers[worker].started_for = Some(request);
         if dead.is_some() {
             self.restart(worker);
         } else {

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use rand::Rng;
-use slot_manager::message::AllocateSlot;
+use slot_manager::message::{AllocateSlot, SlotFreed};
 use slot_manager::testing::SimulatedTaskExecutor;
 use slot_manager::{AllocationId, InstanceId, ResourceId, SlotReport, WorkerRequestId};
 
@@ -29,17 +29,20 @@ pub(crate) struct Worker {
     pub(crate) condition: Condition,
     /// The number of processes so far under this resource id.
     pub(crate) process: u64,
-    /// The leadership and the worker request that it was started for.
-    pub(crate) started_for: Option<(u128, WorkerRequestId)>,
+    /// The worker request that it was started for.
+    pub(crate) started_for: Option<WorkerRequestId>,
     /// The messages that arrived while it hung.
     pub(crate) held_up: Vec<Envelope>,
     /// Whether it answers within the call.
     answers_in_call: Rc<Cell<bool>>,
+    /// Whether its other answers are inputs of the manager, in one stream with its reports.
+    pub(crate) answers_are_inputs: bool,
 }
 
 impl Simulation {
     pub(crate) fn add_worker(&mut self) -> usize {
         let slots = scenario::slots(&mut self.rng);
+        let answers_are_inputs = self.chance(self.scenario.answers_as_inputs);
         let number = self.workers.len();
         let executor = SimulatedTaskExecutor::new(format!("worker-{number}"), slots, self.clock.clone())
             .with_slot_timeout(self.scenario.slot_timeout);
@@ -50,6 +53,7 @@ impl Simulation {
             started_for: None,
             held_up: Vec::new(),
             answers_in_call: Rc::new(Cell::new(self.scenario.answers_in_call)),
+            answers_are_inputs,
         });
         number
     }
@@ -66,6 +70,7 @@ impl Simulation {
             answers: self.answers.clone(),
             outbox: self.outbox.clone(),
             answers_in_call: Rc::clone(&self.workers[worker].answers_in_call),
+            answers_are_inputs: self.workers[worker].answers_are_inputs,
             revisions: self.scenario.revisions,
         }
     }
@@ -100,7 +105,7 @@ impl Simulation {
             worker,
             leader_id,
             instance_id,
-            worker_request: started_for.filter(|(of, _)| *of == self.leaderships).map(|(_, id)| id),
+            worker_request: started_for,
             report: self.report_of(worker),
         };
         self.send(Link::WorkerToManager(worker), message);
@@ -188,10 +193,21 @@ impl Simulation {
     }
 
     pub(crate) fn worker_gets_slot_back(&mut self, worker: usize, allocation_id: AllocationId) {
-        if let Some(slot_id) = self.workers[worker].executor.free(allocation_id) {
-            let freed = Message::Freed { slot_id, allocation_id };
-            self.send(Link::WorkerToManager(worker), freed);
+        if let Some(freed) = self.workers[worker].executor.free(allocation_id) {
+            self.send_freed(worker, freed, false);
         }
+    }
+
+    /// Tells the manager that a slot is free, which the manager may have asked for.
+    pub(crate) fn send_freed(&mut self, worker: usize, freed: SlotFreed, is_asked: bool) {
+        let freed = match self.scenario.freed_revisions {
+            true => freed,
+            false => {
+                let bare = SlotFreed::new(freed.slot_id().clone(), freed.allocation_id());
+                freed.attempt().into_iter().fold(bare, SlotFreed::with_attempt)
+            }
+        };
+        self.send(Link::WorkerToManager(worker), Message::Freed { freed, is_asked });
     }
 
     pub(crate) fn expire_slots(&mut self, worker: usize) {
@@ -199,9 +215,8 @@ impl Simulation {
             return;
         }
         let now = self.now();
-        for (slot_id, allocation_id) in self.workers[worker].executor.expire(now) {
-            let freed = Message::Freed { slot_id, allocation_id };
-            self.send(Link::WorkerToManager(worker), freed);
+        for freed in self.workers[worker].executor.expire(now) {
+            self.send_freed(worker, freed, false);
         }
         if let Some(due) = self.workers[worker].executor.next_slot_timeout() {
             self.queue.schedule(due, Event::SlotTimeout { worker });

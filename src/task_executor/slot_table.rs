@@ -1,0 +1,1556 @@
+//! The rules of a task executor for its slots. They need neither a clock nor a network.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::error::SlotAllocationError;
+use crate::message::{
+    Acknowledge, AllocateSlot, Allocation, FreeSlot, ReleaseCheck, ReleaseDecision, SlotFreed, SlotResult,
+};
+use crate::{
+    AllocationId, InstanceId, JobId, LeaderId, ResourceId, ResourceProfile, SlotId, SlotReport, SlotStatus, Timestamp,
+};
+
+/// The default of Flink's `taskmanager.slot.timeout`.
+const DEFAULT_SLOT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The slots of a task executor, and the rules by which it gives them to allocations.
+///
+/// It is the task executor's half of the protocol, for the program that offers the slots. It has no
+/// clock and sends nothing: the program passes the time, and sends the results to the manager.
+///
+/// - From the manager: [`request_slot`](Self::request_slot), [`free_slot`](Self::free_slot) and
+///   [`can_be_released`](Self::can_be_released).
+/// - From the job: [`activate`](Self::activate) and [`free`](Self::free). When the job is gone,
+///   [`free_job`](Self::free_job) frees all its slots.
+/// - From the clock: [`expire`](Self::expire) frees slots that no job has begun to use.
+///
+/// # Order
+///
+/// **The table has one owner, and the results of its calls are sent in the order of the calls, on
+/// one connection.** If tasks share the table, one lock must span both the call and the sending.
+/// Otherwise a report that shows a slot as free can overtake its [`SlotFreed`]. The manager then
+/// counts a lost grant and tells the job.
+///
+/// The *revision* counts the changes that a report shows. Acknowledgements, freed slots and reports
+/// carry it, so the manager detects messages that overtook each other on the way.
+///
+/// # Example
+///
+/// A task executor that handles one event after the other:
+///
+/// ```
+/// use slot_manager::message::{AllocateSlot, AttemptId, ReleaseCheck, ReleaseDecision, SlotFreed, SlotResult};
+/// use slot_manager::task_executor::{TaskExecutorMessage, TaskSlotTable};
+/// use slot_manager::{
+///     AllocationId, InstanceId, JobId, LeaderId, ResourceProfile, SlotId, SlotReport, Timestamp,
+/// };
+///
+/// enum Event {
+///     /// The resource manager answers the registration, which has brought it a report.
+///     Registered(LeaderId, InstanceId),
+///     FromManager(TaskExecutorMessage),
+///     /// A job starts its work in the slot.
+///     SlotUsed(AllocationId),
+///     /// A job gives its slot back.
+///     SlotGivenBack(AllocationId),
+///     JobMasterLost(JobId),
+///     /// The time is that of [`TaskSlotTable::next_timeout`].
+///     SlotTimeout,
+///     Heartbeat,
+///     ConnectionLost,
+/// }
+///
+/// #[derive(Debug, PartialEq)]
+/// enum ToManager {
+///     Answer(AttemptId, SlotResult),
+///     Freed(SlotFreed),
+///     Decision(ReleaseCheck, ReleaseDecision),
+///     Report(SlotReport),
+/// }
+///
+/// struct TaskExecutor {
+///     table: TaskSlotTable,
+///     /// The messages to the manager, in the order in which they leave.
+///     outbox: Vec<ToManager>,
+/// }
+///
+/// impl TaskExecutor {
+///     fn handle(&mut self, event: Event, now: Timestamp) {
+///         let freed = match event {
+///             Event::Registered(leader_id, instance_id) => {
+///                 self.table.connect(leader_id, instance_id);
+///                 Vec::new()
+///             }
+///             Event::FromManager(TaskExecutorMessage::AllocateSlot(request)) => {
+///                 let result = self.table.request_slot(&request, now);
+///                 // If it succeeds, the slot is offered to the job at `request.target_address`.
+///                 self.outbox.push(ToManager::Answer(request.attempt_id(), result));
+///                 Vec::new()
+///             }
+///             Event::FromManager(TaskExecutorMessage::FreeSlot(request)) => {
+///                 Vec::from_iter(self.table.free_slot(&request))
+///             }
+///             Event::FromManager(TaskExecutorMessage::CheckRelease(check)) => {
+///                 self.outbox.push(ToManager::Decision(check, self.table.can_be_released(&check)));
+///                 Vec::new()
+///             }
+///             // A message of a later version of the crate.
+///             Event::FromManager(_) => Vec::new(),
+///             Event::SlotUsed(allocation_id) => {
+///                 if self.table.activate(allocation_id).is_none() {
+///                     println!("allocation {allocation_id} has lost its slot: its work must not start");
+///                 }
+///                 Vec::new()
+///             }
+///             Event::SlotGivenBack(allocation_id) => Vec::from_iter(self.table.free(allocation_id)),
+///             Event::JobMasterLost(job_id) => self.table.free_job(job_id),
+///             Event::SlotTimeout => self.table.expire(now),
+///             Event::Heartbeat => {
+///                 self.outbox.push(ToManager::Report(self.table.report()));
+///                 Vec::new()
+///             }
+///             Event::ConnectionLost => {
+///                 self.table.disconnect();
+///                 Vec::new()
+///             }
+///         };
+///         self.outbox.extend(freed.into_iter().map(ToManager::Freed));
+///     }
+/// }
+///
+/// let profile = ResourceProfile::builder().cpu_cores(1.0).build()?;
+/// let mut task_executor =
+///     TaskExecutor { table: TaskSlotTable::new("worker-1", [profile.clone()]), outbox: Vec::new() };
+/// let (leader_id, instance_id) = (LeaderId::from_u128(1), InstanceId::from_u128(1));
+/// task_executor.handle(Event::Registered(leader_id, instance_id), Timestamp::ZERO);
+///
+/// let (slot_id, allocation_id) = (SlotId::new("worker-1", 0), AllocationId::from_u128(1));
+/// let request = AllocateSlot {
+///     slot_id: slot_id.clone(),
+///     job_id: JobId::from_u128(7),
+///     allocation_id,
+///     resource_profile: profile,
+///     target_address: "job-master-7".into(),
+///     leader_id,
+///     instance_id,
+///     attempt: 1,
+/// };
+/// let attempt_id = request.attempt_id();
+/// let request = Event::FromManager(TaskExecutorMessage::AllocateSlot(request));
+/// task_executor.handle(request, Timestamp::from_secs(1));
+/// task_executor.handle(Event::SlotUsed(allocation_id), Timestamp::from_secs(2));
+/// task_executor.handle(Event::SlotGivenBack(allocation_id), Timestamp::from_secs(3));
+///
+/// let freed = SlotFreed::new(slot_id, allocation_id).with_revision(instance_id, 2).with_attempt(1);
+/// assert!(matches!(&task_executor.outbox[0], ToManager::Answer(id, Ok(_)) if *id == attempt_id));
+/// assert_eq!(task_executor.outbox[1..], [ToManager::Freed(freed)]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct TaskSlotTable {
+    resource_id: ResourceId,
+    slots: BTreeMap<u32, TableSlot>,
+    slot_timeout: Duration,
+    revision: u64,
+    connection: Option<TableConnection>,
+    ended_attempts: EndedAttempts,
+}
+
+/// The leadership and the registration that are accepted.
+#[derive(Debug, Clone, Copy)]
+struct TableConnection {
+    leader_id: LeaderId,
+    instance_id: InstanceId,
+}
+
+#[derive(Debug)]
+struct TableSlot {
+    resource_profile: ResourceProfile,
+    holder: Option<SlotHolder>,
+}
+
+/// An allocation that holds a slot.
+#[derive(Debug)]
+struct SlotHolder {
+    allocation: Allocation,
+    /// The latest attempt that requested the slot. `None` if it was made under another leader:
+    /// older than any.
+    attempt: Option<u64>,
+    usage: HolderUsage,
+}
+
+#[derive(Debug)]
+enum HolderUsage {
+    /// The job does not use the slot yet. It is freed at this time unless the job begins to.
+    Reserved { until: Timestamp },
+    /// The job uses the slot.
+    Active,
+}
+
+/// The last attempt that was given up on each slot, within one leadership.
+#[derive(Debug, Default)]
+struct EndedAttempts {
+    leader_id: Option<LeaderId>,
+    last_freed: BTreeMap<u32, u64>,
+}
+
+impl TaskSlotTable {
+    /// Returns a table of free slots with these profiles, numbered from 0. It is not connected.
+    ///
+    /// A process that starts anew begins with a new table, at revision 0. It registers with a new
+    /// instance id, so the manager does not compare revisions with those of the old process.
+    ///
+    /// ```
+    /// use slot_manager::ResourceProfile;
+    /// use slot_manager::task_executor::TaskSlotTable;
+    ///
+    /// let profile = ResourceProfile::builder().cpu_cores(1.0).build()?;
+    /// let table = TaskSlotTable::new("worker-1", vec![profile; 4]);
+    /// assert_eq!(table.report().statuses().len(), 4);
+    /// assert_eq!((table.revision(), table.leader_id()), (0, None));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn new(resource_id: impl Into<ResourceId>, profiles: impl IntoIterator<Item = ResourceProfile>) -> Self {
+        let slots = profiles.into_iter().map(TableSlot::free);
+        Self {
+            resource_id: resource_id.into(),
+            slots: (0..).zip(slots).collect(),
+            slot_timeout: DEFAULT_SLOT_TIMEOUT,
+            revision: 0,
+            connection: None,
+            ended_attempts: EndedAttempts::default(),
+        }
+    }
+
+    /// Sets the time within which a job must [use](Self::activate) a slot that was given to its
+    /// allocation. Running timeouts do not change.
+    ///
+    /// The default is 10 seconds, that of Flink's `taskmanager.slot.timeout`.
+    #[must_use]
+    pub fn with_slot_timeout(mut self, timeout: Duration) -> Self {
+        self.set_slot_timeout(timeout);
+        self
+    }
+
+    pub(crate) fn set_slot_timeout(&mut self, timeout: Duration) {
+        self.slot_timeout = timeout;
+    }
+
+    /// Returns the id of the worker process.
+    pub fn resource_id(&self) -> &ResourceId {
+        &self.resource_id
+    }
+
+    /// Returns the number of changes of the slots since the table was made.
+    pub fn revision(&self) -> u64 {
+        self.revision
+    }
+
+    /// Returns the leadership that the table is connected to; `None` without a connection.
+    pub fn leader_id(&self) -> Option<LeaderId> {
+        self.connection.map(|connection| connection.leader_id)
+    }
+
+    /// Returns the registration that the table is connected with; `None` without a connection.
+    pub fn instance_id(&self) -> Option<InstanceId> {
+        self.connection.map(|connection| connection.instance_id)
+    }
+
+    /// Accepts a leadership and a registration. From now on, messages of other leaders and to other
+    /// registrations are refused.
+    ///
+    /// Slots stay held. If the leader is another than before, all attempts of the earlier leader
+    /// count as older than any new one.
+    ///
+    /// - If the task executor chooses the instance id, connect it before the
+    ///   [report](Self::report) of the registration is made.
+    /// - If the resource manager chooses it, [disconnect](Self::disconnect) before that report is
+    ///   made, and connect when the answer arrives. The manager may request a slot within the call
+    ///   that registers the worker. So the resource manager sends the answer before that call.
+    ///
+    /// Otherwise a slot that is freed after the report names the old registration, and the manager
+    /// ignores it.
+    ///
+    /// Cost: O(slots).
+    ///
+    /// ```
+    /// use slot_manager::task_executor::TaskSlotTable;
+    /// use slot_manager::{InstanceId, LeaderId, ResourceProfile};
+    ///
+    /// let mut table = TaskSlotTable::new("worker-1", [ResourceProfile::ANY]);
+    /// table.connect(LeaderId::from_u128(1), InstanceId::from_u128(1));
+    /// assert_eq!(table.instance_id(), Some(InstanceId::from_u128(1)));
+    ///
+    /// // The heartbeats of the resource manager stay away.
+    /// table.disconnect();
+    /// assert_eq!(table.instance_id(), None);
+    /// ```
+    pub fn connect(&mut self, leader_id: LeaderId, instance_id: InstanceId) {
+        self.connection = Some(TableConnection { leader_id, instance_id });
+        if self.ended_attempts.leader_id != Some(leader_id) {
+            self.ended_attempts = EndedAttempts {
+                leader_id: Some(leader_id),
+                last_freed: BTreeMap::new(),
+            };
+            for holder in self.slots.values_mut().filter_map(|slot| slot.holder.as_mut()) {
+                holder.attempt = None;
+            }
+        }
+    }
+
+    /// Ends the connection. Slots stay held, and every message is refused until the table is
+    /// [connected](Self::connect) again.
+    ///
+    /// Jobs still use and free their slots. A [`SlotFreed`] of this time carries no revision and no
+    /// attempt. Send it if the report of the next registration has left before. Otherwise that
+    /// report shows it.
+    pub fn disconnect(&mut self) {
+        self.connection = None;
+    }
+
+    /// Forgets everything but the slots, as a process that was started anew.
+    #[cfg(feature = "test-util")]
+    pub(crate) fn restart(&mut self) {
+        self.connection = None;
+        self.ended_attempts = EndedAttempts::default();
+        self.revision = 0;
+        for slot in self.slots.values_mut() {
+            slot.holder = None;
+        }
+    }
+
+    /// Adds a free slot, or changes the profile of the slot with this number. A held slot stays
+    /// held.
+    ///
+    /// The manager learns of it from the next [report](Self::report).
+    ///
+    /// Cost: O(log slots).
+    pub fn set_slot(&mut self, slot_number: u32, resource_profile: ResourceProfile) {
+        match self.slots.get_mut(&slot_number) {
+            Some(slot) if slot.resource_profile == resource_profile => return,
+            Some(slot) => slot.resource_profile = resource_profile,
+            None => {
+                self.slots.insert(slot_number, TableSlot::free(resource_profile));
+            }
+        }
+        self.revision += 1;
+    }
+
+    /// Removes a slot. Returns the allocation that held it: stop its work.
+    ///
+    /// The manager learns of it from the next [report](Self::report), and tells the job that the
+    /// grant is lost.
+    ///
+    /// Cost: O(log slots).
+    pub fn remove_slot(&mut self, slot_number: u32) -> Option<Allocation> {
+        let slot = self.slots.remove(&slot_number)?;
+        self.revision += 1;
+        Some(slot.holder?.allocation)
+    }
+
+    /// Handles a slot request. Send the result to the manager, with the
+    /// [attempt](AllocateSlot::attempt_id) of the request.
+    ///
+    /// The first rule that applies decides. The order is that of Flink's task executor, with checks
+    /// of the registration and the attempt added.
+    ///
+    /// 1. Without a connection, for another leader or registration, and for a slot that does not
+    ///    exist, it refuses.
+    /// 2. Another allocation or job holds the slot: [`Occupied`](SlotAllocationError::Occupied).
+    /// 3. The allocation of the request holds the slot: it acknowledges again. The slot is then
+    ///    held under the newer of the two attempts, and the slot timeout goes on.
+    /// 4. The slot is free, but the last [`FreeSlot`] for it names this attempt or a newer one: it
+    ///    refuses.
+    /// 5. The slot is free, but the allocation holds another slot (FLINK-14589): it refuses.
+    /// 6. The slot is free: it gives the slot to the allocation, and the slot timeout begins.
+    ///
+    /// Cost: O(slots).
+    ///
+    /// # Errors
+    /// [`SlotAllocationError`] with rules 1, 2, 4 and 5. Nothing changes.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use slot_manager::message::AllocateSlot;
+    /// use slot_manager::task_executor::TaskSlotTable;
+    /// use slot_manager::{AllocationId, InstanceId, JobId, LeaderId, ResourceProfile, SlotId, Timestamp};
+    ///
+    /// let mut table = TaskSlotTable::new("worker-1", [ResourceProfile::ANY]);
+    /// let request = AllocateSlot {
+    ///     slot_id: SlotId::new("worker-1", 0),
+    ///     job_id: JobId::from_u128(7),
+    ///     allocation_id: AllocationId::from_u128(1),
+    ///     resource_profile: ResourceProfile::ANY,
+    ///     target_address: "job-master-7".into(),
+    ///     leader_id: LeaderId::from_u128(1),
+    ///     instance_id: InstanceId::from_u128(1),
+    ///     attempt: 1,
+    /// };
+    /// assert!(table.request_slot(&request, Timestamp::ZERO).is_err(), "it is not connected");
+    ///
+    /// table.connect(request.leader_id, request.instance_id);
+    /// let acknowledge = table.request_slot(&request, Timestamp::ZERO)?;
+    /// assert_eq!(acknowledge.revision(), Some(1));
+    /// # Ok::<(), slot_manager::error::SlotAllocationError>(())
+    /// ```
+    #[must_use = "the manager waits for the result"]
+    pub fn request_slot(&mut self, request: &AllocateSlot, now: Timestamp) -> SlotResult {
+        self.check_addressee(request.leader_id, request.instance_id)?;
+        let slot_number = self.check_slot(&request.slot_id)?;
+        match self.holder_mut(slot_number) {
+            None => self.allocate(slot_number, request, now)?,
+            Some(holder) if holder.belongs_to(request.job_id, request.allocation_id) => {
+                holder.attempt = holder.attempt.max(Some(request.attempt));
+            }
+            Some(holder) => {
+                return Err(SlotAllocationError::Occupied {
+                    allocation_id: holder.allocation.id,
+                    job_id: holder.allocation.job,
+                });
+            }
+        }
+        Ok(Acknowledge::new().with_revision(self.revision))
+    }
+
+    /// Handles the message of the manager that an allocation must not hold a slot. Send the result
+    /// to the manager, if there is one.
+    ///
+    /// - A message of another leader, to another registration, or for an unknown slot is ignored.
+    /// - From now on, requests for the slot with this attempt or an older one are refused while it
+    ///   is free.
+    /// - The slot becomes free if the allocation holds it under this attempt or an older one, and
+    ///   its job does not [use](Self::activate) it.
+    ///
+    /// Cost: O(log slots).
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use slot_manager::message::{AllocateSlot, FreeSlot};
+    /// # use slot_manager::task_executor::TaskSlotTable;
+    /// # use slot_manager::{AllocationId, InstanceId, JobId, LeaderId, ResourceProfile, SlotId, Timestamp};
+    ///
+    /// # let mut table = TaskSlotTable::new("worker-1", [ResourceProfile::ANY]);
+    /// # table.connect(LeaderId::from_u128(1), InstanceId::from_u128(1));
+    /// # let request = AllocateSlot {
+    /// #     slot_id: SlotId::new("worker-1", 0),
+    /// #     job_id: JobId::from_u128(7),
+    /// #     allocation_id: AllocationId::from_u128(1),
+    /// #     resource_profile: ResourceProfile::ANY,
+    /// #     target_address: "job-master-7".into(),
+    /// #     leader_id: LeaderId::from_u128(1),
+    /// #     instance_id: InstanceId::from_u128(1),
+    /// #     attempt: 1,
+    /// # };
+    /// // The manager gives the attempt of `request` up, and its message overtakes the request.
+    /// let free = FreeSlot {
+    ///     slot_id: request.slot_id.clone(),
+    ///     job_id: request.job_id,
+    ///     allocation_id: request.allocation_id,
+    ///     leader_id: request.leader_id,
+    ///     instance_id: request.instance_id,
+    ///     attempt: request.attempt,
+    /// };
+    /// assert_eq!(table.free_slot(&free), None);
+    /// assert!(table.request_slot(&request, Timestamp::ZERO).is_err());
+    ///
+    /// // The next attempt comes before its free.
+    /// let request = AllocateSlot { attempt: 2, ..request };
+    /// assert!(table.request_slot(&request, Timestamp::ZERO).is_ok());
+    /// let freed = table.free_slot(&FreeSlot { attempt: 2, ..free }).ok_or("the slot is held")?;
+    /// assert_eq!(freed.allocation_id(), request.allocation_id);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use = "the manager must learn that the slot is free"]
+    pub fn free_slot(&mut self, request: &FreeSlot) -> Option<SlotFreed> {
+        self.check_addressee(request.leader_id, request.instance_id).ok()?;
+        let slot_number = self.check_slot(&request.slot_id).ok()?;
+        let last_freed = self.ended_attempts.last_freed.entry(slot_number).or_default();
+        *last_freed = request.attempt.max(*last_freed);
+
+        let holder = self.holder_mut(slot_number)?;
+        let is_target =
+            holder.belongs_to(request.job_id, request.allocation_id) && holder.attempt <= Some(request.attempt);
+        let is_unused = matches!(holder.usage, HolderUsage::Reserved { .. });
+        (is_target && is_unused).then(|| self.release(slot_number, request.allocation_id))
+    }
+
+    /// Marks the slot of an allocation as used by its job. From now on, neither the slot timeout
+    /// nor the manager frees it.
+    ///
+    /// Returns the slot, if the allocation holds one. Otherwise the slot was freed before the job
+    /// came: refuse the work of the job.
+    ///
+    /// Cost: O(slots).
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use slot_manager::message::AllocateSlot;
+    /// # use slot_manager::task_executor::TaskSlotTable;
+    /// # use slot_manager::{AllocationId, InstanceId, JobId, LeaderId, ResourceProfile, SlotId, Timestamp};
+    ///
+    /// # let mut table = TaskSlotTable::new("worker-1", [ResourceProfile::ANY]);
+    /// # let (slot_id, instance_id) = (SlotId::new("worker-1", 0), InstanceId::from_u128(1));
+    /// # table.connect(LeaderId::from_u128(1), instance_id);
+    /// # let request = AllocateSlot {
+    /// #     slot_id: slot_id.clone(),
+    /// #     job_id: JobId::from_u128(7),
+    /// #     allocation_id: AllocationId::from_u128(1),
+    /// #     resource_profile: ResourceProfile::ANY,
+    /// #     target_address: "job-master-7".into(),
+    /// #     leader_id: LeaderId::from_u128(1),
+    /// #     instance_id,
+    /// #     attempt: 1,
+    /// # };
+    /// assert!(table.request_slot(&request, Timestamp::ZERO).is_ok());
+    /// assert_eq!(table.activate(request.allocation_id), Some(slot_id));
+    ///
+    /// // The slot timeout does not end any more.
+    /// assert_eq!(table.next_timeout(), None);
+    /// assert_eq!(table.activate(AllocationId::from_u128(2)), None);
+    /// ```
+    #[must_use = "without a slot, the work of the job must not start"]
+    pub fn activate(&mut self, allocation_id: AllocationId) -> Option<SlotId> {
+        let slot_number = self.slot_of(allocation_id)?;
+        self.holder_mut(slot_number)?.usage = HolderUsage::Active;
+        Some(self.slot_id(slot_number))
+    }
+
+    /// Frees the slot of an allocation for its job, if the allocation holds one. Send the result to
+    /// the manager.
+    ///
+    /// Cost: O(slots).
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use slot_manager::message::{AllocateSlot, SlotFreed};
+    /// # use slot_manager::task_executor::TaskSlotTable;
+    /// # use slot_manager::{AllocationId, InstanceId, JobId, LeaderId, ResourceProfile, SlotId, Timestamp};
+    ///
+    /// # let mut table = TaskSlotTable::new("worker-1", [ResourceProfile::ANY]);
+    /// # let (slot_id, instance_id) = (SlotId::new("worker-1", 0), InstanceId::from_u128(1));
+    /// # table.connect(LeaderId::from_u128(1), instance_id);
+    /// # let request = AllocateSlot {
+    /// #     slot_id: slot_id.clone(),
+    /// #     job_id: JobId::from_u128(7),
+    /// #     allocation_id: AllocationId::from_u128(1),
+    /// #     resource_profile: ResourceProfile::ANY,
+    /// #     target_address: "job-master-7".into(),
+    /// #     leader_id: LeaderId::from_u128(1),
+    /// #     instance_id,
+    /// #     attempt: 1,
+    /// # };
+    /// # let allocation_id = request.allocation_id;
+    /// assert!(table.request_slot(&request, Timestamp::ZERO).is_ok());
+    /// assert_eq!(table.activate(allocation_id), Some(slot_id.clone()));
+    ///
+    /// let freed = SlotFreed::new(slot_id, allocation_id).with_revision(instance_id, 2).with_attempt(1);
+    /// assert_eq!(table.free(allocation_id), Some(freed));
+    /// assert_eq!(table.free(allocation_id), None);
+    /// ```
+    #[must_use = "the manager must learn that the slot is free"]
+    pub fn free(&mut self, allocation_id: AllocationId) -> Option<SlotFreed> {
+        let slot_number = self.slot_of(allocation_id)?;
+        Some(self.release(slot_number, allocation_id))
+    }
+
+    /// Frees all slots of a job that is gone, in the order of their numbers. Send the results to
+    /// the manager.
+    ///
+    /// Cost: O(slots).
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use slot_manager::message::{AllocateSlot, SlotFreed};
+    /// # use slot_manager::task_executor::TaskSlotTable;
+    /// # use slot_manager::{AllocationId, InstanceId, JobId, LeaderId, ResourceProfile, SlotId, Timestamp};
+    ///
+    /// # let mut table = TaskSlotTable::new("worker-1", [ResourceProfile::ANY]);
+    /// # let (slot_id, instance_id) = (SlotId::new("worker-1", 0), InstanceId::from_u128(1));
+    /// # table.connect(LeaderId::from_u128(1), instance_id);
+    /// # let request = AllocateSlot {
+    /// #     slot_id: slot_id.clone(),
+    /// #     job_id: JobId::from_u128(7),
+    /// #     allocation_id: AllocationId::from_u128(1),
+    /// #     resource_profile: ResourceProfile::ANY,
+    /// #     target_address: "job-master-7".into(),
+    /// #     leader_id: LeaderId::from_u128(1),
+    /// #     instance_id,
+    /// #     attempt: 1,
+    /// # };
+    /// assert!(table.request_slot(&request, Timestamp::ZERO).is_ok());
+    /// let freed = SlotFreed::new(slot_id, request.allocation_id).with_revision(instance_id, 2).with_attempt(1);
+    /// assert_eq!(table.free_job(request.job_id), [freed]);
+    /// ```
+    #[must_use = "the manager must learn that the slots are free"]
+    pub fn free_job(&mut self, job_id: JobId) -> Vec<SlotFreed> {
+        let of_job = self.holders().filter(|(_, holder)| holder.allocation.job == job_id);
+        let of_job: Vec<_> = of_job.map(|(number, holder)| (number, holder.allocation.id)).collect();
+        self.release_all(of_job)
+    }
+
+    /// Frees the slots that were not [used](Self::activate) within the slot timeout. Send the
+    /// results to the manager.
+    ///
+    /// They are ordered by the time at which they fell due, then by number.
+    ///
+    /// Cost: O(slots).
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use slot_manager::message::AllocateSlot;
+    /// # use slot_manager::task_executor::TaskSlotTable;
+    /// # use slot_manager::{AllocationId, InstanceId, JobId, LeaderId, ResourceProfile, SlotId, Timestamp};
+    ///
+    /// # let mut table = TaskSlotTable::new("worker-1", [ResourceProfile::ANY]);
+    /// # table.connect(LeaderId::from_u128(1), InstanceId::from_u128(1));
+    /// # let request = AllocateSlot {
+    /// #     slot_id: SlotId::new("worker-1", 0),
+    /// #     job_id: JobId::from_u128(7),
+    /// #     allocation_id: AllocationId::from_u128(1),
+    /// #     resource_profile: ResourceProfile::ANY,
+    /// #     target_address: "job-master-7".into(),
+    /// #     leader_id: LeaderId::from_u128(1),
+    /// #     instance_id: InstanceId::from_u128(1),
+    /// #     attempt: 1,
+    /// # };
+    /// assert!(table.request_slot(&request, Timestamp::from_secs(5)).is_ok());
+    /// assert_eq!(table.next_timeout(), Some(Timestamp::from_secs(15)));
+    /// assert_eq!(table.expire(Timestamp::from_secs(14)), []);
+    /// assert_eq!(table.expire(Timestamp::from_secs(15)).len(), 1);
+    /// ```
+    #[must_use = "the manager must learn that the slots are free"]
+    pub fn expire(&mut self, now: Timestamp) -> Vec<SlotFreed> {
+        let mut due: Vec<_> = self.timeouts().filter(|(until, ..)| *until <= now).collect();
+        due.sort_unstable();
+        self.release_all(
+            due.into_iter()
+                .map(|(_, number, allocation_id)| (number, allocation_id)),
+        )
+    }
+
+    /// Returns the earliest time at which [`expire`](Self::expire) frees a slot.
+    ///
+    /// `None` if no slot timeout runs, or all end beyond the range of the clock.
+    ///
+    /// Cost: O(slots).
+    pub fn next_timeout(&self) -> Option<Timestamp> {
+        self.timeouts().map(|(until, ..)| until).min()
+    }
+
+    /// Returns the allocation that holds the slot; `None` if the slot is free or does not exist.
+    ///
+    /// Cost: O(log slots).
+    pub fn current_allocation(&self, slot_number: u32) -> Option<Allocation> {
+        let holder = self.slots.get(&slot_number)?.holder.as_ref()?;
+        Some(holder.allocation)
+    }
+
+    /// Returns the held slots with their allocations, by number.
+    ///
+    /// Cost: O(slots).
+    ///
+    /// ```
+    /// use slot_manager::ResourceProfile;
+    /// use slot_manager::task_executor::TaskSlotTable;
+    ///
+    /// /// Returns `true` if the process can end.
+    /// fn is_idle(table: &TaskSlotTable) -> bool {
+    ///     table.allocations().next().is_none()
+    /// }
+    ///
+    /// assert!(is_idle(&TaskSlotTable::new("worker-1", [ResourceProfile::ANY])));
+    /// ```
+    pub fn allocations(&self) -> impl Iterator<Item = (u32, Allocation)> {
+        self.holders().map(|(number, holder)| (number, holder.allocation))
+    }
+
+    /// Returns a report of all slots, ordered by number, with the revision.
+    ///
+    /// Send it with each registration, and with heartbeats.
+    ///
+    /// Cost: O(slots).
+    ///
+    /// ```
+    /// use slot_manager::task_executor::TaskSlotTable;
+    /// use slot_manager::{ResourceProfile, SlotId, SlotReport, SlotStatus};
+    ///
+    /// let mut table = TaskSlotTable::new("worker-1", [ResourceProfile::ANY]);
+    /// table.set_slot(1, ResourceProfile::ANY);
+    /// let statuses = [0, 1].map(|number| SlotStatus::free(SlotId::new("worker-1", number), ResourceProfile::ANY));
+    /// assert_eq!(table.report(), SlotReport::new(statuses.to_vec()).with_revision(1));
+    /// ```
+    #[must_use]
+    pub fn report(&self) -> SlotReport {
+        let statuses = self.slots.iter().map(|(slot_number, slot)| {
+            let (slot_id, profile) = (self.slot_id(*slot_number), slot.resource_profile.clone());
+            match &slot.holder {
+                Some(SlotHolder { allocation, .. }) => {
+                    SlotStatus::allocated(slot_id, profile, allocation.id, allocation.job)
+                }
+                None => SlotStatus::free(slot_id, profile),
+            }
+        });
+        statuses.collect::<SlotReport>().with_revision(self.revision)
+    }
+
+    /// Decides whether the task executor can be stopped. Send the decision to the manager, with the
+    /// check.
+    ///
+    /// It is kept while an allocation holds a slot, or if the check is of another leader or for
+    /// another registration. A program may have other reasons to keep it, for example results that
+    /// are being read (FLINK-10941).
+    ///
+    /// Cost: O(slots).
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use slot_manager::message::{ReleaseCheck, ReleaseDecision};
+    /// use slot_manager::task_executor::TaskSlotTable;
+    /// use slot_manager::{InstanceId, LeaderId, ResourceProfile};
+    ///
+    /// let (leader_id, instance_id) = (LeaderId::from_u128(1), InstanceId::from_u128(1));
+    /// let mut table = TaskSlotTable::new("worker-1", [ResourceProfile::ANY]);
+    /// let check = ReleaseCheck { instance_id, leader_id, number: 1 };
+    /// assert_eq!(table.can_be_released(&check), ReleaseDecision::Keep);
+    ///
+    /// table.connect(leader_id, instance_id);
+    /// assert_eq!(table.can_be_released(&check), ReleaseDecision::Release);
+    /// ```
+    #[must_use = "the manager waits for the decision"]
+    pub fn can_be_released(&self, check: &ReleaseCheck) -> ReleaseDecision {
+        let is_addressee = self.check_addressee(check.leader_id, check.instance_id).is_ok();
+        match is_addressee && self.holders().next().is_none() {
+            true => ReleaseDecision::Release,
+            false => ReleaseDecision::Keep,
+        }
+    }
+
+    /// Gives a free slot to the allocation of a request.
+    fn allocate(
+        &mut self,
+        slot_number: u32,
+        request: &AllocateSlot,
+        now: Timestamp,
+    ) -> Result<(), SlotAllocationError> {
+        let last_freed = self.ended_attempts.last_freed.get(&slot_number);
+        if last_freed.is_some_and(|freed| request.attempt <= *freed) {
+            return Err(SlotAllocationError::rejected("the attempt was given up"));
+        }
+        if let Some(other) = self.slot_of(request.allocation_id) {
+            return Err(SlotAllocationError::rejected(format!(
+                "the allocation holds slot {other}"
+            )));
+        }
+        let holder = SlotHolder {
+            allocation: Allocation {
+                id: request.allocation_id,
+                job: request.job_id,
+            },
+            attempt: Some(request.attempt),
+            usage: HolderUsage::Reserved {
+                until: now + self.slot_timeout,
+            },
+        };
+        if let Some(slot) = self.slots.get_mut(&slot_number) {
+            slot.holder = Some(holder);
+            self.revision += 1;
+        }
+        Ok(())
+    }
+
+    /// Checks that a message is from the leader and for the registration.
+    fn check_addressee(&self, leader_id: LeaderId, instance_id: InstanceId) -> Result<(), SlotAllocationError> {
+        let reason = match self.connection {
+            None => "not connected to a resource manager".to_owned(),
+            Some(current) if current.leader_id != leader_id => {
+                format!("{leader_id} is not the leader, {} is", current.leader_id)
+            }
+            Some(current) if current.instance_id != instance_id => {
+                format!("{instance_id} is not the registration, {} is", current.instance_id)
+            }
+            Some(_) => return Ok(()),
+        };
+        Err(SlotAllocationError::rejected(reason))
+    }
+
+    /// Returns the number of a slot that exists.
+    fn check_slot(&self, slot_id: &SlotId) -> Result<u32, SlotAllocationError> {
+        let slot_number = slot_id.slot_number();
+        if *slot_id.resource_id() == self.resource_id && self.slots.contains_key(&slot_number) {
+            Ok(slot_number)
+        } else {
+            Err(SlotAllocationError::rejected(format!("there is no slot {slot_id}")))
+        }
+    }
+
+    fn slot_id(&self, slot_number: u32) -> SlotId {
+        SlotId::new(self.resource_id.clone(), slot_number)
+    }
+
+    /// Returns the slot that an allocation holds.
+    fn slot_of(&self, allocation_id: AllocationId) -> Option<u32> {
+        let mut holders = self.holders();
+        holders.find_map(|(slot_number, holder)| (holder.allocation.id == allocation_id).then_some(slot_number))
+    }
+
+    /// Returns the held slots with their holders, by number.
+    fn holders(&self) -> impl Iterator<Item = (u32, &SlotHolder)> {
+        self.slots
+            .iter()
+            .filter_map(|(slot_number, slot)| Some((*slot_number, slot.holder.as_ref()?)))
+    }
+
+    fn holder_mut(&mut self, slot_number: u32) -> Option<&mut SlotHolder> {
+        self.slots.get_mut(&slot_number)?.holder.as_mut()
+    }
+
+    /// Returns the slots that are held but not used, each with the time at which it is freed.
+    ///
+    /// Slots that would be freed at [`Timestamp::MAX`] are left out: that is never.
+    fn timeouts(&self) -> impl Iterator<Item = (Timestamp, u32, AllocationId)> {
+        self.holders().filter_map(|(slot_number, holder)| match holder.usage {
+            HolderUsage::Reserved { until } if until < Timestamp::MAX => {
+                Some((until, slot_number, holder.allocation.id))
+            }
+            HolderUsage::Reserved { .. } | HolderUsage::Active => None,
+        })
+    }
+
+    /// Frees a slot that an allocation holds.
+    fn release(&mut self, slot_number: u32, allocation_id: AllocationId) -> SlotFreed {
+        let freed = SlotFreed::new(self.slot_id(slot_number), allocation_id);
+        let mut attempt = None;
+        if let Some(slot) = self.slots.get_mut(&slot_number) {
+            attempt = slot.holder.take().and_then(|holder| holder.attempt);
+            self.revision += 1;
+        }
+        let Some(TableConnection { instance_id, .. }) = self.connection else {
+            return freed;
+        };
+        let freed = freed.with_revision(instance_id, self.revision);
+        match attempt {
+            Some(attempt) => freed.with_attempt(attempt),
+            None => freed,
+        }
+    }
+
+    fn release_all(&mut self, slots: impl IntoIterator<Item = (u32, AllocationId)>) -> Vec<SlotFreed> {
+        slots
+            .into_iter()
+            .map(|(slot_number, allocation_id)| self.release(slot_number, allocation_id))
+            .collect()
+    }
+}
+
+impl TableSlot {
+    fn free(resource_profile: ResourceProfile) -> Self {
+        Self {
+            resource_profile,
+            holder: None,
+        }
+    }
+}
+
+impl SlotHolder {
+    fn belongs_to(&self, job_id: JobId, allocation_id: AllocationId) -> bool {
+        self.allocation.job == job_id && self.allocation.id == allocation_id
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::samples::{
+        ALLOCATION, EXECUTOR, INSTANCE, JOB, LEADER, OTHER_ALLOCATION, free_slot, release_check, request_slot,
+    };
+
+    const OTHER_LEADER: LeaderId = LeaderId::from_u128(0x2eade);
+    const OTHER_INSTANCE: InstanceId = InstanceId::from_u128(0x2);
+    const SLOT_TIMEOUT: Duration = Duration::from_secs(30);
+
+    /// A connected table with two slots.
+    struct Fixture {
+        now: Timestamp,
+        table: TaskSlotTable,
+    }
+
+    impl Fixture {
+        fn new() -> Self {
+            let profiles = [ResourceProfile::ANY, ResourceProfile::ANY];
+            let mut table = TaskSlotTable::new(EXECUTOR, profiles).with_slot_timeout(SLOT_TIMEOUT);
+            table.connect(LEADER, INSTANCE);
+            Self {
+                now: Timestamp::ZERO,
+                table,
+            }
+        }
+
+        fn request(&mut self, request: &AllocateSlot) -> SlotResult {
+            self.table.request_slot(request, self.now)
+        }
+
+        /// Requests slot 0, which must succeed.
+        #[track_caller]
+        fn allocate(&mut self, allocation_id: AllocationId, attempt: u64) {
+            self.allocate_slot(0, allocation_id, attempt);
+        }
+
+        #[track_caller]
+        fn allocate_slot(&mut self, slot_number: u32, allocation_id: AllocationId, attempt: u64) {
+            let answer = self.request(&request_slot(slot_number, allocation_id, attempt));
+            assert_eq!(answer, acknowledged(self.table.revision()));
+        }
+
+        #[track_caller]
+        fn assert_rejected(&mut self, request: &AllocateSlot, reason: &str) {
+            let before = self.table.report();
+            let answer = self.request(request);
+            assert_eq!(answer, Err(SlotAllocationError::rejected(reason)));
+            assert_eq!(self.table.report(), before, "a refused request changes nothing");
+        }
+
+        /// Handles a message that frees a slot.
+        fn free_slot(&mut self, slot_number: u32, allocation_id: AllocationId, attempt: u64) -> Option<SlotFreed> {
+            self.table.free_slot(&free_slot(slot_number, allocation_id, attempt))
+        }
+
+        /// Lets the job use its slot.
+        #[track_caller]
+        fn activate(&mut self, allocation_id: AllocationId) {
+            assert!(self.table.activate(allocation_id).is_some());
+        }
+
+        fn holders(&self) -> [Option<AllocationId>; 2] {
+            [0, 1].map(|slot_number| {
+                let allocation = self.table.current_allocation(slot_number);
+                allocation.map(|allocation| allocation.id)
+            })
+        }
+    }
+
+    fn acknowledged(revision: u64) -> SlotResult {
+        Ok(Acknowledge::new().with_revision(revision))
+    }
+
+    /// Returns the message that [`INSTANCE`] has freed a slot.
+    fn freed(slot_number: u32, allocation_id: AllocationId, revision: u64, attempt: u64) -> SlotFreed {
+        let freed = SlotFreed::new(slot(slot_number), allocation_id);
+        freed.with_revision(INSTANCE, revision).with_attempt(attempt)
+    }
+
+    fn slot(slot_number: u32) -> SlotId {
+        SlotId::new(EXECUTOR, slot_number)
+    }
+
+    mod slot_requests {
+        use super::*;
+
+        #[test]
+        fn without_a_connection_every_request_is_refused() {
+            let mut fixture = Fixture::new();
+            fixture.table.disconnect();
+            let mut request = request_slot(9, ALLOCATION, 1);
+            request.leader_id = OTHER_LEADER;
+            request.instance_id = OTHER_INSTANCE;
+            fixture.assert_rejected(&request, "not connected to a resource manager");
+        }
+
+        #[test]
+        fn leader_is_checked_before_the_instance() {
+            let mut fixture = Fixture::new();
+            let mut request = request_slot(9, ALLOCATION, 1);
+            request.leader_id = OTHER_LEADER;
+            request.instance_id = OTHER_INSTANCE;
+            fixture.assert_rejected(&request, &format!("{OTHER_LEADER} is not the leader, {LEADER} is"));
+        }
+
+        #[test]
+        fn instance_is_checked_before_the_slot() {
+            let mut fixture = Fixture::new();
+            let mut request = request_slot(9, ALLOCATION, 1);
+            request.instance_id = OTHER_INSTANCE;
+            let reason = format!("{OTHER_INSTANCE} is not the registration, {INSTANCE} is");
+            fixture.assert_rejected(&request, &reason);
+        }
+
+        #[test]
+        fn unknown_slot_is_refused() {
+            let mut fixture = Fixture::new();
+            fixture.assert_rejected(&request_slot(2, ALLOCATION, 1), "there is no slot tm_2");
+
+            let mut foreign = request_slot(0, ALLOCATION, 1);
+            foreign.slot_id = SlotId::new("another", 0);
+            fixture.assert_rejected(&foreign, "there is no slot another_0");
+        }
+
+        #[test]
+        fn free_slot_is_given_to_the_allocation() {
+            let mut fixture = Fixture::new();
+            assert_eq!(fixture.request(&request_slot(1, ALLOCATION, 1)), acknowledged(1));
+            assert_eq!(fixture.holders(), [None, Some(ALLOCATION)]);
+        }
+
+        #[test]
+        fn attempt_not_newer_than_the_last_free_is_refused() {
+            let mut fixture = Fixture::new();
+            fixture.free_slot(0, OTHER_ALLOCATION, 5);
+            fixture.assert_rejected(&request_slot(0, ALLOCATION, 4), "the attempt was given up");
+            fixture.assert_rejected(&request_slot(0, ALLOCATION, 5), "the attempt was given up");
+            fixture.allocate(ALLOCATION, 6);
+        }
+
+        #[test]
+        fn last_free_of_one_slot_does_not_affect_another() {
+            let mut fixture = Fixture::new();
+            fixture.free_slot(0, ALLOCATION, 5);
+            fixture.allocate_slot(1, ALLOCATION, 4);
+        }
+
+        #[test]
+        fn allocation_that_holds_another_slot_is_refused() {
+            let mut fixture = Fixture::new();
+            fixture.allocate_slot(1, ALLOCATION, 1);
+            fixture.assert_rejected(&request_slot(0, ALLOCATION, 2), "the allocation holds slot 1");
+        }
+
+        #[test]
+        fn slot_of_another_allocation_is_occupied() {
+            let mut fixture = Fixture::new();
+            fixture.allocate(ALLOCATION, 1);
+            assert_eq!(
+                fixture.request(&request_slot(0, OTHER_ALLOCATION, 2)),
+                Err(SlotAllocationError::Occupied {
+                    allocation_id: ALLOCATION,
+                    job_id: JOB
+                })
+            );
+            assert_eq!(fixture.holders(), [Some(ALLOCATION), None]);
+        }
+
+        #[test]
+        fn slot_of_the_same_allocation_of_another_job_is_occupied() {
+            let mut fixture = Fixture::new();
+            fixture.allocate(ALLOCATION, 1);
+            let mut request = request_slot(0, ALLOCATION, 2);
+            request.job_id = JobId::from_u128(0xbad);
+            assert_eq!(
+                fixture.request(&request),
+                Err(SlotAllocationError::Occupied {
+                    allocation_id: ALLOCATION,
+                    job_id: JOB
+                })
+            );
+        }
+
+        #[test]
+        fn occupied_is_answered_even_to_an_attempt_given_up() {
+            let mut fixture = Fixture::new();
+            fixture.allocate(ALLOCATION, 1);
+            fixture.free_slot(0, OTHER_ALLOCATION, 2);
+            let answer = fixture.request(&request_slot(0, OTHER_ALLOCATION, 2));
+            assert!(
+                matches!(answer, Err(SlotAllocationError::Occupied { .. })),
+                "{answer:?}"
+            );
+        }
+
+        #[test]
+        fn repeated_request_is_acknowledged_and_changes_nothing() {
+            let mut fixture = Fixture::new();
+            fixture.allocate(ALLOCATION, 1);
+            let before = fixture.table.report();
+            fixture.now = Timestamp::from_secs(1);
+            assert_eq!(fixture.request(&request_slot(0, ALLOCATION, 2)), acknowledged(1));
+            assert_eq!(fixture.table.report(), before);
+            assert_eq!(fixture.table.next_timeout(), Some(Timestamp::ZERO + SLOT_TIMEOUT));
+        }
+    }
+
+    mod free_requests {
+        use super::*;
+
+        #[test]
+        fn slot_held_under_that_attempt_or_an_older_one_is_freed() {
+            for attempt in [3, 4] {
+                let mut fixture = Fixture::new();
+                fixture.allocate(ALLOCATION, 3);
+                assert_eq!(
+                    fixture.free_slot(0, ALLOCATION, attempt),
+                    Some(freed(0, ALLOCATION, 2, 3))
+                );
+                assert_eq!(fixture.holders(), [None, None]);
+                assert_eq!(fixture.table.revision(), 2);
+                assert_eq!(fixture.table.next_timeout(), None);
+            }
+        }
+
+        #[test]
+        fn slot_held_under_a_newer_attempt_stays() {
+            let mut fixture = Fixture::new();
+            fixture.allocate(ALLOCATION, 1);
+            fixture.allocate(ALLOCATION, 3);
+            assert_eq!(fixture.free_slot(0, ALLOCATION, 2), None);
+            assert_eq!(fixture.holders(), [Some(ALLOCATION), None]);
+        }
+
+        #[test]
+        fn late_older_request_does_not_make_the_attempt_older() {
+            let mut fixture = Fixture::new();
+            fixture.allocate(ALLOCATION, 3);
+            fixture.allocate(ALLOCATION, 1);
+            assert_eq!(fixture.free_slot(0, ALLOCATION, 2), None);
+        }
+
+        #[test]
+        fn slot_held_by_another_allocation_or_job_stays() {
+            let mut fixture = Fixture::new();
+            fixture.allocate(ALLOCATION, 1);
+            assert_eq!(fixture.free_slot(0, OTHER_ALLOCATION, 9), None);
+            let mut of_another_job = free_slot(0, ALLOCATION, 9);
+            of_another_job.job_id = JobId::from_u128(0xbad);
+            assert_eq!(fixture.table.free_slot(&of_another_job), None);
+            assert_eq!(fixture.holders(), [Some(ALLOCATION), None]);
+        }
+
+        #[test]
+        fn slot_in_use_stays() {
+            let mut fixture = Fixture::new();
+            fixture.allocate(ALLOCATION, 1);
+            fixture.activate(ALLOCATION);
+            assert_eq!(fixture.free_slot(0, ALLOCATION, 1), None);
+            assert_eq!(fixture.holders(), [Some(ALLOCATION), None]);
+        }
+
+        #[test]
+        fn late_older_free_does_not_weaken_the_newer_one() {
+            let mut fixture = Fixture::new();
+            fixture.free_slot(0, ALLOCATION, 5);
+            fixture.free_slot(0, ALLOCATION, 2);
+            fixture.assert_rejected(&request_slot(0, ALLOCATION, 5), "the attempt was given up");
+        }
+
+        #[test]
+        fn frees_of_another_leader_or_registration_are_ignored() {
+            let mut fixture = Fixture::new();
+            fixture.allocate(ALLOCATION, 1);
+            let mut of_another_leader = free_slot(0, ALLOCATION, 7);
+            of_another_leader.leader_id = OTHER_LEADER;
+            let mut of_another_instance = free_slot(0, ALLOCATION, 7);
+            of_another_instance.instance_id = OTHER_INSTANCE;
+            for request in [of_another_leader, of_another_instance, free_slot(2, ALLOCATION, 7)] {
+                assert_eq!(fixture.table.free_slot(&request), None);
+            }
+            assert_eq!(fixture.holders(), [Some(ALLOCATION), None]);
+
+            assert!(fixture.table.free(ALLOCATION).is_some());
+            fixture.allocate(ALLOCATION, 2);
+        }
+    }
+
+    mod connections {
+        use super::*;
+
+        #[test]
+        fn slot_held_under_an_older_leader_is_freed_by_any_attempt() {
+            let mut fixture = Fixture::new();
+            fixture.allocate(ALLOCATION, 100);
+            fixture.table.connect(OTHER_LEADER, OTHER_INSTANCE);
+            assert_eq!(fixture.holders(), [Some(ALLOCATION), None]);
+
+            let mut free = free_slot(0, ALLOCATION, 0);
+            free.leader_id = OTHER_LEADER;
+            free.instance_id = OTHER_INSTANCE;
+            let freed = SlotFreed::new(slot(0), ALLOCATION).with_revision(OTHER_INSTANCE, 2);
+            assert_eq!(fixture.table.free_slot(&free), Some(freed));
+        }
+
+        #[test]
+        fn new_leader_starts_its_attempts_anew() {
+            let mut fixture = Fixture::new();
+            fixture.free_slot(0, ALLOCATION, 100);
+            fixture.table.connect(OTHER_LEADER, INSTANCE);
+            let mut request = request_slot(0, ALLOCATION, 1);
+            request.leader_id = OTHER_LEADER;
+            assert_eq!(fixture.request(&request), acknowledged(1));
+        }
+
+        #[test]
+        fn new_registration_under_the_same_leader_remembers_the_attempts() {
+            let mut fixture = Fixture::new();
+            fixture.allocate_slot(1, ALLOCATION, 100);
+            fixture.free_slot(0, ALLOCATION, 100);
+            fixture.table.disconnect();
+            fixture.table.connect(LEADER, OTHER_INSTANCE);
+
+            let mut request = request_slot(0, OTHER_ALLOCATION, 100);
+            request.instance_id = OTHER_INSTANCE;
+            fixture.assert_rejected(&request, "the attempt was given up");
+            let mut free = free_slot(1, ALLOCATION, 99);
+            free.instance_id = OTHER_INSTANCE;
+            assert_eq!(fixture.table.free_slot(&free), None);
+        }
+
+        #[test]
+        fn process_that_starts_anew_keeps_its_slots_and_its_resource_id() {
+            let mut fixture = Fixture::new();
+            fixture.allocate(ALLOCATION, 1);
+            fixture.activate(ALLOCATION);
+            fixture.free_slot(1, ALLOCATION, 9);
+            fixture.table.restart();
+
+            assert_eq!(fixture.table.resource_id().as_str(), EXECUTOR);
+            assert_eq!((fixture.table.leader_id(), fixture.table.instance_id()), (None, None));
+            assert_eq!(fixture.table.revision(), 0);
+            assert_eq!(fixture.table.report().statuses().len(), 2);
+            assert_eq!(fixture.holders(), [None, None]);
+            fixture.assert_rejected(&request_slot(0, ALLOCATION, 2), "not connected to a resource manager");
+
+            fixture.table.connect(LEADER, INSTANCE);
+            fixture.allocate_slot(1, ALLOCATION, 2);
+        }
+
+        #[test]
+        fn slot_freed_without_a_connection_carries_no_revision() {
+            // given
+            let mut fixture = Fixture::new();
+            fixture.allocate(ALLOCATION, 1);
+            fixture.table.disconnect();
+            assert_eq!((fixture.table.leader_id(), fixture.table.instance_id()), (None, None));
+
+            // when, then: the revision grows all the same
+            let freed = SlotFreed::new(slot(0), ALLOCATION);
+            assert_eq!(fixture.table.free(ALLOCATION), Some(freed));
+            assert_eq!(fixture.table.revision(), 2);
+        }
+
+        #[test]
+        fn table_without_slots_can_be_connected_and_released() {
+            let mut table = TaskSlotTable::new(EXECUTOR, []);
+            table.connect(LEADER, INSTANCE);
+            assert_eq!((table.leader_id(), table.instance_id()), (Some(LEADER), Some(INSTANCE)));
+            assert_eq!(table.report(), SlotReport::default().with_revision(0));
+            assert_eq!(table.can_be_released(&release_check(1)), ReleaseDecision::Release);
+        }
+    }
+
+    mod release_checks {
+        use super::*;
+
+        #[test]
+        fn task_executor_with_a_held_slot_is_kept() {
+            let mut fixture = Fixture::new();
+            assert_eq!(
+                fixture.table.can_be_released(&release_check(1)),
+                ReleaseDecision::Release
+            );
+            fixture.allocate(ALLOCATION, 1);
+            assert_eq!(fixture.table.can_be_released(&release_check(2)), ReleaseDecision::Keep);
+            fixture.activate(ALLOCATION);
+            assert_eq!(fixture.table.can_be_released(&release_check(3)), ReleaseDecision::Keep);
+        }
+
+        #[test]
+        fn check_of_another_leader_or_registration_releases_nothing() {
+            let mut fixture = Fixture::new();
+            let of_another_leader = ReleaseCheck {
+                leader_id: OTHER_LEADER,
+                ..release_check(1)
+            };
+            let of_another_instance = ReleaseCheck {
+                instance_id: OTHER_INSTANCE,
+                ..release_check(1)
+            };
+            for check in [of_another_leader, of_another_instance] {
+                assert_eq!(fixture.table.can_be_released(&check), ReleaseDecision::Keep);
+            }
+            fixture.table.disconnect();
+            assert_eq!(fixture.table.can_be_released(&release_check(1)), ReleaseDecision::Keep);
+        }
+    }
+
+    mod jobs_and_time {
+        use super::*;
+
+        #[test]
+        fn job_frees_its_slot() {
+            let mut fixture = Fixture::new();
+            fixture.allocate_slot(1, ALLOCATION, 1);
+            assert_eq!(fixture.table.activate(ALLOCATION), Some(slot(1)));
+            assert_eq!(fixture.table.free(ALLOCATION), Some(freed(1, ALLOCATION, 2, 1)));
+            assert_eq!(fixture.holders(), [None, None]);
+            assert_eq!(fixture.table.revision(), 2);
+        }
+
+        #[test]
+        fn job_that_is_gone_frees_its_slots_and_no_other() {
+            // given
+            let mut fixture = Fixture::new();
+            fixture.table.set_slot(2, ResourceProfile::ANY);
+            fixture.allocate_slot(0, ALLOCATION, 1);
+            let mut of_another_job = request_slot(1, AllocationId::from_u128(0xc), 2);
+            of_another_job.job_id = JobId::from_u128(0xbad);
+            assert_eq!(fixture.request(&of_another_job), acknowledged(3));
+            fixture.allocate_slot(2, OTHER_ALLOCATION, 3);
+            fixture.activate(OTHER_ALLOCATION);
+
+            // when, then
+            let expected = [freed(0, ALLOCATION, 5, 1), freed(2, OTHER_ALLOCATION, 6, 3)];
+            assert_eq!(fixture.table.free_job(JOB), expected);
+            assert_eq!(fixture.holders(), [None, Some(of_another_job.allocation_id)]);
+            assert_eq!(fixture.table.free_job(JOB), []);
+        }
+
+        #[test]
+        fn default_slot_timeout_is_ten_seconds() {
+            let mut table = TaskSlotTable::new(EXECUTOR, [ResourceProfile::ANY]);
+            table.connect(LEADER, INSTANCE);
+            let answer = table.request_slot(&request_slot(0, ALLOCATION, 1), Timestamp::ZERO);
+            assert_eq!(answer, acknowledged(1));
+            assert_eq!(table.next_timeout(), Some(Timestamp::from_secs(10)));
+        }
+
+        #[test]
+        fn allocation_without_a_slot_uses_and_frees_none() {
+            let mut fixture = Fixture::new();
+            fixture.allocate(ALLOCATION, 1);
+            assert_eq!(fixture.table.activate(OTHER_ALLOCATION), None);
+            assert_eq!(fixture.table.free(OTHER_ALLOCATION), None);
+            assert_eq!(fixture.table.revision(), 1);
+        }
+
+        #[test]
+        fn unused_slots_are_freed_in_the_order_in_which_they_fall_due() {
+            let mut fixture = Fixture::new();
+            fixture.allocate_slot(1, ALLOCATION, 1);
+            fixture.now = Timestamp::from_secs(1);
+            fixture.allocate_slot(0, OTHER_ALLOCATION, 2);
+            let due = Timestamp::ZERO + SLOT_TIMEOUT;
+            assert_eq!(fixture.table.next_timeout(), Some(due));
+
+            assert_eq!(fixture.table.expire(Timestamp::from_nanos(due.as_nanos() - 1)), []);
+            assert_eq!(fixture.table.revision(), 2);
+            assert_eq!(
+                fixture.table.expire(Timestamp::from_secs(99)),
+                [freed(1, ALLOCATION, 3, 1), freed(0, OTHER_ALLOCATION, 4, 2)]
+            );
+            assert_eq!(fixture.holders(), [None, None]);
+            assert_eq!(fixture.table.revision(), 4);
+            assert_eq!(fixture.table.next_timeout(), None);
+        }
+
+        #[test]
+        fn unused_slot_is_freed_exactly_when_it_falls_due() {
+            let mut fixture = Fixture::new();
+            fixture.allocate_slot(1, ALLOCATION, 1);
+            fixture.allocate_slot(0, OTHER_ALLOCATION, 2);
+            assert_eq!(
+                fixture.table.expire(Timestamp::ZERO + SLOT_TIMEOUT),
+                [freed(0, OTHER_ALLOCATION, 3, 2), freed(1, ALLOCATION, 4, 1)],
+                "at one time, by number"
+            );
+        }
+
+        #[test]
+        fn slot_in_use_does_not_expire() {
+            let mut fixture = Fixture::new();
+            fixture.allocate(ALLOCATION, 1);
+            fixture.activate(ALLOCATION);
+            fixture.allocate(ALLOCATION, 2);
+            assert_eq!(fixture.table.next_timeout(), None);
+            assert_eq!(fixture.table.expire(Timestamp::MAX), []);
+        }
+
+        #[test]
+        fn timeout_beyond_the_clock_never_ends() {
+            let mut fixture = Fixture::new();
+            fixture.table = fixture.table.with_slot_timeout(Duration::MAX);
+            fixture.allocate(ALLOCATION, 1);
+            assert_eq!(fixture.table.next_timeout(), None);
+            assert_eq!(fixture.table.expire(Timestamp::MAX), []);
+        }
+    }
+
+    mod revisions {
+        use proptest::collection::vec;
+        use proptest::prelude::*;
+
+        use super::*;
+
+        #[derive(Debug, Clone)]
+        enum Step {
+            Request { slot: u32, allocation: u128, attempt: u64 },
+            FreeSlot { slot: u32, allocation: u128, attempt: u64 },
+            Free { allocation: u128 },
+            Activate { allocation: u128 },
+            FreeJob,
+            Expire { at: u64 },
+            SetSlot { slot: u32, is_any: bool },
+            RemoveSlot { slot: u32 },
+            Reconnect { leader: u128 },
+        }
+
+        fn step() -> impl Strategy<Value = Step> {
+            let (slots, allocations, attempts) = (0..3_u32, 1..4_u128, 1..6_u64);
+            let attempt = (slots.clone(), allocations.clone(), attempts);
+            prop_oneof![
+                6 => attempt.clone().prop_map(|(slot, allocation, attempt)| Step::Request { slot, allocation, attempt }),
+                3 => attempt.prop_map(|(slot, allocation, attempt)| Step::FreeSlot { slot, allocation, attempt }),
+                2 => allocations.clone().prop_map(|allocation| Step::Free { allocation }),
+                2 => allocations.prop_map(|allocation| Step::Activate { allocation }),
+                1 => Just(Step::FreeJob),
+                1 => (0..100_u64).prop_map(|at| Step::Expire { at }),
+                1 => (slots.clone(), any::<bool>()).prop_map(|(slot, is_any)| Step::SetSlot { slot, is_any }),
+                1 => slots.prop_map(|slot| Step::RemoveSlot { slot }),
+                1 => (1..3_u128).prop_map(|leader| Step::Reconnect { leader }),
+            ]
+        }
+
+        /// Takes a step, and returns the messages that a slot was freed.
+        fn take(table: &mut TaskSlotTable, step: &Step) -> Vec<SlotFreed> {
+            let leader_id = table.leader_id().unwrap_or(LEADER);
+            match *step {
+                Step::Request {
+                    slot,
+                    allocation,
+                    attempt,
+                } => {
+                    let mut request = request_slot(slot, AllocationId::from_u128(allocation), attempt);
+                    request.leader_id = leader_id;
+                    let answer = table.request_slot(&request, Timestamp::from_secs(attempt));
+                    let revision = answer.ok().and_then(|acknowledge| acknowledge.revision());
+                    assert!(revision.is_none_or(|revision| revision == table.revision()));
+                    Vec::new()
+                }
+                Step::FreeSlot {
+                    slot,
+                    allocation,
+                    attempt,
+                } => {
+                    let mut request = free_slot(slot, AllocationId::from_u128(allocation), attempt);
+                    request.leader_id = leader_id;
+                    Vec::from_iter(table.free_slot(&request))
+                }
+                Step::Free { allocation } => Vec::from_iter(table.free(AllocationId::from_u128(allocation))),
+                Step::Activate { allocation } => {
+                    let _ = table.activate(AllocationId::from_u128(allocation));
+                    Vec::new()
+                }
+                Step::FreeJob => table.free_job(JOB),
+                Step::Expire { at } => table.expire(Timestamp::from_secs(at)),
+                Step::SetSlot { slot, is_any } => {
+                    let profile = if is_any {
+                        ResourceProfile::ANY
+                    } else {
+                        ResourceProfile::ZERO
+                    };
+                    table.set_slot(slot, profile);
+                    Vec::new()
+                }
+                Step::RemoveSlot { slot } => {
+                    table.remove_slot(slot);
+                    Vec::new()
+                }
+                Step::Reconnect { leader } => {
+                    table.connect(LeaderId::from_u128(leader), INSTANCE);
+                    Vec::new()
+                }
+            }
+        }
+
+        proptest! {
+            /// A report with the revision of another one is equal to it.
+            #[test]
+            fn revision_grows_exactly_when_the_report_changes(steps in vec(step(), 1..60)) {
+                let mut table = Fixture::new().table;
+                for step in &steps {
+                    let before = table.report();
+                    let freed = take(&mut table, step);
+
+                    let after = table.report();
+                    prop_assert_eq!(after.revision() > before.revision(), after != before);
+                    prop_assert_eq!(after.revision() == before.revision(), after == before);
+                    // Each freed slot has a revision of its own, in the order of the messages.
+                    let revisions: Vec<_> = freed.iter().filter_map(SlotFreed::revision).collect();
+                    let first = before.revision().unwrap_or_default() + 1;
+                    let expected: Vec<_> = (first..).map(|revision| (INSTANCE, revision)).take(freed.len()).collect();
+                    prop_assert_eq!(revisions, expected);
+                    // No allocation holds two slots, and no freed slot is held.
+                    let mut holders: Vec<_> = after.statuses().iter().filter_map(SlotStatus::allocation).collect();
+                    let num_holders = holders.len();
+                    holders.sort_unstable();
+                    holders.dedup_by_key(|allocation| allocation.id);
+                    prop_assert_eq!(holders.len(), num_holders);
+                    let is_free = |freed: &SlotFreed| table.current_allocation(freed.slot_id().slot_number()).is_none();
+                    prop_assert!(freed.iter().all(is_free));
+                }
+            }
+        }
+    }
+
+    mod slots {
+        use super::*;
+
+        #[test]
+        fn report_lists_all_slots_by_number_with_the_revision() {
+            let mut fixture = Fixture::new();
+            fixture.allocate_slot(1, ALLOCATION, 1);
+            assert_eq!(
+                fixture.table.report(),
+                SlotReport::new(vec![
+                    SlotStatus::free(slot(0), ResourceProfile::ANY),
+                    SlotStatus::allocated(slot(1), ResourceProfile::ANY, ALLOCATION, JOB),
+                ])
+                .with_revision(1)
+            );
+        }
+
+        #[test]
+        fn slots_can_be_added_changed_and_removed() {
+            let mut fixture = Fixture::new();
+            fixture.allocate(ALLOCATION, 1);
+            fixture.table.set_slot(7, ResourceProfile::ZERO);
+            fixture.table.set_slot(0, ResourceProfile::ZERO);
+            assert_eq!(fixture.table.remove_slot(1), None);
+            assert_eq!(
+                fixture.table.report(),
+                SlotReport::new(vec![
+                    SlotStatus::allocated(slot(0), ResourceProfile::ZERO, ALLOCATION, JOB),
+                    SlotStatus::free(slot(7), ResourceProfile::ZERO),
+                ])
+                .with_revision(4)
+            );
+            let allocation = Allocation {
+                id: ALLOCATION,
+                job: JOB,
+            };
+            assert_eq!(fixture.table.current_allocation(0), Some(allocation));
+            assert_eq!(fixture.table.remove_slot(0), Some(allocation));
+            assert_eq!(fixture.table.free(ALLOCATION), None);
+        }
+
+        #[test]
+        fn revision_stays_if_nothing_changes() {
+            let mut fixture = Fixture::new();
+            fixture.table.set_slot(0, ResourceProfile::ANY);
+            assert_eq!(fixture.table.remove_slot(9), None);
+            assert_eq!(fixture.table.revision(), 0);
+        }
+
+        #[test]
+        fn slot_that_comes_back_remembers_its_last_free() {
+            let mut fixture = Fixture::new();
+            fixture.free_slot(1, ALLOCATION, 3);
+            fixture.table.remove_slot(1);
+            fixture.table.set_slot(1, ResourceProfile::ANY);
+            fixture.assert_rejected(&request_slot(1, ALLOCATION, 3), "the attempt was given up");
+        }
+    }
+}
