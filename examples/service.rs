@@ -249,7 +249,7 @@ async fn run_worker(env: String, (me, mut inbox): Inbox<ToWorker>, mailbox: mpsc
         table.connect(LEADER, instance_id);
         let (gateway, mut messages) = channel_gateway();
         let connection = TaskExecutorConnection::new(name.clone(), instance_id, gateway);
-        let connection = connection.with_worker_request(worker_request);
+        let connection = connection.with_leader(LEADER).with_worker_request(worker_request);
         let mut outbox = vec![Event::Registered(connection, table.report(), me.clone())];
         loop {
             for event in outbox.drain(..) {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::config::Limit;
 use crate::message::RequestFailure;
 use crate::outcome::AllocationStatus;
-use crate::{AllocationId, InstanceId, JobId, ResourceId, SlotId};
+use crate::{AllocationId, InstanceId, JobId, LeaderId, ResourceId, SlotId};
 
 pub use crate::config::config_error::ConfigError;
 pub use crate::config::worker_description::WorkerDescriptionError;
@@ -43,7 +43,7 @@ pub enum StartError {
     #[error("the slot manager is already started by leader {leader_id}")]
     AlreadyStarted {
         /// The present leadership.
-        leader_id: crate::LeaderId,
+        leader_id: LeaderId,
     },
 }
 
@@ -127,7 +127,7 @@ impl std::fmt::Display for Conflict {
 ///
 /// /// Returns `true` if the worker must be stopped, because it would be refused again.
 /// fn must_stop_worker(error: &RegistrationError) -> bool {
-///     !matches!(error, RegistrationError::NotStarted(_))
+///     !matches!(error, RegistrationError::NotStarted(_) | RegistrationError::OtherLeader { .. })
 /// }
 ///
 /// assert!(must_stop_worker(&RegistrationError::LimitReached { limit: Limit::Slots }));
@@ -139,6 +139,15 @@ pub enum RegistrationError {
     /// See [`NotStarted`]. Let the worker register with the leader.
     #[error(transparent)]
     NotStarted(#[from] NotStarted),
+    /// The task executor registers with [another leader](crate::TaskExecutorConnection::with_leader).
+    /// Let it register with the present one.
+    #[error("the registration is for leader {named}, {present} is the leader")]
+    OtherLeader {
+        /// The leader that the registration names.
+        named: LeaderId,
+        /// The leader of this manager.
+        present: LeaderId,
+    },
     /// The slots of the worker would exceed a limit. Stop the worker.
     #[error("the slots of the worker would exceed the {limit} limit")]
     LimitReached {

@@ -3,7 +3,7 @@
 use std::future::Future;
 
 use crate::message::{AllocateSlot, FreeSlot, ReleaseCheck, ReleaseDecision, SlotAnswer, SlotResult};
-use crate::{InstanceId, ResourceId, WorkerRequestId};
+use crate::{InstanceId, LeaderId, ResourceId, WorkerRequestId};
 
 /// The calls of the manager to one task executor.
 ///
@@ -19,7 +19,8 @@ use crate::{InstanceId, ResourceId, WorkerRequestId};
 ///
 /// A gateway that sends messages to the task that owns the connection. The answers come back
 /// through the mailbox of the service. With the feature `tokio`,
-/// `slot_manager::task_executor::channel_gateway` returns such a gateway.
+/// `slot_manager::task_executor::channel_gateway` returns such a gateway. The other side, a task
+/// executor, is in the documentation of [`TaskSlotTable`](crate::task_executor::TaskSlotTable).
 ///
 /// ```
 /// use std::sync::mpsc;
@@ -165,6 +166,7 @@ impl<G: TaskExecutorGateway + ?Sized> TaskExecutorGateway for Box<G> {
 /// // The worker was started with the id of its worker request in an environment variable.
 /// let worker_request: WorkerRequestId = "00000000000000000000000000000001-12".parse()?;
 /// let connection = TaskExecutorConnection::new("worker-1", InstanceId::from_u128(1), ScriptedGateway::new())
+///     .with_leader(LeaderId::from_u128(1))
 ///     .with_worker_request(worker_request);
 /// assert_eq!(connection.resource_id().as_str(), "worker-1");
 /// assert_eq!(connection.worker_request(), Some(WorkerRequestId::new(LeaderId::from_u128(1), 12)));
@@ -174,6 +176,7 @@ impl<G: TaskExecutorGateway + ?Sized> TaskExecutorGateway for Box<G> {
 pub struct TaskExecutorConnection<G> {
     pub(crate) resource_id: ResourceId,
     pub(crate) instance_id: InstanceId,
+    pub(crate) leader_id: Option<LeaderId>,
     pub(crate) worker_request: Option<WorkerRequestId>,
     pub(crate) gateway: G,
 }
@@ -186,9 +189,22 @@ impl<G> TaskExecutorConnection<G> {
         Self {
             resource_id: resource_id.into(),
             instance_id,
+            leader_id: None,
             worker_request: None,
             gateway,
         }
+    }
+
+    /// Sets the leadership that the task executor registers with.
+    ///
+    /// A manager of another leadership
+    /// [refuses](crate::error::RegistrationError::OtherLeader) the registration. Without it, a
+    /// message to a former leader that comes late is accepted, and the task executor refuses every
+    /// attempt.
+    #[must_use]
+    pub fn with_leader(mut self, leader_id: LeaderId) -> Self {
+        self.leader_id = Some(leader_id);
+        self
     }
 
     /// Sets the worker request that this worker was started for.
@@ -209,6 +225,11 @@ impl<G> TaskExecutorConnection<G> {
     /// Returns the id of the registration.
     pub fn instance_id(&self) -> InstanceId {
         self.instance_id
+    }
+
+    /// Returns the leadership that the task executor registers with.
+    pub fn leader_id(&self) -> Option<LeaderId> {
+        self.leader_id
     }
 
     /// Returns the worker request that this worker was started for.

@@ -184,8 +184,8 @@
 //!    not known is lost with its worker.
 //!
 //! Let every message name the leadership that it is meant for, and drop those of another before
-//! they reach the manager. A registration for an old leader would be accepted, and its task executor
-//! would refuse every attempt.
+//! they reach the manager. The manager itself checks attempts, worker requests, and registrations
+//! that name [their leader](TaskExecutorConnection::with_leader).
 //!
 //! # Heartbeats and shutdown
 //!

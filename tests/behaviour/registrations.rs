@@ -6,7 +6,7 @@ use std::time::Duration;
 use slot_manager::error::{InvalidReport, RegistrationError};
 use slot_manager::outcome::{AllocationStatus, RegistrationOutcome, ReportOutcome, Stale, UnregistrationOutcome};
 use slot_manager::testing::{Action, NotPending};
-use slot_manager::{ResourceId, SlotReport, SlotStatus, TaskExecutorConnection, Timestamp};
+use slot_manager::{LeaderId, ResourceId, SlotReport, SlotStatus, TaskExecutorConnection, Timestamp};
 
 use crate::common::{
     Fixture, acknowledged, allocation, ask, free_report, granted, held_by, in_flight, instance, job, patient, profile,
@@ -473,4 +473,24 @@ fn unregistration_sends_nothing_to_the_task_manager_that_ends() {
         assert_eq!(fixture.status(2), Some(AllocationStatus::Waiting));
         assert_eq!(fixture.manager.overview().slots.registered.slots, 1);
     }
+}
+
+#[test]
+fn registration_with_another_leader_is_refused() {
+    // given: the message to the former leader comes late
+    let mut fixture = Fixture::new();
+    let (present, former) = (LeaderId::from_u128(1), LeaderId::from_u128(9));
+    let before = fixture.view();
+
+    // when, then
+    let connection = TaskExecutorConnection::new("tm", instance(7), fixture.gateway());
+    let refused = fixture.try_register(connection.clone().with_leader(former), &report("tm", &[None]));
+    let expected = RegistrationError::OtherLeader { named: former, present };
+    assert_eq!(refused, Err(expected));
+    assert_eq!(fixture.view(), before);
+    fixture.expect_nothing();
+
+    // when, then
+    let accepted = fixture.try_register(connection.with_leader(present), &report("tm", &[None]));
+    assert_eq!(accepted, Ok(RegistrationOutcome::Registered));
 }

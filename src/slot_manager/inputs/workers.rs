@@ -59,13 +59,18 @@ where
         connection: TaskExecutorConnection<G>,
         report: &SlotReport,
     ) -> Result<RegistrationOutcome, RegistrationError> {
-        self.begin_input()?;
+        let present = self.begin_input()?;
         let TaskExecutorConnection {
             resource_id,
             instance_id,
+            leader_id,
             worker_request,
             gateway,
         } = connection;
+        if let Some(named) = leader_id.filter(|named| *named != present) {
+            tracing::debug!(%resource_id, %named, "registration with another leader refused");
+            return Err(RegistrationError::OtherLeader { named, present });
+        }
         let worker_request = worker_request.and_then(|id| self.core.number_of(id));
         let registration = self
             .core
