@@ -66,11 +66,11 @@ pub enum StartError {
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub enum SlotRequestError {
-    /// See [`NotStarted`]. Nothing changed.
+    /// See [`NotStarted`]. Nothing changed. Let the job request from the leader.
     #[error(transparent)]
     NotStarted(#[from] NotStarted),
     /// The allocation id is known with another job. Before the grant, another profile conflicts
-    /// too. Nothing changed.
+    /// too. Nothing changed. Let the job request under another id.
     #[error("allocation {allocation_id} is already known with another {conflict}; it is {status}")]
     Conflict {
         /// The allocation id.
@@ -82,13 +82,14 @@ pub enum SlotRequestError {
     },
     /// The number of pending requests has reached
     /// [`max_pending_requests`](crate::SlotManagerConfig::max_pending_requests). Nothing changed.
+    /// Let the job request again later.
     #[error("the limit of {limit} pending slot requests is reached")]
     TooManyPendingRequests {
         /// The configured limit.
         limit: usize,
     },
     /// The request was accepted and failed within the call. It is forgotten, and no notification of
-    /// the failure follows. Its effects until then have gone out through the traits.
+    /// the failure follows: tell the job. Its effects until then have gone out through the traits.
     #[error("the slot request for allocation {allocation_id} failed: {failure}")]
     Failed {
         /// The allocation id.
