@@ -6,6 +6,7 @@ use crate::error::ConfigError;
 use crate::matching::SlotMatchingStrategy;
 
 pub(crate) mod config_error;
+mod durations;
 mod limits;
 mod options;
 #[cfg(feature = "serde")]
@@ -15,7 +16,7 @@ pub(crate) mod worker_description;
 mod worker_policy;
 
 pub use self::limits::Limit;
-pub(crate) use self::limits::{Limits, Quantity};
+pub(crate) use self::limits::{Limits, Measure, Quantity};
 pub use self::worker_description::WorkerDescription;
 pub use self::worker_policy::WorkerPolicy;
 
@@ -56,7 +57,7 @@ pub struct SlotManagerConfig {
     /// registers.
     ///
     /// - Default: 5 min.
-    /// - Keys: `slotmanager.request-timeout`, else `slot.request.timeout`.
+    /// - Keys: `slotmanager.request-timeout`, where `-1` is no value, else `slot.request.timeout`.
     /// - Zero: a request that is not granted within its registration fails the next time the
     ///   manager is driven.
     /// - Maximum: requests never time out.
@@ -229,7 +230,7 @@ pub struct Capacity {
 impl Capacity {
     /// The largest legal value of each field, 2³⁰.
     ///
-    /// It also bounds [`min_slots`](WorkerPolicy::min_slots) and the slots of
+    /// It also bounds the slots of the minima of a [`WorkerPolicy`] and of its
     /// [`redundant_task_managers`](WorkerPolicy::redundant_task_managers).
     pub const MAX: usize = 1 << 30;
 }
@@ -267,11 +268,13 @@ impl SlotManagerConfig {
     ///   shorter than the first.
     /// - [`NoPendingRequests`](ConfigError::NoPendingRequests): the limit of ungranted requests is
     ///   zero.
-    /// - [`CapacityTooLarge`](ConfigError::CapacityTooLarge): a capacity, the minimum or the
-    ///   redundancy is larger than [`Capacity::MAX`].
-    /// - [`InvalidValue`](ConfigError::InvalidValue): the limit of cores is negative, not a number
-    ///   or too large.
-    /// - [`ContradictoryLimits`](ConfigError::ContradictoryLimits): the minimum or the redundancy
+    /// - [`CapacityTooLarge`](ConfigError::CapacityTooLarge): a capacity, or the slots for a minimum
+    ///   or the redundancy, are more than [`Capacity::MAX`].
+    /// - [`InvalidValue`](ConfigError::InvalidValue): the limit or the minimum of cores is negative,
+    ///   not a number or too large.
+    /// - [`UnreachableMinimum`](ConfigError::UnreachableMinimum): a minimum asks for a resource that
+    ///   the described workers do not have.
+    /// - [`ContradictoryLimits`](ConfigError::ContradictoryLimits): a minimum or the redundancy
     ///   needs more than a limit allows.
     ///
     /// # Example
@@ -300,7 +303,11 @@ impl SlotManagerConfig {
             (keys::CAPACITY_PENDING_REQUESTS, capacity.pending_requests),
         ] {
             if capacity > Capacity::MAX {
-                return Err(ConfigError::CapacityTooLarge { key, capacity });
+                return Err(ConfigError::CapacityTooLarge {
+                    key,
+                    value: capacity.to_string(),
+                    capacity,
+                });
             }
         }
         self.workers.as_ref().map_or(Ok(()), WorkerPolicy::validate)

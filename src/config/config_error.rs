@@ -55,23 +55,66 @@ pub enum ConfigError {
     #[error("{}: \"0\" would refuse every request", keys::MAX_PENDING_REQUESTS)]
     NoPendingRequests,
     /// An option that counts in workers is set, but no option describes a worker.
-    #[error("{key}: needs a worker description, such as taskmanager.numberOfTaskSlots")]
+    #[error("{key}: {value:?} needs a worker description, such as taskmanager.numberOfTaskSlots")]
     NoWorkerDescription {
         /// The key of the option that is set.
         key: &'static str,
+        /// The given value.
+        value: String,
+    },
+    /// A listed extended resource has no amount.
+    #[error("{key}: {value:?} needs {amount_key}, which is not given")]
+    MissingAmount {
+        /// The key of the list.
+        key: &'static str,
+        /// The given list.
+        value: String,
+        /// The key of the amount.
+        amount_key: String,
+    },
+    /// An amount belongs to an extended resource that is not listed.
+    #[error(
+        "{key}: {value:?} is the amount of a resource that {} does not list",
+        keys::EXTERNAL_RESOURCES
+    )]
+    UnlistedResource {
+        /// The key of the amount.
+        key: String,
+        /// The given amount.
+        value: String,
     },
     /// The options of a worker do not describe a possible worker.
-    #[error("taskmanager.*: {0}")]
-    WorkerDescription(#[from] WorkerDescriptionError),
-    /// The minimum or the redundancy needs more workers than a limit allows. Whole workers count.
-    #[error("{wanted}: {workers} workers are needed, more than {} allows", .limit.key())]
+    #[error("{key}: {value:?} is refused: {error}")]
+    WorkerDescription {
+        /// The key of the option at fault.
+        key: String,
+        /// The given value.
+        value: String,
+        /// The reason.
+        #[source]
+        error: WorkerDescriptionError,
+    },
+    /// A minimum or the redundancy needs more workers than a limit allows. Whole workers count.
+    #[error("{wanted}: {value:?} needs {workers} workers, more than {}: {limit_value:?} allows", .limit.key())]
     ContradictoryLimits {
         /// The key of the minimum or the redundancy.
         wanted: &'static str,
+        /// The value of the minimum or the redundancy.
+        value: String,
         /// The number of workers that it needs.
         workers: usize,
         /// The limit that they exceed.
         limit: Limit,
+        /// The value of the limit.
+        limit_value: String,
+    },
+    /// A minimum asks for a resource that the described workers do not have.
+    #[error("{key}: {value:?} is never reached, because the described workers have none")]
+    UnreachableMinimum {
+        /// The key of the minimum.
+        key: &'static str,
+        /// The value of the minimum.
+        value: String,
     },
     /// An option cannot express the value, so the configuration has no written form.
     #[error("{key}: no option expresses {value:?}")]
@@ -82,10 +125,15 @@ pub enum ConfigError {
         value: String,
     },
     /// A number is larger than [`Capacity::MAX`].
-    #[error("{key}: {capacity} is more than the maximum of {}", Capacity::MAX)]
+    #[error(
+        "{key}: {value:?} takes {capacity} entries or slots, the maximum is {}",
+        Capacity::MAX
+    )]
     CapacityTooLarge {
         /// The key.
         key: &'static str,
+        /// The given value.
+        value: String,
         /// The number of entries or slots that the option needs.
         capacity: usize,
     },

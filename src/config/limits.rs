@@ -3,7 +3,7 @@
 use std::fmt;
 use std::ops::{Add, AddAssign, Sub, SubAssign};
 
-use super::{WorkerPolicy, keys};
+use super::{WorkerDescription, WorkerPolicy, keys};
 use crate::ResourceProfile;
 
 /// The quantity that a limit bounds.
@@ -49,34 +49,61 @@ impl fmt::Display for Limit {
     }
 }
 
-/// A number of slots with their total cores and memory.
+/// A number of slots with their total cores and memory, exact to a fraction of a slot.
 ///
-/// Sums of real slots fit in 128 bits: there are at most 2³² slots with 64 bits each. Sums with
-/// requested slots saturate.
+/// Sums of real slots fit in 128 bits: there are at most 2³² slots with 64 + 17 bits each. Sums
+/// with requested slots saturate.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Quantity {
     pub(crate) slots: usize,
-    /// In units of 10⁻⁸ cores.
-    pub(crate) cpu: u128,
-    /// In bytes.
-    pub(crate) memory: u128,
+    /// In units of 10⁻⁸ cores, times the [parts](Measure) of the measure.
+    cpu: u128,
+    /// In bytes, times the parts of the measure.
+    memory: u128,
 }
 
-impl Quantity {
-    /// Returns the quantity of one slot. Profiles without amounts count as zero cores and bytes.
-    pub(crate) fn of_slot(profile: &ResourceProfile) -> Self {
-        Self::of_slots(1, profile)
-    }
+/// Converts slots to quantities.
+///
+/// The slots of a described worker are its total divided by their number, which is rounded in the
+/// slot profile. So amounts are multiplied by that number before they are added. Then the sum of
+/// all slots of a worker is exactly its total.
+#[derive(Debug, Clone)]
+pub(crate) struct Measure {
+    /// The number of slots of a described worker.
+    parts: u128,
+    described: Option<WorkerDescription>,
+}
 
-    /// Returns the quantity of several slots with one profile. The product is exact (FLINK-32254).
-    pub(crate) fn of_slots(slots: usize, profile: &ResourceProfile) -> Self {
+impl Measure {
+    pub(crate) fn new(described: Option<&WorkerDescription>) -> Self {
         Self {
-            slots,
-            cpu: u128::from(profile.cpu_units()) * slots as u128,
-            memory: u128::from(profile.memory_bytes_or_zero()) * slots as u128,
+            parts: described.map_or(1, |worker| worker.slots() as u128),
+            described: described.cloned(),
         }
     }
 
+    /// Returns the quantity of one slot. Profiles without amounts count as zero cores and bytes.
+    pub(crate) fn of_slot(&self, profile: &ResourceProfile) -> Quantity {
+        let (parts_of, parts) = match &self.described {
+            Some(worker) if worker.slot_profile() == profile => (worker.total(), 1),
+            _ => (profile, self.parts),
+        };
+        Quantity {
+            slots: 1,
+            cpu: u128::from(parts_of.cpu_units()) * parts,
+            memory: u128::from(parts_of.memory_bytes_or_zero()) * parts,
+        }
+    }
+
+    /// Returns the quantity of all slots of a described worker; zero without a description.
+    pub(crate) fn of_worker(&self) -> Quantity {
+        self.described.as_ref().map_or_else(Quantity::default, |worker| {
+            self.of_slot(worker.slot_profile()).times(worker.slots())
+        })
+    }
+}
+
+impl Quantity {
     /// Returns this quantity times `factor`; saturates.
     pub(crate) fn times(self, factor: usize) -> Self {
         Self {
@@ -147,6 +174,11 @@ impl Limits {
 }
 
 impl WorkerPolicy {
+    /// Returns the measure of slots.
+    pub(crate) fn measure(&self) -> Measure {
+        Measure::new(Some(&self.description))
+    }
+
     /// Returns the limits of a valid policy; `None` if it has none.
     pub(crate) fn limits(&self) -> Option<Limits> {
         let is_limited =
@@ -156,11 +188,12 @@ impl WorkerPolicy {
 
     /// Returns the limits, with the maximum in place of absent ones.
     pub(super) fn all_limits(&self) -> Limits {
-        let cpu = self.max_total_cpu_cores.and_then(ResourceProfile::units_of_cores);
+        let parts = self.description.slots() as u128;
+        let in_parts = |limit: Option<u64>| limit.map_or(u128::MAX, |limit| u128::from(limit) * parts);
         Limits(Quantity {
             slots: self.max_slots.unwrap_or(usize::MAX),
-            cpu: cpu.map_or(u128::MAX, u128::from),
-            memory: self.max_total_memory_bytes.map_or(u128::MAX, u128::from),
+            cpu: in_parts(self.max_total_cpu_cores.and_then(ResourceProfile::units_of_cores)),
+            memory: in_parts(self.max_total_memory_bytes),
         })
     }
 }

@@ -6,9 +6,10 @@ use std::collections::BTreeMap;
 use std::str::FromStr;
 use std::time::Duration;
 
-use super::{ConfigError, SlotManagerConfig};
+use super::durations::{self, is_infinite};
+use super::{ConfigError, SlotManagerConfig, WorkerDescription, WorkerPolicy};
 use crate::ResourceProfile;
-use crate::config::{WorkerDescription, WorkerPolicy};
+use crate::error::{ResourceProfileError, WorkerDescriptionError};
 use crate::matching::SlotMatchingStrategy;
 
 /// The keys of the options. Of several keys for one value, the first that is given counts.
@@ -29,6 +30,8 @@ pub(super) mod keys {
     pub(in crate::config) const LOAD_BALANCE_MODE: &str = "taskmanager.load-balance.mode";
     pub(in crate::config) const EVENLY_SPREAD_OUT: &str = "cluster.evenly-spread-out-slots";
     pub(in crate::config) const MIN_SLOTS: &str = "slotmanager.number-of-slots.min";
+    pub(in crate::config) const MIN_TOTAL_CPU: &str = "slotmanager.min-total-resource.cpu";
+    pub(in crate::config) const MIN_TOTAL_MEMORY: &str = "slotmanager.min-total-resource.memory";
     pub(in crate::config) const MAX_SLOTS: &str = "slotmanager.number-of-slots.max";
     pub(in crate::config) const MAX_TOTAL_CPU: &str = "slotmanager.max-total-resource.cpu";
     pub(in crate::config) const MAX_TOTAL_MEMORY: &str = "slotmanager.max-total-resource.memory";
@@ -45,6 +48,11 @@ pub(super) mod keys {
     pub(in crate::config) const EXTERNAL_RESOURCES: &str = "external-resources";
     pub(in crate::config) const EXTERNAL_RESOURCE_PREFIX: &str = "external-resource.";
     pub(in crate::config) const EXTERNAL_RESOURCE_SUFFIX: &str = ".amount";
+
+    /// Returns the key of the amount of an extended resource.
+    pub(in crate::config) fn of_amount(name: &str) -> String {
+        format!("{EXTERNAL_RESOURCE_PREFIX}{name}{EXTERNAL_RESOURCE_SUFFIX}")
+    }
 }
 
 /// Options that are read completely before the configuration takes them.
@@ -80,30 +88,41 @@ pub(super) struct WorkerOptions {
     external: Vec<String>,
     external_amounts: BTreeMap<String, f64>,
     min_slots: usize,
+    min_total_cpu_cores: f64,
+    min_total_memory_bytes: u64,
     max_slots: Option<usize>,
     max_total_cpu_cores: Option<f64>,
     max_total_memory_bytes: Option<u64>,
     redundant_task_managers: usize,
+    /// The values as they were given, for errors.
+    given: BTreeMap<String, String>,
 }
 
 impl SlotManagerConfig {
     /// Reads a configuration from options. Absent options have their defaults.
     ///
-    /// - Durations are written with units (`"10 s"`, `"5 min"`, `"1h 30m"`), as a plain number of
-    ///   milliseconds, or as `"inf"` for never.
+    /// - Durations are written with Flink's units in any case (`"10 s"`, `"5 MIN"`, `"1h 30m"`), as
+    ///   a plain number of milliseconds, or as `"inf"` for never. `m` is a minute; there are no
+    ///   months and years.
     /// - Memory is written in bytes or with a unit (`"512m"`, `"4 gb"`, `"4 GiB"`). Units are
     ///   powers of 1024.
     /// - Limits are written as a number, or as `"inf"` for none.
     /// - Cores and extended resources may have a fraction (`"0.5"`).
+    /// - `"true"` and `"false"` are written in any case, and lists with `;` or `,`.
+    /// - `"-1"` as `slotmanager.request-timeout` is the same as no value.
     /// - If several keys for one value are given, the first in the documentation of the field
     ///   counts. If one key is given twice, the last value counts.
     /// - Unknown keys are ignored, unless they begin with `slotmanager.`.
+    ///   [`from_options_with_unread`](Self::from_options_with_unread) returns them.
     ///
     /// # Errors
     /// In this order:
     ///
     /// - [`InvalidValue`](ConfigError::InvalidValue) or [`UnknownKey`](ConfigError::UnknownKey) for
     ///   the first option, in the given order, that cannot be read.
+    /// - [`MissingAmount`](ConfigError::MissingAmount) or
+    ///   [`UnlistedResource`](ConfigError::UnlistedResource) if the list and the amounts of extended
+    ///   resources do not agree.
     /// - [`WorkerDescription`](ConfigError::WorkerDescription) if the options of the worker do not
     ///   describe a possible worker.
     /// - [`NoWorkerDescription`](ConfigError::NoWorkerDescription) if a limit, the minimum or the
@@ -134,20 +153,56 @@ impl SlotManagerConfig {
         K: AsRef<str>,
         V: AsRef<str>,
     {
+        let (config, _) = Self::from_options_with_unread(options)?;
+        Ok(config)
+    }
+
+    /// Reads a configuration as [`from_options`](Self::from_options) does, and returns the unknown
+    /// keys too.
+    ///
+    /// The keys are in the given order. They belong to other components or are mistyped. A service
+    /// that knows the keys of its other components can report the rest.
+    ///
+    /// # Errors
+    /// The same as of [`from_options`](Self::from_options).
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use slot_manager::SlotManagerConfig;
+    ///
+    /// let options = [("pekko.ask.timeout", "5 s"), ("taskmanager.numberOfTaskSlot", "4")];
+    /// let (config, unread) = SlotManagerConfig::from_options_with_unread(options)?;
+    /// assert_eq!(config.workers, None);
+    /// assert_eq!(unread, ["taskmanager.numberOfTaskSlot"]);
+    /// # Ok::<(), slot_manager::error::ConfigError>(())
+    /// ```
+    pub fn from_options_with_unread<K, V>(
+        options: impl IntoIterator<Item = (K, V)>,
+    ) -> Result<(Self, Vec<String>), ConfigError>
+    where
+        K: AsRef<str>,
+        V: AsRef<str>,
+    {
         let mut config = Self::default();
         let mut delayed = DelayedOptions::default();
+        let mut unread = Vec::new();
         for (key, value) in options {
             let (key, value) = (key.as_ref(), value.as_ref());
-            if !delayed.read(key, value)? && !config.read(key, value)? && key.starts_with(keys::OWN_PREFIX) {
+            if delayed.read(key, value)? || config.read(key, value)? {
+                continue;
+            }
+            if key.starts_with(keys::OWN_PREFIX) {
                 return Err(ConfigError::UnknownKey {
                     key: key.to_owned(),
                     value: value.to_owned(),
                 });
             }
+            unread.push(key.to_owned());
         }
         delayed.complete(&mut config)?;
         config.validate()?;
-        Ok(config)
+        Ok((config, unread))
     }
 
     /// Reads an option that sets one field. Returns `false` if the key is another.
@@ -173,7 +228,9 @@ impl DelayedOptions {
     fn read(&mut self, key: &str, value: &str) -> Result<bool, ConfigError> {
         let rank_in = |keys: [&str; 2]| keys.iter().position(|candidate| *candidate == key);
         if let Some(rank) = rank_in(keys::REQUEST_TIMEOUT) {
-            self.request_timeout[rank] = Some(parse_duration(key, value)?);
+            // The default of Flink's first key, which is of an older version than the second.
+            let is_unset = rank == 0 && value.trim() == "-1";
+            self.request_timeout[rank] = (!is_unset).then(|| parse_duration(key, value)).transpose()?;
         } else if let Some(rank) = rank_in(keys::RPC_TIMEOUT) {
             self.rpc_timeout[rank] = Some(parse_duration(key, value)?);
         } else if let Some(rank) = rank_in(keys::TASK_MANAGER_TIMEOUT) {
@@ -235,13 +292,15 @@ impl WorkerOptions {
             keys::MANAGED_MEMORY => self.managed_memory = Some(parse_memory(key, value)?),
             keys::NETWORK_MEMORY => self.network_memory = Some(parse_memory(key, value)?),
             keys::EXTERNAL_RESOURCES => {
-                let names = value.split(';').map(str::trim);
+                let names = value.split([';', ',']).map(str::trim);
                 self.external = names
                     .filter(|name| !name.is_empty() && *name != "none")
                     .map(str::to_owned)
                     .collect();
             }
             keys::MIN_SLOTS => self.min_slots = parse_number(key, value)?,
+            keys::MIN_TOTAL_CPU => self.min_total_cpu_cores = parse_amount(key, value, "a number of cores")?,
+            keys::MIN_TOTAL_MEMORY => self.min_total_memory_bytes = parse_memory(key, value)?,
             keys::MAX_SLOTS => self.max_slots = parse_limit(key, value, "a number of slots or \"inf\"")?,
             keys::MAX_TOTAL_CPU => {
                 self.max_total_cpu_cores = (!is_infinite(value))
@@ -261,13 +320,21 @@ impl WorkerOptions {
                 self.external_amounts.insert(name.to_owned(), amount);
             }
         }
+        self.given.insert(key.to_owned(), value.to_owned());
         Ok(true)
+    }
+
+    /// Returns the given value of a key.
+    fn given(&self, key: &str) -> String {
+        self.given.get(key).cloned().unwrap_or_default()
     }
 
     /// Returns the worker policy; `None` if no option describes a worker.
     pub(super) fn policy(self) -> Result<Option<WorkerPolicy>, ConfigError> {
         let needs_description = [
             (keys::MIN_SLOTS, self.min_slots > 0),
+            (keys::MIN_TOTAL_CPU, self.min_total_cpu_cores > 0.0),
+            (keys::MIN_TOTAL_MEMORY, self.min_total_memory_bytes > 0),
             (keys::MAX_SLOTS, self.max_slots.is_some()),
             (keys::MAX_TOTAL_CPU, self.max_total_cpu_cores.is_some()),
             (keys::MAX_TOTAL_MEMORY, self.max_total_memory_bytes.is_some()),
@@ -277,6 +344,8 @@ impl WorkerOptions {
             return Ok(Some(WorkerPolicy {
                 description,
                 min_slots: self.min_slots,
+                min_total_cpu_cores: self.min_total_cpu_cores,
+                min_total_memory_bytes: self.min_total_memory_bytes,
                 max_slots: self.max_slots,
                 max_total_cpu_cores: self.max_total_cpu_cores,
                 max_total_memory_bytes: self.max_total_memory_bytes,
@@ -284,13 +353,17 @@ impl WorkerOptions {
             }));
         }
         match needs_description.into_iter().find(|(_, is_set)| *is_set) {
-            Some((key, _)) => Err(ConfigError::NoWorkerDescription { key }),
+            Some((key, _)) => Err(ConfigError::NoWorkerDescription {
+                key,
+                value: self.given(key),
+            }),
             None => Ok(None),
         }
     }
 
     /// Returns the described worker; `None` if no option describes it.
     fn description(&self) -> Result<Option<WorkerDescription>, ConfigError> {
+        self.check_external_resources()?;
         let memory = [
             self.task_heap_memory,
             self.task_off_heap_memory,
@@ -302,7 +375,10 @@ impl WorkerOptions {
         if !has_amounts {
             return match self.slots {
                 None => Ok(None),
-                Some(_) => Ok(Some(WorkerDescription::new(slots, ResourceProfile::ANY)?)),
+                Some(_) => {
+                    let worker = WorkerDescription::new(slots, ResourceProfile::ANY);
+                    worker.map(Some).map_err(|error| self.refused(error))
+                }
             };
         }
         let [task_heap, task_off_heap, managed, network] = memory.map(Option::unwrap_or_default);
@@ -316,8 +392,58 @@ impl WorkerOptions {
             let amount = self.external_amounts.get(name).copied().unwrap_or_default();
             total = total.extended_resource(name.as_str(), amount);
         }
-        let total = total.build().map_err(crate::error::WorkerDescriptionError::from)?;
-        Ok(Some(WorkerDescription::from_total(&total, slots)?))
+        let worker = total
+            .build()
+            .map_err(WorkerDescriptionError::from)
+            .and_then(|total| WorkerDescription::from_total(&total, slots));
+        worker.map(Some).map_err(|error| self.refused(error))
+    }
+
+    /// Checks that each listed resource has an amount, and that each amount belongs to a listed
+    /// resource.
+    fn check_external_resources(&self) -> Result<(), ConfigError> {
+        let mut listed = self.external.iter();
+        if let Some(name) = listed.find(|name| !self.external_amounts.contains_key(*name)) {
+            return Err(ConfigError::MissingAmount {
+                key: keys::EXTERNAL_RESOURCES,
+                value: self.given(keys::EXTERNAL_RESOURCES),
+                amount_key: keys::of_amount(name),
+            });
+        }
+        let mut amounts = self.external_amounts.keys();
+        if let Some(name) = amounts.find(|name| !self.external.contains(*name)) {
+            let key = keys::of_amount(name);
+            let value = self.given(&key);
+            return Err(ConfigError::UnlistedResource { key, value });
+        }
+        Ok(())
+    }
+
+    /// Returns the error for a worker that is not possible, with the option that is at fault.
+    fn refused(&self, error: WorkerDescriptionError) -> ConfigError {
+        let key = match &error {
+            WorkerDescriptionError::ResourceProfile(ResourceProfileError::Duplicate { .. }) => keys::EXTERNAL_RESOURCES,
+            // Only the sum of all kinds of memory can be too large.
+            WorkerDescriptionError::ResourceProfile(_) => self.largest_memory(),
+            _ => keys::SLOTS_PER_WORKER,
+        };
+        ConfigError::WorkerDescription {
+            key: key.to_owned(),
+            value: self.given(key),
+            error,
+        }
+    }
+
+    /// Returns the key of the kind of memory with the largest amount.
+    fn largest_memory(&self) -> &'static str {
+        let memory = [
+            (self.network_memory, keys::NETWORK_MEMORY),
+            (self.managed_memory, keys::MANAGED_MEMORY),
+            (self.task_off_heap_memory, keys::TASK_OFF_HEAP_MEMORY),
+            (self.task_heap_memory, keys::TASK_HEAP_MEMORY),
+        ];
+        let largest = memory.into_iter().max_by_key(|(bytes, _)| *bytes);
+        largest.map_or(keys::TASK_HEAP_MEMORY, |(_, key)| key)
     }
 }
 
@@ -329,23 +455,8 @@ fn invalid(key: &str, value: &str, expected: &'static str) -> ConfigError {
     }
 }
 
-fn is_infinite(value: &str) -> bool {
-    let text = value.trim();
-    ["inf", "infinite", "infinity"]
-        .iter()
-        .any(|never| text.eq_ignore_ascii_case(never))
-}
-
 fn parse_duration(key: &str, value: &str) -> Result<Duration, ConfigError> {
-    let text = value.trim();
-    if is_infinite(text) {
-        return Ok(Duration::MAX);
-    }
-    if let Ok(milliseconds) = text.parse() {
-        return Ok(Duration::from_millis(milliseconds));
-    }
-    humantime::parse_duration(text)
-        .map_err(|_| invalid(key, value, "a duration such as \"10 s\", \"5 min\" or \"inf\""))
+    durations::parse(value).ok_or_else(|| invalid(key, value, "a duration such as \"10 s\", \"5 min\" or \"inf\""))
 }
 
 const NUMBER_OF_REQUESTS: &str = "a number of requests or \"inf\"";
@@ -366,10 +477,11 @@ fn parse_number<T: FromStr>(key: &str, value: &str) -> Result<T, ConfigError> {
 }
 
 fn parse_bool(key: &str, value: &str) -> Result<bool, ConfigError> {
-    value
-        .trim()
-        .parse()
-        .map_err(|_| invalid(key, value, "\"true\" or \"false\""))
+    match value.trim().to_ascii_lowercase().as_str() {
+        "true" => Ok(true),
+        "false" => Ok(false),
+        _ => Err(invalid(key, value, "\"true\" or \"false\"")),
+    }
 }
 
 fn parse_amount(key: &str, value: &str, expected: &'static str) -> Result<f64, ConfigError> {

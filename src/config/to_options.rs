@@ -4,8 +4,7 @@ use std::fmt::Display;
 use std::time::Duration;
 
 use super::options::WorkerOptions;
-use super::{ConfigError, SlotManagerConfig, WorkerDescription, WorkerPolicy, keys};
-use crate::error::WorkerDescriptionError;
+use super::{ConfigError, SlotManagerConfig, WorkerDescription, WorkerPolicy, durations, keys};
 use crate::matching::SlotMatchingStrategy;
 
 /// Options in the order in which they are written.
@@ -27,8 +26,8 @@ impl SlotManagerConfig {
     /// - The errors of [`validate`](Self::validate).
     /// - [`Inexpressible`](ConfigError::Inexpressible) for a value without a written form:
     ///   - a [custom](SlotMatchingStrategy::Custom) matching strategy
-    ///   - a name of an extended resource that is empty or `none`, contains `;`, or begins or ends
-    ///     with white space
+    ///   - a name of an extended resource that is empty or `none`, contains `;` or `,`, or begins or
+    ///     ends with white space
     ///   - cores or units of an extended resource, above 20 million for the worker, that no `f64`
     ///     equals to the last digit
     ///
@@ -84,29 +83,19 @@ impl WrittenOptions {
     }
 
     fn duration(&mut self, key: &str, duration: Duration) {
-        let (seconds, nanoseconds) = (duration.as_secs(), duration.subsec_nanos());
-        if duration == Duration::MAX {
-            self.value(key, "inf");
-        } else if nanoseconds == 0 {
-            let larger = [("d", 86_400), ("h", 3_600), ("min", 60)];
-            self.value(key, in_largest_unit(seconds, larger, "s"));
-        } else if let Ok(nanoseconds) = u64::try_from(duration.as_nanos()) {
-            let larger = [("ms", 1_000_000), ("us", 1_000)];
-            self.value(key, in_largest_unit(nanoseconds, larger, "ns"));
-        } else {
-            // Fractions of seconds are read as at most 64 bits of nanoseconds.
-            self.value(key, format_args!("{seconds} s {nanoseconds} ns"));
-        }
+        self.value(key, durations::write(duration));
     }
 
     fn memory(&mut self, key: &str, bytes: u64) {
         let larger = [("tb", 1 << 40), ("gb", 1 << 30), ("mb", 1 << 20), ("kb", 1 << 10)];
-        self.value(key, in_largest_unit(bytes, larger, "b"));
+        self.value(key, durations::in_largest_unit(bytes.into(), larger, "b"));
     }
 
     fn workers(&mut self, workers: &WorkerPolicy) -> Result<(), ConfigError> {
         self.description(&workers.description)?;
         self.value(keys::MIN_SLOTS, workers.min_slots);
+        self.value(keys::MIN_TOTAL_CPU, workers.min_total_cpu_cores);
+        self.memory(keys::MIN_TOTAL_MEMORY, workers.min_total_memory_bytes);
         self.limit(keys::MAX_SLOTS, workers.max_slots);
         self.limit(keys::MAX_TOTAL_CPU, workers.max_total_cpu_cores);
         match workers.max_total_memory_bytes {
@@ -121,7 +110,7 @@ impl WrittenOptions {
     fn description(&mut self, worker: &WorkerDescription) -> Result<(), ConfigError> {
         let first = self.0.len();
         self.value(keys::SLOTS_PER_WORKER, worker.slots());
-        let total = worker.total().map_err(WorkerDescriptionError::from)?;
+        let total = worker.total();
         // Without amounts the profile is `ANY`, and with the number of slots alone it is read so.
         if let Some(cores) = total.cpu_cores() {
             self.value(keys::CPU_CORES, cores);
@@ -144,7 +133,7 @@ impl WrittenOptions {
             self.value(keys::EXTERNAL_RESOURCES, names.join(";"));
         }
         for (name, amount) in total.extended_resources() {
-            self.value(key_of_amount(name), amount);
+            self.value(keys::of_amount(name), amount);
         }
         self.check_description(first, worker)
     }
@@ -162,39 +151,29 @@ impl WrittenOptions {
         let Some(read) = options.policy()? else {
             return Ok(());
         };
-        let (written, read) = (worker.slot_profile(), read.description.slot_profile());
-        let Some(resource) = written.shortages(read).chain(read.shortages(written)).next() else {
+        let read = &read.description;
+        let pairs = [
+            (worker.slot_profile(), read.slot_profile()),
+            (worker.total(), read.total()),
+        ];
+        let mut differences = pairs
+            .into_iter()
+            .flat_map(|(written, read)| written.shortages(read).chain(read.shortages(written)));
+        let Some(resource) = differences.next() else {
             return Ok(());
         };
         let key = match resource {
             "cpu" => keys::CPU_CORES.to_owned(),
-            name => key_of_amount(name),
+            name => keys::of_amount(name),
         };
         let value = self.0.iter().find(|(written, _)| *written == key);
         Err(inexpressible(key.clone(), value.map_or("", |(_, value)| value)))
     }
 }
 
-/// Writes a whole number of the largest unit that allows it.
-fn in_largest_unit<const N: usize>(number: u64, larger: [(&str, u64); N], smallest: &str) -> String {
-    let fits = |&(_, length): &(&str, u64)| number > 0 && number % length == 0;
-    match larger.into_iter().find(fits) {
-        Some((unit, length)) => format!("{} {unit}", number / length),
-        None => format!("{number} {smallest}"),
-    }
-}
-
-fn key_of_amount(name: &str) -> String {
-    format!(
-        "{}{name}{}",
-        keys::EXTERNAL_RESOURCE_PREFIX,
-        keys::EXTERNAL_RESOURCE_SUFFIX
-    )
-}
-
 /// Returns `true` if a list of names is read with this name in it.
 fn is_expressible(name: &str) -> bool {
-    !name.is_empty() && name != "none" && !name.contains(';') && name.trim() == name
+    !name.is_empty() && name != "none" && !name.contains([';', ',']) && name.trim() == name
 }
 
 fn name_of(strategy: &SlotMatchingStrategy) -> Result<&'static str, ConfigError> {

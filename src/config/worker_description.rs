@@ -1,7 +1,6 @@
 //! The description of the workers that the resource manager starts.
 
 use crate::ResourceProfile;
-use crate::config::Quantity;
 use crate::error::ResourceProfileError;
 
 /// The description of the workers that are started when slots are short.
@@ -22,11 +21,13 @@ use crate::error::ResourceProfileError;
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),
-    serde(try_from = "serialized::Worker")
+    serde(try_from = "serialized::Worker", into = "serialized::Worker")
 )]
 pub struct WorkerDescription {
     slots: u32,
     slot_profile: ResourceProfile,
+    /// The resources of all slots together, before the division by their number.
+    total: ResourceProfile,
 }
 
 /// The reason why a number of slots and a profile do not describe a worker.
@@ -49,6 +50,16 @@ pub enum WorkerDescriptionError {
     /// The amounts are not a profile, or the total of all slots is too large.
     #[error(transparent)]
     ResourceProfile(#[from] ResourceProfileError),
+    /// A deserialized worker has a slot profile that is not its total divided by its slots.
+    #[error("{slots} slots with the profile {slot_profile} do not have the total {total}")]
+    OtherTotal {
+        /// The number of slots.
+        slots: u32,
+        /// The profile of each slot.
+        slot_profile: ResourceProfile,
+        /// The total of all slots.
+        total: ResourceProfile,
+    },
 }
 
 impl WorkerDescription {
@@ -78,29 +89,46 @@ impl WorkerDescription {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn new(slots: u32, slot_profile: ResourceProfile) -> Result<Self, WorkerDescriptionError> {
-        if slots == 0 {
-            return Err(WorkerDescriptionError::NoSlots);
-        }
-        if slots > Self::MAX_SLOTS {
-            return Err(WorkerDescriptionError::TooManySlots { slots });
-        }
-        if slot_profile == ResourceProfile::UNKNOWN {
-            return Err(WorkerDescriptionError::UnknownProfile);
-        }
-        let worker = Self { slots, slot_profile };
-        worker.total()?;
-        Ok(worker)
+        check(slots, &slot_profile)?;
+        let total = slot_profile.checked_mul(slots.into())?;
+        Ok(Self {
+            slots,
+            slot_profile,
+            total,
+        })
     }
 
     /// Describes a worker by its total, which is divided evenly among its slots.
     ///
-    /// Amounts of a slot are rounded down to bytes and to 10⁻⁸ cores or units.
+    /// A slot exactly fits a request for `total / slots`, for every number of slots: cores and units
+    /// of extended resources are divided as `f64` and rounded half up to 10⁻⁸, as a
+    /// [builder](ResourceProfile::builder) rounds them. Memory is rounded down to bytes. Limits and
+    /// minima count the total of the worker, not the sum of its rounded slots.
     ///
     /// # Errors
     /// The same as of [`new`](Self::new).
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use slot_manager::config::WorkerDescription;
+    /// use slot_manager::ResourceProfile;
+    ///
+    /// let total = ResourceProfile::builder().extended_resource("gpu", 1.0).build()?;
+    /// let worker = WorkerDescription::from_total(&total, 6)?;
+    /// let request = ResourceProfile::builder().extended_resource("gpu", 1.0 / 6.0).build()?;
+    /// assert_eq!(worker.slot_profile(), &request);
+    /// assert_eq!(worker.total(), &total);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn from_total(total: &ResourceProfile, slots: u32) -> Result<Self, WorkerDescriptionError> {
+        check(slots, total)?;
         let slot_profile = total.divided_by(slots).ok_or(WorkerDescriptionError::NoSlots)?;
-        Self::new(slots, slot_profile)
+        Ok(Self {
+            slots,
+            slot_profile,
+            total: total.clone(),
+        })
     }
 
     /// Returns the number of slots, at least one.
@@ -114,14 +142,23 @@ impl WorkerDescription {
     }
 
     /// Returns the resources of all slots together.
-    pub(super) fn total(&self) -> Result<ResourceProfile, ResourceProfileError> {
-        self.slot_profile.checked_mul(self.slots.into())
+    pub fn total(&self) -> &ResourceProfile {
+        &self.total
     }
+}
 
-    /// Returns the slots, cores and memory of all slots together.
-    pub(crate) fn quantity(&self) -> Quantity {
-        Quantity::of_slots(self.slots(), &self.slot_profile)
+/// Checks the number of slots of a worker, and a profile of a slot or of all slots.
+fn check(slots: u32, profile: &ResourceProfile) -> Result<(), WorkerDescriptionError> {
+    if slots == 0 {
+        return Err(WorkerDescriptionError::NoSlots);
     }
+    if slots > WorkerDescription::MAX_SLOTS {
+        return Err(WorkerDescriptionError::TooManySlots { slots });
+    }
+    if *profile == ResourceProfile::UNKNOWN {
+        return Err(WorkerDescriptionError::UnknownProfile);
+    }
+    Ok(())
 }
 
 /// The serialized form, which is checked again when it is read.
@@ -129,18 +166,49 @@ impl WorkerDescription {
 mod serialized {
     use super::{ResourceProfile, WorkerDescription, WorkerDescriptionError};
 
-    #[derive(serde::Deserialize)]
+    #[derive(serde::Serialize, serde::Deserialize)]
     #[serde(deny_unknown_fields)]
     pub(super) struct Worker {
         slots: u32,
         slot_profile: ResourceProfile,
+        /// The sum of the slots if absent.
+        #[serde(default)]
+        total: Option<ResourceProfile>,
+    }
+
+    impl From<WorkerDescription> for Worker {
+        fn from(worker: WorkerDescription) -> Self {
+            Self {
+                slots: worker.slots,
+                slot_profile: worker.slot_profile,
+                total: Some(worker.total),
+            }
+        }
     }
 
     impl TryFrom<Worker> for WorkerDescription {
         type Error = WorkerDescriptionError;
 
         fn try_from(worker: Worker) -> Result<Self, WorkerDescriptionError> {
-            Self::new(worker.slots, worker.slot_profile)
+            let Worker {
+                slots,
+                slot_profile,
+                total,
+            } = worker;
+            let of_slots = Self::new(slots, slot_profile.clone())?;
+            let Some(total) = total.filter(|total| *total != of_slots.total) else {
+                return Ok(of_slots);
+            };
+            // The sum of rounded slots differs from the total that was divided.
+            let divided = Self::from_total(&total, slots)?;
+            if divided.slot_profile == slot_profile {
+                return Ok(divided);
+            }
+            Err(WorkerDescriptionError::OtherTotal {
+                slots,
+                slot_profile,
+                total,
+            })
         }
     }
 }

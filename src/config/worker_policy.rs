@@ -1,6 +1,6 @@
 //! The policy about the workers that the resource manager starts.
 
-use super::{Capacity, ConfigError, WorkerDescription, keys};
+use super::{Capacity, ConfigError, Limit, WorkerDescription, keys};
 use crate::ResourceProfile;
 
 /// The workers that the resource manager starts, their limits and the reserves to keep.
@@ -43,13 +43,14 @@ pub struct WorkerPolicy {
     /// | `taskmanager.memory.task.off-heap.size` | task off-heap memory |
     /// | `taskmanager.memory.managed.size` | managed memory |
     /// | `taskmanager.memory.network.max` | network memory |
-    /// | `external-resources` | names of extended resources, separated by `;` |
+    /// | `external-resources` | names of extended resources, separated by `;` or `,` |
     /// | `external-resource.<name>.amount` | amount of one extended resource, also with a fraction |
     ///
     /// - One key is enough to describe the worker. Resources without a key are zero.
     /// - If only the number of slots is given, the slots have the profile
     ///   [`ResourceProfile::ANY`](crate::ResourceProfile::ANY).
-    /// - Amounts of extended resources that `external-resources` does not name are ignored.
+    /// - Each resource in `external-resources` needs an amount, and each amount needs its resource
+    ///   in that list. The list `none` is empty.
     /// - Sizes of whole processes, such as `taskmanager.memory.process.size`, are ignored.
     pub description: WorkerDescription,
     /// The number of slots that the manager keeps up, registered or promised, even without any job.
@@ -65,6 +66,31 @@ pub struct WorkerPolicy {
     /// - Maximum: [`Capacity::MAX`].
     #[cfg_attr(feature = "serde", serde(default))]
     pub min_slots: usize,
+    /// The number of cores that the manager keeps up, registered or promised, even without any job.
+    ///
+    /// It is a minimum of slots: the slots of as many workers as described as have these cores
+    /// together. Of all minima the one that needs most slots counts, see
+    /// [`min_slots`](Self::min_slots).
+    ///
+    /// - Default: 0.
+    /// - Key: `slotmanager.min-total-resource.cpu`.
+    /// - Zero: no minimum. More is refused by [`validate`](super::SlotManagerConfig::validate) if
+    ///   the described workers have no cores.
+    /// - Maximum: the slots of the workers may be at most [`Capacity::MAX`].
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub min_total_cpu_cores: f64,
+    /// The bytes of memory, of all kinds, that the manager keeps up, registered or promised, even
+    /// without any job.
+    ///
+    /// Works as [`min_total_cpu_cores`](Self::min_total_cpu_cores).
+    ///
+    /// - Default: 0.
+    /// - Key: `slotmanager.min-total-resource.memory`.
+    /// - Zero: no minimum. More is refused by [`validate`](super::SlotManagerConfig::validate) if
+    ///   the described workers have no memory.
+    /// - Maximum: the slots of the workers may be at most [`Capacity::MAX`].
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub min_total_memory_bytes: u64,
     /// The number of slots that may be registered or promised. `None` is without a limit.
     ///
     /// - Worker requests beyond the limit are deferred.
@@ -136,6 +162,8 @@ impl WorkerPolicy {
         Self {
             description,
             min_slots: 0,
+            min_total_cpu_cores: 0.0,
+            min_total_memory_bytes: 0,
             max_slots: None,
             max_total_cpu_cores: None,
             max_total_memory_bytes: None,
@@ -147,6 +175,20 @@ impl WorkerPolicy {
     #[must_use]
     pub fn with_min_slots(mut self, slots: usize) -> Self {
         self.min_slots = slots;
+        self
+    }
+
+    /// Sets [`min_total_cpu_cores`](Self::min_total_cpu_cores).
+    #[must_use]
+    pub fn with_min_total_cpu_cores(mut self, cores: f64) -> Self {
+        self.min_total_cpu_cores = cores;
+        self
+    }
+
+    /// Sets [`min_total_memory_bytes`](Self::min_total_memory_bytes).
+    #[must_use]
+    pub fn with_min_total_memory_bytes(mut self, bytes: u64) -> Self {
+        self.min_total_memory_bytes = bytes;
         self
     }
 
@@ -180,41 +222,103 @@ impl WorkerPolicy {
 
     /// Checks the fields together, as [`validate`](super::SlotManagerConfig::validate) says.
     pub(super) fn validate(&self) -> Result<(), ConfigError> {
-        let slots_per_worker = self.description.slots();
-        for (key, capacity) in [
-            (keys::MIN_SLOTS, self.min_slots),
-            (
-                keys::REDUNDANT_TASK_MANAGERS,
-                self.redundant_task_managers.saturating_mul(slots_per_worker),
-            ),
-        ] {
-            if capacity > Capacity::MAX {
-                return Err(ConfigError::CapacityTooLarge { key, capacity });
-            }
-        }
-        if let Some(cores) = self.max_total_cpu_cores {
+        let cores = [
+            (keys::MIN_TOTAL_CPU, Some(self.min_total_cpu_cores)),
+            (keys::MAX_TOTAL_CPU, self.max_total_cpu_cores),
+        ];
+        for (key, cores) in cores.into_iter().filter_map(|(key, cores)| Some((key, cores?))) {
             if ResourceProfile::units_of_cores(cores).is_none() {
                 return Err(ConfigError::InvalidValue {
-                    key: keys::MAX_TOTAL_CPU.to_owned(),
+                    key: key.to_owned(),
                     value: cores.to_string(),
                     expected: "a number of cores",
                 });
             }
         }
         let limits = self.all_limits();
-        for (wanted, workers) in [
-            (keys::MIN_SLOTS, self.min_slots.div_ceil(slots_per_worker)),
-            (keys::REDUNDANT_TASK_MANAGERS, self.redundant_task_managers),
-        ] {
-            if workers == 0 {
-                continue;
+        for reserve in self.reserves() {
+            let Reserve { key, value, .. } = &reserve;
+            let Some(workers) = reserve.workers else {
+                let (key, value) = (*key, value.clone());
+                return Err(ConfigError::UnreachableMinimum { key, value });
+            };
+            let capacity = reserve.slots;
+            if capacity > Capacity::MAX {
+                let (key, value) = (*key, value.clone());
+                return Err(ConfigError::CapacityTooLarge { key, value, capacity });
             }
-            if let Some(limit) = limits.exceeded_by(self.description.quantity().times(workers)) {
-                return Err(ConfigError::ContradictoryLimits { wanted, workers, limit });
+            let needed = self.measure().of_worker().times(workers);
+            if let Some(limit) = limits.exceeded_by(needed).filter(|_| workers > 0) {
+                return Err(ConfigError::ContradictoryLimits {
+                    wanted: key,
+                    value: value.clone(),
+                    workers,
+                    limit,
+                    limit_value: self.value_of(limit),
+                });
             }
         }
         Ok(())
     }
+
+    /// Returns the number of slots to keep up: the most that a minimum of a valid policy needs.
+    pub(crate) fn slots_to_keep_up(&self) -> usize {
+        let [min_slots, min_cpu, min_memory, _] = self.reserves();
+        min_slots.slots.max(min_cpu.slots).max(min_memory.slots)
+    }
+
+    /// Returns the minima and the redundancy.
+    fn reserves(&self) -> [Reserve; 4] {
+        let (worker, slots_per_worker) = (self.description.total(), self.description.slots());
+        let of_workers = |key, value: String, workers: Option<usize>| Reserve {
+            key,
+            value,
+            slots: workers.unwrap_or_default().saturating_mul(slots_per_worker),
+            workers,
+        };
+        let workers_with = |wanted: u64, of_one: u64| match (wanted, of_one) {
+            (0, _) => Some(0),
+            (_, 0) => None,
+            _ => Some(usize::try_from(wanted.div_ceil(of_one)).unwrap_or(usize::MAX)),
+        };
+        let cpu = ResourceProfile::units_of_cores(self.min_total_cpu_cores).unwrap_or_default();
+        let cpu = workers_with(cpu, worker.cpu_units());
+        let memory = workers_with(self.min_total_memory_bytes, worker.memory_bytes_or_zero());
+        [
+            Reserve {
+                key: keys::MIN_SLOTS,
+                value: self.min_slots.to_string(),
+                slots: self.min_slots,
+                workers: Some(self.min_slots.div_ceil(slots_per_worker)),
+            },
+            of_workers(keys::MIN_TOTAL_CPU, self.min_total_cpu_cores.to_string(), cpu),
+            of_workers(keys::MIN_TOTAL_MEMORY, self.min_total_memory_bytes.to_string(), memory),
+            of_workers(
+                keys::REDUNDANT_TASK_MANAGERS,
+                self.redundant_task_managers.to_string(),
+                Some(self.redundant_task_managers),
+            ),
+        ]
+    }
+
+    /// Returns the value of a limit as a text.
+    fn value_of(&self, limit: Limit) -> String {
+        let value = match limit {
+            Limit::Slots => self.max_slots.map(|slots| slots.to_string()),
+            Limit::CpuCores => self.max_total_cpu_cores.map(|cores| cores.to_string()),
+            Limit::Memory => self.max_total_memory_bytes.map(|bytes| bytes.to_string()),
+        };
+        value.unwrap_or_default()
+    }
+}
+
+/// The workers that a minimum or the redundancy needs.
+struct Reserve {
+    key: &'static str,
+    value: String,
+    slots: usize,
+    /// `None` if no number of workers is enough.
+    workers: Option<usize>,
 }
 
 /// Describes workers without limits and reserves.

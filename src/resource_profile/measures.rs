@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{ExtendedResource, Kind, ResourceProfile, UNITS, units};
+use super::{Amounts, ExtendedResource, Kind, ResourceProfile, UNITS, units};
 
 /// The amounts of a slot beyond a request, ordered by importance: extended resources, memory,
 /// cores.
@@ -66,23 +66,32 @@ impl ResourceProfile {
         extended.iter().map(|resource| (&resource.name, resource.amount))
     }
 
-    /// Returns one of `parts` equal parts, rounded down; `None` if `parts` is zero.
+    /// Returns one of `parts` equal parts; `None` if `parts` is zero.
+    ///
+    /// Memory is rounded down to bytes. Cores and extended resources are rounded as a builder
+    /// rounds the quotients of the `f64` amounts.
     pub(crate) fn divided_by(&self, parts: u32) -> Option<Self> {
-        let parts = u64::from(parts);
+        if parts == 0 {
+            return None;
+        }
         let Kind::Concrete(amounts) = &self.0 else {
-            return (parts > 0).then(|| self.clone());
+            return Some(self.clone());
         };
-        let mut part = amounts.clone();
-        part.cpu = amounts.cpu.checked_div(parts)?;
-        part.task_heap_memory /= parts;
-        part.task_off_heap_memory /= parts;
-        part.managed_memory /= parts;
-        part.network_memory /= parts;
+        let memory = u64::from(parts);
+        let part_of = |units: u64| part_of_units(units, parts);
+        let part = Amounts {
+            cpu: part_of(amounts.cpu),
+            task_heap_memory: amounts.task_heap_memory / memory,
+            task_off_heap_memory: amounts.task_off_heap_memory / memory,
+            managed_memory: amounts.managed_memory / memory,
+            network_memory: amounts.network_memory / memory,
+            extended: None,
+        };
         let extended = amounts.extended().iter().map(|resource| ExtendedResource {
             name: Arc::clone(&resource.name),
-            amount: resource.amount / parts,
+            amount: part_of(resource.amount),
         });
-        // No amount grows, so the total memory does not overflow.
+        // No kind of memory grows, so the total memory does not overflow.
         part.into_profile(extended.collect()).ok()
     }
 
@@ -145,6 +154,15 @@ impl ResourceProfile {
     }
 }
 
+/// Returns the units of the amount that a request for one part has, if it divides an `f64`.
+///
+/// The quotient of the largest amounts is no legal amount. Then no request can be made of it, and
+/// the part is rounded down.
+fn part_of_units(of_all: u64, parts: u32) -> u64 {
+    let quotient = of_all as f64 / UNITS as f64 / f64::from(parts);
+    units("", quotient).unwrap_or(of_all / u64::from(parts))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -159,8 +177,10 @@ mod tests {
     }
 
     #[test]
-    fn parts_are_rounded_down_in_every_amount() {
+    fn parts_are_rounded_as_the_quotients_of_a_request() {
         assert_eq!(profile(4.0, 11, 2.0).divided_by(4), Some(profile(1.0, 2, 0.5)));
+        let third = profile(1.0, 2, 2.0).divided_by(3);
+        assert_eq!(third, Some(profile(0.333_333_33, 0, 0.666_666_67)));
         assert_eq!(profile(1.0, 1, 1.0).divided_by(0), None);
         assert_eq!(ResourceProfile::ANY.divided_by(3), Some(ResourceProfile::ANY));
         assert_eq!(ResourceProfile::ANY.divided_by(0), None);

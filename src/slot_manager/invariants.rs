@@ -176,7 +176,7 @@ fn check_slots(core: &Core) -> Check {
 }
 
 fn check_slot_totals(core: &Core) -> Check {
-    let mut recount = SlotTotals::default();
+    let mut recount = SlotTotals::new(core.slot_totals.measure().clone());
     for (_, slot) in core.slots.iter() {
         recount.add_slots(&core.profiles, slot.profile, 1);
         recount.move_slot(slot.profile, SlotUsage::Free, SlotUsage::of(&slot.phase));

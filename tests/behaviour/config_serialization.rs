@@ -92,6 +92,8 @@ fn every_value_is_written_with_its_first_key_in_the_order_of_the_fields() {
         ("external-resource.fpga.amount", "4"),
         ("external-resource.gpu.amount", "1"),
         ("slotmanager.number-of-slots.min", "8"),
+        ("slotmanager.min-total-resource.cpu", "0"),
+        ("slotmanager.min-total-resource.memory", "0 b"),
         ("slotmanager.number-of-slots.max", "inf"),
         ("slotmanager.max-total-resource.cpu", "99.5"),
         ("slotmanager.max-total-resource.memory", "inf"),
@@ -130,6 +132,8 @@ fn every_field_is_read_back() {
         default().with_slot_matching_strategy(SlotMatchingStrategy::LeastUtilization),
         default().with_workers(workers_of(7)),
         default().with_workers(workers_of(7).with_min_slots(7)),
+        default().with_workers(workers_of(7).with_min_total_cpu_cores(7.1)),
+        default().with_workers(workers_of(7).with_min_total_memory_bytes(7)),
         default().with_workers(workers_of(7).with_max_slots(Some(7))),
         default().with_workers(workers_of(7).with_max_total_cpu_cores(Some(0.1))),
         default().with_workers(workers_of(7).with_max_total_memory_bytes(Some(u64::MAX))),
@@ -154,15 +158,15 @@ fn durations_are_written_exactly_in_the_largest_unit() {
     for (duration, expected) in [
         (Duration::ZERO, "0 s"),
         (NANOSECOND, "1 ns"),
-        (Duration::from_micros(1500), "1500 us"),
+        (Duration::from_micros(1500), "1500 micros"),
         (Duration::from_millis(1500), "1500 ms"),
         (90 * SECOND, "90 s"),
         (90 * 60 * SECOND, "90 min"),
         (36 * 3600 * SECOND, "36 h"),
         (35 * 86_400 * SECOND, "35 d"),
-        (Duration::new(1 << 40, 1_000_000), "1099511627776 s 1000000 ns"),
+        (Duration::new(1 << 40, 1_000_000), "1099511627776001 ms"),
         (Duration::from_secs(u64::MAX), "18446744073709551615 s"),
-        (Duration::MAX - NANOSECOND, "18446744073709551615 s 999999998 ns"),
+        (Duration::MAX - NANOSECOND, "18446744073709551615999999998 ns"),
         (Duration::MAX, "inf"),
     ] {
         let config = default().with_request_timeout(duration);
@@ -198,9 +202,9 @@ fn workers_with_any_slots_and_with_empty_slots_differ() {
     assert_read_back(&zero);
 }
 
-/// A third of a core is 33333333 units, and three of them are 99999999.
+/// A third of a core is 33333333 units, and three thirds are 99999999.
 #[test]
-fn total_of_rounded_slots_is_divided_into_the_same_slots() {
+fn total_that_was_divided_is_written_and_not_the_sum_of_rounded_slots() {
     let total = ResourceProfile::builder()
         .cpu_cores(1.0)
         .extended_resource("gpu", 1.0)
@@ -208,8 +212,21 @@ fn total_of_rounded_slots_is_divided_into_the_same_slots() {
         .expect("valid amounts");
     let worker = WorkerDescription::from_total(&total, 3).expect("a worker");
     let config = default().with_workers(worker);
+    assert_eq!(written(&config, "taskmanager.cpu.cores"), "1");
+    assert_eq!(written(&config, "external-resource.gpu.amount"), "1");
+    assert_read_back(&config);
+
+    // given: the rounded slots
+    let third = config
+        .workers
+        .expect("a description")
+        .description
+        .slot_profile()
+        .clone();
+
+    // when, then
+    let config = default().with_workers(worker_of(3, &third));
     assert_eq!(written(&config, "taskmanager.cpu.cores"), "0.99999999");
-    assert_eq!(written(&config, "external-resource.gpu.amount"), "0.99999999");
     assert_read_back(&config);
 }
 
@@ -233,7 +250,7 @@ fn custom_strategy_has_no_written_form() {
 
 #[test]
 fn names_that_no_list_of_names_has_are_refused() {
-    for name in ["a;b", ";", "", " gpu", "gpu\n", "none"] {
+    for name in ["a;b", "a,b", ";", ",", "", " gpu", "gpu\n", "none"] {
         assert_inexpressible(&with_resource(name, 1.0), "external-resources", name);
     }
     for name in [
@@ -353,7 +370,7 @@ fn json_that_is_no_valid_configuration_is_refused_with_its_key() {
         ),
         (
             json!({ "slotmanager.number-of-slots.max": 7 }),
-            "slotmanager.number-of-slots.max: needs a worker description, such as taskmanager.numberOfTaskSlots",
+            "slotmanager.number-of-slots.max: \"7\" needs a worker description, such as taskmanager.numberOfTaskSlots",
         ),
         (json!([]), "invalid type: sequence, expected a map of options"),
         (
@@ -389,8 +406,10 @@ fn parts_of_a_configuration_are_read_back_alone() {
     assert_eq!(
         written_policy,
         json!({
-            "description": { "slots": 4, "slot_profile": "any" },
+            "description": { "slots": 4, "slot_profile": "any", "total": "any" },
             "min_slots": 1,
+            "min_total_cpu_cores": 0.0,
+            "min_total_memory_bytes": 0,
             "max_slots": 2,
             "max_total_cpu_cores": 0.5,
             "max_total_memory_bytes": 3,
@@ -417,6 +436,35 @@ fn absent_fields_of_a_worker_policy_and_of_a_capacity_have_their_defaults() {
     assert_eq!(from_value::<WorkerPolicy>(policy).expect("a policy"), workers_of(1));
     let capacity: Capacity = from_value(json!({ "slots": 9 })).expect("a capacity");
     assert_eq!((capacity.task_managers, capacity.slots), (0, 9));
+}
+
+#[test]
+fn worker_is_read_back_with_the_total_that_was_divided() {
+    // given
+    let total = ResourceProfile::builder()
+        .cpu_cores(1.0)
+        .build()
+        .expect("a valid amount");
+    let worker = WorkerDescription::from_total(&total, 6).expect("a worker");
+
+    // when
+    let written = to_value(&worker).expect("written");
+
+    // then
+    let sixth = json!({ "cpu_cores": 0.166_666_67 });
+    let expected = json!({ "slots": 6, "slot_profile": sixth, "total": { "cpu_cores": 1.0 } });
+    assert_eq!(written, expected);
+    assert_eq!(from_value::<WorkerDescription>(written).expect("its own form"), worker);
+}
+
+#[test]
+fn total_that_does_not_belong_to_the_slots_is_not_read() {
+    let json = json!({ "slots": 2, "slot_profile": { "cpu_cores": 1.0 }, "total": { "cpu_cores": 3.0 } });
+    let error = from_value::<WorkerDescription>(json).expect_err("another total");
+    assert_eq!(
+        error.to_string(),
+        "2 slots with the profile {cpu: 1} do not have the total {cpu: 3}"
+    );
 }
 
 #[test]

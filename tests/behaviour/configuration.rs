@@ -16,8 +16,24 @@ const MIN: &str = "slotmanager.number-of-slots.min";
 
 const REDUNDANT: &str = "slotmanager.redundant-taskmanager-num";
 
-fn contradictory(wanted: &'static str, workers: usize, limit: Limit) -> Result<(), ConfigError> {
-    Err(ConfigError::ContradictoryLimits { wanted, workers, limit })
+const MIN_CPU: &str = "slotmanager.min-total-resource.cpu";
+
+const MIN_MEMORY: &str = "slotmanager.min-total-resource.memory";
+
+/// Checks that a validation refuses a minimum or the redundancy, as more than a limit allows.
+#[track_caller]
+fn assert_contradictory(validation: Result<(), ConfigError>, wanted: &str, workers: usize, limit: Limit) {
+    let error = validation.expect_err("contradictory limits");
+    let ConfigError::ContradictoryLimits {
+        wanted: refused,
+        workers: needed,
+        limit: exceeded,
+        ..
+    } = error
+    else {
+        panic!("refused for another reason: {error}");
+    };
+    assert_eq!((refused, needed, exceeded), (wanted, workers, limit));
 }
 
 #[test]
@@ -44,6 +60,7 @@ fn described_workers_have_neither_limits_nor_reserves_by_default() {
     let policy = WorkerPolicy::from(worker_of(2, &profile(1.0, 100)));
     assert_eq!(policy.description, worker_of(2, &profile(1.0, 100)));
     assert_eq!((policy.min_slots, policy.max_slots), (0, None));
+    assert_eq!((policy.min_total_cpu_cores, policy.min_total_memory_bytes), (0.0, 0));
     assert_eq!(policy.max_total_cpu_cores, None);
     assert_eq!(policy.max_total_memory_bytes, None);
     assert_eq!(policy.redundant_task_managers, 0);
@@ -108,11 +125,11 @@ fn min_slots_fit_within_the_slot_limit_in_whole_workers() {
             .with_workers(workers_of(4).with_min_slots(min).with_max_slots(Some(max)))
             .validate()
     };
-    assert_eq!(validate(5, 7), contradictory(MIN, 2, Limit::Slots));
+    assert_contradictory(validate(5, 7), MIN, 2, Limit::Slots);
     assert_eq!(validate(5, 8), Ok(()));
     assert_eq!(validate(4, 4), Ok(()));
-    assert_eq!(validate(1, 3), contradictory(MIN, 1, Limit::Slots));
-    assert_eq!(validate(9, 8), contradictory(MIN, 3, Limit::Slots));
+    assert_contradictory(validate(1, 3), MIN, 1, Limit::Slots);
+    assert_contradictory(validate(9, 8), MIN, 3, Limit::Slots);
 }
 
 #[test]
@@ -122,7 +139,7 @@ fn cores_of_the_workers_for_min_slots_fit_within_the_limit() {
             .with_workers(workers_of(4).with_min_slots(5).with_max_total_cpu_cores(Some(cores)))
             .validate()
     };
-    assert_eq!(validate(7.99), contradictory(MIN, 2, Limit::CpuCores));
+    assert_contradictory(validate(7.99), MIN, 2, Limit::CpuCores);
     assert_eq!(validate(8.0), Ok(()));
 }
 
@@ -133,8 +150,35 @@ fn memory_of_the_workers_for_min_slots_fits_within_the_limit() {
             .with_workers(workers_of(4).with_min_slots(5).with_max_total_memory_bytes(Some(bytes)))
             .validate()
     };
-    assert_eq!(validate(800 * MEBIBYTE - 1), contradictory(MIN, 2, Limit::Memory));
+    assert_contradictory(validate(800 * MEBIBYTE - 1), MIN, 2, Limit::Memory);
     assert_eq!(validate(800 * MEBIBYTE), Ok(()));
+}
+
+#[test]
+fn workers_for_the_minimum_resources_fit_within_the_limits() {
+    let validate = |workers: fn(WorkerPolicy) -> WorkerPolicy, max| {
+        let limited = workers(workers_of(4)).with_max_slots(Some(max));
+        patient().with_workers(limited).validate()
+    };
+    let cores = |workers: WorkerPolicy| workers.with_min_total_cpu_cores(4.5);
+    let memory = |workers: WorkerPolicy| workers.with_min_total_memory_bytes(400 * MEBIBYTE + 1);
+    for (workers, wanted) in [(cores as fn(_) -> _, MIN_CPU), (memory, MIN_MEMORY)] {
+        assert_contradictory(validate(workers, 7), wanted, 2, Limit::Slots);
+        assert_eq!(validate(workers, 8), Ok(()));
+    }
+}
+
+#[test]
+fn minimum_of_a_resource_that_workers_do_not_have_is_refused() {
+    let any = || WorkerPolicy::new(worker_of(4, &ResourceProfile::ANY));
+    for (workers, key, value) in [
+        (any().with_min_total_cpu_cores(0.5), MIN_CPU, "0.5"),
+        (any().with_min_total_memory_bytes(1), MIN_MEMORY, "1"),
+    ] {
+        let error = patient().with_workers(workers).validate().expect_err("never reached");
+        let expected = format!("{key}: \"{value}\" is never reached, because the described workers have none");
+        assert_eq!(error.to_string(), expected);
+    }
 }
 
 #[test]
@@ -144,7 +188,7 @@ fn redundant_workers_fit_within_the_limits() {
             .with_workers(workers_of(4).with_redundant_task_managers(2).with_max_slots(Some(max)))
             .validate()
     };
-    assert_eq!(validate(7), contradictory(REDUNDANT, 2, Limit::Slots));
+    assert_contradictory(validate(7), REDUNDANT, 2, Limit::Slots);
     assert_eq!(validate(8), Ok(()));
 }
 
@@ -181,10 +225,7 @@ fn million_slots_of_a_terabyte_are_counted_exactly() {
 
     // when, then
     assert_eq!(validate(1_000_000 * TERABYTE), Ok(()));
-    assert_eq!(
-        validate(1_000_000 * TERABYTE - 1),
-        contradictory(MIN, 100_000, Limit::Memory)
-    );
+    assert_contradictory(validate(1_000_000 * TERABYTE - 1), MIN, 100_000, Limit::Memory);
 }
 
 #[test]
@@ -196,22 +237,31 @@ fn totals_that_overflow_exceed_every_limit() {
     let most = Capacity::MAX;
 
     // when, then: the total exceeds the limit
-    assert_eq!(
+    assert_contradictory(
         validate(
             workers()
                 .with_min_slots(most)
-                .with_max_total_memory_bytes(Some(u64::MAX))
+                .with_max_total_memory_bytes(Some(u64::MAX)),
         ),
-        contradictory(MIN, most.div_ceil(3), Limit::Memory)
+        MIN,
+        most.div_ceil(3),
+        Limit::Memory,
     );
 
     // when, then: the number of slots exceeds the capacity
-    let too_large = |key, capacity| Err(ConfigError::CapacityTooLarge { key, capacity });
-    assert_eq!(validate(workers().with_min_slots(most + 1)), too_large(MIN, most + 1));
+    let too_large = |key, value: usize, capacity| {
+        let value = value.to_string();
+        Err(ConfigError::CapacityTooLarge { key, value, capacity })
+    };
+    assert_eq!(
+        validate(workers().with_min_slots(most + 1)),
+        too_large(MIN, most + 1, most + 1)
+    );
     let redundant = |redundant| validate(workers().with_redundant_task_managers(redundant));
-    assert_eq!(redundant(most / 3), Ok(()));
-    assert_eq!(redundant(most / 3 + 1), too_large(REDUNDANT, (most / 3 + 1) * 3));
-    assert_eq!(redundant(usize::MAX), too_large(REDUNDANT, usize::MAX));
+    let third = most / 3;
+    assert_eq!(redundant(third), Ok(()));
+    assert_eq!(redundant(third + 1), too_large(REDUNDANT, third + 1, (third + 1) * 3));
+    assert_eq!(redundant(usize::MAX), too_large(REDUNDANT, usize::MAX, usize::MAX));
 }
 
 #[test]
@@ -226,15 +276,15 @@ fn cores_are_multiplied_exactly() {
             .validate()
     };
     assert_eq!(validate(3), Ok(()));
-    assert_eq!(validate(4), contradictory(MIN, 4, Limit::CpuCores));
+    assert_contradictory(validate(4), MIN, 4, Limit::CpuCores);
 }
 
 #[test]
-fn error_of_a_contradiction_names_both_options() {
+fn error_of_a_contradiction_shows_both_options() {
     let config = patient().with_workers(workers_of(4).with_min_slots(5).with_max_slots(Some(7)));
     assert_eq!(
         config.validate().expect_err("contradictory").to_string(),
-        "slotmanager.number-of-slots.min: 2 workers are needed, more than slotmanager.number-of-slots.max allows"
+        "slotmanager.number-of-slots.min: \"5\" needs 2 workers, more than slotmanager.number-of-slots.max: \"7\" allows"
     );
 }
 
@@ -248,8 +298,8 @@ fn no_manager_is_created_with_contradictory_limits() {
 
     // when, then
     assert_eq!(make(at_most(8)), None);
-    let error = make(at_most(7));
-    assert_eq!(error, contradictory(MIN, 2, Limit::Slots).err());
+    let error = make(at_most(7)).expect("contradictory limits");
+    assert_contradictory(Err(error), MIN, 2, Limit::Slots);
 }
 
 // Invalid values.
@@ -257,11 +307,16 @@ fn no_manager_is_created_with_contradictory_limits() {
 #[test]
 fn invalid_number_of_cores_is_refused_with_its_key() {
     for cores in [-1.0, f64::NAN, f64::INFINITY, 1e300] {
-        let error = patient()
-            .with_workers(workers_of(1).with_max_total_cpu_cores(Some(cores)))
-            .validate()
-            .expect_err("no amount");
-        let expected = format!("slotmanager.max-total-resource.cpu: \"{cores}\" is not a number of cores");
-        assert_eq!(error.to_string(), expected);
+        for (workers, key) in [
+            (
+                workers_of(1).with_max_total_cpu_cores(Some(cores)),
+                "slotmanager.max-total-resource.cpu",
+            ),
+            (workers_of(1).with_min_total_cpu_cores(cores), MIN_CPU),
+        ] {
+            let error = patient().with_workers(workers).validate().expect_err("no amount");
+            let expected = format!("{key}: \"{cores}\" is not a number of cores");
+            assert_eq!(error.to_string(), expected);
+        }
     }
 }

@@ -1,13 +1,13 @@
 //! Limits: a worker request that would exceed a limit is deferred until there is room.
 
-use slot_manager::config::WorkerPolicy;
+use slot_manager::config::{WorkerDescription, WorkerPolicy};
 use slot_manager::error::ResourceManagerError;
 use slot_manager::message::{Withdrawal, WorkerPromise};
 use slot_manager::outcome::AllocationStatus;
 use slot_manager::{ResourceProfile, SlotManagerConfig, SlotReport};
 
 use crate::common::{
-    Fixture, SECOND, ask, described, granted, patient, profile, report, slot, small, worker_of, workers_of,
+    Fixture, SECOND, ask, described, free_report, granted, patient, profile, report, slot, small, worker_of, workers_of,
 };
 
 const MEBIBYTE: u64 = 1 << 20;
@@ -96,6 +96,36 @@ fn all_kinds_of_memory_are_counted() {
         .expect("valid amounts");
     let config = patient().with_workers(WorkerPolicy::new(worker_of(1, &slot)).with_max_total_memory_bytes(Some(39)));
     assert_eq!(workers_requested(config), 3);
+}
+
+/// Six slots of a rounded sixth have 1.00000002 cores, and as many bytes less than the memory.
+#[test]
+fn total_of_a_worker_counts_and_not_the_sum_of_its_rounded_slots() {
+    // given
+    let total = ResourceProfile::builder()
+        .cpu_cores(1.0)
+        .managed_memory_bytes(100)
+        .build();
+    let worker = WorkerDescription::from_total(&total.expect("valid amounts"), 6).expect("a worker");
+    let sixth = worker.slot_profile().clone();
+    let limited = WorkerPolicy::new(worker)
+        .with_max_total_cpu_cores(Some(2.0))
+        .with_max_total_memory_bytes(Some(299));
+    let mut fixture = Fixture::promising(patient().with_workers(limited));
+
+    // when, then: the first worker is requested, comes and is full
+    for id in 1..=6 {
+        fixture.request(id, &sixth);
+    }
+    fixture.expect(&["ask 1 for {cpu: 0.16666667, managed: 16 B}"]);
+    fixture.register_free("tm-1", 1, &vec![sixth.clone(); 6]);
+    fixture.log.take();
+
+    // when, then: there is room for a second worker and not for a third
+    fixture.request(7, &sixth);
+    fixture.expect(&["ask 2 for {cpu: 0.16666667, managed: 16 B}"]);
+    fixture.register_free("tm-2", 2, &vec![sixth.clone(); 6]);
+    fixture.is_refused("tm-3", 3, &free_report("tm-3", &[sixth]));
 }
 
 #[test]

@@ -1,11 +1,14 @@
 //! `min_slots`: workers are requested and task managers kept for a minimum of slots.
 
+use slot_manager::config::{WorkerDescription, WorkerPolicy};
 use slot_manager::error::ResourceManagerError;
 use slot_manager::message::{Release, WorkerPromise};
 use slot_manager::outcome::WorkerFailedOutcome;
-use slot_manager::{SlotManagerConfig, SlotReport};
+use slot_manager::{ResourceProfile, SlotManagerConfig, SlotReport};
 
-use crate::common::{Fixture, NANOSECOND, SECOND, ask, asks, patient, profile, report, small, workers_of};
+use crate::common::{
+    Fixture, NANOSECOND, SECOND, ask, asks, free_report, patient, profile, releases, report, small, workers_of,
+};
 
 /// At least `min_slots` slots, workers with two small slots, and a worker registration timeout of
 /// 10 s.
@@ -47,6 +50,61 @@ fn missing_slots_are_requested_at_the_start() {
 fn whole_workers_are_requested() {
     let fixture = Fixture::promising(at_least(3));
     fixture.expect(&[&ask(1), &ask(2)]);
+}
+
+/// A worker has two cores and 200 MiB.
+#[test]
+fn workers_for_the_minimum_cores_and_memory_are_requested() {
+    const MEBIBYTE: u64 = 1 << 20;
+    for (cores, mebibytes, min_slots, workers) in [
+        (4.0, 0, 0, 2),
+        (4.1, 0, 0, 3),
+        (0.0, 401, 0, 3),
+        (0.1, 400, 5, 3),
+        (0.0, 0, 1, 1),
+    ] {
+        // given, when
+        let policy = workers_of(2)
+            .with_min_slots(min_slots)
+            .with_min_total_cpu_cores(cores)
+            .with_min_total_memory_bytes(mebibytes * MEBIBYTE);
+        let fixture = Fixture::promising(patient().with_workers(policy));
+
+        // then
+        assert_eq!(
+            asks(&fixture.log.take()).len(),
+            workers,
+            "{cores} cores, {mebibytes} MiB and {min_slots} slots"
+        );
+    }
+}
+
+/// Three slots of a rounded third have 0.99999999 cores.
+#[test]
+fn minimum_cores_count_the_total_of_a_worker() {
+    let total = ResourceProfile::builder().cpu_cores(1.0).build();
+    let worker = WorkerDescription::from_total(&total.expect("a valid amount"), 3).expect("a worker");
+    let policy = WorkerPolicy::new(worker).with_min_total_cpu_cores(2.0);
+    let fixture = Fixture::promising(patient().with_workers(policy));
+    assert_eq!(asks(&fixture.log.take()).len(), 2);
+}
+
+#[test]
+fn task_managers_for_the_minimum_cores_are_kept() {
+    // given
+    let policy = workers_of(2).with_min_total_cpu_cores(2.0);
+    let mut fixture = Fixture::promising(patient().with_workers(policy).with_task_manager_timeout(10 * SECOND));
+    fixture.register_for(1, "tm-1", 1, &free_report("tm-1", &[small(), small()]));
+    fixture.register_free("tm-2", 2, &[small(), small()]);
+    fixture.log.take();
+
+    // when
+    fixture.advance(10 * SECOND);
+
+    // then
+    assert_eq!(releases(&fixture.log.take()).len(), 1);
+    fixture.advance(60 * SECOND);
+    fixture.expect_nothing();
 }
 
 #[test]

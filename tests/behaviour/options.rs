@@ -212,6 +212,44 @@ fn other_unknown_keys_are_ignored() {
     assert_eq!(config, Ok(SlotManagerConfig::default()));
 }
 
+#[test]
+fn unread_keys_are_returned_in_the_given_order() {
+    // given
+    let options = [
+        ("taskmanager.numberOfTaskSlot", "4"),
+        ("akka.ask.timeout", "3 s"),
+        ("pekko.ask.timeout", "2 s"),
+        ("external-resource.gpu.driver-factory.class", "x"),
+        ("", ""),
+    ];
+
+    // when
+    let (config, unread) = SlotManagerConfig::from_options_with_unread(options).expect("valid options");
+
+    // then
+    assert_eq!(Ok(config), read(&options));
+    assert_eq!(
+        unread,
+        [
+            "taskmanager.numberOfTaskSlot",
+            "external-resource.gpu.driver-factory.class",
+            ""
+        ]
+    );
+}
+
+#[test]
+fn unread_keys_are_no_excuse_for_mistakes() {
+    for options in [
+        [("x", ""), ("slotmanager.unknown", "x")],
+        [("x", ""), ("akka.ask.timeout", "soon")],
+    ] {
+        let refused = SlotManagerConfig::from_options_with_unread(options);
+        assert_eq!(refused.err(), read(&options).err());
+        assert!(read(&options).is_err());
+    }
+}
+
 // Errors.
 
 #[test]
@@ -252,7 +290,8 @@ fn options_are_validated() {
     assert_eq!(
         read(&[("slotmanager.number-of-slots.max", "7")]),
         Err(ConfigError::NoWorkerDescription {
-            key: "slotmanager.number-of-slots.max"
+            key: "slotmanager.number-of-slots.max",
+            value: "7".to_owned(),
         })
     );
     assert_eq!(
@@ -263,8 +302,10 @@ fn options_are_validated() {
         ]),
         Err(ConfigError::ContradictoryLimits {
             wanted: "slotmanager.number-of-slots.min",
+            value: "5".to_owned(),
             workers: 2,
             limit: Limit::Slots,
+            limit_value: "7".to_owned(),
         })
     );
     // Only all options together are validated, not each on its own.
@@ -291,6 +332,8 @@ fn durations_have_many_notations() {
         ("250 ms", Duration::from_millis(250)),
         ("1 d", 86_400 * SECOND),
         ("20 us", Duration::from_micros(20)),
+        ("1 s 1 ms 1 ns", SECOND + MILLISECOND + Duration::from_nanos(1)),
+        ("18446744073709551615 s 999999999 ns", Duration::MAX),
         ("7ns", Duration::from_nanos(7)),
         ("  3 s ", 3 * SECOND),
         ("0 s", Duration::ZERO),
@@ -301,6 +344,60 @@ fn durations_have_many_notations() {
     ] {
         assert_eq!(request_timeout(text), expected, "{text:?}");
     }
+}
+
+#[test]
+fn durations_have_the_units_of_flink_in_any_case() {
+    let units: [(&[&str], Duration); 7] = [
+        (&["d", "day", "days", "D", "DAY"], 86_400 * SECOND),
+        (&["h", "hour", "hours", "H", "Hours"], 3600 * SECOND),
+        (&["m", "min", "minute", "minutes", "M", "MIN"], 60 * SECOND),
+        (&["s", "sec", "secs", "second", "seconds", "S", "SECONDS"], SECOND),
+        (
+            &["ms", "milli", "millis", "millisecond", "milliseconds", "MS", "Millis"],
+            MILLISECOND,
+        ),
+        (
+            &["µs", "micro", "micros", "microsecond", "microseconds", "µS", "MICROS"],
+            Duration::from_micros(1),
+        ),
+        (
+            &["ns", "nano", "nanos", "nanosecond", "nanoseconds", "NS", "Nano"],
+            Duration::from_nanos(1),
+        ),
+    ];
+    for (labels, length) in units {
+        for label in labels {
+            assert_eq!(request_timeout(&format!("5 {label}")), 5 * length, "{label}");
+            assert_eq!(request_timeout(&format!("7{label}")), 7 * length, "{label}");
+        }
+    }
+}
+
+#[test]
+fn units_without_a_fixed_length_are_refused() {
+    for unit in ["month", "months", "MONTHS", "y", "year", "years", "Y", "w", "week"] {
+        assert_refused(
+            "slotmanager.request-timeout",
+            &format!("5 {unit}"),
+            "a duration such as \"10 s\", \"5 min\" or \"inf\"",
+        );
+    }
+}
+
+#[test]
+fn request_timeout_of_minus_one_is_unset() {
+    const DEFAULT: Duration = Duration::from_secs(300);
+    let timeout = |options: &[_]| read(options).expect("valid options").request_timeout;
+    let unset = ("slotmanager.request-timeout", " -1 ");
+    assert_eq!(timeout(&[unset]), DEFAULT);
+    assert_eq!(timeout(&[unset, ("slot.request.timeout", "7 s")]), 7 * SECOND);
+    assert_eq!(timeout(&[("slotmanager.request-timeout", "7 s"), unset]), DEFAULT);
+    assert_refused(
+        "slot.request.timeout",
+        "-1",
+        "a duration such as \"10 s\", \"5 min\" or \"inf\"",
+    );
 }
 
 #[test]
@@ -338,10 +435,15 @@ fn invalid_duration_is_refused_with_its_key_and_value() {
         " ",
         "-1",
         "-5 s",
+        "+5 s",
         "10 parsecs",
         "s",
         "10 s later",
-        "99999999999999999999",
+        "18446744073709551616 s",
+        "99999999999999999999 d",
+        "9999999999999999999999999999999999999999",
+        "1.5 s",
+        "10 s 5",
         "NaN",
     ] {
         let refused = read(&[("akka.ask.timeout", text)]);
@@ -402,7 +504,7 @@ fn invalid_capacity_is_refused_with_its_key_and_value() {
         let error = read(&[(&key, "1073741825")]).expect_err("too large");
         assert_eq!(
             error.to_string(),
-            format!("{key}: 1073741825 is more than the maximum of 1073741824")
+            format!("{key}: \"1073741825\" takes 1073741825 entries or slots, the maximum is 1073741824")
         );
     }
 }
@@ -413,8 +515,22 @@ fn invalid_choice_is_refused_with_its_key_and_value() {
         "cluster.evenly-spread-out-slots",
         "slotmanager.fail-unfulfillable-requests",
     ] {
-        for text in ["yes", "1", "", "True", "TRUE "] {
+        for text in ["yes", "1", "", "T", "truefalse"] {
             assert_refused(key, text, "\"true\" or \"false\"");
+        }
+    }
+}
+
+#[test]
+fn truth_values_are_written_in_any_case() {
+    for (texts, fails) in [(["true", "True", "TRUE "], true), (["false", " False", "FALSE"], false)] {
+        for text in texts {
+            let config = read(&[("slotmanager.fail-unfulfillable-requests", text)]);
+            assert_eq!(
+                config,
+                Ok(SlotManagerConfig::default().with_fail_unfulfillable_requests(fails)),
+                "{text:?}"
+            );
         }
     }
 }

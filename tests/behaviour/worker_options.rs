@@ -36,6 +36,8 @@ fn every_key_sets_its_value_and_nothing_else() {
     let worker = || WorkerPolicy::new(anything_in(2));
     let expected = [
         ("slotmanager.number-of-slots.min", "7", worker().with_min_slots(7)),
+        ("slotmanager.min-total-resource.cpu", "0", worker()),
+        ("slotmanager.min-total-resource.memory", "0 mb", worker()),
         (
             "slotmanager.number-of-slots.max",
             " 7 ",
@@ -61,6 +63,19 @@ fn every_key_sets_its_value_and_nothing_else() {
         let config = SlotManagerConfig::default().with_workers(workers);
         assert_eq!(read(&[WORKER, (key, value)]), Ok(config), "{key}");
     }
+}
+
+#[test]
+fn minimum_resources_are_read_in_cores_and_bytes() {
+    let options = [
+        ("taskmanager.cpu.cores", "1"),
+        ("taskmanager.memory.managed.size", "1 mb"),
+        ("slotmanager.min-total-resource.cpu", "2.5"),
+        ("slotmanager.min-total-resource.memory", "2 mb"),
+    ];
+    let workers = read(&options).expect("valid options").workers.expect("a description");
+    assert_eq!(workers.min_total_cpu_cores, 2.5);
+    assert_eq!(workers.min_total_memory_bytes, 2 * MEBIBYTE);
 }
 
 // Limits.
@@ -123,6 +138,7 @@ fn invalid_cores_are_refused_with_their_key_and_value() {
             "a number of cores or \"inf\"",
         );
         assert_refused("taskmanager.cpu.cores", value, "a number of cores");
+        assert_refused("slotmanager.min-total-resource.cpu", value, "a number of cores");
     }
 }
 
@@ -210,13 +226,23 @@ fn memory_that_overflows_is_refused_with_its_key_and_value() {
 fn options_counted_in_workers_need_a_description() {
     for key in [
         "slotmanager.number-of-slots.min",
+        "slotmanager.min-total-resource.cpu",
+        "slotmanager.min-total-resource.memory",
         "slotmanager.number-of-slots.max",
         "slotmanager.max-total-resource.cpu",
         "slotmanager.max-total-resource.memory",
         "slotmanager.redundant-taskmanager-num",
     ] {
-        assert_eq!(read(&[(key, "1")]), Err(ConfigError::NoWorkerDescription { key }));
-        let described = [("taskmanager.numberOfTaskSlots", "1"), (key, "1")];
+        let value = "1".to_owned();
+        assert_eq!(
+            read(&[(key, "1")]),
+            Err(ConfigError::NoWorkerDescription { key, value })
+        );
+        let described = [
+            ("taskmanager.cpu.cores", "1"),
+            ("taskmanager.memory.managed.size", "1"),
+            (key, "1"),
+        ];
         assert!(read(&described).is_ok(), "{key}");
     }
 }
@@ -226,7 +252,7 @@ fn missing_description_is_refused_with_the_key_that_needs_it() {
     let error = read(&[("slotmanager.redundant-taskmanager-num", "1")]).expect_err("no description");
     assert_eq!(
         error.to_string(),
-        "slotmanager.redundant-taskmanager-num: needs a worker description, such as taskmanager.numberOfTaskSlots"
+        "slotmanager.redundant-taskmanager-num: \"1\" needs a worker description, such as taskmanager.numberOfTaskSlots"
     );
 }
 
@@ -269,33 +295,64 @@ fn worker_has_one_slot_by_default() {
         ("taskmanager.memory.task.off-heap.size", "1"),
         ("taskmanager.memory.managed.size", "1"),
         ("taskmanager.memory.network.max", "1"),
-        ("external-resources", "gpu"),
     ] {
         assert_eq!(description(&[option]).slots(), 1, "{option:?}");
     }
+    let resource = [("external-resources", "gpu"), ("external-resource.gpu.amount", "1")];
+    assert_eq!(description(&resource).slots(), 1);
     assert_eq!(description(&[("taskmanager.numberOfTaskSlots", "3")]), anything_in(3));
 }
 
 #[test]
-fn only_named_external_resources_count() {
-    let amount = ("external-resource.gpu.amount", "2");
-    assert_eq!(read(&[amount]), Ok(SlotManagerConfig::default()));
+fn external_resources_are_listed_with_semicolons_or_commas() {
+    for list in ["gpu;fpga", "gpu,fpga", " gpu , fpga ;", "none;fpga,gpu"] {
+        let worker = description(&[
+            ("external-resources", list),
+            ("external-resource.gpu.amount", "2"),
+            ("external-resource.fpga.amount", "1"),
+        ]);
+        let amount = |name| worker.slot_profile().extended_resource(name);
+        assert_eq!((amount("gpu"), amount("fpga")), (Some(2.0), Some(1.0)), "{list:?}");
+    }
+    for empty in ["", "none", " ; ", ","] {
+        assert_eq!(
+            read(&[("external-resources", empty)]),
+            Ok(SlotManagerConfig::default()),
+            "{empty:?}"
+        );
+    }
+}
+
+#[test]
+fn listed_resource_without_an_amount_is_refused() {
+    let error = read(&[
+        ("external-resources", "gpu,fpga"),
+        ("external-resource.gpu.amount", "2"),
+    ]);
     assert_eq!(
-        read(&[("external-resources", "none"), amount]),
-        Ok(SlotManagerConfig::default())
+        error.expect_err("no amount").to_string(),
+        "external-resources: \"gpu,fpga\" needs external-resource.fpga.amount, which is not given"
     );
-    assert_eq!(
-        read(&[("external-resources", " ; "), amount]),
-        Ok(SlotManagerConfig::default())
-    );
-    assert_eq!(description(&[WORKER, amount]), anything_in(2));
-    let of_both = description(&[("external-resources", "fpga;gpu"), amount]);
-    assert_eq!(of_both.slot_profile().extended_resource("gpu"), Some(2.0));
-    assert_eq!(
-        of_both.slot_profile().extended_resource("fpga"),
-        Some(0.0),
-        "the default amount"
-    );
+}
+
+#[test]
+fn amount_of_a_resource_that_is_not_listed_is_refused() {
+    let amount = ("external-resource.gpu.amount", " 2");
+    for options in [
+        vec![amount],
+        vec![WORKER, amount],
+        vec![("external-resources", "none"), amount],
+        vec![
+            ("external-resources", "fpga"),
+            amount,
+            ("external-resource.fpga.amount", "1"),
+        ],
+    ] {
+        assert_eq!(
+            read(&options).expect_err("not listed").to_string(),
+            "external-resource.gpu.amount: \" 2\" is the amount of a resource that external-resources does not list"
+        );
+    }
 }
 
 #[test]
@@ -331,29 +388,61 @@ fn order_of_options_does_not_matter() {
 #[test]
 fn worker_without_slots_is_refused() {
     let error = read(&[("taskmanager.numberOfTaskSlots", "0")]).expect_err("no slots");
-    assert_eq!(error, ConfigError::WorkerDescription(WorkerDescriptionError::NoSlots));
     assert_eq!(
         error.to_string(),
-        "taskmanager.*: 0 slots are too few, a worker has at least 1"
+        "taskmanager.numberOfTaskSlots: \"0\" is refused: 0 slots are too few, a worker has at least 1"
+    );
+    let error = read(&[
+        ("taskmanager.numberOfTaskSlots", "65537"),
+        ("taskmanager.cpu.cores", "1"),
+    ]);
+    assert_eq!(
+        error.expect_err("too many slots"),
+        ConfigError::WorkerDescription {
+            key: "taskmanager.numberOfTaskSlots".to_owned(),
+            value: "65537".to_owned(),
+            error: WorkerDescriptionError::TooManySlots { slots: 65537 },
+        }
     );
 }
 
 #[test]
 fn worker_whose_total_overflows_is_refused() {
     let most = u64::MAX.to_string();
-    let too_much = [
-        ("taskmanager.memory.task.heap.size", most.as_str()),
+    let error = read(&[
         ("taskmanager.memory.managed.size", "1"),
-    ];
-    let twice = [("external-resources", "gpu;gpu"), ("external-resource.gpu.amount", "1")];
-    for options in [too_much, twice] {
-        let error = read(&options).expect_err("no profile");
-        assert!(
-            matches!(
-                error,
-                ConfigError::WorkerDescription(WorkerDescriptionError::ResourceProfile(_))
-            ),
-            "{error}"
-        );
-    }
+        ("taskmanager.memory.task.heap.size", most.as_str()),
+    ]);
+    assert_eq!(
+        error.expect_err("too much memory").to_string(),
+        format!("taskmanager.memory.task.heap.size: \"{most}\" is refused: memory: the amount is too large")
+    );
+}
+
+#[test]
+fn resource_that_is_listed_twice_is_refused() {
+    let error = read(&[("external-resources", "gpu;gpu"), ("external-resource.gpu.amount", "1")]);
+    assert_eq!(
+        error.expect_err("a duplicate").to_string(),
+        "external-resources: \"gpu;gpu\" is refused: gpu: the extended resource is given twice"
+    );
+}
+
+// One rounding.
+
+#[test]
+fn sixth_of_a_gpu_is_offered_as_it_is_requested() {
+    // given
+    let worker = description(&[
+        ("taskmanager.numberOfTaskSlots", "6"),
+        ("external-resources", "gpu"),
+        ("external-resource.gpu.amount", "1"),
+    ]);
+
+    // when
+    let request = ResourceProfile::builder().extended_resource("gpu", 1.0 / 6.0).build();
+
+    // then
+    assert_eq!(Ok(worker.slot_profile().clone()), request);
+    assert_eq!(worker.slot_profile().to_string(), "{cpu: 0, gpu: 0.16666667}");
 }

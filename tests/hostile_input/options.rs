@@ -12,7 +12,7 @@ use slot_manager::{ResourceProfile, SlotManager, SlotManagerConfig};
 use crate::text::{arbitrary, arbitrary_or_nearly, nearly, number};
 
 /// All keys.
-const KEYS: [&str; 33] = [
+const KEYS: [&str; 35] = [
     "slotmanager.request-timeout",
     "slot.request.timeout",
     "pekko.ask.timeout",
@@ -30,6 +30,8 @@ const KEYS: [&str; 33] = [
     "slotmanager.matching-strategy",
     "taskmanager.load-balance.mode",
     "slotmanager.number-of-slots.min",
+    "slotmanager.min-total-resource.cpu",
+    "slotmanager.min-total-resource.memory",
     "slotmanager.number-of-slots.max",
     "slotmanager.max-total-resource.cpu",
     "slotmanager.max-total-resource.memory",
@@ -47,9 +49,6 @@ const KEYS: [&str; 33] = [
     "external-resource.gpu.amount",
     "external-resource..amount",
 ];
-
-/// The key in errors about several options of a worker.
-const OF_A_WORKER: &str = "taskmanager.*";
 
 /// Returns `true` if an amount above 20 million has no written form.
 fn is_of_a_large_amount(error: &ConfigError) -> bool {
@@ -70,7 +69,7 @@ fn key() -> impl Strategy<Value = String> {
 /// Durations as texts, with all units and any number.
 fn duration() -> impl Strategy<Value = String> {
     let unit = prop::sample::select(vec![
-        "ns", "us", "µs", "ms", "s", "sec", "m", "min", "h", "hours", "d", "days", "w", "M", "months", "y", "years", "",
+        "ns", "us", "µs", "MS", "s", "Sec", "m", "min", "h", "HOURS", "d", "days", "w", "M", "months", "y", "years", "",
     ]);
     let part = (number(), unit).prop_map(|(number, unit)| format!("{number}{unit}"));
     prop_oneof![
@@ -110,6 +109,8 @@ fn choice() -> impl Strategy<Value = String> {
         "MIN_RESOURCES",
         "gpu",
         "gpu;fpga",
+        "gpu, fpga",
+        "FALSE",
         "gpu;gpu",
         ";",
         "none",
@@ -163,7 +164,7 @@ fn bytes() -> impl Strategy<Value = u64> {
 fn slot_profile() -> impl Strategy<Value = ResourceProfile> {
     let name = prop_oneof!["[a-z]{1,8}", arbitrary()];
     let name = name.prop_filter("no list of names has it", |name| {
-        !name.is_empty() && name != "none" && !name.contains(';') && name.trim() == name
+        !name.is_empty() && name != "none" && !name.contains([';', ',']) && name.trim() == name
     });
     let extended = prop::collection::btree_map(name, units(), 0..4);
     let concrete = (units(), prop::array::uniform4(bytes()), extended).prop_map(|(cores, memory, extended)| {
@@ -184,15 +185,29 @@ fn slot_profile() -> impl Strategy<Value = ResourceProfile> {
 
 /// Limits of any size, and reserves that may exceed them.
 fn workers() -> impl Strategy<Value = WorkerPolicy> {
-    let description = (1..=WorkerDescription::MAX_SLOTS, slot_profile());
+    let description =
+        (1..=WorkerDescription::MAX_SLOTS, slot_profile(), any::<bool>()).prop_map(|(slots, profile, is_total)| {
+            match is_total {
+                true => WorkerDescription::from_total(&profile, slots),
+                false => WorkerDescription::new(slots, profile),
+            }
+        });
     let limits = (
         any::<Option<usize>>(),
         prop::option::of(0.0..1.8e11),
         any::<Option<u64>>(),
     );
-    let reserves = (prop_oneof![Just(0), 0..1000_usize], prop_oneof![Just(0), 0..100_usize]);
-    (description, limits, reserves).prop_map(|((slots, profile), (max, cores, memory), (min, redundant))| {
-        WorkerPolicy::new(WorkerDescription::new(slots, profile).expect("a small worker"))
+    let minima = (
+        prop_oneof![Just(0), 0..1000_usize],
+        prop_oneof![Just(0.0), 0.0..1.8e11],
+        prop_oneof![Just(0), any::<u64>()],
+    );
+    let redundant = prop_oneof![Just(0), 0..100_usize];
+    (description, limits, minima, redundant).prop_map(|(worker, (max, cores, memory), minima, redundant)| {
+        let (min, min_cores, min_bytes) = minima;
+        WorkerPolicy::new(worker.expect("a small worker"))
+            .with_min_total_cpu_cores(min_cores)
+            .with_min_total_memory_bytes(min_bytes)
             .with_max_slots(max)
             .with_max_total_cpu_cores(cores)
             .with_max_total_memory_bytes(memory)
@@ -255,7 +270,7 @@ proptest! {
                 prop_assert!(options.contains(&(key, value)));
             }
             Err(error) => {
-                let named = KEYS.iter().chain([&OF_A_WORKER]).any(|key| error.to_string().starts_with(key));
+                let named = KEYS.iter().any(|key| error.to_string().starts_with(key));
                 prop_assert!(named, "{}", error);
             }
         }
@@ -381,23 +396,14 @@ proptest! {
     }
 
     #[test]
-    fn worker_divides_its_resources_and_no_more(
+    fn worker_divides_its_resources_or_is_refused(
         slots in prop_oneof![any::<u32>(), 0..=WorkerDescription::MAX_SLOTS],
         bytes: u64,
-        units in 0..u64::MAX / 2,
+        units in any_units(),
     ) {
-        let total = ResourceProfile::builder()
-            .managed_memory_bytes(bytes)
-            .extended_resource("gpu", units as f64 / 1e8)
-            .build()
-            .expect("valid amounts");
+        let total = divisible(units, bytes);
         match WorkerDescription::from_total(&total, slots) {
-            Ok(worker) => {
-                let all = worker.slot_profile().checked_mul(slots.into()).expect("no more than the total");
-                prop_assert!(total.is_matching(&all));
-                let left = total.total_memory_bytes().zip(all.total_memory_bytes()).map(|(total, all)| total - all);
-                prop_assert!(left < Some(slots.into()), "less than one part is left over");
-            }
+            Ok(worker) => prop_assert_eq!(worker.total(), &total),
             Err(error) => {
                 let expected = match slots {
                     0 => WorkerDescriptionError::NoSlots,
@@ -408,6 +414,48 @@ proptest! {
             }
         }
     }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(if cfg!(debug_assertions) { 20 } else { 500 }))]
+
+    /// One rounding: the profile of a slot is that of a request for the quotients.
+    #[test]
+    fn slot_of_a_worker_is_exactly_a_request_for_its_part_of_the_total(
+        units in any_units(),
+        bytes: u64,
+    ) {
+        let total = divisible(units, bytes);
+        for slots in 1..=4096_u32 {
+            let worker = WorkerDescription::from_total(&total, slots).expect("a worker");
+            let part = |amount: Option<f64>| amount.unwrap_or_default() / f64::from(slots);
+            let request = ResourceProfile::builder()
+                .cpu_cores(part(total.cpu_cores()))
+                .managed_memory_bytes(bytes / u64::from(slots))
+                .extended_resource("gpu", part(total.extended_resource("gpu")))
+                .build();
+            prop_assert_eq!(Ok(worker.slot_profile()), request.as_ref(), "{} slots", slots);
+        }
+    }
+}
+
+/// Units of cores: few, whole cores, and any number. The quotients of the largest are no amounts.
+fn any_units() -> impl Strategy<Value = u64> {
+    prop_oneof![
+        0..10_000_u64,
+        (0..100_000_u64).prop_map(|cores| cores * 100_000_000),
+        0..u64::MAX / 2
+    ]
+}
+
+/// A total of a worker, with as many units of cores as of an extended resource.
+fn divisible(units: u64, bytes: u64) -> ResourceProfile {
+    ResourceProfile::builder()
+        .cpu_cores(units as f64 / 1e8)
+        .managed_memory_bytes(bytes)
+        .extended_resource("gpu", units as f64 / 1e8)
+        .build()
+        .expect("valid amounts")
 }
 
 /// No cores, a few, and numbers whose sum overflows.

@@ -1,7 +1,6 @@
 //! Registrations of task managers: each is one transaction, checked whole before anything changes.
 
 use crate::config::Limit;
-use crate::config::Quantity;
 use crate::error::RegistrationError;
 use crate::message::{Allocation, GrantLoss};
 use crate::outcome::RegistrationOutcome;
@@ -94,7 +93,7 @@ impl Core {
         let statuses = report.statuses();
         let slots = statuses
             .iter()
-            .map(|status| Quantity::of_slot(status.resource_profile()));
+            .map(|status| self.slot_totals.measure().of_slot(status.resource_profile()));
         let with_it = slots.fold(self.present(), |sum, slot| sum + slot);
         let limit = self.worker_policy.exceeded_by(with_it)?;
         let is_needed = |status: &SlotStatus| {

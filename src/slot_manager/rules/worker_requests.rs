@@ -181,7 +181,9 @@ impl Core {
         let Ok(WorkerPromise::Slots(profiles)) = answer else {
             return None;
         };
-        let slots = profiles.iter().map(Quantity::of_slot);
+        let slots = profiles
+            .iter()
+            .map(|profile| self.slot_totals.measure().of_slot(profile));
         let with_it = slots.fold(self.present(), |sum, slot| sum + slot);
         self.worker_policy.exceeded_by(with_it)
     }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::config::Capacity;
+use crate::config::{Capacity, Measure};
 use crate::outcome::AllocationStatus;
 use crate::overview::Counters;
 use crate::{AllocationId, LeaderId, SlotId, SlotManagerConfig, Timestamp, WorkerRequestId};
@@ -84,7 +84,9 @@ impl Core {
             task_managers: TaskManagers::new(),
             promises: Promises::new(),
             recent_frees: RecentFrees::default(),
-            slot_totals: SlotTotals::default(),
+            slot_totals: SlotTotals::new(Measure::new(
+                config.workers.as_ref().map(|workers| &workers.description),
+            )),
             blocking: Blocking::default(),
             releases: Releases::new(),
             worker_policy: WorkerPolicyState::new(&config),

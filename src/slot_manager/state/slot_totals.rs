@@ -1,7 +1,7 @@
 //! Slot totals: numbers and resources of slots by profile and usage, updated with each change.
 
 use crate::ResourceProfile;
-use crate::config::Quantity;
+use crate::config::{Measure, Quantity};
 
 use crate::slot_manager::collections::arena::Key;
 use crate::slot_manager::state::profile_queues::{ProfileKey, Profiles};
@@ -42,9 +42,8 @@ impl SlotUsage {
 /// The totals of one profile.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct ProfileTotals {
-    /// The resources of one slot.
-    cpu: u64,
-    memory: u64,
+    /// The quantity of one slot.
+    one: Quantity,
     registered: u32,
     promised: u32,
     /// The registered slots that are not free, by usage.
@@ -71,25 +70,18 @@ impl ProfileTotals {
     fn is_empty(&self) -> bool {
         self.registered | self.promised == 0
     }
-
-    fn one(&self) -> Quantity {
-        Quantity {
-            slots: 1,
-            cpu: self.cpu.into(),
-            memory: self.memory.into(),
-        }
-    }
 }
 
 /// The totals of all slots, registered and promised.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct SlotTotals {
+    measure: Measure,
     /// Indexed by profile key.
     by_profile: Vec<ProfileTotals>,
     registered: Quantity,
     promised: Quantity,
-    /// The registered slots that are not free, by usage.
-    not_free: [Quantity; SlotUsage::ALL.len()],
+    /// The numbers of registered slots that are not free, by usage.
+    not_free: [usize; SlotUsage::ALL.len()],
     /// Set when a profile loses its last slot; reset by `take_lost_profile`.
     has_lost_profile: bool,
 }
@@ -98,6 +90,21 @@ pub(crate) struct SlotTotals {
 const SPARE_PROFILES: usize = 1024;
 
 impl SlotTotals {
+    pub(crate) fn new(measure: Measure) -> Self {
+        Self {
+            measure,
+            by_profile: Vec::new(),
+            registered: Quantity::default(),
+            promised: Quantity::default(),
+            not_free: [0; SlotUsage::ALL.len()],
+            has_lost_profile: false,
+        }
+    }
+
+    pub(crate) fn measure(&self) -> &Measure {
+        &self.measure
+    }
+
     /// Adds `slots` free slots.
     #[expect(
         clippy::cast_possible_truncation,
@@ -106,14 +113,15 @@ impl SlotTotals {
     pub(crate) fn add_slots(&mut self, profiles: &Profiles, profile: ProfileKey, slots: usize) {
         let totals = self.totals_of(profiles, profile);
         totals.registered += slots as u32;
-        self.registered += Quantity::of_slots(slots, &profiles[profile]);
+        let added = totals.one.times(slots);
+        self.registered += added;
     }
 
     /// Removes a free slot.
     pub(crate) fn remove_slot(&mut self, profile: ProfileKey) {
         let totals = &mut self.by_profile[profile.index()];
         totals.registered -= 1;
-        let (one, is_empty) = (totals.one(), totals.is_empty());
+        let (one, is_empty) = (totals.one, totals.is_empty());
         self.registered -= one;
         self.note_lost_profile(is_empty);
     }
@@ -124,25 +132,25 @@ impl SlotTotals {
         let totals = &mut self.by_profile[profile.index()];
         if before != SlotUsage::Free {
             totals.not_free[before as usize] -= 1;
-            self.not_free[before as usize] -= totals.one();
+            self.not_free[before as usize] -= 1;
         }
         if after != SlotUsage::Free {
             totals.not_free[after as usize] += 1;
-            self.not_free[after as usize] += totals.one();
+            self.not_free[after as usize] += 1;
         }
     }
 
     pub(crate) fn add_promised(&mut self, profiles: &Profiles, profile: ProfileKey) {
         let totals = self.totals_of(profiles, profile);
         totals.promised += 1;
-        let one = totals.one();
+        let one = totals.one;
         self.promised += one;
     }
 
     pub(crate) fn remove_promised(&mut self, profile: ProfileKey) {
         let totals = &mut self.by_profile[profile.index()];
         totals.promised -= 1;
-        let (one, is_empty) = (totals.one(), totals.is_empty());
+        let (one, is_empty) = (totals.one, totals.is_empty());
         self.promised -= one;
         self.note_lost_profile(is_empty);
     }
@@ -162,8 +170,7 @@ impl SlotTotals {
         // The line above made room.
         let totals = &mut self.by_profile[profile.index()];
         if totals.is_empty() {
-            totals.cpu = profiles[profile].cpu_units();
-            totals.memory = profiles[profile].memory_bytes_or_zero();
+            totals.one = self.measure.of_slot(&profiles[profile]);
         }
         totals
     }
@@ -171,10 +178,9 @@ impl SlotTotals {
     /// Returns the number of slots with this usage.
     #[inline]
     pub(crate) fn slots(&self, usage: SlotUsage) -> usize {
-        let slots = |quantity: &Quantity| quantity.slots;
         match usage {
-            SlotUsage::Free => self.registered.slots - self.not_free.iter().map(slots).sum::<usize>(),
-            _ => self.not_free[usage as usize].slots,
+            SlotUsage::Free => self.registered.slots - self.not_free.iter().sum::<usize>(),
+            _ => self.not_free[usage as usize],
         }
     }
 
@@ -220,6 +226,6 @@ impl SlotTotals {
     }
 
     pub(crate) fn clear(&mut self) {
-        *self = Self::default();
+        *self = Self::new(self.measure.clone());
     }
 }

@@ -15,6 +15,8 @@ pub(crate) struct WorkerPolicyState {
     limits: Option<Limits>,
     /// The total of one worker; zero without a description.
     quantity_per_worker: Quantity,
+    /// The number of slots to keep up.
+    min_slots: usize,
     /// A single worker is within the limits.
     is_worker_possible: bool,
     /// Waiting requests whose worker request is deferred, oldest first.
@@ -54,8 +56,9 @@ impl WorkerPolicyState {
         let limits = workers.as_ref().and_then(WorkerPolicy::limits);
         let quantity_per_worker = workers
             .as_ref()
-            .map_or_else(Quantity::default, |workers| workers.description.quantity());
+            .map_or_else(Quantity::default, |workers| workers.measure().of_worker());
         Self {
+            min_slots: workers.as_ref().map_or(0, WorkerPolicy::slots_to_keep_up),
             workers,
             limits,
             quantity_per_worker,
@@ -152,7 +155,7 @@ impl WorkerPolicyState {
 
     /// Returns the number of slots to keep up.
     pub(crate) fn min_slots(&self) -> usize {
-        self.workers.as_ref().map_or(0, |workers| workers.min_slots)
+        self.min_slots
     }
 
     /// Returns the number of slots to keep free while `used` slots are used.
