@@ -191,6 +191,15 @@ pub struct SlotManagerConfig {
     ///   and `slotmanager.initial-capacity.pending-requests`.
     /// - Maximum: [`Capacity::MAX`] for each.
     pub initial_capacity: Capacity,
+    /// The seed of the hashes of ids. `None` is a random seed for each manager.
+    ///
+    /// Jobs choose their ids. With a seed that they do not know, they cannot choose many ids that
+    /// are slow to look up together. The seed changes neither outcomes nor effects nor their order.
+    /// Set it only in tests.
+    ///
+    /// - Default: `None`.
+    /// - Key: `slotmanager.hash-seed`, where `random` is `None`.
+    pub hash_seed: Option<u64>,
 }
 
 /// The number of entries that a manager can hold before its tables grow.
@@ -251,6 +260,7 @@ impl Default for SlotManagerConfig {
             unfulfillable_grace_period: Duration::ZERO,
             recovery_timeout: Duration::ZERO,
             initial_capacity: Capacity::default(),
+            hash_seed: None,
         }
     }
 }
@@ -412,6 +422,13 @@ impl SlotManagerConfig {
     #[must_use]
     pub fn with_recovery_timeout(mut self, timeout: Duration) -> Self {
         self.recovery_timeout = timeout;
+        self
+    }
+
+    /// Sets [`hash_seed`](Self::hash_seed).
+    #[must_use]
+    pub fn with_hash_seed(mut self, seed: Option<u64>) -> Self {
+        self.hash_seed = seed;
         self
     }
 }

@@ -26,6 +26,7 @@ pub(super) mod keys {
     pub(in crate::config) const CAPACITY_TASK_MANAGERS: &str = "slotmanager.initial-capacity.task-managers";
     pub(in crate::config) const CAPACITY_SLOTS: &str = "slotmanager.initial-capacity.slots";
     pub(in crate::config) const CAPACITY_PENDING_REQUESTS: &str = "slotmanager.initial-capacity.pending-requests";
+    pub(in crate::config) const HASH_SEED: &str = "slotmanager.hash-seed";
     pub(in crate::config) const MATCHING_STRATEGY: &str = "slotmanager.matching-strategy";
     pub(in crate::config) const LOAD_BALANCE_MODE: &str = "taskmanager.load-balance.mode";
     pub(in crate::config) const EVENLY_SPREAD_OUT: &str = "cluster.evenly-spread-out-slots";
@@ -215,6 +216,7 @@ impl SlotManagerConfig {
             keys::CAPACITY_TASK_MANAGERS => self.initial_capacity.task_managers = parse_number(key, value)?,
             keys::CAPACITY_SLOTS => self.initial_capacity.slots = parse_number(key, value)?,
             keys::CAPACITY_PENDING_REQUESTS => self.initial_capacity.pending_requests = parse_number(key, value)?,
+            keys::HASH_SEED => self.hash_seed = parse_seed(key, value)?,
             keys::FAIL_UNFULFILLABLE => self.fail_unfulfillable_requests = parse_bool(key, value)?,
             keys::RECOVERY_TIMEOUT => self.recovery_timeout = parse_duration(key, value)?,
             _ => return Ok(false),
@@ -470,6 +472,14 @@ fn parse_limit<T: FromStr>(key: &str, value: &str, expected: &'static str) -> Re
         .parse()
         .map(Some)
         .map_err(|_| invalid(key, value, expected))
+}
+
+fn parse_seed(key: &str, value: &str) -> Result<Option<u64>, ConfigError> {
+    if value.trim().eq_ignore_ascii_case("random") {
+        return Ok(None);
+    }
+    let seed = value.trim().parse().map(Some);
+    seed.map_err(|_| invalid(key, value, "a number or \"random\""))
 }
 
 fn parse_number<T: FromStr>(key: &str, value: &str) -> Result<T, ConfigError> {

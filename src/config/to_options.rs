@@ -66,6 +66,10 @@ impl SlotManagerConfig {
         options.value(keys::CAPACITY_TASK_MANAGERS, self.initial_capacity.task_managers);
         options.value(keys::CAPACITY_SLOTS, self.initial_capacity.slots);
         options.value(keys::CAPACITY_PENDING_REQUESTS, self.initial_capacity.pending_requests);
+        match self.hash_seed {
+            Some(seed) => options.value(keys::HASH_SEED, seed),
+            None => options.value(keys::HASH_SEED, "random"),
+        }
         Ok(options.0)
     }
 }

@@ -104,6 +104,7 @@ fn every_value_is_written_with_its_first_key_in_the_order_of_the_fields() {
         ("slotmanager.initial-capacity.task-managers", "0"),
         ("slotmanager.initial-capacity.slots", "0"),
         ("slotmanager.initial-capacity.pending-requests", "0"),
+        ("slotmanager.hash-seed", "random"),
     ];
     let expected = expected.map(|(key, value)| (key.to_owned(), value.to_owned()));
     assert_eq!(config.to_options().expect("a written form"), expected);
@@ -113,7 +114,7 @@ fn every_value_is_written_with_its_first_key_in_the_order_of_the_fields() {
 #[test]
 fn keys_of_workers_are_left_out_if_no_worker_is_described() {
     let options = default().to_options().expect("a written form");
-    assert_eq!(options.len(), 14);
+    assert_eq!(options.len(), 15);
     assert!(options.iter().all(|(key, _)| !key.starts_with("taskmanager.")));
     assert_read_back(&default());
 }
@@ -141,6 +142,7 @@ fn every_field_is_read_back() {
         default().with_fail_unfulfillable_requests(true),
         default().with_unfulfillable_grace_period(seven),
         default().with_recovery_timeout(seven),
+        default().with_hash_seed(Some(u64::MAX)),
         default().with_initial_capacity(Capacity {
             task_managers: 1,
             slots: 2,

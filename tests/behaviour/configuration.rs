@@ -52,6 +52,7 @@ fn defaults_are_as_documented() {
     assert!(!config.fail_unfulfillable_requests);
     assert_eq!(config.unfulfillable_grace_period, Duration::ZERO);
     assert_eq!(config.recovery_timeout, Duration::ZERO);
+    assert_eq!(config.hash_seed, None);
     assert_eq!(config.validate(), Ok(()));
 }
 

@@ -88,6 +88,8 @@ fn every_key_sets_its_value_and_nothing_else() {
             "7",
             default().with_max_pending_requests(Some(7)),
         ),
+        ("slotmanager.hash-seed", "7", default().with_hash_seed(Some(7))),
+        ("slotmanager.hash-seed", " Random ", default()),
         (
             "slotmanager.fail-unfulfillable-requests",
             "true",
@@ -506,6 +508,13 @@ fn invalid_capacity_is_refused_with_its_key_and_value() {
             error.to_string(),
             format!("{key}: \"1073741825\" takes 1073741825 entries or slots, the maximum is 1073741824")
         );
+    }
+}
+
+#[test]
+fn invalid_seed_is_refused_with_its_key_and_value() {
+    for text in ["", "-1", "1.5", "rand", "18446744073709551616"] {
+        assert_refused("slotmanager.hash-seed", text, "a number or \"random\"");
     }
 }
 

@@ -12,7 +12,7 @@ use slot_manager::{ResourceProfile, SlotManager, SlotManagerConfig};
 use crate::text::{arbitrary, arbitrary_or_nearly, nearly, number};
 
 /// All keys.
-const KEYS: [&str; 35] = [
+const KEYS: [&str; 36] = [
     "slotmanager.request-timeout",
     "slot.request.timeout",
     "pekko.ask.timeout",
@@ -26,6 +26,7 @@ const KEYS: [&str; 35] = [
     "slotmanager.initial-capacity.task-managers",
     "slotmanager.initial-capacity.slots",
     "slotmanager.initial-capacity.pending-requests",
+    "slotmanager.hash-seed",
     "cluster.evenly-spread-out-slots",
     "slotmanager.matching-strategy",
     "taskmanager.load-balance.mode",

@@ -16,25 +16,51 @@
 //!
 //! The other measured rows show no clear difference.
 
-use std::hash::{BuildHasher, Hash};
+use std::hash::{BuildHasher, Hash, Hasher, RandomState};
 
-use foldhash::fast::FixedState;
+use foldhash::SharedSeed;
+use foldhash::fast::FoldHasher;
 
-/// The hasher of ids. Its seed is fixed: ids come from the cluster itself, and a run can be
-/// repeated exactly.
-const HASHER: FixedState = FixedState::with_seed(0);
+/// The hasher of the ids of one manager.
+///
+/// Jobs choose ids. Without the seed nobody can choose many ids with equal fingerprints. The seed
+/// decides nothing else: no rule depends on a hash.
+#[derive(Debug, Clone)]
+pub(crate) struct IdHasher {
+    first: u64,
+    shared: SharedSeed,
+}
 
-/// 32 bits of the hash of an id.
+/// With it the seed zero is as good as any other.
+const SCATTER: u64 = 0x082e_fa98_ec4e_6c89;
+
+impl IdHasher {
+    pub(crate) const fn with_seed(seed: u64) -> Self {
+        Self {
+            first: seed ^ SCATTER,
+            shared: SharedSeed::from_u64(seed),
+        }
+    }
+
+    /// Returns a hasher whose seed is random if it is not given.
+    pub(crate) fn new(seed: Option<u64>) -> Self {
+        Self::with_seed(seed.unwrap_or_else(|| RandomState::new().build_hasher().finish()))
+    }
+
+    #[inline]
+    #[expect(clippy::cast_possible_truncation, reason = "these 32 bits are as good as any")]
+    pub(crate) fn fingerprint(&self, id: &(impl Hash + ?Sized)) -> Fingerprint {
+        let mut hasher = FoldHasher::with_seed(self.first, &self.shared);
+        id.hash(&mut hasher);
+        Fingerprint(hasher.finish() as u32)
+    }
+}
+
+/// 32 bits of the hash of an id by one hasher.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Fingerprint(u32);
 
 impl Fingerprint {
-    #[inline]
-    #[expect(clippy::cast_possible_truncation, reason = "these 32 bits are as good as any")]
-    pub(crate) fn of(id: &(impl Hash + ?Sized)) -> Self {
-        Self(HASHER.hash_one(id) as u32)
-    }
-
     /// Returns seven bits and a set highest bit. The bits that choose the bucket are others.
     #[inline]
     fn tag(self) -> u8 {
@@ -53,6 +79,7 @@ impl Fingerprint {
 /// milliseconds at a million values.
 #[derive(Debug)]
 pub(crate) struct FingerprintTable<V> {
+    hasher: IdHasher,
     /// Their number is zero or a power of two. `home` and `after` count modulo that number.
     pub(super) buckets: Vec<Bucket<V>>,
     len: usize,
@@ -158,12 +185,19 @@ impl Iterator for Places {
 }
 
 impl<V: Copy> FingerprintTable<V> {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(hasher: IdHasher) -> Self {
         Self {
+            hasher,
             buckets: Vec::new(),
             len: 0,
             is_reserved: false,
         }
+    }
+
+    /// Returns the fingerprint of an id in this table.
+    #[inline]
+    pub(crate) fn fingerprint(&self, id: &(impl Hash + ?Sized)) -> Fingerprint {
+        self.hasher.fingerprint(id)
     }
 
     /// Reserves room, which is kept until `clear`.
@@ -226,7 +260,9 @@ impl<V: Copy> FingerprintTable<V> {
     }
 
     pub(crate) fn clear(&mut self) {
-        *self = Self::new();
+        self.buckets = Vec::new();
+        self.len = 0;
+        self.is_reserved = false;
     }
 
     #[inline]
@@ -321,6 +357,61 @@ mod tests {
         NonZeroU32::MIN.saturating_add(n)
     }
 
+    fn table() -> FingerprintTable<NonZeroU32> {
+        FingerprintTable::new(IdHasher::with_seed(0))
+    }
+
+    /// Returns the number of times that a value passed a full bucket.
+    fn overflow(table: &FingerprintTable<NonZeroU32>) -> u64 {
+        table.buckets.iter().map(|bucket| bucket.tags >> 56).sum()
+    }
+
+    /// Ids that have one home bucket under seed 1, in a table of 1000 values.
+    #[test]
+    fn ids_that_collide_under_one_seed_are_spread_by_another() {
+        let one = IdHasher::with_seed(1);
+        let ids: Vec<u128> = (0..)
+            .filter(|id: &u128| one.fingerprint(id).0 & 0xFF == 7)
+            .take(1000)
+            .collect();
+        for (seed, is_flat) in [(Some(1), false), (Some(2), true), (None, true)] {
+            let mut table = FingerprintTable::new(IdHasher::new(seed));
+            for (n, id) in (0..).zip(&ids) {
+                table.insert(table.fingerprint(id), number(n));
+            }
+            let overflow = overflow(&table);
+            assert_eq!(overflow < 200, is_flat, "{overflow} with seed {seed:?}");
+        }
+    }
+
+    /// The lower half of an id can be chosen such that the upper half does not count.
+    #[test]
+    fn ids_with_one_hash_under_one_seed_are_spread_by_another() {
+        let ids = (0..1000).map(|n: u128| n << 64 | u128::from(1 ^ SCATTER));
+        for (seed, is_flat) in [(1, false), (2, true)] {
+            let mut table = FingerprintTable::new(IdHasher::with_seed(seed));
+            for (n, id) in (0..).zip(ids.clone()) {
+                table.insert(table.fingerprint(&id), number(n));
+            }
+            let overflow = overflow(&table);
+            assert_eq!(overflow < 200, is_flat, "{overflow} with seed {seed}");
+        }
+    }
+
+    #[test]
+    fn random_seeds_differ() {
+        let [a, b] = [(); 2].map(|()| IdHasher::new(None).fingerprint(&(1_u128, 2_u128)));
+        assert_ne!(a, b);
+    }
+
+    #[test]
+    fn cleared_table_keeps_its_seed() {
+        let mut table = FingerprintTable::<NonZeroU32>::new(IdHasher::with_seed(7));
+        let before = table.fingerprint(&1);
+        table.clear();
+        assert_eq!(table.fingerprint(&1), before);
+    }
+
     #[test]
     fn a_bucket_fits_in_one_cache_line() {
         assert_eq!(size_of::<Bucket<NonZeroU32>>(), 64);
@@ -339,18 +430,18 @@ mod tests {
 
     #[test]
     fn a_table_is_as_large_as_needed() {
-        let table = FingerprintTable::<NonZeroU32>::new();
+        let table = table();
         let buckets = [0, max_values(2), max_values(2) + 1, max_values(64), max_values(64) + 1];
         assert_eq!(buckets.map(|values| table.buckets_for(values)), [2, 2, 4, 64, 128]);
     }
 
     #[test]
     fn nearly_all_values_are_in_their_home_bucket() {
-        let mut table = FingerprintTable::new();
+        let mut table = table();
         for n in 0..1000 {
-            table.insert(Fingerprint::of(&n), number(n));
+            table.insert(table.fingerprint(&n), number(n));
         }
-        let overflow: u64 = table.buckets.iter().map(|bucket| bucket.tags >> 56).sum();
+        let overflow = overflow(&table);
         assert!(overflow < 100, "{overflow} of 1000 values are not at home");
     }
 
@@ -376,11 +467,11 @@ mod tests {
 
     #[test]
     fn reserved_room_is_enough() {
-        let mut table = FingerprintTable::new();
+        let mut table = table();
         table.reserve(1000);
         let buckets = table.buckets.len();
         for n in 0..1000 {
-            table.insert(Fingerprint::of(&n), number(n));
+            table.insert(table.fingerprint(&n), number(n));
         }
         assert_eq!((table.buckets.len(), table.len()), (buckets, 1000));
         table.reserve(0);
@@ -389,7 +480,7 @@ mod tests {
 
     #[test]
     fn reserving_room_for_no_value_allocates_nothing() {
-        let mut table = FingerprintTable::<NonZeroU32>::new();
+        let mut table = table();
         table.reserve(0);
         assert_eq!(table.buckets.capacity(), 0);
         assert_eq!(table.find(Fingerprint(7), |_| true), None);
@@ -399,7 +490,7 @@ mod tests {
 
     #[test]
     fn a_saturated_bucket_ends_no_search() {
-        let mut table = FingerprintTable::new();
+        let mut table = table();
         let one = Fingerprint(0);
         for n in 0..1000 {
             table.insert(one, number(n));
@@ -414,13 +505,13 @@ mod tests {
     #[test]
     fn an_empty_table_shrinks_unless_room_was_reserved() {
         for reserved in [0, 1] {
-            let mut table = FingerprintTable::new();
+            let mut table = table();
             table.reserve(reserved);
             for n in 0..10_000 {
-                table.insert(Fingerprint::of(&n), number(n));
+                table.insert(table.fingerprint(&n), number(n));
             }
             for n in 0..10_000 {
-                table.remove(Fingerprint::of(&n), |value| value == number(n));
+                table.remove(table.fingerprint(&n), |value| value == number(n));
             }
             assert_eq!(table.buckets.is_empty(), reserved == 0);
         }
@@ -432,7 +523,7 @@ mod tests {
         fn a_table_holds_the_values_that_were_inserted_and_not_removed(
             steps in prop::collection::vec((prop::bool::weighted(0.6), 0..8_u32, 0..12_u32), 0..150)
         ) {
-            let mut table = FingerprintTable::new();
+            let mut table = table();
             let mut model = std::collections::BTreeSet::new();
             let key = |bits: u32, n| (Fingerprint(bits.wrapping_sub(4)), number(bits * 12 + n));
             for (inserts, bits, n) in steps {
@@ -450,7 +541,7 @@ mod tests {
                     prop_assert_eq!(found.is_some(), model.contains(&value));
                 }
             }
-            let overflow: u64 = table.buckets.iter().map(|bucket| bucket.tags >> 56).sum();
+            let overflow = overflow(&table);
             for value in model {
                 let (fingerprint, _) = key((value.get() - 1) / 12, 0);
                 table.remove(fingerprint, |other| other == value);

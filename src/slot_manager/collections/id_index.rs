@@ -4,7 +4,7 @@ use std::hash::Hash;
 use std::marker::PhantomData;
 
 use super::arena::{Arena, Key};
-use super::fingerprint_table::{Fingerprint, FingerprintTable};
+use super::fingerprint_table::{FingerprintTable, IdHasher};
 
 /// A record with an external id.
 pub(crate) trait Identified<I: ?Sized> {
@@ -19,9 +19,14 @@ pub(crate) struct IdIndex<I: ?Sized, K> {
 }
 
 impl<I: Hash + Eq + ?Sized, K: Key> IdIndex<I, K> {
+    /// Returns an index of ids that nobody outside chooses.
     pub(crate) fn new() -> Self {
+        Self::with_hasher(IdHasher::with_seed(0))
+    }
+
+    pub(crate) fn with_hasher(hasher: IdHasher) -> Self {
         Self {
-            table: FingerprintTable::new(),
+            table: FingerprintTable::new(hasher),
             id: PhantomData,
         }
     }
@@ -32,18 +37,19 @@ impl<I: Hash + Eq + ?Sized, K: Key> IdIndex<I, K> {
 
     #[inline]
     pub(crate) fn find<R: Identified<I>>(&self, records: &Arena<K, R>, id: &I) -> Option<K> {
-        self.table.find(Fingerprint::of(id), |key| records[key].id() == id)
+        self.table
+            .find(self.table.fingerprint(id), |key| records[key].id() == id)
     }
 
     /// Adds the key of a record whose id is not in the index yet.
     pub(crate) fn insert<R: Identified<I>>(&mut self, records: &Arena<K, R>, key: K) {
-        self.table.insert(Fingerprint::of(records[key].id()), key);
+        self.table.insert(self.table.fingerprint(records[key].id()), key);
     }
 
     /// Removes the key of a record. The caller removes the record afterwards.
     pub(crate) fn remove<R: Identified<I>>(&mut self, records: &Arena<K, R>, key: K) {
         self.table
-            .remove(Fingerprint::of(records[key].id()), |other| other == key);
+            .remove(self.table.fingerprint(records[key].id()), |other| other == key);
     }
 
     pub(crate) fn len(&self) -> usize {

@@ -4,6 +4,7 @@ use std::hash::Hash;
 use std::ops::Index;
 
 use crate::slot_manager::collections::arena::{Arena, Key};
+use crate::slot_manager::collections::fingerprint_table::IdHasher;
 use crate::slot_manager::collections::id_index::{IdIndex, Identified};
 
 /// The distinct values in use.
@@ -36,10 +37,15 @@ impl<K: Key, T> Index<K> for Interner<K, T> {
 }
 
 impl<K: Key, T: Clone + Eq + Hash> Interner<K, T> {
+    #[cfg(test)]
     pub(crate) fn new() -> Self {
+        Self::with_hasher(IdHasher::with_seed(0))
+    }
+
+    pub(crate) fn with_hasher(hasher: IdHasher) -> Self {
         Self {
             records: Arena::new(),
-            by_value: IdIndex::new(),
+            by_value: IdIndex::with_hasher(hasher),
             recent: None,
         }
     }
@@ -91,7 +97,9 @@ impl<K: Key, T: Clone + Eq + Hash> Interner<K, T> {
     }
 
     pub(crate) fn clear(&mut self) {
-        *self = Self::new();
+        self.records.clear();
+        self.by_value.clear();
+        self.recent = None;
     }
 
     /// Returns the keys of all values in use, with their numbers of uses.

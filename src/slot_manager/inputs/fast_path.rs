@@ -69,7 +69,6 @@ mod tests {
     use crate::error::{SlotAllocationError, SlotRequestError};
     use crate::message::{Acknowledge, SlotFreed, WorkerPromise};
     use crate::outcome::SlotRequestOutcome;
-    use crate::slot_manager::collections::fingerprint_table::Fingerprint;
     use crate::testing::{
         Effect, EffectLog, GatewayAnswer, ManualScheduledExecutor, RecordingActions, ScriptedGateway,
     };
@@ -84,7 +83,7 @@ mod tests {
         /// Registers a slot request without the fast path.
         fn register_the_long_way(&mut self, request: SlotRequest) -> Result<SlotRequestOutcome, SlotRequestError> {
             self.begin_input()?;
-            let fingerprint = Fingerprint::of(&request.allocation_id());
+            let fingerprint = self.core.allocations.fingerprint(request.allocation_id());
             if let Some(answer) = self.core.refuse(fingerprint, &request) {
                 return answer;
             }

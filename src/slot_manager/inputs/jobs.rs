@@ -7,7 +7,6 @@ use crate::{
     AllocationId, JobId, ResourceManagerActions, ScheduledExecutor, SlotManager, SlotRequest, TaskExecutorGateway,
 };
 
-use crate::slot_manager::collections::fingerprint_table::Fingerprint;
 use crate::slot_manager::state::allocations::AllocationEntry;
 use crate::slot_manager::state::requests::RequestKey;
 
@@ -72,7 +71,7 @@ where
     pub fn register_slot_request(&mut self, request: SlotRequest) -> Result<SlotRequestOutcome, SlotRequestError> {
         let leader_id = self.begin_input()?;
         let allocation_id = request.allocation_id();
-        let fingerprint = Fingerprint::of(&allocation_id);
+        let fingerprint = self.core.allocations.fingerprint(allocation_id);
         if let Some(answer) = self.core.refuse(fingerprint, &request) {
             return answer;
         }

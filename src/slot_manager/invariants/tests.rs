@@ -6,7 +6,6 @@ use crate::error::SlotAllocationError;
 use crate::matching::SlotMatchingStrategy;
 use crate::message::WorkerPromise;
 use crate::outcome::ReportOutcome;
-use crate::slot_manager::collections::fingerprint_table::Fingerprint;
 use crate::slot_manager::state::allocations::AllocationEntry;
 use crate::slot_manager::state::core::Core;
 use crate::slot_manager::state::promises::PromiseKey;
@@ -215,7 +214,7 @@ fn allocations_that_disagree_with_their_slots() {
         core.allocations.add_secondary(allocation(9), world.offered);
     });
     assert_found("allocations are indexed", |world, core| {
-        let unknown = Fingerprint::of(&allocation(9));
+        let unknown = core.allocations.fingerprint(allocation(9));
         core.allocations.insert(unknown, AllocationEntry::Granted(world.grant));
     });
 }
@@ -278,7 +277,7 @@ fn requests_that_disagree_with_their_indexes() {
         let id = core.requests.records[world.backing_off_request].allocation_id;
         core.allocations
             .remove(id, AllocationEntry::Pending(world.backing_off_request));
-        let unknown = Fingerprint::of(&allocation(9));
+        let unknown = core.allocations.fingerprint(allocation(9));
         core.allocations
             .insert(unknown, AllocationEntry::Pending(world.backing_off_request));
     });

@@ -4,7 +4,6 @@ use crate::message::{Allocation, GrantLoss, RequestFailure, SlotFreed};
 use crate::outcome::SlotFreedOutcome;
 use crate::{AllocationId, InstanceId};
 
-use crate::slot_manager::collections::fingerprint_table::Fingerprint;
 use crate::slot_manager::state::allocations::AllocationEntry;
 use crate::slot_manager::state::core::Core;
 use crate::slot_manager::state::effects::{LossKey, LostSlot};
@@ -42,8 +41,10 @@ impl Core {
             None => {}
         }
         self.set_granted(slot, allocation);
-        self.allocations
-            .insert(Fingerprint::of(&allocation.id), AllocationEntry::Granted(slot));
+        self.allocations.insert(
+            self.allocations.fingerprint(allocation.id),
+            AllocationEntry::Granted(slot),
+        );
     }
 
     fn set_secondary(&mut self, slot: SlotKey, allocation: Allocation) {
@@ -85,8 +86,10 @@ impl Core {
         if let SlotPhase::Allocated { secondary, .. } = &mut self.slots[slot].phase {
             *secondary = false;
         }
-        self.allocations
-            .insert(Fingerprint::of(&allocation_id), AllocationEntry::Granted(slot));
+        self.allocations.insert(
+            self.allocations.fingerprint(allocation_id),
+            AllocationEntry::Granted(slot),
+        );
         Some(slot)
     }
 }

@@ -6,7 +6,7 @@ use std::num::NonZeroU32;
 use crate::AllocationId;
 
 use crate::slot_manager::collections::arena::{Arena, Key};
-use crate::slot_manager::collections::fingerprint_table::{Fingerprint, FingerprintTable};
+use crate::slot_manager::collections::fingerprint_table::{Fingerprint, FingerprintTable, IdHasher};
 use crate::slot_manager::state::requests::{PendingRequest, RequestKey};
 use crate::slot_manager::state::slots::{SlotKey, Slots};
 
@@ -76,11 +76,17 @@ fn id_of(entry: AllocationEntry, requests: &Requests, slots: &Slots) -> Option<A
 }
 
 impl Allocations {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(hasher: IdHasher) -> Self {
         Self {
-            table: FingerprintTable::new(),
+            table: FingerprintTable::new(hasher),
             secondaries: BTreeMap::new(),
         }
+    }
+
+    /// Returns the fingerprint of an allocation id in this index.
+    #[inline]
+    pub(crate) fn fingerprint(&self, id: AllocationId) -> Fingerprint {
+        self.table.fingerprint(&id)
     }
 
     pub(crate) fn reserve(&mut self, additional: usize) {
@@ -103,7 +109,7 @@ impl Allocations {
 
     /// Loads the parts of the table into the cache that the next searches read.
     pub(crate) fn prefetch(&self, ids: impl Iterator<Item = AllocationId>) {
-        self.table.prefetch(ids.map(|id| Fingerprint::of(&id)));
+        self.table.prefetch(ids.map(|id| self.fingerprint(id)));
     }
 
     /// Adds an unknown allocation by the fingerprint of its id.
@@ -116,7 +122,7 @@ impl Allocations {
     pub(crate) fn grant(&mut self, id: AllocationId, request: RequestKey, slot: SlotKey) {
         let pending = PackedEntry::from(AllocationEntry::Pending(request));
         self.table.replace(
-            Fingerprint::of(&id),
+            self.table.fingerprint(&id),
             |entry| entry == pending,
             AllocationEntry::Granted(slot).into(),
         );
@@ -125,7 +131,7 @@ impl Allocations {
     /// Removes an allocation.
     pub(crate) fn remove(&mut self, id: AllocationId, entry: AllocationEntry) {
         let packed = PackedEntry::from(entry);
-        self.table.remove(Fingerprint::of(&id), |other| other == packed);
+        self.table.remove(self.table.fingerprint(&id), |other| other == packed);
     }
 
     pub(crate) fn add_secondary(&mut self, id: AllocationId, slot: SlotKey) {

@@ -10,7 +10,7 @@ use crate::{AllocationId, LeaderId, SlotId, SlotManagerConfig, Timestamp, Worker
 use crate::slot_manager::collections::arena::Arena;
 use crate::slot_manager::collections::backoff_queues::BackoffQueues;
 use crate::slot_manager::collections::deadline_list::SHORTEST_REARM;
-use crate::slot_manager::collections::fingerprint_table::Fingerprint;
+use crate::slot_manager::collections::fingerprint_table::{Fingerprint, IdHasher};
 use crate::slot_manager::state::allocations::{AllocationEntry, Allocations};
 use crate::slot_manager::state::blocked::Blocking;
 use crate::slot_manager::state::effects::Effects;
@@ -69,19 +69,20 @@ pub(crate) struct Core {
 
 impl Core {
     pub(crate) fn new(config: SlotManagerConfig) -> Self {
+        let hasher = IdHasher::new(config.hash_seed);
         Self {
             leader_id: None,
             leads_until: Timestamp::MAX,
             now: Timestamp::ZERO,
             earliest_rearm: Timestamp::ZERO,
-            profiles: Profiles::new(),
+            profiles: Profiles::with_hasher(hasher.clone()),
             slots: Arena::new(),
             free_slots: FreeSlotIndex::new(&config.slot_matching_strategy),
             slot_failures: BTreeMap::new(),
             slot_backoffs: BackoffQueues::new(config.retry_backoff, config.max_retry_backoff),
-            requests: PendingRequests::new(&config),
-            allocations: Allocations::new(),
-            task_managers: TaskManagers::new(),
+            requests: PendingRequests::new(&config, &hasher),
+            allocations: Allocations::new(hasher.clone()),
+            task_managers: TaskManagers::new(&hasher),
             promises: Promises::new(),
             recent_frees: RecentFrees::default(),
             slot_totals: SlotTotals::new(Measure::new(
@@ -206,7 +207,7 @@ impl Core {
 
     #[inline]
     pub(crate) fn find_allocation(&self, id: AllocationId) -> Option<AllocationEntry> {
-        self.find_allocation_by(Fingerprint::of(&id), id)
+        self.find_allocation_by(self.allocations.fingerprint(id), id)
     }
 
     #[inline]

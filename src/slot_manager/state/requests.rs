@@ -10,6 +10,7 @@ use crate::{AllocationId, JobId, SlotManagerConfig, Timestamp};
 use crate::slot_manager::collections::arena::{Arena, key};
 use crate::slot_manager::collections::backoff_queues::BackoffQueues;
 use crate::slot_manager::collections::deadline_list::{DeadlineList, Timed};
+use crate::slot_manager::collections::fingerprint_table::IdHasher;
 use crate::slot_manager::collections::id_index::{IdIndex, Identified};
 use crate::slot_manager::collections::interner::Interner;
 use crate::slot_manager::collections::linked_list::{Links, List, linked};
@@ -198,7 +199,7 @@ pub(crate) struct PendingRequests {
 }
 
 impl PendingRequests {
-    pub(crate) fn new(config: &SlotManagerConfig) -> Self {
+    pub(crate) fn new(config: &SlotManagerConfig, hasher: &IdHasher) -> Self {
         Self {
             records: Arena::new(),
             deadlines: DeadlineList::default(),
@@ -207,9 +208,9 @@ impl PendingRequests {
             rpc_timeouts: DeadlineList::default(),
             ask_retries: DeadlineList::default(),
             backoffs: BackoffQueues::new(config.retry_backoff, config.max_retry_backoff),
-            addresses: Interner::new(),
+            addresses: Interner::with_hasher(hasher.clone()),
             jobs: Arena::new(),
-            jobs_by_id: IdIndex::new(),
+            jobs_by_id: IdIndex::with_hasher(hasher.clone()),
             recent_job: None,
             next_sequence: 0,
         }

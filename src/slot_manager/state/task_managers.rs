@@ -4,6 +4,7 @@ use crate::{InstanceId, ResourceId, Timestamp};
 
 use crate::slot_manager::collections::arena::{Arena, key};
 use crate::slot_manager::collections::deadline_list::{DeadlineList, Timed};
+use crate::slot_manager::collections::fingerprint_table::IdHasher;
 use crate::slot_manager::collections::id_index::{IdIndex, Identified};
 use crate::slot_manager::collections::linked_list::{Links, List, linked};
 use crate::slot_manager::state::promises::WorkerRequestNumber;
@@ -152,13 +153,13 @@ pub(crate) struct TaskManagers {
 }
 
 impl TaskManagers {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(hasher: &IdHasher) -> Self {
         Self {
             records: Arena::new(),
             registered: List::default(),
             idle: DeadlineList::default(),
-            by_instance: IdIndex::new(),
-            by_resource: IdIndex::new(),
+            by_instance: IdIndex::with_hasher(hasher.clone()),
+            by_resource: IdIndex::with_hasher(hasher.clone()),
         }
     }
 
@@ -199,7 +200,11 @@ impl TaskManagers {
     }
 
     pub(crate) fn clear(&mut self) {
-        *self = Self::new();
+        self.records.clear();
+        self.registered = List::default();
+        self.idle = DeadlineList::default();
+        self.by_instance.clear();
+        self.by_resource.clear();
     }
 }
 

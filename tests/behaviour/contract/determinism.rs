@@ -49,8 +49,9 @@ fn some_promise(number: u64) -> Result<WorkerPromise, ResourceManagerError> {
 }
 
 /// Returns all effects of a long mix of inputs, answers and time.
-fn run_some_cluster() -> Vec<Effect> {
+fn run_some_cluster(hash_seed: Option<u64>) -> Vec<Effect> {
     let config = patient()
+        .with_hash_seed(hash_seed)
         .with_request_timeout(40 * SECOND)
         .with_rpc_timeout(9 * SECOND)
         .with_task_manager_timeout(20 * SECOND)
@@ -115,9 +116,17 @@ fn run_some_cluster() -> Vec<Effect> {
 
 #[test]
 fn equal_inputs_have_equal_effects_in_equal_order() {
-    let first = run_some_cluster();
+    let first = run_some_cluster(Some(0));
     assert!(first.len() > 1000, "too few effects: {}", first.len());
-    assert_eq!(first, run_some_cluster());
+    assert_eq!(first, run_some_cluster(Some(0)));
+}
+
+#[test]
+fn hash_seed_changes_neither_effects_nor_their_order() {
+    let first = run_some_cluster(Some(0));
+    for seed in [Some(1), Some(u64::MAX), None] {
+        assert_eq!(first, run_some_cluster(seed), "{seed:?}");
+    }
 }
 
 // The order of effects.
