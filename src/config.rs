@@ -208,7 +208,7 @@ pub struct SlotManagerConfig {
 /// 100,000 slots on, that takes milliseconds. With the hint, [`start`](crate::SlotManager::start)
 /// reserves the memory once, and the longest single call stays short. Reserved memory is kept until
 /// [`suspend`](crate::SlotManager::suspend). Tables that grew without the hint give their memory
-/// back once they are empty.
+/// back once they are empty. The memory of distinct profiles is given back as they go.
 ///
 /// ```
 /// use slot_manager::config::Capacity;

@@ -49,7 +49,7 @@ use self::state::core::Core;
 /// distinct profile among the free slots or the waiting requests. In a steady state the manager
 /// allocates no memory for requests, answers, cancellations, freed slots and unchanged reports.
 /// Growing a table rehashes it, see [`Capacity`](crate::config::Capacity). The memory of a peak is
-/// freed once the table is empty.
+/// freed once the table is empty, and that of distinct profiles as they go.
 ///
 /// With limits or reserves, each call that changes something also reconciles:
 ///

@@ -1,8 +1,8 @@
-//! Requests and attempts leave nothing behind: the manager holds as much memory after millions as
-//! after the first tenth.
+//! Requests, attempts and profiles leave nothing behind: the manager holds as much memory after
+//! millions as after the first tenth, and as before a peak of distinct profiles.
 //!
-//! `cargo test --release --test bounded_memory` makes ten million requests. Without optimisation
-//! they would take half a minute, so it makes a tenth.
+//! `cargo test --release --test bounded_memory` makes ten million requests and 300,000 profiles.
+//! Without optimisation they would take half a minute, so it makes a tenth.
 //!
 //! There is one test, because the allocator counts for the whole process.
 
@@ -24,12 +24,17 @@ use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 use slot_manager::error::SlotAllocationError;
+use slot_manager::matching::SlotMatchingStrategy;
 use slot_manager::message::{AllocateSlot, FreeSlot, NoFuture, SlotAnswer};
-use slot_manager::outcome::{AllocationStatus, CancelOutcome, RegistrationOutcome, SlotRequestOutcome};
+use slot_manager::outcome::{
+    AllocationStatus, CancelOutcome, RegistrationOutcome, SlotRequestOutcome, UnregistrationOutcome,
+};
 use slot_manager::{AllocationId, ScheduledExecutor, SlotManagerConfig, TaskExecutorGateway};
 
 use crate::allocator::held_bytes;
-use crate::messages::{Requests, SLOTS_PER_TASK_MANAGER, connection, report, usual_profile};
+use crate::messages::{
+    Requests, SLOTS_PER_TASK_MANAGER, connection, growing_profile, instance_id, report, usual_profile,
+};
 use crate::outside::{Count, Counter, Manager, Prompt, started, started_with};
 
 /// The number of requests at a time.
@@ -40,10 +45,21 @@ const ATTEMPTS: usize = 1_000_000;
 /// After the first tenth every table has reached its final size.
 const FIRST: usize = 10;
 
+/// The number of distinct profiles at a time.
+const PROFILES: usize = if cfg!(debug_assertions) { 30_000 } else { 300_000 };
+
 #[test]
-fn requests_and_attempts_leave_nothing_behind_after_their_end() {
+fn requests_attempts_and_profiles_leave_nothing_behind_after_their_end() {
     requests_that_are_cancelled();
     attempts_that_fail();
+    for strategy in [
+        SlotMatchingStrategy::FirstFit,
+        SlotMatchingStrategy::LeastUtilization,
+        SlotMatchingStrategy::MostUtilization,
+    ] {
+        profiles_of_requests(&strategy);
+        profiles_of_slots(&strategy);
+    }
 }
 
 fn requests_that_are_cancelled() {
@@ -143,4 +159,68 @@ fn refusing_cluster(attempts: &Rc<Cell<usize>>) -> (Manager<Refusing>, Counter) 
         assert_eq!(outcome, Ok(RegistrationOutcome::Registered));
     }
     (manager, counter)
+}
+
+/// Returns a manager with a strategy.
+fn manager_with(strategy: &SlotMatchingStrategy) -> Manager<Prompt> {
+    let config = SlotManagerConfig::default()
+        .with_request_timeout(Duration::MAX)
+        .with_slot_matching_strategy(strategy.clone());
+    let (manager, _) = started_with(config, Count::default());
+    manager
+}
+
+/// Checks that a peak of profiles has left no memory behind but the pages of a survivor.
+#[track_caller]
+fn assert_given_back(held_before: usize, what: &str) {
+    let left = held_bytes().saturating_sub(held_before);
+    assert!(
+        left <= PROFILES * 8,
+        "{left} bytes are left of {PROFILES} profiles of {what}"
+    );
+}
+
+/// The survivor is a slot whose profile came last.
+fn profiles_of_requests(strategy: &SlotMatchingStrategy) {
+    let mut manager = manager_with(strategy);
+    let mut requests = Requests::default();
+    let mut allocation_ids = Vec::with_capacity(PROFILES);
+    let held_before = held_bytes();
+    for n in 1..=PROFILES {
+        let request = requests.request(growing_profile(n));
+        allocation_ids.push(request.allocation_id());
+        let registered = manager.register_slot_request(request);
+        assert_eq!(registered, Ok(SlotRequestOutcome::Accepted(AllocationStatus::Waiting)));
+    }
+    let survivor = manager.register_task_manager(connection(0, Prompt), &report(0, |_| usual_profile(), |_| false));
+    assert_eq!(survivor, Ok(RegistrationOutcome::Registered));
+    assert!(held_bytes() > held_before + 100 * PROFILES, "the peak takes memory");
+    for allocation_id in allocation_ids.drain(..) {
+        let cancelled = manager.unregister_slot_request(allocation_id);
+        assert_eq!(cancelled, CancelOutcome::Cancelled);
+    }
+    assert_given_back(held_before, "requests");
+    assert_eq!(manager.check_invariants(), Ok(()));
+}
+
+/// The survivor is a request whose profile came last.
+fn profiles_of_slots(strategy: &SlotMatchingStrategy) {
+    let mut manager = manager_with(strategy);
+    let mut requests = Requests::default();
+    let held_before = held_bytes();
+    let task_managers = 0..PROFILES / SLOTS_PER_TASK_MANAGER;
+    for task_manager in task_managers.clone() {
+        let report = report(task_manager, growing_profile, |_| false);
+        let registered = manager.register_task_manager(connection(task_manager, Prompt), &report);
+        assert_eq!(registered, Ok(RegistrationOutcome::Registered));
+    }
+    let survivor = manager.register_slot_request(requests.request(growing_profile(PROFILES)));
+    assert_eq!(survivor, Ok(SlotRequestOutcome::Accepted(AllocationStatus::Waiting)));
+    assert!(held_bytes() > held_before + 100 * PROFILES, "the peak takes memory");
+    for task_manager in task_managers {
+        let unregistered = manager.unregister_task_manager(instance_id(task_manager), "lost");
+        assert_eq!(unregistered, UnregistrationOutcome::Unregistered);
+    }
+    assert_given_back(held_before, "slots");
+    assert_eq!(manager.check_invariants(), Ok(()));
 }

@@ -7,4 +7,5 @@ pub(crate) mod fingerprint_table;
 pub(crate) mod id_index;
 pub(crate) mod interner;
 pub(crate) mod linked_list;
+pub(crate) mod pages;
 pub(crate) mod tournament_tree;

@@ -116,10 +116,10 @@ fn ids_with_equal_hashes_are_told_apart() {
     live("equal hashes, twice as many", Some(0), 2 * COUNT, id);
 }
 
-/// Under the known seed a search passes all ids, so each costs about ten times as much.
+/// Under the known seed a search passes all ids, so each costs many times as much.
 #[test]
 fn ids_that_collide_under_a_known_seed_cost_no_more_under_a_random_one() {
-    const COUNT: u64 = 3_000;
+    const COUNT: u64 = 1_000;
     let id = |n: u64| u128::from(n) << 64 | ABSORBING;
     let known = live("equal hashes, known seed", Some(0), COUNT, id);
     // Another test may delay one run.

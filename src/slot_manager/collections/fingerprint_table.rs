@@ -337,6 +337,17 @@ impl<V: Copy> FingerprintTable<V> {
         }
     }
 
+    /// Frees most memory of a table that held many more values, unless it was reserved.
+    ///
+    /// The values that were removed pay for the rebuilding, which is one long call. So a table
+    /// shrinks only if its owner calls this.
+    pub(crate) fn shrink_if_sparse(&mut self) {
+        let is_large = self.buckets.len() > SPARE_BUCKETS;
+        if is_large && !self.is_reserved && self.len < max_values(self.buckets.len()) / 8 {
+            self.rebuild(self.buckets.len() / 4);
+        }
+    }
+
     /// Frees the memory of a past peak, unless it was reserved.
     fn give_back(&mut self) {
         if !self.is_reserved && self.buckets.len() > SPARE_BUCKETS {
@@ -514,6 +525,28 @@ mod tests {
                 table.remove(table.fingerprint(&n), |value| value == number(n));
             }
             assert_eq!(table.buckets.is_empty(), reserved == 0);
+        }
+    }
+
+    #[test]
+    fn sparse_table_shrinks_when_it_is_asked_to_unless_room_was_reserved() {
+        for reserved in [0, 1] {
+            let mut table = table();
+            table.reserve(reserved);
+            for n in 0..10_000 {
+                table.insert(table.fingerprint(&n), number(n));
+            }
+            let most = table.buckets.len();
+            for n in 10..10_000 {
+                table.remove(table.fingerprint(&n), |value| value == number(n));
+                table.shrink_if_sparse();
+            }
+            assert_eq!(table.buckets.len() <= SPARE_BUCKETS, reserved == 0);
+            assert_eq!(table.buckets.len() == most, reserved == 1);
+            for n in 0..10 {
+                let found = table.find(table.fingerprint(&n), |value| value == number(n));
+                assert_eq!(found, Some(number(n)));
+            }
         }
     }
 

@@ -3,15 +3,15 @@
 use std::hash::Hash;
 use std::ops::Index;
 
-use crate::slot_manager::collections::arena::{Arena, Key};
-use crate::slot_manager::collections::fingerprint_table::IdHasher;
-use crate::slot_manager::collections::id_index::{IdIndex, Identified};
+use crate::slot_manager::collections::arena::Key;
+use crate::slot_manager::collections::fingerprint_table::{FingerprintTable, IdHasher};
+use crate::slot_manager::collections::pages::PagedArena;
 
-/// The distinct values in use.
+/// The distinct values in use. Values that are gone leave no memory behind.
 #[derive(Debug)]
 pub(crate) struct Interner<K, T> {
-    records: Arena<K, Entry<T>>,
-    by_value: IdIndex<T, K>,
+    records: PagedArena<K, Entry<T>>,
+    by_value: FingerprintTable<K>,
     /// The value acquired last. The next value is often the same.
     recent: Option<K>,
 }
@@ -20,12 +20,6 @@ pub(crate) struct Interner<K, T> {
 struct Entry<T> {
     value: T,
     uses: usize,
-}
-
-impl<T> Identified<T> for Entry<T> {
-    fn id(&self) -> &T {
-        &self.value
-    }
 }
 
 impl<K: Key, T> Index<K> for Interner<K, T> {
@@ -44,8 +38,8 @@ impl<K: Key, T: Clone + Eq + Hash> Interner<K, T> {
 
     pub(crate) fn with_hasher(hasher: IdHasher) -> Self {
         Self {
-            records: Arena::new(),
-            by_value: IdIndex::with_hasher(hasher),
+            records: PagedArena::new(),
+            by_value: FingerprintTable::new(hasher),
             recent: None,
         }
     }
@@ -64,7 +58,9 @@ impl<K: Key, T: Clone + Eq + Hash> Interner<K, T> {
     }
 
     fn acquire_other(&mut self, value: &T) -> K {
-        let key = match self.by_value.find(&self.records, value) {
+        let fingerprint = self.by_value.fingerprint(value);
+        let known = self.by_value.find(fingerprint, |key| self.records[key].value == *value);
+        let key = match known {
             Some(key) => {
                 self.records[key].uses += 1;
                 key
@@ -74,7 +70,7 @@ impl<K: Key, T: Clone + Eq + Hash> Interner<K, T> {
                     value: value.clone(),
                     uses: 1,
                 });
-                self.by_value.insert(&self.records, key);
+                self.by_value.insert(fingerprint, key);
                 key
             }
         };
@@ -88,8 +84,10 @@ impl<K: Key, T: Clone + Eq + Hash> Interner<K, T> {
         let entry = &mut self.records[key];
         entry.uses -= 1;
         if entry.uses == 0 {
-            self.by_value.remove(&self.records, key);
-            self.records.remove(key);
+            let value = self.records.remove(key).value;
+            self.by_value
+                .remove(self.by_value.fingerprint(&value), |other| other == key);
+            self.by_value.shrink_if_sparse();
             if self.recent == Some(key) {
                 self.recent = None;
             }

@@ -10,6 +10,7 @@ use crate::resource_profile::Sketch;
 use crate::slot_manager::collections::arena::{Arena, Key, key};
 use crate::slot_manager::collections::interner::Interner;
 use crate::slot_manager::collections::linked_list::{Linked, List};
+use crate::slot_manager::collections::pages::{PagedTable, shrink_if_sparse};
 
 key! {
     /// A distinct profile in use.
@@ -28,8 +29,8 @@ pub(crate) trait Queued<L, K>: Linked<L, K> {
 /// One queue for each profile, in the order of places.
 #[derive(Debug)]
 pub(crate) struct ProfileQueues<L, K> {
-    /// Indexed by profile key.
-    queues: Vec<Queue<L, K>>,
+    /// The queues with members.
+    queues: PagedTable<ProfileKey, Queue<L, K>>,
     /// The heads of all queues with members, in no particular order. A search reads little else.
     active: Vec<ActiveQueue>,
 }
@@ -118,7 +119,7 @@ impl<L, K: Key + Ord> Queue<L, K> {
 impl<L, K: Key + Ord> ProfileQueues<L, K> {
     pub(crate) fn new() -> Self {
         Self {
-            queues: Vec::new(),
+            queues: PagedTable::new(),
             active: Vec::new(),
         }
     }
@@ -139,10 +140,7 @@ impl<L, K: Key + Ord> ProfileQueues<L, K> {
         profile: ProfileKey,
         key: K,
     ) {
-        if self.queues.len() <= profile.index() {
-            self.queues.resize_with(profile.index() + 1, Queue::default);
-        }
-        let queue = &mut self.queues[profile.index()];
+        let queue = self.queues.occupy(profile);
         let sequence = records[key].place();
         if queue.in_order.is_empty() && queue.returned.is_empty() {
             queue.position = self.active.len();
@@ -167,7 +165,7 @@ impl<L, K: Key + Ord> ProfileQueues<L, K> {
     /// Removes a member.
     #[inline]
     pub(crate) fn remove<R: Queued<L, K>>(&mut self, records: &mut Arena<K, R>, profile: ProfileKey, key: K) {
-        let queue = &mut self.queues[profile.index()];
+        let queue = &mut self.queues[profile];
         let place = records[key].place();
         if queue.returned.is_empty() || !queue.returned.remove(&(place, key)) {
             queue.in_order.remove(records, key);
@@ -182,13 +180,15 @@ impl<L, K: Key + Ord> ProfileQueues<L, K> {
         }
         self.active.swap_remove(position);
         if let Some(moved) = self.active.get(position) {
-            self.queues[moved.profile.index()].position = position;
+            self.queues[moved.profile].position = position;
         }
+        self.queues.vacate(profile);
+        shrink_if_sparse(&mut self.active);
     }
 
     /// Returns the first member of one profile.
     pub(crate) fn first_of<R: Queued<L, K>>(&self, records: &Arena<K, R>, profile: ProfileKey) -> Option<K> {
-        let (_, key) = self.queues.get(profile.index())?.first(records)?;
+        let (_, key) = self.queues.get(profile)?.first(records)?;
         Some(key)
     }
 
@@ -213,7 +213,7 @@ impl<L, K: Key + Ord> ProfileQueues<L, K> {
                 (first, found) = (active.first, Some(active.profile));
             }
         }
-        self.queues[found?.index()].first(records)
+        self.queues[found?].first(records)
     }
 
     /// Returns the place of the first member of each fitting profile.
@@ -238,7 +238,7 @@ impl<L, K: Key + Ord> ProfileQueues<L, K> {
         records: &'a Arena<K, R>,
         profile: ProfileKey,
     ) -> impl Iterator<Item = K> + 'a {
-        let queue = self.queues.get(profile.index());
+        let queue = self.queues.get(profile);
         queue.into_iter().flat_map(|queue| {
             let returned = queue.returned.iter().map(|(_, key)| *key);
             queue.in_order.iter(records).chain(returned)
@@ -257,7 +257,7 @@ impl<L, K: Key + Ord> ProfileQueues<L, K> {
     /// Returns `true` if each queue is in order and its head is right; for the check of invariants.
     pub(crate) fn are_in_order<R: Queued<L, K>>(&self, records: &Arena<K, R>) -> bool {
         self.active.iter().enumerate().all(|(position, active)| {
-            let queue = &self.queues[active.profile.index()];
+            let queue = &self.queues[active.profile];
             let first = queue.first(records).map(|(first, _)| first);
             let places = queue.in_order.iter(records).map(|key| records[key].place());
             queue.position == position && first == Some(active.first) && places.is_sorted()
@@ -354,7 +354,7 @@ mod tests {
             let links = Links::default();
             let key = records.insert(Record { place, links });
             queues.push(&mut records, &profiles, profile, key);
-            assert_eq!(queues.queues[profile.index()].returned.len(), returned);
+            assert_eq!(queues.queues[profile].returned.len(), returned);
         }
     }
 

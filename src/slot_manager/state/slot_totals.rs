@@ -3,7 +3,7 @@
 use crate::ResourceProfile;
 use crate::config::{Measure, Quantity};
 
-use crate::slot_manager::collections::arena::Key;
+use crate::slot_manager::collections::pages::PagedTable;
 use crate::slot_manager::state::profile_queues::{ProfileKey, Profiles};
 use crate::slot_manager::state::slots::SlotPhase;
 
@@ -76,8 +76,8 @@ impl ProfileTotals {
 #[derive(Debug)]
 pub(crate) struct SlotTotals {
     measure: Measure,
-    /// Indexed by profile key.
-    by_profile: Vec<ProfileTotals>,
+    /// The totals of profiles with slots.
+    by_profile: PagedTable<ProfileKey, ProfileTotals>,
     registered: Quantity,
     promised: Quantity,
     /// The numbers of registered slots that are not free, by usage.
@@ -86,14 +86,11 @@ pub(crate) struct SlotTotals {
     has_lost_profile: bool,
 }
 
-/// The number of profiles whose memory is kept while there are no slots.
-const SPARE_PROFILES: usize = 1024;
-
 impl SlotTotals {
     pub(crate) fn new(measure: Measure) -> Self {
         Self {
             measure,
-            by_profile: Vec::new(),
+            by_profile: PagedTable::new(),
             registered: Quantity::default(),
             promised: Quantity::default(),
             not_free: [0; SlotUsage::ALL.len()],
@@ -119,17 +116,17 @@ impl SlotTotals {
 
     /// Removes a free slot.
     pub(crate) fn remove_slot(&mut self, profile: ProfileKey) {
-        let totals = &mut self.by_profile[profile.index()];
+        let totals = &mut self.by_profile[profile];
         totals.registered -= 1;
         let (one, is_empty) = (totals.one, totals.is_empty());
         self.registered -= one;
-        self.note_lost_profile(is_empty);
+        self.note_lost_profile(profile, is_empty);
     }
 
     /// Changes the usage of a slot.
     #[inline]
     pub(crate) fn move_slot(&mut self, profile: ProfileKey, before: SlotUsage, after: SlotUsage) {
-        let totals = &mut self.by_profile[profile.index()];
+        let totals = &mut self.by_profile[profile];
         if before != SlotUsage::Free {
             totals.not_free[before as usize] -= 1;
             self.not_free[before as usize] -= 1;
@@ -148,27 +145,23 @@ impl SlotTotals {
     }
 
     pub(crate) fn remove_promised(&mut self, profile: ProfileKey) {
-        let totals = &mut self.by_profile[profile.index()];
+        let totals = &mut self.by_profile[profile];
         totals.promised -= 1;
         let (one, is_empty) = (totals.one, totals.is_empty());
         self.promised -= one;
-        self.note_lost_profile(is_empty);
+        self.note_lost_profile(profile, is_empty);
     }
 
-    fn note_lost_profile(&mut self, is_empty: bool) {
-        self.has_lost_profile |= is_empty;
-        if is_empty && self.by_profile.len() > SPARE_PROFILES && self.registered.slots + self.promised.slots == 0 {
-            self.by_profile = Vec::new();
+    fn note_lost_profile(&mut self, profile: ProfileKey, is_empty: bool) {
+        if is_empty {
+            self.has_lost_profile = true;
+            self.by_profile.vacate(profile);
         }
     }
 
     /// Returns the totals of a profile to which a slot is added.
     fn totals_of(&mut self, profiles: &Profiles, profile: ProfileKey) -> &mut ProfileTotals {
-        if self.by_profile.len() <= profile.index() {
-            self.by_profile.resize(profile.index() + 1, ProfileTotals::default());
-        }
-        // The line above made room.
-        let totals = &mut self.by_profile[profile.index()];
+        let totals = self.by_profile.occupy(profile);
         if totals.is_empty() {
             totals.one = self.measure.of_slot(&profiles[profile]);
         }
@@ -204,13 +197,9 @@ impl SlotTotals {
 
     /// Returns all profiles with registered or promised slots.
     ///
-    /// Cost: O(highest number of distinct profiles so far).
+    /// Cost: O(profiles with slots + highest profile key / 64).
     pub(crate) fn profiles(&self) -> impl Iterator<Item = (ProfileKey, &ProfileTotals)> {
-        self.by_profile
-            .iter()
-            .enumerate()
-            .filter(|(_, totals)| !totals.is_empty())
-            .map(|(index, totals)| (ProfileKey::from_index(index), totals))
+        self.by_profile.iter()
     }
 
     /// Returns `true` if a registered or promised slot fits.

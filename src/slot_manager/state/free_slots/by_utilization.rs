@@ -6,6 +6,7 @@ use crate::resource_profile::Sketch;
 use super::{First, TaskManagerRecords};
 use crate::slot_manager::collections::arena::{Key, key};
 use crate::slot_manager::collections::linked_list::List;
+use crate::slot_manager::collections::pages::{PagedArena, PagedTable, shrink_if_sparse};
 use crate::slot_manager::collections::tournament_tree::{Contestant, TournamentTree};
 use crate::slot_manager::state::profile_queues::{ProfileKey, Profiles, Queued};
 use crate::slot_manager::state::slots::{Offered, Slot, SlotKey, Slots};
@@ -68,13 +69,11 @@ pub(crate) enum Prefer {
 #[derive(Debug)]
 pub(crate) struct UtilizationIndex {
     prefer: Prefer,
-    /// The list never shrinks, so every group key stays valid.
-    groups: Vec<Group>,
-    unused_groups: Vec<GroupKey>,
+    groups: PagedArena<GroupKey, Group>,
     /// The first group of each task manager, indexed by its key.
     by_task_manager: Vec<Option<GroupKey>>,
-    /// Indexed by profile key.
-    by_profile: Vec<ProfileGroups>,
+    /// The profiles with a group.
+    by_profile: PagedTable<ProfileKey, ProfileGroups>,
     /// The profiles with a group, in no particular order. A search reads little else.
     active: Vec<ActiveProfile>,
 }
@@ -131,10 +130,9 @@ impl UtilizationIndex {
     pub(crate) fn new(prefer: Prefer) -> Self {
         Self {
             prefer,
-            groups: Vec::new(),
-            unused_groups: Vec::new(),
+            groups: PagedArena::new(),
             by_task_manager: Vec::new(),
-            by_profile: Vec::new(),
+            by_profile: PagedTable::new(),
             active: Vec::new(),
         }
     }
@@ -150,27 +148,27 @@ impl UtilizationIndex {
     /// Returns the groups of a task manager: one for each profile of its offered slots.
     fn groups_of(&self, task_manager: TaskManagerKey) -> impl Iterator<Item = GroupKey> {
         let first = self.by_task_manager.get(task_manager.index()).copied().flatten();
-        std::iter::successors(first, |group| self.groups[group.index()].next)
+        std::iter::successors(first, |group| self.groups[*group].next)
     }
 
     fn group(&self, task_manager: TaskManagerKey, profile: ProfileKey) -> Option<GroupKey> {
         self.groups_of(task_manager)
-            .find(|group| self.groups[group.index()].profile == profile)
+            .find(|group| self.groups[*group].profile == profile)
     }
 
     fn rank(&self, group: &Group) -> Rank {
-        self.by_profile[group.profile.index()].groups.get(group.place)
+        self.by_profile[group.profile].groups.get(group.place)
     }
 
     fn set_rank(&mut self, group: GroupKey, rank: Rank) {
-        let Group { profile, place, .. } = self.groups[group.index()];
-        self.by_profile[profile.index()].groups.set(place, rank);
+        let Group { profile, place, .. } = self.groups[group];
+        self.by_profile[profile].groups.set(place, rank);
         self.update_best(profile);
     }
 
     /// Updates the best group of a profile.
     fn update_best(&mut self, profile: ProfileKey) {
-        let ProfileGroups { groups, position } = &self.by_profile[profile.index()];
+        let ProfileGroups { groups, position } = &self.by_profile[profile];
         if let Some(best) = groups.first() {
             self.active[*position].best = best;
             return;
@@ -178,8 +176,10 @@ impl UtilizationIndex {
         let position = *position;
         self.active.swap_remove(position);
         if let Some(moved) = self.active.get(position) {
-            self.by_profile[moved.profile.index()].position = position;
+            self.by_profile[moved.profile].position = position;
         }
+        self.by_profile.vacate(profile);
+        shrink_if_sparse(&mut self.active);
     }
 
     pub(crate) fn push(
@@ -195,7 +195,7 @@ impl UtilizationIndex {
         let group = self
             .group(task_manager, profile)
             .unwrap_or_else(|| self.add_group(profiles, task_managers, &slots[slot]));
-        self.groups[group.index()].slots.push_back(slots, slot);
+        self.groups[group].slots.push_back(slots, slot);
     }
 
     /// Adds an empty group for a slot.
@@ -206,13 +206,15 @@ impl UtilizationIndex {
         if self.by_task_manager.len() <= task_manager.index() {
             self.by_task_manager.resize(task_manager.index() + 1, None);
         }
-        if self.by_profile.len() <= profile.index() {
-            self.by_profile.resize_with(profile.index() + 1, ProfileGroups::default);
-        }
-        let unused = self.unused_groups.pop();
-        let group = unused.unwrap_or_else(|| GroupKey::from_index(self.groups.len()));
+        let group = self.groups.insert(Group {
+            slots: List::default(),
+            profile,
+            place: 0,
+            next: self.by_task_manager[task_manager.index()],
+        });
+        self.by_task_manager[task_manager.index()] = Some(group);
         let rank = Rank::new(self.ranked(&task_managers[task_manager]), slot.place(), group);
-        let of_profile = &mut self.by_profile[profile.index()];
+        let of_profile = self.by_profile.occupy(profile);
         if of_profile.groups.len() == 0 {
             of_profile.position = self.active.len();
             self.active.push(ActiveProfile {
@@ -221,16 +223,7 @@ impl UtilizationIndex {
                 profile,
             });
         }
-        let added = Group {
-            slots: List::default(),
-            profile,
-            place: of_profile.groups.insert(rank),
-            next: self.by_task_manager[task_manager.index()].replace(group),
-        };
-        match self.groups.get_mut(group.index()) {
-            Some(unused) => *unused = added,
-            None => self.groups.push(added),
-        }
+        self.groups[group].place = of_profile.groups.insert(rank);
         self.update_best(profile);
         group
     }
@@ -242,12 +235,12 @@ impl UtilizationIndex {
         let Some(group) = self.group(task_manager, profile) else {
             return;
         };
-        let members = &mut self.groups[group.index()].slots;
+        let members = &mut self.groups[group].slots;
         let was_first = members.head() == Some(slot);
         members.remove(slots, slot);
         match members.head() {
             Some(head) if was_first => {
-                let ranked = self.rank(&self.groups[group.index()]).ranked();
+                let ranked = self.rank(&self.groups[group]).ranked();
                 self.set_rank(group, Rank::new(ranked, slots[head].place(), group));
             }
             Some(_) => {}
@@ -258,17 +251,17 @@ impl UtilizationIndex {
     fn remove_group(&mut self, task_manager: TaskManagerKey, group: GroupKey) {
         let Group {
             profile, place, next, ..
-        } = self.groups[group.index()];
+        } = self.groups[group];
         let previous = self
             .groups_of(task_manager)
-            .find(|other| self.groups[other.index()].next == Some(group));
+            .find(|other| self.groups[*other].next == Some(group));
         match previous {
-            Some(previous) => self.groups[previous.index()].next = next,
+            Some(previous) => self.groups[previous].next = next,
             None => self.by_task_manager[task_manager.index()] = next,
         }
-        self.by_profile[profile.index()].groups.remove(place);
+        self.by_profile[profile].groups.remove(place);
         self.update_best(profile);
-        self.unused_groups.push(group);
+        self.groups.remove(group);
     }
 
     /// Returns the preferred slot among all fitting profiles.
@@ -283,7 +276,7 @@ impl UtilizationIndex {
                 found = Some(active);
             }
         }
-        self.groups[found?.best.group().index()].slots.head()
+        self.groups[found?.best.group()].slots.head()
     }
 
     /// Returns the preferred slot of each fitting profile.
@@ -301,8 +294,8 @@ impl UtilizationIndex {
 
     /// Returns the preferred slot of one profile.
     pub(crate) fn first_of(&self, profile: ProfileKey) -> Option<SlotKey> {
-        let best = self.by_profile.get(profile.index())?.groups.first()?;
-        self.groups[best.group().index()].slots.head()
+        let best = self.by_profile.get(profile)?.groups.first()?;
+        self.groups[best.group()].slots.head()
     }
 
     /// Updates the ranks of the groups of a task manager.
@@ -311,7 +304,7 @@ impl UtilizationIndex {
         let ranked = self.ranked(&task_managers[task_manager]);
         let mut at = self.groups_of(task_manager).next();
         while let Some(group) = at {
-            let record = &self.groups[group.index()];
+            let record = &self.groups[group];
             at = record.next;
             let first = self.rank(record).first();
             self.set_rank(group, Rank::new(ranked, first, group));
@@ -320,26 +313,33 @@ impl UtilizationIndex {
 
     /// Returns `true` if all ranks, trees and lists agree; for the check of invariants.
     pub(crate) fn is_in_order(&self, slots: &Slots, task_managers: &TaskManagerRecords) -> bool {
-        let ranked: usize = self.by_profile.iter().map(|of_profile| of_profile.groups.len()).sum();
+        let ranked: usize = self
+            .by_profile
+            .iter()
+            .map(|(_, of_profile)| of_profile.groups.len())
+            .sum();
         let listed = task_managers.iter().flat_map(|(key, task_manager)| {
             let ranked = self.ranked(task_manager);
             self.groups_of(key).map(move |group| (ranked, group))
         });
         let listed: Vec<_> = listed.collect();
         let is_ranked = |(ranked, key): &(u64, GroupKey)| {
-            let group = &self.groups[key.index()];
+            let group = &self.groups[*key];
             let first = group.slots.head().map(|head| slots[head].place());
             first.is_some_and(|first| self.rank(group) == Rank::new(*ranked, first, *key))
         };
         ranked == listed.len()
-            && ranked + self.unused_groups.len() == self.groups.len()
-            && self.by_profile.iter().all(|of_profile| of_profile.groups.is_in_order())
+            && ranked == self.groups.len()
+            && self
+                .by_profile
+                .iter()
+                .all(|(_, of_profile)| of_profile.groups.is_in_order())
             && listed.iter().all(is_ranked)
             && self.active.iter().enumerate().all(|(position, active)| {
-                let of_profile = &self.by_profile[active.profile.index()];
+                let of_profile = &self.by_profile[active.profile];
                 of_profile.position == position && of_profile.groups.first() == Some(active.best)
             })
-            && self.active.len() == self.by_profile.iter().filter(|it| it.groups.len() > 0).count()
+            && self.active.len() == self.by_profile.iter().filter(|(_, it)| it.groups.len() > 0).count()
     }
 
     /// Returns all offered slots with the profiles of their groups.
@@ -347,9 +347,9 @@ impl UtilizationIndex {
         let groups = self
             .by_task_manager
             .iter()
-            .flat_map(|first| std::iter::successors(*first, |group| self.groups[group.index()].next));
+            .flat_map(|first| std::iter::successors(*first, |group| self.groups[*group].next));
         groups.flat_map(move |group| {
-            let group = &self.groups[group.index()];
+            let group = &self.groups[group];
             group.slots.iter(slots).map(move |slot| (group.profile, slot))
         })
     }
