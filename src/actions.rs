@@ -103,17 +103,20 @@ pub trait ResourceManagerActions {
     ///
     /// The answer promises slots or none. A promise ends by any of these:
     ///
-    /// - Its slots register.
+    /// - Its slots register, or a worker that names it registers with any slot.
+    /// - A worker that names it is lost before it had a slot.
     /// - [`worker_failed`](crate::SlotManager::worker_failed) ends it.
     /// - Its withdrawal is [confirmed](Withdrawal::Confirmed).
     /// - The worker does not register within
     ///   [`worker_registration_timeout`](crate::SlotManagerConfig::worker_registration_timeout).
+    /// - At a limit, a worker that is here takes its room.
     ///
     /// # Errors
     /// The request that needs the slot fails. Its failure is the error of
     /// [`register_slot_request`](crate::SlotManager::register_slot_request) within that call, later
     /// a [`notify_allocation_failure`](Self::notify_allocation_failure). If no request needs the
-    /// slot, the error counts as [`Declined`](WorkerPromise::Declined).
+    /// slot, the error counts as [`Declined`](WorkerPromise::Declined). Each error is a failed start,
+    /// see [`max_start_failure_rate`](crate::SlotManagerConfig::max_start_failure_rate).
     fn allocate_resource(
         &mut self,
         worker_request: WorkerRequestId,
@@ -128,12 +131,14 @@ pub trait ResourceManagerActions {
     /// tell it from here.
     fn release_resource(&mut self, release: &ReleaseResource) -> Release;
 
-    /// Asks to withdraw a worker request whose promised slots are not needed any more, or exceed a
-    /// limit.
+    /// Asks to withdraw a worker request. The [cause](crate::message::WithdrawalCause) tells why.
     ///
-    /// Promised slots are not needed if no request is bound to them, and neither the minimum nor
-    /// redundancy needs them. The manager asks once, and again only if a request was bound to them
-    /// in between. Only a confirmed withdrawal ends the promise (FLINK-18229).
+    /// - [`NotNeeded`](crate::message::WithdrawalCause::NotNeeded): no request is bound to its
+    ///   promised slots, and neither the minimum nor redundancy needs them. The manager asks once,
+    ///   and again only if a request was bound to them in between. Only a confirmed withdrawal ends
+    ///   the promise (FLINK-18229).
+    /// - The other causes: the promise has ended already, and the answer changes nothing. Stop the
+    ///   start of the worker if you can.
     ///
     /// If the worker can only be cancelled later, answer [`TooLate`](Withdrawal::TooLate) now. Call
     /// [`worker_failed`](crate::SlotManager::worker_failed) once it is cancelled.

@@ -79,8 +79,9 @@ pub struct SlotManagerConfig {
     /// The time that a task manager is idle before it is released.
     ///
     /// A task manager is idle while none of its slots is in flight or allocated. If the release is
-    /// declined, the time starts again. Short values save workers. Long values save starts of
-    /// workers when the next job comes soon.
+    /// declined, the time starts again. It also starts again while a request that its slots fit
+    /// backs off, and while it has no slots yet and a request is bound to its promise. Short values
+    /// save workers. Long values save starts of workers when the next job comes soon.
     ///
     /// - Default: 30 s.
     /// - Keys: `resourcemanager.taskmanager-timeout`, else `slotmanager.taskmanager-timeout`.
@@ -89,31 +90,75 @@ pub struct SlotManagerConfig {
     pub task_manager_timeout: Duration,
     /// The time that a promised worker has to register.
     ///
-    /// After this time its promised slots end, and the requests bound to them request another
-    /// worker. A declined worker request is made again after the same time. Choose it above the
-    /// slowest start of a worker that you accept. Values that are too short start workers twice.
+    /// After this time its promised slots end, the resource manager is asked to withdraw the worker,
+    /// and the requests bound to the slots request another worker. A declined worker request is made
+    /// again after the same time.
     ///
-    /// - Default: 5 min.
+    /// Choose it above the slowest start of a worker that you accept. Values that are too short start
+    /// workers twice. Choose it below the request timeout, or requests fail before a worker is
+    /// requested again. [`start`](crate::SlotManager::start) logs a warning otherwise.
+    ///
+    /// - Default: 2 min.
     /// - Key: `resourcemanager.taskmanager-registration.timeout`.
-    /// - Zero: promises end the next time the manager is driven. Workers are then requested again,
-    ///   up to once per millisecond.
+    /// - Zero: promises end the next time the manager is driven. Each counts as a failed start, see
+    ///   [`max_start_failure_rate`](Self::max_start_failure_rate).
     /// - Maximum: promises do not expire, and declined worker requests are not made again.
     pub worker_registration_timeout: Duration,
+    /// The number of failed starts of workers within a minute that begins a start backoff.
+    ///
+    /// A start has failed if [`worker_failed`](crate::SlotManager::worker_failed) ended its promise,
+    /// if the worker did not register in time, or if the resource manager answered with an error.
+    /// The end of a promise that the manager asked to withdraw is no failure.
+    ///
+    /// During the backoff no worker is requested, and requests wait. From its end until a worker
+    /// registers, at most this number of worker requests are open at a time.
+    ///
+    /// Choose it above the number of starts that fail in a sound cluster.
+    ///
+    /// - Default: 10.
+    /// - Key: `resourcemanager.start-worker.max-failure-rate`. A fraction is rounded up.
+    /// - Zero: no start backoff. Worker requests and failures then alternate without a break if
+    ///   starts fail fast.
+    /// - Maximum: never reached.
+    pub max_start_failure_rate: u32,
+    /// The first start backoff. Each further backoff is twice as long, up to
+    /// [`max_retry_backoff`](Self::max_retry_backoff), until a worker registers.
+    ///
+    /// Choose it as long as a cluster usually needs to become ready for the next start.
+    ///
+    /// - Default: 3 s.
+    /// - Key: `resourcemanager.start-worker.retry-interval`.
+    /// - Zero: workers are requested again the next time the manager is driven.
+    /// - Maximum: after the first backoff begins, no worker is ever requested.
+    pub start_retry_interval: Duration,
     /// The first backoff after failed attempts. Each further backoff is twice as long.
     ///
-    /// A request is retried at once after its first failed attempt, and backs off after each
-    /// further one. A slot backs off when attempts of different allocations fail on it in a row.
+    /// - A request is retried at once after its first failed attempt. After each further one it
+    ///   backs off before another attempt on a worker that it was tried on. Meanwhile it takes a
+    ///   free slot of any other worker.
+    /// - A worker backs off with all its free slots if it is unreachable or does not answer, or if
+    ///   attempts of two different requests fail on it without an acknowledgement between. After the
+    ///   backoff one attempt at a time probes the worker, on one slot after the other. An
+    ///   acknowledgement ends the backoff of all slots, a failure begins the next one. A refusal may
+    ///   be the fault of the job. So before the end, a request of a job that the worker has not
+    ///   refused may probe it.
+    /// - A slot backs off by itself if attempts of different allocations fail on it in a row, while
+    ///   its worker acknowledges others. A request of a job that it has not refused may still use
+    ///   it.
+    ///
     /// Short values notice early that a task executor has recovered. Long values spare a broken
     /// one.
     ///
     /// - Default: 50 ms.
     /// - Key: `slotmanager.retry-backoff.initial`.
     /// - Zero: the first backoff ends the next time the manager is driven, the second lasts 1 ms.
-    /// - Maximum: a request that backs off waits for its timeout.
+    /// - Maximum: a request that backs off waits for a worker that it was not tried on, or for its
+    ///   timeout. A worker that was unreachable is not used until it registers again.
     pub retry_backoff: Duration,
     /// The longest backoff. It must be at least [`retry_backoff`](Self::retry_backoff).
     ///
-    /// Choose it well below the request timeout, so that a request has several attempts.
+    /// Choose it well below the request timeout, so that a request has several attempts. A worker
+    /// that recovers is used again after this time at the latest.
     ///
     /// - Default: 10 s.
     /// - Key: `slotmanager.retry-backoff.max`.
@@ -250,7 +295,9 @@ impl Default for SlotManagerConfig {
             request_timeout: Duration::from_secs(300),
             rpc_timeout: Duration::from_secs(10),
             task_manager_timeout: Duration::from_secs(30),
-            worker_registration_timeout: Duration::from_secs(300),
+            worker_registration_timeout: Duration::from_secs(120),
+            max_start_failure_rate: 10,
+            start_retry_interval: Duration::from_secs(3),
             retry_backoff: Duration::from_millis(50),
             max_retry_backoff: Duration::from_secs(10),
             max_pending_requests: None,
@@ -323,6 +370,19 @@ impl SlotManagerConfig {
         self.workers.as_ref().map_or(Ok(()), WorkerPolicy::validate)
     }
 
+    /// Logs a warning if requests fail before a worker that did not come is requested again.
+    pub(crate) fn warn_if_workers_are_late(&self) {
+        let (registration, request) = (self.worker_registration_timeout, self.request_timeout);
+        if registration >= request && request < Duration::MAX {
+            tracing::warn!(
+                ?registration,
+                ?request,
+                "the worker registration timeout is not below the request timeout: if a worker does not come, \
+                 requests fail before another is requested"
+            );
+        }
+    }
+
     /// Sets [`request_timeout`](Self::request_timeout).
     #[must_use]
     pub fn with_request_timeout(mut self, timeout: Duration) -> Self {
@@ -348,6 +408,20 @@ impl SlotManagerConfig {
     #[must_use]
     pub fn with_worker_registration_timeout(mut self, timeout: Duration) -> Self {
         self.worker_registration_timeout = timeout;
+        self
+    }
+
+    /// Sets [`max_start_failure_rate`](Self::max_start_failure_rate).
+    #[must_use]
+    pub fn with_max_start_failure_rate(mut self, failures: u32) -> Self {
+        self.max_start_failure_rate = failures;
+        self
+    }
+
+    /// Sets [`start_retry_interval`](Self::start_retry_interval).
+    #[must_use]
+    pub fn with_start_retry_interval(mut self, interval: Duration) -> Self {
+        self.start_retry_interval = interval;
         self
     }
 

@@ -128,7 +128,12 @@ impl std::fmt::Display for Conflict {
 ///
 /// /// Returns `true` if the worker must be stopped, because it would be refused again.
 /// fn must_stop_worker(error: &RegistrationError) -> bool {
-///     !matches!(error, RegistrationError::NotStarted(_) | RegistrationError::OtherLeader { .. })
+///     !matches!(
+///         error,
+///         RegistrationError::NotStarted(_)
+///             | RegistrationError::OtherLeader { .. }
+///             | RegistrationError::Superseded { .. }
+///     )
 /// }
 ///
 /// assert!(must_stop_worker(&RegistrationError::LimitReached { limit: Limit::Slots }));
@@ -165,6 +170,13 @@ pub enum RegistrationError {
         registered: ResourceId,
         /// The worker that tried to register with it.
         resource_id: ResourceId,
+    },
+    /// The registration is late: another instance of the worker has replaced this one. Drop it. The
+    /// worker itself is registered or was lost since.
+    #[error("instance {instance_id} was replaced by a later registration of its worker")]
+    Superseded {
+        /// The instance that was replaced.
+        instance_id: InstanceId,
     },
     /// The report is invalid as a whole. Refuse the worker: its messages are wrong.
     #[error(transparent)]
@@ -235,20 +247,22 @@ pub enum SlotAllocationError {
         /// The job of that allocation.
         job_id: JobId,
     },
-    /// The task executor refused.
+    /// The task executor refused. That may be the fault of the request: the worker backs off only
+    /// if it refuses two different requests in a row.
     #[error("refused by the task executor: {reason}")]
     Rejected {
         /// The reason of the task executor.
         reason: Arc<str>,
     },
-    /// The task executor could not be reached, or its answer was lost.
+    /// The task executor could not be reached, or its answer was lost. The worker backs off.
     #[error("the task executor cannot be reached: {reason}")]
     Unreachable {
         /// The failure of the connection.
         reason: Arc<str>,
     },
     /// The task executor did not answer within
-    /// [`rpc_timeout`](crate::SlotManagerConfig::rpc_timeout). The manager detects this itself.
+    /// [`rpc_timeout`](crate::SlotManagerConfig::rpc_timeout). The manager detects this itself, and
+    /// the worker backs off.
     #[error("the task executor did not answer in time")]
     Timeout,
 }

@@ -209,8 +209,9 @@ impl<G> TaskExecutorConnection<G> {
 
     /// Sets the worker request that this worker was started for.
     ///
-    /// Its slots then fulfil only the promised slots of that worker request. A worker request of
-    /// another leadership is ignored: the worker counts as one that names none.
+    /// Its first slots then end the whole promise of that worker request, and fulfil no other. A
+    /// worker request that is not open any more, or of another leadership, is ignored: the worker
+    /// counts as one that names none.
     #[must_use]
     pub fn with_worker_request(mut self, worker_request: WorkerRequestId) -> Self {
         self.worker_request = Some(worker_request);

@@ -208,8 +208,9 @@
 //! 1. notifications, by slot
 //! 2. frees
 //! 3. slot requests, oldest request first
-//! 4. worker requests, oldest request first
-//! 5. release checks and releases
+//! 4. withdrawals of workers whose promises have ended
+//! 5. worker requests, oldest request first
+//! 6. release checks and releases
 //!
 //! Answers at hand may cause another such round. Once no effect is left, the manager reconciles:
 //!
@@ -288,8 +289,11 @@
 //! | worker request | one call of [`allocate_resource`](ResourceManagerActions::allocate_resource) |
 //! | promised slots | the slots that a requested worker will bring |
 //! | bound | a waiting request with a promised slot, or that promised slot |
-//! | back off | to wait after failures, longer from try to try |
-//! | deferred | a worker request that a limit or the recovery does not allow yet |
+//! | back off | to wait after failures, longer from try to try; requests, slots and workers do |
+//! | probe | the one attempt that a worker gets during or after its backoff |
+//! | tried on a worker | a request whose attempts failed on this registration of the worker |
+//! | suspect | a job of which attempts for two requests failed in a row, until its next grant |
+//! | deferred | a worker request that a limit, the recovery or the start backoff does not allow yet |
 //! | reconcile | the end of a call: fail, withdraw, release and request what the state asks for |
 //!
 //! # Features
@@ -306,8 +310,9 @@
 //! # Logging
 //!
 //! The manager logs through [`tracing`] with structured fields. Level info: the life cycle, task
-//! managers and promised workers. Level warn: failed attempts, expiries, lost grants, refused
-//! reports, limits and missing revisions. Level debug: single requests.
+//! managers, promised workers, and workers and jobs that recover. Level warn: failed attempts,
+//! workers that back off, suspect jobs, expiries, lost grants, refused reports, limits, start
+//! backoffs and missing revisions. Level debug: single requests.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 // No input ends the process, and no number is truncated silently: each exception has its proof

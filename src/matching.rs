@@ -10,7 +10,8 @@ use crate::ResourceProfile;
 ///
 /// All strategies compare one candidate for each distinct profile among the free slots, and never
 /// look at each slot. A slot that becomes free has no choice: it goes to the oldest waiting request
-/// that it fits.
+/// that it fits. Requests that were tried on its worker, and requests of suspect jobs, come after
+/// others.
 ///
 /// ```
 /// use slot_manager::matching::SlotMatchingStrategy;

@@ -22,7 +22,7 @@ use crate::{AllocationId, InstanceId, SlotId, Timestamp};
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum AllocationStatus {
-    /// The request waits for a slot, or backs off before the next attempt.
+    /// The request waits for a slot, or backs off after failed attempts.
     Waiting,
     /// An attempt is in flight: the task executor has not answered yet.
     InFlight {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
+use crate::view::WorkerBackoff;
 use crate::{InstanceId, ResourceId, Timestamp};
 
 mod counters;
@@ -94,8 +95,8 @@ impl fmt::Display for Resources {
 pub struct SlotOverview {
     /// All registered slots: the sum of the four below.
     pub registered: Resources,
-    /// Free slots, including slots that back off after failed attempts. Those of blocked task
-    /// managers are not included.
+    /// Free slots, including slots that back off after failed attempts, by themselves or with their
+    /// worker. Those of blocked task managers are not included.
     pub free: Resources,
     /// Free slots of blocked task managers.
     pub blocked: Resources,
@@ -152,6 +153,9 @@ pub struct Overview {
     pub task_managers: usize,
     /// The number of registered task managers that are blocked.
     pub blocked_task_managers: usize,
+    /// The number of registered task managers that back off after failed attempts, or wait for a
+    /// probe.
+    pub backing_off_task_managers: usize,
     /// The slots of all registered task managers.
     pub slots: SlotOverview,
     /// The promised slots, bound and unbound.
@@ -162,6 +166,9 @@ pub struct Overview {
     pub unbound_promised_slots: usize,
     /// The number of requests that are not granted: waiting, backing off or in flight.
     pub pending_requests: usize,
+    /// The number of jobs of which attempts for two requests failed in a row, without a grant
+    /// since.
+    pub suspect_jobs: usize,
     /// The numbers of events so far.
     pub counters: Counters,
 }
@@ -180,6 +187,8 @@ pub struct TaskManagerOverview {
     pub instance_id: InstanceId,
     /// `true` if the task manager is blocked.
     pub is_blocked: bool,
+    /// The backoff of the worker; `None` while its slots are offered.
+    pub backoff: Option<WorkerBackoff>,
     /// The time since when none of its slots is used; `None` while one is used.
     pub idle_since: Option<Timestamp>,
     /// The slots of the task manager.
@@ -234,21 +243,28 @@ impl fmt::Display for Overview {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let counters = &self.counters;
         let failed = &counters.requests_failed;
-        writeln!(
+        write!(
             f,
-            "task managers {} ({} blocked)",
+            "task managers {} ({} blocked",
             self.task_managers, self.blocked_task_managers
         )?;
+        if self.backing_off_task_managers > 0 {
+            write!(f, ", {} backing off", self.backing_off_task_managers)?;
+        }
+        writeln!(f, ")")?;
         writeln!(f, "{}", self.slots)?;
         writeln!(
             f,
             "promised    {}, {} unbound",
             self.promised, self.unbound_promised_slots
         )?;
+        write!(f, "requests    pending {}", self.pending_requests)?;
+        if self.suspect_jobs > 0 {
+            write!(f, ", suspect jobs {}", self.suspect_jobs)?;
+        }
         writeln!(
             f,
-            "requests    pending {}; so far accepted {}, served {}, cancelled {}, retried {}",
-            self.pending_requests,
+            "; so far accepted {}, served {}, cancelled {}, retried {}",
             counters.requests_accepted,
             counters.requests_served,
             counters.requests_cancelled,

@@ -9,6 +9,8 @@ mod measures;
 #[cfg(feature = "serde")]
 mod serialized;
 
+pub(crate) use self::measures::Waste;
+
 pub use self::amounts::{ResourceAmounts, ResourceProfileKind};
 
 /// The units in which one core, or one unit of an extended resource, is counted.

@@ -6,12 +6,14 @@
 mod explanation;
 mod page;
 mod snapshot;
+mod worker_backoff;
 
 pub use self::explanation::{Explanation, FittingSlots, RequestExplanation, TooSmallSlots, WaitReason};
 pub use self::page::{Page, PageCursor};
 pub use self::snapshot::{
     PendingSlotRequestSnapshot, PromisedSlotSnapshot, TaskManagerSlotSnapshot, TaskManagerSnapshot,
 };
+pub use self::worker_backoff::{BackoffReason, WorkerBackoff};
 pub use crate::slot_manager::queries::views::{
     PendingSlotRequest, PromisedSlot, SlotState, TaskManagerRegistration, TaskManagerSlot,
 };

@@ -1,8 +1,8 @@
 //! Requests, attempts and profiles leave nothing behind: the manager holds as much memory after
 //! millions as after the first tenth, and as before a peak of distinct profiles.
 //!
-//! `cargo test --release --test bounded_memory` makes ten million requests and 300,000 profiles.
-//! Without optimisation they would take half a minute, so it makes a tenth.
+//! `cargo test --release --test bounded_memory` makes ten million requests, a million attempts and
+//! 300,000 profiles. Without optimisation they would take minutes, so it makes a tenth.
 //!
 //! There is one test, because the allocator counts for the whole process.
 
@@ -40,7 +40,7 @@ use crate::outside::{Count, Counter, Manager, Prompt, started, started_with};
 /// The number of requests at a time.
 const WAVE: usize = 1_000;
 const CANCELLED: usize = if cfg!(debug_assertions) { 1_000_000 } else { 10_000_000 };
-const ATTEMPTS: usize = 1_000_000;
+const ATTEMPTS: usize = if cfg!(debug_assertions) { 100_000 } else { 1_000_000 };
 
 /// After the first tenth every table has reached its final size.
 const FIRST: usize = 10;
@@ -134,8 +134,8 @@ fn attempts_that_fail() {
     };
     let most_held_first = most_held_until(ATTEMPTS / FIRST);
     let most_held_later = most_held_until(ATTEMPTS);
-    // The number of requests and slots that back off at a time varies a little. One percent is
-    // 0.003 bytes for each attempt.
+    // The number of requests and workers that back off at a time varies a little. One percent is
+    // 0.003 bytes for each of a million attempts.
     assert!(
         most_held_later <= most_held_first + most_held_first / 100,
         "{most_held_later} bytes are held, at most {most_held_first} in the first tenth"
@@ -144,7 +144,7 @@ fn attempts_that_fail() {
     assert_eq!(manager.check_invariants(), Ok(()));
 }
 
-/// A cluster with a tenth as many slots as requests, so that slots and requests back off.
+/// A cluster with a tenth as many slots as requests, so that workers and requests back off.
 fn refusing_cluster(attempts: &Rc<Cell<usize>>) -> (Manager<Refusing>, Counter) {
     let config = SlotManagerConfig::default()
         .with_request_timeout(Duration::MAX)

@@ -187,6 +187,44 @@ fn problems_are_logged_at_warn() {
     expect_line(&lines, Level::WARN, &[&one, "not granted within 10s"]);
 }
 
+/// Checks that the lines logged at `level` contain these parts, in this order.
+#[track_caller]
+fn expect_lines(lines: &[Line], level: Level, parts: &[[&str; 2]]) {
+    let seen: Vec<_> = lines.iter().filter(|line| line.level == level).collect();
+    assert_eq!(seen.len(), parts.len(), "{lines:#?}");
+    for (line, parts) in seen.iter().zip(parts) {
+        for part in parts {
+            assert!(line.text.contains(part), "{part:?} is not in {:?}", line.text);
+        }
+    }
+}
+
+#[test]
+fn backoffs_of_workers_and_suspect_jobs_are_logged_at_warn_and_their_ends_at_info() {
+    // given: 1 was refused, and 2 is in flight
+    let mut fixture = started(patient());
+    let gateway = fixture.register_by_hand("tm", 7, &report("tm", &[None]));
+    fixture.request(1, &small());
+    fixture.request(2, &small());
+    fixture.answer(&gateway, 1, rejected());
+    let (two, of_job) = (allocation(2).to_string(), job(1).to_string());
+
+    // when, then
+    let lines = logged(|| fixture.answer(&gateway, 2, rejected()));
+    let worker = ["worker backs off", "resource_id=tm until=+50ms"];
+    expect_lines(
+        &lines,
+        Level::WARN,
+        &[["attempt failed", &two], ["job is suspect", &of_job], worker],
+    );
+
+    // when, then: the probe succeeds
+    fixture.advance(Duration::from_millis(50));
+    let lines = logged(|| fixture.answer(&gateway, 3, acknowledged()));
+    let worker = ["worker serves again", "resource_id=tm"];
+    expect_lines(&lines, Level::INFO, &[["job is suspect no more", &of_job], worker]);
+}
+
 /// B.39, B.26: a task executor may give the same answer twice.
 #[test]
 fn slot_that_is_occupied_by_the_request_itself_is_not_logged_at_warn() {
@@ -207,6 +245,23 @@ fn slot_that_is_occupied_by_the_request_itself_is_not_logged_at_warn() {
         Level::WARN,
         &["tm_1", &allocation(2).to_string(), &allocation(9).to_string()],
     );
+}
+
+#[test]
+fn start_warns_of_workers_that_may_come_later_than_their_requests_wait() {
+    // given
+    let timeouts = |request: u64, registration: u64| {
+        patient()
+            .with_request_timeout(Duration::from_secs(request))
+            .with_worker_registration_timeout(Duration::from_secs(registration))
+    };
+    let mut late = observed(timeouts(300, 300));
+    let mut in_time = observed(timeouts(300, 299));
+
+    // when, then
+    let lines = logged(|| late.start(1));
+    expect_line(&lines, Level::WARN, &["registration=300s", "request=300s"]);
+    assert!(logged(|| in_time.start(1)).iter().all(|line| line.level > Level::WARN));
 }
 
 /// B.39

@@ -92,7 +92,7 @@ pub enum ConfigError {
         value: String,
         /// The reason.
         #[source]
-        error: WorkerDescriptionError,
+        error: Box<WorkerDescriptionError>,
     },
     /// A minimum or the redundancy needs more workers than a limit allows. Whole workers count.
     #[error("{wanted}: {value:?} needs {workers} workers, more than {}: {limit_value:?} allows", .limit.key())]

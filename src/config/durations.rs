@@ -56,7 +56,6 @@ fn nanoseconds_of_unit(unit: &str) -> Option<u128> {
     }
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "the remainder is below a billion")]
 fn from_nanoseconds(nanoseconds: u128) -> Option<Duration> {
     let seconds = u64::try_from(nanoseconds / NANOSECONDS_PER_SECOND).ok()?;
     Some(Duration::new(seconds, (nanoseconds % NANOSECONDS_PER_SECOND) as u32))

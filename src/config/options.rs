@@ -20,6 +20,8 @@ pub(super) mod keys {
     pub(in crate::config) const TASK_MANAGER_TIMEOUT: [&str; 2] =
         ["resourcemanager.taskmanager-timeout", "slotmanager.taskmanager-timeout"];
     pub(in crate::config) const WORKER_REGISTRATION_TIMEOUT: &str = "resourcemanager.taskmanager-registration.timeout";
+    pub(in crate::config) const MAX_START_FAILURE_RATE: &str = "resourcemanager.start-worker.max-failure-rate";
+    pub(in crate::config) const START_RETRY_INTERVAL: &str = "resourcemanager.start-worker.retry-interval";
     pub(in crate::config) const RETRY_BACKOFF: &str = "slotmanager.retry-backoff.initial";
     pub(in crate::config) const MAX_RETRY_BACKOFF: &str = "slotmanager.retry-backoff.max";
     pub(in crate::config) const MAX_PENDING_REQUESTS: &str = "slotmanager.pending-requests.max";
@@ -210,6 +212,8 @@ impl SlotManagerConfig {
     fn read(&mut self, key: &str, value: &str) -> Result<bool, ConfigError> {
         match key {
             keys::WORKER_REGISTRATION_TIMEOUT => self.worker_registration_timeout = parse_duration(key, value)?,
+            keys::MAX_START_FAILURE_RATE => self.max_start_failure_rate = parse_rate(key, value)?,
+            keys::START_RETRY_INTERVAL => self.start_retry_interval = parse_duration(key, value)?,
             keys::RETRY_BACKOFF => self.retry_backoff = parse_duration(key, value)?,
             keys::MAX_RETRY_BACKOFF => self.max_retry_backoff = parse_duration(key, value)?,
             keys::MAX_PENDING_REQUESTS => self.max_pending_requests = parse_limit(key, value, NUMBER_OF_REQUESTS)?,
@@ -432,7 +436,7 @@ impl WorkerOptions {
         ConfigError::WorkerDescription {
             key: key.to_owned(),
             value: self.given(key),
-            error,
+            error: Box::new(error),
         }
     }
 
@@ -484,6 +488,19 @@ fn parse_seed(key: &str, value: &str) -> Result<Option<u64>, ConfigError> {
 
 fn parse_number<T: FromStr>(key: &str, value: &str) -> Result<T, ConfigError> {
     value.trim().parse().map_err(|_| invalid(key, value, "a number"))
+}
+
+/// Parses a rate, which is a whole number here. Flink's may have a fraction, which is rounded up.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "the value is in the range of the type"
+)]
+fn parse_rate(key: &str, value: &str) -> Result<u32, ConfigError> {
+    let rate = value.trim().parse().ok().map(f64::ceil);
+    rate.filter(|rate| (0.0..=f64::from(u32::MAX)).contains(rate))
+        .map(|rate| rate as u32)
+        .ok_or_else(|| invalid(key, value, "a number of failures per minute"))
 }
 
 fn parse_bool(key: &str, value: &str) -> Result<bool, ConfigError> {

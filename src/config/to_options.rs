@@ -53,6 +53,8 @@ impl SlotManagerConfig {
         options.duration(rpc_timeout, self.rpc_timeout);
         options.duration(task_manager_timeout, self.task_manager_timeout);
         options.duration(keys::WORKER_REGISTRATION_TIMEOUT, self.worker_registration_timeout);
+        options.value(keys::MAX_START_FAILURE_RATE, self.max_start_failure_rate);
+        options.duration(keys::START_RETRY_INTERVAL, self.start_retry_interval);
         options.duration(keys::RETRY_BACKOFF, self.retry_backoff);
         options.duration(keys::MAX_RETRY_BACKOFF, self.max_retry_backoff);
         options.limit(keys::MAX_PENDING_REQUESTS, self.max_pending_requests);

@@ -58,7 +58,7 @@ pub enum WorkerDescriptionError {
         /// The profile of each slot.
         slot_profile: ResourceProfile,
         /// The total of all slots.
-        total: ResourceProfile,
+        total: Box<ResourceProfile>,
     },
 }
 
@@ -207,7 +207,7 @@ mod serialized {
             Err(WorkerDescriptionError::OtherTotal {
                 slots,
                 slot_profile,
-                total,
+                total: Box::new(total),
             })
         }
     }

@@ -56,7 +56,8 @@ pub struct WorkerPolicy {
     /// The number of slots that the manager keeps up, registered or promised, even without any job.
     ///
     /// Workers are requested until the minimum is reached, and idle task managers that it needs are
-    /// kept. Slots of blocked task managers do not count. Whole workers are requested, so a few
+    /// kept. While a limit defers a worker request, a task manager that fits no waiting request is
+    /// not kept: a worker of another shape takes its room. Slots of blocked task managers do not count. Whole workers are requested, so a few
     /// slots more can result. The minimum must fit within the limits. Choose it so that the first
     /// job does not have to wait for the start of workers.
     ///
@@ -95,7 +96,8 @@ pub struct WorkerPolicy {
     ///
     /// - Worker requests beyond the limit are deferred.
     /// - New task managers beyond the limit are refused. Those that fulfil a promise, hold an
-    ///   allocation or register again are admitted, see
+    ///   allocation or register again are admitted. Those that would serve a waiting request take
+    ///   the room of promised workers. See
     ///   [`register_task_manager`](crate::SlotManager::register_task_manager).
     /// - Later reports of registered task managers are always applied.
     ///
@@ -134,7 +136,8 @@ pub struct WorkerPolicy {
     /// The number of workers whose slots are kept free while at least one slot is used.
     ///
     /// If a task manager fails, its jobs can go on at once in these slots. While no slot is used,
-    /// there is no redundancy (FLINK-18625). The redundancy must fit within the limits. Choose it
+    /// there is no redundancy (FLINK-18625). As with the [minimum](Self::min_slots), it keeps no
+    /// task manager whose room a worker of another shape needs. The redundancy must fit within the limits. Choose it
     /// for the number of task managers that may fail at one time.
     ///
     /// - Default: 0.

@@ -32,7 +32,8 @@ use crate::{AllocationId, InstanceId, JobId, ResourceId, ResourceProfile, SlotId
 #[non_exhaustive]
 pub enum WorkerPromise {
     /// A worker with slots of these profiles will come. As many waiting requests as fit are bound
-    /// to them.
+    /// to them. If it names its worker request and brings fewer slots, the others are not awaited any
+    /// more.
     ///
     /// If no slot fits the request that needs the worker, that request counts as declined. If the
     /// slots exceed a limit, the whole promise counts as declined and the manager asks to withdraw
@@ -75,7 +76,14 @@ pub enum WithdrawalCause {
     /// No request is bound to its slots, and neither the minimum nor redundancy needs them.
     #[error("its slots are not needed any more")]
     NotNeeded,
-    /// The promised slots would exceed a limit.
+    /// The worker did not register within the
+    /// [registration timeout](crate::SlotManagerConfig::worker_registration_timeout). Its promise has
+    /// ended, also if it is too late to withdraw the worker.
+    #[error("it did not register in time")]
+    RegistrationTimeout,
+    /// The promised slots would exceed a limit: when they were promised, or since a worker has
+    /// registered that takes their room. The promise has ended, also if it is too late to withdraw
+    /// the worker.
     #[error("its slots would exceed the {limit} limit")]
     LimitReached {
         /// The limit.
@@ -89,7 +97,7 @@ pub enum WithdrawalCause {
 pub enum Withdrawal {
     /// The worker will not come.
     Confirmed,
-    /// The worker is on its way. Its slots stay promised.
+    /// The worker is on its way. Its slots stay promised, unless the promise has ended already.
     TooLate,
 }
 

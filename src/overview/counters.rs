@@ -38,6 +38,11 @@ pub struct Counters {
     pub requests_failed: FailureCounters,
     /// Failed attempts, after which their requests tried again. An occupied slot is no failure.
     pub requests_retried: u64,
+    /// Backoffs of workers that could not be reached, did not answer, or refused two requests in a
+    /// row.
+    pub worker_backoffs: u64,
+    /// Jobs that became suspect, because attempts for two of their requests failed in a row.
+    pub jobs_suspected: u64,
     /// Lost grants.
     pub grants_lost: u64,
     /// Worker requests.
@@ -45,9 +50,10 @@ pub struct Counters {
     /// Worker requests that were refused or declined, or whose promise exceeded a limit or brought
     /// no slot that fits.
     pub workers_declined: u64,
-    /// Worker requests that were withdrawn.
+    /// Worker requests whose withdrawal was confirmed. Those that had expired count below.
     pub workers_withdrawn: u64,
-    /// Worker requests whose worker failed or did not register in time.
+    /// Worker requests whose worker failed, was lost before it had a slot, or did not register in
+    /// time.
     pub promises_broken: u64,
     /// Idle task managers that were released.
     pub task_managers_released: u64,
@@ -87,6 +93,8 @@ impl Counters {
             requests_cancelled,
             requests_failed,
             requests_retried,
+            worker_backoffs,
+            jobs_suspected,
             grants_lost,
             workers_requested,
             workers_declined,
@@ -113,6 +121,8 @@ impl Counters {
             ("requests_failed_unfulfillable", unfulfillable),
             ("requests_failed_held_by_another_job", held_by_another_job),
             ("requests_retried", requests_retried),
+            ("worker_backoffs", worker_backoffs),
+            ("jobs_suspected", jobs_suspected),
             ("grants_lost", grants_lost),
             ("workers_requested", workers_requested),
             ("workers_declined", workers_declined),

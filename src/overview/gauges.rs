@@ -66,11 +66,13 @@ impl Overview {
         let Self {
             task_managers,
             blocked_task_managers,
+            backing_off_task_managers,
             slots,
             promised,
             bound_promised_slots,
             unbound_promised_slots,
             pending_requests,
+            suspect_jobs,
             counters: _,
         } = self;
         let SlotOverview {
@@ -83,9 +85,11 @@ impl Overview {
         let records = [
             ("task_managers", *task_managers),
             ("task_managers_blocked", *blocked_task_managers),
+            ("task_managers_backing_off", *backing_off_task_managers),
             ("promised_slots_bound", *bound_promised_slots),
             ("promised_slots_unbound", *unbound_promised_slots),
             ("requests_pending", *pending_requests),
+            ("jobs_suspect", *suspect_jobs),
         ];
         let slots = [
             gauges_of_slots!(registered, "registered"),

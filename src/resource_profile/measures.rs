@@ -98,6 +98,7 @@ impl ResourceProfile {
     /// Returns the waste of a slot with this profile that fits a request.
     ///
     /// `UNKNOWN` wastes nothing. `ANY` wastes most, because it fits every other request.
+    #[inline]
     pub(crate) fn waste(&self, required: &Self) -> Waste {
         let amounts = match &self.0 {
             Kind::Unknown => return Waste::NOTHING,

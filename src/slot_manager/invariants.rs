@@ -9,7 +9,8 @@ use crate::slot_manager::state::allocations::AllocationEntry;
 use crate::slot_manager::state::core::Core;
 use crate::slot_manager::state::requests::{RequestPhase, WorkerAsk};
 use crate::slot_manager::state::slot_totals::{SlotTotals, SlotUsage};
-use crate::slot_manager::state::slots::{RpcState, SlotPhase};
+use crate::slot_manager::state::slots::{RpcState, SlotKey, SlotPhase};
+use crate::slot_manager::state::task_managers::TaskManagerKey;
 
 #[cfg(test)]
 mod tests;
@@ -33,18 +34,23 @@ impl<A, G: TaskExecutorGateway, E: ScheduledExecutor> SlotManager<A, G, E> {
     /// Checks the invariants, which hold between any two calls. It is meant for tests.
     ///
     /// 1. A slot is in one state, and in the free index iff it is offered. No offered slot fits a
-    ///    waiting request that is not backing off.
+    ///    waiting request that may take it, and none fits a request that backs off and was not
+    ///    tried on the worker. The same holds for the slot of an admitted probe, and for a slot that
+    ///    backs off by itself and admits the request. No slot of a worker that backs off is offered.
+    ///    Failing workers are registered, and the numbers of suspect jobs and of their requests
+    ///    equal a recount.
     /// 2. An allocation id is at most one of waiting, in flight and granted. A request in flight
     ///    and its slot refer to each other. A granted slot is held by its allocation.
     /// 3. Every slot belongs to one live registration, which lists it. There is one registration
-    ///    for each resource id. All totals equal a recount. A free slot is blocked iff its task
-    ///    manager is.
+    ///    for each resource id, and none of a replaced instance. All totals equal a recount. A free
+    ///    slot is blocked iff its task manager is.
     /// 4. `idle_since` is set iff no slot of the task manager is in flight or allocated.
     /// 5. A pending request has one live deadline. Its queue and its timer match its phase. All
     ///    queues and deadlines are in order.
     /// 6. Bindings to promised slots are one to one, and no unbound promised slot fits an unbound
-    ///    request. A worker request is surplus only without bound requests. A request is deferred
-    ///    only while the recovery or a limit forbids another worker.
+    ///    request. A worker request is surplus only without bound requests. No promise is kept by a
+    ///    worker that names it and has slots. A request is deferred only while the recovery, the
+    ///    start backoff or a limit forbids another worker.
     /// 7. Kept task managers and open release checks are disjoint, and only about idle task
     ///    managers. A slot in flight has an awaited answer. No effect is left to flush, and no work
     ///    to commit.
@@ -74,6 +80,7 @@ impl<A, G: TaskExecutorGateway, E: ScheduledExecutor> SlotManager<A, G, E> {
         check_releases(core)?;
         check_worker_policy(core)?;
         check_free_index(core)?;
+        check_failures(core)?;
         check_allocations(core)?;
         check_requests(core)?;
         check_task_managers(core)?;
@@ -103,7 +110,9 @@ impl<A, G: TaskExecutorGateway, E: ScheduledExecutor> SlotManager<A, G, E> {
                 core.slots.len() + core.requests.records.len() + core.task_managers.records.len() == 0
                     && core.allocations.len() + core.promises.len() == 0
                     && core.blocking.workers.is_empty()
+                    && core.failing_workers.is_empty()
                     && core.releases.is_empty()
+                    && core.superseded.is_empty()
                     && core.worker_policy.earliest() == Timestamp::MAX
                     && self.armed_for() == Timestamp::MAX,
                 "the manager is not started, but not empty: {self:?}"
@@ -129,6 +138,11 @@ fn check_slots(core: &Core) -> Check {
             SlotPhase::Offered { .. } | SlotPhase::BackingOff { .. } => ensure!(
                 !core.is_blocked(slot.task_manager),
                 "slot {} is offered or backs off, but its task manager is blocked",
+                core.slot_id(key)
+            ),
+            SlotPhase::WorkerBackoff => ensure!(
+                core.failing_workers.backoff(slot.task_manager).is_some() && !core.is_blocked(slot.task_manager),
+                "slot {} waits for its worker, which does not back off or is blocked",
                 core.slot_id(key)
             ),
             SlotPhase::Blocked => ensure!(
@@ -240,8 +254,13 @@ fn check_worker_policy(core: &Core) -> Check {
         core.worker_policy.deferred()
     );
     ensure!(
-        deferred.is_empty() || core.worker_policy.is_recovering() || core.limit_of_next_worker().is_some(),
+        deferred.is_empty() || !core.may_request_worker(),
         "requests {deferred:?} are deferred, but a worker may be requested"
+    );
+    ensure!(
+        core.worker_policy.start_backoff.is_consistent(),
+        "the noted failures of starts are out of order or too many: {:?}",
+        core.worker_policy.start_backoff
     );
     Ok(())
 }
@@ -264,14 +283,7 @@ fn check_free_index(core: &Core) -> Check {
         "{} slots are in the free index, but {offered} are offered",
         indexed.len()
     );
-    let offered_profiles: BTreeSet<_> = indexed.iter().map(|key| core.slots[*key].profile).collect();
-    for profile in offered_profiles {
-        ensure!(
-            core.requests.oldest_waiting(&core.profiles, profile).is_none(),
-            "an offered slot with {} fits a waiting request",
-            core.profiles[profile]
-        );
-    }
+    check_offers(core, &indexed)?;
     let slot_backoffs: BTreeSet<_> = core.slot_backoffs.iter(&core.slots).map(|(_, key)| key).collect();
     let backing_off = count(core.slots.iter(), |(_, slot)| {
         matches!(slot.phase, SlotPhase::BackingOff { .. })
@@ -280,6 +292,88 @@ fn check_free_index(core: &Core) -> Check {
         slot_backoffs.len() == backing_off,
         "{} slots are in a backoff queue, but {backing_off} back off",
         slot_backoffs.len()
+    );
+    Ok(())
+}
+
+/// Checks that no offered slot and no admitted probe fits a request that may take it.
+fn check_offers(core: &Core, offered: &BTreeSet<SlotKey>) -> Check {
+    let limits_suspects = core.limits_suspects();
+    let offers: BTreeSet<_> = offered
+        .iter()
+        .map(|slot| (core.slots[*slot].task_manager, core.slots[*slot].profile))
+        .map(|(owner, profile)| (owner, profile, limits_suspects && core.has_suspect_attempt(owner)))
+        .collect();
+    for (key, request) in core.requests.records.iter() {
+        let is_waiting = match request.phase {
+            RequestPhase::Bound(_) | RequestPhase::Unbound(_) => true,
+            RequestPhase::BackingOff { .. } => false,
+            RequestPhase::Detached | RequestPhase::InFlight(_) => continue,
+        };
+        let is_suspect = core.requests.failing_jobs.is_suspect(request.job_id);
+        let takes =
+            |owner: TaskManagerKey| is_waiting || !request.was_tried_on(core.task_managers.records[owner].instance_id);
+        for &(owner, profile, excludes_suspects) in &offers {
+            ensure!(
+                (excludes_suspects && is_suspect)
+                    || !takes(owner)
+                    || !core.profiles[profile].is_matching(&core.profiles[request.profile]),
+                "an offered slot with {} fits the waiting request {}",
+                core.profiles[profile],
+                request.allocation_id
+            );
+        }
+        let probe = core
+            .probe_for(key, false)
+            .or_else(|| core.probe_for(key, true).filter(|_| is_waiting))
+            .or_else(|| core.backing_off_slot_for(key));
+        ensure!(
+            probe.is_none(),
+            "request {} waits, but slot {:?} admits it",
+            request.allocation_id,
+            probe.map(|slot| core.slot_id(slot))
+        );
+    }
+    Ok(())
+}
+
+/// Checks the failures of workers and jobs.
+fn check_failures(core: &Core) -> Check {
+    let failing_workers = &core.failing_workers;
+    ensure!(
+        failing_workers.is_consistent(),
+        "the backoffs of workers are inconsistent: {failing_workers:?}"
+    );
+    for (key, failing) in failing_workers.iter() {
+        ensure!(
+            core.task_managers.records.get(key).is_some(),
+            "worker {key:?} is recorded as failing, but it is gone"
+        );
+        let is_offered = |slot: SlotKey| matches!(core.slots[slot].phase, SlotPhase::Offered { .. });
+        ensure!(
+            failing.backoff().is_none() || !core.slots_of(key).into_iter().any(is_offered),
+            "worker {} backs off, but a slot is offered",
+            core.task_managers.records[key].resource_id
+        );
+    }
+    let mut suspects = (0, 0);
+    for (job, is_suspect, num_requests) in core.requests.failing_jobs.iter() {
+        let recount = core.requests.of_job(&job).len();
+        ensure!(
+            num_requests == recount && recount > 0,
+            "job {job} counts {num_requests} requests, but has {recount}"
+        );
+        if is_suspect {
+            suspects = (suspects.0 + 1, suspects.1 + recount);
+        }
+    }
+    let counted = (
+        core.requests.failing_jobs.num_suspects(),
+        core.requests.failing_jobs.num_suspect_requests(),
+    );
+    ensure!(
+        counted == suspects,
+        "{counted:?} suspect jobs and requests are counted, but there are {suspects:?}"
     );
     Ok(())
 }
@@ -320,11 +414,7 @@ fn check_requests(core: &Core) -> Check {
         "the deadlines of requests are not in order"
     );
     let mut queued = BTreeMap::new();
-    for (profile, key) in requests
-        .bound
-        .iter(&requests.records)
-        .chain(requests.unbound.iter(&requests.records))
-    {
+    for (profile, key) in requests.waiting.iter(&requests.records) {
         ensure!(
             queued.insert(key, profile).is_none(),
             "request {key:?} is in two queues"
@@ -355,7 +445,7 @@ fn check_requests(core: &Core) -> Check {
                 (Some(request.profile), (false, false, false))
             }
             RequestPhase::Unbound(WorkerAsk::Declined) => (Some(request.profile), (false, true, false)),
-            RequestPhase::BackingOff { .. } => (None, (false, false, true)),
+            RequestPhase::BackingOff { .. } => (Some(request.profile), (false, false, true)),
             RequestPhase::InFlight(slot) => {
                 ensure!(
                     core.slots
@@ -410,6 +500,15 @@ fn check_task_managers(core: &Core) -> Check {
             core.task_managers.by_resource(id) == Some(key)
                 && core.task_managers.by_instance(&record.instance_id) == Some(key),
             "task manager {id} is not found by its ids"
+        );
+        ensure!(
+            !core.superseded.contains(&record.instance_id),
+            "task manager {id} is registered, but its instance was replaced"
+        );
+        let expected = record.expected_worker_request().filter(|_| !record.slots.is_empty());
+        ensure!(
+            expected.is_none_or(|number| core.promises.find(number).is_none()),
+            "task manager {id} has slots, but its worker request {expected:?} still promises some"
         );
         slots += record.slots.len();
         ensure!(
@@ -519,6 +618,10 @@ fn check_promises(core: &Core) -> Check {
             worker.number
         );
     }
+    ensure!(
+        promises.are_counts_right(),
+        "the number of bound promised slots or of recent worker requests is wrong"
+    );
     let listed = count(promises.worker_requests.iter(), |(key, _)| promises.is_listed(key));
     ensure!(
         promises.num_surplus() == listed,
@@ -538,8 +641,7 @@ fn check_deadlines(core: &Core) -> Check {
 fn check_queues(core: &Core) -> Check {
     let requests = &core.requests;
     let queues = [
-        ("bound requests", requests.bound.are_in_order(&requests.records)),
-        ("unbound requests", requests.unbound.are_in_order(&requests.records)),
+        ("waiting requests", requests.waiting.are_in_order(&requests.records)),
         (
             "offered slots",
             core.free_slots.is_in_order(&core.slots, &core.task_managers.records),

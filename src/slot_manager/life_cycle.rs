@@ -114,6 +114,7 @@ where
         self.core.changes += 1;
         self.driver.start(actions);
         tracing::info!(%leader_id, %until, "slot manager started");
+        self.core.config.warn_if_workers_are_late();
         self.core.now = self.core.now.max(self.driver.now());
         self.core.worker_policy.start(&self.core.config, self.core.now);
         if self.begin_input().is_ok() {

@@ -22,6 +22,7 @@ mod blocking;
 mod commit;
 mod grants;
 mod idle_release;
+mod offers;
 mod promises;
 mod reconcile;
 mod registrations;
@@ -30,6 +31,7 @@ mod requests;
 mod slots;
 pub(crate) mod timers;
 mod unfulfillable;
+mod worker_backoffs;
 mod worker_requests;
 
 /// The outside as rules see it: calls that are answered at once. The driver implements it.

@@ -30,7 +30,7 @@ use crate::{AllocationId, JobId, ResourceProfile, SlotId, Timestamp, WorkerReque
 /// let waits_for = explanation.map(|request| request.waits_for.to_string());
 /// assert_eq!(
 ///     waits_for.as_deref(),
-///     Some("a slot; the resource manager declined to start a worker; next request at +300s")
+///     Some("a slot; the resource manager declined to start a worker; next request at +120s")
 /// );
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -61,6 +61,11 @@ pub struct RequestExplanation {
     pub failed_attempts: u32,
     /// The answer to the last attempt that failed or found the slot occupied.
     pub last_failure: Option<SlotAllocationError>,
+    /// `true` if attempts for two requests of the job failed in a row, without a grant since. Then
+    /// the request comes after those of other jobs.
+    pub is_job_suspect: bool,
+    /// The number of workers that back off after failed attempts and have a free slot that fits.
+    pub backing_off_workers: usize,
     /// The next event that the request waits for, besides a slot becoming free.
     pub waits_for: WaitReason,
     /// The registered slots that fit.
@@ -85,9 +90,10 @@ pub enum WaitReason {
         /// The time when the attempt is given up.
         until: Timestamp,
     },
-    /// The end of the backoff after failed attempts.
+    /// The end of the backoff after failed attempts, or a free slot of a worker that the request
+    /// was not tried on.
     Backoff {
-        /// The time of the next attempt.
+        /// The time from which the request may be tried on any worker again.
         until: Timestamp,
     },
     /// A promised slot that the request is bound to.
@@ -112,6 +118,17 @@ pub enum WaitReason {
         /// The time when the recovery ends.
         until: Timestamp,
     },
+    /// The end of the start backoff. Starts of workers failed too often.
+    StartBackoff {
+        /// The time when workers are requested again.
+        until: Timestamp,
+    },
+    /// The first of the workers that were requested after a start backoff. Until one registers, no
+    /// more are requested.
+    EarlierWorkers {
+        /// The number of these workers.
+        requested: usize,
+    },
     /// No other event: no worker that could be started would fit.
     NothingElse,
 }
@@ -127,9 +144,10 @@ pub struct FittingSlots {
     pub in_flight: usize,
     /// Free slots of blocked task managers.
     pub blocked: usize,
-    /// Free slots that back off after failed attempts.
+    /// Free slots that back off after failed attempts, by themselves or with their worker.
     pub backing_off: usize,
-    /// Free slots. There are some only while the request itself backs off or is in flight.
+    /// Other free slots. There are some only while the request itself backs off or is in flight,
+    /// or if its job is suspect.
     pub free: usize,
 }
 
@@ -187,6 +205,16 @@ impl fmt::Display for RequestExplanation {
         }
         if let Some(failure) = &self.last_failure {
             writeln!(f, "  last answer  {failure}")?;
+        }
+        if self.backing_off_workers > 0 {
+            writeln!(
+                f,
+                "  backing off  {} workers with a slot that fits",
+                self.backing_off_workers
+            )?;
+        }
+        if self.is_job_suspect {
+            writeln!(f, "  job          suspect: comes after other jobs until it gets a slot")?;
         }
         write!(f, "  fails        {}", At(self.fails_at))
     }
@@ -247,6 +275,19 @@ impl fmt::Display for WaitReason {
                     f,
                     "a slot; no worker is requested during the recovery, {}",
                     Until(*until)
+                )
+            }
+            Self::StartBackoff { until } => {
+                write!(
+                    f,
+                    "a slot; no worker is requested after failed starts, {}",
+                    Until(*until)
+                )
+            }
+            Self::EarlierWorkers { requested } => {
+                write!(
+                    f,
+                    "a slot; after failed starts no more workers are requested until one of {requested} registers or fails"
                 )
             }
             Self::NothingElse => f.write_str("a slot; no worker that could be started would fit"),

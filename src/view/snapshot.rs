@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::SlotState;
+use super::{SlotState, WorkerBackoff};
 use crate::overview::SlotCounts;
 use crate::{AllocationId, InstanceId, JobId, ResourceId, ResourceProfile, SlotId, Timestamp, WorkerRequestId};
 
@@ -41,6 +41,8 @@ pub struct TaskManagerSnapshot {
     pub worker_request: Option<WorkerRequestId>,
     /// `true` if the worker is blocked.
     pub is_blocked: bool,
+    /// The backoff of the worker; `None` while its slots are offered.
+    pub backoff: Option<WorkerBackoff>,
     /// The time since which no slot is in flight or allocated; `None` while one is.
     pub idle_since: Option<Timestamp>,
     /// The highest revision of all reports and acknowledgements; `None` if none had a revision.

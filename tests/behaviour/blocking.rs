@@ -188,13 +188,16 @@ fn slot_of_an_attempt_that_times_out_becomes_blocked() {
     assert_eq!(fixture.status(1), Some(AllocationStatus::Waiting));
 }
 
-/// A slot on which attempts of two allocations failed in a row.
-fn failing_slot(blocked_before_the_second: bool) -> Fixture {
+/// A slot on which attempts of two allocations failed in a row, and its worker as well if `of_worker`.
+fn failing_slot(blocked_before_the_second: bool, of_worker: bool) -> Fixture {
     let mut fixture = Fixture::with(patient().with_retry_backoff(100 * SECOND, 100 * SECOND));
-    let gateway = fixture.register_by_hand("tm", 1, &report("tm", &[None]));
+    let gateway = fixture.register_pair(1);
     fixture.request(1, &small());
     fixture.request(2, &small());
     fixture.answer(&gateway, 1, rejected());
+    if !of_worker {
+        fixture.acknowledge_on_other_slot(&gateway);
+    }
     if blocked_before_the_second {
         fixture.block("tm");
     }
@@ -204,15 +207,18 @@ fn failing_slot(blocked_before_the_second: bool) -> Fixture {
 
 #[test]
 fn slot_that_would_back_off_becomes_blocked() {
-    let fixture = failing_slot(true);
-    assert!(is_blocked(&fixture, 0));
+    for of_worker in [false, true] {
+        let fixture = failing_slot(true, of_worker);
+        assert!(is_blocked(&fixture, 0));
+    }
 }
 
 #[test]
 fn slot_that_backs_off_becomes_blocked_and_its_backoff_ends() {
     // given
-    let mut fixture = failing_slot(false);
+    let mut fixture = failing_slot(false, false);
     assert!(matches!(fixture.state(&slot("tm", 0)), SlotState::BackingOff { .. }));
+    assert_eq!(fixture.state(&slot("tm", 1)), SlotState::Free);
 
     // when, then
     fixture.block("tm");
@@ -223,6 +229,31 @@ fn slot_that_backs_off_becomes_blocked_and_its_backoff_ends() {
     // when, then
     fixture.unblock("tm");
     assert_eq!(fixture.status(1), Some(in_flight(&slot("tm", 0))));
+}
+
+#[test]
+fn slots_of_a_worker_that_backs_off_become_blocked_until_it_is_unblocked() {
+    // given
+    let mut fixture = failing_slot(false, true);
+    for number in [0, 1] {
+        assert!(matches!(
+            fixture.state(&slot("tm", number)),
+            SlotState::BackingOff { .. }
+        ));
+    }
+    fixture.log.take();
+
+    // when, then: the end of its backoff has no effect
+    fixture.block("tm");
+    assert!(is_blocked(&fixture, 0) && is_blocked(&fixture, 1));
+    fixture.advance(100 * SECOND);
+    fixture.expect_nothing();
+    assert!(is_blocked(&fixture, 0) && is_blocked(&fixture, 1));
+
+    // when, then: one attempt probes it
+    fixture.unblock("tm");
+    fixture.expect(&["request tm_0 for 1 #3"]);
+    assert!(matches!(fixture.state(&slot("tm", 1)), SlotState::BackingOff { .. }));
 }
 
 #[test]

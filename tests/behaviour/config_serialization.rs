@@ -77,7 +77,9 @@ fn every_value_is_written_with_its_first_key_in_the_order_of_the_fields() {
         ("slotmanager.request-timeout", "5 min"),
         ("pekko.ask.timeout", "10 s"),
         ("resourcemanager.taskmanager-timeout", "30 s"),
-        ("resourcemanager.taskmanager-registration.timeout", "5 min"),
+        ("resourcemanager.taskmanager-registration.timeout", "2 min"),
+        ("resourcemanager.start-worker.max-failure-rate", "10"),
+        ("resourcemanager.start-worker.retry-interval", "3 s"),
         ("slotmanager.retry-backoff.initial", "50 ms"),
         ("slotmanager.retry-backoff.max", "10 s"),
         ("slotmanager.pending-requests.max", "inf"),
@@ -114,7 +116,7 @@ fn every_value_is_written_with_its_first_key_in_the_order_of_the_fields() {
 #[test]
 fn keys_of_workers_are_left_out_if_no_worker_is_described() {
     let options = default().to_options().expect("a written form");
-    assert_eq!(options.len(), 15);
+    assert_eq!(options.len(), 17);
     assert!(options.iter().all(|(key, _)| !key.starts_with("taskmanager.")));
     assert_read_back(&default());
 }
@@ -126,6 +128,8 @@ fn every_field_is_read_back() {
         default().with_request_timeout(seven),
         default().with_rpc_timeout(seven),
         default().with_task_manager_timeout(seven),
+        default().with_max_start_failure_rate(7),
+        default().with_start_retry_interval(seven),
         default().with_worker_registration_timeout(seven),
         default().with_retry_backoff(seven, 2 * seven),
         default().with_max_pending_requests(Some(7)),

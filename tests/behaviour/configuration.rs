@@ -42,7 +42,9 @@ fn defaults_are_as_documented() {
     assert_eq!(config.request_timeout, 300 * SECOND);
     assert_eq!(config.rpc_timeout, 10 * SECOND);
     assert_eq!(config.task_manager_timeout, 30 * SECOND);
-    assert_eq!(config.worker_registration_timeout, 300 * SECOND);
+    assert_eq!(config.worker_registration_timeout, 120 * SECOND);
+    assert_eq!(config.max_start_failure_rate, 10);
+    assert_eq!(config.start_retry_interval, 3 * SECOND);
     assert_eq!(config.retry_backoff, 50 * MILLISECOND);
     assert_eq!(config.max_retry_backoff, 10 * SECOND);
     assert_eq!(config.max_pending_requests, None);

@@ -267,8 +267,7 @@ fn request_that_is_deferred_by_the_recovery_waits_for_its_end() {
     assert_eq!(waits_for(&fixture, 1), WaitReason::Limit { limit: Limit::Slots });
 }
 
-/// At most two slots, and both registered slots are too small: when one is released, the limit
-/// allows a worker for request 1.
+/// At most two slots, and both registered slots are too small: both make room for another worker.
 #[test]
 fn requests_that_are_deferred_behind_another_stay_deferred() {
     // given
@@ -289,11 +288,17 @@ fn requests_that_are_deferred_behind_another_stay_deferred() {
     fixture.advance(10 * SECOND);
 
     // then
-    fixture.expect(&["may 1 go? #1", "release 1, idle since +0ns (1)", &ask(2)]);
-    assert!(matches!(waits_for(&fixture, 1), WaitReason::PromisedWorker { .. }));
-    for id in 2..=3 {
-        assert_eq!(waits_for(&fixture, id), WaitReason::Limit { limit: Limit::Slots });
+    let [first, second] = [1, 2].map(|id| {
+        [
+            format!("may {id} go? #{id}"),
+            format!("release {id}, idle since +0ns (1)"),
+        ]
+    });
+    fixture.expect(&[&first[0], &first[1], &ask(2), &second[0], &second[1], &ask(3)]);
+    for id in 1..=2 {
+        assert!(matches!(waits_for(&fixture, id), WaitReason::PromisedWorker { .. }));
     }
+    assert_eq!(waits_for(&fixture, 3), WaitReason::Limit { limit: Limit::Slots });
 }
 
 #[test]
@@ -313,6 +318,7 @@ fn request_that_backs_off_waits_for_the_end_of_its_backoff_and_has_a_last_failur
     // given
     let mut fixture = Fixture::with(patient().with_retry_backoff(10 * SECOND, 10 * SECOND));
     let gateway = fixture.register_by_hand("tm", 1, &report("tm", &[None]));
+    let other = fixture.register_by_hand("other", 2, &report("other", &[None]));
 
     // when
     fixture.request(1, &small());
@@ -335,12 +341,16 @@ fn request_that_backs_off_waits_for_the_end_of_its_backoff_and_has_a_last_failur
 
     // when, then
     fixture.advance(SECOND);
-    fixture.answer(&gateway, 2, rejected());
+    fixture.answer(&other, 2, rejected());
     let explained = explain_request(&fixture, 1);
     assert_eq!(explained.waits_for, WaitReason::Backoff { until: at(11) });
     assert_eq!(explained.failed_attempts, 2);
     assert_eq!(explained.last_failure, Some(SlotAllocationError::rejected("no")));
-    assert_eq!(fitting(&fixture, 1), [0, 0, 0, 0, 1], "its slot is for other requests");
+    assert_eq!(
+        fitting(&fixture, 1),
+        [0, 0, 0, 1, 1],
+        "the slot that refused it is for other requests"
+    );
 }
 
 #[test]
@@ -689,6 +699,7 @@ fn explanation_is_written_for_operators() {
         "  slots        8 fit: 3 allocated, 2 in flight, 2 blocked, 1 backing off, 0 free",
         "  too small    1: 1 short of cpu, 1 short of task heap memory",
         "  promised     0 fit, 0 too small",
+        "  backing off  1 workers with a slot that fits",
         "  fails        never",
     ];
     assert_eq!(explain(&fixture, 1).to_string(), expected.join("\n"));

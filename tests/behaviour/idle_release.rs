@@ -358,11 +358,11 @@ fn slot_that_is_taken_in_the_round_in_which_its_task_manager_is_due_keeps_it() {
     // given: the backoff of 1 ends at the same time as the idle timeout
     let config = idle_after(10 * SECOND).with_retry_backoff(10 * SECOND, 10 * SECOND);
     let mut fixture = Fixture::with(config);
-    let refusing = fixture.register_free("refusing", 2, &[small()]);
-    refusing.answer_requests(rejected());
+    let gateway = fixture.register_free("tm", 1, &[small()]);
+    gateway.answer_next(rejected());
+    gateway.answer_next(rejected());
     fixture.request(1, &small());
-    fixture.unregister(2);
-    fixture.register_free("tm", 1, &[small()]);
+    assert_eq!(fixture.idle_since(1), Some(Timestamp::ZERO));
     fixture.log.take();
 
     // when

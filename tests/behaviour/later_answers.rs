@@ -7,7 +7,7 @@ use slot_manager::testing::{GatewayAnswer, ScriptedGateway};
 use slot_manager::{LeaderId, SlotReport};
 
 use crate::common::{
-    Fixture, MILLISECOND, SECOND, acknowledged, acknowledged_at, allocation, attempt, freed, granted, in_flight,
+    Fixture, MILLISECOND, SECOND, acknowledged, acknowledged_at, allocation, ask, attempt, freed, granted, in_flight,
     occupied, patient, rejected, report, slot, small,
 };
 
@@ -110,7 +110,8 @@ fn answer_that_does_not_come_fails_the_attempt_at_the_rpc_timeout() {
     let mut fixture = with_attempt();
 
     // when, then
-    fixture.falls_due_after(10 * SECOND, &["free tm_0 of 1 #1", "request tm_0 for 1 #2"]);
+    fixture.falls_due_after(10 * SECOND, &["free tm_0 of 1 #1", &ask(1)]);
+    fixture.falls_due_after(50 * MILLISECOND, &["request tm_0 for 1 #2"]);
 
     // when, then: it comes after all
     assert_eq!(

@@ -14,8 +14,8 @@ use slot_manager::testing::{
 use slot_manager::{LeaderId, SlotManager, TaskExecutorConnection, Timestamp};
 
 use crate::common::{
-    Fixture, NANOSECOND, SECOND, acknowledged, allocation, ask, free_report, granted, in_flight, instance, occupied,
-    patient, profile, rejected, report, request, slot, small, workers_of,
+    Fixture, MILLISECOND, NANOSECOND, SECOND, acknowledged, allocation, ask, free_report, granted, in_flight, instance,
+    occupied, patient, profile, rejected, report, request, slot, small, workers_of,
 };
 
 /// A manager with slots, requests and promises in every state.
@@ -450,7 +450,8 @@ fn leadership_that_is_renewed_after_its_end_resumes_with_its_state() {
     let ended_at = Timestamp::from_secs(10);
     assert_eq!(renewed, RenewalOutcome::Resumed { ended_at });
     assert_eq!(fixture.run(), 1);
-    fixture.expect(&["free tm_0 of 1 #1", "request tm_1 for 1 #2"]);
+    fixture.expect(&["free tm_0 of 1 #1", &ask(1)]);
+    fixture.falls_due_after(50 * MILLISECOND, &["request tm_1 for 1 #2"]);
 }
 
 #[test]

@@ -281,7 +281,7 @@ fn expired_promise_makes_room_for_the_oldest_request() {
     fixture.advance(10 * SECOND);
 
     // then
-    fixture.expect(&[ASK_FOR_NARROW[1]]);
+    fixture.expect(&["withdraw 1", ASK_FOR_NARROW[1]]);
 }
 
 #[test]

@@ -108,10 +108,14 @@ fn request_whose_attempt_failed_keeps_its_place() {
     fixture.answer(&gateway, 1, rejected());
     fixture.expect(&["request tm_0 for 2 #2", &ask(3)]);
 
-    // when, then: the next slot is for 1, not for 3
+    // when, then: the next slot of another worker is for 1, not for 3
     fixture.answer(&gateway, 2, acknowledged());
+    fixture.register_by_hand("other", 8, &report("other", &[None]));
+    fixture.expect(&["granted 2 on tm_0", "request other_0 for 1 #3"]);
+
+    // when, then: 3 comes first only on the worker that refused 1
     fixture.free(&slot("tm", 0), 2);
-    fixture.expect(&["granted 2 on tm_0", "request tm_0 for 1 #3"]);
+    fixture.expect(&["request tm_0 for 3 #4"]);
 }
 
 /// B.27
@@ -130,8 +134,13 @@ fn request_that_backs_off_keeps_its_place() {
 
     // when, then: 1 waits again, and is the oldest
     fixture.advance(Duration::from_secs(1));
+    fixture.expect(&[&ask(2)]);
+    fixture.register_by_hand("other", 8, &report("other", &[None]));
+    fixture.expect(&["request other_0 for 1 #4"]);
+
+    // when, then: 3 comes first only on the worker that refused 1
     fixture.free(&slot("tm", 0), 2);
-    fixture.expect(&[&ask(2), "request tm_0 for 1 #4"]);
+    fixture.expect(&["request tm_0 for 3 #5"]);
 }
 
 /// B.27: requests that lose their task manager.

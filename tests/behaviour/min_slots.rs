@@ -185,7 +185,7 @@ fn slots_of_an_expired_promise_are_requested() {
     fixture.advance(10 * SECOND);
 
     // then
-    fixture.expect(&[&ask(3), &ask(4)]);
+    fixture.expect(&["withdraw 1", "withdraw 2", &ask(3), &ask(4)]);
 }
 
 #[test]

@@ -64,6 +64,11 @@ fn every_key_sets_its_value_and_nothing_else() {
             default().with_worker_registration_timeout(seven),
         ),
         (
+            "resourcemanager.start-worker.retry-interval",
+            "7 s",
+            default().with_start_retry_interval(seven),
+        ),
+        (
             "slotmanager.retry-backoff.initial",
             "7 s",
             default().with_retry_backoff(seven, 10 * SECOND),
@@ -483,6 +488,20 @@ fn invalid_time_is_refused_with_its_key_and_value() {
 }
 
 // Numbers and choices.
+
+#[test]
+fn rate_of_failed_starts_is_a_number_that_is_rounded_up() {
+    let key = "resourcemanager.start-worker.max-failure-rate";
+    for (text, rate) in [("7", 7), ("10.0", 10), ("0.5", 1), ("0", 0)] {
+        assert_eq!(
+            read(&[(key, text)]),
+            Ok(SlotManagerConfig::default().with_max_start_failure_rate(rate))
+        );
+    }
+    for text in ["many", "-1", "NaN", "inf", "1e12", ""] {
+        assert_refused(key, text, "a number of failures per minute");
+    }
+}
 
 #[test]
 fn invalid_cap_of_requests_is_refused_with_its_key_and_value() {

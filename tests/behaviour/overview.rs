@@ -150,9 +150,9 @@ fn everything() -> Fixture {
     let b = fixture.register_by_hand("b", 2, &free_report("b", &[profile(0.3, 50), profile(2.0, 200)]));
     fixture.register("c", 3, &report("c", &[Some(50), None]));
     fixture.block("c");
+    fixture.is_refused("refused", 4, &free_report("refused", &vec![profile(0.3, 50); 4]));
     fixture.request(3, &profile(2.0, 200));
     fixture.answer(&b, b.pending()[0].attempt, rejected());
-    fixture.is_refused("refused", 4, &free_report("refused", &vec![profile(0.3, 50); 4]));
     assert!(fixture.try_report(1, &report("other", &[None])).is_err());
     fixture.request(4, &profile(8.0, 800));
     fixture.cancel(4);
@@ -259,6 +259,13 @@ fn slots_that_back_off_are_free() {
     // when, then
     fixture.block("tm");
     assert_eq!(slots(&fixture)[..3], [(1, 1.0, 100), NONE, (1, 1.0, 100)]);
+}
+
+#[test]
+fn task_managers_that_back_off_and_suspect_jobs_are_counted() {
+    let fixture = backing_off();
+    assert_eq!(overview(&fixture).backing_off_task_managers, 1);
+    assert_eq!(overview(&fixture).suspect_jobs, 1);
 }
 
 /// Slot `tm_0` and requests 1 and 2 back off.
@@ -482,6 +489,7 @@ fn blocked_task_managers_count_while_they_are_registered() {
 fn promised_slots_are_counted_with_their_resources() {
     // given
     let mut fixture = Fixture::with(patient().with_worker_registration_timeout(10 * SECOND));
+    fixture.register_free("tm", 1, &[sized(1)]);
     fixture.promise_next(&[sized(2), sized(4), ResourceProfile::ANY]);
 
     // when
@@ -499,7 +507,7 @@ fn promised_slots_are_counted_with_their_resources() {
     assert_eq!(promised(&fixture), ((3, 6.0, 600), 2));
 
     // when, then
-    fixture.register_for(1, "tm", 1, &free_report("tm", &[sized(2)]));
+    fixture.report(1, &free_report("tm", &[sized(1), sized(2)]));
     assert_eq!(promised(&fixture), ((2, 4.0, 400), 1));
 
     // when, then
@@ -615,7 +623,7 @@ fn overview_is_written_for_operators() {
         "promised    2 slots (2.0 cores, 0.2 GiB), 0 unbound",
         "requests    pending 4; so far accepted 7, served 2, cancelled 1, retried 1",
         "failed      0: timeout 0, resource manager 0, unfulfillable 0, held by another job 0; grants lost 1",
-        "workers     requested 3, declined 0, withdrawn 0, failed 1; task managers released 0, refused 1",
+        "workers     requested 4, declined 0, withdrawn 0, failed 1; task managers released 0, refused 1",
         "reports     stale 1, refused 1",
     ];
 

@@ -2,11 +2,11 @@
 
 use slot_manager::message::WorkerPromise;
 use slot_manager::outcome::{AllocationStatus, CancelOutcome, WorkerFailedOutcome};
-use slot_manager::{LeaderId, ResourceProfile, TaskExecutorConnection, Timestamp, WorkerRequestId};
+use slot_manager::{LeaderId, ResourceProfile, SlotStatus, TaskExecutorConnection, Timestamp, WorkerRequestId};
 
 use crate::common::{
-    Fixture, NANOSECOND, SECOND, allocation, ask, cores, free_report, granted, instance, occupied, patient, profile,
-    rejected, report, slot, slots_of, small, worker_request,
+    Fixture, NANOSECOND, SECOND, allocation, ask, cores, free_report, granted, held_by, instance, occupied, patient,
+    profile, rejected, report, slot, slots_of, small, worker_request,
 };
 
 /// A fixture whose promises expire after this time.
@@ -31,6 +31,20 @@ fn with_promises(promises: &[&[u32]]) -> Fixture {
 fn helper() -> ResourceProfile {
     let helper = ResourceProfile::builder().extended_resource("helper", 1.0);
     helper.build().expect("a valid amount")
+}
+
+/// Registers a worker with one held slot. Its later slots are those of a known worker, which has
+/// brought all that it was promised with.
+fn register_known(fixture: &mut Fixture, worker: &str, instance: u128) {
+    fixture.register(worker, instance, &report(worker, &[Some(1000 + instance)]));
+}
+
+/// Reports new free slots of a known worker.
+fn bring(fixture: &mut Fixture, worker: &str, instance: u128, slots: &[ResourceProfile]) {
+    let new = slots.iter().zip(1..);
+    let new = new.map(|(profile, number)| SlotStatus::free(slot(worker, number), profile.clone()));
+    let held = held_by(slot(worker, 0), 1000 + instance, 1);
+    fixture.report(instance, &std::iter::once(held).chain(new).collect());
 }
 
 /// The worker request and the cores of each promised slot, oldest first.
@@ -143,6 +157,18 @@ fn request_is_bound_to_the_promised_slot_that_is_unbound_longest() {
     assert_eq!(fixture.bound_to(3), Some(2));
 }
 
+#[test]
+fn time_since_a_promised_slot_is_unbound_counts_over_all_profiles() {
+    // given: the oldest of three profiles is bound
+    let mut fixture = with_promises(&[&[4], &[3], &[2]]);
+    fixture.request(1, &cores(4));
+    assert_eq!(fixture.bound_to(1), Some(1));
+
+    // when, then
+    fixture.request(2, &cores(1));
+    assert_eq!(fixture.bound_to(2), Some(2));
+}
+
 /// B.31
 #[test]
 fn promise_is_bound_to_its_own_request_and_then_to_the_oldest_unbound_ones() {
@@ -237,23 +263,24 @@ fn rejected_request_is_bound_to_a_promised_slot_again() {
     let mut fixture = Fixture::new();
     fixture.promise_next(&[small(), small()]);
     fixture.request(1, &small());
-    let gateway = fixture.register_by_hand("tm", 7, &report("tm", &[None]));
+    let gateway = fixture.register_by_hand("tm", 7, &report("tm", &[Some(50)]));
+    fixture.report(7, &report("tm", &[Some(50), None]));
     assert_eq!(fixture.promises(), [(1, None)]);
 
     // when
     fixture.answer(&gateway, 1, occupied(9));
 
     // then
-    fixture.expect(&[&ask(1), "request tm_0 for 1 #1"]);
+    fixture.expect(&[&ask(1), "request tm_1 for 1 #1"]);
     assert_eq!(fixture.promises(), [(1, Some(1))]);
 
     // when: the slot is free, and rejects again and again
-    fixture.free(&slot("tm", 0), 9);
+    fixture.free(&slot("tm", 1), 9);
     assert_eq!(fixture.promises(), [(1, None)], "a request in flight needs no promise");
     fixture.answer(&gateway, 2, rejected());
     fixture.answer(&gateway, 3, rejected());
     assert_eq!(fixture.promises(), [(1, None)], "nor does a request that backs off");
-    fixture.report(7, &report("tm", &[Some(9)]));
+    fixture.report(7, &report("tm", &[Some(50), Some(9)]));
     fixture.log.take();
     fixture.advance(60 * SECOND);
 
@@ -348,9 +375,11 @@ fn named_worker_fulfils_its_own_promises_only() {
     assert_eq!(fixture.promises(), [(1, Some(3)), (1, None)]);
     fixture.log.take();
 
-    // when, then: a worker that names an unknown worker request fulfils nothing
+    // when, then: a worker that names an unknown worker request counts as unnamed
     fixture.register_for(99, "stranger", 8, &free_report("stranger", &[profile(0.5, 50)]));
-    assert_eq!(fixture.promises(), [(1, Some(3)), (1, None)]);
+    assert_eq!(fixture.promises(), [(1, Some(3))]);
+    fixture.register_for(99, "small", 9, &free_report("small", &[profile(0.5, 50)]));
+    assert_eq!(fixture.promises(), [(1, Some(3))], "it does not fit");
     fixture.expect_nothing();
 }
 
@@ -362,20 +391,10 @@ fn named_worker_fulfils_its_promises_with_slots_of_any_profile() {
 }
 
 #[test]
-fn named_worker_fulfils_an_equal_promise_first_and_then_one_that_it_exceeds() {
-    // given
+fn named_worker_with_one_slot_ends_its_whole_promise() {
     let mut fixture = with_promises(&[&[9, 1, 3]]);
-
-    // when
     fixture.register_for(1, "tm", 1, &free_report("tm", &[cores(3)]));
-
-    // then
-    assert_eq!(promised(&fixture), [(1, 9.0), (1, 1.0)]);
-
-    // when, then
-    fixture.unregister(1);
-    fixture.register_for(1, "tm", 2, &free_report("tm", &[cores(4)]));
-    assert_eq!(promised(&fixture), [(1, 9.0)]);
+    assert_eq!(promised(&fixture), []);
 }
 
 // Fulfilled by other workers.
@@ -383,12 +402,17 @@ fn named_worker_fulfils_an_equal_promise_first_and_then_one_that_it_exceeds() {
 /// B.42 (i)
 #[test]
 fn registered_slot_fulfils_an_equal_promise_before_an_older_one() {
-    // given: three unbound promised slots, oldest first
+    // given: three bound promised slots, oldest first
     let (narrow, middle, wide) = (profile(1.0, 100), profile(2.0, 200), profile(4.0, 400));
     let mut fixture = Fixture::new();
     fixture.promise_next(&[narrow.clone(), middle.clone(), wide.clone()]);
+    fixture.request(3, &wide);
+    fixture.request(2, &middle);
     fixture.request(1, &narrow);
-    fixture.cancel(1);
+    fixture.actions.answer_allocations(Ok(WorkerPromise::Declined));
+    for (worker, instance) in [("middle", 1), ("more", 2), ("less", 3)] {
+        register_known(&mut fixture, worker, instance);
+    }
     let left = |fixture: &Fixture| -> Vec<ResourceProfile> {
         fixture
             .manager
@@ -398,15 +422,15 @@ fn registered_slot_fulfils_an_equal_promise_before_an_older_one() {
     };
 
     // when, then: an equal one
-    fixture.register("middle", 1, &free_report("middle", std::slice::from_ref(&middle)));
+    bring(&mut fixture, "middle", 1, std::slice::from_ref(&middle));
     assert_eq!(left(&fixture), [narrow.clone(), wide.clone()]);
 
     // when, then: none is equal, so it fulfils the oldest that is not larger
-    fixture.register("more", 2, &free_report("more", &[profile(8.0, 800)]));
+    bring(&mut fixture, "more", 2, &[profile(8.0, 800)]);
     assert_eq!(left(&fixture), std::slice::from_ref(&wide));
 
-    // when, then: it is smaller than the last one
-    fixture.register("less", 3, &free_report("less", &[profile(3.9, 400)]));
+    // when, then: it is smaller than the last one and serves no request
+    bring(&mut fixture, "less", 3, &[profile(0.9, 400)]);
     assert_eq!(left(&fixture), [wide]);
 }
 
@@ -420,7 +444,8 @@ fn oldest_of_equal_promises_is_fulfilled() {
 #[test]
 fn each_new_slot_fulfils_one_promise() {
     let mut fixture = with_promises(&[&[2, 2, 2, 2]]);
-    fixture.register_free("tm", 1, &[cores(2), cores(2), cores(2)]);
+    register_known(&mut fixture, "tm", 1);
+    bring(&mut fixture, "tm", 1, &[cores(2), cores(2), cores(2)]);
     assert_eq!(promised(&fixture), [(1, 2.0)]);
 }
 
@@ -492,7 +517,7 @@ fn promise_expires_and_its_requests_need_a_worker_again() {
 
     // then
     assert_eq!(fixture.promises(), []);
-    fixture.expect(&[&ask(2), &ask(3)]);
+    fixture.expect(&["withdraw 1", &ask(2), &ask(3)]);
     assert_eq!(fixture.worker_failed(1), WorkerFailedOutcome::Unknown);
 
     // then: a worker that registers late serves all the same
@@ -504,13 +529,14 @@ fn promise_expires_and_its_requests_need_a_worker_again() {
 /// B.42 (ii): the rest of a worker with fewer slots than promised
 #[test]
 fn rest_of_a_promise_expires() {
-    // given: one of three promised slots has registered
+    // given: a slot of a known worker has fulfilled one of three promised slots
     let mut fixture = patient_for(60);
+    register_known(&mut fixture, "tm", 7);
     fixture.promise_next(&[small(), small(), small()]);
     fixture.request(1, &small());
     fixture.request(2, &small());
     fixture.advance(20 * SECOND);
-    fixture.register_for(1, "tm", 7, &report("tm", &[None]));
+    bring(&mut fixture, "tm", 7, &[small()]);
     assert_eq!(fixture.promises(), [(1, Some(2)), (1, None)]);
     let expiries: Vec<_> = fixture
         .manager
@@ -524,7 +550,7 @@ fn rest_of_a_promise_expires() {
     fixture.advance(40 * SECOND);
 
     // then
-    fixture.expect(&[&ask(2)]);
+    fixture.expect(&["withdraw 1", &ask(2)]);
     assert_eq!(fixture.promises(), []);
 }
 
@@ -545,9 +571,10 @@ fn worker_request_that_is_fulfilled_cannot_fail() {
 
 #[test]
 fn failed_worker_returns_the_number_of_slots_still_promised() {
-    // given
+    // given: a slot of another worker fulfilled one
     let mut fixture = with_promises(&[&[2, 2, 2]]);
-    fixture.register_for(1, "tm", 1, &free_report("tm", &[cores(2)]));
+    register_known(&mut fixture, "tm", 1);
+    bring(&mut fixture, "tm", 1, &[cores(2)]);
 
     // when, then
     assert_eq!(
@@ -557,8 +584,8 @@ fn failed_worker_returns_the_number_of_slots_still_promised() {
     assert_eq!(fixture.worker_failed(1), WorkerFailedOutcome::Unknown);
     assert_eq!(
         fixture.manager.overview().slots.registered.slots,
-        1,
-        "the registered slot stays"
+        2,
+        "the registered slots stay"
     );
 }
 

@@ -13,8 +13,8 @@ use slot_manager::{
 };
 
 use crate::common::{
-    Fixture, ask, described, free_report, granted, instance, patient, profile, report, slot, small, worker_request,
-    workers_of,
+    Fixture, ask, described, free_report, granted, instance, patient, profile, rejected, report, slot, small,
+    worker_request, workers_of,
 };
 
 const MEBIBYTE: u64 = 1 << 20;
@@ -288,18 +288,58 @@ fn task_manager_that_names_a_worker_request_is_accepted_with_any_slots() {
 }
 
 #[test]
-fn task_manager_that_names_an_unknown_worker_request_is_refused() {
+fn task_manager_that_names_an_unknown_worker_request_needs_a_slot_that_fulfils_a_promise() {
     // given
     let mut fixture = Fixture::promising(two_slots());
     fixture.request(1, &small());
+    let connection = |fixture: &Fixture| {
+        TaskExecutorConnection::new("tm", instance(1), fixture.gateway()).with_worker_request(worker_request(77))
+    };
+
+    // when, then
+    let outcome = fixture.try_register(connection(&fixture), &free_report("tm", &[tiny(), tiny()]));
+    assert_eq!(outcome, Err(refused(Limit::Slots)));
+
+    // when, then
+    let outcome = fixture.try_register(connection(&fixture), &report("tm", &[None, None]));
+    assert_eq!(outcome, Ok(RegistrationOutcome::Registered));
+    assert_eq!(fixture.promised(), (0, 0));
+}
+
+#[test]
+fn task_manager_that_fulfils_a_promise_without_a_request_is_accepted_with_any_slots() {
+    // given: two promises, and no request for the second
+    let mut fixture = Fixture::promising(two_slots());
+    fixture.request(1, &small());
+    fixture.request(2, &small());
+    fixture.cancel(2);
 
     // when
-    let connection =
-        TaskExecutorConnection::new("tm", instance(1), fixture.gateway()).with_worker_request(worker_request(77));
-    let outcome = fixture.try_register(connection, &report("tm", &[None, None]));
+    let outcome = register(&mut fixture, "tm", 1, &free_report("tm", &[tiny()]));
 
     // then
-    assert_eq!(outcome, Err(refused(Limit::Slots)));
+    assert_eq!(outcome, RegistrationOutcome::Registered);
+    assert_eq!(fixture.promises(), [(1, Some(1))]);
+}
+
+#[test]
+fn task_manager_that_serves_a_request_whose_attempt_failed_is_accepted() {
+    // given: 1 failed on `tm`, which serves 2 now, and is bound to the promise of a small slot
+    let less = profile(1.0, 99);
+    let mut fixture = Fixture::promising(two_slots());
+    let gateway = fixture.register_by_hand("tm", 1, &report("tm", &[None]));
+    fixture.request(1, &less);
+    fixture.request(2, &less);
+    fixture.answer(&gateway, 1, rejected());
+    assert_eq!(fixture.promises(), [(1, Some(1))]);
+
+    // when, then: too small
+    assert_refused(&mut fixture, &free_report("beyond", &[tiny()]), Limit::Slots);
+
+    // when, then
+    let outcome = register(&mut fixture, "other", 2, &free_report("other", &[less]));
+    assert_eq!(outcome, RegistrationOutcome::Registered);
+    assert_eq!(fixture.status(1), Some(granted(&slot("other", 0))));
 }
 
 #[test]

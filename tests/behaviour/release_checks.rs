@@ -541,6 +541,25 @@ fn task_manager_that_is_needed_when_it_agrees_stays_and_is_checked_again_when_it
     fixture.expect(&["may 1 go? #2", RELEASE]);
 }
 
+#[test]
+fn open_release_check_of_a_blocked_task_manager_keeps_no_other() {
+    // given: the minimum is two slots; `a` and `b` have two each, and so has a blocked task manager
+    let config = config().with_workers(workers_of(2).with_min_slots(2));
+    let mut fixture = Fixture::promising(config);
+    fixture.block("blocked");
+    let blocked = fixture.register_free("blocked", 1, &[small(), small()]);
+    blocked.answer_next_release_check(ReleaseDecision::Later);
+    fixture.register_free("a", 2, &[small(), small()]);
+    fixture.register_free("b", 3, &[small(), small()]);
+    fixture.log.take();
+
+    // when
+    fixture.advance(10 * SECOND);
+
+    // then: the slots of `b` are enough
+    fixture.expect(&["may 1 go? #1", "may 2 go? #2", "release 2, idle since +0ns (1)"]);
+}
+
 // Gateways.
 
 fn ask<G: TaskExecutorGateway>(mut gateway: G) -> ReleaseDecision {

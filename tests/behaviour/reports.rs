@@ -13,8 +13,8 @@ use slot_manager::view::SlotState;
 use slot_manager::{LeaderId, ResourceProfile, SlotManager, SlotReport, SlotStatus, TaskExecutorConnection};
 
 use crate::common::{
-    Fixture, SECOND, acknowledged, allocation, ask, failures, free_report, granted, held_by, in_flight, instance, job,
-    patient, profile, rejected, report, request, slot, small,
+    Fixture, SECOND, acknowledged, allocation, ask, cores, failures, free_report, granted, held_by, in_flight,
+    instance, job, patient, profile, rejected, report, request, slot, small,
 };
 
 fn free_slot_of(worker: &str, number: u32) -> SlotStatus {
@@ -48,27 +48,34 @@ fn free_slot_that_is_reported_as_allocated_is_not_handed_out() {
 /// B.9: the same for a slot that backs off after failures.
 #[test]
 fn slot_that_backs_off_and_is_reported_as_allocated_is_not_handed_out() {
-    // given: attempts of two allocations failed
-    let mut fixture = Fixture::new();
-    let gateway = fixture.gateway();
-    gateway.answer_requests(rejected());
-    fixture.register_with("tm", 7, &report("tm", &[None]), &gateway);
-    fixture.request(1, &small());
-    fixture.request(2, &small());
-    let state = fixture.state(&slot("tm", 0));
-    assert!(matches!(state, SlotState::BackingOff { .. }), "{state:?}");
+    for with_its_worker in [false, true] {
+        // given: attempts of two allocations failed
+        let mut fixture = Fixture::new();
+        let gateway = fixture.register_pair(7);
+        fixture.request(1, &small());
+        fixture.request(2, &small());
+        fixture.answer(&gateway, 1, rejected());
+        if !with_its_worker {
+            fixture.acknowledge_on_other_slot(&gateway);
+        }
+        fixture.answer(&gateway, 2, rejected());
+        let state = fixture.state(&slot("tm", 0));
+        assert!(matches!(state, SlotState::BackingOff { .. }), "{state:?}");
+        assert_eq!(fixture.state(&slot("tm", 1)) == SlotState::Free, !with_its_worker);
 
-    // when
-    fixture.report(7, &report("tm", &[Some(99)]));
-    fixture.cancel(1);
-    fixture.cancel(2);
-    fixture.log.take();
-    fixture.advance(Duration::from_secs(100));
+        // when
+        let free = SlotStatus::free(slot("tm", 1), cores(2));
+        fixture.report(7, &SlotReport::new(vec![held_by(slot("tm", 0), 99, 1), free]));
+        fixture.cancel(1);
+        fixture.cancel(2);
+        fixture.log.take();
+        fixture.advance(Duration::from_secs(100));
 
-    // then: the end of its backoff does not end its allocation
-    assert_eq!(fixture.holder(&slot("tm", 0)), Some(allocation(99)));
-    assert_eq!(fixture.request(3, &small()), AllocationStatus::Waiting);
-    fixture.expect(&[&ask(2)]);
+        // then: the end of its backoff does not end its allocation
+        assert_eq!(fixture.holder(&slot("tm", 0)), Some(allocation(99)));
+        assert_eq!(fixture.request(3, &small()), AllocationStatus::Waiting);
+        fixture.expect(&[&ask(4)]);
+    }
 }
 
 /// B.10
@@ -501,6 +508,21 @@ fn empty_report_removes_all_slots_and_keeps_the_task_manager() {
     assert_eq!(fixture.request(1, &small()), granted(&slot("tm", 0)));
 }
 
+#[test]
+fn report_may_replace_all_slots_by_as_many_others() {
+    // given
+    let mut fixture = Fixture::new();
+    fixture.register("tm", 7, &report("tm", &[None, None]));
+
+    // when
+    let others = SlotReport::new(vec![free_slot_of("tm", 2), free_slot_of("tm", 3)]);
+    assert_eq!(fixture.report(7, &others), ReportOutcome::Applied);
+
+    // then
+    assert!((0..2).all(|number| fixture.manager.slot(&slot("tm", number)).is_none()));
+    assert!((2..4).all(|number| fixture.is_free(&slot("tm", number))));
+}
+
 /// B.41
 #[test]
 fn refused_report_does_not_advance_the_revision() {
@@ -644,6 +666,20 @@ fn report_updates_the_profile_of_a_known_slot() {
     assert_eq!(fixture.request(4, &wide), AllocationStatus::Waiting);
     fixture.expect(&["ask 3 for {cpu: 4, task heap: 400 MiB}"]);
     assert_eq!(fixture.request(5, &narrow), granted(&slot("tm", 0)));
+}
+
+#[test]
+fn report_may_give_a_slot_the_profile_of_the_slot_before_it() {
+    // given
+    let mut fixture = Fixture::new();
+    fixture.register("tm", 7, &free_report("tm", &[small(), cores(2)]));
+
+    // when
+    fixture.report(7, &free_report("tm", &[small(), small()]));
+
+    // then
+    let changed = fixture.manager.slot(&slot("tm", 1)).expect("registered");
+    assert_eq!(*changed.resource_profile(), small());
 }
 
 #[test]

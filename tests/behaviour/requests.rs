@@ -489,13 +489,14 @@ fn unregistered_job_takes_its_ungranted_requests_along() {
 fn ungranted_requests_of_an_unregistered_job_end_in_every_state_without_a_notification() {
     // given: 11 backs off, 12 is in flight, 13 waits, 14 is bound to a promised slot
     let mut fixture = Fixture::new();
-    let gateway = fixture.register_free("tm", 1, &[profile(1.0, 0)]);
-    gateway.answer_requests(rejected());
-    request_cores(&mut fixture, 1, 11, 1.0);
     fixture
         .register_free("other", 2, &[profile(2.0, 0)])
         .answer_requests(GatewayAnswer::ByHand);
     request_cores(&mut fixture, 1, 12, 2.0);
+    let gateway = fixture.register_free("tm", 1, &[profile(1.0, 0)]);
+    gateway.answer_requests(rejected());
+    request_cores(&mut fixture, 1, 11, 1.0);
+    assert!(fixture.ungranted(11).backs_off_until().is_some());
     request_cores(&mut fixture, 1, 13, 3.0);
     fixture.actions.answer_next_allocation(Ok(WorkerPromise::Unspecified));
     request_cores(&mut fixture, 1, 14, 4.0);
@@ -506,7 +507,7 @@ fn ungranted_requests_of_an_unregistered_job_end_in_every_state_without_a_notifi
     assert_eq!(unregister_job(&mut fixture, 1), 4);
 
     // then
-    fixture.expect(&["free other_0 of 12 #3", "withdraw 2"]);
+    fixture.expect(&["free other_0 of 12 #1", "withdraw 2"]);
     for id in 11..=14 {
         assert_eq!(fixture.status(id), None);
     }

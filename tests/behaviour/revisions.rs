@@ -7,8 +7,8 @@ use slot_manager::message::{Acknowledge, SlotFreed};
 use slot_manager::outcome::{ReportOutcome, SlotFreedOutcome, Stale};
 
 use crate::common::{
-    Fixture, SECOND, acknowledged, acknowledged_at, allocation, freed, granted, in_flight, instance, patient, report,
-    slot, small,
+    Fixture, MILLISECOND, SECOND, acknowledged, acknowledged_at, allocation, ask, freed, granted, in_flight, instance,
+    patient, report, slot, small,
 };
 
 fn stale(revision: u64, highest_seen: u64) -> ReportOutcome {
@@ -122,6 +122,34 @@ fn acknowledgement_that_is_older_than_a_report_of_the_free_slot_is_a_grant_that_
     // then
     fixture.expect(&["granted 1 on tm_0", "lost 1 on tm_0: free", "request tm_0 for 2 #2"]);
     assert_eq!(fixture.status(1), None);
+}
+
+#[test]
+fn losses_of_answers_that_come_together_are_notified_in_the_order_of_their_workers() {
+    // given: reports overtook the answers of two workers
+    let mut fixture = Fixture::new();
+    let b = fixture.register_by_hand("b", 2, &report("b", &[None]).with_revision(3));
+    fixture.request(1, &small());
+    let a = fixture.register_by_hand("a", 1, &report("a", &[Some(50), None]).with_revision(3));
+    fixture.request(2, &small());
+    fixture.report(2, &report("b", &[None]).with_revision(5));
+    fixture.report(1, &report("a", &[Some(50), None]).with_revision(5));
+    fixture.log.take();
+
+    // when
+    for (gateway, attempt) in [(&b, 1), (&a, 2)] {
+        let answer = gateway.answer(attempt, acknowledged_at(4));
+        answer.expect("the attempt awaits its answer");
+    }
+    fixture.run();
+
+    // then
+    fixture.expect(&[
+        "granted 2 on a_1",
+        "lost 2 on a_1: free",
+        "granted 1 on b_0",
+        "lost 1 on b_0: free",
+    ]);
 }
 
 /// B.18 (i)
@@ -284,6 +312,21 @@ fn freed_slot_that_a_report_has_shown_is_outdated() {
 }
 
 #[test]
+fn freed_slot_that_a_report_of_the_same_revision_has_shown_is_outdated() {
+    // given: freed at revision 5
+    let mut fixture = held();
+    fixture.report(7, &report("tm", &[None]).with_revision(5));
+    let before = fixture.view();
+
+    // when
+    let outcome = fixture.step(|manager| manager.slot_freed(&freed_at(1, 7, 5)));
+
+    // then
+    assert_eq!(outcome, SlotFreedOutcome::Outdated);
+    assert_eq!(fixture.view(), before);
+}
+
+#[test]
 fn freed_slot_of_an_ended_registration_is_outdated() {
     // given: the process was started anew, and counts from zero
     let mut fixture = held();
@@ -350,6 +393,21 @@ fn report_that_takes_a_freed_slot_back_from_the_next_request_is_counted() {
 }
 
 #[test]
+fn report_in_another_leadership_takes_nothing_back() {
+    // given
+    let mut fixture = with_grant(true, &report("tm", &[None]), acknowledged());
+    fixture.free(&slot("tm", 0), 1);
+
+    // when
+    fixture.suspend();
+    fixture.start(2);
+    fixture.register("tm", 7, &report("tm", &[Some(1)]));
+
+    // then
+    assert_eq!(fixture.manager.counters().frees_taken_back, 0);
+}
+
+#[test]
 fn report_of_another_allocation_on_a_freed_slot_takes_nothing_back() {
     // given
     let mut fixture = with_grant(true, &report("tm", &[None]), acknowledged());
@@ -371,7 +429,13 @@ fn slot_freed_for_an_earlier_attempt_does_not_end_the_attempt_in_flight() {
     let gateway = fixture.register_by_hand("tm", 7, &report("tm", &[None]).with_revision(0));
     fixture.request(1, &small());
     fixture.advance(SECOND);
-    fixture.expect(&["request tm_0 for 1 #1", "free tm_0 of 1 #1", "request tm_0 for 1 #2"]);
+    fixture.advance(50 * MILLISECOND);
+    fixture.expect(&[
+        "request tm_0 for 1 #1",
+        "free tm_0 of 1 #1",
+        &ask(1),
+        "request tm_0 for 1 #2",
+    ]);
 
     // when
     let freed = freed_at(1, 7, 2).with_attempt(1);

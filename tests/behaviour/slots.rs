@@ -61,7 +61,7 @@ fn counts_are_right_after_every_change() {
     fixture.register("b", 2, &report("b", &[Some(102)]));
     assert_eq!(of_all_and_of_a(&fixture), [[4, 2, 0, 2], [3, 2, 0, 1]]);
 
-    // when, then: in flight, refused twice and backing off, in flight, granted
+    // when, then: in flight, refused twice
     fixture.request(1, &small());
     assert_eq!(of_all_and_of_a(&fixture), [[4, 1, 1, 2], [3, 1, 1, 1]]);
     fixture.answer(&gateway, 1, rejected());
@@ -69,8 +69,15 @@ fn counts_are_right_after_every_change() {
     fixture.answer(&gateway, 2, rejected());
     assert_eq!(of_all_and_of_a(&fixture), [[4, 2, 0, 2], [3, 2, 0, 1]]);
     fixture.cancel(1);
+
+    // when, then: granted on one slot and freed, refused on the other, which backs off
+    gateway.answer_next(acknowledged());
+    assert_eq!(fixture.request(3, &small()), granted(&slot("a", 1)));
+    assert_eq!(of_all_and_of_a(&fixture), [[4, 1, 0, 3], [3, 1, 0, 2]]);
+    fixture.free(&slot("a", 1), 3);
+    assert_eq!(of_all_and_of_a(&fixture), [[4, 2, 0, 2], [3, 2, 0, 1]]);
     fixture.request(2, &small());
-    fixture.answer(&gateway, 3, rejected());
+    fixture.answer(&gateway, 4, rejected());
     assert_eq!(of_all_and_of_a(&fixture), [[4, 1, 1, 2], [3, 1, 1, 1]]);
     let backing_off = fixture
         .manager
@@ -78,13 +85,27 @@ fn counts_are_right_after_every_change() {
         .filter(|slot| matches!(slot.state(), SlotState::BackingOff { .. }))
         .count();
     assert_eq!(backing_off, 1, "a slot that backs off counts as free");
-    fixture.answer(&gateway, 4, acknowledged());
+    fixture.answer(&gateway, 5, acknowledged());
     assert_eq!(of_all_and_of_a(&fixture), [[4, 1, 0, 3], [3, 1, 0, 2]]);
+
+    // when, then: another worker is refused twice in a row, and backs off with its slot
+    let b = fixture.register_by_hand("b", 3, &report("b", &[Some(102), None, None]));
+    for (id, attempt) in [(4, 6), (5, 8)] {
+        fixture.request(id, &small());
+        fixture.answer(&b, attempt, rejected());
+        fixture.cancel(id);
+    }
+    assert_eq!(
+        of_all_and_of_a(&fixture),
+        [[6, 3, 0, 3], [3, 1, 0, 2]],
+        "slots of a worker that backs off count as free"
+    );
+    fixture.report(3, &report("b", &[Some(102)]));
 
     // when, then: slots come and go
     fixture.report(1, &report("a", &[Some(101)]));
     assert_eq!(of_all_and_of_a(&fixture), [[2, 0, 0, 2], [1, 0, 0, 1]]);
-    fixture.unregister(2);
+    fixture.unregister(3);
     assert_eq!(of_all_and_of_a(&fixture), [[1, 0, 0, 1], [1, 0, 0, 1]]);
 }
 

@@ -255,6 +255,22 @@ fn least_utilization_chooses_among_fitting_slots() {
     assert_eq!(workers_of(&mut fixture, 3..=4), ["unused", "unused"]);
 }
 
+/// Each task manager has the only free slot of its profile.
+#[test]
+fn least_utilization_compares_task_managers_over_different_profiles() {
+    // given
+    let mut fixture = spread_out();
+    fixture.register_free("unused", 1, &[small()]);
+    let used = SlotReport::new(vec![
+        SlotStatus::allocated(slot("used", 0), wide(), allocation(101), job(1)),
+        SlotStatus::free(slot("used", 1), wide()),
+    ]);
+    fixture.register("used", 2, &used);
+
+    // when, then
+    assert_eq!(fixture.request(1, &small()), granted(&slot("unused", 0)));
+}
+
 /// B.29
 #[test]
 fn least_utilization_takes_the_longest_free_slot_of_its_task_manager() {
@@ -399,6 +415,36 @@ fn no_strategy_takes_a_slot_that_does_not_fit() {
         let mut fixture = fixture(strategy);
         fixture.register_free("tm", 1, &[profile(4.0, 99), profile(0.9, 400)]);
         assert_eq!(fixture.request(1, &small()), AllocationStatus::Waiting);
+    }
+}
+
+#[test]
+fn no_strategy_takes_a_slot_that_lacks_an_extended_resource() {
+    let orders = [SlotOrder::Free, SlotOrder::LeastUtilized, SlotOrder::MostUtilized];
+    let custom = orders.map(|order| Indifferent::new(order).strategy());
+    for strategy in all().into_iter().chain(custom) {
+        let mut fixture = fixture(strategy);
+        fixture.register_free("tm", 1, &[small()]);
+        let required = small_with(&[("gpu", 1.0)]);
+        assert_eq!(fixture.request(1, &required), AllocationStatus::Waiting);
+    }
+}
+
+#[test]
+fn no_strategy_takes_a_slot_of_a_former_leadership() {
+    for strategy in all() {
+        // given
+        let mut fixture = fixture(strategy);
+        fixture.register_free("tm", 1, &[small()]);
+
+        // when
+        fixture.suspend();
+        fixture.start(2);
+
+        // then
+        assert_eq!(fixture.request(1, &small()), AllocationStatus::Waiting);
+        fixture.register_free("tm", 2, &[small()]);
+        assert_eq!(fixture.status(1), Some(granted(&slot("tm", 0))));
     }
 }
 

@@ -266,7 +266,7 @@ fn attempt_is_given_up_exactly_at_the_rpc_timeout() {
     fixture.log.take();
 
     // when, then
-    fixture.falls_due_after(3 * SECOND, &["free tm_0 of 1 #1", "request tm_0 for 1 #2"]);
+    fixture.falls_due_after(3 * SECOND, &["free tm_0 of 1 #1", &ask(1)]);
 }
 
 #[test]
@@ -277,7 +277,7 @@ fn rpc_timeout_begins_anew_with_each_attempt() {
     fixture.register_by_hand("b", 2, &report("b", &[None]));
     fixture.request(1, &small());
     fixture.advance(4 * SECOND);
-    fixture.answer(&a, 1, Err(SlotAllocationError::unreachable("gone")));
+    fixture.answer(&a, 1, rejected());
     fixture.log.take();
 
     // when, then: after this second failure it backs off
@@ -301,7 +301,7 @@ fn promised_slot_expires_exactly_at_the_worker_registration_timeout() {
     fixture.log.take();
 
     // when, then
-    fixture.falls_due_after(3 * SECOND, &["ask 2 for {cpu: 2}"]);
+    fixture.falls_due_after(3 * SECOND, &["withdraw 1", "ask 2 for {cpu: 2}"]);
 
     // when, then: the new worker request was declined
     fixture.falls_due_after(3 * SECOND, &["ask 3 for {cpu: 2}"]);
@@ -348,7 +348,7 @@ fn timeouts_are_independent_of_each_other() {
     assert_eq!(after_a_second(None), [""; 0]);
     assert_eq!(
         after_a_second(Some("pekko.ask.timeout")),
-        ["free tm_0 of 2 #1", "request tm_0 for 2 #2"]
+        ["free tm_0 of 2 #1", &ask(2)]
     );
     assert_eq!(
         after_a_second(Some("slotmanager.request-timeout")),
@@ -466,32 +466,33 @@ fn worker_is_not_requested_for_a_request_that_ends_in_the_same_round() {
     assert_eq!(fixture.advance(20 * SECOND), 2);
 
     // then
-    fixture.expect(&["failed 1: timeout"]);
+    fixture.expect(&["failed 1: timeout", "withdraw 1"]);
 }
 
 #[test]
 fn backoffs_of_different_lengths_that_end_together_end_in_the_order_of_arming() {
     // given: 1 backs off for 100 ms from 50 ms on, 2 for 50 ms from 100 ms on, and there is one
-    // slot
+    // slot, which was granted to 3 between
     let mut fixture = Fixture::new();
-    fixture.register_free("a", 1, &[small()]).answer_requests(rejected());
+    let gateway = fixture.register_free("tm", 1, &[small()]);
+    gateway.answer_requests(rejected());
     fixture.request(1, &small());
     fixture.advance(50 * MILLISECOND);
-    fixture.unregister(1);
     fixture.advance(50 * MILLISECOND);
-    fixture.register_free("b", 2, &[small()]).answer_requests(rejected());
+    gateway.answer_next(acknowledged());
+    fixture.request(3, &small());
+    fixture.free(&slot("tm", 0), 3);
     fixture.request(2, &small());
-    fixture.unregister(2);
     let ends = [1, 2].map(|id| fixture.ungranted(id).backs_off_until());
     assert_eq!(ends, [Some(Timestamp::from_millis(150)); 2]);
-    fixture.register_free("c", 3, &[small()]);
+    gateway.answer_requests(acknowledged());
     fixture.log.take();
 
     // when
     assert_eq!(fixture.advance(50 * MILLISECOND), 2);
 
     // then
-    fixture.expect(&["request c_0 for 1 #6", &ask(1), "granted 1 on c_0"]);
+    fixture.expect(&["request tm_0 for 1 #7", &ask(1), "granted 1 on tm_0"]);
 }
 
 // Zero and never.
@@ -549,14 +550,18 @@ fn backoffs_and_attempts_of_zero_length_do_not_spin() {
     fixture.request(1, &small());
     fixture.expect(&["request tm_0 for 1 #1"]);
 
-    // when, then
+    // when, then: the worker backs off for the shortest time, and is tried again
     assert_eq!(fixture.run(), 1);
-    fixture.expect(&["free tm_0 of 1 #1", "request tm_0 for 1 #2"]);
+    fixture.expect(&["free tm_0 of 1 #1", &ask(1)]);
+    assert_eq!(fixture.run(), 0);
+    fixture.falls_due_after(MILLISECOND, &["request tm_0 for 1 #2"]);
     assert_eq!(fixture.run(), 0);
 
-    // when, then: after the second failure it backs off for the shortest time, and tries again
+    // when, then: after the second failure the request backs off, too
     fixture.falls_due_after(MILLISECOND, &["free tm_0 of 1 #2"]);
-    fixture.falls_due_after(MILLISECOND, &["request tm_0 for 1 #3"]);
+    assert_eq!(fixture.advance(MILLISECOND - NANOSECOND), 0);
+    assert_eq!(fixture.advance(NANOSECOND), 2);
+    fixture.expect(&["request tm_0 for 1 #3"]);
     assert_eq!(fixture.run(), 0);
 }
 
@@ -571,8 +576,8 @@ fn promised_workers_that_must_register_at_once_do_not_spin() {
 
     // when, then
     assert_eq!(fixture.run(), 1);
-    fixture.expect(&[&ask(2)]);
-    fixture.falls_due_after(MILLISECOND, &[&ask(3)]);
+    fixture.expect(&["withdraw 1", &ask(2)]);
+    fixture.falls_due_after(MILLISECOND, &["withdraw 2", &ask(3)]);
 }
 
 /// B.7: a timeout that is too long for the clock means never.

@@ -8,11 +8,11 @@ use slot_manager::message::{AllocationFailureCause, RequestFailure};
 use slot_manager::outcome::AllocationStatus;
 use slot_manager::testing::{Action, Effect};
 use slot_manager::view::SlotState;
-use slot_manager::{ResourceProfile, SlotManagerConfig, SlotReport};
+use slot_manager::{ResourceProfile, SlotManagerConfig, SlotReport, SlotStatus};
 
 use crate::common::{
-    Fixture, SECOND, acknowledged, allocation, ask, described, failures, granted, in_flight, patient, profile,
-    rejected, report, slot, small, workers_of,
+    Fixture, SECOND, acknowledged, allocation, ask, described, failures, free_report, granted, in_flight, job, patient,
+    profile, rejected, report, slot, small, workers_of,
 };
 
 const FAILED: &str = "failed 1: unfulfillable";
@@ -208,24 +208,30 @@ fn request_waits_for_a_slot_in_flight_that_fits() {
 
 #[test]
 fn request_waits_for_a_slot_that_backs_off_and_fits() {
-    // given: attempts of two allocations fail in a row
-    let config = patient().with_retry_backoff(10 * SECOND, 10 * SECOND);
-    let mut fixture = Fixture::with(failing(config));
-    let gateway = fixture.register_by_hand("tm", 1, &report("tm", &[None]));
-    fixture.request(1, &small());
-    fixture.request(2, &small());
-    fixture.answer(&gateway, 1, rejected());
-    fixture.answer(&gateway, 2, rejected());
-    assert!(matches!(fixture.state(&slot("tm", 0)), SlotState::BackingOff { .. }));
+    for with_its_worker in [false, true] {
+        // given: attempts of two allocations fail in a row
+        let config = patient().with_retry_backoff(10 * SECOND, 10 * SECOND);
+        let mut fixture = Fixture::with(failing(config));
+        let gateway = fixture.register_pair(1);
+        fixture.request(1, &small());
+        fixture.request(2, &small());
+        fixture.answer(&gateway, 1, rejected());
+        if !with_its_worker {
+            fixture.acknowledge_on_other_slot(&gateway);
+        }
+        fixture.answer(&gateway, 2, rejected());
+        assert!(matches!(fixture.state(&slot("tm", 0)), SlotState::BackingOff { .. }));
+        assert_eq!(fixture.state(&slot("tm", 1)) == SlotState::Free, !with_its_worker);
 
-    // when, then
-    assert_eq!(fixture.request(3, &small()), AllocationStatus::Waiting);
-    assert_eq!(
-        [1, 2].map(|id| fixture.status(id)),
-        [const { Some(AllocationStatus::Waiting) }; 2]
-    );
-    fixture.advance(10 * SECOND);
-    assert_eq!(fixture.status(1), Some(in_flight(&slot("tm", 0))));
+        // when, then
+        assert_eq!(fixture.request(3, &small()), AllocationStatus::Waiting);
+        assert_eq!(
+            [1, 2].map(|id| fixture.status(id)),
+            [const { Some(AllocationStatus::Waiting) }; 2]
+        );
+        fixture.advance(10 * SECOND);
+        assert_eq!(fixture.status(3), Some(in_flight(&slot("tm", 0))));
+    }
 }
 
 #[test]
@@ -405,7 +411,7 @@ fn request_fails_when_the_last_fitting_promise_expires() {
     fixture.advance(10 * SECOND);
 
     // then
-    fixture.expect(&[&ask(2), FAILED]);
+    fixture.expect(&["withdraw 1", &ask(2), FAILED]);
 }
 
 #[test]
@@ -721,4 +727,64 @@ fn each_request_fails_once() {
         .iter()
         .filter(|effect| matches!(effect, Effect::Action(Action::NotifyAllocationFailure { .. })));
     assert_eq!(notices.count(), 1);
+}
+
+#[test]
+fn unfulfillable_requests_fail_before_surplus_workers_are_withdrawn() {
+    // given: 1 waits for the only wide slot, and 2 for a promised worker
+    let mut fixture = Fixture::promising(failing(described(1)));
+    let wide_slot = SlotStatus::allocated(slot("tm", 0), wide(), allocation(50), job(1));
+    fixture.register("tm", 1, &SlotReport::new(vec![wide_slot]));
+    fixture.request(1, &wide());
+    fixture.request(2, &small());
+    fixture.log.take();
+
+    // when: the worker registers again, with a small slot
+    fixture.register_free("tm", 2, &[small()]);
+
+    // then
+    fixture.expect(&[
+        "lost 50 on tm_0: free",
+        "request tm_0 for 2 #1",
+        "granted 2 on tm_0",
+        FAILED,
+        "withdraw 1",
+    ]);
+}
+
+#[test]
+fn request_whose_attempt_failed_fails_with_the_last_slot_that_it_fits() {
+    // given: 1 failed on the wide slot, which 2 holds; 3 of the same job waits for a slot that is used
+    let mut fixture = knowing();
+    let gateway = fixture.register_by_hand("tm", 1, &free_report("tm", &[wide()]));
+    let memory = profile(0.5, 1000);
+    let used = SlotStatus::allocated(slot("used", 0), memory.clone(), allocation(50), job(1));
+    fixture.register("used", 2, &SlotReport::new(vec![used]));
+    fixture.request(1, &wide());
+    fixture.try_request(2, 2, &wide()).expect("accepted");
+    fixture.answer(&gateway, 1, rejected());
+    fixture.answer(&gateway, 2, acknowledged());
+    fixture.request(3, &memory);
+    fixture.log.take();
+
+    // when
+    fixture.unregister(1);
+
+    // then
+    fixture.expect(&["lost 2 on tm_0: unregistered", FAILED]);
+    assert_eq!(fixture.status(3), Some(AllocationStatus::Waiting));
+}
+
+#[test]
+fn failing_of_unfulfillable_requests_is_as_configured_or_set_last() {
+    // given
+    let mut fixture = Fixture::new();
+    assert!(!fixture.manager.fails_unfulfillable_requests());
+    assert!(declining().manager.fails_unfulfillable_requests());
+
+    // when, then
+    for fail in [true, false] {
+        fixture.set_fail_unfulfillable(fail);
+        assert_eq!(fixture.manager.fails_unfulfillable_requests(), fail);
+    }
 }

@@ -401,7 +401,7 @@ fn worker_without_slots_is_refused() {
         ConfigError::WorkerDescription {
             key: "taskmanager.numberOfTaskSlots".to_owned(),
             value: "65537".to_owned(),
-            error: WorkerDescriptionError::TooManySlots { slots: 65537 },
+            error: Box::new(WorkerDescriptionError::TooManySlots { slots: 65537 }),
         }
     );
 }

@@ -295,6 +295,6 @@ fn all_slots_of_an_unspecified_worker_expire_together() {
     fixture.advance(10 * SECOND);
 
     // then
-    fixture.expect(&[&ask(1), &ask(2)]);
+    fixture.expect(&[&ask(1), "withdraw 1", &ask(2)]);
     assert_eq!(fixture.promised(), (0, 0));
 }

@@ -132,6 +132,23 @@ impl Fixture {
         self.run();
     }
 
+    /// Registers worker `tm` with the small slot `tm_0` and with `tm_1`, which fits no small
+    /// request. Its gateway is answered by hand.
+    #[track_caller]
+    pub fn register_pair(&mut self, instance: u128) -> ScriptedGateway {
+        self.register_by_hand("tm", instance, &free_report("tm", &[small(), cores(2)]))
+    }
+
+    /// Lets worker `tm` acknowledge an attempt on slot `tm_1`, which is free again afterwards.
+    ///
+    /// It ends the failures of the worker in a row, but not those of slot `tm_0`.
+    #[track_caller]
+    pub fn acknowledge_on_other_slot(&mut self, gateway: &ScriptedGateway) {
+        gateway.answer_next(acknowledged());
+        assert_eq!(self.request(1000, &cores(2)), granted(&slot("tm", 1)));
+        self.free(&slot("tm", 1), 1000);
+    }
+
     /// Registers `instance` of `worker` with free slots of these profiles and returns its gateway.
     #[track_caller]
     pub fn register_free(&mut self, worker: &str, instance: u128, profiles: &[ResourceProfile]) -> ScriptedGateway {

@@ -40,19 +40,33 @@ fn matching() -> impl Strategy<Value = SlotManagerConfig> {
         1 => Just(SlotMatchingStrategy::LeastUtilization),
         1 => Just(SlotMatchingStrategy::MostUtilization),
     ];
-    let backoff = prop_oneof![Just(0), 1..30_u64];
-    (timeout(), timeout(), timeout(), timeout(), backoff, limit, strategy).prop_map(
-        |(request, rpc, idle, worker, backoff, limit, strategy)| {
-            SlotManagerConfig::default()
-                .with_request_timeout(request)
-                .with_rpc_timeout(rpc)
-                .with_task_manager_timeout(idle)
-                .with_worker_registration_timeout(worker)
-                .with_retry_backoff(Duration::from_millis(backoff), Duration::from_millis(5 * backoff))
-                .with_max_pending_requests(limit)
-                .with_slot_matching_strategy(strategy)
-        },
+    let rate = prop_oneof![1 => Just(0), 2 => 1..4_u32, 1 => Just(10)];
+    let start = (rate, prop_oneof![1 => Just(0), 4 => 1..60_u64]);
+    let backoff = prop_oneof![1 => Just((0, 0)), 4 => (1..30_u64, 1..9_u64)];
+    (
+        timeout(),
+        timeout(),
+        timeout(),
+        timeout(),
+        backoff,
+        start,
+        limit,
+        strategy,
     )
+        .prop_map(
+            |(request, rpc, idle, worker, (backoff, factor), (rate, interval), limit, strategy)| {
+                SlotManagerConfig::default()
+                    .with_request_timeout(request)
+                    .with_rpc_timeout(rpc)
+                    .with_task_manager_timeout(idle)
+                    .with_worker_registration_timeout(worker)
+                    .with_retry_backoff(Duration::from_millis(backoff), Duration::from_millis(factor * backoff))
+                    .with_max_start_failure_rate(rate)
+                    .with_start_retry_interval(Duration::from_millis(interval))
+                    .with_max_pending_requests(limit)
+                    .with_slot_matching_strategy(strategy)
+            },
+        )
 }
 
 /// A worker, mostly with slots that fit most requests.
@@ -73,7 +87,7 @@ fn description() -> impl Strategy<Value = WorkerDescription> {
 fn with_worker_policy(config: SlotManagerConfig) -> impl Strategy<Value = SlotManagerConfig> {
     let min_slots = prop_oneof![2 => Just(0), 1 => 1..6_usize];
     let redundant = prop_oneof![2 => Just(0), 1 => 1..3_usize];
-    let slots = prop::option::weighted(0.5, 1..9_usize);
+    let slots = prop::option::weighted(0.6, prop_oneof![1..4_usize, 1..9_usize]);
     let half_cores = prop::option::weighted(0.15, 1..24_u64);
     let memory = prop::option::weighted(0.15, 1..20_u64);
     (description(), min_slots, redundant, slots, half_cores, memory).prop_map(

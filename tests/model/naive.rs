@@ -8,7 +8,7 @@
 use std::time::Duration;
 
 use slot_manager::error::{NotStarted, SlotAllocationError};
-use slot_manager::message::{Allocation, FreeSlot, GrantLoss, ReleaseDecision, RequestFailure};
+use slot_manager::message::{Allocation, FreeSlot, GrantLoss, ReleaseDecision, RequestFailure, WithdrawResource};
 use slot_manager::testing::{Action, Effect};
 use slot_manager::{
     AllocationId, InstanceId, JobId, LeaderId, ResourceId, ResourceProfile, SlotId, SlotManagerConfig, Timestamp,
@@ -21,7 +21,9 @@ use crate::observation::{Outcome, Response};
 
 mod attempts;
 mod blocking;
+mod candidates;
 mod commit;
+mod failing_workers;
 mod flush;
 mod grants;
 mod idle_release;
@@ -38,12 +40,17 @@ mod requests;
 mod reserve;
 mod scripted_answers;
 mod slots;
+mod start_backoff;
+mod suspects;
 mod timers;
 mod unfulfillable;
 mod view;
 mod worker_requests;
 
+use self::failing_workers::Failures;
 use self::scripted_answers::ScriptedAnswers;
+use self::start_backoff::StartBackoff;
+use self::suspects::FailingJob;
 
 /// The model of the slot manager.
 #[derive(Debug, Clone)]
@@ -65,7 +72,15 @@ pub(crate) struct NaiveSlotManager {
     requests: Vec<Request>,
     /// Oldest first.
     promises: Vec<Promise>,
+    /// The worker requests of which workers fulfilled a slot that named another one or none, each
+    /// with the profile of the last such slot.
+    fulfilled_by_others: Vec<(WorkerRequestId, ResourceProfile)>,
     blocked: Vec<ResourceId>,
+    /// Jobs of which an attempt failed since their last grant.
+    failing_jobs: Vec<FailingJob>,
+    /// The instance ids of replaced registrations, the last ones only. Oldest first.
+    superseded: Vec<InstanceId>,
+    start_backoff: StartBackoff,
     /// No worker is requested before this time.
     recovery: Option<Timer>,
     /// The recovery ends when this number of workers has registered.
@@ -95,6 +110,9 @@ pub(crate) struct NaiveSlotManager {
     effects: Vec<Effect>,
 }
 
+/// The number of workers on which the failures of a request are remembered.
+const MOST_TRIED: usize = 64;
+
 /// A deadline and the sequence number of its arming, which orders timers of the same time.
 type Timer = (Timestamp, u64);
 
@@ -103,7 +121,13 @@ type Timer = (Timestamp, u64);
 struct TaskManager {
     resource_id: ResourceId,
     instance_id: InstanceId,
+    /// The number of the registration. An instance can register again.
+    registration: u64,
     worker_request: Option<WorkerRequestId>,
+    /// Its first slots have ended the promise of its worker request.
+    has_fulfilled: bool,
+    /// The failed attempts since its last acknowledgement.
+    failures: Failures,
     answers: ScriptedAnswers<Answer>,
     release_answers: ScriptedAnswers<ReleaseDecision>,
     /// Ordered by slot number.
@@ -131,6 +155,8 @@ struct Slot {
     state: State,
     /// The allocation whose attempt failed last, and the number of backoffs since the last success.
     failed: Option<(AllocationId, u32)>,
+    /// The jobs of the failed attempts since the last success.
+    refused: Vec<JobId>,
 }
 
 /// The state of a slot.
@@ -140,8 +166,10 @@ enum State {
     Detached,
     /// Free and offered, with its place in the queue of offered slots.
     Offered(u64),
-    /// Free, but backing off after failed attempts.
+    /// Free, but the slot backs off after failed attempts.
     BackingOff(Timer),
+    /// Free, but its worker backs off, or has not acknowledged an attempt since its backoff.
+    WorkerBacksOff,
     /// Free, but its worker is blocked.
     Blocked,
     /// An attempt for this allocation is in flight to it.
@@ -164,6 +192,10 @@ struct Request {
     deadline: Timestamp,
     failed_attempts: u32,
     last_failure: Option<SlotAllocationError>,
+    /// The registrations on which its attempts failed.
+    tried_on: Vec<u64>,
+    /// Without a slot of a worker that it was not tried on, it backs off.
+    must_back_off: bool,
     stage: Stage,
 }
 
@@ -172,6 +204,8 @@ struct Request {
 enum Stage {
     /// In no other place. The commit places it.
     Detached,
+    /// Waits. The commit binds it to a promised slot, or else it needs a worker.
+    Unbound,
     /// Waits, bound to a promised slot.
     Bound,
     /// Waits. This call makes a worker request for it.
@@ -231,6 +265,18 @@ struct Transaction {
     detached: Vec<AllocationId>,
     /// Slots whose allocation is granted on another slot.
     secondaries: Vec<SlotId>,
+    /// Workers that may admit a probe that they did not admit before.
+    probes: Vec<InstanceId>,
+    /// A task manager has brought the first slots of its registration.
+    has_newcomer: bool,
+    /// The worker requests of promised slots that new slots like them have replaced.
+    fulfilled: Vec<WorkerRequestId>,
+    /// New slots that fulfilled no promise, though they could.
+    unfulfilling: Vec<SlotId>,
+    /// The numbers of promised slots that were set free, in this order.
+    freed_promises: Vec<u64>,
+    /// Requests that need a promised slot or a worker.
+    unbound: Vec<AllocationId>,
     /// Task managers that may have become idle.
     unused: Vec<InstanceId>,
     dropped: Vec<Dropped>,
@@ -251,6 +297,7 @@ struct Outbox {
     frees: Vec<FreeSlot>,
     /// The age of the request and the number of the attempt.
     slot_requests: Vec<(u64, u64)>,
+    withdrawals: Vec<WithdrawResource>,
     /// The ages of the requests that need a worker.
     worker_requests: Vec<u64>,
     /// The numbers of the idle periods.
@@ -274,7 +321,11 @@ impl NaiveSlotManager {
             task_managers: Vec::new(),
             requests: Vec::new(),
             promises: Vec::new(),
+            fulfilled_by_others: Vec::new(),
             blocked: Vec::new(),
+            failing_jobs: Vec::new(),
+            superseded: Vec::new(),
+            start_backoff: StartBackoff::default(),
             recovery: None,
             expected_workers: None,
             registered_workers: 0,
@@ -475,11 +526,21 @@ impl Request {
         self.stage == Stage::Bound || self.is_unbound()
     }
 
+    /// Returns `true` if its attempts failed on this registration, or on too many to remember.
+    fn was_tried_on(&self, task_manager: &TaskManager) -> bool {
+        self.tried_on.len() > MOST_TRIED || self.tried_on.contains(&task_manager.registration)
+    }
+
+    /// Returns `true` if it backs off.
+    fn backs_off(&self) -> bool {
+        matches!(self.stage, Stage::BackingOff(_))
+    }
+
     /// Returns `true` if it waits without a promised slot.
     fn is_unbound(&self) -> bool {
         matches!(
             self.stage,
-            Stage::NeedsWorker | Stage::Deferred | Stage::NotServedByWorkers | Stage::Declined(_)
+            Stage::Unbound | Stage::NeedsWorker | Stage::Deferred | Stage::NotServedByWorkers | Stage::Declined(_)
         )
     }
 }

@@ -7,7 +7,7 @@ use slot_manager::SlotManagerConfig;
 use slot_manager::message::AttemptId;
 use slot_manager::testing::{Effect, GatewayCall};
 
-use crate::command::{Command, text};
+use crate::command::{Command, Promise, text};
 use crate::configurations::config;
 use crate::naive::NaiveSlotManager;
 use crate::observation::{Response, Snapshot};
@@ -26,6 +26,8 @@ pub(crate) struct Reference {
     instances: u128,
     leaders: u128,
     jobs: Vec<u128>,
+    /// Requests and slots have few shapes.
+    has_few_shapes: bool,
     /// The last attempts, the oldest first.
     attempts: Vec<AttemptId>,
 }
@@ -46,6 +48,7 @@ impl Reference {
             instances: 0,
             leaders: 0,
             jobs: Vec::new(),
+            has_few_shapes: false,
             attempts: Vec::new(),
         }
     }
@@ -62,6 +65,9 @@ impl Reference {
             recent_attempts: &self.attempts,
             open_release_checks: &self.model.open_release_checks(),
             blocked: self.model.blocked_workers(),
+            replaced: self.model.replaced_instances(),
+            worker_requests: self.model.worker_requests(),
+            has_few_shapes: self.has_few_shapes,
         };
         resolver.resolve(step).unwrap_or(Command::Run)
     }
@@ -108,15 +114,26 @@ impl ReferenceStateMachine for Reference {
     type Transition = Step;
 
     fn init_state() -> BoxedStrategy<Self> {
-        let workers = prop::option::of(steps::promise());
+        let workers = prop_oneof![
+            2 => Just(None),
+            2 => Just(Some(Promise::Unspecified)),
+            3 => steps::promise().prop_map(Some),
+        ];
         let length = prop::option::weighted(0.3, steps::lease());
-        (config(), workers, length)
-            .prop_map(|(config, workers, length)| {
+        let busy = (any::<bool>(), prop::collection::vec(steps::first_registration(), 0..4));
+        (config(), workers, length, busy)
+            .prop_map(|(config, workers, length, (has_few_shapes, registrations))| {
                 let mut reference = Self::new(config);
+                reference.has_few_shapes = has_few_shapes;
                 if let Some(promise) = workers {
                     reference.apply(Command::Workers { once: false, promise });
                 }
                 reference.apply(Command::Start { leader: 1, length });
+                if has_few_shapes {
+                    for (number, (answer, slots)) in (0..).zip(registrations) {
+                        reference.apply(steps::register(number, answer, slots));
+                    }
+                }
                 reference
             })
             .boxed()

@@ -6,15 +6,17 @@ use std::time::Duration;
 use proptest::prelude::*;
 use slot_manager::message::{AttemptId, ReleaseCheck, ReleaseDecision};
 use slot_manager::view::SlotState;
-use slot_manager::{ResourceId, SlotId};
+use slot_manager::{InstanceId, ResourceId, SlotId};
 
 use crate::command::{
     Answer, AttemptName, CheckId, Command, Holder, Promise, Report, Shape, Status, WorkerRequestName,
 };
-use crate::observation::{PromiseView, Snapshot, TaskManagerView};
+use crate::observation::{Snapshot, TaskManagerView};
 
 const WORKERS: u16 = 4;
 const JOBS: u16 = 3;
+/// The job that most workers refuse, if answers follow the worker and the job.
+const POISONED_JOB: u128 = JOBS as u128;
 /// A job that makes no request.
 const STRANGER: u128 = 9;
 
@@ -42,6 +44,17 @@ const OFFERED: [Shape; 10] = [
     Shape::Any,
     Shape::Unknown,
     Shape::Zero,
+];
+
+/// The shapes of requests and of slots in cases with few shapes: most slots fit most requests.
+const REQUESTED_OF_FEW: [Shape; 4] = [Shape::Small, Shape::Small, Shape::Small, Shape::Wide];
+const OFFERED_OF_FEW: [Shape; 6] = [
+    Shape::Small,
+    Shape::Small,
+    Shape::Small,
+    Shape::Wide,
+    Shape::Wide,
+    Shape::Large,
 ];
 
 /// Chooses an item of a list of any length, so that a case stays valid while shrinking removes
@@ -77,7 +90,10 @@ pub(crate) enum Step {
     Register {
         worker: Choice,
         identity: Identity,
+        /// The worker request that it names.
         promised: Option<Choice>,
+        /// Names a worker request that may have ended.
+        is_old: bool,
         /// Names the worker request in another leadership.
         is_foreign: bool,
         answer: AnswerChoice,
@@ -175,6 +191,8 @@ pub(crate) enum Identity {
     New,
     Known,
     OfAnother,
+    /// Of a registration that was replaced.
+    Replaced,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -218,6 +236,8 @@ pub(crate) enum AnswerChoice {
     HeldByStranger(Choice),
     Later,
     AsInput,
+    /// The answer that this worker gives to this job: see [`Resolver::usual_answer`].
+    Usual(Revision),
 }
 
 fn choice() -> std::ops::Range<Choice> {
@@ -238,8 +258,9 @@ fn answer() -> impl Strategy<Value = AnswerChoice> {
 
 fn answer_now() -> impl Strategy<Value = AnswerChoice> {
     prop_oneof![
+        20 => revision().prop_map(AnswerChoice::Usual),
         6 => revision().prop_map(AnswerChoice::Yes),
-        2 => Just(AnswerChoice::No),
+        4 => Just(AnswerChoice::No),
         1 => Just(AnswerChoice::Unreachable),
         2 => choice().prop_map(AnswerChoice::HeldBy),
         1 => choice().prop_map(AnswerChoice::HeldByStranger),
@@ -268,8 +289,8 @@ pub(crate) fn promise() -> impl Strategy<Value = Promise> {
     prop_oneof![
         2 => Just(Promise::Declined),
         3 => Just(Promise::Unspecified),
-        4 => prop::collection::vec(shape(), 0..4).prop_map(Promise::Slots),
-        1 => Just(Promise::Refused),
+        6 => prop::collection::vec(shape(), 0..4).prop_map(Promise::Slots),
+        2 => Just(Promise::Refused),
     ]
 }
 
@@ -326,22 +347,59 @@ fn length() -> impl Strategy<Value = Duration> {
     ]
 }
 
+/// The answer of a worker that registers after the start, and the number of its slots.
+pub(crate) fn first_registration() -> impl Strategy<Value = (Answer, u32)> {
+    let answer = prop_oneof![
+        3 => Just(Answer::Later),
+        4 => Just(Answer::AsInput),
+        1 => Just(Answer::No),
+        1 => Just(Answer::Unreachable),
+        1 => Just(Answer::Yes { revision: None }),
+    ];
+    (answer, 1..6_u32)
+}
+
+/// Returns the registration of a worker with free slots.
+pub(crate) fn register(number: u16, answer: Answer, slots: u32) -> Command {
+    let worker = worker(number);
+    let status = |at: u32| Status {
+        slot: SlotId::new(worker.as_str(), at),
+        shape: OFFERED_OF_FEW[at as usize % OFFERED_OF_FEW.len()],
+        holder: None,
+    };
+    Command::Register {
+        instance: 1 + u128::from(number),
+        worker_request: None,
+        answer,
+        report: Report {
+            statuses: (0..slots).map(status).collect(),
+            revision: None,
+        },
+        worker,
+    }
+}
+
 pub(crate) fn step() -> BoxedStrategy<Step> {
-    let identity = prop_oneof![8 => Just(Identity::New), 2 => Just(Identity::Known), 1 => Just(Identity::OfAnother)];
+    let identity = prop_oneof![8 => Just(Identity::New), 2 => Just(Identity::Known), 1 => Just(Identity::OfAnother), 1 => Just(Identity::Replaced)];
     let register = (
         choice(),
         identity,
-        (prop::option::of(choice()), prop::bool::weighted(0.1)),
+        (
+            prop::option::of(choice()),
+            prop::bool::weighted(0.2),
+            prop::bool::weighted(0.1),
+        ),
         answer(),
         choice(),
         changes(4),
         revision(),
     );
     let register = register.prop_map(
-        |(worker, identity, (promised, is_foreign), answer, shape, changes, revision)| Step::Register {
+        |(worker, identity, (promised, is_old, is_foreign), answer, shape, changes, revision)| Step::Register {
             worker,
             identity,
             promised,
+            is_old,
             is_foreign,
             answer,
             shape,
@@ -371,14 +429,14 @@ pub(crate) fn step() -> BoxedStrategy<Step> {
         1 => (0..4_usize).prop_map(Step::ExpectWorkers),
         1 => prop::option::weighted(0.3, Just(Step::EndRecovery)).prop_map(|it| it.unwrap_or(Step::Run)),
         1 => prop::option::weighted(0.3, Just(Step::Suspend)).prop_map(|it| it.unwrap_or(Step::Run)),
-        16 => request.prop_map(|(job, shape, known)| Step::Request { job, shape, known }),
+        24 => request.prop_map(|(job, shape, known)| Step::Request { job, shape, known }),
         5 => choice().prop_map(Step::Cancel),
         1 => choice().prop_map(Step::UnregisterJob),
         10 => free,
         10 => register,
         1 => choice().prop_map(Step::Unregister),
         16 => report.prop_map(|(task_manager, changes, revision)| Step::Report { task_manager, changes, revision }),
-        2 => (choice(), prop::bool::weighted(0.1))
+        4 => (choice(), prop::bool::weighted(0.1))
             .prop_map(|(worker_request, is_foreign)| Step::WorkerFailed { worker_request, is_foreign }),
         2 => choice().prop_map(Step::Block),
         2 => choice().prop_map(Step::Unblock),
@@ -386,8 +444,8 @@ pub(crate) fn step() -> BoxedStrategy<Step> {
         12 => answer_release(),
         5 => (choice(), any::<bool>(), answer())
             .prop_map(|(task_manager, once, answer)| Step::Answers { task_manager, once, answer }),
-        20 => (choice(), answer_now()).prop_map(|(attempt, answer)| Step::Answer { attempt, answer }),
-        16 => answer_input(),
+        30 => (choice(), answer_now()).prop_map(|(attempt, answer)| Step::Answer { attempt, answer }),
+        26 => answer_input(),
         4 => (any::<bool>(), promise()).prop_map(|(once, promise)| Step::Workers { once, promise }),
         1 => (any::<bool>(), any::<bool>()).prop_map(|(once, accept)| Step::Releases { once, accept }),
         2 => (any::<bool>(), any::<bool>()).prop_map(|(once, confirm)| Step::Withdrawals { once, confirm }),
@@ -419,6 +477,12 @@ pub(crate) struct Resolver<'a> {
     pub(crate) recent_attempts: &'a [AttemptId],
     pub(crate) open_release_checks: &'a [ReleaseCheck],
     pub(crate) blocked: &'a [ResourceId],
+    /// The instance ids of replaced registrations.
+    pub(crate) replaced: &'a [InstanceId],
+    /// The number of the last worker request.
+    pub(crate) worker_requests: u64,
+    /// Requests and slots have few shapes.
+    pub(crate) has_few_shapes: bool,
 }
 
 impl Resolver<'_> {
@@ -447,7 +511,7 @@ impl Resolver<'_> {
                 Command::Request {
                     allocation,
                     job: 1 + u128::from(job % JOBS),
-                    profile: REQUESTED[usize::from(*shape) % REQUESTED.len()],
+                    profile: self.requested(*shape),
                 }
             }
             Step::Cancel(choice) => {
@@ -471,6 +535,7 @@ impl Resolver<'_> {
                 worker,
                 identity,
                 promised,
+                is_old,
                 is_foreign,
                 answer,
                 shape,
@@ -486,16 +551,20 @@ impl Resolver<'_> {
                 let other = choose(&self.state.task_managers, *shape);
                 let instance = match identity {
                     Identity::New => None,
-                    Identity::Known => known,
-                    Identity::OfAnother => other,
+                    Identity::Known => known.map(|it| it.instance_id),
+                    Identity::OfAnother => other.map(|it| it.instance_id),
+                    Identity::Replaced => choose(self.replaced, *shape).copied(),
                 };
                 let known_statuses = known.map(|it| self.statuses(it));
-                let statuses = known_statuses.unwrap_or_else(|| new_statuses(&worker, *shape));
-                let promised = promised.and_then(|choice| choose(&self.state.promises, choice));
+                let statuses = known_statuses.unwrap_or_else(|| self.new_statuses(&worker, *shape));
+                let worker_request = promised.and_then(|choice| match is_old {
+                    false => choose(&self.state.promises, choice).map(|it| it.worker_request.number()),
+                    true => (self.worker_requests > 0).then(|| 1 + u64::from(choice) % self.worker_requests),
+                });
                 Command::Register {
-                    instance: instance.map_or(self.instances + 1, |it| it.instance_id.as_u128()),
-                    worker_request: promised.map(|it| self.worker_request(it, *is_foreign)),
-                    answer: self.answer(answer, known),
+                    instance: instance.map_or(self.instances + 1, InstanceId::as_u128),
+                    worker_request: worker_request.map(|number| self.worker_request(number, *is_foreign)),
+                    answer: self.answer(answer, known, (&worker, 0)),
                     report: self.report(&worker, statuses, changes, *revision, known),
                     worker,
                 }
@@ -521,7 +590,7 @@ impl Resolver<'_> {
             } => {
                 let promise = choose(&self.state.promises, *worker_request)?;
                 Command::WorkerFailed {
-                    worker_request: self.worker_request(promise, *is_foreign),
+                    worker_request: self.worker_request(promise.worker_request.number(), *is_foreign),
                 }
             }
             Step::Block(choice) => {
@@ -558,14 +627,16 @@ impl Resolver<'_> {
                 Command::Answers {
                     instance: task_manager.instance_id.as_u128(),
                     once: *once,
-                    answer: self.answer(answer, Some(task_manager)),
+                    answer: self.answer(answer, Some(task_manager), (task_manager.resource_id.as_str(), 0)),
                 }
             }
             Step::Answer { attempt, answer } => {
                 let attempt = *choose(self.awaited_attempts, *attempt)?;
+                let mut in_flight = self.attempts_in_flight.iter();
+                let named = in_flight.find(|it| it.number == attempt);
                 Command::Answer {
                     attempt,
-                    answer: self.answer(answer, None),
+                    answer: self.answer(answer, None, self.parties(named.map(|it| it.allocation_id.as_u128()))),
                 }
             }
             Step::AnswerInput {
@@ -593,7 +664,7 @@ impl Resolver<'_> {
                 let of = slot.and_then(|slot| self.task_manager_of(slot));
                 Command::AnswerInput {
                     attempt,
-                    answer: self.answer(answer, of),
+                    answer: self.answer(answer, of, self.parties(Some(attempt.allocation))),
                 }
             }
             Step::Workers { once, promise } => Command::Workers {
@@ -632,9 +703,9 @@ impl Resolver<'_> {
         all.find(|it| it.resource_id == *slot.resource_id())
     }
 
-    fn worker_request(&self, promise: &PromiseView, is_foreign: bool) -> WorkerRequestName {
+    fn worker_request(&self, number: u64, is_foreign: bool) -> WorkerRequestName {
         WorkerRequestName {
-            number: promise.worker_request.number(),
+            number,
             leader: is_foreign.then_some(self.leaders + 1),
         }
     }
@@ -688,8 +759,28 @@ impl Resolver<'_> {
         })
     }
 
-    fn answer(&self, answer: &AnswerChoice, of: Option<&TaskManagerView>) -> Answer {
+    /// Returns the worker and the job of an attempt in flight.
+    fn parties(&self, allocation: Option<u128>) -> (&str, u128) {
+        let mut requests = self.state.requests.iter();
+        let request = requests.find(|it| Some(it.allocation_id.as_u128()) == allocation);
+        let parties = request.and_then(|it| Some((it.in_flight_to.as_ref()?.resource_id().as_str(), it.job_id)));
+        parties.map_or(("", 0), |(worker, job)| (worker, job.as_u128()))
+    }
+
+    /// Returns the answer of a worker that is always the same for a job: one worker refuses all
+    /// jobs, one is reachable now and then, and one job is refused nearly everywhere.
+    fn usual_answer(&self, (worker, job): (&str, u128), revision: Option<u64>) -> Answer {
+        match worker {
+            "tm3" => Answer::No,
+            "tm2" if self.allocations % 8 < 4 => Answer::Unreachable,
+            "tm0" | "tm2" if job == POISONED_JOB => Answer::No,
+            _ => Answer::Yes { revision },
+        }
+    }
+
+    fn answer(&self, answer: &AnswerChoice, of: Option<&TaskManagerView>, parties: (&str, u128)) -> Answer {
         match answer {
+            AnswerChoice::Usual(revision) => self.usual_answer(parties, relative(*revision, of)),
             AnswerChoice::Yes(revision) => Answer::Yes {
                 revision: relative(*revision, of),
             },
@@ -699,6 +790,35 @@ impl Resolver<'_> {
             AnswerChoice::HeldByStranger(choice) => Answer::HeldBy(stranger(*choice)),
             AnswerChoice::Later => Answer::Later,
             AnswerChoice::AsInput => Answer::AsInput,
+        }
+    }
+
+    fn requested(&self, choice: Choice) -> Shape {
+        let shapes: &[_] = if self.has_few_shapes {
+            &REQUESTED_OF_FEW
+        } else {
+            &REQUESTED
+        };
+        shapes[usize::from(choice) % shapes.len()]
+    }
+
+    fn offered(&self, choice: Choice) -> Shape {
+        let shapes: &[_] = if self.has_few_shapes { &OFFERED_OF_FEW } else { &OFFERED };
+        shapes[usize::from(choice) % shapes.len()]
+    }
+
+    fn new_statuses(&self, worker: &str, shape: Choice) -> Vec<Status> {
+        let count = u32::from(shape / 16 % 4);
+        (0..count)
+            .map(|number| self.new_status(worker, number, shape.wrapping_add(number as u16)))
+            .collect()
+    }
+
+    fn new_status(&self, worker: &str, number: u32, shape: Choice) -> Status {
+        Status {
+            slot: SlotId::new(worker, number),
+            shape: self.offered(shape),
+            holder: None,
         }
     }
 
@@ -739,7 +859,7 @@ impl Resolver<'_> {
         if let ChangeKind::Added(shape) = kind {
             let number = u32::from(shape / 8 % 6);
             if !statuses.iter().any(|status| status.slot.slot_number() == number) {
-                statuses.push(new_status(worker, number, *shape));
+                statuses.push(self.new_status(worker, number, *shape));
             }
             return;
         }
@@ -770,7 +890,7 @@ impl Resolver<'_> {
                 }
             }
             ChangeKind::HeldByStranger(choice) => status.holder = Some(stranger(*choice)),
-            ChangeKind::Shape(choice) => status.shape = OFFERED[usize::from(*choice) % OFFERED.len()],
+            ChangeKind::Shape(choice) => status.shape = self.offered(*choice),
             ChangeKind::Omitted => drop(statuses.remove(at)),
             ChangeKind::Foreign => status.slot = SlotId::new("elsewhere", 0),
             ChangeKind::NamedTwice => statuses.push(statuses[at].clone()),
@@ -799,20 +919,5 @@ fn stranger(choice: Choice) -> Holder {
     Holder {
         allocation: 1_000_000 + u128::from(choice % 3),
         job: STRANGER,
-    }
-}
-
-fn new_statuses(worker: &str, shape: Choice) -> Vec<Status> {
-    let count = u32::from(shape / 16 % 4);
-    (0..count)
-        .map(|number| new_status(worker, number, shape.wrapping_add(number as u16)))
-        .collect()
-}
-
-fn new_status(worker: &str, number: u32, shape: Choice) -> Status {
-    Status {
-        slot: SlotId::new(worker, number),
-        shape: OFFERED[usize::from(shape) % OFFERED.len()],
-        holder: None,
     }
 }

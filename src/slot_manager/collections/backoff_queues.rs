@@ -62,6 +62,12 @@ impl<L, K: Key> BackoffQueues<L, K> {
         self.backing_off -= 1;
     }
 
+    /// Returns `true` if nothing backs off.
+    #[inline]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.backing_off == 0
+    }
+
     /// Returns the earliest deadline; `MAX` if none is armed.
     ///
     /// Cost: O(lengths).

@@ -1,9 +1,9 @@
-//! Records and values in pages, which are freed when the last of their entries goes.
+//! Records and values of which a peak leaves no memory behind.
 //!
-//! An [`Arena`](super::arena::Arena) frees the memory of a peak when it is empty. Here each page of
-//! [`PAGE`] entries frees its own memory, so a few survivors of a peak keep a few pages. The first
-//! page stays. A lookup
-//! reads one more cache line, which is nearly always in the cache.
+//! An [`Arena`](super::arena::Arena) frees the memory of a peak when it is empty. Here the first
+//! [`FLAT`] entries are one list, which stays. Later entries are in pages of [`PAGE`]. Each page
+//! frees its own memory, so a few survivors of a peak keep a few pages. A lookup in a page reads
+//! one more cache line.
 
 use std::marker::PhantomData;
 use std::ops::{Index, IndexMut};
@@ -12,13 +12,24 @@ use slab::Slab;
 
 use super::arena::Key;
 
+/// The number of entries in the flat list. It is so large that most clusters need no page. In unit
+/// tests it is small, so that they reach the pages.
+const FLAT: usize = if cfg!(test) { 64 } else { 4096 };
+
 /// The number of entries of a page, one for each bit of a mask.
 const PAGE: usize = u64::BITS as usize;
 
-/// Returns the page of an entry and its place in the page.
+/// Returns the page of an entry and its place in the page; `None` if it is in the flat list.
 #[inline]
-fn page_of(index: usize) -> (usize, usize) {
-    (index / PAGE, index % PAGE)
+fn page_of(index: usize) -> Option<(usize, usize)> {
+    let in_pages = index.checked_sub(FLAT)?;
+    Some((in_pages / PAGE, in_pages % PAGE))
+}
+
+/// Returns the index of an entry in a page.
+#[inline]
+fn index_of(page: usize, place: usize) -> usize {
+    FLAT + page * PAGE + place
 }
 
 /// The capacity that a list keeps in any case.
@@ -35,9 +46,11 @@ pub(crate) fn shrink_if_sparse<T>(list: &mut Vec<T>) {
 /// Records of one kind. A key is valid from `insert` to `remove`, as in an
 /// [`Arena`](super::arena::Arena).
 ///
-/// New records fill the pages from the first on, so that the last pages become empty.
+/// New records fill the flat list first, then the pages from the first on. So the last pages become
+/// empty.
 #[derive(Debug)]
 pub(crate) struct PagedArena<K, R> {
+    flat: Slab<R>,
     pages: Vec<Slab<R>>,
     /// A set of pages with room, as bits. The pages beyond the last one are not in it.
     with_room: Vec<u64>,
@@ -50,6 +63,7 @@ pub(crate) struct PagedArena<K, R> {
 impl<K: Key, R> PagedArena<K, R> {
     pub(crate) fn new() -> Self {
         Self {
+            flat: Slab::new(),
             pages: Vec::new(),
             with_room: Vec::new(),
             spare: Slab::new(),
@@ -66,29 +80,33 @@ impl<K: Key, R> PagedArena<K, R> {
     ///
     /// Cost: O(1 + pages / 64).
     pub(crate) fn insert(&mut self, record: R) -> K {
+        self.len += 1;
+        if self.flat.len() < FLAT {
+            return K::from_index(self.flat.insert(record));
+        }
         let first = self.with_room.iter().position(|word| *word != 0);
         let page = match first {
-            Some(word) => word * PAGE + self.with_room[word].trailing_zeros() as usize,
+            Some(word) => word * u64::BITS as usize + self.with_room[word].trailing_zeros() as usize,
             None => self.add_page(),
         };
         if self.pages[page].capacity() == 0 {
             std::mem::swap(&mut self.pages[page], &mut self.spare);
         }
         let place = self.pages[page].insert(record);
-        self.len += 1;
         if self.pages[page].len() == PAGE {
             self.set_room(page, false);
         }
-        K::from_index(page * PAGE + place)
+        K::from_index(index_of(page, place))
     }
 
     pub(crate) fn remove(&mut self, key: K) -> R {
-        let (page, place) = page_of(key.index());
-        let record = self.pages[page].remove(place);
         self.len -= 1;
+        let Some((page, place)) = page_of(key.index()) else {
+            return self.flat.remove(key.index());
+        };
+        let record = self.pages[page].remove(place);
         self.set_room(page, true);
-        // The first page stays, so that a few records that come and go allocate nothing.
-        if page > 0 && self.pages[page].is_empty() {
+        if self.pages[page].is_empty() {
             self.spare = std::mem::take(&mut self.pages[page]);
             self.remove_last_pages();
         }
@@ -97,10 +115,12 @@ impl<K: Key, R> PagedArena<K, R> {
 
     /// Returns all records, in an order that depends only on the earlier insertions and removals.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (K, &R)> {
-        self.pages.iter().enumerate().flat_map(|(page, records)| {
-            let key_of = move |place| K::from_index(page * PAGE + place);
+        let flat = self.flat.iter().map(|(index, record)| (K::from_index(index), record));
+        let pages = self.pages.iter().enumerate().flat_map(|(page, records)| {
+            let key_of = move |place| K::from_index(index_of(page, place));
             records.iter().map(move |(place, record)| (key_of(place), record))
-        })
+        });
+        flat.chain(pages)
     }
 
     /// Removes all records and frees their memory.
@@ -111,7 +131,7 @@ impl<K: Key, R> PagedArena<K, R> {
     fn add_page(&mut self) -> usize {
         let page = self.pages.len();
         self.pages.push(Slab::new());
-        if page % PAGE == 0 {
+        if page % u64::BITS as usize == 0 {
             self.with_room.push(0);
         }
         self.set_room(page, true);
@@ -119,7 +139,7 @@ impl<K: Key, R> PagedArena<K, R> {
     }
 
     fn set_room(&mut self, page: usize, has_room: bool) {
-        let (word, bit) = page_of(page);
+        let (word, bit) = (page / u64::BITS as usize, page % u64::BITS as usize);
         match has_room {
             true => self.with_room[word] |= 1 << bit,
             false => self.with_room[word] &= !(1 << bit),
@@ -128,11 +148,11 @@ impl<K: Key, R> PagedArena<K, R> {
 
     /// Removes the empty pages behind the last record.
     fn remove_last_pages(&mut self) {
-        while self.pages.len() > 1 && self.pages.last().is_some_and(Slab::is_empty) {
+        while self.pages.last().is_some_and(Slab::is_empty) {
             self.pages.pop();
             self.set_room(self.pages.len(), false);
         }
-        self.with_room.truncate(self.pages.len().div_ceil(PAGE));
+        self.with_room.truncate(self.pages.len().div_ceil(u64::BITS as usize));
         shrink_if_sparse(&mut self.pages);
     }
 }
@@ -142,16 +162,21 @@ impl<K: Key, R> Index<K> for PagedArena<K, R> {
 
     #[inline]
     fn index(&self, key: K) -> &R {
-        let (page, place) = page_of(key.index());
-        &self.pages[page][place]
+        let (records, place) = match page_of(key.index()) {
+            None => (&self.flat, key.index()),
+            Some((page, place)) => (&self.pages[page], place),
+        };
+        &records[place]
     }
 }
 
 impl<K: Key, R> IndexMut<K> for PagedArena<K, R> {
     #[inline]
     fn index_mut(&mut self, key: K) -> &mut R {
-        let (page, place) = page_of(key.index());
-        &mut self.pages[page][place]
+        match page_of(key.index()) {
+            None => &mut self.flat[key.index()],
+            Some((page, place)) => &mut self.pages[page][place],
+        }
     }
 }
 
@@ -160,6 +185,9 @@ impl<K: Key, R> IndexMut<K> for PagedArena<K, R> {
 /// A value that is not in use is empty, but may keep memory of its own until its page is freed.
 #[derive(Debug)]
 pub(crate) struct PagedTable<K, T> {
+    flat: Vec<T>,
+    /// The values of the flat list in use, as bits.
+    flat_used: Vec<u64>,
     pages: Vec<Page<T>>,
     /// The memory of an empty page, for the next page.
     spare: Vec<T>,
@@ -177,6 +205,8 @@ struct Page<T> {
 impl<K: Key, T: Default> PagedTable<K, T> {
     pub(crate) fn new() -> Self {
         Self {
+            flat: Vec::new(),
+            flat_used: Vec::new(),
             pages: Vec::new(),
             spare: Vec::new(),
             key: PhantomData,
@@ -186,7 +216,13 @@ impl<K: Key, T: Default> PagedTable<K, T> {
     /// Returns a value, which is in use from now on.
     #[inline]
     pub(crate) fn occupy(&mut self, key: K) -> &mut T {
-        let (page, place) = page_of(key.index());
+        let Some((page, place)) = page_of(key.index()) else {
+            if self.flat.len() <= key.index() {
+                self.grow_flat(key.index() + 1);
+            }
+            self.flat_used[key.index() / PAGE] |= 1 << (key.index() % PAGE);
+            return &mut self.flat[key.index()];
+        };
         if self.pages.get(page).is_none_or(|page| page.values.is_empty()) {
             self.fill_page(page);
         }
@@ -197,11 +233,13 @@ impl<K: Key, T: Default> PagedTable<K, T> {
 
     /// Ends the use of a value. The caller has emptied it.
     pub(crate) fn vacate(&mut self, key: K) {
-        let (page, place) = page_of(key.index());
+        let Some((page, place)) = page_of(key.index()) else {
+            self.flat_used[key.index() / PAGE] &= !(1 << (key.index() % PAGE));
+            return;
+        };
         let used = &mut self.pages[page].used;
         *used &= !(1 << place);
-        // The first page stays, so that a few values that come and go allocate nothing.
-        if *used == 0 && page > 0 {
+        if *used == 0 {
             self.free_page(page);
         }
     }
@@ -209,26 +247,38 @@ impl<K: Key, T: Default> PagedTable<K, T> {
     #[cold]
     fn free_page(&mut self, page: usize) {
         self.spare = std::mem::take(&mut self.pages[page].values);
-        while self.pages.len() > 1 && self.pages.last().is_some_and(|page| page.used == 0) {
+        while self.pages.last().is_some_and(|page| page.used == 0) {
             self.pages.pop();
         }
         shrink_if_sparse(&mut self.pages);
     }
 
-    /// Returns the value of a key; `None` if no value of its page is in use.
+    /// Returns the value of a key; `None` if there is no memory for it.
     #[inline]
     pub(crate) fn get(&self, key: K) -> Option<&T> {
-        let (page, place) = page_of(key.index());
-        self.pages.get(page)?.values.get(place)
+        match page_of(key.index()) {
+            None => self.flat.get(key.index()),
+            Some((page, place)) => self.pages.get(page)?.values.get(place),
+        }
     }
 
     /// Returns the values in use, in the order of their keys.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (K, &T)> {
-        self.pages.iter().enumerate().flat_map(|(number, page)| {
+        let is_used = |index: usize| self.flat_used[index / PAGE] & (1 << (index % PAGE)) != 0;
+        let flat = self.flat.iter().enumerate();
+        let flat = flat.filter(move |(index, _)| is_used(*index));
+        let pages = self.pages.iter().enumerate().flat_map(|(number, page)| {
             let values = page.values.iter().enumerate();
             let used = values.filter(|(place, _)| page.used & (1 << place) != 0);
-            used.map(move |(place, value)| (K::from_index(number * PAGE + place), value))
-        })
+            used.map(move |(place, value)| (index_of(number, place), value))
+        });
+        flat.chain(pages).map(|(index, value)| (K::from_index(index), value))
+    }
+
+    #[cold]
+    fn grow_flat(&mut self, len: usize) {
+        self.flat.resize_with(len, T::default);
+        self.flat_used.resize(len.div_ceil(PAGE), 0);
     }
 
     #[cold]
@@ -250,16 +300,20 @@ impl<K: Key, T> Index<K> for PagedTable<K, T> {
 
     #[inline]
     fn index(&self, key: K) -> &T {
-        let (page, place) = page_of(key.index());
-        &self.pages[page].values[place]
+        match page_of(key.index()) {
+            None => &self.flat[key.index()],
+            Some((page, place)) => &self.pages[page].values[place],
+        }
     }
 }
 
 impl<K: Key, T> IndexMut<K> for PagedTable<K, T> {
     #[inline]
     fn index_mut(&mut self, key: K) -> &mut T {
-        let (page, place) = page_of(key.index());
-        &mut self.pages[page].values[place]
+        match page_of(key.index()) {
+            None => &mut self.flat[key.index()],
+            Some((page, place)) => &mut self.pages[page].values[place],
+        }
     }
 }
 
@@ -277,8 +331,8 @@ mod tests {
     const MANY: usize = 10_000;
 
     #[test]
-    fn survivor_of_a_peak_keeps_its_page_and_the_first() {
-        for survivor in [0, MANY / 2, MANY - 1] {
+    fn survivor_of_a_peak_keeps_its_page() {
+        for survivor in [0, FLAT + MANY / 4, MANY - 1] {
             // given
             let mut records = PagedArena::<TestKey, usize>::new();
             let mut values = PagedTable::<TestKey, usize>::new();
@@ -294,7 +348,7 @@ mod tests {
             }
 
             // then
-            let pages = if survivor < PAGE { 1 } else { 2 };
+            let pages = usize::from(survivor >= FLAT);
             let filled = records.pages.iter().filter(|page| page.capacity() > 0).count();
             assert_eq!((records.len(), filled), (1, pages));
             let filled = values.pages.iter().filter(|page| page.values.capacity() > 0).count();
@@ -305,27 +359,30 @@ mod tests {
     }
 
     #[test]
-    fn new_records_fill_the_first_pages() {
+    fn new_records_fill_the_flat_list_and_the_first_pages() {
         let mut records = PagedArena::<TestKey, usize>::new();
         let keys: Vec<_> = (0..MANY).map(|n| records.insert(n)).collect();
         for key in &keys[3..MANY - 1] {
             records.remove(*key);
         }
-        for n in 3..PAGE {
-            assert!(records.insert(n).index() < PAGE);
+        for n in 3..FLAT {
+            assert!(records.insert(n).index() < FLAT);
         }
-        assert_eq!(records.insert(PAGE).index() / PAGE, 1);
+        for n in 0..PAGE {
+            assert_eq!(page_of(records.insert(n).index()).map(|(page, _)| page), Some(0));
+        }
+        assert_eq!(page_of(records.insert(0).index()), Some((1, 0)));
     }
 
     #[test]
-    fn last_record_leaves_the_first_page() {
+    fn last_record_leaves_no_page() {
         let mut records = PagedArena::<TestKey, usize>::new();
         let keys: Vec<_> = (0..MANY).map(|n| records.insert(n)).collect();
         for key in keys {
             records.remove(key);
         }
-        assert_eq!((records.pages.len(), records.with_room.len()), (1, 1));
-        assert!(records.insert(7).index() < PAGE);
+        assert_eq!((records.pages.len(), records.with_room.len()), (0, 0));
+        assert!(records.insert(7).index() < FLAT);
     }
 
     #[test]
@@ -339,7 +396,7 @@ mod tests {
     }
 
     proptest! {
-        /// A thousand records fill sixteen pages, and removing comes in runs.
+        /// A thousand records beyond the flat list fill sixteen pages. Removing comes in runs.
         #[test]
         fn records_and_values_are_those_of_a_map(
             steps in prop::collection::vec((any::<bool>(), 0..300_usize), 0..20)
@@ -347,6 +404,10 @@ mod tests {
             let mut records = PagedArena::<TestKey, usize>::new();
             let mut values = PagedTable::<TestKey, usize>::new();
             let mut model = std::collections::BTreeMap::new();
+            for n in 0..FLAT {
+                model.insert(records.insert(n), n);
+                *values.occupy(TestKey::from_index(n)) = n;
+            }
             for (number, (inserts, count)) in steps.into_iter().enumerate() {
                 for n in 0..count {
                     if inserts {

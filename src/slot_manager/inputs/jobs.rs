@@ -76,8 +76,14 @@ where
             return answer;
         }
         tracing::debug!(job_id = %request.job_id(), %allocation_id, "slot request registered");
-        match self.core.offered_for(request.resource_profile()) {
+        let offered = self.core.offered_for(request.resource_profile());
+        match offered.filter(|_| !self.core.has_failures()) {
             Some(slot) => self.attempt_at_once(leader_id, slot, fingerprint, request),
+            None if self.core.has_failures() => {
+                let key = self.core.insert_request(fingerprint, request);
+                self.core.place(key);
+                self.finish_registration(key)
+            }
             None => {
                 let key = self.core.insert_request(fingerprint, request);
                 self.core.enqueue(key);

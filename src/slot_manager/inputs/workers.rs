@@ -27,9 +27,27 @@ where
     ///   Attempts in flight to the old one end, and their requests look for another slot. A grant
     ///   is lost only if the report does not show it.
     /// - A new worker that would exceed a [limit](crate::config::WorkerPolicy::max_slots) is
-    ///   refused, unless one of its slots holds an allocation or fulfils a promise.
+    ///   refused, unless one of its slots holds an allocation or fulfils a promise. If only promised
+    ///   slots stand in the way, a worker that would serve a waiting request is registered, too.
+    /// - A delayed registration of an instance that was replaced is refused. The last 1,024 are
+    ///   remembered.
     ///
-    /// New free slots fulfil promised slots.
+    /// # Promised slots
+    ///
+    /// - A worker that names an open [worker request](TaskExecutorConnection::with_worker_request)
+    ///   ends its whole promise with its first slots. Slots that it did not bring are requested again
+    ///   within the call, if a request waits for them. Until its first slots it keeps the promise. If
+    ///   its registration ends before, the worker request has failed.
+    /// - Each new free slot of another worker fulfils one promised slot: the oldest of equal profile,
+    ///   else the oldest that it fits, else the oldest of profile `ANY`, else the oldest without a
+    ///   bound request. A slot that fulfils none and serves a bound request fulfils the promised slot
+    ///   of that request.
+    /// - A new worker that fulfils promised slots, but not the last one of a worker request, has
+    ///   brought fewer slots than promised. The rest of the oldest of these worker requests ends.
+    ///   Slots that only fulfil the oldest promised slot without a bound request do not count here.
+    /// - If the slots of a new worker and the promised slots exceed a limit together, promises end by
+    ///   whole worker requests: first those without a bound request, then the youngest. The manager
+    ///   asks to withdraw each.
     ///
     /// Cost: O(slots in the report) + matching for each free one.
     ///
@@ -271,10 +289,10 @@ where
     /// Ends a worker request: the worker will not come.
     ///
     /// Its promised slots end. Requests bound to them are bound to other promised slots, or request
-    /// another worker within this call. If starting workers fails fast, call this after a delay, or
-    /// answer the worker request with
-    /// [`WorkerPromise::Declined`](crate::message::WorkerPromise::Declined), which is retried
-    /// later. Otherwise requests and failures alternate without a break.
+    /// another worker within this call. If starts fail too often, worker requests are deferred for
+    /// some time, see
+    /// [`max_start_failure_rate`](crate::SlotManagerConfig::max_start_failure_rate). The end of a
+    /// worker request that the manager asked to withdraw does not count as a failed start.
     ///
     /// Cost: O(slots that it promised).
     ///

@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use crate::error::SlotAllocationError;
 use crate::matching::SlotMatchingStrategy;
-use crate::message::WorkerPromise;
-use crate::outcome::ReportOutcome;
+use crate::message::{Acknowledge, WorkerPromise};
+use crate::outcome::{CancelOutcome, ReportOutcome};
 use crate::slot_manager::state::allocations::AllocationEntry;
 use crate::slot_manager::state::core::Core;
+use crate::slot_manager::state::failing_workers::FailingWorkers;
 use crate::slot_manager::state::promises::PromiseKey;
 use crate::slot_manager::state::requests::{RequestKey, RequestPhase, WorkerAsk};
 use crate::slot_manager::state::slot_totals::SlotUsage;
@@ -32,6 +33,10 @@ struct World {
     in_flight: SlotKey,
     backing_off_slot: SlotKey,
     offered: SlotKey,
+    /// Two slots of `failing_worker`, which was unreachable. The first fits all requests, the second
+    /// none.
+    failing_slots: [SlotKey; 2],
+    failing_worker: TaskManagerKey,
     used_worker: TaskManagerKey,
     idle_worker: TaskManagerKey,
     in_flight_request: RequestKey,
@@ -68,8 +73,16 @@ fn report(manager: &mut Manager, statuses: &[SlotStatus]) {
     assert_eq!(reported, Ok(ReportOutcome::Applied));
 }
 
+fn job(id: u128) -> JobId {
+    JobId::from_u128(id)
+}
+
 fn request(manager: &mut Manager, id: u128, required: f64) {
-    let request = SlotRequest::new(JobId::from_u128(1), allocation(id), cores(required), "job-master");
+    request_of(manager, 1, id, required);
+}
+
+fn request_of(manager: &mut Manager, of_job: u128, id: u128, required: f64) {
+    let request = SlotRequest::new(job(of_job), allocation(id), cores(required), "job-master");
     let _ = manager.register_slot_request(request).expect("an accepted request");
 }
 
@@ -92,10 +105,25 @@ impl World {
         report(&mut manager, &statuses);
         register(&mut manager, "idle", 2, &gateway, &[]);
 
+        let unreachable = ScriptedGateway::new();
+        unreachable.answer_requests(Err(SlotAllocationError::unreachable("no route")));
+        let slots = [16.0, 0.125].map(cores);
+        let slots =
+            [0, 1].map(|number| SlotStatus::free(SlotId::new("failing", number), slots[number as usize].clone()));
+        register(&mut manager, "failing", 3, &unreachable, &slots);
+        request(&mut manager, 5, 16.0);
+        assert_eq!(manager.unregister_slot_request(allocation(5)), CancelOutcome::Cancelled);
+
         // The first request fails twice and backs off. The failure of the second makes the slot
-        // back off, so that the second request waits.
+        // back off, so that the second request waits. The worker acknowledges another attempt
+        // between, so that it does not back off.
         gateway.answer_requests(Err(SlotAllocationError::rejected("no")));
         request(&mut manager, 1, 2.0);
+        statuses.push(free(5, cores(3.0)));
+        report(&mut manager, &statuses);
+        gateway.answer_next(Ok(Acknowledge::new()));
+        request(&mut manager, 6, 3.0);
+        statuses[3] = SlotStatus::allocated(slot(5), cores(3.0), allocation(6), job(1));
         request(&mut manager, 2, 2.0);
         gateway.answer_requests(GatewayAnswer::ByHand);
         statuses.push(free(3, cores(1.0)));
@@ -104,7 +132,7 @@ impl World {
         statuses.push(free(4, cores(1.0)));
         report(&mut manager, &statuses);
         actions.answer_next_allocation(Ok(WorkerPromise::Slots(vec![cores(8.0), cores(0.5)])));
-        request(&mut manager, 4, 8.0);
+        request_of(&mut manager, 2, 4, 8.0);
         Self::of(manager)
     }
 
@@ -135,6 +163,11 @@ impl World {
             backing_off_slot: slot(2),
             in_flight: slot(3),
             offered: slot(4),
+            failing_slots: [0, 1].map(|number| {
+                let slot = core.find_slot(&SlotId::new("failing", number));
+                slot.expect("a known slot")
+            }),
+            failing_worker: worker("failing"),
             used_worker: worker("used"),
             idle_worker: worker("idle"),
             in_flight_request: pending(|state| matches!(state, RequestPhase::InFlight(_))),
@@ -248,12 +281,64 @@ fn free_slots_that_disagree_with_the_index_or_the_backoff_queues() {
     assert_found("0 slots are in the free index, but 1 are offered", |world, core| {
         core.free_slots.remove(&mut core.slots, world.offered);
     });
-    assert_found("fits a waiting request", |world, core| {
+    let fits = |id: u128| format!("fits the waiting request {}", allocation(id));
+    assert_found(&fits(2), |world, core| {
         core.set_slot_phase(world.backing_off_slot, SlotPhase::Offered { sequence: 99 });
+    });
+    // A request that backs off takes a slot of a worker that it was not tried on.
+    assert_found(&fits(1), |world, core| {
+        core.set_slot_phase(world.failing_slots[0], SlotPhase::Offered { sequence: 99 });
     });
     assert_found("0 slots are in a backoff queue, but 1 back off", |world, core| {
         core.slot_backoffs.disarm(&mut core.slots, 0, world.backing_off_slot);
     });
+}
+
+#[test]
+fn workers_that_back_off_and_disagree_with_their_slots_or_requests() {
+    assert_found("slot used_4 waits for its worker", |world, core| {
+        core.slots[world.offered].phase = SlotPhase::WorkerBackoff;
+    });
+    assert_found("slot failing_0 waits for its worker", |world, core| {
+        core.blocking.task_managers.insert(world.failing_worker);
+    });
+    assert_found("worker failing backs off, but a slot is offered", |world, core| {
+        core.set_slot_phase(world.failing_slots[1], SlotPhase::Offered { sequence: 99 });
+    });
+    assert_found("waits, but slot", |_, core| {
+        core.failing_workers.take_first_end();
+    });
+    assert_found("is recorded as failing, but it is gone", |world, core| {
+        let _ = core.failing_workers.note_failure(world.idle_worker, 0, allocation(1));
+        core.task_managers.records.remove(world.idle_worker);
+    });
+    assert_found("the backoffs of workers are inconsistent", |world, core| {
+        let (worker, request) = (world.failing_worker, allocation(1));
+        let mut others = FailingWorkers::default();
+        others.note_failure(worker, 0, request).note_unreachable();
+        others.begin_backoff(worker, Timestamp::MAX, 0);
+        std::mem::swap(
+            core.failing_workers.note_failure(worker, 0, request),
+            others.note_failure(worker, 0, request),
+        );
+    });
+}
+
+#[test]
+fn failing_jobs_that_disagree_with_their_requests() {
+    assert_found("counts 4 requests, but has 3", |_, core| {
+        core.requests.failing_jobs.request_added(job(1));
+    });
+    assert_found("counts 0 requests, but has 0", |_, core| {
+        core.requests.failing_jobs.add(job(9), allocation(1), 0);
+    });
+    assert_found(
+        "(1, 3) suspect jobs and requests are counted, but there are (0, 0)",
+        |_, core| {
+            assert!(core.requests.failing_jobs.note_failure(job(1), allocation(1)));
+            core.requests.failing_jobs.add(job(1), allocation(1), 3);
+        },
+    );
 }
 
 #[test]
@@ -267,11 +352,10 @@ fn requests_that_disagree_with_their_indexes() {
         core.requests.records[world.backing_off_request].deadline = Timestamp::MAX;
     });
     assert_found("is in two queues", |world, core| {
-        let profile = core.requests.records[world.declined].profile;
-        let records = &mut core.requests.records;
-        core.requests
-            .bound
-            .push(records, &core.profiles, profile, world.declined);
+        let phase = core.requests.records[world.declined].phase;
+        core.requests.records[world.declined].phase = RequestPhase::Bound(world.bound_promise);
+        core.push_waiting(world.declined);
+        core.requests.records[world.declined].phase = phase;
     });
     assert_found("is not indexed by its allocation id", |world, core| {
         let id = core.requests.records[world.backing_off_request].allocation_id;
@@ -299,15 +383,10 @@ fn requests_that_disagree_with_their_indexes() {
 fn requests_whose_queue_or_timer_disagrees_with_their_phase() {
     let message = "but its queue and timers are";
     assert_found(message, |world, core| {
-        let profile = core.requests.records[world.declined].profile;
-        let records = &mut core.requests.records;
-        core.requests.unbound.remove(records, profile, world.declined);
+        core.remove_waiting(world.declined);
     });
     assert_found(message, |world, core| {
-        let profile = core.requests.records[world.bound_request].profile;
-        core.requests
-            .bound
-            .remove(&mut core.requests.records, profile, world.bound_request);
+        core.remove_waiting(world.bound_request);
     });
     assert_found(message, |world, core| {
         core.requests
@@ -393,14 +472,11 @@ fn promised_slots_that_disagree_with_their_requests_or_queues() {
         core.promises.records[world.bound_promise].bound_to = Some(world.backing_off_request);
     });
     assert_found("is bound to a promised slot that is not bound to it", |world, core| {
-        let profile = core.requests.records[world.declined].profile;
         let requests = &mut core.requests;
         requests.ask_retries.disarm(&mut requests.records, world.declined);
-        requests.unbound.remove(&mut requests.records, profile, world.declined);
-        requests
-            .bound
-            .push(&mut requests.records, &core.profiles, profile, world.declined);
-        requests.records[world.declined].phase = RequestPhase::Bound(world.unbound_promise);
+        core.remove_waiting(world.declined);
+        core.requests.records[world.declined].phase = RequestPhase::Bound(world.unbound_promise);
+        core.push_waiting(world.declined);
     });
     assert_found("an unbound promised slot fits unbound request", |world, core| {
         let profile = core.requests.records[world.declined].profile;
@@ -438,11 +514,11 @@ fn deadlines_and_queues_out_of_order() {
     assert_found("the deadlines of IdleTimeout are not in order", |world, core| {
         core.task_managers.records[world.idle_worker].release_at = Timestamp::ZERO;
     });
-    assert_found("the queues of bound requests are not in order", |world, core| {
+    assert_found("the queues of waiting requests are not in order", |world, core| {
         core.requests.records[world.bound_request].sequence = 99;
     });
-    assert_found("the queues of unbound requests are not in order", |world, core| {
-        core.requests.records[world.declined].sequence = 0;
+    assert_found("the queues of waiting requests are not in order", |world, core| {
+        core.requests.records[world.declined].sequence = core.requests.records[world.backing_off_request].sequence;
     });
     assert_found("the queues of offered slots are not in order", |world, core| {
         core.slots[world.offered].phase = SlotPhase::Offered { sequence: 99 };

@@ -194,6 +194,9 @@ where
             if !core.effects.slot_requests.is_empty() {
                 self.send_slot_requests(core);
             }
+            if !core.effects.withdrawals.is_empty() {
+                core.withdraw_ended_worker_requests(self);
+            }
             if !core.effects.worker_asks.is_empty() {
                 core.request_workers(self);
             }

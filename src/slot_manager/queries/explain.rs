@@ -7,6 +7,7 @@ use crate::{AllocationId, ResourceProfile, ScheduledExecutor, SlotManager, TaskE
 
 use crate::slot_manager::state::allocations::AllocationEntry;
 use crate::slot_manager::state::core::Core;
+use crate::slot_manager::state::profile_queues::ProfileKey;
 use crate::slot_manager::state::requests::{RequestKey, RequestPhase, WorkerAsk};
 use crate::slot_manager::state::slot_totals::SlotUsage;
 
@@ -17,7 +18,7 @@ impl<A, G: TaskExecutorGateway, E: ScheduledExecutor> SlotManager<A, G, E> {
     ///
     /// The `Display` text of the explanation is meant for operators.
     ///
-    /// Cost: O(distinct profiles of slots).
+    /// Cost: O(distinct profiles of slots + slots of workers that back off).
     ///
     /// # Example
     ///
@@ -72,8 +73,10 @@ impl Core {
         let mut explanation = RequestExplanation {
             resource_profile: required.clone(),
             fails_at: record.deadline,
-            failed_attempts: record.failed_attempts,
-            last_failure: record.last_failure.as_deref().cloned(),
+            failed_attempts: record.failed_attempts(),
+            last_failure: record.last_failure().cloned(),
+            is_job_suspect: self.requests.failing_jobs.is_suspect(record.job_id),
+            backing_off_workers: self.num_backing_off_for(record.profile),
             waits_for: self.waits_for(request),
             fitting: FittingSlots::default(),
             too_small: TooSmallSlots::default(),
@@ -82,6 +85,14 @@ impl Core {
         };
         self.count_slots(required, &mut explanation);
         explanation
+    }
+
+    /// Returns the number of workers that back off and have a free slot that fits.
+    fn num_backing_off_for(&self, required: ProfileKey) -> usize {
+        let workers = self.failing_workers.backing_off();
+        workers
+            .filter(|worker| self.probe_slot(*worker, required).is_some())
+            .count()
     }
 
     /// Counts the fitting and the too small slots, registered and promised.
@@ -136,17 +147,29 @@ impl Core {
                 }
             }
             RequestPhase::Unbound(WorkerAsk::Declined) => WaitReason::WorkerDeclined { at: record.timer },
-            RequestPhase::Unbound(WorkerAsk::Deferred) => {
-                match (self.worker_policy.recovers_until(), self.limit_of_next_worker()) {
-                    (Some(until), _) => WaitReason::Recovery { until },
-                    (None, Some(limit)) => WaitReason::Limit { limit },
-                    // Only within a call: its end makes all worker requests that are possible.
-                    (None, None) => WaitReason::NothingElse,
-                }
-            }
+            RequestPhase::Unbound(WorkerAsk::Deferred) => self.reason_of_deferral(),
             RequestPhase::Unbound(WorkerAsk::Useless | WorkerAsk::Due) | RequestPhase::Detached => {
                 WaitReason::NothingElse
             }
+        }
+    }
+
+    /// Returns the reason why worker requests are deferred.
+    fn reason_of_deferral(&self) -> WaitReason {
+        let policy = &self.worker_policy;
+        if let Some(until) = policy.recovers_until() {
+            WaitReason::Recovery { until }
+        } else if let Some(until) = policy.start_backoff.until() {
+            WaitReason::StartBackoff { until }
+        } else if let Some(limit) = self.limit_of_next_worker() {
+            WaitReason::Limit { limit }
+        } else if !policy.start_backoff.allows(self.promises.num_recent()) {
+            WaitReason::EarlierWorkers {
+                requested: self.promises.num_recent(),
+            }
+        } else {
+            // Only within a call: its end makes all worker requests that are possible.
+            WaitReason::NothingElse
         }
     }
 }

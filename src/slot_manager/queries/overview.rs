@@ -58,11 +58,13 @@ impl<A, G: TaskExecutorGateway, E: ScheduledExecutor> SlotManager<A, G, E> {
         Overview {
             task_managers: core.task_managers.records.len(),
             blocked_task_managers: core.blocking.task_managers.len(),
+            backing_off_task_managers: core.failing_workers.num_backing_off(),
             slots: slots.into(),
             promised: promised.into(),
             bound_promised_slots: core.promises.len() - unbound_promised_slots,
             unbound_promised_slots,
             pending_requests: core.requests.records.len(),
+            suspect_jobs: core.requests.failing_jobs.num_suspects(),
             counters: core.counters,
         }
     }
@@ -131,6 +133,7 @@ impl TaskManagerRegistration<'_> {
             resource_id: self.resource_id().clone(),
             instance_id: self.instance_id(),
             is_blocked: self.is_blocked(),
+            backoff: self.backoff(),
             idle_since: self.idle_since(),
             slots: slots.into(),
         }

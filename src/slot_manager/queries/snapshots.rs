@@ -26,6 +26,7 @@ impl TaskManagerRegistration<'_> {
             instance_id: self.instance_id(),
             worker_request: self.worker_request(),
             is_blocked: self.is_blocked(),
+            backoff: self.backoff(),
             idle_since: self.idle_since(),
             revision: self.revision(),
             slot_counts: self.slot_counts(),

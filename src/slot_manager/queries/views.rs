@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::outcome::AllocationStatus;
+use crate::view::{BackoffReason, WorkerBackoff};
 use crate::{
     AllocationId, InstanceId, JobId, ResourceId, ResourceProfile, ScheduledExecutor, SlotId, SlotManager,
     TaskExecutorGateway, Timestamp, WorkerRequestId,
@@ -220,9 +221,12 @@ impl Core {
 pub enum SlotState {
     /// The slot is offered to requests.
     Free,
-    /// The slot is free, but not offered until the end of its backoff after failed attempts.
+    /// The slot is free, but not offered: the slot or its worker backs off after failed attempts.
+    ///
+    /// The slots of a worker are offered again once it acknowledges an attempt. After its backoff
+    /// one attempt at a time probes it.
     BackingOff {
-        /// The end of the backoff.
+        /// The end of the backoff. It is past while the worker awaits a probe.
         until: Timestamp,
     },
     /// The slot is free, but its task manager is blocked.
@@ -278,6 +282,11 @@ impl<'a> TaskManagerSlot<'a> {
         match self.record().phase {
             slots::SlotPhase::Detached | slots::SlotPhase::Offered { .. } => SlotState::Free,
             slots::SlotPhase::BackingOff { until, .. } => SlotState::BackingOff { until },
+            slots::SlotPhase::WorkerBackoff => {
+                let backoff = self.core.failing_workers.backoff(self.record().task_manager);
+                let until = backoff.map_or(self.core.now, |backoff| backoff.until);
+                SlotState::BackingOff { until }
+            }
             slots::SlotPhase::Blocked => SlotState::Blocked,
             slots::SlotPhase::InFlight(attempt) => {
                 let request = &self.core.requests.records[attempt.request];
@@ -356,7 +365,7 @@ impl<'a> PendingSlotRequest<'a> {
 
     /// Returns the number of failed attempts.
     pub fn failed_attempts(&self) -> u32 {
-        self.record().failed_attempts
+        self.record().failed_attempts()
     }
 
     /// Returns the slot of the attempt in flight.
@@ -423,7 +432,7 @@ impl<'a> TaskManagerRegistration<'a> {
 
     /// Returns the worker request of this leadership that the worker named in its registration.
     pub fn worker_request(&self) -> Option<WorkerRequestId> {
-        let number = self.record().worker_request?;
+        let number = self.record().worker_request?.number;
         Some(self.core.worker_request_id(number))
     }
 
@@ -463,6 +472,17 @@ impl<'a> TaskManagerRegistration<'a> {
     /// Returns `true` if the worker is blocked.
     pub fn is_blocked(&self) -> bool {
         self.core.is_blocked(self.key)
+    }
+
+    /// Returns the backoff of the worker after failed attempts; `None` while its slots are offered.
+    pub fn backoff(&self) -> Option<WorkerBackoff> {
+        let failing = self.core.failing_workers.get(self.key)?;
+        let reason = match failing.is_unreachable() {
+            true => BackoffReason::Unreachable,
+            false => BackoffReason::Refusals,
+        };
+        let until = failing.backoff()?.until;
+        Some(WorkerBackoff { until, reason })
     }
 
     /// Returns the time since which no slot is in flight or allocated; `None` while one is.

@@ -3,11 +3,12 @@
 use crate::error::SlotAllocationError;
 use crate::message::{AllocateSlot, Allocation, AttemptId, FreeSlot, GrantLoss, SlotResult};
 use crate::outcome::SlotAnswerOutcome;
-use crate::{AllocationId, LeaderId, SlotRequest};
+use crate::{AllocationId, JobId, LeaderId, SlotRequest};
 
 use crate::slot_manager::state::allocations::AllocationEntry;
 use crate::slot_manager::state::core::Core;
 use crate::slot_manager::state::effects::{AbandonedRpc, UnsentAttempt};
+use crate::slot_manager::state::refused_jobs::RefusedJobs;
 use crate::slot_manager::state::requests::{RequestKey, RequestPhase};
 use crate::slot_manager::state::slots::{Attempt, RpcState, SlotFailures, SlotKey, SlotPhase};
 
@@ -22,6 +23,7 @@ impl Core {
 
     /// Begins an attempt and queues its RPC.
     pub(crate) fn assign(&mut self, slot: SlotKey, request: RequestKey) {
+        self.fulfil_promise_of(request, slot);
         self.detach_request(request);
         let attempt = self.next_attempt();
         self.begin_attempt(slot, request, attempt);
@@ -164,15 +166,17 @@ impl Core {
             id: allocation_id,
             job: job_id,
         } = holder;
-        record.last_failure = Some(Box::new(SlotAllocationError::Occupied { allocation_id, job_id }));
+        record.note_answer(SlotAllocationError::Occupied { allocation_id, job_id });
         record.phase = RequestPhase::Detached;
         let own = record.allocation_id;
         tracing::warn!(
             slot_id = %self.slot_id(slot), allocation_id = %own, held_by = %allocation_id,
             "slot is occupied by another allocation"
         );
+        self.requests.note_end_of_attempt(attempt.request);
         self.transaction.detached.push(attempt.request);
         self.adopt(slot, holder);
+        self.note_probe(self.slots[slot].task_manager);
     }
 
     /// Returns `true` if a report taken after this acknowledgement was applied first. It showed the
@@ -196,42 +200,55 @@ impl Core {
         self.abandon(slot, attempt);
         self.requests.records[attempt.request].phase = RequestPhase::Detached;
         self.grant(slot, attempt.request);
+        self.worker_acknowledged(self.slots[slot].task_manager);
     }
 }
 
 /// Failures.
 impl Core {
     /// Ends an attempt that failed. The slot goes to other waiting requests first; the request
-    /// keeps its place in the queue.
+    /// keeps its age.
     fn attempt_failed(&mut self, slot: SlotKey, attempt: Attempt, error: SlotAllocationError) {
         let request = attempt.request;
         self.end_attempt(slot, attempt);
+        let task_manager = self.slots[slot].task_manager;
+        let worker = self.task_managers.records[task_manager].instance_id;
+        let is_refusal = matches!(error, SlotAllocationError::Rejected { .. });
         let record = &mut self.requests.records[request];
-        let allocation_id = record.allocation_id;
-        record.failed_attempts = record.failed_attempts.saturating_add(1);
-        let failed_attempts = record.failed_attempts;
+        let Allocation {
+            id: allocation_id,
+            job: job_id,
+        } = record.allocation();
+        let failed_attempts = record.note_failure(&error, worker);
         tracing::warn!(
             slot_id = %self.slot_id(slot), %allocation_id, %error, failed_attempts, "slot request attempt failed"
         );
-        self.requests.records[request].last_failure = Some(Box::new(error));
         self.counters.requests_retried += 1;
-        // At once, not at the commit: there the failed request would come before the others.
-        self.offer_failed_slot(slot, allocation_id);
-        if failed_attempts == 1 {
-            self.transaction.detached.push(request);
-        } else {
-            let step = self.requests.backoffs.step(failed_attempts - 2);
-            self.back_off(request, step);
+        if self.requests.note_failure_of_job(request) {
+            self.counters.jobs_suspected += 1;
+            tracing::warn!(%job_id, "job is suspect: attempts for two of its requests failed in a row");
         }
+        let refused = is_refusal.then_some(job_id);
+        self.note_failure_of_worker(slot, attempt.number, allocation_id, refused);
+        // At once, not at the commit: there the failed request would come before the others.
+        self.offer_failed_slot(slot, allocation_id, job_id);
+        self.transaction.detached.push(request);
     }
 
     /// Offers a slot on which an attempt failed, or backs it off if different allocations failed on
-    /// it in a row.
-    fn offer_failed_slot(&mut self, slot: SlotKey, allocation_id: AllocationId) {
+    /// it in a row. While its worker backs off, the worker is at fault and not the slot.
+    fn offer_failed_slot(&mut self, slot: SlotKey, allocation_id: AllocationId, job_id: JobId) {
+        let task_manager = self.slots[slot].task_manager;
+        if self.failing_workers.backoff(task_manager).is_some() {
+            self.offer(slot);
+            return;
+        }
         let failures = self.slot_failures.entry(slot).or_insert(SlotFailures {
             last: allocation_id,
             backoffs: 0,
+            refused_jobs: RefusedJobs::default(),
         });
+        failures.refused_jobs.note(job_id);
         if failures.last == allocation_id {
             self.offer(slot);
             return;
@@ -239,9 +256,12 @@ impl Core {
         failures.last = allocation_id;
         let step = self.slot_backoffs.step(failures.backoffs);
         failures.backoffs = failures.backoffs.saturating_add(1);
-        if self.is_blocked(self.slots[slot].task_manager) {
+        if self.is_blocked(task_manager) {
             self.set_slot_phase(slot, SlotPhase::Blocked);
             return;
+        }
+        if let Some(request) = self.candidate_despite_refusals(slot) {
+            return self.assign(slot, request);
         }
         let until = self.deadline_in(self.slot_backoffs.length(step));
         let armed_as = self.slot_backoffs.next_armed();
@@ -272,6 +292,7 @@ impl Core {
     /// Ends an attempt without telling the task executor. Slot and request are detached afterwards.
     pub(crate) fn end_attempt(&mut self, slot: SlotKey, attempt: Attempt) {
         self.abandon(slot, attempt);
+        self.requests.note_end_of_attempt(attempt.request);
         self.requests.records[attempt.request].phase = RequestPhase::Detached;
         self.detach_slot(slot);
     }

@@ -24,7 +24,9 @@ impl Core {
             let slots = self.slots_of(task_manager);
             self.blocking.slots += slots.len();
             for slot in slots {
-                if let SlotPhase::Offered { .. } | SlotPhase::BackingOff { .. } = self.slots[slot].phase {
+                if let SlotPhase::Offered { .. } | SlotPhase::BackingOff { .. } | SlotPhase::WorkerBackoff =
+                    self.slots[slot].phase
+                {
                     self.set_slot_phase(slot, SlotPhase::Blocked);
                 }
             }
@@ -57,7 +59,7 @@ impl Core {
     }
 
     /// Returns the slots of a task manager, by number.
-    fn slots_of(&self, task_manager: TaskManagerKey) -> Vec<SlotKey> {
+    pub(crate) fn slots_of(&self, task_manager: TaskManagerKey) -> Vec<SlotKey> {
         let slots = &self.task_managers.records[task_manager].slots;
         slots.iter().map(|(_, slot)| *slot).collect()
     }

@@ -15,11 +15,14 @@ impl Core {
     /// 1. Grants that were dropped and did not move are lost.
     /// 2. Slots that hold an allocation granted elsewhere are freed.
     /// 3. Requests that lost their attempt look for a slot, oldest first.
-    /// 4. Each slot that became free goes to the oldest waiting request that it fits.
-    /// 5. Idle periods begin and end.
+    /// 4. Each slot that became free goes to the waiting request that comes first.
+    /// 5. Requests of suspect jobs that were held back look for a slot again.
+    /// 6. Workers that back off are probed.
+    /// 7. Promises end that exceed the limits with a newcomer. Promised slots are bound to requests.
+    /// 8. Idle periods begin and end.
     #[inline]
     pub(crate) fn commit(&mut self) {
-        if !self.transaction.is_empty() {
+        if !self.transaction.is_empty() || (self.requests.held_back && self.requests.may_release_held_back) {
             self.commit_changes();
         }
         self.transaction.has_new_holder = false;
@@ -43,6 +46,11 @@ impl Core {
             |transaction| &mut transaction.free,
             |core, slot| core.offer_if_detached(*slot),
         );
+        self.place_held_back();
+        self.probe_workers();
+        if self.transaction.concerns_promises() {
+            self.commit_promises();
+        }
         self.handle_each(
             |transaction| &mut transaction.task_managers,
             |core, owner| core.update_idle_period(*owner),

@@ -155,9 +155,11 @@ impl Core {
                 self.end_grant(slot, allocation_id);
                 Outcome::FreedInFlight
             }
-            SlotPhase::Detached | SlotPhase::Offered { .. } | SlotPhase::BackingOff { .. } | SlotPhase::Blocked => {
-                Outcome::NotAllocated
-            }
+            SlotPhase::Detached
+            | SlotPhase::Offered { .. }
+            | SlotPhase::BackingOff { .. }
+            | SlotPhase::WorkerBackoff
+            | SlotPhase::Blocked => Outcome::NotAllocated,
         }
     }
 

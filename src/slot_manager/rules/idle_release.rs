@@ -1,13 +1,15 @@
 //! Idle task managers: when the idle period begins, and how the task manager is released.
 
-use crate::InstanceId;
+use crate::config::Quantity;
 use crate::message::{Release, ReleaseCause, ReleaseCheck, ReleaseDecision, ReleaseResource};
 use crate::outcome::ReleaseAnswerOutcome;
+use crate::{InstanceId, ResourceProfile};
 
 use super::Outside;
 use crate::slot_manager::state::core::Core;
 use crate::slot_manager::state::effects::NotedRelease;
 use crate::slot_manager::state::releases::OpenCheck;
+use crate::slot_manager::state::requests::PendingRequests;
 use crate::slot_manager::state::slot_totals::SlotUsage;
 use crate::slot_manager::state::slots::SlotPhase;
 use crate::slot_manager::state::task_managers::{TaskManagerKey, TaskManagers};
@@ -82,7 +84,7 @@ impl Core {
 
     /// Releases task managers that were kept and are not needed any more.
     pub(crate) fn release_kept_task_managers(&mut self, outside: &mut impl Outside) {
-        while let Some(task_manager) = self.releases.first_kept().filter(|kept| self.may_go(*kept)) {
+        while let Some(task_manager) = self.next_kept_to_release() {
             let idle_period = self.task_managers.records[task_manager].idle_periods;
             let noted = NotedRelease {
                 task_manager,
@@ -106,6 +108,10 @@ impl Core {
             return;
         }
         self.releases.let_go(task_manager);
+        if self.is_awaited(task_manager) {
+            self.restart_idle_timeout(task_manager);
+            return;
+        }
         if noted.is_confirmed {
             return self.release(outside, task_manager);
         }
@@ -138,11 +144,25 @@ impl Core {
         is_idle.then_some(record.instance_id)
     }
 
-    /// Returns `true` if the minimum and redundancy hold without this task manager and those
-    /// already leaving.
+    /// Returns the kept task manager to release next.
     ///
-    /// A blocked task manager always may go. Cost: O(1) without minimum and redundancy, else O(its
-    /// slots + blocked task managers).
+    /// The order is by the number of slots: if the first is needed, so are the others. Only while a
+    /// limit defers a worker request, each is checked, because their shapes differ.
+    pub(crate) fn next_kept_to_release(&self) -> Option<TaskManagerKey> {
+        if self.needs_room() {
+            return self.releases.kept().find(|kept| self.may_go(*kept));
+        }
+        self.releases.first_kept().filter(|kept| self.may_go(*kept))
+    }
+
+    /// Returns `true` if the minimum and redundancy hold without this task manager and those
+    /// already leaving, or do not count.
+    ///
+    /// A blocked task manager always may go. While a limit defers a worker request, so may a task
+    /// manager that fits no waiting request: it takes the room of a worker of another shape.
+    ///
+    /// Cost: O(1) without minimum and redundancy, else O(its slots + blocked task managers). While a
+    /// limit defers a worker request, also O(slots with an open release check).
     fn may_go(&self, task_manager: TaskManagerKey) -> bool {
         let (minimum, redundant) = self.reserves();
         if (minimum, redundant) == (0, 0) || self.is_blocked(task_manager) {
@@ -156,7 +176,62 @@ impl Core {
         let offered = slots.iter().filter(|(_, slot)| is_offered(*slot)).count();
         let keeps_minimum = self.usable_slots() >= minimum.saturating_add(leaving + slots.len());
         let keeps_redundancy = self.slot_totals.slots(SlotUsage::Free) >= redundant.saturating_add(leaving + offered);
-        (minimum == 0 || keeps_minimum) && (redundant == 0 || keeps_redundancy)
+        let are_kept = (minimum == 0 || keeps_minimum) && (redundant == 0 || keeps_redundancy);
+        are_kept || (self.needs_room() && !self.any_slot(task_manager, |slot| self.fits_waiting_request(slot)))
+    }
+
+    /// Returns `true` while a limit defers a worker request, also without the task managers that are
+    /// leaving.
+    fn needs_room(&self) -> bool {
+        if self.worker_policy.first_deferred().is_none() || !self.worker_policy.is_limited() {
+            return false;
+        }
+        let leaving = self.releases.checked();
+        let slots = leaving.flat_map(|key| self.task_managers.records[key].slots.iter());
+        let leaving = slots.fold(Quantity::default(), |sum, (_, slot)| {
+            sum + self
+                .slot_totals
+                .measure()
+                .of_slot(&self.profiles[self.slots[*slot].profile])
+        });
+        self.worker_policy
+            .limit_of_next_worker(self.present() - leaving)
+            .is_some()
+    }
+
+    /// Returns `true` if a request is about to use an idle task manager: one that its slots fit
+    /// backs off, or one is bound to the promise of its first slots.
+    ///
+    /// A blocked task manager serves no request.
+    fn is_awaited(&self, task_manager: TaskManagerKey) -> bool {
+        if self.is_blocked(task_manager) {
+            return false;
+        }
+        let expected = self.task_managers.records[task_manager].expected_worker_request();
+        let promise = expected.and_then(|number| self.promises.find(number));
+        promise.is_some_and(|promise| self.promises.has_bound_request(promise))
+            || self.any_slot(task_manager, |slot| self.fits_request_that_backs_off(slot))
+    }
+
+    /// Returns `true` if the profile of any slot of a task manager has a property.
+    fn any_slot(&self, task_manager: TaskManagerKey, has: impl Fn(&ResourceProfile) -> bool) -> bool {
+        let slots = self.task_managers.records[task_manager].slots.iter();
+        let mut profiles: Vec<_> = slots.map(|(_, slot)| self.slots[*slot].profile).collect();
+        profiles.sort_unstable();
+        profiles.dedup();
+        profiles.into_iter().any(|profile| has(&self.profiles[profile]))
+    }
+
+    /// Returns `true` if a slot with this profile fits a waiting request.
+    pub(crate) fn fits_waiting_request(&self, slot: &ResourceProfile) -> bool {
+        let PendingRequests { waiting, records, .. } = &self.requests;
+        waiting.has_fitting(records, &self.profiles, slot)
+    }
+
+    /// Returns `true` if a slot with this profile fits a request that backs off.
+    pub(crate) fn fits_request_that_backs_off(&self, slot: &ResourceProfile) -> bool {
+        let mut backing_off = self.requests.waiting.backing_off_profiles();
+        backing_off.any(|required| slot.is_matching(&self.profiles[required]))
     }
 
     /// Asks the resource manager to stop an idle task manager, and forgets it if that is accepted.
@@ -171,7 +246,7 @@ impl Core {
             idle_period,
         };
         let resource_id = record.resource_id.clone();
-        let worker_request = record.worker_request.map(|number| self.worker_request_id(number));
+        let worker_request = record.worker_request.map(|named| self.worker_request_id(named.number));
         let release = outside.release_resource(&ReleaseResource {
             resource_id,
             instance_id,

@@ -6,54 +6,129 @@
 use std::sync::Arc;
 
 use crate::ResourceProfile;
+use crate::message::{WithdrawResource, WithdrawalCause};
 
 use crate::slot_manager::state::core::Core;
-use crate::slot_manager::state::profile_queues::Fitting;
 use crate::slot_manager::state::promises::{PromiseKey, WorkerRequestKey, WorkerRequestNumber};
-use crate::slot_manager::state::requests::{RequestKey, RequestPhase, WorkerAsk};
+use crate::slot_manager::state::requests::{PendingRequests, RequestKey, RequestPhase, WorkerAsk};
 use crate::slot_manager::state::slots::SlotKey;
+use crate::slot_manager::state::task_managers::{NamedWorkerRequest, TaskManagerKey};
 
 /// Binding.
 impl Core {
-    /// Lets a detached request wait: bound to a promised slot that fits, or unbound with a worker
-    /// request due.
+    /// Lets a detached request wait, unbound. The commit binds it to a promised slot that fits, or
+    /// makes its worker request due.
     pub(crate) fn enqueue(&mut self, request: RequestKey) {
-        let required = self.requests.records[request].profile;
-        match self.promises.take_unbound(&self.profiles, required) {
-            Some(promise) => self.bind(request, promise),
-            None => {
-                let record = &mut self.requests.records[request];
-                record.phase = RequestPhase::Unbound(WorkerAsk::Due);
-                self.effects.worker_asks.push((record.sequence, request));
-                self.requests
-                    .unbound
-                    .push(&mut self.requests.records, &self.profiles, required, request);
+        let record = &mut self.requests.records[request];
+        record.phase = RequestPhase::Unbound(WorkerAsk::Due);
+        let sequence = record.sequence;
+        self.push_waiting(request);
+        // Without promised slots there is nothing to bind.
+        match self.promises.is_empty() {
+            true => self.effects.worker_asks.push((sequence, request)),
+            false => self.transaction.unbound.push((sequence, request)),
+        }
+    }
+
+    /// Unbinds a promised slot. The commit binds it again, or queues it as unbound.
+    pub(crate) fn free_promise(&mut self, promise: PromiseKey) {
+        self.promises.unbind(promise);
+        let sequence = self.promises.records[promise].sequence;
+        self.transaction.freed_promises.push((sequence, promise));
+    }
+
+    /// Ends promises that exceed the limits with a newcomer, and binds promised slots. The commit
+    /// calls it when slots are offered.
+    pub(crate) fn commit_promises(&mut self) {
+        self.transaction.unpromised_slots.clear();
+        if std::mem::take(&mut self.transaction.has_newcomer) {
+            self.end_rest_of_promise();
+            self.end_promises_beyond_limits();
+        }
+        self.transaction.fulfilled.clear();
+        self.bind_promises();
+    }
+
+    /// Ends the rest of the promise that an unnamed newcomer has fulfilled in part.
+    ///
+    /// A newcomer that fulfils promised slots stands for one worker request: one that it completes,
+    /// else the oldest. So the slots that it did not bring are requested again.
+    fn end_rest_of_promise(&mut self) {
+        let fulfilled = &self.transaction.fulfilled;
+        let mut open = fulfilled.iter().map(|number| self.promises.find(*number));
+        if open.any(|open| open.is_none()) {
+            return;
+        }
+        let oldest = fulfilled.iter().min().copied();
+        if let Some(worker_request) = oldest.and_then(|number| self.promises.find(number)) {
+            let promised_slots = self.forget_worker_request(worker_request);
+            tracing::info!(promised_slots, "a worker brought fewer slots than promised");
+        }
+    }
+
+    /// Notes that an unnamed worker fulfils a promised slot.
+    fn note_fulfilled(&mut self, promise: PromiseKey) {
+        let number = self.promises.note_fulfilled_by_other(&self.profiles, promise);
+        self.transaction.fulfilled.push(number);
+    }
+
+    /// Binds promised slots to requests.
+    ///
+    /// 1. Each freed promised slot is bound to the oldest unbound request that it fits, or queued.
+    /// 2. Each request that became unbound, oldest first, is bound to the promised slot that has
+    ///    been unbound longest and fits. Without one, its worker request is due.
+    fn bind_promises(&mut self) {
+        let mut freed = std::mem::take(&mut self.transaction.freed_promises);
+        for (sequence, promise) in freed.drain(..) {
+            if self.promises.is_freed(sequence, promise) {
+                self.bind_to_oldest(promise);
             }
         }
+        self.transaction.freed_promises = freed;
+        let mut unbound = std::mem::take(&mut self.transaction.unbound);
+        unbound.sort_unstable();
+        for (sequence, request) in unbound.drain(..) {
+            if self.is_worker_due(sequence, request) {
+                self.bind_or_request_worker(sequence, request);
+            }
+        }
+        self.transaction.unbound = unbound;
+    }
+
+    /// Binds an unbound request to a promised slot that fits, or makes its worker request due.
+    fn bind_or_request_worker(&mut self, sequence: u64, request: RequestKey) {
+        let required = self.requests.records[request].profile;
+        match self.promises.take_unbound(&self.profiles, required) {
+            Some(promise) => {
+                self.take_unbound(request);
+                self.bind(request, promise);
+            }
+            None => self.effects.worker_asks.push((sequence, request)),
+        }
+    }
+
+    /// Returns `true` if a request is still unbound and its worker request was not made yet.
+    #[inline]
+    pub(crate) fn is_worker_due(&self, sequence: u64, request: RequestKey) -> bool {
+        let record = self.requests.records.get(request);
+        record
+            .is_some_and(|record| record.sequence == sequence && record.phase == RequestPhase::Unbound(WorkerAsk::Due))
     }
 
     /// Binds a detached request to an unbound promised slot.
     fn bind(&mut self, request: RequestKey, promise: PromiseKey) {
-        let record = &mut self.requests.records[request];
-        record.phase = RequestPhase::Bound(promise);
-        let profile = record.profile;
-        self.requests
-            .bound
-            .push(&mut self.requests.records, &self.profiles, profile, request);
+        self.requests.records[request].phase = RequestPhase::Bound(promise);
+        self.push_waiting(request);
         self.promises.bind(promise, request);
     }
 
     /// Binds a promised slot that is in no queue to the oldest unbound request that it fits, or
     /// queues it as unbound.
     pub(crate) fn bind_to_oldest(&mut self, promise: PromiseKey) {
-        self.promises.unbind(promise);
         let promised = &self.profiles[self.promises.records[promise].profile];
-        let oldest =
-            self.requests
-                .unbound
-                .first_fitting(&self.requests.records, &self.profiles, Fitting::Slot(promised));
-        match oldest {
-            Some((_, request)) => {
+        let PendingRequests { waiting, records, .. } = &self.requests;
+        match waiting.oldest_unbound(records, &self.profiles, promised) {
+            Some(request) => {
                 self.take_unbound(request);
                 self.bind(request, promise);
             }
@@ -61,23 +136,10 @@ impl Core {
         }
     }
 
-    /// Enqueues requests again, oldest first.
-    fn enqueue_again(&mut self, requests: impl IntoIterator<Item = RequestKey>) {
-        let mut requests: Vec<_> = requests.into_iter().collect();
-        requests.sort_by_key(|request| self.requests.records[*request].sequence);
-        for request in requests {
-            self.enqueue(request);
-        }
-    }
-
     /// Takes an unbound request out of its queue. It is detached afterwards.
     pub(crate) fn take_unbound(&mut self, request: RequestKey) {
-        let record = &mut self.requests.records[request];
-        let profile = record.profile;
-        let phase = std::mem::replace(&mut record.phase, RequestPhase::Detached);
-        self.requests
-            .unbound
-            .remove(&mut self.requests.records, profile, request);
+        self.remove_waiting(request);
+        let phase = std::mem::replace(&mut self.requests.records[request].phase, RequestPhase::Detached);
         match phase {
             RequestPhase::Unbound(WorkerAsk::Declined) => {
                 self.requests.ask_retries.disarm(&mut self.requests.records, request);
@@ -142,38 +204,132 @@ impl Core {
 
 /// Ends of promises.
 impl Core {
-    /// Ends the promised slot that a new free slot fulfils. Its request is enqueued again.
-    pub(crate) fn fulfil_promise(&mut self, slot: SlotKey) {
-        let slot = &self.slots[slot];
-        let named = self.task_managers.records[slot.task_manager].worker_request;
-        if let Some(promise) = self.promises.fulfilled_by(&self.profiles, slot.profile, named) {
-            self.promises.begin_to_fulfil(promise);
-            let request = self.end_promise(promise);
-            self.enqueue_again(request);
+    /// Ends the promises that new slots fulfil. `new_free` are those of them that are free.
+    ///
+    /// - The first slots of a worker that names an open worker request end its whole promise, also
+    ///   the slots that it did not bring. Its slots fulfil no other promise.
+    /// - So do those of a worker whose worker request other workers have fulfilled: they end the
+    ///   oldest promise of the same shape.
+    /// - Each new free slot of another worker fulfils one promised slot.
+    pub(crate) fn fulfil_promises(&mut self, task_manager: TaskManagerKey, new_free: Vec<SlotKey>) {
+        let Some(named) = self.task_managers.records[task_manager].worker_request else {
+            return new_free.into_iter().for_each(|slot| self.fulfil_promise(slot));
+        };
+        if named.has_come {
+            return;
+        }
+        let Some(worker_request) = self.promises.stands_for(&self.profiles, named.number) else {
+            return new_free.into_iter().for_each(|slot| self.fulfil_promise(slot));
+        };
+        self.task_managers.records[task_manager].worker_request = Some(NamedWorkerRequest {
+            has_come: true,
+            ..named
+        });
+        self.promises.note_standing_for(named.number, worker_request);
+        self.forget_worker_request(worker_request);
+    }
+
+    /// Ends the promised slot that a new free slot fulfils: the one that is most like it, else the
+    /// oldest without a bound request.
+    fn fulfil_promise(&mut self, slot: SlotKey) {
+        if let Some(promise) = self.promises.most_alike(&self.profiles, self.slots[slot].profile) {
+            self.note_fulfilled(promise);
+            if let Some(request) = self.end_promise(promise) {
+                self.enqueue(request);
+            }
+        } else if let Some(promise) = self.promises.oldest_without_request() {
+            // The shape says nothing about its worker: while a request is bound to another slot of
+            // that worker, the rest of the promise stays.
+            match self
+                .promises
+                .has_bound_request(self.promises.records[promise].worker_request)
+            {
+                true => self.promises.begin_to_fulfil(promise),
+                false => self.note_fulfilled(promise),
+            }
+            self.end_promise(promise);
+        } else {
+            self.transaction.unpromised_slots.insert(slot);
+        }
+    }
+
+    /// Ends the promised slot of a bound request that a new slot serves, if the slot has fulfilled
+    /// no other.
+    #[inline]
+    pub(crate) fn fulfil_promise_of(&mut self, request: RequestKey, slot: SlotKey) {
+        if self.transaction.unpromised_slots.is_empty() || !self.transaction.unpromised_slots.remove(&slot) {
+            return;
+        }
+        if let RequestPhase::Bound(promise) = self.requests.records[request].phase {
+            self.note_fulfilled(promise);
+            self.end_promise(promise);
+        }
+    }
+
+    /// Ends the promises of a worker that did not register in time, and asks to withdraw it.
+    pub(crate) fn expire_worker_request(&mut self, worker_request: WorkerRequestKey) {
+        let number = self.promises.worker_requests[worker_request].number;
+        self.effects.withdrawals.push(WithdrawResource {
+            worker_request: self.worker_request_id(number),
+            cause: WithdrawalCause::RegistrationTimeout,
+        });
+        self.end_worker_request(worker_request, &"it did not register in time".into());
+    }
+
+    /// Ends the promise that a task manager without slots keeps, because its registration ends.
+    pub(crate) fn end_expected_worker(&mut self, task_manager: TaskManagerKey) {
+        let expected = self.task_managers.records[task_manager].expected_worker_request();
+        if let Some(worker_request) = expected.and_then(|number| self.promises.find(number)) {
+            self.end_worker_request(worker_request, &"it was lost before it had slots".into());
         }
     }
 
     /// Ends the promises of a worker that will not come. Returns the number of slots it still
-    /// promised.
+    /// promised. It is a failed start, unless the worker was to be withdrawn.
     pub(crate) fn end_worker_request(&mut self, worker_request: WorkerRequestKey, cause: &Arc<str>) -> usize {
-        let worker_request_id = self.worker_request_id(self.promises.worker_requests[worker_request].number);
+        let number = self.promises.worker_requests[worker_request].number;
+        let has_failed = !self.promises.is_withdrawal_requested(worker_request);
         let promised_slots = self.forget_worker_request(worker_request);
-        tracing::warn!(worker_request = %worker_request_id, promised_slots, %cause, "promised worker will not come");
+        let worker_request = self.worker_request_id(number);
+        tracing::warn!(%worker_request, promised_slots, %cause, "promised worker will not come");
         self.counters.promises_broken += 1;
+        if has_failed {
+            self.note_failed_start(number);
+        }
         promised_slots
     }
 
-    /// Ends the promises of a worker request and enqueues their requests again. Returns the number
+    /// Ends promises until a newcomer and they are within the limits, and asks to withdraw their
+    /// workers. Promises without a bound request end first, then the youngest.
+    fn end_promises_beyond_limits(&mut self) {
+        if self.worker_policy.exceeded_by(self.present()).is_none() {
+            return;
+        }
+        for worker_request in self.promises.by_order_of_end() {
+            let Some(limit) = self.worker_policy.exceeded_by(self.present()) else {
+                return;
+            };
+            let id = self.worker_request_id(self.promises.worker_requests[worker_request].number);
+            tracing::warn!(worker_request = %id, %limit, "promise ended: a registered worker takes its room");
+            self.effects.withdrawals.push(WithdrawResource {
+                worker_request: id,
+                cause: WithdrawalCause::LimitReached { limit },
+            });
+            self.forget_worker_request(worker_request);
+        }
+    }
+
+    /// Ends the promises of a worker request. Its requests are unbound afterwards. Returns the number
     /// of promises.
     pub(crate) fn forget_worker_request(&mut self, worker_request: WorkerRequestKey) -> usize {
         self.changes += 1;
         let record = &self.promises.worker_requests[worker_request];
         let promises: Vec<_> = record.slots.iter(&self.promises.records).collect();
-        let requests: Vec<_> = promises
-            .iter()
-            .filter_map(|promise| self.end_promise(*promise))
-            .collect();
-        self.enqueue_again(requests);
+        for promise in &promises {
+            if let Some(request) = self.end_promise(*promise) {
+                self.enqueue(request);
+            }
+        }
         promises.len()
     }
 
@@ -183,12 +339,8 @@ impl Core {
         self.slot_totals.remove_promised(profile);
         self.profiles.release(profile);
         let request = bound_to?;
-        let record = &mut self.requests.records[request];
-        record.phase = RequestPhase::Detached;
-        let required = record.profile;
-        self.requests
-            .bound
-            .remove(&mut self.requests.records, required, request);
+        self.remove_waiting(request);
+        self.requests.records[request].phase = RequestPhase::Detached;
         Some(request)
     }
 }

@@ -16,17 +16,23 @@ impl Core {
     /// 2. Surplus promised workers are withdrawn.
     /// 3. Kept task managers that are not needed any more are released. The last slot that fits a
     ///    request may go with them, so unfulfillable requests fail again.
-    /// 4. Deferred worker requests are made, oldest first.
+    /// 4. Deferred worker requests are made, oldest first. If a limit still defers some, another
+    ///    kept task manager may have to make room for them: then 3 and 4 follow again.
     /// 5. Workers for the minimum and for redundancy are requested.
     #[inline(never)]
     pub(crate) fn reconcile(&mut self, outside: &mut impl Outside) {
         self.fail_all_unfulfillable();
         outside.flush(self);
         self.withdraw_surplus_workers(outside);
-        self.release_kept_task_managers(outside);
-        self.fail_all_unfulfillable();
-        outside.flush(self);
-        self.request_deferred_workers(outside);
+        loop {
+            self.release_kept_task_managers(outside);
+            self.fail_all_unfulfillable();
+            outside.flush(self);
+            self.request_deferred_workers(outside);
+            if self.next_kept_to_release().is_none() {
+                break;
+            }
+        }
         self.request_reserve_workers(outside);
         outside.flush(self);
     }

@@ -1,13 +1,12 @@
 //! Registrations of task managers: each is one transaction, checked whole before anything changes.
 
-use crate::config::Limit;
+use crate::config::{Limit, Quantity};
 use crate::error::RegistrationError;
 use crate::message::{Allocation, GrantLoss};
 use crate::outcome::RegistrationOutcome;
-use crate::{InstanceId, ResourceId, SlotReport, SlotStatus};
+use crate::{InstanceId, ResourceId, ResourceProfile, SlotReport, SlotStatus};
 
 use crate::slot_manager::state::core::Core;
-use crate::slot_manager::state::profile_queues::Fitting;
 use crate::slot_manager::state::promises::WorkerRequestNumber;
 use crate::slot_manager::state::task_managers::{TaskManager, TaskManagerKey};
 
@@ -40,10 +39,14 @@ impl Core {
             let outcome = RegistrationOutcome::Reported(self.report(known, report)?);
             return Ok(Registration { outcome, begun: None });
         }
+        if self.superseded.contains(&instance_id) {
+            tracing::warn!(%resource_id, %instance_id, "registration of a replaced instance refused");
+            return Err(RegistrationError::Superseded { instance_id });
+        }
         self.validate(resource_id, report)?;
         let previous = self.task_managers.by_resource(resource_id);
         if previous.is_none() {
-            if let Some(limit) = self.limit_of_newcomer(worker_request, report) {
+            if let Some(limit) = self.limit_of_newcomer(resource_id, worker_request, report) {
                 tracing::warn!(%resource_id, %instance_id, %limit, "task manager refused: beyond the limit");
                 self.counters.task_managers_refused += 1;
                 return Err(RegistrationError::LimitReached { limit });
@@ -52,11 +55,16 @@ impl Core {
         let mut previous_slots = Vec::new();
         let mut outcome = RegistrationOutcome::Registered;
         if let Some(previous) = previous {
-            let record = &self.task_managers.records[previous];
+            let record = &mut self.task_managers.records[previous];
+            if record.expected_worker_request() == worker_request {
+                // The new registration keeps the promise.
+                record.worker_request = None;
+            }
             previous_slots.extend(record.slots.iter().map(|(number, _)| *number));
             outcome = RegistrationOutcome::Replaced {
                 previous: record.instance_id,
             };
+            self.superseded.note(record.instance_id);
             // The report may show the grants of the old registration: the commit decides what is
             // lost.
             self.end_registration(previous, GrantLoss::SlotRemoved);
@@ -85,23 +93,41 @@ impl Core {
     /// Returns the limit that a new worker would exceed.
     ///
     /// A worker without slots, with a held slot, or with a slot that fulfils a promise is always
-    /// admitted.
-    fn limit_of_newcomer(&self, named: Option<WorkerRequestNumber>, report: &SlotReport) -> Option<Limit> {
+    /// admitted. If only promises stand in the way, a worker that would serve a waiting request is
+    /// admitted, too: they end at the commit.
+    fn limit_of_newcomer(
+        &self,
+        resource_id: &ResourceId,
+        named: Option<WorkerRequestNumber>,
+        report: &SlotReport,
+    ) -> Option<Limit> {
         if !self.worker_policy.is_limited() {
             return None;
         }
         let statuses = report.statuses();
         let slots = statuses
             .iter()
-            .map(|status| self.slot_totals.measure().of_slot(status.resource_profile()));
-        let with_it = slots.fold(self.present(), |sum, slot| sum + slot);
-        let limit = self.worker_policy.exceeded_by(with_it)?;
+            .map(|status| self.slot_totals.measure().of_slot(status.resource_profile()))
+            .fold(Quantity::default(), |sum, slot| sum + slot);
+        let limit = self.worker_policy.exceeded_by(self.present() + slots)?;
         let is_needed = |status: &SlotStatus| {
-            let fitting = Fitting::Slot(status.resource_profile());
-            status.allocation().is_some() || self.promises.is_fulfilled_by(&self.profiles, fitting, named)
+            let slot = status.resource_profile();
+            status.allocation().is_some() || self.promises.is_fulfilled_by(&self.profiles, slot, named)
         };
-        let is_refused = !statuses.is_empty() && !statuses.iter().any(is_needed);
-        is_refused.then_some(limit)
+        if statuses.is_empty() || statuses.iter().any(is_needed) {
+            return None;
+        }
+        let registered = self.slot_totals.registered();
+        let has_room = self.worker_policy.exceeded_by(registered + slots).is_none();
+        let serves = |status: &SlotStatus| self.is_waited_for(status.resource_profile());
+        let is_useful = has_room && !self.blocking.workers.contains(resource_id) && statuses.iter().any(serves);
+        (!is_useful).then_some(limit)
+    }
+
+    /// Returns `true` if a free slot with this profile would serve a request that waits or backs
+    /// off.
+    fn is_waited_for(&self, slot: &ResourceProfile) -> bool {
+        self.fits_waiting_request(slot) || self.fits_request_that_backs_off(slot)
     }
 
     /// Gives grants that were dropped with the old registration the loss that the new one shows.
@@ -132,6 +158,8 @@ impl Core {
         for (_, slot) in slots {
             self.remove_slot(slot, loss);
         }
+        self.failing_workers.remove(task_manager);
+        self.end_expected_worker(task_manager);
         self.end_idle_period(task_manager);
         self.blocking.task_managers.remove(&task_manager);
         self.task_managers.remove(task_manager);

@@ -142,19 +142,16 @@ impl Core {
                 }
             }
         }
-        if self.promises.len() == 0 {
+        if self.promises.is_empty() || new.is_empty() {
             return;
         }
-        for status in new {
-            let known_earlier = previous_slots.binary_search(&status.slot_id().slot_number()).is_ok();
-            if let (None, false, Some(slot)) = (
-                status.allocation(),
-                known_earlier,
-                self.reported_slot(task_manager, status),
-            ) {
-                self.fulfil_promise(slot);
-            }
-        }
+        self.transaction.has_newcomer |= known_before == 0 && previous_slots.is_empty();
+        let is_known = |status: &SlotStatus| previous_slots.binary_search(&status.slot_id().slot_number()).is_ok();
+        let new_free = (new.into_iter()).filter(|status| status.allocation().is_none() && !is_known(status));
+        let new_free: Vec<_> = new_free
+            .filter_map(|status| self.reported_slot(task_manager, status))
+            .collect();
+        self.fulfil_promises(task_manager, new_free);
     }
 
     /// Counts a slot that a report gives back to the allocation for which it was freed just before.
@@ -213,6 +210,7 @@ impl Core {
                     // Another allocation holds the slot.
                     self.give_up_attempt(slot, attempt);
                     self.transaction.detached.push(attempt.request);
+                    self.note_probe(self.slots[slot].task_manager);
                     changed = true;
                 }
             }
@@ -231,7 +229,10 @@ impl Core {
         if self.profiles[before] == *status.resource_profile() {
             return false;
         }
-        let offered = matches!(self.slots[slot].phase, SlotPhase::Offered { .. });
+        let offered = matches!(
+            self.slots[slot].phase,
+            SlotPhase::Offered { .. } | SlotPhase::WorkerBackoff
+        );
         if offered {
             self.detach_slot(slot);
         }

@@ -9,8 +9,8 @@ use crate::slot_manager::collections::fingerprint_table::Fingerprint;
 use crate::slot_manager::state::allocations::AllocationEntry;
 use crate::slot_manager::state::core::Core;
 use crate::slot_manager::state::effects::{Notification, NotificationKind};
-use crate::slot_manager::state::requests::{RequestKey, RequestPhase};
-use crate::slot_manager::state::slots::SlotKey;
+use crate::slot_manager::state::requests::{PendingRequests, RequestKey, RequestPhase};
+use crate::slot_manager::state::slots::{RpcState, SlotKey};
 
 /// Registration.
 impl Core {
@@ -85,8 +85,11 @@ impl Core {
         self.free_slots.find(&self.slots, &self.profiles, required)
     }
 
-    /// Gives a detached request an offered slot, or enqueues it.
+    /// Gives a detached request a free slot, or lets it wait.
     pub(crate) fn place(&mut self, request: RequestKey) {
+        if self.requests.records[request].failures.is_some() || self.has_failures() {
+            return self.place_despite_failures(request);
+        }
         let required = self.requests.records[request].profile;
         match self.offered_for(&self.profiles[required]) {
             Some(slot) => self.assign(slot, request),
@@ -94,19 +97,36 @@ impl Core {
         }
     }
 
+    /// Adds a request to those to which slots are offered. Its phase says how it waits.
+    #[inline]
+    pub(crate) fn push_waiting(&mut self, request: RequestKey) {
+        let PendingRequests {
+            waiting,
+            records,
+            failing_jobs,
+            ..
+        } = &mut self.requests;
+        waiting.push(records, &self.profiles, failing_jobs, request);
+    }
+
+    /// Removes a request from those to which slots are offered. Its phase stays.
+    #[inline]
+    pub(crate) fn remove_waiting(&mut self, request: RequestKey) {
+        self.requests.waiting.remove(&mut self.requests.records, request);
+    }
+
     /// Takes a request out of its queue or backoff. An attempt in flight stays.
     pub(crate) fn detach_request(&mut self, request: RequestKey) {
-        let record = &mut self.requests.records[request];
-        let profile = record.profile;
-        match record.phase {
+        match self.requests.records[request].phase {
             RequestPhase::Detached | RequestPhase::InFlight(_) => return,
             RequestPhase::Bound(promise) => {
-                self.requests.bound.remove(&mut self.requests.records, profile, request);
+                self.remove_waiting(request);
                 self.requests.records[request].phase = RequestPhase::Detached;
-                self.bind_to_oldest(promise);
+                self.free_promise(promise);
             }
             RequestPhase::Unbound(_) => self.take_unbound(request),
             RequestPhase::BackingOff { step, .. } => {
+                self.remove_waiting(request);
                 self.requests.backoffs.disarm(&mut self.requests.records, step, request);
             }
         }
@@ -121,11 +141,15 @@ impl Core {
         record.timer = timer;
         record.phase = RequestPhase::BackingOff { step, armed_as };
         self.requests.backoffs.arm(&mut self.requests.records, step, request);
+        self.push_waiting(request);
     }
 
     /// Ends the backoff of a request. The commit places it.
     pub(crate) fn end_backoff(&mut self, request: RequestKey) {
         self.detach_request(request);
+        if let Some(failures) = &mut self.requests.records[request].failures {
+            failures.must_back_off = false;
+        }
         self.transaction.detached.push(request);
     }
 }
@@ -144,6 +168,7 @@ impl Core {
         self.allocations.grant(allocation_id, request, slot);
         self.forget(request);
         self.counters.requests_served += 1;
+        self.clear_job(job_id);
         let slot_id = self.slot_id(slot);
         tracing::debug!(%job_id, %allocation_id, %slot_id, "slot granted");
         if is_registering {
@@ -178,6 +203,7 @@ impl Core {
         self.set_granted(slot, allocation);
         self.allocations.insert(fingerprint, AllocationEntry::Granted(slot));
         self.see_revision(slot, revision);
+        self.worker_acknowledged(self.slots[slot].task_manager);
         self.counters.requests_accepted += 1;
         self.counters.requests_served += 1;
         self.commit();
@@ -192,6 +218,9 @@ impl Core {
         if let RequestPhase::InFlight(slot) = self.requests.records[request].phase {
             if let Some(attempt) = self.slots[slot].attempt() {
                 self.give_up_attempt(slot, attempt);
+                if attempt.rpc != RpcState::Unsent {
+                    self.note_unanswered_probe(slot, attempt.number);
+                }
                 self.transaction.free.push(slot);
             }
         } else {
@@ -245,7 +274,7 @@ impl Core {
         let failure = RequestFailure::Timeout {
             timeout: self.config.request_timeout,
             resource_profile: self.profiles[record.profile].clone(),
-            last_failure: record.last_failure.as_deref().cloned(),
+            last_failure: record.last_failure().cloned(),
         };
         self.fail(request, failure);
     }

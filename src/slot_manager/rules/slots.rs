@@ -90,14 +90,17 @@ impl Core {
             SlotPhase::InFlight(attempt) => {
                 self.end_attempt(slot, attempt);
                 self.transaction.detached.push(attempt.request);
+                self.note_probe(task_manager);
             }
             SlotPhase::Allocated { .. } => {
                 self.drop_grant(slot, loss);
                 self.change_usage(task_manager, profile, SlotUsage::Allocated, SlotUsage::Free);
             }
-            SlotPhase::Detached | SlotPhase::Offered { .. } | SlotPhase::BackingOff { .. } | SlotPhase::Blocked => {
-                self.detach_slot(slot);
-            }
+            SlotPhase::Detached
+            | SlotPhase::Offered { .. }
+            | SlotPhase::BackingOff { .. }
+            | SlotPhase::WorkerBackoff
+            | SlotPhase::Blocked => self.detach_slot(slot),
         }
         self.slot_totals.remove_slot(profile);
         if self.is_blocked(task_manager) {
@@ -113,15 +116,24 @@ impl Core {
         self.set_slot_phase(slot, SlotPhase::Detached);
     }
 
-    /// Gives a slot that nothing uses to the oldest waiting request that it fits, or offers it.
+    /// Gives a slot that nothing uses to the waiting request that comes first, or offers it.
     ///
-    /// A slot of a blocked task manager is blocked instead.
+    /// A slot of a blocked task manager is blocked instead. A slot of a worker that backs off backs
+    /// off with it.
     pub(crate) fn offer(&mut self, slot: SlotKey) {
         if self.blocking.is_any() && self.is_blocked(self.slots[slot].task_manager) {
             self.set_slot_phase(slot, SlotPhase::Blocked);
             return;
         }
-        match self.requests.oldest_waiting(&self.profiles, self.slots[slot].profile) {
+        if self.failing_workers.has_backoffs() {
+            let task_manager = self.slots[slot].task_manager;
+            if self.failing_workers.backoff(task_manager).is_some() {
+                self.set_slot_phase(slot, SlotPhase::WorkerBackoff);
+                self.note_probe(task_manager);
+                return;
+            }
+        }
+        match self.candidate_for(slot) {
             Some(request) => self.assign(slot, request),
             None => {
                 let sequence = self.free_slots.next_sequence();

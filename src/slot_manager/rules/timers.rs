@@ -15,6 +15,8 @@ pub(crate) enum Timer {
     RequestBackoff,
     /// A slot is offered again.
     SlotBackoff,
+    /// A worker may be probed.
+    WorkerBackoff,
     /// A worker request fails.
     WorkerRegistration,
     /// A declined worker request is made again.
@@ -28,11 +30,12 @@ pub(crate) enum Timer {
 }
 
 impl Timer {
-    pub(crate) const ALL: [Self; 9] = [
+    pub(crate) const ALL: [Self; 10] = [
         Self::RequestTimeout,
         Self::RpcTimeout,
         Self::RequestBackoff,
         Self::SlotBackoff,
+        Self::WorkerBackoff,
         Self::WorkerRegistration,
         Self::WorkerRequestRetry,
         Self::ReleaseCheck,
@@ -51,6 +54,7 @@ impl Core {
             self.requests.rpc_timeouts.earliest(),
             self.requests.backoffs.earliest(),
             self.slot_backoffs.earliest(),
+            self.failing_workers.earliest(),
             self.promises.expiries.earliest(),
             self.requests.ask_retries.earliest(),
             self.releases.deadlines.earliest(),
@@ -70,9 +74,13 @@ impl Core {
                 self.detach_slot(slot);
                 self.transaction.free.push(slot);
             }
+            Timer::WorkerBackoff => {
+                let task_manager = self.failing_workers.take_first_end()?;
+                self.note_probe(task_manager);
+            }
             Timer::WorkerRegistration => {
                 let worker_request = self.promises.expiries.head()?;
-                self.end_worker_request(worker_request, &"it did not register in time".into());
+                self.expire_worker_request(worker_request);
             }
             Timer::WorkerRequestRetry => self.retry_ask(self.requests.ask_retries.head()?),
             Timer::ReleaseCheck => self.release_declined(self.releases.first_due()?),
@@ -93,6 +101,7 @@ impl Core {
             Timer::RpcTimeout => requests.rpc_timeouts.is_in_order(&requests.records),
             Timer::RequestBackoff => requests.backoffs.is_in_order(&requests.records),
             Timer::SlotBackoff => self.slot_backoffs.is_in_order(&self.slots),
+            Timer::WorkerBackoff => self.failing_workers.is_consistent(),
             Timer::WorkerRegistration => promises.expiries.is_in_order(&promises.worker_requests),
             Timer::WorkerRequestRetry => requests.ask_retries.is_in_order(&requests.records),
             Timer::ReleaseCheck => self.releases.are_checks_in_order(),

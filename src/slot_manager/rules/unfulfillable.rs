@@ -1,5 +1,7 @@
 //! Requests that no slot, promised slot or possible worker could ever serve.
 
+use std::collections::BTreeSet;
+
 use crate::message::RequestFailure;
 
 use crate::slot_manager::state::core::Core;
@@ -42,10 +44,11 @@ impl Core {
         if !is_due || !self.worker_policy.fails_unfulfillable_now() {
             return;
         }
-        let unbound = &self.requests.unbound;
-        let hopeless = unbound.profiles().filter(|profile| self.has_no_slot_for(*profile));
-        let waiting = hopeless.flat_map(|profile| unbound.iter_of(&self.requests.records, profile));
-        let mut requests: Vec<_> = waiting
+        let waiting = &self.requests.waiting;
+        let profiles: BTreeSet<_> = waiting.unbound_profiles().collect();
+        let hopeless = profiles.into_iter().filter(|profile| self.has_no_slot_for(*profile));
+        let mut requests: Vec<_> = hopeless
+            .flat_map(|profile| waiting.unbound_of(&self.requests.records, profile))
             .filter(|request| self.has_no_possible_worker(*request))
             .collect();
         requests.sort_unstable_by_key(|request| self.requests.records[*request].sequence);

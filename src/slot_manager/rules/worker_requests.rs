@@ -48,11 +48,7 @@ impl Core {
     /// requested now.
     #[inline]
     fn needs_worker(&mut self, sequence: u64, request: RequestKey) -> bool {
-        let Some(record) = self.requests.records.get(request) else {
-            return false;
-        };
-        record.sequence == sequence
-            && record.phase == RequestPhase::Unbound(WorkerAsk::Due)
+        self.is_worker_due(sequence, request)
             && (!self.worker_policy.is_active() || self.may_request_worker_for(request))
     }
 
@@ -97,6 +93,7 @@ impl Core {
             Ok(WorkerPromise::Declined) => {}
             Err(error) => {
                 self.counters.workers_declined += 1;
+                self.note_failed_start(worker_request);
                 self.fail(request, RequestFailure::ResourceManager(error));
                 return;
             }
@@ -137,6 +134,38 @@ impl Core {
     }
 }
 
+/// Failed starts.
+impl Core {
+    /// Notes that a worker request has failed. Too many failures begin a start backoff.
+    pub(crate) fn note_failed_start(&mut self, worker_request: WorkerRequestNumber) {
+        let is_recent = self.promises.is_recent(worker_request);
+        let starts = &mut self.worker_policy.start_backoff;
+        if starts.note_failure(is_recent, self.now) {
+            let length = starts.next_length();
+            let until = self.deadline_in(length);
+            tracing::warn!(%until, "worker requests deferred: starts of workers fail too often");
+            self.worker_policy.back_off_starts(until);
+            self.promises.count_from(self.worker_requests);
+        }
+    }
+
+    /// Asks to withdraw the worker requests whose promises this call has ended. The answer is only
+    /// counted.
+    pub(crate) fn withdraw_ended_worker_requests(&mut self, outside: &mut impl Outside) {
+        for withdraw in std::mem::take(&mut self.effects.withdrawals) {
+            let withdrawal = outside.withdraw_resource(&withdraw);
+            // A promise that expired counts as broken.
+            let is_broken = withdraw.cause == WithdrawalCause::RegistrationTimeout;
+            self.counters.workers_withdrawn += u64::from(withdrawal == Withdrawal::Confirmed && !is_broken);
+            tracing::info!(
+                ?withdraw,
+                ?withdrawal,
+                "withdrawal of an ended worker request requested"
+            );
+        }
+    }
+}
+
 /// Limits.
 impl Core {
     /// Returns all registered and promised slots.
@@ -144,9 +173,10 @@ impl Core {
         self.slot_totals.registered() + self.slot_totals.promised()
     }
 
-    /// Returns `true` if neither the recovery nor a limit forbids one more worker.
-    fn may_request_worker(&self) -> bool {
+    /// Returns `true` if neither the recovery, the start backoff nor a limit forbids one more worker.
+    pub(crate) fn may_request_worker(&self) -> bool {
         !self.worker_policy.is_recovering()
+            && self.worker_policy.start_backoff.allows(self.promises.num_recent())
             && (!self.worker_policy.is_limited() || self.limit_of_next_worker().is_none())
     }
 
@@ -234,6 +264,7 @@ impl Core {
             Ok(WorkerPromise::Unspecified) => self.worker_policy.described_slots().unwrap_or_default(),
             Ok(WorkerPromise::Declined) => Vec::new(),
             Err(error) => {
+                self.note_failed_start(worker_request);
                 let worker_request = self.worker_request_id(worker_request);
                 tracing::warn!(%worker_request, %error, "reserve worker request failed");
                 Vec::new()

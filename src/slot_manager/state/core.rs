@@ -14,6 +14,7 @@ use crate::slot_manager::collections::fingerprint_table::{Fingerprint, IdHasher}
 use crate::slot_manager::state::allocations::{AllocationEntry, Allocations};
 use crate::slot_manager::state::blocked::Blocking;
 use crate::slot_manager::state::effects::Effects;
+use crate::slot_manager::state::failing_workers::FailingWorkers;
 use crate::slot_manager::state::free_slots::FreeSlotIndex;
 use crate::slot_manager::state::profile_queues::Profiles;
 use crate::slot_manager::state::promises::{Promises, WorkerRequestNumber};
@@ -22,6 +23,7 @@ use crate::slot_manager::state::releases::Releases;
 use crate::slot_manager::state::requests::{PendingRequests, RequestPhase};
 use crate::slot_manager::state::slot_totals::SlotTotals;
 use crate::slot_manager::state::slots::{SlotBackoff, SlotFailures, SlotKey, Slots};
+use crate::slot_manager::state::superseded::SupersededInstances;
 use crate::slot_manager::state::task_managers::TaskManagers;
 use crate::slot_manager::state::transaction::Transaction;
 use crate::slot_manager::state::worker_policy::WorkerPolicyState;
@@ -43,9 +45,11 @@ pub(crate) struct Core {
     /// The slots whose last attempt failed: usually few.
     pub(crate) slot_failures: BTreeMap<SlotKey, SlotFailures>,
     pub(crate) slot_backoffs: BackoffQueues<SlotBackoff, SlotKey>,
+    pub(crate) failing_workers: FailingWorkers,
     pub(crate) requests: PendingRequests,
     pub(crate) allocations: Allocations,
     pub(crate) task_managers: TaskManagers,
+    pub(crate) superseded: SupersededInstances,
     pub(crate) promises: Promises,
     pub(crate) recent_frees: RecentFrees,
     pub(crate) slot_totals: SlotTotals,
@@ -80,9 +84,11 @@ impl Core {
             free_slots: FreeSlotIndex::new(&config.slot_matching_strategy),
             slot_failures: BTreeMap::new(),
             slot_backoffs: BackoffQueues::new(config.retry_backoff, config.max_retry_backoff),
+            failing_workers: FailingWorkers::default(),
             requests: PendingRequests::new(&config, &hasher),
             allocations: Allocations::new(hasher.clone()),
             task_managers: TaskManagers::new(&hasher),
+            superseded: SupersededInstances::default(),
             promises: Promises::new(),
             recent_frees: RecentFrees::default(),
             slot_totals: SlotTotals::new(Measure::new(
@@ -125,9 +131,11 @@ impl Core {
         self.free_slots.clear();
         self.slot_failures.clear();
         self.slot_backoffs.clear();
+        self.failing_workers.clear();
         self.requests.clear();
         self.allocations.clear();
         self.task_managers.clear();
+        self.superseded.clear();
         self.promises.clear();
         self.recent_frees.clear();
         self.slot_totals.clear();

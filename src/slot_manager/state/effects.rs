@@ -2,7 +2,7 @@
 
 use std::cmp::Ordering;
 
-use crate::message::{AllocationFailureCause, FreeSlot, GrantLoss, RequestFailure};
+use crate::message::{AllocationFailureCause, FreeSlot, GrantLoss, RequestFailure, WithdrawResource};
 use crate::{AllocationId, JobId, ResourceId, SlotId};
 
 use crate::slot_manager::collections::arena::{Key, key};
@@ -22,7 +22,9 @@ pub(crate) struct Effects {
     pub(crate) losses: Losses,
     pub(crate) frees: Vec<(TaskManagerKey, FreeSlot)>,
     pub(crate) slot_requests: Vec<UnsentAttempt>,
-    /// Requests that became unbound, with their sequence numbers. Each is checked again before a
+    /// Worker requests whose promises have ended, to withdraw.
+    pub(crate) withdrawals: Vec<WithdrawResource>,
+    /// Requests that need a worker, with their sequence numbers. Each is checked again before a
     /// worker is requested.
     pub(crate) worker_asks: Vec<(u64, RequestKey)>,
     /// Task managers whose idle timeout is over. Each is checked again before its release.
@@ -177,6 +179,7 @@ impl Effects {
             | self.losses.0.len()
             | self.frees.len()
             | self.slot_requests.len()
+            | self.withdrawals.len()
             | self.worker_asks.len()
             | self.releases.len();
         items == 0

@@ -192,6 +192,22 @@ impl<L, K: Key + Ord> ProfileQueues<L, K> {
         Some(key)
     }
 
+    /// Returns the first member of one profile for which a condition holds.
+    ///
+    /// Cost: O(members before it).
+    pub(crate) fn first_where<R: Queued<L, K>>(
+        &self,
+        records: &Arena<K, R>,
+        profile: ProfileKey,
+        condition: impl Fn(K) -> bool,
+    ) -> Option<(u64, K)> {
+        let queue = self.queues.get(profile)?;
+        let in_order = queue.in_order.iter(records).find(|key| condition(*key));
+        let in_order = in_order.map(|key| (records[key].place(), key));
+        let returned = queue.returned.iter().copied().find(|(_, key)| condition(*key));
+        in_order.into_iter().chain(returned).min()
+    }
+
     /// Returns the first member of all fitting profiles, with its place.
     ///
     /// Cost: O(profiles with members).
@@ -219,6 +235,7 @@ impl<L, K: Key + Ord> ProfileQueues<L, K> {
     /// Returns the place of the first member of each fitting profile.
     ///
     /// Cost: O(profiles with members).
+    #[inline]
     pub(crate) fn fitting(&self, profiles: &Profiles, fitting: Fitting<'_>) -> impl Iterator<Item = (ProfileKey, u64)> {
         let sketch = fitting.sketch();
         self.active
@@ -364,6 +381,24 @@ mod tests {
         let may_fit = |fitting: Fitting<'_>, other: &ResourceProfile| fitting.may_fit(fitting.sketch(), other.sketch());
         assert!(may_fit(Fitting::Request(&small), &large) && !may_fit(Fitting::Request(&large), &small));
         assert!(may_fit(Fitting::Slot(&large), &small) && !may_fit(Fitting::Slot(&small), &large));
+    }
+
+    #[test]
+    fn profiles_that_fit_only_by_their_sketches_do_not_fit() {
+        let mut profiles = Profiles::new();
+        let profile = profiles.acquire(&cores(1.0));
+        let mut records = Arena::new();
+        let mut queues = ProfileQueues::<Line, TestKey>::new();
+        let links = Links::default();
+        let key = records.insert(Record { place: 1, links });
+        queues.push(&mut records, &profiles, profile, key);
+        let with_gpu = ResourceProfile::builder().cpu_cores(1.0).extended_resource("gpu", 1.0);
+        let with_gpu = with_gpu.build().expect("valid amounts");
+        let fits = |fitting| queues.fitting(&profiles, fitting).count();
+        assert_eq!(
+            (fits(Fitting::Request(&with_gpu)), fits(Fitting::Slot(&with_gpu))),
+            (0, 1)
+        );
     }
 
     #[test]

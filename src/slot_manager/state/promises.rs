@@ -3,7 +3,7 @@
 //! A binding is no reservation. It only decides whether a worker is requested for the request.
 
 use std::cmp::Reverse;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{ResourceProfile, Timestamp};
 
@@ -31,6 +31,8 @@ pub(crate) struct Promise {
     pub(crate) profile: ProfileKey,
     /// The waiting request that is bound to the slot.
     pub(crate) bound_to: Option<RequestKey>,
+    /// The slot is in the queue of unbound slots.
+    is_queued: bool,
     /// A number that grows with each promised slot.
     pub(crate) sequence: u64,
     /// A number that grows with each slot that becomes unbound.
@@ -124,7 +126,15 @@ pub(crate) struct Promises {
     all: ProfileQueues<All, PromiseKey>,
     unbound: ProfileQueues<Unbound, PromiseKey>,
     num_unbound: usize,
+    num_bound: usize,
     next_sequence: u64,
+    /// The last worker request that `num_recent` does not count.
+    counted_from: WorkerRequestNumber,
+    /// The number of worker requests with promised slots that are newer.
+    num_recent: usize,
+    /// The worker requests of which other workers have fulfilled slots, each with the profile of one.
+    /// The oldest of too many is forgotten.
+    fulfilled_by_others: BTreeMap<WorkerRequestNumber, ResourceProfile>,
     /// Set while one of the two lists below may have a member.
     has_surplus: bool,
     /// Worker requests that became surplus in this call. The number fences the key.
@@ -132,6 +142,9 @@ pub(crate) struct Promises {
     /// Surplus worker requests: fewest slots first, then newest first.
     surplus: BTreeSet<(usize, Reverse<WorkerRequestNumber>, WorkerRequestKey)>,
 }
+
+/// The number of worker requests fulfilled by other workers that are remembered.
+const MAX_FULFILLED_BY_OTHERS: usize = 1024;
 
 impl Promises {
     pub(crate) fn new() -> Self {
@@ -143,7 +156,11 @@ impl Promises {
             all: ProfileQueues::new(),
             unbound: ProfileQueues::new(),
             num_unbound: 0,
+            num_bound: 0,
             next_sequence: 0,
+            counted_from: 0,
+            num_recent: 0,
+            fulfilled_by_others: BTreeMap::new(),
             has_surplus: false,
             surplus_candidates: Vec::new(),
             surplus: BTreeSet::new(),
@@ -177,6 +194,7 @@ impl Promises {
             withdrawal: WithdrawalState::None,
             links: Links::default(),
         });
+        self.num_recent += usize::from(self.is_recent(number));
         self.note_if_surplus(worker_request);
         self.by_number.insert(&self.worker_requests, worker_request);
         self.expiries.arm(&mut self.worker_requests, worker_request);
@@ -187,6 +205,7 @@ impl Promises {
                     worker_request,
                     profile,
                     bound_to: None,
+                    is_queued: false,
                     sequence,
                     unbound_sequence: 0,
                     all_links: Links::default(),
@@ -202,7 +221,7 @@ impl Promises {
             .collect()
     }
 
-    /// Binds a request to a promised slot.
+    /// Binds a request to a promised slot that is not queued.
     pub(crate) fn bind(&mut self, promise: PromiseKey, request: RequestKey) {
         let record = &mut self.records[promise];
         record.bound_to = Some(request);
@@ -210,6 +229,8 @@ impl Promises {
         self.remove_from_surplus(key);
         let worker = &mut self.worker_requests[key];
         worker.num_bound += 1;
+        self.num_bound += 1;
+        let worker = &mut self.worker_requests[key];
         if worker.withdrawal != WithdrawalState::TooLate {
             worker.withdrawal = WithdrawalState::None;
         }
@@ -221,6 +242,7 @@ impl Promises {
         if record.bound_to.take().is_some() {
             let key = record.worker_request;
             self.worker_requests[key].num_bound -= 1;
+            self.num_bound -= 1;
             self.note_if_surplus(key);
         }
     }
@@ -230,6 +252,48 @@ impl Promises {
         let key = self.records[promise].worker_request;
         self.remove_from_surplus(key);
         self.worker_requests[key].withdrawal = WithdrawalState::TooLate;
+    }
+
+    /// Notes that a worker that did not name this worker request fulfils one of its slots.
+    pub(crate) fn note_fulfilled_by_other(&mut self, profiles: &Profiles, promise: PromiseKey) -> WorkerRequestNumber {
+        self.begin_to_fulfil(promise);
+        let Promise {
+            worker_request,
+            profile,
+            ..
+        } = self.records[promise];
+        let number = self.worker_requests[worker_request].number;
+        self.remember_fulfilled(number, profiles[profile].clone());
+        number
+    }
+
+    fn remember_fulfilled(&mut self, number: WorkerRequestNumber, profile: ResourceProfile) {
+        self.fulfilled_by_others.insert(number, profile);
+        if self.fulfilled_by_others.len() > MAX_FULFILLED_BY_OTHERS {
+            self.fulfilled_by_others.pop_first();
+        }
+    }
+
+    /// Returns the worker request for which a worker stands that names one.
+    ///
+    /// That is the named one. If other workers have fulfilled its slots, it is the oldest for slots
+    /// of the same profile: their own worker will not come any more.
+    pub(crate) fn stands_for(&self, profiles: &Profiles, named: WorkerRequestNumber) -> Option<WorkerRequestKey> {
+        self.find(named).or_else(|| {
+            let fulfilled = self.fulfilled_by_others.get(&named)?;
+            let same = self.all.profiles().find(|profile| profiles[*profile] == *fulfilled)?;
+            let oldest = self.all.first_of(&self.records, same)?;
+            Some(self.records[oldest].worker_request)
+        })
+    }
+
+    /// Notes that a worker stands for a worker request other than the one that it names. The worker
+    /// of that one then stands for another in turn.
+    pub(crate) fn note_standing_for(&mut self, named: WorkerRequestNumber, worker_request: WorkerRequestKey) {
+        let number = self.worker_requests[worker_request].number;
+        if let Some(profile) = self.fulfilled_by_others.remove(&named).filter(|_| number != named) {
+            self.remember_fulfilled(number, profile);
+        }
     }
 
     /// Makes a worker request a surplus candidate if no request is bound to its slots.
@@ -279,11 +343,23 @@ impl Promises {
         self.worker_requests[key].withdrawal = WithdrawalState::Requested;
     }
 
+    /// Returns `true` if the withdrawal of a worker request was requested and nothing needed it since.
+    pub(crate) fn is_withdrawal_requested(&self, key: WorkerRequestKey) -> bool {
+        self.worker_requests[key].withdrawal == WithdrawalState::Requested
+    }
+
+    /// Returns `true` if no slot is promised.
+    #[inline]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.records.len() == 0
+    }
+
     /// Queues an unbound promised slot.
     pub(crate) fn push_unbound(&mut self, profiles: &Profiles, promise: PromiseKey) {
         let sequence = self.take_sequence();
         let record = &mut self.records[promise];
         record.unbound_sequence = sequence;
+        record.is_queued = true;
         let profile = record.profile;
         self.unbound.push(&mut self.records, profiles, profile, promise);
         self.num_unbound += 1;
@@ -307,57 +383,115 @@ impl Promises {
     }
 
     fn remove_unbound(&mut self, promise: PromiseKey) {
-        let profile = self.records[promise].profile;
+        let record = &mut self.records[promise];
+        record.is_queued = false;
+        let profile = record.profile;
         self.unbound.remove(&mut self.records, profile, promise);
         self.num_unbound -= 1;
     }
 
-    /// Returns the promised slot that a new slot fulfils.
+    /// Returns `true` if a promised slot became unbound and is neither queued nor bound again.
     ///
-    /// If the task manager names a worker request, only its promised slots count: first an equal
-    /// profile, then a profile that the slot fits, then the oldest. Otherwise all promised slots
-    /// count: first an equal profile, then the oldest that the slot fits.
-    pub(crate) fn fulfilled_by(
-        &self,
-        profiles: &Profiles,
-        slot: ProfileKey,
-        named: Option<WorkerRequestNumber>,
-    ) -> Option<PromiseKey> {
-        let fits = |promised: &ResourceProfile| profiles[slot].is_matching(promised);
-        let Some(named) = named else {
-            return self.all.first_of(&self.records, slot).or_else(|| {
-                let (_, promise) = self
-                    .all
-                    .first_fitting(&self.records, profiles, Fitting::Slot(&profiles[slot]))?;
-                Some(promise)
-            });
+    /// The sequence number fences the key.
+    pub(crate) fn is_freed(&self, sequence: u64, promise: PromiseKey) -> bool {
+        let record = self.records.get(promise);
+        record.is_some_and(|record| record.sequence == sequence && record.bound_to.is_none() && !record.is_queued)
+    }
+
+    /// Returns the promised slot that is most like a new slot: the oldest of the first class that
+    /// has one.
+    ///
+    /// 1. Promised slots of an equal profile.
+    /// 2. Promised slots that the slot fits.
+    /// 3. Promised slots of the profile `ANY`. Their shape is unknown.
+    ///
+    /// Cost: O(distinct profiles of promised slots).
+    pub(crate) fn most_alike(&self, profiles: &Profiles, slot: ProfileKey) -> Option<PromiseKey> {
+        let fitting = || {
+            let fitting = Fitting::Slot(&profiles[slot]);
+            let (_, promise) = self.all.first_fitting(&self.records, profiles, fitting)?;
+            Some(promise)
         };
-        // A worker may bring other profiles than promised, but it is still that worker. FLINK-9455
-        // matched its pending slots by equal profiles only, and they stayed for ever.
-        let slots = &self.worker_requests[self.find(named)?].slots;
-        let profile_of = |promise: &PromiseKey| self.records[*promise].profile;
-        slots
-            .iter(&self.records)
-            .find(|promise| profile_of(promise) == slot)
-            .or_else(|| {
-                slots
-                    .iter(&self.records)
-                    .find(|promise| fits(&profiles[profile_of(promise)]))
-            })
-            .or_else(|| slots.head())
+        self.all
+            .first_of(&self.records, slot)
+            .or_else(fitting)
+            .or_else(|| self.all.first_of(&self.records, self.profile_any(profiles)?))
     }
 
     /// Returns `true` if a new slot would fulfil a promised slot.
     pub(crate) fn is_fulfilled_by(
         &self,
         profiles: &Profiles,
-        slot: Fitting<'_>,
+        slot: &ResourceProfile,
         named: Option<WorkerRequestNumber>,
     ) -> bool {
-        match named {
-            Some(named) => self.find(named).is_some(),
-            None => self.all.first_fitting(&self.records, profiles, slot).is_some(),
+        if named.is_some_and(|named| self.stands_for(profiles, named).is_some()) || self.num_bound < self.records.len()
+        {
+            return true;
         }
+        let fitting = Fitting::Slot(slot);
+        self.all.first_fitting(&self.records, profiles, fitting).is_some() || self.profile_any(profiles).is_some()
+    }
+
+    /// Returns the key of the profile `ANY`, if a slot with it is promised.
+    fn profile_any(&self, profiles: &Profiles) -> Option<ProfileKey> {
+        let mut promised = self.all.profiles();
+        promised.find(|profile| profiles[*profile] == ResourceProfile::ANY)
+    }
+
+    /// Returns the oldest promised slot without a bound request.
+    ///
+    /// Cost: O(worker requests).
+    pub(crate) fn oldest_without_request(&self) -> Option<PromiseKey> {
+        if self.num_bound == self.records.len() {
+            return None;
+        }
+        let with_one = self
+            .worker_requests
+            .iter()
+            .filter(|(key, _)| self.has_slot_without_request(*key));
+        let (oldest, _) = with_one.min_by_key(|(_, worker)| worker.number)?;
+        let mut slots = self.worker_requests[oldest].slots.iter(&self.records);
+        slots.find(|slot| self.records[*slot].bound_to.is_none())
+    }
+
+    fn has_slot_without_request(&self, key: WorkerRequestKey) -> bool {
+        let worker = &self.worker_requests[key];
+        worker.num_bound < worker.num_slots
+    }
+
+    /// Returns `true` if a request is bound to a slot of a worker request.
+    pub(crate) fn has_bound_request(&self, key: WorkerRequestKey) -> bool {
+        self.worker_requests[key].num_bound > 0
+    }
+
+    /// Returns all worker requests in the order in which they end beyond a limit: those without a
+    /// bound request first, then the youngest first.
+    ///
+    /// Cost: O(n log n).
+    pub(crate) fn by_order_of_end(&self) -> Vec<WorkerRequestKey> {
+        let records = self.worker_requests.iter();
+        let mut ordered: Vec<_> = records
+            .map(|(key, worker)| (worker.num_bound > 0, Reverse(worker.number), key))
+            .collect();
+        ordered.sort_unstable();
+        ordered.into_iter().map(|(_, _, key)| key).collect()
+    }
+
+    /// Counts in [`num_recent`](Self::num_recent) only worker requests after the last one so far.
+    pub(crate) fn count_from(&mut self, last: WorkerRequestNumber) {
+        self.counted_from = last;
+        self.num_recent = 0;
+    }
+
+    /// Returns the number of recent worker requests with promised slots.
+    pub(crate) fn num_recent(&self) -> usize {
+        self.num_recent
+    }
+
+    /// Returns `true` if a worker request counts as recent.
+    pub(crate) fn is_recent(&self, number: WorkerRequestNumber) -> bool {
+        number > self.counted_from
     }
 
     pub(crate) fn find(&self, number: WorkerRequestNumber) -> Option<WorkerRequestKey> {
@@ -372,11 +506,13 @@ impl Promises {
             worker_request,
             profile,
             bound_to,
+            is_queued,
             ..
         } = self.records[promise];
-        if bound_to.is_none() {
+        if is_queued {
             self.remove_unbound(promise);
         }
+        self.num_bound -= usize::from(bound_to.is_some());
         self.all.remove(&mut self.records, profile, promise);
         self.remove_from_surplus(worker_request);
         let worker = &mut self.worker_requests[worker_request];
@@ -389,6 +525,7 @@ impl Promises {
         self.note_if_surplus(worker_request);
         self.records.remove(promise);
         if self.worker_requests[worker_request].slots.is_empty() {
+            self.num_recent -= usize::from(self.is_recent(self.worker_requests[worker_request].number));
             self.expiries.disarm(&mut self.worker_requests, worker_request);
             self.by_number.remove(&self.worker_requests, worker_request);
             self.worker_requests.remove(worker_request);
@@ -442,6 +579,17 @@ impl Promises {
     #[cfg(test)]
     pub(crate) fn break_surplus_list(&mut self, key: WorkerRequestKey) {
         self.remove_from_surplus(key);
+    }
+
+    /// Returns `true` if the numbers of bound slots and of recent worker requests are right; for the
+    /// check of invariants.
+    pub(crate) fn are_counts_right(&self) -> bool {
+        let bound = self.records.iter().filter(|(_, slot)| slot.bound_to.is_some()).count();
+        let recent = self
+            .worker_requests
+            .iter()
+            .filter(|(_, worker)| self.is_recent(worker.number));
+        self.num_bound == bound && self.num_recent == recent.count()
     }
 
     /// Returns the number of worker requests listed as surplus; for the check of invariants.

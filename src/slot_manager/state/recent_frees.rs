@@ -45,3 +45,21 @@ impl RecentFrees {
         *self = Self::default();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::slot_manager::collections::arena::Key;
+
+    #[test]
+    fn the_oldest_of_many_freed_slots_is_forgotten() {
+        let mut frees = RecentFrees::default();
+        let slot = SlotKey::from_index(0);
+        let ids = (0..).map(AllocationId::from_u128);
+        for id in ids.take(REMEMBERED + 1) {
+            frees.note(slot, id);
+        }
+        assert!(!frees.take(slot, AllocationId::from_u128(0)));
+        assert!(frees.take(slot, AllocationId::from_u128(1)));
+    }
+}

@@ -119,6 +119,11 @@ impl Releases {
         Some(*task_manager)
     }
 
+    /// Returns all kept task managers in the order of their release.
+    pub(crate) fn kept(&self) -> impl Iterator<Item = TaskManagerKey> {
+        self.kept.iter().map(|(_, task_manager)| *task_manager)
+    }
+
     pub(crate) fn is_kept(&self, task_manager: TaskManagerKey) -> bool {
         self.places.contains_key(&task_manager)
     }
@@ -146,6 +151,11 @@ impl Releases {
     /// Returns the open check of a task manager.
     pub(crate) fn check(&self, task_manager: TaskManagerKey) -> Option<&OpenCheck> {
         Some(&self.checks[*self.open.get(&task_manager)?])
+    }
+
+    /// Returns all task managers with an open check.
+    pub(crate) fn checked(&self) -> impl Iterator<Item = TaskManagerKey> {
+        self.open.keys().copied()
     }
 
     /// Returns the task manager whose open check falls due first.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::error::SlotAllocationError;
 use crate::message::Allocation;
-use crate::{AllocationId, JobId, SlotManagerConfig, Timestamp};
+use crate::{AllocationId, InstanceId, JobId, SlotManagerConfig, Timestamp};
 
 use crate::slot_manager::collections::arena::{Arena, key};
 use crate::slot_manager::collections::backoff_queues::BackoffQueues;
@@ -14,9 +14,12 @@ use crate::slot_manager::collections::fingerprint_table::IdHasher;
 use crate::slot_manager::collections::id_index::{IdIndex, Identified};
 use crate::slot_manager::collections::interner::Interner;
 use crate::slot_manager::collections::linked_list::{Links, List, linked};
-use crate::slot_manager::state::profile_queues::{Fitting, ProfileKey, ProfileQueues, Profiles, Queued};
+use crate::slot_manager::state::failing_jobs::FailingJobs;
+use crate::slot_manager::state::profile_queues::{ProfileKey, Queued};
 use crate::slot_manager::state::promises::PromiseKey;
+use crate::slot_manager::state::request_failures::{RequestFailures, TriedWorkers};
 use crate::slot_manager::state::slots::SlotKey;
+use crate::slot_manager::state::waiting_requests::WaitingRequests;
 
 key! {
     /// A pending request.
@@ -66,8 +69,10 @@ pub(crate) struct PendingRequest {
     /// The end of the RPC timeout, of the backoff, or of the wait after a declined worker request.
     /// A request is in at most one of these phases.
     pub(crate) timer: Timestamp,
-    pub(crate) failed_attempts: u32,
-    pub(crate) last_failure: Option<Box<SlotAllocationError>>,
+    /// The request waits in a group of [`WaitingRequests`], not in a queue.
+    pub(super) is_grouped: bool,
+    /// Boxed, because most requests have none.
+    pub(crate) failures: Option<Box<RequestFailures>>,
     /// Set at the end of the call that registers the request: most requests are granted by then.
     pub(crate) job: Option<JobKey>,
     registered_links: Links<RequestKey>,
@@ -87,6 +92,52 @@ impl PendingRequest {
             id: self.allocation_id,
             job: self.job_id,
         }
+    }
+
+    /// Notes the answer to an attempt that got no slot, and was no failure.
+    pub(crate) fn note_answer(&mut self, answer: SlotAllocationError) {
+        match &mut self.failures {
+            Some(failures) => failures.last = answer,
+            None => self.failures = Some(Box::new(RequestFailures::new(answer))),
+        }
+    }
+
+    /// Notes a failed attempt on a worker. Returns the number of failed attempts.
+    pub(crate) fn note_failure(&mut self, error: &SlotAllocationError, worker: InstanceId) -> u32 {
+        self.note_answer(error.clone());
+        if let Some(failures) = &mut self.failures {
+            failures.count(worker);
+        }
+        self.failed_attempts()
+    }
+
+    pub(crate) fn failed_attempts(&self) -> u32 {
+        self.failures.as_ref().map_or(0, |failures| failures.attempts)
+    }
+
+    /// Returns the answer to the last attempt that failed or found its slot occupied.
+    pub(crate) fn last_failure(&self) -> Option<&SlotAllocationError> {
+        self.failures.as_ref().map(|failures| &failures.last)
+    }
+
+    /// Returns `true` if an attempt of the request has failed on this registration.
+    pub(crate) fn was_tried_on(&self, worker: InstanceId) -> bool {
+        self.failures
+            .as_ref()
+            .is_some_and(|failures| failures.tried.contains(worker))
+    }
+
+    /// Counts the request as tried on every worker, if an attempt of it has failed. Returns the
+    /// workers that it counts as tried on.
+    pub(super) fn forget_tried_workers(&mut self) -> TriedWorkers {
+        self.failures
+            .as_mut()
+            .map_or_else(TriedWorkers::default, |failures| failures.tried.forget())
+    }
+
+    /// Returns `true` if the request backs off before another attempt on a worker it was tried on.
+    pub(crate) fn must_back_off(&self) -> bool {
+        self.failures.as_ref().is_some_and(|failures| failures.must_back_off)
     }
 }
 
@@ -112,7 +163,7 @@ pub(crate) enum WorkerAsk {
     Due,
     /// The resource manager declined it. It is repeated when the timer is due.
     Declined,
-    /// A limit or the recovery forbids it for now.
+    /// A limit, the recovery or the start backoff forbids it for now.
     Deferred,
     /// It is never made, because no new worker could serve the request.
     Useless,
@@ -172,6 +223,7 @@ impl Queued<Waiting, RequestKey> for PendingRequest {
 pub(crate) struct Job {
     id: JobId,
     requests: List<OfJob, RequestKey>,
+    num_requests: usize,
 }
 
 impl Identified<JobId> for Job {
@@ -185,8 +237,8 @@ impl Identified<JobId> for Job {
 pub(crate) struct PendingRequests {
     pub(crate) records: Arena<RequestKey, PendingRequest>,
     pub(crate) deadlines: DeadlineList<ArrivalOrder, RequestKey>,
-    pub(crate) bound: ProfileQueues<Waiting, RequestKey>,
-    pub(crate) unbound: ProfileQueues<Waiting, RequestKey>,
+    pub(crate) waiting: WaitingRequests,
+    pub(crate) failing_jobs: FailingJobs,
     pub(crate) rpc_timeouts: DeadlineList<RequestTimer, RequestKey>,
     pub(crate) ask_retries: DeadlineList<RequestTimer, RequestKey>,
     pub(crate) backoffs: BackoffQueues<RequestTimer, RequestKey>,
@@ -195,6 +247,12 @@ pub(crate) struct PendingRequests {
     jobs_by_id: IdIndex<JobId, JobKey>,
     /// The job of the last linked request. The next request is often of the same job.
     recent_job: Option<JobKey>,
+    /// A request of a suspect job may wait though a free slot fits.
+    pub(crate) held_back: bool,
+    /// A reason to hold back requests of suspect jobs may be gone.
+    pub(crate) may_release_held_back: bool,
+    /// The request that the present call registers. It is not linked to its job yet.
+    registering: Option<RequestKey>,
     next_sequence: u64,
 }
 
@@ -203,8 +261,8 @@ impl PendingRequests {
         Self {
             records: Arena::new(),
             deadlines: DeadlineList::default(),
-            bound: ProfileQueues::new(),
-            unbound: ProfileQueues::new(),
+            waiting: WaitingRequests::new(),
+            failing_jobs: FailingJobs::default(),
             rpc_timeouts: DeadlineList::default(),
             ask_retries: DeadlineList::default(),
             backoffs: BackoffQueues::new(config.retry_backoff, config.max_retry_backoff),
@@ -212,6 +270,9 @@ impl PendingRequests {
             jobs: Arena::new(),
             jobs_by_id: IdIndex::with_hasher(hasher.clone()),
             recent_job: None,
+            held_back: false,
+            may_release_held_back: false,
+            registering: None,
             next_sequence: 0,
         }
     }
@@ -237,8 +298,8 @@ impl PendingRequests {
             deadline,
             phase: RequestPhase::Detached,
             timer: Timestamp::MAX,
-            failed_attempts: 0,
-            last_failure: None,
+            is_grouped: false,
+            failures: None,
             job: None,
             registered_links: Links::default(),
             queue_links: Links::default(),
@@ -246,6 +307,8 @@ impl PendingRequests {
             job_links: Links::default(),
         });
         self.deadlines.arm(&mut self.records, request);
+        self.registering = Some(request);
+        self.failing_jobs.request_added(job_id);
         request
     }
 
@@ -254,15 +317,22 @@ impl PendingRequests {
         debug_assert_eq!(self.records[request].phase, RequestPhase::Detached);
         self.deadlines.disarm(&mut self.records, request);
         let record = &self.records[request];
-        let profile = record.profile;
+        let (profile, job_id) = (record.profile, record.job_id);
         self.addresses.release(record.target_address);
-        if let Some(job) = record.job {
-            self.jobs[job].requests.remove(&mut self.records, request);
-            if self.jobs[job].requests.is_empty() {
-                self.remove_job(job);
+        match record.job {
+            Some(job) => {
+                let members = &mut self.jobs[job];
+                members.requests.remove(&mut self.records, request);
+                members.num_requests -= 1;
+                if members.num_requests == 0 {
+                    self.remove_job(job);
+                }
             }
+            None => self.registering = None,
         }
+        self.failing_jobs.request_removed(job_id);
         self.records.remove(request);
+        self.may_release_held_back |= self.failing_jobs.num_suspects() > 0 && !self.has_requests_of_other_jobs();
         profile
     }
 
@@ -283,13 +353,51 @@ impl PendingRequests {
             let job = self.jobs.insert(Job {
                 id,
                 requests: List::default(),
+                num_requests: 0,
             });
             self.jobs_by_id.insert(&self.jobs, job);
             job
         });
         self.recent_job = Some(job);
-        self.jobs[job].requests.push_back(&mut self.records, request);
+        let members = &mut self.jobs[job];
+        members.requests.push_back(&mut self.records, request);
+        members.num_requests += 1;
         self.records[request].job = Some(job);
+        self.registering = None;
+    }
+
+    /// Returns the number of pending requests of a job.
+    fn num_requests_of(&self, id: JobId) -> usize {
+        let linked = self
+            .jobs_by_id
+            .find(&self.jobs, &id)
+            .map_or(0, |job| self.jobs[job].num_requests);
+        let registering = self.registering.map(|request| self.records[request].job_id);
+        linked + usize::from(registering == Some(id))
+    }
+
+    /// Notes a failed attempt of a request in the streak of its job. Returns `true` if the job is
+    /// suspect from now on.
+    pub(crate) fn note_failure_of_job(&mut self, request: RequestKey) -> bool {
+        let Allocation { id, job } = self.records[request].allocation();
+        if !self.failing_jobs.contains(job) {
+            self.failing_jobs.add(job, id, self.num_requests_of(job));
+        }
+        let is_new_suspect = self.failing_jobs.note_failure(job, id);
+        // The last job that was not suspect may be suspect now.
+        self.may_release_held_back |= is_new_suspect && !self.has_requests_of_other_jobs();
+        is_new_suspect
+    }
+
+    /// Notes the end of an attempt: requests of other suspect jobs may have waited for it.
+    #[inline]
+    pub(crate) fn note_end_of_attempt(&mut self, request: RequestKey) {
+        self.may_release_held_back |= self.failing_jobs.is_suspect(self.records[request].job_id);
+    }
+
+    /// Returns `true` while a job that is not suspect has a pending request.
+    pub(crate) fn has_requests_of_other_jobs(&self) -> bool {
+        self.records.len() > self.failing_jobs.num_suspect_requests()
     }
 
     /// Returns the requests of a job, oldest first.
@@ -298,26 +406,6 @@ impl PendingRequests {
             .find(&self.jobs, id)
             .map(|job| self.jobs[job].requests.iter(&self.records).collect())
             .unwrap_or_default()
-    }
-
-    /// Returns the oldest waiting request that a slot with this profile fits.
-    #[inline]
-    pub(crate) fn oldest_waiting(&self, profiles: &Profiles, slot: ProfileKey) -> Option<RequestKey> {
-        if self.bound.is_empty() && self.unbound.is_empty() {
-            return None;
-        }
-        self.oldest_fitting(profiles, slot)
-    }
-
-    fn oldest_fitting(&self, profiles: &Profiles, slot: ProfileKey) -> Option<RequestKey> {
-        let fitting = Fitting::Slot(&profiles[slot]);
-        let bound = self.bound.first_fitting(&self.records, profiles, fitting);
-        let unbound = self.unbound.first_fitting(&self.records, profiles, fitting);
-        let (_, request) = match (bound, unbound) {
-            (Some(a), Some(b)) => a.min(b),
-            (a, b) => a.or(b)?,
-        };
-        Some(request)
     }
 
     /// Returns all jobs with their requests; for the check of invariants.
@@ -331,8 +419,8 @@ impl PendingRequests {
     pub(crate) fn clear(&mut self) {
         self.records.clear();
         self.deadlines = DeadlineList::default();
-        self.bound.clear();
-        self.unbound.clear();
+        self.waiting.clear();
+        self.failing_jobs.clear();
         self.rpc_timeouts = DeadlineList::default();
         self.ask_retries = DeadlineList::default();
         self.backoffs.clear();
@@ -340,6 +428,9 @@ impl PendingRequests {
         self.jobs.clear();
         self.jobs_by_id.clear();
         self.recent_job = None;
+        self.held_back = false;
+        self.may_release_held_back = false;
+        self.registering = None;
     }
 }
 

@@ -31,7 +31,7 @@ impl SlotUsage {
     pub(crate) fn of(phase: &SlotPhase) -> Self {
         match phase {
             SlotPhase::Detached | SlotPhase::Offered { .. } => Self::Free,
-            SlotPhase::BackingOff { .. } => Self::BackingOff,
+            SlotPhase::BackingOff { .. } | SlotPhase::WorkerBackoff => Self::BackingOff,
             SlotPhase::Blocked => Self::Blocked,
             SlotPhase::InFlight(_) => Self::InFlight,
             SlotPhase::Allocated { .. } => Self::Allocated,

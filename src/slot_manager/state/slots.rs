@@ -7,6 +7,7 @@ use crate::slot_manager::collections::arena::{Arena, key};
 use crate::slot_manager::collections::deadline_list::Timed;
 use crate::slot_manager::collections::linked_list::{Links, linked};
 use crate::slot_manager::state::profile_queues::{ProfileKey, Queued};
+use crate::slot_manager::state::refused_jobs::RefusedJobs;
 use crate::slot_manager::state::requests::RequestKey;
 use crate::slot_manager::state::task_managers::TaskManagerKey;
 
@@ -44,6 +45,8 @@ pub(crate) enum SlotPhase {
     },
     /// Free, but not offered until its backoff ends.
     BackingOff { step: u8, until: Timestamp, armed_as: u64 },
+    /// Free, but not offered until its worker has acknowledged an attempt.
+    WorkerBackoff,
     /// Free, but its task manager is blocked.
     Blocked,
     /// Requested from the task executor for a request.
@@ -90,6 +93,7 @@ pub(crate) struct SlotFailures {
     /// The allocation of the last failed attempt.
     pub(crate) last: AllocationId,
     pub(crate) backoffs: u32,
+    pub(crate) refused_jobs: RefusedJobs,
 }
 
 /// The slots of all registered task managers.
@@ -176,5 +180,32 @@ impl Timed<SlotBackoff, SlotKey> for Slot {
             SlotPhase::BackingOff { armed_as, .. } => armed_as,
             _ => 0,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::slot_manager::collections::arena::Key;
+    use crate::slot_manager::collections::backoff_queues::BackoffQueues;
+
+    #[test]
+    fn the_slot_whose_backoff_began_first_comes_first_at_one_time() {
+        let until = Timestamp::from_secs(1);
+        let mut slots = Slots::new();
+        let mut backoffs =
+            BackoffQueues::<SlotBackoff, SlotKey>::new(Duration::from_millis(50), Duration::from_secs(1));
+        let mut begin = |number, step| {
+            let slot = Slot::new(number, TaskManagerKey::from_index(0), ProfileKey::from_index(0));
+            let slot = slots.insert(slot);
+            let armed_as = backoffs.next_armed();
+            slots[slot].phase = SlotPhase::BackingOff { step, until, armed_as };
+            backoffs.arm(&mut slots, step, slot);
+            slot
+        };
+        let (first, _) = (begin(0, 1), begin(1, 0));
+        assert_eq!(backoffs.first(), Some(first));
     }
 }

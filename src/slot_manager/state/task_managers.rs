@@ -30,7 +30,7 @@ pub(crate) struct TaskManager {
     /// Boxed, because many task executors send no revisions.
     revisions: Option<Box<Revisions>>,
     /// The worker request of this leadership that the worker names.
-    pub(crate) worker_request: Option<WorkerRequestNumber>,
+    pub(crate) worker_request: Option<NamedWorkerRequest>,
     /// Set while no slot is in flight or allocated.
     pub(crate) idle_since: Option<Timestamp>,
     /// The number of idle periods, including the present one.
@@ -39,6 +39,15 @@ pub(crate) struct TaskManager {
     pub(crate) release_at: Timestamp,
     registered_links: Links<TaskManagerKey>,
     idle_links: Links<TaskManagerKey>,
+}
+
+/// The worker request that a worker names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct NamedWorkerRequest {
+    pub(crate) number: WorkerRequestNumber,
+    /// The first slots of the worker have ended the promise. Until then a worker without slots keeps
+    /// it.
+    pub(crate) has_come: bool,
 }
 
 /// The revisions that a task executor has sent.
@@ -59,7 +68,10 @@ impl TaskManager {
         Self {
             resource_id,
             instance_id,
-            worker_request,
+            worker_request: worker_request.map(|number| NamedWorkerRequest {
+                number,
+                has_come: false,
+            }),
             slots: Box::default(),
             in_flight: 0,
             allocated: 0,
@@ -84,6 +96,12 @@ impl TaskManager {
                 .ok()
                 .map(|at| self.slots[at].1),
         }
+    }
+
+    /// Returns the worker request that the worker names and has not brought slots for.
+    pub(crate) fn expected_worker_request(&self) -> Option<WorkerRequestNumber> {
+        let named = self.worker_request.filter(|named| !named.has_come)?;
+        Some(named.number)
     }
 
     /// Returns the number of slots in flight or allocated.

@@ -1,8 +1,11 @@
 //! Work that a transaction leaves for its commit.
 
+use std::collections::BTreeSet;
+
 use crate::message::Allocation;
 
 use super::effects::LostSlot;
+use super::promises::{PromiseKey, WorkerRequestNumber};
 use super::requests::RequestKey;
 use super::slots::SlotKey;
 use super::task_managers::TaskManagerKey;
@@ -14,6 +17,8 @@ pub(crate) struct Transaction {
     pub(crate) free: Vec<SlotKey>,
     /// Requests that lost their attempt and need another slot.
     pub(crate) detached: Vec<RequestKey>,
+    /// Workers that back off and may be probed now.
+    pub(crate) probes: Vec<TaskManagerKey>,
     /// Slots found to hold an allocation that is granted elsewhere. Those that still do at the
     /// commit are freed.
     pub(crate) secondaries: Vec<SlotKey>,
@@ -21,6 +26,17 @@ pub(crate) struct Transaction {
     pub(crate) task_managers: Vec<TaskManagerKey>,
     /// Grants that were dropped. The commit decides whether they are lost.
     pub(crate) dropped: Vec<DroppedGrant>,
+    /// Promised slots that became unbound, with their sequence numbers as a fence.
+    pub(crate) freed_promises: Vec<(u64, PromiseKey)>,
+    /// Requests that became unbound, with their sequence numbers. The commit binds them or makes
+    /// their worker requests due.
+    pub(crate) unbound: Vec<(u64, RequestKey)>,
+    /// New free slots that fulfilled no promised slot.
+    pub(crate) unpromised_slots: BTreeSet<SlotKey>,
+    /// Set when a task manager brought its first slots while slots are promised.
+    pub(crate) has_newcomer: bool,
+    /// The worker requests of promised slots that new slots have fulfilled.
+    pub(crate) fulfilled: Vec<WorkerRequestNumber>,
     /// Set when a slot came to hold an allocation. Without it no dropped grant can have moved.
     pub(crate) has_new_holder: bool,
 }
@@ -33,15 +49,29 @@ pub(crate) struct DroppedGrant {
 }
 
 impl Transaction {
+    /// Returns `true` if promised slots may be fulfilled, end or be bound at the commit.
+    #[inline]
+    pub(crate) fn concerns_promises(&self) -> bool {
+        let items = self.freed_promises.len()
+            | self.unbound.len()
+            | self.fulfilled.len()
+            | self.unpromised_slots.len()
+            | usize::from(self.has_newcomer);
+        items != 0
+    }
+
     /// Returns `true` if the commit has nothing to do.
     #[inline]
     pub(crate) fn is_empty(&self) -> bool {
         // Without branches: every call asks.
         let items = self.free.len()
             | self.detached.len()
+            | self.probes.len()
             | self.secondaries.len()
             | self.task_managers.len()
-            | self.dropped.len();
+            | self.dropped.len()
+            | self.freed_promises.len()
+            | self.unbound.len();
         items == 0
     }
 }

@@ -7,6 +7,7 @@ use crate::outcome::RecoveryOutcome;
 use crate::{ResourceProfile, SlotManagerConfig, Timestamp};
 
 use super::requests::RequestKey;
+use super::start_backoff::StartBackoff;
 
 /// The configured policy and its state.
 #[derive(Debug)]
@@ -29,6 +30,8 @@ pub(crate) struct WorkerPolicyState {
     must_check_all: bool,
     /// No reserve worker is requested before this time, because the last request was declined.
     reserve_backs_off_until: Option<Timestamp>,
+    /// Worker requests are deferred after failed starts.
+    pub(crate) start_backoff: StartBackoff,
     /// No worker is requested before this time.
     recovers_until: Option<Timestamp>,
     /// The recovery ends when this number of workers has registered.
@@ -37,7 +40,7 @@ pub(crate) struct WorkerPolicyState {
     registered_workers: usize,
     /// No request fails as unfulfillable before this time.
     grace_until: Option<Timestamp>,
-    /// The earliest of these three times; `MAX` if none is set.
+    /// The earliest end of these periods; `MAX` if none is set.
     earliest: Timestamp,
 }
 
@@ -47,6 +50,7 @@ pub(crate) enum PolicyPeriod {
     ReserveBackoff,
     Recovery,
     Grace,
+    StartBackoff,
 }
 
 impl WorkerPolicyState {
@@ -68,6 +72,7 @@ impl WorkerPolicyState {
             fails_unfulfillable: config.fail_unfulfillable_requests,
             must_check_all: false,
             reserve_backs_off_until: None,
+            start_backoff: StartBackoff::new(config),
             recovers_until: None,
             expected_workers: None,
             registered_workers: 0,
@@ -92,9 +97,13 @@ impl WorkerPolicyState {
     }
 
     fn update_activity(&mut self) {
-        // Requests are deferred for limits, which need a description, and for the recovery.
-        self.is_active =
-            self.workers.is_some() || self.fails_unfulfillable || self.is_recovering() || !self.deferred.is_empty();
+        // Requests are deferred for limits, which need a description, for the recovery, and for the
+        // start backoff.
+        self.is_active = self.workers.is_some()
+            || self.fails_unfulfillable
+            || self.is_recovering()
+            || self.start_backoff.is_on()
+            || !self.deferred.is_empty();
     }
 
     /// Turns failing of unfulfillable requests on or off. Returns `true` if that is a change.
@@ -199,6 +208,8 @@ impl WorkerPolicyState {
     /// Counts a worker that has registered. The last expected one ends the recovery.
     pub(crate) fn worker_registered(&mut self) {
         self.registered_workers += 1;
+        self.start_backoff.worker_registered();
+        self.update_activity();
         self.end_recovery_if_complete();
     }
 
@@ -243,17 +254,25 @@ impl WorkerPolicyState {
         self.update_earliest();
     }
 
+    /// Begins a start backoff.
+    pub(crate) fn back_off_starts(&mut self, until: Timestamp) {
+        self.start_backoff.begin(until);
+        self.update_earliest();
+        self.update_activity();
+    }
+
     /// Returns the earliest end of a period; `MAX` if none is running.
     #[inline]
     pub(crate) fn earliest(&self) -> Timestamp {
         self.earliest
     }
 
-    fn periods(&self) -> [(Option<Timestamp>, PolicyPeriod); 3] {
+    fn periods(&self) -> [(Option<Timestamp>, PolicyPeriod); 4] {
         [
             (self.reserve_backs_off_until, PolicyPeriod::ReserveBackoff),
             (self.recovers_until, PolicyPeriod::Recovery),
             (self.grace_until, PolicyPeriod::Grace),
+            (self.start_backoff.until(), PolicyPeriod::StartBackoff),
         ]
     }
 
@@ -272,6 +291,7 @@ impl WorkerPolicyState {
                 self.grace_until = None;
                 self.must_check_all = true;
             }
+            PolicyPeriod::StartBackoff => self.start_backoff.end(),
         }
         self.update_earliest();
         self.update_activity();
@@ -299,6 +319,7 @@ impl WorkerPolicyState {
         self.deferred.clear();
         self.must_check_all = false;
         self.reserve_backs_off_until = None;
+        self.start_backoff.clear();
         self.recovers_until = None;
         self.expected_workers = None;
         self.registered_workers = 0;

@@ -83,13 +83,13 @@ fn free_slot_that_fits_does_not_lift_the_cap() {
 fn retries_are_exempt_from_the_cap() {
     // given
     let mut fixture = capped();
-    let gateway = fixture.register_by_hand("tm", 1, &report("tm", &[None, None]));
+    let gateways = ["a", "b"].map(|tm| fixture.register_by_hand(tm, tm.as_bytes()[0].into(), &report(tm, &[None])));
     fixture.request(1, &small());
     fixture.request(2, &small());
     fixture.log.take();
 
     // when
-    for attempt in [1, 2] {
+    for (gateway, attempt) in gateways.iter().zip([1, 2]) {
         gateway
             .answer(attempt, rejected())
             .expect("the attempt awaits its answer");
@@ -97,7 +97,7 @@ fn retries_are_exempt_from_the_cap() {
     fixture.run();
 
     // then
-    fixture.expect(&["request tm_0 for 1 #3", "request tm_1 for 2 #4"]);
+    fixture.expect(&["request a_0 for 1 #3", "request b_0 for 2 #4"]);
 }
 
 #[test]

@@ -151,6 +151,7 @@ fn one_call_notifies_frees_requests_slots_requests_workers_and_releases_in_this_
     let gateway = fixture.register_free("used", 1, &[small()]);
     gateway.answer_next(GatewayAnswer::ByHand);
     fixture.request(2, &small());
+    fixture.register_free("spare", 4, &[small()]);
     fixture.advance(5 * SECOND - NANOSECOND);
     fixture.log.take();
 
@@ -161,11 +162,11 @@ fn one_call_notifies_frees_requests_slots_requests_workers_and_releases_in_this_
     fixture.expect(&[
         "failed 1: timeout",
         "free used_0 of 2 #1",
-        "request used_0 for 2 #2",
+        "request spare_0 for 2 #2",
         "ask 4 for {cpu: 70}",
         "may 2 go? #1",
         "release 2, idle since +3s (1)",
-        "granted 2 on used_0",
+        "granted 2 on spare_0",
     ]);
 }
 
@@ -305,7 +306,7 @@ fn workers_are_requested_once_after_all_that_is_due() {
     assert_eq!(fixture.advance(10 * SECOND), 2);
 
     // then: one worker is enough for all three
-    fixture.expect(&[&ask(3)]);
+    fixture.expect(&["withdraw 1", &ask(3)]);
 }
 
 // The order of inputs.
@@ -316,7 +317,8 @@ fn answers_that_are_ready_together_are_applied_in_the_order_of_their_attempts() 
     for order in [[1, 2, 3], [3, 2, 1], [2, 3, 1]] {
         // given
         let mut fixture = Fixture::new();
-        let gateway = fixture.register_by_hand("tm", 1, &report("tm", &[None, None, None]));
+        let gateways = [("a", 1), ("b", 2), ("c", 3)]
+            .map(|(worker, instance)| fixture.register_by_hand(worker, instance, &report(worker, &[None])));
         for id in 1..=4 {
             fixture.request(id, &small());
         }
@@ -324,17 +326,17 @@ fn answers_that_are_ready_together_are_applied_in_the_order_of_their_attempts() 
 
         // when
         for attempt in order {
-            gateway
-                .answer(attempt, rejected())
+            gateways[attempt - 1]
+                .answer(attempt as u64, rejected())
                 .expect("the attempt awaits its answer");
         }
         assert_eq!(fixture.run(), 3);
 
         // then
         fixture.expect(&[
-            "request tm_1 for 1 #5",
-            "request tm_2 for 2 #6",
-            "request tm_0 for 4 #4",
+            "request b_0 for 1 #5",
+            "request c_0 for 2 #6",
+            "request a_0 for 4 #4",
             &ask(2),
         ]);
     }

@@ -14,7 +14,9 @@ use slot_manager::testing::{ManualScheduledExecutor, RecordingActions, ScriptedG
 use slot_manager::{LeaderId, ScheduledExecutor, SlotManager, TaskExecutorConnection, TaskExecutorGateway, Timestamp};
 
 use super::{RestlessGateway, Task, poll};
-use crate::common::{Fixture, SECOND, acknowledged, free_report, instance, patient, rejected, report, request, small};
+use crate::common::{
+    Fixture, MILLISECOND, SECOND, acknowledged, ask, free_report, instance, patient, rejected, report, request, small,
+};
 
 /// The most events of one poll: 256 answers and 256 deadlines.
 const BUDGET: usize = 2 * 256;
@@ -250,7 +252,8 @@ fn answers_that_a_poll_left_over_do_not_concern_the_next_leadership() {
     fixture.advance(100 * SECOND);
 
     // then
-    fixture.expect(&["free tm_0 of 1 #601", "request tm_0 for 1 #602"]);
+    fixture.expect(&["free tm_0 of 1 #601", &ask(1)]);
+    fixture.falls_due_after(50 * MILLISECOND, &["request tm_0 for 1 #602"]);
 }
 
 #[test]

@@ -302,8 +302,17 @@ async fn answer_that_is_lost_with_its_channel_is_a_failed_attempt() {
     // then: there is another attempt
     let (_, reply) = called.recv().await.expect("the service runs");
     assert!(reply.send(acknowledged()).is_ok());
+    let mut notices = Vec::new();
+    while !matches!(notices.last(), Some(Notice::Granted(..))) {
+        notices.push(noticed.recv().await.expect("the service runs"));
+    }
+    let needed = Notice::WorkerNeeded(worker_request(1));
     let granted = Notice::Granted(allocation(1), SlotId::new("tm", 0));
-    assert_eq!(noticed.recv().await, Some(granted));
+    assert_eq!(
+        notices,
+        [needed, granted],
+        "while the worker backs off, another is needed"
+    );
 }
 
 /// A request fails at its deadline, before the service reads the next of 100,000 messages.

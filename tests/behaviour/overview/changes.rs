@@ -2,12 +2,12 @@
 
 use slot_manager::config::{WorkerDescription, WorkerPolicy};
 use slot_manager::message::{ReleaseDecision, Withdrawal};
-use slot_manager::outcome::{CancelOutcome, RegistrationOutcome, ReportOutcome};
+use slot_manager::outcome::{CancelOutcome, RegistrationOutcome, ReportOutcome, SlotFreedOutcome};
 use slot_manager::{SlotReport, TaskExecutorConnection};
 
 use crate::common::{
-    Fixture, SECOND, acknowledged, allocation, free_report, instance, patient, profile, release_check, report, slot,
-    small,
+    Fixture, SECOND, acknowledged, allocation, free_report, freed, instance, patient, profile, release_check, report,
+    slot, small,
 };
 
 /// Makes a call and checks whether the number of changes grew.
@@ -133,6 +133,20 @@ fn report_that_shows_a_slot_in_flight_as_free_is_no_change() {
 
     // when, then
     unchanged(&mut fixture, |fixture| fixture.report(1, &report("tm", &[None])));
+}
+
+#[test]
+fn newer_revision_of_a_slot_that_was_freed_before_is_a_change() {
+    // given
+    let mut fixture = Fixture::new();
+    fixture.register("tm", 7, &report("tm", &[None]).with_revision(4));
+    let freed = freed(&slot("tm", 0), 1).with_revision(instance(7), 5);
+
+    // when, then
+    let outcome = changed(&mut fixture, |fixture| {
+        fixture.step(|manager| manager.slot_freed(&freed))
+    });
+    assert_eq!(outcome, SlotFreedOutcome::NotAllocated);
 }
 
 #[test]

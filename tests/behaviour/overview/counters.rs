@@ -242,7 +242,34 @@ fn attempts_that_fail_are_counted() {
     let too_late = counted(&mut fixture, |fixture| {
         fixture.advance(10 * SECOND);
     });
-    assert_eq!(too_late, ["requests_retried 1"]);
+    assert_eq!(too_late, ["requests_retried 1", "worker_backoffs 1"]);
+}
+
+#[test]
+fn backoffs_of_workers_and_suspect_jobs_are_counted() {
+    // given
+    let mut fixture = Fixture::new();
+    let gateway = fixture.register_by_hand("tm", 1, &report("tm", &[None]));
+    fixture.request(1, &small());
+    fixture.request(2, &small());
+    fixture.answer(&gateway, 1, rejected());
+
+    // when
+    let failed = counted(&mut fixture, |fixture| {
+        fixture.answer(&gateway, 2, rejected());
+    });
+
+    // then
+    assert_eq!(
+        failed,
+        [
+            "jobs_suspected 1",
+            "requests_retried 1",
+            "worker_backoffs 1",
+            "workers_declined 1",
+            "workers_requested 1",
+        ]
+    );
 }
 
 /// The task executor did not refuse: the slot was not free.

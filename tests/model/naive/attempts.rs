@@ -13,7 +13,7 @@ use crate::command::Answer;
 impl NaiveSlotManager {
     /// Begins an attempt. The flush sends the slot request.
     pub(super) fn assign(&mut self, slot: &SlotId, id: AllocationId) {
-        self.detach(id);
+        self.consume_or_free_promise(slot, id);
         self.attempts += 1;
         let attempt = self.attempts;
         self.set_state(slot, State::InFlight(id));
@@ -78,6 +78,7 @@ impl NaiveSlotManager {
     /// Grants the slot.
     pub(super) fn acknowledged(&mut self, slot: &SlotId, id: AllocationId, revision: Option<u64>) {
         let owner = self.owner(slot).expect("a registered slot").instance_id;
+        self.worker_acknowledged(owner);
         let owner = self.task_manager_mut(owner);
         let overtaken = matches!((revision, owner.reported_revision), (Some(answer), Some(report)) if answer < report);
         owner.highest_revision = owner.highest_revision.max(revision);
@@ -92,33 +93,46 @@ impl NaiveSlotManager {
     /// Ends a failed attempt. The slot is for other requests first; the request keeps its place in
     /// the queue.
     pub(super) fn attempt_failed(&mut self, slot: &SlotId, id: AllocationId, error: SlotAllocationError) {
+        let owner = self.owner(slot).expect("a registered slot");
+        let (instance_id, registration) = (owner.instance_id, owner.registration);
+        let is_refusal = matches!(error, SlotAllocationError::Rejected { .. });
         let request = self.request_mut(id);
-        request.stage = Stage::Detached;
+        let (job, order) = (request.job_id, request.order);
+        let Stage::InFlight { attempt, .. } = std::mem::replace(&mut request.stage, Stage::Detached) else {
+            unreachable!("an attempt of the request has failed");
+        };
         request.failed_attempts += 1;
+        request.must_back_off = request.failed_attempts >= 2;
         request.last_failure = Some(error);
-        let failed_attempts = request.failed_attempts;
+        if !request.tried_on.contains(&registration) {
+            request.tried_on.push(registration);
+        }
+        self.job_failed(job, order);
+        self.worker_failed_attempt(slot, (id, job), is_refusal, attempt);
         self.set_state(slot, State::Detached);
+        let worker_backs_off = self.is_failing(instance_id);
+        if !worker_backs_off && !self.slot_mut(slot).refused.contains(&job) {
+            self.slot_mut(slot).refused.push(job);
+        }
         match self.slot_mut(slot).failed {
+            _ if worker_backs_off => self.offer(slot),
             Some((last, backoffs)) if last != id => {
-                let backoff = self.timer(self.backoff(backoffs));
-                let state = match self.is_blocked(slot.resource_id()) {
-                    true => State::Blocked,
-                    false => State::BackingOff(backoff),
-                };
-                self.set_state(slot, state);
                 self.slot_mut(slot).failed = Some((id, backoffs + 1));
+                if self.is_blocked(slot.resource_id()) {
+                    self.set_state(slot, State::Blocked);
+                } else if let Some(request) = self.candidate_despite_refusals(slot) {
+                    self.assign(slot, request);
+                } else {
+                    let backoff = self.timer(self.backoff(backoffs));
+                    self.set_state(slot, State::BackingOff(backoff));
+                }
             }
             failed => {
                 self.slot_mut(slot).failed = failed.or(Some((id, 0)));
                 self.offer(slot);
             }
         }
-        if failed_attempts == 1 {
-            self.transaction.detached.push(id);
-        } else {
-            let backoff = self.timer(self.backoff(failed_attempts - 2));
-            self.request_mut(id).stage = Stage::BackingOff(backoff);
-        }
+        self.transaction.detached.push(id);
     }
 
     /// Returns the length of the `n`th backoff in a row, from zero.

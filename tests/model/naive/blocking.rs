@@ -18,7 +18,7 @@ impl NaiveSlotManager {
         if self.is_blocked(&resource_id) {
             return BlockOutcome::AlreadyBlocked;
         }
-        let free = |state: &State| matches!(state, State::Offered(_) | State::BackingOff(_));
+        let free = |state: &State| matches!(state, State::Offered(_) | State::BackingOff(_) | State::WorkerBacksOff);
         for slot in self.slots_of(&resource_id, free) {
             self.set_state(&slot, State::Blocked);
         }

@@ -12,12 +12,53 @@ impl NaiveSlotManager {
     /// 1. Dropped grants are lost, unless their job holds the allocation on another slot.
     /// 2. Slots whose allocation is granted elsewhere are freed.
     /// 3. Detached requests take a slot that was offered before, oldest first.
-    /// 4. Each slot that became free goes to the oldest waiting request that it fits.
-    /// 5. Idle periods begin and end.
+    /// 4. Each slot that became free goes to the best candidate that it fits.
+    /// 5. Requests that were held back take an offered slot, oldest first.
+    /// 6. Failing workers get probes.
+    /// 7. Promises end of which a newcomer brought a part, or that exceed a limit with it, and
+    ///    promised slots are bound.
+    /// 8. Idle periods begin and end.
     pub(super) fn commit(&mut self) {
-        let mut transaction = std::mem::take(&mut self.transaction);
-        transaction.dropped.sort_by(|a, b| a.slot.cmp(&b.slot));
-        for Dropped { slot, allocation, loss } in transaction.dropped {
+        self.forget_ended_jobs();
+        self.lose_dropped_grants();
+        for slot in std::mem::take(&mut self.transaction.secondaries) {
+            if let Some(State::Allocated {
+                allocation,
+                secondary: Some(_),
+            }) = self.find_slot(&slot).map(|it| it.state.clone())
+            {
+                self.ask_to_free(&slot, allocation, self.attempts);
+            }
+        }
+        let mut detached = std::mem::take(&mut self.transaction.detached);
+        detached.sort_by_key(|id| self.find_request(*id).map(|it| it.order));
+        for id in detached {
+            if self.find_request(id).is_some_and(|it| it.stage == Stage::Detached) {
+                self.place(id);
+            }
+        }
+        for slot in std::mem::take(&mut self.transaction.freed) {
+            if self.find_slot(&slot).is_some_and(|it| it.state == State::Detached) {
+                self.offer(&slot);
+            }
+        }
+        self.place_held_back();
+        self.begin_probes();
+        self.transaction.unfulfilling.clear();
+        if std::mem::take(&mut self.transaction.has_newcomer) {
+            self.end_rest_of_promise();
+            self.end_promises_beyond_limits();
+        }
+        self.transaction.fulfilled.clear();
+        self.bind_promises();
+        let unused = std::mem::take(&mut self.transaction.unused);
+        self.update_idle_periods(&unused);
+    }
+
+    fn lose_dropped_grants(&mut self) {
+        let mut all = std::mem::take(&mut self.transaction.dropped);
+        all.sort_by(|a, b| a.slot.cmp(&b.slot));
+        for Dropped { slot, allocation, loss } in all {
             let grant = self.find_or_promote_grant(allocation.id);
             if grant.is_some_and(|(_, job)| job == allocation.job) {
                 continue;
@@ -32,30 +73,6 @@ impl NaiveSlotManager {
             };
             self.outbox.notifications.push((Some(slot), action));
         }
-        for slot in transaction.secondaries {
-            if let Some(State::Allocated {
-                allocation,
-                secondary: Some(_),
-            }) = self.find_slot(&slot).map(|it| it.state.clone())
-            {
-                self.ask_to_free(&slot, allocation, self.attempts);
-            }
-        }
-        transaction
-            .detached
-            .sort_by_key(|id| self.find_request(*id).map(|it| it.order));
-        for id in transaction.detached {
-            if self.find_request(id).is_some_and(|it| it.stage == Stage::Detached) {
-                self.place(id);
-            }
-        }
-        for slot in transaction.freed {
-            if self.find_slot(&slot).is_some_and(|it| it.state == State::Detached) {
-                self.offer(&slot);
-            }
-        }
-        transaction.unused.append(&mut self.transaction.unused);
-        self.update_idle_periods(&transaction.unused);
     }
 
     /// Ends the idle periods of used task managers, and begins those of `unused` ones.

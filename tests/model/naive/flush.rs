@@ -1,6 +1,6 @@
 //! The flush: sends effects to the outside, in their order.
 
-use slot_manager::message::AllocateSlot;
+use slot_manager::message::{AllocateSlot, WithdrawResource};
 use slot_manager::testing::{Effect, GatewayCall};
 
 use super::{Expected, NaiveSlotManager, Request, Stage};
@@ -8,15 +8,18 @@ use crate::command::Answer;
 
 impl NaiveSlotManager {
     /// Sends notifications by slot, frees, slot requests by the age of the request, worker requests
-    /// and releases. It repeats this while immediate answers cause more effects.
+    /// and releases. It commits, and repeats this while there are more effects.
     pub(super) fn flush(&mut self) {
+        self.commit();
         while self.has_unflushed_effects() {
             self.apply_answers();
             self.notify();
             self.send_frees();
             self.send_slot_requests();
+            self.withdraw_ended_workers();
             self.request_workers();
             self.release_idle_task_managers();
+            self.commit();
         }
     }
 
@@ -25,6 +28,7 @@ impl NaiveSlotManager {
         !(outbox.notifications.is_empty()
             && outbox.frees.is_empty()
             && outbox.slot_requests.is_empty()
+            && outbox.withdrawals.is_empty()
             && outbox.worker_requests.is_empty()
             && outbox.releases.is_empty()
             && outbox.answers.is_empty())
@@ -43,6 +47,13 @@ impl NaiveSlotManager {
             if self.task_manager(free.instance_id).is_some() {
                 self.effects.push(GatewayCall::FreeSlot(free).into());
             }
+        }
+    }
+
+    /// Asks to withdraw workers whose promises have ended. They end whatever the answer is.
+    fn withdraw_ended_workers(&mut self) {
+        for WithdrawResource { worker_request, cause } in std::mem::take(&mut self.outbox.withdrawals) {
+            let _: bool = self.withdraw_resource(worker_request, cause);
         }
     }
 

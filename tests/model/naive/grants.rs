@@ -27,7 +27,7 @@ impl NaiveSlotManager {
             owner.highest_revision = owner.highest_revision.max(Some(revision));
         }
         let outcome = match state {
-            State::Detached | State::Offered(_) | State::BackingOff(_) | State::Blocked => {
+            State::Detached | State::Offered(_) | State::BackingOff(_) | State::WorkerBacksOff | State::Blocked => {
                 SlotFreedOutcome::NotAllocated
             }
             State::InFlight(other)
@@ -49,6 +49,10 @@ impl NaiveSlotManager {
             self.set_state(slot, State::Detached);
             self.find_or_promote_grant(allocation_id);
             self.transaction.freed.push(slot.clone());
+            if outcome == SlotFreedOutcome::FreedInFlight {
+                let owner = self.owner(slot).expect("a registered slot").instance_id;
+                self.worker_acknowledged(owner);
+            }
             self.end_input();
         }
         outcome
@@ -80,6 +84,7 @@ impl NaiveSlotManager {
     pub(super) fn grant(&mut self, slot: &SlotId, id: AllocationId) {
         let job_id = self.request_mut(id).job_id;
         self.requests.retain(|it| it.allocation_id != id);
+        self.clear_job(job_id);
         self.hold(slot, Allocation { id, job: job_id }, None);
         if let Some((registering, result)) = &mut self.outbox.registering {
             if *registering == id {
@@ -98,6 +103,7 @@ impl NaiveSlotManager {
     pub(super) fn hold(&mut self, slot: &SlotId, allocation: Allocation, secondary: Option<u64>) {
         self.set_state(slot, State::Allocated { allocation, secondary });
         self.slot_mut(slot).failed = None;
+        self.slot_mut(slot).refused.clear();
     }
 
     /// Records that a task executor shows an allocation on a slot without a holder.

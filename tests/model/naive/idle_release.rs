@@ -5,7 +5,7 @@ use slot_manager::message::{GrantLoss, ReleaseCause, ReleaseCheck, ReleaseDecisi
 use slot_manager::outcome::ReleaseAnswerOutcome;
 use slot_manager::testing::{Action, GatewayCall};
 
-use super::NaiveSlotManager;
+use super::{NaiveSlotManager, Promise, Request, TaskManager};
 
 impl NaiveSlotManager {
     /// Releases or keeps the task managers whose idle timeout fell due, unless their idle period
@@ -17,27 +17,88 @@ impl NaiveSlotManager {
             };
             let still_idle = task_manager.idle_since.is_some() && task_manager.idle_periods == idle_period;
             if still_idle && task_manager.release_check.is_none() {
-                match self.may_go(id) {
-                    true => self.send_release_check(id),
-                    false => self.keep(id),
-                }
+                self.release_or_keep(id);
             }
         }
     }
 
     /// Releases kept task managers until one is still needed: the smallest first, then in the order
-    /// in which they were kept.
+    /// in which they were kept. While a limit defers a worker request, each that may go does.
     pub(super) fn release_kept_task_managers(&mut self) {
-        loop {
-            let kept = self.task_managers.iter().filter_map(|it| {
-                let kept = it.kept?;
-                Some((it.slots.len(), kept, it.instance_id))
-            });
-            match kept.min() {
-                Some((_, _, id)) if self.may_go(id) => self.send_release_check(id),
-                _ => return,
-            }
+        while let Some(id) = self.next_kept_to_release() {
+            self.release_or_keep(id);
         }
+    }
+
+    /// Returns the kept task manager that is released next.
+    pub(super) fn next_kept_to_release(&self) -> Option<InstanceId> {
+        let all = self.task_managers.iter();
+        let kept = all.filter_map(|it| Some((it.slots.len(), it.kept?, it.instance_id)));
+        let mut kept: Vec<_> = kept.collect();
+        kept.sort_unstable();
+        let checked = if self.needs_room() { kept.len() } else { 1 };
+        let mut checked = kept.into_iter().take(checked).map(|(_, _, id)| id);
+        checked.find(|id| self.may_go(*id))
+    }
+
+    /// Keeps an idle task manager that is needed. The idle timeout of one that a request waits for
+    /// starts again. Any other gets a release check.
+    fn release_or_keep(&mut self, id: InstanceId) {
+        if !self.may_go(id) {
+            return self.keep(id);
+        }
+        let task_manager = self.task_manager_mut(id);
+        task_manager.kept = None;
+        match self.task_manager(id).is_some_and(|it| self.is_waited_for(it)) {
+            true => self.restart_idle_timeout(id),
+            false => self.send_release_check(id),
+        }
+    }
+
+    fn restart_idle_timeout(&mut self, id: InstanceId) {
+        let again = self.timer(self.config.task_manager_timeout);
+        self.task_manager_mut(id).idle_timer = again;
+    }
+
+    /// Returns `true` if a task manager stays because of a request: one that backs off and that a
+    /// slot of it fits, or one that is bound to the promised slots that it has yet to bring.
+    fn is_waited_for(&self, task_manager: &TaskManager) -> bool {
+        let fits = |request: &Request| {
+            task_manager
+                .slots
+                .iter()
+                .any(|it| it.profile.is_matching(&request.profile))
+        };
+        let mut backing_off = self.requests.iter().filter(|it| it.backs_off());
+        let has_promised = |it: &Promise| Some(it.worker_request) == task_manager.worker_request;
+        let mut promised = self.promises.iter().filter(|it| has_promised(it));
+        !self.is_blocked(&task_manager.resource_id)
+            && (backing_off.any(fits) || promised.any(|it| it.bound_to.is_some()))
+    }
+
+    /// Returns `true` if a task manager takes the place of a worker that a waiting request needs,
+    /// and serves no waiting request itself.
+    fn makes_room(&self, id: InstanceId) -> bool {
+        let task_manager = self.task_manager(id).expect("a registered task manager");
+        let mut waiting = self.requests.iter().filter(|it| it.is_waiting());
+        let fits = |request: &Request| {
+            task_manager
+                .slots
+                .iter()
+                .any(|it| it.profile.is_matching(&request.profile))
+        };
+        self.needs_room() && !waiting.any(fits)
+    }
+
+    /// Returns `true` while a limit defers a worker request, even without the task managers that are
+    /// leaving.
+    fn needs_room(&self) -> bool {
+        let staying = self.task_managers.iter().filter(|it| it.release_check.is_none());
+        let staying = staying.flat_map(|it| &it.slots).map(|slot| &slot.profile);
+        let promised = self.promises.iter().map(|promise| &promise.profile);
+        let worker = self.worker().unwrap_or_default();
+        let all: Vec<_> = staying.chain(promised).chain(&worker).cloned().collect();
+        self.has_deferred() && self.limit_exceeded_by(&all).is_some()
     }
 
     /// Returns `true` if the minimum and redundancy hold without this task manager, and without
@@ -45,7 +106,7 @@ impl NaiveSlotManager {
     fn may_go(&self, id: InstanceId) -> bool {
         let (min_slots, redundant_slots) = (self.min_slots(), self.redundant_slots());
         let task_manager = self.task_manager(id).expect("a registered task manager");
-        if self.is_blocked(&task_manager.resource_id) || (min_slots, redundant_slots) == (0, 0) {
+        if self.is_blocked(&task_manager.resource_id) || (min_slots, redundant_slots) == (0, 0) || self.makes_room(id) {
             return true;
         }
         let others = self.task_managers.iter().filter(|it| it.instance_id != id);
@@ -75,9 +136,7 @@ impl NaiveSlotManager {
             number: self.release_checks,
         };
         self.effects.push(GatewayCall::CanBeReleased(check).into());
-        let task_manager = self.task_manager_mut(id);
-        task_manager.kept = None;
-        match task_manager.release_answers.take() {
+        match self.task_manager_mut(id).release_answers.take() {
             ReleaseDecision::Release => {
                 let _: ReleaseAnswerOutcome = self.release(id);
             }
@@ -91,10 +150,8 @@ impl NaiveSlotManager {
 
     /// Ends a release check. The next one follows after another idle timeout.
     pub(super) fn release_declined(&mut self, id: InstanceId) {
-        let again = self.timer(self.config.task_manager_timeout);
-        let task_manager = self.task_manager_mut(id);
-        task_manager.release_check = None;
-        task_manager.idle_timer = again;
+        self.task_manager_mut(id).release_check = None;
+        self.restart_idle_timeout(id);
     }
 
     /// Asks the resource manager to release a task manager, and ends the registration if it
@@ -105,10 +162,11 @@ impl NaiveSlotManager {
             idle_since: task_manager.idle_since.expect("an idle task manager"),
             idle_period: task_manager.idle_periods,
         };
+        let worker_request = task_manager.worker_request;
         let release = ReleaseResource {
             resource_id: task_manager.resource_id.clone(),
             instance_id,
-            worker_request: task_manager.worker_request,
+            worker_request,
             is_blocked: self.blocked.contains(&task_manager.resource_id),
             cause,
         };
@@ -116,6 +174,7 @@ impl NaiveSlotManager {
         match self.releases.take() {
             true => {
                 self.end_registration(instance_id, &GrantLoss::SlotRemoved);
+                self.fail_promise_of(worker_request);
                 ReleaseAnswerOutcome::Released
             }
             false => ReleaseAnswerOutcome::Stays,
@@ -137,11 +196,18 @@ impl NaiveSlotManager {
             }
             ReleaseDecision::Release => {
                 self.task_manager_mut(id).release_check = None;
-                if self.may_go(id) {
-                    self.release(id)
-                } else {
-                    self.keep(id);
-                    ReleaseAnswerOutcome::Stays
+                let task_manager = self.task_manager(id).expect("a registered task manager");
+                let is_waited_for = self.is_waited_for(task_manager);
+                match self.may_go(id) {
+                    true if !is_waited_for => self.release(id),
+                    true => {
+                        self.restart_idle_timeout(id);
+                        ReleaseAnswerOutcome::Stays
+                    }
+                    false => {
+                        self.keep(id);
+                        ReleaseAnswerOutcome::Stays
+                    }
                 }
             }
         };

@@ -6,6 +6,7 @@ use slot_manager::error::StartError;
 use slot_manager::outcome::RenewalOutcome;
 use slot_manager::{LeaderId, Timestamp};
 
+use super::start_backoff::StartBackoff;
 use super::{NaiveSlotManager, Timer};
 
 impl NaiveSlotManager {
@@ -62,7 +63,11 @@ impl NaiveSlotManager {
         self.task_managers.clear();
         self.requests.clear();
         self.promises.clear();
+        self.fulfilled_by_others.clear();
         self.blocked.clear();
+        self.failing_jobs.clear();
+        self.superseded.clear();
+        self.start_backoff = StartBackoff::default();
         self.recovery = None;
         self.expected_workers = None;
         self.registered_workers = 0;

@@ -37,7 +37,7 @@ impl NaiveSlotManager {
     }
 
     /// Returns the limit that these slots exceed.
-    fn limit_exceeded_by(&self, slots: &[ResourceProfile]) -> Option<Limit> {
+    pub(super) fn limit_exceeded_by(&self, slots: &[ResourceProfile]) -> Option<Limit> {
         let workers = self.config.workers.as_ref()?;
         let cpu: u128 = slots.iter().map(cpu_units).sum();
         let memory: u128 = slots.iter().map(memory_bytes).sum();
@@ -75,7 +75,8 @@ impl NaiveSlotManager {
 
     /// Returns the limit because of which a registration is refused.
     ///
-    /// A worker that holds an allocation or fulfils a promise is always admitted.
+    /// A worker that holds an allocation or fulfils a promise is always admitted. If only promised
+    /// slots are in the way, so is a worker that serves a request that waits or backs off.
     pub(super) fn refusal(
         &self,
         resource_id: &ResourceId,
@@ -85,12 +86,22 @@ impl NaiveSlotManager {
         let is_registered = self.task_managers.iter().any(|it| it.resource_id == *resource_id);
         let brings_allocation = report.statuses.iter().any(|status| status.holder.is_some());
         let slots: Vec<_> = report.statuses.iter().map(|status| status.shape.profile()).collect();
-        let fulfils_promise = slots
-            .iter()
-            .any(|slot| self.fulfilled_by(worker_request, slot).is_some());
+        let fulfils_promise = match worker_request.and_then(|it| self.stands_for(it)) {
+            Some(_) => true,
+            None => slots.iter().any(|slot| self.fulfilled_by(slot).is_some()),
+        };
         if slots.is_empty() || is_registered || brings_allocation || fulfils_promise {
             return None;
         }
-        self.limit_exceeded_with(&slots)
+        let limit = self.limit_exceeded_with(&slots)?;
+        let registered = self.slots().map(|slot| &slot.profile);
+        let without_promises: Vec<_> = registered.chain(&slots).cloned().collect();
+        let mut waiting = self.requests.iter().filter(|it| it.is_waiting() || it.backs_off());
+        let is_of_use = waiting.any(|request| slots.iter().any(|slot| slot.is_matching(&request.profile)));
+        // A promise does not turn away a worker that is there.
+        match self.limit_exceeded_by(&without_promises) {
+            None if is_of_use && !self.is_blocked(resource_id) => None,
+            _ => Some(limit),
+        }
     }
 }

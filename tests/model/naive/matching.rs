@@ -4,14 +4,18 @@ use slot_manager::matching::SlotMatchingStrategy;
 use slot_manager::{ResourceProfile, SlotId};
 
 use super::limits::{cpu_units, extended_units, memory_bytes};
-use super::{NaiveSlotManager, State, TaskManager};
+use super::{NaiveSlotManager, Request, State, TaskManager};
 
 impl NaiveSlotManager {
     /// Returns the best fitting slot by the strategy. Among equal ones, the slot that was offered
     /// first.
-    pub(super) fn best_offered(&self, required: &ResourceProfile) -> Option<SlotId> {
+    ///
+    /// Only workers count on which the request was tried, or only the others.
+    pub(super) fn best_offered(&self, request: &Request, tried: bool) -> Option<SlotId> {
+        let required = &request.profile;
         let mut fitting = Vec::new();
-        for task_manager in &self.task_managers {
+        let of = |it: &&TaskManager| request.was_tried_on(it) == tried && !self.is_held_back(request, it);
+        for task_manager in self.task_managers.iter().filter(of) {
             for slot in &task_manager.slots {
                 if let (State::Offered(order), true) = (&slot.state, slot.profile.is_matching(required)) {
                     let rank = self.rank(task_manager, &slot.profile, required);

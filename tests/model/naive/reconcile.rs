@@ -15,10 +15,15 @@ impl NaiveSlotManager {
         self.fail_unfulfillable_requests();
         self.flush();
         self.withdraw_surplus_workers();
-        self.release_kept_task_managers();
-        self.fail_unfulfillable_requests();
-        self.flush();
-        self.request_deferred_workers();
+        loop {
+            self.release_kept_task_managers();
+            self.fail_unfulfillable_requests();
+            self.flush();
+            self.request_deferred_workers();
+            if self.next_kept_to_release().is_none() {
+                break;
+            }
+        }
         self.request_reserve_workers();
         self.flush();
     }

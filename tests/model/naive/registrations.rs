@@ -5,10 +5,14 @@ use slot_manager::message::{Allocation, GrantLoss, ReleaseDecision};
 use slot_manager::outcome::{RegistrationOutcome, UnregistrationOutcome};
 use slot_manager::{InstanceId, ResourceId, Timestamp, WorkerRequestId};
 
+use super::failing_workers::Failures;
 use super::reports::validate;
 use super::scripted_answers::ScriptedAnswers;
 use super::{NaiveSlotManager, TaskManager};
 use crate::command::{Answer, Report};
+
+/// The number of replaced instance ids that are remembered.
+const MOST_SUPERSEDED: usize = 1_024;
 
 impl NaiveSlotManager {
     /// Registers a worker. A further registration of the same instance is a report.
@@ -37,6 +41,9 @@ impl NaiveSlotManager {
                 Err(other) => unreachable!("the manager is started: {other}"),
             };
         }
+        if self.superseded.contains(&instance_id) {
+            return Err(RegistrationError::Superseded { instance_id });
+        }
         validate(&resource_id, report)?;
         if let Some(limit) = self.refusal(&resource_id, worker_request, report) {
             return Err(RegistrationError::LimitReached { limit });
@@ -48,11 +55,21 @@ impl NaiveSlotManager {
             .cloned();
         if let Some(former) = &former {
             self.end_registration(former.instance_id, &GrantLoss::SlotRemoved);
+            if former.worker_request != worker_request {
+                self.fail_promise_of(former.worker_request);
+            }
+            self.superseded.push(former.instance_id);
+            let old = self.superseded.len().saturating_sub(MOST_SUPERSEDED);
+            self.superseded.drain(..old);
         }
+        let registration = self.next();
         self.task_managers.push(TaskManager {
             resource_id,
             instance_id,
+            registration,
             worker_request,
+            has_fulfilled: false,
+            failures: Failures::default(),
             answers: ScriptedAnswers::new(answer),
             release_answers: ScriptedAnswers::new(ReleaseDecision::Release),
             slots: Vec::new(),
@@ -68,6 +85,7 @@ impl NaiveSlotManager {
         self.apply_report(instance_id, report, former.as_ref().map_or(&[], |it| &it.slots));
         self.update_losses();
         if former.is_none() {
+            self.worker_started();
             self.worker_registered();
         }
         self.end_input();
@@ -85,7 +103,9 @@ impl NaiveSlotManager {
             return UnregistrationOutcome::Unknown;
         }
         let cause = "lost".into();
+        let worker_request = self.task_manager_mut(instance_id).worker_request;
         self.end_registration(instance_id, &GrantLoss::TaskManagerUnregistered { instance_id, cause });
+        self.fail_promise_of(worker_request);
         self.end_input();
         UnregistrationOutcome::Unregistered
     }
@@ -102,6 +122,18 @@ impl NaiveSlotManager {
             self.remove_slot(slot, loss);
         }
         self.task_managers.retain(|it| it.instance_id != id);
+    }
+
+    /// Ends the promise that a worker has kept until its first slot, as if the worker had failed.
+    pub(super) fn fail_promise_of(&mut self, worker_request: Option<WorkerRequestId>) {
+        if let Some(open) = worker_request.filter(|it| self.is_open(*it)) {
+            self.fail_worker_request(open);
+        }
+    }
+
+    /// Returns the instance ids of replaced registrations.
+    pub(crate) fn replaced_instances(&self) -> &[InstanceId] {
+        &self.superseded
     }
 
     /// Gives grants that a former registration lost the cause that the new registration shows.

@@ -60,6 +60,7 @@ impl NaiveSlotManager {
             profile: status.resource_profile().clone(),
             state: State::Detached,
             failed: None,
+            refused: Vec::new(),
         }));
         task_manager.slots.sort_by_key(|slot| slot.id.slot_number());
         for status in statuses {
@@ -74,10 +75,13 @@ impl NaiveSlotManager {
                 self.transaction.freed.push(status.slot_id().clone());
             }
         }
-        for status in new {
-            if status.allocation().is_none() && !former.iter().any(|slot| slot.id == *status.slot_id()) {
-                self.fulfil_promise(id, status.resource_profile());
-            }
+        let had_slots = !known.is_empty() || !former.is_empty();
+        self.transaction.has_newcomer |= !had_slots && !new.is_empty();
+        let brought = new.iter().filter(|status| status.allocation().is_none());
+        let brought = brought.filter(|status| !former.iter().any(|slot| slot.id == *status.slot_id()));
+        let brought: Vec<_> = brought.map(|status| status.slot_id().clone()).collect();
+        if !new.is_empty() && !self.promises.is_empty() {
+            self.fulfil_promises(id, &brought);
         }
     }
 
@@ -86,7 +90,7 @@ impl NaiveSlotManager {
         let record = self.slot_mut(slot);
         if record.profile != *profile {
             record.profile = profile.clone();
-            if matches!(record.state, State::Offered(_)) {
+            if matches!(record.state, State::Offered(_) | State::WorkerBacksOff) {
                 record.state = State::Detached;
             }
         }
@@ -107,6 +111,8 @@ impl NaiveSlotManager {
             (State::Allocated { .. }, None) => self.drop_grant(slot, GrantLoss::ReportedFree),
             (State::InFlight(id), Some(reported)) => {
                 if (id, self.request_mut(id).job_id) == (reported.id, reported.job) {
+                    let owner = self.owner(slot).expect("a registered slot").instance_id;
+                    self.worker_acknowledged(owner);
                     return self.grant(slot, id);
                 }
                 self.fence(id);

@@ -6,7 +6,7 @@ use slot_manager::outcome::{AllocationStatus, CancelOutcome, SlotRequestOutcome}
 use slot_manager::testing::Action;
 use slot_manager::{AllocationId, JobId, ResourceProfile};
 
-use super::{NaiveSlotManager, Request, Stage, State};
+use super::{Expected, NaiveSlotManager, Request, Stage, State};
 
 impl NaiveSlotManager {
     /// Registers a slot request.
@@ -47,11 +47,13 @@ impl NaiveSlotManager {
             deadline: self.now + self.config.request_timeout,
             failed_attempts: 0,
             last_failure: None,
+            tried_on: Vec::new(),
+            must_back_off: false,
             stage: Stage::Detached,
         };
         self.requests.push(request);
         self.outbox.registering = Some((allocation_id, None));
-        self.place(allocation_id);
+        self.transaction.detached.push(allocation_id);
         self.end_input();
         match self.outbox.registering.take() {
             Some((_, Some(Ok(slot_id)))) => Ok(SlotRequestOutcome::Accepted(AllocationStatus::Granted { slot_id })),
@@ -98,37 +100,6 @@ impl NaiveSlotManager {
         ids.len()
     }
 
-    /// Gives a detached request an offered slot, or enqueues it.
-    pub(super) fn place(&mut self, id: AllocationId) {
-        let required = self.request_mut(id).profile.clone();
-        match self.best_offered(&required) {
-            Some(slot) => self.assign(&slot, id),
-            None => self.enqueue(id),
-        }
-    }
-
-    /// Enqueues a detached request that no offered slot fits: it is bound to a promised slot, or
-    /// needs a worker.
-    pub(super) fn enqueue(&mut self, id: AllocationId) {
-        let required = self.request_mut(id).profile.clone();
-        let unbound = self.promises.iter_mut().filter(|it| it.bound_to.is_none());
-        let fitting = unbound.filter(|it| it.profile.is_matching(&required));
-        match fitting.min_by_key(|it| it.unbound_since) {
-            Some(promise) => {
-                promise.bound_to = Some(id);
-                let worker_request = promise.worker_request;
-                self.request_mut(id).stage = Stage::Bound;
-                self.update_promises(worker_request, |it| it.withdrawal_tried = false);
-            }
-            None => {
-                let request = self.request_mut(id);
-                request.stage = Stage::NeedsWorker;
-                let order = request.order;
-                self.outbox.worker_requests.push(order);
-            }
-        }
-    }
-
     /// Removes a request from the waiting or backing-off ones. An attempt in flight stays.
     pub(super) fn detach(&mut self, id: AllocationId) {
         let request = self.request_mut(id);
@@ -137,18 +108,20 @@ impl NaiveSlotManager {
             request.stage = Stage::Detached;
         }
         if was_bound {
-            let promise = self.promises.iter().position(|it| it.bound_to == Some(id));
-            self.bind_to_oldest(promise.expect("the promised slot of a bound request"));
+            self.free_promise(id);
         }
     }
 
     /// Detaches a request from any place. The slot of an attempt becomes free.
     pub(super) fn withdraw(&mut self, id: AllocationId) {
         match self.request_mut(id).stage.clone() {
-            Stage::InFlight { slot, .. } => {
+            Stage::InFlight { slot, attempt, answer } => {
                 self.fence(id);
                 self.set_state(&slot, State::Detached);
                 self.request_mut(id).stage = Stage::Detached;
+                if answer != Expected::NotSent {
+                    self.probe_ended(&slot, attempt);
+                }
                 self.transaction.freed.push(slot);
             }
             _ => self.detach(id),

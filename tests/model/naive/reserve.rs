@@ -13,7 +13,7 @@ impl NaiveSlotManager {
         let Some(worker) = self.worker() else {
             return;
         };
-        if self.recovery.is_some() || self.reserve_backoff.is_some() {
+        if self.reserve_backoff.is_some() {
             return;
         }
         let to_floor = self.min_slots().saturating_sub(self.usable_and_promised());
@@ -25,7 +25,7 @@ impl NaiveSlotManager {
             .div_ceil(worker.len())
             .max(to_redundancy.div_ceil(worker.len()));
         for _ in 0..workers {
-            if !self.has_room() {
+            if self.asks_are_deferred() || !self.has_room() {
                 return;
             }
             match self.request_worker(&worker[0]) {

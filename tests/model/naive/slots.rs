@@ -6,7 +6,8 @@ use slot_manager::message::GrantLoss;
 use super::{NaiveSlotManager, Stage, State};
 
 impl NaiveSlotManager {
-    /// Changes the state of a slot, and notes a task manager whose last used slot became free.
+    /// Changes the state of a slot. Notes a task manager whose last used slot became free, and a
+    /// worker whose attempt ended or that has a further slot for a probe.
     pub(super) fn set_state(&mut self, slot: &SlotId, state: State) {
         let owner = self
             .task_managers
@@ -15,24 +16,30 @@ impl NaiveSlotManager {
         let owner = owner.expect("a registered task manager");
         let used = owner.used();
         let record = owner.slots.iter_mut().find(|it| it.id == *slot);
-        record.expect("a registered slot").state = state;
+        let record = record.expect("a registered slot");
+        if matches!(record.state, State::InFlight(_)) || state == State::WorkerBacksOff {
+            self.transaction.probes.push(owner.instance_id);
+        }
+        record.state = state;
         if used > 0 && owner.used() == 0 {
             self.transaction.unused.push(owner.instance_id);
         }
     }
 
-    /// Gives a slot without a holder to the oldest waiting request that it fits, or offers it. A
-    /// slot of a blocked worker becomes blocked.
+    /// Gives a slot without a holder to the best candidate that it fits, or offers it. Slots of
+    /// blocked and of failing workers are not offered.
     pub(super) fn offer(&mut self, slot: &SlotId) {
+        let owner = self.owner(slot).expect("a registered slot");
         if self.is_blocked(slot.resource_id()) {
             return self.set_state(slot, State::Blocked);
         }
-        let profile = self.slot_mut(slot).profile.clone();
-        let waiting = self.requests.iter().filter(|it| it.is_waiting());
-        let oldest = waiting
-            .filter(|it| profile.is_matching(&it.profile))
-            .min_by_key(|it| it.order);
-        match oldest.map(|it| it.allocation_id) {
+        if self.is_failing(owner.instance_id) {
+            return self.set_state(slot, State::WorkerBacksOff);
+        }
+        let profile = &self.find_slot(slot).expect("a registered slot").profile;
+        let mut candidates = self.candidates(owner).into_iter();
+        let best = candidates.find(|it| profile.is_matching(&it.profile) && !self.is_held_back(it, owner));
+        match best.map(|it| it.allocation_id) {
             Some(id) => self.assign(slot, id),
             None => {
                 let order = self.next();

@@ -35,6 +35,10 @@ impl NaiveSlotManager {
             State::BackingOff((at, order)) => Some((at, Due::SlotBackoff(slot.id.clone()), order)),
             _ => None,
         });
+        let workers = self.task_managers.iter().filter_map(|it| {
+            let (at, order) = it.failures.backoff.as_ref()?.timer?;
+            Some((at, Due::WorkerBackoff(it.instance_id), order))
+        });
         let promises = self.promises.iter().map(|promise| {
             let (at, order) = promise.expires;
             (at, Due::WorkerRegistration(promise.worker_request), order)
@@ -48,9 +52,16 @@ impl NaiveSlotManager {
         let reserve_backoff = self.reserve_backoff.map(|(at, order)| (at, Due::ReserveBackoff, order));
         let recovery = self.recovery.map(|(at, order)| (at, Due::Recovery, order));
         let grace_period = self.grace_period.map(|(at, order)| (at, Due::GracePeriod, order));
-        let own = [reserve_backoff, recovery, grace_period].into_iter().flatten();
+        let start_backoff = self
+            .start_backoff
+            .timer
+            .map(|(at, order)| (at, Due::StartBackoff, order));
+        let own = [reserve_backoff, recovery, grace_period, start_backoff]
+            .into_iter()
+            .flatten();
         let all = requests
             .chain(slots)
+            .chain(workers)
             .chain(promises)
             .chain(idle)
             .chain(release_checks)
@@ -82,17 +93,21 @@ impl NaiveSlotManager {
             }
             Due::RequestBackoff(id) => {
                 self.detach(id);
+                self.request_mut(id).must_back_off = false;
                 self.transaction.detached.push(id);
             }
             Due::SlotBackoff(slot) => {
                 self.set_state(&slot, State::Detached);
                 self.transaction.freed.push(slot);
             }
-            Due::WorkerRegistration(id) => drop(self.end_worker_request(id)),
-            Due::WorkerRequestRetry(id) => {
-                self.detach(id);
-                self.enqueue(id);
+            Due::WorkerBackoff(id) => {
+                self.transaction.probes.push(id);
+                if let Some(backoff) = &mut self.task_manager_mut(id).failures.backoff {
+                    backoff.timer = None;
+                }
             }
+            Due::WorkerRegistration(id) => self.expire(id),
+            Due::WorkerRequestRetry(id) => self.unbind(id),
             Due::IdleTimeout(id) => {
                 let again = self.timer(self.config.task_manager_timeout);
                 let task_manager = self.task_manager_mut(id);
@@ -105,6 +120,7 @@ impl NaiveSlotManager {
             Due::ReserveBackoff => self.reserve_backoff = None,
             Due::Recovery => self.recovery = None,
             Due::GracePeriod => self.grace_period = None,
+            Due::StartBackoff => self.end_start_backoff(),
         }
         self.commit();
         true
@@ -117,6 +133,7 @@ pub(super) enum Due {
     RpcTimeout(AllocationId),
     RequestBackoff(AllocationId),
     SlotBackoff(SlotId),
+    WorkerBackoff(InstanceId),
     WorkerRegistration(WorkerRequestId),
     WorkerRequestRetry(AllocationId),
     ReleaseCheck(InstanceId),
@@ -124,6 +141,7 @@ pub(super) enum Due {
     ReserveBackoff,
     Recovery,
     GracePeriod,
+    StartBackoff,
 }
 
 impl Due {
@@ -134,13 +152,15 @@ impl Due {
             Self::RpcTimeout(_) => 1,
             Self::RequestBackoff(_) => 2,
             Self::SlotBackoff(_) => 3,
-            Self::WorkerRegistration(_) => 4,
-            Self::WorkerRequestRetry(_) => 5,
-            Self::ReleaseCheck(_) => 6,
-            Self::IdleTimeout(_) => 7,
-            Self::ReserveBackoff => 8,
-            Self::Recovery => 9,
-            Self::GracePeriod => 10,
+            Self::WorkerBackoff(_) => 4,
+            Self::WorkerRegistration(_) => 5,
+            Self::WorkerRequestRetry(_) => 6,
+            Self::ReleaseCheck(_) => 7,
+            Self::IdleTimeout(_) => 8,
+            Self::ReserveBackoff => 9,
+            Self::Recovery => 10,
+            Self::GracePeriod => 11,
+            Self::StartBackoff => 12,
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The state as the queries show it.
 
-use slot_manager::AllocationId;
 use slot_manager::view::SlotState;
+use slot_manager::{AllocationId, Timestamp};
 
 use super::{NaiveSlotManager, Slot, Stage, State};
 use crate::observation::{PromiseView, RequestView, SlotView, Snapshot, TaskManagerView};
@@ -16,7 +16,12 @@ impl NaiveSlotManager {
             is_leading: self.is_leading(),
             slots: [
                 self.slots().count(),
-                count(|state| matches!(state, State::Detached | State::Offered(_) | State::BackingOff(_))),
+                count(|state| {
+                    matches!(
+                        state,
+                        State::Detached | State::Offered(_) | State::BackingOff(_) | State::WorkerBacksOff
+                    )
+                }),
                 count(|state| *state == State::Blocked),
                 count(|state| matches!(state, State::InFlight(_))),
                 count(|state| matches!(state, State::Allocated { .. })),
@@ -75,10 +80,19 @@ impl NaiveSlotManager {
         }
     }
 
+    /// Returns the end of the backoff of the worker of a slot.
+    fn worker_backoff_until(&self, slot: &Slot) -> Timestamp {
+        let owner = self.owner(&slot.id).expect("a registered slot");
+        owner.failures.backoff.as_ref().expect("a failing worker").until
+    }
+
     fn view_of(&self, slot: &Slot) -> SlotView {
         let state = match slot.state {
             State::Detached | State::Offered(_) => SlotState::Free,
             State::BackingOff((until, _)) => SlotState::BackingOff { until },
+            State::WorkerBacksOff => SlotState::BackingOff {
+                until: self.worker_backoff_until(slot),
+            },
             State::Blocked => SlotState::Blocked,
             State::InFlight(allocation_id) => SlotState::InFlight {
                 allocation_id,

@@ -28,11 +28,20 @@ impl NaiveSlotManager {
                 true => self.fail_as_unfulfillable(id),
                 false => self.request_mut(id).stage = Stage::NotServedByWorkers,
             }
-        } else if self.recovery.is_some() || self.oldest_deferred().is_some() || !self.has_room() {
+        } else if self.asks_are_deferred() || self.oldest_deferred().is_some() || !self.has_room() {
             self.request_mut(id).stage = Stage::Deferred;
         } else {
             self.request_worker_for(id);
         }
+    }
+
+    /// Returns `true` if no worker may be requested, whether or not there is room.
+    pub(super) fn asks_are_deferred(&self) -> bool {
+        self.recovery.is_some() || self.start_backs_off()
+    }
+
+    pub(super) fn has_deferred(&self) -> bool {
+        self.oldest_deferred().is_some()
     }
 
     fn oldest_deferred(&self) -> Option<AllocationId> {
@@ -44,7 +53,7 @@ impl NaiveSlotManager {
     /// serve further requests.
     pub(super) fn request_deferred_workers(&mut self) {
         while let Some(id) = self.oldest_deferred() {
-            if self.recovery.is_some() || !self.has_room() {
+            if self.asks_are_deferred() || !self.has_room() {
                 break;
             }
             self.request_worker_for(id);
@@ -89,7 +98,11 @@ impl NaiveSlotManager {
             resource_profile: profile.clone(),
         };
         self.effects.push(action.into());
-        let mut slots = match self.workers.take().result()? {
+        let answer = self.workers.take().result();
+        if answer.is_err() {
+            self.start_failed(worker_request);
+        }
+        let mut slots = match answer? {
             WorkerPromise::Slots(profiles) => profiles,
             WorkerPromise::Unspecified => self.worker().unwrap_or_else(|| vec![profile.clone()]),
             _ => Vec::new(),
@@ -100,6 +113,11 @@ impl NaiveSlotManager {
             slots.clear();
         }
         Ok((worker_request, slots))
+    }
+
+    /// Returns the number of the last worker request.
+    pub(crate) fn worker_requests(&self) -> u64 {
+        self.worker_requests
     }
 
     /// Withdraws a worker. Returns `false` if it is too late.

@@ -28,6 +28,7 @@ pub(crate) enum Fault {
     WithdrawnTooLate,
     WithdrawnWorkerCame,
     RegistrationRefused,
+    RegistrationSuperseded,
     ReleaseRefused,
     ReleaseAnswerLate,
     ReleaseAnswerVoid,
@@ -43,10 +44,16 @@ pub(crate) enum Fault {
     InputAfterLease,
     LeadershipResumed,
     WorkersExpected,
+    WorkerRefusedSlot,
+    WorkerUnreachable,
+    WorkerSilent,
+    JobPoisoned,
+    WorkerShort,
+    WorkerUnnamed,
 }
 
 impl Fault {
-    pub(crate) const ALL: [Self; 40] = [
+    pub(crate) const ALL: [Self; 47] = [
         Self::RequestLost,
         Self::AnswerLost,
         Self::ConnectionBroken,
@@ -72,6 +79,7 @@ impl Fault {
         Self::WithdrawnTooLate,
         Self::WithdrawnWorkerCame,
         Self::RegistrationRefused,
+        Self::RegistrationSuperseded,
         Self::ReleaseRefused,
         Self::ReleaseAnswerLate,
         Self::ReleaseAnswerVoid,
@@ -87,6 +95,12 @@ impl Fault {
         Self::InputAfterLease,
         Self::LeadershipResumed,
         Self::WorkersExpected,
+        Self::WorkerRefusedSlot,
+        Self::WorkerUnreachable,
+        Self::WorkerSilent,
+        Self::JobPoisoned,
+        Self::WorkerShort,
+        Self::WorkerUnnamed,
     ];
 
     pub(crate) fn describe(self) -> &'static str {
@@ -116,6 +130,7 @@ impl Fault {
             Self::WithdrawnTooLate => "withdrawal too late",
             Self::WithdrawnWorkerCame => "withdrawn worker started anyway",
             Self::RegistrationRefused => "registration refused",
+            Self::RegistrationSuperseded => "registration of a replaced instance",
             Self::ReleaseRefused => "release refused by the task executor",
             Self::ReleaseAnswerLate => "release check answered later",
             Self::ReleaseAnswerVoid => "answer to a release check that is over",
@@ -131,6 +146,12 @@ impl Fault {
             Self::InputAfterLease => "input after the end of the lease",
             Self::LeadershipResumed => "leadership resumed after its end",
             Self::WorkersExpected => "workers of the former leader expected",
+            Self::WorkerRefusedSlot => "slot request refused by a bad worker",
+            Self::WorkerUnreachable => "slot request to an unreachable worker",
+            Self::WorkerSilent => "slot request not answered by a bad worker",
+            Self::JobPoisoned => "slot request of a poisoned job",
+            Self::WorkerShort => "worker with fewer slots than promised",
+            Self::WorkerUnnamed => "worker that names no worker request",
         }
     }
 }

@@ -49,6 +49,12 @@ pub(crate) struct Scenario {
     pub(crate) expectations: f64,
     /// The probability that a task executor refuses a release check or answers it later.
     pub(crate) release_refusals: f64,
+    /// The probability that a process of a task executor is bad: see `Temper`.
+    pub(crate) bad_workers: f64,
+    /// The probability that a new worker has fewer slots than promised, or names no worker request.
+    pub(crate) unlike_promised: f64,
+    /// A job whose slot requests fail on every worker until the faults stop.
+    pub(crate) poisoned_job: Option<u128>,
     /// The probability that an operator acts in a random event.
     pub(crate) operator_actions: f64,
     /// The probabilities of an outage and of a move of the leadership in a random event.
@@ -101,6 +107,12 @@ impl Scenario {
                 pending_requests: rng.random_range(0..20),
             });
         }
+        config = match rng.random_range(0..3) {
+            0 => config
+                .with_max_start_failure_rate(rng.random_range(1..5))
+                .with_start_retry_interval(Duration::from_millis(rng.random_range(1..300))),
+            _ => config.with_max_start_failure_rate(0),
+        };
         let config = capacity_rules::draw(rng, config);
         let workers = rng.random_range(0..6);
         let bad = [0.0, 0.02, 0.1, 0.3];
@@ -117,6 +129,7 @@ impl Scenario {
             any([0.0, 0.05, 0.2, 0.5]),
             any([0.0, 0.01, 0.03, 0.08]),
         );
+        let (bad_workers, unlike_promised) = (any([0.0, 0.0, 0.3, 0.6]), any([0.0, 0.0, 0.2, 0.6]));
         let revisions = rng.random_bool(0.7);
         let lease = rng.random_bool(0.4);
         Self {
@@ -145,6 +158,9 @@ impl Scenario {
             stops,
             expectations: [0.0, 1.0][rng.random_range(0..2)],
             release_refusals,
+            bad_workers,
+            unlike_promised,
+            poisoned_job: rng.random_bool(0.2).then_some(1),
             operator_actions,
             outages,
             leadership_moves,

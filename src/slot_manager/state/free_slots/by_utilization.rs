@@ -285,11 +285,53 @@ impl UtilizationIndex {
         self.active
             .iter()
             .filter(move |active| active.sketch.is_matching(sketch) && profiles[active.profile].is_matching(required))
-            .map(|active| First {
-                profile: active.profile,
-                utilization: self.prefer.ranked(active.best.ranked()),
-                free_order: active.best.first(),
-            })
+            .map(|active| self.first(active.profile, active.best))
+    }
+
+    fn first(&self, profile: ProfileKey, best: Rank) -> First {
+        First {
+            profile,
+            utilization: self.prefer.ranked(best.ranked()),
+            free_order: best.first(),
+        }
+    }
+
+    /// Returns the preferred slot of each fitting profile among other task managers than these.
+    ///
+    /// Each comes with the rank of its task manager.
+    ///
+    /// Cost: O(profiles + groups of the excluded task managers x log groups).
+    pub(crate) fn fitting_except(
+        &mut self,
+        profiles: &Profiles,
+        required: &ResourceProfile,
+        excluded: &[TaskManagerKey],
+    ) -> Vec<(u64, First, SlotKey)> {
+        // They leave the trees, and come back.
+        let mut hidden = Vec::new();
+        for task_manager in excluded {
+            for group in self.groups_of(*task_manager) {
+                let Group { profile, place, .. } = self.groups[group];
+                hidden.push((profile, place, self.by_profile[profile].groups.get(place)));
+            }
+        }
+        for (profile, place, _) in &hidden {
+            self.by_profile[*profile].groups.set(*place, Rank::NONE);
+        }
+        let fitting = self
+            .active
+            .iter()
+            .filter(|active| profiles[active.profile].is_matching(required));
+        let firsts = fitting.filter_map(|active| {
+            let best = self.by_profile[active.profile].groups.first()?;
+            let slot = self.groups[best.group()].slots.head()?;
+            Some((best.ranked(), self.first(active.profile, best), slot))
+        });
+        let firsts = firsts.collect();
+        for (profile, place, rank) in hidden {
+            self.by_profile[profile].groups.set(place, rank);
+        }
+        firsts
     }
 
     /// Returns the preferred slot of one profile.

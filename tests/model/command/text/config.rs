@@ -32,8 +32,11 @@ pub(crate) fn write_config(config: &SlotManagerConfig) -> String {
     let lengths = [
         ("recovery", config.recovery_timeout),
         ("grace", config.unfulfillable_grace_period),
+        ("start-retry", config.start_retry_interval),
     ];
-    let lengths = lengths.into_iter().filter(|(_, length)| *length != Duration::ZERO);
+    let usual = [Duration::ZERO, patient().start_retry_interval];
+    let is_usual = |(name, length): &(&str, Duration)| usual[usize::from(*name == "start-retry")] == *length;
+    let lengths = lengths.into_iter().filter(|it| !is_usual(it));
     words.extend(lengths.map(|(name, length)| format!("{name}={}", Length(length))));
     let workers = config.workers.as_ref();
     if let Some(worker) = workers.map(|workers| &workers.description) {
@@ -43,6 +46,12 @@ pub(crate) fn write_config(config: &SlotManagerConfig) -> String {
     let of_workers = |number: fn(&WorkerPolicy) -> Option<String>| workers.and_then(number);
     let numbers = [
         ("pending", config.max_pending_requests.map(|it| it.to_string())),
+        (
+            "start-failures",
+            Some(config.max_start_failure_rate)
+                .filter(|it| *it != patient().max_start_failure_rate)
+                .map(|it| it.to_string()),
+        ),
         (
             "min",
             of_workers(|it| (it.min_slots > 0).then(|| it.min_slots.to_string())),
@@ -107,6 +116,8 @@ fn set(config: &mut SlotManagerConfig, name: &str, value: &str) -> Result<(), St
         "max-pause" => config.max_retry_backoff = length()?,
         "recovery" => config.recovery_timeout = length()?,
         "grace" => config.unfulfillable_grace_period = length()?,
+        "start-retry" => config.start_retry_interval = length()?,
+        "start-failures" => config.max_start_failure_rate = read(value)?,
         "description" => config.workers = Some(WorkerPolicy::new(read_description(value)?)),
         "pending" => config.max_pending_requests = Some(read(value)?),
         "min" => workers(config)?.min_slots = read(value)?,

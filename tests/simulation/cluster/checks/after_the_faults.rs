@@ -2,8 +2,8 @@
 //! order:
 //!
 //! 1. All messages arrive, all timeouts end, and each running task executor reports once more. Then
-//!    the view equals the truth, no slot is in flight, backs off or is promised, and no waiting
-//!    request fits a free slot.
+//!    the view equals the truth, no slot is in flight or promised, no backoff runs, and no
+//!    waiting request fits a free slot.
 //! 2. Task executors and jobs compare their slots, and jobs request missing slots again. Then each
 //!    allocated slot is in use by its job, and each missing slot is a waiting request.
 //! 3. Waiting requests are cancelled or fail at their deadlines. Then only the deadlines of idle
@@ -218,7 +218,7 @@ impl Simulation {
             && !self
                 .manager
                 .slots()
-                .any(|slot| matches!(slot.state(), SlotState::BackingOff { .. }))
+                .any(|slot| matches!(slot.state(), SlotState::BackingOff { until } if until > self.now()))
     }
 
     fn unfinished_work(&self) -> String {
@@ -343,6 +343,13 @@ impl Simulation {
         let others = others.filter(|at| *at > self.now());
         let expected = idle.chain(others).min().filter(|at| *at != Timestamp::MAX);
         let armed = self.manager.next_deadline();
+        // No view shows the start backoff.
+        let longest = config
+            .start_retry_interval
+            .max(config.max_retry_backoff)
+            .max(SHORTEST_REARM);
+        let may_be_start_backoff =
+            config.max_start_failure_rate > 0 && armed.is_some_and(|at| at <= self.now() + longest);
         // A deadline that is armed while time is handled is at least a millisecond away.
         let latest = expected.map(|at| at + SHORTEST_REARM);
         let keeps = capacity_rules::keeps_reserves(config);
@@ -361,6 +368,7 @@ impl Simulation {
         } else {
             armed == expected
         };
+        let right = right || may_be_start_backoff;
         ensure!(right, "armed for {armed:?}, the first idle period ends at {expected:?}");
         Ok(())
     }

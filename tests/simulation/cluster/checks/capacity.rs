@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use slot_manager::message::{AllocationFailureCause, Release, RequestFailure, Withdrawal};
+use slot_manager::message::{AllocationFailureCause, Release, RequestFailure, Withdrawal, WithdrawalCause};
 use slot_manager::testing::{Action, Effect, GatewayCall};
 use slot_manager::{InstanceId, ResourceProfile, SlotManagerConfig, SlotReport, Timestamp, WorkerRequestId};
 
@@ -87,7 +87,8 @@ impl CapacityChecks {
         if context.is_driven {
             self.backoffs.retain(|until| *until > context.now);
             if context.events > 0 && !calls.iter().any(|call| ask_of(call).is_some()) {
-                let may_ask = self.backoffs.is_empty();
+                // No view shows the start backoff.
+                let may_ask = self.backoffs.is_empty() && config.max_start_failure_rate == 0;
                 reserve::check_reserve(config, &after, context, may_ask)?;
             }
         }
@@ -115,7 +116,13 @@ impl CapacityChecks {
                 let worker_request = &withdraw.worker_request;
                 let of_last_ask = at.checked_sub(1).and_then(|last| ask_of(&calls[last]));
                 let is_of_last_ask = of_last_ask.is_some_and(|(last, ..)| last == *worker_request);
-                self.undo_withdrawal(rewind, *worker_request, *withdrawal, is_of_last_ask)
+                match withdraw.cause {
+                    WithdrawalCause::LimitReached { .. } if is_of_last_ask => {
+                        self.undo_promise_beyond_limit(rewind, *worker_request)
+                    }
+                    WithdrawalCause::NotNeeded => self.undo_withdrawal(rewind, *worker_request, *withdrawal),
+                    _ => self.check_ended(rewind, *worker_request),
+                }
             }
             (Effect::Action(Action::ReleaseResource(asked)), CallAnswer::Release(release)) => {
                 let instance_id = &asked.instance_id;
@@ -191,22 +198,37 @@ impl CapacityChecks {
         Ok(())
     }
 
+    /// Undoes the withdrawal of a worker whose promise would exceed a limit.
+    fn undo_promise_beyond_limit(&mut self, rewind: &Rewind<'_>, worker_request: WorkerRequestId) -> Check {
+        let promised = self.promised.get(&worker_request).cloned().unwrap_or_default();
+        let total = rewind.inventory.total();
+        let beyond = capacity_rules::limit_beyond(rewind.config, total, capacity_rules::total(&promised));
+        if rewind.inventory.promised.contains_key(&worker_request) || beyond.is_none() {
+            return Err(format!("{worker_request} is withdrawn, and within the limits"));
+        }
+        self.beyond_limits += 1;
+        self.over.insert(worker_request);
+        Ok(())
+    }
+
+    /// Checks a worker request whose promise ended before its withdrawal: it expired, or a newcomer
+    /// took its room.
+    fn check_ended(&mut self, rewind: &Rewind<'_>, worker_request: WorkerRequestId) -> Check {
+        self.over.insert(worker_request);
+        match rewind.inventory.promised.contains_key(&worker_request) {
+            true => Err(format!("{worker_request} has ended, and is still promised")),
+            false => Ok(()),
+        }
+    }
+
     fn undo_withdrawal(
         &mut self,
         rewind: &mut Rewind<'_>,
         worker_request: WorkerRequestId,
         withdrawal: Withdrawal,
-        is_of_last_ask: bool,
     ) -> Check {
         let promised = self.promised.get(&worker_request).cloned().unwrap_or_default();
         let config = rewind.config;
-        let is_there = rewind.inventory.promised.contains_key(&worker_request);
-        let beyond = capacity_rules::limit_beyond(config, rewind.inventory.total(), capacity_rules::total(&promised));
-        if is_of_last_ask && !is_there && beyond.is_some() {
-            self.beyond_limits += 1;
-            self.over.insert(worker_request);
-            return Ok(());
-        }
         let mut rest = rewind.inventory.clone();
         rest.promised.remove(&worker_request);
         if withdrawal == Withdrawal::Confirmed {
@@ -248,12 +270,35 @@ impl CapacityChecks {
         }
         let config = rewind.config;
         let redundant = capacity_rules::redundant_slots(config, rest.used);
-        if rest.usable() < capacity_rules::min_slots(config)
-            || (rewind.has_no_later_attempt && rest.offered() < redundant)
-        {
+        let is_needed = rest.usable() < capacity_rules::min_slots(config)
+            || (rewind.has_no_later_attempt && rest.offered() < redundant);
+        if is_needed && !self.makes_room(rewind, instance_id) {
             return Err(format!("{instance_id} is released, and needed: {rest:?}"));
         }
         Ok(())
+    }
+
+    /// Returns `true` if a task manager takes the room of the worker that a waiting request needs,
+    /// and fits no waiting request.
+    fn makes_room(&self, rewind: &Rewind<'_>, instance_id: InstanceId) -> bool {
+        let Some(worker) = capacity_rules::described_worker(rewind.config) else {
+            return false;
+        };
+        let mut present = rewind.inventory.clone();
+        if let Some(task_manager) = self.before.task_managers.get(&instance_id) {
+            present.task_managers.insert(instance_id, task_manager.clone());
+        }
+        let worker = capacity_rules::total(&worker);
+        let is_full = capacity_rules::limit_beyond(rewind.config, present.total(), worker).is_some();
+        let waiting = &rewind.inventory.waiting;
+        let slots = self
+            .before
+            .task_managers
+            .get(&instance_id)
+            .map_or(&[][..], |it| &it.slots);
+        let fits = |slot: &ResourceProfile| waiting.iter().any(|required| slot.is_matching(required));
+        // A request that waited at that time may have failed or got a slot since.
+        is_full && !(rewind.has_no_later_attempt && slots.iter().any(fits))
     }
 
     /// Checks that no slot fits a request that fails as unfulfillable.
@@ -305,6 +350,9 @@ impl CapacityChecks {
         for call in calls {
             if let Effect::Action(Action::WithdrawResource(withdraw)) = &call.effect {
                 let worker_request = withdraw.worker_request;
+                if withdraw.cause != WithdrawalCause::NotNeeded {
+                    continue;
+                }
                 if !self.withdrawals_requested.insert(worker_request) && is_simple {
                     return Err(format!("{worker_request} is withdrawn twice"));
                 }

@@ -24,7 +24,13 @@ pub(crate) struct FencingAndFairness {
     reported: BTreeMap<InstanceId, u64>,
     /// Requests that waited and did not back off.
     waiting: BTreeSet<AllocationId>,
+    /// An attempt has failed in this leadership. Then younger requests may come before older ones.
+    has_failures: bool,
+    /// The number of failed attempts before this leadership.
+    failures_before: Option<u64>,
     idle_since: BTreeMap<InstanceId, Timestamp>,
+    /// The instances that were replaced.
+    superseded: BTreeSet<InstanceId>,
 }
 
 impl FencingAndFairness {
@@ -63,6 +69,16 @@ impl FencingAndFairness {
         }
     }
 
+    /// Notes an instance that was replaced.
+    pub(crate) fn replaced(&mut self, instance_id: InstanceId) {
+        self.superseded.insert(instance_id);
+    }
+
+    /// Returns `true` if an instance was replaced.
+    pub(crate) fn is_superseded(&self, instance_id: InstanceId) -> bool {
+        self.superseded.contains(&instance_id)
+    }
+
     /// Clears everything at the end of a leadership.
     pub(crate) fn clear(&mut self) {
         *self = Self::default();
@@ -73,6 +89,8 @@ impl FencingAndFairness {
     /// request. `by_answer` is set if the call may have applied an answer.
     pub(crate) fn compare(&mut self, manager: &Manager, calls: &[Call], events: usize, by_answer: bool) -> Check {
         let mut asked = BTreeSet::new();
+        let failures = manager.overview().counters.requests_retried;
+        self.has_failures = failures > *self.failures_before.get_or_insert(failures);
         // The oldest request may fail its attempt within the call. Then the others come first.
         let tried = calls.iter().filter_map(|call| match &call.effect {
             Effect::Gateway(GatewayCall::RequestSlot(request)) => Some(request.allocation_id),
@@ -168,7 +186,8 @@ impl FencingAndFairness {
         forgotten.map_or(Ok(()), Err)
     }
 
-    /// Checks that no older request that fits the slot has waited since before the call.
+    /// Checks that no older request that fits the slot has waited since before the call. After a
+    /// failed attempt, other rules decide.
     fn check_order(&self, manager: &Manager, served: &AllocateSlot) -> Check {
         let Some(slot) = manager.slot(&served.slot_id) else {
             return Ok(());
@@ -177,7 +196,7 @@ impl FencingAndFairness {
         let earlier = manager
             .pending_slot_requests()
             .take_while(|request| request.allocation_id() != served.allocation_id);
-        if manager.pending_slot_request(served.allocation_id).is_none() {
+        if self.has_failures || manager.pending_slot_request(served.allocation_id).is_none() {
             return Ok(());
         }
         for request in earlier {

@@ -16,6 +16,8 @@ pub(crate) struct SlotInventory {
     pub(crate) promised: BTreeMap<WorkerRequestId, Promised>,
     /// In flight or allocated.
     pub(crate) used: usize,
+    /// The profiles of requests that wait for a slot and do not back off.
+    pub(crate) waiting: Vec<ResourceProfile>,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -52,6 +54,9 @@ impl SlotInventory {
             }
             inventory.task_managers.insert(view.instance_id(), task_manager);
         }
+        let waiting = manager.pending_slot_requests();
+        let waiting = waiting.filter(|it| it.in_flight_to().is_none() && it.backs_off_until().is_none());
+        inventory.waiting = waiting.map(|it| it.resource_profile().clone()).collect();
         for slot in manager.promised_slots() {
             let promised = inventory.promised.entry(slot.worker_request()).or_default();
             promised.slots.push(slot.resource_profile().clone());
@@ -68,6 +73,11 @@ impl SlotInventory {
     pub(crate) fn total(&self) -> Resources {
         let promised = self.promised.values().flat_map(|it| &it.slots);
         capacity_rules::total(self.registered().chain(promised))
+    }
+
+    /// Returns the sum of registered slots.
+    pub(crate) fn registered_total(&self) -> Resources {
+        capacity_rules::total(self.registered())
     }
 
     pub(crate) fn has_registered_slot_for(&self, required: &ResourceProfile) -> bool {

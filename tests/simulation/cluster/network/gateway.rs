@@ -17,6 +17,7 @@ use slot_manager::{ScheduledExecutor, TaskExecutorGateway};
 
 use crate::cluster::call_log::{CallAnswer, CallLog};
 use crate::cluster::parties::immediate_answers::ImmediateAnswers;
+use crate::cluster::parties::task_executors::Temper;
 
 pub(crate) type Answer = Result<Acknowledge, SlotAllocationError>;
 
@@ -69,6 +70,7 @@ pub(crate) struct NetworkGateway {
     pub(crate) outbox: Outbox,
     /// Whether the task executor answers within the call.
     pub(crate) answers_in_call: Rc<Cell<bool>>,
+    pub(crate) temper: Rc<Cell<Temper>>,
     /// Whether its other answers are inputs. Otherwise they complete futures.
     pub(crate) answers_are_inputs: bool,
     pub(crate) revisions: bool,
@@ -86,8 +88,12 @@ impl TaskExecutorGateway for NetworkGateway {
         let mut sent = self.outbox.0.borrow_mut();
         assert!(sent.len() < MOST_OUTGOING, "a call of the manager does not end");
         let attempt_id = request.attempt_id();
-        if self.answers_in_call.get() {
-            let answer = handle(&self.executor, request, self.clock.now(), self.revisions);
+        if self.answers_in_call.get() && self.temper.get() != Temper::Silent {
+            let failure = self.answers.failure_of(self.temper.get(), request.job_id);
+            let answer = match failure {
+                Some(failure) => Err(failure),
+                None => handle(&self.executor, request, self.clock.now(), self.revisions),
+            };
             sent.push(Outgoing::Handled(request.clone(), answer.clone()));
             if self.answers_are_inputs {
                 return SlotAnswer::Ready(answer);

@@ -3,7 +3,9 @@
 use slot_manager::config::Limit;
 use slot_manager::error::RegistrationError;
 use slot_manager::outcome::{RegistrationOutcome, ReportOutcome};
-use slot_manager::{InstanceId, LeaderId, SlotReport, SlotStatus, TaskExecutorConnection, WorkerRequestId};
+use slot_manager::{
+    InstanceId, LeaderId, ResourceProfile, SlotReport, SlotStatus, TaskExecutorConnection, WorkerRequestId,
+};
 
 use crate::cluster::capacity_rules;
 use crate::cluster::checks::slot_inventory::SlotInventory;
@@ -32,18 +34,29 @@ impl Simulation {
         }
         let named = worker_request.filter(|it| it.leader_id() == self.leader_id());
         let refusal = self.expected_refusal(worker, named, report);
+        let may_stand_for_another = self.may_stand_for_another(named);
         let outcome = self.manager.register_task_manager(connection, report);
         if !self.is_leading() {
             return self.not_started(matches!(outcome, Err(RegistrationError::NotStarted(_))));
         }
         match outcome {
+            Err(RegistrationError::Superseded { .. }) if self.fencing.is_superseded(instance_id) => {}
+            outcome if self.fencing.is_superseded(instance_id) => {
+                return Err(format!(
+                    "{instance_id} was replaced, and its registration is {outcome:?}"
+                ));
+            }
             Err(RegistrationError::LimitReached { limit }) if refusal == Some(limit) => self.refused(worker),
             Ok(RegistrationOutcome::Reported(ReportOutcome::Ignored(_))) => self.counters.ignored_report(),
-            Ok(outcome) if refusal.is_none() => {
+            Ok(outcome) if refusal.is_none() || may_stand_for_another => {
                 self.fencing.reported(instance_id, report);
                 self.capacity.reported(instance_id, report);
                 if outcome == RegistrationOutcome::Registered {
                     self.recovery.worker_registered();
+                }
+                if let RegistrationOutcome::Replaced { previous } = outcome {
+                    self.fencing.replaced(previous);
+                    self.repeat_registration(worker, previous, report)?;
                 }
                 if worker_request != named {
                     self.faults.count(Fault::PromiseOfFormerLeaderNamed);
@@ -53,6 +66,20 @@ impl Simulation {
             outcome => return Err(format!("a registration is {outcome:?}, with {refusal:?}: {report:?}")),
         }
         self.observe(None)
+    }
+
+    /// Sometimes repeats the registration of a replaced instance, and checks that it is refused.
+    fn repeat_registration(&mut self, worker: usize, previous: InstanceId, report: &SlotReport) -> Check {
+        if !self.fails(self.scenario.network.reordering) {
+            return Ok(());
+        }
+        self.faults.count(Fault::RegistrationSuperseded);
+        let resource_id = self.workers[worker].executor.resource_id();
+        let connection = TaskExecutorConnection::new(resource_id, previous, self.gateway_to(worker));
+        match self.manager.register_task_manager(connection, report) {
+            Err(RegistrationError::Superseded { .. }) => Ok(()),
+            outcome => Err(format!("{previous} was replaced, and its registration is {outcome:?}")),
+        }
     }
 
     /// Checks that a new task manager is known with the worker request of this leadership that it
@@ -72,8 +99,8 @@ impl Simulation {
         }
     }
 
-    /// Returns the limit that must refuse a worker: unknown, without a promise, and without an
-    /// allocation.
+    /// Returns the limit that must refuse a worker: unknown, without a promise, without an
+    /// allocation, and of no use for a request or beyond the limit without any promise.
     fn expected_refusal(&self, worker: usize, named: Option<WorkerRequestId>, report: &SlotReport) -> Option<Limit> {
         let resource_id = self.workers[worker].executor.resource_id();
         if self.manager.task_manager_of(&resource_id).is_some() || report.statuses().is_empty() {
@@ -81,18 +108,40 @@ impl Simulation {
         }
         let is_needed = report.statuses().iter().any(|status| {
             let mut promised = self.manager.promised_slots();
+            let slot = status.resource_profile();
             status.allocation().is_some()
-                || promised.any(|promised| match named {
-                    Some(named) => promised.worker_request() == named,
-                    None => status.resource_profile().is_matching(promised.resource_profile()),
+                || promised.any(|promised| {
+                    named == Some(promised.worker_request())
+                        || promised.bound_to().is_none()
+                        || *promised.resource_profile() == ResourceProfile::ANY
+                        || slot.is_matching(promised.resource_profile())
                 })
         });
         if is_needed {
             return None;
         }
-        let present = SlotInventory::of(&self.manager).total();
-        let slots = report.statuses().iter().map(SlotStatus::resource_profile);
-        capacity_rules::limit_beyond(&self.scenario.config, present, capacity_rules::total(slots))
+        let config = &self.scenario.config;
+        let present = SlotInventory::of(&self.manager);
+        let slots = capacity_rules::total(report.statuses().iter().map(SlotStatus::resource_profile));
+        let limit = capacity_rules::limit_beyond(config, present.total(), slots.clone())?;
+        let serves = report.statuses().iter().any(|status| {
+            let mut requests = self.manager.pending_slot_requests();
+            requests.any(|request| {
+                request.in_flight_to().is_none() && status.resource_profile().is_matching(request.resource_profile())
+            })
+        });
+        let is_blocked = self.operators.blocked.contains(&resource_id);
+        let has_room = capacity_rules::limit_beyond(config, present.registered_total(), slots).is_none();
+        (is_blocked || !serves || !has_room).then_some(limit)
+    }
+
+    /// Returns `true` if a worker names a worker request that is over, while others are open.
+    ///
+    /// Another worker may have come for it. Then this one takes the place of that worker, also at a
+    /// limit. The simulation does not follow which worker came for which.
+    fn may_stand_for_another(&self, named: Option<WorkerRequestId>) -> bool {
+        let open: Vec<_> = self.manager.promised_slots().map(|it| it.worker_request()).collect();
+        named.is_some_and(|named| !open.is_empty() && !open.contains(&named))
     }
 
     /// Lets the resource manager stop a refused worker.

@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use slot_manager::error::ResourceManagerError;
+use slot_manager::error::{ResourceManagerError, SlotAllocationError};
 use slot_manager::message::{
     AllocationFailureCause, Release, ReleaseDecision, ReleaseResource, WithdrawResource, Withdrawal, WorkerPromise,
 };
@@ -14,7 +14,14 @@ use slot_manager::testing::Action;
 use slot_manager::{AllocationId, JobId, ResourceManagerActions, ResourceProfile, SlotId, WorkerRequestId};
 
 use crate::cluster::call_log::{CallAnswer, CallLog, Promise};
+use crate::cluster::parties::task_executors::Temper;
 use crate::cluster::scenario::{self, Scenario};
+use crate::cluster::simulation;
+
+/// The reasons of failures that faults cause.
+pub(crate) const POISONED: &str = "the job cannot run here";
+pub(crate) const REFUSED: &str = "no memory";
+pub(crate) const OUT_OF_REACH: &str = "no route";
 
 /// The source of the answers. Clones share one state.
 #[derive(Debug, Clone)]
@@ -46,6 +53,30 @@ impl ImmediateAnswers {
 
     pub(crate) fn note_limit(&self, is_full: bool) {
         self.0.borrow_mut().is_full = is_full;
+    }
+
+    /// Draws the failure of a slot request by the temper of the worker and the health of the job.
+    pub(crate) fn failure_of(&self, temper: Temper, job_id: JobId) -> Option<SlotAllocationError> {
+        let state = &mut *self.0.borrow_mut();
+        if state.faults_are_over {
+            return None;
+        }
+        if state.scenario.poisoned_job.map(simulation::job_id) == Some(job_id) {
+            return Some(SlotAllocationError::rejected(POISONED));
+        }
+        let is_refusal = match temper {
+            Temper::Healthy | Temper::Silent => return None,
+            Temper::Refusing => true,
+            Temper::Unreachable => false,
+            Temper::Flapping => match state.rng.random_range(0..3) {
+                0 => return None,
+                refusal => refusal == 1,
+            },
+        };
+        Some(match is_refusal {
+            true => SlotAllocationError::rejected(REFUSED),
+            false => SlotAllocationError::unreachable(OUT_OF_REACH),
+        })
     }
 
     fn answer_worker_request(&self) -> Promise {

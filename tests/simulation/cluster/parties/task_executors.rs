@@ -5,6 +5,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use rand::Rng;
+use slot_manager::error::SlotAllocationError;
 use slot_manager::message::{AllocateSlot, SlotFreed};
 use slot_manager::testing::SimulatedTaskExecutor;
 use slot_manager::{AllocationId, InstanceId, ResourceId, SlotReport, WorkerRequestId};
@@ -13,6 +14,7 @@ use crate::cluster::event_queue::Event;
 use crate::cluster::faults::Fault;
 use crate::cluster::network::gateway::{Answer, NetworkGateway, Reply, handle};
 use crate::cluster::network::transport::{Envelope, Link, Message};
+use crate::cluster::parties::immediate_answers::{OUT_OF_REACH, POISONED, REFUSED};
 use crate::cluster::scenario;
 use crate::cluster::simulation::{Simulation, scattered};
 
@@ -22,6 +24,20 @@ pub(crate) enum Condition {
     /// It does nothing, and its messages wait.
     Hung,
     Dead,
+}
+
+/// The way in which a process handles slot requests until the faults stop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Temper {
+    Healthy,
+    /// It refuses all.
+    Refusing,
+    /// They do not reach it.
+    Unreachable,
+    /// It does not answer.
+    Silent,
+    /// It refuses some, and some do not reach it.
+    Flapping,
 }
 
 pub(crate) struct Worker {
@@ -35,6 +51,7 @@ pub(crate) struct Worker {
     pub(crate) held_up: Vec<Envelope>,
     /// Whether it answers within the call.
     answers_in_call: Rc<Cell<bool>>,
+    temper: Rc<Cell<Temper>>,
     /// Whether its other answers are inputs of the manager, in one stream with its reports.
     pub(crate) answers_are_inputs: bool,
 }
@@ -43,6 +60,7 @@ impl Simulation {
     pub(crate) fn add_worker(&mut self) -> usize {
         let slots = scenario::slots(&mut self.rng);
         let answers_are_inputs = self.chance(self.scenario.answers_as_inputs);
+        let temper = self.draw_temper();
         let number = self.workers.len();
         let executor = SimulatedTaskExecutor::new(format!("worker-{number}"), slots, self.clock.clone())
             .with_slot_timeout(self.scenario.slot_timeout);
@@ -53,6 +71,7 @@ impl Simulation {
             started_for: None,
             held_up: Vec::new(),
             answers_in_call: Rc::new(Cell::new(self.scenario.answers_in_call)),
+            temper: Rc::new(Cell::new(temper)),
             answers_are_inputs,
         });
         number
@@ -70,9 +89,18 @@ impl Simulation {
             answers: self.answers.clone(),
             outbox: self.outbox.clone(),
             answers_in_call: Rc::clone(&self.workers[worker].answers_in_call),
+            temper: Rc::clone(&self.workers[worker].temper),
             answers_are_inputs: self.workers[worker].answers_are_inputs,
             revisions: self.scenario.revisions,
         }
+    }
+
+    fn draw_temper(&mut self) -> Temper {
+        if !self.fails(self.scenario.bad_workers) {
+            return Temper::Healthy;
+        }
+        let bad = [Temper::Refusing, Temper::Unreachable, Temper::Silent, Temper::Flapping];
+        bad[self.rng.random_range(0..bad.len())]
     }
 
     fn set_condition(&mut self, worker: usize, condition: Condition) {
@@ -161,7 +189,15 @@ impl Simulation {
 
     pub(crate) fn worker_hears_request(&mut self, worker: usize, request: &AllocateSlot, reply: Reply) {
         let (now, revisions) = (self.now(), self.scenario.revisions);
-        let answer = handle(&self.workers[worker].executor, request, now, revisions);
+        let temper = self.workers[worker].temper.get();
+        if temper == Temper::Silent && !self.faults_are_over {
+            self.faults.count(Fault::WorkerSilent);
+            return self.network.unanswered.push(reply);
+        }
+        let answer = match self.answers.failure_of(temper, request.job_id) {
+            Some(failure) => Err(failure),
+            None => handle(&self.workers[worker].executor, request, now, revisions),
+        };
         self.handled(request, &answer);
         self.send(Link::WorkerToManager(worker), Message::Answer { reply, answer });
     }
@@ -171,8 +207,8 @@ impl Simulation {
         let Some(worker) = self.worker_of(request.slot_id.resource_id()) else {
             return;
         };
-        if answer.is_err() {
-            return;
+        if let Err(failure) = answer {
+            return self.count_failure(failure);
         }
         let job = request.job_id.as_u128();
         let offer = Message::Offer {
@@ -182,6 +218,19 @@ impl Simulation {
         self.send(Link::WorkerToJob(worker, job), offer);
         if let Some(due) = self.workers[worker].executor.next_slot_timeout() {
             self.queue.schedule(due, Event::SlotTimeout { worker });
+        }
+    }
+
+    fn count_failure(&mut self, failure: &SlotAllocationError) {
+        match failure {
+            SlotAllocationError::Rejected { reason } if **reason == *POISONED => self.faults.count(Fault::JobPoisoned),
+            SlotAllocationError::Rejected { reason } if **reason == *REFUSED => {
+                self.faults.count(Fault::WorkerRefusedSlot);
+            }
+            SlotAllocationError::Unreachable { reason } if **reason == *OUT_OF_REACH => {
+                self.faults.count(Fault::WorkerUnreachable);
+            }
+            _ => {}
         }
     }
 
@@ -288,8 +337,10 @@ impl Simulation {
         self.expire_slots(worker);
     }
 
-    /// Ends a hang after the faults have stopped, and applies the final mode of answers.
+    /// Ends a hang and bad tempers after the faults have stopped, and applies the final mode of
+    /// answers.
     pub(crate) fn recover(&mut self, worker: usize) {
+        self.workers[worker].temper.set(Temper::Healthy);
         self.resume(worker);
         let condition = self.workers[worker].condition;
         self.set_condition(worker, condition);
@@ -302,6 +353,8 @@ impl Simulation {
         }
         self.faults.count(Fault::Restarted);
         self.workers[worker].process += 1;
+        let temper = self.draw_temper();
+        self.workers[worker].temper.set(temper);
         self.set_condition(worker, Condition::Running);
         if self.chance(0.2) {
             self.change_slot(worker);
