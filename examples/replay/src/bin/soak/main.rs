@@ -1,9 +1,10 @@
-//! Runs the simulated cluster of `tests/simulation` for some time, one seed after the other, and
-//! reports the injected faults and all violations.
+//! Runs the simulated cluster of `tests/simulation`, or the fleet of `tests/fleet`, for some time, one
+//! seed after the other. Reports the injected faults and all violations.
 //!
 //! ```text
 //! cargo run --release -p replay --bin soak -- --for 10m
 //! cargo run --release -p replay --bin soak -- --seed 7 --seeds 100000 --jobs 2
+//! cargo run --release -p replay --bin soak -- --fleet --for 10m
 //! ```
 //!
 //! The first line of the output has the verdict. The exit code is 0 only without violations. Each
@@ -19,6 +20,9 @@ use crate::options::Options;
 
 #[path = "../../../../../tests/simulation/cluster/mod.rs"]
 mod cluster;
+#[path = "../../../../../tests/fleet/fleet/mod.rs"]
+#[allow(dead_code, reason = "the tests use the rest")]
+mod fleet;
 mod memory;
 mod options;
 mod summary;
@@ -33,11 +37,13 @@ fn main() -> ExitCode {
 
     println!("{}\n", summary::verdict(&soak));
     println!("{}", summary::of_run(&soak, at_start, Memory::now()));
-    println!("{}", summary::of_faults(&soak.totals.faults));
+    if !options.fleet {
+        println!("{}", summary::of_faults(&soak.totals.faults));
+    }
     let Some(first) = soak.violations.first() else {
         return ExitCode::SUCCESS;
     };
-    eprintln!("{first}");
+    eprintln!("{}", first.report);
     eprintln!("{}", summary::of_violations(&soak.violations));
     ExitCode::FAILURE
 }

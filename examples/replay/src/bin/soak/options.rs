@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use clap::Parser;
 
-/// Runs a simulated cluster with a bad network for many seeds, and checks that nothing is lost
+/// Runs a simulated cluster with a bad network for many seeds, and checks that nothing is lost. With --fleet,
+/// runs a fleet in which workers and jobs go wrong, and checks that no good request waits too long
 ///
 /// The exit code is 0 only without violations. TIME is written as "30s", "10m" or "1h 30m".
 #[derive(Debug, Parser)]
@@ -21,6 +22,10 @@ pub(crate) struct Options {
     /// The largest number of seeds
     #[arg(long, value_name = "N")]
     pub(crate) seeds: Option<u64>,
+
+    /// Runs the fleet with its liveness oracle, in place of the cluster with a bad network
+    #[arg(long)]
+    pub(crate) fleet: bool,
 
     /// The number of threads, each with its own seed
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1024))]

@@ -6,9 +6,9 @@ use comfy_table::presets::UTF8_FULL_CONDENSED;
 use comfy_table::{Cell, CellAlignment, Table};
 use indicatif::HumanCount;
 
-use crate::cluster::{Fault, FaultCounts, Violation};
+use crate::cluster::{Fault, FaultCounts};
 use crate::memory::Memory;
-use crate::workers::Soak;
+use crate::workers::{Soak, Violation};
 
 /// The number of listed kinds of violations.
 const SHOWN: usize = 20;
@@ -78,7 +78,7 @@ pub(crate) fn of_violations(violations: &[Violation]) -> Table {
         let text = violation
             .map(|it| it.what.chars().take(100).collect::<String>())
             .unwrap_or_default();
-        let again = violation.map(Violation::rerun).unwrap_or_default();
+        let again = violation.map(|it| it.rerun.clone()).unwrap_or_default();
         table.add_row([Cell::new(text), Cell::new(again), right(count(alike))]);
     }
     table

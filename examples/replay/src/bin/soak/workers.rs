@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use indicatif::ProgressBar;
 
-use crate::cluster::{self, FaultCounts, Outcome, Violation};
+use crate::cluster::{self, FaultCounts, Outcome};
+use crate::fleet;
 use crate::memory::Memory;
 use crate::options::Options;
 
@@ -22,6 +23,39 @@ pub(crate) struct Totals {
     pub(crate) granted: u64,
     pub(crate) failed: u64,
     pub(crate) faults: FaultCounts,
+}
+
+/// A violation of either kind of run.
+#[derive(Debug)]
+pub(crate) struct Violation {
+    pub(crate) seed: u64,
+    pub(crate) what: String,
+    /// The command that runs the seed again.
+    pub(crate) rerun: String,
+    /// The last events and the violation.
+    pub(crate) report: String,
+}
+
+impl From<Box<cluster::Violation>> for Violation {
+    fn from(violation: Box<cluster::Violation>) -> Self {
+        Self {
+            rerun: violation.rerun(),
+            report: violation.to_string(),
+            seed: violation.seed,
+            what: violation.what,
+        }
+    }
+}
+
+impl From<Box<fleet::run::Violation>> for Violation {
+    fn from(violation: Box<fleet::run::Violation>) -> Self {
+        Self {
+            rerun: violation.rerun(),
+            report: violation.to_string(),
+            seed: violation.seed,
+            what: format!("{:?}: {}", violation.rule, violation.text),
+        }
+    }
 }
 
 /// The result of all seeds.
@@ -52,7 +86,11 @@ pub(crate) fn run(options: &Options, progress: &ProgressBar) -> Soak {
                     if elapsed >= options.duration() || options.seeds.is_some_and(|seeds| number >= seeds) {
                         break;
                     }
-                    let result = cluster::run(options.seed.wrapping_add(number));
+                    let seed = options.seed.wrapping_add(number);
+                    let result = match options.fleet {
+                        true => run_fleet(seed),
+                        false => cluster::run(seed).map_err(Violation::from),
+                    };
                     let mut soak = soak.lock().unwrap_or_else(PoisonError::into_inner);
                     soak.add(result);
                     let position = options.seeds.map_or(elapsed.as_millis() as u64, |_| soak.totals.seeds);
@@ -73,8 +111,19 @@ pub(crate) fn run(options: &Options, progress: &ProgressBar) -> Soak {
     soak
 }
 
+fn run_fleet(seed: u64) -> Result<Outcome, Violation> {
+    let outcome = fleet::run::run(seed)?;
+    Ok(Outcome {
+        steps: outcome.steps,
+        effects: outcome.calls,
+        granted: outcome.granted,
+        failed: outcome.failed,
+        ..Outcome::default()
+    })
+}
+
 impl Soak {
-    fn add(&mut self, result: Result<Outcome, Box<Violation>>) {
+    fn add(&mut self, result: Result<Outcome, Violation>) {
         self.totals.seeds += 1;
         match result {
             Ok(outcome) => {
@@ -84,7 +133,7 @@ impl Soak {
                 self.totals.failed += outcome.failed;
                 self.totals.faults.add(&outcome.faults);
             }
-            Err(violation) => self.violations.push(*violation),
+            Err(violation) => self.violations.push(violation),
         }
         if self.totals.seeds == WARM_UP {
             self.memory_warm = Some(Memory::now());
