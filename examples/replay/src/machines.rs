@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use slot_manager::testing::{ManualScheduledExecutor, SimulatedTaskExecutor};
-use slot_manager::{InstanceId, LeaderId, ResourceId, SlotId};
+use slot_manager::{InstanceId, LeaderId, ResourceId, SlotId, Timestamp};
 
 use crate::workload::Node;
 
@@ -41,6 +41,8 @@ pub(crate) struct Running {
     pub(crate) link: Link,
     /// Whether the process lives. A crashed process does nothing until it is back.
     pub(crate) alive: bool,
+    /// An attempt gets no answer, or a late one, until this time.
+    pub(crate) hangs_until: Timestamp,
     /// Whether an event that frees unused slots is in the queue.
     pub(crate) expects_slot_timeout: bool,
 }
@@ -96,6 +98,7 @@ impl Machines {
             instance_id: InstanceId::from_u128(0),
             link: Link::Silent,
             alive: true,
+            hangs_until: Timestamp::ZERO,
             expects_slot_timeout: false,
         });
         self.by_resource.insert(resource_id, index);
@@ -145,6 +148,17 @@ impl Machines {
     pub(crate) fn owner(&self, slot_id: &SlotId) -> Option<&Running> {
         let machine = *self.by_resource.get(slot_id.resource_id())?;
         self.running_on(machine).filter(|running| running.alive)
+    }
+
+    /// Returns `true` if this registration of a machine is the present one, its link is up, and it
+    /// answers.
+    pub(crate) fn is_healthy(&self, resource_id: &ResourceId, instance_id: InstanceId, now: Timestamp) -> bool {
+        let machine = self.by_resource.get(resource_id);
+        let running = machine.and_then(|machine| self.running_on(*machine));
+        running.is_some_and(|running| {
+            let answers = running.link == Link::Up && running.hangs_until <= now;
+            running.alive && answers && running.instance_id == instance_id
+        })
     }
 
     /// Returns the start of the machine that has a slot.

@@ -38,6 +38,7 @@ mod jobs;
 mod longest_waits;
 mod machines;
 mod metered;
+mod needless_waits;
 mod network;
 mod options;
 mod output;

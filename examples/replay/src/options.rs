@@ -125,7 +125,7 @@ pub(crate) struct Options {
 
     /// The time that a requested node has to register; a declined request is repeated after the
     /// same time
-    #[arg(long, value_name = "TIME", default_value = "5m", value_parser = parse_time, help_heading = "Manager")]
+    #[arg(long, value_name = "TIME", default_value = "2m", value_parser = parse_time, help_heading = "Manager")]
     pub(crate) registration_timeout: Duration,
 
     /// The choice among several free slots that fit

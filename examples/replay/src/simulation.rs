@@ -15,6 +15,7 @@ use crate::jobs::Jobs;
 use crate::longest_waits::{End, LongestWaits, Wait};
 use crate::machines::Machines;
 use crate::metered::{CALLS, MeteredManager, Usage};
+use crate::needless_waits::NeedlessWaits;
 use crate::network::Chance;
 use crate::options::Options;
 use crate::resource_manager::ReplayResourceManager;
@@ -56,6 +57,7 @@ pub(crate) struct Simulation {
     statistics: Statistics,
     series: TimeSeries,
     arrivals: TimeSeries,
+    needless_waits: NeedlessWaits,
     /// `None` without `--explain`.
     longest_waits: Option<LongestWaits>,
     /// The last reports that the manager did not apply.
@@ -67,6 +69,7 @@ struct Settings {
     elastic: bool,
     start_delay: Duration,
     heartbeat: Duration,
+    rpc_timeout: Duration,
     check_every: u64,
     releases_end: bool,
 }
@@ -81,6 +84,8 @@ pub(crate) struct Outcome {
     pub(crate) effects: u64,
     pub(crate) effect_hash: u128,
     pub(crate) ended_at: Timestamp,
+    /// The longest time that a request waited although a healthy worker had a free slot that fits.
+    pub(crate) longest_needless_wait: Duration,
     /// The manager's overview at the end.
     pub(crate) overview: Overview,
     /// The longest first. `None` without `--explain`.
@@ -125,12 +130,14 @@ impl Simulation {
                 elastic: options.elastic,
                 start_delay: options.start_delay,
                 heartbeat: options.heartbeat,
+                rpc_timeout: options.rpc_timeout,
                 check_every: options.check_every,
                 releases_end: options.idle_timeout() != Duration::MAX,
             },
             statistics: Statistics::new()?,
             series: TimeSeries::of_run(),
             arrivals: TimeSeries::of_arrivals(&workload.pods),
+            needless_waits: NeedlessWaits::default(),
             longest_waits: options.explain.then(LongestWaits::default),
             pods: workload.pods,
             unapplied_reports: Vec::new(),
@@ -156,6 +163,7 @@ impl Simulation {
             effects,
             effect_hash,
             ended_at,
+            longest_needless_wait: self.needless_waits.longest(),
             overview: self.manager.get().overview(),
             longest_waits: self.longest_waits.map(LongestWaits::into_longest),
             violations,
@@ -321,6 +329,10 @@ impl Simulation {
         self.statistics.peak_used.update(sample.used, now);
         self.series.record(now, sample);
         self.arrivals.record(now, sample);
+        let machines = &self.machines;
+        self.needless_waits.look(now, manager, |worker| {
+            machines.is_healthy(worker.resource_id(), worker.instance_id(), now)
+        });
         if let Some(longest_waits) = &mut self.longest_waits {
             longest_waits.look(now, manager);
         }

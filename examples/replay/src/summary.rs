@@ -63,6 +63,10 @@ pub(crate) fn of_run(setting: &Setting, outcome: &Outcome) -> Table {
     }
     rows.waits("time to serve a request", &statistics.all_waits);
     rows.waits("time to serve a request that waited", &statistics.waits_of_waiting);
+    rows.add(
+        "longest wait beside a free slot that fits",
+        duration(outcome.longest_needless_wait),
+    );
     rows.peak("most waiting requests", statistics.peak_waiting);
     rows.peak("most used slots", statistics.peak_used);
     rows.count("worker requests declined", statistics.workers_declined);

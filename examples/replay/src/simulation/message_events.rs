@@ -1,5 +1,7 @@
 //! The messages between the manager, the task executors and the jobs: sent, delivered or lost.
 
+use std::time::Duration;
+
 use anyhow::Result;
 use slot_manager::error::SlotAllocationError;
 use slot_manager::message::{AllocateSlot, AttemptId, FreeSlot, SlotFreed, SlotResult};
@@ -14,11 +16,13 @@ use crate::machines::{Link, Start};
 impl Simulation {
     pub(super) fn slot_request_sent(&mut self, request: AllocateSlot) {
         let latency = self.chance.latency();
-        if self.is_lost() {
+        let is_lost = self.is_lost();
+        let Some(start) = self.machines.start_of(&request.slot_id) else {
             return;
-        }
-        if let Some(start) = self.machines.start_of(&request.slot_id) {
-            self.push(latency, Event::SlotRequestArrives { start, request });
+        };
+        match is_lost {
+            true => self.hang(start),
+            false => self.push(latency, Event::SlotRequestArrives { start, request }),
         }
     }
 
@@ -34,9 +38,22 @@ impl Simulation {
         };
         self.expect_slot_timeout(start);
         let latency = self.chance.answer_latency();
-        if !self.is_lost() {
+        let is_lost = self.is_lost();
+        if is_lost || latency > Duration::from_secs(1) {
+            self.hang(start);
+        }
+        if !is_lost {
             let attempt_id = request.attempt_id();
             self.push(latency, Event::AnswerArrives { attempt_id, result });
+        }
+    }
+
+    /// Notes that a task executor does not answer an attempt within its usual time. For the manager
+    /// it hangs until the RPC timeout.
+    fn hang(&mut self, start: Start) {
+        let until = self.clock.now() + self.settings.rpc_timeout;
+        if let Some(running) = self.machines.running_mut(start) {
+            running.hangs_until = running.hangs_until.max(until);
         }
     }
 
