@@ -41,6 +41,7 @@
 
 mod clocks;
 mod cluster;
+mod failures;
 mod floor;
 mod in_flight;
 mod inputs;
@@ -95,6 +96,7 @@ fn main() {
     matching::groups(&mut criterion);
     strategies::groups(&mut criterion);
     rules::groups(&mut criterion);
+    failures::groups(&mut criterion);
     overviews::groups(&mut criterion);
     reports::groups(&mut criterion);
     task_managers::groups(&mut criterion);
