@@ -159,13 +159,13 @@ fn slot_offered_beside_failed_requests(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// Requests of one job wait that 1,000 workers have refused, each those in flight to it. The workers
+/// Requests of one job wait that 200 workers have refused, each those in flight to it. The workers
 /// are blocked. A request of another job is served by another worker, and its slot freed.
 fn slot_offered_beside_requests_of_many_workers(criterion: &mut Criterion) {
-    const WORKERS: u32 = 1_000;
+    const WORKERS: u32 = 200;
     let mut group = group(
         criterion,
-        "request served, then freed, beside failed requests of 1000 workers",
+        "request served, then freed, beside failed requests of 200 workers",
     );
     for failed in sizes() {
         let set_up = || {

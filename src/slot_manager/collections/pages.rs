@@ -14,7 +14,7 @@ use super::arena::Key;
 
 /// The number of entries in the flat list. It is so large that most clusters need no page. In unit
 /// tests it is small, so that they reach the pages.
-const FLAT: usize = if cfg!(test) { 64 } else { 4096 };
+const FLAT: usize = if cfg!(test) { 64 } else { 1024 };
 
 /// The number of entries of a page, one for each bit of a mask.
 const PAGE: usize = u64::BITS as usize;
