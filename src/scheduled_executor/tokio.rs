@@ -19,6 +19,8 @@ const FAR_AWAY: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 /// time. Clones have the same origin, so keep one to convert times of the manager.
 ///
 /// ```
+/// use std::time::Duration;
+///
 /// use slot_manager::testing::{RecordingActions, ScriptedGateway};
 /// use slot_manager::outcome::{AllocationStatus, SlotRequestOutcome};
 /// use slot_manager::{
@@ -29,8 +31,8 @@ const FAR_AWAY: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 /// // The paused clock of tokio moves to the next deadline at once.
 /// #[tokio::main(flavor = "current_thread", start_paused = true)]
 /// async fn main() -> Result<(), Box<dyn std::error::Error>> {
-///     let executor = TokioScheduledExecutor::new();
-///     let mut manager = SlotManager::<_, ScriptedGateway, _>::new(SlotManagerConfig::default(), executor)?;
+///     let config = SlotManagerConfig::default().with_request_timeout(Duration::from_secs(60));
+///     let mut manager = SlotManager::<_, ScriptedGateway, _>::new(config, TokioScheduledExecutor::new())?;
 ///     manager.start(LeaderId::from_u128(1), RecordingActions::new())?;
 ///     let profile = ResourceProfile::builder().cpu_cores(1.0).build()?;
 ///     let request = SlotRequest::new(JobId::from_u128(7), AllocationId::from_u128(1), profile, "job-master-7");

@@ -46,8 +46,12 @@ impl Core {
             |transaction| &mut transaction.free,
             |core, slot| core.offer_if_detached(*slot),
         );
-        self.place_held_back();
-        self.probe_workers();
+        if self.requests.may_release_held_back {
+            self.place_held_back();
+        }
+        if !self.transaction.probes.is_empty() {
+            self.probe_workers();
+        }
         if self.transaction.concerns_promises() {
             self.commit_promises();
         }

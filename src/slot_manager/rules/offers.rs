@@ -208,9 +208,7 @@ impl Core {
     ///
     /// Cost: O(groups of waiting requests) for each request placed.
     pub(crate) fn place_held_back(&mut self) {
-        if !std::mem::take(&mut self.requests.may_release_held_back) {
-            return;
-        }
+        self.requests.may_release_held_back = false;
         while std::mem::take(&mut self.requests.held_back) {
             let mut firsts = self.requests.waiting.first_of_groups().into_iter();
             if !firsts.any(|request| self.place_if_offered(request)) {

@@ -105,9 +105,6 @@ impl Core {
 
     /// Probes the noted workers, in the order in which their backoffs began.
     pub(crate) fn probe_workers(&mut self) {
-        if self.transaction.probes.is_empty() {
-            return;
-        }
         let mut noted = std::mem::take(&mut self.transaction.probes);
         let number = |key: &TaskManagerKey| self.failing_workers.backoff(*key).map(|backoff| backoff.number());
         noted.sort_by_key(|key| (number(key), *key));
