@@ -1101,3 +1101,27 @@ fn requests_are_released_when_the_last_other_job_becomes_suspect() {
     assert_eq!(fixture.manager.overview().suspect_jobs, 2);
     assert_eq!(fixture.status(3), Some(in_flight(&slot("b", 2))));
 }
+
+#[test]
+fn requests_are_released_by_the_grant_of_the_last_request_of_another_suspect_job() {
+    // given: the last request of the suspect job 1 is in flight to `b`; 33 of the suspect job 3 is
+    // held back, because job 2 has a request
+    let (mut fixture, _, b) = suspect_job();
+    let c = fixture.register_by_hand("c", 3, &free_report("c", &[cores(4), cores(4)]));
+    for id in [31, 32] {
+        fixture.try_request(3, id, &cores(4)).expect("accepted");
+    }
+    fixture.answer(&c, 5, rejected());
+    fixture.answer(&c, 6, rejected());
+    let _ = fixture.cancel(1);
+    assert_eq!(fixture.manager.overview().suspect_jobs, 2);
+    wait_with_another_job(&mut fixture);
+    fixture.try_request(3, 33, &small()).expect("accepted");
+    assert_eq!(fixture.status(33), Some(AllocationStatus::Waiting));
+
+    // when
+    fixture.answer(&b, 4, acknowledged());
+
+    // then
+    assert_eq!(fixture.status(33), Some(in_flight(&slot("b", 2))));
+}

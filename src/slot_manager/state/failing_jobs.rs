@@ -112,17 +112,17 @@ impl FailingJobs {
         }
     }
 
-    /// Counts the end of a pending request. The last request of a job forgets the job.
+    /// Counts the end of a pending request. The last request of a job forgets the job. Returns `true`
+    /// if the job was suspect and is forgotten.
     #[inline]
-    pub(crate) fn request_removed(&mut self, job: JobId) {
-        if let Some(failing) = self.find(job) {
-            failing.num_requests -= 1;
-            let is_last = failing.num_requests == 0;
-            self.num_suspect_requests -= usize::from(self.is_suspect(job));
-            if is_last {
-                self.remove(job);
-            }
-        }
+    pub(crate) fn request_removed(&mut self, job: JobId) -> bool {
+        let Some(failing) = self.find(job) else {
+            return false;
+        };
+        failing.num_requests -= 1;
+        let is_last = failing.num_requests == 0;
+        self.num_suspect_requests -= usize::from(self.is_suspect(job));
+        is_last && self.remove(job)
     }
 
     fn find(&mut self, job: JobId) -> Option<&mut FailingJob> {

@@ -330,9 +330,10 @@ impl PendingRequests {
             }
             None => self.registering = None,
         }
-        self.failing_jobs.request_removed(job_id);
+        let was_suspect = self.failing_jobs.request_removed(job_id);
         self.records.remove(request);
-        self.may_release_held_back |= self.failing_jobs.num_suspects() > 0 && !self.has_requests_of_other_jobs();
+        self.may_release_held_back |=
+            was_suspect || (self.failing_jobs.num_suspects() > 0 && !self.has_requests_of_other_jobs());
         profile
     }
 
