@@ -21,7 +21,9 @@ pub(crate) type Manager<G> = SlotManager<Count, G, Counter>;
 
 /// Returns a started manager and the counter that is its clock.
 pub(crate) fn started<G: TaskExecutorGateway>() -> (Manager<G>, Counter) {
-    started_with(SlotManagerConfig::default(), Count::default())
+    // No declined worker request is repeated before the request timeouts are due.
+    let config = SlotManagerConfig::default().with_worker_registration_timeout(Duration::from_secs(600));
+    started_with(config, Count::default())
 }
 
 /// Returns a started manager with this configuration and these actions, and its clock.
