@@ -209,9 +209,10 @@ impl<G> TaskExecutorConnection<G> {
 
     /// Sets the worker request that this worker was started for.
     ///
-    /// Its first slots then end the whole promise of that worker request, and fulfil no other. A
-    /// worker request that is not open any more, or of another leadership, is ignored: the worker
-    /// counts as one that names none.
+    /// Its first slots then end the whole promise of that worker request, and fulfil no other. If
+    /// unnamed workers have fulfilled it before, they end the oldest promise of the same shape
+    /// instead. Any other worker request that is not open any more, or is of another leadership, is
+    /// ignored: the worker counts as unnamed.
     #[must_use]
     pub fn with_worker_request(mut self, worker_request: WorkerRequestId) -> Self {
         self.worker_request = Some(worker_request);

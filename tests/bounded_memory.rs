@@ -170,16 +170,12 @@ fn manager_with(strategy: &SlotMatchingStrategy) -> Manager<Prompt> {
     manager
 }
 
-/// The memory that may stay: the first thousand entries of each list of profiles, the pages of a
-/// survivor, and a few bytes for each profile in lists that shrink by halves.
-const SPARE_BYTES: usize = 512 * 1024 + 8 * PROFILES;
-
-/// Checks that a peak of profiles has given its memory back.
+/// Checks that a peak of profiles has left no memory behind but the pages of a survivor.
 #[track_caller]
 fn assert_given_back(held_before: usize, what: &str) {
     let left = held_bytes().saturating_sub(held_before);
     assert!(
-        left <= SPARE_BYTES,
+        left <= PROFILES * 8,
         "{left} bytes are left of {PROFILES} profiles of {what}"
     );
 }

@@ -70,7 +70,7 @@ pub struct WorkerPolicy {
     /// The number of cores that the manager keeps up, registered or promised, even without any job.
     ///
     /// It is a minimum of slots: the slots of as many workers as described as have these cores
-    /// together. Of all minima the one that needs most slots counts, see
+    /// together. The minimum that needs the most slots counts, see
     /// [`min_slots`](Self::min_slots).
     ///
     /// - Default: 0.

@@ -359,13 +359,13 @@ fn idle_worker_of_another_shape_that_stays_breaks_the_rule_of_room() {
 #[test]
 fn frequent_worker_requests_while_starts_fail_break_the_rule_of_starts() {
     let mut told = Told::described(|policy| policy).at(1.0, [requested(1)]);
-    for ask in 1..150 {
+    for ask in 1..140 {
         told = told.at(1.0, [asked(ask)]).at(1.0, [Observed::AskFailed { ask }]);
     }
     assert_eq!(told.broken_at(1.0), [Rule::Starts]);
     let mut told = Told::described(|policy| policy).at(1.0, [requested(1)]);
     let mut at = 1.0;
-    for ask in 1..150 {
+    for ask in 1..140 {
         told = told.at(at, [asked(ask)]).at(at, [Observed::AskFailed { ask }]);
         at += if ask % 10 == 0 { 10.0 } else { 0.0 };
     }

@@ -23,7 +23,7 @@ use foldhash::fast::FoldHasher;
 
 /// The hasher of the ids of one manager.
 ///
-/// Jobs choose ids. Without the seed nobody can choose many ids with equal fingerprints. The seed
+/// Jobs choose ids. Without the seed a job cannot choose many ids with equal fingerprints. The seed
 /// decides nothing else: no rule depends on a hash.
 #[derive(Debug, Clone)]
 pub(crate) struct IdHasher {

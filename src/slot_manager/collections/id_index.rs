@@ -19,7 +19,7 @@ pub(crate) struct IdIndex<I: ?Sized, K> {
 }
 
 impl<I: Hash + Eq + ?Sized, K: Key> IdIndex<I, K> {
-    /// Returns an index of ids that nobody outside chooses.
+    /// Returns an index of ids that only the manager chooses.
     pub(crate) fn new() -> Self {
         Self::with_hasher(IdHasher::with_seed(0))
     }

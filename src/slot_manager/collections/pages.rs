@@ -1,9 +1,9 @@
 //! Records and values of which a peak leaves no memory behind.
 //!
 //! An [`Arena`](super::arena::Arena) frees the memory of a peak when it is empty. Here the first
-//! [`FLAT`] entries are one list, which stays. Later entries are in pages of [`PAGE`]. Each page
-//! frees its own memory, so a few survivors of a peak keep a few pages. A lookup in a page reads
-//! one more cache line.
+//! [`FLAT`] entries are one list. Later entries are in pages of [`PAGE`]. The list and each page free
+//! their own memory, so a few survivors of a peak keep little. A lookup in a page reads one more
+//! cache line.
 
 use std::marker::PhantomData;
 use std::ops::{Index, IndexMut};
@@ -102,7 +102,11 @@ impl<K: Key, R> PagedArena<K, R> {
     pub(crate) fn remove(&mut self, key: K) -> R {
         self.len -= 1;
         let Some((page, place)) = page_of(key.index()) else {
-            return self.flat.remove(key.index());
+            let record = self.flat.remove(key.index());
+            if self.flat.is_empty() && self.flat.capacity() > PAGE {
+                self.flat = Slab::new();
+            }
+            return record;
         };
         let record = self.pages[page].remove(place);
         self.set_room(page, true);
@@ -235,6 +239,10 @@ impl<K: Key, T: Default> PagedTable<K, T> {
     pub(crate) fn vacate(&mut self, key: K) {
         let Some((page, place)) = page_of(key.index()) else {
             self.flat_used[key.index() / PAGE] &= !(1 << (key.index() % PAGE));
+            if self.flat.len() > PAGE && self.flat_used.iter().all(|used| *used == 0) {
+                self.flat = Vec::new();
+                self.flat_used = Vec::new();
+            }
             return;
         };
         let used = &mut self.pages[page].used;

@@ -199,8 +199,8 @@ impl Core {
             .is_some()
     }
 
-    /// Returns `true` if a request is about to use an idle task manager: one that its slots fit
-    /// backs off, or one is bound to the promise of its first slots.
+    /// Returns `true` if a request is about to use an idle task manager. Either a request backs off
+    /// that its slots fit, or a request is bound to the promise of its first slots.
     ///
     /// A blocked task manager serves no request.
     fn is_awaited(&self, task_manager: TaskManagerKey) -> bool {

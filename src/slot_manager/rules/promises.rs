@@ -51,8 +51,8 @@ impl Core {
 
     /// Ends the rest of the promise that an unnamed newcomer has fulfilled in part.
     ///
-    /// A newcomer that fulfils promised slots stands for one worker request: one that it completes,
-    /// else the oldest. So the slots that it did not bring are requested again.
+    /// A newcomer that fulfils promised slots stands for one worker request. If it completes none, it
+    /// stands for the oldest, and the slots that it did not bring are requested again.
     fn end_rest_of_promise(&mut self) {
         let fulfilled = &self.transaction.fulfilled;
         let mut open = fulfilled.iter().map(|number| self.promises.find(*number));
@@ -204,7 +204,7 @@ impl Core {
 
 /// Ends of promises.
 impl Core {
-    /// Ends the promises that new slots fulfil. `new_free` are those of them that are free.
+    /// Ends the promises that the new slots of a task manager fulfil. `new_free` are its new free slots.
     ///
     /// - The first slots of a worker that names an open worker request end its whole promise, also
     ///   the slots that it did not bring. Its slots fulfil no other promise.
@@ -229,8 +229,8 @@ impl Core {
         self.forget_worker_request(worker_request);
     }
 
-    /// Ends the promised slot that a new free slot fulfils: the one that is most like it, else the
-    /// oldest without a bound request.
+    /// Ends the promised slot that a new free slot fulfils. That is the promised slot most like the
+    /// new one, else the oldest without a bound request.
     fn fulfil_promise(&mut self, slot: SlotKey) {
         if let Some(promise) = self.promises.most_alike(&self.profiles, self.slots[slot].profile) {
             self.note_fulfilled(promise);

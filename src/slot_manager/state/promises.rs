@@ -287,8 +287,8 @@ impl Promises {
         })
     }
 
-    /// Notes that a worker stands for a worker request other than the one that it names. The worker
-    /// of that one then stands for another in turn.
+    /// Notes the worker request for which a worker stands that names another. The worker requested
+    /// for it then stands for a third one in turn.
     pub(crate) fn note_standing_for(&mut self, named: WorkerRequestNumber, worker_request: WorkerRequestKey) {
         let number = self.worker_requests[worker_request].number;
         if let Some(profile) = self.fulfilled_by_others.remove(&named).filter(|_| number != named) {

@@ -24,7 +24,7 @@ pub(crate) struct WaitingRequests {
     groups: BTreeMap<Group, BTreeSet<(u64, RequestKey)>>,
 }
 
-/// The number of groups of one job that the search for a request visits at most, about.
+/// The number of groups that a job has at most, besides one for each profile and kind of waiting.
 ///
 /// A request that would begin another group counts as tried on every worker instead: it shares a
 /// group with others of its kind.

@@ -4,8 +4,8 @@
 //! backoff after each failure, and then as long as that number of worker requests is open. A worker that
 //! comes after the deferral ends this: one that comes before its end proves nothing about its end.
 //! Failures of workers that were requested before the last worker came prove nothing about the time since.
-//! Meanwhile at most 13 times the number is made in a minute: the deferral grows to 10 s, its end allows
-//! the number once, and the minute may begin and end with a failure.
+//! Meanwhile at most 12 times the number is made in a minute: the deferral grows to 10 s, and its end
+//! allows the number once.
 //!
 //! An error for a worker that no request needs defers the reserve as a declined worker request does. The
 //! documentation of `allocate_resource` promises no earlier worker request.
@@ -116,7 +116,7 @@ impl Starts {
         }
         self.asks.push_back(record.now);
         self.asks.retain(|at| *at + MINUTE > record.now);
-        let bound = 13 * self.failure_rate;
+        let bound = 12 * self.failure_rate;
         (self.asks.len() > bound).then(|| Broken {
             rule: Rule::Starts,
             at: record.now,

@@ -1,5 +1,7 @@
 //! The registration of workers, and its refusal.
 
+use std::collections::BTreeSet;
+
 use slot_manager::config::Limit;
 use slot_manager::error::RegistrationError;
 use slot_manager::outcome::{RegistrationOutcome, ReportOutcome};
@@ -34,7 +36,7 @@ impl Simulation {
         }
         let named = worker_request.filter(|it| it.leader_id() == self.leader_id());
         let refusal = self.expected_refusal(worker, named, report);
-        let may_stand_for_another = self.may_stand_for_another(named);
+        let open = self.open_worker_requests();
         let outcome = self.manager.register_task_manager(connection, report);
         if !self.is_leading() {
             return self.not_started(matches!(outcome, Err(RegistrationError::NotStarted(_))));
@@ -48,7 +50,7 @@ impl Simulation {
             }
             Err(RegistrationError::LimitReached { limit }) if refusal == Some(limit) => self.refused(worker),
             Ok(RegistrationOutcome::Reported(ReportOutcome::Ignored(_))) => self.counters.ignored_report(),
-            Ok(outcome) if refusal.is_none() || may_stand_for_another => {
+            Ok(outcome) if refusal.is_none() || self.stands_for_another(named, &open) => {
                 self.fencing.reported(instance_id, report);
                 self.capacity.reported(instance_id, report);
                 if outcome == RegistrationOutcome::Registered {
@@ -135,13 +137,19 @@ impl Simulation {
         (is_blocked || !serves || !has_room).then_some(limit)
     }
 
-    /// Returns `true` if a worker names a worker request that is over, while others are open.
+    fn open_worker_requests(&self) -> BTreeSet<WorkerRequestId> {
+        let promised = self.manager.promised_slots();
+        promised.map(|promised| promised.worker_request()).collect()
+    }
+
+    /// Returns `true` if a worker named a worker request that was over, and its registration ended
+    /// another that was open before.
     ///
-    /// Another worker may have come for it. Then this one takes the place of that worker, also at a
+    /// Another worker may have come for the named one. Then this worker takes its place, also at a
     /// limit. The simulation does not follow which worker came for which.
-    fn may_stand_for_another(&self, named: Option<WorkerRequestId>) -> bool {
-        let open: Vec<_> = self.manager.promised_slots().map(|it| it.worker_request()).collect();
-        named.is_some_and(|named| !open.is_empty() && !open.contains(&named))
+    fn stands_for_another(&self, named: Option<WorkerRequestId>, open_before: &BTreeSet<WorkerRequestId>) -> bool {
+        let open_now = self.open_worker_requests();
+        named.is_some_and(|named| !open_before.contains(&named)) && !open_before.is_subset(&open_now)
     }
 
     /// Lets the resource manager stop a refused worker.
