@@ -16,12 +16,12 @@ use slot_manager::testing::{ManualScheduledExecutor, RecordingActions, ScriptedG
 use slot_manager::view::{BackoffReason, SlotState};
 use slot_manager::{
     InstanceId, JobId, LeaderId, ResourceProfile, ScheduledExecutor, SlotId, SlotManager, SlotManagerConfig,
-    SlotRequest, TaskExecutorConnection, TaskExecutorGateway, Timestamp,
+    SlotReport, SlotRequest, SlotStatus, TaskExecutorConnection, TaskExecutorGateway, Timestamp,
 };
 
 use crate::common::{
-    Fixture, MILLISECOND, SECOND, acknowledged, allocation, ask, cores, free_report, in_flight, instance, job, patient,
-    profile, rejected, report, slot, slot_requests, small,
+    Fixture, MILLISECOND, SECOND, acknowledged, allocation, ask, cores, free_report, held_by, in_flight, instance, job,
+    patient, profile, rejected, report, slot, slot_requests, small,
 };
 
 /// The answer of a worker to a slot request.
@@ -1124,4 +1124,30 @@ fn requests_are_released_by_the_grant_of_the_last_request_of_another_suspect_job
 
     // then
     assert_eq!(fixture.status(33), Some(in_flight(&slot("b", 2))));
+}
+
+#[test]
+fn slot_that_backs_off_and_changes_its_profile_serves_a_request_that_it_fits_now() {
+    // given: a small slot backs off after refusals of job 1, and job 2 waits for a larger one
+    let mut fixture = Fixture::new();
+    let gateway = fixture.register_by_hand("tm", 1, &free_report("tm", &[small(), cores(4)]));
+    fixture.request(1, &small());
+    fixture.answer(&gateway, 1, rejected());
+    fixture.request(2, &cores(4));
+    fixture.answer(&gateway, 3, acknowledged());
+    let _ = fixture.cancel(1);
+    fixture.request(3, &small());
+    let attempt = slot_requests(&fixture.log.take()).last().expect("an attempt").attempt;
+    fixture.answer(&gateway, attempt, rejected());
+    assert!(matches!(fixture.state(&slot("tm", 0)), SlotState::BackingOff { .. }));
+    fixture.try_request(2, 4, &cores(2)).expect("accepted");
+    fixture.log.take();
+
+    // when
+    let held = held_by(slot("tm", 1), 2, 1);
+    let report = SlotReport::new(vec![SlotStatus::free(slot("tm", 0), cores(2)), held]);
+    fixture.report(1, &report);
+
+    // then
+    assert_eq!(fixture.status(4), Some(in_flight(&slot("tm", 0))));
 }

@@ -44,7 +44,7 @@ impl Core {
         );
         self.handle_each(
             |transaction| &mut transaction.free,
-            |core, slot| core.offer_if_detached(*slot),
+            |core, slot| core.offer_if_free(*slot),
         );
         if self.requests.may_release_held_back {
             self.place_held_back();
@@ -86,10 +86,15 @@ impl Core {
         }
     }
 
-    fn offer_if_detached(&mut self, slot: SlotKey) {
-        let phase = self.slots.get(slot).map(|slot| &slot.phase);
-        if matches!(phase, Some(SlotPhase::Detached)) {
-            self.offer(slot);
+    fn offer_if_free(&mut self, slot: SlotKey) {
+        match self.slots.get(slot).map(|slot| &slot.phase) {
+            Some(SlotPhase::Detached) => self.offer(slot),
+            Some(SlotPhase::BackingOff { .. }) => {
+                if let Some(request) = self.candidate_despite_refusals(slot) {
+                    self.assign(slot, request);
+                }
+            }
+            _ => {}
         }
     }
 

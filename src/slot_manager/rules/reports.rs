@@ -235,6 +235,9 @@ impl Core {
         );
         if offered {
             self.detach_slot(slot);
+        } else if let SlotPhase::BackingOff { .. } = self.slots[slot].phase {
+            // It may fit another request that it admits.
+            self.transaction.free.push(slot);
         }
         let after = self.profiles.acquire(status.resource_profile());
         let used = SlotUsage::of(&self.slots[slot].phase);

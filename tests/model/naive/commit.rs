@@ -38,8 +38,14 @@ impl NaiveSlotManager {
             }
         }
         for slot in std::mem::take(&mut self.transaction.freed) {
-            if self.find_slot(&slot).is_some_and(|it| it.state == State::Detached) {
-                self.offer(&slot);
+            match self.find_slot(&slot).map(|it| it.state.clone()) {
+                Some(State::Detached) => self.offer(&slot),
+                Some(State::BackingOff(_)) => {
+                    if let Some(request) = self.candidate_despite_refusals(&slot) {
+                        self.assign(&slot, request);
+                    }
+                }
+                _ => {}
             }
         }
         self.place_held_back();

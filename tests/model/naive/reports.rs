@@ -92,6 +92,8 @@ impl NaiveSlotManager {
             record.profile = profile.clone();
             if matches!(record.state, State::Offered(_) | State::WorkerBacksOff) {
                 record.state = State::Detached;
+            } else if matches!(record.state, State::BackingOff(_)) {
+                self.transaction.freed.push(slot.clone());
             }
         }
     }
