@@ -69,7 +69,7 @@ pub(crate) struct PendingRequest {
     /// The end of the RPC timeout, of the backoff, or of the wait after a declined worker request.
     /// A request is in at most one of these phases.
     pub(crate) timer: Timestamp,
-    /// The request waits in a group of [`WaitingRequests`], not in a queue.
+    /// The request waits in a group of [`WaitingRequests`] from now on, and no longer in a queue.
     pub(super) is_grouped: bool,
     /// Boxed, because most requests have none.
     pub(crate) failures: Option<Box<RequestFailures>>,

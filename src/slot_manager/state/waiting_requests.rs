@@ -124,7 +124,8 @@ impl WaitingRequests {
     ) {
         let record = &records[request];
         let profile = record.profile;
-        if record.failures.is_some() || (!jobs.is_empty() && jobs.contains(record.job_id)) {
+        // A held-back request must stay in a group, even if its job is no longer suspect.
+        if record.is_grouped || record.failures.is_some() || (!jobs.is_empty() && jobs.contains(record.job_id)) {
             return self.push_to_group(records, request);
         }
         match record.phase {
@@ -189,8 +190,7 @@ impl WaitingRequests {
     }
 
     fn remove_from_group(&mut self, records: &mut Requests, request: RequestKey) {
-        let record = &mut records[request];
-        record.is_grouped = false;
+        let record = &records[request];
         let place = (record.sequence, request);
         let Some(group) = Self::group_of(record) else {
             return;
