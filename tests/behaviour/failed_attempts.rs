@@ -999,6 +999,24 @@ fn slot_that_is_about_to_back_off_goes_to_a_job_that_it_has_not_refused() {
 }
 
 #[test]
+fn slot_that_is_about_to_back_off_goes_to_a_request_that_only_another_worker_refused() {
+    // given: `other` refused 5 of job 2 twice, and 5 backs off
+    let (mut fixture, gateway) = refused_on_one_slot();
+    let _ = fixture.cancel(1);
+    let other = fixture.register_by_hand("other", 2, &free_report("other", &[small()]));
+    fixture.try_request(2, 5, &small()).expect("accepted");
+    fixture.answer(&other, 4, rejected());
+    fixture.answer(&other, 5, rejected());
+    fixture.log.take();
+
+    // when
+    fixture.answer(&gateway, 2, rejected());
+
+    // then
+    fixture.expect(&["request other_0 for 2 #7", "request tm_0 for 5 #6"]);
+}
+
+#[test]
 fn slot_that_backs_off_goes_to_a_new_request_of_a_job_that_it_has_not_refused() {
     // given: no request of the refused job is left
     let (mut fixture, gateway) = refused_on_one_slot();
@@ -1081,6 +1099,31 @@ fn slot_that_backs_off_serves_another_job_beside_an_attempt_of_a_suspect_job() {
 
     // then
     fixture.expect(&["request tm_0 for 5 #7"]);
+}
+
+#[test]
+fn request_that_was_held_back_from_a_slot_that_backs_off_is_released() {
+    // given: `tm_0` backs off after refusals of job 1, and an attempt of the suspect job 2 is in flight
+    // to `tm_1`
+    let (mut fixture, gateway) = refused_on_one_slot();
+    fixture.answer(&gateway, 2, rejected());
+    let bad = fixture.register_by_hand("bad", 2, &free_report("bad", &[cores(8), cores(8)]));
+    for id in [21, 22] {
+        fixture.try_request(2, id, &cores(8)).expect("accepted");
+    }
+    fixture.answer(&bad, 4, rejected());
+    fixture.answer(&bad, 5, rejected());
+    fixture.log.take();
+    fixture.try_request(2, 23, &cores(2)).expect("accepted");
+    fixture.expect(&["request tm_1 for 23 #7"]);
+    fixture.try_request(2, 24, &small()).expect("accepted");
+    assert_eq!(fixture.status(24), Some(AllocationStatus::Waiting));
+
+    // when
+    fixture.answer(&gateway, 7, acknowledged());
+
+    // then
+    assert_eq!(fixture.status(24), Some(in_flight(&slot("tm", 0))));
 }
 
 #[test]
