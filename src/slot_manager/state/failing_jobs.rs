@@ -20,7 +20,7 @@ pub(crate) struct FailingJobs {
 /// The failed attempts of one job since its last grant.
 #[derive(Debug)]
 struct FailingJob {
-    /// The request of the last failed attempt.
+    /// The request of the last failed attempt. One registered again with its id counts as the same.
     last: AllocationId,
     /// Attempts for two different requests failed in a row.
     is_suspect: bool,

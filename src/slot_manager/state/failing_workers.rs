@@ -24,7 +24,7 @@ pub(crate) struct FailingWorkers {
 /// The failed attempts on one worker since its last acknowledgement.
 #[derive(Debug)]
 pub(crate) struct FailingWorker {
-    /// The request of the last failed attempt.
+    /// The request of the last failed attempt. One registered again with its id counts as the same.
     last: AllocationId,
     /// Attempts for different requests failed.
     has_failed_several: bool,

@@ -97,7 +97,7 @@ impl NaiveSlotManager {
         let (instance_id, registration) = (owner.instance_id, owner.registration);
         let is_refusal = matches!(error, SlotAllocationError::Rejected { .. });
         let request = self.request_mut(id);
-        let (job, order) = (request.job_id, request.order);
+        let job = request.job_id;
         let Stage::InFlight { attempt, .. } = std::mem::replace(&mut request.stage, Stage::Detached) else {
             unreachable!("an attempt of the request has failed");
         };
@@ -107,7 +107,7 @@ impl NaiveSlotManager {
         if !request.tried_on.contains(&registration) {
             request.tried_on.push(registration);
         }
-        self.job_failed(job, order);
+        self.job_failed(job, id);
         self.worker_failed_attempt(slot, (id, job), is_refusal, attempt);
         self.set_state(slot, State::Detached);
         let worker_backs_off = self.is_failing(instance_id);

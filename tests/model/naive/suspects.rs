@@ -1,6 +1,6 @@
 //! Suspect jobs: after failures of different requests, others go first.
 
-use slot_manager::JobId;
+use slot_manager::{AllocationId, JobId};
 
 use super::{NaiveSlotManager, Request, State, TaskManager};
 
@@ -8,8 +8,8 @@ use super::{NaiveSlotManager, Request, State, TaskManager};
 #[derive(Debug, Clone)]
 pub(super) struct FailingJob {
     job_id: JobId,
-    /// The age of the request that failed first.
-    first: u64,
+    /// The request that failed first. One that is registered again with its id counts as the same.
+    first: AllocationId,
     is_suspect: bool,
     /// Orders suspect jobs: the smallest number failed the longest ago.
     last_failure: u64,
@@ -18,7 +18,7 @@ pub(super) struct FailingJob {
 impl NaiveSlotManager {
     /// Notes a failed attempt of a job. It becomes suspect if an attempt for another request failed
     /// before.
-    pub(super) fn job_failed(&mut self, job_id: JobId, request: u64) {
+    pub(super) fn job_failed(&mut self, job_id: JobId, request: AllocationId) {
         let last_failure = self.next();
         match self.failing_jobs.iter_mut().find(|it| it.job_id == job_id) {
             Some(failing) => {
