@@ -50,13 +50,13 @@ impl<L, K: Key> BackoffQueues<L, K> {
         self.armed
     }
 
-    #[inline]
+    #[cold]
     pub(crate) fn arm<R: Timed<L, K>>(&mut self, records: &mut Arena<K, R>, step: u8, key: K) {
         self.steps[usize::from(step)].1.arm(records, key);
         self.backing_off += 1;
     }
 
-    #[inline]
+    #[cold]
     pub(crate) fn disarm<R: Timed<L, K>>(&mut self, records: &mut Arena<K, R>, step: u8, key: K) {
         self.steps[usize::from(step)].1.disarm(records, key);
         self.backing_off -= 1;

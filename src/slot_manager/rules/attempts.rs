@@ -200,7 +200,7 @@ impl Core {
         self.abandon(slot, attempt);
         self.requests.records[attempt.request].phase = RequestPhase::Detached;
         self.grant(slot, attempt.request);
-        self.worker_acknowledged(self.slots[slot].task_manager);
+        self.worker_acknowledged(slot);
     }
 }
 

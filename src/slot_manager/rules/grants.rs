@@ -81,6 +81,7 @@ impl Core {
     }
 
     /// Makes the oldest secondary slot of an allocation its grant.
+    #[inline]
     fn promote_secondary(&mut self, allocation_id: AllocationId) -> Option<SlotKey> {
         let slot = self.allocations.take_oldest_secondary(allocation_id)?;
         if let SlotPhase::Allocated { secondary, .. } = &mut self.slots[slot].phase {

@@ -9,7 +9,6 @@ use super::Outside;
 use crate::slot_manager::state::core::Core;
 use crate::slot_manager::state::effects::NotedRelease;
 use crate::slot_manager::state::releases::OpenCheck;
-use crate::slot_manager::state::requests::PendingRequests;
 use crate::slot_manager::state::slot_totals::SlotUsage;
 use crate::slot_manager::state::slots::SlotPhase;
 use crate::slot_manager::state::task_managers::{TaskManagerKey, TaskManagers};
@@ -224,8 +223,7 @@ impl Core {
 
     /// Returns `true` if a slot with this profile fits a waiting request.
     pub(crate) fn fits_waiting_request(&self, slot: &ResourceProfile) -> bool {
-        let PendingRequests { waiting, records, .. } = &self.requests;
-        waiting.has_fitting(records, &self.profiles, slot)
+        self.requests.waiting.has_fitting(&self.profiles, slot)
     }
 
     /// Returns `true` if a slot with this profile fits a request that backs off.

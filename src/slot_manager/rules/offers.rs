@@ -24,13 +24,10 @@ impl Core {
     #[inline]
     pub(crate) fn candidate_for(&mut self, slot: SlotKey) -> Option<RequestKey> {
         let PendingRequests {
-            waiting,
-            records,
-            failing_jobs,
-            ..
+            waiting, failing_jobs, ..
         } = &self.requests;
         if failing_jobs.is_empty() && waiting.has_only_queues() {
-            return waiting.oldest_queued(records, &self.profiles, self.slots[slot].profile);
+            return waiting.oldest_queued(&self.profiles, self.slots[slot].profile);
         }
         self.candidate_despite_failures(slot)
     }

@@ -10,7 +10,7 @@ use crate::message::{WithdrawResource, WithdrawalCause};
 
 use crate::slot_manager::state::core::Core;
 use crate::slot_manager::state::promises::{PromiseKey, WorkerRequestKey, WorkerRequestNumber};
-use crate::slot_manager::state::requests::{PendingRequests, RequestKey, RequestPhase, WorkerAsk};
+use crate::slot_manager::state::requests::{RequestKey, RequestPhase, WorkerAsk};
 use crate::slot_manager::state::slots::SlotKey;
 use crate::slot_manager::state::task_managers::{NamedWorkerRequest, TaskManagerKey};
 
@@ -126,8 +126,7 @@ impl Core {
     /// queues it as unbound.
     pub(crate) fn bind_to_oldest(&mut self, promise: PromiseKey) {
         let promised = &self.profiles[self.promises.records[promise].profile];
-        let PendingRequests { waiting, records, .. } = &self.requests;
-        match waiting.oldest_unbound(records, &self.profiles, promised) {
+        match self.requests.waiting.oldest_unbound(&self.profiles, promised) {
             Some(request) => {
                 self.take_unbound(request);
                 self.bind(request, promise);

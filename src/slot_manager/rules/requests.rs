@@ -203,7 +203,7 @@ impl Core {
         self.set_granted(slot, allocation);
         self.allocations.insert(fingerprint, AllocationEntry::Granted(slot));
         self.see_revision(slot, revision);
-        self.worker_acknowledged(self.slots[slot].task_manager);
+        self.worker_acknowledged(slot);
         self.counters.requests_accepted += 1;
         self.counters.requests_served += 1;
         self.commit();

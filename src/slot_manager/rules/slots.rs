@@ -65,6 +65,7 @@ impl Core {
     }
 
     /// Forgets the failed attempts on a slot.
+    #[inline]
     pub(crate) fn forget_failures(&mut self, slot: SlotKey) {
         if !self.slot_failures.is_empty() {
             self.slot_failures.remove(&slot);

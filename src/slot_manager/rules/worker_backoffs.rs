@@ -75,11 +75,17 @@ impl Core {
         self.note_probe(task_manager);
     }
 
-    /// Forgets the failures of a worker that has acknowledged an attempt. The commit offers its
-    /// slots again.
+    /// Forgets the failures of a worker that has acknowledged an attempt on a slot. The commit offers
+    /// its slots again.
     #[inline]
-    pub(crate) fn worker_acknowledged(&mut self, task_manager: TaskManagerKey) {
-        if !self.failing_workers.is_empty() && self.failing_workers.remove(task_manager) {
+    pub(crate) fn worker_acknowledged(&mut self, slot: SlotKey) {
+        if !self.failing_workers.is_empty() {
+            self.forget_failing_worker(self.slots[slot].task_manager);
+        }
+    }
+
+    fn forget_failing_worker(&mut self, task_manager: TaskManagerKey) {
+        if self.failing_workers.remove(task_manager) {
             tracing::info!(
                 resource_id = %self.task_managers.records[task_manager].resource_id, "worker serves again"
             );

@@ -106,7 +106,7 @@ impl FreeSlotIndex {
     pub(crate) fn find(&self, slots: &Slots, profiles: &Profiles, required: &ResourceProfile) -> Option<SlotKey> {
         match (&self.index, &self.choice) {
             (SlotOrdering::Queues(queues), Choice::First) => {
-                let (_, slot) = queues.first_fitting(slots, profiles, Fitting::Request(required))?;
+                let (_, slot) = queues.first_fitting(profiles, Fitting::Request(required))?;
                 Some(slot)
             }
             (SlotOrdering::ByUtilization(index), Choice::First) => index.first_fitting(profiles, required),

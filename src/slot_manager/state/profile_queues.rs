@@ -32,7 +32,7 @@ pub(crate) struct ProfileQueues<L, K> {
     /// The queues with members.
     queues: PagedTable<ProfileKey, Queue<L, K>>,
     /// The heads of all queues with members, in no particular order. A search reads little else.
-    active: Vec<ActiveQueue>,
+    active: Vec<ActiveQueue<K>>,
 }
 
 /// The queue of one profile.
@@ -48,11 +48,19 @@ struct Queue<L, K> {
 
 /// The head of a queue with members.
 #[derive(Debug)]
-struct ActiveQueue {
+struct ActiveQueue<K> {
     /// The place of the first member.
     first: u64,
     sketch: Sketch,
     profile: ProfileKey,
+    first_member: K,
+}
+
+impl<K> ActiveQueue<K> {
+    #[inline]
+    fn set_first(&mut self, place: u64, member: K) {
+        (self.first, self.first_member) = (place, member);
+    }
 }
 
 /// The condition for a fitting profile.
@@ -102,6 +110,22 @@ impl<L, K> Default for Queue<L, K> {
 }
 
 impl<L, K: Key + Ord> Queue<L, K> {
+    #[inline]
+    fn is_empty(&self) -> bool {
+        self.in_order.is_empty() && self.returned.is_empty()
+    }
+
+    #[cold]
+    fn push_returned(&mut self, place: u64, key: K) {
+        self.returned.insert((place, key));
+    }
+
+    /// Removes a returned member. Returns `false` if the member is in order.
+    #[cold]
+    fn remove_returned(&mut self, place: u64, key: K) -> bool {
+        self.returned.remove(&(place, key))
+    }
+
     /// Returns the first member and its place.
     #[inline]
     fn first<R: Queued<L, K>>(&self, records: &Arena<K, R>) -> Option<(u64, K)> {
@@ -140,26 +164,32 @@ impl<L, K: Key + Ord> ProfileQueues<L, K> {
         profile: ProfileKey,
         key: K,
     ) {
-        let queue = self.queues.occupy(profile);
         let sequence = records[key].place();
-        if queue.in_order.is_empty() && queue.returned.is_empty() {
-            queue.position = self.active.len();
-            self.active.push(ActiveQueue {
-                first: sequence,
-                sketch: profiles[profile].sketch(),
-                profile,
-            });
+        if self.queues.get(profile).is_none_or(Queue::is_empty) {
+            self.activate(profiles, profile, sequence, key);
         }
+        let queue = &mut self.queues[profile];
         match queue.in_order.tail() {
             Some(tail) if records[tail].place() <= sequence => return queue.in_order.push_back(records, key),
-            Some(_) => {
-                queue.returned.insert((sequence, key));
-            }
+            Some(_) => queue.push_returned(sequence, key),
             // The list is empty, so the returned members may all be later.
             None => queue.in_order.push_back(records, key),
         }
         let active = &mut self.active[queue.position];
-        active.first = active.first.min(sequence);
+        if sequence < active.first {
+            active.set_first(sequence, key);
+        }
+    }
+
+    /// Begins the queue of a profile. The caller adds the first member.
+    fn activate(&mut self, profiles: &Profiles, profile: ProfileKey, first: u64, first_member: K) {
+        self.queues.occupy(profile).position = self.active.len();
+        self.active.push(ActiveQueue {
+            first,
+            sketch: profiles[profile].sketch(),
+            profile,
+            first_member,
+        });
     }
 
     /// Removes a member.
@@ -167,15 +197,15 @@ impl<L, K: Key + Ord> ProfileQueues<L, K> {
     pub(crate) fn remove<R: Queued<L, K>>(&mut self, records: &mut Arena<K, R>, profile: ProfileKey, key: K) {
         let queue = &mut self.queues[profile];
         let place = records[key].place();
-        if queue.returned.is_empty() || !queue.returned.remove(&(place, key)) {
+        if queue.returned.is_empty() || !queue.remove_returned(place, key) {
             queue.in_order.remove(records, key);
         }
         let position = queue.position;
         if self.active[position].first != place {
             return;
         }
-        if let Some((first, _)) = queue.first(records) {
-            self.active[position].first = first;
+        if let Some((first, member)) = queue.first(records) {
+            self.active[position].set_first(first, member);
             return;
         }
         self.active.swap_remove(position);
@@ -212,12 +242,7 @@ impl<L, K: Key + Ord> ProfileQueues<L, K> {
     ///
     /// Cost: O(profiles with members).
     #[inline]
-    pub(crate) fn first_fitting<R: Queued<L, K>>(
-        &self,
-        records: &Arena<K, R>,
-        profiles: &Profiles,
-        fitting: Fitting<'_>,
-    ) -> Option<(u64, K)> {
+    pub(crate) fn first_fitting(&self, profiles: &Profiles, fitting: Fitting<'_>) -> Option<(u64, K)> {
         if self.active.is_empty() {
             return None;
         }
@@ -226,10 +251,10 @@ impl<L, K: Key + Ord> ProfileQueues<L, K> {
         for active in &self.active {
             if active.first < first && fitting.may_fit(sketch, active.sketch) && fitting.fits(&profiles[active.profile])
             {
-                (first, found) = (active.first, Some(active.profile));
+                (first, found) = (active.first, Some(active.first_member));
             }
         }
-        self.queues[found?].first(records)
+        Some((first, found?))
     }
 
     /// Returns the place of the first member of each fitting profile.
@@ -275,9 +300,9 @@ impl<L, K: Key + Ord> ProfileQueues<L, K> {
     pub(crate) fn are_in_order<R: Queued<L, K>>(&self, records: &Arena<K, R>) -> bool {
         self.active.iter().enumerate().all(|(position, active)| {
             let queue = &self.queues[active.profile];
-            let first = queue.first(records).map(|(first, _)| first);
+            let first = queue.first(records);
             let places = queue.in_order.iter(records).map(|key| records[key].place());
-            queue.position == position && first == Some(active.first) && places.is_sorted()
+            queue.position == position && first == Some((active.first, active.first_member)) && places.is_sorted()
         })
     }
 
@@ -345,16 +370,15 @@ mod tests {
             (place, key)
         };
         let (late, returned, other) = (push(small, 7), push(small, 2), push(large, 5));
-        let first = |queues: &ProfileQueues<_, _>, records: &_, least: f64| {
-            queues.first_fitting(records, &profiles, Fitting::Request(&cores(least)))
-        };
-        assert_eq!(first(&queues, &records, 1.0), Some(returned));
-        assert_eq!(first(&queues, &records, 2.0), Some(other));
-        assert_eq!(first(&queues, &records, 3.0), None);
+        let first =
+            |queues: &ProfileQueues<_, _>, least: f64| queues.first_fitting(&profiles, Fitting::Request(&cores(least)));
+        assert_eq!(first(&queues, 1.0), Some(returned));
+        assert_eq!(first(&queues, 2.0), Some(other));
+        assert_eq!(first(&queues, 3.0), None);
         queues.remove(&mut records, small, returned.1);
-        assert_eq!(first(&queues, &records, 1.0), Some(other));
+        assert_eq!(first(&queues, 1.0), Some(other));
         queues.remove(&mut records, large, other.1);
-        assert_eq!(first(&queues, &records, 1.0), Some(late));
+        assert_eq!(first(&queues, 1.0), Some(late));
         assert!(!queues.is_empty());
         queues.remove(&mut records, small, late.1);
         assert_eq!(queues.iter(&records).count(), 0);
@@ -417,7 +441,7 @@ mod tests {
         push(&mut queues, &mut records, 2);
         queues.remove(&mut records, profile, newest);
         let key = push(&mut queues, &mut records, 1);
-        let first = queues.first_fitting(&records, &profiles, Fitting::Request(&cores(1.0)));
+        let first = queues.first_fitting(&profiles, Fitting::Request(&cores(1.0)));
         assert_eq!(first, Some((1, key)));
         assert!(queues.are_in_order(&records));
     }

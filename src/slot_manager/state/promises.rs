@@ -379,7 +379,7 @@ impl Promises {
     /// Returns the promised slot that fits `required` and has been unbound longest.
     pub(crate) fn first_unbound(&self, profiles: &Profiles, required: ProfileKey) -> Option<(u64, PromiseKey)> {
         self.unbound
-            .first_fitting(&self.records, profiles, Fitting::Request(&profiles[required]))
+            .first_fitting(profiles, Fitting::Request(&profiles[required]))
     }
 
     fn remove_unbound(&mut self, promise: PromiseKey) {
@@ -409,7 +409,7 @@ impl Promises {
     pub(crate) fn most_alike(&self, profiles: &Profiles, slot: ProfileKey) -> Option<PromiseKey> {
         let fitting = || {
             let fitting = Fitting::Slot(&profiles[slot]);
-            let (_, promise) = self.all.first_fitting(&self.records, profiles, fitting)?;
+            let (_, promise) = self.all.first_fitting(profiles, fitting)?;
             Some(promise)
         };
         self.all
@@ -430,7 +430,7 @@ impl Promises {
             return true;
         }
         let fitting = Fitting::Slot(slot);
-        self.all.first_fitting(&self.records, profiles, fitting).is_some() || self.profile_any(profiles).is_some()
+        self.all.first_fitting(profiles, fitting).is_some() || self.profile_any(profiles).is_some()
     }
 
     /// Returns the key of the profile `ANY`, if a slot with it is promised.

@@ -330,10 +330,12 @@ impl PendingRequests {
             }
             None => self.registering = None,
         }
-        let was_suspect = self.failing_jobs.request_removed(job_id);
         self.records.remove(request);
-        self.may_release_held_back |=
-            was_suspect || (self.failing_jobs.num_suspects() > 0 && !self.has_requests_of_other_jobs());
+        if !self.failing_jobs.is_empty() {
+            let was_suspect = self.failing_jobs.request_removed(job_id);
+            self.may_release_held_back |=
+                was_suspect || (self.failing_jobs.num_suspects() > 0 && !self.has_requests_of_other_jobs());
+        }
         profile
     }
 

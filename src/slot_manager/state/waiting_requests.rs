@@ -128,12 +128,18 @@ impl WaitingRequests {
         if record.is_grouped || record.failures.is_some() || (!jobs.is_empty() && jobs.contains(record.job_id)) {
             return self.push_to_group(records, request);
         }
-        match record.phase {
-            RequestPhase::Bound(_) => self.bound.push(records, profiles, profile, request),
-            _ => self.unbound.push(records, profiles, profile, request),
+        self.queues_of(record.phase).push(records, profiles, profile, request);
+    }
+
+    #[inline]
+    fn queues_of(&mut self, phase: RequestPhase) -> &mut ProfileQueues<Waiting, RequestKey> {
+        match phase {
+            RequestPhase::Bound(_) => &mut self.bound,
+            _ => &mut self.unbound,
         }
     }
 
+    #[cold]
     fn push_to_group(&mut self, records: &mut Requests, request: RequestKey) {
         let record = &mut records[request];
         let Some(mut group) = Self::group_of(record) else {
@@ -183,12 +189,10 @@ impl WaitingRequests {
         if record.is_grouped {
             return self.remove_from_group(records, request);
         }
-        match record.phase {
-            RequestPhase::Bound(_) => self.bound.remove(records, profile, request),
-            _ => self.unbound.remove(records, profile, request),
-        }
+        self.queues_of(record.phase).remove(records, profile, request);
     }
 
+    #[cold]
     fn remove_from_group(&mut self, records: &mut Requests, request: RequestKey) {
         let record = &records[request];
         let place = (record.sequence, request);
@@ -207,22 +211,17 @@ impl WaitingRequests {
     ///
     /// That is the request to which the slot goes, if no request is in a group and no job fails.
     #[inline]
-    pub(crate) fn oldest_queued(
-        &self,
-        records: &Requests,
-        profiles: &Profiles,
-        slot: ProfileKey,
-    ) -> Option<RequestKey> {
+    pub(crate) fn oldest_queued(&self, profiles: &Profiles, slot: ProfileKey) -> Option<RequestKey> {
         if self.bound.is_empty() && self.unbound.is_empty() {
             return None;
         }
-        let (_, request) = self.first_queued(records, profiles, Fitting::Slot(&profiles[slot]))?;
+        let (_, request) = self.first_queued(profiles, Fitting::Slot(&profiles[slot]))?;
         Some(request)
     }
 
-    fn first_queued(&self, records: &Requests, profiles: &Profiles, fitting: Fitting<'_>) -> Option<(u64, RequestKey)> {
-        let bound = self.bound.first_fitting(records, profiles, fitting);
-        let unbound = self.unbound.first_fitting(records, profiles, fitting);
+    fn first_queued(&self, profiles: &Profiles, fitting: Fitting<'_>) -> Option<(u64, RequestKey)> {
+        let bound = self.bound.first_fitting(profiles, fitting);
+        let unbound = self.unbound.first_fitting(profiles, fitting);
         match (bound, unbound) {
             (Some(a), Some(b)) => Some(a.min(b)),
             (a, b) => a.or(b),
@@ -290,7 +289,7 @@ impl WaitingRequests {
         is_special: impl Fn(JobId) -> bool,
     ) -> Option<(u64, RequestKey)> {
         loop {
-            let (sequence, request) = self.first_queued(records, profiles, fitting)?;
+            let (sequence, request) = self.first_queued(profiles, fitting)?;
             if !is_special(records[request].job_id) {
                 return Some((sequence, request));
             }
@@ -300,13 +299,8 @@ impl WaitingRequests {
     }
 
     /// Returns the oldest unbound request that a promised slot fits.
-    pub(crate) fn oldest_unbound(
-        &self,
-        records: &Requests,
-        profiles: &Profiles,
-        promised: &ResourceProfile,
-    ) -> Option<RequestKey> {
-        let queued = self.unbound.first_fitting(records, profiles, Fitting::Slot(promised));
+    pub(crate) fn oldest_unbound(&self, profiles: &Profiles, promised: &ResourceProfile) -> Option<RequestKey> {
+        let queued = self.unbound.first_fitting(profiles, Fitting::Slot(promised));
         let is_fitting = |group: &Group| group.wait == Wait::Unbound && promised.is_matching(&profiles[group.profile]);
         let groups = self.groups.iter().filter(|(group, _)| is_fitting(group));
         let grouped = groups.filter_map(|(_, members)| members.first().copied());
@@ -315,9 +309,9 @@ impl WaitingRequests {
     }
 
     /// Returns `true` if a slot with this profile fits a waiting request that does not back off.
-    pub(crate) fn has_fitting(&self, records: &Requests, profiles: &Profiles, slot: &ResourceProfile) -> bool {
+    pub(crate) fn has_fitting(&self, profiles: &Profiles, slot: &ResourceProfile) -> bool {
         let is_fitting = |group: &Group| group.wait != Wait::BackingOff && slot.is_matching(&profiles[group.profile]);
-        self.first_queued(records, profiles, Fitting::Slot(slot)).is_some() || self.groups.keys().any(is_fitting)
+        self.first_queued(profiles, Fitting::Slot(slot)).is_some() || self.groups.keys().any(is_fitting)
     }
 
     /// Returns the profiles of unbound requests, some of them several times.

@@ -182,6 +182,7 @@ impl UtilizationIndex {
         shrink_if_sparse(&mut self.active);
     }
 
+    #[inline(never)] // It would make the callers slower that use queues.
     pub(crate) fn push(
         &mut self,
         slots: &mut Slots,
@@ -228,6 +229,7 @@ impl UtilizationIndex {
         group
     }
 
+    #[inline(never)] // It would make the callers slower that use queues.
     pub(crate) fn remove(&mut self, slots: &mut Slots, slot: SlotKey) {
         let Slot {
             task_manager, profile, ..
