@@ -299,7 +299,7 @@ impl Core {
         self.task_managers.records[task_manager].slots = slots.into_boxed_slice();
         // New slots lower the utilization.
         self.free_slots
-            .utilization_changed(&self.task_managers.records, task_manager);
+            .reorder(&self.slots, &self.task_managers.records, task_manager);
     }
 }
 

@@ -16,13 +16,21 @@ impl Core {
         let record = &mut self.slots[slot];
         let (task_manager, profile) = (record.task_manager, record.profile);
         let (before, after) = (SlotUsage::of(&record.phase), SlotUsage::of(&phase));
+        let mut is_reordered = false;
         match record.phase {
-            SlotPhase::Offered { .. } => self.free_slots.remove(&mut self.slots, slot),
+            SlotPhase::Offered { .. } => {
+                self.free_slots.remove(&mut self.slots, slot);
+                is_reordered = true;
+            }
             SlotPhase::BackingOff { step, .. } => self.slot_backoffs.disarm(&mut self.slots, step, slot),
             _ => {}
         }
         if before != after {
-            self.change_usage(task_manager, profile, before, after);
+            is_reordered |= self.change_usage(task_manager, profile, before, after);
+        }
+        if is_reordered {
+            self.free_slots
+                .reorder(&self.slots, &self.task_managers.records, task_manager);
         }
         self.transaction.has_new_holder |= after == SlotUsage::Allocated;
         let record = &mut self.slots[slot];
@@ -37,10 +45,17 @@ impl Core {
         }
     }
 
-    /// Moves a slot from one usage to another in all totals.
+    /// Moves a slot from one usage to another in all totals. Returns `true` if the task manager has
+    /// another number of used slots: the caller updates the order of its free ones.
     // Inlined: it is part of each grant and of its end.
     #[inline(always)]
-    fn change_usage(&mut self, task_manager: TaskManagerKey, profile: ProfileKey, before: SlotUsage, after: SlotUsage) {
+    fn change_usage(
+        &mut self,
+        task_manager: TaskManagerKey,
+        profile: ProfileKey,
+        before: SlotUsage,
+        after: SlotUsage,
+    ) -> bool {
         self.slot_totals.move_slot(profile, before, after);
         let owner = &mut self.task_managers.records[task_manager];
         let used_before = owner.used();
@@ -55,13 +70,10 @@ impl Core {
             SlotUsage::Free | SlotUsage::BackingOff | SlotUsage::Blocked => {}
         }
         let used = owner.used();
-        if used != used_before {
-            self.free_slots
-                .utilization_changed(&self.task_managers.records, task_manager);
-            if used == 0 || used_before == 0 {
-                self.transaction.task_managers.push(task_manager);
-            }
+        if used != used_before && (used == 0 || used_before == 0) {
+            self.transaction.task_managers.push(task_manager);
         }
+        used != used_before
     }
 
     /// Forgets the failed attempts on a slot.
@@ -95,7 +107,10 @@ impl Core {
             }
             SlotPhase::Allocated { .. } => {
                 self.drop_grant(slot, loss);
-                self.change_usage(task_manager, profile, SlotUsage::Allocated, SlotUsage::Free);
+                if self.change_usage(task_manager, profile, SlotUsage::Allocated, SlotUsage::Free) {
+                    self.free_slots
+                        .reorder(&self.slots, &self.task_managers.records, task_manager);
+                }
             }
             SlotPhase::Detached
             | SlotPhase::Offered { .. }

@@ -90,7 +90,7 @@ impl FreeSlotIndex {
         }
     }
 
-    /// Removes a slot whose phase is still offered.
+    /// Removes a slot whose phase is still offered. The caller updates the order of its task manager.
     pub(crate) fn remove(&mut self, slots: &mut Slots, slot: SlotKey) {
         match &mut self.index {
             SlotOrdering::Queues(queues) => {
@@ -152,11 +152,12 @@ impl FreeSlotIndex {
         best.map(|(_, _, slot)| *slot)
     }
 
-    /// Updates the order after a change of the share of used slots of a task manager.
+    /// Updates the order after a slot of a task manager was removed, or after its share of used slots
+    /// changed.
     #[inline]
-    pub(crate) fn utilization_changed(&mut self, task_managers: &TaskManagerRecords, task_manager: TaskManagerKey) {
+    pub(crate) fn reorder(&mut self, slots: &Slots, task_managers: &TaskManagerRecords, task_manager: TaskManagerKey) {
         if let SlotOrdering::ByUtilization(index) = &mut self.index {
-            index.utilization_changed(task_managers, task_manager);
+            index.reorder(slots, task_managers, task_manager);
         }
     }
 

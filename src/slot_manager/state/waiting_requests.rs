@@ -193,7 +193,7 @@ impl WaitingRequests {
     }
 
     #[cold]
-    fn remove_from_group(&mut self, records: &mut Requests, request: RequestKey) {
+    fn remove_from_group(&mut self, records: &Requests, request: RequestKey) {
         let record = &records[request];
         let place = (record.sequence, request);
         let Some(group) = Self::group_of(record) else {

@@ -151,29 +151,25 @@ impl UtilizationIndex {
         std::iter::successors(first, |group| self.groups[*group].next)
     }
 
+    #[inline]
     fn group(&self, task_manager: TaskManagerKey, profile: ProfileKey) -> Option<GroupKey> {
         self.groups_of(task_manager)
             .find(|group| self.groups[*group].profile == profile)
     }
 
-    fn rank(&self, group: &Group) -> Rank {
-        self.by_profile[group.profile].groups.get(group.place)
-    }
-
-    fn set_rank(&mut self, group: GroupKey, rank: Rank) {
-        let Group { profile, place, .. } = self.groups[group];
-        self.by_profile[profile].groups.set(place, rank);
-        self.update_best(profile);
-    }
-
     /// Updates the best group of a profile.
+    #[inline]
     fn update_best(&mut self, profile: ProfileKey) {
         let ProfileGroups { groups, position } = &self.by_profile[profile];
-        if let Some(best) = groups.first() {
-            self.active[*position].best = best;
-            return;
+        match groups.first() {
+            Some(best) => self.active[*position].best = best,
+            None => self.deactivate(profile),
         }
-        let position = *position;
+    }
+
+    /// Ends the groups of a profile that has none left.
+    fn deactivate(&mut self, profile: ProfileKey) {
+        let position = self.by_profile[profile].position;
         self.active.swap_remove(position);
         if let Some(moved) = self.active.get(position) {
             self.by_profile[moved.profile].position = position;
@@ -238,15 +234,9 @@ impl UtilizationIndex {
             return;
         };
         let members = &mut self.groups[group].slots;
-        let was_first = members.head() == Some(slot);
         members.remove(slots, slot);
-        match members.head() {
-            Some(head) if was_first => {
-                let ranked = self.rank(&self.groups[group]).ranked();
-                self.set_rank(group, Rank::new(ranked, slots[head].place(), group));
-            }
-            Some(_) => {}
-            None => self.remove_group(task_manager, group),
+        if members.is_empty() {
+            self.remove_group(task_manager, group);
         }
     }
 
@@ -343,15 +333,25 @@ impl UtilizationIndex {
     }
 
     /// Updates the ranks of the groups of a task manager.
-    #[inline]
-    pub(crate) fn utilization_changed(&mut self, task_managers: &TaskManagerRecords, task_manager: TaskManagerKey) {
+    ///
+    /// Cost: O(its groups x log groups).
+    #[inline(never)] // It would make the callers slower that use queues.
+    pub(crate) fn reorder(&mut self, slots: &Slots, task_managers: &TaskManagerRecords, task_manager: TaskManagerKey) {
         let ranked = self.ranked(&task_managers[task_manager]);
         let mut at = self.groups_of(task_manager).next();
         while let Some(group) = at {
             let record = &self.groups[group];
             at = record.next;
-            let first = self.rank(record).first();
-            self.set_rank(group, Rank::new(ranked, first, group));
+            let Some(head) = record.slots.head() else {
+                continue;
+            };
+            let (profile, place) = (record.profile, record.place);
+            let rank = Rank::new(ranked, slots[head].place(), group);
+            let groups = &mut self.by_profile[profile].groups;
+            if groups.get(place) != rank {
+                groups.set(place, rank);
+                self.update_best(profile);
+            }
         }
     }
 
@@ -370,7 +370,10 @@ impl UtilizationIndex {
         let is_ranked = |(ranked, key): &(u64, GroupKey)| {
             let group = &self.groups[*key];
             let first = group.slots.head().map(|head| slots[head].place());
-            first.is_some_and(|first| self.rank(group) == Rank::new(*ranked, first, *key))
+            first.is_some_and(|first| {
+                let rank = self.by_profile[group.profile].groups.get(group.place);
+                rank == Rank::new(*ranked, first, *key)
+            })
         };
         ranked == listed.len()
             && ranked == self.groups.len()
