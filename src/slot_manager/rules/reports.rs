@@ -273,6 +273,11 @@ impl Core {
 
     /// Adds new slots, detached.
     fn insert_slots(&mut self, task_manager: TaskManagerKey, new: &[&SlotStatus]) {
+        // A new slot may get the key of one that the same report has removed.
+        if !self.transaction.free.is_empty() {
+            let slots = &self.slots;
+            self.transaction.free.retain(|slot| slots.get(*slot).is_some());
+        }
         let mut slots = std::mem::take(&mut self.task_managers.records[task_manager].slots).into_vec();
         slots.reserve_exact(new.len());
         let mut counted = None;
