@@ -141,7 +141,7 @@ pub struct SlotManagerConfig {
     ///   backoff one attempt at a time probes the worker, on one slot after the other. An
     ///   acknowledgement ends the backoff of all slots, a failure begins the next one. A refusal may
     ///   be the fault of the job. So before the end, a request of a job that the worker has not
-    ///   refused may probe it.
+    ///   refused may probe it; after refusals of many jobs, once in each first backoff.
     /// - A slot backs off by itself if attempts of different allocations fail on it in a row, while
     ///   its worker acknowledges others. A request of a job that it has not refused may still use
     ///   it.

@@ -30,6 +30,7 @@ enum Conduct {
     Accepts,
     Refuses,
     RefusesJob(u128),
+    RefusesJobsBelow(u128),
     CannotBeReached,
     Hangs,
 }
@@ -51,7 +52,8 @@ impl TaskExecutorGateway for Worker {
             Conduct::Accepts => SlotAnswer::Ready(Ok(Acknowledge::new())),
             Conduct::Refuses => SlotAnswer::Ready(refused),
             Conduct::RefusesJob(id) if request.job_id == job(id) => SlotAnswer::Ready(refused),
-            Conduct::RefusesJob(_) => SlotAnswer::Ready(Ok(Acknowledge::new())),
+            Conduct::RefusesJobsBelow(id) if request.job_id < job(id) => SlotAnswer::Ready(refused),
+            Conduct::RefusesJob(_) | Conduct::RefusesJobsBelow(_) => SlotAnswer::Ready(Ok(Acknowledge::new())),
             Conduct::CannotBeReached => SlotAnswer::Ready(Err(SlotAllocationError::unreachable("no route"))),
             Conduct::Hangs => SlotAnswer::Future(pending()),
         }
@@ -367,7 +369,7 @@ fn refusal_of_one_job_is_no_reason_to_keep_others_from_the_worker() {
 }
 
 #[test]
-fn worker_that_refused_sixteen_jobs_is_tried_by_no_other_before_its_backoff_ends() {
+fn worker_that_refused_many_jobs_is_tried_by_one_other_after_each_first_backoff() {
     // given
     let mut fleet = Fleet::new(patient());
     let worker = fleet.worker("tm", 4, Conduct::Refuses);
@@ -379,6 +381,49 @@ fn worker_that_refused_sixteen_jobs_is_tried_by_no_other_before_its_backoff_ends
 
     // then: the first request had an immediate retry
     assert_eq!(worker.num_attempts(), 17);
+
+    // when, then: a first backoff lasts 50 ms
+    fleet.advance(SECOND);
+    assert_eq!(worker.num_attempts(), 37);
+}
+
+#[test]
+fn request_is_served_at_once_beside_many_jobs_that_always_fail() {
+    // given: the backoff of the worker is long by now
+    let mut fleet = Fleet::new(patient());
+    fleet.worker("tm", 4, Conduct::RefusesJobsBelow(100));
+    for of_job in 1..=50 {
+        fleet.request(of_job, of_job);
+    }
+    fleet.advance(60 * SECOND);
+    assert_eq!(fleet.manager.overview().backing_off_task_managers, 1);
+
+    // when, then
+    assert!(fleet.request(100, 100));
+}
+
+#[test]
+fn worker_that_refused_many_jobs_and_becomes_unreachable_is_tried_by_no_other() {
+    // given: 20 jobs were refused
+    let mut fleet = Fleet::new(patient());
+    let worker = fleet.worker("tm", 4, Conduct::Refuses);
+    for of_job in 1..=20 {
+        fleet.request(of_job, of_job);
+    }
+    fleet.advance(60 * SECOND);
+
+    // when
+    worker.conduct.set(Conduct::CannotBeReached);
+    fleet.advance(20 * SECOND);
+    let attempts = worker.num_attempts();
+
+    // then
+    for of_job in 21..=30 {
+        fleet.request(of_job, of_job);
+    }
+    fleet.advance(SECOND);
+    let probe_after_backoff = 1;
+    assert!(worker.num_attempts() <= attempts + probe_after_backoff);
 }
 
 #[test]

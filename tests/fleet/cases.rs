@@ -149,6 +149,22 @@ fn refusing_worker_that_is_least_utilized_delays_no_request() {
 }
 
 #[test]
+fn many_poisoned_jobs_with_one_request_each_delay_no_good_request() {
+    let mut scenario = Scenario::new(SlotManagerConfig::default(), 290).at(0.0, worker(4, Conduct::Healthy));
+    for number in 2..102 {
+        scenario = scenario.job(&poisoned(number, 1));
+    }
+    let scenario = scenario.job(&JobSpec {
+        first: SECOND * 60,
+        every: SECOND * 20,
+        bursts: 10,
+        hold: SECOND,
+        ..job(1, 1)
+    });
+    all_granted(&run(&scenario), 1, 10, SECOND);
+}
+
+#[test]
 fn huge_poisoned_job_delays_no_good_request() {
     let scenario = Scenario::new(SlotManagerConfig::default(), 60)
         .at(0.0, worker(10, Conduct::Healthy))

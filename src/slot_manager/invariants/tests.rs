@@ -316,7 +316,7 @@ fn workers_that_back_off_and_disagree_with_their_slots_or_requests() {
         let (worker, request) = (world.failing_worker, allocation(1));
         let mut others = FailingWorkers::default();
         others.note_failure(worker, 0, request).note_unreachable();
-        others.begin_backoff(worker, Timestamp::MAX, 0);
+        others.begin_backoff(worker, Timestamp::MAX, Timestamp::MAX, 0);
         std::mem::swap(
             core.failing_workers.note_failure(worker, 0, request),
             others.note_failure(worker, 0, request),

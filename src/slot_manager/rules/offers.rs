@@ -56,7 +56,7 @@ impl Core {
         let offerer = Offerer {
             worker: self.task_managers.records[task_manager].instance_id,
             may_serve: &|job| {
-                failures.is_none_or(|failures| failures.refused_jobs.admit(job))
+                failures.is_none_or(|failures| failures.admits(job))
                     && !(excludes_suspects && failing_jobs.is_suspect(job))
             },
             tried: match is_backing_off {
@@ -136,7 +136,7 @@ impl Core {
         let admits = |slot: SlotKey| {
             let task_manager = self.slots[slot].task_manager;
             let failures = self.slot_failures.get(&slot);
-            failures.is_some_and(|failures| failures.refused_jobs.admit(record.job_id))
+            failures.is_some_and(|failures| failures.admits(record.job_id))
                 && self.profiles[self.slots[slot].profile].is_matching(required)
                 && !record.was_tried_on(self.task_managers.records[task_manager].instance_id)
                 && !(is_limited && self.has_suspect_attempt(task_manager))

@@ -4,7 +4,8 @@
 //! different requests fail on it in a row. From then on none of its free slots is offered until it
 //! acknowledges an attempt. One attempt at a time probes it. After the backoff that is an attempt
 //! of any request. Before its end it is one of a job that the worker has not refused, because a
-//! refusal may be the fault of the job.
+//! refusal may be the fault of the job. A worker that has refused many jobs is likely to refuse the
+//! next one: then such a probe waits for the length of the first backoff.
 
 use crate::{AllocationId, JobId};
 
@@ -62,7 +63,9 @@ impl Core {
     fn begin_worker_backoff(&mut self, task_manager: TaskManagerKey, num_backoffs: u32) {
         let step = self.slot_backoffs.step(num_backoffs);
         let until = self.deadline_in(self.slot_backoffs.length(step));
-        self.failing_workers.begin_backoff(task_manager, until, self.attempts);
+        let early = self.deadline_in(self.slot_backoffs.length(0));
+        self.failing_workers
+            .begin_backoff(task_manager, early, until, self.attempts);
         self.counters.worker_backoffs += 1;
         tracing::warn!(
             resource_id = %self.task_managers.records[task_manager].resource_id, %until, "worker backs off"
@@ -183,9 +186,10 @@ impl Core {
         })
     }
 
-    /// Returns `true` if a worker that backs off is neither blocked nor probed now.
+    /// Returns `true` if a worker that backs off may be probed, and is neither blocked nor probed now.
     fn admits_probes(&self, task_manager: TaskManagerKey) -> bool {
-        self.failing_workers.backoff(task_manager).is_some()
+        let failing = self.failing_workers.get(task_manager);
+        failing.is_some_and(|failing| failing.backoff().is_some() && failing.admits_probes())
             && self.task_managers.records[task_manager].in_flight == 0
             && !self.is_blocked(task_manager)
     }

@@ -13,7 +13,7 @@ pub(crate) struct FailingWorkers {
     workers: BTreeMap<TaskManagerKey, FailingWorker>,
     /// The workers that back off or wait for a probe, in the order in which their backoffs began.
     backing_off: BTreeMap<u64, TaskManagerKey>,
-    /// The ends of all backoffs that are not over.
+    /// The ends of all backoffs that are not over, also the early ones.
     ends: BTreeSet<(Timestamp, u64, TaskManagerKey)>,
     /// The earliest end; `MAX` if no worker backs off.
     earliest: Timestamp,
@@ -45,6 +45,10 @@ pub(crate) struct RunningBackoff {
     pub(crate) until: Timestamp,
     /// The time is over: any request may probe the worker.
     pub(crate) is_over: bool,
+    /// The time from which jobs that were not refused may probe a worker that refused many jobs.
+    early: Timestamp,
+    /// Jobs that were not refused may probe the worker, though it may have refused many jobs.
+    is_early_over: bool,
     /// The last attempt before the backoff began.
     last_attempt: u64,
 }
@@ -124,10 +128,20 @@ impl FailingWorker {
     /// Returns `true` if a request of a job may probe the worker: at any time after the backoff.
     ///
     /// Before its end, the backoff holds only for jobs that the worker refused, unless the worker
-    /// was unreachable or refused many jobs.
+    /// was unreachable.
     pub(crate) fn admits_probe_of(&self, job: JobId) -> bool {
-        let is_over = self.backoff.is_some_and(|backoff| backoff.is_over);
-        is_over || (!self.is_unreachable && self.refused_jobs.admit(job))
+        self.backoff.is_some_and(|backoff| backoff.is_over) || (self.admits_others() && self.refused_jobs.admit(job))
+    }
+
+    /// Returns `true` if a request may probe the worker.
+    pub(crate) fn admits_probes(&self) -> bool {
+        self.backoff.is_some_and(|backoff| backoff.is_over) || self.admits_others()
+    }
+
+    /// Returns `true` if jobs that the worker has not refused may probe it during its backoff.
+    fn admits_others(&self) -> bool {
+        let is_early_over = self.backoff.is_some_and(|backoff| backoff.is_early_over);
+        !self.is_unreachable && (is_early_over || !self.refused_jobs.are_many())
     }
 }
 
@@ -181,8 +195,14 @@ impl FailingWorkers {
         worker
     }
 
-    /// Begins the next backoff of a failing worker.
-    pub(crate) fn begin_backoff(&mut self, task_manager: TaskManagerKey, until: Timestamp, last_attempt: u64) {
+    /// Begins the next backoff of a failing worker. `early` is the end of a first backoff.
+    pub(crate) fn begin_backoff(
+        &mut self,
+        task_manager: TaskManagerKey,
+        early: Timestamp,
+        until: Timestamp,
+        last_attempt: u64,
+    ) {
         self.end_backoff(task_manager);
         let Some(worker) = self.workers.get_mut(&task_manager) else {
             return;
@@ -190,13 +210,19 @@ impl FailingWorkers {
         self.last_backoff += 1;
         let number = self.last_backoff;
         worker.num_backoffs = worker.num_backoffs.saturating_add(1);
+        let has_early_end = !worker.is_unreachable && worker.refused_jobs.are_many();
         worker.backoff = Some(RunningBackoff {
             number,
             until,
             is_over: false,
+            early,
+            is_early_over: !has_early_end,
             last_attempt,
         });
         self.backing_off.insert(number, task_manager);
+        if has_early_end {
+            self.ends.insert((early, number, task_manager));
+        }
         self.ends.insert((until, number, task_manager));
         self.update_earliest();
     }
@@ -206,21 +232,24 @@ impl FailingWorkers {
         let worker = self.workers.get_mut(&task_manager);
         if let Some(backoff) = worker.and_then(|worker| worker.backoff.take()) {
             self.backing_off.remove(&backoff.number);
+            self.ends.remove(&(backoff.early, backoff.number, task_manager));
             self.ends.remove(&(backoff.until, backoff.number, task_manager));
             self.update_earliest();
         }
     }
 
-    /// Marks the backoff that ends first as over. Returns its worker.
+    /// Marks the backoff that ends first as over, also if only its early end is reached. Returns its
+    /// worker.
     pub(crate) fn take_first_end(&mut self) -> Option<TaskManagerKey> {
-        let (_, _, task_manager) = self.ends.pop_first()?;
+        let (end, _, task_manager) = self.ends.pop_first()?;
         self.update_earliest();
         if let Some(backoff) = self
             .workers
             .get_mut(&task_manager)
             .and_then(|worker| worker.backoff.as_mut())
         {
-            backoff.is_over = true;
+            backoff.is_early_over = true;
+            backoff.is_over = end == backoff.until;
         }
         Some(task_manager)
     }
@@ -265,9 +294,12 @@ impl FailingWorkers {
             workers.filter_map(|(key, worker)| Some((*key, worker.backoff?)))
         };
         let listed = backoffs().map(|(key, backoff)| (backoff.number, key));
+        let early = backoffs().filter(|(_, backoff)| !backoff.is_early_over);
+        let early = early.map(|(key, backoff)| (backoff.early, backoff.number, key));
         let running = backoffs().filter(|(_, backoff)| !backoff.is_over);
+        let running = running.map(|(key, backoff)| (backoff.until, backoff.number, key));
         self.backing_off == listed.collect()
-            && self.ends == running.map(|(key, it)| (it.until, it.number, key)).collect()
+            && self.ends == early.chain(running).collect()
             && self.earliest == self.ends.first().map_or(Timestamp::MAX, |(until, _, _)| *until)
     }
 

@@ -1,7 +1,7 @@
 //! The record of a slot and its phase.
 
 use crate::message::Allocation;
-use crate::{AllocationId, Timestamp};
+use crate::{AllocationId, JobId, Timestamp};
 
 use crate::slot_manager::collections::arena::{Arena, key};
 use crate::slot_manager::collections::deadline_list::Timed;
@@ -94,6 +94,13 @@ pub(crate) struct SlotFailures {
     pub(crate) last: AllocationId,
     pub(crate) backoffs: u32,
     pub(crate) refused_jobs: RefusedJobs,
+}
+
+impl SlotFailures {
+    /// Returns `true` if the failures are no reason to keep a job from the slot.
+    pub(crate) fn admits(&self, job: JobId) -> bool {
+        !self.refused_jobs.are_many() && self.refused_jobs.admit(job)
+    }
 }
 
 /// The slots of all registered task managers.

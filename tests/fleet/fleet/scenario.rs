@@ -16,6 +16,9 @@ use super::workers::{Answers, Conduct, Naming, WorkerSpec};
 /// most of the time.
 const MOST_STEPS: u64 = 4_000;
 
+/// The number of the first of many small jobs.
+const FIRST_SMALL_JOB: u64 = 1_000;
+
 /// An event that a scenario plans. A position means a registered worker, counted over all.
 #[derive(Debug, Clone)]
 pub(crate) enum Order {
@@ -140,6 +143,9 @@ impl Draw {
         let policy = description.map(|description| self.policy(description, slots));
         let config = self.config().with_workers(policy.clone());
         let starts = self.starts();
+        if self.chance(0.1) {
+            self.small_poisoned_jobs();
+        }
         self.orders.sort_by_key(|(at, _)| *at);
         Scenario {
             config,
@@ -320,6 +326,20 @@ impl Draw {
                 ..self.job(largest)
             };
             add(self, spec);
+        }
+    }
+
+    /// Adds many jobs that make one request, which every worker refuses.
+    fn small_poisoned_jobs(&mut self) {
+        let jobs = self.rng.random_range(10..60);
+        let within = self.rng.random_range(1..60_000);
+        for number in 0..jobs {
+            let spec = JobSpec {
+                is_poisoned: true,
+                first: self.millis(0..within),
+                ..JobSpec::once(FIRST_SMALL_JOB + number, 1, &cores(1))
+            };
+            self.orders.extend(spec.orders());
         }
     }
 

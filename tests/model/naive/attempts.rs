@@ -7,6 +7,7 @@ use slot_manager::message::{Allocation, AttemptId, FreeSlot, GrantLoss};
 use slot_manager::outcome::SlotAnswerOutcome;
 use slot_manager::{AllocationId, SlotId};
 
+use super::failing_workers::note_refused;
 use super::{Expected, NaiveSlotManager, Stage, State};
 use crate::command::Answer;
 
@@ -111,8 +112,8 @@ impl NaiveSlotManager {
         self.worker_failed_attempt(slot, (id, job), is_refusal, attempt);
         self.set_state(slot, State::Detached);
         let worker_backs_off = self.is_failing(instance_id);
-        if !worker_backs_off && !self.slot_mut(slot).refused.contains(&job) {
-            self.slot_mut(slot).refused.push(job);
+        if !worker_backs_off {
+            note_refused(&mut self.slot_mut(slot).refused, job);
         }
         match self.slot_mut(slot).failed {
             _ if worker_backs_off => self.offer(slot),

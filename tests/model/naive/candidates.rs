@@ -2,7 +2,7 @@
 
 use slot_manager::{AllocationId, SlotId};
 
-use super::failing_workers::MOST_REFUSED_JOBS;
+use super::failing_workers::MANY_REFUSED_JOBS;
 use super::{NaiveSlotManager, Request, Slot, Stage, State, TaskManager};
 
 impl NaiveSlotManager {
@@ -40,7 +40,7 @@ impl NaiveSlotManager {
 
     /// Returns `true` if a slot has not refused the job, and few others.
     fn admits_despite_refusals(slot: &Slot, request: &Request) -> bool {
-        slot.refused.len() < MOST_REFUSED_JOBS
+        slot.refused.len() < MANY_REFUSED_JOBS
             && !slot.refused.contains(&request.job_id)
             && slot.profile.is_matching(&request.profile)
     }

@@ -5,8 +5,11 @@ use slot_manager::{AllocationId, InstanceId, JobId, SlotId, Timestamp};
 
 use super::{NaiveSlotManager, Request, State, TaskManager, Timer};
 
-/// A worker with more refused jobs is not probed before the end of its backoff.
-pub(super) const MOST_REFUSED_JOBS: usize = 16;
+/// A worker that refused as many jobs is not probed again at once.
+pub(super) const MANY_REFUSED_JOBS: usize = 16;
+
+/// The number of refused jobs that a worker or a slot remembers.
+pub(super) const MOST_REFUSED_JOBS: usize = 1024;
 
 /// The failed attempts of a worker since its last acknowledgement.
 #[derive(Debug, Clone, Default)]
@@ -33,10 +36,21 @@ pub(super) struct WorkerBackoff {
     pub(super) until: Timestamp,
     /// Armed until the backoff is over.
     pub(super) timer: Option<Timer>,
+    /// Armed until jobs that were not refused may probe a worker that refused many.
+    pub(super) early_timer: Option<Timer>,
+    /// Jobs that were not refused may not probe a worker that refused many.
+    pub(super) is_early: bool,
     /// Orders the workers.
     began: u64,
     /// The number of the last attempt before it.
     last_attempt: u64,
+}
+
+/// Notes that a worker or a slot refused a job.
+pub(super) fn note_refused(refused: &mut Vec<JobId>, job: JobId) {
+    if !refused.contains(&job) && refused.len() < MOST_REFUSED_JOBS {
+        refused.push(job);
+    }
 }
 
 impl NaiveSlotManager {
@@ -58,9 +72,7 @@ impl NaiveSlotManager {
         failures.last = Some(request);
         failures.last_slot = Some(slot.clone());
         failures.is_unreachable |= !is_refusal;
-        if !failures.refused.contains(&job) {
-            failures.refused.push(job);
-        }
+        note_refused(&mut failures.refused, job);
         let is_of_worker = failures.is_unreachable || failures.has_failed_several;
         let last = failures.backoff.as_ref();
         if last.map_or(is_of_worker, |last| last.timer.is_none() || attempt > last.last_attempt) {
@@ -82,11 +94,16 @@ impl NaiveSlotManager {
     }
 
     fn begin_worker_backoff(&mut self, id: InstanceId, number: u32) {
+        let early = self.timer(self.backoff(0));
         let timer = self.timer(self.backoff(number));
+        let failures = &self.task_manager_mut(id).failures;
+        let waits_early = !failures.is_unreachable && failures.refused.len() >= MANY_REFUSED_JOBS;
         let backoff = WorkerBackoff {
             number,
             until: timer.0,
             timer: Some(timer),
+            early_timer: Some(early).filter(|early| waits_early && early.0 < timer.0),
+            is_early: waits_early,
             began: self.next(),
             last_attempt: self.attempts,
         };
@@ -130,11 +147,14 @@ impl NaiveSlotManager {
     /// Returns `true` if a failing worker may get an attempt for a request.
     ///
     /// During its backoff a worker that has only refused gets attempts of other jobs: the refusals
-    /// may be the fault of the refused ones.
+    /// may be the fault of the refused ones. If they are many, the length of a first backoff passes
+    /// before.
     fn admits_probe(&self, task_manager: &TaskManager, request: &Request) -> bool {
         let failures = &task_manager.failures;
         let is_over = failures.backoff.as_ref().is_some_and(|it| it.timer.is_none());
+        let is_early_over = failures.backoff.as_ref().is_some_and(|it| !it.is_early);
         let is_other_job = !failures.is_unreachable
+            && (failures.refused.len() < MANY_REFUSED_JOBS || is_early_over)
             && failures.refused.len() < MOST_REFUSED_JOBS
             && !failures.refused.contains(&request.job_id);
         let is_in_flight = |state: &State| matches!(state, State::InFlight(_));

@@ -35,9 +35,11 @@ impl NaiveSlotManager {
             State::BackingOff((at, order)) => Some((at, Due::SlotBackoff(slot.id.clone()), order)),
             _ => None,
         });
-        let workers = self.task_managers.iter().filter_map(|it| {
-            let (at, order) = it.failures.backoff.as_ref()?.timer?;
-            Some((at, Due::WorkerBackoff(it.instance_id), order))
+        let workers = self.task_managers.iter().flat_map(|it| {
+            let backoff = it.failures.backoff.as_ref();
+            let timers = backoff.map_or([None, None], |backoff| [backoff.early_timer, backoff.timer]);
+            let due = |(at, order)| (at, Due::WorkerBackoff(it.instance_id), order);
+            timers.into_iter().flatten().map(due)
         });
         let promises = self.promises.iter().map(|promise| {
             let (at, order) = promise.expires;
@@ -103,7 +105,9 @@ impl NaiveSlotManager {
             Due::WorkerBackoff(id) => {
                 self.transaction.probes.push(id);
                 if let Some(backoff) = &mut self.task_manager_mut(id).failures.backoff {
-                    backoff.timer = None;
+                    backoff.is_early = false;
+                    // The early end comes first.
+                    let _ = backoff.early_timer.take().or_else(|| backoff.timer.take());
                 }
             }
             Due::WorkerRegistration(id) => self.expire(id),
