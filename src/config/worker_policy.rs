@@ -57,9 +57,10 @@ pub struct WorkerPolicy {
     ///
     /// Workers are requested until the minimum is reached, and idle task managers that it needs are
     /// kept. While a limit defers a worker request, a task manager that fits no waiting request is
-    /// not kept: a worker of another shape takes its room. Slots of blocked task managers do not count. Whole workers are requested, so a few
-    /// slots more can result. The minimum must fit within the limits. Choose it so that the first
-    /// job does not have to wait for the start of workers.
+    /// not kept: a worker of another shape takes its room. Slots of blocked task managers do not
+    /// count. Whole workers are requested, so a few slots more can result. The minimum must fit
+    /// within the limits. Choose it so that the first job does not have to wait for the start of
+    /// workers.
     ///
     /// - Default: 0.
     /// - Key: `slotmanager.number-of-slots.min`.
@@ -137,8 +138,8 @@ pub struct WorkerPolicy {
     ///
     /// If a task manager fails, its jobs can go on at once in these slots. While no slot is used,
     /// there is no redundancy (FLINK-18625). As with the [minimum](Self::min_slots), it keeps no
-    /// task manager whose room a worker of another shape needs. The redundancy must fit within the limits. Choose it
-    /// for the number of task managers that may fail at one time.
+    /// task manager whose room a worker of another shape needs. The redundancy must fit within the
+    /// limits. Choose it for the number of task managers that may fail at one time.
     ///
     /// - Default: 0.
     /// - Key: `slotmanager.redundant-taskmanager-num`.

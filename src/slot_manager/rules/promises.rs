@@ -203,7 +203,8 @@ impl Core {
 
 /// Ends of promises.
 impl Core {
-    /// Ends the promises that the new slots of a task manager fulfil. `new_free` are its new free slots.
+    /// Ends the promises that the new slots of a task manager fulfil. `new_free` are its new free
+    /// slots.
     ///
     /// - The first slots of a worker that names an open worker request end its whole promise, also
     ///   the slots that it did not bring. Its slots fulfil no other promise.
