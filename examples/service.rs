@@ -158,7 +158,8 @@ fn unregister_silent(manager: &mut Manager, heartbeats: &mut Heartbeats) {
     });
 }
 
-// 3. The actions. Through them the manager starts and stops workers, and notifies jobs. Their sender
+// 3. The actions. Through them the manager starts and stops workers, and notifies jobs. Their
+//    sender
 // is weak: the manager must not keep its own mailbox open.
 
 struct Actions {

@@ -115,8 +115,8 @@ pub trait ResourceManagerActions {
     /// The request that needs the slot fails. Its failure is the error of
     /// [`register_slot_request`](crate::SlotManager::register_slot_request) within that call, later
     /// a [`notify_allocation_failure`](Self::notify_allocation_failure). If no request needs the
-    /// slot, the error counts as [`Declined`](WorkerPromise::Declined). Each error is a failed start,
-    /// see [`max_start_failure_rate`](crate::SlotManagerConfig::max_start_failure_rate).
+    /// slot, the error counts as [`Declined`](WorkerPromise::Declined). Each error is a failed
+    /// start, see [`max_start_failure_rate`](crate::SlotManagerConfig::max_start_failure_rate).
     fn allocate_resource(
         &mut self,
         worker_request: WorkerRequestId,

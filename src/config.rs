@@ -90,13 +90,13 @@ pub struct SlotManagerConfig {
     pub task_manager_timeout: Duration,
     /// The time that a promised worker has to register.
     ///
-    /// After this time its promised slots end, the resource manager is asked to withdraw the worker,
-    /// and the requests bound to the slots request another worker. A declined worker request is made
-    /// again after the same time.
+    /// After this time its promised slots end, the resource manager is asked to withdraw the
+    /// worker, and the requests bound to the slots request another worker. A declined worker
+    /// request is made again after the same time.
     ///
-    /// Choose it above the slowest start of a worker that you accept. Values that are too short start
-    /// workers twice. Choose it below the request timeout, or requests fail before a worker is
-    /// requested again. [`start`](crate::SlotManager::start) logs a warning otherwise.
+    /// Choose it above the slowest start of a worker that you accept. Values that are too short
+    /// start workers twice. Choose it below the request timeout, or requests fail before a worker
+    /// is requested again. [`start`](crate::SlotManager::start) logs a warning otherwise.
     ///
     /// - Default: 2 min.
     /// - Key: `resourcemanager.taskmanager-registration.timeout`.
@@ -106,9 +106,9 @@ pub struct SlotManagerConfig {
     pub worker_registration_timeout: Duration,
     /// The number of failed starts of workers within a minute that begins a start backoff.
     ///
-    /// A start has failed if [`worker_failed`](crate::SlotManager::worker_failed) ended its promise,
-    /// if the worker did not register in time, or if the resource manager answered with an error.
-    /// The end of a promise that the manager asked to withdraw is no failure.
+    /// A start has failed if [`worker_failed`](crate::SlotManager::worker_failed) ended its
+    /// promise, if the worker did not register in time, or if the resource manager answered with an
+    /// error. The end of a promise that the manager asked to withdraw is no failure.
     ///
     /// During the backoff no worker is requested, and requests wait. From its end until a worker
     /// registers, at most this number of worker requests are open at a time.
@@ -137,10 +137,10 @@ pub struct SlotManagerConfig {
     ///   backs off before another attempt on a worker that it was tried on. Meanwhile it takes a
     ///   free slot of any other worker.
     /// - A worker backs off with all its free slots if it is unreachable or does not answer, or if
-    ///   attempts of two different requests fail on it without an acknowledgement between. After the
-    ///   backoff one attempt at a time probes the worker, on one slot after the other. An
-    ///   acknowledgement ends the backoff of all slots, a failure begins the next one. A refusal may
-    ///   be the fault of the job. So before the end, a request of a job that the worker has not
+    ///   attempts of two different requests fail on it without an acknowledgement between. After
+    ///   the backoff one attempt at a time probes the worker, on one slot after the other. An
+    ///   acknowledgement ends the backoff of all slots, a failure begins the next one. A refusal
+    ///   may be the fault of the job. So before the end, a request of a job that the worker has not
     ///   refused may probe it; after refusals of many jobs, once in each first backoff.
     /// - A slot backs off by itself if attempts of different allocations fail on it in a row, while
     ///   its worker acknowledges others. A request of a job that it has not refused may still use
@@ -325,12 +325,12 @@ impl SlotManagerConfig {
     ///   shorter than the first.
     /// - [`NoPendingRequests`](ConfigError::NoPendingRequests): the limit of ungranted requests is
     ///   zero.
-    /// - [`CapacityTooLarge`](ConfigError::CapacityTooLarge): a capacity, or the slots for a minimum
-    ///   or the redundancy, are more than [`Capacity::MAX`].
-    /// - [`InvalidValue`](ConfigError::InvalidValue): the limit or the minimum of cores is negative,
-    ///   not a number or too large.
-    /// - [`UnreachableMinimum`](ConfigError::UnreachableMinimum): a minimum asks for a resource that
-    ///   the described workers do not have.
+    /// - [`CapacityTooLarge`](ConfigError::CapacityTooLarge): a capacity, or the slots for a
+    ///   minimum or the redundancy, are more than [`Capacity::MAX`].
+    /// - [`InvalidValue`](ConfigError::InvalidValue): the limit or the minimum of cores is
+    ///   negative, not a number or too large.
+    /// - [`UnreachableMinimum`](ConfigError::UnreachableMinimum): a minimum asks for a resource
+    ///   that the described workers do not have.
     /// - [`ContradictoryLimits`](ConfigError::ContradictoryLimits): a minimum or the redundancy
     ///   needs more than a limit allows.
     ///

@@ -145,8 +145,8 @@ pub enum RegistrationError {
     /// See [`NotStarted`]. Let the worker register with the leader.
     #[error(transparent)]
     NotStarted(#[from] NotStarted),
-    /// The task executor registers with [another leader](crate::TaskExecutorConnection::with_leader).
-    /// Let it register with the present one.
+    /// The task executor registers with [another
+    /// leader](crate::TaskExecutorConnection::with_leader). Let it register with the present one.
     #[error("the registration is for leader {named}, {present} is the leader")]
     OtherLeader {
         /// The leader that the registration names.

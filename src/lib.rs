@@ -11,9 +11,9 @@
 //!
 //! # The loop
 //!
-//! The example uses the features `tokio` and `test-util`. One task owns the manager. It selects between the manager's progress and **one mailbox**, in
-//! which each task executor's messages keep their order. Progress goes first, or a busy mailbox
-//! starves time.
+//! The example uses the features `tokio` and `test-util`. One task owns the manager. It selects
+//! between the manager's progress and **one mailbox**, in which each task executor's messages keep
+//! their order. Progress goes first, or a busy mailbox starves time.
 //!
 //! ```
 //! use slot_manager::error::SlotManagerError;
@@ -151,9 +151,9 @@
 //! # The life of a grant, as the job sees it
 //!
 //! 1. The job requests a slot under an allocation id of its own.
-//! 2. [`notify_slot_allocated`](ResourceManagerActions::notify_slot_allocated) tells the grant, once
-//!    for each granted request. That is so if it is granted within the call that registers it, and
-//!    if a report shows that a task executor holds a slot for it.
+//! 2. [`notify_slot_allocated`](ResourceManagerActions::notify_slot_allocated) tells the grant,
+//!    once for each granted request. That is so if it is granted within the call that registers it,
+//!    and if a report shows that a task executor holds a slot for it.
 //! 3. The job uses the slot: it sends its work to the task executor. The task executor
 //!    [activates](task_executor::TaskSlotTable::activate) the slot, or refuses the work because the
 //!    allocation holds no slot any more.
@@ -171,7 +171,8 @@
 //!
 //! # A change of leadership
 //!
-//! 1. The old leader calls [`suspend`](SlotManager::suspend). Grants stay with their task executors.
+//! 1. The old leader calls [`suspend`](SlotManager::suspend). Grants stay with their task
+//!    executors.
 //! 2. While no leader is there, inputs do nothing: each answers `NotStarted` or `Unknown`. The
 //!    senders repeat them to the new leader.
 //! 3. The new leader calls [`start`](SlotManager::start) with a new leader id, and
@@ -179,9 +180,9 @@
 //!    It [blocks](SlotManager::block) workers again that were blocked.
 //! 4. Each worker ends its old connection, connects its slot table to the new leader, and registers
 //!    with a new instance id and a new report. The report brings its grants along.
-//! 5. Jobs repeat their open requests, with the same allocation ids. When the recovery is over, they
-//!    check their grants with [`allocation_status`](SlotManager::allocation_status). A grant that is
-//!    not known is lost with its worker.
+//! 5. Jobs repeat their open requests, with the same allocation ids. When the recovery is over,
+//!    they check their grants with [`allocation_status`](SlotManager::allocation_status). A grant
+//!    that is not known is lost with its worker.
 //!
 //! Let every message name the leadership that it is meant for, and drop those of another before
 //! they reach the manager. The manager itself checks attempts, worker requests, and registrations

@@ -3,8 +3,8 @@
 //! # JSON
 //!
 //! With the feature `serde` a message has its fields under their names. Ids are their texts, as in
-//! logs. Times are nanoseconds since the origin of the manager's clock, and `null` is never. An enum
-//! is the name of its variant, or an object with that name as its only key.
+//! logs. Times are nanoseconds since the origin of the manager's clock, and `null` is never. An
+//! enum is the name of its variant, or an object with that name as its only key.
 //!
 //! ```
 //! use slot_manager::error::SlotAllocationError;

@@ -124,8 +124,8 @@ impl SlotManagerConfig {
     /// - [`InvalidValue`](ConfigError::InvalidValue) or [`UnknownKey`](ConfigError::UnknownKey) for
     ///   the first option, in the given order, that cannot be read.
     /// - [`MissingAmount`](ConfigError::MissingAmount) or
-    ///   [`UnlistedResource`](ConfigError::UnlistedResource) if the list and the amounts of extended
-    ///   resources do not agree.
+    ///   [`UnlistedResource`](ConfigError::UnlistedResource) if the list and the amounts of
+    ///   extended resources do not agree.
     /// - [`WorkerDescription`](ConfigError::WorkerDescription) if the options of the worker do not
     ///   describe a possible worker.
     /// - [`NoWorkerDescription`](ConfigError::NoWorkerDescription) if a limit, the minimum or the

@@ -26,8 +26,8 @@ impl SlotManagerConfig {
     /// - The errors of [`validate`](Self::validate).
     /// - [`Inexpressible`](ConfigError::Inexpressible) for a value without a written form:
     ///   - a [custom](SlotMatchingStrategy::Custom) matching strategy
-    ///   - a name of an extended resource that is empty or `none`, contains `;` or `,`, or begins or
-    ///     ends with white space
+    ///   - a name of an extended resource that is empty or `none`, contains `;` or `,`, or begins
+    ///     or ends with white space
     ///   - cores or units of an extended resource, above 20 million for the worker, that no `f64`
     ///     equals to the last digit
     ///

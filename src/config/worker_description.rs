@@ -100,8 +100,8 @@ impl WorkerDescription {
 
     /// Describes a worker by its total, which is divided evenly among its slots.
     ///
-    /// A slot exactly fits a request for `total / slots`, for every number of slots: cores and units
-    /// of extended resources are divided as `f64` and rounded half up to 10⁻⁸, as a
+    /// A slot exactly fits a request for `total / slots`, for every number of slots: cores and
+    /// units of extended resources are divided as `f64` and rounded half up to 10⁻⁸, as a
     /// [builder](ResourceProfile::builder) rounds them. Memory is rounded down to bytes. Limits and
     /// minima count the total of the worker, not the sum of its rounded slots.
     ///

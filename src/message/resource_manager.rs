@@ -32,8 +32,8 @@ use crate::{AllocationId, InstanceId, JobId, ResourceId, ResourceProfile, SlotId
 #[non_exhaustive]
 pub enum WorkerPromise {
     /// A worker with slots of these profiles will come. As many waiting requests as fit are bound
-    /// to them. If it names its worker request and brings fewer slots, the others are not awaited any
-    /// more.
+    /// to them. If it names its worker request and brings fewer slots, the others are not awaited
+    /// any more.
     ///
     /// If no slot fits the request that needs the worker, that request counts as declined. If the
     /// slots exceed a limit, the whole promise counts as declined and the manager asks to withdraw

@@ -35,10 +35,10 @@ impl<A, G: TaskExecutorGateway, E: ScheduledExecutor> SlotManager<A, G, E> {
     ///
     /// 1. A slot is in one state, and in the free index iff it is offered. No offered slot fits a
     ///    waiting request that may take it, and none fits a request that backs off and was not
-    ///    tried on the worker. The same holds for the slot of an admitted probe, and for a slot that
-    ///    backs off by itself and admits the request. No slot of a worker that backs off is offered.
-    ///    Failing workers are registered, and the numbers of suspect jobs and of their requests
-    ///    equal a recount.
+    ///    tried on the worker. The same holds for the slot of an admitted probe, and for a slot
+    ///    that backs off by itself and admits the request. No slot of a worker that backs off is
+    ///    offered. Failing workers are registered, and the numbers of suspect jobs and of their
+    ///    requests equal a recount.
     /// 2. An allocation id is at most one of waiting, in flight and granted. A request in flight
     ///    and its slot refer to each other. A granted slot is held by its allocation.
     /// 3. Every slot belongs to one live registration, which lists it. There is one registration

@@ -318,8 +318,8 @@ fn slot_backs_off_after_failures_of_two_allocations_in_a_row() {
     fixture.acknowledge_on_other_slot(&gateway);
     fixture.log.take();
 
-    // when, then: after the backoff a request that the worker has not refused gets it; when it fails
-    // again, the next backoff is longer
+    // when, then: after the backoff a request that the worker has not refused gets it; when it
+    // fails again, the next backoff is longer
     fixture.falls_due_after(100 * MILLISECOND, &["request tm_0 for 3 #5"]);
     fixture.answer(&gateway, 5, rejected());
     assert_eq!(slot_backs_off_until(&fixture), Some(Timestamp::from_millis(300)));

@@ -188,7 +188,8 @@ fn slot_of_an_attempt_that_times_out_becomes_blocked() {
     assert_eq!(fixture.status(1), Some(AllocationStatus::Waiting));
 }
 
-/// A slot on which attempts of two allocations failed in a row, and its worker as well if `of_worker`.
+/// A slot on which attempts of two allocations failed in a row, and its worker as well if
+/// `of_worker`.
 fn failing_slot(blocked_before_the_second: bool, of_worker: bool) -> Fixture {
     let mut fixture = Fixture::with(patient().with_retry_backoff(100 * SECOND, 100 * SECOND));
     let gateway = fixture.register_pair(1);

@@ -142,8 +142,8 @@ impl Fleet {
         self.check();
     }
 
-    /// Lets time pass, deadline by deadline, until a request is granted or the time is over. Returns
-    /// the time from the registration to the grant.
+    /// Lets time pass, deadline by deadline, until a request is granted or the time is over.
+    /// Returns the time from the registration to the grant.
     fn wait_for(&mut self, id: u128, at_most: Duration) -> Option<Duration> {
         let end = self.clock.now() + at_most;
         loop {
@@ -1148,8 +1148,8 @@ fn slot_that_backs_off_serves_another_job_beside_an_attempt_of_a_suspect_job() {
 
 #[test]
 fn request_that_was_held_back_from_a_slot_that_backs_off_is_released() {
-    // given: `tm_0` backs off after refusals of job 1, and an attempt of the suspect job 2 is in flight
-    // to `tm_1`
+    // given: `tm_0` backs off after refusals of job 1, and an attempt of the suspect job 2 is in
+    // flight to `tm_1`
     let (mut fixture, gateway) = refused_on_one_slot();
     fixture.answer(&gateway, 2, rejected());
     let bad = fixture.register_by_hand("bad", 2, &free_report("bad", &[cores(8), cores(8)]));

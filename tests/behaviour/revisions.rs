@@ -420,8 +420,8 @@ fn report_of_another_allocation_on_a_freed_slot_takes_nothing_back() {
     assert_eq!(fixture.manager.counters().frees_taken_back, 0);
 }
 
-/// The manager gives a slow attempt up and requests the same slot again. The task executor frees the
-/// slot for the first attempt and says so, while the second is in flight.
+/// The manager gives a slow attempt up and requests the same slot again. The task executor frees
+/// the slot for the first attempt and says so, while the second is in flight.
 #[test]
 fn slot_freed_for_an_earlier_attempt_does_not_end_the_attempt_in_flight() {
     // given

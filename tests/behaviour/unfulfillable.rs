@@ -754,7 +754,8 @@ fn unfulfillable_requests_fail_before_surplus_workers_are_withdrawn() {
 
 #[test]
 fn request_whose_attempt_failed_fails_with_the_last_slot_that_it_fits() {
-    // given: 1 failed on the wide slot, which 2 holds; 3 of the same job waits for a slot that is used
+    // given: 1 failed on the wide slot, which 2 holds; 3 of the same job waits for a slot that is
+    // used
     let mut fixture = knowing();
     let gateway = fixture.register_by_hand("tm", 1, &free_report("tm", &[wide()]));
     let memory = profile(0.5, 1000);

@@ -1,10 +1,10 @@
-//! A fleet in which workers and jobs go wrong, for many seeds. The oracle checks the promises about good
-//! requests, good workers and bounded waits after every event.
+//! A fleet in which workers and jobs go wrong, for many seeds. The oracle checks the promises about
+//! good requests, good workers and bounded waits after every event.
 //!
-//! `FLEET_SEEDS=10000 cargo test --release --test fleet` runs more seeds, `FLEET_FIRST=500` begins with
-//! seed 500, and `FLEET_SEED=7` runs only seed 7. A violation is printed with the last 60 events;
-//! `FLEET_HISTORY=100000` prints more. `FLEET_SURVEY=1` runs each seed to its end and prints the seeds that
-//! violate each rule.
+//! `FLEET_SEEDS=10000 cargo test --release --test fleet` runs more seeds, `FLEET_FIRST=500` begins
+//! with seed 500, and `FLEET_SEED=7` runs only seed 7. A violation is printed with the last 60
+//! events; `FLEET_HISTORY=100000` prints more. `FLEET_SURVEY=1` runs each seed to its end and
+//! prints the seeds that violate each rule.
 
 mod cases;
 mod fleet;

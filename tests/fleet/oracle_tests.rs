@@ -1,4 +1,5 @@
-//! The oracle on histories made by hand: it finds each broken promise, and accepts what a good manager does.
+//! The oracle on histories made by hand: it finds each broken promise, and accepts what a good
+//! manager does.
 
 use std::time::Duration;
 

@@ -27,27 +27,28 @@ where
     ///   Attempts in flight to the old one end, and their requests look for another slot. A grant
     ///   is lost only if the report does not show it.
     /// - A new worker that would exceed a [limit](crate::config::WorkerPolicy::max_slots) is
-    ///   refused, unless one of its slots holds an allocation or fulfils a promise. If only promised
-    ///   slots stand in the way, a worker that would serve a waiting request is registered, too.
+    ///   refused, unless one of its slots holds an allocation or fulfils a promise. If only
+    ///   promised slots stand in the way, a worker that would serve a waiting request is
+    ///   registered, too.
     /// - A delayed registration of an instance that was replaced is refused. The last 1,024 are
     ///   remembered.
     ///
     /// # Promised slots
     ///
     /// - A worker that names an open [worker request](TaskExecutorConnection::with_worker_request)
-    ///   ends its whole promise with its first slots. Slots that it did not bring are requested again
-    ///   within the call, if a request waits for them. Until its first slots it keeps the promise. If
-    ///   its registration ends before, the worker request has failed.
-    /// - Each new free slot of another worker fulfils one promised slot: the oldest of equal profile,
-    ///   else the oldest that it fits, else the oldest of profile `ANY`, else the oldest without a
-    ///   bound request. A slot that fulfils none and serves a bound request fulfils the promised slot
-    ///   of that request.
+    ///   ends its whole promise with its first slots. Slots that it did not bring are requested
+    ///   again within the call, if a request waits for them. Until its first slots it keeps the
+    ///   promise. If its registration ends before, the worker request has failed.
+    /// - Each new free slot of another worker fulfils one promised slot: the oldest of equal
+    ///   profile, else the oldest that it fits, else the oldest of profile `ANY`, else the oldest
+    ///   without a bound request. A slot that fulfils none and serves a bound request fulfils the
+    ///   promised slot of that request.
     /// - A new worker that fulfils promised slots, but not the last one of a worker request, has
     ///   brought fewer slots than promised. The rest of the oldest of these worker requests ends.
     ///   Slots that only fulfil the oldest promised slot without a bound request do not count here.
-    /// - If the slots of a new worker and the promised slots exceed a limit together, promises end by
-    ///   whole worker requests: first those without a bound request, then the youngest. The manager
-    ///   asks to withdraw each.
+    /// - If the slots of a new worker and the promised slots exceed a limit together, promises end
+    ///   by whole worker requests: first those without a bound request, then the youngest. The
+    ///   manager asks to withdraw each.
     ///
     /// Cost: O(slots in the report) + matching for each free one.
     ///

@@ -33,8 +33,8 @@ struct World {
     in_flight: SlotKey,
     backing_off_slot: SlotKey,
     offered: SlotKey,
-    /// Two slots of `failing_worker`, which was unreachable. The first fits all requests, the second
-    /// none.
+    /// Two slots of `failing_worker`, which was unreachable. The first fits all requests, the
+    /// second none.
     failing_slots: [SlotKey; 2],
     failing_worker: TaskManagerKey,
     used_worker: TaskManagerKey,

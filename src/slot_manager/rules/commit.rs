@@ -18,7 +18,8 @@ impl Core {
     /// 4. Each slot that became free goes to the waiting request that comes first.
     /// 5. Requests of suspect jobs that were held back look for a slot again.
     /// 6. Workers that back off are probed.
-    /// 7. Promises end that exceed the limits with a newcomer. Promised slots are bound to requests.
+    /// 7. Promises end that exceed the limits with a newcomer. Promised slots are bound to
+    ///    requests.
     /// 8. Idle periods begin and end.
     #[inline]
     pub(crate) fn commit(&mut self) {

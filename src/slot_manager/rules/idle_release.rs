@@ -160,8 +160,8 @@ impl Core {
     /// A blocked task manager always may go. While a limit defers a worker request, so may a task
     /// manager that fits no waiting request: it takes the room of a worker of another shape.
     ///
-    /// Cost: O(1) without minimum and redundancy, else O(its slots + blocked task managers). While a
-    /// limit defers a worker request, also O(slots with an open release check).
+    /// Cost: O(1) without minimum and redundancy, else O(its slots + blocked task managers). While
+    /// a limit defers a worker request, also O(slots with an open release check).
     fn may_go(&self, task_manager: TaskManagerKey) -> bool {
         let (minimum, redundant) = self.reserves();
         if (minimum, redundant) == (0, 0) || self.is_blocked(task_manager) {
@@ -179,8 +179,8 @@ impl Core {
         are_kept || (self.needs_room() && !self.any_slot(task_manager, |slot| self.fits_waiting_request(slot)))
     }
 
-    /// Returns `true` while a limit defers a worker request, also without the task managers that are
-    /// leaving.
+    /// Returns `true` while a limit defers a worker request, also without the task managers that
+    /// are leaving.
     fn needs_room(&self) -> bool {
         if self.worker_policy.first_deferred().is_none() || !self.worker_policy.is_limited() {
             return false;

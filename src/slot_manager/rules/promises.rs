@@ -51,8 +51,8 @@ impl Core {
 
     /// Ends the rest of the promise that an unnamed newcomer has fulfilled in part.
     ///
-    /// A newcomer that fulfils promised slots stands for one worker request. If it completes none, it
-    /// stands for the oldest, and the slots that it did not bring are requested again.
+    /// A newcomer that fulfils promised slots stands for one worker request. If it completes none,
+    /// it stands for the oldest, and the slots that it did not bring are requested again.
     fn end_rest_of_promise(&mut self) {
         let fulfilled = &self.transaction.fulfilled;
         let mut open = fulfilled.iter().map(|number| self.promises.find(*number));
@@ -319,8 +319,8 @@ impl Core {
         }
     }
 
-    /// Ends the promises of a worker request. Its requests are unbound afterwards. Returns the number
-    /// of promises.
+    /// Ends the promises of a worker request. Its requests are unbound afterwards. Returns the
+    /// number of promises.
     pub(crate) fn forget_worker_request(&mut self, worker_request: WorkerRequestKey) -> usize {
         self.changes += 1;
         let record = &self.promises.worker_requests[worker_request];

@@ -78,8 +78,8 @@ impl Core {
         self.note_probe(task_manager);
     }
 
-    /// Forgets the failures of a worker that has acknowledged an attempt on a slot. The commit offers
-    /// its slots again.
+    /// Forgets the failures of a worker that has acknowledged an attempt on a slot. The commit
+    /// offers its slots again.
     #[inline]
     pub(crate) fn worker_acknowledged(&mut self, slot: SlotKey) {
         if !self.failing_workers.is_empty() {
@@ -186,7 +186,8 @@ impl Core {
         })
     }
 
-    /// Returns `true` if a worker that backs off may be probed, and is neither blocked nor probed now.
+    /// Returns `true` if a worker that backs off may be probed, and is neither blocked nor probed
+    /// now.
     fn admits_probes(&self, task_manager: TaskManagerKey) -> bool {
         let failing = self.failing_workers.get(task_manager);
         failing.is_some_and(|failing| failing.backoff().is_some() && failing.admits_probes())
@@ -194,8 +195,8 @@ impl Core {
             && !self.is_blocked(task_manager)
     }
 
-    /// Returns the free slot for the next probe of a worker that backs off: the fitting one with the
-    /// lowest number above that of the last failed attempt, else with the lowest number.
+    /// Returns the free slot for the next probe of a worker that backs off: the fitting one with
+    /// the lowest number above that of the last failed attempt, else with the lowest number.
     ///
     /// So one broken slot does not keep the others from use.
     pub(crate) fn probe_slot(&self, task_manager: TaskManagerKey, required: ProfileKey) -> Option<SlotKey> {

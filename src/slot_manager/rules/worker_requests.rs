@@ -173,7 +173,8 @@ impl Core {
         self.slot_totals.registered() + self.slot_totals.promised()
     }
 
-    /// Returns `true` if neither the recovery, the start backoff nor a limit forbids one more worker.
+    /// Returns `true` if neither the recovery, the start backoff nor a limit forbids one more
+    /// worker.
     pub(crate) fn may_request_worker(&self) -> bool {
         !self.worker_policy.is_recovering()
             && self.worker_policy.start_backoff.allows(self.promises.num_recent())

@@ -112,8 +112,8 @@ impl FailingJobs {
         }
     }
 
-    /// Counts the end of a pending request. The last request of a job forgets the job. Returns `true`
-    /// if the job was suspect and is forgotten.
+    /// Counts the end of a pending request. The last request of a job forgets the job. Returns
+    /// `true` if the job was suspect and is forgotten.
     #[inline]
     pub(crate) fn request_removed(&mut self, job: JobId) -> bool {
         let Some(failing) = self.find(job) else {

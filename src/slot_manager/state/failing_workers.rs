@@ -238,8 +238,8 @@ impl FailingWorkers {
         }
     }
 
-    /// Marks the backoff that ends first as over, also if only its early end is reached. Returns its
-    /// worker.
+    /// Marks the backoff that ends first as over, also if only its early end is reached. Returns
+    /// its worker.
     pub(crate) fn take_first_end(&mut self) -> Option<TaskManagerKey> {
         let (end, _, task_manager) = self.ends.pop_first()?;
         self.update_earliest();

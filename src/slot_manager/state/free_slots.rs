@@ -90,7 +90,8 @@ impl FreeSlotIndex {
         }
     }
 
-    /// Removes a slot whose phase is still offered. The caller updates the order of its task manager.
+    /// Removes a slot whose phase is still offered. The caller updates the order of its task
+    /// manager.
     pub(crate) fn remove(&mut self, slots: &mut Slots, slot: SlotKey) {
         match &mut self.index {
             SlotOrdering::Queues(queues) => {
@@ -115,8 +116,8 @@ impl FreeSlotIndex {
         }
     }
 
-    /// Returns the slot that the strategy chooses among the fitting ones of other task managers than
-    /// these. It stays in the index.
+    /// Returns the slot that the strategy chooses among the fitting ones of other task managers
+    /// than these. It stays in the index.
     ///
     /// Cost: as [`find`](Self::find), and O(offered slots of the excluded task managers).
     pub(crate) fn find_except(
@@ -152,8 +153,8 @@ impl FreeSlotIndex {
         best.map(|(_, _, slot)| *slot)
     }
 
-    /// Updates the order after a slot of a task manager was removed, or after its share of used slots
-    /// changed.
+    /// Updates the order after a slot of a task manager was removed, or after its share of used
+    /// slots changed.
     #[inline]
     pub(crate) fn reorder(&mut self, slots: &Slots, task_managers: &TaskManagerRecords, task_manager: TaskManagerKey) {
         if let SlotOrdering::ByUtilization(index) = &mut self.index {

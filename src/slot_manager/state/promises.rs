@@ -132,8 +132,8 @@ pub(crate) struct Promises {
     counted_from: WorkerRequestNumber,
     /// The number of worker requests with promised slots that are newer.
     num_recent: usize,
-    /// The worker requests of which other workers have fulfilled slots, each with the profile of one.
-    /// The oldest of too many is forgotten.
+    /// The worker requests of which other workers have fulfilled slots, each with the profile of
+    /// one. The oldest of too many is forgotten.
     fulfilled_by_others: BTreeMap<WorkerRequestNumber, ResourceProfile>,
     /// Set while one of the two lists below may have a member.
     has_surplus: bool,
@@ -343,7 +343,8 @@ impl Promises {
         self.worker_requests[key].withdrawal = WithdrawalState::Requested;
     }
 
-    /// Returns `true` if the withdrawal of a worker request was requested and nothing needed it since.
+    /// Returns `true` if the withdrawal of a worker request was requested and nothing needed it
+    /// since.
     pub(crate) fn is_withdrawal_requested(&self, key: WorkerRequestKey) -> bool {
         self.worker_requests[key].withdrawal == WithdrawalState::Requested
     }
@@ -581,8 +582,8 @@ impl Promises {
         self.remove_from_surplus(key);
     }
 
-    /// Returns `true` if the numbers of bound slots and of recent worker requests are right; for the
-    /// check of invariants.
+    /// Returns `true` if the numbers of bound slots and of recent worker requests are right; for
+    /// the check of invariants.
     pub(crate) fn are_counts_right(&self) -> bool {
         let bound = self.records.iter().filter(|(_, slot)| slot.bound_to.is_some()).count();
         let recent = self

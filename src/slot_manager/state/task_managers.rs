@@ -45,8 +45,8 @@ pub(crate) struct TaskManager {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct NamedWorkerRequest {
     pub(crate) number: WorkerRequestNumber,
-    /// The first slots of the worker have ended the promise. Until then a worker without slots keeps
-    /// it.
+    /// The first slots of the worker have ended the promise. Until then a worker without slots
+    /// keeps it.
     pub(crate) has_come: bool,
 }
 

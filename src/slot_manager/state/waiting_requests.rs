@@ -357,8 +357,8 @@ impl WaitingRequests {
             .chain(grouped)
     }
 
-    /// Returns `true` if the queues are in order and each group holds its requests; for the check of
-    /// invariants.
+    /// Returns `true` if the queues are in order and each group holds its requests; for the check
+    /// of invariants.
     pub(crate) fn are_in_order(&self, records: &Requests) -> bool {
         let is_member = |group: &Group, &(sequence, request): &(u64, RequestKey)| {
             let record = &records[request];

@@ -42,8 +42,8 @@ fn thousands_of_attempts_that_fail_at_once_are_one_for_each_slot() {
         // when
         fixture.register_with("tm", 1, &free_report("tm", &vec![small(); slots]), &gateway);
 
-        // then: the slot of the first failure was offered once more; after the second failure the worker
-        // backs off
+        // then: the slot of the first failure was offered once more; after the second failure the
+        // worker backs off
         let effects = fixture.log.take();
         assert_eq!(slot_requests(&effects).len(), slots + 1);
         assert!(asks(&effects).len() <= slots + 1, "at most one for each failed attempt");
@@ -79,8 +79,8 @@ fn worker_that_always_fails_is_tried_less_and_less_often() {
         assert!(fixture.run() > 0, "something is due at {next}");
     }
 
-    // then: the backoff of the worker doubles from 50 ms, so it ends 7 times, with one attempt after
-    // each, however many slots the worker has
+    // then: the backoff of the worker doubles from 50 ms, so it ends 7 times, with one attempt
+    // after each, however many slots the worker has
     assert_eq!(slot_requests(&fixture.log.take()).len(), 7);
 }
 

@@ -1,8 +1,8 @@
 //! A fleet of workers in virtual time around one slot manager, with a liveness oracle.
 //!
-//! A [`Scenario`] is data: a configuration, orders with their times, and the choices of the resource
-//! manager. [`Scenario::draw`] makes one from a seed. The [`Oracle`](oracle::Oracle) hears each input and
-//! each call of the manager, and never looks at the manager's state.
+//! A [`Scenario`] is data: a configuration, orders with their times, and the choices of the
+//! resource manager. [`Scenario::draw`] makes one from a seed. The [`Oracle`](oracle::Oracle) hears
+//! each input and each call of the manager, and never looks at the manager's state.
 
 pub(crate) mod history;
 pub(crate) mod jobs;

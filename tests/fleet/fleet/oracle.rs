@@ -1,10 +1,10 @@
 //! The liveness oracle: checks the promises L1 to L7 from its own record.
 //!
-//! It hears each input of the manager and each call that the manager makes, and keeps a [`Record`] of
-//! workers, slots, jobs, requests and worker requests. It never reads the manager's state. Between two
-//! events nothing changes, so a condition that holds after an event holds until the next event. Each
-//! promise with a time is a clock: it starts when a condition begins, and stops when the condition ends.
-//! A clock that runs longer than its bound is a violation.
+//! It hears each input of the manager and each call that the manager makes, and keeps a [`Record`]
+//! of workers, slots, jobs, requests and worker requests. It never reads the manager's state.
+//! Between two events nothing changes, so a condition that holds after an event holds until the
+//! next event. Each promise with a time is a clock: it starts when a condition begins, and stops
+//! when the condition ends. A clock that runs longer than its bound is a violation.
 //!
 //! | rule | condition | bound | file |
 //! |---|---|---|---|
@@ -18,9 +18,9 @@
 //! | starts | worker requests in one minute of failed starts | 12 times the failure rate | `starts` |
 //! | superseded | a late registration of a replaced instance is accepted | at once | `limits` |
 //!
-//! A slot counts as free for L1 while it is in flight for a poisoned request: others must not make a good
-//! request wait. The header of each file says how the check follows from the promise, and where it asks
-//! for less.
+//! A slot counts as free for L1 while it is in flight for a poisoned request: others must not make
+//! a good request wait. The header of each file says how the check follows from the promise, and
+//! where it asks for less.
 
 pub(crate) mod attempts;
 pub(crate) mod limits;
@@ -94,7 +94,8 @@ impl Settings {
     pub(crate) fn of(config: &SlotManagerConfig) -> Self {
         let workers = config.workers.as_ref();
         let is_default = config.request_timeout == SlotManagerConfig::default().request_timeout;
-        // L6: with defaults, the request that caused a worker request must not fail before it is made again.
+        // L6: with defaults, the request that caused a worker request must not fail before it is
+        // made again.
         let before_failure = if is_default {
             config.request_timeout - Duration::from_secs(5)
         } else {

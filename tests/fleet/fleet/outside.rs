@@ -1,4 +1,5 @@
-//! The two traits: they note each call of the manager, and answer for workers and the resource manager.
+//! The two traits: they note each call of the manager, and answer for workers and the resource
+//! manager.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};

@@ -12,8 +12,8 @@ use super::jobs::JobSpec;
 use super::resource_manager::{Shape, Start, StartPolicy};
 use super::workers::{Answers, Conduct, Naming, WorkerSpec};
 
-/// The largest number of steps of a drawn scenario. Without it a few seeds with many failing attempts take
-/// most of the time.
+/// The largest number of steps of a drawn scenario. Without it a few seeds with many failing
+/// attempts take most of the time.
 const MOST_STEPS: u64 = 4_000;
 
 /// The number of the first of many small jobs.

@@ -28,8 +28,8 @@ const LEADER: LeaderId = LeaderId::from_u128(1);
 const OTHER_LEADER: LeaderId = LeaderId::from_u128(99);
 const HEARTBEAT: Duration = Duration::from_secs(45);
 
-/// Invariants are checked after every call while fewer slots and requests are known. Their check takes
-/// longer the more there are, so it is rarer then.
+/// Invariants are checked after every call while fewer slots and requests are known. Their check
+/// takes longer the more there are, so it is rarer then.
 const SMALL: usize = 4;
 
 /// A future event.

@@ -84,7 +84,8 @@ pub(crate) struct Worker {
     pub(crate) instance: Option<InstanceId>,
     /// The worker request that the process was started for.
     pub(crate) started_for: Option<WorkerRequestId>,
-    /// The worker registered before. A process that starts again in place does not come for a worker request.
+    /// The worker registered before. A process that starts again in place does not come for a
+    /// worker request.
     pub(crate) has_registered: bool,
 }
 

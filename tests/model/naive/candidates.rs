@@ -9,8 +9,8 @@ impl NaiveSlotManager {
     /// Returns the requests that a slot of a worker may serve, if it fits. The best is first.
     ///
     /// Requests of suspect jobs come last. Requests that failed on the worker come after the others
-    /// of the same kind. Among suspect jobs, the job whose last failure is the oldest comes first. A
-    /// request that backs off takes only slots of workers without its failures.
+    /// of the same kind. Among suspect jobs, the job whose last failure is the oldest comes first.
+    /// A request that backs off takes only slots of workers without its failures.
     pub(super) fn candidates(&self, task_manager: &TaskManager) -> Vec<&Request> {
         let was_tried = |it: &Request| it.was_tried_on(task_manager);
         let all = self.requests.iter();
@@ -56,8 +56,8 @@ impl NaiveSlotManager {
         best.map(|it| it.allocation_id)
     }
 
-    /// Returns the slot that backs off by itself, longest of all, and admits a request: its worker is
-    /// another than those that the request was tried on, and it has not refused the job.
+    /// Returns the slot that backs off by itself, longest of all, and admits a request: its worker
+    /// is another than those that the request was tried on, and it has not refused the job.
     pub(super) fn backing_off_slot_for(&self, request: &Request) -> Option<SlotId> {
         let untried = |it: &&TaskManager| !request.was_tried_on(it) && !self.is_held_back(request, it);
         let slots = self.task_managers.iter().filter(untried).flat_map(|it| &it.slots);

@@ -163,8 +163,8 @@ impl NaiveSlotManager {
             && (is_over || is_other_job)
     }
 
-    /// Returns the slot of a failing worker that a probe for a request would take: the first fitting
-    /// one after the slot that failed last, else the first.
+    /// Returns the slot of a failing worker that a probe for a request would take: the first
+    /// fitting one after the slot that failed last, else the first.
     fn probed_slot(&self, task_manager: &TaskManager, request: &Request) -> Option<SlotId> {
         let free = task_manager.slots.iter().filter(|it| it.state == State::WorkerBacksOff);
         let fitting: Vec<_> = free.filter(|it| it.profile.is_matching(&request.profile)).collect();

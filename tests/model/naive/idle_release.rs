@@ -90,8 +90,8 @@ impl NaiveSlotManager {
         self.needs_room() && !waiting.any(fits)
     }
 
-    /// Returns `true` while a limit defers a worker request, even without the task managers that are
-    /// leaving.
+    /// Returns `true` while a limit defers a worker request, even without the task managers that
+    /// are leaving.
     fn needs_room(&self) -> bool {
         let staying = self.task_managers.iter().filter(|it| it.release_check.is_none());
         let staying = staying.flat_map(|it| &it.slots).map(|slot| &slot.profile);

@@ -178,8 +178,8 @@ impl NaiveSlotManager {
         self.fulfilled_by_others.push((worker_request, profile));
     }
 
-    /// Returns the open worker request of a worker that names one: that, or, if others have fulfilled
-    /// it, the oldest with a promised slot like theirs.
+    /// Returns the open worker request of a worker that names one: that, or, if others have
+    /// fulfilled it, the oldest with a promised slot like theirs.
     pub(super) fn stands_for(&self, named: WorkerRequestId) -> Option<WorkerRequestId> {
         if self.is_open(named) {
             return Some(named);

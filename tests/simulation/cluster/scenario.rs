@@ -65,9 +65,9 @@ pub(crate) struct Scenario {
 }
 
 impl Scenario {
-    /// Returns whether task executors live on and the manager hears all that they send, in the order
-    /// in which they sent it. Then no grant is lost to a report that shows the slot as free: the message that it
-    /// was freed comes first.
+    /// Returns whether task executors live on and the manager hears all that they send, in the
+    /// order in which they sent it. Then no grant is lost to a report that shows the slot as free:
+    /// the message that it was freed comes first.
     pub(crate) fn is_ordered(&self) -> bool {
         let network = &self.network;
         let faults = [network.loss, network.reordering, self.outages];

@@ -1,12 +1,12 @@
 //! L2: a bad worker is tried rarely.
 //!
-//! The count starts when the manager knows that the worker is bad: after one attempt without an answer or
-//! a lost connection, or after two refusals in a row. Attempts that were in flight by then do not count.
-//! An acknowledgement, a new registration and a change of conduct start it anew.
+//! The count starts when the manager knows that the worker is bad: after one attempt without an
+//! answer or a lost connection, or after two refusals in a row. Attempts that were in flight by
+//! then do not count. An acknowledgement, a new registration and a change of conduct start it anew.
 //!
-//! The bound grows with the logarithm of the time up to the longest backoff, and then by one for each
-//! longest backoff. It is twice that, plus one for each job: a first attempt for a new job may show whether
-//! the worker or an older job is at fault.
+//! The bound grows with the logarithm of the time up to the longest backoff, and then by one for
+//! each longest backoff. It is twice that, plus one for each job: a first attempt for a new job may
+//! show whether the worker or an older job is at fault.
 
 use std::collections::BTreeMap;
 
@@ -84,7 +84,8 @@ impl Attempts {
         }
     }
 
-    /// Ends a call. Answers within a call count from its end: other attempts may leave in the same round.
+    /// Ends a call. Answers within a call count from its end: other attempts may leave in the same
+    /// round.
     pub(crate) fn call_ended(&mut self, record: &Record) {
         for worker in self.becoming_known.drain(..) {
             if let Some(count) = self.workers.get_mut(&worker).filter(|count| count.becomes_known) {

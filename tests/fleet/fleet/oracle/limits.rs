@@ -1,11 +1,12 @@
-//! L5: no useful worker is turned away because of a promise. Room: an idle worker of another shape leaves.
+//! L5: no useful worker is turned away because of a promise. Room: an idle worker of another shape
+//! leaves.
 //!
 //! L5 is checked at the refusal: the limit holds for the registered slots and the newcomer, so only
-//! promises stand in the way, and a request waits that no free slot fits and a slot of the newcomer does.
-//! Requests that may back off do not count.
+//! promises stand in the way, and a request waits that no free slot fits and a slot of the newcomer
+//! does. Requests that may back off do not count.
 //!
-//! Room: while a request is deferred by the limit, a worker that is idle for its timeout and fits no
-//! ungranted request is released. It may stay for 1 s longer.
+//! Room: while a request is deferred by the limit, a worker that is idle for its timeout and fits
+//! no ungranted request is released. It may stay for 1 s longer.
 
 use slot_manager::Timestamp;
 

@@ -1,24 +1,27 @@
 //! L4, L6 and L7: a worker is requested for each request that no slot will serve.
 //!
-//! The oracle keeps the slots that can still come, and is generous: a correct manager never counts more.
+//! The oracle keeps the slots that can still come, and is generous: a correct manager never counts
+//! more.
 //!
-//! - A worker that names its open worker request ends that promise as a whole with its first slots (L4).
-//! - Each new slot of another worker ends the oldest promised slot of equal profile, else the oldest that
-//!   it fits, at most as many as were promised for that worker. A stranger ends none.
-//! - A slot that fits no promised slot ends the oldest if promised slots outnumber the ungranted requests.
-//!   Without such a surplus it ends none.
-//! - When a worker came for every open worker request, no promised slot is left (L7). An unnamed worker
-//!   counts for the oldest open worker request of equal shape, because it cannot be told from its worker:
-//!   if that one silently comes to nothing, the promise of the other ends by its own timeout. An unnamed
-//!   worker without a slot like the promised ones cannot be told from a stranger, and counts for none.
-//! - A promise ends after `worker_registration_timeout`. With the default request timeout it ends 5 s
-//!   before the request that caused it fails, if that is earlier (L6). A worker that registers in that
-//!   instant may still fulfil it.
+//! - A worker that names its open worker request ends that promise as a whole with its first slots
+//!   (L4).
+//! - Each new slot of another worker ends the oldest promised slot of equal profile, else the
+//!   oldest that it fits, at most as many as were promised for that worker. A stranger ends none.
+//! - A slot that fits no promised slot ends the oldest if promised slots outnumber the ungranted
+//!   requests. Without such a surplus it ends none.
+//! - When a worker came for every open worker request, no promised slot is left (L7). An unnamed
+//!   worker counts for the oldest open worker request of equal shape, because it cannot be told
+//!   from its worker: if that one silently comes to nothing, the promise of the other ends by its
+//!   own timeout. An unnamed worker without a slot like the promised ones cannot be told from a
+//!   stranger, and counts for none.
+//! - A promise ends after `worker_registration_timeout`. With the default request timeout it ends 5
+//!   s before the request that caused it fails, if that is earlier (L6). A worker that registers in
+//!   that instant may still fulfil it.
 //!
-//! A request *needs* a slot if it waits, no free slot fits it, and no attempt of it failed within the
-//! longest backoff. If more requests of a profile need slots than can come, the clock runs, unless worker
-//! requests may be deferred: by the limit, by failed starts, or after a declined one. The rule that is
-//! reported is that of the promise that ended last.
+//! A request *needs* a slot if it waits, no free slot fits it, and no attempt of it failed within
+//! the longest backoff. If more requests of a profile need slots than can come, the clock runs,
+//! unless worker requests may be deferred: by the limit, by failed starts, or after a declined one.
+//! The rule that is reported is that of the promise that ended last.
 //!
 //! The same clock runs while registered and promised slots are below the minimum, or while free and
 //! promised slots are below the redundancy and a slot is used (L7).

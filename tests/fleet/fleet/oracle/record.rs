@@ -741,7 +741,8 @@ impl RequestRecord {
 }
 
 impl WorkerRecord {
-    /// Counts the slots. Returns for each profile of slots whether a good request could be served at once.
+    /// Counts the slots. Returns for each profile of slots whether a good request could be served
+    /// at once.
     fn count_slots(&mut self, profiles: usize, requests: &BTreeMap<u64, RequestRecord>) -> Vec<bool> {
         let is_offered = self.is_registered && !self.is_blocked;
         let mut is_open = vec![false; profiles];

@@ -1,20 +1,23 @@
 //! L1 and L3: a request that a good worker could serve is granted in time.
 //!
-//! *Could serve*: the worker is registered, not blocked and healthy, and one of its slots fits and is free
-//! or in flight for a poisoned request. This must hold for one worker without a break.
+//! *Could serve*: the worker is registered, not blocked and healthy, and one of its slots fits and
+//! is free or in flight for a poisoned request. This must hold for one worker without a break.
 //!
-//! The bound of L1 is 1 s, the answer time of the worker, and one RPC timeout for each hanging worker on
-//! which the request was tried meanwhile. Each poisoned job may have one attempt on the worker before, and
-//! a first backoff after it: until then nothing tells it from a good one. A second attempt on a hanging worker adds nothing ("once, not once
-//! a slot"). For L3 a longest backoff and an RPC timeout come on top, from the recovery on. The probe of a
-//! worker may go to a poisoned job that is not suspect yet, twice for each such job. A failed attempt of the
-//! request on another worker begins its own backoff, so the time counts from the last.
+//! The bound of L1 is 1 s, the answer time of the worker, and one RPC timeout for each hanging
+//! worker on which the request was tried meanwhile. Each poisoned job may have one attempt on the
+//! worker before, and a first backoff after it: until then nothing tells it from a good one. A
+//! second attempt on a hanging worker adds nothing ("once, not once a slot"). For L3 a longest
+//! backoff and an RPC timeout come on top, from the recovery on. The probe of a worker may go to a
+//! poisoned job that is not suspect yet, twice for each such job. A failed attempt of the request
+//! on another worker begins its own backoff, so the time counts from the last.
 //!
-//! A request remembers only a few workers on which its attempts failed. From failures on [`FEW`] workers on,
-//! the request itself may be at fault, and may back off between its attempts. It is not checked any more.
+//! A request remembers only a few workers on which its attempts failed. From failures on [`FEW`]
+//! workers on, the request itself may be at fault, and may back off between its attempts. It is not
+//! checked any more.
 //!
-//! L1 is about jobs that are not at fault. A job of which all attempts hit bad workers may count as suspect.
-//! Its requests are checked only while no other job waits, and with one more longest backoff.
+//! L1 is about jobs that are not at fault. A job of which all attempts hit bad workers may count as
+//! suspect. Its requests are checked only while no other job waits, and with one more longest
+//! backoff.
 
 use std::cell::LazyCell;
 use std::collections::BTreeSet;
@@ -76,7 +79,8 @@ fn num_poisoned_jobs(record: &Record) -> u32 {
     jobs.len() as u32
 }
 
-/// Returns the time by which the request has to be granted; `None` if the promise does not hold for it.
+/// Returns the time by which the request has to be granted; `None` if the promise does not hold for
+/// it.
 fn deadline(
     record: &Record,
     worker: &WorkerRecord,

@@ -1,14 +1,14 @@
 //! Failed starts: they defer worker requests, and worker requests stay rare while starts fail.
 //!
-//! From the configured number of failures in a minute on, worker requests may be deferred for the longest
-//! backoff after each failure, and then as long as that number of worker requests is open. A worker that
-//! comes after the deferral ends this: one that comes before its end proves nothing about its end.
-//! Failures of workers that were requested before the last worker came prove nothing about the time since.
-//! Meanwhile at most 12 times the number is made in a minute: the deferral grows to 10 s, and its end
-//! allows the number once.
+//! From the configured number of failures in a minute on, worker requests may be deferred for the
+//! longest backoff after each failure, and then as long as that number of worker requests is open.
+//! A worker that comes after the deferral ends this: one that comes before its end proves nothing
+//! about its end. Failures of workers that were requested before the last worker came prove nothing
+//! about the time since. Meanwhile at most 12 times the number is made in a minute: the deferral
+//! grows to 10 s, and its end allows the number once.
 //!
-//! An error for a worker that no request needs defers the reserve as a declined worker request does. The
-//! documentation of `allocate_resource` promises no earlier worker request.
+//! An error for a worker that no request needs defers the reserve as a declined worker request
+//! does. The documentation of `allocate_resource` promises no earlier worker request.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -93,8 +93,8 @@ impl Starts {
         self.start_failed(record, now, is_certain && is_since_success);
     }
 
-    /// Notes a start that failed, or a promise that expired. It is certain unless an unnamed worker may
-    /// have come for it. Only certain failures count against the manager.
+    /// Notes a start that failed, or a promise that expired. It is certain unless an unnamed worker
+    /// may have come for it. Only certain failures count against the manager.
     fn start_failed(&mut self, record: &Record, now: Timestamp, is_certain: bool) {
         self.failure_rate = record.settings.failure_rate;
         self.failures.push_back(now);

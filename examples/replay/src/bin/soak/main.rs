@@ -1,5 +1,5 @@
-//! Runs the simulated cluster of `tests/simulation`, or the fleet of `tests/fleet`, for some time, one
-//! seed after the other. Reports the injected faults and all violations.
+//! Runs the simulated cluster of `tests/simulation`, or the fleet of `tests/fleet`, for some time,
+//! one seed after the other. Reports the injected faults and all violations.
 //!
 //! ```text
 //! cargo run --release -p replay --bin soak -- --for 10m

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use clap::Parser;
 
-/// Runs a simulated cluster with a bad network for many seeds, and checks that nothing is lost. With --fleet,
-/// runs a fleet in which workers and jobs go wrong, and checks that no good request waits too long
+/// Runs a simulated cluster with a bad network for many seeds, and checks that nothing is lost.
+/// With --fleet, runs a fleet in which workers and jobs go wrong, and checks that no good request
+/// waits too long
 ///
 /// The exit code is 0 only without violations. TIME is written as "30s", "10m" or "1h 30m".
 #[derive(Debug, Parser)]
