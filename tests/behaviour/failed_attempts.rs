@@ -954,6 +954,47 @@ fn workers_are_probed_in_the_order_of_their_backoffs() {
 }
 
 #[test]
+fn request_probes_a_worker_that_refuses_before_one_that_cannot_be_reached() {
+    // given: both back off, `dead` since before `other`, and both admit a probe of any job
+    let mut fleet = Fleet::new(patient().with_rpc_timeout(10 * SECOND));
+    let dead = fleet.worker("dead", 2, Conduct::CannotBeReached);
+    fleet.request(1, 1);
+    fleet.manager.unregister_job(job(1));
+    let other = fleet.worker("other", 2, Conduct::RefusesJob(1));
+    fleet.request(1, 2);
+    fleet.request(1, 3);
+    fleet.manager.unregister_job(job(1));
+    fleet.advance(60 * SECOND);
+    assert_eq!(fleet.manager.overview().backing_off_task_managers, 2);
+    dead.conduct.set(Conduct::Hangs);
+    let attempts = (dead.num_attempts(), other.num_attempts());
+
+    // when, then
+    assert!(fleet.request(2, 4));
+    assert_eq!(
+        (dead.num_attempts(), other.num_attempts()),
+        (attempts.0, attempts.1 + 1)
+    );
+}
+
+#[test]
+fn worker_that_can_be_reached_again_is_probed_by_a_job_that_it_has_not_refused() {
+    // given: it was unreachable for long, and refuses the request that probes it now
+    let mut fleet = Fleet::new(patient());
+    let worker = fleet.worker("tm", 2, Conduct::CannotBeReached);
+    fleet.request(1, 1);
+    fleet.advance(60 * SECOND);
+    worker.conduct.set(Conduct::RefusesJob(1));
+    let attempts = worker.num_attempts();
+    while worker.num_attempts() == attempts {
+        fleet.advance(SECOND);
+    }
+
+    // when, then
+    assert!(fleet.request(2, 2));
+}
+
+#[test]
 fn backoff_of_a_worker_has_a_reason() {
     for (answer, reason) in [
         (unreachable(), BackoffReason::Unreachable),

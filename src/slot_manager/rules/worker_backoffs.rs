@@ -174,7 +174,8 @@ impl Core {
             return None;
         }
         let record = &self.requests.records[request];
-        self.failing_workers.backing_off().find_map(|task_manager| {
+        // Workers that answer come first: on another one the request may wait for the RPC timeout.
+        self.failing_workers.reachable_first().find_map(|task_manager| {
             let failing = self.failing_workers.get(task_manager)?;
             let worker = self.task_managers.records[task_manager].instance_id;
             let is_admitted = failing.admits_probe_of(record.job_id)

@@ -28,7 +28,7 @@ pub(crate) struct FailingWorker {
     last: AllocationId,
     /// Attempts for different requests failed.
     has_failed_several: bool,
-    /// An attempt found the worker unreachable, or was not answered in time.
+    /// The last failed attempt found the worker unreachable, or was not answered in time.
     is_unreachable: bool,
     refused_jobs: RefusedJobs,
     /// The slot number of the last failed attempt.
@@ -84,8 +84,9 @@ impl FailingWorker {
         }
     }
 
-    /// Notes that the worker refused a job.
+    /// Notes that the worker refused a job. It can be reached, so the job may be at fault.
     pub(crate) fn note_refusal(&mut self, job: JobId) {
+        self.is_unreachable = false;
         self.refused_jobs.note(job);
     }
 
@@ -266,6 +267,14 @@ impl FailingWorkers {
     /// began.
     pub(crate) fn backing_off(&self) -> impl Iterator<Item = TaskManagerKey> {
         self.backing_off.values().copied()
+    }
+
+    /// Returns the workers that back off or wait for a probe: first those that answer, then those
+    /// that do not.
+    pub(crate) fn reachable_first(&self) -> impl Iterator<Item = TaskManagerKey> {
+        let is_unreachable = |key: &TaskManagerKey| self.get(*key).is_some_and(FailingWorker::is_unreachable);
+        let reachable = self.backing_off().filter(move |key| !is_unreachable(key));
+        reachable.chain(self.backing_off().filter(move |key| is_unreachable(key)))
     }
 
     pub(crate) fn num_backing_off(&self) -> usize {

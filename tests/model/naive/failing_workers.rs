@@ -18,9 +18,9 @@ pub(super) struct Failures {
     last: Option<AllocationId>,
     /// Attempts for different requests failed.
     has_failed_several: bool,
-    /// An attempt failed other than by a refusal.
+    /// The last attempt failed other than by a refusal.
     is_unreachable: bool,
-    /// The jobs of the attempts.
+    /// The jobs of refused attempts.
     refused: Vec<JobId>,
     /// The slot of the last failed attempt, or of the last probe that ended with its request.
     last_slot: Option<SlotId>,
@@ -71,8 +71,10 @@ impl NaiveSlotManager {
         failures.has_failed_several |= failures.last.is_some_and(|last| last != request);
         failures.last = Some(request);
         failures.last_slot = Some(slot.clone());
-        failures.is_unreachable |= !is_refusal;
-        note_refused(&mut failures.refused, job);
+        failures.is_unreachable = !is_refusal;
+        if is_refusal {
+            note_refused(&mut failures.refused, job);
+        }
         let is_of_worker = failures.is_unreachable || failures.has_failed_several;
         let last = failures.backoff.as_ref();
         if last.map_or(is_of_worker, |last| last.timer.is_none() || attempt > last.last_attempt) {
@@ -175,10 +177,13 @@ impl NaiveSlotManager {
             .map(|it| it.id.clone())
     }
 
-    /// Returns the slot for a probe on a worker on which the request was tried, or was not.
+    /// Returns the slot for a probe on a worker on which the request was tried, or was not. Workers
+    /// that answer come first.
     pub(super) fn probe_for(&self, request: &Request, tried: bool) -> Option<SlotId> {
-        let failing = self.failing_workers().into_iter();
+        let mut failing = self.failing_workers();
+        failing.sort_by_key(|it| it.failures.is_unreachable);
         failing
+            .into_iter()
             .filter(|it| request.was_tried_on(it) == tried)
             .find_map(|it| self.probed_slot(it, request))
     }
