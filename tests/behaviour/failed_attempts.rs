@@ -388,6 +388,20 @@ fn worker_that_refused_many_jobs_is_tried_by_one_other_after_each_first_backoff(
 }
 
 #[test]
+fn backoff_of_a_worker_that_refused_few_jobs_has_one_deadline() {
+    // given: the second backoff, which is longer than the first
+    let mut fleet = Fleet::new(patient());
+    fleet.worker("tm", 4, Conduct::Refuses);
+    fleet.request(1, 1);
+    fleet.request(1, 2);
+    fleet.advance(50 * MILLISECOND);
+    let began = fleet.clock.now();
+
+    // when, then
+    assert_eq!(fleet.manager.next_deadline(), Some(began + 100 * MILLISECOND));
+}
+
+#[test]
 fn request_is_served_at_once_beside_many_jobs_that_always_fail() {
     // given: the backoff of the worker is long by now
     let mut fleet = Fleet::new(patient());

@@ -415,6 +415,23 @@ fn report_of_free_slots_does_not_end_a_release_check() {
 }
 
 #[test]
+fn slot_that_a_report_omits_does_not_count_for_an_open_release_check() {
+    // given: two slots
+    let mut fixture = Fixture::with(config());
+    let gateway = fixture.register_free("tm", 1, &[small(), small()]);
+    gateway.answer_release_checks(ReleaseDecision::Later);
+    fixture.advance(10 * SECOND);
+    fixture.expect(&["may 1 go? #1"]);
+
+    // when, then: the fixture checks the invariants
+    fixture.report(1, &report("tm", &[None]));
+    assert_eq!(
+        fixture.answer_release(&release_check(1, 1), ReleaseDecision::Release),
+        ReleaseAnswerOutcome::Released
+    );
+}
+
+#[test]
 fn release_check_ends_with_the_leadership_and_its_number_is_not_used_again() {
     // given
     let mut fixture = checked();

@@ -410,6 +410,17 @@ fn all() -> [SlotMatchingStrategy; 5] {
 }
 
 #[test]
+fn best_fit_prefers_a_slot_that_was_offered_later_and_wastes_less() {
+    // given: the first small slot is taken, so the wide one has been free longer than the other
+    let mut fixture = best_fit();
+    fixture.register_free("tm", 1, &[small(), wide(), small()]);
+    assert_eq!(fixture.request(1, &small()), granted(&slot("tm", 0)));
+
+    // when, then
+    assert_eq!(fixture.request(2, &small()), granted(&slot("tm", 2)));
+}
+
+#[test]
 fn no_strategy_takes_a_slot_that_does_not_fit() {
     for strategy in all() {
         let mut fixture = fixture(strategy);
