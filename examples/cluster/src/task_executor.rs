@@ -109,3 +109,6 @@ fn parse_duration(text: &str) -> Result<Duration, String> {
         .map_err(|_| format!("{text:?} is neither a number of s nor of ms"))?;
     Ok(unit(number))
 }
+
+#[cfg(test)]
+mod tests;
