@@ -81,6 +81,7 @@ pub async fn run(options: Options, stop: CancellationToken) -> anyhow::Result<()
     let connection = Connection::new(
         options.resource_managers,
         resource_id,
+        options.slots,
         options.worker_request,
         slots,
         events,

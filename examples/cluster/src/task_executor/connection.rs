@@ -20,8 +20,11 @@ use crate::protocol::v1::resource_manager_client::ResourceManagerClient;
 use crate::protocol::v1::to_task_executor::Message;
 use crate::protocol::{Epoch, ProtocolError, Registration, instance_id, limits, v1};
 
-/// The most messages that wait for the leader.
+/// The most messages that wait for the leader, without those of single slots.
 const OUTBOX: usize = 256;
+
+/// The most messages of one slot that wait: an answer, and that the slot is free.
+const OUTBOX_PER_SLOT: usize = 2;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -32,6 +35,8 @@ const LEAVE_TIMEOUT: Duration = Duration::from_secs(1);
 pub struct Connection {
     resource_managers: Vec<String>,
     resource_id: ResourceId,
+    /// The most messages that wait for the leader.
+    outbox: usize,
     /// The highest epoch of all leaders that were seen.
     highest: Epoch,
     slots: mpsc::Sender<Input>,
@@ -42,6 +47,7 @@ impl Connection {
     pub fn new(
         resource_managers: Vec<String>,
         resource_id: ResourceId,
+        slot_count: u32,
         worker_request: Option<WorkerRequestId>,
         slots: mpsc::Sender<Input>,
         events: EventLog,
@@ -51,6 +57,7 @@ impl Connection {
         Self {
             resource_managers,
             resource_id,
+            outbox: OUTBOX + OUTBOX_PER_SLOT * slot_count as usize,
             highest: Epoch(highest),
             slots,
             events,
@@ -86,7 +93,7 @@ impl Connection {
         let channel = endpoint.connect_timeout(CONNECT_TIMEOUT).connect().await?;
         let mut client = ResourceManagerClient::new(channel).max_decoding_message_size(limits::MESSAGE_BYTES);
 
-        let (outbox, outgoing) = mpsc::channel(OUTBOX);
+        let (outbox, outgoing) = mpsc::channel(self.outbox);
         let broken = CancellationToken::new();
         let link = Link {
             outbox,

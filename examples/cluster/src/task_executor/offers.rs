@@ -1,6 +1,7 @@
 //! Offers: a slot that was given to an allocation is offered to the job master, and runs its tasks.
 
 use std::collections::VecDeque;
+use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use tokio::task::JoinSet;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Endpoint;
-use tonic::{Code, Status, Streaming};
+use tonic::{Status, Streaming};
 
 use super::processes::Process;
 use super::slots::{GrantKey, Input};
@@ -149,7 +150,7 @@ impl OfferedSlot {
     async fn connect(&self) -> Result<Stream, Status> {
         loop {
             match Stream::open(&self.offer).await {
-                Err(status) if status.code() == Code::Unavailable => {
+                Err(status) if is_not_reached(&status) => {
                     tracing::debug!(address = &*self.offer.target_address, %status, "the job master is not reached");
                     wait_before_retry().await;
                 }
@@ -233,7 +234,7 @@ impl Stream {
             .http2_keep_alive_interval(PING_INTERVAL)
             .keep_alive_timeout(PING_INTERVAL);
         let channel = endpoint.connect().await;
-        let channel = channel.map_err(|error| Status::unavailable(error.to_string()))?;
+        let channel = channel.map_err(|error| Status::from_error(Box::new(error)))?;
         let (outbox, messages) = mpsc::channel(OUTBOX);
         let message = v1::from_slot::Message::Offer(v1::OfferSlot {
             resource_id: offer.slot_id.resource_id().to_string(),
@@ -242,11 +243,11 @@ impl Stream {
             job_id: offer.allocation.job.to_bytes().into(),
             epoch: offer.epoch.0,
         });
-        let stream = |messages| Self { outbox, messages };
         let first = tokio_stream::once(v1::FromSlot { message: Some(message) });
         let outgoing = tokio_stream::StreamExt::chain(first, ReceiverStream::new(messages));
         let mut client = JobMasterClient::new(channel).max_decoding_message_size(limits::MESSAGE_BYTES);
-        Ok(stream(client.offer_slot(outgoing).await?.into_inner()))
+        let messages = client.offer_slot(outgoing).await?.into_inner();
+        Ok(Self { outbox, messages })
     }
 
     /// Tells the job master that a task has ended.
@@ -256,6 +257,12 @@ impl Stream {
         let sent = self.outbox.try_send(message);
         sent.map_err(|_| Status::resource_exhausted("the job master does not read"))
     }
+}
+
+/// Returns `true` if a status is that of a failed connection. A status that the job master has sent
+/// has no source.
+fn is_not_reached(status: &Status) -> bool {
+    status.source().is_some()
 }
 
 /// Waits until the running task ends. Waits for ever if none runs.

@@ -116,6 +116,10 @@ struct Cluster {
 
 impl Cluster {
     fn start(name: &str) -> Self {
+        Self::start_with_slot_timeout(name, DEADLINE * 2)
+    }
+
+    fn start_with_slot_timeout(name: &str, slot_timeout: Duration) -> Self {
         let epoch = Arc::new(AtomicU64::new(5));
         let (streams, workers) = mpsc::channel(1);
         let (incoming, resource_manager) = listen();
@@ -145,7 +149,7 @@ impl Cluster {
             slots: 1,
             profile: ResourceProfile::ANY,
             worker_request: None,
-            slot_timeout: Duration::from_millis(500),
+            slot_timeout,
             event_log: Some(event_log.clone()),
         };
         let stop = CancellationToken::new();
@@ -303,9 +307,20 @@ async fn a_task_is_killed_when_its_job_master_is_gone() {
 
 #[tokio::test]
 async fn a_slot_is_freed_if_its_job_master_is_not_reached() {
-    let mut cluster = Cluster::start("not-reached");
+    let mut cluster = Cluster::start_with_slot_timeout("not-reached", Duration::from_millis(500));
     let (mut leader, _) = cluster.register().await;
     leader.allocate("127.0.0.1:1").await;
+    assert!(matches!(leader.hears().await, Some(FromWorker::SlotAnswer(_))));
+    assert!(matches!(leader.hears().await, Some(FromWorker::SlotFreed(_))));
+    assert_eq!(cluster.ends().await, ["registered", "allocated", "freed"]);
+}
+
+#[tokio::test]
+async fn a_slot_is_freed_at_once_if_its_job_master_refuses_it() {
+    let mut cluster = Cluster::start("refused");
+    let (mut leader, _) = cluster.register().await;
+    cluster.slots.close();
+    leader.allocate(&cluster.job_master).await;
     assert!(matches!(leader.hears().await, Some(FromWorker::SlotAnswer(_))));
     assert!(matches!(leader.hears().await, Some(FromWorker::SlotFreed(_))));
     assert_eq!(cluster.ends().await, ["registered", "allocated", "freed"]);
