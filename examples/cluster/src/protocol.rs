@@ -2,8 +2,11 @@
 
 mod convert;
 mod error;
+pub mod leader;
 pub mod limits;
+pub mod profile_text;
 
+pub use self::convert::*;
 pub use self::error::ProtocolError;
 
 use slot_manager::LeaderId;
