@@ -3,6 +3,7 @@
 
 mod election;
 mod event_log;
+mod job_master;
 mod protocol;
 mod provisioner;
 
