@@ -4,6 +4,7 @@
 mod election;
 mod event_log;
 mod job_master;
+mod load;
 mod protocol;
 mod provisioner;
 
