@@ -201,4 +201,6 @@ fn advertised(options: &Options, listener: &TcpListener) -> anyhow::Result<Strin
 }
 
 #[cfg(test)]
+mod cluster_tests;
+#[cfg(test)]
 mod tests;

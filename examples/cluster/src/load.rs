@@ -107,7 +107,7 @@ impl fmt::Display for Summary {
 /// Puts the load on the resource manager, and measures.
 ///
 /// # Errors
-/// No task executor or no job can register, or the process of the resource manager is unknown.
+/// No task executor can register, a job cannot, or the process of the resource manager is unknown.
 pub async fn run(options: Options, stop: CancellationToken) -> anyhow::Result<Summary> {
     let end = stop.child_token();
     // Ends the simulation if this function returns early.
@@ -120,13 +120,15 @@ pub async fn run(options: Options, stop: CancellationToken) -> anyhow::Result<Su
     let registered_in = started.elapsed();
     tracing::info!(registered, ?registered_in, "task executors are registered");
 
-    let mut jobs = start_jobs(&options, orders, &end).await?;
+    // The jobs end first: they would count the ends of task executors as losses.
+    let end_of_jobs = end.child_token();
+    let mut jobs = start_jobs(&options, orders, &end_of_jobs).await?;
     let (started, before) = (Instant::now(), usage_of_process()?);
     // Ends early if it is stopped.
     let _ = end.run_until_cancelled(sleep(options.duration)).await;
     let (duration, after) = (started.elapsed(), usage_of_process()?);
-    end.cancel();
 
+    end_of_jobs.cancel();
     let mut broken = 0;
     let mut total = JobReport::default();
     while let Some(report) = jobs.join_next().await {
@@ -134,6 +136,7 @@ pub async fn run(options: Options, stop: CancellationToken) -> anyhow::Result<Su
         broken += usize::from(report.is_broken);
         total.add(report);
     }
+    end.cancel();
     while let Some(result) = task_executors.join_next().await {
         if let Err(error) = result? {
             tracing::warn!("a simulated task executor has ended: {error:#}");
