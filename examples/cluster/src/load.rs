@@ -21,7 +21,7 @@ use tonic::transport::{Channel, Endpoint};
 use self::job::{Job, JobReport};
 use self::latencies::Latencies;
 use self::process::{ProcessUse, Usage};
-use self::task_executor::SimulatedTaskExecutor;
+use self::task_executor::{End, SimulatedTaskExecutor};
 use crate::protocol::limits;
 
 /// The most connections that are opened at a time.
@@ -66,6 +66,8 @@ pub struct Summary {
     task_executors: u32,
     registered: usize,
     registered_in: Duration,
+    /// The task executors that the resource manager released, since they were idle.
+    released: usize,
     /// The connections of task executors and jobs that ended too early.
     broken: usize,
     duration: Duration,
@@ -83,8 +85,8 @@ impl fmt::Display for Summary {
         let seconds = self.registered_in.as_secs_f64();
         writeln!(
             f,
-            "{} of {} task executors registered in {seconds:.2} s, {} connections broke",
-            self.registered, self.task_executors, self.broken
+            "{} of {} task executors registered in {seconds:.2} s, {} were released when idle, {} connections broke",
+            self.registered, self.task_executors, self.released, self.broken
         )?;
         writeln!(
             f,
@@ -129,7 +131,7 @@ pub async fn run(options: Options, stop: CancellationToken) -> anyhow::Result<Su
     let (duration, after) = (started.elapsed(), usage_of_process()?);
 
     end_of_jobs.cancel();
-    let mut broken = 0;
+    let (mut broken, mut released) = (0, 0);
     let mut total = JobReport::default();
     while let Some(report) = jobs.join_next().await {
         let report = report?;
@@ -138,15 +140,20 @@ pub async fn run(options: Options, stop: CancellationToken) -> anyhow::Result<Su
     }
     end.cancel();
     while let Some(result) = task_executors.join_next().await {
-        if let Err(error) = result? {
-            tracing::warn!("a simulated task executor has ended: {error:#}");
-            broken += 1;
+        match result? {
+            Ok(End::Load) => {}
+            Ok(End::Released) => released += 1,
+            Err(error) => {
+                tracing::warn!("a simulated task executor has ended: {error:#}");
+                broken += 1;
+            }
         }
     }
     Ok(Summary {
         task_executors: options.task_executors,
         registered,
         registered_in,
+        released,
         broken,
         duration,
         requests: total.requests,
@@ -165,7 +172,7 @@ type Orders = Arc<[task_executor::Orders]>;
 async fn start_task_executors(
     options: &Options,
     end: &CancellationToken,
-) -> anyhow::Result<(Orders, JoinSet<anyhow::Result<()>>, usize)> {
+) -> anyhow::Result<(Orders, JoinSet<anyhow::Result<End>>, usize)> {
     let profile = slot_profile()?;
     let opening = Arc::new(Semaphore::new(OPENING));
     let (registered, mut registrations) = mpsc::unbounded_channel();

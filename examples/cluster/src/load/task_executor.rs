@@ -95,6 +95,15 @@ fn heartbeats(interval: Duration) -> Interval {
     heartbeats
 }
 
+/// How a simulated task executor ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// The load has ended.
+    Load,
+    /// The resource manager has released it, since it was idle.
+    Released,
+}
+
 /// A registered task executor. One task owns its slots, so messages leave in the order of changes.
 pub struct Session {
     registration: Registration,
@@ -106,16 +115,19 @@ pub struct Session {
 }
 
 impl Session {
-    /// Serves until the end of the load.
+    /// Serves until the end of the load, or until the resource manager releases it.
     ///
     /// # Errors
     /// The resource manager ends the connection.
-    pub async fn run(mut self, end: CancellationToken) -> anyhow::Result<()> {
+    pub async fn run(mut self, end: CancellationToken) -> anyhow::Result<End> {
         loop {
             let message = tokio::select! {
-                () = end.cancelled() => return Ok(()),
+                () = end.cancelled() => return Ok(End::Load),
                 message = self.stream.message() => {
                     let message = message?.context("the resource manager has ended the connection")?;
+                    if let Some(ToUs::Stop(_)) = message.message {
+                        return Ok(End::Released);
+                    }
                     self.answer(message)?
                 }
                 Some(allocation_id) = self.ordered.recv() => self.table.free(allocation_id).map(freed),
@@ -134,8 +146,7 @@ impl Session {
         };
         Ok(match message {
             ToUs::Registered(_) => bail!("registered twice"),
-            ToUs::Heartbeat(_) => None,
-            ToUs::Stop(stop) => bail!("told to stop: {}", stop.cause),
+            ToUs::Heartbeat(_) | ToUs::Stop(_) => None,
             ToUs::AllocateSlot(request) => {
                 let request = self.registration.allocate_slot(request)?;
                 // No slot timeout is ever looked at, so the time does not matter.
