@@ -7,8 +7,9 @@ use slot_manager::{AllocationId, JobId, SlotId};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
+use tokio_stream::Stream;
 use tokio_stream::wrappers::ReceiverStream;
-use tokio_stream::{Stream, StreamExt as _};
+
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
@@ -21,8 +22,8 @@ use crate::protocol::v1::job_master_server::{JobMaster, JobMasterServer};
 use crate::protocol::v1::to_slot::Message as ToSlot;
 use crate::protocol::{Epoch, ProtocolError, allocation_id, job_id, limits, v1};
 
-/// The most messages that wait for a slot: a task and a release.
-const OUTBOX: usize = 2;
+/// The most messages that wait for a slot: a task, a release and an error.
+const OUTBOX: usize = 3;
 
 /// The interval of the pings that detect a task executor which is gone without a word.
 const PING_INTERVAL: Duration = Duration::from_secs(20);
@@ -38,7 +39,7 @@ pub struct Offer {
 
 /// The way to a slot. Dropping it ends the stream, and so the use of the slot.
 #[derive(Debug)]
-pub struct SlotOutbox(mpsc::Sender<v1::ToSlot>);
+pub struct SlotOutbox(mpsc::Sender<Result<v1::ToSlot, Status>>);
 
 impl SlotOutbox {
     /// Runs a task in the slot. Returns `false` if the slot is gone.
@@ -53,7 +54,7 @@ impl SlotOutbox {
 
     fn send(&self, message: ToSlot) -> bool {
         let message = v1::ToSlot { message: Some(message) };
-        self.0.try_send(message).is_ok()
+        self.0.try_send(Ok(message)).is_ok()
     }
 }
 
@@ -98,6 +99,7 @@ impl JobMaster for Service {
         let slot = SlotSession {
             allocation_id: offer.allocation_id,
             messages,
+            errors: outbox.downgrade(),
             inputs: self.inputs.clone(),
         };
         // A task of its own: this call is dropped if the peer goes, and the end of a slot that was
@@ -106,7 +108,7 @@ impl JobMaster for Service {
         is_accepted
             .await
             .map_err(|_| Status::unavailable("the job has ended"))??;
-        Ok(Response::new(Box::pin(ReceiverStream::new(to_slot).map(Ok))))
+        Ok(Response::new(Box::pin(ReceiverStream::new(to_slot))))
     }
 }
 
@@ -140,6 +142,8 @@ impl From<OfferRefused> for Status {
 struct SlotSession {
     allocation_id: AllocationId,
     messages: Streaming<v1::FromSlot>,
+    /// The way to tell the peer its error. It does not keep the stream open.
+    errors: mpsc::WeakSender<Result<v1::ToSlot, Status>>,
     inputs: mpsc::Sender<Input>,
 }
 
@@ -163,6 +167,10 @@ impl SlotSession {
         let allocation_id = self.allocation_id;
         if let Err(error) = self.forward().await {
             tracing::debug!(%allocation_id, "the stream of a slot is broken: {error}");
+            if let Some(errors) = self.errors.upgrade() {
+                // A peer that does not read needs no error.
+                let _ = errors.try_send(Err(error));
+            }
         }
         // Without a receiver the job has ended.
         let _ = self.inputs.send(Input::SlotEnded { allocation_id }).await;

@@ -212,11 +212,14 @@ async fn bad_offers_change_nothing() {
 }
 
 #[tokio::test]
-async fn a_second_offer_ends_the_stream() {
+async fn a_second_offer_ends_the_stream_with_a_clear_status() {
     let mut job = start().await;
-    let (slot, _outbox) = job.accepted(1).await;
+    let (mut slot, outbox) = job.accepted(1).await;
     slot.say(offer_of(JOB, 1)).await;
     assert!(matches!(job.hear().await, Input::SlotEnded { .. }));
+    drop(outbox);
+    let status = slot.messages.message().await.err().unwrap();
+    assert_eq!(status.code(), Code::InvalidArgument, "{status}");
 }
 
 #[tokio::test]
