@@ -3,6 +3,8 @@
 
 mod election;
 mod event_log;
+mod job_master;
+mod load;
 mod protocol;
 mod provisioner;
 mod task_executor;
