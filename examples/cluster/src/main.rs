@@ -5,5 +5,6 @@ mod election;
 mod event_log;
 mod protocol;
 mod provisioner;
+mod resource_manager;
 
 fn main() {}
