@@ -40,7 +40,8 @@ impl Cluster {
         let folder = std::env::temp_dir().join(format!("cluster-test-{}", rand::random::<u64>()));
         std::fs::create_dir(&folder).unwrap();
         let election = format!("file:{}", folder.join("leader").display());
-        let arguments = ["cluster", "--election", &election].iter().chain(arguments);
+        let start = ["cluster", "--election", &election];
+        let arguments = start.iter().chain(arguments);
         let options = Command::try_parse_from(arguments).unwrap().options;
         let process = Process::bind(options).await.unwrap();
         let address = format!("http://{}", process.address());
