@@ -12,6 +12,8 @@ mod messages;
 mod options;
 mod outbox;
 mod owner;
+#[cfg(test)]
+mod owner_tests;
 mod process;
 mod server;
 mod sessions;

@@ -44,7 +44,7 @@ pub struct Actions {
     pub epoch: Epoch,
     pub task_executors: HashMap<InstanceId, TaskExecutorSession>,
     pub job_masters: HashMap<JobId, JobMasterSession>,
-    /// The workers that the former leadership left blocked.
+    /// The workers that operators have blocked. They stay so in the next leadership.
     pub blocked: BTreeSet<ResourceId>,
     /// `None` if no provisioner starts workers.
     orders: Option<mpsc::Sender<Order>>,

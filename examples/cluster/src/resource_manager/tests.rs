@@ -319,15 +319,16 @@ async fn unknown_grants_are_lost_once_the_recovery_is_over() {
     }
     let mut task_executor = cluster.task_executor(returned).await;
     task_executor.registered().await;
+    let to_job_master::Message::Lost(lost) = job_master.next().await.unwrap() else {
+        panic!("no grant is lost");
+    };
+    assert_eq!(lost.allocation_id, allocation(1));
+    job_master.request(&allocation(2)).await;
     let granted = job_master.status().await;
     assert_eq!(
         (granted.state(), granted.allocation_id),
         (State::Granted, allocation(2))
     );
-    let to_job_master::Message::Lost(lost) = job_master.next().await.unwrap() else {
-        panic!("no grant is lost");
-    };
-    assert_eq!(lost.allocation_id, allocation(1));
     cluster.stop().await;
 }
 
