@@ -4,7 +4,7 @@ mod convert;
 mod error;
 pub mod limits;
 
-pub use self::convert::{Registration, allocation_id, job_id, slot_report, slot_result};
+pub use self::convert::*;
 pub use self::error::ProtocolError;
 
 use slot_manager::LeaderId;

@@ -9,6 +9,7 @@ pub mod handle;
 mod inputs;
 pub mod mailbox;
 mod messages;
+pub mod notes;
 mod options;
 mod outbox;
 mod owner;
@@ -23,10 +24,6 @@ mod tests;
 use slot_manager::{SlotManager, TokioScheduledExecutor};
 
 pub use self::options::Options;
-#[expect(unused_imports, reason = "for the parts that are plugged in")]
-pub use self::options::ProvisionerKind;
-#[expect(unused_imports, reason = "for the parts that are plugged in")]
-pub use self::process::StartProvisioner;
 pub use self::process::{Parts, Process};
 
 /// The slot manager of this service.
@@ -35,5 +32,6 @@ pub type Manager = SlotManager<actions::Actions, gateway::Gateway, TokioSchedule
 /// Runs a resource manager until `stop` is cancelled.
 pub async fn run(options: Options, stop: tokio_util::sync::CancellationToken) -> anyhow::Result<()> {
     let process = Process::bind(options).await?;
+    // The dashboard and the provisioner are plugged in here.
     process.run(Parts::default(), stop).await
 }

@@ -18,6 +18,7 @@ use tonic::Status;
 use tracing::{debug, info, warn};
 
 use super::messages::{grant_lost, granted, request_failed};
+use super::notes::{Notes, Subject};
 use super::outbox::Outbox;
 use crate::event_log::{Event, EventLog};
 use crate::protocol::{Epoch, v1};
@@ -51,10 +52,16 @@ pub struct Actions {
     /// The workers to start; `None` without a worker policy.
     worker: Option<WorkerDescription>,
     events: EventLog,
+    pub notes: Notes,
 }
 
 impl Actions {
-    pub fn new(orders: Option<mpsc::Sender<Order>>, worker: Option<WorkerDescription>, events: EventLog) -> Self {
+    pub fn new(
+        orders: Option<mpsc::Sender<Order>>,
+        worker: Option<WorkerDescription>,
+        events: EventLog,
+        notes: Notes,
+    ) -> Self {
         Self {
             epoch: Epoch::default(),
             task_executors: HashMap::new(),
@@ -63,6 +70,7 @@ impl Actions {
             orders,
             worker,
             events,
+            notes,
         }
     }
 
@@ -95,6 +103,8 @@ impl Actions {
     /// Tells a job master that a request has failed.
     pub fn tell_failed(&self, job_id: JobId, allocation_id: AllocationId, cause: &str) {
         self.tell(job_id, request_failed(allocation_id, cause));
+        let text = format_args!("request {allocation_id} of job {job_id} failed: {cause}");
+        self.notes.warn(Subject::Request, text);
         self.events.log(&Event::Failed {
             job: job_id.to_string(),
             allocation: allocation_id.to_string(),
@@ -105,6 +115,8 @@ impl Actions {
     /// Tells a job master that a grant is lost.
     pub fn tell_lost(&self, job_id: JobId, allocation_id: AllocationId, cause: &str) {
         self.tell(job_id, grant_lost(allocation_id, cause));
+        let text = format_args!("grant {allocation_id} of job {job_id} is lost: {cause}");
+        self.notes.warn(Subject::Job, text);
         self.events.log(&Event::Lost {
             job: job_id.to_string(),
             allocation: allocation_id.to_string(),
@@ -141,6 +153,8 @@ impl ResourceManagerActions for Actions {
             return Ok(WorkerPromise::Declined);
         }
         info!(%worker_request, "worker requested");
+        let text = format_args!("worker {worker_request} is requested");
+        self.notes.info(Subject::Worker, text);
         self.events.log(&Event::WorkerRequested {
             worker_request: worker_request.to_string(),
         });
@@ -150,6 +164,8 @@ impl ResourceManagerActions for Actions {
     fn release_resource(&mut self, release: &ReleaseResource) -> Release {
         let cause = release.cause.to_string();
         info!(resource_id = %release.resource_id, %cause, "worker released");
+        let text = format_args!("{} is released: {cause}", release.resource_id);
+        self.notes.info(Subject::Worker, text);
         if let Some(session) = self.task_executors.get_mut(&release.instance_id) {
             session.is_released = true;
         }

@@ -1,7 +1,7 @@
 //! What the owner does with each input, and with its outcome.
 
 use std::collections::BTreeSet;
-use std::fmt::Display;
+use std::fmt::{self, Display};
 
 use slot_manager::error::{RegistrationError, SlotRequestError};
 use slot_manager::message::{ReleaseCheck, ReleaseDecision, SlotFreed};
@@ -18,6 +18,7 @@ use super::actions::{Actions, JobMasterSession, TaskExecutorSession};
 use super::gateway::Gateway;
 use super::mailbox::Input;
 use super::messages::request_status;
+use super::notes::Subject;
 use super::outbox::Outbox;
 use super::owner::Owner;
 use crate::protocol::{Registration, v1};
@@ -93,6 +94,7 @@ impl Owner {
         match self.manager.register_task_manager(connection, report) {
             Ok(outcome) => {
                 info!(%resource_id, %instance_id, %outcome, "task executor");
+                self.note(false, format_args!("{resource_id}: {outcome}"));
                 if let (RegistrationOutcome::Replaced { previous }, Some(actions)) =
                     (outcome, self.manager.actions_mut())
                 {
@@ -102,6 +104,7 @@ impl Owner {
             }
             Err(error) => {
                 warn!(%resource_id, %instance_id, %error, "task executor not registered");
+                self.note(true, format_args!("{resource_id} is not registered: {error}"));
                 let Some(actions) = self.manager.actions_mut() else {
                     return;
                 };
@@ -154,9 +157,14 @@ impl Owner {
         if let Some(actions) = self.manager.actions_mut() {
             actions.task_executors.remove(&instance_id);
         }
-        match self.manager.unregister_task_manager(instance_id, cause) {
+        let task_manager = self.manager.task_manager(instance_id);
+        let resource_id = task_manager.map(|task_manager| task_manager.resource_id().clone());
+        match self.manager.unregister_task_manager(instance_id, cause.as_str()) {
             UnregistrationOutcome::Unregistered => info!(%instance_id, "task executor is lost"),
             outcome => log(instance_id, outcome),
+        }
+        if let Some(resource_id) = resource_id {
+            self.note(true, format_args!("{resource_id} is lost: {cause}"));
         }
     }
 
@@ -249,6 +257,8 @@ impl Owner {
             News::Failed { worker_request, cause } => {
                 let outcome = self.manager.worker_failed(worker_request, cause.as_str());
                 info!(%worker_request, cause, %outcome, "worker will not come");
+                self.note(true, format_args!("worker {worker_request} will not come: {cause}"));
+                self.expect_one_less(worker_request);
             }
             News::Known(workers) => {
                 let outcome = self.manager.expect_workers(workers);
@@ -258,6 +268,18 @@ impl Owner {
                 }
                 self.check_recovery();
             }
+        }
+    }
+
+    /// Stops to wait for a worker that an earlier leader has requested.
+    fn expect_one_less(&mut self, worker_request: WorkerRequestId) {
+        if Some(worker_request.leader_id()) == self.manager.leader_id() {
+            return;
+        }
+        let recovery = self.term.as_mut().and_then(|term| term.recovery.as_mut());
+        if let Some(expected) = recovery.and_then(|recovery| recovery.expected.as_mut()) {
+            *expected = expected.saturating_sub(1);
+            self.check_recovery();
         }
     }
 
@@ -285,6 +307,15 @@ impl Owner {
             if let Some(actions) = self.manager.actions().filter(|_| is_lost) {
                 actions.tell_lost(job_id, allocation_id, "no task executor holds a slot for it");
             }
+        }
+    }
+
+    /// Notes an event of a worker.
+    fn note(&self, is_warning: bool, text: fmt::Arguments<'_>) {
+        match self.manager.actions() {
+            Some(actions) if is_warning => actions.notes.warn(Subject::Worker, text),
+            Some(actions) => actions.notes.info(Subject::Worker, text),
+            None => {}
         }
     }
 

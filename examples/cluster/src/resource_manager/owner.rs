@@ -17,6 +17,7 @@ use super::Manager;
 use super::actions::Actions;
 use super::handle::Published;
 use super::mailbox::Envelope;
+use super::notes::Subject;
 use super::sessions::{Heartbeats, Leads};
 use crate::election::Leadership;
 use crate::event_log::{Event, EventLog};
@@ -157,9 +158,6 @@ impl Owner {
             let outcome = self.manager.block(&resource_id);
             info!(%resource_id, %outcome, "worker blocked again");
         }
-        if let Some(actions) = self.manager.actions() {
-            actions.order(Order::Recover);
-        }
         let recovery_timeout = self.manager.config().recovery_timeout;
         let end = CancellationToken::new();
         self.term = Some(Term {
@@ -173,6 +171,12 @@ impl Owner {
             away: HashMap::new(),
         });
         self.channels.leads.send_replace(Some(Leads { epoch, end }));
+        // The answer is for this leadership, so sessions must know of it before.
+        if let Some(actions) = self.manager.actions() {
+            actions.order(Order::Recover);
+            let text = format_args!("leadership {epoch} begins");
+            actions.notes.info(Subject::Leader, text);
+        }
         self.publish();
     }
 
@@ -212,6 +216,8 @@ impl Owner {
                     false => actions.blocked.remove(&resource_id),
                 };
             }
+            let text = format_args!("leadership {} has ended", term.epoch);
+            actions.notes.warn(Subject::Leader, text);
             actions.task_executors.clear();
             actions.job_masters.clear();
             self.idle_actions = Some(actions);

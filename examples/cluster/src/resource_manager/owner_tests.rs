@@ -15,6 +15,7 @@ use super::Manager;
 use super::actions::Actions;
 use super::handle::Handle;
 use super::mailbox::{Envelope, Input};
+use super::notes::Notes;
 use super::outbox::{Outbox, Session};
 use super::owner::{Channels, Owner};
 use super::sessions::{Heartbeats, Leads};
@@ -40,7 +41,7 @@ fn start(options: &[(&str, &str)]) -> Outside {
     let worker = config.workers.as_ref().map(|workers| workers.description.clone());
     let manager = Manager::new(config, TokioScheduledExecutor::new()).unwrap();
     let (order_sender, orders) = mpsc::channel(16);
-    let actions = Actions::new(Some(order_sender), worker, EventLog::default());
+    let actions = Actions::new(Some(order_sender), worker, EventLog::default(), Notes::default());
     let heartbeats = Heartbeats {
         interval: HEARTBEAT_TIMEOUT / 4,
         timeout: HEARTBEAT_TIMEOUT,

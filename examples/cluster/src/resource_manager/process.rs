@@ -8,7 +8,7 @@ use futures::future::BoxFuture;
 use slot_manager::TokioScheduledExecutor;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -17,6 +17,7 @@ use super::Manager;
 use super::actions::Actions;
 use super::handle::{Handle, Published};
 use super::mailbox::{self, Envelope, Input};
+use super::notes::Notes;
 use super::options::{Options, ProvisionerKind};
 use super::owner::{Channels, Owner};
 use super::server::{self, Service};
@@ -34,27 +35,23 @@ const STOP_TIME: Duration = Duration::from_secs(2);
 /// The most time that it may take to give the leadership up.
 const RESIGN_TIME: Duration = Duration::from_secs(1);
 
-/// A provisioner to start.
-pub struct StartProvisioner {
-    pub kind: ProvisionerKind,
-    /// The address that others know this process by.
-    pub address: String,
-    pub orders: mpsc::Receiver<Order>,
-    pub news: mpsc::Sender<News>,
-    pub stop: CancellationToken,
-}
-
 /// Serves the dashboard and the REST interface until it is stopped.
-pub type ServeWeb = fn(TcpListener, Handle, CancellationToken) -> BoxFuture<'static, anyhow::Result<()>>;
+pub type ServeWeb =
+    Box<dyn FnOnce(TcpListener, Handle, CancellationToken) -> BoxFuture<'static, anyhow::Result<()>> + Send>;
 
-/// Runs a provisioner until it is stopped.
-pub type Provision = fn(StartProvisioner) -> BoxFuture<'static, anyhow::Result<()>>;
+/// Starts the task of a provisioner. It ends when it is stopped.
+pub type Provision =
+    Box<dyn FnOnce(mpsc::Receiver<Order>, mpsc::Sender<News>, CancellationToken) -> JoinHandle<()> + Send>;
 
 /// The parts of the process that other modules plug in.
 #[derive(Default)]
 pub struct Parts {
+    /// Is needed for `--web`.
     pub serve_web: Option<ServeWeb>,
+    /// Is needed for a provisioner. Without one no worker is started.
     pub provision: Option<Provision>,
+    /// Hears of notable events.
+    pub notes: Notes,
 }
 
 /// A resource manager that listens, and does not run yet.
@@ -131,13 +128,8 @@ impl Process {
             let (order_sender, order_receiver) = mpsc::channel(ORDERS);
             let (news_sender, news) = mpsc::channel(ORDERS);
             orders = Some(order_sender);
-            tasks.spawn(provision(StartProvisioner {
-                kind: options.provisioner,
-                address,
-                orders: order_receiver,
-                news: news_sender,
-                stop: stop.clone(),
-            }));
+            let provisioner = provision(order_receiver, news_sender, stop.clone());
+            tasks.spawn(async { provisioner.await.context("the provisioner has failed") });
             tokio::spawn(forward_news(news, mailbox.downgrade(), leads.clone()));
         }
 
@@ -147,7 +139,7 @@ impl Process {
             leads: lead,
             published: publish,
         };
-        let actions = Actions::new(orders, worker, events.clone());
+        let actions = Actions::new(orders, worker, events.clone(), parts.notes);
         let owner = Owner::new(manager, actions, heartbeats, channels, events);
         let owner = owner.run(stop.clone());
         tasks.spawn(async {

@@ -30,6 +30,7 @@ struct Command {
 /// A resource manager in this process, and a folder for its election.
 struct Cluster {
     client: ResourceManagerClient<Channel>,
+    address: String,
     stop: CancellationToken,
     process: JoinHandle<anyhow::Result<()>>,
     folder: PathBuf,
@@ -39,36 +40,39 @@ impl Cluster {
     async fn start(arguments: &[&str]) -> Self {
         let folder = std::env::temp_dir().join(format!("cluster-test-{}", rand::random::<u64>()));
         std::fs::create_dir(&folder).unwrap();
+        Self::start_in(folder, arguments).await
+    }
+
+    /// Starts a resource manager whose election is in this folder.
+    async fn start_in(folder: PathBuf, arguments: &[&str]) -> Self {
         let election = format!("file:{}", folder.join("leader").display());
         let start = ["cluster", "--election", &election];
         let arguments = start.iter().chain(arguments);
         let options = Command::try_parse_from(arguments).unwrap().options;
         let process = Process::bind(options).await.unwrap();
-        let address = format!("http://{}", process.address());
+        let address = process.address().to_owned();
         let stop = CancellationToken::new();
         let process = tokio::spawn(process.run(Parts::default(), stop.clone()));
-        let client = ResourceManagerClient::connect(address).await.unwrap();
+        let client = ResourceManagerClient::connect(format!("http://{address}")).await;
         let mut cluster = Self {
-            client,
+            client: client.unwrap(),
+            address,
             stop,
             process,
             folder,
         };
-        cluster.wait_for_leader().await;
+        cluster.wait_for_epoch(1).await;
         cluster
     }
 
-    async fn wait_for_leader(&mut self) {
+    async fn leader_epoch(&mut self) -> u64 {
+        let reply = self.client.leader(v1::LeaderRequest {}).await;
+        reply.unwrap().into_inner().epoch
+    }
+
+    async fn wait_for_epoch(&mut self, epoch: u64) {
         let elected = async {
-            while self
-                .client
-                .leader(v1::LeaderRequest {})
-                .await
-                .unwrap()
-                .into_inner()
-                .epoch
-                == 0
-            {
+            while self.leader_epoch().await < epoch {
                 sleep(Duration::from_millis(10)).await;
             }
             // The owner follows the election a moment later.
@@ -78,9 +82,15 @@ impl Cluster {
     }
 
     async fn stop(self) {
+        let folder = self.folder.clone();
+        self.stop_only().await;
+        std::fs::remove_dir_all(folder).unwrap();
+    }
+
+    /// Stops the resource manager, but keeps the folder.
+    async fn stop_only(self) {
         self.stop.cancel();
         timeout(PATIENCE, self.process).await.unwrap().unwrap().unwrap();
-        std::fs::remove_dir_all(self.folder).unwrap();
     }
 
     async fn task_executor(&mut self, register: v1::RegisterTaskExecutor) -> TaskExecutor {
@@ -341,4 +351,20 @@ async fn the_end_is_bounded_and_tells_all_peers() {
     timeout(Duration::from_secs(4), cluster.stop()).await.unwrap();
     assert_eq!(task_executor.next().await.unwrap_err().code(), Code::Unavailable);
     assert_eq!(job_master.next().await.unwrap_err().code(), Code::Unavailable);
+}
+
+#[tokio::test]
+async fn a_follower_names_the_leader_and_takes_over() {
+    let first = Cluster::start(&[]).await;
+    let mut second = Cluster::start_in(first.folder.clone(), &[]).await;
+    let messages = tokio_stream::empty::<v1::FromTaskExecutor>();
+    let status = second.client.connect_task_executor(messages).await.unwrap_err();
+    assert_eq!(status.code(), Code::FailedPrecondition);
+    assert_eq!(status.metadata().get("leader").unwrap(), first.address.as_str());
+
+    first.stop_only().await;
+    second.wait_for_epoch(2).await;
+    let mut task_executor = second.task_executor(worker("worker-1")).await;
+    assert_eq!(task_executor.registered().await.epoch, 2);
+    second.stop().await;
 }
