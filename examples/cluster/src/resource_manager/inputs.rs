@@ -1,4 +1,4 @@
-//! What the owner does with each input, and with its outcome.
+//! The handling of each input, and of its outcome.
 
 use std::collections::BTreeSet;
 use std::fmt::{self, Display};

@@ -51,7 +51,7 @@ pub struct Owner {
     events: EventLog,
 }
 
-/// What the owner knows of its present leadership.
+/// The state of the present leadership.
 pub(super) struct Term {
     pub epoch: Epoch,
     until: Option<Instant>,
@@ -108,7 +108,7 @@ impl Owner {
                 // Before the mailbox, or a busy mailbox would starve it.
                 _ = publish.tick() => self.tick(),
                 _ = self.manager.progress() => {}
-                // What is left in the inbox waits for a new lease, and the mailbox with it.
+                // Inputs left in the inbox wait for a new lease, and the mailbox with them.
                 received = self.channels.mailbox.recv_many(&mut batch, BATCH), if self.inbox.is_empty() => {
                     if received == 0 {
                         break;

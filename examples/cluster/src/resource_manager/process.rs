@@ -147,16 +147,19 @@ impl Process {
             Ok(())
         });
 
+        let leader = election.leader.clone();
+        // The leadership is given up when nobody holds the receivers of the election.
         let handle = Handle {
             mailbox: mailbox.clone(),
             election,
             published,
         };
-        if let Some((web, serve_web)) = web {
-            tasks.spawn(serve_web(web, handle.clone(), stop.clone()));
+        match web {
+            Some((web, serve_web)) => _ = tasks.spawn(serve_web(web, handle, stop.clone())),
+            None => drop(handle),
         }
         let service = Service {
-            handle,
+            leader,
             leads,
             sessions: Sessions::new(mailbox, heartbeats),
         };

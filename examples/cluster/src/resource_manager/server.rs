@@ -9,8 +9,8 @@ use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::handle::Handle;
 use super::sessions::{Leads, Outgoing, Sessions};
+use crate::election::Leader;
 use crate::protocol::limits;
 use crate::protocol::v1;
 use crate::protocol::v1::resource_manager_server::{ResourceManager, ResourceManagerServer};
@@ -21,7 +21,9 @@ const PING_EVERY: Duration = Duration::from_secs(20);
 
 /// The service behind the protocol.
 pub struct Service {
-    pub handle: Handle,
+    /// The leader, as this process knows it. A handle would keep the leadership of a process that
+    /// stops until its last connection has ended.
+    pub leader: watch::Receiver<Option<Leader>>,
     pub leads: watch::Receiver<Option<Leads>>,
     pub sessions: Sessions,
 }
@@ -51,7 +53,7 @@ impl Service {
     fn leads(&self) -> Result<Leads, Status> {
         self.leads.borrow().clone().ok_or_else(|| {
             let mut metadata = MetadataMap::new();
-            let leader = self.handle.leader();
+            let leader = self.leader.borrow().clone();
             if let Some(address) = leader.and_then(|leader| leader.address.parse().ok()) {
                 metadata.insert("leader", address);
             }
@@ -67,7 +69,7 @@ impl ResourceManager for Service {
     type ConnectJobMasterStream = Outgoing<v1::ToJobMaster>;
 
     async fn leader(&self, _: Request<v1::LeaderRequest>) -> Result<Response<v1::LeaderReply>, Status> {
-        let leader = self.handle.leader();
+        let leader = self.leader.borrow().clone();
         Ok(Response::new(leader.map_or_else(v1::LeaderReply::default, |leader| {
             v1::LeaderReply {
                 epoch: leader.epoch.0,

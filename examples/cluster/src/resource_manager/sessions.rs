@@ -1,7 +1,7 @@
 //! The sessions of peers. A session is one gRPC stream within one leadership.
 //!
 //! It reads the first message within a time limit, registers with the owner of the slot manager,
-//! and forwards all later messages in order. Whatever ends it, the owner hears of that once.
+//! and forwards all later messages in order. The owner hears of its end once, for any cause.
 
 pub mod job_master;
 pub mod task_executor;

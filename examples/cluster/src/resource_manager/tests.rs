@@ -368,3 +368,11 @@ async fn a_follower_names_the_leader_and_takes_over() {
     assert_eq!(task_executor.registered().await.epoch, 2);
     second.stop().await;
 }
+
+#[tokio::test]
+async fn peers_that_are_not_authenticated_must_be_local() {
+    let arguments = ["cluster", "--election", "file:/nowhere/leader", "--listen", "0.0.0.0:0"];
+    let options = Command::try_parse_from(arguments).unwrap().options;
+    let error = Process::bind(options).await.err().unwrap();
+    assert!(error.to_string().contains("not a loopback address"), "{error}");
+}
