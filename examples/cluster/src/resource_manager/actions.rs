@@ -21,7 +21,7 @@ use super::messages::{grant_lost, granted, request_failed};
 use super::notes::{Notes, Subject};
 use super::outbox::Outbox;
 use crate::event_log::{Event, EventLog};
-use crate::protocol::{Epoch, v1};
+use crate::protocol::v1;
 use crate::provisioner::Order;
 
 /// The session of a task executor.
@@ -42,7 +42,6 @@ pub struct JobMasterSession {
 
 /// The resource manager, as the slot manager sees it.
 pub struct Actions {
-    pub epoch: Epoch,
     pub task_executors: HashMap<InstanceId, TaskExecutorSession>,
     pub job_masters: HashMap<JobId, JobMasterSession>,
     /// The workers that operators have blocked. They stay so in the next leadership.
@@ -51,6 +50,7 @@ pub struct Actions {
     orders: Option<mpsc::Sender<Order>>,
     /// The workers to start; `None` without a worker policy.
     worker: Option<WorkerDescription>,
+    /// Job masters log their grants themselves: only those that they heard of count.
     events: EventLog,
     pub notes: Notes,
 }
@@ -63,7 +63,6 @@ impl Actions {
         notes: Notes,
     ) -> Self {
         Self {
-            epoch: Epoch::default(),
             task_executors: HashMap::new(),
             job_masters: HashMap::new(),
             blocked: BTreeSet::new(),
@@ -105,11 +104,6 @@ impl Actions {
         self.tell(job_id, request_failed(allocation_id, cause));
         let text = format_args!("request {allocation_id} of job {job_id} failed: {cause}");
         self.notes.warn(Subject::Request, text);
-        self.events.log(&Event::Failed {
-            job: job_id.to_string(),
-            allocation: allocation_id.to_string(),
-            cause: cause.to_owned(),
-        });
     }
 
     /// Tells a job master that a grant is lost.
@@ -117,11 +111,6 @@ impl Actions {
         self.tell(job_id, grant_lost(allocation_id, cause));
         let text = format_args!("grant {allocation_id} of job {job_id} is lost: {cause}");
         self.notes.warn(Subject::Job, text);
-        self.events.log(&Event::Lost {
-            job: job_id.to_string(),
-            allocation: allocation_id.to_string(),
-            cause: cause.to_owned(),
-        });
     }
 
     /// Tells a task executor to stop, and the provisioner to see to it.
@@ -207,10 +196,5 @@ impl ResourceManagerActions for Actions {
 
     fn notify_slot_allocated(&mut self, job_id: JobId, allocation_id: AllocationId, slot_id: &SlotId) {
         self.tell(job_id, granted(allocation_id, slot_id));
-        self.events.log(&Event::Granted {
-            job: job_id.to_string(),
-            allocation: allocation_id.to_string(),
-            epoch: self.epoch,
-        });
     }
 }

@@ -136,11 +136,10 @@ impl Owner {
     fn begin_term(&mut self, Leadership { epoch, until }: Leadership) {
         // A lease that is over before it was noticed: the election ends or renews it.
         let is_over = until.is_some_and(|until| until <= Instant::now());
-        let Some(mut actions) = self.idle_actions.take_if(|_| !is_over) else {
+        let Some(actions) = self.idle_actions.take_if(|_| !is_over) else {
             return;
         };
         info!(%epoch, "leadership begins");
-        actions.epoch = epoch;
         let blocked = actions.blocked.clone();
         let started = match until {
             None => self.manager.start(epoch.leader_id(), actions),
