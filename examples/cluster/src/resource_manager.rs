@@ -23,11 +23,13 @@ mod tests;
 
 use slot_manager::{SlotManager, TokioScheduledExecutor};
 
+pub use self::actions::Actions;
+pub use self::gateway::Gateway;
 pub use self::options::Options;
 pub use self::process::{Parts, Process};
 
 /// The slot manager of this service.
-pub type Manager = SlotManager<actions::Actions, gateway::Gateway, TokioScheduledExecutor>;
+pub type Manager = SlotManager<Actions, Gateway, TokioScheduledExecutor>;
 
 /// Runs a resource manager until `stop` is cancelled.
 pub async fn run(options: Options, stop: tokio_util::sync::CancellationToken) -> anyhow::Result<()> {

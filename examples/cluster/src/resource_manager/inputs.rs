@@ -93,7 +93,7 @@ impl Owner {
         }
         match self.manager.register_task_manager(connection, report) {
             Ok(outcome) => {
-                info!(%resource_id, %instance_id, %outcome, "task executor");
+                debug!(%resource_id, %instance_id, %outcome, "task executor registered");
                 self.note(false, format_args!("{resource_id}: {outcome}"));
                 if let (RegistrationOutcome::Replaced { previous }, Some(actions)) =
                     (outcome, self.manager.actions_mut())
@@ -160,7 +160,7 @@ impl Owner {
         let task_manager = self.manager.task_manager(instance_id);
         let resource_id = task_manager.map(|task_manager| task_manager.resource_id().clone());
         match self.manager.unregister_task_manager(instance_id, cause.as_str()) {
-            UnregistrationOutcome::Unregistered => info!(%instance_id, "task executor is lost"),
+            UnregistrationOutcome::Unregistered => debug!(%instance_id, "task executor is lost"),
             outcome => log(instance_id, outcome),
         }
         if let Some(resource_id) = resource_id {

@@ -130,7 +130,10 @@ impl Sessions {
         match timeout(self.heartbeats.timeout, messages.message()).await {
             Ok(Ok(Some(message))) => Ok(message),
             Ok(Ok(None)) => Err(End::left("it has closed the stream")),
-            Ok(Err(status)) => Err(status.into()),
+            Ok(Err(status)) => Err(End {
+                cause: format!("its connection has failed: {}", status.message()),
+                status: Err(status),
+            }),
             Err(_) => Err(Status::deadline_exceeded("no heartbeat").into()),
         }
     }
