@@ -7,6 +7,7 @@ mod job_master;
 mod load;
 mod protocol;
 mod provisioner;
+mod resource_manager;
 mod task_executor;
 
 fn main() {}

@@ -1,16 +1,39 @@
 //! The resource manager: the process that decides which slot serves which request.
+//!
+//! One task owns the slot manager. Sessions of peers, the provisioner and the dashboard send inputs
+//! to its mailbox.
 
+mod actions;
+mod gateway;
 pub mod handle;
+mod inputs;
 pub mod mailbox;
+mod messages;
+pub mod notes;
+mod options;
+mod outbox;
+mod owner;
+#[cfg(test)]
+mod owner_tests;
+mod process;
+mod server;
+mod sessions;
+#[cfg(test)]
+mod tests;
 
-use slot_manager::SlotManager;
-use slot_manager::TokioScheduledExecutor;
+use slot_manager::{SlotManager, TokioScheduledExecutor};
+
+pub use self::actions::Actions;
+pub use self::gateway::Gateway;
+pub use self::options::Options;
+pub use self::process::{Parts, Process};
 
 /// The slot manager of this service.
-pub type Manager = SlotManager<actions::Actions, gateway::Gateway, TokioScheduledExecutor>;
-mod actions {
-    pub struct Actions;
-}
-mod gateway {
-    pub struct Gateway;
+pub type Manager = SlotManager<Actions, Gateway, TokioScheduledExecutor>;
+
+/// Runs a resource manager until `stop` is cancelled.
+pub async fn run(options: Options, stop: tokio_util::sync::CancellationToken) -> anyhow::Result<()> {
+    let process = Process::bind(options).await?;
+    // The dashboard and the provisioner are plugged in here.
+    process.run(Parts::default(), stop).await
 }

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use slot_manager::ResourceId;
+use slot_manager::outcome::{BlockOutcome, UnblockOutcome};
 use slot_manager::overview::{Counters, Overview};
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -55,6 +57,29 @@ impl Handle {
         let envelope = Envelope { epoch, input };
         self.mailbox.send(envelope).await.map_err(|_| NotLeading)?;
         answered.await.map_err(|_| NotLeading)
+    }
+
+    /// Blocks a worker. It stays blocked in the next leadership of this process.
+    pub async fn block(&self, resource_id: ResourceId) -> Result<BlockOutcome, NotLeading> {
+        self.ask(move |manager| {
+            let outcome = manager.block(&resource_id);
+            if let Some(actions) = manager.actions_mut() {
+                actions.blocked.insert(resource_id);
+            }
+            outcome
+        })
+        .await
+    }
+
+    /// Unblocks a worker, also for the next leadership of this process.
+    pub async fn unblock(&self, resource_id: ResourceId) -> Result<UnblockOutcome, NotLeading> {
+        self.ask(move |manager| {
+            if let Some(actions) = manager.actions_mut() {
+                actions.blocked.remove(&resource_id);
+            }
+            manager.unblock(&resource_id)
+        })
+        .await
     }
 
     /// Returns the present leadership of this process.
