@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
+use super::client::Client;
 use crate::election::Place;
 use crate::election::tests_support::{Candidate, Folder};
 
@@ -82,9 +83,18 @@ impl Etcd {
     }
 
     fn candidate(&self, address: &str) -> Candidate {
+        self.candidate_with(address, LEASE)
+    }
+
+    fn candidate_with(&self, address: &str, lease: Duration) -> Candidate {
         // The first endpoint does not exist.
         let endpoints = vec!["127.0.0.1:1".to_owned(), format!("127.0.0.1:{}", self.ports[0])];
-        Candidate::with_lease(Place::Etcd(endpoints), address, LEASE)
+        Candidate::with_lease(Place::Etcd(endpoints), address, lease)
+    }
+
+    /// Creates a client that is no candidate.
+    fn operator(&self) -> Client {
+        Client::new(&[format!("127.0.0.1:{}", self.ports[0])]).unwrap()
     }
 }
 
@@ -134,9 +144,11 @@ async fn a_short_loss_of_etcd_costs_nothing() {
     let Some(mut etcd) = Etcd::start("short") else {
         return;
     };
-    let mut first = etcd.candidate("first:1");
+    // etcd takes more than a second to start.
+    let lease = LEASE * 2;
+    let mut first = etcd.candidate_with("first:1", lease);
     let epoch = first.elected().await;
-    let mut second = etcd.candidate("second:1");
+    let mut second = etcd.candidate_with("second:1", lease);
     second.sees("first:1").await;
 
     let mut changes = first.election.clone();
@@ -144,7 +156,7 @@ async fn a_short_loss_of_etcd_costs_nothing() {
     sleep(Duration::from_millis(300)).await;
     etcd.run();
     // Longer than the lease.
-    let end = Instant::now() + LEASE * 2;
+    let end = Instant::now() + lease + LEASE;
     while let Ok(changed) = tokio::time::timeout_at(end, changes.ours.changed()).await {
         changed.unwrap();
         let ours = changes.ours.borrow().expect("it leads all the time");
@@ -170,9 +182,11 @@ async fn after_a_long_loss_of_etcd_one_leads_again() {
     first.sees_nobody().await;
     sleep(LEASE).await;
     etcd.run();
+    let operator = etcd.operator();
+    while operator.read(super::KEY).await.is_err() {}
     let start = Instant::now();
     let next = first.elected().await;
-    measured("a leader after the start of etcd", start);
+    measured("a leader after the return of etcd", start);
     assert!(next > epoch);
 }
 
@@ -215,9 +229,7 @@ async fn a_leader_whose_key_is_deleted_leads_no_more() {
     };
     let mut first = etcd.candidate("first:1");
     let epoch = first.elected().await;
-    let endpoint = [format!("127.0.0.1:{}", etcd.ports[0])];
-    let operator = super::client::Client::new(&endpoint).unwrap();
-    operator.delete(super::KEY, epoch.0).await.unwrap();
+    etcd.operator().delete(super::KEY, epoch.0).await.unwrap();
     let is_next = |ours: &Option<crate::election::Leadership>| ours.is_some_and(|ours| ours.epoch > epoch);
     tokio::time::timeout(LEASE, first.election.ours.wait_for(is_next))
         .await
