@@ -19,7 +19,7 @@ use self::api::lease_client::LeaseClient;
 use self::api::{compare, request_op};
 
 /// The generated code.
-#[expect(clippy::pedantic, reason = "generated")]
+#[expect(clippy::enum_variant_names, clippy::pedantic, reason = "generated")]
 mod api {
     tonic::include_proto!("etcdserverpb");
 }

@@ -171,3 +171,47 @@ async fn without_slurm_each_worker_fails_with_the_cause() {
     let cause = bench.failure(1).await;
     assert!(cause.contains("sbatch"), "{cause}");
 }
+
+/// Run it by `SLURM_CONF=... cargo test real_slurm -- --ignored --nocapture`.
+#[tokio::test]
+#[ignore = "needs a running Slurm"]
+async fn real_slurm() {
+    let mut bench = Bench::new("slurm-real");
+    let fakes = std::mem::take(&mut bench.settings.slurm);
+    bench.settings.slurm.first_backoff = fakes.first_backoff;
+    bench.settings.slurm.max_queued = 2;
+    bench.program("worker", "echo \"$@\" >> arguments; exec sleep 60");
+    std::fs::create_dir(bench.path("logs")).unwrap();
+    bench.start(Kind::Slurm);
+    let begin = std::time::Instant::now();
+    bench.order(bench.worker(1)).await;
+    let arguments = bench.file_with("arguments", "\n").await;
+    println!("the first job runs after {:?}: {arguments}", begin.elapsed());
+    // It fills the other processors; this job and the next wait.
+    bench.settings.slurm.arguments = vec!["--cpus-per-task=8".to_owned()];
+    bench.stop().await;
+    bench.start(Kind::Slurm);
+    bench.order(Order::Recover).await;
+    assert_eq!(bench.news().await, News::Known(1));
+    for number in 2..=4 {
+        bench.order(bench.worker(number)).await;
+    }
+    assert!(bench.is_quiet().await);
+    for number in [4, 2, 3] {
+        let begin = std::time::Instant::now();
+        bench.order(Order::Withdraw(request(number))).await;
+        assert_eq!(bench.failure(number).await, "withdrawn");
+        println!("withdrawn after {:?}", begin.elapsed());
+    }
+    bench.order(Order::Stop("test-7-1".into())).await;
+    tokio::time::sleep(std::time::Duration::from_secs(3)).await;
+    bench.order(Order::Recover).await;
+    assert_eq!(bench.news().await, News::Known(0));
+
+    bench.program("worker", "exit 3");
+    bench.settings.slurm.arguments.clear();
+    bench.stop().await;
+    bench.start(Kind::Slurm);
+    bench.order(bench.worker(5)).await;
+    println!("{}", bench.failure(5).await);
+}
