@@ -4,7 +4,7 @@
 //! second, and creates it in a transaction if it does not exist. The epoch is the revision at which
 //! the key was created. These calls are used instead of etcd's own election service because none of
 //! them waits: a campaign that waits in etcd can return after the lease of its candidate is over, and
-//! a time limit ends it. The price is that a leader is followed [`READ_EVERY`] later.
+//! a time limit ends it. The price is that the next leader comes up to [`READ_EVERY`] later.
 //!
 //! Three loops run side by side, each with one result:
 //!
@@ -113,18 +113,14 @@ struct Candidate<'a> {
 }
 
 impl Candidate<'_> {
-    async fn watch_key(mut self, reading: &watch::Sender<Option<Reading>>) {
+    async fn watch_key(self, reading: &watch::Sender<Option<Reading>>) {
         loop {
             let at = Instant::now();
-            // The lease's own loop reports an etcd that is away.
+            // The loop of the lease logs that etcd is away.
             if let Ok(key) = self.read_or_create().await {
                 reading.send_replace(Some(Reading { key, at }));
             }
-            tokio::select! {
-                () = sleep_until(at + READ_EVERY) => {}
-                // A lease that is new or renewed after a loss can lead at once.
-                _ = self.ended.changed() => {}
-            }
+            sleep_until(at + READ_EVERY).await;
         }
     }
 

@@ -17,6 +17,9 @@ use self::commands::Commands;
 use super::command::worker_command;
 use super::{News, Order, Provisioner, Settings, failed, naming};
 
+/// The time after which a job that runs is no failure.
+const PROBATION: Duration = Duration::from_secs(10);
+
 /// The longest pause after failures.
 const LONGEST_BACKOFF: Duration = Duration::from_secs(60);
 
@@ -36,6 +39,8 @@ pub(super) struct Slurm {
 struct Job {
     id: String,
     is_pending: bool,
+    /// The time at which a job that runs has shown that jobs can run.
+    proven_at: Option<Instant>,
     ending: Option<Ending>,
 }
 
@@ -118,12 +123,7 @@ impl Slurm {
             match result {
                 Ok(job) => {
                     info!(worker = name, job, "submitted to Slurm");
-                    let job = Job {
-                        id: job,
-                        is_pending: true,
-                        ending: None,
-                    };
-                    self.jobs.insert(id, job);
+                    self.jobs.insert(id, Job::new(job));
                 }
                 Err(cause) => {
                     news.push(failed(id, format!("sbatch failed: {cause}")));
@@ -177,19 +177,17 @@ impl Slurm {
             };
             if self.is_recovering && !self.jobs.contains_key(&id) {
                 info!(worker = entry.name, job = entry.job, "found in Slurm's queue");
-                let job = Job {
-                    id: entry.job.clone(),
-                    is_pending: true,
-                    ending: None,
-                };
-                self.jobs.insert(id, job);
+                self.jobs.insert(id, Job::new(entry.job.clone()));
             }
             let Some(job) = self.jobs.get_mut(&id).filter(|job| job.id == entry.job) else {
                 continue;
             };
             gone.retain(|gone| *gone != id);
+            if job.is_pending && !entry.is_pending {
+                job.proven_at = Some(Instant::now() + PROBATION);
+            }
             job.is_pending = entry.is_pending;
-            if !job.is_pending {
+            if job.proven_at.take_if(|at| Instant::now() >= *at).is_some() {
                 self.backoff = Backoff::default();
             }
             match job.ending {
@@ -220,7 +218,7 @@ impl Slurm {
         };
         info!(job = job.id, worker_request = %id, "a job has left Slurm's queue");
         match job.ending {
-            Some(Ending::Told { .. }) => {}
+            Some(Ending::Told { .. }) => self.backoff = Backoff::default(),
             Some(Ending::Withdrawn) => news.push(failed(id, "withdrawn")),
             None => {
                 let how = self.commands.how_it_ended(&job.id).await;
@@ -228,6 +226,17 @@ impl Slurm {
                 news.push(failed(id, format!("the Slurm job {} ended: {how}", job.id)));
                 self.back_off();
             }
+        }
+    }
+}
+
+impl Job {
+    fn new(id: String) -> Self {
+        Self {
+            id,
+            is_pending: true,
+            proven_at: None,
+            ending: None,
         }
     }
 }

@@ -155,7 +155,9 @@ impl Drop for Bench {
     fn drop(&mut self) {
         // Those of a test that failed.
         for pid in processes(&self.path("worker")) {
-            let _ = std::process::Command::new("kill").args(["-s", "KILL", &pid.to_string()]).status();
+            let _ = std::process::Command::new("kill")
+                .args(["-s", "KILL", &pid.to_string()])
+                .status();
         }
         let _ = fs::remove_dir_all(&self.folder);
     }

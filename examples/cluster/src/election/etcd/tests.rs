@@ -4,24 +4,34 @@ use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::client::Client;
 use crate::election::Place;
 use crate::election::tests_support::{Candidate, Folder};
+use crate::protocol::Epoch;
 
 const LEASE: Duration = Duration::from_secs(3);
 
-/// An etcd of one member, which ends with the test.
+/// An etcd, which ends with the test.
 struct Etcd {
     folder: Folder,
-    ports: [u16; 2],
+    members: Vec<Member>,
+}
+
+struct Member {
+    client_port: u16,
+    peer_port: u16,
     process: Option<Child>,
 }
 
 impl Etcd {
-    /// Starts etcd. Returns `None` if it is not installed.
+    /// Starts etcd with one member. Returns `None` if it is not installed.
     fn start(test: &str) -> Option<Self> {
+        Self::start_members(test, 1)
+    }
+
+    fn start_members(test: &str, members: usize) -> Option<Self> {
         if Command::new("etcd")
             .arg("--version")
             .stdout(Stdio::null())
@@ -31,48 +41,75 @@ impl Etcd {
             println!("{test} is left out: etcd is not in the PATH");
             return None;
         }
-        let ports = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
-        let ports = ports.map(|port| port.local_addr().unwrap().port());
-        let folder = Folder::new(&format!("etcd-{test}"));
-        let process = None;
-        let mut etcd = Self { folder, ports, process };
-        etcd.run();
+        // All are bound at once, so that they differ.
+        let sockets: Vec<_> = (0..members * 2)
+            .map(|_| TcpListener::bind("127.0.0.1:0").unwrap())
+            .collect();
+        let ports: Vec<_> = sockets
+            .iter()
+            .map(|socket| socket.local_addr().unwrap().port())
+            .collect();
+        let members = ports.chunks(2).map(|ports| Member {
+            client_port: ports[0],
+            peer_port: ports[1],
+            process: None,
+        });
+        let mut etcd = Self {
+            folder: Folder::new(&format!("etcd-{test}")),
+            members: members.collect(),
+        };
+        drop(sockets);
+        for index in 0..etcd.members.len() {
+            etcd.run_member(index);
+        }
         Some(etcd)
     }
 
-    /// Starts the process, with the data of earlier ones.
-    fn run(&mut self) {
-        let [client, peer] = self.ports.map(|port| format!("http://127.0.0.1:{port}"));
-        let data = self.folder.path().join("data");
-        let cluster = format!("default={peer}");
-        let arguments = [
-            "--data-dir",
-            data.to_str().unwrap(),
-            "--listen-client-urls",
-            &client,
-            "--advertise-client-urls",
-            &client,
-            "--listen-peer-urls",
-            &peer,
-            "--initial-advertise-peer-urls",
-            &peer,
-            "--initial-cluster",
-            &cluster,
-        ];
+    /// Starts the process of a member, with the data of earlier ones.
+    fn run_member(&mut self, index: usize) {
+        let url = |port: u16| format!("http://127.0.0.1:{port}");
+        let peers = self.members.iter().enumerate();
+        let peers: Vec<_> = peers
+            .map(|(index, member)| format!("m{index}={}", url(member.peer_port)))
+            .collect();
+        let member = &mut self.members[index];
+        let (client, peer) = (url(member.client_port), url(member.peer_port));
         let mut command = Command::new("etcd");
-        command.args(arguments).stdout(Stdio::null()).stderr(Stdio::null());
-        self.process = Some(command.spawn().unwrap());
+        for (option, value) in [
+            ("--name", format!("m{index}").as_str()),
+            (
+                "--data-dir",
+                self.folder.path().join(format!("data{index}")).to_str().unwrap(),
+            ),
+            ("--listen-client-urls", &client),
+            ("--advertise-client-urls", &client),
+            ("--listen-peer-urls", &peer),
+            ("--initial-advertise-peer-urls", &peer),
+            ("--initial-cluster", &peers.join(",")),
+        ] {
+            command.args([option, value]);
+        }
+        command.stdout(Stdio::null()).stderr(Stdio::null());
+        member.process = Some(command.spawn().unwrap());
     }
 
-    fn kill(&mut self) {
-        if let Some(mut process) = self.process.take() {
+    fn run(&mut self) {
+        self.run_member(0);
+    }
+
+    fn kill_member(&mut self, index: usize) {
+        if let Some(mut process) = self.members[index].process.take() {
             process.kill().unwrap();
             process.wait().unwrap();
         }
     }
 
-    fn signal(&self, signal: &str) {
-        let pid = self.process.as_ref().unwrap().id().to_string();
+    fn kill(&mut self) {
+        self.kill_member(0);
+    }
+
+    fn signal(&self, index: usize, signal: &str) {
+        let pid = self.members[index].process.as_ref().unwrap().id().to_string();
         assert!(
             Command::new("kill")
                 .args(["-s", signal, &pid])
@@ -88,20 +125,37 @@ impl Etcd {
 
     fn candidate_with(&self, address: &str, lease: Duration) -> Candidate {
         // The first endpoint does not exist.
-        let endpoints = vec!["127.0.0.1:1".to_owned(), format!("127.0.0.1:{}", self.ports[0])];
+        let mut endpoints = vec!["127.0.0.1:1".to_owned()];
+        endpoints.extend(self.endpoints());
         Candidate::with_lease(Place::Etcd(endpoints), address, lease)
     }
 
     /// Creates a client that is no candidate.
     fn operator(&self) -> Client {
-        Client::new(&[format!("127.0.0.1:{}", self.ports[0])]).unwrap()
+        Client::new(&self.endpoints()).unwrap()
+    }
+
+    fn endpoints(&self) -> Vec<String> {
+        let endpoint = |member: &Member| format!("127.0.0.1:{}", member.client_port);
+        self.members.iter().map(endpoint).collect()
     }
 }
 
 impl Drop for Etcd {
     fn drop(&mut self) {
-        self.kill();
+        for index in 0..self.members.len() {
+            self.kill_member(index);
+        }
     }
+}
+
+/// Checks that a leadership goes on for a while.
+async fn keeps_leading(candidate: &Candidate, epoch: Epoch, time: Duration) {
+    let mut ours = candidate.election.ours.clone();
+    let is_over = ours.wait_for(|ours| ours.is_none_or(|ours| ours.epoch != epoch));
+    assert!(timeout(time, is_over).await.is_err(), "the leadership ended");
+    let until = candidate.ours().and_then(|ours| ours.until);
+    assert!(until.is_some_and(|until| until > Instant::now()));
 }
 
 /// Prints a measured time, for `--nocapture`.
@@ -151,20 +205,55 @@ async fn a_short_loss_of_etcd_costs_nothing() {
     let mut second = etcd.candidate_with("second:1", lease);
     second.sees("first:1").await;
 
-    let mut changes = first.election.clone();
     etcd.kill();
     sleep(Duration::from_millis(300)).await;
     etcd.run();
-    // Longer than the lease.
-    let end = Instant::now() + lease + LEASE;
-    while let Ok(changed) = tokio::time::timeout_at(end, changes.ours.changed()).await {
-        changed.unwrap();
-        let ours = changes.ours.borrow().expect("it leads all the time");
-        assert_eq!(ours.epoch, epoch);
-    }
-    assert_eq!(first.ours().map(|ours| ours.epoch), Some(epoch));
+    keeps_leading(&first, epoch, lease + LEASE).await;
     assert_eq!(second.ours(), None);
     assert_eq!(second.sees("first:1").await, epoch);
+}
+
+#[tokio::test]
+async fn a_short_pause_of_etcd_costs_nothing() {
+    let Some(etcd) = Etcd::start("pause") else {
+        return;
+    };
+    let mut first = etcd.candidate("first:1");
+    let epoch = first.elected().await;
+    etcd.signal(0, "STOP");
+    keeps_leading(&first, epoch, Duration::from_secs(1)).await;
+    etcd.signal(0, "CONT");
+    keeps_leading(&first, epoch, LEASE).await;
+}
+
+#[tokio::test]
+async fn the_loss_of_a_member_costs_nothing() {
+    let Some(mut etcd) = Etcd::start_members("members", 3) else {
+        return;
+    };
+    // The members may have to elect a leader of their own, which takes up to two seconds.
+    let lease = LEASE * 2;
+    let mut first = etcd.candidate_with("first:1", lease);
+    let epoch = first.elected().await;
+    let mut second = etcd.candidate_with("second:1", lease);
+    second.sees("first:1").await;
+    for index in 0..3 {
+        // One that is killed, and one that hangs.
+        if index == 0 {
+            etcd.kill_member(index);
+        } else {
+            etcd.signal(index, "STOP");
+        }
+        keeps_leading(&first, epoch, lease).await;
+        assert_eq!(second.sees("first:1").await, epoch);
+        if index == 0 {
+            etcd.run_member(index);
+        } else {
+            etcd.signal(index, "CONT");
+        }
+        // It must be back before the next one goes.
+        keeps_leading(&first, epoch, Duration::from_secs(3)).await;
+    }
 }
 
 #[tokio::test]
@@ -202,7 +291,7 @@ async fn an_etcd_that_hangs_ends_a_leadership_in_time() {
         epoch = second.elected() => epoch,
     };
     let start = Instant::now();
-    etcd.signal("STOP");
+    etcd.signal(0, "STOP");
     first.lost().await;
     second.lost().await;
     let time = measured("stepped down after etcd was stopped", start);
@@ -210,7 +299,7 @@ async fn an_etcd_that_hangs_ends_a_leadership_in_time() {
     sleep(LEASE).await;
     first.sees_nobody().await;
     second.sees_nobody().await;
-    etcd.signal("CONT");
+    etcd.signal(0, "CONT");
     let start = Instant::now();
     let next = tokio::select! {
         epoch = first.elected() => epoch,
@@ -231,7 +320,7 @@ async fn a_leader_whose_key_is_deleted_leads_no_more() {
     let epoch = first.elected().await;
     etcd.operator().delete(super::KEY, epoch.0).await.unwrap();
     let is_next = |ours: &Option<crate::election::Leadership>| ours.is_some_and(|ours| ours.epoch > epoch);
-    tokio::time::timeout(LEASE, first.election.ours.wait_for(is_next))
+    timeout(LEASE, first.election.ours.wait_for(is_next))
         .await
         .unwrap()
         .unwrap();

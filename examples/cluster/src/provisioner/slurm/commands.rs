@@ -1,7 +1,7 @@
 //! The commands of Slurm.
 
 use std::ffi::{OsStr, OsString};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
 use std::time::Duration;
 
@@ -21,6 +21,7 @@ const ERROR_CHARACTERS: usize = 300;
 
 pub(super) struct Commands {
     slurm: SlurmSettings,
+    log_folder: PathBuf,
     /// The pattern of log files, in which Slurm replaces `%x` by the name of the job.
     log: OsString,
 }
@@ -37,8 +38,11 @@ impl Commands {
     pub(super) fn new(settings: &Settings) -> Self {
         let mut log = OsString::from("--output=");
         log.push(settings.log_folder.join("%x.log"));
-        let slurm = settings.slurm.clone();
-        Self { slurm, log }
+        Self {
+            slurm: settings.slurm.clone(),
+            log_folder: settings.log_folder.clone(),
+            log,
+        }
     }
 
     /// Submits the job of a worker. Returns its id.
@@ -48,6 +52,9 @@ impl Commands {
         worker: &WorkerDescription,
         command: &[OsString],
     ) -> Result<String, String> {
+        // A job whose log cannot be written fails without a word.
+        let log_folder = tokio::fs::create_dir_all(&self.log_folder).await;
+        log_folder.map_err(|error| format!("{}: {error}", self.log_folder.display()))?;
         let mut sbatch = Command::new(&self.slurm.sbatch);
         // A job that begins again would be a worker that nobody asked for.
         sbatch.args(["--parsable", "--no-requeue", "--ntasks=1", "--job-name", name]);

@@ -134,6 +134,15 @@ async fn after_a_failure_other_orders_wait() {
     assert_eq!(line, "1|PENDING|test-7-2\n");
 }
 
+#[test]
+fn each_failure_doubles_the_pause() {
+    let second = std::time::Duration::from_secs(1);
+    let mut backoff = super::Backoff::default();
+    let pauses: Vec<u64> = (0..8).map(|_| backoff.begin(second).as_secs()).collect();
+    assert_eq!(pauses, [1, 2, 4, 8, 16, 32, 60, 60]);
+    assert!(backoff.is_on());
+}
+
 #[tokio::test]
 async fn a_queue_that_cannot_be_read_says_nothing() {
     let mut bench = bench("slurm-away");
@@ -181,7 +190,6 @@ async fn real_slurm() {
     bench.settings.slurm.first_backoff = fakes.first_backoff;
     bench.settings.slurm.max_queued = 2;
     bench.program("worker", "echo \"$@\" >> arguments; exec sleep 60");
-    std::fs::create_dir(bench.path("logs")).unwrap();
     bench.start(Kind::Slurm);
     let begin = std::time::Instant::now();
     bench.order(bench.worker(1)).await;
