@@ -37,7 +37,7 @@ const SHORT: Duration = Duration::from_secs(2);
 const LONG: Duration = Duration::from_secs(5);
 
 /// The time limit when the process is about to end.
-const FAREWELL: Duration = Duration::from_secs(1);
+const FAREWELL: Duration = Duration::from_millis(700);
 
 /// A granted lease.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -30,7 +30,7 @@ async fn a_worker_gets_its_arguments() {
     bench.order(bench.worker(3)).await;
     let arguments = bench.file_with("arguments", "\n").await;
     let id = request(3);
-    let start = "task-executor --resource-managers a:1,b:2 --slots 2 --profile";
+    let start = "task-executor --resource-managers a:1,b:2 --slots 2 --profile cpu=1 --worker-request";
     assert!(arguments.starts_with(start), "{arguments}");
     let end = format!("--worker-request {id} --resource-id test-7-3 --token-file a b\n");
     assert!(arguments.ends_with(&end), "{arguments}");
