@@ -15,6 +15,10 @@
 //! A leadership that ended does not begin again, even if the key outlived it, because the slot
 //! manager and its workers must see another epoch. The candidate deletes that key and creates it anew.
 //!
+//! A member of etcd that led it, hung for longer than the lease and goes on, can revoke all leases by
+//! mistake (etcd#15247, mended in later versions; Debian's 3.4.23 does it). The leader then steps
+//! down, and the next comes at once.
+//!
 //! Restore etcd from an old backup only with all task executors stopped: epochs would come again.
 
 mod client;
