@@ -4,7 +4,10 @@
 //! and knows from [`Election::leader`] who leads. Each leadership has a higher epoch than those
 //! before it.
 
+mod etcd;
 mod file;
+#[cfg(test)]
+mod tests_support;
 
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -57,13 +60,23 @@ impl FromStr for Place {
     fn from_str(text: &str) -> Result<Self, String> {
         match text.split_once(':') {
             Some(("file", path)) if !path.is_empty() => Ok(Self::File(path.into())),
-            Some(("etcd", endpoints)) if !endpoints.is_empty() => {
+            Some(("etcd", endpoints)) if endpoints.split(',').all(is_endpoint) => {
                 Ok(Self::Etcd(endpoints.split(',').map(str::to_owned).collect()))
             }
             _ => Err(format!("{text:?} is neither file:PATH nor etcd:HOST:PORT,HOST:PORT")),
         }
     }
 }
+
+/// Returns `true` for `HOST:PORT`.
+fn is_endpoint(text: &str) -> bool {
+    let parts = text.rsplit_once(':');
+    parts.is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok())
+}
+
+/// The longest time for which a candidate that resigns waits until the leader has ended its work. The
+/// leader ends it when it drops the receiver of [`Election::ours`]. Epochs fence what it says later.
+const LAST_WORDS: Duration = Duration::from_millis(200);
 
 /// The ends of an election that a candidate reports to.
 struct Reports {
@@ -83,10 +96,34 @@ pub fn campaign(place: Place, address: String, lease: Duration, stop: Cancellati
         ours: our_receiver,
         leader: leader_receiver,
     };
-    let _ = lease; // TODO etcd
     let task = match place {
         Place::File(path) => tokio::spawn(file::campaign(path, address, reports, stop)),
-        Place::Etcd(_) => todo!(),
+        Place::Etcd(endpoints) => tokio::spawn(etcd::campaign(endpoints, address, lease, reports, stop)),
     };
     (election, task)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_are_parsed() {
+        assert_eq!("file:/run/leader".parse(), Ok(Place::File("/run/leader".into())));
+        let endpoints = vec!["a:2379".to_owned(), "[::1]:2379".to_owned()];
+        assert_eq!("etcd:a:2379,[::1]:2379".parse(), Ok(Place::Etcd(endpoints)));
+        for wrong in [
+            "",
+            "file:",
+            "etcd:",
+            "etcd:a",
+            "etcd::1",
+            "etcd:a:x",
+            "etcd:a:1,",
+            "zookeeper:a:1",
+        ] {
+            let error = wrong.parse::<Place>().expect_err(wrong);
+            assert!(error.contains("neither"), "{error}");
+        }
+    }
 }
