@@ -23,7 +23,7 @@ use self::connection::{Connection, News};
 use self::owner::Owner;
 use self::server::{Offer, SlotOutbox};
 use self::tasks::{OfferRefused, Tasks};
-use crate::event_log::EventLog;
+use crate::event_log::{Event, EventLog};
 use crate::protocol::profile_text::parse_profile;
 use crate::protocol::{Epoch, limits};
 
@@ -153,7 +153,7 @@ pub async fn run(options: Options, stop: CancellationToken) -> anyhow::Result<Su
 
     let parallelism = usize::try_from(options.parallelism)?;
     let tasks = Tasks::new(options.tasks, parallelism, options.attempts);
-    let mut owner = Owner::new(job_id, &options.profile, options.command, tasks, log, mailbox);
+    let mut owner = Owner::new(job_id, &options.profile, options.command, tasks, log.clone(), mailbox);
     tokio::select! {
         () = owner.run() => {}
         () = stop.cancelled() => tracing::info!("the job is stopped"),
@@ -162,6 +162,9 @@ pub async fn run(options: Options, stop: CancellationToken) -> anyhow::Result<Su
         }
     }
     owner.close().await;
+    log.log(&Event::JobEnded {
+        job: job_id.to_string(),
+    });
     let summary = owner.summary(started.elapsed());
     connection_stop.cancel();
     // With the owner goes its outbox, so that the connection ends after the last message.

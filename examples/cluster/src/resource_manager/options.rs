@@ -9,6 +9,7 @@ use tracing::warn;
 
 use super::sessions::Heartbeats;
 use crate::election::Place;
+use crate::provisioner::{Kind, Settings};
 
 /// The key of the time for which workers of an earlier leader are awaited.
 const RECOVERY_TIMEOUT: &str = "resourcemanager.previous-worker.recovery.timeout";
@@ -45,8 +46,20 @@ pub struct Options {
     pub config: Option<PathBuf>,
 
     /// Starts and stops workers
-    #[arg(long, value_enum, default_value_t = ProvisionerKind::None)]
-    pub provisioner: ProvisionerKind,
+    #[arg(long, value_enum, default_value_t = Kind::None)]
+    pub provisioner: Kind,
+
+    /// Name of the cluster, by which started workers are found again
+    #[arg(long, value_name = "NAME", default_value = "cluster")]
+    pub cluster: String,
+
+    /// Folder of the logs and the state of started workers; all resource managers share it
+    #[arg(long, value_name = "FOLDER")]
+    pub folder: Option<PathBuf>,
+
+    /// Addresses of all resource managers, which started workers dial; the default is this one
+    #[arg(long, value_name = "ADDRESSES", value_delimiter = ',')]
+    pub resource_managers: Vec<String>,
 
     /// Time between two heartbeats
     #[arg(long, value_name = "TIME", default_value = "3s", value_parser = duration)]
@@ -61,17 +74,6 @@ pub struct Options {
     pub event_log: Option<PathBuf>,
 }
 
-/// The kinds of provisioners.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub enum ProvisionerKind {
-    /// Nobody starts workers
-    None,
-    /// Processes on this machine
-    Local,
-    /// Jobs of Slurm
-    Slurm,
-}
-
 impl Options {
     /// Returns the times of heartbeats.
     pub fn heartbeats(&self) -> anyhow::Result<Heartbeats> {
@@ -82,6 +84,17 @@ impl Options {
             "the heartbeat timeout must be longer than the interval"
         );
         Ok(Heartbeats { interval, timeout })
+    }
+
+    /// Returns the settings of the provisioner of a resource manager with this address.
+    pub fn provisioner_settings(&self, address: &str) -> Settings {
+        let dialled = match self.resource_managers.as_slice() {
+            [] => vec![address.to_owned()],
+            given => given.to_vec(),
+        };
+        let folder = self.folder.clone();
+        let folder = folder.unwrap_or_else(|| std::env::temp_dir().join(&self.cluster));
+        Settings::new(&self.cluster, dialled, folder)
     }
 
     /// Reads the configuration of the slot manager: the file first, then the settings.

@@ -6,8 +6,11 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
-/// The most messages that wait for a peer.
-const CAPACITY: usize = 256;
+use crate::protocol::limits;
+
+/// The most messages that wait for a peer. When a large worker registers, a request and perhaps a
+/// free for each of its slots leave in one call.
+const CAPACITY: usize = 256 + 2 * limits::SLOTS;
 
 /// The life of one session. It ends with the leadership at the latest.
 #[derive(Clone)]
@@ -97,9 +100,9 @@ mod tests {
     #[tokio::test]
     async fn a_full_outbox_ends_its_session() {
         let session = Session::within(&CancellationToken::new());
-        let (outbox, _receiver) = Outbox::<u32>::new(session.clone());
-        assert!((0..256_u32).all(|message| outbox.send(message)));
-        assert!(!outbox.send(256_u32));
+        let (outbox, _receiver) = Outbox::<usize>::new(session.clone());
+        assert!((0..CAPACITY).all(|message| outbox.send(message)));
+        assert!(!outbox.send(CAPACITY));
         assert_eq!(session.ended().await.code(), tonic::Code::ResourceExhausted);
     }
 

@@ -18,13 +18,13 @@ use super::actions::Actions;
 use super::handle::{Handle, Published};
 use super::mailbox::{self, Envelope, Input};
 use super::notes::Notes;
-use super::options::{Options, ProvisionerKind};
+use super::options::Options;
 use super::owner::{Channels, Owner};
 use super::server::{self, Service};
 use super::sessions::{Leads, Sessions};
 use crate::election;
 use crate::event_log::EventLog;
-use crate::provisioner::{News, Order};
+use crate::provisioner::{Kind, News, Order};
 
 /// The most orders that wait for the provisioner, and the most news of it.
 const ORDERS: usize = 1_024;
@@ -98,7 +98,7 @@ impl Process {
             address,
         } = self;
         let provision = match options.provisioner {
-            ProvisionerKind::None => None,
+            Kind::None => None,
             _ => Some(parts.provision.context("no provisioner is built in")?),
         };
         let web = match web {

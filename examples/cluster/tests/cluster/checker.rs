@@ -38,10 +38,16 @@ fn check_slots(lines: &[Line]) {
         match line.event.as_str() {
             "allocated" => {
                 if let Some(other) = holders.insert(&line.slot, line) {
-                    assert_eq!(other.allocation, line.allocation, "two allocations on one slot:\n{other:?}\n{line:?}");
+                    assert_eq!(
+                        other.allocation, line.allocation,
+                        "two allocations on one slot:\n{other:?}\n{line:?}"
+                    );
                 }
                 if let Some(other) = places.insert(&line.allocation, line) {
-                    assert_eq!(other.slot, line.slot, "one allocation on two slots:\n{other:?}\n{line:?}");
+                    assert_eq!(
+                        other.slot, line.slot,
+                        "one allocation on two slots:\n{other:?}\n{line:?}"
+                    );
                 }
                 workers_of.entry(&line.process).or_default().insert(&line.slot);
             }
@@ -72,9 +78,15 @@ fn check_slots(lines: &[Line]) {
 
 fn check_epochs(lines: &[Line]) {
     let mut highest: BTreeMap<&str, u64> = BTreeMap::new();
-    for line in lines.iter().filter(|line| line.event == "allocated" || line.event == "registered") {
+    for line in lines
+        .iter()
+        .filter(|line| line.event == "allocated" || line.event == "registered")
+    {
         let highest = highest.entry(&line.process).or_default();
-        assert!(line.epoch >= *highest, "an old leader was obeyed after epoch {highest}: {line:?}");
+        assert!(
+            line.epoch >= *highest,
+            "an old leader was obeyed after epoch {highest}: {line:?}"
+        );
         *highest = line.epoch;
     }
 }

@@ -54,7 +54,8 @@ pub fn read(folder: &Path) -> Vec<Line> {
         // A process that was killed may have left half a line at the end.
         let whole = text.rsplit_once('\n').map_or("", |(whole, _)| whole);
         for line in whole.lines() {
-            lines.push(serde_json::from_str(line).unwrap_or_else(|error| panic!("{}: {error}: {line}", path.display())));
+            lines
+                .push(serde_json::from_str(line).unwrap_or_else(|error| panic!("{}: {error}: {line}", path.display())));
         }
     }
     lines.sort_by(|a, b| (a.at_us, &a.process, a.seq).cmp(&(b.at_us, &b.process, b.seq)));

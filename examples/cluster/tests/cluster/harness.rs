@@ -90,7 +90,9 @@ impl Cluster {
         arguments.extend(more);
         self.start(name, &arguments);
         let output = self.path(&format!("{name}.out"));
-        let address = wait_for("a resource manager that listens", || line_with(&output, "listening on "));
+        let address = wait_for("a resource manager that listens", || {
+            line_with(&output, "listening on ")
+        });
         self.addresses.insert(name.to_owned(), address);
     }
 
@@ -156,7 +158,11 @@ impl Cluster {
         let child = self.processes.get_mut(name).expect("a known process");
         let status = wait_for(&format!("the end of {name}"), || child.try_wait().expect("a child"));
         self.processes.remove(name);
-        assert!(status.success(), "{name} ended with {status}, see {}", self.folder.display());
+        assert!(
+            status.success(),
+            "{name} ended with {status}, see {}",
+            self.folder.display()
+        );
     }
 
     /// Sends a signal to a process, such as `STOP` or `CONT`.
@@ -171,13 +177,16 @@ impl Cluster {
         let mut child = self.processes.remove(name).expect("a known process");
         child.kill().expect("a child");
         child.wait().expect("a child");
-        let at = SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock after 1970");
+        let at = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .expect("a clock after 1970");
         let line = format!(
             "{{\"seq\":0,\"at_us\":{},\"process\":\"test\",\"event\":\"killed\",\"worker\":\"{name}\"}}\n",
             at.as_micros()
         );
         let log = File::options().create(true).append(true).open(self.path("test.events"));
-        log.and_then(|mut log| log.write_all(line.as_bytes())).expect("a log file");
+        log.and_then(|mut log| log.write_all(line.as_bytes()))
+            .expect("a log file");
     }
 
     /// Returns the lines of all event logs.
@@ -195,7 +204,9 @@ impl Cluster {
         let lines = self.lines();
         let elected = lines.iter().filter(|line| line.event == "leader_elected");
         let last = elected.max_by_key(|line| line.epoch)?;
-        Some((last.process.clone(), last.epoch))
+        let mut managers = self.addresses.iter();
+        let (name, _) = managers.find(|(_, address)| last.process.ends_with(address.as_str()))?;
+        Some((name.clone(), last.epoch))
     }
 
     /// Ends the test: everything that must hold is checked, and the folder is removed.

@@ -41,10 +41,15 @@ fn killed_leader_costs_nothing() {
     let elected = wait_until("a new leader", || cluster.leader().is_some_and(|(_, new)| new > epoch));
     let back = wait_until("all workers", || {
         let lines = cluster.lines();
-        let registered = lines.iter().filter(|line| line.event == "registered" && line.epoch > epoch);
+        let registered = lines
+            .iter()
+            .filter(|line| line.event == "registered" && line.epoch > epoch);
         registered.count() == 3
     });
-    println!("kill -9 of the leader, file: new leader {elected:?}, all workers back {:?}", elected + back);
+    println!(
+        "kill -9 of the leader, file: new leader {elected:?}, all workers back {:?}",
+        elected + back
+    );
     cluster.wait("job");
     let counts = cluster.check(120);
     assert_eq!(counts.lost, 0);
