@@ -3,7 +3,10 @@
 
 mod election;
 mod event_log;
+mod operator;
 mod protocol;
 mod provisioner;
+mod resource_manager;
+mod web;
 
 fn main() {}

@@ -4,6 +4,7 @@ mod convert;
 mod error;
 pub mod limits;
 
+pub use self::convert::Registration;
 pub use self::error::ProtocolError;
 
 use slot_manager::LeaderId;

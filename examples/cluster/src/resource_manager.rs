@@ -6,11 +6,14 @@ pub mod mailbox;
 use slot_manager::SlotManager;
 use slot_manager::TokioScheduledExecutor;
 
+pub use self::actions::Actions;
+pub use self::gateway::Gateway;
+
 /// The slot manager of this service.
-pub type Manager = SlotManager<actions::Actions, gateway::Gateway, TokioScheduledExecutor>;
+pub type Manager = SlotManager<Actions, Gateway, TokioScheduledExecutor>;
 mod actions {
-    pub struct Actions;
+    pub type Actions = Box<dyn slot_manager::ResourceManagerActions + Send>;
 }
 mod gateway {
-    pub struct Gateway;
+    pub type Gateway = slot_manager::task_executor::ChannelGateway;
 }

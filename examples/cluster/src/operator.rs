@@ -1,0 +1,1 @@
+//! The commands of operators, over the REST interface.
