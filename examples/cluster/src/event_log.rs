@@ -20,11 +20,7 @@ pub enum Event {
     /// A resource manager leads no more.
     LeaderLost { epoch: Epoch },
     /// A task executor has registered.
-    Registered {
-        worker: String,
-        epoch: Epoch,
-        instance: String,
-    },
+    Registered { worker: String, epoch: Epoch, instance: String },
     /// A task executor has given a slot to an allocation.
     Allocated {
         slot: String,
@@ -35,31 +31,15 @@ pub enum Event {
     /// A task executor has taken a slot back.
     Freed { slot: String, allocation: String },
     /// A task executor has refused a message of an old leader.
-    OldLeaderRefused {
-        worker: String,
-        epoch: Epoch,
-        highest: Epoch,
-    },
+    OldLeaderRefused { worker: String, epoch: Epoch, highest: Epoch },
     /// A job master has requested a slot.
     Requested { job: String, allocation: String },
     /// A job master heard of a grant.
-    Granted {
-        job: String,
-        allocation: String,
-        epoch: Epoch,
-    },
+    Granted { job: String, allocation: String, epoch: Epoch },
     /// A job master heard that a grant is lost.
-    Lost {
-        job: String,
-        allocation: String,
-        cause: String,
-    },
+    Lost { job: String, allocation: String, cause: String },
     /// A job master heard that a request failed.
-    Failed {
-        job: String,
-        allocation: String,
-        cause: String,
-    },
+    Failed { job: String, allocation: String, cause: String },
     /// A task executor has started a task.
     TaskStarted {
         slot: String,
