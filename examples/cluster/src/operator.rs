@@ -1,6 +1,6 @@
 //! The commands of operators, over the REST interface.
 
-mod client;
+pub mod client;
 
 use std::process::ExitCode;
 
@@ -14,7 +14,12 @@ use self::client::Client;
 #[derive(Debug, Clone, Args)]
 pub struct OperatorOptions {
     /// The web addresses of the resource managers, `host:port`; the one that leads is found.
-    #[arg(long, default_value = "127.0.0.1:8080", value_delimiter = ',', value_name = "ADDR,ADDR")]
+    #[arg(
+        long,
+        default_value = "127.0.0.1:8080",
+        value_delimiter = ',',
+        value_name = "ADDR,ADDR"
+    )]
     pub web: Vec<String>,
 }
 

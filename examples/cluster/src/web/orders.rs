@@ -125,7 +125,7 @@ fn rest(slots: SlotCounts) -> String {
 /// Checks an order, and returns the worker that it names.
 ///
 /// A browser sends orders of other sites too. It names the site.
-fn order(id: &str, headers: &HeaderMap) -> Result<ResourceId, ApiError> {
+pub fn order(id: &str, headers: &HeaderMap) -> Result<ResourceId, ApiError> {
     if let Some(origin) = headers.get(ORIGIN) {
         let site = origin.to_str().ok().and_then(|origin| origin.split_once("://"));
         let host = headers.get(HOST).and_then(|host| host.to_str().ok());

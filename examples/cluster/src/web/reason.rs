@@ -99,11 +99,14 @@ fn no_fitting_slot(too_small: &TooSmallSlots) -> String {
     if too_small.slots == 0 {
         return "No slot is registered".to_owned();
     }
-    let slots = count(too_small.slots, "slot is", "slots are");
+    let slots = match too_small.slots {
+        1 => "The only slot is".to_owned(),
+        slots => format!("All {slots} slots are"),
+    };
     match too_small.shortages.first() {
-        Some((resource, short)) if *short == too_small.slots => format!("All {slots} short of {resource}"),
-        Some((resource, short)) => format!("All {slots} too small, {short} of them in {resource}"),
-        None => format!("All {slots} too small"),
+        Some((resource, short)) if *short == too_small.slots => format!("{slots} short of {resource}"),
+        Some((resource, short)) => format!("{slots} too small, {short} of them in {resource}"),
+        None => format!("{slots} too small"),
     }
 }
 

@@ -128,7 +128,9 @@ impl Double {
 }
 
 pub fn profile(cores: f64) -> ResourceProfile {
-    let profile = ResourceProfile::builder().cpu_cores(cores).task_heap_memory_bytes(2 << 30);
+    let profile = ResourceProfile::builder()
+        .cpu_cores(cores)
+        .task_heap_memory_bytes(2 << 30);
     profile.build().unwrap()
 }
 

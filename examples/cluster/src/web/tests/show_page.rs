@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use slot_manager::outcome::AllocationStatus;
 use slot_manager::AllocationId;
+use slot_manager::outcome::AllocationStatus;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -14,8 +14,15 @@ use crate::web::{EventKind, Events, serve_cluster};
 #[tokio::test]
 #[ignore = "serves until it is stopped"]
 async fn show_page() {
-    let number = |name: &str, otherwise| std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(otherwise);
-    let listener = TcpListener::bind(("127.0.0.1", number("PORT", 8080) as u16)).await.unwrap();
+    let number = |name: &str, otherwise| {
+        std::env::var(name)
+            .ok()
+            .and_then(|text| text.parse().ok())
+            .unwrap_or(otherwise)
+    };
+    let listener = TcpListener::bind(("127.0.0.1", number("PORT", 8080) as u16))
+        .await
+        .unwrap();
     let (double, events, stop) = (Double::leading(), Events::default(), CancellationToken::new());
     events.push(EventKind::Leader, "This process leads with epoch 7.");
     let workers = number("WORKERS", 100);
@@ -43,7 +50,10 @@ async fn live(double: Double, events: Events) {
                     let freed = slot_manager::message::SlotFreed::new(slot_id, id);
                     let _ = manager.slot_freed(&freed);
                 });
-                events.push(EventKind::Job, format!("Job 70b1 gave a slot back (allocation {round:x})."));
+                events.push(
+                    EventKind::Job,
+                    format!("Job 70b1 gave a slot back (allocation {round:x})."),
+                );
             }
             None => {
                 double.request(0xa000_0000 + round % 40, 1.0);
