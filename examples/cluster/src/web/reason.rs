@@ -88,11 +88,8 @@ fn no_slot(request: &RequestExplanation) -> String {
             states.push(format!("{number} {state}"));
         }
     }
-    format!(
-        "Of {}, {}",
-        count(fitting.total(), "slot that fits", "slots that fit"),
-        states.join(", ")
-    )
+    let fitting = count(fitting.total(), "slot fits", "slots fit");
+    format!("{fitting} ({})", states.join(", "))
 }
 
 fn no_fitting_slot(too_small: &TooSmallSlots) -> String {

@@ -254,11 +254,10 @@ async function refresh() {
     isStale = true;
   } finally {
     refreshing = false;
-    if (isStale) refreshSoon(error_delay());
+    // News came meanwhile, or the server did not answer.
+    if (isStale) refreshSoon(REFRESH_MS);
   }
 }
-
-const error_delay = () => Math.max(REFRESH_MS, lastRefresh + REFRESH_MS - performance.now());
 
 async function loadMoreTaskManagers() {
   const cursor = taskManagers.next;
@@ -361,7 +360,7 @@ function renderVerdicts() {
   const backingOff = overview.backing_off_task_managers;
   const parts = [
     backingOff > 0 && count(backingOff, "worker backs off", "workers back off"),
-    blocked > 0 && `${blocked} blocked`,
+    blocked > 0 && (backingOff > 0 ? `${blocked} blocked` : count(blocked, "worker is blocked", "workers are blocked")),
     overview.suspect_jobs > 0 && count(overview.suspect_jobs, "suspect job"),
   ].filter(Boolean);
   const first = troubled.items.slice(0, 5);
