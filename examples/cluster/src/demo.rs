@@ -70,7 +70,10 @@ async fn run_in(folder: &Path, options: Options, stop: CancellationToken) -> any
     for manager in &managers {
         println!("  dashboard: {}", manager.web);
     }
-    println!("a job of {} tasks starts; workers come as they are needed", options.tasks);
+    println!(
+        "a job of {} tasks starts; workers come as they are needed",
+        options.tasks
+    );
     let job = job_master::Options {
         resource_managers: addresses.to_vec(),
         listen: "127.0.0.1:0".to_owned(),
@@ -108,17 +111,19 @@ async fn free_address() -> anyhow::Result<String> {
     Ok(TcpListener::bind("127.0.0.1:0").await?.local_addr()?.to_string())
 }
 
-async fn start_resource_manager(
-    folder: &Path,
-    address: &str,
-    all: &str,
-    port: u16,
-) -> anyhow::Result<ResourceManager> {
+async fn start_resource_manager(folder: &Path, address: &str, all: &str, port: u16) -> anyhow::Result<ResourceManager> {
     let log = std::fs::File::create(folder.join(format!("resource-manager-{address}.log")))?;
     let mut command = Command::new(std::env::current_exe()?);
     command
         .args(["resource-manager", "--listen", address, "--resource-managers", all])
-        .args(["--web", &format!("127.0.0.1:{port}"), "--provisioner", "local", "--cluster", "demo"])
+        .args([
+            "--web",
+            &format!("127.0.0.1:{port}"),
+            "--provisioner",
+            "local",
+            "--cluster",
+            "demo",
+        ])
         .arg("--election")
         .arg(format!("file:{}", folder.join("leader").display()))
         .arg("--folder")
@@ -166,7 +171,10 @@ async fn workers_leave(folder: &Path) {
 
 /// Asks a process to end, and waits for it.
 async fn end(mut child: Child) -> anyhow::Result<()> {
-    if let Some(pid) = child.id().and_then(|pid| rustix::process::Pid::from_raw(pid.cast_signed())) {
+    if let Some(pid) = child
+        .id()
+        .and_then(|pid| rustix::process::Pid::from_raw(pid.cast_signed()))
+    {
         rustix::process::kill_process(pid, rustix::process::Signal::TERM)?;
     }
     match timeout(PATIENCE, child.wait()).await {

@@ -1,13 +1,16 @@
 //! A real cluster around the slot manager: `cluster --help` lists its processes.
 
+mod demo;
 mod election;
 mod event_log;
 mod job_master;
 mod load;
+mod operator;
 mod protocol;
 mod provisioner;
 mod resource_manager;
 mod task_executor;
+mod web;
 
 use std::process::ExitCode;
 
@@ -15,10 +18,14 @@ use clap::Parser;
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
+use self::operator::OperatorCommand;
+
 /// A cluster around slot-manager.
 #[derive(clap::Parser)]
 #[command(version)]
 enum Command {
+    /// Runs a whole cluster on this machine, with a dashboard and a job
+    Demo(#[command(flatten)] demo::Options),
     /// Decides which slot serves which request; several run, and one leads
     ResourceManager(#[command(flatten)] resource_manager::Options),
     /// Offers slots, and runs the tasks of jobs in them
@@ -27,6 +34,8 @@ enum Command {
     Run(#[command(flatten)] job_master::Options),
     /// Puts a load of simulated task executors and jobs on a resource manager
     Load(#[command(flatten)] load::Options),
+    #[command(flatten)]
+    Operator(OperatorCommand),
 }
 
 #[tokio::main]
@@ -49,6 +58,11 @@ async fn main() -> ExitCode {
 
 async fn run(command: Command, stop: CancellationToken) -> anyhow::Result<()> {
     match command {
+        Command::Demo(options) => demo::run(options, stop).await,
+        Command::Operator(command) => {
+            println!("{}", operator::execute(command).await?);
+            Ok(())
+        }
         Command::ResourceManager(options) => resource_manager::run(options, stop).await,
         Command::TaskExecutor(options) => task_executor::run(options, stop).await,
         Command::Run(options) => {
