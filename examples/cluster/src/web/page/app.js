@@ -13,7 +13,7 @@ const STATES = [
 const STATE_NAMES = Object.fromEntries(STATES);
 const LINES = [
   ["used", "used"],
-  ["free", "free"],
+  ["free", "free or backing off"],
   ["promised", "promised"],
   ["waiting", "waiting requests"],
 ];
@@ -340,19 +340,22 @@ function renderVerdicts() {
   const waiting = overview.pending_requests;
   const groups = new Map();
   for (const request of requests.items) {
-    const group = groups.get(request.group) ?? { name: request.group, size: 0, example: request };
+    // Requests that wait for a slot have one reason for each size of slot.
+    const isForSlot = request.group.startsWith("a slot");
+    const key = isForSlot ? request.reason.replace(/\b\d+ (s|min|h)\b/g, "") : request.group;
+    const group = groups.get(key) ?? { key, name: request.group, size: 0, isForSlot, example: request };
     group.size += 1;
-    groups.set(request.group, group);
+    groups.set(key, group);
   }
   const sorted = [...groups.values()].sort((a, b) => b.size - a.size);
   const isPart = requests.items.length < waiting;
   verdict($("waiting-verdict"), waiting === 0, {
     title: waiting === 0 ? "✓ No request waits" : `${count(waiting, "request waits", "requests wait")}`,
     note: waiting > 0 && isPart && sorted.length > 0 ? `Reasons of ${number(requests.items.length)} of them:` : null,
-    items: sorted.map((group) => ({
-      key: group.name,
+    items: sorted.slice(0, 5).map((group) => ({
+      key: group.key,
       lead: `${number(group.size)} for ${group.name}`,
-      text: group.size === 1 || sorted.length === 1 ? group.example.reason : `For example: ${group.example.reason}`,
+      text: group.size === 1 || group.isForSlot ? group.example.reason : `For example: ${group.example.reason}`,
     })),
   });
 
