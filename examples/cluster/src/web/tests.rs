@@ -4,6 +4,7 @@ mod double;
 mod rest;
 mod show_page;
 mod sites;
+mod streams;
 
 use hyper::{Method, StatusCode};
 use serde_json::Value;

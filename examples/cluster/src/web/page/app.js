@@ -13,7 +13,7 @@ const STATES = [
 const STATE_NAMES = Object.fromEntries(STATES);
 const LINES = [
   ["used", "used"],
-  ["free", "free"],
+  ["free", "free or backing off"],
   ["promised", "promised"],
   ["waiting", "waiting requests"],
 ];
@@ -272,6 +272,22 @@ async function loadMoreTaskManagers() {
   }
 }
 
+/** Asks again and again instead of waiting for messages: `/?poll`, for where streams do not work. */
+async function poll() {
+  try {
+    [numbers, events] = await Promise.all([ask("api/overview"), ask("api/events")]);
+    events.reverse();
+    setConnection("live", true);
+    addSample();
+    render();
+    renderEvents();
+    await refresh();
+  } catch (error) {
+    setConnection(error.message, false);
+  }
+  setTimeout(poll, REFRESH_MS);
+}
+
 function connect() {
   const stream = new EventSource("api/stream");
   stream.addEventListener("open", () => setConnection("live", true));
@@ -340,19 +356,22 @@ function renderVerdicts() {
   const waiting = overview.pending_requests;
   const groups = new Map();
   for (const request of requests.items) {
-    const group = groups.get(request.group) ?? { name: request.group, size: 0, example: request };
+    // Requests that wait for a slot have one reason for each size of slot.
+    const isForSlot = request.group.startsWith("a slot");
+    const key = isForSlot ? request.reason.replace(/\b\d+ (s|min|h)\b/g, "") : request.group;
+    const group = groups.get(key) ?? { key, name: request.group, size: 0, isForSlot, example: request };
     group.size += 1;
-    groups.set(request.group, group);
+    groups.set(key, group);
   }
   const sorted = [...groups.values()].sort((a, b) => b.size - a.size);
   const isPart = requests.items.length < waiting;
   verdict($("waiting-verdict"), waiting === 0, {
     title: waiting === 0 ? "✓ No request waits" : `${count(waiting, "request waits", "requests wait")}`,
     note: waiting > 0 && isPart && sorted.length > 0 ? `Reasons of ${number(requests.items.length)} of them:` : null,
-    items: sorted.map((group) => ({
-      key: group.name,
+    items: sorted.slice(0, 5).map((group) => ({
+      key: group.key,
       lead: `${number(group.size)} for ${group.name}`,
-      text: group.size === 1 || sorted.length === 1 ? group.example.reason : `For example: ${group.example.reason}`,
+      text: group.size === 1 || group.isForSlot ? group.example.reason : `For example: ${group.example.reason}`,
     })),
   });
 
@@ -661,4 +680,9 @@ new ResizeObserver(renderChart).observe($("chart"));
 // Times run on between two changes.
 setInterval(() => { if (!document.hidden) render(); }, 1_000);
 renderEvents();
-connect();
+if (new URLSearchParams(location.search).has("poll")) {
+  loadHistory();
+  poll();
+} else {
+  connect();
+}

@@ -73,7 +73,6 @@ impl Double {
             changes: manager.changes(),
             waiting_inputs: 3,
             job_masters: 2,
-            ..Published::default()
         };
         self.published.send_replace(Arc::new(published));
     }
