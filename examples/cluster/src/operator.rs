@@ -2,8 +2,6 @@
 
 pub mod client;
 
-use std::process::ExitCode;
-
 use clap::{Args, Subcommand};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
@@ -56,20 +54,6 @@ pub enum OperatorCommand {
         #[command(flatten)]
         options: OperatorOptions,
     },
-}
-
-/// Runs a command, prints its result, and returns the exit code.
-pub async fn run(command: OperatorCommand) -> ExitCode {
-    match execute(command).await {
-        Ok(text) => {
-            println!("{text}");
-            ExitCode::SUCCESS
-        }
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
 }
 
 /// Runs a command, and returns the text for the operator.

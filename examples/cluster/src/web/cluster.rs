@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
+use slot_manager::outcome::{BlockOutcome, UnblockOutcome};
 use slot_manager::{
-    ResourceManagerActions, ScheduledExecutor, SlotManager, TaskExecutorGateway, TokioScheduledExecutor,
+    ResourceId, ResourceManagerActions, ScheduledExecutor, SlotManager, TaskExecutorGateway, TokioScheduledExecutor,
 };
 use tokio::sync::watch;
 
@@ -48,6 +49,16 @@ pub trait Cluster: Clone + Send + Sync + 'static {
         async { self.question(question).await.map_err(|_| self.not_leading()) }
     }
 
+    /// Blocks a worker.
+    fn block(&self, worker: ResourceId) -> impl Future<Output = Result<BlockOutcome, NotLeading>> + Send {
+        self.question(move |manager| manager.block(&worker))
+    }
+
+    /// Unblocks a worker.
+    fn unblock(&self, worker: ResourceId) -> impl Future<Output = Result<UnblockOutcome, NotLeading>> + Send {
+        self.question(move |manager| manager.unblock(&worker))
+    }
+
     fn not_leading(&self) -> ApiError {
         ApiError::NotLeading(self.leader())
     }
@@ -66,6 +77,14 @@ impl Cluster for Handle {
         Handle::ask(self, question).await
     }
 
+    async fn block(&self, worker: ResourceId) -> Result<BlockOutcome, NotLeading> {
+        Handle::block(self, worker).await
+    }
+
+    async fn unblock(&self, worker: ResourceId) -> Result<UnblockOutcome, NotLeading> {
+        Handle::unblock(self, worker).await
+    }
+
     fn epoch(&self) -> Option<Epoch> {
         Handle::epoch(self)
     }
@@ -76,5 +95,9 @@ impl Cluster for Handle {
 
     fn watch(&self) -> watch::Receiver<Arc<Published>> {
         Handle::watch(self)
+    }
+
+    fn published(&self) -> Arc<Published> {
+        Handle::published(self)
     }
 }

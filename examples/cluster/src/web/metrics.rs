@@ -18,8 +18,7 @@ const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset
 
 /// `GET /metrics`: all counters and gauges of the slot manager, and the state of this process.
 pub async fn metrics<C: Cluster>(State(web): SharedWeb<C>) -> Response {
-    let epoch = web.cluster.epoch().map(|epoch| epoch.0);
-    match text(&web.cluster.published(), epoch) {
+    match text(&web.cluster.published()) {
         Ok(text) => ([(CONTENT_TYPE, OPEN_METRICS)], text).into_response(),
         Err(error) => ApiError::Invalid(format!("the metrics cannot be written: {error}")).into_response(),
     }
@@ -27,7 +26,7 @@ pub async fn metrics<C: Cluster>(State(web): SharedWeb<C>) -> Response {
 
 /// Returns the metrics as text. Each scrape has a registry of its own, so that no number is kept
 /// twice.
-pub fn text(published: &Published, epoch: Option<u64>) -> Result<String, std::fmt::Error> {
+pub fn text(published: &Published) -> Result<String, std::fmt::Error> {
     let mut registry = Registry::with_prefix("slot_manager");
     for (name, value) in published.counters.iter() {
         registry.register(name, help(name), ConstCounter::new(value));
@@ -36,7 +35,7 @@ pub fn text(published: &Published, epoch: Option<u64>) -> Result<String, std::fm
         registry.register(name, help(name), ConstGauge::new(value));
     }
     register_extended_resources(&mut registry, published);
-    register_process(&mut registry, published, epoch);
+    register_process(&mut registry, published);
     let mut text = String::new();
     encode(&mut text, &registry)?;
     Ok(text)
@@ -56,11 +55,12 @@ fn register_extended_resources(registry: &mut Registry, published: &Published) {
 }
 
 /// Registers the numbers of this process, which are not of the slot manager.
-fn register_process(registry: &mut Registry, published: &Published, epoch: Option<u64>) {
+fn register_process(registry: &mut Registry, published: &Published) {
     let process = registry.sub_registry_with_prefix("process");
-    let is_leading = i64::from(epoch.is_some());
+    // With the numbers: they are of this leadership.
+    let is_leading = i64::from(published.epoch.is_some());
     process.register("leading", "1 if this process leads", ConstGauge::new(is_leading));
-    let epoch = epoch.unwrap_or_default();
+    let epoch = published.epoch.unwrap_or_default().0;
     process.register("epoch", "The epoch of this leader, or 0", ConstGauge::new(epoch as f64));
     let inputs = published.waiting_inputs as f64;
     process.register(

@@ -7,7 +7,7 @@ use axum::http::header::{HOST, ORIGIN};
 use serde::Serialize;
 use slot_manager::outcome::{BlockOutcome, UnblockOutcome};
 use slot_manager::overview::SlotCounts;
-use slot_manager::{ResourceId, ResourceManagerActions, ScheduledExecutor, SlotManager, TaskExecutorGateway};
+use slot_manager::{ResourceId, ScheduledExecutor, SlotManager, TaskExecutorGateway};
 
 use super::cluster::Cluster;
 use super::error::ApiError;
@@ -36,11 +36,9 @@ pub async fn block<C: Cluster>(
 ) -> Result<Json<Done>, ApiError> {
     let worker = order(&id, &headers)?;
     let ordered = worker.clone();
-    let (outcome, slots) = web.cluster.ask(move |manager| block_worker(manager, &ordered)).await?;
-    let is_changed = match outcome {
-        BlockOutcome::NotStarted => return Err(web.cluster.not_leading()),
-        outcome => outcome == BlockOutcome::Blocked,
-    };
+    // An idle worker may leave when it is blocked.
+    let slots = web.cluster.ask(move |manager| slot_counts(manager, &ordered)).await?;
+    let is_changed = web.block_worker(&worker).await?;
     let text = match slots {
         None => format!("Worker {worker} is blocked. It is not registered."),
         Some(slots) => format!("Worker {worker} is blocked. {}", rest(slots)),
@@ -56,16 +54,10 @@ pub async fn drain<C: Cluster>(
 ) -> Result<Json<Done>, ApiError> {
     let worker = order(&id, &headers)?;
     let ordered = worker.clone();
-    let drained = web.cluster.ask(move |manager| {
-        // A worker that is unknown cannot leave, and must not stay blocked by mistake.
-        manager.task_manager_of(&ordered)?;
-        Some(block_worker(manager, &ordered))
-    });
-    let (outcome, slots) = drained.await?.ok_or_else(|| not_registered(&id))?;
-    let is_changed = match outcome {
-        BlockOutcome::NotStarted => return Err(web.cluster.not_leading()),
-        outcome => outcome == BlockOutcome::Blocked,
-    };
+    // A worker that is unknown cannot leave, and must not stay blocked by mistake.
+    let slots = web.cluster.ask(move |manager| slot_counts(manager, &ordered)).await?;
+    let slots = Some(slots.ok_or_else(|| not_registered(&id))?);
+    let is_changed = web.block_worker(&worker).await?;
     let rest = slots.map(rest).unwrap_or_default();
     let text = format!("Worker {worker} is drained: it leaves when it is idle. {rest}");
     Ok(web.done(worker, is_changed, text, slots))
@@ -79,28 +71,15 @@ pub async fn unblock<C: Cluster>(
 ) -> Result<Json<Done>, ApiError> {
     let worker = order(&id, &headers)?;
     let ordered = worker.clone();
-    let unblocked = web.cluster.ask(move |manager| {
-        let outcome = manager.unblock(&ordered);
-        (outcome, slot_counts(manager, &ordered))
-    });
-    let (outcome, slots) = unblocked.await?;
+    let outcome = web.cluster.unblock(worker.clone()).await;
+    let outcome = outcome.map_err(|_| web.cluster.not_leading())?;
+    let slots = web.cluster.ask(move |manager| slot_counts(manager, &ordered)).await?;
     let is_changed = outcome == UnblockOutcome::Unblocked;
     let text = match is_changed {
         true => format!("Worker {worker} is unblocked."),
         false => format!("Worker {worker} was not blocked."),
     };
     Ok(web.done(worker, is_changed, text, slots))
-}
-
-fn block_worker<A, G, E>(manager: &mut SlotManager<A, G, E>, worker: &ResourceId) -> (BlockOutcome, Option<SlotCounts>)
-where
-    A: ResourceManagerActions,
-    G: TaskExecutorGateway,
-    E: ScheduledExecutor,
-{
-    // An idle worker may leave within the call.
-    let slots = slot_counts(manager, worker);
-    (manager.block(worker), slots)
 }
 
 fn slot_counts<A, G, E>(manager: &SlotManager<A, G, E>, worker: &ResourceId) -> Option<SlotCounts>
@@ -134,6 +113,16 @@ pub fn order(id: &str, headers: &HeaderMap) -> Result<ResourceId, ApiError> {
         }
     }
     resource_id(id)
+}
+
+impl<C: Cluster> super::Web<C> {
+    /// Blocks a worker. Returns `true` if it was not blocked before.
+    async fn block_worker(&self, worker: &ResourceId) -> Result<bool, ApiError> {
+        match self.cluster.block(worker.clone()).await {
+            Err(_) | Ok(BlockOutcome::NotStarted) => Err(self.cluster.not_leading()),
+            Ok(outcome) => Ok(outcome == BlockOutcome::Blocked),
+        }
+    }
 }
 
 impl<C> super::Web<C> {

@@ -165,8 +165,7 @@ impl Cluster {
         );
     }
 
-    /// Sends a signal to a process, such as `STOP` or `CONT`.
-    pub fn signal(&self, name: &str, signal: &str) {
+    fn signal(&self, name: &str, signal: &str) {
         let pid = self.processes[name].id().to_string();
         let status = Command::new("kill").args([&format!("-{signal}"), &pid]).status();
         assert!(status.expect("the command kill").success(), "{signal} to {name}");
@@ -177,11 +176,26 @@ impl Cluster {
         let mut child = self.processes.remove(name).expect("a known process");
         child.kill().expect("a child");
         child.wait().expect("a child");
+        self.note("killed", name);
+    }
+
+    /// Stops a process with SIGSTOP, and notes it in an event log of the test.
+    pub fn stop(&self, name: &str) {
+        self.signal(name, "STOP");
+        self.note("stopped", name);
+    }
+
+    /// Lets a stopped process go on.
+    pub fn go_on(&self, name: &str) {
+        self.signal(name, "CONT");
+    }
+
+    fn note(&self, event: &str, worker: &str) {
         let at = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .expect("a clock after 1970");
         let line = format!(
-            "{{\"seq\":0,\"at_us\":{},\"process\":\"test\",\"event\":\"killed\",\"worker\":\"{name}\"}}\n",
+            "{{\"seq\":0,\"at_us\":{},\"process\":\"test\",\"event\":\"{event}\",\"worker\":\"{worker}\"}}\n",
             at.as_micros()
         );
         let log = File::options().create(true).append(true).open(self.path("test.events"));

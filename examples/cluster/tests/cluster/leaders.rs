@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use super::harness::{Cluster, wait_for, wait_until};
 
-/// Starts two resource managers with a file election, three workers with two slots, and a job.
-fn file_cluster(test: &str, tasks: usize) -> Cluster {
+/// Starts resource managers with a file election, three workers with two slots, and a job.
+fn file_cluster(test: &str, managers: &[&str], tasks: usize) -> Cluster {
     let mut cluster = Cluster::new(test);
     let election = format!("file:{}", cluster.path("leader").display());
-    for name in ["a", "b"] {
+    for name in managers {
         cluster.resource_manager(name, &election, &[]);
     }
     for worker in ["worker-1", "worker-2", "worker-3"] {
@@ -21,7 +21,7 @@ fn file_cluster(test: &str, tasks: usize) -> Cluster {
 
 #[test]
 fn job_finishes_with_healthy_processes() {
-    let mut cluster = file_cluster("healthy", 30);
+    let mut cluster = file_cluster("healthy", &["a", "b"], 30);
     cluster.wait("job");
     let counts = cluster.check(30);
     assert_eq!(counts.lost, 0);
@@ -30,7 +30,7 @@ fn job_finishes_with_healthy_processes() {
 #[test]
 fn killed_leader_costs_nothing() {
     // given
-    let mut cluster = file_cluster("kill-leader", 120);
+    let mut cluster = file_cluster("kill-leader", &["a", "b"], 120);
     wait_until("work", || cluster.count("task_done") > 20);
     let (leader, epoch) = wait_for("a leader", || cluster.leader());
 
@@ -54,4 +54,23 @@ fn killed_leader_costs_nothing() {
     let counts = cluster.check(120);
     assert_eq!(counts.lost, 0);
     assert!(elected < Duration::from_secs(4), "{elected:?}");
+}
+
+#[test]
+fn two_leaders_that_are_killed_in_a_row_cost_nothing() {
+    // given
+    let mut cluster = file_cluster("kill-two-leaders", &["a", "b", "c"], 150);
+    for killed in 1..=2 {
+        wait_until("work", || cluster.count("task_done") > killed * 20);
+        let (leader, epoch) = wait_for("a leader", || cluster.leader());
+
+        // when
+        cluster.kill(&leader);
+
+        // then
+        wait_until("a new leader", || cluster.leader().is_some_and(|(_, new)| new > epoch));
+    }
+    cluster.wait("job");
+    let counts = cluster.check(150);
+    assert_eq!(counts.lost, 0);
 }
