@@ -1,4 +1,5 @@
-//! Generates the code of the protocol. `protox` compiles the `.proto` files, so no `protoc` is needed.
+//! Generates the code of the protocol. `protox` compiles the `.proto` files, so no `protoc` is
+//! needed.
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo:rerun-if-changed=proto");

@@ -74,8 +74,9 @@ fn is_endpoint(text: &str) -> bool {
     parts.is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok())
 }
 
-/// The longest time for which a candidate that resigns waits until the leader has ended its work. The
-/// leader ends it when it drops the receiver of [`Election::ours`]. Epochs fence what it says later.
+/// The longest time for which a candidate that resigns waits until the leader has ended its work.
+/// The leader ends it when it drops the receiver of [`Election::ours`]. Epochs fence what it says
+/// later.
 const LAST_WORDS: Duration = Duration::from_millis(200);
 
 /// The ends of an election that a candidate reports to.

@@ -1,5 +1,5 @@
-//! The event log: what a process did, one JSON object a line. The checker of the tests reads nothing
-//! else.
+//! The event log: what a process did, one JSON object a line. The checker of the tests reads
+//! nothing else.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -112,8 +112,8 @@ impl EventLog {
         Ok(Self(Some(Arc::new(Mutex::new(Writer { file, process, next: 0 })))))
     }
 
-    /// Writes an event. The line is in the file when the call returns, also if the process is killed
-    /// then.
+    /// Writes an event. The line is in the file when the call returns, also if the process is
+    /// killed then.
     pub fn log(&self, event: &Event) {
         let Some(writer) = &self.0 else {
             return;

@@ -1,4 +1,5 @@
-//! The protocol: generated messages, and their conversion to and from the types of the slot manager.
+//! The protocol: generated messages, and their conversion to and from the types of the slot
+//! manager.
 
 mod convert;
 mod error;
@@ -17,8 +18,8 @@ pub mod v1 {
     tonic::include_proto!("slot_manager.cluster.v1");
 }
 
-/// The number of a leadership. It only grows, and it orders leaderships: messages of a lower one are
-/// of an old leader.
+/// The number of a leadership. It only grows, and it orders leaderships: messages of a lower one
+/// are of an old leader.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
 pub struct Epoch(pub u64);
 

@@ -47,8 +47,8 @@ pub enum News {
         worker_request: WorkerRequestId,
         cause: String,
     },
-    /// The number of workers that run or start: the answer to [`Order::Recover`]. A provisioner that
-    /// cannot know it does not answer.
+    /// The number of workers that run or start: the answer to [`Order::Recover`]. A provisioner
+    /// that cannot know it does not answer.
     Known(usize),
 }
 

@@ -3,8 +3,8 @@
 //! The leader is the candidate whose lease holds the key. A candidate reads the key several times a
 //! second, and creates it in a transaction if it does not exist. The epoch is the revision at which
 //! the key was created. These calls are used instead of etcd's own election service because none of
-//! them waits: a campaign that waits in etcd can return after the lease of its candidate is over, and
-//! a time limit ends it. The price is that the next leader comes up to [`READ_EVERY`] later.
+//! them waits: a campaign that waits in etcd can return after the lease of its candidate is over,
+//! and a time limit ends it. The price is that the next leader comes up to [`READ_EVERY`] later.
 //!
 //! Three loops run side by side, each with one result:
 //!
@@ -13,11 +13,12 @@
 //! 3. `judge` compares both, with the time. It alone says who leads.
 //!
 //! A leadership that ended does not begin again, even if the key outlived it, because the slot
-//! manager and its workers must see another epoch. The candidate deletes that key and creates it anew.
+//! manager and its workers must see another epoch. The candidate deletes that key and creates it
+//! anew.
 //!
-//! A member of etcd that led it, hung for longer than the lease and goes on, can revoke all leases by
-//! mistake (etcd#15247, mended in later versions; Debian's 3.4.23 does it). The leader then steps
-//! down, and the next comes at once.
+//! A member of etcd that led it, hung for longer than the lease and goes on, can revoke all leases
+//! by mistake (etcd#15247, mended in later versions; Debian's 3.4.23 does it). The leader then
+//! steps down, and the next comes at once.
 //!
 //! Restore etcd from an old backup only with all task executors stopped: epochs would come again.
 

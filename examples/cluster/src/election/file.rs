@@ -1,13 +1,13 @@
 //! Election by a lock on a file: for processes on one machine, with nothing to install.
 //!
-//! The leader holds the lock of the file. The kernel gives it to another process as soon as the leader
-//! ends, however that happens. A leader that is only stopped keeps it. A second file beside it has
-//! the epoch and the address of the leader.
+//! The leader holds the lock of the file. The kernel gives it to another process as soon as the
+//! leader ends, however that happens. A leader that is only stopped keeps it. A second file beside
+//! it has the epoch and the address of the leader.
 //!
-//! The record may name a leader that is dead only for a moment: every follower is a candidate, so one
-//! gets the free lock within [`TRY_EVERY`], and its first act is to write its own record. Workers
-//! cannot be deceived by the old record, because its epoch is lower. A leader that resigns takes its
-//! address out of the record before it frees the lock.
+//! The record may name a leader that is dead only for a moment: every follower is a candidate, so
+//! one gets the free lock within [`TRY_EVERY`], and its first act is to write its own record.
+//! Workers cannot be deceived by the old record, because its epoch is lower. A leader that resigns
+//! takes its address out of the record before it frees the lock.
 
 use std::fs::{File, TryLockError};
 use std::io::{self, Write};

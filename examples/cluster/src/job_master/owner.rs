@@ -255,8 +255,8 @@ impl Owner {
         self.log.log(&Event::Granted { job, allocation, epoch });
     }
 
-    /// Ends an allocation. The stream of its slot ends, so that a task executor that lives stops the
-    /// task.
+    /// Ends an allocation. The stream of its slot ends, so that a task executor that lives stops
+    /// the task.
     fn lose(&mut self, id: AllocationId, cause: &str) {
         self.slots.remove(&id);
         let Some(end) = self.tasks.remove(id) else {

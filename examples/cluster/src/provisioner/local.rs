@@ -161,7 +161,8 @@ impl Local {
         Ok(process)
     }
 
-    /// Takes over the workers that others have started, and removes the records of those that ended.
+    /// Takes over the workers that others have started, and removes the records of those that
+    /// ended.
     fn adopt(&mut self) {
         for record in self.records.read() {
             let Some(id) = naming::worker_request(&self.settings.cluster, &record.name) else {

@@ -65,8 +65,8 @@ impl Bench {
 
     /// Writes a fake program. It is run in the folder.
     ///
-    /// Another process writes it: a child of another test could inherit an open file of this one, and
-    /// a program that is open for writing cannot be run.
+    /// Another process writes it: a child of another test could inherit an open file of this one,
+    /// and a program that is open for writing cannot be run.
     pub(super) fn program(&self, name: &str, text: &str) {
         let text = format!("#!/bin/sh\ncd {}\n{text}\n", self.folder.display());
         let script = "printf %s \"$1\" > new-program && chmod +x new-program && mv new-program \"$0\"";

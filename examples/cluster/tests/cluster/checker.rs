@@ -16,8 +16,8 @@ pub struct Counts {
 ///
 /// - A slot holds one allocation at a time, and an allocation is on one slot at a time.
 /// - A task executor takes nothing from a leader after it has taken something from a later one.
-/// - Each task is counted as done once. None ends well twice, unless its first worker was stopped or
-///   killed: then nobody can know whether it did.
+/// - Each task is counted as done once. None ends well twice, unless its first worker was stopped
+///   or killed: then nobody can know whether it did.
 /// - Each request was granted, lost or failed, if its job has not ended before.
 ///
 /// # Panics

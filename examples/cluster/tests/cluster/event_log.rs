@@ -5,7 +5,7 @@ use std::path::Path;
 use serde::Deserialize;
 
 /// A line of an event log. Fields that an event does not have are empty.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
 pub struct Line {
     pub seq: u64,
@@ -20,25 +20,6 @@ pub struct Line {
     pub task: u64,
     pub exit_code: Option<i32>,
     pub cause: String,
-}
-
-impl Default for Line {
-    fn default() -> Self {
-        Self {
-            seq: 0,
-            at_us: 0,
-            process: String::new(),
-            event: String::new(),
-            epoch: 0,
-            worker: String::new(),
-            slot: String::new(),
-            job: String::new(),
-            allocation: String::new(),
-            task: 0,
-            exit_code: None,
-            cause: String::new(),
-        }
-    }
 }
 
 /// Reads all logs of a folder. Lines of one process keep their order, also within a microsecond.

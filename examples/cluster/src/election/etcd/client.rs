@@ -98,8 +98,8 @@ impl Client {
 
     /// Renews a lease. Returns its time to live, or `None` if the lease is over.
     ///
-    /// etcd's call is a stream. Each renewal has a stream of its own, so none can be stuck in an old
-    /// one.
+    /// etcd's call is a stream. Each renewal has a stream of its own, so none can be stuck in an
+    /// old one.
     pub(super) async fn renew(&self, lease: i64) -> Result<Option<Duration>, Status> {
         let call = |channel| async move {
             let requests = tokio_stream::once(api::LeaseKeepAliveRequest { id: lease });

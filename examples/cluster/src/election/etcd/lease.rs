@@ -1,7 +1,7 @@
 //! The lease of a candidate. It is kept alive from the start, also while another process leads.
 //!
-//! It is renewed five times in its length, and may be relied on for 0.8 of it. So the loss of etcd for
-//! less than 0.6 of the lease ends no leadership.
+//! It is renewed five times in its length, and may be relied on for 0.8 of it. So the loss of etcd
+//! for less than 0.6 of the lease ends no leadership.
 
 use std::time::Duration;
 
