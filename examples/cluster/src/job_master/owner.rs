@@ -1,0 +1,356 @@
+//! The task that owns the state of the job. It decides; the connection and the server carry.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use slot_manager::{AllocationId, JobId, ResourceProfile};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
+use uuid::Uuid;
+
+use super::connection::{News, Outbox};
+use super::server::{Offer, SlotOutbox};
+use super::tasks::{OfferRefused, SlotEnd, TaskEnd, Tasks};
+use super::{Input, Summary, task_command};
+use crate::event_log::{Event, EventLog};
+use crate::protocol::{Epoch, v1};
+
+/// The time within which the slot of a grant must be offered. It is longer than the slot timeout of
+/// task executors, after which they free a slot without a word to the job.
+const OFFER_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// How often the owner looks at the clock.
+const TICK: Duration = Duration::from_millis(50);
+
+/// The time that task executors get to end the last streams.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+
+pub struct Owner {
+    job_id: JobId,
+    profile: v1::ResourceProfile,
+    command: Vec<String>,
+    tasks: Tasks,
+    log: EventLog,
+    mailbox: mpsc::Receiver<Input>,
+    /// The leader that has registered the job.
+    leader: Option<Leader>,
+    /// Cancelled allocations of which no leader has heard.
+    unsent_cancels: BTreeSet<AllocationId>,
+    /// The held slots.
+    slots: BTreeMap<AllocationId, SlotOutbox>,
+    /// The accepted slots of which the end was not heard.
+    open_slots: usize,
+    backoff: Backoff,
+    slots_granted: u64,
+    slots_lost: u64,
+}
+
+struct Leader {
+    epoch: Epoch,
+    outbox: Outbox,
+}
+
+impl Owner {
+    pub fn new(
+        job_id: JobId,
+        profile: &ResourceProfile,
+        command: Vec<String>,
+        tasks: Tasks,
+        log: EventLog,
+        mailbox: mpsc::Receiver<Input>,
+    ) -> Self {
+        Self {
+            job_id,
+            profile: profile.into(),
+            command,
+            tasks,
+            log,
+            mailbox,
+            leader: None,
+            unsent_cancels: BTreeSet::new(),
+            slots: BTreeMap::new(),
+            open_slots: 0,
+            backoff: Backoff::new(Instant::now()),
+            slots_granted: 0,
+            slots_lost: 0,
+        }
+    }
+
+    /// Runs until each task is done or has failed.
+    pub async fn run(&mut self) {
+        let mut tick = interval(TICK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        while !self.tasks.is_finished() {
+            tokio::select! {
+                input = self.mailbox.recv() => match input {
+                    Some(input) => self.handle(input),
+                    None => return,
+                },
+                _ = tick.tick() => self.drop_overdue_grants(),
+            }
+            self.balance_requests();
+        }
+    }
+
+    /// Releases all slots and cancels all requests. Then waits until the slots have ended, but not
+    /// for long.
+    pub async fn close(&mut self) {
+        let held = std::mem::take(&mut self.slots);
+        for (id, slot) in held {
+            self.tasks.remove(id);
+            slot.release();
+        }
+        for id in self
+            .tasks
+            .open_requests()
+            .chain(self.tasks.grants())
+            .collect::<Vec<_>>()
+        {
+            self.tasks.remove(id);
+            self.cancel(id);
+        }
+        let ended = timeout(CLOSE_TIMEOUT, async {
+            while self.open_slots > 0 {
+                match self.mailbox.recv().await {
+                    Some(input) => self.handle(input),
+                    None => return,
+                }
+            }
+        });
+        if ended.await.is_err() {
+            tracing::warn!("{} slots have not ended in {CLOSE_TIMEOUT:?}", self.open_slots);
+        }
+    }
+
+    pub fn summary(&self, time: Duration) -> Summary {
+        Summary {
+            tasks: self.tasks.count(),
+            done: self.tasks.done(),
+            failed: self.tasks.failed(),
+            slots_granted: self.slots_granted,
+            slots_lost: self.slots_lost,
+            time,
+        }
+    }
+
+    fn handle(&mut self, input: Input) {
+        match input {
+            Input::Manager(news) => self.handle_news(news),
+            Input::Offered { offer, outbox, answer } => {
+                let result = self.accept(&offer);
+                let is_accepted = result.is_ok();
+                // Without a session, no end of the slot would come.
+                if answer.send(result).is_ok() && is_accepted {
+                    self.open_slots += 1;
+                    self.slots.insert(offer.allocation_id, outbox);
+                    self.feed(offer.allocation_id);
+                } else if is_accepted {
+                    self.lose(offer.allocation_id, "its task executor has gone");
+                }
+            }
+            Input::TaskEnded {
+                allocation_id,
+                task,
+                exit_code,
+            } => self.task_ended(allocation_id, task, exit_code),
+            Input::SlotEnded { allocation_id } => {
+                self.open_slots = self.open_slots.saturating_sub(1);
+                if self.tasks.is_held(allocation_id) {
+                    self.lose(allocation_id, "its stream has ended");
+                    self.cancel(allocation_id);
+                }
+            }
+        }
+    }
+
+    fn handle_news(&mut self, news: News) {
+        match news {
+            News::Connecting { grants } => {
+                // A connection that is gone needs no answer.
+                let _ = grants.send(self.tasks.grants().collect());
+            }
+            News::Connected { epoch, outbox } => {
+                tracing::info!(%epoch, "the job is registered");
+                for id in std::mem::take(&mut self.unsent_cancels) {
+                    outbox.cancel(id);
+                }
+                for id in self.tasks.open_requests() {
+                    outbox.request(id, &self.profile);
+                }
+                self.leader = Some(Leader { epoch, outbox });
+            }
+            News::Disconnected => self.leader = None,
+            News::Granted(id) => {
+                if self.tasks.grant(id, Instant::now()) {
+                    let epoch = self.leader.as_ref().map(|leader| leader.epoch);
+                    self.granted(id, epoch.unwrap_or_default());
+                } else if !self.tasks.is_known(id) {
+                    // Its request was cancelled meanwhile.
+                    self.cancel(id);
+                }
+            }
+            News::Failed { allocation_id, cause } => {
+                // A slot that is at hand outweighs the word of a leader that has not heard of it.
+                if !self.tasks.is_held(allocation_id) && self.tasks.remove(allocation_id).is_some() {
+                    tracing::warn!(%allocation_id, cause, "a request failed");
+                    self.backoff.failed(Instant::now());
+                    let (job, allocation) = self.names(allocation_id);
+                    self.log.log(&Event::Failed { job, allocation, cause });
+                }
+            }
+            News::Lost { allocation_id, cause } => self.lose(allocation_id, &cause),
+        }
+    }
+
+    fn accept(&mut self, offer: &Offer) -> Result<(), OfferRefused> {
+        let is_news = self.tasks.hold(offer.allocation_id).inspect_err(|refused| {
+            tracing::debug!(slot = %offer.slot_id, allocation_id = %offer.allocation_id, "an offer is refused: {refused}");
+        })?;
+        if is_news {
+            self.granted(offer.allocation_id, offer.epoch);
+        }
+        Ok(())
+    }
+
+    /// Gives the next task to a slot, or releases the slot if no task waits.
+    fn feed(&mut self, id: AllocationId) {
+        match self.tasks.next(id) {
+            Some(task) => {
+                let command = task_command(&self.command, task);
+                let is_sent = self.slots.get(&id).is_some_and(|slot| slot.run(task, command));
+                if !is_sent {
+                    self.lose(id, "its task executor does not hear");
+                    self.cancel(id);
+                }
+            }
+            None => {
+                if let Some(slot) = self.slots.remove(&id) {
+                    slot.release();
+                }
+            }
+        }
+    }
+
+    fn task_ended(&mut self, id: AllocationId, task: u64, exit_code: Option<i32>) {
+        match self.tasks.end(id, task, exit_code == Some(0)) {
+            None => {
+                tracing::debug!(allocation_id = %id, task, "the end of a task comes from a slot that does not run it");
+                return;
+            }
+            Some(TaskEnd::Done) => {
+                let job = self.job_id.to_string();
+                self.log.log(&Event::TaskDone { job, task });
+            }
+            Some(TaskEnd::Again) => tracing::warn!(task, exit_code, "a task failed and is run again"),
+            Some(TaskEnd::Failed) => tracing::warn!(task, exit_code, "a task failed too often"),
+        }
+        self.feed(id);
+    }
+
+    /// Notes a grant, when it is first heard of.
+    fn granted(&mut self, id: AllocationId, epoch: Epoch) {
+        self.slots_granted += 1;
+        self.backoff.succeeded();
+        let (job, allocation) = self.names(id);
+        self.log.log(&Event::Granted { job, allocation, epoch });
+    }
+
+    /// Ends an allocation. The stream of its slot ends, so that a task executor that lives stops
+    /// the task.
+    fn lose(&mut self, id: AllocationId, cause: &str) {
+        self.slots.remove(&id);
+        let Some(end) = self.tasks.remove(id) else {
+            return;
+        };
+        if end != SlotEnd::Requested {
+            self.slots_lost += 1;
+        }
+        tracing::warn!(allocation_id = %id, cause, ?end, "a slot is lost");
+        let (job, allocation) = self.names(id);
+        let cause = cause.to_owned();
+        self.log.log(&Event::Lost { job, allocation, cause });
+    }
+
+    fn drop_overdue_grants(&mut self) {
+        let Some(granted_until) = Instant::now().checked_sub(OFFER_TIMEOUT) else {
+            return;
+        };
+        for id in self.tasks.take_overdue(granted_until) {
+            tracing::warn!(allocation_id = %id, "the slot of a grant was not offered in {OFFER_TIMEOUT:?}");
+            self.slots_lost += 1;
+            self.cancel(id);
+            let (job, allocation) = self.names(id);
+            let cause = "not offered".to_owned();
+            self.log.log(&Event::Lost { job, allocation, cause });
+        }
+    }
+
+    /// Cancels requests that are not wanted any more, and requests the slots that are missing.
+    fn balance_requests(&mut self) {
+        for id in self.tasks.take_surplus() {
+            self.cancel(id);
+        }
+        let Some(leader) = &self.leader else {
+            return;
+        };
+        if !self.backoff.is_over(Instant::now()) {
+            return;
+        }
+        for _ in 0..self.tasks.missing() {
+            let id = AllocationId::from(Uuid::new_v4());
+            self.tasks.request(id);
+            let (job, allocation) = self.names(id);
+            self.log.log(&Event::Requested { job, allocation });
+            leader.outbox.request(id, &self.profile);
+        }
+    }
+
+    /// Tells the leader, or the next one, that an allocation is not wanted.
+    fn cancel(&mut self, id: AllocationId) {
+        match &self.leader {
+            Some(leader) => leader.outbox.cancel(id),
+            None => {
+                self.unsent_cancels.insert(id);
+            }
+        }
+    }
+
+    fn names(&self, id: AllocationId) -> (String, String) {
+        (self.job_id.to_string(), id.to_string())
+    }
+}
+
+/// The pause before new requests, longer from failure to failure: a request that cannot be served
+/// fails at once.
+struct Backoff {
+    delay: Duration,
+    until: Instant,
+}
+
+impl Backoff {
+    const SHORTEST: Duration = Duration::from_millis(100);
+    const LONGEST: Duration = Duration::from_secs(5);
+
+    fn new(now: Instant) -> Self {
+        Self {
+            delay: Self::SHORTEST,
+            until: now,
+        }
+    }
+
+    /// Begins a pause. Failures within a pause count once: they are of the same requests.
+    fn failed(&mut self, now: Instant) {
+        if self.is_over(now) {
+            self.until = now + self.delay;
+            self.delay = (self.delay * 2).min(Self::LONGEST);
+        }
+    }
+
+    fn succeeded(&mut self) {
+        self.delay = Self::SHORTEST;
+    }
+
+    fn is_over(&self, now: Instant) -> bool {
+        self.until <= now
+    }
+}

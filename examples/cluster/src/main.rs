@@ -1,0 +1,98 @@
+//! A real cluster around the slot manager: `cluster --help` lists its processes.
+
+mod demo;
+mod election;
+mod event_log;
+mod job_master;
+mod load;
+mod operator;
+mod protocol;
+mod provisioner;
+mod resource_manager;
+mod task_executor;
+mod web;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use tokio_util::sync::CancellationToken;
+use tracing_subscriber::EnvFilter;
+
+use self::operator::OperatorCommand;
+
+/// A cluster around slot-manager.
+#[derive(clap::Parser)]
+#[command(version)]
+enum Command {
+    /// Runs a whole cluster on this machine, with a dashboard and a job
+    Demo(#[command(flatten)] demo::Options),
+    /// Decides which slot serves which request; several run, and one leads
+    ResourceManager(#[command(flatten)] resource_manager::Options),
+    /// Offers slots, and runs the tasks of jobs in them
+    TaskExecutor(#[command(flatten)] task_executor::Options),
+    /// Runs a command as the tasks of a job
+    Run(#[command(flatten)] job_master::Options),
+    /// Puts a load of simulated task executors and jobs on a resource manager
+    Load(#[command(flatten)] load::Options),
+    #[command(flatten)]
+    Operator(OperatorCommand),
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn"));
+    tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_env_filter(filter)
+        .init();
+    let stop = CancellationToken::new();
+    tokio::spawn(cancel_on_signal(stop.clone()));
+    match run(Command::parse(), stop).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(command: Command, stop: CancellationToken) -> anyhow::Result<()> {
+    match command {
+        Command::Demo(options) => demo::run(options, stop).await,
+        Command::Operator(command) => {
+            println!("{}", operator::execute(command).await?);
+            Ok(())
+        }
+        Command::ResourceManager(options) => resource_manager::run(options, stop).await,
+        Command::TaskExecutor(options) => task_executor::run(options, stop).await,
+        Command::Run(options) => {
+            println!("{}", job_master::run(options, stop).await?);
+            Ok(())
+        }
+        Command::Load(options) => {
+            println!("{}", load::run(options, stop).await?);
+            Ok(())
+        }
+    }
+}
+
+/// Asks all parts to end when the process gets SIGINT or SIGTERM.
+async fn cancel_on_signal(stop: CancellationToken) {
+    use tokio::signal::unix::{SignalKind, signal};
+    let terminated = async {
+        match signal(SignalKind::terminate()) {
+            Ok(mut signal) => drop(signal.recv().await),
+            Err(_) => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        result = tokio::signal::ctrl_c() => {
+            if result.is_err() {
+                // Without the signal, only the process itself ends its work.
+                return;
+            }
+        }
+        () = terminated => {}
+    }
+    stop.cancel();
+}

@@ -1,0 +1,169 @@
+//! The commands of operators, over the REST interface.
+
+pub mod client;
+
+use clap::{Args, Subcommand};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use serde_json::Value;
+
+use self::client::Client;
+
+/// The addresses of the resource managers' web servers.
+#[derive(Debug, Clone, Args)]
+pub struct OperatorOptions {
+    /// The web addresses of the resource managers, `host:port`; the one that leads is found.
+    #[arg(
+        long,
+        default_value = "127.0.0.1:8080",
+        value_delimiter = ',',
+        value_name = "ADDR,ADDR"
+    )]
+    pub web: Vec<String>,
+}
+
+/// The commands of operators.
+#[derive(Debug, Clone, Subcommand)]
+pub enum OperatorCommand {
+    /// Show task managers, slots, and the requests that wait
+    Status(OperatorOptions),
+    /// Say what an allocation does, and why it waits
+    Explain {
+        /// The id of the allocation.
+        id: String,
+        #[command(flatten)]
+        options: OperatorOptions,
+    },
+    /// Give no more slots of a worker away
+    Block {
+        /// The resource id of the worker.
+        worker: String,
+        #[command(flatten)]
+        options: OperatorOptions,
+    },
+    /// Give slots of a worker away again
+    Unblock {
+        /// The resource id of the worker.
+        worker: String,
+        #[command(flatten)]
+        options: OperatorOptions,
+    },
+    /// Block a worker, and let it leave once it is idle
+    Drain {
+        /// The resource id of the worker.
+        worker: String,
+        #[command(flatten)]
+        options: OperatorOptions,
+    },
+}
+
+/// Runs a command, and returns the text for the operator.
+pub async fn execute(command: OperatorCommand) -> anyhow::Result<String> {
+    match command {
+        OperatorCommand::Status(options) => status(Client::new(options.web)).await,
+        OperatorCommand::Explain { id, options } => {
+            let path = format!("/api/requests/{}", segment(&id));
+            let request = Client::new(options.web).get(&path).await?;
+            Ok(explanation(&request))
+        }
+        OperatorCommand::Block { worker, options } => order(options, &worker, "block").await,
+        OperatorCommand::Unblock { worker, options } => order(options, &worker, "unblock").await,
+        OperatorCommand::Drain { worker, options } => order(options, &worker, "drain").await,
+    }
+}
+
+async fn order(options: OperatorOptions, worker: &str, verb: &str) -> anyhow::Result<String> {
+    let path = format!("/api/task-managers/{}/{verb}", segment(worker));
+    let done = Client::new(options.web).post(&path).await?;
+    Ok(text(&done["text"]).trim_end().to_owned())
+}
+
+fn explanation(request: &Value) -> String {
+    let mut lines = text(&request["text"]).to_owned();
+    if let Some(reason) = request["reason"].as_str() {
+        lines = format!("{reason}\n{lines}");
+    }
+    lines
+}
+
+/// Returns the state of the cluster: first all that waits, then the workers that misbehave.
+async fn status(mut client: Client) -> anyhow::Result<String> {
+    let numbers = client.get("/api/overview").await?;
+    let requests = client.get("/api/requests?limit=10").await?;
+    let troubled = client.get("/api/task-managers?limit=20&troubled=true").await?;
+    let overview = &numbers["overview"];
+    let slots = |state: &str| integer(&overview["slots"][state]["slots"]);
+
+    let mut lines = vec![format!(
+        "leader         {}, epoch {}",
+        numbers["leader"]["address"].as_str().unwrap_or("unknown"),
+        integer(&numbers["epoch"]),
+    )];
+    lines.push(format!(
+        "task managers  {}: {} blocked, {} backing off",
+        integer(&overview["task_managers"]),
+        integer(&overview["blocked_task_managers"]),
+        integer(&overview["backing_off_task_managers"]),
+    ));
+    lines.push(format!(
+        "slots          {}: {} allocated, {} in flight, {} free, {} blocked",
+        slots("registered"),
+        slots("allocated"),
+        slots("in_flight"),
+        slots("free"),
+        slots("blocked"),
+    ));
+    lines.push(format!(
+        "promised       {} slots, {} of them bound",
+        integer(&overview["promised"]["slots"]),
+        integer(&overview["bound_promised_slots"]),
+    ));
+    let waiting = integer(&overview["pending_requests"]);
+    lines.push(format!("waiting        {waiting} requests"));
+    for request in items(&requests) {
+        let (id, reason) = (text(&request["allocation_id"]), text(&request["reason"]));
+        lines.push(format!("  {id}  {reason}"));
+    }
+    if requests["next"].is_string() {
+        lines.push(format!("  and more; the page of {} shows them", client.address()));
+    }
+    if items(&troubled).next().is_some() {
+        lines.push("misbehaving or blocked workers".to_owned());
+    }
+    for worker in items(&troubled) {
+        lines.push(format!("  {}  {}", text(&worker["resource_id"]), trouble(worker)));
+    }
+    Ok(lines.join("\n"))
+}
+
+/// Says what is wrong with a worker.
+fn trouble(worker: &Value) -> String {
+    let mut reasons = Vec::new();
+    match worker["backoff"]["reason"].as_str() {
+        Some("Unreachable") => reasons.push("backs off: unreachable".to_owned()),
+        Some(_) => reasons.push("backs off: refused several requests".to_owned()),
+        None => {}
+    }
+    if worker["is_blocked"] == true {
+        let counts = &worker["slot_counts"];
+        let used = integer(&counts["allocated"]) + integer(&counts["in_flight"]);
+        reasons.push(format!("blocked, {used} slots used"));
+    }
+    reasons.join("; ")
+}
+
+fn items(page: &Value) -> impl Iterator<Item = &Value> {
+    page["items"].as_array().into_iter().flatten()
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap_or_default()
+}
+
+fn integer(value: &Value) -> u64 {
+    value.as_u64().unwrap_or_default()
+}
+
+/// Writes a text so that it is one part of a path.
+fn segment(text: &str) -> String {
+    utf8_percent_encode(text, NON_ALPHANUMERIC).to_string()
+}

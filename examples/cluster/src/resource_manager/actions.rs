@@ -1,0 +1,200 @@
+//! The calls of the slot manager to the resource manager: orders to the provisioner, and
+//! notifications to job masters.
+//!
+//! The actions also keep the sessions, since notifications need them. They outlive a leadership.
+
+use std::collections::{BTreeSet, HashMap};
+
+use slot_manager::config::WorkerDescription;
+use slot_manager::error::ResourceManagerError;
+use slot_manager::message::{
+    AllocationFailureCause, Release, ReleaseResource, WithdrawResource, Withdrawal, WorkerPromise,
+};
+use slot_manager::{
+    AllocationId, InstanceId, JobId, ResourceId, ResourceManagerActions, ResourceProfile, SlotId, WorkerRequestId,
+};
+use tokio::sync::mpsc;
+use tonic::Status;
+use tracing::{debug, info, warn};
+
+use super::messages::{grant_lost, granted, request_failed};
+use super::notes::{Notes, Subject};
+use super::outbox::Outbox;
+use crate::event_log::{Event, EventLog};
+use crate::protocol::v1;
+use crate::provisioner::Order;
+
+/// The session of a task executor.
+pub struct TaskExecutorSession {
+    pub outbox: Outbox<v1::ToTaskExecutor>,
+    /// The manager has released the worker: it was told to stop.
+    pub is_released: bool,
+}
+
+/// The session of a job master.
+pub struct JobMasterSession {
+    /// The number that tells it from later sessions of the job.
+    pub session: u64,
+    pub outbox: Outbox<v1::ToJobMaster>,
+    /// Grants that the job believes to have. They are checked when the recovery is over.
+    pub unchecked_grants: BTreeSet<AllocationId>,
+}
+
+/// The resource manager, as the slot manager sees it.
+pub struct Actions {
+    pub task_executors: HashMap<InstanceId, TaskExecutorSession>,
+    pub job_masters: HashMap<JobId, JobMasterSession>,
+    /// The workers that operators have blocked. They stay so in the next leadership.
+    pub blocked: BTreeSet<ResourceId>,
+    /// `None` if no provisioner starts workers.
+    orders: Option<mpsc::Sender<Order>>,
+    /// The workers to start; `None` without a worker policy.
+    worker: Option<WorkerDescription>,
+    /// Job masters log their grants themselves: only those that they heard of count.
+    events: EventLog,
+    pub notes: Notes,
+}
+
+impl Actions {
+    pub fn new(
+        orders: Option<mpsc::Sender<Order>>,
+        worker: Option<WorkerDescription>,
+        events: EventLog,
+        notes: Notes,
+    ) -> Self {
+        Self {
+            task_executors: HashMap::new(),
+            job_masters: HashMap::new(),
+            blocked: BTreeSet::new(),
+            orders,
+            worker,
+            events,
+            notes,
+        }
+    }
+
+    /// Gives an order to the provisioner. Returns `false` if none takes it.
+    pub fn order(&self, order: Order) -> bool {
+        let Some(orders) = &self.orders else {
+            return false;
+        };
+        match orders.try_send(order) {
+            Ok(()) => true,
+            Err(error) => {
+                warn!(%error, "the provisioner does not take an order");
+                false
+            }
+        }
+    }
+
+    /// Sends a message to the job master of a job. Without a session it is dropped: a job master
+    /// that registers again repeats its requests and names its grants.
+    pub fn tell(&self, job_id: JobId, message: v1::ToJobMaster) {
+        let is_sent = self
+            .job_masters
+            .get(&job_id)
+            .is_some_and(|job_master| job_master.outbox.send(message));
+        if !is_sent {
+            debug!(%job_id, "no session of the job master for a message");
+        }
+    }
+
+    /// Tells a job master that a request has failed.
+    pub fn tell_failed(&self, job_id: JobId, allocation_id: AllocationId, cause: &str) {
+        self.tell(job_id, request_failed(allocation_id, cause));
+        let text = format_args!("request {allocation_id} of job {job_id} failed: {cause}");
+        self.notes.warn(Subject::Request, text);
+    }
+
+    /// Tells a job master that a grant is lost.
+    pub fn tell_lost(&self, job_id: JobId, allocation_id: AllocationId, cause: &str) {
+        self.tell(job_id, grant_lost(allocation_id, cause));
+        let text = format_args!("grant {allocation_id} of job {job_id} is lost: {cause}");
+        self.notes.warn(Subject::Job, text);
+    }
+
+    /// Tells a task executor to stop, and the provisioner to see to it.
+    pub fn stop_worker(&self, outbox: &Outbox<v1::ToTaskExecutor>, resource_id: &ResourceId, cause: &str) {
+        outbox.send(v1::to_task_executor::Message::Stop(v1::Stop {
+            cause: cause.to_owned(),
+        }));
+        self.order(Order::Stop(resource_id.clone()));
+    }
+
+    /// Ends the session of a registration that another one has replaced.
+    pub fn end_replaced(&mut self, instance_id: InstanceId) {
+        if let Some(session) = self.task_executors.remove(&instance_id) {
+            session.outbox.end(Status::aborted("the worker has registered again"));
+        }
+    }
+}
+
+impl ResourceManagerActions for Actions {
+    fn allocate_resource(
+        &mut self,
+        worker_request: WorkerRequestId,
+        _: &ResourceProfile,
+    ) -> Result<WorkerPromise, ResourceManagerError> {
+        let Some(worker) = self.worker.clone() else {
+            return Ok(WorkerPromise::Declined);
+        };
+        if !self.order(Order::Start { worker_request, worker }) {
+            return Ok(WorkerPromise::Declined);
+        }
+        info!(%worker_request, "worker requested");
+        let text = format_args!("worker {worker_request} is requested");
+        self.notes.info(Subject::Worker, text);
+        self.events.log(&Event::WorkerRequested {
+            worker_request: worker_request.to_string(),
+        });
+        Ok(WorkerPromise::Unspecified)
+    }
+
+    fn release_resource(&mut self, release: &ReleaseResource) -> Release {
+        let cause = release.cause.to_string();
+        info!(resource_id = %release.resource_id, %cause, "worker released");
+        let text = format_args!("{} is released: {cause}", release.resource_id);
+        self.notes.info(Subject::Worker, text);
+        if let Some(session) = self.task_executors.get_mut(&release.instance_id) {
+            session.is_released = true;
+        }
+        match self.task_executors.get(&release.instance_id) {
+            Some(session) => self.stop_worker(&session.outbox, &release.resource_id, &cause),
+            None => _ = self.order(Order::Stop(release.resource_id.clone())),
+        }
+        self.events.log(&Event::WorkerReleased {
+            worker: release.resource_id.to_string(),
+        });
+        Release::Accepted
+    }
+
+    /// The provisioner reports the end of a withdrawn worker as a failure of its worker request.
+    fn withdraw_resource(&mut self, withdraw: &WithdrawResource) -> Withdrawal {
+        info!(worker_request = %withdraw.worker_request, cause = %withdraw.cause, "worker request withdrawn");
+        self.order(Order::Withdraw(withdraw.worker_request));
+        Withdrawal::TooLate
+    }
+
+    fn notify_allocation_failure(
+        &mut self,
+        job_id: JobId,
+        allocation_id: AllocationId,
+        cause: &AllocationFailureCause,
+    ) {
+        match cause {
+            AllocationFailureCause::RequestFailed(failure) => {
+                self.tell_failed(job_id, allocation_id, &failure.to_string());
+            }
+            AllocationFailureCause::GrantLost { .. } => {
+                if let Some(job_master) = self.job_masters.get_mut(&job_id) {
+                    job_master.unchecked_grants.remove(&allocation_id);
+                }
+                self.tell_lost(job_id, allocation_id, &cause.to_string());
+            }
+        }
+    }
+
+    fn notify_slot_allocated(&mut self, job_id: JobId, allocation_id: AllocationId, slot_id: &SlotId) {
+        self.tell(job_id, granted(allocation_id, slot_id));
+    }
+}

@@ -1,0 +1,355 @@
+//! The handling of each input, and of its outcome.
+
+use std::collections::BTreeSet;
+use std::fmt::{self, Display};
+
+use slot_manager::error::{RegistrationError, SlotRequestError};
+use slot_manager::message::{ReleaseCheck, ReleaseDecision, SlotFreed};
+use slot_manager::outcome::{
+    AllocationStatus, CancelOutcome, RegistrationOutcome, ReleaseAnswerOutcome, ReportOutcome, SlotAnswerOutcome,
+    SlotFreedOutcome, SlotRequestOutcome, UnregistrationOutcome,
+};
+use slot_manager::{AllocationId, InstanceId, JobId, SlotReport, SlotRequest, TaskExecutorConnection, WorkerRequestId};
+use tokio::time::Instant;
+use tonic::Status;
+use tracing::{debug, info, warn};
+
+use super::actions::{Actions, JobMasterSession, TaskExecutorSession};
+use super::gateway::Gateway;
+use super::mailbox::Input;
+use super::messages::request_status;
+use super::notes::Subject;
+use super::outbox::Outbox;
+use super::owner::Owner;
+use crate::protocol::{Registration, v1};
+use crate::provisioner::News;
+
+impl Owner {
+    pub(super) fn handle(&mut self, input: Input) {
+        match input {
+            Input::Register {
+                registration,
+                worker_request,
+                report,
+                outbox,
+            } => self.register(registration, worker_request, &report, outbox),
+            Input::Reported { instance_id, report } => self.reported(instance_id, &report),
+            Input::Answered { attempt, result } => match self.manager.answer_slot_request(attempt, result) {
+                SlotAnswerOutcome::Applied => {}
+                outcome => log(attempt, outcome),
+            },
+            Input::Freed(freed) => self.freed(&freed),
+            Input::ReleaseAnswered { check, decision } => self.release_answered(check, decision),
+            Input::TaskExecutorGone { instance_id, cause } => self.task_executor_gone(instance_id, cause),
+            Input::JobMaster {
+                job_id,
+                session,
+                grants,
+                outbox,
+            } => self.register_job_master(job_id, session, grants, outbox),
+            Input::Requested(request) => self.requested(request),
+            Input::Cancelled { job_id, allocation_id } => self.cancelled(job_id, allocation_id),
+            Input::JobMasterGone { job_id, session } => self.job_master_gone(job_id, session),
+            Input::Provisioner(news) => self.provisioner(news),
+            Input::Query(query) => query(&mut self.manager),
+        }
+    }
+
+    fn register(
+        &mut self,
+        registration: Registration,
+        worker_request: Option<WorkerRequestId>,
+        report: &SlotReport,
+        outbox: Outbox<v1::ToTaskExecutor>,
+    ) {
+        let Registration {
+            epoch,
+            resource_id,
+            instance_id,
+        } = registration;
+        // The manager may request slots within the call, so this message goes first.
+        let registered = v1::Registered {
+            epoch: epoch.0,
+            instance_id: instance_id.to_bytes().into(),
+            heartbeat_interval_ms: self.heartbeats.interval_ms(),
+            heartbeat_timeout_ms: self.heartbeats.timeout_ms(),
+        };
+        if !outbox.send(v1::to_task_executor::Message::Registered(registered)) {
+            return;
+        }
+        let gateway = Gateway(outbox.clone());
+        let mut connection =
+            TaskExecutorConnection::new(resource_id.clone(), instance_id, gateway).with_leader(epoch.leader_id());
+        if let Some(worker_request) = worker_request {
+            connection = connection.with_worker_request(worker_request);
+        }
+        // It must be known before the call, which may release the worker.
+        if let Some(actions) = self.manager.actions_mut() {
+            let session = TaskExecutorSession {
+                outbox: outbox.clone(),
+                is_released: false,
+            };
+            actions.task_executors.insert(instance_id, session);
+        }
+        match self.manager.register_task_manager(connection, report) {
+            Ok(outcome) => {
+                debug!(%resource_id, %instance_id, %outcome, "task executor registered");
+                self.note(false, format_args!("{resource_id}: {outcome}"));
+                if let (RegistrationOutcome::Replaced { previous }, Some(actions)) =
+                    (outcome, self.manager.actions_mut())
+                {
+                    actions.end_replaced(previous);
+                }
+                self.check_recovery();
+            }
+            Err(error) => {
+                warn!(%resource_id, %instance_id, %error, "task executor not registered");
+                self.note(true, format_args!("{resource_id} is not registered: {error}"));
+                let Some(actions) = self.manager.actions_mut() else {
+                    return;
+                };
+                actions.task_executors.remove(&instance_id);
+                if let RegistrationError::LimitReached { .. } = error {
+                    actions.stop_worker(&outbox, &resource_id, &error.to_string());
+                }
+                outbox.end(refusal(&error));
+            }
+        }
+    }
+
+    fn reported(&mut self, instance_id: InstanceId, report: &SlotReport) {
+        match self.manager.report_slot_status(instance_id, report) {
+            Ok(ReportOutcome::Applied) => {}
+            Ok(ReportOutcome::Unknown) => self.end_unknown(instance_id),
+            Ok(outcome) => log(instance_id, outcome),
+            Err(error) => {
+                warn!(%instance_id, %error, "report refused");
+                self.end_session(instance_id, Status::invalid_argument(error.to_string()));
+            }
+        }
+    }
+
+    /// Lets a task executor register again that the manager does not know. One that was released is
+    /// about to stop.
+    fn end_unknown(&mut self, instance_id: InstanceId) {
+        let session = self.session(instance_id);
+        if session.is_some_and(|session| !session.is_released) {
+            self.end_session(instance_id, Status::aborted("the registration is not known"));
+        }
+    }
+
+    fn freed(&mut self, freed: &SlotFreed) {
+        match self.manager.slot_freed(freed) {
+            SlotFreedOutcome::Freed | SlotFreedOutcome::FreedInFlight => {}
+            outcome => info!(slot_id = %freed.slot_id(), %outcome, "slot freed"),
+        }
+    }
+
+    fn release_answered(&mut self, check: ReleaseCheck, decision: ReleaseDecision) {
+        match self.manager.answer_release(&check, decision) {
+            // The session ends when the task executor does.
+            ReleaseAnswerOutcome::Released => {}
+            outcome => log(check.instance_id, outcome),
+        }
+    }
+
+    fn task_executor_gone(&mut self, instance_id: InstanceId, cause: String) {
+        if let Some(actions) = self.manager.actions_mut() {
+            actions.task_executors.remove(&instance_id);
+        }
+        let task_manager = self.manager.task_manager(instance_id);
+        let resource_id = task_manager.map(|task_manager| task_manager.resource_id().clone());
+        match self.manager.unregister_task_manager(instance_id, cause.as_str()) {
+            UnregistrationOutcome::Unregistered => debug!(%instance_id, "task executor is lost"),
+            outcome => log(instance_id, outcome),
+        }
+        if let Some(resource_id) = resource_id {
+            self.note(true, format_args!("{resource_id} is lost: {cause}"));
+        }
+    }
+
+    fn register_job_master(
+        &mut self,
+        job_id: JobId,
+        session: u64,
+        grants: Vec<AllocationId>,
+        outbox: Outbox<v1::ToJobMaster>,
+    ) {
+        let Some(term) = &mut self.term else {
+            return;
+        };
+        let registered = v1::JobRegistered {
+            epoch: term.epoch.0,
+            heartbeat_interval_ms: self.heartbeats.interval_ms(),
+            heartbeat_timeout_ms: self.heartbeats.timeout_ms(),
+        };
+        if !outbox.send(v1::to_job_master::Message::Registered(registered)) {
+            return;
+        }
+        term.away.remove(&job_id);
+        let recovers = term.recovery.is_some();
+        let Some(actions) = self.manager.actions_mut() else {
+            return;
+        };
+        info!(%job_id, "job master registered");
+        let job_master = JobMasterSession {
+            session,
+            outbox,
+            unchecked_grants: BTreeSet::from_iter(grants),
+        };
+        if let Some(previous) = actions.job_masters.insert(job_id, job_master) {
+            let cause = Status::aborted("the job master has registered again");
+            previous.outbox.end(cause);
+        }
+        if !recovers {
+            self.check_grants(job_id);
+        }
+    }
+
+    fn job_master_gone(&mut self, job_id: JobId, session: u64) {
+        let Some((actions, term)) = self.manager.actions_mut().zip(self.term.as_mut()) else {
+            return;
+        };
+        let present = actions.job_masters.get(&job_id).map(|job_master| job_master.session);
+        // A later session has replaced this one.
+        if present != Some(session) {
+            return;
+        }
+        actions.job_masters.remove(&job_id);
+        if let Some(until) = Instant::now().checked_add(self.heartbeats.timeout) {
+            term.away.insert(job_id, until);
+        }
+    }
+
+    fn requested(&mut self, request: SlotRequest) {
+        let (job_id, allocation_id) = (request.job_id(), request.allocation_id());
+        let result = self.manager.register_slot_request(request);
+        let Some(actions) = self.manager.actions() else {
+            return;
+        };
+        match result {
+            // The grant has been notified within the call.
+            Ok(SlotRequestOutcome::Accepted(AllocationStatus::Granted { .. })) => {}
+            Ok(SlotRequestOutcome::Accepted(status) | SlotRequestOutcome::Duplicate(status)) => {
+                actions.tell(job_id, request_status(allocation_id, &status));
+            }
+            Ok(outcome) => warn!(%allocation_id, %outcome, "unknown outcome of a request"),
+            // The job master repeats the request to the next leader.
+            Err(SlotRequestError::NotStarted(error)) => debug!(%allocation_id, %error, "request dropped"),
+            Err(error) => refuse_request(actions, job_id, allocation_id, &error),
+        }
+    }
+
+    fn cancelled(&mut self, job_id: JobId, allocation_id: AllocationId) {
+        let request = self.manager.pending_slot_request(allocation_id);
+        if request.is_some_and(|request| request.job_id() != job_id) {
+            return warn!(%job_id, %allocation_id, "a job cancels the request of another job");
+        }
+        match self.manager.unregister_slot_request(allocation_id) {
+            CancelOutcome::Cancelled => {}
+            // The job master tells the task executor, which then frees the slot.
+            outcome => log(allocation_id, outcome),
+        }
+    }
+
+    fn provisioner(&mut self, news: News) {
+        match news {
+            News::Failed { worker_request, cause } => {
+                let outcome = self.manager.worker_failed(worker_request, cause.as_str());
+                info!(%worker_request, cause, %outcome, "worker will not come");
+                self.note(true, format_args!("worker {worker_request} will not come: {cause}"));
+                self.expect_one_less(worker_request);
+            }
+            News::Known(workers) => {
+                let outcome = self.manager.expect_workers(workers);
+                info!(workers, %outcome, "workers of earlier leaders");
+                if let Some(recovery) = self.term.as_mut().and_then(|term| term.recovery.as_mut()) {
+                    recovery.expected = Some(workers);
+                }
+                self.check_recovery();
+            }
+        }
+    }
+
+    /// Stops to wait for a worker that an earlier leader has requested.
+    fn expect_one_less(&mut self, worker_request: WorkerRequestId) {
+        if Some(worker_request.leader_id()) == self.manager.leader_id() {
+            return;
+        }
+        let recovery = self.term.as_mut().and_then(|term| term.recovery.as_mut());
+        if let Some(expected) = recovery.and_then(|recovery| recovery.expected.as_mut()) {
+            *expected = expected.saturating_sub(1);
+            self.check_recovery();
+        }
+    }
+
+    pub(super) fn check_all_grants(&mut self) {
+        let job_masters = self
+            .manager
+            .actions()
+            .map(|actions| actions.job_masters.keys().copied());
+        for job_id in job_masters.into_iter().flatten().collect::<BTreeSet<_>>() {
+            self.check_grants(job_id);
+        }
+    }
+
+    /// Tells a job master which of the grants that it named are lost.
+    fn check_grants(&mut self, job_id: JobId) {
+        let job_master = self
+            .manager
+            .actions_mut()
+            .and_then(|actions| actions.job_masters.get_mut(&job_id));
+        let Some(job_master) = job_master else {
+            return;
+        };
+        for allocation_id in std::mem::take(&mut job_master.unchecked_grants) {
+            let is_lost = self.manager.allocation_status(allocation_id).is_none();
+            if let Some(actions) = self.manager.actions().filter(|_| is_lost) {
+                actions.tell_lost(job_id, allocation_id, "no task executor holds a slot for it");
+            }
+        }
+    }
+
+    /// Notes an event of a worker.
+    fn note(&self, is_warning: bool, text: fmt::Arguments<'_>) {
+        match self.manager.actions() {
+            Some(actions) if is_warning => actions.notes.warn(Subject::Worker, text),
+            Some(actions) => actions.notes.info(Subject::Worker, text),
+            None => {}
+        }
+    }
+
+    fn session(&self, instance_id: InstanceId) -> Option<&TaskExecutorSession> {
+        self.manager.actions()?.task_executors.get(&instance_id)
+    }
+
+    fn end_session(&self, instance_id: InstanceId, cause: Status) {
+        if let Some(session) = self.session(instance_id) {
+            session.outbox.end(cause);
+        }
+    }
+}
+
+fn refuse_request(actions: &Actions, job_id: JobId, allocation_id: AllocationId, error: &SlotRequestError) {
+    let cause = match error {
+        SlotRequestError::Failed { failure, .. } => failure.to_string(),
+        error => error.to_string(),
+    };
+    actions.tell_failed(job_id, allocation_id, &cause);
+}
+
+/// Returns the status for a task executor that is not registered.
+fn refusal(error: &RegistrationError) -> Status {
+    let reason = error.to_string();
+    match error {
+        RegistrationError::NotStarted(_) | RegistrationError::OtherLeader { .. } => Status::failed_precondition(reason),
+        RegistrationError::LimitReached { .. } => Status::resource_exhausted(reason),
+        RegistrationError::Superseded { .. } => Status::aborted(reason),
+        _ => Status::invalid_argument(reason),
+    }
+}
+
+/// Logs an outcome that needs no act.
+fn log(subject: impl Display, outcome: impl Display) {
+    debug!(%subject, %outcome, "no act is needed");
+}

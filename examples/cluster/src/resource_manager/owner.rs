@@ -1,0 +1,293 @@
+//! The task that owns the slot manager.
+//!
+//! It follows the election first: inputs and deadlines are handled only while the leadership lasts.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use slot_manager::JobId;
+use slot_manager::outcome::{RecoveryOutcome, RenewalOutcome};
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+
+use super::Manager;
+use super::actions::Actions;
+use super::handle::Published;
+use super::mailbox::Envelope;
+use super::notes::Subject;
+use super::sessions::{Heartbeats, Leads};
+use crate::election::Leadership;
+use crate::event_log::{Event, EventLog};
+use crate::protocol::Epoch;
+use crate::provisioner::Order;
+
+/// The time between two publications of the numbers.
+const PUBLISH_EVERY: Duration = Duration::from_millis(200);
+
+/// The most inputs that are handled before time and the election are looked at.
+const BATCH: usize = 256;
+
+/// The ends of channels that the owner has.
+pub struct Channels {
+    pub mailbox: mpsc::Receiver<Envelope>,
+    pub ours: watch::Receiver<Option<Leadership>>,
+    pub leads: watch::Sender<Option<Leads>>,
+    pub published: watch::Sender<Arc<Published>>,
+}
+
+/// The owner of the slot manager.
+pub struct Owner {
+    pub(super) manager: Manager,
+    pub(super) heartbeats: Heartbeats,
+    /// The present leadership.
+    pub(super) term: Option<Term>,
+    /// The actions while the manager is not started.
+    idle_actions: Option<Actions>,
+    inbox: VecDeque<Envelope>,
+    channels: Channels,
+    events: EventLog,
+}
+
+/// The state of the present leadership.
+pub(super) struct Term {
+    pub epoch: Epoch,
+    until: Option<Instant>,
+    /// Ends all sessions.
+    end: CancellationToken,
+    /// `None` once the recovery is over.
+    pub recovery: Option<Recovery>,
+    /// Jobs whose job master is away, and the time at which their requests are cancelled.
+    pub away: HashMap<JobId, Instant>,
+}
+
+/// The wait for workers of earlier leaderships.
+pub(super) struct Recovery {
+    /// `None` has no end.
+    until: Option<Instant>,
+    pub expected: Option<usize>,
+}
+
+impl Owner {
+    pub fn new(
+        manager: Manager,
+        actions: Actions,
+        heartbeats: Heartbeats,
+        channels: Channels,
+        events: EventLog,
+    ) -> Self {
+        Self {
+            manager,
+            heartbeats,
+            term: None,
+            idle_actions: Some(actions),
+            inbox: VecDeque::new(),
+            channels,
+            events,
+        }
+    }
+
+    /// Runs until `stop` is cancelled or the election ends.
+    pub async fn run(mut self, stop: CancellationToken) {
+        let mut publish = interval(PUBLISH_EVERY);
+        publish.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut batch = Vec::with_capacity(BATCH);
+        loop {
+            self.follow_election();
+            self.handle_inbox();
+            let lease_end = self.term.as_ref().and_then(|term| term.until);
+            let lasts = lease_end.is_some_and(|until| Instant::now() < until);
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => break,
+                changed = self.channels.ours.changed() => if changed.is_err() { break },
+                // A process that was stopped must not act first when it wakes.
+                () = sleep_until(lease_end.unwrap_or_else(Instant::now)), if lasts => {}
+                // Before the mailbox, or a busy mailbox would starve it.
+                _ = publish.tick() => self.tick(),
+                _ = self.manager.progress() => {}
+                // Inputs left in the inbox wait for a new lease, and the mailbox with them.
+                received = self.channels.mailbox.recv_many(&mut batch, BATCH), if self.inbox.is_empty() => {
+                    if received == 0 {
+                        break;
+                    }
+                    self.inbox.extend(batch.drain(..));
+                }
+            }
+        }
+        self.end_term();
+    }
+
+    /// Begins, renews and ends the leadership as the election says.
+    fn follow_election(&mut self) {
+        let ours = *self.channels.ours.borrow_and_update();
+        let present = self.term.as_ref().map(|term| term.epoch);
+        if let Some(ours) = ours.filter(|ours| Some(ours.epoch) == present) {
+            return self.renew(ours.until);
+        }
+        self.end_term();
+        if let Some(ours) = ours {
+            self.begin_term(ours);
+        }
+    }
+
+    fn begin_term(&mut self, Leadership { epoch, until }: Leadership) {
+        // A lease that is over before it was noticed: the election ends or renews it.
+        let is_over = until.is_some_and(|until| until <= Instant::now());
+        let Some(actions) = self.idle_actions.take_if(|_| !is_over) else {
+            return;
+        };
+        info!(%epoch, "leadership begins");
+        let blocked = actions.blocked.clone();
+        let started = match until {
+            None => self.manager.start(epoch.leader_id(), actions),
+            Some(until) => {
+                let until = self.manager.scheduled_executor().timestamp_of(until);
+                self.manager.start_until(epoch.leader_id(), actions, until)
+            }
+        };
+        if let Err(error) = started {
+            return error!(%error, "the slot manager does not start");
+        }
+        self.events.log(&Event::LeaderElected { epoch });
+
+        for resource_id in blocked {
+            let outcome = self.manager.block(&resource_id);
+            info!(%resource_id, %outcome, "worker blocked again");
+        }
+        let recovery_timeout = self.manager.config().recovery_timeout;
+        let end = CancellationToken::new();
+        self.term = Some(Term {
+            epoch,
+            until,
+            end: end.clone(),
+            recovery: (!recovery_timeout.is_zero()).then(|| Recovery {
+                until: Instant::now().checked_add(recovery_timeout),
+                expected: None,
+            }),
+            away: HashMap::new(),
+        });
+        self.channels.leads.send_replace(Some(Leads { epoch, end }));
+        // The answer is for this leadership, so sessions must know of it before.
+        if let Some(actions) = self.manager.actions() {
+            actions.order(Order::Recover);
+            let text = format_args!("leadership {epoch} begins");
+            actions.notes.info(Subject::Leader, text);
+        }
+        self.publish();
+    }
+
+    fn renew(&mut self, until: Option<Instant>) {
+        let Some(term) = self.term.as_mut().filter(|term| term.until != until) else {
+            return;
+        };
+        term.until = until;
+        let until = until.map(|until| self.manager.scheduled_executor().timestamp_of(until));
+        match self
+            .manager
+            .renew_leadership(until.unwrap_or(slot_manager::Timestamp::MAX))
+        {
+            RenewalOutcome::Renewed => {}
+            // No input was lost: inputs wait in the mailbox while there is no lease.
+            RenewalOutcome::Resumed { ended_at } => info!(%ended_at, "leadership resumed"),
+            outcome => warn!(%outcome, "lease not renewed"),
+        }
+    }
+
+    /// Ends the leadership, if there is one, and all sessions.
+    fn end_term(&mut self) {
+        let Some(term) = self.term.take() else {
+            return;
+        };
+        info!(epoch = %term.epoch, "leadership ends");
+        self.channels.leads.send_replace(None);
+        let workers = self.manager.task_managers().map(|task_manager| {
+            let resource_id = task_manager.resource_id().clone();
+            (resource_id, task_manager.is_blocked())
+        });
+        let workers: Vec<_> = workers.collect();
+        if let Some(mut actions) = self.manager.suspend() {
+            for (resource_id, is_blocked) in workers {
+                match is_blocked {
+                    true => actions.blocked.insert(resource_id),
+                    false => actions.blocked.remove(&resource_id),
+                };
+            }
+            let text = format_args!("leadership {} has ended", term.epoch);
+            actions.notes.warn(Subject::Leader, text);
+            actions.task_executors.clear();
+            actions.job_masters.clear();
+            self.idle_actions = Some(actions);
+        }
+        term.end.cancel();
+        self.events.log(&Event::LeaderLost { epoch: term.epoch });
+        self.publish();
+    }
+
+    /// Handles the inputs at hand, and drops those of other leaderships. If the lease is over, the
+    /// inputs wait: nothing is lost if it is renewed.
+    fn handle_inbox(&mut self) {
+        let epoch = self.term.as_ref().map(|term| term.epoch);
+        while self.term.is_none() || self.manager.is_leading() {
+            let Some(envelope) = self.inbox.pop_front() else {
+                return;
+            };
+            if Some(envelope.epoch) == epoch {
+                self.handle(envelope.input);
+            }
+        }
+    }
+
+    /// Does what is due several times a second.
+    fn tick(&mut self) {
+        self.cancel_requests_of_absent();
+        self.check_recovery();
+        self.publish();
+    }
+
+    fn cancel_requests_of_absent(&mut self) {
+        let now = Instant::now();
+        let Some(term) = self.term.as_mut().filter(|_| self.manager.is_leading()) else {
+            return;
+        };
+        for (job_id, _) in term.away.extract_if(|_, until| *until <= now) {
+            let cancelled = self.manager.unregister_job(job_id);
+            info!(%job_id, cancelled, "job master stays away: its requests are cancelled");
+        }
+    }
+
+    /// Ends the recovery if the expected workers are back, or its time is over.
+    pub(super) fn check_recovery(&mut self) {
+        let Some(term) = self.term.as_mut().filter(|_| self.manager.is_leading()) else {
+            return;
+        };
+        let Some(recovery) = &term.recovery else {
+            return;
+        };
+        let is_waiting = match recovery.expected {
+            // The same number again changes nothing, and tells whether the recovery goes on.
+            Some(expected) => matches!(self.manager.expect_workers(expected), RecoveryOutcome::Waiting { .. }),
+            None => recovery.until.is_none_or(|until| Instant::now() < until),
+        };
+        if !is_waiting {
+            info!("recovery is over");
+            term.recovery = None;
+            self.check_all_grants();
+        }
+    }
+
+    fn publish(&self) {
+        let overview = self.manager.overview();
+        let leading = self.term.as_ref().filter(|_| self.manager.is_leading());
+        self.channels.published.send_replace(Arc::new(Published {
+            epoch: leading.map(|term| term.epoch),
+            counters: overview.counters,
+            overview,
+            changes: self.manager.changes(),
+            waiting_inputs: self.channels.mailbox.len() + self.inbox.len(),
+            job_masters: self.manager.actions().map_or(0, |actions| actions.job_masters.len()),
+        }));
+    }
+}

@@ -1,0 +1,192 @@
+//! The owner without a network: leases, orders to the provisioner, and job masters that stay away.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use slot_manager::outcome::BlockOutcome;
+use slot_manager::{
+    AllocationId, JobId, ResourceId, ResourceProfile, SlotManagerConfig, SlotRequest, TokioScheduledExecutor,
+};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::{Instant, sleep, timeout};
+use tokio_util::sync::CancellationToken;
+
+use super::Manager;
+use super::actions::Actions;
+use super::handle::Handle;
+use super::mailbox::{Envelope, Input};
+use super::notes::Notes;
+use super::outbox::{Outbox, Session};
+use super::owner::{Channels, Owner};
+use super::sessions::{Heartbeats, Leads};
+use crate::election::{Election, Leadership};
+use crate::event_log::EventLog;
+use crate::protocol::{Epoch, v1};
+use crate::provisioner::{News, Order};
+
+/// Longer than all that a test does in it.
+const LEASE: Duration = Duration::from_secs(60);
+const HEARTBEAT_TIMEOUT: Duration = Duration::from_millis(800);
+
+/// The other ends of the channels of an owner.
+struct Outside {
+    handle: Handle,
+    ours: watch::Sender<Option<Leadership>>,
+    leads: watch::Receiver<Option<Leads>>,
+    orders: mpsc::Receiver<Order>,
+}
+
+fn start(options: &[(&str, &str)]) -> Outside {
+    let config = SlotManagerConfig::from_options(options.iter().copied()).unwrap();
+    let worker = config.workers.as_ref().map(|workers| workers.description.clone());
+    let manager = Manager::new(config, TokioScheduledExecutor::new()).unwrap();
+    let (order_sender, orders) = mpsc::channel(16);
+    let actions = Actions::new(Some(order_sender), worker, EventLog::default(), Notes::default());
+    let heartbeats = Heartbeats {
+        interval: HEARTBEAT_TIMEOUT / 4,
+        timeout: HEARTBEAT_TIMEOUT,
+    };
+    let (mailbox, inputs) = mpsc::channel(16);
+    let (ours, our_receiver) = watch::channel(None);
+    let (lead, leads) = watch::channel(None);
+    let (publish, published) = watch::channel(Arc::default());
+    let channels = Channels {
+        mailbox: inputs,
+        ours: our_receiver,
+        leads: lead,
+        published: publish,
+    };
+    let owner = Owner::new(manager, actions, heartbeats, channels, EventLog::default());
+    tokio::spawn(owner.run(CancellationToken::new()));
+    let handle = Handle {
+        mailbox,
+        election: Election {
+            ours: ours.subscribe(),
+            leader: watch::channel(None).1,
+        },
+        published,
+    };
+    Outside {
+        handle,
+        ours,
+        leads,
+        orders,
+    }
+}
+
+impl Outside {
+    fn lead(&self, epoch: u64, lease: Duration) {
+        self.ours.send_replace(Some(Leadership {
+            epoch: Epoch(epoch),
+            until: Some(Instant::now() + lease),
+        }));
+    }
+
+    async fn send(&self, epoch: u64, input: Input) {
+        let epoch = Epoch(epoch);
+        assert!(self.handle.mailbox.send(Envelope { epoch, input }).await.is_ok());
+    }
+
+    async fn ask<R: Send + 'static>(
+        &self,
+        epoch: u64,
+        question: impl FnOnce(&mut Manager) -> R + Send + 'static,
+    ) -> oneshot::Receiver<R> {
+        let (answer, answered) = oneshot::channel();
+        let query = move |manager: &mut Manager| assert!(answer.send(question(manager)).is_ok());
+        self.send(epoch, Input::Query(Box::new(query))).await;
+        answered
+    }
+}
+
+fn request(job: u128, allocation: u128) -> SlotRequest {
+    let profile = ResourceProfile::builder().cpu_cores(1.0).build().unwrap();
+    let (job, allocation) = (JobId::from_u128(job), AllocationId::from_u128(allocation));
+    SlotRequest::new(job, allocation, profile, "127.0.0.1:1")
+}
+
+#[tokio::test]
+async fn inputs_wait_between_a_lease_and_its_renewal() {
+    let outside = start(&[]);
+    outside.lead(1, Duration::from_millis(500));
+    assert!(outside.ask(1, |manager| manager.is_leading()).await.await.unwrap());
+
+    sleep(Duration::from_millis(600)).await;
+    let mut answered = outside.ask(1, |manager| manager.is_leading()).await;
+    assert!(timeout(Duration::from_millis(400), &mut answered).await.is_err());
+    assert_eq!(outside.handle.published().epoch, None);
+
+    outside.lead(1, LEASE);
+    assert!(answered.await.unwrap());
+}
+
+#[tokio::test]
+async fn a_lost_leadership_ends_sessions_drops_its_inputs_and_keeps_workers_blocked() {
+    let mut outside = start(&[]);
+    outside.lead(1, LEASE);
+    let worker = ResourceId::new("worker-1");
+    outside.leads.wait_for(Option::is_some).await.unwrap();
+    let former = outside.leads.borrow().clone().unwrap();
+    let outcome = outside.handle.block(worker.clone()).await;
+    assert_eq!(outcome, Ok(BlockOutcome::Blocked));
+
+    outside.ours.send_replace(None);
+    former.end.cancelled().await;
+    outside.lead(2, LEASE);
+    outside.leads.wait_for(Option::is_some).await.unwrap();
+    assert!(outside.ask(1, |_| ()).await.await.is_err());
+    let outcome = outside.handle.block(worker).await;
+    assert_eq!(outcome, Ok(BlockOutcome::AlreadyBlocked));
+}
+
+#[tokio::test]
+async fn workers_are_ordered_and_their_failure_is_an_input() {
+    let mut outside = start(&[("taskmanager.numberOfTaskSlots", "2"), ("taskmanager.cpu.cores", "2")]);
+    outside.lead(1, LEASE);
+    outside.leads.wait_for(Option::is_some).await.unwrap();
+    assert!(matches!(outside.orders.recv().await, Some(Order::Recover)));
+    outside.send(1, Input::Provisioner(News::Known(0))).await;
+    outside.send(1, Input::Requested(request(7, 1))).await;
+    let Some(Order::Start { worker_request, worker }) = outside.orders.recv().await else {
+        panic!("no worker is ordered");
+    };
+    assert_eq!((worker_request.number(), worker.slots()), (1, 2));
+
+    let cause = "no machine".to_owned();
+    outside
+        .send(1, Input::Provisioner(News::Failed { worker_request, cause }))
+        .await;
+    let Some(Order::Start { worker_request, .. }) = outside.orders.recv().await else {
+        panic!("no other worker is ordered");
+    };
+    assert_eq!(worker_request.number(), 2);
+}
+
+#[tokio::test]
+async fn requests_of_a_job_master_that_stays_away_are_cancelled() {
+    let mut outside = start(&[]);
+    outside.lead(1, LEASE);
+    outside.leads.wait_for(Option::is_some).await.unwrap();
+    let job_id = JobId::from_u128(7);
+    let (outbox, mut messages) = Outbox::<v1::ToJobMaster>::new(Session::within(&CancellationToken::new()));
+    let registered = Input::JobMaster {
+        job_id,
+        session: 1,
+        grants: Vec::new(),
+        outbox,
+    };
+    outside.send(1, registered).await;
+    outside.send(1, Input::Requested(request(7, 1))).await;
+    assert!(messages.recv().await.is_some() && messages.recv().await.is_some());
+
+    let pending = |manager: &mut Manager| manager.overview().pending_requests;
+    // Another session has ended, not this one.
+    outside.send(1, Input::JobMasterGone { job_id, session: 0 }).await;
+    sleep(HEARTBEAT_TIMEOUT * 2).await;
+    assert_eq!(outside.ask(1, pending).await.await, Ok(1));
+
+    outside.send(1, Input::JobMasterGone { job_id, session: 1 }).await;
+    assert_eq!(outside.ask(1, pending).await.await, Ok(1));
+    sleep(HEARTBEAT_TIMEOUT * 2).await;
+    assert_eq!(outside.ask(1, pending).await.await, Ok(0));
+}

@@ -1,0 +1,236 @@
+//! The parts of the process, from the first to the last.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, bail, ensure};
+use futures::future::BoxFuture;
+use slot_manager::TokioScheduledExecutor;
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, watch};
+use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use super::Manager;
+use super::actions::Actions;
+use super::handle::{Handle, Published};
+use super::mailbox::{self, Envelope, Input};
+use super::notes::Notes;
+use super::options::Options;
+use super::owner::{Channels, Owner};
+use super::server::{self, Service};
+use super::sessions::{Leads, Sessions};
+use crate::election;
+use crate::event_log::EventLog;
+use crate::provisioner::{Kind, News, Order};
+
+/// The most orders that wait for the provisioner, and the most news of it.
+const ORDERS: usize = 1_024;
+
+/// The most time that the end may take. Then open connections are cut.
+const STOP_TIME: Duration = Duration::from_secs(2);
+
+/// The most time that it may take to give the leadership up.
+const RESIGN_TIME: Duration = Duration::from_secs(1);
+
+/// Serves the dashboard and the REST interface until it is stopped.
+pub type ServeWeb =
+    Box<dyn FnOnce(TcpListener, Handle, CancellationToken) -> BoxFuture<'static, anyhow::Result<()>> + Send>;
+
+/// Starts the task of a provisioner. It ends when it is stopped.
+pub type Provision =
+    Box<dyn FnOnce(mpsc::Receiver<Order>, mpsc::Sender<News>, CancellationToken) -> JoinHandle<()> + Send>;
+
+/// The parts of the process that other modules plug in.
+#[derive(Default)]
+pub struct Parts {
+    /// Is needed for `--web`.
+    pub serve_web: Option<ServeWeb>,
+    /// Is needed for a provisioner. Without one no worker is started.
+    pub provision: Option<Provision>,
+    /// Hears of notable events.
+    pub notes: Notes,
+}
+
+/// A resource manager that listens, and does not run yet.
+pub struct Process {
+    options: Options,
+    listener: TcpListener,
+    web: Option<TcpListener>,
+    address: String,
+}
+
+impl Process {
+    /// Opens the listeners, and prints their addresses.
+    pub async fn bind(options: Options) -> anyhow::Result<Self> {
+        let listener = bind(&options.listen).await?;
+        let address = listener.local_addr()?.to_string();
+        println!("listening on {address}");
+        let web = match &options.web {
+            Some(web) => Some(bind(web).await?),
+            None => None,
+        };
+        if let Some(web) = &web {
+            println!("web on http://{}", web.local_addr()?);
+        }
+        let address = options.advertise.clone().unwrap_or(address);
+        Ok(Self {
+            options,
+            listener,
+            web,
+            address,
+        })
+    }
+
+    /// Returns the address at which others reach this process.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// Runs until `stop` is cancelled or a part fails.
+    pub async fn run(self, parts: Parts, stop: CancellationToken) -> anyhow::Result<()> {
+        let Self {
+            options,
+            listener,
+            web,
+            address,
+        } = self;
+        let provision = match options.provisioner {
+            Kind::None => None,
+            _ => Some(parts.provision.context("no provisioner is built in")?),
+        };
+        let web = match web {
+            None => None,
+            Some(web) => Some((web, parts.serve_web.context("no dashboard is built in")?)),
+        };
+        let heartbeats = options.heartbeats()?;
+        let config = options.slot_manager_config()?;
+        let worker = config.workers.as_ref().map(|workers| workers.description.clone());
+        let manager = Manager::new(config, TokioScheduledExecutor::new())?;
+        let events = match &options.event_log {
+            Some(path) => EventLog::open(path, format!("resource-manager@{address}"))
+                .with_context(|| format!("cannot open {}", path.display()))?,
+            None => EventLog::default(),
+        };
+
+        let stop = stop.child_token();
+        let resign = CancellationToken::new();
+        let (election, campaign) = election::campaign(options.election, address.clone(), options.lease, resign.clone());
+        let (mailbox, inputs) = mpsc::channel(mailbox::CAPACITY);
+        let (publish, published) = watch::channel(Arc::new(Published::default()));
+        let (lead, leads) = watch::channel(None);
+        let mut tasks = JoinSet::new();
+
+        let mut orders = None;
+        if let Some(provision) = provision {
+            let (order_sender, order_receiver) = mpsc::channel(ORDERS);
+            let (news_sender, news) = mpsc::channel(ORDERS);
+            orders = Some(order_sender);
+            let provisioner = provision(order_receiver, news_sender, stop.clone());
+            tasks.spawn(async { provisioner.await.context("the provisioner has failed") });
+            tokio::spawn(forward_news(news, mailbox.downgrade(), leads.clone()));
+        }
+
+        let channels = Channels {
+            mailbox: inputs,
+            ours: election.ours.clone(),
+            leads: lead,
+            published: publish,
+        };
+        let actions = Actions::new(orders, worker, events.clone(), parts.notes);
+        let owner = Owner::new(manager, actions, heartbeats, channels, events);
+        let owner = owner.run(stop.clone());
+        tasks.spawn(async {
+            owner.await;
+            Ok(())
+        });
+
+        let leader = election.leader.clone();
+        // The leadership is given up when nobody holds the receivers of the election.
+        let handle = Handle {
+            mailbox: mailbox.clone(),
+            election,
+            published,
+        };
+        match web {
+            Some((web, serve_web)) => _ = tasks.spawn(serve_web(web, handle, stop.clone())),
+            None => drop(handle),
+        }
+        let service = Service {
+            leader,
+            leads,
+            sessions: Sessions::new(mailbox, heartbeats),
+        };
+        let serve = server::serve(service, listener, stop.clone());
+        tasks.spawn(async { serve.await.context("the gRPC server has failed") });
+
+        let result = first_end(&mut tasks, &stop).await;
+        stop.cancel();
+        if timeout(STOP_TIME, drain(&mut tasks)).await.is_err() {
+            warn!("connections are cut: they do not end");
+            tasks.shutdown().await;
+        }
+        // Only now, when nothing acts for the leader any more.
+        resign.cancel();
+        if timeout(RESIGN_TIME, campaign).await.is_err() {
+            warn!("the leadership is not given up in time");
+        }
+        result
+    }
+}
+
+/// Opens a listener. Peers are not authenticated, so they must be on this machine.
+async fn bind(address: &str) -> anyhow::Result<TcpListener> {
+    let listener = TcpListener::bind(address).await;
+    let listener = listener.with_context(|| format!("cannot listen on {address}"))?;
+    let is_loopback = listener.local_addr()?.ip().is_loopback();
+    ensure!(
+        is_loopback,
+        "{address} is not a loopback address, and peers are not authenticated"
+    );
+    Ok(listener)
+}
+
+/// Waits until the process is stopped, or a part has ended too early.
+async fn first_end(tasks: &mut JoinSet<anyhow::Result<()>>, stop: &CancellationToken) -> anyhow::Result<()> {
+    tokio::select! {
+        () = stop.cancelled() => Ok(()),
+        Some(ended) = tasks.join_next() => match ended? {
+            Ok(()) if stop.is_cancelled() => Ok(()),
+            Ok(()) => bail!("a part of the process has ended"),
+            Err(error) => Err(error),
+        },
+    }
+}
+
+async fn drain(tasks: &mut JoinSet<anyhow::Result<()>>) {
+    while let Some(ended) = tasks.join_next().await {
+        match ended {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => warn!(%error, "a part of the process has failed"),
+            Err(error) => warn!(%error, "a part of the process has failed"),
+        }
+    }
+    info!("stopped");
+}
+
+/// Forwards the news of the provisioner to the present leadership. Without one they are dropped:
+/// the next asks which workers there are.
+async fn forward_news(
+    mut news: mpsc::Receiver<News>,
+    mailbox: mpsc::WeakSender<Envelope>,
+    leads: watch::Receiver<Option<Leads>>,
+) {
+    while let Some(news) = news.recv().await {
+        let epoch = leads.borrow().as_ref().map(|leads| leads.epoch);
+        let Some((epoch, mailbox)) = epoch.zip(mailbox.upgrade()) else {
+            continue;
+        };
+        let input = Input::Provisioner(news);
+        if mailbox.send(Envelope { epoch, input }).await.is_err() {
+            return;
+        }
+    }
+}

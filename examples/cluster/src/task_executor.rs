@@ -1,0 +1,115 @@
+//! The task executor: the process of a worker. It offers slots, and runs tasks of jobs in them.
+//!
+//! Three tasks work together. [`connection`] finds the leader and keeps a connection to it.
+//! [`slots`] owns the slots, and is the only writer to the leader. [`offers`] holds a connection to
+//! the job master of each slot that is held, and runs its tasks in [`processes`].
+
+mod connection;
+mod offers;
+mod processes;
+mod slots;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, anyhow};
+use slot_manager::task_executor::TaskSlotTable;
+use slot_manager::{ResourceId, ResourceProfile, WorkerRequestId};
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+use self::connection::Connection;
+use self::slots::Slots;
+use crate::event_log::EventLog;
+use crate::protocol::limits;
+use crate::protocol::profile_text::parse_profile;
+
+/// The most inputs of the slots that wait. A sender waits until there is room.
+const INPUTS: usize = 1_024;
+
+/// The time within which slots and processes must end when the process stops.
+const END_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The options of a task executor.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Options {
+    /// The resource managers. The worker finds the leader among them.
+    #[arg(long, value_delimiter = ',', required = true, value_name = "HOST:PORT")]
+    pub resource_managers: Vec<String>,
+    /// The name of the worker, unique in the cluster [default: host name and process id].
+    #[arg(long)]
+    pub resource_id: Option<String>,
+    /// The number of slots.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=limits::SLOTS as i64))]
+    pub slots: u32,
+    /// The resources of each slot, such as cpu=1,memory=100MiB,gpu=0.5.
+    #[arg(long, default_value = "cpu=1", value_parser = parse_profile)]
+    pub profile: ResourceProfile,
+    /// The worker request for which the worker is started.
+    #[arg(long, value_name = "ID")]
+    pub worker_request: Option<WorkerRequestId>,
+    /// The time within which a job must use a slot, such as 10s or 500ms.
+    #[arg(long, default_value = "10s", value_parser = parse_duration)]
+    pub slot_timeout: Duration,
+    /// The file to which the worker writes what it did.
+    #[arg(long, value_name = "FILE")]
+    pub event_log: Option<PathBuf>,
+}
+
+/// Runs a task executor until `stop` is cancelled, or the leader tells it to stop.
+///
+/// # Errors
+/// The resource id is not valid, or the event log cannot be opened.
+pub async fn run(options: Options, stop: CancellationToken) -> anyhow::Result<()> {
+    let resource_id = limits::name("resource_id", options.resource_id.unwrap_or_else(default_resource_id))?;
+    let events = match &options.event_log {
+        Some(path) => EventLog::open(path, resource_id.clone())
+            .with_context(|| format!("the event log {} cannot be opened", path.display()))?,
+        None => EventLog::default(),
+    };
+    let resource_id = ResourceId::from(resource_id);
+    let profiles = vec![options.profile; options.slots as usize];
+    let table = TaskSlotTable::new(resource_id.clone(), profiles).with_slot_timeout(options.slot_timeout);
+
+    let (slots, inputs) = mpsc::channel(INPUTS);
+    let (grants, granted) = mpsc::unbounded_channel();
+    let owner = tokio::spawn(Slots::new(table, options.worker_request, grants, events.clone()).run(inputs));
+    let offers = tokio::spawn(offers::run(granted, slots.clone(), events.clone()));
+
+    tracing::info!(%resource_id, slots = options.slots, "the task executor starts");
+    let connection = Connection::new(
+        options.resource_managers,
+        resource_id,
+        options.slots,
+        options.worker_request,
+        slots,
+        events,
+    );
+    connection.run(stop).await;
+
+    let ended = timeout(END_TIMEOUT, async { tokio::try_join!(offers, owner) }).await;
+    ended.map_err(|_| anyhow!("the processes of tasks did not end in time"))??;
+    Ok(())
+}
+
+/// Returns the host name with the process id.
+fn default_resource_id() -> String {
+    let system = rustix::system::uname();
+    format!("{}-{}", system.nodename().to_string_lossy(), std::process::id())
+}
+
+/// Reads a duration in seconds or milliseconds.
+fn parse_duration(text: &str) -> Result<Duration, String> {
+    let (number, unit): (_, fn(u64) -> Duration) = match text.strip_suffix("ms") {
+        Some(number) => (number, Duration::from_millis),
+        None => (text.strip_suffix('s').unwrap_or(text), Duration::from_secs),
+    };
+    let number = number
+        .parse()
+        .map_err(|_| format!("{text:?} is neither a number of s nor of ms"))?;
+    Ok(unit(number))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,258 @@
+//! The connection to the leader: it is found, dialled, watched and replaced.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use slot_manager::message::ReleaseCheck;
+use slot_manager::task_executor::TaskExecutorMessage;
+use slot_manager::{ResourceId, WorkerRequestId};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout, timeout_at};
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
+use tonic::Streaming;
+use tonic::transport::Endpoint;
+
+use super::slots::{Input, Link};
+use crate::event_log::{Event, EventLog};
+use crate::protocol::leader::{find_leader, wait_before_retry};
+use crate::protocol::v1::resource_manager_client::ResourceManagerClient;
+use crate::protocol::v1::to_task_executor::Message;
+use crate::protocol::{Epoch, ProtocolError, Registration, instance_id, limits, v1};
+
+/// The most messages that wait for the leader, without those of single slots.
+const OUTBOX: usize = 256;
+
+/// The most messages of one slot that wait: an answer, and that the slot is free.
+const OUTBOX_PER_SLOT: usize = 2;
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// The time for which a process that stops waits until the leader has read all.
+const LEAVE_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// The connection of this process to the leader, whoever leads.
+pub struct Connection {
+    resource_managers: Vec<String>,
+    resource_id: ResourceId,
+    /// The most messages that wait for the leader.
+    outbox: usize,
+    /// The highest epoch of all leaders that were seen.
+    highest: Epoch,
+    slots: mpsc::Sender<Input>,
+    events: EventLog,
+}
+
+impl Connection {
+    pub fn new(
+        resource_managers: Vec<String>,
+        resource_id: ResourceId,
+        slot_count: u32,
+        worker_request: Option<WorkerRequestId>,
+        slots: mpsc::Sender<Input>,
+        events: EventLog,
+    ) -> Self {
+        // A leader before the one that requested the worker is an old one.
+        let highest = worker_request.map_or(0, |id| v1::WorkerRequest::from(id).epoch);
+        Self {
+            resource_managers,
+            resource_id,
+            outbox: OUTBOX + OUTBOX_PER_SLOT * slot_count as usize,
+            highest: Epoch(highest),
+            slots,
+            events,
+        }
+    }
+
+    /// Keeps a connection to the leader until `stop` is cancelled or the leader says so. Then it
+    /// tells the leader that the process leaves, and ends all offers.
+    pub async fn run(mut self, stop: CancellationToken) {
+        while !self.slots.is_closed() {
+            let cause = match stop.run_until_cancelled(self.open()).await {
+                Some(Ok(mut session)) => match session.serve(&self.slots, &stop).await {
+                    Ok(reason) => {
+                        self.leave(reason).await;
+                        return session.drain().await;
+                    }
+                    Err(cause) => cause,
+                },
+                Some(Err(cause)) => cause,
+                None => return self.leave(stopped()).await,
+            };
+            tracing::info!(cause = format!("{cause:#}"), "not connected to a leader");
+            self.tell(Input::Disconnected).await;
+            stop.run_until_cancelled(wait_before_retry()).await;
+        }
+    }
+
+    /// Finds the leader and registers.
+    async fn open(&mut self) -> Result<Session> {
+        let leader = find_leader(&self.resource_managers).await;
+        let leader = leader.context("no resource manager leads")?;
+        let endpoint = Endpoint::from_shared(format!("http://{}", leader.address))?;
+        let channel = endpoint.connect_timeout(CONNECT_TIMEOUT).connect().await?;
+        let mut client = ResourceManagerClient::new(channel).max_decoding_message_size(limits::MESSAGE_BYTES);
+
+        let (outbox, outgoing) = mpsc::channel(self.outbox);
+        let broken = CancellationToken::new();
+        let link = Link {
+            outbox,
+            broken: broken.clone(),
+        };
+        let highest_epoch = self.highest;
+        self.tell(Input::Connect { link, highest_epoch }).await;
+        let answer = timeout(limits::FIRST_MESSAGE, async {
+            let stream = client.connect_task_executor(ReceiverStream::new(outgoing)).await?;
+            let mut messages = stream.into_inner();
+            let first = messages.message().await?;
+            anyhow::Ok((messages, first))
+        });
+        let (messages, first) = answer.await.context("the leader does not answer the registration")??;
+        let Some(Message::Registered(registered)) = first.and_then(|first| first.message) else {
+            bail!("the leader has not accepted the registration");
+        };
+        let session = Session::new(registered, self.resource_id.clone(), messages, broken)?;
+        self.accept(session.registration.epoch)?;
+        self.tell(Input::Registered(session.registration.clone())).await;
+        tracing::info!(address = leader.address, epoch = %session.registration.epoch, "registered");
+        Ok(session)
+    }
+
+    /// Accepts a leader unless it is an old one.
+    fn accept(&mut self, epoch: Epoch) -> Result<()> {
+        let highest = self.highest;
+        if epoch < highest {
+            self.events.log(&Event::OldLeaderRefused {
+                worker: self.resource_id.to_string(),
+                epoch,
+                highest,
+            });
+            bail!("the leader of epoch {epoch} is an old one, {highest} was seen");
+        }
+        self.highest = epoch;
+        Ok(())
+    }
+
+    async fn leave(&self, reason: String) {
+        tracing::info!(reason, "the task executor leaves");
+        self.tell(Input::Leave { reason }).await;
+    }
+
+    /// Tells the owner of the slots. If it is gone, the process ends.
+    async fn tell(&self, input: Input) {
+        let _ = self.slots.send(input).await;
+    }
+}
+
+/// A registration with a leader.
+struct Session {
+    registration: Registration,
+    heartbeat_interval: Duration,
+    heartbeat_timeout: Duration,
+    messages: Streaming<v1::ToTaskExecutor>,
+    /// Is cancelled if the leader does not read.
+    broken: CancellationToken,
+}
+
+impl Session {
+    fn new(
+        registered: v1::Registered,
+        resource_id: ResourceId,
+        messages: Streaming<v1::ToTaskExecutor>,
+        broken: CancellationToken,
+    ) -> Result<Self, ProtocolError> {
+        if registered.heartbeat_interval_ms == 0 {
+            return Err(ProtocolError::missing("heartbeat_interval_ms"));
+        }
+        if registered.heartbeat_timeout_ms == 0 {
+            return Err(ProtocolError::missing("heartbeat_timeout_ms"));
+        }
+        Ok(Self {
+            registration: Registration {
+                epoch: Epoch(registered.epoch),
+                resource_id,
+                instance_id: instance_id("instance_id", &registered.instance_id)?,
+            },
+            heartbeat_interval: Duration::from_millis(registered.heartbeat_interval_ms.into()),
+            heartbeat_timeout: Duration::from_millis(registered.heartbeat_timeout_ms.into()),
+            messages,
+            broken,
+        })
+    }
+
+    /// Forwards messages and asks for heartbeats. Returns why the process must leave.
+    ///
+    /// # Errors
+    /// The connection is lost, or the leader breaks the protocol.
+    async fn serve(&mut self, slots: &mpsc::Sender<Input>, stop: &CancellationToken) -> Result<String> {
+        // Workers that register together do not send their heartbeats together.
+        let first = Instant::now() + self.heartbeat_interval.mul_f64(rand::random());
+        let mut heartbeat = interval_at(first, self.heartbeat_interval);
+        heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut silent_until = Instant::now() + self.heartbeat_timeout;
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return Ok(stopped()),
+                () = self.broken.cancelled() => bail!("the leader does not read"),
+                _ = heartbeat.tick() => slots.send(Input::Heartbeat).await?,
+                message = timeout_at(silent_until, self.messages.message()) => {
+                    let message = message.context("no message came within the heartbeat timeout")??;
+                    let message = message.context("the leader has ended the connection")?;
+                    match self.read(message)? {
+                        Read::Forward(message) => slots.send(Input::FromLeader(message)).await?,
+                        Read::Leave(cause) => return Ok(cause),
+                        Read::Nothing => {}
+                    }
+                    // Only the time of waiting for a message counts.
+                    silent_until = Instant::now() + self.heartbeat_timeout;
+                }
+            }
+        }
+    }
+
+    fn read(&self, message: v1::ToTaskExecutor) -> Result<Read, ProtocolError> {
+        let registration = &self.registration;
+        // A message of a later version is read as none.
+        let Some(message) = message.message else {
+            return Ok(Read::Nothing);
+        };
+        Ok(match message {
+            Message::Registered(_) => return Err(ProtocolError::new("registered", "it came twice")),
+            Message::AllocateSlot(request) => {
+                Read::Forward(TaskExecutorMessage::AllocateSlot(registration.allocate_slot(request)?))
+            }
+            Message::FreeSlot(request) => {
+                Read::Forward(TaskExecutorMessage::FreeSlot(registration.free_slot(request)?))
+            }
+            Message::ReleaseCheck(v1::ReleaseCheck { check: number }) => {
+                Read::Forward(TaskExecutorMessage::CheckRelease(ReleaseCheck {
+                    instance_id: registration.instance_id,
+                    leader_id: registration.epoch.leader_id(),
+                    number,
+                }))
+            }
+            Message::Stop(v1::Stop { cause }) => Read::Leave(cause),
+            Message::Heartbeat(v1::Heartbeat {}) => Read::Nothing,
+        })
+    }
+
+    /// Waits until the leader has read all and ends the connection.
+    async fn drain(mut self) {
+        let end = async { while let Ok(Some(_)) = self.messages.message().await {} };
+        if timeout(LEAVE_TIMEOUT, end).await.is_err() {
+            tracing::debug!("the leader has not ended the connection");
+        }
+    }
+}
+
+/// A message of the leader, as this process acts on it.
+enum Read {
+    Forward(TaskExecutorMessage),
+    /// The process must leave for this cause.
+    Leave(String),
+    Nothing,
+}
+
+fn stopped() -> String {
+    "the process was told to stop".to_owned()
+}

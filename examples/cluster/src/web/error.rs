@@ -1,0 +1,76 @@
+//! Errors of the REST interface: a status, and a clear text as JSON.
+
+use axum::Json;
+use axum::http::{HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+
+use super::numbers::LeaderView;
+use crate::election::Leader;
+
+/// The header that names the leader in an answer of a process that does not lead.
+pub const LEADER_HEADER: &str = "x-leader";
+
+/// The reason why the interface does not do what it was asked for.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ApiError {
+    #[error("this resource manager does not lead")]
+    NotLeading(Option<Leader>),
+    #[error("{0}")]
+    NotFound(String),
+    #[error("{0}")]
+    Invalid(String),
+    #[error("this address does not take this method")]
+    MethodNotAllowed,
+    #[error("orders are taken from this page and from programs only, not from other sites")]
+    OtherSite,
+    #[error("too many pages are open")]
+    TooManyStreams,
+}
+
+/// The JSON form of an error.
+#[derive(Serialize)]
+struct Body {
+    error: String,
+    /// The leader, if this process does not lead and knows it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    leader: Option<LeaderView>,
+}
+
+impl ApiError {
+    fn status(&self) -> StatusCode {
+        match self {
+            Self::NotLeading(_) | Self::TooManyStreams => StatusCode::SERVICE_UNAVAILABLE,
+            Self::NotFound(_) => StatusCode::NOT_FOUND,
+            Self::Invalid(_) => StatusCode::BAD_REQUEST,
+            Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            Self::OtherSite => StatusCode::FORBIDDEN,
+        }
+    }
+
+    fn text(&self) -> String {
+        match self {
+            Self::NotLeading(Some(leader)) => format!("{self}; the leader is {}", leader.address),
+            Self::NotLeading(None) => format!("{self}, and it knows no leader; try again soon"),
+            _ => self.to_string(),
+        }
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let (status, error) = (self.status(), self.text());
+        let leader = match self {
+            Self::NotLeading(leader) => leader.map(LeaderView::from),
+            _ => None,
+        };
+        let header = leader
+            .as_ref()
+            .and_then(|leader| HeaderValue::from_str(&leader.address).ok());
+        let mut response = (status, Json(Body { error, leader })).into_response();
+        if let Some(address) = header {
+            response.headers_mut().insert(LEADER_HEADER, address);
+        }
+        response
+    }
+}

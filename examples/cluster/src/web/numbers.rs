@@ -1,0 +1,82 @@
+//! The published numbers, and who leads.
+
+use axum::Json;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use slot_manager::overview::Overview;
+
+use super::SharedWeb;
+use super::cluster::Cluster;
+use crate::election::Leader;
+use crate::protocol::Epoch;
+
+/// The leader, as this process knows it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct LeaderView {
+    pub epoch: Epoch,
+    pub address: String,
+}
+
+impl From<Leader> for LeaderView {
+    fn from(leader: Leader) -> Self {
+        let Leader { epoch, address, .. } = leader;
+        Self { epoch, address }
+    }
+}
+
+/// The published numbers.
+#[derive(Serialize)]
+pub struct Numbers {
+    /// `true` if this process leads.
+    is_leading: bool,
+    /// The present leadership of this process.
+    epoch: Option<Epoch>,
+    leader: Option<LeaderView>,
+    /// Grows with each change of the slot manager.
+    changes: u64,
+    /// The inputs that wait in the mailbox.
+    waiting_inputs: usize,
+    /// The sessions of job masters.
+    job_masters: usize,
+    overview: Overview,
+}
+
+impl Numbers {
+    pub fn of(cluster: &impl Cluster) -> Self {
+        let published = cluster.published();
+        let epoch = cluster.epoch();
+        Self {
+            is_leading: epoch.is_some(),
+            epoch,
+            leader: cluster.leader().map(LeaderView::from),
+            changes: published.changes,
+            waiting_inputs: published.waiting_inputs,
+            job_masters: published.job_masters,
+            overview: published.overview.clone(),
+        }
+    }
+}
+
+/// `GET /api/overview`: the published numbers.
+pub async fn overview<C: Cluster>(State(web): SharedWeb<C>) -> Response {
+    match web.cluster.epoch() {
+        Some(_) => Json(Numbers::of(&web.cluster)).into_response(),
+        None => web.cluster.not_leading().into_response(),
+    }
+}
+
+/// Who leads.
+#[derive(Serialize)]
+pub struct WhoLeads {
+    is_leading: bool,
+    leader: Option<LeaderView>,
+}
+
+/// `GET /leader`: the leader that this process knows, if any.
+pub async fn leader<C: Cluster>(State(web): SharedWeb<C>) -> Json<WhoLeads> {
+    Json(WhoLeads {
+        is_leading: web.cluster.epoch().is_some(),
+        leader: web.cluster.leader().map(LeaderView::from),
+    })
+}

@@ -1,0 +1,287 @@
+//! What the addresses answer.
+
+use hyper::StatusCode;
+use serde_json::{Value, json};
+use slot_manager::message::Acknowledge;
+use slot_manager::testing::GatewayAnswer;
+
+use super::Server;
+use super::double::{Double, unreachable};
+use crate::operator::{OperatorCommand, OperatorOptions, execute};
+use crate::web::EventKind;
+
+fn acknowledged() -> GatewayAnswer {
+    Ok(Acknowledge::new()).into()
+}
+
+fn ids(page: &Value) -> Vec<&str> {
+    let items = page["items"].as_array().unwrap();
+    items.iter().map(|item| item["resource_id"].as_str().unwrap()).collect()
+}
+
+#[tokio::test]
+async fn the_overview_has_the_published_numbers() {
+    let double = Double::leading();
+    double.register("worker-1", 2, acknowledged());
+    double.request(0xa1, 1.0);
+    double.request(0xa2, 64.0);
+    let server = Server::start(&double).await;
+
+    let (status, numbers) = server.get("/api/overview").await;
+    assert_eq!(status, StatusCode::OK);
+    assert_eq!((&numbers["epoch"], &numbers["is_leading"]), (&json!(7), &json!(true)));
+    assert_eq!(numbers["leader"], json!({"epoch": 7, "address": "10.0.0.1:6100"}));
+    assert_eq!(numbers["overview"]["slots"]["allocated"]["slots"], 1);
+    assert_eq!(numbers["overview"]["pending_requests"], 1);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn task_managers_come_in_pages() {
+    let double = Double::leading();
+    for worker in 0..250 {
+        double.register(&format!("Worker {worker}/a"), 1, acknowledged());
+    }
+    let server = Server::start(&double).await;
+
+    let mut found = Vec::new();
+    let (mut path, mut pages) = ("/api/task-managers".to_owned(), 0);
+    loop {
+        let (_, page) = server.get(&path).await;
+        found.extend(ids(&page).into_iter().map(str::to_owned));
+        pages += 1;
+        match page["next"].as_str() {
+            Some(next) => path = format!("/api/task-managers?cursor={next}"),
+            None => break,
+        }
+    }
+    assert_eq!((found.len(), pages), (250, 3));
+    found.sort_unstable();
+    found.dedup();
+    assert_eq!(found.len(), 250);
+
+    let (_, page) = server.get("/api/task-managers?limit=2&search=WORKER%2024").await;
+    assert_eq!(ids(&page), ["Worker 24/a", "Worker 240/a"]);
+    let (_, page) = server.get("/api/task-managers?search=no-such").await;
+    assert_eq!((ids(&page).len(), &page["next"]), (0, &Value::Null));
+
+    let (status, one) = server.get("/api/task-managers/Worker%207%2Fa").await;
+    assert_eq!((status, &one["slots"][0]["state"]), (StatusCode::OK, &json!("Free")));
+    let (status, error) = server.get("/api/task-managers/nobody").await;
+    assert_eq!(status, StatusCode::NOT_FOUND);
+    assert_eq!(error["error"], "no worker \"nobody\" is registered");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn bad_questions_are_refused_with_a_reason() {
+    let server = Server::start(&Double::leading()).await;
+    for path in [
+        "/api/task-managers?limit=0",
+        "/api/task-managers?limit=101",
+        "/api/task-managers?cursor=next",
+        "/api/requests?cursor=-1",
+        "/api/requests/a-request",
+    ] {
+        let (status, error) = server.get(path).await;
+        assert_eq!(status, StatusCode::BAD_REQUEST, "{path}");
+        assert!(error["error"].as_str().is_some_and(|text| !text.is_empty()), "{path}");
+    }
+    assert_eq!(server.get("/nowhere").await.0, StatusCode::NOT_FOUND);
+    assert_eq!(
+        server.get("/api/task-managers/a/block").await.0,
+        StatusCode::METHOD_NOT_ALLOWED
+    );
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn each_waiting_request_has_its_reason() {
+    let double = Double::leading();
+    double.register("worker-1", 1, acknowledged());
+    let granted = double.request(0xa1, 1.0);
+    let waiting = double.request(0xa2, 64.0);
+    let server = Server::start(&double).await;
+
+    let (_, page) = server.get("/api/requests").await;
+    let request = &page["items"][0];
+    assert_eq!(request["allocation_id"], waiting.to_string());
+    assert_eq!(
+        request["reason"],
+        "The only slot is short of cpu, and no worker can be started; the next worker request is in 2 min."
+    );
+    assert_eq!(request["explanation"]["too_small"]["slots"], 1);
+    assert!(request["text"].as_str().unwrap().contains("waits for"));
+
+    let (_, one) = server.get(&format!("/api/requests/{granted}")).await;
+    assert_eq!(
+        (&one["status"]["Granted"]["slot_id"], &one["reason"]),
+        (&json!("worker-1_0"), &Value::Null)
+    );
+    let (status, _) = server.get("/api/requests/00000000000000000000000000000bad").await;
+    assert_eq!(status, StatusCode::NOT_FOUND);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn promised_workers_and_troubled_ones_are_listed() {
+    let double = Double::leading();
+    double.fill(3);
+    let server = Server::start(&double).await;
+
+    let (_, workers) = server.get("/api/workers").await;
+    assert_eq!(
+        (&workers["items"][0]["slots"], &workers["is_cut"]),
+        (&json!(4), &json!(false))
+    );
+    let (_, troubled) = server.get("/api/task-managers?troubled=true").await;
+    assert_eq!(ids(&troubled), ["worker-bad", "worker-1"]);
+    assert_eq!(troubled["items"][0]["backoff"]["reason"], "Unreachable");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn operators_block_unblock_and_drain() {
+    let double = Double::leading();
+    double.register("worker-1", 2, acknowledged());
+    double.request(0xa1, 1.0);
+    let server = Server::start(&double).await;
+
+    let (_, done) = server.post("/api/task-managers/worker-1/drain").await;
+    assert_eq!(done["is_changed"], true);
+    let text = "Worker worker-1 is drained: it leaves when it is idle. One of its slots is still used.";
+    assert_eq!(done["text"], text);
+    let (_, done) = server.post("/api/task-managers/worker-1/block").await;
+    assert_eq!(done["is_changed"], false);
+    let (_, one) = server.get("/api/task-managers/worker-1").await;
+    assert_eq!(one["is_blocked"], true);
+    let (_, done) = server.post("/api/task-managers/worker-1/unblock").await;
+    assert_eq!(done["text"], "Worker worker-1 is unblocked.");
+
+    // A worker can be blocked before it comes, and not drained.
+    assert_eq!(server.post("/api/task-managers/later/block").await.0, StatusCode::OK);
+    assert_eq!(
+        server.post("/api/task-managers/nobody/drain").await.0,
+        StatusCode::NOT_FOUND
+    );
+
+    let (_, events) = server.get("/api/events").await;
+    assert_eq!(
+        (events.as_array().unwrap().len(), &events[0]["text"]),
+        (3, &json!(text))
+    );
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_replica_that_does_not_lead_names_the_leader() {
+    let server = Server::start(&Double::following()).await;
+    for path in ["/api/overview", "/api/task-managers", "/api/requests", "/api/workers"] {
+        let (status, error) = server.get(path).await;
+        assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{path}");
+        assert_eq!(
+            error["error"],
+            "this resource manager does not lead; the leader is 10.0.0.1:6100"
+        );
+        assert_eq!(error["leader"]["address"], "10.0.0.1:6100");
+    }
+    let (status, _) = server.post("/api/task-managers/worker-1/block").await;
+    assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+
+    let (_, leader) = server.get("/leader").await;
+    assert_eq!(
+        (&leader["is_leading"], &leader["leader"]["epoch"]),
+        (&json!(false), &json!(7))
+    );
+    assert_eq!(server.text("/health").await, "ok\n");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn the_metrics_have_every_counter_and_gauge() {
+    let double = Double::leading();
+    double.register("worker-1", 2, Err(unreachable()));
+    double.request(0xa1, 1.0);
+    let server = Server::start(&double).await;
+
+    let metrics = server.text("/metrics").await;
+    let (counters, overview) = double.tell(|manager| (manager.counters(), manager.overview()));
+    let value = |name: &str| {
+        let mut lines = metrics
+            .lines()
+            .filter_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        lines.next().and_then(|value| value.parse::<f64>().ok())
+    };
+    for (name, count) in counters.iter() {
+        assert_eq!(
+            value(&format!("slot_manager_{name}_total")),
+            Some(count as f64),
+            "{name}"
+        );
+    }
+    for (name, number) in overview.gauges() {
+        assert_eq!(value(&format!("slot_manager_{name}")), Some(number), "{name}");
+    }
+    assert_eq!(value("slot_manager_process_leading"), Some(1.0));
+    assert_eq!(value("slot_manager_process_epoch"), Some(7.0));
+    assert_eq!(value("slot_manager_process_mailbox_inputs"), Some(3.0));
+    assert!(metrics.ends_with("# EOF\n"));
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn the_last_200_events_are_kept() {
+    let server = Server::start(&Double::leading()).await;
+    for number in 1..=250 {
+        server.events.push(EventKind::Job, format!("event {number}"));
+    }
+    let (_, events) = server.get("/api/events").await;
+    let events = events.as_array().unwrap();
+    assert_eq!((events.len(), &events[0]["text"]), (200, &json!("event 51")));
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn the_page_and_its_parts_are_served() {
+    let server = Server::start(&Double::leading()).await;
+    assert!(server.text("/").await.contains("app.js"));
+    assert!(server.text("/app.js").await.contains("EventSource"));
+    assert!(server.text("/style.css").await.contains("light-dark"));
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn commands_of_operators_find_the_leader() {
+    let double = Double::leading();
+    double.register("worker-1", 1, acknowledged());
+    let waiting = double.request(0xa2, 64.0);
+    let leader = Server::start(&double).await;
+    let follower = Server::start(&Double::following()).await;
+    let options = OperatorOptions {
+        web: vec![follower.address.clone(), leader.address.clone()],
+    };
+
+    let status = execute(OperatorCommand::Status(options.clone())).await.unwrap();
+    assert!(status.contains("waiting        1 requests"), "{status}");
+    assert!(status.contains("short of cpu"), "{status}");
+    let worker = "worker-1".to_owned();
+    let block = OperatorCommand::Block {
+        worker,
+        options: options.clone(),
+    };
+    let blocked = execute(block).await.unwrap();
+    assert_eq!(blocked, "Worker worker-1 is blocked. None of its slots is used.");
+    let id = waiting.to_string();
+    let explained = execute(OperatorCommand::Explain {
+        id,
+        options: options.clone(),
+    })
+    .await
+    .unwrap();
+    assert!(explained.contains("needs"), "{explained}");
+    let id = "nonsense".to_owned();
+    let error = execute(OperatorCommand::Explain { id, options }).await.unwrap_err();
+    assert!(error.to_string().contains("is not an allocation id"), "{error}");
+    leader.stop().await;
+    follower.stop().await;
+}

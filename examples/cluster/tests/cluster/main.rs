@@ -1,0 +1,9 @@
+//! Real processes, real faults, and a checker that reads only the event logs.
+//!
+//! The tests run one after the other: each measures a time, and two cores are not many.
+
+mod checker;
+mod event_log;
+mod harness;
+mod leaders;
+mod workers;
