@@ -1,8 +1,9 @@
 //! Tests of the web server against a real slot manager with doubles.
 
+mod browser;
 mod double;
 mod rest;
-mod show_page;
+
 mod sites;
 mod streams;
 

@@ -23,7 +23,6 @@ pub type TestManager = SlotManager<RecordingActions, ScriptedGateway, ManualSche
 #[derive(Clone)]
 pub struct Double {
     pub manager: Arc<Mutex<TestManager>>,
-    pub time: ManualScheduledExecutor,
     pub actions: RecordingActions,
     is_leading: bool,
     published: watch::Sender<Arc<Published>>,
@@ -44,14 +43,12 @@ impl Double {
         let mut config = SlotManagerConfig::default();
         config.retry_backoff = Duration::from_secs(40);
         config.max_retry_backoff = Duration::from_secs(80);
-        let time = ManualScheduledExecutor::new();
         let actions = RecordingActions::new();
-        let mut manager = SlotManager::new(config, time.clone()).unwrap();
+        let mut manager = SlotManager::new(config, ManualScheduledExecutor::new()).unwrap();
         manager.start(EPOCH.leader_id(), actions.clone()).unwrap();
         let _ = manager.end_recovery();
         Self {
             manager: Arc::new(Mutex::new(manager)),
-            time,
             actions,
             is_leading,
             published: watch::Sender::default(),
