@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -70,6 +71,36 @@ impl Cluster {
         let pid = child.id();
         self.processes.insert(name.to_owned(), child);
         pid
+    }
+
+    /// Starts an etcd with one member. Returns its election place; `None` if it is not installed.
+    pub fn etcd(&mut self) -> Option<String> {
+        let port = || {
+            let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+            listener.local_addr().expect("an address").port()
+        };
+        let (clients, peers) = (port(), port());
+        let (clients, peers) = (
+            format!("http://127.0.0.1:{clients}"),
+            format!("http://127.0.0.1:{peers}"),
+        );
+        let log = File::create(self.path("etcd.err")).expect("a log file");
+        let child = Command::new("etcd")
+            .arg("--data-dir")
+            .arg(self.path("etcd"))
+            .args(["--listen-client-urls", &clients, "--advertise-client-urls", &clients])
+            .args(["--listen-peer-urls", &peers, "--initial-advertise-peer-urls", &peers])
+            .args(["--initial-cluster", &format!("default={peers}")])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn();
+        let Ok(child) = child else {
+            println!("left out: etcd is not installed");
+            return None;
+        };
+        self.processes.insert("etcd".to_owned(), child);
+        Some(format!("etcd:{}", clients.trim_start_matches("http://")))
     }
 
     /// Starts a resource manager, and waits until it listens.
