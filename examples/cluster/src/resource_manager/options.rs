@@ -14,6 +14,9 @@ use crate::provisioner::{Kind, Settings};
 /// The key of the time for which workers of an earlier leader are awaited.
 const RECOVERY_TIMEOUT: &str = "resourcemanager.previous-worker.recovery.timeout";
 
+/// The key of the time after which an idle worker is released.
+const IDLE_TIMEOUT: &str = "resourcemanager.taskmanager-timeout";
+
 /// Options of the resource manager.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Options {
@@ -102,6 +105,10 @@ impl Options {
         // Without it, a new leader takes grants of workers for lost that are about to come back.
         let recovery = format!("{} ms", self.heartbeat_timeout.as_millis());
         let mut settings = vec![(RECOVERY_TIMEOUT.to_owned(), recovery)];
+        if self.provisioner == Kind::None {
+            // Nobody would start an idle worker again.
+            settings.push((IDLE_TIMEOUT.to_owned(), "inf".to_owned()));
+        }
         if let Some(file) = &self.config {
             settings.extend(read_file(file)?);
         }
@@ -203,6 +210,17 @@ mod tests {
         let setting = format!("{RECOVERY_TIMEOUT}=7 s");
         let config = parse(&["-D", &setting]).slot_manager_config().unwrap();
         assert_eq!(config.recovery_timeout, Duration::from_secs(7));
+    }
+
+    #[test]
+    fn idle_workers_stay_if_nobody_starts_them() {
+        let timeout = |arguments: &[&str]| parse(arguments).slot_manager_config().unwrap().task_manager_timeout;
+        assert_eq!(timeout(&[]), Duration::MAX);
+        assert_eq!(
+            timeout(&["-D", "resourcemanager.taskmanager-timeout=5 s"]),
+            Duration::from_secs(5)
+        );
+        assert_eq!(timeout(&["--provisioner", "local"]), Duration::from_secs(30));
     }
 
     #[test]
