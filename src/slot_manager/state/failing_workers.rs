@@ -45,10 +45,9 @@ pub(crate) struct RunningBackoff {
     pub(crate) until: Timestamp,
     /// The time is over: any request may probe the worker.
     pub(crate) is_over: bool,
-    /// The time from which jobs that were not refused may probe a worker that refused many jobs.
-    early: Timestamp,
-    /// Jobs that were not refused may probe the worker, though it may have refused many jobs.
-    is_early_over: bool,
+    /// The time until which a worker that refused many jobs admits no other. `None` once it is over,
+    /// and for all other workers.
+    closed_until: Option<Timestamp>,
     /// The last attempt before the backoff began.
     last_attempt: u64,
 }
@@ -141,8 +140,8 @@ impl FailingWorker {
 
     /// Returns `true` if jobs that the worker has not refused may probe it during its backoff.
     fn admits_others(&self) -> bool {
-        let is_early_over = self.backoff.is_some_and(|backoff| backoff.is_early_over);
-        !self.is_unreachable && (is_early_over || !self.refused_jobs.are_many())
+        let is_open = self.backoff.is_some_and(|backoff| backoff.closed_until.is_none());
+        !self.is_unreachable && (is_open || !self.refused_jobs.are_many())
     }
 }
 
@@ -211,20 +210,18 @@ impl FailingWorkers {
         self.last_backoff += 1;
         let number = self.last_backoff;
         worker.num_backoffs = worker.num_backoffs.saturating_add(1);
-        let has_early_end = !worker.is_unreachable && worker.refused_jobs.are_many();
+        let is_closed = !worker.is_unreachable && worker.refused_jobs.are_many();
+        let closed_until = is_closed.then_some(early);
         worker.backoff = Some(RunningBackoff {
             number,
             until,
             is_over: false,
-            early,
-            is_early_over: !has_early_end,
+            closed_until,
             last_attempt,
         });
         self.backing_off.insert(number, task_manager);
-        if has_early_end {
-            self.ends.insert((early, number, task_manager));
-        }
-        self.ends.insert((until, number, task_manager));
+        let ends = closed_until.into_iter().chain([until]);
+        self.ends.extend(ends.map(|end| (end, number, task_manager)));
         self.update_earliest();
     }
 
@@ -233,8 +230,9 @@ impl FailingWorkers {
         let worker = self.workers.get_mut(&task_manager);
         if let Some(backoff) = worker.and_then(|worker| worker.backoff.take()) {
             self.backing_off.remove(&backoff.number);
-            self.ends.remove(&(backoff.early, backoff.number, task_manager));
-            self.ends.remove(&(backoff.until, backoff.number, task_manager));
+            for end in backoff.closed_until.into_iter().chain([backoff.until]) {
+                self.ends.remove(&(end, backoff.number, task_manager));
+            }
             self.update_earliest();
         }
     }
@@ -249,7 +247,7 @@ impl FailingWorkers {
             .get_mut(&task_manager)
             .and_then(|worker| worker.backoff.as_mut())
         {
-            backoff.is_early_over = true;
+            backoff.closed_until = None;
             backoff.is_over = end == backoff.until;
         }
         Some(task_manager)
@@ -303,8 +301,7 @@ impl FailingWorkers {
             workers.filter_map(|(key, worker)| Some((*key, worker.backoff?)))
         };
         let listed = backoffs().map(|(key, backoff)| (backoff.number, key));
-        let early = backoffs().filter(|(_, backoff)| !backoff.is_early_over);
-        let early = early.map(|(key, backoff)| (backoff.early, backoff.number, key));
+        let early = backoffs().filter_map(|(key, backoff)| Some((backoff.closed_until?, backoff.number, key)));
         let running = backoffs().filter(|(_, backoff)| !backoff.is_over);
         let running = running.map(|(key, backoff)| (backoff.until, backoff.number, key));
         self.backing_off == listed.collect()
