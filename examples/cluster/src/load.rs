@@ -16,13 +16,13 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
-use tonic::transport::{Channel, Endpoint};
 
 use self::job::{Job, JobReport};
 use self::latencies::Latencies;
 use self::process::{ProcessUse, Usage};
 use self::task_executor::{End, SimulatedTaskExecutor};
-use crate::protocol::limits;
+use crate::protocol::channel::open_channel;
+use crate::protocol::duration_text::parse_duration;
 
 /// The most connections that are opened at a time.
 const OPENING: usize = 64;
@@ -230,54 +230,4 @@ async fn start_jobs(options: &Options, orders: Orders, end: &CancellationToken) 
 
 fn slot_profile() -> anyhow::Result<ResourceProfile> {
     Ok(ResourceProfile::builder().cpu_cores(1.0).build()?)
-}
-
-async fn open_channel(address: &str) -> anyhow::Result<Channel> {
-    let endpoint = Endpoint::from_shared(format!("http://{address}"))?.connect_timeout(limits::FIRST_MESSAGE);
-    endpoint
-        .connect()
-        .await
-        .with_context(|| format!("{address} cannot be reached"))
-}
-
-/// Reads a duration such as `500ms` or `10s`.
-fn parse_duration(text: &str) -> Result<Duration, String> {
-    let unit_at = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-    let (number, unit) = text.split_at(unit_at);
-    let unit_ms: u64 = match unit {
-        "ms" => 1,
-        "s" => 1_000,
-        "min" => 60_000,
-        _ => return Err(format!("{text:?} has none of the units ms, s and min")),
-    };
-    let number: u64 = number.parse().map_err(|_| format!("{text:?} is not a duration"))?;
-    let millis = number.checked_mul(unit_ms).filter(|millis| *millis > 0);
-    millis
-        .map(Duration::from_millis)
-        .ok_or_else(|| format!("{text:?} is out of range"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn durations_have_units() {
-        assert_eq!(parse_duration("500ms"), Ok(Duration::from_millis(500)));
-        assert_eq!(parse_duration("10s"), Ok(Duration::from_secs(10)));
-        assert_eq!(parse_duration("2min"), Ok(Duration::from_secs(120)));
-        for text in [
-            "",
-            "10",
-            "s",
-            "1.5s",
-            "0s",
-            "-1s",
-            "1 s",
-            "99999999999999999999s",
-            "18446744073709551615min",
-        ] {
-            assert!(parse_duration(text).is_err(), "{text:?}");
-        }
-    }
 }

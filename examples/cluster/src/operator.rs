@@ -11,7 +11,7 @@ use self::client::Client;
 /// The addresses of the resource managers' web servers.
 #[derive(Debug, Clone, Args)]
 pub struct OperatorOptions {
-    /// The web addresses of the resource managers, `host:port`; the one that leads is found.
+    /// The web addresses of the resource managers, `host:port`; the leader among them is found.
     #[arg(
         long,
         default_value = "127.0.0.1:8080",

@@ -1,7 +1,9 @@
 //! The protocol: generated messages, and their conversion to and from the types of the slot
 //! manager.
 
+pub mod channel;
 mod convert;
+pub mod duration_text;
 mod error;
 pub mod leader;
 pub mod limits;

@@ -41,8 +41,7 @@ pub enum Order {
 /// News of a provisioner.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum News {
-    /// A worker will not come, or is gone though nobody told it to stop. It may have registered
-    /// before.
+    /// A worker will not come, or has ended without an order to stop. It may have registered before.
     Failed {
         worker_request: WorkerRequestId,
         cause: String,

@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 use self::connection::Connection;
 use self::slots::Slots;
 use crate::event_log::EventLog;
+use crate::protocol::duration_text::parse_duration;
 use crate::protocol::limits;
 use crate::protocol::profile_text::parse_profile;
 
@@ -97,18 +98,6 @@ pub async fn run(options: Options, stop: CancellationToken) -> anyhow::Result<()
 fn default_resource_id() -> String {
     let system = rustix::system::uname();
     format!("{}-{}", system.nodename().to_string_lossy(), std::process::id())
-}
-
-/// Reads a duration in seconds or milliseconds.
-fn parse_duration(text: &str) -> Result<Duration, String> {
-    let (number, unit): (_, fn(u64) -> Duration) = match text.strip_suffix("ms") {
-        Some(number) => (number, Duration::from_millis),
-        None => (text.strip_suffix('s').unwrap_or(text), Duration::from_secs),
-    };
-    let number = number
-        .parse()
-        .map_err(|_| format!("{text:?} is neither a number of s nor of ms"))?;
-    Ok(unit(number))
 }
 
 #[cfg(test)]

@@ -80,7 +80,7 @@ pub(super) async fn campaign(
     let judge = Judge {
         lease: lease.subscribe(),
         reading: reading.subscribe(),
-        // Nobody knows better how long another leader may rely on its lease.
+        // Another leader may rely on its lease for about as long as this process on its own.
         memory: time_to_live,
         reports: &reports,
         ended: &ended,
@@ -217,7 +217,7 @@ impl Judge<'_> {
             epoch: Epoch(key.create_revision),
             address: key.address,
         });
-        // The key of a leadership of ours that has ended names nobody.
+        // The key may still show a leadership of this process that has ended.
         let leader = leader.filter(|leader| leader.epoch > *self.ended.borrow());
         self.reports.leader.send_if_modified(|known| {
             let is_new = *known != leader;

@@ -236,7 +236,7 @@ mod tests {
         first.crash().await;
         let lock = try_to_lock(&path).unwrap().expect("the lock is free");
         let mut second = candidate(&folder, "second:1");
-        // Nobody has written a newer record.
+        // The record is still that of the crashed leader.
         assert_eq!(second.sees("first:1").await, Epoch(1));
         drop(lock);
         assert_eq!(second.elected().await, Epoch(2));

@@ -78,7 +78,7 @@ impl Candidate {
         leader.as_ref().unwrap().epoch
     }
 
-    /// Waits until it names nobody.
+    /// Waits until the candidate knows no leader.
     pub(super) async fn sees_nobody(&mut self) {
         let seen = self.election.leader.wait_for(Option::is_none);
         timeout(LONG, seen).await.expect("it names nobody").unwrap();

@@ -9,9 +9,9 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 use tokio_stream::wrappers::UnboundedReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::Streaming;
-use tonic::transport::{Channel, Endpoint};
 
 use super::Input;
+use crate::protocol::channel::open_channel;
 use crate::protocol::leader::{find_leader, wait_before_retry};
 use crate::protocol::v1::from_job_master::Message as FromUs;
 use crate::protocol::v1::resource_manager_client::ResourceManagerClient;
@@ -178,15 +178,6 @@ impl Connection {
     async fn tell(&self, news: News) -> bool {
         self.inputs.send(Input::Manager(news)).await.is_ok()
     }
-}
-
-/// Opens a connection to a resource manager.
-async fn open_channel(address: &str) -> anyhow::Result<Channel> {
-    let endpoint = Endpoint::from_shared(format!("http://{address}"))?.connect_timeout(limits::FIRST_MESSAGE);
-    endpoint
-        .connect()
-        .await
-        .with_context(|| format!("{address} cannot be reached"))
 }
 
 /// The stream between the job master and one leader.

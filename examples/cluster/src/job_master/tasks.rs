@@ -147,7 +147,7 @@ impl Tasks {
     }
 
     /// Removes the grants of which the slot was not offered since this time. The worker has freed
-    /// such a slot, and nobody tells the job.
+    /// such a slot, and no message tells the job.
     #[must_use = "the resource manager must learn that they are not wanted"]
     pub fn take_overdue(&mut self, granted_until: Instant) -> Vec<AllocationId> {
         let is_overdue = |slot: &Slot| matches!(slot, Slot::Granted(at) if *at <= granted_until);

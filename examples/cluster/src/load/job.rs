@@ -22,7 +22,7 @@ use crate::protocol::v1::resource_manager_client::ResourceManagerClient;
 use crate::protocol::v1::to_job_master::Message as ToUs;
 use crate::protocol::{ProtocolError, allocation_id, limits, v1};
 
-/// Nobody offers slots to a simulated job.
+/// The address of a simulated job. No task executor dials it.
 const ADDRESS: &str = "127.0.0.1:1";
 
 /// What jobs measured.

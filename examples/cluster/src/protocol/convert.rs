@@ -162,15 +162,15 @@ impl From<v1::WorkerRequest> for WorkerRequestId {
     }
 }
 
+fn allocation(id: AllocationId, job: JobId) -> v1::Allocation {
+    Allocation { id, job }.into()
+}
+
 impl From<&AllocateSlot> for v1::AllocateSlot {
     fn from(request: &AllocateSlot) -> Self {
-        let allocation = Allocation {
-            id: request.allocation_id,
-            job: request.job_id,
-        };
         Self {
             slot_number: request.slot_id.slot_number(),
-            allocation: Some(allocation.into()),
+            allocation: Some(allocation(request.allocation_id, request.job_id)),
             resource_profile: Some((&request.resource_profile).into()),
             target_address: request.target_address.to_string(),
             attempt: request.attempt,
@@ -180,13 +180,9 @@ impl From<&AllocateSlot> for v1::AllocateSlot {
 
 impl From<&FreeSlot> for v1::FreeSlot {
     fn from(request: &FreeSlot) -> Self {
-        let allocation = Allocation {
-            id: request.allocation_id,
-            job: request.job_id,
-        };
         Self {
             slot_number: request.slot_id.slot_number(),
-            allocation: Some(allocation.into()),
+            allocation: Some(allocation(request.allocation_id, request.job_id)),
             attempt: request.attempt,
         }
     }

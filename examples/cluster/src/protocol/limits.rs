@@ -10,7 +10,7 @@ pub const MESSAGE_BYTES: usize = 4 << 20;
 /// The most bytes of an id, an address or the name of a resource.
 pub const NAME_BYTES: usize = 256;
 
-/// The most slots of a worker. A report of them stays far below [`MESSAGE_BYTES`].
+/// The most slots of a worker. The report of such a worker stays far below [`MESSAGE_BYTES`].
 pub const SLOTS: usize = 10_000;
 
 /// The most distinct profiles of a worker.

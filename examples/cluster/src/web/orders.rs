@@ -56,11 +56,10 @@ pub async fn drain<C: Cluster>(
     let ordered = worker.clone();
     // A worker that is unknown cannot leave, and must not stay blocked by mistake.
     let slots = web.cluster.ask(move |manager| slot_counts(manager, &ordered)).await?;
-    let slots = Some(slots.ok_or_else(|| not_registered(&id))?);
+    let slots = slots.ok_or_else(|| not_registered(&id))?;
     let is_changed = web.block_worker(&worker).await?;
-    let rest = slots.map(rest).unwrap_or_default();
-    let text = format!("Worker {worker} is drained: it leaves when it is idle. {rest}");
-    Ok(web.done(worker, is_changed, text, slots))
+    let text = format!("Worker {worker} is drained: it leaves when it is idle. {}", rest(slots));
+    Ok(web.done(worker, is_changed, text, Some(slots)))
 }
 
 /// `POST /api/task-managers/{resource-id}/unblock`: gives slots of a worker away again.

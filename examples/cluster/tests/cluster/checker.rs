@@ -34,7 +34,6 @@ pub fn check(lines: &[Line], tasks: usize) -> Counts {
 fn check_slots(lines: &[Line]) {
     let mut holders: BTreeMap<&str, &Line> = BTreeMap::new();
     let mut places: BTreeMap<&str, &Line> = BTreeMap::new();
-    let mut workers_of: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
     for line in lines {
         match line.event.as_str() {
             "allocated" => {
@@ -50,27 +49,15 @@ fn check_slots(lines: &[Line]) {
                         "one allocation on two slots:\n{other:?}\n{line:?}"
                     );
                 }
-                workers_of.entry(&line.process).or_default().insert(&line.slot);
             }
             "freed" => {
                 holders.remove(line.slot.as_str());
                 places.remove(line.allocation.as_str());
             }
-            // The process of the task executor has started anew: its slots are free.
-            "started" => {
-                for slot in workers_of.remove(line.process.as_str()).unwrap_or_default() {
-                    if let Some(held) = holders.remove(slot) {
-                        places.remove(held.allocation.as_str());
-                    }
-                }
-            }
-            // The test killed the process of a task executor.
+            // The slots of a killed worker are gone.
             "killed" => {
-                for slot in workers_of.remove(line.worker.as_str()).unwrap_or_default() {
-                    if let Some(held) = holders.remove(slot) {
-                        places.remove(held.allocation.as_str());
-                    }
-                }
+                holders.retain(|_, held| worker_of(held) != line.worker);
+                places.retain(|_, held| worker_of(held) != line.worker);
             }
             _ => {}
         }
@@ -130,10 +117,59 @@ fn check_requests(lines: &[Line], counts: &mut Counts) {
                 open.remove(line.allocation.as_str());
                 counts.lost += 1;
             }
-            "failed" | "cancelled" => drop(open.remove(line.allocation.as_str())),
+            "failed" => drop(open.remove(line.allocation.as_str())),
             "job_ended" => open.retain(|_, request| request.job != line.job),
             _ => {}
         }
     }
     assert!(open.is_empty(), "requests that were forgotten: {open:?}");
+}
+
+mod tests {
+    use super::{Line, check};
+
+    fn line(event: &str, slot: &str, allocation: &str, epoch: u64) -> Line {
+        Line {
+            process: "worker".to_owned(),
+            event: event.to_owned(),
+            slot: slot.to_owned(),
+            allocation: allocation.to_owned(),
+            epoch,
+            exit_code: Some(0),
+            ..Line::default()
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "two allocations on one slot")]
+    fn slot_that_is_given_twice_is_found() {
+        check(&[line("allocated", "w_0", "a", 1), line("allocated", "w_0", "b", 1)], 0);
+    }
+
+    #[test]
+    #[should_panic(expected = "one allocation on two slots")]
+    fn allocation_that_is_granted_twice_is_found() {
+        check(&[line("allocated", "w_0", "a", 1), line("allocated", "v_0", "a", 1)], 0);
+    }
+
+    #[test]
+    #[should_panic(expected = "an old leader was obeyed")]
+    fn old_leader_that_is_obeyed_is_found() {
+        check(&[line("allocated", "w_0", "a", 2), line("allocated", "w_1", "b", 1)], 0);
+    }
+
+    #[test]
+    #[should_panic(expected = "a task ran twice")]
+    fn task_that_runs_twice_is_found() {
+        check(
+            &[line("task_ended", "w_0", "a", 1), line("task_ended", "v_0", "b", 1)],
+            0,
+        );
+    }
+
+    #[test]
+    #[should_panic(expected = "requests that were forgotten")]
+    fn forgotten_request_is_found() {
+        check(&[line("requested", "", "a", 1)], 0);
+    }
 }
