@@ -212,15 +212,13 @@ async fn the_metrics_have_every_counter_and_gauge() {
             .filter_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
         lines.next().and_then(|value| value.parse::<f64>().ok())
     };
-    for (name, count) in counters.iter() {
-        assert_eq!(
-            value(&format!("slot_manager_{name}_total")),
-            Some(count as f64),
-            "{name}"
-        );
+    for counter in counters.iter() {
+        let shown = value(&format!("slot_manager_{}_total", counter.name));
+        assert_eq!(shown, Some(counter.value as f64), "{}", counter.name);
     }
-    for (name, number) in overview.gauges() {
-        assert_eq!(value(&format!("slot_manager_{name}")), Some(number), "{name}");
+    for gauge in overview.gauges() {
+        let shown = value(&format!("slot_manager_{}", gauge.name));
+        assert_eq!(shown, Some(gauge.value), "{}", gauge.name);
     }
     assert_eq!(value("slot_manager_process_leading"), Some(1.0));
     assert_eq!(value("slot_manager_process_epoch"), Some(7.0));
