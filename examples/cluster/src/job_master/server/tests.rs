@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use tokio::net::TcpListener;
 use tonic::Code;
 
@@ -24,7 +26,7 @@ async fn start() -> Job {
     let address = listener.local_addr().unwrap().to_string();
     let (inputs, mailbox) = mpsc::channel(8);
     let stop = CancellationToken::new();
-    tokio::spawn(serve(listener, JOB, inputs, stop.clone()));
+    tokio::spawn(serve(listener, JOB, inputs, Security::default(), stop.clone()));
     Job { address, mailbox, stop }
 }
 
