@@ -101,6 +101,11 @@ pub struct Connection {
 }
 
 impl Connection {
+    /// Returns the counter of what uses this connection.
+    pub fn usage(&self) -> &Usage {
+        &self.usage
+    }
+
     fn poll_end(&mut self, context: &mut Context<'_>) -> Poll<()> {
         let usage = &*self.usage.0;
         // Before it looks, so that it misses no end of a use.

@@ -35,6 +35,9 @@ pub const IDLE_CONNECTION: Duration = Duration::from_secs(10);
 /// less than 1 GiB; 10,000 workers and their jobs are half of them.
 pub const CONNECTIONS: usize = 20_000;
 
+/// The most connections to the web server.
+pub const WEB_CONNECTIONS: usize = 512;
+
 /// The most streams of a connection. A peer needs one.
 pub const STREAMS: u32 = 8;
 

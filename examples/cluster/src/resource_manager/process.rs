@@ -97,6 +97,11 @@ impl Process {
         &self.address
     }
 
+    /// Returns the secrets of this process.
+    pub fn security(&self) -> &Security {
+        &self.security
+    }
+
     /// Runs until `stop` is cancelled or a part fails.
     pub async fn run(self, parts: Parts, stop: CancellationToken) -> anyhow::Result<()> {
         let Self {

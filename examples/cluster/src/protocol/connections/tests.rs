@@ -47,7 +47,7 @@ async fn a_connection_is_kept_while_it_is_used_and_for_a_time_after() {
     let (connections, address) = connections(1, idle).await;
     let _peer = TcpStream::connect(address).await.unwrap();
     let mut connection = connections.accept().await;
-    let in_use = connection.usage.begin();
+    let in_use = connection.usage().begin();
     let ended = tokio::spawn(async move {
         sleep(idle * 4).await;
         drop(in_use);
