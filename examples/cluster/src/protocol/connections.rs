@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use futures::Stream;
 use futures::task::AtomicWaker;
+use hyper::body::{Body, Frame, SizeHint};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -155,6 +156,38 @@ impl Drop for Use {
     fn drop(&mut self) {
         self.0.ended.fetch_add(1, Ordering::AcqRel);
         self.0.waker.wake();
+    }
+}
+
+/// A body that uses a connection until it is dropped.
+pub struct Held<B> {
+    body: B,
+    _use: Use,
+}
+
+impl<B> Held<B> {
+    pub fn new(body: B, in_use: Use) -> Self {
+        Self { body, _use: in_use }
+    }
+}
+
+impl<B: Body + Unpin> Body for Held<B> {
+    type Data = B::Data;
+    type Error = B::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
     }
 }
 

@@ -4,7 +4,6 @@ use std::convert::Infallible;
 use std::time::Duration;
 
 use axum::http;
-use http_body_util::BodyExt;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tonic::body::Body;
@@ -14,7 +13,7 @@ use tonic::service::interceptor::InterceptedService;
 use tonic::transport::Server;
 use tower::util::MapRequestLayer;
 
-use super::connections::{Connections, Usage};
+use super::connections::{Connections, Held, Usage};
 use super::limits;
 use super::security::Security;
 use super::token::CheckToken;
@@ -64,10 +63,5 @@ fn count(request: http::Request<Body>) -> http::Request<Body> {
         return request;
     };
     let in_use = usage.begin();
-    request.map(|body| {
-        Body::new(body.map_frame(move |frame| {
-            let _held = &in_use;
-            frame
-        }))
-    })
+    request.map(|body| Body::new(Held::new(body, in_use)))
 }

@@ -45,11 +45,11 @@ impl Token {
         let mut start = (&mut file).take(BYTES as u64 + 1);
         let read = start.read_to_string(&mut text);
         read.with_context(|| format!("cannot read the token file {shown}"))?;
-        Self::parse(&text).with_context(|| format!("the token file {shown} is not usable"))
+        Self::new(&text).with_context(|| format!("the token file {shown} is not usable"))
     }
 
-    /// Checks the text of a token: it has to fit in a header.
-    fn parse(text: &str) -> anyhow::Result<Self> {
+    /// Takes the text of a token: one word, which fits in a header.
+    pub fn new(text: &str) -> anyhow::Result<Self> {
         let token = text.trim_ascii_end();
         ensure!(!token.is_empty(), "it is empty");
         ensure!(text.len() <= BYTES, "it has more than {BYTES} bytes");
@@ -135,7 +135,7 @@ mod tests {
     use super::*;
 
     fn token(text: &str) -> Token {
-        Token::parse(text).unwrap()
+        Token::new(text).unwrap()
     }
 
     fn call(check: &CheckToken, send: &mut SendToken) -> Result<(), Code> {
@@ -160,7 +160,7 @@ mod tests {
     fn bad_tokens_are_refused() {
         assert!(token("secret \r\n").is(b"secret"));
         for bad in ["", " \n", "two words", "käse", &"x".repeat(BYTES + 1)] {
-            assert!(Token::parse(bad).is_err(), "{bad:?}");
+            assert!(Token::new(bad).is_err(), "{bad:?}");
         }
     }
 

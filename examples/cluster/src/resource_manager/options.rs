@@ -219,6 +219,14 @@ mod tests {
     }
 
     #[test]
+    fn started_workers_have_the_options_of_security() {
+        let settings = |arguments: &[&str]| parse(arguments).provisioner_settings("a:1").unwrap();
+        assert!(settings(&[]).worker_arguments.is_empty());
+        let token = ["--token-file", "/a/token"];
+        assert_eq!(settings(&token).worker_arguments, token);
+    }
+
+    #[test]
     fn a_timeout_is_longer_than_the_interval() {
         assert!(parse(&["--heartbeat-timeout", "3s"]).heartbeats().is_err());
         assert!(parse(&["--heartbeat-timeout", "4s"]).heartbeats().is_ok());

@@ -17,10 +17,9 @@ use axum::response::{IntoResponse, Response};
 use axum::serve::{IncomingStream, Listener};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use http_body_util::BodyExt;
 
 use super::error::ApiError;
-use crate::protocol::connections::{Connection, Connections, Usage};
+use crate::protocol::connections::{Connection, Connections, Held, Usage};
 use crate::protocol::token::Token;
 
 /// The path that needs no token.
@@ -83,12 +82,7 @@ async fn check(State(access): State<Access>, request: Request, next: Next) -> Re
 async fn count(ConnectInfo(usage): ConnectInfo<Usage>, request: Request, next: Next) -> Response {
     let in_use = usage.begin();
     let response = next.run(request).await;
-    response.map(|body| {
-        Body::new(body.map_frame(move |frame| {
-            let _held = &in_use;
-            frame
-        }))
-    })
+    response.map(|body| Body::new(Held::new(body, in_use)))
 }
 
 fn has_token(headers: &HeaderMap, token: &Token) -> bool {
