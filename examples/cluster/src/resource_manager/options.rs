@@ -10,6 +10,7 @@ use tracing::warn;
 use super::sessions::Heartbeats;
 use crate::election::Place;
 use crate::protocol::duration_text::parse_duration;
+use crate::protocol::security::SecurityOptions;
 use crate::provisioner::{Kind, Settings};
 
 /// The key of the time for which workers of an earlier leader are awaited.
@@ -76,6 +77,9 @@ pub struct Options {
     /// File to which events are written, a JSON object a line
     #[arg(long, value_name = "FILE")]
     pub event_log: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub security: SecurityOptions,
 }
 
 impl Options {
@@ -91,14 +95,17 @@ impl Options {
     }
 
     /// Returns the settings of the provisioner of a resource manager with this address.
-    pub fn provisioner_settings(&self, address: &str) -> Settings {
+    pub fn provisioner_settings(&self, address: &str) -> anyhow::Result<Settings> {
         let dialled = match self.resource_managers.as_slice() {
             [] => vec![address.to_owned()],
             given => given.to_vec(),
         };
         let folder = self.folder.clone();
         let folder = folder.unwrap_or_else(|| std::env::temp_dir().join(&self.cluster));
-        Settings::new(&self.cluster, dialled, folder)
+        Ok(Settings {
+            worker_arguments: self.security.arguments()?,
+            ..Settings::new(&self.cluster, dialled, folder)
+        })
     }
 
     /// Reads the configuration of the slot manager: the file first, then the settings.
@@ -209,6 +216,14 @@ mod tests {
             Duration::from_secs(5)
         );
         assert_eq!(timeout(&["--provisioner", "local"]), Duration::from_secs(30));
+    }
+
+    #[test]
+    fn started_workers_have_the_options_of_security() {
+        let settings = |arguments: &[&str]| parse(arguments).provisioner_settings("a:1").unwrap();
+        assert!(settings(&[]).worker_arguments.is_empty());
+        let token = ["--token-file", "/a/token"];
+        assert_eq!(settings(&token).worker_arguments, token);
     }
 
     #[test]

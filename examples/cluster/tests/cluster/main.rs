@@ -5,5 +5,6 @@
 mod checker;
 mod event_log;
 mod harness;
+mod hostile;
 mod leaders;
 mod workers;

@@ -22,6 +22,8 @@ const CHART_MS = 10 * 60_000;
 const REFRESH_MS = 1_000;
 const MOST_PAGES_REFRESHED = 3;
 const NS_PER_MS = 1e6;
+/** The address of this page without the password that it may have: requests must not have one. */
+const HERE = location.origin + location.pathname;
 
 /** The last numbers of the server, or null before the first. */
 let numbers = null;
@@ -167,7 +169,7 @@ function toast(text) {
 // ---- The server -----------------------------------------------------------------------------------
 
 async function ask(path, options) {
-  const response = await fetch(path, options);
+  const response = await fetch(new URL(path, HERE), options);
   const answer = await response.json();
   if (!response.ok) throw Object.assign(new Error(answer.error), { status: response.status });
   return answer;
@@ -289,7 +291,7 @@ async function poll() {
 }
 
 function connect() {
-  const stream = new EventSource("api/stream");
+  const stream = new EventSource(new URL("api/stream", HERE));
   stream.addEventListener("open", () => setConnection("live", true));
   stream.addEventListener("error", () => setConnection("no answer, trying again", false));
   stream.addEventListener("numbers", (message) => {

@@ -25,12 +25,17 @@ const FLAGS: [&str; 9] = [
 
 /// Returns the page as a browser shows it; `None` without a browser.
 async fn page_of(server: &Server) -> Option<String> {
-    let profile = std::env::temp_dir().join(format!("cluster-browser-{}", std::process::id()));
+    page_at(&server.address, "rest").await
+}
+
+/// The same for an address, which may have a name and a password, in a profile of its own.
+pub async fn page_at(address: &str, profile: &str) -> Option<String> {
+    let profile = std::env::temp_dir().join(format!("cluster-browser-{}-{profile}", std::process::id()));
     for browser in BROWSERS {
         let output = Command::new(browser)
             .args(FLAGS)
             .arg(format!("--user-data-dir={}", profile.display()))
-            .arg(format!("http://{}/?poll", server.address))
+            .arg(format!("http://{address}/?poll"))
             .stdin(Stdio::null())
             .kill_on_drop(true)
             .output()
@@ -44,7 +49,7 @@ async fn page_of(server: &Server) -> Option<String> {
 }
 
 /// Returns the text of the element with an id, without the elements in it.
-fn text_of<'a>(page: &'a str, id: &str) -> &'a str {
+pub fn text_of<'a>(page: &'a str, id: &str) -> &'a str {
     let start = page.find(&format!("id=\"{id}\"")).expect("an element with this id");
     let (_, text) = page[start..].split_once('>').expect("the end of a tag");
     text.split_once('<').expect("another tag").0
