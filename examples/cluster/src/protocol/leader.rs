@@ -1,49 +1,105 @@
 //! The search for the leader among the resource managers.
 
 use std::collections::BTreeSet;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use futures::future::join_all;
-use tokio::time::{sleep, timeout};
+use futures::stream::FuturesUnordered;
+use futures::{Stream, StreamExt};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tonic::transport::Endpoint;
 
 use super::v1::resource_manager_client::ResourceManagerClient;
 use super::{Epoch, limits, v1};
 use crate::election::Leader;
 
-/// The time within which a resource manager must say who leads. A stopped process costs no more.
+/// The time within which a resource manager must say who leads. Then it is asked again.
 const ANSWER_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// Asks all resource managers at once who leads. Returns the leader with the highest epoch.
+/// The time that the others get to name a later leader, once one has named itself.
+const GRACE: Duration = Duration::from_millis(50);
+
+/// The time after which a search without a result ends.
+const SEARCH_TIME: Duration = Duration::from_secs(2);
+
+/// The number of heartbeats without which a leader may be gone.
+const MISSING_HEARTBEATS: u32 = 2;
+
+/// The pause before a peer is tried again. So the peers of a lost leader do not all come at once.
+const RETRY_PAUSE: RangeInclusive<Duration> = Duration::from_millis(50)..=Duration::from_millis(250);
+
+/// Asks all resource managers who leads, until one names itself. Returns the leader with the
+/// highest epoch; `None` if there is none for some seconds.
+pub async fn find_leader(addresses: &[String]) -> Option<Leader> {
+    let search = search(addresses, Epoch(0), RETRY_PAUSE, ask);
+    timeout(SEARCH_TIME, search).await.ok()
+}
+
+/// Waits until a resource manager leads in a later epoch than one that is silent. It begins to ask
+/// when heartbeats are missing, and then asks about once in a heartbeat interval.
+pub async fn later_leader(addresses: &[String], epoch: Epoch, heartbeat_interval: Duration) -> Leader {
+    sleep(heartbeat_interval * MISSING_HEARTBEATS).await;
+    let pause = heartbeat_interval / 2..=heartbeat_interval * 3 / 2;
+    search(addresses, epoch, pause, ask).await
+}
+
+/// Waits before another try to connect.
+pub async fn wait_before_retry() {
+    sleep(rand::random_range(RETRY_PAUSE)).await;
+}
+
+/// Asks all resource managers, each on its own, until one leads in a later epoch. So one that is
+/// stopped does not delay the answers of the others.
 ///
 /// An answer counts only if the resource manager names itself: the others may still name a leader
 /// that is gone. A name that was not asked is asked as well, since a leader may be dialled by
 /// another name than it advertises.
-pub async fn find_leader(addresses: &[String]) -> Option<Leader> {
-    let replies = ask_all(addresses.iter().cloned()).await;
-    let asked: BTreeSet<_> = addresses.iter().collect();
-    let others: BTreeSet<_> = replies.iter().map(|(_, leader)| leader.address.clone()).collect();
-    let others = others.into_iter().filter(|address| !asked.contains(address));
-    let more = ask_all(others).await;
-    highest(replies.into_iter().chain(more))
+async fn search<F>(
+    addresses: &[String],
+    epoch: Epoch,
+    pause: RangeInclusive<Duration>,
+    ask: impl Fn(String) -> F,
+) -> Leader
+where
+    F: Future<Output = Option<Leader>>,
+{
+    let ask_after = |pause, address: String| {
+        let answer = ask(address.clone());
+        async move {
+            sleep(pause).await;
+            let leader = timeout(ANSWER_TIMEOUT, answer).await.ok().flatten();
+            (address, leader.filter(|leader| leader.epoch > epoch))
+        }
+    };
+    let mut asked: BTreeSet<_> = addresses.iter().cloned().collect();
+    let first = asked.iter().cloned().map(|address| ask_after(Duration::ZERO, address));
+    let mut replies: FuturesUnordered<_> = first.collect();
+    while let Some((address, leader)) = replies.next().await {
+        match leader {
+            Some(leader) if leader.address == address => return highest(leader, replies).await,
+            Some(leader) if asked.insert(leader.address.clone()) => {
+                replies.push(ask_after(Duration::ZERO, leader.address));
+            }
+            _ => {}
+        }
+        replies.push(ask_after(rand::random_range(pause.clone()), address));
+    }
+    // There is nobody to ask.
+    std::future::pending().await
 }
 
-/// Waits from 50 to 250 ms, before another try to connect. So the peers of a lost leader do not all
-/// come at once.
-pub async fn wait_before_retry() {
-    sleep(Duration::from_millis(rand::random_range(50..=250))).await;
+/// Returns the leader with the highest epoch among this one and those that name themselves soon.
+async fn highest(mut leader: Leader, mut replies: impl Stream<Item = (String, Option<Leader>)> + Unpin) -> Leader {
+    let end = Instant::now() + GRACE;
+    while let Ok(Some((address, other))) = timeout_at(end, replies.next()).await {
+        if let Some(other) = other.filter(|other| other.address == address && other.epoch > leader.epoch) {
+            leader = other;
+        }
+    }
+    leader
 }
 
-/// Returns who leads, as each of the resource managers says, with the address that was asked.
-async fn ask_all(addresses: impl Iterator<Item = String>) -> Vec<(String, Leader)> {
-    let replies = addresses.map(|address| async {
-        let leader = timeout(ANSWER_TIMEOUT, ask(&address)).await.ok()??;
-        Some((address, leader))
-    });
-    join_all(replies).await.into_iter().flatten().collect()
-}
-
-async fn ask(address: &str) -> Option<Leader> {
+async fn ask(address: String) -> Option<Leader> {
     let channel = Endpoint::from_shared(format!("http://{address}"))
         .ok()?
         .connect()
@@ -56,47 +112,89 @@ async fn ask(address: &str) -> Option<Leader> {
     (epoch > Epoch(0)).then_some(Leader { epoch, address })
 }
 
-/// Returns the leader with the highest epoch among those that name themselves.
-fn highest(replies: impl Iterator<Item = (String, Leader)>) -> Option<Leader> {
-    replies
-        .filter(|(asked, leader)| *asked == leader.address)
-        .map(|(_, leader)| leader)
-        .max_by_key(|leader| leader.epoch)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn reply(asked: &str, epoch: u64, address: &str) -> (String, Leader) {
+    fn leader(epoch: u64, address: &str) -> Leader {
         let (epoch, address) = (Epoch(epoch), address.to_owned());
-        (asked.to_owned(), Leader { epoch, address })
+        Leader { epoch, address }
     }
 
-    #[test]
-    fn the_highest_that_names_itself_leads() {
-        let replies = [reply("a", 1, "a"), reply("b", 3, "b"), reply("c", 2, "c")];
-        assert_eq!(
-            highest(replies.into_iter()).map(|leader| leader.address),
-            Some("b".into())
-        );
+    /// Searches among `a`, `b` and `c` with these answers. Returns the address and the time it took.
+    async fn find<F>(epoch: u64, ask: impl Fn(String) -> F) -> (String, Duration)
+    where
+        F: Future<Output = Option<Leader>>,
+    {
+        let start = Instant::now();
+        let addresses = ["a", "b", "c"].map(String::from);
+        let leader = search(&addresses, Epoch(epoch), RETRY_PAUSE, ask).await;
+        (leader.address, start.elapsed())
     }
 
-    #[test]
-    fn hearsay_does_not_count() {
-        let replies = [reply("a", 4, "b"), reply("c", 3, "c"), reply("d", 4, "b")];
-        assert_eq!(
-            highest(replies.into_iter()).map(|leader| leader.address),
-            Some("c".into())
-        );
-        assert_eq!(highest([reply("a", 4, "b")].into_iter()), None);
+    #[tokio::test(start_paused = true)]
+    async fn the_highest_that_names_itself_leads() {
+        let (found, time) = find(0, async |asked: String| {
+            let epoch = [("a", 1), ("b", 3), ("c", 2)]
+                .into_iter()
+                .find(|(name, _)| *name == asked);
+            epoch.map(|(name, epoch)| leader(epoch, name))
+        })
+        .await;
+        assert_eq!((found.as_str(), time), ("b", Duration::ZERO));
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
+    async fn hearsay_does_not_count() {
+        let (found, _) = find(0, async |asked: String| match asked.as_str() {
+            "c" => Some(leader(3, "c")),
+            // The leader that they name is gone.
+            "a" | "b" => Some(leader(4, "d")),
+            _ => None,
+        })
+        .await;
+        assert_eq!(found, "c");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn leader_that_was_not_asked_is_found_by_hearsay() {
+        let (found, _) = find(0, async |asked: String| (asked != "c").then(|| leader(4, "d"))).await;
+        assert_eq!(found, "d");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn stopped_resource_manager_delays_nobody() {
+        let start = Instant::now();
+        let (found, time) = find(0, async |asked: String| match asked.as_str() {
+            "a" => std::future::pending().await,
+            "b" if start.elapsed() > Duration::from_secs(1) => Some(leader(2, "b")),
+            _ => None,
+        })
+        .await;
+        assert_eq!(found, "b");
+        let latest = Duration::from_secs(1) + *RETRY_PAUSE.end() + GRACE;
+        assert!(time < latest, "{time:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn earlier_leader_is_not_a_later_one() {
+        let start = Instant::now();
+        let (found, time) = find(1, async |asked: String| match asked.as_str() {
+            "a" => Some(leader(1, "a")),
+            "b" if start.elapsed() > Duration::from_secs(1) => Some(leader(2, "b")),
+            _ => None,
+        })
+        .await;
+        assert_eq!(found, "b");
+        assert!(time > Duration::from_secs(1), "{time:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn nobody_answers() {
         assert_eq!(
             find_leader(&["127.0.0.1:1".into(), "not an address".into()]).await,
             None
         );
+        assert_eq!(find_leader(&[]).await, None);
     }
 }
