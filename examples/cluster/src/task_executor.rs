@@ -5,6 +5,7 @@
 //! the job master of each slot that is held, and runs its tasks in [`processes`].
 
 mod connection;
+mod guard;
 mod offers;
 mod processes;
 mod slots;
