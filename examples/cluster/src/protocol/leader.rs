@@ -26,7 +26,7 @@ const SEARCH_TIME: Duration = Duration::from_secs(2);
 const MISSING_HEARTBEATS: u32 = 2;
 
 /// The pause before a peer is tried again. So the peers of a lost leader do not all come at once.
-const RETRY_PAUSE: RangeInclusive<Duration> = Duration::from_millis(50)..=Duration::from_millis(250);
+const RETRY_PAUSE: RangeInclusive<Duration> = Duration::from_millis(20)..=Duration::from_millis(200);
 
 /// Asks all resource managers who leads, until one names itself. Returns the leader with the
 /// highest epoch; `None` if there is none for some seconds.
@@ -63,35 +63,44 @@ async fn search<F>(
 where
     F: Future<Output = Option<Leader>>,
 {
-    let ask_after = |pause, address: String| {
-        let answer = ask(address.clone());
+    let ask = |address: String| {
+        let answer = timeout(ANSWER_TIMEOUT, ask(address.clone()));
         async move {
-            sleep(pause).await;
-            let leader = timeout(ANSWER_TIMEOUT, answer).await.ok().flatten();
+            let leader = answer.await.ok().flatten();
             (address, leader.filter(|leader| leader.epoch > epoch))
         }
     };
     let mut asked: BTreeSet<_> = addresses.iter().cloned().collect();
-    let first = asked.iter().cloned().map(|address| ask_after(Duration::ZERO, address));
-    let mut replies: FuturesUnordered<_> = first.collect();
-    while let Some((address, leader)) = replies.next().await {
-        match leader {
-            Some(leader) if leader.address == address => return highest(leader, replies).await,
-            Some(leader) if asked.insert(leader.address.clone()) => {
-                replies.push(ask_after(Duration::ZERO, leader.address));
+    let mut answers: FuturesUnordered<_> = asked.iter().cloned().map(&ask).collect();
+    let mut pauses = FuturesUnordered::new();
+    loop {
+        let (address, leader) = tokio::select! {
+            Some(answer) = answers.next() => answer,
+            Some(address) = pauses.next() => {
+                answers.push(ask(address));
+                continue;
             }
+            // There is nobody to ask.
+            else => std::future::pending().await,
+        };
+        match leader {
+            Some(leader) if leader.address == address => return highest(leader, answers).await,
+            Some(leader) if asked.insert(leader.address.clone()) => answers.push(ask(leader.address)),
             _ => {}
         }
-        replies.push(ask_after(rand::random_range(pause.clone()), address));
+        let pause = sleep(rand::random_range(pause.clone()));
+        pauses.push(async move {
+            pause.await;
+            address
+        });
     }
-    // There is nobody to ask.
-    std::future::pending().await
 }
 
-/// Returns the leader with the highest epoch among this one and those that name themselves soon.
-async fn highest(mut leader: Leader, mut replies: impl Stream<Item = (String, Option<Leader>)> + Unpin) -> Leader {
+/// Returns the leader with the highest epoch among this one and those that name themselves in the
+/// answers that are still to come.
+async fn highest(mut leader: Leader, mut answers: impl Stream<Item = (String, Option<Leader>)> + Unpin) -> Leader {
     let end = Instant::now() + GRACE;
-    while let Ok(Some((address, other))) = timeout_at(end, replies.next()).await {
+    while let Ok(Some((address, other))) = timeout_at(end, answers.next()).await {
         if let Some(other) = other.filter(|other| other.address == address && other.epoch > leader.epoch) {
             leader = other;
         }
@@ -142,6 +151,12 @@ mod tests {
         })
         .await;
         assert_eq!((found.as_str(), time), ("b", Duration::ZERO));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn resource_manager_that_is_gone_delays_nobody() {
+        let (found, time) = find(0, async |asked: String| (asked == "a").then(|| leader(1, "a"))).await;
+        assert_eq!((found.as_str(), time), ("a", Duration::ZERO));
     }
 
     #[tokio::test(start_paused = true)]
