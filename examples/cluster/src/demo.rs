@@ -82,6 +82,7 @@ async fn run_in(folder: &Path, options: Options, stop: CancellationToken) -> any
         job_id: None,
         tasks: options.tasks,
         parallelism: 10,
+        slot_per_task: false,
         profile: parse_profile("cpu=1").map_err(anyhow::Error::msg)?,
         attempts: 3,
         event_log: None,

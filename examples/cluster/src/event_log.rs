@@ -40,6 +40,8 @@ pub enum Event {
         epoch: Epoch,
         highest: Epoch,
     },
+    /// A leader has registered a job master.
+    JobRegistered { job: String, epoch: Epoch },
     /// A job master has requested a slot.
     Requested { job: String, allocation: String },
     /// A job master heard of a grant.

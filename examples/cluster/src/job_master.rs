@@ -25,6 +25,7 @@ use self::server::{Offer, SlotOutbox};
 use self::tasks::{OfferRefused, Tasks};
 use crate::event_log::{Event, EventLog};
 use crate::protocol::channel::Dialer;
+use crate::protocol::leader::Replicas;
 use crate::protocol::listener::listen;
 use crate::protocol::profile_text::parse_profile;
 use crate::protocol::security::{PEER_OPTIONS, SecurityOptions};
@@ -60,6 +61,9 @@ pub struct Options {
     /// The most tasks that run at a time, each in a slot of its own.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     pub parallelism: u32,
+    /// Takes a new slot for each task, instead of one task after the other in the same slots.
+    #[arg(long)]
+    pub slot_per_task: bool,
     /// The resources of a slot, such as cpu=1,memory=100MiB.
     #[arg(long, default_value = "cpu=1", value_parser = parse_profile)]
     pub profile: ResourceProfile,
@@ -152,8 +156,7 @@ pub async fn run(options: Options, stop: CancellationToken) -> anyhow::Result<Su
         server_stop.clone(),
     ));
     let connection = Connection {
-        dialer: Dialer::new(&security),
-        resource_managers: options.resource_managers,
+        resource_managers: Replicas::new(Dialer::new(&security), options.resource_managers),
         job_id,
         address,
         highest_epoch: Epoch::default(),
@@ -162,7 +165,7 @@ pub async fn run(options: Options, stop: CancellationToken) -> anyhow::Result<Su
     let connection = tokio::spawn(connection.run(connection_stop.clone()));
 
     let parallelism = usize::try_from(options.parallelism)?;
-    let tasks = Tasks::new(options.tasks, parallelism, options.attempts);
+    let tasks = Tasks::new(options.tasks, parallelism, options.attempts).with_slot_per_task(options.slot_per_task);
     let mut owner = Owner::new(job_id, &options.profile, options.command, tasks, log.clone(), mailbox);
     tokio::select! {
         () = owner.run() => {}

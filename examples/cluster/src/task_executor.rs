@@ -5,6 +5,7 @@
 //! the job master of each slot that is held, and runs its tasks in [`processes`].
 
 mod connection;
+mod guard;
 mod offers;
 mod processes;
 mod slots;
@@ -24,6 +25,7 @@ use self::slots::Slots;
 use crate::event_log::EventLog;
 use crate::protocol::channel::Dialer;
 use crate::protocol::duration_text::parse_duration;
+use crate::protocol::leader::Replicas;
 use crate::protocol::limits;
 use crate::protocol::profile_text::parse_profile;
 use crate::protocol::security::SecurityOptions;
@@ -85,8 +87,7 @@ pub async fn run(options: Options, stop: CancellationToken) -> anyhow::Result<()
 
     tracing::info!(%resource_id, slots = options.slots, "the task executor starts");
     let connection = Connection::new(
-        dialer,
-        options.resource_managers,
+        Replicas::new(dialer, options.resource_managers),
         resource_id,
         options.slots,
         options.worker_request,

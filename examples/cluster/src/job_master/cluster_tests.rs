@@ -223,6 +223,16 @@ impl Slot {
 }
 
 #[tokio::test]
+async fn a_silent_leader_is_left_for_the_next_before_the_heartbeat_timeout() {
+    let mut cluster = start("-- true").await;
+    let (mut silent, _) = cluster.accept().await;
+    let id = silent.requested().await;
+    cluster.epoch.store(2, Ordering::SeqCst);
+    let (mut next, _) = cluster.accept().await;
+    assert_eq!(next.requested().await, id);
+}
+
+#[tokio::test]
 async fn a_job_runs_in_one_slot() {
     let mut cluster = start("--tasks 2 -- echo {task}").await;
     let (mut stream, job) = cluster.accept().await;

@@ -171,6 +171,8 @@ impl Owner {
             }
             News::Connected { epoch, outbox } => {
                 tracing::info!(%epoch, "the job is registered");
+                let job = self.job_id.to_string();
+                self.log.log(&Event::JobRegistered { job, epoch });
                 for id in std::mem::take(&mut self.unsent_cancels) {
                     outbox.cancel(id);
                 }

@@ -20,6 +20,8 @@ pub struct Tasks {
     parallelism: usize,
     /// How often a task that fails is run.
     attempts: u32,
+    /// Whether a slot runs one task after the other.
+    reuses_slots: bool,
     done: u64,
     failed: u64,
 }
@@ -32,6 +34,8 @@ enum Slot {
     Granted(Instant),
     /// The slot was offered. It runs this task, if any.
     Held(Option<u64>),
+    /// The slot has run a task, and is to be released.
+    Used,
 }
 
 /// A slot that was offered is not accepted.
@@ -74,9 +78,16 @@ impl Tasks {
             slots: BTreeMap::new(),
             parallelism,
             attempts,
+            reuses_slots: true,
             done: 0,
             failed: 0,
         }
+    }
+
+    /// Takes a new slot for each task.
+    pub fn with_slot_per_task(mut self, is_so: bool) -> Self {
+        self.reuses_slots = !is_so;
+        self
     }
 
     pub fn count(&self) -> u64 {
@@ -162,7 +173,7 @@ impl Tasks {
     /// The allocation is not wanted, or another slot holds it. Nothing changes.
     pub fn hold(&mut self, id: AllocationId) -> Result<bool, OfferRefused> {
         let slot = self.slots.get_mut(&id).ok_or(OfferRefused::NotWanted)?;
-        if let Slot::Held(_) = slot {
+        if let Slot::Held(_) | Slot::Used = slot {
             return Err(OfferRefused::Held);
         }
         let is_news = *slot == Slot::Requested;
@@ -171,17 +182,19 @@ impl Tasks {
     }
 
     /// Starts the next task in a slot that is held and idle. Returns `None`, and removes the
-    /// allocation, if no task waits: release the slot.
+    /// allocation, if no task waits or the slot is used: release the slot.
     pub fn next(&mut self, id: AllocationId) -> Option<u64> {
-        let Some(slot @ Slot::Held(None)) = self.slots.get_mut(&id) else {
-            return None;
+        let slot = self.slots.get_mut(&id)?;
+        let next = match slot {
+            Slot::Held(None) => self.waiting.pop_front(),
+            Slot::Used => None,
+            Slot::Requested | Slot::Granted(_) | Slot::Held(Some(_)) => return None,
         };
-        let Some(number) = self.waiting.pop_front() else {
-            self.slots.remove(&id);
-            return None;
-        };
-        *slot = Slot::Held(Some(number));
-        Some(number)
+        match next {
+            Some(number) => *slot = Slot::Held(Some(number)),
+            None => _ = self.slots.remove(&id),
+        }
+        next
     }
 
     /// Notes the end of a task in a slot. Returns `None` if the slot does not run the task: nothing
@@ -191,7 +204,10 @@ impl Tasks {
         if *slot != Slot::Held(Some(number)) {
             return None;
         }
-        *slot = Slot::Held(None);
+        *slot = match self.reuses_slots {
+            true => Slot::Held(None),
+            false => Slot::Used,
+        };
         if succeeded {
             self.done += 1;
             return Some(TaskEnd::Done);
@@ -221,6 +237,7 @@ impl Tasks {
                 }
                 SlotEnd::Held { task }
             }
+            Slot::Used => SlotEnd::Held { task: None },
         })
     }
 
@@ -231,7 +248,7 @@ impl Tasks {
 
     /// Returns `true` if a slot is held for the allocation.
     pub fn is_held(&self, id: AllocationId) -> bool {
-        matches!(self.slots.get(&id), Some(Slot::Held(_)))
+        matches!(self.slots.get(&id), Some(Slot::Held(_) | Slot::Used))
     }
 
     fn take(&mut self, ids: Vec<AllocationId>) -> Vec<AllocationId> {

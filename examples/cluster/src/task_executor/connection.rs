@@ -1,5 +1,6 @@
 //! The connection to the leader: it is found, dialled, watched and replaced.
 
+use std::convert::Infallible;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -7,15 +8,14 @@ use slot_manager::message::ReleaseCheck;
 use slot_manager::task_executor::TaskExecutorMessage;
 use slot_manager::{ResourceId, WorkerRequestId};
 use tokio::sync::mpsc;
-use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout, timeout_at};
+use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::Streaming;
 
 use super::slots::{Input, Link};
 use crate::event_log::{Event, EventLog};
-use crate::protocol::channel::Dialer;
-use crate::protocol::leader::{find_leader, wait_before_retry};
+use crate::protocol::leader::{Replicas, wait_before_retry};
 use crate::protocol::v1::resource_manager_client::ResourceManagerClient;
 use crate::protocol::v1::to_task_executor::Message;
 use crate::protocol::{Epoch, ProtocolError, Registration, instance_id, limits, v1};
@@ -31,8 +31,7 @@ const LEAVE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The connection of this process to the leader, whoever leads.
 pub struct Connection {
-    dialer: Dialer,
-    resource_managers: Vec<String>,
+    resource_managers: Replicas,
     resource_id: ResourceId,
     /// The most messages that wait for the leader.
     outbox: usize,
@@ -44,8 +43,7 @@ pub struct Connection {
 
 impl Connection {
     pub fn new(
-        dialer: Dialer,
-        resource_managers: Vec<String>,
+        resource_managers: Replicas,
         resource_id: ResourceId,
         slot_count: u32,
         worker_request: Option<WorkerRequestId>,
@@ -55,7 +53,6 @@ impl Connection {
         // A leader before the one that requested the worker is an old one.
         let highest = worker_request.map_or(0, |id| v1::WorkerRequest::from(id).epoch);
         Self {
-            dialer,
             resource_managers,
             resource_id,
             outbox: OUTBOX + OUTBOX_PER_SLOT * slot_count as usize,
@@ -70,13 +67,15 @@ impl Connection {
     pub async fn run(mut self, stop: CancellationToken) {
         while !self.slots.is_closed() {
             let cause = match stop.run_until_cancelled(self.open()).await {
-                Some(Ok(Opened::Session(mut session))) => match session.serve(&self.slots, &stop).await {
-                    Ok(reason) => {
-                        self.leave(reason).await;
-                        return session.drain().await;
+                Some(Ok(Opened::Session(mut session))) => {
+                    match session.serve(&self.resource_managers, &self.slots, &stop).await {
+                        Ok(reason) => {
+                            self.leave(reason).await;
+                            return session.drain().await;
+                        }
+                        Err(cause) => cause,
                     }
-                    Err(cause) => cause,
-                },
+                }
                 Some(Ok(Opened::Refused(reason))) => return self.leave(reason).await,
                 Some(Err(cause)) => cause,
                 None => return self.leave(stopped()).await,
@@ -89,9 +88,9 @@ impl Connection {
 
     /// Finds the leader and registers.
     async fn open(&mut self) -> Result<Opened> {
-        let leader = find_leader(&self.dialer, &self.resource_managers).await;
+        let leader = self.resource_managers.leader().await;
         let leader = leader.context("no resource manager leads")?;
-        let channel = self.dialer.dial(&leader.address).await?;
+        let channel = self.resource_managers.dial(&leader).await?;
         let mut client = ResourceManagerClient::new(channel).max_decoding_message_size(limits::MESSAGE_BYTES);
 
         let (outbox, outgoing) = mpsc::channel(self.outbox);
@@ -193,30 +192,45 @@ impl Session {
     /// Forwards messages and asks for heartbeats. Returns why the process must leave.
     ///
     /// # Errors
-    /// The connection is lost, or the leader breaks the protocol.
-    async fn serve(&mut self, slots: &mpsc::Sender<Input>, stop: &CancellationToken) -> Result<String> {
-        // Workers that register together do not send their heartbeats together.
-        let first = Instant::now() + self.heartbeat_interval.mul_f64(rand::random());
-        let mut heartbeat = interval_at(first, self.heartbeat_interval);
-        heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut silent_until = Instant::now() + self.heartbeat_timeout;
+    /// The connection is lost, another leads, or the leader breaks the protocol.
+    async fn serve(
+        &mut self,
+        resource_managers: &Replicas,
+        slots: &mpsc::Sender<Input>,
+        stop: &CancellationToken,
+    ) -> Result<String> {
+        let broken = self.broken.clone();
+        let heartbeats = send_heartbeats(self.heartbeat_interval, slots);
+        tokio::select! {
+            () = stop.cancelled() => Ok(stopped()),
+            () = broken.cancelled() => bail!("the leader does not read"),
+            Err(error) = heartbeats => Err(error),
+            end = self.forward(resource_managers, slots) => end,
+        }
+    }
+
+    /// Forwards messages until the leader tells the process to leave. Returns the cause.
+    async fn forward(&mut self, resource_managers: &Replicas, slots: &mpsc::Sender<Input>) -> Result<String> {
         loop {
-            tokio::select! {
-                () = stop.cancelled() => return Ok(stopped()),
-                () = self.broken.cancelled() => bail!("the leader does not read"),
-                _ = heartbeat.tick() => slots.send(Input::Heartbeat).await?,
-                message = timeout_at(silent_until, self.messages.message()) => {
-                    let message = message.context("no message came within the heartbeat timeout")??;
-                    let message = message.context("the leader has ended the connection")?;
-                    match self.read(message)? {
-                        Read::Forward(message) => slots.send(Input::FromLeader(message)).await?,
-                        Read::Leave(cause) => return Ok(cause),
-                        Read::Nothing => {}
-                    }
-                    // Only the time of waiting for a message counts.
-                    silent_until = Instant::now() + self.heartbeat_timeout;
-                }
+            let message = self.next(resource_managers).await?;
+            match self.read(message)? {
+                Read::Forward(message) => slots.send(Input::FromLeader(message)).await?,
+                Read::Leave(cause) => return Ok(cause),
+                Read::Nothing => {}
             }
+        }
+    }
+
+    /// Waits for the next message. While the leader is silent, the others are asked who leads: the
+    /// next leader can come before the heartbeat timeout is over.
+    async fn next(&mut self, resource_managers: &Replicas) -> Result<v1::ToTaskExecutor> {
+        let later_leader = resource_managers.later_leader(self.registration.epoch, self.heartbeat_interval);
+        tokio::select! {
+            message = timeout(self.heartbeat_timeout, self.messages.message()) => {
+                let message = message.context("no message came within the heartbeat timeout")??;
+                message.context("the leader has ended the connection")
+            }
+            leader = later_leader => bail!("{} leads in epoch {}", leader.address, leader.epoch),
         }
     }
 
@@ -252,6 +266,18 @@ impl Session {
         if timeout(LEAVE_TIMEOUT, end).await.is_err() {
             tracing::debug!("the leader has not ended the connection");
         }
+    }
+}
+
+/// Asks for a heartbeat in each interval. Ends only with an error: the slots have no owner.
+async fn send_heartbeats(interval: Duration, slots: &mpsc::Sender<Input>) -> Result<Infallible> {
+    // Workers that register together do not send their heartbeats together.
+    let first = Instant::now() + interval.mul_f64(rand::random());
+    let mut heartbeats = interval_at(first, interval);
+    heartbeats.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        heartbeats.tick().await;
+        slots.send(Input::Heartbeat).await?;
     }
 }
 

@@ -107,6 +107,8 @@ fn listen() -> (TcpIncoming, String) {
 /// A running task executor with one slot, and its neighbours.
 struct Cluster {
     epoch: Arc<AtomicU64>,
+    /// The heartbeat timeout that the resource manager asks for.
+    heartbeat_timeout: Duration,
     workers: mpsc::Receiver<FromWorkerStream>,
     job_master: String,
     slots: mpsc::Receiver<SlotStream>,
@@ -157,6 +159,7 @@ impl Cluster {
         let stop = CancellationToken::new();
         Self {
             epoch,
+            heartbeat_timeout: DEADLINE * 2,
             workers,
             job_master,
             slots,
@@ -184,7 +187,7 @@ impl Cluster {
             epoch: self.epoch.load(Ordering::Relaxed),
             instance_id: InstanceId::from_u128(1).to_bytes().into(),
             heartbeat_interval_ms: 50,
-            heartbeat_timeout_ms: 2_000,
+            heartbeat_timeout_ms: self.heartbeat_timeout.as_millis().try_into().unwrap(),
         };
         leader.tell(ToWorker::Registered(registered)).await;
         (leader, register)
@@ -370,10 +373,22 @@ async fn an_old_leader_is_refused() {
 #[tokio::test]
 async fn a_silent_leader_is_left() {
     let mut cluster = Cluster::start("silent");
+    cluster.heartbeat_timeout = Duration::from_secs(2);
     let (mut leader, _) = cluster.register().await;
     // Heartbeats come until the worker gives the connection up.
     assert!(leader.hears().await.is_none());
     cluster.register().await;
+    cluster.ends().await;
+}
+
+#[tokio::test]
+async fn a_silent_leader_is_left_for_the_next_before_the_heartbeat_timeout() {
+    let mut cluster = Cluster::start("next-leader");
+    let (mut silent, _) = cluster.register().await;
+    cluster.epoch.store(6, Ordering::Relaxed);
+    let (_leader, register) = cluster.register().await;
+    assert_eq!(register.highest_epoch, 5);
+    assert!(silent.hears().await.is_none());
     cluster.ends().await;
 }
 
