@@ -95,7 +95,9 @@ mod tests {
 
     #[test]
     fn without_options_settings_have_their_defaults() {
-        assert_eq!(settings(&[]).slurm, SlurmSettings::default());
+        let settings = settings(&[]);
+        assert_eq!(settings.program, std::env::current_exe().ok());
+        assert_eq!(settings.slurm, SlurmSettings::default());
     }
 
     #[test]

@@ -12,7 +12,7 @@ pub struct Settings {
     pub cluster: String,
     /// The addresses of the resource managers that workers dial.
     pub resource_managers: Vec<String>,
-    /// The binary of the workers. `None` is that of this process.
+    /// The binary of the workers. `None` is that of this process, as it is found for each worker.
     pub program: Option<PathBuf>,
     /// More arguments for each worker. `{name}` stands for its name.
     pub worker_arguments: Vec<String>,
@@ -74,8 +74,10 @@ impl Settings {
     /// Takes over the options of the command line.
     #[must_use]
     pub fn with_options(mut self, options: &Options) -> Self {
-        self.program.clone_from(&options.worker_program);
-        self.worker_arguments.clone_from(&options.worker_argument);
+        // Found now: later the file may have been replaced, and the old one would be looked for.
+        let program = options.worker_program.clone();
+        self.program = program.or_else(|| std::env::current_exe().ok());
+        self.worker_arguments.extend_from_slice(&options.worker_argument);
         self.slurm = SlurmSettings {
             programs: options.slurm_programs.clone(),
             partition: options.slurm_partition.clone(),
