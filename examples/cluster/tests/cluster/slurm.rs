@@ -4,8 +4,8 @@ mod daemons;
 
 use std::fs::File;
 
-use self::daemons::{Job, Slurm};
-use super::harness::{Cluster, free_port, wait_until};
+use self::daemons::{Job, Slurm, free_port};
+use super::harness::{Cluster, wait_until};
 
 /// A cluster with workers from Slurm. Its processes end before Slurm does.
 struct Site {
@@ -16,45 +16,45 @@ struct Site {
 impl Site {
     /// Starts Slurm; `None` if this machine cannot run it.
     fn start(test: &str) -> Option<Self> {
-        let mut cluster = Cluster::new(test);
-        let slurm = Slurm::start(test)?;
-        cluster
-            .environment
-            .insert("SLURM_CONF".to_owned(), slurm.configuration());
-        Some(Self { cluster, slurm })
+        Slurm::is_possible().then(|| Self {
+            cluster: Cluster::new(test),
+            slurm: Slurm::start(test),
+        })
     }
 
     /// Starts resource managers that start workers with two slots, of this many cores together.
     fn start_managers(&mut self, names: &[&str], cores: u32) {
+        // All are known before the first starts, which gives them to its workers.
         let addresses = names.iter().map(|_| format!("127.0.0.1:{}", free_port()));
         let addresses: Vec<_> = addresses.collect();
+        let all = addresses.join(",");
         let election = format!("file:{}", self.cluster.path("leader").display());
         let folder = self.cluster.path("").display().to_string();
+        let programs = self.slurm.programs().display().to_string();
         let cores = format!("taskmanager.cpu.cores={cores}");
         let event_log = format!("--worker-argument=--event-log={folder}/{{name}}.events");
-        let more = [
-            "--provisioner",
-            "slurm",
-            "--cluster",
-            "test",
-            "--folder",
-            &folder,
-            "--resource-managers",
-            &addresses.join(","),
-            "--slurm-partition",
-            "main",
-            "--slurm-argument=--comment=test",
-            "--slurm-poll-interval=300ms",
-            &event_log,
-            "-D",
-            &cores,
-            "-D",
-            "taskmanager.numberOfTaskSlots=2",
-            "-D",
-            "resourcemanager.taskmanager-timeout=1 s",
-        ];
-        for (name, address) in names.iter().zip(&addresses) {
-            self.cluster.resource_manager_at(address, name, &election, &more);
+        for (name, address) in names.iter().zip(addresses) {
+            let mut arguments = vec!["resource-manager", "--provisioner", "slurm", &event_log];
+            for (option, value) in [
+                ("--cluster", "test"),
+                ("--listen", &address),
+                ("--resource-managers", &all),
+                ("--election", &election),
+                ("--heartbeat-interval", "300ms"),
+                ("--heartbeat-timeout", "1500ms"),
+                ("--folder", &folder),
+                ("--slurm-programs", &programs),
+                ("--slurm-partition", "main"),
+                ("--slurm-argument", "--comment=test"),
+                ("--slurm-poll-interval", "300ms"),
+                ("-D", "taskmanager.numberOfTaskSlots=2"),
+                ("-D", &cores),
+                ("-D", "resourcemanager.taskmanager-timeout=1 s"),
+            ] {
+                arguments.extend([option, value]);
+            }
+            self.cluster.start(name, &arguments);
+            self.cluster.addresses.insert((*name).to_owned(), address);
         }
     }
 
