@@ -22,8 +22,9 @@ impl Site {
         })
     }
 
-    /// Starts resource managers that start workers with two slots, of this many cores together.
-    fn start_managers(&mut self, names: &[&str], cores: u32) {
+    /// Starts resource managers that start workers with two slots, of this many cores together. Idle
+    /// workers leave after some seconds.
+    fn start_managers(&mut self, names: &[&str], cores: u32, idle_seconds: u32) {
         // All are known before the first starts, which gives them to its workers.
         let addresses = names.iter().map(|_| format!("127.0.0.1:{}", free_port()));
         let addresses: Vec<_> = addresses.collect();
@@ -32,6 +33,7 @@ impl Site {
         let folder = self.cluster.path("").display().to_string();
         let programs = self.slurm.programs().display().to_string();
         let cores = format!("taskmanager.cpu.cores={cores}");
+        let idle_timeout = format!("resourcemanager.taskmanager-timeout={idle_seconds} s");
         let event_log = format!("--worker-argument=--event-log={folder}/{{name}}.events");
         for (name, address) in names.iter().zip(addresses) {
             let mut arguments = vec!["resource-manager", "--provisioner", "slurm", &event_log];
@@ -49,7 +51,7 @@ impl Site {
                 ("--slurm-poll-interval", "300ms"),
                 ("-D", "taskmanager.numberOfTaskSlots=2"),
                 ("-D", &cores),
-                ("-D", "resourcemanager.taskmanager-timeout=1 s"),
+                ("-D", &idle_timeout),
             ] {
                 arguments.extend([option, value]);
             }
@@ -82,7 +84,7 @@ fn workers_come_through_slurm_and_leave_when_idle() {
     let Some(mut site) = Site::start("slurm") else {
         return;
     };
-    site.start_managers(&["a"], 2);
+    site.start_managers(&["a"], 2, 1);
 
     // when
     site.job(8, 4);
@@ -112,7 +114,8 @@ fn next_leader_finds_the_workers_in_slurm() {
     let Some(mut site) = Site::start("slurm-leader") else {
         return;
     };
-    site.start_managers(&["a", "b"], 6);
+    // The worker must not leave before the one that waits is cancelled.
+    site.start_managers(&["a", "b"], 6, 5);
     site.job(4, 4);
     wait_until("two slots", || site.cluster.count("granted") == 2);
     wait_until("a worker that waits", || site.slurm.count("PENDING") == 1);
