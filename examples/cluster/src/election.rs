@@ -87,9 +87,16 @@ struct Reports {
 
 /// Campaigns for the leadership until `stop` is cancelled, and resigns then.
 ///
+/// Candidates of one cluster compete, also where clusters share an etcd. A file is for one cluster.
 /// `address` is that at which others reach this process. `lease` is the time after which the others
 /// may replace a leader that does not renew it; it means nothing for a file.
-pub fn campaign(place: Place, address: String, lease: Duration, stop: CancellationToken) -> (Election, JoinHandle<()>) {
+pub fn campaign(
+    place: Place,
+    cluster: String,
+    address: String,
+    lease: Duration,
+    stop: CancellationToken,
+) -> (Election, JoinHandle<()>) {
     let (ours, our_receiver) = watch::channel(None);
     let (leader, leader_receiver) = watch::channel(None);
     let reports = Reports { ours, leader };
@@ -99,7 +106,9 @@ pub fn campaign(place: Place, address: String, lease: Duration, stop: Cancellati
     };
     let task = match place {
         Place::File(path) => tokio::spawn(file::campaign(path, address, reports, stop)),
-        Place::Etcd(endpoints) => tokio::spawn(etcd::campaign(endpoints, address, lease, reports, stop)),
+        Place::Etcd(endpoints) => {
+            tokio::spawn(async move { etcd::campaign(endpoints, &cluster, address, lease, reports, stop).await })
+        }
     };
     (election, task)
 }

@@ -40,8 +40,10 @@ use self::lease::Lease;
 use super::{LAST_WORDS, Leader, Leadership, Reports};
 use crate::protocol::Epoch;
 
-/// The key of the leader. Its value is the address.
-const KEY: &str = "/slot-manager/cluster/leader";
+/// Returns the key of the leader of a cluster. Its value is the address.
+fn key_of(cluster: &str) -> String {
+    format!("/slot-manager/{cluster}/leader")
+}
 
 /// The time between two looks at the key.
 const READ_EVERY: Duration = Duration::from_millis(250);
@@ -56,6 +58,7 @@ struct Reading {
 
 pub(super) async fn campaign(
     endpoints: Vec<String>,
+    cluster: &str,
     address: String,
     time_to_live: Duration,
     reports: Reports,
@@ -73,6 +76,7 @@ pub(super) async fn campaign(
     let ended = watch::Sender::new(Epoch::default());
     let candidate = Candidate {
         client: &client,
+        key: key_of(cluster),
         address: &address,
         lease: lease.subscribe(),
         ended: ended.subscribe(),
@@ -111,6 +115,7 @@ async fn resign(client: &Client, lease: Option<Lease>) {
 /// The loop that reads and writes the key.
 struct Candidate<'a> {
     client: &'a Client,
+    key: String,
     address: &'a str,
     lease: watch::Receiver<Option<Lease>>,
     /// The last leadership of this process that ended.
@@ -131,17 +136,17 @@ impl Candidate<'_> {
 
     /// Returns the key. Creates it if it does not exist and the lease lives.
     async fn read_or_create(&self) -> Result<Option<Key>, Status> {
-        let key = self.client.read(KEY).await?;
+        let key = self.client.read(&self.key).await?;
         let lease = *self.lease.borrow();
         let Some(lease) = lease.filter(|lease| Instant::now() < lease.until) else {
             return Ok(key);
         };
         match key {
-            Some(key) if self.is_over(&key, lease) => self.client.delete(KEY, key.create_revision).await?,
+            Some(key) if self.is_over(&key, lease) => self.client.delete(&self.key, key.create_revision).await?,
             Some(key) => return Ok(Some(key)),
             None => {}
         }
-        self.client.create(KEY, self.address, lease.id).await
+        self.client.create(&self.key, self.address, lease.id).await
     }
 
     /// Returns `true` if the key is that of a leadership of this process that has ended.

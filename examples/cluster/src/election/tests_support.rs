@@ -35,6 +35,9 @@ impl Drop for Folder {
     }
 }
 
+/// The cluster of most candidates.
+pub(super) const CLUSTER: &str = "test";
+
 /// A candidate in this process.
 pub(super) struct Candidate {
     pub(super) election: Election,
@@ -48,8 +51,12 @@ impl Candidate {
     }
 
     pub(super) fn with_lease(place: Place, address: &str, lease: Duration) -> Self {
+        Self::of_cluster(CLUSTER, place, address, lease)
+    }
+
+    pub(super) fn of_cluster(cluster: &str, place: Place, address: &str, lease: Duration) -> Self {
         let stop = CancellationToken::new();
-        let (election, task) = campaign(place, address.to_owned(), lease, stop.clone());
+        let (election, task) = campaign(place, cluster.to_owned(), address.to_owned(), lease, stop.clone());
         Self { election, stop, task }
     }
 

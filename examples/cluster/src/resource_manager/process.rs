@@ -131,7 +131,13 @@ impl Process {
 
         let stop = stop.child_token();
         let resign = CancellationToken::new();
-        let (election, campaign) = election::campaign(options.election, address.clone(), options.lease, resign.clone());
+        let (election, campaign) = election::campaign(
+            options.election,
+            options.cluster,
+            address.clone(),
+            options.lease,
+            resign.clone(),
+        );
         let (mailbox, inputs) = mpsc::channel(mailbox::CAPACITY);
         let (publish, published) = watch::channel(Arc::new(Published::default()));
         let (lead, leads) = watch::channel(None);

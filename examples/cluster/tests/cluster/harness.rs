@@ -189,6 +189,14 @@ impl Cluster {
         );
     }
 
+    /// Asks a process to end, and waits until it has.
+    pub fn terminate(&mut self, name: &str) {
+        self.signal(name, "TERM");
+        let child = self.processes.get_mut(name).expect("a known process");
+        wait_for(&format!("the end of {name}"), || child.try_wait().expect("a child"));
+        self.processes.remove(name);
+    }
+
     fn signal(&self, name: &str, signal: &str) {
         let pid = self.processes[name].id().to_string();
         let status = Command::new("kill").args([&format!("-{signal}"), &pid]).status();

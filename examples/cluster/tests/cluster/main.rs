@@ -14,4 +14,6 @@ mod jobs;
 mod leaders;
 mod measure;
 mod outages;
+mod required;
+mod slurm;
 mod workers;
