@@ -11,7 +11,7 @@ use self::client::Client;
 /// The addresses of the resource managers' web servers.
 #[derive(Debug, Clone, Args)]
 pub struct OperatorOptions {
-    /// The web addresses of the resource managers, `host:port`; the leader among them is found.
+    /// The web address of a resource manager, `host:port`, or of several; any of them names the leader.
     #[arg(
         long,
         default_value = "127.0.0.1:8080",

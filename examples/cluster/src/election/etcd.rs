@@ -37,10 +37,10 @@ use tracing::{error, info, warn};
 
 use self::client::{Client, Key};
 use self::lease::Lease;
-use super::{LAST_WORDS, Leader, Leadership, Reports};
+use super::{Addresses, LAST_WORDS, Leader, Leadership, Reports};
 use crate::protocol::Epoch;
 
-/// The key of the leader. Its value is the address.
+/// The key of the leader. Its value has the addresses, as JSON.
 const KEY: &str = "/slot-manager/cluster/leader";
 
 /// The time between two looks at the key.
@@ -56,7 +56,7 @@ struct Reading {
 
 pub(super) async fn campaign(
     endpoints: Vec<String>,
-    address: String,
+    addresses: Addresses,
     time_to_live: Duration,
     reports: Reports,
     stop: CancellationToken,
@@ -73,7 +73,7 @@ pub(super) async fn campaign(
     let ended = watch::Sender::new(Epoch::default());
     let candidate = Candidate {
         client: &client,
-        address: &address,
+        addresses: &addresses,
         lease: lease.subscribe(),
         ended: ended.subscribe(),
     };
@@ -111,7 +111,7 @@ async fn resign(client: &Client, lease: Option<Lease>) {
 /// The loop that reads and writes the key.
 struct Candidate<'a> {
     client: &'a Client,
-    address: &'a str,
+    addresses: &'a Addresses,
     lease: watch::Receiver<Option<Lease>>,
     /// The last leadership of this process that ended.
     ended: watch::Receiver<Epoch>,
@@ -141,7 +141,8 @@ impl Candidate<'_> {
             Some(key) => return Ok(Some(key)),
             None => {}
         }
-        self.client.create(KEY, self.address, lease.id).await
+        let value = serde_json::to_string(self.addresses).map_err(|error| Status::internal(error.to_string()))?;
+        self.client.create(KEY, &value, lease.id).await
     }
 
     /// Returns `true` if the key is that of a leadership of this process that has ended.
@@ -213,9 +214,11 @@ impl Judge<'_> {
         let end = reading.as_ref().map(|reading| reading.at + self.memory);
         let end = end.filter(|end| now < *end);
         let key = reading.filter(|_| end.is_some()).and_then(|reading| reading.key);
-        let leader = key.map(|key| Leader {
-            epoch: Epoch(key.create_revision),
-            address: key.address,
+        let leader = key.and_then(|key| {
+            let epoch = Epoch(key.create_revision);
+            // A value that cannot be read is not of a resource manager.
+            let addresses = serde_json::from_str(&key.value).ok()?;
+            Some(Leader { epoch, addresses })
         });
         // The key may still show a leadership of this process that has ended.
         let leader = leader.filter(|leader| leader.epoch > *self.ended.borrow());

@@ -121,7 +121,7 @@ impl Connection {
             .await
             .context("no leader is found")?;
         self.check_epoch(leader.epoch)?;
-        let channel = open_channel(&leader.address).await?;
+        let channel = open_channel(&leader.addresses.grpc).await?;
         let mut client = ResourceManagerClient::new(channel).max_decoding_message_size(limits::MESSAGE_BYTES);
 
         let (sender, messages) = mpsc::unbounded_channel();

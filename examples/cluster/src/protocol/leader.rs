@@ -9,7 +9,7 @@ use tonic::transport::Endpoint;
 
 use super::v1::resource_manager_client::ResourceManagerClient;
 use super::{Epoch, limits, v1};
-use crate::election::Leader;
+use crate::election::{Addresses, Leader};
 
 /// The time within which a resource manager must say who leads. A stopped process costs no more.
 const ANSWER_TIMEOUT: Duration = Duration::from_millis(500);
@@ -22,7 +22,10 @@ const ANSWER_TIMEOUT: Duration = Duration::from_millis(500);
 pub async fn find_leader(addresses: &[String]) -> Option<Leader> {
     let replies = ask_all(addresses.iter().cloned()).await;
     let asked: BTreeSet<_> = addresses.iter().collect();
-    let others: BTreeSet<_> = replies.iter().map(|(_, leader)| leader.address.clone()).collect();
+    let others: BTreeSet<_> = replies
+        .iter()
+        .map(|(_, leader)| leader.addresses.grpc.clone())
+        .collect();
     let others = others.into_iter().filter(|address| !asked.contains(address));
     let more = ask_all(others).await;
     highest(replies.into_iter().chain(more))
@@ -51,15 +54,18 @@ async fn ask(address: &str) -> Option<Leader> {
         .ok()?;
     let mut client = ResourceManagerClient::new(channel);
     let reply = client.leader(v1::LeaderRequest {}).await.ok()?.into_inner();
-    let address = limits::name("address", reply.address).ok()?;
+    let addresses = Addresses {
+        grpc: limits::name("address", reply.address).ok()?,
+        web: limits::name("web_address", reply.web_address).ok(),
+    };
     let epoch = Epoch(reply.epoch);
-    (epoch > Epoch(0)).then_some(Leader { epoch, address })
+    (epoch > Epoch(0)).then_some(Leader { epoch, addresses })
 }
 
 /// Returns the leader with the highest epoch among those that name themselves.
 fn highest(replies: impl Iterator<Item = (String, Leader)>) -> Option<Leader> {
     replies
-        .filter(|(asked, leader)| *asked == leader.address)
+        .filter(|(asked, leader)| *asked == leader.addresses.grpc)
         .map(|(_, leader)| leader)
         .max_by_key(|leader| leader.epoch)
 }
@@ -69,15 +75,19 @@ mod tests {
     use super::*;
 
     fn reply(asked: &str, epoch: u64, address: &str) -> (String, Leader) {
-        let (epoch, address) = (Epoch(epoch), address.to_owned());
-        (asked.to_owned(), Leader { epoch, address })
+        let addresses = Addresses {
+            grpc: address.to_owned(),
+            web: None,
+        };
+        let epoch = Epoch(epoch);
+        (asked.to_owned(), Leader { epoch, addresses })
     }
 
     #[test]
     fn the_highest_that_names_itself_leads() {
         let replies = [reply("a", 1, "a"), reply("b", 3, "b"), reply("c", 2, "c")];
         assert_eq!(
-            highest(replies.into_iter()).map(|leader| leader.address),
+            highest(replies.into_iter()).map(|leader| leader.addresses.grpc),
             Some("b".into())
         );
     }
@@ -86,7 +96,7 @@ mod tests {
     fn hearsay_does_not_count() {
         let replies = [reply("a", 4, "b"), reply("c", 3, "c"), reply("d", 4, "b")];
         assert_eq!(
-            highest(replies.into_iter()).map(|leader| leader.address),
+            highest(replies.into_iter()).map(|leader| leader.addresses.grpc),
             Some("c".into())
         );
         assert_eq!(highest([reply("a", 4, "b")].into_iter()), None);

@@ -22,7 +22,7 @@ use super::options::Options;
 use super::owner::{Channels, Owner};
 use super::server::{self, Service};
 use super::sessions::{Leads, Sessions};
-use crate::election;
+use crate::election::{self, Addresses};
 use crate::event_log::EventLog;
 use crate::provisioner::{Kind, News, Order};
 
@@ -59,7 +59,7 @@ pub struct Process {
     options: Options,
     listener: TcpListener,
     web: Option<TcpListener>,
-    address: String,
+    addresses: Addresses,
 }
 
 impl Process {
@@ -72,21 +72,27 @@ impl Process {
             Some(web) => Some(bind(web).await?),
             None => None,
         };
+        let mut web_address = options.advertise_web.clone();
         if let Some(web) = &web {
-            println!("web on http://{}", web.local_addr()?);
+            let address = web.local_addr()?.to_string();
+            println!("web on http://{address}");
+            web_address.get_or_insert(address);
         }
-        let address = options.advertise.clone().unwrap_or(address);
+        let addresses = Addresses {
+            grpc: options.advertise.clone().unwrap_or(address),
+            web: web_address,
+        };
         Ok(Self {
             options,
             listener,
             web,
-            address,
+            addresses,
         })
     }
 
     /// Returns the address at which others reach this process.
     pub fn address(&self) -> &str {
-        &self.address
+        &self.addresses.grpc
     }
 
     /// Runs until `stop` is cancelled or a part fails.
@@ -95,7 +101,7 @@ impl Process {
             options,
             listener,
             web,
-            address,
+            addresses,
         } = self;
         let provision = match options.provisioner {
             Kind::None => None,
@@ -110,14 +116,14 @@ impl Process {
         let worker = config.workers.as_ref().map(|workers| workers.description.clone());
         let manager = Manager::new(config, TokioScheduledExecutor::new())?;
         let events = match &options.event_log {
-            Some(path) => EventLog::open(path, format!("resource-manager@{address}"))
+            Some(path) => EventLog::open(path, format!("resource-manager@{}", addresses.grpc))
                 .with_context(|| format!("cannot open {}", path.display()))?,
             None => EventLog::default(),
         };
 
         let stop = stop.child_token();
         let resign = CancellationToken::new();
-        let (election, campaign) = election::campaign(options.election, address.clone(), options.lease, resign.clone());
+        let (election, campaign) = election::campaign(options.election, addresses, options.lease, resign.clone());
         let (mailbox, inputs) = mpsc::channel(mailbox::CAPACITY);
         let (publish, published) = watch::channel(Arc::new(Published::default()));
         let (lead, leads) = watch::channel(None);

@@ -89,7 +89,7 @@ impl Connection {
     async fn open(&mut self) -> Result<Session> {
         let leader = find_leader(&self.resource_managers).await;
         let leader = leader.context("no resource manager leads")?;
-        let endpoint = Endpoint::from_shared(format!("http://{}", leader.address))?;
+        let endpoint = Endpoint::from_shared(format!("http://{}", leader.addresses.grpc))?;
         let channel = endpoint.connect_timeout(CONNECT_TIMEOUT).connect().await?;
         let mut client = ResourceManagerClient::new(channel).max_decoding_message_size(limits::MESSAGE_BYTES);
 
@@ -114,7 +114,7 @@ impl Connection {
         let session = Session::new(registered, self.resource_id.clone(), messages, broken)?;
         self.accept(session.registration.epoch)?;
         self.tell(Input::Registered(session.registration.clone())).await;
-        tracing::info!(address = leader.address, epoch = %session.registration.epoch, "registered");
+        tracing::info!(address = leader.addresses.grpc, epoch = %session.registration.epoch, "registered");
         Ok(session)
     }
 

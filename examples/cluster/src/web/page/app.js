@@ -345,9 +345,13 @@ function renderLeader() {
   setText($("mailbox"), number(numbers.waiting_inputs));
   const banner = $("banner");
   banner.hidden = isLeading;
-  setText(banner, isLeading ? "" : leader
-    ? `This process does not lead, and knows nothing of the cluster. The leader is ${leader.address}.`
-    : "Nobody leads at present. This page goes on as soon as this process does.");
+  if (!isLeading) {
+    const text = leader === null ? "Nobody leads at present. This page goes on as soon as this process does."
+      : `This process does not lead, and knows nothing of the cluster. The leader is ${leader.address}.`;
+    const page = leader?.web && `${location.protocol}//${leader.web}/`;
+    sync(banner, [{ text, page }], () => "text", ({ text, page }) => `${text} ${page}`, () => h("span", {}, text, " ",
+      page && h("a", { href: page }, `Open the dashboard of the leader`)));
+  }
   document.querySelector("main").hidden = !isLeading;
 }
 

@@ -12,7 +12,7 @@ use slot_manager::{
 };
 use tokio::sync::watch;
 
-use crate::election::Leader;
+use crate::election::{Addresses, Leader};
 use crate::protocol::Epoch;
 use crate::resource_manager::handle::{NotLeading, Published};
 use crate::web::cluster::Cluster;
@@ -25,6 +25,8 @@ pub struct Double {
     pub manager: Arc<Mutex<TestManager>>,
     pub actions: RecordingActions,
     is_leading: bool,
+    /// The web server of the leader, if this cluster does not lead.
+    leader_web: Option<String>,
     published: watch::Sender<Arc<Published>>,
 }
 
@@ -35,8 +37,11 @@ impl Double {
         Self::new(true)
     }
 
-    pub fn following() -> Self {
-        Self::new(false)
+    /// Returns a cluster that does not lead, and knows the web server of its leader.
+    pub fn following(leader_web: &str) -> Self {
+        let mut double = Self::new(false);
+        double.leader_web = Some(leader_web.to_owned());
+        double
     }
 
     fn new(is_leading: bool) -> Self {
@@ -51,6 +56,7 @@ impl Double {
             manager: Arc::new(Mutex::new(manager)),
             actions,
             is_leading,
+            leader_web: None,
             published: watch::Sender::default(),
         }
     }
@@ -159,7 +165,10 @@ impl Cluster for Double {
     fn leader(&self) -> Option<Leader> {
         Some(Leader {
             epoch: EPOCH,
-            address: "10.0.0.1:6100".to_owned(),
+            addresses: Addresses {
+                grpc: "10.0.0.1:6100".to_owned(),
+                web: self.leader_web.clone(),
+            },
         })
     }
 
