@@ -139,7 +139,7 @@ async fn status(mut client: Client) -> anyhow::Result<String> {
 fn trouble(worker: &Value) -> String {
     let mut reasons = Vec::new();
     match worker["backoff"]["reason"].as_str() {
-        Some("Unreachable") => reasons.push("backs off: unreachable".to_owned()),
+        Some("unreachable") => reasons.push("backs off: unreachable".to_owned()),
         Some(_) => reasons.push("backs off: refused several requests".to_owned()),
         None => {}
     }

@@ -6,13 +6,16 @@
 mod cluster;
 mod error;
 mod events;
+mod explanation;
 mod history;
 mod metrics;
 mod numbers;
 mod orders;
 mod page;
+mod paging;
 mod reason;
 mod requests;
+mod slots;
 mod stream;
 mod task_managers;
 mod workers;

@@ -24,6 +24,7 @@ pub type TestManager = SlotManager<RecordingActions, ScriptedGateway, ManualSche
 pub struct Double {
     pub manager: Arc<Mutex<TestManager>>,
     pub actions: RecordingActions,
+    time: ManualScheduledExecutor,
     is_leading: bool,
     /// The web server of the leader, if this cluster does not lead.
     leader_web: Option<String>,
@@ -48,13 +49,14 @@ impl Double {
         let mut config = SlotManagerConfig::default();
         config.retry_backoff = Duration::from_secs(40);
         config.max_retry_backoff = Duration::from_secs(80);
-        let actions = RecordingActions::new();
-        let mut manager = SlotManager::new(config, ManualScheduledExecutor::new()).unwrap();
+        let (actions, time) = (RecordingActions::new(), ManualScheduledExecutor::new());
+        let mut manager = SlotManager::new(config, time.clone()).unwrap();
         manager.start(EPOCH.leader_id(), actions.clone()).unwrap();
         let _ = manager.end_recovery();
         Self {
             manager: Arc::new(Mutex::new(manager)),
             actions,
+            time,
             is_leading,
             leader_web: None,
             published: watch::Sender::default(),
@@ -65,6 +67,11 @@ impl Double {
         let told = tell(&mut self.manager.lock().unwrap());
         self.publish();
         told
+    }
+
+    /// Lets time pass.
+    pub fn pass(&self, time: Duration) {
+        self.time.advance(time);
     }
 
     pub fn publish(&self) {

@@ -1,5 +1,7 @@
 //! What the addresses answer.
 
+use std::time::Duration;
+
 use hyper::StatusCode;
 use serde_json::{Value, json};
 use slot_manager::message::Acknowledge;
@@ -69,7 +71,7 @@ async fn task_managers_come_in_pages() {
     assert_eq!((ids(&page).len(), &page["next"]), (0, &Value::Null));
 
     let (status, one) = server.get("/api/task-managers/Worker%207%2Fa").await;
-    assert_eq!((status, &one["slots"][0]["state"]), (StatusCode::OK, &json!("Free")));
+    assert_eq!((status, &one["slots"][0]["state"]), (StatusCode::OK, &json!("free")));
     let (status, error) = server.get("/api/task-managers/nobody").await;
     assert_eq!(status, StatusCode::NOT_FOUND);
     assert_eq!(error["error"], "no worker \"nobody\" is registered");
@@ -82,6 +84,8 @@ async fn bad_questions_are_refused_with_a_reason() {
     for path in [
         "/api/task-managers?limit=0",
         "/api/task-managers?limit=101",
+        "/api/task-managers?limit=many",
+        "/api/task-managers?sort=id",
         "/api/task-managers?cursor=next",
         "/api/requests?cursor=-1",
         "/api/requests/a-request",
@@ -114,15 +118,59 @@ async fn each_waiting_request_has_its_reason() {
         "The only slot is short of cpu, and no worker can be started; the next worker request is in 2 min."
     );
     assert_eq!(request["explanation"]["too_small"]["slots"], 1);
+    assert_eq!(request["explanation"]["waits_for"]["event"], "worker_declined");
     assert!(request["text"].as_str().unwrap().contains("waits for"));
 
     let (_, one) = server.get(&format!("/api/requests/{granted}")).await;
     assert_eq!(
-        (&one["status"]["Granted"]["slot_id"], &one["reason"]),
-        (&json!("worker-1_0"), &Value::Null)
+        (&one["status"], &one["slot_id"], &one["reason"]),
+        (&json!("granted"), &json!("worker-1_0"), &Value::Null)
     );
     let (status, _) = server.get("/api/requests/00000000000000000000000000000bad").await;
     assert_eq!(status, StatusCode::NOT_FOUND);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn requests_come_oldest_first() {
+    let double = Double::leading();
+    let mut oldest_first = Vec::new();
+    for request in 0..250_u128 {
+        // Ids are in another order, and several come at the same time.
+        oldest_first.push(double.request(1_000 - request, 1.0).to_string());
+        if request % 7 == 0 {
+            double.pass(Duration::from_millis(1));
+        }
+    }
+    let server = Server::start(&double).await;
+    let page = async |cursor: &Value| {
+        let path = match cursor.as_str() {
+            Some(cursor) => format!("/api/requests?limit=60&cursor={cursor}"),
+            None => "/api/requests?limit=60".to_owned(),
+        };
+        let (_, page) = server.get(&path).await;
+        let items = page["items"].as_array().unwrap();
+        let ids: Vec<_> = items
+            .iter()
+            .map(|item| item["allocation_id"].as_str().unwrap().to_owned())
+            .collect();
+        (ids, page["next"].clone())
+    };
+
+    let (mut found, mut next) = page(&Value::Null).await;
+    while !next.is_null() {
+        let (ids, after) = page(&next).await;
+        found.extend(ids);
+        next = after;
+    }
+    assert_eq!(found, oldest_first);
+
+    // The last of a page goes before the next page is read.
+    let (first, next) = page(&Value::Null).await;
+    let last = first.last().unwrap().parse().unwrap();
+    let _ = double.tell(|manager| manager.unregister_slot_request(last));
+    let (second, _) = page(&next).await;
+    assert!(second.contains(&oldest_first[60]), "one is missing");
     server.stop().await;
 }
 
@@ -139,7 +187,7 @@ async fn promised_workers_and_troubled_ones_are_listed() {
     );
     let (_, troubled) = server.get("/api/task-managers?troubled=true").await;
     assert_eq!(ids(&troubled), ["worker-bad", "worker-1"]);
-    assert_eq!(troubled["items"][0]["backoff"]["reason"], "Unreachable");
+    assert_eq!(troubled["items"][0]["backoff"]["reason"], "unreachable");
     server.stop().await;
 }
 
