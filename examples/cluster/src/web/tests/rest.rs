@@ -291,6 +291,37 @@ async fn the_last_200_events_are_kept() {
 }
 
 #[tokio::test]
+async fn an_event_that_repeats_is_shown_once() {
+    let server = Server::start(&Double::leading()).await;
+    for _ in 0..300 {
+        server.events.warn(EventKind::Worker, "worker-1 is refused");
+        server.events.warn(EventKind::Worker, "worker-2 is refused");
+    }
+    server.events.push(EventKind::Job, "a job has come");
+    let (_, events) = server.get("/api/events").await;
+    let shown: Vec<_> = events
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|event| (&event["text"], &event["times"]))
+        .collect();
+    let expected = json!([
+        "worker-1 is refused",
+        300,
+        "worker-2 is refused",
+        300,
+        "a job has come",
+        1
+    ]);
+    let shown: Vec<_> = shown
+        .into_iter()
+        .flat_map(|(text, times)| [text.clone(), times.clone()])
+        .collect();
+    assert_eq!(Value::from(shown), expected);
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn the_page_and_its_parts_are_served() {
     let server = Server::start(&Double::leading()).await;
     assert!(server.text("/").await.contains("app.js"));
