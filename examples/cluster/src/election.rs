@@ -97,10 +97,12 @@ struct Reports {
 
 /// Campaigns for the leadership until `stop` is cancelled, and resigns then.
 ///
-/// `addresses` are those at which others reach this process. `lease` is the time after which the others
-/// may replace a leader that does not renew it; it means nothing for a file.
+/// Candidates of one cluster compete, also where clusters share an etcd. A file is for one cluster.
+/// `addresses` are those at which others reach this process. `lease` is the time after which the
+/// others may replace a leader that does not renew it; it means nothing for a file.
 pub fn campaign(
     place: Place,
+    cluster: String,
     addresses: Addresses,
     lease: Duration,
     stop: CancellationToken,
@@ -114,7 +116,9 @@ pub fn campaign(
     };
     let task = match place {
         Place::File(path) => tokio::spawn(file::campaign(path, addresses, reports, stop)),
-        Place::Etcd(endpoints) => tokio::spawn(etcd::campaign(endpoints, addresses, lease, reports, stop)),
+        Place::Etcd(endpoints) => {
+            tokio::spawn(async move { etcd::campaign(endpoints, &cluster, addresses, lease, reports, stop).await })
+        }
     };
     (election, task)
 }

@@ -27,7 +27,7 @@ enum Command {
     /// Runs a whole cluster on this machine, with a dashboard and a job
     Demo(#[command(flatten)] demo::Options),
     /// Decides which slot serves which request; several run, and one leads
-    ResourceManager(#[command(flatten)] resource_manager::Options),
+    ResourceManager(#[command(flatten)] Box<resource_manager::Options>),
     /// Offers slots, and runs the tasks of jobs in them
     TaskExecutor(#[command(flatten)] task_executor::Options),
     /// Runs a command as the tasks of a job
@@ -63,7 +63,7 @@ async fn run(command: Command, stop: CancellationToken) -> anyhow::Result<()> {
             println!("{}", operator::execute(command).await?);
             Ok(())
         }
-        Command::ResourceManager(options) => resource_manager::run(options, stop).await,
+        Command::ResourceManager(options) => resource_manager::run(*options, stop).await,
         Command::TaskExecutor(options) => task_executor::run(options, stop).await,
         Command::Run(options) => {
             println!("{}", job_master::run(options, stop).await?);

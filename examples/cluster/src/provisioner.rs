@@ -7,11 +7,12 @@ mod command;
 mod local;
 mod naming;
 mod none;
+mod options;
+mod settings;
 mod slurm;
 #[cfg(test)]
 mod tests_support;
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use slot_manager::config::WorkerDescription;
@@ -20,6 +21,12 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
+
+pub use self::naming::parse_cluster;
+pub use self::options::Options;
+pub use self::settings::Settings;
+
+use self::command::worker_command;
 
 /// An order to a provisioner.
 #[derive(Debug, Clone)]
@@ -62,76 +69,6 @@ pub enum Kind {
     Slurm,
 }
 
-/// The settings of all provisioners.
-#[derive(Debug, Clone)]
-pub struct Settings {
-    /// The name of the cluster. Workers are found again by it.
-    pub cluster: String,
-    /// The addresses of the resource managers that workers dial.
-    pub resource_managers: Vec<String>,
-    /// The binary of the workers. `None` is that of this process.
-    pub program: Option<PathBuf>,
-    /// More arguments for each worker.
-    pub worker_arguments: Vec<String>,
-    /// The folder of the workers' logs. With Slurm all machines share it.
-    pub log_folder: PathBuf,
-    /// The folder in which local workers are remembered. All resource managers of a cluster on one
-    /// machine share it.
-    pub state_folder: PathBuf,
-    pub slurm: SlurmSettings,
-    /// The time that a worker gets to do as it is told, before it is stopped by force.
-    pub grace: Duration,
-}
-
-/// The settings of Slurm.
-#[derive(Debug, Clone)]
-pub struct SlurmSettings {
-    pub sbatch: PathBuf,
-    pub squeue: PathBuf,
-    pub scancel: PathBuf,
-    pub partition: Option<String>,
-    /// The most jobs of this cluster that wait in Slurm's queue. Other orders wait here.
-    pub max_queued: usize,
-    /// More arguments for `sbatch`, such as `--time=60`.
-    pub arguments: Vec<String>,
-    /// The time between two looks at Slurm's queue.
-    pub poll_interval: Duration,
-    /// The first pause after a failure. It doubles with each failure that follows.
-    pub first_backoff: Duration,
-}
-
-impl Default for SlurmSettings {
-    fn default() -> Self {
-        Self {
-            sbatch: "sbatch".into(),
-            squeue: "squeue".into(),
-            scancel: "scancel".into(),
-            partition: None,
-            max_queued: 4,
-            arguments: Vec::new(),
-            poll_interval: Duration::from_secs(1),
-            first_backoff: Duration::from_secs(1),
-        }
-    }
-}
-
-impl Settings {
-    /// Creates settings with a folder for logs and state.
-    pub fn new(cluster: impl Into<String>, resource_managers: Vec<String>, folder: impl Into<PathBuf>) -> Self {
-        let folder = folder.into();
-        Self {
-            cluster: cluster.into(),
-            resource_managers,
-            program: None,
-            worker_arguments: Vec::new(),
-            log_folder: folder.join("logs"),
-            state_folder: folder.join("workers"),
-            slurm: SlurmSettings::default(),
-            grace: Duration::from_secs(10),
-        }
-    }
-}
-
 /// Starts a provisioner. It ends when `stop` is cancelled or nobody can send orders; its workers do
 /// not.
 pub fn start(
@@ -156,12 +93,56 @@ pub fn start(
     })
 }
 
-/// What a provisioner does. Each call adds its news to a list.
+/// A way to start and stop workers, such as an engine that runs jobs or pods.
+///
+/// One task makes all calls, one after the other. Each call adds its news to a list, and has a time
+/// limit of its own: the next call waits for it. An error never ends the provisioner.
+///
+/// # For another engine
+///
+/// An engine keeps an object for each worker: a process, a job, a pod. The rules for it:
+///
+/// - **Name.** The object has the name of [`naming::name`] and runs [`worker_command`], so that the
+///   worker registers for its worker request. By this name every later leader finds it. The object
+///   is not started again when it ends: nobody would have asked for that worker.
+/// - **State.** What must outlive this process is in the engine. Several resource managers have a
+///   provisioner, and only that of the leader gets orders.
+/// - **Order.** [`look`](Self::look) compares the objects with the engine, in one call for all of
+///   them. An engine that does not answer says nothing about workers, so there is no news.
+/// - **News.** A worker that will not come, or that ended without an order, is [`News::Failed`]
+///   once. A worker that was told to stop is none.
+/// - **Restraint.** The slot manager limits how often it asks after failures. An engine with a queue
+///   needs limits of its own, as [`slurm`] has them.
+///
+/// On Kubernetes the object would be a pod with `restartPolicy: Never` and a label for the cluster.
+/// `look` would list the pods by that label. `withdraw` would delete a pod that is `Pending`, with
+/// its resource version as the precondition.
 trait Provisioner: Send {
-    /// The time between two calls of [`look`](Provisioner::look).
+    /// The time between two calls of [`look`](Self::look).
     fn period(&self) -> Duration;
 
-    fn obey(&mut self, order: Order, news: &mut Vec<News>) -> impl Future<Output = ()> + Send;
+    /// Starts a worker, or keeps the order until the engine has room. An order that is known changes
+    /// nothing.
+    fn start(
+        &mut self,
+        worker_request: WorkerRequestId,
+        worker: WorkerDescription,
+        news: &mut Vec<News>,
+    ) -> impl Future<Output = ()> + Send;
+
+    /// Gives up a worker that is not needed. It is [`News::Failed`] once it is sure that it does not
+    /// come. Where the engine can tell, a worker that runs is left alone: it registers, and the slot
+    /// manager uses or releases it.
+    fn withdraw(&mut self, worker_request: WorkerRequestId, news: &mut Vec<News>) -> impl Future<Output = ()> + Send;
+
+    /// Sees to it that a worker ends which the leader has told to stop. It gets some time to do so.
+    /// Workers of another origin are left alone.
+    fn stop(&mut self, resource_id: &ResourceId) -> impl Future<Output = ()> + Send;
+
+    /// Finds the workers of former leaders, and reports their number with [`News::Known`]. If the
+    /// engine does not answer, `look` tries again. Orders that former leaders gave are over: the new
+    /// one asks for what it needs, so workers that have not begun are withdrawn.
+    fn recover(&mut self, news: &mut Vec<News>) -> impl Future<Output = ()> + Send;
 
     /// Looks at the workers, and does what is due.
     fn look(&mut self, news: &mut Vec<News>) -> impl Future<Output = ()> + Send;
@@ -174,7 +155,7 @@ async fn serve(mut provisioner: impl Provisioner, mut orders: mpsc::Receiver<Ord
     loop {
         tokio::select! {
             order = orders.recv() => match order {
-                Some(order) => provisioner.obey(order, &mut news).await,
+                Some(order) => obey(&mut provisioner, order, &mut news).await,
                 None => return,
             },
             _ = ticks.tick() => provisioner.look(&mut news).await,
@@ -184,6 +165,15 @@ async fn serve(mut provisioner: impl Provisioner, mut orders: mpsc::Receiver<Ord
                 return;
             }
         }
+    }
+}
+
+async fn obey(provisioner: &mut impl Provisioner, order: Order, news: &mut Vec<News>) {
+    match order {
+        Order::Start { worker_request, worker } => provisioner.start(worker_request, worker, news).await,
+        Order::Withdraw(worker_request) => provisioner.withdraw(worker_request, news).await,
+        Order::Stop(resource_id) => provisioner.stop(&resource_id).await,
+        Order::Recover => provisioner.recover(news).await,
     }
 }
 

@@ -40,8 +40,10 @@ use self::lease::Lease;
 use super::{Addresses, LAST_WORDS, Leader, Leadership, Reports};
 use crate::protocol::Epoch;
 
-/// The key of the leader. Its value has the addresses, as JSON.
-const KEY: &str = "/slot-manager/cluster/leader";
+/// Returns the key of the leader of a cluster. Its value has the addresses, as JSON.
+fn key_of(cluster: &str) -> String {
+    format!("/slot-manager/{cluster}/leader")
+}
 
 /// The time between two looks at the key.
 const READ_EVERY: Duration = Duration::from_millis(250);
@@ -56,6 +58,7 @@ struct Reading {
 
 pub(super) async fn campaign(
     endpoints: Vec<String>,
+    cluster: &str,
     addresses: Addresses,
     time_to_live: Duration,
     reports: Reports,
@@ -73,6 +76,7 @@ pub(super) async fn campaign(
     let ended = watch::Sender::new(Epoch::default());
     let candidate = Candidate {
         client: &client,
+        key: key_of(cluster),
         addresses: &addresses,
         lease: lease.subscribe(),
         ended: ended.subscribe(),
@@ -111,6 +115,7 @@ async fn resign(client: &Client, lease: Option<Lease>) {
 /// The loop that reads and writes the key.
 struct Candidate<'a> {
     client: &'a Client,
+    key: String,
     addresses: &'a Addresses,
     lease: watch::Receiver<Option<Lease>>,
     /// The last leadership of this process that ended.
@@ -131,18 +136,18 @@ impl Candidate<'_> {
 
     /// Returns the key. Creates it if it does not exist and the lease lives.
     async fn read_or_create(&self) -> Result<Option<Key>, Status> {
-        let key = self.client.read(KEY).await?;
+        let key = self.client.read(&self.key).await?;
         let lease = *self.lease.borrow();
         let Some(lease) = lease.filter(|lease| Instant::now() < lease.until) else {
             return Ok(key);
         };
         match key {
-            Some(key) if self.is_over(&key, lease) => self.client.delete(KEY, key.create_revision).await?,
+            Some(key) if self.is_over(&key, lease) => self.client.delete(&self.key, key.create_revision).await?,
             Some(key) => return Ok(Some(key)),
             None => {}
         }
         let value = serde_json::to_string(self.addresses).map_err(|error| Status::internal(error.to_string()))?;
-        self.client.create(KEY, &value, lease.id).await
+        self.client.create(&self.key, &value, lease.id).await
     }
 
     /// Returns `true` if the key is that of a leadership of this process that has ended.

@@ -35,6 +35,9 @@ impl Drop for Folder {
     }
 }
 
+/// The cluster of most candidates.
+pub(super) const CLUSTER: &str = "test";
+
 /// Returns the address of the web server of a candidate.
 fn web_of(address: &str) -> String {
     format!("web.{address}")
@@ -53,12 +56,16 @@ impl Candidate {
     }
 
     pub(super) fn with_lease(place: Place, address: &str, lease: Duration) -> Self {
+        Self::of_cluster(CLUSTER, place, address, lease)
+    }
+
+    pub(super) fn of_cluster(cluster: &str, place: Place, address: &str, lease: Duration) -> Self {
         let stop = CancellationToken::new();
         let addresses = Addresses {
             grpc: address.to_owned(),
             web: Some(web_of(address)),
         };
-        let (election, task) = campaign(place, addresses, lease, stop.clone());
+        let (election, task) = campaign(place, cluster.to_owned(), addresses, lease, stop.clone());
         Self { election, stop, task }
     }
 

@@ -12,16 +12,15 @@ use std::io;
 use std::process::Stdio;
 use std::time::Duration;
 
-use slot_manager::WorkerRequestId;
 use slot_manager::config::WorkerDescription;
+use slot_manager::{ResourceId, WorkerRequestId};
 use tokio::process::{Child, Command};
 use tokio::time::Instant;
 use tracing::{info, warn};
 
 use self::process::{Process, Signal};
 use self::record::{Record, Records};
-use super::command::worker_command;
-use super::{News, Order, Provisioner, Settings, failed, naming};
+use super::{News, Provisioner, Settings, failed, naming, worker_command};
 
 pub(super) struct Local {
     settings: Settings,
@@ -50,45 +49,46 @@ impl Provisioner for Local {
         Duration::from_millis(100)
     }
 
-    async fn obey(&mut self, order: Order, news: &mut Vec<News>) {
-        match order {
-            Order::Start { worker_request, worker } => {
-                if !self.workers.contains_key(&worker_request)
-                    && let Err(error) = self.start(worker_request, &worker)
-                {
-                    news.push(failed(worker_request, format!("the process did not start: {error}")));
-                }
-            }
-            Order::Withdraw(id) => match self.workers.get_mut(&id) {
-                Some(worker) => {
-                    worker.ending = Some(Ending {
-                        is_withdrawn: true,
-                        signal: Signal::Terminate,
-                        at: Instant::now(),
-                    });
-                    self.look(news).await;
-                }
-                None => news.push(failed(id, "withdrawn; no process runs for it")),
-            },
-            Order::Stop(resource_id) => {
-                let id = naming::worker_request_of(&self.settings.cluster, &resource_id);
-                if let Some(worker) = id.and_then(|id| self.workers.get_mut(&id))
-                    && worker.ending.is_none()
-                {
-                    worker.ending = Some(Ending {
-                        is_withdrawn: false,
-                        signal: Signal::Terminate,
-                        at: Instant::now() + self.settings.grace,
-                    });
-                }
-            }
-            Order::Recover => {
-                self.look(news).await;
-                self.adopt();
-                let running = self.workers.values().filter(|worker| worker.ending.is_none());
-                news.push(News::Known(running.count()));
-            }
+    async fn start(&mut self, id: WorkerRequestId, worker: WorkerDescription, news: &mut Vec<News>) {
+        if !self.workers.contains_key(&id)
+            && let Err(error) = self.spawn(id, &worker)
+        {
+            news.push(failed(id, format!("the process did not start: {error}")));
         }
+    }
+
+    async fn withdraw(&mut self, id: WorkerRequestId, news: &mut Vec<News>) {
+        match self.workers.get_mut(&id) {
+            Some(worker) => {
+                worker.ending = Some(Ending {
+                    is_withdrawn: true,
+                    signal: Signal::Terminate,
+                    at: Instant::now(),
+                });
+                self.look(news).await;
+            }
+            None => news.push(failed(id, "withdrawn; no process runs for it")),
+        }
+    }
+
+    async fn stop(&mut self, resource_id: &ResourceId) {
+        let id = naming::worker_request_of(&self.settings.cluster, resource_id);
+        if let Some(worker) = id.and_then(|id| self.workers.get_mut(&id))
+            && worker.ending.is_none()
+        {
+            worker.ending = Some(Ending {
+                is_withdrawn: false,
+                signal: Signal::Terminate,
+                at: Instant::now() + self.settings.grace,
+            });
+        }
+    }
+
+    async fn recover(&mut self, news: &mut Vec<News>) {
+        self.look(news).await;
+        self.adopt();
+        let running = self.workers.values().filter(|worker| worker.ending.is_none());
+        news.push(News::Known(running.count()));
     }
 
     async fn look(&mut self, news: &mut Vec<News>) {
@@ -119,7 +119,7 @@ impl Local {
         }
     }
 
-    fn start(&mut self, id: WorkerRequestId, worker: &WorkerDescription) -> io::Result<()> {
+    fn spawn(&mut self, id: WorkerRequestId, worker: &WorkerDescription) -> io::Result<()> {
         let name = naming::name(&self.settings.cluster, id);
         let command = worker_command(&self.settings, &name, id, worker)?;
         std::fs::create_dir_all(&self.settings.log_folder)?;

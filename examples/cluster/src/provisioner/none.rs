@@ -2,11 +2,14 @@
 
 use std::time::Duration;
 
-use super::{News, Order, Provisioner, failed};
+use slot_manager::config::WorkerDescription;
+use slot_manager::{ResourceId, WorkerRequestId};
+
+use super::{News, Provisioner, failed};
 
 /// Fails all worker requests.
 ///
-/// It does not answer [`Order::Recover`]: workers may exist, but it cannot know how many.
+/// It reports no [`News::Known`]: workers may exist, but it cannot know how many.
 pub(super) struct None;
 
 impl Provisioner for None {
@@ -14,12 +17,16 @@ impl Provisioner for None {
         Duration::from_secs(3600)
     }
 
-    async fn obey(&mut self, order: Order, news: &mut Vec<News>) {
-        if let Order::Start { worker_request, .. } = order {
-            let cause = "no provisioner is set up; start a worker by hand with `cluster task-executor`";
-            news.push(failed(worker_request, cause));
-        }
+    async fn start(&mut self, worker_request: WorkerRequestId, _: WorkerDescription, news: &mut Vec<News>) {
+        let cause = "no provisioner is set up; start a worker by hand with `cluster task-executor`";
+        news.push(failed(worker_request, cause));
     }
+
+    async fn withdraw(&mut self, _: WorkerRequestId, _: &mut Vec<News>) {}
+
+    async fn stop(&mut self, _: &ResourceId) {}
+
+    async fn recover(&mut self, _: &mut Vec<News>) {}
 
     async fn look(&mut self, _: &mut Vec<News>) {}
 }

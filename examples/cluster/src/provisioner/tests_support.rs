@@ -11,7 +11,8 @@ use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::{Kind, News, Order, Settings, SlurmSettings, start};
+use super::settings::{Settings, SlurmSettings};
+use super::{Kind, News, Order, start};
 
 const LONG: Duration = Duration::from_secs(30);
 
@@ -45,9 +46,7 @@ impl Bench {
         settings.program = Some(folder.join("worker"));
         settings.grace = Duration::from_millis(300);
         settings.slurm = SlurmSettings {
-            sbatch: folder.join("sbatch"),
-            squeue: folder.join("squeue"),
-            scancel: folder.join("scancel"),
+            programs: Some(folder.clone()),
             poll_interval: Duration::from_millis(50),
             first_backoff: Duration::from_millis(200),
             ..SlurmSettings::default()

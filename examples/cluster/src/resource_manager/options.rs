@@ -10,7 +10,7 @@ use tracing::warn;
 use super::sessions::Heartbeats;
 use crate::election::Place;
 use crate::protocol::duration_text::parse_duration;
-use crate::provisioner::{Kind, Settings};
+use crate::provisioner::{self, Kind, Settings};
 
 /// The key of the time for which workers of an earlier leader are awaited.
 const RECOVERY_TIMEOUT: &str = "resourcemanager.previous-worker.recovery.timeout";
@@ -57,8 +57,8 @@ pub struct Options {
     #[arg(long, value_enum, default_value_t = Kind::None)]
     pub provisioner: Kind,
 
-    /// Name of the cluster, by which started workers are found again
-    #[arg(long, value_name = "NAME", default_value = "cluster")]
+    /// Name of the cluster, by which started workers are found again; one etcd can serve several
+    #[arg(long, value_name = "NAME", default_value = "cluster", value_parser = provisioner::parse_cluster)]
     pub cluster: String,
 
     /// Folder of the logs and the state of started workers; all resource managers share it
@@ -80,6 +80,9 @@ pub struct Options {
     /// File to which events are written, a JSON object a line
     #[arg(long, value_name = "FILE")]
     pub event_log: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub started_workers: provisioner::Options,
 }
 
 impl Options {
@@ -102,7 +105,7 @@ impl Options {
         };
         let folder = self.folder.clone();
         let folder = folder.unwrap_or_else(|| std::env::temp_dir().join(&self.cluster));
-        Settings::new(&self.cluster, dialled, folder)
+        Settings::new(&self.cluster, dialled, folder).with_options(&self.started_workers)
     }
 
     /// Reads the configuration of the slot manager: the file first, then the settings.

@@ -123,7 +123,13 @@ impl Process {
 
         let stop = stop.child_token();
         let resign = CancellationToken::new();
-        let (election, campaign) = election::campaign(options.election, addresses, options.lease, resign.clone());
+        let (election, campaign) = election::campaign(
+            options.election,
+            options.cluster,
+            addresses,
+            options.lease,
+            resign.clone(),
+        );
         let (mailbox, inputs) = mpsc::channel(mailbox::CAPACITY);
         let (publish, published) = watch::channel(Arc::new(Published::default()));
         let (lead, leads) = watch::channel(None);

@@ -6,4 +6,6 @@ mod checker;
 mod event_log;
 mod harness;
 mod leaders;
+mod required;
+mod slurm;
 mod workers;
