@@ -1,6 +1,5 @@
 //! Tests of the web server against a real slot manager with doubles.
 
-mod browser;
 mod double;
 mod rest;
 

@@ -3,6 +3,7 @@
 //! The tests run one after the other: each measures a time, and two cores are not many.
 
 mod checker;
+mod dashboard;
 mod event_log;
 mod harness;
 mod leaders;

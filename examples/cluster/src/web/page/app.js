@@ -607,7 +607,6 @@ function renderChart() {
   const width = chart.clientWidth || 600;
   const height = chart.clientHeight || 150;
   const bottom = height - 18;
-  const left = 40;
   const end = Date.now();
   const age = end - (samples[0]?.at_ms ?? end);
   const minutes = CHART_MINUTES.find((minutes) => age <= minutes * 60_000) ?? CHART_MINUTES.at(-1);
@@ -616,6 +615,7 @@ function renderChart() {
   setText($("chart-title"), minutes === 1 ? "Last minute" : `Last ${minutes} minutes`);
   const most = Math.max(1, ...samples.flatMap((sample) => LINES.map(([line]) => sample[line])));
   const top = niceTop(most);
+  const left = 14 + 7 * number(top).length;
   const x = (ms) => left + ((ms - start) / span) * (width - left - 2);
   const y = (value) => bottom - (value / top) * (bottom - 8);
   const parts = [];
