@@ -13,6 +13,7 @@ mod numbers;
 mod orders;
 mod page;
 mod paging;
+mod parameters;
 mod reason;
 mod requests;
 mod slots;

@@ -1,8 +1,5 @@
 //! Lists that are read a page at a time.
 
-use axum::extract::{FromRequestParts, Query};
-use axum::http::request::Parts;
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use slot_manager::Timestamp;
 
@@ -49,18 +46,4 @@ pub struct PageView<T, C> {
     pub items: Vec<T>,
     /// The cursor of the next page; `null` if this page is the last.
     pub next: Option<C>,
-}
-
-/// The parameters of an address. If they are not understood, the answer is an error as JSON.
-pub struct Parameters<T>(pub T);
-
-impl<T: DeserializeOwned, S: Sync> FromRequestParts<S> for Parameters<T> {
-    type Rejection = ApiError;
-
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
-        match Query::try_from_uri(&parts.uri) {
-            Ok(Query(parameters)) => Ok(Self(parameters)),
-            Err(rejection) => Err(ApiError::Invalid(rejection.body_text())),
-        }
-    }
 }

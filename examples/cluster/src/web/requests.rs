@@ -5,7 +5,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use serde::{Serialize, Serializer};
 use slot_manager::outcome::AllocationStatus;
 use slot_manager::view::PendingSlotRequest;
@@ -17,7 +17,8 @@ use super::SharedWeb;
 use super::cluster::Cluster;
 use super::error::ApiError;
 use super::explanation::ExplanationView;
-use super::paging::{PageQuery, PageView, Parameters};
+use super::paging::{PageQuery, PageView};
+use super::parameters::{Id, Parameters};
 use super::reason::{group, reason};
 
 /// A request or a grant.
@@ -141,7 +142,7 @@ pub struct OneRequest {
 }
 
 /// `GET /api/requests/{allocation-id}`: one request or grant.
-pub async fn one<C: Cluster>(State(web): SharedWeb<C>, Path(id): Path<String>) -> Result<Json<OneRequest>, ApiError> {
+pub async fn one<C: Cluster>(State(web): SharedWeb<C>, Id(id): Id) -> Result<Json<OneRequest>, ApiError> {
     let allocation_id: AllocationId = id.parse().map_err(|error| ApiError::Invalid(format!("{error}")))?;
     let found = web.cluster.ask(move |manager| {
         let request = find(manager, allocation_id)?;

@@ -1,7 +1,7 @@
 //! Task managers and their slots.
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use slot_manager::overview::SlotCounts;
 use slot_manager::view::{BackoffReason, PageCursor, TaskManagerRegistration, TaskManagerSnapshot, WorkerBackoff};
@@ -13,7 +13,8 @@ use slot_manager::{
 use super::SharedWeb;
 use super::cluster::Cluster;
 use super::error::ApiError;
-use super::paging::{PageQuery, PageView, Parameters};
+use super::paging::{PageQuery, PageView};
+use super::parameters::{Id, Parameters};
 use super::slots::SlotView;
 use crate::protocol::limits::NAME_BYTES;
 
@@ -188,10 +189,7 @@ pub struct OneTaskManager {
 }
 
 /// `GET /api/task-managers/{resource-id}`: one task manager.
-pub async fn one<C: Cluster>(
-    State(web): SharedWeb<C>,
-    Path(id): Path<String>,
-) -> Result<Json<OneTaskManager>, ApiError> {
+pub async fn one<C: Cluster>(State(web): SharedWeb<C>, Id(id): Id) -> Result<Json<OneTaskManager>, ApiError> {
     let resource_id = resource_id(&id)?;
     let found = web.cluster.ask(move |manager| {
         let task_manager = manager.task_manager_of(&resource_id)?.snapshot().into();

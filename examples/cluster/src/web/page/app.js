@@ -263,7 +263,7 @@ async function refresh() {
     troubled = loaded[2];
     workers = { ...loaded[3], at: performance.now() };
     render();
-    if (shown !== null) showDetails(shown);
+    if (shown !== null) updateDetails();
   } catch (error) {
     if (error.status !== 503) console.warn(error);
     isStale = true;
@@ -660,14 +660,25 @@ function niceTop(value) {
 // ---- The dialog -----------------------------------------------------------------------------------
 
 async function showDetails(resourceId) {
+  shown = resourceId;
+  await updateDetails();
+  if (shown === resourceId && !$("details").open) $("details").showModal();
+}
+
+async function updateDetails() {
+  const resourceId = shown;
   let taskManager;
   try {
     taskManager = await ask(`api/task-managers/${encodeURIComponent(resourceId)}`);
   } catch (error) {
-    if (shown === resourceId) $("details").close();
+    if (shown !== resourceId) return;
     toast(error.message);
+    $("details").close();
+    shown = null;
     return;
   }
+  // The dialog may have been closed meanwhile.
+  if (shown !== resourceId) return;
   const list = { now: taskManager.now, at: performance.now() };
   const facts = [
     ["Instance", h("span", { class: "id" }, taskManager.instance_id)],
@@ -700,8 +711,6 @@ async function showDetails(resourceId) {
       })))),
     taskManager.slots.length > slots.length ? h("p", { class: "faint" }, `The first ${slots.length} of ${number(taskManager.slots.length)} slots.`) : "");
   if (focus) $("details").querySelector(`[data-focus="${focus}"]`)?.focus();
-  shown = resourceId;
-  if (!$("details").open) $("details").showModal();
 }
 
 // ---- Start ----------------------------------------------------------------------------------------

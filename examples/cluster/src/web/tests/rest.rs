@@ -89,6 +89,7 @@ async fn bad_questions_are_refused_with_a_reason() {
         "/api/task-managers?cursor=next",
         "/api/requests?cursor=-1",
         "/api/requests/a-request",
+        "/api/task-managers/%ff",
     ] {
         let (status, error) = server.get(path).await;
         assert_eq!(status, StatusCode::BAD_REQUEST, "{path}");
