@@ -13,6 +13,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -20,12 +21,21 @@ use tokio_util::sync::CancellationToken;
 
 use crate::protocol::Epoch;
 
+/// The addresses at which others reach a resource manager. A leader leaves them at the place of the
+/// election.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Addresses {
+    /// The address of its gRPC server, `host:port`.
+    pub grpc: String,
+    /// The address of its web server, `host:port`, if it has one.
+    pub web: Option<String>,
+}
+
 /// The leader, as this process knows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Leader {
     pub epoch: Epoch,
-    /// The address of its gRPC server, `host:port`.
-    pub address: String,
+    pub addresses: Addresses,
 }
 
 /// The leadership of this process.
@@ -88,12 +98,12 @@ struct Reports {
 /// Campaigns for the leadership until `stop` is cancelled, and resigns then.
 ///
 /// Candidates of one cluster compete, also where clusters share an etcd. A file is for one cluster.
-/// `address` is that at which others reach this process. `lease` is the time after which the others
-/// may replace a leader that does not renew it; it means nothing for a file.
+/// `addresses` are those at which others reach this process. `lease` is the time after which the
+/// others may replace a leader that does not renew it; it means nothing for a file.
 pub fn campaign(
     place: Place,
     cluster: String,
-    address: String,
+    addresses: Addresses,
     lease: Duration,
     stop: CancellationToken,
 ) -> (Election, JoinHandle<()>) {
@@ -105,9 +115,9 @@ pub fn campaign(
         leader: leader_receiver,
     };
     let task = match place {
-        Place::File(path) => tokio::spawn(file::campaign(path, address, reports, stop)),
+        Place::File(path) => tokio::spawn(file::campaign(path, addresses, reports, stop)),
         Place::Etcd(endpoints) => {
-            tokio::spawn(async move { etcd::campaign(endpoints, &cluster, address, lease, reports, stop).await })
+            tokio::spawn(async move { etcd::campaign(endpoints, &cluster, addresses, lease, reports, stop).await })
         }
     };
     (election, task)

@@ -12,7 +12,7 @@ use crate::protocol::security::TokenOption;
 /// The addresses of the resource managers' web servers.
 #[derive(Debug, Clone, Args)]
 pub struct OperatorOptions {
-    /// The web addresses of the resource managers, `host:port`; the leader among them is found.
+    /// The web address of a resource manager, `host:port`, or of several; any of them names the leader.
     #[arg(
         long,
         default_value = "127.0.0.1:8080",
@@ -148,7 +148,7 @@ async fn status(mut client: Client) -> anyhow::Result<String> {
 fn trouble(worker: &Value) -> String {
     let mut reasons = Vec::new();
     match worker["backoff"]["reason"].as_str() {
-        Some("Unreachable") => reasons.push("backs off: unreachable".to_owned()),
+        Some("unreachable") => reasons.push("backs off: unreachable".to_owned()),
         Some(_) => reasons.push("backs off: refused several requests".to_owned()),
         None => {}
     }

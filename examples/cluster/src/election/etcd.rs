@@ -37,10 +37,10 @@ use tracing::{error, info, warn};
 
 use self::client::{Client, Key};
 use self::lease::Lease;
-use super::{LAST_WORDS, Leader, Leadership, Reports};
+use super::{Addresses, LAST_WORDS, Leader, Leadership, Reports};
 use crate::protocol::Epoch;
 
-/// Returns the key of the leader of a cluster. Its value is the address.
+/// Returns the key of the leader of a cluster. Its value has the addresses, as JSON.
 fn key_of(cluster: &str) -> String {
     format!("/slot-manager/{cluster}/leader")
 }
@@ -59,7 +59,7 @@ struct Reading {
 pub(super) async fn campaign(
     endpoints: Vec<String>,
     cluster: &str,
-    address: String,
+    addresses: Addresses,
     time_to_live: Duration,
     reports: Reports,
     stop: CancellationToken,
@@ -77,7 +77,7 @@ pub(super) async fn campaign(
     let candidate = Candidate {
         client: &client,
         key: key_of(cluster),
-        address: &address,
+        addresses: &addresses,
         lease: lease.subscribe(),
         ended: ended.subscribe(),
     };
@@ -116,7 +116,7 @@ async fn resign(client: &Client, lease: Option<Lease>) {
 struct Candidate<'a> {
     client: &'a Client,
     key: String,
-    address: &'a str,
+    addresses: &'a Addresses,
     lease: watch::Receiver<Option<Lease>>,
     /// The last leadership of this process that ended.
     ended: watch::Receiver<Epoch>,
@@ -146,7 +146,8 @@ impl Candidate<'_> {
             Some(key) => return Ok(Some(key)),
             None => {}
         }
-        self.client.create(&self.key, self.address, lease.id).await
+        let value = serde_json::to_string(self.addresses).map_err(|error| Status::internal(error.to_string()))?;
+        self.client.create(&self.key, &value, lease.id).await
     }
 
     /// Returns `true` if the key is that of a leadership of this process that has ended.
@@ -218,9 +219,11 @@ impl Judge<'_> {
         let end = reading.as_ref().map(|reading| reading.at + self.memory);
         let end = end.filter(|end| now < *end);
         let key = reading.filter(|_| end.is_some()).and_then(|reading| reading.key);
-        let leader = key.map(|key| Leader {
-            epoch: Epoch(key.create_revision),
-            address: key.address,
+        let leader = key.and_then(|key| {
+            let epoch = Epoch(key.create_revision);
+            // A value that cannot be read is not of a resource manager.
+            let addresses = serde_json::from_str(&key.value).ok()?;
+            Some(Leader { epoch, addresses })
         });
         // The key may still show a leadership of this process that has ended.
         let leader = leader.filter(|leader| leader.epoch > *self.ended.borrow());

@@ -2,12 +2,12 @@
 //!
 //! The leader holds the lock of the file. The kernel gives it to another process as soon as the
 //! leader ends, however that happens. A leader that is only stopped keeps it. A second file beside
-//! it has the epoch and the address of the leader.
+//! it has the epoch and the addresses of the leader.
 //!
 //! The record may name a leader that is dead only for a moment: every follower is a candidate, so
 //! one gets the free lock within [`TRY_EVERY`], and its first act is to write its own record.
 //! Workers cannot be deceived by the old record, because its epoch is lower. A leader that resigns
-//! takes its address out of the record before it frees the lock.
+//! takes its addresses out of the record before it frees the lock.
 
 use std::fs::{File, TryLockError};
 use std::io::{self, Write};
@@ -19,7 +19,7 @@ use tokio::time::{interval, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::{LAST_WORDS, Leader, Leadership, Reports};
+use super::{Addresses, LAST_WORDS, Leader, Leadership, Reports};
 use crate::protocol::Epoch;
 
 /// The time between two tries to get the lock.
@@ -32,13 +32,13 @@ const CHECK_EVERY: Duration = Duration::from_millis(500);
 struct Record {
     epoch: u64,
     /// Absent if the leader has resigned.
-    address: Option<String>,
+    leader: Option<Addresses>,
 }
 
-pub(super) async fn campaign(path: PathBuf, address: String, reports: Reports, stop: CancellationToken) {
+pub(super) async fn campaign(path: PathBuf, addresses: Addresses, reports: Reports, stop: CancellationToken) {
     let mut last_error = None;
     while !stop.is_cancelled() {
-        match try_to_lead(&path, &address).await {
+        match try_to_lead(&path, &addresses).await {
             Ok(Some((lock, leader))) => {
                 last_error = None;
                 lead(&path, lock, leader, &reports, &stop).await;
@@ -94,11 +94,11 @@ async fn replaced(path: &Path, lock: &File) {
     }
 }
 
-/// Takes the address out of the record, unless the record is not ours.
+/// Takes the addresses out of the record, unless the record is not ours.
 fn resign(path: &Path, lock: &File, epoch: Epoch) -> io::Result<()> {
     if is_at(path, lock)? && read(path)?.is_some_and(|record| record.epoch == epoch.0) {
-        let (epoch, address) = (epoch.0, None);
-        write(path, &Record { epoch, address })?;
+        let (epoch, leader) = (epoch.0, None);
+        write(path, &Record { epoch, leader })?;
     }
     Ok(())
 }
@@ -116,19 +116,19 @@ fn read_leader(path: &Path) -> Option<Leader> {
     let record = read(path).ok()??;
     Some(Leader {
         epoch: Epoch(record.epoch),
-        address: record.address?,
+        addresses: record.leader?,
     })
 }
 
 /// Takes the lock, and begins the next epoch. Returns `None` while another process has the lock.
-async fn try_to_lead(path: &Path, address: &str) -> io::Result<Option<(File, Leader)>> {
-    let (path, address) = (path.to_owned(), address.to_owned());
+async fn try_to_lead(path: &Path, addresses: &Addresses) -> io::Result<Option<(File, Leader)>> {
+    let (path, addresses) = (path.to_owned(), addresses.clone());
     // A disk can be slow.
     let result = tokio::task::spawn_blocking(move || {
         let Some(lock) = try_to_lock(&path)? else {
             return Ok(None);
         };
-        let leader = begin(&path, address)?;
+        let leader = begin(&path, addresses)?;
         Ok(Some((lock, leader)))
     });
     result.await.map_err(io::Error::other)?
@@ -155,15 +155,15 @@ fn is_at(path: &Path, file: &File) -> io::Result<bool> {
 }
 
 /// Begins the next epoch. The caller has the lock.
-fn begin(path: &Path, address: String) -> io::Result<Leader> {
+fn begin(path: &Path, addresses: Addresses) -> io::Result<Leader> {
     let epoch = read(path)?.map_or(0, |record| record.epoch) + 1;
     let record = Record {
         epoch,
-        address: Some(address.clone()),
+        leader: Some(addresses.clone()),
     };
     write(path, &record)?;
     let epoch = Epoch(epoch);
-    Ok(Leader { epoch, address })
+    Ok(Leader { epoch, addresses })
 }
 
 fn record_path(path: &Path, suffix: &str) -> PathBuf {

@@ -45,8 +45,11 @@ impl ResourceManager for Service {
     type ConnectJobMasterStream = Streamed<v1::ToJobMaster>;
 
     async fn leader(&self, _: Request<v1::LeaderRequest>) -> Result<Response<v1::LeaderReply>, Status> {
-        let (epoch, address) = (self.epoch.load(Ordering::SeqCst), self.address.clone());
-        Ok(Response::new(v1::LeaderReply { epoch, address }))
+        Ok(Response::new(v1::LeaderReply {
+            epoch: self.epoch.load(Ordering::SeqCst),
+            address: self.address.clone(),
+            web_address: String::new(),
+        }))
     }
 
     async fn connect_task_executor(

@@ -230,7 +230,7 @@ impl Session {
             message = timeout(self.heartbeat_timeout, self.stream.message()) => {
                 Ok(message.with_context(|| format!("no heartbeat in {:?}", self.heartbeat_timeout))??)
             }
-            leader = later_leader => anyhow::bail!("{} leads in epoch {}", leader.address, leader.epoch),
+            leader = later_leader => anyhow::bail!("{} leads in epoch {}", leader.addresses.grpc, leader.epoch),
         }
     }
 

@@ -47,10 +47,8 @@ impl Client {
         self.ask_leader(&Method::POST, path).await
     }
 
-    /// Asks the addresses in turn until the leader answers.
-    ///
-    /// An answer of another replica names the address at which others reach the leader. Its web
-    /// server is expected on the same host, on the port of the replica's web server.
+    /// Asks the addresses in turn until the leader answers. An answer of another replica names the
+    /// web server of the leader, which is asked then.
     async fn ask_leader(&mut self, method: &Method, path: &str) -> anyhow::Result<Value> {
         let mut left = VecDeque::from(self.addresses.clone());
         let mut asked: Vec<String> = Vec::new();
@@ -67,8 +65,7 @@ impl Client {
                 }
                 Ok((StatusCode::SERVICE_UNAVAILABLE, answer)) => {
                     failure = refusal(&address, &answer);
-                    let leader = answer["leader"]["address"].as_str();
-                    left.extend(leader.and_then(|leader| web_address(leader, &address)));
+                    left.extend(answer["leader"]["web"].as_str().map(str::to_owned));
                 }
                 Ok((_, answer)) => return Err(refusal(&address, &answer)),
                 // Another replica may lead.
@@ -86,13 +83,6 @@ impl Client {
         let (status, body) = asked.with_context(|| format!("{address} does not answer"))??;
         Ok((status, serde_json::from_slice(&body).unwrap_or(Value::Null)))
     }
-}
-
-/// Returns the host of the leader with the port of the replica.
-fn web_address(leader: &str, replica: &str) -> Option<String> {
-    let (host, _) = leader.rsplit_once(':')?;
-    let (_, port) = replica.rsplit_once(':')?;
-    Some(format!("{host}:{port}"))
 }
 
 fn refusal(address: &str, answer: &Value) -> anyhow::Error {

@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 use super::channel::{DialError, Dialer, PeerChannel};
 use super::v1::resource_manager_client::ResourceManagerClient;
 use super::{Epoch, limits, v1};
-use crate::election::Leader;
+use crate::election::{Addresses, Leader};
 
 /// The time within which a resource manager must say who leads. Then it is asked again.
 const ANSWER_TIMEOUT: Duration = Duration::from_millis(500);
@@ -57,7 +57,7 @@ impl Replicas {
 
     /// Opens a connection to the leader.
     pub async fn dial(&self, leader: &Leader) -> Result<PeerChannel, DialError> {
-        self.dialer.dial(&leader.address).await
+        self.dialer.dial(&leader.addresses.grpc).await
     }
 
     async fn ask(&self, address: String) -> Option<Leader> {
@@ -68,9 +68,12 @@ impl Replicas {
         let reply = ResourceManagerClient::new(channel).leader(v1::LeaderRequest {}).await;
         let reply = reply.inspect_err(|status| self.dialer.warn_if_refused(&address, status));
         let reply = reply.ok()?.into_inner();
-        let address = limits::name("address", reply.address).ok()?;
+        let addresses = Addresses {
+            grpc: limits::name("address", reply.address).ok()?,
+            web: limits::name("web_address", reply.web_address).ok(),
+        };
         let epoch = Epoch(reply.epoch);
-        (epoch > Epoch(0)).then_some(Leader { epoch, address })
+        (epoch > Epoch(0)).then_some(Leader { epoch, addresses })
     }
 }
 
@@ -115,8 +118,8 @@ where
             else => std::future::pending().await,
         };
         match leader {
-            Some(leader) if leader.address == address => return highest(leader, answers).await,
-            Some(leader) if asked.insert(leader.address.clone()) => answers.push(ask(leader.address)),
+            Some(leader) if leader.addresses.grpc == address => return highest(leader, answers).await,
+            Some(leader) if asked.insert(leader.addresses.grpc.clone()) => answers.push(ask(leader.addresses.grpc)),
             _ => {}
         }
         let pause = sleep(rand::random_range(pause.clone()));
@@ -132,7 +135,7 @@ where
 async fn highest(mut leader: Leader, mut answers: impl Stream<Item = (String, Option<Leader>)> + Unpin) -> Leader {
     let end = Instant::now() + GRACE;
     while let Ok(Some((address, other))) = timeout_at(end, answers.next()).await {
-        if let Some(other) = other.filter(|other| other.address == address && other.epoch > leader.epoch) {
+        if let Some(other) = other.filter(|other| other.addresses.grpc == address && other.epoch > leader.epoch) {
             leader = other;
         }
     }
@@ -149,8 +152,14 @@ mod tests {
     }
 
     fn leader(epoch: u64, address: &str) -> Leader {
-        let (epoch, address) = (Epoch(epoch), address.to_owned());
-        Leader { epoch, address }
+        let addresses = Addresses {
+            grpc: address.to_owned(),
+            web: None,
+        };
+        Leader {
+            epoch: Epoch(epoch),
+            addresses,
+        }
     }
 
     /// Searches among `a`, `b` and `c` with these answers. Returns the address and the time it took.
@@ -161,7 +170,7 @@ mod tests {
         let start = Instant::now();
         let addresses = ["a", "b", "c"].map(String::from);
         let leader = search(&addresses, Epoch(epoch), RETRY_PAUSE, ask).await;
-        (leader.address, start.elapsed())
+        (leader.addresses.grpc, start.elapsed())
     }
 
     #[tokio::test(start_paused = true)]

@@ -34,6 +34,10 @@ pub struct Options {
     #[arg(long, value_name = "HOST:PORT")]
     pub web: Option<String>,
 
+    /// Address at which others reach the dashboard, if it is not the one that it listens on
+    #[arg(long, value_name = "HOST:PORT", requires = "web")]
+    pub advertise_web: Option<String>,
+
     /// Place of the leader election: file:PATH or etcd:HOST:PORT,HOST:PORT
     #[arg(long, value_name = "PLACE")]
     pub election: Place,

@@ -22,7 +22,7 @@ use super::options::Options;
 use super::owner::{Channels, Owner};
 use super::server::{self, Service};
 use super::sessions::{Leads, Sessions};
-use crate::election;
+use crate::election::{self, Addresses};
 use crate::event_log::EventLog;
 use crate::protocol::listener::listen;
 use crate::protocol::security::{PEER_OPTIONS, Security};
@@ -65,7 +65,7 @@ pub struct Process {
     security: Security,
     listener: TcpListener,
     web: Option<TcpListener>,
-    address: String,
+    addresses: Addresses,
 }
 
 impl Process {
@@ -79,22 +79,28 @@ impl Process {
             Some(web) => Some(listen(web, security.token.is_some(), WEB_OPTIONS).await?),
             None => None,
         };
+        let mut web_address = options.advertise_web.clone();
         if let Some(web) = &web {
-            println!("web on http://{}", web.local_addr()?);
+            let address = web.local_addr()?.to_string();
+            println!("web on http://{address}");
+            web_address.get_or_insert(address);
         }
-        let address = options.advertise.clone().unwrap_or(address);
+        let addresses = Addresses {
+            grpc: options.advertise.clone().unwrap_or(address),
+            web: web_address,
+        };
         Ok(Self {
             options,
             security,
             listener,
             web,
-            address,
+            addresses,
         })
     }
 
     /// Returns the address at which others reach this process.
     pub fn address(&self) -> &str {
-        &self.address
+        &self.addresses.grpc
     }
 
     /// Returns the secrets of this process.
@@ -109,7 +115,7 @@ impl Process {
             security,
             listener,
             web,
-            address,
+            addresses,
         } = self;
         let provision = match options.provisioner {
             Kind::None => None,
@@ -124,7 +130,7 @@ impl Process {
         let worker = config.workers.as_ref().map(|workers| workers.description.clone());
         let manager = Manager::new(config, TokioScheduledExecutor::new())?;
         let events = match &options.event_log {
-            Some(path) => EventLog::open(path, format!("resource-manager@{address}"))
+            Some(path) => EventLog::open(path, format!("resource-manager@{}", addresses.grpc))
                 .with_context(|| format!("cannot open {}", path.display()))?,
             None => EventLog::default(),
         };
@@ -134,7 +140,7 @@ impl Process {
         let (election, campaign) = election::campaign(
             options.election,
             options.cluster,
-            address.clone(),
+            addresses,
             options.lease,
             resign.clone(),
         );

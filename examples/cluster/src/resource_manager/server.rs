@@ -41,7 +41,7 @@ impl Service {
         self.leads.borrow().clone().ok_or_else(|| {
             let mut metadata = MetadataMap::new();
             let leader = self.leader.borrow().clone();
-            if let Some(address) = leader.and_then(|leader| leader.address.parse().ok()) {
+            if let Some(address) = leader.and_then(|leader| leader.addresses.grpc.parse().ok()) {
                 metadata.insert("leader", address);
             }
             let reason = "this resource manager does not lead";
@@ -60,7 +60,8 @@ impl ResourceManager for Service {
         Ok(Response::new(leader.map_or_else(v1::LeaderReply::default, |leader| {
             v1::LeaderReply {
                 epoch: leader.epoch.0,
-                address: leader.address,
+                address: leader.addresses.grpc,
+                web_address: leader.addresses.web.unwrap_or_default(),
             }
         })))
     }

@@ -116,7 +116,7 @@ impl Connection {
         let session = Session::new(registered, self.resource_id.clone(), messages, broken)?;
         self.accept(session.registration.epoch)?;
         self.tell(Input::Registered(session.registration.clone())).await;
-        tracing::info!(address = leader.address, epoch = %session.registration.epoch, "registered");
+        tracing::info!(address = leader.addresses.grpc, epoch = %session.registration.epoch, "registered");
         Ok(Opened::Session(Box::new(session)))
     }
 
@@ -230,7 +230,7 @@ impl Session {
                 let message = message.context("no message came within the heartbeat timeout")??;
                 message.context("the leader has ended the connection")
             }
-            leader = later_leader => bail!("{} leads in epoch {}", leader.address, leader.epoch),
+            leader = later_leader => bail!("{} leads in epoch {}", leader.addresses.grpc, leader.epoch),
         }
     }
 

@@ -68,6 +68,7 @@ impl ResourceManager for Peer<v1::FromTaskExecutor, v1::ToTaskExecutor> {
         Ok(Response::new(v1::LeaderReply {
             epoch: self.epoch.load(Ordering::Relaxed),
             address: self.address.clone(),
+            web_address: String::new(),
         }))
     }
 

@@ -1,15 +1,12 @@
 //! Errors of the REST interface: a status, and a clear text as JSON.
 
 use axum::Json;
-use axum::http::{HeaderValue, StatusCode};
+use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
 use super::numbers::LeaderView;
 use crate::election::Leader;
-
-/// The header that names the leader in an answer of a process that does not lead.
-pub const LEADER_HEADER: &str = "x-leader";
 
 /// The reason why the interface does not do what it was asked for.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -55,7 +52,7 @@ impl ApiError {
 
     fn text(&self) -> String {
         match self {
-            Self::NotLeading(Some(leader)) => format!("{self}; the leader is {}", leader.address),
+            Self::NotLeading(Some(leader)) => format!("{self}; the leader is {}", leader.addresses.grpc),
             Self::NotLeading(None) => format!("{self}, and it knows no leader; try again soon"),
             _ => self.to_string(),
         }
@@ -69,13 +66,6 @@ impl IntoResponse for ApiError {
             Self::NotLeading(leader) => leader.map(LeaderView::from),
             _ => None,
         };
-        let header = leader
-            .as_ref()
-            .and_then(|leader| HeaderValue::from_str(&leader.address).ok());
-        let mut response = (status, Json(Body { error, leader })).into_response();
-        if let Some(address) = header {
-            response.headers_mut().insert(LEADER_HEADER, address);
-        }
-        response
+        (status, Json(Body { error, leader })).into_response()
     }
 }

@@ -15,13 +15,20 @@ use crate::protocol::Epoch;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct LeaderView {
     pub epoch: Epoch,
+    /// The address at which task executors and job masters reach it.
     pub address: String,
+    /// The address of its web server, if it has one.
+    pub web: Option<String>,
 }
 
 impl From<Leader> for LeaderView {
     fn from(leader: Leader) -> Self {
-        let Leader { epoch, address, .. } = leader;
-        Self { epoch, address }
+        let Leader { epoch, addresses } = leader;
+        Self {
+            epoch,
+            address: addresses.grpc,
+            web: addresses.web,
+        }
     }
 }
 

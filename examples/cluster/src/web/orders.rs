@@ -1,7 +1,7 @@
 //! Orders of operators.
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::http::header::{HOST, ORIGIN};
 use serde::Serialize;
@@ -11,6 +11,7 @@ use slot_manager::{ResourceId, ScheduledExecutor, SlotManager, TaskExecutorGatew
 
 use super::cluster::Cluster;
 use super::error::ApiError;
+use super::parameters::Id;
 use super::task_managers::{not_registered, resource_id};
 use super::{EventKind, SharedWeb};
 
@@ -31,7 +32,7 @@ pub struct Done {
 /// The worker need not be registered: it is blocked when it comes.
 pub async fn block<C: Cluster>(
     State(web): SharedWeb<C>,
-    Path(id): Path<String>,
+    Id(id): Id,
     headers: HeaderMap,
 ) -> Result<Json<Done>, ApiError> {
     let worker = order(&id, &headers)?;
@@ -49,7 +50,7 @@ pub async fn block<C: Cluster>(
 /// `POST /api/task-managers/{resource-id}/drain`: lets a worker leave once it is idle.
 pub async fn drain<C: Cluster>(
     State(web): SharedWeb<C>,
-    Path(id): Path<String>,
+    Id(id): Id,
     headers: HeaderMap,
 ) -> Result<Json<Done>, ApiError> {
     let worker = order(&id, &headers)?;
@@ -65,7 +66,7 @@ pub async fn drain<C: Cluster>(
 /// `POST /api/task-managers/{resource-id}/unblock`: gives slots of a worker away again.
 pub async fn unblock<C: Cluster>(
     State(web): SharedWeb<C>,
-    Path(id): Path<String>,
+    Id(id): Id,
     headers: HeaderMap,
 ) -> Result<Json<Done>, ApiError> {
     let worker = order(&id, &headers)?;

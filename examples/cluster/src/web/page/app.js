@@ -18,6 +18,8 @@ const LINES = [
   ["waiting", "waiting requests"],
 ];
 const PAGE = 100;
+/** The chart shows the shortest of these times that has all samples. */
+const CHART_MINUTES = [1, 2, 5, 10];
 const CHART_MS = 10 * 60_000;
 const REFRESH_MS = 1_000;
 const MOST_PAGES_REFRESHED = 3;
@@ -94,13 +96,21 @@ function sync(parent, items, key, content, create) {
     if (child === place) place = place.nextElementSibling;
     else parent.insertBefore(child, place);
   }
-  for (const child of old.values()) child.remove();
+  for (const child of old.values()) {
+    const hadFocus = child.contains(document.activeElement);
+    const neighbour = child.nextElementSibling ?? child.previousElementSibling;
+    child.remove();
+    if (hadFocus) (neighbour?.querySelector("button, summary") ?? $("task-managers")).focus();
+  }
 }
 
 const grouped = new Intl.NumberFormat("en");
 const number = (value) => grouped.format(value);
 const count = (value, one, many = `${one}s`) => `${number(value)} ${value === 1 ? one : many}`;
 const short = (id) => id.replace(/^0+(?=.{8})/, "").slice(0, 8);
+/** Shortens the ids of worker requests in a text. */
+const shorten = (text) => text.replace(/\b0+(?=[0-9a-f]+-[0-9]+\b)/g, "");
+const byId = new Intl.Collator("en", { numeric: true }).compare;
 
 /** Returns the milliseconds from now to a time of the server. */
 function msTo(time, list) {
@@ -133,11 +143,15 @@ function profile(resources) {
   return parts.join(", ") || "nothing";
 }
 
-/** Returns the state of a slot: its class and its details. */
-function stateOf(slot) {
-  if (typeof slot.state === "string") return [slot.state === "Free" ? "free" : "blocked", {}];
-  const [name, details] = Object.entries(slot.state)[0];
-  return [{ BackingOff: "backing-off", InFlight: "in-flight", Allocated: "allocated" }[name] ?? "free", details];
+/** Returns the class of a slot in this state. */
+const classOf = (slot) => slot.state.replace("_", "-");
+
+/** Counts slots by state, and says so in words. */
+function summaryOf(slots) {
+  const counts = {};
+  for (const slot of slots) counts[classOf(slot)] = (counts[classOf(slot)] ?? 0) + 1;
+  const present = STATES.filter(([state]) => counts[state]);
+  return { counts, present, text: present.map(([state, name]) => `${number(counts[state])} ${name}`).join(", ") || "no slots" };
 }
 
 const isTroubled = (taskManager) => taskManager.is_blocked || taskManager.backoff != null;
@@ -147,7 +161,7 @@ function troubleOf(taskManager, list) {
   const { allocated, in_flight } = taskManager.slot_counts;
   const reasons = [];
   if (taskManager.backoff) {
-    const why = taskManager.backoff.reason === "Unreachable" ? "Unreachable" : "Refused several requests";
+    const why = taskManager.backoff.reason === "unreachable" ? "Unreachable" : "Refused several requests";
     const left = msTo(taskManager.backoff.until, list);
     reasons.push(`${why}; ${left > 0 ? `tried again in ${duration(left)}` : "tried again with the next request"}`);
   }
@@ -160,10 +174,9 @@ function troubleOf(taskManager, list) {
 
 let toastTimer = 0;
 function toast(text) {
-  $("toast").textContent = text;
-  $("toast").hidden = false;
+  setText($("toast"), text);
   clearTimeout(toastTimer);
-  toastTimer = setTimeout(() => { $("toast").hidden = true; }, 6_000);
+  toastTimer = setTimeout(() => setText($("toast"), ""), 6_000);
 }
 
 // ---- The server -----------------------------------------------------------------------------------
@@ -171,22 +184,24 @@ function toast(text) {
 async function ask(path, options) {
   const response = await fetch(new URL(path, HERE), options);
   const answer = await response.json();
-  if (!response.ok) throw Object.assign(new Error(answer.error), { status: response.status });
+  if (!response.ok) throw Object.assign(new Error(answer.error), { status: response.status, leader: answer.leader ?? null });
   return answer;
 }
 
-/** Loads the first pages of a list. */
-async function load(path, pages) {
+/** Loads the first pages of a list. Each page is sorted, so that a further one moves nothing. */
+async function load(path, pages, compare = () => 0) {
   const items = [];
   let cursor = null;
   let answer;
   do {
     answer = await ask(cursor === null ? path : `${path}&cursor=${encodeURIComponent(cursor)}`);
-    items.push(...answer.items);
+    items.push(...answer.items.sort(compare));
     cursor = answer.next;
   } while (cursor !== null && --pages > 0);
   return { items, next: cursor, now: answer.now, at: performance.now() };
 }
+
+const byResourceId = (a, b) => byId(a.resource_id, b.resource_id);
 
 function taskManagersPath() {
   const parameters = new URLSearchParams({ limit: PAGE });
@@ -231,8 +246,8 @@ async function refresh() {
     const loaded = await Promise.all([
       overview.pending_requests ? load(`api/requests?limit=${PAGE}`, pagesOfRequests) : nothing,
       // Of a large cluster, a later page is loaded when it is asked for, not again and again.
-      load(path, Math.min(pagesOfTaskManagers, MOST_PAGES_REFRESHED)),
-      isAnyTroubled ? load("api/task-managers?limit=20&troubled=true", 1) : nothing,
+      load(path, Math.min(pagesOfTaskManagers, MOST_PAGES_REFRESHED), byResourceId),
+      isAnyTroubled ? load("api/task-managers?limit=20&troubled=true", 1, byResourceId) : nothing,
       ask("api/workers"),
     ]);
     const [, fresh] = loaded;
@@ -250,7 +265,7 @@ async function refresh() {
     troubled = loaded[2];
     workers = { ...loaded[3], at: performance.now() };
     render();
-    if (shown !== null) showDetails(shown);
+    if (shown !== null) updateDetails();
   } catch (error) {
     if (error.status !== 503) console.warn(error);
     isStale = true;
@@ -266,6 +281,7 @@ async function loadMoreTaskManagers() {
   if (cursor === null) return;
   const more = await ask(`${taskManagersPath()}&cursor=${encodeURIComponent(cursor)}`);
   pagesOfTaskManagers += 1;
+  more.items.sort(byResourceId);
   const first = more.items[0]?.resource_id;
   taskManagers = { ...taskManagers, items: [...taskManagers.items, ...more.items], next: more.next };
   render();
@@ -285,7 +301,12 @@ async function poll() {
     renderEvents();
     await refresh();
   } catch (error) {
-    setConnection(error.message, false);
+    const isFollower = error.status === 503;
+    setConnection(isFollower ? "live" : error.message, isFollower);
+    if (isFollower) {
+      numbers = { is_leading: false, epoch: null, leader: error.leader };
+      render();
+    }
   }
   setTimeout(poll, REFRESH_MS);
 }
@@ -296,7 +317,7 @@ function connect() {
   stream.addEventListener("error", () => setConnection("no answer, trying again", false));
   stream.addEventListener("numbers", (message) => {
     numbers = JSON.parse(message.data);
-    addSample();
+    if (numbers.is_leading) addSample();
     render();
     refreshSoon();
   });
@@ -304,7 +325,9 @@ function connect() {
     const fresh = JSON.parse(message.data);
     // A server that was started again counts from the start.
     const isRestarted = fresh.length > 0 && events.length > 0 && fresh[0].number <= events[0].number;
-    events = [...fresh.reverse(), ...(isRestarted ? [] : events)].slice(0, 200);
+    const isRepeated = (event) => fresh.some((again) => again.first_at_ms === event.first_at_ms && again.text === event.text);
+    const others = isRestarted ? [] : events.filter((event) => !isRepeated(event));
+    events = [...fresh.reverse(), ...others].slice(0, 200);
     renderEvents();
   });
   // A connection that was lost may have missed samples.
@@ -331,6 +354,7 @@ function setConnection(text, isLive) {
 function render() {
   if (numbers === null) return;
   renderLeader();
+  if (!numbers.is_leading) return;
   renderVerdicts();
   renderSlots();
   renderRequests();
@@ -343,13 +367,17 @@ function renderLeader() {
   const { leader, is_leading: isLeading, epoch } = numbers;
   setText($("leader"), leader ? `${leader.address}${isLeading ? " (this process)" : ""}` : "nobody");
   setText($("epoch"), String(epoch ?? leader?.epoch ?? "–"));
-  setText($("job-masters"), number(numbers.job_masters));
-  setText($("mailbox"), number(numbers.waiting_inputs));
+  setText($("job-masters"), isLeading ? number(numbers.job_masters) : "–");
+  setText($("inputs"), isLeading ? number(numbers.waiting_inputs) : "–");
   const banner = $("banner");
   banner.hidden = isLeading;
-  setText(banner, isLeading ? "" : leader
-    ? `This process does not lead, and knows nothing of the cluster. The leader is ${leader.address}.`
-    : "Nobody leads at present. This page goes on as soon as this process does.");
+  if (!isLeading) {
+    const text = leader === null ? "Nobody leads at present. This page goes on as soon as this process does."
+      : `This process does not lead, and knows nothing of the cluster. The leader is ${leader.address}.`;
+    const page = leader?.web && `${location.protocol}//${leader.web}/`;
+    sync(banner, [{ text, page }], () => "text", ({ text, page }) => `${text} ${page}`, () => h("span", {}, text, " ",
+      page && h("a", { href: page }, `Open the dashboard of the leader`)));
+  }
   document.querySelector("main").hidden = !isLeading;
 }
 
@@ -398,6 +426,8 @@ function renderVerdicts() {
     })),
     note: troubled.items.length > first.length && parts.length > 0 ? "The first five:" : null,
   });
+  // Only what changes seldom is read aloud: not each number, and not each second.
+  setText($("announcement"), `${waiting === 0 ? "No request waits" : "Requests wait"}. ${parts.length === 0 ? "No worker needs attention" : "Some workers need attention"}.`);
 }
 
 function verdict(element, isGood, { title, items, note }) {
@@ -438,11 +468,12 @@ function renderSlots() {
     blocked: slots.blocked.slots,
   };
   const backingOff = troubled.items.flatMap((taskManager) => taskManager.slots)
-    .filter((slot) => stateOf(slot)[0] === "backing-off").length;
+    .filter((slot) => slot.state === "backing_off").length;
   counts["backing-off"] = Math.min(backingOff, counts.free);
   counts.free -= counts["backing-off"];
   setText($("used"), number(counts.allocated + counts["in-flight"]));
   setText($("registered"), number(slots.registered.slots));
+  renderResources(slots);
   const present = STATES.filter(([state]) => counts[state] > 0);
   const text = present.map(([state, name]) => `${number(counts[state])} ${name}`).join(", ") || "No slots";
   $("usage").setAttribute("aria-label", text);
@@ -451,6 +482,22 @@ function renderSlots() {
   for (const child of $("usage").children) child.style.flexGrow = counts[child.dataset.key];
   sync($("legend"), STATES, ([state]) => state, ([state]) => String(counts[state]), ([state, name]) =>
     h("li", {}, h("span", { class: `slot ${state}`, "aria-hidden": "true" }), h("span", {}, `${name} `, h("b", {}, number(counts[state])))));
+}
+
+/** Shows how much of each resource is used. */
+function renderResources({ registered, allocated, in_flight: inFlight }) {
+  const cores = (value) => number(+value.toFixed(2));
+  const resources = [
+    ["Cores", (slots) => slots.cpu_cores, cores],
+    ["Memory", (slots) => slots.memory_bytes, bytes],
+    ...Object.keys(registered.extended).map((name) => [name, (slots) => slots.extended[name] ?? 0, cores]),
+  ].map(([name, amount, text]) => ({ name, total: amount(registered), used: amount(allocated) + amount(inFlight), text }))
+    .filter(({ total }) => total > 0);
+  sync($("resources"), resources, ({ name }) => name, ({ used, total, text }) => `${text(used)} of ${text(total)}`, ({ name, used, total, text }) => {
+    const meter = h("span", { class: "meter", "aria-hidden": "true" }, h("span"));
+    meter.firstElementChild.style.width = `${(100 * used) / total}%`;
+    return h("li", {}, h("span", { class: "faint" }, name), meter, h("span", {}, h("b", {}, text(used)), ` of ${text(total)}`));
+  });
 }
 
 function renderRequests() {
@@ -482,7 +529,7 @@ function renderTaskManagers() {
     ? `${number(loaded)}${taskManagers.next === null ? "" : " or more"} of ${number(all)} match`
     : loaded < all ? `${number(loaded)} of ${number(all)} shown` : number(all));
   sync($("cards"), taskManagers.items, (item) => item.resource_id, (item) => JSON.stringify([
-    item.slots.map((slot) => slot.state), isTroubled(item) && troubleOf(item, taskManagers), item.instance_id,
+    item.slots.map((slot) => [slot.state, slot.allocation_id]), isTroubled(item) && troubleOf(item, taskManagers), item.instance_id,
   ]), card);
   $("no-task-managers").hidden = loaded > 0;
   setText($("no-task-managers"), isFiltered ? "No task manager matches." : "No task manager is registered.");
@@ -491,7 +538,7 @@ function renderTaskManagers() {
 
 function card(taskManager) {
   const { registered, allocated, in_flight } = taskManager.slot_counts;
-  return h("article", { class: `card${isTroubled(taskManager) ? " troubled" : ""}` },
+  return h("li", { class: `card${isTroubled(taskManager) ? " troubled" : ""}` },
     h("div", { class: "card-head" },
       nameButton(taskManager.resource_id),
       h("span", { class: "faint", title: "slots used and registered" }, `${allocated + in_flight} / ${registered}`)),
@@ -502,17 +549,12 @@ function card(taskManager) {
 /** Returns a cell for each slot, or a bar if there are too many to see. */
 function cells(taskManager) {
   const slots = taskManager.slots;
+  const { counts, present, text } = summaryOf(slots);
   if (slots.length <= 256) {
-    return h("ul", { class: `cells${slots.length > 32 ? " many" : ""}`, "aria-label": `Slots of ${taskManager.resource_id}` },
-      ...slots.map((slot) => {
-        const text = describe(slot);
-        return h("li", { class: `slot ${stateOf(slot)[0]}`, title: text, "aria-label": text, role: "img" });
-      }));
+    // One image for screen readers: the dialog has a table with each slot.
+    return h("div", { class: `cells${slots.length > 32 ? " many" : ""}`, role: "img", "aria-label": text },
+      ...slots.map((slot) => h("span", { class: `slot ${classOf(slot)}`, title: describe(slot) })));
   }
-  const counts = {};
-  for (const slot of slots) counts[stateOf(slot)[0]] = (counts[stateOf(slot)[0]] ?? 0) + 1;
-  const present = STATES.filter(([state]) => counts[state]);
-  const text = present.map(([state, name]) => `${number(counts[state])} ${name}`).join(", ");
   const bar = h("div", { class: "bar", role: "img", title: text, "aria-label": text },
     ...present.map(([state]) => h("span", { class: `slot ${state}` })));
   present.forEach(([state], index) => { bar.children[index].style.flexGrow = counts[state]; });
@@ -520,9 +562,8 @@ function cells(taskManager) {
 }
 
 function describe(slot) {
-  const [state, details] = stateOf(slot);
-  const held = details.allocation_id ? ` for allocation ${short(details.allocation_id)} of job ${short(details.job_id)}` : "";
-  return `Slot ${slot.slot_id}: ${STATE_NAMES[state]}${held}`;
+  const held = slot.allocation_id ? ` for allocation ${short(slot.allocation_id)} of job ${short(slot.job_id)}` : "";
+  return `Slot ${slot.slot_id}: ${STATE_NAMES[classOf(slot)]}${held}`;
 }
 
 function renderWorkers() {
@@ -532,7 +573,7 @@ function renderWorkers() {
   const text = (worker) => worker.expires_at === null ? "no time limit" : `may register within ${duration(msTo(worker.expires_at, workers))}`;
   sync($("workers"), items, (worker) => worker.worker_request, (worker) => JSON.stringify([worker.slots, worker.bound_slots, text(worker)]),
     (worker) => h("div", { class: "row worker" },
-      h("span", {}, h("span", { class: "id", title: worker.worker_request }, worker.worker_request.replace(/^0+(?=[^-])/, "")), ` · ${count(worker.slots, "slot")} of ${profile(worker.slot_profile)}`),
+      h("span", {}, h("span", { class: "id", title: worker.worker_request }, shorten(worker.worker_request)), ` · ${count(worker.slots, "slot")} of ${profile(worker.slot_profile)}`),
       h("span", { class: "right" }, text(worker)),
       h("span", { class: "faint" }, worker.bound_slots === 0 ? "No request waits for it." : `${count(worker.bound_slots, "request waits", "requests wait")} for it.`)));
 }
@@ -540,10 +581,10 @@ function renderWorkers() {
 function renderEvents() {
   const time = new Intl.DateTimeFormat("en-GB", { timeStyle: "medium" });
   sync($("events"), events.length > 0 ? events : [{ number: 0, text: "Nothing has happened yet." }],
-    (event) => event.number, (event) => event.text, (event) =>
+    (event) => event.number, (event) => event.text + (event.times ?? 1), (event) =>
       h("li", { class: event.is_warning ? "warning" : null },
         event.at_ms ? h("time", { datetime: new Date(event.at_ms).toISOString() }, time.format(event.at_ms)) : h("span"),
-        h("span", {}, event.text)));
+        h("span", { title: event.text }, shorten(event.text), event.times > 1 && h("span", { class: "faint" }, ` × ${number(event.times)}`))));
 }
 
 // ---- The chart ------------------------------------------------------------------------------------
@@ -568,12 +609,16 @@ function renderChart() {
   const width = chart.clientWidth || 600;
   const height = chart.clientHeight || 150;
   const bottom = height - 18;
-  const left = 40;
   const end = Date.now();
-  const start = end - CHART_MS;
+  const age = end - (samples[0]?.at_ms ?? end);
+  const minutes = CHART_MINUTES.find((minutes) => age <= minutes * 60_000) ?? CHART_MINUTES.at(-1);
+  const span = minutes * 60_000;
+  const start = end - span;
+  setText($("chart-title"), minutes === 1 ? "Last minute" : `Last ${minutes} minutes`);
   const most = Math.max(1, ...samples.flatMap((sample) => LINES.map(([line]) => sample[line])));
   const top = niceTop(most);
-  const x = (ms) => left + ((ms - start) / CHART_MS) * (width - left - 2);
+  const left = 14 + 7 * number(top).length;
+  const x = (ms) => left + ((ms - start) / span) * (width - left - 2);
   const y = (value) => bottom - (value / top) * (bottom - 8);
   const parts = [];
   for (const value of [0, top / 2, top]) {
@@ -581,10 +626,10 @@ function renderChart() {
     parts.push(svg("line", { class: "grid", x1: left, x2: width, y1: y(value), y2: y(value) }));
     parts.push(svg("text", { x: left - 6, y: y(value) + 4, "text-anchor": "end" }, number(value)));
   }
-  for (const minutes of [10, 5, 0]) {
-    const anchor = minutes === 10 ? "start" : minutes === 0 ? "end" : "middle";
-    const text = minutes === 0 ? "now" : `−${minutes} min`;
-    parts.push(svg("text", { x: x(end - minutes * 60_000), y: height - 3, "text-anchor": anchor }, text));
+  for (const [part, anchor] of [[1, "start"], [0.5, "middle"], [0, "end"]]) {
+    const ago = part * span / 1000;
+    const text = ago === 0 ? "now" : ago % 60 === 0 ? `−${ago / 60} min` : `−${ago} s`;
+    parts.push(svg("text", { x: x(end - part * span), y: height - 3, "text-anchor": anchor }, text));
   }
   for (const [line] of LINES) {
     // Numbers stay as they are until they change: steps, not slopes.
@@ -617,53 +662,68 @@ function niceTop(value) {
 // ---- The dialog -----------------------------------------------------------------------------------
 
 async function showDetails(resourceId) {
+  shown = resourceId;
+  await updateDetails();
+  if (shown === resourceId && !$("details").open) $("details").showModal();
+}
+
+async function updateDetails() {
+  const resourceId = shown;
   let taskManager;
   try {
     taskManager = await ask(`api/task-managers/${encodeURIComponent(resourceId)}`);
   } catch (error) {
-    if (shown === resourceId) $("details").close();
+    if (shown !== resourceId) return;
     toast(error.message);
+    $("details").close();
+    shown = null;
     return;
   }
+  // The dialog may have been closed meanwhile.
+  if (shown !== resourceId) return;
   const list = { now: taskManager.now, at: performance.now() };
   const facts = [
     ["Instance", h("span", { class: "id" }, taskManager.instance_id)],
-    ["Started for", taskManager.worker_request ?? "no worker request"],
+    ["Started for", taskManager.worker_request ? `worker request ${shorten(taskManager.worker_request)}` : "no worker request"],
     ["State", isTroubled(taskManager) ? troubleOf(taskManager, list)
       : taskManager.idle_since === null ? "Serves requests" : `Idle for ${duration(-msTo(taskManager.idle_since, list))}`],
   ];
   const verbs = taskManager.is_blocked
-    ? [["unblock", "Unblock", "Its free slots are given away again."]]
-    : [["block", "Block", "No more slots are given away."], ["drain", "Drain", "It is blocked, and leaves when it is idle."]];
+    ? [["unblock", "Unblock", "gives its free slots away again"]]
+    : [["block", "Block", "gives no more of its slots away"], ["drain", "Drain", "blocks it, and lets it leave when it is idle"]];
   const slots = taskManager.slots.slice(0, 500);
   const focus = $("details").contains(document.activeElement) && document.activeElement.dataset.focus;
   setText($("details-title"), taskManager.resource_id);
   $("details-body").replaceChildren(
     h("dl", { class: "facts" }, ...facts.flatMap(([name, value]) => [h("dt", {}, name), h("dd", {}, value)])),
-    h("div", { class: "orders" }, ...verbs.map(([verb, name, title]) =>
-      h("button", { type: "button", title, "data-focus": verb, onclick: () => order(resourceId, verb) }, name))),
+    h("ul", { class: "orders" }, ...verbs.map(([verb, name, effect]) => h("li", {},
+      h("button", { type: "button", "data-focus": "order", "aria-describedby": `effect-${verb}`, onclick: () => order(resourceId, verb) }, name),
+      h("span", { id: `effect-${verb}`, class: "faint" }, ` ${effect}`)))),
     h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Slots", "data-focus": "slots" }, h("table", {},
       h("thead", {}, h("tr", {}, ...["Slot", "State", "Size", "Job", "Allocation"].map((name) => h("th", { scope: "col" }, name)))),
       h("tbody", {}, ...slots.map((slot) => {
-        const [state, details] = stateOf(slot);
-        const until = details.until ? ` for ${duration(msTo(details.until, list))}` : "";
+        const state = classOf(slot);
+        const until = slot.until ? ` for ${duration(msTo(slot.until, list))}` : "";
         return h("tr", {},
           h("td", {}, slot.slot_id.slice(slot.slot_id.lastIndexOf("_") + 1)),
           h("td", {}, h("span", { class: `slot ${state}`, "aria-hidden": "true" }), STATE_NAMES[state] + until),
           h("td", {}, profile(slot.resource_profile)),
-          h("td", { class: "id", title: details.job_id }, details.job_id ? short(details.job_id) : ""),
-          h("td", { class: "id", title: details.allocation_id }, details.allocation_id ? short(details.allocation_id) : ""));
+          h("td", { class: "id", title: slot.job_id }, slot.job_id ? short(slot.job_id) : ""),
+          h("td", { class: "id", title: slot.allocation_id }, slot.allocation_id ? short(slot.allocation_id) : ""));
       })))),
     taskManager.slots.length > slots.length ? h("p", { class: "faint" }, `The first ${slots.length} of ${number(taskManager.slots.length)} slots.`) : "");
   if (focus) $("details").querySelector(`[data-focus="${focus}"]`)?.focus();
-  shown = resourceId;
-  if (!$("details").open) $("details").showModal();
 }
 
 // ---- Start ----------------------------------------------------------------------------------------
 
 $("close-details").addEventListener("click", () => $("details").close());
-$("details").addEventListener("close", () => { shown = null; });
+$("details").addEventListener("close", () => {
+  // The button that opened the dialog may have been made anew meanwhile.
+  const isLost = document.activeElement === document.body;
+  if (isLost) [...document.querySelectorAll(".name")].find((name) => name.title === shown)?.focus();
+  shown = null;
+});
 $("details").addEventListener("click", (event) => { if (event.target === $("details")) $("details").close(); });
 $("more-task-managers").addEventListener("click", () => loadMoreTaskManagers().catch((error) => toast(error.message)));
 $("more-requests").addEventListener("click", () => { pagesOfRequests += 1; refreshSoon(0); });
@@ -672,7 +732,7 @@ for (const id of ["search", "troubled"]) {
   $(id).addEventListener("input", () => { pagesOfTaskManagers = 1; refreshSoon(150); });
 }
 document.addEventListener("keydown", (event) => {
-  if (event.key === "/" && !event.ctrlKey && !event.metaKey && !/^(INPUT|TEXTAREA)$/.test(document.activeElement.tagName)) {
+  if (event.key === "/" && !event.ctrlKey && !event.metaKey && !$("details").open && document.activeElement.type !== "search") {
     event.preventDefault();
     $("search").focus();
   }

@@ -12,7 +12,7 @@ use slot_manager::{
 };
 use tokio::sync::watch;
 
-use crate::election::Leader;
+use crate::election::{Addresses, Leader};
 use crate::protocol::Epoch;
 use crate::resource_manager::handle::{NotLeading, Published};
 use crate::web::cluster::Cluster;
@@ -24,7 +24,10 @@ pub type TestManager = SlotManager<RecordingActions, ScriptedGateway, ManualSche
 pub struct Double {
     pub manager: Arc<Mutex<TestManager>>,
     pub actions: RecordingActions,
+    time: ManualScheduledExecutor,
     is_leading: bool,
+    /// The web server of the leader, if this cluster does not lead.
+    leader_web: Option<String>,
     published: watch::Sender<Arc<Published>>,
 }
 
@@ -35,22 +38,27 @@ impl Double {
         Self::new(true)
     }
 
-    pub fn following() -> Self {
-        Self::new(false)
+    /// Returns a cluster that does not lead, and knows the web server of its leader.
+    pub fn following(leader_web: &str) -> Self {
+        let mut double = Self::new(false);
+        double.leader_web = Some(leader_web.to_owned());
+        double
     }
 
     fn new(is_leading: bool) -> Self {
         let mut config = SlotManagerConfig::default();
         config.retry_backoff = Duration::from_secs(40);
         config.max_retry_backoff = Duration::from_secs(80);
-        let actions = RecordingActions::new();
-        let mut manager = SlotManager::new(config, ManualScheduledExecutor::new()).unwrap();
+        let (actions, time) = (RecordingActions::new(), ManualScheduledExecutor::new());
+        let mut manager = SlotManager::new(config, time.clone()).unwrap();
         manager.start(EPOCH.leader_id(), actions.clone()).unwrap();
         let _ = manager.end_recovery();
         Self {
             manager: Arc::new(Mutex::new(manager)),
             actions,
+            time,
             is_leading,
+            leader_web: None,
             published: watch::Sender::default(),
         }
     }
@@ -59,6 +67,11 @@ impl Double {
         let told = tell(&mut self.manager.lock().unwrap());
         self.publish();
         told
+    }
+
+    /// Lets time pass.
+    pub fn pass(&self, time: Duration) {
+        self.time.advance(time);
     }
 
     pub fn publish(&self) {
@@ -159,7 +172,10 @@ impl Cluster for Double {
     fn leader(&self) -> Option<Leader> {
         Some(Leader {
             epoch: EPOCH,
-            address: "10.0.0.1:6100".to_owned(),
+            addresses: Addresses {
+                grpc: "10.0.0.1:6100".to_owned(),
+                web: self.leader_web.clone(),
+            },
         })
     }
 

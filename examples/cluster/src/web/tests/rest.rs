@@ -1,5 +1,7 @@
 //! What the addresses answer.
 
+use std::time::Duration;
+
 use hyper::StatusCode;
 use serde_json::{Value, json};
 use slot_manager::message::Acknowledge;
@@ -31,7 +33,10 @@ async fn the_overview_has_the_published_numbers() {
     let (status, numbers) = server.get("/api/overview").await;
     assert_eq!(status, StatusCode::OK);
     assert_eq!((&numbers["epoch"], &numbers["is_leading"]), (&json!(7), &json!(true)));
-    assert_eq!(numbers["leader"], json!({"epoch": 7, "address": "10.0.0.1:6100"}));
+    assert_eq!(
+        numbers["leader"],
+        json!({"epoch": 7, "address": "10.0.0.1:6100", "web": null})
+    );
     assert_eq!(numbers["overview"]["slots"]["allocated"]["slots"], 1);
     assert_eq!(numbers["overview"]["pending_requests"], 1);
     server.stop().await;
@@ -67,7 +72,7 @@ async fn task_managers_come_in_pages() {
     assert_eq!((ids(&page).len(), &page["next"]), (0, &Value::Null));
 
     let (status, one) = server.get("/api/task-managers/Worker%207%2Fa").await;
-    assert_eq!((status, &one["slots"][0]["state"]), (StatusCode::OK, &json!("Free")));
+    assert_eq!((status, &one["slots"][0]["state"]), (StatusCode::OK, &json!("free")));
     let (status, error) = server.get("/api/task-managers/nobody").await;
     assert_eq!(status, StatusCode::NOT_FOUND);
     assert_eq!(error["error"], "no worker \"nobody\" is registered");
@@ -80,9 +85,12 @@ async fn bad_questions_are_refused_with_a_reason() {
     for path in [
         "/api/task-managers?limit=0",
         "/api/task-managers?limit=101",
+        "/api/task-managers?limit=many",
+        "/api/task-managers?sort=id",
         "/api/task-managers?cursor=next",
         "/api/requests?cursor=-1",
         "/api/requests/a-request",
+        "/api/task-managers/%ff",
     ] {
         let (status, error) = server.get(path).await;
         assert_eq!(status, StatusCode::BAD_REQUEST, "{path}");
@@ -112,15 +120,59 @@ async fn each_waiting_request_has_its_reason() {
         "The only slot is short of cpu, and no worker can be started; the next worker request is in 2 min."
     );
     assert_eq!(request["explanation"]["too_small"]["slots"], 1);
+    assert_eq!(request["explanation"]["waits_for"]["event"], "worker_declined");
     assert!(request["text"].as_str().unwrap().contains("waits for"));
 
     let (_, one) = server.get(&format!("/api/requests/{granted}")).await;
     assert_eq!(
-        (&one["status"]["Granted"]["slot_id"], &one["reason"]),
-        (&json!("worker-1_0"), &Value::Null)
+        (&one["status"], &one["slot_id"], &one["reason"]),
+        (&json!("granted"), &json!("worker-1_0"), &Value::Null)
     );
     let (status, _) = server.get("/api/requests/00000000000000000000000000000bad").await;
     assert_eq!(status, StatusCode::NOT_FOUND);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn requests_come_oldest_first() {
+    let double = Double::leading();
+    let mut oldest_first = Vec::new();
+    for request in 0..250_u128 {
+        // Ids are in another order, and several come at the same time.
+        oldest_first.push(double.request(1_000 - request, 1.0).to_string());
+        if request % 7 == 0 {
+            double.pass(Duration::from_millis(1));
+        }
+    }
+    let server = Server::start(&double).await;
+    let page = async |cursor: &Value| {
+        let path = match cursor.as_str() {
+            Some(cursor) => format!("/api/requests?limit=60&cursor={cursor}"),
+            None => "/api/requests?limit=60".to_owned(),
+        };
+        let (_, page) = server.get(&path).await;
+        let items = page["items"].as_array().unwrap();
+        let ids: Vec<_> = items
+            .iter()
+            .map(|item| item["allocation_id"].as_str().unwrap().to_owned())
+            .collect();
+        (ids, page["next"].clone())
+    };
+
+    let (mut found, mut next) = page(&Value::Null).await;
+    while !next.is_null() {
+        let (ids, after) = page(&next).await;
+        found.extend(ids);
+        next = after;
+    }
+    assert_eq!(found, oldest_first);
+
+    // The last of a page goes before the next page is read.
+    let (first, next) = page(&Value::Null).await;
+    let last = first.last().unwrap().parse().unwrap();
+    let _ = double.tell(|manager| manager.unregister_slot_request(last));
+    let (second, _) = page(&next).await;
+    assert!(second.contains(&oldest_first[60]), "one is missing");
     server.stop().await;
 }
 
@@ -137,7 +189,7 @@ async fn promised_workers_and_troubled_ones_are_listed() {
     );
     let (_, troubled) = server.get("/api/task-managers?troubled=true").await;
     assert_eq!(ids(&troubled), ["worker-bad", "worker-1"]);
-    assert_eq!(troubled["items"][0]["backoff"]["reason"], "Unreachable");
+    assert_eq!(troubled["items"][0]["backoff"]["reason"], "unreachable");
     server.stop().await;
 }
 
@@ -176,7 +228,8 @@ async fn operators_block_unblock_and_drain() {
 
 #[tokio::test]
 async fn a_replica_that_does_not_lead_names_the_leader() {
-    let server = Server::start(&Double::following()).await;
+    let server = Server::start(&Double::following("10.0.0.1:8080")).await;
+    let leader = json!({"epoch": 7, "address": "10.0.0.1:6100", "web": "10.0.0.1:8080"});
     for path in ["/api/overview", "/api/task-managers", "/api/requests", "/api/workers"] {
         let (status, error) = server.get(path).await;
         assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{path}");
@@ -184,16 +237,13 @@ async fn a_replica_that_does_not_lead_names_the_leader() {
             error["error"],
             "this resource manager does not lead; the leader is 10.0.0.1:6100"
         );
-        assert_eq!(error["leader"]["address"], "10.0.0.1:6100");
+        assert_eq!(error["leader"], leader);
     }
     let (status, _) = server.post("/api/task-managers/worker-1/block").await;
     assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
 
-    let (_, leader) = server.get("/leader").await;
-    assert_eq!(
-        (&leader["is_leading"], &leader["leader"]["epoch"]),
-        (&json!(false), &json!(7))
-    );
+    let (_, answer) = server.get("/leader").await;
+    assert_eq!(answer, json!({"is_leading": false, "leader": leader}));
     assert_eq!(server.text("/health").await, "ok\n");
     server.stop().await;
 }
@@ -241,6 +291,37 @@ async fn the_last_200_events_are_kept() {
 }
 
 #[tokio::test]
+async fn an_event_that_repeats_is_shown_once() {
+    let server = Server::start(&Double::leading()).await;
+    for _ in 0..300 {
+        server.events.warn(EventKind::Worker, "worker-1 is refused");
+        server.events.warn(EventKind::Worker, "worker-2 is refused");
+    }
+    server.events.push(EventKind::Job, "a job has come");
+    let (_, events) = server.get("/api/events").await;
+    let shown: Vec<_> = events
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|event| (&event["text"], &event["times"]))
+        .collect();
+    let expected = json!([
+        "worker-1 is refused",
+        300,
+        "worker-2 is refused",
+        300,
+        "a job has come",
+        1
+    ]);
+    let shown: Vec<_> = shown
+        .into_iter()
+        .flat_map(|(text, times)| [text.clone(), times.clone()])
+        .collect();
+    assert_eq!(Value::from(shown), expected);
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn the_page_and_its_parts_are_served() {
     let server = Server::start(&Double::leading()).await;
     assert!(server.text("/").await.contains("app.js"));
@@ -255,9 +336,9 @@ async fn commands_of_operators_find_the_leader() {
     double.register("worker-1", 1, acknowledged());
     let waiting = double.request(0xa2, 64.0);
     let leader = Server::start(&double).await;
-    let follower = Server::start(&Double::following()).await;
+    let follower = Server::start(&Double::following(&leader.address)).await;
     let options = OperatorOptions {
-        web: vec![follower.address.clone(), leader.address.clone()],
+        web: vec![follower.address.clone()],
         token: TokenOption::default(),
     };
 
