@@ -178,7 +178,7 @@
 //! 2. While no leader is there, inputs do nothing: each answers `NotStarted` or `Unknown`. The
 //!    senders repeat them to the new leader.
 //! 3. The new leader calls [`start`](SlotManager::start) with a new leader id, and
-//!    [`expect_workers`](SlotManager::expect_workers) with the number of workers that run or start.
+//!    [`expect_workers`](SlotManager::expect_workers) with the workers that run or start.
 //!    [`recovery`](SlotManager::recovery) shows whether it waits for them.
 //!    Workers that were [blocked](SlotManager::block) stay so in the same manager. Another process
 //!    must be told of them.

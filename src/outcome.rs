@@ -354,7 +354,7 @@ pub enum WorkerFailedOutcome {
     ///
     /// If the worker had registered, call
     /// [`unregister_task_manager`](crate::SlotManager::unregister_task_manager). If an earlier
-    /// leader had started it, expect [fewer workers](crate::SlotManager::expect_workers).
+    /// leader had started it, [expect](crate::SlotManager::expect_workers) it no more.
     Unknown,
 }
 

@@ -86,10 +86,10 @@ pub(crate) struct NaiveSlotManager {
     start_backoff: StartBackoff,
     /// No worker is requested before this time.
     recovery: Option<Timer>,
-    /// The recovery ends when this number of workers has registered.
-    expected_workers: Option<usize>,
-    /// The registrations in this leadership of workers that were not registered.
-    registered_workers: usize,
+    /// The recovery ends when all of these workers have registered.
+    expected_workers: Option<Vec<ResourceId>>,
+    /// The workers that have registered in this leadership, also those that are gone.
+    came: Vec<ResourceId>,
     /// No request fails as unfulfillable before this time.
     grace_period: Option<Timer>,
     /// No reserve worker is requested before this time.
@@ -332,7 +332,7 @@ impl NaiveSlotManager {
             start_backoff: StartBackoff::default(),
             recovery: None,
             expected_workers: None,
-            registered_workers: 0,
+            came: Vec::new(),
             grace_period: None,
             reserve_backoff: None,
             attempts: 0,
@@ -363,8 +363,10 @@ impl NaiveSlotManager {
             }
             Command::Suspend => Outcome::Suspend(self.suspend()),
             Command::Renew(length) => Outcome::Renew(self.renew(self.clock + *length)),
-            Command::ExpectWorkers(workers) => Outcome::Recovery(self.expect_workers(*workers)),
-            Command::EndRecovery => Outcome::Recovery(self.expect_workers(0)),
+            Command::ExpectWorkers(workers) => Outcome::Recovery(
+                self.expect_workers(workers.iter().map(|worker| ResourceId::new(worker.as_str())).collect()),
+            ),
+            Command::EndRecovery => Outcome::Recovery(self.expect_workers(Vec::new())),
             Command::Request {
                 allocation: id,
                 job: job_id,

@@ -71,7 +71,7 @@ impl NaiveSlotManager {
         self.start_backoff = StartBackoff::default();
         self.recovery = None;
         self.expected_workers = None;
-        self.registered_workers = 0;
+        self.came.clear();
         self.grace_period = None;
         self.reserve_backoff = None;
         self.leader.take().is_some()

@@ -7,6 +7,7 @@ use slot_manager::outcome::{BlockOutcome, UnblockOutcome};
 use slot_manager::{ResourceId, SlotManagerConfig};
 
 use crate::cluster::faults::Fault;
+use crate::cluster::parties::task_executors::worker_name;
 use crate::cluster::run::Check;
 use crate::cluster::simulation::Simulation;
 
@@ -37,11 +38,11 @@ impl Simulation {
             0..5 => {
                 // The largest number is that of an unknown worker.
                 let worker = self.rng.random_range(0..=self.workers.len());
-                self.block(format!("worker-{worker}").into())
+                self.block(worker_name(worker))
             }
             5..9 => match self.some_blocked() {
                 Some(resource_id) => self.unblock(resource_id),
-                None => self.unblock("worker-0".into()),
+                None => self.unblock(worker_name(0)),
             },
             _ => self.switch_unfulfillable(),
         }
