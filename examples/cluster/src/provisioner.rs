@@ -13,6 +13,7 @@ mod slurm;
 #[cfg(test)]
 mod tests_support;
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use slot_manager::config::WorkerDescription;
@@ -53,9 +54,9 @@ pub enum News {
         worker_request: WorkerRequestId,
         cause: String,
     },
-    /// The number of workers that run or start: the answer to [`Order::Recover`]. A provisioner
-    /// that cannot know it does not answer.
-    Known(usize),
+    /// The workers that run or start, by their worker requests: the answer to [`Order::Recover`]. A
+    /// provisioner that cannot know them does not answer.
+    Known(BTreeMap<WorkerRequestId, ResourceId>),
 }
 
 /// The kinds of provisioners.
@@ -139,7 +140,7 @@ trait Provisioner: Send {
     /// Workers of another origin are left alone.
     fn stop(&mut self, resource_id: &ResourceId) -> impl Future<Output = ()> + Send;
 
-    /// Finds the workers of former leaders, and reports their number with [`News::Known`]. If the
+    /// Finds the workers of former leaders, and reports them with [`News::Known`]. If the
     /// engine does not answer, `look` tries again. Orders that former leaders gave are over: the new
     /// one asks for what it needs, so workers that have not begun are withdrawn.
     fn recover(&mut self, news: &mut Vec<News>) -> impl Future<Output = ()> + Send;
@@ -175,6 +176,12 @@ async fn obey(provisioner: &mut impl Provisioner, order: Order, news: &mut Vec<N
         Order::Stop(resource_id) => provisioner.stop(&resource_id).await,
         Order::Recover => provisioner.recover(news).await,
     }
+}
+
+/// Returns the news of the workers that run or start.
+fn known<'a>(cluster: &str, worker_requests: impl Iterator<Item = &'a WorkerRequestId>) -> News {
+    let worker = |id: &WorkerRequestId| (*id, ResourceId::new(naming::name(cluster, *id)));
+    News::Known(worker_requests.map(worker).collect())
 }
 
 /// Returns the news of a worker that will not come.

@@ -20,7 +20,7 @@ use tracing::{info, warn};
 
 use self::process::{Process, Signal};
 use self::record::{Record, Records};
-use super::{News, Provisioner, Settings, failed, naming, worker_command};
+use super::{News, Provisioner, Settings, failed, known, naming, worker_command};
 
 pub(super) struct Local {
     settings: Settings,
@@ -87,8 +87,8 @@ impl Provisioner for Local {
     async fn recover(&mut self, news: &mut Vec<News>) {
         self.look(news).await;
         self.adopt();
-        let running = self.workers.values().filter(|worker| worker.ending.is_none());
-        news.push(News::Known(running.count()));
+        let running = self.workers.iter().filter(|(_, worker)| worker.ending.is_none());
+        news.push(known(&self.settings.cluster, running.map(|(id, _)| id)));
     }
 
     async fn look(&mut self, news: &mut Vec<News>) {

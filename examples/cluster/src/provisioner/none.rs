@@ -9,7 +9,7 @@ use super::{News, Provisioner, failed};
 
 /// Fails all worker requests.
 ///
-/// It reports no [`News::Known`]: workers may exist, but it cannot know how many.
+/// It reports no [`News::Known`]: workers may exist, but it cannot know which.
 pub(super) struct None;
 
 impl Provisioner for None {

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use tracing::{info, warn};
 
 use self::commands::Commands;
-use super::{News, Provisioner, Settings, failed, naming, worker_command};
+use super::{News, Provisioner, Settings, failed, known, naming, worker_command};
 
 /// The time after which a job that runs is no failure.
 const PROBATION: Duration = Duration::from_secs(10);
@@ -211,8 +211,8 @@ impl Slurm {
         if is_recovering {
             // One that is withdrawn may come all the same. If not, its failure follows.
             let is_told = |job: &Job| matches!(job.ending, Some(Ending::Told { .. }));
-            let known = self.jobs.values().filter(|job| !is_told(job));
-            news.push(News::Known(known.count()));
+            let running = self.jobs.iter().filter(|(_, job)| !is_told(job));
+            news.push(known(&self.settings.cluster, running.map(|(id, _)| id)));
         }
     }
 

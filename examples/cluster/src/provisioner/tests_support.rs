@@ -5,14 +5,14 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use slot_manager::config::WorkerDescription;
-use slot_manager::{LeaderId, ResourceProfile, WorkerRequestId};
+use slot_manager::{LeaderId, ResourceId, ResourceProfile, WorkerRequestId};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::settings::{Settings, SlurmSettings};
-use super::{Kind, News, Order, start};
+use super::{Kind, News, Order, naming, start};
 
 const LONG: Duration = Duration::from_secs(30);
 
@@ -110,6 +110,20 @@ impl Bench {
     pub(super) async fn news(&mut self) -> News {
         let news = self.running.as_mut().unwrap().news.recv();
         timeout(LONG, news).await.expect("there is news").unwrap()
+    }
+
+    /// Waits for the workers that run or start. Returns their number.
+    pub(super) async fn known(&mut self) -> usize {
+        match self.news().await {
+            News::Known(workers) => {
+                let is_named = |(id, name): (&WorkerRequestId, &ResourceId)| {
+                    naming::worker_request_of(&self.settings.cluster, name) == Some(*id)
+                };
+                assert!(workers.iter().all(is_named), "{workers:?}");
+                workers.len()
+            }
+            other => panic!("{other:?}"),
+        }
     }
 
     /// Waits for the failure of a worker request. Returns the cause.

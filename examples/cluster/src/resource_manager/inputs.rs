@@ -230,25 +230,31 @@ impl Owner {
                 let outcome = self.manager.worker_failed(worker_request, cause.as_str());
                 info!(%worker_request, cause, %outcome, "worker will not come");
                 self.note(true, format_args!("worker {worker_request} will not come: {cause}"));
-                self.expect_one_less(worker_request);
+                self.expect_no_more(worker_request);
             }
             News::Known(workers) => {
-                let outcome = self.manager.expect_workers(workers);
-                info!(workers, %outcome, "workers of earlier leaders");
+                let outcome = self.manager.expect_workers(workers.values().cloned());
+                info!(workers = workers.len(), %outcome, "recovery waits for workers");
+                if let Some(term) = &mut self.term {
+                    term.earlier_workers = workers;
+                }
                 self.check_recovery();
             }
         }
     }
 
-    /// Stops to wait for a worker that an earlier leader has requested.
-    fn expect_one_less(&mut self, worker_request: WorkerRequestId) {
-        if Some(worker_request.leader_id()) == self.manager.leader_id() {
+    /// Ends the wait for a worker that an earlier leader has requested.
+    fn expect_no_more(&mut self, worker_request: WorkerRequestId) {
+        let workers = self.term.as_mut().map(|term| &mut term.earlier_workers);
+        let Some(resource_id) = workers.and_then(|workers| workers.remove(&worker_request)) else {
             return;
-        }
-        let recovery = self.manager.recovery();
-        if let Some(expected) = recovery.and_then(|recovery| recovery.expected_workers) {
-            let outcome = self.manager.expect_workers(expected.saturating_sub(1));
-            info!(%worker_request, %outcome, "a worker of an earlier leader is gone");
+        };
+        let missing = self.manager.recovery().and_then(|recovery| recovery.missing_workers);
+        if let Some(mut missing) = missing.cloned()
+            && missing.remove(&resource_id)
+        {
+            let outcome = self.manager.expect_workers(missing);
+            info!(%resource_id, %outcome, "recovery waits for a worker no more");
             self.check_recovery();
         }
     }

@@ -2,12 +2,12 @@
 //!
 //! It follows the election first: inputs and deadlines are handled only while the leadership lasts.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use slot_manager::JobId;
 use slot_manager::outcome::RenewalOutcome;
+use slot_manager::{JobId, ResourceId, WorkerRequestId};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use tokio_util::sync::CancellationToken;
@@ -59,6 +59,8 @@ pub(super) struct Term {
     end: CancellationToken,
     /// Workers of earlier leaderships may still come. Grants of jobs are checked after that.
     pub recovers: bool,
+    /// The workers that earlier leaders had started.
+    pub earlier_workers: BTreeMap<WorkerRequestId, ResourceId>,
     /// Jobs whose job master is away, and the time at which their requests are cancelled.
     pub away: HashMap<JobId, Instant>,
 }
@@ -151,6 +153,7 @@ impl Owner {
             until,
             end: end.clone(),
             recovers: self.manager.recovery().is_some(),
+            earlier_workers: BTreeMap::new(),
             away: HashMap::new(),
         });
         self.channels.leads.send_replace(Some(Leads { epoch, end }));

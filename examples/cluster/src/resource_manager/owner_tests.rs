@@ -1,11 +1,13 @@
 //! The owner without a network: leases, orders to the provisioner, and job masters that stay away.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use slot_manager::outcome::BlockOutcome;
 use slot_manager::{
-    AllocationId, JobId, ResourceId, ResourceProfile, SlotManagerConfig, SlotRequest, TokioScheduledExecutor,
+    AllocationId, JobId, LeaderId, ResourceId, ResourceProfile, SlotManagerConfig, SlotRequest, TokioScheduledExecutor,
+    WorkerRequestId,
 };
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep, timeout};
@@ -145,7 +147,7 @@ async fn workers_are_ordered_and_their_failure_is_an_input() {
     outside.lead(1, LEASE);
     outside.leads.wait_for(Option::is_some).await.unwrap();
     assert!(matches!(outside.orders.recv().await, Some(Order::Recover)));
-    outside.send(1, Input::Provisioner(News::Known(0))).await;
+    outside.send(1, Input::Provisioner(News::Known(BTreeMap::new()))).await;
     outside.send(1, Input::Requested(request(7, 1))).await;
     let Some(Order::Start { worker_request, worker }) = outside.orders.recv().await else {
         panic!("no worker is ordered");
@@ -189,4 +191,32 @@ async fn requests_of_a_job_master_that_stays_away_are_cancelled() {
     assert_eq!(outside.ask(1, pending).await.await, Ok(1));
     sleep(HEARTBEAT_TIMEOUT * 2).await;
     assert_eq!(outside.ask(1, pending).await.await, Ok(0));
+}
+
+#[tokio::test]
+async fn the_recovery_waits_for_the_workers_that_exist_and_for_no_other() {
+    let mut outside = start(&[("resourcemanager.previous-worker.recovery.timeout", "60 s")]);
+    outside.lead(2, LEASE);
+    outside.leads.wait_for(Option::is_some).await.unwrap();
+    let [first, second] = [1, 2].map(|number| WorkerRequestId::new(LeaderId::from_u128(1), number));
+    let workers = [(first, "worker-1"), (second, "worker-2")].map(|(id, name)| (id, ResourceId::new(name)));
+    outside
+        .send(2, Input::Provisioner(News::Known(BTreeMap::from(workers))))
+        .await;
+
+    let missing = |manager: &mut Manager| Some(manager.recovery()?.missing_workers?.clone());
+    let gone = |worker_request| News::Failed {
+        worker_request,
+        cause: "gone".to_owned(),
+    };
+    // A worker that this leader has requested is not among them.
+    let own = WorkerRequestId::new(LeaderId::from_u128(2), 1);
+    for worker_request in [own, first, first] {
+        outside.send(2, Input::Provisioner(gone(worker_request))).await;
+    }
+    let expected = BTreeSet::from([ResourceId::new("worker-2")]);
+    assert_eq!(outside.ask(2, missing).await.await, Ok(Some(expected)));
+
+    outside.send(2, Input::Provisioner(gone(second))).await;
+    assert_eq!(outside.ask(2, missing).await.await, Ok(None));
 }

@@ -1,5 +1,5 @@
 use super::super::tests_support::{Bench, processes, request};
-use super::super::{Kind, News, Order};
+use super::super::{Kind, Order};
 
 /// A worker that writes its arguments, and ends when it is told to.
 const OBEDIENT: &str = "echo \"$@\" > arguments; trap 'echo told > told; exit 0' TERM; while :; do sleep 0.05; done";
@@ -48,7 +48,7 @@ async fn a_worker_that_ends_is_news() {
     let log = bench.file_with("logs/test-7-1.log", "out of order").await;
     assert_eq!(log, "out of order\n");
     bench.order(Order::Recover).await;
-    assert_eq!(bench.news().await, News::Known(0));
+    assert_eq!(bench.known().await, 0);
 }
 
 #[tokio::test]
@@ -91,7 +91,7 @@ async fn the_next_leader_finds_the_workers() {
         .wait("two workers", || (processes(&worker).len() >= 2).then_some(()))
         .await;
     bench.order(Order::Recover).await;
-    assert_eq!(bench.news().await, News::Known(2));
+    assert_eq!(bench.known().await, 2);
     bench.stop().await;
 
     // A record of a process that is no more, or another one.
@@ -105,7 +105,7 @@ async fn the_next_leader_finds_the_workers() {
     std::fs::write(bench.path("workers/broken.json"), "{").unwrap();
     bench.start(Kind::Local);
     bench.order(Order::Recover).await;
-    assert_eq!(bench.news().await, News::Known(2));
+    assert_eq!(bench.known().await, 2);
     assert!(!bench.path("workers/test-6-9.json").exists());
 
     bench.order(Order::Stop("test-7-1".into())).await;

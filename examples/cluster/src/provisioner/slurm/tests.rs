@@ -1,5 +1,5 @@
 use super::super::tests_support::{Bench, request};
-use super::super::{Kind, News, Order};
+use super::super::{Kind, Order};
 
 /// A fake of Slurm: `queue/ID` has the line of a job.
 fn bench(name: &str) -> Bench {
@@ -155,7 +155,7 @@ async fn a_queue_that_cannot_be_read_says_nothing() {
     assert!(bench.is_quiet().await);
     bench.program("squeue", SQUEUE);
     bench.failure(1).await;
-    assert_eq!(bench.news().await, News::Known(0));
+    assert_eq!(bench.known().await, 0);
 }
 
 #[tokio::test]
@@ -165,7 +165,7 @@ async fn the_next_leader_finds_the_jobs_that_run() {
     std::fs::write(bench.path("queue/6"), "6|RUNNING|another-7-4\n").unwrap();
     bench.start(Kind::Slurm);
     bench.order(Order::Recover).await;
-    assert_eq!(bench.news().await, News::Known(1));
+    assert_eq!(bench.known().await, 1);
     bench.order(Order::Stop("test-7-4".into())).await;
     left(&bench, 4).await;
     assert!(bench.path("queue/6").exists());
@@ -181,7 +181,7 @@ async fn the_next_leader_withdraws_the_jobs_that_wait() {
     bench.order(bench.worker(2)).await;
     submitted(&bench, 1).await;
     bench.order(Order::Recover).await;
-    assert_eq!(bench.news().await, News::Known(1));
+    assert_eq!(bench.known().await, 1);
     assert_eq!(bench.failure(1).await, "withdrawn");
     assert!(!bench.path("queue/1").exists());
     assert!(bench.is_quiet().await);
@@ -196,7 +196,7 @@ async fn a_job_that_begins_while_it_is_withdrawn_is_known() {
     set_state(&bench, 5, "PENDING", 5);
     bench.start(Kind::Slurm);
     bench.order(Order::Recover).await;
-    assert_eq!(bench.news().await, News::Known(1));
+    assert_eq!(bench.known().await, 1);
     assert!(bench.is_quiet().await);
     std::fs::remove_file(bench.path("queue/5")).unwrap();
     let cause = bench.failure(5).await;
