@@ -105,9 +105,11 @@ fn long_outage(outage: Outage) -> Option<Times> {
 
     // when
     let ended = outage.end(&mut cluster);
+    let answers = Duration::from_micros(now_us() - ended);
 
     // then: one leads again
-    let times = await_failover(&cluster, ended, epoch, STEADY);
+    let mut times = await_failover(&cluster, ended, epoch, STEADY);
+    times.insert(0, ("etcd answers", answers));
     finish(cluster, STEADY);
     Some(times)
 }
