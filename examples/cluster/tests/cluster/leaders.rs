@@ -30,9 +30,6 @@ fn killed_leader_costs_nothing() {
 
 #[test]
 fn killed_leader_with_etcd_costs_nothing() {
-    measure("kill -9 of the leader, etcd, steady", || {
-        kill_leader(Election::Etcd, STEADY)
-    });
     measure("kill -9 of the leader, etcd, churn", || {
         kill_leader(Election::Etcd, CHURN)
     });
