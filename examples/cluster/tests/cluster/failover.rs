@@ -73,13 +73,13 @@ pub fn await_tasks(cluster: &Cluster, tasks: usize) {
 /// Waits until another leads, and workers and job are back and work. Returns the times since the
 /// act that ended the leadership of this epoch.
 pub fn await_failover(cluster: &Cluster, act_us: u64, epoch: u64, work: Work) -> Times {
-    wait_until("a new leader", || is_there(cluster, "leader_elected", epoch));
+    await_event(cluster, "leader_elected", epoch);
     wait_until("all workers", || last_to_register(&cluster.lines(), epoch).is_some());
-    wait_until("the job", || is_there(cluster, "job_registered", epoch));
+    await_event(cluster, "job_registered", epoch);
     // Steady work has all its slots, and needs no grant.
     let needs_grants = matches!(work, Work::Churn { .. });
     if needs_grants {
-        wait_until("a grant", || is_there(cluster, "granted", epoch));
+        await_event(cluster, "granted", epoch);
     }
 
     let lines = cluster.lines();
@@ -97,9 +97,10 @@ pub fn await_failover(cluster: &Cluster, act_us: u64, epoch: u64, work: Work) ->
     times
 }
 
-fn is_there(cluster: &Cluster, event: &str, epoch: u64) -> bool {
-    let lines = cluster.lines();
-    lines.iter().any(|line| line.event == event && line.epoch > epoch)
+/// Waits until there is an event of a later epoch.
+pub fn await_event(cluster: &Cluster, event: &str, epoch: u64) {
+    let is_there = |line: &Line| line.event == event && line.epoch > epoch;
+    wait_until(event, || cluster.lines().iter().any(is_there));
 }
 
 /// Returns the line by which all workers are registered in a later epoch.

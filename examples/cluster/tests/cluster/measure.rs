@@ -30,7 +30,8 @@ fn table(runs: &[Times]) -> Vec<(&'static str, Duration, Duration)> {
         let all = runs.iter().flatten().filter(|(other, _)| other == what);
         let mut times: Vec<_> = all.map(|(_, time)| *time).collect();
         times.sort_unstable();
-        let (median, worst) = (times[times.len() / 2], times[times.len() - 1]);
+        let last = times.len() - 1;
+        let (median, worst) = (times[last / 2], times[last]);
         (*what, median, worst)
     });
     rows.collect()

@@ -56,7 +56,7 @@ fn cluster(test: &str, lease: Duration, work: Work) -> Option<Cluster> {
 #[test]
 fn leader_keeps_leading_without_etcd_for_less_than_its_lease() {
     // given: a job that takes slots all the time
-    let work = Work::Churn { tasks: 2_000 };
+    let work = Work::Churn { tasks: 1_200 };
     let Some(mut cluster) = cluster("short-outage", LONG_LEASE, work) else {
         return;
     };
@@ -70,8 +70,8 @@ fn leader_keeps_leading_without_etcd_for_less_than_its_lease() {
         outage.end(&mut cluster);
     }
 
-    // then: it leads longer than it could without etcd
-    sleep(LONG_LEASE);
+    // then: it leads longer than it could without etcd, which is 0.8 of the lease
+    sleep(LONG_LEASE.mul_f64(0.85));
     assert_eq!(cluster.count("leader_lost"), 0);
     assert_eq!(cluster.leader(), Some(leader));
     finish(cluster, work);
@@ -105,9 +105,11 @@ fn long_outage(outage: Outage) -> Option<Times> {
 
     // when
     let ended = outage.end(&mut cluster);
+    let answers = Duration::from_micros(now_us() - ended);
 
     // then: one leads again
-    let times = await_failover(&cluster, ended, epoch, STEADY);
+    let mut times = await_failover(&cluster, ended, epoch, STEADY);
+    times.insert(0, ("etcd answers", answers));
     finish(cluster, STEADY);
     Some(times)
 }
