@@ -125,10 +125,15 @@ impl Dialer {
 
 /// Returns the failure of TLS among the causes of an error. TLS reports it as invalid data.
 fn tls_failure(error: &(dyn Error + 'static)) -> Option<String> {
+    io_failure(error, ErrorKind::InvalidData).map(io::Error::to_string)
+}
+
+/// Returns the failure of this kind among the causes of an error.
+pub fn io_failure<'a>(error: &'a (dyn Error + 'static), kind: ErrorKind) -> Option<&'a io::Error> {
     let mut next = Some(error);
     while let Some(cause) = next {
         match cause.downcast_ref::<io::Error>() {
-            Some(failure) if failure.kind() == ErrorKind::InvalidData => return Some(failure.to_string()),
+            Some(failure) if failure.kind() == kind => return Some(failure),
             _ => next = cause.source(),
         }
     }

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::error::Error;
+use std::io::ErrorKind;
 use std::sync::Arc;
 
 use slot_manager::SlotId;
@@ -15,7 +16,7 @@ use tonic::{Status, Streaming};
 use super::processes::Process;
 use super::slots::{GrantKey, Input};
 use crate::event_log::{Event, EventLog};
-use crate::protocol::channel::{DialError, Dialer};
+use crate::protocol::channel::{DialError, Dialer, io_failure};
 use crate::protocol::leader::wait_before_retry;
 use crate::protocol::v1::job_master_client::JobMasterClient;
 use crate::protocol::{Epoch, ProtocolError, limits, v1};
@@ -150,10 +151,13 @@ impl OfferedSlot {
     }
 
     /// Offers the slot until the job master answers, or the offer is ended by the slot timeout.
+    ///
+    /// A job master listens before it requests slots. If nothing listens there, it has ended: the
+    /// slot is better used by others.
     async fn connect(&self) -> Result<Stream, Status> {
         loop {
             match Stream::open(&self.dialer, &self.offer).await {
-                Err(status) if is_not_reached(&status) => {
+                Err(status) if is_not_reached(&status) && !is_refused(&status) => {
                     tracing::debug!(address = &*self.offer.target_address, %status, "the job master is not reached");
                     wait_before_retry().await;
                 }
@@ -263,6 +267,11 @@ impl Stream {
 /// has no source.
 fn is_not_reached(status: &Status) -> bool {
     status.source().is_some()
+}
+
+/// Returns `true` if nothing listens at the address.
+fn is_refused(status: &Status) -> bool {
+    io_failure(status, ErrorKind::ConnectionRefused).is_some()
 }
 
 /// Waits until the running task ends. Waits for ever if none runs.

@@ -320,6 +320,17 @@ async fn a_task_is_killed_when_its_job_master_is_gone() {
 async fn a_slot_is_freed_if_its_job_master_is_not_reached() {
     let mut cluster = Cluster::start_with_slot_timeout("not-reached", Duration::from_millis(500));
     let (mut leader, _) = cluster.register().await;
+    // An address for documentation, where nothing answers.
+    leader.allocate("192.0.2.1:1").await;
+    assert!(matches!(leader.hears().await, Some(FromWorker::SlotAnswer(_))));
+    assert!(matches!(leader.hears().await, Some(FromWorker::SlotFreed(_))));
+    assert_eq!(cluster.ends().await, ["registered", "allocated", "freed"]);
+}
+
+#[tokio::test]
+async fn a_slot_is_freed_at_once_if_its_job_master_has_ended() {
+    let mut cluster = Cluster::start("ended");
+    let (mut leader, _) = cluster.register().await;
     leader.allocate("127.0.0.1:1").await;
     assert!(matches!(leader.hears().await, Some(FromWorker::SlotAnswer(_))));
     assert!(matches!(leader.hears().await, Some(FromWorker::SlotFreed(_))));

@@ -5,6 +5,10 @@ use std::time::Duration;
 
 use super::event_log::Line;
 
+/// The most younger requests that are granted before a request. While one waits for the answer of a
+/// worker that is stopped, others are granted.
+const MOST_PASSED: usize = 500;
+
 /// The numbers of a run.
 #[derive(Debug, Default)]
 pub struct Counts {
@@ -23,6 +27,7 @@ pub struct Counts {
 /// - Each task is counted as done once. None ends well twice or runs twice at a time, unless its
 ///   first worker was stopped or killed: then nobody can know whether it did.
 /// - Each request was granted, lost or failed, if its job has not ended before.
+/// - No request waits while hundreds of younger ones are granted: it would be forgotten.
 /// - A loss is told once, and only if the worker was stopped or killed before.
 ///
 /// # Panics
@@ -35,6 +40,7 @@ pub fn check(lines: &[Line], tasks: usize) -> Counts {
     check_tasks(lines, tasks, &mut counts);
     check_running_tasks(lines);
     check_requests(lines, &mut counts);
+    check_order(lines);
     check_losses(lines);
     counts.longest_wait = longest_wait(lines);
     counts
@@ -213,6 +219,30 @@ fn check_requests(lines: &[Line], counts: &mut Counts) {
     assert!(open.is_empty(), "requests that were forgotten: {open:?}");
 }
 
+fn check_order(lines: &[Line]) {
+    // By age, with the number of younger requests that were granted.
+    let mut open: Vec<(&Line, usize)> = Vec::new();
+    for line in lines {
+        match line.event.as_str() {
+            "requested" => open.push((line, 0)),
+            "granted" => {
+                let place = open
+                    .iter()
+                    .position(|(request, _)| request.allocation == line.allocation);
+                let Some(place) = place else { continue };
+                for (request, passed) in &mut open[..place] {
+                    *passed += 1;
+                    assert!(*passed < MOST_PASSED, "a request was passed over: {request:?}");
+                }
+                open.remove(place);
+            }
+            "lost" | "failed" => open.retain(|(request, _)| request.allocation != line.allocation),
+            "job_ended" | "killed" => open.retain(|(request, _)| request.job != line.job),
+            _ => {}
+        }
+    }
+}
+
 fn check_losses(lines: &[Line]) {
     let mut troubled = Troubled::default();
     let mut places: BTreeMap<&str, &Line> = BTreeMap::new();
@@ -280,6 +310,18 @@ mod tests {
     #[should_panic(expected = "requests that were forgotten")]
     fn forgotten_request_is_found() {
         check(&[line("requested", "", "a", 1)], 0);
+    }
+
+    #[test]
+    #[should_panic(expected = "a request was passed over")]
+    fn request_that_is_passed_over_is_found() {
+        let younger = (0..super::MOST_PASSED).flat_map(|number| {
+            let allocation = format!("a{number}");
+            ["requested", "granted"].map(|event| line(event, "", &allocation, 1))
+        });
+        let oldest = line("requested", "", "oldest", 1);
+        let ended = line("job_ended", "", "", 1);
+        check(&[vec![oldest], younger.collect(), vec![ended]].concat(), 0);
     }
 
     fn act(event: &str, worker: &str) -> Line {
