@@ -393,7 +393,7 @@ function renderVerdicts() {
   }
   const sorted = [...groups.values()].sort((a, b) => b.size - a.size);
   const isPart = requests.items.length < waiting;
-  verdict($("waiting-verdict"), waiting === 0, {
+  verdict($("waiting-verdict"), waiting === 0 ? "good" : "bad", {
     title: waiting === 0 ? "✓ No request waits" : `${count(waiting, "request waits", "requests wait")}`,
     note: waiting > 0 && isPart && sorted.length > 0 ? `Reasons of ${number(requests.items.length)} of them:` : null,
     items: sorted.slice(0, 5).map((group) => ({
@@ -411,10 +411,10 @@ function renderVerdicts() {
     overview.suspect_jobs > 0 && count(overview.suspect_jobs, "suspect job"),
   ].filter(Boolean);
   const first = troubled.items.slice(0, 5);
-  verdict($("trouble-verdict"), parts.length === 0, {
-    title: parts.length === 0
-      ? (overview.task_managers === 0 ? "No worker is registered" : `✓ ${overview.task_managers === 1 ? "The worker behaves" : `All ${number(overview.task_managers)} workers behave`}`)
-      : parts.join(", "),
+  const all = overview.task_managers;
+  const behave = all === 0 ? "No worker is registered" : all === 1 ? "✓ The worker behaves" : `✓ All ${number(all)} workers behave`;
+  verdict($("trouble-verdict"), parts.length > 0 ? "bad" : all > 0 ? "good" : "none", {
+    title: parts.length === 0 ? behave : parts.join(", "),
     items: parts.length === 0 ? [] : first.map((taskManager) => ({
       key: taskManager.resource_id,
       lead: taskManager.resource_id,
@@ -428,9 +428,8 @@ function renderVerdicts() {
   setText($("announcement"), `${waiting === 0 ? "No request waits" : "Requests wait"}. ${parts.length === 0 ? "No worker needs attention" : "Some workers need attention"}.`);
 }
 
-function verdict(element, isGood, { title, items, note }) {
-  element.classList.toggle("good", isGood);
-  element.classList.toggle("bad", !isGood);
+function verdict(element, state, { title, items, note }) {
+  element.className = `verdict ${state}`;
   sync(element, [
     { key: "title", text: title },
     note && { key: "note", text: note },
@@ -530,7 +529,8 @@ function renderTaskManagers() {
     item.slots.map((slot) => [slot.state, slot.allocation_id]), isTroubled(item) && troubleOf(item, taskManagers), item.instance_id,
   ]), card);
   $("no-task-managers").hidden = loaded > 0;
-  setText($("no-task-managers"), isFiltered ? "No task manager matches." : "No task manager is registered.");
+  setText($("no-task-managers"), isFiltered ? "No task manager matches."
+    : `No task manager is registered. This starts one by hand: cluster task-executor --resource-managers ${numbers.leader?.address ?? "HOST:PORT"}`);
   $("more-task-managers").hidden = taskManagers.next === null;
 }
 
@@ -626,7 +626,7 @@ function renderChart() {
   }
   for (const [part, anchor] of [[1, "start"], [0.5, "middle"], [0, "end"]]) {
     const ago = part * span / 1000;
-    const text = ago === 0 ? "now" : ago % 60 === 0 ? `−${ago / 60} min` : `−${ago} s`;
+    const text = ago === 0 ? "now" : ago < 60 ? `−${ago} s` : `−${ago / 60} min`;
     parts.push(svg("text", { x: x(end - part * span), y: height - 3, "text-anchor": anchor }, text));
   }
   for (const [line] of LINES) {
@@ -718,7 +718,7 @@ async function updateDetails() {
 $("close-details").addEventListener("click", () => $("details").close());
 $("details").addEventListener("close", () => {
   // The button that opened the dialog may have been made anew meanwhile.
-  const isLost = document.activeElement === document.body;
+  const isLost = document.activeElement === document.body || $("details").contains(document.activeElement);
   if (isLost) [...document.querySelectorAll(".name")].find((name) => name.title === shown)?.focus();
   shown = null;
 });
