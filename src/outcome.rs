@@ -421,8 +421,6 @@ pub enum BlockOutcome {
     Blocked,
     /// The worker was blocked before. Nothing changed.
     AlreadyBlocked,
-    /// The manager is not started. Nothing changed: block the worker again after the next start.
-    NotStarted,
 }
 
 impl fmt::Display for BlockOutcome {
@@ -430,7 +428,6 @@ impl fmt::Display for BlockOutcome {
         f.write_str(match self {
             Self::Blocked => "blocked",
             Self::AlreadyBlocked => "blocked before",
-            Self::NotStarted => "not blocked: the slot manager is not started",
         })
     }
 }
@@ -449,7 +446,7 @@ impl fmt::Display for BlockOutcome {
 pub enum UnblockOutcome {
     /// The worker is not blocked any more.
     Unblocked,
-    /// The worker was not blocked, or the manager is not started. Nothing changed.
+    /// The worker was not blocked. Nothing changed.
     NotBlocked,
 }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use slot_manager::outcome::{AllocationStatus, RecoveryOutcome};
-use slot_manager::{SlotManager, SlotManagerConfig};
+use slot_manager::{SlotManager, SlotManagerConfig, Timestamp};
 
 use crate::common::{
     Fixture, NANOSECOND, SECOND, ask, described, granted, patient, profile, report, slot, small, workers_of,
@@ -299,6 +299,35 @@ fn recovery_ends_when_the_expected_workers_have_registered() {
 }
 
 /// A worker that has registered and is gone again is not waited for.
+#[test]
+fn recovery_is_shown_until_it_is_over() {
+    // given
+    let mut fixture = Fixture::with(recovering());
+    let shown = |fixture: &Fixture| {
+        let recovery = fixture.manager.recovery()?;
+        Some((recovery.until, recovery.expected_workers, recovery.registered_workers))
+    };
+    let until = Timestamp::from_secs(10);
+    assert_eq!(shown(&fixture), Some((until, None, 0)));
+
+    // when, then
+    let outcome = fixture.step(|manager| manager.expect_workers(2));
+    assert_eq!(outcome, RecoveryOutcome::Waiting { missing: 2 });
+    registered(&mut fixture, 1);
+    assert_eq!(shown(&fixture), Some((until, Some(2), 1)));
+
+    // when, then
+    registered(&mut fixture, 2);
+    assert_eq!(shown(&fixture), None);
+}
+
+#[test]
+fn no_recovery_is_shown_after_its_timeout() {
+    let mut fixture = Fixture::with(recovering());
+    fixture.advance(10 * SECOND);
+    assert_eq!(fixture.manager.recovery(), None);
+}
+
 #[test]
 fn worker_that_registered_counts_although_it_is_gone() {
     let mut fixture = Fixture::promising(recovering());

@@ -75,7 +75,10 @@ pub(crate) struct NaiveSlotManager {
     /// The worker requests of which workers fulfilled a slot that named another one or none, each
     /// with the profile of the last such slot.
     fulfilled_by_others: Vec<(WorkerRequestId, ResourceProfile)>,
+    /// As operators said last; they outlast a leadership.
     blocked: Vec<ResourceId>,
+    /// Blocks and unblocks since the leadership has ended.
+    unapplied_blocks: Vec<ResourceId>,
     /// Jobs of which an attempt failed since their last grant.
     failing_jobs: Vec<FailingJob>,
     /// The instance ids of replaced registrations, the last ones only. Oldest first.
@@ -323,6 +326,7 @@ impl NaiveSlotManager {
             promises: Vec::new(),
             fulfilled_by_others: Vec::new(),
             blocked: Vec::new(),
+            unapplied_blocks: Vec::new(),
             failing_jobs: Vec::new(),
             superseded: Vec::new(),
             start_backoff: StartBackoff::default(),
@@ -459,6 +463,10 @@ impl NaiveSlotManager {
             true => Ok(()),
             false => Err(NotStarted),
         }
+    }
+
+    pub(super) fn is_started(&self) -> bool {
+        self.leader.is_some()
     }
 
     /// Ends an input.

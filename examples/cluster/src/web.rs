@@ -3,6 +3,7 @@
 //! It asks the owner of the slot manager for little at a time, so that it never delays scheduling.
 //! What is published anyway, it reads without a question.
 
+mod blocked;
 mod cluster;
 mod error;
 mod events;
@@ -104,6 +105,7 @@ fn router<C: Cluster>(web: Web<C>) -> Router {
         .route("/api/requests", get(requests::list::<C>))
         .route("/api/requests/{allocation_id}", get(requests::one::<C>))
         .route("/api/workers", get(workers::list::<C>))
+        .route("/api/blocked", get(blocked::list::<C>))
         .fallback(async || ApiError::NotFound("there is no such address".to_owned()))
         .method_not_allowed_fallback(async || ApiError::MethodNotAllowed)
         .with_state(web)

@@ -7,6 +7,7 @@ use crate::message::{AttemptId, GrantLoss, SlotResult};
 use crate::outcome::{
     RecoveryOutcome, RegistrationOutcome, ReportOutcome, SlotAnswerOutcome, UnregistrationOutcome, WorkerFailedOutcome,
 };
+use crate::view::Recovery;
 use crate::{
     InstanceId, ResourceManagerActions, ScheduledExecutor, SlotManager, SlotReport, TaskExecutorConnection,
     TaskExecutorGateway, WorkerRequestId,
@@ -285,6 +286,32 @@ where
     /// Call it right after the first start of a cluster.
     pub fn end_recovery(&mut self) -> RecoveryOutcome {
         self.expect_workers(0)
+    }
+
+    /// Returns the recovery of this leadership; `None` once it is over, or if none is configured.
+    ///
+    /// Look at it after each registration and while time passes, for example to tell jobs which of
+    /// their grants nobody reports.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use slot_manager::testing::{ManualScheduledExecutor, RecordingActions, ScriptedGateway};
+    /// # use slot_manager::{error::*, message::*, outcome::*, *};
+    /// let config = SlotManagerConfig::default().with_recovery_timeout(Duration::from_secs(60));
+    /// # let mut manager: SlotManager<_, ScriptedGateway, _> =
+    /// #     SlotManager::new(config, ManualScheduledExecutor::new())?;
+    /// manager.start(LeaderId::from_u128(2), RecordingActions::new())?;
+    /// assert_eq!(manager.expect_workers(3), RecoveryOutcome::Waiting { missing: 3 });
+    ///
+    /// let recovery = manager.recovery().ok_or("the recovery is over")?;
+    /// assert_eq!(recovery.until, Timestamp::from_secs(60));
+    /// assert_eq!((recovery.expected_workers, recovery.registered_workers), (Some(3), 0));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn recovery(&self) -> Option<Recovery> {
+        self.core.worker_policy.recovery()
     }
 
     /// Ends a worker request: the worker will not come.

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::config::{Limit, Limits, Quantity, WorkerPolicy};
 use crate::outcome::RecoveryOutcome;
+use crate::view::Recovery;
 use crate::{ResourceProfile, SlotManagerConfig, Timestamp};
 
 use super::requests::RequestKey;
@@ -203,6 +204,15 @@ impl WorkerPolicyState {
 
     pub(crate) fn recovers_until(&self) -> Option<Timestamp> {
         self.recovers_until
+    }
+
+    /// Returns the recovery, until its end was handled.
+    pub(crate) fn recovery(&self) -> Option<Recovery> {
+        Some(Recovery {
+            until: self.recovers_until?,
+            expected_workers: self.expected_workers,
+            registered_workers: self.registered_workers,
+        })
     }
 
     /// Counts a worker that has registered. The last expected one ends the recovery.

@@ -1,7 +1,8 @@
 //! The calls of the slot manager to the resource manager: orders to the provisioner, and
 //! notifications to job masters.
 //!
-//! The actions also keep the sessions, since notifications need them. They outlive a leadership.
+//! The actions also keep the sessions of job masters, since notifications need them. They outlive a
+//! leadership.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -10,11 +11,8 @@ use slot_manager::error::ResourceManagerError;
 use slot_manager::message::{
     AllocationFailureCause, Release, ReleaseResource, WithdrawResource, Withdrawal, WorkerPromise,
 };
-use slot_manager::{
-    AllocationId, InstanceId, JobId, ResourceId, ResourceManagerActions, ResourceProfile, SlotId, WorkerRequestId,
-};
+use slot_manager::{AllocationId, JobId, ResourceManagerActions, ResourceProfile, SlotId, WorkerRequestId};
 use tokio::sync::mpsc;
-use tonic::Status;
 use tracing::{debug, info, warn};
 
 use super::messages::{grant_lost, granted, request_failed};
@@ -23,13 +21,6 @@ use super::outbox::Outbox;
 use crate::event_log::{Event, EventLog};
 use crate::protocol::v1;
 use crate::provisioner::Order;
-
-/// The session of a task executor.
-pub struct TaskExecutorSession {
-    pub outbox: Outbox<v1::ToTaskExecutor>,
-    /// The manager has released the worker: it was told to stop.
-    pub is_released: bool,
-}
 
 /// The session of a job master.
 pub struct JobMasterSession {
@@ -42,10 +33,7 @@ pub struct JobMasterSession {
 
 /// The resource manager, as the slot manager sees it.
 pub struct Actions {
-    pub task_executors: HashMap<InstanceId, TaskExecutorSession>,
     pub job_masters: HashMap<JobId, JobMasterSession>,
-    /// The workers that operators have blocked. They stay so in the next leadership.
-    pub blocked: BTreeSet<ResourceId>,
     /// `None` if no provisioner starts workers.
     orders: Option<mpsc::Sender<Order>>,
     /// The workers to start; `None` without a worker policy.
@@ -63,9 +51,7 @@ impl Actions {
         notes: Notes,
     ) -> Self {
         Self {
-            task_executors: HashMap::new(),
             job_masters: HashMap::new(),
-            blocked: BTreeSet::new(),
             orders,
             worker,
             events,
@@ -112,21 +98,6 @@ impl Actions {
         let text = format_args!("grant {allocation_id} of job {job_id} is lost: {cause}");
         self.notes.warn(Subject::Job, text);
     }
-
-    /// Tells a task executor to stop, and the provisioner to see to it.
-    pub fn stop_worker(&self, outbox: &Outbox<v1::ToTaskExecutor>, resource_id: &ResourceId, cause: &str) {
-        outbox.send(v1::to_task_executor::Message::Stop(v1::Stop {
-            cause: cause.to_owned(),
-        }));
-        self.order(Order::Stop(resource_id.clone()));
-    }
-
-    /// Ends the session of a registration that another one has replaced.
-    pub fn end_replaced(&mut self, instance_id: InstanceId) {
-        if let Some(session) = self.task_executors.remove(&instance_id) {
-            session.outbox.end(Status::aborted("the worker has registered again"));
-        }
-    }
 }
 
 impl ResourceManagerActions for Actions {
@@ -150,18 +121,13 @@ impl ResourceManagerActions for Actions {
         Ok(WorkerPromise::Unspecified)
     }
 
+    /// The gateway tells the task executor, and the provisioner sees to it.
     fn release_resource(&mut self, release: &ReleaseResource) -> Release {
         let cause = release.cause.to_string();
         info!(resource_id = %release.resource_id, %cause, "worker released");
         let text = format_args!("{} is released: {cause}", release.resource_id);
         self.notes.info(Subject::Worker, text);
-        if let Some(session) = self.task_executors.get_mut(&release.instance_id) {
-            session.is_released = true;
-        }
-        match self.task_executors.get(&release.instance_id) {
-            Some(session) => self.stop_worker(&session.outbox, &release.resource_id, &cause),
-            None => _ = self.order(Order::Stop(release.resource_id.clone())),
-        }
+        self.order(Order::Stop(release.resource_id.clone()));
         self.events.log(&Event::WorkerReleased {
             worker: release.resource_id.to_string(),
         });

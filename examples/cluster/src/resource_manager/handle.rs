@@ -61,25 +61,12 @@ impl Handle {
 
     /// Blocks a worker. It stays blocked in the next leadership of this process.
     pub async fn block(&self, resource_id: ResourceId) -> Result<BlockOutcome, NotLeading> {
-        self.ask(move |manager| {
-            let outcome = manager.block(&resource_id);
-            if let Some(actions) = manager.actions_mut() {
-                actions.blocked.insert(resource_id);
-            }
-            outcome
-        })
-        .await
+        self.ask(move |manager| manager.block(&resource_id)).await
     }
 
     /// Unblocks a worker, also for the next leadership of this process.
     pub async fn unblock(&self, resource_id: ResourceId) -> Result<UnblockOutcome, NotLeading> {
-        self.ask(move |manager| {
-            if let Some(actions) = manager.actions_mut() {
-                actions.blocked.remove(&resource_id);
-            }
-            manager.unblock(&resource_id)
-        })
-        .await
+        self.ask(move |manager| manager.unblock(&resource_id)).await
     }
 
     /// Returns the present leadership of this process.

@@ -6,15 +6,15 @@ use std::fmt::{self, Display};
 use slot_manager::error::{RegistrationError, SlotRequestError};
 use slot_manager::message::{ReleaseCheck, ReleaseDecision, SlotFreed};
 use slot_manager::outcome::{
-    AllocationStatus, CancelOutcome, RegistrationOutcome, ReleaseAnswerOutcome, ReportOutcome, SlotAnswerOutcome,
-    SlotFreedOutcome, SlotRequestOutcome, UnregistrationOutcome,
+    AllocationStatus, CancelOutcome, ReleaseAnswerOutcome, ReportOutcome, SlotAnswerOutcome, SlotFreedOutcome,
+    SlotRequestOutcome, UnregistrationOutcome,
 };
 use slot_manager::{AllocationId, InstanceId, JobId, SlotReport, SlotRequest, TaskExecutorConnection, WorkerRequestId};
 use tokio::time::Instant;
 use tonic::Status;
 use tracing::{debug, info, warn};
 
-use super::actions::{Actions, JobMasterSession, TaskExecutorSession};
+use super::actions::{Actions, JobMasterSession};
 use super::gateway::Gateway;
 use super::mailbox::Input;
 use super::messages::request_status;
@@ -22,7 +22,7 @@ use super::notes::Subject;
 use super::outbox::Outbox;
 use super::owner::Owner;
 use crate::protocol::{Registration, v1};
-use crate::provisioner::News;
+use crate::provisioner::{News, Order};
 
 impl Owner {
     pub(super) fn handle(&mut self, input: Input) {
@@ -67,50 +67,33 @@ impl Owner {
             resource_id,
             instance_id,
         } = registration;
-        // The manager may request slots within the call, so this message goes first.
         let registered = v1::Registered {
             epoch: epoch.0,
             instance_id: instance_id.to_bytes().into(),
             heartbeat_interval_ms: self.heartbeats.interval_ms(),
             heartbeat_timeout_ms: self.heartbeats.timeout_ms(),
         };
-        if !outbox.send(v1::to_task_executor::Message::Registered(registered)) {
-            return;
-        }
-        let gateway = Gateway(outbox.clone());
+        let gateway = Gateway::new(outbox.clone(), registered);
         let mut connection =
             TaskExecutorConnection::new(resource_id.clone(), instance_id, gateway).with_leader(epoch.leader_id());
         if let Some(worker_request) = worker_request {
             connection = connection.with_worker_request(worker_request);
         }
-        // It must be known before the call, which may release the worker.
-        if let Some(actions) = self.manager.actions_mut() {
-            let session = TaskExecutorSession {
-                outbox: outbox.clone(),
-                is_released: false,
-            };
-            actions.task_executors.insert(instance_id, session);
-        }
         match self.manager.register_task_manager(connection, report) {
             Ok(outcome) => {
                 debug!(%resource_id, %instance_id, %outcome, "task executor registered");
                 self.note(false, format_args!("{resource_id}: {outcome}"));
-                if let (RegistrationOutcome::Replaced { previous }, Some(actions)) =
-                    (outcome, self.manager.actions_mut())
-                {
-                    actions.end_replaced(previous);
-                }
                 self.check_recovery();
             }
             Err(error) => {
                 warn!(%resource_id, %instance_id, %error, "task executor not registered");
                 self.note(true, format_args!("{resource_id} is not registered: {error}"));
-                let Some(actions) = self.manager.actions_mut() else {
-                    return;
-                };
-                actions.task_executors.remove(&instance_id);
                 if let RegistrationError::LimitReached { .. } = error {
-                    actions.stop_worker(&outbox, &resource_id, &error.to_string());
+                    let cause = error.to_string();
+                    outbox.send(v1::to_task_executor::Message::Stop(v1::Stop { cause }));
+                    if let Some(actions) = self.manager.actions() {
+                        actions.order(Order::Stop(resource_id));
+                    }
                 }
                 outbox.end(refusal(&error));
             }
@@ -120,21 +103,13 @@ impl Owner {
     fn reported(&mut self, instance_id: InstanceId, report: &SlotReport) {
         match self.manager.report_slot_status(instance_id, report) {
             Ok(ReportOutcome::Applied) => {}
-            Ok(ReportOutcome::Unknown) => self.end_unknown(instance_id),
             Ok(outcome) => log(instance_id, outcome),
             Err(error) => {
                 warn!(%instance_id, %error, "report refused");
-                self.end_session(instance_id, Status::invalid_argument(error.to_string()));
+                if let Some(gateway) = self.manager.gateway(instance_id) {
+                    gateway.end(Status::invalid_argument(error.to_string()));
+                }
             }
-        }
-    }
-
-    /// Lets a task executor register again that the manager does not know. One that was released is
-    /// about to stop.
-    fn end_unknown(&mut self, instance_id: InstanceId) {
-        let session = self.session(instance_id);
-        if session.is_some_and(|session| !session.is_released) {
-            self.end_session(instance_id, Status::aborted("the registration is not known"));
         }
     }
 
@@ -154,9 +129,6 @@ impl Owner {
     }
 
     fn task_executor_gone(&mut self, instance_id: InstanceId, cause: String) {
-        if let Some(actions) = self.manager.actions_mut() {
-            actions.task_executors.remove(&instance_id);
-        }
         let task_manager = self.manager.task_manager(instance_id);
         let resource_id = task_manager.map(|task_manager| task_manager.resource_id().clone());
         match self.manager.unregister_task_manager(instance_id, cause.as_str()) {
@@ -187,7 +159,7 @@ impl Owner {
             return;
         }
         term.away.remove(&job_id);
-        let recovers = term.recovery.is_some();
+        let recovers = term.recovers;
         let Some(actions) = self.manager.actions_mut() else {
             return;
         };
@@ -263,9 +235,6 @@ impl Owner {
             News::Known(workers) => {
                 let outcome = self.manager.expect_workers(workers);
                 info!(workers, %outcome, "workers of earlier leaders");
-                if let Some(recovery) = self.term.as_mut().and_then(|term| term.recovery.as_mut()) {
-                    recovery.expected = Some(workers);
-                }
                 self.check_recovery();
             }
         }
@@ -276,9 +245,10 @@ impl Owner {
         if Some(worker_request.leader_id()) == self.manager.leader_id() {
             return;
         }
-        let recovery = self.term.as_mut().and_then(|term| term.recovery.as_mut());
-        if let Some(expected) = recovery.and_then(|recovery| recovery.expected.as_mut()) {
-            *expected = expected.saturating_sub(1);
+        let recovery = self.manager.recovery();
+        if let Some(expected) = recovery.and_then(|recovery| recovery.expected_workers) {
+            let outcome = self.manager.expect_workers(expected.saturating_sub(1));
+            info!(%worker_request, %outcome, "a worker of an earlier leader is gone");
             self.check_recovery();
         }
     }
@@ -316,16 +286,6 @@ impl Owner {
             Some(actions) if is_warning => actions.notes.warn(Subject::Worker, text),
             Some(actions) => actions.notes.info(Subject::Worker, text),
             None => {}
-        }
-    }
-
-    fn session(&self, instance_id: InstanceId) -> Option<&TaskExecutorSession> {
-        self.manager.actions()?.task_executors.get(&instance_id)
-    }
-
-    fn end_session(&self, instance_id: InstanceId, cause: Status) {
-        if let Some(session) = self.session(instance_id) {
-            session.outbox.end(cause);
         }
     }
 }

@@ -30,7 +30,9 @@ impl Session {
 
     /// Ends the session. The peer is told the first cause.
     pub fn end(&self, cause: Status) {
-        self.cause.get_or_init(|| cause);
+        if !self.has_ended() {
+            self.cause.get_or_init(|| cause);
+        }
         self.end.cancel();
     }
 

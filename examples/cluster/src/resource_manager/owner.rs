@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use slot_manager::JobId;
-use slot_manager::outcome::{RecoveryOutcome, RenewalOutcome};
+use slot_manager::outcome::RenewalOutcome;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use tokio_util::sync::CancellationToken;
@@ -57,17 +57,10 @@ pub(super) struct Term {
     until: Option<Instant>,
     /// Ends all sessions.
     end: CancellationToken,
-    /// `None` once the recovery is over.
-    pub recovery: Option<Recovery>,
+    /// Workers of earlier leaderships may still come. Grants of jobs are checked after that.
+    pub recovers: bool,
     /// Jobs whose job master is away, and the time at which their requests are cancelled.
     pub away: HashMap<JobId, Instant>,
-}
-
-/// The wait for workers of earlier leaderships.
-pub(super) struct Recovery {
-    /// `None` has no end.
-    until: Option<Instant>,
-    pub expected: Option<usize>,
 }
 
 impl Owner {
@@ -140,7 +133,6 @@ impl Owner {
             return;
         };
         info!(%epoch, "leadership begins");
-        let blocked = actions.blocked.clone();
         let started = match until {
             None => self.manager.start(epoch.leader_id(), actions),
             Some(until) => {
@@ -153,20 +145,12 @@ impl Owner {
         }
         self.events.log(&Event::LeaderElected { epoch });
 
-        for resource_id in blocked {
-            let outcome = self.manager.block(&resource_id);
-            info!(%resource_id, %outcome, "worker blocked again");
-        }
-        let recovery_timeout = self.manager.config().recovery_timeout;
         let end = CancellationToken::new();
         self.term = Some(Term {
             epoch,
             until,
             end: end.clone(),
-            recovery: (!recovery_timeout.is_zero()).then(|| Recovery {
-                until: Instant::now().checked_add(recovery_timeout),
-                expected: None,
-            }),
+            recovers: self.manager.recovery().is_some(),
             away: HashMap::new(),
         });
         self.channels.leads.send_replace(Some(Leads { epoch, end }));
@@ -203,25 +187,14 @@ impl Owner {
         };
         info!(epoch = %term.epoch, "leadership ends");
         self.channels.leads.send_replace(None);
-        let workers = self.manager.task_managers().map(|task_manager| {
-            let resource_id = task_manager.resource_id().clone();
-            (resource_id, task_manager.is_blocked())
-        });
-        let workers: Vec<_> = workers.collect();
+        // Before the gateways go, which would end the sessions for another reason.
+        term.end.cancel();
         if let Some(mut actions) = self.manager.suspend() {
-            for (resource_id, is_blocked) in workers {
-                match is_blocked {
-                    true => actions.blocked.insert(resource_id),
-                    false => actions.blocked.remove(&resource_id),
-                };
-            }
             let text = format_args!("leadership {} has ended", term.epoch);
             actions.notes.warn(Subject::Leader, text);
-            actions.task_executors.clear();
             actions.job_masters.clear();
             self.idle_actions = Some(actions);
         }
-        term.end.cancel();
         self.events.log(&Event::LeaderLost { epoch: term.epoch });
         self.publish();
     }
@@ -258,22 +231,12 @@ impl Owner {
         }
     }
 
-    /// Ends the recovery if the expected workers are back, or its time is over.
+    /// Checks the grants that jobs believe to have, once the recovery is over.
     pub(super) fn check_recovery(&mut self) {
-        let Some(term) = self.term.as_mut().filter(|_| self.manager.is_leading()) else {
-            return;
-        };
-        let Some(recovery) = &term.recovery else {
-            return;
-        };
-        let is_waiting = match recovery.expected {
-            // The same number again changes nothing, and tells whether the recovery goes on.
-            Some(expected) => matches!(self.manager.expect_workers(expected), RecoveryOutcome::Waiting { .. }),
-            None => recovery.until.is_none_or(|until| Instant::now() < until),
-        };
-        if !is_waiting {
+        let is_over = self.manager.is_leading() && self.manager.recovery().is_none();
+        if let Some(term) = self.term.as_mut().filter(|term| term.recovers && is_over) {
             info!("recovery is over");
-            term.recovery = None;
+            term.recovers = false;
             self.check_all_grants();
         }
     }

@@ -279,6 +279,21 @@ async fn a_worker_that_registers_again_replaces_its_former_session() {
 }
 
 #[tokio::test]
+async fn a_worker_beyond_the_limit_is_not_registered_and_told_to_stop() {
+    let limit = "slotmanager.number-of-slots.max=1";
+    let one_slot = "taskmanager.numberOfTaskSlots=1";
+    let mut cluster = Cluster::start(&["-D", limit, "-D", one_slot, "-D", "taskmanager.cpu.cores=1"]).await;
+    let mut first = cluster.task_executor(worker("worker-1")).await;
+    first.registered().await;
+
+    let mut second = cluster.task_executor(worker("worker-2")).await;
+    let message = second.next().await.unwrap();
+    assert!(matches!(message, to_task_executor::Message::Stop(_)), "{message:?}");
+    assert_eq!(second.next().await.unwrap_err().code(), Code::ResourceExhausted);
+    cluster.stop().await;
+}
+
+#[tokio::test]
 async fn bad_peers_are_refused_with_a_clear_status() {
     let mut cluster = Cluster::start(&[]).await;
     let later = v1::RegisterTaskExecutor {

@@ -69,13 +69,14 @@ impl Connection {
     pub async fn run(mut self, stop: CancellationToken) {
         while !self.slots.is_closed() {
             let cause = match stop.run_until_cancelled(self.open()).await {
-                Some(Ok(mut session)) => match session.serve(&self.slots, &stop).await {
+                Some(Ok(Opened::Session(mut session))) => match session.serve(&self.slots, &stop).await {
                     Ok(reason) => {
                         self.leave(reason).await;
                         return session.drain().await;
                     }
                     Err(cause) => cause,
                 },
+                Some(Ok(Opened::Refused(reason))) => return self.leave(reason).await,
                 Some(Err(cause)) => cause,
                 None => return self.leave(stopped()).await,
             };
@@ -86,7 +87,7 @@ impl Connection {
     }
 
     /// Finds the leader and registers.
-    async fn open(&mut self) -> Result<Session> {
+    async fn open(&mut self) -> Result<Opened> {
         let leader = find_leader(&self.resource_managers).await;
         let leader = leader.context("no resource manager leads")?;
         let endpoint = Endpoint::from_shared(format!("http://{}", leader.addresses.grpc))?;
@@ -108,14 +109,16 @@ impl Connection {
             anyhow::Ok((messages, first))
         });
         let (messages, first) = answer.await.context("the leader does not answer the registration")??;
-        let Some(Message::Registered(registered)) = first.and_then(|first| first.message) else {
-            bail!("the leader has not accepted the registration");
+        let registered = match first.and_then(|first| first.message) {
+            Some(Message::Registered(registered)) => registered,
+            Some(Message::Stop(v1::Stop { cause })) => return Ok(Opened::Refused(cause)),
+            _ => bail!("the leader has not accepted the registration"),
         };
         let session = Session::new(registered, self.resource_id.clone(), messages, broken)?;
         self.accept(session.registration.epoch)?;
         self.tell(Input::Registered(session.registration.clone())).await;
         tracing::info!(address = leader.addresses.grpc, epoch = %session.registration.epoch, "registered");
-        Ok(session)
+        Ok(Opened::Session(Box::new(session)))
     }
 
     /// Accepts a leader unless it is an old one.
@@ -142,6 +145,13 @@ impl Connection {
     async fn tell(&self, input: Input) {
         let _ = self.slots.send(input).await;
     }
+}
+
+/// The answer of a leader to a registration.
+enum Opened {
+    Session(Box<Session>),
+    /// The cluster has no room for the worker, for this cause. The process must leave.
+    Refused(String),
 }
 
 /// A registration with a leader.

@@ -165,15 +165,20 @@ impl Cluster {
         }
     }
 
-    /// Accepts the next registration. Returns its report.
-    async fn register(&mut self) -> (Leader, v1::RegisterTaskExecutor) {
+    /// Reads the next registration, and leaves it unanswered.
+    async fn registering(&mut self) -> (Leader, v1::RegisterTaskExecutor) {
         let stream = timeout(DEADLINE, self.workers.recv()).await;
         let mut stream = stream.expect("no worker registers").unwrap();
         let first = stream.next().await.unwrap().message;
         let Some(FromWorker::Register(register)) = first else {
             panic!("{first:?}");
         };
-        let leader = Leader { stream };
+        (Leader { stream }, register)
+    }
+
+    /// Accepts the next registration. Returns its report.
+    async fn register(&mut self) -> (Leader, v1::RegisterTaskExecutor) {
+        let (leader, register) = self.registering().await;
         let registered = v1::Registered {
             epoch: self.epoch.load(Ordering::Relaxed),
             instance_id: InstanceId::from_u128(1).to_bytes().into(),
@@ -400,6 +405,16 @@ async fn a_worker_stops_when_the_leader_says_so() {
     leader.tell(ToWorker::Stop(v1::Stop { cause: cause.clone() })).await;
     assert!(matches!(leader.hears().await, Some(FromWorker::Leaving(leaving)) if leaving.reason == cause));
     drop(leader);
+    timeout(DEADLINE, &mut cluster.process).await.unwrap().unwrap().unwrap();
+    std::fs::remove_file(&cluster.event_log).unwrap();
+}
+
+#[tokio::test]
+async fn a_worker_that_the_cluster_has_no_room_for_stops() {
+    let mut cluster = Cluster::start("refused");
+    let (leader, _) = cluster.registering().await;
+    let cause = "a limit is reached".to_owned();
+    leader.tell(ToWorker::Stop(v1::Stop { cause })).await;
     timeout(DEADLINE, &mut cluster.process).await.unwrap().unwrap().unwrap();
     std::fs::remove_file(&cluster.event_log).unwrap();
 }

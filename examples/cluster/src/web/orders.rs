@@ -119,7 +119,7 @@ impl<C: Cluster> super::Web<C> {
     /// Blocks a worker. Returns `true` if it was not blocked before.
     async fn block_worker(&self, worker: &ResourceId) -> Result<bool, ApiError> {
         match self.cluster.block(worker.clone()).await {
-            Err(_) | Ok(BlockOutcome::NotStarted) => Err(self.cluster.not_leading()),
+            Err(_) => Err(self.cluster.not_leading()),
             Ok(outcome) => Ok(outcome == BlockOutcome::Blocked),
         }
     }

@@ -1,10 +1,11 @@
-//! Workers that were requested and have not registered.
+//! Workers that are awaited: those that were requested, and those of former leaders.
 
 use std::collections::BTreeMap;
 
 use axum::Json;
 use axum::extract::State;
 use serde::Serialize;
+use slot_manager::view::Recovery;
 use slot_manager::{
     ResourceManagerActions, ResourceProfile, ScheduledExecutor, SlotManager, TaskExecutorGateway, Timestamp,
     WorkerRequestId,
@@ -31,13 +32,15 @@ pub struct WorkerView {
     expires_at: Timestamp,
 }
 
-/// The workers that were requested.
+/// The workers that are awaited.
 #[derive(Serialize)]
 pub struct Workers {
     now: Timestamp,
     items: Vec<WorkerView>,
     /// `true` if there are more.
     is_cut: bool,
+    /// The time in which workers of former leaders come back; `null` if it is over.
+    recovery: Option<Recovery>,
 }
 
 /// `GET /api/workers`: the workers that were requested and have not registered.
@@ -69,5 +72,6 @@ where
         now: manager.now(),
         items: workers.into_values().collect(),
         is_cut: slots.next().is_some(),
+        recovery: manager.recovery(),
     }
 }

@@ -9,6 +9,7 @@ use slot_manager::{SlotManager, Timestamp};
 use crate::cluster::checks::counters::CounterChecks;
 use crate::cluster::event_queue::Event;
 use crate::cluster::faults::Fault;
+use crate::cluster::parties::operators::Operators;
 use crate::cluster::parties::task_executors::Condition;
 use crate::cluster::run::Check;
 use crate::cluster::simulation::{Manager, Simulation};
@@ -60,11 +61,11 @@ impl Simulation {
     fn forget_leadership(&mut self, is_fresh: bool) {
         if is_fresh {
             self.counters = CounterChecks::default();
-            self.operators.fails_unfulfillable = self.scenario.config.fail_unfulfillable_requests;
+            self.operators = Operators::new(&self.scenario.config);
         } else {
             self.counters.drop_requests(self.ledger.num_pending());
         }
-        self.operators.blocked.clear();
+        self.operators.shown = self.operators.blocked.clone();
         self.release_checks.clear(is_fresh);
         self.capacity.clear();
         self.ledger.clear();
@@ -189,6 +190,7 @@ impl Simulation {
             }
             other => return Err(format!("renewed until {}: {other:?}", self.leads_until)),
         }
+        self.show_blocked();
         self.observe(None)
     }
 

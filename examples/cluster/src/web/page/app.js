@@ -33,7 +33,9 @@ let samples = [];
 let requests = { items: [], next: null, now: 0, at: 0 };
 let taskManagers = { items: [], next: null, now: 0, at: 0 };
 let troubled = { items: [], next: null, now: 0, at: 0 };
-let workers = { items: [], is_cut: false, now: 0, at: 0 };
+let workers = { items: [], is_cut: false, recovery: null, now: 0, at: 0 };
+/** The workers that are blocked for when they come. */
+let blockedAbsent = [];
 let pagesOfTaskManagers = 1;
 let pagesOfRequests = 1;
 /** The id of the task manager in the dialog. */
@@ -247,6 +249,7 @@ async function refresh() {
       load(path, Math.min(pagesOfTaskManagers, MOST_PAGES_REFRESHED), byResourceId),
       isAnyTroubled ? load("api/task-managers?limit=20&troubled=true", 1, byResourceId) : nothing,
       ask("api/workers"),
+      ask("api/blocked"),
     ]);
     const [, fresh] = loaded;
     if (path === taskManagersPath()) {
@@ -262,6 +265,7 @@ async function refresh() {
     requests = loaded[0];
     troubled = loaded[2];
     workers = { ...loaded[3], at: performance.now() };
+    blockedAbsent = loaded[4].items.filter((worker) => !worker.is_registered).map((worker) => worker.resource_id);
     render();
     if (shown !== null) updateDetails();
   } catch (error) {
@@ -353,6 +357,7 @@ function render() {
   if (numbers === null) return;
   renderLeader();
   if (!numbers.is_leading) return;
+  renderRecovery();
   renderVerdicts();
   renderSlots();
   renderRequests();
@@ -379,6 +384,16 @@ function renderLeader() {
   document.querySelector("main").hidden = !isLeading;
 }
 
+function renderRecovery() {
+  const { recovery } = workers;
+  $("recovery").hidden = recovery === null;
+  if (recovery === null) return;
+  const { until, expected_workers: expected, registered_workers: registered } = recovery;
+  const back = expected === null ? `${count(registered, "worker is", "workers are")} back` : `${number(registered)} of ${number(expected)} are back`;
+  const left = until === null ? "" : ` for ${duration(msTo(until, workers))} more`;
+  setText($("recovery"), `This leader is new. It awaits the workers of the leader before it${left}, and requests none meanwhile; ${back}.`);
+}
+
 function renderVerdicts() {
   const overview = numbers.overview;
   const waiting = overview.pending_requests;
@@ -403,26 +418,30 @@ function renderVerdicts() {
     })),
   });
 
-  const blocked = overview.blocked_task_managers;
+  const blocked = overview.blocked_task_managers + blockedAbsent.length;
   const backingOff = overview.backing_off_task_managers;
   const parts = [
     backingOff > 0 && count(backingOff, "worker backs off", "workers back off"),
-    blocked > 0 && (backingOff > 0 ? `${blocked} blocked` : count(blocked, "worker is blocked", "workers are blocked")),
+    blocked > 0 && (backingOff > 0 ? `${number(blocked)} blocked` : count(blocked, "worker is blocked", "workers are blocked")),
     overview.suspect_jobs > 0 && count(overview.suspect_jobs, "suspect job"),
   ].filter(Boolean);
-  const first = troubled.items.slice(0, 5);
+  const listed = [
+    ...troubled.items.map((taskManager) => ({ id: taskManager.resource_id, isBlocked: taskManager.is_blocked, text: troubleOf(taskManager, troubled), show: true })),
+    ...blockedAbsent.map((id) => ({ id, isBlocked: true, text: "Blocked by an operator; not registered", show: false })),
+  ];
+  const first = listed.slice(0, 5);
   const all = overview.task_managers;
   const behave = all === 0 ? "No worker is registered" : all === 1 ? "✓ The worker behaves" : `✓ All ${number(all)} workers behave`;
   verdict($("trouble-verdict"), parts.length > 0 ? "bad" : all > 0 ? "good" : "none", {
     title: parts.length === 0 ? behave : parts.join(", "),
-    items: parts.length === 0 ? [] : first.map((taskManager) => ({
-      key: taskManager.resource_id,
-      lead: taskManager.resource_id,
-      show: taskManager.resource_id,
-      text: troubleOf(taskManager, troubled),
-      button: taskManager.is_blocked ? "unblock" : "block",
+    items: parts.length === 0 ? [] : first.map((worker) => ({
+      key: worker.id,
+      lead: worker.id,
+      show: worker.show ? worker.id : undefined,
+      text: worker.text,
+      button: worker.isBlocked ? "unblock" : "block",
     })),
-    note: troubled.items.length > first.length && parts.length > 0 ? "The first five:" : null,
+    note: listed.length > first.length && parts.length > 0 ? "The first five:" : null,
   });
   // Only what changes seldom is read aloud: not each number, and not each second.
   setText($("announcement"), `${waiting === 0 ? "No request waits" : "Requests wait"}. ${parts.length === 0 ? "No worker needs attention" : "Some workers need attention"}.`);
@@ -444,8 +463,8 @@ function verdict(element, state, { title, items, note }) {
     h("div", {},
       item.show === undefined ? h("strong", {}, item.lead) : nameButton(item.show),
       h("div", { class: "faint" }, item.text)),
-    item.button && h("button", { type: "button", "data-focus": "order", onclick: () => order(item.show, item.button) },
-      item.button === "block" ? "Block" : "Unblock", h("span", { class: "hidden" }, ` ${item.show}`))));
+    item.button && h("button", { type: "button", "data-focus": "order", onclick: () => order(item.key, item.button) },
+      item.button === "block" ? "Block" : "Unblock", h("span", { class: "hidden" }, ` ${item.key}`))));
 }
 
 function nameButton(resourceId) {

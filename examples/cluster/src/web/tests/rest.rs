@@ -193,6 +193,24 @@ async fn promised_workers_and_troubled_ones_are_listed() {
 }
 
 #[tokio::test]
+async fn a_recovery_is_shown() {
+    let double = Double::recovering();
+    let _ = double.tell(|manager| manager.expect_workers(2));
+    double.register("worker-1", 1, acknowledged());
+    let server = Server::start(&double).await;
+    let (_, workers) = server.get("/api/workers").await;
+    let recovery = &workers["recovery"];
+    assert_eq!(
+        (&recovery["expected_workers"], &recovery["registered_workers"]),
+        (&json!(2), &json!(1))
+    );
+    double.register("worker-2", 1, acknowledged());
+    let (_, workers) = server.get("/api/workers").await;
+    assert_eq!(workers["recovery"], Value::Null);
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn operators_block_unblock_and_drain() {
     let double = Double::leading();
     double.register("worker-1", 2, acknowledged());
@@ -212,6 +230,9 @@ async fn operators_block_unblock_and_drain() {
 
     // A worker can be blocked before it comes, and not drained.
     assert_eq!(server.post("/api/task-managers/later/block").await.0, StatusCode::OK);
+    let (_, blocked) = server.get("/api/blocked").await;
+    let expected = json!({"items": [{"resource_id": "later", "is_registered": false}], "is_cut": false});
+    assert_eq!(blocked, expected);
     assert_eq!(
         server.post("/api/task-managers/nobody/drain").await.0,
         StatusCode::NOT_FOUND
@@ -229,7 +250,13 @@ async fn operators_block_unblock_and_drain() {
 async fn a_replica_that_does_not_lead_names_the_leader() {
     let server = Server::start(&Double::following("10.0.0.1:8080")).await;
     let leader = json!({"epoch": 7, "address": "10.0.0.1:6100", "web": "10.0.0.1:8080"});
-    for path in ["/api/overview", "/api/task-managers", "/api/requests", "/api/workers"] {
+    for path in [
+        "/api/overview",
+        "/api/task-managers",
+        "/api/requests",
+        "/api/workers",
+        "/api/blocked",
+    ] {
         let (status, error) = server.get(path).await;
         assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{path}");
         assert_eq!(
@@ -262,15 +289,13 @@ async fn the_metrics_have_every_counter_and_gauge() {
             .filter_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
         lines.next().and_then(|value| value.parse::<f64>().ok())
     };
-    for (name, count) in counters.iter() {
-        assert_eq!(
-            value(&format!("slot_manager_{name}_total")),
-            Some(count as f64),
-            "{name}"
-        );
+    for counter in counters.iter() {
+        let shown = value(&format!("slot_manager_{}_total", counter.name));
+        assert_eq!(shown, Some(counter.value as f64), "{}", counter.name);
     }
-    for (name, number) in overview.gauges() {
-        assert_eq!(value(&format!("slot_manager_{name}")), Some(number), "{name}");
+    for gauge in overview.gauges() {
+        let shown = value(&format!("slot_manager_{}", gauge.name));
+        assert_eq!(shown, Some(gauge.value), "{}", gauge.name);
     }
     assert_eq!(value("slot_manager_process_leading"), Some(1.0));
     assert_eq!(value("slot_manager_process_epoch"), Some(7.0));
