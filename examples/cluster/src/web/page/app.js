@@ -23,6 +23,8 @@ const CHART_MINUTES = [1, 2, 5, 10];
 const CHART_MS = 10 * 60_000;
 const REFRESH_MS = 1_000;
 const MOST_PAGES_REFRESHED = 3;
+/** The time after which the reasons of waiting requests, which tell times from now, are told again. */
+const REASONS_MS = 5_000;
 const NS_PER_MS = 1e6;
 
 /** The last numbers of the server, or null before the first. */
@@ -389,9 +391,9 @@ function renderRecovery() {
   $("recovery").hidden = recovery === null;
   if (recovery === null) return;
   const { until, expected_workers: expected, registered_workers: registered } = recovery;
-  const back = expected === null ? `${count(registered, "worker is", "workers are")} back` : `${number(registered)} of ${number(expected)} are back`;
-  const left = until === null ? "" : ` for ${duration(msTo(until, workers))} more`;
-  setText($("recovery"), `This leader is new. It awaits the workers of the leader before it${left}, and requests none meanwhile; ${back}.`);
+  const back = expected === null ? `${count(registered, "worker is", "workers are")} registered` : `${number(registered)} of ${number(expected)} are back`;
+  const left = until === null ? "it" : `for ${duration(msTo(until, workers))} more it`;
+  setText($("recovery"), `This leader is new: ${left} awaits the workers of earlier leaders, and requests no others; ${back}.`);
 }
 
 function renderVerdicts() {
@@ -757,7 +759,11 @@ document.addEventListener("keydown", (event) => {
 document.addEventListener("visibilitychange", () => { if (!document.hidden) refreshSoon(0); });
 new ResizeObserver(renderChart).observe($("chart"));
 // Times run on between two changes.
-setInterval(() => { if (!document.hidden) render(); }, 1_000);
+setInterval(() => {
+  if (document.hidden) return;
+  render();
+  if (requests.items.length > 0 && performance.now() - lastRefresh > REASONS_MS) refreshSoon(0);
+}, 1_000);
 renderEvents();
 if (new URLSearchParams(location.search).has("poll")) {
   loadHistory();
