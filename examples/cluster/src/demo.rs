@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::job_master;
 use crate::protocol::profile_text::parse_profile;
+use crate::protocol::security::SecurityOptions;
 
 /// The time within which a process of the demo must come up or end.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -84,6 +85,7 @@ async fn run_in(folder: &Path, options: Options, stop: CancellationToken) -> any
         profile: parse_profile("cpu=1").map_err(anyhow::Error::msg)?,
         attempts: 3,
         event_log: None,
+        security: SecurityOptions::default(),
         command: ["sh", "-c", "sleep 0.5"].map(str::to_owned).to_vec(),
     };
     let summary = job_master::run(job, stop.clone()).await?;

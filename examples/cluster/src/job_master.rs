@@ -24,7 +24,10 @@ use self::owner::Owner;
 use self::server::{Offer, SlotOutbox};
 use self::tasks::{OfferRefused, Tasks};
 use crate::event_log::{Event, EventLog};
+use crate::protocol::channel::Dialer;
+use crate::protocol::listener::listen;
 use crate::protocol::profile_text::parse_profile;
+use crate::protocol::security::{PEER_OPTIONS, SecurityOptions};
 use crate::protocol::{Epoch, limits};
 
 /// The most inputs that wait. A sender waits until there is room.
@@ -66,6 +69,8 @@ pub struct Options {
     /// Appends what happens to this file, one JSON object a line.
     #[arg(long, value_name = "FILE")]
     pub event_log: Option<PathBuf>,
+    #[command(flatten)]
+    pub security: SecurityOptions,
     /// The command of each task. {task} stands for the number of the task.
     #[arg(last = true, required = true)]
     pub command: Vec<String>,
@@ -130,10 +135,8 @@ pub async fn run(options: Options, stop: CancellationToken) -> anyhow::Result<Su
             .with_context(|| format!("{} cannot be opened", path.display()))?,
         None => EventLog::default(),
     };
-    let listener = TcpListener::bind(&options.listen);
-    let listener = listener
-        .await
-        .with_context(|| format!("cannot listen at {}", options.listen))?;
+    let security = options.security.load()?;
+    let listener = listen(&options.listen, security.authenticates_peers(), PEER_OPTIONS).await?;
     let address = advertised(&options, &listener)?;
     tracing::info!(%job_id, address, "the job master listens");
 
@@ -141,8 +144,15 @@ pub async fn run(options: Options, stop: CancellationToken) -> anyhow::Result<Su
     let (server_stop, connection_stop) = (CancellationToken::new(), CancellationToken::new());
     // They end if this function returns early.
     let _guards = (server_stop.clone().drop_guard(), connection_stop.clone().drop_guard());
-    let mut server = tokio::spawn(server::serve(listener, job_id, inputs.clone(), server_stop.clone()));
+    let mut server = tokio::spawn(server::serve(
+        listener,
+        job_id,
+        inputs.clone(),
+        security.clone(),
+        server_stop.clone(),
+    ));
     let connection = Connection {
+        dialer: Dialer::new(&security),
         resource_managers: options.resource_managers,
         job_id,
         address,

@@ -7,6 +7,7 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 
 use self::client::Client;
+use crate::protocol::security::TokenOption;
 
 /// The addresses of the resource managers' web servers.
 #[derive(Debug, Clone, Args)]
@@ -19,6 +20,14 @@ pub struct OperatorOptions {
         value_name = "ADDR,ADDR"
     )]
     pub web: Vec<String>,
+    #[command(flatten)]
+    pub token: TokenOption,
+}
+
+impl OperatorOptions {
+    fn client(self) -> anyhow::Result<Client> {
+        Ok(Client::new(self.web, self.token.load()?))
+    }
 }
 
 /// The commands of operators.
@@ -59,10 +68,10 @@ pub enum OperatorCommand {
 /// Runs a command, and returns the text for the operator.
 pub async fn execute(command: OperatorCommand) -> anyhow::Result<String> {
     match command {
-        OperatorCommand::Status(options) => status(Client::new(options.web)).await,
+        OperatorCommand::Status(options) => status(options.client()?).await,
         OperatorCommand::Explain { id, options } => {
             let path = format!("/api/requests/{}", segment(&id));
-            let request = Client::new(options.web).get(&path).await?;
+            let request = options.client()?.get(&path).await?;
             Ok(explanation(&request))
         }
         OperatorCommand::Block { worker, options } => order(options, &worker, "block").await,
@@ -73,7 +82,7 @@ pub async fn execute(command: OperatorCommand) -> anyhow::Result<String> {
 
 async fn order(options: OperatorOptions, worker: &str, verb: &str) -> anyhow::Result<String> {
     let path = format!("/api/task-managers/{}/{verb}", segment(worker));
-    let done = Client::new(options.web).post(&path).await?;
+    let done = options.client()?.post(&path).await?;
     Ok(text(&done["text"]).trim_end().to_owned())
 }
 

@@ -22,9 +22,11 @@ use tokio_util::sync::CancellationToken;
 use self::connection::Connection;
 use self::slots::Slots;
 use crate::event_log::EventLog;
+use crate::protocol::channel::Dialer;
 use crate::protocol::duration_text::parse_duration;
 use crate::protocol::limits;
 use crate::protocol::profile_text::parse_profile;
+use crate::protocol::security::SecurityOptions;
 
 /// The most inputs of the slots that wait. A sender waits until there is room.
 const INPUTS: usize = 1_024;
@@ -56,6 +58,8 @@ pub struct Options {
     /// The file to which the worker writes what it did.
     #[arg(long, value_name = "FILE")]
     pub event_log: Option<PathBuf>,
+    #[command(flatten)]
+    pub security: SecurityOptions,
 }
 
 /// Runs a task executor until `stop` is cancelled, or the leader tells it to stop.
@@ -73,13 +77,15 @@ pub async fn run(options: Options, stop: CancellationToken) -> anyhow::Result<()
     let profiles = vec![options.profile; options.slots as usize];
     let table = TaskSlotTable::new(resource_id.clone(), profiles).with_slot_timeout(options.slot_timeout);
 
+    let dialer = Dialer::new(&options.security.load()?);
     let (slots, inputs) = mpsc::channel(INPUTS);
     let (grants, granted) = mpsc::unbounded_channel();
     let owner = tokio::spawn(Slots::new(table, options.worker_request, grants, events.clone()).run(inputs));
-    let offers = tokio::spawn(offers::run(granted, slots.clone(), events.clone()));
+    let offers = tokio::spawn(offers::run(dialer.clone(), granted, slots.clone(), events.clone()));
 
     tracing::info!(%resource_id, slots = options.slots, "the task executor starts");
     let connection = Connection::new(
+        dialer,
         options.resource_managers,
         resource_id,
         options.slots,

@@ -3,6 +3,7 @@
 //! It asks the owner of the slot manager for little at a time, so that it never delays scheduling.
 //! What is published anyway, it reads without a question.
 
+mod access;
 mod blocked;
 mod cluster;
 mod error;
@@ -34,11 +35,14 @@ use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
+pub use self::access::Access;
 pub use self::events::{EventKind, Events};
 
 use self::cluster::Cluster;
 use self::error::ApiError;
 use self::history::History;
+use crate::protocol::connections::Connections;
+use crate::protocol::limits;
 use crate::resource_manager::handle::Handle;
 
 /// The most pages that are open at a time.
@@ -48,15 +52,17 @@ const STREAMS: usize = 100;
 pub async fn serve(
     listener: TcpListener,
     handle: Handle,
+    access: Access,
     events: Events,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
-    serve_cluster(listener, handle, events, stop).await
+    serve_cluster(listener, handle, access, events, stop).await
 }
 
 async fn serve_cluster<C: Cluster>(
     listener: TcpListener,
     cluster: C,
+    access: Access,
     events: Events,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
@@ -69,7 +75,9 @@ async fn serve_cluster<C: Cluster>(
         stop: stop.clone(),
     };
     let sampling = history.record(cluster, stop.clone());
-    let serving = axum::serve(listener, router(web)).with_graceful_shutdown(stop.cancelled_owned());
+    let connections = Connections::new(listener, limits::WEB_CONNECTIONS);
+    let router = access::guard(router(web), access);
+    let serving = axum::serve(connections, router).with_graceful_shutdown(stop.cancelled_owned());
     let (served, ()) = tokio::join!(serving.into_future(), sampling);
     Ok(served?)
 }

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::Streaming;
 
 use super::Input;
-use crate::protocol::channel::open_channel;
+use crate::protocol::channel::Dialer;
 use crate::protocol::leader::{find_leader, wait_before_retry};
 use crate::protocol::v1::from_job_master::Message as FromUs;
 use crate::protocol::v1::resource_manager_client::ResourceManagerClient;
@@ -81,6 +81,7 @@ impl Outbox {
 
 /// The connection of a job to one leader after the other.
 pub struct Connection {
+    pub dialer: Dialer,
     pub resource_managers: Vec<String>,
     pub job_id: JobId,
     /// The address at which task executors reach this job master.
@@ -117,11 +118,11 @@ impl Connection {
 
     /// Registers the job with the leader.
     async fn connect(&mut self) -> anyhow::Result<Session> {
-        let leader = find_leader(&self.resource_managers)
+        let leader = find_leader(&self.dialer, &self.resource_managers)
             .await
             .context("no leader is found")?;
         self.check_epoch(leader.epoch)?;
-        let channel = open_channel(&leader.addresses.grpc).await?;
+        let channel = self.dialer.dial(&leader.addresses.grpc).await?;
         let mut client = ResourceManagerClient::new(channel).max_decoding_message_size(limits::MESSAGE_BYTES);
 
         let (sender, messages) = mpsc::unbounded_channel();

@@ -7,12 +7,14 @@ use anyhow::{Context, anyhow, bail};
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper::body::Bytes;
 use hyper::client::conn::http1;
-use hyper::header::HOST;
+use hyper::header::{AUTHORIZATION, HOST};
 use hyper::{Method, Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
+
+use crate::protocol::token::Token;
 
 /// The time within which a server answers.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -24,11 +26,12 @@ const BYTES: usize = 64 << 20;
 pub struct Client {
     /// The addresses to ask, that of the leader first once it is known.
     addresses: Vec<String>,
+    token: Option<Token>,
 }
 
 impl Client {
-    pub fn new(addresses: Vec<String>) -> Self {
-        Self { addresses }
+    pub fn new(addresses: Vec<String>, token: Option<Token>) -> Self {
+        Self { addresses, token }
     }
 
     /// Returns the address that is asked first.
@@ -54,7 +57,7 @@ impl Client {
             if asked.contains(&address) {
                 continue;
             }
-            match ask(&address, method, path).await {
+            match self.ask(&address, method, path).await {
                 Ok((status, answer)) if status.is_success() => {
                     self.addresses.retain(|other| *other != address);
                     self.addresses.insert(0, address);
@@ -73,6 +76,13 @@ impl Client {
         }
         Err(failure)
     }
+
+    /// Sends one request. An answer without JSON is null.
+    async fn ask(&self, address: &str, method: &Method, path: &str) -> anyhow::Result<(StatusCode, Value)> {
+        let asked = timeout(TIMEOUT, exchange(address, method, path, self.token.as_ref())).await;
+        let (status, body) = asked.with_context(|| format!("{address} does not answer"))??;
+        Ok((status, serde_json::from_slice(&body).unwrap_or(Value::Null)))
+    }
 }
 
 fn refusal(address: &str, answer: &Value) -> anyhow::Error {
@@ -82,19 +92,20 @@ fn refusal(address: &str, answer: &Value) -> anyhow::Error {
     }
 }
 
-/// Sends one request. An answer without JSON is null.
-async fn ask(address: &str, method: &Method, path: &str) -> anyhow::Result<(StatusCode, Value)> {
-    let asked = timeout(TIMEOUT, exchange(address, method, path)).await;
-    let (status, body) = asked.with_context(|| format!("{address} does not answer"))??;
-    Ok((status, serde_json::from_slice(&body).unwrap_or(Value::Null)))
-}
-
 /// Sends one request on a connection of its own. Returns the status and the body.
-pub async fn exchange(address: &str, method: &Method, path: &str) -> anyhow::Result<(StatusCode, Bytes)> {
+pub async fn exchange(
+    address: &str,
+    method: &Method,
+    path: &str,
+    token: Option<&Token>,
+) -> anyhow::Result<(StatusCode, Bytes)> {
     let stream = TcpStream::connect(address).await;
     let stream = stream.with_context(|| format!("{address} cannot be reached"))?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
-    let request = Request::builder().method(method).uri(path).header(HOST, address);
+    let mut request = Request::builder().method(method).uri(path).header(HOST, address);
+    if let Some(token) = token {
+        request = request.header(AUTHORIZATION, token.bearer());
+    }
     let exchange = async {
         let response = sender.send_request(request.body(Empty::<Bytes>::new())?).await?;
         let status = response.status();

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use futures::future::join_all;
 use tokio::time::{sleep, timeout};
-use tonic::transport::Endpoint;
 
+use super::channel::Dialer;
 use super::v1::resource_manager_client::ResourceManagerClient;
 use super::{Epoch, limits, v1};
 use crate::election::{Addresses, Leader};
@@ -19,15 +19,15 @@ const ANSWER_TIMEOUT: Duration = Duration::from_millis(500);
 /// An answer counts only if the resource manager names itself: the others may still name a leader
 /// that is gone. A name that was not asked is asked as well, since a leader may be dialled by
 /// another name than it advertises.
-pub async fn find_leader(addresses: &[String]) -> Option<Leader> {
-    let replies = ask_all(addresses.iter().cloned()).await;
+pub async fn find_leader(dialer: &Dialer, addresses: &[String]) -> Option<Leader> {
+    let replies = ask_all(dialer, addresses.iter().cloned()).await;
     let asked: BTreeSet<_> = addresses.iter().collect();
     let others: BTreeSet<_> = replies
         .iter()
         .map(|(_, leader)| leader.addresses.grpc.clone())
         .collect();
     let others = others.into_iter().filter(|address| !asked.contains(address));
-    let more = ask_all(others).await;
+    let more = ask_all(dialer, others).await;
     highest(replies.into_iter().chain(more))
 }
 
@@ -38,22 +38,22 @@ pub async fn wait_before_retry() {
 }
 
 /// Returns who leads, as each of the resource managers says, with the address that was asked.
-async fn ask_all(addresses: impl Iterator<Item = String>) -> Vec<(String, Leader)> {
+async fn ask_all(dialer: &Dialer, addresses: impl Iterator<Item = String>) -> Vec<(String, Leader)> {
     let replies = addresses.map(|address| async {
-        let leader = timeout(ANSWER_TIMEOUT, ask(&address)).await.ok()??;
+        let leader = timeout(ANSWER_TIMEOUT, ask(dialer, &address)).await.ok()??;
         Some((address, leader))
     });
     join_all(replies).await.into_iter().flatten().collect()
 }
 
-async fn ask(address: &str) -> Option<Leader> {
-    let channel = Endpoint::from_shared(format!("http://{address}"))
-        .ok()?
-        .connect()
-        .await
+async fn ask(dialer: &Dialer, address: &str) -> Option<Leader> {
+    let channel = dialer.dial(address).await;
+    let channel = channel
+        .inspect_err(|error| dialer.warn_if_tls_failed(address, error))
         .ok()?;
-    let mut client = ResourceManagerClient::new(channel);
-    let reply = client.leader(v1::LeaderRequest {}).await.ok()?.into_inner();
+    let reply = ResourceManagerClient::new(channel).leader(v1::LeaderRequest {}).await;
+    let reply = reply.inspect_err(|status| dialer.warn_if_refused(address, status));
+    let reply = reply.ok()?.into_inner();
     let addresses = Addresses {
         grpc: limits::name("address", reply.address).ok()?,
         web: limits::name("web_address", reply.web_address).ok(),
@@ -105,7 +105,7 @@ mod tests {
     #[tokio::test]
     async fn nobody_answers() {
         assert_eq!(
-            find_leader(&["127.0.0.1:1".into(), "not an address".into()]).await,
+            find_leader(&Dialer::default(), &["127.0.0.1:1".into(), "not an address".into()]).await,
             None
         );
     }

@@ -10,6 +10,7 @@ use tracing::warn;
 use super::sessions::Heartbeats;
 use crate::election::Place;
 use crate::protocol::duration_text::parse_duration;
+use crate::protocol::security::SecurityOptions;
 use crate::provisioner::{self, Kind, Settings};
 
 /// The key of the time for which workers of an earlier leader are awaited.
@@ -83,6 +84,9 @@ pub struct Options {
 
     #[command(flatten)]
     pub started_workers: provisioner::Options,
+
+    #[command(flatten)]
+    pub security: SecurityOptions,
 }
 
 impl Options {
@@ -98,14 +102,16 @@ impl Options {
     }
 
     /// Returns the settings of the provisioner of a resource manager with this address.
-    pub fn provisioner_settings(&self, address: &str) -> Settings {
+    pub fn provisioner_settings(&self, address: &str) -> anyhow::Result<Settings> {
         let dialled = match self.resource_managers.as_slice() {
             [] => vec![address.to_owned()],
             given => given.to_vec(),
         };
         let folder = self.folder.clone();
         let folder = folder.unwrap_or_else(|| std::env::temp_dir().join(&self.cluster));
-        Settings::new(&self.cluster, dialled, folder).with_options(&self.started_workers)
+        let mut settings = Settings::new(&self.cluster, dialled, folder);
+        settings.worker_arguments = self.security.arguments()?;
+        Ok(settings.with_options(&self.started_workers))
     }
 
     /// Reads the configuration of the slot manager: the file first, then the settings.
@@ -216,6 +222,14 @@ mod tests {
             Duration::from_secs(5)
         );
         assert_eq!(timeout(&["--provisioner", "local"]), Duration::from_secs(30));
+    }
+
+    #[test]
+    fn started_workers_have_the_options_of_security() {
+        let settings = |arguments: &[&str]| parse(arguments).provisioner_settings("a:1").unwrap();
+        assert!(settings(&[]).worker_arguments.is_empty());
+        let token = ["--token-file", "/a/token"];
+        assert_eq!(settings(&token).worker_arguments, token);
     }
 
     #[test]

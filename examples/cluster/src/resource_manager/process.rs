@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, bail};
 use futures::future::BoxFuture;
 use slot_manager::TokioScheduledExecutor;
 use tokio::net::TcpListener;
@@ -24,7 +24,12 @@ use super::server::{self, Service};
 use super::sessions::{Leads, Sessions};
 use crate::election::{self, Addresses};
 use crate::event_log::EventLog;
+use crate::protocol::listener::listen;
+use crate::protocol::security::{PEER_OPTIONS, Security};
 use crate::provisioner::{Kind, News, Order};
+
+/// The remedy for a web server that others could reach.
+const WEB_OPTIONS: &str = "--token-file (TLS does not cover the web server: for it, use a reverse proxy)";
 
 /// The most orders that wait for the provisioner, and the most news of it.
 const ORDERS: usize = 1_024;
@@ -57,6 +62,7 @@ pub struct Parts {
 /// A resource manager that listens, and does not run yet.
 pub struct Process {
     options: Options,
+    security: Security,
     listener: TcpListener,
     web: Option<TcpListener>,
     addresses: Addresses,
@@ -65,11 +71,12 @@ pub struct Process {
 impl Process {
     /// Opens the listeners, and prints their addresses.
     pub async fn bind(options: Options) -> anyhow::Result<Self> {
-        let listener = bind(&options.listen).await?;
+        let security = options.security.load()?;
+        let listener = listen(&options.listen, security.authenticates_peers(), PEER_OPTIONS).await?;
         let address = listener.local_addr()?.to_string();
         println!("listening on {address}");
         let web = match &options.web {
-            Some(web) => Some(bind(web).await?),
+            Some(web) => Some(listen(web, security.token.is_some(), WEB_OPTIONS).await?),
             None => None,
         };
         let mut web_address = options.advertise_web.clone();
@@ -84,6 +91,7 @@ impl Process {
         };
         Ok(Self {
             options,
+            security,
             listener,
             web,
             addresses,
@@ -95,10 +103,16 @@ impl Process {
         &self.addresses.grpc
     }
 
+    /// Returns the secrets of this process.
+    pub fn security(&self) -> &Security {
+        &self.security
+    }
+
     /// Runs until `stop` is cancelled or a part fails.
     pub async fn run(self, parts: Parts, stop: CancellationToken) -> anyhow::Result<()> {
         let Self {
             options,
+            security,
             listener,
             web,
             addresses,
@@ -175,8 +189,11 @@ impl Process {
             leads,
             sessions: Sessions::new(mailbox, heartbeats),
         };
-        let serve = server::serve(service, listener, stop.clone());
-        tasks.spawn(async { serve.await.context("the gRPC server has failed") });
+        let serving = stop.clone();
+        tasks.spawn(async move {
+            let served = server::serve(service, listener, &security, serving).await;
+            served.context("the gRPC server has failed")
+        });
 
         let result = first_end(&mut tasks, &stop).await;
         stop.cancel();
@@ -191,18 +208,6 @@ impl Process {
         }
         result
     }
-}
-
-/// Opens a listener. Peers are not authenticated, so they must be on this machine.
-async fn bind(address: &str) -> anyhow::Result<TcpListener> {
-    let listener = TcpListener::bind(address).await;
-    let listener = listener.with_context(|| format!("cannot listen on {address}"))?;
-    let is_loopback = listener.local_addr()?.ip().is_loopback();
-    ensure!(
-        is_loopback,
-        "{address} is not a loopback address, and peers are not authenticated"
-    );
-    Ok(listener)
 }
 
 /// Waits until the process is stopped, or a part has ended too early.

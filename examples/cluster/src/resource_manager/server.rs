@@ -2,22 +2,15 @@
 
 use tokio::net::TcpListener;
 use tokio::sync::watch;
-use tokio::time::Duration;
 use tokio_util::sync::CancellationToken;
 use tonic::metadata::MetadataMap;
-use tonic::transport::Server;
-use tonic::transport::server::TcpIncoming;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::sessions::{Leads, Outgoing, Sessions};
 use crate::election::Leader;
-use crate::protocol::limits;
-use crate::protocol::v1;
+use crate::protocol::security::Security;
 use crate::protocol::v1::resource_manager_server::{ResourceManager, ResourceManagerServer};
-
-/// The time between two pings of a silent connection. They end connections of machines that are
-/// gone; heartbeats end sessions much earlier.
-const PING_EVERY: Duration = Duration::from_secs(20);
+use crate::protocol::{limits, server, v1};
 
 /// The service behind the protocol.
 pub struct Service {
@@ -33,19 +26,13 @@ pub struct Service {
 pub async fn serve(
     service: Service,
     listener: TcpListener,
+    security: &Security,
     stop: CancellationToken,
 ) -> Result<(), tonic::transport::Error> {
     let service = ResourceManagerServer::new(service)
         .max_decoding_message_size(limits::MESSAGE_BYTES)
         .max_encoding_message_size(limits::MESSAGE_BYTES);
-    Server::builder()
-        .http2_keepalive_interval(Some(PING_EVERY))
-        .add_service(service)
-        .serve_with_incoming_shutdown(
-            TcpIncoming::from(listener).with_nodelay(Some(true)),
-            stop.cancelled_owned(),
-        )
-        .await
+    server::serve(service, listener, security, stop).await
 }
 
 impl Service {

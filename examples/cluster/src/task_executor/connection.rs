@@ -11,10 +11,10 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout, timeout_at}
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::Streaming;
-use tonic::transport::Endpoint;
 
 use super::slots::{Input, Link};
 use crate::event_log::{Event, EventLog};
+use crate::protocol::channel::Dialer;
 use crate::protocol::leader::{find_leader, wait_before_retry};
 use crate::protocol::v1::resource_manager_client::ResourceManagerClient;
 use crate::protocol::v1::to_task_executor::Message;
@@ -26,13 +26,12 @@ const OUTBOX: usize = 256;
 /// The most messages of one slot that wait: an answer, and that the slot is free.
 const OUTBOX_PER_SLOT: usize = 2;
 
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
-
 /// The time for which a process that stops waits until the leader has read all.
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The connection of this process to the leader, whoever leads.
 pub struct Connection {
+    dialer: Dialer,
     resource_managers: Vec<String>,
     resource_id: ResourceId,
     /// The most messages that wait for the leader.
@@ -45,6 +44,7 @@ pub struct Connection {
 
 impl Connection {
     pub fn new(
+        dialer: Dialer,
         resource_managers: Vec<String>,
         resource_id: ResourceId,
         slot_count: u32,
@@ -55,6 +55,7 @@ impl Connection {
         // A leader before the one that requested the worker is an old one.
         let highest = worker_request.map_or(0, |id| v1::WorkerRequest::from(id).epoch);
         Self {
+            dialer,
             resource_managers,
             resource_id,
             outbox: OUTBOX + OUTBOX_PER_SLOT * slot_count as usize,
@@ -88,10 +89,9 @@ impl Connection {
 
     /// Finds the leader and registers.
     async fn open(&mut self) -> Result<Opened> {
-        let leader = find_leader(&self.resource_managers).await;
+        let leader = find_leader(&self.dialer, &self.resource_managers).await;
         let leader = leader.context("no resource manager leads")?;
-        let endpoint = Endpoint::from_shared(format!("http://{}", leader.addresses.grpc))?;
-        let channel = endpoint.connect_timeout(CONNECT_TIMEOUT).connect().await?;
+        let channel = self.dialer.dial(&leader.addresses.grpc).await?;
         let mut client = ResourceManagerClient::new(channel).max_decoding_message_size(limits::MESSAGE_BYTES);
 
         let (outbox, outgoing) = mpsc::channel(self.outbox);

@@ -13,6 +13,7 @@ use tonic::transport::server::TcpIncoming;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::*;
+use crate::protocol::security::SecurityOptions;
 use crate::protocol::v1;
 use crate::protocol::v1::from_task_executor::Message as FromWorker;
 use crate::protocol::v1::job_master_server::{JobMaster, JobMasterServer};
@@ -145,6 +146,7 @@ impl Cluster {
         let event_log = std::env::temp_dir().join(format!("cluster-{}-{name}.log", std::process::id()));
         let _ = std::fs::remove_file(&event_log);
         let options = Options {
+            security: SecurityOptions::default(),
             resource_managers: vec!["127.0.0.1:1".into(), resource_manager],
             resource_id: Some("w".into()),
             slots: 1,

@@ -21,6 +21,10 @@ pub enum ApiError {
     MethodNotAllowed,
     #[error("orders are taken from this page and from programs only, not from other sites")]
     OtherSite,
+    #[error("this address is for pages of this machine, under its own name")]
+    OtherName,
+    #[error("the token of the cluster is needed, as a bearer token or as a password")]
+    NoToken,
     #[error("too many pages are open")]
     TooManyStreams,
 }
@@ -41,7 +45,8 @@ impl ApiError {
             Self::NotFound(_) => StatusCode::NOT_FOUND,
             Self::Invalid(_) => StatusCode::BAD_REQUEST,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
-            Self::OtherSite => StatusCode::FORBIDDEN,
+            Self::OtherSite | Self::OtherName => StatusCode::FORBIDDEN,
+            Self::NoToken => StatusCode::UNAUTHORIZED,
         }
     }
 

@@ -62,10 +62,12 @@ impl Cluster {
     pub fn start(&mut self, name: &str, arguments: &[&str]) -> u32 {
         let errors = File::create(self.path(&format!("{name}.err"))).expect("a log file");
         let output = File::create(self.path(&format!("{name}.out"))).expect("a log file");
+        let (subcommand, options) = arguments.split_first().expect("a subcommand");
         let child = Command::new(CLUSTER)
-            .args(arguments)
+            .arg(subcommand)
             .arg("--event-log")
             .arg(self.path(&format!("{name}.events")))
+            .args(options)
             .env("RUST_LOG", "info")
             .envs(&self.environment)
             .stdin(Stdio::null())

@@ -6,6 +6,7 @@ mod checker;
 mod dashboard;
 mod event_log;
 mod harness;
+mod hostile;
 mod leaders;
 mod required;
 mod slurm;

@@ -26,6 +26,8 @@ const MOST_PAGES_REFRESHED = 3;
 /** The time after which the reasons of waiting requests, which tell times from now, are told again. */
 const REASONS_MS = 5_000;
 const NS_PER_MS = 1e6;
+/** The address of this page without the password that it may have: requests must not have one. */
+const HERE = location.origin + location.pathname;
 
 /** The last numbers of the server, or null before the first. */
 let numbers = null;
@@ -184,7 +186,7 @@ function toast(text) {
 // ---- The server -----------------------------------------------------------------------------------
 
 async function ask(path, options) {
-  const response = await fetch(path, options);
+  const response = await fetch(new URL(path, HERE), options);
   const answer = await response.json();
   if (!response.ok) throw Object.assign(new Error(answer.error), { status: response.status, leader: answer.leader ?? null });
   return answer;
@@ -316,7 +318,7 @@ async function poll() {
 }
 
 function connect() {
-  const stream = new EventSource("api/stream");
+  const stream = new EventSource(new URL("api/stream", HERE));
   stream.addEventListener("open", () => setConnection("live", true));
   stream.addEventListener("error", () => setConnection("no answer, trying again", false));
   stream.addEventListener("numbers", (message) => {

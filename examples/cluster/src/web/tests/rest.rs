@@ -10,6 +10,7 @@ use slot_manager::testing::GatewayAnswer;
 use super::Server;
 use super::double::{Double, unreachable};
 use crate::operator::{OperatorCommand, OperatorOptions, execute};
+use crate::protocol::security::TokenOption;
 use crate::web::EventKind;
 
 fn acknowledged() -> GatewayAnswer {
@@ -365,6 +366,7 @@ async fn commands_of_operators_find_the_leader() {
     let follower = Server::start(&Double::following(&leader.address)).await;
     let options = OperatorOptions {
         web: vec![follower.address.clone()],
+        token: TokenOption::default(),
     };
 
     let status = execute(OperatorCommand::Status(options.clone())).await.unwrap();
