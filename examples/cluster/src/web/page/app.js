@@ -38,6 +38,8 @@ let requests = { items: [], next: null, now: 0, at: 0 };
 let taskManagers = { items: [], next: null, now: 0, at: 0 };
 let troubled = { items: [], next: null, now: 0, at: 0 };
 let workers = { items: [], is_cut: false, recovery: null, now: 0, at: 0 };
+/** The requests that were in flight at the last look. */
+let inFlight = new Set();
 /** The workers that are blocked for when they come. */
 let blockedAbsent = [];
 let pagesOfTaskManagers = 1;
@@ -266,7 +268,10 @@ async function refresh() {
       }
       taskManagers = fresh;
     }
-    requests = loaded[0];
+    // Most answers of task executors come at once. Only those that do not are worth a row.
+    const before = inFlight;
+    inFlight = new Set(loaded[0].items.filter((request) => request.status === "in_flight").map((request) => request.allocation_id));
+    requests = { ...loaded[0], items: loaded[0].items.filter(({ status, allocation_id: id }) => status !== "in_flight" || before.has(id)) };
     troubled = loaded[2];
     workers = { ...loaded[3], at: performance.now() };
     blockedAbsent = loaded[4].items.filter((worker) => !worker.is_registered).map((worker) => worker.resource_id);
@@ -411,10 +416,10 @@ function renderVerdicts() {
     groups.set(key, group);
   }
   const sorted = [...groups.values()].sort((a, b) => b.size - a.size);
-  const isPart = requests.items.length < waiting;
-  verdict($("waiting-verdict"), waiting === 0 ? "good" : "bad", {
+  const isPart = requests.next !== null;
+  verdict($("waiting-verdict"), waiting === 0 ? "good" : sorted.length > 0 ? "bad" : "none", {
     title: waiting === 0 ? "✓ No request waits" : `${count(waiting, "request waits", "requests wait")}`,
-    note: waiting > 0 && isPart && sorted.length > 0 ? `Reasons of ${number(requests.items.length)} of them:` : null,
+    note: isPart ? `Reasons of ${number(requests.items.length)} of them:` : null,
     items: sorted.slice(0, 5).map((group) => ({
       key: group.key,
       lead: `${number(group.size)} for ${group.name}`,
@@ -448,7 +453,7 @@ function renderVerdicts() {
     note: listed.length > first.length && parts.length > 0 ? "The first five:" : null,
   });
   // Only what changes seldom is read aloud: not each number, and not each second.
-  setText($("announcement"), `${waiting === 0 ? "No request waits" : "Requests wait"}. ${parts.length === 0 ? "No worker needs attention" : "Some workers need attention"}.`);
+  setText($("announcement"), `${sorted.length === 0 ? "No request waits" : "Requests wait"}. ${parts.length === 0 ? "No worker needs attention" : "Some workers need attention"}.`);
 }
 
 function verdict(element, state, { title, items, note }) {
@@ -522,8 +527,8 @@ function renderResources({ registered, allocated, in_flight: inFlight }) {
 
 function renderRequests() {
   const waiting = numbers.overview.pending_requests;
-  $("requests-section").hidden = waiting === 0;
-  setText($("requests-count"), requests.items.length < waiting
+  $("requests-section").hidden = waiting === 0 || requests.items.length === 0;
+  setText($("requests-count"), requests.next !== null
     ? `${number(requests.items.length)} of ${number(waiting)} shown` : number(waiting));
   sync($("requests"), requests.items, (request) => request.allocation_id, (request) => JSON.stringify([request.reason, request.text, failsIn(request)]),
     (request) => h("details", { class: "row" },
