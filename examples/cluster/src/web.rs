@@ -97,7 +97,7 @@ fn router<C: Cluster>(web: Web<C>) -> Router {
     Router::new()
         .route("/", get(page::index))
         .route("/style.css", get(page::style))
-        .route("/app.js", get(page::script))
+        .route("/js/{script}", get(page::script))
         .route("/health", get(async || "ok\n"))
         .route("/leader", get(numbers::leader::<C>))
         .route("/metrics", get(metrics::metrics::<C>))

@@ -1,5 +1,6 @@
 //! What the addresses answer.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use hyper::StatusCode;
@@ -352,7 +353,20 @@ async fn an_event_that_repeats_is_shown_once() {
 async fn the_page_and_its_parts_are_served() {
     let server = Server::start(&Double::leading()).await;
     assert!(server.text("/").await.contains("app.js"));
-    assert!(server.text("/app.js").await.contains("EventSource"));
+    // Each module that a module imports is served.
+    let mut left = vec!["app.js".to_owned()];
+    let mut served = BTreeSet::new();
+    while let Some(script) = left.pop() {
+        let text = server.text(&format!("/js/{script}")).await;
+        let imports = text
+            .split("from \"./")
+            .skip(1)
+            .filter_map(|rest| rest.split('"').next());
+        left.extend(imports.filter(|import| !served.contains(*import)).map(str::to_owned));
+        served.insert(script);
+    }
+    assert!(served.len() > 1, "{served:?}");
+    assert_eq!(server.get("/js/no.js").await.0, StatusCode::NOT_FOUND);
     assert!(server.text("/style.css").await.contains("light-dark"));
     server.stop().await;
 }
