@@ -117,7 +117,7 @@ function renderTaskManagers() {
   $("more-task-managers").hidden = state.taskManagers.next === null;
 }
 
-export function card(taskManager) {
+function card(taskManager) {
   const { registered, allocated, in_flight } = taskManager.slot_counts;
   return h("li", { class: `card${isTroubled(taskManager) ? " troubled" : ""}` },
     h("div", { class: "card-head" },
