@@ -12,27 +12,29 @@ impl NaiveSlotManager {
 
     /// Blocks a worker. It need not be registered.
     pub(super) fn block(&mut self, resource_id: ResourceId) -> BlockOutcome {
+        let is_leading = self.begin_input().is_ok();
         if self.is_blocked(&resource_id) {
             return BlockOutcome::AlreadyBlocked;
         }
         self.blocked.push(resource_id.clone());
-        self.apply_or_note(resource_id);
+        self.apply_or_note(resource_id, is_leading);
         BlockOutcome::Blocked
     }
 
     /// Unblocks a worker.
     pub(super) fn unblock(&mut self, resource_id: &ResourceId) -> UnblockOutcome {
+        let is_leading = self.begin_input().is_ok();
         if !self.is_blocked(resource_id) {
             return UnblockOutcome::NotBlocked;
         }
         self.blocked.retain(|it| it != resource_id);
-        self.apply_or_note(resource_id.clone());
+        self.apply_or_note(resource_id.clone(), is_leading);
         UnblockOutcome::Unblocked
     }
 
     /// Applies a block or an unblock. After the end of the leadership it waits.
-    fn apply_or_note(&mut self, resource_id: ResourceId) {
-        if self.begin_input().is_ok() {
+    fn apply_or_note(&mut self, resource_id: ResourceId, is_leading: bool) {
+        if is_leading {
             self.apply_block(&resource_id);
             self.end_input();
         } else if self.is_started() {
