@@ -8,6 +8,9 @@ mod load;
 mod operator;
 mod protocol;
 mod provisioner;
+#[cfg(test)]
+#[path = "../tests/cluster/required.rs"]
+mod required;
 mod resource_manager;
 mod task_executor;
 mod web;

@@ -12,7 +12,6 @@ use std::thread::sleep;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::event_log::{self, Line};
-use super::required::is_installed;
 
 /// The binary under test.
 const CLUSTER: &str = env!("CARGO_BIN_EXE_cluster");
@@ -31,8 +30,6 @@ pub struct Cluster {
     processes: BTreeMap<String, Child>,
     /// The address that each resource manager listens on.
     pub addresses: BTreeMap<String, String>,
-    /// More variables of the environment of processes that are started.
-    pub environment: BTreeMap<String, PathBuf>,
     is_checked: bool,
     _one_at_a_time: MutexGuard<'static, ()>,
 }
@@ -48,7 +45,6 @@ impl Cluster {
             folder,
             processes: BTreeMap::new(),
             addresses: BTreeMap::new(),
-            environment: BTreeMap::new(),
             is_checked: false,
             _one_at_a_time: guard,
         }
@@ -69,7 +65,6 @@ impl Cluster {
             .arg(self.path(&format!("{name}.events")))
             .args(options)
             .env("RUST_LOG", "info")
-            .envs(&self.environment)
             .stdin(Stdio::null())
             .stdout(output)
             .stderr(errors)
@@ -82,10 +77,11 @@ impl Cluster {
 
     /// Starts an etcd with one member. Returns its election place; `None` if it is not installed.
     pub fn etcd(&mut self) -> Option<String> {
-        if !is_installed("etcd") {
-            return None;
-        }
-        let (clients, peers) = (free_port(), free_port());
+        let port = || {
+            let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+            listener.local_addr().expect("an address").port()
+        };
+        let (clients, peers) = (port(), port());
         let (clients, peers) = (
             format!("http://127.0.0.1:{clients}"),
             format!("http://127.0.0.1:{peers}"),
@@ -100,23 +96,21 @@ impl Cluster {
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log)
-            .spawn()
-            .expect("etcd starts");
+            .spawn();
+        let Ok(child) = child else {
+            println!("left out: etcd is not installed");
+            return None;
+        };
         self.processes.insert("etcd".to_owned(), child);
         Some(format!("etcd:{}", clients.trim_start_matches("http://")))
     }
 
     /// Starts a resource manager, and waits until it listens.
     pub fn resource_manager(&mut self, name: &str, election: &str, more: &[&str]) {
-        self.resource_manager_at("127.0.0.1:0", name, election, more);
-    }
-
-    /// Starts a resource manager that listens on an address, and waits until it does.
-    pub fn resource_manager_at(&mut self, address: &str, name: &str, election: &str, more: &[&str]) {
         let mut arguments = vec![
             "resource-manager",
             "--listen",
-            address,
+            "127.0.0.1:0",
             "--election",
             election,
             "--lease",
@@ -204,6 +198,14 @@ impl Cluster {
         );
     }
 
+    /// Asks a process to end, and waits until it has.
+    pub fn terminate(&mut self, name: &str) {
+        self.signal(name, "TERM");
+        let child = self.processes.get_mut(name).expect("a known process");
+        wait_for(&format!("the end of {name}"), || child.try_wait().expect("a child"));
+        self.processes.remove(name);
+    }
+
     fn signal(&self, name: &str, signal: &str) {
         let pid = self.processes[name].id().to_string();
         let status = Command::new("kill").args([&format!("-{signal}"), &pid]).status();
@@ -216,14 +218,6 @@ impl Cluster {
         child.kill().expect("a child");
         child.wait().expect("a child");
         self.note("killed", name);
-    }
-
-    /// Asks a process to end, and waits until it has.
-    pub fn terminate(&mut self, name: &str) {
-        self.signal(name, "TERM");
-        let child = self.processes.get_mut(name).expect("a known process");
-        wait_for(&format!("the end of {name}"), || child.try_wait().expect("a child"));
-        self.processes.remove(name);
     }
 
     /// Stops a process with SIGSTOP, and notes it in an event log of the test.
@@ -290,12 +284,6 @@ impl Drop for Cluster {
             eprintln!("the logs are in {}", self.folder.display());
         }
     }
-}
-
-/// Returns a port that nothing listens at.
-pub fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    listener.local_addr().expect("an address").port()
 }
 
 /// Waits until there is a value.

@@ -4,8 +4,8 @@ mod daemons;
 
 use std::fs::File;
 
-use self::daemons::{Job, Slurm};
-use super::harness::{Cluster, free_port, wait_until};
+use self::daemons::{Job, Slurm, free_port};
+use super::harness::{Cluster, wait_until};
 
 /// A cluster with workers from Slurm. Its processes end before Slurm does.
 struct Site {
@@ -16,45 +16,47 @@ struct Site {
 impl Site {
     /// Starts Slurm; `None` if this machine cannot run it.
     fn start(test: &str) -> Option<Self> {
-        let mut cluster = Cluster::new(test);
-        let slurm = Slurm::start(test)?;
-        cluster
-            .environment
-            .insert("SLURM_CONF".to_owned(), slurm.configuration());
-        Some(Self { cluster, slurm })
+        Slurm::is_possible().then(|| Self {
+            cluster: Cluster::new(test),
+            slurm: Slurm::start(test),
+        })
     }
 
-    /// Starts resource managers that start workers with two slots, of this many cores together.
-    fn start_managers(&mut self, names: &[&str], cores: u32) {
+    /// Starts resource managers that start workers with two slots, of this many cores together. Idle
+    /// workers leave after some seconds.
+    fn start_managers(&mut self, names: &[&str], cores: u32, idle_seconds: u32) {
+        // All are known before the first starts, which gives them to its workers.
         let addresses = names.iter().map(|_| format!("127.0.0.1:{}", free_port()));
         let addresses: Vec<_> = addresses.collect();
+        let all = addresses.join(",");
         let election = format!("file:{}", self.cluster.path("leader").display());
         let folder = self.cluster.path("").display().to_string();
+        let programs = self.slurm.programs().display().to_string();
         let cores = format!("taskmanager.cpu.cores={cores}");
+        let idle_timeout = format!("resourcemanager.taskmanager-timeout={idle_seconds} s");
         let event_log = format!("--worker-argument=--event-log={folder}/{{name}}.events");
-        let more = [
-            "--provisioner",
-            "slurm",
-            "--cluster",
-            "test",
-            "--folder",
-            &folder,
-            "--resource-managers",
-            &addresses.join(","),
-            "--slurm-partition",
-            "main",
-            "--slurm-argument=--comment=test",
-            "--slurm-poll-interval=300ms",
-            &event_log,
-            "-D",
-            &cores,
-            "-D",
-            "taskmanager.numberOfTaskSlots=2",
-            "-D",
-            "resourcemanager.taskmanager-timeout=1 s",
-        ];
-        for (name, address) in names.iter().zip(&addresses) {
-            self.cluster.resource_manager_at(address, name, &election, &more);
+        for (name, address) in names.iter().zip(addresses) {
+            let mut arguments = vec!["resource-manager", "--provisioner", "slurm", &event_log];
+            for (option, value) in [
+                ("--cluster", "test"),
+                ("--listen", &address),
+                ("--resource-managers", &all),
+                ("--election", &election),
+                ("--heartbeat-interval", "300ms"),
+                ("--heartbeat-timeout", "1500ms"),
+                ("--folder", &folder),
+                ("--slurm-programs", &programs),
+                ("--slurm-partition", "main"),
+                ("--slurm-argument", "--comment=test"),
+                ("--slurm-poll-interval", "300ms"),
+                ("-D", "taskmanager.numberOfTaskSlots=2"),
+                ("-D", &cores),
+                ("-D", &idle_timeout),
+            ] {
+                arguments.extend([option, value]);
+            }
+            self.cluster.start(name, &arguments);
+            self.cluster.addresses.insert((*name).to_owned(), address);
         }
     }
 
@@ -82,26 +84,28 @@ fn workers_come_through_slurm_and_leave_when_idle() {
     let Some(mut site) = Site::start("slurm") else {
         return;
     };
-    site.start_managers(&["a"], 2);
+    site.start_managers(&["a"], 2, 1);
 
     // when
     site.job(8, 4);
+    let requested = wait_until("a worker request", || site.cluster.count("worker_requested") > 0);
     let running = wait_until("a Slurm job that runs", || site.slurm.count("RUNNING") > 0);
     let registered = wait_until("a worker", || site.cluster.count("registered") > 0);
     let granted = wait_until("all slots", || site.cluster.count("granted") == 4);
     println!(
-        "the first Slurm job runs {running:?} after the start of the job master; its worker has registered {registered:?} \
-         later, and the last of 4 slots is granted {granted:?} later"
+        "job master started; worker requested {requested:?} later; its Slurm job runs {running:?} later; it has \
+         registered {registered:?} later; all 4 slots are granted {granted:?} later"
     );
     site.let_tasks_end();
     site.cluster.wait("job");
 
     // then
+    let released = wait_until("released workers", || site.cluster.count("worker_released") == 2);
+    println!("the job has ended; its workers are released {released:?} later");
     let jobs = site.jobs_of_empty_queue();
     assert_eq!(jobs.len(), 2, "{jobs:?}");
     assert!(jobs.iter().all(|job| job.state == "COMPLETED"), "{jobs:?}");
     assert_eq!(site.cluster.count("worker_requested"), 2);
-    assert_eq!(site.cluster.count("worker_released"), 2);
     let counts = site.cluster.check(8);
     assert_eq!(counts.lost, 0);
 }
@@ -112,7 +116,8 @@ fn next_leader_finds_the_workers_in_slurm() {
     let Some(mut site) = Site::start("slurm-leader") else {
         return;
     };
-    site.start_managers(&["a", "b"], 6);
+    // The worker must not leave before the one that waits is cancelled.
+    site.start_managers(&["a", "b"], 6, 5);
     site.job(4, 4);
     wait_until("two slots", || site.cluster.count("granted") == 2);
     wait_until("a worker that waits", || site.slurm.count("PENDING") == 1);

@@ -10,6 +10,7 @@ use super::client::Client;
 use crate::election::Place;
 use crate::election::tests_support::{CLUSTER, Candidate, Folder};
 use crate::protocol::Epoch;
+use crate::required::is_installed;
 
 const LEASE: Duration = Duration::from_secs(3);
 
@@ -32,13 +33,7 @@ impl Etcd {
     }
 
     fn start_members(test: &str, members: usize) -> Option<Self> {
-        if Command::new("etcd")
-            .arg("--version")
-            .stdout(Stdio::null())
-            .status()
-            .is_err()
-        {
-            println!("{test} is left out: etcd is not in the PATH");
+        if !is_installed("etcd") {
             return None;
         }
         // All are bound at once, so that they differ.

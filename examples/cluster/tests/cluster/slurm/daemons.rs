@@ -2,12 +2,15 @@
 //!
 //! It shares nothing with a Slurm that this machine may have.
 
-use std::fs::{self, File};
+use std::fs::{self, File, Permissions};
+use std::io::{Read, Write};
+use std::net::TcpListener;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use super::super::harness::{free_port, wait_for, wait_until};
+use super::super::harness::{wait_for, wait_until};
 use super::super::required::{is_installed, leave_out};
 
 /// The time that jobs and daemons get to end in order.
@@ -28,23 +31,29 @@ pub struct Job {
 }
 
 impl Slurm {
-    /// Starts it with eight cores, whatever the machine has; `None` if the machine cannot run it.
-    pub fn start(test: &str) -> Option<Self> {
+    /// Returns `true` if this machine can run it.
+    pub fn is_possible() -> bool {
         if !is_installed("slurm") {
-            return None;
+            return false;
         }
-        if !rustix::process::geteuid().is_root() {
+        let is_root = rustix::process::geteuid().is_root();
+        if !is_root {
             leave_out("slurm", "slurmd needs root");
-            return None;
         }
+        is_root
+    }
+
+    /// Starts it with eight cores, whatever the machine has.
+    pub fn start(test: &str) -> Self {
         let folder = std::env::temp_dir().join(format!("slurm-{}-{test}", std::process::id()));
         fs::create_dir_all(&folder).expect("a writable temporary folder");
         let mut slurm = Self {
             folder,
             daemons: Vec::new(),
         };
-        slurm.start_munged();
         fs::write(slurm.configuration(), slurm.text()).expect("a file");
+        slurm.write_programs();
+        slurm.start_munged();
         for daemon in ["slurmctld", "slurmd"] {
             let configuration = slurm.configuration();
             slurm.start_daemon(daemon, |command| command.arg("-D").arg("-f").arg(configuration));
@@ -53,11 +62,30 @@ impl Slurm {
             slurm.output("sinfo", &["--noheader", "--format=%T"]).as_deref() == Some("idle\n")
         });
         println!("Slurm is ready after {elapsed:?}");
-        Some(slurm)
+        slurm
+    }
+
+    /// Returns the folder of commands that talk to this Slurm.
+    pub fn programs(&self) -> PathBuf {
+        self.folder.join("bin")
+    }
+
+    fn write_programs(&self) {
+        fs::create_dir(self.programs()).expect("a folder");
+        for program in ["sbatch", "squeue", "scancel"] {
+            let configuration = self.configuration();
+            let text = format!(
+                "#!/bin/sh\nSLURM_CONF={} exec {program} \"$@\"\n",
+                configuration.display()
+            );
+            let path = self.programs().join(program);
+            fs::write(&path, text).expect("a file");
+            fs::set_permissions(&path, Permissions::from_mode(0o755)).expect("a file of ours");
+        }
     }
 
     /// Returns the path of the configuration, the value of `SLURM_CONF`.
-    pub fn configuration(&self) -> PathBuf {
+    fn configuration(&self) -> PathBuf {
         self.folder.join("slurm.conf")
     }
 
@@ -98,17 +126,13 @@ PartitionName=main Nodes={host} Default=YES MaxTime=INFINITE State=UP
     }
 
     fn start_munged(&mut self) {
-        use std::io::Read;
-        use std::os::unix::fs::OpenOptionsExt;
-
         let path = |name: &str| self.folder.join(name);
         let (key, socket) = (path("munge.key"), path("munge.socket"));
         let mut bytes = [0; 128];
         let random = File::open("/dev/urandom").and_then(|mut random| random.read_exact(&mut bytes));
         random.expect("random bytes");
         let file = File::options().write(true).create_new(true).mode(0o600).open(&key);
-        file.and_then(|mut file| std::io::Write::write_all(&mut file, &bytes))
-            .expect("a file");
+        file.and_then(|mut file| file.write_all(&bytes)).expect("a file");
         let options = [
             ("--key-file", key),
             ("--socket", socket.clone()),
@@ -241,4 +265,10 @@ fn end(daemon: &mut Child) {
     }
     let _ = daemon.kill();
     let _ = daemon.wait();
+}
+
+/// Returns a port that nothing listens at.
+pub fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    listener.local_addr().expect("an address").port()
 }
