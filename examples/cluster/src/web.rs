@@ -48,6 +48,9 @@ use crate::resource_manager::handle::Handle;
 /// The most pages that are open at a time.
 const STREAMS: usize = 100;
 
+/// The part of the open files that connections may take. Most others are for peers.
+const EIGHTHS_OF_FILES: u64 = 1;
+
 /// Serves the web interface until `stop` is cancelled.
 pub async fn serve(
     listener: TcpListener,
@@ -75,7 +78,7 @@ async fn serve_cluster<C: Cluster>(
         stop: stop.clone(),
     };
     let sampling = history.record(cluster, stop.clone());
-    let connections = Connections::new(listener, limits::WEB_CONNECTIONS);
+    let connections = Connections::new(listener, limits::WEB_CONNECTIONS, EIGHTHS_OF_FILES);
     let router = access::guard(router(web), access);
     let serving = axum::serve(connections, router).with_graceful_shutdown(stop.cancelled_owned());
     let (served, ()) = tokio::join!(serving.into_future(), sampling);
