@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use hyper::StatusCode;
 use serde_json::{Value, json};
+use slot_manager::ResourceId;
 use slot_manager::message::Acknowledge;
 use slot_manager::testing::GatewayAnswer;
 
@@ -206,6 +207,15 @@ async fn a_recovery_is_shown() {
         (&recovery["expected_workers"], &recovery["registered_workers"]),
         (&json!(2), &json!(1))
     );
+    let options = OperatorOptions {
+        web: vec![server.address.clone()],
+        token: TokenOption::default(),
+    };
+    let status = execute(OperatorCommand::Status(options)).await.unwrap();
+    assert!(
+        status.contains("recovery       ends in 60 s, 1 task managers so far"),
+        "{status}"
+    );
     double.register("worker-2", 1, acknowledged());
     let (_, workers) = server.get("/api/workers").await;
     assert_eq!(workers["recovery"], Value::Null);
@@ -394,6 +404,11 @@ async fn commands_of_operators_find_the_leader() {
     let blocked = execute(block).await.unwrap();
     assert_eq!(blocked, "Worker worker-1 is blocked. None of its slots is used.");
     let id = waiting.to_string();
+    let _ = double.tell(|manager| manager.block(&ResourceId::new("later")));
+    let status = execute(OperatorCommand::Status(options.clone())).await.unwrap();
+    assert!(status.contains("worker-1  blocked, 0 slots used"), "{status}");
+    assert!(status.contains("later  blocked, not registered"), "{status}");
+    assert!(!status.contains("recovery"), "{status}");
     let explained = execute(OperatorCommand::Explain {
         id,
         options: options.clone(),
