@@ -2,6 +2,8 @@
 
 pub mod client;
 
+use std::time::Duration;
+
 use clap::{Args, Subcommand};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
@@ -99,6 +101,8 @@ async fn status(mut client: Client) -> anyhow::Result<String> {
     let numbers = client.get("/api/overview").await?;
     let requests = client.get("/api/requests?limit=10").await?;
     let troubled = client.get("/api/task-managers?limit=20&troubled=true").await?;
+    let workers = client.get("/api/workers").await?;
+    let blocked = client.get("/api/blocked").await?;
     let overview = &numbers["overview"];
     let slots = |state: &str| integer(&overview["slots"][state]["slots"]);
 
@@ -126,6 +130,7 @@ async fn status(mut client: Client) -> anyhow::Result<String> {
         integer(&overview["promised"]["slots"]),
         integer(&overview["bound_promised_slots"]),
     ));
+    lines.extend(recovery(&workers));
     let waiting = integer(&overview["pending_requests"]);
     lines.push(format!("waiting        {waiting} requests"));
     for request in items(&requests) {
@@ -135,13 +140,32 @@ async fn status(mut client: Client) -> anyhow::Result<String> {
     if requests["next"].is_string() {
         lines.push(format!("  and more; the page of {} shows them", client.address()));
     }
-    if items(&troubled).next().is_some() {
+    let absent = items(&blocked)
+        .filter(|worker| worker["is_registered"] == false)
+        .take(20);
+    let absent = absent.map(|worker| (worker, "blocked, not registered".to_owned()));
+    let troubled = items(&troubled).map(|worker| (worker, trouble(worker)));
+    let mut troubled = troubled.chain(absent).peekable();
+    if troubled.peek().is_some() {
         lines.push("misbehaving or blocked workers".to_owned());
     }
-    for worker in items(&troubled) {
-        lines.push(format!("  {}  {}", text(&worker["resource_id"]), trouble(worker)));
-    }
+    lines.extend(troubled.map(|(worker, trouble)| format!("  {}  {trouble}", text(&worker["resource_id"]))));
     Ok(lines.join("\n"))
+}
+
+/// Says that a new leader awaits the workers of earlier ones; `None` if it does not.
+fn recovery(workers: &Value) -> Option<String> {
+    let recovery = workers["recovery"].as_object()?;
+    let until = recovery["until"].as_u64().map(Duration::from_nanos);
+    let until = until.map(|until| until.saturating_sub(Duration::from_nanos(integer(&workers["now"]))));
+    let until = until.map_or("has no end".to_owned(), |left| format!("ends in {} s", left.as_secs()));
+    let missing = recovery["missing_workers"].as_u64();
+    let missing = match missing {
+        None => String::new(),
+        Some(1) => ", 1 worker is missing".to_owned(),
+        Some(missing) => format!(", {missing} workers are missing"),
+    };
+    Some(format!("recovery       {until}{missing}"))
 }
 
 /// Says what is wrong with a worker.

@@ -4,6 +4,7 @@
 //! What is published anyway, it reads without a question.
 
 mod access;
+mod blocked;
 mod cluster;
 mod error;
 mod events;
@@ -47,6 +48,9 @@ use crate::resource_manager::handle::Handle;
 /// The most pages that are open at a time.
 const STREAMS: usize = 100;
 
+/// The part of the open files that connections may take. Most others are for peers.
+const EIGHTHS_OF_FILES: u64 = 1;
+
 /// Serves the web interface until `stop` is cancelled.
 pub async fn serve(
     listener: TcpListener,
@@ -74,7 +78,7 @@ async fn serve_cluster<C: Cluster>(
         stop: stop.clone(),
     };
     let sampling = history.record(cluster, stop.clone());
-    let connections = Connections::new(listener, limits::WEB_CONNECTIONS);
+    let connections = Connections::new(listener, limits::WEB_CONNECTIONS, EIGHTHS_OF_FILES);
     let router = access::guard(router(web), access);
     let serving = axum::serve(connections, router).with_graceful_shutdown(stop.cancelled_owned());
     let (served, ()) = tokio::join!(serving.into_future(), sampling);
@@ -96,7 +100,7 @@ fn router<C: Cluster>(web: Web<C>) -> Router {
     Router::new()
         .route("/", get(page::index))
         .route("/style.css", get(page::style))
-        .route("/app.js", get(page::script))
+        .route("/js/{script}", get(page::script))
         .route("/health", get(async || "ok\n"))
         .route("/leader", get(numbers::leader::<C>))
         .route("/metrics", get(metrics::metrics::<C>))
@@ -112,6 +116,7 @@ fn router<C: Cluster>(web: Web<C>) -> Router {
         .route("/api/requests", get(requests::list::<C>))
         .route("/api/requests/{allocation_id}", get(requests::one::<C>))
         .route("/api/workers", get(workers::list::<C>))
+        .route("/api/blocked", get(blocked::list::<C>))
         .fallback(async || ApiError::NotFound("there is no such address".to_owned()))
         .method_not_allowed_fallback(async || ApiError::MethodNotAllowed)
         .with_state(web)

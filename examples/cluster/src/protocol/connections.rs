@@ -10,6 +10,7 @@ use std::time::Duration;
 use futures::Stream;
 use futures::task::AtomicWaker;
 use hyper::body::{Body, Frame, SizeHint};
+use rustix::process::{Resource, getrlimit};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -27,29 +28,33 @@ pub struct Connections {
     listener: TcpListener,
     permits: Arc<Semaphore>,
     idle: Duration,
+    is_full: bool,
 }
 
 impl Connections {
     /// Takes a listener, and the most connections that may be open at a time.
-    pub fn new(listener: TcpListener, most: usize) -> Self {
+    ///
+    /// They take at most some eighths of the files that this process may open. Peers must not take
+    /// those of the election or of the logs.
+    pub fn new(listener: TcpListener, most: usize, eighths_of_files: u64) -> Self {
+        let files = getrlimit(Resource::Nofile).current;
+        let most = share_of_files(files, eighths_of_files).map_or(most, |share| most.min(share));
         Self {
             listener,
             permits: Arc::new(Semaphore::new(most)),
             idle: limits::IDLE_CONNECTION,
+            is_full: false,
         }
     }
 
     /// Waits for the next connection. While too many are open, others wait in the kernel.
-    pub async fn accept(&self) -> Connection {
-        let permits = Arc::clone(&self.permits);
-        let permit = match permits.clone().try_acquire_owned() {
-            Ok(permit) => Some(permit),
-            Err(_) => {
-                warn!("too many connections are open: others wait");
-                // The semaphore is never closed.
-                permits.acquire_owned().await.ok()
-            }
-        };
+    pub async fn accept(&mut self) -> Connection {
+        let was_full = std::mem::replace(&mut self.is_full, self.permits.available_permits() == 0);
+        if self.is_full && !was_full {
+            warn!("too many connections are open: others wait");
+        }
+        // The semaphore is never closed.
+        let permit = Arc::clone(&self.permits).acquire_owned().await.ok();
         loop {
             match self.listener.accept().await {
                 Ok((stream, _)) => {
@@ -75,10 +80,14 @@ impl Connections {
 
     /// Returns the connections for a gRPC server.
     pub fn into_stream(self) -> impl Stream<Item = io::Result<Connection>> {
-        futures::stream::unfold(self, async |connections| {
+        futures::stream::unfold(self, async |mut connections| {
             Some((Ok(connections.accept().await), connections))
         })
     }
+}
+
+fn share_of_files(files: Option<u64>, eighths: u64) -> Option<usize> {
+    usize::try_from(files? / 8 * eighths).ok()
 }
 
 fn is_of_the_peer(error: &io::Error) -> bool {

@@ -31,7 +31,7 @@ pub const CONNECT: Duration = Duration::from_secs(5);
 /// The time after which a connection that carries no stream is cut. Peers open their stream at once.
 pub const IDLE_CONNECTION: Duration = Duration::from_secs(10);
 
-/// The most connections to a gRPC server. A connection of a worker takes about 40 KiB, so all take
+/// The most connections to a gRPC server, if the process may open enough files. A connection of a worker takes about 40 KiB, so all take
 /// less than 1 GiB; 10,000 workers and their jobs are half of them.
 pub const CONNECTIONS: usize = 20_000;
 

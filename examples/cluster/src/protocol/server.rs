@@ -22,6 +22,9 @@ use super::token::CheckToken;
 /// gone; heartbeats end sessions much earlier.
 const PING_EVERY: Duration = Duration::from_secs(20);
 
+/// The part of the open files that connections may take.
+const EIGHTHS_OF_FILES: u64 = 6;
+
 /// Serves the connections of a listener until `stop` is cancelled and all streams have ended.
 pub async fn serve<S>(
     service: S,
@@ -50,7 +53,7 @@ where
         .layer(MapRequestLayer::new(count))
         .add_service(service)
         .serve_with_incoming_shutdown(
-            Connections::new(listener, limits::CONNECTIONS).into_stream(),
+            Connections::new(listener, limits::CONNECTIONS, EIGHTHS_OF_FILES).into_stream(),
             stop.cancelled_owned(),
         )
         .await

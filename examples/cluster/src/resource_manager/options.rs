@@ -83,10 +83,10 @@ pub struct Options {
     pub event_log: Option<PathBuf>,
 
     #[command(flatten)]
-    pub security: SecurityOptions,
+    pub started_workers: provisioner::Options,
 
     #[command(flatten)]
-    pub started_workers: provisioner::Options,
+    pub security: SecurityOptions,
 }
 
 impl Options {
@@ -109,9 +109,9 @@ impl Options {
         };
         let folder = self.folder.clone();
         let folder = folder.unwrap_or_else(|| std::env::temp_dir().join(&self.cluster));
-        let mut settings = Settings::new(&self.cluster, dialled, folder).with_options(&self.started_workers);
-        settings.worker_arguments.extend(self.security.arguments()?);
-        Ok(settings)
+        let mut settings = Settings::new(&self.cluster, dialled, folder);
+        settings.worker_arguments = self.security.arguments()?;
+        Ok(settings.with_options(&self.started_workers))
     }
 
     /// Reads the configuration of the slot manager: the file first, then the settings.

@@ -1,5 +1,6 @@
 //! The parts of the process, from the first to the last.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -79,16 +80,14 @@ impl Process {
             Some(web) => Some(listen(web, security.token.is_some(), WEB_OPTIONS).await?),
             None => None,
         };
-        let mut web_address = options.advertise_web.clone();
+        let grpc = options.advertise.clone().unwrap_or(address);
+        let mut addresses = Addresses { grpc, web: None };
         if let Some(web) = &web {
-            let address = web.local_addr()?.to_string();
-            println!("web on http://{address}");
-            web_address.get_or_insert(address);
+            let web = web.local_addr()?;
+            println!("web on http://{web}");
+            let given = options.advertise_web.clone();
+            addresses.web = Some(given.unwrap_or_else(|| web_address(web, &addresses.grpc)));
         }
-        let addresses = Addresses {
-            grpc: options.advertise.clone().unwrap_or(address),
-            web: web_address,
-        };
         Ok(Self {
             options,
             security,
@@ -210,6 +209,15 @@ impl Process {
     }
 }
 
+/// Returns the address at which others reach the web server. One that listens on all addresses is
+/// reached by the name of the gRPC server.
+fn web_address(web: SocketAddr, grpc: &str) -> String {
+    match grpc.rsplit_once(':') {
+        Some((host, _)) if web.ip().is_unspecified() => format!("{host}:{}", web.port()),
+        _ => web.to_string(),
+    }
+}
+
 /// Waits until the process is stopped, or a part has ended too early.
 async fn first_end(tasks: &mut JoinSet<anyhow::Result<()>>, stop: &CancellationToken) -> anyhow::Result<()> {
     tokio::select! {
@@ -249,5 +257,18 @@ async fn forward_news(
         if mailbox.send(Envelope { epoch, input }).await.is_err() {
             return;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_web_server_on_all_addresses_has_the_name_of_the_process() {
+        let web = |listener: &str| web_address(listener.parse().unwrap(), "node-1:7001");
+        assert_eq!(web("0.0.0.0:8001"), "node-1:8001");
+        assert_eq!(web("[::]:8001"), "node-1:8001");
+        assert_eq!(web("10.0.0.1:8001"), "10.0.0.1:8001");
     }
 }

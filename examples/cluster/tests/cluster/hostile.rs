@@ -7,7 +7,7 @@ mod peer;
 #[cfg(feature = "tls")]
 mod tls;
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::process::Command;
 use std::time::Duration;
@@ -75,6 +75,15 @@ fn slot_request(allocation_id: &[u8], cpu_cores: f64) -> v1::from_job_master::Me
     })
 }
 
+/// Waits until the other side closes a connection.
+fn assert_closed(mut stream: TcpStream) {
+    stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+    match stream.read_to_end(&mut Vec::new()) {
+        Ok(_) => {}
+        Err(error) => assert_eq!(error.kind(), ErrorKind::ConnectionReset, "{error}"),
+    }
+}
+
 #[test]
 fn bytes_that_are_no_calls_change_nothing() {
     let attacked = Attacked::start("bytes", &[]);
@@ -90,7 +99,7 @@ fn bytes_that_are_no_calls_change_nothing() {
         let mut stream = TcpStream::connect(&attacked.address).expect("a connection");
         // It may be closed before all is written.
         let _ = stream.write_all(bytes);
-        let _ = stream.read_to_end(&mut Vec::new());
+        assert_closed(stream);
         attacked.assert_unchanged(what, &before);
     }
 
@@ -213,6 +222,7 @@ fn connections_without_use_are_cut_while_others_are_served() {
         stream
     });
     let idle: Vec<TcpStream> = idle.collect();
+    let half_request = attacked.connect_to_web(b"GET /api/overview HTTP/1.1\r\nhost: ");
     let silent_stream = attacked.run(async |address| {
         let peer = Peer::connect(&address, Some(TOKEN)).await;
         peer.end_of_task_executor(Vec::new()).await
@@ -222,6 +232,7 @@ fn connections_without_use_are_cut_while_others_are_served() {
     assert_eq!(silent_stream.code(), Code::DeadlineExceeded, "{silent_stream}");
     attacked.run_another_job();
     attacked.assert_restored("1,000 idle connections", &before);
+    assert_closed(half_request);
     drop(idle);
     attacked.finish();
 }

@@ -10,7 +10,7 @@ async fn connections(most: usize, idle: Duration) -> (Connections, std::net::Soc
     let address = listener.local_addr().unwrap();
     let connections = Connections {
         idle,
-        ..Connections::new(listener, most)
+        ..Connections::new(listener, most, 8)
     };
     (connections, address)
 }
@@ -28,7 +28,7 @@ async fn read_error(connection: &mut Connection) -> ErrorKind {
 
 #[tokio::test]
 async fn a_connection_without_use_is_cut_whatever_it_sends() {
-    let (connections, address) = connections(1, Duration::from_millis(50)).await;
+    let (mut connections, address) = connections(1, Duration::from_millis(50)).await;
     let mut peer = TcpStream::connect(address).await.unwrap();
     let mut connection = connections.accept().await;
     let sending = tokio::spawn(async move {
@@ -44,7 +44,7 @@ async fn a_connection_without_use_is_cut_whatever_it_sends() {
 #[tokio::test]
 async fn a_connection_is_kept_while_it_is_used_and_for_a_time_after() {
     let idle = Duration::from_millis(50);
-    let (connections, address) = connections(1, idle).await;
+    let (mut connections, address) = connections(1, idle).await;
     let _peer = TcpStream::connect(address).await.unwrap();
     let mut connection = connections.accept().await;
     let in_use = connection.usage().begin();
@@ -60,7 +60,7 @@ async fn a_connection_is_kept_while_it_is_used_and_for_a_time_after() {
 
 #[tokio::test]
 async fn the_number_of_connections_is_bounded() {
-    let (connections, address) = connections(2, PATIENCE).await;
+    let (mut connections, address) = connections(2, PATIENCE).await;
     let mut peers = Vec::new();
     for _ in 0..3 {
         peers.push(TcpStream::connect(address).await.unwrap());
@@ -71,4 +71,10 @@ async fn the_number_of_connections_is_bounded() {
     assert!(!third.is_finished());
     drop(first);
     timeout(PATIENCE, third).await.unwrap().unwrap();
+}
+
+#[test]
+fn connections_leave_files_to_others() {
+    assert_eq!(share_of_files(Some(1_024), 6), Some(768));
+    assert_eq!(share_of_files(None, 6), None);
 }

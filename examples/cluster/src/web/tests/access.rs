@@ -46,7 +46,7 @@ async fn with_a_token_every_route_but_health_needs_it() {
     let host = format!("host: {}\r\n", server.address);
     for path in [
         "/",
-        "/app.js",
+        "/js/app.js",
         "/leader",
         "/metrics",
         "/api/overview",

@@ -1,4 +1,4 @@
-//! The page as a real browser shows it.
+//! The page in a real browser.
 
 use std::process::Stdio;
 
@@ -20,7 +20,8 @@ const FLAGS: [&str; 9] = [
     "--dump-dom",
 ];
 
-/// Returns the page at an address, which may have a name and a password; `None` without a browser.
+/// Returns the page at an address, which may have a name and a password, as a browser with a profile
+/// of its own shows it. `None` without a browser.
 pub async fn page_at(address: &str, profile: &str) -> Option<String> {
     let profile = std::env::temp_dir().join(format!("cluster-browser-{}-{profile}", std::process::id()));
     for browser in BROWSERS {

@@ -35,24 +35,32 @@ const EPOCH: Epoch = Epoch(7);
 
 impl Double {
     pub fn leading() -> Self {
-        Self::new(true)
+        Self::new(true, true)
     }
 
     /// Returns a cluster that does not lead, and knows the web server of its leader.
     pub fn following(leader_web: &str) -> Self {
-        let mut double = Self::new(false);
+        let mut double = Self::new(false, true);
         double.leader_web = Some(leader_web.to_owned());
         double
     }
 
-    fn new(is_leading: bool) -> Self {
+    /// Returns a cluster that leads, and awaits the workers of the leader before it.
+    pub fn recovering() -> Self {
+        Self::new(true, false)
+    }
+
+    fn new(is_leading: bool, is_recovered: bool) -> Self {
         let mut config = SlotManagerConfig::default();
         config.retry_backoff = Duration::from_secs(40);
         config.max_retry_backoff = Duration::from_secs(80);
+        config.recovery_timeout = Duration::from_secs(60);
         let (actions, time) = (RecordingActions::new(), ManualScheduledExecutor::new());
         let mut manager = SlotManager::new(config, time.clone()).unwrap();
         manager.start(EPOCH.leader_id(), actions.clone()).unwrap();
-        let _ = manager.end_recovery();
+        if is_recovered {
+            let _ = manager.end_recovery();
+        }
         Self {
             manager: Arc::new(Mutex::new(manager)),
             actions,

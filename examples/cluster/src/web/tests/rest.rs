@@ -1,9 +1,11 @@
 //! What the addresses answer.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use hyper::StatusCode;
 use serde_json::{Value, json};
+use slot_manager::ResourceId;
 use slot_manager::message::Acknowledge;
 use slot_manager::testing::GatewayAnswer;
 
@@ -194,6 +196,30 @@ async fn promised_workers_and_troubled_ones_are_listed() {
 }
 
 #[tokio::test]
+async fn a_recovery_is_shown() {
+    let double = Double::recovering();
+    let workers = ["worker-1", "worker-2"].map(ResourceId::new);
+    let _ = double.tell(|manager| manager.expect_workers(workers));
+    double.register("worker-1", 1, acknowledged());
+    let server = Server::start(&double).await;
+    let (_, workers) = server.get("/api/workers").await;
+    assert_eq!(workers["recovery"]["missing_workers"], 1);
+    let options = OperatorOptions {
+        web: vec![server.address.clone()],
+        token: TokenOption::default(),
+    };
+    let status = execute(OperatorCommand::Status(options)).await.unwrap();
+    assert!(
+        status.contains("recovery       ends in 60 s, 1 worker is missing"),
+        "{status}"
+    );
+    double.register("worker-2", 1, acknowledged());
+    let (_, workers) = server.get("/api/workers").await;
+    assert_eq!(workers["recovery"], Value::Null);
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn operators_block_unblock_and_drain() {
     let double = Double::leading();
     double.register("worker-1", 2, acknowledged());
@@ -213,6 +239,9 @@ async fn operators_block_unblock_and_drain() {
 
     // A worker can be blocked before it comes, and not drained.
     assert_eq!(server.post("/api/task-managers/later/block").await.0, StatusCode::OK);
+    let (_, blocked) = server.get("/api/blocked").await;
+    let expected = json!({"items": [{"resource_id": "later", "is_registered": false}], "is_cut": false});
+    assert_eq!(blocked, expected);
     assert_eq!(
         server.post("/api/task-managers/nobody/drain").await.0,
         StatusCode::NOT_FOUND
@@ -230,7 +259,13 @@ async fn operators_block_unblock_and_drain() {
 async fn a_replica_that_does_not_lead_names_the_leader() {
     let server = Server::start(&Double::following("10.0.0.1:8080")).await;
     let leader = json!({"epoch": 7, "address": "10.0.0.1:6100", "web": "10.0.0.1:8080"});
-    for path in ["/api/overview", "/api/task-managers", "/api/requests", "/api/workers"] {
+    for path in [
+        "/api/overview",
+        "/api/task-managers",
+        "/api/requests",
+        "/api/workers",
+        "/api/blocked",
+    ] {
         let (status, error) = server.get(path).await;
         assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{path}");
         assert_eq!(
@@ -325,7 +360,20 @@ async fn an_event_that_repeats_is_shown_once() {
 async fn the_page_and_its_parts_are_served() {
     let server = Server::start(&Double::leading()).await;
     assert!(server.text("/").await.contains("app.js"));
-    assert!(server.text("/app.js").await.contains("EventSource"));
+    // Each module that a module imports is served.
+    let mut left = vec!["app.js".to_owned()];
+    let mut served = BTreeSet::new();
+    while let Some(script) = left.pop() {
+        let text = server.text(&format!("/js/{script}")).await;
+        let imports = text
+            .split("from \"./")
+            .skip(1)
+            .filter_map(|rest| rest.split('"').next());
+        left.extend(imports.filter(|import| !served.contains(*import)).map(str::to_owned));
+        served.insert(script);
+    }
+    assert!(served.len() > 1, "{served:?}");
+    assert_eq!(server.get("/js/no.js").await.0, StatusCode::NOT_FOUND);
     assert!(server.text("/style.css").await.contains("light-dark"));
     server.stop().await;
 }
@@ -353,6 +401,11 @@ async fn commands_of_operators_find_the_leader() {
     let blocked = execute(block).await.unwrap();
     assert_eq!(blocked, "Worker worker-1 is blocked. None of its slots is used.");
     let id = waiting.to_string();
+    let _ = double.tell(|manager| manager.block(&ResourceId::new("later")));
+    let status = execute(OperatorCommand::Status(options.clone())).await.unwrap();
+    assert!(status.contains("worker-1  blocked, 0 slots used"), "{status}");
+    assert!(status.contains("later  blocked, not registered"), "{status}");
+    assert!(!status.contains("recovery"), "{status}");
     let explained = execute(OperatorCommand::Explain {
         id,
         options: options.clone(),

@@ -4,6 +4,8 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use rustix::process::{Resource, getrlimit, setrlimit};
 use serde_json::Value;
@@ -61,7 +63,8 @@ impl Attacked {
 
         let election = format!("file:{}", cluster.path("leader").display());
         let manager = ["resource-manager", "--election", &election, "--web", "127.0.0.1:0"];
-        let heartbeats = ["--heartbeat-interval", "300ms", "--heartbeat-timeout", "1500ms"];
+        // No worker is lost, even if the machine is busy.
+        let heartbeats = ["--heartbeat-interval", "1s", "--heartbeat-timeout", "10s"];
         let pid = cluster.start("manager", &with(&[&manager, &heartbeats], &options));
         let output = cluster.path("manager.out");
         let line = |start| wait_for("a resource manager that listens", || line_of(&output, start));
@@ -88,9 +91,11 @@ impl Attacked {
         let command = format!("until [ -e {} ]; do sleep 0.1; done", end.display());
         attacked.start_job("job", TASKS, 4, &command);
         wait_until("work", || attacked.cluster.count("task_started") == 4);
-        wait_until("numbers of it", || {
+        // Each process has asked who leads on a connection that has to end, too.
+        wait_until("a steady state", || {
             let overview = &attacked.overview()["overview"];
-            overview["task_managers"] == 3 && overview["slots"]["allocated"]["slots"] == 4
+            let is_published = overview["task_managers"] == 3 && overview["slots"]["allocated"]["slots"] == 4;
+            is_published && attacked.connections() == 4
         });
         attacked.first = Some(attacked.state());
         attacked
@@ -149,11 +154,16 @@ impl Attacked {
 
     /// The same after an act that was counted: it had requests that were accepted.
     pub fn assert_restored(&self, act: &str, before: &State) {
-        let time = wait_until(&format!("the state before {act}: {before:?}"), || {
+        let start = Instant::now();
+        loop {
             let now = self.state();
-            (&now.numbers, now.connections) == (&before.numbers, before.connections)
-        });
-        let resident = self.resident_kib();
+            if (&now.numbers, now.connections) == (&before.numbers, before.connections) {
+                break;
+            }
+            assert!(start.elapsed() < PATIENCE, "{act} left {now:#?}, before it {before:#?}");
+            sleep(Duration::from_millis(10));
+        }
+        let (time, resident) = (start.elapsed(), self.resident_kib());
         println!("{act}: all is as before after {time:?}, {resident} KiB are resident");
         assert!(resident < MOST_RESIDENT_KIB, "{resident} KiB after {act}");
     }
@@ -188,11 +198,17 @@ impl Attacked {
         status.parse().expect("a number")
     }
 
-    fn get(&self, path: &str, headers: &str) -> String {
+    /// Sends bytes to the web server.
+    pub fn connect_to_web(&self, bytes: &[u8]) -> TcpStream {
         let mut stream = TcpStream::connect(&self.web).expect("a web server");
+        stream.write_all(bytes).expect("an open connection");
+        stream
+    }
+
+    fn get(&self, path: &str, headers: &str) -> String {
         let web = &self.web;
         let request = format!("GET {path} HTTP/1.1\r\nhost: {web}\r\nconnection: close\r\n{headers}\r\n");
-        stream.write_all(request.as_bytes()).expect("an open connection");
+        let mut stream = self.connect_to_web(request.as_bytes());
         let mut answer = String::new();
         stream.read_to_string(&mut answer).expect("an answer");
         answer
