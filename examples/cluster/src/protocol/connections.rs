@@ -116,7 +116,8 @@ impl Connection {
         &self.usage
     }
 
-    fn poll_end(&mut self, context: &mut Context<'_>) -> Poll<()> {
+    /// Returns an error once nothing has used the connection for too long. Wakes the task then.
+    fn check_use(&mut self, context: &mut Context<'_>) -> io::Result<()> {
         let usage = &*self.usage.0;
         // Before it looks, so that it misses no end of a use.
         usage.waker.register(context.waker());
@@ -127,13 +128,14 @@ impl Connection {
             self.seen = begun;
         }
         if begun != ended {
-            return Poll::Pending;
+            return Ok(());
         }
         let idle = self.idle;
-        self.end
-            .get_or_insert_with(|| Box::pin(sleep(idle)))
-            .as_mut()
-            .poll(context)
+        let end = self.end.get_or_insert_with(|| Box::pin(sleep(idle)));
+        match end.as_mut().poll(context) {
+            Poll::Pending => Ok(()),
+            Poll::Ready(()) => Err(io::Error::new(ErrorKind::TimedOut, "nothing uses the connection")),
+        }
     }
 }
 
@@ -214,15 +216,14 @@ impl AsyncRead for Connection {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        if self.poll_end(context).is_ready() {
-            return Poll::Ready(Err(io::Error::new(ErrorKind::TimedOut, "nothing uses the connection")));
-        }
+        self.check_use(context)?;
         Pin::new(&mut self.stream).poll_read(context, buffer)
     }
 }
 
 impl AsyncWrite for Connection {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.check_use(context)?;
         Pin::new(&mut self.stream).poll_write(context, bytes)
     }
 
@@ -231,6 +232,7 @@ impl AsyncWrite for Connection {
         context: &mut Context<'_>,
         parts: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        self.check_use(context)?;
         Pin::new(&mut self.stream).poll_write_vectored(context, parts)
     }
 

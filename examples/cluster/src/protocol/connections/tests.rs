@@ -42,6 +42,22 @@ async fn a_connection_without_use_is_cut_whatever_it_sends() {
 }
 
 #[tokio::test]
+async fn a_connection_is_cut_while_its_peer_reads_nothing() {
+    let (mut connections, address) = connections(1, Duration::from_millis(50)).await;
+    let _peer = TcpStream::connect(address).await.unwrap();
+    let mut connection = connections.accept().await;
+    let writing = async {
+        loop {
+            if let Err(error) = connection.write_all(&[0; 65_536]).await {
+                return error.kind();
+            }
+        }
+    };
+    let error = timeout(PATIENCE, writing).await.unwrap();
+    assert_eq!(error, ErrorKind::TimedOut);
+}
+
+#[tokio::test]
 async fn a_connection_is_kept_while_it_is_used_and_for_a_time_after() {
     let idle = Duration::from_millis(50);
     let (mut connections, address) = connections(1, idle).await;

@@ -21,6 +21,9 @@ pub const TOKEN: &str = "correct-horse-battery-staple";
 /// The most memory of the resource manager, also under attack.
 const MOST_RESIDENT_KIB: u64 = 256 << 10;
 
+/// How often the sockets of the resource manager are counted before all acts.
+const SAMPLES: usize = 50;
+
 /// The tasks of the job. They wait for the end of the attacks.
 const TASKS: usize = 12;
 
@@ -40,14 +43,17 @@ pub struct Attacked {
     runtime: Runtime,
     /// The state before all acts.
     first: Option<State>,
+    /// The most sockets that the resource manager may keep after an act.
+    steady_sockets: usize,
 }
 
 /// What must be the same after an act.
 #[derive(Debug, PartialEq)]
 pub struct State {
+    /// The workers, as the owner of the slot manager knows them now. The numbers are a bit older.
+    workers: Vec<String>,
     numbers: Value,
     counters: Value,
-    connections: usize,
 }
 
 impl Attacked {
@@ -81,6 +87,7 @@ impl Attacked {
             tasks: 0,
             runtime,
             first: None,
+            steady_sockets: 0,
         };
         for worker in ["worker-1", "worker-2", "worker-3"] {
             let arguments = ["--resource-id", worker, "--slots", "2", "--profile", "cpu=1"];
@@ -91,13 +98,17 @@ impl Attacked {
         let command = format!("until [ -e {} ]; do sleep 0.1; done", end.display());
         attacked.start_job("job", TASKS, 4, &command);
         wait_until("work", || attacked.cluster.count("task_started") == 4);
-        // Each process has asked who leads on a connection that has to end, too.
-        wait_until("a steady state", || {
+        wait_until("numbers of it", || {
             let overview = &attacked.overview()["overview"];
-            let is_published = overview["task_managers"] == 3 && overview["slots"]["allocated"]["slots"] == 4;
-            is_published && attacked.connections() == 4
+            overview["task_managers"] == 3 && overview["slots"]["allocated"]["slots"] == 4
         });
         attacked.first = Some(attacked.state());
+        // Connections on which processes have asked who leads, or what the numbers are, end soon.
+        let samples = (0..SAMPLES).map(|_| {
+            sleep(Duration::from_millis(10));
+            attacked.sockets()
+        });
+        attacked.steady_sockets = samples.min().unwrap_or_default();
         attacked
     }
 
@@ -137,9 +148,9 @@ impl Attacked {
         let mut numbers = self.overview();
         let counters = numbers["overview"]["counters"].take();
         State {
+            workers: self.workers(),
             numbers,
             counters,
-            connections: self.connections(),
         }
     }
 
@@ -157,10 +168,15 @@ impl Attacked {
         let start = Instant::now();
         loop {
             let now = self.state();
-            if (&now.numbers, now.connections) == (&before.numbers, before.connections) {
+            let sockets = self.sockets();
+            if (&now.workers, &now.numbers) == (&before.workers, &before.numbers) && sockets <= self.steady_sockets {
                 break;
             }
-            assert!(start.elapsed() < PATIENCE, "{act} left {now:#?}, before it {before:#?}");
+            assert!(
+                start.elapsed() < PATIENCE,
+                "{act} left {sockets} sockets instead of {} and {now:#?}, before it {before:#?}",
+                self.steady_sockets
+            );
             sleep(Duration::from_millis(10));
         }
         let (time, resident) = (start.elapsed(), self.resident_kib());
@@ -179,11 +195,25 @@ impl Attacked {
         assert_eq!(counts.lost, 0);
     }
 
+    /// Returns the names of the workers that are registered.
+    fn workers(&self) -> Vec<String> {
+        let page = self.get_json("/api/task-managers");
+        let items = page["items"].as_array().expect("a list").iter();
+        let names = items.map(|item| item["resource_id"].as_str().expect("a name").to_owned());
+        let mut names: Vec<String> = names.collect();
+        names.sort_unstable();
+        names
+    }
+
+    fn get_json(&self, path: &str) -> Value {
+        let answer = self.get(path, &format!("authorization: Bearer {TOKEN}\r\n"));
+        let (_, body) = answer.split_once("\r\n\r\n").expect("a body");
+        serde_json::from_str(body).expect("JSON")
+    }
+
     /// Returns the published numbers.
     fn overview(&self) -> Value {
-        let answer = self.get("/api/overview", &format!("authorization: Bearer {TOKEN}\r\n"));
-        let (_, body) = answer.split_once("\r\n\r\n").expect("a body");
-        let mut overview: Value = serde_json::from_str(body).expect("JSON");
+        let mut overview = self.get_json("/api/overview");
         let numbers = overview.as_object_mut().expect("an object");
         // They change with every message.
         numbers.remove("changes");
@@ -214,16 +244,13 @@ impl Attacked {
         answer
     }
 
-    /// Returns the number of gRPC connections that the resource manager has not closed.
-    fn connections(&self) -> usize {
-        let (_, port) = self.address.rsplit_once(':').expect("a port");
-        let port: u16 = port.parse().expect("a number");
-        let local = format!(":{port:04X}");
-        let table = std::fs::read_to_string("/proc/net/tcp").expect("the connections of the system");
-        let rows = table.lines().map(|row| row.split_whitespace().collect::<Vec<_>>());
-        // Established, or closed by the peer only.
-        let open = rows.filter(|row| row[1].ends_with(&local) && ["01", "08"].contains(&row[3]));
-        open.count()
+    /// Returns the number of sockets that the resource manager has open.
+    fn sockets(&self) -> usize {
+        let files = std::fs::read_dir(format!("/proc/{}/fd", self.pid)).expect("a process that runs");
+        // A file may be closed meanwhile.
+        let targets = files.filter_map(|file| std::fs::read_link(file.ok()?.path()).ok());
+        let sockets = targets.filter(|target| target.to_string_lossy().starts_with("socket:"));
+        sockets.count()
     }
 
     fn resident_kib(&self) -> u64 {
