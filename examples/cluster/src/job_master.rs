@@ -67,7 +67,7 @@ pub struct Options {
     /// The resources of a slot, such as cpu=1,memory=100MiB.
     #[arg(long, default_value = "cpu=1", value_parser = parse_profile)]
     pub profile: ResourceProfile,
-    /// How often a task that fails is run.
+    /// The most runs of a task that fails.
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
     pub attempts: u32,
     /// Appends what happens to this file, one JSON object a line.
@@ -106,7 +106,7 @@ impl fmt::Display for Summary {
     }
 }
 
-/// All that the owner of the job hears.
+/// An input of the owner of the job.
 enum Input {
     Manager(News),
     /// A task executor offers a slot. If it is accepted, its end is told once.
