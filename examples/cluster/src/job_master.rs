@@ -91,6 +91,13 @@ pub struct Summary {
     pub time: Duration,
 }
 
+impl Summary {
+    /// Returns `true` if each task is done.
+    pub fn is_complete(&self) -> bool {
+        self.done == self.tasks
+    }
+}
+
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {
@@ -129,7 +136,8 @@ enum Input {
 /// Runs the tasks until each is done or has failed, or the job is stopped.
 ///
 /// # Errors
-/// The address or the event log cannot be opened, or the server fails. Failed tasks are no error.
+/// The address or the event log cannot be opened, or the server fails. Failed tasks are no error:
+/// see [`Summary::is_complete`].
 pub async fn run(options: Options, stop: CancellationToken) -> anyhow::Result<Summary> {
     let started = Instant::now();
     check_command(&options.command)?;
