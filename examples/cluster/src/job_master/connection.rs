@@ -257,23 +257,25 @@ async fn send_heartbeats(every: Duration, outbox: Outbox) -> Infallible {
 /// Reads a message of the leader. Returns `None` if it tells nothing that matters here.
 fn read(message: v1::ToJobMaster) -> Result<Option<News>, ProtocolError> {
     let id = |bytes: &[u8]| allocation_id("allocation_id", bytes);
-    Ok(
-        match message.message.ok_or_else(|| ProtocolError::missing("message"))? {
-            ToUs::Registered(_) => return Err(ProtocolError::new("registered", "there twice")),
-            ToUs::Heartbeat(_) => None,
-            ToUs::Status(status) => {
-                let allocation_id = id(&status.allocation_id)?;
-                let is_granted = status.state() == v1::request_status::State::Granted;
-                is_granted.then_some(News::Granted(allocation_id))
-            }
-            ToUs::Failed(failed) => Some(News::Failed {
-                allocation_id: id(&failed.allocation_id)?,
-                cause: failed.cause,
-            }),
-            ToUs::Lost(lost) => Some(News::Lost {
-                allocation_id: id(&lost.allocation_id)?,
-                cause: lost.cause,
-            }),
-        },
-    )
+    let Some(message) = message.message else {
+        tracing::debug!("a message of a later version is ignored");
+        return Ok(None);
+    };
+    Ok(match message {
+        ToUs::Registered(_) => return Err(ProtocolError::new("registered", "there twice")),
+        ToUs::Heartbeat(_) => None,
+        ToUs::Status(status) => {
+            let allocation_id = id(&status.allocation_id)?;
+            let is_granted = status.state() == v1::request_status::State::Granted;
+            is_granted.then_some(News::Granted(allocation_id))
+        }
+        ToUs::Failed(failed) => Some(News::Failed {
+            allocation_id: id(&failed.allocation_id)?,
+            cause: failed.cause,
+        }),
+        ToUs::Lost(lost) => Some(News::Lost {
+            allocation_id: id(&lost.allocation_id)?,
+            cause: lost.cause,
+        }),
+    })
 }

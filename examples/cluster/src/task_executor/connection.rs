@@ -236,8 +236,8 @@ impl Session {
 
     fn read(&self, message: v1::ToTaskExecutor) -> Result<Read, ProtocolError> {
         let registration = &self.registration;
-        // A message of a later version is read as none.
         let Some(message) = message.message else {
+            tracing::debug!("a message of a later version is ignored");
             return Ok(Read::Nothing);
         };
         Ok(match message {

@@ -130,9 +130,13 @@ impl OfferedSlot {
                     let Some(v1::ToSlot { message }) = message? else {
                         return Ok(());
                     };
-                    match message.ok_or_else(|| ProtocolError::missing("message"))? {
-                        v1::to_slot::Message::Release(_) => return Ok(()),
-                        v1::to_slot::Message::Run(task) => self.enqueue(task)?,
+                    match message {
+                        Some(v1::to_slot::Message::Release(_)) => return Ok(()),
+                        Some(v1::to_slot::Message::Run(task)) => self.enqueue(task)?,
+                        None => {
+                            tracing::debug!("a message of a later version is ignored");
+                            continue;
+                        }
                     }
                     if !is_used && !self.use_slot().await {
                         return Err(Status::aborted("the allocation has lost the slot"));
