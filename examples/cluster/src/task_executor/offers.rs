@@ -16,7 +16,7 @@ use super::processes::Process;
 use super::slots::{GrantKey, Input};
 use crate::event_log::{Event, EventLog};
 use crate::protocol::channel::{DialError, Dialer};
-use crate::protocol::leader::wait_before_retry;
+use crate::protocol::leader::Retries;
 use crate::protocol::v1::job_master_client::JobMasterClient;
 use crate::protocol::{Epoch, ProtocolError, limits, v1};
 
@@ -155,11 +155,12 @@ impl OfferedSlot {
 
     /// Offers the slot until the job master answers, or the offer is ended by the slot timeout.
     async fn connect(&self) -> Result<Stream, Status> {
+        let mut retries = Retries::default();
         loop {
             match Stream::open(&self.dialer, &self.offer).await {
                 Err(status) if is_not_reached(&status) => {
                     tracing::debug!(address = &*self.offer.target_address, %status, "the job master is not reached");
-                    wait_before_retry().await;
+                    retries.wait().await;
                 }
                 result => return result,
             }

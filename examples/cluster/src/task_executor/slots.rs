@@ -33,6 +33,8 @@ pub enum Input {
     Use(GrantKey, oneshot::Sender<bool>),
     /// A grant needs its slot no more.
     Free(GrantKey),
+    /// Asks whether no job has a slot.
+    AskIdle(oneshot::Sender<bool>),
     /// The process stops. The leader is told, and all offers end.
     Leave {
         reason: String,
@@ -144,6 +146,10 @@ impl Slots {
                 {
                     self.freed(&freed);
                 }
+            }
+            Input::AskIdle(answer) => {
+                // Who asks no more needs no answer.
+                let _ = answer.send(self.grants.is_empty());
             }
             Input::Leave { reason } => self.leave(reason),
         }
