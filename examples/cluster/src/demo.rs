@@ -101,7 +101,7 @@ async fn run_in(folder: &Path, options: Options, stop: CancellationToken) -> any
         end(manager.child).await?;
     }
     ensure!(
-        stop.is_cancelled() || summary.done == summary.tasks,
+        stop.is_cancelled() || summary.is_complete(),
         "only {} of {} tasks are done",
         summary.done,
         summary.tasks

@@ -67,7 +67,7 @@ pub struct Options {
     /// The resources of a slot, such as cpu=1,memory=100MiB.
     #[arg(long, default_value = "cpu=1", value_parser = parse_profile)]
     pub profile: ResourceProfile,
-    /// How often a task that fails is run.
+    /// The most runs of a task that fails.
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
     pub attempts: u32,
     /// Appends what happens to this file, one JSON object a line.
@@ -91,6 +91,13 @@ pub struct Summary {
     pub time: Duration,
 }
 
+impl Summary {
+    /// Returns `true` if each task is done.
+    pub fn is_complete(&self) -> bool {
+        self.done == self.tasks
+    }
+}
+
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {
@@ -106,7 +113,7 @@ impl fmt::Display for Summary {
     }
 }
 
-/// All that the owner of the job hears.
+/// An input of the owner of the job.
 enum Input {
     Manager(News),
     /// A task executor offers a slot. If it is accepted, its end is told once.
@@ -129,7 +136,8 @@ enum Input {
 /// Runs the tasks until each is done or has failed, or the job is stopped.
 ///
 /// # Errors
-/// The address or the event log cannot be opened, or the server fails. Failed tasks are no error.
+/// The address or the event log cannot be opened, or the server fails. Failed tasks are no error:
+/// see [`Summary::is_complete`].
 pub async fn run(options: Options, stop: CancellationToken) -> anyhow::Result<Summary> {
     let started = Instant::now();
     check_command(&options.command)?;

@@ -17,6 +17,7 @@ mod web;
 
 use std::process::ExitCode;
 
+use anyhow::{bail, ensure};
 use clap::Parser;
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
@@ -63,13 +64,18 @@ async fn run(command: Command, stop: CancellationToken) -> anyhow::Result<()> {
     match command {
         Command::Demo(options) => demo::run(options, stop).await,
         Command::Operator(command) => {
-            println!("{}", operator::execute(command).await?);
+            match stop.run_until_cancelled(operator::execute(command)).await {
+                Some(text) => println!("{}", text?),
+                None => bail!("stopped before the answer came"),
+            }
             Ok(())
         }
         Command::ResourceManager(options) => resource_manager::run(*options, stop).await,
         Command::TaskExecutor(options) => task_executor::run(options, stop).await,
         Command::Run(options) => {
-            println!("{}", job_master::run(options, stop).await?);
+            let summary = job_master::run(options, stop).await?;
+            println!("{summary}");
+            ensure!(summary.is_complete(), "not all tasks are done");
             Ok(())
         }
         Command::Load(options) => {

@@ -40,7 +40,7 @@ pub type Manager = SlotManager<Actions, Gateway, TokioScheduledExecutor>;
 pub async fn run(options: Options, stop: CancellationToken) -> anyhow::Result<()> {
     let kind = options.provisioner;
     let process = Process::bind(options.clone()).await?;
-    let settings = options.provisioner_settings(process.address())?;
+    let settings = options.provisioner_settings()?;
     let access = Access::new(process.security().token.clone());
     let events = Events::default();
     let noted = events.clone();

@@ -57,6 +57,9 @@ pub struct Options {
     /// The time within which a job must use a slot, such as 10s or 500ms.
     #[arg(long, default_value = "10s", value_parser = parse_duration)]
     pub slot_timeout: Duration,
+    /// The time without a leader after which the worker ends, unless a job uses it.
+    #[arg(long, default_value = "300s", value_parser = parse_duration)]
+    pub registration_timeout: Duration,
     /// The file to which the worker writes what it did.
     #[arg(long, value_name = "FILE")]
     pub event_log: Option<PathBuf>,
@@ -67,7 +70,7 @@ pub struct Options {
 /// Runs a task executor until `stop` is cancelled, or the leader tells it to stop.
 ///
 /// # Errors
-/// The resource id is not valid, or the event log cannot be opened.
+/// The resource id is not valid, the event log cannot be opened, or there is no leader for long.
 pub async fn run(options: Options, stop: CancellationToken) -> anyhow::Result<()> {
     let resource_id = limits::name("resource_id", options.resource_id.unwrap_or_else(default_resource_id))?;
     let events = match &options.event_log {
@@ -91,14 +94,15 @@ pub async fn run(options: Options, stop: CancellationToken) -> anyhow::Result<()
         resource_id,
         options.slots,
         options.worker_request,
+        options.registration_timeout,
         slots,
         events,
     );
-    connection.run(stop).await;
+    let connected = connection.run(stop).await;
 
     let ended = timeout(END_TIMEOUT, async { tokio::try_join!(offers, owner) }).await;
     ended.map_err(|_| anyhow!("the processes of tasks did not end in time"))??;
-    Ok(())
+    connected
 }
 
 /// Returns the host name with the process id.

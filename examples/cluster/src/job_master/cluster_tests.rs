@@ -163,6 +163,11 @@ impl JobStream {
         self.outbox.send(Ok(message)).unwrap();
     }
 
+    /// Sends a message of a later version, as this one reads it.
+    fn send_unknown(&self) {
+        self.outbox.send(Ok(v1::ToJobMaster { message: None })).unwrap();
+    }
+
     fn grant(&self, id: AllocationId) {
         self.say(ToJob::Status(v1::RequestStatus {
             allocation_id: id.to_bytes().into(),
@@ -219,6 +224,11 @@ impl Slot {
         }
     }
 
+    /// Sends a message of a later version, as this one reads it.
+    async fn send_unknown(&self) {
+        self.sender.send(v1::FromSlot { message: None }).await.unwrap();
+    }
+
     async fn end(&self, task: u64, exit_code: Option<i32>) {
         let message = Some(FromSlot::Ended(v1::TaskEnded { task, exit_code }));
         self.sender.send(v1::FromSlot { message }).await.unwrap();
@@ -241,11 +251,13 @@ async fn a_job_runs_in_one_slot() {
     let (mut stream, job) = cluster.accept().await;
     assert!(job.grants.is_empty());
     let granted = stream.requested().await;
+    stream.send_unknown();
     stream.grant(granted);
     let mut slot = offer(&job, granted).await.unwrap();
     assert_eq!(slot.task().await, Some((0, vec!["echo".into(), "0".into()])));
     let second = offer(&job, granted).await.err().unwrap();
     assert_eq!(second.code(), Code::AlreadyExists);
+    slot.send_unknown().await;
     slot.end(0, Some(1)).await;
     assert_eq!(slot.task().await.map(|(task, _)| task), Some(1));
     slot.end(1, Some(0)).await;

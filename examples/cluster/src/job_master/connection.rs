@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::Streaming;
 
 use super::Input;
-use crate::protocol::leader::{Replicas, wait_before_retry};
+use crate::protocol::leader::{Replicas, Retries};
 use crate::protocol::v1::from_job_master::Message as FromUs;
 use crate::protocol::v1::resource_manager_client::ResourceManagerClient;
 use crate::protocol::v1::to_job_master::Message as ToUs;
@@ -93,11 +93,13 @@ pub struct Connection {
 impl Connection {
     /// Stays connected to the leader until it is stopped.
     pub async fn run(mut self, stop: CancellationToken) {
+        let mut retries = Retries::default();
         loop {
             let session = stop.run_until_cancelled(self.connect()).await;
             match session {
                 None => return,
                 Some(Ok(session)) => {
+                    retries = Retries::default();
                     let end = session.run(&self.resource_managers, &self.inputs, &stop).await;
                     if !self.tell(News::Disconnected).await || stop.is_cancelled() {
                         return;
@@ -109,7 +111,7 @@ impl Connection {
                 }
                 Some(Err(error)) => tracing::info!("no connection to a resource manager: {error:#}"),
             }
-            if stop.run_until_cancelled(wait_before_retry()).await.is_none() {
+            if stop.run_until_cancelled(retries.wait()).await.is_none() {
                 return;
             }
         }
@@ -117,7 +119,7 @@ impl Connection {
 
     /// Registers the job with the leader.
     async fn connect(&mut self) -> anyhow::Result<Session> {
-        let leader = self.resource_managers.leader().await.context("no leader is found")?;
+        let leader = self.resource_managers.leader().await;
         self.check_epoch(leader.epoch)?;
         let channel = self.resource_managers.dial(&leader).await?;
         let mut client = ResourceManagerClient::new(channel).max_decoding_message_size(limits::MESSAGE_BYTES);
@@ -257,23 +259,25 @@ async fn send_heartbeats(every: Duration, outbox: Outbox) -> Infallible {
 /// Reads a message of the leader. Returns `None` if it tells nothing that matters here.
 fn read(message: v1::ToJobMaster) -> Result<Option<News>, ProtocolError> {
     let id = |bytes: &[u8]| allocation_id("allocation_id", bytes);
-    Ok(
-        match message.message.ok_or_else(|| ProtocolError::missing("message"))? {
-            ToUs::Registered(_) => return Err(ProtocolError::new("registered", "there twice")),
-            ToUs::Heartbeat(_) => None,
-            ToUs::Status(status) => {
-                let allocation_id = id(&status.allocation_id)?;
-                let is_granted = status.state() == v1::request_status::State::Granted;
-                is_granted.then_some(News::Granted(allocation_id))
-            }
-            ToUs::Failed(failed) => Some(News::Failed {
-                allocation_id: id(&failed.allocation_id)?,
-                cause: failed.cause,
-            }),
-            ToUs::Lost(lost) => Some(News::Lost {
-                allocation_id: id(&lost.allocation_id)?,
-                cause: lost.cause,
-            }),
-        },
-    )
+    let Some(message) = message.message else {
+        tracing::debug!("a message of a later version is ignored");
+        return Ok(None);
+    };
+    Ok(match message {
+        ToUs::Registered(_) => return Err(ProtocolError::new("registered", "there twice")),
+        ToUs::Heartbeat(_) => None,
+        ToUs::Status(status) => {
+            let allocation_id = id(&status.allocation_id)?;
+            let is_granted = status.state() == v1::request_status::State::Granted;
+            is_granted.then_some(News::Granted(allocation_id))
+        }
+        ToUs::Failed(failed) => Some(News::Failed {
+            allocation_id: id(&failed.allocation_id)?,
+            cause: failed.cause,
+        }),
+        ToUs::Lost(lost) => Some(News::Lost {
+            allocation_id: id(&lost.allocation_id)?,
+            cause: lost.cause,
+        }),
+    })
 }

@@ -170,8 +170,13 @@ impl SlotSession {
 
     async fn forward(&mut self) -> Result<(), Status> {
         while let Some(message) = self.messages.message().await? {
-            let Some(FromSlot::Ended(ended)) = message.message else {
-                return Err(ProtocolError::missing("ended").into());
+            let ended = match message.message {
+                Some(FromSlot::Ended(ended)) => ended,
+                Some(FromSlot::Offer(_)) => return Err(ProtocolError::new("offer", "it came twice").into()),
+                None => {
+                    tracing::debug!("a message of a later version is ignored");
+                    continue;
+                }
             };
             let input = Input::TaskEnded {
                 allocation_id: self.allocation_id,

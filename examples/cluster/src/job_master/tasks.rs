@@ -18,7 +18,7 @@ pub struct Tasks {
     failures: BTreeMap<u64, u32>,
     slots: BTreeMap<AllocationId, Slot>,
     parallelism: usize,
-    /// How often a task that fails is run.
+    /// The most runs of a task that fails.
     attempts: u32,
     /// Whether a slot runs one task after the other.
     reuses_slots: bool,

@@ -19,14 +19,18 @@ const ANSWER_TIMEOUT: Duration = Duration::from_millis(500);
 /// The time that the others get to name a later leader, once one has named itself.
 const GRACE: Duration = Duration::from_millis(50);
 
-/// The time after which a search without a result ends.
-const SEARCH_TIME: Duration = Duration::from_secs(2);
-
 /// The number of heartbeats without which a leader may be gone.
 const MISSING_HEARTBEATS: u32 = 2;
 
 /// The pause before a peer is tried again. So the peers of a lost leader do not all come at once.
 const RETRY_PAUSE: RangeInclusive<Duration> = Duration::from_millis(20)..=Duration::from_millis(200);
+
+/// The number of tries with a short pause. They take about 11 s, longer than the default lease: in
+/// that time the next leader comes, and must be found soon.
+const QUICK_TRIES: u32 = 100;
+
+/// The pause after those tries, for clusters that are away for long.
+const LONG_RETRY_PAUSE: RangeInclusive<Duration> = Duration::from_millis(500)..=Duration::from_millis(1_500);
 
 /// The resource managers of a cluster, of which one leads.
 #[derive(Debug, Clone)]
@@ -41,17 +45,16 @@ impl Replicas {
     }
 
     /// Asks all of them who leads, until one names itself. Returns the leader with the highest
-    /// epoch; `None` if there is none for some seconds.
-    pub async fn leader(&self) -> Option<Leader> {
-        let search = search(&self.addresses, Epoch(0), RETRY_PAUSE, |address| self.ask(address));
-        timeout(SEARCH_TIME, search).await.ok()
+    /// epoch.
+    pub async fn leader(&self) -> Leader {
+        search(&self.addresses, Epoch(0), retry_pause, |address| self.ask(address)).await
     }
 
     /// Waits until one of them leads in a later epoch than one that is silent. It begins to ask
     /// when heartbeats are missing, and then asks about once in a heartbeat interval.
     pub async fn later_leader(&self, epoch: Epoch, heartbeat_interval: Duration) -> Leader {
         sleep(heartbeat_interval * MISSING_HEARTBEATS).await;
-        let pause = heartbeat_interval / 2..=heartbeat_interval * 3 / 2;
+        let pause = |_| heartbeat_interval / 2..=heartbeat_interval * 3 / 2;
         search(&self.addresses, epoch, pause, |address| self.ask(address)).await
     }
 
@@ -77,9 +80,24 @@ impl Replicas {
     }
 }
 
-/// Waits before another try to connect.
-pub async fn wait_before_retry() {
-    sleep(rand::random_range(RETRY_PAUSE)).await;
+/// The waits between the tries to connect, which grow if many fail.
+#[derive(Debug, Default)]
+pub struct Retries(u32);
+
+impl Retries {
+    /// Waits before the next try.
+    pub async fn wait(&mut self) {
+        sleep(rand::random_range(retry_pause(self.0))).await;
+        self.0 = self.0.saturating_add(1);
+    }
+}
+
+/// Returns the pause after this number of tries.
+fn retry_pause(tries: u32) -> RangeInclusive<Duration> {
+    match tries < QUICK_TRIES {
+        true => RETRY_PAUSE,
+        false => LONG_RETRY_PAUSE,
+    }
 }
 
 /// Asks all resource managers, each on its own, until one leads in a later epoch. So one that is
@@ -91,27 +109,27 @@ pub async fn wait_before_retry() {
 async fn search<F>(
     addresses: &[String],
     epoch: Epoch,
-    pause: RangeInclusive<Duration>,
+    pause: impl Fn(u32) -> RangeInclusive<Duration>,
     ask: impl Fn(String) -> F,
 ) -> Leader
 where
     F: Future<Output = Option<Leader>>,
 {
-    let ask = |address: String| {
+    let ask = |address: String, tries: u32| {
         let answer = timeout(ANSWER_TIMEOUT, ask(address.clone()));
         async move {
             let leader = answer.await.ok().flatten();
-            (address, leader.filter(|leader| leader.epoch > epoch))
+            (address, tries, leader.filter(|leader| leader.epoch > epoch))
         }
     };
     let mut asked: BTreeSet<_> = addresses.iter().cloned().collect();
-    let mut answers: FuturesUnordered<_> = asked.iter().cloned().map(&ask).collect();
+    let mut answers: FuturesUnordered<_> = asked.iter().map(|address| ask(address.clone(), 0)).collect();
     let mut pauses = FuturesUnordered::new();
     loop {
-        let (address, leader) = tokio::select! {
+        let (address, tries, leader) = tokio::select! {
             Some(answer) = answers.next() => answer,
-            Some(address) = pauses.next() => {
-                answers.push(ask(address));
+            Some((address, tries)) = pauses.next() => {
+                answers.push(ask(address, tries));
                 continue;
             }
             // There is nobody to ask.
@@ -119,22 +137,22 @@ where
         };
         match leader {
             Some(leader) if leader.addresses.grpc == address => return highest(leader, answers).await,
-            Some(leader) if asked.insert(leader.addresses.grpc.clone()) => answers.push(ask(leader.addresses.grpc)),
+            Some(leader) if asked.insert(leader.addresses.grpc.clone()) => answers.push(ask(leader.addresses.grpc, 0)),
             _ => {}
         }
-        let pause = sleep(rand::random_range(pause.clone()));
+        let pause = sleep(rand::random_range(pause(tries)));
         pauses.push(async move {
             pause.await;
-            address
+            (address, tries.saturating_add(1))
         });
     }
 }
 
 /// Returns the leader with the highest epoch among this one and those that name themselves in the
 /// answers that are still to come.
-async fn highest(mut leader: Leader, mut answers: impl Stream<Item = (String, Option<Leader>)> + Unpin) -> Leader {
+async fn highest(mut leader: Leader, mut answers: impl Stream<Item = (String, u32, Option<Leader>)> + Unpin) -> Leader {
     let end = Instant::now() + GRACE;
-    while let Ok(Some((address, other))) = timeout_at(end, answers.next()).await {
+    while let Ok(Some((address, _, other))) = timeout_at(end, answers.next()).await {
         if let Some(other) = other.filter(|other| other.addresses.grpc == address && other.epoch > leader.epoch) {
             leader = other;
         }
@@ -144,6 +162,9 @@ async fn highest(mut leader: Leader, mut answers: impl Stream<Item = (String, Op
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+    use std::pin::pin;
+
     use super::*;
 
     fn replicas(addresses: &[&str]) -> Replicas {
@@ -169,7 +190,7 @@ mod tests {
     {
         let start = Instant::now();
         let addresses = ["a", "b", "c"].map(String::from);
-        let leader = search(&addresses, Epoch(epoch), RETRY_PAUSE, ask).await;
+        let leader = search(&addresses, Epoch(epoch), retry_pause, ask).await;
         (leader.addresses.grpc, start.elapsed())
     }
 
@@ -238,7 +259,30 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn nobody_answers() {
-        assert_eq!(replicas(&["127.0.0.1:1", "not an address"]).leader().await, None);
-        assert_eq!(replicas(&[]).leader().await, None);
+        for addresses in [&["127.0.0.1:1", "not an address"][..], &[]] {
+            let replicas = replicas(addresses);
+            let found = timeout(Duration::from_secs(10), replicas.leader());
+            assert!(found.await.is_err());
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn cluster_that_is_away_for_long_is_asked_more_rarely() {
+        let asked = Cell::new(0);
+        let ask = |_| {
+            asked.set(asked.get() + 1);
+            async { None }
+        };
+        let addresses = ["a".to_owned()];
+        let mut search = pin!(search(&addresses, Epoch(0), retry_pause, ask));
+        assert!(timeout(Duration::from_secs(10), &mut search).await.is_err());
+        let quick = asked.take();
+        assert!((60..=500).contains(&quick), "{quick}");
+        // All quick tries are over.
+        assert!(timeout(Duration::from_secs(15), &mut search).await.is_err());
+        asked.take();
+        assert!(timeout(Duration::from_secs(60), &mut search).await.is_err());
+        let slow = asked.take();
+        assert!((40..=121).contains(&slow), "{slow}");
     }
 }

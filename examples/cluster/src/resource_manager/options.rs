@@ -66,8 +66,13 @@ pub struct Options {
     #[arg(long, value_name = "FOLDER")]
     pub folder: Option<PathBuf>,
 
-    /// Addresses of all resource managers, which started workers dial; the default is this one
-    #[arg(long, value_name = "ADDRESSES", value_delimiter = ',')]
+    /// Addresses of all resource managers, which started workers dial: so they find the next leader
+    #[arg(
+        long,
+        value_name = "HOST:PORT,HOST:PORT",
+        value_delimiter = ',',
+        required_if_eq_any = [("provisioner", "local"), ("provisioner", "slurm")]
+    )]
     pub resource_managers: Vec<String>,
 
     /// Time between two heartbeats
@@ -101,12 +106,9 @@ impl Options {
         Ok(Heartbeats { interval, timeout })
     }
 
-    /// Returns the settings of the provisioner of a resource manager with this address.
-    pub fn provisioner_settings(&self, address: &str) -> anyhow::Result<Settings> {
-        let dialled = match self.resource_managers.as_slice() {
-            [] => vec![address.to_owned()],
-            given => given.to_vec(),
-        };
+    /// Returns the settings of the provisioner.
+    pub fn provisioner_settings(&self) -> anyhow::Result<Settings> {
+        let dialled = self.resource_managers.clone();
         let folder = self.folder.clone();
         let folder = folder.unwrap_or_else(|| std::env::temp_dir().join(&self.cluster));
         let mut settings = Settings::new(&self.cluster, dialled, folder);
@@ -221,12 +223,29 @@ mod tests {
             timeout(&["-D", "resourcemanager.taskmanager-timeout=5 s"]),
             Duration::from_secs(5)
         );
-        assert_eq!(timeout(&["--provisioner", "local"]), Duration::from_secs(30));
+        assert_eq!(
+            timeout(&["--provisioner", "local", "--resource-managers", "a:1"]),
+            Duration::from_secs(30)
+        );
+    }
+
+    #[test]
+    fn started_workers_need_addresses_to_find_the_next_leader() {
+        let parse = |arguments: &[&str]| {
+            let arguments = ["cluster", "--election", "file:/tmp/leader"].iter().chain(arguments);
+            Command::try_parse_from(arguments)
+        };
+        for provisioner in ["--provisioner=local", "--provisioner=slurm"] {
+            let error = parse(&[provisioner]).err().unwrap().to_string();
+            assert!(error.contains("--resource-managers <HOST:PORT,HOST:PORT>"), "{error}");
+            assert!(parse(&[provisioner, "--resource-managers", "a:1,b:2"]).is_ok());
+        }
+        assert!(parse(&["--provisioner=none"]).is_ok());
     }
 
     #[test]
     fn started_workers_have_the_options_of_security() {
-        let settings = |arguments: &[&str]| parse(arguments).provisioner_settings("a:1").unwrap();
+        let settings = |arguments: &[&str]| parse(arguments).provisioner_settings().unwrap();
         assert!(settings(&[]).worker_arguments.is_empty());
         let token = ["--token-file", "/a/token"];
         assert_eq!(settings(&token).worker_arguments, token);

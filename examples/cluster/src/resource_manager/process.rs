@@ -98,6 +98,7 @@ impl Process {
     }
 
     /// Returns the address at which others reach this process.
+    #[cfg(test)]
     pub fn address(&self) -> &str {
         &self.addresses.grpc
     }

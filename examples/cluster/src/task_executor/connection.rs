@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 use slot_manager::message::ReleaseCheck;
 use slot_manager::task_executor::TaskExecutorMessage;
 use slot_manager::{ResourceId, WorkerRequestId};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
@@ -15,7 +15,7 @@ use tonic::Streaming;
 
 use super::slots::{Input, Link};
 use crate::event_log::{Event, EventLog};
-use crate::protocol::leader::{Replicas, wait_before_retry};
+use crate::protocol::leader::{Replicas, Retries};
 use crate::protocol::v1::resource_manager_client::ResourceManagerClient;
 use crate::protocol::v1::to_task_executor::Message;
 use crate::protocol::{Epoch, ProtocolError, Registration, instance_id, limits, v1};
@@ -37,6 +37,8 @@ pub struct Connection {
     outbox: usize,
     /// The highest epoch of all leaders that were seen.
     highest: Epoch,
+    /// The time without a leader after which an idle process gives up.
+    registration_timeout: Duration,
     slots: mpsc::Sender<Input>,
     events: EventLog,
 }
@@ -47,6 +49,7 @@ impl Connection {
         resource_id: ResourceId,
         slot_count: u32,
         worker_request: Option<WorkerRequestId>,
+        registration_timeout: Duration,
         slots: mpsc::Sender<Input>,
         events: EventLog,
     ) -> Self {
@@ -57,6 +60,7 @@ impl Connection {
             resource_id,
             outbox: OUTBOX + OUTBOX_PER_SLOT * slot_count as usize,
             highest: Epoch(highest),
+            registration_timeout,
             slots,
             events,
         }
@@ -64,32 +68,64 @@ impl Connection {
 
     /// Keeps a connection to the leader until `stop` is cancelled or the leader says so. Then it
     /// tells the leader that the process leaves, and ends all offers.
-    pub async fn run(mut self, stop: CancellationToken) {
+    ///
+    /// # Errors
+    /// For the registration timeout there was no leader, and no job needs the process.
+    pub async fn run(mut self, stop: CancellationToken) -> Result<()> {
+        let mut alone_since = Instant::now();
+        let mut retries = Retries::default();
         while !self.slots.is_closed() {
-            let cause = match stop.run_until_cancelled(self.open()).await {
+            let left = self.registration_timeout.saturating_sub(alone_since.elapsed());
+            let opened = stop.run_until_cancelled(timeout(left, self.open())).await;
+            let cause = match opened.map(|opened| opened.context("no leader is found").and_then(|opened| opened)) {
                 Some(Ok(Opened::Session(mut session))) => {
-                    match session.serve(&self.resource_managers, &self.slots, &stop).await {
+                    let end = session.serve(&self.resource_managers, &self.slots, &stop).await;
+                    (alone_since, retries) = (Instant::now(), Retries::default());
+                    match end {
                         Ok(reason) => {
                             self.leave(reason).await;
-                            return session.drain().await;
+                            session.drain().await;
+                            return Ok(());
                         }
                         Err(cause) => cause,
                     }
                 }
-                Some(Ok(Opened::Refused(reason))) => return self.leave(reason).await,
+                Some(Ok(Opened::Refused(reason))) => {
+                    self.leave(reason).await;
+                    return Ok(());
+                }
                 Some(Err(cause)) => cause,
-                None => return self.leave(stopped()).await,
+                None => {
+                    self.leave(stopped()).await;
+                    return Ok(());
+                }
             };
             tracing::info!(cause = format!("{cause:#}"), "not connected to a leader");
             self.tell(Input::Disconnected).await;
-            stop.run_until_cancelled(wait_before_retry()).await;
+            if alone_since.elapsed() >= self.registration_timeout {
+                if self.is_idle().await {
+                    self.leave("no leader is found".to_owned()).await;
+                    let alone = self.registration_timeout;
+                    return Err(cause.context(format!("no leader has registered the worker for {alone:?}")));
+                }
+                // Tasks go on without a leader.
+                alone_since = Instant::now();
+            }
+            stop.run_until_cancelled(retries.wait()).await;
         }
+        Ok(())
+    }
+
+    /// Returns `true` if no job has a slot.
+    async fn is_idle(&self) -> bool {
+        let (answer, answered) = oneshot::channel();
+        self.tell(Input::AskIdle(answer)).await;
+        answered.await.unwrap_or(true)
     }
 
     /// Finds the leader and registers.
     async fn open(&mut self) -> Result<Opened> {
         let leader = self.resource_managers.leader().await;
-        let leader = leader.context("no resource manager leads")?;
         let channel = self.resource_managers.dial(&leader).await?;
         let mut client = ResourceManagerClient::new(channel).max_decoding_message_size(limits::MESSAGE_BYTES);
 
@@ -236,8 +272,8 @@ impl Session {
 
     fn read(&self, message: v1::ToTaskExecutor) -> Result<Read, ProtocolError> {
         let registration = &self.registration;
-        // A message of a later version is read as none.
         let Some(message) = message.message else {
+            tracing::debug!("a message of a later version is ignored");
             return Ok(Read::Nothing);
         };
         Ok(match message {

@@ -17,7 +17,7 @@ use super::processes::Process;
 use super::slots::{GrantKey, Input};
 use crate::event_log::{Event, EventLog};
 use crate::protocol::channel::{DialError, Dialer, io_failure};
-use crate::protocol::leader::wait_before_retry;
+use crate::protocol::leader::Retries;
 use crate::protocol::v1::job_master_client::JobMasterClient;
 use crate::protocol::{Epoch, ProtocolError, limits, v1};
 
@@ -131,9 +131,13 @@ impl OfferedSlot {
                     let Some(v1::ToSlot { message }) = message? else {
                         return Ok(());
                     };
-                    match message.ok_or_else(|| ProtocolError::missing("message"))? {
-                        v1::to_slot::Message::Release(_) => return Ok(()),
-                        v1::to_slot::Message::Run(task) => self.enqueue(task)?,
+                    match message {
+                        Some(v1::to_slot::Message::Release(_)) => return Ok(()),
+                        Some(v1::to_slot::Message::Run(task)) => self.enqueue(task)?,
+                        None => {
+                            tracing::debug!("a message of a later version is ignored");
+                            continue;
+                        }
                     }
                     if !is_used && !self.use_slot().await {
                         return Err(Status::aborted("the allocation has lost the slot"));
@@ -155,11 +159,12 @@ impl OfferedSlot {
     /// A job master listens before it requests slots. If nothing listens there, it has ended: the
     /// slot is better used by others.
     async fn connect(&self) -> Result<Stream, Status> {
+        let mut retries = Retries::default();
         loop {
             match Stream::open(&self.dialer, &self.offer).await {
                 Err(status) if is_not_reached(&status) && !is_refused(&status) => {
                     tracing::debug!(address = &*self.offer.target_address, %status, "the job master is not reached");
-                    wait_before_retry().await;
+                    retries.wait().await;
                 }
                 result => return result,
             }

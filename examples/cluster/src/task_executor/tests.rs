@@ -124,6 +124,10 @@ impl Cluster {
     }
 
     fn start_with_slot_timeout(name: &str, slot_timeout: Duration) -> Self {
+        Self::start_with_timeouts(name, slot_timeout, DEADLINE * 2)
+    }
+
+    fn start_with_timeouts(name: &str, slot_timeout: Duration, registration_timeout: Duration) -> Self {
         let epoch = Arc::new(AtomicU64::new(5));
         let (streams, workers) = mpsc::channel(1);
         let (incoming, resource_manager) = listen();
@@ -155,6 +159,7 @@ impl Cluster {
             profile: ResourceProfile::ANY,
             worker_request: None,
             slot_timeout,
+            registration_timeout,
             event_log: Some(event_log.clone()),
         };
         let stop = CancellationToken::new();
@@ -281,6 +286,8 @@ async fn tasks_run_in_a_slot_until_it_is_released() {
     assert!(matches!(leader.hears().await, Some(FromWorker::SlotAnswer(_))));
 
     let mut slot = cluster.offered().await;
+    // As this version reads a message of a later one.
+    slot.outgoing.send(Ok(v1::ToSlot { message: None })).await.unwrap();
     slot.run(1, "exit 3").await;
     slot.run(2, r#"test "$CLUSTER_TASK $CLUSTER_SLOT" = "2 w_0""#).await;
     let command = vec!["/does/not/exist".to_owned()];
@@ -380,6 +387,27 @@ async fn an_old_leader_is_refused() {
     sleep(Duration::from_millis(100)).await;
     let events = cluster.ends().await;
     assert_eq!(events, ["registered", "old_leader_refused", "registered"]);
+}
+
+#[tokio::test]
+async fn an_idle_worker_without_a_leader_gives_up() {
+    let short = Duration::from_millis(300);
+    let mut cluster = Cluster::start_with_timeouts("gives-up", DEADLINE * 2, short);
+    let (mut leader, _) = cluster.register().await;
+    leader.allocate(&cluster.job_master).await;
+    assert!(matches!(leader.hears().await, Some(FromWorker::SlotAnswer(_))));
+    let mut slot = cluster.offered().await;
+    slot.run(1, "sleep 1.5").await;
+
+    // Nobody leads any more. The task goes on.
+    cluster.epoch.store(0, Ordering::Relaxed);
+    drop(leader);
+    assert_eq!(slot.hears_end().await, (1, Some(0)));
+    slot.tell(v1::to_slot::Message::Release(v1::ReleaseSlot {})).await;
+    let ended = timeout(DEADLINE, &mut cluster.process).await;
+    let error = ended.expect("the task executor runs on").unwrap().unwrap_err();
+    assert_eq!(error.to_string(), "no leader has registered the worker for 300ms");
+    std::fs::remove_file(&cluster.event_log).unwrap();
 }
 
 #[tokio::test]

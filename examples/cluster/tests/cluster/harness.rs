@@ -179,22 +179,27 @@ impl Cluster {
     /// # Panics
     /// If it does not end well.
     pub fn wait(&mut self, name: &str) {
+        let code = self.exit_code(name);
+        assert_eq!(code, Some(0), "{name} ended, see {}", self.folder.display());
+    }
+
+    /// Waits until a process ends. Returns its exit code; `None` if a signal ended it.
+    pub fn exit_code(&mut self, name: &str) -> Option<i32> {
         let child = self.processes.get_mut(name).expect("a known process");
         let status = wait_for(&format!("the end of {name}"), || child.try_wait().expect("a child"));
         self.processes.remove(name);
-        assert!(
-            status.success(),
-            "{name} ended with {status}, see {}",
-            self.folder.display()
-        );
+        status.code()
     }
 
     /// Asks a process to end, and waits until it has.
     pub fn terminate(&mut self, name: &str) {
+        self.ask_to_end(name);
+        self.exit_code(name);
+    }
+
+    /// Asks a process to end.
+    pub fn ask_to_end(&self, name: &str) {
         self.signal(name, "TERM");
-        let child = self.processes.get_mut(name).expect("a known process");
-        wait_for(&format!("the end of {name}"), || child.try_wait().expect("a child"));
-        self.processes.remove(name);
     }
 
     fn signal(&self, name: &str, signal: &str) {

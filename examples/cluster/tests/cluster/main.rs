@@ -3,6 +3,7 @@
 //! Tests that measure times run alone: two cores are not many.
 
 mod checker;
+mod command_line;
 mod dashboard;
 mod double;
 mod etcd;

@@ -1,0 +1,56 @@
+//! What the commands say, and how they end.
+
+use std::net::TcpListener;
+use std::process::{Command, Stdio};
+
+use super::harness::{Cluster, wait_for, wait_until};
+
+#[test]
+fn a_job_ends_well_only_if_all_its_tasks_are_done() {
+    // given
+    let mut cluster = Cluster::beside_others("exit-code");
+    let election = format!("file:{}", cluster.path("leader").display());
+    cluster.resource_manager("a", &election, &[]);
+    cluster.worker("worker", 2);
+
+    // when: the second of two tasks fails
+    cluster.job("job", 2, 1, &["sh", "-c", "exit {task}"]);
+
+    // then
+    assert_eq!(cluster.exit_code("job"), Some(1));
+    let errors = std::fs::read_to_string(cluster.path("job.err")).expect("a log");
+    assert!(errors.contains("error: not all tasks are done"), "{errors}");
+
+    // when: a job is stopped
+    cluster.job("stopped", 1, 1, &["sleep", "1000"]);
+    wait_until("its task", || cluster.count("task_started") == 5);
+    cluster.ask_to_end("stopped");
+
+    // then
+    assert_eq!(cluster.exit_code("stopped"), Some(1));
+    cluster.check(1);
+}
+
+#[test]
+fn an_operator_can_stop_a_command_that_waits() {
+    // given: a server that accepts connections and answers nothing
+    let server = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = server.local_addr().expect("an address").to_string();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_cluster"));
+    command.args(["status", "--web", &address]).stderr(Stdio::piped());
+    let mut child = command.spawn().expect("the binary starts");
+    let connection = server.accept().expect("a connection");
+
+    // when
+    let pid = child.id().to_string();
+    let signal = Command::new("kill").args(["-INT", &pid]).status();
+    assert!(signal.expect("the command kill").success());
+
+    // then
+    let status = wait_for("the end of the command", || child.try_wait().expect("a child"));
+    assert_eq!(status.code(), Some(1));
+    let output = child.wait_with_output().expect("its output");
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(errors.contains("stopped before the answer came"), "{errors}");
+    drop(connection);
+}
