@@ -36,10 +36,10 @@ pub enum Order {
         worker_request: WorkerRequestId,
         worker: WorkerDescription,
     },
-    /// Do not start this worker, or stop it if it has not registered. The answer is
-    /// [`News::Failed`], unless the worker comes all the same.
+    /// Do not start this worker, or stop it. Until the answer comes it is not registered. The answer
+    /// is [`News::Failed`], or [`News::Comes`] if it is too late.
     Withdraw(WorkerRequestId),
-    /// A worker that was released has been told to stop. See to it that it does.
+    /// A worker has been told to stop. Stop it by force after the grace period.
     Stop(ResourceId),
     /// Report the workers that run or start, also those of former leaders.
     Recover,
@@ -53,6 +53,8 @@ pub enum News {
         worker_request: WorkerRequestId,
         cause: String,
     },
+    /// It is too late to withdraw this worker.
+    Comes(WorkerRequestId),
     /// The number of workers that run or start: the answer to [`Order::Recover`]. A provisioner
     /// that cannot know it does not answer.
     Known(usize),
@@ -131,12 +133,12 @@ trait Provisioner: Send {
     ) -> impl Future<Output = ()> + Send;
 
     /// Gives up a worker that is not needed. It is [`News::Failed`] once it is sure that it does not
-    /// come. Where the engine can tell, a worker that runs is left alone: it registers, and the slot
-    /// manager uses or releases it.
+    /// come. Where the engine can tell, a worker that runs is left alone and [`News::Comes`]: the
+    /// slot manager uses or releases it.
     fn withdraw(&mut self, worker_request: WorkerRequestId, news: &mut Vec<News>) -> impl Future<Output = ()> + Send;
 
-    /// Sees to it that a worker ends which the leader has told to stop. It gets some time to do so.
-    /// Workers of another origin are left alone.
+    /// Ends a worker that the leader has told to stop, once the grace period is over. A second order
+    /// for it changes nothing. Workers of another origin are left alone.
     fn stop(&mut self, resource_id: &ResourceId) -> impl Future<Output = ()> + Send;
 
     /// Finds the workers of former leaders, and reports their number with [`News::Known`]. If the

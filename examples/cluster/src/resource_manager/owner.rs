@@ -15,6 +15,7 @@ use tracing::{error, info, warn};
 
 use super::Manager;
 use super::actions::Actions;
+use super::dismissed::Dismissed;
 use super::handle::Published;
 use super::mailbox::Envelope;
 use super::notes::Subject;
@@ -193,6 +194,8 @@ impl Owner {
             let text = format_args!("leadership {} has ended", term.epoch);
             actions.notes.warn(Subject::Leader, text);
             actions.job_masters.clear();
+            // The next leader decides anew: no provisioner stops them any more.
+            actions.dismissed = Dismissed::default();
             self.idle_actions = Some(actions);
         }
         self.events.log(&Event::LeaderLost { epoch: term.epoch });

@@ -89,7 +89,7 @@ async fn a_withdrawn_job_is_cancelled_only_before_it_runs() {
     bench.order(Order::Withdraw(request(1))).await;
     assert_eq!(bench.failure(1).await, "withdrawn");
     bench.order(Order::Withdraw(request(2))).await;
-    assert!(bench.is_quiet().await);
+    assert_eq!(bench.news().await, News::Comes(request(2)));
     assert!(bench.path("queue/2").exists());
 
     // The worker that came all the same is released.
@@ -172,6 +172,25 @@ async fn the_next_leader_finds_the_jobs_that_run() {
 }
 
 #[tokio::test]
+async fn an_order_to_stop_that_is_repeated_defers_nothing() {
+    let mut bench = bench("slurm-stop-again");
+    set_state(&bench, 4, "RUNNING", 4);
+    bench.start(Kind::Slurm);
+    bench.order(Order::Recover).await;
+    assert_eq!(bench.news().await, News::Known(1));
+    let stop_again = async {
+        loop {
+            bench.order(Order::Stop("test-7-4".into())).await;
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+    };
+    tokio::select! {
+        never = stop_again => never,
+        () = left(&bench, 4) => {}
+    }
+}
+
+#[tokio::test]
 async fn the_next_leader_withdraws_the_jobs_that_wait() {
     let mut bench = bench("slurm-recover-pending");
     bench.settings.slurm.max_queued = 1;
@@ -197,7 +216,7 @@ async fn a_job_that_begins_while_it_is_withdrawn_is_known() {
     bench.start(Kind::Slurm);
     bench.order(Order::Recover).await;
     assert_eq!(bench.news().await, News::Known(1));
-    assert!(bench.is_quiet().await);
+    assert_eq!(bench.news().await, News::Comes(request(5)));
     std::fs::remove_file(bench.path("queue/5")).unwrap();
     let cause = bench.failure(5).await;
     assert!(cause.contains("the Slurm job 5 ended"), "{cause}");
