@@ -69,6 +69,9 @@ impl Owner {
             resource_id,
             instance_id,
         } = registration;
+        if outbox.has_ended() {
+            return debug!(%resource_id, %instance_id, "task executor not registered: its session has ended");
+        }
         let registered = v1::Registered {
             epoch: epoch.0,
             instance_id: instance_id.to_bytes().into(),

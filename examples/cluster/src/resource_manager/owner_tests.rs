@@ -13,6 +13,7 @@ use slot_manager::{
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
+use tonic::Status;
 
 use super::Manager;
 use super::actions::Actions;
@@ -231,6 +232,19 @@ async fn a_withdrawn_worker_is_not_registered_until_it_is_too_late_to_stop_it() 
     outside.send(1, Input::Provisioner(News::Comes(worker_request))).await;
     let mut worker = Worker::register(&outside, "worker-2", 2, worker_request).await;
     assert!(matches!(worker.next().await, Some(Message::Registered(_))));
+}
+
+#[tokio::test]
+async fn a_worker_whose_session_has_ended_is_not_registered() {
+    let mut outside = start(&[]);
+    outside.lead(1, LEASE);
+    outside.leads.wait_for(Option::is_some).await.unwrap();
+    let worker_request = WorkerRequestId::new(Epoch(1).leader_id(), 99);
+    let worker = Worker::register(&outside, "worker-1", 1, worker_request).await;
+    // The owner shares this thread, so it has not handled the registration.
+    worker.session.end(Status::cancelled("the peer has gone"));
+    let registered = outside.ask(1, |manager| manager.overview().task_managers).await;
+    assert_eq!(registered.await, Ok(0));
 }
 
 #[tokio::test]
