@@ -93,10 +93,15 @@ impl Provisioner for Slurm {
     }
 
     async fn recover(&mut self, news: &mut Vec<News>) {
-        // Nobody waits for them any more.
-        self.waiting.clear();
         self.is_recovering = true;
         self.look(news).await;
+    }
+
+    fn suspend(&mut self) {
+        self.waiting.clear();
+        // A recovery finds them in the queue.
+        self.jobs.clear();
+        self.is_recovering = false;
     }
 
     async fn look(&mut self, news: &mut Vec<News>) {

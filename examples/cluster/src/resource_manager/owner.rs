@@ -154,10 +154,13 @@ impl Owner {
             recovers: self.manager.recovery().is_some(),
             away: HashMap::new(),
         });
-        self.channels.leads.send_replace(Some(Leads { epoch, end }));
+        self.channels.leads.send_replace(Some(Leads {
+            epoch,
+            end: end.clone(),
+        }));
         // The answer is for this leadership, so sessions must know of it before.
         if let Some(actions) = self.manager.actions() {
-            actions.order(Order::Recover);
+            actions.order(Order::Recover { epoch, end });
             let text = format_args!("leadership {epoch} begins");
             actions.notes.info(Subject::Leader, text);
         }

@@ -189,7 +189,7 @@ async fn workers_are_ordered_and_their_failure_is_an_input() {
     let mut outside = start(&[("taskmanager.numberOfTaskSlots", "2"), ("taskmanager.cpu.cores", "2")]);
     outside.lead(1, LEASE);
     outside.leads.wait_for(Option::is_some).await.unwrap();
-    assert!(matches!(outside.orders.recv().await, Some(Order::Recover)));
+    assert!(matches!(outside.orders.recv().await, Some(Order::Recover { .. })));
     outside.send(1, Input::Provisioner(News::Known(0))).await;
     outside.send(1, Input::Requested(request(7, 1))).await;
     let Some(Order::Start { worker_request, worker }) = outside.orders.recv().await else {
@@ -212,7 +212,7 @@ async fn a_withdrawn_worker_is_not_registered_until_it_is_too_late_to_stop_it() 
     let mut outside = start(&[("taskmanager.numberOfTaskSlots", "1"), ("taskmanager.cpu.cores", "1")]);
     outside.lead(1, LEASE);
     outside.leads.wait_for(Option::is_some).await.unwrap();
-    assert!(matches!(outside.orders.recv().await, Some(Order::Recover)));
+    assert!(matches!(outside.orders.recv().await, Some(Order::Recover { .. })));
     outside.send(1, Input::Provisioner(News::Known(0))).await;
     outside.send(1, Input::Requested(request(7, 1))).await;
     let Some(Order::Start { worker_request, .. }) = outside.orders.recv().await else {
@@ -253,7 +253,7 @@ async fn a_released_worker_does_not_register_again() {
     let mut outside = start(&[timeout]);
     outside.lead(1, LEASE);
     outside.leads.wait_for(Option::is_some).await.unwrap();
-    assert!(matches!(outside.orders.recv().await, Some(Order::Recover)));
+    assert!(matches!(outside.orders.recv().await, Some(Order::Recover { .. })));
     outside.send(1, Input::Provisioner(News::Known(0))).await;
     let worker_request = WorkerRequestId::new(Epoch(1).leader_id(), 99);
     let mut worker = Worker::register(&outside, "worker-1", 1, worker_request).await;

@@ -51,6 +51,7 @@ async fn a_worker_is_a_job() {
     bench.settings.slurm.partition = Some("long".to_owned());
     bench.settings.slurm.arguments = vec!["--time=5".to_owned()];
     bench.start(Kind::Slurm);
+    bench.lead().await;
     bench.order(bench.worker(1)).await;
     submitted(&bench, 1).await;
     let calls = bench.file_with("calls", "\n").await;
@@ -82,6 +83,7 @@ async fn a_worker_is_a_job() {
 async fn a_withdrawn_job_is_cancelled_only_before_it_runs() {
     let mut bench = bench("slurm-withdraw");
     bench.start(Kind::Slurm);
+    bench.lead().await;
     bench.order(bench.worker(1)).await;
     bench.order(bench.worker(2)).await;
     submitted(&bench, 2).await;
@@ -105,6 +107,7 @@ async fn few_jobs_wait_in_the_queue() {
     let mut bench = bench("slurm-queue");
     bench.settings.slurm.max_queued = 1;
     bench.start(Kind::Slurm);
+    bench.lead().await;
     for number in 1..=3 {
         bench.order(bench.worker(number)).await;
     }
@@ -124,6 +127,7 @@ async fn after_a_failure_other_orders_wait() {
     let mut bench = bench("slurm-backoff");
     bench.program("sbatch", "echo sbatch >> calls; echo 'no partition' >&2; exit 1");
     bench.start(Kind::Slurm);
+    bench.lead().await;
     bench.order(bench.worker(1)).await;
     bench.order(bench.worker(2)).await;
     let cause = bench.failure(1).await;
@@ -147,11 +151,12 @@ fn each_failure_doubles_the_pause() {
 async fn a_queue_that_cannot_be_read_says_nothing() {
     let mut bench = bench("slurm-away");
     bench.start(Kind::Slurm);
+    bench.lead().await;
     bench.order(bench.worker(1)).await;
     submitted(&bench, 1).await;
     bench.program("squeue", "exit 1");
     std::fs::remove_file(bench.path("queue/1")).unwrap();
-    bench.order(Order::Recover).await;
+    bench.recover().await;
     assert!(bench.is_quiet().await);
     bench.program("squeue", SQUEUE);
     bench.failure(1).await;
@@ -164,7 +169,7 @@ async fn the_next_leader_finds_the_jobs_that_run() {
     set_state(&bench, 4, "RUNNING", 4);
     std::fs::write(bench.path("queue/6"), "6|RUNNING|another-7-4\n").unwrap();
     bench.start(Kind::Slurm);
-    bench.order(Order::Recover).await;
+    bench.recover().await;
     assert_eq!(bench.news().await, News::Known(1));
     bench.order(Order::Stop("test-7-4".into())).await;
     left(&bench, 4).await;
@@ -176,7 +181,7 @@ async fn an_order_to_stop_that_is_repeated_defers_nothing() {
     let mut bench = bench("slurm-stop-again");
     set_state(&bench, 4, "RUNNING", 4);
     bench.start(Kind::Slurm);
-    bench.order(Order::Recover).await;
+    bench.recover().await;
     assert_eq!(bench.news().await, News::Known(1));
     let stop_again = async {
         loop {
@@ -195,16 +200,41 @@ async fn the_next_leader_withdraws_the_jobs_that_wait() {
     let mut bench = bench("slurm-recover-pending");
     bench.settings.slurm.max_queued = 1;
     bench.start(Kind::Slurm);
+    bench.lead().await;
     bench.order(bench.worker(1)).await;
     // It waits here, since the queue has enough.
     bench.order(bench.worker(2)).await;
     submitted(&bench, 1).await;
-    bench.order(Order::Recover).await;
+    bench.end_leadership();
+    bench.recover().await;
     assert_eq!(bench.news().await, News::Known(1));
     assert_eq!(bench.failure(1).await, "withdrawn");
     assert!(!bench.path("queue/1").exists());
     assert!(bench.is_quiet().await);
     assert!(!bench.path("queue/2").exists());
+}
+
+#[tokio::test]
+async fn a_provisioner_of_a_former_leader_does_nothing() {
+    let mut bench = bench("slurm-former");
+    bench.settings.slurm.max_queued = 1;
+    bench.start(Kind::Slurm);
+    bench.lead().await;
+    for number in 1..=2 {
+        bench.order(bench.worker(number)).await;
+    }
+    submitted(&bench, 1).await;
+    set_state(&bench, 1, "RUNNING", 1);
+    submitted(&bench, 2).await;
+    bench.order(bench.worker(3)).await;
+    bench.order(Order::Stop("test-7-1".into())).await;
+    bench.end_leadership();
+    // There is room for the third, and time to stop the first.
+    set_state(&bench, 2, "RUNNING", 2);
+    assert!(bench.is_quiet().await && bench.is_quiet().await);
+    assert!(bench.path("queue/1").exists() && !bench.path("queue/3").exists());
+    bench.recover().await;
+    assert_eq!(bench.news().await, News::Known(2));
 }
 
 #[tokio::test]
@@ -214,7 +244,7 @@ async fn a_job_that_begins_while_it_is_withdrawn_is_known() {
     bench.program("scancel", "sed -i s/PENDING/RUNNING/ queue/5");
     set_state(&bench, 5, "PENDING", 5);
     bench.start(Kind::Slurm);
-    bench.order(Order::Recover).await;
+    bench.recover().await;
     assert_eq!(bench.news().await, News::Known(1));
     assert_eq!(bench.news().await, News::Comes(request(5)));
     std::fs::remove_file(bench.path("queue/5")).unwrap();
@@ -226,6 +256,7 @@ async fn a_job_that_begins_while_it_is_withdrawn_is_known() {
 async fn without_slurm_each_worker_fails_with_the_cause() {
     let mut bench = Bench::new("slurm-missing");
     bench.start(Kind::Slurm);
+    bench.recover().await;
     bench.order(bench.worker(1)).await;
     let cause = bench.failure(1).await;
     assert!(cause.contains("sbatch"), "{cause}");
