@@ -22,12 +22,14 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
+use tracing::debug;
 
 pub use self::naming::parse_cluster;
 pub use self::options::Options;
 pub use self::settings::Settings;
 
 use self::command::worker_command;
+use crate::protocol::Epoch;
 
 /// An order to a provisioner.
 #[derive(Debug, Clone)]
@@ -37,13 +39,15 @@ pub enum Order {
         worker_request: WorkerRequestId,
         worker: WorkerDescription,
     },
-    /// Do not start this worker, or stop it if it has not registered. The answer is
-    /// [`News::Failed`], unless the worker comes all the same.
+    /// Do not start this worker, or stop it. Until the answer comes it is not registered. The answer
+    /// is [`News::Failed`], or [`News::Comes`] if it is too late.
     Withdraw(WorkerRequestId),
-    /// A worker that was released has been told to stop. See to it that it does.
+    /// A worker has been told to stop. Stop it by force after the grace period.
     Stop(ResourceId),
-    /// Report the workers that run or start, also those of former leaders.
-    Recover,
+    /// A leadership begins: report the workers that run or start, also those of former leaders.
+    ///
+    /// It lasts until `end` is cancelled. From then on the provisioner does nothing more for it.
+    Recover { epoch: Epoch, end: CancellationToken },
 }
 
 /// News of a provisioner.
@@ -54,6 +58,8 @@ pub enum News {
         worker_request: WorkerRequestId,
         cause: String,
     },
+    /// It is too late to withdraw this worker.
+    Comes(WorkerRequestId),
     /// The workers that run or start, by their worker requests: the answer to [`Order::Recover`]. A
     /// provisioner that cannot know them does not answer.
     Known(BTreeMap<WorkerRequestId, ResourceId>),
@@ -70,13 +76,13 @@ pub enum Kind {
     Slurm,
 }
 
-/// Starts a provisioner. It ends when `stop` is cancelled or nobody can send orders; its workers do
+/// Starts a provisioner. Its news name the leadership that they are for. It ends when `stop` is cancelled or nobody can send orders; its workers do
 /// not.
 pub fn start(
     kind: Kind,
     settings: Settings,
     orders: mpsc::Receiver<Order>,
-    news: mpsc::Sender<News>,
+    news: mpsc::Sender<(Epoch, News)>,
     stop: CancellationToken,
 ) -> JoinHandle<()> {
     tokio::spawn(async move {
@@ -132,12 +138,12 @@ trait Provisioner: Send {
     ) -> impl Future<Output = ()> + Send;
 
     /// Gives up a worker that is not needed. It is [`News::Failed`] once it is sure that it does not
-    /// come. Where the engine can tell, a worker that runs is left alone: it registers, and the slot
-    /// manager uses or releases it.
+    /// come. Where the engine can tell, a worker that runs is left alone and [`News::Comes`]: the
+    /// slot manager uses or releases it.
     fn withdraw(&mut self, worker_request: WorkerRequestId, news: &mut Vec<News>) -> impl Future<Output = ()> + Send;
 
-    /// Sees to it that a worker ends which the leader has told to stop. It gets some time to do so.
-    /// Workers of another origin are left alone.
+    /// Ends a worker that the leader has told to stop, once the grace period is over. A second order
+    /// for it changes nothing. Workers of another origin are left alone.
     fn stop(&mut self, resource_id: &ResourceId) -> impl Future<Output = ()> + Send;
 
     /// Finds the workers of former leaders, and reports them with [`News::Known`]. If the
@@ -145,36 +151,73 @@ trait Provisioner: Send {
     /// one asks for what it needs, so workers that have not begun are withdrawn.
     fn recover(&mut self, news: &mut Vec<News>) -> impl Future<Output = ()> + Send;
 
+    /// Drops all orders: a leadership has ended. The workers are left to the next one, which may use
+    /// those that this one did not need.
+    fn suspend(&mut self);
+
     /// Looks at the workers, and does what is due.
     fn look(&mut self, news: &mut Vec<News>) -> impl Future<Output = ()> + Send;
 }
 
-async fn serve(mut provisioner: impl Provisioner, mut orders: mpsc::Receiver<Order>, sender: mpsc::Sender<News>) {
+/// The leadership that a provisioner serves.
+struct Term {
+    epoch: Epoch,
+    end: CancellationToken,
+}
+
+async fn serve(
+    mut provisioner: impl Provisioner,
+    mut orders: mpsc::Receiver<Order>,
+    sender: mpsc::Sender<(Epoch, News)>,
+) {
     let mut ticks = interval(provisioner.period());
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut term: Option<Term> = None;
     let mut news = Vec::new();
     loop {
         tokio::select! {
+            biased;
+            // Before the orders: those that wait are of the leadership that has ended.
+            () = end_of(term.as_ref()) => {
+                term = None;
+                provisioner.suspend();
+            }
             order = orders.recv() => match order {
-                Some(order) => obey(&mut provisioner, order, &mut news).await,
+                Some(order) => obey(&mut provisioner, &mut term, order, &mut news).await,
                 None => return,
             },
             _ = ticks.tick() => provisioner.look(&mut news).await,
         }
+        let present = term.as_ref().filter(|term| !term.end.is_cancelled());
+        // Without a leadership they are dropped: the next one asks which workers there are.
         for item in news.drain(..) {
-            if sender.send(item).await.is_err() {
+            if let Some(term) = present
+                && sender.send((term.epoch, item)).await.is_err()
+            {
                 return;
             }
         }
     }
 }
 
-async fn obey(provisioner: &mut impl Provisioner, order: Order, news: &mut Vec<News>) {
+/// Waits for the end of the leadership, if there is one.
+async fn end_of(term: Option<&Term>) {
+    match term {
+        Some(term) => term.end.cancelled().await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn obey(provisioner: &mut impl Provisioner, term: &mut Option<Term>, order: Order, news: &mut Vec<News>) {
     match order {
+        Order::Recover { epoch, end } => {
+            *term = Some(Term { epoch, end });
+            provisioner.recover(news).await;
+        }
+        _ if term.is_none() => debug!(?order, "an order of a leadership that has ended is dropped"),
         Order::Start { worker_request, worker } => provisioner.start(worker_request, worker, news).await,
         Order::Withdraw(worker_request) => provisioner.withdraw(worker_request, news).await,
         Order::Stop(resource_id) => provisioner.stop(&resource_id).await,
-        Order::Recover => provisioner.recover(news).await,
     }
 }
 

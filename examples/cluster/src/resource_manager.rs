@@ -4,6 +4,7 @@
 //! to its mailbox.
 
 mod actions;
+mod dismissed;
 mod gateway;
 pub mod handle;
 mod inputs;

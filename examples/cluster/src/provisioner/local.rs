@@ -91,6 +91,12 @@ impl Provisioner for Local {
         news.push(known(&self.settings.cluster, running.map(|(id, _)| id)));
     }
 
+    fn suspend(&mut self) {
+        for worker in self.workers.values_mut() {
+            worker.ending = None;
+        }
+    }
+
     async fn look(&mut self, news: &mut Vec<News>) {
         let mut ended = Vec::new();
         for (id, worker) in &mut self.workers {

@@ -28,19 +28,21 @@ impl Provisioner for None {
 
     async fn recover(&mut self, _: &mut Vec<News>) {}
 
+    fn suspend(&mut self) {}
+
     async fn look(&mut self, _: &mut Vec<News>) {}
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::tests_support::{Bench, request};
-    use super::super::{Kind, News, Order};
+    use super::super::{Kind, News};
 
     #[tokio::test]
     async fn each_worker_request_fails_with_the_cause() {
         let mut bench = Bench::new("none");
         bench.start(Kind::None);
-        bench.order(Order::Recover).await;
+        bench.recover().await;
         bench.order(bench.worker(1)).await;
         let News::Failed { worker_request, cause } = bench.news().await else {
             panic!("the worker request must fail");

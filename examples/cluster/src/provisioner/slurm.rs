@@ -84,17 +84,24 @@ impl Provisioner for Slurm {
 
     async fn stop(&mut self, resource_id: &ResourceId) {
         let id = naming::worker_request_of(&self.settings.cluster, resource_id);
-        if let Some(job) = id.and_then(|id| self.jobs.get_mut(&id)) {
+        if let Some(job) = id.and_then(|id| self.jobs.get_mut(&id))
+            && !matches!(job.ending, Some(Ending::Told { .. }))
+        {
             let cancel_at = Instant::now() + self.settings.grace;
             job.ending = Some(Ending::Told { cancel_at });
         }
     }
 
     async fn recover(&mut self, news: &mut Vec<News>) {
-        // Nobody waits for them any more.
-        self.waiting.clear();
         self.is_recovering = true;
         self.look(news).await;
+    }
+
+    fn suspend(&mut self) {
+        self.waiting.clear();
+        // A recovery finds them in the queue.
+        self.jobs.clear();
+        self.is_recovering = false;
     }
 
     async fn look(&mut self, news: &mut Vec<News>) {
@@ -194,8 +201,10 @@ impl Slurm {
                 self.backoff = Backoff::default();
             }
             match job.ending {
-                // Too late: the worker comes.
-                Some(Ending::Withdrawn) if !job.is_pending => job.ending = None,
+                Some(Ending::Withdrawn) if !job.is_pending => {
+                    job.ending = None;
+                    news.push(News::Comes(id));
+                }
                 Some(Ending::Withdrawn) => self.commands.cancel_if_pending(&job.id).await,
                 Some(Ending::Told { cancel_at }) if Instant::now() >= cancel_at => {
                     self.commands.cancel(&job.id).await;

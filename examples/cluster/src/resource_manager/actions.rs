@@ -1,8 +1,8 @@
 //! The calls of the slot manager to the resource manager: orders to the provisioner, and
 //! notifications to job masters.
 //!
-//! The actions also keep the sessions of job masters, since notifications need them. They outlive a
-//! leadership.
+//! The actions also keep the sessions of job masters, since notifications need them. `Actions`
+//! outlives a leadership; its sessions do not.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -11,10 +11,11 @@ use slot_manager::error::ResourceManagerError;
 use slot_manager::message::{
     AllocationFailureCause, Release, ReleaseResource, WithdrawResource, Withdrawal, WorkerPromise,
 };
-use slot_manager::{AllocationId, JobId, ResourceManagerActions, ResourceProfile, SlotId, WorkerRequestId};
+use slot_manager::{AllocationId, JobId, ResourceId, ResourceManagerActions, ResourceProfile, SlotId, WorkerRequestId};
 use tokio::sync::mpsc;
 use tracing::{debug, info, warn};
 
+use super::dismissed::Dismissed;
 use super::messages::{grant_lost, granted, request_failed};
 use super::notes::{Notes, Subject};
 use super::outbox::Outbox;
@@ -34,6 +35,7 @@ pub struct JobMasterSession {
 /// The resource manager, as the slot manager sees it.
 pub struct Actions {
     pub job_masters: HashMap<JobId, JobMasterSession>,
+    pub dismissed: Dismissed,
     /// `None` if no provisioner starts workers.
     orders: Option<mpsc::Sender<Order>>,
     /// The workers to start; `None` without a worker policy.
@@ -52,6 +54,7 @@ impl Actions {
     ) -> Self {
         Self {
             job_masters: HashMap::new(),
+            dismissed: Dismissed::default(),
             orders,
             worker,
             events,
@@ -71,6 +74,12 @@ impl Actions {
                 false
             }
         }
+    }
+
+    /// Sees to it that a worker ends which is told to stop, and that it does not register again.
+    pub fn dismiss(&mut self, resource_id: &ResourceId) {
+        self.order(Order::Stop(resource_id.clone()));
+        self.dismissed.release(resource_id.clone());
     }
 
     /// Sends a message to the job master of a job. Without a session it is dropped: a job master
@@ -121,13 +130,13 @@ impl ResourceManagerActions for Actions {
         Ok(WorkerPromise::Unspecified)
     }
 
-    /// The gateway tells the task executor, and the provisioner sees to it.
+    /// The gateway tells the task executor. The provisioner ends a worker that does not stop.
     fn release_resource(&mut self, release: &ReleaseResource) -> Release {
         let cause = release.cause.to_string();
         info!(resource_id = %release.resource_id, %cause, "worker released");
         let text = format_args!("{} is released: {cause}", release.resource_id);
         self.notes.info(Subject::Worker, text);
-        self.order(Order::Stop(release.resource_id.clone()));
+        self.dismiss(&release.resource_id);
         self.events.log(&Event::WorkerReleased {
             worker: release.resource_id.to_string(),
         });
@@ -138,6 +147,7 @@ impl ResourceManagerActions for Actions {
     fn withdraw_resource(&mut self, withdraw: &WithdrawResource) -> Withdrawal {
         info!(worker_request = %withdraw.worker_request, cause = %withdraw.cause, "worker request withdrawn");
         self.order(Order::Withdraw(withdraw.worker_request));
+        self.dismissed.withdraw(withdraw.worker_request);
         Withdrawal::TooLate
     }
 

@@ -9,7 +9,9 @@ use slot_manager::outcome::{
     AllocationStatus, CancelOutcome, ReleaseAnswerOutcome, ReportOutcome, SlotAnswerOutcome, SlotFreedOutcome,
     SlotRequestOutcome, UnregistrationOutcome,
 };
-use slot_manager::{AllocationId, InstanceId, JobId, SlotReport, SlotRequest, TaskExecutorConnection, WorkerRequestId};
+use slot_manager::{
+    AllocationId, InstanceId, JobId, ResourceId, SlotReport, SlotRequest, TaskExecutorConnection, WorkerRequestId,
+};
 use tokio::time::Instant;
 use tonic::Status;
 use tracing::{debug, info, warn};
@@ -22,7 +24,7 @@ use super::notes::Subject;
 use super::outbox::Outbox;
 use super::owner::Owner;
 use crate::protocol::{Registration, v1};
-use crate::provisioner::{News, Order};
+use crate::provisioner::News;
 
 impl Owner {
     pub(super) fn handle(&mut self, input: Input) {
@@ -67,12 +69,25 @@ impl Owner {
             resource_id,
             instance_id,
         } = registration;
+        if outbox.has_ended() {
+            return debug!(%resource_id, %instance_id, "task executor not registered: its session has ended");
+        }
         let registered = v1::Registered {
             epoch: epoch.0,
             instance_id: instance_id.to_bytes().into(),
             heartbeat_interval_ms: self.heartbeats.interval_ms(),
             heartbeat_timeout_ms: self.heartbeats.timeout_ms(),
         };
+        if let Some(worker_request) = worker_request.filter(|id| self.is_dismissed(&resource_id, *id)) {
+            let cause = "it was released or withdrawn";
+            debug!(%resource_id, %worker_request, "task executor not registered: {cause}");
+            self.turn_away(&resource_id, &outbox, cause);
+            outbox.end(Status::aborted(cause));
+            // A withdrawn worker has a promise still, and no provisioner reports a worker that is
+            // told to stop.
+            let outcome = self.manager.worker_failed(worker_request, cause);
+            return log(worker_request, outcome);
+        }
         let gateway = Gateway::new(outbox.clone(), registered);
         let mut connection =
             TaskExecutorConnection::new(resource_id.clone(), instance_id, gateway).with_leader(epoch.leader_id());
@@ -89,14 +104,26 @@ impl Owner {
                 warn!(%resource_id, %instance_id, %error, "task executor not registered");
                 self.note(true, format_args!("{resource_id} is not registered: {error}"));
                 if let RegistrationError::LimitReached { .. } = error {
-                    let cause = error.to_string();
-                    outbox.send(v1::to_task_executor::Message::Stop(v1::Stop { cause }));
-                    if let Some(actions) = self.manager.actions() {
-                        actions.order(Order::Stop(resource_id));
-                    }
+                    self.turn_away(&resource_id, &outbox, &error.to_string());
                 }
                 outbox.end(refusal(&error));
             }
+        }
+    }
+
+    /// Returns `true` if a worker was told to go in this leadership. Workers that were started by
+    /// hand name no worker request, and nobody stops them.
+    fn is_dismissed(&self, resource_id: &ResourceId, worker_request: WorkerRequestId) -> bool {
+        let actions = self.manager.actions();
+        actions.is_some_and(|actions| actions.dismissed.has(resource_id, worker_request))
+    }
+
+    /// Tells a worker to stop that is not registered.
+    fn turn_away(&mut self, resource_id: &ResourceId, outbox: &Outbox<v1::ToTaskExecutor>, cause: &str) {
+        let cause = cause.to_owned();
+        outbox.send(v1::to_task_executor::Message::Stop(v1::Stop { cause }));
+        if let Some(actions) = self.manager.actions_mut() {
+            actions.dismiss(resource_id);
         }
     }
 
@@ -231,6 +258,12 @@ impl Owner {
                 info!(%worker_request, cause, %outcome, "worker will not come");
                 self.note(true, format_args!("worker {worker_request} will not come: {cause}"));
                 self.expect_no_more(worker_request);
+            }
+            News::Comes(worker_request) => {
+                debug!(%worker_request, "too late to withdraw a worker");
+                if let Some(actions) = self.manager.actions_mut() {
+                    actions.dismissed.admit(worker_request);
+                }
             }
             News::Known(workers) => {
                 let outcome = self.manager.expect_workers(workers.values().cloned());

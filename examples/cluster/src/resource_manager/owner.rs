@@ -15,6 +15,7 @@ use tracing::{error, info, warn};
 
 use super::Manager;
 use super::actions::Actions;
+use super::dismissed::Dismissed;
 use super::handle::Published;
 use super::mailbox::Envelope;
 use super::notes::Subject;
@@ -156,10 +157,13 @@ impl Owner {
             earlier_workers: BTreeMap::new(),
             away: HashMap::new(),
         });
-        self.channels.leads.send_replace(Some(Leads { epoch, end }));
+        self.channels.leads.send_replace(Some(Leads {
+            epoch,
+            end: end.clone(),
+        }));
         // The answer is for this leadership, so sessions must know of it before.
         if let Some(actions) = self.manager.actions() {
-            actions.order(Order::Recover);
+            actions.order(Order::Recover { epoch, end });
             let text = format_args!("leadership {epoch} begins");
             actions.notes.info(Subject::Leader, text);
         }
@@ -196,6 +200,8 @@ impl Owner {
             let text = format_args!("leadership {} has ended", term.epoch);
             actions.notes.warn(Subject::Leader, text);
             actions.job_masters.clear();
+            // The next leader decides anew: no provisioner stops them any more.
+            actions.dismissed = Dismissed::default();
             self.idle_actions = Some(actions);
         }
         self.events.log(&Event::LeaderLost { epoch: term.epoch });

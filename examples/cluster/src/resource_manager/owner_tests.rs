@@ -1,17 +1,20 @@
-//! The owner without a network: leases, orders to the provisioner, and job masters that stay away.
+//! The owner without a network: leases, orders to the provisioner, workers that must go, and job
+//! masters that stay away.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use slot_manager::message::{ReleaseCheck, ReleaseDecision};
 use slot_manager::outcome::BlockOutcome;
 use slot_manager::{
-    AllocationId, JobId, LeaderId, ResourceId, ResourceProfile, SlotManagerConfig, SlotRequest, TokioScheduledExecutor,
-    WorkerRequestId,
+    AllocationId, InstanceId, JobId, LeaderId, ResourceId, ResourceProfile, SlotId, SlotManagerConfig, SlotReport,
+    SlotRequest, SlotStatus, TokioScheduledExecutor, WorkerRequestId,
 };
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
+use tonic::Status;
 
 use super::Manager;
 use super::actions::Actions;
@@ -23,7 +26,8 @@ use super::owner::{Channels, Owner};
 use super::sessions::{Heartbeats, Leads};
 use crate::election::{Election, Leadership};
 use crate::event_log::EventLog;
-use crate::protocol::{Epoch, v1};
+use crate::protocol::v1::to_task_executor::Message;
+use crate::protocol::{Epoch, Registration, v1};
 use crate::provisioner::{News, Order};
 
 /// Longer than all that a test does in it.
@@ -101,6 +105,46 @@ impl Outside {
     }
 }
 
+/// A worker with one slot.
+struct Worker {
+    session: Session,
+    messages: mpsc::Receiver<v1::ToTaskExecutor>,
+}
+
+impl Worker {
+    async fn register(outside: &Outside, name: &str, instance: u128, worker_request: WorkerRequestId) -> Self {
+        Self::register_in(1, outside, name, instance, worker_request).await
+    }
+
+    async fn register_in(
+        epoch: u64,
+        outside: &Outside,
+        name: &str,
+        instance: u128,
+        worker_request: WorkerRequestId,
+    ) -> Self {
+        let session = Session::within(&CancellationToken::new());
+        let (outbox, messages) = Outbox::new(session.clone());
+        let profile = ResourceProfile::builder().cpu_cores(1.0).build().unwrap();
+        let register = Input::Register {
+            registration: Registration {
+                epoch: Epoch(epoch),
+                resource_id: name.into(),
+                instance_id: InstanceId::from_u128(instance),
+            },
+            worker_request: Some(worker_request),
+            report: SlotReport::new(vec![SlotStatus::free(SlotId::new(name, 0), profile)]).with_revision(1),
+            outbox,
+        };
+        outside.send(epoch, register).await;
+        Self { session, messages }
+    }
+
+    async fn next(&mut self) -> Option<Message> {
+        self.messages.recv().await?.message
+    }
+}
+
 fn request(job: u128, allocation: u128) -> SlotRequest {
     let profile = ResourceProfile::builder().cpu_cores(1.0).build().unwrap();
     let (job, allocation) = (JobId::from_u128(job), AllocationId::from_u128(allocation));
@@ -146,7 +190,7 @@ async fn workers_are_ordered_and_their_failure_is_an_input() {
     let mut outside = start(&[("taskmanager.numberOfTaskSlots", "2"), ("taskmanager.cpu.cores", "2")]);
     outside.lead(1, LEASE);
     outside.leads.wait_for(Option::is_some).await.unwrap();
-    assert!(matches!(outside.orders.recv().await, Some(Order::Recover)));
+    assert!(matches!(outside.orders.recv().await, Some(Order::Recover { .. })));
     outside.send(1, Input::Provisioner(News::Known(BTreeMap::new()))).await;
     outside.send(1, Input::Requested(request(7, 1))).await;
     let Some(Order::Start { worker_request, worker }) = outside.orders.recv().await else {
@@ -162,6 +206,86 @@ async fn workers_are_ordered_and_their_failure_is_an_input() {
         panic!("no other worker is ordered");
     };
     assert_eq!(worker_request.number(), 2);
+}
+
+#[tokio::test]
+async fn a_withdrawn_worker_is_not_registered_until_it_is_too_late_to_stop_it() {
+    let mut outside = start(&[("taskmanager.numberOfTaskSlots", "1"), ("taskmanager.cpu.cores", "1")]);
+    outside.lead(1, LEASE);
+    outside.leads.wait_for(Option::is_some).await.unwrap();
+    assert!(matches!(outside.orders.recv().await, Some(Order::Recover { .. })));
+    outside.send(1, Input::Provisioner(News::Known(BTreeMap::new()))).await;
+    outside.send(1, Input::Requested(request(7, 1))).await;
+    let Some(Order::Start { worker_request, .. }) = outside.orders.recv().await else {
+        panic!("no worker is ordered");
+    };
+    let (job_id, allocation_id) = (JobId::from_u128(7), AllocationId::from_u128(1));
+    outside.send(1, Input::Cancelled { job_id, allocation_id }).await;
+    assert!(matches!(outside.orders.recv().await, Some(Order::Withdraw(id)) if id == worker_request));
+
+    // The provisioner has not answered yet, and a slot is needed again.
+    outside.send(1, Input::Requested(request(7, 2))).await;
+    let mut worker = Worker::register(&outside, "worker-1", 1, worker_request).await;
+    assert!(matches!(worker.next().await, Some(Message::Stop(_))));
+    assert!(matches!(outside.orders.recv().await, Some(Order::Stop(id)) if id.as_str() == "worker-1"));
+    assert!(matches!(outside.orders.recv().await, Some(Order::Start { .. })));
+
+    outside.send(1, Input::Provisioner(News::Comes(worker_request))).await;
+    let mut worker = Worker::register(&outside, "worker-2", 2, worker_request).await;
+    assert!(matches!(worker.next().await, Some(Message::Registered(_))));
+}
+
+#[tokio::test]
+async fn a_worker_whose_session_has_ended_is_not_registered() {
+    let mut outside = start(&[]);
+    outside.lead(1, LEASE);
+    outside.leads.wait_for(Option::is_some).await.unwrap();
+    let worker_request = WorkerRequestId::new(Epoch(1).leader_id(), 99);
+    let worker = Worker::register(&outside, "worker-1", 1, worker_request).await;
+    // The owner shares this thread, so it has not handled the registration.
+    worker.session.end(Status::cancelled("the peer has gone"));
+    let registered = outside.ask(1, |manager| manager.overview().task_managers).await;
+    assert_eq!(registered.await, Ok(0));
+}
+
+#[tokio::test]
+async fn a_released_worker_does_not_register_again() {
+    let timeout = ("resourcemanager.taskmanager-timeout", "1 ms");
+    let mut outside = start(&[timeout]);
+    outside.lead(1, LEASE);
+    outside.leads.wait_for(Option::is_some).await.unwrap();
+    assert!(matches!(outside.orders.recv().await, Some(Order::Recover { .. })));
+    outside.send(1, Input::Provisioner(News::Known(BTreeMap::new()))).await;
+    let worker_request = WorkerRequestId::new(Epoch(1).leader_id(), 99);
+    let mut worker = Worker::register(&outside, "worker-1", 1, worker_request).await;
+    assert!(matches!(worker.next().await, Some(Message::Registered(_))));
+    let Some(Message::ReleaseCheck(v1::ReleaseCheck { check: number })) = worker.next().await else {
+        panic!("it is not asked");
+    };
+    let check = ReleaseCheck {
+        instance_id: InstanceId::from_u128(1),
+        leader_id: Epoch(1).leader_id(),
+        number,
+    };
+    let decision = ReleaseDecision::Release;
+    outside.send(1, Input::ReleaseAnswered { check, decision }).await;
+    assert!(matches!(worker.next().await, Some(Message::Stop(_))));
+    assert!(matches!(outside.orders.recv().await, Some(Order::Stop(_))));
+
+    // As if the order to stop were lost with the connection.
+    let mut worker = Worker::register(&outside, "worker-1", 2, worker_request).await;
+    assert!(matches!(worker.next().await, Some(Message::Stop(_))));
+    assert_eq!(worker.session.ended().await.code(), tonic::Code::Aborted);
+
+    // The next leader knows nothing of it.
+    outside.lead(2, LEASE);
+    outside
+        .leads
+        .wait_for(|leads| leads.as_ref().is_some_and(|leads| leads.epoch == Epoch(2)))
+        .await
+        .unwrap();
+    let mut worker = Worker::register_in(2, &outside, "worker-1", 3, worker_request).await;
+    assert!(matches!(worker.next().await, Some(Message::Registered(_))));
 }
 
 #[tokio::test]

@@ -22,9 +22,10 @@ use super::notes::Notes;
 use super::options::Options;
 use super::owner::{Channels, Owner};
 use super::server::{self, Service};
-use super::sessions::{Leads, Sessions};
+use super::sessions::Sessions;
 use crate::election::{self, Addresses};
 use crate::event_log::EventLog;
+use crate::protocol::Epoch;
 use crate::protocol::listener::listen;
 use crate::protocol::security::{PEER_OPTIONS, Security};
 use crate::provisioner::{Kind, News, Order};
@@ -47,7 +48,7 @@ pub type ServeWeb =
 
 /// Starts the task of a provisioner. It ends when it is stopped.
 pub type Provision =
-    Box<dyn FnOnce(mpsc::Receiver<Order>, mpsc::Sender<News>, CancellationToken) -> JoinHandle<()> + Send>;
+    Box<dyn FnOnce(mpsc::Receiver<Order>, mpsc::Sender<(Epoch, News)>, CancellationToken) -> JoinHandle<()> + Send>;
 
 /// The parts of the process that other modules plug in.
 #[derive(Default)]
@@ -156,7 +157,7 @@ impl Process {
             orders = Some(order_sender);
             let provisioner = provision(order_receiver, news_sender, stop.clone());
             tasks.spawn(async { provisioner.await.context("the provisioner has failed") });
-            tokio::spawn(forward_news(news, mailbox.downgrade(), leads.clone()));
+            tokio::spawn(forward_news(news, mailbox.downgrade()));
         }
 
         let channels = Channels {
@@ -242,19 +243,13 @@ async fn drain(tasks: &mut JoinSet<anyhow::Result<()>>) {
     info!("stopped");
 }
 
-/// Forwards the news of the provisioner to the present leadership. Without one they are dropped:
-/// the next asks which workers there are.
-async fn forward_news(
-    mut news: mpsc::Receiver<News>,
-    mailbox: mpsc::WeakSender<Envelope>,
-    leads: watch::Receiver<Option<Leads>>,
-) {
-    while let Some(news) = news.recv().await {
-        let epoch = leads.borrow().as_ref().map(|leads| leads.epoch);
-        let Some((epoch, mailbox)) = epoch.zip(mailbox.upgrade()) else {
-            continue;
-        };
+/// Forwards the news of the provisioner to the leadership that they are for.
+async fn forward_news(mut news: mpsc::Receiver<(Epoch, News)>, mailbox: mpsc::WeakSender<Envelope>) {
+    while let Some((epoch, news)) = news.recv().await {
         let input = Input::Provisioner(news);
+        let Some(mailbox) = mailbox.upgrade() else {
+            return;
+        };
         if mailbox.send(Envelope { epoch, input }).await.is_err() {
             return;
         }

@@ -81,11 +81,9 @@ impl Sessions {
         let session = Session::within(&leads.end);
         let (outbox, messages) = Outbox::new(session.clone());
         let (report_end, end) = oneshot::channel();
-        let run = run(outbox, session.clone());
+        let run = run(outbox, session);
         tokio::spawn(async move {
             let end = run.await;
-            // Later messages are for nobody.
-            session.end(Status::cancelled("the session has ended"));
             // The peer may have gone.
             let _ = report_end.send(end.status);
         });
@@ -98,8 +96,8 @@ impl Sessions {
         sent.map_err(|_| Status::unavailable("the resource manager stops").into())
     }
 
-    /// Runs the part of a session that reads, until it ends or the session does. Meanwhile the peer
-    /// gets heartbeats.
+    /// Runs the part of a session that reads, until it ends or the session does. Meanwhile a
+    /// registered peer gets heartbeats.
     async fn drive<M>(
         &self,
         outbox: &Outbox<M>,
@@ -113,15 +111,18 @@ impl Sessions {
             ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
             loop {
                 ticks.tick().await;
-                outbox.send(heartbeat());
+                outbox.send_heartbeat(heartbeat());
             }
         };
-        tokio::select! {
+        let end = tokio::select! {
             biased;
             cause = session.ended() => cause.into(),
             Err(end) = read => end,
             () = heartbeats => Status::internal("heartbeats have ended").into(),
-        }
+        };
+        // Before the owner is told, which can take long: a registration that still waits is void.
+        session.end(Status::cancelled("the session has ended"));
+        end
     }
 
     /// Waits for the next message. The heartbeat timeout counts the time spent here only: it does
@@ -213,3 +214,6 @@ impl<M> Stream for Outgoing<M> {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

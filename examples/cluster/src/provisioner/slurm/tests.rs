@@ -1,5 +1,5 @@
 use super::super::tests_support::{Bench, request};
-use super::super::{Kind, Order};
+use super::super::{Kind, News, Order};
 
 /// A fake of Slurm: `queue/ID` has the line of a job.
 fn bench(name: &str) -> Bench {
@@ -51,6 +51,7 @@ async fn a_worker_is_a_job() {
     bench.settings.slurm.partition = Some("long".to_owned());
     bench.settings.slurm.arguments = vec!["--time=5".to_owned()];
     bench.start(Kind::Slurm);
+    bench.lead().await;
     bench.order(bench.worker(1)).await;
     submitted(&bench, 1).await;
     let calls = bench.file_with("calls", "\n").await;
@@ -82,6 +83,7 @@ async fn a_worker_is_a_job() {
 async fn a_withdrawn_job_is_cancelled_only_before_it_runs() {
     let mut bench = bench("slurm-withdraw");
     bench.start(Kind::Slurm);
+    bench.lead().await;
     bench.order(bench.worker(1)).await;
     bench.order(bench.worker(2)).await;
     submitted(&bench, 2).await;
@@ -89,7 +91,7 @@ async fn a_withdrawn_job_is_cancelled_only_before_it_runs() {
     bench.order(Order::Withdraw(request(1))).await;
     assert_eq!(bench.failure(1).await, "withdrawn");
     bench.order(Order::Withdraw(request(2))).await;
-    assert!(bench.is_quiet().await);
+    assert_eq!(bench.news().await, News::Comes(request(2)));
     assert!(bench.path("queue/2").exists());
 
     // The worker that came all the same is released.
@@ -105,6 +107,7 @@ async fn few_jobs_wait_in_the_queue() {
     let mut bench = bench("slurm-queue");
     bench.settings.slurm.max_queued = 1;
     bench.start(Kind::Slurm);
+    bench.lead().await;
     for number in 1..=3 {
         bench.order(bench.worker(number)).await;
     }
@@ -124,6 +127,7 @@ async fn after_a_failure_other_orders_wait() {
     let mut bench = bench("slurm-backoff");
     bench.program("sbatch", "echo sbatch >> calls; echo 'no partition' >&2; exit 1");
     bench.start(Kind::Slurm);
+    bench.lead().await;
     bench.order(bench.worker(1)).await;
     bench.order(bench.worker(2)).await;
     let cause = bench.failure(1).await;
@@ -147,11 +151,12 @@ fn each_failure_doubles_the_pause() {
 async fn a_queue_that_cannot_be_read_says_nothing() {
     let mut bench = bench("slurm-away");
     bench.start(Kind::Slurm);
+    bench.lead().await;
     bench.order(bench.worker(1)).await;
     submitted(&bench, 1).await;
     bench.program("squeue", "exit 1");
     std::fs::remove_file(bench.path("queue/1")).unwrap();
-    bench.order(Order::Recover).await;
+    bench.recover().await;
     assert!(bench.is_quiet().await);
     bench.program("squeue", SQUEUE);
     bench.failure(1).await;
@@ -164,7 +169,7 @@ async fn the_next_leader_finds_the_jobs_that_run() {
     set_state(&bench, 4, "RUNNING", 4);
     std::fs::write(bench.path("queue/6"), "6|RUNNING|another-7-4\n").unwrap();
     bench.start(Kind::Slurm);
-    bench.order(Order::Recover).await;
+    bench.recover().await;
     assert_eq!(bench.known().await, 1);
     bench.order(Order::Stop("test-7-4".into())).await;
     left(&bench, 4).await;
@@ -172,20 +177,64 @@ async fn the_next_leader_finds_the_jobs_that_run() {
 }
 
 #[tokio::test]
+async fn an_order_to_stop_that_is_repeated_defers_nothing() {
+    let mut bench = bench("slurm-stop-again");
+    set_state(&bench, 4, "RUNNING", 4);
+    bench.start(Kind::Slurm);
+    bench.recover().await;
+    assert_eq!(bench.known().await, 1);
+    let stop_again = async {
+        loop {
+            bench.order(Order::Stop("test-7-4".into())).await;
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+    };
+    tokio::select! {
+        never = stop_again => never,
+        () = left(&bench, 4) => {}
+    }
+}
+
+#[tokio::test]
 async fn the_next_leader_withdraws_the_jobs_that_wait() {
     let mut bench = bench("slurm-recover-pending");
     bench.settings.slurm.max_queued = 1;
     bench.start(Kind::Slurm);
+    bench.lead().await;
     bench.order(bench.worker(1)).await;
     // It waits here, since the queue has enough.
     bench.order(bench.worker(2)).await;
     submitted(&bench, 1).await;
-    bench.order(Order::Recover).await;
+    bench.end_leadership();
+    bench.recover().await;
     assert_eq!(bench.known().await, 1);
     assert_eq!(bench.failure(1).await, "withdrawn");
     assert!(!bench.path("queue/1").exists());
     assert!(bench.is_quiet().await);
     assert!(!bench.path("queue/2").exists());
+}
+
+#[tokio::test]
+async fn a_provisioner_of_a_former_leader_does_nothing() {
+    let mut bench = bench("slurm-former");
+    bench.settings.slurm.max_queued = 1;
+    bench.start(Kind::Slurm);
+    bench.lead().await;
+    for number in 1..=2 {
+        bench.order(bench.worker(number)).await;
+    }
+    submitted(&bench, 1).await;
+    set_state(&bench, 1, "RUNNING", 1);
+    submitted(&bench, 2).await;
+    bench.order(bench.worker(3)).await;
+    bench.order(Order::Stop("test-7-1".into())).await;
+    bench.end_leadership();
+    // There is room for the third, and time to stop the first.
+    set_state(&bench, 2, "RUNNING", 2);
+    assert!(bench.is_quiet().await && bench.is_quiet().await);
+    assert!(bench.path("queue/1").exists() && !bench.path("queue/3").exists());
+    bench.recover().await;
+    assert_eq!(bench.known().await, 2);
 }
 
 #[tokio::test]
@@ -195,9 +244,9 @@ async fn a_job_that_begins_while_it_is_withdrawn_is_known() {
     bench.program("scancel", "sed -i s/PENDING/RUNNING/ queue/5");
     set_state(&bench, 5, "PENDING", 5);
     bench.start(Kind::Slurm);
-    bench.order(Order::Recover).await;
+    bench.recover().await;
     assert_eq!(bench.known().await, 1);
-    assert!(bench.is_quiet().await);
+    assert_eq!(bench.news().await, News::Comes(request(5)));
     std::fs::remove_file(bench.path("queue/5")).unwrap();
     let cause = bench.failure(5).await;
     assert!(cause.contains("the Slurm job 5 ended"), "{cause}");
@@ -207,6 +256,7 @@ async fn a_job_that_begins_while_it_is_withdrawn_is_known() {
 async fn without_slurm_each_worker_fails_with_the_cause() {
     let mut bench = Bench::new("slurm-missing");
     bench.start(Kind::Slurm);
+    bench.recover().await;
     bench.order(bench.worker(1)).await;
     let cause = bench.failure(1).await;
     assert!(cause.contains("sbatch"), "{cause}");
