@@ -64,9 +64,26 @@ impl Handle {
         self.ask(move |manager| manager.block(&resource_id)).await
     }
 
-    /// Unblocks a worker, also for the next leadership of this process.
+    /// Blocks a worker, and stops it as soon as none of its slots is used. Returns `false` if it was
+    /// drained before.
+    pub async fn drain(&self, resource_id: ResourceId) -> Result<bool, NotLeading> {
+        self.ask(move |manager| {
+            let _: BlockOutcome = manager.block(&resource_id);
+            let actions = manager.actions_mut();
+            actions.is_some_and(|actions| actions.drained.insert(resource_id))
+        })
+        .await
+    }
+
+    /// Takes a block or a drain back, also for the next leadership of this process.
     pub async fn unblock(&self, resource_id: ResourceId) -> Result<UnblockOutcome, NotLeading> {
-        self.ask(move |manager| manager.unblock(&resource_id)).await
+        self.ask(move |manager| {
+            if let Some(actions) = manager.actions_mut() {
+                actions.drained.remove(&resource_id);
+            }
+            manager.unblock(&resource_id)
+        })
+        .await
     }
 
     /// Returns the present leadership of this process.

@@ -54,6 +54,9 @@ pub trait Cluster: Clone + Send + Sync + 'static {
         self.question(move |manager| manager.block(&worker))
     }
 
+    /// Blocks a worker, and stops it once it is idle. Returns `false` if it was drained before.
+    fn drain(&self, worker: ResourceId) -> impl Future<Output = Result<bool, NotLeading>> + Send;
+
     /// Unblocks a worker.
     fn unblock(&self, worker: ResourceId) -> impl Future<Output = Result<UnblockOutcome, NotLeading>> + Send {
         self.question(move |manager| manager.unblock(&worker))
@@ -79,6 +82,10 @@ impl Cluster for Handle {
 
     async fn block(&self, worker: ResourceId) -> Result<BlockOutcome, NotLeading> {
         Handle::block(self, worker).await
+    }
+
+    async fn drain(&self, worker: ResourceId) -> Result<bool, NotLeading> {
+        Handle::drain(self, worker).await
     }
 
     async fn unblock(&self, worker: ResourceId) -> Result<UnblockOutcome, NotLeading> {

@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use slot_manager::error::SlotAllocationError;
 use slot_manager::message::WorkerPromise;
+use slot_manager::outcome::BlockOutcome;
 use slot_manager::testing::{GatewayAnswer, ManualScheduledExecutor, RecordingActions, ScriptedGateway};
 use slot_manager::{
-    AllocationId, InstanceId, JobId, ResourceProfile, SlotId, SlotManager, SlotManagerConfig, SlotReport, SlotRequest,
-    SlotStatus, TaskExecutorConnection,
+    AllocationId, InstanceId, JobId, ResourceId, ResourceProfile, SlotId, SlotManager, SlotManagerConfig, SlotReport,
+    SlotRequest, SlotStatus, TaskExecutorConnection,
 };
 use tokio::sync::watch;
 
@@ -163,6 +164,12 @@ impl Cluster for Double {
             true => Ok(self.tell(question)),
             false => Err(NotLeading),
         }
+    }
+
+    /// Its slot manager stops idle workers, so a block is enough.
+    async fn drain(&self, worker: ResourceId) -> Result<bool, NotLeading> {
+        let outcome = self.question(move |manager| manager.block(&worker)).await?;
+        Ok(outcome == BlockOutcome::Blocked)
     }
 
     fn epoch(&self) -> Option<Epoch> {
