@@ -11,14 +11,14 @@ use slot_manager::{
     AllocationId, InstanceId, JobId, ResourceId, ResourceProfile, SlotId, SlotManagerConfig, SlotReport, SlotRequest,
     SlotStatus, TokioScheduledExecutor, WorkerRequestId,
 };
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
 use super::Manager;
 use super::actions::Actions;
-use super::handle::Handle;
+use super::handle::{Handle, QUESTIONS};
 use super::mailbox::{Envelope, Input};
 use super::notes::Notes;
 use super::outbox::{Outbox, Session};
@@ -71,6 +71,7 @@ fn start(options: &[(&str, &str)]) -> Outside {
             leader: watch::channel(None).1,
         },
         published,
+        questions: Arc::new(Semaphore::new(QUESTIONS)),
     };
     Outside {
         handle,

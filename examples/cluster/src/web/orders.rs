@@ -43,7 +43,7 @@ pub async fn block<C: Cluster>(
     // An idle worker may leave when it is blocked.
     let slots = web.cluster.ask(move |manager| slot_counts(manager, &ordered)).await?;
     let outcome = web.cluster.block(worker.clone()).await;
-    let outcome = outcome.map_err(|_| web.cluster.not_leading())?;
+    let outcome = outcome.map_err(|unanswered| web.cluster.explain(unanswered))?;
     let is_changed = outcome == BlockOutcome::Blocked;
     let rest = slots.map_or_else(|| "It is not registered.".to_owned(), rest);
     let text = format!("Worker {worker} is blocked. {rest} {FORGOTTEN}");
@@ -63,7 +63,7 @@ pub async fn drain<C: Cluster>(
     let slots = web.cluster.ask(move |manager| slot_counts(manager, &ordered)).await?;
     let slots = slots.ok_or_else(|| not_registered(&id))?;
     let drained = web.cluster.drain(worker.clone()).await;
-    let is_changed = drained.map_err(|_| web.cluster.not_leading())?;
+    let is_changed = drained.map_err(|unanswered| web.cluster.explain(unanswered))?;
     let rest = rest(slots);
     let text = format!("Worker {worker} is drained: it stops once none of its slots is used. {rest} {FORGOTTEN}");
     Ok(web.done(worker, is_changed, text, Some(slots)))
@@ -78,7 +78,7 @@ pub async fn unblock<C: Cluster>(
     let worker = order(&id, &headers)?;
     let ordered = worker.clone();
     let outcome = web.cluster.unblock(worker.clone()).await;
-    let outcome = outcome.map_err(|_| web.cluster.not_leading())?;
+    let outcome = outcome.map_err(|unanswered| web.cluster.explain(unanswered))?;
     let slots = web.cluster.ask(move |manager| slot_counts(manager, &ordered)).await?;
     let is_changed = outcome == UnblockOutcome::Unblocked;
     let text = match is_changed {
