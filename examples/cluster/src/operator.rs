@@ -58,7 +58,7 @@ pub enum OperatorCommand {
         #[command(flatten)]
         options: OperatorOptions,
     },
-    /// Block a worker, and let it leave once it is idle
+    /// Block a worker, and stop it once none of its slots is used
     Drain {
         /// The resource id of the worker.
         worker: String,

@@ -36,6 +36,8 @@ pub struct JobMasterSession {
 pub struct Actions {
     pub job_masters: HashMap<JobId, JobMasterSession>,
     pub dismissed: Dismissed,
+    /// The workers that stop once they are idle, until an operator unblocks them.
+    pub drained: BTreeSet<ResourceId>,
     /// `None` if no provisioner starts workers.
     orders: Option<mpsc::Sender<Order>>,
     /// The workers to start; `None` without a worker policy.
@@ -55,6 +57,7 @@ impl Actions {
         Self {
             job_masters: HashMap::new(),
             dismissed: Dismissed::default(),
+            drained: BTreeSet::new(),
             orders,
             worker,
             events,
@@ -80,6 +83,17 @@ impl Actions {
     pub fn dismiss(&mut self, resource_id: &ResourceId) {
         self.order(Order::Stop(resource_id.clone()));
         self.dismissed.release(resource_id.clone());
+    }
+
+    /// Notes that a worker is released, and sees to it that it ends.
+    pub fn release(&mut self, resource_id: &ResourceId, cause: &str) {
+        info!(%resource_id, cause, "worker released");
+        let text = format_args!("{resource_id} is released: {cause}");
+        self.notes.info(Subject::Worker, text);
+        self.dismiss(resource_id);
+        self.events.log(&Event::WorkerReleased {
+            worker: resource_id.to_string(),
+        });
     }
 
     /// Sends a message to the job master of a job. Without a session it is dropped: a job master
@@ -132,14 +146,7 @@ impl ResourceManagerActions for Actions {
 
     /// The gateway tells the task executor. The provisioner ends a worker that does not stop.
     fn release_resource(&mut self, release: &ReleaseResource) -> Release {
-        let cause = release.cause.to_string();
-        info!(resource_id = %release.resource_id, %cause, "worker released");
-        let text = format_args!("{} is released: {cause}", release.resource_id);
-        self.notes.info(Subject::Worker, text);
-        self.dismiss(&release.resource_id);
-        self.events.log(&Event::WorkerReleased {
-            worker: release.resource_id.to_string(),
-        });
+        self.release(&release.resource_id, &release.cause.to_string());
         Release::Accepted
     }
 

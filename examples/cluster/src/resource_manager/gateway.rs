@@ -35,6 +35,11 @@ impl Gateway {
         }
     }
 
+    /// Tells the task executor to stop.
+    pub fn tell_to_stop(&self, cause: String) {
+        self.outbox.send(Message::Stop(v1::Stop { cause }));
+    }
+
     /// Ends the session.
     pub fn end(&self, cause: Status) {
         self.outbox.end(cause);
@@ -82,7 +87,6 @@ impl TaskExecutorGateway for Gateway {
     }
 
     fn stop(&mut self, release: &ReleaseResource) {
-        let cause = release.cause.to_string();
-        self.outbox.send(Message::Stop(v1::Stop { cause }));
+        self.tell_to_stop(release.cause.to_string());
     }
 }

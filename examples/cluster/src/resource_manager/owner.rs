@@ -11,7 +11,7 @@ use slot_manager::{JobId, ResourceId, WorkerRequestId};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
 use super::Manager;
 use super::actions::Actions;
@@ -222,9 +222,11 @@ impl Owner {
         }
     }
 
-    /// Does what is due several times a second.
+    /// Cancels the requests of absent jobs, stops drained workers, checks the recovery, and publishes
+    /// the numbers.
     fn tick(&mut self) {
         self.cancel_requests_of_absent();
+        self.stop_drained();
         self.check_recovery();
         self.publish();
     }
@@ -237,6 +239,33 @@ impl Owner {
         for (job_id, _) in term.away.extract_if(|_, until| *until <= now) {
             let cancelled = self.manager.unregister_job(job_id);
             info!(%job_id, cancelled, "job master stays away: its requests are cancelled");
+        }
+    }
+
+    /// Stops the drained workers that are idle. Without an idle timeout, the slot manager does not.
+    fn stop_drained(&mut self) {
+        let Some(actions) = self.manager.actions().filter(|_| self.manager.is_leading()) else {
+            return;
+        };
+        let drained = actions.drained.iter();
+        let task_managers = drained.filter_map(|resource_id| self.manager.task_manager_of(resource_id));
+        let idle = task_managers.filter(|task_manager| {
+            let slots = task_manager.slot_counts();
+            slots.allocated + slots.in_flight == 0
+        });
+        let idle: Vec<_> = idle
+            .map(|idle| (idle.resource_id().clone(), idle.instance_id()))
+            .collect();
+        for (resource_id, instance_id) in idle {
+            let cause = "it is drained and idle";
+            if let Some(gateway) = self.manager.gateway(instance_id) {
+                gateway.tell_to_stop(cause.to_owned());
+            }
+            if let Some(actions) = self.manager.actions_mut() {
+                actions.release(&resource_id, cause);
+            }
+            let outcome = self.manager.unregister_task_manager(instance_id, cause);
+            debug!(%resource_id, %outcome, "drained worker told to stop");
         }
     }
 

@@ -5,20 +5,21 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use slot_manager::message::{ReleaseCheck, ReleaseDecision};
-use slot_manager::outcome::BlockOutcome;
+use slot_manager::error::SlotAllocationError;
+use slot_manager::message::{AttemptId, ReleaseCheck, ReleaseDecision};
+use slot_manager::outcome::{BlockOutcome, UnblockOutcome};
 use slot_manager::{
     AllocationId, InstanceId, JobId, LeaderId, ResourceId, ResourceProfile, SlotId, SlotManagerConfig, SlotReport,
     SlotRequest, SlotStatus, TokioScheduledExecutor, WorkerRequestId,
 };
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
 use super::Manager;
 use super::actions::Actions;
-use super::handle::Handle;
+use super::handle::{Handle, QUESTIONS};
 use super::mailbox::{Envelope, Input};
 use super::notes::Notes;
 use super::outbox::{Outbox, Session};
@@ -71,6 +72,7 @@ fn start(options: &[(&str, &str)]) -> Outside {
             leader: watch::channel(None).1,
         },
         published,
+        questions: Arc::new(Semaphore::new(QUESTIONS)),
     };
     Outside {
         handle,
@@ -113,7 +115,11 @@ struct Worker {
 
 impl Worker {
     async fn register(outside: &Outside, name: &str, instance: u128, worker_request: WorkerRequestId) -> Self {
-        Self::register_in(1, outside, name, instance, worker_request).await
+        Self::register_in(1, outside, name, instance, Some(worker_request)).await
+    }
+
+    async fn register_by_hand(outside: &Outside, name: &str, instance: u128) -> Self {
+        Self::register_in(1, outside, name, instance, None).await
     }
 
     async fn register_in(
@@ -121,7 +127,7 @@ impl Worker {
         outside: &Outside,
         name: &str,
         instance: u128,
-        worker_request: WorkerRequestId,
+        worker_request: Option<WorkerRequestId>,
     ) -> Self {
         let session = Session::within(&CancellationToken::new());
         let (outbox, messages) = Outbox::new(session.clone());
@@ -132,7 +138,7 @@ impl Worker {
                 resource_id: name.into(),
                 instance_id: InstanceId::from_u128(instance),
             },
-            worker_request: Some(worker_request),
+            worker_request,
             report: SlotReport::new(vec![SlotStatus::free(SlotId::new(name, 0), profile)]).with_revision(1),
             outbox,
         };
@@ -141,7 +147,8 @@ impl Worker {
     }
 
     async fn next(&mut self) -> Option<Message> {
-        self.messages.recv().await?.message
+        let message = timeout(LEASE, self.messages.recv()).await.expect("there is a message");
+        message?.message
     }
 }
 
@@ -236,6 +243,48 @@ async fn a_withdrawn_worker_is_not_registered_until_it_is_too_late_to_stop_it() 
 }
 
 #[tokio::test]
+async fn a_drained_worker_stops_once_it_is_idle() {
+    let mut outside = start(&[("resourcemanager.taskmanager-timeout", "inf")]);
+    outside.lead(1, LEASE);
+    outside.leads.wait_for(Option::is_some).await.unwrap();
+    let worker_request = WorkerRequestId::new(Epoch(1).leader_id(), 99);
+    let mut worker = Worker::register(&outside, "worker-1", 1, worker_request).await;
+    outside.send(1, Input::Requested(request(7, 1))).await;
+    assert!(matches!(worker.next().await, Some(Message::Registered(_))));
+    let Some(Message::AllocateSlot(allocate)) = worker.next().await else {
+        panic!("no slot is requested");
+    };
+    let drain = async || outside.handle.drain("worker-1".into()).await;
+    assert_eq!((drain().await, drain().await), (Ok(true), Ok(false)));
+    sleep(Duration::from_millis(600)).await;
+    assert!(worker.messages.is_empty());
+
+    let attempt = AttemptId {
+        leader_id: Epoch(1).leader_id(),
+        allocation_id: AllocationId::from_u128(1),
+        number: allocate.attempt,
+    };
+    let result = Err(SlotAllocationError::Rejected {
+        reason: "the worker does not want it".into(),
+    });
+    outside.send(1, Input::Answered { attempt, result }).await;
+    assert!(matches!(worker.next().await, Some(Message::Stop(_))));
+    let registered = outside.ask(1, |manager| manager.overview().task_managers).await;
+    assert_eq!(registered.await, Ok(0));
+
+    // It stops also if it has lost the order, or is started again.
+    let mut worker = Worker::register_by_hand(&outside, "worker-1", 2).await;
+    assert!(matches!(worker.next().await, Some(Message::Registered(_))));
+    assert!(matches!(worker.next().await, Some(Message::Stop(_))));
+    let unblocked = outside.handle.unblock("worker-1".into()).await;
+    assert_eq!(unblocked, Ok(UnblockOutcome::Unblocked));
+    let mut worker = Worker::register_by_hand(&outside, "worker-1", 3).await;
+    assert!(matches!(worker.next().await, Some(Message::Registered(_))));
+    sleep(Duration::from_millis(600)).await;
+    assert!(!worker.session.has_ended());
+}
+
+#[tokio::test]
 async fn a_worker_whose_session_has_ended_is_not_registered() {
     let mut outside = start(&[]);
     outside.lead(1, LEASE);
@@ -284,7 +333,7 @@ async fn a_released_worker_does_not_register_again() {
         .wait_for(|leads| leads.as_ref().is_some_and(|leads| leads.epoch == Epoch(2)))
         .await
         .unwrap();
-    let mut worker = Worker::register_in(2, &outside, "worker-1", 3, worker_request).await;
+    let mut worker = Worker::register_in(2, &outside, "worker-1", 3, Some(worker_request)).await;
     assert!(matches!(worker.next().await, Some(Message::Registered(_))));
 }
 

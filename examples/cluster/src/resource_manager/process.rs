@@ -8,7 +8,7 @@ use anyhow::{Context, bail};
 use futures::future::BoxFuture;
 use slot_manager::TokioScheduledExecutor;
 use tokio::net::TcpListener;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -16,7 +16,7 @@ use tracing::{info, warn};
 
 use super::Manager;
 use super::actions::Actions;
-use super::handle::{Handle, Published};
+use super::handle::{Handle, Published, QUESTIONS};
 use super::mailbox::{self, Envelope, Input};
 use super::notes::Notes;
 use super::options::Options;
@@ -180,6 +180,7 @@ impl Process {
             mailbox: mailbox.clone(),
             election,
             published,
+            questions: Arc::new(Semaphore::new(QUESTIONS)),
         };
         match web {
             Some((web, serve_web)) => _ = tasks.spawn(serve_web(web, handle, stop.clone())),

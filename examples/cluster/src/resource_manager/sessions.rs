@@ -87,7 +87,11 @@ impl Sessions {
             // The peer may have gone.
             let _ = report_end.send(end.status);
         });
-        Outgoing { messages, end }
+        Outgoing {
+            messages,
+            end,
+            ended: None,
+        }
     }
 
     /// Sends an input to the owner. It waits while the mailbox is full, which slows this peer only.
@@ -195,22 +199,31 @@ impl From<crate::protocol::ProtocolError> for End {
 pub struct Outgoing<M> {
     messages: mpsc::Receiver<M>,
     end: oneshot::Receiver<Result<(), Status>>,
+    /// The end that has come, while messages are left.
+    ended: Option<Result<(), Status>>,
 }
 
 impl<M> Stream for Outgoing<M> {
     type Item = Result<M, Status>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        if let Poll::Ready(Some(message)) = self.messages.poll_recv(context) {
-            return Poll::Ready(Some(Ok(message)));
+        // First: all messages before the end are there once it has come.
+        if !self.end.is_terminated()
+            && let Poll::Ready(end) = Pin::new(&mut self.end).poll(context)
+        {
+            self.ended = Some(end.unwrap_or(Ok(())));
         }
-        // After the end, polls of the receiver of the status are not allowed.
-        if self.end.is_terminated() {
-            return Poll::Ready(None);
+        if !self.end.is_terminated() {
+            return match self.messages.poll_recv(context) {
+                Poll::Ready(Some(message)) => Poll::Ready(Some(Ok(message))),
+                // If nobody can send any more, the end comes.
+                _ => Poll::Pending,
+            };
         }
-        Pin::new(&mut self.end).poll(context).map(|end| match end {
-            Ok(Ok(())) | Err(_) => None,
-            Ok(Err(status)) => Some(Err(status)),
+        // A poll could be pending here only to let other tasks run.
+        Poll::Ready(match self.messages.try_recv() {
+            Ok(message) => Some(Ok(message)),
+            Err(_) => self.ended.take().and_then(Result::err).map(Err),
         })
     }
 }

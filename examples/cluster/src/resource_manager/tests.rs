@@ -320,6 +320,32 @@ async fn bad_peers_are_refused_with_a_clear_status() {
 }
 
 #[tokio::test]
+async fn messages_of_a_later_version_are_ignored() {
+    let mut cluster = Cluster::start(&[]).await;
+    let mut job_master = cluster.job_master(Vec::new()).await;
+    let unknown = v1::FromJobMaster { message: None };
+    job_master.sender.send(unknown).await.unwrap();
+    job_master.request(&allocation(1)).await;
+    assert_eq!(job_master.status().await.state(), State::Waiting);
+
+    let mut task_executor = cluster.task_executor(worker("worker-1")).await;
+    task_executor.registered().await;
+    let unknown = v1::FromTaskExecutor { message: None };
+    task_executor.sender.send(unknown).await.unwrap();
+    let asked = task_executor.next().await;
+    assert!(
+        matches!(asked, Ok(to_task_executor::Message::AllocateSlot(_))),
+        "{asked:?}"
+    );
+    let leaving = v1::Leaving {
+        reason: "the test is over".to_owned(),
+    };
+    task_executor.send(from_task_executor::Message::Leaving(leaving)).await;
+    assert_eq!(task_executor.next().await.unwrap_err().message(), "end");
+    cluster.stop().await;
+}
+
+#[tokio::test]
 async fn a_silent_peer_loses_its_session() {
     let mut cluster = Cluster::start(&["--heartbeat-interval", "50ms", "--heartbeat-timeout", "300ms"]).await;
     let mut task_executor = cluster.task_executor(worker("worker-1")).await;

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::numbers::LeaderView;
 use crate::election::Leader;
+use crate::resource_manager::handle::Unanswered;
 
 /// The reason why the interface does not do what it was asked for.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -27,6 +28,8 @@ pub enum ApiError {
     NoToken,
     #[error("too many pages are open")]
     TooManyStreams,
+    #[error("{}", Unanswered::Busy)]
+    Busy,
 }
 
 /// The JSON form of an error.
@@ -41,7 +44,7 @@ struct Body {
 impl ApiError {
     fn status(&self) -> StatusCode {
         match self {
-            Self::NotLeading(_) | Self::TooManyStreams => StatusCode::SERVICE_UNAVAILABLE,
+            Self::NotLeading(_) | Self::TooManyStreams | Self::Busy => StatusCode::SERVICE_UNAVAILABLE,
             Self::NotFound(_) => StatusCode::NOT_FOUND,
             Self::Invalid(_) => StatusCode::BAD_REQUEST,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,

@@ -5,16 +5,17 @@ use std::time::Duration;
 
 use slot_manager::error::SlotAllocationError;
 use slot_manager::message::WorkerPromise;
+use slot_manager::outcome::BlockOutcome;
 use slot_manager::testing::{GatewayAnswer, ManualScheduledExecutor, RecordingActions, ScriptedGateway};
 use slot_manager::{
-    AllocationId, InstanceId, JobId, ResourceProfile, SlotId, SlotManager, SlotManagerConfig, SlotReport, SlotRequest,
-    SlotStatus, TaskExecutorConnection,
+    AllocationId, InstanceId, JobId, ResourceId, ResourceProfile, SlotId, SlotManager, SlotManagerConfig, SlotReport,
+    SlotRequest, SlotStatus, TaskExecutorConnection,
 };
 use tokio::sync::watch;
 
 use crate::election::{Addresses, Leader};
 use crate::protocol::Epoch;
-use crate::resource_manager::handle::{NotLeading, Published};
+use crate::resource_manager::handle::{Published, Unanswered};
 use crate::web::cluster::Cluster;
 
 pub type TestManager = SlotManager<RecordingActions, ScriptedGateway, ManualScheduledExecutor>;
@@ -162,15 +163,21 @@ impl Cluster for Double {
     type Gateway = ScriptedGateway;
     type Executor = ManualScheduledExecutor;
 
-    async fn question<R, Q>(&self, question: Q) -> Result<R, NotLeading>
+    async fn question<R, Q>(&self, question: Q) -> Result<R, Unanswered>
     where
         R: Send + 'static,
         Q: FnOnce(&mut TestManager) -> R + Send + 'static,
     {
         match self.is_leading {
             true => Ok(self.tell(question)),
-            false => Err(NotLeading),
+            false => Err(Unanswered::NotLeading),
         }
+    }
+
+    /// Its slot manager stops idle workers, so a block is enough.
+    async fn drain(&self, worker: ResourceId) -> Result<bool, Unanswered> {
+        let outcome = self.question(move |manager| manager.block(&worker)).await?;
+        Ok(outcome == BlockOutcome::Blocked)
     }
 
     fn epoch(&self) -> Option<Epoch> {

@@ -228,7 +228,8 @@ async fn operators_block_unblock_and_drain() {
 
     let (_, done) = server.post("/api/task-managers/worker-1/drain").await;
     assert_eq!(done["is_changed"], true);
-    let text = "Worker worker-1 is drained: it leaves when it is idle. One of its slots is still used.";
+    let text = "Worker worker-1 is drained: it stops once none of its slots is used. One of its slots is still \
+                used. A leader in another process does not know of it: repeat the order then.";
     assert_eq!(done["text"], text);
     let (_, done) = server.post("/api/task-managers/worker-1/block").await;
     assert_eq!(done["is_changed"], false);
@@ -399,7 +400,9 @@ async fn commands_of_operators_find_the_leader() {
         options: options.clone(),
     };
     let blocked = execute(block).await.unwrap();
-    assert_eq!(blocked, "Worker worker-1 is blocked. None of its slots is used.");
+    let text = "Worker worker-1 is blocked. None of its slots is used. A leader in another process does not know \
+                of it: repeat the order then.";
+    assert_eq!(blocked, text);
     let id = waiting.to_string();
     let _ = double.tell(|manager| manager.block(&ResourceId::new("later")));
     let status = execute(OperatorCommand::Status(options.clone())).await.unwrap();
