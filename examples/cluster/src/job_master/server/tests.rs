@@ -247,7 +247,8 @@ async fn offers_without_the_token_are_refused() {
     let token = Token::new("secret").unwrap();
     let security = Security {
         token: Some(token),
-        ..Security::default()
+        #[cfg(feature = "tls")]
+        tls: None,
     };
     let mut job = start_with(security.clone()).await;
     let refused = offer(job.address.clone(), offer_of(JOB, 1)).await;
