@@ -14,12 +14,12 @@ use crate::protocol::security::TokenOption;
 /// The addresses of the resource managers' web servers.
 #[derive(Debug, Clone, Args)]
 pub struct OperatorOptions {
-    /// The web address of a resource manager, `host:port`, or of several; any of them names the leader.
+    /// The web addresses of one or more resource managers; any of them names the leader.
     #[arg(
         long,
-        default_value = "127.0.0.1:8080",
+        default_value = "127.0.0.1:8001,127.0.0.1:8002",
         value_delimiter = ',',
-        value_name = "ADDR,ADDR"
+        value_name = "HOST:PORT,HOST:PORT"
     )]
     pub web: Vec<String>,
     #[command(flatten)]

@@ -199,11 +199,15 @@ struct Slot {
 
 /// Offers a slot to the job with this registration.
 async fn offer(job: &v1::RegisterJobMaster, id: AllocationId) -> Result<Slot, Status> {
+    offer_of("worker-1", job, id).await
+}
+
+async fn offer_of(worker: &str, job: &v1::RegisterJobMaster, id: AllocationId) -> Result<Slot, Status> {
     let client = JobMasterClient::connect(format!("http://{}", job.address));
     let mut client = client.await.map_err(|error| Status::unavailable(error.to_string()))?;
     let (sender, messages) = mpsc::channel(8);
     let offer = FromSlot::Offer(v1::OfferSlot {
-        resource_id: "worker-1".into(),
+        resource_id: worker.into(),
         slot_number: 0,
         allocation_id: id.to_bytes().into(),
         job_id: job.job_id.clone(),
@@ -273,6 +277,33 @@ async fn a_job_runs_in_one_slot() {
     let summary = cluster.summary().await;
     assert_eq!((summary.done, summary.failed), (2, 0));
     assert_eq!((summary.slots_granted, summary.slots_lost), (1, 0));
+}
+
+#[tokio::test]
+async fn a_task_that_could_not_be_started_runs_in_another_slot() {
+    let mut cluster = start("--tasks 2 -- echo {task}").await;
+    let (mut stream, job) = cluster.accept().await;
+    let first = stream.requested().await;
+    let mut without_program = offer(&job, first).await.unwrap();
+    assert_eq!(without_program.task().await.map(|(task, _)| task), Some(0));
+    without_program.end(0, Some(127)).await;
+
+    let second = stream.requested().await;
+    let mut slot = offer_of("worker-2", &job, second).await.unwrap();
+    assert_eq!(slot.task().await.map(|(task, _)| task), Some(1));
+    assert_eq!(without_program.task().await, None, "it is released");
+    drop(without_program);
+    slot.end(1, Some(0)).await;
+    assert_eq!(
+        slot.task().await.map(|(task, _)| task),
+        Some(0),
+        "it could not be started"
+    );
+    slot.end(0, Some(0)).await;
+    assert_eq!(slot.task().await, None);
+    drop((slot, stream));
+    let summary = cluster.summary().await;
+    assert_eq!((summary.done, summary.slots_granted, summary.slots_lost), (2, 2, 0));
 }
 
 #[tokio::test]

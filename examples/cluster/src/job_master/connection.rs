@@ -106,7 +106,10 @@ impl Connection {
                     }
                     match end {
                         Ok(()) => tracing::info!("the resource manager has ended the connection"),
-                        Err(error) => tracing::warn!("the connection to the resource manager is lost: {error:#}"),
+                        Err(error) => {
+                            tracing::warn!("the connection to the leader is lost, and the next leader is looked for");
+                            tracing::info!("the connection to the leader is lost: {error:#}");
+                        }
                     }
                 }
                 Some(Err(error)) => tracing::info!("no connection to a resource manager: {error:#}"),

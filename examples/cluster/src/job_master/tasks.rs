@@ -36,6 +36,8 @@ enum Slot {
     Held(Option<u64>),
     /// The slot has run a task, and is to be released.
     Used,
+    /// The slot is held without use, so that the job is granted another one.
+    Kept,
 }
 
 /// A slot that was offered is not accepted.
@@ -117,13 +119,18 @@ impl Tasks {
 
     /// Returns the number of slots to request: those wanted, without those held or requested.
     pub fn missing(&self) -> usize {
-        self.wanted().saturating_sub(self.slots.len())
+        self.wanted().saturating_sub(self.useful())
+    }
+
+    /// Returns the number of allocations without those of slots that are kept.
+    fn useful(&self) -> usize {
+        self.slots.values().filter(|slot| **slot != Slot::Kept).count()
     }
 
     /// Removes the allocations that are not wanted any more, those without a grant first.
     #[must_use = "the resource manager must learn that they are not wanted"]
     pub fn take_surplus(&mut self) -> Vec<AllocationId> {
-        let count = self.slots.len().saturating_sub(self.wanted());
+        let count = self.useful().saturating_sub(self.wanted());
         let requested = self.slots.iter().filter(|(_, slot)| matches!(slot, Slot::Requested));
         let granted = self.slots.iter().filter(|(_, slot)| matches!(slot, Slot::Granted(_)));
         let surplus = requested.chain(granted).map(|(id, _)| *id).take(count);
@@ -173,7 +180,7 @@ impl Tasks {
     /// The allocation is not wanted, or another slot holds it. Nothing changes.
     pub fn hold(&mut self, id: AllocationId) -> Result<bool, OfferRefused> {
         let slot = self.slots.get_mut(&id).ok_or(OfferRefused::NotWanted)?;
-        if let Slot::Held(_) | Slot::Used = slot {
+        if let Slot::Held(_) | Slot::Used | Slot::Kept = slot {
             return Err(OfferRefused::Held);
         }
         let is_news = *slot == Slot::Requested;
@@ -188,7 +195,7 @@ impl Tasks {
         let next = match slot {
             Slot::Held(None) => self.waiting.pop_front(),
             Slot::Used => None,
-            Slot::Requested | Slot::Granted(_) | Slot::Held(Some(_)) => return None,
+            Slot::Requested | Slot::Granted(_) | Slot::Held(Some(_)) | Slot::Kept => return None,
         };
         match next {
             Some(number) => *slot = Slot::Held(Some(number)),
@@ -223,6 +230,30 @@ impl Tasks {
         }
     }
 
+    /// Keeps a slot that is held and idle from its use. It does not count as one of those wanted.
+    pub fn keep(&mut self, id: AllocationId) {
+        if let Some(slot @ (Slot::Held(None) | Slot::Used)) = self.slots.get_mut(&id) {
+            *slot = Slot::Kept;
+        }
+    }
+
+    /// Returns the slots that are kept.
+    pub fn kept(&self) -> impl Iterator<Item = AllocationId> {
+        let kept = self.slots.iter().filter(|(_, slot)| **slot == Slot::Kept);
+        kept.map(|(id, _)| *id)
+    }
+
+    /// Returns `true` if an allocation has no slot yet.
+    pub fn awaits_slots(&self) -> bool {
+        let mut slots = self.slots.values();
+        slots.any(|slot| matches!(slot, Slot::Requested | Slot::Granted(_)))
+    }
+
+    /// Returns `true` if a task is done or runs.
+    pub fn are_started(&self) -> bool {
+        self.done > 0 || self.slots.values().any(|slot| matches!(slot, Slot::Held(Some(_))))
+    }
+
     /// Removes an allocation of which the request failed or the slot is lost. Its task waits again,
     /// ahead of the others: it has waited before.
     ///
@@ -237,7 +268,7 @@ impl Tasks {
                 }
                 SlotEnd::Held { task }
             }
-            Slot::Used => SlotEnd::Held { task: None },
+            Slot::Used | Slot::Kept => SlotEnd::Held { task: None },
         })
     }
 
@@ -248,7 +279,7 @@ impl Tasks {
 
     /// Returns `true` if a slot is held for the allocation.
     pub fn is_held(&self, id: AllocationId) -> bool {
-        matches!(self.slots.get(&id), Some(Slot::Held(_) | Slot::Used))
+        matches!(self.slots.get(&id), Some(Slot::Held(_) | Slot::Used | Slot::Kept))
     }
 
     fn take(&mut self, ids: Vec<AllocationId>) -> Vec<AllocationId> {

@@ -1,7 +1,10 @@
 //! What the commands say, and how they end.
 
 use std::net::TcpListener;
+use std::path::Path;
 use std::process::{Command, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use super::harness::{Cluster, wait_for, wait_until};
 
@@ -53,4 +56,52 @@ fn an_operator_can_stop_a_command_that_waits() {
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(errors.contains("stopped before the answer came"), "{errors}");
     drop(connection);
+}
+
+#[test]
+fn workers_of_a_killed_demo_end_by_themselves() {
+    // given
+    let folder = std::env::temp_dir().join(format!("cluster-{}-demo", std::process::id()));
+    std::fs::create_dir_all(&folder).expect("a writable temporary folder");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_cluster"));
+    command.args(["demo", "--tasks", "1000"]).env("TMPDIR", &folder);
+    let mut demo = command.stdout(Stdio::null()).spawn().expect("the binary starts");
+    wait_until("workers", || !processes(&folder, "\0task-executor\0").is_empty());
+
+    // when
+    demo.kill().expect("a child");
+    demo.wait().expect("a child");
+    kill(&processes(&folder, "\0resource-manager\0"));
+
+    // then
+    let end = Instant::now() + Duration::from_secs(40);
+    while Instant::now() < end && !processes(&folder, "").is_empty() {
+        sleep(Duration::from_millis(50));
+    }
+    let left = processes(&folder, "");
+    kill(&left);
+    std::fs::remove_dir_all(folder).expect("the folder of this test");
+    assert!(left.is_empty(), "{left:?}");
+}
+
+/// Kills processes. Some may have ended meanwhile.
+fn kill(processes: &[String]) {
+    let status = Command::new("kill")
+        .arg("-KILL")
+        .args(processes)
+        .stderr(Stdio::null())
+        .status();
+    status.expect("the command kill");
+}
+
+/// Returns the ids of the processes with this temporary folder and this text in their command line.
+fn processes(folder: &Path, text: &str) -> Vec<String> {
+    let variable = format!("TMPDIR={}", folder.display());
+    let processes = std::fs::read_dir("/proc").expect("the processes").flatten();
+    let processes = processes.filter(|process| {
+        let file = |name| std::fs::read_to_string(process.path().join(name)).unwrap_or_default();
+        file("environ").split('\0').any(|other| other == variable) && file("cmdline").contains(text)
+    });
+    let id = |process: std::fs::DirEntry| process.file_name().into_string().expect("a number");
+    processes.map(id).collect()
 }

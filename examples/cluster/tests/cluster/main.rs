@@ -16,6 +16,7 @@ mod jobs;
 mod leaders;
 mod measure;
 mod outages;
+mod programs;
 mod required;
 mod slurm;
 mod workers;

@@ -103,6 +103,22 @@ fn a_task_that_fails_is_run_as_often_as_allowed() {
 }
 
 #[test]
+fn a_slot_that_is_kept_is_replaced() {
+    let mut tasks = Tasks::new(2, 1, 3);
+    assert_eq!(tasks.start(1), Some(0));
+    tasks.keep(id(1));
+    assert_eq!(tasks.kept().count(), 0, "it runs a task");
+    assert_eq!(tasks.end(id(1), 0, false), Some(TaskEnd::Again));
+    tasks.keep(id(1));
+    assert_eq!((tasks.missing(), tasks.next(id(1))), (1, None));
+    assert_eq!(tasks.start(2), Some(1));
+    assert_eq!((tasks.missing(), tasks.take_surplus()), (0, vec![]));
+    assert_eq!(tasks.kept().collect::<Vec<_>>(), [id(1)]);
+    assert_eq!(tasks.remove(id(1)), Some(SlotEnd::Held { task: None }));
+    tasks.check();
+}
+
+#[test]
 fn a_lost_slot_is_no_failure_of_its_task() {
     let mut tasks = Tasks::new(2, 1, 1);
     for number in 1..10 {
