@@ -15,6 +15,8 @@ mod resource_manager;
 mod task_executor;
 mod web;
 
+use std::fmt::Display;
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 use anyhow::{bail, ensure};
@@ -65,7 +67,7 @@ async fn run(command: Command, stop: CancellationToken) -> anyhow::Result<()> {
         Command::Demo(options) => demo::run(options, stop).await,
         Command::Operator(command) => {
             match stop.run_until_cancelled(operator::execute(command)).await {
-                Some(text) => println!("{}", text?),
+                Some(text) => print(text?)?,
                 None => bail!("stopped before the answer came"),
             }
             Ok(())
@@ -74,14 +76,19 @@ async fn run(command: Command, stop: CancellationToken) -> anyhow::Result<()> {
         Command::TaskExecutor(options) => task_executor::run(options, stop).await,
         Command::Run(options) => {
             let summary = job_master::run(options, stop).await?;
-            println!("{summary}");
+            print(&summary)?;
             ensure!(summary.is_complete(), "not all tasks are done");
             Ok(())
         }
-        Command::Load(options) => {
-            println!("{}", load::run(options, stop).await?);
-            Ok(())
-        }
+        Command::Load(options) => print(load::run(options, stop).await?),
+    }
+}
+
+/// Prints a result. A reader that has read enough, such as `head`, is no error.
+fn print(text: impl Display) -> anyhow::Result<()> {
+    match writeln!(io::stdout(), "{text}") {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
+        _ => Ok(()),
     }
 }
 
