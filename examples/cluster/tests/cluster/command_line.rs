@@ -59,6 +59,29 @@ fn an_operator_can_stop_a_command_that_waits() {
 }
 
 #[test]
+fn a_command_may_be_read_in_part() {
+    // given
+    let mut cluster = Cluster::beside_others("pipe");
+    let election = format!("file:{}", cluster.path("leader").display());
+    cluster.resource_manager("a", &election, &["--web", "127.0.0.1:0"]);
+    wait_until("a leader", || cluster.count("leader_elected") == 1);
+    let output = std::fs::read_to_string(cluster.path("a.out")).expect("its output");
+    let web = output.lines().find_map(|line| line.strip_prefix("web on http://"));
+
+    // when: nobody reads the answer
+    let mut command = Command::new(env!("CARGO_BIN_EXE_cluster"));
+    command.args(["status", "--web", web.expect("an address")]);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+    drop(child.as_mut().expect("the binary starts").stdout.take());
+
+    // then
+    let output = child.and_then(std::process::Child::wait_with_output).expect("it ends");
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(0), "{errors}");
+    cluster.check(0);
+}
+
+#[test]
 fn workers_of_a_killed_demo_end_by_themselves() {
     // given
     let folder = std::env::temp_dir().join(format!("cluster-{}-demo", std::process::id()));
