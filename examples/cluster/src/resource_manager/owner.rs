@@ -287,6 +287,7 @@ impl Owner {
         let overview = self.manager.overview();
         let leading = self.term.as_ref().filter(|_| self.manager.is_leading());
         self.channels.published.send_replace(Arc::new(Published {
+            at: Some(Instant::now()),
             epoch: leading.map(|term| term.epoch),
             counters: overview.counters,
             overview,
