@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use slot_manager::config::WorkerDescription;
 use slot_manager::{ResourceId, WorkerRequestId};
+use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval};
@@ -84,7 +85,9 @@ pub fn start(
     news: mpsc::Sender<(Epoch, News)>,
     stop: CancellationToken,
 ) -> JoinHandle<()> {
-    tokio::spawn(async move {
+    // On a thread of its own: it writes records and reads /proc, and a disk can be slow.
+    let runtime = Handle::current();
+    tokio::task::spawn_blocking(move || {
         let serve = async {
             match kind {
                 Kind::None => serve(none::None, orders, news).await,
@@ -92,10 +95,12 @@ pub fn start(
                 Kind::Slurm => serve(slurm::Slurm::new(settings), orders, news).await,
             }
         };
-        tokio::select! {
-            () = stop.cancelled() => {}
-            () = serve => {}
-        }
+        runtime.block_on(async {
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = serve => {}
+            }
+        });
     })
 }
 
