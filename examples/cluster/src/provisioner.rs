@@ -6,7 +6,6 @@
 mod command;
 mod local;
 mod naming;
-mod none;
 mod options;
 mod settings;
 mod slurm;
@@ -90,7 +89,8 @@ pub fn start(
     tokio::task::spawn_blocking(move || {
         let serve = async {
             match kind {
-                Kind::None => serve(none::None, orders, news).await,
+                // Nobody takes orders: worker requests are declined.
+                Kind::None => {}
                 Kind::Local => serve(local::Local::new(settings), orders, news).await,
                 Kind::Slurm => serve(slurm::Slurm::new(settings), orders, news).await,
             }
