@@ -6,7 +6,6 @@
 mod command;
 mod local;
 mod naming;
-mod none;
 mod options;
 mod settings;
 mod slurm;
@@ -18,6 +17,7 @@ use std::time::Duration;
 
 use slot_manager::config::WorkerDescription;
 use slot_manager::{ResourceId, WorkerRequestId};
+use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval};
@@ -85,18 +85,23 @@ pub fn start(
     news: mpsc::Sender<(Epoch, News)>,
     stop: CancellationToken,
 ) -> JoinHandle<()> {
-    tokio::spawn(async move {
+    // On a thread of its own: it writes records and reads /proc, and a disk can be slow.
+    let runtime = Handle::current();
+    tokio::task::spawn_blocking(move || {
         let serve = async {
             match kind {
-                Kind::None => serve(none::None, orders, news).await,
+                // Nobody takes orders: worker requests are declined.
+                Kind::None => {}
                 Kind::Local => serve(local::Local::new(settings), orders, news).await,
                 Kind::Slurm => serve(slurm::Slurm::new(settings), orders, news).await,
             }
         };
-        tokio::select! {
-            () = stop.cancelled() => {}
-            () = serve => {}
-        }
+        runtime.block_on(async {
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = serve => {}
+            }
+        });
     })
 }
 

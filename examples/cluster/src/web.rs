@@ -1,7 +1,7 @@
 //! The web server: the REST interface, metrics, and the page for operators.
 //!
 //! It asks the owner of the slot manager for little at a time, so that it never delays scheduling.
-//! What is published anyway, it reads without a question.
+//! It reads published numbers without asking the owner.
 
 mod access;
 mod blocked;
@@ -101,7 +101,7 @@ fn router<C: Cluster>(web: Web<C>) -> Router {
         .route("/", get(page::index))
         .route("/style.css", get(page::style))
         .route("/js/{script}", get(page::script))
-        .route("/health", get(async || "ok\n"))
+        .route("/health", get(numbers::health::<C>))
         .route("/leader", get(numbers::leader::<C>))
         .route("/metrics", get(metrics::metrics::<C>))
         .route("/api/overview", get(numbers::overview::<C>))

@@ -13,6 +13,7 @@ use std::fs::{File, TryLockError};
 use std::io::{self, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::{interval, sleep, timeout};
@@ -28,6 +29,19 @@ const TRY_EVERY: Duration = Duration::from_millis(50);
 /// The time between two looks of the leader at its file.
 const CHECK_EVERY: Duration = Duration::from_millis(500);
 
+/// The open file whose lock this process holds. The last owner frees the lock.
+type Lock = Arc<File>;
+
+/// The result of a try to get the lock.
+enum Try {
+    Elected {
+        lock: Lock,
+        leader: Leader,
+    },
+    /// Another process has the lock. This is the leader in the record.
+    Follows(Option<Leader>),
+}
+
 #[derive(serde::Serialize, serde::Deserialize)]
 struct Record {
     epoch: u64,
@@ -39,13 +53,13 @@ pub(super) async fn campaign(path: PathBuf, addresses: Addresses, reports: Repor
     let mut last_error = None;
     while !stop.is_cancelled() {
         match try_to_lead(&path, &addresses).await {
-            Ok(Some((lock, leader))) => {
+            Ok(Try::Elected { lock, leader }) => {
                 last_error = None;
                 lead(&path, lock, leader, &reports, &stop).await;
             }
-            Ok(None) => {
+            Ok(Try::Follows(leader)) => {
                 last_error = None;
-                report(&reports, read_leader(&path));
+                report(&reports, leader);
             }
             Err(error) => {
                 report(&reports, None);
@@ -64,31 +78,32 @@ pub(super) async fn campaign(path: PathBuf, addresses: Addresses, reports: Repor
 }
 
 /// Leads until the candidate is stopped, or its lock means nothing any more.
-async fn lead(path: &Path, lock: File, leader: Leader, reports: &Reports, stop: &CancellationToken) {
+async fn lead(path: &Path, lock: Lock, leader: Leader, reports: &Reports, stop: &CancellationToken) {
     let epoch = leader.epoch;
     info!(%epoch, "elected");
     report(reports, Some(leader));
     reports.ours.send_replace(Some(Leadership { epoch, until: None }));
     tokio::select! {
         () = stop.cancelled() => {}
-        () = replaced(path, &lock) => warn!(path = %path.display(), "the lock file is another one, leads no more"),
+        () = replaced(path, &lock) => warn!(path = %path.display(), "leadership lost: the lock file was replaced"),
     }
     reports.ours.send_replace(None);
     report(reports, None);
     let _ = timeout(LAST_WORDS, reports.ours.closed()).await;
-    if let Err(error) = resign(path, &lock, epoch) {
+    let path = path.to_owned();
+    if let Err(error) = off_the_runtime(move || resign(&path, &lock, epoch)).await {
         warn!(%error, "the record still names this leader");
     }
-    drop(lock);
 }
 
 /// Waits until the path leads to another file, which another process could lock.
-async fn replaced(path: &Path, lock: &File) {
+async fn replaced(path: &Path, lock: &Lock) {
     let mut check = interval(CHECK_EVERY);
     loop {
         check.tick().await;
+        let (path, lock) = (path.to_owned(), Arc::clone(lock));
         // A folder that cannot be read now says nothing.
-        if let Ok(false) = is_at(path, lock) {
+        if let Ok(false) = off_the_runtime(move || is_at(&path, &lock)).await {
             return;
         }
     }
@@ -120,18 +135,22 @@ fn read_leader(path: &Path) -> Option<Leader> {
     })
 }
 
-/// Takes the lock, and begins the next epoch. Returns `None` while another process has the lock.
-async fn try_to_lead(path: &Path, addresses: &Addresses) -> io::Result<Option<(File, Leader)>> {
+/// Takes the lock, and begins the next epoch. While another process has the lock, reads who leads.
+async fn try_to_lead(path: &Path, addresses: &Addresses) -> io::Result<Try> {
     let (path, addresses) = (path.to_owned(), addresses.clone());
-    // A disk can be slow.
-    let result = tokio::task::spawn_blocking(move || {
+    off_the_runtime(move || {
         let Some(lock) = try_to_lock(&path)? else {
-            return Ok(None);
+            return Ok(Try::Follows(read_leader(&path)));
         };
-        let leader = begin(&path, addresses)?;
-        Ok(Some((lock, leader)))
-    });
-    result.await.map_err(io::Error::other)?
+        let (lock, leader) = (Arc::new(lock), begin(&path, addresses)?);
+        Ok(Try::Elected { lock, leader })
+    })
+    .await
+}
+
+/// Runs work on files where it delays nothing else: a disk can be slow.
+async fn off_the_runtime<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
+    tokio::task::spawn_blocking(work).await.map_err(io::Error::other)?
 }
 
 fn try_to_lock(path: &Path) -> io::Result<Option<File>> {

@@ -12,13 +12,14 @@ use std::io;
 use std::process::Stdio;
 use std::time::Duration;
 
+use rustix::process::Signal;
 use slot_manager::config::WorkerDescription;
 use slot_manager::{ResourceId, WorkerRequestId};
 use tokio::process::{Child, Command};
 use tokio::time::Instant;
 use tracing::{info, warn};
 
-use self::process::{Process, Signal};
+use self::process::Process;
 use self::record::{Record, Records};
 use super::{News, Provisioner, Settings, failed, known, naming, worker_command};
 
@@ -62,7 +63,7 @@ impl Provisioner for Local {
             Some(worker) => {
                 worker.ending = Some(Ending {
                     is_withdrawn: true,
-                    signal: Signal::Terminate,
+                    signal: Signal::TERM,
                     at: Instant::now(),
                 });
                 self.look(news).await;
@@ -78,7 +79,7 @@ impl Provisioner for Local {
         {
             worker.ending = Some(Ending {
                 is_withdrawn: false,
-                signal: Signal::Terminate,
+                signal: Signal::TERM,
                 at: Instant::now() + self.settings.grace,
             });
         }
@@ -105,8 +106,8 @@ impl Provisioner for Local {
             } else if let Some(ending) = &mut worker.ending
                 && Instant::now() >= ending.at
             {
-                worker.process.signal(ending.signal).await;
-                ending.signal = Signal::Kill;
+                worker.process.signal(ending.signal);
+                ending.signal = Signal::KILL;
                 ending.at = Instant::now() + self.settings.grace;
             }
         }
@@ -140,7 +141,7 @@ impl Local {
             .spawn()?;
         match self.remember(&name, &child) {
             Ok(process) => {
-                info!(worker = name, pid = process.pid, "started");
+                info!(worker = name, pid = process.pid, "worker started");
                 let worker = Worker {
                     process,
                     child: Some(child),
@@ -178,7 +179,7 @@ impl Local {
                 continue;
             }
             if record.process.is_running() {
-                info!(worker = record.name, pid = record.process.pid, "found");
+                info!(worker = record.name, pid = record.process.pid, "worker found");
                 let worker = Worker {
                     process: record.process,
                     child: None,
@@ -196,7 +197,7 @@ impl Local {
         let name = naming::name(&self.settings.cluster, id);
         let worker = self.workers.remove(&id)?;
         self.records.remove(&name);
-        info!(worker = name, how, "ended");
+        info!(worker = name, how, "worker ended");
         let log = self.settings.log_folder.join(format!("{name}.log"));
         match worker.ending {
             Some(ending) => ending.is_withdrawn.then(|| failed(id, "withdrawn")),

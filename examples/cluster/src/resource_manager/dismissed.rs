@@ -32,9 +32,14 @@ impl Dismissed {
         self.withdrawn.remove(&worker_request);
     }
 
+    /// Returns `true` if a worker was given up before it came.
+    pub fn is_withdrawn(&self, worker_request: WorkerRequestId) -> bool {
+        self.withdrawn.contains(&worker_request)
+    }
+
     /// Returns `true` if the worker of this worker request must go.
     pub fn has(&self, resource_id: &ResourceId, worker_request: WorkerRequestId) -> bool {
-        self.withdrawn.contains(&worker_request) || self.released.contains(resource_id)
+        self.is_withdrawn(worker_request) || self.released.contains(resource_id)
     }
 }
 

@@ -7,7 +7,7 @@ use slot_manager::ResourceId;
 use slot_manager::outcome::{BlockOutcome, UnblockOutcome};
 use slot_manager::overview::{Counters, Overview};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::Manager;
 use super::mailbox::{Envelope, Input};
@@ -17,6 +17,8 @@ use crate::protocol::Epoch;
 /// The numbers that the owner publishes several times a second, also while it does not lead.
 #[derive(Debug, Clone, Default)]
 pub struct Published {
+    /// The time of the publication; `None` before the first.
+    pub at: Option<Instant>,
     /// The present leadership of this process.
     pub epoch: Option<Epoch>,
     pub overview: Overview,
@@ -138,7 +140,6 @@ impl Handle {
 #[cfg(test)]
 mod tests {
     use futures::future::join_all;
-    use tokio::time::Instant;
 
     use super::*;
     use crate::election::Leadership;

@@ -7,7 +7,7 @@ use slot_manager::error::{RegistrationError, SlotRequestError};
 use slot_manager::message::{ReleaseCheck, ReleaseDecision, SlotFreed};
 use slot_manager::outcome::{
     AllocationStatus, CancelOutcome, ReleaseAnswerOutcome, ReportOutcome, SlotAnswerOutcome, SlotFreedOutcome,
-    SlotRequestOutcome, UnregistrationOutcome,
+    SlotRequestOutcome, UnregistrationOutcome, WorkerFailedOutcome,
 };
 use slot_manager::{
     AllocationId, InstanceId, JobId, ResourceId, SlotReport, SlotRequest, TaskExecutorConnection, WorkerRequestId,
@@ -143,7 +143,7 @@ impl Owner {
     fn freed(&mut self, freed: &SlotFreed) {
         match self.manager.slot_freed(freed) {
             SlotFreedOutcome::Freed | SlotFreedOutcome::FreedInFlight => {}
-            outcome => info!(slot_id = %freed.slot_id(), %outcome, "slot freed"),
+            outcome => log(freed.slot_id(), outcome),
         }
     }
 
@@ -255,8 +255,15 @@ impl Owner {
         match news {
             News::Failed { worker_request, cause } => {
                 let outcome = self.manager.worker_failed(worker_request, cause.as_str());
-                info!(%worker_request, cause, %outcome, "worker will not come");
-                self.note(true, format_args!("worker {worker_request} will not come: {cause}"));
+                let actions = self.manager.actions();
+                let is_withdrawn = actions.is_some_and(|actions| actions.dismissed.is_withdrawn(worker_request));
+                // Other workers had registered before, or were given up.
+                if matches!(outcome, WorkerFailedOutcome::Forgotten { .. }) && !is_withdrawn {
+                    warn!(%worker_request, cause, %outcome, "worker request failed");
+                    self.note(true, format_args!("worker request {worker_request} failed: {cause}"));
+                } else {
+                    debug!(%worker_request, cause, %outcome, "worker has ended");
+                }
                 self.expect_no_more(worker_request);
             }
             News::Comes(worker_request) => {

@@ -6,12 +6,13 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use anyhow::Context;
 use slot_manager::outcome::RenewalOutcome;
 use slot_manager::{JobId, ResourceId, WorkerRequestId};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, error, info, warn};
+use tracing::{debug, info, warn};
 
 use super::Manager;
 use super::actions::Actions;
@@ -86,19 +87,28 @@ impl Owner {
     }
 
     /// Runs until `stop` is cancelled or the election ends.
-    pub async fn run(mut self, stop: CancellationToken) {
+    ///
+    /// # Errors
+    /// A leadership cannot begin. The process must end, or nobody leads while it holds the election.
+    pub async fn run(mut self, stop: CancellationToken) -> anyhow::Result<()> {
+        let result = self.run_until(stop).await;
+        self.end_term();
+        result
+    }
+
+    async fn run_until(&mut self, stop: CancellationToken) -> anyhow::Result<()> {
         let mut publish = interval(PUBLISH_EVERY);
         publish.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut batch = Vec::with_capacity(BATCH);
         loop {
-            self.follow_election();
+            self.follow_election()?;
             self.handle_inbox();
             let lease_end = self.term.as_ref().and_then(|term| term.until);
             let lasts = lease_end.is_some_and(|until| Instant::now() < until);
             tokio::select! {
                 biased;
-                () = stop.cancelled() => break,
-                changed = self.channels.ours.changed() => if changed.is_err() { break },
+                () = stop.cancelled() => return Ok(()),
+                changed = self.channels.ours.changed() => if changed.is_err() { return Ok(()) },
                 // A process that was stopped must not act first when it wakes.
                 () = sleep_until(lease_end.unwrap_or_else(Instant::now)), if lasts => {}
                 // Before the mailbox, or a busy mailbox would starve it.
@@ -107,33 +117,31 @@ impl Owner {
                 // Inputs left in the inbox wait for a new lease, and the mailbox with them.
                 received = self.channels.mailbox.recv_many(&mut batch, BATCH), if self.inbox.is_empty() => {
                     if received == 0 {
-                        break;
+                        return Ok(());
                     }
                     self.inbox.extend(batch.drain(..));
                 }
             }
         }
-        self.end_term();
     }
 
     /// Begins, renews and ends the leadership as the election says.
-    fn follow_election(&mut self) {
+    fn follow_election(&mut self) -> anyhow::Result<()> {
         let ours = *self.channels.ours.borrow_and_update();
         let present = self.term.as_ref().map(|term| term.epoch);
         if let Some(ours) = ours.filter(|ours| Some(ours.epoch) == present) {
-            return self.renew(ours.until);
+            self.renew(ours.until);
+            return Ok(());
         }
         self.end_term();
-        if let Some(ours) = ours {
-            self.begin_term(ours);
-        }
+        ours.map_or(Ok(()), |ours| self.begin_term(ours))
     }
 
-    fn begin_term(&mut self, Leadership { epoch, until }: Leadership) {
+    fn begin_term(&mut self, Leadership { epoch, until }: Leadership) -> anyhow::Result<()> {
         // A lease that is over before it was noticed: the election ends or renews it.
         let is_over = until.is_some_and(|until| until <= Instant::now());
         let Some(actions) = self.idle_actions.take_if(|_| !is_over) else {
-            return;
+            return Ok(());
         };
         info!(%epoch, "leadership begins");
         let started = match until {
@@ -143,9 +151,7 @@ impl Owner {
                 self.manager.start_until(epoch.leader_id(), actions, until)
             }
         };
-        if let Err(error) = started {
-            return error!(%error, "the slot manager does not start");
-        }
+        started.context("the slot manager does not start")?;
         self.events.log(&Event::LeaderElected { epoch });
 
         let end = CancellationToken::new();
@@ -168,6 +174,7 @@ impl Owner {
             actions.notes.info(Subject::Leader, text);
         }
         self.publish();
+        Ok(())
     }
 
     fn renew(&mut self, until: Option<Instant>) {
@@ -283,6 +290,7 @@ impl Owner {
         let overview = self.manager.overview();
         let leading = self.term.as_ref().filter(|_| self.manager.is_leading());
         self.channels.published.send_replace(Arc::new(Published {
+            at: Some(Instant::now()),
             epoch: leading.map(|term| term.epoch),
             counters: overview.counters,
             overview,

@@ -44,6 +44,12 @@ struct Outside {
 }
 
 fn start(options: &[(&str, &str)]) -> Outside {
+    let (owner, outside) = owner(options);
+    tokio::spawn(owner.run(CancellationToken::new()));
+    outside
+}
+
+fn owner(options: &[(&str, &str)]) -> (Owner, Outside) {
     let config = SlotManagerConfig::from_options(options.iter().copied()).unwrap();
     let worker = config.workers.as_ref().map(|workers| workers.description.clone());
     let manager = Manager::new(config, TokioScheduledExecutor::new()).unwrap();
@@ -64,7 +70,6 @@ fn start(options: &[(&str, &str)]) -> Outside {
         published: publish,
     };
     let owner = Owner::new(manager, actions, heartbeats, channels, EventLog::default());
-    tokio::spawn(owner.run(CancellationToken::new()));
     let handle = Handle {
         mailbox,
         election: Election {
@@ -74,12 +79,13 @@ fn start(options: &[(&str, &str)]) -> Outside {
         published,
         questions: Arc::new(Semaphore::new(QUESTIONS)),
     };
-    Outside {
+    let outside = Outside {
         handle,
         ours,
         leads,
         orders,
-    }
+    };
+    (owner, outside)
 }
 
 impl Outside {
@@ -190,6 +196,19 @@ async fn a_lost_leadership_ends_sessions_drops_its_inputs_and_keeps_workers_bloc
     assert!(outside.ask(1, |_| ()).await.await.is_err());
     let outcome = outside.handle.block(worker).await;
     assert_eq!(outcome, Ok(BlockOutcome::AlreadyBlocked));
+}
+
+#[tokio::test]
+async fn a_leadership_that_cannot_begin_ends_the_process() {
+    let (mut owner, outside) = owner(&[]);
+    let actions = Actions::new(None, None, EventLog::default(), Notes::default());
+    owner.manager.start(Epoch(9).leader_id(), actions).unwrap();
+    outside.lead(1, LEASE);
+    let error = timeout(LEASE, owner.run(CancellationToken::new()))
+        .await
+        .unwrap()
+        .unwrap_err();
+    assert_eq!(error.to_string(), "the slot manager does not start");
 }
 
 #[tokio::test]

@@ -169,10 +169,7 @@ impl Process {
         let actions = Actions::new(orders, worker, events.clone(), parts.notes);
         let owner = Owner::new(manager, actions, heartbeats, channels, events);
         let owner = owner.run(stop.clone());
-        tasks.spawn(async {
-            owner.await;
-            Ok(())
-        });
+        tasks.spawn(owner);
 
         let leader = election.leader.clone();
         // The leadership is given up when nobody holds the receivers of the election.

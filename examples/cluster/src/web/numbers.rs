@@ -1,7 +1,10 @@
 //! The published numbers, and who leads.
 
+use std::time::Duration;
+
 use axum::Json;
 use axum::extract::State;
+use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use slot_manager::overview::Overview;
@@ -52,7 +55,8 @@ pub struct Numbers {
 impl Numbers {
     pub fn of(cluster: &impl Cluster) -> Self {
         let published = cluster.published();
-        let epoch = cluster.epoch();
+        // With the numbers: the election is ahead of them.
+        let epoch = published.epoch;
         Self {
             is_leading: epoch.is_some(),
             epoch,
@@ -67,9 +71,24 @@ impl Numbers {
 
 /// `GET /api/overview`: the published numbers.
 pub async fn overview<C: Cluster>(State(web): SharedWeb<C>) -> Response {
-    match web.cluster.epoch() {
-        Some(_) => Json(Numbers::of(&web.cluster)).into_response(),
-        None => web.cluster.not_leading().into_response(),
+    let numbers = Numbers::of(&web.cluster);
+    match numbers.is_leading {
+        true => Json(numbers).into_response(),
+        false => web.cluster.not_leading().into_response(),
+    }
+}
+
+/// The age at which the numbers show that their owner is stuck. It publishes several times a second.
+const STUCK: Duration = Duration::from_secs(10);
+
+/// `GET /health`: an error if the owner of the slot manager does not act any more.
+pub async fn health<C: Cluster>(State(web): SharedWeb<C>) -> (StatusCode, &'static str) {
+    match web.cluster.published().at {
+        Some(at) if at.elapsed() >= STUCK => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "the owner of the slot manager is stuck\n",
+        ),
+        _ => (StatusCode::OK, "ok\n"),
     }
 }
 

@@ -12,6 +12,7 @@ use slot_manager::{
     SlotRequest, SlotStatus, TaskExecutorConnection,
 };
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use crate::election::{Addresses, Leader};
 use crate::protocol::Epoch;
@@ -84,9 +85,15 @@ impl Double {
     }
 
     pub fn publish(&self) {
+        self.publish_at(Instant::now(), self.is_leading);
+    }
+
+    /// Publishes the numbers as the owner did at this time.
+    pub fn publish_at(&self, at: Instant, is_leading: bool) {
         let manager = self.manager.lock().unwrap();
         let published = Published {
-            epoch: self.is_leading.then_some(EPOCH),
+            at: Some(at),
+            epoch: is_leading.then_some(EPOCH),
             overview: manager.overview(),
             counters: manager.counters(),
             changes: manager.changes(),

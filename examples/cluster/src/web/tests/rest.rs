@@ -3,14 +3,16 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use hyper::StatusCode;
+use hyper::{Method, StatusCode};
 use serde_json::{Value, json};
 use slot_manager::ResourceId;
 use slot_manager::message::Acknowledge;
 use slot_manager::testing::GatewayAnswer;
+use tokio::time::Instant;
 
 use super::Server;
 use super::double::{Double, unreachable};
+use crate::operator::client::exchange;
 use crate::operator::{OperatorCommand, OperatorOptions, execute};
 use crate::protocol::security::TokenOption;
 use crate::web::EventKind;
@@ -41,6 +43,30 @@ async fn the_overview_has_the_published_numbers() {
     );
     assert_eq!(numbers["overview"]["slots"]["allocated"]["slots"], 1);
     assert_eq!(numbers["overview"]["pending_requests"], 1);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn numbers_of_an_owner_that_does_not_lead_yet_are_not_shown() {
+    let double = Double::leading();
+    let server = Server::start(&double).await;
+    // The election is ahead of the owner.
+    double.publish_at(Instant::now(), false);
+    assert_eq!(server.get("/api/overview").await.0, StatusCode::SERVICE_UNAVAILABLE);
+    double.publish();
+    assert_eq!(server.get("/api/overview").await.0, StatusCode::OK);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn an_owner_that_is_stuck_is_not_healthy() {
+    let double = Double::leading();
+    let server = Server::start(&double).await;
+    assert_eq!(server.text("/health").await, "ok\n");
+    let long_ago = Instant::now().checked_sub(Duration::from_secs(11)).unwrap();
+    double.publish_at(long_ago, true);
+    let health = exchange(&server.address, &Method::GET, "/health", None).await;
+    assert_eq!(health.unwrap().0, StatusCode::SERVICE_UNAVAILABLE);
     server.stop().await;
 }
 
