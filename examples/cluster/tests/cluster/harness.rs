@@ -42,7 +42,6 @@ pub struct Cluster {
     jobs: BTreeMap<String, String>,
     pub(super) etcd: Option<Etcd>,
     logs: RefCell<Logs>,
-    is_checked: bool,
     _share: Share,
 }
 
@@ -70,7 +69,6 @@ impl Cluster {
             addresses: BTreeMap::new(),
             jobs: BTreeMap::new(),
             etcd: None,
-            is_checked: false,
             _share: share,
         }
     }
@@ -273,11 +271,9 @@ impl Cluster {
         Some((name.clone(), last.epoch))
     }
 
-    /// Ends the test: everything that must hold is checked, and the folder is removed.
-    pub fn check(mut self, tasks: usize) -> super::checker::Counts {
-        let counts = super::checker::check(&self.lines(), tasks);
-        self.is_checked = true;
-        counts
+    /// Ends the test: everything that must hold is checked.
+    pub fn check(self, tasks: usize) -> super::checker::Counts {
+        super::checker::check(&self.lines(), tasks)
     }
 }
 
@@ -287,10 +283,10 @@ impl Drop for Cluster {
             let _ = child.kill();
             let _ = child.wait();
         }
-        if self.is_checked && !std::thread::panicking() {
-            let _ = std::fs::remove_dir_all(&self.folder);
-        } else {
+        if std::thread::panicking() {
             eprintln!("the logs are in {}", self.folder.display());
+        } else {
+            let _ = std::fs::remove_dir_all(&self.folder);
         }
     }
 }
