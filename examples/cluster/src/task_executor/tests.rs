@@ -323,36 +323,33 @@ async fn a_task_is_killed_when_its_job_master_is_gone() {
     );
 }
 
-#[tokio::test]
-async fn a_slot_is_freed_if_its_job_master_is_not_reached() {
-    let mut cluster = Cluster::start_with_slot_timeout("not-reached", Duration::from_millis(500));
+/// Lets a worker offer its slot to a job master in vain. The slot is free then.
+async fn offer_in_vain(mut cluster: Cluster, job_master: &str) {
     let (mut leader, _) = cluster.register().await;
-    // An address for documentation, where nothing answers.
-    leader.allocate("192.0.2.1:1").await;
+    leader.allocate(job_master).await;
     assert!(matches!(leader.hears().await, Some(FromWorker::SlotAnswer(_))));
     assert!(matches!(leader.hears().await, Some(FromWorker::SlotFreed(_))));
     assert_eq!(cluster.ends().await, ["registered", "allocated", "freed"]);
+}
+
+#[tokio::test]
+async fn a_slot_is_freed_if_its_job_master_is_not_reached() {
+    let cluster = Cluster::start_with_slot_timeout("not-reached", Duration::from_millis(500));
+    // An address for documentation, where nothing answers.
+    offer_in_vain(cluster, "192.0.2.1:1").await;
 }
 
 #[tokio::test]
 async fn a_slot_is_freed_at_once_if_its_job_master_has_ended() {
-    let mut cluster = Cluster::start("ended");
-    let (mut leader, _) = cluster.register().await;
-    leader.allocate("127.0.0.1:1").await;
-    assert!(matches!(leader.hears().await, Some(FromWorker::SlotAnswer(_))));
-    assert!(matches!(leader.hears().await, Some(FromWorker::SlotFreed(_))));
-    assert_eq!(cluster.ends().await, ["registered", "allocated", "freed"]);
+    offer_in_vain(Cluster::start("ended"), "127.0.0.1:1").await;
 }
 
 #[tokio::test]
 async fn a_slot_is_freed_at_once_if_its_job_master_refuses_it() {
-    let mut cluster = Cluster::start("refused");
-    let (mut leader, _) = cluster.register().await;
+    let mut cluster = Cluster::start("refuses");
     cluster.slots.close();
-    leader.allocate(&cluster.job_master).await;
-    assert!(matches!(leader.hears().await, Some(FromWorker::SlotAnswer(_))));
-    assert!(matches!(leader.hears().await, Some(FromWorker::SlotFreed(_))));
-    assert_eq!(cluster.ends().await, ["registered", "allocated", "freed"]);
+    let job_master = cluster.job_master.clone();
+    offer_in_vain(cluster, &job_master).await;
 }
 
 #[tokio::test]
