@@ -191,9 +191,8 @@ impl ResourceManagerActions for Actions {
         Ok(WorkerPromise::Slots(vec![slot; SLOTS_PER_WORKER]))
     }
 
-    fn release_resource(&mut self, release: &ReleaseResource) -> Release {
-        let worker = self.workers.get(&release.resource_id);
-        tell(worker, ToWorker::Stop(release.cause.to_string()));
+    /// The gateway tells the worker to stop.
+    fn release_resource(&mut self, _: &ReleaseResource) -> Release {
         Release::Accepted
     }
 
@@ -269,8 +268,12 @@ async fn run_worker(env: String, (me, mut inbox): Inbox<ToWorker>, mailbox: mpsc
                     Some(TaskExecutorMessage::CheckRelease(check)) => {
                         outbox.push(Event::ReleaseDecided(check, table.can_be_released(&check)));
                     }
-                    Some(message) => println!("{name} does not know {message:?}"),
-                    // The registration has ended. Stop or RegisterAgain follows.
+                    Some(TaskExecutorMessage::Stop(release)) => {
+                        println!("{name} stops: {}", release.cause);
+                        return Ok(());
+                    }
+                    Some(message) => debug!("{name} does nothing for {message:?}"),
+                    // The registration has ended. RegisterAgain follows.
                     None => table.disconnect(),
                 },
                 Some(message) = inbox.recv() => match message {

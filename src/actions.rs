@@ -126,9 +126,9 @@ pub trait ResourceManagerActions {
     /// Asks to stop an idle task manager: none of its slots was used for
     /// [`task_manager_timeout`](crate::SlotManagerConfig::task_manager_timeout).
     ///
-    /// If the release is accepted, the manager forgets the task manager. It drops the gateway after
-    /// this call. A task executor behind a channel sees that its channel ends. If it must know why,
-    /// tell it from here.
+    /// If the release is accepted, the gateway is told to
+    /// [stop](crate::TaskExecutorGateway::stop) the task executor. Then the manager forgets the
+    /// task manager and drops the gateway.
     fn release_resource(&mut self, release: &ReleaseResource) -> Release;
 
     /// Asks to withdraw a worker request. The [cause](crate::message::WithdrawalCause) tells why.

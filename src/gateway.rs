@@ -2,13 +2,15 @@
 
 use std::future::Future;
 
-use crate::message::{AllocateSlot, FreeSlot, ReleaseCheck, ReleaseDecision, SlotAnswer, SlotResult};
+use crate::message::{AllocateSlot, FreeSlot, ReleaseCheck, ReleaseDecision, ReleaseResource, SlotAnswer, SlotResult};
 use crate::{InstanceId, LeaderId, ResourceId, WorkerRequestId};
 
 /// The calls of the manager to one task executor.
 ///
-/// One gateway belongs to one registration and is dropped with it. The manager's state is
-/// consistent during each call, and a gateway cannot call back into the manager.
+/// One gateway belongs to one registration and is dropped with it, for whatever reason the
+/// registration ends. So a gateway that closes its connection when it is dropped needs no second
+/// list of connections. The manager's state is consistent during each call, and a gateway cannot
+/// call back into the manager.
 ///
 /// There is no `Send` bound: a manager is `Send` exactly if its gateways, their futures and its
 /// other parameters are. `Box<G>` of a gateway is a gateway. With `Box<dyn
@@ -100,6 +102,14 @@ pub trait TaskExecutorGateway {
     /// up. A gateway that uses the other answers only names [`NoFuture`](crate::message::NoFuture).
     type RequestSlotFuture: Future<Output = SlotResult>;
 
+    /// Tells the task executor that it is registered. This is the first call.
+    ///
+    /// The manager calls it within
+    /// [`register_task_manager`](crate::SlotManager::register_task_manager), before it requests a
+    /// slot. If the registration is refused, or is only a report of a known one, the connection is
+    /// dropped without this call. The default does nothing.
+    fn confirm_registration(&mut self) {}
+
     /// Asks the task executor to give a slot to an allocation.
     ///
     /// The answer needs no timeout of its own: the manager enforces
@@ -139,10 +149,23 @@ pub trait TaskExecutorGateway {
         let _ = check;
         ReleaseDecision::Release
     }
+
+    /// Tells the task executor to stop: the resource manager has
+    /// [accepted](crate::message::Release::Accepted) its release. This is the last call.
+    ///
+    /// If the message is lost, the resource manager stops the worker all the same, as it accepted
+    /// to do. The default does nothing.
+    fn stop(&mut self, release: &ReleaseResource) {
+        let _ = release;
+    }
 }
 
 impl<G: TaskExecutorGateway + ?Sized> TaskExecutorGateway for Box<G> {
     type RequestSlotFuture = G::RequestSlotFuture;
+
+    fn confirm_registration(&mut self) {
+        (**self).confirm_registration();
+    }
 
     fn request_slot(&mut self, request: &AllocateSlot) -> SlotAnswer<Self::RequestSlotFuture> {
         (**self).request_slot(request)
@@ -154,6 +177,10 @@ impl<G: TaskExecutorGateway + ?Sized> TaskExecutorGateway for Box<G> {
 
     fn can_be_released(&mut self, check: &ReleaseCheck) -> ReleaseDecision {
         (**self).can_be_released(check)
+    }
+
+    fn stop(&mut self, release: &ReleaseResource) {
+        (**self).stop(release);
     }
 }
 

@@ -50,7 +50,7 @@ is_warned_about! {
     AnswerSlotRequest: "manager.answer_slot_request(with.attempt_id, Ok(Acknowledge::new()))";
     AnswerRelease: "manager.answer_release(with.check, ReleaseDecision::Keep)";
     WorkerFailed: "manager.worker_failed(with.worker_request, \"lost\")";
-    ExpectWorkers: "manager.expect_workers(1)";
+    ExpectWorkers: "manager.expect_workers([])";
     EndRecovery: "manager.end_recovery()";
     Block: "manager.block(&ResourceId::new(\"worker-1\"))";
     Unblock: "manager.unblock(&ResourceId::new(\"worker-1\"))";

@@ -88,7 +88,8 @@
 //! let connection = TaskExecutorConnection::new("worker-1", instance_id, gateway);
 //! sender.send(Event::Registered(connection, slots.report())).await?;
 //!
-//! // Its task executor gives the slot to the job's allocation.
+//! // Its task executor is registered, and gives the slot to the job's allocation.
+//! assert_eq!(messages.recv().await, Some(TaskExecutorMessage::Registered));
 //! let Some(TaskExecutorMessage::AllocateSlot(request)) = messages.recv().await else {
 //!     return Err("no slot was requested".into());
 //! };
@@ -167,7 +168,8 @@
 //! | the leadership changed and the worker never registers again | nobody: the job asks, see below |
 //!
 //! A job that still needs a slot requests one under a new allocation id. Late messages may name the
-//! old id.
+//! old id. A job that does not send work, but is offered the slot by the task executor, limits the
+//! time that it waits for an offer: if the slot was freed before, nobody tells it.
 //!
 //! # A change of leadership
 //!
@@ -176,8 +178,10 @@
 //! 2. While no leader is there, inputs do nothing: each answers `NotStarted` or `Unknown`. The
 //!    senders repeat them to the new leader.
 //! 3. The new leader calls [`start`](SlotManager::start) with a new leader id, and
-//!    [`expect_workers`](SlotManager::expect_workers) with the number of workers that run or start.
-//!    It [blocks](SlotManager::block) workers again that were blocked.
+//!    [`expect_workers`](SlotManager::expect_workers) with the workers that run or start.
+//!    [`recovery`](SlotManager::recovery) shows whether it waits for them.
+//!    Workers that were [blocked](SlotManager::block) stay so in the same manager. Another process
+//!    must be told of them.
 //! 4. Each worker ends its old connection, connects its slot table to the new leader, and registers
 //!    with a new instance id and a new report. The report brings its grants along.
 //! 5. Jobs repeat their open requests, with the same allocation ids. When the recovery is over,
@@ -195,8 +199,10 @@
 //! unregistered may live. If it reports again, its outcome is
 //! [`Unknown`](outcome::ReportOutcome::Unknown), and it registers again.
 //!
-//! A worker that was released may report once more before it stops. Do not let it register again:
-//! note the instance id in [`release_resource`](ResourceManagerActions::release_resource).
+//! A worker that was released is told to [stop](TaskExecutorGateway::stop). It may report once more
+//! before it does. Do not let it register again: note the instance id in
+//! [`release_resource`](ResourceManagerActions::release_resource), or end its connection when its
+//! gateway is dropped.
 //!
 //! To shut down, first end the jobs. Let the workers become idle and be released, or unregister and
 //! stop them. Minimum and redundancy would request new ones: refuse those as
@@ -263,7 +269,7 @@
 //! |---|---|
 //! | [`SlotManager`] | the manager: inputs, driving, queries |
 //! | [`ResourceManagerActions`] | you implement it: starts, withdraws and stops workers, hears of grants and failures |
-//! | [`TaskExecutorGateway`] | you implement it, or use `channel_gateway`: asks one task executor for a slot, a free or a release |
+//! | [`TaskExecutorGateway`] | you implement it, or use `channel_gateway`: tells one task executor that it is registered, asks it for a slot, a free or a release, and stops it |
 //! | [`ScheduledExecutor`] | time; `TokioScheduledExecutor` comes with the feature `tokio` |
 //! | [`SlotManagerConfig`], [`config`] | timeouts, limits, matching and reserves |
 //! | [`message`] | what travels between the parties |

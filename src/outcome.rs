@@ -354,7 +354,7 @@ pub enum WorkerFailedOutcome {
     ///
     /// If the worker had registered, call
     /// [`unregister_task_manager`](crate::SlotManager::unregister_task_manager). If an earlier
-    /// leader had started it, expect [fewer workers](crate::SlotManager::expect_workers).
+    /// leader had started it, [expect](crate::SlotManager::expect_workers) it no more.
     Unknown,
 }
 
@@ -421,8 +421,6 @@ pub enum BlockOutcome {
     Blocked,
     /// The worker was blocked before. Nothing changed.
     AlreadyBlocked,
-    /// The manager is not started. Nothing changed: block the worker again after the next start.
-    NotStarted,
 }
 
 impl fmt::Display for BlockOutcome {
@@ -430,7 +428,6 @@ impl fmt::Display for BlockOutcome {
         f.write_str(match self {
             Self::Blocked => "blocked",
             Self::AlreadyBlocked => "blocked before",
-            Self::NotStarted => "not blocked: the slot manager is not started",
         })
     }
 }
@@ -449,7 +446,7 @@ impl fmt::Display for BlockOutcome {
 pub enum UnblockOutcome {
     /// The worker is not blocked any more.
     Unblocked,
-    /// The worker was not blocked, or the manager is not started. Nothing changed.
+    /// The worker was not blocked. Nothing changed.
     NotBlocked,
 }
 

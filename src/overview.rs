@@ -9,8 +9,10 @@ use crate::{InstanceId, ResourceId, Timestamp};
 
 mod counters;
 mod gauges;
+mod metric;
 
 pub use self::counters::{Counters, FailureCounters};
+pub use self::metric::Metric;
 pub use crate::slot_manager::queries::views::SlotCounts;
 
 /// A number of slots, and the sum of their resources.

@@ -5,11 +5,13 @@
 
 mod explanation;
 mod page;
+mod recovery;
 mod snapshot;
 mod worker_backoff;
 
 pub use self::explanation::{Explanation, FittingSlots, RequestExplanation, TooSmallSlots, WaitReason};
 pub use self::page::{Page, PageCursor};
+pub use self::recovery::Recovery;
 pub use self::snapshot::{
     PendingSlotRequestSnapshot, PromisedSlotSnapshot, TaskManagerSlotSnapshot, TaskManagerSnapshot,
 };

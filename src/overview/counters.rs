@@ -1,5 +1,7 @@
 //! The counters of events.
 
+use super::Metric;
+
 /// The numbers of events since the manager was created.
 ///
 /// Every number only grows, also over leaderships.
@@ -70,7 +72,7 @@ pub struct Counters {
 }
 
 impl Counters {
-    /// Returns all counters with their names, in a fixed order.
+    /// Returns all counters, in a fixed order.
     ///
     /// Failed requests have one counter for each cause. The names fit Prometheus, behind a prefix
     /// of your own and before the suffix `_total`.
@@ -81,11 +83,11 @@ impl Counters {
     /// use slot_manager::overview::Counters;
     ///
     /// let counters = Counters::default();
-    /// let names: Vec<_> = counters.iter().map(|(name, _)| name).collect();
+    /// let names: Vec<_> = counters.iter().map(|counter| counter.name).collect();
     /// assert_eq!(names[0], "requests_accepted");
     /// assert!(names.contains(&"requests_failed_timeout"));
     /// ```
-    pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> + use<> {
+    pub fn iter(&self) -> impl Iterator<Item = Metric<u64>> + use<> {
         // A new field does not compile without an entry.
         let Self {
             requests_accepted,
@@ -113,26 +115,90 @@ impl Counters {
             held_by_another_job,
         } = requests_failed;
         [
-            ("requests_accepted", requests_accepted),
-            ("requests_served", requests_served),
-            ("requests_cancelled", requests_cancelled),
-            ("requests_failed_timeout", timeout),
-            ("requests_failed_resource_manager", resource_manager),
-            ("requests_failed_unfulfillable", unfulfillable),
-            ("requests_failed_held_by_another_job", held_by_another_job),
-            ("requests_retried", requests_retried),
-            ("worker_backoffs", worker_backoffs),
-            ("jobs_suspected", jobs_suspected),
-            ("grants_lost", grants_lost),
-            ("workers_requested", workers_requested),
-            ("workers_declined", workers_declined),
-            ("workers_withdrawn", workers_withdrawn),
-            ("promises_broken", promises_broken),
-            ("task_managers_released", task_managers_released),
-            ("task_managers_refused", task_managers_refused),
-            ("reports_stale", reports_stale),
-            ("frees_taken_back", frees_taken_back),
-            ("reports_refused", reports_refused),
+            Metric::new(
+                "requests_accepted",
+                "Slot requests that were accepted",
+                requests_accepted,
+            ),
+            Metric::new(
+                "requests_served",
+                "Slot requests that were granted a slot",
+                requests_served,
+            ),
+            Metric::new(
+                "requests_cancelled",
+                "Slot requests that were cancelled before their grant",
+                requests_cancelled,
+            ),
+            Metric::new(
+                "requests_failed_timeout",
+                "Slot requests that failed because they were not granted in time",
+                timeout,
+            ),
+            Metric::new(
+                "requests_failed_resource_manager",
+                "Slot requests that failed because the resource manager refused to start a worker",
+                resource_manager,
+            ),
+            Metric::new(
+                "requests_failed_unfulfillable",
+                "Slot requests that failed because no slot and no worker could ever serve them",
+                unfulfillable,
+            ),
+            Metric::new(
+                "requests_failed_held_by_another_job",
+                "Slot requests that failed because another job holds a slot under their allocation id",
+                held_by_another_job,
+            ),
+            Metric::new(
+                "requests_retried",
+                "Attempts to get a slot that failed",
+                requests_retried,
+            ),
+            Metric::new(
+                "worker_backoffs",
+                "Times at which a worker began to back off",
+                worker_backoffs,
+            ),
+            Metric::new("jobs_suspected", "Times at which a job became suspect", jobs_suspected),
+            Metric::new("grants_lost", "Grants that were lost", grants_lost),
+            Metric::new("workers_requested", "Workers that were requested", workers_requested),
+            Metric::new(
+                "workers_declined",
+                "Worker requests that were declined or failed at once",
+                workers_declined,
+            ),
+            Metric::new(
+                "workers_withdrawn",
+                "Worker requests whose withdrawal was confirmed",
+                workers_withdrawn,
+            ),
+            Metric::new(
+                "promises_broken",
+                "Worker requests that ended without all promised slots",
+                promises_broken,
+            ),
+            Metric::new(
+                "task_managers_released",
+                "Idle task managers that were released",
+                task_managers_released,
+            ),
+            Metric::new(
+                "task_managers_refused",
+                "Task managers that were refused because they would exceed a limit",
+                task_managers_refused,
+            ),
+            Metric::new(
+                "reports_stale",
+                "Reports that were ignored because they were older than the view of the manager",
+                reports_stale,
+            ),
+            Metric::new(
+                "frees_taken_back",
+                "Freed slots that an older report gave back to their allocation",
+                frees_taken_back,
+            ),
+            Metric::new("reports_refused", "Invalid reports that were refused", reports_refused),
         ]
         .into_iter()
     }

@@ -1,13 +1,13 @@
 //! Gauges: the numbers of an overview by name, for metrics.
 
-use super::{Overview, Resources, SlotOverview};
+use super::{Metric, Overview, Resources, SlotOverview};
 
 /// The number of gauges of one state of slots.
 const GAUGES_OF_SLOTS: usize = 7;
 
-/// Returns the gauges of the slots in one state.
+/// Returns the gauges of the slots in one state, which the last argument describes.
 macro_rules! gauges_of_slots {
-    ($resources:expr, $state:literal) => {{
+    ($resources:expr, $state:literal, $slots:literal) => {{
         // A new field does not compile without a gauge. Extended resources have their own.
         let Resources {
             slots,
@@ -19,27 +19,41 @@ macro_rules! gauges_of_slots {
             network_memory_bytes,
             extended: _,
         } = $resources;
-        let gauges: [(&'static str, f64); GAUGES_OF_SLOTS] = [
-            (concat!("slots_", $state), *slots as f64),
-            (concat!("cpu_cores_", $state), *cpu_cores),
-            (concat!("memory_bytes_", $state), *memory_bytes as f64),
-            (
+        let gauges: [Metric<f64>; GAUGES_OF_SLOTS] = [
+            Metric::new(concat!("slots_", $state), $slots, *slots as f64),
+            Metric::new(concat!("cpu_cores_", $state), concat!("Cores: ", $slots), *cpu_cores),
+            Metric::new(
+                concat!("memory_bytes_", $state),
+                concat!("Memory of all kinds: ", $slots),
+                *memory_bytes as f64,
+            ),
+            Metric::new(
                 concat!("task_heap_memory_bytes_", $state),
+                concat!("Task heap memory: ", $slots),
                 *task_heap_memory_bytes as f64,
             ),
-            (
+            Metric::new(
                 concat!("task_off_heap_memory_bytes_", $state),
+                concat!("Task off-heap memory: ", $slots),
                 *task_off_heap_memory_bytes as f64,
             ),
-            (concat!("managed_memory_bytes_", $state), *managed_memory_bytes as f64),
-            (concat!("network_memory_bytes_", $state), *network_memory_bytes as f64),
+            Metric::new(
+                concat!("managed_memory_bytes_", $state),
+                concat!("Managed memory: ", $slots),
+                *managed_memory_bytes as f64,
+            ),
+            Metric::new(
+                concat!("network_memory_bytes_", $state),
+                concat!("Network memory: ", $slots),
+                *network_memory_bytes as f64,
+            ),
         ];
         gauges
     }};
 }
 
 impl Overview {
-    /// Returns all numbers that rise and fall, with their names, in a fixed order.
+    /// Returns all numbers that rise and fall, in a fixed order.
     ///
     /// The names fit Prometheus, behind a prefix of your own. Cores may have a fraction, so all
     /// values are `f64`. [`extended_gauges`](Self::extended_gauges) has the extended resources, and
@@ -54,14 +68,14 @@ impl Overview {
     /// # let manager = SlotManager::<RecordingActions, ScriptedGateway, _>::new(SlotManagerConfig::default(), executor)?;
     /// let overview = manager.overview();
     /// let mut page = String::new();
-    /// for (name, value) in overview.gauges() {
-    ///     page.push_str(&format!("slot_manager_{name} {value}\n"));
+    /// for gauge in overview.gauges() {
+    ///     page.push_str(&format!("slot_manager_{} {}\n", gauge.name, gauge.value));
     /// }
     /// assert!(page.contains("slot_manager_slots_free 0\n"));
     /// assert!(page.contains("slot_manager_memory_bytes_allocated 0\n"));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub fn gauges(&self) -> impl Iterator<Item = (&'static str, f64)> {
+    pub fn gauges(&self) -> impl Iterator<Item = Metric<f64>> {
         // A new field does not compile without an entry.
         let Self {
             task_managers,
@@ -83,28 +97,50 @@ impl Overview {
             allocated,
         } = slots;
         let records = [
-            ("task_managers", *task_managers),
-            ("task_managers_blocked", *blocked_task_managers),
-            ("task_managers_backing_off", *backing_off_task_managers),
-            ("promised_slots_bound", *bound_promised_slots),
-            ("promised_slots_unbound", *unbound_promised_slots),
-            ("requests_pending", *pending_requests),
-            ("jobs_suspect", *suspect_jobs),
+            Metric::new("task_managers", "Registered task managers", *task_managers as f64),
+            Metric::new(
+                "task_managers_blocked",
+                "Registered task managers whose worker is blocked",
+                *blocked_task_managers as f64,
+            ),
+            Metric::new(
+                "task_managers_backing_off",
+                "Task managers that back off after failed attempts",
+                *backing_off_task_managers as f64,
+            ),
+            Metric::new(
+                "promised_slots_bound",
+                "Promised slots with a bound request",
+                *bound_promised_slots as f64,
+            ),
+            Metric::new(
+                "promised_slots_unbound",
+                "Promised slots without a bound request",
+                *unbound_promised_slots as f64,
+            ),
+            Metric::new(
+                "requests_pending",
+                "Slot requests that are not granted",
+                *pending_requests as f64,
+            ),
+            Metric::new(
+                "jobs_suspect",
+                "Jobs of which attempts for two requests failed in a row",
+                *suspect_jobs as f64,
+            ),
         ];
         let slots = [
-            gauges_of_slots!(registered, "registered"),
-            gauges_of_slots!(free, "free"),
-            gauges_of_slots!(blocked, "blocked"),
-            gauges_of_slots!(in_flight, "in_flight"),
-            gauges_of_slots!(allocated, "allocated"),
-            gauges_of_slots!(promised, "promised"),
+            gauges_of_slots!(registered, "registered", "Registered slots"),
+            gauges_of_slots!(free, "free", "Free slots"),
+            gauges_of_slots!(blocked, "blocked", "Free slots of blocked task managers"),
+            gauges_of_slots!(in_flight, "in_flight", "Slots that were requested and not answered"),
+            gauges_of_slots!(allocated, "allocated", "Allocated slots"),
+            gauges_of_slots!(promised, "promised", "Promised slots"),
         ];
-        let records = records.into_iter().map(|(name, number)| (name, number as f64));
-        records.chain(slots.into_iter().flatten())
+        records.into_iter().chain(slots.into_iter().flatten())
     }
 
-    /// Returns the amounts of extended resources: the name of the gauge, the name of the resource,
-    /// and the value.
+    /// Returns the amounts of extended resources, each with the name of the resource.
     ///
     /// The name of a resource can be any text, so it fits a label and not the name of a metric.
     /// Each resource of a registered slot has a value for every state of registered slots, also
@@ -127,11 +163,12 @@ impl Overview {
     /// assert_eq!(manager.register_task_manager(connection, &report)?, RegistrationOutcome::Registered);
     ///
     /// let overview = manager.overview();
-    /// let free = overview.extended_gauges().find(|(gauge, ..)| *gauge == "extended_resource_free");
-    /// assert_eq!(free, Some(("extended_resource_free", "gpu", 2.0)));
+    /// let mut gauges = overview.extended_gauges();
+    /// let free = gauges.find(|(_, gauge)| gauge.name == "extended_resource_free");
+    /// assert_eq!(free.map(|(resource, gauge)| (resource, gauge.value)), Some(("gpu", 2.0)));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub fn extended_gauges(&self) -> impl Iterator<Item = (&'static str, &str, f64)> {
+    pub fn extended_gauges(&self) -> impl Iterator<Item = (&str, Metric<f64>)> {
         let SlotOverview {
             registered,
             free,
@@ -140,20 +177,33 @@ impl Overview {
             allocated,
         } = &self.slots;
         let of_registered = [
-            ("extended_resource_registered", registered),
-            ("extended_resource_free", free),
-            ("extended_resource_blocked", blocked),
-            ("extended_resource_in_flight", in_flight),
-            ("extended_resource_allocated", allocated),
+            (
+                "extended_resource_registered",
+                "An amount in registered slots",
+                registered,
+            ),
+            ("extended_resource_free", "An amount in free slots", free),
+            (
+                "extended_resource_blocked",
+                "An amount in free slots of blocked task managers",
+                blocked,
+            ),
+            (
+                "extended_resource_in_flight",
+                "An amount in slots that were requested and not answered",
+                in_flight,
+            ),
+            ("extended_resource_allocated", "An amount in allocated slots", allocated),
         ];
-        let of_registered = of_registered.into_iter().flat_map(move |(gauge, resources)| {
+        let of_registered = of_registered.into_iter().flat_map(move |(gauge, help, resources)| {
             let amount = |name: &str| resources.extended.get(name).copied().unwrap_or_default();
-            registered
-                .extended
-                .keys()
-                .map(move |name| (gauge, &**name, amount(name)))
+            let names = registered.extended.keys();
+            names.map(move |name| (&**name, Metric::new(gauge, help, amount(name))))
         });
-        let of_promised = self.promised.extended.iter();
-        of_registered.chain(of_promised.map(|(name, amount)| ("extended_resource_promised", &**name, *amount)))
+        let of_promised = self.promised.extended.iter().map(|(name, amount)| {
+            let gauge = Metric::new("extended_resource_promised", "An amount in promised slots", *amount);
+            (&**name, gauge)
+        });
+        of_registered.chain(of_promised)
     }
 }

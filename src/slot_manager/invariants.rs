@@ -109,7 +109,8 @@ impl<A, G: TaskExecutorGateway, E: ScheduledExecutor> SlotManager<A, G, E> {
             ensure!(
                 core.slots.len() + core.requests.records.len() + core.task_managers.records.len() == 0
                     && core.allocations.len() + core.promises.len() == 0
-                    && core.blocking.workers.is_empty()
+                    && core.blocking.task_managers.is_empty()
+                    && core.blocking.unapplied.is_empty()
                     && core.failing_workers.is_empty()
                     && core.releases.is_empty()
                     && core.superseded.is_empty()
@@ -210,11 +211,10 @@ fn check_blocking(core: &Core) -> Check {
     let mut slots = 0;
     for (key, record) in core.task_managers.records.iter() {
         let id = &record.resource_id;
-        let is_blocked = core.blocking.workers.contains(id);
+        let (is_blocked, decided) = (core.is_blocked(key), core.blocking.workers.contains(id));
         ensure!(
-            core.is_blocked(key) == is_blocked,
-            "the blocked mark of task manager {id} is {}, but that of its worker is {is_blocked}",
-            core.is_blocked(key)
+            is_blocked == decided || core.blocking.unapplied.contains(id),
+            "the blocked mark of task manager {id} is {is_blocked}, but that of its worker is {decided}"
         );
         slots += if is_blocked { record.slots.len() } else { 0 };
     }

@@ -100,7 +100,8 @@ where
     ///
     /// // The process is stopped for longer than its lease.
     /// clock.advance(Duration::from_secs(20));
-    /// assert_eq!(manager.block(&ResourceId::new("worker-1")), BlockOutcome::NotStarted);
+    /// let worker_request = WorkerRequestId::new(LeaderId::from_u128(1), 1);
+    /// assert_eq!(manager.worker_failed(worker_request, "out of memory"), WorkerFailedOutcome::Unknown);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn start_until(&mut self, leader_id: LeaderId, actions: A, until: Timestamp) -> Result<(), StartError> {
@@ -140,6 +141,7 @@ where
             return RenewalOutcome::Renewed;
         }
         tracing::warn!(%ended_at, %until, "leadership resumed after its end");
+        self.core.apply_unapplied_blocks();
         self.finish_input();
         // Answers may have come meanwhile, which no poll has applied.
         self.driver.pending_answers.signal().wake_task();
@@ -154,7 +156,8 @@ where
     /// Ends a leadership. Returns the actions; `None` if the manager was not started.
     ///
     /// Everything is dropped silently: no notification leaves, and no message to task executors.
-    /// The next leader learns from their reports.
+    /// The next leader learns from their reports. Decisions of operators stay: blocked workers, and
+    /// the setting for unfulfillable requests.
     ///
     /// Cost: O(everything).
     ///

@@ -46,8 +46,8 @@ pub(crate) trait Outside {
     /// Asks to withdraw a worker request.
     fn withdraw_resource(&mut self, withdraw: &WithdrawResource) -> Withdrawal;
 
-    /// Asks to stop a worker.
-    fn release_resource(&mut self, release: &ReleaseResource) -> Release;
+    /// Asks to stop a worker. If that is accepted, its task executor is told, too.
+    fn release_resource(&mut self, task_manager: TaskManagerKey, release: &ReleaseResource) -> Release;
 
     /// Asks a task executor whether it can be released.
     fn can_be_released(&mut self, task_manager: TaskManagerKey, check: &ReleaseCheck) -> ReleaseDecision;

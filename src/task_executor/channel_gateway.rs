@@ -5,7 +5,7 @@ use tokio::sync::mpsc;
 use super::TaskExecutorMessage;
 use crate::TaskExecutorGateway;
 use crate::error::SlotAllocationError;
-use crate::message::{AllocateSlot, FreeSlot, NoFuture, ReleaseCheck, ReleaseDecision, SlotAnswer};
+use crate::message::{AllocateSlot, FreeSlot, NoFuture, ReleaseCheck, ReleaseDecision, ReleaseResource, SlotAnswer};
 
 /// Returns a gateway, and the receiver of the messages that the manager sends through it.
 ///
@@ -15,10 +15,9 @@ use crate::message::{AllocateSlot, FreeSlot, NoFuture, ReleaseCheck, ReleaseDeci
 /// registration: when the task manager is released, replaced or unregistered, or the manager is
 /// suspended.
 ///
-/// The end of the receiver does not tell why. A released worker is stopped by your
-/// [`release_resource`](crate::ResourceManagerActions::release_resource). Every other worker sends
-/// its next heartbeat: its report is [`Unknown`](crate::outcome::ReportOutcome::Unknown), and the
-/// service lets it register again.
+/// A worker that is released gets [`Stop`](TaskExecutorMessage::Stop) as its last message. Every
+/// other worker whose receiver ends registers again. If the service does not tell it of the end, it
+/// sends its next heartbeat: its report is [`Unknown`](crate::outcome::ReportOutcome::Unknown).
 ///
 /// All answers are inputs of the manager. Send them back through one mailbox, in the order in which
 /// the task executor made them:
@@ -212,6 +211,11 @@ impl ChannelGateway {
 impl TaskExecutorGateway for ChannelGateway {
     type RequestSlotFuture = NoFuture;
 
+    fn confirm_registration(&mut self) {
+        // If the task executor is gone, its service unregisters it.
+        let _ = self.messages.send(TaskExecutorMessage::Registered);
+    }
+
     fn request_slot(&mut self, request: &AllocateSlot) -> SlotAnswer<NoFuture> {
         match self.messages.send(TaskExecutorMessage::AllocateSlot(request.clone())) {
             Ok(()) => SlotAnswer::Later,
@@ -242,12 +246,17 @@ impl TaskExecutorGateway for ChannelGateway {
             Err(_) => ReleaseDecision::Keep,
         }
     }
+
+    fn stop(&mut self, release: &ReleaseResource) {
+        // If the task executor is gone, it has stopped already.
+        let _ = self.messages.send(TaskExecutorMessage::Stop(release.clone()));
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::samples::{ALLOCATION, free_slot, release_check, request_slot};
+    use crate::testing::samples::{ALLOCATION, free_slot, release, release_check, request_slot};
 
     #[test]
     fn messages_arrive_in_the_order_of_the_calls() {
@@ -256,17 +265,21 @@ mod tests {
         let (request, free) = (request_slot(0, ALLOCATION, 1), free_slot(0, ALLOCATION, 1));
 
         // when
+        gateway.confirm_registration();
         let answer = gateway.request_slot(&request);
         gateway.free_slot(&free);
         let decision = gateway.can_be_released(&release_check(1));
+        gateway.stop(&release());
 
         // then
         assert!(matches!(answer, SlotAnswer::Later));
         assert_eq!(decision, ReleaseDecision::Later);
         let mut next = || messages.try_recv().ok();
+        assert_eq!(next(), Some(TaskExecutorMessage::Registered));
         assert_eq!(next(), Some(TaskExecutorMessage::AllocateSlot(request)));
         assert_eq!(next(), Some(TaskExecutorMessage::FreeSlot(free)));
         assert_eq!(next(), Some(TaskExecutorMessage::CheckRelease(release_check(1))));
+        assert_eq!(next(), Some(TaskExecutorMessage::Stop(release())));
         assert_eq!(next(), None);
     }
 

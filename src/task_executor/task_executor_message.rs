@@ -1,11 +1,11 @@
 //! The calls of the manager to a task executor, as messages.
 
-use crate::message::{AllocateSlot, FreeSlot, ReleaseCheck};
+use crate::message::{AllocateSlot, FreeSlot, ReleaseCheck, ReleaseResource};
 
 /// A call of the manager to a task executor, as a message.
 ///
-/// A [`TaskSlotTable`](super::TaskSlotTable) has a method for each variant. Its documentation shows
-/// a complete task executor.
+/// A [`TaskSlotTable`](super::TaskSlotTable) has a method for each variant about its slots. Its
+/// documentation shows a complete task executor.
 ///
 /// ```
 /// use slot_manager::message::ReleaseCheck;
@@ -24,6 +24,8 @@ use crate::message::{AllocateSlot, FreeSlot, ReleaseCheck};
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub enum TaskExecutorMessage {
+    /// The task executor is registered. This is the first message.
+    Registered,
     /// A slot is requested for an allocation. Answer with the result of
     /// [`TaskSlotTable::request_slot`](super::TaskSlotTable::request_slot) and the
     /// [attempt](AllocateSlot::attempt_id).
@@ -36,4 +38,6 @@ pub enum TaskExecutorMessage {
     /// [`TaskSlotTable::can_be_released`](super::TaskSlotTable::can_be_released), or with
     /// [`Keep`](crate::message::ReleaseDecision::Keep) for another reason.
     CheckRelease(ReleaseCheck),
+    /// The manager has released the task executor, which must stop. This is the last message.
+    Stop(ReleaseResource),
 }

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Wake, Waker};
 
-use crate::message::{AllocateSlot, FreeSlot, ReleaseCheck};
-use crate::{AllocationId, InstanceId, JobId, LeaderId, ResourceProfile, SlotId};
+use crate::message::{AllocateSlot, FreeSlot, ReleaseCause, ReleaseCheck, ReleaseResource};
+use crate::{AllocationId, InstanceId, JobId, LeaderId, ResourceId, ResourceProfile, SlotId, Timestamp};
 
 pub(crate) const LEADER: LeaderId = LeaderId::from_u128(0x1eade);
 pub(crate) const INSTANCE: InstanceId = InstanceId::from_u128(0x1);
@@ -46,6 +46,21 @@ pub(crate) fn release_check(number: u64) -> ReleaseCheck {
         instance_id: INSTANCE,
         leader_id: LEADER,
         number,
+    }
+}
+
+/// Returns the release of [`EXECUTOR`].
+#[cfg(feature = "tokio")]
+pub(crate) fn release() -> ReleaseResource {
+    ReleaseResource {
+        resource_id: ResourceId::new(EXECUTOR),
+        instance_id: INSTANCE,
+        worker_request: None,
+        is_blocked: false,
+        cause: ReleaseCause::IdleTimeout {
+            idle_since: Timestamp::ZERO,
+            idle_period: 1,
+        },
     }
 }
 

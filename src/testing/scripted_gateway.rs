@@ -6,11 +6,13 @@ use std::sync::{Arc, Mutex};
 
 use super::effect_log::Recorder;
 use super::{Effect, EffectLog, lock};
-use crate::message::{Acknowledge, AllocateSlot, FreeSlot, ReleaseCheck, ReleaseDecision, SlotAnswer, SlotResult};
+use crate::message::{
+    Acknowledge, AllocateSlot, FreeSlot, ReleaseCheck, ReleaseDecision, ReleaseResource, SlotAnswer, SlotResult,
+};
 use crate::task_executor::{AnswerSender, PendingAnswer};
 use crate::{AllocationId, SlotId, TaskExecutorGateway};
 
-/// A recorded call of [`TaskExecutorGateway`].
+/// A recorded call of [`TaskExecutorGateway`] about its slots.
 ///
 /// `Display` writes it in one line, without the leader and the target address.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -107,7 +109,7 @@ pub struct NotPending {
     pub attempt: u64,
 }
 
-/// A [`TaskExecutorGateway`] that records every call in order and answers from a script.
+/// A [`TaskExecutorGateway`] that records its calls in order and answers from a script.
 ///
 /// Without a script, it acknowledges every slot request at once, without a revision, and answers
 /// every release check with [`ReleaseDecision::Release`]. It has no slots and follows no rules of a
@@ -155,6 +157,8 @@ pub struct ScriptedGateway {
 /// The answers that are used up one by one, those given when none is left, and unanswered requests.
 #[derive(Debug)]
 struct GatewayScript {
+    is_registered: bool,
+    stop: Option<ReleaseResource>,
     answer: GatewayAnswer,
     next_answers: VecDeque<GatewayAnswer>,
     release_answer: ReleaseDecision,
@@ -173,6 +177,8 @@ impl ScriptedGateway {
     /// Creates a gateway that records into `log`, together with other doubles.
     pub fn with_log(log: &EffectLog) -> Self {
         let script = GatewayScript {
+            is_registered: false,
+            stop: None,
             answer: GatewayAnswer::AtOnce(Ok(Acknowledge::new())),
             next_answers: VecDeque::new(),
             release_answer: ReleaseDecision::Release,
@@ -183,6 +189,19 @@ impl ScriptedGateway {
             script: Arc::new(Mutex::new(script)),
             recorder: Recorder::new(log),
         }
+    }
+
+    /// Returns `true` once the manager has
+    /// [confirmed the registration](TaskExecutorGateway::confirm_registration). That call is not
+    /// in the record.
+    pub fn is_registered(&self) -> bool {
+        lock(&self.script).is_registered
+    }
+
+    /// Returns the message of [`stop`](TaskExecutorGateway::stop), once the manager has called it.
+    /// That call is not in the record.
+    pub fn stop_message(&self) -> Option<ReleaseResource> {
+        lock(&self.script).stop.clone()
     }
 
     /// Takes the recorded calls, in order. The record is empty afterwards.
@@ -292,6 +311,10 @@ impl Default for ScriptedGateway {
 impl TaskExecutorGateway for ScriptedGateway {
     type RequestSlotFuture = PendingAnswer;
 
+    fn confirm_registration(&mut self) {
+        lock(&self.script).is_registered = true;
+    }
+
     fn request_slot(&mut self, request: &AllocateSlot) -> SlotAnswer<PendingAnswer> {
         self.recorder.record(GatewayCall::RequestSlot(request.clone()));
         let mut script = lock(&self.script);
@@ -312,6 +335,10 @@ impl TaskExecutorGateway for ScriptedGateway {
         let mut script = lock(&self.script);
         let scripted = script.next_release_answers.pop_front();
         scripted.unwrap_or(script.release_answer)
+    }
+
+    fn stop(&mut self, release: &ReleaseResource) {
+        lock(&self.script).stop = Some(release.clone());
     }
 }
 

@@ -5,8 +5,8 @@ use std::time::Duration;
 use slot_manager::error::{ConfigError, InvalidReport, ResourceManagerError, SlotAllocationError, SlotManagerError};
 use slot_manager::message::{Release, ReleaseDecision, WorkerPromise};
 use slot_manager::outcome::{
-    AllocationStatus, BlockOutcome, CancelOutcome, RecoveryOutcome, ReleaseAnswerOutcome, ReportOutcome,
-    SlotAnswerOutcome, SlotFreedOutcome, UnblockOutcome, UnregistrationOutcome, WorkerFailedOutcome,
+    AllocationStatus, CancelOutcome, RecoveryOutcome, ReleaseAnswerOutcome, ReportOutcome, SlotAnswerOutcome,
+    SlotFreedOutcome, UnblockOutcome, UnregistrationOutcome, WorkerFailedOutcome,
 };
 use slot_manager::testing::{GatewayAnswer, RecordingActions};
 use slot_manager::{
@@ -171,10 +171,6 @@ fn assert_refuses_every_input(fixture: &mut Fixture) {
         m.answer_release(&release_check(1, 1), ReleaseDecision::Release)
     });
     assert_eq!(unknown, ReleaseAnswerOutcome::Unknown);
-    assert_eq!(
-        changes_nothing(fixture, |m| m.block(&"tm".into())),
-        BlockOutcome::NotStarted
-    );
     assert_eq!(
         changes_nothing(fixture, |m| m.unblock(&"tm".into())),
         UnblockOutcome::NotBlocked

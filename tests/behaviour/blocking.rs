@@ -356,7 +356,7 @@ fn worker_that_is_unblocked_before_it_registers_is_not_blocked() {
 }
 
 #[test]
-fn next_leadership_starts_without_blocked_workers() {
+fn workers_stay_blocked_in_the_next_leadership() {
     // given
     let mut fixture = blocked(1);
     fixture.suspend();
@@ -366,9 +366,26 @@ fn next_leadership_starts_without_blocked_workers() {
     fixture.register_free("tm", 2, &[small()]);
 
     // then
+    assert!(is_blocked(&fixture, 0));
+    assert_eq!(fixture.block("tm"), BlockOutcome::AlreadyBlocked);
+    assert_eq!(fixture.unblock("tm"), UnblockOutcome::Unblocked);
     assert_eq!(fixture.state(&slot("tm", 0)), SlotState::Free);
-    assert_eq!(fixture.unblock("tm"), UnblockOutcome::NotBlocked);
-    assert_eq!(fixture.block("tm"), BlockOutcome::Blocked);
+}
+
+#[test]
+fn blocked_workers_are_listed_by_id_registered_or_not() {
+    // given
+    let mut fixture = blocked(1);
+    fixture.block("a worker that never came");
+
+    // when, then
+    let names = |fixture: &Fixture| Vec::from_iter(fixture.manager.blocked_workers().map(ResourceId::to_string));
+    assert_eq!(names(&fixture), ["a worker that never came", "tm"]);
+
+    // when, then
+    fixture.suspend();
+    fixture.unblock("tm");
+    assert_eq!(names(&fixture), ["a worker that never came"]);
 }
 
 // Unblocking.
@@ -443,18 +460,21 @@ fn outcome_tells_whether_a_worker_was_unblocked_already() {
 }
 
 #[test]
-fn no_worker_is_blocked_or_unblocked_before_the_start() {
+fn worker_can_be_blocked_and_unblocked_before_the_start() {
     // given
     let mut fixture = Fixture::not_started(patient());
-    let tm = ResourceId::new("tm");
+    assert_eq!(fixture.block("tm"), BlockOutcome::Blocked);
+    assert_eq!(fixture.block("other"), BlockOutcome::Blocked);
+    assert_eq!(fixture.unblock("other"), UnblockOutcome::Unblocked);
 
-    // when, then
-    assert_eq!(fixture.step(|manager| manager.block(&tm)), BlockOutcome::NotStarted);
-    assert_eq!(fixture.step(|manager| manager.unblock(&tm)), UnblockOutcome::NotBlocked);
-
-    // when, then
+    // when
     fixture.start(1);
-    assert_eq!(fixture.unblock("tm"), UnblockOutcome::NotBlocked);
+    fixture.register_free("tm", 1, &[small()]);
+    fixture.register_free("other", 2, &[small()]);
+
+    // then
+    assert!(is_blocked(&fixture, 0));
+    assert_eq!(fixture.state(&slot("other", 0)), SlotState::Free);
 }
 
 // Idle task managers.

@@ -213,13 +213,14 @@ fn task_manager_whose_release_is_declined_stays_with_its_slots() {
     // given
     let mut fixture = Fixture::with(idle_after(10 * SECOND));
     fixture.actions.answer_releases(Release::Declined);
-    fixture.register_free("tm", 7, &[small()]);
+    let gateway = fixture.register_free("tm", 7, &[small()]);
 
     // when, then: its release is requested again after each idle timeout, for the same idle period
     for check in ["may 7 go? #1", "may 7 go? #2", "may 7 go? #3"] {
         fixture.falls_due_after(10 * SECOND, &[check, "release 7, idle since +0ns (1)"]);
         assert!(fixture.is_free(&slot("tm", 0)));
     }
+    assert_eq!(gateway.stop_message(), None);
 
     // then: it serves requests as before
     assert_eq!(fixture.request(1, &small()), granted(&slot("tm", 0)));

@@ -5,12 +5,13 @@ use std::time::Duration;
 use slot_manager::error::{NotStarted, RegistrationError, SlotRequestError, StartError};
 use slot_manager::outcome::{
     AllocationStatus, BlockOutcome, CancelOutcome, RegistrationOutcome, RenewalOutcome, ReportOutcome,
-    SlotFreedOutcome, UnregistrationOutcome, WorkerFailedOutcome,
+    SlotFreedOutcome, UnblockOutcome, UnregistrationOutcome, WorkerFailedOutcome,
 };
 use slot_manager::overview::SlotCounts;
 use slot_manager::testing::{
     ManualScheduledExecutor, NotPending, RecordingActions, ScriptedGateway, SimulatedTaskExecutor,
 };
+use slot_manager::view::SlotState;
 use slot_manager::{LeaderId, SlotManager, TaskExecutorConnection, Timestamp};
 
 use crate::common::{
@@ -399,9 +400,47 @@ fn inputs_after_the_end_of_a_leadership_answer_as_before_the_start() {
     assert_eq!(fixture.unregister(7), UnregistrationOutcome::Unknown);
     assert_eq!(fixture.cancel(1), CancelOutcome::Unknown);
     assert_eq!(fixture.free(&slot("tm", 0), 1), SlotFreedOutcome::Unknown);
-    assert_eq!(fixture.block("tm"), BlockOutcome::NotStarted);
     assert_eq!(fixture.view(), before);
     fixture.expect_nothing();
+}
+
+#[test]
+fn worker_that_is_blocked_after_the_end_of_a_leadership_is_blocked_once_it_is_renewed() {
+    // given: a request is in flight to the slot
+    let (mut fixture, _gateway) = until_ten_seconds();
+    fixture.register_free("other", 8, &[small()]);
+    fixture.log.take();
+    fixture.clock.advance(10 * SECOND);
+    let before = fixture.view();
+
+    // when, then
+    assert_eq!(fixture.block("other"), BlockOutcome::Blocked);
+    assert_eq!(fixture.view(), before);
+
+    // when, then
+    let outcome = fixture.step(|manager| manager.renew_leadership(Timestamp::MAX));
+    assert!(matches!(outcome, RenewalOutcome::Resumed { .. }), "{outcome:?}");
+    assert_eq!(fixture.state(&slot("other", 0)), SlotState::Blocked);
+}
+
+#[test]
+fn worker_that_is_unblocked_after_the_end_of_a_leadership_serves_once_it_is_renewed() {
+    // given: a request waits for the slot of a blocked worker
+    let (mut fixture, _gateway) = until_ten_seconds();
+    fixture.block("other");
+    fixture.register_free("other", 8, &[profile(4.0, 400)]);
+    fixture.request(2, &profile(4.0, 400));
+    fixture.log.take();
+    fixture.clock.advance(10 * SECOND);
+
+    // when, then
+    assert_eq!(fixture.unblock("other"), UnblockOutcome::Unblocked);
+    fixture.expect_nothing();
+
+    // when, then
+    let outcome = fixture.step(|manager| manager.renew_leadership(Timestamp::MAX));
+    assert!(matches!(outcome, RenewalOutcome::Resumed { .. }), "{outcome:?}");
+    assert_eq!(fixture.status(2), Some(granted(&slot("other", 0))));
 }
 
 /// A process that was stopped for longer than its lease acts on nothing when it wakes.

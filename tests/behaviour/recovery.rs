@@ -1,9 +1,10 @@
 //! Recovery: after a start, no worker is requested while workers of the former leader may register.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use slot_manager::outcome::{AllocationStatus, RecoveryOutcome};
-use slot_manager::{SlotManager, SlotManagerConfig};
+use slot_manager::{ResourceId, SlotManager, SlotManagerConfig, Timestamp};
 
 use crate::common::{
     Fixture, NANOSECOND, SECOND, ask, described, granted, patient, profile, report, slot, small, workers_of,
@@ -278,6 +279,12 @@ fn timeout_of_zero_means_no_recovery() {
 
 // The end of the recovery.
 
+/// Expects the workers with these numbers.
+fn expect(fixture: &mut Fixture, numbers: &[u128]) -> RecoveryOutcome {
+    let workers = numbers.iter().map(|number| ResourceId::new(format!("worker-{number}")));
+    fixture.step(|manager| manager.expect_workers(workers))
+}
+
 fn registered(fixture: &mut Fixture, number: u128) {
     let worker = format!("worker-{number}");
     fixture.register(&worker, number, &report(&worker, &[Some(100 + number)]));
@@ -288,7 +295,7 @@ fn recovery_ends_when_the_expected_workers_have_registered() {
     // given
     let mut fixture = Fixture::promising(recovering());
     fixture.request(1, &small());
-    let outcome = fixture.step(|manager| manager.expect_workers(2));
+    let outcome = expect(&mut fixture, &[1, 2]);
     assert_eq!(outcome, RecoveryOutcome::Waiting { missing: 2 });
 
     // when, then
@@ -300,22 +307,70 @@ fn recovery_ends_when_the_expected_workers_have_registered() {
 
 /// A worker that has registered and is gone again is not waited for.
 #[test]
+fn recovery_is_shown_until_it_is_over() {
+    // given
+    let mut fixture = Fixture::with(recovering());
+    let shown = |fixture: &Fixture| {
+        let recovery = fixture.manager.recovery()?;
+        Some((recovery.until, recovery.missing_workers.cloned()))
+    };
+    let until = Timestamp::from_secs(10);
+    assert_eq!(shown(&fixture), Some((until, None)));
+
+    // when, then
+    let outcome = expect(&mut fixture, &[1, 2]);
+    assert_eq!(outcome, RecoveryOutcome::Waiting { missing: 2 });
+    registered(&mut fixture, 1);
+    let missing = BTreeSet::from([ResourceId::new("worker-2")]);
+    assert_eq!(shown(&fixture), Some((until, Some(missing))));
+
+    // when, then
+    registered(&mut fixture, 2);
+    assert_eq!(shown(&fixture), None);
+}
+
+#[test]
+fn no_recovery_is_shown_after_its_timeout() {
+    let mut fixture = Fixture::with(recovering());
+    fixture.advance(10 * SECOND);
+    assert_eq!(fixture.manager.recovery(), None);
+}
+
+#[test]
 fn worker_that_registered_counts_although_it_is_gone() {
     let mut fixture = Fixture::promising(recovering());
     registered(&mut fixture, 1);
     fixture.unregister(1);
-    let outcome = fixture.step(|manager| manager.expect_workers(1));
+    let outcome = expect(&mut fixture, &[1]);
     assert_eq!(outcome, RecoveryOutcome::Ended);
 }
 
 #[test]
-fn registration_in_place_of_another_is_no_further_worker() {
+fn each_expected_worker_counts_once() {
+    // given: one comes, is lost and comes back, and another registers again
     let mut fixture = Fixture::promising(recovering());
-    fixture.step(|manager| manager.expect_workers(2));
-    fixture.register("tm", 1, &report("tm", &[None]));
-    fixture.register("tm", 2, &report("tm", &[None]));
-    let outcome = fixture.step(|manager| manager.expect_workers(2));
-    assert_eq!(outcome, RecoveryOutcome::Waiting { missing: 1 });
+    let _ = expect(&mut fixture, &[1, 2, 3]);
+    registered(&mut fixture, 1);
+    fixture.unregister(1);
+    registered(&mut fixture, 1);
+    registered(&mut fixture, 2);
+    fixture.register("worker-2", 12, &report("worker-2", &[Some(102)]));
+
+    // when, then
+    assert_eq!(
+        expect(&mut fixture, &[1, 2, 3]),
+        RecoveryOutcome::Waiting { missing: 1 }
+    );
+}
+
+#[test]
+fn worker_that_nobody_expects_does_not_end_the_recovery() {
+    let mut fixture = Fixture::promising(recovering());
+    let _ = expect(&mut fixture, &[1]);
+    registered(&mut fixture, 7);
+    assert!(fixture.manager.recovery().is_some());
+    registered(&mut fixture, 1);
+    assert_eq!(fixture.manager.recovery(), None);
 }
 
 #[test]
@@ -323,11 +378,11 @@ fn fewer_expected_workers_end_the_recovery() {
     // given
     let mut fixture = Fixture::promising(recovering());
     fixture.request(1, &small());
-    fixture.step(|manager| manager.expect_workers(3));
+    let _ = expect(&mut fixture, &[1, 2, 3]);
     registered(&mut fixture, 1);
 
     // when: the service learns that two workers are gone
-    let outcome = fixture.step(|manager| manager.expect_workers(1));
+    let outcome = expect(&mut fixture, &[1]);
 
     // then
     assert_eq!(outcome, RecoveryOutcome::Ended);
@@ -350,7 +405,7 @@ fn recovery_that_nobody_needs_is_ended_at_once() {
 #[test]
 fn without_a_recovery_no_worker_is_expected() {
     let mut fixture = Fixture::promising(patient());
-    let outcome = fixture.step(|manager| manager.expect_workers(5));
+    let outcome = expect(&mut fixture, &[1, 2, 3, 4, 5]);
     assert_eq!(outcome, RecoveryOutcome::NotRecovering);
     fixture.request(1, &small());
     fixture.expect(&[&ask(1)]);
@@ -360,7 +415,7 @@ fn without_a_recovery_no_worker_is_expected() {
 fn next_leadership_expects_its_own_workers() {
     // given
     let mut fixture = Fixture::promising(recovering());
-    fixture.step(|manager| manager.expect_workers(1));
+    let _ = expect(&mut fixture, &[1]);
     registered(&mut fixture, 1);
     fixture.suspend();
     fixture.start(2);
@@ -370,6 +425,6 @@ fn next_leadership_expects_its_own_workers() {
 
     // then: the registration in the former leadership does not count
     fixture.expect_nothing();
-    let outcome = fixture.step(|manager| manager.expect_workers(1));
+    let outcome = expect(&mut fixture, &[1]);
     assert_eq!(outcome, RecoveryOutcome::Waiting { missing: 1 });
 }

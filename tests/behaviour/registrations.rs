@@ -1,16 +1,23 @@
 //! Registrations of task managers: the first, further ones of the same worker, and their end.
 //! Comments name the defects of FLINK-5810 that the tests guard against.
 
+use std::cell::RefCell;
+use std::rc::Rc;
 use std::time::Duration;
 
 use slot_manager::error::{InvalidReport, RegistrationError};
-use slot_manager::outcome::{AllocationStatus, RegistrationOutcome, ReportOutcome, Stale, UnregistrationOutcome};
-use slot_manager::testing::{Action, NotPending};
-use slot_manager::{LeaderId, ResourceId, SlotReport, SlotStatus, TaskExecutorConnection, Timestamp};
+use slot_manager::message::{AllocateSlot, FreeSlot, NoFuture, ReleaseResource, SlotAnswer};
+use slot_manager::outcome::{
+    AllocationStatus, CancelOutcome, RegistrationOutcome, ReportOutcome, Stale, UnregistrationOutcome,
+};
+use slot_manager::testing::{Action, ManualScheduledExecutor, NotPending, RecordingActions};
+use slot_manager::{
+    LeaderId, ResourceId, SlotManager, SlotReport, SlotStatus, TaskExecutorConnection, TaskExecutorGateway, Timestamp,
+};
 
 use crate::common::{
-    Fixture, acknowledged, allocation, ask, free_report, granted, held_by, in_flight, instance, job, patient, profile,
-    report, slot, small, worker_request,
+    Fixture, SECOND, acknowledged, allocation, ask, free_report, granted, held_by, in_flight, instance, job, patient,
+    profile, report, request, slot, small, worker_request,
 };
 
 // First registration.
@@ -54,6 +61,102 @@ fn worker_can_register_after_it_was_unregistered() {
         assert_eq!(fixture.status(1), Some(granted(&slot("tm", 0))));
         fixture.expect_nothing();
     }
+}
+
+type Calls = Rc<RefCell<Vec<&'static str>>>;
+
+/// A gateway that keeps the order of its calls.
+struct OrderedGateway(Calls);
+
+impl TaskExecutorGateway for OrderedGateway {
+    type RequestSlotFuture = NoFuture;
+
+    fn confirm_registration(&mut self) {
+        self.0.borrow_mut().push("registered");
+    }
+
+    fn request_slot(&mut self, _: &AllocateSlot) -> SlotAnswer<NoFuture> {
+        self.0.borrow_mut().push("slot requested");
+        SlotAnswer::Later
+    }
+
+    fn free_slot(&mut self, _: &FreeSlot) {
+        self.0.borrow_mut().push("slot freed");
+    }
+
+    fn stop(&mut self, _: &ReleaseResource) {
+        self.0.borrow_mut().push("stopped");
+    }
+}
+
+impl Drop for OrderedGateway {
+    fn drop(&mut self) {
+        self.0.borrow_mut().push("dropped");
+    }
+}
+
+/// A registered worker and a request for a slot of it, and the calls of its gateway.
+fn ordered() -> (
+    SlotManager<RecordingActions, OrderedGateway, ManualScheduledExecutor>,
+    ManualScheduledExecutor,
+    Calls,
+) {
+    let (clock, calls) = (ManualScheduledExecutor::new(), Calls::default());
+    let config = patient().with_task_manager_timeout(10 * SECOND);
+    let mut manager = SlotManager::new(config, clock.clone()).expect("valid");
+    let started = manager.start(LeaderId::from_u128(1), RecordingActions::new());
+    assert_eq!(started, Ok(()));
+    assert!(manager.register_slot_request(request(1, 1, &small())).is_ok());
+    let gateway = OrderedGateway(Rc::clone(&calls));
+    let connection = TaskExecutorConnection::new("tm", instance(7), gateway);
+    let outcome = manager.register_task_manager(connection, &report("tm", &[None]));
+    assert_eq!(outcome, Ok(RegistrationOutcome::Registered));
+    (manager, clock, calls)
+}
+
+#[test]
+fn registration_is_confirmed_before_a_slot_is_requested() {
+    let (_manager, _, calls) = ordered();
+    assert_eq!(*calls.borrow(), ["registered", "slot requested"]);
+}
+
+#[test]
+fn gateway_is_told_to_stop_before_it_is_dropped() {
+    // given
+    let (mut manager, clock, calls) = ordered();
+    assert_eq!(manager.unregister_slot_request(allocation(1)), CancelOutcome::Cancelled);
+    calls.borrow_mut().clear();
+
+    // when
+    clock.advance(10 * SECOND);
+    manager.run_until_stalled();
+
+    // then
+    assert_eq!(*calls.borrow(), ["stopped", "dropped"]);
+}
+
+#[test]
+fn gateway_of_a_lost_task_manager_is_only_dropped() {
+    let (mut manager, _, calls) = ordered();
+    let outcome = manager.unregister_task_manager(instance(7), "lost");
+    assert_eq!(outcome, UnregistrationOutcome::Unregistered);
+    assert_eq!(*calls.borrow(), ["registered", "slot requested", "dropped"]);
+}
+
+#[test]
+fn refused_registration_is_not_confirmed() {
+    // given: the report names a slot twice
+    let mut fixture = Fixture::new();
+    let gateway = fixture.gateway();
+    let slot = SlotStatus::free(slot("tm", 0), small());
+
+    // when
+    let connection = TaskExecutorConnection::new("tm", instance(7), gateway.clone());
+    let result = fixture.try_register(connection, &SlotReport::new(vec![slot.clone(), slot]));
+
+    // then
+    assert!(result.is_err());
+    assert!(!gateway.is_registered());
 }
 
 #[test]

@@ -23,7 +23,7 @@ pub(crate) enum Command {
     Suspend,
     /// Moves the end of the leadership to this time from now.
     Renew(Duration),
-    ExpectWorkers(usize),
+    ExpectWorkers(Vec<String>),
     EndRecovery,
     Request {
         allocation: u128,

@@ -75,7 +75,10 @@ pub(crate) struct NaiveSlotManager {
     /// The worker requests of which workers fulfilled a slot that named another one or none, each
     /// with the profile of the last such slot.
     fulfilled_by_others: Vec<(WorkerRequestId, ResourceProfile)>,
+    /// As operators said last; they outlast a leadership.
     blocked: Vec<ResourceId>,
+    /// Blocks and unblocks since the leadership has ended.
+    unapplied_blocks: Vec<ResourceId>,
     /// Jobs of which an attempt failed since their last grant.
     failing_jobs: Vec<FailingJob>,
     /// The instance ids of replaced registrations, the last ones only. Oldest first.
@@ -83,10 +86,10 @@ pub(crate) struct NaiveSlotManager {
     start_backoff: StartBackoff,
     /// No worker is requested before this time.
     recovery: Option<Timer>,
-    /// The recovery ends when this number of workers has registered.
-    expected_workers: Option<usize>,
-    /// The registrations in this leadership of workers that were not registered.
-    registered_workers: usize,
+    /// The recovery ends when all of these workers have registered.
+    expected_workers: Option<Vec<ResourceId>>,
+    /// The workers that have registered in this leadership, also those that are gone.
+    came: Vec<ResourceId>,
     /// No request fails as unfulfillable before this time.
     grace_period: Option<Timer>,
     /// No reserve worker is requested before this time.
@@ -323,12 +326,13 @@ impl NaiveSlotManager {
             promises: Vec::new(),
             fulfilled_by_others: Vec::new(),
             blocked: Vec::new(),
+            unapplied_blocks: Vec::new(),
             failing_jobs: Vec::new(),
             superseded: Vec::new(),
             start_backoff: StartBackoff::default(),
             recovery: None,
             expected_workers: None,
-            registered_workers: 0,
+            came: Vec::new(),
             grace_period: None,
             reserve_backoff: None,
             attempts: 0,
@@ -359,8 +363,10 @@ impl NaiveSlotManager {
             }
             Command::Suspend => Outcome::Suspend(self.suspend()),
             Command::Renew(length) => Outcome::Renew(self.renew(self.clock + *length)),
-            Command::ExpectWorkers(workers) => Outcome::Recovery(self.expect_workers(*workers)),
-            Command::EndRecovery => Outcome::Recovery(self.expect_workers(0)),
+            Command::ExpectWorkers(workers) => Outcome::Recovery(
+                self.expect_workers(workers.iter().map(|worker| ResourceId::new(worker.as_str())).collect()),
+            ),
+            Command::EndRecovery => Outcome::Recovery(self.expect_workers(Vec::new())),
             Command::Request {
                 allocation: id,
                 job: job_id,
@@ -459,6 +465,10 @@ impl NaiveSlotManager {
             true => Ok(()),
             false => Err(NotStarted),
         }
+    }
+
+    pub(super) fn is_started(&self) -> bool {
+        self.leader.is_some()
     }
 
     /// Ends an input.

@@ -147,7 +147,6 @@ fn describe_outcome(outcome: &Outcome) -> Option<String> {
         }
         Outcome::Block(BlockOutcome::Blocked) => "blocked".to_owned(),
         Outcome::Block(BlockOutcome::AlreadyBlocked) => "already blocked".to_owned(),
-        Outcome::Block(BlockOutcome::NotStarted) => "not started".to_owned(),
         Outcome::Unblock(UnblockOutcome::Unblocked) => "unblocked".to_owned(),
         Outcome::Unblock(UnblockOutcome::NotBlocked) => "not blocked".to_owned(),
         Outcome::AnswerRelease(ReleaseAnswerOutcome::Released) => "released".to_owned(),

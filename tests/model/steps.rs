@@ -67,7 +67,7 @@ pub(crate) enum Step {
     Start(Option<Duration>),
     Suspend,
     Renew(Duration),
-    ExpectWorkers(usize),
+    ExpectWorkers(Vec<Choice>),
     EndRecovery,
     Request {
         job: Choice,
@@ -426,7 +426,7 @@ pub(crate) fn step() -> BoxedStrategy<Step> {
     prop_oneof![
         1 => prop::option::weighted(0.7, lease()).prop_map(Step::Start),
         3 => lease().prop_map(Step::Renew),
-        1 => (0..4_usize).prop_map(Step::ExpectWorkers),
+        1 => prop::collection::vec(choice(), 0..4).prop_map(Step::ExpectWorkers),
         1 => prop::option::weighted(0.3, Just(Step::EndRecovery)).prop_map(|it| it.unwrap_or(Step::Run)),
         1 => prop::option::weighted(0.3, Just(Step::Suspend)).prop_map(|it| it.unwrap_or(Step::Run)),
         24 => request.prop_map(|(job, shape, known)| Step::Request { job, shape, known }),
@@ -503,7 +503,9 @@ impl Resolver<'_> {
             },
             Step::Suspend => Command::Suspend,
             Step::Renew(length) => Command::Renew(*length),
-            Step::ExpectWorkers(workers) => Command::ExpectWorkers(*workers),
+            Step::ExpectWorkers(workers) => {
+                Command::ExpectWorkers(workers.iter().map(|choice| worker(*choice)).collect())
+            }
             Step::EndRecovery => Command::EndRecovery,
             Step::Request { job, shape, known } => {
                 let known = known.filter(|_| self.allocations > 0);

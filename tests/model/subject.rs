@@ -64,7 +64,10 @@ impl Subject {
             }
             Command::Suspend => Outcome::Suspend(self.manager.suspend().is_some()),
             Command::Renew(length) => Outcome::Renew(self.manager.renew_leadership(self.clock.now() + *length)),
-            Command::ExpectWorkers(workers) => Outcome::Recovery(self.manager.expect_workers(*workers)),
+            Command::ExpectWorkers(workers) => Outcome::Recovery(
+                self.manager
+                    .expect_workers(workers.iter().map(|worker| ResourceId::new(worker.as_str()))),
+            ),
             Command::EndRecovery => Outcome::Recovery(self.manager.end_recovery()),
             Command::Request {
                 allocation,

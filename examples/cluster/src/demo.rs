@@ -5,6 +5,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
+use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::net::TcpListener;
 use tokio::process::{Child, ChildStdout, Command};
@@ -13,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::job_master;
 use crate::protocol::profile_text::parse_profile;
+use crate::protocol::security::SecurityOptions;
 
 /// The time within which a process of the demo must come up or end.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -34,8 +36,8 @@ pub struct Options {
     /// The number of tasks of the job
     #[arg(long, default_value_t = 60)]
     tasks: u64,
-    /// The first port of the dashboards; 0 takes free ones
-    #[arg(long, default_value_t = 0)]
+    /// The first of the two ports of the dashboards; 0 takes free ones
+    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u16).range(..u16::MAX as i64))]
     port: u16,
 }
 
@@ -59,15 +61,32 @@ pub async fn run(options: Options, stop: CancellationToken) -> anyhow::Result<()
     result
 }
 
+/// Runs the demo, and ends all processes in order, also after an error.
 async fn run_in(folder: &Path, options: Options, stop: CancellationToken) -> anyhow::Result<()> {
-    let addresses = [free_address().await?, free_address().await?];
     let mut managers = Vec::new();
+    let result = run_job(folder, &options, &stop, &mut managers).await;
+    println!("the cluster ends: idle workers leave first");
+    let left = workers_leave(folder).await;
+    for manager in managers {
+        end(manager.child).await?;
+    }
+    result.and(left)
+}
+
+/// Starts the resource managers, and runs a job.
+async fn run_job(
+    folder: &Path,
+    options: &Options,
+    stop: &CancellationToken,
+    managers: &mut Vec<ResourceManager>,
+) -> anyhow::Result<()> {
+    let addresses = [free_address().await?, free_address().await?];
     for (number, address) in (0..).zip(&addresses) {
         let port = if options.port == 0 { 0 } else { options.port + number };
         managers.push(start_resource_manager(folder, address, &addresses.join(","), port).await?);
     }
     println!("two resource managers run, and one of them leads");
-    for manager in &managers {
+    for manager in &*managers {
         println!("  dashboard: {}", manager.web);
     }
     println!(
@@ -81,9 +100,11 @@ async fn run_in(folder: &Path, options: Options, stop: CancellationToken) -> any
         job_id: None,
         tasks: options.tasks,
         parallelism: 10,
+        slot_per_task: false,
         profile: parse_profile("cpu=1").map_err(anyhow::Error::msg)?,
         attempts: 3,
         event_log: None,
+        security: SecurityOptions::default(),
         command: ["sh", "-c", "sleep 0.5"].map(str::to_owned).to_vec(),
     };
     let summary = job_master::run(job, stop.clone()).await?;
@@ -92,13 +113,8 @@ async fn run_in(folder: &Path, options: Options, stop: CancellationToken) -> any
         println!("Ctrl-C ends the demo");
         stop.cancelled().await;
     }
-    println!("the cluster ends: idle workers leave first");
-    workers_leave(folder).await;
-    for manager in managers {
-        end(manager.child).await?;
-    }
     ensure!(
-        stop.is_cancelled() || summary.done == summary.tasks,
+        stop.is_cancelled() || summary.is_complete(),
         "only {} of {} tasks are done",
         summary.done,
         summary.tasks
@@ -124,6 +140,8 @@ async fn start_resource_manager(folder: &Path, address: &str, all: &str, port: u
             "--cluster",
             "demo",
         ])
+        // A worker that the resource managers leave behind ends soon.
+        .arg("--worker-argument=--registration-timeout=5s")
         .arg("--election")
         .arg(format!("file:{}", folder.join("leader").display()))
         .arg("--folder")
@@ -156,7 +174,7 @@ async fn line_with(lines: &mut Lines<BufReader<ChildStdout>>, beginning: &str) -
 }
 
 /// Waits until the provisioner remembers no worker, but not for long.
-async fn workers_leave(folder: &Path) {
+async fn workers_leave(folder: &Path) -> anyhow::Result<()> {
     let workers: PathBuf = folder.join("workers");
     let are_gone = || std::fs::read_dir(&workers).map_or(true, |mut workers| workers.next().is_none());
     let leave = async {
@@ -164,22 +182,38 @@ async fn workers_leave(folder: &Path) {
             sleep(Duration::from_millis(100)).await;
         }
     };
-    if timeout(PATIENCE, leave).await.is_err() {
-        eprintln!("some workers are still there");
-    }
+    let left = timeout(PATIENCE, leave).await;
+    left.context("some workers are still there; without a leader they end by themselves")
 }
 
 /// Asks a process to end, and waits for it.
 async fn end(mut child: Child) -> anyhow::Result<()> {
-    if let Some(pid) = child
-        .id()
-        .and_then(|pid| rustix::process::Pid::from_raw(pid.cast_signed()))
-    {
-        rustix::process::kill_process(pid, rustix::process::Signal::TERM)?;
+    let group = child.id().and_then(|id| id.try_into().ok());
+    if let Some(group) = group.and_then(Pid::from_raw) {
+        kill_process_group(group, Signal::TERM)?;
     }
     match timeout(PATIENCE, child.wait()).await {
         Ok(status) => ensure!(status?.success(), "a resource manager did not end well"),
         Err(_) => child.kill().await?,
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(clap::Parser)]
+    struct Command {
+        #[command(flatten)]
+        options: Options,
+    }
+
+    #[test]
+    fn there_is_a_port_for_the_second_dashboard() {
+        assert!(Command::try_parse_from(["demo", "--port", "65534"]).is_ok());
+        assert!(Command::try_parse_from(["demo", "--port", "65535"]).is_err());
+    }
 }

@@ -13,6 +13,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -20,12 +21,21 @@ use tokio_util::sync::CancellationToken;
 
 use crate::protocol::Epoch;
 
+/// The addresses at which others reach a resource manager. A leader leaves them at the place of the
+/// election.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Addresses {
+    /// The address of its gRPC server, `host:port`.
+    pub grpc: String,
+    /// The address of its web server, `host:port`, if it has one.
+    pub web: Option<String>,
+}
+
 /// The leader, as this process knows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Leader {
     pub epoch: Epoch,
-    /// The address of its gRPC server, `host:port`.
-    pub address: String,
+    pub addresses: Addresses,
 }
 
 /// The leadership of this process.
@@ -87,9 +97,16 @@ struct Reports {
 
 /// Campaigns for the leadership until `stop` is cancelled, and resigns then.
 ///
-/// `address` is that at which others reach this process. `lease` is the time after which the others
-/// may replace a leader that does not renew it; it means nothing for a file.
-pub fn campaign(place: Place, address: String, lease: Duration, stop: CancellationToken) -> (Election, JoinHandle<()>) {
+/// Candidates of one cluster compete, also where clusters share an etcd. A file is for one cluster.
+/// `addresses` are those at which others reach this process. `lease` is the time after which the
+/// others may replace a leader that does not renew it; it means nothing for a file.
+pub fn campaign(
+    place: Place,
+    cluster: String,
+    addresses: Addresses,
+    lease: Duration,
+    stop: CancellationToken,
+) -> (Election, JoinHandle<()>) {
     let (ours, our_receiver) = watch::channel(None);
     let (leader, leader_receiver) = watch::channel(None);
     let reports = Reports { ours, leader };
@@ -98,8 +115,10 @@ pub fn campaign(place: Place, address: String, lease: Duration, stop: Cancellati
         leader: leader_receiver,
     };
     let task = match place {
-        Place::File(path) => tokio::spawn(file::campaign(path, address, reports, stop)),
-        Place::Etcd(endpoints) => tokio::spawn(etcd::campaign(endpoints, address, lease, reports, stop)),
+        Place::File(path) => tokio::spawn(file::campaign(path, addresses, reports, stop)),
+        Place::Etcd(endpoints) => {
+            tokio::spawn(async move { etcd::campaign(endpoints, &cluster, addresses, lease, reports, stop).await })
+        }
     };
     (election, task)
 }

@@ -40,6 +40,8 @@ pub enum Event {
         epoch: Epoch,
         highest: Epoch,
     },
+    /// A leader has registered a job master.
+    JobRegistered { job: String, epoch: Epoch },
     /// A job master has requested a slot.
     Requested { job: String, allocation: String },
     /// A job master heard of a grant.
@@ -114,6 +116,9 @@ impl EventLog {
 
     /// Writes an event. The line is in the file when the call returns, also if the process is
     /// killed then.
+    ///
+    /// It blocks the thread for that: a line must not come later than the message that it precedes.
+    /// Without a file, which is the default, it costs nothing.
     pub fn log(&self, event: &Event) {
         let Some(writer) = &self.0 else {
             return;

@@ -24,7 +24,11 @@ use self::owner::Owner;
 use self::server::{Offer, SlotOutbox};
 use self::tasks::{OfferRefused, Tasks};
 use crate::event_log::{Event, EventLog};
+use crate::protocol::channel::Dialer;
+use crate::protocol::leader::Replicas;
+use crate::protocol::listener::listen;
 use crate::protocol::profile_text::parse_profile;
+use crate::protocol::security::{PEER_OPTIONS, SecurityOptions};
 use crate::protocol::{Epoch, limits};
 
 /// The most inputs that wait. A sender waits until there is room.
@@ -57,15 +61,20 @@ pub struct Options {
     /// The most tasks that run at a time, each in a slot of its own.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     pub parallelism: u32,
+    /// Takes a new slot for each task, instead of one task after the other in the same slots.
+    #[arg(long)]
+    pub slot_per_task: bool,
     /// The resources of a slot, such as cpu=1,memory=100MiB.
     #[arg(long, default_value = "cpu=1", value_parser = parse_profile)]
     pub profile: ResourceProfile,
-    /// How often a task that fails is run.
+    /// The most runs of a task that fails.
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
     pub attempts: u32,
     /// Appends what happens to this file, one JSON object a line.
     #[arg(long, value_name = "FILE")]
     pub event_log: Option<PathBuf>,
+    #[command(flatten)]
+    pub security: SecurityOptions,
     /// The command of each task. {task} stands for the number of the task.
     #[arg(last = true, required = true)]
     pub command: Vec<String>,
@@ -80,6 +89,13 @@ pub struct Summary {
     pub slots_granted: u64,
     pub slots_lost: u64,
     pub time: Duration,
+}
+
+impl Summary {
+    /// Returns `true` if each task is done.
+    pub fn is_complete(&self) -> bool {
+        self.done == self.tasks
+    }
 }
 
 impl fmt::Display for Summary {
@@ -97,7 +113,7 @@ impl fmt::Display for Summary {
     }
 }
 
-/// All that the owner of the job hears.
+/// An input of the owner of the job.
 enum Input {
     Manager(News),
     /// A task executor offers a slot. If it is accepted, its end is told once.
@@ -120,7 +136,8 @@ enum Input {
 /// Runs the tasks until each is done or has failed, or the job is stopped.
 ///
 /// # Errors
-/// The address or the event log cannot be opened, or the server fails. Failed tasks are no error.
+/// The address or the event log cannot be opened, or the server fails. Failed tasks are no error:
+/// see [`Summary::is_complete`].
 pub async fn run(options: Options, stop: CancellationToken) -> anyhow::Result<Summary> {
     let started = Instant::now();
     check_command(&options.command)?;
@@ -130,10 +147,8 @@ pub async fn run(options: Options, stop: CancellationToken) -> anyhow::Result<Su
             .with_context(|| format!("{} cannot be opened", path.display()))?,
         None => EventLog::default(),
     };
-    let listener = TcpListener::bind(&options.listen);
-    let listener = listener
-        .await
-        .with_context(|| format!("cannot listen at {}", options.listen))?;
+    let security = options.security.load()?;
+    let listener = listen(&options.listen, security.authenticates_peers(), PEER_OPTIONS).await?;
     let address = advertised(&options, &listener)?;
     tracing::info!(%job_id, address, "the job master listens");
 
@@ -141,9 +156,15 @@ pub async fn run(options: Options, stop: CancellationToken) -> anyhow::Result<Su
     let (server_stop, connection_stop) = (CancellationToken::new(), CancellationToken::new());
     // They end if this function returns early.
     let _guards = (server_stop.clone().drop_guard(), connection_stop.clone().drop_guard());
-    let mut server = tokio::spawn(server::serve(listener, job_id, inputs.clone(), server_stop.clone()));
+    let mut server = tokio::spawn(server::serve(
+        listener,
+        job_id,
+        inputs.clone(),
+        security.clone(),
+        server_stop.clone(),
+    ));
     let connection = Connection {
-        resource_managers: options.resource_managers,
+        resource_managers: Replicas::new(Dialer::new(&security), options.resource_managers),
         job_id,
         address,
         highest_epoch: Epoch::default(),
@@ -152,7 +173,7 @@ pub async fn run(options: Options, stop: CancellationToken) -> anyhow::Result<Su
     let connection = tokio::spawn(connection.run(connection_stop.clone()));
 
     let parallelism = usize::try_from(options.parallelism)?;
-    let tasks = Tasks::new(options.tasks, parallelism, options.attempts);
+    let tasks = Tasks::new(options.tasks, parallelism, options.attempts).with_slot_per_task(options.slot_per_task);
     let mut owner = Owner::new(job_id, &options.profile, options.command, tasks, log.clone(), mailbox);
     tokio::select! {
         () = owner.run() => {}

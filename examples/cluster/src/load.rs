@@ -21,8 +21,9 @@ use self::job::{Job, JobReport};
 use self::latencies::Latencies;
 use self::process::{ProcessUse, Usage};
 use self::task_executor::{End, SimulatedTaskExecutor};
-use crate::protocol::channel::open_channel;
+use crate::protocol::channel::Dialer;
 use crate::protocol::duration_text::parse_duration;
+use crate::protocol::security::SecurityOptions;
 
 /// The most connections that are opened at a time.
 const OPENING: usize = 64;
@@ -58,6 +59,8 @@ pub struct Options {
     /// The process of the resource manager, on this machine: its memory and CPU time are measured.
     #[arg(long)]
     pub pid: Option<u32>,
+    #[command(flatten)]
+    pub security: SecurityOptions,
 }
 
 /// What was measured.
@@ -117,14 +120,15 @@ pub async fn run(options: Options, stop: CancellationToken) -> anyhow::Result<Su
     let usage_of_process = || options.pid.map(Usage::of).transpose();
     usage_of_process()?;
 
+    let dialer = Dialer::new(&options.security.load()?);
     let started = Instant::now();
-    let (orders, mut task_executors, registered) = start_task_executors(&options, &end).await?;
+    let (orders, mut task_executors, registered) = start_task_executors(&options, &dialer, &end).await?;
     let registered_in = started.elapsed();
     tracing::info!(registered, ?registered_in, "task executors are registered");
 
     // The jobs end first: they would count the ends of task executors as losses.
     let end_of_jobs = end.child_token();
-    let mut jobs = start_jobs(&options, orders, &end_of_jobs).await?;
+    let mut jobs = start_jobs(&options, &dialer, orders, &end_of_jobs).await?;
     let (started, before) = (Instant::now(), usage_of_process()?);
     // Ends early if it is stopped.
     let _ = end.run_until_cancelled(sleep(options.duration)).await;
@@ -171,6 +175,7 @@ type Orders = Arc<[task_executor::Orders]>;
 /// Starts the task executors, and waits until each has registered or failed to.
 async fn start_task_executors(
     options: &Options,
+    dialer: &Dialer,
     end: &CancellationToken,
 ) -> anyhow::Result<(Orders, JoinSet<anyhow::Result<End>>, usize)> {
     let profile = slot_profile()?;
@@ -186,10 +191,10 @@ async fn start_task_executors(
             ordered,
         };
         let (address, opening) = (options.resource_manager.clone(), Arc::clone(&opening));
-        let (registered, end) = (registered.clone(), end.clone());
+        let (dialer, registered, end) = (dialer.clone(), registered.clone(), end.clone());
         running.spawn(async move {
             let permit = opening.acquire_owned().await?;
-            let session = task_executor.register(open_channel(&address).await?).await?;
+            let session = task_executor.register(dialer.dial(&address).await?).await?;
             drop(permit);
             // The receiver has gone if all is stopped.
             let _ = registered.send(());
@@ -213,10 +218,15 @@ async fn start_task_executors(
 }
 
 /// Starts the jobs. Their requests are spread evenly over time.
-async fn start_jobs(options: &Options, orders: Orders, end: &CancellationToken) -> anyhow::Result<JoinSet<JobReport>> {
+async fn start_jobs(
+    options: &Options,
+    dialer: &Dialer,
+    orders: Orders,
+    end: &CancellationToken,
+) -> anyhow::Result<JoinSet<JobReport>> {
     let mut jobs = Vec::new();
     for _ in 0..options.jobs {
-        let channel = open_channel(&options.resource_manager).await?;
+        let channel = dialer.dial(&options.resource_manager).await?;
         jobs.push(Job::register(channel, &slot_profile()?, options.hold, Arc::clone(&orders)).await?);
     }
     let between_requests = Duration::from_secs(1) / options.rate;

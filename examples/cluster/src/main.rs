@@ -8,13 +8,20 @@ mod load;
 mod operator;
 mod protocol;
 mod provisioner;
+#[cfg(test)]
+#[path = "../tests/cluster/required.rs"]
+mod required;
 mod resource_manager;
 mod task_executor;
 mod web;
 
+use std::fmt::Display;
+use std::io::{self, Write};
 use std::process::ExitCode;
 
+use anyhow::{Context, bail, ensure};
 use clap::Parser;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
@@ -27,7 +34,7 @@ enum Command {
     /// Runs a whole cluster on this machine, with a dashboard and a job
     Demo(#[command(flatten)] demo::Options),
     /// Decides which slot serves which request; several run, and one leads
-    ResourceManager(#[command(flatten)] resource_manager::Options),
+    ResourceManager(#[command(flatten)] Box<resource_manager::Options>),
     /// Offers slots, and runs the tasks of jobs in them
     TaskExecutor(#[command(flatten)] task_executor::Options),
     /// Runs a command as the tasks of a job
@@ -45,9 +52,12 @@ async fn main() -> ExitCode {
         .with_writer(std::io::stderr)
         .with_env_filter(filter)
         .init();
-    let stop = CancellationToken::new();
-    tokio::spawn(cancel_on_signal(stop.clone()));
-    match run(Command::parse(), stop).await {
+    let command = Command::parse();
+    let result = match cancelled_by_signals() {
+        Ok(stop) => run(command, stop).await,
+        Err(error) => Err(error).context("signals cannot be handled"),
+    };
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");
@@ -60,39 +70,44 @@ async fn run(command: Command, stop: CancellationToken) -> anyhow::Result<()> {
     match command {
         Command::Demo(options) => demo::run(options, stop).await,
         Command::Operator(command) => {
-            println!("{}", operator::execute(command).await?);
+            match stop.run_until_cancelled(operator::execute(command)).await {
+                Some(text) => print(text?)?,
+                None => bail!("stopped before the answer came"),
+            }
             Ok(())
         }
-        Command::ResourceManager(options) => resource_manager::run(options, stop).await,
+        Command::ResourceManager(options) => resource_manager::run(*options, stop).await,
         Command::TaskExecutor(options) => task_executor::run(options, stop).await,
         Command::Run(options) => {
-            println!("{}", job_master::run(options, stop).await?);
+            let summary = job_master::run(options, stop).await?;
+            print(&summary)?;
+            ensure!(summary.is_complete(), "not all tasks are done");
             Ok(())
         }
-        Command::Load(options) => {
-            println!("{}", load::run(options, stop).await?);
-            Ok(())
-        }
+        Command::Load(options) => print(load::run(options, stop).await?),
     }
 }
 
-/// Asks all parts to end when the process gets SIGINT or SIGTERM.
-async fn cancel_on_signal(stop: CancellationToken) {
-    use tokio::signal::unix::{SignalKind, signal};
-    let terminated = async {
-        match signal(SignalKind::terminate()) {
-            Ok(mut signal) => drop(signal.recv().await),
-            Err(_) => std::future::pending().await,
-        }
-    };
-    tokio::select! {
-        result = tokio::signal::ctrl_c() => {
-            if result.is_err() {
-                // Without the signal, only the process itself ends its work.
-                return;
-            }
-        }
-        () = terminated => {}
+/// Prints a result. A reader that has read enough, such as `head`, is no error.
+fn print(text: impl Display) -> anyhow::Result<()> {
+    match writeln!(io::stdout(), "{text}") {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
+        _ => Ok(()),
     }
-    stop.cancel();
+}
+
+/// Returns a token that SIGINT and SIGTERM cancel from now on: it asks all parts to end.
+fn cancelled_by_signals() -> io::Result<CancellationToken> {
+    let mut interrupted = signal(SignalKind::interrupt())?;
+    let mut terminated = signal(SignalKind::terminate())?;
+    let stop = CancellationToken::new();
+    let cancelled = stop.clone();
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = interrupted.recv() => {}
+            _ = terminated.recv() => {}
+        }
+        cancelled.cancel();
+    });
+    Ok(stop)
 }

@@ -2,23 +2,34 @@
 
 pub mod client;
 
+use std::time::Duration;
+
 use clap::{Args, Subcommand};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 
 use self::client::Client;
+use crate::protocol::security::TokenOption;
 
 /// The addresses of the resource managers' web servers.
 #[derive(Debug, Clone, Args)]
 pub struct OperatorOptions {
-    /// The web addresses of the resource managers, `host:port`; the leader among them is found.
+    /// The web addresses of one or more resource managers; any of them names the leader.
     #[arg(
         long,
-        default_value = "127.0.0.1:8080",
+        default_value = "127.0.0.1:8001,127.0.0.1:8002",
         value_delimiter = ',',
-        value_name = "ADDR,ADDR"
+        value_name = "HOST:PORT,HOST:PORT"
     )]
     pub web: Vec<String>,
+    #[command(flatten)]
+    pub token: TokenOption,
+}
+
+impl OperatorOptions {
+    fn client(self) -> anyhow::Result<Client> {
+        Ok(Client::new(self.web, self.token.load()?))
+    }
 }
 
 /// The commands of operators.
@@ -47,7 +58,7 @@ pub enum OperatorCommand {
         #[command(flatten)]
         options: OperatorOptions,
     },
-    /// Block a worker, and let it leave once it is idle
+    /// Block a worker, and stop it once none of its slots is used
     Drain {
         /// The resource id of the worker.
         worker: String,
@@ -59,10 +70,10 @@ pub enum OperatorCommand {
 /// Runs a command, and returns the text for the operator.
 pub async fn execute(command: OperatorCommand) -> anyhow::Result<String> {
     match command {
-        OperatorCommand::Status(options) => status(Client::new(options.web)).await,
+        OperatorCommand::Status(options) => status(options.client()?).await,
         OperatorCommand::Explain { id, options } => {
             let path = format!("/api/requests/{}", segment(&id));
-            let request = Client::new(options.web).get(&path).await?;
+            let request = options.client()?.get(&path).await?;
             Ok(explanation(&request))
         }
         OperatorCommand::Block { worker, options } => order(options, &worker, "block").await,
@@ -73,7 +84,7 @@ pub async fn execute(command: OperatorCommand) -> anyhow::Result<String> {
 
 async fn order(options: OperatorOptions, worker: &str, verb: &str) -> anyhow::Result<String> {
     let path = format!("/api/task-managers/{}/{verb}", segment(worker));
-    let done = Client::new(options.web).post(&path).await?;
+    let done = options.client()?.post(&path).await?;
     Ok(text(&done["text"]).trim_end().to_owned())
 }
 
@@ -90,6 +101,8 @@ async fn status(mut client: Client) -> anyhow::Result<String> {
     let numbers = client.get("/api/overview").await?;
     let requests = client.get("/api/requests?limit=10").await?;
     let troubled = client.get("/api/task-managers?limit=20&troubled=true").await?;
+    let workers = client.get("/api/workers").await?;
+    let blocked = client.get("/api/blocked").await?;
     let overview = &numbers["overview"];
     let slots = |state: &str| integer(&overview["slots"][state]["slots"]);
 
@@ -117,6 +130,7 @@ async fn status(mut client: Client) -> anyhow::Result<String> {
         integer(&overview["promised"]["slots"]),
         integer(&overview["bound_promised_slots"]),
     ));
+    lines.extend(recovery(&workers));
     let waiting = integer(&overview["pending_requests"]);
     lines.push(format!("waiting        {waiting} requests"));
     for request in items(&requests) {
@@ -126,20 +140,39 @@ async fn status(mut client: Client) -> anyhow::Result<String> {
     if requests["next"].is_string() {
         lines.push(format!("  and more; the page of {} shows them", client.address()));
     }
-    if items(&troubled).next().is_some() {
+    let absent = items(&blocked)
+        .filter(|worker| worker["is_registered"] == false)
+        .take(20);
+    let absent = absent.map(|worker| (worker, "blocked, not registered".to_owned()));
+    let troubled = items(&troubled).map(|worker| (worker, trouble(worker)));
+    let mut troubled = troubled.chain(absent).peekable();
+    if troubled.peek().is_some() {
         lines.push("misbehaving or blocked workers".to_owned());
     }
-    for worker in items(&troubled) {
-        lines.push(format!("  {}  {}", text(&worker["resource_id"]), trouble(worker)));
-    }
+    lines.extend(troubled.map(|(worker, trouble)| format!("  {}  {trouble}", text(&worker["resource_id"]))));
     Ok(lines.join("\n"))
+}
+
+/// Says that a new leader awaits the workers of earlier ones; `None` if it does not.
+fn recovery(workers: &Value) -> Option<String> {
+    let recovery = workers["recovery"].as_object()?;
+    let until = recovery["until"].as_u64().map(Duration::from_nanos);
+    let until = until.map(|until| until.saturating_sub(Duration::from_nanos(integer(&workers["now"]))));
+    let until = until.map_or("has no end".to_owned(), |left| format!("ends in {} s", left.as_secs()));
+    let missing = recovery["missing_workers"].as_u64();
+    let missing = match missing {
+        None => String::new(),
+        Some(1) => ", 1 worker is missing".to_owned(),
+        Some(missing) => format!(", {missing} workers are missing"),
+    };
+    Some(format!("recovery       {until}{missing}"))
 }
 
 /// Says what is wrong with a worker.
 fn trouble(worker: &Value) -> String {
     let mut reasons = Vec::new();
     match worker["backoff"]["reason"].as_str() {
-        Some("Unreachable") => reasons.push("backs off: unreachable".to_owned()),
+        Some("unreachable") => reasons.push("backs off: unreachable".to_owned()),
         Some(_) => reasons.push("backs off: refused several requests".to_owned()),
         None => {}
     }

@@ -2,12 +2,19 @@
 //! manager.
 
 pub mod channel;
+pub mod connections;
 mod convert;
 pub mod duration_text;
 mod error;
 pub mod leader;
 pub mod limits;
+pub mod listener;
 pub mod profile_text;
+pub mod security;
+pub mod server;
+#[cfg(feature = "tls")]
+mod tls;
+pub mod token;
 
 pub use self::convert::*;
 pub use self::error::ProtocolError;

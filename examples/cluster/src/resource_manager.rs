@@ -4,6 +4,7 @@
 //! to its mailbox.
 
 mod actions;
+mod dismissed;
 mod gateway;
 pub mod handle;
 mod inputs;
@@ -30,7 +31,7 @@ pub use self::options::Options;
 pub use self::process::{Parts, Process};
 
 use self::notes::{Note, Notes, Subject};
-use crate::web::{EventKind, Events};
+use crate::web::{Access, EventKind, Events};
 use crate::{provisioner, web};
 
 /// The slot manager of this service.
@@ -40,12 +41,13 @@ pub type Manager = SlotManager<Actions, Gateway, TokioScheduledExecutor>;
 pub async fn run(options: Options, stop: CancellationToken) -> anyhow::Result<()> {
     let kind = options.provisioner;
     let process = Process::bind(options.clone()).await?;
-    let settings = options.provisioner_settings(process.address());
+    let settings = options.provisioner_settings()?;
+    let access = Access::new(process.security().token.clone());
     let events = Events::default();
     let noted = events.clone();
     let parts = Parts {
         serve_web: Some(Box::new(move |listener, handle, stop| {
-            Box::pin(web::serve(listener, handle, events, stop))
+            Box::pin(web::serve(listener, handle, access, events, stop))
         })),
         provision: Some(Box::new(move |orders, news, stop| {
             provisioner::start(kind, settings, orders, news, stop)

@@ -5,6 +5,7 @@
 //! the job master of each slot that is held, and runs its tasks in [`processes`].
 
 mod connection;
+mod guard;
 mod offers;
 mod processes;
 mod slots;
@@ -22,9 +23,12 @@ use tokio_util::sync::CancellationToken;
 use self::connection::Connection;
 use self::slots::Slots;
 use crate::event_log::EventLog;
+use crate::protocol::channel::Dialer;
 use crate::protocol::duration_text::parse_duration;
+use crate::protocol::leader::Replicas;
 use crate::protocol::limits;
 use crate::protocol::profile_text::parse_profile;
+use crate::protocol::security::SecurityOptions;
 
 /// The most inputs of the slots that wait. A sender waits until there is room.
 const INPUTS: usize = 1_024;
@@ -53,15 +57,20 @@ pub struct Options {
     /// The time within which a job must use a slot, such as 10s or 500ms.
     #[arg(long, default_value = "10s", value_parser = parse_duration)]
     pub slot_timeout: Duration,
+    /// The time without a leader after which the worker ends, unless a job uses it.
+    #[arg(long, default_value = "300s", value_parser = parse_duration)]
+    pub registration_timeout: Duration,
     /// The file to which the worker writes what it did.
     #[arg(long, value_name = "FILE")]
     pub event_log: Option<PathBuf>,
+    #[command(flatten)]
+    pub security: SecurityOptions,
 }
 
 /// Runs a task executor until `stop` is cancelled, or the leader tells it to stop.
 ///
 /// # Errors
-/// The resource id is not valid, or the event log cannot be opened.
+/// The resource id is not valid, the event log cannot be opened, or there is no leader for long.
 pub async fn run(options: Options, stop: CancellationToken) -> anyhow::Result<()> {
     let resource_id = limits::name("resource_id", options.resource_id.unwrap_or_else(default_resource_id))?;
     let events = match &options.event_log {
@@ -73,25 +82,27 @@ pub async fn run(options: Options, stop: CancellationToken) -> anyhow::Result<()
     let profiles = vec![options.profile; options.slots as usize];
     let table = TaskSlotTable::new(resource_id.clone(), profiles).with_slot_timeout(options.slot_timeout);
 
+    let dialer = Dialer::new(&options.security.load()?);
     let (slots, inputs) = mpsc::channel(INPUTS);
     let (grants, granted) = mpsc::unbounded_channel();
     let owner = tokio::spawn(Slots::new(table, options.worker_request, grants, events.clone()).run(inputs));
-    let offers = tokio::spawn(offers::run(granted, slots.clone(), events.clone()));
+    let offers = tokio::spawn(offers::run(dialer.clone(), granted, slots.clone(), events.clone()));
 
     tracing::info!(%resource_id, slots = options.slots, "the task executor starts");
     let connection = Connection::new(
-        options.resource_managers,
+        Replicas::new(dialer, options.resource_managers),
         resource_id,
         options.slots,
         options.worker_request,
+        options.registration_timeout,
         slots,
         events,
     );
-    connection.run(stop).await;
+    let connected = connection.run(stop).await;
 
     let ended = timeout(END_TIMEOUT, async { tokio::try_join!(offers, owner) }).await;
     ended.map_err(|_| anyhow!("the processes of tasks did not end in time"))??;
-    Ok(())
+    connected
 }
 
 /// Returns the host name with the process id.

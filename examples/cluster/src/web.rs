@@ -1,18 +1,24 @@
 //! The web server: the REST interface, metrics, and the page for operators.
 //!
 //! It asks the owner of the slot manager for little at a time, so that it never delays scheduling.
-//! What is published anyway, it reads without a question.
+//! It reads published numbers without asking the owner.
 
+mod access;
+mod blocked;
 mod cluster;
 mod error;
 mod events;
+mod explanation;
 mod history;
 mod metrics;
 mod numbers;
 mod orders;
 mod page;
+mod paging;
+mod parameters;
 mod reason;
 mod requests;
+mod slots;
 mod stream;
 mod task_managers;
 mod workers;
@@ -29,29 +35,37 @@ use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
+pub use self::access::Access;
 pub use self::events::{EventKind, Events};
 
 use self::cluster::Cluster;
 use self::error::ApiError;
 use self::history::History;
+use crate::protocol::connections::Connections;
+use crate::protocol::limits;
 use crate::resource_manager::handle::Handle;
 
 /// The most pages that are open at a time.
 const STREAMS: usize = 100;
 
+/// The part of the open files that connections may take. Most others are for peers.
+const EIGHTHS_OF_FILES: u64 = 1;
+
 /// Serves the web interface until `stop` is cancelled.
 pub async fn serve(
     listener: TcpListener,
     handle: Handle,
+    access: Access,
     events: Events,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
-    serve_cluster(listener, handle, events, stop).await
+    serve_cluster(listener, handle, access, events, stop).await
 }
 
 async fn serve_cluster<C: Cluster>(
     listener: TcpListener,
     cluster: C,
+    access: Access,
     events: Events,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
@@ -64,7 +78,9 @@ async fn serve_cluster<C: Cluster>(
         stop: stop.clone(),
     };
     let sampling = history.record(cluster, stop.clone());
-    let serving = axum::serve(listener, router(web)).with_graceful_shutdown(stop.cancelled_owned());
+    let connections = Connections::new(listener, limits::WEB_CONNECTIONS, EIGHTHS_OF_FILES);
+    let router = access::guard(router(web), access);
+    let serving = axum::serve(connections, router).with_graceful_shutdown(stop.cancelled_owned());
     let (served, ()) = tokio::join!(serving.into_future(), sampling);
     Ok(served?)
 }
@@ -84,8 +100,8 @@ fn router<C: Cluster>(web: Web<C>) -> Router {
     Router::new()
         .route("/", get(page::index))
         .route("/style.css", get(page::style))
-        .route("/app.js", get(page::script))
-        .route("/health", get(async || "ok\n"))
+        .route("/js/{script}", get(page::script))
+        .route("/health", get(numbers::health::<C>))
         .route("/leader", get(numbers::leader::<C>))
         .route("/metrics", get(metrics::metrics::<C>))
         .route("/api/overview", get(numbers::overview::<C>))
@@ -100,6 +116,7 @@ fn router<C: Cluster>(web: Web<C>) -> Router {
         .route("/api/requests", get(requests::list::<C>))
         .route("/api/requests/{allocation_id}", get(requests::one::<C>))
         .route("/api/workers", get(workers::list::<C>))
+        .route("/api/blocked", get(blocked::list::<C>))
         .fallback(async || ApiError::NotFound("there is no such address".to_owned()))
         .method_not_allowed_fallback(async || ApiError::MethodNotAllowed)
         .with_state(web)

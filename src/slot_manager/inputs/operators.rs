@@ -15,8 +15,9 @@ where
     ///
     /// Grants and attempts in flight stay. A blocked worker can still register and fulfil promises.
     /// Once idle it is released, even if the minimum or redundancy would keep it. The id stays
-    /// blocked until [`unblock`](Self::unblock) or [`suspend`](Self::suspend), registered or not
-    /// (FLINK-28145).
+    /// blocked until [`unblock`](Self::unblock), registered or not (FLINK-28145), and in later
+    /// leaderships of this manager, too. A worker can be blocked at any time. After the
+    /// [end](Self::start_until) of a leadership, the slots show it once the leadership is renewed.
     ///
     /// Cost: O(its slots).
     ///
@@ -38,17 +39,17 @@ where
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn block(&mut self, resource_id: &ResourceId) -> BlockOutcome {
-        if self.begin_input().is_err() {
-            return BlockOutcome::NotStarted;
-        }
+        let leads = self.begin_input().is_ok();
         let outcome = self.core.block(resource_id);
         if outcome == BlockOutcome::Blocked {
-            self.finish_input();
+            self.finish_order(leads);
         }
         outcome
     }
 
     /// Unblocks a worker: its free slots go to waiting requests at once, or are offered again.
+    ///
+    /// It is possible at any time, as [`block`](Self::block) is.
     ///
     /// Cost: O(its slots) + matching for each.
     ///
@@ -69,14 +70,40 @@ where
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn unblock(&mut self, resource_id: &ResourceId) -> UnblockOutcome {
-        if self.begin_input().is_err() {
-            return UnblockOutcome::NotBlocked;
-        }
+        let leads = self.begin_input().is_ok();
         let outcome = self.core.unblock(resource_id);
         if outcome == UnblockOutcome::Unblocked {
-            self.finish_input();
+            self.finish_order(leads);
         }
         outcome
+    }
+
+    /// Returns the blocked workers, by id, registered or not.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// # use slot_manager::testing::{ManualScheduledExecutor, RecordingActions, ScriptedGateway};
+    /// # use slot_manager::{error::*, message::*, outcome::*, *};
+    /// # let mut manager: SlotManager<RecordingActions, ScriptedGateway, _> =
+    /// #     SlotManager::new(SlotManagerConfig::default(), ManualScheduledExecutor::new())?;
+    /// // The worker may come later.
+    /// let worker = ResourceId::new("worker-1");
+    /// assert_eq!(manager.block(&worker), BlockOutcome::Blocked);
+    /// assert!(manager.blocked_workers().eq([&worker]));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn blocked_workers(&self) -> impl Iterator<Item = &ResourceId> {
+        self.core.blocking.workers.iter()
+    }
+
+    /// Finishes an order of an operator that has changed something. Without a leadership it has no
+    /// effect outside yet.
+    fn finish_order(&mut self, leads: bool) {
+        match leads {
+            true => self.finish_input(),
+            false => self.core.changes += 1,
+        }
     }
 
     /// Turns failing of unfulfillable requests on or off. The setting outlives the leadership.
@@ -116,9 +143,9 @@ where
     /// ```
     pub fn set_fail_unfulfillable_requests(&mut self, fail: bool) {
         let changes = self.core.worker_policy.set_fails_unfulfillable(fail);
-        self.core.changes += u64::from(changes);
-        if self.begin_input().is_ok() && changes {
-            self.finish_input();
+        let leads = self.begin_input().is_ok();
+        if changes {
+            self.finish_order(leads);
         }
     }
 

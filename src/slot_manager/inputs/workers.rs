@@ -7,8 +7,9 @@ use crate::message::{AttemptId, GrantLoss, SlotResult};
 use crate::outcome::{
     RecoveryOutcome, RegistrationOutcome, ReportOutcome, SlotAnswerOutcome, UnregistrationOutcome, WorkerFailedOutcome,
 };
+use crate::view::Recovery;
 use crate::{
-    InstanceId, ResourceManagerActions, ScheduledExecutor, SlotManager, SlotReport, TaskExecutorConnection,
+    InstanceId, ResourceId, ResourceManagerActions, ScheduledExecutor, SlotManager, SlotReport, TaskExecutorConnection,
     TaskExecutorGateway, WorkerRequestId,
 };
 
@@ -241,14 +242,15 @@ where
         outcome
     }
 
-    /// Sets the number of workers of earlier leaderships that are expected to register, and ends
-    /// the [recovery](crate::SlotManagerConfig::recovery_timeout) when they have.
+    /// Sets the workers of earlier leaderships that are expected to register, and ends the
+    /// [recovery](crate::SlotManagerConfig::recovery_timeout) when each of them has.
     ///
-    /// Count workers that run and workers that are being started.
+    /// Name workers that run and workers that are being started. A worker that has registered in
+    /// this recovery is not missing, also if it is lost since. A later call replaces the workers,
+    /// for example when the service learns that one of the
+    /// [missing](crate::view::Recovery::missing_workers) ones is gone.
     ///
-    /// Each registration in this leadership counts, unless the worker was registered at that time.
-    /// So a worker that is lost and comes back counts twice. A later call replaces the number, for
-    /// example when the service learns that some are gone.
+    /// Cost: O(workers * log(workers)).
     ///
     /// # Example
     ///
@@ -260,19 +262,20 @@ where
     /// # let mut manager = SlotManager::new(config, ManualScheduledExecutor::new())?;
     /// manager.start(LeaderId::from_u128(2), RecordingActions::new())?;
     /// // The cluster shows one worker of the former leader.
-    /// assert_eq!(manager.expect_workers(1), RecoveryOutcome::Waiting { missing: 1 });
+    /// let worker = ResourceId::new("worker-1");
+    /// assert_eq!(manager.expect_workers([worker.clone()]), RecoveryOutcome::Waiting { missing: 1 });
     ///
-    /// let connection = TaskExecutorConnection::new("worker-1", InstanceId::from_u128(1), ScriptedGateway::new());
+    /// let connection = TaskExecutorConnection::new(worker, InstanceId::from_u128(1), ScriptedGateway::new());
     /// let outcome = manager.register_task_manager(connection, &SlotReport::default())?;
     /// assert_eq!(outcome, RegistrationOutcome::Registered);
     /// assert_eq!(manager.end_recovery(), RecoveryOutcome::NotRecovering);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub fn expect_workers(&mut self, workers: usize) -> RecoveryOutcome {
+    pub fn expect_workers(&mut self, workers: impl IntoIterator<Item = ResourceId>) -> RecoveryOutcome {
         if self.begin_input().is_err() {
             return RecoveryOutcome::NotRecovering;
         }
-        let outcome = self.core.worker_policy.expect_workers(workers);
+        let outcome = self.core.worker_policy.expect_workers(workers.into_iter());
         if outcome == RecoveryOutcome::Ended {
             self.finish_input();
         }
@@ -284,7 +287,34 @@ where
     ///
     /// Call it right after the first start of a cluster.
     pub fn end_recovery(&mut self) -> RecoveryOutcome {
-        self.expect_workers(0)
+        self.expect_workers([])
+    }
+
+    /// Returns the recovery of this leadership; `None` once it is over, or if none is configured.
+    ///
+    /// Look at it after each registration and while time passes, for example to tell jobs which of
+    /// their grants nobody reports.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use slot_manager::testing::{ManualScheduledExecutor, RecordingActions, ScriptedGateway};
+    /// # use slot_manager::{error::*, message::*, outcome::*, *};
+    /// let config = SlotManagerConfig::default().with_recovery_timeout(Duration::from_secs(60));
+    /// # let mut manager: SlotManager<_, ScriptedGateway, _> =
+    /// #     SlotManager::new(config, ManualScheduledExecutor::new())?;
+    /// manager.start(LeaderId::from_u128(2), RecordingActions::new())?;
+    /// let workers = ["worker-1", "worker-2"].map(ResourceId::new);
+    /// assert_eq!(manager.expect_workers(workers.clone()), RecoveryOutcome::Waiting { missing: 2 });
+    ///
+    /// let recovery = manager.recovery().ok_or("the recovery is over")?;
+    /// assert_eq!(recovery.until, Timestamp::from_secs(60));
+    /// assert_eq!(recovery.missing_workers, Some(&workers.into()));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn recovery(&self) -> Option<Recovery<'_>> {
+        self.core.worker_policy.recovery()
     }
 
     /// Ends a worker request: the worker will not come.

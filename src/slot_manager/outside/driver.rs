@@ -101,10 +101,11 @@ where
         Some(actions)
     }
 
-    /// Keeps the gateway of a new registration.
-    pub(crate) fn insert_gateway(&mut self, core: &mut Core, task_manager: TaskManagerKey, gateway: G) {
+    /// Keeps the gateway of a new registration, and confirms the registration.
+    pub(crate) fn insert_gateway(&mut self, core: &mut Core, task_manager: TaskManagerKey, mut gateway: G) {
         // The new registration may have the key of an ended one.
         self.drop_ended_gateways(core);
+        gateway.confirm_registration();
         let index = task_manager.index();
         if self.gateways.len() <= index {
             self.gateways.resize_with(index + 1, || None);
@@ -376,11 +377,15 @@ where
         }
     }
 
-    fn release_resource(&mut self, release: &ReleaseResource) -> Release {
-        match &mut self.actions {
+    fn release_resource(&mut self, task_manager: TaskManagerKey, release: &ReleaseResource) -> Release {
+        let answer = match &mut self.actions {
             Some(actions) => actions.release_resource(release),
             None => Release::Declined,
+        };
+        if let (Release::Accepted, Some(gateway)) = (answer, self.gateway_mut(task_manager)) {
+            gateway.stop(release);
         }
+        answer
     }
 
     fn can_be_released(&mut self, task_manager: TaskManagerKey, check: &ReleaseCheck) -> ReleaseDecision {

@@ -9,8 +9,8 @@ use crate::slot_manager::state::slots::{SlotKey, SlotPhase};
 use crate::slot_manager::state::transaction::{DroppedGrant, Transaction};
 
 impl Core {
-    /// Ends a transaction. It runs before each flush round, and after each handled answer or
-    /// deadline.
+    /// Ends a transaction. It runs before each flush round, after each handled answer or deadline,
+    /// and after a refused worker request that failed its request.
     ///
     /// 1. Grants that were dropped and did not move are lost.
     /// 2. Slots that hold an allocation granted elsewhere are freed.

@@ -245,13 +245,14 @@ impl Core {
         };
         let resource_id = record.resource_id.clone();
         let worker_request = record.worker_request.map(|named| self.worker_request_id(named.number));
-        let release = outside.release_resource(&ReleaseResource {
+        let release = ReleaseResource {
             resource_id,
             instance_id,
             worker_request,
             is_blocked: self.is_blocked(task_manager),
             cause,
-        });
+        };
+        let release = outside.release_resource(task_manager, &release);
         tracing::info!(%instance_id, ?release, "release of idle task manager requested");
         // If it is declined, the idle timeout that is armed already asks again.
         if release == Release::Accepted {

@@ -80,7 +80,7 @@ impl Core {
         self.apply(begun, report, &previous_slots);
         self.update_losses(begun);
         if previous.is_none() {
-            self.worker_policy.worker_registered();
+            self.worker_policy.worker_registered(resource_id);
         }
         let slots = report.statuses().len();
         tracing::info!(%resource_id, %instance_id, slots, ?outcome, "task manager registered");

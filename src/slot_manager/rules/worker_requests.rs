@@ -95,6 +95,8 @@ impl Core {
                 self.counters.workers_declined += 1;
                 self.note_failed_start(worker_request);
                 self.fail(request, RequestFailure::ResourceManager(error));
+                // Requests that were held back for this one may get slots instead of workers.
+                self.commit();
                 return;
             }
         }

@@ -120,8 +120,8 @@ impl Core {
         self.allocations.reserve(slots + pending_requests);
     }
 
-    /// Ends a leadership. The configuration, later changes to it, the time, the counters and the
-    /// last numbers used stay.
+    /// Ends a leadership. The configuration, later changes to it, blocked workers, the time, the
+    /// counters and the last numbers used stay.
     pub(crate) fn clear(&mut self) {
         self.changes += 1;
         self.leader_id = None;

@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 
 use crate::config::{Limit, Limits, Quantity, WorkerPolicy};
 use crate::outcome::RecoveryOutcome;
-use crate::{ResourceProfile, SlotManagerConfig, Timestamp};
+use crate::view::Recovery;
+use crate::{ResourceId, ResourceProfile, SlotManagerConfig, Timestamp};
 
 use super::requests::RequestKey;
 use super::start_backoff::StartBackoff;
@@ -34,10 +35,10 @@ pub(crate) struct WorkerPolicyState {
     pub(crate) start_backoff: StartBackoff,
     /// No worker is requested before this time.
     recovers_until: Option<Timestamp>,
-    /// The recovery ends when this number of workers has registered.
-    expected_workers: Option<usize>,
-    /// The number of workers that have registered in this leadership.
-    registered_workers: usize,
+    /// The expected workers that have not registered; the recovery ends when it is empty.
+    missing_workers: Option<BTreeSet<ResourceId>>,
+    /// The workers that have registered during the recovery.
+    recovered_workers: BTreeSet<ResourceId>,
     /// No request fails as unfulfillable before this time.
     grace_until: Option<Timestamp>,
     /// The earliest end of these periods; `MAX` if none is set.
@@ -74,8 +75,8 @@ impl WorkerPolicyState {
             reserve_backs_off_until: None,
             start_backoff: StartBackoff::new(config),
             recovers_until: None,
-            expected_workers: None,
-            registered_workers: 0,
+            missing_workers: None,
+            recovered_workers: BTreeSet::new(),
             grace_until: None,
             earliest: Timestamp::MAX,
         }
@@ -205,30 +206,45 @@ impl WorkerPolicyState {
         self.recovers_until
     }
 
-    /// Counts a worker that has registered. The last expected one ends the recovery.
-    pub(crate) fn worker_registered(&mut self) {
-        self.registered_workers += 1;
-        self.start_backoff.worker_registered();
-        self.update_activity();
-        self.end_recovery_if_complete();
+    /// Returns the recovery, until its end was handled.
+    pub(crate) fn recovery(&self) -> Option<Recovery<'_>> {
+        Some(Recovery {
+            until: self.recovers_until?,
+            missing_workers: self.missing_workers.as_ref(),
+        })
     }
 
-    /// Sets the number of workers that are expected to register in this leadership.
-    pub(crate) fn expect_workers(&mut self, workers: usize) -> RecoveryOutcome {
+    /// Notes a worker that has registered. The last expected one ends the recovery.
+    pub(crate) fn worker_registered(&mut self, resource_id: &ResourceId) {
+        self.start_backoff.worker_registered();
+        self.update_activity();
+        if self.is_recovering() {
+            self.recovered_workers.insert(resource_id.clone());
+            if let Some(missing) = &mut self.missing_workers {
+                missing.remove(resource_id);
+            }
+            self.end_recovery_if_complete();
+        }
+    }
+
+    /// Sets the workers that are expected to register in this leadership.
+    pub(crate) fn expect_workers(&mut self, workers: impl Iterator<Item = ResourceId>) -> RecoveryOutcome {
         if !self.is_recovering() {
             return RecoveryOutcome::NotRecovering;
         }
-        self.expected_workers = Some(workers);
+        let recovered = &self.recovered_workers;
+        let missing: BTreeSet<_> = workers.filter(|worker| !recovered.contains(worker)).collect();
+        let number = missing.len();
+        self.missing_workers = Some(missing);
         self.end_recovery_if_complete();
-        match workers.saturating_sub(self.registered_workers) {
+        match number {
             0 => RecoveryOutcome::Ended,
             missing => RecoveryOutcome::Waiting { missing },
         }
     }
 
     fn end_recovery_if_complete(&mut self) {
-        let is_complete = |expected: usize| self.registered_workers >= expected;
-        if self.is_recovering() && self.expected_workers.is_some_and(is_complete) {
+        if self.missing_workers.as_ref().is_some_and(BTreeSet::is_empty) {
             self.end(PolicyPeriod::Recovery);
         }
     }
@@ -286,7 +302,7 @@ impl WorkerPolicyState {
     pub(crate) fn end(&mut self, period: PolicyPeriod) {
         match period {
             PolicyPeriod::ReserveBackoff => self.reserve_backs_off_until = None,
-            PolicyPeriod::Recovery => self.recovers_until = None,
+            PolicyPeriod::Recovery => self.end_recovery(),
             PolicyPeriod::Grace => {
                 self.grace_until = None;
                 self.must_check_all = true;
@@ -295,6 +311,12 @@ impl WorkerPolicyState {
         }
         self.update_earliest();
         self.update_activity();
+    }
+
+    fn end_recovery(&mut self) {
+        self.recovers_until = None;
+        self.missing_workers = None;
+        self.recovered_workers.clear();
     }
 
     fn update_earliest(&mut self) {
@@ -320,9 +342,7 @@ impl WorkerPolicyState {
         self.must_check_all = false;
         self.reserve_backs_off_until = None;
         self.start_backoff.clear();
-        self.recovers_until = None;
-        self.expected_workers = None;
-        self.registered_workers = 0;
+        self.end_recovery();
         self.grace_until = None;
         self.update_earliest();
     }

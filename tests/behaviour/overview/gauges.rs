@@ -41,13 +41,17 @@ fn counters_have_the_names_of_their_fields() {
     // when
     let named: Vec<_> = counters
         .iter()
-        .map(|(name, value)| (name.to_owned(), Some(value)))
+        .map(|counter| (counter.name.to_owned(), Some(counter.value)))
         .collect();
 
     // then
     assert_eq!(named.len(), fields.len());
     assert_eq!(named.into_iter().collect::<BTreeMap<_, _>>(), fields);
-    assert!(counters.iter().all(|(name, _)| fits(name)));
+    assert!(
+        counters
+            .iter()
+            .all(|counter| fits(counter.name) && !counter.help.is_empty())
+    );
 }
 
 #[test]
@@ -56,11 +60,15 @@ fn gauges_show_the_numbers_of_the_overview() {
     let overview = everything().manager.overview();
 
     // when
-    let gauges: BTreeMap<_, _> = overview.gauges().collect();
+    let gauges: BTreeMap<_, _> = overview.gauges().map(|gauge| (gauge.name, gauge.value)).collect();
 
     // then
     assert_eq!(gauges.len(), overview.gauges().count(), "names are unique");
-    assert!(gauges.keys().all(|name| fits(name)));
+    assert!(
+        overview
+            .gauges()
+            .all(|gauge| fits(gauge.name) && !gauge.help.is_empty())
+    );
     let expected = [
         ("task_managers", 3.0),
         ("task_managers_blocked", 1.0),
@@ -104,7 +112,8 @@ fn each_kind_of_memory_has_its_gauge() {
     let overview = fixture.manager.overview();
     let free = overview
         .gauges()
-        .filter(|(name, _)| name.ends_with("memory_bytes_free"));
+        .filter(|gauge| gauge.name.ends_with("memory_bytes_free"))
+        .map(|gauge| (gauge.name, gauge.value));
     assert_eq!(
         free.collect::<Vec<_>>(),
         [
@@ -142,7 +151,7 @@ fn extended_resources_have_a_gauge_for_each_state() {
     let overview = fixture.manager.overview();
     let gauges: BTreeSet<_> = overview
         .extended_gauges()
-        .map(|(gauge, name, value)| format!("{gauge} {name} {value}"))
+        .map(|(name, gauge)| format!("{} {name} {}", gauge.name, gauge.value))
         .collect();
     assert_eq!(gauges.len(), overview.extended_gauges().count());
     let expected = [
@@ -169,7 +178,7 @@ fn gauges_have_a_fixed_order() {
             .manager
             .overview()
             .gauges()
-            .map(|(name, _)| name)
+            .map(|gauge| gauge.name)
             .collect::<Vec<_>>()
     };
     let before = names(&fixture);

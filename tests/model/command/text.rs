@@ -106,7 +106,7 @@ impl fmt::Display for Command {
             }
             Self::Suspend => f.write_str("suspend"),
             Self::Renew(length) => write!(f, "renew {}", Length(*length)),
-            Self::ExpectWorkers(workers) => write!(f, "expect-workers {workers}"),
+            Self::ExpectWorkers(workers) => write!(f, "expect-workers {}", workers.join(" ")),
             Self::EndRecovery => f.write_str("end-recovery"),
             Self::Request {
                 allocation,
@@ -376,7 +376,9 @@ impl FromStr for Command {
             }),
             ["suspend"] => Ok(Self::Suspend),
             ["renew", length] => Ok(Self::Renew(length.parse::<Length>()?.0)),
-            ["expect-workers", workers] => Ok(Self::ExpectWorkers(read(workers)?)),
+            ["expect-workers", workers @ ..] => Ok(Self::ExpectWorkers(
+                workers.iter().map(|worker| (*worker).to_owned()).collect(),
+            )),
             ["end-recovery"] => Ok(Self::EndRecovery),
             ["request", id, shape] => {
                 let Holder { allocation, job } = id.parse()?;

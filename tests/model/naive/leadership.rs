@@ -46,6 +46,7 @@ impl NaiveSlotManager {
             (_, false) => RenewalOutcome::Ended,
             (true, true) => RenewalOutcome::Renewed,
             (false, true) => {
+                self.apply_unapplied_blocks();
                 self.end_input();
                 RenewalOutcome::Resumed { ended_at }
             }
@@ -57,20 +58,20 @@ impl NaiveSlotManager {
         (length > Duration::ZERO).then(|| self.timer(length))
     }
 
-    /// Ends the leadership. The configuration, the sequence numbers and the fail-fast setting
-    /// outlast it.
+    /// Ends the leadership. The configuration, the sequence numbers, blocked workers and the
+    /// fail-fast setting outlast it.
     pub(super) fn suspend(&mut self) -> bool {
         self.task_managers.clear();
         self.requests.clear();
         self.promises.clear();
         self.fulfilled_by_others.clear();
-        self.blocked.clear();
+        self.unapplied_blocks.clear();
         self.failing_jobs.clear();
         self.superseded.clear();
         self.start_backoff = StartBackoff::default();
         self.recovery = None;
         self.expected_workers = None;
-        self.registered_workers = 0;
+        self.came.clear();
         self.grace_period = None;
         self.reserve_backoff = None;
         self.leader.take().is_some()

@@ -64,7 +64,7 @@ impl NaiveSlotManager {
         }
         let registration = self.next();
         self.task_managers.push(TaskManager {
-            resource_id,
+            resource_id: resource_id.clone(),
             instance_id,
             registration,
             worker_request,
@@ -86,7 +86,7 @@ impl NaiveSlotManager {
         self.update_losses();
         if former.is_none() {
             self.worker_started();
-            self.worker_registered();
+            self.worker_registered(&resource_id);
         }
         self.end_input();
         Ok(match former {

@@ -37,11 +37,13 @@ use tracing::{error, info, warn};
 
 use self::client::{Client, Key};
 use self::lease::Lease;
-use super::{LAST_WORDS, Leader, Leadership, Reports};
+use super::{Addresses, LAST_WORDS, Leader, Leadership, Reports};
 use crate::protocol::Epoch;
 
-/// The key of the leader. Its value is the address.
-const KEY: &str = "/slot-manager/cluster/leader";
+/// Returns the key of the leader of a cluster. Its value has the addresses, as JSON.
+fn key_of(cluster: &str) -> String {
+    format!("/slot-manager/{cluster}/leader")
+}
 
 /// The time between two looks at the key.
 const READ_EVERY: Duration = Duration::from_millis(250);
@@ -56,7 +58,8 @@ struct Reading {
 
 pub(super) async fn campaign(
     endpoints: Vec<String>,
-    address: String,
+    cluster: &str,
+    addresses: Addresses,
     time_to_live: Duration,
     reports: Reports,
     stop: CancellationToken,
@@ -73,7 +76,8 @@ pub(super) async fn campaign(
     let ended = watch::Sender::new(Epoch::default());
     let candidate = Candidate {
         client: &client,
-        address: &address,
+        key: key_of(cluster),
+        addresses: &addresses,
         lease: lease.subscribe(),
         ended: ended.subscribe(),
     };
@@ -111,7 +115,8 @@ async fn resign(client: &Client, lease: Option<Lease>) {
 /// The loop that reads and writes the key.
 struct Candidate<'a> {
     client: &'a Client,
-    address: &'a str,
+    key: String,
+    addresses: &'a Addresses,
     lease: watch::Receiver<Option<Lease>>,
     /// The last leadership of this process that ended.
     ended: watch::Receiver<Epoch>,
@@ -131,17 +136,18 @@ impl Candidate<'_> {
 
     /// Returns the key. Creates it if it does not exist and the lease lives.
     async fn read_or_create(&self) -> Result<Option<Key>, Status> {
-        let key = self.client.read(KEY).await?;
+        let key = self.client.read(&self.key).await?;
         let lease = *self.lease.borrow();
         let Some(lease) = lease.filter(|lease| Instant::now() < lease.until) else {
             return Ok(key);
         };
         match key {
-            Some(key) if self.is_over(&key, lease) => self.client.delete(KEY, key.create_revision).await?,
+            Some(key) if self.is_over(&key, lease) => self.client.delete(&self.key, key.create_revision).await?,
             Some(key) => return Ok(Some(key)),
             None => {}
         }
-        self.client.create(KEY, self.address, lease.id).await
+        let value = serde_json::to_string(self.addresses).map_err(|error| Status::internal(error.to_string()))?;
+        self.client.create(&self.key, &value, lease.id).await
     }
 
     /// Returns `true` if the key is that of a leadership of this process that has ended.
@@ -213,9 +219,11 @@ impl Judge<'_> {
         let end = reading.as_ref().map(|reading| reading.at + self.memory);
         let end = end.filter(|end| now < *end);
         let key = reading.filter(|_| end.is_some()).and_then(|reading| reading.key);
-        let leader = key.map(|key| Leader {
-            epoch: Epoch(key.create_revision),
-            address: key.address,
+        let leader = key.and_then(|key| {
+            let epoch = Epoch(key.create_revision);
+            // A value that cannot be read is not of a resource manager.
+            let addresses = serde_json::from_str(&key.value).ok()?;
+            Some(Leader { epoch, addresses })
         });
         // The key may still show a leadership of this process that has ended.
         let leader = leader.filter(|leader| leader.epoch > *self.ended.borrow());

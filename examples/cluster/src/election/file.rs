@@ -2,24 +2,25 @@
 //!
 //! The leader holds the lock of the file. The kernel gives it to another process as soon as the
 //! leader ends, however that happens. A leader that is only stopped keeps it. A second file beside
-//! it has the epoch and the address of the leader.
+//! it has the epoch and the addresses of the leader.
 //!
 //! The record may name a leader that is dead only for a moment: every follower is a candidate, so
 //! one gets the free lock within [`TRY_EVERY`], and its first act is to write its own record.
 //! Workers cannot be deceived by the old record, because its epoch is lower. A leader that resigns
-//! takes its address out of the record before it frees the lock.
+//! takes its addresses out of the record before it frees the lock.
 
 use std::fs::{File, TryLockError};
 use std::io::{self, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::{interval, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::{LAST_WORDS, Leader, Leadership, Reports};
+use super::{Addresses, LAST_WORDS, Leader, Leadership, Reports};
 use crate::protocol::Epoch;
 
 /// The time between two tries to get the lock.
@@ -28,24 +29,37 @@ const TRY_EVERY: Duration = Duration::from_millis(50);
 /// The time between two looks of the leader at its file.
 const CHECK_EVERY: Duration = Duration::from_millis(500);
 
+/// The open file whose lock this process holds. The last owner frees the lock.
+type Lock = Arc<File>;
+
+/// The result of a try to get the lock.
+enum Try {
+    Elected {
+        lock: Lock,
+        leader: Leader,
+    },
+    /// Another process has the lock. This is the leader in the record.
+    Follows(Option<Leader>),
+}
+
 #[derive(serde::Serialize, serde::Deserialize)]
 struct Record {
     epoch: u64,
     /// Absent if the leader has resigned.
-    address: Option<String>,
+    leader: Option<Addresses>,
 }
 
-pub(super) async fn campaign(path: PathBuf, address: String, reports: Reports, stop: CancellationToken) {
+pub(super) async fn campaign(path: PathBuf, addresses: Addresses, reports: Reports, stop: CancellationToken) {
     let mut last_error = None;
     while !stop.is_cancelled() {
-        match try_to_lead(&path, &address).await {
-            Ok(Some((lock, leader))) => {
+        match try_to_lead(&path, &addresses).await {
+            Ok(Try::Elected { lock, leader }) => {
                 last_error = None;
                 lead(&path, lock, leader, &reports, &stop).await;
             }
-            Ok(None) => {
+            Ok(Try::Follows(leader)) => {
                 last_error = None;
-                report(&reports, read_leader(&path));
+                report(&reports, leader);
             }
             Err(error) => {
                 report(&reports, None);
@@ -64,41 +78,42 @@ pub(super) async fn campaign(path: PathBuf, address: String, reports: Reports, s
 }
 
 /// Leads until the candidate is stopped, or its lock means nothing any more.
-async fn lead(path: &Path, lock: File, leader: Leader, reports: &Reports, stop: &CancellationToken) {
+async fn lead(path: &Path, lock: Lock, leader: Leader, reports: &Reports, stop: &CancellationToken) {
     let epoch = leader.epoch;
     info!(%epoch, "elected");
     report(reports, Some(leader));
     reports.ours.send_replace(Some(Leadership { epoch, until: None }));
     tokio::select! {
         () = stop.cancelled() => {}
-        () = replaced(path, &lock) => warn!(path = %path.display(), "the lock file is another one, leads no more"),
+        () = replaced(path, &lock) => warn!(path = %path.display(), "leadership lost: the lock file was replaced"),
     }
     reports.ours.send_replace(None);
     report(reports, None);
     let _ = timeout(LAST_WORDS, reports.ours.closed()).await;
-    if let Err(error) = resign(path, &lock, epoch) {
+    let path = path.to_owned();
+    if let Err(error) = off_the_runtime(move || resign(&path, &lock, epoch)).await {
         warn!(%error, "the record still names this leader");
     }
-    drop(lock);
 }
 
 /// Waits until the path leads to another file, which another process could lock.
-async fn replaced(path: &Path, lock: &File) {
+async fn replaced(path: &Path, lock: &Lock) {
     let mut check = interval(CHECK_EVERY);
     loop {
         check.tick().await;
+        let (path, lock) = (path.to_owned(), Arc::clone(lock));
         // A folder that cannot be read now says nothing.
-        if let Ok(false) = is_at(path, lock) {
+        if let Ok(false) = off_the_runtime(move || is_at(&path, &lock)).await {
             return;
         }
     }
 }
 
-/// Takes the address out of the record, unless the record is not ours.
+/// Takes the addresses out of the record, unless the record is not ours.
 fn resign(path: &Path, lock: &File, epoch: Epoch) -> io::Result<()> {
     if is_at(path, lock)? && read(path)?.is_some_and(|record| record.epoch == epoch.0) {
-        let (epoch, address) = (epoch.0, None);
-        write(path, &Record { epoch, address })?;
+        let (epoch, leader) = (epoch.0, None);
+        write(path, &Record { epoch, leader })?;
     }
     Ok(())
 }
@@ -116,22 +131,26 @@ fn read_leader(path: &Path) -> Option<Leader> {
     let record = read(path).ok()??;
     Some(Leader {
         epoch: Epoch(record.epoch),
-        address: record.address?,
+        addresses: record.leader?,
     })
 }
 
-/// Takes the lock, and begins the next epoch. Returns `None` while another process has the lock.
-async fn try_to_lead(path: &Path, address: &str) -> io::Result<Option<(File, Leader)>> {
-    let (path, address) = (path.to_owned(), address.to_owned());
-    // A disk can be slow.
-    let result = tokio::task::spawn_blocking(move || {
+/// Takes the lock, and begins the next epoch. While another process has the lock, reads who leads.
+async fn try_to_lead(path: &Path, addresses: &Addresses) -> io::Result<Try> {
+    let (path, addresses) = (path.to_owned(), addresses.clone());
+    off_the_runtime(move || {
         let Some(lock) = try_to_lock(&path)? else {
-            return Ok(None);
+            return Ok(Try::Follows(read_leader(&path)));
         };
-        let leader = begin(&path, address)?;
-        Ok(Some((lock, leader)))
-    });
-    result.await.map_err(io::Error::other)?
+        let (lock, leader) = (Arc::new(lock), begin(&path, addresses)?);
+        Ok(Try::Elected { lock, leader })
+    })
+    .await
+}
+
+/// Runs work on files where it delays nothing else: a disk can be slow.
+async fn off_the_runtime<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
+    tokio::task::spawn_blocking(work).await.map_err(io::Error::other)?
 }
 
 fn try_to_lock(path: &Path) -> io::Result<Option<File>> {
@@ -155,15 +174,15 @@ fn is_at(path: &Path, file: &File) -> io::Result<bool> {
 }
 
 /// Begins the next epoch. The caller has the lock.
-fn begin(path: &Path, address: String) -> io::Result<Leader> {
+fn begin(path: &Path, addresses: Addresses) -> io::Result<Leader> {
     let epoch = read(path)?.map_or(0, |record| record.epoch) + 1;
     let record = Record {
         epoch,
-        address: Some(address.clone()),
+        leader: Some(addresses.clone()),
     };
     write(path, &record)?;
     let epoch = Epoch(epoch);
-    Ok(Leader { epoch, address })
+    Ok(Leader { epoch, addresses })
 }
 
 fn record_path(path: &Path, suffix: &str) -> PathBuf {

@@ -7,7 +7,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use super::{Election, Leadership, Place, campaign};
+use super::{Addresses, Election, Leadership, Place, campaign};
 use crate::protocol::Epoch;
 
 /// A limit for all waiting, far above what is needed.
@@ -35,6 +35,14 @@ impl Drop for Folder {
     }
 }
 
+/// The cluster of most candidates.
+pub(super) const CLUSTER: &str = "test";
+
+/// Returns the address of the web server of a candidate.
+fn web_of(address: &str) -> String {
+    format!("web.{address}")
+}
+
 /// A candidate in this process.
 pub(super) struct Candidate {
     pub(super) election: Election,
@@ -48,8 +56,16 @@ impl Candidate {
     }
 
     pub(super) fn with_lease(place: Place, address: &str, lease: Duration) -> Self {
+        Self::of_cluster(CLUSTER, place, address, lease)
+    }
+
+    pub(super) fn of_cluster(cluster: &str, place: Place, address: &str, lease: Duration) -> Self {
         let stop = CancellationToken::new();
-        let (election, task) = campaign(place, address.to_owned(), lease, stop.clone());
+        let addresses = Addresses {
+            grpc: address.to_owned(),
+            web: Some(web_of(address)),
+        };
+        let (election, task) = campaign(place, cluster.to_owned(), addresses, lease, stop.clone());
         Self { election, stop, task }
     }
 
@@ -70,9 +86,12 @@ impl Candidate {
         timeout(LONG, lost).await.expect("it leads no more").unwrap();
     }
 
-    /// Waits until it names this leader. Returns the leader's epoch.
+    /// Waits until it names this leader, with both addresses. Returns the leader's epoch.
     pub(super) async fn sees(&mut self, address: &str) -> Epoch {
-        let is_seen = |leader: &Option<super::Leader>| leader.as_ref().is_some_and(|leader| leader.address == address);
+        let is_seen = |leader: &Option<super::Leader>| {
+            let seen = leader.as_ref().map(|leader| &leader.addresses);
+            seen.is_some_and(|seen| seen.grpc == address && seen.web == Some(web_of(address)))
+        };
         let seen = self.election.leader.wait_for(is_seen);
         let leader = timeout(LONG, seen).await.expect("it names the leader").unwrap();
         leader.as_ref().unwrap().epoch

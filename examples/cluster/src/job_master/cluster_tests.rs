@@ -45,8 +45,11 @@ impl ResourceManager for Service {
     type ConnectJobMasterStream = Streamed<v1::ToJobMaster>;
 
     async fn leader(&self, _: Request<v1::LeaderRequest>) -> Result<Response<v1::LeaderReply>, Status> {
-        let (epoch, address) = (self.epoch.load(Ordering::SeqCst), self.address.clone());
-        Ok(Response::new(v1::LeaderReply { epoch, address }))
+        Ok(Response::new(v1::LeaderReply {
+            epoch: self.epoch.load(Ordering::SeqCst),
+            address: self.address.clone(),
+            web_address: String::new(),
+        }))
     }
 
     async fn connect_task_executor(
@@ -160,6 +163,11 @@ impl JobStream {
         self.outbox.send(Ok(message)).unwrap();
     }
 
+    /// Sends a message of a later version, as this one reads it.
+    fn send_unknown(&self) {
+        self.outbox.send(Ok(v1::ToJobMaster { message: None })).unwrap();
+    }
+
     fn grant(&self, id: AllocationId) {
         self.say(ToJob::Status(v1::RequestStatus {
             allocation_id: id.to_bytes().into(),
@@ -191,11 +199,15 @@ struct Slot {
 
 /// Offers a slot to the job with this registration.
 async fn offer(job: &v1::RegisterJobMaster, id: AllocationId) -> Result<Slot, Status> {
+    offer_of("worker-1", job, id).await
+}
+
+async fn offer_of(worker: &str, job: &v1::RegisterJobMaster, id: AllocationId) -> Result<Slot, Status> {
     let client = JobMasterClient::connect(format!("http://{}", job.address));
     let mut client = client.await.map_err(|error| Status::unavailable(error.to_string()))?;
     let (sender, messages) = mpsc::channel(8);
     let offer = FromSlot::Offer(v1::OfferSlot {
-        resource_id: "worker-1".into(),
+        resource_id: worker.into(),
         slot_number: 0,
         allocation_id: id.to_bytes().into(),
         job_id: job.job_id.clone(),
@@ -216,10 +228,25 @@ impl Slot {
         }
     }
 
+    /// Sends a message of a later version, as this one reads it.
+    async fn send_unknown(&self) {
+        self.sender.send(v1::FromSlot { message: None }).await.unwrap();
+    }
+
     async fn end(&self, task: u64, exit_code: Option<i32>) {
         let message = Some(FromSlot::Ended(v1::TaskEnded { task, exit_code }));
         self.sender.send(v1::FromSlot { message }).await.unwrap();
     }
+}
+
+#[tokio::test]
+async fn a_silent_leader_is_left_for_the_next_before_the_heartbeat_timeout() {
+    let mut cluster = start("-- true").await;
+    let (mut silent, _) = cluster.accept().await;
+    let id = silent.requested().await;
+    cluster.epoch.store(2, Ordering::SeqCst);
+    let (mut next, _) = cluster.accept().await;
+    assert_eq!(next.requested().await, id);
 }
 
 #[tokio::test]
@@ -228,11 +255,13 @@ async fn a_job_runs_in_one_slot() {
     let (mut stream, job) = cluster.accept().await;
     assert!(job.grants.is_empty());
     let granted = stream.requested().await;
+    stream.send_unknown();
     stream.grant(granted);
     let mut slot = offer(&job, granted).await.unwrap();
     assert_eq!(slot.task().await, Some((0, vec!["echo".into(), "0".into()])));
     let second = offer(&job, granted).await.err().unwrap();
     assert_eq!(second.code(), Code::AlreadyExists);
+    slot.send_unknown().await;
     slot.end(0, Some(1)).await;
     assert_eq!(slot.task().await.map(|(task, _)| task), Some(1));
     slot.end(1, Some(0)).await;
@@ -248,6 +277,33 @@ async fn a_job_runs_in_one_slot() {
     let summary = cluster.summary().await;
     assert_eq!((summary.done, summary.failed), (2, 0));
     assert_eq!((summary.slots_granted, summary.slots_lost), (1, 0));
+}
+
+#[tokio::test]
+async fn a_task_that_could_not_be_started_runs_in_another_slot() {
+    let mut cluster = start("--tasks 2 -- echo {task}").await;
+    let (mut stream, job) = cluster.accept().await;
+    let first = stream.requested().await;
+    let mut without_program = offer(&job, first).await.unwrap();
+    assert_eq!(without_program.task().await.map(|(task, _)| task), Some(0));
+    without_program.end(0, Some(127)).await;
+
+    let second = stream.requested().await;
+    let mut slot = offer_of("worker-2", &job, second).await.unwrap();
+    assert_eq!(slot.task().await.map(|(task, _)| task), Some(1));
+    assert_eq!(without_program.task().await, None, "it is released");
+    drop(without_program);
+    slot.end(1, Some(0)).await;
+    assert_eq!(
+        slot.task().await.map(|(task, _)| task),
+        Some(0),
+        "it could not be started"
+    );
+    slot.end(0, Some(0)).await;
+    assert_eq!(slot.task().await, None);
+    drop((slot, stream));
+    let summary = cluster.summary().await;
+    assert_eq!((summary.done, summary.slots_granted, summary.slots_lost), (2, 2, 0));
 }
 
 #[tokio::test]

@@ -1,18 +1,18 @@
 //! The connection to the resource manager that leads.
 
+use std::convert::Infallible;
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use slot_manager::{AllocationId, JobId};
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
+use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_stream::wrappers::UnboundedReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::Streaming;
 
 use super::Input;
-use crate::protocol::channel::open_channel;
-use crate::protocol::leader::{find_leader, wait_before_retry};
+use crate::protocol::leader::{Replicas, Retries};
 use crate::protocol::v1::from_job_master::Message as FromUs;
 use crate::protocol::v1::resource_manager_client::ResourceManagerClient;
 use crate::protocol::v1::to_job_master::Message as ToUs;
@@ -81,7 +81,7 @@ impl Outbox {
 
 /// The connection of a job to one leader after the other.
 pub struct Connection {
-    pub resource_managers: Vec<String>,
+    pub resource_managers: Replicas,
     pub job_id: JobId,
     /// The address at which task executors reach this job master.
     pub address: String,
@@ -93,23 +93,28 @@ pub struct Connection {
 impl Connection {
     /// Stays connected to the leader until it is stopped.
     pub async fn run(mut self, stop: CancellationToken) {
+        let mut retries = Retries::default();
         loop {
             let session = stop.run_until_cancelled(self.connect()).await;
             match session {
                 None => return,
                 Some(Ok(session)) => {
-                    let end = session.run(&self.inputs, &stop).await;
+                    retries = Retries::default();
+                    let end = session.run(&self.resource_managers, &self.inputs, &stop).await;
                     if !self.tell(News::Disconnected).await || stop.is_cancelled() {
                         return;
                     }
                     match end {
                         Ok(()) => tracing::info!("the resource manager has ended the connection"),
-                        Err(error) => tracing::warn!("the connection to the resource manager is lost: {error:#}"),
+                        Err(error) => {
+                            tracing::warn!("the connection to the leader is lost, and the next leader is looked for");
+                            tracing::info!("the connection to the leader is lost: {error:#}");
+                        }
                     }
                 }
                 Some(Err(error)) => tracing::info!("no connection to a resource manager: {error:#}"),
             }
-            if stop.run_until_cancelled(wait_before_retry()).await.is_none() {
+            if stop.run_until_cancelled(retries.wait()).await.is_none() {
                 return;
             }
         }
@@ -117,11 +122,9 @@ impl Connection {
 
     /// Registers the job with the leader.
     async fn connect(&mut self) -> anyhow::Result<Session> {
-        let leader = find_leader(&self.resource_managers)
-            .await
-            .context("no leader is found")?;
+        let leader = self.resource_managers.leader().await;
         self.check_epoch(leader.epoch)?;
-        let channel = open_channel(&leader.address).await?;
+        let channel = self.resource_managers.dial(&leader).await?;
         let mut client = ResourceManagerClient::new(channel).max_decoding_message_size(limits::MESSAGE_BYTES);
 
         let (sender, messages) = mpsc::unbounded_channel();
@@ -147,6 +150,7 @@ impl Connection {
         };
         ensure!(self.tell(connected).await, "the job has ended");
         Ok(Session {
+            epoch,
             stream,
             outbox,
             heartbeat_interval: Duration::from_millis(registered.heartbeat_interval_ms.into()).max(SHORTEST),
@@ -182,6 +186,7 @@ impl Connection {
 
 /// The stream between the job master and one leader.
 struct Session {
+    epoch: Epoch,
     stream: Streaming<v1::ToJobMaster>,
     outbox: Outbox,
     heartbeat_interval: Duration,
@@ -191,30 +196,46 @@ struct Session {
 impl Session {
     /// Forwards messages until the stream ends or heartbeats are missing. If it is stopped, it ends
     /// the stream in an orderly way, after all that is in the outbox.
-    async fn run(mut self, inputs: &mpsc::Sender<Input>, stop: &CancellationToken) -> anyhow::Result<()> {
-        let mut heartbeats = interval(self.heartbeat_interval);
-        heartbeats.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        // Counts the time in which this process waits for a message, not that in which it is busy.
-        let mut deadline = Instant::now() + self.heartbeat_timeout;
-        loop {
-            let message = tokio::select! {
-                () = stop.cancelled() => return self.close().await,
-                message = self.stream.message() => message?,
-                _ = heartbeats.tick() => {
-                    self.outbox.send(FromUs::Heartbeat(v1::Heartbeat {}));
-                    continue;
-                }
-                () = sleep_until(deadline) => anyhow::bail!("no heartbeat in {:?}", self.heartbeat_timeout),
-            };
-            let Some(message) = message else {
-                return Ok(());
-            };
+    async fn run(
+        mut self,
+        resource_managers: &Replicas,
+        inputs: &mpsc::Sender<Input>,
+        stop: &CancellationToken,
+    ) -> anyhow::Result<()> {
+        let heartbeats = send_heartbeats(self.heartbeat_interval, self.outbox.clone());
+        let is_over = tokio::select! {
+            () = stop.cancelled() => true,
+            never = heartbeats => match never {},
+            end = self.forward(resource_managers, inputs) => end?,
+        };
+        match is_over {
+            true => self.close().await,
+            false => Ok(()),
+        }
+    }
+
+    /// Forwards messages until the stream ends. Returns `true` if the job has ended before.
+    async fn forward(&mut self, resource_managers: &Replicas, inputs: &mpsc::Sender<Input>) -> anyhow::Result<bool> {
+        while let Some(message) = self.next(resource_managers).await? {
             if let Some(news) = read(message)?
                 && inputs.send(Input::Manager(news)).await.is_err()
             {
-                return self.close().await;
+                return Ok(true);
             }
-            deadline = Instant::now() + self.heartbeat_timeout;
+        }
+        Ok(false)
+    }
+
+    /// Waits for the next message; `None` at the end of the stream. While the leader is silent, the
+    /// others are asked who leads: the next leader can come before the heartbeat timeout is over.
+    async fn next(&mut self, resource_managers: &Replicas) -> anyhow::Result<Option<v1::ToJobMaster>> {
+        let later_leader = resource_managers.later_leader(self.epoch, self.heartbeat_interval);
+        // Counts the time in which this process waits for a message, not that in which it is busy.
+        tokio::select! {
+            message = timeout(self.heartbeat_timeout, self.stream.message()) => {
+                Ok(message.with_context(|| format!("no heartbeat in {:?}", self.heartbeat_timeout))??)
+            }
+            leader = later_leader => anyhow::bail!("{} leads in epoch {}", leader.addresses.grpc, leader.epoch),
         }
     }
 
@@ -228,26 +249,38 @@ impl Session {
     }
 }
 
+/// Sends a heartbeat in each interval, for ever.
+async fn send_heartbeats(every: Duration, outbox: Outbox) -> Infallible {
+    let mut heartbeats = interval(every);
+    heartbeats.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        heartbeats.tick().await;
+        outbox.send(FromUs::Heartbeat(v1::Heartbeat {}));
+    }
+}
+
 /// Reads a message of the leader. Returns `None` if it tells nothing that matters here.
 fn read(message: v1::ToJobMaster) -> Result<Option<News>, ProtocolError> {
     let id = |bytes: &[u8]| allocation_id("allocation_id", bytes);
-    Ok(
-        match message.message.ok_or_else(|| ProtocolError::missing("message"))? {
-            ToUs::Registered(_) => return Err(ProtocolError::new("registered", "there twice")),
-            ToUs::Heartbeat(_) => None,
-            ToUs::Status(status) => {
-                let allocation_id = id(&status.allocation_id)?;
-                let is_granted = status.state() == v1::request_status::State::Granted;
-                is_granted.then_some(News::Granted(allocation_id))
-            }
-            ToUs::Failed(failed) => Some(News::Failed {
-                allocation_id: id(&failed.allocation_id)?,
-                cause: failed.cause,
-            }),
-            ToUs::Lost(lost) => Some(News::Lost {
-                allocation_id: id(&lost.allocation_id)?,
-                cause: lost.cause,
-            }),
-        },
-    )
+    let Some(message) = message.message else {
+        tracing::debug!("a message of a later version is ignored");
+        return Ok(None);
+    };
+    Ok(match message {
+        ToUs::Registered(_) => return Err(ProtocolError::new("registered", "there twice")),
+        ToUs::Heartbeat(_) => None,
+        ToUs::Status(status) => {
+            let allocation_id = id(&status.allocation_id)?;
+            let is_granted = status.state() == v1::request_status::State::Granted;
+            is_granted.then_some(News::Granted(allocation_id))
+        }
+        ToUs::Failed(failed) => Some(News::Failed {
+            allocation_id: id(&failed.allocation_id)?,
+            cause: failed.cause,
+        }),
+        ToUs::Lost(lost) => Some(News::Lost {
+            allocation_id: id(&lost.allocation_id)?,
+            cause: lost.cause,
+        }),
+    })
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use slot_manager::{AllocationId, JobId, ResourceProfile};
+use slot_manager::{AllocationId, JobId, ResourceId, ResourceProfile};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use uuid::Uuid;
@@ -25,6 +25,15 @@ const TICK: Duration = Duration::from_millis(50);
 /// The time that task executors get to end the last streams.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// The exit codes that say that a command could not be started, as in a shell.
+const NOT_STARTED: [i32; 2] = [126, 127];
+
+/// The longest pause after requests that fail.
+const REQUEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// The longest time for which a worker gets no task after one that it could not start.
+const WORKER_PAUSE: Duration = Duration::from_secs(60);
+
 pub struct Owner {
     job_id: JobId,
     profile: v1::ResourceProfile,
@@ -37,12 +46,19 @@ pub struct Owner {
     /// Cancelled allocations of which no leader has heard.
     unsent_cancels: BTreeSet<AllocationId>,
     /// The held slots.
-    slots: BTreeMap<AllocationId, SlotOutbox>,
+    slots: BTreeMap<AllocationId, HeldSlot>,
+    /// The workers that could not start a task, perhaps for want of its program.
+    distrusted: BTreeMap<ResourceId, Backoff>,
     /// The accepted slots of which the end was not heard.
     open_slots: usize,
     backoff: Backoff,
     slots_granted: u64,
     slots_lost: u64,
+}
+
+struct HeldSlot {
+    worker: ResourceId,
+    outbox: SlotOutbox,
 }
 
 struct Leader {
@@ -69,8 +85,9 @@ impl Owner {
             leader: None,
             unsent_cancels: BTreeSet::new(),
             slots: BTreeMap::new(),
+            distrusted: BTreeMap::new(),
             open_slots: 0,
-            backoff: Backoff::new(Instant::now()),
+            backoff: Backoff::new(Instant::now(), REQUEST_PAUSE),
             slots_granted: 0,
             slots_lost: 0,
         }
@@ -88,6 +105,7 @@ impl Owner {
                 },
                 _ = tick.tick() => self.drop_overdue_grants(),
             }
+            self.release_kept();
             self.balance_requests();
         }
     }
@@ -98,7 +116,7 @@ impl Owner {
         let held = std::mem::take(&mut self.slots);
         for (id, slot) in held {
             self.tasks.remove(id);
-            slot.release();
+            slot.outbox.release();
         }
         for id in self
             .tasks
@@ -142,8 +160,13 @@ impl Owner {
                 // Without a session, no end of the slot would come.
                 if answer.send(result).is_ok() && is_accepted {
                     self.open_slots += 1;
-                    self.slots.insert(offer.allocation_id, outbox);
-                    self.feed(offer.allocation_id);
+                    let worker = offer.slot_id.resource_id().clone();
+                    let is_distrusted = self.is_distrusted(&worker);
+                    self.slots.insert(offer.allocation_id, HeldSlot { worker, outbox });
+                    match is_distrusted {
+                        true => self.tasks.keep(offer.allocation_id),
+                        false => self.feed(offer.allocation_id),
+                    }
                 } else if is_accepted {
                     self.lose(offer.allocation_id, "its task executor has gone");
                 }
@@ -171,6 +194,8 @@ impl Owner {
             }
             News::Connected { epoch, outbox } => {
                 tracing::info!(%epoch, "the job is registered");
+                let job = self.job_id.to_string();
+                self.log.log(&Event::JobRegistered { job, epoch });
                 for id in std::mem::take(&mut self.unsent_cancels) {
                     outbox.cancel(id);
                 }
@@ -217,7 +242,7 @@ impl Owner {
         match self.tasks.next(id) {
             Some(task) => {
                 let command = task_command(&self.command, task);
-                let is_sent = self.slots.get(&id).is_some_and(|slot| slot.run(task, command));
+                let is_sent = self.slots.get(&id).is_some_and(|slot| slot.outbox.run(task, command));
                 if !is_sent {
                     self.lose(id, "its task executor does not hear");
                     self.cancel(id);
@@ -225,7 +250,7 @@ impl Owner {
             }
             None => {
                 if let Some(slot) = self.slots.remove(&id) {
-                    slot.release();
+                    slot.outbox.release();
                 }
             }
         }
@@ -244,7 +269,47 @@ impl Owner {
             Some(TaskEnd::Again) => tracing::warn!(task, exit_code, "a task failed and is run again"),
             Some(TaskEnd::Failed) => tracing::warn!(task, exit_code, "a task failed too often"),
         }
-        self.feed(id);
+        match exit_code.is_some_and(|code| NOT_STARTED.contains(&code)) {
+            true => self.distrust(id, task),
+            false => self.feed(id),
+        }
+    }
+
+    /// Keeps the slot of a worker that could not start a task. While the job holds it, a request
+    /// gets another slot, so that the task runs elsewhere.
+    fn distrust(&mut self, id: AllocationId, task: u64) {
+        let Some(HeldSlot { worker, .. }) = self.slots.get(&id) else {
+            return;
+        };
+        tracing::warn!(task, %worker, "the command could not be started: is its program there?");
+        let now = Instant::now();
+        let distrusted = self.distrusted.entry(worker.clone());
+        let pause = distrusted.or_insert_with(|| Backoff::new(now, WORKER_PAUSE));
+        // If nobody can start the command, long pauses would only hide it.
+        if !self.tasks.are_started() {
+            pause.succeeded();
+        }
+        pause.failed(now);
+        self.tasks.keep(id);
+    }
+
+    fn is_distrusted(&self, worker: &ResourceId) -> bool {
+        let pause = self.distrusted.get(worker);
+        pause.is_some_and(|pause| !pause.is_over(Instant::now()))
+    }
+
+    /// Releases the kept slots once the job has others, or their workers get another try.
+    fn release_kept(&mut self) {
+        let has_others = self.tasks.missing() == 0 && !self.tasks.awaits_slots();
+        for id in self.tasks.kept().collect::<Vec<_>>() {
+            let slot = self.slots.get(&id);
+            if slot.is_some_and(|slot| has_others || !self.is_distrusted(&slot.worker)) {
+                self.tasks.remove(id);
+                if let Some(slot) = self.slots.remove(&id) {
+                    slot.outbox.release();
+                }
+            }
+        }
     }
 
     /// Notes a grant, when it is first heard of.
@@ -320,20 +385,21 @@ impl Owner {
     }
 }
 
-/// The pause before new requests, longer from failure to failure: a request that cannot be served
-/// fails at once.
+/// A pause that is longer from failure to failure. A request that cannot be served fails at once, and
+/// so does a task that cannot be started.
 struct Backoff {
     delay: Duration,
+    longest: Duration,
     until: Instant,
 }
 
 impl Backoff {
     const SHORTEST: Duration = Duration::from_millis(100);
-    const LONGEST: Duration = Duration::from_secs(5);
 
-    fn new(now: Instant) -> Self {
+    fn new(now: Instant, longest: Duration) -> Self {
         Self {
             delay: Self::SHORTEST,
+            longest,
             until: now,
         }
     }
@@ -342,7 +408,7 @@ impl Backoff {
     fn failed(&mut self, now: Instant) {
         if self.is_over(now) {
             self.until = now + self.delay;
-            self.delay = (self.delay * 2).min(Self::LONGEST);
+            self.delay = (self.delay * 2).min(self.longest);
         }
     }
 

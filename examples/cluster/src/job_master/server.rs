@@ -1,7 +1,6 @@
 //! The gRPC server at which task executors offer slots.
 
 use std::pin::Pin;
-use std::time::Duration;
 
 use slot_manager::{AllocationId, JobId, SlotId};
 use tokio::net::TcpListener;
@@ -11,22 +10,18 @@ use tokio_stream::Stream;
 use tokio_stream::wrappers::ReceiverStream;
 
 use tokio_util::sync::CancellationToken;
-use tonic::transport::Server;
-use tonic::transport::server::TcpIncoming;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::Input;
 use super::tasks::OfferRefused;
+use crate::protocol::security::Security;
 use crate::protocol::v1::from_slot::Message as FromSlot;
 use crate::protocol::v1::job_master_server::{JobMaster, JobMasterServer};
 use crate::protocol::v1::to_slot::Message as ToSlot;
-use crate::protocol::{Epoch, ProtocolError, allocation_id, job_id, limits, v1};
+use crate::protocol::{Epoch, ProtocolError, allocation_id, job_id, limits, server, v1};
 
 /// The most messages that wait for a slot: a task, a release and an error.
 const OUTBOX: usize = 3;
-
-/// The interval of the pings that detect a task executor which is gone without a word.
-const PING_INTERVAL: Duration = Duration::from_secs(20);
 
 /// A slot that a task executor offers.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,15 +58,12 @@ pub async fn serve(
     listener: TcpListener,
     job_id: JobId,
     inputs: mpsc::Sender<Input>,
+    security: Security,
     stop: CancellationToken,
 ) -> Result<(), tonic::transport::Error> {
     let service = JobMasterServer::new(Service { job_id, inputs });
     let service = service.max_decoding_message_size(limits::MESSAGE_BYTES);
-    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
-    let server = Server::builder()
-        .http2_keepalive_interval(Some(PING_INTERVAL))
-        .add_service(service)
-        .serve_with_incoming(incoming);
+    let server = server::serve(service, listener, &security, CancellationToken::new());
     // A graceful shutdown would wait for streams of peers that hang.
     stop.run_until_cancelled(server).await.unwrap_or(Ok(()))
 }
@@ -178,8 +170,13 @@ impl SlotSession {
 
     async fn forward(&mut self) -> Result<(), Status> {
         while let Some(message) = self.messages.message().await? {
-            let Some(FromSlot::Ended(ended)) = message.message else {
-                return Err(ProtocolError::missing("ended").into());
+            let ended = match message.message {
+                Some(FromSlot::Ended(ended)) => ended,
+                Some(FromSlot::Offer(_)) => return Err(ProtocolError::new("offer", "it came twice").into()),
+                None => {
+                    tracing::debug!("a message of a later version is ignored");
+                    continue;
+                }
             };
             let input = Input::TaskEnded {
                 allocation_id: self.allocation_id,

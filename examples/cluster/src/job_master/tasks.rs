@@ -18,8 +18,10 @@ pub struct Tasks {
     failures: BTreeMap<u64, u32>,
     slots: BTreeMap<AllocationId, Slot>,
     parallelism: usize,
-    /// How often a task that fails is run.
+    /// The most runs of a task that fails.
     attempts: u32,
+    /// Whether a slot runs one task after the other.
+    reuses_slots: bool,
     done: u64,
     failed: u64,
 }
@@ -32,6 +34,10 @@ enum Slot {
     Granted(Instant),
     /// The slot was offered. It runs this task, if any.
     Held(Option<u64>),
+    /// The slot has run a task, and is to be released.
+    Used,
+    /// The slot is held without use, so that the job is granted another one.
+    Kept,
 }
 
 /// A slot that was offered is not accepted.
@@ -74,9 +80,16 @@ impl Tasks {
             slots: BTreeMap::new(),
             parallelism,
             attempts,
+            reuses_slots: true,
             done: 0,
             failed: 0,
         }
+    }
+
+    /// Takes a new slot for each task.
+    pub fn with_slot_per_task(mut self, is_so: bool) -> Self {
+        self.reuses_slots = !is_so;
+        self
     }
 
     pub fn count(&self) -> u64 {
@@ -106,13 +119,18 @@ impl Tasks {
 
     /// Returns the number of slots to request: those wanted, without those held or requested.
     pub fn missing(&self) -> usize {
-        self.wanted().saturating_sub(self.slots.len())
+        self.wanted().saturating_sub(self.useful())
+    }
+
+    /// Returns the number of allocations without those of slots that are kept.
+    fn useful(&self) -> usize {
+        self.slots.values().filter(|slot| **slot != Slot::Kept).count()
     }
 
     /// Removes the allocations that are not wanted any more, those without a grant first.
     #[must_use = "the resource manager must learn that they are not wanted"]
     pub fn take_surplus(&mut self) -> Vec<AllocationId> {
-        let count = self.slots.len().saturating_sub(self.wanted());
+        let count = self.useful().saturating_sub(self.wanted());
         let requested = self.slots.iter().filter(|(_, slot)| matches!(slot, Slot::Requested));
         let granted = self.slots.iter().filter(|(_, slot)| matches!(slot, Slot::Granted(_)));
         let surplus = requested.chain(granted).map(|(id, _)| *id).take(count);
@@ -162,7 +180,7 @@ impl Tasks {
     /// The allocation is not wanted, or another slot holds it. Nothing changes.
     pub fn hold(&mut self, id: AllocationId) -> Result<bool, OfferRefused> {
         let slot = self.slots.get_mut(&id).ok_or(OfferRefused::NotWanted)?;
-        if let Slot::Held(_) = slot {
+        if let Slot::Held(_) | Slot::Used | Slot::Kept = slot {
             return Err(OfferRefused::Held);
         }
         let is_news = *slot == Slot::Requested;
@@ -171,17 +189,19 @@ impl Tasks {
     }
 
     /// Starts the next task in a slot that is held and idle. Returns `None`, and removes the
-    /// allocation, if no task waits: release the slot.
+    /// allocation, if no task waits or the slot is used: release the slot.
     pub fn next(&mut self, id: AllocationId) -> Option<u64> {
-        let Some(slot @ Slot::Held(None)) = self.slots.get_mut(&id) else {
-            return None;
+        let slot = self.slots.get_mut(&id)?;
+        let next = match slot {
+            Slot::Held(None) => self.waiting.pop_front(),
+            Slot::Used => None,
+            Slot::Requested | Slot::Granted(_) | Slot::Held(Some(_)) | Slot::Kept => return None,
         };
-        let Some(number) = self.waiting.pop_front() else {
-            self.slots.remove(&id);
-            return None;
-        };
-        *slot = Slot::Held(Some(number));
-        Some(number)
+        match next {
+            Some(number) => *slot = Slot::Held(Some(number)),
+            None => _ = self.slots.remove(&id),
+        }
+        next
     }
 
     /// Notes the end of a task in a slot. Returns `None` if the slot does not run the task: nothing
@@ -191,7 +211,10 @@ impl Tasks {
         if *slot != Slot::Held(Some(number)) {
             return None;
         }
-        *slot = Slot::Held(None);
+        *slot = match self.reuses_slots {
+            true => Slot::Held(None),
+            false => Slot::Used,
+        };
         if succeeded {
             self.done += 1;
             return Some(TaskEnd::Done);
@@ -205,6 +228,30 @@ impl Tasks {
             self.failed += 1;
             Some(TaskEnd::Failed)
         }
+    }
+
+    /// Keeps a slot that is held and idle from its use. It does not count as one of those wanted.
+    pub fn keep(&mut self, id: AllocationId) {
+        if let Some(slot @ (Slot::Held(None) | Slot::Used)) = self.slots.get_mut(&id) {
+            *slot = Slot::Kept;
+        }
+    }
+
+    /// Returns the slots that are kept.
+    pub fn kept(&self) -> impl Iterator<Item = AllocationId> {
+        let kept = self.slots.iter().filter(|(_, slot)| **slot == Slot::Kept);
+        kept.map(|(id, _)| *id)
+    }
+
+    /// Returns `true` if an allocation has no slot yet.
+    pub fn awaits_slots(&self) -> bool {
+        let mut slots = self.slots.values();
+        slots.any(|slot| matches!(slot, Slot::Requested | Slot::Granted(_)))
+    }
+
+    /// Returns `true` if a task is done or runs.
+    pub fn are_started(&self) -> bool {
+        self.done > 0 || self.slots.values().any(|slot| matches!(slot, Slot::Held(Some(_))))
     }
 
     /// Removes an allocation of which the request failed or the slot is lost. Its task waits again,
@@ -221,6 +268,7 @@ impl Tasks {
                 }
                 SlotEnd::Held { task }
             }
+            Slot::Used | Slot::Kept => SlotEnd::Held { task: None },
         })
     }
 
@@ -231,7 +279,7 @@ impl Tasks {
 
     /// Returns `true` if a slot is held for the allocation.
     pub fn is_held(&self, id: AllocationId) -> bool {
-        matches!(self.slots.get(&id), Some(Slot::Held(_)))
+        matches!(self.slots.get(&id), Some(Slot::Held(_) | Slot::Used | Slot::Kept))
     }
 
     fn take(&mut self, ids: Vec<AllocationId>) -> Vec<AllocationId> {

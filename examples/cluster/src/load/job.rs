@@ -10,12 +10,12 @@ use tokio::time::{Instant, MissedTickBehavior, interval, interval_at, sleep_unti
 use tokio_stream::wrappers::UnboundedReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::Streaming;
-use tonic::transport::Channel;
 use uuid::Uuid;
 
 use super::Orders;
 use super::latencies::Latencies;
 use super::task_executor::number_of;
+use crate::protocol::channel::PeerChannel;
 use crate::protocol::v1::from_job_master::Message as FromUs;
 use crate::protocol::v1::request_status::State;
 use crate::protocol::v1::resource_manager_client::ResourceManagerClient;
@@ -73,7 +73,7 @@ struct Grant {
 impl Job {
     /// Registers a job with the resource manager.
     pub async fn register(
-        channel: Channel,
+        channel: PeerChannel,
         profile: &ResourceProfile,
         hold: Duration,
         task_executors: Orders,

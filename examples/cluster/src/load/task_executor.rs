@@ -11,8 +11,8 @@ use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, timeout};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::Streaming;
-use tonic::transport::Channel;
 
+use crate::protocol::channel::PeerChannel;
 use crate::protocol::v1::from_task_executor::Message as FromUs;
 use crate::protocol::v1::resource_manager_client::ResourceManagerClient;
 use crate::protocol::v1::to_task_executor::Message as ToUs;
@@ -41,7 +41,7 @@ pub fn number_of(slot: &str) -> Option<usize> {
 
 impl SimulatedTaskExecutor {
     /// Registers with the resource manager.
-    pub async fn register(self, channel: Channel) -> anyhow::Result<Session> {
+    pub async fn register(self, channel: PeerChannel) -> anyhow::Result<Session> {
         let resource_id = ResourceId::from(format!("{NAME}{}", self.number));
         let mut table = TaskSlotTable::new(resource_id.clone(), self.profiles);
         let (outbox, messages) = mpsc::channel(OUTBOX);

@@ -7,12 +7,14 @@ use anyhow::{Context, anyhow, bail};
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper::body::Bytes;
 use hyper::client::conn::http1;
-use hyper::header::HOST;
+use hyper::header::{AUTHORIZATION, HOST};
 use hyper::{Method, Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
+
+use crate::protocol::token::Token;
 
 /// The time within which a server answers.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -24,11 +26,12 @@ const BYTES: usize = 64 << 20;
 pub struct Client {
     /// The addresses to ask, that of the leader first once it is known.
     addresses: Vec<String>,
+    token: Option<Token>,
 }
 
 impl Client {
-    pub fn new(addresses: Vec<String>) -> Self {
-        Self { addresses }
+    pub fn new(addresses: Vec<String>, token: Option<Token>) -> Self {
+        Self { addresses, token }
     }
 
     /// Returns the address that is asked first.
@@ -44,10 +47,8 @@ impl Client {
         self.ask_leader(&Method::POST, path).await
     }
 
-    /// Asks the addresses in turn until the leader answers.
-    ///
-    /// An answer of another replica names the address at which others reach the leader. Its web
-    /// server is expected on the same host, on the port of the replica's web server.
+    /// Asks the addresses in turn until the leader answers. An answer of another replica names the
+    /// web server of the leader, which is asked then.
     async fn ask_leader(&mut self, method: &Method, path: &str) -> anyhow::Result<Value> {
         let mut left = VecDeque::from(self.addresses.clone());
         let mut asked: Vec<String> = Vec::new();
@@ -56,7 +57,7 @@ impl Client {
             if asked.contains(&address) {
                 continue;
             }
-            match ask(&address, method, path).await {
+            match self.ask(&address, method, path).await {
                 Ok((status, answer)) if status.is_success() => {
                     self.addresses.retain(|other| *other != address);
                     self.addresses.insert(0, address);
@@ -64,8 +65,7 @@ impl Client {
                 }
                 Ok((StatusCode::SERVICE_UNAVAILABLE, answer)) => {
                     failure = refusal(&address, &answer);
-                    let leader = answer["leader"]["address"].as_str();
-                    left.extend(leader.and_then(|leader| web_address(leader, &address)));
+                    left.extend(answer["leader"]["web"].as_str().map(str::to_owned));
                 }
                 Ok((_, answer)) => return Err(refusal(&address, &answer)),
                 // Another replica may lead.
@@ -76,13 +76,13 @@ impl Client {
         }
         Err(failure)
     }
-}
 
-/// Returns the host of the leader with the port of the replica.
-fn web_address(leader: &str, replica: &str) -> Option<String> {
-    let (host, _) = leader.rsplit_once(':')?;
-    let (_, port) = replica.rsplit_once(':')?;
-    Some(format!("{host}:{port}"))
+    /// Sends one request. An answer without JSON is null.
+    async fn ask(&self, address: &str, method: &Method, path: &str) -> anyhow::Result<(StatusCode, Value)> {
+        let asked = timeout(TIMEOUT, exchange(address, method, path, self.token.as_ref())).await;
+        let (status, body) = asked.with_context(|| format!("{address} does not answer"))??;
+        Ok((status, serde_json::from_slice(&body).unwrap_or(Value::Null)))
+    }
 }
 
 fn refusal(address: &str, answer: &Value) -> anyhow::Error {
@@ -92,19 +92,20 @@ fn refusal(address: &str, answer: &Value) -> anyhow::Error {
     }
 }
 
-/// Sends one request. An answer without JSON is null.
-async fn ask(address: &str, method: &Method, path: &str) -> anyhow::Result<(StatusCode, Value)> {
-    let asked = timeout(TIMEOUT, exchange(address, method, path)).await;
-    let (status, body) = asked.with_context(|| format!("{address} does not answer"))??;
-    Ok((status, serde_json::from_slice(&body).unwrap_or(Value::Null)))
-}
-
 /// Sends one request on a connection of its own. Returns the status and the body.
-pub async fn exchange(address: &str, method: &Method, path: &str) -> anyhow::Result<(StatusCode, Bytes)> {
+pub async fn exchange(
+    address: &str,
+    method: &Method,
+    path: &str,
+    token: Option<&Token>,
+) -> anyhow::Result<(StatusCode, Bytes)> {
     let stream = TcpStream::connect(address).await;
     let stream = stream.with_context(|| format!("{address} cannot be reached"))?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
-    let request = Request::builder().method(method).uri(path).header(HOST, address);
+    let mut request = Request::builder().method(method).uri(path).header(HOST, address);
+    if let Some(token) = token {
+        request = request.header(AUTHORIZATION, token.bearer());
+    }
     let exchange = async {
         let response = sender.send_request(request.body(Empty::<Bytes>::new())?).await?;
         let status = response.status();

@@ -30,7 +30,8 @@ pub(super) fn worker_command(
     ] {
         command.extend([option.into(), value.into()]);
     }
-    command.extend(settings.worker_arguments.iter().map(OsString::from));
+    let more = settings.worker_arguments.iter();
+    command.extend(more.map(|argument| argument.replace("{name}", name).into()));
     Ok(command)
 }
 

@@ -12,16 +12,16 @@ use std::io;
 use std::process::Stdio;
 use std::time::Duration;
 
-use slot_manager::WorkerRequestId;
+use rustix::process::Signal;
 use slot_manager::config::WorkerDescription;
+use slot_manager::{ResourceId, WorkerRequestId};
 use tokio::process::{Child, Command};
 use tokio::time::Instant;
 use tracing::{info, warn};
 
-use self::process::{Process, Signal};
+use self::process::Process;
 use self::record::{Record, Records};
-use super::command::worker_command;
-use super::{News, Order, Provisioner, Settings, failed, naming};
+use super::{News, Provisioner, Settings, failed, known, naming, worker_command};
 
 pub(super) struct Local {
     settings: Settings,
@@ -50,44 +50,51 @@ impl Provisioner for Local {
         Duration::from_millis(100)
     }
 
-    async fn obey(&mut self, order: Order, news: &mut Vec<News>) {
-        match order {
-            Order::Start { worker_request, worker } => {
-                if !self.workers.contains_key(&worker_request)
-                    && let Err(error) = self.start(worker_request, &worker)
-                {
-                    news.push(failed(worker_request, format!("the process did not start: {error}")));
-                }
-            }
-            Order::Withdraw(id) => match self.workers.get_mut(&id) {
-                Some(worker) => {
-                    worker.ending = Some(Ending {
-                        is_withdrawn: true,
-                        signal: Signal::Terminate,
-                        at: Instant::now(),
-                    });
-                    self.look(news).await;
-                }
-                None => news.push(failed(id, "withdrawn; no process runs for it")),
-            },
-            Order::Stop(resource_id) => {
-                let id = naming::worker_request_of(&self.settings.cluster, &resource_id);
-                if let Some(worker) = id.and_then(|id| self.workers.get_mut(&id))
-                    && worker.ending.is_none()
-                {
-                    worker.ending = Some(Ending {
-                        is_withdrawn: false,
-                        signal: Signal::Terminate,
-                        at: Instant::now() + self.settings.grace,
-                    });
-                }
-            }
-            Order::Recover => {
+    async fn start(&mut self, id: WorkerRequestId, worker: WorkerDescription, news: &mut Vec<News>) {
+        if !self.workers.contains_key(&id)
+            && let Err(error) = self.spawn(id, &worker)
+        {
+            news.push(failed(id, format!("the process did not start: {error}")));
+        }
+    }
+
+    async fn withdraw(&mut self, id: WorkerRequestId, news: &mut Vec<News>) {
+        match self.workers.get_mut(&id) {
+            Some(worker) => {
+                worker.ending = Some(Ending {
+                    is_withdrawn: true,
+                    signal: Signal::TERM,
+                    at: Instant::now(),
+                });
                 self.look(news).await;
-                self.adopt();
-                let running = self.workers.values().filter(|worker| worker.ending.is_none());
-                news.push(News::Known(running.count()));
             }
+            None => news.push(failed(id, "withdrawn; no process runs for it")),
+        }
+    }
+
+    async fn stop(&mut self, resource_id: &ResourceId) {
+        let id = naming::worker_request_of(&self.settings.cluster, resource_id);
+        if let Some(worker) = id.and_then(|id| self.workers.get_mut(&id))
+            && worker.ending.is_none()
+        {
+            worker.ending = Some(Ending {
+                is_withdrawn: false,
+                signal: Signal::TERM,
+                at: Instant::now() + self.settings.grace,
+            });
+        }
+    }
+
+    async fn recover(&mut self, news: &mut Vec<News>) {
+        self.look(news).await;
+        self.adopt();
+        let running = self.workers.iter().filter(|(_, worker)| worker.ending.is_none());
+        news.push(known(&self.settings.cluster, running.map(|(id, _)| id)));
+    }
+
+    fn suspend(&mut self) {
+        for worker in self.workers.values_mut() {
+            worker.ending = None;
         }
     }
 
@@ -99,8 +106,8 @@ impl Provisioner for Local {
             } else if let Some(ending) = &mut worker.ending
                 && Instant::now() >= ending.at
             {
-                worker.process.signal(ending.signal).await;
-                ending.signal = Signal::Kill;
+                worker.process.signal(ending.signal);
+                ending.signal = Signal::KILL;
                 ending.at = Instant::now() + self.settings.grace;
             }
         }
@@ -119,7 +126,7 @@ impl Local {
         }
     }
 
-    fn start(&mut self, id: WorkerRequestId, worker: &WorkerDescription) -> io::Result<()> {
+    fn spawn(&mut self, id: WorkerRequestId, worker: &WorkerDescription) -> io::Result<()> {
         let name = naming::name(&self.settings.cluster, id);
         let command = worker_command(&self.settings, &name, id, worker)?;
         std::fs::create_dir_all(&self.settings.log_folder)?;
@@ -134,7 +141,7 @@ impl Local {
             .spawn()?;
         match self.remember(&name, &child) {
             Ok(process) => {
-                info!(worker = name, pid = process.pid, "started");
+                info!(worker = name, pid = process.pid, "worker started");
                 let worker = Worker {
                     process,
                     child: Some(child),
@@ -172,7 +179,7 @@ impl Local {
                 continue;
             }
             if record.process.is_running() {
-                info!(worker = record.name, pid = record.process.pid, "found");
+                info!(worker = record.name, pid = record.process.pid, "worker found");
                 let worker = Worker {
                     process: record.process,
                     child: None,
@@ -190,7 +197,7 @@ impl Local {
         let name = naming::name(&self.settings.cluster, id);
         let worker = self.workers.remove(&id)?;
         self.records.remove(&name);
-        info!(worker = name, how, "ended");
+        info!(worker = name, how, "worker ended");
         let log = self.settings.log_folder.join(format!("{name}.log"));
         match worker.ending {
             Some(ending) => ending.is_withdrawn.then(|| failed(id, "withdrawn")),

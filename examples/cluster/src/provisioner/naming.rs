@@ -5,6 +5,21 @@
 
 use slot_manager::{LeaderId, ResourceId, WorkerRequestId};
 
+/// The most characters of the name of a cluster. With its numbers it is a name for most engines.
+const CLUSTER_CHARACTERS: usize = 40;
+
+/// Parses the name of a cluster. It is a part of names of files, jobs and keys.
+pub fn parse_cluster(text: &str) -> Result<String, String> {
+    let is_allowed = |character: char| character.is_ascii_alphanumeric() || "-_.".contains(character);
+    let begins_well = text.starts_with(|character: char| character.is_ascii_alphanumeric());
+    match begins_well && text.chars().all(is_allowed) && text.len() <= CLUSTER_CHARACTERS {
+        true => Ok(text.to_owned()),
+        false => Err(format!(
+            "{text:?} is not a name of at most {CLUSTER_CHARACTERS} letters, digits, '-', '_' and '.'"
+        )),
+    }
+}
+
 /// Returns the name of the worker that is started for a worker request.
 pub(super) fn name(cluster: &str, id: WorkerRequestId) -> String {
     // Leader ids are epochs here.
@@ -31,6 +46,16 @@ pub(super) fn worker_request_of(cluster: &str, resource_id: &ResourceId) -> Opti
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_of_clusters_are_safe_in_paths_and_keys() {
+        for good in ["cluster", "a", "team-1_b.test"] {
+            assert_eq!(parse_cluster(good).as_deref(), Ok(good));
+        }
+        for wrong in ["", "a/b", "..", "-a", "a b", "a%x", "ä", &"a".repeat(41)] {
+            assert!(parse_cluster(wrong).is_err(), "{wrong}");
+        }
+    }
 
     #[test]
     fn names_can_be_read_back() {

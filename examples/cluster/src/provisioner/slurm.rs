@@ -8,14 +8,13 @@ mod commands;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use slot_manager::WorkerRequestId;
 use slot_manager::config::WorkerDescription;
+use slot_manager::{ResourceId, WorkerRequestId};
 use tokio::time::Instant;
 use tracing::{info, warn};
 
 use self::commands::Commands;
-use super::command::worker_command;
-use super::{News, Order, Provisioner, Settings, failed, naming};
+use super::{News, Provisioner, Settings, failed, known, naming, worker_command};
 
 /// The time after which a job that runs is no failure.
 const PROBATION: Duration = Duration::from_secs(10);
@@ -64,28 +63,45 @@ impl Provisioner for Slurm {
         self.settings.slurm.poll_interval
     }
 
-    async fn obey(&mut self, order: Order, news: &mut Vec<News>) {
-        match order {
-            Order::Start { worker_request, worker } => {
-                let is_known = self.jobs.contains_key(&worker_request);
-                if !is_known && self.waiting.iter().all(|(id, _)| *id != worker_request) {
-                    self.waiting.push_back((worker_request, worker));
-                    self.submit(news).await;
-                }
-            }
-            Order::Withdraw(id) => self.withdraw(id, news).await,
-            Order::Stop(resource_id) => {
-                let id = naming::worker_request_of(&self.settings.cluster, &resource_id);
-                if let Some(job) = id.and_then(|id| self.jobs.get_mut(&id)) {
-                    let cancel_at = Instant::now() + self.settings.grace;
-                    job.ending = Some(Ending::Told { cancel_at });
-                }
-            }
-            Order::Recover => {
-                self.is_recovering = true;
-                self.look(news).await;
-            }
+    async fn start(&mut self, id: WorkerRequestId, worker: WorkerDescription, news: &mut Vec<News>) {
+        let is_known = self.jobs.contains_key(&id) || self.waiting.iter().any(|(waiting, _)| *waiting == id);
+        if !is_known {
+            self.waiting.push_back((id, worker));
+            self.submit(news).await;
         }
+    }
+
+    async fn withdraw(&mut self, id: WorkerRequestId, news: &mut Vec<News>) {
+        if let Some(job) = self.jobs.get_mut(&id) {
+            // The next look at the queue shows whether it came in time.
+            job.ending = Some(Ending::Withdrawn);
+            self.commands.cancel_if_pending(&job.id).await;
+        } else {
+            self.waiting.retain(|(waiting, _)| *waiting != id);
+            news.push(failed(id, "withdrawn"));
+        }
+    }
+
+    async fn stop(&mut self, resource_id: &ResourceId) {
+        let id = naming::worker_request_of(&self.settings.cluster, resource_id);
+        if let Some(job) = id.and_then(|id| self.jobs.get_mut(&id))
+            && !matches!(job.ending, Some(Ending::Told { .. }))
+        {
+            let cancel_at = Instant::now() + self.settings.grace;
+            job.ending = Some(Ending::Told { cancel_at });
+        }
+    }
+
+    async fn recover(&mut self, news: &mut Vec<News>) {
+        self.is_recovering = true;
+        self.look(news).await;
+    }
+
+    fn suspend(&mut self) {
+        self.waiting.clear();
+        // A recovery finds them in the queue.
+        self.jobs.clear();
+        self.is_recovering = false;
     }
 
     async fn look(&mut self, news: &mut Vec<News>) {
@@ -111,7 +127,7 @@ impl Slurm {
 
     /// Submits the orders that wait, as far as the limits allow.
     async fn submit(&mut self, news: &mut Vec<News>) {
-        while !self.backoff.is_on() && self.pending() < self.settings.slurm.max_queued {
+        while !self.backoff.is_on() && self.pending() < self.settings.slurm.max_queued as usize {
             let Some((id, worker)) = self.waiting.pop_front() else {
                 return;
             };
@@ -146,17 +162,6 @@ impl Slurm {
         );
     }
 
-    async fn withdraw(&mut self, id: WorkerRequestId, news: &mut Vec<News>) {
-        if let Some(job) = self.jobs.get_mut(&id) {
-            // The next look at the queue shows whether it came in time.
-            job.ending = Some(Ending::Withdrawn);
-            self.commands.cancel_if_pending(&job.id).await;
-        } else {
-            self.waiting.retain(|(waiting, _)| *waiting != id);
-            news.push(failed(id, "withdrawn"));
-        }
-    }
-
     /// Compares the jobs with Slurm's queue.
     async fn poll(&mut self, news: &mut Vec<News>) {
         let queue = match self.commands.queue().await {
@@ -170,12 +175,13 @@ impl Slurm {
             }
         };
         self.is_away = false;
+        let is_recovering = std::mem::take(&mut self.is_recovering);
         let mut gone: Vec<_> = self.jobs.keys().copied().collect();
         for entry in queue {
             let Some(id) = naming::worker_request(&self.settings.cluster, &entry.name) else {
                 continue;
             };
-            if self.is_recovering && !self.jobs.contains_key(&id) {
+            if is_recovering && !self.jobs.contains_key(&id) {
                 info!(worker = entry.name, job = entry.job, "found in Slurm's queue");
                 self.jobs.insert(id, Job::new(entry.job.clone()));
             }
@@ -187,12 +193,18 @@ impl Slurm {
                 job.proven_at = Some(Instant::now() + PROBATION);
             }
             job.is_pending = entry.is_pending;
+            if is_recovering && job.is_pending && job.ending.is_none() {
+                // This leader asks for what it needs, so this worker would be one too many.
+                job.ending = Some(Ending::Withdrawn);
+            }
             if job.proven_at.take_if(|at| Instant::now() >= *at).is_some() {
                 self.backoff = Backoff::default();
             }
             match job.ending {
-                // Too late: the worker comes.
-                Some(Ending::Withdrawn) if !job.is_pending => job.ending = None,
+                Some(Ending::Withdrawn) if !job.is_pending => {
+                    job.ending = None;
+                    news.push(News::Comes(id));
+                }
                 Some(Ending::Withdrawn) => self.commands.cancel_if_pending(&job.id).await,
                 Some(Ending::Told { cancel_at }) if Instant::now() >= cancel_at => {
                     self.commands.cancel(&job.id).await;
@@ -205,9 +217,11 @@ impl Slurm {
         for id in gone {
             self.remove(id, news).await;
         }
-        if std::mem::take(&mut self.is_recovering) {
-            let known = self.jobs.values().filter(|job| job.ending.is_none());
-            news.push(News::Known(known.count() + self.waiting.len()));
+        if is_recovering {
+            // One that is withdrawn may come all the same. If not, its failure follows.
+            let is_told = |job: &Job| matches!(job.ending, Some(Ending::Told { .. }));
+            let running = self.jobs.iter().filter(|(_, job)| !is_told(job));
+            news.push(known(&self.settings.cluster, running.map(|(id, _)| id)));
         }
     }
 

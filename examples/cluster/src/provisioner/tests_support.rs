@@ -5,21 +5,23 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use slot_manager::config::WorkerDescription;
-use slot_manager::{LeaderId, ResourceProfile, WorkerRequestId};
+use slot_manager::{LeaderId, ResourceId, ResourceProfile, WorkerRequestId};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::{Kind, News, Order, Settings, SlurmSettings, start};
+use super::settings::{Settings, SlurmSettings};
+use super::{Kind, News, Order, naming, start};
+use crate::protocol::Epoch;
 
 const LONG: Duration = Duration::from_secs(30);
 
 /// The epoch of all worker requests.
-const EPOCH: u128 = 7;
+const EPOCH: u64 = 7;
 
 pub(super) fn request(number: u64) -> WorkerRequestId {
-    WorkerRequestId::new(LeaderId::from_u128(EPOCH), number)
+    WorkerRequestId::new(LeaderId::from_u128(EPOCH.into()), number)
 }
 
 /// A folder with fake programs, and a provisioner that uses them.
@@ -27,11 +29,13 @@ pub(super) struct Bench {
     folder: PathBuf,
     pub(super) settings: Settings,
     running: Option<Running>,
+    epoch: Epoch,
+    end: CancellationToken,
 }
 
 struct Running {
     orders: mpsc::Sender<Order>,
-    news: mpsc::Receiver<News>,
+    news: mpsc::Receiver<(Epoch, News)>,
     stop: CancellationToken,
     task: JoinHandle<()>,
 }
@@ -45,9 +49,7 @@ impl Bench {
         settings.program = Some(folder.join("worker"));
         settings.grace = Duration::from_millis(300);
         settings.slurm = SlurmSettings {
-            sbatch: folder.join("sbatch"),
-            squeue: folder.join("squeue"),
-            scancel: folder.join("scancel"),
+            programs: Some(folder.clone()),
             poll_interval: Duration::from_millis(50),
             first_backoff: Duration::from_millis(200),
             ..SlurmSettings::default()
@@ -56,6 +58,8 @@ impl Bench {
             folder,
             settings,
             running: None,
+            epoch: Epoch(EPOCH),
+            end: CancellationToken::new(),
         }
     }
 
@@ -104,13 +108,47 @@ impl Bench {
         }
     }
 
+    /// Begins a leadership, or the same again.
+    pub(super) async fn recover(&self) {
+        let (epoch, end) = (self.epoch, self.end.clone());
+        self.order(Order::Recover { epoch, end }).await;
+    }
+
+    /// Ends the leadership. The next one has another epoch.
+    pub(super) fn end_leadership(&mut self) {
+        std::mem::take(&mut self.end).cancel();
+        self.epoch.0 += 1;
+    }
+
+    /// Begins a leadership of a cluster without workers.
+    pub(super) async fn lead(&mut self) {
+        self.recover().await;
+        assert_eq!(self.known().await, 0);
+    }
+
     pub(super) async fn order(&self, order: Order) {
         self.running.as_ref().unwrap().orders.send(order).await.unwrap();
     }
 
     pub(super) async fn news(&mut self) -> News {
         let news = self.running.as_mut().unwrap().news.recv();
-        timeout(LONG, news).await.expect("there is news").unwrap()
+        let (epoch, news) = timeout(LONG, news).await.expect("there is news").unwrap();
+        assert_eq!(epoch, self.epoch);
+        news
+    }
+
+    /// Waits for the workers that run or start. Returns their number.
+    pub(super) async fn known(&mut self) -> usize {
+        match self.news().await {
+            News::Known(workers) => {
+                let is_named = |(id, name): (&WorkerRequestId, &ResourceId)| {
+                    naming::worker_request_of(&self.settings.cluster, name) == Some(*id)
+                };
+                assert!(workers.iter().all(is_named), "{workers:?}");
+                workers.len()
+            }
+            other => panic!("{other:?}"),
+        }
     }
 
     /// Waits for the failure of a worker request. Returns the cause.

@@ -1,7 +1,8 @@
 //! The calls of the slot manager to the resource manager: orders to the provisioner, and
 //! notifications to job masters.
 //!
-//! The actions also keep the sessions, since notifications need them. They outlive a leadership.
+//! The actions also keep the sessions of job masters, since notifications need them. `Actions`
+//! outlives a leadership; its sessions do not.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -10,26 +11,17 @@ use slot_manager::error::ResourceManagerError;
 use slot_manager::message::{
     AllocationFailureCause, Release, ReleaseResource, WithdrawResource, Withdrawal, WorkerPromise,
 };
-use slot_manager::{
-    AllocationId, InstanceId, JobId, ResourceId, ResourceManagerActions, ResourceProfile, SlotId, WorkerRequestId,
-};
+use slot_manager::{AllocationId, JobId, ResourceId, ResourceManagerActions, ResourceProfile, SlotId, WorkerRequestId};
 use tokio::sync::mpsc;
-use tonic::Status;
 use tracing::{debug, info, warn};
 
+use super::dismissed::Dismissed;
 use super::messages::{grant_lost, granted, request_failed};
 use super::notes::{Notes, Subject};
 use super::outbox::Outbox;
 use crate::event_log::{Event, EventLog};
 use crate::protocol::v1;
 use crate::provisioner::Order;
-
-/// The session of a task executor.
-pub struct TaskExecutorSession {
-    pub outbox: Outbox<v1::ToTaskExecutor>,
-    /// The manager has released the worker: it was told to stop.
-    pub is_released: bool,
-}
 
 /// The session of a job master.
 pub struct JobMasterSession {
@@ -42,10 +34,10 @@ pub struct JobMasterSession {
 
 /// The resource manager, as the slot manager sees it.
 pub struct Actions {
-    pub task_executors: HashMap<InstanceId, TaskExecutorSession>,
     pub job_masters: HashMap<JobId, JobMasterSession>,
-    /// The workers that operators have blocked. They stay so in the next leadership.
-    pub blocked: BTreeSet<ResourceId>,
+    pub dismissed: Dismissed,
+    /// The workers that stop once they are idle, until an operator unblocks them.
+    pub drained: BTreeSet<ResourceId>,
     /// `None` if no provisioner starts workers.
     orders: Option<mpsc::Sender<Order>>,
     /// The workers to start; `None` without a worker policy.
@@ -63,9 +55,9 @@ impl Actions {
         notes: Notes,
     ) -> Self {
         Self {
-            task_executors: HashMap::new(),
             job_masters: HashMap::new(),
-            blocked: BTreeSet::new(),
+            dismissed: Dismissed::default(),
+            drained: BTreeSet::new(),
             orders,
             worker,
             events,
@@ -85,6 +77,23 @@ impl Actions {
                 false
             }
         }
+    }
+
+    /// Sees to it that a worker ends which is told to stop, and that it does not register again.
+    pub fn dismiss(&mut self, resource_id: &ResourceId) {
+        self.order(Order::Stop(resource_id.clone()));
+        self.dismissed.release(resource_id.clone());
+    }
+
+    /// Notes that a worker is released, and sees to it that it ends.
+    pub fn release(&mut self, resource_id: &ResourceId, cause: &str) {
+        info!(%resource_id, cause, "worker released");
+        let text = format_args!("{resource_id} is released: {cause}");
+        self.notes.info(Subject::Worker, text);
+        self.dismiss(resource_id);
+        self.events.log(&Event::WorkerReleased {
+            worker: resource_id.to_string(),
+        });
     }
 
     /// Sends a message to the job master of a job. Without a session it is dropped: a job master
@@ -112,21 +121,6 @@ impl Actions {
         let text = format_args!("grant {allocation_id} of job {job_id} is lost: {cause}");
         self.notes.warn(Subject::Job, text);
     }
-
-    /// Tells a task executor to stop, and the provisioner to see to it.
-    pub fn stop_worker(&self, outbox: &Outbox<v1::ToTaskExecutor>, resource_id: &ResourceId, cause: &str) {
-        outbox.send(v1::to_task_executor::Message::Stop(v1::Stop {
-            cause: cause.to_owned(),
-        }));
-        self.order(Order::Stop(resource_id.clone()));
-    }
-
-    /// Ends the session of a registration that another one has replaced.
-    pub fn end_replaced(&mut self, instance_id: InstanceId) {
-        if let Some(session) = self.task_executors.remove(&instance_id) {
-            session.outbox.end(Status::aborted("the worker has registered again"));
-        }
-    }
 }
 
 impl ResourceManagerActions for Actions {
@@ -150,21 +144,9 @@ impl ResourceManagerActions for Actions {
         Ok(WorkerPromise::Unspecified)
     }
 
+    /// The gateway tells the task executor. The provisioner ends a worker that does not stop.
     fn release_resource(&mut self, release: &ReleaseResource) -> Release {
-        let cause = release.cause.to_string();
-        info!(resource_id = %release.resource_id, %cause, "worker released");
-        let text = format_args!("{} is released: {cause}", release.resource_id);
-        self.notes.info(Subject::Worker, text);
-        if let Some(session) = self.task_executors.get_mut(&release.instance_id) {
-            session.is_released = true;
-        }
-        match self.task_executors.get(&release.instance_id) {
-            Some(session) => self.stop_worker(&session.outbox, &release.resource_id, &cause),
-            None => _ = self.order(Order::Stop(release.resource_id.clone())),
-        }
-        self.events.log(&Event::WorkerReleased {
-            worker: release.resource_id.to_string(),
-        });
+        self.release(&release.resource_id, &release.cause.to_string());
         Release::Accepted
     }
 
@@ -172,6 +154,7 @@ impl ResourceManagerActions for Actions {
     fn withdraw_resource(&mut self, withdraw: &WithdrawResource) -> Withdrawal {
         info!(worker_request = %withdraw.worker_request, cause = %withdraw.cause, "worker request withdrawn");
         self.order(Order::Withdraw(withdraw.worker_request));
+        self.dismissed.withdraw(withdraw.worker_request);
         Withdrawal::TooLate
     }
 

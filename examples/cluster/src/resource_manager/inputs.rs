@@ -6,15 +6,17 @@ use std::fmt::{self, Display};
 use slot_manager::error::{RegistrationError, SlotRequestError};
 use slot_manager::message::{ReleaseCheck, ReleaseDecision, SlotFreed};
 use slot_manager::outcome::{
-    AllocationStatus, CancelOutcome, RegistrationOutcome, ReleaseAnswerOutcome, ReportOutcome, SlotAnswerOutcome,
-    SlotFreedOutcome, SlotRequestOutcome, UnregistrationOutcome,
+    AllocationStatus, CancelOutcome, ReleaseAnswerOutcome, ReportOutcome, SlotAnswerOutcome, SlotFreedOutcome,
+    SlotRequestOutcome, UnregistrationOutcome, WorkerFailedOutcome,
 };
-use slot_manager::{AllocationId, InstanceId, JobId, SlotReport, SlotRequest, TaskExecutorConnection, WorkerRequestId};
+use slot_manager::{
+    AllocationId, InstanceId, JobId, ResourceId, SlotReport, SlotRequest, TaskExecutorConnection, WorkerRequestId,
+};
 use tokio::time::Instant;
 use tonic::Status;
 use tracing::{debug, info, warn};
 
-use super::actions::{Actions, JobMasterSession, TaskExecutorSession};
+use super::actions::{Actions, JobMasterSession};
 use super::gateway::Gateway;
 use super::mailbox::Input;
 use super::messages::request_status;
@@ -67,81 +69,81 @@ impl Owner {
             resource_id,
             instance_id,
         } = registration;
-        // The manager may request slots within the call, so this message goes first.
+        if outbox.has_ended() {
+            return debug!(%resource_id, %instance_id, "task executor not registered: its session has ended");
+        }
         let registered = v1::Registered {
             epoch: epoch.0,
             instance_id: instance_id.to_bytes().into(),
             heartbeat_interval_ms: self.heartbeats.interval_ms(),
             heartbeat_timeout_ms: self.heartbeats.timeout_ms(),
         };
-        if !outbox.send(v1::to_task_executor::Message::Registered(registered)) {
-            return;
+        if let Some(worker_request) = worker_request.filter(|id| self.is_dismissed(&resource_id, *id)) {
+            let cause = "it was released or withdrawn";
+            debug!(%resource_id, %worker_request, "task executor not registered: {cause}");
+            self.turn_away(&resource_id, &outbox, cause);
+            outbox.end(Status::aborted(cause));
+            // A withdrawn worker has a promise still, and no provisioner reports a worker that is
+            // told to stop.
+            let outcome = self.manager.worker_failed(worker_request, cause);
+            return log(worker_request, outcome);
         }
-        let gateway = Gateway(outbox.clone());
+        let gateway = Gateway::new(outbox.clone(), registered);
         let mut connection =
             TaskExecutorConnection::new(resource_id.clone(), instance_id, gateway).with_leader(epoch.leader_id());
         if let Some(worker_request) = worker_request {
             connection = connection.with_worker_request(worker_request);
         }
-        // It must be known before the call, which may release the worker.
-        if let Some(actions) = self.manager.actions_mut() {
-            let session = TaskExecutorSession {
-                outbox: outbox.clone(),
-                is_released: false,
-            };
-            actions.task_executors.insert(instance_id, session);
-        }
         match self.manager.register_task_manager(connection, report) {
             Ok(outcome) => {
                 debug!(%resource_id, %instance_id, %outcome, "task executor registered");
                 self.note(false, format_args!("{resource_id}: {outcome}"));
-                if let (RegistrationOutcome::Replaced { previous }, Some(actions)) =
-                    (outcome, self.manager.actions_mut())
-                {
-                    actions.end_replaced(previous);
-                }
                 self.check_recovery();
             }
             Err(error) => {
                 warn!(%resource_id, %instance_id, %error, "task executor not registered");
                 self.note(true, format_args!("{resource_id} is not registered: {error}"));
-                let Some(actions) = self.manager.actions_mut() else {
-                    return;
-                };
-                actions.task_executors.remove(&instance_id);
                 if let RegistrationError::LimitReached { .. } = error {
-                    actions.stop_worker(&outbox, &resource_id, &error.to_string());
+                    self.turn_away(&resource_id, &outbox, &error.to_string());
                 }
                 outbox.end(refusal(&error));
             }
         }
     }
 
-    fn reported(&mut self, instance_id: InstanceId, report: &SlotReport) {
-        match self.manager.report_slot_status(instance_id, report) {
-            Ok(ReportOutcome::Applied) => {}
-            Ok(ReportOutcome::Unknown) => self.end_unknown(instance_id),
-            Ok(outcome) => log(instance_id, outcome),
-            Err(error) => {
-                warn!(%instance_id, %error, "report refused");
-                self.end_session(instance_id, Status::invalid_argument(error.to_string()));
-            }
+    /// Returns `true` if a worker was told to go in this leadership. Workers that were started by
+    /// hand name no worker request, and nobody stops them.
+    fn is_dismissed(&self, resource_id: &ResourceId, worker_request: WorkerRequestId) -> bool {
+        let actions = self.manager.actions();
+        actions.is_some_and(|actions| actions.dismissed.has(resource_id, worker_request))
+    }
+
+    /// Tells a worker to stop that is not registered.
+    fn turn_away(&mut self, resource_id: &ResourceId, outbox: &Outbox<v1::ToTaskExecutor>, cause: &str) {
+        let cause = cause.to_owned();
+        outbox.send(v1::to_task_executor::Message::Stop(v1::Stop { cause }));
+        if let Some(actions) = self.manager.actions_mut() {
+            actions.dismiss(resource_id);
         }
     }
 
-    /// Lets a task executor register again that the manager does not know. One that was released is
-    /// about to stop.
-    fn end_unknown(&mut self, instance_id: InstanceId) {
-        let session = self.session(instance_id);
-        if session.is_some_and(|session| !session.is_released) {
-            self.end_session(instance_id, Status::aborted("the registration is not known"));
+    fn reported(&mut self, instance_id: InstanceId, report: &SlotReport) {
+        match self.manager.report_slot_status(instance_id, report) {
+            Ok(ReportOutcome::Applied) => {}
+            Ok(outcome) => log(instance_id, outcome),
+            Err(error) => {
+                warn!(%instance_id, %error, "report refused");
+                if let Some(gateway) = self.manager.gateway(instance_id) {
+                    gateway.end(Status::invalid_argument(error.to_string()));
+                }
+            }
         }
     }
 
     fn freed(&mut self, freed: &SlotFreed) {
         match self.manager.slot_freed(freed) {
             SlotFreedOutcome::Freed | SlotFreedOutcome::FreedInFlight => {}
-            outcome => info!(slot_id = %freed.slot_id(), %outcome, "slot freed"),
+            outcome => log(freed.slot_id(), outcome),
         }
     }
 
@@ -154,9 +156,6 @@ impl Owner {
     }
 
     fn task_executor_gone(&mut self, instance_id: InstanceId, cause: String) {
-        if let Some(actions) = self.manager.actions_mut() {
-            actions.task_executors.remove(&instance_id);
-        }
         let task_manager = self.manager.task_manager(instance_id);
         let resource_id = task_manager.map(|task_manager| task_manager.resource_id().clone());
         match self.manager.unregister_task_manager(instance_id, cause.as_str()) {
@@ -187,7 +186,7 @@ impl Owner {
             return;
         }
         term.away.remove(&job_id);
-        let recovers = term.recovery.is_some();
+        let recovers = term.recovers;
         let Some(actions) = self.manager.actions_mut() else {
             return;
         };
@@ -256,29 +255,46 @@ impl Owner {
         match news {
             News::Failed { worker_request, cause } => {
                 let outcome = self.manager.worker_failed(worker_request, cause.as_str());
-                info!(%worker_request, cause, %outcome, "worker will not come");
-                self.note(true, format_args!("worker {worker_request} will not come: {cause}"));
-                self.expect_one_less(worker_request);
+                let actions = self.manager.actions();
+                let is_withdrawn = actions.is_some_and(|actions| actions.dismissed.is_withdrawn(worker_request));
+                // Other workers had registered before, or were given up.
+                if matches!(outcome, WorkerFailedOutcome::Forgotten { .. }) && !is_withdrawn {
+                    warn!(%worker_request, cause, %outcome, "worker request failed");
+                    self.note(true, format_args!("worker request {worker_request} failed: {cause}"));
+                } else {
+                    debug!(%worker_request, cause, %outcome, "worker has ended");
+                }
+                self.expect_no_more(worker_request);
+            }
+            News::Comes(worker_request) => {
+                debug!(%worker_request, "too late to withdraw a worker");
+                if let Some(actions) = self.manager.actions_mut() {
+                    actions.dismissed.admit(worker_request);
+                }
             }
             News::Known(workers) => {
-                let outcome = self.manager.expect_workers(workers);
-                info!(workers, %outcome, "workers of earlier leaders");
-                if let Some(recovery) = self.term.as_mut().and_then(|term| term.recovery.as_mut()) {
-                    recovery.expected = Some(workers);
+                let outcome = self.manager.expect_workers(workers.values().cloned());
+                info!(workers = workers.len(), %outcome, "recovery waits for workers");
+                if let Some(term) = &mut self.term {
+                    term.earlier_workers = workers;
                 }
                 self.check_recovery();
             }
         }
     }
 
-    /// Stops to wait for a worker that an earlier leader has requested.
-    fn expect_one_less(&mut self, worker_request: WorkerRequestId) {
-        if Some(worker_request.leader_id()) == self.manager.leader_id() {
+    /// Ends the wait for a worker that an earlier leader has requested.
+    fn expect_no_more(&mut self, worker_request: WorkerRequestId) {
+        let workers = self.term.as_mut().map(|term| &mut term.earlier_workers);
+        let Some(resource_id) = workers.and_then(|workers| workers.remove(&worker_request)) else {
             return;
-        }
-        let recovery = self.term.as_mut().and_then(|term| term.recovery.as_mut());
-        if let Some(expected) = recovery.and_then(|recovery| recovery.expected.as_mut()) {
-            *expected = expected.saturating_sub(1);
+        };
+        let missing = self.manager.recovery().and_then(|recovery| recovery.missing_workers);
+        if let Some(mut missing) = missing.cloned()
+            && missing.remove(&resource_id)
+        {
+            let outcome = self.manager.expect_workers(missing);
+            info!(%resource_id, %outcome, "recovery waits for a worker no more");
             self.check_recovery();
         }
     }
@@ -316,16 +332,6 @@ impl Owner {
             Some(actions) if is_warning => actions.notes.warn(Subject::Worker, text),
             Some(actions) => actions.notes.info(Subject::Worker, text),
             None => {}
-        }
-    }
-
-    fn session(&self, instance_id: InstanceId) -> Option<&TaskExecutorSession> {
-        self.manager.actions()?.task_executors.get(&instance_id)
-    }
-
-    fn end_session(&self, instance_id: InstanceId, cause: Status) {
-        if let Some(session) = self.session(instance_id) {
-            session.outbox.end(cause);
         }
     }
 }

@@ -17,7 +17,7 @@ pub struct Envelope {
     pub input: Input,
 }
 
-/// All that the owner of the slot manager hears.
+/// An input of the owner of the slot manager.
 pub enum Input {
     /// A task executor registers. If it is refused, its session ends.
     Register {
@@ -39,7 +39,7 @@ pub enum Input {
         check: ReleaseCheck,
         decision: ReleaseDecision,
     },
-    /// The only end of the session of a task executor.
+    /// The session of a task executor has ended. Sent once for each session.
     TaskExecutorGone {
         instance_id: InstanceId,
         cause: String,
@@ -57,7 +57,7 @@ pub enum Input {
         job_id: JobId,
         allocation_id: AllocationId,
     },
-    /// The only end of the session of a job master.
+    /// The session of a job master has ended. Sent once for each session.
     JobMasterGone {
         job_id: JobId,
         session: u64,

@@ -10,7 +10,8 @@ use tracing::warn;
 use super::sessions::Heartbeats;
 use crate::election::Place;
 use crate::protocol::duration_text::parse_duration;
-use crate::provisioner::{Kind, Settings};
+use crate::protocol::security::SecurityOptions;
+use crate::provisioner::{self, Kind, Settings};
 
 /// The key of the time for which workers of an earlier leader are awaited.
 const RECOVERY_TIMEOUT: &str = "resourcemanager.previous-worker.recovery.timeout";
@@ -33,6 +34,10 @@ pub struct Options {
     #[arg(long, value_name = "HOST:PORT")]
     pub web: Option<String>,
 
+    /// Address at which others reach the dashboard, if it is not the one that it listens on
+    #[arg(long, value_name = "HOST:PORT", requires = "web")]
+    pub advertise_web: Option<String>,
+
     /// Place of the leader election: file:PATH or etcd:HOST:PORT,HOST:PORT
     #[arg(long, value_name = "PLACE")]
     pub election: Place,
@@ -53,16 +58,21 @@ pub struct Options {
     #[arg(long, value_enum, default_value_t = Kind::None)]
     pub provisioner: Kind,
 
-    /// Name of the cluster, by which started workers are found again
-    #[arg(long, value_name = "NAME", default_value = "cluster")]
+    /// Name of the cluster, by which started workers are found again; one etcd can serve several
+    #[arg(long, value_name = "NAME", default_value = "cluster", value_parser = provisioner::parse_cluster)]
     pub cluster: String,
 
     /// Folder of the logs and the state of started workers; all resource managers share it
     #[arg(long, value_name = "FOLDER")]
     pub folder: Option<PathBuf>,
 
-    /// Addresses of all resource managers, which started workers dial; the default is this one
-    #[arg(long, value_name = "ADDRESSES", value_delimiter = ',')]
+    /// Addresses of all resource managers, which started workers dial: so they find the next leader
+    #[arg(
+        long,
+        value_name = "HOST:PORT,HOST:PORT",
+        value_delimiter = ',',
+        required_if_eq_any = [("provisioner", "local"), ("provisioner", "slurm")]
+    )]
     pub resource_managers: Vec<String>,
 
     /// Time between two heartbeats
@@ -76,6 +86,12 @@ pub struct Options {
     /// File to which events are written, a JSON object a line
     #[arg(long, value_name = "FILE")]
     pub event_log: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub started_workers: provisioner::Options,
+
+    #[command(flatten)]
+    pub security: SecurityOptions,
 }
 
 impl Options {
@@ -90,15 +106,14 @@ impl Options {
         Ok(Heartbeats { interval, timeout })
     }
 
-    /// Returns the settings of the provisioner of a resource manager with this address.
-    pub fn provisioner_settings(&self, address: &str) -> Settings {
-        let dialled = match self.resource_managers.as_slice() {
-            [] => vec![address.to_owned()],
-            given => given.to_vec(),
-        };
+    /// Returns the settings of the provisioner.
+    pub fn provisioner_settings(&self) -> anyhow::Result<Settings> {
+        let dialled = self.resource_managers.clone();
         let folder = self.folder.clone();
         let folder = folder.unwrap_or_else(|| std::env::temp_dir().join(&self.cluster));
-        Settings::new(&self.cluster, dialled, folder)
+        let mut settings = Settings::new(&self.cluster, dialled, folder);
+        settings.worker_arguments = self.security.arguments()?;
+        Ok(settings.with_options(&self.started_workers))
     }
 
     /// Reads the configuration of the slot manager: the file first, then the settings.
@@ -208,7 +223,32 @@ mod tests {
             timeout(&["-D", "resourcemanager.taskmanager-timeout=5 s"]),
             Duration::from_secs(5)
         );
-        assert_eq!(timeout(&["--provisioner", "local"]), Duration::from_secs(30));
+        assert_eq!(
+            timeout(&["--provisioner", "local", "--resource-managers", "a:1"]),
+            Duration::from_secs(30)
+        );
+    }
+
+    #[test]
+    fn started_workers_need_addresses_to_find_the_next_leader() {
+        let parse = |arguments: &[&str]| {
+            let arguments = ["cluster", "--election", "file:/tmp/leader"].iter().chain(arguments);
+            Command::try_parse_from(arguments)
+        };
+        for provisioner in ["--provisioner=local", "--provisioner=slurm"] {
+            let error = parse(&[provisioner]).err().unwrap().to_string();
+            assert!(error.contains("--resource-managers <HOST:PORT,HOST:PORT>"), "{error}");
+            assert!(parse(&[provisioner, "--resource-managers", "a:1,b:2"]).is_ok());
+        }
+        assert!(parse(&["--provisioner=none"]).is_ok());
+    }
+
+    #[test]
+    fn started_workers_have_the_options_of_security() {
+        let settings = |arguments: &[&str]| parse(arguments).provisioner_settings().unwrap();
+        assert!(settings(&[]).worker_arguments.is_empty());
+        let token = ["--token-file", "/a/token"];
+        assert_eq!(settings(&token).worker_arguments, token);
     }
 
     #[test]

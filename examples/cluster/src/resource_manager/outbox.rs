@@ -1,5 +1,6 @@
 //! The messages to a peer, and the end of its session.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use tokio::sync::mpsc;
@@ -17,6 +18,8 @@ const CAPACITY: usize = 256 + 2 * limits::SLOTS;
 pub struct Session {
     end: CancellationToken,
     cause: Arc<OnceLock<Status>>,
+    /// The owner has answered the registration.
+    is_answered: Arc<AtomicBool>,
 }
 
 impl Session {
@@ -25,12 +28,15 @@ impl Session {
         Self {
             end: leadership.child_token(),
             cause: Arc::default(),
+            is_answered: Arc::default(),
         }
     }
 
     /// Ends the session. The peer is told the first cause.
     pub fn end(&self, cause: Status) {
-        self.cause.get_or_init(|| cause);
+        if !self.has_ended() {
+            self.cause.get_or_init(|| cause);
+        }
         self.end.cancel();
     }
 
@@ -68,14 +74,25 @@ impl<T> Outbox<T> {
         (Self { sender, session }, receiver)
     }
 
-    /// Sends a message. Returns `false` if the session has ended, or ends because the outbox is
-    /// full.
+    /// Sends a heartbeat, unless the peer still waits for the answer to its registration: it would
+    /// take the heartbeat for a refusal.
+    pub fn send_heartbeat(&self, heartbeat: impl Into<T>) {
+        if self.session.is_answered.load(Ordering::Acquire) {
+            self.send(heartbeat);
+        }
+    }
+
+    /// Sends a message; the first answers the registration. Returns `false` if the session has
+    /// ended, or ends because the outbox is full.
     pub fn send(&self, message: impl Into<T>) -> bool {
         if self.session.has_ended() {
             return false;
         }
         match self.sender.try_send(message.into()) {
-            Ok(()) => true,
+            Ok(()) => {
+                self.session.is_answered.store(true, Ordering::Release);
+                true
+            }
             Err(mpsc::error::TrySendError::Full(_)) => {
                 self.end(Status::resource_exhausted("too many messages were not read"));
                 false
@@ -85,6 +102,11 @@ impl<T> Outbox<T> {
                 false
             }
         }
+    }
+
+    /// Returns `true` if nobody reads the messages any more.
+    pub fn has_ended(&self) -> bool {
+        self.session.has_ended()
     }
 
     /// Ends the session. Messages that were sent before still reach a peer that reads.

@@ -2,19 +2,21 @@
 //!
 //! It follows the election first: inputs and deadlines are handled only while the leadership lasts.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use slot_manager::JobId;
-use slot_manager::outcome::{RecoveryOutcome, RenewalOutcome};
+use anyhow::Context;
+use slot_manager::outcome::RenewalOutcome;
+use slot_manager::{JobId, ResourceId, WorkerRequestId};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info, warn};
+use tracing::{debug, info, warn};
 
 use super::Manager;
 use super::actions::Actions;
+use super::dismissed::Dismissed;
 use super::handle::Published;
 use super::mailbox::Envelope;
 use super::notes::Subject;
@@ -57,17 +59,12 @@ pub(super) struct Term {
     until: Option<Instant>,
     /// Ends all sessions.
     end: CancellationToken,
-    /// `None` once the recovery is over.
-    pub recovery: Option<Recovery>,
+    /// Workers of earlier leaderships may still come. Grants of jobs are checked after that.
+    pub recovers: bool,
+    /// The workers that earlier leaders had started.
+    pub earlier_workers: BTreeMap<WorkerRequestId, ResourceId>,
     /// Jobs whose job master is away, and the time at which their requests are cancelled.
     pub away: HashMap<JobId, Instant>,
-}
-
-/// The wait for workers of earlier leaderships.
-pub(super) struct Recovery {
-    /// `None` has no end.
-    until: Option<Instant>,
-    pub expected: Option<usize>,
 }
 
 impl Owner {
@@ -90,19 +87,28 @@ impl Owner {
     }
 
     /// Runs until `stop` is cancelled or the election ends.
-    pub async fn run(mut self, stop: CancellationToken) {
+    ///
+    /// # Errors
+    /// A leadership cannot begin. The process must end, or nobody leads while it holds the election.
+    pub async fn run(mut self, stop: CancellationToken) -> anyhow::Result<()> {
+        let result = self.run_until(stop).await;
+        self.end_term();
+        result
+    }
+
+    async fn run_until(&mut self, stop: CancellationToken) -> anyhow::Result<()> {
         let mut publish = interval(PUBLISH_EVERY);
         publish.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut batch = Vec::with_capacity(BATCH);
         loop {
-            self.follow_election();
+            self.follow_election()?;
             self.handle_inbox();
             let lease_end = self.term.as_ref().and_then(|term| term.until);
             let lasts = lease_end.is_some_and(|until| Instant::now() < until);
             tokio::select! {
                 biased;
-                () = stop.cancelled() => break,
-                changed = self.channels.ours.changed() => if changed.is_err() { break },
+                () = stop.cancelled() => return Ok(()),
+                changed = self.channels.ours.changed() => if changed.is_err() { return Ok(()) },
                 // A process that was stopped must not act first when it wakes.
                 () = sleep_until(lease_end.unwrap_or_else(Instant::now)), if lasts => {}
                 // Before the mailbox, or a busy mailbox would starve it.
@@ -111,36 +117,33 @@ impl Owner {
                 // Inputs left in the inbox wait for a new lease, and the mailbox with them.
                 received = self.channels.mailbox.recv_many(&mut batch, BATCH), if self.inbox.is_empty() => {
                     if received == 0 {
-                        break;
+                        return Ok(());
                     }
                     self.inbox.extend(batch.drain(..));
                 }
             }
         }
-        self.end_term();
     }
 
     /// Begins, renews and ends the leadership as the election says.
-    fn follow_election(&mut self) {
+    fn follow_election(&mut self) -> anyhow::Result<()> {
         let ours = *self.channels.ours.borrow_and_update();
         let present = self.term.as_ref().map(|term| term.epoch);
         if let Some(ours) = ours.filter(|ours| Some(ours.epoch) == present) {
-            return self.renew(ours.until);
+            self.renew(ours.until);
+            return Ok(());
         }
         self.end_term();
-        if let Some(ours) = ours {
-            self.begin_term(ours);
-        }
+        ours.map_or(Ok(()), |ours| self.begin_term(ours))
     }
 
-    fn begin_term(&mut self, Leadership { epoch, until }: Leadership) {
+    fn begin_term(&mut self, Leadership { epoch, until }: Leadership) -> anyhow::Result<()> {
         // A lease that is over before it was noticed: the election ends or renews it.
         let is_over = until.is_some_and(|until| until <= Instant::now());
         let Some(actions) = self.idle_actions.take_if(|_| !is_over) else {
-            return;
+            return Ok(());
         };
         info!(%epoch, "leadership begins");
-        let blocked = actions.blocked.clone();
         let started = match until {
             None => self.manager.start(epoch.leader_id(), actions),
             Some(until) => {
@@ -148,35 +151,30 @@ impl Owner {
                 self.manager.start_until(epoch.leader_id(), actions, until)
             }
         };
-        if let Err(error) = started {
-            return error!(%error, "the slot manager does not start");
-        }
+        started.context("the slot manager does not start")?;
         self.events.log(&Event::LeaderElected { epoch });
 
-        for resource_id in blocked {
-            let outcome = self.manager.block(&resource_id);
-            info!(%resource_id, %outcome, "worker blocked again");
-        }
-        let recovery_timeout = self.manager.config().recovery_timeout;
         let end = CancellationToken::new();
         self.term = Some(Term {
             epoch,
             until,
             end: end.clone(),
-            recovery: (!recovery_timeout.is_zero()).then(|| Recovery {
-                until: Instant::now().checked_add(recovery_timeout),
-                expected: None,
-            }),
+            recovers: self.manager.recovery().is_some(),
+            earlier_workers: BTreeMap::new(),
             away: HashMap::new(),
         });
-        self.channels.leads.send_replace(Some(Leads { epoch, end }));
+        self.channels.leads.send_replace(Some(Leads {
+            epoch,
+            end: end.clone(),
+        }));
         // The answer is for this leadership, so sessions must know of it before.
         if let Some(actions) = self.manager.actions() {
-            actions.order(Order::Recover);
+            actions.order(Order::Recover { epoch, end });
             let text = format_args!("leadership {epoch} begins");
             actions.notes.info(Subject::Leader, text);
         }
         self.publish();
+        Ok(())
     }
 
     fn renew(&mut self, until: Option<Instant>) {
@@ -203,25 +201,16 @@ impl Owner {
         };
         info!(epoch = %term.epoch, "leadership ends");
         self.channels.leads.send_replace(None);
-        let workers = self.manager.task_managers().map(|task_manager| {
-            let resource_id = task_manager.resource_id().clone();
-            (resource_id, task_manager.is_blocked())
-        });
-        let workers: Vec<_> = workers.collect();
+        // Before the gateways go, which would end the sessions for another reason.
+        term.end.cancel();
         if let Some(mut actions) = self.manager.suspend() {
-            for (resource_id, is_blocked) in workers {
-                match is_blocked {
-                    true => actions.blocked.insert(resource_id),
-                    false => actions.blocked.remove(&resource_id),
-                };
-            }
             let text = format_args!("leadership {} has ended", term.epoch);
             actions.notes.warn(Subject::Leader, text);
-            actions.task_executors.clear();
             actions.job_masters.clear();
+            // The next leader decides anew: no provisioner stops them any more.
+            actions.dismissed = Dismissed::default();
             self.idle_actions = Some(actions);
         }
-        term.end.cancel();
         self.events.log(&Event::LeaderLost { epoch: term.epoch });
         self.publish();
     }
@@ -240,9 +229,11 @@ impl Owner {
         }
     }
 
-    /// Does what is due several times a second.
+    /// Cancels the requests of absent jobs, stops drained workers, checks the recovery, and publishes
+    /// the numbers.
     fn tick(&mut self) {
         self.cancel_requests_of_absent();
+        self.stop_drained();
         self.check_recovery();
         self.publish();
     }
@@ -258,22 +249,39 @@ impl Owner {
         }
     }
 
-    /// Ends the recovery if the expected workers are back, or its time is over.
+    /// Stops the drained workers that are idle. Without an idle timeout, the slot manager does not.
+    fn stop_drained(&mut self) {
+        let Some(actions) = self.manager.actions().filter(|_| self.manager.is_leading()) else {
+            return;
+        };
+        let drained = actions.drained.iter();
+        let task_managers = drained.filter_map(|resource_id| self.manager.task_manager_of(resource_id));
+        let idle = task_managers.filter(|task_manager| {
+            let slots = task_manager.slot_counts();
+            slots.allocated + slots.in_flight == 0
+        });
+        let idle: Vec<_> = idle
+            .map(|idle| (idle.resource_id().clone(), idle.instance_id()))
+            .collect();
+        for (resource_id, instance_id) in idle {
+            let cause = "it is drained and idle";
+            if let Some(gateway) = self.manager.gateway(instance_id) {
+                gateway.tell_to_stop(cause.to_owned());
+            }
+            if let Some(actions) = self.manager.actions_mut() {
+                actions.release(&resource_id, cause);
+            }
+            let outcome = self.manager.unregister_task_manager(instance_id, cause);
+            debug!(%resource_id, %outcome, "drained worker told to stop");
+        }
+    }
+
+    /// Checks the grants that jobs believe to have, once the recovery is over.
     pub(super) fn check_recovery(&mut self) {
-        let Some(term) = self.term.as_mut().filter(|_| self.manager.is_leading()) else {
-            return;
-        };
-        let Some(recovery) = &term.recovery else {
-            return;
-        };
-        let is_waiting = match recovery.expected {
-            // The same number again changes nothing, and tells whether the recovery goes on.
-            Some(expected) => matches!(self.manager.expect_workers(expected), RecoveryOutcome::Waiting { .. }),
-            None => recovery.until.is_none_or(|until| Instant::now() < until),
-        };
-        if !is_waiting {
+        let is_over = self.manager.is_leading() && self.manager.recovery().is_none();
+        if let Some(term) = self.term.as_mut().filter(|term| term.recovers && is_over) {
             info!("recovery is over");
-            term.recovery = None;
+            term.recovers = false;
             self.check_all_grants();
         }
     }
@@ -282,6 +290,7 @@ impl Owner {
         let overview = self.manager.overview();
         let leading = self.term.as_ref().filter(|_| self.manager.is_leading());
         self.channels.published.send_replace(Arc::new(Published {
+            at: Some(Instant::now()),
             epoch: leading.map(|term| term.epoch),
             counters: overview.counters,
             overview,

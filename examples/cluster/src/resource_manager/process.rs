@@ -1,13 +1,14 @@
 //! The parts of the process, from the first to the last.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, bail};
 use futures::future::BoxFuture;
 use slot_manager::TokioScheduledExecutor;
 use tokio::net::TcpListener;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -15,16 +16,22 @@ use tracing::{info, warn};
 
 use super::Manager;
 use super::actions::Actions;
-use super::handle::{Handle, Published};
+use super::handle::{Handle, Published, QUESTIONS};
 use super::mailbox::{self, Envelope, Input};
 use super::notes::Notes;
 use super::options::Options;
 use super::owner::{Channels, Owner};
 use super::server::{self, Service};
-use super::sessions::{Leads, Sessions};
-use crate::election;
+use super::sessions::Sessions;
+use crate::election::{self, Addresses};
 use crate::event_log::EventLog;
+use crate::protocol::Epoch;
+use crate::protocol::listener::listen;
+use crate::protocol::security::{PEER_OPTIONS, Security};
 use crate::provisioner::{Kind, News, Order};
+
+/// The remedy for a web server that others could reach.
+const WEB_OPTIONS: &str = "--token-file (TLS does not cover the web server: for it, use a reverse proxy)";
 
 /// The most orders that wait for the provisioner, and the most news of it.
 const ORDERS: usize = 1_024;
@@ -41,7 +48,7 @@ pub type ServeWeb =
 
 /// Starts the task of a provisioner. It ends when it is stopped.
 pub type Provision =
-    Box<dyn FnOnce(mpsc::Receiver<Order>, mpsc::Sender<News>, CancellationToken) -> JoinHandle<()> + Send>;
+    Box<dyn FnOnce(mpsc::Receiver<Order>, mpsc::Sender<(Epoch, News)>, CancellationToken) -> JoinHandle<()> + Send>;
 
 /// The parts of the process that other modules plug in.
 #[derive(Default)]
@@ -57,45 +64,59 @@ pub struct Parts {
 /// A resource manager that listens, and does not run yet.
 pub struct Process {
     options: Options,
+    security: Security,
     listener: TcpListener,
     web: Option<TcpListener>,
-    address: String,
+    addresses: Addresses,
 }
 
 impl Process {
     /// Opens the listeners, and prints their addresses.
     pub async fn bind(options: Options) -> anyhow::Result<Self> {
-        let listener = bind(&options.listen).await?;
+        let security = options.security.load()?;
+        let listener = listen(&options.listen, security.authenticates_peers(), PEER_OPTIONS).await?;
         let address = listener.local_addr()?.to_string();
         println!("listening on {address}");
         let web = match &options.web {
-            Some(web) => Some(bind(web).await?),
+            Some(web) => Some(listen(web, security.token.is_some(), WEB_OPTIONS).await?),
             None => None,
         };
+        let grpc = options.advertise.clone().unwrap_or(address);
+        let mut addresses = Addresses { grpc, web: None };
         if let Some(web) = &web {
-            println!("web on http://{}", web.local_addr()?);
+            let web = web.local_addr()?;
+            println!("web on http://{web}");
+            let given = options.advertise_web.clone();
+            addresses.web = Some(given.unwrap_or_else(|| web_address(web, &addresses.grpc)));
         }
-        let address = options.advertise.clone().unwrap_or(address);
         Ok(Self {
             options,
+            security,
             listener,
             web,
-            address,
+            addresses,
         })
     }
 
     /// Returns the address at which others reach this process.
+    #[cfg(test)]
     pub fn address(&self) -> &str {
-        &self.address
+        &self.addresses.grpc
+    }
+
+    /// Returns the secrets of this process.
+    pub fn security(&self) -> &Security {
+        &self.security
     }
 
     /// Runs until `stop` is cancelled or a part fails.
     pub async fn run(self, parts: Parts, stop: CancellationToken) -> anyhow::Result<()> {
         let Self {
             options,
+            security,
             listener,
             web,
-            address,
+            addresses,
         } = self;
         let provision = match options.provisioner {
             Kind::None => None,
@@ -110,14 +131,20 @@ impl Process {
         let worker = config.workers.as_ref().map(|workers| workers.description.clone());
         let manager = Manager::new(config, TokioScheduledExecutor::new())?;
         let events = match &options.event_log {
-            Some(path) => EventLog::open(path, format!("resource-manager@{address}"))
+            Some(path) => EventLog::open(path, format!("resource-manager@{}", addresses.grpc))
                 .with_context(|| format!("cannot open {}", path.display()))?,
             None => EventLog::default(),
         };
 
         let stop = stop.child_token();
         let resign = CancellationToken::new();
-        let (election, campaign) = election::campaign(options.election, address.clone(), options.lease, resign.clone());
+        let (election, campaign) = election::campaign(
+            options.election,
+            options.cluster,
+            addresses,
+            options.lease,
+            resign.clone(),
+        );
         let (mailbox, inputs) = mpsc::channel(mailbox::CAPACITY);
         let (publish, published) = watch::channel(Arc::new(Published::default()));
         let (lead, leads) = watch::channel(None);
@@ -130,7 +157,7 @@ impl Process {
             orders = Some(order_sender);
             let provisioner = provision(order_receiver, news_sender, stop.clone());
             tasks.spawn(async { provisioner.await.context("the provisioner has failed") });
-            tokio::spawn(forward_news(news, mailbox.downgrade(), leads.clone()));
+            tokio::spawn(forward_news(news, mailbox.downgrade()));
         }
 
         let channels = Channels {
@@ -142,10 +169,7 @@ impl Process {
         let actions = Actions::new(orders, worker, events.clone(), parts.notes);
         let owner = Owner::new(manager, actions, heartbeats, channels, events);
         let owner = owner.run(stop.clone());
-        tasks.spawn(async {
-            owner.await;
-            Ok(())
-        });
+        tasks.spawn(owner);
 
         let leader = election.leader.clone();
         // The leadership is given up when nobody holds the receivers of the election.
@@ -153,6 +177,7 @@ impl Process {
             mailbox: mailbox.clone(),
             election,
             published,
+            questions: Arc::new(Semaphore::new(QUESTIONS)),
         };
         match web {
             Some((web, serve_web)) => _ = tasks.spawn(serve_web(web, handle, stop.clone())),
@@ -163,8 +188,11 @@ impl Process {
             leads,
             sessions: Sessions::new(mailbox, heartbeats),
         };
-        let serve = server::serve(service, listener, stop.clone());
-        tasks.spawn(async { serve.await.context("the gRPC server has failed") });
+        let serving = stop.clone();
+        tasks.spawn(async move {
+            let served = server::serve(service, listener, &security, serving).await;
+            served.context("the gRPC server has failed")
+        });
 
         let result = first_end(&mut tasks, &stop).await;
         stop.cancel();
@@ -181,16 +209,13 @@ impl Process {
     }
 }
 
-/// Opens a listener. Peers are not authenticated, so they must be on this machine.
-async fn bind(address: &str) -> anyhow::Result<TcpListener> {
-    let listener = TcpListener::bind(address).await;
-    let listener = listener.with_context(|| format!("cannot listen on {address}"))?;
-    let is_loopback = listener.local_addr()?.ip().is_loopback();
-    ensure!(
-        is_loopback,
-        "{address} is not a loopback address, and peers are not authenticated"
-    );
-    Ok(listener)
+/// Returns the address at which others reach the web server. One that listens on all addresses is
+/// reached by the name of the gRPC server.
+fn web_address(web: SocketAddr, grpc: &str) -> String {
+    match grpc.rsplit_once(':') {
+        Some((host, _)) if web.ip().is_unspecified() => format!("{host}:{}", web.port()),
+        _ => web.to_string(),
+    }
 }
 
 /// Waits until the process is stopped, or a part has ended too early.
@@ -216,21 +241,28 @@ async fn drain(tasks: &mut JoinSet<anyhow::Result<()>>) {
     info!("stopped");
 }
 
-/// Forwards the news of the provisioner to the present leadership. Without one they are dropped:
-/// the next asks which workers there are.
-async fn forward_news(
-    mut news: mpsc::Receiver<News>,
-    mailbox: mpsc::WeakSender<Envelope>,
-    leads: watch::Receiver<Option<Leads>>,
-) {
-    while let Some(news) = news.recv().await {
-        let epoch = leads.borrow().as_ref().map(|leads| leads.epoch);
-        let Some((epoch, mailbox)) = epoch.zip(mailbox.upgrade()) else {
-            continue;
-        };
+/// Forwards the news of the provisioner to the leadership that they are for.
+async fn forward_news(mut news: mpsc::Receiver<(Epoch, News)>, mailbox: mpsc::WeakSender<Envelope>) {
+    while let Some((epoch, news)) = news.recv().await {
         let input = Input::Provisioner(news);
+        let Some(mailbox) = mailbox.upgrade() else {
+            return;
+        };
         if mailbox.send(Envelope { epoch, input }).await.is_err() {
             return;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_web_server_on_all_addresses_has_the_name_of_the_process() {
+        let web = |listener: &str| web_address(listener.parse().unwrap(), "node-1:7001");
+        assert_eq!(web("0.0.0.0:8001"), "node-1:8001");
+        assert_eq!(web("[::]:8001"), "node-1:8001");
+        assert_eq!(web("10.0.0.1:8001"), "10.0.0.1:8001");
     }
 }

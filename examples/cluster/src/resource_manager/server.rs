@@ -2,22 +2,15 @@
 
 use tokio::net::TcpListener;
 use tokio::sync::watch;
-use tokio::time::Duration;
 use tokio_util::sync::CancellationToken;
 use tonic::metadata::MetadataMap;
-use tonic::transport::Server;
-use tonic::transport::server::TcpIncoming;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::sessions::{Leads, Outgoing, Sessions};
 use crate::election::Leader;
-use crate::protocol::limits;
-use crate::protocol::v1;
+use crate::protocol::security::Security;
 use crate::protocol::v1::resource_manager_server::{ResourceManager, ResourceManagerServer};
-
-/// The time between two pings of a silent connection. They end connections of machines that are
-/// gone; heartbeats end sessions much earlier.
-const PING_EVERY: Duration = Duration::from_secs(20);
+use crate::protocol::{limits, server, v1};
 
 /// The service behind the protocol.
 pub struct Service {
@@ -33,19 +26,13 @@ pub struct Service {
 pub async fn serve(
     service: Service,
     listener: TcpListener,
+    security: &Security,
     stop: CancellationToken,
 ) -> Result<(), tonic::transport::Error> {
     let service = ResourceManagerServer::new(service)
         .max_decoding_message_size(limits::MESSAGE_BYTES)
         .max_encoding_message_size(limits::MESSAGE_BYTES);
-    Server::builder()
-        .http2_keepalive_interval(Some(PING_EVERY))
-        .add_service(service)
-        .serve_with_incoming_shutdown(
-            TcpIncoming::from(listener).with_nodelay(Some(true)),
-            stop.cancelled_owned(),
-        )
-        .await
+    server::serve(service, listener, security, stop).await
 }
 
 impl Service {
@@ -54,7 +41,7 @@ impl Service {
         self.leads.borrow().clone().ok_or_else(|| {
             let mut metadata = MetadataMap::new();
             let leader = self.leader.borrow().clone();
-            if let Some(address) = leader.and_then(|leader| leader.address.parse().ok()) {
+            if let Some(address) = leader.and_then(|leader| leader.addresses.grpc.parse().ok()) {
                 metadata.insert("leader", address);
             }
             let reason = "this resource manager does not lead";
@@ -73,7 +60,8 @@ impl ResourceManager for Service {
         Ok(Response::new(leader.map_or_else(v1::LeaderReply::default, |leader| {
             v1::LeaderReply {
                 epoch: leader.epoch.0,
-                address: leader.address,
+                address: leader.addresses.grpc,
+                web_address: leader.addresses.web.unwrap_or_default(),
             }
         })))
     }

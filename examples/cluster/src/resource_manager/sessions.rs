@@ -81,15 +81,17 @@ impl Sessions {
         let session = Session::within(&leads.end);
         let (outbox, messages) = Outbox::new(session.clone());
         let (report_end, end) = oneshot::channel();
-        let run = run(outbox, session.clone());
+        let run = run(outbox, session);
         tokio::spawn(async move {
             let end = run.await;
-            // Later messages are for nobody.
-            session.end(Status::cancelled("the session has ended"));
             // The peer may have gone.
             let _ = report_end.send(end.status);
         });
-        Outgoing { messages, end }
+        Outgoing {
+            messages,
+            end,
+            ended: None,
+        }
     }
 
     /// Sends an input to the owner. It waits while the mailbox is full, which slows this peer only.
@@ -98,8 +100,8 @@ impl Sessions {
         sent.map_err(|_| Status::unavailable("the resource manager stops").into())
     }
 
-    /// Runs the part of a session that reads, until it ends or the session does. Meanwhile the peer
-    /// gets heartbeats.
+    /// Runs the part of a session that reads, until it ends or the session does. Meanwhile a
+    /// registered peer gets heartbeats.
     async fn drive<M>(
         &self,
         outbox: &Outbox<M>,
@@ -113,15 +115,18 @@ impl Sessions {
             ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
             loop {
                 ticks.tick().await;
-                outbox.send(heartbeat());
+                outbox.send_heartbeat(heartbeat());
             }
         };
-        tokio::select! {
+        let end = tokio::select! {
             biased;
             cause = session.ended() => cause.into(),
             Err(end) = read => end,
             () = heartbeats => Status::internal("heartbeats have ended").into(),
-        }
+        };
+        // Before the owner is told, which can take long: a registration that still waits is void.
+        session.end(Status::cancelled("the session has ended"));
+        end
     }
 
     /// Waits for the next message. The heartbeat timeout counts the time spent here only: it does
@@ -194,22 +199,34 @@ impl From<crate::protocol::ProtocolError> for End {
 pub struct Outgoing<M> {
     messages: mpsc::Receiver<M>,
     end: oneshot::Receiver<Result<(), Status>>,
+    /// The end that has come, while messages are left.
+    ended: Option<Result<(), Status>>,
 }
 
 impl<M> Stream for Outgoing<M> {
     type Item = Result<M, Status>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        if let Poll::Ready(Some(message)) = self.messages.poll_recv(context) {
-            return Poll::Ready(Some(Ok(message)));
+        // First: all messages before the end are there once it has come.
+        if !self.end.is_terminated()
+            && let Poll::Ready(end) = Pin::new(&mut self.end).poll(context)
+        {
+            self.ended = Some(end.unwrap_or(Ok(())));
         }
-        // After the end, polls of the receiver of the status are not allowed.
-        if self.end.is_terminated() {
-            return Poll::Ready(None);
+        if !self.end.is_terminated() {
+            return match self.messages.poll_recv(context) {
+                Poll::Ready(Some(message)) => Poll::Ready(Some(Ok(message))),
+                // If nobody can send any more, the end comes.
+                _ => Poll::Pending,
+            };
         }
-        Pin::new(&mut self.end).poll(context).map(|end| match end {
-            Ok(Ok(())) | Err(_) => None,
-            Ok(Err(status)) => Some(Err(status)),
+        // A poll could be pending here only to let other tasks run.
+        Poll::Ready(match self.messages.try_recv() {
+            Ok(message) => Some(Ok(message)),
+            Err(_) => self.ended.take().and_then(Result::err).map(Err),
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

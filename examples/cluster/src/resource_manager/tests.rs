@@ -279,6 +279,21 @@ async fn a_worker_that_registers_again_replaces_its_former_session() {
 }
 
 #[tokio::test]
+async fn a_worker_beyond_the_limit_is_not_registered_and_told_to_stop() {
+    let limit = "slotmanager.number-of-slots.max=1";
+    let one_slot = "taskmanager.numberOfTaskSlots=1";
+    let mut cluster = Cluster::start(&["-D", limit, "-D", one_slot, "-D", "taskmanager.cpu.cores=1"]).await;
+    let mut first = cluster.task_executor(worker("worker-1")).await;
+    first.registered().await;
+
+    let mut second = cluster.task_executor(worker("worker-2")).await;
+    let message = second.next().await.unwrap();
+    assert!(matches!(message, to_task_executor::Message::Stop(_)), "{message:?}");
+    assert_eq!(second.next().await.unwrap_err().code(), Code::ResourceExhausted);
+    cluster.stop().await;
+}
+
+#[tokio::test]
 async fn bad_peers_are_refused_with_a_clear_status() {
     let mut cluster = Cluster::start(&[]).await;
     let later = v1::RegisterTaskExecutor {
@@ -301,6 +316,32 @@ async fn bad_peers_are_refused_with_a_clear_status() {
         .send(from_task_executor::Message::Register(worker("worker-1")))
         .await;
     assert_eq!(task_executor.next().await.unwrap_err().code(), Code::InvalidArgument);
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn messages_of_a_later_version_are_ignored() {
+    let mut cluster = Cluster::start(&[]).await;
+    let mut job_master = cluster.job_master(Vec::new()).await;
+    let unknown = v1::FromJobMaster { message: None };
+    job_master.sender.send(unknown).await.unwrap();
+    job_master.request(&allocation(1)).await;
+    assert_eq!(job_master.status().await.state(), State::Waiting);
+
+    let mut task_executor = cluster.task_executor(worker("worker-1")).await;
+    task_executor.registered().await;
+    let unknown = v1::FromTaskExecutor { message: None };
+    task_executor.sender.send(unknown).await.unwrap();
+    let asked = task_executor.next().await;
+    assert!(
+        matches!(asked, Ok(to_task_executor::Message::AllocateSlot(_))),
+        "{asked:?}"
+    );
+    let leaving = v1::Leaving {
+        reason: "the test is over".to_owned(),
+    };
+    task_executor.send(from_task_executor::Message::Leaving(leaving)).await;
+    assert_eq!(task_executor.next().await.unwrap_err().message(), "end");
     cluster.stop().await;
 }
 

@@ -2,8 +2,8 @@
 
 use std::collections::VecDeque;
 use std::error::Error;
+use std::io::ErrorKind;
 use std::sync::Arc;
-use std::time::Duration;
 
 use slot_manager::SlotId;
 use slot_manager::message::Allocation;
@@ -11,13 +11,13 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
-use tonic::transport::Endpoint;
 use tonic::{Status, Streaming};
 
 use super::processes::Process;
 use super::slots::{GrantKey, Input};
 use crate::event_log::{Event, EventLog};
-use crate::protocol::leader::wait_before_retry;
+use crate::protocol::channel::{DialError, Dialer, io_failure};
+use crate::protocol::leader::Retries;
 use crate::protocol::v1::job_master_client::JobMasterClient;
 use crate::protocol::{Epoch, ProtocolError, limits, v1};
 
@@ -26,11 +26,6 @@ const WAITING_TASKS: usize = 64;
 
 /// The most messages that wait for a job master.
 const OUTBOX: usize = 16;
-
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
-
-/// The interval of pings. They end an offer whose job master is gone without a word.
-const PING_INTERVAL: Duration = Duration::from_secs(20);
 
 /// The exit code of a command that cannot be started, as in a shell.
 const CANNOT_START: i32 = 127;
@@ -50,13 +45,20 @@ pub struct Offer {
 }
 
 /// Makes offers until no more come, and waits until all have ended.
-pub async fn run(mut offers: mpsc::UnboundedReceiver<Offer>, slots: mpsc::Sender<Input>, events: EventLog) {
+pub async fn run(
+    dialer: Dialer,
+    mut offers: mpsc::UnboundedReceiver<Offer>,
+    slots: mpsc::Sender<Input>,
+    events: EventLog,
+) {
+    // An offer has no heartbeats.
+    let dialer = dialer.with_pings();
     let mut running = JoinSet::new();
     loop {
         tokio::select! {
             offer = offers.recv() => match offer {
                 Some(offer) => {
-                    let slot = OfferedSlot::new(offer, slots.clone(), events.clone());
+                    let slot = OfferedSlot::new(dialer.clone(), offer, slots.clone(), events.clone());
                     running.spawn(slot.run());
                 }
                 None => break,
@@ -69,6 +71,7 @@ pub async fn run(mut offers: mpsc::UnboundedReceiver<Offer>, slots: mpsc::Sender
 
 /// A slot that is offered to a job master or used by it.
 struct OfferedSlot {
+    dialer: Dialer,
     offer: Offer,
     slots: mpsc::Sender<Input>,
     events: EventLog,
@@ -88,8 +91,9 @@ struct Stream {
 }
 
 impl OfferedSlot {
-    fn new(offer: Offer, slots: mpsc::Sender<Input>, events: EventLog) -> Self {
+    fn new(dialer: Dialer, offer: Offer, slots: mpsc::Sender<Input>, events: EventLog) -> Self {
         Self {
+            dialer,
             offer,
             slots,
             events,
@@ -127,9 +131,13 @@ impl OfferedSlot {
                     let Some(v1::ToSlot { message }) = message? else {
                         return Ok(());
                     };
-                    match message.ok_or_else(|| ProtocolError::missing("message"))? {
-                        v1::to_slot::Message::Release(_) => return Ok(()),
-                        v1::to_slot::Message::Run(task) => self.enqueue(task)?,
+                    match message {
+                        Some(v1::to_slot::Message::Release(_)) => return Ok(()),
+                        Some(v1::to_slot::Message::Run(task)) => self.enqueue(task)?,
+                        None => {
+                            tracing::debug!("a message of a later version is ignored");
+                            continue;
+                        }
                     }
                     if !is_used && !self.use_slot().await {
                         return Err(Status::aborted("the allocation has lost the slot"));
@@ -147,12 +155,16 @@ impl OfferedSlot {
     }
 
     /// Offers the slot until the job master answers, or the offer is ended by the slot timeout.
+    ///
+    /// A job master listens before it requests slots. If nothing listens there, it has ended: the
+    /// slot is better used by others.
     async fn connect(&self) -> Result<Stream, Status> {
+        let mut retries = Retries::default();
         loop {
-            match Stream::open(&self.offer).await {
-                Err(status) if is_not_reached(&status) => {
+            match Stream::open(&self.dialer, &self.offer).await {
+                Err(status) if is_not_reached(&status) && !is_refused(&status) => {
                     tracing::debug!(address = &*self.offer.target_address, %status, "the job master is not reached");
-                    wait_before_retry().await;
+                    retries.wait().await;
                 }
                 result => return result,
             }
@@ -226,15 +238,12 @@ impl OfferedSlot {
 
 impl Stream {
     /// Dials the job master and offers the slot.
-    async fn open(offer: &Offer) -> Result<Self, Status> {
-        let endpoint = Endpoint::from_shared(format!("http://{}", offer.target_address));
-        let endpoint = endpoint.map_err(|error| Status::invalid_argument(error.to_string()))?;
-        let endpoint = endpoint
-            .connect_timeout(CONNECT_TIMEOUT)
-            .http2_keep_alive_interval(PING_INTERVAL)
-            .keep_alive_timeout(PING_INTERVAL);
-        let channel = endpoint.connect().await;
-        let channel = channel.map_err(|error| Status::from_error(Box::new(error)))?;
+    async fn open(dialer: &Dialer, offer: &Offer) -> Result<Self, Status> {
+        let channel = dialer.dial(&offer.target_address).await;
+        let channel = channel.map_err(|error| match error {
+            DialError::NotAnAddress(_) => Status::invalid_argument(error.to_string()),
+            DialError::NotReached(..) => Status::from_error(Box::new(error)),
+        })?;
         let (outbox, messages) = mpsc::channel(OUTBOX);
         let message = v1::from_slot::Message::Offer(v1::OfferSlot {
             resource_id: offer.slot_id.resource_id().to_string(),
@@ -263,6 +272,11 @@ impl Stream {
 /// has no source.
 fn is_not_reached(status: &Status) -> bool {
     status.source().is_some()
+}
+
+/// Returns `true` if nothing listens at the address.
+fn is_refused(status: &Status) -> bool {
+    io_failure(status, ErrorKind::ConnectionRefused).is_some()
 }
 
 /// Waits until the running task ends. Waits for ever if none runs.

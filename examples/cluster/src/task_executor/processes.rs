@@ -1,19 +1,19 @@
-//! Child processes. Each has its own process group, which is killed with it.
+//! Child processes. Each has its own process group, which ends with it and with this process.
 
 use std::io;
 use std::process::Stdio;
 
-use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 use tokio::process::{Child, Command};
-use tokio::signal::unix::{SignalKind, signal};
+
+use super::guard::Guard;
 
 /// A child process and its process group.
 ///
-/// Dropping it kills the group. A process that has left the group lives on.
+/// Dropping it kills the group, and so does the end of this process. A process that has left the
+/// group lives on.
 pub struct Process {
     child: Child,
-    /// Tells that some child process has changed its state.
-    changes: tokio::signal::unix::Signal,
+    guard: Guard,
 }
 
 impl Process {
@@ -25,12 +25,12 @@ impl Process {
         let Some((program, arguments)) = command.split_first() else {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "the command is empty"));
         };
-        // It listens before the process starts, so no change is missed.
-        let changes = signal(SignalKind::child())?;
+        // It is there before the process, so there is no time without it.
+        let guard = Guard::start()?;
         let mut command = Command::new(program);
         command.args(arguments).envs(environment).stdin(Stdio::null());
-        let child = command.process_group(0).kill_on_drop(true).spawn()?;
-        Ok(Self { child, changes })
+        let child = command.process_group(guard.group()).spawn()?;
+        Ok(Self { child, guard })
     }
 
     /// Waits until the process ends, and kills the others of its group. Returns the exit code, or
@@ -38,9 +38,9 @@ impl Process {
     ///
     /// Dropping the future loses nothing.
     pub async fn wait(&mut self) -> Option<i32> {
-        while !self.has_ended() && self.changes.recv().await.is_some() {}
-        self.kill_group();
-        match self.child.wait().await {
+        let status = self.child.wait().await;
+        self.guard.end().await;
+        match status {
             Ok(status) => status.code(),
             Err(error) => {
                 tracing::warn!(%error, "the exit code of a process is unknown");
@@ -51,37 +51,8 @@ impl Process {
 
     /// Kills the process with its group, and waits until it has ended.
     pub async fn kill(mut self) {
-        self.kill_group();
+        self.guard.kill_group();
         self.wait().await;
-    }
-
-    /// Returns `true` if the process has ended. It stays a zombie, so its id is not used again
-    /// before the group is killed.
-    fn has_ended(&self) -> bool {
-        let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
-        match self.pid().map(|pid| waitid(WaitId::Pid(pid), options)) {
-            Some(Ok(status)) => status.is_some(),
-            Some(Err(_)) | None => true,
-        }
-    }
-
-    fn kill_group(&self) {
-        if let Some(pid) = self.pid() {
-            // It fails only if the whole group is gone.
-            let _ = kill_process_group(pid, Signal::KILL);
-        }
-    }
-
-    /// Returns the id of the process, which is that of its group; `None` once the exit code was
-    /// read.
-    fn pid(&self) -> Option<Pid> {
-        Pid::from_raw(self.child.id()?.try_into().ok()?)
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        self.kill_group();
     }
 }
 
@@ -89,7 +60,7 @@ impl Drop for Process {
 mod tests {
     use std::time::Duration;
 
-    use rustix::process::test_kill_process;
+    use rustix::process::{Pid, Signal, kill_process, test_kill_process};
     use tokio::time::{sleep, timeout};
 
     use super::*;
@@ -165,6 +136,30 @@ mod tests {
         let (mut process, child) = shell_with_child("ended", "exit 0").await;
         assert_eq!(process.wait().await, Some(0));
         ends(child).await;
+    }
+
+    #[tokio::test]
+    async fn the_group_is_killed_with_this_process() {
+        let (mut process, child) = shell_with_child("orphan", "wait").await;
+        // The kernel does the same to a process that is killed.
+        process.guard.close();
+        ends(child).await;
+        assert_eq!(process.wait().await, None);
+    }
+
+    #[tokio::test]
+    async fn no_guard_is_left() {
+        let mut process = shell("exit 0");
+        let guard = Pid::from_raw(process.guard.group()).unwrap();
+        process.wait().await;
+        assert!(test_kill_process(guard).is_err());
+    }
+
+    #[tokio::test]
+    async fn a_process_whose_guard_is_killed_runs_on() {
+        let mut process = shell("sleep 0.2; exit 3");
+        kill_process(Pid::from_raw(process.guard.group()).unwrap(), Signal::KILL).unwrap();
+        assert_eq!(process.wait().await, Some(3));
     }
 
     #[tokio::test]

@@ -13,6 +13,7 @@ use tonic::transport::server::TcpIncoming;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::*;
+use crate::protocol::security::SecurityOptions;
 use crate::protocol::v1;
 use crate::protocol::v1::from_task_executor::Message as FromWorker;
 use crate::protocol::v1::job_master_server::{JobMaster, JobMasterServer};
@@ -67,6 +68,7 @@ impl ResourceManager for Peer<v1::FromTaskExecutor, v1::ToTaskExecutor> {
         Ok(Response::new(v1::LeaderReply {
             epoch: self.epoch.load(Ordering::Relaxed),
             address: self.address.clone(),
+            web_address: String::new(),
         }))
     }
 
@@ -106,6 +108,8 @@ fn listen() -> (TcpIncoming, String) {
 /// A running task executor with one slot, and its neighbours.
 struct Cluster {
     epoch: Arc<AtomicU64>,
+    /// The heartbeat timeout that the resource manager asks for.
+    heartbeat_timeout: Duration,
     workers: mpsc::Receiver<FromWorkerStream>,
     job_master: String,
     slots: mpsc::Receiver<SlotStream>,
@@ -120,6 +124,10 @@ impl Cluster {
     }
 
     fn start_with_slot_timeout(name: &str, slot_timeout: Duration) -> Self {
+        Self::start_with_timeouts(name, slot_timeout, DEADLINE * 2)
+    }
+
+    fn start_with_timeouts(name: &str, slot_timeout: Duration, registration_timeout: Duration) -> Self {
         let epoch = Arc::new(AtomicU64::new(5));
         let (streams, workers) = mpsc::channel(1);
         let (incoming, resource_manager) = listen();
@@ -144,17 +152,20 @@ impl Cluster {
         let event_log = std::env::temp_dir().join(format!("cluster-{}-{name}.log", std::process::id()));
         let _ = std::fs::remove_file(&event_log);
         let options = Options {
+            security: SecurityOptions::default(),
             resource_managers: vec!["127.0.0.1:1".into(), resource_manager],
             resource_id: Some("w".into()),
             slots: 1,
             profile: ResourceProfile::ANY,
             worker_request: None,
             slot_timeout,
+            registration_timeout,
             event_log: Some(event_log.clone()),
         };
         let stop = CancellationToken::new();
         Self {
             epoch,
+            heartbeat_timeout: DEADLINE * 2,
             workers,
             job_master,
             slots,
@@ -164,20 +175,25 @@ impl Cluster {
         }
     }
 
-    /// Accepts the next registration. Returns its report.
-    async fn register(&mut self) -> (Leader, v1::RegisterTaskExecutor) {
+    /// Reads the next registration, and leaves it unanswered.
+    async fn registering(&mut self) -> (Leader, v1::RegisterTaskExecutor) {
         let stream = timeout(DEADLINE, self.workers.recv()).await;
         let mut stream = stream.expect("no worker registers").unwrap();
         let first = stream.next().await.unwrap().message;
         let Some(FromWorker::Register(register)) = first else {
             panic!("{first:?}");
         };
-        let leader = Leader { stream };
+        (Leader { stream }, register)
+    }
+
+    /// Accepts the next registration. Returns its report.
+    async fn register(&mut self) -> (Leader, v1::RegisterTaskExecutor) {
+        let (leader, register) = self.registering().await;
         let registered = v1::Registered {
             epoch: self.epoch.load(Ordering::Relaxed),
             instance_id: InstanceId::from_u128(1).to_bytes().into(),
             heartbeat_interval_ms: 50,
-            heartbeat_timeout_ms: 2_000,
+            heartbeat_timeout_ms: self.heartbeat_timeout.as_millis().try_into().unwrap(),
         };
         leader.tell(ToWorker::Registered(registered)).await;
         (leader, register)
@@ -270,6 +286,8 @@ async fn tasks_run_in_a_slot_until_it_is_released() {
     assert!(matches!(leader.hears().await, Some(FromWorker::SlotAnswer(_))));
 
     let mut slot = cluster.offered().await;
+    // As this version reads a message of a later one.
+    slot.outgoing.send(Ok(v1::ToSlot { message: None })).await.unwrap();
     slot.run(1, "exit 3").await;
     slot.run(2, r#"test "$CLUSTER_TASK $CLUSTER_SLOT" = "2 w_0""#).await;
     let command = vec!["/does/not/exist".to_owned()];
@@ -305,25 +323,33 @@ async fn a_task_is_killed_when_its_job_master_is_gone() {
     );
 }
 
-#[tokio::test]
-async fn a_slot_is_freed_if_its_job_master_is_not_reached() {
-    let mut cluster = Cluster::start_with_slot_timeout("not-reached", Duration::from_millis(500));
+/// Lets a worker offer its slot to a job master in vain. The slot is free then.
+async fn offer_in_vain(mut cluster: Cluster, job_master: &str) {
     let (mut leader, _) = cluster.register().await;
-    leader.allocate("127.0.0.1:1").await;
+    leader.allocate(job_master).await;
     assert!(matches!(leader.hears().await, Some(FromWorker::SlotAnswer(_))));
     assert!(matches!(leader.hears().await, Some(FromWorker::SlotFreed(_))));
     assert_eq!(cluster.ends().await, ["registered", "allocated", "freed"]);
 }
 
 #[tokio::test]
+async fn a_slot_is_freed_if_its_job_master_is_not_reached() {
+    let cluster = Cluster::start_with_slot_timeout("not-reached", Duration::from_millis(500));
+    // An address for documentation, where nothing answers.
+    offer_in_vain(cluster, "192.0.2.1:1").await;
+}
+
+#[tokio::test]
+async fn a_slot_is_freed_at_once_if_its_job_master_has_ended() {
+    offer_in_vain(Cluster::start("ended"), "127.0.0.1:1").await;
+}
+
+#[tokio::test]
 async fn a_slot_is_freed_at_once_if_its_job_master_refuses_it() {
-    let mut cluster = Cluster::start("refused");
-    let (mut leader, _) = cluster.register().await;
+    let mut cluster = Cluster::start("refuses");
     cluster.slots.close();
-    leader.allocate(&cluster.job_master).await;
-    assert!(matches!(leader.hears().await, Some(FromWorker::SlotAnswer(_))));
-    assert!(matches!(leader.hears().await, Some(FromWorker::SlotFreed(_))));
-    assert_eq!(cluster.ends().await, ["registered", "allocated", "freed"]);
+    let job_master = cluster.job_master.clone();
+    offer_in_vain(cluster, &job_master).await;
 }
 
 #[tokio::test]
@@ -361,12 +387,45 @@ async fn an_old_leader_is_refused() {
 }
 
 #[tokio::test]
+async fn an_idle_worker_without_a_leader_gives_up() {
+    let short = Duration::from_millis(300);
+    let mut cluster = Cluster::start_with_timeouts("gives-up", DEADLINE * 2, short);
+    let (mut leader, _) = cluster.register().await;
+    leader.allocate(&cluster.job_master).await;
+    assert!(matches!(leader.hears().await, Some(FromWorker::SlotAnswer(_))));
+    let mut slot = cluster.offered().await;
+    slot.run(1, "sleep 1.5").await;
+
+    // Nobody leads any more. The task goes on.
+    cluster.epoch.store(0, Ordering::Relaxed);
+    drop(leader);
+    assert_eq!(slot.hears_end().await, (1, Some(0)));
+    slot.tell(v1::to_slot::Message::Release(v1::ReleaseSlot {})).await;
+    let ended = timeout(DEADLINE, &mut cluster.process).await;
+    let error = ended.expect("the task executor runs on").unwrap().unwrap_err();
+    assert_eq!(error.to_string(), "no leader has registered the worker for 300ms");
+    std::fs::remove_file(&cluster.event_log).unwrap();
+}
+
+#[tokio::test]
 async fn a_silent_leader_is_left() {
     let mut cluster = Cluster::start("silent");
+    cluster.heartbeat_timeout = Duration::from_secs(2);
     let (mut leader, _) = cluster.register().await;
     // Heartbeats come until the worker gives the connection up.
     assert!(leader.hears().await.is_none());
     cluster.register().await;
+    cluster.ends().await;
+}
+
+#[tokio::test]
+async fn a_silent_leader_is_left_for_the_next_before_the_heartbeat_timeout() {
+    let mut cluster = Cluster::start("next-leader");
+    let (mut silent, _) = cluster.register().await;
+    cluster.epoch.store(6, Ordering::Relaxed);
+    let (_leader, register) = cluster.register().await;
+    assert_eq!(register.highest_epoch, 5);
+    assert!(silent.hears().await.is_none());
     cluster.ends().await;
 }
 
@@ -399,6 +458,16 @@ async fn a_worker_stops_when_the_leader_says_so() {
     leader.tell(ToWorker::Stop(v1::Stop { cause: cause.clone() })).await;
     assert!(matches!(leader.hears().await, Some(FromWorker::Leaving(leaving)) if leaving.reason == cause));
     drop(leader);
+    timeout(DEADLINE, &mut cluster.process).await.unwrap().unwrap().unwrap();
+    std::fs::remove_file(&cluster.event_log).unwrap();
+}
+
+#[tokio::test]
+async fn a_worker_that_the_cluster_has_no_room_for_stops() {
+    let mut cluster = Cluster::start("refused");
+    let (leader, _) = cluster.registering().await;
+    let cause = "a limit is reached".to_owned();
+    leader.tell(ToWorker::Stop(v1::Stop { cause })).await;
     timeout(DEADLINE, &mut cluster.process).await.unwrap().unwrap().unwrap();
     std::fs::remove_file(&cluster.event_log).unwrap();
 }

@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use super::error::ApiError;
 use crate::election::Leader;
 use crate::protocol::Epoch;
-use crate::resource_manager::handle::{Handle, NotLeading, Published};
+use crate::resource_manager::handle::{Handle, Published, Unanswered};
 use crate::resource_manager::{Actions, Gateway};
 
 /// The way to a slot manager. Tests have one with doubles.
@@ -21,7 +21,7 @@ pub trait Cluster: Clone + Send + Sync + 'static {
     type Executor: ScheduledExecutor + 'static;
 
     /// Asks the owner of the slot manager, or gives an order of an operator.
-    fn question<R, Q>(&self, question: Q) -> impl Future<Output = Result<R, NotLeading>> + Send
+    fn question<R, Q>(&self, question: Q) -> impl Future<Output = Result<R, Unanswered>> + Send
     where
         R: Send + 'static,
         Q: FnOnce(&mut SlotManager<Self::Actions, Self::Gateway, Self::Executor>) -> R + Send + 'static;
@@ -46,17 +46,32 @@ pub trait Cluster: Clone + Send + Sync + 'static {
         R: Send + 'static,
         Q: FnOnce(&mut SlotManager<Self::Actions, Self::Gateway, Self::Executor>) -> R + Send + 'static,
     {
-        async { self.question(question).await.map_err(|_| self.not_leading()) }
+        async {
+            self.question(question)
+                .await
+                .map_err(|unanswered| self.explain(unanswered))
+        }
     }
 
     /// Blocks a worker.
-    fn block(&self, worker: ResourceId) -> impl Future<Output = Result<BlockOutcome, NotLeading>> + Send {
+    fn block(&self, worker: ResourceId) -> impl Future<Output = Result<BlockOutcome, Unanswered>> + Send {
         self.question(move |manager| manager.block(&worker))
     }
 
+    /// Blocks a worker, and stops it once it is idle. Returns `false` if it was drained before.
+    fn drain(&self, worker: ResourceId) -> impl Future<Output = Result<bool, Unanswered>> + Send;
+
     /// Unblocks a worker.
-    fn unblock(&self, worker: ResourceId) -> impl Future<Output = Result<UnblockOutcome, NotLeading>> + Send {
+    fn unblock(&self, worker: ResourceId) -> impl Future<Output = Result<UnblockOutcome, Unanswered>> + Send {
         self.question(move |manager| manager.unblock(&worker))
+    }
+
+    /// Returns the error of a question without an answer.
+    fn explain(&self, unanswered: Unanswered) -> ApiError {
+        match unanswered {
+            Unanswered::NotLeading => self.not_leading(),
+            Unanswered::Busy => ApiError::Busy,
+        }
     }
 
     fn not_leading(&self) -> ApiError {
@@ -69,7 +84,7 @@ impl Cluster for Handle {
     type Gateway = Gateway;
     type Executor = TokioScheduledExecutor;
 
-    async fn question<R, Q>(&self, question: Q) -> Result<R, NotLeading>
+    async fn question<R, Q>(&self, question: Q) -> Result<R, Unanswered>
     where
         R: Send + 'static,
         Q: FnOnce(&mut SlotManager<Actions, Gateway, TokioScheduledExecutor>) -> R + Send + 'static,
@@ -77,11 +92,15 @@ impl Cluster for Handle {
         Handle::ask(self, question).await
     }
 
-    async fn block(&self, worker: ResourceId) -> Result<BlockOutcome, NotLeading> {
+    async fn block(&self, worker: ResourceId) -> Result<BlockOutcome, Unanswered> {
         Handle::block(self, worker).await
     }
 
-    async fn unblock(&self, worker: ResourceId) -> Result<UnblockOutcome, NotLeading> {
+    async fn drain(&self, worker: ResourceId) -> Result<bool, Unanswered> {
+        Handle::drain(self, worker).await
+    }
+
+    async fn unblock(&self, worker: ResourceId) -> Result<UnblockOutcome, Unanswered> {
         Handle::unblock(self, worker).await
     }
 

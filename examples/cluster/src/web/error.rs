@@ -1,15 +1,13 @@
 //! Errors of the REST interface: a status, and a clear text as JSON.
 
 use axum::Json;
-use axum::http::{HeaderValue, StatusCode};
+use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
 use super::numbers::LeaderView;
 use crate::election::Leader;
-
-/// The header that names the leader in an answer of a process that does not lead.
-pub const LEADER_HEADER: &str = "x-leader";
+use crate::resource_manager::handle::Unanswered;
 
 /// The reason why the interface does not do what it was asked for.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -24,8 +22,14 @@ pub enum ApiError {
     MethodNotAllowed,
     #[error("orders are taken from this page and from programs only, not from other sites")]
     OtherSite,
+    #[error("this address is for pages of this machine, under its own name")]
+    OtherName,
+    #[error("the token of the cluster is needed, as a bearer token or as a password")]
+    NoToken,
     #[error("too many pages are open")]
     TooManyStreams,
+    #[error("{}", Unanswered::Busy)]
+    Busy,
 }
 
 /// The JSON form of an error.
@@ -40,17 +44,18 @@ struct Body {
 impl ApiError {
     fn status(&self) -> StatusCode {
         match self {
-            Self::NotLeading(_) | Self::TooManyStreams => StatusCode::SERVICE_UNAVAILABLE,
+            Self::NotLeading(_) | Self::TooManyStreams | Self::Busy => StatusCode::SERVICE_UNAVAILABLE,
             Self::NotFound(_) => StatusCode::NOT_FOUND,
             Self::Invalid(_) => StatusCode::BAD_REQUEST,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
-            Self::OtherSite => StatusCode::FORBIDDEN,
+            Self::OtherSite | Self::OtherName => StatusCode::FORBIDDEN,
+            Self::NoToken => StatusCode::UNAUTHORIZED,
         }
     }
 
     fn text(&self) -> String {
         match self {
-            Self::NotLeading(Some(leader)) => format!("{self}; the leader is {}", leader.address),
+            Self::NotLeading(Some(leader)) => format!("{self}; the leader is {}", leader.addresses.grpc),
             Self::NotLeading(None) => format!("{self}, and it knows no leader; try again soon"),
             _ => self.to_string(),
         }
@@ -64,13 +69,6 @@ impl IntoResponse for ApiError {
             Self::NotLeading(leader) => leader.map(LeaderView::from),
             _ => None,
         };
-        let header = leader
-            .as_ref()
-            .and_then(|leader| HeaderValue::from_str(&leader.address).ok());
-        let mut response = (status, Json(Body { error, leader })).into_response();
-        if let Some(address) = header {
-            response.headers_mut().insert(LEADER_HEADER, address);
-        }
-        response
+        (status, Json(Body { error, leader })).into_response()
     }
 }

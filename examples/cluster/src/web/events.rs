@@ -15,6 +15,10 @@ use super::cluster::Cluster;
 /// The most events that are kept.
 const CAPACITY: usize = 200;
 
+/// The time within which an event that happens again is the same event. A worker that is refused
+/// tries again and again, and must not push all others out.
+const AGAIN_MS: u64 = 60_000;
+
 /// The subject of an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -29,10 +33,14 @@ pub enum EventKind {
 /// An event that an operator may want to know of.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Event {
-    /// Grows by one from event to event.
+    /// Grows from event to event. One that happens again gets a new number.
     pub number: u64,
     /// The wall time in milliseconds since 1970.
     pub at_ms: u64,
+    /// The time when it happened first.
+    pub first_at_ms: u64,
+    /// How often it happened.
+    pub times: u32,
     pub kind: EventKind,
     /// `true` if something went wrong.
     pub is_warning: bool,
@@ -46,7 +54,7 @@ pub struct Events(Arc<Shared>);
 #[derive(Debug, Default)]
 struct Shared {
     ring: Mutex<VecDeque<Event>>,
-    /// The number of events so far.
+    /// The number of the last event.
     count: watch::Sender<u64>,
 }
 
@@ -64,12 +72,18 @@ impl Events {
     fn note(&self, kind: EventKind, is_warning: bool, text: String) {
         let mut ring = self.lock();
         let number = *self.0.count.borrow() + 1;
+        let at_ms = now_ms();
+        let is_same =
+            |event: &Event| event.kind == kind && event.text == text && at_ms.saturating_sub(event.at_ms) < AGAIN_MS;
+        let before = ring.iter().rposition(is_same).and_then(|index| ring.remove(index));
         if ring.len() == CAPACITY {
             ring.pop_front();
         }
         ring.push_back(Event {
             number,
-            at_ms: now_ms(),
+            at_ms,
+            first_at_ms: before.as_ref().map_or(at_ms, |before| before.first_at_ms),
+            times: before.map_or(0, |before| before.times).saturating_add(1),
             kind,
             is_warning,
             text,

@@ -1,5 +1,7 @@
 //! The metrics, for Prometheus.
 
+use std::collections::BTreeMap;
+
 use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
@@ -28,11 +30,11 @@ pub async fn metrics<C: Cluster>(State(web): SharedWeb<C>) -> Response {
 /// twice.
 pub fn text(published: &Published) -> Result<String, std::fmt::Error> {
     let mut registry = Registry::with_prefix("slot_manager");
-    for (name, value) in published.counters.iter() {
-        registry.register(name, help(name), ConstCounter::new(value));
+    for counter in published.counters.iter() {
+        registry.register(counter.name, counter.help, ConstCounter::new(counter.value));
     }
-    for (name, value) in published.overview.gauges() {
-        registry.register(name, help(name), ConstGauge::new(value));
+    for gauge in published.overview.gauges() {
+        registry.register(gauge.name, gauge.help, ConstGauge::new(gauge.value));
     }
     register_extended_resources(&mut registry, published);
     register_process(&mut registry, published);
@@ -44,13 +46,15 @@ pub fn text(published: &Published) -> Result<String, std::fmt::Error> {
 fn register_extended_resources(registry: &mut Registry, published: &Published) {
     type Amounts = Family<[(&'static str, String); 1], Gauge<f64, std::sync::atomic::AtomicU64>>;
 
-    let mut families = std::collections::BTreeMap::<&'static str, Amounts>::new();
-    for (name, resource, amount) in published.overview.extended_gauges() {
-        let family = families.entry(name).or_default();
-        family.get_or_create(&[("resource", resource.to_owned())]).set(amount);
+    let mut families = BTreeMap::<_, Amounts>::new();
+    for (resource, gauge) in published.overview.extended_gauges() {
+        let family = families.entry((gauge.name, gauge.help)).or_default();
+        family
+            .get_or_create(&[("resource", resource.to_owned())])
+            .set(gauge.value);
     }
-    for (name, family) in families {
-        registry.register(name, help(name), family);
+    for ((name, help), family) in families {
+        registry.register(name, help, family);
     }
 }
 
@@ -72,9 +76,4 @@ fn register_process(registry: &mut Registry, published: &Published) {
     process.register("job_masters", "Sessions of job masters", ConstGauge::new(job_masters));
     let changes = ConstCounter::new(published.changes);
     process.register("changes", "Changes of the slot manager", changes);
-}
-
-/// Returns the name of a metric as text for people.
-fn help(name: &str) -> String {
-    name.replace('_', " ")
 }

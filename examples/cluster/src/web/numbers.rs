@@ -1,7 +1,10 @@
 //! The published numbers, and who leads.
 
+use std::time::Duration;
+
 use axum::Json;
 use axum::extract::State;
+use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use slot_manager::overview::Overview;
@@ -15,13 +18,20 @@ use crate::protocol::Epoch;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct LeaderView {
     pub epoch: Epoch,
+    /// The address at which task executors and job masters reach it.
     pub address: String,
+    /// The address of its web server, if it has one.
+    pub web: Option<String>,
 }
 
 impl From<Leader> for LeaderView {
     fn from(leader: Leader) -> Self {
-        let Leader { epoch, address, .. } = leader;
-        Self { epoch, address }
+        let Leader { epoch, addresses } = leader;
+        Self {
+            epoch,
+            address: addresses.grpc,
+            web: addresses.web,
+        }
     }
 }
 
@@ -45,7 +55,8 @@ pub struct Numbers {
 impl Numbers {
     pub fn of(cluster: &impl Cluster) -> Self {
         let published = cluster.published();
-        let epoch = cluster.epoch();
+        // With the numbers: the election is ahead of them.
+        let epoch = published.epoch;
         Self {
             is_leading: epoch.is_some(),
             epoch,
@@ -60,9 +71,24 @@ impl Numbers {
 
 /// `GET /api/overview`: the published numbers.
 pub async fn overview<C: Cluster>(State(web): SharedWeb<C>) -> Response {
-    match web.cluster.epoch() {
-        Some(_) => Json(Numbers::of(&web.cluster)).into_response(),
-        None => web.cluster.not_leading().into_response(),
+    let numbers = Numbers::of(&web.cluster);
+    match numbers.is_leading {
+        true => Json(numbers).into_response(),
+        false => web.cluster.not_leading().into_response(),
+    }
+}
+
+/// The age at which the numbers show that their owner is stuck. It publishes several times a second.
+const STUCK: Duration = Duration::from_secs(10);
+
+/// `GET /health`: an error if the owner of the slot manager does not act any more.
+pub async fn health<C: Cluster>(State(web): SharedWeb<C>) -> (StatusCode, &'static str) {
+    match web.cluster.published().at {
+        Some(at) if at.elapsed() >= STUCK => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "the owner of the slot manager is stuck\n",
+        ),
+        _ => (StatusCode::OK, "ok\n"),
     }
 }
 

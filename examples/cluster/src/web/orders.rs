@@ -1,7 +1,7 @@
 //! Orders of operators.
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::http::header::{HOST, ORIGIN};
 use serde::Serialize;
@@ -11,8 +11,12 @@ use slot_manager::{ResourceId, ScheduledExecutor, SlotManager, TaskExecutorGatew
 
 use super::cluster::Cluster;
 use super::error::ApiError;
+use super::parameters::Id;
 use super::task_managers::{not_registered, resource_id};
 use super::{EventKind, SharedWeb};
+
+/// The last sentence of an answer, since an operator may count on the order for long.
+const FORGOTTEN: &str = "A leader in another process does not know of it: repeat the order then.";
 
 /// What an order has done.
 #[derive(Serialize)]
@@ -31,47 +35,50 @@ pub struct Done {
 /// The worker need not be registered: it is blocked when it comes.
 pub async fn block<C: Cluster>(
     State(web): SharedWeb<C>,
-    Path(id): Path<String>,
+    Id(id): Id,
     headers: HeaderMap,
 ) -> Result<Json<Done>, ApiError> {
     let worker = order(&id, &headers)?;
     let ordered = worker.clone();
     // An idle worker may leave when it is blocked.
     let slots = web.cluster.ask(move |manager| slot_counts(manager, &ordered)).await?;
-    let is_changed = web.block_worker(&worker).await?;
-    let text = match slots {
-        None => format!("Worker {worker} is blocked. It is not registered."),
-        Some(slots) => format!("Worker {worker} is blocked. {}", rest(slots)),
-    };
+    let outcome = web.cluster.block(worker.clone()).await;
+    let outcome = outcome.map_err(|unanswered| web.cluster.explain(unanswered))?;
+    let is_changed = outcome == BlockOutcome::Blocked;
+    let rest = slots.map_or_else(|| "It is not registered.".to_owned(), rest);
+    let text = format!("Worker {worker} is blocked. {rest} {FORGOTTEN}");
     Ok(web.done(worker, is_changed, text, slots))
 }
 
-/// `POST /api/task-managers/{resource-id}/drain`: lets a worker leave once it is idle.
+/// `POST /api/task-managers/{resource-id}/drain`: blocks a worker, and stops it once none of its slots
+/// is used.
 pub async fn drain<C: Cluster>(
     State(web): SharedWeb<C>,
-    Path(id): Path<String>,
+    Id(id): Id,
     headers: HeaderMap,
 ) -> Result<Json<Done>, ApiError> {
     let worker = order(&id, &headers)?;
     let ordered = worker.clone();
-    // A worker that is unknown cannot leave, and must not stay blocked by mistake.
+    // A worker that is unknown cannot stop, and must not stay blocked by mistake.
     let slots = web.cluster.ask(move |manager| slot_counts(manager, &ordered)).await?;
     let slots = slots.ok_or_else(|| not_registered(&id))?;
-    let is_changed = web.block_worker(&worker).await?;
-    let text = format!("Worker {worker} is drained: it leaves when it is idle. {}", rest(slots));
+    let drained = web.cluster.drain(worker.clone()).await;
+    let is_changed = drained.map_err(|unanswered| web.cluster.explain(unanswered))?;
+    let rest = rest(slots);
+    let text = format!("Worker {worker} is drained: it stops once none of its slots is used. {rest} {FORGOTTEN}");
     Ok(web.done(worker, is_changed, text, Some(slots)))
 }
 
 /// `POST /api/task-managers/{resource-id}/unblock`: gives slots of a worker away again.
 pub async fn unblock<C: Cluster>(
     State(web): SharedWeb<C>,
-    Path(id): Path<String>,
+    Id(id): Id,
     headers: HeaderMap,
 ) -> Result<Json<Done>, ApiError> {
     let worker = order(&id, &headers)?;
     let ordered = worker.clone();
     let outcome = web.cluster.unblock(worker.clone()).await;
-    let outcome = outcome.map_err(|_| web.cluster.not_leading())?;
+    let outcome = outcome.map_err(|unanswered| web.cluster.explain(unanswered))?;
     let slots = web.cluster.ask(move |manager| slot_counts(manager, &ordered)).await?;
     let is_changed = outcome == UnblockOutcome::Unblocked;
     let text = match is_changed {
@@ -112,16 +119,6 @@ pub fn order(id: &str, headers: &HeaderMap) -> Result<ResourceId, ApiError> {
         }
     }
     resource_id(id)
-}
-
-impl<C: Cluster> super::Web<C> {
-    /// Blocks a worker. Returns `true` if it was not blocked before.
-    async fn block_worker(&self, worker: &ResourceId) -> Result<bool, ApiError> {
-        match self.cluster.block(worker.clone()).await {
-            Err(_) | Ok(BlockOutcome::NotStarted) => Err(self.cluster.not_leading()),
-            Ok(outcome) => Ok(outcome == BlockOutcome::Blocked),
-        }
-    }
 }
 
 impl<C> super::Web<C> {

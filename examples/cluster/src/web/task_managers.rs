@@ -1,20 +1,22 @@
 //! Task managers and their slots.
 
 use axum::Json;
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use serde::{Deserialize, Serialize};
-use slot_manager::view::{PageCursor, TaskManagerRegistration, TaskManagerSnapshot};
+use slot_manager::overview::SlotCounts;
+use slot_manager::view::{BackoffReason, PageCursor, TaskManagerRegistration, TaskManagerSnapshot, WorkerBackoff};
 use slot_manager::{
-    ResourceId, ResourceManagerActions, ScheduledExecutor, SlotManager, TaskExecutorGateway, Timestamp,
+    InstanceId, ResourceId, ResourceManagerActions, ScheduledExecutor, SlotManager, TaskExecutorGateway, Timestamp,
+    WorkerRequestId,
 };
 
 use super::SharedWeb;
 use super::cluster::Cluster;
 use super::error::ApiError;
+use super::paging::{PageQuery, PageView};
+use super::parameters::{Id, Parameters};
+use super::slots::SlotView;
 use crate::protocol::limits::NAME_BYTES;
-
-/// The most items of a page.
-const LIMIT: usize = 100;
 
 /// The most task managers that one question reads.
 const READ: usize = 500;
@@ -22,42 +24,54 @@ const READ: usize = 500;
 /// The number of slots after which a page is full.
 const SLOTS: usize = 2_000;
 
-/// The part of a list that is asked for.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct PageQuery {
-    cursor: Option<String>,
-    limit: Option<usize>,
+/// A task manager and its slots.
+#[derive(Serialize)]
+pub struct TaskManagerView {
+    resource_id: ResourceId,
+    instance_id: InstanceId,
+    /// The worker request that it was started for, if it said so.
+    worker_request: Option<WorkerRequestId>,
+    is_blocked: bool,
+    backoff: Option<BackoffView>,
+    /// The time since when none of its slots is used.
+    idle_since: Option<Timestamp>,
+    slot_counts: SlotCounts,
+    slots: Vec<SlotView>,
 }
 
-impl PageQuery {
-    pub fn cursor(&self) -> Result<PageCursor, ApiError> {
-        let Some(cursor) = &self.cursor else {
-            return Ok(PageCursor::default());
-        };
-        cursor
-            .parse()
-            .map_err(|error| ApiError::Invalid(format!("cursor: {error}")))
-    }
+/// The time for which a worker is not tried.
+#[derive(Serialize)]
+struct BackoffView {
+    /// `unreachable` or `refusals`.
+    reason: &'static str,
+    until: Timestamp,
+}
 
-    pub fn limit(&self) -> Result<usize, ApiError> {
-        match self.limit.unwrap_or(LIMIT) {
-            limit @ 1..=LIMIT => Ok(limit),
-            limit => Err(ApiError::Invalid(format!(
-                "limit: {limit} is not a number from 1 to {LIMIT}"
-            ))),
+impl From<TaskManagerSnapshot> for TaskManagerView {
+    fn from(task_manager: TaskManagerSnapshot) -> Self {
+        Self {
+            resource_id: task_manager.resource_id,
+            instance_id: task_manager.instance_id,
+            worker_request: task_manager.worker_request,
+            is_blocked: task_manager.is_blocked,
+            backoff: task_manager.backoff.map(BackoffView::from),
+            idle_since: task_manager.idle_since,
+            slot_counts: task_manager.slot_counts,
+            slots: task_manager.slots.into_iter().map(SlotView::from).collect(),
         }
     }
 }
 
-/// A part of a list.
-#[derive(Serialize)]
-pub struct PageView<T> {
-    /// The time of the answer, on the clock of all other times in it.
-    pub now: Timestamp,
-    pub items: Vec<T>,
-    /// The cursor of the next page; `null` if this page is the last.
-    pub next: Option<PageCursor>,
+impl From<WorkerBackoff> for BackoffView {
+    fn from(backoff: WorkerBackoff) -> Self {
+        let reason = match backoff.reason {
+            BackoffReason::Unreachable => "unreachable",
+            BackoffReason::Refusals => "refusals",
+            _ => "other",
+        };
+        let until = backoff.until;
+        Self { reason, until }
+    }
 }
 
 /// The part of the task managers that is asked for.
@@ -97,8 +111,8 @@ impl Filter {
 /// `GET /api/task-managers`: a page of task managers with their slots.
 pub async fn list<C: Cluster>(
     State(web): SharedWeb<C>,
-    Query(query): Query<ListQuery>,
-) -> Result<Json<PageView<TaskManagerSnapshot>>, ApiError> {
+    Parameters(query): Parameters<ListQuery>,
+) -> Result<Json<PageView<TaskManagerView, PageCursor>>, ApiError> {
     let ListQuery {
         cursor,
         limit,
@@ -106,7 +120,7 @@ pub async fn list<C: Cluster>(
         troubled,
     } = query;
     let page = PageQuery { cursor, limit };
-    let (mut cursor, limit) = (page.cursor()?, page.limit()?);
+    let (mut cursor, limit) = (page.cursor()?.unwrap_or_default(), page.limit()?);
     let filter = Filter {
         search: search.unwrap_or_default().to_lowercase(),
         is_troubled: troubled,
@@ -140,7 +154,7 @@ fn read<A, G, E>(
     cursor: PageCursor,
     limit: usize,
     filter: &Filter,
-) -> PageView<TaskManagerSnapshot>
+) -> PageView<TaskManagerView, PageCursor>
 where
     A: ResourceManagerActions,
     G: TaskExecutorGateway,
@@ -156,7 +170,7 @@ where
         for task_manager in page.items.iter().filter(|task_manager| filter.matches(task_manager)) {
             let snapshot = task_manager.snapshot();
             slots += snapshot.slots.len();
-            items.push(snapshot);
+            items.push(snapshot.into());
         }
     }
     PageView {
@@ -171,17 +185,14 @@ where
 pub struct OneTaskManager {
     now: Timestamp,
     #[serde(flatten)]
-    task_manager: TaskManagerSnapshot,
+    task_manager: TaskManagerView,
 }
 
 /// `GET /api/task-managers/{resource-id}`: one task manager.
-pub async fn one<C: Cluster>(
-    State(web): SharedWeb<C>,
-    Path(id): Path<String>,
-) -> Result<Json<OneTaskManager>, ApiError> {
+pub async fn one<C: Cluster>(State(web): SharedWeb<C>, Id(id): Id) -> Result<Json<OneTaskManager>, ApiError> {
     let resource_id = resource_id(&id)?;
     let found = web.cluster.ask(move |manager| {
-        let task_manager = manager.task_manager_of(&resource_id)?.snapshot();
+        let task_manager = manager.task_manager_of(&resource_id)?.snapshot().into();
         let now = manager.now();
         Some(OneTaskManager { now, task_manager })
     });

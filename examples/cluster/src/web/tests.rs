@@ -1,5 +1,6 @@
 //! Tests of the web server against a real slot manager with doubles.
 
+mod access;
 mod browser;
 mod double;
 mod rest;
@@ -14,7 +15,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use self::double::Double;
-use super::{Events, serve_cluster};
+use super::{Access, Events, serve_cluster};
 use crate::operator::client::exchange;
 
 /// A web server on a port of its own.
@@ -27,6 +28,10 @@ struct Server {
 
 impl Server {
     async fn start(double: &Double) -> Self {
+        Self::start_with(double, Access::default()).await
+    }
+
+    async fn start_with(double: &Double, access: Access) -> Self {
         double.publish();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (events, stop) = (Events::default(), CancellationToken::new());
@@ -34,12 +39,12 @@ impl Server {
             address: listener.local_addr().unwrap().to_string(),
             events: events.clone(),
             stop: stop.clone(),
-            task: tokio::spawn(serve_cluster(listener, double.clone(), events, stop)),
+            task: tokio::spawn(serve_cluster(listener, double.clone(), access, events, stop)),
         }
     }
 
     async fn text(&self, path: &str) -> String {
-        let (status, body) = exchange(&self.address, &Method::GET, path).await.unwrap();
+        let (status, body) = exchange(&self.address, &Method::GET, path, None).await.unwrap();
         assert_eq!(status, StatusCode::OK);
         String::from_utf8(body.to_vec()).unwrap()
     }
@@ -53,7 +58,7 @@ impl Server {
     }
 
     async fn send(&self, method: &Method, path: &str) -> (StatusCode, Value) {
-        let (status, body) = exchange(&self.address, method, path).await.unwrap();
+        let (status, body) = exchange(&self.address, method, path, None).await.unwrap();
         (status, serde_json::from_slice(&body).unwrap())
     }
 

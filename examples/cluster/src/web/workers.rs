@@ -1,10 +1,11 @@
-//! Workers that were requested and have not registered.
+//! Workers that are awaited: those that were requested, and those of former leaders.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use axum::Json;
 use axum::extract::State;
 use serde::Serialize;
+use slot_manager::view::Recovery;
 use slot_manager::{
     ResourceManagerActions, ResourceProfile, ScheduledExecutor, SlotManager, TaskExecutorGateway, Timestamp,
     WorkerRequestId,
@@ -31,13 +32,33 @@ pub struct WorkerView {
     expires_at: Timestamp,
 }
 
-/// The workers that were requested.
+/// The workers that are awaited.
 #[derive(Serialize)]
 pub struct Workers {
     now: Timestamp,
     items: Vec<WorkerView>,
     /// `true` if there are more.
     is_cut: bool,
+    /// The time in which workers of former leaders come back; `null` if it is over.
+    recovery: Option<RecoveryView>,
+}
+
+/// The time in which workers of former leaders come back.
+#[derive(Serialize)]
+struct RecoveryView {
+    /// The time when it ends at the latest.
+    until: Timestamp,
+    /// The number of workers that are missing; `null` if it is not known which are expected.
+    missing_workers: Option<usize>,
+}
+
+impl From<Recovery<'_>> for RecoveryView {
+    fn from(recovery: Recovery<'_>) -> Self {
+        Self {
+            until: recovery.until,
+            missing_workers: recovery.missing_workers.map(BTreeSet::len),
+        }
+    }
 }
 
 /// `GET /api/workers`: the workers that were requested and have not registered.
@@ -69,5 +90,6 @@ where
         now: manager.now(),
         items: workers.into_values().collect(),
         is_cut: slots.next().is_some(),
+        recovery: manager.recovery().map(Into::into),
     }
 }

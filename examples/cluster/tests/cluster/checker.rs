@@ -1,8 +1,13 @@
 //! What must hold in every run, whatever fails. It is read off the event logs.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use super::event_log::Line;
+
+/// The most younger requests that are granted before a request. While one waits for the answer of a
+/// worker that is stopped, others are granted.
+const MOST_PASSED: usize = 500;
 
 /// The numbers of a run.
 #[derive(Debug, Default)]
@@ -10,15 +15,20 @@ pub struct Counts {
     pub grants: usize,
     pub lost: usize,
     pub tasks_done: usize,
+    /// The longest time from a request to its grant.
+    pub longest_wait: Duration,
 }
 
 /// Checks all lines of a run.
 ///
 /// - A slot holds one allocation at a time, and an allocation is on one slot at a time.
 /// - A task executor takes nothing from a leader after it has taken something from a later one.
-/// - Each task is counted as done once. None ends well twice, unless its first worker was stopped
-///   or killed: then nobody can know whether it did.
+/// - Nobody takes anything from a leader that was stopped, was replaced and has woken up.
+/// - Each task is counted as done once. None ends well twice or runs twice at a time, unless its
+///   first worker was stopped or killed: then nobody can know whether it did.
 /// - Each request was granted, lost or failed, if its job has not ended before.
+/// - No request waits while hundreds of younger ones are granted: it would be forgotten.
+/// - A loss is told once, and only if the worker was stopped or killed before.
 ///
 /// # Panics
 /// If anything does not hold, with the lines that show it.
@@ -26,9 +36,33 @@ pub fn check(lines: &[Line], tasks: usize) -> Counts {
     let mut counts = Counts::default();
     check_slots(lines);
     check_epochs(lines);
+    check_woken_leaders(lines);
     check_tasks(lines, tasks, &mut counts);
+    check_running_tasks(lines);
     check_requests(lines, &mut counts);
+    check_order(lines);
+    check_losses(lines);
+    counts.longest_wait = longest_wait(lines);
     counts
+}
+
+/// Returns the longest time from a request to its grant.
+pub fn longest_wait(lines: &[Line]) -> Duration {
+    let mut requested: BTreeMap<&str, u64> = BTreeMap::new();
+    let mut longest = 0;
+    for line in lines {
+        match line.event.as_str() {
+            "requested" => drop(requested.insert(&line.allocation, line.at_us)),
+            "granted" => {
+                let wait = requested
+                    .remove(line.allocation.as_str())
+                    .map(|at_us| line.at_us - at_us);
+                longest = longest.max(wait.unwrap_or_default());
+            }
+            _ => {}
+        }
+    }
+    Duration::from_micros(longest)
 }
 
 fn check_slots(lines: &[Line]) {
@@ -79,17 +113,40 @@ fn check_epochs(lines: &[Line]) {
     }
 }
 
-fn check_tasks(lines: &[Line], tasks: usize, counts: &mut Counts) {
-    let mut done = BTreeSet::new();
-    let mut troubled: BTreeSet<&str> = BTreeSet::new();
-    let mut ended_well: BTreeMap<(&str, u64), &Line> = BTreeMap::new();
+fn check_woken_leaders(lines: &[Line]) {
+    let mut led: BTreeMap<&str, u64> = BTreeMap::new();
+    let mut highest = 0;
+    // All epochs up to this one are over.
+    let mut over = 0;
     for line in lines {
         match line.event.as_str() {
+            "leader_elected" => {
+                led.insert(&line.process, line.epoch);
+                highest = highest.max(line.epoch);
+            }
+            "continued" => {
+                let woken = led.iter().find(|(process, _)| process.ends_with(&line.process));
+                if let Some((_, epoch)) = woken.filter(|(_, epoch)| **epoch < highest) {
+                    over = over.max(*epoch);
+                }
+            }
+            "allocated" => assert!(line.epoch > over, "a leader that woke up has granted a slot: {line:?}"),
+            _ => {}
+        }
+    }
+}
+
+fn check_tasks(lines: &[Line], tasks: usize, counts: &mut Counts) {
+    let mut done = BTreeSet::new();
+    let mut troubled = Troubled::default();
+    let mut ended_well: BTreeMap<(&str, u64), &Line> = BTreeMap::new();
+    for line in lines {
+        troubled.note(line);
+        match line.event.as_str() {
             "task_done" => assert!(done.insert((&line.job, line.task)), "a task is done twice: {line:?}"),
-            "stopped" | "killed" => drop(troubled.insert(line.worker.as_str())),
             "task_ended" if line.exit_code == Some(0) => {
                 if let Some(other) = ended_well.insert((&line.job, line.task), line) {
-                    let is_excused = [other, line].iter().any(|line| troubled.contains(worker_of(line)));
+                    let is_excused = [other, line].iter().any(|line| troubled.contains(line));
                     assert!(is_excused, "a task ran twice:\n{other:?}\n{line:?}");
                 }
             }
@@ -98,6 +155,43 @@ fn check_tasks(lines: &[Line], tasks: usize, counts: &mut Counts) {
     }
     assert_eq!(done.len(), tasks, "tasks that are done");
     counts.tasks_done = done.len();
+}
+
+fn check_running_tasks(lines: &[Line]) {
+    let mut troubled = Troubled::default();
+    let mut running: BTreeMap<(&str, u64), &Line> = BTreeMap::new();
+    for line in lines {
+        troubled.note(line);
+        match line.event.as_str() {
+            "task_started" => {
+                if let Some(other) = running.insert((&line.job, line.task), line) {
+                    assert!(troubled.contains(other), "a task runs twice:\n{other:?}\n{line:?}");
+                }
+            }
+            "task_ended" => {
+                running.remove(&(line.job.as_str(), line.task));
+            }
+            _ => {}
+        }
+    }
+}
+
+/// The workers that were stopped or killed until a line.
+#[derive(Default)]
+struct Troubled<'a>(BTreeSet<&'a str>);
+
+impl<'a> Troubled<'a> {
+    fn note(&mut self, line: &'a Line) {
+        // Others may see the end of a process before the test does.
+        if ["stopped", "to_be_killed"].contains(&line.event.as_str()) {
+            self.0.insert(&line.worker);
+        }
+    }
+
+    /// Returns `true` if the worker of the slot in a line is one of them.
+    fn contains(&self, line: &Line) -> bool {
+        self.0.contains(worker_of(line))
+    }
 }
 
 /// Returns the worker of the slot in a line.
@@ -118,15 +212,60 @@ fn check_requests(lines: &[Line], counts: &mut Counts) {
                 counts.lost += 1;
             }
             "failed" => drop(open.remove(line.allocation.as_str())),
-            "job_ended" => open.retain(|_, request| request.job != line.job),
+            "job_ended" | "killed" => open.retain(|_, request| request.job != line.job),
             _ => {}
         }
     }
     assert!(open.is_empty(), "requests that were forgotten: {open:?}");
 }
 
+fn check_order(lines: &[Line]) {
+    // By age, with the number of younger requests that were granted.
+    let mut open: Vec<(&Line, usize)> = Vec::new();
+    for line in lines {
+        match line.event.as_str() {
+            "requested" => open.push((line, 0)),
+            "granted" => {
+                let place = open
+                    .iter()
+                    .position(|(request, _)| request.allocation == line.allocation);
+                let Some(place) = place else { continue };
+                for (request, passed) in &mut open[..place] {
+                    *passed += 1;
+                    assert!(*passed < MOST_PASSED, "a request was passed over: {request:?}");
+                }
+                open.remove(place);
+            }
+            "lost" | "failed" => open.retain(|(request, _)| request.allocation != line.allocation),
+            "job_ended" | "killed" => open.retain(|(request, _)| request.job != line.job),
+            _ => {}
+        }
+    }
+}
+
+fn check_losses(lines: &[Line]) {
+    let mut troubled = Troubled::default();
+    let mut places: BTreeMap<&str, &Line> = BTreeMap::new();
+    let mut lost: BTreeMap<&str, &Line> = BTreeMap::new();
+    for line in lines {
+        troubled.note(line);
+        match line.event.as_str() {
+            "allocated" => drop(places.insert(&line.allocation, line)),
+            "lost" => {
+                if let Some(other) = lost.insert(&line.allocation, line) {
+                    panic!("a loss is told twice:\n{other:?}\n{line:?}");
+                }
+                let place = places.get(line.allocation.as_str());
+                let is_explained = place.is_some_and(|place| troubled.contains(place));
+                assert!(is_explained, "a grant is lost without a cause:\n{place:?}\n{line:?}");
+            }
+            _ => {}
+        }
+    }
+}
+
 mod tests {
-    use super::{Line, check};
+    use super::{Duration, Line, check};
 
     fn line(event: &str, slot: &str, allocation: &str, epoch: u64) -> Line {
         Line {
@@ -171,5 +310,103 @@ mod tests {
     #[should_panic(expected = "requests that were forgotten")]
     fn forgotten_request_is_found() {
         check(&[line("requested", "", "a", 1)], 0);
+    }
+
+    #[test]
+    #[should_panic(expected = "a request was passed over")]
+    fn request_that_is_passed_over_is_found() {
+        let younger = (0..super::MOST_PASSED).flat_map(|number| {
+            let allocation = format!("a{number}");
+            ["requested", "granted"].map(|event| line(event, "", &allocation, 1))
+        });
+        let oldest = line("requested", "", "oldest", 1);
+        let ended = line("job_ended", "", "", 1);
+        check(&[vec![oldest], younger.collect(), vec![ended]].concat(), 0);
+    }
+
+    fn act(event: &str, worker: &str) -> Line {
+        Line {
+            process: worker.to_owned(),
+            event: event.to_owned(),
+            worker: worker.to_owned(),
+            ..Line::default()
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "a leader that woke up has granted a slot")]
+    fn leader_that_grants_after_it_woke_up_is_found() {
+        let elected = |process: &str, epoch| Line {
+            process: process.to_owned(),
+            ..line("leader_elected", "", "", epoch)
+        };
+        let lines = [elected("rm@a", 1), elected("rm@b", 2), act("continued", "a")];
+        check(&[&lines[..], &[line("allocated", "w_0", "a", 1)]].concat(), 0);
+    }
+
+    #[test]
+    fn leader_that_wakes_up_before_it_is_replaced_may_go_on() {
+        let elected = line("leader_elected", "", "", 1);
+        check(
+            &[elected, act("continued", "worker"), line("allocated", "w_0", "a", 1)],
+            0,
+        );
+    }
+
+    #[test]
+    #[should_panic(expected = "a task runs twice")]
+    fn task_that_runs_twice_at_a_time_is_found() {
+        check(
+            &[line("task_started", "w_0", "", 1), line("task_started", "v_0", "", 1)],
+            0,
+        );
+    }
+
+    #[test]
+    fn task_may_run_again_once_its_worker_is_stopped() {
+        let started = |slot| line("task_started", slot, "", 1);
+        check(&[started("w_0"), act("stopped", "w"), started("v_0")], 0);
+    }
+
+    #[test]
+    #[should_panic(expected = "a loss is told twice")]
+    fn loss_that_is_told_twice_is_found() {
+        let lines = [
+            line("allocated", "w_0", "a", 1),
+            act("to_be_killed", "w"),
+            line("lost", "", "a", 0),
+        ];
+        check(&[&lines[..], &lines[2..]].concat(), 0);
+    }
+
+    #[test]
+    #[should_panic(expected = "a grant is lost without a cause")]
+    fn loss_without_a_cause_is_found() {
+        let lines = [
+            line("allocated", "w_0", "a", 1),
+            act("stopped", "v"),
+            line("lost", "", "a", 0),
+        ];
+        check(&lines, 0);
+    }
+
+    #[test]
+    fn requests_of_a_killed_job_are_over() {
+        let of_job = |line| Line {
+            job: "j".to_owned(),
+            ..line
+        };
+        check(
+            &[of_job(line("requested", "", "a", 1)), of_job(act("killed", "job"))],
+            0,
+        );
+    }
+
+    #[test]
+    fn longest_wait_is_found() {
+        let at = |at_us, line| Line { at_us, ..line };
+        let requested = at(1_000, line("requested", "", "a", 1));
+        let counts = check(&[requested, at(3_000, line("granted", "", "a", 1))], 0);
+        assert_eq!(counts.longest_wait, Duration::from_millis(2));
     }
 }

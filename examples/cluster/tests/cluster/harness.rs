@@ -1,17 +1,19 @@
 //! A cluster of real processes, in a folder of its own.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::rc::Rc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::thread::sleep;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use super::event_log::{self, Line};
+use super::etcd::Etcd;
+use super::event_log::{Line, Logs};
 
 /// The binary under test.
 const CLUSTER: &str = env!("CARGO_BIN_EXE_cluster");
@@ -19,8 +21,14 @@ const CLUSTER: &str = env!("CARGO_BIN_EXE_cluster");
 /// The time after which a condition that never holds ends a test.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Tests run one at a time: they measure times.
-static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+/// Tests that measure times run alone. The others may run beside each other.
+static MACHINE: RwLock<()> = RwLock::new(());
+
+/// The part of the machine that a test takes.
+enum Share {
+    Alone { _guard: RwLockWriteGuard<'static, ()> },
+    BesideOthers { _guard: RwLockReadGuard<'static, ()> },
+}
 
 static NUMBER: AtomicU32 = AtomicU32::new(0);
 
@@ -30,23 +38,38 @@ pub struct Cluster {
     processes: BTreeMap<String, Child>,
     /// The address that each resource manager listens on.
     pub addresses: BTreeMap<String, String>,
-    is_checked: bool,
-    _one_at_a_time: MutexGuard<'static, ()>,
+    /// The ids of the jobs.
+    jobs: BTreeMap<String, String>,
+    pub(super) etcd: Option<Etcd>,
+    logs: RefCell<Logs>,
+    _share: Share,
 }
 
 impl Cluster {
-    /// Creates a cluster without processes.
+    /// Creates a cluster without processes, for a test that measures times.
     pub fn new(test: &str) -> Self {
-        let guard = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+        let guard = MACHINE.write().unwrap_or_else(PoisonError::into_inner);
+        Self::with_share(test, Share::Alone { _guard: guard })
+    }
+
+    /// Creates a cluster without processes, for a test that measures nothing.
+    pub fn beside_others(test: &str) -> Self {
+        let guard = MACHINE.read().unwrap_or_else(PoisonError::into_inner);
+        Self::with_share(test, Share::BesideOthers { _guard: guard })
+    }
+
+    fn with_share(test: &str, share: Share) -> Self {
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let folder = std::env::temp_dir().join(format!("cluster-{}-{number}-{test}", std::process::id()));
         std::fs::create_dir_all(&folder).expect("a writable temporary folder");
         Self {
+            logs: RefCell::new(Logs::new(&folder)),
             folder,
             processes: BTreeMap::new(),
             addresses: BTreeMap::new(),
-            is_checked: false,
-            _one_at_a_time: guard,
+            jobs: BTreeMap::new(),
+            etcd: None,
+            _share: share,
         }
     }
 
@@ -56,72 +79,38 @@ impl Cluster {
 
     /// Starts a process of the binary. Its output goes to files in the folder.
     pub fn start(&mut self, name: &str, arguments: &[&str]) -> u32 {
-        let errors = File::create(self.path(&format!("{name}.err"))).expect("a log file");
-        let output = File::create(self.path(&format!("{name}.out"))).expect("a log file");
-        let child = Command::new(CLUSTER)
-            .args(arguments)
-            .arg("--event-log")
-            .arg(self.path(&format!("{name}.events")))
-            .env("RUST_LOG", "info")
-            .stdin(Stdio::null())
-            .stdout(output)
-            .stderr(errors)
-            .spawn()
-            .expect("the binary starts");
+        let mut command = Command::new(CLUSTER);
+        let (subcommand, options) = arguments.split_first().expect("a subcommand");
+        command.arg(subcommand).arg("--event-log");
+        command.arg(self.path(&format!("{name}.events"))).args(options);
+        self.spawn(name, command).expect("the binary starts")
+    }
+
+    /// Starts a process. Its output goes to files in the folder.
+    pub(super) fn spawn(&mut self, name: &str, mut command: Command) -> std::io::Result<u32> {
+        let file = |suffix| File::create(self.path(&format!("{name}.{suffix}"))).expect("a log file");
+        command.env("RUST_LOG", "info").stdin(Stdio::null());
+        let child = command.stdout(file("out")).stderr(file("err")).spawn()?;
         let pid = child.id();
         self.processes.insert(name.to_owned(), child);
-        pid
+        Ok(pid)
     }
 
-    /// Starts an etcd with one member. Returns its election place; `None` if it is not installed.
-    pub fn etcd(&mut self) -> Option<String> {
-        let port = || {
-            let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-            listener.local_addr().expect("an address").port()
-        };
-        let (clients, peers) = (port(), port());
-        let (clients, peers) = (
-            format!("http://127.0.0.1:{clients}"),
-            format!("http://127.0.0.1:{peers}"),
-        );
-        let log = File::create(self.path("etcd.err")).expect("a log file");
-        let child = Command::new("etcd")
-            .arg("--data-dir")
-            .arg(self.path("etcd"))
-            .args(["--listen-client-urls", &clients, "--advertise-client-urls", &clients])
-            .args(["--listen-peer-urls", &peers, "--initial-advertise-peer-urls", &peers])
-            .args(["--initial-cluster", &format!("default={peers}")])
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(log)
-            .spawn();
-        let Ok(child) = child else {
-            println!("left out: etcd is not installed");
-            return None;
-        };
-        self.processes.insert("etcd".to_owned(), child);
-        Some(format!("etcd:{}", clients.trim_start_matches("http://")))
-    }
-
-    /// Starts a resource manager, and waits until it listens.
+    /// Starts a resource manager, and waits until it listens. Its lease is 3 s, if nothing else is
+    /// asked for.
     pub fn resource_manager(&mut self, name: &str, election: &str, more: &[&str]) {
-        let mut arguments = vec![
-            "resource-manager",
-            "--listen",
-            "127.0.0.1:0",
-            "--election",
-            election,
-            "--lease",
-            "3s",
-            "--heartbeat-interval",
-            "300ms",
-            "--heartbeat-timeout",
-            "1500ms",
-        ];
+        let mut arguments = vec!["resource-manager", "--listen", "127.0.0.1:0", "--election", election];
+        arguments.extend(["--heartbeat-interval", "300ms", "--heartbeat-timeout", "1500ms"]);
+        if !more.contains(&"--lease") {
+            arguments.extend(["--lease", "3s"]);
+        }
         arguments.extend(more);
         self.start(name, &arguments);
         let output = self.path(&format!("{name}.out"));
+        let child = self.processes.get_mut(name).expect("a known process");
         let address = wait_for("a resource manager that listens", || {
+            let end = child.try_wait().expect("a child");
+            assert!(end.is_none(), "{name} ended, see {}", output.display());
             line_with(&output, "listening on ")
         });
         self.addresses.insert(name.to_owned(), address);
@@ -150,35 +139,37 @@ impl Cluster {
         self.start(name, &arguments);
     }
 
-    /// Starts a job.
+    /// Starts a job that runs its tasks one after the other in the same slots.
     pub fn job(&mut self, name: &str, tasks: usize, parallelism: usize, command: &[&str]) {
+        self.run(name, tasks, parallelism, &[], command);
+    }
+
+    /// Starts a job that takes a new slot for each of its tasks.
+    pub fn job_with_slot_per_task(&mut self, name: &str, tasks: usize, parallelism: usize, command: &[&str]) {
+        self.run(name, tasks, parallelism, &["--slot-per-task"], command);
+    }
+
+    fn run(&mut self, name: &str, tasks: usize, parallelism: usize, more: &[&str], command: &[&str]) {
         let (managers, tasks, parallelism) = (self.resource_managers(), tasks.to_string(), parallelism.to_string());
+        let id = format!("{:032x}", self.jobs.len() + 1);
         let mut arguments = vec![
             "run",
             "--resource-managers",
             &managers,
+            "--job-id",
+            &id,
             "--tasks",
             &tasks,
             "--parallelism",
             &parallelism,
             "--profile",
             "cpu=1",
-            "--event-log",
         ];
-        let log = self.path(&format!("{name}.events"));
-        let log = log.to_str().expect("a path in UTF-8");
-        arguments.extend([log, "--"]);
+        arguments.extend(more);
+        arguments.push("--");
         arguments.extend(command);
-        let errors = File::create(self.path(&format!("{name}.err"))).expect("a log file");
-        let child = Command::new(CLUSTER)
-            .args(&arguments)
-            .env("RUST_LOG", "info")
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(errors)
-            .spawn()
-            .expect("the binary starts");
-        self.processes.insert(name.to_owned(), child);
+        self.start(name, &arguments);
+        self.jobs.insert(name.to_owned(), id);
     }
 
     /// Waits until a process ends by itself.
@@ -186,14 +177,27 @@ impl Cluster {
     /// # Panics
     /// If it does not end well.
     pub fn wait(&mut self, name: &str) {
+        let code = self.exit_code(name);
+        assert_eq!(code, Some(0), "{name} ended, see {}", self.folder.display());
+    }
+
+    /// Waits until a process ends. Returns its exit code; `None` if a signal ended it.
+    pub fn exit_code(&mut self, name: &str) -> Option<i32> {
         let child = self.processes.get_mut(name).expect("a known process");
         let status = wait_for(&format!("the end of {name}"), || child.try_wait().expect("a child"));
         self.processes.remove(name);
-        assert!(
-            status.success(),
-            "{name} ended with {status}, see {}",
-            self.folder.display()
-        );
+        status.code()
+    }
+
+    /// Asks a process to end, and waits until it has.
+    pub fn terminate(&mut self, name: &str) {
+        self.ask_to_end(name);
+        self.exit_code(name);
+    }
+
+    /// Asks a process to end.
+    pub fn ask_to_end(&self, name: &str) {
+        self.signal(name, "TERM");
     }
 
     fn signal(&self, name: &str, signal: &str) {
@@ -202,41 +206,54 @@ impl Cluster {
         assert!(status.expect("the command kill").success(), "{signal} to {name}");
     }
 
-    /// Kills a process, and notes it in an event log of the test.
-    pub fn kill(&mut self, name: &str) {
+    /// Kills a process, and notes it in an event log of the test. Returns the time of the act,
+    /// as in the logs.
+    pub fn kill(&mut self, name: &str) -> u64 {
         let mut child = self.processes.remove(name).expect("a known process");
+        self.note("to_be_killed", name);
+        let at = now_us();
         child.kill().expect("a child");
         child.wait().expect("a child");
         self.note("killed", name);
+        at
     }
 
-    /// Stops a process with SIGSTOP, and notes it in an event log of the test.
-    pub fn stop(&self, name: &str) {
-        self.signal(name, "STOP");
+    /// Stops a process with SIGSTOP, and notes it in an event log of the test. Returns the time of
+    /// the act, as in the logs.
+    pub fn stop(&self, name: &str) -> u64 {
         self.note("stopped", name);
+        let at = now_us();
+        self.signal(name, "STOP");
+        at
     }
 
-    /// Lets a stopped process go on.
-    pub fn go_on(&self, name: &str) {
+    /// Lets a stopped process go on, and notes it in an event log of the test. Returns the time of
+    /// the act, as in the logs.
+    pub fn go_on(&self, name: &str) -> u64 {
+        let at = now_us();
+        self.note("continued", name);
         self.signal(name, "CONT");
+        at
     }
 
-    fn note(&self, event: &str, worker: &str) {
-        let at = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .expect("a clock after 1970");
-        let line = format!(
-            "{{\"seq\":0,\"at_us\":{},\"process\":\"test\",\"event\":\"{event}\",\"worker\":\"{worker}\"}}\n",
-            at.as_micros()
-        );
+    /// Notes an act in an event log of the test.
+    pub fn note(&self, event: &str, name: &str) {
+        let (job, address) = (self.jobs.get(name), self.addresses.get(name));
+        let line = serde_json::json!({
+            "at_us": now_us(),
+            "process": address.map_or("test", String::as_str),
+            "event": event,
+            "worker": name,
+            "job": job.map_or("", String::as_str),
+        });
         let log = File::options().create(true).append(true).open(self.path("test.events"));
-        log.and_then(|mut log| log.write_all(line.as_bytes()))
+        log.and_then(|mut log| log.write_all(format!("{line}\n").as_bytes()))
             .expect("a log file");
     }
 
     /// Returns the lines of all event logs.
-    pub fn lines(&self) -> Vec<Line> {
-        event_log::read(&self.folder)
+    pub fn lines(&self) -> Rc<Vec<Line>> {
+        self.logs.borrow_mut().read()
     }
 
     /// Returns the number of lines with an event.
@@ -244,7 +261,7 @@ impl Cluster {
         self.lines().iter().filter(|line| line.event == event).count()
     }
 
-    /// Returns the resource manager that leads, and its epoch.
+    /// Returns the resource manager that was elected last, and its epoch.
     pub fn leader(&self) -> Option<(String, u64)> {
         let lines = self.lines();
         let elected = lines.iter().filter(|line| line.event == "leader_elected");
@@ -254,11 +271,9 @@ impl Cluster {
         Some((name.clone(), last.epoch))
     }
 
-    /// Ends the test: everything that must hold is checked, and the folder is removed.
-    pub fn check(mut self, tasks: usize) -> super::checker::Counts {
-        let counts = super::checker::check(&self.lines(), tasks);
-        self.is_checked = true;
-        counts
+    /// Ends the test: everything that must hold is checked.
+    pub fn check(self, tasks: usize) -> super::checker::Counts {
+        super::checker::check(&self.lines(), tasks)
     }
 }
 
@@ -268,12 +283,19 @@ impl Drop for Cluster {
             let _ = child.kill();
             let _ = child.wait();
         }
-        if self.is_checked && !std::thread::panicking() {
-            let _ = std::fs::remove_dir_all(&self.folder);
-        } else {
+        if std::thread::panicking() {
             eprintln!("the logs are in {}", self.folder.display());
+        } else {
+            let _ = std::fs::remove_dir_all(&self.folder);
         }
     }
+}
+
+/// Returns the time as in the event logs: in microseconds after 1970.
+pub fn now_us() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    let now = now.expect("a clock after 1970").as_micros();
+    now.try_into().expect("a clock before the year 500,000")
 }
 
 /// Waits until there is a value.

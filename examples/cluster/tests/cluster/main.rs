@@ -1,9 +1,22 @@
 //! Real processes, real faults, and a checker that reads only the event logs.
 //!
-//! The tests run one after the other: each measures a time, and two cores are not many.
+//! Tests that measure times run alone: two cores are not many.
 
 mod checker;
+mod command_line;
+mod dashboard;
+mod double;
+mod etcd;
 mod event_log;
+mod failover;
+mod faults;
 mod harness;
+mod hostile;
+mod jobs;
 mod leaders;
+mod measure;
+mod outages;
+mod programs;
+mod required;
+mod slurm;
 mod workers;

@@ -40,7 +40,7 @@ impl<'a> CallContext<'a> {
             recovery,
             is_driven: events.is_some(),
             events: events.unwrap_or_default(),
-            blocked: &operators.blocked,
+            blocked: &operators.shown,
             fails_unfulfillable: operators.fails_unfulfillable,
         }
     }

@@ -57,12 +57,15 @@ impl CounterChecks {
             self.count(call);
         }
         let counters = manager.counters();
-        if let Some(((name, _), _)) = counters
+        if let Some((counter, _)) = counters
             .iter()
             .zip(self.last.iter())
-            .find(|((_, now), (_, last))| now < last)
+            .find(|(now, last)| now.value < last.value)
         {
-            return Err(format!("counter {name} fell: {:?}, then {counters:?}", self.last));
+            return Err(format!(
+                "counter {} fell: {:?}, then {counters:?}",
+                counter.name, self.last
+            ));
         }
         self.last = counters;
         let seen = &self.seen;

@@ -13,6 +13,7 @@ use crate::cluster::capacity_rules;
 use crate::cluster::checks::slot_inventory::SlotInventory;
 use crate::cluster::faults::Fault;
 use crate::cluster::network::transport::{Link, Message};
+use crate::cluster::parties::task_executors::worker_name;
 use crate::cluster::run::Check;
 use crate::cluster::simulation::Simulation;
 
@@ -54,7 +55,7 @@ impl Simulation {
                 self.fencing.reported(instance_id, report);
                 self.capacity.reported(instance_id, report);
                 if outcome == RegistrationOutcome::Registered {
-                    self.recovery.worker_registered();
+                    self.recovery.worker_registered(worker_name(worker));
                 }
                 if let RegistrationOutcome::Replaced { previous } = outcome {
                     self.fencing.replaced(previous);

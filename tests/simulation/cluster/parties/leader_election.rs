@@ -1,15 +1,17 @@
 //! Leader election: leadership moves to a fresh manager, or to the same one after `suspend`.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use rand::Rng;
 use slot_manager::outcome::{RecoveryOutcome, RenewalOutcome};
-use slot_manager::{SlotManager, Timestamp};
+use slot_manager::{ResourceId, SlotManager, Timestamp};
 
 use crate::cluster::checks::counters::CounterChecks;
 use crate::cluster::event_queue::Event;
 use crate::cluster::faults::Fault;
-use crate::cluster::parties::task_executors::Condition;
+use crate::cluster::parties::operators::Operators;
+use crate::cluster::parties::task_executors::{Condition, worker_name};
 use crate::cluster::run::Check;
 use crate::cluster::simulation::{Manager, Simulation};
 
@@ -20,18 +22,19 @@ pub(crate) struct Recovery {
     pub(crate) began: Timestamp,
     /// Whether the recovery ended because the expected workers came.
     pub(crate) ended_early: bool,
-    expected: Option<usize>,
-    registered: usize,
+    expected: Option<BTreeSet<ResourceId>>,
+    registered: BTreeSet<ResourceId>,
 }
 
 impl Recovery {
-    pub(crate) fn worker_registered(&mut self) {
-        self.registered += 1;
+    pub(crate) fn worker_registered(&mut self, resource_id: ResourceId) {
+        self.registered.insert(resource_id);
         self.end_if_complete();
     }
 
     fn end_if_complete(&mut self) {
-        self.ended_early |= self.expected.is_some_and(|expected| self.registered >= expected);
+        let expected = self.expected.as_ref();
+        self.ended_early |= expected.is_some_and(|expected| expected.is_subset(&self.registered));
     }
 }
 
@@ -60,11 +63,11 @@ impl Simulation {
     fn forget_leadership(&mut self, is_fresh: bool) {
         if is_fresh {
             self.counters = CounterChecks::default();
-            self.operators.fails_unfulfillable = self.scenario.config.fail_unfulfillable_requests;
+            self.operators = Operators::new(&self.scenario.config);
         } else {
             self.counters.drop_requests(self.ledger.num_pending());
         }
-        self.operators.blocked.clear();
+        self.operators.shown = self.operators.blocked.clone();
         self.release_checks.clear(is_fresh);
         self.capacity.clear();
         self.ledger.clear();
@@ -103,9 +106,14 @@ impl Simulation {
         self.observe(None)?;
         self.schedule_renewal();
         if self.chance(self.scenario.expectations) {
-            let running = self.workers.iter().filter(|it| it.condition == Condition::Running);
-            let workers = running.count() + self.rng.random_range(0..2);
-            self.expect_workers(workers)?;
+            let workers = (0..).zip(&self.workers);
+            let running = workers.filter(|(_, worker)| worker.condition == Condition::Running);
+            let mut expected: BTreeSet<_> = running.map(|(number, _)| worker_name(number)).collect();
+            if self.rng.random_bool(0.5) {
+                // One that never comes.
+                expected.insert(worker_name(self.workers.len()));
+            }
+            self.expect_workers(expected)?;
         }
         for worker in 0..self.workers.len() {
             // The others hear of the leader when they report.
@@ -120,15 +128,15 @@ impl Simulation {
         Ok(())
     }
 
-    /// Sets the number of workers that the new leader waits for before it requests others.
-    fn expect_workers(&mut self, workers: usize) -> Check {
+    /// Sets the workers that the new leader waits for before it requests others.
+    fn expect_workers(&mut self, workers: BTreeSet<ResourceId>) -> Check {
         let timeout = self.scenario.config.recovery_timeout;
-        let outcome = self.manager.expect_workers(workers);
+        let outcome = self.manager.expect_workers(workers.clone());
         // A recovery of no length, or one whose end was handled, is over.
         let is_recovering = outcome != RecoveryOutcome::NotRecovering;
         if is_recovering == timeout.is_zero() {
             return Err(format!(
-                "{workers} expected workers: {outcome:?} in a recovery of {timeout:?}"
+                "{workers:?} are expected: {outcome:?} in a recovery of {timeout:?}"
             ));
         }
         if is_recovering {
@@ -137,7 +145,7 @@ impl Simulation {
             self.recovery.end_if_complete();
         }
         if self.recovery.ended_early != (outcome == RecoveryOutcome::Ended) {
-            return Err(format!("{workers} expected workers: {outcome:?}, {:?}", self.recovery));
+            return Err(format!("expected workers: {outcome:?}, {:?}", self.recovery));
         }
         self.observe(None)
     }
@@ -189,6 +197,7 @@ impl Simulation {
             }
             other => return Err(format!("renewed until {}: {other:?}", self.leads_until)),
         }
+        self.show_blocked();
         self.observe(None)
     }
 

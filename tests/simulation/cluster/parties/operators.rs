@@ -7,14 +7,18 @@ use slot_manager::outcome::{BlockOutcome, UnblockOutcome};
 use slot_manager::{ResourceId, SlotManagerConfig};
 
 use crate::cluster::faults::Fault;
+use crate::cluster::parties::task_executors::worker_name;
 use crate::cluster::run::Check;
 use crate::cluster::simulation::Simulation;
 
 /// The decisions of operators.
 #[derive(Debug)]
 pub(crate) struct Operators {
-    /// The blocked workers of this leadership.
+    /// The blocked workers, also in the next leadership.
     pub(crate) blocked: BTreeSet<ResourceId>,
+    /// The blocked workers as slots show them. After the end of a leadership that is not suspended,
+    /// they lag behind.
+    pub(crate) shown: BTreeSet<ResourceId>,
     pub(crate) fails_unfulfillable: bool,
 }
 
@@ -22,6 +26,7 @@ impl Operators {
     pub(crate) fn new(config: &SlotManagerConfig) -> Self {
         Self {
             blocked: BTreeSet::new(),
+            shown: BTreeSet::new(),
             fails_unfulfillable: config.fail_unfulfillable_requests,
         }
     }
@@ -33,11 +38,11 @@ impl Simulation {
             0..5 => {
                 // The largest number is that of an unknown worker.
                 let worker = self.rng.random_range(0..=self.workers.len());
-                self.block(format!("worker-{worker}").into())
+                self.block(worker_name(worker))
             }
             5..9 => match self.some_blocked() {
                 Some(resource_id) => self.unblock(resource_id),
-                None => self.unblock("worker-0".into()),
+                None => self.unblock(worker_name(0)),
             },
             _ => self.switch_unfulfillable(),
         }
@@ -55,9 +60,6 @@ impl Simulation {
     fn block(&mut self, resource_id: ResourceId) -> Check {
         let is_blocked = self.operators.blocked.contains(&resource_id);
         let outcome = self.manager.block(&resource_id);
-        if !self.is_leading() {
-            return self.not_started(outcome == BlockOutcome::NotStarted);
-        }
         match outcome {
             BlockOutcome::Blocked if !is_blocked => {
                 self.faults.count(Fault::WorkerBlocked);
@@ -66,21 +68,27 @@ impl Simulation {
             BlockOutcome::AlreadyBlocked if is_blocked => {}
             other => return Err(format!("blocking {resource_id} returned {other:?}")),
         }
+        self.show_blocked();
         self.observe(None)
     }
 
     fn unblock(&mut self, resource_id: ResourceId) -> Check {
         let outcome = self.manager.unblock(&resource_id);
-        if !self.is_leading() {
-            return self.not_started(outcome == UnblockOutcome::NotBlocked);
-        }
         let was_blocked = self.operators.blocked.remove(&resource_id);
         match outcome {
             UnblockOutcome::Unblocked if was_blocked => self.faults.count(Fault::WorkerUnblocked),
             UnblockOutcome::NotBlocked if !was_blocked => {}
             other => return Err(format!("unblocking {resource_id} returned {other:?}")),
         }
+        self.show_blocked();
         self.observe(None)
+    }
+
+    /// Notes that slots show which workers are blocked, unless a leadership has ended by itself.
+    pub(crate) fn show_blocked(&mut self) {
+        if self.is_leading() || self.manager.leader_id().is_none() {
+            self.operators.shown = self.operators.blocked.clone();
+        }
     }
 
     /// Unblocks all workers after the faults have stopped.

@@ -56,13 +56,18 @@ pub(crate) struct Worker {
     pub(crate) answers_are_inputs: bool,
 }
 
+/// Returns the id of the worker with this number.
+pub(crate) fn worker_name(number: usize) -> ResourceId {
+    ResourceId::new(format!("worker-{number}"))
+}
+
 impl Simulation {
     pub(crate) fn add_worker(&mut self) -> usize {
         let slots = scenario::slots(&mut self.rng);
         let answers_are_inputs = self.chance(self.scenario.answers_as_inputs);
         let temper = self.draw_temper();
         let number = self.workers.len();
-        let executor = SimulatedTaskExecutor::new(format!("worker-{number}"), slots, self.clock.clone())
+        let executor = SimulatedTaskExecutor::new(worker_name(number), slots, self.clock.clone())
             .with_slot_timeout(self.scenario.slot_timeout);
         self.workers.push(Worker {
             executor,

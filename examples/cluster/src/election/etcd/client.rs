@@ -52,7 +52,7 @@ pub(super) struct Key {
     /// Larger for each later creation of the key.
     pub(super) create_revision: u64,
     pub(super) lease: i64,
-    pub(super) address: String,
+    pub(super) value: String,
 }
 
 pub(super) struct Client {
@@ -146,7 +146,7 @@ impl Client {
             return Ok(Some(Key {
                 create_revision: revision.unsigned_abs(),
                 lease,
-                address: value.to_owned(),
+                value: value.to_owned(),
             }));
         }
         let existing = reply
@@ -257,7 +257,7 @@ fn first(reply: api::RangeResponse) -> Option<Key> {
     Some(Key {
         create_revision: found.create_revision.unsigned_abs(),
         lease: found.lease,
-        address: String::from_utf8_lossy(&found.value).into_owned(),
+        value: String::from_utf8_lossy(&found.value).into_owned(),
     })
 }
 

@@ -8,8 +8,9 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::client::Client;
 use crate::election::Place;
-use crate::election::tests_support::{Candidate, Folder};
+use crate::election::tests_support::{CLUSTER, Candidate, Folder};
 use crate::protocol::Epoch;
+use crate::required::is_installed;
 
 const LEASE: Duration = Duration::from_secs(3);
 
@@ -32,13 +33,7 @@ impl Etcd {
     }
 
     fn start_members(test: &str, members: usize) -> Option<Self> {
-        if Command::new("etcd")
-            .arg("--version")
-            .stdout(Stdio::null())
-            .status()
-            .is_err()
-        {
-            println!("{test} is left out: etcd is not in the PATH");
+        if !is_installed("etcd") {
             return None;
         }
         // All are bound at once, so that they differ.
@@ -196,6 +191,19 @@ async fn leaders_follow_each_other() {
 }
 
 #[tokio::test]
+async fn each_cluster_has_a_leader_of_its_own() {
+    let Some(etcd) = Etcd::start("clusters") else {
+        return;
+    };
+    let candidate = |cluster, address| Candidate::of_cluster(cluster, Place::Etcd(etcd.endpoints()), address, LEASE);
+    let mut first = candidate("one", "first:1");
+    let mut second = candidate("two", "second:1");
+    let (first_epoch, second_epoch) = (first.elected().await, second.elected().await);
+    assert_eq!(first.sees("first:1").await, first_epoch);
+    assert_eq!(second.sees("second:1").await, second_epoch);
+}
+
+#[tokio::test]
 async fn a_short_loss_of_etcd_costs_nothing() {
     let Some(mut etcd) = Etcd::start("short") else {
         return;
@@ -272,7 +280,7 @@ async fn after_a_long_loss_of_etcd_one_leads_again() {
     sleep(LEASE).await;
     etcd.run();
     let operator = etcd.operator();
-    while operator.read(super::KEY).await.is_err() {}
+    while operator.read(&super::key_of(CLUSTER)).await.is_err() {}
     let start = Instant::now();
     let next = first.elected().await;
     measured("a leader after the return of etcd", start);
@@ -318,7 +326,7 @@ async fn a_leader_whose_key_is_deleted_leads_no_more() {
     };
     let mut first = etcd.candidate("first:1");
     let epoch = first.elected().await;
-    etcd.operator().delete(super::KEY, epoch.0).await.unwrap();
+    etcd.operator().delete(&super::key_of(CLUSTER), epoch.0).await.unwrap();
     let is_next = |ours: &Option<crate::election::Leadership>| ours.is_some_and(|ours| ours.epoch > epoch);
     timeout(LEASE, first.election.ours.wait_for(is_next))
         .await

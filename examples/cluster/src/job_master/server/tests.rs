@@ -1,7 +1,11 @@
+use std::time::Duration;
+
 use tokio::net::TcpListener;
 use tonic::Code;
 
 use super::*;
+use crate::protocol::channel::Dialer;
+use crate::protocol::token::Token;
 use crate::protocol::v1::job_master_client::JobMasterClient;
 
 const JOB: JobId = JobId::from_u128(7);
@@ -20,11 +24,15 @@ struct Slot {
 }
 
 async fn start() -> Job {
+    start_with(Security::default()).await
+}
+
+async fn start_with(security: Security) -> Job {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
     let (inputs, mailbox) = mpsc::channel(8);
     let stop = CancellationToken::new();
-    tokio::spawn(serve(listener, JOB, inputs, stop.clone()));
+    tokio::spawn(serve(listener, JOB, inputs, security, stop.clone()));
     Job { address, mailbox, stop }
 }
 
@@ -232,4 +240,27 @@ async fn a_stopped_server_takes_no_offers() {
             .await
             .is_err()
     );
+}
+
+#[tokio::test]
+async fn offers_without_the_token_are_refused() {
+    let token = Token::new("secret").unwrap();
+    let security = Security {
+        token: Some(token),
+        #[cfg(feature = "tls")]
+        tls: None,
+    };
+    let mut job = start_with(security.clone()).await;
+    let refused = offer(job.address.clone(), offer_of(JOB, 1)).await;
+    assert_eq!(refused.err().map(|status| status.code()), Some(Code::Unauthenticated));
+    assert!(job.mailbox.try_recv().is_err());
+
+    let channel = Dialer::new(&security).dial(&job.address).await.unwrap();
+    let first = v1::FromSlot {
+        message: Some(offer_of(JOB, 1)),
+    };
+    let first = tokio_stream::once(first);
+    let offered = tokio::spawn(async move { JobMasterClient::new(channel).offer_slot(first).await });
+    job.answer(Ok(())).await;
+    offered.await.unwrap().unwrap();
 }

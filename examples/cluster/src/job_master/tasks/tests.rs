@@ -62,6 +62,18 @@ fn one_slot_runs_all_tasks_one_by_one() {
 }
 
 #[test]
+fn a_slot_per_task_is_released_after_its_task() {
+    let mut tasks = Tasks::new(2, 1, 1).with_slot_per_task(true);
+    assert_eq!(tasks.start(1), Some(0));
+    assert_eq!(tasks.end(id(1), 0, true), Some(TaskEnd::Done));
+    assert_eq!(tasks.next(id(1)), None);
+    assert!(!tasks.is_known(id(1)), "it is released");
+    assert_eq!(tasks.missing(), 1);
+    assert_eq!(tasks.start(2), Some(1));
+    tasks.check();
+}
+
+#[test]
 fn a_slot_is_released_while_other_slots_run_the_last_tasks() {
     let mut tasks = Tasks::new(2, 2, 1);
     tasks.start(1);
@@ -87,6 +99,22 @@ fn a_task_that_fails_is_run_as_often_as_allowed() {
     assert_eq!(tasks.next(id(1)), Some(0));
     assert_eq!(tasks.end(id(1), 0, false), Some(TaskEnd::Failed));
     assert_eq!((tasks.done(), tasks.failed(), tasks.is_finished()), (1, 1, true));
+    tasks.check();
+}
+
+#[test]
+fn a_slot_that_is_kept_is_replaced() {
+    let mut tasks = Tasks::new(2, 1, 3);
+    assert_eq!(tasks.start(1), Some(0));
+    tasks.keep(id(1));
+    assert_eq!(tasks.kept().count(), 0, "it runs a task");
+    assert_eq!(tasks.end(id(1), 0, false), Some(TaskEnd::Again));
+    tasks.keep(id(1));
+    assert_eq!((tasks.missing(), tasks.next(id(1))), (1, None));
+    assert_eq!(tasks.start(2), Some(1));
+    assert_eq!((tasks.missing(), tasks.take_surplus()), (0, vec![]));
+    assert_eq!(tasks.kept().collect::<Vec<_>>(), [id(1)]);
+    assert_eq!(tasks.remove(id(1)), Some(SlotEnd::Held { task: None }));
     tasks.check();
 }
 

@@ -1,10 +1,10 @@
-//! A process, told apart from later ones that have its number.
+//! A process, identified by its number, its start time and the boot of the machine.
 
 use std::io;
-use std::process::Stdio;
 
+use rustix::io::Errno;
+use rustix::process::{Pid, Signal, kill_process_group};
 use serde::{Deserialize, Serialize};
-use tokio::process::Command;
 use tracing::warn;
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -15,12 +15,6 @@ pub(super) struct Process {
     started: u64,
     /// The id that Linux gives to each start of the machine.
     boot: String,
-}
-
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Signal {
-    Terminate,
-    Kill,
 }
 
 impl Process {
@@ -37,21 +31,16 @@ impl Process {
         is_same && boot().is_ok_and(|boot| boot == self.boot)
     }
 
-    /// Sends a signal to the process group.
-    pub(super) async fn signal(&self, signal: Signal) {
-        if !self.is_running() {
+    /// Sends a signal to the process group, unless the process has ended.
+    pub(super) fn signal(&self, signal: Signal) {
+        let group = i32::try_from(self.pid).ok().and_then(Pid::from_raw);
+        let Some(group) = group.filter(|_| self.is_running()) else {
             return;
-        }
-        let name = match signal {
-            Signal::Terminate => "TERM",
-            Signal::Kill => "KILL",
         };
-        let mut command = Command::new("sh");
-        command.args(["-c", "kill -s \"$0\" -- \"-$1\"", name, &self.pid.to_string()]);
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        // A process that has just ended is no failure.
-        if let Err(error) = command.status().await {
-            warn!(pid = self.pid, %error, "no signal can be sent");
+        match kill_process_group(group, signal) {
+            // It has just ended.
+            Ok(()) | Err(Errno::SRCH) => {}
+            Err(error) => warn!(pid = self.pid, %error, "no signal can be sent"),
         }
     }
 }

@@ -11,7 +11,7 @@ use tokio::process::Command;
 use tokio::time::timeout;
 use tracing::warn;
 
-use super::super::{Settings, SlurmSettings};
+use super::super::settings::{Settings, SlurmSettings};
 
 /// The time limit of a command.
 const LIMIT: Duration = Duration::from_secs(10);
@@ -55,7 +55,7 @@ impl Commands {
         // A job whose log cannot be written fails without a word.
         let log_folder = tokio::fs::create_dir_all(&self.log_folder).await;
         log_folder.map_err(|error| format!("{}: {error}", self.log_folder.display()))?;
-        let mut sbatch = Command::new(&self.slurm.sbatch);
+        let mut sbatch = self.command("sbatch");
         // A job that begins again would be a worker that nobody asked for.
         sbatch.args(["--parsable", "--no-requeue", "--ntasks=1", "--job-name", name]);
         sbatch.arg(&self.log);
@@ -84,7 +84,7 @@ impl Commands {
 
     /// Reads the jobs that wait, run, or are about to end.
     pub(super) async fn queue(&self) -> Result<Vec<Entry>, String> {
-        let mut squeue = Command::new(&self.slurm.squeue);
+        let mut squeue = self.command("squeue");
         squeue.args(["--me", "--noheader", "--format=%i|%T|%j"]);
         let output = run(squeue, "").await?;
         Ok(output.lines().filter_map(parse).collect())
@@ -92,7 +92,7 @@ impl Commands {
 
     /// Returns the state and the reason of a job that has ended, if Slurm still knows it.
     pub(super) async fn how_it_ended(&self, job: &str) -> Option<String> {
-        let mut squeue = Command::new(&self.slurm.squeue);
+        let mut squeue = self.command("squeue");
         squeue.args(["--noheader", "--states=all", "--format=%T (%r)", "--jobs", job]);
         let output = run(squeue, "").await.ok()?;
         output.lines().next().map(|line| line.trim().to_owned())
@@ -106,8 +106,15 @@ impl Commands {
         self.run_cancel(&["--state=PENDING", job]).await;
     }
 
+    fn command(&self, program: &str) -> Command {
+        match &self.slurm.programs {
+            Some(folder) => Command::new(folder.join(program)),
+            None => Command::new(program),
+        }
+    }
+
     async fn run_cancel(&self, arguments: &[&str]) {
-        let mut scancel = Command::new(&self.slurm.scancel);
+        let mut scancel = self.command("scancel");
         scancel.args(arguments);
         if let Err(error) = run(scancel, "").await {
             warn!(error, "scancel failed");

@@ -51,6 +51,7 @@ async fn a_worker_is_a_job() {
     bench.settings.slurm.partition = Some("long".to_owned());
     bench.settings.slurm.arguments = vec!["--time=5".to_owned()];
     bench.start(Kind::Slurm);
+    bench.lead().await;
     bench.order(bench.worker(1)).await;
     submitted(&bench, 1).await;
     let calls = bench.file_with("calls", "\n").await;
@@ -82,6 +83,7 @@ async fn a_worker_is_a_job() {
 async fn a_withdrawn_job_is_cancelled_only_before_it_runs() {
     let mut bench = bench("slurm-withdraw");
     bench.start(Kind::Slurm);
+    bench.lead().await;
     bench.order(bench.worker(1)).await;
     bench.order(bench.worker(2)).await;
     submitted(&bench, 2).await;
@@ -89,7 +91,7 @@ async fn a_withdrawn_job_is_cancelled_only_before_it_runs() {
     bench.order(Order::Withdraw(request(1))).await;
     assert_eq!(bench.failure(1).await, "withdrawn");
     bench.order(Order::Withdraw(request(2))).await;
-    assert!(bench.is_quiet().await);
+    assert_eq!(bench.news().await, News::Comes(request(2)));
     assert!(bench.path("queue/2").exists());
 
     // The worker that came all the same is released.
@@ -105,6 +107,7 @@ async fn few_jobs_wait_in_the_queue() {
     let mut bench = bench("slurm-queue");
     bench.settings.slurm.max_queued = 1;
     bench.start(Kind::Slurm);
+    bench.lead().await;
     for number in 1..=3 {
         bench.order(bench.worker(number)).await;
     }
@@ -124,6 +127,7 @@ async fn after_a_failure_other_orders_wait() {
     let mut bench = bench("slurm-backoff");
     bench.program("sbatch", "echo sbatch >> calls; echo 'no partition' >&2; exit 1");
     bench.start(Kind::Slurm);
+    bench.lead().await;
     bench.order(bench.worker(1)).await;
     bench.order(bench.worker(2)).await;
     let cause = bench.failure(1).await;
@@ -147,83 +151,113 @@ fn each_failure_doubles_the_pause() {
 async fn a_queue_that_cannot_be_read_says_nothing() {
     let mut bench = bench("slurm-away");
     bench.start(Kind::Slurm);
+    bench.lead().await;
     bench.order(bench.worker(1)).await;
     submitted(&bench, 1).await;
     bench.program("squeue", "exit 1");
     std::fs::remove_file(bench.path("queue/1")).unwrap();
-    bench.order(Order::Recover).await;
+    bench.recover().await;
     assert!(bench.is_quiet().await);
     bench.program("squeue", SQUEUE);
     bench.failure(1).await;
-    assert_eq!(bench.news().await, News::Known(0));
+    assert_eq!(bench.known().await, 0);
 }
 
 #[tokio::test]
-async fn the_next_leader_finds_the_jobs() {
+async fn the_next_leader_finds_the_jobs_that_run() {
     let mut bench = bench("slurm-recover");
     set_state(&bench, 4, "RUNNING", 4);
-    set_state(&bench, 5, "PENDING", 5);
     std::fs::write(bench.path("queue/6"), "6|RUNNING|another-7-4\n").unwrap();
     bench.start(Kind::Slurm);
-    bench.order(Order::Recover).await;
-    assert_eq!(bench.news().await, News::Known(2));
+    bench.recover().await;
+    assert_eq!(bench.known().await, 1);
     bench.order(Order::Stop("test-7-4".into())).await;
     left(&bench, 4).await;
     assert!(bench.path("queue/6").exists());
 }
 
 #[tokio::test]
+async fn an_order_to_stop_that_is_repeated_defers_nothing() {
+    let mut bench = bench("slurm-stop-again");
+    set_state(&bench, 4, "RUNNING", 4);
+    bench.start(Kind::Slurm);
+    bench.recover().await;
+    assert_eq!(bench.known().await, 1);
+    let stop_again = async {
+        loop {
+            bench.order(Order::Stop("test-7-4".into())).await;
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+    };
+    tokio::select! {
+        never = stop_again => never,
+        () = left(&bench, 4) => {}
+    }
+}
+
+#[tokio::test]
+async fn the_next_leader_withdraws_the_jobs_that_wait() {
+    let mut bench = bench("slurm-recover-pending");
+    bench.settings.slurm.max_queued = 1;
+    bench.start(Kind::Slurm);
+    bench.lead().await;
+    bench.order(bench.worker(1)).await;
+    // It waits here, since the queue has enough.
+    bench.order(bench.worker(2)).await;
+    submitted(&bench, 1).await;
+    bench.end_leadership();
+    bench.recover().await;
+    assert_eq!(bench.known().await, 1);
+    assert_eq!(bench.failure(1).await, "withdrawn");
+    assert!(!bench.path("queue/1").exists());
+    assert!(bench.is_quiet().await);
+    assert!(!bench.path("queue/2").exists());
+}
+
+#[tokio::test]
+async fn a_provisioner_of_a_former_leader_does_nothing() {
+    let mut bench = bench("slurm-former");
+    bench.settings.slurm.max_queued = 1;
+    bench.start(Kind::Slurm);
+    bench.lead().await;
+    for number in 1..=2 {
+        bench.order(bench.worker(number)).await;
+    }
+    submitted(&bench, 1).await;
+    set_state(&bench, 1, "RUNNING", 1);
+    submitted(&bench, 2).await;
+    bench.order(bench.worker(3)).await;
+    bench.order(Order::Stop("test-7-1".into())).await;
+    bench.end_leadership();
+    // There is room for the third, and time to stop the first.
+    set_state(&bench, 2, "RUNNING", 2);
+    assert!(bench.is_quiet().await && bench.is_quiet().await);
+    assert!(bench.path("queue/1").exists() && !bench.path("queue/3").exists());
+    bench.recover().await;
+    assert_eq!(bench.known().await, 2);
+}
+
+#[tokio::test]
+async fn a_job_that_begins_while_it_is_withdrawn_is_known() {
+    let mut bench = bench("slurm-recover-late");
+    // It begins just after the look at the queue.
+    bench.program("scancel", "sed -i s/PENDING/RUNNING/ queue/5");
+    set_state(&bench, 5, "PENDING", 5);
+    bench.start(Kind::Slurm);
+    bench.recover().await;
+    assert_eq!(bench.known().await, 1);
+    assert_eq!(bench.news().await, News::Comes(request(5)));
+    std::fs::remove_file(bench.path("queue/5")).unwrap();
+    let cause = bench.failure(5).await;
+    assert!(cause.contains("the Slurm job 5 ended"), "{cause}");
+}
+
+#[tokio::test]
 async fn without_slurm_each_worker_fails_with_the_cause() {
     let mut bench = Bench::new("slurm-missing");
     bench.start(Kind::Slurm);
+    bench.recover().await;
     bench.order(bench.worker(1)).await;
     let cause = bench.failure(1).await;
     assert!(cause.contains("sbatch"), "{cause}");
-}
-
-/// Run it by `SLURM_CONF=... cargo test real_slurm -- --ignored --nocapture`.
-#[tokio::test]
-async fn real_slurm() {
-    let sinfo = std::process::Command::new("sinfo").output();
-    if !sinfo.is_ok_and(|output| output.status.success()) {
-        println!("left out: no Slurm runs here");
-        return;
-    }
-    let mut bench = Bench::new("slurm-real");
-    let fakes = std::mem::take(&mut bench.settings.slurm);
-    bench.settings.slurm.first_backoff = fakes.first_backoff;
-    bench.settings.slurm.max_queued = 2;
-    bench.program("worker", "echo \"$@\" >> arguments; exec sleep 60");
-    bench.start(Kind::Slurm);
-    let begin = std::time::Instant::now();
-    bench.order(bench.worker(1)).await;
-    let arguments = bench.file_with("arguments", "\n").await;
-    println!("the first job runs after {:?}: {arguments}", begin.elapsed());
-    // It fills the other processors; this job and the next wait.
-    bench.settings.slurm.arguments = vec!["--cpus-per-task=8".to_owned()];
-    bench.stop().await;
-    bench.start(Kind::Slurm);
-    bench.order(Order::Recover).await;
-    assert_eq!(bench.news().await, News::Known(1));
-    for number in 2..=4 {
-        bench.order(bench.worker(number)).await;
-    }
-    assert!(bench.is_quiet().await);
-    for number in [4, 2, 3] {
-        let begin = std::time::Instant::now();
-        bench.order(Order::Withdraw(request(number))).await;
-        assert_eq!(bench.failure(number).await, "withdrawn");
-        println!("withdrawn after {:?}", begin.elapsed());
-    }
-    bench.order(Order::Stop("test-7-1".into())).await;
-    tokio::time::sleep(std::time::Duration::from_secs(3)).await;
-    bench.order(Order::Recover).await;
-    assert_eq!(bench.news().await, News::Known(0));
-
-    bench.program("worker", "exit 3");
-    bench.settings.slurm.arguments.clear();
-    bench.stop().await;
-    bench.start(Kind::Slurm);
-    bench.order(bench.worker(5)).await;
-    println!("{}", bench.failure(5).await);
 }

@@ -4,7 +4,7 @@ use std::convert::Infallible;
 
 use slot_manager::{JobId, SlotRequest};
 use tonic::{Status, Streaming};
-use tracing::info;
+use tracing::{debug, info};
 
 use super::{End, Leads, Outgoing, Sessions, check_epoch, first};
 use crate::protocol::v1::from_job_master::Message;
@@ -94,7 +94,10 @@ impl Sessions {
     ) -> Result<Infallible, End> {
         loop {
             let message = self.next(messages).await?.message;
-            let message = message.ok_or_else(|| ProtocolError::missing("message"))?;
+            let Some(message) = message else {
+                debug!(job_id = %job_master.job_id, "a message of a later version is ignored");
+                continue;
+            };
             if let Some(input) = read(job_master, message)? {
                 self.send(job_master.epoch, input).await?;
             }

@@ -5,7 +5,7 @@ use std::convert::Infallible;
 use slot_manager::message::{AttemptId, ReleaseCheck, ReleaseDecision};
 use slot_manager::{InstanceId, ResourceId};
 use tonic::{Status, Streaming};
-use tracing::info;
+use tracing::{debug, info};
 
 use super::{End, Leads, Outgoing, Sessions, check_epoch, first};
 use crate::protocol::v1::from_task_executor::Message;
@@ -93,7 +93,10 @@ impl Sessions {
     ) -> Result<Infallible, End> {
         loop {
             let message = self.next(messages).await?.message;
-            let message = message.ok_or_else(|| ProtocolError::missing("message"))?;
+            let Some(message) = message else {
+                debug!(resource_id = %registration.resource_id, "a message of a later version is ignored");
+                continue;
+            };
             let input = read(registration, message)?;
             self.send(registration.epoch, input).await?;
         }

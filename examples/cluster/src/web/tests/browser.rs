@@ -1,11 +1,8 @@
-//! The page in a real browser shows what the REST interface says.
+//! The page in a real browser.
 
 use std::process::Stdio;
 
 use tokio::process::Command;
-
-use super::Server;
-use super::double::Double;
 
 /// The browsers that are looked for. Without one the test is left out.
 const BROWSERS: [&str; 2] = ["chromium", "google-chrome"];
@@ -23,14 +20,15 @@ const FLAGS: [&str; 9] = [
     "--dump-dom",
 ];
 
-/// Returns the page as a browser shows it; `None` without a browser.
-async fn page_of(server: &Server) -> Option<String> {
-    let profile = std::env::temp_dir().join(format!("cluster-browser-{}", std::process::id()));
+/// Returns the page at an address, which may have a name and a password, as a browser with a profile
+/// of its own shows it. `None` without a browser.
+pub async fn page_at(address: &str, profile: &str) -> Option<String> {
+    let profile = std::env::temp_dir().join(format!("cluster-browser-{}-{profile}", std::process::id()));
     for browser in BROWSERS {
         let output = Command::new(browser)
             .args(FLAGS)
             .arg(format!("--user-data-dir={}", profile.display()))
-            .arg(format!("http://{}/?poll", server.address))
+            .arg(format!("http://{address}/?poll"))
             .stdin(Stdio::null())
             .kill_on_drop(true)
             .output()
@@ -44,33 +42,8 @@ async fn page_of(server: &Server) -> Option<String> {
 }
 
 /// Returns the text of the element with an id, without the elements in it.
-fn text_of<'a>(page: &'a str, id: &str) -> &'a str {
+pub fn text_of<'a>(page: &'a str, id: &str) -> &'a str {
     let start = page.find(&format!("id=\"{id}\"")).expect("an element with this id");
     let (_, text) = page[start..].split_once('>').expect("the end of a tag");
     text.split_once('<').expect("another tag").0
-}
-
-#[tokio::test]
-async fn page_shows_what_rest_says() {
-    let double = Double::leading();
-    double.fill(100);
-    let server = Server::start(&double).await;
-    let Some(page) = page_of(&server).await else {
-        println!("left out: neither of {BROWSERS:?} is installed");
-        return;
-    };
-
-    let (_, numbers) = server.get("/api/overview").await;
-    let slots = &numbers["overview"]["slots"];
-    assert_eq!(text_of(&page, "epoch"), numbers["epoch"].to_string());
-    assert_eq!(text_of(&page, "registered"), slots["registered"]["slots"].to_string());
-    assert_eq!(
-        text_of(&page, "task-managers-count"),
-        numbers["overview"]["task_managers"].to_string()
-    );
-    assert_eq!(
-        text_of(&page, "requests-count"),
-        numbers["overview"]["pending_requests"].to_string()
-    );
-    server.stop().await;
 }

@@ -5,16 +5,18 @@ use std::time::Duration;
 
 use slot_manager::error::SlotAllocationError;
 use slot_manager::message::WorkerPromise;
+use slot_manager::outcome::BlockOutcome;
 use slot_manager::testing::{GatewayAnswer, ManualScheduledExecutor, RecordingActions, ScriptedGateway};
 use slot_manager::{
-    AllocationId, InstanceId, JobId, ResourceProfile, SlotId, SlotManager, SlotManagerConfig, SlotReport, SlotRequest,
-    SlotStatus, TaskExecutorConnection,
+    AllocationId, InstanceId, JobId, ResourceId, ResourceProfile, SlotId, SlotManager, SlotManagerConfig, SlotReport,
+    SlotRequest, SlotStatus, TaskExecutorConnection,
 };
 use tokio::sync::watch;
+use tokio::time::Instant;
 
-use crate::election::Leader;
+use crate::election::{Addresses, Leader};
 use crate::protocol::Epoch;
-use crate::resource_manager::handle::{NotLeading, Published};
+use crate::resource_manager::handle::{Published, Unanswered};
 use crate::web::cluster::Cluster;
 
 pub type TestManager = SlotManager<RecordingActions, ScriptedGateway, ManualScheduledExecutor>;
@@ -24,7 +26,10 @@ pub type TestManager = SlotManager<RecordingActions, ScriptedGateway, ManualSche
 pub struct Double {
     pub manager: Arc<Mutex<TestManager>>,
     pub actions: RecordingActions,
+    time: ManualScheduledExecutor,
     is_leading: bool,
+    /// The web server of the leader, if this cluster does not lead.
+    leader_web: Option<String>,
     published: watch::Sender<Arc<Published>>,
 }
 
@@ -32,25 +37,38 @@ const EPOCH: Epoch = Epoch(7);
 
 impl Double {
     pub fn leading() -> Self {
-        Self::new(true)
+        Self::new(true, true)
     }
 
-    pub fn following() -> Self {
-        Self::new(false)
+    /// Returns a cluster that does not lead, and knows the web server of its leader.
+    pub fn following(leader_web: &str) -> Self {
+        let mut double = Self::new(false, true);
+        double.leader_web = Some(leader_web.to_owned());
+        double
     }
 
-    fn new(is_leading: bool) -> Self {
+    /// Returns a cluster that leads, and awaits the workers of the leader before it.
+    pub fn recovering() -> Self {
+        Self::new(true, false)
+    }
+
+    fn new(is_leading: bool, is_recovered: bool) -> Self {
         let mut config = SlotManagerConfig::default();
         config.retry_backoff = Duration::from_secs(40);
         config.max_retry_backoff = Duration::from_secs(80);
-        let actions = RecordingActions::new();
-        let mut manager = SlotManager::new(config, ManualScheduledExecutor::new()).unwrap();
+        config.recovery_timeout = Duration::from_secs(60);
+        let (actions, time) = (RecordingActions::new(), ManualScheduledExecutor::new());
+        let mut manager = SlotManager::new(config, time.clone()).unwrap();
         manager.start(EPOCH.leader_id(), actions.clone()).unwrap();
-        let _ = manager.end_recovery();
+        if is_recovered {
+            let _ = manager.end_recovery();
+        }
         Self {
             manager: Arc::new(Mutex::new(manager)),
             actions,
+            time,
             is_leading,
+            leader_web: None,
             published: watch::Sender::default(),
         }
     }
@@ -61,10 +79,21 @@ impl Double {
         told
     }
 
+    /// Lets time pass.
+    pub fn pass(&self, time: Duration) {
+        self.time.advance(time);
+    }
+
     pub fn publish(&self) {
+        self.publish_at(Instant::now(), self.is_leading);
+    }
+
+    /// Publishes the numbers as the owner did at this time.
+    pub fn publish_at(&self, at: Instant, is_leading: bool) {
         let manager = self.manager.lock().unwrap();
         let published = Published {
-            epoch: self.is_leading.then_some(EPOCH),
+            at: Some(at),
+            epoch: is_leading.then_some(EPOCH),
             overview: manager.overview(),
             counters: manager.counters(),
             changes: manager.changes(),
@@ -141,15 +170,21 @@ impl Cluster for Double {
     type Gateway = ScriptedGateway;
     type Executor = ManualScheduledExecutor;
 
-    async fn question<R, Q>(&self, question: Q) -> Result<R, NotLeading>
+    async fn question<R, Q>(&self, question: Q) -> Result<R, Unanswered>
     where
         R: Send + 'static,
         Q: FnOnce(&mut TestManager) -> R + Send + 'static,
     {
         match self.is_leading {
             true => Ok(self.tell(question)),
-            false => Err(NotLeading),
+            false => Err(Unanswered::NotLeading),
         }
+    }
+
+    /// Its slot manager stops idle workers, so a block is enough.
+    async fn drain(&self, worker: ResourceId) -> Result<bool, Unanswered> {
+        let outcome = self.question(move |manager| manager.block(&worker)).await?;
+        Ok(outcome == BlockOutcome::Blocked)
     }
 
     fn epoch(&self) -> Option<Epoch> {
@@ -159,7 +194,10 @@ impl Cluster for Double {
     fn leader(&self) -> Option<Leader> {
         Some(Leader {
             epoch: EPOCH,
-            address: "10.0.0.1:6100".to_owned(),
+            addresses: Addresses {
+                grpc: "10.0.0.1:6100".to_owned(),
+                web: self.leader_web.clone(),
+            },
         })
     }
 

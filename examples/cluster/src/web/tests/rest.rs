@@ -1,13 +1,20 @@
 //! What the addresses answer.
 
-use hyper::StatusCode;
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use hyper::{Method, StatusCode};
 use serde_json::{Value, json};
+use slot_manager::ResourceId;
 use slot_manager::message::Acknowledge;
 use slot_manager::testing::GatewayAnswer;
+use tokio::time::Instant;
 
 use super::Server;
 use super::double::{Double, unreachable};
+use crate::operator::client::exchange;
 use crate::operator::{OperatorCommand, OperatorOptions, execute};
+use crate::protocol::security::TokenOption;
 use crate::web::EventKind;
 
 fn acknowledged() -> GatewayAnswer {
@@ -30,9 +37,36 @@ async fn the_overview_has_the_published_numbers() {
     let (status, numbers) = server.get("/api/overview").await;
     assert_eq!(status, StatusCode::OK);
     assert_eq!((&numbers["epoch"], &numbers["is_leading"]), (&json!(7), &json!(true)));
-    assert_eq!(numbers["leader"], json!({"epoch": 7, "address": "10.0.0.1:6100"}));
+    assert_eq!(
+        numbers["leader"],
+        json!({"epoch": 7, "address": "10.0.0.1:6100", "web": null})
+    );
     assert_eq!(numbers["overview"]["slots"]["allocated"]["slots"], 1);
     assert_eq!(numbers["overview"]["pending_requests"], 1);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn numbers_of_an_owner_that_does_not_lead_yet_are_not_shown() {
+    let double = Double::leading();
+    let server = Server::start(&double).await;
+    // The election is ahead of the owner.
+    double.publish_at(Instant::now(), false);
+    assert_eq!(server.get("/api/overview").await.0, StatusCode::SERVICE_UNAVAILABLE);
+    double.publish();
+    assert_eq!(server.get("/api/overview").await.0, StatusCode::OK);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn an_owner_that_is_stuck_is_not_healthy() {
+    let double = Double::leading();
+    let server = Server::start(&double).await;
+    assert_eq!(server.text("/health").await, "ok\n");
+    let long_ago = Instant::now().checked_sub(Duration::from_secs(11)).unwrap();
+    double.publish_at(long_ago, true);
+    let health = exchange(&server.address, &Method::GET, "/health", None).await;
+    assert_eq!(health.unwrap().0, StatusCode::SERVICE_UNAVAILABLE);
     server.stop().await;
 }
 
@@ -66,7 +100,7 @@ async fn task_managers_come_in_pages() {
     assert_eq!((ids(&page).len(), &page["next"]), (0, &Value::Null));
 
     let (status, one) = server.get("/api/task-managers/Worker%207%2Fa").await;
-    assert_eq!((status, &one["slots"][0]["state"]), (StatusCode::OK, &json!("Free")));
+    assert_eq!((status, &one["slots"][0]["state"]), (StatusCode::OK, &json!("free")));
     let (status, error) = server.get("/api/task-managers/nobody").await;
     assert_eq!(status, StatusCode::NOT_FOUND);
     assert_eq!(error["error"], "no worker \"nobody\" is registered");
@@ -79,9 +113,12 @@ async fn bad_questions_are_refused_with_a_reason() {
     for path in [
         "/api/task-managers?limit=0",
         "/api/task-managers?limit=101",
+        "/api/task-managers?limit=many",
+        "/api/task-managers?sort=id",
         "/api/task-managers?cursor=next",
         "/api/requests?cursor=-1",
         "/api/requests/a-request",
+        "/api/task-managers/%ff",
     ] {
         let (status, error) = server.get(path).await;
         assert_eq!(status, StatusCode::BAD_REQUEST, "{path}");
@@ -111,15 +148,59 @@ async fn each_waiting_request_has_its_reason() {
         "The only slot is short of cpu, and no worker can be started; the next worker request is in 2 min."
     );
     assert_eq!(request["explanation"]["too_small"]["slots"], 1);
+    assert_eq!(request["explanation"]["waits_for"]["event"], "worker_declined");
     assert!(request["text"].as_str().unwrap().contains("waits for"));
 
     let (_, one) = server.get(&format!("/api/requests/{granted}")).await;
     assert_eq!(
-        (&one["status"]["Granted"]["slot_id"], &one["reason"]),
-        (&json!("worker-1_0"), &Value::Null)
+        (&one["status"], &one["slot_id"], &one["reason"]),
+        (&json!("granted"), &json!("worker-1_0"), &Value::Null)
     );
     let (status, _) = server.get("/api/requests/00000000000000000000000000000bad").await;
     assert_eq!(status, StatusCode::NOT_FOUND);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn requests_come_oldest_first() {
+    let double = Double::leading();
+    let mut oldest_first = Vec::new();
+    for request in 0..250_u128 {
+        // Ids are in another order, and several come at the same time.
+        oldest_first.push(double.request(1_000 - request, 1.0).to_string());
+        if request % 7 == 0 {
+            double.pass(Duration::from_millis(1));
+        }
+    }
+    let server = Server::start(&double).await;
+    let page = async |cursor: &Value| {
+        let path = match cursor.as_str() {
+            Some(cursor) => format!("/api/requests?limit=60&cursor={cursor}"),
+            None => "/api/requests?limit=60".to_owned(),
+        };
+        let (_, page) = server.get(&path).await;
+        let items = page["items"].as_array().unwrap();
+        let ids: Vec<_> = items
+            .iter()
+            .map(|item| item["allocation_id"].as_str().unwrap().to_owned())
+            .collect();
+        (ids, page["next"].clone())
+    };
+
+    let (mut found, mut next) = page(&Value::Null).await;
+    while !next.is_null() {
+        let (ids, after) = page(&next).await;
+        found.extend(ids);
+        next = after;
+    }
+    assert_eq!(found, oldest_first);
+
+    // The last of a page goes before the next page is read.
+    let (first, next) = page(&Value::Null).await;
+    let last = first.last().unwrap().parse().unwrap();
+    let _ = double.tell(|manager| manager.unregister_slot_request(last));
+    let (second, _) = page(&next).await;
+    assert!(second.contains(&oldest_first[60]), "one is missing");
     server.stop().await;
 }
 
@@ -136,7 +217,31 @@ async fn promised_workers_and_troubled_ones_are_listed() {
     );
     let (_, troubled) = server.get("/api/task-managers?troubled=true").await;
     assert_eq!(ids(&troubled), ["worker-bad", "worker-1"]);
-    assert_eq!(troubled["items"][0]["backoff"]["reason"], "Unreachable");
+    assert_eq!(troubled["items"][0]["backoff"]["reason"], "unreachable");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_recovery_is_shown() {
+    let double = Double::recovering();
+    let workers = ["worker-1", "worker-2"].map(ResourceId::new);
+    let _ = double.tell(|manager| manager.expect_workers(workers));
+    double.register("worker-1", 1, acknowledged());
+    let server = Server::start(&double).await;
+    let (_, workers) = server.get("/api/workers").await;
+    assert_eq!(workers["recovery"]["missing_workers"], 1);
+    let options = OperatorOptions {
+        web: vec![server.address.clone()],
+        token: TokenOption::default(),
+    };
+    let status = execute(OperatorCommand::Status(options)).await.unwrap();
+    assert!(
+        status.contains("recovery       ends in 60 s, 1 worker is missing"),
+        "{status}"
+    );
+    double.register("worker-2", 1, acknowledged());
+    let (_, workers) = server.get("/api/workers").await;
+    assert_eq!(workers["recovery"], Value::Null);
     server.stop().await;
 }
 
@@ -149,7 +254,8 @@ async fn operators_block_unblock_and_drain() {
 
     let (_, done) = server.post("/api/task-managers/worker-1/drain").await;
     assert_eq!(done["is_changed"], true);
-    let text = "Worker worker-1 is drained: it leaves when it is idle. One of its slots is still used.";
+    let text = "Worker worker-1 is drained: it stops once none of its slots is used. One of its slots is still \
+                used. A leader in another process does not know of it: repeat the order then.";
     assert_eq!(done["text"], text);
     let (_, done) = server.post("/api/task-managers/worker-1/block").await;
     assert_eq!(done["is_changed"], false);
@@ -160,6 +266,9 @@ async fn operators_block_unblock_and_drain() {
 
     // A worker can be blocked before it comes, and not drained.
     assert_eq!(server.post("/api/task-managers/later/block").await.0, StatusCode::OK);
+    let (_, blocked) = server.get("/api/blocked").await;
+    let expected = json!({"items": [{"resource_id": "later", "is_registered": false}], "is_cut": false});
+    assert_eq!(blocked, expected);
     assert_eq!(
         server.post("/api/task-managers/nobody/drain").await.0,
         StatusCode::NOT_FOUND
@@ -175,24 +284,28 @@ async fn operators_block_unblock_and_drain() {
 
 #[tokio::test]
 async fn a_replica_that_does_not_lead_names_the_leader() {
-    let server = Server::start(&Double::following()).await;
-    for path in ["/api/overview", "/api/task-managers", "/api/requests", "/api/workers"] {
+    let server = Server::start(&Double::following("10.0.0.1:8080")).await;
+    let leader = json!({"epoch": 7, "address": "10.0.0.1:6100", "web": "10.0.0.1:8080"});
+    for path in [
+        "/api/overview",
+        "/api/task-managers",
+        "/api/requests",
+        "/api/workers",
+        "/api/blocked",
+    ] {
         let (status, error) = server.get(path).await;
         assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{path}");
         assert_eq!(
             error["error"],
             "this resource manager does not lead; the leader is 10.0.0.1:6100"
         );
-        assert_eq!(error["leader"]["address"], "10.0.0.1:6100");
+        assert_eq!(error["leader"], leader);
     }
     let (status, _) = server.post("/api/task-managers/worker-1/block").await;
     assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
 
-    let (_, leader) = server.get("/leader").await;
-    assert_eq!(
-        (&leader["is_leading"], &leader["leader"]["epoch"]),
-        (&json!(false), &json!(7))
-    );
+    let (_, answer) = server.get("/leader").await;
+    assert_eq!(answer, json!({"is_leading": false, "leader": leader}));
     assert_eq!(server.text("/health").await, "ok\n");
     server.stop().await;
 }
@@ -212,15 +325,13 @@ async fn the_metrics_have_every_counter_and_gauge() {
             .filter_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
         lines.next().and_then(|value| value.parse::<f64>().ok())
     };
-    for (name, count) in counters.iter() {
-        assert_eq!(
-            value(&format!("slot_manager_{name}_total")),
-            Some(count as f64),
-            "{name}"
-        );
+    for counter in counters.iter() {
+        let shown = value(&format!("slot_manager_{}_total", counter.name));
+        assert_eq!(shown, Some(counter.value as f64), "{}", counter.name);
     }
-    for (name, number) in overview.gauges() {
-        assert_eq!(value(&format!("slot_manager_{name}")), Some(number), "{name}");
+    for gauge in overview.gauges() {
+        let shown = value(&format!("slot_manager_{}", gauge.name));
+        assert_eq!(shown, Some(gauge.value), "{}", gauge.name);
     }
     assert_eq!(value("slot_manager_process_leading"), Some(1.0));
     assert_eq!(value("slot_manager_process_epoch"), Some(7.0));
@@ -242,10 +353,54 @@ async fn the_last_200_events_are_kept() {
 }
 
 #[tokio::test]
+async fn an_event_that_repeats_is_shown_once() {
+    let server = Server::start(&Double::leading()).await;
+    for _ in 0..300 {
+        server.events.warn(EventKind::Worker, "worker-1 is refused");
+        server.events.warn(EventKind::Worker, "worker-2 is refused");
+    }
+    server.events.push(EventKind::Job, "a job has come");
+    let (_, events) = server.get("/api/events").await;
+    let shown: Vec<_> = events
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|event| (&event["text"], &event["times"]))
+        .collect();
+    let expected = json!([
+        "worker-1 is refused",
+        300,
+        "worker-2 is refused",
+        300,
+        "a job has come",
+        1
+    ]);
+    let shown: Vec<_> = shown
+        .into_iter()
+        .flat_map(|(text, times)| [text.clone(), times.clone()])
+        .collect();
+    assert_eq!(Value::from(shown), expected);
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn the_page_and_its_parts_are_served() {
     let server = Server::start(&Double::leading()).await;
     assert!(server.text("/").await.contains("app.js"));
-    assert!(server.text("/app.js").await.contains("EventSource"));
+    // Each module that a module imports is served.
+    let mut left = vec!["app.js".to_owned()];
+    let mut served = BTreeSet::new();
+    while let Some(script) = left.pop() {
+        let text = server.text(&format!("/js/{script}")).await;
+        let imports = text
+            .split("from \"./")
+            .skip(1)
+            .filter_map(|rest| rest.split('"').next());
+        left.extend(imports.filter(|import| !served.contains(*import)).map(str::to_owned));
+        served.insert(script);
+    }
+    assert!(served.len() > 1, "{served:?}");
+    assert_eq!(server.get("/js/no.js").await.0, StatusCode::NOT_FOUND);
     assert!(server.text("/style.css").await.contains("light-dark"));
     server.stop().await;
 }
@@ -256,9 +411,10 @@ async fn commands_of_operators_find_the_leader() {
     double.register("worker-1", 1, acknowledged());
     let waiting = double.request(0xa2, 64.0);
     let leader = Server::start(&double).await;
-    let follower = Server::start(&Double::following()).await;
+    let follower = Server::start(&Double::following(&leader.address)).await;
     let options = OperatorOptions {
-        web: vec![follower.address.clone(), leader.address.clone()],
+        web: vec![follower.address.clone()],
+        token: TokenOption::default(),
     };
 
     let status = execute(OperatorCommand::Status(options.clone())).await.unwrap();
@@ -270,8 +426,15 @@ async fn commands_of_operators_find_the_leader() {
         options: options.clone(),
     };
     let blocked = execute(block).await.unwrap();
-    assert_eq!(blocked, "Worker worker-1 is blocked. None of its slots is used.");
+    let text = "Worker worker-1 is blocked. None of its slots is used. A leader in another process does not know \
+                of it: repeat the order then.";
+    assert_eq!(blocked, text);
     let id = waiting.to_string();
+    let _ = double.tell(|manager| manager.block(&ResourceId::new("later")));
+    let status = execute(OperatorCommand::Status(options.clone())).await.unwrap();
+    assert!(status.contains("worker-1  blocked, 0 slots used"), "{status}");
+    assert!(status.contains("later  blocked, not registered"), "{status}");
+    assert!(!status.contains("recovery"), "{status}");
     let explained = execute(OperatorCommand::Explain {
         id,
         options: options.clone(),
