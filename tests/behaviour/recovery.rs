@@ -305,7 +305,6 @@ fn recovery_ends_when_the_expected_workers_have_registered() {
     fixture.expect(&[&ask(1)]);
 }
 
-/// A worker that has registered and is gone again is not waited for.
 #[test]
 fn recovery_is_shown_until_it_is_over() {
     // given
@@ -336,6 +335,7 @@ fn no_recovery_is_shown_after_its_timeout() {
     assert_eq!(fixture.manager.recovery(), None);
 }
 
+/// A worker that has registered and is gone again is not waited for.
 #[test]
 fn worker_that_registered_counts_although_it_is_gone() {
     let mut fixture = Fixture::promising(recovering());

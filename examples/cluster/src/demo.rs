@@ -201,19 +201,12 @@ async fn end(mut child: Child) -> anyhow::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use clap::Parser;
-
     use super::*;
-
-    #[derive(clap::Parser)]
-    struct Command {
-        #[command(flatten)]
-        options: Options,
-    }
+    use crate::command_line::parse;
 
     #[test]
     fn there_is_a_port_for_the_second_dashboard() {
-        assert!(Command::try_parse_from(["demo", "--port", "65534"]).is_ok());
-        assert!(Command::try_parse_from(["demo", "--port", "65535"]).is_err());
+        assert!(parse::<Options>(["--port", "65534"]).is_ok());
+        assert!(parse::<Options>(["--port", "65535"]).is_err());
     }
 }

@@ -1,5 +1,7 @@
 //! A real cluster around the slot manager: `cluster --help` lists its processes.
 
+#[cfg(test)]
+mod command_line;
 mod demo;
 mod election;
 mod event_log;

@@ -14,7 +14,7 @@ use crate::protocol::security::TokenOption;
 /// The addresses of the resource managers' web servers.
 #[derive(Debug, Clone, Args)]
 pub struct OperatorOptions {
-    /// The web addresses of one or more resource managers; any of them names the leader.
+    /// The web addresses of resource managers. Each names the leader, so one is enough.
     #[arg(
         long,
         default_value = "127.0.0.1:8001,127.0.0.1:8002",

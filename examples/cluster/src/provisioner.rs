@@ -76,8 +76,8 @@ pub enum Kind {
     Slurm,
 }
 
-/// Starts a provisioner. Its news name the leadership that they are for. It ends when `stop` is cancelled or nobody can send orders; its workers do
-/// not.
+/// Starts a provisioner. Its news name the leadership that they are for. It ends when `stop` is
+/// cancelled or nobody can send orders; its workers do not.
 pub fn start(
     kind: Kind,
     settings: Settings,

@@ -43,7 +43,6 @@ use self::error::ApiError;
 use self::history::History;
 use crate::protocol::connections::Connections;
 use crate::protocol::limits;
-use crate::resource_manager::handle::Handle;
 
 /// The most pages that are open at a time.
 const STREAMS: usize = 100;
@@ -52,17 +51,7 @@ const STREAMS: usize = 100;
 const EIGHTHS_OF_FILES: u64 = 1;
 
 /// Serves the web interface until `stop` is cancelled.
-pub async fn serve(
-    listener: TcpListener,
-    handle: Handle,
-    access: Access,
-    events: Events,
-    stop: CancellationToken,
-) -> anyhow::Result<()> {
-    serve_cluster(listener, handle, access, events, stop).await
-}
-
-async fn serve_cluster<C: Cluster>(
+pub async fn serve<C: Cluster>(
     listener: TcpListener,
     cluster: C,
     access: Access,

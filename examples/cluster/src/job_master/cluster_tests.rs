@@ -5,7 +5,6 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use clap::Parser;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_stream::Stream;
@@ -15,6 +14,7 @@ use tonic::transport::server::TcpIncoming;
 use tonic::{Code, Request, Response, Status, Streaming};
 
 use super::*;
+use crate::command_line::parse;
 use crate::protocol::v1::from_job_master::Message as FromJob;
 use crate::protocol::v1::from_slot::Message as FromSlot;
 use crate::protocol::v1::job_master_client::JobMasterClient;
@@ -78,12 +78,6 @@ struct Cluster {
     job: JoinHandle<anyhow::Result<Summary>>,
 }
 
-#[derive(Parser)]
-struct CommandLine {
-    #[command(flatten)]
-    options: Options,
-}
-
 async fn start(arguments: &str) -> Cluster {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
@@ -96,8 +90,8 @@ async fn start(arguments: &str) -> Cluster {
     });
     let server = Server::builder().add_service(service);
     tokio::spawn(server.serve_with_incoming(TcpIncoming::from(listener)));
-    let line = format!("run --resource-managers {address} {arguments}");
-    let options = CommandLine::parse_from(line.split(' ')).options;
+    let line = format!("--resource-managers {address} {arguments}");
+    let options = parse(line.split(' ')).unwrap();
     let stop = CancellationToken::new();
     let job = tokio::spawn(run(options, stop.clone()));
     Cluster {

@@ -31,7 +31,7 @@ const NOT_STARTED: [i32; 2] = [126, 127];
 /// The longest pause after requests that fail.
 const REQUEST_PAUSE: Duration = Duration::from_secs(5);
 
-/// The longest time for which a worker gets no task after one that it could not start.
+/// The longest pause of a worker after a task that it could not start.
 const WORKER_PAUSE: Duration = Duration::from_secs(60);
 
 pub struct Owner {
@@ -285,8 +285,8 @@ impl Owner {
         let now = Instant::now();
         let distrusted = self.distrusted.entry(worker.clone());
         let pause = distrusted.or_insert_with(|| Backoff::new(now, WORKER_PAUSE));
-        // If nobody can start the command, long pauses would only hide it.
-        if !self.tasks.are_started() {
+        // If no worker can start the command, long pauses would only hide the mistake.
+        if !self.tasks.has_started_any() {
             pause.succeeded();
         }
         pause.failed(now);

@@ -34,7 +34,7 @@ enum Slot {
     Granted(Instant),
     /// The slot was offered. It runs this task, if any.
     Held(Option<u64>),
-    /// The slot has run a task, and is to be released.
+    /// The slot has run its only task. The job releases it next.
     Used,
     /// The slot is held without use, so that the job is granted another one.
     Kept,
@@ -250,7 +250,7 @@ impl Tasks {
     }
 
     /// Returns `true` if a task is done or runs.
-    pub fn are_started(&self) -> bool {
+    pub fn has_started_any(&self) -> bool {
         self.done > 0 || self.slots.values().any(|slot| matches!(slot, Slot::Held(Some(_))))
     }
 

@@ -97,8 +97,8 @@ fn is_of_the_peer(error: &io::Error) -> bool {
     )
 }
 
-/// A connection that was accepted. It is cut when nothing has used it for a time, whatever the peer
-/// sends: handshakes, pings, or a request byte by byte.
+/// An accepted connection. It is cut after some time without a stream or a request. Handshakes, pings
+/// and single bytes of a request do not keep it.
 pub struct Connection {
     stream: TcpStream,
     usage: Usage,

@@ -100,19 +100,11 @@ impl Security {
 
 #[cfg(test)]
 mod tests {
-    use clap::Parser;
-
     use super::*;
-
-    #[derive(clap::Parser)]
-    struct Command {
-        #[command(flatten)]
-        options: SecurityOptions,
-    }
+    use crate::command_line;
 
     fn parse(arguments: &[&str]) -> Result<SecurityOptions, clap::Error> {
-        let arguments = ["cluster"].iter().chain(arguments);
-        Command::try_parse_from(arguments).map(|command| command.options)
+        command_line::parse(arguments)
     }
 
     #[test]

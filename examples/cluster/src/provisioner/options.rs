@@ -50,20 +50,12 @@ fn parse_poll_interval(text: &str) -> Result<Duration, String> {
 
 #[cfg(test)]
 mod tests {
-    use clap::Parser;
-
     use super::super::settings::{Settings, SlurmSettings};
     use super::*;
-
-    #[derive(clap::Parser)]
-    struct Command {
-        #[command(flatten)]
-        options: Options,
-    }
+    use crate::command_line::parse;
 
     fn settings(arguments: &[&str]) -> Settings {
-        let arguments = ["cluster"].iter().chain(arguments);
-        let options = Command::try_parse_from(arguments).unwrap().options;
+        let options = parse(arguments).unwrap();
         Settings::new("test", Vec::new(), "/tmp").with_options(&options)
     }
 
@@ -103,7 +95,7 @@ mod tests {
     #[test]
     fn limits_are_kept() {
         for wrong in ["--slurm-max-queued=0", "--slurm-poll-interval=0s"] {
-            assert!(Command::try_parse_from(["cluster", wrong]).is_err(), "{wrong}");
+            assert!(parse::<Options>([wrong]).is_err(), "{wrong}");
         }
     }
 }

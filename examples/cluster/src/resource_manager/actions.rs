@@ -17,11 +17,11 @@ use tracing::{debug, info, warn};
 
 use super::dismissed::Dismissed;
 use super::messages::{grant_lost, granted, request_failed};
-use super::notes::{Notes, Subject};
 use super::outbox::Outbox;
 use crate::event_log::{Event, EventLog};
 use crate::protocol::v1;
 use crate::provisioner::Order;
+use crate::web::{EventKind, Events};
 
 /// The session of a job master.
 pub struct JobMasterSession {
@@ -44,7 +44,8 @@ pub struct Actions {
     worker: Option<WorkerDescription>,
     /// Job masters log their grants themselves: only those that they heard of count.
     events: EventLog,
-    pub notes: Notes,
+    /// The last events on the dashboard.
+    pub shown: Events,
 }
 
 impl Actions {
@@ -52,7 +53,7 @@ impl Actions {
         orders: Option<mpsc::Sender<Order>>,
         worker: Option<WorkerDescription>,
         events: EventLog,
-        notes: Notes,
+        shown: Events,
     ) -> Self {
         Self {
             job_masters: HashMap::new(),
@@ -61,7 +62,7 @@ impl Actions {
             orders,
             worker,
             events,
-            notes,
+            shown,
         }
     }
 
@@ -88,8 +89,8 @@ impl Actions {
     /// Notes that a worker is released, and sees to it that it ends.
     pub fn release(&mut self, resource_id: &ResourceId, cause: &str) {
         info!(%resource_id, cause, "worker released");
-        let text = format_args!("{resource_id} is released: {cause}");
-        self.notes.info(Subject::Worker, text);
+        let text = format!("{resource_id} is released: {cause}");
+        self.shown.push(EventKind::Worker, text);
         self.dismiss(resource_id);
         self.events.log(&Event::WorkerReleased {
             worker: resource_id.to_string(),
@@ -111,15 +112,15 @@ impl Actions {
     /// Tells a job master that a request has failed.
     pub fn tell_failed(&self, job_id: JobId, allocation_id: AllocationId, cause: &str) {
         self.tell(job_id, request_failed(allocation_id, cause));
-        let text = format_args!("request {allocation_id} of job {job_id} failed: {cause}");
-        self.notes.warn(Subject::Request, text);
+        let text = format!("request {allocation_id} of job {job_id} failed: {cause}");
+        self.shown.warn(EventKind::Request, text);
     }
 
     /// Tells a job master that a grant is lost.
     pub fn tell_lost(&self, job_id: JobId, allocation_id: AllocationId, cause: &str) {
         self.tell(job_id, grant_lost(allocation_id, cause));
-        let text = format_args!("grant {allocation_id} of job {job_id} is lost: {cause}");
-        self.notes.warn(Subject::Job, text);
+        let text = format!("grant {allocation_id} of job {job_id} is lost: {cause}");
+        self.shown.warn(EventKind::Job, text);
     }
 }
 
@@ -136,8 +137,8 @@ impl ResourceManagerActions for Actions {
             return Ok(WorkerPromise::Declined);
         }
         info!(%worker_request, "worker requested");
-        let text = format_args!("worker {worker_request} is requested");
-        self.notes.info(Subject::Worker, text);
+        let text = format!("worker {worker_request} is requested");
+        self.shown.push(EventKind::Worker, text);
         self.events.log(&Event::WorkerRequested {
             worker_request: worker_request.to_string(),
         });

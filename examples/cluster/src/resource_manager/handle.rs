@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use slot_manager::ResourceId;
 use slot_manager::outcome::{BlockOutcome, UnblockOutcome};
-use slot_manager::overview::{Counters, Overview};
+use slot_manager::overview::Overview;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::time::{Instant, timeout};
 
@@ -22,7 +22,6 @@ pub struct Published {
     /// The present leadership of this process.
     pub epoch: Option<Epoch>,
     pub overview: Overview,
-    pub counters: Counters,
     /// Grows with each change of the slot manager.
     pub changes: u64,
     /// The inputs that wait in the mailbox.

@@ -1,7 +1,7 @@
 //! The handling of each input, and of its outcome.
 
 use std::collections::BTreeSet;
-use std::fmt::{self, Display};
+use std::fmt::Display;
 
 use slot_manager::error::{RegistrationError, SlotRequestError};
 use slot_manager::message::{ReleaseCheck, ReleaseDecision, SlotFreed};
@@ -20,11 +20,11 @@ use super::actions::{Actions, JobMasterSession};
 use super::gateway::Gateway;
 use super::mailbox::Input;
 use super::messages::request_status;
-use super::notes::Subject;
 use super::outbox::Outbox;
 use super::owner::Owner;
 use crate::protocol::{Registration, v1};
 use crate::provisioner::News;
+use crate::web::EventKind;
 
 impl Owner {
     pub(super) fn handle(&mut self, input: Input) {
@@ -97,12 +97,12 @@ impl Owner {
         match self.manager.register_task_manager(connection, report) {
             Ok(outcome) => {
                 debug!(%resource_id, %instance_id, %outcome, "task executor registered");
-                self.note(false, format_args!("{resource_id}: {outcome}"));
+                self.show(false, format!("{resource_id}: {outcome}"));
                 self.check_recovery();
             }
             Err(error) => {
                 warn!(%resource_id, %instance_id, %error, "task executor not registered");
-                self.note(true, format_args!("{resource_id} is not registered: {error}"));
+                self.show(true, format!("{resource_id} is not registered: {error}"));
                 if let RegistrationError::LimitReached { .. } = error {
                     self.turn_away(&resource_id, &outbox, &error.to_string());
                 }
@@ -163,7 +163,7 @@ impl Owner {
             outcome => log(instance_id, outcome),
         }
         if let Some(resource_id) = resource_id {
-            self.note(true, format_args!("{resource_id} is lost: {cause}"));
+            self.show(true, format!("{resource_id} is lost: {cause}"));
         }
     }
 
@@ -260,7 +260,7 @@ impl Owner {
                 // Other workers had registered before, or were given up.
                 if matches!(outcome, WorkerFailedOutcome::Forgotten { .. }) && !is_withdrawn {
                     warn!(%worker_request, cause, %outcome, "worker request failed");
-                    self.note(true, format_args!("worker request {worker_request} failed: {cause}"));
+                    self.show(true, format!("worker request {worker_request} failed: {cause}"));
                 } else {
                     debug!(%worker_request, cause, %outcome, "worker has ended");
                 }
@@ -326,11 +326,11 @@ impl Owner {
         }
     }
 
-    /// Notes an event of a worker.
-    fn note(&self, is_warning: bool, text: fmt::Arguments<'_>) {
+    /// Shows an event of a worker.
+    fn show(&self, is_warning: bool, text: String) {
         match self.manager.actions() {
-            Some(actions) if is_warning => actions.notes.warn(Subject::Worker, text),
-            Some(actions) => actions.notes.info(Subject::Worker, text),
+            Some(actions) if is_warning => actions.shown.warn(EventKind::Worker, text),
+            Some(actions) => actions.shown.push(EventKind::Worker, text),
             None => {}
         }
     }

@@ -171,19 +171,15 @@ fn key_and_value(text: &str) -> Result<(String, String), String> {
 
 #[cfg(test)]
 mod tests {
-    use clap::Parser;
-
     use super::*;
+    use crate::command_line;
 
-    #[derive(clap::Parser)]
-    struct Command {
-        #[command(flatten)]
-        options: Options,
+    fn try_parse(arguments: &[&str]) -> Result<Options, clap::Error> {
+        command_line::parse(["--election", "file:/tmp/leader"].iter().chain(arguments))
     }
 
     fn parse(arguments: &[&str]) -> Options {
-        let arguments = ["cluster", "--election", "file:/tmp/leader"].iter().chain(arguments);
-        Command::try_parse_from(arguments).unwrap().options
+        try_parse(arguments).unwrap()
     }
 
     #[test]
@@ -231,16 +227,12 @@ mod tests {
 
     #[test]
     fn started_workers_need_addresses_to_find_the_next_leader() {
-        let parse = |arguments: &[&str]| {
-            let arguments = ["cluster", "--election", "file:/tmp/leader"].iter().chain(arguments);
-            Command::try_parse_from(arguments)
-        };
         for provisioner in ["--provisioner=local", "--provisioner=slurm"] {
-            let error = parse(&[provisioner]).err().unwrap().to_string();
+            let error = try_parse(&[provisioner]).err().unwrap().to_string();
             assert!(error.contains("--resource-managers <HOST:PORT,HOST:PORT>"), "{error}");
-            assert!(parse(&[provisioner, "--resource-managers", "a:1,b:2"]).is_ok());
+            assert!(try_parse(&[provisioner, "--resource-managers", "a:1,b:2"]).is_ok());
         }
-        assert!(parse(&["--provisioner=none"]).is_ok());
+        assert!(try_parse(&["--provisioner=none"]).is_ok());
     }
 
     #[test]

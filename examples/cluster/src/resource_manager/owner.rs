@@ -19,12 +19,12 @@ use super::actions::Actions;
 use super::dismissed::Dismissed;
 use super::handle::Published;
 use super::mailbox::Envelope;
-use super::notes::Subject;
 use super::sessions::{Heartbeats, Leads};
 use crate::election::Leadership;
 use crate::event_log::{Event, EventLog};
 use crate::protocol::Epoch;
 use crate::provisioner::Order;
+use crate::web::EventKind;
 
 /// The time between two publications of the numbers.
 const PUBLISH_EVERY: Duration = Duration::from_millis(200);
@@ -170,8 +170,8 @@ impl Owner {
         // The answer is for this leadership, so sessions must know of it before.
         if let Some(actions) = self.manager.actions() {
             actions.order(Order::Recover { epoch, end });
-            let text = format_args!("leadership {epoch} begins");
-            actions.notes.info(Subject::Leader, text);
+            let text = format!("leadership {epoch} begins");
+            actions.shown.push(EventKind::Leader, text);
         }
         self.publish();
         Ok(())
@@ -204,8 +204,8 @@ impl Owner {
         // Before the gateways go, which would end the sessions for another reason.
         term.end.cancel();
         if let Some(mut actions) = self.manager.suspend() {
-            let text = format_args!("leadership {} has ended", term.epoch);
-            actions.notes.warn(Subject::Leader, text);
+            let text = format!("leadership {} has ended", term.epoch);
+            actions.shown.warn(EventKind::Leader, text);
             actions.job_masters.clear();
             // The next leader decides anew: no provisioner stops them any more.
             actions.dismissed = Dismissed::default();
@@ -292,7 +292,6 @@ impl Owner {
         self.channels.published.send_replace(Arc::new(Published {
             at: Some(Instant::now()),
             epoch: leading.map(|term| term.epoch),
-            counters: overview.counters,
             overview,
             changes: self.manager.changes(),
             waiting_inputs: self.channels.mailbox.len() + self.inbox.len(),

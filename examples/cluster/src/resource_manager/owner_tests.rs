@@ -21,7 +21,6 @@ use super::Manager;
 use super::actions::Actions;
 use super::handle::{Handle, QUESTIONS};
 use super::mailbox::{Envelope, Input};
-use super::notes::Notes;
 use super::outbox::{Outbox, Session};
 use super::owner::{Channels, Owner};
 use super::sessions::{Heartbeats, Leads};
@@ -30,6 +29,7 @@ use crate::event_log::EventLog;
 use crate::protocol::v1::to_task_executor::Message;
 use crate::protocol::{Epoch, Registration, v1};
 use crate::provisioner::{News, Order};
+use crate::web::Events;
 
 /// Longer than all that a test does in it.
 const LEASE: Duration = Duration::from_secs(60);
@@ -54,7 +54,7 @@ fn owner(options: &[(&str, &str)]) -> (Owner, Outside) {
     let worker = config.workers.as_ref().map(|workers| workers.description.clone());
     let manager = Manager::new(config, TokioScheduledExecutor::new()).unwrap();
     let (order_sender, orders) = mpsc::channel(16);
-    let actions = Actions::new(Some(order_sender), worker, EventLog::default(), Notes::default());
+    let actions = Actions::new(Some(order_sender), worker, EventLog::default(), Events::default());
     let heartbeats = Heartbeats {
         interval: HEARTBEAT_TIMEOUT / 4,
         timeout: HEARTBEAT_TIMEOUT,
@@ -201,7 +201,7 @@ async fn a_lost_leadership_ends_sessions_drops_its_inputs_and_keeps_workers_bloc
 #[tokio::test]
 async fn a_leadership_that_cannot_begin_ends_the_process() {
     let (mut owner, outside) = owner(&[]);
-    let actions = Actions::new(None, None, EventLog::default(), Notes::default());
+    let actions = Actions::new(None, None, EventLog::default(), Events::default());
     owner.manager.start(Epoch(9).leader_id(), actions).unwrap();
     outside.lead(1, LEASE);
     let error = timeout(LEASE, owner.run(CancellationToken::new()))

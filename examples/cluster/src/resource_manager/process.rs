@@ -5,11 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use futures::future::BoxFuture;
 use slot_manager::TokioScheduledExecutor;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, mpsc, watch};
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -18,7 +17,6 @@ use super::Manager;
 use super::actions::Actions;
 use super::handle::{Handle, Published, QUESTIONS};
 use super::mailbox::{self, Envelope, Input};
-use super::notes::Notes;
 use super::options::Options;
 use super::owner::{Channels, Owner};
 use super::server::{self, Service};
@@ -28,7 +26,8 @@ use crate::event_log::EventLog;
 use crate::protocol::Epoch;
 use crate::protocol::listener::listen;
 use crate::protocol::security::{PEER_OPTIONS, Security};
-use crate::provisioner::{Kind, News, Order};
+use crate::provisioner::{self, Kind, News};
+use crate::web::{self, Access, Events};
 
 /// The remedy for a web server that others could reach.
 const WEB_OPTIONS: &str = "--token-file (TLS does not cover the web server: for it, use a reverse proxy)";
@@ -41,25 +40,6 @@ const STOP_TIME: Duration = Duration::from_secs(2);
 
 /// The most time that it may take to give the leadership up.
 const RESIGN_TIME: Duration = Duration::from_secs(1);
-
-/// Serves the dashboard and the REST interface until it is stopped.
-pub type ServeWeb =
-    Box<dyn FnOnce(TcpListener, Handle, CancellationToken) -> BoxFuture<'static, anyhow::Result<()>> + Send>;
-
-/// Starts the task of a provisioner. It ends when it is stopped.
-pub type Provision =
-    Box<dyn FnOnce(mpsc::Receiver<Order>, mpsc::Sender<(Epoch, News)>, CancellationToken) -> JoinHandle<()> + Send>;
-
-/// The parts of the process that other modules plug in.
-#[derive(Default)]
-pub struct Parts {
-    /// Is needed for `--web`.
-    pub serve_web: Option<ServeWeb>,
-    /// Is needed for a provisioner. Without one no worker is started.
-    pub provision: Option<Provision>,
-    /// Hears of notable events.
-    pub notes: Notes,
-}
 
 /// A resource manager that listens, and does not run yet.
 pub struct Process {
@@ -104,13 +84,8 @@ impl Process {
         &self.addresses.grpc
     }
 
-    /// Returns the secrets of this process.
-    pub fn security(&self) -> &Security {
-        &self.security
-    }
-
     /// Runs until `stop` is cancelled or a part fails.
-    pub async fn run(self, parts: Parts, stop: CancellationToken) -> anyhow::Result<()> {
+    pub async fn run(self, stop: CancellationToken) -> anyhow::Result<()> {
         let Self {
             options,
             security,
@@ -118,14 +93,7 @@ impl Process {
             web,
             addresses,
         } = self;
-        let provision = match options.provisioner {
-            Kind::None => None,
-            _ => Some(parts.provision.context("no provisioner is built in")?),
-        };
-        let web = match web {
-            None => None,
-            Some(web) => Some((web, parts.serve_web.context("no dashboard is built in")?)),
-        };
+        let settings = options.provisioner_settings()?;
         let heartbeats = options.heartbeats()?;
         let config = options.slot_manager_config()?;
         let worker = config.workers.as_ref().map(|workers| workers.description.clone());
@@ -151,11 +119,12 @@ impl Process {
         let mut tasks = JoinSet::new();
 
         let mut orders = None;
-        if let Some(provision) = provision {
+        if options.provisioner != Kind::None {
             let (order_sender, order_receiver) = mpsc::channel(ORDERS);
             let (news_sender, news) = mpsc::channel(ORDERS);
             orders = Some(order_sender);
-            let provisioner = provision(order_receiver, news_sender, stop.clone());
+            let provisioner =
+                provisioner::start(options.provisioner, settings, order_receiver, news_sender, stop.clone());
             tasks.spawn(async { provisioner.await.context("the provisioner has failed") });
             tokio::spawn(forward_news(news, mailbox.downgrade()));
         }
@@ -166,7 +135,8 @@ impl Process {
             leads: lead,
             published: publish,
         };
-        let actions = Actions::new(orders, worker, events.clone(), parts.notes);
+        let shown = Events::default();
+        let actions = Actions::new(orders, worker, events.clone(), shown.clone());
         let owner = Owner::new(manager, actions, heartbeats, channels, events);
         let owner = owner.run(stop.clone());
         tasks.spawn(owner);
@@ -180,7 +150,10 @@ impl Process {
             questions: Arc::new(Semaphore::new(QUESTIONS)),
         };
         match web {
-            Some((web, serve_web)) => _ = tasks.spawn(serve_web(web, handle, stop.clone())),
+            Some(web) => {
+                let access = Access::new(security.token.clone());
+                tasks.spawn(web::serve(web, handle, access, shown, stop.clone()));
+            }
             None => drop(handle),
         }
         let service = Service {

@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::Parser;
 use slot_manager::{AllocationId, JobId};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -13,19 +12,14 @@ use tokio_util::sync::CancellationToken;
 use tonic::transport::Channel;
 use tonic::{Code, Status, Streaming};
 
-use super::{Options, Parts, Process};
+use super::Process;
+use crate::command_line::parse;
 use crate::protocol::v1;
 use crate::protocol::v1::request_status::State;
 use crate::protocol::v1::resource_manager_client::ResourceManagerClient;
 use crate::protocol::v1::{from_job_master, from_task_executor, to_job_master, to_task_executor};
 
 const PATIENCE: Duration = Duration::from_secs(20);
-
-#[derive(clap::Parser)]
-struct Command {
-    #[command(flatten)]
-    options: Options,
-}
 
 /// A resource manager in this process, and a folder for its election.
 struct Cluster {
@@ -46,13 +40,11 @@ impl Cluster {
     /// Starts a resource manager whose election is in this folder.
     async fn start_in(folder: PathBuf, arguments: &[&str]) -> Self {
         let election = format!("file:{}", folder.join("leader").display());
-        let start = ["cluster", "--election", &election];
-        let arguments = start.iter().chain(arguments);
-        let options = Command::try_parse_from(arguments).unwrap().options;
+        let options = parse(["--election", &election].iter().chain(arguments)).unwrap();
         let process = Process::bind(options).await.unwrap();
         let address = process.address().to_owned();
         let stop = CancellationToken::new();
-        let process = tokio::spawn(process.run(Parts::default(), stop.clone()));
+        let process = tokio::spawn(process.run(stop.clone()));
         let client = ResourceManagerClient::connect(format!("http://{address}")).await;
         let mut cluster = Self {
             client: client.unwrap(),
@@ -412,8 +404,7 @@ async fn a_follower_names_the_leader_and_takes_over() {
 
 #[tokio::test]
 async fn peers_that_are_not_authenticated_must_be_local() {
-    let arguments = ["cluster", "--election", "file:/nowhere/leader", "--listen", "0.0.0.0:0"];
-    let options = Command::try_parse_from(arguments).unwrap().options;
+    let options = parse(["--election", "file:/nowhere/leader", "--listen", "0.0.0.0:0"]).unwrap();
     let error = Process::bind(options).await.err().unwrap();
     assert!(error.to_string().contains("not a loopback address"), "{error}");
 }

@@ -30,7 +30,7 @@ pub async fn metrics<C: Cluster>(State(web): SharedWeb<C>) -> Response {
 /// twice.
 pub fn text(published: &Published) -> Result<String, std::fmt::Error> {
     let mut registry = Registry::with_prefix("slot_manager");
-    for counter in published.counters.iter() {
+    for counter in published.overview.counters.iter() {
         registry.register(counter.name, counter.help, ConstCounter::new(counter.value));
     }
     for gauge in published.overview.gauges() {

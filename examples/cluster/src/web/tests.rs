@@ -1,7 +1,6 @@
 //! Tests of the web server against a real slot manager with doubles.
 
 mod access;
-mod browser;
 mod double;
 mod rest;
 
@@ -15,7 +14,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use self::double::Double;
-use super::{Access, Events, serve_cluster};
+use super::{Access, Events, serve};
 use crate::operator::client::exchange;
 
 /// A web server on a port of its own.
@@ -39,7 +38,7 @@ impl Server {
             address: listener.local_addr().unwrap().to_string(),
             events: events.clone(),
             stop: stop.clone(),
-            task: tokio::spawn(serve_cluster(listener, double.clone(), access, events, stop)),
+            task: tokio::spawn(serve(listener, double.clone(), access, events, stop)),
         }
     }
 

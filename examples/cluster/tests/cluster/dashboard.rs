@@ -199,3 +199,34 @@ fn page_shows_what_rest_says_after_each_act() {
     cluster.wait("job");
     cluster.check(5);
 }
+
+#[test]
+fn page_is_for_those_who_have_the_token() {
+    if !is_installed("chromium") {
+        return;
+    }
+    // given
+    let mut cluster = Cluster::new("token");
+    let (election, token) = (
+        format!("file:{}", cluster.path("leader").display()),
+        cluster.path("token"),
+    );
+    std::fs::write(&token, "secret\n").expect("a writable folder");
+    let token = token.to_str().expect("a path in UTF-8");
+    cluster.resource_manager("a", &election, &["--web", "127.0.0.1:0", "--token-file", token]);
+    wait_for("a leader", || cluster.leader());
+    let web = web(&cluster, "a");
+
+    // when: a browser has the token as its password
+    let page = |password: &str| {
+        let address = format!("http://operator:{password}@{web}/?poll");
+        dump_dom(&cluster.path("browser"), &address)
+    };
+    let shown = wait_for("the page", || page("secret"));
+    // then
+    assert_eq!(shown.text("epoch"), "1");
+
+    // when, then: it does not show the page if the password is wrong
+    let refused = page("another");
+    assert!(refused.is_none_or(|page| !page.html().contains("id=\"epoch\"")));
+}

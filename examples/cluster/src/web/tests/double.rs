@@ -95,7 +95,6 @@ impl Double {
             at: Some(at),
             epoch: is_leading.then_some(EPOCH),
             overview: manager.overview(),
-            counters: manager.counters(),
             changes: manager.changes(),
             waiting_inputs: 3,
             job_masters: 2,
