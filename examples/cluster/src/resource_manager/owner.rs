@@ -61,6 +61,8 @@ pub(super) struct Term {
     end: CancellationToken,
     /// Workers of earlier leaderships may still come. Grants of jobs are checked after that.
     pub recovers: bool,
+    /// The provisioner knows of the leadership. Until then it drops all other orders.
+    is_announced: bool,
     /// The workers that earlier leaders had started.
     pub earlier_workers: BTreeMap<WorkerRequestId, ResourceId>,
     /// Jobs whose job master is away, and the time at which their requests are cancelled.
@@ -160,21 +162,31 @@ impl Owner {
             until,
             end: end.clone(),
             recovers: self.manager.recovery().is_some(),
+            is_announced: false,
             earlier_workers: BTreeMap::new(),
             away: HashMap::new(),
         });
-        self.channels.leads.send_replace(Some(Leads {
-            epoch,
-            end: end.clone(),
-        }));
-        // The answer is for this leadership, so sessions must know of it before.
+        self.channels.leads.send_replace(Some(Leads { epoch, end }));
+        // After the sessions: the answer of the provisioner is for this leadership.
+        self.announce();
         if let Some(actions) = self.manager.actions() {
-            actions.order(Order::Recover { epoch, end });
             let text = format!("leadership {epoch} begins");
             actions.shown.push(EventKind::Leader, text);
         }
         self.publish();
         Ok(())
+    }
+
+    /// Tells the provisioner of the leadership. If too many orders of the last one wait for it, it
+    /// is told later.
+    fn announce(&mut self) {
+        let Some((actions, term)) = self.manager.actions().zip(self.term.as_mut()) else {
+            return;
+        };
+        if !term.is_announced {
+            let (epoch, end) = (term.epoch, term.end.clone());
+            term.is_announced = actions.order(Order::Recover { epoch, end });
+        }
     }
 
     fn renew(&mut self, until: Option<Instant>) {
@@ -229,9 +241,10 @@ impl Owner {
         }
     }
 
-    /// Cancels the requests of absent jobs, stops drained workers, checks the recovery, and publishes
-    /// the numbers.
+    /// Announces the leadership if that is left to do, cancels the requests of absent jobs, stops
+    /// drained workers, checks the recovery, and publishes the numbers.
     fn tick(&mut self) {
+        self.announce();
         self.cancel_requests_of_absent();
         self.stop_drained();
         self.check_recovery();

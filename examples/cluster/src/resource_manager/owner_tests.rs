@@ -33,6 +33,8 @@ use crate::web::Events;
 
 /// Longer than all that a test does in it.
 const LEASE: Duration = Duration::from_secs(60);
+/// The most orders that wait for the provisioner.
+const ORDERS: usize = 16;
 const HEARTBEAT_TIMEOUT: Duration = Duration::from_millis(800);
 
 /// The other ends of the channels of an owner.
@@ -53,7 +55,7 @@ fn owner(options: &[(&str, &str)]) -> (Owner, Outside) {
     let config = SlotManagerConfig::from_options(options.iter().copied()).unwrap();
     let worker = config.workers.as_ref().map(|workers| workers.description.clone());
     let manager = Manager::new(config, TokioScheduledExecutor::new()).unwrap();
-    let (order_sender, orders) = mpsc::channel(16);
+    let (order_sender, orders) = mpsc::channel(ORDERS);
     let actions = Actions::new(Some(order_sender), worker, EventLog::default(), Events::default());
     let heartbeats = Heartbeats {
         interval: HEARTBEAT_TIMEOUT / 4,
@@ -411,4 +413,28 @@ async fn the_recovery_waits_for_the_workers_that_exist_and_for_no_other() {
 
     outside.send(2, Input::Provisioner(gone(second))).await;
     assert_eq!(outside.ask(2, missing).await.await, Ok(None));
+}
+
+#[tokio::test]
+async fn a_provisioner_that_is_behind_hears_of_the_next_leadership_later() {
+    let mut outside = start(&[("taskmanager.numberOfTaskSlots", "1"), ("taskmanager.cpu.cores", "1")]);
+    outside.lead(1, LEASE);
+    outside.leads.wait_for(Option::is_some).await.unwrap();
+    for allocation in 0..ORDERS as u128 {
+        outside.send(1, Input::Requested(request(7, allocation))).await;
+    }
+    outside.ask(1, |_| ()).await.await.unwrap();
+    assert_eq!(outside.orders.len(), ORDERS);
+
+    outside.ours.send_replace(None);
+    outside.leads.wait_for(Option::is_none).await.unwrap();
+    outside.lead(2, LEASE);
+    outside.leads.wait_for(Option::is_some).await.unwrap();
+    let told = async {
+        while !matches!(
+            outside.orders.recv().await,
+            Some(Order::Recover { epoch: Epoch(2), .. })
+        ) {}
+    };
+    timeout(LEASE, told).await.unwrap();
 }
