@@ -96,6 +96,7 @@ where
     E: ScheduledExecutor,
 {
     /// Begins an input: takes the time, and refuses to run without a leadership.
+    #[inline(always)]
     fn begin_input(&mut self) -> Result<LeaderId, NotStarted> {
         let leader_id = self.core.leader_id.ok_or(NotStarted)?;
         self.core.begin_input(self.driver.now());
@@ -107,12 +108,14 @@ where
 
     /// Notes a change, flushes the effects of an input, reconciles, and wakes the driving task if
     /// it has more to do.
+    #[inline(always)]
     fn finish_input(&mut self) {
         self.core.changes += 1;
         self.finish_unchanged_input();
     }
 
     /// Finishes an input that has noted its changes itself, or changed nothing.
+    #[inline(always)]
     fn finish_unchanged_input(&mut self) {
         self.driver.flush_and_reconcile(&mut self.core);
         self.driver.wake_after_input(&self.core);

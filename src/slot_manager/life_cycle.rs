@@ -119,6 +119,8 @@ where
         self.core.now = self.core.now.max(self.driver.now());
         self.core.worker_policy.start(&self.core.config, self.core.now);
         if self.begin_input().is_ok() {
+            let deadline = self.core.worker_policy.earliest();
+            self.core.note_new_deadline(deadline);
             self.finish_input();
         }
         Ok(())

@@ -34,6 +34,9 @@ pub(crate) struct IdHasher {
 /// With it the seed zero is as good as any other.
 const SCATTER: u64 = 0x082e_fa98_ec4e_6c89;
 
+/// 2⁶⁴ divided by the golden ratio.
+const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
+
 impl IdHasher {
     pub(crate) const fn with_seed(seed: u64) -> Self {
         Self {
@@ -48,11 +51,12 @@ impl IdHasher {
     }
 
     #[inline]
-    #[expect(clippy::cast_possible_truncation, reason = "these 32 bits are as good as any")]
     pub(crate) fn fingerprint(&self, id: &(impl Hash + ?Sized)) -> Fingerprint {
         let mut hasher = FoldHasher::with_seed(self.first, &self.shared);
         id.hash(&mut hasher);
-        Fingerprint(hasher.finish() as u32)
+        // Some bits of the hash of small numbers are equal. Each of the highest 32 bits of the
+        // product depends on nearly all bits of the hash.
+        Fingerprint((hasher.finish().wrapping_mul(GOLDEN) >> u32::BITS) as u32)
     }
 }
 
@@ -64,7 +68,7 @@ impl Fingerprint {
     /// Returns seven bits and a set highest bit. The bits that choose the bucket are others.
     #[inline]
     fn tag(self) -> u8 {
-        (self.0 >> 25) as u8 | 0x80
+        self.0.to_le_bytes()[0] | 0x80
     }
 }
 
@@ -77,30 +81,62 @@ impl Fingerprint {
 /// A removed value leaves no mark. So the table is never rebuilt while the number of values stays
 /// the same. A table of `hashbrown` reads two cache lines, and its rebuilding takes tens of
 /// milliseconds at a million values.
+///
+/// **Growth in steps.** A large table that is full gets twice as many buckets, and each of the next
+/// insertions moves the values of at least [`HOMES_PER_STEP`] homes. The home is given by the highest
+/// bits, so the values of home `n` move to the homes `2n` and `2n + 1`. Homes move in ascending
+/// order, and a step ends behind a bucket without overflow. So all values with one home are either
+/// in the former buckets or in the new ones, and a search reads one of them.
 #[derive(Debug)]
 pub(crate) struct FingerprintTable<V> {
     hasher: IdHasher,
-    /// Their number is zero or a power of two. `home` and `after` count modulo that number.
-    pub(super) buckets: Vec<Bucket<V>>,
+    buckets: Buckets<V>,
+    /// The former buckets, while the table grows. They also keep copies of the moved values.
+    former: Buckets<V>,
+    /// The number of former homes whose values have moved.
+    moved: usize,
     len: usize,
+    /// The number of values from which on an insertion first makes room; zero while the table
+    /// grows.
+    full_at: usize,
     /// Room was reserved, so it stays until `clear`.
     is_reserved: bool,
 }
 
+/// The place of a value. It is void once the value has moved.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Place {
+    bucket: u32,
+    place: u8,
+    is_former: bool,
+}
+
+/// Buckets whose number is zero or a power of two.
+#[derive(Debug)]
+struct Buckets<V> {
+    /// While a table grows, the buckets from the first to the last in use.
+    list: Vec<Bucket<V>>,
+    /// The home of a fingerprint is its value shifted to the right by this number of bits.
+    shift: u32,
+}
+
+/// The least number of homes whose values one insertion moves.
+const HOMES_PER_STEP: usize = 4;
+
 /// The number of places in a bucket.
 const PLACES: usize = 7;
 
-/// The number of buckets whose memory an empty table keeps.
+/// The number of buckets whose memory an empty table keeps. A smaller table grows at once.
 const SPARE_BUCKETS: usize = 256;
 
 /// Returns the maximum number of values in this many buckets: nine tenths of the places.
-pub(super) fn max_values(buckets: usize) -> usize {
+fn max_values(buckets: usize) -> usize {
     buckets * PLACES * 9 / 10
 }
 
 #[derive(Debug, Clone)]
 #[repr(align(64))]
-pub(super) struct Bucket<V> {
+struct Bucket<V> {
     /// One byte for each place, from the lowest: the tag of the value, or zero. The highest byte is
     /// the overflow count, which stays at its maximum once it has reached it.
     tags: u64,
@@ -126,6 +162,20 @@ impl<V: Copy> Bucket<V> {
     fn places_with(&self, tag: u8) -> Places {
         let differences = self.tags ^ (LOWEST_BITS * u64::from(tag));
         Places(differences.wrapping_sub(LOWEST_BITS) & !differences & HIGHEST_BITS & ALL_TAGS)
+    }
+
+    /// Returns the place of the value with this fingerprint for which `is_match` holds.
+    #[inline(always)]
+    fn search(&self, fingerprint: Fingerprint, is_match: impl Fn(V) -> bool) -> Option<usize> {
+        self.places_with(fingerprint.tag()).find(|place| {
+            let (other, value) = self.places[*place];
+            other == fingerprint.0 && value.is_some_and(&is_match)
+        })
+    }
+
+    #[inline]
+    fn occupied(&self) -> Places {
+        Places(self.tags & HIGHEST_BITS & ALL_TAGS)
     }
 
     /// Returns the first vacant place.
@@ -184,12 +234,151 @@ impl Iterator for Places {
     }
 }
 
-impl<V: Copy> FingerprintTable<V> {
+impl<V: Copy> Buckets<V> {
+    const NONE: Self = Self {
+        list: Vec::new(),
+        shift: u32::BITS - 1,
+    };
+
+    fn new(number: usize) -> Self {
+        Self {
+            list: vec![Bucket::EMPTY; number],
+            ..Self::without_list(number)
+        }
+    }
+
+    /// Returns buckets that come into use one after the other.
+    fn growing(number: usize) -> Self {
+        Self {
+            list: Vec::with_capacity(number),
+            ..Self::without_list(number)
+        }
+    }
+
+    fn without_list(number: usize) -> Self {
+        Self {
+            list: Vec::new(),
+            shift: u32::BITS - number.trailing_zeros(),
+        }
+    }
+
+    /// Returns the number of buckets, in use or not yet.
+    #[inline]
+    fn number(&self) -> usize {
+        1 << (u32::BITS - self.shift)
+    }
+
+    /// Returns the bucket where a search begins.
+    #[inline]
+    fn home(&self, fingerprint: Fingerprint) -> usize {
+        (fingerprint.0 >> self.shift) as usize
+    }
+
+    #[inline]
+    fn after(&self, bucket: usize) -> usize {
+        (bucket + 1) & (self.number() - 1)
+    }
+
+    /// Returns the bucket and the place of the value with this fingerprint for which `is_match`
+    /// holds.
+    #[inline(always)]
+    fn search(&self, fingerprint: Fingerprint, is_match: impl Fn(V) -> bool) -> Option<(usize, usize)> {
+        let home = self.home(fingerprint);
+        let bucket = self.list.get(home)?;
+        match bucket.search(fingerprint, &is_match) {
+            Some(place) => Some((home, place)),
+            None if bucket.has_overflow() => self.search_after(home, fingerprint, &is_match),
+            None => None,
+        }
+    }
+
+    /// Goes on with a search in the buckets after the home.
+    #[cold]
+    fn search_after(
+        &self,
+        home: usize,
+        fingerprint: Fingerprint,
+        is_match: impl Fn(V) -> bool,
+    ) -> Option<(usize, usize)> {
+        let mut at = home;
+        // If every overflow count is saturated, only this bound ends the search.
+        for _ in 1..self.number() {
+            at = self.after(at);
+            let bucket = self.list.get(at)?;
+            if let Some(place) = bucket.search(fingerprint, &is_match) {
+                return Some((at, place));
+            }
+            if !bucket.has_overflow() {
+                return None;
+            }
+        }
+        None
+    }
+
+    /// Puts a value into the first bucket with room from its home on. The caller has made room.
+    #[inline]
+    fn put(&mut self, fingerprint: Fingerprint, value: V) {
+        let mut at = self.home(fingerprint);
+        loop {
+            let Some(bucket) = self.list.get_mut(at) else {
+                self.list.push(Bucket::EMPTY);
+                continue;
+            };
+            if let Some(place) = bucket.room() {
+                bucket.put(place, fingerprint, value);
+                return;
+            }
+            bucket.inc_overflow();
+            at = self.after(at);
+        }
+    }
+
+    #[inline]
+    fn vacate(&mut self, bucket: usize, place: usize) {
+        let home = self.home(Fingerprint(self.list[bucket].places[place].0));
+        self.list[bucket].vacate(place);
+        if home != bucket {
+            self.dec_overflow(home, bucket);
+        }
+    }
+
+    /// Decrements the overflow of the buckets that a value had passed.
+    #[cold]
+    fn dec_overflow(&mut self, home: usize, bucket: usize) {
+        let mut at = home;
+        while at != bucket {
+            self.list[at].dec_overflow();
+            at = self.after(at);
+        }
+    }
+
+    /// Copies the values of a bucket to the buckets of a larger table. They are not searched for here
+    /// any more.
+    ///
+    /// A value that is in its home or after it has not wrapped around from the last bucket to the
+    /// first.
+    #[inline]
+    fn copy_bucket(&self, bucket: usize, has_wrapped: bool, larger: &mut Self) {
+        let Bucket { places, .. } = &self.list[bucket];
+        for place in self.list[bucket].occupied() {
+            let (fingerprint, value) = places[place];
+            let fingerprint = Fingerprint(fingerprint);
+            if let Some(value) = value.filter(|_| (self.home(fingerprint) > bucket) == has_wrapped) {
+                larger.put(fingerprint, value);
+            }
+        }
+    }
+}
+
+impl<V: Copy + PartialEq> FingerprintTable<V> {
     pub(crate) fn new(hasher: IdHasher) -> Self {
         Self {
             hasher,
-            buckets: Vec::new(),
+            buckets: Buckets::NONE,
+            former: Buckets::NONE,
+            moved: 0,
             len: 0,
+            full_at: 0,
             is_reserved: false,
         }
     }
@@ -204,54 +393,75 @@ impl<V: Copy> FingerprintTable<V> {
     pub(crate) fn reserve(&mut self, additional: usize) {
         if additional > 0 {
             self.is_reserved = true;
-            self.grow(additional);
+            let buckets = self.buckets_for(additional);
+            if buckets > self.num_buckets() {
+                self.rebuild(buckets);
+            }
         }
     }
 
-    /// Returns the value with this fingerprint for which `is_match` holds.
+    /// Returns the value with this fingerprint for which `is_match` holds, and its place.
+    #[inline(always)]
+    pub(crate) fn find(&self, fingerprint: Fingerprint, is_match: impl Fn(V) -> bool) -> Option<(V, Place)> {
+        let is_former = self.is_former(fingerprint);
+        let buckets = self.side(is_former);
+        let (bucket, place) = buckets.search(fingerprint, is_match)?;
+        let value = buckets.list[bucket].places[place].1?;
+        Some((value, Place::new(bucket, place, is_former)))
+    }
+
+    /// Returns `true` if a value is at a place.
     #[inline]
-    pub(crate) fn find(&self, fingerprint: Fingerprint, is_match: impl Fn(V) -> bool) -> Option<V> {
-        let (bucket, place) = self.search(fingerprint, is_match)?;
-        self.buckets[bucket].places[place].1
+    pub(crate) fn holds(&self, place: Place, value: V) -> bool {
+        let bucket = self.side(place.is_former).list.get(place.bucket as usize);
+        bucket.is_some_and(|bucket| bucket.places[usize::from(place.place)].1 == Some(value))
     }
 
     /// Loads the home buckets of several fingerprints into the cache at once, ahead of their
     /// searches.
     pub(crate) fn prefetch(&self, fingerprints: impl Iterator<Item = Fingerprint>) {
-        let homes = fingerprints.filter_map(|fingerprint| self.buckets.get(self.home(fingerprint)));
+        let homes = fingerprints.filter_map(|fingerprint| {
+            let buckets = self.side(self.is_former(fingerprint));
+            buckets.list.get(buckets.home(fingerprint))
+        });
         std::hint::black_box(homes.fold(0, |all, bucket| all ^ bucket.tags));
     }
 
     /// Adds a value that is not in the table.
     #[inline]
     pub(crate) fn insert(&mut self, fingerprint: Fingerprint, value: V) {
-        if self.len >= max_values(self.buckets.len()) {
-            self.grow(1);
+        if self.len >= self.full_at {
+            self.make_room();
         }
-        self.put(fingerprint, value);
+        match self.is_former(fingerprint) {
+            true => self.former.put(fingerprint, value),
+            false => self.buckets.put(fingerprint, value),
+        }
         self.len += 1;
     }
 
+    /// Replaces the value at a place by another one with the same fingerprint.
     #[inline]
-    pub(crate) fn replace(&mut self, fingerprint: Fingerprint, is_match: impl Fn(V) -> bool, by: V) {
-        if let Some((bucket, place)) = self.search(fingerprint, is_match) {
-            self.buckets[bucket].places[place].1 = Some(by);
+    pub(crate) fn replace_at(&mut self, place: Place, by: V) {
+        let bucket = &mut self.side_mut(place.is_former).list[place.bucket as usize];
+        bucket.places[usize::from(place.place)].1 = Some(by);
+    }
+
+    /// Removes the value at a place.
+    #[inline]
+    pub(crate) fn remove_at(&mut self, place: Place) {
+        self.side_mut(place.is_former)
+            .vacate(place.bucket as usize, usize::from(place.place));
+        self.len -= 1;
+        if self.len == 0 {
+            self.give_back();
         }
     }
 
-    #[inline]
-    pub(crate) fn remove(&mut self, fingerprint: Fingerprint, is_match: impl Fn(V) -> bool) {
-        if let Some((bucket, place)) = self.search(fingerprint, is_match) {
-            self.buckets[bucket].vacate(place);
-            let mut at = self.home(fingerprint);
-            while at != bucket {
-                self.buckets[at].dec_overflow();
-                at = self.after(at);
-            }
-            self.len -= 1;
-            if self.len == 0 {
-                self.give_back();
-            }
+    /// Removes a value.
+    pub(crate) fn remove(&mut self, fingerprint: Fingerprint, value: V) {
+        if let Some((_, place)) = self.find(fingerprint, |other| other == value) {
+            self.remove_at(place);
         }
     }
 
@@ -260,81 +470,108 @@ impl<V: Copy> FingerprintTable<V> {
     }
 
     pub(crate) fn clear(&mut self) {
-        self.buckets = Vec::new();
-        self.len = 0;
-        self.is_reserved = false;
+        *self = Self::new(self.hasher.clone());
+    }
+
+    /// Returns `true` if the value with this fingerprint has not moved yet.
+    #[inline]
+    fn is_former(&self, fingerprint: Fingerprint) -> bool {
+        !self.former.list.is_empty() && self.former.home(fingerprint) >= self.moved
     }
 
     #[inline]
-    fn search(&self, fingerprint: Fingerprint, is_match: impl Fn(V) -> bool) -> Option<(usize, usize)> {
-        let mut at = self.home(fingerprint);
-        // If every overflow count is saturated, only this bound ends the search.
-        for _ in 0..self.buckets.len() {
-            let bucket = &self.buckets[at];
-            for place in bucket.places_with(fingerprint.tag()) {
-                let (other, value) = bucket.places[place];
-                if other == fingerprint.0 && value.is_some_and(&is_match) {
-                    return Some((at, place));
-                }
-            }
-            if !bucket.has_overflow() {
-                return None;
-            }
-            at = self.after(at);
+    fn side(&self, is_former: bool) -> &Buckets<V> {
+        if is_former { &self.former } else { &self.buckets }
+    }
+
+    #[inline]
+    fn side_mut(&mut self, is_former: bool) -> &mut Buckets<V> {
+        if is_former { &mut self.former } else { &mut self.buckets }
+    }
+
+    /// Returns the number of values that the table holds before it grows.
+    #[cfg(test)]
+    pub(crate) fn room(&self) -> usize {
+        max_values(self.num_buckets())
+    }
+
+    /// Returns the number of buckets; zero before the first value.
+    fn num_buckets(&self) -> usize {
+        if self.buckets.list.capacity() == 0 {
+            return 0;
         }
-        None
-    }
-
-    /// Returns the bucket where a search begins.
-    #[inline]
-    fn home(&self, fingerprint: Fingerprint) -> usize {
-        fingerprint.0 as usize & self.buckets.len().wrapping_sub(1)
-    }
-
-    #[inline]
-    fn after(&self, bucket: usize) -> usize {
-        (bucket + 1) & (self.buckets.len() - 1)
-    }
-
-    /// Puts a value into the first bucket with room from its home on. The caller has made room.
-    #[inline]
-    fn put(&mut self, fingerprint: Fingerprint, value: V) {
-        let mut at = self.home(fingerprint);
-        loop {
-            let bucket = &mut self.buckets[at];
-            if let Some(place) = bucket.room() {
-                bucket.put(place, fingerprint, value);
-                return;
-            }
-            bucket.inc_overflow();
-            at = self.after(at);
-        }
+        self.buckets.number()
     }
 
     /// Returns the number of buckets needed for `additional` more values.
     fn buckets_for(&self, additional: usize) -> usize {
         let values = self.len.saturating_add(additional);
-        let mut buckets = self.buckets.len().max(2);
+        let mut buckets = self.num_buckets().max(2);
         while max_values(buckets) < values {
             buckets *= 2;
         }
         buckets
     }
 
-    fn grow(&mut self, additional: usize) {
-        let buckets = self.buckets_for(additional);
-        if buckets > self.buckets.len() {
-            self.rebuild(buckets);
+    /// Grows a full table, or goes on with its growth.
+    #[cold]
+    fn make_room(&mut self) {
+        if self.former.list.is_empty() {
+            let buckets = self.num_buckets();
+            if buckets < SPARE_BUCKETS {
+                return self.rebuild((2 * buckets).max(2));
+            }
+            self.former = std::mem::replace(&mut self.buckets, Buckets::growing(2 * buckets));
+            (self.moved, self.full_at) = (0, 0);
+        }
+        self.move_homes(HOMES_PER_STEP);
+    }
+
+    /// Moves the values of at least this number of homes of a table that grows, up to a bucket that
+    /// no value has passed. The last step ends the growth.
+    fn move_homes(&mut self, homes: usize) {
+        let number = self.former.list.len();
+        let least = number.min(self.moved.saturating_add(homes));
+        while self.moved < least || (self.moved < number && self.former.list[self.moved - 1].has_overflow()) {
+            let before = self.moved;
+            self.moved += 1;
+            // A value that overflowed may have brought the first of the two into use before.
+            self.buckets.list.resize(2 * self.moved, Bucket::EMPTY);
+            self.former.copy_bucket(before, false, &mut self.buckets);
+        }
+        if self.moved == number && number > 0 {
+            self.end_growth();
         }
     }
 
+    fn end_growth(&mut self) {
+        let mut bucket = self.moved - 1;
+        for _ in 0..self.moved {
+            if !self.former.list[bucket].has_overflow() {
+                break;
+            }
+            bucket = self.former.after(bucket);
+            self.former.copy_bucket(bucket, true, &mut self.buckets);
+        }
+        self.former = Buckets::NONE;
+        self.moved = 0;
+        self.full_at = max_values(self.buckets.number());
+    }
+
+    /// Moves all values at once.
     fn rebuild(&mut self, buckets: usize) {
-        let former = std::mem::replace(&mut self.buckets, vec![Bucket::EMPTY; buckets]);
-        for (fingerprint, value) in former.into_iter().flat_map(|bucket| bucket.places) {
+        let mut rebuilt = Buckets::new(buckets);
+        self.move_homes(usize::MAX);
+        for (fingerprint, value) in std::mem::take(&mut self.buckets.list)
+            .into_iter()
+            .flat_map(|bucket| bucket.places)
+        {
             if let Some(value) = value {
-                self.put(Fingerprint(fingerprint), value);
+                rebuilt.put(Fingerprint(fingerprint), value);
             }
         }
+        self.buckets = rebuilt;
+        self.full_at = max_values(buckets);
     }
 
     /// Frees most memory of a table that held many more values, unless it was reserved.
@@ -342,16 +579,30 @@ impl<V: Copy> FingerprintTable<V> {
     /// The values that were removed pay for the rebuilding, which is one long call. So a table
     /// shrinks only if its owner calls this.
     pub(crate) fn shrink_if_sparse(&mut self) {
-        let is_large = self.buckets.len() > SPARE_BUCKETS;
-        if is_large && !self.is_reserved && self.len < max_values(self.buckets.len()) / 8 {
-            self.rebuild(self.buckets.len() / 4);
+        let buckets = self.num_buckets();
+        if buckets > SPARE_BUCKETS && !self.is_reserved && self.len < max_values(buckets) / 8 {
+            self.rebuild(buckets / 4);
         }
     }
 
     /// Frees the memory of a past peak, unless it was reserved.
     fn give_back(&mut self) {
-        if !self.is_reserved && self.buckets.len() > SPARE_BUCKETS {
-            self.buckets = Vec::new();
+        if !self.is_reserved && self.num_buckets() > SPARE_BUCKETS {
+            self.clear();
+        }
+    }
+}
+
+impl Place {
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "the home of a fingerprint has 32 bits, and a bucket seven places"
+    )]
+    fn new(bucket: usize, place: usize, is_former: bool) -> Self {
+        Self {
+            bucket: bucket as u32,
+            place: place as u8,
+            is_former,
         }
     }
 }
@@ -372,9 +623,18 @@ mod tests {
         FingerprintTable::new(IdHasher::with_seed(0))
     }
 
+    /// Searches for a value.
+    fn found(table: &FingerprintTable<NonZeroU32>, fingerprint: Fingerprint, value: NonZeroU32) -> Option<NonZeroU32> {
+        table.find(fingerprint, |other| other == value).map(|(value, place)| {
+            assert!(table.holds(place, value));
+            value
+        })
+    }
+
     /// Returns the number of times that a value passed a full bucket.
     fn overflow(table: &FingerprintTable<NonZeroU32>) -> u64 {
-        table.buckets.iter().map(|bucket| bucket.tags >> 56).sum()
+        let buckets = table.buckets.list.iter().chain(&table.former.list);
+        buckets.map(|bucket| bucket.tags >> 56).sum()
     }
 
     /// Ids that have one home bucket under seed 1, in a table of 1000 values.
@@ -382,7 +642,7 @@ mod tests {
     fn ids_that_collide_under_one_seed_are_spread_by_another() {
         let one = IdHasher::with_seed(1);
         let ids: Vec<u128> = (0..)
-            .filter(|id: &u128| one.fingerprint(id).0 & 0xFF == 7)
+            .filter(|id: &u128| one.fingerprint(id).0 >> 24 == 7)
             .take(1000)
             .collect();
         for (seed, is_flat) in [(Some(1), false), (Some(2), true), (None, true)] {
@@ -429,9 +689,9 @@ mod tests {
     }
 
     #[test]
-    fn a_tag_is_the_seven_highest_bits_and_never_zero() {
-        let tags = [0, 1, 1 << 25, u32::MAX].map(|bits| Fingerprint(bits).tag());
-        assert_eq!(tags, [0x80, 0x80, 0x81, 0xFF]);
+    fn a_tag_is_the_seven_lowest_bits_and_never_zero() {
+        let tags = [0, 1, 1 << 7, u32::MAX].map(|bits| Fingerprint(bits).tag());
+        assert_eq!(tags, [0x80, 0x81, 0x80, 0xFF]);
     }
 
     #[test]
@@ -480,22 +740,22 @@ mod tests {
     fn reserved_room_is_enough() {
         let mut table = table();
         table.reserve(1000);
-        let buckets = table.buckets.len();
+        let buckets = table.num_buckets();
         for n in 0..1000 {
             table.insert(table.fingerprint(&n), number(n));
         }
-        assert_eq!((table.buckets.len(), table.len()), (buckets, 1000));
+        assert_eq!((table.num_buckets(), table.len()), (buckets, 1000));
         table.reserve(0);
-        assert_eq!(table.buckets.len(), buckets);
+        assert_eq!(table.num_buckets(), buckets);
     }
 
     #[test]
     fn reserving_room_for_no_value_allocates_nothing() {
         let mut table = table();
         table.reserve(0);
-        assert_eq!(table.buckets.capacity(), 0);
-        assert_eq!(table.find(Fingerprint(7), |_| true), None);
-        table.remove(Fingerprint(7), |_| true);
+        assert_eq!(table.buckets.list.capacity(), 0);
+        assert_eq!(found(&table, Fingerprint(7), number(0)), None);
+        table.remove(Fingerprint(7), number(0));
         assert_eq!(table.len(), 0);
     }
 
@@ -507,10 +767,10 @@ mod tests {
             table.insert(one, number(n));
         }
         for n in 0..999 {
-            table.remove(one, |value| value == number(n));
+            table.remove(one, number(n));
         }
-        assert_eq!(table.find(one, |value| value == number(999)), Some(number(999)));
-        assert_eq!(table.find(one, |value| value == number(7)), None);
+        assert_eq!(found(&table, one, number(999)), Some(number(999)));
+        assert_eq!(found(&table, one, number(7)), None);
     }
 
     #[test]
@@ -522,9 +782,9 @@ mod tests {
                 table.insert(table.fingerprint(&n), number(n));
             }
             for n in 0..10_000 {
-                table.remove(table.fingerprint(&n), |value| value == number(n));
+                table.remove(table.fingerprint(&n), number(n));
             }
-            assert_eq!(table.buckets.is_empty(), reserved == 0);
+            assert_eq!(table.num_buckets() == 0, reserved == 0);
         }
     }
 
@@ -536,17 +796,69 @@ mod tests {
             for n in 0..10_000 {
                 table.insert(table.fingerprint(&n), number(n));
             }
-            let most = table.buckets.len();
+            let most = table.num_buckets();
             for n in 10..10_000 {
-                table.remove(table.fingerprint(&n), |value| value == number(n));
+                table.remove(table.fingerprint(&n), number(n));
                 table.shrink_if_sparse();
             }
-            assert_eq!(table.buckets.len() <= SPARE_BUCKETS, reserved == 0);
-            assert_eq!(table.buckets.len() == most, reserved == 1);
+            assert_eq!(table.num_buckets() <= SPARE_BUCKETS, reserved == 0);
+            assert_eq!(table.num_buckets() == most, reserved == 1);
             for n in 0..10 {
-                let found = table.find(table.fingerprint(&n), |value| value == number(n));
-                assert_eq!(found, Some(number(n)));
+                assert_eq!(found(&table, table.fingerprint(&n), number(n)), Some(number(n)));
             }
+        }
+    }
+
+    /// Returns a table that is about to grow in steps.
+    fn full_table() -> (FingerprintTable<NonZeroU32>, u32) {
+        let mut table = table();
+        let values = (0..).take_while(|n| {
+            let is_full = table.num_buckets() >= SPARE_BUCKETS && table.len() >= table.full_at;
+            if !is_full {
+                table.insert(table.fingerprint(n), number(*n));
+            }
+            !is_full
+        });
+        let values = values.count();
+        (table, u32::try_from(values).expect("a small number"))
+    }
+
+    #[test]
+    fn large_table_moves_few_homes_with_each_insertion() {
+        let (mut table, values) = full_table();
+        let buckets = table.num_buckets();
+        let steps = u32::try_from(buckets / HOMES_PER_STEP).expect("a small number");
+        for n in values..values + steps {
+            let moved_before = table.moved;
+            table.insert(table.fingerprint(&n), number(n));
+            let is_growing = !table.former.list.is_empty();
+            assert!(!is_growing || (moved_before + HOMES_PER_STEP..moved_before + 64).contains(&table.moved));
+            assert_eq!(table.num_buckets(), 2 * buckets);
+            // Those that have moved, those that have not, and none that is not in the table.
+            for other in 0..values + steps {
+                let is_found = found(&table, table.fingerprint(&other), number(other)).is_some();
+                assert_eq!(is_found, other <= n, "{other} after {n}");
+            }
+        }
+        assert!(table.former.list.is_empty());
+        assert_eq!(table.num_buckets(), 2 * buckets);
+    }
+
+    #[test]
+    fn growing_table_can_be_emptied_rebuilt_and_reserved() {
+        for end in 0..3 {
+            let (mut table, values) = full_table();
+            table.insert(table.fingerprint(&values), number(values));
+            assert!(!table.former.list.is_empty());
+            match end {
+                0 => (0..=values).for_each(|n| table.remove(table.fingerprint(&n), number(n))),
+                1 => table.reserve(10_000),
+                _ => table.clear(),
+            }
+            let left = (0..=values).filter(|n| found(&table, table.fingerprint(n), number(*n)).is_some());
+            assert_eq!(left.count(), table.len());
+            assert_eq!(table.len(), if end == 1 { values as usize + 1 } else { 0 });
+            assert!(table.former.list.is_empty());
         }
     }
 
@@ -565,21 +877,21 @@ mod tests {
                     table.insert(fingerprint, value);
                 } else if !inserts {
                     model.remove(&value);
-                    table.remove(fingerprint, |other| other == value);
+                    table.remove(fingerprint, value);
                 }
                 prop_assert_eq!(table.len(), model.len());
                 for (bits, n) in (0..8).flat_map(|bits| (0..12).map(move |n| (bits, n))) {
                     let (fingerprint, value) = key(bits, n);
-                    let found = table.find(fingerprint, |other| other == value);
+                    let found = found(&table, fingerprint, value);
                     prop_assert_eq!(found.is_some(), model.contains(&value));
                 }
             }
             let overflow = overflow(&table);
             for value in model {
                 let (fingerprint, _) = key((value.get() - 1) / 12, 0);
-                table.remove(fingerprint, |other| other == value);
+                table.remove(fingerprint, value);
             }
-            let left: u64 = table.buckets.iter().map(|bucket| bucket.tags).sum();
+            let left: u64 = table.buckets.list.iter().map(|bucket| bucket.tags).sum();
             prop_assert!(left == 0, "tags or counts are left in an empty table; the overflow was {overflow}");
         }
     }

@@ -37,8 +37,10 @@ impl<I: Hash + Eq + ?Sized, K: Key> IdIndex<I, K> {
 
     #[inline]
     pub(crate) fn find<R: Identified<I>>(&self, records: &Arena<K, R>, id: &I) -> Option<K> {
-        self.table
-            .find(self.table.fingerprint(id), |key| records[key].id() == id)
+        let (key, _) = self
+            .table
+            .find(self.table.fingerprint(id), |key| records[key].id() == id)?;
+        Some(key)
     }
 
     /// Adds the key of a record whose id is not in the index yet.
@@ -48,8 +50,7 @@ impl<I: Hash + Eq + ?Sized, K: Key> IdIndex<I, K> {
 
     /// Removes the key of a record. The caller removes the record afterwards.
     pub(crate) fn remove<R: Identified<I>>(&mut self, records: &Arena<K, R>, key: K) {
-        self.table
-            .remove(self.table.fingerprint(records[key].id()), |other| other == key);
+        self.table.remove(self.table.fingerprint(records[key].id()), key);
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -65,7 +66,6 @@ impl<I: Hash + Eq + ?Sized, K: Key> IdIndex<I, K> {
 mod tests {
     use super::*;
     use crate::slot_manager::collections::arena::key;
-    use crate::slot_manager::collections::fingerprint_table::max_values;
 
     key! {
         TestKey
@@ -75,6 +75,6 @@ mod tests {
     fn reserving_an_index_reserves_its_table() {
         let mut index = IdIndex::<u32, TestKey>::new();
         index.reserve(100);
-        assert!(max_values(index.table.buckets.len()) >= 100);
+        assert!(index.table.room() >= 100);
     }
 }

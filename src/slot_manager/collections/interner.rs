@@ -61,7 +61,7 @@ impl<K: Key, T: Clone + Eq + Hash> Interner<K, T> {
         let fingerprint = self.by_value.fingerprint(value);
         let known = self.by_value.find(fingerprint, |key| self.records[key].value == *value);
         let key = match known {
-            Some(key) => {
+            Some((key, _)) => {
                 self.records[key].uses += 1;
                 key
             }
@@ -85,8 +85,7 @@ impl<K: Key, T: Clone + Eq + Hash> Interner<K, T> {
         entry.uses -= 1;
         if entry.uses == 0 {
             let value = self.records.remove(key).value;
-            self.by_value
-                .remove(self.by_value.fingerprint(&value), |other| other == key);
+            self.by_value.remove(self.by_value.fingerprint(&value), key);
             self.by_value.shrink_if_sparse();
             if self.recent == Some(key) {
                 self.recent = None;

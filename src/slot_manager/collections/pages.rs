@@ -270,6 +270,15 @@ impl<K: Key, T: Default> PagedTable<K, T> {
         }
     }
 
+    /// Returns the value of a key; `None` if there is no memory for it.
+    #[inline]
+    pub(crate) fn get_mut(&mut self, key: K) -> Option<&mut T> {
+        match page_of(key.index()) {
+            None => self.flat.get_mut(key.index()),
+            Some((page, place)) => self.pages.get_mut(page)?.values.get_mut(place),
+        }
+    }
+
     /// Returns the values in use, in the order of their keys.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (K, &T)> {
         let is_used = |index: usize| self.flat_used[index / PAGE] & (1 << (index % PAGE)) != 0;

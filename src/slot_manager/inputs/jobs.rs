@@ -140,7 +140,7 @@ where
         if self.begin_input().is_err() {
             return CancelOutcome::Unknown;
         }
-        match self.core.find_allocation(allocation_id) {
+        match self.core.locate_allocation(allocation_id) {
             Some(AllocationEntry::Pending(request)) => {
                 self.core.cancel(request);
                 self.finish_input();

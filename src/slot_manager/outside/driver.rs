@@ -162,7 +162,7 @@ where
     E: ScheduledExecutor,
 {
     /// Flushes all effects, then reconciles.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn flush_and_reconcile(&mut self, core: &mut Core) {
         self.flush(core);
         if core.needs_reconcile() {
@@ -419,8 +419,15 @@ where
 
     /// Wakes the driving task if an input left a pending RPC, or a deadline earlier than all it was
     /// woken for.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn wake_after_input(&mut self, core: &Core) {
+        if self.has_new_rpc || core.earliest_new_deadline < self.armed_for.min(self.woken_for) {
+            self.wake_if_needed(core);
+        }
+    }
+
+    #[cold]
+    fn wake_if_needed(&mut self, core: &Core) {
         let deadline = core.earliest_deadline();
         if std::mem::take(&mut self.has_new_rpc) || deadline < self.armed_for.min(self.woken_for) {
             self.woken_for = deadline;

@@ -109,8 +109,8 @@ impl Core {
         SlotAnswerOutcome::Applied
     }
 
-    fn find_attempt(&self, id: AttemptId) -> Option<(SlotKey, Attempt)> {
-        let Some(AllocationEntry::Pending(request)) = self.find_allocation(id.allocation_id) else {
+    fn find_attempt(&mut self, id: AttemptId) -> Option<(SlotKey, Attempt)> {
+        let Some(AllocationEntry::Pending(request)) = self.locate_allocation(id.allocation_id) else {
             return None;
         };
         let RequestPhase::InFlight(slot) = self.requests.records[request].phase else {
@@ -183,8 +183,10 @@ impl Core {
     /// slot as free.
     #[inline]
     pub(crate) fn is_overtaken(&self, slot: SlotKey, revision: Option<u64>) -> bool {
-        let owner = &self.task_managers.records[self.slots[slot].task_manager];
-        matches!((revision, owner.reported_revision()), (Some(answer), Some(report)) if answer < report)
+        revision.is_some_and(|answer| {
+            let owner = &self.task_managers.records[self.slots[slot].task_manager];
+            owner.reported_revision().is_some_and(|report| answer < report)
+        })
     }
 
     /// Notes the revision of an acknowledgement.
@@ -257,8 +259,7 @@ impl Core {
         let step = self.slot_backoffs.step(failures.backoffs);
         failures.backoffs = failures.backoffs.saturating_add(1);
         if self.is_blocked(task_manager) {
-            self.set_slot_phase(slot, SlotPhase::Blocked);
-            return;
+            return self.set_blocked(slot);
         }
         if let Some(request) = self.candidate_despite_refusals(slot) {
             return self.assign(slot, request);

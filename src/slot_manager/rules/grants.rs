@@ -7,7 +7,8 @@ use crate::{AllocationId, InstanceId};
 use crate::slot_manager::state::allocations::AllocationEntry;
 use crate::slot_manager::state::core::Core;
 use crate::slot_manager::state::effects::{LossKey, LostSlot};
-use crate::slot_manager::state::slots::{SlotKey, SlotPhase};
+use crate::slot_manager::state::slot_totals::SlotUsage;
+use crate::slot_manager::state::slots::{Attempt, SlotKey, SlotPhase};
 use crate::slot_manager::state::task_managers::TaskManagerKey;
 use crate::slot_manager::state::transaction::DroppedGrant;
 
@@ -83,6 +84,14 @@ impl Core {
     /// Makes the oldest secondary slot of an allocation its grant.
     #[inline]
     fn promote_secondary(&mut self, allocation_id: AllocationId) -> Option<SlotKey> {
+        if self.allocations.secondaries().is_empty() {
+            return None;
+        }
+        self.promote_oldest_secondary(allocation_id)
+    }
+
+    #[cold]
+    fn promote_oldest_secondary(&mut self, allocation_id: AllocationId) -> Option<SlotKey> {
         let slot = self.allocations.take_oldest_secondary(allocation_id)?;
         if let SlotPhase::Allocated { secondary, .. } = &mut self.slots[slot].phase {
             *secondary = false;
@@ -98,6 +107,7 @@ impl Core {
 /// End.
 impl Core {
     /// Applies the news that a task executor has freed a slot.
+    #[inline(always)]
     pub(crate) fn freed(&mut self, slot: SlotKey, freed: &SlotFreed) -> SlotFreedOutcome {
         use SlotFreedOutcome as Outcome;
         let allocation_id = freed.allocation_id();
@@ -129,6 +139,7 @@ impl Core {
     }
 
     /// Ends the grant of a slot, or the attempt in flight to it, if this allocation has it.
+    #[inline(always)]
     fn end_holding(&mut self, slot: SlotKey, freed: &SlotFreed) -> SlotFreedOutcome {
         use SlotFreedOutcome as Outcome;
         let allocation_id = freed.allocation_id();
@@ -140,22 +151,7 @@ impl Core {
                 self.end_grant(slot, allocation_id);
                 Outcome::Freed
             }
-            SlotPhase::InFlight(attempt) => {
-                let wanted = self.requests.records[attempt.request].allocation_id;
-                if wanted != allocation_id {
-                    return Outcome::HeldByAnother { allocation_id: wanted };
-                }
-                if freed.attempt().is_some_and(|freed| freed < attempt.number) {
-                    // The allocation held the slot before. The attempt in flight goes on.
-                    return Outcome::Outdated;
-                }
-                // The request was served before its answer came. The free keeps a task executor
-                // that sees the request only now from giving the slot again.
-                self.fence_attempt(slot, attempt);
-                self.complete_attempt(slot, attempt);
-                self.end_grant(slot, allocation_id);
-                Outcome::FreedInFlight
-            }
+            SlotPhase::InFlight(attempt) => self.end_holding_in_flight(slot, attempt, freed),
             SlotPhase::Detached
             | SlotPhase::Offered { .. }
             | SlotPhase::BackingOff { .. }
@@ -164,11 +160,33 @@ impl Core {
         }
     }
 
+    /// Ends the attempt in flight to a slot, if it is for this allocation.
+    #[cold]
+    fn end_holding_in_flight(&mut self, slot: SlotKey, attempt: Attempt, freed: &SlotFreed) -> SlotFreedOutcome {
+        use SlotFreedOutcome as Outcome;
+        let allocation_id = freed.allocation_id();
+        let wanted = self.requests.records[attempt.request].allocation_id;
+        if wanted != allocation_id {
+            return Outcome::HeldByAnother { allocation_id: wanted };
+        }
+        if freed.attempt().is_some_and(|freed| freed < attempt.number) {
+            // The allocation held the slot before. The attempt in flight goes on.
+            return Outcome::Outdated;
+        }
+        // The request was served before its answer came. The free keeps a task executor that sees
+        // the request only now from giving the slot again.
+        self.fence_attempt(slot, attempt);
+        self.complete_attempt(slot, attempt);
+        self.end_grant(slot, allocation_id);
+        Outcome::FreedInFlight
+    }
+
+    #[inline(always)]
     fn end_grant(&mut self, slot: SlotKey, allocation_id: AllocationId) {
         if self.unindex_grant(slot).is_some() {
             self.promote_secondary(allocation_id);
         }
-        self.offer(slot);
+        self.offer_from(slot, SlotUsage::Allocated);
     }
 
     /// Drops the grant of a slot and detaches the slot. The commit decides whether the grant is
@@ -198,6 +216,7 @@ impl Core {
 
     /// Removes the holder of a slot from the index of allocations. Returns it if this slot was its
     /// grant.
+    #[inline(always)]
     fn unindex_grant(&mut self, slot: SlotKey) -> Option<Allocation> {
         let SlotPhase::Allocated { allocation, secondary } = self.slots[slot].phase else {
             return None;

@@ -21,11 +21,14 @@ impl Core {
     }
 
     /// Returns the request to which a free slot goes.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn candidate_for(&mut self, slot: SlotKey) -> Option<RequestKey> {
         let PendingRequests {
             waiting, failing_jobs, ..
         } = &self.requests;
+        if waiting.is_empty() {
+            return None;
+        }
         if failing_jobs.is_empty() && waiting.has_only_queues() {
             return waiting.oldest_queued(&self.profiles, self.slots[slot].profile);
         }

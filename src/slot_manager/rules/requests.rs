@@ -10,7 +10,7 @@ use crate::slot_manager::state::allocations::AllocationEntry;
 use crate::slot_manager::state::core::Core;
 use crate::slot_manager::state::effects::{Notification, NotificationKind};
 use crate::slot_manager::state::requests::{PendingRequests, RequestKey, RequestPhase};
-use crate::slot_manager::state::slots::{RpcState, SlotKey};
+use crate::slot_manager::state::slots::{RpcState, SlotKey, SlotPhase};
 
 /// Registration.
 impl Core {
@@ -67,7 +67,7 @@ impl Core {
     pub(crate) fn insert_request(&mut self, fingerprint: Fingerprint, request: SlotRequest) -> RequestKey {
         let (job_id, allocation_id, profile, target_address) = request.into_parts();
         let profile = self.profiles.acquire(&profile);
-        let deadline = self.now + self.config.request_timeout;
+        let deadline = self.deadline_in(self.config.request_timeout);
         let request = self
             .requests
             .insert(allocation_id, job_id, profile, target_address, deadline);
@@ -80,7 +80,7 @@ impl Core {
 /// Waiting.
 impl Core {
     /// Returns the offered slot that the strategy chooses for a profile.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn offered_for(&self, required: &ResourceProfile) -> Option<SlotKey> {
         self.free_slots.find(&self.slots, &self.profiles, required)
     }
@@ -200,7 +200,14 @@ impl Core {
             id: allocation_id,
             job: job_id,
         };
-        self.set_granted(slot, allocation);
+        self.take_offered_slot(
+            slot,
+            SlotPhase::Allocated {
+                allocation,
+                secondary: false,
+            },
+        );
+        self.forget_failures(slot);
         self.allocations.insert(fingerprint, AllocationEntry::Granted(slot));
         self.see_revision(slot, revision);
         self.worker_acknowledged(slot);

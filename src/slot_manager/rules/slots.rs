@@ -10,38 +10,71 @@ use crate::slot_manager::state::task_managers::TaskManagerKey;
 impl Core {
     /// Sets the phase of a slot, and with it the free index, the totals and the usage of the task
     /// manager.
-    ///
-    /// No other function changes the phase.
+    #[inline]
     pub(crate) fn set_slot_phase(&mut self, slot: SlotKey, phase: SlotPhase) {
+        match self.slots[slot].phase {
+            SlotPhase::Offered { .. } => self.take_offered_slot(slot, phase),
+            SlotPhase::Detached => self.change_slot_phase(slot, SlotUsage::Free, phase),
+            SlotPhase::InFlight(_) => self.change_slot_phase(slot, SlotUsage::InFlight, phase),
+            SlotPhase::Allocated { .. } => self.change_slot_phase(slot, SlotUsage::Allocated, phase),
+            SlotPhase::BackingOff { .. } | SlotPhase::WorkerBackoff | SlotPhase::Blocked => {
+                self.set_phase_of_unusable_slot(slot, phase);
+            }
+        }
+    }
+
+    /// Sets the phase of an offered slot.
+    #[inline(always)]
+    pub(crate) fn take_offered_slot(&mut self, slot: SlotKey, phase: SlotPhase) {
+        self.free_slots.remove(&mut self.slots, slot);
+        self.change(slot, SlotUsage::Free, phase, true);
+    }
+
+    #[cold]
+    fn set_phase_of_unusable_slot(&mut self, slot: SlotKey, phase: SlotPhase) {
+        let before = SlotUsage::of(&self.slots[slot].phase);
+        if let SlotPhase::BackingOff { step, .. } = self.slots[slot].phase {
+            self.slot_backoffs.disarm(&mut self.slots, step, slot);
+        }
+        self.change_slot_phase(slot, before, phase);
+    }
+
+    /// Sets the phase of a slot that has this usage and is not offered.
+    #[inline(always)]
+    pub(crate) fn change_slot_phase(&mut self, slot: SlotKey, before: SlotUsage, phase: SlotPhase) {
+        self.change(slot, before, phase, false);
+    }
+
+    /// Sets the phase of a slot that is in no list. No other function does.
+    // Inlined: where the usages are known, half of this is left.
+    #[inline(always)]
+    fn change(&mut self, slot: SlotKey, before: SlotUsage, phase: SlotPhase, was_offered: bool) {
+        let after = SlotUsage::of(&phase);
+        let (sequence, step) = match phase {
+            SlotPhase::Offered { sequence } => (Some(sequence), None),
+            SlotPhase::BackingOff { step, .. } => (None, Some(step)),
+            _ => (None, None),
+        };
         let record = &mut self.slots[slot];
         let (task_manager, profile) = (record.task_manager, record.profile);
-        let (before, after) = (SlotUsage::of(&record.phase), SlotUsage::of(&phase));
-        let mut is_reordered = false;
-        match record.phase {
-            SlotPhase::Offered { .. } => {
-                self.free_slots.remove(&mut self.slots, slot);
-                is_reordered = true;
-            }
-            SlotPhase::BackingOff { step, .. } => self.slot_backoffs.disarm(&mut self.slots, step, slot),
-            _ => {}
-        }
-        if before != after {
-            is_reordered |= self.change_usage(task_manager, profile, before, after);
-        }
-        if is_reordered {
+        record.phase = phase;
+        let is_used_otherwise = before != after && self.change_usage(task_manager, profile, before, after);
+        if is_used_otherwise || was_offered {
             self.free_slots
                 .reorder(&self.slots, &self.task_managers.records, task_manager);
         }
         self.transaction.has_new_holder |= after == SlotUsage::Allocated;
-        let record = &mut self.slots[slot];
-        record.phase = phase;
-        match record.phase {
-            SlotPhase::Offered { .. } => {
-                self.free_slots
-                    .push(&mut self.slots, &self.profiles, &self.task_managers.records, slot);
-            }
-            SlotPhase::BackingOff { step, .. } => self.slot_backoffs.arm(&mut self.slots, step, slot),
-            _ => {}
+        if let Some(sequence) = sequence {
+            let Self {
+                free_slots,
+                slots,
+                profiles,
+                task_managers,
+                ..
+            } = self;
+            free_slots.push(slots, profiles, &task_managers.records, (profile, sequence), slot);
+        } else if let Some(step) = step {
+            self.slot_backoffs.arm(&mut self.slots, step, slot);
         }
     }
 
@@ -128,33 +161,51 @@ impl Core {
     }
 
     /// Takes a slot out of the free index, its backoff or its use.
+    #[inline(never)]
     pub(crate) fn detach_slot(&mut self, slot: SlotKey) {
         self.set_slot_phase(slot, SlotPhase::Detached);
     }
 
-    /// Gives a slot that nothing uses to the waiting request that comes first, or offers it.
+    /// Gives a detached slot to the waiting request that comes first, or offers it.
     ///
     /// A slot of a blocked task manager is blocked instead. A slot of a worker that backs off backs
     /// off with it.
     pub(crate) fn offer(&mut self, slot: SlotKey) {
+        self.offer_from(slot, SlotUsage::Free);
+    }
+
+    /// Offers a slot that nothing uses any more, but that still has this usage.
+    #[inline(always)]
+    pub(crate) fn offer_from(&mut self, slot: SlotKey, before: SlotUsage) {
         if self.blocking.is_any() && self.is_blocked(self.slots[slot].task_manager) {
-            self.set_slot_phase(slot, SlotPhase::Blocked);
-            return;
+            return self.set_blocked(slot);
         }
-        if self.failing_workers.has_backoffs() {
-            let task_manager = self.slots[slot].task_manager;
-            if self.failing_workers.backoff(task_manager).is_some() {
-                self.set_slot_phase(slot, SlotPhase::WorkerBackoff);
-                self.note_probe(task_manager);
-                return;
-            }
+        if self.failing_workers.has_backoffs() && self.back_off_with_worker(slot) {
+            return;
         }
         match self.candidate_for(slot) {
             Some(request) => self.assign(slot, request),
             None => {
                 let sequence = self.free_slots.next_sequence();
-                self.set_slot_phase(slot, SlotPhase::Offered { sequence });
+                self.change_slot_phase(slot, before, SlotPhase::Offered { sequence });
             }
         }
+    }
+
+    #[cold]
+    pub(crate) fn set_blocked(&mut self, slot: SlotKey) {
+        self.set_slot_phase(slot, SlotPhase::Blocked);
+    }
+
+    /// Lets a slot back off with its worker. Returns `false` if the worker does not back off.
+    #[cold]
+    fn back_off_with_worker(&mut self, slot: SlotKey) -> bool {
+        let task_manager = self.slots[slot].task_manager;
+        let is_backing_off = self.failing_workers.backoff(task_manager).is_some();
+        if is_backing_off {
+            self.set_slot_phase(slot, SlotPhase::WorkerBackoff);
+            self.note_probe(task_manager);
+        }
+        is_backing_off
     }
 }

@@ -6,7 +6,7 @@ use std::num::NonZeroU32;
 use crate::AllocationId;
 
 use crate::slot_manager::collections::arena::{Arena, Key};
-use crate::slot_manager::collections::fingerprint_table::{Fingerprint, FingerprintTable, IdHasher};
+use crate::slot_manager::collections::fingerprint_table::{Fingerprint, FingerprintTable, IdHasher, Place};
 use crate::slot_manager::state::requests::{PendingRequest, RequestKey};
 use crate::slot_manager::state::slots::{SlotKey, Slots};
 
@@ -59,6 +59,8 @@ impl From<PackedEntry> for AllocationEntry {
 #[derive(Debug)]
 pub(crate) struct Allocations {
     table: FingerprintTable<PackedEntry>,
+    /// Where the last `locate` found an entry. The call often changes or removes that entry next.
+    located: Place,
     /// Slots that hold an allocation that is granted on another slot, in the order of discovery. It
     /// is nearly always empty.
     secondaries: BTreeMap<AllocationId, Vec<SlotKey>>,
@@ -79,6 +81,7 @@ impl Allocations {
     pub(crate) fn new(hasher: IdHasher) -> Self {
         Self {
             table: FingerprintTable::new(hasher),
+            located: Place::default(),
             secondaries: BTreeMap::new(),
         }
     }
@@ -102,9 +105,39 @@ impl Allocations {
         requests: &Requests,
         slots: &Slots,
     ) -> Option<AllocationEntry> {
+        let (entry, _) = self.search(fingerprint, id, requests, slots)?;
+        Some(entry.into())
+    }
+
+    /// Returns the entry of an allocation id, and remembers its place.
+    #[inline(always)]
+    pub(crate) fn locate(&mut self, id: AllocationId, requests: &Requests, slots: &Slots) -> Option<AllocationEntry> {
+        let (entry, place) = self.search(self.fingerprint(id), id, requests, slots)?;
+        self.located = place;
+        Some(entry.into())
+    }
+
+    #[inline(always)]
+    fn search(
+        &self,
+        fingerprint: Fingerprint,
+        id: AllocationId,
+        requests: &Requests,
+        slots: &Slots,
+    ) -> Option<(PackedEntry, Place)> {
         self.table
             .find(fingerprint, |entry| id_of(entry.into(), requests, slots) == Some(id))
-            .map(AllocationEntry::from)
+    }
+
+    /// Returns the place of an entry.
+    #[inline(always)]
+    fn place_of(&self, id: AllocationId, entry: AllocationEntry) -> Option<Place> {
+        let entry = PackedEntry::from(entry);
+        if self.table.holds(self.located, entry) {
+            return Some(self.located);
+        }
+        let (_, place) = self.table.find(self.fingerprint(id), |other| other == entry)?;
+        Some(place)
     }
 
     /// Loads the parts of the table into the cache that the next searches read.
@@ -119,19 +152,19 @@ impl Allocations {
     }
 
     /// Turns the entry of a pending request into the grant of a slot.
+    #[inline]
     pub(crate) fn grant(&mut self, id: AllocationId, request: RequestKey, slot: SlotKey) {
-        let pending = PackedEntry::from(AllocationEntry::Pending(request));
-        self.table.replace(
-            self.table.fingerprint(&id),
-            |entry| entry == pending,
-            AllocationEntry::Granted(slot).into(),
-        );
+        if let Some(place) = self.place_of(id, AllocationEntry::Pending(request)) {
+            self.table.replace_at(place, AllocationEntry::Granted(slot).into());
+        }
     }
 
     /// Removes an allocation.
+    #[inline]
     pub(crate) fn remove(&mut self, id: AllocationId, entry: AllocationEntry) {
-        let packed = PackedEntry::from(entry);
-        self.table.remove(self.table.fingerprint(&id), |other| other == packed);
+        if let Some(place) = self.place_of(id, entry) {
+            self.table.remove_at(place);
+        }
     }
 
     pub(crate) fn add_secondary(&mut self, id: AllocationId, slot: SlotKey) {
@@ -149,9 +182,6 @@ impl Allocations {
 
     /// Removes and returns the oldest slot that holds the allocation beside its grant.
     pub(crate) fn take_oldest_secondary(&mut self, id: AllocationId) -> Option<SlotKey> {
-        if self.secondaries.is_empty() {
-            return None;
-        }
         let slot = *self.secondaries.get(&id)?.first()?;
         self.remove_secondary(id, slot);
         Some(slot)

@@ -39,6 +39,8 @@ pub(crate) struct Core {
     pub(crate) now: Timestamp,
     /// The earliest time at which a deadline armed in the present call may fall due.
     pub(crate) earliest_rearm: Timestamp,
+    /// The earliest of the deadlines computed in the present call; `MAX` if there were none.
+    pub(crate) earliest_new_deadline: Timestamp,
     pub(crate) profiles: Profiles,
     pub(crate) slots: Slots,
     pub(crate) free_slots: FreeSlotIndex,
@@ -79,6 +81,7 @@ impl Core {
             leads_until: Timestamp::MAX,
             now: Timestamp::ZERO,
             earliest_rearm: Timestamp::ZERO,
+            earliest_new_deadline: Timestamp::MAX,
             profiles: Profiles::with_hasher(hasher.clone()),
             slots: Arena::new(),
             free_slots: FreeSlotIndex::new(&config.slot_matching_strategy),
@@ -158,6 +161,7 @@ impl Core {
     pub(crate) fn begin_input(&mut self, now: Timestamp) {
         self.now = self.now.max(now);
         self.earliest_rearm = Timestamp::ZERO;
+        self.earliest_new_deadline = Timestamp::MAX;
     }
 
     /// Begins a round of progress, which handles the deadlines due at `now`.
@@ -167,8 +171,17 @@ impl Core {
     }
 
     /// Returns the deadline of a timer that is armed now for `length`.
-    pub(crate) fn deadline_in(&self, length: std::time::Duration) -> Timestamp {
-        (self.now + length).max(self.earliest_rearm)
+    #[inline]
+    pub(crate) fn deadline_in(&mut self, length: std::time::Duration) -> Timestamp {
+        let deadline = (self.now + length).max(self.earliest_rearm);
+        self.note_new_deadline(deadline);
+        deadline
+    }
+
+    /// Notes a deadline for which the driving task may have to be woken.
+    #[inline]
+    pub(crate) fn note_new_deadline(&mut self, deadline: Timestamp) {
+        self.earliest_new_deadline = self.earliest_new_deadline.min(deadline);
     }
 
     #[inline]
@@ -192,6 +205,7 @@ impl Core {
         (self.leader_id == Some(worker_request.leader_id())).then_some(worker_request.number())
     }
 
+    #[inline(never)]
     pub(crate) fn find_slot(&self, slot_id: &SlotId) -> Option<SlotKey> {
         let task_manager = self.task_managers.by_resource(slot_id.resource_id())?;
         self.task_managers.records[task_manager].slot(slot_id.slot_number())
@@ -200,9 +214,9 @@ impl Core {
     /// Returns the slot with this id.
     ///
     /// If the allocation holds the slot, no search for the task manager is needed.
-    #[inline]
-    pub(crate) fn find_slot_holding(&self, slot_id: &SlotId, allocation_id: AllocationId) -> Option<SlotKey> {
-        if let Some(AllocationEntry::Granted(slot)) = self.find_allocation(allocation_id) {
+    #[inline(always)]
+    pub(crate) fn find_slot_holding(&mut self, slot_id: &SlotId, allocation_id: AllocationId) -> Option<SlotKey> {
+        if let Some(AllocationEntry::Granted(slot)) = self.locate_allocation(allocation_id) {
             let record = &self.slots[slot];
             if record.number == slot_id.slot_number()
                 && self.task_managers.records[record.task_manager].resource_id == *slot_id.resource_id()
@@ -216,6 +230,12 @@ impl Core {
     #[inline]
     pub(crate) fn find_allocation(&self, id: AllocationId) -> Option<AllocationEntry> {
         self.find_allocation_by(self.allocations.fingerprint(id), id)
+    }
+
+    /// Finds an allocation that the present call is about to change or remove.
+    #[inline]
+    pub(crate) fn locate_allocation(&mut self, id: AllocationId) -> Option<AllocationEntry> {
+        self.allocations.locate(id, &self.requests.records, &self.slots)
     }
 
     #[inline]

@@ -73,25 +73,25 @@ impl FreeSlotIndex {
         self.next_sequence
     }
 
-    /// Adds a slot whose phase is offered already.
+    /// Adds a slot of this profile, whose phase is already offered with this sequence number.
+    #[inline(always)]
     pub(crate) fn push(
         &mut self,
         slots: &mut Slots,
         profiles: &Profiles,
         task_managers: &TaskManagerRecords,
+        (profile, sequence): (ProfileKey, u64),
         slot: SlotKey,
     ) {
         match &mut self.index {
-            SlotOrdering::Queues(queues) => {
-                let profile = slots[slot].profile;
-                queues.push(slots, profiles, profile, slot);
-            }
+            SlotOrdering::Queues(queues) => queues.push(slots, profiles, profile, sequence, slot),
             SlotOrdering::ByUtilization(index) => index.push(slots, profiles, task_managers, slot),
         }
     }
 
     /// Removes a slot whose phase is still offered. The caller updates the order of its task
     /// manager.
+    #[inline(always)]
     pub(crate) fn remove(&mut self, slots: &mut Slots, slot: SlotKey) {
         match &mut self.index {
             SlotOrdering::Queues(queues) => {
@@ -103,7 +103,7 @@ impl FreeSlotIndex {
     }
 
     /// Returns the slot that the strategy chooses among the fitting ones. It stays in the index.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn find(&self, slots: &Slots, profiles: &Profiles, required: &ResourceProfile) -> Option<SlotKey> {
         match (&self.index, &self.choice) {
             (SlotOrdering::Queues(queues), Choice::First) => {

@@ -153,7 +153,7 @@ impl<L, K: Key + Ord> ProfileQueues<L, K> {
         self.active.is_empty()
     }
 
-    /// Adds a record to the queue of a profile.
+    /// Adds a record to the queue of a profile. `place` is its place.
     ///
     /// Cost: O(1) in the order of places; else O(log returned members).
     #[inline]
@@ -162,22 +162,41 @@ impl<L, K: Key + Ord> ProfileQueues<L, K> {
         records: &mut Arena<K, R>,
         profiles: &Profiles,
         profile: ProfileKey,
+        place: u64,
         key: K,
     ) {
-        let sequence = records[key].place();
+        // In order, behind another member: nearly always.
+        if let Some(queue) = self.queues.get_mut(profile) {
+            if let Some(tail) = queue.in_order.tail() {
+                if records[tail].place() <= place {
+                    return queue.in_order.push_back(records, key);
+                }
+            }
+        }
+        self.push_first_or_returned(records, profiles, profile, place, key);
+    }
+
+    #[inline(never)]
+    fn push_first_or_returned<R: Queued<L, K>>(
+        &mut self,
+        records: &mut Arena<K, R>,
+        profiles: &Profiles,
+        profile: ProfileKey,
+        place: u64,
+        key: K,
+    ) {
         if self.queues.get(profile).is_none_or(Queue::is_empty) {
-            self.activate(profiles, profile, sequence, key);
+            self.activate(profiles, profile, place, key);
         }
         let queue = &mut self.queues[profile];
-        match queue.in_order.tail() {
-            Some(tail) if records[tail].place() <= sequence => return queue.in_order.push_back(records, key),
-            Some(_) => queue.push_returned(sequence, key),
-            // The list is empty, so the returned members may all be later.
-            None => queue.in_order.push_back(records, key),
+        match queue.in_order.is_empty() {
+            // The returned members may all be later.
+            true => queue.in_order.push_back(records, key),
+            false => queue.push_returned(place, key),
         }
         let active = &mut self.active[queue.position];
-        if sequence < active.first {
-            active.set_first(sequence, key);
+        if place < active.first {
+            active.set_first(place, key);
         }
     }
 
@@ -366,7 +385,7 @@ mod tests {
                 place,
                 links: Links::default(),
             });
-            queues.push(&mut records, &profiles, profile, key);
+            queues.push(&mut records, &profiles, profile, place, key);
             (place, key)
         };
         let (late, returned, other) = (push(small, 7), push(small, 2), push(large, 5));
@@ -394,7 +413,7 @@ mod tests {
         for (place, returned) in [(1, 0), (3, 0), (2, 1), (4, 1)] {
             let links = Links::default();
             let key = records.insert(Record { place, links });
-            queues.push(&mut records, &profiles, profile, key);
+            queues.push(&mut records, &profiles, profile, place, key);
             assert_eq!(queues.queues[profile].returned.len(), returned);
         }
     }
@@ -415,7 +434,7 @@ mod tests {
         let mut queues = ProfileQueues::<Line, TestKey>::new();
         let links = Links::default();
         let key = records.insert(Record { place: 1, links });
-        queues.push(&mut records, &profiles, profile, key);
+        queues.push(&mut records, &profiles, profile, 1, key);
         let with_gpu = ResourceProfile::builder().cpu_cores(1.0).extended_resource("gpu", 1.0);
         let with_gpu = with_gpu.build().expect("valid amounts");
         let fits = |fitting| queues.fitting(&profiles, fitting).count();
@@ -434,7 +453,7 @@ mod tests {
         let push = |queues: &mut ProfileQueues<_, _>, records: &mut Arena<_, _>, place| {
             let links = Links::default();
             let key = records.insert(Record { place, links });
-            queues.push(records, &profiles, profile, key);
+            queues.push(records, &profiles, profile, place, key);
             key
         };
         let newest = push(&mut queues, &mut records, 3);

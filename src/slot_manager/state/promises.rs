@@ -212,7 +212,7 @@ impl Promises {
                     unbound_links: Links::default(),
                     worker_links: Links::default(),
                 });
-                self.all.push(&mut self.records, profiles, profile, promise);
+                self.all.push(&mut self.records, profiles, profile, sequence, promise);
                 let worker = &mut self.worker_requests[worker_request];
                 worker.slots.push_back(&mut self.records, promise);
                 worker.num_slots += 1;
@@ -362,7 +362,8 @@ impl Promises {
         record.unbound_sequence = sequence;
         record.is_queued = true;
         let profile = record.profile;
-        self.unbound.push(&mut self.records, profiles, profile, promise);
+        self.unbound
+            .push(&mut self.records, profiles, profile, sequence, promise);
         self.num_unbound += 1;
     }
 

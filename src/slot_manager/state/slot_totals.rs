@@ -124,7 +124,7 @@ impl SlotTotals {
     }
 
     /// Changes the usage of a slot.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn move_slot(&mut self, profile: ProfileKey, before: SlotUsage, after: SlotUsage) {
         let totals = &mut self.by_profile[profile];
         if before != SlotUsage::Free {

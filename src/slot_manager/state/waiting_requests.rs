@@ -107,6 +107,12 @@ impl WaitingRequests {
         }
     }
 
+    /// Returns `true` if no request waits or backs off.
+    #[inline]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.bound.is_empty() && self.unbound.is_empty() && self.groups.is_empty()
+    }
+
     /// Returns `true` if no request waits in a group.
     #[inline]
     pub(crate) fn has_only_queues(&self) -> bool {
@@ -123,12 +129,13 @@ impl WaitingRequests {
         request: RequestKey,
     ) {
         let record = &records[request];
-        let profile = record.profile;
+        let (profile, place) = (record.profile, record.sequence);
         // A held-back request must stay in a group, even if its job is no longer suspect.
         if record.is_grouped || record.failures.is_some() || (!jobs.is_empty() && jobs.contains(record.job_id)) {
             return self.push_to_group(records, request);
         }
-        self.queues_of(record.phase).push(records, profiles, profile, request);
+        self.queues_of(record.phase)
+            .push(records, profiles, profile, place, request);
     }
 
     #[inline]
@@ -212,9 +219,6 @@ impl WaitingRequests {
     /// That is the request to which the slot goes, if no request is in a group and no job fails.
     #[inline]
     pub(crate) fn oldest_queued(&self, profiles: &Profiles, slot: ProfileKey) -> Option<RequestKey> {
-        if self.bound.is_empty() && self.unbound.is_empty() {
-            return None;
-        }
         let (_, request) = self.first_queued(profiles, Fitting::Slot(&profiles[slot]))?;
         Some(request)
     }
