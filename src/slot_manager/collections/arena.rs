@@ -228,9 +228,12 @@ impl<K: Key, R> Arena<K, R> {
     }
 }
 
-/// Every key in use leads to a record; the [module documentation](self) says why.
 #[cold]
 #[inline(never)]
+#[expect(
+    clippy::panic,
+    reason = "every key in use leads to a record, as the module documentation says"
+)]
 fn no_record(key: impl Key) -> ! {
     panic!("no record has the key {key:?}")
 }
