@@ -78,18 +78,23 @@ impl<K: Key, T: Clone + Eq + Hash> Interner<K, T> {
         key
     }
 
-    /// Ends one use of a value. The last use removes it.
+    /// Ends uses of a value. The last use removes it.
     #[inline]
-    pub(crate) fn release(&mut self, key: K) {
+    pub(crate) fn release(&mut self, key: K, uses: usize) {
         let entry = &mut self.records[key];
-        entry.uses -= 1;
+        entry.uses -= uses;
         if entry.uses == 0 {
-            let value = self.records.remove(key).value;
-            self.by_value.remove(self.by_value.fingerprint(&value), key);
-            self.by_value.shrink_if_sparse();
-            if self.recent == Some(key) {
-                self.recent = None;
-            }
+            self.remove(key);
+        }
+    }
+
+    #[cold]
+    fn remove(&mut self, key: K) {
+        let value = self.records.remove(key).value;
+        self.by_value.remove(self.by_value.fingerprint(&value), key);
+        self.by_value.shrink_if_sparse();
+        if self.recent == Some(key) {
+            self.recent = None;
         }
     }
 

@@ -205,13 +205,22 @@ impl Core {
 
     /// Drops the grant of a slot, whose phase stays. The commit decides whether the grant is lost.
     pub(crate) fn drop_grant(&mut self, slot: SlotKey, loss: LossKey) {
-        if let Some(allocation) = self.unindex_grant(slot) {
-            let number = self.slots[slot].number;
-            self.transaction.dropped.push(DroppedGrant {
-                slot: LostSlot { number, loss },
-                allocation,
-            });
+        let record = &self.slots[slot];
+        if let SlotPhase::Allocated { allocation, secondary } = record.phase {
+            let number = record.number;
+            self.drop_holder(slot, allocation, secondary, LostSlot { number, loss });
         }
+    }
+
+    /// Takes the allocation that holds a slot out of the index. If it is the grant of the
+    /// allocation, the commit decides whether it is lost.
+    #[inline]
+    pub(crate) fn drop_holder(&mut self, slot: SlotKey, allocation: Allocation, secondary: bool, lost: LostSlot) {
+        if secondary {
+            return self.allocations.remove_secondary(allocation.id, slot);
+        }
+        self.allocations.remove(allocation.id, AllocationEntry::Granted(slot));
+        self.transaction.dropped.push(DroppedGrant { slot: lost, allocation });
     }
 
     /// Removes the holder of a slot from the index of allocations. Returns it if this slot was its

@@ -337,7 +337,7 @@ impl Core {
     fn end_promise(&mut self, promise: PromiseKey) -> Option<RequestKey> {
         let (profile, bound_to) = self.promises.remove(promise);
         self.slot_totals.remove_promised(profile);
-        self.profiles.release(profile);
+        self.profiles.release(profile, 1);
         let request = bound_to?;
         self.remove_waiting(request);
         self.requests.records[request].phase = RequestPhase::Detached;

@@ -153,11 +153,7 @@ impl Core {
     pub(crate) fn end_registration(&mut self, task_manager: TaskManagerKey, loss: GrantLoss) {
         let loss = self.note_loss(task_manager, loss);
         let slots = std::mem::take(&mut self.task_managers.records[task_manager].slots);
-        let held = slots.iter().filter_map(|(_, slot)| self.slots[*slot].allocation());
-        self.allocations.prefetch(held.map(|allocation| allocation.id));
-        for (_, slot) in slots {
-            self.remove_slot(slot, loss);
-        }
+        self.remove_slots(task_manager, &slots, loss);
         self.failing_workers.remove(task_manager);
         self.end_expected_worker(task_manager);
         self.end_idle_period(task_manager);

@@ -245,8 +245,8 @@ impl Core {
         self.slot_totals.add_slots(&self.profiles, after, 1);
         self.slot_totals.move_slot(after, SlotUsage::Free, used);
         self.slot_totals.move_slot(before, used, SlotUsage::Free);
-        self.slot_totals.remove_slot(before);
-        self.profiles.release(before);
+        self.slot_totals.remove_slots(before, SlotUsage::Free, 1);
+        self.profiles.release(before, 1);
         offered
     }
 
@@ -264,11 +264,11 @@ impl Core {
             .partition::<Vec<_>, _>(|(number, _)| mentioned.binary_search(number).is_ok());
         self.task_managers.records[task_manager].slots = kept.into_boxed_slice();
         let loss = self.note_loss(task_manager, GrantLoss::SlotRemoved);
-        for (number, slot) in omitted {
-            let resource_id = &self.task_managers.records[task_manager].resource_id;
+        let resource_id = &self.task_managers.records[task_manager].resource_id;
+        for (number, _) in &omitted {
             tracing::warn!(%resource_id, slot_number = number, "slot is not reported any more");
-            self.remove_slot(slot, loss);
         }
+        self.remove_slots(task_manager, &omitted, loss);
     }
 
     /// Adds new slots, detached.

@@ -238,7 +238,7 @@ impl Core {
     /// Forgets a detached request whose allocation is not indexed as pending any more.
     fn forget(&mut self, request: RequestKey) {
         let profile = self.requests.remove(request);
-        self.profiles.release(profile);
+        self.profiles.release(profile, 1);
     }
 
     fn end(&mut self, request: RequestKey) {

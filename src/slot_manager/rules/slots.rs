@@ -1,7 +1,7 @@
 //! The phase of a slot, and all that changes with it.
 
 use crate::slot_manager::state::core::Core;
-use crate::slot_manager::state::effects::LossKey;
+use crate::slot_manager::state::effects::{LossKey, LostSlot};
 use crate::slot_manager::state::profile_queues::ProfileKey;
 use crate::slot_manager::state::slot_totals::SlotUsage;
 use crate::slot_manager::state::slots::{Slot, SlotKey, SlotPhase};
@@ -125,39 +125,74 @@ impl Core {
         }
     }
 
-    /// Removes a slot. An attempt in flight ends without a message, a grant is dropped with `loss`.
+    /// Removes slots of one task manager. Attempts in flight end without a message, grants are
+    /// dropped with `loss`.
     ///
-    /// The caller removes the slot from the list of its task manager.
-    pub(crate) fn remove_slot(&mut self, slot: SlotKey, loss: LossKey) {
-        let Slot {
-            task_manager, profile, ..
-        } = self.slots[slot];
-        match self.slots[slot].phase {
-            SlotPhase::InFlight(attempt) => {
-                self.end_attempt(slot, attempt);
-                self.transaction.detached.push(attempt.request);
-                self.note_probe(task_manager);
-            }
-            SlotPhase::Allocated { .. } => {
-                self.drop_grant(slot, loss);
-                if self.change_usage(task_manager, profile, SlotUsage::Allocated, SlotUsage::Free) {
-                    self.free_slots
-                        .reorder(&self.slots, &self.task_managers.records, task_manager);
+    /// The caller removes the slots from the list of the task manager.
+    pub(crate) fn remove_slots(&mut self, task_manager: TaskManagerKey, slots: &[(u32, SlotKey)], loss: LossKey) {
+        let held = slots.iter().filter_map(|(_, slot)| self.slots[*slot].allocation());
+        self.allocations.prefetch(held.map(|allocation| allocation.id));
+        // Most slots have one profile and one usage: they are counted together.
+        let mut counted = None;
+        for &(number, slot) in slots {
+            let &Slot { profile, ref phase, .. } = &self.slots[slot];
+            let usage = match *phase {
+                SlotPhase::Allocated { allocation, secondary } => {
+                    self.drop_holder(slot, allocation, secondary, LostSlot { number, loss });
+                    SlotUsage::Allocated
+                }
+                SlotPhase::InFlight(attempt) => {
+                    self.end_attempt(slot, attempt);
+                    self.transaction.detached.push(attempt.request);
+                    self.note_probe(task_manager);
+                    SlotUsage::Free
+                }
+                SlotPhase::Detached => SlotUsage::Free,
+                SlotPhase::Offered { .. }
+                | SlotPhase::BackingOff { .. }
+                | SlotPhase::WorkerBackoff
+                | SlotPhase::Blocked => {
+                    self.detach_slot(slot);
+                    SlotUsage::Free
+                }
+            };
+            self.forget_failures(slot);
+            self.slots.remove(slot);
+            match &mut counted {
+                Some((last, count)) if *last == (profile, usage) => *count += 1,
+                _ => {
+                    if let Some((last, count)) = counted.replace(((profile, usage), 1)) {
+                        self.uncount_slots(task_manager, last, count);
+                    }
                 }
             }
-            SlotPhase::Detached
-            | SlotPhase::Offered { .. }
-            | SlotPhase::BackingOff { .. }
-            | SlotPhase::WorkerBackoff
-            | SlotPhase::Blocked => self.detach_slot(slot),
         }
-        self.slot_totals.remove_slot(profile);
+        if let Some((last, count)) = counted {
+            self.uncount_slots(task_manager, last, count);
+        }
+        self.free_slots
+            .reorder(&self.slots, &self.task_managers.records, task_manager);
+    }
+
+    /// Takes removed slots of one profile and one usage out of the totals.
+    fn uncount_slots(
+        &mut self,
+        task_manager: TaskManagerKey,
+        (profile, usage): (ProfileKey, SlotUsage),
+        slots: u32,
+    ) {
+        self.slot_totals.remove_slots(profile, usage, slots);
+        self.profiles.release(profile, slots as usize);
         if self.is_blocked(task_manager) {
-            self.blocking.slots -= 1;
+            self.blocking.slots -= slots as usize;
         }
-        self.forget_failures(slot);
-        self.slots.remove(slot);
-        self.profiles.release(profile);
+        if usage == SlotUsage::Allocated {
+            let owner = &mut self.task_managers.records[task_manager];
+            owner.allocated -= slots;
+            if owner.used() == 0 {
+                self.transaction.task_managers.push(task_manager);
+            }
+        }
     }
 
     /// Takes a slot out of the free index, its backoff or its use.

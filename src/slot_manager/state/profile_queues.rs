@@ -368,9 +368,9 @@ mod tests {
         let one = profiles.acquire(&cores(1.0));
         let two = profiles.acquire(&cores(2.0));
         assert_eq!(profiles.acquire(&cores(1.0)), one);
-        profiles.release(one);
+        profiles.release(one, 1);
         assert_eq!(profiles[one], cores(1.0));
-        profiles.release(one);
+        profiles.release(one, 1);
         assert_eq!(profiles.uses().collect::<Vec<_>>(), [(two, 1)]);
     }
 

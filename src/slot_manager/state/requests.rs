@@ -318,7 +318,7 @@ impl PendingRequests {
         self.deadlines.disarm(&mut self.records, request);
         let record = &self.records[request];
         let (profile, job_id) = (record.profile, record.job_id);
-        self.addresses.release(record.target_address);
+        self.addresses.release(record.target_address, 1);
         match record.job {
             Some(job) => {
                 let members = &mut self.jobs[job];

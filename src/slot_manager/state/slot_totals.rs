@@ -114,12 +114,16 @@ impl SlotTotals {
         self.registered += added;
     }
 
-    /// Removes a free slot.
-    pub(crate) fn remove_slot(&mut self, profile: ProfileKey) {
+    /// Removes slots with this usage.
+    pub(crate) fn remove_slots(&mut self, profile: ProfileKey, usage: SlotUsage, slots: u32) {
         let totals = &mut self.by_profile[profile];
-        totals.registered -= 1;
-        let (one, is_empty) = (totals.one, totals.is_empty());
-        self.registered -= one;
+        totals.registered -= slots;
+        if usage != SlotUsage::Free {
+            totals.not_free[usage as usize] -= slots;
+            self.not_free[usage as usize] -= slots as usize;
+        }
+        let (removed, is_empty) = (totals.one.times(slots as usize), totals.is_empty());
+        self.registered -= removed;
         self.note_lost_profile(profile, is_empty);
     }
 
