@@ -69,7 +69,9 @@ macro_rules! uuid_id {
         /// assert_eq!(id.to_string().parse(), Ok(id));
         #[doc = concat!("assert_eq!(", stringify!($name), "::from_bytes(id.to_bytes()), id);")]
         /// ```
+        // Aligned, so that records and messages that contain ids are copied in whole words.
         #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+        #[repr(align(8))]
         pub struct $name(Uuid);
 
         /// Hashes the id as one number, several times as fast as byte by byte.

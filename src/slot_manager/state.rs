@@ -7,6 +7,7 @@ pub(crate) mod effects;
 pub(crate) mod failing_jobs;
 pub(crate) mod failing_workers;
 pub(crate) mod free_slots;
+pub(crate) mod notifications;
 pub(crate) mod profile_queues;
 pub(crate) mod promises;
 pub(crate) mod recent_frees;

@@ -1,7 +1,7 @@
-//! Arenas: records in pages, addressed by small typed keys.
+//! Arenas: records of one kind, addressed by small typed keys.
 //!
-//! Records never move. So no insertion copies many records, as one long list would when it doubles.
-//! `slab::Slab` is such a list.
+//! Records are in one list up to [`FLAT`], and in pages from there on. Pages never move: no insertion
+//! copies many records, as one long list would when it doubles. `slab::Slab` is such a list.
 //!
 //! **Stale keys are the known risk.** A key has no generation. After the removal of a record the
 //! arena gives its index to the next record. An old key would then lead to the wrong record without
@@ -33,6 +33,11 @@ macro_rules! key {
         #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
         pub(crate) struct $name(std::num::NonZeroU32);
 
+        impl $name {
+            #[allow(dead_code, reason = "for the keys in constants")]
+            pub(crate) const FIRST: Self = Self(std::num::NonZeroU32::MIN);
+        }
+
         impl $crate::slot_manager::collections::arena::Key for $name {
             #[expect(
                 clippy::cast_possible_truncation,
@@ -55,28 +60,35 @@ pub(crate) use key;
 /// Records of one kind. A key is valid from `insert` to `remove`.
 #[derive(Debug)]
 pub(crate) struct Arena<K, R> {
-    pages: Vec<Box<Page<R>>>,
-    /// The index of the entry for the next record; beyond all pages if no entry is vacant.
-    vacant: usize,
+    flat: Vec<Entry<R>>,
+    /// All pages but the last one in use are full of entries. Pages after it are reserved.
+    pages: Vec<Vec<Entry<R>>>,
+    /// The number of entries, also of vacant ones.
+    entries: usize,
+    /// The index of the entry that was vacated last; [`NONE`] if no entry is vacant.
+    vacant: u32,
     len: usize,
     /// Memory was reserved, so it stays until `clear`.
     is_reserved: bool,
     key: PhantomData<K>,
 }
 
-type Page<R> = [Entry<R>; PAGE];
+const NONE: u32 = u32::MAX;
+
+/// The number of entries in the flat list. Copying them takes a tenth of a millisecond.
+const FLAT: usize = 1 << 14;
 
 /// The number of entries of a page.
-const PAGE: usize = 256;
+const PAGE: usize = 1 << 14;
 
-/// The number of pages that an empty arena keeps.
-const SPARE_PAGES: usize = 4;
+/// The number of entries whose memory an empty arena keeps.
+const SPARE_ENTRIES: usize = 1024;
 
 #[derive(Debug)]
 enum Entry<R> {
     Occupied(R),
     Vacant {
-        /// The index of the vacant entry after this one.
+        /// The index of the entry that was vacated before; [`NONE`] without one.
         next: u32,
     },
 }
@@ -102,8 +114,10 @@ impl<R> Entry<R> {
 impl<K: Key, R> Arena<K, R> {
     pub(crate) fn new() -> Self {
         Self {
+            flat: Vec::new(),
             pages: Vec::new(),
-            vacant: 0,
+            entries: 0,
+            vacant: NONE,
             len: 0,
             is_reserved: false,
             key: PhantomData,
@@ -114,9 +128,10 @@ impl<K: Key, R> Arena<K, R> {
     pub(crate) fn reserve(&mut self, additional: usize) {
         if additional > 0 {
             self.is_reserved = true;
-            let pages = (self.len + additional).div_ceil(PAGE);
-            while self.pages.len() < pages {
-                self.add_page();
+            let entries = self.len + additional;
+            self.flat.reserve(entries.min(FLAT).saturating_sub(self.flat.len()));
+            while self.pages.len() < entries.saturating_sub(FLAT).div_ceil(PAGE) {
+                self.pages.push(Vec::with_capacity(PAGE));
             }
         }
     }
@@ -127,42 +142,48 @@ impl<K: Key, R> Arena<K, R> {
 
     #[inline]
     pub(crate) fn insert(&mut self, record: R) -> K {
-        let index = self.vacant;
-        if index / PAGE >= self.pages.len() {
-            self.add_page();
-        }
-        let entry = &mut self.pages[index / PAGE][index % PAGE];
-        if let Entry::Vacant { next } = *entry {
-            self.vacant = next as usize;
-        }
-        *entry = Entry::Occupied(record);
         self.len += 1;
+        if self.vacant == NONE {
+            return self.push(record);
+        }
+        let key = K::from_index(self.vacant as usize);
+        if let Some(entry) = self.entry_mut(key) {
+            if let Entry::Vacant { next } = std::mem::replace(entry, Entry::Occupied(record)) {
+                self.vacant = next;
+            }
+        }
+        key
+    }
+
+    /// Adds an entry after all others.
+    #[inline]
+    fn push(&mut self, record: R) -> K {
+        let index = self.entries;
+        self.entries += 1;
+        match index < FLAT {
+            true => self.flat.push(Entry::Occupied(record)),
+            false => self.push_to_page(index - FLAT, record),
+        }
         K::from_index(index)
     }
 
-    /// Adds a page of vacant entries, in ascending order.
-    #[cold]
-    #[expect(clippy::cast_possible_truncation, reason = "an index is below 2³², as a key is")]
-    fn add_page(&mut self) {
-        let first = self.pages.len() * PAGE;
-        let entries = (first..first + PAGE).map(|index| Entry::Vacant { next: index as u32 + 1 });
-        let entries: Box<[Entry<R>]> = entries.collect();
-        if let Ok(page) = entries.try_into() {
-            self.pages.push(page);
+    #[inline(never)]
+    fn push_to_page(&mut self, index: usize, record: R) {
+        if index / PAGE == self.pages.len() {
+            self.pages.push(Vec::with_capacity(PAGE));
         }
+        self.pages[index / PAGE].push(Entry::Occupied(record));
     }
 
     #[inline]
     #[expect(clippy::cast_possible_truncation, reason = "an index is below 2³², as a key is")]
     pub(crate) fn remove(&mut self, key: K) -> R {
-        let vacated = Entry::Vacant {
-            next: self.vacant as u32,
-        };
-        let entry = &mut self.pages[key.index() / PAGE][key.index() % PAGE];
-        let Entry::Occupied(record) = std::mem::replace(entry, vacated) else {
+        let vacated = Entry::Vacant { next: self.vacant };
+        let removed = self.entry_mut(key).map(|entry| std::mem::replace(entry, vacated));
+        let Some(Entry::Occupied(record)) = removed else {
             no_record(key);
         };
-        self.vacant = key.index();
+        self.vacant = key.index() as u32;
         self.len -= 1;
         if self.len == 0 {
             self.give_back();
@@ -172,12 +193,24 @@ impl<K: Key, R> Arena<K, R> {
 
     #[inline]
     fn entry(&self, key: K) -> Option<&Entry<R>> {
-        Some(&self.pages.get(key.index() / PAGE)?[key.index() % PAGE])
+        match self.flat.get(key.index()) {
+            None => {
+                let index = key.index().checked_sub(FLAT)?;
+                self.pages.get(index / PAGE)?.get(index % PAGE)
+            }
+            entry => entry,
+        }
     }
 
     #[inline]
     fn entry_mut(&mut self, key: K) -> Option<&mut Entry<R>> {
-        Some(&mut self.pages.get_mut(key.index() / PAGE)?[key.index() % PAGE])
+        match self.flat.get_mut(key.index()) {
+            None => {
+                let index = key.index().checked_sub(FLAT)?;
+                self.pages.get_mut(index / PAGE)?.get_mut(index % PAGE)
+            }
+            entry => entry,
+        }
     }
 
     #[inline]
@@ -192,7 +225,7 @@ impl<K: Key, R> Arena<K, R> {
 
     /// Returns all records, in an order that depends only on the earlier insertions and removals.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (K, &R)> {
-        let entries = self.pages.iter().flat_map(|page| page.iter()).enumerate();
+        let entries = self.flat.iter().chain(self.pages.iter().flatten()).enumerate();
         entries.filter_map(|(index, entry)| Some((K::from_index(index), entry.record()?)))
     }
 
@@ -203,7 +236,7 @@ impl<K: Key, R> Arena<K, R> {
     /// Cost: O(n + free places).
     pub(crate) fn page(&self, from: usize, n: usize) -> (Vec<K>, Option<usize>) {
         let mut keys = Vec::with_capacity(n.min(self.len()));
-        let present = (from..self.pages.len() * PAGE)
+        let present = (from..self.entries)
             .map(K::from_index)
             .filter(|key| self.get(*key).is_some());
         for key in present {
@@ -217,7 +250,7 @@ impl<K: Key, R> Arena<K, R> {
 
     /// Frees the memory of a past peak, unless it was reserved.
     fn give_back(&mut self) {
-        if !self.is_reserved && self.pages.len() > SPARE_PAGES {
+        if !self.is_reserved && self.entries > SPARE_ENTRIES {
             self.clear();
         }
     }
@@ -271,50 +304,62 @@ mod tests {
     #[test]
     fn an_empty_arena_frees_the_memory_of_a_peak_unless_it_was_reserved() {
         for (reserved, kept) in [(0, false), (1, true)] {
-            let mut records = Arena::<TestKey, u64>::new();
+            let mut records = Arena::<TestKey, usize>::new();
             records.reserve(reserved);
-            let keys: Vec<_> = (0..((SPARE_PAGES + 1) * PAGE) as u64)
-                .map(|n| records.insert(n))
-                .collect();
+            let keys: Vec<_> = (0..FLAT + 2 * PAGE).map(|n| records.insert(n)).collect();
             let (last, others) = keys.split_last().expect("there are records");
             for key in others {
                 records.remove(*key);
             }
-            assert_eq!(records.pages.len(), SPARE_PAGES + 1, "one record is left");
+            assert_eq!(
+                (records.flat.len(), records.pages.len()),
+                (FLAT, 2),
+                "one record is left"
+            );
             records.remove(*last);
-            assert_eq!(records.pages.len(), if kept { SPARE_PAGES + 1 } else { 0 });
+            assert_eq!(records.flat.capacity() >= FLAT, kept);
+            assert_eq!(records.pages.len(), if kept { 2 } else { 0 });
         }
         let mut few = Arena::<TestKey, u64>::new();
         let key = few.insert(1);
         few.remove(key);
-        assert_eq!(few.pages.len(), 1, "a small arena keeps its memory");
+        assert!(few.flat.capacity() > 0, "a small arena keeps its memory");
     }
 
     #[test]
     fn record_that_was_removed_last_leaves_its_key_to_the_next() {
         let mut records = Arena::<TestKey, usize>::new();
-        let keys: Vec<_> = (0..2 * PAGE + 1).map(|n| records.insert(n)).collect();
-        let [first, second] = [keys[PAGE - 1], keys[PAGE]];
-        assert_eq!((records.remove(first), records.remove(second)), (PAGE - 1, PAGE));
-        assert_eq!((records.get(first), records.len()), (None, 2 * PAGE - 1));
-        assert_eq!([records.insert(7), records.insert(8)], [second, first]);
-        assert_eq!(records.insert(9).index(), 2 * PAGE + 1);
-        assert_eq!((records[first], records[second], records.len()), (8, 7, 2 * PAGE + 2));
-        let found: Vec<_> = records.iter().map(|(key, _)| key.index()).collect();
-        assert!(found.into_iter().eq(0..2 * PAGE + 2));
+        let end = FLAT + PAGE + 1;
+        let keys: Vec<_> = (0..end).map(|n| records.insert(n)).collect();
+        for [first, second] in [[0, 1], [FLAT - 1, FLAT], [FLAT + PAGE, FLAT + PAGE - 1]] {
+            let [first, second] = [keys[first], keys[second]];
+            assert_eq!(
+                (records.remove(first), records.remove(second)),
+                (first.index(), second.index())
+            );
+            assert_eq!((records.get(first), records.len()), (None, end - 2));
+            assert_eq!([records.insert(7), records.insert(8)], [second, first]);
+            assert_eq!((records[first], records[second], records.len()), (8, 7, end));
+            (records[first], records[second]) = (first.index(), second.index());
+        }
+        assert_eq!(records.insert(end).index(), end);
+        let found: Vec<_> = records.iter().map(|(key, record)| (key.index(), *record)).collect();
+        assert!(found.into_iter().eq((0..=end).map(|n| (n, n))));
     }
 
     #[test]
-    fn reserved_pages_are_filled_first() {
+    fn reserved_memory_is_filled_first() {
         let mut records = Arena::<TestKey, usize>::new();
-        records.reserve(3 * PAGE);
-        let keys: Vec<_> = (0..PAGE + 1).map(|n| records.insert(n).index()).collect();
-        assert!(keys.into_iter().eq(0..PAGE + 1));
-        assert_eq!(records.pages.len(), 3);
+        records.reserve(FLAT + PAGE + 1);
+        assert_eq!((records.flat.capacity() >= FLAT, records.pages.len()), (true, 2));
+        let keys: Vec<_> = (0..FLAT + 2).map(|n| records.insert(n).index()).collect();
+        assert!(keys.into_iter().eq(0..FLAT + 2));
+        assert_eq!(records.pages.len(), 2);
+        let key = TestKey::from_index;
         assert_eq!(
-            records.page(PAGE - 1, 1),
-            (vec![TestKey::from_index(PAGE - 1)], Some(PAGE))
+            records.page(FLAT - 1, 2),
+            (vec![key(FLAT - 1), key(FLAT)], Some(FLAT + 1))
         );
-        assert_eq!(records.page(PAGE, 5), (vec![TestKey::from_index(PAGE)], None));
+        assert_eq!(records.page(FLAT, 5), (vec![key(FLAT), key(FLAT + 1)], None));
     }
 }

@@ -164,15 +164,6 @@ impl<V: Copy> Bucket<V> {
         Places(differences.wrapping_sub(LOWEST_BITS) & !differences & HIGHEST_BITS & ALL_TAGS)
     }
 
-    /// Returns the place of the value with this fingerprint for which `is_match` holds.
-    #[inline(always)]
-    fn search(&self, fingerprint: Fingerprint, is_match: impl Fn(V) -> bool) -> Option<usize> {
-        self.places_with(fingerprint.tag()).find(|place| {
-            let (other, value) = self.places[*place];
-            other == fingerprint.0 && value.is_some_and(&is_match)
-        })
-    }
-
     #[inline]
     fn occupied(&self) -> Places {
         Places(self.tags & HIGHEST_BITS & ALL_TAGS)
@@ -285,10 +276,15 @@ impl<V: Copy> Buckets<V> {
     fn search(&self, fingerprint: Fingerprint, is_match: impl Fn(V) -> bool) -> Option<(usize, usize)> {
         let home = self.home(fingerprint);
         let bucket = self.list.get(home)?;
-        match bucket.search(fingerprint, &is_match) {
-            Some(place) => Some((home, place)),
-            None if bucket.has_overflow() => self.search_after(home, fingerprint, &is_match),
-            None => None,
+        for place in bucket.places_with(fingerprint.tag()) {
+            let (other, value) = bucket.places[place];
+            if other == fingerprint.0 && value.is_some_and(&is_match) {
+                return Some((home, place));
+            }
+        }
+        match bucket.has_overflow() {
+            true => self.search_after(home, fingerprint, &is_match),
+            false => None,
         }
     }
 
@@ -298,15 +294,18 @@ impl<V: Copy> Buckets<V> {
         &self,
         home: usize,
         fingerprint: Fingerprint,
-        is_match: impl Fn(V) -> bool,
+        is_match: &dyn Fn(V) -> bool,
     ) -> Option<(usize, usize)> {
         let mut at = home;
         // If every overflow count is saturated, only this bound ends the search.
         for _ in 1..self.number() {
             at = self.after(at);
             let bucket = self.list.get(at)?;
-            if let Some(place) = bucket.search(fingerprint, &is_match) {
-                return Some((at, place));
+            for place in bucket.places_with(fingerprint.tag()) {
+                let (other, value) = bucket.places[place];
+                if other == fingerprint.0 && value.is_some_and(is_match) {
+                    return Some((at, place));
+                }
             }
             if !bucket.has_overflow() {
                 return None;
@@ -333,7 +332,7 @@ impl<V: Copy> Buckets<V> {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn vacate(&mut self, bucket: usize, place: usize) {
         let home = self.home(Fingerprint(self.list[bucket].places[place].0));
         self.list[bucket].vacate(place);
@@ -448,7 +447,7 @@ impl<V: Copy + PartialEq> FingerprintTable<V> {
     }
 
     /// Removes the value at a place.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn remove_at(&mut self, place: Place) {
         self.side_mut(place.is_former)
             .vacate(place.bucket as usize, usize::from(place.place));
@@ -586,6 +585,7 @@ impl<V: Copy + PartialEq> FingerprintTable<V> {
     }
 
     /// Frees the memory of a past peak, unless it was reserved.
+    #[cold]
     fn give_back(&mut self) {
         if !self.is_reserved && self.num_buckets() > SPARE_BUCKETS {
             self.clear();

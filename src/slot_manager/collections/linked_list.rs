@@ -45,12 +45,16 @@ pub(crate) struct Links<K> {
     next: Option<K>,
 }
 
+impl<K> Links<K> {
+    pub(crate) const NONE: Self = Self {
+        previous: None,
+        next: None,
+    };
+}
+
 impl<K> Default for Links<K> {
     fn default() -> Self {
-        Self {
-            previous: None,
-            next: None,
-        }
+        Self::NONE
     }
 }
 

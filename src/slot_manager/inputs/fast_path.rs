@@ -1,10 +1,11 @@
-//! The fast path of a slot request: a free slot fits and its task executor answers at once.
+//! The fast paths: a request that is granted at once, and a freed slot for which no request waits.
 //!
-//! Its law: it equals the long way. Outcomes, effects, their order and the state afterwards are the
-//! same as if the request had been recorded, placed and granted by the rules. The test below runs
-//! both on random inputs.
+//! Their law: they equal the long way. Outcomes, effects, their order and the state afterwards are
+//! the same as if the rules had handled the input one by one. The test below runs both on random
+//! inputs.
 
 use crate::error::SlotRequestError;
+use crate::message::{SlotAnswer, SlotFreed};
 use crate::outcome::{AllocationStatus, SlotRequestOutcome};
 use crate::{LeaderId, ResourceManagerActions, ScheduledExecutor, SlotManager, SlotRequest, TaskExecutorGateway};
 
@@ -29,7 +30,7 @@ where
         let attempt = self.core.next_attempt();
         let request = self.core.allocate_slot(leader_id, slot, attempt, request);
         match self.driver.call_gateway(&self.core, slot, &request) {
-            Some(Ok(Ok(acknowledge))) if !self.core.is_overtaken(slot, acknowledge.revision()) => {
+            Some(SlotAnswer::Ready(Ok(acknowledge))) if !self.core.is_overtaken(slot, acknowledge.revision()) => {
                 self.core
                     .grant_at_once(slot, fingerprint, &request, acknowledge.revision());
                 self.core.changes += 1;
@@ -42,9 +43,10 @@ where
                 Ok(SlotRequestOutcome::Accepted(AllocationStatus::Granted { slot_id }))
             }
             answer => {
+                let allocation_id = request.allocation_id;
                 let request = SlotRequest::new(
                     request.job_id,
-                    request.allocation_id,
+                    allocation_id,
                     request.resource_profile,
                     request.target_address,
                 );
@@ -53,9 +55,30 @@ where
                 if let Some(answer) = answer {
                     self.driver.take_answer(&mut self.core, slot, attempt, answer);
                 }
-                self.finish_registration(key)
+                self.finish_registration(key, allocation_id)
             }
         }
+    }
+}
+
+/// A freed slot.
+impl<A, G, E> SlotManager<A, G, E>
+where
+    A: ResourceManagerActions,
+    G: TaskExecutorGateway,
+    E: ScheduledExecutor,
+{
+    /// Ends a grant and offers its slot. Returns `false`, without a change, if that is not all.
+    #[inline(always)]
+    pub(crate) fn free_at_once(&mut self, freed: &SlotFreed) -> bool {
+        let Some(is_unused) = self.core.free_at_once(freed) else {
+            return false;
+        };
+        self.core.changes += 1;
+        if is_unused || self.core.needs_reconcile() {
+            self.finish_unchanged_input();
+        }
+        true
     }
 }
 
@@ -68,7 +91,7 @@ mod tests {
     use crate::config::{WorkerDescription, WorkerPolicy};
     use crate::error::{SlotAllocationError, SlotRequestError};
     use crate::message::{Acknowledge, SlotFreed, WorkerPromise};
-    use crate::outcome::SlotRequestOutcome;
+    use crate::outcome::{SlotFreedOutcome, SlotRequestOutcome};
     use crate::testing::{
         Effect, EffectLog, GatewayAnswer, ManualScheduledExecutor, RecordingActions, ScriptedGateway,
     };
@@ -87,9 +110,10 @@ mod tests {
             if let Some(answer) = self.core.refuse(fingerprint, &request) {
                 return answer;
             }
+            let allocation_id = request.allocation_id();
             let key = self.core.insert_request(fingerprint, request);
             self.core.transaction.detached.push(key);
-            self.finish_registration(key)
+            self.finish_registration(key, allocation_id)
         }
     }
 
@@ -123,6 +147,7 @@ mod tests {
             worker: u8,
             slot: u8,
             id: u8,
+            revision: Option<u8>,
         },
         Block {
             worker: u8,
@@ -148,7 +173,8 @@ mod tests {
             2 => (worker(), 0..6_u8).prop_map(|(worker, answer)| Step::Answer { worker, answer }),
             8 => (id(), 0..2_u8, 0..4_u8).prop_map(|(id, job, cores)| Step::Request { id, job, cores }),
             2 => id().prop_map(|id| Step::Cancel { id }),
-            4 => (worker(), 0..4_u8, id()).prop_map(|(worker, slot, id)| Step::Free { worker, slot, id }),
+            4 => (worker(), 0..4_u8, id(), prop::option::of(0..6_u8))
+                .prop_map(|(worker, slot, id, revision)| Step::Free { worker, slot, id, revision }),
             1 => worker().prop_map(|worker| Step::Block { worker }),
             1 => worker().prop_map(|worker| Step::Unblock { worker }),
             1 => worker().prop_map(|worker| Step::Unregister { worker }),
@@ -162,11 +188,11 @@ mod tests {
         clock: ManualScheduledExecutor,
         log: EffectLog,
         gateways: [ScriptedGateway; 3],
-        takes_fast_path: bool,
+        takes_fast_paths: bool,
     }
 
     impl Side {
-        fn new(config: SlotManagerConfig, takes_fast_path: bool) -> Self {
+        fn new(config: SlotManagerConfig, takes_fast_paths: bool) -> Self {
             let (clock, log) = (ManualScheduledExecutor::new(), EffectLog::new());
             let actions = RecordingActions::with_log(&log);
             actions.answer_allocations(Ok(WorkerPromise::Unspecified));
@@ -178,8 +204,15 @@ mod tests {
                 clock,
                 log,
                 gateways,
-                takes_fast_path,
+                takes_fast_paths,
             }
+        }
+
+        /// Returns the present registration of a worker.
+        fn task_manager(&self, worker: u8) -> Option<InstanceId> {
+            let resource_id = format!("worker-{worker}").into();
+            let registered = self.manager.task_manager_of(&resource_id)?;
+            Some(registered.instance_id())
         }
 
         /// Applies a step. Returns its outcome, the effects and the state afterwards.
@@ -222,17 +255,32 @@ mod tests {
                 Step::Request { id, job, cores } => {
                     let job_id = JobId::from_u128(u128::from(*job) + 1);
                     let request = SlotRequest::new(job_id, allocation(*id), profile(*cores), "job-master");
-                    let outcome = match self.takes_fast_path {
+                    let outcome = match self.takes_fast_paths {
                         true => self.manager.register_slot_request(request),
                         false => self.manager.register_the_long_way(request),
                     };
                     format!("{outcome:?}")
                 }
                 Step::Cancel { id } => format!("{:?}", self.manager.unregister_slot_request(allocation(*id))),
-                Step::Free { worker, slot, id } => {
+                Step::Free {
+                    worker,
+                    slot,
+                    id,
+                    revision,
+                } => {
                     let slot_id = SlotId::new(resource(*worker).as_str(), u32::from(*slot));
-                    let freed = SlotFreed::new(slot_id, allocation(*id));
-                    format!("{:?}", self.manager.slot_freed(&freed))
+                    let mut freed = SlotFreed::new(slot_id, allocation(*id));
+                    if let (Some(revision), Some(registered)) = (revision, self.task_manager(*worker)) {
+                        freed = freed.with_revision(registered, u64::from(*revision));
+                    }
+                    let outcome = match self.takes_fast_paths {
+                        true => self.manager.slot_freed(&freed),
+                        false => self
+                            .manager
+                            .begin_input()
+                            .map_or(SlotFreedOutcome::Unknown, |_| self.manager.free_the_long_way(&freed)),
+                    };
+                    format!("{outcome:?}")
                 }
                 Step::Block { worker } => format!("{:?}", self.manager.block(&resource(*worker).as_str().into())),
                 Step::Unblock { worker } => format!("{:?}", self.manager.unblock(&resource(*worker).as_str().into())),
@@ -303,7 +351,7 @@ mod tests {
     proptest! {
         /// Also with limits and reserves, where a grant leads to worker requests within the call.
         #[test]
-        fn the_fast_path_equals_the_long_way(
+        fn fast_paths_equal_the_long_way(
             kind in 0..4_u8,
             steps in prop::collection::vec(step(), 0..60),
         ) {

@@ -82,20 +82,23 @@ where
             None if self.core.has_failures() => {
                 let key = self.core.insert_request(fingerprint, request);
                 self.core.place(key);
-                self.finish_registration(key)
+                self.finish_registration(key, allocation_id)
             }
             None => {
                 let key = self.core.insert_request(fingerprint, request);
                 self.core.enqueue(key);
-                self.finish_registration(key)
+                self.finish_registration(key, allocation_id)
             }
         }
     }
 
-    /// Ends the registration of a recorded request: flushes, and returns the outcome of the
-    /// request.
-    pub(crate) fn finish_registration(&mut self, request: RequestKey) -> Result<SlotRequestOutcome, SlotRequestError> {
-        let allocation_id = self.core.requests.records[request].allocation_id;
+    /// Ends the registration of a request that was recorded: flushes, and returns the outcome of
+    /// the request.
+    pub(crate) fn finish_registration(
+        &mut self,
+        request: RequestKey,
+        allocation_id: AllocationId,
+    ) -> Result<SlotRequestOutcome, SlotRequestError> {
         self.finish_input();
         match self.core.effects.take_outcome(allocation_id) {
             Some(Ok(slot_id)) => Ok(SlotRequestOutcome::Accepted(AllocationStatus::Granted { slot_id })),
@@ -237,8 +240,17 @@ where
         if self.begin_input().is_err() {
             return SlotFreedOutcome::Unknown;
         }
+        if self.free_at_once(freed) {
+            tracing::debug!(slot_id = %freed.slot_id(), allocation_id = %freed.allocation_id(), "slot freed");
+            return SlotFreedOutcome::Freed;
+        }
+        self.free_the_long_way(freed)
+    }
+
+    /// Ends a grant, or an attempt in flight, by the rules.
+    pub(crate) fn free_the_long_way(&mut self, freed: &SlotFreed) -> SlotFreedOutcome {
         let (slot_id, allocation_id) = (freed.slot_id(), freed.allocation_id());
-        let outcome = match self.core.find_slot_holding(slot_id, allocation_id) {
+        let outcome = match self.core.find_slot(slot_id) {
             Some(slot) => self.core.freed(slot, freed),
             None => SlotFreedOutcome::Unknown,
         };

@@ -6,8 +6,8 @@ use std::task::Waker;
 
 use crate::error::ResourceManagerError;
 use crate::message::{
-    AllocateSlot, AllocationFailureCause, Release, ReleaseCheck, ReleaseDecision, ReleaseResource, SlotAnswer,
-    SlotResult, WithdrawResource, Withdrawal, WorkerPromise,
+    AllocateSlot, Allocation, Release, ReleaseCheck, ReleaseDecision, ReleaseResource, SlotAnswer, SlotResult,
+    WithdrawResource, Withdrawal, WorkerPromise,
 };
 use crate::{
     ResourceManagerActions, ResourceProfile, ScheduledExecutor, SlotRequest, TaskExecutorGateway, Timestamp,
@@ -19,7 +19,8 @@ use super::rounds::Backlog;
 use crate::slot_manager::collections::arena::Key;
 use crate::slot_manager::rules::Outside;
 use crate::slot_manager::state::core::Core;
-use crate::slot_manager::state::effects::{Notification, NotificationKind, UnsentAttempt};
+use crate::slot_manager::state::effects::UnsentAttempt;
+use crate::slot_manager::state::notifications::Event;
 use crate::slot_manager::state::slots::{RpcState, SlotKey};
 use crate::slot_manager::state::task_managers::TaskManagerKey;
 
@@ -141,8 +142,6 @@ impl<A, G: TaskExecutorGateway, E: ScheduledExecutor> Driver<A, G, E> {
     }
 }
 
-/// Logs that answers by futures can overtake the reports of a task executor that sends no
-/// revisions.
 #[cold]
 fn warn_without_revision(core: &Core, task_manager: TaskManagerKey) {
     let owner = &core.task_managers.records[task_manager];
@@ -186,7 +185,7 @@ where
             if !core.effects.abandoned.is_empty() {
                 self.drop_abandoned(core);
             }
-            if core.effects.has_notifications() {
+            if !core.effects.notifications.is_empty() {
                 self.send_notifications(core);
             }
             if !core.effects.frees.is_empty() {
@@ -230,29 +229,16 @@ where
         let Some(actions) = &mut self.actions else {
             return;
         };
-        let losses = &mut core.effects.losses;
-        // A stable sort: notifications about one slot keep the order of their events.
-        core.effects.notifications.sort_by(|a, b| a.order(b, losses));
-        let mut last_cause = None;
-        for notification in core.effects.notifications.drain(..) {
-            let Notification {
-                job_id,
-                allocation_id,
-                kind,
-            } = notification;
-            match kind {
-                NotificationKind::Allocated(slot_id) => actions.notify_slot_allocated(job_id, allocation_id, &slot_id),
-                NotificationKind::Lost(lost) => {
-                    let cause = losses.cause(lost, &mut last_cause);
-                    actions.notify_allocation_failure(job_id, allocation_id, cause);
-                }
-                NotificationKind::Failed(failure) => {
-                    let cause = AllocationFailureCause::RequestFailed(*failure);
-                    actions.notify_allocation_failure(job_id, allocation_id, &cause);
-                }
+        core.effects.notifications.send_all(|allocation, event| {
+            let Allocation {
+                id: allocation_id,
+                job: job_id,
+            } = allocation;
+            match event {
+                Event::Granted(slot_id) => actions.notify_slot_allocated(job_id, allocation_id, slot_id),
+                Event::Failed(cause) => actions.notify_allocation_failure(job_id, allocation_id, cause),
             }
-        }
-        losses.clear();
+        });
     }
 
     /// Notifies a grant of the fast path, where no other notification waits.
@@ -299,52 +285,70 @@ where
         }
     }
 
-    /// Calls the gateway of a slot and polls a future once. Returns the result, or the state of the
-    /// RPC that awaits it.
+    /// Calls the gateway of a slot.
     ///
     /// Returns `None` without a gateway: never, because a registered slot has one.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn call_gateway(
         &mut self,
         core: &Core,
         slot: SlotKey,
         request: &AllocateSlot,
-    ) -> Option<Result<SlotResult, RpcState>> {
+    ) -> Option<SlotAnswer<G::RequestSlotFuture>> {
         let task_manager = core.slots[slot].task_manager;
         let Some(Some(registered)) = self.gateways.get_mut(task_manager.index()) else {
             debug_assert!(false, "task manager {task_manager:?} has no gateway");
             return None;
         };
-        Some(match registered.gateway.request_slot(request) {
-            SlotAnswer::Ready(result) => Ok(result),
-            SlotAnswer::Later => Err(RpcState::AwaitedAsInput),
-            SlotAnswer::Future(future) => {
-                let answer = self.pending_answers.start(slot, request.attempt, future);
-                if answer.is_err() && !registered.is_checked {
-                    registered.is_checked = true;
-                    warn_without_revision(core, task_manager);
-                }
-                answer.map_err(RpcState::Awaited)
-            }
-        })
+        Some(registered.gateway.request_slot(request))
     }
 
-    /// Queues an answer that is at hand, or notes that the RPC is pending.
+    /// Applies an answer that is at hand, or notes that the RPC is pending. A future is polled once.
+    #[inline]
     pub(crate) fn take_answer(
         &mut self,
         core: &mut Core,
         slot: SlotKey,
         attempt: u64,
-        answer: Result<SlotResult, RpcState>,
+        answer: SlotAnswer<G::RequestSlotFuture>,
     ) {
         match answer {
-            Ok(result) => {
-                core.set_rpc_state(slot, RpcState::Answered);
+            SlotAnswer::Ready(result) => self.take_result(core, slot, attempt, result),
+            SlotAnswer::Later => core.await_answer(slot, RpcState::AwaitedAsInput),
+            SlotAnswer::Future(future) => match self.pending_answers.start(slot, attempt, future) {
+                Ok(result) => self.take_result(core, slot, attempt, result),
+                Err(rpc) => {
+                    self.warn_once_without_revision(core, slot);
+                    core.await_answer(slot, RpcState::Awaited(rpc));
+                    self.has_new_rpc = true;
+                }
+            },
+        }
+    }
+
+    /// Applies an acknowledgement, unless other slots may be offered because of it. Queues any other
+    /// result: it may cause effects, which are sent after those of this round.
+    #[inline]
+    fn take_result(&mut self, core: &mut Core, slot: SlotKey, attempt: u64, result: SlotResult) {
+        match result {
+            Ok(acknowledge) if self.answers.is_empty() && core.only_grants(slot, acknowledge.revision()) => {
+                core.apply_answer(slot, attempt, Ok(acknowledge));
+            }
+            result => {
+                core.note_answered(slot);
                 self.answers.push(RpcAnswer { attempt, slot, result });
             }
-            Err(awaited) => {
-                core.set_rpc_state(slot, awaited);
-                self.has_new_rpc |= matches!(awaited, RpcState::Awaited(_));
+        }
+    }
+
+    /// Logs once for each registration that answers by futures can overtake the reports of a task
+    /// executor that sends no revisions.
+    fn warn_once_without_revision(&mut self, core: &Core, slot: SlotKey) {
+        let task_manager = core.slots[slot].task_manager;
+        if let Some(Some(registered)) = self.gateways.get_mut(task_manager.index()) {
+            if !registered.is_checked {
+                registered.is_checked = true;
+                warn_without_revision(core, task_manager);
             }
         }
     }

@@ -78,20 +78,24 @@ impl Core {
             .filter(|attempt| attempt.number == number)
     }
 
-    /// Sets the state of an attempt's RPC. The RPC timeout runs while the answer is awaited.
-    pub(crate) fn set_rpc_state(&mut self, slot: SlotKey, rpc: RpcState) {
+    /// Awaits the answer to an attempt: the RPC timeout runs.
+    #[inline]
+    pub(crate) fn await_answer(&mut self, slot: SlotKey, rpc: RpcState) {
         let timer = self.deadline_in(self.config.rpc_timeout);
         if let SlotPhase::InFlight(attempt) = &mut self.slots[slot].phase {
-            let request = attempt.request;
-            if attempt.rpc.is_awaited() {
-                self.requests.rpc_timeouts.disarm(&mut self.requests.records, request);
-            }
             attempt.rpc = rpc;
-            if rpc.is_awaited() {
-                self.requests.records[request].timer = timer;
-                self.requests.rpc_timeouts.arm(&mut self.requests.records, request);
-            }
+            let request = attempt.request;
+            self.requests.records[request].timer = timer;
+            self.requests.rpc_timeouts.arm(&mut self.requests.records, request);
         }
+    }
+
+    /// Returns `true` if an acknowledgement of an attempt on a slot has no effect but the grant.
+    ///
+    /// Not if the grant is over already, or may end a backoff or a suspicion.
+    #[inline]
+    pub(crate) fn only_grants(&self, slot: SlotKey, revision: Option<u64>) -> bool {
+        self.failing_workers.is_empty() && self.requests.failing_jobs.is_empty() && !self.is_overtaken(slot, revision)
     }
 }
 
@@ -105,7 +109,7 @@ impl Core {
         };
         // If the gateway returned a future as well, the first answer counts.
         self.abandon(slot, attempt);
-        self.apply_answer(slot, attempt.number, result);
+        self.apply_result(slot, attempt, result);
         SlotAnswerOutcome::Applied
     }
 
@@ -123,11 +127,16 @@ impl Core {
     /// Applies the answer to an attempt and commits. The answer to an attempt that has ended
     /// changes nothing.
     pub(crate) fn apply_answer(&mut self, slot: SlotKey, number: u64, result: SlotResult) {
-        let Some(mut attempt) = self.current_attempt(slot, number) else {
-            return;
-        };
-        // The answer took its future out of the pool.
-        self.set_rpc_state(slot, RpcState::Answered);
+        if let Some(attempt) = self.current_attempt(slot, number) {
+            // The answer took its future out of the pool.
+            self.stop_awaiting(slot, attempt);
+            self.apply_result(slot, attempt, result);
+        }
+    }
+
+    /// Applies the answer to an attempt that is awaited no more, and commits.
+    #[inline]
+    fn apply_result(&mut self, slot: SlotKey, mut attempt: Attempt, result: SlotResult) {
         attempt.rpc = RpcState::Answered;
         let own = self.requests.records[attempt.request].allocation();
         match result {
@@ -198,6 +207,7 @@ impl Core {
     }
 
     /// Grants the slot of an attempt to its request.
+    #[inline]
     pub(crate) fn complete_attempt(&mut self, slot: SlotKey, attempt: Attempt) {
         self.abandon(slot, attempt);
         self.requests.records[attempt.request].phase = RequestPhase::Detached;
@@ -298,7 +308,8 @@ impl Core {
         self.detach_slot(slot);
     }
 
-    /// Awaits the answer to an attempt no more.
+    /// Awaits the answer to an attempt no more, and drops its future.
+    #[inline]
     fn abandon(&mut self, slot: SlotKey, attempt: Attempt) {
         if let RpcState::Awaited(rpc) = attempt.rpc {
             self.effects.abandoned.push(AbandonedRpc {
@@ -306,8 +317,25 @@ impl Core {
                 attempt: attempt.number,
             });
         }
+        self.stop_awaiting(slot, attempt);
+    }
+
+    /// Awaits the answer to an attempt no more.
+    #[inline]
+    fn stop_awaiting(&mut self, slot: SlotKey, attempt: Attempt) {
         if attempt.rpc.is_awaited() {
-            self.set_rpc_state(slot, RpcState::Answered);
+            self.requests
+                .rpc_timeouts
+                .disarm(&mut self.requests.records, attempt.request);
+            self.note_answered(slot);
+        }
+    }
+
+    /// Notes that the answer to an attempt is at hand, or not wanted any more.
+    #[inline]
+    pub(crate) fn note_answered(&mut self, slot: SlotKey) {
+        if let SlotPhase::InFlight(attempt) = &mut self.slots[slot].phase {
+            attempt.rpc = RpcState::Answered;
         }
     }
 

@@ -1,9 +1,8 @@
 //! The end of a transaction.
 
-use crate::message::Allocation;
+use crate::message::{Allocation, AllocationFailureCause};
 use crate::slot_manager::state::allocations::AllocationEntry;
 use crate::slot_manager::state::core::Core;
-use crate::slot_manager::state::effects::{Notification, NotificationKind};
 use crate::slot_manager::state::requests::{RequestKey, RequestPhase};
 use crate::slot_manager::state::slots::{SlotKey, SlotPhase};
 use crate::slot_manager::state::transaction::{DroppedGrant, Transaction};
@@ -30,8 +29,8 @@ impl Core {
     }
 
     fn commit_changes(&mut self) {
-        let losses = &self.effects.losses;
-        self.transaction.dropped.sort_by(|a, b| losses.order(a.slot, b.slot));
+        let notifications = &self.effects.notifications;
+        (self.transaction.dropped).sort_by(|a, b| notifications.order(a.slot, b.slot));
         self.handle_each(|transaction| &mut transaction.dropped, Self::notify_if_lost);
         self.handle_each(
             |transaction| &mut transaction.secondaries,
@@ -101,7 +100,6 @@ impl Core {
 
     /// Notifies the loss of a dropped grant, unless its job holds the allocation on another slot.
     fn notify_if_lost(&mut self, grant: &DroppedGrant) {
-        let slot = grant.slot;
         let Allocation {
             id: allocation_id,
             job: job_id,
@@ -114,15 +112,10 @@ impl Core {
                 }
             }
         }
-        let losses = &self.effects.losses;
-        tracing::warn!(
-            %job_id, %allocation_id, slot_id = %losses.slot_id(slot), loss = %losses.loss(slot), "granted slot lost"
-        );
+        if let AllocationFailureCause::GrantLost { slot_id, loss } = self.effects.notifications.cause_of(grant.slot) {
+            tracing::warn!(%job_id, %allocation_id, %slot_id, %loss, "granted slot lost");
+        }
         self.counters.grants_lost += 1;
-        self.effects.notifications.push(Notification {
-            job_id,
-            allocation_id,
-            kind: NotificationKind::Lost(slot),
-        });
+        self.effects.notifications.add_lost(grant.allocation, grant.slot);
     }
 }

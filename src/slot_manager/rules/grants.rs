@@ -6,7 +6,7 @@ use crate::{AllocationId, InstanceId};
 
 use crate::slot_manager::state::allocations::AllocationEntry;
 use crate::slot_manager::state::core::Core;
-use crate::slot_manager::state::effects::{LossKey, LostSlot};
+use crate::slot_manager::state::notifications::{LossKey, LostSlot};
 use crate::slot_manager::state::slot_totals::SlotUsage;
 use crate::slot_manager::state::slots::{Attempt, SlotKey, SlotPhase};
 use crate::slot_manager::state::task_managers::TaskManagerKey;
@@ -106,8 +106,51 @@ impl Core {
 
 /// End.
 impl Core {
-    /// Applies the news that a task executor has freed a slot.
+    /// Ends a grant and offers its slot, if that is all that the news of a freed slot does. Returns
+    /// `None`, without a change, if it is not.
+    ///
+    /// The result is `true` if the task manager has no used slot any more.
     #[inline(always)]
+    pub(crate) fn free_at_once(&mut self, freed: &SlotFreed) -> Option<bool> {
+        if self.may_assign_freed_slot() {
+            return None;
+        }
+        let allocation_id = freed.allocation_id();
+        let Some(AllocationEntry::Granted(slot)) = self.locate_allocation(allocation_id) else {
+            return None;
+        };
+        let record = &self.slots[slot];
+        let owner = &mut self.task_managers.records[record.task_manager];
+        if record.number != freed.slot_id().slot_number() || owner.resource_id != *freed.slot_id().resource_id() {
+            return None;
+        }
+        match freed.revision() {
+            Some((instance_id, revision)) => {
+                if owner.instance_id != instance_id || owner.reported_revision().is_some_and(|it| it >= revision) {
+                    return None;
+                }
+                owner.see_revision(revision);
+                self.changes += 1;
+            }
+            None => self.recent_frees.note(slot, allocation_id),
+        }
+        let is_unused = owner.used() == 1;
+        self.allocations.remove_located();
+        let sequence = self.free_slots.next_sequence();
+        self.change_slot_phase(slot, SlotUsage::Allocated, SlotPhase::Offered { sequence });
+        Some(is_unused)
+    }
+
+    /// Returns `true` if a slot that becomes free may not just be offered.
+    #[inline]
+    fn may_assign_freed_slot(&self) -> bool {
+        !self.requests.waiting.is_empty()
+            || self.blocking.is_any()
+            || self.failing_workers.has_backoffs()
+            || !self.allocations.secondaries().is_empty()
+    }
+
+    /// Applies the news that a task executor has freed a slot.
     pub(crate) fn freed(&mut self, slot: SlotKey, freed: &SlotFreed) -> SlotFreedOutcome {
         use SlotFreedOutcome as Outcome;
         let allocation_id = freed.allocation_id();
@@ -139,7 +182,6 @@ impl Core {
     }
 
     /// Ends the grant of a slot, or the attempt in flight to it, if this allocation has it.
-    #[inline(always)]
     fn end_holding(&mut self, slot: SlotKey, freed: &SlotFreed) -> SlotFreedOutcome {
         use SlotFreedOutcome as Outcome;
         let allocation_id = freed.allocation_id();
@@ -181,7 +223,6 @@ impl Core {
         Outcome::FreedInFlight
     }
 
-    #[inline(always)]
     fn end_grant(&mut self, slot: SlotKey, allocation_id: AllocationId) {
         if self.unindex_grant(slot).is_some() {
             self.promote_secondary(allocation_id);
@@ -200,7 +241,7 @@ impl Core {
     /// Notes a cause for losses on slots of a task manager.
     pub(crate) fn note_loss(&mut self, task_manager: TaskManagerKey, loss: GrantLoss) -> LossKey {
         let resource_id = self.task_managers.records[task_manager].resource_id.clone();
-        self.effects.losses.add(resource_id, loss)
+        self.effects.notifications.add_loss(resource_id, loss)
     }
 
     /// Drops the grant of a slot, whose phase stays. The commit decides whether the grant is lost.
@@ -225,7 +266,6 @@ impl Core {
 
     /// Removes the holder of a slot from the index of allocations. Returns it if this slot was its
     /// grant.
-    #[inline(always)]
     fn unindex_grant(&mut self, slot: SlotKey) -> Option<Allocation> {
         let SlotPhase::Allocated { allocation, secondary } = self.slots[slot].phase else {
             return None;

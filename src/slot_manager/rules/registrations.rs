@@ -144,7 +144,7 @@ impl Core {
                     None => GrantLoss::ReportedFree,
                 },
             };
-            dropped.slot.loss = self.effects.losses.add(owner.resource_id.clone(), loss);
+            dropped.slot.loss = self.effects.notifications.add_loss(owner.resource_id.clone(), loss);
         }
     }
 

@@ -8,7 +8,6 @@ use crate::{ResourceProfile, SlotRequest};
 use crate::slot_manager::collections::fingerprint_table::Fingerprint;
 use crate::slot_manager::state::allocations::AllocationEntry;
 use crate::slot_manager::state::core::Core;
-use crate::slot_manager::state::effects::{Notification, NotificationKind};
 use crate::slot_manager::state::requests::{PendingRequests, RequestKey, RequestPhase};
 use crate::slot_manager::state::slots::{RpcState, SlotKey, SlotPhase};
 
@@ -22,7 +21,7 @@ impl Core {
         fingerprint: Fingerprint,
         request: &SlotRequest,
     ) -> Option<Result<SlotRequestOutcome, SlotRequestError>> {
-        if let Some(known) = self.find_allocation_by(fingerprint, request.allocation_id()) {
+        if let Some(known) = self.find_allocation_by(fingerprint, &request.allocation_id()) {
             return Some(self.duplicate(known, request));
         }
         let limit = self.config.max_pending_requests?;
@@ -169,16 +168,16 @@ impl Core {
         self.forget(request);
         self.counters.requests_served += 1;
         self.clear_job(job_id);
-        let slot_id = self.slot_id(slot);
-        tracing::debug!(%job_id, %allocation_id, %slot_id, "slot granted");
+        tracing::debug!(%job_id, %allocation_id, slot_id = %self.slot_id(slot), "slot granted");
         if is_registering {
-            self.effects.set_outcome(allocation_id, Ok(slot_id.clone()));
+            let slot_id = self.slot_id(slot);
+            self.effects.set_outcome(allocation_id, Ok(slot_id));
         }
-        self.effects.notifications.push(Notification {
-            job_id,
-            allocation_id,
-            kind: NotificationKind::Allocated(slot_id),
-        });
+        let record = &self.slots[slot];
+        let owner = &self.task_managers.records[record.task_manager];
+        self.effects
+            .notifications
+            .add_granted(allocation, &owner.resource_id, record.number);
     }
 
     /// Grants an offered slot to a request of the fast path, which has no record.
@@ -259,20 +258,15 @@ impl Core {
     /// registers it.
     pub(crate) fn fail(&mut self, request: RequestKey, failure: RequestFailure) {
         let record = &self.requests.records[request];
-        let (allocation_id, job_id, is_registering) = (record.allocation_id, record.job_id, record.is_registering());
+        let (allocation, is_registering) = (record.allocation(), record.is_registering());
         self.end(request);
         self.counters.requests_failed.count(&failure);
-        let failure = Box::new(failure);
         if is_registering {
-            self.effects.set_outcome(allocation_id, Err(failure));
+            self.effects.set_outcome(allocation.id, Err(Box::new(failure)));
             return;
         }
-        tracing::warn!(%job_id, %allocation_id, %failure, "slot request failed");
-        self.effects.notifications.push(Notification {
-            job_id,
-            allocation_id,
-            kind: NotificationKind::Failed(failure),
-        });
+        tracing::warn!(job_id = %allocation.job, allocation_id = %allocation.id, %failure, "slot request failed");
+        self.effects.notifications.add_failed(allocation, failure);
     }
 
     /// Fails a request whose deadline has come.

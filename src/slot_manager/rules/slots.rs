@@ -1,7 +1,7 @@
 //! The phase of a slot, and all that changes with it.
 
 use crate::slot_manager::state::core::Core;
-use crate::slot_manager::state::effects::{LossKey, LostSlot};
+use crate::slot_manager::state::notifications::{LossKey, LostSlot};
 use crate::slot_manager::state::profile_queues::ProfileKey;
 use crate::slot_manager::state::slot_totals::SlotUsage;
 use crate::slot_manager::state::slots::{Slot, SlotKey, SlotPhase};
@@ -10,7 +10,7 @@ use crate::slot_manager::state::task_managers::TaskManagerKey;
 impl Core {
     /// Sets the phase of a slot, and with it the free index, the totals and the usage of the task
     /// manager.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn set_slot_phase(&mut self, slot: SlotKey, phase: SlotPhase) {
         match self.slots[slot].phase {
             SlotPhase::Offered { .. } => self.take_offered_slot(slot, phase),
@@ -175,12 +175,7 @@ impl Core {
     }
 
     /// Takes removed slots of one profile and one usage out of the totals.
-    fn uncount_slots(
-        &mut self,
-        task_manager: TaskManagerKey,
-        (profile, usage): (ProfileKey, SlotUsage),
-        slots: u32,
-    ) {
+    fn uncount_slots(&mut self, task_manager: TaskManagerKey, (profile, usage): (ProfileKey, SlotUsage), slots: u32) {
         self.slot_totals.remove_slots(profile, usage, slots);
         self.profiles.release(profile, slots as usize);
         if self.is_blocked(task_manager) {

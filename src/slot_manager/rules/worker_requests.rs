@@ -81,7 +81,11 @@ impl Core {
         let asked = self.requests.records[request].profile;
         let id = self.worker_request_id(worker_request);
         let answer = outside.allocate_resource(id, &self.profiles[asked]);
-        match self.within_limits(outside, worker_request, answer) {
+        let answer = match self.worker_policy.is_limited() {
+            true => self.within_limits(outside, worker_request, answer),
+            false => answer,
+        };
+        match answer {
             Ok(WorkerPromise::Slots(profiles)) => self.promise_for(request, worker_request, &profiles),
             Ok(WorkerPromise::Unspecified) => {
                 let described = self
@@ -197,14 +201,12 @@ impl Core {
         worker_request: WorkerRequestNumber,
         answer: PromiseResult,
     ) -> PromiseResult {
-        if self.worker_policy.is_limited() {
-            if let Some(limit) = self.limit_exceeded_by(&answer) {
-                let worker_request = self.worker_request_id(worker_request);
-                tracing::warn!(%worker_request, %limit, "promise declined: beyond the limit");
-                let cause = WithdrawalCause::LimitReached { limit };
-                let _: Withdrawal = outside.withdraw_resource(&WithdrawResource { worker_request, cause });
-                return Ok(WorkerPromise::Declined);
-            }
+        if let Some(limit) = self.limit_exceeded_by(&answer) {
+            let worker_request = self.worker_request_id(worker_request);
+            tracing::warn!(%worker_request, %limit, "promise declined: beyond the limit");
+            let cause = WithdrawalCause::LimitReached { limit };
+            let _: Withdrawal = outside.withdraw_resource(&WithdrawResource { worker_request, cause });
+            return Ok(WorkerPromise::Declined);
         }
         answer
     }

@@ -8,7 +8,7 @@ use crate::AllocationId;
 use crate::slot_manager::collections::arena::{Arena, Key};
 use crate::slot_manager::collections::fingerprint_table::{Fingerprint, FingerprintTable, IdHasher, Place};
 use crate::slot_manager::state::requests::{PendingRequest, RequestKey};
-use crate::slot_manager::state::slots::{SlotKey, Slots};
+use crate::slot_manager::state::slots::{SlotKey, SlotPhase, Slots};
 
 /// The record that an allocation id leads to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,10 +70,14 @@ type Requests = Arena<RequestKey, PendingRequest>;
 
 /// Returns the id of an entry. `None` would be a slot without an allocation, which is never in the
 /// table.
-fn id_of(entry: AllocationEntry, requests: &Requests, slots: &Slots) -> Option<AllocationId> {
+#[inline(always)]
+fn id_of<'a>(entry: AllocationEntry, requests: &'a Requests, slots: &'a Slots) -> Option<&'a AllocationId> {
     match entry {
-        AllocationEntry::Pending(request) => Some(requests[request].allocation_id),
-        AllocationEntry::Granted(slot) => slots[slot].allocation().map(|allocation| allocation.id),
+        AllocationEntry::Pending(request) => Some(&requests[request].allocation_id),
+        AllocationEntry::Granted(slot) => match &slots[slot].phase {
+            SlotPhase::Allocated { allocation, .. } => Some(&allocation.id),
+            _ => None,
+        },
     }
 }
 
@@ -101,7 +105,7 @@ impl Allocations {
     pub(crate) fn find(
         &self,
         fingerprint: Fingerprint,
-        id: AllocationId,
+        id: &AllocationId,
         requests: &Requests,
         slots: &Slots,
     ) -> Option<AllocationEntry> {
@@ -112,7 +116,7 @@ impl Allocations {
     /// Returns the entry of an allocation id, and remembers its place.
     #[inline(always)]
     pub(crate) fn locate(&mut self, id: AllocationId, requests: &Requests, slots: &Slots) -> Option<AllocationEntry> {
-        let (entry, place) = self.search(self.fingerprint(id), id, requests, slots)?;
+        let (entry, place) = self.search(self.fingerprint(id), &id, requests, slots)?;
         self.located = place;
         Some(entry.into())
     }
@@ -121,7 +125,7 @@ impl Allocations {
     fn search(
         &self,
         fingerprint: Fingerprint,
-        id: AllocationId,
+        id: &AllocationId,
         requests: &Requests,
         slots: &Slots,
     ) -> Option<(PackedEntry, Place)> {
@@ -165,6 +169,12 @@ impl Allocations {
         if let Some(place) = self.place_of(id, entry) {
             self.table.remove_at(place);
         }
+    }
+
+    /// Removes the allocation that the last `locate` has found.
+    #[inline(always)]
+    pub(crate) fn remove_located(&mut self) {
+        self.table.remove_at(self.located);
     }
 
     pub(crate) fn add_secondary(&mut self, id: AllocationId, slot: SlotKey) {

@@ -205,41 +205,24 @@ impl Core {
         (self.leader_id == Some(worker_request.leader_id())).then_some(worker_request.number())
     }
 
-    #[inline(never)]
     pub(crate) fn find_slot(&self, slot_id: &SlotId) -> Option<SlotKey> {
         let task_manager = self.task_managers.by_resource(slot_id.resource_id())?;
         self.task_managers.records[task_manager].slot(slot_id.slot_number())
     }
 
-    /// Returns the slot with this id.
-    ///
-    /// If the allocation holds the slot, no search for the task manager is needed.
-    #[inline(always)]
-    pub(crate) fn find_slot_holding(&mut self, slot_id: &SlotId, allocation_id: AllocationId) -> Option<SlotKey> {
-        if let Some(AllocationEntry::Granted(slot)) = self.locate_allocation(allocation_id) {
-            let record = &self.slots[slot];
-            if record.number == slot_id.slot_number()
-                && self.task_managers.records[record.task_manager].resource_id == *slot_id.resource_id()
-            {
-                return Some(slot);
-            }
-        }
-        self.find_slot(slot_id)
-    }
-
     #[inline]
     pub(crate) fn find_allocation(&self, id: AllocationId) -> Option<AllocationEntry> {
-        self.find_allocation_by(self.allocations.fingerprint(id), id)
+        self.find_allocation_by(self.allocations.fingerprint(id), &id)
     }
 
     /// Finds an allocation that the present call is about to change or remove.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn locate_allocation(&mut self, id: AllocationId) -> Option<AllocationEntry> {
         self.allocations.locate(id, &self.requests.records, &self.slots)
     }
 
     #[inline]
-    pub(crate) fn find_allocation_by(&self, fingerprint: Fingerprint, id: AllocationId) -> Option<AllocationEntry> {
+    pub(crate) fn find_allocation_by(&self, fingerprint: Fingerprint, id: &AllocationId) -> Option<AllocationEntry> {
         self.allocations
             .find(fingerprint, id, &self.requests.records, &self.slots)
     }

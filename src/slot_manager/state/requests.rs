@@ -82,6 +82,24 @@ pub(crate) struct PendingRequest {
 }
 
 impl PendingRequest {
+    const BLANK: Self = Self {
+        allocation_id: AllocationId::from_u128(0),
+        job_id: JobId::from_u128(0),
+        profile: ProfileKey::FIRST,
+        target_address: AddressKey::FIRST,
+        sequence: 0,
+        deadline: Timestamp::MAX,
+        phase: RequestPhase::Detached,
+        timer: Timestamp::MAX,
+        is_grouped: false,
+        failures: None,
+        job: None,
+        registered_links: Links::NONE,
+        queue_links: Links::NONE,
+        timer_links: Links::NONE,
+        job_links: Links::NONE,
+    };
+
     /// Returns `true` during the call that registers the request.
     pub(crate) fn is_registering(&self) -> bool {
         self.job.is_none()
@@ -289,23 +307,15 @@ impl PendingRequests {
         let target_address = self.addresses.acquire(&TargetAddress(target_address));
         let sequence = self.next_sequence;
         self.next_sequence += 1;
-        let request = self.records.insert(PendingRequest {
-            allocation_id,
-            job_id,
-            profile,
-            target_address,
-            sequence,
-            deadline,
-            phase: RequestPhase::Detached,
-            timer: Timestamp::MAX,
-            is_grouped: false,
-            failures: None,
-            job: None,
-            registered_links: Links::default(),
-            queue_links: Links::default(),
-            timer_links: Links::default(),
-            job_links: Links::default(),
-        });
+        // A constant, then its fields: a record made elsewhere would be copied word by word.
+        let request = self.records.insert(PendingRequest::BLANK);
+        let record = &mut self.records[request];
+        record.allocation_id = allocation_id;
+        record.job_id = job_id;
+        record.profile = profile;
+        record.target_address = target_address;
+        record.sequence = sequence;
+        record.deadline = deadline;
         self.deadlines.arm(&mut self.records, request);
         self.registering = Some(request);
         self.failing_jobs.request_added(job_id);

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::message::Allocation;
 
-use super::effects::LostSlot;
+use super::notifications::LostSlot;
 use super::promises::{PromiseKey, WorkerRequestNumber};
 use super::requests::RequestKey;
 use super::slots::SlotKey;
