@@ -23,6 +23,7 @@ use std::time::Duration;
 
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use slot_manager::config::{WorkerDescription, WorkerPolicy};
 use slot_manager::matching::SlotMatchingStrategy;
 use slot_manager::message::{Acknowledge, AllocateSlot, FreeSlot, SlotAnswer, SlotResult};
 use slot_manager::outcome::{
@@ -47,6 +48,9 @@ const WAITING: usize = 100;
 /// The number of cycles after which every table and every buffer has its final size.
 const WARM_UP: usize = 10_000;
 const COUNTED: usize = 10_000;
+
+/// The time after which a declined worker is requested again. The counted cycles take less.
+const BACKOFF: Duration = Duration::from_secs(1);
 
 /// The number of allocations by each kind of operation.
 #[derive(Default)]
@@ -113,17 +117,20 @@ struct Cluster<G: TaskExecutorGateway> {
 impl<G: TaskExecutorGateway> Cluster<G> {
     /// A cluster with free slots only.
     fn new(gateway: impl Fn() -> G) -> Self {
-        Self::with_strategy(SlotMatchingStrategy::default(), gateway)
+        Self::configured(SlotManagerConfig::default(), gateway)
     }
 
-    fn with_strategy(strategy: SlotMatchingStrategy, gateway: impl Fn() -> G) -> Self {
-        let config = SlotManagerConfig::default().with_slot_matching_strategy(strategy);
-        let (mut manager, counter) = started_with(config, Count::default());
+    fn configured(config: SlotManagerConfig, gateway: impl Fn() -> G) -> Self {
+        let (mut manager, counter) = started_with(config.with_worker_registration_timeout(BACKOFF), Count::default());
         for task_manager in 0..TASK_MANAGERS {
             let report = report(task_manager, |_| usual_profile(), |_| false);
             let outcome = manager.register_task_manager(connection(task_manager, gateway()), &report);
             assert_eq!(outcome, Ok(RegistrationOutcome::Registered));
         }
+        // A worker for the minimum was declined before the task managers registered. That backoff
+        // ends, so that the minimum is checked in each call.
+        counter.advance(2 * BACKOFF);
+        manager.run_until_stalled();
         let mut cluster = Self {
             manager,
             counter,
@@ -302,16 +309,42 @@ fn steady_state_allocates_nothing() {
         .with_held(SLOTS, Cluster::request)
         .assert_no_allocation(Cluster::hand_over);
     with_one_slot().assert_no_allocation(Cluster::hand_over);
-    // All other matching strategies.
-    for strategy in [
-        SlotMatchingStrategy::BestFit,
-        SlotMatchingStrategy::LeastUtilization,
-        SlotMatchingStrategy::MostUtilization,
-    ] {
-        Cluster::with_strategy(strategy, || Prompt)
-            .with_held(SLOTS / 10 * 9, Cluster::request)
-            .assert_no_allocation(|cluster| cluster.churn(Cluster::request));
+    for (name, config) in other_configurations() {
+        // Shown if the test fails.
+        println!("{name}");
+        for held in [SLOTS / 10 * 9, TASK_MANAGERS / 2] {
+            Cluster::configured(config.clone(), || Prompt)
+                .with_held(held, Cluster::request)
+                .assert_no_allocation(|cluster| cluster.churn(Cluster::request));
+        }
+        Cluster::configured(config, || Prompt)
+            .with_held(SLOTS, Cluster::request)
+            .assert_no_allocation(Cluster::hand_over);
     }
+}
+
+/// Returns all other matching strategies, each rule about capacity, and all rules together.
+fn other_configurations() -> Vec<(&'static str, SlotManagerConfig)> {
+    let matching = |strategy| SlotManagerConfig::default().with_slot_matching_strategy(strategy);
+    let worker = WorkerDescription::new(SLOTS_PER_TASK_MANAGER as u32, usual_profile()).expect("a worker");
+    let policy = || WorkerPolicy::new(worker.clone());
+    let limited = |policy: WorkerPolicy| {
+        policy
+            .with_max_slots(Some(SLOTS))
+            .with_max_total_cpu_cores(Some(SLOTS as f64))
+            .with_max_total_memory_bytes(Some((SLOTS as u64) << 30))
+    };
+    let ruled = |policy| SlotManagerConfig::default().with_workers(policy);
+    let reserves = policy().with_min_slots(SLOTS).with_redundant_task_managers(2);
+    vec![
+        ("best fit", matching(SlotMatchingStrategy::BestFit)),
+        ("least utilization", matching(SlotMatchingStrategy::LeastUtilization)),
+        ("most utilization", matching(SlotMatchingStrategy::MostUtilization)),
+        ("limits", ruled(limited(policy()))),
+        ("minimum", ruled(policy().with_min_slots(SLOTS))),
+        ("redundancy", ruled(policy().with_redundant_task_managers(2))),
+        ("all rules", ruled(limited(reserves))),
+    ]
 }
 
 /// A task manager whose only slot goes from one allocation to the next, so that it is never idle.

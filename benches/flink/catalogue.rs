@@ -77,8 +77,8 @@ const fn each(size: usize) -> Case {
     same(size, size)
 }
 
-const UP_TO_A_HUNDRED_THOUSAND: &[Case] = &[each(1_000), each(10_000), each(100_000)];
-const UP_TO_A_MILLION: &[Case] = &[each(1_000), each(10_000), each(100_000), each(1_000_000)];
+const UP_TO_A_HUNDRED_THOUSAND: &[Case] = &[each(100), each(1_000), each(10_000), each(100_000)];
+const UP_TO_A_MILLION: &[Case] = &[each(100), each(1_000), each(10_000), each(100_000), each(1_000_000)];
 
 /// Enough for a steady state that has been through the whole cluster.
 const CHURNS: usize = 100_000;
@@ -110,13 +110,14 @@ pub(crate) const WORKLOADS: &[Workload] = &[
     Workload {
         name: "spread-out",
         phases: &[phase("request", "request served at once, slots spread out")],
-        cases: &[each(1_000), each(10_000), ours_only(100_000, 100_000)],
+        cases: &[each(100), each(1_000), each(10_000), ours_only(100_000, 100_000)],
         prepare: requests::spread_out,
     },
     Workload {
         name: "churn",
         phases: &[phase("both", "churn at 90 % utilisation")],
         cases: &[
+            same(100, CHURNS),
             same(1_000, CHURNS),
             same(10_000, CHURNS),
             same(100_000, CHURNS),
@@ -128,6 +129,7 @@ pub(crate) const WORKLOADS: &[Workload] = &[
         name: "churn-others-wait",
         phases: &[phase("both", "churn of 10000 slots, others wait")],
         cases: &[
+            same(100, CHURNS),
             limited(1_000, CHURNS, 10_000),
             limited(10_000, CHURNS, 1_000),
             limited(100_000, CHURNS, 50),
@@ -138,6 +140,7 @@ pub(crate) const WORKLOADS: &[Workload] = &[
         name: "churn-others-in-flight",
         phases: &[phase("both", "churn of 10000 slots, others in flight")],
         cases: &[
+            same(100, CHURNS),
             limited(1_000, CHURNS, 10_000),
             limited(10_000, CHURNS, 5_000),
             limited(100_000, CHURNS, 300),
@@ -151,6 +154,7 @@ pub(crate) const WORKLOADS: &[Workload] = &[
             phase("check", "timeout check of all waiting, none due"),
         ],
         cases: &[
+            same(100, CHECKS),
             limited(1_000, CHECKS, 1_000),
             limited(10_000, CHECKS, 100),
             limited(100_000, CHECKS, 10),
@@ -183,6 +187,7 @@ pub(crate) const WORKLOADS: &[Workload] = &[
             "request only the largest of 100 profiles fits, then free",
         )],
         cases: &[
+            same(100, CHURNS),
             limited(1_000, CHURNS, 5_000),
             limited(10_000, CHURNS, 1_000),
             limited(100_000, CHURNS, 200),
@@ -193,6 +198,7 @@ pub(crate) const WORKLOADS: &[Workload] = &[
         name: "report",
         phases: &[phase("report", "unchanged report of 10 slots, half allocated")],
         cases: &[
+            same(100, 10_000),
             same(1_000, 10_000),
             same(10_000, 10_000),
             same(100_000, 10_000),

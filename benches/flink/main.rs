@@ -8,6 +8,7 @@
 //! cargo bench --bench flink                    # everything, about half an hour
 //! cargo bench --bench flink -- --quick         # one round instead of three, fewer iterations
 //! cargo bench --bench flink -- churn           # the rows that contain a word
+//! cargo bench --bench flink -- --size 100      # the rows of one size
 //! cargo bench --bench flink -- --list          # all rows
 //! cargo bench --bench flink -- --test          # our side, each workload once and small, without measuring
 //! ```
@@ -18,8 +19,9 @@
 //! the target directory. Nothing is installed. The largest size needs 8 GiB for Java.
 //!
 //! **How to read it.** Nanoseconds per operation, less is better, and how many times as long Flink
-//! takes. A row of this crate that grows by a small factor with the size has outgrown the caches. A
-//! column of Flink that grows by ten with each size is a linear scan. `-` stands where Flink would
+//! takes. The sizes are factors of ten apart, from 100 slots or requests on: a manager with ten task
+//! managers. A row of this crate that grows by a small factor with the size has outgrown the caches.
+//! A column of Flink that grows by ten with each size is a linear scan. `-` stands where Flink would
 //! take too long, or failed.
 //!
 //! **The work of both sides.** [`catalogue`] lists the workloads. The modules of [`workloads`] are

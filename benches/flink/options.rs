@@ -11,6 +11,10 @@ pub(crate) struct Options {
     /// Only the rows that contain this text, as `--list` prints them.
     filter: Option<String>,
 
+    /// Only the rows of this size.
+    #[arg(long, value_name = "N")]
+    size: Option<usize>,
+
     /// One round instead of three, and fewer iterations.
     #[arg(long)]
     pub(crate) quick: bool,
@@ -54,11 +58,12 @@ impl Options {
 
     /// Returns the phases that have a row of the table.
     pub(crate) fn selected_phases(&self, workload: &'static Workload, case: &Case) -> Vec<&'static Phase> {
+        let has_size = self.size.is_none_or(|size| size == case.size);
         let selects = |label: String| self.filter.as_ref().is_none_or(|filter| label.contains(filter));
         workload
             .phases
             .iter()
-            .filter(|phase| selects(phase.label(case)))
+            .filter(|phase| has_size && selects(phase.label(case)))
             .collect()
     }
 

@@ -262,16 +262,17 @@ impl<I: Inputs> BusyCluster<I> {
         &self.manager
     }
 
-    /// Requests some slots, and frees them in the order of their grants. The operation of the round
-    /// is one of each.
+    /// Requests at most half of the free slots, and frees them in the order of their grants. The
+    /// operation of the round is one of each.
     pub(crate) fn serve_then_free(&mut self) -> Round {
-        let (time, granted) = serve(&mut self.manager, &mut self.requests, BATCH);
+        let count = BATCH.min(self.manager.num_free() / 2);
+        let (time, granted) = serve(&mut self.manager, &mut self.requests, count);
         let mut round = free_all(&mut self.manager, &granted);
         round.add(0, time);
         round
     }
 
-    /// Frees slots picked at random, and requests a slot after each.
+    /// Frees different slots picked at random, and requests a slot after each.
     pub(crate) fn churn(&mut self) -> Round {
         self.churn_and(|_| ())
     }

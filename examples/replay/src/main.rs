@@ -15,7 +15,8 @@
 //! It prints the verdict first: whether a slot leaked, and whether the manager's view equals the
 //! truth. Then it prints the fate of the requests, the manager's overview, a hash of all effects
 //! and the time that the calls took, and draws a chart. With `--explain` it also prints which
-//! requests waited longest, and why.
+//! requests waited longest, and why. With `--measure` it ends with the number of all calls to the
+//! manager, the time inside it, and the calls per second of that time.
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -77,6 +78,10 @@ fn replay(options: &Options) -> Result<bool> {
     let title = format!("{} ({})", setting.origin, setting.cluster);
     chart::draw(&options.output, &title, &outcome.series, &outcome.arrivals)?;
     printed(writeln!(io::stdout(), "\nchart: {}", options.output.display()))?;
+    if options.measure {
+        let measurement = summary::of_measurement(&outcome.usage, metered::time_of_clock());
+        printed(writeln!(io::stdout(), "\n{measurement}"))?;
+    }
     Ok(outcome.violations.is_empty())
 }
 

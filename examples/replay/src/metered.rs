@@ -1,5 +1,6 @@
 //! The manager with a meter that counts its calls and their real time.
 
+use std::iter::Sum;
 use std::time::{Duration, Instant};
 
 use slot_manager::error::{RegistrationError, SlotReportError, SlotRequestError};
@@ -37,6 +38,15 @@ pub(crate) const CALLS: [&str; 10] = [
 pub(crate) struct Usage {
     pub(crate) calls: u64,
     pub(crate) time: Duration,
+}
+
+impl Sum for Usage {
+    fn sum<I: Iterator<Item = Self>>(usages: I) -> Self {
+        usages.fold(Self::default(), |sum, usage| Self {
+            calls: sum.calls + usage.calls,
+            time: sum.time + usage.time,
+        })
+    }
 }
 
 /// Passes every call on and measures it. No decision depends on the measured time.
@@ -118,16 +128,28 @@ impl MeteredManager {
         self.measure(9, |manager| manager.answer_slot_request(attempt_id, result))
     }
 
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "measures real time, which the replay only prints"
-    )]
     fn measure<T>(&mut self, call: usize, run: impl FnOnce(&mut Manager) -> T) -> T {
-        let begin = Instant::now();
-        let result = run(&mut self.manager);
+        let (time, result) = timed(|| run(&mut self.manager));
         let usage = &mut self.usage[call];
         usage.calls += 1;
-        usage.time += begin.elapsed();
+        usage.time += time;
         result
     }
+}
+
+/// Returns the time that reading the clock adds to each measured call.
+pub(crate) fn time_of_clock() -> Duration {
+    const READINGS: u32 = 100_000;
+    let total: Duration = (0..READINGS).map(|_| timed(|| ()).0).sum();
+    total / READINGS
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "measures real time, which the replay only prints"
+)]
+fn timed<T>(run: impl FnOnce() -> T) -> (Duration, T) {
+    let begin = Instant::now();
+    let result = run();
+    (begin.elapsed(), result)
 }

@@ -160,6 +160,13 @@ pub(crate) struct Options {
     /// Prints how long each waited, how it ended, and the manager's last explanation.
     #[arg(long, help_heading = "Output")]
     pub(crate) explain: bool,
+
+    /// Print the calls to the manager, their time and their rate at the end
+    ///
+    /// The number of all calls, the real time inside the manager, and the calls per second of that
+    /// time. The simulation around the manager does not count.
+    #[arg(long, help_heading = "Output", verbatim_doc_comment)]
+    pub(crate) measure: bool,
 }
 
 /// The choice of [`SlotMatchingStrategy`] on the command line.

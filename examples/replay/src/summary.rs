@@ -1,11 +1,13 @@
 //! The printed summary of a run: a table of numbers, a table of the time the calls took, and notes
 //! on both.
 
+use std::time::Duration;
+
 use comfy_table::presets::UTF8_FULL_CONDENSED;
 use comfy_table::{Cell, CellAlignment, Table};
 
 use crate::display::{count, duration, time};
-use crate::metered::CALLS;
+use crate::metered::{CALLS, Usage};
 use crate::simulation::Outcome;
 use crate::statistics::{Peak, Waits};
 
@@ -107,7 +109,7 @@ pub(crate) fn of_usage(outcome: &Outcome) -> Table {
     }
     let mut add = |name: &str, calls: u64, seconds: f64| {
         if calls > 0 {
-            let mean = std::time::Duration::from_secs_f64(seconds / calls as f64);
+            let mean = Duration::from_secs_f64(seconds / calls as f64);
             let per_second = (calls as f64 / seconds.max(1e-9)).round() as u64;
             table.add_row([name.to_owned(), count(calls), duration(mean), count(per_second)]);
         }
@@ -115,10 +117,26 @@ pub(crate) fn of_usage(outcome: &Outcome) -> Table {
     for (name, usage) in CALLS.iter().zip(&outcome.usage) {
         add(name, usage.calls, usage.time.as_secs_f64());
     }
-    let calls = outcome.usage.iter().map(|usage| usage.calls).sum();
-    let seconds = outcome.usage.iter().map(|usage| usage.time.as_secs_f64()).sum();
-    add("all", calls, seconds);
+    let all: Usage = outcome.usage.iter().copied().sum();
+    add("all", all.calls, all.time.as_secs_f64());
     table
+}
+
+/// Returns the table of all calls together: their number, their real time and their rate.
+/// `time_of_clock` is the part of the time of each call that only its measurement takes.
+pub(crate) fn of_measurement(usage: &[Usage], time_of_clock: Duration) -> Table {
+    let all: Usage = usage.iter().copied().sum();
+    let per_second = all.calls as f64 / all.time.as_secs_f64().max(1e-9);
+    let clock = time_of_clock.as_secs_f64() * all.calls as f64;
+    let mut rows = Rows(new_table());
+    rows.count("calls to the manager", all.calls);
+    rows.add("time inside the manager", duration(all.time));
+    rows.add(
+        "  of it for reading the clock, about",
+        duration(Duration::from_secs_f64(clock)),
+    );
+    rows.count("calls per second inside the manager", per_second.round() as u64);
+    rows.0
 }
 
 /// Returns notes on the rows and columns that do not explain themselves.
@@ -173,6 +191,20 @@ fn new_table() -> Table {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_measurement_adds_all_calls() {
+        let usage = |calls, milliseconds| Usage {
+            calls,
+            time: Duration::from_millis(milliseconds),
+        };
+        let table = of_measurement(&[usage(1_000, 1), usage(3_000, 3)], Duration::from_nanos(25));
+        let values: Vec<_> = table
+            .row_iter()
+            .filter_map(|row| Some(row.cell_iter().nth(1)?.content()))
+            .collect();
+        assert_eq!(values, ["4,000", "4.0 ms", "100.00 µs", "1,000,000"]);
+    }
 
     #[test]
     fn the_verdict_is_in_the_first_word_and_lists_the_first_violations() {

@@ -1,5 +1,4 @@
-//! The cost of rules about capacity where they change nothing, and of decisions of operators and
-//! task executors: each line is flat.
+//! The cost of decisions of operators and task executors: each line is flat.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -7,59 +6,19 @@ use std::task::{Context, Waker};
 use std::time::Duration;
 
 use criterion::Criterion;
-use slot_manager::config::{WorkerDescription, WorkerPolicy};
 use slot_manager::message::{Acknowledge, AllocateSlot, FreeSlot, NoFuture, ReleaseCheck, ReleaseDecision, SlotAnswer};
 use slot_manager::outcome::{BlockOutcome, ReleaseAnswerOutcome, UnblockOutcome};
 use slot_manager::{ResourceId, SlotManagerConfig, TaskExecutorGateway};
 
-use crate::cluster::{BusyCluster, configured, taken_over};
+use crate::cluster::{configured, taken_over};
 use crate::measure::{Round, bench, group, group_per};
 use crate::messages::{SLOTS_PER_TASK_MANAGER, slot_id, usual_profile};
-use crate::outside::Prompt;
 use crate::sizes;
 use crate::timing::timed;
 
 pub(crate) fn groups(criterion: &mut Criterion) {
-    request_served_then_free(criterion);
     block_and_unblock(criterion);
     release_check_answered_later(criterion);
-}
-
-/// Returns a configuration with every rule, for a cluster that keeps all of them.
-fn all_rules(slots: usize) -> SlotManagerConfig {
-    let worker = WorkerDescription::new(SLOTS_PER_TASK_MANAGER as u32, usual_profile()).expect("a worker");
-    SlotManagerConfig::default()
-        .with_workers(
-            WorkerPolicy::new(worker)
-                .with_min_slots(slots)
-                .with_max_slots(Some(2 * slots))
-                .with_max_total_cpu_cores(Some(2.0 * slots as f64))
-                .with_max_total_memory_bytes(Some(2 * slots as u64 * (1 << 30)))
-                .with_redundant_task_managers(2),
-        )
-        .with_fail_unfulfillable_requests(true)
-}
-
-/// Half of the slots are used. Some slots are requested, and freed in the order of their grants:
-/// once without any rule, and once with minimum, redundancy, limits and failing of unfulfillable
-/// requests. The time is that of both calls for one slot.
-fn request_served_then_free(criterion: &mut Criterion) {
-    let mut group = group(criterion, "request served, then freed, rules");
-    let no_rules = |_| SlotManagerConfig::default();
-    for (name, config) in [
-        ("none", &no_rules as &dyn Fn(usize) -> SlotManagerConfig),
-        ("all", &all_rules),
-    ] {
-        for slots in sizes() {
-            bench(
-                &mut group,
-                format!("{name}, {slots} slots"),
-                || BusyCluster::half_used(configured(config(slots), slots, |_| usual_profile(), || Prompt).0),
-                BusyCluster::serve_then_free,
-            );
-        }
-    }
-    group.finish();
 }
 
 /// Half of the slots are allocated. Each worker is blocked and unblocked. The time is that of both,
