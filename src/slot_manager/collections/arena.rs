@@ -81,6 +81,9 @@ const FLAT: usize = 1 << 14;
 /// The number of entries of a page.
 const PAGE: usize = 1 << 14;
 
+/// The number of entries for which the first record reserves memory.
+const LEAST_ENTRIES: usize = 16;
+
 /// The number of entries whose memory an empty arena keeps.
 const SPARE_ENTRIES: usize = 1024;
 
@@ -161,10 +164,23 @@ impl<K: Key, R> Arena<K, R> {
         let index = self.entries;
         self.entries += 1;
         match index < FLAT {
-            true => self.flat.push(Entry::Occupied(record)),
+            true => {
+                if self.flat.len() == self.flat.capacity() {
+                    self.grow_flat();
+                }
+                self.flat.push(Entry::Occupied(record));
+            }
             false => self.push_to_page(index - FLAT, record),
         }
         K::from_index(index)
+    }
+
+    /// Reserves memory for four times as many entries in the flat list. Memory that is not used
+    /// costs nothing, and copying them seldom pays.
+    #[cold]
+    fn grow_flat(&mut self) {
+        let entries = (4 * self.flat.len()).clamp(LEAST_ENTRIES, FLAT);
+        self.flat.reserve_exact(entries - self.flat.len());
     }
 
     #[inline(never)]
@@ -191,7 +207,7 @@ impl<K: Key, R> Arena<K, R> {
         record
     }
 
-    #[inline]
+    #[inline(always)]
     fn entry(&self, key: K) -> Option<&Entry<R>> {
         match self.flat.get(key.index()) {
             None => {
@@ -202,7 +218,7 @@ impl<K: Key, R> Arena<K, R> {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn entry_mut(&mut self, key: K) -> Option<&mut Entry<R>> {
         match self.flat.get_mut(key.index()) {
             None => {

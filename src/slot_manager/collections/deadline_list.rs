@@ -55,7 +55,7 @@ impl<L, K: Key> DeadlineList<L, K> {
     ///
     /// Cost: O(1), or O(later deadlines) if the clock stands still and the length is below a
     /// millisecond.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn arm<R: Timed<L, K>>(&mut self, records: &mut Arena<K, R>, key: K) {
         let deadline = records[key].due_at();
         let mut previous = self.list.tail();
@@ -69,7 +69,7 @@ impl<L, K: Key> DeadlineList<L, K> {
     }
 
     /// Disarms the deadline of a record.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn disarm<R: Timed<L, K>>(&mut self, records: &mut Arena<K, R>, key: K) {
         let was_first = self.list.head() == Some(key);
         self.list.remove(records, key);

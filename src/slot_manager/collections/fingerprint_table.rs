@@ -126,7 +126,11 @@ const HOMES_PER_STEP: usize = 4;
 /// The number of places in a bucket.
 const PLACES: usize = 7;
 
-/// The number of buckets whose memory an empty table keeps. A smaller table grows at once.
+/// The number of buckets of a table with a value.
+const LEAST_BUCKETS: usize = 4;
+
+/// The number of buckets whose memory an empty table keeps. A smaller table grows fourfold and at
+/// once.
 const SPARE_BUCKETS: usize = 256;
 
 /// Returns the maximum number of values in this many buckets: nine tenths of the places.
@@ -505,7 +509,7 @@ impl<V: Copy + PartialEq> FingerprintTable<V> {
     /// Returns the number of buckets needed for `additional` more values.
     fn buckets_for(&self, additional: usize) -> usize {
         let values = self.len.saturating_add(additional);
-        let mut buckets = self.num_buckets().max(2);
+        let mut buckets = self.num_buckets().max(LEAST_BUCKETS);
         while max_values(buckets) < values {
             buckets *= 2;
         }
@@ -518,7 +522,7 @@ impl<V: Copy + PartialEq> FingerprintTable<V> {
         if self.former.list.is_empty() {
             let buckets = self.num_buckets();
             if buckets < SPARE_BUCKETS {
-                return self.rebuild((2 * buckets).max(2));
+                return self.rebuild((4 * buckets).max(LEAST_BUCKETS));
             }
             self.former = std::mem::replace(&mut self.buckets, Buckets::growing(2 * buckets));
             (self.moved, self.full_at) = (0, 0);

@@ -45,7 +45,7 @@ impl<K: Key, T: Clone + Eq + Hash> Interner<K, T> {
     }
 
     /// Returns the key of a value and counts one more use.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn acquire(&mut self, value: &T) -> K {
         if let Some(recent) = self.recent {
             let entry = &mut self.records[recent];
@@ -57,6 +57,7 @@ impl<K: Key, T: Clone + Eq + Hash> Interner<K, T> {
         self.acquire_other(value)
     }
 
+    #[inline(never)]
     fn acquire_other(&mut self, value: &T) -> K {
         let fingerprint = self.by_value.fingerprint(value);
         let known = self.by_value.find(fingerprint, |key| self.records[key].value == *value);
@@ -79,7 +80,7 @@ impl<K: Key, T: Clone + Eq + Hash> Interner<K, T> {
     }
 
     /// Ends uses of a value. The last use removes it.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn release(&mut self, key: K, uses: usize) {
         let entry = &mut self.records[key];
         entry.uses -= uses;

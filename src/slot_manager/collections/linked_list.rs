@@ -111,13 +111,13 @@ impl<L, K: Key> List<L, K> {
         self.tail
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn push_back<R: Linked<L, K>>(&mut self, records: &mut Arena<K, R>, key: K) {
         self.insert_after(records, self.tail, key);
     }
 
     /// Inserts a record after a member of the list, or at the front.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn insert_after<R: Linked<L, K>>(&mut self, records: &mut Arena<K, R>, previous: Option<K>, key: K) {
         let next = match previous {
             Some(previous) => records[previous].links_mut().next.replace(key),
@@ -131,7 +131,7 @@ impl<L, K: Key> List<L, K> {
     }
 
     /// Removes a member.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn remove<R: Linked<L, K>>(&mut self, records: &mut Arena<K, R>, key: K) {
         let Links { previous, next } = std::mem::take(records[key].links_mut());
         match previous {

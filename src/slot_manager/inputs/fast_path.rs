@@ -5,11 +5,12 @@
 //! inputs.
 
 use crate::error::SlotRequestError;
-use crate::message::{SlotAnswer, SlotFreed};
+use crate::message::{AllocateSlot, Allocation, SlotAnswer, SlotFreed};
 use crate::outcome::{AllocationStatus, SlotRequestOutcome};
 use crate::{LeaderId, ResourceManagerActions, ScheduledExecutor, SlotManager, SlotRequest, TaskExecutorGateway};
 
 use crate::slot_manager::collections::fingerprint_table::Fingerprint;
+use crate::slot_manager::state::requests::RequestKey;
 use crate::slot_manager::state::slots::SlotKey;
 
 impl<A, G, E> SlotManager<A, G, E>
@@ -43,14 +44,18 @@ where
                 Ok(SlotRequestOutcome::Accepted(AllocationStatus::Granted { slot_id }))
             }
             answer => {
-                let allocation_id = request.allocation_id;
-                let request = SlotRequest::new(
-                    request.job_id,
+                let AllocateSlot {
+                    job_id,
                     allocation_id,
-                    request.resource_profile,
-                    request.target_address,
-                );
-                let key = self.core.insert_request(fingerprint, request);
+                    resource_profile,
+                    target_address,
+                    ..
+                } = request;
+                let allocation = Allocation {
+                    id: allocation_id,
+                    job: job_id,
+                };
+                let key = (self.core).insert_request(fingerprint, allocation, &resource_profile, target_address);
                 self.core.begin_attempt(slot, key, attempt);
                 if let Some(answer) = answer {
                     self.driver.take_answer(&mut self.core, slot, attempt, answer);
@@ -58,6 +63,26 @@ where
                 self.finish_registration(key, allocation_id)
             }
         }
+    }
+}
+
+/// A request that waits.
+impl<A, G, E> SlotManager<A, G, E>
+where
+    A: ResourceManagerActions,
+    G: TaskExecutorGateway,
+    E: ScheduledExecutor,
+{
+    /// Lets a request wait, and makes its worker request if nothing else is to be done before.
+    #[inline(always)]
+    pub(crate) fn wait_at_once(&mut self, request: RequestKey) {
+        if !self.core.promises.is_empty() || self.core.worker_policy.is_active() {
+            return self.core.enqueue(request);
+        }
+        self.core.enqueue_unasked(request);
+        // As the flush of an effect does.
+        self.core.changes += 1;
+        self.core.request_worker_for(&mut self.driver, request);
     }
 }
 
@@ -90,7 +115,7 @@ mod tests {
 
     use crate::config::{WorkerDescription, WorkerPolicy};
     use crate::error::{SlotAllocationError, SlotRequestError};
-    use crate::message::{Acknowledge, SlotFreed, WorkerPromise};
+    use crate::message::{Acknowledge, Allocation, SlotFreed, WorkerPromise};
     use crate::outcome::{SlotFreedOutcome, SlotRequestOutcome};
     use crate::testing::{
         Effect, EffectLog, GatewayAnswer, ManualScheduledExecutor, RecordingActions, ScriptedGateway,
@@ -111,7 +136,8 @@ mod tests {
                 return answer;
             }
             let allocation_id = request.allocation_id();
-            let key = self.core.insert_request(fingerprint, request);
+            let (job, id, resource_profile, target_address) = request.into_parts();
+            let key = (self.core).insert_request(fingerprint, Allocation { id, job }, &resource_profile, target_address);
             self.core.transaction.detached.push(key);
             self.finish_registration(key, allocation_id)
         }

@@ -1,7 +1,7 @@
 //! Inputs from jobs: requests, cancellations and freed slots.
 
 use crate::error::SlotRequestError;
-use crate::message::SlotFreed;
+use crate::message::{Allocation, SlotFreed};
 use crate::outcome::{AllocationStatus, CancelOutcome, SlotFreedOutcome, SlotRequestOutcome};
 use crate::{
     AllocationId, JobId, ResourceManagerActions, ScheduledExecutor, SlotManager, SlotRequest, TaskExecutorGateway,
@@ -79,14 +79,17 @@ where
         let offered = self.core.offered_for(request.resource_profile());
         match offered.filter(|_| !self.core.has_failures()) {
             Some(slot) => self.attempt_at_once(leader_id, slot, fingerprint, request),
-            None if self.core.has_failures() => {
-                let key = self.core.insert_request(fingerprint, request);
-                self.core.place(key);
-                self.finish_registration(key, allocation_id)
-            }
             None => {
-                let key = self.core.insert_request(fingerprint, request);
-                self.core.enqueue(key);
+                let (job_id, _, resource_profile, target_address) = request.into_parts();
+                let allocation = Allocation {
+                    id: allocation_id,
+                    job: job_id,
+                };
+                let key = (self.core).insert_request(fingerprint, allocation, &resource_profile, target_address);
+                match self.core.has_failures() {
+                    true => self.core.place(key),
+                    false => self.wait_at_once(key),
+                }
                 self.finish_registration(key, allocation_id)
             }
         }

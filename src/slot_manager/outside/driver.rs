@@ -10,7 +10,7 @@ use crate::message::{
     WithdrawResource, Withdrawal, WorkerPromise,
 };
 use crate::{
-    ResourceManagerActions, ResourceProfile, ScheduledExecutor, SlotRequest, TaskExecutorGateway, Timestamp,
+    ResourceManagerActions, ResourceProfile, ScheduledExecutor, TaskExecutorGateway, Timestamp,
     WorkerRequestId,
 };
 
@@ -259,30 +259,18 @@ where
 
     fn send_slot_requests(&mut self, core: &mut Core) {
         core.effects.slot_requests.sort_unstable();
-        // Sending adds no slot request and ends no attempt.
+        let mut message = None;
+        // Sending adds no slot request and ends no other attempt.
         for at in 0..core.effects.slot_requests.len() {
             let UnsentAttempt { slot, attempt, .. } = core.effects.slot_requests[at];
-            self.send_slot_request(core, slot, attempt);
+            // The attempt may have ended meanwhile.
+            if let Some(request) = core.message_of(slot, attempt, &mut message) {
+                if let Some(answer) = self.call_gateway(core, slot, request) {
+                    self.take_answer(core, slot, attempt, answer);
+                }
+            }
         }
         core.effects.slot_requests.clear();
-    }
-
-    /// Calls the gateway for an attempt, unless the attempt has ended meanwhile.
-    fn send_slot_request(&mut self, core: &mut Core, slot: SlotKey, number: u64) {
-        let (Some(leader_id), Some(attempt)) = (core.leader_id, core.current_attempt(slot, number)) else {
-            return;
-        };
-        let request = &core.requests.records[attempt.request];
-        let request = SlotRequest::new(
-            request.job_id,
-            request.allocation_id,
-            core.profiles[request.profile].clone(),
-            Arc::clone(&core.requests.addresses[request.target_address].0),
-        );
-        let request = core.allocate_slot(leader_id, slot, number, request);
-        if let Some(answer) = self.call_gateway(core, slot, &request) {
-            self.take_answer(core, slot, number, answer);
-        }
     }
 
     /// Calls the gateway of a slot.

@@ -1,5 +1,7 @@
 //! Attempts: how they begin, what their answers do, and how they end.
 
+use std::sync::Arc;
+
 use crate::error::SlotAllocationError;
 use crate::message::{AllocateSlot, Allocation, AttemptId, FreeSlot, GrantLoss, SlotResult};
 use crate::outcome::SlotAnswerOutcome;
@@ -9,8 +11,9 @@ use crate::slot_manager::state::allocations::AllocationEntry;
 use crate::slot_manager::state::core::Core;
 use crate::slot_manager::state::effects::{AbandonedRpc, UnsentAttempt};
 use crate::slot_manager::state::refused_jobs::RefusedJobs;
-use crate::slot_manager::state::requests::{RequestKey, RequestPhase};
-use crate::slot_manager::state::slots::{Attempt, RpcState, SlotFailures, SlotKey, SlotPhase};
+use crate::slot_manager::state::requests::{RequestKey, RequestPhase, TargetAddress};
+use crate::slot_manager::state::slot_totals::SlotUsage;
+use crate::slot_manager::state::slots::{Attempt, RpcState, Slot, SlotFailures, SlotKey, SlotPhase};
 
 /// Begin.
 impl Core {
@@ -35,15 +38,20 @@ impl Core {
     }
 
     /// Puts a slot and a detached request in flight.
+    #[inline(always)]
     pub(crate) fn begin_attempt(&mut self, slot: SlotKey, request: RequestKey, number: u64) {
-        self.set_slot_phase(
-            slot,
-            SlotPhase::InFlight(Attempt {
-                request,
-                number,
-                rpc: RpcState::Unsent,
-            }),
-        );
+        let rpc = RpcState::Unsent;
+        // Each case has its own phase value, which is written to the record at once.
+        match self.slots[slot].phase {
+            SlotPhase::Offered { .. } => {
+                self.take_offered_slot(slot, SlotPhase::InFlight(Attempt { request, number, rpc }));
+            }
+            SlotPhase::Detached => {
+                let phase = SlotPhase::InFlight(Attempt { request, number, rpc });
+                self.change_slot_phase(slot, SlotUsage::Free, phase);
+            }
+            _ => self.set_slot_phase(slot, SlotPhase::InFlight(Attempt { request, number, rpc })),
+        }
         self.requests.records[request].phase = RequestPhase::InFlight(slot);
     }
 
@@ -68,6 +76,51 @@ impl Core {
             instance_id: self.task_managers.records[task_manager].instance_id,
             attempt,
         }
+    }
+
+    /// Makes the message of an attempt that is in flight to a slot. Reuses what an earlier message
+    /// to the same task manager has in common with it.
+    #[inline]
+    pub(crate) fn message_of<'a>(
+        &self,
+        slot: SlotKey,
+        number: u64,
+        message: &'a mut Option<AllocateSlot>,
+    ) -> Option<&'a AllocateSlot> {
+        let (leader_id, attempt) = (self.leader_id?, self.current_attempt(slot, number)?);
+        let request = &self.requests.records[attempt.request];
+        let profile = &self.profiles[request.profile];
+        let TargetAddress(address) = &self.requests.addresses[request.target_address];
+        let Slot {
+            number: slot_number,
+            task_manager,
+            ..
+        } = &self.slots[slot];
+        let instance_id = self.task_managers.records[*task_manager].instance_id;
+        match message {
+            Some(earlier) if earlier.instance_id == instance_id => {
+                earlier.slot_id.set_slot_number(*slot_number);
+                earlier.job_id = request.job_id;
+                earlier.allocation_id = request.allocation_id;
+                earlier.attempt = number;
+                if earlier.resource_profile != *profile {
+                    earlier.resource_profile = profile.clone();
+                }
+                if !Arc::ptr_eq(&earlier.target_address, address) {
+                    earlier.target_address = Arc::clone(address);
+                }
+            }
+            _ => {
+                let request = SlotRequest::new(
+                    request.job_id,
+                    request.allocation_id,
+                    profile.clone(),
+                    Arc::clone(address),
+                );
+                *message = Some(self.allocate_slot(leader_id, slot, number, request));
+            }
+        }
+        message.as_ref()
     }
 
     /// Returns the attempt with this number, if it is in flight to the slot.

@@ -15,10 +15,16 @@ use crate::slot_manager::state::transaction::DroppedGrant;
 /// Begin.
 impl Core {
     /// Lets an allocation hold a slot as its grant.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn set_granted(&mut self, slot: SlotKey, allocation: Allocation) {
         let secondary = false;
-        self.set_slot_phase(slot, SlotPhase::Allocated { allocation, secondary });
+        // Nearly always in flight. Its own phase value is written to the record at once.
+        if let SlotPhase::InFlight(_) = self.slots[slot].phase {
+            let phase = SlotPhase::Allocated { allocation, secondary };
+            self.change_slot_phase(slot, SlotUsage::InFlight, phase);
+        } else {
+            self.set_slot_phase(slot, SlotPhase::Allocated { allocation, secondary });
+        }
         self.forget_failures(slot);
     }
 

@@ -19,15 +19,23 @@ impl Core {
     /// Lets a detached request wait, unbound. The commit binds it to a promised slot that fits, or
     /// makes its worker request due.
     pub(crate) fn enqueue(&mut self, request: RequestKey) {
-        let record = &mut self.requests.records[request];
-        record.phase = RequestPhase::Unbound(WorkerAsk::Due);
-        let sequence = record.sequence;
-        self.push_waiting(request);
+        let sequence = self.enqueue_unasked(request);
         // Without promised slots there is nothing to bind.
         match self.promises.is_empty() {
             true => self.effects.worker_asks.push((sequence, request)),
             false => self.transaction.unbound.push((sequence, request)),
         }
+    }
+
+    /// Lets a detached request wait, unbound. The caller makes its worker request. Returns its
+    /// sequence number.
+    #[inline(always)]
+    pub(crate) fn enqueue_unasked(&mut self, request: RequestKey) -> u64 {
+        let record = &mut self.requests.records[request];
+        record.phase = RequestPhase::Unbound(WorkerAsk::Due);
+        let sequence = record.sequence;
+        self.push_waiting(request);
+        sequence
     }
 
     /// Unbinds a promised slot. The commit binds it again, or queues it as unbound.

@@ -284,7 +284,13 @@ impl Core {
         for status in new {
             let number = status.slot_id().slot_number();
             let profile = self.profiles.acquire(status.resource_profile());
-            slots.push((number, self.slots.insert(Slot::new(number, task_manager, profile))));
+            // A constant, then its fields: a record made elsewhere would be copied word by word.
+            let slot = self.slots.insert(Slot::BLANK);
+            let record = &mut self.slots[slot];
+            record.number = number;
+            record.task_manager = task_manager;
+            record.profile = profile;
+            slots.push((number, slot));
             // Most task managers have slots of one profile: they are counted together.
             match &mut counted {
                 Some((last, count)) if *last == profile => *count += 1,

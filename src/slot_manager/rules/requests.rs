@@ -1,5 +1,7 @@
 //! Requests, from their registration to their end.
 
+use std::sync::Arc;
+
 use crate::error::{Conflict, SlotRequestError};
 use crate::message::{AllocateSlot, Allocation, RequestFailure};
 use crate::outcome::SlotRequestOutcome;
@@ -63,9 +65,17 @@ impl Core {
     }
 
     /// Records a request, detached.
-    pub(crate) fn insert_request(&mut self, fingerprint: Fingerprint, request: SlotRequest) -> RequestKey {
-        let (job_id, allocation_id, profile, target_address) = request.into_parts();
-        let profile = self.profiles.acquire(&profile);
+    pub(crate) fn insert_request(
+        &mut self,
+        fingerprint: Fingerprint,
+        Allocation {
+            id: allocation_id,
+            job: job_id,
+        }: Allocation,
+        resource_profile: &ResourceProfile,
+        target_address: Arc<str>,
+    ) -> RequestKey {
+        let profile = self.profiles.acquire(resource_profile);
         let deadline = self.deadline_in(self.config.request_timeout);
         let request = self
             .requests

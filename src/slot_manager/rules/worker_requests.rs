@@ -76,7 +76,7 @@ impl Core {
     /// Makes the worker request for an unbound request and applies its answer.
     // Inlined: the call would cost each waiting request a few nanoseconds.
     #[inline(always)]
-    fn request_worker_for(&mut self, outside: &mut impl Outside, request: RequestKey) {
+    pub(crate) fn request_worker_for(&mut self, outside: &mut impl Outside, request: RequestKey) {
         let worker_request = self.next_worker_request();
         let asked = self.requests.records[request].profile;
         let id = self.worker_request_id(worker_request);

@@ -24,7 +24,10 @@ impl RecentFrees {
     #[inline]
     pub(crate) fn note(&mut self, slot: SlotKey, allocation_id: AllocationId) {
         match self.freed.get_mut(self.next) {
-            Some(oldest) => *oldest = (slot, allocation_id),
+            Some(oldest) => {
+                oldest.0 = slot;
+                oldest.1 = allocation_id;
+            }
             None => self.freed.push((slot, allocation_id)),
         }
         self.next = (self.next + 1) % REMEMBERED;

@@ -296,6 +296,7 @@ impl PendingRequests {
     }
 
     /// Adds a request, detached and without a job.
+    #[inline]
     pub(crate) fn insert(
         &mut self,
         allocation_id: AllocationId,
@@ -323,6 +324,7 @@ impl PendingRequests {
     }
 
     /// Removes a detached request and returns its profile.
+    #[inline]
     pub(crate) fn remove(&mut self, request: RequestKey) -> ProfileKey {
         debug_assert_eq!(self.records[request].phase, RequestPhase::Detached);
         self.deadlines.disarm(&mut self.records, request);
@@ -358,6 +360,7 @@ impl PendingRequests {
     }
 
     /// Links a request to its job.
+    #[inline]
     pub(crate) fn link_job(&mut self, request: RequestKey) {
         let id = self.records[request].job_id;
         let recent = self.recent_job.filter(|recent| self.jobs[*recent].id == id);

@@ -128,6 +128,15 @@ impl SlotPhase {
 }
 
 impl Slot {
+    pub(crate) const BLANK: Self = Self {
+        number: 0,
+        task_manager: TaskManagerKey::FIRST,
+        profile: ProfileKey::FIRST,
+        phase: SlotPhase::Detached,
+        links: Links::NONE,
+    };
+
+    #[cfg(test)]
     pub(crate) fn new(number: u32, task_manager: TaskManagerKey, profile: ProfileKey) -> Self {
         Self {
             number,
