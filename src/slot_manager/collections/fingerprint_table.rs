@@ -706,8 +706,8 @@ mod tests {
     #[test]
     fn a_table_is_as_large_as_needed() {
         let table = table();
-        let buckets = [0, max_values(2), max_values(2) + 1, max_values(64), max_values(64) + 1];
-        assert_eq!(buckets.map(|values| table.buckets_for(values)), [2, 2, 4, 64, 128]);
+        let buckets = [0, max_values(4), max_values(4) + 1, max_values(64), max_values(64) + 1];
+        assert_eq!(buckets.map(|values| table.buckets_for(values)), [4, 4, 8, 64, 128]);
     }
 
     #[test]

@@ -29,6 +29,8 @@ const TRIMMED_PER_POLL: usize = 64;
 #[derive(Debug, Default)]
 pub(crate) struct Signal {
     woken: Mutex<VecDeque<RpcKey>>,
+    /// Set while places are listed: most polls find none, and need no lock to see that.
+    has_woken: AtomicBool,
     task: AtomicWaker,
 }
 
@@ -44,22 +46,21 @@ impl Signal {
 
     fn push(&self, rpc: RpcKey) {
         // Each change of the list is one call that leaves it consistent, so poisoning does no harm.
-        self.woken.lock().unwrap_or_else(PoisonError::into_inner).push_back(rpc);
-    }
-
-    fn num_woken(&self) -> usize {
-        self.woken.lock().unwrap_or_else(PoisonError::into_inner).len()
-    }
-
-    /// Moves up to `limit` woken places to `into`, in the order of waking.
-    fn take(&self, limit: usize, into: &mut Vec<RpcKey>) {
         let mut woken = self.woken.lock().unwrap_or_else(PoisonError::into_inner);
-        let taken = limit.min(woken.len());
-        into.extend(woken.drain(..taken));
+        woken.push_back(rpc);
+        self.has_woken.store(true, Ordering::Release);
     }
 
-    fn clear(&self) {
-        self.woken.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    /// Moves all woken places to an empty list, in the order of waking.
+    ///
+    /// A place that wakes meanwhile wakes the driving task, too, and is found by its next poll.
+    #[inline]
+    fn take(&self, into: &mut VecDeque<RpcKey>) {
+        if self.has_woken.load(Ordering::Acquire) {
+            let mut woken = self.woken.lock().unwrap_or_else(PoisonError::into_inner);
+            std::mem::swap(&mut *woken, into);
+            self.has_woken.store(false, Ordering::Relaxed);
+        }
     }
 }
 
@@ -122,8 +123,8 @@ pub(crate) struct PendingAnswers<F> {
     free: Vec<RpcKey>,
     len: usize,
     signal: Arc<Signal>,
-    /// Scratch memory of `poll_woken`.
-    polling: Vec<RpcKey>,
+    /// The woken places that are left to poll.
+    woken: VecDeque<RpcKey>,
 }
 
 impl<F: Future> PendingAnswers<F> {
@@ -133,7 +134,7 @@ impl<F: Future> PendingAnswers<F> {
             free: Vec::new(),
             len: 0,
             signal: Arc::default(),
-            polling: Vec::new(),
+            woken: VecDeque::new(),
         }
     }
 
@@ -145,9 +146,14 @@ impl<F: Future> PendingAnswers<F> {
         self.len
     }
 
-    /// Returns the number of futures that woke and were not polled since.
-    pub(crate) fn num_woken(&self) -> usize {
-        self.signal.num_woken()
+    /// Takes the futures that woke, once those taken before are polled. Returns the number of
+    /// futures left to poll.
+    #[inline]
+    pub(crate) fn take_woken(&mut self) -> usize {
+        if self.woken.is_empty() {
+            self.signal.take(&mut self.woken);
+        }
+        self.woken.len()
     }
 
     /// Polls a future once. Returns its answer, or keeps the future and returns the key of its
@@ -185,14 +191,15 @@ impl<F: Future> PendingAnswers<F> {
         }
     }
 
-    /// Polls up to `limit` woken futures and appends their answers in the order of attempts.
+    /// Polls up to `limit` of the taken futures and appends their answers in the order of attempts.
     ///
     /// Returns the number of polled places.
     pub(crate) fn poll_woken(&mut self, limit: usize, answers: &mut Vec<RpcAnswer<F::Output>>) -> usize {
-        let mut polling = std::mem::take(&mut self.polling);
-        self.signal.take(limit, &mut polling);
-        let polled = polling.len();
-        for key in polling.drain(..) {
+        let polled = limit.min(self.woken.len());
+        for _ in 0..polled {
+            let Some(key) = self.woken.pop_front() else {
+                break;
+            };
             let Some(place) = self.places.get_mut(key.index()) else {
                 continue;
             };
@@ -209,9 +216,10 @@ impl<F: Future> PendingAnswers<F> {
                 self.give_back(key);
             }
         }
-        self.polling = polling;
         self.trim(TRIMMED_PER_POLL);
-        answers.sort_unstable_by_key(|answer| answer.attempt);
+        if answers.len() > 1 {
+            answers.sort_unstable_by_key(|answer| answer.attempt);
+        }
         polled
     }
 
@@ -220,7 +228,8 @@ impl<F: Future> PendingAnswers<F> {
         self.places.clear();
         self.free.clear();
         self.len = 0;
-        self.signal.clear();
+        self.signal.take(&mut self.woken);
+        self.woken.clear();
     }
 
     /// Returns a free place, which is added if there is none.
@@ -310,6 +319,7 @@ mod tests {
 
     fn poll_all<F: Future>(pool: &mut PendingAnswers<F>) -> Vec<u64> {
         let mut answers = Vec::new();
+        pool.take_woken();
         pool.poll_woken(usize::MAX, &mut answers);
         answers.iter().map(|answer| answer.attempt).collect()
     }
@@ -370,7 +380,7 @@ mod tests {
             let rpc = pool.start(slot(), attempt, restless).expect_err("it never answers");
             pool.drop_future(rpc, attempt);
         }
-        assert_eq!(pool.num_woken(), 1);
+        assert_eq!(pool.take_woken(), 1);
     }
 
     #[test]
@@ -391,9 +401,9 @@ mod tests {
         let (sender, receiver) = oneshot::channel::<()>();
         assert!(pool.start(slot(), 1, receiver).is_err());
         sender.send(()).expect("awaited");
-        assert_eq!(pool.num_woken(), 1);
+        assert_eq!(pool.take_woken(), 1);
         pool.clear();
-        assert_eq!((pool.num_woken(), pool.len()), (0, 0));
+        assert_eq!((pool.take_woken(), pool.len()), (0, 0));
     }
 
     #[test]

@@ -60,7 +60,7 @@ where
             }
             if self.backlog.futures == 0 {
                 self.backlog = Backlog {
-                    futures: self.pending_answers.num_woken(),
+                    futures: self.pending_answers.take_woken(),
                     events: 0,
                     taken_at: core.now.min(until),
                 };
@@ -70,7 +70,9 @@ where
             self.backlog.futures -= polled;
             polls_left -= polled;
             let mut events = self.answers.len();
-            self.apply_answers(core);
+            if events > 0 {
+                self.apply_answers(core);
+            }
             while self.backlog.futures == 0 && deadlines_left > 0 && core.handle_earliest_due(self.backlog.taken_at) {
                 deadlines_left -= 1;
                 events += 1;
