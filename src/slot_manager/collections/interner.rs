@@ -44,32 +44,32 @@ impl<K: Key, T: Clone + Eq + Hash> Interner<K, T> {
         }
     }
 
-    /// Returns the key of a value and counts one more use.
+    /// Returns the key of a value and counts more uses, at least one.
     #[inline(always)]
-    pub(crate) fn acquire(&mut self, value: &T) -> K {
+    pub(crate) fn acquire(&mut self, value: &T, uses: usize) -> K {
         if let Some(recent) = self.recent {
             let entry = &mut self.records[recent];
             if entry.value == *value {
-                entry.uses += 1;
+                entry.uses += uses;
                 return recent;
             }
         }
-        self.acquire_other(value)
+        self.acquire_other(value, uses)
     }
 
     #[inline(never)]
-    fn acquire_other(&mut self, value: &T) -> K {
+    fn acquire_other(&mut self, value: &T, uses: usize) -> K {
         let fingerprint = self.by_value.fingerprint(value);
         let known = self.by_value.find(fingerprint, |key| self.records[key].value == *value);
         let key = match known {
             Some((key, _)) => {
-                self.records[key].uses += 1;
+                self.records[key].uses += uses;
                 key
             }
             None => {
                 let key = self.records.insert(Entry {
                     value: value.clone(),
-                    uses: 1,
+                    uses,
                 });
                 self.by_value.insert(fingerprint, key);
                 key

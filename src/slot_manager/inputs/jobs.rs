@@ -97,6 +97,7 @@ where
 
     /// Ends the registration of a request that was recorded: flushes, and returns the outcome of
     /// the request.
+    #[inline]
     pub(crate) fn finish_registration(
         &mut self,
         request: RequestKey,

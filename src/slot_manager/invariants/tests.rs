@@ -533,10 +533,10 @@ fn addresses_and_profiles_without_a_use() {
     assert_found("the uses of addresses", |world, core| {
         let address = core.requests.records[world.backing_off_request].target_address;
         let address = core.requests.addresses[address].clone();
-        core.requests.addresses.acquire(&address);
+        core.requests.addresses.acquire(&address, 1);
     });
     assert_found("the uses of profiles", |_, core| {
-        core.profiles.acquire(&cores(77.0));
+        core.profiles.acquire(&cores(77.0), 1);
     });
 }
 

@@ -25,6 +25,7 @@ impl Core {
     }
 
     /// Begins an attempt and queues its RPC.
+    #[inline(never)]
     pub(crate) fn assign(&mut self, slot: SlotKey, request: RequestKey) {
         self.fulfil_promise_of(request, slot);
         self.detach_request(request);

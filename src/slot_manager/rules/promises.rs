@@ -144,6 +144,7 @@ impl Core {
     }
 
     /// Takes an unbound request out of its queue. It is detached afterwards.
+    #[inline(always)]
     pub(crate) fn take_unbound(&mut self, request: RequestKey) {
         self.remove_waiting(request);
         let phase = std::mem::replace(&mut self.requests.records[request].phase, RequestPhase::Detached);
@@ -200,7 +201,7 @@ impl Core {
         );
         let expires_at = self.deadline_in(self.config.worker_registration_timeout);
         let profiles = &mut self.profiles;
-        let keys: Vec<_> = promised.iter().map(|profile| profiles.acquire(profile)).collect();
+        let keys: Vec<_> = promised.iter().map(|profile| profiles.acquire(profile, 1)).collect();
         for profile in &keys {
             self.slot_totals.add_promised(&self.profiles, *profile);
         }

@@ -135,13 +135,10 @@ impl Core {
                 }
             }
         }
-        for status in report.statuses() {
-            if let Some(slot) = self.reported_slot(task_manager, status) {
-                if matches!(self.slots[slot].phase, SlotPhase::Detached) {
-                    self.transaction.free.push(slot);
-                }
-            }
-        }
+        let owner = &self.task_managers.records[task_manager];
+        let reported = (report.statuses().iter()).filter_map(|status| owner.slot(status.slot_id().slot_number()));
+        let is_detached = |slot: &SlotKey| matches!(self.slots[*slot].phase, SlotPhase::Detached);
+        self.transaction.free.extend(reported.filter(is_detached));
         if self.promises.is_empty() || new.is_empty() {
             return;
         }
@@ -239,7 +236,7 @@ impl Core {
             // It may fit another request that it admits.
             self.transaction.free.push(slot);
         }
-        let after = self.profiles.acquire(status.resource_profile());
+        let after = self.profiles.acquire(status.resource_profile(), 1);
         let used = SlotUsage::of(&self.slots[slot].phase);
         self.slots[slot].profile = after;
         self.slot_totals.add_slots(&self.profiles, after, 1);
@@ -280,29 +277,20 @@ impl Core {
         }
         let mut slots = std::mem::take(&mut self.task_managers.records[task_manager].slots).into_vec();
         slots.reserve_exact(new.len());
-        let mut counted = None;
-        for status in new {
-            let number = status.slot_id().slot_number();
-            let profile = self.profiles.acquire(status.resource_profile());
-            // A constant, then its fields: a record made elsewhere would be copied word by word.
-            let slot = self.slots.insert(Slot::BLANK);
-            let record = &mut self.slots[slot];
-            record.number = number;
-            record.task_manager = task_manager;
-            record.profile = profile;
-            slots.push((number, slot));
-            // Most task managers have slots of one profile: they are counted together.
-            match &mut counted {
-                Some((last, count)) if *last == profile => *count += 1,
-                _ => {
-                    if let Some((last, count)) = counted.replace((profile, 1)) {
-                        self.count_new_slots(task_manager, last, count);
-                    }
-                }
+        // Most task managers have slots of one profile: they are counted together.
+        for alike in new.chunk_by(|a, b| a.resource_profile() == b.resource_profile()) {
+            let profile = self.profiles.acquire(alike[0].resource_profile(), alike.len());
+            self.count_new_slots(task_manager, profile, alike.len());
+            for status in alike {
+                let number = status.slot_id().slot_number();
+                // A constant, then its fields: a record made elsewhere would be copied in pieces.
+                let slot = self.slots.insert(Slot::BLANK);
+                let record = &mut self.slots[slot];
+                record.number = number;
+                record.task_manager = task_manager;
+                record.profile = profile;
+                slots.push((number, slot));
             }
-        }
-        if let Some((last, count)) = counted {
-            self.count_new_slots(task_manager, last, count);
         }
         if !slots.is_sorted() {
             slots.sort_unstable();

@@ -75,7 +75,7 @@ impl Core {
         resource_profile: &ResourceProfile,
         target_address: Arc<str>,
     ) -> RequestKey {
-        let profile = self.profiles.acquire(resource_profile);
+        let profile = self.profiles.acquire(resource_profile, 1);
         let deadline = self.deadline_in(self.config.request_timeout);
         let request = self
             .requests
@@ -125,21 +125,26 @@ impl Core {
     }
 
     /// Takes a request out of its queue or backoff. An attempt in flight stays.
+    #[inline(always)]
     pub(crate) fn detach_request(&mut self, request: RequestKey) {
         match self.requests.records[request].phase {
             RequestPhase::Detached | RequestPhase::InFlight(_) => return,
-            RequestPhase::Bound(promise) => {
-                self.remove_waiting(request);
-                self.requests.records[request].phase = RequestPhase::Detached;
-                self.free_promise(promise);
-            }
             RequestPhase::Unbound(_) => self.take_unbound(request),
+            RequestPhase::Bound(_) | RequestPhase::BackingOff { .. } => self.detach_bound_or_backing_off(request),
+        }
+    }
+
+    #[inline(never)]
+    fn detach_bound_or_backing_off(&mut self, request: RequestKey) {
+        self.remove_waiting(request);
+        let phase = std::mem::replace(&mut self.requests.records[request].phase, RequestPhase::Detached);
+        match phase {
+            RequestPhase::Bound(promise) => self.free_promise(promise),
             RequestPhase::BackingOff { step, .. } => {
-                self.remove_waiting(request);
                 self.requests.backoffs.disarm(&mut self.requests.records, step, request);
             }
+            _ => {}
         }
-        self.requests.records[request].phase = RequestPhase::Detached;
     }
 
     /// Backs off a detached request.
@@ -230,26 +235,35 @@ impl Core {
 /// Ends.
 impl Core {
     /// Takes a request out of its queue, backoff or attempt. It is detached afterwards.
+    #[inline(always)]
     pub(crate) fn withdraw(&mut self, request: RequestKey) {
         if let RequestPhase::InFlight(slot) = self.requests.records[request].phase {
-            if let Some(attempt) = self.slots[slot].attempt() {
-                self.give_up_attempt(slot, attempt);
-                if attempt.rpc != RpcState::Unsent {
-                    self.note_unanswered_probe(slot, attempt.number);
-                }
-                self.transaction.free.push(slot);
-            }
+            self.withdraw_from(slot);
         } else {
             self.detach_request(request);
         }
     }
 
+    /// Gives up the attempt in flight to a slot. The commit offers the slot.
+    #[inline(never)]
+    fn withdraw_from(&mut self, slot: SlotKey) {
+        if let Some(attempt) = self.slots[slot].attempt() {
+            self.give_up_attempt(slot, attempt);
+            if attempt.rpc != RpcState::Unsent {
+                self.note_unanswered_probe(slot, attempt.number);
+            }
+            self.transaction.free.push(slot);
+        }
+    }
+
     /// Forgets a detached request whose allocation is not indexed as pending any more.
+    #[inline(always)]
     fn forget(&mut self, request: RequestKey) {
         let profile = self.requests.remove(request);
         self.profiles.release(profile, 1);
     }
 
+    #[inline(always)]
     fn end(&mut self, request: RequestKey) {
         self.withdraw(request);
         let allocation_id = self.requests.records[request].allocation_id;

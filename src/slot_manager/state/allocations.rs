@@ -101,7 +101,7 @@ impl Allocations {
     }
 
     /// Returns the entry of an allocation id, whose fingerprint the caller knows.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn find(
         &self,
         fingerprint: Fingerprint,
@@ -150,13 +150,13 @@ impl Allocations {
     }
 
     /// Adds an unknown allocation by the fingerprint of its id.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn insert(&mut self, fingerprint: Fingerprint, entry: AllocationEntry) {
         self.table.insert(fingerprint, entry.into());
     }
 
     /// Turns the entry of a pending request into the grant of a slot.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn grant(&mut self, id: AllocationId, request: RequestKey, slot: SlotKey) {
         if let Some(place) = self.place_of(id, AllocationEntry::Pending(request)) {
             self.table.replace_at(place, AllocationEntry::Granted(slot).into());
@@ -164,7 +164,7 @@ impl Allocations {
     }
 
     /// Removes an allocation.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn remove(&mut self, id: AllocationId, entry: AllocationEntry) {
         if let Some(place) = self.place_of(id, entry) {
             self.table.remove_at(place);

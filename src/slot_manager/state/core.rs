@@ -221,7 +221,7 @@ impl Core {
         self.allocations.locate(id, &self.requests.records, &self.slots)
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn find_allocation_by(&self, fingerprint: Fingerprint, id: &AllocationId) -> Option<AllocationEntry> {
         self.allocations
             .find(fingerprint, id, &self.requests.records, &self.slots)

@@ -365,9 +365,9 @@ mod tests {
     #[test]
     fn a_profile_is_interned_once_and_while_it_is_used() {
         let mut profiles = Profiles::new();
-        let one = profiles.acquire(&cores(1.0));
-        let two = profiles.acquire(&cores(2.0));
-        assert_eq!(profiles.acquire(&cores(1.0)), one);
+        let one = profiles.acquire(&cores(1.0), 1);
+        let two = profiles.acquire(&cores(2.0), 1);
+        assert_eq!(profiles.acquire(&cores(1.0), 1), one);
         profiles.release(one, 1);
         assert_eq!(profiles[one], cores(1.0));
         profiles.release(one, 1);
@@ -377,7 +377,7 @@ mod tests {
     #[test]
     fn a_returned_member_keeps_its_place_and_the_first_fitting_member_comes_first() {
         let mut profiles = Profiles::new();
-        let (small, large) = (profiles.acquire(&cores(1.0)), profiles.acquire(&cores(2.0)));
+        let (small, large) = (profiles.acquire(&cores(1.0), 1), profiles.acquire(&cores(2.0), 1));
         let mut records = Arena::new();
         let mut queues = ProfileQueues::<Line, TestKey>::new();
         let mut push = |profile, place| {
@@ -407,7 +407,7 @@ mod tests {
     #[test]
     fn members_in_order_are_in_the_list_and_returned_members_beside_it() {
         let mut profiles = Profiles::new();
-        let profile = profiles.acquire(&cores(1.0));
+        let profile = profiles.acquire(&cores(1.0), 1);
         let mut records = Arena::new();
         let mut queues = ProfileQueues::<Line, TestKey>::new();
         for (place, returned) in [(1, 0), (3, 0), (2, 1), (4, 1)] {
@@ -429,7 +429,7 @@ mod tests {
     #[test]
     fn profiles_that_fit_only_by_their_sketches_do_not_fit() {
         let mut profiles = Profiles::new();
-        let profile = profiles.acquire(&cores(1.0));
+        let profile = profiles.acquire(&cores(1.0), 1);
         let mut records = Arena::new();
         let mut queues = ProfileQueues::<Line, TestKey>::new();
         let links = Links::default();
@@ -447,7 +447,7 @@ mod tests {
     #[test]
     fn a_returned_member_can_come_before_other_returned_members() {
         let mut profiles = Profiles::new();
-        let profile = profiles.acquire(&cores(1.0));
+        let profile = profiles.acquire(&cores(1.0), 1);
         let mut records = Arena::new();
         let mut queues = ProfileQueues::<Line, TestKey>::new();
         let push = |queues: &mut ProfileQueues<_, _>, records: &mut Arena<_, _>, place| {

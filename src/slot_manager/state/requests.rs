@@ -305,10 +305,10 @@ impl PendingRequests {
         target_address: Arc<str>,
         deadline: Timestamp,
     ) -> RequestKey {
-        let target_address = self.addresses.acquire(&TargetAddress(target_address));
+        let target_address = self.addresses.acquire(&TargetAddress(target_address), 1);
         let sequence = self.next_sequence;
         self.next_sequence += 1;
-        // A constant, then its fields: a record made elsewhere would be copied word by word.
+        // A constant, then its fields: a record made elsewhere would be copied in pieces.
         let request = self.records.insert(PendingRequest::BLANK);
         let record = &mut self.records[request];
         record.allocation_id = allocation_id;
