@@ -75,8 +75,9 @@ pub(crate) struct Arena<K, R> {
 
 const NONE: u32 = u32::MAX;
 
-/// The number of entries in the flat list. Copying them takes a tenth of a millisecond.
-const FLAT: usize = 1 << 14;
+/// The number of entries in the flat list. When it grows to that number, a quarter is copied, which
+/// takes a few tenths of a millisecond.
+const FLAT: usize = 1 << 16;
 
 /// The number of entries of a page.
 const PAGE: usize = 1 << 14;

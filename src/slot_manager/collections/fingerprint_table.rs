@@ -422,6 +422,7 @@ impl<V: Copy + PartialEq> FingerprintTable<V> {
 
     /// Loads the home buckets of several fingerprints into the cache at once, ahead of their
     /// searches.
+    #[inline]
     pub(crate) fn prefetch(&self, fingerprints: impl Iterator<Item = Fingerprint>) {
         let homes = fingerprints.filter_map(|fingerprint| {
             let buckets = self.side(self.is_former(fingerprint));
@@ -462,6 +463,7 @@ impl<V: Copy + PartialEq> FingerprintTable<V> {
     }
 
     /// Removes a value.
+    #[inline]
     pub(crate) fn remove(&mut self, fingerprint: Fingerprint, value: V) {
         if let Some((_, place)) = self.find(fingerprint, |other| other == value) {
             self.remove_at(place);

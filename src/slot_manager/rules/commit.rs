@@ -112,8 +112,11 @@ impl Core {
                 }
             }
         }
-        if let AllocationFailureCause::GrantLost { slot_id, loss } = self.effects.notifications.cause_of(grant.slot) {
-            tracing::warn!(%job_id, %allocation_id, %slot_id, %loss, "granted slot lost");
+        if tracing::enabled!(tracing::Level::WARN) {
+            let cause = self.effects.notifications.cause_of(grant.slot);
+            if let AllocationFailureCause::GrantLost { slot_id, loss } = cause {
+                tracing::warn!(%job_id, %allocation_id, %slot_id, %loss, "granted slot lost");
+            }
         }
         self.counters.grants_lost += 1;
         self.effects.notifications.add_lost(grant.allocation, grant.slot);

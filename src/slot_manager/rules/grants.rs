@@ -255,19 +255,18 @@ impl Core {
         let record = &self.slots[slot];
         if let SlotPhase::Allocated { allocation, secondary } = record.phase {
             let number = record.number;
-            self.drop_holder(slot, allocation, secondary, LostSlot { number, loss });
+            if secondary {
+                return self.allocations.remove_secondary(allocation.id, slot);
+            }
+            self.allocations.remove(allocation.id, AllocationEntry::Granted(slot));
+            self.note_dropped(allocation, LostSlot { number, loss });
         }
     }
 
-    /// Takes the allocation that holds a slot out of the index. If it is the grant of the
-    /// allocation, the commit decides whether it is lost.
+    /// Notes a grant that is not in the index any more. The commit decides whether it is lost.
     #[inline]
-    pub(crate) fn drop_holder(&mut self, slot: SlotKey, allocation: Allocation, secondary: bool, lost: LostSlot) {
-        if secondary {
-            return self.allocations.remove_secondary(allocation.id, slot);
-        }
-        self.allocations.remove(allocation.id, AllocationEntry::Granted(slot));
-        self.transaction.dropped.push(DroppedGrant { slot: lost, allocation });
+    pub(crate) fn note_dropped(&mut self, allocation: Allocation, slot: LostSlot) {
+        self.transaction.dropped.push(DroppedGrant { slot, allocation });
     }
 
     /// Removes the holder of a slot from the index of allocations. Returns it if this slot was its

@@ -130,15 +130,24 @@ impl Core {
     ///
     /// The caller removes the slots from the list of the task manager.
     pub(crate) fn remove_slots(&mut self, task_manager: TaskManagerKey, slots: &[(u32, SlotKey)], loss: LossKey) {
-        let held = slots.iter().filter_map(|(_, slot)| self.slots[*slot].allocation());
-        self.allocations.prefetch(held.map(|allocation| allocation.id));
+        let grants = slots.iter().filter_map(|(_, slot)| match &self.slots[*slot].phase {
+            SlotPhase::Allocated {
+                allocation,
+                secondary: false,
+            } => Some((allocation.id, *slot)),
+            _ => None,
+        });
+        self.allocations.remove_grants(grants);
         // Most slots have one profile and one usage: they are counted together.
         let mut counted = None;
         for &(number, slot) in slots {
             let &Slot { profile, ref phase, .. } = &self.slots[slot];
             let usage = match *phase {
                 SlotPhase::Allocated { allocation, secondary } => {
-                    self.drop_holder(slot, allocation, secondary, LostSlot { number, loss });
+                    match secondary {
+                        true => self.allocations.remove_secondary(allocation.id, slot),
+                        false => self.note_dropped(allocation, LostSlot { number, loss }),
+                    }
                     SlotUsage::Allocated
                 }
                 SlotPhase::InFlight(attempt) => {

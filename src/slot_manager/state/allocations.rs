@@ -61,6 +61,8 @@ pub(crate) struct Allocations {
     table: FingerprintTable<PackedEntry>,
     /// Where the last `locate` found an entry. The call often changes or removes that entry next.
     located: Place,
+    /// Scratch memory of `remove_grants`.
+    removed: Vec<(Fingerprint, PackedEntry)>,
     /// Slots that hold an allocation that is granted on another slot, in the order of discovery. It
     /// is nearly always empty.
     secondaries: BTreeMap<AllocationId, Vec<SlotKey>>,
@@ -86,6 +88,7 @@ impl Allocations {
         Self {
             table: FingerprintTable::new(hasher),
             located: Place::default(),
+            removed: Vec::new(),
             secondaries: BTreeMap::new(),
         }
     }
@@ -144,9 +147,17 @@ impl Allocations {
         Some(place)
     }
 
-    /// Loads the parts of the table into the cache that the next searches read.
-    pub(crate) fn prefetch(&self, ids: impl Iterator<Item = AllocationId>) {
-        self.table.prefetch(ids.map(|id| self.fingerprint(id)));
+    /// Removes the grants of slots, whose ids are given.
+    ///
+    /// All parts of the table are loaded before the first is read: the processor waits once.
+    pub(crate) fn remove_grants(&mut self, grants: impl Iterator<Item = (AllocationId, SlotKey)>) {
+        let mut removed = std::mem::take(&mut self.removed);
+        removed.extend(grants.map(|(id, slot)| (self.fingerprint(id), AllocationEntry::Granted(slot).into())));
+        self.table.prefetch(removed.iter().map(|(fingerprint, _)| *fingerprint));
+        for (fingerprint, entry) in removed.drain(..) {
+            self.table.remove(fingerprint, entry);
+        }
+        self.removed = removed;
     }
 
     /// Adds an unknown allocation by the fingerprint of its id.
