@@ -1,11 +1,12 @@
-//! The fast paths: a request that is granted at once, and a freed slot for which no request waits.
+//! The fast paths: a request that is granted or waits at once, an acknowledgement that only grants,
+//! and a freed slot for which no request waits.
 //!
 //! Their law: they equal the long way. Outcomes, effects, their order and the state afterwards are
 //! the same as if the rules had handled the input one by one. The test below runs both on random
 //! inputs.
 
 use crate::error::SlotRequestError;
-use crate::message::{AllocateSlot, Allocation, SlotAnswer, SlotFreed};
+use crate::message::{AllocateSlot, Allocation, AttemptId, SlotAnswer, SlotFreed};
 use crate::outcome::{AllocationStatus, SlotRequestOutcome};
 use crate::{LeaderId, ResourceManagerActions, ScheduledExecutor, SlotManager, SlotRequest, TaskExecutorGateway};
 
@@ -35,7 +36,11 @@ where
                 self.core
                     .grant_at_once(slot, fingerprint, &request, acknowledge.revision());
                 self.core.changes += 1;
-                self.driver.notify_slot_allocated(&request);
+                let allocation = Allocation {
+                    id: request.allocation_id,
+                    job: request.job_id,
+                };
+                self.driver.notify_slot_allocated(allocation, &request.slot_id);
                 if self.core.needs_reconcile() {
                     self.core.reconcile(&mut self.driver);
                 }
@@ -80,9 +85,30 @@ where
             return self.core.enqueue(request);
         }
         self.core.enqueue_unasked(request);
-        // As the flush of an effect does.
-        self.core.changes += 1;
         self.core.request_worker_for(&mut self.driver, request);
+    }
+}
+
+/// An acknowledgement.
+impl<A, G, E> SlotManager<A, G, E>
+where
+    A: ResourceManagerActions,
+    G: TaskExecutorGateway,
+    E: ScheduledExecutor,
+{
+    /// Grants the slot of an attempt. Returns `false`, without a change, if that is not all.
+    #[inline(always)]
+    pub(crate) fn acknowledge_at_once(&mut self, attempt_id: AttemptId, revision: Option<u64>) -> bool {
+        let Some((slot, allocation)) = self.core.acknowledge_at_once(attempt_id, revision) else {
+            return false;
+        };
+        self.core.changes += 1;
+        self.driver.notify_slot_allocated(allocation, &self.core.slot_id(slot));
+        if self.core.needs_reconcile() {
+            self.core.reconcile(&mut self.driver);
+        }
+        self.driver.wake_after_input(&self.core);
+        true
     }
 }
 
@@ -115,10 +141,10 @@ mod tests {
 
     use crate::config::{WorkerDescription, WorkerPolicy};
     use crate::error::{SlotAllocationError, SlotRequestError};
-    use crate::message::{Acknowledge, Allocation, SlotFreed, WorkerPromise};
-    use crate::outcome::{SlotFreedOutcome, SlotRequestOutcome};
+    use crate::message::{Acknowledge, Allocation, AttemptId, SlotFreed, SlotResult, WorkerPromise};
+    use crate::outcome::{SlotAnswerOutcome, SlotFreedOutcome, SlotRequestOutcome};
     use crate::testing::{
-        Effect, EffectLog, GatewayAnswer, ManualScheduledExecutor, RecordingActions, ScriptedGateway,
+        Effect, EffectLog, GatewayAnswer, GatewayCall, ManualScheduledExecutor, RecordingActions, ScriptedGateway,
     };
     use crate::{
         AllocationId, InstanceId, JobId, LeaderId, ResourceProfile, SlotId, SlotManager, SlotManagerConfig, SlotReport,
@@ -137,7 +163,8 @@ mod tests {
             }
             let allocation_id = request.allocation_id();
             let (job, id, resource_profile, target_address) = request.into_parts();
-            let key = (self.core).insert_request(fingerprint, Allocation { id, job }, &resource_profile, target_address);
+            let key =
+                (self.core).insert_request(fingerprint, Allocation { id, job }, &resource_profile, target_address);
             self.core.transaction.detached.push(key);
             self.finish_registration(key, allocation_id)
         }
@@ -159,6 +186,11 @@ mod tests {
         /// The gateway of a worker answers from now on like this.
         Answer {
             worker: u8,
+            answer: u8,
+        },
+        /// An attempt is answered by an input.
+        AnswerByInput {
+            attempt: u8,
             answer: u8,
         },
         Request {
@@ -196,7 +228,8 @@ mod tests {
             3 => (worker(), prop::collection::vec(1..4_u8, 0..4), prop::option::of(0..4_u8))
                 .prop_map(|(worker, cores, revision)| Step::Register { worker, cores, revision }),
             2 => (worker(), 0..6_u8).prop_map(|(worker, revision)| Step::Report { worker, revision }),
-            2 => (worker(), 0..6_u8).prop_map(|(worker, answer)| Step::Answer { worker, answer }),
+            2 => (worker(), 0..8_u8).prop_map(|(worker, answer)| Step::Answer { worker, answer }),
+            6 => (0..30_u8, 0..7_u8).prop_map(|(attempt, answer)| Step::AnswerByInput { attempt, answer }),
             8 => (id(), 0..2_u8, 0..4_u8).prop_map(|(id, job, cores)| Step::Request { id, job, cores }),
             2 => id().prop_map(|id| Step::Cancel { id }),
             4 => (worker(), 0..4_u8, id(), prop::option::of(0..6_u8))
@@ -214,6 +247,8 @@ mod tests {
         clock: ManualScheduledExecutor,
         log: EffectLog,
         gateways: [ScriptedGateway; 3],
+        /// The attempts so far.
+        asked: Vec<AttemptId>,
         takes_fast_paths: bool,
     }
 
@@ -230,6 +265,7 @@ mod tests {
                 clock,
                 log,
                 gateways,
+                asked: Vec::new(),
                 takes_fast_paths,
             }
         }
@@ -278,6 +314,19 @@ mod tests {
                     self.gateways[usize::from(*worker)].answer_requests(self::answer(*answer));
                     String::new()
                 }
+                Step::AnswerByInput { attempt, answer } => {
+                    let Some(asked) = self.asked.iter().rev().nth(usize::from(*attempt)) else {
+                        return Default::default();
+                    };
+                    let result = result(*answer);
+                    let outcome = match self.takes_fast_paths {
+                        true => self.manager.answer_slot_request(*asked, result),
+                        false => self.manager.begin_input().map_or(SlotAnswerOutcome::Unknown, |_| {
+                            self.manager.answer_the_long_way(*asked, result)
+                        }),
+                    };
+                    format!("{outcome:?}")
+                }
                 Step::Request { id, job, cores } => {
                     let job_id = JobId::from_u128(u128::from(*job) + 1);
                     let request = SlotRequest::new(job_id, allocation(*id), profile(*cores), "job-master");
@@ -322,6 +371,13 @@ mod tests {
                     format!("{}", self.manager.run_until_stalled())
                 }
             };
+            for gateway in &self.gateways {
+                let asked = gateway.take_calls().into_iter().filter_map(|call| match call {
+                    GatewayCall::RequestSlot(request) => Some(request.attempt_id()),
+                    _ => None,
+                });
+                self.asked.extend(asked);
+            }
             if let Err(violation) = self.manager.check_invariants() {
                 panic!("{violation}");
             }
@@ -348,17 +404,24 @@ mod tests {
     }
 
     fn answer(kind: u8) -> GatewayAnswer {
+        match kind {
+            4 => GatewayAnswer::ByHand,
+            5 | 6 => GatewayAnswer::Later,
+            _ => result(kind).into(),
+        }
+    }
+
+    fn result(kind: u8) -> SlotResult {
         let occupied = SlotAllocationError::Occupied {
             allocation_id: AllocationId::from_u128(3),
             job_id: JobId::from_u128(1),
         };
         match kind {
-            0 => Ok(Acknowledge::new().with_revision(1)).into(),
-            1 => Ok(Acknowledge::new().with_revision(5)).into(),
-            2 => Err(SlotAllocationError::rejected("no")).into(),
-            3 => Err(occupied).into(),
-            4 => GatewayAnswer::ByHand,
-            _ => Ok(Acknowledge::new()).into(),
+            0 => Ok(Acknowledge::new().with_revision(1)),
+            1 => Ok(Acknowledge::new().with_revision(5)),
+            2 => Err(SlotAllocationError::rejected("no")),
+            3 => Err(occupied),
+            _ => Ok(Acknowledge::new()),
         }
     }
 

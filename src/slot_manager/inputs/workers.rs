@@ -235,6 +235,16 @@ where
         if self.begin_input().is_err() {
             return SlotAnswerOutcome::Unknown;
         }
+        if let Ok(acknowledge) = &result {
+            if self.acknowledge_at_once(attempt_id, acknowledge.revision()) {
+                return SlotAnswerOutcome::Applied;
+            }
+        }
+        self.answer_the_long_way(attempt_id, result)
+    }
+
+    /// Applies the answer to an attempt by the rules.
+    pub(crate) fn answer_the_long_way(&mut self, attempt_id: AttemptId, result: SlotResult) -> SlotAnswerOutcome {
         let outcome = self.core.answer(attempt_id, result);
         if outcome == SlotAnswerOutcome::Applied {
             self.finish_input();

@@ -10,8 +10,7 @@ use crate::message::{
     WithdrawResource, Withdrawal, WorkerPromise,
 };
 use crate::{
-    ResourceManagerActions, ResourceProfile, ScheduledExecutor, TaskExecutorGateway, Timestamp,
-    WorkerRequestId,
+    ResourceManagerActions, ResourceProfile, ScheduledExecutor, SlotId, TaskExecutorGateway, Timestamp, WorkerRequestId,
 };
 
 use super::pending_answers::{PendingAnswers, RpcAnswer};
@@ -212,6 +211,28 @@ where
         !core.effects.is_empty() || !self.answers.is_empty()
     }
 
+    /// Applies the answer at hand, and notifies the grant. Returns `false`, without a change, if
+    /// there are several answers or it does more than grant a slot.
+    #[inline]
+    pub(crate) fn apply_acknowledgement(&mut self, core: &mut Core) -> bool {
+        let [RpcAnswer {
+            slot,
+            attempt,
+            result: Ok(acknowledge),
+        }] = self.answers.as_slice()
+        else {
+            return false;
+        };
+        let (slot, revision) = (*slot, acknowledge.revision());
+        let attempt = core.current_attempt(slot, *attempt);
+        let Some(allocation) = attempt.and_then(|attempt| core.grant_awaited(slot, attempt, revision)) else {
+            return false;
+        };
+        self.answers.clear();
+        self.notify_slot_allocated(allocation, &core.slot_id(slot));
+        true
+    }
+
     /// Applies the answers at hand.
     pub(crate) fn apply_answers(&mut self, core: &mut Core) {
         for RpcAnswer { slot, attempt, result } in self.answers.drain(..) {
@@ -241,11 +262,11 @@ where
         });
     }
 
-    /// Notifies a grant of the fast path, where no other notification waits.
+    /// Notifies a grant of a fast path, where no other notification waits.
     #[inline]
-    pub(crate) fn notify_slot_allocated(&mut self, request: &AllocateSlot) {
+    pub(crate) fn notify_slot_allocated(&mut self, allocation: Allocation, slot_id: &SlotId) {
         if let Some(actions) = &mut self.actions {
-            actions.notify_slot_allocated(request.job_id, request.allocation_id, &request.slot_id);
+            actions.notify_slot_allocated(allocation.job, allocation.id, slot_id);
         }
     }
 

@@ -272,7 +272,15 @@ impl<F: Future> PendingAnswers<F> {
 
     /// Drops up to `limit` free places from the end of the pool. Dropping a million at once would
     /// take long.
+    #[inline]
     fn trim(&mut self, limit: usize) {
+        if self.places.len().max(self.free.len()) > SPARE_PLACES {
+            self.trim_spare(limit);
+        }
+    }
+
+    #[cold]
+    fn trim_spare(&mut self, limit: usize) {
         let is_free = |place: &PendingRpc<F>| place.future.is_none();
         for _ in 0..limit {
             if self.places.len() <= SPARE_PLACES || !self.places.last().is_some_and(is_free) {

@@ -71,7 +71,11 @@ where
             polls_left -= polled;
             let mut events = self.answers.len();
             if events > 0 {
-                self.apply_answers(core);
+                // Without deadlines that are due, the round has no other notification.
+                let is_alone = core.earliest_deadline() > self.backlog.taken_at;
+                if !is_alone || !self.apply_acknowledgement(core) {
+                    self.apply_answers(core);
+                }
             }
             while self.backlog.futures == 0 && deadlines_left > 0 && core.handle_earliest_due(self.backlog.taken_at) {
                 deadlines_left -= 1;

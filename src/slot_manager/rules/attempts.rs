@@ -11,7 +11,7 @@ use crate::slot_manager::state::allocations::AllocationEntry;
 use crate::slot_manager::state::core::Core;
 use crate::slot_manager::state::effects::{AbandonedRpc, UnsentAttempt};
 use crate::slot_manager::state::refused_jobs::RefusedJobs;
-use crate::slot_manager::state::requests::{RequestKey, RequestPhase, TargetAddress};
+use crate::slot_manager::state::requests::{PendingRequests, RequestKey, RequestPhase, TargetAddress};
 use crate::slot_manager::state::slot_totals::SlotUsage;
 use crate::slot_manager::state::slots::{Attempt, RpcState, Slot, SlotFailures, SlotKey, SlotPhase};
 
@@ -167,6 +167,46 @@ impl Core {
         SlotAnswerOutcome::Applied
     }
 
+    /// Applies an acknowledgement that comes as an input, if it only grants the slot. Returns `None`,
+    /// without a change, if it does more.
+    ///
+    /// The caller notifies the returned grant.
+    #[inline(always)]
+    pub(crate) fn acknowledge_at_once(
+        &mut self,
+        id: AttemptId,
+        revision: Option<u64>,
+    ) -> Option<(SlotKey, Allocation)> {
+        let (slot, attempt) = self.find_attempt(id)?;
+        // A future would have to be dropped.
+        if attempt.rpc != RpcState::AwaitedAsInput {
+            return None;
+        }
+        let allocation = self.grant_awaited(slot, attempt, revision)?;
+        Some((slot, allocation))
+    }
+
+    /// Applies the acknowledgement of an attempt that is awaited, if it only grants the slot. Returns
+    /// `None`, without a change, if it does more.
+    ///
+    /// The caller notifies the returned grant.
+    #[inline(always)]
+    pub(crate) fn grant_awaited(&mut self, slot: SlotKey, attempt: Attempt, revision: Option<u64>) -> Option<Allocation> {
+        if !self.only_grants(slot, revision) {
+            return None;
+        }
+        self.see_revision(slot, revision);
+        let PendingRequests {
+            records, rpc_timeouts, ..
+        } = &mut self.requests;
+        rpc_timeouts.disarm(records, attempt.request);
+        records[attempt.request].phase = RequestPhase::Detached;
+        let allocation = self.record_grant(slot, attempt.request);
+        self.commit();
+        Some(allocation)
+    }
+
+    #[inline(always)]
     fn find_attempt(&mut self, id: AttemptId) -> Option<(SlotKey, Attempt)> {
         let Some(AllocationEntry::Pending(request)) = self.locate_allocation(id.allocation_id) else {
             return None;

@@ -136,7 +136,6 @@ impl Core {
                     return None;
                 }
                 owner.see_revision(revision);
-                self.changes += 1;
             }
             None => self.recent_frees.note(slot, allocation_id),
         }

@@ -170,29 +170,33 @@ impl Core {
 
 /// Grants.
 impl Core {
-    /// Grants a slot that nothing holds to a detached request.
+    /// Grants a slot that nothing holds to a detached request, and notifies the grant.
     pub(crate) fn grant(&mut self, slot: SlotKey, request: RequestKey) {
-        let record = &self.requests.records[request];
-        let (allocation, is_registering) = (record.allocation(), record.is_registering());
-        let Allocation {
-            id: allocation_id,
-            job: job_id,
-        } = allocation;
-        self.set_granted(slot, allocation);
-        self.allocations.grant(allocation_id, request, slot);
-        self.forget(request);
-        self.counters.requests_served += 1;
-        self.clear_job(job_id);
-        tracing::debug!(%job_id, %allocation_id, slot_id = %self.slot_id(slot), "slot granted");
+        let is_registering = self.requests.records[request].is_registering();
+        let allocation = self.record_grant(slot, request);
+        self.clear_job(allocation.job);
         if is_registering {
             let slot_id = self.slot_id(slot);
-            self.effects.set_outcome(allocation_id, Ok(slot_id));
+            self.effects.set_outcome(allocation.id, Ok(slot_id));
         }
         let record = &self.slots[slot];
         let owner = &self.task_managers.records[record.task_manager];
         self.effects
             .notifications
             .add_granted(allocation, &owner.resource_id, record.number);
+    }
+
+    /// Lets a detached request hold a slot that nothing holds. The request is over.
+    #[inline(always)]
+    pub(crate) fn record_grant(&mut self, slot: SlotKey, request: RequestKey) -> Allocation {
+        let allocation = self.requests.records[request].allocation();
+        self.set_granted(slot, allocation);
+        self.allocations.grant(allocation.id, request, slot);
+        self.forget(request);
+        self.counters.requests_served += 1;
+        let Allocation { id, job } = allocation;
+        tracing::debug!(job_id = %job, allocation_id = %id, slot_id = %self.slot_id(slot), "slot granted");
+        allocation
     }
 
     /// Grants an offered slot to a request of the fast path, which has no record.

@@ -118,12 +118,11 @@ impl Core {
 
     /// Handles the earliest deadline if it is due by `time`. Returns `false` if none is.
     pub(crate) fn handle_earliest_due(&mut self, time: Timestamp) -> bool {
-        let deadlines = self.deadlines();
-        let earliest = deadlines.into_iter().fold(Timestamp::MAX, Timestamp::min);
+        let earliest = self.earliest_deadline();
         if earliest > time || earliest == Timestamp::MAX {
             return false;
         }
-        let mut timers = Timer::ALL.into_iter().zip(deadlines);
+        let mut timers = Timer::ALL.into_iter().zip(self.deadlines());
         let first = timers.find(|(_, deadline)| *deadline == earliest);
         let handled = first.and_then(|(timer, _)| self.handle(timer));
         self.commit();
