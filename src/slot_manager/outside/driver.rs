@@ -335,19 +335,17 @@ where
         }
     }
 
-    /// Applies an acknowledgement, unless other slots may be offered because of it. Queues any other
-    /// result: it may cause effects, which are sent after those of this round.
+    /// Applies an acknowledgement that only grants the slot. Queues any other result: it may cause
+    /// effects, which are sent after those of this round.
     #[inline]
     fn take_result(&mut self, core: &mut Core, slot: SlotKey, attempt: u64, result: SlotResult) {
-        match result {
-            Ok(acknowledge) if self.answers.is_empty() && core.only_grants(slot, acknowledge.revision()) => {
-                core.apply_answer(slot, attempt, Ok(acknowledge));
-            }
-            result => {
-                core.note_answered(slot);
-                self.answers.push(RpcAnswer { attempt, slot, result });
+        if let Ok(acknowledge) = &result {
+            if self.answers.is_empty() && core.grant_answered(slot, attempt, acknowledge.revision()) {
+                return;
             }
         }
+        core.note_answered(slot);
+        self.answers.push(RpcAnswer { attempt, slot, result });
     }
 
     /// Logs once for each registration that answers by futures can overtake the reports of a task

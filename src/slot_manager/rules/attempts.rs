@@ -186,6 +186,20 @@ impl Core {
         Some((slot, allocation))
     }
 
+    /// Applies the acknowledgement of an attempt that was answered at once, if it only grants the
+    /// slot. Returns `false`, without a change, if it does more.
+    #[inline]
+    pub(crate) fn grant_answered(&mut self, slot: SlotKey, number: u64, revision: Option<u64>) -> bool {
+        let attempt = self.current_attempt(slot, number);
+        let Some(attempt) = attempt.filter(|_| self.only_grants(slot, revision)) else {
+            return false;
+        };
+        self.see_revision(slot, revision);
+        self.requests.records[attempt.request].phase = RequestPhase::Detached;
+        self.grant(slot, attempt.request);
+        true
+    }
+
     /// Applies the acknowledgement of an attempt that is awaited, if it only grants the slot. Returns
     /// `None`, without a change, if it does more.
     ///

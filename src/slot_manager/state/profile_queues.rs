@@ -235,6 +235,15 @@ impl<L, K: Key + Ord> ProfileQueues<L, K> {
         shrink_if_sparse(&mut self.active);
     }
 
+    /// Returns the first member, if all members have one given profile.
+    #[inline]
+    pub(crate) fn first_of_only(&self, profile: ProfileKey) -> Option<K> {
+        match self.active.as_slice() {
+            [only] if only.profile == profile => Some(only.first_member),
+            _ => None,
+        }
+    }
+
     /// Returns the first member of one profile.
     pub(crate) fn first_of<R: Queued<L, K>>(&self, records: &Arena<K, R>, profile: ProfileKey) -> Option<K> {
         let (_, key) = self.queues.get(profile)?.first(records)?;

@@ -219,8 +219,22 @@ impl WaitingRequests {
     /// That is the request to which the slot goes, if no request is in a group and no job fails.
     #[inline]
     pub(crate) fn oldest_queued(&self, profiles: &Profiles, slot: ProfileKey) -> Option<RequestKey> {
+        // Often all requests wait for slots of one profile, which needs no comparison.
+        if let Some(request) = self.only_queued_of(slot) {
+            return Some(request);
+        }
         let (_, request) = self.first_queued(profiles, Fitting::Slot(&profiles[slot]))?;
         Some(request)
+    }
+
+    /// Returns the oldest request, if the requests in all queues have one given profile.
+    #[inline]
+    fn only_queued_of(&self, profile: ProfileKey) -> Option<RequestKey> {
+        match self.bound.is_empty() {
+            true => self.unbound.first_of_only(profile),
+            false if self.unbound.is_empty() => self.bound.first_of_only(profile),
+            false => None,
+        }
     }
 
     fn first_queued(&self, profiles: &Profiles, fitting: Fitting<'_>) -> Option<(u64, RequestKey)> {
