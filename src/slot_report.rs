@@ -63,6 +63,11 @@ impl SlotStatus {
     pub fn allocation(&self) -> Option<Allocation> {
         self.allocation
     }
+
+    #[inline]
+    pub(crate) fn allocation_ref(&self) -> Option<&Allocation> {
+        self.allocation.as_ref()
+    }
 }
 
 /// All slots of one task executor at one moment.

@@ -47,7 +47,7 @@ impl Core {
         let is_unchanged = |status: &SlotStatus| {
             let slot = self.reported_slot(task_manager, status).map(|slot| &self.slots[slot]);
             slot.is_some_and(|slot| {
-                slot.phase.is_unchanged_by(status.allocation())
+                slot.phase.is_unchanged_by(status.allocation_ref())
                     && self.profiles[slot.profile] == *status.resource_profile()
             })
         };
@@ -58,24 +58,28 @@ impl Core {
     /// usual heartbeat.
     ///
     /// A report that is not sorted by slot number may get `false`.
+    #[inline]
     fn is_unchanged_by(&self, task_manager: TaskManagerKey, report: &SlotReport) -> bool {
         let record = &self.task_managers.records[task_manager];
         if record.slots.len() != report.statuses().len() {
             return false;
         }
+        let Some((_, first)) = record.slots.first() else {
+            return true;
+        };
         // Most task managers have slots of one profile: it is looked up once.
-        let mut last = None;
+        let mut key = self.slots[*first].profile;
+        let mut profile = &self.profiles[key];
         for ((number, slot), status) in record.slots.iter().zip(report.statuses()) {
             let slot = &self.slots[*slot];
-            let profile = match last {
-                Some((key, profile)) if key == slot.profile => profile,
-                _ => &self.profiles[slot.profile],
-            };
-            last = Some((slot.profile, profile));
+            if slot.profile != key {
+                key = slot.profile;
+                profile = &self.profiles[key];
+            }
             let is_unchanged = status.slot_id().slot_number() == *number
                 && *status.slot_id().resource_id() == record.resource_id
-                && slot.phase.is_unchanged_by(status.allocation())
-                && *profile == *status.resource_profile();
+                && slot.phase.is_unchanged_by(status.allocation_ref())
+                && profile == status.resource_profile();
             if !is_unchanged {
                 return false;
             }

@@ -112,7 +112,7 @@ impl SlotPhase {
     /// A report of a free slot changes no attempt in flight, because it may be older than the
     /// attempt.
     #[inline]
-    pub(crate) fn is_unchanged_by(&self, reported: Option<Allocation>) -> bool {
+    pub(crate) fn is_unchanged_by(&self, reported: Option<&Allocation>) -> bool {
         match (self, reported) {
             (
                 Self::Allocated {
@@ -120,7 +120,7 @@ impl SlotPhase {
                     secondary: false,
                 },
                 Some(reported),
-            ) => *allocation == reported,
+            ) => allocation == reported,
             (Self::Allocated { .. }, _) | (_, Some(_)) => false,
             (_, None) => true,
         }
