@@ -19,25 +19,34 @@ key! {
 
 /// The rank of a group of slots; the least rank is preferred.
 ///
-/// From the highest bit it has 33 bits of ranked utilization, 63 bits of the lowest sequence number
-/// and 32 bits of the group key. The lowest sequence number is that of the slot free longest.
-/// Sequence numbers never reach 2⁶³.
+/// Below the highest bit, which is 0, it has 33 bits of ranked utilization, 62 bits of the sequence
+/// number of the slot free longest, and 32 bits of the key of that slot. Sequence numbers never
+/// reach 2⁶².
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Rank(u128);
 
-const GROUP_BITS: u32 = 32;
-const FIRST_BITS: u32 = 63;
-const RANKED_SHIFT: u32 = GROUP_BITS + FIRST_BITS;
+const SLOT_BITS: u32 = 32;
+const FIRST_BITS: u32 = 62;
+const RANKED_SHIFT: u32 = SLOT_BITS + FIRST_BITS;
 
 impl Contestant for Rank {
-    const NONE: Self = Self(u128::MAX);
+    const NONE: Self = Self(u128::MAX >> 1);
+
+    // Without a comparison: the compiler makes a jump of it, which the processor often mispredicts.
+    #[inline(always)]
+    fn lesser(self, other: Self) -> Self {
+        // The sign is right, because both ranks are below 2¹²⁷.
+        let difference = self.0.wrapping_sub(other.0);
+        let if_negative = 0_u128.wrapping_sub(difference >> 127);
+        Self(other.0.wrapping_add(difference & if_negative))
+    }
 }
 
 impl Rank {
     #[inline]
-    fn new(ranked: u64, first: u64, group: GroupKey) -> Self {
-        let (ranked, first, group) = (u128::from(ranked), u128::from(first), group.index() as u128);
-        Self(ranked << RANKED_SHIFT | first << GROUP_BITS | group)
+    fn new(ranked: u64, first: u64, slot: SlotKey) -> Self {
+        let (ranked, first, slot) = (u128::from(ranked), u128::from(first), slot.index() as u128);
+        Self(ranked << RANKED_SHIFT | first << SLOT_BITS | slot)
     }
 
     #[inline]
@@ -46,15 +55,15 @@ impl Rank {
     }
 
     #[inline]
-    #[expect(clippy::cast_possible_truncation, reason = "masked to 63 bits")]
+    #[expect(clippy::cast_possible_truncation, reason = "masked to 62 bits")]
     fn first(self) -> u64 {
-        (self.0 >> GROUP_BITS) as u64 & (u64::MAX >> 1)
+        (self.0 >> SLOT_BITS) as u64 & (u64::MAX >> (u64::BITS - FIRST_BITS))
     }
 
     #[inline]
     #[expect(clippy::cast_possible_truncation, reason = "masked to 32 bits")]
-    fn group(self) -> GroupKey {
-        GroupKey::from_index(self.0 as u32 as usize)
+    fn slot(self) -> SlotKey {
+        SlotKey::from_index(self.0 as u32 as usize)
     }
 }
 
@@ -147,17 +156,35 @@ impl UtilizationIndex {
 
     /// Returns the groups of a task manager: one for each profile of its offered slots.
     fn groups_of(&self, task_manager: TaskManagerKey) -> impl Iterator<Item = GroupKey> {
-        let first = self.by_task_manager.get(task_manager.index()).copied().flatten();
+        let first = self.first_group(task_manager);
         std::iter::successors(first, |group| self.groups[*group].next)
     }
 
+    /// Returns the group of a task manager that leads to its other groups.
     #[inline]
+    fn first_group(&self, task_manager: TaskManagerKey) -> Option<GroupKey> {
+        self.by_task_manager.get(task_manager.index()).copied().flatten()
+    }
+
+    /// Returns the group of a task manager with this profile.
+    #[inline(always)]
     fn group(&self, task_manager: TaskManagerKey, profile: ProfileKey) -> Option<GroupKey> {
-        self.groups_of(task_manager)
+        let first = self.first_group(task_manager)?;
+        let group = &self.groups[first];
+        if group.profile == profile {
+            return Some(first);
+        }
+        self.next_group(group.next, profile)
+    }
+
+    /// Returns the group with this profile, from one group of a task manager on.
+    #[inline(never)] // Most task managers have one group.
+    fn next_group(&self, from: Option<GroupKey>, profile: ProfileKey) -> Option<GroupKey> {
+        std::iter::successors(from, |group| self.groups[*group].next)
             .find(|group| self.groups[*group].profile == profile)
     }
 
-    /// Updates the best group of a profile.
+    /// Updates the best rank of a profile.
     #[inline]
     fn update_best(&mut self, profile: ProfileKey) {
         let ProfileGroups { groups, position } = &self.by_profile[profile];
@@ -189,20 +216,22 @@ impl UtilizationIndex {
         let Slot {
             task_manager, profile, ..
         } = slots[slot];
-        let group = self
-            .group(task_manager, profile)
-            .unwrap_or_else(|| self.add_group(profiles, task_managers, &slots[slot]));
-        self.groups[group].slots.push_back(slots, slot);
+        match self.group(task_manager, profile) {
+            Some(group) => self.groups[group].slots.push_back(slots, slot),
+            None => self.add_group(slots, profiles, task_managers, slot),
+        }
     }
 
-    /// Adds an empty group for a slot.
-    fn add_group(&mut self, profiles: &Profiles, task_managers: &TaskManagerRecords, slot: &Slot) -> GroupKey {
+    /// Adds the first slot of a group.
+    #[inline(never)] // Most slots have a group.
+    fn add_group(&mut self, slots: &mut Slots, profiles: &Profiles, task_managers: &TaskManagerRecords, slot: SlotKey) {
         let Slot {
             task_manager, profile, ..
-        } = *slot;
+        } = slots[slot];
         if self.by_task_manager.len() <= task_manager.index() {
             self.by_task_manager.resize(task_manager.index() + 1, None);
         }
+        let first = slots[slot].place();
         let group = self.groups.insert(Group {
             slots: List::default(),
             profile,
@@ -210,7 +239,7 @@ impl UtilizationIndex {
             next: self.by_task_manager[task_manager.index()],
         });
         self.by_task_manager[task_manager.index()] = Some(group);
-        let rank = Rank::new(self.ranked(&task_managers[task_manager]), slot.place(), group);
+        let rank = Rank::new(self.ranked(&task_managers[task_manager]), first, slot);
         let of_profile = self.by_profile.occupy(profile);
         if of_profile.groups.len() == 0 {
             of_profile.position = self.active.len();
@@ -222,7 +251,7 @@ impl UtilizationIndex {
         }
         self.groups[group].place = of_profile.groups.insert(rank);
         self.update_best(profile);
-        group
+        self.groups[group].slots.push_back(slots, slot);
     }
 
     #[inline(never)] // It would make the callers slower that use queues.
@@ -240,6 +269,7 @@ impl UtilizationIndex {
         }
     }
 
+    #[inline(never)] // Most removals leave a slot in the group.
     fn remove_group(&mut self, task_manager: TaskManagerKey, group: GroupKey) {
         let Group {
             profile, place, next, ..
@@ -268,7 +298,7 @@ impl UtilizationIndex {
                 found = Some(active);
             }
         }
-        self.groups[found?.best.group()].slots.head()
+        Some(found?.best.slot())
     }
 
     /// Returns the preferred slot of each fitting profile.
@@ -316,8 +346,7 @@ impl UtilizationIndex {
             .filter(|active| profiles[active.profile].is_matching(required));
         let firsts = fitting.filter_map(|active| {
             let best = self.by_profile[active.profile].groups.first()?;
-            let slot = self.groups[best.group()].slots.head()?;
-            Some((best.ranked(), self.first(active.profile, best), slot))
+            Some((best.ranked(), self.first(active.profile, best), best.slot()))
         });
         let firsts = firsts.collect();
         for (profile, place, rank) in hidden {
@@ -329,7 +358,7 @@ impl UtilizationIndex {
     /// Returns the preferred slot of one profile.
     pub(crate) fn first_of(&self, profile: ProfileKey) -> Option<SlotKey> {
         let best = self.by_profile.get(profile)?.groups.first()?;
-        self.groups[best.group()].slots.head()
+        Some(best.slot())
     }
 
     /// Updates the ranks of the groups of a task manager.
@@ -337,22 +366,37 @@ impl UtilizationIndex {
     /// Cost: O(its groups x log groups).
     #[inline(never)] // It would make the callers slower that use queues.
     pub(crate) fn reorder(&mut self, slots: &Slots, task_managers: &TaskManagerRecords, task_manager: TaskManagerKey) {
+        let Some(first) = self.first_group(task_manager) else {
+            return;
+        };
         let ranked = self.ranked(&task_managers[task_manager]);
-        let mut at = self.groups_of(task_manager).next();
-        while let Some(group) = at {
-            let record = &self.groups[group];
-            at = record.next;
-            let Some(head) = record.slots.head() else {
-                continue;
-            };
-            let (profile, place) = (record.profile, record.place);
-            let rank = Rank::new(ranked, slots[head].place(), group);
-            let groups = &mut self.by_profile[profile].groups;
-            if groups.get(place) != rank {
-                groups.set(place, rank);
-                self.update_best(profile);
+        if let Some(second) = self.reorder_group(slots, first, ranked) {
+            self.reorder_groups(slots, second, ranked);
+        }
+    }
+
+    /// Updates the ranks of the groups of a task manager, from one on.
+    #[inline(never)] // Most task managers have one group.
+    fn reorder_groups(&mut self, slots: &Slots, first: GroupKey, ranked: u64) {
+        let mut next = Some(first);
+        while let Some(group) = next {
+            next = self.reorder_group(slots, group, ranked);
+        }
+    }
+
+    /// Updates the rank of a group, and returns the next group of its task manager.
+    #[inline(always)]
+    fn reorder_group(&mut self, slots: &Slots, group: GroupKey, ranked: u64) -> Option<GroupKey> {
+        let group = &self.groups[group];
+        if let Some(head) = group.slots.head() {
+            let rank = Rank::new(ranked, slots[head].place(), head);
+            let ProfileGroups { groups, position } = &mut self.by_profile[group.profile];
+            groups.set(group.place, rank);
+            if let Some(best) = groups.first() {
+                self.active[*position].best = best;
             }
         }
+        group.next
     }
 
     /// Returns `true` if all ranks, trees and lists agree; for the check of invariants.
@@ -369,10 +413,9 @@ impl UtilizationIndex {
         let listed: Vec<_> = listed.collect();
         let is_ranked = |(ranked, key): &(u64, GroupKey)| {
             let group = &self.groups[*key];
-            let first = group.slots.head().map(|head| slots[head].place());
-            first.is_some_and(|first| {
+            group.slots.head().is_some_and(|head| {
                 let rank = self.by_profile[group.profile].groups.get(group.place);
-                rank == Rank::new(*ranked, first, *key)
+                rank == Rank::new(*ranked, slots[head].place(), head)
             })
         };
         ranked == listed.len()
@@ -408,17 +451,32 @@ mod tests {
 
     #[test]
     fn a_rank_returns_the_parts_it_was_made_of() {
-        let most = (1 << 32, u64::MAX >> 1, GroupKey::from_index(u32::MAX as usize - 1));
-        for (ranked, first, group) in [(0, 1, GroupKey::from_index(0)), most] {
-            let rank = Rank::new(ranked, first, group);
-            assert_eq!((rank.ranked(), rank.first(), rank.group()), (ranked, first, group));
+        let most = (1 << 32, u64::MAX >> 2, SlotKey::from_index(u32::MAX as usize - 1));
+        for (ranked, first, slot) in [(0, 1, SlotKey::from_index(0)), most] {
+            let rank = Rank::new(ranked, first, slot);
+            assert_eq!((rank.ranked(), rank.first(), rank.slot()), (ranked, first, slot));
             assert!(rank < Rank::NONE);
         }
     }
 
     #[test]
+    fn lesser_rank_is_the_minimum() {
+        let slot = SlotKey::from_index(0);
+        let ranks = [
+            Rank::new(0, 0, slot),
+            Rank::new(0, 7, slot),
+            Rank::new(1, 6, SlotKey::from_index(3)),
+            Rank::new(1 << 32, u64::MAX >> 2, SlotKey::from_index(u32::MAX as usize - 1)),
+            Rank::NONE,
+        ];
+        for (a, b) in ranks.iter().flat_map(|a| ranks.iter().map(move |b| (*a, *b))) {
+            assert_eq!(a.lesser(b), a.min(b));
+        }
+    }
+
+    #[test]
     fn utilization_counts_before_the_time_since_a_slot_became_free() {
-        let rank = |ranked, first| Rank::new(ranked, first, GroupKey::from_index(0));
+        let rank = |ranked, first| Rank::new(ranked, first, SlotKey::from_index(0));
         assert!(rank(1, 9) < rank(2, 3) && rank(2, 3) < rank(2, 4));
     }
 }
