@@ -78,7 +78,8 @@ impl Cluster {
         }
     }
 
-    /// Grows the cluster from nothing to its full size.
+    /// Grows the cluster from nothing to its full size. Then as many requests as slots wait at once,
+    /// of which a few are left.
     pub(crate) fn grow(&mut self) {
         for task_manager in 0..self.registered.len() {
             self.register(task_manager);
@@ -87,8 +88,11 @@ impl Cluster {
             self.request();
             self.acknowledge_some();
         }
-        for _ in 0..WAITING {
+        for _ in 0..self.registered.len() * SLOTS_PER_TASK_MANAGER {
             self.wait();
+        }
+        while self.waiting.len() > WAITING {
+            self.cancel();
         }
         self.is_growing = false;
     }
@@ -232,7 +236,7 @@ impl Cluster {
         let (time, cancelled) = timed(|| self.manager.unregister_slot_request(allocation_id));
         // Unknown if the request timed out before.
         if cancelled == CancelOutcome::Cancelled {
-            self.times.add(Operation::Cancel, time);
+            self.add(Operation::GrowthCancel, Operation::Cancel, time);
         }
     }
 

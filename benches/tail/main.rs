@@ -7,15 +7,16 @@
 //! ```
 //!
 //! **What is measured.** A cluster grows from nothing to its full size, with nine slots in ten
-//! used. Those are the first rows, in which tables grow. Then its life goes on, mixed at random
-//! with a fixed seed. Slots are freed and requested; requests wait, are cancelled or time out. Task
+//! used. Then as many requests as there are slots wait at once, and most are cancelled. Those are
+//! the first rows, in which tables grow. Then the life of the cluster goes on, mixed at random with
+//! a fixed seed. Slots are freed and requested; requests wait, are cancelled or time out. Task
 //! executors answer at once, later or never, report, go and come. The manager is driven after each
 //! step of a virtual millisecond. Each call is timed alone, and its message is made before.
 //!
-//! **How to read it.** There are two tables: without and with the capacity hint ([`Capacity`]). A
-//! table of the manager that grows moves all its items. That shows as a maximum far above the
-//! 99.99th percentile, and the hint prevents it. A preempted process looks the same. The last two
-//! rows tell the two apart. They are timed in every step of the life, between the other calls. The
+//! **How to read it.** There are two tables: without and with the capacity hint ([`Capacity`]). The
+//! tables of the manager grow in steps, so no call moves all items. A call that did would show as a
+//! maximum of tens of milliseconds. A preempted process shows as a maximum, too. The last two rows
+//! tell the two apart. They are timed in every step of the life, between the other calls. The
 //! first of them does nothing: it shows the cost of reading the clock, which each row contains. The
 //! second does about a microsecond of arithmetic and touches no memory. Its maximum is the delay
 //! that the machine causes; a maximum of that size tells nothing about the manager. Run the bench
@@ -71,8 +72,8 @@ fn main() {
     let hint = Capacity {
         task_managers,
         slots: task_managers * SLOTS_PER_TASK_MANAGER,
-        // The waiting requests, and the few in flight.
-        pending_requests: WAITING * 2,
+        // Those that wait at once, and the few in flight.
+        pending_requests: task_managers * SLOTS_PER_TASK_MANAGER + WAITING,
     };
     for (title, hint) in [("without", Capacity::default()), ("with", hint)] {
         let mut cluster = Cluster::new(task_managers, hint);

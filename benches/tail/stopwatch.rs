@@ -14,6 +14,7 @@ pub(crate) enum Operation {
     GrowthRequestInFlight,
     GrowthAcknowledgement,
     GrowthRequestWaits,
+    GrowthCancel,
     RequestServed,
     RequestInFlight,
     Acknowledgement,
@@ -33,12 +34,13 @@ pub(crate) enum Operation {
 }
 
 impl Operation {
-    const ALL: [(Self, &'static str); 21] = [
+    const ALL: [(Self, &'static str); 22] = [
         (Self::GrowthRegisterTaskManager, "growth: register task manager"),
         (Self::GrowthRequestServed, "growth: request served at once"),
         (Self::GrowthRequestInFlight, "growth: request in flight"),
         (Self::GrowthAcknowledgement, "growth: acknowledgement"),
         (Self::GrowthRequestWaits, "growth: request that waits"),
+        (Self::GrowthCancel, "growth: cancel most of them"),
         (Self::RequestServed, "request served at once"),
         (Self::RequestInFlight, "request in flight"),
         (Self::Acknowledgement, "acknowledgement (poll)"),

@@ -1,6 +1,6 @@
 //! Arenas: records of one kind, addressed by small typed keys.
 //!
-//! Records are in one list up to [`FLAT`], and in pages from there on. Pages never move: no insertion
+//! Records are in one list up to a size of [`FLAT_BYTES`], and in pages from there on. Pages never move: no insertion
 //! copies many records, as one long list would when it doubles. `slab::Slab` is such a list.
 //!
 //! **Stale keys are the known risk.** A key has no generation. After the removal of a record the
@@ -75,12 +75,12 @@ pub(crate) struct Arena<K, R> {
 
 const NONE: u32 = u32::MAX;
 
-/// The number of entries in the flat list. When it grows to that number, a quarter is copied, which
-/// takes a few tenths of a millisecond.
-const FLAT: usize = 1 << 16;
+/// The size of the flat list. When it grows to that size, a quarter is copied, which takes half
+/// a millisecond.
+const FLAT_BYTES: usize = 2 << 20;
 
 /// The number of entries of a page.
-const PAGE: usize = 1 << 14;
+const PAGE: usize = 1 << 12;
 
 /// The number of entries for which the first record reserves memory.
 const LEAST_ENTRIES: usize = 16;
@@ -116,6 +116,9 @@ impl<R> Entry<R> {
 }
 
 impl<K: Key, R> Arena<K, R> {
+    /// The number of entries in the flat list.
+    const FLAT: usize = (FLAT_BYTES / size_of::<Entry<R>>()).next_power_of_two();
+
     pub(crate) fn new() -> Self {
         Self {
             flat: Vec::new(),
@@ -133,8 +136,9 @@ impl<K: Key, R> Arena<K, R> {
         if additional > 0 {
             self.is_reserved = true;
             let entries = self.len + additional;
-            self.flat.reserve(entries.min(FLAT).saturating_sub(self.flat.len()));
-            while self.pages.len() < entries.saturating_sub(FLAT).div_ceil(PAGE) {
+            self.flat
+                .reserve(entries.min(Self::FLAT).saturating_sub(self.flat.len()));
+            while self.pages.len() < entries.saturating_sub(Self::FLAT).div_ceil(PAGE) {
                 self.pages.push(Vec::with_capacity(PAGE));
             }
         }
@@ -164,14 +168,14 @@ impl<K: Key, R> Arena<K, R> {
     fn push(&mut self, record: R) -> K {
         let index = self.entries;
         self.entries += 1;
-        match index < FLAT {
+        match index < Self::FLAT {
             true => {
                 if self.flat.len() == self.flat.capacity() {
                     self.grow_flat();
                 }
                 self.flat.push(Entry::Occupied(record));
             }
-            false => self.push_to_page(index - FLAT, record),
+            false => self.push_to_page(index - Self::FLAT, record),
         }
         K::from_index(index)
     }
@@ -180,7 +184,7 @@ impl<K: Key, R> Arena<K, R> {
     /// costs nothing, and copying them seldom pays.
     #[cold]
     fn grow_flat(&mut self) {
-        let entries = (4 * self.flat.len()).clamp(LEAST_ENTRIES, FLAT);
+        let entries = (4 * self.flat.len()).clamp(LEAST_ENTRIES, Self::FLAT);
         self.flat.reserve_exact(entries - self.flat.len());
     }
 
@@ -212,7 +216,7 @@ impl<K: Key, R> Arena<K, R> {
     fn entry(&self, key: K) -> Option<&Entry<R>> {
         match self.flat.get(key.index()) {
             None => {
-                let index = key.index().checked_sub(FLAT)?;
+                let index = key.index().checked_sub(Self::FLAT)?;
                 self.pages.get(index / PAGE)?.get(index % PAGE)
             }
             entry => entry,
@@ -223,7 +227,7 @@ impl<K: Key, R> Arena<K, R> {
     fn entry_mut(&mut self, key: K) -> Option<&mut Entry<R>> {
         match self.flat.get_mut(key.index()) {
             None => {
-                let index = key.index().checked_sub(FLAT)?;
+                let index = key.index().checked_sub(Self::FLAT)?;
                 self.pages.get_mut(index / PAGE)?.get_mut(index % PAGE)
             }
             entry => entry,
@@ -317,6 +321,8 @@ mod tests {
     key! {
         TestKey
     }
+
+    const FLAT: usize = Arena::<TestKey, usize>::FLAT;
 
     #[test]
     fn an_empty_arena_frees_the_memory_of_a_peak_unless_it_was_reserved() {

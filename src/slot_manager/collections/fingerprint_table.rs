@@ -121,7 +121,7 @@ struct Buckets<V> {
 }
 
 /// The least number of homes whose values one insertion moves.
-const HOMES_PER_STEP: usize = 4;
+const HOMES_PER_STEP: usize = 16;
 
 /// The number of places in a bucket.
 const PLACES: usize = 7;

@@ -215,11 +215,13 @@ where
     /// there are several answers or it does more than grant a slot.
     #[inline]
     pub(crate) fn apply_acknowledgement(&mut self, core: &mut Core) -> bool {
-        let [RpcAnswer {
-            slot,
-            attempt,
-            result: Ok(acknowledge),
-        }] = self.answers.as_slice()
+        let [
+            RpcAnswer {
+                slot,
+                attempt,
+                result: Ok(acknowledge),
+            },
+        ] = self.answers.as_slice()
         else {
             return false;
         };

@@ -205,7 +205,12 @@ impl Core {
     ///
     /// The caller notifies the returned grant.
     #[inline(always)]
-    pub(crate) fn grant_awaited(&mut self, slot: SlotKey, attempt: Attempt, revision: Option<u64>) -> Option<Allocation> {
+    pub(crate) fn grant_awaited(
+        &mut self,
+        slot: SlotKey,
+        attempt: Attempt,
+        revision: Option<u64>,
+    ) -> Option<Allocation> {
         if !self.only_grants(slot, revision) {
             return None;
         }
