@@ -7,7 +7,17 @@ impl Core {
     /// Returns `true` if `reconcile` may have work to do.
     #[inline]
     pub(crate) fn needs_reconcile(&self) -> bool {
-        self.promises.may_have_surplus() || self.worker_policy.is_active()
+        self.promises.may_have_surplus() || (self.worker_policy.is_active() && self.has_capacity_work())
+    }
+
+    /// Returns `true` if a request may be unfulfillable, or if a kept, a deferred or a missing
+    /// worker has to be looked at.
+    fn has_capacity_work(&self) -> bool {
+        self.slot_totals.has_lost_profile()
+            || self.worker_policy.must_check_all()
+            || self.releases.first_kept().is_some()
+            || self.worker_policy.first_deferred().is_some()
+            || self.missing_workers() > 0
     }
 
     /// Compares needs with workers, in this order:

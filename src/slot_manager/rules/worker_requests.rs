@@ -246,7 +246,8 @@ impl Core {
         }
     }
 
-    fn missing_workers(&self) -> usize {
+    /// Returns the number of workers that the minimum and redundancy lack.
+    pub(crate) fn missing_workers(&self) -> usize {
         let (minimum, redundant) = self.reserves();
         if (minimum, redundant) == (0, 0) || !self.worker_policy.may_request_reserve() {
             return 0;
@@ -254,7 +255,10 @@ impl Core {
         let missing = minimum
             .saturating_sub(self.usable_slots())
             .max(redundant.saturating_sub(self.spare_slots()));
-        missing.div_ceil(self.worker_policy.slots_per_worker())
+        match missing {
+            0 => 0,
+            missing => missing.div_ceil(self.worker_policy.slots_per_worker()),
+        }
     }
 
     /// Requests one reserve worker. Returns `false` if none comes: then the reserve backs off.

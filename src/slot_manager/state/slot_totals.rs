@@ -194,6 +194,11 @@ impl SlotTotals {
         self.slots(SlotUsage::InFlight) + self.slots(SlotUsage::Allocated)
     }
 
+    /// Returns what `take_lost_profile` would return.
+    pub(crate) fn has_lost_profile(&self) -> bool {
+        self.has_lost_profile
+    }
+
     /// Returns `true` if a profile has lost its last slot since the previous call.
     pub(crate) fn take_lost_profile(&mut self) -> bool {
         std::mem::take(&mut self.has_lost_profile)

@@ -116,6 +116,11 @@ impl WorkerPolicyState {
         changes
     }
 
+    /// Returns what `take_must_check_all` would return.
+    pub(crate) fn must_check_all(&self) -> bool {
+        self.must_check_all
+    }
+
     /// Returns `true` once after each event that makes every waiting request worth another check.
     pub(crate) fn take_must_check_all(&mut self) -> bool {
         std::mem::take(&mut self.must_check_all)
