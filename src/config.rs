@@ -249,10 +249,10 @@ pub struct SlotManagerConfig {
 
 /// The number of entries that a manager can hold before its tables grow.
 ///
-/// The capacity is a hint and no limit. A table that grows moves all its entries. From about
-/// 100,000 slots on, that takes milliseconds. With the hint, [`start`](crate::SlotManager::start)
-/// reserves the memory once, and the longest single call stays short. Reserved memory is kept until
-/// [`suspend`](crate::SlotManager::suspend). Tables that grew without the hint give their memory
+/// The capacity is a hint and no limit. Tables grow in steps, so no call moves all entries. But the
+/// operating system maps and unmaps their memory, and for a million slots some calls then take up
+/// to a millisecond. With the hint, [`start`](crate::SlotManager::start) reserves the memory once.
+/// Reserved memory is kept until [`suspend`](crate::SlotManager::suspend). Tables that grew without the hint give their memory
 /// back once they are empty. The memory of distinct profiles is given back as they go.
 ///
 /// ```

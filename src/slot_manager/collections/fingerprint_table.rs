@@ -104,7 +104,7 @@ pub(crate) struct FingerprintTable<V> {
 }
 
 /// The place of a value. It is void once the value has moved.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Place {
     bucket: u32,
     place: u8,
@@ -413,11 +413,14 @@ impl<V: Copy + PartialEq> FingerprintTable<V> {
         Some((value, Place::new(bucket, place, is_former)))
     }
 
-    /// Returns `true` if a value is at a place.
+    /// Returns `true` if a value is at a place. The copy of a value that has moved does not count.
     #[inline]
     pub(crate) fn holds(&self, place: Place, value: V) -> bool {
         let bucket = self.side(place.is_former).list.get(place.bucket as usize);
-        bucket.is_some_and(|bucket| bucket.places[usize::from(place.place)].1 == Some(value))
+        bucket.is_some_and(|bucket| {
+            let (fingerprint, other) = bucket.places[usize::from(place.place)];
+            other == Some(value) && (!place.is_former || self.is_former(Fingerprint(fingerprint)))
+        })
     }
 
     /// Loads the home buckets of several fingerprints into the cache at once, ahead of their
@@ -848,6 +851,27 @@ mod tests {
         }
         assert!(table.former.list.is_empty());
         assert_eq!(table.num_buckets(), 2 * buckets);
+    }
+
+    #[test]
+    fn place_is_void_once_its_value_has_moved() {
+        let (mut table, values) = full_table();
+        let place_of = |table: &FingerprintTable<NonZeroU32>, n: u32| {
+            let found = table.find(table.fingerprint(&n), |other| other == number(n));
+            found.map(|(_, place)| place).expect("it is in the table")
+        };
+        table.insert(table.fingerprint(&values), number(values));
+        let places: Vec<_> = (0..values).map(|n| place_of(&table, n)).collect();
+        for other in values + 1.. {
+            table.insert(table.fingerprint(&other), number(other));
+            for (n, place) in (0..values).zip(&places) {
+                let has_moved = place_of(&table, n) != *place;
+                assert_eq!(table.holds(*place, number(n)), !has_moved, "{n} after {other}");
+            }
+            if table.former.list.is_empty() {
+                return;
+            }
+        }
     }
 
     #[test]

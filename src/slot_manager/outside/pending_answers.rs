@@ -228,6 +228,7 @@ impl<F: Future> PendingAnswers<F> {
         self.places.clear();
         self.free.clear();
         self.len = 0;
+        self.woken.clear();
         self.signal.take(&mut self.woken);
         self.woken.clear();
     }

@@ -211,7 +211,7 @@ impl Core {
         attempt: Attempt,
         revision: Option<u64>,
     ) -> Option<Allocation> {
-        if !self.only_grants(slot, revision) {
+        if !attempt.rpc.is_awaited() || !self.only_grants(slot, revision) {
             return None;
         }
         self.see_revision(slot, revision);
