@@ -1,7 +1,7 @@
 //! Arenas: records of one kind, addressed by small typed keys.
 //!
 //! Records are in one list up to a size of [`FLAT_BYTES`], and in pages from there on. Pages never
-//! move, so no insertion copies many records.
+//! move, so no insertion copies more records than that list has.
 //!
 //! **Stale keys are the known risk.** A key has no generation. After the removal of a record the
 //! arena gives its index to the next record. An old key would then lead to the wrong record without

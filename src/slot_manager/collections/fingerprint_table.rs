@@ -355,11 +355,11 @@ impl<V: Copy> Buckets<V> {
         }
     }
 
-    /// Copies the values of a bucket to the buckets of a larger table. They are not searched for here
-    /// any more.
+    /// Copies values of a bucket to the buckets of a larger table, where they are searched for from
+    /// then on.
     ///
-    /// A value that is in its home or after it has not wrapped around from the last bucket to the
-    /// first.
+    /// With `has_wrapped` these are the values that overflowed from the last bucket to the first
+    /// ones, else all others.
     #[inline]
     fn copy_bucket(&self, bucket: usize, has_wrapped: bool, larger: &mut Self) {
         let Bucket { places, .. } = &self.list[bucket];
