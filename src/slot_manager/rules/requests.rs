@@ -128,7 +128,7 @@ impl Core {
     #[inline(always)]
     pub(crate) fn detach_request(&mut self, request: RequestKey) {
         match self.requests.records[request].phase {
-            RequestPhase::Detached | RequestPhase::InFlight(_) => return,
+            RequestPhase::Detached | RequestPhase::InFlight(_) => {}
             RequestPhase::Unbound(_) => self.take_unbound(request),
             RequestPhase::Bound(_) | RequestPhase::BackingOff { .. } => self.detach_bound_or_backing_off(request),
         }
