@@ -1,5 +1,5 @@
-//! The cost of matching strategies and of rules about capacity, beside first fit without rules. No
-//! rule changes anything here: the cluster keeps all of them.
+//! The cost of matching strategies and of rules about capacity, beside first fit without rules. This
+//! cluster breaks no rule, so the rules change no outcome.
 //!
 //! Each line is flat in the number of slots. A strategy costs one comparison for each distinct
 //! profile (K) among the free slots, all of which fit. Churn grows by cache misses: it picks slots
@@ -56,7 +56,7 @@ const CONFIGURATIONS: [(&str, Configure); 9] = [
 /// The number of configurations, from the first on, that take slots of any profile.
 const STRATEGIES: usize = 5;
 
-/// The smallest cluster has ten task managers, half of them used.
+/// The redundant task managers. More than these are unused at every size, so none is requested.
 const REDUNDANT: usize = 2;
 
 pub(crate) fn groups(criterion: &mut Criterion) {

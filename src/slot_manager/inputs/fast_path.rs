@@ -8,7 +8,9 @@
 use crate::error::SlotRequestError;
 use crate::message::{AllocateSlot, Allocation, AttemptId, SlotAnswer, SlotFreed};
 use crate::outcome::{AllocationStatus, SlotRequestOutcome};
-use crate::{LeaderId, ResourceManagerActions, ScheduledExecutor, SlotManager, SlotRequest, TaskExecutorGateway};
+use crate::{
+    LeaderId, ResourceManagerActions, ScheduledExecutor, SlotId, SlotManager, SlotRequest, TaskExecutorGateway,
+};
 
 use crate::slot_manager::collections::fingerprint_table::Fingerprint;
 use crate::slot_manager::state::requests::RequestKey;
@@ -35,16 +37,11 @@ where
             Some(SlotAnswer::Ready(Ok(acknowledge))) if !self.core.is_overtaken(slot, acknowledge.revision()) => {
                 self.core
                     .grant_at_once(slot, fingerprint, &request, acknowledge.revision());
-                self.core.changes += 1;
                 let allocation = Allocation {
                     id: request.allocation_id,
                     job: request.job_id,
                 };
-                self.driver.notify_slot_allocated(allocation, &request.slot_id);
-                if self.core.needs_reconcile() {
-                    self.core.reconcile(&mut self.driver);
-                }
-                self.driver.wake_after_input(&self.core);
+                self.finish_grant(allocation, &request.slot_id);
                 let slot_id = request.slot_id;
                 Ok(SlotRequestOutcome::Accepted(AllocationStatus::Granted { slot_id }))
             }
@@ -69,16 +66,9 @@ where
             }
         }
     }
-}
 
-/// A request that waits.
-impl<A, G, E> SlotManager<A, G, E>
-where
-    A: ResourceManagerActions,
-    G: TaskExecutorGateway,
-    E: ScheduledExecutor,
-{
-    /// Lets a request wait, and makes its worker request if nothing else is to be done before.
+    /// Lets a request wait. Without promised slots and a worker policy, it also makes the worker
+    /// request of this slot request.
     #[inline(always)]
     pub(crate) fn wait_at_once(&mut self, request: RequestKey) {
         if !self.core.promises.is_empty() || self.core.worker_policy.is_active() {
@@ -87,38 +77,29 @@ where
         self.core.enqueue_unasked(request);
         self.core.request_worker_for(&mut self.driver, request);
     }
-}
 
-/// An acknowledgement.
-impl<A, G, E> SlotManager<A, G, E>
-where
-    A: ResourceManagerActions,
-    G: TaskExecutorGateway,
-    E: ScheduledExecutor,
-{
     /// Grants the slot of an attempt. Returns `false`, without a change, if that is not all.
     #[inline(always)]
     pub(crate) fn acknowledge_at_once(&mut self, attempt_id: AttemptId, revision: Option<u64>) -> bool {
         let Some((slot, allocation)) = self.core.acknowledge_at_once(attempt_id, revision) else {
             return false;
         };
+        let slot_id = self.core.slot_id(slot);
+        self.finish_grant(allocation, &slot_id);
+        true
+    }
+
+    /// Says that a slot is granted, and ends the input.
+    #[inline(always)]
+    fn finish_grant(&mut self, allocation: Allocation, slot_id: &SlotId) {
         self.core.changes += 1;
-        self.driver.notify_slot_allocated(allocation, &self.core.slot_id(slot));
+        self.driver.notify_slot_allocated(allocation, slot_id);
         if self.core.needs_reconcile() {
             self.core.reconcile(&mut self.driver);
         }
         self.driver.wake_after_input(&self.core);
-        true
     }
-}
 
-/// A freed slot.
-impl<A, G, E> SlotManager<A, G, E>
-where
-    A: ResourceManagerActions,
-    G: TaskExecutorGateway,
-    E: ScheduledExecutor,
-{
     /// Ends a grant and offers its slot. Returns `false`, without a change, if that is not all.
     #[inline(always)]
     pub(crate) fn free_at_once(&mut self, freed: &SlotFreed) -> bool {

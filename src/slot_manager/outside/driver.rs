@@ -141,6 +141,7 @@ impl<A, G: TaskExecutorGateway, E: ScheduledExecutor> Driver<A, G, E> {
     }
 }
 
+/// Warns if the task manager has reported no revision.
 #[cold]
 fn warn_without_revision(core: &Core, task_manager: TaskManagerKey) {
     let owner = &core.task_managers.records[task_manager];

@@ -134,6 +134,7 @@ impl Core {
         }
     }
 
+    /// Detaches a request that is bound to a promise, or that backs off.
     #[inline(never)]
     fn detach_bound_or_backing_off(&mut self, request: RequestKey) {
         self.remove_waiting(request);
