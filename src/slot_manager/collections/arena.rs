@@ -199,7 +199,7 @@ impl<K: Key, R> Arena<K, R> {
         self.pages[index / PAGE].push(Entry::Occupied(record));
     }
 
-    #[inline]
+    #[inline(always)]
     #[expect(clippy::cast_possible_truncation, reason = "an index is below 2³², as a key is")]
     pub(crate) fn remove(&mut self, key: K) -> R {
         let vacated = Entry::Vacant { next: self.vacant };

@@ -12,7 +12,7 @@ use std::time::Duration;
 use crate::Timestamp;
 
 use crate::slot_manager::collections::arena::{Arena, Key};
-use crate::slot_manager::collections::linked_list::{Linked, List};
+use crate::slot_manager::collections::linked_list::{Linked, Links, List};
 
 /// A deadline that is armed while time t is handled falls due at least this long after t.
 ///
@@ -57,27 +57,67 @@ impl<L, K: Key> DeadlineList<L, K> {
     /// millisecond.
     #[inline(always)]
     pub(crate) fn arm<R: Timed<L, K>>(&mut self, records: &mut Arena<K, R>, key: K) {
-        let deadline = records[key].due_at();
-        let mut previous = self.list.tail();
+        let record = &records[key];
+        let (deadline, armed_as) = (record.due_at(), record.armed_as());
+        *records[key].links_mut() = self.link(records, key, deadline, armed_as);
+    }
+
+    /// Arms a deadline, up to the links of its record: the caller sets them to those returned.
+    ///
+    /// Cost: as of [`arm`](Self::arm).
+    #[inline(always)]
+    pub(crate) fn link<R: Timed<L, K>>(
+        &mut self,
+        records: &mut Arena<K, R>,
+        key: K,
+        deadline: Timestamp,
+        armed_as: u64,
+    ) -> Links<K> {
+        match self.list.tail() {
+            Some(tail) if records[tail].due_at() <= deadline => self.list.append(records, key),
+            Some(tail) => self.link_before(records, tail, key, deadline, armed_as),
+            None => {
+                self.earliest = (deadline, armed_as);
+                self.list.append(records, key)
+            }
+        }
+    }
+
+    /// Links a record that falls due before the tail.
+    #[cold]
+    fn link_before<R: Timed<L, K>>(
+        &mut self,
+        records: &mut Arena<K, R>,
+        tail: K,
+        key: K,
+        deadline: Timestamp,
+        armed_as: u64,
+    ) -> Links<K> {
+        let mut previous = List::before(records, tail);
         while let Some(at) = previous.filter(|at| records[*at].due_at() > deadline) {
             previous = List::before(records, at);
         }
-        self.list.insert_after(records, previous, key);
         if previous.is_none() {
-            self.earliest = (deadline, records[key].armed_as());
+            self.earliest = (deadline, armed_as);
         }
+        self.list.link_after(records, previous, key)
     }
 
     /// Disarms the deadline of a record.
     #[inline(always)]
     pub(crate) fn disarm<R: Timed<L, K>>(&mut self, records: &mut Arena<K, R>, key: K) {
+        let links = std::mem::take(records[key].links_mut());
+        self.unlink(records, key, links);
+    }
+
+    /// Disarms the deadline of a record with these links. The record is gone, or goes next.
+    #[inline(always)]
+    pub(crate) fn unlink<R: Timed<L, K>>(&mut self, records: &mut Arena<K, R>, key: K, links: Links<K>) {
         let was_first = self.list.head() == Some(key);
-        self.list.remove(records, key);
+        self.list.unlink(records, links);
         if was_first {
-            self.earliest = self
-                .list
-                .head()
-                .map_or(NEVER, |head| (records[head].due_at(), records[head].armed_as()));
+            let head = self.list.head().map(|head| &records[head]);
+            self.earliest = head.map_or(NEVER, |head| (head.due_at(), head.armed_as()));
         }
     }
 

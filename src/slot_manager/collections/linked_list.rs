@@ -39,7 +39,8 @@ use std::marker::PhantomData;
 use super::arena::{Arena, Key};
 
 /// The neighbours of a record in one list.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
+#[must_use = "the record has to keep them"]
 pub(crate) struct Links<K> {
     previous: Option<K>,
     next: Option<K>,
@@ -113,12 +114,35 @@ impl<L, K: Key> List<L, K> {
 
     #[inline(always)]
     pub(crate) fn push_back<R: Linked<L, K>>(&mut self, records: &mut Arena<K, R>, key: K) {
-        self.insert_after(records, self.tail, key);
+        *records[key].links_mut() = self.append(records, key);
     }
 
-    /// Inserts a record after a member of the list, or at the front.
+    /// Removes a member.
     #[inline(always)]
-    pub(crate) fn insert_after<R: Linked<L, K>>(&mut self, records: &mut Arena<K, R>, previous: Option<K>, key: K) {
+    pub(crate) fn remove<R: Linked<L, K>>(&mut self, records: &mut Arena<K, R>, key: K) {
+        let links = std::mem::take(records[key].links_mut());
+        self.unlink(records, links);
+    }
+
+    /// Makes a record the tail, up to its own links: the caller sets them to those returned.
+    #[inline(always)]
+    pub(crate) fn append<R: Linked<L, K>>(&mut self, records: &mut Arena<K, R>, key: K) -> Links<K> {
+        let previous = self.tail.replace(key);
+        match previous {
+            Some(previous) => records[previous].links_mut().next = Some(key),
+            None => self.head = Some(key),
+        }
+        Links { previous, next: None }
+    }
+
+    /// Inserts a record after a member or at the front, up to its own links: the caller sets them to
+    /// those returned.
+    pub(crate) fn link_after<R: Linked<L, K>>(
+        &mut self,
+        records: &mut Arena<K, R>,
+        previous: Option<K>,
+        key: K,
+    ) -> Links<K> {
         let next = match previous {
             Some(previous) => records[previous].links_mut().next.replace(key),
             None => self.head.replace(key),
@@ -127,13 +151,13 @@ impl<L, K: Key> List<L, K> {
             Some(next) => records[next].links_mut().previous = Some(key),
             None => self.tail = Some(key),
         }
-        *records[key].links_mut() = Links { previous, next };
+        Links { previous, next }
     }
 
-    /// Removes a member.
+    /// Removes a member with these links, up to its own links: its record is gone, or goes next.
     #[inline(always)]
-    pub(crate) fn remove<R: Linked<L, K>>(&mut self, records: &mut Arena<K, R>, key: K) {
-        let Links { previous, next } = std::mem::take(records[key].links_mut());
+    pub(crate) fn unlink<R: Linked<L, K>>(&mut self, records: &mut Arena<K, R>, links: Links<K>) {
+        let Links { previous, next } = links;
         match previous {
             Some(previous) => records[previous].links_mut().next = next,
             None => self.head = next,

@@ -1,12 +1,12 @@
-//! The fast paths: a request that is granted or waits at once, an acknowledgement that only grants,
-//! and a freed slot for which no request waits.
+//! The fast paths: a request that is granted or waits at once, the end of such a wait, an
+//! acknowledgement that only grants, and a freed slot for which no request waits.
 //!
 //! Their law: they equal the long way. Outcomes, effects, their order and the state afterwards are
 //! the same as if the rules had handled the input one by one. The test below runs both on random
 //! inputs.
 
 use crate::error::SlotRequestError;
-use crate::message::{AllocateSlot, Allocation, AttemptId, SlotAnswer, SlotFreed};
+use crate::message::{AllocateSlot, Allocation, AttemptId, SlotAnswer, SlotFreed, WorkerPromise};
 use crate::outcome::{AllocationStatus, SlotRequestOutcome};
 use crate::{
     LeaderId, ResourceManagerActions, ScheduledExecutor, SlotId, SlotManager, SlotRequest, TaskExecutorGateway,
@@ -53,11 +53,8 @@ where
                     target_address,
                     ..
                 } = request;
-                let allocation = Allocation {
-                    id: allocation_id,
-                    job: job_id,
-                };
-                let key = (self.core).insert_request(fingerprint, allocation, &resource_profile, target_address);
+                let request = SlotRequest::new(job_id, allocation_id, resource_profile, target_address);
+                let key = self.core.insert_request(fingerprint, request);
                 self.core.begin_attempt(slot, key, attempt);
                 if let Some(answer) = answer {
                     self.driver.take_answer(&mut self.core, slot, attempt, answer);
@@ -67,15 +64,47 @@ where
         }
     }
 
-    /// Lets a request wait. Without promised slots and a worker policy, it also makes the worker
-    /// request of this slot request.
+    /// Lets a request wait for which no slot is offered. Without promised slots and a worker policy,
+    /// it also makes the worker request of this slot request.
     #[inline(always)]
-    pub(crate) fn wait_at_once(&mut self, request: RequestKey) {
+    pub(crate) fn wait_at_once(
+        &mut self,
+        fingerprint: Fingerprint,
+        request: SlotRequest,
+    ) -> Result<SlotRequestOutcome, SlotRequestError> {
+        let allocation_id = request.allocation_id();
+        let key = self.core.insert_request(fingerprint, request);
         if !self.core.promises.is_empty() || self.core.worker_policy.is_active() {
-            return self.core.enqueue(request);
+            self.core.enqueue(key);
+            return self.finish_registration(key, allocation_id);
         }
-        self.core.enqueue_unasked(request);
-        self.core.request_worker_for(&mut self.driver, request);
+        match self.core.ask_for_worker(&mut self.driver, key) {
+            (_, Ok(WorkerPromise::Declined)) => {
+                self.core.wait_declined(key);
+                self.core.changes += 1;
+                self.driver.wake_after_input(&self.core);
+                Ok(SlotRequestOutcome::Accepted(AllocationStatus::Waiting))
+            }
+            (worker_request, answer) => {
+                self.core.enqueue_unasked(key);
+                self.core.apply_promise_result(key, worker_request, answer);
+                self.finish_registration(key, allocation_id)
+            }
+        }
+    }
+
+    /// Cancels the request that was located last. Returns `false`, without a change, if that is not
+    /// all.
+    #[inline(always)]
+    pub(crate) fn cancel_at_once(&mut self, request: RequestKey) -> bool {
+        if !self.core.cancel_queued(request) {
+            return false;
+        }
+        self.core.changes += 1;
+        if self.core.needs_reconcile() {
+            self.finish_unchanged_input();
+        }
+        true
     }
 
     /// Grants the slot of an attempt. Returns `false`, without a change, if that is not all.
@@ -121,9 +150,10 @@ mod tests {
     use proptest::prelude::*;
 
     use crate::config::{WorkerDescription, WorkerPolicy};
-    use crate::error::{SlotAllocationError, SlotRequestError};
-    use crate::message::{Acknowledge, Allocation, AttemptId, SlotFreed, SlotResult, WorkerPromise};
-    use crate::outcome::{SlotAnswerOutcome, SlotFreedOutcome, SlotRequestOutcome};
+    use crate::error::{ResourceManagerError, SlotAllocationError, SlotRequestError};
+    use crate::message::{Acknowledge, AttemptId, SlotFreed, SlotResult, WorkerPromise};
+    use crate::outcome::{CancelOutcome, SlotAnswerOutcome, SlotFreedOutcome, SlotRequestOutcome};
+    use crate::slot_manager::state::allocations::AllocationEntry;
     use crate::testing::{
         Effect, EffectLog, GatewayAnswer, GatewayCall, ManualScheduledExecutor, RecordingActions, ScriptedGateway,
     };
@@ -143,11 +173,21 @@ mod tests {
                 return answer;
             }
             let allocation_id = request.allocation_id();
-            let (job, id, resource_profile, target_address) = request.into_parts();
-            let key =
-                (self.core).insert_request(fingerprint, Allocation { id, job }, &resource_profile, target_address);
+            let key = self.core.insert_request(fingerprint, request);
             self.core.transaction.detached.push(key);
             self.finish_registration(key, allocation_id)
+        }
+
+        /// Cancels a slot request without the fast path.
+        fn cancel_the_long_way(&mut self, id: AllocationId) -> CancelOutcome {
+            match self.core.find_allocation(id) {
+                Some(AllocationEntry::Pending(request)) if self.begin_input().is_ok() => {
+                    self.core.cancel(request);
+                    self.finish_input();
+                    CancelOutcome::Cancelled
+                }
+                _ => self.unregister_slot_request(id),
+            }
         }
     }
 
@@ -167,6 +207,10 @@ mod tests {
         /// The gateway of a worker answers from now on like this.
         Answer {
             worker: u8,
+            answer: u8,
+        },
+        /// The resource manager answers worker requests from now on like this.
+        Promise {
             answer: u8,
         },
         /// An attempt is answered by an input.
@@ -210,6 +254,7 @@ mod tests {
                 .prop_map(|(worker, cores, revision)| Step::Register { worker, cores, revision }),
             2 => (worker(), 0..6_u8).prop_map(|(worker, revision)| Step::Report { worker, revision }),
             2 => (worker(), 0..8_u8).prop_map(|(worker, answer)| Step::Answer { worker, answer }),
+            1 => (0..3_u8).prop_map(|answer| Step::Promise { answer }),
             6 => (0..30_u8, 0..7_u8).prop_map(|(attempt, answer)| Step::AnswerByInput { attempt, answer }),
             8 => (id(), 0..2_u8, 0..4_u8).prop_map(|(id, job, cores)| Step::Request { id, job, cores }),
             2 => id().prop_map(|id| Step::Cancel { id }),
@@ -295,6 +340,16 @@ mod tests {
                     self.gateways[usize::from(*worker)].answer_requests(self::answer(*answer));
                     String::new()
                 }
+                Step::Promise { answer } => {
+                    if let Some(actions) = self.manager.actions_mut() {
+                        actions.answer_allocations(match answer {
+                            0 => Ok(WorkerPromise::Unspecified),
+                            1 => Ok(WorkerPromise::Declined),
+                            _ => Err(ResourceManagerError::new("no room")),
+                        });
+                    }
+                    String::new()
+                }
                 Step::AnswerByInput { attempt, answer } => {
                     let Some(asked) = self.asked.iter().rev().nth(usize::from(*attempt)) else {
                         return Default::default();
@@ -317,7 +372,13 @@ mod tests {
                     };
                     format!("{outcome:?}")
                 }
-                Step::Cancel { id } => format!("{:?}", self.manager.unregister_slot_request(allocation(*id))),
+                Step::Cancel { id } => {
+                    let outcome = match self.takes_fast_paths {
+                        true => self.manager.unregister_slot_request(allocation(*id)),
+                        false => self.manager.cancel_the_long_way(allocation(*id)),
+                    };
+                    format!("{outcome:?}")
+                }
                 Step::Free {
                     worker,
                     slot,

@@ -1,7 +1,7 @@
 //! Inputs from jobs: requests, cancellations and freed slots.
 
 use crate::error::SlotRequestError;
-use crate::message::{Allocation, SlotFreed};
+use crate::message::SlotFreed;
 use crate::outcome::{AllocationStatus, CancelOutcome, SlotFreedOutcome, SlotRequestOutcome};
 use crate::{
     AllocationId, JobId, ResourceManagerActions, ScheduledExecutor, SlotManager, SlotRequest, TaskExecutorGateway,
@@ -76,22 +76,14 @@ where
             return answer;
         }
         tracing::debug!(job_id = %request.job_id(), %allocation_id, "slot request registered");
-        let offered = self.core.offered_for(request.resource_profile());
-        match offered.filter(|_| !self.core.has_failures()) {
+        if self.core.has_failures() {
+            let key = self.core.insert_request(fingerprint, request);
+            self.core.place(key);
+            return self.finish_registration(key, allocation_id);
+        }
+        match self.core.offered_for(request.resource_profile()) {
             Some(slot) => self.attempt_at_once(leader_id, slot, fingerprint, request),
-            None => {
-                let (job_id, _, resource_profile, target_address) = request.into_parts();
-                let allocation = Allocation {
-                    id: allocation_id,
-                    job: job_id,
-                };
-                let key = (self.core).insert_request(fingerprint, allocation, &resource_profile, target_address);
-                match self.core.has_failures() {
-                    true => self.core.place(key),
-                    false => self.wait_at_once(key),
-                }
-                self.finish_registration(key, allocation_id)
-            }
+            None => self.wait_at_once(fingerprint, request),
         }
     }
 
@@ -149,8 +141,10 @@ where
         }
         match self.core.locate_allocation(allocation_id) {
             Some(AllocationEntry::Pending(request)) => {
-                self.core.cancel(request);
-                self.finish_input();
+                if !self.cancel_at_once(request) {
+                    self.core.cancel(request);
+                    self.finish_input();
+                }
                 tracing::debug!(%allocation_id, "slot request cancelled");
                 CancelOutcome::Cancelled
             }

@@ -1,11 +1,10 @@
 //! Requests, from their registration to their end.
 
-use std::sync::Arc;
-
+use crate::ResourceProfile;
+use crate::SlotRequest;
 use crate::error::{Conflict, SlotRequestError};
 use crate::message::{AllocateSlot, Allocation, RequestFailure};
 use crate::outcome::SlotRequestOutcome;
-use crate::{ResourceProfile, SlotRequest};
 
 use crate::slot_manager::collections::fingerprint_table::Fingerprint;
 use crate::slot_manager::state::allocations::AllocationEntry;
@@ -65,17 +64,10 @@ impl Core {
     }
 
     /// Records a request, detached.
-    pub(crate) fn insert_request(
-        &mut self,
-        fingerprint: Fingerprint,
-        Allocation {
-            id: allocation_id,
-            job: job_id,
-        }: Allocation,
-        resource_profile: &ResourceProfile,
-        target_address: Arc<str>,
-    ) -> RequestKey {
-        let profile = self.profiles.acquire(resource_profile, 1);
+    #[inline(always)]
+    pub(crate) fn insert_request(&mut self, fingerprint: Fingerprint, request: SlotRequest) -> RequestKey {
+        let (job_id, allocation_id, resource_profile, target_address) = request.into_parts();
+        let profile = self.profiles.acquire(&resource_profile, 1);
         let deadline = self.deadline_in(self.config.request_timeout);
         let request = self
             .requests
@@ -275,6 +267,19 @@ impl Core {
         self.allocations
             .remove(allocation_id, AllocationEntry::Pending(request));
         self.forget(request);
+    }
+
+    /// Cancels the request that was located last, if it waits unbound in a queue. Returns `false`,
+    /// without a change, if it does not.
+    #[inline(always)]
+    pub(crate) fn cancel_queued(&mut self, request: RequestKey) -> bool {
+        let Some(profile) = self.requests.remove_queued(request) else {
+            return false;
+        };
+        self.allocations.remove_located();
+        self.profiles.release(profile, 1);
+        self.counters.requests_cancelled += 1;
+        true
     }
 
     /// Ends a request that its job has cancelled.

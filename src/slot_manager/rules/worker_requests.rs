@@ -1,7 +1,7 @@
 //! Worker requests: when one is made, what its answer does, and when it is withdrawn.
 
-use crate::config::Limit;
-use crate::config::Quantity;
+use crate::Timestamp;
+use crate::config::{Limit, Quantity};
 use crate::error::ResourceManagerError;
 use crate::message::{RequestFailure, WithdrawResource, Withdrawal, WithdrawalCause, WorkerPromise};
 
@@ -74,20 +74,39 @@ impl Core {
     }
 
     /// Makes the worker request for an unbound request and applies its answer.
-    // Inlined: the call would cost each waiting request a few nanoseconds.
-    #[inline(always)]
-    pub(crate) fn request_worker_for(&mut self, outside: &mut impl Outside, request: RequestKey) {
-        let worker_request = self.next_worker_request();
-        let asked = self.requests.records[request].profile;
-        let id = self.worker_request_id(worker_request);
-        let answer = outside.allocate_resource(id, &self.profiles[asked]);
+    fn request_worker_for(&mut self, outside: &mut impl Outside, request: RequestKey) {
+        let (worker_request, answer) = self.ask_for_worker(outside, request);
         let answer = match self.worker_policy.is_limited() {
             true => self.within_limits(outside, worker_request, answer),
             false => answer,
         };
+        self.apply_promise_result(request, worker_request, answer);
+    }
+
+    /// Asks for a worker that could serve a request. Returns the answer.
+    #[inline(always)]
+    pub(crate) fn ask_for_worker(
+        &mut self,
+        outside: &mut impl Outside,
+        request: RequestKey,
+    ) -> (WorkerRequestNumber, PromiseResult) {
+        let worker_request = self.next_worker_request();
+        let asked = self.requests.records[request].profile;
+        let id = self.worker_request_id(worker_request);
+        (worker_request, outside.allocate_resource(id, &self.profiles[asked]))
+    }
+
+    /// Applies the answer to the worker request for an unbound request.
+    pub(crate) fn apply_promise_result(
+        &mut self,
+        request: RequestKey,
+        worker_request: WorkerRequestNumber,
+        answer: PromiseResult,
+    ) {
         match answer {
             Ok(WorkerPromise::Slots(profiles)) => self.promise_for(request, worker_request, &profiles),
             Ok(WorkerPromise::Unspecified) => {
+                let asked = self.requests.records[request].profile;
                 let described = self
                     .worker_policy
                     .described_slots()
@@ -109,13 +128,11 @@ impl Core {
 
     /// Arms the retry of a declined worker request, or fails the request if nothing could ever
     /// serve it.
-    #[inline]
     fn retry_later_if_unbound(&mut self, request: RequestKey) {
         if self.requests.records[request].phase != RequestPhase::Unbound(WorkerAsk::Due) {
             return;
         }
-        self.counters.workers_declined += 1;
-        let timer = self.deadline_in(self.config.worker_registration_timeout);
+        let timer = self.next_ask();
         let record = &mut self.requests.records[request];
         record.phase = RequestPhase::Unbound(WorkerAsk::Declined);
         record.timer = timer;
@@ -123,6 +140,21 @@ impl Core {
         if self.worker_policy.is_active() {
             self.fail_if_unfulfillable(request);
         }
+    }
+
+    /// Lets a new request wait whose worker request was declined. There are no failures, promised
+    /// slots and no worker policy.
+    #[inline(always)]
+    pub(crate) fn wait_declined(&mut self, request: RequestKey) {
+        let timer = self.next_ask();
+        self.requests.enqueue_declined(&self.profiles, request, timer);
+    }
+
+    /// Counts a declined worker request, and returns the time of the next.
+    #[inline(always)]
+    fn next_ask(&mut self) -> Timestamp {
+        self.counters.workers_declined += 1;
+        self.deadline_in(self.config.worker_registration_timeout)
     }
 
     /// Makes a declined worker request due again.

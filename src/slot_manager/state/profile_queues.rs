@@ -9,7 +9,7 @@ use crate::resource_profile::Sketch;
 
 use crate::slot_manager::collections::arena::{Arena, Key, key};
 use crate::slot_manager::collections::interner::Interner;
-use crate::slot_manager::collections::linked_list::{Linked, List};
+use crate::slot_manager::collections::linked_list::{Linked, Links, List};
 use crate::slot_manager::collections::pages::{PagedTable, shrink_if_sparse};
 
 key! {
@@ -165,38 +165,57 @@ impl<L, K: Key + Ord> ProfileQueues<L, K> {
         place: u64,
         key: K,
     ) {
-        // In order, behind another member: nearly always.
-        if let Some(queue) = self.queues.get_mut(profile) {
-            if let Some(tail) = queue.in_order.tail() {
-                if records[tail].place() <= place {
-                    return queue.in_order.push_back(records, key);
-                }
-            }
-        }
-        self.push_first_or_returned(records, profiles, profile, place, key);
+        *records[key].links_mut() = self.link(records, profiles, profile, place, key);
     }
 
-    #[inline(never)]
-    fn push_first_or_returned<R: Queued<L, K>>(
+    /// Adds a record to the queue of a profile, up to its links: the caller sets them to those
+    /// returned.
+    ///
+    /// Cost: as of [`push`](Self::push).
+    #[inline(always)]
+    pub(crate) fn link<R: Queued<L, K>>(
         &mut self,
         records: &mut Arena<K, R>,
         profiles: &Profiles,
         profile: ProfileKey,
         place: u64,
         key: K,
-    ) {
+    ) -> Links<K> {
+        // In order, behind another member: nearly always.
+        if let Some(queue) = self.queues.get_mut(profile) {
+            if let Some(tail) = queue.in_order.tail() {
+                if records[tail].place() <= place {
+                    return queue.in_order.append(records, key);
+                }
+            }
+        }
+        self.link_first_or_returned(records, profiles, profile, place, key)
+    }
+
+    #[inline(never)]
+    fn link_first_or_returned<R: Queued<L, K>>(
+        &mut self,
+        records: &mut Arena<K, R>,
+        profiles: &Profiles,
+        profile: ProfileKey,
+        place: u64,
+        key: K,
+    ) -> Links<K> {
         if self.queues.get(profile).is_none_or(Queue::is_empty) {
             self.activate(profiles, profile, place, key);
         }
         let queue = &mut self.queues[profile];
-        match queue.in_order.is_empty() {
-            // The returned members may all be later.
-            true => queue.in_order.push_back(records, key),
-            false => queue.push_returned(place, key),
-        }
         let active = &mut self.active[queue.position];
         if place < active.first {
             active.set_first(place, key);
+        }
+        match queue.in_order.is_empty() {
+            // The returned members may all be later.
+            true => queue.in_order.append(records, key),
+            false => {
+                queue.push_returned(place, key);
+                Links::NONE
+            }
         }
     }
 
@@ -214,10 +233,24 @@ impl<L, K: Key + Ord> ProfileQueues<L, K> {
     /// Removes a member.
     #[inline]
     pub(crate) fn remove<R: Queued<L, K>>(&mut self, records: &mut Arena<K, R>, profile: ProfileKey, key: K) {
+        let record = &mut records[key];
+        let (place, links) = (record.place(), std::mem::take(record.links_mut()));
+        self.unlink(records, profile, place, key, links);
+    }
+
+    /// Removes a member with this place and these links. Its record is gone, or goes next.
+    #[inline(always)]
+    pub(crate) fn unlink<R: Queued<L, K>>(
+        &mut self,
+        records: &mut Arena<K, R>,
+        profile: ProfileKey,
+        place: u64,
+        key: K,
+        links: Links<K>,
+    ) {
         let queue = &mut self.queues[profile];
-        let place = records[key].place();
         if queue.returned.is_empty() || !queue.remove_returned(place, key) {
-            queue.in_order.remove(records, key);
+            queue.in_order.unlink(records, links);
         }
         let position = queue.position;
         if self.active[position].first != place {
@@ -269,11 +302,15 @@ impl<L, K: Key + Ord> ProfileQueues<L, K> {
     /// Returns the first member of all fitting profiles, with its place.
     ///
     /// Cost: O(profiles with members).
-    #[inline]
+    #[inline(always)]
     pub(crate) fn first_fitting(&self, profiles: &Profiles, fitting: Fitting<'_>) -> Option<(u64, K)> {
-        if self.active.is_empty() {
-            return None;
+        match self.active.is_empty() {
+            true => None,
+            false => self.first_fitting_active(profiles, fitting),
         }
+    }
+
+    fn first_fitting_active(&self, profiles: &Profiles, fitting: Fitting<'_>) -> Option<(u64, K)> {
         let sketch = fitting.sketch();
         let (mut first, mut found) = (u64::MAX, None);
         for active in &self.active {

@@ -15,7 +15,7 @@ use crate::slot_manager::collections::id_index::{IdIndex, Identified};
 use crate::slot_manager::collections::interner::Interner;
 use crate::slot_manager::collections::linked_list::{Links, List, linked};
 use crate::slot_manager::state::failing_jobs::FailingJobs;
-use crate::slot_manager::state::profile_queues::{ProfileKey, Queued};
+use crate::slot_manager::state::profile_queues::{ProfileKey, Profiles, Queued};
 use crate::slot_manager::state::promises::PromiseKey;
 use crate::slot_manager::state::request_failures::{RequestFailures, TriedWorkers};
 use crate::slot_manager::state::slots::SlotKey;
@@ -244,6 +244,15 @@ pub(crate) struct Job {
     num_requests: usize,
 }
 
+impl Job {
+    /// Adds a request, up to its links: the caller sets them to those returned.
+    #[inline(always)]
+    fn link(&mut self, records: &mut Arena<RequestKey, PendingRequest>, request: RequestKey) -> Links<RequestKey> {
+        self.num_requests += 1;
+        self.requests.append(records, request)
+    }
+}
+
 impl Identified<JobId> for Job {
     fn id(&self) -> &JobId {
         &self.id
@@ -296,7 +305,7 @@ impl PendingRequests {
     }
 
     /// Adds a request, detached and without a job.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn insert(
         &mut self,
         allocation_id: AllocationId,
@@ -310,6 +319,7 @@ impl PendingRequests {
         self.next_sequence += 1;
         // A constant, then its fields: a record made elsewhere would be copied in pieces.
         let request = self.records.insert(PendingRequest::BLANK);
+        let registered_links = self.deadlines.link(&mut self.records, request, deadline, 0);
         let record = &mut self.records[request];
         record.allocation_id = allocation_id;
         record.job_id = job_id;
@@ -317,24 +327,83 @@ impl PendingRequests {
         record.target_address = target_address;
         record.sequence = sequence;
         record.deadline = deadline;
-        self.deadlines.arm(&mut self.records, request);
+        record.registered_links = registered_links;
         self.registering = Some(request);
         self.failing_jobs.request_added(job_id);
         request
+    }
+
+    /// Lets a new request wait in a queue, unbound, and ends its registration. Its worker request
+    /// was declined and is repeated at the time of `timer`.
+    #[inline(always)]
+    pub(crate) fn enqueue_declined(&mut self, profiles: &Profiles, request: RequestKey, timer: Timestamp) {
+        let record = &self.records[request];
+        let (job_id, profile, sequence) = (record.job_id, record.profile, record.sequence);
+        let job = self.job(job_id);
+        let job_links = self.jobs[job].link(&mut self.records, request);
+        let queue_links = (self.waiting).link_unbound(&mut self.records, profiles, profile, sequence, request);
+        let timer_links = self.ask_retries.link(&mut self.records, request, timer, 0);
+        let record = &mut self.records[request];
+        record.phase = RequestPhase::Unbound(WorkerAsk::Declined);
+        record.timer = timer;
+        record.job = Some(job);
+        record.queue_links = queue_links;
+        record.timer_links = timer_links;
+        record.job_links = job_links;
+        self.registering = None;
+    }
+
+    /// Removes a request that waits unbound in a queue, and returns its profile. Returns `None`,
+    /// without a change, if the request waits otherwise or a job fails.
+    #[inline(always)]
+    pub(crate) fn remove_queued(&mut self, request: RequestKey) -> Option<ProfileKey> {
+        let record = &self.records[request];
+        let RequestPhase::Unbound(ask) = record.phase else {
+            return None;
+        };
+        if ask == WorkerAsk::Deferred || record.is_grouped || !self.failing_jobs.is_empty() {
+            return None;
+        }
+        let record = self.records.remove(request);
+        let PendingRequest {
+            profile,
+            sequence,
+            queue_links,
+            timer_links,
+            ..
+        } = record;
+        (self.waiting).unlink_unbound(&mut self.records, profile, sequence, request, queue_links);
+        if ask == WorkerAsk::Declined {
+            self.ask_retries.unlink(&mut self.records, request, timer_links);
+        }
+        self.unlink(request, &record);
+        Some(profile)
     }
 
     /// Removes a detached request and returns its profile.
     #[inline]
     pub(crate) fn remove(&mut self, request: RequestKey) -> ProfileKey {
         debug_assert_eq!(self.records[request].phase, RequestPhase::Detached);
-        self.deadlines.disarm(&mut self.records, request);
-        let record = &self.records[request];
-        let (profile, job_id) = (record.profile, record.job_id);
-        self.addresses.release(record.target_address, 1);
-        match record.job {
+        let record = self.records.remove(request);
+        self.unlink(request, &record);
+        if !self.failing_jobs.is_empty() {
+            let was_suspect = self.failing_jobs.request_removed(record.job_id);
+            self.may_release_held_back |=
+                was_suspect || (self.failing_jobs.num_suspects() > 0 && !self.has_requests_of_other_jobs());
+        }
+        record.profile
+    }
+
+    /// Takes a removed request out of the deadlines and out of its job.
+    #[inline(always)]
+    fn unlink(&mut self, request: RequestKey, removed: &PendingRequest) {
+        self.deadlines
+            .unlink(&mut self.records, request, removed.registered_links);
+        self.addresses.release(removed.target_address, 1);
+        match removed.job {
             Some(job) => {
                 let members = &mut self.jobs[job];
-                members.requests.remove(&mut self.records, request);
+                members.requests.unlink(&mut self.records, removed.job_links);
                 members.num_requests -= 1;
                 if members.num_requests == 0 {
                     self.remove_job(job);
@@ -342,13 +411,6 @@ impl PendingRequests {
             }
             None => self.registering = None,
         }
-        self.records.remove(request);
-        if !self.failing_jobs.is_empty() {
-            let was_suspect = self.failing_jobs.request_removed(job_id);
-            self.may_release_held_back |=
-                was_suspect || (self.failing_jobs.num_suspects() > 0 && !self.has_requests_of_other_jobs());
-        }
-        profile
     }
 
     fn remove_job(&mut self, job: JobKey) {
@@ -359,12 +421,29 @@ impl PendingRequests {
         }
     }
 
-    /// Links a request to its job.
+    /// Links a request to its job, which ends its registration.
     #[inline]
     pub(crate) fn link_job(&mut self, request: RequestKey) {
-        let id = self.records[request].job_id;
-        let recent = self.recent_job.filter(|recent| self.jobs[*recent].id == id);
-        let known = recent.or_else(|| self.jobs_by_id.find(&self.jobs, &id));
+        let job = self.job(self.records[request].job_id);
+        let job_links = self.jobs[job].link(&mut self.records, request);
+        let record = &mut self.records[request];
+        record.job = Some(job);
+        record.job_links = job_links;
+        self.registering = None;
+    }
+
+    /// Returns a job that gets a request next.
+    #[inline(always)]
+    fn job(&mut self, id: JobId) -> JobKey {
+        match self.recent_job {
+            Some(recent) if self.jobs[recent].id == id => recent,
+            _ => self.find_or_insert_job(id),
+        }
+    }
+
+    #[inline(never)]
+    fn find_or_insert_job(&mut self, id: JobId) -> JobKey {
+        let known = self.jobs_by_id.find(&self.jobs, &id);
         let job = known.unwrap_or_else(|| {
             let job = self.jobs.insert(Job {
                 id,
@@ -375,11 +454,7 @@ impl PendingRequests {
             job
         });
         self.recent_job = Some(job);
-        let members = &mut self.jobs[job];
-        members.requests.push_back(&mut self.records, request);
-        members.num_requests += 1;
-        self.records[request].job = Some(job);
-        self.registering = None;
+        job
     }
 
     /// Returns the number of pending requests of a job.

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::{InstanceId, JobId, ResourceProfile};
 
 use crate::slot_manager::collections::arena::{Arena, Key};
+use crate::slot_manager::collections::linked_list::Links;
 use crate::slot_manager::state::failing_jobs::FailingJobs;
 use crate::slot_manager::state::profile_queues::{Fitting, ProfileKey, ProfileQueues, Profiles};
 use crate::slot_manager::state::request_failures::TriedWorkers;
@@ -136,6 +137,34 @@ impl WaitingRequests {
         }
         self.queues_of(record.phase)
             .push(records, profiles, profile, place, request);
+    }
+
+    /// Adds a request to the queue of its profile, unbound, up to its links: the caller sets them to
+    /// those returned.
+    #[inline(always)]
+    pub(crate) fn link_unbound(
+        &mut self,
+        records: &mut Requests,
+        profiles: &Profiles,
+        profile: ProfileKey,
+        sequence: u64,
+        request: RequestKey,
+    ) -> Links<RequestKey> {
+        self.unbound.link(records, profiles, profile, sequence, request)
+    }
+
+    /// Removes an unbound request with these links from the queue of its profile. Its record is
+    /// gone.
+    #[inline(always)]
+    pub(crate) fn unlink_unbound(
+        &mut self,
+        records: &mut Requests,
+        profile: ProfileKey,
+        sequence: u64,
+        request: RequestKey,
+        links: Links<RequestKey>,
+    ) {
+        self.unbound.unlink(records, profile, sequence, request, links);
     }
 
     #[inline]
