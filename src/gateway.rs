@@ -100,7 +100,9 @@ use crate::{InstanceId, LeaderId, ResourceId, WorkerRequestId};
 pub trait TaskExecutorGateway {
     /// The future of a [`SlotAnswer::Future`]. It is dropped unfinished when the attempt is given
     /// up. A gateway that uses the other answers only names [`NoFuture`](crate::message::NoFuture).
-    type RequestSlotFuture: Future<Output = SlotResult>;
+    ///
+    /// Any future is `Unpin` in a `Pin<Box<_>>`. An `async` block has no name and is boxed anyway.
+    type RequestSlotFuture: Future<Output = SlotResult> + Unpin;
 
     /// Tells the task executor that it is registered. This is the first call.
     ///

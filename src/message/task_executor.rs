@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use crate::error::SlotAllocationError;
-use crate::{AllocationId, InstanceId, JobId, LeaderId, ResourceProfile, SlotId};
+use crate::{AllocationId, InstanceId, JobId, LeaderId, ResourceProfile, SlotId, SlotRequest};
 
 /// The result of a slot request: the task executor gave the slot to the allocation, or it did not.
 pub type SlotResult = Result<Acknowledge, SlotAllocationError>;
@@ -177,6 +177,18 @@ impl AllocateSlot {
             allocation_id: self.allocation_id,
             number: self.attempt,
         }
+    }
+
+    /// Returns the slot and the request of the attempt.
+    #[inline]
+    pub(crate) fn into_slot_and_request(self) -> (SlotId, SlotRequest) {
+        let request = SlotRequest::new(
+            self.job_id,
+            self.allocation_id,
+            self.resource_profile,
+            self.target_address,
+        );
+        (self.slot_id, request)
     }
 }
 

@@ -42,7 +42,7 @@ where
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn poll_progress(&mut self, context: &mut Context<'_>) -> Poll<usize> {
-        self.driver.keep_waker(context.waker());
+        self.driver.pending_answers.keep_waker(context.waker());
         match self.driver.advance(&mut self.core, Timestamp::MAX).events {
             0 => Poll::Pending,
             events => Poll::Ready(events),

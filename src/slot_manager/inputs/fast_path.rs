@@ -1,12 +1,12 @@
-//! The fast paths: a request that is granted or waits at once, the end of such a wait, an
-//! acknowledgement that only grants, and a freed slot for which no request waits.
+//! The fast paths: a request that is granted, in flight or waiting at once, the end of such a wait,
+//! an acknowledgement that only grants, and a freed slot for which no request waits.
 //!
 //! Their law: they equal the long way. Outcomes, effects, their order and the state afterwards are
 //! the same as if the rules had handled the input one by one. The test below runs both on random
 //! inputs.
 
 use crate::error::SlotRequestError;
-use crate::message::{AllocateSlot, Allocation, AttemptId, SlotAnswer, SlotFreed, WorkerPromise};
+use crate::message::{Allocation, AttemptId, SlotFreed, WorkerPromise};
 use crate::outcome::{AllocationStatus, SlotRequestOutcome};
 use crate::{
     LeaderId, ResourceManagerActions, ScheduledExecutor, SlotId, SlotManager, SlotRequest, TaskExecutorGateway,
@@ -32,32 +32,35 @@ where
         request: SlotRequest,
     ) -> Result<SlotRequestOutcome, SlotRequestError> {
         let attempt = self.core.next_attempt();
-        let request = self.core.allocate_slot(leader_id, slot, attempt, request);
-        match self.driver.call_gateway(&self.core, slot, &request) {
-            Some(SlotAnswer::Ready(Ok(acknowledge))) if !self.core.is_overtaken(slot, acknowledge.revision()) => {
+        let message = self.core.allocate_slot(leader_id, slot, attempt, request);
+        let answer = self.driver.call_gateway(&self.core, slot, &message);
+        let rpc = answer.map(|answer| self.driver.await_rpc(&self.core, slot, attempt, answer));
+        match rpc {
+            Some(Ok(rpc)) => {
+                let (slot_id, request) = message.into_slot_and_request();
+                let key = self.core.insert_request(fingerprint, request);
+                self.core.await_new_request(slot, key, attempt, rpc);
+                self.finish_at_once();
+                Ok(SlotRequestOutcome::Accepted(AllocationStatus::InFlight { slot_id }))
+            }
+            Some(Err(Ok(acknowledge))) if !self.core.is_overtaken(slot, acknowledge.revision()) => {
                 self.core
-                    .grant_at_once(slot, fingerprint, &request, acknowledge.revision());
+                    .grant_at_once(slot, fingerprint, &message, acknowledge.revision());
                 let allocation = Allocation {
-                    id: request.allocation_id,
-                    job: request.job_id,
+                    id: message.allocation_id,
+                    job: message.job_id,
                 };
-                self.finish_grant(allocation, &request.slot_id);
-                let slot_id = request.slot_id;
+                self.finish_grant(allocation, &message.slot_id);
+                let slot_id = message.slot_id;
                 Ok(SlotRequestOutcome::Accepted(AllocationStatus::Granted { slot_id }))
             }
-            answer => {
-                let AllocateSlot {
-                    job_id,
-                    allocation_id,
-                    resource_profile,
-                    target_address,
-                    ..
-                } = request;
-                let request = SlotRequest::new(job_id, allocation_id, resource_profile, target_address);
+            other => {
+                let allocation_id = message.allocation_id;
+                let (_, request) = message.into_slot_and_request();
                 let key = self.core.insert_request(fingerprint, request);
                 self.core.begin_attempt(slot, key, attempt);
-                if let Some(answer) = answer {
-                    self.driver.take_answer(&mut self.core, slot, attempt, answer);
+                if let Some(Err(result)) = other {
+                    self.driver.take_result(&mut self.core, slot, attempt, result);
                 }
                 self.finish_registration(key, allocation_id)
             }
@@ -81,8 +84,7 @@ where
         match self.core.ask_for_worker(&mut self.driver, key) {
             (_, Ok(WorkerPromise::Declined)) => {
                 self.core.wait_declined(key);
-                self.core.changes += 1;
-                self.driver.wake_after_input(&self.core);
+                self.finish_at_once();
                 Ok(SlotRequestOutcome::Accepted(AllocationStatus::Waiting))
             }
             (worker_request, answer) => {
@@ -121,8 +123,14 @@ where
     /// Says that a slot is granted, and ends the input.
     #[inline(always)]
     fn finish_grant(&mut self, allocation: Allocation, slot_id: &SlotId) {
-        self.core.changes += 1;
         self.driver.notify_slot_allocated(allocation, slot_id);
+        self.finish_at_once();
+    }
+
+    /// Ends an input whose effects have left and whose transaction is committed.
+    #[inline(always)]
+    fn finish_at_once(&mut self) {
+        self.core.changes += 1;
         if self.core.needs_reconcile() {
             self.core.reconcile(&mut self.driver);
         }

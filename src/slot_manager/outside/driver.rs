@@ -41,8 +41,6 @@ pub(crate) struct Driver<A, G: TaskExecutorGateway, E: ScheduledExecutor> {
     pub(crate) delay_waker: Waker,
     /// The deadline for which the delay is armed; `MAX` if it is not.
     pub(crate) armed_for: Timestamp,
-    /// The earliest deadline for which the task was woken since its last poll; `MAX` if it was not.
-    woken_for: Timestamp,
 }
 
 /// The gateway of a registration.
@@ -71,7 +69,6 @@ where
             executor,
             delay: Box::pin(None),
             armed_for: Timestamp::MAX,
-            woken_for: Timestamp::MAX,
         }
     }
 
@@ -315,24 +312,33 @@ where
         Some(registered.gateway.request_slot(request))
     }
 
-    /// Applies an answer that is at hand, or notes that the RPC is pending. A future is polled once.
+    /// Applies an answer that is at hand, or notes that the RPC is pending.
     #[inline]
-    pub(crate) fn take_answer(
+    fn take_answer(&mut self, core: &mut Core, slot: SlotKey, attempt: u64, answer: SlotAnswer<G::RequestSlotFuture>) {
+        match self.await_rpc(core, slot, attempt, answer) {
+            Ok(rpc) => core.await_answer(slot, rpc),
+            Err(result) => self.take_result(core, slot, attempt, result),
+        }
+    }
+
+    /// Returns how a pending RPC is awaited, or the result that is at hand. A future is polled once.
+    #[inline(always)]
+    pub(crate) fn await_rpc(
         &mut self,
-        core: &mut Core,
+        core: &Core,
         slot: SlotKey,
         attempt: u64,
         answer: SlotAnswer<G::RequestSlotFuture>,
-    ) {
+    ) -> Result<RpcState, SlotResult> {
         match answer {
-            SlotAnswer::Ready(result) => self.take_result(core, slot, attempt, result),
-            SlotAnswer::Later => core.await_answer(slot, RpcState::AwaitedAsInput),
+            SlotAnswer::Ready(result) => Err(result),
+            SlotAnswer::Later => Ok(RpcState::AwaitedAsInput),
             SlotAnswer::Future(future) => match self.pending_answers.start(slot, attempt, future) {
-                Ok(result) => self.take_result(core, slot, attempt, result),
+                Ok(result) => Err(result),
                 Err(rpc) => {
                     self.warn_once_without_revision(core, slot);
-                    core.await_answer(slot, RpcState::Awaited(rpc));
                     self.has_new_rpc = true;
+                    Ok(RpcState::Awaited(rpc))
                 }
             },
         }
@@ -341,7 +347,7 @@ where
     /// Applies an acknowledgement that only grants the slot. Queues any other result: it may cause
     /// effects, which are sent after those of this round.
     #[inline]
-    fn take_result(&mut self, core: &mut Core, slot: SlotKey, attempt: u64, result: SlotResult) {
+    pub(crate) fn take_result(&mut self, core: &mut Core, slot: SlotKey, attempt: u64, result: SlotResult) {
         if let Ok(acknowledge) = &result {
             if self.answers.is_empty() && core.grant_answered(slot, attempt, acknowledge.revision()) {
                 return;
@@ -425,26 +431,19 @@ where
     G: TaskExecutorGateway,
     E: ScheduledExecutor,
 {
-    /// Keeps the waker of the task that drives the manager. That task is polling now.
-    pub(crate) fn keep_waker(&mut self, waker: &Waker) {
-        self.pending_answers.signal().register(waker);
-        self.woken_for = Timestamp::MAX;
-    }
-
-    /// Wakes the driving task if an input left a pending RPC, or a deadline earlier than all it was
-    /// woken for.
+    /// Wakes the driving task if an input left a pending RPC, or a deadline earlier than the armed
+    /// one. A task that was woken since its last poll is not woken again.
     #[inline(always)]
     pub(crate) fn wake_after_input(&mut self, core: &Core) {
-        if self.has_new_rpc || core.earliest_new_deadline < self.armed_for.min(self.woken_for) {
+        let may_wake = self.has_new_rpc || core.earliest_new_deadline < self.armed_for;
+        if may_wake && self.pending_answers.signal().has_task() {
             self.wake_if_needed(core);
         }
     }
 
     #[cold]
     fn wake_if_needed(&mut self, core: &Core) {
-        let deadline = core.earliest_deadline();
-        if std::mem::take(&mut self.has_new_rpc) || deadline < self.armed_for.min(self.woken_for) {
-            self.woken_for = deadline;
+        if std::mem::take(&mut self.has_new_rpc) || core.earliest_deadline() < self.armed_for {
             self.pending_answers.signal().wake_task();
         }
     }

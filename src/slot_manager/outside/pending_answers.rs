@@ -1,4 +1,4 @@
-//! Awaited answers: the pinned futures of the gateways.
+//! Awaited answers: the futures of the gateways.
 //!
 //! A future is polled when it wakes, and dropped as soon as its attempt ends. `FuturesUnordered`
 //! cannot drop one future by a key, and it returns answers in the order of waking. This pool
@@ -7,11 +7,9 @@
 use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
-
-use futures::task::AtomicWaker;
 
 use crate::message::SlotResult;
 
@@ -26,40 +24,105 @@ const SPARE_PLACES: usize = 1024;
 const TRIMMED_PER_POLL: usize = 64;
 
 /// The target of all wakers of a manager: the list of places to poll, and the driving task.
+///
+/// One lock guards both, because an atomic operation takes as long as ten others: waking and
+/// polling lock once each.
 #[derive(Debug, Default)]
 pub(crate) struct Signal {
-    woken: Mutex<VecDeque<RpcKey>>,
+    shared: Mutex<Shared>,
     /// Set while places are listed: most polls find none, and need no lock to see that.
     has_woken: AtomicBool,
-    task: AtomicWaker,
+    /// Set while a task waits to be woken. Most inputs wake none, and need no lock to see that.
+    has_task: AtomicBool,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    woken: VecDeque<RpcKey>,
+    /// The number of times that the list was taken.
+    takes: u64,
+    /// The waker of the driving task, until it is woken.
+    task: Option<Waker>,
 }
 
 impl Signal {
-    /// Replaces the waker of the driving task.
-    pub(crate) fn register(&self, waker: &Waker) {
-        self.task.register(waker);
+    fn lock(&self) -> MutexGuard<'_, Shared> {
+        // Each change is one call that leaves the list consistent, so poisoning does no harm.
+        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Replaces the waker of the driving task, and moves all woken places to `into`.
+    ///
+    /// Wakers are neither cloned nor dropped under the lock: that may run code that wakes.
+    fn register(&self, waker: &Waker, into: &mut VecDeque<RpcKey>) {
+        if self.has_task() {
+            let mut shared = self.lock();
+            if shared.task.as_ref().is_some_and(|task| task.will_wake(waker)) {
+                return self.take_from(&mut shared, into);
+            }
+        }
+        let task = waker.clone();
+        let mut shared = self.lock();
+        let former = shared.task.replace(task);
+        self.has_task.store(true, Ordering::Release);
+        self.take_from(&mut shared, into);
+        drop(shared);
+        drop(former);
+    }
+
+    /// Returns `true` while the driving task waits to be woken.
+    #[inline]
+    pub(crate) fn has_task(&self) -> bool {
+        // Only the driving task sets it, so a task that waits is not missed.
+        self.has_task.load(Ordering::Acquire)
     }
 
     pub(crate) fn wake_task(&self) {
-        self.task.wake();
+        if self.has_task() {
+            let task = self.take_task(&mut self.lock());
+            task.into_iter().for_each(Waker::wake);
+        }
     }
 
-    fn push(&self, rpc: RpcKey) {
-        // Each change of the list is one call that leaves it consistent, so poisoning does no harm.
-        let mut woken = self.woken.lock().unwrap_or_else(PoisonError::into_inner);
-        woken.push_back(rpc);
+    fn take_task(&self, shared: &mut Shared) -> Option<Waker> {
+        self.has_task.store(false, Ordering::Release);
+        shared.task.take()
+    }
+
+    /// Lists a woken place, unless it is listed already, and wakes the driving task.
+    fn wake_place(&self, place: &RpcWaker) {
+        let mut shared = self.lock();
+        let list = shared.takes + 1;
+        // The lock orders the accesses of the number.
+        if place.listed.load(Ordering::Relaxed) == list {
+            return;
+        }
+        place.listed.store(list, Ordering::Relaxed);
+        shared.woken.push_back(place.rpc);
         self.has_woken.store(true, Ordering::Release);
+        let task = self.take_task(&mut shared);
+        drop(shared);
+        task.into_iter().for_each(Waker::wake);
     }
 
-    /// Moves all woken places to an empty list, in the order of waking.
+    /// Moves all woken places to the end of a list, in the order of waking.
     ///
     /// A place that wakes meanwhile wakes the driving task, too, and is found by its next poll.
     #[inline]
     fn take(&self, into: &mut VecDeque<RpcKey>) {
         if self.has_woken.load(Ordering::Acquire) {
-            let mut woken = self.woken.lock().unwrap_or_else(PoisonError::into_inner);
-            std::mem::swap(&mut *woken, into);
+            self.take_from(&mut self.lock(), into);
+        }
+    }
+
+    fn take_from(&self, shared: &mut Shared, into: &mut VecDeque<RpcKey>) {
+        if !shared.woken.is_empty() {
+            shared.takes += 1;
             self.has_woken.store(false, Ordering::Relaxed);
+            match into.is_empty() {
+                true => std::mem::swap(&mut shared.woken, into),
+                false => into.append(&mut shared.woken),
+            }
         }
     }
 }
@@ -75,11 +138,12 @@ impl Wake for Signal {
     }
 }
 
-/// The waker of one place. Until the place is polled, only the first wake counts.
+/// The waker of one place. Until the list of woken places is taken, only the first wake counts.
 #[derive(Debug)]
 struct RpcWaker {
     rpc: RpcKey,
-    woken: AtomicBool,
+    /// The number of the list that has the place, counted from one; zero if none had it yet.
+    listed: AtomicU64,
     signal: Arc<Signal>,
 }
 
@@ -89,18 +153,14 @@ impl Wake for RpcWaker {
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        if !self.woken.swap(true, Ordering::AcqRel) {
-            self.signal.push(self.rpc);
-            self.signal.wake_task();
-        }
+        self.signal.wake_place(self);
     }
 }
 
-/// A pinned place for one future after another. The waker of an earlier future only causes a
+/// A place for one future after another. The waker of an earlier future only causes a
 /// needless poll.
 struct PendingRpc<F> {
-    future: Pin<Box<Option<F>>>,
-    state: Arc<RpcWaker>,
+    future: Option<F>,
     waker: Waker,
     slot: SlotKey,
     attempt: u64,
@@ -127,7 +187,7 @@ pub(crate) struct PendingAnswers<F> {
     woken: VecDeque<RpcKey>,
 }
 
-impl<F: Future> PendingAnswers<F> {
+impl<F: Future + Unpin> PendingAnswers<F> {
     pub(crate) fn new() -> Self {
         Self {
             places: Vec::new(),
@@ -146,13 +206,15 @@ impl<F: Future> PendingAnswers<F> {
         self.len
     }
 
-    /// Takes the futures that woke, once those taken before are polled. Returns the number of
-    /// futures left to poll.
+    /// Keeps the waker of the task that drives the manager, and takes the futures that woke.
+    pub(crate) fn keep_waker(&mut self, waker: &Waker) {
+        self.signal.register(waker, &mut self.woken);
+    }
+
+    /// Takes the futures that woke. Returns the number of futures left to poll.
     #[inline]
     pub(crate) fn take_woken(&mut self) -> usize {
-        if self.woken.is_empty() {
-            self.signal.take(&mut self.woken);
-        }
+        self.signal.take(&mut self.woken);
         self.woken.len()
     }
 
@@ -164,9 +226,9 @@ impl<F: Future> PendingAnswers<F> {
         let place = &mut self.places[key.index()];
         place.slot = slot;
         place.attempt = attempt;
-        place.future.set(Some(future));
-        // A former future may have left the place in the list of woken places. It stays marked, so
-        // the place is listed only once.
+        place.future = Some(future);
+        // A former future may have left the place in the list of woken places. Then it is polled
+        // once more than needed.
         match place.poll() {
             Some(answer) => {
                 self.give_back(key);
@@ -185,7 +247,7 @@ impl<F: Future> PendingAnswers<F> {
             return;
         };
         if place.attempt == attempt && place.future.is_some() {
-            place.future.set(None);
+            place.future = None;
             self.len -= 1;
             self.give_back(key);
         }
@@ -203,9 +265,6 @@ impl<F: Future> PendingAnswers<F> {
             let Some(place) = self.places.get_mut(key.index()) else {
                 continue;
             };
-            // Reading and writing in one step: the poll then sees all that happened before the last
-            // wake.
-            place.state.woken.swap(false, Ordering::AcqRel);
             if let Some(result) = place.poll() {
                 answers.push(RpcAnswer {
                     attempt: place.attempt,
@@ -249,13 +308,12 @@ impl<F: Future> PendingAnswers<F> {
         let key = RpcKey::from_index(self.places.len());
         let state = Arc::new(RpcWaker {
             rpc: key,
-            woken: AtomicBool::new(false),
+            listed: AtomicU64::new(0),
             signal: Arc::clone(&self.signal),
         });
         self.places.push(PendingRpc {
-            future: Box::pin(None),
-            waker: Waker::from(Arc::clone(&state)),
-            state,
+            future: None,
+            waker: Waker::from(state),
             slot,
             attempt: 0,
         });
@@ -297,14 +355,14 @@ impl<F: Future> PendingAnswers<F> {
     }
 }
 
-impl<F: Future> PendingRpc<F> {
+impl<F: Future + Unpin> PendingRpc<F> {
     /// Polls the future, if any. An answer removes the future.
     #[inline]
     fn poll(&mut self) -> Option<F::Output> {
-        let future = self.future.as_mut().as_pin_mut()?;
-        match future.poll(&mut Context::from_waker(&self.waker)) {
+        let future = self.future.as_mut()?;
+        match Pin::new(future).poll(&mut Context::from_waker(&self.waker)) {
             Poll::Ready(answer) => {
-                self.future.set(None);
+                self.future = None;
                 Some(answer)
             }
             Poll::Pending => None,
@@ -326,7 +384,7 @@ mod tests {
         SlotKey::from_index(0)
     }
 
-    fn poll_all<F: Future>(pool: &mut PendingAnswers<F>) -> Vec<u64> {
+    fn poll_all<F: Future + Unpin>(pool: &mut PendingAnswers<F>) -> Vec<u64> {
         let mut answers = Vec::new();
         pool.take_woken();
         pool.poll_woken(usize::MAX, &mut answers);
@@ -420,7 +478,7 @@ mod tests {
         let task = WakeCounter::new();
         let signal = Arc::<Signal>::default();
         for expected in [1, 2] {
-            signal.register(task.context().waker());
+            signal.register(task.context().waker(), &mut VecDeque::new());
             let waker = Waker::from(Arc::clone(&signal));
             match expected {
                 1 => waker.wake_by_ref(),

@@ -70,16 +70,15 @@ where
             self.backlog.futures -= polled;
             polls_left -= polled;
             let mut events = self.answers.len();
-            if events > 0 {
-                // Without deadlines that are due, the round has no other notification.
-                let is_alone = core.earliest_deadline() > self.backlog.taken_at;
-                if !is_alone || !self.apply_acknowledgement(core) {
-                    self.apply_answers(core);
+            // Without deadlines that are due, the round has no other notification.
+            let is_alone = events == 1 && core.earliest_deadline() > self.backlog.taken_at;
+            if !is_alone || !self.apply_acknowledgement(core) {
+                self.apply_answers(core);
+                while self.backlog.futures == 0 && deadlines_left > 0 && core.handle_earliest_due(self.backlog.taken_at)
+                {
+                    deadlines_left -= 1;
+                    events += 1;
                 }
-            }
-            while self.backlog.futures == 0 && deadlines_left > 0 && core.handle_earliest_due(self.backlog.taken_at) {
-                deadlines_left -= 1;
-                events += 1;
             }
             match events {
                 0 => self.flush(core),

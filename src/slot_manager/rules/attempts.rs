@@ -144,6 +144,15 @@ impl Core {
         }
     }
 
+    /// Puts an offered slot and a new request in flight, and ends the registration of the request.
+    #[inline(always)]
+    pub(crate) fn await_new_request(&mut self, slot: SlotKey, request: RequestKey, number: u64, rpc: RpcState) {
+        let timer = self.deadline_in(self.config.rpc_timeout);
+        self.take_offered_slot(slot, SlotPhase::InFlight(Attempt { request, number, rpc }));
+        self.requests.put_in_flight(request, slot, timer);
+        self.commit();
+    }
+
     /// Returns `true` if an acknowledgement of an attempt on a slot has no effect but the grant.
     ///
     /// Not if the grant is over already, or may end a backoff or a suspicion.

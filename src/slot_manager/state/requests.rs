@@ -353,6 +353,22 @@ impl PendingRequests {
         self.registering = None;
     }
 
+    /// Puts a new request in flight, and ends its registration. Its RPC timeout ends at the time of
+    /// `timer`.
+    #[inline(always)]
+    pub(crate) fn put_in_flight(&mut self, request: RequestKey, slot: SlotKey, timer: Timestamp) {
+        let job = self.job(self.records[request].job_id);
+        let job_links = self.jobs[job].link(&mut self.records, request);
+        let timer_links = self.rpc_timeouts.link(&mut self.records, request, timer, 0);
+        let record = &mut self.records[request];
+        record.phase = RequestPhase::InFlight(slot);
+        record.timer = timer;
+        record.job = Some(job);
+        record.timer_links = timer_links;
+        record.job_links = job_links;
+        self.registering = None;
+    }
+
     /// Removes a request that waits unbound in a queue, and returns its profile. Returns `None`,
     /// without a change, if the request waits otherwise or a job fails.
     #[inline(always)]

@@ -29,7 +29,7 @@ struct Gateway<T, F> {
     make: fn() -> F,
 }
 
-impl<T, F: Future<Output = Answer>> TaskExecutorGateway for Gateway<T, F> {
+impl<T, F: Future<Output = Answer> + Unpin> TaskExecutorGateway for Gateway<T, F> {
     type RequestSlotFuture = F;
 
     fn request_slot(&mut self, _: &AllocateSlot) -> SlotAnswer<F> {
