@@ -180,6 +180,13 @@ impl<V: Copy> Bucket<V> {
         Places(!self.tags & HIGHEST_BITS & ALL_TAGS).next()
     }
 
+    /// Returns the value at a place, if its fingerprint is this one.
+    #[inline]
+    fn value_at(&self, place: usize, fingerprint: Fingerprint) -> Option<V> {
+        let (other, value) = self.places[place];
+        value.filter(|_| other == fingerprint.0)
+    }
+
     #[inline]
     fn has_overflow(&self) -> bool {
         self.tags & !ALL_TAGS != 0
@@ -275,16 +282,14 @@ impl<V: Copy> Buckets<V> {
         (bucket + 1) & (self.number() - 1)
     }
 
-    /// Returns the bucket and the place of the value with this fingerprint for which `is_match`
-    /// holds.
+    /// Returns the value with this fingerprint for which `is_match` holds, its bucket and its place.
     #[inline(always)]
-    fn search(&self, fingerprint: Fingerprint, is_match: impl Fn(V) -> bool) -> Option<(usize, usize)> {
+    fn search(&self, fingerprint: Fingerprint, is_match: impl Fn(V) -> bool) -> Option<(V, usize, usize)> {
         let home = self.home(fingerprint);
         let bucket = self.list.get(home)?;
         for place in bucket.places_with(fingerprint.tag()) {
-            let (other, value) = bucket.places[place];
-            if other == fingerprint.0 && value.is_some_and(&is_match) {
-                return Some((home, place));
+            if let Some(value) = bucket.value_at(place, fingerprint).filter(|value| is_match(*value)) {
+                return Some((value, home, place));
             }
         }
         match bucket.has_overflow() {
@@ -300,16 +305,15 @@ impl<V: Copy> Buckets<V> {
         home: usize,
         fingerprint: Fingerprint,
         is_match: &dyn Fn(V) -> bool,
-    ) -> Option<(usize, usize)> {
+    ) -> Option<(V, usize, usize)> {
         let mut at = home;
         // If every overflow count is saturated, only this bound ends the search.
         for _ in 1..self.number() {
             at = self.after(at);
             let bucket = self.list.get(at)?;
             for place in bucket.places_with(fingerprint.tag()) {
-                let (other, value) = bucket.places[place];
-                if other == fingerprint.0 && value.is_some_and(is_match) {
-                    return Some((at, place));
+                if let Some(value) = bucket.value_at(place, fingerprint).filter(|value| is_match(*value)) {
+                    return Some((value, at, place));
                 }
             }
             if !bucket.has_overflow() {
@@ -339,8 +343,10 @@ impl<V: Copy> Buckets<V> {
 
     #[inline(always)]
     fn vacate(&mut self, bucket: usize, place: usize) {
-        let home = self.home(Fingerprint(self.list[bucket].places[place].0));
-        self.list[bucket].vacate(place);
+        let vacated = &mut self.list[bucket];
+        let fingerprint = Fingerprint(vacated.places[place].0);
+        vacated.vacate(place);
+        let home = self.home(fingerprint);
         if home != bucket {
             self.dec_overflow(home, bucket);
         }
@@ -408,9 +414,7 @@ impl<V: Copy + PartialEq> FingerprintTable<V> {
     #[inline(always)]
     pub(crate) fn find(&self, fingerprint: Fingerprint, is_match: impl Fn(V) -> bool) -> Option<(V, Place)> {
         let is_former = self.is_former(fingerprint);
-        let buckets = self.side(is_former);
-        let (bucket, place) = buckets.search(fingerprint, is_match)?;
-        let value = buckets.list[bucket].places[place].1?;
+        let (value, bucket, place) = self.side(is_former).search(fingerprint, is_match)?;
         Some((value, Place::new(bucket, place, is_former)))
     }
 
@@ -460,17 +464,24 @@ impl<V: Copy + PartialEq> FingerprintTable<V> {
     pub(crate) fn remove_at(&mut self, place: Place) {
         self.side_mut(place.is_former)
             .vacate(place.bucket as usize, usize::from(place.place));
-        self.len -= 1;
-        if self.len == 0 {
-            self.give_back();
-        }
+        self.note_removed();
     }
 
     /// Removes a value.
     #[inline]
     pub(crate) fn remove(&mut self, fingerprint: Fingerprint, value: V) {
-        if let Some((_, place)) = self.find(fingerprint, |other| other == value) {
-            self.remove_at(place);
+        let side = self.side_mut(self.is_former(fingerprint));
+        if let Some((_, bucket, place)) = side.search(fingerprint, |other| other == value) {
+            side.vacate(bucket, place);
+            self.note_removed();
+        }
+    }
+
+    #[inline]
+    fn note_removed(&mut self) {
+        self.len -= 1;
+        if self.len == 0 {
+            self.give_back();
         }
     }
 

@@ -29,8 +29,7 @@ impl Core {
     }
 
     fn commit_changes(&mut self) {
-        let notifications = &self.effects.notifications;
-        (self.transaction.dropped).sort_by(|a, b| notifications.order(a.slot, b.slot));
+        self.effects.notifications.sort(&mut self.transaction.dropped);
         self.handle_each(|transaction| &mut transaction.dropped, Self::notify_if_lost);
         self.handle_each(
             |transaction| &mut transaction.secondaries,

@@ -6,6 +6,7 @@ use crate::message::{Allocation, AllocationFailureCause, GrantLoss, RequestFailu
 use crate::{ResourceId, SlotId};
 
 use crate::slot_manager::collections::arena::{Key, key};
+use crate::slot_manager::state::transaction::DroppedGrant;
 
 key! {
     /// The loss of one or more grants of one worker.
@@ -88,8 +89,17 @@ impl Notifications {
         cause
     }
 
+    /// Sorts dropped grants by worker, then by the number of the slot.
+    pub(crate) fn sort(&self, dropped: &mut [DroppedGrant]) {
+        // Most are of one worker, and in order already.
+        let is_in_order = |a: LostSlot, b: LostSlot| a.loss == b.loss && a.number <= b.number;
+        if !dropped.is_sorted_by(|a, b| is_in_order(a.slot, b.slot)) {
+            dropped.sort_by(|a, b| self.order(a.slot, b.slot));
+        }
+    }
+
     /// Compares two lost slots by worker, then by number.
-    pub(crate) fn order(&self, lost: LostSlot, other: LostSlot) -> Ordering {
+    fn order(&self, lost: LostSlot, other: LostSlot) -> Ordering {
         if lost.loss == other.loss {
             return lost.number.cmp(&other.number);
         }
@@ -134,8 +144,12 @@ impl Notifications {
     /// come last.
     pub(crate) fn send_all(&mut self, mut send: impl FnMut(Allocation, Event<'_>)) {
         let mut list = std::mem::take(&mut self.list);
-        // A stable sort: notifications about one slot keep the order of their events.
-        list.sort_by(|a, b| self.order_of(a, b));
+        // Most lists are about one worker, and in order already.
+        let is_in_order = |a: &Notification, b: &Notification| a.event == b.event && a.slot_number <= b.slot_number;
+        if !list.is_sorted_by(is_in_order) {
+            // A stable sort: notifications about one slot keep the order of their events.
+            list.sort_by(|a, b| self.order_of(a, b));
+        }
         for &Notification {
             allocation,
             slot_number,
