@@ -7,9 +7,9 @@
 //! ```
 //!
 //! **How to read it.** The bytes per slot or request include all that the manager keeps alive: its
-//! tables with their spare room, and the ids, texts and profiles that came with messages. Full
-//! tables double, so the bytes vary by up to a factor of two between two doublings. The two sizes
-//! lie at different places between doublings. Messages are made one at a time, as if they had just
+//! tables with their spare room, and the ids, texts and profiles that came with messages. Records
+//! grow by pages, and full tables of ids double, so the bytes vary between two doublings. The two
+//! sizes lie at different places between doublings. Messages are made one at a time, as if they had just
 //! been deserialized, handed over and dropped. With the capacity hint ([`Capacity`]) the tables are
 //! made before, for the full size, and are counted.
 //!

@@ -6,7 +6,6 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 
 use crate::catalogue::{Case, Phase, Workload};
-use crate::measurement::median;
 use crate::options::Options;
 use crate::original::Original;
 use crate::run::Run;
@@ -51,8 +50,8 @@ pub(crate) fn compare(options: &Options, original: &Original) -> Result<Vec<Row>
             rows.push(Row {
                 title: phase.title,
                 size: case.size,
-                ours: median_of(phase, &ours),
-                original: median_of(phase, &theirs),
+                ours: lowest_of(phase, &ours),
+                original: lowest_of(phase, &theirs),
             });
         }
     }
@@ -117,13 +116,14 @@ fn read(output: &str) -> Result<Times> {
         .with_context(|| format!("cannot read {output:?}"))
 }
 
-/// Returns the median over the rounds; `None` without a round.
-fn median_of(phase: &Phase, rounds: &[Times]) -> Option<f64> {
-    let times: Vec<f64> = rounds
+/// Returns the lowest time of the rounds; `None` without a round.
+///
+/// A disturbance of the machine lasts for seconds and only adds time.
+fn lowest_of(phase: &Phase, rounds: &[Times]) -> Option<f64> {
+    rounds
         .iter()
         .flatten()
         .filter(|(name, _)| name == phase.name)
         .map(|(_, time)| *time)
-        .collect();
-    (!times.is_empty()).then(|| median(times))
+        .min_by(f64::total_cmp)
 }

@@ -37,7 +37,7 @@
 //! **Method.** For each workload and size our process and Flink's take turns, each a fresh one, so
 //! both meet the same disturbances of the machine. A process warms up with the workload: Java for
 //! at least 3 s, ours for half a second, both at least twice. Then it takes the median of its
-//! iterations; the table has the median over the rounds. A short workload is repeated within an
+//! iterations; the table has the lowest of the rounds. A short workload is repeated within an
 //! iteration, each time on a new manager, until 100 ms have passed. Where Flink walks through all
 //! slots or requests for each operation, it does fewer operations than our side, and both divide by
 //! their own number. Java has its whole heap from the start and the parallel collector, and

@@ -56,7 +56,7 @@ fn now() -> Instant {
 }
 
 /// Returns the median of at least one value.
-pub(crate) fn median(mut values: Vec<f64>) -> f64 {
+fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     let middle = values.len() / 2;
     if values.len() % 2 == 1 {
