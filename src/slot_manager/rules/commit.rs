@@ -4,6 +4,7 @@ use crate::message::{Allocation, AllocationFailureCause};
 use crate::slot_manager::state::allocations::AllocationEntry;
 use crate::slot_manager::state::core::Core;
 use crate::slot_manager::state::requests::{RequestKey, RequestPhase};
+use crate::slot_manager::state::slot_totals::SlotUsage;
 use crate::slot_manager::state::slots::{SlotKey, SlotPhase};
 use crate::slot_manager::state::transaction::{DroppedGrant, Transaction};
 
@@ -29,8 +30,9 @@ impl Core {
     }
 
     fn commit_changes(&mut self) {
-        self.effects.notifications.sort(&mut self.transaction.dropped);
-        self.handle_each(|transaction| &mut transaction.dropped, Self::notify_if_lost);
+        if !self.transaction.dropped.is_empty() {
+            self.notify_losses();
+        }
         self.handle_each(
             |transaction| &mut transaction.secondaries,
             |core, slot| core.free_if_secondary(*slot),
@@ -41,10 +43,16 @@ impl Core {
             |transaction| &mut transaction.detached,
             |core, request| core.place_if_detached(*request),
         );
-        self.handle_each(
-            |transaction| &mut transaction.free,
-            |core, slot| core.offer_if_free(*slot),
-        );
+        match self.may_assign_free_slot() {
+            true => self.handle_each(
+                |transaction| &mut transaction.free,
+                |core, slot| core.offer_if_free(*slot),
+            ),
+            false => self.handle_each(
+                |transaction| &mut transaction.free,
+                |core, slot| core.offer_unwanted_if_free(*slot),
+            ),
+        }
         if self.requests.may_release_held_back {
             self.place_held_back();
         }
@@ -85,6 +93,16 @@ impl Core {
         }
     }
 
+    /// Offers a slot for which no request waits.
+    #[inline]
+    fn offer_unwanted_if_free(&mut self, slot: SlotKey) {
+        let phase = self.slots.get(slot).map(|slot| &slot.phase);
+        if let Some(SlotPhase::Detached) = phase {
+            let sequence = self.free_slots.next_sequence();
+            self.change_slot_phase(slot, SlotUsage::Free, SlotPhase::Offered { sequence });
+        }
+    }
+
     fn offer_if_free(&mut self, slot: SlotKey) {
         match self.slots.get(slot).map(|slot| &slot.phase) {
             Some(SlotPhase::Detached) => self.offer(slot),
@@ -97,27 +115,34 @@ impl Core {
         }
     }
 
-    /// Notifies the loss of a dropped grant, unless its job holds the allocation on another slot.
-    fn notify_if_lost(&mut self, grant: &DroppedGrant) {
-        let Allocation {
-            id: allocation_id,
-            job: job_id,
-        } = grant.allocation;
-        // Without a new holder and without a secondary slot, the grant cannot have moved.
+    /// Notifies the losses of dropped grants, unless their jobs hold the allocations on other slots.
+    fn notify_losses(&mut self) {
+        self.effects.notifications.sort(&mut self.transaction.dropped);
+        // Without a new holder and without a secondary slot, no grant can have moved.
         if self.transaction.has_new_holder || !self.allocations.secondaries().is_empty() {
-            if let Some(AllocationEntry::Granted(holder)) = self.find_or_promote(allocation_id) {
-                if self.slots[holder].allocation() == Some(grant.allocation) {
-                    return;
+            let mut dropped = std::mem::take(&mut self.transaction.dropped);
+            dropped.retain(|grant| !self.has_moved(grant));
+            self.transaction.dropped = dropped;
+        }
+        let dropped = &mut self.transaction.dropped;
+        if tracing::enabled!(tracing::Level::WARN) {
+            for DroppedGrant { slot, allocation } in &*dropped {
+                let Allocation { id, job } = allocation;
+                let cause = self.effects.notifications.cause_of(*slot);
+                if let AllocationFailureCause::GrantLost { slot_id, loss } = cause {
+                    tracing::warn!(job_id = %job, allocation_id = %id, %slot_id, %loss, "granted slot lost");
                 }
             }
         }
-        if tracing::enabled!(tracing::Level::WARN) {
-            let cause = self.effects.notifications.cause_of(grant.slot);
-            if let AllocationFailureCause::GrantLost { slot_id, loss } = cause {
-                tracing::warn!(%job_id, %allocation_id, %slot_id, %loss, "granted slot lost");
-            }
+        self.counters.grants_lost += dropped.len() as u64;
+        self.effects.notifications.add_lost(dropped.drain(..));
+    }
+
+    /// Returns `true` if the job of a dropped grant holds its allocation on another slot.
+    fn has_moved(&mut self, grant: &DroppedGrant) -> bool {
+        match self.find_or_promote(grant.allocation.id) {
+            Some(AllocationEntry::Granted(holder)) => self.slots[holder].allocation() == Some(grant.allocation),
+            _ => false,
         }
-        self.counters.grants_lost += 1;
-        self.effects.notifications.add_lost(grant.allocation, grant.slot);
     }
 }

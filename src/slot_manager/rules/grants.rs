@@ -118,7 +118,7 @@ impl Core {
     /// The result is `true` if the task manager has no used slot any more.
     #[inline(always)]
     pub(crate) fn free_at_once(&mut self, freed: &SlotFreed) -> Option<bool> {
-        if self.may_assign_freed_slot() {
+        if self.may_assign_free_slot() {
             return None;
         }
         let allocation_id = freed.allocation_id();
@@ -148,7 +148,7 @@ impl Core {
 
     /// Returns `true` if a slot that becomes free may not just be offered.
     #[inline]
-    fn may_assign_freed_slot(&self) -> bool {
+    pub(crate) fn may_assign_free_slot(&self) -> bool {
         !self.requests.waiting.is_empty()
             || self.blocking.is_any()
             || self.failing_workers.has_backoffs()

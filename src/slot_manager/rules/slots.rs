@@ -130,14 +130,6 @@ impl Core {
     ///
     /// The caller removes the slots from the list of the task manager.
     pub(crate) fn remove_slots(&mut self, task_manager: TaskManagerKey, slots: &[(u32, SlotKey)], loss: LossKey) {
-        let grants = slots.iter().filter_map(|(_, slot)| match &self.slots[*slot].phase {
-            SlotPhase::Allocated {
-                allocation,
-                secondary: false,
-            } => Some((allocation.id, *slot)),
-            _ => None,
-        });
-        self.allocations.remove_grants(grants);
         // Most slots have one profile and one usage: they are counted together.
         let mut counted = None;
         for &(number, slot) in slots {
@@ -146,7 +138,10 @@ impl Core {
                 SlotPhase::Allocated { allocation, secondary } => {
                     match secondary {
                         true => self.allocations.remove_secondary(allocation.id, slot),
-                        false => self.note_dropped(allocation, LostSlot { number, loss }),
+                        false => {
+                            self.allocations.note_removal(allocation.id, slot);
+                            self.note_dropped(allocation, LostSlot { number, loss });
+                        }
                     }
                     SlotUsage::Allocated
                 }
@@ -179,6 +174,7 @@ impl Core {
         if let Some((last, count)) = counted {
             self.uncount_slots(task_manager, last, count);
         }
+        self.allocations.remove_noted();
         self.free_slots
             .reorder(&self.slots, &self.task_managers.records, task_manager);
     }

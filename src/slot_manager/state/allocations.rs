@@ -61,8 +61,8 @@ pub(crate) struct Allocations {
     table: FingerprintTable<PackedEntry>,
     /// Where the last `locate` found an entry. The call often changes or removes that entry next.
     located: Place,
-    /// Scratch memory of `remove_grants`.
-    removed: Vec<(Fingerprint, PackedEntry)>,
+    /// Grants to remove together; empty between transactions.
+    noted: Vec<(Fingerprint, PackedEntry)>,
     /// Slots that hold an allocation that is granted on another slot, in the order of discovery. It
     /// is nearly always empty.
     secondaries: BTreeMap<AllocationId, Vec<SlotKey>>,
@@ -88,7 +88,7 @@ impl Allocations {
         Self {
             table: FingerprintTable::new(hasher),
             located: Place::default(),
-            removed: Vec::new(),
+            noted: Vec::new(),
             secondaries: BTreeMap::new(),
         }
     }
@@ -147,17 +147,22 @@ impl Allocations {
         Some(place)
     }
 
-    /// Removes the grants of slots, whose ids are given.
+    /// Notes a grant that [`remove_noted`](Self::remove_noted) removes.
+    #[inline(always)]
+    pub(crate) fn note_removal(&mut self, id: AllocationId, slot: SlotKey) {
+        let entry = AllocationEntry::Granted(slot).into();
+        self.noted.push((self.fingerprint(id), entry));
+    }
+
+    /// Removes the noted grants.
     ///
     /// All parts of the table are loaded before the first is read: the processor waits once.
-    pub(crate) fn remove_grants(&mut self, grants: impl Iterator<Item = (AllocationId, SlotKey)>) {
-        let mut removed = std::mem::take(&mut self.removed);
-        removed.extend(grants.map(|(id, slot)| (self.fingerprint(id), AllocationEntry::Granted(slot).into())));
-        self.table.prefetch(removed.iter().map(|(fingerprint, _)| *fingerprint));
-        for (fingerprint, entry) in removed.drain(..) {
+    pub(crate) fn remove_noted(&mut self) {
+        self.table
+            .prefetch(self.noted.iter().map(|(fingerprint, _)| *fingerprint));
+        for (fingerprint, entry) in self.noted.drain(..) {
             self.table.remove(fingerprint, entry);
         }
-        self.removed = removed;
     }
 
     /// Adds an unknown allocation by the fingerprint of its id.

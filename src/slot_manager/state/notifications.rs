@@ -121,13 +121,13 @@ impl Notifications {
         });
     }
 
-    #[inline]
-    pub(crate) fn add_lost(&mut self, allocation: Allocation, lost: LostSlot) {
-        self.list.push(Notification {
-            allocation,
-            slot_number: lost.number,
-            event: EventKey::Lost(lost.loss),
-        });
+    pub(crate) fn add_lost(&mut self, dropped: impl Iterator<Item = DroppedGrant>) {
+        self.list
+            .extend(dropped.map(|DroppedGrant { slot, allocation }| Notification {
+                allocation,
+                slot_number: slot.number,
+                event: EventKey::Lost(slot.loss),
+            }));
     }
 
     pub(crate) fn add_failed(&mut self, allocation: Allocation, failure: RequestFailure) {

@@ -136,17 +136,6 @@ impl Slot {
         links: Links::NONE,
     };
 
-    #[cfg(test)]
-    pub(crate) fn new(number: u32, task_manager: TaskManagerKey, profile: ProfileKey) -> Self {
-        Self {
-            number,
-            task_manager,
-            profile,
-            phase: SlotPhase::Detached,
-            links: Links::default(),
-        }
-    }
-
     /// Returns the attempt in flight to the slot.
     pub(crate) fn attempt(&self) -> Option<Attempt> {
         match self.phase {
@@ -204,7 +193,6 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::slot_manager::collections::arena::Key;
     use crate::slot_manager::collections::backoff_queues::BackoffQueues;
 
     #[test]
@@ -214,7 +202,7 @@ mod tests {
         let mut backoffs =
             BackoffQueues::<SlotBackoff, SlotKey>::new(Duration::from_millis(50), Duration::from_secs(1));
         let mut begin = |number, step| {
-            let slot = Slot::new(number, TaskManagerKey::from_index(0), ProfileKey::from_index(0));
+            let slot = Slot { number, ..Slot::BLANK };
             let slot = slots.insert(slot);
             let armed_as = backoffs.next_armed();
             slots[slot].phase = SlotPhase::BackingOff { step, until, armed_as };
