@@ -373,6 +373,8 @@ impl<F: Future + Unpin> PendingRpc<F> {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
+    use std::sync::mpsc;
+    use std::time::Duration;
 
     use futures::channel::oneshot;
     use futures::future::FutureExt;
@@ -460,6 +462,39 @@ mod tests {
             pool.drop_future(rpc.expect_err("it never answers"), attempt);
         }
         assert_eq!(pool.places.len(), SPARE_PLACES);
+    }
+
+    #[test]
+    fn no_wake_by_another_thread_is_lost() {
+        const PATIENCE: Duration = Duration::from_secs(30);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
+        let runtime = runtime.expect("a runtime");
+        let (ask, asked) = mpsc::channel::<oneshot::Sender<()>>();
+        let answering = std::thread::spawn(move || {
+            for sender in asked {
+                sender.send(()).expect("awaited");
+            }
+        });
+        let mut pool = PendingAnswers::new();
+        for round in 0..5_000 {
+            for attempt in 0..4 {
+                let (sender, receiver) = oneshot::channel();
+                assert!(pool.start(slot(), 4 * round + attempt, receiver).is_err());
+                ask.send(sender).expect("the thread runs");
+            }
+            let answered = std::future::poll_fn(|context| {
+                pool.keep_waker(context.waker());
+                poll_all(&mut pool);
+                match pool.len() {
+                    0 => Poll::Ready(()),
+                    _ => Poll::Pending,
+                }
+            });
+            let answered = runtime.block_on(async { tokio::time::timeout(PATIENCE, answered).await });
+            assert!(answered.is_ok(), "a wake was lost in round {round}");
+        }
+        drop(ask);
+        answering.join().expect("the thread ends");
     }
 
     #[test]

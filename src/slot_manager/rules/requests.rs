@@ -1,10 +1,9 @@
 //! Requests, from their registration to their end.
 
-use crate::ResourceProfile;
-use crate::SlotRequest;
 use crate::error::{Conflict, SlotRequestError};
 use crate::message::{AllocateSlot, Allocation, RequestFailure};
 use crate::outcome::SlotRequestOutcome;
+use crate::{ResourceProfile, SlotRequest};
 
 use crate::slot_manager::collections::fingerprint_table::Fingerprint;
 use crate::slot_manager::state::allocations::AllocationEntry;
