@@ -101,7 +101,8 @@ pub trait TaskExecutorGateway {
     /// The future of a [`SlotAnswer::Future`]. It is dropped unfinished when the attempt is given
     /// up. A gateway that uses the other answers only names [`NoFuture`](crate::message::NoFuture).
     ///
-    /// Any future is `Unpin` in a `Pin<Box<_>>`. An `async` block has no name and is boxed anyway.
+    /// It is `Unpin`, because the manager moves it. A future that is not `Unpin`, such as an `async`
+    /// block, becomes so in a `Pin<Box<_>>`.
     type RequestSlotFuture: Future<Output = SlotResult> + Unpin;
 
     /// Tells the task executor that it is registered. This is the first call.

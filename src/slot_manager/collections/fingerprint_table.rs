@@ -85,9 +85,9 @@ impl Fingerprint {
 /// **Growth in steps.** A large table that is full gets twice as many buckets, and each of the next
 /// insertions moves the values of at least [`HOMES_PER_STEP`] homes. The home is given by the highest
 /// bits, so the values of home `n` move to the homes `2n` and `2n + 1`. Homes move in ascending
-/// order, and a step ends behind a bucket without overflow. So the former
-/// buckets hold all values of a home, or none of them. A search reads the former buckets or the new
-/// ones, never both.
+/// order, and a step ends behind a bucket without overflow. So the former buckets hold either all
+/// values of a home or no value of that home. A search reads the former buckets or the new ones,
+/// never both.
 #[derive(Debug)]
 pub(crate) struct FingerprintTable<V> {
     hasher: IdHasher,

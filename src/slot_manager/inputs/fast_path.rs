@@ -1,5 +1,5 @@
-//! The fast paths: a request that is granted, in flight or waiting at once, the end of such a wait,
-//! an acknowledgement that only grants, and a freed slot for which no request waits.
+//! The fast paths: a request that is granted, in flight or waiting at once, the cancellation of a
+//! waiting request, an acknowledgement that only grants, and a freed slot for which no request waits.
 //!
 //! Their law: they equal the long way. Outcomes, effects, their order and the state afterwards are
 //! the same as if the rules had handled the input one by one. The test below runs both on random
@@ -95,8 +95,8 @@ where
         }
     }
 
-    /// Cancels the request that was located last. Returns `false`, without a change, if that is not
-    /// all.
+    /// Cancels the request that was located last, if it waits unbound in a queue. Returns `false`,
+    /// without a change, if it does not.
     #[inline(always)]
     pub(crate) fn cancel_at_once(&mut self, request: RequestKey) -> bool {
         if !self.core.cancel_queued(request) {

@@ -25,8 +25,7 @@ const TRIMMED_PER_POLL: usize = 64;
 
 /// The target of all wakers of a manager: the list of places to poll, and the driving task.
 ///
-/// One lock guards both, because an atomic operation takes as long as ten others: waking and
-/// polling lock once each.
+/// One lock guards both, so that waking and polling lock once each.
 #[derive(Debug, Default)]
 pub(crate) struct Signal {
     shared: Mutex<Shared>,

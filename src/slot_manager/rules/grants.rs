@@ -146,15 +146,6 @@ impl Core {
         Some(is_unused)
     }
 
-    /// Returns `true` if a slot that becomes free may not just be offered.
-    #[inline]
-    pub(crate) fn may_assign_free_slot(&self) -> bool {
-        !self.requests.waiting.is_empty()
-            || self.blocking.is_any()
-            || self.failing_workers.has_backoffs()
-            || !self.allocations.secondaries().is_empty()
-    }
-
     /// Applies the news that a task executor has freed a slot.
     pub(crate) fn freed(&mut self, slot: SlotKey, freed: &SlotFreed) -> SlotFreedOutcome {
         use SlotFreedOutcome as Outcome;

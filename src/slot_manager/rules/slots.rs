@@ -195,6 +195,15 @@ impl Core {
         }
     }
 
+    /// Returns `true` if a slot that becomes free may not just be offered.
+    #[inline]
+    pub(crate) fn may_assign_free_slot(&self) -> bool {
+        !self.requests.waiting.is_empty()
+            || self.blocking.is_any()
+            || self.failing_workers.has_backoffs()
+            || !self.allocations.secondaries().is_empty()
+    }
+
     /// Takes a slot out of the free index, its backoff or its use.
     #[inline(never)]
     pub(crate) fn detach_slot(&mut self, slot: SlotKey) {

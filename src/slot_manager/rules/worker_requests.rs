@@ -132,7 +132,7 @@ impl Core {
         if self.requests.records[request].phase != RequestPhase::Unbound(WorkerAsk::Due) {
             return;
         }
-        let timer = self.next_ask();
+        let timer = self.note_declined();
         let record = &mut self.requests.records[request];
         record.phase = RequestPhase::Unbound(WorkerAsk::Declined);
         record.timer = timer;
@@ -146,13 +146,13 @@ impl Core {
     /// slots and no worker policy.
     #[inline(always)]
     pub(crate) fn wait_declined(&mut self, request: RequestKey) {
-        let timer = self.next_ask();
+        let timer = self.note_declined();
         self.requests.enqueue_declined(&self.profiles, request, timer);
     }
 
-    /// Counts a declined worker request, and returns the time of the next.
+    /// Counts a declined worker request, and returns the time at which it is repeated.
     #[inline(always)]
-    fn next_ask(&mut self) -> Timestamp {
+    fn note_declined(&mut self) -> Timestamp {
         self.counters.workers_declined += 1;
         self.deadline_in(self.config.worker_registration_timeout)
     }

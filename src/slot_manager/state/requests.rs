@@ -244,15 +244,6 @@ pub(crate) struct Job {
     num_requests: usize,
 }
 
-impl Job {
-    /// Adds a request, up to its links: the caller sets them to those returned.
-    #[inline(always)]
-    fn link(&mut self, records: &mut Arena<RequestKey, PendingRequest>, request: RequestKey) -> Links<RequestKey> {
-        self.num_requests += 1;
-        self.requests.append(records, request)
-    }
-}
-
 impl Identified<JobId> for Job {
     fn id(&self) -> &JobId {
         &self.id
@@ -339,8 +330,7 @@ impl PendingRequests {
     pub(crate) fn enqueue_declined(&mut self, profiles: &Profiles, request: RequestKey, timer: Timestamp) {
         let record = &self.records[request];
         let (job_id, profile, sequence) = (record.job_id, record.profile, record.sequence);
-        let job = self.job(job_id);
-        let job_links = self.jobs[job].link(&mut self.records, request);
+        let (job, job_links) = self.append_to_job(request, job_id);
         let queue_links = (self.waiting).link_unbound(&mut self.records, profiles, profile, sequence, request);
         let timer_links = self.ask_retries.link(&mut self.records, request, timer, 0);
         let record = &mut self.records[request];
@@ -350,15 +340,13 @@ impl PendingRequests {
         record.queue_links = queue_links;
         record.timer_links = timer_links;
         record.job_links = job_links;
-        self.registering = None;
     }
 
     /// Puts a new request in flight, and ends its registration. Its RPC timeout ends at the time of
     /// `timer`.
     #[inline(always)]
     pub(crate) fn put_in_flight(&mut self, request: RequestKey, slot: SlotKey, timer: Timestamp) {
-        let job = self.job(self.records[request].job_id);
-        let job_links = self.jobs[job].link(&mut self.records, request);
+        let (job, job_links) = self.append_to_job(request, self.records[request].job_id);
         let timer_links = self.rpc_timeouts.link(&mut self.records, request, timer, 0);
         let record = &mut self.records[request];
         record.phase = RequestPhase::InFlight(slot);
@@ -366,7 +354,6 @@ impl PendingRequests {
         record.job = Some(job);
         record.timer_links = timer_links;
         record.job_links = job_links;
-        self.registering = None;
     }
 
     /// Removes a request that waits unbound in a queue, and returns its profile. Returns `None`,
@@ -440,21 +427,24 @@ impl PendingRequests {
     /// Links a request to its job, which ends its registration.
     #[inline]
     pub(crate) fn link_job(&mut self, request: RequestKey) {
-        let job = self.job(self.records[request].job_id);
-        let job_links = self.jobs[job].link(&mut self.records, request);
+        let (job, job_links) = self.append_to_job(request, self.records[request].job_id);
         let record = &mut self.records[request];
         record.job = Some(job);
         record.job_links = job_links;
-        self.registering = None;
     }
 
-    /// Returns a job that gets a request next.
+    /// Makes a request the last of its job, up to its own fields: the caller sets them to the
+    /// returned job and links. The registration of the request ends.
     #[inline(always)]
-    fn job(&mut self, id: JobId) -> JobKey {
-        match self.recent_job {
+    fn append_to_job(&mut self, request: RequestKey, id: JobId) -> (JobKey, Links<RequestKey>) {
+        self.registering = None;
+        let job = match self.recent_job {
             Some(recent) if self.jobs[recent].id == id => recent,
             _ => self.find_or_insert_job(id),
-        }
+        };
+        let members = &mut self.jobs[job];
+        members.num_requests += 1;
+        (job, members.requests.append(&mut self.records, request))
     }
 
     #[inline(never)]
