@@ -1,7 +1,7 @@
 //! The compared workloads.
 
 use crate::clock::Clock;
-use crate::workloads::{churn, matching, requests, task_managers, waiting};
+use crate::workloads::{churn, floor, matching, requests, task_managers, waiting};
 
 /// A prepared workload: its messages exist. Each call runs it once, on a new manager.
 pub(crate) type Prepared = Box<dyn FnMut(&mut Clock)>;
@@ -15,6 +15,8 @@ pub(crate) struct Workload {
     pub(crate) cases: &'static [Case],
     /// Prepares our side for a size and a number of operations.
     pub(crate) prepare: fn(usize, usize) -> Prepared,
+    /// Prepares the floor likewise; `None` where it cannot do the workload.
+    pub(crate) floor: Option<fn(usize, usize) -> Prepared>,
 }
 
 impl Workload {
@@ -94,24 +96,28 @@ pub(crate) const WORKLOADS: &[Workload] = &[
         ],
         cases: UP_TO_A_MILLION,
         prepare: requests::all_slots,
+        floor: Some(floor::all_slots),
     },
     Workload {
         name: "in-flight",
         phases: &[phase("both", "request in flight, then acknowledge")],
         cases: UP_TO_A_MILLION,
         prepare: requests::in_flight,
+        floor: None,
     },
     Workload {
         name: "in-flight-later",
         phases: &[phase("both", "request in flight, then acknowledge, with Later")],
         cases: UP_TO_A_MILLION,
         prepare: requests::in_flight_with_later,
+        floor: None,
     },
     Workload {
         name: "spread-out",
         phases: &[phase("request", "request served at once, slots spread out")],
         cases: &[each(100), each(1_000), each(10_000), ours_only(100_000, 100_000)],
         prepare: requests::spread_out,
+        floor: None,
     },
     Workload {
         name: "churn",
@@ -124,6 +130,7 @@ pub(crate) const WORKLOADS: &[Workload] = &[
             same(1_000_000, CHURNS),
         ],
         prepare: churn::alone,
+        floor: Some(floor::churn),
     },
     Workload {
         name: "churn-others-wait",
@@ -135,6 +142,7 @@ pub(crate) const WORKLOADS: &[Workload] = &[
             limited(100_000, CHURNS, 50),
         ],
         prepare: churn::others_wait,
+        floor: None,
     },
     Workload {
         name: "churn-others-in-flight",
@@ -146,6 +154,7 @@ pub(crate) const WORKLOADS: &[Workload] = &[
             limited(100_000, CHURNS, 300),
         ],
         prepare: churn::others_in_flight,
+        floor: None,
     },
     Workload {
         name: "waiting",
@@ -161,24 +170,28 @@ pub(crate) const WORKLOADS: &[Workload] = &[
             limited(1_000_000, CHECKS, 3),
         ],
         prepare: waiting::cancelled,
+        floor: Some(floor::waiting),
     },
     Workload {
         name: "due",
         phases: &[phase("request", "all request timeouts due, per request")],
         cases: UP_TO_A_MILLION,
         prepare: waiting::due,
+        floor: None,
     },
     Workload {
         name: "drain-1",
         phases: &[phase("slot", "new slot serves a waiting request, 1 profile")],
         cases: UP_TO_A_HUNDRED_THOUSAND,
         prepare: matching::drain_of_one_profile,
+        floor: None,
     },
     Workload {
         name: "drain-100",
         phases: &[phase("slot", "new slot serves a waiting request, 100 profiles")],
         cases: UP_TO_A_HUNDRED_THOUSAND,
         prepare: matching::drain_of_a_hundred_profiles,
+        floor: None,
     },
     Workload {
         name: "largest",
@@ -193,6 +206,7 @@ pub(crate) const WORKLOADS: &[Workload] = &[
             limited(100_000, CHURNS, 200),
         ],
         prepare: matching::only_the_largest_fits,
+        floor: None,
     },
     Workload {
         name: "report",
@@ -205,11 +219,13 @@ pub(crate) const WORKLOADS: &[Workload] = &[
             same(1_000_000, 100_000),
         ],
         prepare: task_managers::unchanged_reports,
+        floor: Some(floor::unchanged_reports),
     },
     Workload {
         name: "unregister",
         phases: &[phase("task-manager", "unregister task manager of 10 allocated slots")],
         cases: UP_TO_A_MILLION,
         prepare: task_managers::unregister,
+        floor: Some(floor::unregister),
     },
 ];

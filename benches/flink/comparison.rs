@@ -1,4 +1,4 @@
-//! The comparison: both sides run in turns.
+//! The comparison: all sides run in turns.
 
 use std::process::Command;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use crate::catalogue::{Case, Phase, Workload};
 use crate::options::Options;
 use crate::original::Original;
-use crate::run::Run;
+use crate::run::{Run, Side};
 use crate::table::Row;
 use crate::tools;
 
@@ -28,6 +28,14 @@ struct Effort {
 /// The output of a process: the nanoseconds of the phases.
 type Times = Vec<(String, f64)>;
 
+/// The times of each round, by side.
+#[derive(Default)]
+struct Rounds {
+    ours: Vec<Times>,
+    floor: Vec<Times>,
+    original: Vec<Times>,
+}
+
 /// Measures the selected rows.
 pub(crate) fn compare(options: &Options, original: &Original) -> Result<Vec<Row>> {
     let effort = if options.quick {
@@ -45,13 +53,14 @@ pub(crate) fn compare(options: &Options, original: &Original) -> Result<Vec<Row>
     let mut rows = Vec::new();
     for (number, (workload, case)) in cases.iter().enumerate() {
         let place = format!("{}/{}", number + 1, cases.len());
-        let (ours, theirs) = take_turns(&place, workload, case, &effort, original)?;
+        let rounds = take_turns(&place, workload, case, &effort, original)?;
         for phase in options.selected_phases(workload, case) {
             rows.push(Row {
                 title: phase.title,
                 size: case.size,
-                ours: lowest_of(phase, &ours),
-                original: lowest_of(phase, &theirs),
+                ours: lowest_of(phase, &rounds.ours),
+                floor: lowest_of(phase, &rounds.floor),
+                original: lowest_of(phase, &rounds.original),
             });
         }
     }
@@ -72,7 +81,7 @@ fn take_turns(
     case: &Case,
     effort: &Effort,
     original: &Original,
-) -> Result<(Vec<Times>, Vec<Times>)> {
+) -> Result<Rounds> {
     let run = |operations, warm_up| Run {
         workload,
         size: case.size,
@@ -80,26 +89,31 @@ fn take_turns(
         warm_up,
         iterations: effort.iterations,
     };
-    let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+    let mut rounds = Rounds::default();
     for round in 1..=effort.rounds {
         let name = workload.name;
         eprintln!("{place} {name} {}, round {round} of {}", case.size, effort.rounds);
-        ours.push(measure_ours(&run(case.operations, WARM_UP))?);
+        let ours = |side| measure_ours(side, &run(case.operations, WARM_UP));
+        rounds.ours.push(ours(Side::Manager)?);
+        rounds.floor.push(ours(Side::Floor)?);
         if let Some(operations) = case.original_operations {
             match original.measure(&run(operations, WARM_UP_OF_JAVA)) {
-                Ok(output) => theirs.push(read(&output)?),
+                Ok(output) => rounds.original.push(read(&output)?),
                 Err(error) => eprintln!("Flink failed at {name} {}: {error:#}", case.size),
             }
         }
     }
-    Ok((ours, theirs))
+    Ok(rounds)
 }
 
-fn measure_ours(run: &Run) -> Result<Times> {
+fn measure_ours(side: Side, run: &Run) -> Result<Times> {
     let program = std::env::current_exe().context("cannot find the path of this program")?;
     let mut command = Command::new(program);
     command
-        .arg("--measure")
+        .arg(match side {
+            Side::Manager => "--measure",
+            Side::Floor => "--measure-floor",
+        })
         .args(run.to_arguments())
         .envs(KEEP_FREED_MEMORY);
     read(&tools::output(&mut command)?)

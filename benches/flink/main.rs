@@ -34,8 +34,12 @@
 //! stopped. Each iteration begins with a new manager and ends with a check of its counts, so that a
 //! row measures what its name promises.
 //!
-//! **Method.** For each workload and size our process and Flink's take turns, each a fresh one, so
-//! both meet the same disturbances of the machine. A process warms up with the workload: Java for
+//! **The floor.** Where it stands, the least work of any such manager on the same messages: a few
+//! operations on the hash maps of Rust's standard library, without deadlines, answers, order or
+//! notifications; see [`floor`]. It shows how far a ratio could go at most.
+//!
+//! **Method.** For each workload and size our process, the floor's and Flink's take turns, each a
+//! fresh one, so all meet the same disturbances of the machine. A process warms up with the workload: Java for
 //! at least 3 s, ours for half a second, both at least twice. Then it takes the median of its
 //! iterations; the table has the lowest of the rounds. A short workload is repeated within an
 //! iteration, each time on a new manager, until 100 ms have passed. Where Flink walks through all
@@ -51,6 +55,8 @@
 mod catalogue;
 mod clock;
 mod comparison;
+#[path = "../common/floor.rs"]
+mod floor;
 mod gateway;
 mod measurement;
 mod messages;
@@ -86,7 +92,7 @@ fn main() -> ExitCode {
 
 fn act(options: &Options) -> Result<()> {
     match options.mode() {
-        Mode::Measure(arguments) => measurement::print(&Run::from_arguments(arguments)?),
+        Mode::Measure(side, arguments) => measurement::print(side, &Run::from_arguments(arguments)?),
         Mode::Test => test(options),
         Mode::List => list(options),
         Mode::Compare => compare(options)?,
@@ -121,7 +127,9 @@ fn test(options: &Options) {
     for workload in WORKLOADS {
         let case = workload.smallest();
         if !options.selected_phases(workload, case).is_empty() {
-            (workload.prepare)(case.size, case.operations)(&mut Clock::default());
+            for prepare in [Some(workload.prepare), workload.floor].into_iter().flatten() {
+                prepare(case.size, case.operations)(&mut Clock::default());
+            }
             println!("{} {}: ok", workload.name, case.size);
         }
     }

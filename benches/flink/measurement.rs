@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::catalogue::Prepared;
 use crate::clock::Clock;
-use crate::run::Run;
+use crate::run::{Run, Side};
 
 const LEAST_WARM_UP_ITERATIONS: usize = 2;
 const LEAST_ITERATIONS: usize = 3;
@@ -12,8 +12,12 @@ const LEAST_ITERATION: Duration = Duration::from_millis(100);
 const ENOUGH: Duration = Duration::from_secs(5);
 
 /// Prints a line for each phase: its name and the median of nanoseconds per operation.
-pub(crate) fn print(run: &Run) {
-    let mut workload = (run.workload.prepare)(run.size, run.operations);
+///
+/// The floor has no line for what it cannot do.
+pub(crate) fn print(side: Side, run: &Run) {
+    let Some(mut workload) = run.prepare(side) else {
+        return;
+    };
     let start = now();
     let mut warm_ups = 0;
     while warm_ups < LEAST_WARM_UP_ITERATIONS || start.elapsed() < run.warm_up {
@@ -31,7 +35,9 @@ pub(crate) fn print(run: &Run) {
             .flat_map(Clock::nanoseconds_per_operation)
             .filter_map(|(name, sample)| (name == phase.name).then_some(sample))
             .collect();
-        println!("{} {}", phase.name, median(samples));
+        if let Some(median) = median(samples) {
+            println!("{} {median}", phase.name);
+        }
     }
 }
 
@@ -55,13 +61,9 @@ fn now() -> Instant {
     Instant::now()
 }
 
-/// Returns the median of at least one value.
-fn median(mut values: Vec<f64>) -> f64 {
+/// Returns the median; `None` without a value.
+fn median(mut values: Vec<f64>) -> Option<f64> {
     values.sort_by(f64::total_cmp);
-    let middle = values.len() / 2;
-    if values.len() % 2 == 1 {
-        values[middle]
-    } else {
-        (values[middle - 1] + values[middle]) / 2.0
-    }
+    let (last, middle) = (values.len().checked_sub(1)?, values.len() / 2);
+    Some((values[last / 2] + values[middle]) / 2.0)
 }

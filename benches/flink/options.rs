@@ -3,6 +3,7 @@
 use clap::Parser;
 
 use crate::catalogue::{Case, Phase, WORKLOADS, Workload};
+use crate::run::Side;
 
 /// Compares this crate with the slot manager of Apache Flink 1.10.3.
 #[derive(Parser)]
@@ -34,19 +35,25 @@ pub(crate) struct Options {
     /// Our side of one run.
     #[arg(long, hide = true, num_args = 5)]
     measure: Option<Vec<String>>,
+
+    /// The floor of one run.
+    #[arg(long, hide = true, num_args = 5)]
+    measure_floor: Option<Vec<String>>,
 }
 
 pub(crate) enum Mode<'a> {
     Compare,
     List,
     Test,
-    Measure(&'a [String]),
+    Measure(Side, &'a [String]),
 }
 
 impl Options {
     pub(crate) fn mode(&self) -> Mode<'_> {
         if let Some(arguments) = &self.measure {
-            Mode::Measure(arguments)
+            Mode::Measure(Side::Manager, arguments)
+        } else if let Some(arguments) = &self.measure_floor {
+            Mode::Measure(Side::Floor, arguments)
         } else if self.list {
             Mode::List
         } else if self.test || !self.bench {

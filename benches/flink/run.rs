@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
-use crate::catalogue::{WORKLOADS, Workload};
+use crate::catalogue::{Prepared, WORKLOADS, Workload};
 
 pub(crate) struct Run {
     pub(crate) workload: &'static Workload,
@@ -14,7 +14,23 @@ pub(crate) struct Run {
     pub(crate) iterations: usize,
 }
 
+/// The code that this program measures.
+#[derive(Clone, Copy)]
+pub(crate) enum Side {
+    Manager,
+    Floor,
+}
+
 impl Run {
+    /// Prepares the workload; `None` where the floor cannot do it.
+    pub(crate) fn prepare(&self, side: Side) -> Option<Prepared> {
+        let prepare = match side {
+            Side::Manager => self.workload.prepare,
+            Side::Floor => self.workload.floor?,
+        };
+        Some(prepare(self.size, self.operations))
+    }
+
     /// Returns the arguments of both programs.
     pub(crate) fn to_arguments(&self) -> [String; 5] {
         [

@@ -9,6 +9,7 @@ pub(crate) struct Row {
     pub(crate) title: &'static str,
     pub(crate) size: usize,
     pub(crate) ours: Option<f64>,
+    pub(crate) floor: Option<f64>,
     pub(crate) original: Option<f64>,
 }
 
@@ -19,6 +20,7 @@ pub(crate) fn markdown(rows: &[Row]) -> Table {
         "workload",
         "size",
         "slot-manager (ns/op)",
+        "floor (ns/op)",
         "Flink 1.10.3 (ns/op)",
         "ratio (Flink / slot-manager)",
     ]);
@@ -28,6 +30,7 @@ pub(crate) fn markdown(rows: &[Row]) -> Table {
             Cell::new(row.title),
             number(row.size.to_string()),
             number(three_digits(row.ours)),
+            number(three_digits(row.floor)),
             number(three_digits(row.original)),
             number(three_digits(ratio)),
         ]);

@@ -4,6 +4,7 @@
 //! dropped after it has stopped.
 
 pub(crate) mod churn;
+pub(crate) mod floor;
 pub(crate) mod matching;
 pub(crate) mod requests;
 pub(crate) mod task_managers;

@@ -6,11 +6,14 @@ use std::task::{Context, Poll, Waker};
 use slot_manager::message::SlotFreed;
 use slot_manager::outcome::{AllocationStatus, CancelOutcome, ReportOutcome, SlotFreedOutcome, SlotRequestOutcome};
 use slot_manager::{
-    AllocationId, InstanceId, ResourceManagerActions, ScheduledExecutor, SlotManager, SlotReport, SlotRequest,
+    AllocationId, InstanceId, ResourceManagerActions, ScheduledExecutor, SlotId, SlotManager, SlotReport, SlotRequest,
     TaskExecutorGateway,
 };
 
-use crate::messages::{Registered, slot_index};
+use crate::floor::Floor;
+use crate::messages::{
+    Registered, SLOTS_PER_TASK_MANAGER, instance_id as instance_id_of, report as report_of, slot_index, usual_profile,
+};
 
 pub(crate) trait Inputs {
     /// The result of registering a request. It is checked after the clock has stopped.
@@ -88,5 +91,59 @@ where
 
     fn num_waiting(&self) -> usize {
         self.overview().pending_requests
+    }
+}
+
+impl Floor {
+    /// Returns a floor with slots of the usual profile, of which the chosen ones are held.
+    pub(crate) fn taken_over(slots: usize, is_allocated: impl Fn(usize) -> bool) -> Self {
+        let mut floor = Self::default();
+        for task_manager in 0..slots / SLOTS_PER_TASK_MANAGER {
+            let report = report_of(task_manager, |_| usual_profile(), &is_allocated);
+            floor.register(instance_id_of(task_manager), &report);
+        }
+        floor
+    }
+
+    pub(crate) fn with_free_slots(slots: usize) -> Self {
+        Self::taken_over(slots, |_| false)
+    }
+}
+
+impl Inputs for Floor {
+    type Registered = Option<SlotId>;
+
+    fn request(&mut self, request: SlotRequest) -> Option<SlotId> {
+        Floor::request(self, request)
+    }
+
+    fn granted_slot(registered: &Option<SlotId>) -> Option<usize> {
+        registered.as_ref().map(slot_index)
+    }
+
+    fn cancel(&mut self, allocation_id: AllocationId) -> bool {
+        Floor::cancel(self, allocation_id)
+    }
+
+    fn free(&mut self, freed: &SlotFreed) -> bool {
+        Floor::free(self, freed)
+    }
+
+    fn report(&mut self, instance_id: InstanceId, report: &SlotReport) -> bool {
+        Floor::report(self, instance_id, report)
+    }
+
+    fn drive(&mut self) {}
+
+    fn num_free(&self) -> usize {
+        Floor::num_free(self)
+    }
+
+    fn num_granted(&self) -> usize {
+        Floor::num_granted(self)
+    }
+
+    fn num_waiting(&self) -> usize {
+        Floor::num_waiting(self)
     }
 }

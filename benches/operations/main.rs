@@ -47,6 +47,7 @@ mod cluster;
 mod configurations;
 mod decisions;
 mod failures;
+#[path = "../common/floor.rs"]
 mod floor;
 mod in_flight;
 mod inputs;

@@ -64,12 +64,11 @@ fn prepare<G: TaskExecutorGateway + 'static>(
     gateway: fn() -> G,
     others: impl Fn(&mut Manager<G>) + 'static,
 ) -> Prepared {
-    let used = slots / 10 * 9;
+    let used = used(slots);
     let task_managers = usual_task_managers(slots);
     let requests = requests.usual(used + operations);
     let allocation_ids = allocation_ids(&requests);
-    let mut random = ChaCha8Rng::seed_from_u64(5810);
-    let picks: Vec<usize> = (0..operations).map(|_| random.random_range(0..used)).collect();
+    let picks = picks(used, operations);
     Box::new(move |clock| {
         let (mut manager, _) = started();
         join(&mut manager, &task_managers, gateway);
@@ -91,6 +90,17 @@ fn prepare<G: TaskExecutorGateway + 'static>(
         assert_eq!(freed, operations);
         assert_eq!(manager.overview().slots.counts(), counts);
     })
+}
+
+/// Returns the number of used slots.
+pub(crate) fn used(slots: usize) -> usize {
+    slots / 10 * 9
+}
+
+/// Returns the used slot that each operation frees.
+pub(crate) fn picks(used: usize, operations: usize) -> Vec<usize> {
+    let mut random = ChaCha8Rng::seed_from_u64(5810);
+    (0..operations).map(|_| random.random_range(0..used)).collect()
 }
 
 /// Frees and requests slots. Each grant is kept as the message that will free its slot. Returns the

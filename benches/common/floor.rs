@@ -1,11 +1,12 @@
-//! The floor: the least work that any such manager must do. A group `floor: ...` takes the same
-//! messages in the same order as the group of the same name. The difference is the price of all
-//! other work of the manager.
+//! The floor: the least work that any such manager must do. It takes the same messages in the same
+//! order as the manager. The difference is the price of all other work of the manager.
 //!
 //! **The work.** All maps are those of the standard library with the hasher of the crate. They have
-//! grown in the warm-up. Their occasional work, such as tidying up after removals, is in the time,
-//! as it is in the manager's.
+//! grown before the clock starts, except where the cluster grows. Their occasional work, such as
+//! tidying up after removals, is in the time, as it is in the manager's.
 //!
+//! - A registration: the instance id and the resource id are inserted. Each slot is stored, its
+//!   profile is looked up for the queue of free slots, and the slot joins the end of that queue.
 //! - A request: its allocation id is looked up and is missing. Its profile is looked up for the
 //!   queue of free slots, and the first slot is taken. The holder is written to the slot, and the
 //!   allocation id is inserted at the place of the search. The request is consumed. Without a slot
@@ -16,29 +17,29 @@
 //!   queue.
 //! - A report: the instance id is looked up. Of each status, the resource id, the profile and the
 //!   holder are compared with the stored ones. A difference is only noticed.
+//! - A task manager that goes: its two ids and the allocations that hold its slots are removed. Its
+//!   slots stay where they are.
 //!
-//! **Left out.** Deadlines and the clock. Task executors and their answers: attempts, futures,
-//! wakers. Notifications, log events and the ids cloned for them; the outcome names the slot by its
-//! number. Matching: only an equal profile fits. The order of waiting requests, promised slots and
-//! worker requests. Task managers that are idle, register again or go. Slots that are new, omitted,
-//! listed in another order or held by another allocation. Backoff after failures, leadership and
-//! queries. Removal of a slot from the middle of its queue, which a report causes that shows it as
-//! held.
+//! **Left out.** Deadlines and the clock. Task executors and their answers: gateways, attempts,
+//! futures, wakers. Notifications and log events. Matching: only an equal profile fits. The order
+//! of waiting requests, promised slots and worker requests. Task managers that are idle or register
+//! again. Places of slots that are used again. Slots that are new, omitted, listed in another order
+//! or held by another allocation. Backoff after failures, leadership and queries. Removal of a slot
+//! from the middle of its queue, which a report causes that shows it as held.
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
+use std::ops::Range;
 
 use foldhash::fast::FixedState;
 use slab::Slab;
 use slot_manager::message::{Allocation, SlotFreed};
-use slot_manager::{AllocationId, InstanceId, ResourceId, ResourceProfile, SlotReport, SlotRequest};
-
-use crate::inputs::Inputs;
-use crate::messages::{SLOTS_PER_TASK_MANAGER, instance_id, report, usual_profile};
+use slot_manager::{AllocationId, InstanceId, ResourceId, ResourceProfile, SlotId, SlotReport, SlotRequest};
 
 type Map<K, V> = HashMap<K, V, FixedState>;
 
 /// Numbers have 32 bits, as the keys of the manager have: smaller state is faster state.
+#[derive(Default)]
 pub(crate) struct Floor {
     task_managers: Vec<TaskManager>,
     by_instance: Map<InstanceId, u32>,
@@ -53,10 +54,11 @@ pub(crate) struct Floor {
 
 struct TaskManager {
     resource_id: ResourceId,
-    first_slot: u32,
+    slots: Range<u32>,
 }
 
 struct Slot {
+    task_manager: u32,
     /// The index of its queue.
     queue: u32,
     holder: Option<Allocation>,
@@ -75,41 +77,17 @@ enum Holder {
 }
 
 impl Floor {
-    /// Returns a floor with slots of the usual profile, of which the chosen ones are held.
-    pub(crate) fn taken_over(slots: usize, is_allocated: impl Fn(usize) -> bool) -> Self {
-        let mut floor = Self {
-            task_managers: Vec::new(),
-            by_instance: Map::default(),
-            by_resource: Map::default(),
-            slots: Vec::with_capacity(slots),
-            by_profile: Map::default(),
-            queues: Vec::new(),
-            requests: Slab::new(),
-            allocations: Map::default(),
-        };
-        for task_manager in 0..slots / SLOTS_PER_TASK_MANAGER {
-            let report = report(task_manager, |_| usual_profile(), &is_allocated);
-            floor.register(instance_id(task_manager), &report);
-        }
-        floor
-    }
-
-    pub(crate) fn with_free_slots(slots: usize) -> Self {
-        Self::taken_over(slots, |_| false)
-    }
-
-    fn register(&mut self, instance_id: InstanceId, report: &SlotReport) {
+    /// Registers a task manager with the slots of its first report, which are in the order of their
+    /// numbers.
+    pub(crate) fn register(&mut self, instance_id: InstanceId, report: &SlotReport) -> bool {
         let Some(first) = report.statuses().first() else {
-            return;
+            return false;
         };
         let resource_id = first.slot_id().resource_id();
+        let task_manager = self.task_managers.len() as u32;
         let first_slot = self.slots.len() as u32;
-        self.by_instance.insert(instance_id, self.task_managers.len() as u32);
+        self.by_instance.insert(instance_id, task_manager);
         self.by_resource.insert(resource_id.clone(), first_slot);
-        self.task_managers.push(TaskManager {
-            resource_id: resource_id.clone(),
-            first_slot,
-        });
         for status in report.statuses() {
             let slot = self.slots.len() as u32;
             let queue = self.queue(status.resource_profile());
@@ -120,8 +98,32 @@ impl Floor {
                 }
                 None => self.queues[queue as usize].free.push_back(slot),
             }
-            self.slots.push(Slot { queue, holder });
+            self.slots.push(Slot {
+                task_manager,
+                queue,
+                holder,
+            });
         }
+        self.task_managers.push(TaskManager {
+            resource_id: resource_id.clone(),
+            slots: first_slot..self.slots.len() as u32,
+        });
+        true
+    }
+
+    /// Removes a task manager whose slots are all held. Returns `false` if it is not known.
+    pub(crate) fn unregister(&mut self, instance_id: InstanceId) -> bool {
+        let Some(task_manager) = self.by_instance.remove(&instance_id) else {
+            return false;
+        };
+        let task_manager = &self.task_managers[task_manager as usize];
+        self.by_resource.remove(&task_manager.resource_id);
+        for slot in task_manager.slots.clone() {
+            if let Some(holder) = self.slots[slot as usize].holder.take() {
+                self.allocations.remove(&holder.id);
+            }
+        }
+        true
     }
 
     /// Returns the index of the queue for a profile.
@@ -139,10 +141,9 @@ impl Floor {
     }
 }
 
-impl Inputs for Floor {
-    type Registered = Option<u32>;
-
-    fn request(&mut self, request: SlotRequest) -> Option<u32> {
+impl Floor {
+    /// Takes a request. Returns its slot, if it got one.
+    pub(crate) fn request(&mut self, request: SlotRequest) -> Option<SlotId> {
         let Entry::Vacant(place) = self.allocations.entry(request.allocation_id()) else {
             return None;
         };
@@ -150,33 +151,30 @@ impl Inputs for Floor {
             .by_profile
             .get(request.resource_profile())
             .and_then(|queue| self.queues[*queue as usize].free.pop_front());
-        match free {
-            Some(slot) => {
-                self.slots[slot as usize].holder = Some(Allocation {
-                    id: request.allocation_id(),
-                    job: request.job_id(),
-                });
-                place.insert(Holder::Slot(slot));
-            }
-            None => {
-                place.insert(Holder::Request(self.requests.insert(request) as u32));
-            }
-        }
-        free
+        let Some(number) = free else {
+            place.insert(Holder::Request(self.requests.insert(request) as u32));
+            return None;
+        };
+        let slot = &mut self.slots[number as usize];
+        slot.holder = Some(Allocation {
+            id: request.allocation_id(),
+            job: request.job_id(),
+        });
+        place.insert(Holder::Slot(number));
+        let owner = &self.task_managers[slot.task_manager as usize];
+        Some(SlotId::new(owner.resource_id.clone(), number - owner.slots.start))
     }
 
-    fn granted_slot(registered: &Option<u32>) -> Option<usize> {
-        registered.map(|slot| slot as usize)
-    }
-
-    fn cancel(&mut self, allocation_id: AllocationId) -> bool {
+    /// Cancels a request. Returns `true` if it waited.
+    pub(crate) fn cancel(&mut self, allocation_id: AllocationId) -> bool {
         match self.allocations.remove(&allocation_id) {
             Some(Holder::Request(request)) => self.requests.try_remove(request as usize).is_some(),
             _ => false,
         }
     }
 
-    fn free(&mut self, freed: &SlotFreed) -> bool {
+    /// Takes the message that a slot is free. Returns `true` if the allocation held it.
+    pub(crate) fn free(&mut self, freed: &SlotFreed) -> bool {
         let (slot_id, allocation_id) = (freed.slot_id(), freed.allocation_id());
         let Some(first_slot) = self.by_resource.get(slot_id.resource_id()) else {
             return false;
@@ -193,12 +191,13 @@ impl Inputs for Floor {
         matches!(self.allocations.remove(&allocation_id), Some(Holder::Slot(held)) if held == number)
     }
 
-    fn report(&mut self, instance_id: InstanceId, report: &SlotReport) -> bool {
+    /// Compares a report. Returns `true` if it changes nothing.
+    pub(crate) fn report(&self, instance_id: InstanceId, report: &SlotReport) -> bool {
         let Some(task_manager) = self.by_instance.get(&instance_id) else {
             return false;
         };
         let task_manager = &self.task_managers[*task_manager as usize];
-        let first_slot = task_manager.first_slot as usize;
+        let first_slot = task_manager.slots.start as usize;
         report.statuses().iter().all(|status| {
             let slot = &self.slots[first_slot + status.slot_id().slot_number() as usize];
             *status.slot_id().resource_id() == task_manager.resource_id
@@ -207,17 +206,15 @@ impl Inputs for Floor {
         })
     }
 
-    fn drive(&mut self) {}
-
-    fn num_free(&self) -> usize {
+    pub(crate) fn num_free(&self) -> usize {
         self.queues.iter().map(|queue| queue.free.len()).sum()
     }
 
-    fn num_granted(&self) -> usize {
+    pub(crate) fn num_granted(&self) -> usize {
         self.allocations.len() - self.requests.len()
     }
 
-    fn num_waiting(&self) -> usize {
+    pub(crate) fn num_waiting(&self) -> usize {
         self.requests.len()
     }
 }
