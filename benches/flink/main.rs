@@ -39,7 +39,8 @@
 //! notifications; see [`floor`]. It shows how far a ratio could go at most.
 //!
 //! **Method.** For each workload and size our process, the floor's and Flink's take turns, each a
-//! fresh one, so all meet the same disturbances of the machine. A process warms up with the workload: Java for
+//! fresh one, so all meet the same disturbances of the machine. Ours and the floor's run a copy of
+//! the program file: how the linker has written it changes some rows by up to two fifths. A process warms up with the workload: Java for
 //! at least 3 s, ours for half a second, both at least twice. Then it takes the median of its
 //! iterations; the table has the lowest of the rounds. A short workload is repeated within an
 //! iteration, each time on a new manager, until 100 ms have passed. Where Flink walks through all
