@@ -1,7 +1,9 @@
 //! The resource manager: the trait to call it, its answers, and the causes it is told.
 
 use crate::error::ResourceManagerError;
-use crate::message::{AllocationFailureCause, Release, ReleaseResource, WithdrawResource, Withdrawal, WorkerPromise};
+use crate::message::{
+    AllocationFailureCause, Release, ReleaseResource, ResourceShortage, WithdrawResource, Withdrawal, WorkerPromise,
+};
 use crate::{AllocationId, JobId, ResourceProfile, SlotId, WorkerRequestId};
 
 /// The calls of the manager to the resource manager that embeds it.
@@ -167,6 +169,15 @@ pub trait ResourceManagerActions {
     fn notify_slot_allocated(&mut self, job_id: JobId, allocation_id: AllocationId, slot_id: &SlotId) {
         let _ = (job_id, allocation_id, slot_id);
     }
+
+    /// Notifies that a job that [declares](crate::SlotManager::declare_requirements) its requirements
+    /// lacks slots, as the cause of `shortage` tells. Its requests wait on.
+    ///
+    /// The manager calls this once for each cause, until all declared slots were granted or the job
+    /// declares others. The default does nothing.
+    fn notify_not_enough_resources(&mut self, job_id: JobId, shortage: &ResourceShortage) {
+        let _ = (job_id, shortage);
+    }
 }
 
 /// Forwards the calls of the trait to the value behind a pointer.
@@ -200,6 +211,10 @@ macro_rules! forward_actions {
 
             fn notify_slot_allocated(&mut self, job_id: JobId, allocation_id: AllocationId, slot_id: &SlotId) {
                 (**self).notify_slot_allocated(job_id, allocation_id, slot_id);
+            }
+
+            fn notify_not_enough_resources(&mut self, job_id: JobId, shortage: &ResourceShortage) {
+                (**self).notify_not_enough_resources(job_id, shortage);
             }
         }
     };

@@ -169,7 +169,9 @@ pub struct SlotManagerConfig {
     /// The number of requests that may be ungranted at one time. `None` is without a limit.
     ///
     /// A request beyond it is refused with
-    /// [`TooManyPendingRequests`](crate::error::SlotRequestError::TooManyPendingRequests). The
+    /// [`TooManyPendingRequests`](crate::error::SlotRequestError::TooManyPendingRequests), and so is
+    /// a declaration of requirements that would make more. Slots that replace lost or freed ones are
+    /// requested in any case. The
     /// limit bounds the memory that a misbehaving client can take. Choose it well above the largest
     /// burst of requests that you expect.
     ///
@@ -178,6 +180,20 @@ pub struct SlotManagerConfig {
     /// - Zero: refused by [`validate`](Self::validate).
     /// - Maximum: the same as `None`.
     pub max_pending_requests: Option<usize>,
+    /// The time after which a freed slot of a job that declares its requirements is replaced.
+    ///
+    /// A job that needs less usually frees a slot first and declares less then. Within this time no
+    /// slot is requested in place of the freed one, so it does not come back to the job
+    /// (FLINK-21751). The time begins with the first freed slot of the job. A slot that is lost is
+    /// replaced at once.
+    ///
+    /// Choose it longer than the time between the two messages of a job.
+    ///
+    /// - Default: 50 ms.
+    /// - Key: `slotmanager.requirement-check.delay`.
+    /// - Zero: freed slots are replaced the next time the manager is driven.
+    /// - Maximum: freed slots are replaced with the next declaration of their job.
+    pub requirement_check_delay: Duration,
     /// The choice among several free slots that fit a request.
     ///
     /// - Default: [`SlotMatchingStrategy::FirstFit`].
@@ -301,6 +317,7 @@ impl Default for SlotManagerConfig {
             retry_backoff: Duration::from_millis(50),
             max_retry_backoff: Duration::from_secs(10),
             max_pending_requests: None,
+            requirement_check_delay: Duration::from_millis(50),
             slot_matching_strategy: SlotMatchingStrategy::FirstFit,
             workers: None,
             fail_unfulfillable_requests: false,
@@ -438,6 +455,13 @@ impl SlotManagerConfig {
     #[must_use]
     pub fn with_max_pending_requests(mut self, limit: Option<usize>) -> Self {
         self.max_pending_requests = limit;
+        self
+    }
+
+    /// Sets [`requirement_check_delay`](Self::requirement_check_delay).
+    #[must_use]
+    pub fn with_requirement_check_delay(mut self, delay: Duration) -> Self {
+        self.requirement_check_delay = delay;
         self
     }
 

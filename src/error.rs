@@ -11,6 +11,7 @@ pub use crate::config::config_error::ConfigError;
 pub use crate::config::worker_description::WorkerDescriptionError;
 pub use crate::id::ParseIdError;
 pub use crate::resource_profile::ResourceProfileError;
+pub use crate::resource_requirements::TooManySlots;
 pub use crate::slot_manager::invariants::InvariantViolation;
 
 /// The error of an input without a leadership: before [`start`](crate::SlotManager::start), after
@@ -88,6 +89,13 @@ pub enum SlotRequestError {
         /// The configured limit.
         limit: usize,
     },
+    /// The job declares its requirements, and cannot request slots one by one as well. Nothing
+    /// changed. Let the job declare one slot more.
+    #[error("job {job_id} declares its requirements, and cannot request single slots")]
+    Declares {
+        /// The job.
+        job_id: JobId,
+    },
     /// The request was accepted and failed within the call. It is forgotten, and no notification of
     /// the failure follows: tell the job. Its effects until then have gone out through the traits.
     #[error("the slot request for allocation {allocation_id} failed: {failure}")]
@@ -96,6 +104,42 @@ pub enum SlotRequestError {
         allocation_id: AllocationId,
         /// The cause of the failure.
         failure: Box<RequestFailure>,
+    },
+}
+
+/// The error of [`declare_requirements`](crate::SlotManager::declare_requirements). Nothing changed.
+///
+/// ```
+/// use slot_manager::JobId;
+/// use slot_manager::error::RequirementsError;
+///
+/// /// Returns `true` if the job may declare the same again later.
+/// fn may_retry(error: &RequirementsError) -> bool {
+///     matches!(error, RequirementsError::NotStarted(_) | RequirementsError::TooManyPendingRequests { .. })
+/// }
+///
+/// assert!(!may_retry(&RequirementsError::HasSlotRequests { job_id: JobId::from_u128(7) }));
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[non_exhaustive]
+pub enum RequirementsError {
+    /// See [`NotStarted`]. Let the job declare to the leader.
+    #[error(transparent)]
+    NotStarted(#[from] NotStarted),
+    /// With the slots to request, the number of pending requests would exceed
+    /// [`max_pending_requests`](crate::SlotManagerConfig::max_pending_requests). Let the job declare
+    /// again later.
+    #[error("the limit of {limit} pending slot requests would be exceeded")]
+    TooManyPendingRequests {
+        /// The configured limit.
+        limit: usize,
+    },
+    /// The job has pending requests of single slots. Let it cancel them first.
+    #[error("job {job_id} has requested single slots, and cannot declare its requirements")]
+    HasSlotRequests {
+        /// The job.
+        job_id: JobId,
     },
 }
 
@@ -350,6 +394,9 @@ pub enum SlotManagerError {
     /// See [`SlotRequestError`].
     #[error(transparent)]
     SlotRequest(#[from] SlotRequestError),
+    /// See [`RequirementsError`].
+    #[error(transparent)]
+    Requirements(#[from] RequirementsError),
     /// See [`RegistrationError`].
     #[error(transparent)]
     Registration(#[from] RegistrationError),

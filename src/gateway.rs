@@ -2,7 +2,9 @@
 
 use std::future::Future;
 
-use crate::message::{AllocateSlot, FreeSlot, ReleaseCheck, ReleaseDecision, ReleaseResource, SlotAnswer, SlotResult};
+use crate::message::{
+    AllocateSlot, FreeInactiveSlots, FreeSlot, ReleaseCheck, ReleaseDecision, ReleaseResource, SlotAnswer, SlotResult,
+};
 use crate::{InstanceId, LeaderId, ResourceId, WorkerRequestId};
 
 /// The calls of the manager to one task executor.
@@ -138,6 +140,20 @@ pub trait TaskExecutorGateway {
     /// slots.
     fn free_slot(&mut self, request: &FreeSlot);
 
+    /// Tells the task executor that a job has ended, of which it holds slots. The manager awaits no
+    /// answer.
+    ///
+    /// The task executor frees each slot that the job holds under [`FreeInactiveSlots::attempt`] or
+    /// an older attempt, and that is not in use. A slot in use is freed by its job, or when the job
+    /// is lost. The manager calls this only for jobs that have
+    /// [declared](crate::SlotManager::declare_requirements) their requirements.
+    ///
+    /// If the message is lost, or with the default, which does nothing, the slots stay held until
+    /// the task executor's own timeout for unused slots.
+    fn free_inactive_slots(&mut self, request: &FreeInactiveSlots) {
+        let _ = request;
+    }
+
     /// Asks whether the task executor can be stopped: none of its slots was used for the idle
     /// timeout.
     ///
@@ -176,6 +192,10 @@ impl<G: TaskExecutorGateway + ?Sized> TaskExecutorGateway for Box<G> {
 
     fn free_slot(&mut self, request: &FreeSlot) {
         (**self).free_slot(request);
+    }
+
+    fn free_inactive_slots(&mut self, request: &FreeInactiveSlots) {
+        (**self).free_inactive_slots(request);
     }
 
     fn can_be_released(&mut self, check: &ReleaseCheck) -> ReleaseDecision {

@@ -351,6 +351,7 @@ pub mod message;
 pub mod outcome;
 pub mod overview;
 mod resource_profile;
+mod resource_requirements;
 mod scheduled_executor;
 mod slot_manager;
 mod slot_report;
@@ -368,6 +369,7 @@ pub use crate::config::SlotManagerConfig;
 pub use crate::gateway::{TaskExecutorConnection, TaskExecutorGateway};
 pub use crate::id::{AllocationId, InstanceId, JobId, LeaderId, ResourceId, SlotId, WorkerRequestId};
 pub use crate::resource_profile::{ResourceAmounts, ResourceProfile, ResourceProfileBuilder, ResourceProfileKind};
+pub use crate::resource_requirements::ResourceRequirements;
 #[cfg(feature = "tokio")]
 pub use crate::scheduled_executor::TokioScheduledExecutor;
 pub use crate::scheduled_executor::{ScheduledExecutor, Timestamp};

@@ -37,10 +37,10 @@ mod task_executor;
 
 pub use self::allocation::Allocation;
 pub use self::resource_manager::{
-    AllocationFailureCause, GrantLoss, Release, ReleaseCause, ReleaseResource, RequestFailure, WithdrawResource,
-    Withdrawal, WithdrawalCause, WorkerPromise,
+    AllocationFailureCause, GrantLoss, Release, ReleaseCause, ReleaseResource, RequestFailure, ResourceShortage,
+    ShortageCause, WithdrawResource, Withdrawal, WithdrawalCause, WorkerPromise,
 };
 pub use self::task_executor::{
-    Acknowledge, AllocateSlot, AttemptId, FreeSlot, NoFuture, ReleaseCheck, ReleaseDecision, SlotAnswer, SlotFreed,
-    SlotResult,
+    Acknowledge, AllocateSlot, AttemptId, FreeInactiveSlots, FreeSlot, NoFuture, ReleaseCheck, ReleaseDecision,
+    SlotAnswer, SlotFreed, SlotResult,
 };

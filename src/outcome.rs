@@ -80,6 +80,58 @@ impl fmt::Display for SlotRequestOutcome {
     }
 }
 
+/// The outcome of [`declare_requirements`](crate::SlotManager::declare_requirements).
+///
+/// ```
+/// use slot_manager::outcome::RequirementsOutcome;
+///
+/// let outcome = RequirementsOutcome::Declared { requested: 2, withdrawn: 0, excess: 1 };
+/// assert_eq!(outcome.to_string(), "declared: 2 slots requested, 0 requests withdrawn, 1 slot in excess");
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[must_use]
+#[non_exhaustive]
+pub enum RequirementsOutcome {
+    /// The requirements replace the former ones of the job.
+    ///
+    /// Let the task executors free as many slots of the job as are in excess. The manager takes none
+    /// back.
+    Declared {
+        /// Slots that the job does not hold yet. They are requested, and some may be granted already.
+        requested: usize,
+        /// Requests that were withdrawn, because the job needs less than before.
+        withdrawn: usize,
+        /// Slots that the job holds beyond its requirements.
+        excess: usize,
+    },
+    /// The requirements are as before. Nothing changed but the revision. Nothing is left to do.
+    Unchanged,
+    /// The declaration is older than the one in force. Nothing changed. Nothing is left to do.
+    Ignored(Stale),
+}
+
+impl fmt::Display for RequirementsOutcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let plural = |number: &usize| if *number == 1 { "" } else { "s" };
+        match self {
+            Self::Declared {
+                requested,
+                withdrawn,
+                excess,
+            } => write!(
+                f,
+                "declared: {requested} slot{} requested, {withdrawn} request{} withdrawn, {excess} slot{} in excess",
+                plural(requested),
+                plural(withdrawn),
+                plural(excess)
+            ),
+            Self::Unchanged => f.write_str("requirements unchanged"),
+            Self::Ignored(stale) => write!(f, "requirements ignored: {stale}"),
+        }
+    }
+}
+
 /// The outcome of [`unregister_slot_request`](crate::SlotManager::unregister_slot_request).
 ///
 /// ```
@@ -104,6 +156,10 @@ pub enum CancelOutcome {
         /// The slot that the allocation holds.
         slot_id: SlotId,
     },
+    /// The request is part of the declared requirements of its job. Nothing changed.
+    ///
+    /// Let the job [declare](crate::SlotManager::declare_requirements) fewer slots.
+    Declared,
     /// The allocation is not known, or there is no leadership. Nothing changed.
     ///
     /// Nothing is left to do while the manager leads. Otherwise cancel again with the next leader:
@@ -116,6 +172,7 @@ impl fmt::Display for CancelOutcome {
         match self {
             Self::Cancelled => f.write_str("cancelled"),
             Self::AlreadyGranted { slot_id } => write!(f, "not cancelled: granted on slot {slot_id}"),
+            Self::Declared => f.write_str("not cancelled: declared by its job"),
             Self::Unknown => f.write_str("unknown allocation"),
         }
     }

@@ -49,6 +49,49 @@ pub enum WorkerPromise {
     Declined,
 }
 
+/// The shortage of slots of a job that declares its requirements.
+///
+/// ```
+/// use std::time::Duration;
+/// use slot_manager::message::{ResourceShortage, ShortageCause};
+///
+/// let cause = ShortageCause::Timeout { timeout: Duration::from_secs(300) };
+/// let shortage = ResourceShortage { declared: 5, charged: 3, cause };
+/// assert_eq!(shortage.to_string(), "3 of 5 declared slots are held: the others were not granted within 300s");
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[error("{charged} of {declared} declared slots are held: {cause}")]
+pub struct ResourceShortage {
+    /// The number of declared slots in all.
+    pub declared: u32,
+    /// The number of those that the job holds.
+    pub charged: u32,
+    /// The cause.
+    pub cause: ShortageCause,
+}
+
+/// The cause of a shortage of declared slots.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[non_exhaustive]
+pub enum ShortageCause {
+    /// No slot, promised slot or possible worker can serve this profile, and such requests are to
+    /// fail. The requests wait on, in case that such a worker registers.
+    #[error("no slot and no worker can serve {resource_profile}")]
+    Unfulfillable {
+        /// The declared profile.
+        resource_profile: ResourceProfile,
+    },
+    /// Declared slots were missing without a break for the
+    /// [request timeout](crate::SlotManagerConfig::request_timeout).
+    #[error("the others were not granted within {timeout:?}")]
+    Timeout {
+        /// The configured timeout.
+        timeout: Duration,
+    },
+}
+
 /// The message that asks to withdraw a worker request.
 ///
 /// ```

@@ -234,6 +234,40 @@ pub struct FreeSlot {
     pub attempt: u64,
 }
 
+/// The message that tells a task executor that a job has ended: it frees the slots of the job that
+/// nobody uses.
+///
+/// ```
+/// use slot_manager::message::FreeInactiveSlots;
+/// # use slot_manager::{InstanceId, JobId, LeaderId};
+///
+/// /// Returns `true` if a slot must be freed that a job holds under `attempt` of the same leader.
+/// fn must_free(request: &FreeInactiveSlots, holder: JobId, attempt: u64, is_in_use: bool) -> bool {
+///     request.job_id == holder && attempt <= request.attempt && !is_in_use
+/// }
+///
+/// # let request = FreeInactiveSlots {
+/// #     job_id: JobId::from_u128(7),
+/// #     leader_id: LeaderId::from_u128(1),
+/// #     instance_id: InstanceId::from_u128(1),
+/// #     attempt: 3,
+/// # };
+/// assert!(must_free(&request, request.job_id, 2, false));
+/// assert!(!must_free(&request, request.job_id, 4, false));
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct FreeInactiveSlots {
+    /// The job that has ended.
+    pub job_id: JobId,
+    /// The leadership of the manager.
+    pub leader_id: LeaderId,
+    /// The registration of the task executor.
+    pub instance_id: InstanceId,
+    /// The last attempt that the manager made by then. A slot held under a newer attempt stays held.
+    pub attempt: u64,
+}
+
 /// The message that asks a task executor whether it can be stopped.
 ///
 /// ```

@@ -67,6 +67,10 @@ pub struct Counters {
     /// [`slot_freed`](crate::SlotManager::slot_freed) had just freed them. The report was older:
     /// reports, or messages about freed slots, lack revisions.
     pub frees_taken_back: u64,
+    /// Declarations that replaced the requirements of a job.
+    pub requirements_declared: u64,
+    /// Shortages of declared slots that jobs were told.
+    pub shortages_notified: u64,
     /// Invalid reports, also those of registrations. Each was refused as a whole.
     pub reports_refused: u64,
 }
@@ -106,6 +110,8 @@ impl Counters {
             task_managers_refused,
             reports_stale,
             frees_taken_back,
+            requirements_declared,
+            shortages_notified,
             reports_refused,
         } = *self;
         let FailureCounters {
@@ -197,6 +203,16 @@ impl Counters {
                 "frees_taken_back",
                 "Freed slots that an older report gave back to their allocation",
                 frees_taken_back,
+            ),
+            Metric::new(
+                "requirements_declared",
+                "Declarations that replaced the requirements of a job",
+                requirements_declared,
+            ),
+            Metric::new(
+                "shortages_notified",
+                "Shortages of declared slots that jobs were told",
+                shortages_notified,
             ),
             Metric::new("reports_refused", "Invalid reports that were refused", reports_refused),
         ]

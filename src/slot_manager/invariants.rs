@@ -8,6 +8,7 @@ use crate::slot_manager::rules::timers::Timer;
 use crate::slot_manager::state::allocations::AllocationEntry;
 use crate::slot_manager::state::core::Core;
 use crate::slot_manager::state::requests::{RequestPhase, WorkerAsk};
+use crate::slot_manager::state::requirements::AccountTimer;
 use crate::slot_manager::state::slot_totals::{SlotTotals, SlotUsage};
 use crate::slot_manager::state::slots::{RpcState, SlotKey, SlotPhase};
 use crate::slot_manager::state::task_managers::TaskManagerKey;
@@ -54,7 +55,10 @@ impl<A, G: TaskExecutorGateway, E: ScheduledExecutor> SlotManager<A, G, E> {
     /// 7. Kept task managers and open release checks are disjoint, and only about idle task
     ///    managers. A slot in flight has an awaited answer. No effect is left to flush, and no work
     ///    to commit.
-    /// 8. Without a leadership every map is empty and no delay is armed.
+    /// 8. Every held slot is on the account of its job, once a job has declared. It is charged to at
+    ///    most as many as are declared, and none in excess fits a need. A unit is pending for each
+    ///    need, except for those that are delayed. It has no deadline.
+    /// 9. Without a leadership every map is empty and no delay is armed.
     ///
     /// Cost: O(n log n + n x distinct profiles) for n records.
     ///
@@ -83,6 +87,7 @@ impl<A, G: TaskExecutorGateway, E: ScheduledExecutor> SlotManager<A, G, E> {
         check_failures(core)?;
         check_allocations(core)?;
         check_requests(core)?;
+        check_requirements(core)?;
         check_task_managers(core)?;
         check_promises(core)?;
         check_profiles(core)?;
@@ -403,11 +408,17 @@ fn check_allocations(core: &Core) -> Check {
 fn check_requests(core: &Core) -> Check {
     let requests = &core.requests;
     let registered: Vec<_> = requests.deadlines.iter(&requests.records).collect();
+    let units: BTreeSet<_> = requests.units().collect();
     ensure!(
-        registered.len() == requests.records.len(),
-        "{} requests have a deadline, but there are {} requests",
+        registered.len() + units.len() == requests.records.len(),
+        "{} requests have a deadline and {} are units, but there are {} requests",
         registered.len(),
+        units.len(),
         requests.records.len()
+    );
+    ensure!(
+        (requests.records.iter()).all(|(key, request)| request.is_declared == units.contains(&key)),
+        "units are not those in the list of units"
     );
     ensure!(
         registered.is_sorted_by_key(|key| (requests.records[*key].deadline, requests.records[*key].sequence)),
@@ -667,12 +678,117 @@ fn check_addresses(core: &Core) -> Check {
     Ok(())
 }
 
+fn check_requirements(core: &Core) -> Check {
+    let ledger = &core.ledger;
+    let mut expected = BTreeMap::new();
+    for (slot, record) in core.slots.iter() {
+        if let SlotPhase::Allocated {
+            allocation,
+            secondary: false,
+        } = record.phase
+        {
+            expected.insert(slot, allocation.job);
+        }
+    }
+    let mut held = BTreeMap::new();
+    for (key, holding) in ledger.holdings.iter() {
+        ensure!(
+            ledger.holding(holding.slot) == Some(key),
+            "holding {key:?} is not found by its slot"
+        );
+        held.insert(holding.slot, ledger.accounts[holding.account].job_id);
+    }
+    ensure!(
+        held == if ledger.is_on() { expected } else { BTreeMap::new() },
+        "the accounts do not hold the slots that are allocated"
+    );
+    let declaring = count(ledger.accounts.iter(), |(_, account)| account.declared_by.is_some());
+    ensure!(
+        ledger.num_declaring() == declaring,
+        "{declaring} jobs declare, but {} are counted",
+        ledger.num_declaring()
+    );
+    let mut units = 0;
+    for (key, account) in ledger.accounts.iter() {
+        let job = account.job_id;
+        ensure!(ledger.find(job) == Some(key), "the account of job {job} is not found");
+        ensure!(!account.is_noted, "the account of job {job} was not settled");
+        let excess: Vec<_> = ledger.excess_of(key).collect();
+        let mut charged = excess.len();
+        ensure!(
+            account.num_excess == excess.len(),
+            "job {job} has {} slots in excess, but {} are counted",
+            excess.len(),
+            account.num_excess
+        );
+        for required in &account.requirements {
+            let holdings: Vec<_> = ledger.charged_to(required).collect();
+            charged += holdings.len();
+            ensure!(
+                holdings.len() == required.charged as usize && required.charged <= required.declared,
+                "job {job} is charged {} slots of {required:?}",
+                holdings.len()
+            );
+            let fits = |slot: SlotKey| {
+                let slot = &core.profiles[core.slots[slot].profile];
+                slot.is_matching(&core.profiles[required.profile])
+            };
+            ensure!(
+                (holdings.iter().chain(&excess)).all(|holding| {
+                    let holding = &ledger.holdings[*holding];
+                    match holding.charged_to {
+                        Some(profile) => profile == required.profile,
+                        None => required.need() == 0 || !fits(holding.slot),
+                    }
+                }),
+                "a slot of job {job} is charged wrongly or could be charged to {required:?}"
+            );
+            let pending = core.requests.newest_of_job(&job);
+            let pending = count(pending, |request| {
+                let request = &core.requests.records[request];
+                request.is_declared && request.profile == required.profile
+            });
+            units += pending;
+            ensure!(
+                pending == required.units as usize && required.surplus() == 0,
+                "job {job} has {pending} units for {required:?}"
+            );
+            ensure!(
+                (required.missing() == 0 && required.freed <= required.unrequested()) || account.is_batch_armed(),
+                "job {job} lacks units for {required:?}"
+            );
+            ensure!(
+                required.freed == 0 || ledger.is_armed(AccountTimer::Refill, key),
+                "freed slots of job {job} are never replaced: {required:?}"
+            );
+        }
+        ensure!(
+            account.num_held == charged && count(ledger.holdings.iter(), |(_, held)| held.account == key) == charged,
+            "job {job} holds {charged} slots, but {} are counted",
+            account.num_held
+        );
+        ensure!(
+            ledger.is_armed(AccountTimer::Shortage, key) == (account.has_units() && !account.told.timeout),
+            "the time to tell a shortage of job {job} is armed wrongly"
+        );
+        ensure!(!account.is_unused(), "the account of job {job} is not closed");
+    }
+    ensure!(
+        units == core.requests.units().count(),
+        "{units} units belong to requirements, but there are {}",
+        core.requests.units().count()
+    );
+    Ok(())
+}
+
 fn check_profiles(core: &Core) -> Check {
     let mut uses = BTreeMap::new();
     let slots = core.slots.iter().map(|(_, slot)| slot.profile);
     let requests = core.requests.records.iter().map(|(_, request)| request.profile);
     let promises = core.promises.records.iter().map(|(_, promise)| promise.profile);
-    for profile in slots.chain(requests).chain(promises) {
+    let accounts = core.ledger.accounts.iter();
+    let required = accounts.flat_map(|(_, account)| account.requirements.iter().map(|required| required.profile));
+    for profile in slots.chain(requests).chain(promises).chain(required) {
         *uses.entry(profile).or_insert(0) += 1;
     }
     let counted: BTreeMap<_, _> = core.profiles.uses().collect();

@@ -15,6 +15,7 @@ pub(crate) mod refused_jobs;
 pub(crate) mod releases;
 pub(crate) mod request_failures;
 pub(crate) mod requests;
+pub(crate) mod requirements;
 pub(crate) mod slot_totals;
 pub(crate) mod slots;
 pub(crate) mod start_backoff;

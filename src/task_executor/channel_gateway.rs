@@ -5,7 +5,9 @@ use tokio::sync::mpsc;
 use super::TaskExecutorMessage;
 use crate::TaskExecutorGateway;
 use crate::error::SlotAllocationError;
-use crate::message::{AllocateSlot, FreeSlot, NoFuture, ReleaseCheck, ReleaseDecision, ReleaseResource, SlotAnswer};
+use crate::message::{
+    AllocateSlot, FreeInactiveSlots, FreeSlot, NoFuture, ReleaseCheck, ReleaseDecision, ReleaseResource, SlotAnswer,
+};
 
 /// Returns a gateway, and the receiver of the messages that the manager sends through it.
 ///
@@ -26,6 +28,7 @@ use crate::message::{AllocateSlot, FreeSlot, NoFuture, ReleaseCheck, ReleaseDeci
 /// |---|---|---|
 /// | [`AllocateSlot`](TaskExecutorMessage::AllocateSlot) | always | [`answer_slot_request`](crate::SlotManager::answer_slot_request) |
 /// | [`FreeSlot`](TaskExecutorMessage::FreeSlot) | if a slot was freed | [`slot_freed`](crate::SlotManager::slot_freed) |
+/// | [`FreeInactiveSlots`](TaskExecutorMessage::FreeInactiveSlots) | for each freed slot | [`slot_freed`](crate::SlotManager::slot_freed) |
 /// | [`CheckRelease`](TaskExecutorMessage::CheckRelease) | always | [`answer_release`](crate::SlotManager::answer_release) |
 ///
 /// # A peer that does not read
@@ -88,6 +91,11 @@ use crate::message::{AllocateSlot, FreeSlot, NoFuture, ReleaseCheck, ReleaseDeci
 ///                 }
 ///                 Some(TaskExecutorMessage::FreeSlot(request)) => {
 ///                     if let Some(freed) = table.free_slot(&request) {
+///                         replies.send(Reply::Freed(freed)).await?;
+///                     }
+///                 }
+///                 Some(TaskExecutorMessage::FreeInactiveSlots(request)) => {
+///                     for freed in table.free_inactive_slots(&request) {
 ///                         replies.send(Reply::Freed(freed)).await?;
 ///                     }
 ///                 }
@@ -237,6 +245,19 @@ impl TaskExecutorGateway for ChannelGateway {
                 ..
             } = request;
             tracing::warn!(%slot_id, %allocation_id, %instance_id, attempt, "free not sent: the connection is closed");
+        }
+    }
+
+    fn free_inactive_slots(&mut self, request: &FreeInactiveSlots) {
+        if self
+            .messages
+            .send(TaskExecutorMessage::FreeInactiveSlots(*request))
+            .is_err()
+        {
+            let FreeInactiveSlots {
+                job_id, instance_id, ..
+            } = request;
+            tracing::warn!(%job_id, %instance_id, "free of inactive slots not sent: the connection is closed");
         }
     }
 

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use crate::error::SlotAllocationError;
 use crate::message::{
-    Acknowledge, AllocateSlot, Allocation, FreeSlot, ReleaseCheck, ReleaseDecision, SlotFreed, SlotResult,
+    Acknowledge, AllocateSlot, Allocation, FreeInactiveSlots, FreeSlot, ReleaseCheck, ReleaseDecision, SlotFreed,
+    SlotResult,
 };
 use crate::{
     AllocationId, InstanceId, JobId, LeaderId, ResourceId, ResourceProfile, SlotId, SlotReport, SlotStatus, Timestamp,
@@ -19,7 +20,8 @@ const DEFAULT_SLOT_TIMEOUT: Duration = Duration::from_secs(10);
 /// It is the task executor's half of the protocol, for the program that offers the slots. It has no
 /// clock and sends nothing: the program passes the time, and sends the results to the manager.
 ///
-/// - From the manager: [`request_slot`](Self::request_slot), [`free_slot`](Self::free_slot) and
+/// - From the manager: [`request_slot`](Self::request_slot), [`free_slot`](Self::free_slot),
+///   [`free_inactive_slots`](Self::free_inactive_slots) and
 ///   [`can_be_released`](Self::can_be_released).
 /// - From the job: [`activate`](Self::activate) and [`free`](Self::free). When the job is gone,
 ///   [`free_job`](Self::free_job) frees all its slots.
@@ -90,6 +92,9 @@ const DEFAULT_SLOT_TIMEOUT: Duration = Duration::from_secs(10);
 ///             }
 ///             Event::FromManager(TaskExecutorMessage::FreeSlot(request)) => {
 ///                 Vec::from_iter(self.table.free_slot(&request))
+///             }
+///             Event::FromManager(TaskExecutorMessage::FreeInactiveSlots(request)) => {
+///                 self.table.free_inactive_slots(&request)
 ///             }
 ///             Event::FromManager(TaskExecutorMessage::CheckRelease(check)) => {
 ///                 self.outbox.push(ToManager::Decision(check, self.table.can_be_released(&check)));
@@ -475,6 +480,58 @@ impl TaskSlotTable {
             holder.belongs_to(request.job_id, request.allocation_id) && holder.attempt <= Some(request.attempt);
         let is_unused = matches!(holder.usage, HolderUsage::Reserved { .. });
         (is_target && is_unused).then(|| self.release(slot_number, request.allocation_id))
+    }
+
+    /// Handles the message of the manager that a job has ended: frees the slots of the job that are
+    /// not [used](Self::activate), in the order of their numbers. Send the results to the manager.
+    ///
+    /// A message of another leader or to another registration is ignored. A slot that is held under
+    /// a newer attempt than the message names stays held.
+    ///
+    /// Cost: O(slots).
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use slot_manager::message::{AllocateSlot, FreeInactiveSlots};
+    /// # use slot_manager::task_executor::TaskSlotTable;
+    /// # use slot_manager::{AllocationId, InstanceId, JobId, LeaderId, ResourceProfile, SlotId, Timestamp};
+    ///
+    /// # let mut table = TaskSlotTable::new("worker-1", [ResourceProfile::ANY]);
+    /// # table.connect(LeaderId::from_u128(1), InstanceId::from_u128(1));
+    /// # let request = AllocateSlot {
+    /// #     slot_id: SlotId::new("worker-1", 0),
+    /// #     job_id: JobId::from_u128(7),
+    /// #     allocation_id: AllocationId::from_u128(1),
+    /// #     resource_profile: ResourceProfile::ANY,
+    /// #     target_address: "job-master-7".into(),
+    /// #     leader_id: LeaderId::from_u128(1),
+    /// #     instance_id: InstanceId::from_u128(1),
+    /// #     attempt: 1,
+    /// # };
+    /// assert!(table.request_slot(&request, Timestamp::ZERO).is_ok());
+    /// let ended = FreeInactiveSlots {
+    ///     job_id: request.job_id,
+    ///     leader_id: request.leader_id,
+    ///     instance_id: request.instance_id,
+    ///     attempt: 1,
+    /// };
+    /// assert_eq!(table.free_inactive_slots(&ended).len(), 1);
+    /// ```
+    #[must_use = "the manager must learn that the slots are free"]
+    pub fn free_inactive_slots(&mut self, request: &FreeInactiveSlots) -> Vec<SlotFreed> {
+        if self.check_addressee(request.leader_id, request.instance_id).is_err() {
+            return Vec::new();
+        }
+        let inactive = self.holders().filter(|(_, holder)| {
+            holder.allocation.job == request.job_id
+                && holder.attempt <= Some(request.attempt)
+                && matches!(holder.usage, HolderUsage::Reserved { .. })
+        });
+        let inactive: Vec<_> = inactive
+            .map(|(number, holder)| (number, holder.allocation.id))
+            .collect();
+        self.release_all(inactive)
     }
 
     /// Marks the slot of an allocation as used by its job. From now on, neither the slot timeout

@@ -1,6 +1,6 @@
 //! The calls of the manager to a task executor, as messages.
 
-use crate::message::{AllocateSlot, FreeSlot, ReleaseCheck, ReleaseResource};
+use crate::message::{AllocateSlot, FreeInactiveSlots, FreeSlot, ReleaseCheck, ReleaseResource};
 
 /// A call of the manager to a task executor, as a message.
 ///
@@ -34,6 +34,9 @@ pub enum TaskExecutorMessage {
     /// [`TaskSlotTable::free_slot`](super::TaskSlotTable::free_slot) frees it, send the
     /// [`SlotFreed`](crate::message::SlotFreed). Otherwise the manager expects no answer.
     FreeSlot(FreeSlot),
+    /// A job has ended. Send a [`SlotFreed`](crate::message::SlotFreed) for each slot that
+    /// [`TaskSlotTable::free_inactive_slots`](super::TaskSlotTable::free_inactive_slots) frees.
+    FreeInactiveSlots(FreeInactiveSlots),
     /// The manager wants to stop the task executor. Answer with the check and the decision of
     /// [`TaskSlotTable::can_be_released`](super::TaskSlotTable::can_be_released), or with
     /// [`Keep`](crate::message::ReleaseDecision::Keep) for another reason.

@@ -7,7 +7,9 @@ use std::sync::{Arc, Mutex};
 use super::effect_log::Recorder;
 use super::{Effect, EffectLog, lock};
 use crate::error::ResourceManagerError;
-use crate::message::{AllocationFailureCause, Release, ReleaseResource, WithdrawResource, Withdrawal, WorkerPromise};
+use crate::message::{
+    AllocationFailureCause, Release, ReleaseResource, ResourceShortage, WithdrawResource, Withdrawal, WorkerPromise,
+};
 use crate::{AllocationId, JobId, ResourceManagerActions, ResourceProfile, SlotId, WorkerRequestId};
 
 /// A recorded call of [`ResourceManagerActions`].
@@ -45,6 +47,13 @@ pub enum Action {
         /// The granted slot.
         slot_id: SlotId,
     },
+    /// A call of [`notify_not_enough_resources`](ResourceManagerActions::notify_not_enough_resources).
+    NotifyNotEnoughResources {
+        /// The job.
+        job_id: JobId,
+        /// The shortage.
+        shortage: ResourceShortage,
+    },
 }
 
 impl fmt::Display for Action {
@@ -68,6 +77,9 @@ impl fmt::Display for Action {
                 allocation_id,
                 slot_id,
             } => write!(f, "notify_slot_allocated({job_id}, {allocation_id}, {slot_id})"),
+            Self::NotifyNotEnoughResources { job_id, shortage } => {
+                write!(f, "notify_not_enough_resources({job_id}, {shortage})")
+            }
         }
     }
 }
@@ -251,6 +263,13 @@ impl ResourceManagerActions for RecordingActions {
             job_id,
             allocation_id,
             slot_id: slot_id.clone(),
+        });
+    }
+
+    fn notify_not_enough_resources(&mut self, job_id: JobId, shortage: &ResourceShortage) {
+        self.recorder.record(Action::NotifyNotEnoughResources {
+            job_id,
+            shortage: shortage.clone(),
         });
     }
 }

@@ -7,7 +7,8 @@ use std::sync::{Arc, Mutex};
 use super::effect_log::Recorder;
 use super::{Effect, EffectLog, lock};
 use crate::message::{
-    Acknowledge, AllocateSlot, FreeSlot, ReleaseCheck, ReleaseDecision, ReleaseResource, SlotAnswer, SlotResult,
+    Acknowledge, AllocateSlot, FreeInactiveSlots, FreeSlot, ReleaseCheck, ReleaseDecision, ReleaseResource, SlotAnswer,
+    SlotResult,
 };
 use crate::task_executor::{AnswerSender, PendingAnswer};
 use crate::{AllocationId, SlotId, TaskExecutorGateway};
@@ -22,26 +23,28 @@ pub enum GatewayCall {
     RequestSlot(AllocateSlot),
     /// A call of [`free_slot`](TaskExecutorGateway::free_slot).
     FreeSlot(FreeSlot),
+    /// A call of [`free_inactive_slots`](TaskExecutorGateway::free_inactive_slots).
+    FreeInactiveSlots(FreeInactiveSlots),
     /// A call of [`can_be_released`](TaskExecutorGateway::can_be_released).
     CanBeReleased(ReleaseCheck),
 }
 
 impl GatewayCall {
-    /// Returns the slot of the message; `None` for a release check.
+    /// Returns the slot of the message; `None` for a message about several or no slots.
     pub fn slot_id(&self) -> Option<&SlotId> {
         match self {
             Self::RequestSlot(request) => Some(&request.slot_id),
             Self::FreeSlot(request) => Some(&request.slot_id),
-            Self::CanBeReleased(_) => None,
+            Self::FreeInactiveSlots(_) | Self::CanBeReleased(_) => None,
         }
     }
 
-    /// Returns the allocation of the message; `None` for a release check.
+    /// Returns the allocation of the message; `None` for a message about several or none.
     pub fn allocation_id(&self) -> Option<AllocationId> {
         match self {
             Self::RequestSlot(request) => Some(request.allocation_id),
             Self::FreeSlot(request) => Some(request.allocation_id),
-            Self::CanBeReleased(_) => None,
+            Self::FreeInactiveSlots(_) | Self::CanBeReleased(_) => None,
         }
     }
 
@@ -50,6 +53,7 @@ impl GatewayCall {
         match self {
             Self::RequestSlot(request) => Some(request.attempt),
             Self::FreeSlot(request) => Some(request.attempt),
+            Self::FreeInactiveSlots(request) => Some(request.attempt),
             Self::CanBeReleased(_) => None,
         }
     }
@@ -72,6 +76,11 @@ impl fmt::Display for GatewayCall {
                 f,
                 "free_slot({}, {}, {}, {}, attempt {})",
                 request.slot_id, request.job_id, request.allocation_id, request.instance_id, request.attempt
+            ),
+            Self::FreeInactiveSlots(request) => write!(
+                f,
+                "free_inactive_slots({}, {}, attempt {})",
+                request.job_id, request.instance_id, request.attempt
             ),
             Self::CanBeReleased(check) => {
                 write!(f, "can_be_released({}, check {})", check.instance_id, check.number)
@@ -328,6 +337,10 @@ impl TaskExecutorGateway for ScriptedGateway {
 
     fn free_slot(&mut self, request: &FreeSlot) {
         self.recorder.record(GatewayCall::FreeSlot(request.clone()));
+    }
+
+    fn free_inactive_slots(&mut self, request: &FreeInactiveSlots) {
+        self.recorder.record(GatewayCall::FreeInactiveSlots(*request));
     }
 
     fn can_be_released(&mut self, check: &ReleaseCheck) -> ReleaseDecision {

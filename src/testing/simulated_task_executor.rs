@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use super::effect_log::Recorder;
 use super::{EffectLog, GatewayCall, lock};
-use crate::message::{AllocateSlot, FreeSlot, ReleaseCheck, ReleaseDecision, SlotAnswer, SlotFreed, SlotResult};
+use crate::message::{
+    AllocateSlot, FreeInactiveSlots, FreeSlot, ReleaseCheck, ReleaseDecision, SlotAnswer, SlotFreed, SlotResult,
+};
 use crate::task_executor::{AnswerSender, PendingAnswer, TaskSlotTable};
 use crate::{
     AllocationId, InstanceId, JobId, LeaderId, ResourceId, ResourceProfile, ScheduledExecutor, SlotId, SlotReport,
@@ -103,7 +105,7 @@ pub enum Delivery {
     /// [later](SlotAnswer::Later). All messages of the task executor are inputs of the manager: the
     /// test delivers a message and passes the returned [`GatewayMessage`] on.
     ///
-    /// A slot that the task executor frees for a [`FreeSlot`] takes a message too.
+    /// Each slot that the task executor frees for a message of the manager takes a message too.
     ///
     /// ```
     /// use slot_manager::outcome::{AllocationStatus, RegistrationOutcome, SlotAnswerOutcome, SlotRequestOutcome};
@@ -156,7 +158,7 @@ pub enum GatewayMessage {
         /// The answer.
         answer: SlotResult,
     },
-    /// A slot that the task executor has freed for a [`FreeSlot`]. Only with [`Delivery::Mailbox`].
+    /// A slot that the task executor has freed for a message of the manager. Only with [`Delivery::Mailbox`].
     /// Pass it to [`slot_freed`](crate::SlotManager::slot_freed).
     Freed(SlotFreed),
     /// A decision of the task executor. Pass it to
@@ -174,6 +176,7 @@ pub enum GatewayMessage {
 enum InTransit {
     RequestSlot(AllocateSlot, Option<AnswerSender>),
     FreeSlot(FreeSlot),
+    FreeInactiveSlots(FreeInactiveSlots),
     CheckRelease(ReleaseCheck),
     Answer(AllocateSlot, Option<AnswerSender>, SlotResult),
     Freed(SlotFreed),
@@ -479,6 +482,7 @@ impl SimulatedTaskExecutor {
                 state.in_transit.push_back(InTransit::Answer(request, sender, answer));
             }
             InTransit::FreeSlot(request) => state.free_slot(&request),
+            InTransit::FreeInactiveSlots(request) => state.free_inactive_slots(&request),
             InTransit::CheckRelease(check) => {
                 let decision = state.table.can_be_released(&check);
                 state.in_transit.push_back(InTransit::Decision(check, decision));
@@ -538,6 +542,7 @@ impl InTransit {
         match self {
             Self::RequestSlot(request, _) => GatewayMessage::Call(GatewayCall::RequestSlot(request.clone())),
             Self::FreeSlot(request) => GatewayMessage::Call(GatewayCall::FreeSlot(request.clone())),
+            Self::FreeInactiveSlots(request) => GatewayMessage::Call(GatewayCall::FreeInactiveSlots(*request)),
             Self::CheckRelease(check) => GatewayMessage::Call(GatewayCall::CanBeReleased(*check)),
             Self::Answer(request, _, answer) => GatewayMessage::Answer {
                 request: request.clone(),
@@ -595,6 +600,15 @@ impl TaskExecutorGateway for SimulatedGateway {
         }
     }
 
+    fn free_inactive_slots(&mut self, request: &FreeInactiveSlots) {
+        let mut state = lock(&self.task_executor.state);
+        state.record(|| GatewayCall::FreeInactiveSlots(*request));
+        match state.delivery {
+            Delivery::Immediate => state.free_inactive_slots(request),
+            Delivery::Manual | Delivery::Mailbox => state.in_transit.push_back(InTransit::FreeInactiveSlots(*request)),
+        }
+    }
+
     fn can_be_released(&mut self, check: &ReleaseCheck) -> ReleaseDecision {
         let mut state = lock(&self.task_executor.state);
         state.record(|| GatewayCall::CanBeReleased(*check));
@@ -609,11 +623,20 @@ impl TaskExecutorGateway for SimulatedGateway {
 }
 
 impl State {
-    /// Handles a message that frees a slot. With a mailbox, the task executor tells the manager.
     fn free_slot(&mut self, request: &FreeSlot) {
         let freed = self.table.free_slot(request);
-        if let (Some(freed), Delivery::Mailbox) = (freed, self.delivery) {
-            self.in_transit.push_back(InTransit::Freed(freed));
+        self.tell_freed(freed);
+    }
+
+    fn free_inactive_slots(&mut self, request: &FreeInactiveSlots) {
+        let freed = self.table.free_inactive_slots(request);
+        self.tell_freed(freed);
+    }
+
+    /// With a mailbox, the task executor tells the manager which slots it has freed.
+    fn tell_freed(&mut self, freed: impl IntoIterator<Item = SlotFreed>) {
+        if self.delivery == Delivery::Mailbox {
+            self.in_transit.extend(freed.into_iter().map(InTransit::Freed));
         }
     }
 

@@ -18,6 +18,7 @@ use super::rounds::Backlog;
 use crate::slot_manager::collections::arena::Key;
 use crate::slot_manager::rules::Outside;
 use crate::slot_manager::state::core::Core;
+use crate::slot_manager::state::effects::RequirementEffect;
 use crate::slot_manager::state::effects::UnsentAttempt;
 use crate::slot_manager::state::notifications::Event;
 use crate::slot_manager::state::slots::{RpcState, SlotKey};
@@ -185,8 +186,14 @@ where
             if !core.effects.notifications.is_empty() {
                 self.send_notifications(core);
             }
+            if !core.effects.of_requirements.is_empty() {
+                self.send_shortages(core);
+            }
             if !core.effects.frees.is_empty() {
                 self.send_frees(core);
+            }
+            if !core.effects.of_requirements.is_empty() {
+                self.send_inactive_frees(core);
             }
             if !core.effects.slot_requests.is_empty() {
                 self.send_slot_requests(core);
@@ -274,6 +281,34 @@ where
         for (task_manager, free) in core.effects.frees.drain(..) {
             if let Some(gateway) = self.gateway_mut(task_manager) {
                 gateway.free_slot(&free);
+            }
+        }
+    }
+
+    fn send_shortages(&mut self, core: &mut Core) {
+        let Some(actions) = &mut self.actions else {
+            return;
+        };
+        let mut effects = std::mem::take(&mut core.effects.of_requirements);
+        effects.retain(|effect| {
+            let RequirementEffect::Shortage(job_id, cause) = effect else {
+                return true;
+            };
+            if let Some(shortage) = core.shortage(*job_id, cause) {
+                actions.notify_not_enough_resources(*job_id, &shortage);
+            }
+            false
+        });
+        core.effects.of_requirements = effects;
+    }
+
+    /// Sends the messages about inactive slots. The shortages have been sent.
+    fn send_inactive_frees(&mut self, core: &mut Core) {
+        for effect in core.effects.of_requirements.drain(..) {
+            if let RequirementEffect::FreeInactive(task_manager, request) = effect {
+                if let Some(gateway) = self.gateway_mut(task_manager) {
+                    gateway.free_inactive_slots(&request);
+                }
             }
         }
     }

@@ -160,8 +160,7 @@ impl<A, G: TaskExecutorGateway, E: ScheduledExecutor> SlotManager<A, G, E> {
     /// ```
     pub fn pending_slot_requests(&self) -> impl Iterator<Item = PendingSlotRequest<'_>> {
         let core = &self.core;
-        let keys = core.requests.deadlines.iter(&core.requests.records);
-        keys.map(move |key| PendingSlotRequest { core, key })
+        (core.requests.oldest_first()).map(move |key| PendingSlotRequest { core, key })
     }
 
     /// Returns a pending request; `None` if the allocation is granted or unknown.

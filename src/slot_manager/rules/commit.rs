@@ -13,14 +13,16 @@ impl Core {
     /// and after a refused worker request that failed its request.
     ///
     /// 1. Grants that were dropped and did not move are lost.
-    /// 2. Slots that hold an allocation granted elsewhere are freed.
-    /// 3. Requests that lost their attempt look for a slot, oldest first.
-    /// 4. Each slot that became free goes to the waiting request that comes first.
-    /// 5. Requests of suspect jobs that were held back look for a slot again.
-    /// 6. Workers that back off are probed.
-    /// 7. Promises end that exceed the limits with a newcomer. Promised slots are bound to
+    /// 2. Held slots are charged to the requirements of their jobs, and surplus units withdrawn.
+    /// 3. Slots that hold an allocation granted elsewhere are freed.
+    /// 4. Requests that lost their attempt look for a slot, oldest first.
+    /// 5. Each slot that became free goes to the waiting request that comes first.
+    /// 6. Requests of suspect jobs that were held back look for a slot again.
+    /// 7. Missing units of declared requirements are made.
+    /// 8. Workers that back off are probed.
+    /// 9. Promises end that exceed the limits with a newcomer. Promised slots are bound to
     ///    requests.
-    /// 8. Idle periods begin and end.
+    /// 10. Idle periods begin and end.
     #[inline]
     pub(crate) fn commit(&mut self) {
         if !self.transaction.is_empty() || (self.requests.held_back && self.requests.may_release_held_back) {
@@ -32,6 +34,9 @@ impl Core {
     fn commit_changes(&mut self) {
         if !self.transaction.dropped.is_empty() {
             self.notify_losses();
+        }
+        if !self.transaction.accounts.is_empty() {
+            self.settle_accounts();
         }
         self.handle_each(
             |transaction| &mut transaction.secondaries,
@@ -55,6 +60,9 @@ impl Core {
         }
         if self.requests.may_release_held_back {
             self.place_held_back();
+        }
+        if !self.transaction.accounts.is_empty() {
+            self.make_missing_units();
         }
         if !self.transaction.probes.is_empty() {
             self.probe_workers();

@@ -4,6 +4,7 @@ use crate::message::{Allocation, GrantLoss, RequestFailure, SlotFreed};
 use crate::outcome::SlotFreedOutcome;
 use crate::{AllocationId, InstanceId};
 
+use crate::slot_manager::rules::requirements::EndOfHolding;
 use crate::slot_manager::state::allocations::AllocationEntry;
 use crate::slot_manager::state::core::Core;
 use crate::slot_manager::state::notifications::{LossKey, LostSlot};
@@ -41,13 +42,19 @@ impl Core {
                 if self.requests.records[request].job_id == job_id {
                     return self.grant(slot, request);
                 }
-                let slot_id = self.slot_id(slot);
-                self.fail(request, RequestFailure::HeldByAnotherJob { slot_id, job_id });
+                match self.requests.records[request].is_declared {
+                    true => self.renew_unit(request),
+                    false => {
+                        let slot_id = self.slot_id(slot);
+                        self.fail(request, RequestFailure::HeldByAnotherJob { slot_id, job_id });
+                    }
+                }
             }
             Some(AllocationEntry::Granted(_)) => return self.set_secondary(slot, allocation),
             None => {}
         }
         self.set_granted(slot, allocation);
+        self.note_holding(slot, allocation.job, None);
         self.allocations.insert(
             self.allocations.fingerprint(allocation.id),
             AllocationEntry::Granted(slot),
@@ -99,8 +106,10 @@ impl Core {
     #[cold]
     fn promote_oldest_secondary(&mut self, allocation_id: AllocationId) -> Option<SlotKey> {
         let slot = self.allocations.take_oldest_secondary(allocation_id)?;
-        if let SlotPhase::Allocated { secondary, .. } = &mut self.slots[slot].phase {
+        if let SlotPhase::Allocated { secondary, allocation } = &mut self.slots[slot].phase {
             *secondary = false;
+            let job_id = allocation.job;
+            self.note_holding(slot, job_id, None);
         }
         self.allocations.insert(
             self.allocations.fingerprint(allocation_id),
@@ -126,6 +135,9 @@ impl Core {
             return None;
         };
         let record = &self.slots[slot];
+        if self.ledger.is_on() && self.is_held_by_declaring_job(slot) {
+            return None;
+        }
         let owner = &mut self.task_managers.records[record.task_manager];
         if record.number != freed.slot_id().slot_number() || owner.resource_id != *freed.slot_id().resource_id() {
             return None;
@@ -140,6 +152,7 @@ impl Core {
             None => self.recent_frees.note(slot, allocation_id),
         }
         let is_unused = owner.used() == 1;
+        self.note_end_of_holding(slot, EndOfHolding::Freed);
         self.allocations.remove_located();
         let sequence = self.free_slots.next_sequence();
         self.change_slot_phase(slot, SlotUsage::Allocated, SlotPhase::Offered { sequence });
@@ -221,7 +234,14 @@ impl Core {
 
     fn end_grant(&mut self, slot: SlotKey, allocation_id: AllocationId) {
         if self.unindex_grant(slot).is_some() {
+            self.note_end_of_holding(slot, EndOfHolding::Freed);
             self.promote_secondary(allocation_id);
+        }
+        if self.ledger.is_on() {
+            // The commit first withdraws units that are not needed any more. Then it offers this slot
+            // before those that an acknowledgement has set free.
+            self.detach_slot(slot);
+            return self.transaction.free.insert(0, slot);
         }
         self.offer_from(slot, SlotUsage::Allocated);
     }
@@ -229,8 +249,12 @@ impl Core {
     /// Drops the grant of a slot and detaches the slot. The commit decides whether the grant is
     /// lost.
     pub(crate) fn drop_grant_and_detach(&mut self, slot: SlotKey, loss: GrantLoss) {
+        let end = match loss {
+            GrantLoss::ReportedFree => EndOfHolding::Freed,
+            _ => EndOfHolding::Lost,
+        };
         let loss = self.note_loss(self.slots[slot].task_manager, loss);
-        self.drop_grant(slot, loss);
+        self.drop_grant(slot, loss, end);
         self.detach_slot(slot);
     }
 
@@ -241,7 +265,7 @@ impl Core {
     }
 
     /// Drops the grant of a slot, whose phase stays. The commit decides whether the grant is lost.
-    pub(crate) fn drop_grant(&mut self, slot: SlotKey, loss: LossKey) {
+    pub(crate) fn drop_grant(&mut self, slot: SlotKey, loss: LossKey, end: EndOfHolding) {
         let record = &self.slots[slot];
         if let SlotPhase::Allocated { allocation, secondary } = record.phase {
             let number = record.number;
@@ -249,6 +273,7 @@ impl Core {
                 return self.allocations.remove_secondary(allocation.id, slot);
             }
             self.allocations.remove(allocation.id, AllocationEntry::Granted(slot));
+            self.note_end_of_holding(slot, end);
             self.note_dropped(allocation, LostSlot { number, loss });
         }
     }

@@ -5,6 +5,7 @@ use crate::message::{Allocation, GrantLoss};
 use crate::outcome::{ReportOutcome, Stale};
 use crate::{AllocationId, ResourceId, SlotReport, SlotStatus};
 
+use crate::slot_manager::rules::requirements::EndOfHolding;
 use crate::slot_manager::state::core::Core;
 use crate::slot_manager::state::slot_totals::SlotUsage;
 use crate::slot_manager::state::slots::{Slot, SlotKey, SlotPhase};
@@ -193,7 +194,7 @@ impl Core {
                         job_id: job,
                     },
                 );
-                self.drop_grant(slot, loss);
+                self.drop_grant(slot, loss, EndOfHolding::Lost);
                 changed = true;
             }
             (SlotPhase::Allocated { .. }, None) => {
@@ -248,6 +249,9 @@ impl Core {
         self.slot_totals.move_slot(before, used, SlotUsage::Free);
         self.slot_totals.remove_slots(before, SlotUsage::Free, 1);
         self.profiles.release(before, 1);
+        if self.ledger.is_on() {
+            self.note_holder(slot);
+        }
         offered
     }
 

@@ -24,6 +24,9 @@ impl Core {
         if let Some(known) = self.find_allocation_by(fingerprint, &request.allocation_id()) {
             return Some(self.duplicate(known, request));
         }
+        if self.ledger.declares(request.job_id()) {
+            return Some(self.refuse_declaring(request));
+        }
         let limit = self.config.max_pending_requests?;
         if self.requests.records.len() < limit {
             return None;
@@ -31,6 +34,14 @@ impl Core {
         let (job_id, allocation_id) = (request.job_id(), request.allocation_id());
         tracing::warn!(%job_id, %allocation_id, limit, "slot request refused: too many pending");
         Some(Err(SlotRequestError::TooManyPendingRequests { limit }))
+    }
+
+    /// Refuses a request of a job that declares its requirements.
+    #[cold]
+    fn refuse_declaring(&self, request: &SlotRequest) -> Result<SlotRequestOutcome, SlotRequestError> {
+        let (job_id, allocation_id) = (request.job_id(), request.allocation_id());
+        tracing::warn!(%job_id, %allocation_id, "slot request refused: the job declares its requirements");
+        Err(SlotRequestError::Declares { job_id })
     }
 
     /// Returns the answer to a request whose allocation is known.
@@ -183,6 +194,9 @@ impl Core {
     pub(crate) fn record_grant(&mut self, slot: SlotKey, request: RequestKey) -> Allocation {
         let allocation = self.requests.records[request].allocation();
         self.set_granted(slot, allocation);
+        let record = &self.requests.records[request];
+        let unit = record.is_declared.then_some(record.profile);
+        self.note_holding(slot, allocation.job, unit);
         self.allocations.grant(allocation.id, request, slot);
         self.forget(request);
         self.counters.requests_served += 1;
@@ -218,6 +232,7 @@ impl Core {
             },
         );
         self.forget_failures(slot);
+        self.note_holding(slot, job_id, None);
         self.allocations.insert(fingerprint, AllocationEntry::Granted(slot));
         self.see_revision(slot, revision);
         self.worker_acknowledged(slot);

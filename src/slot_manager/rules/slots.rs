@@ -1,5 +1,6 @@
 //! The phase of a slot, and all that changes with it.
 
+use crate::slot_manager::rules::requirements::EndOfHolding;
 use crate::slot_manager::state::core::Core;
 use crate::slot_manager::state::notifications::{LossKey, LostSlot};
 use crate::slot_manager::state::profile_queues::ProfileKey;
@@ -140,6 +141,7 @@ impl Core {
                         true => self.allocations.remove_secondary(allocation.id, slot),
                         false => {
                             self.allocations.note_removal(allocation.id, slot);
+                            self.note_end_of_holding(slot, EndOfHolding::Lost);
                             self.note_dropped(allocation, LostSlot { number, loss });
                         }
                     }

@@ -27,10 +27,12 @@ pub(crate) enum Timer {
     IdleTimeout,
     /// A period of the worker policy ends.
     WorkerPolicy,
+    /// Units are made for declared requirements, or a shortage of slots is told.
+    Requirements,
 }
 
 impl Timer {
-    pub(crate) const ALL: [Self; 10] = [
+    pub(crate) const ALL: [Self; 11] = [
         Self::RequestTimeout,
         Self::RpcTimeout,
         Self::RequestBackoff,
@@ -41,6 +43,7 @@ impl Timer {
         Self::ReleaseCheck,
         Self::IdleTimeout,
         Self::WorkerPolicy,
+        Self::Requirements,
     ];
 }
 
@@ -60,6 +63,7 @@ impl Core {
             self.releases.deadlines.earliest(),
             self.task_managers.idle.earliest(),
             self.worker_policy.earliest(),
+            self.ledger.earliest(),
         ]
     }
 
@@ -89,6 +93,7 @@ impl Core {
                 let period = self.worker_policy.first_period()?;
                 self.worker_policy.end(period);
             }
+            Timer::Requirements => self.handle_account_timer()?,
         }
         Some(())
     }
@@ -107,6 +112,7 @@ impl Core {
             Timer::ReleaseCheck => self.releases.are_checks_in_order(),
             Timer::IdleTimeout => self.task_managers.idle.is_in_order(&self.task_managers.records),
             Timer::WorkerPolicy => self.worker_policy.is_earliest_known(),
+            Timer::Requirements => self.ledger.are_deadlines_in_order(),
         }
     }
 

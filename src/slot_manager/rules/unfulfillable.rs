@@ -23,7 +23,8 @@ impl Core {
         }
     }
 
-    /// Fails a waiting request if it is unfulfillable and such requests fail.
+    /// Fails a waiting request if it is unfulfillable and such requests fail. A unit of declared
+    /// requirements waits on, and its job is told.
     pub(crate) fn fail_if_unfulfillable(&mut self, request: RequestKey) {
         let profile = self.requests.records[request].profile;
         if self.worker_policy.fails_unfulfillable_now()
@@ -58,6 +59,9 @@ impl Core {
     }
 
     fn fail_unfulfillable(&mut self, request: RequestKey) {
+        if self.requests.records[request].is_declared {
+            return self.note_unfulfillable_unit(request);
+        }
         let resource_profile = self.profiles[self.requests.records[request].profile].clone();
         self.fail(request, RequestFailure::Unfulfillable { resource_profile });
     }

@@ -115,8 +115,12 @@ impl Core {
             }
             Ok(WorkerPromise::Declined) => {}
             Err(error) => {
-                self.counters.workers_declined += 1;
                 self.note_failed_start(worker_request);
+                if self.requests.records[request].is_declared {
+                    tracing::warn!(%error, "worker request for a declared slot failed");
+                    return self.retry_later_if_unbound(request);
+                }
+                self.counters.workers_declined += 1;
                 self.fail(request, RequestFailure::ResourceManager(error));
                 // Requests that were held back for this one may get slots instead of workers.
                 self.commit();

@@ -21,6 +21,7 @@ use crate::slot_manager::state::promises::{Promises, WorkerRequestNumber};
 use crate::slot_manager::state::recent_frees::RecentFrees;
 use crate::slot_manager::state::releases::Releases;
 use crate::slot_manager::state::requests::{PendingRequests, RequestPhase};
+use crate::slot_manager::state::requirements::Ledger;
 use crate::slot_manager::state::slot_totals::SlotTotals;
 use crate::slot_manager::state::slots::{SlotBackoff, SlotFailures, SlotKey, Slots};
 use crate::slot_manager::state::superseded::SupersededInstances;
@@ -49,6 +50,7 @@ pub(crate) struct Core {
     pub(crate) slot_backoffs: BackoffQueues<SlotBackoff, SlotKey>,
     pub(crate) failing_workers: FailingWorkers,
     pub(crate) requests: PendingRequests,
+    pub(crate) ledger: Ledger,
     pub(crate) allocations: Allocations,
     pub(crate) task_managers: TaskManagers,
     pub(crate) superseded: SupersededInstances,
@@ -71,6 +73,8 @@ pub(crate) struct Core {
     pub(crate) attempts: u64,
     /// The number of the last worker request; not reset by a new leadership.
     pub(crate) worker_requests: u64,
+    /// The number of the last unit of declared requirements; not reset by a new leadership.
+    pub(crate) units: u64,
 }
 
 impl Core {
@@ -89,6 +93,7 @@ impl Core {
             slot_backoffs: BackoffQueues::new(config.retry_backoff, config.max_retry_backoff),
             failing_workers: FailingWorkers::default(),
             requests: PendingRequests::new(&config, &hasher),
+            ledger: Ledger::new(&hasher),
             allocations: Allocations::new(hasher.clone()),
             task_managers: TaskManagers::new(&hasher),
             superseded: SupersededInstances::default(),
@@ -106,6 +111,7 @@ impl Core {
             transaction: Transaction::default(),
             attempts: 0,
             worker_requests: 0,
+            units: 0,
             config,
         }
     }
@@ -136,6 +142,7 @@ impl Core {
         self.slot_backoffs.clear();
         self.failing_workers.clear();
         self.requests.clear();
+        self.ledger.clear();
         self.allocations.clear();
         self.task_managers.clear();
         self.superseded.clear();

@@ -1,7 +1,7 @@
 //! The effects of one call that are not flushed yet.
 
-use crate::message::{FreeSlot, RequestFailure, WithdrawResource};
-use crate::{AllocationId, SlotId};
+use crate::message::{FreeInactiveSlots, FreeSlot, RequestFailure, ShortageCause, WithdrawResource};
+use crate::{AllocationId, JobId, SlotId};
 
 use crate::slot_manager::state::notifications::Notifications;
 use crate::slot_manager::state::requests::RequestKey;
@@ -18,6 +18,8 @@ pub(crate) struct Effects {
     pub(crate) notifications: Notifications,
     pub(crate) frees: Vec<(TaskManagerKey, FreeSlot)>,
     pub(crate) slot_requests: Vec<UnsentAttempt>,
+    /// Messages about declared requirements.
+    pub(crate) of_requirements: Vec<RequirementEffect>,
     /// Worker requests whose promises have ended, to withdraw.
     pub(crate) withdrawals: Vec<WithdrawResource>,
     /// Requests that need a worker, with their sequence numbers. Each is checked again before a
@@ -28,6 +30,15 @@ pub(crate) struct Effects {
     /// The end of the request that the present call registers. The call returns it instead of
     /// flushing it.
     request_outcome: Option<(AllocationId, RequestOutcome)>,
+}
+
+/// A message about declared requirements.
+#[derive(Debug)]
+pub(crate) enum RequirementEffect {
+    /// A job is told that it lacks slots.
+    Shortage(JobId, ShortageCause),
+    /// A task executor is asked to free the inactive slots of a job.
+    FreeInactive(TaskManagerKey, FreeInactiveSlots),
 }
 
 /// The end of a request: a slot, or a failure.
@@ -70,6 +81,7 @@ impl Effects {
             | self.frees.len()
             | self.slot_requests.len()
             | self.withdrawals.len()
+            | self.of_requirements.len()
             | self.worker_asks.len()
             | self.releases.len();
         items == 0

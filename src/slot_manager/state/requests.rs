@@ -71,6 +71,8 @@ pub(crate) struct PendingRequest {
     pub(crate) timer: Timestamp,
     /// The request waits in a group of [`WaitingRequests`] from now on, and no longer in a queue.
     pub(super) is_grouped: bool,
+    /// The request is a unit of the requirements of its job. It has no deadline.
+    pub(crate) is_declared: bool,
     /// Boxed, because most requests have none.
     pub(crate) failures: Option<Box<RequestFailures>>,
     /// Set at the end of the call that registers the request: most requests are granted by then.
@@ -92,6 +94,7 @@ impl PendingRequest {
         phase: RequestPhase::Detached,
         timer: Timestamp::MAX,
         is_grouped: false,
+        is_declared: false,
         failures: None,
         job: None,
         registered_links: Links::NONE,
@@ -255,6 +258,8 @@ impl Identified<JobId> for Job {
 pub(crate) struct PendingRequests {
     pub(crate) records: Arena<RequestKey, PendingRequest>,
     pub(crate) deadlines: DeadlineList<ArrivalOrder, RequestKey>,
+    /// The units of declared requirements, oldest first. The other requests are in `deadlines`.
+    undated: List<ArrivalOrder, RequestKey>,
     pub(crate) waiting: WaitingRequests,
     pub(crate) failing_jobs: FailingJobs,
     pub(crate) rpc_timeouts: DeadlineList<RequestTimer, RequestKey>,
@@ -279,6 +284,7 @@ impl PendingRequests {
         Self {
             records: Arena::new(),
             deadlines: DeadlineList::default(),
+            undated: List::default(),
             waiting: WaitingRequests::new(),
             failing_jobs: FailingJobs::default(),
             rpc_timeouts: DeadlineList::default(),
@@ -322,6 +328,43 @@ impl PendingRequests {
         self.registering = Some(request);
         self.failing_jobs.request_added(job_id);
         request
+    }
+
+    /// Adds a unit of declared requirements, detached and linked to its job.
+    pub(crate) fn insert_unit(
+        &mut self,
+        allocation_id: AllocationId,
+        job_id: JobId,
+        profile: ProfileKey,
+        target_address: Arc<str>,
+    ) -> RequestKey {
+        let target_address = self.addresses.acquire(&TargetAddress(target_address), 1);
+        let sequence = self.next_sequence;
+        self.next_sequence += 1;
+        let request = self.records.insert(PendingRequest {
+            allocation_id,
+            job_id,
+            profile,
+            target_address,
+            sequence,
+            is_declared: true,
+            ..PendingRequest::BLANK
+        });
+        self.undated.push_back(&mut self.records, request);
+        self.failing_jobs.request_added(job_id);
+        self.link_job(request);
+        request
+    }
+
+    /// Gives all requests of a job another target address, which holds for attempts made from now
+    /// on.
+    pub(crate) fn set_target_address(&mut self, job_id: JobId, target_address: &Arc<str>) {
+        for request in self.of_job(&job_id) {
+            let former = self.records[request].target_address;
+            let target_address = self.addresses.acquire(&TargetAddress(Arc::clone(target_address)), 1);
+            self.records[request].target_address = target_address;
+            self.addresses.release(former, 1);
+        }
     }
 
     /// Lets a new request wait in a queue, unbound, and ends its registration. Its worker request
@@ -400,8 +443,10 @@ impl PendingRequests {
     /// Takes a removed request out of the deadlines and out of its job.
     #[inline(always)]
     fn unlink(&mut self, request: RequestKey, removed: &PendingRequest) {
-        self.deadlines
-            .unlink(&mut self.records, request, removed.registered_links);
+        match removed.is_declared {
+            true => self.undated.unlink(&mut self.records, removed.registered_links),
+            false => (self.deadlines).unlink(&mut self.records, request, removed.registered_links),
+        }
         self.addresses.release(removed.target_address, 1);
         match removed.job {
             Some(job) => {
@@ -464,7 +509,7 @@ impl PendingRequests {
     }
 
     /// Returns the number of pending requests of a job.
-    fn num_requests_of(&self, id: JobId) -> usize {
+    pub(crate) fn num_requests_of(&self, id: JobId) -> usize {
         let linked = self
             .jobs_by_id
             .find(&self.jobs, &id)
@@ -505,6 +550,35 @@ impl PendingRequests {
             .unwrap_or_default()
     }
 
+    /// Returns `true` if a job has pending requests.
+    pub(crate) fn has_job(&self, id: &JobId) -> bool {
+        self.jobs_by_id.find(&self.jobs, id).is_some()
+    }
+
+    /// Returns the requests of a job, newest first.
+    pub(crate) fn newest_of_job(&self, id: &JobId) -> impl Iterator<Item = RequestKey> {
+        let job = self.jobs_by_id.find(&self.jobs, id);
+        let newest = job.and_then(|job| self.jobs[job].requests.tail());
+        std::iter::successors(newest, |request| List::<OfJob, _>::before(&self.records, *request))
+    }
+
+    /// Returns all requests, oldest first.
+    pub(crate) fn oldest_first(&self) -> impl Iterator<Item = RequestKey> {
+        let mut dated = self.deadlines.iter(&self.records).peekable();
+        let mut undated = self.undated.iter(&self.records).peekable();
+        let sequence = |request: &RequestKey| self.records[*request].sequence;
+        std::iter::from_fn(move || match (dated.peek(), undated.peek()) {
+            (Some(one), Some(other)) if sequence(other) < sequence(one) => undated.next(),
+            (Some(_), _) => dated.next(),
+            (None, _) => undated.next(),
+        })
+    }
+
+    /// Returns the units of declared requirements; for the check of invariants.
+    pub(crate) fn units(&self) -> impl Iterator<Item = RequestKey> {
+        self.undated.iter(&self.records)
+    }
+
     /// Returns all jobs with their requests; for the check of invariants.
     pub(crate) fn jobs(&self) -> impl Iterator<Item = (JobKey, JobId, Vec<RequestKey>)> {
         self.jobs
@@ -516,6 +590,7 @@ impl PendingRequests {
     pub(crate) fn clear(&mut self) {
         self.records.clear();
         self.deadlines = DeadlineList::default();
+        self.undated = List::default();
         self.waiting.clear();
         self.failing_jobs.clear();
         self.rpc_timeouts = DeadlineList::default();

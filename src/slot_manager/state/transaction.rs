@@ -7,6 +7,7 @@ use crate::message::Allocation;
 use super::notifications::LostSlot;
 use super::promises::{PromiseKey, WorkerRequestNumber};
 use super::requests::RequestKey;
+use super::requirements::AccountKey;
 use super::slots::SlotKey;
 use super::task_managers::TaskManagerKey;
 
@@ -24,6 +25,8 @@ pub(crate) struct Transaction {
     pub(crate) secondaries: Vec<SlotKey>,
     /// Task managers whose first slot became used, or whose last slot became unused.
     pub(crate) task_managers: Vec<TaskManagerKey>,
+    /// Accounts of declaring jobs whose charges or requirements have changed.
+    pub(crate) accounts: Vec<AccountKey>,
     /// Grants that were dropped. The commit decides whether they are lost.
     pub(crate) dropped: Vec<DroppedGrant>,
     /// Promised slots that became unbound, with their sequence numbers as a fence.
@@ -70,6 +73,7 @@ impl Transaction {
             | self.secondaries.len()
             | self.task_managers.len()
             | self.dropped.len()
+            | self.accounts.len()
             | self.freed_promises.len()
             | self.unbound.len();
         items == 0

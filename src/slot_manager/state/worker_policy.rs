@@ -116,6 +116,11 @@ impl WorkerPolicyState {
         changes
     }
 
+    /// Lets every waiting request be checked again, if unfulfillable ones fail.
+    pub(crate) fn check_all(&mut self) {
+        self.must_check_all |= self.fails_unfulfillable;
+    }
+
     /// Returns what `take_must_check_all` would return.
     pub(crate) fn must_check_all(&self) -> bool {
         self.must_check_all
