@@ -15,6 +15,7 @@ macro_rules! beginning {
             connection: TaskExecutorConnection<ScriptedGateway>,
             report: &'a SlotReport,
             request: SlotRequest,
+            requirements: &'a ResourceRequirements,
             attempt_id: AttemptId,
             freed: &'a SlotFreed,
             check: &'a ReleaseCheck,
@@ -43,6 +44,7 @@ is_warned_about! {
     RenewLeadership: "manager.renew_leadership(Timestamp::MAX)";
     RegisterSlotRequest: "manager.register_slot_request(with.request)?";
     UnregisterSlotRequest: "manager.unregister_slot_request(AllocationId::from_u128(1))";
+    DeclareRequirements: "manager.declare_requirements(with.requirements)?";
     SlotFreed: "manager.slot_freed(with.freed)";
     RegisterTaskManager: "manager.register_task_manager(with.connection, with.report)?";
     ReportSlotStatus: "manager.report_slot_status(InstanceId::from_u128(1), with.report)?";

@@ -117,6 +117,7 @@
 //!    is left to do.
 //!    - From jobs: [`register_slot_request`](SlotManager::register_slot_request),
 //!      [`unregister_slot_request`](SlotManager::unregister_slot_request),
+//!      [`declare_requirements`](SlotManager::declare_requirements),
 //!      [`unregister_job`](SlotManager::unregister_job).
 //!    - From task executors: [`register_task_manager`](SlotManager::register_task_manager),
 //!      [`report_slot_status`](SlotManager::report_slot_status),
@@ -171,20 +172,39 @@
 //! old id. A job that does not send work, but is offered the slot by the task executor, limits the
 //! time that it waits for an offer: if the slot was freed before, nobody tells it.
 //!
+//! # Declared requirements
+//!
+//! Instead of single requests, a job can declare the slots that it needs in all, with
+//! [`declare_requirements`](SlotManager::declare_requirements). The manager then requests what the
+//! job lacks, under allocation ids of its own, and replaces what the job loses.
+//!
+//! - The job hears of each slot by
+//!   [`notify_slot_allocated`](ResourceManagerActions::notify_slot_allocated), and of a shortage by
+//!   [`notify_not_enough_resources`](ResourceManagerActions::notify_not_enough_resources).
+//! - To need less, it frees slots and declares less, in any order: within
+//!   [`requirement_check_delay`](SlotManagerConfig::requirement_check_delay) no freed slot comes back
+//!   to it.
+//! - When it ends, call [`unregister_job`](SlotManager::unregister_job).
+//! - After a change of leadership it declares to the new leader. The slots that reports bring along
+//!   are charged to its requirements, so it gets no slot twice. During the
+//!   [recovery](SlotManager::recovery) no worker is requested for slots that are still to be
+//!   reported.
+//!
 //! # A change of leadership
 //!
 //! 1. The old leader calls [`suspend`](SlotManager::suspend). Grants stay with their task
 //!    executors.
 //! 2. While no leader is there, inputs do nothing: each answers `NotStarted` or `Unknown`. The
 //!    senders repeat them to the new leader.
-//! 3. The new leader calls [`start`](SlotManager::start) with a new leader id, and
+//! 3. The new leader calls [`start`](SlotManager::start) with a leader id that was never used
+//!    before, and
 //!    [`expect_workers`](SlotManager::expect_workers) with the workers that run or start.
 //!    [`recovery`](SlotManager::recovery) shows whether it waits for them.
 //!    Workers that were [blocked](SlotManager::block) stay so in the same manager. Another process
 //!    must be told of them.
 //! 4. Each worker ends its old connection, connects its slot table to the new leader, and registers
 //!    with a new instance id and a new report. The report brings its grants along.
-//! 5. Jobs repeat their open requests, with the same allocation ids. When the recovery is over,
+//! 5. Jobs repeat their declarations, or their open requests with the same allocation ids. When the recovery is over,
 //!    they check their grants with [`allocation_status`](SlotManager::allocation_status). A grant
 //!    that is not known is lost with its worker.
 //!
@@ -213,11 +233,12 @@
 //! Effects of one call leave by kind, each kind in its own order:
 //!
 //! 1. notifications, by slot
-//! 2. frees
-//! 3. slot requests, oldest request first
-//! 4. withdrawals of workers whose promises have ended
-//! 5. worker requests, oldest request first
-//! 6. release checks and releases
+//! 2. shortages of declared slots
+//! 3. frees, and frees of inactive slots
+//! 4. slot requests, oldest request first
+//! 5. withdrawals of workers whose promises have ended
+//! 6. worker requests, oldest request first
+//! 7. release checks and releases
 //!
 //! Answers at hand may cause another such round. Once no effect is left, the manager reconciles:
 //!
@@ -245,7 +266,8 @@
 //!
 //! On a [`FreeSlot`](message::FreeSlot) it frees the slot only if the allocation holds it under
 //! that or an older attempt, and nothing uses it. Attempts compare within one leadership. It frees
-//! a slot that stays unused for some time by itself.
+//! a slot that stays unused for some time by itself. On
+//! [`FreeInactiveSlots`](message::FreeInactiveSlots) it does the same for all slots of a job.
 //!
 //! **When it frees a slot, it says so** with [`SlotFreed`](message::SlotFreed), before any report
 //! that shows the slot as free. A slot that is only *reported* as free counts as a lost grant, and
@@ -290,6 +312,9 @@
 //! | resource id, instance id | the name of the worker process, the name of one registration of it |
 //! | slot | room for one allocation: free, in flight, allocated, backing off or blocked |
 //! | request | a job's wish for one slot, named by its allocation id |
+//! | requirements | the slots that a job declares to need in all |
+//! | unit | a request that the manager makes for declared requirements |
+//! | charged, excess | a held slot that counts for a declared profile, or for none |
 //! | grant | an allocation that holds a slot |
 //! | attempt | one try to get one slot for one request |
 //! | in flight | asked for and not answered |
@@ -319,7 +344,7 @@
 //! The manager logs through [`tracing`] with structured fields. Level info: the life cycle, task
 //! managers, promised workers, and workers and jobs that recover. Level warn: failed attempts,
 //! workers that back off, suspect jobs, expiries, lost grants, refused reports, limits, start
-//! backoffs and missing revisions. Level debug: single requests.
+//! backoffs, shortages and missing revisions. Level debug: single requests.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 // No input ends the process, and no number is truncated silently: each exception has its proof

@@ -171,6 +171,8 @@ pub struct Overview {
     /// The number of jobs of which attempts for two requests failed in a row, without a grant
     /// since.
     pub suspect_jobs: usize,
+    /// The number of jobs that declare their requirements.
+    pub declaring_jobs: usize,
     /// The numbers of events so far.
     pub counters: Counters,
 }
@@ -263,6 +265,9 @@ impl fmt::Display for Overview {
         write!(f, "requests    pending {}", self.pending_requests)?;
         if self.suspect_jobs > 0 {
             write!(f, ", suspect jobs {}", self.suspect_jobs)?;
+        }
+        if self.declaring_jobs > 0 {
+            write!(f, ", declaring jobs {}", self.declaring_jobs)?;
         }
         writeln!(
             f,

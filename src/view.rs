@@ -1,17 +1,19 @@
-//! Views: task managers, slots, pending requests and promised slots, pages and snapshots of them,
-//! and explanations why a request waits.
+//! Views: task managers, slots, pending requests, promised slots and declared requirements, pages
+//! and snapshots of them, and explanations why a request waits.
 //!
 //! A view borrows the manager. A snapshot owns its data and can leave the task of the manager.
 
 mod explanation;
 mod page;
 mod recovery;
+mod requirements;
 mod snapshot;
 mod worker_backoff;
 
 pub use self::explanation::{Explanation, FittingSlots, RequestExplanation, TooSmallSlots, WaitReason};
 pub use self::page::{Page, PageCursor};
 pub use self::recovery::Recovery;
+pub use self::requirements::{JobRequirements, ProfileRequirement, RequirementCounts};
 pub use self::snapshot::{
     PendingSlotRequestSnapshot, PromisedSlotSnapshot, TaskManagerSlotSnapshot, TaskManagerSnapshot,
 };

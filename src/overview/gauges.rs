@@ -87,6 +87,7 @@ impl Overview {
             unbound_promised_slots,
             pending_requests,
             suspect_jobs,
+            declaring_jobs,
             counters: _,
         } = self;
         let SlotOverview {
@@ -127,6 +128,11 @@ impl Overview {
                 "jobs_suspect",
                 "Jobs of which attempts for two requests failed in a row",
                 *suspect_jobs as f64,
+            ),
+            Metric::new(
+                "jobs_declaring",
+                "Jobs that declare their requirements",
+                *declaring_jobs as f64,
             ),
         ];
         let slots = [

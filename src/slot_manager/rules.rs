@@ -28,7 +28,6 @@ mod reconcile;
 mod registrations;
 mod reports;
 mod requests;
-#[expect(dead_code, reason = "the inputs and queries follow")]
 pub(crate) mod requirements;
 mod slots;
 pub(crate) mod timers;

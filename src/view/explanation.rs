@@ -55,6 +55,9 @@ pub struct Explanation {
 pub struct RequestExplanation {
     /// The resources that a slot must have at least.
     pub resource_profile: ResourceProfile,
+    /// `true` if the request is part of the declared requirements of its job. It never fails by
+    /// time.
+    pub is_declared: bool,
     /// The time when the request fails; [`Timestamp::MAX`] is never.
     pub fails_at: Timestamp,
     /// The number of failed attempts. An occupied slot is no failure.
@@ -190,6 +193,9 @@ impl fmt::Display for Explanation {
 impl fmt::Display for RequestExplanation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "  needs        {}", self.resource_profile)?;
+        if self.is_declared {
+            writeln!(f, "  declared     by the job")?;
+        }
         writeln!(f, "  waits for    {}", self.waits_for)?;
         writeln!(f, "  slots        {}", self.fitting)?;
         if self.too_small.slots > 0 {

@@ -33,6 +33,7 @@ mod registrations;
 mod release_checks;
 mod reports;
 mod requests;
+mod requirements;
 mod resource_profiles;
 mod revisions;
 mod serialization;

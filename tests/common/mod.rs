@@ -5,22 +5,26 @@
 use std::time::Duration;
 
 use slot_manager::config::{WorkerDescription, WorkerPolicy};
-use slot_manager::error::{RegistrationError, SlotAllocationError, SlotReportError, SlotRequestError};
+use slot_manager::error::{
+    RegistrationError, RequirementsError, SlotAllocationError, SlotReportError, SlotRequestError,
+};
 use slot_manager::message::{
     Acknowledge, AllocateSlot, AllocationFailureCause, AttemptId, FreeSlot, GrantLoss, ReleaseCause, ReleaseCheck,
-    ReleaseDecision, ReleaseResource, RequestFailure, SlotFreed, WorkerPromise,
+    ReleaseDecision, ReleaseResource, RequestFailure, ShortageCause, SlotFreed, WorkerPromise,
 };
 use slot_manager::outcome::{
     AllocationStatus, BlockOutcome, CancelOutcome, RegistrationOutcome, ReleaseAnswerOutcome, ReportOutcome,
-    SlotFreedOutcome, SlotRequestOutcome, UnblockOutcome, UnregistrationOutcome, WorkerFailedOutcome,
+    RequirementsOutcome, SlotFreedOutcome, SlotRequestOutcome, UnblockOutcome, UnregistrationOutcome,
+    WorkerFailedOutcome,
 };
 use slot_manager::testing::{
     Action, Effect, EffectLog, GatewayAnswer, GatewayCall, ManualScheduledExecutor, RecordingActions, ScriptedGateway,
 };
 use slot_manager::view::{PendingSlotRequest, SlotState};
 use slot_manager::{
-    AllocationId, InstanceId, JobId, LeaderId, ResourceId, ResourceProfile, ScheduledExecutor, SlotId, SlotManager,
-    SlotManagerConfig, SlotReport, SlotRequest, SlotStatus, TaskExecutorConnection, Timestamp, WorkerRequestId,
+    AllocationId, InstanceId, JobId, LeaderId, ResourceId, ResourceProfile, ResourceRequirements, ScheduledExecutor,
+    SlotId, SlotManager, SlotManagerConfig, SlotReport, SlotRequest, SlotStatus, TaskExecutorConnection, Timestamp,
+    WorkerRequestId,
 };
 
 pub const NANOSECOND: Duration = Duration::from_nanos(1);
@@ -247,6 +251,38 @@ impl Fixture {
         self.step(|manager| manager.unregister_slot_request(allocation(id)))
     }
 
+    /// Declares the requirements of job 1.
+    #[track_caller]
+    pub fn declare(&mut self, slots: &[(&ResourceProfile, u32)]) -> RequirementsOutcome {
+        self.try_declare(&requirements(1, slots))
+            .expect("accepted requirements")
+    }
+
+    /// Declares requirements and returns the result, which may be an error.
+    #[track_caller]
+    pub fn try_declare(
+        &mut self,
+        requirements: &ResourceRequirements,
+    ) -> Result<RequirementsOutcome, RequirementsError> {
+        self.step(|manager| manager.declare_requirements(requirements))
+    }
+
+    /// Returns the numbers of declared, charged, in-flight, waiting and delayed slots of job 1, and
+    /// of those in excess.
+    #[track_caller]
+    pub fn required(&self) -> [usize; 6] {
+        let view = self.manager.requirements(job(1)).expect("job 1 declares");
+        let counts = view.in_all;
+        [
+            counts.declared,
+            counts.charged,
+            counts.in_flight,
+            counts.waiting,
+            counts.delayed,
+            view.excess,
+        ]
+    }
+
     /// Unregisters a job and returns the number of requests that end.
     #[track_caller]
     pub fn unregister_job(&mut self, job: u128) -> usize {
@@ -429,6 +465,7 @@ impl Fixture {
                 .promised_slots()
                 .map(|promise| format!("{promise:?} until {}", promise.expires_at())),
         );
+        lines.extend(manager.declared_requirements().map(|declared| format!("{declared:?}")));
         lines.join("\n")
     }
 
@@ -677,6 +714,9 @@ pub fn in_flight(slot: &SlotId) -> AllocationStatus {
 /// | `free tm_0 of 1 #2` | `free_slot`: slot `tm_0`, allocation 1, attempt 2 |
 /// | `may 7 go? #1` | release check number 1 of instance 7 |
 /// | `granted 1 on tm_0` | notification: allocation 1 was granted slot `tm_0` |
+/// | `granted u1 on tm_0` | notification: the first unit of declared requirements was granted `tm_0` |
+/// | `job 1 lacks slots, 2 of 3: timeout` | notification: job 1 holds two of three declared slots |
+/// | `job 1 ended, on 7 #2` | `free_inactive_slots`: job 1, instance 7, attempt 2 |
 /// | `failed 1: timeout` | notification: request 1 failed at its timeout |
 /// | `failed 1: unfulfillable` | notification: no slot or worker can serve request 1 |
 /// | `failed 1: held by another job` | notification: another job holds allocation 1 |
@@ -691,7 +731,7 @@ pub fn in_flight(slot: &SlotId) -> AllocationStatus {
 ///
 /// Other effects and causes are shown by their `Display`.
 pub fn brief(effects: &[Effect]) -> Vec<String> {
-    let number = |id: &AllocationId| id.as_u128();
+    let number = name_of;
     let failed = |failure: &RequestFailure| match failure {
         RequestFailure::Timeout { .. } => "timeout".to_owned(),
         RequestFailure::ResourceManager(error) => error.reason().to_owned(),
@@ -736,6 +776,15 @@ pub fn brief(effects: &[Effect]) -> Vec<String> {
             cause: AllocationFailureCause::GrantLost { slot_id, loss },
             ..
         } => format!("lost {} on {slot_id}: {}", number(allocation_id), lost(loss)),
+        Action::NotifyNotEnoughResources { job_id, shortage } => {
+            let cause = match &shortage.cause {
+                ShortageCause::Timeout { .. } => "timeout",
+                ShortageCause::Unfulfillable { .. } => "unfulfillable",
+                _ => "another cause",
+            };
+            let (job, held, declared) = (job_id.as_u128(), shortage.charged, shortage.declared);
+            format!("job {job} lacks slots, {held} of {declared}: {cause}")
+        }
         other => other.to_string(),
     };
     effects
@@ -758,12 +807,47 @@ pub fn brief(effects: &[Effect]) -> Vec<String> {
                     free.attempt
                 )
             }
+            Effect::Gateway(GatewayCall::FreeInactiveSlots(request)) => {
+                let (job, instance) = (request.job_id.as_u128(), request.instance_id.as_u128());
+                format!("job {job} ended, on {instance} #{}", request.attempt)
+            }
             Effect::Gateway(GatewayCall::CanBeReleased(check)) => {
                 format!("may {} go? #{}", check.instance_id.as_u128(), check.number)
             }
             other => other.to_string(),
         })
         .collect()
+}
+
+/// The distance of the allocation ids of successive units of declared requirements.
+const UNIT_DISTANCE: u128 = 0x9E37_79B9_7F4A_7C15_F39C_C060_5CED_C835;
+
+/// Returns the allocation id of a unit that leader 1 makes.
+pub fn unit(number: u64) -> AllocationId {
+    AllocationId::from_u128(u128::from(number).wrapping_mul(UNIT_DISTANCE).wrapping_add(1))
+}
+
+/// Returns a number, or `u1` for the first unit of declared requirements.
+pub fn name_of(id: &AllocationId) -> String {
+    // Each step doubles the number of right bits of the inverse.
+    let inverse = (0..7).fold(UNIT_DISTANCE, |inverse, _| {
+        inverse.wrapping_mul(2_u128.wrapping_sub(UNIT_DISTANCE.wrapping_mul(inverse)))
+    });
+    let id = id.as_u128();
+    let leaders = (1..4_u128).map(|leader| id.wrapping_sub(leader).wrapping_mul(inverse));
+    match leaders.filter(|number| (1..1 << 32).contains(number)).min() {
+        Some(number) => format!("u{number}"),
+        None => id.to_string(),
+    }
+}
+
+/// Returns requirements of a job.
+pub fn requirements(job: u128, slots: &[(&ResourceProfile, u32)]) -> ResourceRequirements {
+    let nothing = ResourceRequirements::new(self::job(job), "job-master");
+    slots.iter().fold(nothing, |requirements, (profile, slots)| {
+        let requirements = requirements.require((*profile).clone(), *slots);
+        requirements.expect("few slots")
+    })
 }
 
 /// The [`brief`] form of a worker request for a small slot.

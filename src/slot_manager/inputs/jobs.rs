@@ -1,10 +1,11 @@
 //! Inputs from jobs: requests, cancellations and freed slots.
 
-use crate::error::SlotRequestError;
+use crate::error::{RequirementsError, SlotRequestError};
 use crate::message::SlotFreed;
-use crate::outcome::{AllocationStatus, CancelOutcome, SlotFreedOutcome, SlotRequestOutcome};
+use crate::outcome::{AllocationStatus, CancelOutcome, RequirementsOutcome, SlotFreedOutcome, SlotRequestOutcome};
 use crate::{
-    AllocationId, JobId, ResourceManagerActions, ScheduledExecutor, SlotManager, SlotRequest, TaskExecutorGateway,
+    AllocationId, JobId, ResourceManagerActions, ResourceRequirements, ScheduledExecutor, SlotManager, SlotRequest,
+    TaskExecutorGateway,
 };
 
 use crate::slot_manager::state::allocations::AllocationEntry;
@@ -140,6 +141,10 @@ where
             return CancelOutcome::Unknown;
         }
         match self.core.locate_allocation(allocation_id) {
+            Some(AllocationEntry::Pending(request)) if self.core.requests.records[request].is_declared => {
+                tracing::debug!(%allocation_id, "declared slot request not cancelled");
+                CancelOutcome::Declared
+            }
             Some(AllocationEntry::Pending(request)) => {
                 if !self.cancel_at_once(request) {
                     self.core.cancel(request);
@@ -158,8 +163,88 @@ where
         }
     }
 
+    /// Declares the slots that a job needs in all, in place of its former declaration.
+    ///
+    /// The manager requests the slots that the job lacks, as many
+    /// [requests](Self::register_slot_request) with allocation ids of its own choice and without a
+    /// timeout. It withdraws requests that are not needed any more: those that back off first, then
+    /// those that wait, then those in flight, and the newest first in each. A job either declares or
+    /// requests slots one by one.
+    ///
+    /// Every slot that the job holds on a registered task manager counts: granted, or found in a
+    /// report. It is charged to an equal declared profile, else to the fitting one that it wastes
+    /// least on, else it is in excess. The manager takes no slot back.
+    ///
+    /// From then on the manager keeps as many slots granted as are declared:
+    ///
+    /// - A slot that is lost is requested again in the same call.
+    /// - A slot that is freed is requested again after
+    ///   [`requirement_check_delay`](crate::SlotManagerConfig::requirement_check_delay), or with the
+    ///   next declaration.
+    /// - A job that lacks slots for the
+    ///   [`request_timeout`](crate::SlotManagerConfig::request_timeout), or that declares a slot that
+    ///   nothing can serve, is [told](crate::ResourceManagerActions::notify_not_enough_resources)
+    ///   once.
+    ///
+    /// Requirements of no slot end the declaration. They withdraw the requests, and take no slot
+    /// back (FLINK-22180).
+    ///
+    /// At most 1,024 slots are requested in one call. The others follow within milliseconds, while
+    /// the manager is driven.
+    ///
+    /// Cost: O(distinct profiles² + changed requests + slots in excess) + matching, and once
+    /// O(slots) for the first declaration of a leadership.
+    ///
+    /// # Errors
+    /// All change nothing: [`NotStarted`](RequirementsError::NotStarted),
+    /// [`TooManyPendingRequests`](RequirementsError::TooManyPendingRequests),
+    /// [`HasSlotRequests`](RequirementsError::HasSlotRequests).
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use slot_manager::ResourceRequirements;
+    /// # use slot_manager::testing::{ManualScheduledExecutor, RecordingActions, ScriptedGateway};
+    /// # use slot_manager::{error::*, message::*, outcome::*, *};
+    /// # let mut manager = SlotManager::new(SlotManagerConfig::default(), ManualScheduledExecutor::new())?;
+    /// # manager.start(LeaderId::from_u128(1), RecordingActions::new())?;
+    /// # let profile = ResourceProfile::builder().cpu_cores(1.0).build()?;
+    /// # let (instance_id, slot_id) = (InstanceId::from_u128(1), SlotId::new("worker-1", 0));
+    /// # let report = SlotReport::new(vec![SlotStatus::free(slot_id.clone(), profile.clone())]);
+    /// # let connection = TaskExecutorConnection::new("worker-1", instance_id, ScriptedGateway::new());
+    /// # let registered = manager.register_task_manager(connection, &report)?;
+    ///
+    /// // One slot is free.
+    /// let job_id = JobId::from_u128(7);
+    /// let requirements = ResourceRequirements::new(job_id, "job-master-7").require(profile, 3)?;
+    /// let outcome = manager.declare_requirements(&requirements)?;
+    /// assert_eq!(outcome, RequirementsOutcome::Declared { requested: 3, withdrawn: 0, excess: 0 });
+    /// assert_eq!(manager.pending_slot_requests().count(), 2);
+    ///
+    /// // The job needs nothing any more. It still holds the slot.
+    /// let nothing = ResourceRequirements::new(job_id, "job-master-7");
+    /// let outcome = manager.declare_requirements(&nothing)?;
+    /// assert_eq!(outcome, RequirementsOutcome::Declared { requested: 0, withdrawn: 2, excess: 1 });
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn declare_requirements(
+        &mut self,
+        requirements: &ResourceRequirements,
+    ) -> Result<RequirementsOutcome, RequirementsError> {
+        self.begin_input()?;
+        let outcome = self.core.declare(requirements)?;
+        if let RequirementsOutcome::Declared { .. } = outcome {
+            self.finish_unchanged_input();
+        }
+        Ok(outcome)
+    }
+
     /// Cancels all ungranted requests of a job that has ended. Returns the number of cancelled
     /// requests; zero while the manager is not started.
+    ///
+    /// The [declared](Self::declare_requirements) requirements of the job and their revision are
+    /// forgotten. Each task executor that holds slots of a job that has declared is asked to
+    /// [free those that nobody uses](TaskExecutorGateway::free_inactive_slots).
     ///
     /// Freed slots are matched once, after all requests are cancelled. The job's grants stay until
     /// [`slot_freed`](Self::slot_freed) ends each: let the task executors free their slots.
@@ -192,9 +277,11 @@ where
         }
         let requests = self.core.requests.of_job(&job_id);
         for request in &requests {
+            self.core.note_cancelled(*request);
             self.core.cancel(*request);
         }
-        match requests.is_empty() {
+        let has_declared = self.core.ledger.is_on() && self.core.forget_requirements(job_id);
+        match requests.is_empty() && !has_declared {
             true => self.finish_unchanged_input(),
             false => self.finish_input(),
         }

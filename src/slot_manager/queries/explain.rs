@@ -72,6 +72,7 @@ impl Core {
         let required = &self.profiles[record.profile];
         let mut explanation = RequestExplanation {
             resource_profile: required.clone(),
+            is_declared: record.is_declared,
             fails_at: record.deadline,
             failed_attempts: record.failed_attempts(),
             last_failure: record.last_failure().cloned(),

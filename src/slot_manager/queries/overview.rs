@@ -65,6 +65,7 @@ impl<A, G: TaskExecutorGateway, E: ScheduledExecutor> SlotManager<A, G, E> {
             unbound_promised_slots,
             pending_requests: core.requests.records.len(),
             suspect_jobs: core.requests.failing_jobs.num_suspects(),
+            declaring_jobs: core.ledger.num_declaring(),
             counters: core.counters,
         }
     }
