@@ -6,7 +6,7 @@ use slot_manager::error::{ResourceManagerError, SlotAllocationError};
 use slot_manager::message::{
     Acknowledge, AttemptId, Release, ReleaseCheck, ReleaseDecision, SlotFreed, Withdrawal, WorkerPromise,
 };
-use slot_manager::{LeaderId, ResourceProfile, SlotId, SlotReport, SlotStatus, WorkerRequestId};
+use slot_manager::{LeaderId, ResourceProfile, ResourceRequirements, SlotId, SlotReport, SlotStatus, WorkerRequestId};
 
 use crate::common::{allocation, instance, job, profile};
 
@@ -32,6 +32,11 @@ pub(crate) enum Command {
     },
     Cancel {
         allocation: u128,
+    },
+    Declare {
+        job: u128,
+        slots: Vec<(Shape, u32)>,
+        revision: Option<u64>,
     },
     UnregisterJob {
         job: u128,
@@ -286,6 +291,18 @@ impl From<AttemptId> for AttemptName {
             allocation: id.allocation_id.as_u128(),
             leader: id.leader_id.as_u128(),
         }
+    }
+}
+
+/// Returns the requirements of a [`Command::Declare`].
+pub(crate) fn requirements(of: u128, slots: &[(Shape, u32)], revision: Option<u64>) -> ResourceRequirements {
+    let nothing = ResourceRequirements::new(job(of), format!("job-master-{of}"));
+    let all = slots.iter().fold(nothing, |requirements, (shape, slots)| {
+        requirements.require(shape.profile(), *slots).expect("few slots")
+    });
+    match revision {
+        None => all,
+        Some(revision) => all.with_revision(revision),
     }
 }
 

@@ -8,14 +8,16 @@
 use std::time::Duration;
 
 use slot_manager::error::{NotStarted, SlotAllocationError};
-use slot_manager::message::{Allocation, FreeSlot, GrantLoss, ReleaseDecision, RequestFailure, WithdrawResource};
-use slot_manager::testing::{Action, Effect};
+use slot_manager::message::{
+    Allocation, FreeSlot, GrantLoss, ReleaseDecision, RequestFailure, ShortageCause, WithdrawResource,
+};
+use slot_manager::testing::{Action, Effect, GatewayCall};
 use slot_manager::{
     AllocationId, InstanceId, JobId, LeaderId, ResourceId, ResourceProfile, SlotId, SlotManagerConfig, Timestamp,
     WorkerRequestId,
 };
 
-use crate::command::{Answer, Command, Promise as PromiseAnswer, slot_freed};
+use crate::command::{self, Answer, Command, Promise as PromiseAnswer, slot_freed};
 use crate::common::{allocation, instance, job};
 use crate::observation::{Outcome, Response};
 
@@ -37,6 +39,7 @@ mod recovery;
 mod registrations;
 mod reports;
 mod requests;
+mod requirements;
 mod reserve;
 mod scripted_answers;
 mod slots;
@@ -48,6 +51,7 @@ mod view;
 mod worker_requests;
 
 use self::failing_workers::Failures;
+use self::requirements::{Declaration, Holding};
 use self::scripted_answers::ScriptedAnswers;
 use self::start_backoff::StartBackoff;
 use self::suspects::FailingJob;
@@ -70,6 +74,10 @@ pub(crate) struct NaiveSlotManager {
     task_managers: Vec<TaskManager>,
     /// Requests that are not granted, oldest first.
     requests: Vec<Request>,
+    declarations: Vec<Declaration>,
+    /// The slots that jobs hold, once a job has declared.
+    holdings: Vec<Holding>,
+    has_accounts: bool,
     /// Oldest first.
     promises: Vec<Promise>,
     /// The worker requests of which workers fulfilled a slot that named another one or none, each
@@ -99,6 +107,8 @@ pub(crate) struct NaiveSlotManager {
     attempts: u64,
     /// The number of the last worker request.
     worker_requests: u64,
+    /// The number of the last unit of declared requirements.
+    units: u64,
     /// The number of the last release check.
     release_checks: u64,
     /// The last sequence number; an earlier event has a smaller one.
@@ -199,6 +209,8 @@ struct Request {
     tried_on: Vec<u64>,
     /// Without a slot of a worker that it was not tried on, it backs off.
     must_back_off: bool,
+    /// It is a unit of the declared requirements of its job.
+    is_declared: bool,
     stage: Stage,
 }
 
@@ -280,6 +292,8 @@ struct Transaction {
     freed_promises: Vec<u64>,
     /// Requests that need a promised slot or a worker.
     unbound: Vec<AllocationId>,
+    /// Declaring jobs whose charges or requirements have changed.
+    jobs: Vec<JobId>,
     /// Task managers that may have become idle.
     unused: Vec<InstanceId>,
     dropped: Vec<Dropped>,
@@ -297,7 +311,9 @@ struct Dropped {
 #[derive(Debug, Clone, Default)]
 struct Outbox {
     notifications: Vec<(Option<SlotId>, Action)>,
+    shortages: Vec<(JobId, ShortageCause)>,
     frees: Vec<FreeSlot>,
+    inactive_frees: Vec<GatewayCall>,
     /// The age of the request and the number of the attempt.
     slot_requests: Vec<(u64, u64)>,
     withdrawals: Vec<WithdrawResource>,
@@ -323,6 +339,9 @@ impl NaiveSlotManager {
             earliest_rearm: Timestamp::ZERO,
             task_managers: Vec::new(),
             requests: Vec::new(),
+            declarations: Vec::new(),
+            holdings: Vec::new(),
+            has_accounts: false,
             promises: Vec::new(),
             fulfilled_by_others: Vec::new(),
             blocked: Vec::new(),
@@ -337,6 +356,7 @@ impl NaiveSlotManager {
             reserve_backoff: None,
             attempts: 0,
             worker_requests: 0,
+            units: 0,
             release_checks: 0,
             order: 0,
             workers: ScriptedAnswers::new(PromiseAnswer::Declined),
@@ -373,6 +393,11 @@ impl NaiveSlotManager {
                 profile,
             } => Outcome::Request(self.request(allocation(*id), job(*job_id), profile.profile())),
             Command::Cancel { allocation: id } => Outcome::Cancel(self.cancel(allocation(*id))),
+            Command::Declare {
+                job: job_id,
+                slots,
+                revision,
+            } => Outcome::Declare(self.declare(&command::requirements(*job_id, slots, *revision))),
             Command::UnregisterJob { job: id } => Outcome::UnregisterJob(self.unregister_job(job(*id))),
             Command::Free {
                 slot,

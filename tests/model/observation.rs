@@ -1,10 +1,10 @@
 //! Observations: the result of a call, its effects, and the state that the queries show.
 
-use slot_manager::error::{RegistrationError, SlotReportError, SlotRequestError, StartError};
+use slot_manager::error::{RegistrationError, RequirementsError, SlotReportError, SlotRequestError, StartError};
 use slot_manager::outcome::{
     AllocationStatus, BlockOutcome, CancelOutcome, RecoveryOutcome, RegistrationOutcome, ReleaseAnswerOutcome,
-    RenewalOutcome, ReportOutcome, SlotAnswerOutcome, SlotFreedOutcome, SlotRequestOutcome, UnblockOutcome,
-    UnregistrationOutcome, WorkerFailedOutcome,
+    RenewalOutcome, ReportOutcome, RequirementsOutcome, SlotAnswerOutcome, SlotFreedOutcome, SlotRequestOutcome,
+    UnblockOutcome, UnregistrationOutcome, WorkerFailedOutcome,
 };
 use slot_manager::testing::Effect;
 use slot_manager::view::SlotState;
@@ -29,6 +29,7 @@ pub(crate) enum Outcome {
     Recovery(RecoveryOutcome),
     Request(Result<SlotRequestOutcome, SlotRequestError>),
     Cancel(CancelOutcome),
+    Declare(Result<RequirementsOutcome, RequirementsError>),
     /// The number of cancelled requests.
     UnregisterJob(usize),
     Free(SlotFreedOutcome),
@@ -60,6 +61,8 @@ pub(crate) struct Snapshot {
     pub(crate) promised: [usize; 2],
     pub(crate) task_managers: Vec<TaskManagerView>,
     pub(crate) requests: Vec<RequestView>,
+    /// By job.
+    pub(crate) requirements: Vec<RequirementsView>,
     pub(crate) promises: Vec<PromiseView>,
     /// The statuses of the allocations from number 1 on.
     pub(crate) allocations: Vec<Option<AllocationStatus>>,
@@ -93,6 +96,22 @@ pub(crate) struct RequestView {
     pub(crate) in_flight_to: Option<SlotId>,
     pub(crate) backs_off_until: Option<Timestamp>,
     pub(crate) bound_to: Option<WorkerRequestId>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct RequirementsView {
+    pub(crate) job_id: JobId,
+    pub(crate) revision: Option<u64>,
+    pub(crate) excess: usize,
+    pub(crate) required: Vec<RequiredView>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct RequiredView {
+    pub(crate) profile: ResourceProfile,
+    pub(crate) declared: usize,
+    pub(crate) charged: usize,
+    pub(crate) delayed: usize,
 }
 
 #[derive(Debug, Clone, PartialEq)]

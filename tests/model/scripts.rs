@@ -123,6 +123,8 @@ fn describe_outcome(outcome: &Outcome) -> Option<String> {
         .to_string(),
         Outcome::Cancel(CancelOutcome::Cancelled) => "cancelled".to_owned(),
         Outcome::Renew(outcome) => outcome.to_string(),
+        Outcome::Declare(Ok(outcome)) => outcome.to_string(),
+        Outcome::Declare(Err(error)) => error.to_string(),
         Outcome::Recovery(outcome) => outcome.to_string(),
         Outcome::UnregisterJob(requests) => format!("{requests} requests withdrawn"),
         Outcome::Free(SlotFreedOutcome::Freed) => "freed".to_owned(),

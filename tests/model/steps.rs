@@ -15,6 +15,8 @@ use crate::observation::{Snapshot, TaskManagerView};
 
 const WORKERS: u16 = 4;
 const JOBS: u16 = 3;
+/// Jobs with higher numbers, which mostly declare.
+const DECLARING_JOBS: u16 = 2;
 /// The job that most workers refuse, if answers follow the worker and the job.
 const POISONED_JOB: u128 = JOBS as u128;
 /// A job that makes no request.
@@ -76,6 +78,12 @@ pub(crate) enum Step {
         known: Option<Choice>,
     },
     Cancel(Choice),
+    Declare {
+        job: Choice,
+        slots: Vec<(Choice, u32)>,
+        /// The difference to the highest revision of the job, if it has one.
+        revision: Option<i8>,
+    },
     UnregisterJob(Choice),
     /// By the holder of the slot, or in the name of another allocation.
     Free {
@@ -302,6 +310,12 @@ fn release_answer() -> impl Strategy<Value = ReleaseDecision> {
     ]
 }
 
+fn declare() -> impl Strategy<Value = Step> {
+    let slots = prop::collection::vec((choice(), 0..4_u32), 0..4);
+    let revision = prop::option::weighted(0.3, -1..3_i8);
+    (choice(), slots, revision).prop_map(|(job, slots, revision)| Step::Declare { job, slots, revision })
+}
+
 fn answer_release() -> impl Strategy<Value = Step> {
     let answer = prop_oneof![
         4 => Just(ReleaseDecision::Release),
@@ -431,6 +445,7 @@ pub(crate) fn step() -> BoxedStrategy<Step> {
         1 => prop::option::weighted(0.3, Just(Step::Suspend)).prop_map(|it| it.unwrap_or(Step::Run)),
         24 => request.prop_map(|(job, shape, known)| Step::Request { job, shape, known }),
         5 => choice().prop_map(Step::Cancel),
+        12 => declare(),
         1 => choice().prop_map(Step::UnregisterJob),
         10 => free,
         10 => register,
@@ -523,8 +538,22 @@ impl Resolver<'_> {
                     allocation: pending.or_else(|| self.allocation(*choice))?,
                 }
             }
+            Step::Declare { job, slots, revision } => {
+                // Now and then a job that requests single slots.
+                let job = 1 + u128::from(job % (JOBS + DECLARING_JOBS)).max(u128::from(JOBS * u16::from(job % 8 != 0)));
+                let known = self.state.requirements.iter().find(|it| it.job_id.as_u128() == job);
+                let highest = known.and_then(|it| it.revision).unwrap_or(3);
+                Command::Declare {
+                    job,
+                    slots: slots
+                        .iter()
+                        .map(|(shape, slots)| (self.requested(*shape), *slots))
+                        .collect(),
+                    revision: revision.map(|by| highest.saturating_add_signed(by.into())),
+                }
+            }
             Step::UnregisterJob(job) => Command::UnregisterJob {
-                job: 1 + u128::from(job % JOBS),
+                job: 1 + u128::from(job % (JOBS + DECLARING_JOBS)),
             },
             Step::Free {
                 slot,

@@ -13,10 +13,14 @@ use slot_manager::{
 
 use crate::command::{self, Answer, Command, WorkerRequestName};
 use crate::common::{allocation, instance, job, request};
-use crate::observation::{Outcome, PromiseView, RequestView, Response, SlotView, Snapshot, TaskManagerView};
+use crate::observation::{
+    Outcome, PromiseView, RequestView, RequiredView, RequirementsView, Response, SlotView, Snapshot, TaskManagerView,
+};
+
+type Manager = SlotManager<RecordingActions, ScriptedGateway, ManualScheduledExecutor>;
 
 pub(crate) struct Subject {
-    manager: SlotManager<RecordingActions, ScriptedGateway, ManualScheduledExecutor>,
+    manager: Manager,
     actions: RecordingActions,
     log: EffectLog,
     clock: ManualScheduledExecutor,
@@ -79,6 +83,10 @@ impl Subject {
             }
             Command::Cancel { allocation: id } => {
                 Outcome::Cancel(self.manager.unregister_slot_request(allocation(*id)))
+            }
+            Command::Declare { job, slots, revision } => {
+                let requirements = command::requirements(*job, slots, *revision);
+                Outcome::Declare(self.manager.declare_requirements(&requirements))
             }
             Command::UnregisterJob { job: id } => Outcome::UnregisterJob(self.manager.unregister_job(job(*id))),
             Command::Free {
@@ -254,6 +262,7 @@ impl Subject {
                     bound_to: request.bound_to(),
                 })
                 .collect(),
+            requirements: requirements(manager),
             promises: manager
                 .promised_slots()
                 .map(|promise| PromiseView {
@@ -314,6 +323,30 @@ impl Subject {
             .check_invariants()
             .map_err(|violation| violation.to_string())
     }
+}
+
+/// Returns the declared requirements, by job.
+fn requirements(manager: &Manager) -> Vec<RequirementsView> {
+    let mut views: Vec<_> = manager
+        .declared_requirements()
+        .map(|declared| RequirementsView {
+            job_id: declared.job_id,
+            revision: declared.revision,
+            excess: declared.excess,
+            required: declared
+                .profiles
+                .into_iter()
+                .map(|required| RequiredView {
+                    profile: required.resource_profile,
+                    declared: required.counts.declared,
+                    charged: required.counts.charged,
+                    delayed: required.counts.delayed,
+                })
+                .collect(),
+        })
+        .collect();
+    views.sort_by_key(|it| it.job_id);
+    views
 }
 
 fn answer_requests(gateway: &ScriptedGateway, once: bool, answer: Answer) {

@@ -114,6 +114,13 @@ impl fmt::Display for Command {
                 profile,
             } => write!(f, "request {allocation}@{job} {profile}"),
             Self::Cancel { allocation } => write!(f, "cancel {allocation}"),
+            Self::Declare { job, slots, revision } => {
+                write!(f, "declare {job}")?;
+                slots
+                    .iter()
+                    .try_for_each(|(shape, slots)| write!(f, " {shape}:{slots}"))?;
+                revision.iter().try_for_each(|revision| write!(f, " rev {revision}"))
+            }
             Self::UnregisterJob { job } => write!(f, "unregister-job {job}"),
             Self::Free {
                 slot,
@@ -392,6 +399,21 @@ impl FromStr for Command {
             ["cancel", allocation] => Ok(Self::Cancel {
                 allocation: read(allocation)?,
             }),
+            ["declare", job, rest @ ..] => {
+                let (slots, revision) = match rest {
+                    [slots @ .., "rev", revision] => (slots, Some(read(revision)?)),
+                    slots => (slots, None),
+                };
+                let slots = slots.iter().map(|word| {
+                    let (shape, slots) = word.split_once(':').ok_or(format!("{word:?} is no profile:slots"))?;
+                    Ok((shape.parse()?, read(slots)?))
+                });
+                Ok(Self::Declare {
+                    job: read(job)?,
+                    slots: slots.collect::<Result<_, String>>()?,
+                    revision,
+                })
+            }
             ["unregister-job", job] => Ok(Self::UnregisterJob { job: read(job)? }),
             ["free", slot, allocation, rest @ ..] => {
                 let (attempt, rest) = match rest {

@@ -10,17 +10,20 @@ impl NaiveSlotManager {
     /// Ends a transaction.
     ///
     /// 1. Dropped grants are lost, unless their job holds the allocation on another slot.
-    /// 2. Slots whose allocation is granted elsewhere are freed.
-    /// 3. Detached requests take a slot that was offered before, oldest first.
-    /// 4. Each slot that became free goes to the best candidate that it fits.
-    /// 5. Requests that were held back take an offered slot, oldest first.
-    /// 6. Failing workers get probes.
-    /// 7. Promises end of which a newcomer brought a part, or that exceed a limit with it, and
+    /// 2. Held slots are charged, and surplus units withdrawn.
+    /// 3. Slots whose allocation is granted elsewhere are freed.
+    /// 4. Detached requests take a slot that was offered before, oldest first.
+    /// 5. Each slot that became free goes to the best candidate that it fits.
+    /// 6. Requests that were held back take an offered slot, oldest first.
+    /// 7. Missing units are made.
+    /// 8. Failing workers get probes.
+    /// 9. Promises end of which a newcomer brought a part, or that exceed a limit with it, and
     ///    promised slots are bound.
-    /// 8. Idle periods begin and end.
+    /// 10. Idle periods begin and end.
     pub(super) fn commit(&mut self) {
         self.forget_ended_jobs();
         self.lose_dropped_grants();
+        self.settle_accounts();
         for slot in std::mem::take(&mut self.transaction.secondaries) {
             if let Some(State::Allocated {
                 allocation,
@@ -49,6 +52,7 @@ impl NaiveSlotManager {
             }
         }
         self.place_held_back();
+        self.make_missing_units();
         self.begin_probes();
         self.transaction.unfulfilling.clear();
         if std::mem::take(&mut self.transaction.has_newcomer) {

@@ -14,7 +14,10 @@ impl NaiveSlotManager {
         while self.has_unflushed_effects() {
             self.apply_answers();
             self.notify();
+            self.send_shortages();
             self.send_frees();
+            let inactive_frees = std::mem::take(&mut self.outbox.inactive_frees);
+            self.effects.extend(inactive_frees.into_iter().map(Effect::Gateway));
             self.send_slot_requests();
             self.withdraw_ended_workers();
             self.request_workers();
@@ -26,7 +29,9 @@ impl NaiveSlotManager {
     fn has_unflushed_effects(&self) -> bool {
         let outbox = &self.outbox;
         !(outbox.notifications.is_empty()
+            && outbox.shortages.is_empty()
             && outbox.frees.is_empty()
+            && outbox.inactive_frees.is_empty()
             && outbox.slot_requests.is_empty()
             && outbox.withdrawals.is_empty()
             && outbox.worker_requests.is_empty()

@@ -46,6 +46,7 @@ impl NaiveSlotManager {
             State::Allocated { .. } => SlotFreedOutcome::Freed,
         };
         if matches!(outcome, SlotFreedOutcome::Freed | SlotFreedOutcome::FreedInFlight) {
+            self.note_end_of_holding(slot, true);
             self.set_state(slot, State::Detached);
             self.find_or_promote_grant(allocation_id);
             self.transaction.freed.push(slot.clone());
@@ -82,10 +83,12 @@ impl NaiveSlotManager {
 
     /// Grants a slot without a holder to a pending request.
     pub(super) fn grant(&mut self, slot: &SlotId, id: AllocationId) {
-        let job_id = self.request_mut(id).job_id;
+        let request = self.request_mut(id).clone();
+        let (job_id, unit) = (request.job_id, request.is_declared.then_some(request.profile));
         self.requests.retain(|it| it.allocation_id != id);
         self.clear_job(job_id);
         self.hold(slot, Allocation { id, job: job_id }, None);
+        self.note_holding(slot, job_id, unit.as_ref());
         if let Some((registering, result)) = &mut self.outbox.registering {
             if *registering == id {
                 *result = Some(Ok(slot.clone()));
@@ -118,13 +121,17 @@ impl NaiveSlotManager {
                 return self.grant(slot, allocation.id);
             }
             let (slot_id, job_id) = (slot.clone(), allocation.job);
-            self.fail(allocation.id, RequestFailure::HeldByAnotherJob { slot_id, job_id });
+            match self.request_mut(allocation.id).is_declared {
+                true => self.renew_unit(allocation.id),
+                false => self.fail(allocation.id, RequestFailure::HeldByAnotherJob { slot_id, job_id }),
+            }
         } else if self.find_or_promote_grant(allocation.id).is_some() {
             let order = self.next();
             self.hold(slot, allocation, Some(order));
             return self.transaction.secondaries.push(slot.clone());
         }
         self.hold(slot, allocation, None);
+        self.note_holding(slot, allocation.job, None);
     }
 
     /// Returns the grant of an allocation. Without one, its oldest secondary slot becomes its
@@ -139,6 +146,7 @@ impl NaiveSlotManager {
             });
             if let Some((_, slot, allocation)) = secondaries.min() {
                 self.hold(&slot, allocation, None);
+                self.note_holding(&slot, allocation.job, None);
             }
         }
         self.find_grant(id)
@@ -152,6 +160,7 @@ impl NaiveSlotManager {
             secondary: None,
         } = self.slot_mut(slot).state
         {
+            self.note_end_of_holding(slot, loss == GrantLoss::ReportedFree);
             let slot = slot.clone();
             self.transaction.dropped.push(Dropped { slot, allocation, loss });
         }

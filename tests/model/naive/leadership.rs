@@ -63,6 +63,9 @@ impl NaiveSlotManager {
     pub(super) fn suspend(&mut self) -> bool {
         self.task_managers.clear();
         self.requests.clear();
+        self.declarations.clear();
+        self.holdings.clear();
+        self.has_accounts = false;
         self.promises.clear();
         self.fulfilled_by_others.clear();
         self.unapplied_blocks.clear();

@@ -42,7 +42,7 @@ impl NaiveSlotManager {
 }
 
 /// Returns the resources that a slot has beyond a request: extended resources, memory and cores.
-fn waste(profile: &ResourceProfile, required: &ResourceProfile) -> [u128; 3] {
+pub(super) fn waste(profile: &ResourceProfile, required: &ResourceProfile) -> [u128; 3] {
     if *profile == ResourceProfile::UNKNOWN {
         return [0; 3];
     }

@@ -90,9 +90,12 @@ impl NaiveSlotManager {
         let record = self.slot_mut(slot);
         if record.profile != *profile {
             record.profile = profile.clone();
-            if matches!(record.state, State::Offered(_) | State::WorkerBacksOff) {
+            let state = record.state.clone();
+            self.note_holder(slot);
+            let record = self.slot_mut(slot);
+            if matches!(state, State::Offered(_) | State::WorkerBacksOff) {
                 record.state = State::Detached;
-            } else if matches!(record.state, State::BackingOff(_)) {
+            } else if matches!(state, State::BackingOff(_)) {
                 self.transaction.freed.push(slot.clone());
             }
         }

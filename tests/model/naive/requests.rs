@@ -33,6 +33,9 @@ impl NaiveSlotManager {
                 status,
             });
         }
+        if self.must_not_request(job_id) {
+            return Err(SlotRequestError::Declares { job_id });
+        }
         match self.config.max_pending_requests {
             Some(limit) if self.requests.len() >= limit => {
                 return Err(SlotRequestError::TooManyPendingRequests { limit });
@@ -49,6 +52,7 @@ impl NaiveSlotManager {
             last_failure: None,
             tried_on: Vec::new(),
             must_back_off: false,
+            is_declared: false,
             stage: Stage::Detached,
         };
         self.requests.push(request);
@@ -78,6 +82,7 @@ impl NaiveSlotManager {
         match self.status(allocation_id) {
             None => CancelOutcome::Unknown,
             Some(AllocationStatus::Granted { slot_id }) => CancelOutcome::AlreadyGranted { slot_id },
+            Some(_) if self.request_mut(allocation_id).is_declared => CancelOutcome::Declared,
             Some(_) => {
                 self.remove_request(allocation_id);
                 self.end_input();
@@ -96,6 +101,7 @@ impl NaiveSlotManager {
         for id in &ids {
             self.remove_request(*id);
         }
+        self.forget_requirements(job_id);
         self.end_input();
         ids.len()
     }

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use slot_manager::error::SlotAllocationError;
 use slot_manager::message::RequestFailure;
-use slot_manager::{AllocationId, InstanceId, SlotId, Timestamp, WorkerRequestId};
+use slot_manager::{AllocationId, InstanceId, JobId, SlotId, Timestamp, WorkerRequestId};
 
+use super::requirements::RequirementTimer;
 use super::{Expected, NaiveSlotManager, Stage, State, Timer};
 
 impl NaiveSlotManager {
@@ -61,7 +62,11 @@ impl NaiveSlotManager {
         let own = [reserve_backoff, recovery, grace_period, start_backoff]
             .into_iter()
             .flatten();
+        let requirements = self.requirement_timers();
+        let requirements =
+            requirements.map(|(job_id, timer, (at, order))| (at, Due::Requirements(job_id, timer), order));
         let all = requests
+            .chain(requirements)
             .chain(slots)
             .chain(workers)
             .chain(promises)
@@ -125,6 +130,7 @@ impl NaiveSlotManager {
             Due::Recovery => self.recovery = None,
             Due::GracePeriod => self.grace_period = None,
             Due::StartBackoff => self.end_start_backoff(),
+            Due::Requirements(job_id, timer) => self.requirement_timer_ended(job_id, timer),
         }
         self.commit();
         true
@@ -146,6 +152,7 @@ pub(super) enum Due {
     Recovery,
     GracePeriod,
     StartBackoff,
+    Requirements(JobId, RequirementTimer),
 }
 
 impl Due {
@@ -165,6 +172,9 @@ impl Due {
             Self::Recovery => 10,
             Self::GracePeriod => 11,
             Self::StartBackoff => 12,
+            Self::Requirements(_, RequirementTimer::Batch) => 13,
+            Self::Requirements(_, RequirementTimer::Refill) => 14,
+            Self::Requirements(_, RequirementTimer::Shortage) => 15,
         }
     }
 }

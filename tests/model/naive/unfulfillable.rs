@@ -51,6 +51,9 @@ impl NaiveSlotManager {
     }
 
     pub(super) fn fail_as_unfulfillable(&mut self, id: AllocationId) {
+        if self.request_mut(id).is_declared {
+            return self.tell_unfulfillable(id);
+        }
         let resource_profile = self.request_mut(id).profile.clone();
         self.fail(id, RequestFailure::Unfulfillable { resource_profile });
         self.commit();

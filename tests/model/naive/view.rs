@@ -63,6 +63,7 @@ impl NaiveSlotManager {
                         .map(|promise| promise.worker_request),
                 })
                 .collect(),
+            requirements: self.view_of_requirements(),
             promises: self
                 .promises
                 .iter()

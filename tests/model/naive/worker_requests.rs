@@ -24,9 +24,9 @@ impl NaiveSlotManager {
     fn request_or_defer(&mut self, request: &Request) {
         let id = request.allocation_id;
         if !self.could_be_served_by_a_worker(&request.profile) {
-            match self.fails_unfulfillable() && !self.is_served_by_a_slot(&request.profile) {
-                true => self.fail_as_unfulfillable(id),
-                false => self.request_mut(id).stage = Stage::NotServedByWorkers,
+            self.request_mut(id).stage = Stage::NotServedByWorkers;
+            if self.fails_unfulfillable() && !self.is_served_by_a_slot(&request.profile) {
+                self.fail_as_unfulfillable(id);
             }
         } else if self.asks_are_deferred() || self.oldest_deferred().is_some() || !self.has_room() {
             self.request_mut(id).stage = Stage::Deferred;
@@ -64,6 +64,7 @@ impl NaiveSlotManager {
         let required = self.request_mut(id).profile.clone();
         match self.request_worker(&required) {
             Ok((worker_request, slots)) => self.promise(worker_request, &slots, Some(id)),
+            Err(_) if self.request_mut(id).is_declared => {}
             Err(error) => {
                 self.fail(id, RequestFailure::ResourceManager(error));
                 return self.commit();

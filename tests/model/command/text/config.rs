@@ -33,10 +33,16 @@ pub(crate) fn write_config(config: &SlotManagerConfig) -> String {
         ("recovery", config.recovery_timeout),
         ("grace", config.unfulfillable_grace_period),
         ("start-retry", config.start_retry_interval),
+        ("check", config.requirement_check_delay),
     ];
-    let usual = [Duration::ZERO, patient().start_retry_interval];
-    let is_usual = |(name, length): &(&str, Duration)| usual[usize::from(*name == "start-retry")] == *length;
-    let lengths = lengths.into_iter().filter(|it| !is_usual(it));
+    let usual = [
+        Duration::ZERO,
+        Duration::ZERO,
+        patient().start_retry_interval,
+        patient().requirement_check_delay,
+    ];
+    let lengths = lengths.into_iter().zip(usual);
+    let lengths = lengths.filter_map(|(given, usual)| (given.1 != usual).then_some(given));
     words.extend(lengths.map(|(name, length)| format!("{name}={}", Length(length))));
     let workers = config.workers.as_ref();
     if let Some(worker) = workers.map(|workers| &workers.description) {
@@ -117,6 +123,7 @@ fn set(config: &mut SlotManagerConfig, name: &str, value: &str) -> Result<(), St
         "recovery" => config.recovery_timeout = length()?,
         "grace" => config.unfulfillable_grace_period = length()?,
         "start-retry" => config.start_retry_interval = length()?,
+        "check" => config.requirement_check_delay = length()?,
         "start-failures" => config.max_start_failure_rate = read(value)?,
         "description" => config.workers = Some(WorkerPolicy::new(read_description(value)?)),
         "pending" => config.max_pending_requests = Some(read(value)?),
