@@ -170,10 +170,11 @@ pub struct SlotManagerConfig {
     ///
     /// A request beyond it is refused with
     /// [`TooManyPendingRequests`](crate::error::SlotRequestError::TooManyPendingRequests), and so is
-    /// a declaration of requirements that would make more. Slots that replace lost or freed ones are
-    /// requested in any case. The
-    /// limit bounds the memory that a misbehaving client can take. Choose it well above the largest
-    /// burst of requests that you expect.
+    /// a declaration of requirements that would make more. Not refused are slots that replace lost or
+    /// freed ones, and a declaration after which its job lacks no more slots than before.
+    ///
+    /// The limit bounds the memory that a misbehaving client can take. Choose it well above the
+    /// largest burst of requests that you expect.
     ///
     /// - Default: `None`.
     /// - Key: `slotmanager.pending-requests.max`, where `inf` is `None`.

@@ -127,7 +127,7 @@ pub enum RequirementsError {
     /// See [`NotStarted`]. Let the job declare to the leader.
     #[error(transparent)]
     NotStarted(#[from] NotStarted),
-    /// With the slots to request, the number of pending requests would exceed
+    /// The job would lack more slots than before, and the number of pending requests would exceed
     /// [`max_pending_requests`](crate::SlotManagerConfig::max_pending_requests). Let the job declare
     /// again later.
     #[error("the limit of {limit} pending slot requests would be exceeded")]

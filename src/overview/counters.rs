@@ -29,12 +29,13 @@ use super::Metric;
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct Counters {
-    /// Accepted requests. Each also counts below when it ends, unless
-    /// [`suspend`](crate::SlotManager::suspend) dropped it.
+    /// Accepted requests, and those made for declared requirements. Each also counts below when it
+    /// ends, unless [`suspend`](crate::SlotManager::suspend) dropped it.
     pub requests_accepted: u64,
     /// Granted requests.
     pub requests_served: u64,
-    /// Requests that their jobs cancelled before the grant.
+    /// Requests that were cancelled before the grant: by their jobs, or because declared
+    /// requirements do not need them any more.
     pub requests_cancelled: u64,
     /// Failed requests.
     pub requests_failed: FailureCounters,

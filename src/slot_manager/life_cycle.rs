@@ -47,6 +47,9 @@ where
     /// [`min_slots`](crate::config::WorkerPolicy::min_slots) it requests workers within the call,
     /// unless a recovery is configured.
     ///
+    /// Never use a leader id twice, also not in another process. Task executors tell leaders apart
+    /// by it, and the allocation ids of declared slots begin at it.
+    ///
     /// # Errors
     /// [`StartError::AlreadyStarted`]: nothing changed. (FLINK-5810 kept the state of the former
     /// leader.)

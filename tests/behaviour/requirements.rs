@@ -169,6 +169,22 @@ fn equal_declaration_renews_the_revision() {
 }
 
 #[test]
+fn equal_declaration_is_a_change_only_with_a_newer_revision() {
+    // given
+    let mut fixture = Fixture::new();
+    let revised = |revision| requirements(1, &[(&small(), 1)]).with_revision(revision);
+    fixture.try_declare(&revised(3)).unwrap();
+    let changes = fixture.manager.changes();
+    // when, then: the same revision and none are no news
+    fixture.try_declare(&revised(3)).unwrap();
+    fixture.declare(&[(&small(), 1)]);
+    assert_eq!(fixture.manager.changes(), changes);
+    // when, then
+    fixture.try_declare(&revised(4)).unwrap();
+    assert_eq!(fixture.manager.changes(), changes + 1);
+}
+
+#[test]
 fn declaration_beyond_the_limit_is_refused_whole() {
     // given: two pending requests of four
     let mut fixture = Fixture::with(SlotManagerConfig::default().with_max_pending_requests(Some(4)));
@@ -201,6 +217,25 @@ fn held_slots_do_not_count_for_the_limit() {
     assert_eq!(fixture.declare(&[(&cores(2), 3)]), declared(1, 0, 1));
     // when: two charged slots become excess, and the third is charged
     assert_eq!(fixture.declare(&[(&cores(3), 1), (&small(), 1)]), declared(1, 1, 2));
+}
+
+#[test]
+fn job_that_needs_no_more_than_before_is_not_refused() {
+    // given: a refill that the limit does not count, so that more requests are pending than allowed
+    let mut fixture = Fixture::with(SlotManagerConfig::default().with_max_pending_requests(Some(2)));
+    fixture.register_free("tm", 7, &[small(), small()]);
+    assert_eq!(fixture.declare(&[(&small(), 2)]), declared(2, 0, 0));
+    fixture.try_request(2, 1, &small()).unwrap();
+    fixture.try_request(2, 2, &small()).unwrap();
+    fixture.unregister(7);
+    assert_eq!(fixture.required(), [2, 0, 0, 2, 0, 0]);
+    // when, then: as many and fewer are declared, but not more
+    assert_eq!(fixture.declare(&[(&cores(2), 2)]), declared(2, 2, 0));
+    assert_eq!(fixture.declare(&[(&cores(2), 1)]), declared(0, 1, 0));
+    let before = fixture.view();
+    let too_many = Err(RequirementsError::TooManyPendingRequests { limit: 2 });
+    assert_eq!(fixture.try_declare(&requirements(1, &[(&cores(2), 2)])), too_many);
+    assert_eq!(fixture.view(), before);
 }
 
 #[test]

@@ -193,7 +193,9 @@ where
     /// the manager is driven.
     ///
     /// Cost: O(distinct profiles² + changed requests + slots in excess) + matching, and once
-    /// O(slots) for the first declaration of a leadership.
+    /// O(slots) for the first declaration of a leadership. With
+    /// [`fail_unfulfillable_requests`](crate::SlotManagerConfig::fail_unfulfillable_requests) also
+    /// O(distinct profiles of waiting requests × distinct profiles of slots).
     ///
     /// # Errors
     /// All change nothing: [`NotStarted`](RequirementsError::NotStarted),
@@ -249,7 +251,7 @@ where
     /// Freed slots are matched once, after all requests are cancelled. The job's grants stay until
     /// [`slot_freed`](Self::slot_freed) ends each: let the task executors free their slots.
     ///
-    /// Cost: O(requests of the job) + matching.
+    /// Cost: O(requests of the job) + matching, and O(slots of the job) if it has declared.
     ///
     /// # Example
     ///

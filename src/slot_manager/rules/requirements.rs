@@ -57,17 +57,15 @@ impl Core {
             self.turn_on_ledger();
             self.check_limit(declared)?;
         }
-        if is_same && revision == highest_seen {
+        if is_same && revision <= highest_seen {
             return Ok(RequirementsOutcome::Unchanged);
         }
         self.changes += 1;
-        if revision.is_some() || !is_same {
-            self.turn_on_ledger();
-            let account = self.ledger.account_of(job_id);
-            let record = &mut self.ledger.accounts[account];
-            record.highest_revision = record.highest_revision.max(revision);
-            record.has_declared = true;
-        }
+        self.turn_on_ledger();
+        let account = self.ledger.account_of(job_id);
+        let record = &mut self.ledger.accounts[account];
+        record.highest_revision = record.highest_revision.max(revision);
+        record.has_declared = true;
         if is_same {
             return Ok(RequirementsOutcome::Unchanged);
         }
@@ -87,18 +85,26 @@ impl Core {
                 .eq(declared.iter())
     }
 
-    /// Refuses a declaration that would make more requests than are allowed.
+    /// Refuses a declaration that asks for more than before and for more requests than are allowed.
     fn check_limit(&self, declared: &ResourceRequirements) -> Result<(), RequirementsError> {
         let Some(limit) = self.config.max_pending_requests else {
             return Ok(());
         };
         let job_id = declared.job_id();
         let others = self.requests.records.len() - self.requests.num_requests_of(job_id);
-        if others + self.count_units(declared) <= limit {
+        let needed = self.count_units(declared);
+        if others + needed <= limit || needed <= self.present_need(job_id) {
             return Ok(());
         }
         tracing::warn!(%job_id, limit, "requirements refused: too many pending requests");
         Err(RequirementsError::TooManyPendingRequests { limit })
+    }
+
+    /// Returns the number of declared slots that a job does not hold.
+    fn present_need(&self, job_id: JobId) -> usize {
+        let account = self.ledger.find(job_id);
+        let requirements = account.map_or(&[][..], |account| &self.ledger.accounts[account].requirements);
+        requirements.iter().map(|requirement| requirement.need() as usize).sum()
     }
 
     /// Returns the number of requests that a declaration would leave pending.

@@ -83,8 +83,9 @@ impl NaiveSlotManager {
             let mut trial = self.clone();
             trial.replace_requirements(declared);
             let others = trial.requests.iter().filter(|it| it.job_id != job_id).count();
-            let own: usize = trial.required_of(job_id).map(|it| trial.need(job_id, it)).sum();
-            if let Some(limit) = self.config.max_pending_requests.filter(|limit| others + own > *limit) {
+            let needed = trial.whole_need(job_id);
+            let limit = self.config.max_pending_requests;
+            if let Some(limit) = limit.filter(|limit| others + needed > *limit && needed > self.whole_need(job_id)) {
                 self.turn_on_accounts();
                 return Err(RequirementsError::TooManyPendingRequests { limit });
             }
@@ -151,6 +152,10 @@ impl NaiveSlotManager {
         required
             .declared
             .saturating_sub(self.charged(job_id, &required.profile))
+    }
+
+    fn whole_need(&self, job_id: JobId) -> usize {
+        self.required_of(job_id).map(|it| self.need(job_id, it)).sum()
     }
 
     fn units(&self, job_id: JobId, profile: &ResourceProfile) -> usize {
