@@ -277,7 +277,7 @@ impl TaskExecutorGateway for ChannelGateway {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::samples::{ALLOCATION, free_slot, release, release_check, request_slot};
+    use crate::testing::samples::{ALLOCATION, free_inactive_slots, free_slot, release, release_check, request_slot};
 
     #[test]
     fn messages_arrive_in_the_order_of_the_calls() {
@@ -289,6 +289,7 @@ mod tests {
         gateway.confirm_registration();
         let answer = gateway.request_slot(&request);
         gateway.free_slot(&free);
+        gateway.free_inactive_slots(&free_inactive_slots(1));
         let decision = gateway.can_be_released(&release_check(1));
         gateway.stop(&release());
 
@@ -299,6 +300,8 @@ mod tests {
         assert_eq!(next(), Some(TaskExecutorMessage::Registered));
         assert_eq!(next(), Some(TaskExecutorMessage::AllocateSlot(request)));
         assert_eq!(next(), Some(TaskExecutorMessage::FreeSlot(free)));
+        let inactive = TaskExecutorMessage::FreeInactiveSlots(free_inactive_slots(1));
+        assert_eq!(next(), Some(inactive));
         assert_eq!(next(), Some(TaskExecutorMessage::CheckRelease(release_check(1))));
         assert_eq!(next(), Some(TaskExecutorMessage::Stop(release())));
         assert_eq!(next(), None);
@@ -321,6 +324,7 @@ mod tests {
         };
         assert_eq!(error, SlotAllocationError::unreachable("the connection is closed"));
         gateway.free_slot(&free_slot(0, ALLOCATION, 1));
+        gateway.free_inactive_slots(&free_inactive_slots(1));
         assert_eq!(gateway.can_be_released(&release_check(1)), ReleaseDecision::Keep);
     }
 

@@ -926,7 +926,8 @@ impl SlotHolder {
 mod tests {
     use super::*;
     use crate::testing::samples::{
-        ALLOCATION, EXECUTOR, INSTANCE, JOB, LEADER, OTHER_ALLOCATION, free_slot, release_check, request_slot,
+        ALLOCATION, EXECUTOR, INSTANCE, JOB, LEADER, OTHER_ALLOCATION, free_inactive_slots, free_slot, release_check,
+        request_slot,
     };
 
     const OTHER_LEADER: LeaderId = LeaderId::from_u128(0x2eade);
@@ -1209,6 +1210,70 @@ mod tests {
 
             assert!(fixture.table.free(ALLOCATION).is_some());
             fixture.allocate(ALLOCATION, 2);
+        }
+    }
+
+    /// Requests to free the inactive slots of a job.
+    mod ended_jobs {
+        use super::*;
+
+        #[test]
+        fn inactive_slots_of_the_job_are_freed_in_order() {
+            // given
+            let mut fixture = Fixture::new();
+            fixture.allocate_slot(1, OTHER_ALLOCATION, 1);
+            fixture.allocate_slot(0, ALLOCATION, 2);
+            // when
+            let freed = fixture.table.free_inactive_slots(&free_inactive_slots(2));
+            // then
+            let slots: Vec<_> = freed.iter().map(|freed| freed.slot_id().slot_number()).collect();
+            assert_eq!(slots, [0, 1]);
+            assert_eq!(fixture.holders(), [None, None]);
+        }
+
+        #[test]
+        fn slot_in_use_under_a_newer_attempt_or_of_another_job_stays() {
+            // given
+            let mut fixture = Fixture::new();
+            fixture.allocate_slot(0, ALLOCATION, 1);
+            fixture.activate(ALLOCATION);
+            fixture.allocate_slot(1, OTHER_ALLOCATION, 3);
+            let stay = [Some(ALLOCATION), Some(OTHER_ALLOCATION)];
+            // when, then: one is used, the other was given to a newer attempt
+            assert_eq!(fixture.table.free_inactive_slots(&free_inactive_slots(2)), []);
+            assert_eq!(fixture.holders(), stay);
+            // when, then
+            let mut of_another_job = free_inactive_slots(3);
+            of_another_job.job_id = JobId::from_u128(0xbad);
+            assert_eq!(fixture.table.free_inactive_slots(&of_another_job), []);
+            assert_eq!(fixture.holders(), stay);
+            // when, then: the attempt is not newer
+            assert_eq!(fixture.table.free_inactive_slots(&free_inactive_slots(3)).len(), 1);
+            assert_eq!(fixture.holders(), [Some(ALLOCATION), None]);
+        }
+
+        #[test]
+        fn message_of_another_leader_or_registration_is_ignored() {
+            let mut fixture = Fixture::new();
+            fixture.allocate(ALLOCATION, 1);
+            let mut of_another_leader = free_inactive_slots(1);
+            of_another_leader.leader_id = OTHER_LEADER;
+            let mut of_another_instance = free_inactive_slots(1);
+            of_another_instance.instance_id = OTHER_INSTANCE;
+            for request in [of_another_leader, of_another_instance] {
+                assert_eq!(fixture.table.free_inactive_slots(&request), []);
+            }
+            assert_eq!(fixture.holders(), [Some(ALLOCATION), None]);
+        }
+
+        #[test]
+        fn slot_held_under_an_older_leader_is_freed() {
+            let mut fixture = Fixture::new();
+            fixture.allocate(ALLOCATION, 100);
+            fixture.table.connect(OTHER_LEADER, OTHER_INSTANCE);
+            let mut request = free_inactive_slots(0);
+            (request.leader_id, request.instance_id) = (OTHER_LEADER, OTHER_INSTANCE);
+            assert_eq!(fixture.table.free_inactive_slots(&request).len(), 1);
         }
     }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Wake, Waker};
 
-use crate::message::{AllocateSlot, FreeSlot, ReleaseCause, ReleaseCheck, ReleaseResource};
+use crate::message::{AllocateSlot, FreeInactiveSlots, FreeSlot, ReleaseCause, ReleaseCheck, ReleaseResource};
 use crate::{AllocationId, InstanceId, JobId, LeaderId, ResourceId, ResourceProfile, SlotId, Timestamp};
 
 pub(crate) const LEADER: LeaderId = LeaderId::from_u128(0x1eade);
@@ -34,6 +34,16 @@ pub(crate) fn free_slot(slot_number: u32, allocation_id: AllocationId, attempt: 
         slot_id: SlotId::new(EXECUTOR, slot_number),
         job_id: JOB,
         allocation_id,
+        leader_id: LEADER,
+        instance_id: INSTANCE,
+        attempt,
+    }
+}
+
+/// Returns a message that frees the inactive slots of [`JOB`].
+pub(crate) fn free_inactive_slots(attempt: u64) -> FreeInactiveSlots {
+    FreeInactiveSlots {
+        job_id: JOB,
         leader_id: LEADER,
         instance_id: INSTANCE,
         attempt,

@@ -23,7 +23,8 @@ use crate::{
 ///
 /// - The manager, through the [gateway](Self::gateway). A test can take its place with
 ///   [`handle_request_slot`](Self::handle_request_slot),
-///   [`handle_free_slot`](Self::handle_free_slot) and
+///   [`handle_free_slot`](Self::handle_free_slot),
+///   [`handle_free_inactive_slots`](Self::handle_free_inactive_slots) and
 ///   [`handle_release_check`](Self::handle_release_check).
 /// - The job, with [`activate`](Self::activate) and [`free`](Self::free).
 /// - The environment, with [`expire`](Self::expire), [`disconnect`](Self::disconnect) and
@@ -353,6 +354,14 @@ impl SimulatedTaskExecutor {
     /// [`TaskSlotTable::free_slot`]. Returns the message for the manager if a slot became free.
     pub fn handle_free_slot(&self, request: &FreeSlot) -> Option<SlotFreed> {
         lock(&self.state).table.free_slot(request)
+    }
+
+    /// Handles the message that a job has ended, by the rules of
+    /// [`TaskSlotTable::free_inactive_slots`]. Returns the messages for the manager.
+    ///
+    /// Cost: O(slots).
+    pub fn handle_free_inactive_slots(&self, request: &FreeInactiveSlots) -> Vec<SlotFreed> {
+        lock(&self.state).table.free_inactive_slots(request)
     }
 
     /// Handles a release check by the rules of [`TaskSlotTable::can_be_released`].

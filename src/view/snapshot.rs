@@ -102,6 +102,8 @@ pub struct PendingSlotRequestSnapshot {
     pub resource_profile: ResourceProfile,
     /// The address to which the task executor offers the slot.
     pub target_address: Arc<str>,
+    /// `true` if the manager made the request for the declared requirements of its job.
+    pub is_declared: bool,
     /// The time at which the request fails; [`Timestamp::MAX`] means never.
     pub deadline: Timestamp,
     /// The number of failed attempts.

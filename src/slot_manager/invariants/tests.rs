@@ -21,6 +21,7 @@ use crate::{
 };
 
 mod capacity;
+mod requirements;
 
 type Manager = SlotManager<RecordingActions, ScriptedGateway, ManualScheduledExecutor>;
 

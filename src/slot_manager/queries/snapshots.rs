@@ -43,6 +43,7 @@ impl PendingSlotRequest<'_> {
             job_id: self.job_id(),
             resource_profile: self.resource_profile().clone(),
             target_address: self.target_address().clone(),
+            is_declared: self.is_declared(),
             deadline: self.deadline(),
             failed_attempts: self.failed_attempts(),
             in_flight_to: self.in_flight_to(),

@@ -357,6 +357,11 @@ impl<'a> PendingSlotRequest<'a> {
         &self.core.requests.addresses[self.record().target_address].0
     }
 
+    /// Returns `true` if the manager made the request for the declared requirements of its job.
+    pub fn is_declared(&self) -> bool {
+        self.record().is_declared
+    }
+
     /// Returns the time at which the request fails; [`Timestamp::MAX`] means never.
     pub fn deadline(&self) -> Timestamp {
         self.record().deadline
@@ -399,6 +404,7 @@ impl std::fmt::Debug for PendingSlotRequest<'_> {
             .field("allocation_id", &self.allocation_id())
             .field("job_id", &self.job_id())
             .field("resource_profile", self.resource_profile())
+            .field("is_declared", &self.is_declared())
             .field("deadline", &self.deadline())
             .field("in_flight_to", &self.in_flight_to())
             .field("backs_off_until", &self.backs_off_until())
