@@ -9,5 +9,6 @@ pub(crate) mod fencing_and_fairness;
 pub(crate) mod overviews;
 pub(crate) mod release_checks;
 pub(crate) mod request_ledger;
+pub(crate) mod requirements;
 pub(crate) mod reserve;
 pub(crate) mod slot_inventory;

@@ -50,10 +50,14 @@ pub(crate) enum Fault {
     JobPoisoned,
     WorkerShort,
     WorkerUnnamed,
+    DeclarationStale,
+    DeclarationRefused,
+    Shortage,
+    InactiveSlotFreed,
 }
 
 impl Fault {
-    pub(crate) const ALL: [Self; 47] = [
+    pub(crate) const ALL: [Self; 51] = [
         Self::RequestLost,
         Self::AnswerLost,
         Self::ConnectionBroken,
@@ -101,6 +105,10 @@ impl Fault {
         Self::JobPoisoned,
         Self::WorkerShort,
         Self::WorkerUnnamed,
+        Self::DeclarationStale,
+        Self::DeclarationRefused,
+        Self::Shortage,
+        Self::InactiveSlotFreed,
     ];
 
     pub(crate) fn describe(self) -> &'static str {
@@ -152,6 +160,10 @@ impl Fault {
             Self::JobPoisoned => "slot request of a poisoned job",
             Self::WorkerShort => "worker with fewer slots than promised",
             Self::WorkerUnnamed => "worker that names no worker request",
+            Self::DeclarationStale => "old declaration of requirements",
+            Self::DeclarationRefused => "declaration refused at the limit of pending requests",
+            Self::Shortage => "shortage of declared slots",
+            Self::InactiveSlotFreed => "unused slot of an ended job freed",
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The parties around the manager: task executors, job masters, the resource manager, operators and
 //! leader election.
 
+pub(crate) mod declaring_jobs;
 pub(crate) mod immediate_answers;
 pub(crate) mod job_masters;
 pub(crate) mod leader_election;

@@ -1,6 +1,7 @@
 //! The scenario of a seed, drawn before the first event: configuration, size of the cluster, and
 //! rates of faults.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use rand::Rng;
@@ -24,7 +25,12 @@ pub(crate) struct Scenario {
     pub(crate) pace: Duration,
     pub(crate) workers: usize,
     pub(crate) most_workers: usize,
+    /// The number of jobs that request single slots.
     pub(crate) jobs: u128,
+    /// The number of jobs that declare how many slots they need in all, and whether their
+    /// declarations have revisions.
+    pub(crate) declaring_jobs: u128,
+    pub(crate) declared_revisions: bool,
     /// Whether the resource manager starts and stops workers. Otherwise the cluster is fixed.
     pub(crate) elastic: bool,
     /// Whether task executors send the revisions of their slot tables, and whether messages about
@@ -65,6 +71,16 @@ pub(crate) struct Scenario {
 }
 
 impl Scenario {
+    /// Returns the numbers of the jobs that declare.
+    pub(crate) fn numbers_of_declaring_jobs(&self) -> RangeInclusive<u128> {
+        self.jobs + 1..=self.num_jobs()
+    }
+
+    /// Returns the number of all jobs.
+    pub(crate) fn num_jobs(&self) -> u128 {
+        self.jobs + self.declaring_jobs
+    }
+
     /// Returns whether task executors live on and the manager hears all that they send, in the
     /// order in which they sent it. Then no grant is lost to a report that shows the slot as free:
     /// the message that it was freed comes first.
@@ -93,6 +109,7 @@ impl Scenario {
                 Duration::from_millis(pause * rng.random_range(1..20)),
             )
             .with_slot_matching_strategy(strategies[rng.random_range(0..4)].clone());
+        config.requirement_check_delay = Duration::from_millis([0, 5, 50, 300][rng.random_range(0..4)]);
         if rng.random_bool(0.1) {
             // The first release check expires when the next one is due.
             config.rpc_timeout = config.task_manager_timeout;
@@ -139,6 +156,8 @@ impl Scenario {
             workers,
             most_workers: workers + rng.random_range(1..5),
             jobs: rng.random_range(1..5),
+            declaring_jobs: rng.random_range(0..4),
+            declared_revisions: rng.random_bool(0.7),
             elastic: rng.random_bool(0.6),
             revisions,
             freed_revisions: revisions && rng.random_bool(0.8),
@@ -182,6 +201,20 @@ fn timeout(rng: &mut ChaCha8Rng, typical: u64) -> Duration {
 /// Draws one of three profiles, some of which fit others.
 pub(crate) fn profile(rng: &mut ChaCha8Rng) -> ResourceProfile {
     shape(rng.random_range(0..SHAPES.len()))
+}
+
+/// Draws the slots that a job needs in all, by profile. Sometimes it needs none.
+pub(crate) fn needs(rng: &mut ChaCha8Rng) -> Vec<(ResourceProfile, u32)> {
+    let mut needs = Vec::new();
+    for number in 0..SHAPES.len() {
+        if rng.random_bool(0.5) {
+            needs.push((shape(number), rng.random_range(1..4)));
+        }
+    }
+    if rng.random_bool(0.5) {
+        needs.reverse();
+    }
+    needs
 }
 
 /// Returns the profile whose slots fit all requests.

@@ -14,6 +14,7 @@ use crate::cluster::checks::counters::CounterChecks;
 use crate::cluster::checks::fencing_and_fairness::FencingAndFairness;
 use crate::cluster::checks::release_checks::ReleaseChecks;
 use crate::cluster::checks::request_ledger::RequestLedger;
+use crate::cluster::checks::requirements::RequirementChecks;
 use crate::cluster::event_queue::{Event, EventQueue};
 use crate::cluster::faults::{Fault, FaultCounts};
 use crate::cluster::network::gateway::{NetworkGateway, Outbox, ReplyWay};
@@ -58,6 +59,7 @@ pub(crate) struct Simulation {
     pub(crate) jobs: JobMasters,
     pub(crate) resource_manager: ResourceManager,
     pub(crate) ledger: RequestLedger,
+    pub(crate) requirements: RequirementChecks,
     pub(crate) fencing: FencingAndFairness,
     pub(crate) capacity: CapacityChecks,
     pub(crate) counters: CounterChecks,
@@ -96,7 +98,6 @@ impl Simulation {
             },
             operators: Operators::new(&scenario.config),
             random_events_left: scenario.random_events,
-            scenario,
             rng,
             clock,
             log,
@@ -113,7 +114,8 @@ impl Simulation {
             instances: 0,
             jobs: JobMasters::default(),
             resource_manager: ResourceManager::default(),
-            ledger: RequestLedger::default(),
+            ledger: RequestLedger::new(&scenario),
+            requirements: RequirementChecks::default(),
             fencing: FencingAndFairness::default(),
             capacity: CapacityChecks::default(),
             counters: CounterChecks::default(),
@@ -128,6 +130,7 @@ impl Simulation {
             failed: 0,
             timers_in_a_row: 0,
             is_not_driven: false,
+            scenario,
         };
         for _ in 0..simulation.scenario.workers {
             simulation.add_worker();

@@ -72,6 +72,8 @@ impl Simulation {
         self.fencing
             .compare(&self.manager, &calls, events.unwrap_or_default(), by_answer)?;
         if self.is_leading() {
+            self.requirements
+                .compare(&self.manager, &calls, events.unwrap_or_default())?;
             self.check_rules(&calls, events)?;
         }
         for call in calls {
@@ -152,6 +154,7 @@ impl Simulation {
                 let job = job_id.as_u128();
                 self.send(Link::ManagerToJob(job), Message::NotServed { allocation_id });
             }
+            Action::NotifyNotEnoughResources { .. } => self.faults.count(Fault::Shortage),
             _ => {}
         }
     }
@@ -170,6 +173,12 @@ impl Simulation {
                     return;
                 };
                 self.send(Link::ManagerToWorker(worker), Message::FreeSlot(request));
+            }
+            Outgoing::FreeInactive(resource_id, request) => {
+                let Some(worker) = self.worker_of(&resource_id) else {
+                    return;
+                };
+                self.send(Link::ManagerToWorker(worker), Message::FreeInactiveSlots(request));
             }
             Outgoing::Handled(request, answer) => self.handled(&request, &answer),
         }

@@ -1,19 +1,19 @@
 //! The checks after the faults have stopped and operators have unblocked all workers, in this
 //! order:
 //!
-//! 1. All messages arrive, all timeouts end, and each running task executor reports once more. Then
-//!    the view equals the truth, no slot is in flight or promised, no backoff runs, and no
-//!    waiting request fits a free slot.
+//! 1. All messages arrive, all timeouts end, jobs declare once more, and each running task executor
+//!    reports once more. Then the view equals the truth, no slot is in flight or promised, no
+//!    backoff runs, and no waiting request fits a free slot.
 //! 2. Task executors and jobs compare their slots, and jobs request missing slots again. Then each
 //!    allocated slot is in use by its job, and each missing slot is a waiting request.
-//! 3. Waiting requests are cancelled or fail at their deadlines. Then only the deadlines of idle
-//!    task managers and of backoffs of worker requests are armed.
+//! 3. Waiting requests are cancelled or fail at their deadlines, and declarations end. Then only the
+//!    deadlines of idle task managers and of backoffs of worker requests are armed.
 //! 4. Jobs end, and every slot is free. The leadership ends, and the manager is empty.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use slot_manager::view::SlotState;
+use slot_manager::view::{PendingSlotRequest, SlotState};
 use slot_manager::{AllocationId, ResourceProfile, SlotId, Timestamp};
 
 use crate::cluster::capacity_rules;
@@ -60,6 +60,8 @@ impl Simulation {
             self.connection_breaks(&reply)?;
         }
         self.let_messages_arrive()?;
+        // A late declaration of a job that needs nothing any more would be met for ever.
+        self.declare_anew();
 
         self.trace.note(|| "each task executor reports once more".to_owned());
         self.report_once_more()?;
@@ -93,6 +95,10 @@ impl Simulation {
             self.check_waiting_requests_fail()?;
         }
         self.trace.note(|| "waiting requests are cancelled".to_owned());
+        for job in self.scenario.numbers_of_declaring_jobs() {
+            let nothing = self.needs_end(job);
+            self.manager_hears_declaration(&nothing)?;
+        }
         let waiting: Vec<_> = self
             .manager
             .pending_slot_requests()
@@ -207,6 +213,7 @@ impl Simulation {
 
     fn is_quiet(&self) -> bool {
         self.manager.overview().slots.in_flight.slots == 0
+            && self.manager.declared_requirements().all(|it| it.in_all.delayed == 0)
             && self
                 .manager
                 .promised_slots()
@@ -314,15 +321,20 @@ impl Simulation {
 
     /// Checks that each waiting request fails at its deadline and is notified.
     fn check_waiting_requests_fail(&mut self) -> Check {
-        let deadlines = self.manager.pending_slot_requests().map(|it| it.deadline());
+        let requested = |it: &PendingSlotRequest<'_>| !it.is_declared();
+        let deadlines = self.manager.pending_slot_requests().filter(requested);
+        let deadlines = deadlines.map(|it| it.deadline());
         let Some(last) = deadlines.max().filter(|last| *last < Timestamp::MAX) else {
             return Ok(());
         };
         self.clock.advance_to(last);
         self.drive()?;
-        let waiting: Vec<_> = self.manager.pending_slot_requests().collect();
+        let waiting: Vec<_> = self.manager.pending_slot_requests().filter(requested).collect();
         ensure!(waiting.is_empty(), "requests wait after their deadlines: {waiting:?}");
-        ensure!(self.ledger.num_pending() == 0, "requests ended without a notification");
+        ensure!(
+            self.ledger.num_requested() == 0,
+            "requests ended without a notification"
+        );
         self.run_until_quiet()
     }
 

@@ -3,7 +3,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use slot_manager::message::{AllocationFailureCause, Release, RequestFailure, Withdrawal, WithdrawalCause};
+use slot_manager::message::{
+    AllocationFailureCause, Release, RequestFailure, ShortageCause, Withdrawal, WithdrawalCause,
+};
 use slot_manager::testing::{Action, Effect, GatewayCall};
 use slot_manager::{InstanceId, ResourceProfile, SlotManagerConfig, SlotReport, Timestamp, WorkerRequestId};
 
@@ -159,6 +161,10 @@ impl CapacityChecks {
                 };
                 self.check_failure(rewind, failure)
             }
+            (Effect::Action(Action::NotifyNotEnoughResources { shortage, .. }), _) => match &shortage.cause {
+                ShortageCause::Unfulfillable { resource_profile } => self.check_unfulfillable(rewind, resource_profile),
+                _ => Ok(()),
+            },
             _ => Ok(()),
         }
     }
@@ -301,11 +307,15 @@ impl CapacityChecks {
         is_full && !(rewind.has_no_later_attempt && slots.iter().any(fits))
     }
 
-    /// Checks that no slot fits a request that fails as unfulfillable.
     fn check_failure(&self, rewind: &Rewind<'_>, failure: &RequestFailure) -> Check {
-        let RequestFailure::Unfulfillable { resource_profile } = failure else {
-            return Ok(());
-        };
+        match failure {
+            RequestFailure::Unfulfillable { resource_profile } => self.check_unfulfillable(rewind, resource_profile),
+            _ => Ok(()),
+        }
+    }
+
+    /// Checks that no slot fits a request that is unfulfillable.
+    fn check_unfulfillable(&self, rewind: &Rewind<'_>, resource_profile: &ResourceProfile) -> Check {
         let context = rewind.context;
         if !context.fails_unfulfillable || !context.is_after(rewind.config.unfulfillable_grace_period) {
             return Err(format!("a request for {resource_profile} fails too early"));

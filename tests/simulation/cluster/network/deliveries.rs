@@ -42,6 +42,7 @@ impl Simulation {
                 profile,
             } => self.manager_hears_request(job, allocation_id, profile),
             Message::Cancel { allocation_id } => self.manager_hears_cancellation(allocation_id),
+            Message::Declare(requirements) => self.manager_hears_declaration(&requirements),
             Message::JobEnded { job } => self.manager_hears_end_of_job(job),
             Message::Answer { reply, answer } => self.answer(&reply, answer),
             other => Err(format!("not for the manager: {other:?}")),
@@ -62,6 +63,7 @@ impl Simulation {
                     self.send_freed(worker, freed, true);
                 }
             }
+            Message::FreeInactiveSlots(request) => self.worker_hears_end_of_job(worker, &request),
             Message::RegisterAgain { instance_id } => {
                 if self.workers[worker].executor.instance_id() == Some(instance_id) {
                     self.register(worker);

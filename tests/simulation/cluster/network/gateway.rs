@@ -10,10 +10,10 @@ use std::task::{Context, Poll};
 use futures::channel::oneshot;
 use slot_manager::error::SlotAllocationError;
 use slot_manager::message::{
-    Acknowledge, AllocateSlot, AttemptId, FreeSlot, ReleaseCheck, ReleaseDecision, SlotAnswer,
+    Acknowledge, AllocateSlot, AttemptId, FreeInactiveSlots, FreeSlot, ReleaseCheck, ReleaseDecision, SlotAnswer,
 };
 use slot_manager::testing::{GatewayCall, ManualScheduledExecutor, SimulatedTaskExecutor};
-use slot_manager::{ScheduledExecutor, TaskExecutorGateway};
+use slot_manager::{ResourceId, ScheduledExecutor, TaskExecutorGateway};
 
 use crate::cluster::call_log::{CallAnswer, CallLog};
 use crate::cluster::parties::immediate_answers::ImmediateAnswers;
@@ -26,6 +26,7 @@ pub(crate) type Answer = Result<Acknowledge, SlotAllocationError>;
 pub(crate) enum Outgoing {
     Request(AllocateSlot, Reply),
     Free(FreeSlot),
+    FreeInactive(ResourceId, FreeInactiveSlots),
     /// The task executor has answered within the call.
     Handled(AllocateSlot, Answer),
 }
@@ -117,6 +118,13 @@ impl TaskExecutorGateway for NetworkGateway {
         self.log
             .record(GatewayCall::FreeSlot(request.clone()), CallAnswer::Nothing);
         self.outbox.0.borrow_mut().push(Outgoing::Free(request.clone()));
+    }
+
+    fn free_inactive_slots(&mut self, request: &FreeInactiveSlots) {
+        self.log
+            .record(GatewayCall::FreeInactiveSlots(*request), CallAnswer::Nothing);
+        let outgoing = Outgoing::FreeInactive(self.executor.resource_id(), *request);
+        self.outbox.0.borrow_mut().push(outgoing);
     }
 
     fn can_be_released(&mut self, question: &ReleaseCheck) -> ReleaseDecision {

@@ -1,14 +1,15 @@
 //! The messages that reach the manager. Its outcomes must agree with the ledger.
 
-use slot_manager::error::{InvalidReport, SlotAllocationError, SlotReportError, SlotRequestError};
+use slot_manager::error::{InvalidReport, RequirementsError, SlotAllocationError, SlotReportError, SlotRequestError};
 use slot_manager::message::{RequestFailure, SlotFreed};
 use slot_manager::outcome::{
-    CancelOutcome, ReportOutcome, SlotAnswerOutcome, SlotFreedOutcome, SlotRequestOutcome, UnregistrationOutcome,
-    WorkerFailedOutcome,
+    CancelOutcome, ReportOutcome, RequirementsOutcome, SlotAnswerOutcome, SlotFreedOutcome, SlotRequestOutcome,
+    UnregistrationOutcome, WorkerFailedOutcome,
 };
 use slot_manager::view::{PromisedSlot, SlotState};
 use slot_manager::{
-    AllocationId, InstanceId, ResourceProfile, SlotId, SlotReport, SlotRequest, SlotStatus, WorkerRequestId,
+    AllocationId, InstanceId, ResourceProfile, ResourceRequirements, SlotId, SlotReport, SlotRequest, SlotStatus,
+    WorkerRequestId,
 };
 
 use crate::cluster::checks::call_context::CallContext;
@@ -56,8 +57,37 @@ impl Simulation {
                 self.ledger.end(id, "cancelled")?;
             }
             CancelOutcome::AlreadyGranted { .. } if held => {}
+            CancelOutcome::Declared if self.ledger.is_declared(id) => {}
             CancelOutcome::Unknown if !held && !pending => {}
             other => return Err(format!("cancelling {id} came to {other:?}")),
+        }
+        self.observe(None)
+    }
+
+    pub(crate) fn manager_hears_declaration(&mut self, requirements: &ResourceRequirements) -> Check {
+        let (newer, is_in_force) = (
+            self.requirements.newer_than(requirements),
+            self.requirements.is_in_force(requirements),
+        );
+        let limit = self.scenario.config.max_pending_requests;
+        match self.manager.declare_requirements(requirements) {
+            Ok(RequirementsOutcome::Ignored(stale)) if newer == Some(stale.highest_seen) => {
+                self.faults.count(Fault::DeclarationStale);
+            }
+            Ok(RequirementsOutcome::Unchanged) if newer.is_none() && is_in_force => {
+                self.requirements.accept(requirements);
+            }
+            Ok(RequirementsOutcome::Declared { .. }) if newer.is_none() && !is_in_force => {
+                self.requirements.accept(requirements);
+            }
+            Err(RequirementsError::TooManyPendingRequests { limit: named })
+                if newer.is_none() && !is_in_force && limit == Some(named) =>
+            {
+                self.faults.count(Fault::DeclarationRefused);
+                self.declaration_is_refused(requirements);
+            }
+            Err(RequirementsError::NotStarted(_)) => return self.not_started(true),
+            other => return Err(format!("{requirements:?} came to {other:?}, newer: {newer:?}")),
         }
         self.observe(None)
     }
@@ -68,6 +98,7 @@ impl Simulation {
             return self.not_started(cancelled == 0);
         }
         let pending = self.ledger.end_job(job_id(job));
+        self.requirements.end_job(job_id(job));
         self.counters.cancelled(cancelled);
         if cancelled != pending {
             return Err(format!(

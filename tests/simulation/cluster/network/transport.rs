@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use slot_manager::message::{AllocateSlot, FreeSlot, ReleaseCheck, ReleaseDecision, SlotFreed};
+use slot_manager::message::{AllocateSlot, FreeInactiveSlots, FreeSlot, ReleaseCheck, ReleaseDecision, SlotFreed};
 use slot_manager::{
-    AllocationId, InstanceId, LeaderId, ResourceProfile, SlotId, SlotReport, Timestamp, WorkerRequestId,
+    AllocationId, InstanceId, LeaderId, ResourceProfile, ResourceRequirements, SlotId, SlotReport, Timestamp,
+    WorkerRequestId,
 };
 
 use crate::cluster::event_queue::Event;
@@ -66,12 +67,14 @@ pub(crate) enum Message {
     Cancel {
         allocation_id: AllocationId,
     },
+    Declare(ResourceRequirements),
     JobEnded {
         job: u128,
     },
     /// To a task executor, from the manager's side.
     RequestSlot(AllocateSlot, Reply),
     FreeSlot(FreeSlot),
+    FreeInactiveSlots(FreeInactiveSlots),
     RegisterAgain {
         instance_id: InstanceId,
     },

@@ -8,7 +8,8 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use slot_manager::error::{ResourceManagerError, SlotAllocationError};
 use slot_manager::message::{
-    AllocationFailureCause, Release, ReleaseDecision, ReleaseResource, WithdrawResource, Withdrawal, WorkerPromise,
+    AllocationFailureCause, Release, ReleaseDecision, ReleaseResource, ResourceShortage, WithdrawResource, Withdrawal,
+    WorkerPromise,
 };
 use slot_manager::testing::Action;
 use slot_manager::{AllocationId, JobId, ResourceManagerActions, ResourceProfile, SlotId, WorkerRequestId};
@@ -196,6 +197,14 @@ impl ResourceManagerActions for ClusterActions {
             job_id,
             allocation_id,
             slot_id: slot_id.clone(),
+        };
+        self.log.record(notice, CallAnswer::Nothing);
+    }
+
+    fn notify_not_enough_resources(&mut self, job_id: JobId, shortage: &ResourceShortage) {
+        let notice = Action::NotifyNotEnoughResources {
+            job_id,
+            shortage: shortage.clone(),
         };
         self.log.record(notice, CallAnswer::Nothing);
     }

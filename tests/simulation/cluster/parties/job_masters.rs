@@ -1,4 +1,5 @@
-//! Jobs: they request slots, accept the slots that task executors offer, and give them back.
+//! Jobs: they request slots, accept the slots that task executors offer, and give them back. Some
+//! request no slots but declare how many they need.
 
 use std::collections::BTreeMap;
 
@@ -6,6 +7,7 @@ use rand::Rng;
 use slot_manager::{AllocationId, ResourceProfile, SlotId};
 
 use crate::cluster::network::transport::{Link, Message};
+use crate::cluster::parties::declaring_jobs::Declaration;
 use crate::cluster::parties::task_executors::Condition;
 use crate::cluster::scenario;
 use crate::cluster::simulation::{Simulation, scattered};
@@ -17,20 +19,26 @@ const MOST_WANTED: usize = 24;
 #[derive(Debug, Default)]
 pub(crate) struct JobMasters {
     pub(crate) wanted: BTreeMap<AllocationId, Wanted>,
+    /// The declarations of the jobs that declare.
+    pub(crate) declarations: BTreeMap<u128, Declaration>,
     named: u128,
 }
 
 #[derive(Debug, Clone)]
 pub(crate) struct Wanted {
     pub(crate) job: u128,
-    profile: ResourceProfile,
+    /// What the job has requested. `None`: it has declared.
+    requested: Option<ResourceProfile>,
     /// The slot in use.
     pub(crate) slot: Option<SlotId>,
 }
 
 impl Simulation {
     pub(crate) fn a_job_acts(&mut self) {
-        let job = self.rng.random_range(1..=self.scenario.jobs);
+        let job = self.rng.random_range(1..=self.scenario.num_jobs());
+        if job > self.scenario.jobs {
+            return self.a_declaring_job_acts(job);
+        }
         match self.rng.random_range(0..100) {
             0..55 if self.jobs.wanted.len() < MOST_WANTED => self.ask(job),
             0..65 => self.ask_again(),
@@ -46,7 +54,7 @@ impl Simulation {
         let profile = scenario::profile(&mut self.rng);
         let wanted = Wanted {
             job,
-            profile,
+            requested: Some(profile),
             slot: None,
         };
         self.jobs.wanted.insert(allocation_id, wanted);
@@ -54,7 +62,10 @@ impl Simulation {
     }
 
     pub(crate) fn ask_for(&mut self, allocation_id: AllocationId) {
-        let Some(Wanted { job, profile, .. }) = self.jobs.wanted.get(&allocation_id).cloned() else {
+        let Some(wanted) = self.jobs.wanted.get(&allocation_id).cloned() else {
+            return;
+        };
+        let (job, Some(profile)) = (wanted.job, wanted.requested) else {
             return;
         };
         let request = Message::Request {
@@ -89,6 +100,16 @@ impl Simulation {
         }
     }
 
+    /// Lets a job give back one of its slots.
+    pub(crate) fn give_back_slot_of(&mut self, job: u128) {
+        let own = self.jobs.wanted.iter().filter(|(_, wanted)| wanted.job == job);
+        let own: Vec<_> = own.map(|(id, _)| *id).collect();
+        if !own.is_empty() {
+            let chosen = self.rng.random_range(0..own.len());
+            self.jobs_return(own[chosen]);
+        }
+    }
+
     fn jobs_return(&mut self, allocation_id: AllocationId) {
         let Some(wanted) = self.jobs.wanted.remove(&allocation_id) else {
             return;
@@ -99,7 +120,11 @@ impl Simulation {
         }
     }
 
-    fn end_job(&mut self, job: u128) {
+    pub(crate) fn end_job(&mut self, job: u128) {
+        if self.jobs.declarations.contains_key(&job) {
+            // The manager forgets what the job has declared.
+            let _ = self.needs_end(job);
+        }
         let own = self.jobs.wanted.iter().filter(|(_, wanted)| wanted.job == job);
         let own: Vec<_> = own.map(|(id, _)| *id).collect();
         for allocation_id in own {
@@ -110,12 +135,13 @@ impl Simulation {
 
     /// Ends all jobs.
     pub(crate) fn end_all_jobs(&mut self) {
-        for job in 1..=self.scenario.jobs {
+        for job in 1..=self.scenario.num_jobs() {
             self.end_job(job);
         }
     }
 
-    /// Lets a job accept an offered slot that it wants, and return any other.
+    /// Lets a job accept an offered slot that it wants, and return any other. A job that declares
+    /// wants any.
     pub(crate) fn job_is_offered(&mut self, job: u128, slot_id: SlotId, allocation_id: AllocationId) {
         let Some(worker) = self.worker_of(slot_id.resource_id()) else {
             return;
@@ -123,6 +149,15 @@ impl Simulation {
         let reply = match self.jobs.wanted.get_mut(&allocation_id) {
             Some(wanted) if wanted.slot.as_ref().is_none_or(|slot| *slot == slot_id) => {
                 wanted.slot = Some(slot_id);
+                Message::Accept { job, allocation_id }
+            }
+            None if self.jobs.declarations.get(&job).is_some_and(Declaration::needs_slots) => {
+                let wanted = Wanted {
+                    job,
+                    requested: None,
+                    slot: Some(slot_id),
+                };
+                self.jobs.wanted.insert(allocation_id, wanted);
                 Message::Accept { job, allocation_id }
             }
             _ => Message::Return { allocation_id },

@@ -71,6 +71,7 @@ impl Simulation {
         self.release_checks.clear(is_fresh);
         self.capacity.clear();
         self.ledger.clear();
+        self.requirements.clear();
         self.fencing.clear();
     }
 
@@ -124,6 +125,9 @@ impl Simulation {
         }
         for allocation_id in self.all_wanted(false) {
             self.ask_for(allocation_id);
+        }
+        for job in self.scenario.numbers_of_declaring_jobs() {
+            self.declare(job);
         }
         Ok(())
     }

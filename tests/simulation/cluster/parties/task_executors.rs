@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use rand::Rng;
 use slot_manager::error::SlotAllocationError;
-use slot_manager::message::{AllocateSlot, SlotFreed};
+use slot_manager::message::{AllocateSlot, FreeInactiveSlots, SlotFreed};
 use slot_manager::testing::SimulatedTaskExecutor;
 use slot_manager::{AllocationId, InstanceId, ResourceId, SlotReport, WorkerRequestId};
 
@@ -167,7 +167,7 @@ impl Simulation {
 
     pub(crate) fn report_to_jobs(&mut self, worker: usize) {
         if self.workers[worker].condition == Condition::Running {
-            for job in 1..=self.scenario.jobs {
+            for job in 1..=self.scenario.num_jobs() {
                 self.report_to_job(worker, job);
             }
         }
@@ -205,6 +205,14 @@ impl Simulation {
         };
         self.handled(request, &answer);
         self.send(Link::WorkerToManager(worker), Message::Answer { reply, answer });
+    }
+
+    /// Frees the slots of an ended job that it does not use.
+    pub(crate) fn worker_hears_end_of_job(&mut self, worker: usize, request: &FreeInactiveSlots) {
+        for freed in self.workers[worker].executor.handle_free_inactive_slots(request) {
+            self.faults.count(Fault::InactiveSlotFreed);
+            self.send_freed(worker, freed, true);
+        }
     }
 
     /// Offers an assigned slot to its job, which may never get the offer.
