@@ -308,3 +308,69 @@ fn refusing_worker_is_tried_rarely_whatever_its_number_of_slots() {
     // The first hundred attempts leave before the first answer comes.
     assert!(ended.attempts < 200, "{} attempts", ended.attempts);
 }
+
+/// The declaration of a job that holds its slots.
+fn declared(job: u64, slots: u32, is_poisoned: bool) -> Order {
+    Order::Declare {
+        job,
+        is_poisoned,
+        profile: cores(1),
+        slots,
+        hold: Duration::MAX,
+    }
+}
+
+#[test]
+fn declared_slots_are_served_beside_bad_workers() {
+    let config = SlotManagerConfig::default();
+    let within = config.rpc_timeout + SECOND;
+    let mut scenario = Scenario::new(config, 310);
+    for conduct in [Conduct::Refusing, Conduct::Unreachable, Conduct::Hanging] {
+        scenario = scenario.at(0.0, worker(4, conduct));
+    }
+    let scenario = scenario
+        .at(0.1, worker(4, Conduct::Healthy))
+        .at(1.0, declared(1, 4, false));
+    all_granted(&run(&scenario), 1, 4, within);
+}
+
+#[test]
+fn poisoned_declaration_does_not_delay_another_job() {
+    // Its requests have no timeout.
+    let scenario = Scenario::new(SlotManagerConfig::default(), 310)
+        .at(0.0, worker(4, Conduct::Healthy))
+        .at(1.0, declared(1, 40, true))
+        .job(&job(2, 1))
+        .job(&JobSpec {
+            first: SECOND * 300,
+            ..job(3, 3)
+        });
+    let ended = run(&scenario);
+    all_granted(&ended, 2, 1, SECOND);
+    all_granted(&ended, 3, 3, SECOND);
+}
+
+#[test]
+fn declared_slots_of_a_lost_worker_are_replaced() {
+    let scenario = Scenario::new(SlotManagerConfig::default(), 60)
+        .at(0.0, worker(4, Conduct::Healthy))
+        .at(1.0, declared(1, 4, false))
+        .at(5.0, worker(4, Conduct::Healthy))
+        .at(10.0, Order::Lose { position: 0 });
+    all_granted(&run(&scenario), 1, 8, SECOND);
+}
+
+#[test]
+fn job_that_declares_less_leaves_the_slots_to_others() {
+    let scenario = Scenario::new(SlotManagerConfig::default(), 60)
+        .at(1.0, declared(1, 100, false))
+        .at(2.0, declared(1, 1, false))
+        .job(&JobSpec {
+            first: SECOND * 3,
+            ..job(2, 3)
+        })
+        .at(4.0, worker(4, Conduct::Healthy));
+    let ended = run(&scenario);
+    all_granted(&ended, 1, 1, SECOND * 4);
+    all_granted(&ended, 2, 3, SECOND * 2);
+}

@@ -47,11 +47,11 @@ pub(crate) enum Call {
         is_confirmed: bool,
     },
     Granted {
-        allocation: u64,
+        allocation: AllocationId,
         slot: SlotId,
     },
     Failed {
-        allocation: u64,
+        allocation: AllocationId,
         cause: AllocationFailureCause,
     },
 }
@@ -178,14 +178,14 @@ impl ResourceManagerActions for Actions {
 
     fn notify_allocation_failure(&mut self, _: JobId, allocation_id: AllocationId, cause: &AllocationFailureCause) {
         self.0.borrow_mut().calls.push(Call::Failed {
-            allocation: number(allocation_id.as_u128()),
+            allocation: allocation_id,
             cause: cause.clone(),
         });
     }
 
     fn notify_slot_allocated(&mut self, _: JobId, allocation_id: AllocationId, slot_id: &SlotId) {
         self.0.borrow_mut().calls.push(Call::Granted {
-            allocation: number(allocation_id.as_u128()),
+            allocation: allocation_id,
             slot: slot_id.clone(),
         });
     }

@@ -19,6 +19,9 @@ const MOST_STEPS: u64 = 4_000;
 /// The number of the first of many small jobs.
 const FIRST_SMALL_JOB: u64 = 1_000;
 
+/// The number of the first of the jobs that declare.
+const FIRST_DECLARING_JOB: u64 = 500;
+
 /// An event that a scenario plans. A position means a registered worker, counted over all.
 #[derive(Debug, Clone)]
 pub(crate) enum Order {
@@ -29,6 +32,15 @@ pub(crate) enum Order {
         is_poisoned: bool,
         profile: ResourceProfile,
         requests: u32,
+        hold: Duration,
+    },
+    /// A job declares how many slots it needs in all, in place of what it declared before. Each
+    /// slot that its worker frees is replaced.
+    Declare {
+        job: u64,
+        is_poisoned: bool,
+        profile: ResourceProfile,
+        slots: u32,
         hold: Duration,
     },
     CancelJob {
@@ -139,6 +151,9 @@ impl Draw {
         });
         let slots = self.workers();
         self.jobs(description.as_ref());
+        if self.chance(0.4) {
+            self.declaring_jobs(description.as_ref());
+        }
         self.operators();
         let policy = description.map(|description| self.policy(description, slots));
         let config = self.config().with_workers(policy.clone());
@@ -275,10 +290,7 @@ impl Draw {
     }
 
     fn jobs(&mut self, description: Option<&WorkerDescription>) {
-        let largest = match description.and_then(|worker| worker.slot_profile().cpu_cores()) {
-            Some(cores) if !self.rng.random_bool(0.1) => cores as u32,
-            _ => 4,
-        };
+        let largest = self.largest_request(description);
         let mut job = 0;
         let mut add = |draw: &mut Self, spec: JobSpec| {
             job += 1;
@@ -326,6 +338,38 @@ impl Draw {
                 ..self.job(largest)
             };
             add(self, spec);
+        }
+    }
+
+    /// Returns the cores of the largest requests. Mostly every described worker can serve them.
+    fn largest_request(&mut self, description: Option<&WorkerDescription>) -> u32 {
+        match description.and_then(|worker| worker.slot_profile().cpu_cores()) {
+            Some(cores) if !self.rng.random_bool(0.1) => cores as u32,
+            _ => 4,
+        }
+    }
+
+    /// Adds jobs that declare more and fewer slots in the course of time.
+    fn declaring_jobs(&mut self, description: Option<&WorkerDescription>) {
+        let largest = self.largest_request(description);
+        for number in 0..self.rng.random_range(1..3) {
+            let is_poisoned = self.chance(0.2);
+            let JobSpec {
+                profile, first, hold, ..
+            } = self.job(largest);
+            let mut at = first;
+            for _ in 0..self.rng.random_range(1..6) {
+                let slots = self.rng.random_range(0..20);
+                let declare = Order::Declare {
+                    job: FIRST_DECLARING_JOB + number,
+                    is_poisoned,
+                    profile: profile.clone(),
+                    slots,
+                    hold,
+                };
+                self.order(at, declare);
+                at += self.millis(10..100_000);
+            }
         }
     }
 

@@ -11,9 +11,10 @@ use slot_manager::message::{
 };
 use slot_manager::outcome::{ReportOutcome, SlotRequestOutcome, UnregistrationOutcome};
 use slot_manager::testing::ManualScheduledExecutor;
+use slot_manager::view::PendingSlotRequest;
 use slot_manager::{
-    AllocationId, InstanceId, JobId, LeaderId, ResourceId, ResourceProfile, ScheduledExecutor, SlotManager, SlotReport,
-    SlotRequest, TaskExecutorConnection, Timestamp, WorkerRequestId,
+    AllocationId, InstanceId, JobId, LeaderId, ResourceId, ResourceProfile, ResourceRequirements, ScheduledExecutor,
+    SlotManager, SlotReport, SlotRequest, TaskExecutorConnection, Timestamp, WorkerRequestId,
 };
 
 use super::history::History;
@@ -80,6 +81,26 @@ enum Event {
     },
 }
 
+/// A request that is known to the oracle.
+struct Request {
+    id: AllocationId,
+    job: u64,
+    at: Timestamp,
+    /// The time for which its grant is held.
+    hold: Duration,
+}
+
+/// The requests that the manager makes for declared requirements. The simulation numbers them as
+/// those of jobs.
+#[derive(Default)]
+struct DeclaredRequests {
+    /// The jobs that declare, each with the time for which it holds a slot.
+    jobs: BTreeMap<u64, Duration>,
+    /// The numbers of all such requests so far.
+    numbers: BTreeMap<AllocationId, u64>,
+    ungranted: BTreeMap<AllocationId, u64>,
+}
+
 /// The result of a run.
 pub(crate) struct Ended {
     pub(crate) steps: u64,
@@ -109,8 +130,8 @@ pub(crate) struct Simulation {
     scheduled: u64,
     instances: u128,
     allocations: u64,
-    /// The job and the time of each request, and the time for which its grant is held.
-    requests: BTreeMap<u64, (u64, Timestamp, Duration)>,
+    requests: BTreeMap<u64, Request>,
+    declared: DeclaredRequests,
     blocked: BTreeSet<usize>,
     until: Timestamp,
     most_steps: u64,
@@ -152,6 +173,7 @@ impl Simulation {
             instances: 0,
             allocations: 0,
             requests: BTreeMap::new(),
+            declared: DeclaredRequests::default(),
             blocked: BTreeSet::new(),
             until: scenario.until,
             most_steps: scenario.most_steps,
@@ -241,8 +263,8 @@ impl Simulation {
                 self.history.note(now, || format!("{worker:?}"));
             }
         }
-        for allocation in self.requests.keys() {
-            let explanation = self.manager.explain(AllocationId::from_u128((*allocation).into()));
+        for (allocation, Request { id, .. }) in &self.requests {
+            let explanation = self.manager.explain(*id);
             if let Some(request) = explanation.and_then(|explanation| explanation.request) {
                 self.history.note(now, || format!("{allocation}: {request:?}"));
             }
@@ -330,7 +352,7 @@ impl Simulation {
                 self.observe(&Observed::Freed {
                     worker,
                     slot: freed.slot_id().slot_number(),
-                    allocation: number(freed.allocation_id().as_u128()),
+                    allocation: self.number_of(freed.allocation_id()),
                 });
                 self.finish_call();
             }
@@ -381,6 +403,19 @@ impl Simulation {
                     self.request(job, is_poisoned, &profile, hold);
                 }
             }
+            Order::Declare {
+                job,
+                is_poisoned,
+                profile,
+                slots,
+                hold,
+            } => {
+                if is_poisoned {
+                    self.outside.borrow_mut().poisoned_jobs.insert(job);
+                }
+                self.declared.jobs.insert(job, hold);
+                self.declare(job, &profile, slots);
+            }
             Order::CancelJob { job } => self.cancel_job(job),
             Order::Conduct { position, conduct } => {
                 if let Some(worker) = self.pick(position) {
@@ -410,9 +445,10 @@ impl Simulation {
     fn request(&mut self, job: u64, is_poisoned: bool, profile: &ResourceProfile, hold: Duration) {
         self.allocations += 1;
         let allocation = self.allocations;
-        self.requests.insert(allocation, (job, self.clock.now(), hold));
-        self.ungranted += 1;
         let id = AllocationId::from_u128(allocation.into());
+        let at = self.clock.now();
+        self.requests.insert(allocation, Request { id, job, at, hold });
+        self.ungranted += 1;
         let request = SlotRequest::new(JobId::from_u128(job.into()), id, profile.clone(), "job-master");
         let result = self.manager.register_slot_request(request);
         self.observe(&Observed::Requested {
@@ -436,20 +472,89 @@ impl Simulation {
         self.observe(&Observed::Failed { allocation });
         self.ended.failed += 1;
         self.ungranted -= 1;
-        if let Some((job, ..)) = self.requests.remove(&allocation) {
+        if let Some(Request { job, .. }) = self.requests.remove(&allocation) {
             self.ended.failures.push(job);
         }
     }
 
-    fn cancel_job(&mut self, job: u64) {
-        let of_job: Vec<u64> = self
-            .requests
-            .iter()
-            .filter(|(_, (of, ..))| *of == job)
-            .map(|(id, _)| *id)
+    fn declare(&mut self, job: u64, profile: &ResourceProfile, slots: u32) {
+        let requirements = ResourceRequirements::new(JobId::from_u128(job.into()), "job-master");
+        let requirements = requirements.require(profile.clone(), slots).expect("few slots");
+        let outcome = self.manager.declare_requirements(&requirements).expect("no limit");
+        self.history.note(self.clock.now(), || {
+            format!("job {job} declares {slots} slots of {profile}: {outcome}")
+        });
+        self.finish_call();
+    }
+
+    /// Returns the number of an allocation.
+    fn number_of(&self, id: AllocationId) -> u64 {
+        let declared = self.declared.numbers.get(&id);
+        declared.copied().unwrap_or_else(|| number(id.as_u128()))
+    }
+
+    /// Lets the oracle know a request that the manager has made for a job that declares.
+    fn declared_request(&mut self, id: AllocationId, job: u64, profile: &ResourceProfile) {
+        self.allocations += 1;
+        let allocation = self.allocations;
+        let (at, hold) = (self.clock.now(), self.declared.jobs[&job]);
+        self.requests.insert(allocation, Request { id, job, at, hold });
+        self.declared.numbers.insert(id, allocation);
+        self.declared.ungranted.insert(id, allocation);
+        self.ungranted += 1;
+        let is_poisoned = self.outside.borrow().poisoned_jobs.contains(&job);
+        self.observe(&Observed::Requested {
+            allocation,
+            job,
+            profile: profile.clone(),
+            is_poisoned,
+        });
+    }
+
+    /// Lets the oracle know the declared requests that the manager has made or withdrawn in a call.
+    /// Those that the call has tried are known by their attempts.
+    fn declared_requests_change(&mut self, calls: &[Call]) {
+        if self.declared.jobs.is_empty() {
+            return;
+        }
+        let pending = self
+            .manager
+            .pending_slot_requests()
+            .filter(PendingSlotRequest::is_declared);
+        let pending: BTreeMap<_, _> = pending
+            .map(|it| (it.allocation_id(), (it.job_id(), it.resource_profile().clone())))
             .collect();
-        for allocation in of_job {
-            let id = AllocationId::from_u128(allocation.into());
+        let is_tried = |id: AllocationId| {
+            calls.iter().any(|call| match call {
+                Call::RequestSlot { request, .. } => request.allocation_id == id,
+                Call::Granted { allocation, .. } => *allocation == id,
+                _ => false,
+            })
+        };
+        let known = self.declared.ungranted.keys();
+        let withdrawn = known.filter(|id| !pending.contains_key(id) && !is_tried(**id));
+        for id in withdrawn.copied().collect::<Vec<_>>() {
+            self.withdrawn(id);
+        }
+        for (id, (job, profile)) in pending {
+            if !self.declared.numbers.contains_key(&id) && !is_tried(id) {
+                self.declared_request(id, number(job.as_u128()), &profile);
+            }
+        }
+    }
+
+    fn withdrawn(&mut self, id: AllocationId) {
+        if let Some(allocation) = self.declared.ungranted.remove(&id) {
+            self.requests.remove(&allocation);
+            self.ungranted -= 1;
+            self.observe(&Observed::Cancelled { allocation });
+        }
+    }
+
+    fn cancel_job(&mut self, job: u64) {
+        let of_job = self.requests.iter().filter(|(_, request)| request.job == job);
+        let of_job: Vec<_> = of_job.map(|(number, request)| (*number, request.id)).collect();
+        for (allocation, id) in of_job {
             let outcome = self.manager.unregister_slot_request(id);
             if outcome == slot_manager::outcome::CancelOutcome::Cancelled {
                 self.requests.remove(&allocation);
@@ -507,7 +612,7 @@ impl Simulation {
         if let Some(named) = named {
             connection = connection.with_worker_request(named);
         }
-        let slots = reported(&report);
+        let slots = self.reported(&report);
         match self.manager.register_task_manager(connection, &report) {
             Ok(_) => {
                 let mut outside = self.outside.borrow_mut();
@@ -549,7 +654,7 @@ impl Simulation {
         let report = self.outside.borrow().workers[worker].table.report();
         match self.manager.report_slot_status(instance, &report) {
             Ok(ReportOutcome::Applied) => {
-                let slots = reported(&report);
+                let slots = self.reported(&report);
                 self.observe(&Observed::Reported { worker, slots });
             }
             Ok(_) => {}
@@ -644,7 +749,7 @@ impl Simulation {
     fn note_failure(&mut self, attempt: AttemptId, failure: Option<bool>) {
         if let Some(is_unreachable) = failure {
             self.observe(&Observed::AttemptFailed {
-                allocation: number(attempt.allocation_id.as_u128()),
+                allocation: self.number_of(attempt.allocation_id),
                 number: attempt.number,
                 is_unreachable,
             });
@@ -670,9 +775,11 @@ impl Simulation {
 
     fn apply_calls(&mut self) {
         let calls = std::mem::take(&mut self.outside.borrow_mut().calls);
+        self.declared_requests_change(&calls);
         for call in calls {
             self.apply_call(call);
         }
+        self.declared_requests_change(&[]);
     }
 
     fn apply_call(&mut self, call: Call) {
@@ -686,8 +793,13 @@ impl Simulation {
             } => {
                 let attempt = request.attempt_id();
                 self.ended.attempts += 1;
+                let job = number(request.job_id.as_u128());
+                let is_declared = self.declared.jobs.contains_key(&job);
+                if is_declared && !self.declared.numbers.contains_key(&request.allocation_id) {
+                    self.declared_request(request.allocation_id, job, &request.resource_profile);
+                }
                 self.observe(&Observed::Attempt {
-                    allocation: number(request.allocation_id.as_u128()),
+                    allocation: self.number_of(request.allocation_id),
                     worker,
                     slot: request.slot_id.slot_number(),
                     number: request.attempt,
@@ -701,7 +813,7 @@ impl Simulation {
                 }
             }
             Call::FreeSlot { worker, request } => {
-                let (allocation, number) = (number(request.allocation_id.as_u128()), request.attempt);
+                let (allocation, number) = (self.number_of(request.allocation_id), request.attempt);
                 self.observe(&Observed::GivenUp { allocation, number });
                 let latency = self.latency(worker);
                 self.schedule(latency, Event::FreeArrives { worker, request });
@@ -721,7 +833,9 @@ impl Simulation {
                     self.observe(&Observed::Withdrawn { ask });
                 }
             }
-            Call::Granted { allocation, slot } => {
+            Call::Granted { allocation: id, slot } => {
+                let allocation = self.number_of(id);
+                self.declared.ungranted.remove(&id);
                 let worker = slot.resource_id().as_str()[1..].parse().expect("the name of a worker");
                 self.observe(&Observed::Granted {
                     allocation,
@@ -730,14 +844,14 @@ impl Simulation {
                 });
                 self.ended.granted += 1;
                 self.ungranted -= 1;
-                let (job, at, hold) = self.requests[&allocation];
+                let Request { job, at, hold, .. } = self.requests[&allocation];
                 self.ended.waits.push((job, self.clock.now() - at));
-                let id = AllocationId::from_u128(allocation.into());
                 self.schedule(hold, Event::HoldEnds { worker, allocation: id });
             }
             Call::Failed { allocation, cause } => match cause {
-                AllocationFailureCause::RequestFailed(_) => self.request_failed(allocation),
+                AllocationFailureCause::RequestFailed(_) => self.request_failed(self.number_of(allocation)),
                 AllocationFailureCause::GrantLost { .. } => {
+                    let allocation = self.number_of(allocation);
                     self.requests.remove(&allocation);
                     self.observe(&Observed::GrantLost { allocation });
                 }
@@ -775,19 +889,19 @@ impl Simulation {
         self.outside.borrow_mut().workers[worker].instance = None;
         self.observe(&Observed::Gone { worker });
     }
-}
 
-/// Returns the slots of a report.
-fn reported(report: &SlotReport) -> Vec<ReportedSlot> {
-    let statuses = report.statuses().iter();
-    statuses
-        .map(|status| {
-            let holder = status.allocation().map(|allocation| number(allocation.id.as_u128()));
-            (
-                status.slot_id().slot_number(),
-                status.resource_profile().clone(),
-                holder,
-            )
-        })
-        .collect()
+    /// Returns the slots of a report.
+    fn reported(&self, report: &SlotReport) -> Vec<ReportedSlot> {
+        let statuses = report.statuses().iter();
+        statuses
+            .map(|status| {
+                let holder = status.allocation().map(|allocation| self.number_of(allocation.id));
+                (
+                    status.slot_id().slot_number(),
+                    status.resource_profile().clone(),
+                    holder,
+                )
+            })
+            .collect()
+    }
 }
