@@ -27,10 +27,12 @@ use slot_manager::config::{WorkerDescription, WorkerPolicy};
 use slot_manager::matching::SlotMatchingStrategy;
 use slot_manager::message::{Acknowledge, AllocateSlot, FreeSlot, SlotAnswer, SlotResult};
 use slot_manager::outcome::{
-    AllocationStatus, CancelOutcome, RegistrationOutcome, ReportOutcome, SlotAnswerOutcome, SlotFreedOutcome,
-    SlotRequestOutcome, UnregistrationOutcome,
+    AllocationStatus, CancelOutcome, RegistrationOutcome, ReportOutcome, RequirementsOutcome, SlotAnswerOutcome,
+    SlotFreedOutcome, SlotRequestOutcome, UnregistrationOutcome,
 };
-use slot_manager::{AllocationId, SlotManagerConfig, TaskExecutorGateway};
+use slot_manager::{
+    AllocationId, JobId, ResourceProfile, ResourceRequirements, SlotManagerConfig, TaskExecutorGateway,
+};
 
 use crate::allocator::num_allocations;
 use crate::held_slots::HeldSlots;
@@ -48,6 +50,12 @@ const WAITING: usize = 100;
 /// The number of cycles after which every table and every buffer has its final size.
 const WARM_UP: usize = 10_000;
 const COUNTED: usize = 10_000;
+
+/// A job that declares how many slots it needs in all.
+const DECLARING_JOB: JobId = JobId::from_u128(99);
+
+/// The time after which a freed slot of that job is replaced.
+const CHECK_DELAY: Duration = Duration::from_micros(10);
 
 /// The time after which a declined worker is requested again. The counted cycles take less.
 const BACKOFF: Duration = Duration::from_secs(1);
@@ -263,6 +271,38 @@ impl<G: TaskExecutorGateway> Cluster<G> {
         self.held.hold(slot_index(freed.slot_id()), waiting);
     }
 
+    /// Lets a job declare slots.
+    fn with_declaration(mut self, profile: &ResourceProfile, slots: usize) -> Self {
+        let requirements = ResourceRequirements::new(DECLARING_JOB, "job-master");
+        let requirements = requirements.require(profile.clone(), slots as u32).expect("few slots");
+        let declared = self.manager.declare_requirements(&requirements);
+        assert!(
+            matches!(declared, Ok(RequirementsOutcome::Declared { .. })),
+            "{declared:?}"
+        );
+        for slot in self.manager.slots() {
+            if let Some(allocation_id) = slot.allocation_id() {
+                self.held.hold(slot_index(&slot.slot_id()), allocation_id);
+            }
+        }
+        self
+    }
+
+    /// Frees a slot of the job that declares. It is the only free slot, and replaces itself.
+    fn refill(&mut self) {
+        let freed = self.held.free_one(&mut self.random);
+        let outcome = self
+            .allocations
+            .count("free a declared slot", || self.manager.slot_freed(&freed));
+        assert_eq!(outcome, SlotFreedOutcome::Freed);
+        self.counter.advance(CHECK_DELAY);
+        self.allocations
+            .count("replace a freed slot", || self.manager.run_until_stalled());
+        let slot = self.manager.slot(freed.slot_id());
+        let allocation_id = slot.and_then(|slot| slot.allocation_id()).expect("it is granted again");
+        self.held.hold(slot_index(freed.slot_id()), allocation_id);
+    }
+
     fn churn(&mut self, request: impl Fn(&mut Self)) {
         self.free();
         request(self);
@@ -309,6 +349,15 @@ fn steady_state_allocates_nothing() {
         .with_held(SLOTS, Cluster::request)
         .assert_no_allocation(Cluster::hand_over);
     with_one_slot().assert_no_allocation(Cluster::hand_over);
+    // One job declares all slots, or slots that no task manager has beside a job that requests.
+    let quick = SlotManagerConfig::default().with_requirement_check_delay(CHECK_DELAY);
+    Cluster::configured(quick, || Prompt)
+        .with_declaration(&usual_profile(), SLOTS)
+        .assert_no_allocation(Cluster::refill);
+    Cluster::new(|| Prompt)
+        .with_declaration(&huge_profile(), WAITING)
+        .with_held(SLOTS / 10 * 9, Cluster::request)
+        .assert_no_allocation(|cluster| cluster.churn(Cluster::request));
     for (name, config) in other_configurations() {
         // Shown if the test fails.
         println!("{name}");
