@@ -340,7 +340,7 @@ impl Simulation {
 
     /// Checks the armed deadline. It can be an idle timeout, counted from the start of the idle
     /// period or the last release check. It can also be the end of a time after the start, or of a
-    /// backoff of worker requests.
+    /// backoff of a worker or of worker requests.
     fn check_deadlines(&self) -> Check {
         let config = &self.scenario.config;
         let timeout = config.task_manager_timeout;
@@ -380,7 +380,10 @@ impl Simulation {
         } else {
             armed == expected
         };
-        let right = right || may_be_start_backoff;
+        // All slots of a worker that backs off may be allocated meanwhile.
+        let backoffs = self.manager.task_managers().filter_map(|it| it.backoff());
+        let is_backoff = backoffs.map(|it| it.until).any(|until| armed == Some(until));
+        let right = right || may_be_start_backoff || is_backoff;
         ensure!(right, "armed for {armed:?}, the first idle period ends at {expected:?}");
         Ok(())
     }

@@ -261,11 +261,14 @@ impl CapacityChecks {
     }
 
     /// Checks that enough slots stay without a released task manager and those with an open release
-    /// check.
+    /// check. One without slots is never needed.
     fn check_release(&self, rewind: &Rewind<'_>, instance_id: InstanceId) -> Check {
         let task_manager = self.before.task_managers.get(&instance_id);
         let resource_id = task_manager.and_then(|it| it.resource_id.as_ref());
         if resource_id.is_some_and(|it| rewind.context.blocked.contains(it)) {
+            return Ok(());
+        }
+        if task_manager.is_some_and(|it| it.slots.is_empty()) {
             return Ok(());
         }
         let mut rest = rewind.inventory.without(instance_id);

@@ -109,7 +109,7 @@ impl RequirementChecks {
             if !agrees {
                 return Err(format!("{in_flight} and {waiting} requests, {held} slots: {view:?}"));
             }
-            if requested == 0 {
+            if requested == 0 || events > 1 {
                 self.accepted.entry(job_id).or_default().told = ToldShortages::default();
             }
         }
