@@ -157,6 +157,8 @@ impl Session {
                 let request = self.registration.free_slot(request)?;
                 self.table.free_slot(&request).map(freed)
             }
+            // It is for jobs that declare. Simulated jobs request slots one by one.
+            ToUs::FreeInactiveSlots(_) => None,
             ToUs::ReleaseCheck(v1::ReleaseCheck { check }) => {
                 let decision = self.table.can_be_released(&ReleaseCheck {
                     instance_id: self.registration.instance_id,

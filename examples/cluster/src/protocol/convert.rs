@@ -1,7 +1,9 @@
 //! Conversions between messages and the types of the slot manager.
 
 use slot_manager::error::SlotAllocationError;
-use slot_manager::message::{Acknowledge, AllocateSlot, Allocation, FreeSlot, SlotFreed, SlotResult};
+use slot_manager::message::{
+    Acknowledge, AllocateSlot, Allocation, FreeInactiveSlots, FreeSlot, SlotFreed, SlotResult,
+};
 use slot_manager::{
     AllocationId, InstanceId, JobId, ResourceId, ResourceProfile, SlotId, SlotReport, SlotStatus, WorkerRequestId,
 };
@@ -188,6 +190,15 @@ impl From<&FreeSlot> for v1::FreeSlot {
     }
 }
 
+impl From<&FreeInactiveSlots> for v1::FreeInactiveSlots {
+    fn from(request: &FreeInactiveSlots) -> Self {
+        Self {
+            job_id: request.job_id.to_bytes().into(),
+            attempt: request.attempt,
+        }
+    }
+}
+
 /// The registration to which messages of one connection belong.
 #[derive(Debug, Clone)]
 pub struct Registration {
@@ -223,6 +234,16 @@ impl Registration {
             slot_id: SlotId::new(self.resource_id.clone(), request.slot_number),
             job_id: job,
             allocation_id: id,
+            leader_id: self.epoch.leader_id(),
+            instance_id: self.instance_id,
+            attempt: request.attempt,
+        })
+    }
+
+    /// Reads the request to free the unused slots of a job, on the side of the task executor.
+    pub fn free_inactive_slots(&self, request: v1::FreeInactiveSlots) -> Result<FreeInactiveSlots, ProtocolError> {
+        Ok(FreeInactiveSlots {
+            job_id: job_id("job_id", &request.job_id)?,
             leader_id: self.epoch.leader_id(),
             instance_id: self.instance_id,
             attempt: request.attempt,

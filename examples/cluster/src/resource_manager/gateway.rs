@@ -3,7 +3,7 @@
 use slot_manager::TaskExecutorGateway;
 use slot_manager::error::SlotAllocationError;
 use slot_manager::message::{
-    AllocateSlot, FreeSlot, NoFuture, ReleaseCheck, ReleaseDecision, ReleaseResource, SlotAnswer,
+    AllocateSlot, FreeInactiveSlots, FreeSlot, NoFuture, ReleaseCheck, ReleaseDecision, ReleaseResource, SlotAnswer,
 };
 use tonic::Status;
 
@@ -74,6 +74,11 @@ impl TaskExecutorGateway for Gateway {
     /// A message that is lost ends the session: the next registration reports the slot.
     fn free_slot(&mut self, request: &FreeSlot) {
         self.outbox.send(Message::FreeSlot(request.into()));
+    }
+
+    /// A message that is lost ends the session: the next registration reports the slots.
+    fn free_inactive_slots(&mut self, request: &FreeInactiveSlots) {
+        self.outbox.send(Message::FreeInactiveSlots(request.into()));
     }
 
     fn can_be_released(&mut self, check: &ReleaseCheck) -> ReleaseDecision {

@@ -284,6 +284,9 @@ impl Session {
             Message::FreeSlot(request) => {
                 Read::Forward(TaskExecutorMessage::FreeSlot(registration.free_slot(request)?))
             }
+            Message::FreeInactiveSlots(request) => Read::Forward(TaskExecutorMessage::FreeInactiveSlots(
+                registration.free_inactive_slots(request)?,
+            )),
             Message::ReleaseCheck(v1::ReleaseCheck { check: number }) => {
                 Read::Forward(TaskExecutorMessage::CheckRelease(ReleaseCheck {
                     instance_id: registration.instance_id,

@@ -128,6 +128,11 @@ impl Slots {
                     self.freed(&freed);
                 }
             }
+            Input::FromLeader(TaskExecutorMessage::FreeInactiveSlots(request)) => {
+                for freed in self.table.free_inactive_slots(&request) {
+                    self.freed(&freed);
+                }
+            }
             Input::FromLeader(TaskExecutorMessage::CheckRelease(check)) => self.answer_release(&check),
             Input::FromLeader(message) => tracing::warn!(?message, "unknown message of the leader"),
             Input::Heartbeat => {

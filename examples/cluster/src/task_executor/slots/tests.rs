@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use slot_manager::message::FreeSlot;
+use slot_manager::message::{FreeInactiveSlots, FreeSlot};
 use slot_manager::{InstanceId, JobId, LeaderId, ResourceProfile, SlotId};
 use tokio::sync::mpsc::error::TryRecvError;
 
@@ -97,6 +97,18 @@ impl Worker {
         .await;
     }
 
+    /// Says as the leader that the job has ended.
+    async fn free_inactive(&self, attempt: u64) {
+        let request = FreeInactiveSlots {
+            job_id: JobId::from_u128(7),
+            leader_id: EPOCH.leader_id(),
+            instance_id: INSTANCE,
+            attempt,
+        };
+        self.tell(Input::FromLeader(TaskExecutorMessage::FreeInactiveSlots(request)))
+            .await;
+    }
+
     /// Gives slot 0 to an allocation. Returns its offer.
     async fn grant(&mut self, allocation: u128, attempt: u64) -> Offer {
         self.allocate(allocation, attempt).await;
@@ -187,6 +199,25 @@ async fn the_manager_takes_back_only_what_is_not_used() {
     let offer = worker.grant(2, 2).await;
     assert!(worker.uses(offer.grant).await);
     worker.free(2, 2).await;
+    worker.tell(Input::Heartbeat).await;
+    assert_eq!(worker.hears_heartbeat().await, (3, 1));
+    assert!(!offer.ended.is_cancelled());
+}
+
+#[tokio::test]
+async fn the_end_of_a_job_frees_only_what_is_not_used() {
+    let mut worker = Worker::start().await;
+    let offer = worker.grant(1, 1).await;
+    worker.free_inactive(1).await;
+    let freed = worker.hears_freed().await;
+    assert_eq!((freed.revision, freed.attempt), (2, Some(1)));
+    assert!(offer.ended.is_cancelled());
+
+    // A later attempt is of a later declaration.
+    let offer = worker.grant(2, 2).await;
+    worker.free_inactive(1).await;
+    assert!(worker.uses(offer.grant).await);
+    worker.free_inactive(2).await;
     worker.tell(Input::Heartbeat).await;
     assert_eq!(worker.hears_heartbeat().await, (3, 1));
     assert!(!offer.ended.is_cancelled());
