@@ -101,6 +101,7 @@ async fn run_job(
         tasks: options.tasks,
         parallelism: 10,
         slot_per_task: false,
+        declare: false,
         profile: parse_profile("cpu=1").map_err(anyhow::Error::msg)?,
         attempts: 3,
         event_log: None,

@@ -44,6 +44,10 @@ pub enum Event {
     JobRegistered { job: String, epoch: Epoch },
     /// A job master has requested a slot.
     Requested { job: String, allocation: String },
+    /// A job master declares the slots that the job needs in all.
+    Declared { job: String, slots: u32 },
+    /// A job master heard that declared slots are missing.
+    Shortage { job: String, cause: String },
     /// A job master heard of a grant.
     Granted {
         job: String,

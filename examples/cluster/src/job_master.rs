@@ -3,6 +3,7 @@
 //! One task owns the state of the job, and hears everything through one mailbox.
 
 mod connection;
+mod declaration;
 mod owner;
 mod server;
 mod tasks;
@@ -64,6 +65,11 @@ pub struct Options {
     /// Takes a new slot for each task, instead of one task after the other in the same slots.
     #[arg(long)]
     pub slot_per_task: bool,
+    /// Declares how many slots the job needs in all, instead of requesting one by one. Of
+    /// --parallelism that is half for the first quarter of the tasks, all for the second, a quarter
+    /// for the third, and all for the last.
+    #[arg(long)]
+    pub declare: bool,
     /// The resources of a slot, such as cpu=1,memory=100MiB.
     #[arg(long, default_value = "cpu=1", value_parser = parse_profile)]
     pub profile: ResourceProfile,
@@ -173,7 +179,9 @@ pub async fn run(options: Options, stop: CancellationToken) -> anyhow::Result<Su
     let connection = tokio::spawn(connection.run(connection_stop.clone()));
 
     let parallelism = usize::try_from(options.parallelism)?;
-    let tasks = Tasks::new(options.tasks, parallelism, options.attempts).with_slot_per_task(options.slot_per_task);
+    let tasks = Tasks::new(options.tasks, parallelism, options.attempts)
+        .with_slot_per_task(options.slot_per_task)
+        .with_declarations(options.declare);
     let mut owner = Owner::new(job_id, &options.profile, options.command, tasks, log.clone(), mailbox);
     tokio::select! {
         () = owner.run() => {}

@@ -145,6 +145,17 @@ impl JobStream {
         }
     }
 
+    /// Returns the revision and the number of slots of a declaration.
+    async fn declared(&mut self) -> (u64, u32) {
+        match self.hear().await {
+            Some(FromJob::Declare(declare)) => {
+                let slots = declare.required.iter().map(|required| required.slots);
+                (declare.revision, slots.sum())
+            }
+            other => panic!("{other:?} instead of a declaration"),
+        }
+    }
+
     async fn cancelled(&mut self) -> AllocationId {
         match self.hear().await {
             Some(FromJob::Cancel(cancel)) => id(&cancel.allocation_id),
@@ -399,5 +410,82 @@ async fn failed_requests_are_repeated_more_and_more_rarely() {
     }
     stream.requested().await;
     assert!(started.elapsed() >= Duration::from_millis(100 + 200 + 400));
+    cluster.stop.cancel();
+}
+
+#[tokio::test]
+async fn a_job_declares_and_takes_the_slots_that_it_needs() {
+    let mut cluster = start("--declare --tasks 8 --parallelism 2 -- true").await;
+    let (mut stream, job) = cluster.accept().await;
+    assert_eq!(stream.declared().await, (1, 1));
+    let ids = [1, 2, 3].map(AllocationId::from_u128);
+    let mut first = offer(&job, ids[0]).await.unwrap();
+    let refused = offer(&job, ids[1]).await.err().map(|status| status.code());
+    assert_eq!(refused, Some(Code::FailedPrecondition), "one slot is enough");
+    for task in 0..2 {
+        assert_eq!(first.task().await.map(|(task, _)| task), Some(task));
+        first.end(task, Some(0)).await;
+    }
+
+    // The second quarter: both slots are needed.
+    assert_eq!(stream.declared().await, (2, 2));
+    let mut second = offer(&job, ids[2]).await.unwrap();
+    assert_eq!(first.task().await.map(|(task, _)| task), Some(2));
+    assert_eq!(second.task().await.map(|(task, _)| task), Some(3));
+    first.end(2, Some(0)).await;
+    assert_eq!(first.task().await.map(|(task, _)| task), Some(4));
+
+    // The third: one slot is returned after its task.
+    second.end(3, Some(0)).await;
+    assert_eq!(stream.declared().await, (3, 1));
+    assert_eq!(second.task().await, None, "it is released");
+    drop(second);
+
+    // A job that is stopped declares nothing.
+    cluster.stop.cancel();
+    assert_eq!(stream.declared().await, (4, 0));
+    assert_eq!(first.task().await, None);
+    drop((first, stream));
+    let summary = cluster.summary().await;
+    assert_eq!((summary.done, summary.slots_granted, summary.slots_lost), (4, 2, 0));
+}
+
+#[tokio::test]
+async fn a_new_leader_hears_the_declaration_and_the_grants() {
+    let mut cluster = start("--declare --tasks 8 --parallelism 4 -- true").await;
+    let (mut stream, job) = cluster.accept().await;
+    assert_eq!(stream.declared().await, (1, 2));
+    let held = AllocationId::from_u128(1);
+    let mut slot = offer(&job, held).await.unwrap();
+    assert!(slot.task().await.is_some());
+    cluster.epoch.store(2, Ordering::SeqCst);
+    drop(stream);
+    let (mut stream, job) = cluster.accept().await;
+    let grants: Vec<_> = job.grants.iter().map(|grant| id(grant)).collect();
+    assert_eq!(grants, [held]);
+    assert_eq!(stream.declared().await, (1, 2), "it is the same declaration");
+
+    // The new leader does not know the grant: its task runs in the next slot.
+    stream.lose(held);
+    assert_eq!(slot.task().await, None, "the stream of the slot ends");
+    let mut slot = offer(&job, AllocationId::from_u128(2)).await.unwrap();
+    assert_eq!(slot.task().await.map(|(task, _)| task), Some(0));
+    cluster.stop.cancel();
+    assert_eq!(stream.declared().await, (2, 0));
+}
+
+#[tokio::test]
+async fn a_refused_declaration_is_repeated_above_the_highest_revision() {
+    let mut cluster = start("--declare -- true").await;
+    let (mut stream, _) = cluster.accept().await;
+    let started = Instant::now();
+    assert_eq!(stream.declared().await, (1, 1));
+    stream.say(ToJob::DeclarationRefused(v1::DeclarationRefused {
+        revision: 1,
+        highest_revision: 41,
+        cause: "an earlier process has declared".into(),
+    }));
+    assert_eq!(stream.declared().await, (42, 1));
+    assert!(started.elapsed() >= Duration::from_millis(100));
     cluster.stop.cancel();
 }

@@ -46,6 +46,8 @@ pub enum News {
         allocation_id: AllocationId,
         cause: String,
     },
+    DeclarationRefused(v1::DeclarationRefused),
+    Shortage(v1::Shortage),
     Disconnected,
 }
 
@@ -69,6 +71,18 @@ impl Outbox {
     pub fn cancel(&self, id: AllocationId) {
         let allocation_id = id.to_bytes().into();
         self.send(FromUs::Cancel(v1::CancelRequest { allocation_id }));
+    }
+
+    /// Declares the slots that the job needs in all.
+    pub fn declare(&self, revision: u64, slots: u32, profile: &v1::ResourceProfile) {
+        let required = v1::RequiredSlots {
+            resource_profile: Some(profile.clone()),
+            slots,
+        };
+        self.send(FromUs::Declare(v1::DeclareRequirements {
+            revision,
+            required: vec![required],
+        }));
     }
 
     fn send(&self, message: FromUs) {
@@ -282,5 +296,7 @@ fn read(message: v1::ToJobMaster) -> Result<Option<News>, ProtocolError> {
             allocation_id: id(&lost.allocation_id)?,
             cause: lost.cause,
         }),
+        ToUs::DeclarationRefused(refused) => Some(News::DeclarationRefused(refused)),
+        ToUs::Shortage(shortage) => Some(News::Shortage(shortage)),
     })
 }

@@ -9,6 +9,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use uuid::Uuid;
 
 use super::connection::{News, Outbox};
+use super::declaration::Declaration;
 use super::server::{Offer, SlotOutbox};
 use super::tasks::{OfferRefused, SlotEnd, TaskEnd, Tasks};
 use super::{Input, Summary, task_command};
@@ -39,6 +40,8 @@ pub struct Owner {
     profile: v1::ResourceProfile,
     command: Vec<String>,
     tasks: Tasks,
+    /// `None` if the job requests its slots one by one.
+    declaration: Option<Declaration>,
     log: EventLog,
     mailbox: mpsc::Receiver<Input>,
     /// The leader that has registered the job.
@@ -79,6 +82,7 @@ impl Owner {
             job_id,
             profile: profile.into(),
             command,
+            declaration: tasks.declares().then(Declaration::default),
             tasks,
             log,
             mailbox,
@@ -106,13 +110,18 @@ impl Owner {
                 _ = tick.tick() => self.drop_overdue_grants(),
             }
             self.release_kept();
-            self.balance_requests();
+            match self.declaration {
+                Some(_) => self.declare(self.tasks.required()),
+                None => self.balance_requests(),
+            }
         }
     }
 
-    /// Releases all slots and cancels all requests. Then waits until the slots have ended, but not
-    /// for long.
+    /// Releases all slots, and cancels all requests or declares no slot. Then waits until the slots
+    /// have ended, but not for long.
     pub async fn close(&mut self) {
+        // First, so that no released slot comes back.
+        self.declare(0);
         let held = std::mem::take(&mut self.slots);
         for (id, slot) in held {
             self.tasks.remove(id);
@@ -202,6 +211,9 @@ impl Owner {
                 for id in self.tasks.open_requests() {
                     outbox.request(id, &self.profile);
                 }
+                if let Some(declaration) = &mut self.declaration {
+                    declaration.repeat();
+                }
                 self.leader = Some(Leader { epoch, outbox });
             }
             News::Disconnected => self.leader = None,
@@ -224,6 +236,22 @@ impl Owner {
                 }
             }
             News::Lost { allocation_id, cause } => self.lose(allocation_id, &cause),
+            News::DeclarationRefused(v1::DeclarationRefused {
+                revision,
+                highest_revision,
+                cause,
+            }) => {
+                let declaration = self.declaration.as_mut();
+                if declaration.is_some_and(|declaration| declaration.refused(revision, highest_revision)) {
+                    tracing::warn!(cause, "the declaration is refused");
+                    self.backoff.failed(Instant::now());
+                }
+            }
+            News::Shortage(v1::Shortage { declared, held, cause }) => {
+                tracing::warn!(declared, held, cause, "slots are missing");
+                let job = self.job_id.to_string();
+                self.log.log(&Event::Shortage { job, cause });
+            }
         }
     }
 
@@ -370,8 +398,30 @@ impl Owner {
         }
     }
 
-    /// Tells the leader, or the next one, that an allocation is not wanted.
+    /// Declares this number of slots, if the job declares and the leader does not know it yet.
+    fn declare(&mut self, slots: usize) {
+        let Some(declaration) = &mut self.declaration else {
+            return;
+        };
+        let slots = u32::try_from(slots).unwrap_or(u32::MAX);
+        if declaration.set(slots) {
+            let job = self.job_id.to_string();
+            self.log.log(&Event::Declared { job, slots });
+        }
+        if let Some(leader) = &self.leader
+            && self.backoff.is_over(Instant::now())
+            && let Some((revision, slots)) = declaration.take_untold()
+        {
+            leader.outbox.declare(revision, slots, &self.profile);
+        }
+    }
+
+    /// Tells the leader, or the next one, that an allocation is not wanted. A declared slot has no
+    /// request that could be cancelled.
     fn cancel(&mut self, id: AllocationId) {
+        if self.declaration.is_some() {
+            return;
+        }
         match &self.leader {
             Some(leader) => leader.outbox.cancel(id),
             None => {

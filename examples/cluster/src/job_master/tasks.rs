@@ -1,14 +1,20 @@
 //! The tasks of a job and the slots that they need: data and transitions, without clock or network.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, VecDeque};
 
 use slot_manager::AllocationId;
 use tokio::time::Instant;
 
+/// The parallelism of a job that declares its slots, in quarters of the largest one. It changes with
+/// each quarter of the tasks that is finished.
+const SCHEDULE: [usize; 4] = [2, 4, 1, 4];
+
 /// The tasks of a job, and the allocations of its slots.
 ///
 /// A task waits, runs in one slot, is done or has failed. An allocation is here from its request
-/// until its slot ends. A slot without a task is released at once.
+/// until its slot ends. If the job declares its slots, it is here from the offer of its slot. A slot
+/// without a task is released at once.
 #[derive(Debug)]
 pub struct Tasks {
     count: u64,
@@ -22,6 +28,8 @@ pub struct Tasks {
     attempts: u32,
     /// Whether a slot runs one task after the other.
     reuses_slots: bool,
+    /// Whether the job declares the slots that it needs in all.
+    declares: bool,
     done: u64,
     failed: u64,
 }
@@ -81,6 +89,7 @@ impl Tasks {
             parallelism,
             attempts,
             reuses_slots: true,
+            declares: false,
             done: 0,
             failed: 0,
         }
@@ -90,6 +99,18 @@ impl Tasks {
     pub fn with_slot_per_task(mut self, is_so: bool) -> Self {
         self.reuses_slots = !is_so;
         self
+    }
+
+    /// Declares slots instead of requesting them. The parallelism then follows the schedule, and
+    /// the slots are those that are offered.
+    pub fn with_declarations(mut self, is_so: bool) -> Self {
+        self.declares = is_so;
+        self
+    }
+
+    /// Returns `true` if the job declares the slots that it needs in all.
+    pub fn declares(&self) -> bool {
+        self.declares
     }
 
     pub fn count(&self) -> u64 {
@@ -114,7 +135,24 @@ impl Tasks {
     }
 
     fn wanted(&self) -> usize {
-        usize::try_from(self.left()).map_or(self.parallelism, |left| left.min(self.parallelism))
+        let most = self.most_at_a_time();
+        usize::try_from(self.left()).map_or(most, |left| left.min(most))
+    }
+
+    /// Returns the most tasks that run at a time by now.
+    fn most_at_a_time(&self) -> usize {
+        if !self.declares {
+            return self.parallelism;
+        }
+        let finished = (self.done + self.failed) as usize;
+        let step = finished * SCHEDULE.len() / (self.count as usize).max(1);
+        let share = SCHEDULE[step.min(SCHEDULE.len() - 1)];
+        (self.parallelism * share).div_ceil(SCHEDULE.len())
+    }
+
+    /// Returns the number of slots to declare: those wanted, and those that are kept.
+    pub fn required(&self) -> usize {
+        self.wanted() + self.kept().count()
     }
 
     /// Returns the number of slots to request: those wanted, without those held or requested.
@@ -174,12 +212,18 @@ impl Tasks {
         self.take(overdue)
     }
 
-    /// Accepts the slot that is offered for an allocation. Returns `true` if the grant is news.
+    /// Accepts the slot that is offered for an allocation. Returns `true` if the grant is news. If the
+    /// job declares its slots, it wants any that is offered while some are missing.
     ///
     /// # Errors
     /// The allocation is not wanted, or another slot holds it. Nothing changes.
     pub fn hold(&mut self, id: AllocationId) -> Result<bool, OfferRefused> {
-        let slot = self.slots.get_mut(&id).ok_or(OfferRefused::NotWanted)?;
+        let wants_any = self.declares && self.missing() > 0;
+        let slot = match self.slots.entry(id) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(unknown) if wants_any => unknown.insert(Slot::Requested),
+            Entry::Vacant(_) => return Err(OfferRefused::NotWanted),
+        };
         if let Slot::Held(_) | Slot::Used | Slot::Kept = slot {
             return Err(OfferRefused::Held);
         }
@@ -189,12 +233,14 @@ impl Tasks {
     }
 
     /// Starts the next task in a slot that is held and idle. Returns `None`, and removes the
-    /// allocation, if no task waits or the slot is used: release the slot.
+    /// allocation, if no task waits, the slot is used or the job holds too many: release the slot.
     pub fn next(&mut self, id: AllocationId) -> Option<u64> {
+        let held = self.slots.values().filter(|slot| matches!(slot, Slot::Held(_)));
+        let holds_too_many = held.count() > self.wanted();
         let slot = self.slots.get_mut(&id)?;
         let next = match slot {
-            Slot::Held(None) => self.waiting.pop_front(),
-            Slot::Used => None,
+            Slot::Held(None) if !holds_too_many => self.waiting.pop_front(),
+            Slot::Held(None) | Slot::Used => None,
             Slot::Requested | Slot::Granted(_) | Slot::Held(Some(_)) | Slot::Kept => return None,
         };
         match next {

@@ -173,6 +173,8 @@ impl Job {
                 self.report.failed += u64::from(is_known);
             }
             Some(ToUs::Lost(_)) => self.report.lost += 1,
+            // It declares nothing.
+            Some(ToUs::DeclarationRefused(_) | ToUs::Shortage(_)) => {}
             Some(ToUs::Status(_) | ToUs::Registered(_) | ToUs::Heartbeat(_)) | None => {}
         }
         Ok(())

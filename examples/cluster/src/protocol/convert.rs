@@ -1,11 +1,14 @@
 //! Conversions between messages and the types of the slot manager.
 
+use std::sync::Arc;
+
 use slot_manager::error::SlotAllocationError;
 use slot_manager::message::{
     Acknowledge, AllocateSlot, Allocation, FreeInactiveSlots, FreeSlot, SlotFreed, SlotResult,
 };
 use slot_manager::{
-    AllocationId, InstanceId, JobId, ResourceId, ResourceProfile, SlotId, SlotReport, SlotStatus, WorkerRequestId,
+    AllocationId, InstanceId, JobId, ResourceId, ResourceProfile, ResourceRequirements, SlotId, SlotReport, SlotStatus,
+    WorkerRequestId,
 };
 
 use super::{Epoch, ProtocolError, limits, v1};
@@ -146,6 +149,29 @@ pub fn slot_report(resource_id: &ResourceId, report: v1::SlotReport) -> Result<S
     });
     let statuses = statuses.collect::<Result<Vec<_>, ProtocolError>>()?;
     Ok(SlotReport::new(statuses).with_revision(report.revision))
+}
+
+/// Reads the requirements of a job whose master has this address.
+pub fn requirements(
+    job_id: JobId,
+    address: Arc<str>,
+    declare: v1::DeclareRequirements,
+) -> Result<ResourceRequirements, ProtocolError> {
+    if declare.required.len() > limits::REQUIRED_PROFILES {
+        return Err(ProtocolError::new("required", "too many"));
+    }
+    let mut requirements = ResourceRequirements::new(job_id, address).with_revision(declare.revision);
+    for v1::RequiredSlots {
+        resource_profile,
+        slots,
+    } in declare.required
+    {
+        let profile = resource_profile.ok_or_else(|| ProtocolError::missing("resource_profile"))?;
+        requirements = requirements
+            .require(profile.try_into()?, slots)
+            .map_err(|error| ProtocolError::new("slots", error.to_string()))?;
+    }
+    Ok(requirements)
 }
 
 impl From<WorkerRequestId> for v1::WorkerRequest {

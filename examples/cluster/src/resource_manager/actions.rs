@@ -9,14 +9,14 @@ use std::collections::{BTreeSet, HashMap};
 use slot_manager::config::WorkerDescription;
 use slot_manager::error::ResourceManagerError;
 use slot_manager::message::{
-    AllocationFailureCause, Release, ReleaseResource, WithdrawResource, Withdrawal, WorkerPromise,
+    AllocationFailureCause, Release, ReleaseResource, ResourceShortage, WithdrawResource, Withdrawal, WorkerPromise,
 };
 use slot_manager::{AllocationId, JobId, ResourceId, ResourceManagerActions, ResourceProfile, SlotId, WorkerRequestId};
 use tokio::sync::mpsc;
 use tracing::{debug, info, warn};
 
 use super::dismissed::Dismissed;
-use super::messages::{grant_lost, granted, request_failed};
+use super::messages::{grant_lost, granted, request_failed, slots_missing};
 use super::outbox::Outbox;
 use crate::event_log::{Event, EventLog};
 use crate::protocol::v1;
@@ -180,5 +180,11 @@ impl ResourceManagerActions for Actions {
 
     fn notify_slot_allocated(&mut self, job_id: JobId, allocation_id: AllocationId, slot_id: &SlotId) {
         self.tell(job_id, granted(allocation_id, slot_id));
+    }
+
+    fn notify_not_enough_resources(&mut self, job_id: JobId, shortage: &ResourceShortage) {
+        self.tell(job_id, slots_missing(shortage));
+        let text = format!("job {job_id} lacks slots: {shortage}");
+        self.shown.warn(EventKind::Job, text);
     }
 }

@@ -3,14 +3,15 @@
 use std::collections::BTreeSet;
 use std::fmt::Display;
 
-use slot_manager::error::{RegistrationError, SlotRequestError};
+use slot_manager::error::{RegistrationError, RequirementsError, SlotRequestError};
 use slot_manager::message::{ReleaseCheck, ReleaseDecision, SlotFreed};
 use slot_manager::outcome::{
-    AllocationStatus, CancelOutcome, ReleaseAnswerOutcome, ReportOutcome, SlotAnswerOutcome, SlotFreedOutcome,
-    SlotRequestOutcome, UnregistrationOutcome, WorkerFailedOutcome,
+    AllocationStatus, CancelOutcome, ReleaseAnswerOutcome, ReportOutcome, RequirementsOutcome, SlotAnswerOutcome,
+    SlotFreedOutcome, SlotRequestOutcome, UnregistrationOutcome, WorkerFailedOutcome,
 };
 use slot_manager::{
-    AllocationId, InstanceId, JobId, ResourceId, SlotReport, SlotRequest, TaskExecutorConnection, WorkerRequestId,
+    AllocationId, InstanceId, JobId, ResourceId, ResourceRequirements, SlotReport, SlotRequest, TaskExecutorConnection,
+    WorkerRequestId,
 };
 use tokio::time::Instant;
 use tonic::Status;
@@ -22,6 +23,7 @@ use super::mailbox::Input;
 use super::messages::request_status;
 use super::outbox::Outbox;
 use super::owner::Owner;
+use crate::protocol::v1::to_job_master::Message;
 use crate::protocol::{Registration, v1};
 use crate::provisioner::News;
 use crate::web::EventKind;
@@ -51,6 +53,7 @@ impl Owner {
             } => self.register_job_master(job_id, session, grants, outbox),
             Input::Requested(request) => self.requested(request),
             Input::Cancelled { job_id, allocation_id } => self.cancelled(job_id, allocation_id),
+            Input::Declared(requirements) => self.declared(&requirements),
             Input::JobMasterGone { job_id, session } => self.job_master_gone(job_id, session),
             Input::Provisioner(news) => self.provisioner(news),
             Input::Query(query) => query(&mut self.manager),
@@ -182,7 +185,7 @@ impl Owner {
             heartbeat_interval_ms: self.heartbeats.interval_ms(),
             heartbeat_timeout_ms: self.heartbeats.timeout_ms(),
         };
-        if !outbox.send(v1::to_job_master::Message::Registered(registered)) {
+        if !outbox.send(Message::Registered(registered)) {
             return;
         }
         term.away.remove(&job_id);
@@ -248,6 +251,29 @@ impl Owner {
             CancelOutcome::Cancelled => {}
             // The job master tells the task executor, which then frees the slot.
             outcome => log(allocation_id, outcome),
+        }
+    }
+
+    fn declared(&mut self, requirements: &ResourceRequirements) {
+        let job_id = requirements.job_id();
+        let (highest_revision, cause) = match self.manager.declare_requirements(requirements) {
+            Ok(RequirementsOutcome::Ignored(stale)) => (stale.highest_seen, stale.to_string()),
+            // The job gives back the slots in excess: it knows which of them it uses.
+            Ok(outcome) => return debug!(%job_id, %outcome, "requirements declared"),
+            // The job master declares again to the next leader.
+            Err(RequirementsError::NotStarted(error)) => return debug!(%job_id, %error, "declaration dropped"),
+            Err(error) => (0, error.to_string()),
+        };
+        if let Some(actions) = self.manager.actions() {
+            let text = format!("declaration of job {job_id} is refused: {cause}");
+            actions.shown.warn(EventKind::Job, text);
+            let revision = requirements.revision().unwrap_or_default();
+            let refused = v1::DeclarationRefused {
+                revision,
+                highest_revision,
+                cause,
+            };
+            actions.tell(job_id, Message::DeclarationRefused(refused).into());
         }
     }
 

@@ -1,7 +1,7 @@
 //! The mailbox of the task that owns the slot manager.
 
 use slot_manager::message::{AttemptId, ReleaseCheck, ReleaseDecision, SlotFreed, SlotResult};
-use slot_manager::{AllocationId, InstanceId, JobId, SlotReport, SlotRequest, WorkerRequestId};
+use slot_manager::{AllocationId, InstanceId, JobId, ResourceRequirements, SlotReport, SlotRequest, WorkerRequestId};
 
 use super::Manager;
 use super::outbox::Outbox;
@@ -57,6 +57,8 @@ pub enum Input {
         job_id: JobId,
         allocation_id: AllocationId,
     },
+    /// A job declares the slots that it needs in all.
+    Declared(ResourceRequirements),
     /// The session of a job master has ended. Sent once for each session.
     JobMasterGone {
         job_id: JobId,

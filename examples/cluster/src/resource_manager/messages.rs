@@ -1,5 +1,6 @@
 //! The messages to a job master.
 
+use slot_manager::message::ResourceShortage;
 use slot_manager::outcome::AllocationStatus;
 use slot_manager::{AllocationId, SlotId};
 
@@ -50,6 +51,16 @@ pub fn grant_lost(allocation_id: AllocationId, cause: &str) -> v1::ToJobMaster {
         cause: cause.to_owned(),
     };
     Message::Lost(lost).into()
+}
+
+/// Returns the news that a job lacks declared slots.
+pub fn slots_missing(shortage: &ResourceShortage) -> v1::ToJobMaster {
+    let shortage = v1::Shortage {
+        declared: shortage.declared,
+        held: shortage.charged,
+        cause: shortage.cause.to_string(),
+    };
+    Message::Shortage(shortage).into()
 }
 
 #[cfg(test)]

@@ -142,6 +142,21 @@ impl TaskExecutor {
         }
     }
 
+    /// Returns the next message that is no heartbeat, and sends heartbeats until it comes.
+    async fn next_while_alive(&mut self) -> to_task_executor::Message {
+        let sender = self.sender.clone();
+        let heartbeats = async {
+            loop {
+                sleep(Duration::from_millis(100)).await;
+                let _ = sender.send(v1::FromTaskExecutor { message: None }).await;
+            }
+        };
+        tokio::select! {
+            message = self.next() => message.unwrap(),
+            () = heartbeats => panic!("the heartbeats have ended"),
+        }
+    }
+
     async fn registered(&mut self) -> v1::Registered {
         match self.next().await.unwrap() {
             to_task_executor::Message::Registered(registered) => registered,
@@ -177,6 +192,25 @@ impl JobMaster {
             resource_profile: Some(profile()),
         };
         self.send(from_job_master::Message::SlotRequest(request)).await;
+    }
+
+    async fn declare(&mut self, revision: u64, slots: u32) {
+        let required = v1::RequiredSlots {
+            resource_profile: Some(profile()),
+            slots,
+        };
+        let declare = v1::DeclareRequirements {
+            revision,
+            required: vec![required],
+        };
+        self.send(from_job_master::Message::Declare(declare)).await;
+    }
+
+    async fn refusal(&mut self) -> v1::DeclarationRefused {
+        match self.next().await.unwrap() {
+            to_job_master::Message::DeclarationRefused(refused) => refused,
+            other => panic!("{other:?} is not a refusal"),
+        }
     }
 
     async fn status(&mut self) -> v1::RequestStatus {
@@ -256,6 +290,74 @@ async fn a_slot_is_requested_acknowledged_granted_and_lost() {
     assert_eq!(lost.allocation_id, allocation(1));
     job_master.request(&allocation(2)).await;
     assert_eq!(job_master.status().await.state(), State::Waiting);
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn declared_slots_are_granted_until_the_job_stays_away() {
+    let mut cluster = Cluster::start(&["--heartbeat-interval", "100ms", "--heartbeat-timeout", "600ms"]).await;
+    let mut task_executor = cluster.task_executor(worker("worker-1")).await;
+    task_executor.registered().await;
+    let mut job_master = cluster.job_master(Vec::new()).await;
+    job_master.declare(1, 1).await;
+    let to_task_executor::Message::AllocateSlot(request) = task_executor.next().await.unwrap() else {
+        panic!("no slot is requested");
+    };
+    let allocation_id = request.allocation.unwrap().allocation_id;
+    let acknowledged = v1::Acknowledged { revision: 2 };
+    let answer = v1::SlotAnswer {
+        attempt: Some(v1::AttemptId {
+            number: request.attempt,
+            allocation_id: allocation_id.clone(),
+        }),
+        result: Some(v1::slot_answer::Result::Acknowledged(acknowledged)),
+    };
+    task_executor
+        .send(from_task_executor::Message::SlotAnswer(answer))
+        .await;
+    let granted = job_master.status().await;
+    assert_eq!(
+        (granted.state(), granted.allocation_id),
+        (State::Granted, allocation_id)
+    );
+
+    // The job is gone without a word. The worker says that it lives.
+    drop(job_master);
+    let to_task_executor::Message::FreeInactiveSlots(free) = task_executor.next_while_alive().await else {
+        panic!("no slot is to be freed");
+    };
+    let job_id = JobId::from_u128(7).to_bytes();
+    assert_eq!((free.job_id, free.attempt), (job_id.into(), request.attempt));
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn declarations_that_cannot_be_served_are_answered() {
+    let mut cluster = Cluster::start(&["-D", "slot.request.timeout=1 s"]).await;
+    let mut job_master = cluster.job_master(Vec::new()).await;
+    job_master.declare(5, 2).await;
+    let to_job_master::Message::Shortage(shortage) = job_master.next().await.unwrap() else {
+        panic!("no shortage is told");
+    };
+    assert_eq!((shortage.declared, shortage.held), (2, 0));
+    assert_eq!(shortage.cause, "the others were not granted within 1s");
+
+    // An old declaration changes nothing.
+    job_master.declare(4, 1).await;
+    let refused = job_master.refusal().await;
+    assert_eq!((refused.revision, refused.highest_revision), (4, 5));
+
+    // A job declares, or requests one by one.
+    job_master.request(&allocation(1)).await;
+    let message = job_master.next().await.unwrap();
+    assert!(matches!(message, to_job_master::Message::Failed(_)), "{message:?}");
+    job_master.declare(6, 0).await;
+    job_master.request(&allocation(2)).await;
+    assert_eq!(job_master.status().await.state(), State::Waiting);
+    job_master.declare(7, 1).await;
+    let refused = job_master.refusal().await;
+    assert_eq!((refused.revision, refused.highest_revision), (7, 0));
+    assert!(refused.cause.contains("has requested single slots"), "{refused:?}");
     cluster.stop().await;
 }
 

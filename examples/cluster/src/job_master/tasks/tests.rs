@@ -221,6 +221,60 @@ fn a_grant_without_an_offer_is_overdue() {
 }
 
 #[test]
+fn declared_slots_follow_the_schedule() {
+    let mut tasks = Tasks::new(16, 6, 1).with_declarations(true);
+    let mut declared = vec![tasks.required()];
+    tasks.start(1);
+    for task in 0..16 {
+        assert_eq!(tasks.end(id(1), task, true), Some(TaskEnd::Done));
+        declared.push(tasks.required());
+        tasks.next(id(1));
+    }
+    // After each task: half, all, a quarter, all, and no more than there are tasks.
+    assert_eq!(declared, [3, 3, 3, 3, 6, 6, 6, 6, 2, 2, 2, 2, 4, 3, 2, 1, 0]);
+    assert_eq!(Tasks::new(0, 6, 1).with_declarations(true).required(), 0);
+}
+
+#[test]
+fn offered_slots_are_accepted_while_declared_ones_are_missing() {
+    let mut tasks = Tasks::new(8, 4, 1).with_declarations(true);
+    assert_eq!(tasks.required(), 2);
+    assert_eq!(tasks.hold(id(1)), Ok(true));
+    assert_eq!(tasks.hold(id(1)), Err(OfferRefused::Held));
+    assert_eq!(tasks.hold(id(2)), Ok(true));
+    assert_eq!(tasks.hold(id(3)), Err(OfferRefused::NotWanted));
+    // A slot that is kept from its use is declared as well.
+    tasks.keep(id(2));
+    assert_eq!((tasks.required(), tasks.missing()), (3, 1));
+    assert_eq!(tasks.hold(id(3)), Ok(true));
+}
+
+#[test]
+fn declared_slots_are_released_when_fewer_are_needed() {
+    let mut tasks = Tasks::new(8, 4, 1).with_declarations(true);
+    for number in 1..=2 {
+        tasks.hold(id(number)).unwrap();
+        tasks.next(id(number));
+    }
+    tasks.end(id(1), 0, true);
+    tasks.next(id(1));
+    tasks.end(id(2), 1, true);
+    tasks.next(id(2));
+    for number in 3..=4 {
+        tasks.hold(id(number)).unwrap();
+        tasks.next(id(number));
+    }
+    // The third quarter begins: each slot but one is released after its task.
+    tasks.end(id(1), 2, true);
+    assert_eq!(tasks.next(id(1)), Some(6));
+    tasks.end(id(2), 3, true);
+    assert_eq!(tasks.next(id(2)), None);
+    assert!(!tasks.is_known(id(2)), "it is released");
+    assert_eq!(tasks.missing(), 0);
+    tasks.check();
+}
+
+#[test]
 fn every_interleaving_of_losses_and_ends_runs_each_task_to_one_end() {
     // A small generator of numbers, so that a failure can be repeated.
     let mut state = 1_u64;
@@ -229,7 +283,8 @@ fn every_interleaving_of_losses_and_ends_runs_each_task_to_one_end() {
         (state >> 33) % bound
     };
     for _ in 0..200 {
-        let mut tasks = Tasks::new(random(12), 1 + random(4) as usize, 1 + random(3) as u32);
+        let mut tasks =
+            Tasks::new(random(12), 1 + random(4) as usize, 1 + random(3) as u32).with_declarations(random(2) == 0);
         let (mut next, mut running, mut ended) = (0, Vec::new(), Vec::new());
         while !tasks.is_finished() {
             if tasks.missing() > 0 {

@@ -9,7 +9,7 @@ use tracing::{debug, info};
 use super::{End, Leads, Outgoing, Sessions, check_epoch, first};
 use crate::protocol::v1::from_job_master::Message;
 use crate::protocol::v1::to_job_master;
-use crate::protocol::{Epoch, ProtocolError, allocation_id, job_id, limits, v1};
+use crate::protocol::{Epoch, ProtocolError, allocation_id, job_id, limits, requirements, v1};
 use crate::resource_manager::mailbox::Input;
 use crate::resource_manager::outbox::{Outbox, Session};
 
@@ -121,6 +121,10 @@ fn read(job_master: &JobMaster, message: Message) -> Result<Option<Input>, End> 
             job_id,
             allocation_id: allocation_id("allocation_id", &cancel.allocation_id)?,
         }),
+        Message::Declare(declare) => {
+            let requirements = requirements(job_id, job_master.address.clone(), declare)?;
+            Some(Input::Declared(requirements))
+        }
         Message::Heartbeat(_) => None,
     })
 }
