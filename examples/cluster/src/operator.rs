@@ -101,6 +101,7 @@ async fn status(mut client: Client) -> anyhow::Result<String> {
     let numbers = client.get("/api/overview").await?;
     let requests = client.get("/api/requests?limit=10").await?;
     let troubled = client.get("/api/task-managers?limit=20&troubled=true").await?;
+    let jobs = client.get("/api/jobs").await?;
     let workers = client.get("/api/workers").await?;
     let blocked = client.get("/api/blocked").await?;
     let overview = &numbers["overview"];
@@ -131,6 +132,13 @@ async fn status(mut client: Client) -> anyhow::Result<String> {
         integer(&overview["bound_promised_slots"]),
     ));
     lines.extend(recovery(&workers));
+    if items(&jobs).next().is_some() {
+        lines.push("jobs that declare their slots".to_owned());
+    }
+    lines.extend(items(&jobs).map(declaring));
+    if jobs["is_cut"] == true {
+        lines.push("  and more".to_owned());
+    }
     let waiting = integer(&overview["pending_requests"]);
     lines.push(format!("waiting        {waiting} requests"));
     for request in items(&requests) {
@@ -166,6 +174,19 @@ fn recovery(workers: &Value) -> Option<String> {
         Some(missing) => format!(", {missing} workers are missing"),
     };
     Some(format!("recovery       {until}{missing}"))
+}
+
+/// Says how many slots a job has declared and holds.
+fn declaring(job: &Value) -> String {
+    let slots = |state: &str| integer(&job[state]);
+    format!(
+        "  {}  {} slots declared, {} held, {} missing, {} in excess",
+        text(&job["job_id"]),
+        slots("declared"),
+        slots("held"),
+        slots("missing"),
+        slots("excess"),
+    )
 }
 
 /// Says what is wrong with a worker.

@@ -10,6 +10,7 @@ mod error;
 mod events;
 mod explanation;
 mod history;
+mod jobs;
 mod metrics;
 mod numbers;
 mod orders;
@@ -104,6 +105,7 @@ fn router<C: Cluster>(web: Web<C>) -> Router {
         .route("/api/task-managers/{resource_id}/drain", post(orders::drain::<C>))
         .route("/api/requests", get(requests::list::<C>))
         .route("/api/requests/{allocation_id}", get(requests::one::<C>))
+        .route("/api/jobs", get(jobs::list::<C>))
         .route("/api/workers", get(workers::list::<C>))
         .route("/api/blocked", get(blocked::list::<C>))
         .fallback(async || ApiError::NotFound("there is no such address".to_owned()))

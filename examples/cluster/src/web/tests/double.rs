@@ -8,8 +8,8 @@ use slot_manager::message::WorkerPromise;
 use slot_manager::outcome::BlockOutcome;
 use slot_manager::testing::{GatewayAnswer, ManualScheduledExecutor, RecordingActions, ScriptedGateway};
 use slot_manager::{
-    AllocationId, InstanceId, JobId, ResourceId, ResourceProfile, SlotId, SlotManager, SlotManagerConfig, SlotReport,
-    SlotRequest, SlotStatus, TaskExecutorConnection,
+    AllocationId, InstanceId, JobId, ResourceId, ResourceProfile, ResourceRequirements, SlotId, SlotManager,
+    SlotManagerConfig, SlotReport, SlotRequest, SlotStatus, TaskExecutorConnection,
 };
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -122,6 +122,17 @@ impl Double {
         let request = SlotRequest::new(job_id, allocation_id, profile(cores), "127.0.0.1:7000");
         let _ = self.tell(|manager| manager.register_slot_request(request)).unwrap();
         allocation_id
+    }
+
+    /// Declares the slots of a job.
+    pub fn declare(&self, job: u128, slots: u32, cores: f64) -> JobId {
+        let job_id = JobId::from_u128(job);
+        let requirements = ResourceRequirements::new(job_id, "127.0.0.1:7000").with_revision(1);
+        let requirements = requirements.require(profile(cores), slots).unwrap();
+        let _ = self
+            .tell(|manager| manager.declare_requirements(&requirements))
+            .unwrap();
+        job_id
     }
 
     /// Registers workers of all kinds, and requests that are granted or wait for many reasons.

@@ -222,6 +222,29 @@ async fn promised_workers_and_troubled_ones_are_listed() {
 }
 
 #[tokio::test]
+async fn declared_held_and_missing_slots_are_shown_for_each_job() {
+    let double = Double::leading();
+    double.register("worker-1", 2, acknowledged());
+    let job_id = double.declare(7, 3, 1.0);
+    let server = Server::start(&double).await;
+    let (_, jobs) = server.get("/api/jobs").await;
+    let job = &jobs["items"][0];
+    assert_eq!((&job["job_id"], &jobs["is_cut"]), (&json!(job_id), &json!(false)));
+    let counts = |of: &Value| ["declared", "held", "missing", "in_flight"].map(|state| of[state].as_u64());
+    assert_eq!(counts(job), [Some(3), Some(2), Some(1), Some(0)]);
+    assert_eq!(counts(&job["profiles"][0]), counts(job));
+    assert_eq!((&job["excess"], &job["revision"]), (&json!(0), &json!(1)));
+    let options = OperatorOptions {
+        web: vec![server.address.clone()],
+        token: TokenOption::default(),
+    };
+    let status = execute(OperatorCommand::Status(options)).await.unwrap();
+    let line = format!("  {job_id}  3 slots declared, 2 held, 1 missing, 0 in excess");
+    assert!(status.contains(&line), "{status}");
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn a_recovery_is_shown() {
     let double = Double::recovering();
     let workers = ["worker-1", "worker-2"].map(ResourceId::new);
@@ -290,6 +313,7 @@ async fn a_replica_that_does_not_lead_names_the_leader() {
         "/api/overview",
         "/api/task-managers",
         "/api/requests",
+        "/api/jobs",
         "/api/workers",
         "/api/blocked",
     ] {

@@ -49,6 +49,7 @@ export async function refresh() {
       isAnyTroubled ? load("api/task-managers?limit=20&troubled=true", 1, byResourceId) : nothing,
       ask("api/workers"),
       ask("api/blocked"),
+      overview.declaring_jobs ? ask("api/jobs") : { items: [], is_cut: false },
     ]);
     const [, fresh] = loaded;
     if (path === taskManagersPath()) {
@@ -67,6 +68,7 @@ export async function refresh() {
     state.requests = { ...loaded[0], items: loaded[0].items.filter(({ status, allocation_id: id }) => status !== "in_flight" || before.has(id)) };
     state.troubled = loaded[2];
     state.workers = { ...loaded[3], at: performance.now() };
+    state.jobs = loaded[5];
     state.blockedAbsent = loaded[4].items.filter((worker) => !worker.is_registered).map((worker) => worker.resource_id);
     render();
     if (state.shown !== null) updateDetails();

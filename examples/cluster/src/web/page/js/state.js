@@ -12,6 +12,7 @@ export const state = {
   taskManagers: nothing,
   troubled: nothing,
   workers: { items: [], is_cut: false, recovery: null, now: 0, at: 0 },
+  jobs: { items: [], is_cut: false },
   /** The requests that were in flight at the last look. */
   inFlight: new Set(),
   /** The workers that are blocked for when they come. */

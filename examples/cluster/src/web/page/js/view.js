@@ -15,6 +15,7 @@ export function render() {
   renderVerdicts();
   renderSlots();
   renderRequests();
+  renderJobs();
   renderTaskManagers();
   renderWorkers();
   renderChart();
@@ -99,6 +100,15 @@ function renderRequests() {
 function failsIn(request) {
   const at = request.explanation.fails_at;
   return at === null ? "no deadline" : `fails in ${duration(msTo(at, state.requests))}`;
+}
+
+function renderJobs() {
+  const items = state.jobs.items;
+  $("jobs-section").hidden = items.length === 0;
+  setText($("jobs-count"), `${number(items.length)}${state.jobs.is_cut ? " or more" : ""}`);
+  sync($("jobs"), items, (job) => job.job_id, (job) => JSON.stringify(job), (job) => h("div", { class: "row worker" },
+    h("span", {}, h("span", { class: "id", title: `job ${job.job_id}` }, short(job.job_id)), ` · ${count(job.declared, "slot")} declared`),
+    h("span", { class: "right" }, `${number(job.held)} held, ${number(job.missing)} missing${job.excess > 0 ? `, ${number(job.excess)} in excess` : ""}`)));
 }
 
 function renderTaskManagers() {
