@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::rc::Rc;
@@ -114,6 +115,35 @@ impl Cluster {
             line_with(&output, "listening on ")
         });
         self.addresses.insert(name.to_owned(), address);
+    }
+
+    /// Starts resource managers that start workers with two slots. The other arguments say how.
+    pub fn resource_managers_with_workers(&mut self, names: &[&str], more: &[&str]) {
+        // All are known before the first starts, which gives them to its workers.
+        let addresses = names.iter().map(|_| format!("127.0.0.1:{}", free_port()));
+        let addresses: Vec<_> = addresses.collect();
+        let all = addresses.join(",");
+        let election = format!("file:{}", self.path("leader").display());
+        let folder = self.path("").display().to_string();
+        let event_log = format!("--worker-argument=--event-log={folder}/{{name}}.events");
+        for (name, address) in names.iter().zip(addresses) {
+            let mut arguments = vec!["resource-manager", &event_log];
+            for (option, value) in [
+                ("--cluster", "test"),
+                ("--listen", &address),
+                ("--resource-managers", &all),
+                ("--election", &election),
+                ("--heartbeat-interval", "300ms"),
+                ("--heartbeat-timeout", "1500ms"),
+                ("--folder", &folder),
+                ("-D", "taskmanager.numberOfTaskSlots=2"),
+            ] {
+                arguments.extend([option, value]);
+            }
+            arguments.extend(more);
+            self.start(name, &arguments);
+            self.addresses.insert((*name).to_owned(), address);
+        }
     }
 
     /// Returns the addresses of all resource managers, as an argument.
@@ -296,6 +326,12 @@ pub fn now_us() -> u64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
     let now = now.expect("a clock after 1970").as_micros();
     now.try_into().expect("a clock before the year 500,000")
+}
+
+/// Returns a port that nothing listens at.
+pub fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    listener.local_addr().expect("an address").port()
 }
 
 /// Waits until there is a value.

@@ -4,7 +4,7 @@ mod daemons;
 
 use std::fs::File;
 
-use self::daemons::{Job, Slurm, free_port};
+use self::daemons::{Job, Slurm};
 use super::harness::{Cluster, wait_until};
 
 /// A cluster with workers from Slurm. Its processes end before Slurm does.
@@ -22,42 +22,22 @@ impl Site {
         })
     }
 
-    /// Starts resource managers that start workers with two slots, of this many cores together. Idle
-    /// workers leave after some seconds.
+    /// Starts resource managers whose workers are jobs of Slurm with this many cores. Idle workers
+    /// leave after some seconds.
     fn start_managers(&mut self, names: &[&str], cores: u32, idle_seconds: u32) {
-        // All are known before the first starts, which gives them to its workers.
-        let addresses = names.iter().map(|_| format!("127.0.0.1:{}", free_port()));
-        let addresses: Vec<_> = addresses.collect();
-        let all = addresses.join(",");
-        let election = format!("file:{}", self.cluster.path("leader").display());
-        let folder = self.cluster.path("").display().to_string();
         let programs = self.slurm.programs().display().to_string();
         let cores = format!("taskmanager.cpu.cores={cores}");
         let idle_timeout = format!("resourcemanager.taskmanager-timeout={idle_seconds} s");
-        let event_log = format!("--worker-argument=--event-log={folder}/{{name}}.events");
-        for (name, address) in names.iter().zip(addresses) {
-            let mut arguments = vec!["resource-manager", "--provisioner", "slurm", &event_log];
-            for (option, value) in [
-                ("--cluster", "test"),
-                ("--listen", &address),
-                ("--resource-managers", &all),
-                ("--election", &election),
-                ("--heartbeat-interval", "300ms"),
-                ("--heartbeat-timeout", "1500ms"),
-                ("--folder", &folder),
-                ("--slurm-programs", &programs),
-                ("--slurm-partition", "main"),
-                ("--slurm-argument", "--comment=test"),
-                ("--slurm-poll-interval", "300ms"),
-                ("-D", "taskmanager.numberOfTaskSlots=2"),
-                ("-D", &cores),
-                ("-D", &idle_timeout),
-            ] {
-                arguments.extend([option, value]);
-            }
-            self.cluster.start(name, &arguments);
-            self.cluster.addresses.insert((*name).to_owned(), address);
-        }
+        let more = [
+            ["--provisioner", "slurm"],
+            ["--slurm-programs", &programs],
+            ["--slurm-partition", "main"],
+            ["--slurm-argument", "--comment=test"],
+            ["--slurm-poll-interval", "300ms"],
+            ["-D", &cores],
+            ["-D", &idle_timeout],
+        ];
+        self.cluster.resource_managers_with_workers(names, &more.concat());
     }
 
     /// Starts a job. Its tasks go on until [`let_tasks_end`](Self::let_tasks_end).

@@ -4,13 +4,12 @@
 
 use std::fs::{self, File, Permissions};
 use std::io::{Read, Write};
-use std::net::TcpListener;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use super::super::harness::{wait_for, wait_until};
+use super::super::harness::{free_port, wait_for, wait_until};
 use super::super::required::{is_installed, leave_out};
 
 /// The time that jobs and daemons get to end in order.
@@ -265,10 +264,4 @@ fn end(daemon: &mut Child) {
     }
     let _ = daemon.kill();
     let _ = daemon.wait();
-}
-
-/// Returns a port that nothing listens at.
-pub fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    listener.local_addr().expect("an address").port()
 }
