@@ -27,6 +27,7 @@ pub struct Counts {
 /// - Each task is counted as done once. None ends well twice or runs twice at a time, unless one of
 ///   its workers was stopped or killed. Nobody knows whether such a worker did the task, and one
 ///   that goes on can find an old order to run it.
+/// - A grant is told once.
 /// - Each request was granted, lost or failed, if its job has not ended before.
 /// - No request waits while hundreds of younger ones are granted: it would be forgotten.
 /// - A loss is told once, and only if the worker was stopped or killed before.
@@ -40,6 +41,7 @@ pub fn check(lines: &[Line], tasks: usize) -> Counts {
     check_woken_leaders(lines);
     check_tasks(lines, tasks, &mut counts);
     check_running_tasks(lines);
+    check_grants(lines);
     check_requests(lines, &mut counts);
     check_order(lines);
     check_losses(lines);
@@ -205,13 +207,26 @@ fn worker_of(line: &Line) -> &str {
     line.slot.rsplit_once('_').map_or("", |(worker, _)| worker)
 }
 
+fn check_grants(lines: &[Line]) {
+    let mut granted: BTreeMap<&str, &Line> = BTreeMap::new();
+    for line in lines.iter().filter(|line| line.event == "granted") {
+        if let Some(other) = granted.insert(&line.allocation, line) {
+            panic!("a grant is told twice:\n{other:?}\n{line:?}");
+        }
+    }
+}
+
 fn check_requests(lines: &[Line], counts: &mut Counts) {
     let mut open: BTreeMap<&str, &Line> = BTreeMap::new();
+    // The grants of these jobs have no requests.
+    let mut declaring = BTreeSet::new();
     for line in lines {
         match line.event.as_str() {
             "requested" => drop(open.insert(&line.allocation, line)),
+            "declared" => _ = declaring.insert(&line.job),
             "granted" => {
-                counts.grants += usize::from(open.remove(line.allocation.as_str()).is_some());
+                let is_requested = open.remove(line.allocation.as_str()).is_some();
+                counts.grants += usize::from(is_requested || declaring.contains(&line.job));
             }
             "lost" => {
                 open.remove(line.allocation.as_str());
@@ -310,6 +325,18 @@ mod tests {
             &[line("task_ended", "w_0", "a", 1), line("task_ended", "v_0", "b", 1)],
             0,
         );
+    }
+
+    #[test]
+    #[should_panic(expected = "a grant is told twice")]
+    fn grant_that_is_told_twice_is_found() {
+        check(&[line("granted", "", "a", 1), line("granted", "", "a", 2)], 0);
+    }
+
+    #[test]
+    fn grants_of_declared_slots_are_counted() {
+        let counts = check(&[line("declared", "", "", 0), line("granted", "", "a", 1)], 0);
+        assert_eq!(counts.grants, 1);
     }
 
     #[test]

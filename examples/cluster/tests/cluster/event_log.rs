@@ -22,6 +22,8 @@ pub struct Line {
     pub job: String,
     pub allocation: String,
     pub task: u64,
+    /// The slots that a job declares.
+    pub slots: u32,
     pub exit_code: Option<i32>,
     pub cause: String,
 }

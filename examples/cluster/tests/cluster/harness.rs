@@ -179,6 +179,11 @@ impl Cluster {
         self.run(name, tasks, parallelism, &["--slot-per-task"], command);
     }
 
+    /// Starts a job that declares the slots that it needs in all.
+    pub fn declaring_job(&mut self, name: &str, tasks: usize, parallelism: usize, command: &[&str]) {
+        self.run(name, tasks, parallelism, &["--declare"], command);
+    }
+
     fn run(&mut self, name: &str, tasks: usize, parallelism: usize, more: &[&str], command: &[&str]) {
         let (managers, tasks, parallelism) = (self.resource_managers(), tasks.to_string(), parallelism.to_string());
         let id = format!("{:032x}", self.jobs.len() + 1);

@@ -5,6 +5,7 @@
 mod checker;
 mod command_line;
 mod dashboard;
+mod declared;
 mod double;
 mod etcd;
 mod event_log;
