@@ -1,10 +1,17 @@
 //! The compared workloads.
 
 use crate::clock::Clock;
+use crate::distribution::{Distribution, FLINK_1_10};
 use crate::workloads::{churn, floor, matching, requests, task_managers, waiting};
 
 /// A prepared workload: its messages exist. Each call runs it once, on a new manager.
 pub(crate) type Prepared = Box<dyn FnMut(&mut Clock)>;
+
+/// The workloads that are compared with one version of Flink.
+pub(crate) struct Comparison {
+    pub(crate) flink: &'static Distribution,
+    pub(crate) workloads: &'static [Workload],
+}
 
 pub(crate) struct Workload {
     /// The name in both programs.
@@ -44,7 +51,7 @@ pub(crate) struct Case {
     /// The number of operations on our side, where it does not follow from the size.
     pub(crate) operations: usize,
     /// The number on Flink's side; `None` if it would take too long.
-    pub(crate) original_operations: Option<usize>,
+    pub(crate) flink_operations: Option<usize>,
 }
 
 const fn phase(name: &'static str, title: &'static str) -> Phase {
@@ -58,11 +65,11 @@ const fn same(size: usize, operations: usize) -> Case {
 
 /// Returns a case with fewer operations on Flink's side, where each takes longer the larger the
 /// size.
-const fn limited(size: usize, operations: usize, original_operations: usize) -> Case {
+const fn limited(size: usize, operations: usize, flink_operations: usize) -> Case {
     Case {
         size,
         operations,
-        original_operations: Some(original_operations),
+        flink_operations: Some(flink_operations),
     }
 }
 
@@ -70,7 +77,7 @@ const fn ours_only(size: usize, operations: usize) -> Case {
     Case {
         size,
         operations,
-        original_operations: None,
+        flink_operations: None,
     }
 }
 
@@ -86,7 +93,19 @@ const UP_TO_A_MILLION: &[Case] = &[each(100), each(1_000), each(10_000), each(10
 const CHURNS: usize = 100_000;
 const CHECKS: usize = 1_000;
 
-pub(crate) const WORKLOADS: &[Workload] = &[
+/// The comparisons. Each has a table of its own.
+pub(crate) const COMPARISONS: &[Comparison] = &[Comparison {
+    flink: &FLINK_1_10,
+    workloads: REQUESTS,
+}];
+
+/// Returns the workloads of all comparisons.
+pub(crate) fn workloads() -> impl Iterator<Item = &'static Workload> {
+    COMPARISONS.iter().flat_map(|comparison| comparison.workloads)
+}
+
+/// Jobs request single slots.
+const REQUESTS: &[Workload] = &[
     Workload {
         name: "all-slots",
         phases: &[

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
-use crate::catalogue::{Case, Phase, Workload};
+use crate::catalogue::{Case, Comparison, Phase, Workload};
+use crate::flink::Flink;
 use crate::options::Options;
-use crate::original::Original;
 use crate::run::{Run, Side};
 use crate::table::Row;
 use crate::tools;
@@ -33,11 +33,11 @@ type Times = Vec<(String, f64)>;
 struct Rounds {
     ours: Vec<Times>,
     floor: Vec<Times>,
-    original: Vec<Times>,
+    flink: Vec<Times>,
 }
 
-/// Measures the selected rows.
-pub(crate) fn compare(options: &Options, original: &Original) -> Result<Vec<Row>> {
+/// Measures the selected rows of a comparison.
+pub(crate) fn compare(options: &Options, comparison: &Comparison, flink: &Flink) -> Result<Vec<Row>> {
     let effort = if options.quick {
         Effort {
             rounds: 1,
@@ -49,18 +49,18 @@ pub(crate) fn compare(options: &Options, original: &Original) -> Result<Vec<Row>
             iterations: 5,
         }
     };
-    let cases = options.selected_cases();
+    let cases = options.selected_cases(comparison);
     let mut rows = Vec::new();
     for (number, (workload, case)) in cases.iter().enumerate() {
         let place = format!("{}/{}", number + 1, cases.len());
-        let rounds = take_turns(&place, workload, case, &effort, original)?;
+        let rounds = take_turns(&place, workload, case, &effort, flink)?;
         for phase in options.selected_phases(workload, case) {
             rows.push(Row {
                 title: phase.title,
                 size: case.size,
                 ours: lowest_of(phase, &rounds.ours),
                 floor: lowest_of(phase, &rounds.floor),
-                original: lowest_of(phase, &rounds.original),
+                flink: lowest_of(phase, &rounds.flink),
             });
         }
     }
@@ -75,13 +75,7 @@ fn by_title(rows: &[Row]) -> Vec<Row> {
     sorted
 }
 
-fn take_turns(
-    place: &str,
-    workload: &'static Workload,
-    case: &Case,
-    effort: &Effort,
-    original: &Original,
-) -> Result<Rounds> {
+fn take_turns(place: &str, workload: &'static Workload, case: &Case, effort: &Effort, flink: &Flink) -> Result<Rounds> {
     let run = |operations, warm_up| Run {
         workload,
         size: case.size,
@@ -96,9 +90,9 @@ fn take_turns(
         let ours = |side| measure_ours(side, &run(case.operations, WARM_UP));
         rounds.ours.push(ours(Side::Manager)?);
         rounds.floor.push(ours(Side::Floor)?);
-        if let Some(operations) = case.original_operations {
-            match original.measure(&run(operations, WARM_UP_OF_JAVA)) {
-                Ok(output) => rounds.original.push(read(&output)?),
+        if let Some(operations) = case.flink_operations {
+            match flink.measure(&run(operations, WARM_UP_OF_JAVA)) {
+                Ok(output) => rounds.flink.push(read(&output)?),
                 Err(error) => eprintln!("Flink failed at {name} {}: {error:#}", case.size),
             }
         }

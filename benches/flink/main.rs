@@ -56,13 +56,14 @@
 mod catalogue;
 mod clock;
 mod comparison;
+mod distribution;
+mod flink;
 #[path = "../common/floor.rs"]
 mod floor;
 mod gateway;
 mod measurement;
 mod messages;
 mod options;
-mod original;
 #[path = "../common/outside.rs"]
 mod outside;
 mod run;
@@ -75,10 +76,10 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::Parser;
 
-use crate::catalogue::WORKLOADS;
+use crate::catalogue::{COMPARISONS, Comparison, workloads};
 use crate::clock::Clock;
+use crate::flink::Flink;
 use crate::options::{Mode, Options};
-use crate::original::Original;
 use crate::run::Run;
 
 fn main() -> ExitCode {
@@ -102,21 +103,29 @@ fn act(options: &Options) -> Result<()> {
 }
 
 fn compare(options: &Options) -> Result<()> {
-    if options.selected_cases().is_empty() {
+    let has_rows = |comparison: &&Comparison| !options.selected_cases(comparison).is_empty();
+    let comparisons: Vec<_> = COMPARISONS.iter().filter(has_rows).collect();
+    if comparisons.is_empty() {
         return Ok(());
     }
     if let Err(missing) = tools::check() {
         println!("Nothing is compared with Flink: {missing}.");
         return Ok(());
     }
-    let original = Original::prepare()?;
-    let rows = comparison::compare(options, &original)?;
-    println!("{}\nFlink runs on {}.", table::markdown(&rows), tools::java_version()?);
+    for comparison in comparisons {
+        let flink = Flink::prepare(comparison.flink)?;
+        let rows = comparison::compare(options, comparison, &flink)?;
+        println!("{}", table::markdown(&rows, comparison.flink.version));
+    }
+    println!("Flink runs on {}.", tools::java_version()?);
     Ok(())
 }
 
 fn list(options: &Options) {
-    for (workload, case) in options.selected_cases() {
+    for (workload, case) in COMPARISONS
+        .iter()
+        .flat_map(|comparison| options.selected_cases(comparison))
+    {
         for phase in options.selected_phases(workload, case) {
             println!("{}", phase.label(case));
         }
@@ -125,7 +134,7 @@ fn list(options: &Options) {
 
 /// Runs each workload once. Each checks itself.
 fn test(options: &Options) {
-    for workload in WORKLOADS {
+    for workload in workloads() {
         let case = workload.smallest();
         if !options.selected_phases(workload, case).is_empty() {
             for prepare in [Some(workload.prepare), workload.floor].into_iter().flatten() {

@@ -2,7 +2,7 @@
 
 use clap::Parser;
 
-use crate::catalogue::{Case, Phase, WORKLOADS, Workload};
+use crate::catalogue::{Case, Comparison, Phase, Workload};
 use crate::run::Side;
 
 /// Compares this crate with the slot manager of Apache Flink 1.10.3.
@@ -74,9 +74,10 @@ impl Options {
             .collect()
     }
 
-    /// Returns the workloads and cases that these rows need.
-    pub(crate) fn selected_cases(&self) -> Vec<(&'static Workload, &'static Case)> {
-        WORKLOADS
+    /// Returns the workloads and cases of a comparison that these rows need.
+    pub(crate) fn selected_cases(&self, comparison: &Comparison) -> Vec<(&'static Workload, &'static Case)> {
+        comparison
+            .workloads
             .iter()
             .flat_map(|workload| workload.cases.iter().map(move |case| (workload, case)))
             .filter(|(workload, case)| !self.selected_phases(workload, case).is_empty())

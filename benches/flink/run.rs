@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
-use crate::catalogue::{Prepared, WORKLOADS, Workload};
+use crate::catalogue::{Prepared, Workload, workloads};
 
 pub(crate) struct Run {
     pub(crate) workload: &'static Workload,
@@ -46,7 +46,7 @@ impl Run {
         let [name, size, operations, warm_up, iterations] = arguments else {
             bail!("expected five arguments");
         };
-        let workload = WORKLOADS.iter().find(|workload| workload.name == *name);
+        let workload = workloads().find(|workload| workload.name == *name);
         Ok(Self {
             workload: workload.with_context(|| format!("no such workload: {name}"))?,
             size: size.parse()?,

@@ -10,10 +10,11 @@ pub(crate) struct Row {
     pub(crate) size: usize,
     pub(crate) ours: Option<f64>,
     pub(crate) floor: Option<f64>,
-    pub(crate) original: Option<f64>,
+    pub(crate) flink: Option<f64>,
 }
 
-pub(crate) fn markdown(rows: &[Row]) -> Table {
+/// Returns the table of a comparison with this version of Flink.
+pub(crate) fn markdown(rows: &[Row], version: &str) -> Table {
     let mut table = Table::new();
     table.load_preset(ASCII_MARKDOWN);
     table.set_header([
@@ -21,17 +22,17 @@ pub(crate) fn markdown(rows: &[Row]) -> Table {
         "size",
         "slot-manager (ns/op)",
         "floor (ns/op)",
-        "Flink 1.10.3 (ns/op)",
+        &format!("Flink {version} (ns/op)"),
         "ratio (Flink / slot-manager)",
     ]);
     for row in rows {
-        let ratio = row.ours.zip(row.original).map(|(ours, original)| original / ours);
+        let ratio = row.ours.zip(row.flink).map(|(ours, flink)| flink / ours);
         table.add_row([
             Cell::new(row.title),
             number(row.size.to_string()),
             number(three_digits(row.ours)),
             number(three_digits(row.floor)),
-            number(three_digits(row.original)),
+            number(three_digits(row.flink)),
             number(three_digits(ratio)),
         ]);
     }
