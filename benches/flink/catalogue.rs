@@ -1,8 +1,8 @@
 //! The compared workloads.
 
 use crate::clock::Clock;
-use crate::distribution::{Distribution, FLINK_1_10};
-use crate::workloads::{churn, floor, matching, requests, task_managers, waiting};
+use crate::distribution::{Distribution, FLINK_1_10, FLINK_2_3};
+use crate::workloads::{churn, declarations, floor, matching, requests, task_managers, waiting};
 
 /// A prepared workload: its messages exist. Each call runs it once, on a new manager.
 pub(crate) type Prepared = Box<dyn FnMut(&mut Clock)>;
@@ -92,12 +92,19 @@ const UP_TO_A_MILLION: &[Case] = &[each(100), each(1_000), each(10_000), each(10
 /// Enough for a steady state that has been through the whole cluster.
 const CHURNS: usize = 100_000;
 const CHECKS: usize = 1_000;
+const CHANGES: usize = 1_000;
 
 /// The comparisons. Each has a table of its own.
-pub(crate) const COMPARISONS: &[Comparison] = &[Comparison {
-    flink: &FLINK_1_10,
-    workloads: REQUESTS,
-}];
+pub(crate) const COMPARISONS: &[Comparison] = &[
+    Comparison {
+        flink: &FLINK_1_10,
+        workloads: REQUESTS,
+    },
+    Comparison {
+        flink: &FLINK_2_3,
+        workloads: DECLARATIONS,
+    },
+];
 
 /// Returns the workloads of all comparisons.
 pub(crate) fn workloads() -> impl Iterator<Item = &'static Workload> {
@@ -246,5 +253,40 @@ const REQUESTS: &[Workload] = &[
         cases: UP_TO_A_MILLION,
         prepare: task_managers::unregister,
         floor: Some(floor::unregister),
+    },
+];
+
+/// A job declares the slots that it needs in all.
+const DECLARATIONS: &[Workload] = &[
+    Workload {
+        name: "declare-all",
+        phases: &[phase("slot", "declare all slots, all are served, per slot")],
+        cases: UP_TO_A_HUNDRED_THOUSAND,
+        prepare: declarations::all,
+        floor: None,
+    },
+    Workload {
+        name: "declare-more",
+        phases: &[phase("more", "declare one more slot, which is served")],
+        cases: &[
+            same(100, CHANGES),
+            limited(1_000, CHANGES, 500),
+            limited(10_000, CHANGES, 50),
+            limited(100_000, CHANGES, 10),
+        ],
+        prepare: declarations::one_more,
+        floor: None,
+    },
+    Workload {
+        name: "declare-less",
+        phases: &[phase("less", "declare one slot less, then free one")],
+        cases: &[
+            same(100, CHANGES),
+            same(1_000, CHANGES),
+            same(10_000, CHANGES),
+            same(100_000, 10_000),
+        ],
+        prepare: declarations::one_less,
+        floor: None,
     },
 ];

@@ -29,6 +29,16 @@ pub(crate) const FLINK_1_10: Distribution = Distribution {
     jar_in_archive: "apache-flink-1.10.3/deps/lib/flink-dist_2.11-1.10.3.jar",
 };
 
+pub(crate) const FLINK_2_3: Distribution = Distribution {
+    version: "2.3.0",
+    archive: "https://files.pythonhosted.org/packages/28/18/\
+              a14423ca106f9200c11a41ff6c32b43e217eb0e063d8d4baeba50d95e611/apache_flink_libraries-2.3.0.tar.gz",
+    sha256_of_archive: "570bf8831d3c1336311e924e97119e52d8842e5485a4a7709ff9a92db709b006",
+    megabytes_of_archive: 329,
+    folder_in_archive: "apache_flink_libraries-2.3.0",
+    jar_in_archive: "apache_flink_libraries-2.3.0/deps/lib/flink-dist-2.3.0.jar",
+};
+
 impl Distribution {
     /// Returns the folder of the files of this distribution. It is in the target directory, which
     /// only builds of this crate use.

@@ -1,22 +1,25 @@
-//! This crate and the original side by side: the same workloads on both, in one run, with one table
-//! at the end.
+//! This crate and Flink side by side: the same workloads on both, in one run, with one table for
+//! each version of Flink.
 //!
-//! The original is `SlotManagerImpl` of Apache Flink 1.10.3, the direct descendant of the slot
-//! manager of FLINK-5810.
+//! The first table has jobs that request single slots. Flink's side is `SlotManagerImpl` of version
+//! 1.10.3, the direct descendant of the slot manager of FLINK-5810. The second table has jobs that
+//! declare the slots that they need in all. There it is `FineGrainedSlotManager` of version 2.3.0.
 //!
 //! ```sh
-//! cargo bench --bench flink                    # everything, about half an hour
+//! cargo bench --bench flink                    # everything, about fifty minutes
 //! cargo bench --bench flink -- --quick         # one round instead of three, fewer iterations
 //! cargo bench --bench flink -- churn           # the rows that contain a word
+//! cargo bench --bench flink -- declare         # the rows of declared requirements
 //! cargo bench --bench flink -- --size 100      # the rows of one size
 //! cargo bench --bench flink -- --list          # all rows
 //! cargo bench --bench flink -- --test          # our side, each workload once and small, without measuring
 //! ```
 //!
 //! It needs a Java development kit (17 or later), `curl` and `tar`. Without them it prints the
-//! missing tool and measures nothing. The first run fetches the source distribution of
-//! `apache-flink` 1.10.3 from PyPI (286 MB, checked by its hash) and takes Flink's jar from it into
-//! the target directory. Nothing is installed. The largest size needs 8 GiB for Java.
+//! missing tool and measures nothing. The first run fetches the source distributions of
+//! `apache-flink` 1.10.3 (286 MB) and of `apache-flink-libraries` 2.3.0 (329 MB) from PyPI, checks
+//! their hashes, and takes Flink's jars into the target directory. Rows of one version need only
+//! that one. Nothing is installed. The largest size needs 8 GiB for Java.
 //!
 //! **How to read it.** Nanoseconds per operation, less is better, and how many times as long Flink
 //! takes. The sizes are factors of ten apart, from 100 slots or requests on: a manager with ten task
@@ -25,7 +28,7 @@
 //! take too long, or failed.
 //!
 //! **The work of both sides.** [`catalogue`] lists the workloads. The modules of [`workloads`] are
-//! our side, and `java/` is the other. Each manager has as little around it as possible: one
+//! our side. `java/` is the other, with a folder for each version. Each manager has as little around it as possible: one
 //! thread, task executors that acknowledge at once or on demand, actions that count, no log. Flink
 //! gets no actor and no mailbox, so its numbers are a lower bound. All messages exist before the
 //! clock starts, so the large ones are cold: ids, profiles and reports. The slot ids of one task
@@ -33,6 +36,11 @@
 //! the result of a call, it exists as well. Results are checked and dropped after the clock has
 //! stopped. Each iteration begins with a new manager and ends with a check of its counts, so that a
 //! row measures what its name promises.
+//!
+//! **Declared requirements.** Flink checks them some time after a change, by default 50 ms. Here it
+//! checks at once after each change, without a wait, and our side is driven after each change. Our
+//! manager requests at most 1,024 slots of a declaration in one call, and as many in each later
+//! millisecond. The workload moves the clock by hand, so the time between is not counted.
 //!
 //! **The floor.** Where it stands, the least work of any such manager on the same messages: a few
 //! operations on the hash maps of Rust's standard library, without deadlines, answers, order or
@@ -112,9 +120,12 @@ fn compare(options: &Options) -> Result<()> {
         println!("Nothing is compared with Flink: {missing}.");
         return Ok(());
     }
-    for comparison in comparisons {
+    for (number, comparison) in comparisons.into_iter().enumerate() {
         let flink = Flink::prepare(comparison.flink)?;
         let rows = comparison::compare(options, comparison, &flink)?;
+        if number > 0 {
+            println!();
+        }
         println!("{}", table::markdown(&rows, comparison.flink.version));
     }
     println!("Flink runs on {}.", tools::java_version()?);

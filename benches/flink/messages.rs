@@ -4,13 +4,14 @@
 use std::sync::Arc;
 
 use slot_manager::{
-    AllocationId, InstanceId, JobId, ResourceId, ResourceProfile, SlotId, SlotReport, SlotRequest, SlotStatus,
-    TaskExecutorConnection,
+    AllocationId, InstanceId, JobId, ResourceId, ResourceProfile, ResourceRequirements, SlotId, SlotReport,
+    SlotRequest, SlotStatus, TaskExecutorConnection,
 };
 
 pub(crate) const SLOTS_PER_TASK_MANAGER: usize = 10;
 
 const JOB: JobId = JobId::from_u128(0x10b);
+const JOB_MASTER: &str = "job-master.cluster.example:6123";
 const EARLIER_JOB: JobId = JobId::from_u128(0xea711e7);
 
 pub(crate) fn usual_profile() -> ResourceProfile {
@@ -98,6 +99,13 @@ pub(crate) fn task_managers(
         .collect()
 }
 
+/// Returns the declaration of a job that needs this number of slots of the usual profile.
+pub(crate) fn requirements(slots: usize) -> ResourceRequirements {
+    ResourceRequirements::new(JOB, JOB_MASTER)
+        .require(usual_profile(), slots as u32)
+        .expect("few slots")
+}
+
 /// A source of requests with distinct allocation ids.
 pub(crate) struct Requests {
     made: u128,
@@ -108,7 +116,7 @@ impl Requests {
     pub(crate) fn new() -> Self {
         Self {
             made: 0,
-            target_address: "job-master.cluster.example:6123".into(),
+            target_address: JOB_MASTER.into(),
         }
     }
 

@@ -5,7 +5,7 @@ use clap::Parser;
 use crate::catalogue::{Case, Comparison, Phase, Workload};
 use crate::run::Side;
 
-/// Compares this crate with the slot manager of Apache Flink 1.10.3.
+/// Compares this crate with the slot managers of Apache Flink 1.10.3 and 2.3.0.
 #[derive(Parser)]
 #[command(bin_name = "cargo bench --bench flink --")]
 pub(crate) struct Options {

@@ -4,16 +4,19 @@
 //! dropped after it has stopped.
 
 pub(crate) mod churn;
+pub(crate) mod declarations;
 pub(crate) mod floor;
 pub(crate) mod matching;
 pub(crate) mod requests;
 pub(crate) mod task_managers;
 pub(crate) mod waiting;
 
+use std::task::{Context, Poll, Waker};
 use std::vec::IntoIter;
 
 use slot_manager::error::SlotRequestError;
-use slot_manager::outcome::{AllocationStatus, RegistrationOutcome, SlotRequestOutcome};
+use slot_manager::message::SlotFreed;
+use slot_manager::outcome::{AllocationStatus, RegistrationOutcome, SlotFreedOutcome, SlotRequestOutcome};
 use slot_manager::{AllocationId, SlotId, SlotRequest, TaskExecutorConnection, TaskExecutorGateway};
 
 use crate::messages::TaskManager;
@@ -73,6 +76,15 @@ fn request<G: TaskExecutorGateway>(
     }
 }
 
+/// Frees slots. Returns the number of freed slots.
+fn free<G: TaskExecutorGateway>(manager: &mut Manager<G>, messages: &[SlotFreed]) -> usize {
+    messages
+        .iter()
+        .map(|message| manager.slot_freed(message))
+        .filter(|freed| *freed == SlotFreedOutcome::Freed)
+        .count()
+}
+
 /// Registers requests that are not served within the call. Returns the number of accepted ones.
 fn wait<G: TaskExecutorGateway>(manager: &mut Manager<G>, requests: &mut IntoIter<SlotRequest>) -> usize {
     requests
@@ -84,4 +96,23 @@ fn wait<G: TaskExecutorGateway>(manager: &mut Manager<G>, requests: &mut IntoIte
 /// Arms the delay, as a service does that drives the manager.
 fn arm<G: TaskExecutorGateway>(manager: &mut Manager<G>) {
     manager.run_until_stalled();
+}
+
+/// Polls until no event is left. Returns the number of handled events.
+fn drive<G: TaskExecutorGateway>(manager: &mut Manager<G>) -> usize {
+    let mut handled = 0;
+    loop {
+        match poll(manager) {
+            0 => return handled,
+            events => handled += events,
+        }
+    }
+}
+
+/// Polls once. Returns the number of handled events.
+fn poll<G: TaskExecutorGateway>(manager: &mut Manager<G>) -> usize {
+    match manager.poll_progress(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(events) => events,
+        Poll::Pending => 0,
+    }
 }

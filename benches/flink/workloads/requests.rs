@@ -5,13 +5,13 @@ use std::task::{Context, Poll, Waker};
 
 use slot_manager::matching::SlotMatchingStrategy;
 use slot_manager::message::{Acknowledge, AttemptId, SlotFreed};
-use slot_manager::outcome::{SlotAnswerOutcome, SlotFreedOutcome};
+use slot_manager::outcome::SlotAnswerOutcome;
 use slot_manager::{LeaderId, SlotManager, SlotManagerConfig, TaskExecutorGateway};
 
 use crate::catalogue::Prepared;
 use crate::messages::{Requests, usual_task_managers};
 use crate::outside::{Awaited, Count, Counter, Mailbox, Manager, Patient, Prompt, started};
-use crate::workloads::{allocation_ids, arm, connections, join, places, register, request};
+use crate::workloads::{allocation_ids, arm, connections, free, join, places, register, request};
 
 /// All slots are registered, requested, granted and freed.
 pub(crate) fn all_slots(slots: usize, _: usize) -> Prepared {
@@ -39,15 +39,6 @@ pub(crate) fn all_slots(slots: usize, _: usize) -> Prepared {
         assert_eq!(freed, slots);
         assert_eq!(manager.overview().slots.free.slots, slots);
     })
-}
-
-/// Frees slots. Returns the number of freed slots.
-fn free(manager: &mut Manager<Prompt>, messages: &[SlotFreed]) -> usize {
-    messages
-        .iter()
-        .map(|message| manager.slot_freed(message))
-        .filter(|freed| *freed == SlotFreedOutcome::Freed)
-        .count()
 }
 
 /// All slots are requested before any task executor answers. Then the answers arrive one after the

@@ -1,6 +1,5 @@
 //! Requests that wait where there is no slot.
 
-use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use slot_manager::AllocationId;
@@ -9,7 +8,7 @@ use slot_manager::outcome::CancelOutcome;
 use crate::catalogue::Prepared;
 use crate::messages::Requests;
 use crate::outside::{Manager, Prompt, started};
-use crate::workloads::{allocation_ids, arm, wait};
+use crate::workloads::{allocation_ids, arm, drive, poll, wait};
 
 /// Requests are registered and wait, the manager is polled while no timeout is due, and the
 /// requests are cancelled.
@@ -51,28 +50,9 @@ pub(crate) fn due(waiting: usize, _: usize) -> Prepared {
         arm(&mut manager);
         // More than the timeout: each reading moves the counter a little.
         counter.advance(manager.config().request_timeout + Duration::from_secs(1));
-        let expired = clock.time("request", waiting, || expire(&mut manager));
+        let expired = clock.time("request", waiting, || drive(&mut manager));
         assert_eq!(expired, waiting);
         assert_eq!(manager.overview().pending_requests, 0);
         assert_eq!(manager.actions_mut().map(|actions| actions.failed), Some(waiting));
     })
-}
-
-/// Polls until all timeouts are handled. Returns their number.
-fn expire(manager: &mut Manager<Prompt>) -> usize {
-    let mut expired = 0;
-    loop {
-        match poll(manager) {
-            0 => return expired,
-            events => expired += events,
-        }
-    }
-}
-
-/// Polls once. Returns the number of handled events.
-fn poll(manager: &mut Manager<Prompt>) -> usize {
-    match manager.poll_progress(&mut Context::from_waker(Waker::noop())) {
-        Poll::Ready(events) => events,
-        Poll::Pending => 0,
-    }
 }
