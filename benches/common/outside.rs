@@ -126,6 +126,25 @@ impl TaskExecutorGateway for Prompt {
     fn free_slot(&mut self, _: &FreeSlot) {}
 }
 
+/// Task executors that acknowledge at once, and record the requested slots.
+#[derive(Clone, Default)]
+pub(crate) struct Recorder {
+    /// The requested slots with their allocations, in the order of the requests.
+    pub(crate) requested: Rc<RefCell<Vec<(SlotId, AllocationId)>>>,
+}
+
+impl TaskExecutorGateway for Recorder {
+    type RequestSlotFuture = NoFuture;
+
+    fn request_slot(&mut self, request: &AllocateSlot) -> SlotAnswer<NoFuture> {
+        let slot = (request.slot_id.clone(), request.allocation_id);
+        self.requested.borrow_mut().push(slot);
+        SlotAnswer::Ready(Ok(Acknowledge::new()))
+    }
+
+    fn free_slot(&mut self, _: &FreeSlot) {}
+}
+
 /// Task executors that acknowledge on demand, by futures.
 #[derive(Clone, Default)]
 pub(crate) struct Patient {

@@ -165,7 +165,7 @@ pub(crate) fn free_all<I: Inputs>(manager: &mut I, grants: &[Grant]) -> Round {
 }
 
 /// Returns the messages that the slots of these grants are free, with slot ids that share no text.
-fn messages_of(grants: &[Grant]) -> Vec<SlotFreed> {
+pub(crate) fn messages_of(grants: &[Grant]) -> Vec<SlotFreed> {
     grants
         .iter()
         .map(|(slot, allocation_id)| SlotFreed::new(slot_id(*slot), *allocation_id))

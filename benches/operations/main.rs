@@ -60,6 +60,7 @@ mod outside;
 mod overviews;
 mod reports;
 mod requests;
+mod requirements;
 mod task_managers;
 mod time;
 #[path = "../common/timing.rs"]
@@ -99,6 +100,7 @@ fn main() {
     in_flight::groups(&mut criterion);
     matching::groups(&mut criterion);
     configurations::groups(&mut criterion);
+    requirements::groups(&mut criterion);
     decisions::groups(&mut criterion);
     failures::groups(&mut criterion);
     overviews::groups(&mut criterion);

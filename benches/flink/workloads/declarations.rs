@@ -7,9 +7,8 @@ use slot_manager::outcome::{RequirementsOutcome, SlotFreedOutcome};
 use slot_manager::{ResourceRequirements, TaskExecutorGateway};
 
 use crate::catalogue::Prepared;
-use crate::gateway::Recorder;
 use crate::messages::{SLOTS_PER_TASK_MANAGER, requirements, usual_task_managers};
-use crate::outside::{Counter, Manager, Prompt, started};
+use crate::outside::{Counter, Manager, Prompt, Recorder, started};
 use crate::workloads::{drive, free, join};
 
 /// The slots that a job declares one by one: those of one task manager.
