@@ -28,14 +28,14 @@
 //! take too long, or failed.
 //!
 //! **The work of both sides.** [`catalogue`] lists the workloads. The modules of [`workloads`] are
-//! our side. `java/` is the other, with a folder for each version. Each manager has as little around it as possible: one
-//! thread, task executors that acknowledge at once or on demand, actions that count, no log. Flink
-//! gets no actor and no mailbox, so its numbers are a lower bound. All messages exist before the
-//! clock starts, so the large ones are cold: ids, profiles and reports. The slot ids of one task
-//! manager share one resource id, requests share their address. Where both sides need a place for
-//! the result of a call, it exists as well. Results are checked and dropped after the clock has
-//! stopped. Each iteration begins with a new manager and ends with a check of its counts, so that a
-//! row measures what its name promises.
+//! our side. `java/` is the other, with a folder for each version. Each manager has as little
+//! around it as possible: one thread, task executors that acknowledge at once or on demand, actions
+//! that count, no log. Flink gets no actor and no mailbox, so its numbers are a lower bound. All
+//! messages exist before the clock starts, so the large ones are cold: ids, profiles and reports.
+//! The slot ids of one task manager share one resource id, requests share their address. Where both
+//! sides need a place for the result of a call, it exists as well. Results are checked and dropped
+//! after the clock has stopped. Each iteration begins with a new manager and ends with a check of
+//! its counts, so that a row measures what its name promises.
 //!
 //! **Declared requirements.** Flink checks them some time after a change, by default 50 ms. Here it
 //! checks at once after each change, without a wait, and our side is driven after each change. Our
@@ -48,15 +48,15 @@
 //!
 //! **Method.** For each workload and size our process, the floor's and Flink's take turns, each a
 //! fresh one, so all meet the same disturbances of the machine. Ours and the floor's run a copy of
-//! the program file: how the linker has written it changes some rows by up to two fifths. A process warms up with the workload: Java for
-//! at least 3 s, ours for half a second, both at least twice. Then it takes the median of its
-//! iterations; the table has the lowest of the rounds. A short workload is repeated within an
-//! iteration, each time on a new manager, until 100 ms have passed. Where Flink walks through all
-//! slots or requests for each operation, it does fewer operations than our side, and both divide by
-//! their own number. Java has its whole heap from the start and the parallel collector, and
-//! collects before each iteration. Our allocator, if it is glibc's, keeps freed memory for the next
-//! iteration. Flink's messages are used again in each iteration and keep their hash codes. Our
-//! requests are copied, because the manager takes them over.
+//! the program file: how the linker has written it changes some rows by up to two fifths. A process
+//! warms up with the workload: Java for at least 3 s, ours for half a second, both at least twice.
+//! Then it takes the median of its iterations; the table has the lowest of the rounds. A short
+//! workload is repeated within an iteration, each time on a new manager, until 100 ms have passed.
+//! Where Flink walks through all slots or requests for each operation, it does fewer operations
+//! than our side, and both divide by their own number. Java has its whole heap from the start and
+//! the parallel collector, and collects before each iteration. Our allocator, if it is glibc's,
+//! keeps freed memory for the next iteration. Flink's messages are used again in each iteration and
+//! keep their hash codes. Our requests are copied, because the manager takes them over.
 //!
 //! The times are those of one machine. Where the caches rule, runs differ by a factor of up to two;
 //! the growth does not.
