@@ -24,6 +24,8 @@ impl NaiveSlotManager {
         self.forget_ended_jobs();
         self.lose_dropped_grants();
         self.settle_accounts();
+        // The last request of a job may have been withdrawn.
+        self.forget_ended_jobs();
         for slot in std::mem::take(&mut self.transaction.secondaries) {
             if let Some(State::Allocated {
                 allocation,
