@@ -192,8 +192,9 @@ where
     /// At most 1,024 slots are requested in one call. The others follow within milliseconds, while
     /// the manager is driven.
     ///
-    /// Cost: O(distinct profiles² + changed requests + slots in excess) + matching, and once
-    /// O(slots) for the first declaration of a leadership. With
+    /// Cost: O(distinct profiles² + new requests + slots in excess) + matching, O(requests of the job)
+    /// for each profile of withdrawn requests, and once O(slots) for the first declaration of a
+    /// leadership. With
     /// [`fail_unfulfillable_requests`](crate::SlotManagerConfig::fail_unfulfillable_requests) also
     /// O(distinct profiles of waiting requests × distinct profiles of slots).
     ///

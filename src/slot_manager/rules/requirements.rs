@@ -491,27 +491,20 @@ impl Core {
         withdrawn
     }
 
-    /// Returns the units of one profile to withdraw.
+    /// Returns the units of one profile to withdraw, the first one first.
+    ///
+    /// Cost: O(units of the job).
     fn newest_units(&self, job_id: JobId, profile: ProfileKey, number: usize) -> Vec<RequestKey> {
-        let phases: [fn(RequestPhase) -> bool; 3] = [
-            |phase| matches!(phase, RequestPhase::BackingOff { .. }),
-            |phase| {
-                matches!(
-                    phase,
-                    RequestPhase::Bound(_) | RequestPhase::Unbound(_) | RequestPhase::Detached
-                )
-            },
-            |phase| matches!(phase, RequestPhase::InFlight(_)),
-        ];
-        let mut chosen = Vec::with_capacity(number);
-        for is_in_phase in phases {
-            let units = self.requests.newest_of_job(&job_id).filter(|request| {
-                let record = &self.requests.records[*request];
-                record.profile == profile && is_in_phase(record.phase)
-            });
-            chosen.extend(units.take(number - chosen.len()));
-        }
-        chosen
+        let of_profile = |request: &RequestKey| self.requests.records[*request].profile == profile;
+        let mut units: Vec<_> = self.requests.newest_of_job(&job_id).filter(of_profile).collect();
+        // Units of equal rank stay in their order.
+        units.sort_by_key(|request| match self.requests.records[*request].phase {
+            RequestPhase::BackingOff { .. } => 0,
+            RequestPhase::Bound(_) | RequestPhase::Unbound(_) | RequestPhase::Detached => 1,
+            RequestPhase::InFlight(_) => 2,
+        });
+        units.truncate(number);
+        units
     }
 
     /// Counts a unit that is over.

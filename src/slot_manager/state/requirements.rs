@@ -350,7 +350,6 @@ impl Ledger {
         let record = &mut self.accounts[account];
         self.num_declaring += usize::from(target_address.is_some());
         self.num_declaring -= usize::from(record.declared_by.is_some());
-        record.has_declared = true;
         record.declared_by = target_address;
     }
 }
