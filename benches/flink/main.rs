@@ -6,7 +6,7 @@
 //! declare the slots that they need in all. There it is `FineGrainedSlotManager` of version 2.3.0.
 //!
 //! ```sh
-//! cargo bench --bench flink                    # everything, about three quarters of an hour
+//! cargo bench --bench flink                    # everything, about thirty-five minutes
 //! cargo bench --bench flink -- --quick         # one round instead of three, fewer iterations
 //! cargo bench --bench flink -- churn           # the rows that contain a word
 //! cargo bench --bench flink -- declare         # the rows of declared requirements
