@@ -197,16 +197,16 @@
 //! 2. While no leader is there, inputs do nothing: each answers `NotStarted` or `Unknown`. The
 //!    senders repeat them to the new leader.
 //! 3. The new leader calls [`start`](SlotManager::start) with a leader id that was never used
-//!    before, and
-//!    [`expect_workers`](SlotManager::expect_workers) with the workers that run or start.
-//!    [`recovery`](SlotManager::recovery) shows whether it waits for them.
-//!    Workers that were [blocked](SlotManager::block) stay so in the same manager. Another process
-//!    must be told of them.
+//!    before, and [`expect_workers`](SlotManager::expect_workers) with the workers that run or
+//!    start. [`recovery`](SlotManager::recovery) shows whether it waits for them. Workers that were
+//!    [blocked](SlotManager::block) stay so in the same manager. Another process must be told of
+//!    them.
 //! 4. Each worker ends its old connection, connects its slot table to the new leader, and registers
 //!    with a new instance id and a new report. The report brings its grants along.
-//! 5. Jobs repeat their declarations, or their open requests with the same allocation ids. When the recovery is over,
-//!    they check their grants with [`allocation_status`](SlotManager::allocation_status). A grant
-//!    that is not known is lost with its worker.
+//! 5. Jobs repeat their declarations, or their open requests with the same allocation ids. When the
+//!    recovery is over, they check their grants with
+//!    [`allocation_status`](SlotManager::allocation_status). A grant that is not known is lost with
+//!    its worker.
 //!
 //! Let every message name the leadership that it is meant for, and drop those of another before
 //! they reach the manager. The manager itself checks attempts, worker requests, and registrations

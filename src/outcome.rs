@@ -107,7 +107,7 @@ pub enum RequirementsOutcome {
     },
     /// The requirements are as before. Nothing changed but the revision. Nothing is left to do.
     Unchanged,
-    /// The declaration is older than the one in force. Nothing changed. Nothing is left to do.
+    /// The job has declared with a higher revision since. Nothing changed. Nothing is left to do.
     Ignored(Stale),
 }
 
