@@ -2,7 +2,7 @@
 
 use crate::clock::Clock;
 use crate::distribution::{Distribution, FLINK_1_10, FLINK_2_3};
-use crate::workloads::{churn, declarations, floor, matching, requests, task_managers, waiting};
+use crate::workloads::{churn, contract_floor, declarations, floor, matching, requests, task_managers, waiting};
 
 /// A prepared workload: its messages exist. Each call runs it once, on a new manager.
 pub(crate) type Prepared = Box<dyn FnMut(&mut Clock)>;
@@ -24,6 +24,8 @@ pub(crate) struct Workload {
     pub(crate) prepare: fn(usize, usize) -> Prepared,
     /// Prepares the floor likewise; `None` where it cannot do the workload.
     pub(crate) floor: Option<fn(usize, usize) -> Prepared>,
+    /// Prepares the contract floor likewise. It may have fewer phases.
+    pub(crate) contract_floor: Option<fn(usize, usize) -> Prepared>,
 }
 
 impl Workload {
@@ -123,6 +125,7 @@ const REQUESTS: &[Workload] = &[
         cases: UP_TO_A_MILLION,
         prepare: requests::all_slots,
         floor: Some(floor::all_slots),
+        contract_floor: Some(contract_floor::free),
     },
     Workload {
         name: "in-flight",
@@ -130,6 +133,7 @@ const REQUESTS: &[Workload] = &[
         cases: UP_TO_A_MILLION,
         prepare: requests::in_flight,
         floor: None,
+        contract_floor: Some(contract_floor::in_flight),
     },
     Workload {
         name: "in-flight-later",
@@ -137,6 +141,7 @@ const REQUESTS: &[Workload] = &[
         cases: UP_TO_A_MILLION,
         prepare: requests::in_flight_with_later,
         floor: None,
+        contract_floor: None,
     },
     Workload {
         name: "spread-out",
@@ -144,6 +149,7 @@ const REQUESTS: &[Workload] = &[
         cases: &[each(100), each(1_000), each(10_000), ours_only(100_000, 100_000)],
         prepare: requests::spread_out,
         floor: None,
+        contract_floor: None,
     },
     Workload {
         name: "churn",
@@ -157,6 +163,7 @@ const REQUESTS: &[Workload] = &[
         ],
         prepare: churn::alone,
         floor: Some(floor::churn),
+        contract_floor: None,
     },
     Workload {
         name: "churn-others-wait",
@@ -169,6 +176,7 @@ const REQUESTS: &[Workload] = &[
         ],
         prepare: churn::others_wait,
         floor: None,
+        contract_floor: None,
     },
     Workload {
         name: "churn-others-in-flight",
@@ -181,6 +189,7 @@ const REQUESTS: &[Workload] = &[
         ],
         prepare: churn::others_in_flight,
         floor: None,
+        contract_floor: None,
     },
     Workload {
         name: "waiting",
@@ -197,6 +206,7 @@ const REQUESTS: &[Workload] = &[
         ],
         prepare: waiting::cancelled,
         floor: Some(floor::waiting),
+        contract_floor: Some(contract_floor::waiting),
     },
     Workload {
         name: "due",
@@ -204,6 +214,7 @@ const REQUESTS: &[Workload] = &[
         cases: UP_TO_A_MILLION,
         prepare: waiting::due,
         floor: None,
+        contract_floor: None,
     },
     Workload {
         name: "drain-1",
@@ -211,6 +222,7 @@ const REQUESTS: &[Workload] = &[
         cases: UP_TO_A_HUNDRED_THOUSAND,
         prepare: matching::drain_of_one_profile,
         floor: None,
+        contract_floor: None,
     },
     Workload {
         name: "drain-100",
@@ -218,6 +230,7 @@ const REQUESTS: &[Workload] = &[
         cases: UP_TO_A_HUNDRED_THOUSAND,
         prepare: matching::drain_of_a_hundred_profiles,
         floor: None,
+        contract_floor: None,
     },
     Workload {
         name: "largest",
@@ -233,6 +246,7 @@ const REQUESTS: &[Workload] = &[
         ],
         prepare: matching::only_the_largest_fits,
         floor: None,
+        contract_floor: None,
     },
     Workload {
         name: "report",
@@ -246,6 +260,7 @@ const REQUESTS: &[Workload] = &[
         ],
         prepare: task_managers::unchanged_reports,
         floor: Some(floor::unchanged_reports),
+        contract_floor: None,
     },
     Workload {
         name: "unregister",
@@ -253,6 +268,7 @@ const REQUESTS: &[Workload] = &[
         cases: UP_TO_A_MILLION,
         prepare: task_managers::unregister,
         floor: Some(floor::unregister),
+        contract_floor: Some(contract_floor::unregister),
     },
 ];
 
@@ -264,6 +280,7 @@ const DECLARATIONS: &[Workload] = &[
         cases: UP_TO_A_HUNDRED_THOUSAND,
         prepare: declarations::all,
         floor: None,
+        contract_floor: None,
     },
     Workload {
         name: "declare-more",
@@ -276,6 +293,7 @@ const DECLARATIONS: &[Workload] = &[
         ],
         prepare: declarations::one_more,
         floor: None,
+        contract_floor: None,
     },
     Workload {
         name: "declare-less",
@@ -288,5 +306,6 @@ const DECLARATIONS: &[Workload] = &[
         ],
         prepare: declarations::one_less,
         floor: None,
+        contract_floor: None,
     },
 ];

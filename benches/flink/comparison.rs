@@ -33,6 +33,7 @@ type Times = Vec<(String, f64)>;
 struct Rounds {
     ours: Vec<Times>,
     floor: Vec<Times>,
+    contract_floor: Vec<Times>,
     flink: Vec<Times>,
 }
 
@@ -60,6 +61,7 @@ pub(crate) fn compare(options: &Options, comparison: &Comparison, flink: &Flink)
                 size: case.size,
                 ours: lowest_of(phase, &rounds.ours),
                 floor: lowest_of(phase, &rounds.floor),
+                contract_floor: lowest_of(phase, &rounds.contract_floor),
                 flink: lowest_of(phase, &rounds.flink),
             });
         }
@@ -90,6 +92,7 @@ fn take_turns(place: &str, workload: &'static Workload, case: &Case, effort: &Ef
         let ours = |side| measure_ours(side, &run(case.operations, WARM_UP));
         rounds.ours.push(ours(Side::Manager)?);
         rounds.floor.push(ours(Side::Floor)?);
+        rounds.contract_floor.push(ours(Side::ContractFloor)?);
         if let Some(operations) = case.flink_operations {
             match flink.measure(&run(operations, WARM_UP_OF_JAVA)) {
                 Ok(output) => rounds.flink.push(read(&output)?),
@@ -111,6 +114,7 @@ fn measure_ours(side: Side, run: &Run) -> Result<Times> {
         .arg(match side {
             Side::Manager => "--measure",
             Side::Floor => "--measure-floor",
+            Side::ContractFloor => "--measure-contract-floor",
         })
         .args(run.to_arguments())
         .envs(KEEP_FREED_MEMORY);

@@ -13,7 +13,7 @@ const ENOUGH: Duration = Duration::from_secs(5);
 
 /// Prints a line for each phase: its name and the median of nanoseconds per operation.
 ///
-/// The floor has no line for what it cannot do.
+/// A floor has no line for what it cannot do.
 pub(crate) fn print(side: Side, run: &Run) {
     let Some(mut workload) = run.prepare(side) else {
         return;

@@ -39,6 +39,10 @@ pub(crate) struct Options {
     /// The floor of one run.
     #[arg(long, hide = true, num_args = 5)]
     measure_floor: Option<Vec<String>>,
+
+    /// The contract floor of one run.
+    #[arg(long, hide = true, num_args = 5)]
+    measure_contract_floor: Option<Vec<String>>,
 }
 
 pub(crate) enum Mode<'a> {
@@ -54,6 +58,8 @@ impl Options {
             Mode::Measure(Side::Manager, arguments)
         } else if let Some(arguments) = &self.measure_floor {
             Mode::Measure(Side::Floor, arguments)
+        } else if let Some(arguments) = &self.measure_contract_floor {
+            Mode::Measure(Side::ContractFloor, arguments)
         } else if self.list {
             Mode::List
         } else if self.test || !self.bench {

@@ -19,14 +19,16 @@ pub(crate) struct Run {
 pub(crate) enum Side {
     Manager,
     Floor,
+    ContractFloor,
 }
 
 impl Run {
-    /// Prepares the workload; `None` where the floor cannot do it.
+    /// Prepares the workload; `None` where a floor cannot do it.
     pub(crate) fn prepare(&self, side: Side) -> Option<Prepared> {
         let prepare = match side {
             Side::Manager => self.workload.prepare,
             Side::Floor => self.workload.floor?,
+            Side::ContractFloor => self.workload.contract_floor?,
         };
         Some(prepare(self.size, self.operations))
     }

@@ -10,6 +10,7 @@ pub(crate) struct Row {
     pub(crate) size: usize,
     pub(crate) ours: Option<f64>,
     pub(crate) floor: Option<f64>,
+    pub(crate) contract_floor: Option<f64>,
     pub(crate) flink: Option<f64>,
 }
 
@@ -21,7 +22,7 @@ pub(crate) fn markdown(rows: &[Row], version: &str) -> Table {
         "workload",
         "size",
         "slot-manager (ns/op)",
-        "floor (ns/op)",
+        "floor, with the contract (ns/op)",
         &format!("Flink {version} (ns/op)"),
         "ratio (Flink / slot-manager)",
     ]);
@@ -31,7 +32,7 @@ pub(crate) fn markdown(rows: &[Row], version: &str) -> Table {
             Cell::new(row.title),
             number(row.size.to_string()),
             number(three_digits(row.ours)),
-            number(three_digits(row.floor)),
+            number(floors(row)),
             number(three_digits(row.flink)),
             number(three_digits(ratio)),
         ]);
@@ -41,6 +42,15 @@ pub(crate) fn markdown(rows: &[Row], version: &str) -> Table {
 
 fn number(text: String) -> Cell {
     Cell::new(text).set_alignment(CellAlignment::Right)
+}
+
+/// Formats the floor and the contract floor, where the row has both.
+fn floors(row: &Row) -> String {
+    let floor = three_digits(row.floor);
+    match row.contract_floor {
+        Some(_) => format!("{floor}, {}", three_digits(row.contract_floor)),
+        None => floor,
+    }
 }
 
 /// Formats a number with at least three significant digits, if it has as many.

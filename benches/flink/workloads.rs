@@ -4,6 +4,7 @@
 //! dropped after it has stopped.
 
 pub(crate) mod churn;
+pub(crate) mod contract_floor;
 pub(crate) mod declarations;
 pub(crate) mod floor;
 pub(crate) mod matching;
