@@ -34,7 +34,8 @@
 //!
 //! **Kept with less than the manager needs.** A delay that is armed too early stays armed: that
 //! costs a poll when it is over, but no new delay in most calls. The slots of a task manager are
-//! next to each other. Tables grow at once and not in steps.
+//! next to each other. Tables have room for some requests from the start, and grow at once, not in
+//! steps.
 //!
 //! **Left out.** All that these messages do not reach, which panics: failures and backoff, answers
 //! of other kinds, deadlines that are due, duplicates, and slots that become free while requests
@@ -87,6 +88,9 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(300);
 const RPC_TIMEOUT: Duration = Duration::from_secs(10);
 const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// The number of requests and allocations that the tables have room for from the start.
+const ROOM: usize = 1024;
+
 pub(crate) struct ContractFloor<G: TaskExecutorGateway> {
     leader_id: Option<LeaderId>,
     lease_ends: Timestamp,
@@ -135,9 +139,9 @@ impl<G: TaskExecutorGateway> ContractFloor<G> {
             by_instance: Map::default(),
             by_resource: Map::default(),
             slots: Vec::new(),
-            requests: Arena::default(),
+            requests: Arena::with_room(ROOM),
             num_waiting: 0,
-            allocations: Map::default(),
+            allocations: Map::with_capacity_and_hasher(ROOM, FixedState::default()),
             profiles: Profiles::default(),
             jobs: Arena::default(),
             jobs_by_id: Map::default(),
@@ -145,7 +149,7 @@ impl<G: TaskExecutorGateway> ContractFloor<G> {
             deadlines: Fifo::default(),
             rpc_timeouts: Fifo::default(),
             idle: Fifo::default(),
-            answers: Answers::new(),
+            answers: Answers::with_room(ROOM),
             at_hand: Vec::new(),
             next_sequence: 0,
             attempts: 0,

@@ -56,10 +56,11 @@ pub(crate) struct Answer {
 }
 
 impl<F: Future<Output = SlotResult> + Unpin> Answers<F> {
-    pub(crate) fn new() -> Self {
+    /// Returns a pool without futures, with room for this number.
+    pub(crate) fn with_room(room: usize) -> Self {
         Self {
-            places: Vec::new(),
-            free: Vec::new(),
+            places: Vec::with_capacity(room),
+            free: Vec::with_capacity(room),
             signal: Arc::default(),
             woken: Vec::new(),
         }

@@ -19,6 +19,14 @@ impl<T> Default for Arena<T> {
 }
 
 impl<T> Arena<T> {
+    /// Returns an arena with room for this number of records.
+    pub(crate) fn with_room(room: usize) -> Self {
+        Self {
+            records: Vec::with_capacity(room),
+            vacant: Vec::with_capacity(room),
+        }
+    }
+
     /// Returns the place that the next record will get.
     #[inline(always)]
     pub(crate) fn next(&self) -> u32 {
