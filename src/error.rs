@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::config::Limit;
 use crate::message::RequestFailure;
 use crate::outcome::AllocationStatus;
-use crate::{AllocationId, InstanceId, JobId, LeaderId, ResourceId, SlotId};
+use crate::{AllocationId, InstanceId, JobId, LeaderId, ResourceId, ResourceProfile, SlotId};
 
 pub use crate::config::config_error::ConfigError;
 pub use crate::config::worker_description::WorkerDescriptionError;
@@ -267,6 +267,32 @@ pub enum InvalidReport {
         /// The slot.
         slot_id: SlotId,
     },
+    /// The report of a dynamic worker names a free slot. It may name only slots that are held.
+    #[error("the report names the dynamic slot {slot_id} as free")]
+    FreeDynamicSlot {
+        /// The slot.
+        slot_id: SlotId,
+    },
+    /// The report of a dynamic worker names a slot with a number below 2³¹, or the report of
+    /// another worker names one with a number from there on.
+    #[error("slot {slot_id} is of the other kind, static or dynamic, than its report")]
+    MixedSlots {
+        /// The slot.
+        slot_id: SlotId,
+    },
+    /// The worker is static and its report is dynamic, or the reverse. A worker may change that
+    /// with a new registration.
+    #[error("worker {resource_id} has changed between static and dynamic within one registration")]
+    KindChanged {
+        /// The worker.
+        resource_id: ResourceId,
+    },
+    /// The total of a dynamic worker is [`UNKNOWN`](crate::ResourceProfile::UNKNOWN).
+    #[error("the total resources of worker {resource_id} must not be UNKNOWN")]
+    UnknownTotal {
+        /// The worker.
+        resource_id: ResourceId,
+    },
 }
 
 /// The answer to [`request_slot`](crate::TaskExecutorGateway::request_slot) of a task executor that
@@ -283,7 +309,8 @@ pub enum InvalidReport {
 #[non_exhaustive]
 pub enum SlotAllocationError {
     /// Another allocation holds the slot. This is no failure: the manager notes the holder, and the
-    /// request looks for another slot.
+    /// request looks for another slot. For a slot of a dynamic worker it counts as a failed attempt of
+    /// the request.
     #[error("the slot is held by allocation {allocation_id} of job {job_id}")]
     Occupied {
         /// The allocation that holds the slot.
@@ -297,6 +324,14 @@ pub enum SlotAllocationError {
     Rejected {
         /// The reason of the task executor.
         reason: Arc<str>,
+    },
+    /// A dynamic worker has less left than the request needs. If that explains the refusal, it is no
+    /// failure: until its next report the manager cuts no more from the worker than it has left.
+    /// Otherwise it counts as [`Rejected`](Self::Rejected).
+    #[error("the task executor has only {free} left")]
+    Insufficient {
+        /// The resources of the worker that no slot holds.
+        free: Box<ResourceProfile>,
     },
     /// The task executor could not be reached, or its answer was lost. The worker backs off.
     #[error("the task executor cannot be reached: {reason}")]
@@ -315,6 +350,11 @@ impl SlotAllocationError {
     /// Returns a refusal by the task executor.
     pub fn rejected(reason: impl Into<Arc<str>>) -> Self {
         Self::Rejected { reason: reason.into() }
+    }
+
+    /// Returns a refusal by a dynamic worker that has only these resources left.
+    pub fn insufficient(free: ResourceProfile) -> Self {
+        Self::Insufficient { free: Box::new(free) }
     }
 
     /// Returns a failure on the way to the task executor or back.

@@ -297,6 +297,9 @@ impl fmt::Debug for ResourceId {
 ///
 /// It is written as `<resource id>_<slot number>`.
 ///
+/// Slots of a worker that has slots of its own have numbers below 2³¹. The manager numbers the
+/// slots that it cuts from a [dynamic worker](crate::SlotReport::of_dynamic), from 2³¹ on.
+///
 /// A new registration of the same process keeps the ids of its slots. Slot ids are ordered by
 /// resource id, then by slot number.
 ///
@@ -315,6 +318,9 @@ pub struct SlotId {
     slot_number: u32,
 }
 
+/// The lowest number of a slot that is cut from the total of a worker.
+pub(crate) const FIRST_DYNAMIC: u32 = 1 << 31;
+
 impl SlotId {
     /// Returns the id of the slot with this number in this worker process.
     pub fn new(resource_id: impl Into<ResourceId>, slot_number: u32) -> Self {
@@ -322,6 +328,29 @@ impl SlotId {
             resource_id: resource_id.into(),
             slot_number,
         }
+    }
+
+    /// Returns the id of a slot that is cut from what a worker has in total.
+    ///
+    /// The number of the slot is `number` plus 2³¹. Numbers from 2³¹ on count as smaller by 2³¹.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use slot_manager::SlotId;
+    ///
+    /// let id = SlotId::dynamic("worker-1", 3);
+    /// assert!(id.is_dynamic());
+    /// assert_eq!(id, SlotId::new("worker-1", (1 << 31) + 3));
+    /// ```
+    pub fn dynamic(resource_id: impl Into<ResourceId>, number: u32) -> Self {
+        Self::new(resource_id, number | FIRST_DYNAMIC)
+    }
+
+    /// Returns `true` if the slot is cut from what its worker has in total: its number is at least
+    /// 2³¹.
+    pub fn is_dynamic(&self) -> bool {
+        self.slot_number >= FIRST_DYNAMIC
     }
 
     /// Returns the worker process that has the slot.

@@ -399,7 +399,7 @@ pub use crate::resource_requirements::ResourceRequirements;
 pub use crate::scheduled_executor::TokioScheduledExecutor;
 pub use crate::scheduled_executor::{ScheduledExecutor, Timestamp};
 pub use crate::slot_manager::SlotManager;
-pub use crate::slot_report::{SlotReport, SlotStatus};
+pub use crate::slot_report::{DynamicResources, SlotReport, SlotStatus};
 pub use crate::slot_request::SlotRequest;
 
 #[cfg(doctest)]

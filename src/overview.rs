@@ -158,8 +158,12 @@ pub struct Overview {
     /// The number of registered task managers that back off after failed attempts, or wait for a
     /// probe.
     pub backing_off_task_managers: usize,
-    /// The slots of all registered task managers.
+    /// The slots of all registered task managers. Those of dynamic workers are in flight or allocated.
     pub slots: SlotOverview,
+    /// The number of dynamic workers, from which slots are cut.
+    pub dynamic_workers: usize,
+    /// The total resources of dynamic workers, with the number of slots as which they count.
+    pub dynamic_total: Resources,
     /// The promised slots, bound and unbound.
     pub promised: Resources,
     /// The number of promised slots that a request is bound to.
@@ -257,6 +261,13 @@ impl fmt::Display for Overview {
         }
         writeln!(f, ")")?;
         writeln!(f, "{}", self.slots)?;
+        if self.dynamic_workers > 0 {
+            writeln!(
+                f,
+                "dynamic     {} workers as {}",
+                self.dynamic_workers, self.dynamic_total
+            )?;
+        }
         writeln!(
             f,
             "promised    {}, {} unbound",

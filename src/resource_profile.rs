@@ -6,10 +6,12 @@ use std::sync::Arc;
 
 mod amounts;
 mod measures;
+mod remainder;
 #[cfg(feature = "serde")]
 mod serialized;
 
 pub(crate) use self::measures::Waste;
+pub(crate) use self::remainder::Remainder;
 
 pub use self::amounts::{ResourceAmounts, ResourceProfileKind};
 

@@ -1,7 +1,11 @@
 //! The report of a task executor about its slots.
 
+mod dynamic_resources;
+
 use crate::message::Allocation;
 use crate::{AllocationId, JobId, ResourceProfile, SlotId};
+
+pub use self::dynamic_resources::DynamicResources;
 
 /// The state of one slot as its task executor sees it.
 ///
@@ -64,6 +68,12 @@ impl SlotStatus {
         self.allocation
     }
 
+    /// Returns the number of the slot.
+    #[inline]
+    pub(crate) fn number(&self) -> u32 {
+        self.slot_id.slot_number()
+    }
+
     #[inline]
     pub(crate) fn allocation_ref(&self) -> Option<&Allocation> {
         self.allocation.as_ref()
@@ -78,6 +88,8 @@ impl SlotStatus {
 /// It may carry the *revision* of the task executor's slot table, a number that grows with every
 /// change of the table. By it the manager detects reports that were overtaken. Without revisions
 /// the manager trusts the order of arrival.
+///
+/// The report of a [dynamic worker](Self::of_dynamic) has its resources instead of free slots.
 ///
 /// ```
 /// use slot_manager::{ResourceProfile, SlotId, SlotReport, SlotStatus};
@@ -94,15 +106,51 @@ impl SlotStatus {
 pub struct SlotReport {
     statuses: Vec<SlotStatus>,
     revision: Option<u64>,
+    /// The resources of a dynamic worker. Boxed, because most workers are static.
+    #[cfg_attr(feature = "serde", serde(default))]
+    dynamic: Option<Box<DynamicResources>>,
 }
 
 impl SlotReport {
-    /// Returns a report of these slots, without a revision.
+    /// Returns the report of a worker with these slots, without a revision.
     pub fn new(statuses: Vec<SlotStatus>) -> Self {
         Self {
             statuses,
             revision: None,
+            dynamic: None,
         }
+    }
+
+    /// Returns the report of a dynamic worker, without a revision.
+    ///
+    /// `allocated` are the slots that are cut and held. A dynamic worker has no free slots: the
+    /// manager cuts a slot from what remains of the total, for each request. A worker is static or
+    /// dynamic for the life of its registration.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use slot_manager::{AllocationId, JobId, ResourceProfile, SlotId, SlotReport, SlotStatus};
+    ///
+    /// let total = ResourceProfile::builder().cpu_cores(8.0).build()?;
+    /// let cut = ResourceProfile::builder().cpu_cores(3.0).build()?;
+    /// let slot_id = SlotId::dynamic("worker-1", 0);
+    /// let held = SlotStatus::allocated(slot_id, cut, AllocationId::from_u128(1), JobId::from_u128(7));
+    /// let report = SlotReport::of_dynamic(total.clone(), vec![held]).with_revision(1);
+    /// assert_eq!(report.dynamic().map(|worker| worker.total()), Some(&total));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn of_dynamic(worker: impl Into<DynamicResources>, allocated: Vec<SlotStatus>) -> Self {
+        Self {
+            statuses: allocated,
+            revision: None,
+            dynamic: Some(Box::new(worker.into())),
+        }
+    }
+
+    /// Returns the resources of a dynamic worker; `None` for a worker with slots of its own.
+    pub fn dynamic(&self) -> Option<&DynamicResources> {
+        self.dynamic.as_deref()
     }
 
     /// Sets the revision of the slot table that the report was taken from.

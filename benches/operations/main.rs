@@ -46,6 +46,7 @@ mod clocks;
 mod cluster;
 mod configurations;
 mod decisions;
+mod dynamic_workers;
 mod failures;
 #[path = "../common/floor.rs"]
 mod floor;
@@ -102,6 +103,7 @@ fn main() {
     configurations::groups(&mut criterion);
     requirements::groups(&mut criterion);
     decisions::groups(&mut criterion);
+    dynamic_workers::groups(&mut criterion);
     failures::groups(&mut criterion);
     overviews::groups(&mut criterion);
     reports::groups(&mut criterion);

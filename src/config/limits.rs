@@ -95,6 +95,15 @@ impl Measure {
         }
     }
 
+    /// Returns the quantity of a worker that counts as so many slots, by its total.
+    pub(crate) fn of_total(&self, total: &ResourceProfile, slots: usize) -> Quantity {
+        Quantity {
+            slots,
+            cpu: u128::from(total.cpu_units()) * self.parts,
+            memory: u128::from(total.memory_bytes_or_zero()) * self.parts,
+        }
+    }
+
     /// Returns the quantity of all slots of a described worker; zero without a description.
     pub(crate) fn of_worker(&self) -> Quantity {
         self.described.as_ref().map_or_else(Quantity::default, |worker| {

@@ -82,6 +82,8 @@ impl Overview {
             blocked_task_managers,
             backing_off_task_managers,
             slots,
+            dynamic_workers,
+            dynamic_total,
             promised,
             bound_promised_slots,
             unbound_promised_slots,
@@ -108,6 +110,11 @@ impl Overview {
                 "task_managers_backing_off",
                 "Task managers that back off after failed attempts",
                 *backing_off_task_managers as f64,
+            ),
+            Metric::new(
+                "dynamic_workers",
+                "Task managers from which slots are cut",
+                *dynamic_workers as f64,
             ),
             Metric::new(
                 "promised_slots_bound",
@@ -142,6 +149,7 @@ impl Overview {
             gauges_of_slots!(in_flight, "in_flight", "Slots that were requested and not answered"),
             gauges_of_slots!(allocated, "allocated", "Allocated slots"),
             gauges_of_slots!(promised, "promised", "Promised slots"),
+            gauges_of_slots!(dynamic_total, "dynamic", "Dynamic workers in total"),
         ];
         records.into_iter().chain(slots.into_iter().flatten())
     }

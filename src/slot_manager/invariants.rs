@@ -2,8 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::config::Quantity;
+use crate::id::FIRST_DYNAMIC;
+use crate::resource_profile::Remainder;
 use crate::{ScheduledExecutor, SlotManager, TaskExecutorGateway, Timestamp};
 
+use crate::slot_manager::rules::cuts::Placement;
 use crate::slot_manager::rules::timers::Timer;
 use crate::slot_manager::state::allocations::AllocationEntry;
 use crate::slot_manager::state::core::Core;
@@ -80,6 +84,7 @@ impl<A, G: TaskExecutorGateway, E: ScheduledExecutor> SlotManager<A, G, E> {
     pub fn check_invariants(&self) -> Result<(), InvariantViolation> {
         let core = &self.core;
         check_slots(core)?;
+        check_dynamic_workers(core)?;
         check_blocking(core)?;
         check_releases(core)?;
         check_worker_policy(core)?;
@@ -195,10 +200,63 @@ fn check_slots(core: &Core) -> Check {
     Ok(())
 }
 
+/// Checks what remains of each dynamic worker, and that it is offered if it may be.
+fn check_dynamic_workers(core: &Core) -> Check {
+    let workers = &core.dynamic_workers;
+    let mut quantity = Quantity::default();
+    for (key, record) in core.task_managers.records.iter() {
+        let id = &record.resource_id;
+        let is_dynamic = record.slots.is_dynamic();
+        let (worker, slots) = (workers.get(key), record.slots.iter());
+        ensure!(
+            is_dynamic == worker.is_some()
+                && slots
+                    .clone()
+                    .all(|(number, _)| is_dynamic == (*number >= FIRST_DYNAMIC)),
+            "task manager {id} or one of its slots is of the wrong kind"
+        );
+        let Some(worker) = worker else {
+            continue;
+        };
+        quantity += core.quantity_of(key);
+        let mut remainder = Remainder::of(&core.profiles[worker.shape.total]);
+        let cuts = slots.clone().map(|(_, slot)| &core.profiles[core.slots[*slot].profile]);
+        for cut in worker.withheld().into_iter().chain(cuts) {
+            remainder.cut(cut);
+        }
+        ensure!(
+            remainder.to_profile() == worker.remainder().to_profile() && worker.num_cuts() == record.slots.len(),
+            "{} remains of dynamic worker {id}, but a recount gives {}",
+            worker.remainder().to_profile(),
+            remainder.to_profile()
+        );
+        ensure!(
+            slots
+                .clone()
+                .all(|(_, slot)| SlotUsage::of(&core.slots[*slot].phase) != SlotUsage::Free),
+            "dynamic worker {id} has a free slot"
+        );
+        let may_be_offered = !core.is_blocked(key) && core.failing_workers.backoff(key).is_none();
+        ensure!(
+            workers.is_offered(key) == may_be_offered,
+            "dynamic worker {id} is offered wrongly: {}",
+            workers.is_offered(key)
+        );
+    }
+    ensure!(
+        workers.is_consistent(&core.profiles) && workers.quantity() == quantity,
+        "the rows, places or counts of dynamic workers are wrong"
+    );
+    Ok(())
+}
+
 fn check_slot_totals(core: &Core) -> Check {
     let mut recount = SlotTotals::new(core.slot_totals.measure().clone());
     for (_, slot) in core.slots.iter() {
-        recount.add_slots(&core.profiles, slot.profile, 1);
+        match slot.number >= FIRST_DYNAMIC {
+            true => recount.add_cut(&core.profiles, slot.profile),
+            false => recount.add_slots(&core.profiles, slot.profile, 1),
+        }
         recount.move_slot(slot.profile, SlotUsage::Free, SlotUsage::of(&slot.phase));
     }
     for (_, promise) in core.promises.records.iter() {
@@ -221,7 +279,7 @@ fn check_blocking(core: &Core) -> Check {
             is_blocked == decided || core.blocking.unapplied.contains(id),
             "the blocked mark of task manager {id} is {is_blocked}, but that of its worker is {decided}"
         );
-        slots += if is_blocked { record.slots.len() } else { 0 };
+        slots += if is_blocked { core.counted_slots(key) } else { 0 };
     }
     ensure!(
         core.blocking.slots == slots,
@@ -238,7 +296,7 @@ fn check_blocking(core: &Core) -> Check {
 fn check_releases(core: &Core) -> Check {
     let slots_if_idle = |key| {
         let record = core.task_managers.records.get(key)?;
-        record.idle_since.map(|_| record.slots.len())
+        record.idle_since.map(|_| core.counted_slots(key))
     };
     ensure!(
         core.releases.is_consistent(slots_if_idle),
@@ -328,15 +386,22 @@ fn check_offers(core: &Core, offered: &BTreeSet<SlotKey>) -> Check {
                 request.allocation_id
             );
         }
+        let worker = core.first_dynamic_worker(&core.profiles[request.profile], |owner| {
+            takes(owner) && !(is_suspect && limits_suspects && core.has_suspect_attempt(owner))
+        });
+        ensure!(
+            worker.is_none(),
+            "dynamic worker {worker:?} fits the waiting request {}",
+            request.allocation_id
+        );
         let probe = core
             .probe_for(key, false)
             .or_else(|| core.probe_for(key, true).filter(|_| is_waiting))
-            .or_else(|| core.backing_off_slot_for(key));
+            .or_else(|| core.backing_off_slot_for(key).map(Placement::Slot));
         ensure!(
             probe.is_none(),
-            "request {} waits, but slot {:?} admits it",
-            request.allocation_id,
-            probe.map(|slot| core.slot_id(slot))
+            "request {} waits, but slot or worker {probe:?} admits it",
+            request.allocation_id
         );
     }
     Ok(())
@@ -784,11 +849,16 @@ fn check_requirements(core: &Core) -> Check {
 fn check_profiles(core: &Core) -> Check {
     let mut uses = BTreeMap::new();
     let slots = core.slots.iter().map(|(_, slot)| slot.profile);
+    let shapes = core.dynamic_workers.shapes();
+    let shapes = shapes.flat_map(|(shape, workers)| {
+        let profiles = std::iter::once(shape.total).chain(shape.default_slot);
+        profiles.flat_map(move |profile| std::iter::repeat_n(profile, workers))
+    });
     let requests = core.requests.records.iter().map(|(_, request)| request.profile);
     let promises = core.promises.records.iter().map(|(_, promise)| promise.profile);
     let accounts = core.ledger.accounts.iter();
     let required = accounts.flat_map(|(_, account)| account.requirements.iter().map(|required| required.profile));
-    for profile in slots.chain(requests).chain(promises).chain(required) {
+    for profile in slots.chain(requests).chain(promises).chain(required).chain(shapes) {
         *uses.entry(profile).or_insert(0) += 1;
     }
     let counted: BTreeMap<_, _> = core.profiles.uses().collect();

@@ -20,6 +20,8 @@ use super::state::task_managers::TaskManagerKey;
 mod attempts;
 mod blocking;
 mod commit;
+pub(crate) mod cuts;
+mod dynamic_reports;
 mod grants;
 mod idle_release;
 mod offers;

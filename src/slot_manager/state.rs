@@ -3,6 +3,7 @@
 pub(crate) mod allocations;
 pub(crate) mod blocked;
 pub(crate) mod core;
+pub(crate) mod dynamic_workers;
 pub(crate) mod effects;
 pub(crate) mod failing_jobs;
 pub(crate) mod failing_workers;
@@ -16,6 +17,7 @@ pub(crate) mod releases;
 pub(crate) mod request_failures;
 pub(crate) mod requests;
 pub(crate) mod requirements;
+pub(crate) mod slot_list;
 pub(crate) mod slot_totals;
 pub(crate) mod slots;
 pub(crate) mod start_backoff;

@@ -75,6 +75,8 @@ pub struct RequestExplanation {
     pub fitting: FittingSlots,
     /// The registered slots that do not fit.
     pub too_small: TooSmallSlots,
+    /// The dynamic workers, from which a slot could be cut.
+    pub dynamic_workers: FittingWorkers,
     /// The number of promised slots that fit.
     pub fitting_promised_slots: usize,
     /// The number of promised slots that do not fit.
@@ -176,6 +178,32 @@ pub struct TooSmallSlots {
     pub shortages: Vec<(String, usize)>,
 }
 
+/// The numbers of dynamic workers from which a slot for a request could be cut.
+///
+/// ```
+/// use slot_manager::view::FittingWorkers;
+///
+/// fn has_hope(workers: &FittingWorkers) -> bool {
+///     workers.total_fits > 0
+/// }
+/// assert!(!has_hope(&FittingWorkers::default()));
+/// ```
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[non_exhaustive]
+pub struct FittingWorkers {
+    /// The number of dynamic workers.
+    pub workers: usize,
+    /// The number of workers whose total fits.
+    pub total_fits: usize,
+    /// The number of workers whose remainder fits, too. They are blocked, back off, or were tried.
+    pub remainder_fits: usize,
+    /// The number of workers whose remainder is short of each resource.
+    ///
+    /// They are ordered by number, the largest first. One worker may be short of several resources.
+    pub shortages: Vec<(String, usize)>,
+}
+
 impl fmt::Display for Explanation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
@@ -200,6 +228,9 @@ impl fmt::Display for RequestExplanation {
         writeln!(f, "  slots        {}", self.fitting)?;
         if self.too_small.slots > 0 {
             writeln!(f, "  too small    {}", self.too_small)?;
+        }
+        if self.dynamic_workers.workers > 0 {
+            writeln!(f, "  dynamic      {}", self.dynamic_workers)?;
         }
         writeln!(
             f,
@@ -319,10 +350,26 @@ impl fmt::Display for FittingSlots {
 impl fmt::Display for TooSmallSlots {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.slots)?;
-        for (index, (resource, slots)) in self.shortages.iter().enumerate() {
-            let separator = if index == 0 { ": " } else { ", " };
-            write!(f, "{separator}{slots} short of {resource}")?;
-        }
-        Ok(())
+        write_shortages(f, &self.shortages)
     }
+}
+
+impl fmt::Display for FittingWorkers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} workers: {} fit in total, {} with what remains",
+            self.workers, self.total_fits, self.remainder_fits
+        )?;
+        write_shortages(f, &self.shortages)
+    }
+}
+
+/// Writes how many slots or workers are short of each resource.
+fn write_shortages(f: &mut fmt::Formatter<'_>, shortages: &[(String, usize)]) -> fmt::Result {
+    for (index, (resource, number)) in shortages.iter().enumerate() {
+        let separator = if index == 0 { ": " } else { ", " };
+        write!(f, "{separator}{number} short of {resource}")?;
+    }
+    Ok(())
 }

@@ -14,9 +14,9 @@ use slot_manager::{
 };
 
 use crate::common::{
-    Fixture, MILLISECOND, Manager, SECOND, acknowledged, allocation, asks, attempt, failures, free_report, freed,
-    granted, instance, job, patient, profile, rejected, release_check, release_checks, releases, report, request, slot,
-    slot_requests, small, worker_request,
+    Fixture, LAST_NUMBER, MILLISECOND, Manager, SECOND, acknowledged, allocation, asks, attempt, failures, free_report,
+    freed, granted, instance, job, patient, profile, rejected, release_check, release_checks, releases, report,
+    request, slot, slot_requests, small, worker_request,
 };
 
 /// Returns all that the views show of a manager, in lines.
@@ -717,7 +717,7 @@ fn task_manager_without_slots_registers_reports_grows_and_goes() {
 fn slot_numbers_may_have_gaps_and_come_in_any_order() {
     // given
     let mut fixture = Fixture::new();
-    let numbers = [u32::MAX, 0, 7, 1_000_000];
+    let numbers = [LAST_NUMBER, 0, 7, 1_000_000];
     let statuses = numbers.map(|number| SlotStatus::free(slot("tm", number), small()));
     fixture.register("tm", 1, &SlotReport::new(statuses.to_vec()));
 
@@ -730,5 +730,5 @@ fn slot_numbers_may_have_gaps_and_come_in_any_order() {
         .slots()
         .map(|slot| slot.slot_id().slot_number())
         .collect();
-    assert_eq!(ordered, [0, 7, 1_000_000, u32::MAX]);
+    assert_eq!(ordered, [0, 7, 1_000_000, LAST_NUMBER]);
 }

@@ -12,6 +12,7 @@ mod config_serialization;
 mod configuration;
 mod contract;
 mod driving;
+mod dynamic_slots;
 mod explain;
 mod failed_attempts;
 mod flink_reference;

@@ -13,8 +13,8 @@ use slot_manager::view::SlotState;
 use slot_manager::{LeaderId, ResourceProfile, SlotManager, SlotReport, SlotStatus, TaskExecutorConnection};
 
 use crate::common::{
-    Fixture, SECOND, acknowledged, allocation, ask, cores, failures, free_report, granted, held_by, in_flight,
-    instance, job, patient, profile, rejected, report, request, slot, small,
+    Fixture, LAST_NUMBER, SECOND, acknowledged, allocation, ask, cores, failures, free_report, granted, held_by,
+    in_flight, instance, job, patient, profile, rejected, report, request, slot, small,
 };
 
 fn free_slot_of(worker: &str, number: u32) -> SlotStatus {
@@ -430,7 +430,7 @@ fn slots_that_a_report_adds_serve_waiting_requests_in_the_order_of_the_report() 
     fixture.log.take();
 
     // when: slot numbers need be neither dense nor in order
-    let last = slot("tm", u32::MAX);
+    let last = slot("tm", LAST_NUMBER);
     let more = SlotReport::new(vec![
         SlotStatus::free(last.clone(), small()),
         held_by(slot("tm", 0), 1, 1),
@@ -454,7 +454,7 @@ fn slots_that_a_report_adds_serve_waiting_requests_in_the_order_of_the_report() 
         .slots()
         .map(|view| view.slot_id().slot_number())
         .collect();
-    assert_eq!(numbers, [0, 5, 6, 9, u32::MAX]);
+    assert_eq!(numbers, [0, 5, 6, 9, LAST_NUMBER]);
 }
 
 /// B.41

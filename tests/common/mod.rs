@@ -31,6 +31,9 @@ pub const NANOSECOND: Duration = Duration::from_nanos(1);
 pub const MILLISECOND: Duration = Duration::from_millis(1);
 pub const SECOND: Duration = Duration::from_secs(1);
 
+/// The highest number of a slot that is not cut from a dynamic worker.
+pub const LAST_NUMBER: u32 = (1 << 31) - 1;
+
 pub type Manager = SlotManager<RecordingActions, ScriptedGateway, ManualScheduledExecutor>;
 
 /// A manager with its doubles. Each method that calls the manager checks the invariants afterwards.

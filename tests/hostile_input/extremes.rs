@@ -13,7 +13,8 @@ use slot_manager::{
 };
 
 use crate::common::{
-    Fixture, allocation, free_report, granted, instance, job, patient, profile, rejected, report, slot, small,
+    Fixture, LAST_NUMBER, allocation, free_report, granted, instance, job, patient, profile, rejected, report, slot,
+    small,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -99,9 +100,9 @@ fn slot_numbers_revisions_and_worker_requests_may_be_the_largest_numbers() {
         let free = |number: &u32| SlotStatus::free(slot("", *number), small());
         numbers.iter().map(free).collect()
     };
-    let all = slots(&[u32::MAX, 0, u32::MAX - 1, 1, 1 << 31]).with_revision(u64::MAX);
+    let all = slots(&[LAST_NUMBER, 0, LAST_NUMBER - 1, 1, 1 << 30]).with_revision(u64::MAX);
     fixture.try_register(connection, &all).expect("a valid registration");
-    assert_eq!(fixture.request(u128::MAX, &small()), granted(&slot("", u32::MAX)));
+    assert_eq!(fixture.request(u128::MAX, &small()), granted(&slot("", LAST_NUMBER)));
     assert_eq!(fixture.request(0, &small()), granted(&slot("", 0)));
     let stale = ReportOutcome::Ignored(Stale {
         revision: u64::MAX - 1,

@@ -11,7 +11,7 @@ use slot_manager::{
     TaskExecutorConnection,
 };
 
-use crate::common::{allocation, instance, job, profile, small};
+use crate::common::{LAST_NUMBER, allocation, instance, job, profile, small};
 use crate::outside::{Prompt, started};
 
 const MILLION: u32 = 1_000_000;
@@ -22,7 +22,7 @@ fn task_manager_with_a_million_slots_registers_reports_and_goes() {
     let worker = ResourceId::new("tm");
     let status = |number: u32| {
         // From the highest number down, every other slot is allocated.
-        let slot_id = SlotId::new(worker.clone(), u32::MAX - number);
+        let slot_id = SlotId::new(worker.clone(), LAST_NUMBER - number);
         if number % 2 == 0 {
             SlotStatus::free(slot_id, small())
         } else {

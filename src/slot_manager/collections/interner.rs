@@ -79,6 +79,13 @@ impl<K: Key, T: Clone + Eq + Hash> Interner<K, T> {
         key
     }
 
+    /// Counts one more use of a value in use.
+    #[inline]
+    pub(crate) fn share(&mut self, key: K) -> K {
+        self.records[key].uses += 1;
+        key
+    }
+
     /// Ends uses of a value. The last use removes it.
     #[inline(always)]
     pub(crate) fn release(&mut self, key: K, uses: usize) {

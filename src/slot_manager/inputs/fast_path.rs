@@ -22,7 +22,7 @@ where
     G: TaskExecutorGateway,
     E: ScheduledExecutor,
 {
-    /// Attempts to give an offered slot to a request that has no record yet. Most requests are
+    /// Attempts to give an offered slot or a new cut to a request that has no record yet. Most requests are
     /// granted here and never get one.
     pub(crate) fn attempt_at_once(
         &mut self,
@@ -166,8 +166,8 @@ mod tests {
         Effect, EffectLog, GatewayAnswer, GatewayCall, ManualScheduledExecutor, RecordingActions, ScriptedGateway,
     };
     use crate::{
-        AllocationId, InstanceId, JobId, LeaderId, ResourceProfile, SlotId, SlotManager, SlotManagerConfig, SlotReport,
-        SlotRequest, SlotStatus, TaskExecutorConnection,
+        AllocationId, DynamicResources, InstanceId, JobId, LeaderId, ResourceProfile, SlotId, SlotManager,
+        SlotManagerConfig, SlotReport, SlotRequest, SlotStatus, TaskExecutorConnection,
     };
 
     type Manager = SlotManager<RecordingActions, ScriptedGateway, ManualScheduledExecutor>;
@@ -206,6 +206,12 @@ mod tests {
             worker: u8,
             cores: Vec<u8>,
             revision: Option<u8>,
+        },
+        /// A dynamic worker registers with these cores in total.
+        RegisterDynamic {
+            worker: u8,
+            cores: u8,
+            default_slot: Option<u8>,
         },
         /// A task manager reports all its slots as free.
         Report {
@@ -260,10 +266,12 @@ mod tests {
         prop_oneof![
             3 => (worker(), prop::collection::vec(1..4_u8, 0..4), prop::option::of(0..4_u8))
                 .prop_map(|(worker, cores, revision)| Step::Register { worker, cores, revision }),
+            2 => (worker(), 0..6_u8, prop::option::of(1..3_u8))
+                .prop_map(|(worker, cores, default_slot)| Step::RegisterDynamic { worker, cores, default_slot }),
             2 => (worker(), 0..6_u8).prop_map(|(worker, revision)| Step::Report { worker, revision }),
             2 => (worker(), 0..8_u8).prop_map(|(worker, answer)| Step::Answer { worker, answer }),
             1 => (0..3_u8).prop_map(|answer| Step::Promise { answer }),
-            6 => (0..30_u8, 0..7_u8).prop_map(|(attempt, answer)| Step::AnswerByInput { attempt, answer }),
+            6 => (0..30_u8, 0..8_u8).prop_map(|(attempt, answer)| Step::AnswerByInput { attempt, answer }),
             8 => (id(), 0..2_u8, 0..4_u8).prop_map(|(id, job, cores)| Step::Request { id, job, cores }),
             2 => id().prop_map(|id| Step::Cancel { id }),
             4 => (worker(), 0..4_u8, id(), prop::option::of(0..6_u8))
@@ -334,13 +342,33 @@ mod tests {
                     let connection = TaskExecutorConnection::new(resource(*worker).as_str(), instance, gateway);
                     format!("{:?}", self.manager.register_task_manager(connection, &report))
                 }
+                Step::RegisterDynamic {
+                    worker,
+                    cores,
+                    default_slot,
+                } => {
+                    let mut resources = DynamicResources::new(profile(*cores));
+                    if let Some(cores) = default_slot {
+                        resources = resources.with_default_slot(profile(*cores));
+                    }
+                    let report = SlotReport::of_dynamic(resources, vec![]);
+                    let gateway = self.gateways[usize::from(*worker)].clone();
+                    let instance = InstanceId::from_u128(number * 8 + u128::from(*worker) + 1);
+                    let connection = TaskExecutorConnection::new(resource(*worker).as_str(), instance, gateway);
+                    format!("{:?}", self.manager.register_task_manager(connection, &report))
+                }
                 Step::Report { worker, revision } => {
                     let Some(registered) = self.manager.task_manager_of(&resource(*worker).as_str().into()) else {
                         return Default::default();
                     };
                     let slots = registered.slots();
-                    let statuses = slots.map(|slot| SlotStatus::free(slot.slot_id(), slot.resource_profile().clone()));
-                    let report = SlotReport::new(statuses.collect()).with_revision(u64::from(*revision));
+                    let free = slots.map(|slot| SlotStatus::free(slot.slot_id(), slot.resource_profile().clone()));
+                    let free: SlotReport = free.collect();
+                    let report = match registered.total_resources() {
+                        None => free,
+                        Some(total) => SlotReport::of_dynamic(total.clone(), vec![]),
+                    };
+                    let report = report.with_revision(u64::from(*revision));
                     let instance = registered.instance_id();
                     format!("{:?}", self.manager.report_slot_status(instance, &report))
                 }
@@ -393,7 +421,13 @@ mod tests {
                     id,
                     revision,
                 } => {
-                    let slot_id = SlotId::new(resource(*worker).as_str(), u32::from(*slot));
+                    let name = resource(*worker);
+                    let registered = self.manager.task_manager_of(&name.as_str().into());
+                    let is_dynamic = registered.is_some_and(|registered| registered.total_resources().is_some());
+                    let slot_id = match is_dynamic {
+                        true => SlotId::dynamic(name, u32::from(*slot)),
+                        false => SlotId::new(name, u32::from(*slot)),
+                    };
                     let mut freed = SlotFreed::new(slot_id, allocation(*id));
                     if let (Some(revision), Some(registered)) = (revision, self.task_manager(*worker)) {
                         freed = freed.with_revision(registered, u64::from(*revision));
@@ -438,7 +472,10 @@ mod tests {
         fn view(&self) -> String {
             let manager = &self.manager;
             let slots: Vec<_> = manager.slots().collect();
-            let task_managers: Vec<_> = manager.task_managers().map(|it| (it, it.revision())).collect();
+            let task_managers: Vec<_> = manager
+                .task_managers()
+                .map(|it| (it, it.revision(), it.remaining_resources()))
+                .collect();
             let requests: Vec<_> = manager.pending_slot_requests().collect();
             let promised: Vec<_> = manager.promised_slots().collect();
             let (overview, deadline) = (manager.overview(), manager.next_deadline());
@@ -471,6 +508,7 @@ mod tests {
             1 => Ok(Acknowledge::new().with_revision(5)),
             2 => Err(SlotAllocationError::rejected("no")),
             3 => Err(occupied),
+            7 => Err(SlotAllocationError::insufficient(profile(1))),
             _ => Ok(Acknowledge::new()),
         }
     }

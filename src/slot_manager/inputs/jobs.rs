@@ -82,7 +82,12 @@ where
             self.core.place(key);
             return self.finish_registration(key, allocation_id);
         }
-        match self.core.offered_for(request.resource_profile()) {
+        let required = request.resource_profile();
+        let slot = match self.core.offered_for(required) {
+            None => self.core.cut_for_new(required),
+            slot => slot,
+        };
+        match slot {
             Some(slot) => self.attempt_at_once(leader_id, slot, fingerprint, request),
             None => self.wait_at_once(fingerprint, request),
         }

@@ -306,7 +306,7 @@ fn workers_that_back_off_and_disagree_with_their_slots_or_requests() {
     assert_found("worker failing backs off, but a slot is offered", |world, core| {
         core.set_slot_phase(world.failing_slots[1], SlotPhase::Offered { sequence: 99 });
     });
-    assert_found("waits, but slot", |_, core| {
+    assert_found("waits, but slot or worker", |_, core| {
         core.failing_workers.take_first_end();
     });
     assert_found("is recorded as failing, but it is gone", |world, core| {
@@ -430,7 +430,7 @@ fn task_managers_that_disagree_with_their_lists() {
         core.task_managers.records[world.idle_worker].instance_id = InstanceId::from_u128(3);
     });
     assert_found("lists a slot of another task manager", |world, core| {
-        core.task_managers.records[world.idle_worker].slots = [(4, world.offered)].into();
+        core.task_managers.records[world.idle_worker].slots = vec![(4, world.offered)].into();
     });
     assert_found("are not ordered by number", |world, core| {
         let slot = (0, world.secondary_slot);
@@ -439,7 +439,8 @@ fn task_managers_that_disagree_with_their_lists() {
             .iter()
             .copied()
             .chain([slot])
-            .collect();
+            .collect::<Vec<_>>()
+            .into();
     });
     assert_found("and its idle timer is", |world, core| {
         core.task_managers.records[world.idle_worker].idle_since = None;

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::view::{Explanation, FittingSlots, RequestExplanation, TooSmallSlots, WaitReason};
+use crate::view::{Explanation, FittingSlots, FittingWorkers, RequestExplanation, TooSmallSlots, WaitReason};
 use crate::{AllocationId, ResourceProfile, ScheduledExecutor, SlotManager, TaskExecutorGateway};
 
 use crate::slot_manager::state::allocations::AllocationEntry;
@@ -18,7 +18,7 @@ impl<A, G: TaskExecutorGateway, E: ScheduledExecutor> SlotManager<A, G, E> {
     ///
     /// The `Display` text of the explanation is meant for operators.
     ///
-    /// Cost: O(distinct profiles of slots + slots of workers that back off).
+    /// Cost: O(distinct profiles of slots + slots of workers that back off + dynamic workers).
     ///
     /// # Example
     ///
@@ -81,6 +81,7 @@ impl Core {
             waits_for: self.waits_for(request),
             fitting: FittingSlots::default(),
             too_small: TooSmallSlots::default(),
+            dynamic_workers: self.count_dynamic_workers(required),
             fitting_promised_slots: 0,
             too_small_promised_slots: 0,
         };
@@ -92,7 +93,7 @@ impl Core {
     fn num_backing_off_for(&self, required: ProfileKey) -> usize {
         let workers = self.failing_workers.backing_off();
         workers
-            .filter(|worker| self.probe_slot(*worker, required).is_some())
+            .filter(|worker| self.probe_placement(*worker, required).is_some())
             .count()
     }
 
@@ -120,15 +121,27 @@ impl Core {
                 *slots_without.entry(resource).or_insert(0) += registered;
             }
         }
-        let slots_without = slots_without
-            .into_iter()
-            .map(|(resource, slots)| (resource.to_owned(), slots));
-        explanation.too_small.shortages = slots_without.collect();
-        // A stable sort: equal numbers stay in the order of names.
-        explanation
-            .too_small
-            .shortages
-            .sort_by_key(|(_, slots)| std::cmp::Reverse(*slots));
+        explanation.too_small.shortages = largest_first(slots_without);
+    }
+
+    /// Counts the dynamic workers that fit in total and with what remains of them.
+    fn count_dynamic_workers(&self, required: &ResourceProfile) -> FittingWorkers {
+        let mut counts = FittingWorkers::default();
+        let mut workers_without = BTreeMap::new();
+        for (_, worker) in self.dynamic_workers.iter() {
+            counts.workers += 1;
+            counts.total_fits += usize::from(worker.shape.fitting(&self.profiles).fits(required));
+            if worker.fits(required) {
+                counts.remainder_fits += 1;
+                continue;
+            }
+            let shortages: BTreeSet<_> = worker.remainder().as_slot().shortages(required).collect();
+            for resource in shortages {
+                *workers_without.entry(resource).or_insert(0) += 1;
+            }
+        }
+        counts.shortages = largest_first(workers_without);
+        counts
     }
 
     fn waits_for(&self, request: RequestKey) -> WaitReason {
@@ -173,4 +186,15 @@ impl Core {
             WaitReason::NothingElse
         }
     }
+}
+
+/// Returns how many slots or workers are short of each resource, the largest number first.
+fn largest_first(shortages: BTreeMap<&str, usize>) -> Vec<(String, usize)> {
+    let shortages = shortages.into_iter();
+    let mut shortages: Vec<_> = shortages
+        .map(|(resource, number)| (resource.to_owned(), number))
+        .collect();
+    // A stable sort: equal numbers stay in the order of names.
+    shortages.sort_by_key(|(_, number)| std::cmp::Reverse(*number));
+    shortages
 }

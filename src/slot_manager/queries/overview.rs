@@ -54,12 +54,18 @@ impl<A, G: TaskExecutorGateway, E: ScheduledExecutor> SlotManager<A, G, E> {
             }
             promised.add(totals.promised(), profile);
         }
+        let mut dynamic = Sum::default();
+        for (shape, workers) in core.dynamic_workers.shapes() {
+            dynamic.add_workers(workers, shape.num_slots(&core.profiles), &core.profiles[shape.total]);
+        }
         let unbound_promised_slots = core.promises.num_unbound();
         Overview {
             task_managers: core.task_managers.records.len(),
             blocked_task_managers: core.blocking.task_managers.len(),
             backing_off_task_managers: core.failing_workers.num_backing_off(),
             slots: slots.into(),
+            dynamic_workers: core.dynamic_workers.len(),
+            dynamic_total: dynamic.into(),
             promised: promised.into(),
             bound_promised_slots: core.promises.len() - unbound_promised_slots,
             unbound_promised_slots,
@@ -167,6 +173,12 @@ impl<'a> Sum<'a> {
         for (name, amount) in profile.extended_units() {
             *self.extended.entry(name).or_default() += u128::from(amount) * times;
         }
+    }
+
+    /// Adds workers of one total, each of which counts as `slots` slots.
+    fn add_workers(&mut self, workers: usize, slots: usize, total: &'a ResourceProfile) {
+        self.add(workers, total);
+        self.slots = self.slots - workers + workers.saturating_mul(slots);
     }
 
     /// Adds another sum.

@@ -191,7 +191,7 @@ impl Core {
     pub(crate) fn slot_counts(&self) -> SlotCounts {
         let slots = |used| self.slot_totals.slots(used);
         SlotCounts {
-            registered: self.slot_totals.registered().slots,
+            registered: self.slot_totals.registered().slots + self.slot_totals.cuts(),
             free: slots(SlotUsage::Free) + slots(SlotUsage::BackingOff),
             blocked: slots(SlotUsage::Blocked),
             in_flight: slots(SlotUsage::InFlight),
@@ -465,6 +465,48 @@ impl<'a> TaskManagerRegistration<'a> {
             in_flight: record.in_flight as usize,
             allocated: record.allocated as usize,
         }
+    }
+
+    /// Returns the total resources of a dynamic worker, from which slots are cut; `None` for a worker
+    /// with slots of its own.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// # use slot_manager::testing::{ManualScheduledExecutor, RecordingActions, ScriptedGateway};
+    /// # use slot_manager::{
+    /// #     AllocationId, InstanceId, JobId, LeaderId, ResourceProfile, SlotManager, SlotManagerConfig, SlotReport,
+    /// #     SlotRequest, TaskExecutorConnection,
+    /// # };
+    /// # let mut manager = SlotManager::new(SlotManagerConfig::default(), ManualScheduledExecutor::new())?;
+    /// # manager.start(LeaderId::from_u128(1), RecordingActions::new())?;
+    /// let cores = |cores| ResourceProfile::builder().cpu_cores(cores).build();
+    /// let instance_id = InstanceId::from_u128(1);
+    /// let connection = TaskExecutorConnection::new("worker-1", instance_id, ScriptedGateway::new());
+    /// let report = SlotReport::of_dynamic(cores(8.0)?, vec![]);
+    /// # let registered =
+    /// manager.register_task_manager(connection, &report)?;
+    /// let request = SlotRequest::new(JobId::from_u128(7), AllocationId::from_u128(1), cores(3.0)?, "job-master-7");
+    /// # let granted =
+    /// manager.register_slot_request(request)?;
+    ///
+    /// let worker = manager.task_manager(instance_id).ok_or("the worker is not registered")?;
+    /// assert_eq!(worker.total_resources(), Some(&cores(8.0)?));
+    /// assert_eq!(worker.remaining_resources(), Some(cores(5.0)?));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn total_resources(&self) -> Option<&'a ResourceProfile> {
+        let worker = self.core.dynamic_workers.get(self.key)?;
+        Some(&self.core.profiles[worker.shape.total])
+    }
+
+    /// Returns what remains of a dynamic worker: its total without its slots, and without what the
+    /// task executor says it has not left; `None` for a worker with slots of its own.
+    ///
+    /// Cost: O(extended resources).
+    pub fn remaining_resources(&self) -> Option<ResourceProfile> {
+        let worker = self.core.dynamic_workers.get(self.key)?;
+        Some(worker.remainder().to_profile())
     }
 
     /// Returns the usage and the profile of each slot.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::error::SlotAllocationError;
 use crate::message::{AllocateSlot, Allocation, AttemptId, FreeSlot, GrantLoss, SlotResult};
 use crate::outcome::SlotAnswerOutcome;
-use crate::{AllocationId, JobId, LeaderId, SlotRequest};
+use crate::{AllocationId, JobId, LeaderId, ResourceProfile, SlotRequest};
 
 use crate::slot_manager::state::allocations::AllocationEntry;
 use crate::slot_manager::state::core::Core;
@@ -144,11 +144,11 @@ impl Core {
         }
     }
 
-    /// Puts an offered slot and a new request in flight, and ends the registration of the request.
+    /// Puts an offered slot or a new cut, and a new request, in flight, and ends the registration of the request.
     #[inline(always)]
     pub(crate) fn await_new_request(&mut self, slot: SlotKey, request: RequestKey, number: u64, rpc: RpcState) {
         let timer = self.deadline_in(self.config.rpc_timeout);
-        self.take_offered_slot(slot, SlotPhase::InFlight(Attempt { request, number, rpc }));
+        self.take_free_slot(slot, SlotPhase::InFlight(Attempt { request, number, rpc }));
         self.requests.put_in_flight(request, slot, timer);
         self.commit();
     }
@@ -273,6 +273,9 @@ impl Core {
                     false => self.occupied(slot, attempt, holder),
                 }
             }
+            Err(SlotAllocationError::Insufficient { free }) if self.explains_refusal(slot, &free) => {
+                self.lacks_resources(slot, attempt, *free);
+            }
             Err(error) => self.attempt_failed(slot, attempt, error),
         }
         self.commit();
@@ -289,15 +292,23 @@ impl Core {
         }
     }
 
-    /// Ends an attempt to a slot that another allocation holds. That is no failure of the slot or
-    /// the request.
+    /// Ends an attempt to a slot that another allocation holds. That is no failure of the slot.
+    ///
+    /// Nor of the request, unless the slot is cut for it: a worker that answers so to each new number
+    /// would be tried without end.
     fn occupied(&mut self, slot: SlotKey, attempt: Attempt, holder: Allocation) {
+        let worker = self.task_managers.records[self.slots[slot].task_manager].instance_id;
+        let is_cut = self.is_cut(slot);
         let record = &mut self.requests.records[attempt.request];
         let Allocation {
             id: allocation_id,
             job: job_id,
         } = holder;
-        record.note_answer(SlotAllocationError::Occupied { allocation_id, job_id });
+        let error = SlotAllocationError::Occupied { allocation_id, job_id };
+        match is_cut {
+            true => drop(record.note_failure(&error, worker)),
+            false => record.note_answer(error),
+        }
         record.phase = RequestPhase::Detached;
         let own = record.allocation_id;
         tracing::warn!(
@@ -308,6 +319,28 @@ impl Core {
         self.transaction.detached.push(attempt.request);
         self.adopt(slot, holder);
         self.note_probe(self.slots[slot].task_manager);
+    }
+
+    /// Returns `true` if a worker refused a cut because it has only `free` left.
+    fn explains_refusal(&self, slot: SlotKey, free: &ResourceProfile) -> bool {
+        self.is_cut(slot) && !free.is_matching(&self.profiles[self.slots[slot].profile])
+    }
+
+    /// Ends an attempt to cut more than a worker has left. That is no failure of the worker or the
+    /// request.
+    fn lacks_resources(&mut self, slot: SlotKey, attempt: Attempt, free: ResourceProfile) {
+        let record = &mut self.requests.records[attempt.request];
+        let own = record.allocation_id;
+        tracing::warn!(
+            slot_id = %self.slot_id(slot), allocation_id = %own, %free, "worker has less left than was known"
+        );
+        let task_manager = self.slots[slot].task_manager;
+        self.end_attempt(slot, attempt);
+        self.end_cut_beyond(slot, &free);
+        let free = Box::new(free);
+        self.requests.records[attempt.request].note_answer(SlotAllocationError::Insufficient { free });
+        self.transaction.detached.push(attempt.request);
+        self.note_probe(task_manager);
     }
 
     /// Returns `true` if a report taken after this acknowledgement was applied first. It showed the
@@ -347,7 +380,10 @@ impl Core {
         self.end_attempt(slot, attempt);
         let task_manager = self.slots[slot].task_manager;
         let worker = self.task_managers.records[task_manager].instance_id;
-        let is_refusal = matches!(error, SlotAllocationError::Rejected { .. });
+        let is_refusal = matches!(
+            error,
+            SlotAllocationError::Rejected { .. } | SlotAllocationError::Insufficient { .. }
+        );
         let record = &mut self.requests.records[request];
         let Allocation {
             id: allocation_id,
@@ -373,7 +409,7 @@ impl Core {
     /// it in a row. While its worker backs off, the worker is at fault and not the slot.
     fn offer_failed_slot(&mut self, slot: SlotKey, allocation_id: AllocationId, job_id: JobId) {
         let task_manager = self.slots[slot].task_manager;
-        if self.failing_workers.backoff(task_manager).is_some() {
+        if self.failing_workers.backoff(task_manager).is_some() || self.is_cut(slot) {
             self.offer(slot);
             return;
         }

@@ -65,9 +65,9 @@ impl Core {
 
     fn withhold_slots(&mut self, task_manager: TaskManagerKey) {
         self.blocking.task_managers.insert(task_manager);
-        let slots = self.slots_of(task_manager);
-        self.blocking.slots += slots.len();
-        for slot in slots {
+        self.blocking.slots += self.counted_slots(task_manager);
+        self.withdraw_worker(task_manager);
+        for slot in self.slots_of(task_manager) {
             if let SlotPhase::Offered { .. } | SlotPhase::BackingOff { .. } | SlotPhase::WorkerBackoff =
                 self.slots[slot].phase
             {
@@ -82,14 +82,14 @@ impl Core {
 
     fn offer_withheld_slots(&mut self, task_manager: TaskManagerKey) {
         self.blocking.task_managers.remove(&task_manager);
-        let slots = self.slots_of(task_manager);
-        self.blocking.slots -= slots.len();
-        for slot in slots {
+        self.blocking.slots -= self.counted_slots(task_manager);
+        for slot in self.slots_of(task_manager) {
             if let SlotPhase::Blocked = self.slots[slot].phase {
                 self.detach_slot(slot);
                 self.transaction.free.push(slot);
             }
         }
+        self.note_offer(task_manager);
     }
 
     /// Returns the slots of a task manager, by number.

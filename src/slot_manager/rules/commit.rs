@@ -16,7 +16,8 @@ impl Core {
     /// 2. Held slots are charged to the requirements of their jobs, and surplus units withdrawn.
     /// 3. Slots that hold an allocation granted elsewhere are freed.
     /// 4. Requests that lost their attempt look for a slot, oldest first.
-    /// 5. Each slot that became free goes to the waiting request that comes first.
+    /// 5. Each slot that became free goes to the waiting request that comes first. Then dynamic
+    ///    workers of which more remains are offered.
     /// 6. Requests of suspect jobs that were held back look for a slot again.
     /// 7. Missing units of declared requirements are made.
     /// 8. Workers that back off are probed.
@@ -58,6 +59,10 @@ impl Core {
                 |core, slot| core.offer_unwanted_if_free(*slot),
             ),
         }
+        self.handle_each(
+            |transaction| &mut transaction.dynamic_workers,
+            |core, task_manager| core.offer_worker(*task_manager),
+        );
         if self.requests.may_release_held_back {
             self.place_held_back();
         }
@@ -106,6 +111,9 @@ impl Core {
     fn offer_unwanted_if_free(&mut self, slot: SlotKey) {
         let phase = self.slots.get(slot).map(|slot| &slot.phase);
         if let Some(SlotPhase::Detached) = phase {
+            if self.is_cut(slot) {
+                return self.end_cut(slot);
+            }
             let sequence = self.free_slots.next_sequence();
             self.change_slot_phase(slot, SlotUsage::Free, SlotPhase::Offered { sequence });
         }

@@ -71,10 +71,11 @@ impl Core {
 
     /// Asks the task executor to free a slot whose allocation is granted on another slot.
     pub(crate) fn free_if_secondary(&mut self, slot: SlotKey) {
-        if let SlotPhase::Allocated {
+        // A cut may have ended since it was noted.
+        if let Some(&SlotPhase::Allocated {
             allocation,
             secondary: true,
-        } = self.slots[slot].phase
+        }) = self.slots.get(slot).map(|slot| &slot.phase)
         {
             let allocation_id = allocation.id;
             tracing::warn!(slot_id = %self.slot_id(slot), %allocation_id, "a second slot holds the allocation");
@@ -121,7 +122,7 @@ impl Core {
 
 /// End.
 impl Core {
-    /// Ends a grant and offers its slot, if that is all that the news of a freed slot does. Returns
+    /// Ends a grant and offers its slot, or what remains of its dynamic worker, if that is all that the news of a freed slot does. Returns
     /// `None`, without a change, if it is not.
     ///
     /// The result is `true` if the task manager has no used slot any more.
@@ -154,8 +155,12 @@ impl Core {
         let is_unused = owner.used() == 1;
         self.note_end_of_holding(slot, EndOfHolding::Freed);
         self.allocations.remove_located();
-        let sequence = self.free_slots.next_sequence();
-        self.change_slot_phase(slot, SlotUsage::Allocated, SlotPhase::Offered { sequence });
+        if self.is_cut(slot) {
+            self.end_cut(slot);
+        } else {
+            let sequence = self.free_slots.next_sequence();
+            self.change_slot_phase(slot, SlotUsage::Allocated, SlotPhase::Offered { sequence });
+        }
         Some(is_unused)
     }
 

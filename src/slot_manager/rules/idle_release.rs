@@ -1,15 +1,15 @@
 //! Idle task managers: when the idle period begins, and how the task manager is released.
 
+use crate::InstanceId;
 use crate::config::Quantity;
 use crate::message::{Release, ReleaseCause, ReleaseCheck, ReleaseDecision, ReleaseResource};
 use crate::outcome::ReleaseAnswerOutcome;
-use crate::{InstanceId, ResourceProfile};
 
 use super::Outside;
 use crate::slot_manager::state::core::Core;
 use crate::slot_manager::state::effects::NotedRelease;
+use crate::slot_manager::state::profile_queues::Fitting;
 use crate::slot_manager::state::releases::OpenCheck;
-use crate::slot_manager::state::slot_totals::SlotUsage;
 use crate::slot_manager::state::slots::SlotPhase;
 use crate::slot_manager::state::task_managers::{TaskManagerKey, TaskManagers};
 
@@ -102,8 +102,7 @@ impl Core {
         };
         self.changes += 1;
         if !self.may_go(task_manager) {
-            let slots = self.task_managers.records[task_manager].slots.len();
-            self.releases.keep(task_manager, slots);
+            self.releases.keep(task_manager, self.counted_slots(task_manager));
             return;
         }
         self.releases.let_go(task_manager);
@@ -128,7 +127,7 @@ impl Core {
             ReleaseDecision::Keep => self.release_declined(task_manager),
             ReleaseDecision::Later => {
                 let until = self.deadline_in(self.config.rpc_timeout);
-                let slots = self.task_managers.records[task_manager].slots.len();
+                let slots = self.counted_slots(task_manager);
                 self.releases.open(task_manager, slots, number, until);
             }
         }
@@ -170,13 +169,24 @@ impl Core {
         let checked_slots = |key: &TaskManagerKey| self.releases.check(*key).map_or(0, OpenCheck::slots);
         let of_blocked: usize = self.blocking.task_managers.iter().map(checked_slots).sum();
         let leaving = self.releases.checked_slots() - of_blocked;
-        let slots = &self.task_managers.records[task_manager].slots;
-        let is_offered = |slot| matches!(self.slots[slot].phase, SlotPhase::Offered { .. });
-        let offered = slots.iter().filter(|(_, slot)| is_offered(*slot)).count();
-        let keeps_minimum = self.usable_slots() >= minimum.saturating_add(leaving + slots.len());
-        let keeps_redundancy = self.slot_totals.slots(SlotUsage::Free) >= redundant.saturating_add(leaving + offered);
+        let slots = self.counted_slots(task_manager);
+        let offered = self.offered_slots(task_manager);
+        let keeps_minimum = self.usable_slots() >= minimum.saturating_add(leaving + slots);
+        let keeps_redundancy = self.free_slots() >= redundant.saturating_add(leaving + offered);
         let are_kept = (minimum == 0 || keeps_minimum) && (redundant == 0 || keeps_redundancy);
         are_kept || (self.needs_room() && !self.any_slot(task_manager, |slot| self.fits_waiting_request(slot)))
+    }
+
+    /// Returns the number of offered slots of a task manager, or of default slots that remain of a
+    /// dynamic one.
+    fn offered_slots(&self, task_manager: TaskManagerKey) -> usize {
+        if let Some(worker) = self.dynamic_workers.get(task_manager) {
+            let is_offered = self.dynamic_workers.is_offered(task_manager);
+            return if is_offered { worker.free_slots() } else { 0 };
+        }
+        let slots = self.task_managers.records[task_manager].slots.iter();
+        let is_offered = |slot| matches!(self.slots[slot].phase, SlotPhase::Offered { .. });
+        slots.filter(|(_, slot)| is_offered(*slot)).count()
     }
 
     /// Returns `true` while a limit defers a worker request, also without the task managers that
@@ -186,13 +196,7 @@ impl Core {
             return false;
         }
         let leaving = self.releases.checked();
-        let slots = leaving.flat_map(|key| self.task_managers.records[key].slots.iter());
-        let leaving = slots.fold(Quantity::default(), |sum, (_, slot)| {
-            sum + self
-                .slot_totals
-                .measure()
-                .of_slot(&self.profiles[self.slots[*slot].profile])
-        });
+        let leaving = leaving.fold(Quantity::default(), |sum, key| sum + self.quantity_of(key));
         self.worker_policy
             .limit_of_next_worker(self.present() - leaving)
             .is_some()
@@ -212,24 +216,28 @@ impl Core {
             || self.any_slot(task_manager, |slot| self.fits_request_that_backs_off(slot))
     }
 
-    /// Returns `true` if the profile of any slot of a task manager has a property.
-    fn any_slot(&self, task_manager: TaskManagerKey, has: impl Fn(&ResourceProfile) -> bool) -> bool {
+    /// Returns `true` if any slot of a task manager, or the total of a dynamic one, fits a request.
+    fn any_slot(&self, task_manager: TaskManagerKey, fits: impl Fn(Fitting<'_>) -> bool) -> bool {
+        if let Some(worker) = self.dynamic_workers.get(task_manager) {
+            return fits(worker.shape.fitting(&self.profiles));
+        }
         let slots = self.task_managers.records[task_manager].slots.iter();
         let mut profiles: Vec<_> = slots.map(|(_, slot)| self.slots[*slot].profile).collect();
         profiles.sort_unstable();
         profiles.dedup();
-        profiles.into_iter().any(|profile| has(&self.profiles[profile]))
+        let mut profiles = profiles.into_iter();
+        profiles.any(|profile| fits(Fitting::Slot(&self.profiles[profile])))
     }
 
-    /// Returns `true` if a slot with this profile fits a waiting request.
-    pub(crate) fn fits_waiting_request(&self, slot: &ResourceProfile) -> bool {
+    /// Returns `true` if a slot or worker fits a waiting request.
+    pub(crate) fn fits_waiting_request(&self, slot: Fitting<'_>) -> bool {
         self.requests.waiting.has_fitting(&self.profiles, slot)
     }
 
-    /// Returns `true` if a slot with this profile fits a request that backs off.
-    pub(crate) fn fits_request_that_backs_off(&self, slot: &ResourceProfile) -> bool {
+    /// Returns `true` if a slot or worker fits a request that backs off.
+    pub(crate) fn fits_request_that_backs_off(&self, slot: Fitting<'_>) -> bool {
         let mut backing_off = self.requests.waiting.backing_off_profiles();
-        backing_off.any(|required| slot.is_matching(&self.profiles[required]))
+        backing_off.any(|required| slot.fits(&self.profiles[required]))
     }
 
     /// Asks the resource manager to stop an idle task manager, and forgets it if that is accepted.

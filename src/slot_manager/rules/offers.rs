@@ -7,7 +7,10 @@
 use crate::JobId;
 
 use crate::slot_manager::collections::deadline_list::Timed;
+use crate::slot_manager::rules::cuts::Placement;
 use crate::slot_manager::state::core::Core;
+use crate::slot_manager::state::dynamic_workers::MAX_CUTS;
+use crate::slot_manager::state::profile_queues::Fitting;
 use crate::slot_manager::state::requests::{PendingRequests, RequestKey, RequestPhase};
 use crate::slot_manager::state::slots::SlotKey;
 use crate::slot_manager::state::task_managers::TaskManagerKey;
@@ -39,6 +42,41 @@ impl Core {
         self.candidate_among(slot, false)
     }
 
+    /// Returns the request for which a slot is cut from a dynamic worker next.
+    pub(crate) fn candidate_for_worker(&mut self, task_manager: TaskManagerKey) -> Option<RequestKey> {
+        let PendingRequests {
+            waiting, failing_jobs, ..
+        } = &self.requests;
+        let worker = self.dynamic_workers.get(task_manager)?;
+        if waiting.is_empty() || worker.num_cuts() >= MAX_CUTS {
+            return None;
+        }
+        if failing_jobs.is_empty() && waiting.has_only_queues() {
+            return waiting.oldest_fitting(&self.profiles, worker.fitting());
+        }
+        self.candidate_for_worker_despite_failures(task_manager)
+    }
+
+    fn candidate_for_worker_despite_failures(&mut self, task_manager: TaskManagerKey) -> Option<RequestKey> {
+        let excludes_suspects = self.limits_suspects() && self.has_suspect_attempt(task_manager);
+        let fitting = self.dynamic_workers.get(task_manager)?.fitting();
+        let PendingRequests {
+            waiting,
+            records,
+            failing_jobs,
+            held_back,
+            ..
+        } = &mut self.requests;
+        let offerer = Offerer {
+            worker: self.task_managers.records[task_manager].instance_id,
+            may_serve: &|job| !(excludes_suspects && failing_jobs.is_suspect(job)),
+            tried: TriedRequests::Waiting,
+        };
+        let candidate = waiting.candidate(records, &self.profiles, failing_jobs, fitting, offerer);
+        *held_back |= excludes_suspects && candidate.is_none();
+        candidate.map(|candidate| candidate.request)
+    }
+
     /// Returns the request to which a slot goes that is about to back off: one of a job that it has
     /// not refused, and that was not tried on its worker.
     pub(crate) fn candidate_despite_refusals(&mut self, slot: SlotKey) -> Option<RequestKey> {
@@ -67,8 +105,8 @@ impl Core {
                 false => TriedRequests::Waiting,
             },
         };
-        let profile = self.slots[slot].profile;
-        let candidate = waiting.candidate(records, &self.profiles, failing_jobs, profile, offerer);
+        let fitting = Fitting::Slot(&self.profiles[self.slots[slot].profile]);
+        let candidate = waiting.candidate(records, &self.profiles, failing_jobs, fitting, offerer);
         *held_back |= excludes_suspects && candidate.is_none();
         candidate.map(|candidate| candidate.request)
     }
@@ -79,8 +117,8 @@ impl Core {
         let untried = self
             .offered_untried(request)
             .or_else(|| self.probe_for(request, false))
-            .or_else(|| self.backing_off_slot_for(request));
-        let slot = untried.or_else(|| {
+            .or_else(|| self.backing_off_slot_for(request).map(Placement::Slot));
+        let placement = untried.or_else(|| {
             (!must_back_off)
                 .then(|| {
                     self.offered_except(request, Vec::new())
@@ -88,8 +126,8 @@ impl Core {
                 })
                 .flatten()
         });
-        match slot {
-            Some(slot) => self.assign(slot, request),
+        match placement {
+            Some(placement) => self.assign_placed(placement, request),
             None if must_back_off => {
                 let failed_attempts = self.requests.records[request].failed_attempts();
                 let step = self.requests.backoffs.step(failed_attempts.saturating_sub(2));
@@ -97,7 +135,7 @@ impl Core {
             }
             None => self.enqueue(request),
         }
-        self.requests.held_back |= slot.is_none() && self.is_held_back_from_backoffs(request);
+        self.requests.held_back |= placement.is_none() && self.is_held_back_from_backoffs(request);
     }
 
     /// Returns `true` if a slot that backs off may admit a request of a suspect job only later.
@@ -111,8 +149,8 @@ impl Core {
     }
 
     /// Returns the offered slot that the strategy chooses among workers that the request was not
-    /// tried on.
-    fn offered_untried(&mut self, request: RequestKey) -> Option<SlotKey> {
+    /// tried on, else the first dynamic one of these workers.
+    fn offered_untried(&mut self, request: RequestKey) -> Option<Placement> {
         let tried = match &self.requests.records[request].failures {
             None => Vec::new(),
             Some(failures) => {
@@ -150,23 +188,31 @@ impl Core {
             .min_by_key(|slot| self.slots[*slot].armed_as())
     }
 
-    /// Returns the offered slot that the strategy chooses among workers that are not excluded.
+    /// Returns the offered slot that the strategy chooses among workers that are not excluded, else
+    /// the first dynamic worker that is not.
     ///
     /// For a request of a suspect job, workers with another attempt of such a job may be excluded
     /// as well.
-    fn offered_except(&mut self, request: RequestKey, mut excluded: Vec<TaskManagerKey>) -> Option<SlotKey> {
+    fn offered_except(&mut self, request: RequestKey, mut excluded: Vec<TaskManagerKey>) -> Option<Placement> {
         let record = &self.requests.records[request];
         let required = record.profile;
         let is_limited = self.requests.failing_jobs.is_suspect(record.job_id) && self.limits_suspects();
         loop {
             let required = &self.profiles[required];
             let slot = match excluded.as_slice() {
-                [] => self.free_slots.find(&self.slots, &self.profiles, required)?,
-                excluded => (self.free_slots).find_except(&self.slots, &self.profiles, required, excluded)?,
+                [] => self.free_slots.find(&self.slots, &self.profiles, required),
+                excluded => (self.free_slots).find_except(&self.slots, &self.profiles, required, excluded),
             };
-            let task_manager = self.slots[slot].task_manager;
+            let is_other = |task_manager| !excluded.contains(&task_manager);
+            let (placement, task_manager) = match slot {
+                Some(slot) => (Placement::Slot(slot), self.slots[slot].task_manager),
+                None => {
+                    let task_manager = self.first_dynamic_worker(required, is_other)?;
+                    (Placement::Worker(task_manager), task_manager)
+                }
+            };
             if !(is_limited && self.has_suspect_attempt(task_manager)) {
-                return Some(slot);
+                return Some(placement);
             }
             self.requests.held_back = true;
             excluded.push(task_manager);
@@ -224,15 +270,15 @@ impl Core {
         let is_backing_off = matches!(self.requests.records[request].phase, RequestPhase::BackingOff { .. });
         let untried = self
             .offered_untried(request)
-            .or_else(|| self.backing_off_slot_for(request));
-        let slot = match untried {
+            .or_else(|| self.backing_off_slot_for(request).map(Placement::Slot));
+        let placement = match untried {
             None if !is_backing_off => self.offered_except(request, Vec::new()),
-            slot => slot,
+            placement => placement,
         };
-        match slot {
-            Some(slot) => self.assign(slot, request),
+        match placement {
+            Some(placement) => self.assign_placed(placement, request),
             None => self.requests.held_back |= self.is_held_back_from_backoffs(request),
         }
-        slot.is_some()
+        placement.is_some()
     }
 }

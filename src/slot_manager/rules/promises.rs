@@ -238,6 +238,27 @@ impl Core {
         self.forget_worker_request(worker_request);
     }
 
+    /// Ends the promises that a new dynamic worker fulfils: those of the worker request that it names,
+    /// else of the one with the promised slot most like its total, else of the oldest one without a
+    /// bound request.
+    pub(crate) fn fulfil_promises_of_worker(&mut self, task_manager: TaskManagerKey) {
+        if self.promises.is_empty() {
+            return;
+        }
+        self.transaction.has_newcomer = true;
+        self.fulfil_promises(task_manager, Vec::new());
+        let named = self.task_managers.records[task_manager].worker_request;
+        if named.is_some_and(|named| named.has_come) {
+            return;
+        }
+        let total = self.dynamic_workers.get(task_manager).map(|worker| worker.shape.total);
+        let alike = total.and_then(|total| self.promises.most_alike(&self.profiles, total));
+        if let Some(promise) = alike.or_else(|| self.promises.oldest_without_request()) {
+            self.note_fulfilled(promise);
+            self.forget_worker_request(self.promises.records[promise].worker_request);
+        }
+    }
+
     /// Ends the promised slot that a new free slot fulfils. That is the promised slot most like the
     /// new one, else the oldest without a bound request.
     fn fulfil_promise(&mut self, slot: SlotKey) {

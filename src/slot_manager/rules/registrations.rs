@@ -1,13 +1,15 @@
 //! Registrations of task managers: each is one transaction, checked whole before anything changes.
 
-use crate::config::{Limit, Quantity};
+use crate::config::Limit;
 use crate::error::RegistrationError;
 use crate::message::{Allocation, GrantLoss};
 use crate::outcome::RegistrationOutcome;
-use crate::{InstanceId, ResourceId, ResourceProfile, SlotReport, SlotStatus};
+use crate::{DynamicResources, InstanceId, ResourceId, ResourceProfile, SlotReport, SlotStatus};
 
 use crate::slot_manager::state::core::Core;
+use crate::slot_manager::state::profile_queues::Fitting;
 use crate::slot_manager::state::promises::WorkerRequestNumber;
+use crate::slot_manager::state::slot_list::SlotList;
 use crate::slot_manager::state::task_managers::{TaskManager, TaskManagerKey};
 
 /// The result of a registration.
@@ -75,6 +77,11 @@ impl Core {
         if self.blocking.workers.contains(resource_id) {
             self.blocking.task_managers.insert(begun);
         }
+        if let Some(resources) = report.dynamic() {
+            self.task_managers.records[begun].slots = SlotList::dynamic();
+            self.insert_dynamic_worker(begun, report, resources);
+            self.fulfil_promises_of_worker(begun);
+        }
         self.transaction.task_managers.push(begun);
         self.note_revision(begun, report);
         self.apply(begun, report, &previous_slots);
@@ -104,29 +111,27 @@ impl Core {
         if !self.worker_policy.is_limited() {
             return None;
         }
-        let statuses = report.statuses();
-        let slots = statuses
-            .iter()
-            .map(|status| self.slot_totals.measure().of_slot(status.resource_profile()))
-            .fold(Quantity::default(), |sum, slot| sum + slot);
-        let limit = self.worker_policy.exceeded_by(self.present() + slots)?;
-        let is_needed = |status: &SlotStatus| {
-            let slot = status.resource_profile();
-            status.allocation().is_some() || self.promises.is_fulfilled_by(&self.profiles, slot, named)
-        };
-        if statuses.is_empty() || statuses.iter().any(is_needed) {
+        let quantity = self.reported_quantity(report);
+        let limit = self.worker_policy.exceeded_by(self.present() + quantity)?;
+        // The slots, or the total of a dynamic worker as if it was one slot.
+        let total = report.dynamic().map(DynamicResources::total);
+        let slots = report.statuses().iter().map(SlotStatus::resource_profile);
+        let offers: Vec<_> = total.into_iter().chain(slots).collect();
+        let is_held = report.statuses().iter().any(|status| status.allocation().is_some());
+        let fulfils = |slot: &&ResourceProfile| self.promises.is_fulfilled_by(&self.profiles, slot, named);
+        if offers.is_empty() || is_held || offers.iter().any(fulfils) {
             return None;
         }
-        let registered = self.slot_totals.registered();
-        let has_room = self.worker_policy.exceeded_by(registered + slots).is_none();
-        let serves = |status: &SlotStatus| self.is_waited_for(status.resource_profile());
-        let is_useful = has_room && !self.blocking.workers.contains(resource_id) && statuses.iter().any(serves);
+        let has_room = self.worker_policy.exceeded_by(self.registered() + quantity).is_none();
+        let serves = |slot: &&ResourceProfile| self.is_waited_for(slot);
+        let is_useful = has_room && !self.blocking.workers.contains(resource_id) && offers.iter().any(serves);
         (!is_useful).then_some(limit)
     }
 
     /// Returns `true` if a free slot with this profile would serve a request that waits or backs
     /// off.
     fn is_waited_for(&self, slot: &ResourceProfile) -> bool {
+        let slot = Fitting::Slot(slot);
         self.fits_waiting_request(slot) || self.fits_request_that_backs_off(slot)
     }
 
@@ -157,6 +162,7 @@ impl Core {
         self.failing_workers.remove(task_manager);
         self.end_expected_worker(task_manager);
         self.end_idle_period(task_manager);
+        self.remove_dynamic_worker(task_manager);
         self.blocking.task_managers.remove(&task_manager);
         self.task_managers.remove(task_manager);
         self.effects.ended_registrations.push(task_manager);

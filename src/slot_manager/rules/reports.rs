@@ -3,7 +3,7 @@
 use crate::error::InvalidReport;
 use crate::message::{Allocation, GrantLoss};
 use crate::outcome::{ReportOutcome, Stale};
-use crate::{AllocationId, ResourceId, SlotReport, SlotStatus};
+use crate::{AllocationId, ResourceId, ResourceProfile, SlotReport, SlotStatus};
 
 use crate::slot_manager::rules::requirements::EndOfHolding;
 use crate::slot_manager::state::core::Core;
@@ -18,7 +18,13 @@ impl Core {
         task_manager: TaskManagerKey,
         report: &SlotReport,
     ) -> Result<ReportOutcome, InvalidReport> {
-        let changes_nothing = self.is_unchanged_by(task_manager, report);
+        if report.dynamic().is_some() != self.is_dynamic(task_manager) {
+            return Err(self.refuse_change_of_kind(task_manager));
+        }
+        let changes_nothing = match report.dynamic() {
+            None => self.is_unchanged_by(task_manager, report),
+            Some(resources) => self.is_unchanged_by_dynamic(task_manager, report, resources),
+        };
         if !changes_nothing {
             let resource_id = self.task_managers.records[task_manager].resource_id.clone();
             self.validate(&resource_id, report)?;
@@ -42,8 +48,20 @@ impl Core {
         Ok(ReportOutcome::Applied)
     }
 
+    /// Refuses the report of a worker that was static and is dynamic, or the reverse.
+    #[cold]
+    fn refuse_change_of_kind(&mut self, task_manager: TaskManagerKey) -> InvalidReport {
+        self.counters.reports_refused += 1;
+        let resource_id = self.task_managers.records[task_manager].resource_id.clone();
+        tracing::warn!(%resource_id, "slot report refused: the worker changed between static and dynamic");
+        InvalidReport::KindChanged { resource_id }
+    }
+
     /// Returns `true` if a valid report, in any order, differs from the view.
     fn differs(&self, task_manager: TaskManagerKey, report: &SlotReport) -> bool {
+        if let Some(resources) = report.dynamic() {
+            return self.differs_from_dynamic(task_manager, report, resources);
+        }
         let known = self.task_managers.records[task_manager].slots.len();
         let is_unchanged = |status: &SlotStatus| {
             let slot = self.reported_slot(task_manager, status).map(|slot| &self.slots[slot]);
@@ -105,6 +123,9 @@ impl Core {
     /// `previous_slots` are the sorted numbers of slots known in the registration before: they
     /// fulfil no promise.
     pub(crate) fn apply(&mut self, task_manager: TaskManagerKey, report: &SlotReport, previous_slots: &[u32]) {
+        if let Some(resources) = report.dynamic() {
+            return self.apply_dynamic(task_manager, report, resources);
+        }
         let known_before = self.task_managers.records[task_manager].slots.len();
         let mut new = Vec::new();
         let mut changed = false;
@@ -130,6 +151,22 @@ impl Core {
             let slots = self.task_managers.records[task_manager].slots.len();
             self.releases.update_slots(task_manager, slots);
         }
+        self.adopt_reported(task_manager, report);
+        if self.promises.is_empty() || new.is_empty() {
+            return;
+        }
+        self.transaction.has_newcomer |= known_before == 0 && previous_slots.is_empty();
+        let is_known = |status: &SlotStatus| previous_slots.binary_search(&status.number()).is_ok();
+        let new_free = (new.into_iter()).filter(|status| status.allocation().is_none() && !is_known(status));
+        let new_free: Vec<_> = new_free
+            .filter_map(|status| self.reported_slot(task_manager, status))
+            .collect();
+        self.fulfil_promises(task_manager, new_free);
+    }
+
+    /// Adopts the reported holders of slots that hold something else or nothing. Slots without a
+    /// holder become free.
+    pub(crate) fn adopt_reported(&mut self, task_manager: TaskManagerKey, report: &SlotReport) {
         for status in report.statuses() {
             if let Some(allocation) = status.allocation() {
                 if let Some(slot) = self.reported_slot(task_manager, status) {
@@ -141,19 +178,9 @@ impl Core {
             }
         }
         let owner = &self.task_managers.records[task_manager];
-        let reported = (report.statuses().iter()).filter_map(|status| owner.slot(status.slot_id().slot_number()));
+        let reported = (report.statuses().iter()).filter_map(|status| owner.slot(status.number()));
         let is_detached = |slot: &SlotKey| matches!(self.slots[*slot].phase, SlotPhase::Detached);
         self.transaction.free.extend(reported.filter(is_detached));
-        if self.promises.is_empty() || new.is_empty() {
-            return;
-        }
-        self.transaction.has_newcomer |= known_before == 0 && previous_slots.is_empty();
-        let is_known = |status: &SlotStatus| previous_slots.binary_search(&status.slot_id().slot_number()).is_ok();
-        let new_free = (new.into_iter()).filter(|status| status.allocation().is_none() && !is_known(status));
-        let new_free: Vec<_> = new_free
-            .filter_map(|status| self.reported_slot(task_manager, status))
-            .collect();
-        self.fulfil_promises(task_manager, new_free);
     }
 
     /// Counts a slot that a report gives back to the allocation for which it was freed just before.
@@ -167,15 +194,15 @@ impl Core {
         }
     }
 
-    fn reported_slot(&self, task_manager: TaskManagerKey, status: &SlotStatus) -> Option<SlotKey> {
-        self.task_managers.records[task_manager].slot(status.slot_id().slot_number())
+    pub(crate) fn reported_slot(&self, task_manager: TaskManagerKey, status: &SlotStatus) -> Option<SlotKey> {
+        self.task_managers.records[task_manager].slot(status.number())
     }
 
     /// Ends the grant or attempt that a status contradicts, and completes the attempt that it
     /// confirms.
     ///
     /// Returns `true` if the slot must be adopted or offered again.
-    fn drop_contradicted(&mut self, slot: SlotKey, status: &SlotStatus) -> bool {
+    pub(crate) fn drop_contradicted(&mut self, slot: SlotKey, status: &SlotStatus) -> bool {
         let mut changed = self.update_profile(slot, status);
         match (&self.slots[slot].phase, status.allocation()) {
             (SlotPhase::Allocated { secondary, .. }, Some(reported))
@@ -244,10 +271,17 @@ impl Core {
         let after = self.profiles.acquire(status.resource_profile(), 1);
         let used = SlotUsage::of(&self.slots[slot].phase);
         self.slots[slot].profile = after;
-        self.slot_totals.add_slots(&self.profiles, after, 1);
+        let is_cut = self.is_cut(slot);
+        match is_cut {
+            true => self.slot_totals.add_cut(&self.profiles, after),
+            false => self.slot_totals.add_slots(&self.profiles, after, 1),
+        }
         self.slot_totals.move_slot(after, SlotUsage::Free, used);
         self.slot_totals.move_slot(before, used, SlotUsage::Free);
-        self.slot_totals.remove_slots(before, SlotUsage::Free, 1);
+        match is_cut {
+            true => self.slot_totals.remove_cuts(before, SlotUsage::Free, 1),
+            false => self.slot_totals.remove_slots(before, SlotUsage::Free, 1),
+        }
         self.profiles.release(before, 1);
         if self.ledger.is_on() {
             self.note_holder(slot);
@@ -257,17 +291,10 @@ impl Core {
 
     /// Removes the slots that a report does not mention.
     fn remove_omitted(&mut self, task_manager: TaskManagerKey, report: &SlotReport) {
-        let mut mentioned: Vec<u32> = report
-            .statuses()
-            .iter()
-            .map(|status| status.slot_id().slot_number())
-            .collect();
+        let mut mentioned: Vec<u32> = report.statuses().iter().map(SlotStatus::number).collect();
         mentioned.sort_unstable();
-        let slots = std::mem::take(&mut self.task_managers.records[task_manager].slots);
-        let (kept, omitted) = slots
-            .into_iter()
-            .partition::<Vec<_>, _>(|(number, _)| mentioned.binary_search(number).is_ok());
-        self.task_managers.records[task_manager].slots = kept.into_boxed_slice();
+        let slots = &mut self.task_managers.records[task_manager].slots;
+        let omitted = slots.split_off(|number, _| mentioned.binary_search(&number).is_ok());
         let loss = self.note_loss(task_manager, GrantLoss::SlotRemoved);
         let resource_id = &self.task_managers.records[task_manager].resource_id;
         for (number, _) in &omitted {
@@ -276,13 +303,17 @@ impl Core {
         self.remove_slots(task_manager, &omitted, loss);
     }
 
-    /// Adds new slots, detached.
-    fn insert_slots(&mut self, task_manager: TaskManagerKey, new: &[&SlotStatus]) {
-        // A new slot may get the key of one that the same report has removed.
+    /// Forgets free slots that this report has removed: a new slot may get the key of one.
+    pub(crate) fn forget_removed_slots(&mut self) {
         if !self.transaction.free.is_empty() {
             let slots = &self.slots;
             self.transaction.free.retain(|slot| slots.get(*slot).is_some());
         }
+    }
+
+    /// Adds new slots, detached.
+    fn insert_slots(&mut self, task_manager: TaskManagerKey, new: &[&SlotStatus]) {
+        self.forget_removed_slots();
         let mut slots = std::mem::take(&mut self.task_managers.records[task_manager].slots).into_vec();
         slots.reserve_exact(new.len());
         // Most task managers have slots of one profile: they are counted together.
@@ -290,7 +321,7 @@ impl Core {
             let profile = self.profiles.acquire(alike[0].resource_profile(), alike.len());
             self.count_new_slots(task_manager, profile, alike.len());
             for status in alike {
-                let number = status.slot_id().slot_number();
+                let number = status.number();
                 // A constant, then its fields: a record made elsewhere would be copied in pieces.
                 let slot = self.slots.insert(Slot::BLANK);
                 let record = &mut self.slots[slot];
@@ -303,40 +334,64 @@ impl Core {
         if !slots.is_sorted() {
             slots.sort_unstable();
         }
-        self.task_managers.records[task_manager].slots = slots.into_boxed_slice();
+        self.task_managers.records[task_manager].slots = slots.into();
         // New slots lower the utilization.
         self.free_slots
             .reorder(&self.slots, &self.task_managers.records, task_manager);
     }
 }
 
-/// Checks that a report names only slots of its worker, and each once.
+/// Checks that a report names only slots of its worker and of its kind, and each once.
 fn validate(resource_id: &ResourceId, report: &SlotReport) -> Result<(), InvalidReport> {
-    let statuses = report.statuses();
-    for status in statuses {
-        if status.slot_id().resource_id() != resource_id {
-            tracing::warn!(%resource_id, slot_id = %status.slot_id(), "slot report refused: slot of another worker");
-            return Err(InvalidReport::ForeignSlot {
-                resource_id: resource_id.clone(),
-                slot_id: status.slot_id().clone(),
-            });
-        }
+    let result = validate_resources(resource_id, report)
+        .and_then(|()| (report.statuses().iter()).try_for_each(|status| validate_status(resource_id, report, status)))
+        .and_then(|()| validate_numbers(report.statuses()));
+    result.inspect_err(|error| tracing::warn!(%resource_id, %error, "slot report refused"))
+}
+
+fn validate_resources(resource_id: &ResourceId, report: &SlotReport) -> Result<(), InvalidReport> {
+    match report.dynamic() {
+        Some(resources) if *resources.total() == ResourceProfile::UNKNOWN => Err(InvalidReport::UnknownTotal {
+            resource_id: resource_id.clone(),
+        }),
+        _ => Ok(()),
     }
-    let number = |status: &SlotStatus| status.slot_id().slot_number();
-    if statuses.is_sorted_by(|a, b| number(a) < number(b)) {
+}
+
+fn validate_status(resource_id: &ResourceId, report: &SlotReport, status: &SlotStatus) -> Result<(), InvalidReport> {
+    let slot_id = status.slot_id();
+    let is_dynamic = report.dynamic().is_some();
+    if slot_id.resource_id() != resource_id {
+        return Err(InvalidReport::ForeignSlot {
+            resource_id: resource_id.clone(),
+            slot_id: slot_id.clone(),
+        });
+    }
+    if slot_id.is_dynamic() != is_dynamic {
+        return Err(InvalidReport::MixedSlots {
+            slot_id: slot_id.clone(),
+        });
+    }
+    match status.allocation_ref() {
+        None if is_dynamic => Err(InvalidReport::FreeDynamicSlot {
+            slot_id: slot_id.clone(),
+        }),
+        _ => Ok(()),
+    }
+}
+
+fn validate_numbers(statuses: &[SlotStatus]) -> Result<(), InvalidReport> {
+    if statuses.is_sorted_by(|a, b| a.number() < b.number()) {
         return Ok(());
     }
     let mut sorted: Vec<&SlotStatus> = statuses.iter().collect();
-    sorted.sort_by_key(|status| number(status));
+    sorted.sort_by_key(|status| status.number());
     let twice = |pair: &[&SlotStatus]| match pair {
-        [first, second] if number(first) == number(second) => Some(first.slot_id().clone()),
+        [first, second] if first.number() == second.number() => Some(first.slot_id().clone()),
         _ => None,
     };
     match sorted.windows(2).find_map(twice) {
-        Some(slot_id) => {
-            tracing::warn!(%slot_id, "slot report refused: slot named twice");
-            Err(InvalidReport::DuplicateSlot { slot_id })
-        }
+        Some(slot_id) => Err(InvalidReport::DuplicateSlot { slot_id }),
         None => Ok(()),
     }
 }

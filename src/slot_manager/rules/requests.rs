@@ -102,7 +102,10 @@ impl Core {
             return self.place_despite_failures(request);
         }
         let required = self.requests.records[request].profile;
-        match self.offered_for(&self.profiles[required]) {
+        let slot = self
+            .offered_for(&self.profiles[required])
+            .or_else(|| self.cut_for(required));
+        match slot {
             Some(slot) => self.assign(slot, request),
             None => self.enqueue(request),
         }
@@ -205,7 +208,7 @@ impl Core {
         allocation
     }
 
-    /// Grants an offered slot to a request of the fast path, which has no record.
+    /// Grants an offered slot or a new cut to a request of the fast path, which has no record.
     #[inline]
     pub(crate) fn grant_at_once(
         &mut self,
@@ -224,7 +227,7 @@ impl Core {
             id: allocation_id,
             job: job_id,
         };
-        self.take_offered_slot(
+        self.take_free_slot(
             slot,
             SlotPhase::Allocated {
                 allocation,

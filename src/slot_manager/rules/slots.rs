@@ -31,6 +31,15 @@ impl Core {
         self.change(slot, SlotUsage::Free, phase, true);
     }
 
+    /// Sets the phase of an offered slot or of a new cut.
+    #[inline(always)]
+    pub(crate) fn take_free_slot(&mut self, slot: SlotKey, phase: SlotPhase) {
+        match self.slots[slot].phase {
+            SlotPhase::Offered { .. } => self.take_offered_slot(slot, phase),
+            _ => self.set_slot_phase(slot, phase),
+        }
+    }
+
     #[cold]
     fn set_phase_of_unusable_slot(&mut self, slot: SlotKey, phase: SlotPhase) {
         let before = SlotUsage::of(&self.slots[slot].phase);
@@ -183,9 +192,13 @@ impl Core {
 
     /// Takes removed slots of one profile and one usage out of the totals.
     fn uncount_slots(&mut self, task_manager: TaskManagerKey, (profile, usage): (ProfileKey, SlotUsage), slots: u32) {
-        self.slot_totals.remove_slots(profile, usage, slots);
+        let is_dynamic = self.dynamic_workers.get(task_manager).is_some();
+        match is_dynamic {
+            true => self.slot_totals.remove_cuts(profile, usage, slots),
+            false => self.slot_totals.remove_slots(profile, usage, slots),
+        }
         self.profiles.release(profile, slots as usize);
-        if self.is_blocked(task_manager) {
+        if self.is_blocked(task_manager) && !is_dynamic {
             self.blocking.slots -= slots as usize;
         }
         if usage == SlotUsage::Allocated {
@@ -215,7 +228,7 @@ impl Core {
     /// Gives a detached slot to the waiting request that comes first, or offers it.
     ///
     /// A slot of a blocked task manager is blocked instead. A slot of a worker that backs off backs
-    /// off with it.
+    /// off with it. A cut ends.
     pub(crate) fn offer(&mut self, slot: SlotKey) {
         self.offer_from(slot, SlotUsage::Free);
     }
@@ -223,6 +236,9 @@ impl Core {
     /// Offers a slot that nothing uses any more, but that still has this usage.
     #[inline(always)]
     pub(crate) fn offer_from(&mut self, slot: SlotKey, before: SlotUsage) {
+        if self.is_cut(slot) {
+            return self.end_cut(slot);
+        }
         if self.blocking.is_any() && self.is_blocked(self.slots[slot].task_manager) {
             return self.set_blocked(slot);
         }

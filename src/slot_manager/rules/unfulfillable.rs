@@ -9,9 +9,12 @@ use crate::slot_manager::state::profile_queues::ProfileKey;
 use crate::slot_manager::state::requests::{RequestKey, RequestPhase, WorkerAsk};
 
 impl Core {
-    /// Returns `true` if no registered or promised slot fits, used or not.
+    /// Returns `true` if no registered or promised slot fits, used or not, and no dynamic worker in
+    /// total.
     fn has_no_slot_for(&self, profile: ProfileKey) -> bool {
-        !self.slot_totals.has_fitting(&self.profiles, &self.profiles[profile])
+        let required = &self.profiles[profile];
+        !self.slot_totals.has_fitting(&self.profiles, required)
+            && !self.dynamic_workers.has_fitting_total(&self.profiles, required)
     }
 
     /// Returns `true` if no worker could be started for a waiting request, as far as is known.
@@ -39,9 +42,11 @@ impl Core {
     /// must be checked.
     ///
     /// Cost: O(1) if neither happened, else O(distinct profiles of waiting requests x distinct
-    /// profiles of slots).
+    /// profiles of slots and totals of dynamic workers).
     pub(crate) fn fail_all_unfulfillable(&mut self) {
-        let is_due = self.slot_totals.take_lost_profile() | self.worker_policy.take_must_check_all();
+        let is_due = self.slot_totals.take_lost_profile()
+            | self.dynamic_workers.take_lost_shape()
+            | self.worker_policy.take_must_check_all();
         if !is_due || !self.worker_policy.fails_unfulfillable_now() {
             return;
         }

@@ -9,8 +9,9 @@
 
 use crate::{AllocationId, JobId};
 
+use crate::slot_manager::rules::cuts::Placement;
 use crate::slot_manager::state::core::Core;
-use crate::slot_manager::state::profile_queues::ProfileKey;
+use crate::slot_manager::state::profile_queues::{Fitting, ProfileKey};
 use crate::slot_manager::state::requests::{PendingRequests, RequestKey};
 use crate::slot_manager::state::slots::{Slot, SlotKey, SlotPhase};
 use crate::slot_manager::state::task_managers::TaskManagerKey;
@@ -75,6 +76,7 @@ impl Core {
                 self.set_slot_phase(slot, SlotPhase::WorkerBackoff);
             }
         }
+        self.withdraw_worker(task_manager);
         self.note_probe(task_manager);
     }
 
@@ -98,6 +100,7 @@ impl Core {
                     self.transaction.free.push(slot);
                 }
             }
+            self.note_offer(task_manager);
         }
     }
 }
@@ -128,6 +131,12 @@ impl Core {
         if !self.admits_probes(task_manager) {
             return;
         }
+        if self.is_dynamic(task_manager) {
+            if let Some(candidate) = self.probe_candidate(task_manager, None) {
+                self.assign_placed(Placement::Worker(task_manager), candidate.request);
+            }
+            return;
+        }
         let mut tested: Vec<ProfileKey> = Vec::new();
         let mut best = None;
         for slot in self.slots_of(task_manager) {
@@ -136,7 +145,7 @@ impl Core {
                 tested.push(profile);
                 best = best
                     .into_iter()
-                    .chain(self.probe_candidate(task_manager, profile))
+                    .chain(self.probe_candidate(task_manager, Some(profile)))
                     .min();
             }
         }
@@ -148,8 +157,14 @@ impl Core {
         }
     }
 
-    fn probe_candidate(&mut self, task_manager: TaskManagerKey, slot: ProfileKey) -> Option<OfferCandidate> {
+    /// Returns the request that comes first for a probe: on a slot with this profile, else on a cut
+    /// from what remains of the worker.
+    fn probe_candidate(&mut self, task_manager: TaskManagerKey, slot: Option<ProfileKey>) -> Option<OfferCandidate> {
         let failing = self.failing_workers.get(task_manager)?;
+        let fitting = match slot {
+            Some(slot) => Fitting::Slot(&self.profiles[slot]),
+            None => self.dynamic_workers.get(task_manager)?.fitting(),
+        };
         let PendingRequests {
             waiting,
             records,
@@ -164,12 +179,12 @@ impl Core {
                 false => TriedRequests::Waiting,
             },
         };
-        waiting.candidate(records, &self.profiles, failing_jobs, slot, offerer)
+        waiting.candidate(records, &self.profiles, failing_jobs, fitting, offerer)
     }
 
-    /// Returns the slot on which a request may probe a worker. `was_tried` selects the workers that
-    /// the request was tried on, or the others.
-    pub(crate) fn probe_for(&self, request: RequestKey, was_tried: bool) -> Option<SlotKey> {
+    /// Returns the slot or dynamic worker on which a request may probe a worker. `was_tried` selects
+    /// the workers that the request was tried on, or the others.
+    pub(crate) fn probe_for(&self, request: RequestKey, was_tried: bool) -> Option<Placement> {
         if !self.failing_workers.has_backoffs() {
             return None;
         }
@@ -182,7 +197,7 @@ impl Core {
                 && self.admits_probes(task_manager)
                 && record.was_tried_on(worker) == was_tried;
             is_admitted
-                .then(|| self.probe_slot(task_manager, record.profile))
+                .then(|| self.probe_placement(task_manager, record.profile))
                 .flatten()
         })
     }
@@ -196,11 +211,23 @@ impl Core {
             && !self.is_blocked(task_manager)
     }
 
+    /// Returns where a request may probe a worker that backs off: on a free slot, or on a cut from
+    /// what remains of a dynamic worker.
+    pub(crate) fn probe_placement(&self, task_manager: TaskManagerKey, required: ProfileKey) -> Option<Placement> {
+        match self.dynamic_workers.get(task_manager) {
+            Some(worker) => {
+                let fits = worker.fits(&self.profiles[required]);
+                fits.then_some(Placement::Worker(task_manager))
+            }
+            None => self.probe_slot(task_manager, required).map(Placement::Slot),
+        }
+    }
+
     /// Returns the free slot for the next probe of a worker that backs off: the fitting one with
     /// the lowest number above that of the last failed attempt, else with the lowest number.
     ///
     /// So one broken slot does not keep the others from use.
-    pub(crate) fn probe_slot(&self, task_manager: TaskManagerKey, required: ProfileKey) -> Option<SlotKey> {
+    fn probe_slot(&self, task_manager: TaskManagerKey, required: ProfileKey) -> Option<SlotKey> {
         let last = self.failing_workers.get(task_manager)?.last_slot();
         let required = &self.profiles[required];
         let slots = self.task_managers.records[task_manager].slots.iter();

@@ -210,9 +210,9 @@ impl Core {
 
 /// Limits.
 impl Core {
-    /// Returns all registered and promised slots.
+    /// Returns all registered and promised slots and dynamic workers.
     pub(crate) fn present(&self) -> Quantity {
-        self.slot_totals.registered() + self.slot_totals.promised()
+        self.registered() + self.slot_totals.promised()
     }
 
     /// Returns `true` if neither the recovery, the start backoff nor a limit forbids one more
@@ -270,7 +270,12 @@ impl Core {
 
     /// Returns the number of free slots and unbound promised slots.
     fn spare_slots(&self) -> usize {
-        self.slot_totals.slots(SlotUsage::Free) + self.promises.num_unbound()
+        self.free_slots() + self.promises.num_unbound()
+    }
+
+    /// Returns the number of free slots, and of default slots that remain of dynamic workers.
+    pub(crate) fn free_slots(&self) -> usize {
+        self.slot_totals.slots(SlotUsage::Free) + self.dynamic_workers.free_slots()
     }
 
     /// Requests the workers that the minimum and redundancy lack, until one is declined.
@@ -355,6 +360,6 @@ impl Core {
     /// Returns the number of promised slots and of registered slots that are not on blocked task
     /// managers.
     pub(crate) fn usable_slots(&self) -> usize {
-        self.slot_totals.registered().slots - self.blocking.slots + self.slot_totals.promised().slots
+        self.registered().slots - self.blocking.slots + self.slot_totals.promised().slots
     }
 }

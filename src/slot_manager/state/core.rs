@@ -13,6 +13,7 @@ use crate::slot_manager::collections::deadline_list::SHORTEST_REARM;
 use crate::slot_manager::collections::fingerprint_table::{Fingerprint, IdHasher};
 use crate::slot_manager::state::allocations::{AllocationEntry, Allocations};
 use crate::slot_manager::state::blocked::Blocking;
+use crate::slot_manager::state::dynamic_workers::DynamicWorkers;
 use crate::slot_manager::state::effects::Effects;
 use crate::slot_manager::state::failing_workers::FailingWorkers;
 use crate::slot_manager::state::free_slots::FreeSlotIndex;
@@ -53,6 +54,7 @@ pub(crate) struct Core {
     pub(crate) ledger: Ledger,
     pub(crate) allocations: Allocations,
     pub(crate) task_managers: TaskManagers,
+    pub(crate) dynamic_workers: DynamicWorkers,
     pub(crate) superseded: SupersededInstances,
     pub(crate) promises: Promises,
     pub(crate) recent_frees: RecentFrees,
@@ -96,6 +98,7 @@ impl Core {
             ledger: Ledger::new(&hasher),
             allocations: Allocations::new(hasher.clone()),
             task_managers: TaskManagers::new(&hasher),
+            dynamic_workers: DynamicWorkers::new(),
             superseded: SupersededInstances::default(),
             promises: Promises::new(),
             recent_frees: RecentFrees::default(),
@@ -145,6 +148,7 @@ impl Core {
         self.ledger.clear();
         self.allocations.clear();
         self.task_managers.clear();
+        self.dynamic_workers.clear();
         self.superseded.clear();
         self.promises.clear();
         self.recent_frees.clear();

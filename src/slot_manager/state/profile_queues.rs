@@ -70,6 +70,13 @@ pub(crate) enum Fitting<'a> {
     Request(&'a ResourceProfile),
     /// Profiles of requests that this slot fits.
     Slot(&'a ResourceProfile),
+    /// Profiles of requests for which a slot can be cut from a dynamic worker.
+    Worker {
+        /// The resources that remain of the worker.
+        remainder: &'a ResourceProfile,
+        /// The remainder fits the slot that is cut for a request for `UNKNOWN`.
+        fits_default_slot: bool,
+    },
 }
 
 impl Fitting<'_> {
@@ -77,6 +84,7 @@ impl Fitting<'_> {
     fn sketch(self) -> Sketch {
         match self {
             Self::Request(profile) | Self::Slot(profile) => profile.sketch(),
+            Self::Worker { remainder, .. } => remainder.sketch(),
         }
     }
 
@@ -86,15 +94,17 @@ impl Fitting<'_> {
     fn may_fit(self, own: Sketch, other: Sketch) -> bool {
         match self {
             Self::Request(_) => other.is_matching(own),
-            Self::Slot(_) => own.is_matching(other),
+            Self::Slot(_) | Self::Worker { .. } => own.is_matching(other),
         }
     }
 
     #[inline]
-    fn fits(self, other: &ResourceProfile) -> bool {
+    pub(crate) fn fits(self, other: &ResourceProfile) -> bool {
         match self {
             Self::Request(required) => other.is_matching(required),
             Self::Slot(slot) => slot.is_matching(other),
+            Self::Worker { fits_default_slot, .. } if *other == ResourceProfile::UNKNOWN => fits_default_slot,
+            Self::Worker { remainder, .. } => remainder.is_matching(other),
         }
     }
 }

@@ -6,7 +6,7 @@ use crate::error::SlotAllocationError;
 /// The failed attempts of one request.
 #[derive(Debug)]
 pub(crate) struct RequestFailures {
-    /// The number of failed attempts. An occupied slot is no failure.
+    /// The number of failed attempts. An occupied slot is no failure, unless it is a cut.
     pub(crate) attempts: u32,
     /// The answer to the last attempt that failed or found its slot occupied.
     pub(crate) last: SlotAllocationError,

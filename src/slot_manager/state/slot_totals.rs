@@ -45,6 +45,8 @@ pub(crate) struct ProfileTotals {
     /// The quantity of one slot.
     one: Quantity,
     registered: u32,
+    /// The registered slots that are cut from dynamic workers.
+    cut: u32,
     promised: u32,
     /// The registered slots that are not free, by usage.
     not_free: [u32; SlotUsage::ALL.len()],
@@ -70,6 +72,12 @@ impl ProfileTotals {
     fn is_empty(&self) -> bool {
         self.registered | self.promised == 0
     }
+
+    /// Returns `true` if a slot with this profile is registered or promised, other than a cut. A cut
+    /// ends when it is freed, so it serves nothing else.
+    fn can_serve(&self) -> bool {
+        self.registered > self.cut || self.promised > 0
+    }
 }
 
 /// The totals of all slots, registered and promised.
@@ -78,8 +86,11 @@ pub(crate) struct SlotTotals {
     measure: Measure,
     /// The totals of profiles with slots.
     by_profile: PagedTable<ProfileKey, ProfileTotals>,
+    /// The quantity of registered slots, without cuts.
     registered: Quantity,
     promised: Quantity,
+    /// The number of cuts.
+    cuts: usize,
     /// The numbers of registered slots that are not free, by usage.
     not_free: [usize; SlotUsage::ALL.len()],
     /// Set when a profile loses its last slot; reset by `take_lost_profile`.
@@ -93,6 +104,7 @@ impl SlotTotals {
             by_profile: PagedTable::new(),
             registered: Quantity::default(),
             promised: Quantity::default(),
+            cuts: 0,
             not_free: [0; SlotUsage::ALL.len()],
             has_lost_profile: false,
         }
@@ -122,9 +134,32 @@ impl SlotTotals {
             totals.not_free[usage as usize] -= slots;
             self.not_free[usage as usize] -= slots as usize;
         }
-        let (removed, is_empty) = (totals.one.times(slots as usize), totals.is_empty());
+        let removed = totals.one.times(slots as usize);
         self.registered -= removed;
-        self.note_lost_profile(profile, is_empty);
+        self.note_lost_profile(profile);
+    }
+
+    /// Adds a free slot that is cut from a dynamic worker. The worker counts for its quantity.
+    pub(crate) fn add_cut(&mut self, profiles: &Profiles, profile: ProfileKey) {
+        let totals = self.totals_of(profiles, profile);
+        totals.registered += 1;
+        totals.cut += 1;
+        self.cuts += 1;
+    }
+
+    /// Removes cuts with this usage.
+    pub(crate) fn remove_cuts(&mut self, profile: ProfileKey, usage: SlotUsage, cuts: u32) {
+        let totals = &mut self.by_profile[profile];
+        totals.registered -= cuts;
+        totals.cut -= cuts;
+        self.cuts -= cuts as usize;
+        if usage != SlotUsage::Free {
+            totals.not_free[usage as usize] -= cuts;
+            self.not_free[usage as usize] -= cuts as usize;
+        }
+        if totals.is_empty() {
+            self.by_profile.vacate(profile);
+        }
     }
 
     /// Changes the usage of a slot.
@@ -151,14 +186,15 @@ impl SlotTotals {
     pub(crate) fn remove_promised(&mut self, profile: ProfileKey) {
         let totals = &mut self.by_profile[profile];
         totals.promised -= 1;
-        let (one, is_empty) = (totals.one, totals.is_empty());
+        let one = totals.one;
         self.promised -= one;
-        self.note_lost_profile(profile, is_empty);
+        self.note_lost_profile(profile);
     }
 
-    fn note_lost_profile(&mut self, profile: ProfileKey, is_empty: bool) {
-        if is_empty {
-            self.has_lost_profile = true;
+    fn note_lost_profile(&mut self, profile: ProfileKey) {
+        let totals = &self.by_profile[profile];
+        self.has_lost_profile |= !totals.can_serve();
+        if totals.is_empty() {
             self.by_profile.vacate(profile);
         }
     }
@@ -176,11 +212,17 @@ impl SlotTotals {
     #[inline]
     pub(crate) fn slots(&self, usage: SlotUsage) -> usize {
         match usage {
-            SlotUsage::Free => self.registered.slots - self.not_free.iter().sum::<usize>(),
+            SlotUsage::Free => self.registered.slots + self.cuts - self.not_free.iter().sum::<usize>(),
             _ => self.not_free[usage as usize],
         }
     }
 
+    /// Returns the number of slots that are cut from dynamic workers.
+    pub(crate) fn cuts(&self) -> usize {
+        self.cuts
+    }
+
+    /// Returns the quantity of registered slots, without cuts.
     pub(crate) fn registered(&self) -> Quantity {
         self.registered
     }
@@ -211,16 +253,17 @@ impl SlotTotals {
         self.by_profile.iter()
     }
 
-    /// Returns `true` if a registered or promised slot fits.
+    /// Returns `true` if a registered or promised slot fits, other than a cut.
     pub(crate) fn has_fitting(&self, profiles: &Profiles, required: &ResourceProfile) -> bool {
         self.profiles()
-            .any(|(profile, _)| profiles[profile].is_matching(required))
+            .any(|(profile, totals)| totals.can_serve() && profiles[profile].is_matching(required))
     }
 
     /// Returns `true` if two totals are equal; for the check of invariants.
     pub(crate) fn equals(&self, other: &Self) -> bool {
         self.profiles().eq(other.profiles())
-            && (self.registered, self.promised, self.not_free) == (other.registered, other.promised, other.not_free)
+            && (self.registered, self.promised, self.cuts) == (other.registered, other.promised, other.cuts)
+            && self.not_free == other.not_free
     }
 
     pub(crate) fn clear(&mut self) {

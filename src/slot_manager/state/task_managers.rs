@@ -8,6 +8,7 @@ use crate::slot_manager::collections::fingerprint_table::IdHasher;
 use crate::slot_manager::collections::id_index::{IdIndex, Identified};
 use crate::slot_manager::collections::linked_list::{Links, List, linked};
 use crate::slot_manager::state::promises::WorkerRequestNumber;
+use crate::slot_manager::state::slot_list::SlotList;
 use crate::slot_manager::state::slots::SlotKey;
 
 key! {
@@ -22,7 +23,7 @@ pub(crate) struct TaskManager {
     pub(crate) resource_id: ResourceId,
     pub(crate) instance_id: InstanceId,
     /// All slots, ordered by number.
-    pub(crate) slots: Box<[(u32, SlotKey)]>,
+    pub(crate) slots: SlotList,
     /// The number of slots in flight.
     pub(crate) in_flight: u32,
     /// The number of allocated slots.
@@ -72,7 +73,7 @@ impl TaskManager {
                 number,
                 has_come: false,
             }),
-            slots: Box::default(),
+            slots: SlotList::default(),
             in_flight: 0,
             allocated: 0,
             revisions: None,

@@ -16,6 +16,8 @@ use super::task_managers::TaskManagerKey;
 pub(crate) struct Transaction {
     /// Slots that became free, in this order.
     pub(crate) free: Vec<SlotKey>,
+    /// Dynamic workers of which more may remain, in this order.
+    pub(crate) dynamic_workers: Vec<TaskManagerKey>,
     /// Requests that lost their attempt and need another slot.
     pub(crate) detached: Vec<RequestKey>,
     /// Workers that back off and may be probed now.
@@ -68,6 +70,7 @@ impl Transaction {
     pub(crate) fn is_empty(&self) -> bool {
         // Without branches: every call asks.
         let items = self.free.len()
+            | self.dynamic_workers.len()
             | self.detached.len()
             | self.probes.len()
             | self.secondaries.len()

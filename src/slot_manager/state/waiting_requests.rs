@@ -275,6 +275,14 @@ impl WaitingRequests {
         }
     }
 
+    /// Returns the oldest waiting request in a queue that fits.
+    ///
+    /// That is the request which comes first, if no request is in a group and no job fails.
+    pub(crate) fn oldest_fitting(&self, profiles: &Profiles, fitting: Fitting<'_>) -> Option<RequestKey> {
+        let (_, request) = self.first_queued(profiles, fitting)?;
+        Some(request)
+    }
+
     /// Returns the request to which a slot goes.
     ///
     /// Cost: O(profiles of waiting requests + groups). Each request of a failing job moves from its
@@ -284,11 +292,11 @@ impl WaitingRequests {
         records: &mut Requests,
         profiles: &Profiles,
         jobs: &FailingJobs,
-        slot: ProfileKey,
+        fitting: Fitting<'_>,
         offerer: Offerer<'_>,
     ) -> Option<OfferCandidate> {
         let is_special = |job: JobId| jobs.contains(job) || !(offerer.may_serve)(job);
-        let queued = self.first_ordinary(records, profiles, Fitting::Slot(&profiles[slot]), is_special);
+        let queued = self.first_ordinary(records, profiles, fitting, is_special);
         let queued = queued.map(|(sequence, request)| OfferCandidate {
             preference: Preference {
                 is_suspect: false,
@@ -308,8 +316,7 @@ impl WaitingRequests {
                 TriedRequests::Waiting => !is_early,
                 TriedRequests::AlsoBackingOff => !is_early || turn == 0,
             };
-            let may_serve =
-                is_eligible && profiles[slot].is_matching(&profiles[group.profile]) && (offerer.may_serve)(group.job);
+            let may_serve = is_eligible && fitting.fits(&profiles[group.profile]) && (offerer.may_serve)(group.job);
             let (sequence, request) = *members.first().filter(|_| may_serve)?;
             let preference = Preference {
                 is_suspect: turn > 0,
@@ -355,10 +362,10 @@ impl WaitingRequests {
         Some(request)
     }
 
-    /// Returns `true` if a slot with this profile fits a waiting request that does not back off.
-    pub(crate) fn has_fitting(&self, profiles: &Profiles, slot: &ResourceProfile) -> bool {
-        let is_fitting = |group: &Group| group.wait != Wait::BackingOff && slot.is_matching(&profiles[group.profile]);
-        self.first_queued(profiles, Fitting::Slot(slot)).is_some() || self.groups.keys().any(is_fitting)
+    /// Returns `true` if a waiting request that does not back off fits.
+    pub(crate) fn has_fitting(&self, profiles: &Profiles, fitting: Fitting<'_>) -> bool {
+        let is_fitting = |group: &Group| group.wait != Wait::BackingOff && fitting.fits(&profiles[group.profile]);
+        self.first_queued(profiles, fitting).is_some() || self.groups.keys().any(is_fitting)
     }
 
     /// Returns the profiles of unbound requests, some of them several times.

@@ -1,0 +1,270 @@
+//! A search tree over rows of amounts: the first row that covers a required one.
+//!
+//! Each node has the rows of up to [`FAN_OUT`] children, and knows the largest amount of them in
+//! each column. A search skips a node of which an amount is too small. Amounts of different rows may
+//! let a node pass of which no row covers the required one, so a search is O(rows) at worst.
+
+/// The number of columns. A row then fills one cache line.
+pub(crate) const COLUMNS: usize = 8;
+
+/// Amounts by column.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(align(64))]
+pub(crate) struct Row(pub(crate) [u64; COLUMNS]);
+
+impl Row {
+    const NOTHING: Self = Self([0; COLUMNS]);
+
+    /// Returns `true` if no amount is smaller than that of `other`.
+    #[inline]
+    pub(crate) fn covers(&self, other: &Self) -> bool {
+        // Without a branch for each column.
+        (self.0.iter().zip(&other.0)).fold(true, |covers, (own, other)| covers & (own >= other))
+    }
+
+    #[inline]
+    fn raise_to(&mut self, other: &Self) {
+        for (own, other) in self.0.iter_mut().zip(&other.0) {
+            *own = (*own).max(*other);
+        }
+    }
+}
+
+/// The number of children of a node.
+const FAN_OUT: usize = 16;
+
+/// Rows by place, each with a value.
+#[derive(Debug)]
+#[expect(clippy::vec_box, reason = "a list of nodes that grows moves only their addresses")]
+pub(crate) struct CoverTree<T> {
+    /// The rows by place, in nodes. A place without a value has a row of zeros.
+    leaves: Vec<Box<Leaf<T>>>,
+    /// The maxima of the nodes below, level by level. The last level has one node.
+    levels: Vec<Vec<Box<[Row; FAN_OUT]>>>,
+    len: usize,
+}
+
+#[derive(Debug)]
+struct Leaf<T> {
+    rows: [Row; FAN_OUT],
+    values: [Option<T>; FAN_OUT],
+}
+
+impl<T: Copy> CoverTree<T> {
+    pub(crate) fn new() -> Self {
+        Self {
+            leaves: Vec::new(),
+            levels: Vec::new(),
+            len: 0,
+        }
+    }
+
+    /// Returns the number of places with a value.
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    #[inline]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Sets the row and the value of a place.
+    ///
+    /// Cost: O(log places).
+    pub(crate) fn set(&mut self, place: usize, row: Row, value: T) {
+        while self.leaves.len() * FAN_OUT <= place {
+            self.add_leaf();
+        }
+        let leaf = &mut self.leaves[place / FAN_OUT];
+        if leaf.values[place % FAN_OUT].replace(value).is_none() {
+            self.len += 1;
+        }
+        self.change_row(place, row);
+    }
+
+    /// Removes the row and the value of a place, if it has any.
+    ///
+    /// Cost: O(log places).
+    pub(crate) fn remove(&mut self, place: usize) {
+        let Some(leaf) = self.leaves.get_mut(place / FAN_OUT) else {
+            return;
+        };
+        if leaf.values[place % FAN_OUT].take().is_some() {
+            self.len -= 1;
+            self.change_row(place, Row::NOTHING);
+        }
+    }
+
+    /// Returns the value and the row of a place.
+    pub(crate) fn get(&self, place: usize) -> Option<(T, Row)> {
+        let leaf = self.leaves.get(place / FAN_OUT)?;
+        Some((leaf.values[place % FAN_OUT]?, leaf.rows[place % FAN_OUT]))
+    }
+
+    /// Returns the value of the lowest place whose row covers `required` and which is accepted.
+    ///
+    /// Cost: O(log places) if the largest amounts are in the same rows, else up to O(places).
+    #[inline]
+    pub(crate) fn first(&self, required: &Row, mut accepts: impl FnMut(T) -> bool) -> Option<T> {
+        match self.is_empty() {
+            true => None,
+            false => self.first_below(self.levels.len(), 0, required, &mut accepts),
+        }
+    }
+
+    /// Searches one node, and the nodes below it. The nodes of level 0 are the leaves.
+    fn first_below(&self, level: usize, node: usize, required: &Row, accepts: &mut impl FnMut(T) -> bool) -> Option<T> {
+        let Some(below) = level.checked_sub(1) else {
+            let leaf = &self.leaves[node];
+            let covering = (leaf.rows.iter().zip(&leaf.values)).filter(|(row, _)| row.covers(required));
+            return covering.filter_map(|(_, value)| *value).find(|value| accepts(*value));
+        };
+        let children = self.levels[below][node].iter().enumerate();
+        children
+            .filter(|(_, largest)| largest.covers(required))
+            .take_while(|(child, _)| self.has_node(below, node * FAN_OUT + child))
+            .find_map(|(child, _)| self.first_below(below, node * FAN_OUT + child, required, accepts))
+    }
+
+    fn has_node(&self, level: usize, node: usize) -> bool {
+        match level.checked_sub(1) {
+            None => node < self.leaves.len(),
+            Some(below) => node < self.levels[below].len(),
+        }
+    }
+
+    fn add_leaf(&mut self) {
+        self.leaves.push(Box::new(Leaf {
+            rows: [Row::NOTHING; FAN_OUT],
+            values: [None; FAN_OUT],
+        }));
+        let mut nodes = self.leaves.len();
+        for level in 0.. {
+            if nodes == 1 {
+                return;
+            }
+            if level == self.levels.len() {
+                self.add_level();
+            }
+            nodes = nodes.div_ceil(FAN_OUT);
+            if self.levels[level].len() < nodes {
+                self.levels[level].push(Box::new([Row::NOTHING; FAN_OUT]));
+            }
+        }
+    }
+
+    /// Adds a level with one node, above the first node of the level below.
+    fn add_level(&mut self) {
+        let mut node = Box::new([Row::NOTHING; FAN_OUT]);
+        node[0] = self.largest(self.levels.len(), 0);
+        self.levels.push(vec![node]);
+    }
+
+    /// Returns the largest amounts of a node.
+    fn largest(&self, level: usize, node: usize) -> Row {
+        let rows = match level.checked_sub(1) {
+            None => &self.leaves[node].rows,
+            Some(below) => &*self.levels[below][node],
+        };
+        let mut largest = Row::NOTHING;
+        rows.iter().for_each(|row| largest.raise_to(row));
+        largest
+    }
+
+    /// Changes a row, and the maxima above it as far as they change.
+    #[inline]
+    fn change_row(&mut self, place: usize, row: Row) {
+        let mut before = std::mem::replace(&mut self.leaves[place / FAN_OUT].rows[place % FAN_OUT], row);
+        let mut after = row;
+        let mut node = place / FAN_OUT;
+        for level in 0..self.levels.len() {
+            let largest = self.levels[level][node / FAN_OUT][node % FAN_OUT];
+            let mut changed = largest;
+            changed.raise_to(&after);
+            // A maximum falls only if the row had it and has it no more.
+            let may_fall = (before.0.iter().zip(&after.0).zip(&largest.0))
+                .any(|((before, after), largest)| before == largest && after < before);
+            if may_fall {
+                changed = self.largest(level, node);
+            }
+            if changed == largest {
+                return;
+            }
+            self.levels[level][node / FAN_OUT][node % FAN_OUT] = changed;
+            (before, after) = (largest, changed);
+            node /= FAN_OUT;
+        }
+    }
+
+    /// Returns `true` if all maxima are right; for the check of invariants.
+    pub(crate) fn is_consistent(&self) -> bool {
+        let nodes = |level: usize| match level.checked_sub(1) {
+            None => self.leaves.len(),
+            Some(below) => self.levels[below].len(),
+        };
+        let is_right = |level: usize, node: usize| {
+            let above = &self.levels[level][node / FAN_OUT];
+            above[node % FAN_OUT] == self.largest(level, node)
+        };
+        (0..self.levels.len()).all(|level| (0..nodes(level)).all(|node| is_right(level, node)))
+            && self.leaves.iter().flat_map(|leaf| &leaf.values).flatten().count() == self.len
+    }
+
+    pub(crate) fn clear(&mut self) {
+        *self = Self::new();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn row(amounts: [u64; 3]) -> Row {
+        let mut row = Row::NOTHING;
+        row.0[..3].copy_from_slice(&amounts);
+        row
+    }
+
+    proptest! {
+        #[test]
+        fn a_search_finds_what_a_scan_finds(
+            changes in prop::collection::vec((0..700_usize, prop::option::weighted(0.8, [0..6_u64, 0..6, 0..6])), 1..400),
+            required in prop::collection::vec([0..6_u64, 0..6, 0..6], 1..8),
+        ) {
+            let mut tree = CoverTree::new();
+            let mut rows = vec![None; 700];
+            for (at, (place, amounts)) in changes.into_iter().enumerate() {
+                rows[place] = amounts.map(row);
+                match rows[place] {
+                    Some(row) => tree.set(place, row, place),
+                    None => tree.remove(place),
+                }
+                prop_assert!(tree.is_consistent());
+                let required = row(required[at % required.len()]);
+                let accepts = |place: usize| place % 5 != 3;
+                let expected = (0..rows.len())
+                    .find(|place| accepts(*place) && rows[*place].is_some_and(|row| row.covers(&required)));
+                prop_assert_eq!(tree.first(&required, accepts), expected);
+            }
+            prop_assert_eq!(tree.len(), rows.iter().flatten().count());
+        }
+    }
+
+    #[test]
+    fn places_far_behind_the_others_are_found() {
+        let mut tree = CoverTree::new();
+        for place in [0, 15, 16, 255, 256, 4095, 4096, 70_000] {
+            tree.set(place, row([place as u64, 1, 0]), place);
+        }
+        assert!(tree.is_consistent());
+        assert_eq!(tree.first(&row([4096, 1, 0]), |_| true), Some(4096));
+        assert_eq!(tree.first(&row([70_000, 1, 0]), |_| true), Some(70_000));
+        tree.remove(70_000);
+        assert_eq!(tree.first(&row([4097, 0, 0]), |_| true), None);
+        assert_eq!(tree.get(4096), Some((4096, row([4096, 1, 0]))));
+        assert_eq!(tree.get(1), None);
+    }
+}

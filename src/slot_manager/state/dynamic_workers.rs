@@ -1,0 +1,534 @@
+//! Dynamic workers: the resources of each, what remains of them, and from which slots may be cut.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use crate::config::Quantity;
+use crate::id::FIRST_DYNAMIC;
+use crate::resource_profile::Remainder;
+use crate::{DynamicResources, ResourceProfile};
+
+use crate::slot_manager::collections::cover_tree::{COLUMNS, CoverTree, Row};
+use crate::slot_manager::collections::pages::PagedTable;
+use crate::slot_manager::state::profile_queues::{Fitting, ProfileKey, Profiles};
+use crate::slot_manager::state::slot_list::SlotList;
+use crate::slot_manager::state::task_managers::TaskManagerKey;
+
+/// The largest number of slots that are cut from one worker. Slots without resources could be cut
+/// without end.
+pub(crate) const MAX_CUTS: usize = 1 << 16;
+
+/// The columns of a row that are not for an extended resource: whether a default slot fits, cores,
+/// and four kinds of memory.
+const FIXED_COLUMNS: usize = 6;
+
+/// The resources of a worker from which slots are cut.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct WorkerShape {
+    pub(crate) total: ProfileKey,
+    /// The slot that is cut for a request for `UNKNOWN`.
+    pub(crate) default_slot: Option<ProfileKey>,
+}
+
+/// A registered worker from which slots are cut.
+#[derive(Debug)]
+pub(crate) struct DynamicWorker {
+    pub(crate) shape: WorkerShape,
+    /// The total without the cuts and without what is withheld.
+    remainder: Remainder,
+    /// The resources that the worker has neither given to a slot nor has left, as it says.
+    withheld: Option<ResourceProfile>,
+    /// The cuts and what is withheld are more than the total.
+    is_overdrawn: bool,
+    /// The number of default slots in the total, at least one. The worker counts as so many slots.
+    num_slots: u32,
+    /// The number of default slots in the remainder.
+    free_slots: u32,
+    num_cuts: usize,
+    /// The number of the next slot, without the bit that marks dynamic slots.
+    next_number: u32,
+    /// The place in the order of workers: the lowest that was vacant when the worker registered.
+    place: usize,
+}
+
+impl DynamicWorker {
+    /// Returns what remains of the total.
+    pub(crate) fn remainder(&self) -> &Remainder {
+        &self.remainder
+    }
+
+    pub(crate) fn withheld(&self) -> Option<&ResourceProfile> {
+        self.withheld.as_ref()
+    }
+
+    /// Returns the number of slots as which the worker counts: that of default slots in its total,
+    /// at least one.
+    pub(crate) fn num_slots(&self) -> usize {
+        self.num_slots as usize
+    }
+
+    /// Returns the number of default slots in the remainder.
+    pub(crate) fn free_slots(&self) -> usize {
+        self.free_slots as usize
+    }
+
+    pub(crate) fn num_cuts(&self) -> usize {
+        self.num_cuts
+    }
+
+    /// Returns `true` if a slot for a request can be cut from the remainder.
+    #[inline]
+    pub(crate) fn fits(&self, required: &ResourceProfile) -> bool {
+        self.num_cuts < MAX_CUTS && self.fitting().fits(required)
+    }
+
+    /// Returns the condition for requests that the remainder fits.
+    #[inline]
+    pub(crate) fn fitting(&self) -> Fitting<'_> {
+        Fitting::Worker {
+            remainder: self.remainder.as_slot(),
+            fits_default_slot: self.free_slots > 0,
+        }
+    }
+
+    /// Returns `true` if a report with these free resources and no other news changes nothing. No slot
+    /// is in flight.
+    pub(crate) fn agrees_with(&self, free: Option<&ResourceProfile>) -> bool {
+        let free = free.filter(|free| free.cpu_cores().is_some());
+        match (free, &self.withheld) {
+            (None, withheld) => withheld.is_none(),
+            (Some(free), None) => free.is_matching(self.remainder.as_slot()),
+            (Some(free), Some(_)) => !self.is_overdrawn && self.remainder.to_profile() == *free,
+        }
+    }
+
+    /// Returns a number that no slot of the worker has.
+    fn take_number(&mut self, slots: &SlotList) -> u32 {
+        loop {
+            let number = FIRST_DYNAMIC | self.next_number;
+            self.next_number = (self.next_number + 1) % FIRST_DYNAMIC;
+            // Numbers of slots that end are used again only after all others.
+            let is_unused = slots.last().is_none_or(|(last, _)| *last < number)
+                || slots.binary_search_by_key(&number, |(number, _)| *number).is_err();
+            if is_unused {
+                return number;
+            }
+        }
+    }
+
+    fn update_free_slots(&mut self, profiles: &Profiles) {
+        let default_slot = self.shape.default_slot.map(|slot| &profiles[slot]);
+        self.free_slots = default_slot.map_or(0, |slot| self.remainder.times(slot));
+    }
+
+    fn row(&self, columns: &[Arc<str>]) -> Row {
+        let fits_default_slot = u64::from(self.free_slots > 0);
+        row_of(self.remainder.as_slot(), fits_default_slot, columns)
+    }
+}
+
+/// Returns the row of a profile.
+fn row_of(profile: &ResourceProfile, default_slots: u64, columns: &[Arc<str>]) -> Row {
+    // `ANY` has the most of resources without a column, too: they may get one later.
+    let mut row = match *profile == ResourceProfile::ANY {
+        true => [u64::MAX; COLUMNS],
+        false => [0; COLUMNS],
+    };
+    row[0] = default_slots;
+    row[1..FIXED_COLUMNS].copy_from_slice(&profile.fixed_amounts());
+    for (column, name) in row[FIXED_COLUMNS..].iter_mut().zip(columns) {
+        *column = profile.extended_units_of(name);
+    }
+    Row(row)
+}
+
+/// Returns how many default slots are in a total, at least one.
+pub(crate) fn slots_in(total: &ResourceProfile, default_slot: Option<&ResourceProfile>) -> u32 {
+    default_slot.map_or(1, |slot| Remainder::of(total).times(slot).max(1))
+}
+
+/// All dynamic workers.
+#[derive(Debug)]
+pub(crate) struct DynamicWorkers {
+    workers: PagedTable<TaskManagerKey, Option<DynamicWorker>>,
+    len: usize,
+    /// The workers from which slots may be cut, by place.
+    offered: CoverTree<TaskManagerKey>,
+    /// The vacant places below the highest one in use.
+    vacant: BTreeSet<usize>,
+    /// The number of places in use or vacant.
+    num_places: usize,
+    /// The extended resources that have a column in rows: those that were registered first.
+    columns: Vec<Arc<str>>,
+    /// The shapes of registered workers, with the numbers of workers.
+    shapes: BTreeMap<WorkerShape, usize>,
+    /// Set when a shape loses its last worker; reset by `take_lost_shape`.
+    has_lost_shape: bool,
+    quantity: Quantity,
+    /// The number of default slots in the remainders of offered workers.
+    free_slots: usize,
+}
+
+impl DynamicWorkers {
+    pub(crate) fn new() -> Self {
+        Self {
+            workers: PagedTable::new(),
+            len: 0,
+            offered: CoverTree::new(),
+            vacant: BTreeSet::new(),
+            num_places: 0,
+            columns: Vec::new(),
+            shapes: BTreeMap::new(),
+            has_lost_shape: false,
+            quantity: Quantity::default(),
+            free_slots: 0,
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Returns `true` if slots may be cut from some worker.
+    #[inline]
+    pub(crate) fn has_offers(&self) -> bool {
+        !self.offered.is_empty()
+    }
+
+    #[inline]
+    pub(crate) fn get(&self, task_manager: TaskManagerKey) -> Option<&DynamicWorker> {
+        self.workers.get(task_manager)?.as_ref()
+    }
+
+    #[inline]
+    fn get_mut(&mut self, task_manager: TaskManagerKey) -> Option<&mut DynamicWorker> {
+        self.workers.get_mut(task_manager)?.as_mut()
+    }
+
+    /// Returns all workers, in the order of their keys.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (TaskManagerKey, &DynamicWorker)> {
+        let workers = self.workers.iter();
+        workers.filter_map(|(key, worker)| Some((key, worker.as_ref()?)))
+    }
+
+    /// Adds a worker without cuts. Nothing is cut from it before it is offered.
+    pub(crate) fn insert(
+        &mut self,
+        task_manager: TaskManagerKey,
+        profiles: &mut Profiles,
+        resources: &DynamicResources,
+        quantity: Quantity,
+    ) {
+        let shape = self.acquire_shape(profiles, resources);
+        let place = self.vacant.pop_first().unwrap_or_else(|| {
+            self.num_places += 1;
+            self.num_places - 1
+        });
+        let mut worker = DynamicWorker {
+            shape,
+            remainder: Remainder::of(resources.total()),
+            withheld: None,
+            is_overdrawn: false,
+            num_slots: slots_in(resources.total(), resources.default_slot()),
+            free_slots: 0,
+            num_cuts: 0,
+            next_number: 0,
+            place,
+        };
+        worker.update_free_slots(profiles);
+        *self.workers.occupy(task_manager) = Some(worker);
+        self.len += 1;
+        self.quantity += quantity;
+    }
+
+    /// Removes a worker.
+    pub(crate) fn remove(&mut self, task_manager: TaskManagerKey, profiles: &mut Profiles, quantity: Quantity) {
+        self.withdraw(task_manager);
+        let Some(worker) = self.workers.get_mut(task_manager).and_then(Option::take) else {
+            return;
+        };
+        self.workers.vacate(task_manager);
+        self.release_shape(profiles, worker.shape);
+        self.quantity -= quantity;
+        self.len -= 1;
+        self.vacant.insert(worker.place);
+        if self.len == 0 {
+            self.offered.clear();
+            self.vacant.clear();
+            self.num_places = 0;
+            self.columns.clear();
+        }
+    }
+
+    fn acquire_shape(&mut self, profiles: &mut Profiles, resources: &DynamicResources) -> WorkerShape {
+        for (name, _) in resources.total().extended_units() {
+            if self.columns.len() < COLUMNS - FIXED_COLUMNS && !self.columns.contains(name) {
+                self.columns.push(Arc::clone(name));
+            }
+        }
+        let shape = WorkerShape {
+            total: profiles.acquire(resources.total(), 1),
+            default_slot: resources.default_slot().map(|slot| profiles.acquire(slot, 1)),
+        };
+        *self.shapes.entry(shape).or_default() += 1;
+        shape
+    }
+
+    fn release_shape(&mut self, profiles: &mut Profiles, shape: WorkerShape) {
+        if let Some(workers) = self.shapes.get_mut(&shape) {
+            *workers -= 1;
+            if *workers == 0 {
+                self.shapes.remove(&shape);
+                self.has_lost_shape = true;
+            }
+        }
+        profiles.release(shape.total, 1);
+        if let Some(default_slot) = shape.default_slot {
+            profiles.release(default_slot, 1);
+        }
+    }
+
+    /// Changes the resources of a worker. The caller computes its remainder anew.
+    pub(crate) fn change_resources(
+        &mut self,
+        task_manager: TaskManagerKey,
+        profiles: &mut Profiles,
+        resources: &DynamicResources,
+        (before, after): (Quantity, Quantity),
+    ) {
+        let Some(previous) = self.get(task_manager).map(|worker| worker.shape) else {
+            return;
+        };
+        let shape = self.acquire_shape(profiles, resources);
+        self.release_shape(profiles, previous);
+        self.quantity -= before;
+        self.quantity += after;
+        if let Some(worker) = self.get_mut(task_manager) {
+            worker.shape = shape;
+            worker.num_slots = slots_in(resources.total(), resources.default_slot());
+        }
+    }
+
+    /// Computes the remainder of a worker from its cuts. Nothing is cut from it before it is offered
+    /// again.
+    pub(crate) fn recompute<'a>(
+        &mut self,
+        task_manager: TaskManagerKey,
+        profiles: &'a Profiles,
+        withheld: Option<ResourceProfile>,
+        cuts: impl Iterator<Item = &'a ResourceProfile>,
+    ) {
+        self.withdraw(task_manager);
+        if let Some(worker) = self.get_mut(task_manager) {
+            worker.remainder = Remainder::of(&profiles[worker.shape.total]);
+            worker.is_overdrawn = false;
+            worker.withheld = withheld;
+            worker.num_cuts = 0;
+            if let Some(withheld) = &worker.withheld {
+                worker.is_overdrawn |= !worker.remainder.cut(withheld);
+            }
+            for cut in cuts {
+                worker.is_overdrawn |= !worker.remainder.cut(cut);
+                worker.num_cuts += 1;
+            }
+            worker.update_free_slots(profiles);
+        }
+    }
+
+    /// Withholds what remains of a worker beyond `free`, until its next report.
+    pub(crate) fn withhold_beyond(
+        &mut self,
+        task_manager: TaskManagerKey,
+        profiles: &Profiles,
+        free: &ResourceProfile,
+    ) {
+        self.withdraw(task_manager);
+        let Some(worker) = self.get_mut(task_manager) else {
+            return;
+        };
+        let Some(gone) = worker.remainder.lower_to(free) else {
+            return;
+        };
+        let withheld = match &worker.withheld {
+            // Both are parts of the total, whose amounts do not overflow.
+            Some(withheld) => withheld.checked_add(&gone).unwrap_or_else(|_| gone.clone()),
+            None => gone,
+        };
+        worker.withheld = Some(withheld);
+        worker.update_free_slots(profiles);
+    }
+
+    /// Cuts a slot with this profile from a worker. Returns the number of the slot.
+    pub(crate) fn cut(
+        &mut self,
+        task_manager: TaskManagerKey,
+        slots: &SlotList,
+        profiles: &Profiles,
+        profile: ProfileKey,
+    ) -> Option<u32> {
+        let worker = self.get_mut(task_manager)?;
+        let number = worker.take_number(slots);
+        worker.is_overdrawn |= !worker.remainder.cut(&profiles[profile]);
+        worker.num_cuts += 1;
+        self.update_offer(task_manager, profiles);
+        Some(number)
+    }
+
+    /// Gives the resources of a slot back to its worker. Returns `false` if the worker is overdrawn:
+    /// then the caller computes its remainder anew.
+    pub(crate) fn give_back(&mut self, task_manager: TaskManagerKey, profiles: &Profiles, profile: ProfileKey) -> bool {
+        let Some(worker) = self.get_mut(task_manager) else {
+            return true;
+        };
+        if worker.is_overdrawn {
+            return false;
+        }
+        worker.remainder.give_back(&profiles[profile]);
+        worker.num_cuts -= 1;
+        self.update_offer(task_manager, profiles);
+        true
+    }
+
+    /// Updates the number of default slots and the row of a worker.
+    fn update_offer(&mut self, task_manager: TaskManagerKey, profiles: &Profiles) {
+        let Some(worker) = self.workers.get_mut(task_manager).and_then(Option::as_mut) else {
+            return;
+        };
+        let before = worker.free_slots();
+        worker.update_free_slots(profiles);
+        if self.offered.get(worker.place).is_some() {
+            self.free_slots = self.free_slots - before + worker.free_slots();
+            self.offered.set(worker.place, worker.row(&self.columns), task_manager);
+        }
+    }
+
+    /// Lets slots be cut from a worker, as far as its remainder goes.
+    pub(crate) fn offer(&mut self, task_manager: TaskManagerKey) {
+        let Some(worker) = self.workers.get(task_manager).and_then(Option::as_ref) else {
+            return;
+        };
+        if self.offered.get(worker.place).is_none() {
+            self.free_slots += worker.free_slots();
+            self.offered.set(worker.place, worker.row(&self.columns), task_manager);
+        }
+    }
+
+    /// Lets no slot be cut from a worker.
+    pub(crate) fn withdraw(&mut self, task_manager: TaskManagerKey) {
+        let Some(worker) = self.workers.get(task_manager).and_then(Option::as_ref) else {
+            return;
+        };
+        if self.offered.get(worker.place).is_some() {
+            self.free_slots -= worker.free_slots();
+            self.offered.remove(worker.place);
+        }
+    }
+
+    pub(crate) fn is_offered(&self, task_manager: TaskManagerKey) -> bool {
+        let worker = self.get(task_manager);
+        worker.is_some_and(|worker| self.offered.get(worker.place).is_some())
+    }
+
+    /// Returns the first offered worker, in the order of places, that fits a request and is accepted.
+    ///
+    /// Cost: as of [`CoverTree::first`].
+    #[inline]
+    pub(crate) fn first_fitting(
+        &self,
+        required: &ResourceProfile,
+        mut accepts: impl FnMut(TaskManagerKey) -> bool,
+    ) -> Option<TaskManagerKey> {
+        let default_slots = u64::from(*required == ResourceProfile::UNKNOWN);
+        let row = row_of(required, default_slots, &self.columns);
+        self.offered.first(&row, |task_manager| {
+            self.get(task_manager).is_some_and(|worker| worker.fits(required)) && accepts(task_manager)
+        })
+    }
+
+    /// Returns `true` if the total of a registered worker fits a request.
+    ///
+    /// Cost: O(shapes).
+    pub(crate) fn has_fitting_total(&self, profiles: &Profiles, required: &ResourceProfile) -> bool {
+        self.shapes.keys().any(|shape| shape.fitting(profiles).fits(required))
+    }
+
+    /// Returns what `take_lost_shape` would return.
+    pub(crate) fn has_lost_shape(&self) -> bool {
+        self.has_lost_shape
+    }
+
+    /// Returns `true` if a shape has lost its last worker since the previous call.
+    pub(crate) fn take_lost_shape(&mut self) -> bool {
+        std::mem::take(&mut self.has_lost_shape)
+    }
+
+    /// Returns the quantity of all workers.
+    pub(crate) fn quantity(&self) -> Quantity {
+        self.quantity
+    }
+
+    /// Returns the number of default slots in the remainders of offered workers.
+    pub(crate) fn free_slots(&self) -> usize {
+        self.free_slots
+    }
+
+    /// Returns the shapes of all workers, each with the number of its workers.
+    pub(crate) fn shapes(&self) -> impl Iterator<Item = (WorkerShape, usize)> {
+        self.shapes.iter().map(|(shape, workers)| (*shape, *workers))
+    }
+
+    /// Returns `true` if rows, places and counts are right; for the check of invariants.
+    pub(crate) fn is_consistent(&self, profiles: &Profiles) -> bool {
+        let mut places = BTreeSet::new();
+        let mut free_slots = 0;
+        let mut offered = 0;
+        for (task_manager, worker) in self.iter() {
+            let row = self.offered.get(worker.place);
+            if row.is_some() {
+                offered += 1;
+                free_slots += worker.free_slots();
+            }
+            let expected = (task_manager, worker.row(&self.columns));
+            let default_slot = worker.shape.default_slot.map(|slot| &profiles[slot]);
+            let is_right = places.insert(worker.place)
+                && row.is_none_or(|row| row == expected)
+                && worker.free_slots == default_slot.map_or(0, |slot| worker.remainder.times(slot))
+                && worker.num_slots() == worker.shape.num_slots(profiles);
+            if !is_right {
+                return false;
+            }
+        }
+        let mut shapes = BTreeMap::new();
+        for (_, worker) in self.iter() {
+            *shapes.entry(worker.shape).or_default() += 1;
+        }
+        places.len() == self.len
+            && places.is_disjoint(&self.vacant)
+            && places.len() + self.vacant.len() == self.num_places
+            && (free_slots, offered) == (self.free_slots, self.offered.len())
+            && shapes == self.shapes
+            && self.offered.is_consistent()
+    }
+
+    pub(crate) fn clear(&mut self) {
+        *self = Self::new();
+    }
+}
+
+impl WorkerShape {
+    /// Returns the number of slots as which a worker of this shape counts.
+    pub(crate) fn num_slots(self, profiles: &Profiles) -> usize {
+        let default_slot = self.default_slot.map(|slot| &profiles[slot]);
+        slots_in(&profiles[self.total], default_slot) as usize
+    }
+
+    /// Returns the condition for requests that a worker of this shape without cuts fits.
+    pub(crate) fn fitting(self, profiles: &Profiles) -> Fitting<'_> {
+        let total = &profiles[self.total];
+        let default_slot = self.default_slot.map(|slot| &profiles[slot]);
+        Fitting::Worker {
+            remainder: total,
+            fits_default_slot: default_slot.is_some_and(|slot| total.is_matching(slot)),
+        }
+    }
+}
