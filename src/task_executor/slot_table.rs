@@ -1,8 +1,11 @@
 //! The rules of a task executor for its slots. They need neither a clock nor a network.
 
+mod ended_attempts;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use self::ended_attempts::EndedAttempts;
 use crate::error::SlotAllocationError;
 use crate::message::{
     Acknowledge, AllocateSlot, Allocation, FreeInactiveSlots, FreeSlot, ReleaseCheck, ReleaseDecision, SlotFreed,
@@ -193,13 +196,6 @@ enum HolderUsage {
     Active,
 }
 
-/// The last attempt that was given up on each slot, within one leadership.
-#[derive(Debug, Default)]
-struct EndedAttempts {
-    leader_id: Option<LeaderId>,
-    last_freed: BTreeMap<u32, u64>,
-}
-
 impl TaskSlotTable {
     /// Returns a table of free slots with these profiles, numbered from 0. It is not connected.
     ///
@@ -293,11 +289,8 @@ impl TaskSlotTable {
     /// ```
     pub fn connect(&mut self, leader_id: LeaderId, instance_id: InstanceId) {
         self.connection = Some(TableConnection { leader_id, instance_id });
-        if self.ended_attempts.leader_id != Some(leader_id) {
-            self.ended_attempts = EndedAttempts {
-                leader_id: Some(leader_id),
-                last_freed: BTreeMap::new(),
-            };
+        if self.ended_attempts.leader_id() != Some(leader_id) {
+            self.ended_attempts = EndedAttempts::of_leader(leader_id);
             for holder in self.slots.values_mut().filter_map(|slot| slot.holder.as_mut()) {
                 holder.attempt = None;
             }
@@ -472,8 +465,7 @@ impl TaskSlotTable {
     pub fn free_slot(&mut self, request: &FreeSlot) -> Option<SlotFreed> {
         self.check_addressee(request.leader_id, request.instance_id).ok()?;
         let slot_number = self.check_slot(&request.slot_id).ok()?;
-        let last_freed = self.ended_attempts.last_freed.entry(slot_number).or_default();
-        *last_freed = request.attempt.max(*last_freed);
+        self.ended_attempts.note(slot_number, request.attempt);
 
         let holder = self.holder_mut(slot_number)?;
         let is_target =
@@ -797,8 +789,7 @@ impl TaskSlotTable {
         request: &AllocateSlot,
         now: Timestamp,
     ) -> Result<(), SlotAllocationError> {
-        let last_freed = self.ended_attempts.last_freed.get(&slot_number);
-        if last_freed.is_some_and(|freed| request.attempt <= *freed) {
+        if self.ended_attempts.contains(slot_number, request.attempt) {
             return Err(SlotAllocationError::rejected("the attempt was given up"));
         }
         if let Some(other) = self.slot_of(request.allocation_id) {
