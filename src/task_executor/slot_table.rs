@@ -1,18 +1,22 @@
 //! The rules of a task executor for its slots. They need neither a clock nor a network.
 
 mod ended_attempts;
+mod resources;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use self::ended_attempts::EndedAttempts;
+use self::resources::TableResources;
 use crate::error::SlotAllocationError;
+use crate::id::FIRST_DYNAMIC;
 use crate::message::{
     Acknowledge, AllocateSlot, Allocation, FreeInactiveSlots, FreeSlot, ReleaseCheck, ReleaseDecision, SlotFreed,
     SlotResult,
 };
 use crate::{
-    AllocationId, InstanceId, JobId, LeaderId, ResourceId, ResourceProfile, SlotId, SlotReport, SlotStatus, Timestamp,
+    AllocationId, DynamicResources, InstanceId, JobId, LeaderId, ResourceId, ResourceProfile, SlotId, SlotReport,
+    SlotStatus, Timestamp,
 };
 
 /// The default of Flink's `taskmanager.slot.timeout`.
@@ -29,6 +33,9 @@ const DEFAULT_SLOT_TIMEOUT: Duration = Duration::from_secs(10);
 /// - From the job: [`activate`](Self::activate) and [`free`](Self::free). When the job is gone,
 ///   [`free_job`](Self::free_job) frees all its slots.
 /// - From the clock: [`expire`](Self::expire) frees slots that no job has begun to use.
+///
+/// A table is static or [dynamic](Self::dynamic). A static one has slots of its own. A dynamic one
+/// cuts a slot for each request from the total of the worker.
 ///
 /// # Order
 ///
@@ -158,7 +165,10 @@ const DEFAULT_SLOT_TIMEOUT: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub struct TaskSlotTable {
     resource_id: ResourceId,
+    /// The slots, by number. A dynamic table has only held ones.
     slots: BTreeMap<u32, TableSlot>,
+    /// The resources from which a dynamic table cuts slots. `None` in a static one.
+    resources: Option<TableResources>,
     slot_timeout: Duration,
     revision: u64,
     connection: Option<TableConnection>,
@@ -214,9 +224,66 @@ impl TaskSlotTable {
     /// ```
     pub fn new(resource_id: impl Into<ResourceId>, profiles: impl IntoIterator<Item = ResourceProfile>) -> Self {
         let slots = profiles.into_iter().map(TableSlot::free);
+        Self::with_slots(resource_id.into(), (0..).zip(slots).collect(), None)
+    }
+
+    /// Returns the table of a dynamic worker with these resources. It has no slots, and is not
+    /// connected.
+    ///
+    /// A request for a [dynamic slot](SlotId::dynamic) cuts it from the resources that remain. The
+    /// manager chooses its number. When the slot is freed or removed, it is gone, and its resources
+    /// remain again.
+    ///
+    /// The [report](Self::report) shows the total, the default slot, the resources that remain, and
+    /// the held slots. The manager refuses it if the total is [`UNKNOWN`](ResourceProfile::UNKNOWN).
+    /// The [free](DynamicResources::free) resources of `worker` are not used: the table counts them.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use slot_manager::error::SlotAllocationError;
+    /// use slot_manager::message::AllocateSlot;
+    /// use slot_manager::task_executor::TaskSlotTable;
+    /// use slot_manager::{AllocationId, InstanceId, JobId, LeaderId, ResourceProfile, SlotId, Timestamp};
+    ///
+    /// let cores = |cores| ResourceProfile::builder().cpu_cores(cores).build();
+    /// let mut table = TaskSlotTable::dynamic("worker-1", cores(8.0)?);
+    /// table.connect(LeaderId::from_u128(1), InstanceId::from_u128(1));
+    /// let request = AllocateSlot {
+    ///     slot_id: SlotId::dynamic("worker-1", 0),
+    ///     job_id: JobId::from_u128(7),
+    ///     allocation_id: AllocationId::from_u128(1),
+    ///     resource_profile: cores(5.0)?,
+    ///     target_address: "job-master-7".into(),
+    ///     leader_id: LeaderId::from_u128(1),
+    ///     instance_id: InstanceId::from_u128(1),
+    ///     attempt: 1,
+    /// };
+    /// table.request_slot(&request, Timestamp::ZERO)?;
+    /// let report = table.report();
+    /// assert_eq!(report.dynamic().and_then(|worker| worker.free()), Some(&cores(3.0)?));
+    ///
+    /// // Another slot of this size does not fit.
+    /// let slot_id = SlotId::dynamic("worker-1", 1);
+    /// let second = AllocateSlot { slot_id, allocation_id: AllocationId::from_u128(2), attempt: 2, ..request };
+    /// let refused = SlotAllocationError::insufficient(cores(3.0)?);
+    /// assert_eq!(table.request_slot(&second, Timestamp::ZERO), Err(refused));
+    ///
+    /// assert!(table.free(request.allocation_id).is_some());
+    /// assert_eq!(table.report().statuses(), []);
+    /// assert!(table.request_slot(&second, Timestamp::ZERO).is_ok());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn dynamic(resource_id: impl Into<ResourceId>, worker: impl Into<DynamicResources>) -> Self {
+        let resources = TableResources::new(&worker.into());
+        Self::with_slots(resource_id.into(), BTreeMap::new(), Some(resources))
+    }
+
+    fn with_slots(resource_id: ResourceId, slots: BTreeMap<u32, TableSlot>, resources: Option<TableResources>) -> Self {
         Self {
-            resource_id: resource_id.into(),
-            slots: (0..).zip(slots).collect(),
+            resource_id,
+            slots,
+            resources,
             slot_timeout: DEFAULT_SLOT_TIMEOUT,
             revision: 0,
             connection: None,
@@ -307,12 +374,15 @@ impl TaskSlotTable {
         self.connection = None;
     }
 
-    /// Forgets everything but the slots, as a process that was started anew.
+    /// Forgets everything but the slots, or the resources, as a process that was started anew.
     #[cfg(feature = "test-util")]
     pub(crate) fn restart(&mut self) {
         self.connection = None;
         self.ended_attempts = EndedAttempts::default();
         self.revision = 0;
+        if self.resources.is_some() {
+            self.slots.clear();
+        }
         for slot in self.slots.values_mut() {
             slot.holder = None;
         }
@@ -323,8 +393,14 @@ impl TaskSlotTable {
     ///
     /// The manager learns of it from the next [report](Self::report).
     ///
+    /// A dynamic table has no free slots, and a static one no [dynamic slots](SlotId::dynamic):
+    /// then nothing changes.
+    ///
     /// Cost: O(log slots).
     pub fn set_slot(&mut self, slot_number: u32, resource_profile: ResourceProfile) {
+        if self.resources.is_some() || slot_number >= FIRST_DYNAMIC {
+            return;
+        }
         match self.slots.get_mut(&slot_number) {
             Some(slot) if slot.resource_profile == resource_profile => return,
             Some(slot) => slot.resource_profile = resource_profile,
@@ -354,19 +430,23 @@ impl TaskSlotTable {
     /// of the registration and the attempt added.
     ///
     /// 1. Without a connection, for another leader or registration, and for a slot that does not
-    ///    exist, it refuses.
+    ///    exist, it refuses. Every [dynamic](SlotId::is_dynamic) slot of a dynamic table counts as
+    ///    existing and free until it is cut. A slot of the other kind does not exist.
     /// 2. Another allocation or job holds the slot: [`Occupied`](SlotAllocationError::Occupied).
     /// 3. The allocation of the request holds the slot: it acknowledges again. The slot is then
     ///    held under the newer of the two attempts, and the slot timeout goes on.
     /// 4. The slot is free, but the last [`FreeSlot`] for it names this attempt or a newer one: it
     ///    refuses.
     /// 5. The slot is free, but the allocation holds another slot (FLINK-14589): it refuses.
-    /// 6. The slot is free: it gives the slot to the allocation, and the slot timeout begins.
+    /// 6. A dynamic table cuts the requested resources from those that remain. For
+    ///    [`UNKNOWN`](ResourceProfile::UNKNOWN) it cuts the default slot, and refuses if there is
+    ///    none. If too little remains: [`Insufficient`](SlotAllocationError::Insufficient).
+    /// 7. The slot is free: it gives the slot to the allocation, and the slot timeout begins.
     ///
     /// Cost: O(slots).
     ///
     /// # Errors
-    /// [`SlotAllocationError`] with rules 1, 2, 4 and 5. Nothing changes.
+    /// [`SlotAllocationError`] with rules 1, 2, 4, 5 and 6. Nothing changes.
     ///
     /// # Example
     ///
@@ -417,7 +497,7 @@ impl TaskSlotTable {
     ///
     /// - A message of another leader, to another registration, or for an unknown slot is ignored.
     /// - From now on, requests for the slot with this attempt or an older one are refused while it
-    ///   is free.
+    ///   is free. That is so for a slot that a dynamic table has not cut yet, or not any more.
     /// - The slot becomes free if the allocation holds it under this attempt or an older one, and
     ///   its job does not [use](Self::activate) it.
     ///
@@ -735,6 +815,19 @@ impl TaskSlotTable {
     /// let statuses = [0, 1].map(|number| SlotStatus::free(SlotId::new("worker-1", number), ResourceProfile::ANY));
     /// assert_eq!(table.report(), SlotReport::new(statuses.to_vec()).with_revision(1));
     /// ```
+    ///
+    /// The report of a dynamic table has the held slots only, and the resources of the worker:
+    ///
+    /// ```
+    /// use slot_manager::task_executor::TaskSlotTable;
+    /// use slot_manager::{DynamicResources, ResourceProfile, SlotReport};
+    ///
+    /// let total = ResourceProfile::builder().cpu_cores(8.0).build()?;
+    /// let table = TaskSlotTable::dynamic("worker-1", total.clone());
+    /// let worker = DynamicResources::new(total.clone()).with_free(total);
+    /// assert_eq!(table.report(), SlotReport::of_dynamic(worker, vec![]).with_revision(0));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn report(&self) -> SlotReport {
         let statuses = self.slots.iter().map(|(slot_number, slot)| {
@@ -746,7 +839,11 @@ impl TaskSlotTable {
                 None => SlotStatus::free(slot_id, profile),
             }
         });
-        statuses.collect::<SlotReport>().with_revision(self.revision)
+        let report = match &self.resources {
+            Some(resources) => SlotReport::of_dynamic(resources.reported(self.profiles()), statuses.collect()),
+            None => statuses.collect(),
+        };
+        report.with_revision(self.revision)
     }
 
     /// Decides whether the task executor can be stopped. Send the decision to the manager, with the
@@ -797,6 +894,10 @@ impl TaskSlotTable {
                 "the allocation holds slot {other}"
             )));
         }
+        if let Some(resources) = &self.resources {
+            let cut = resources.cut(&request.resource_profile, self.profiles())?;
+            self.slots.insert(slot_number, TableSlot::free(cut));
+        }
         let holder = SlotHolder {
             allocation: Allocation {
                 id: request.allocation_id,
@@ -829,18 +930,32 @@ impl TaskSlotTable {
         Err(SlotAllocationError::rejected(reason))
     }
 
-    /// Returns the number of a slot that exists.
+    /// Returns the number of a slot that exists, or that a dynamic table may cut.
     fn check_slot(&self, slot_id: &SlotId) -> Result<u32, SlotAllocationError> {
         let slot_number = slot_id.slot_number();
-        if *slot_id.resource_id() == self.resource_id && self.slots.contains_key(&slot_number) {
-            Ok(slot_number)
+        let reason = if *slot_id.resource_id() != self.resource_id {
+            format!("there is no slot {slot_id}")
+        } else if self.resources.is_some() {
+            match slot_id.is_dynamic() {
+                true => return Ok(slot_number),
+                false => format!("there is no slot {slot_id}: the worker is dynamic"),
+            }
+        } else if slot_id.is_dynamic() {
+            format!("the slot {slot_id} cannot be cut: the worker is static")
+        } else if self.slots.contains_key(&slot_number) {
+            return Ok(slot_number);
         } else {
-            Err(SlotAllocationError::rejected(format!("there is no slot {slot_id}")))
-        }
+            format!("there is no slot {slot_id}")
+        };
+        Err(SlotAllocationError::rejected(reason))
     }
 
     fn slot_id(&self, slot_number: u32) -> SlotId {
         SlotId::new(self.resource_id.clone(), slot_number)
+    }
+
+    fn profiles(&self) -> impl Iterator<Item = &ResourceProfile> {
+        self.slots.values().map(|slot| &slot.resource_profile)
     }
 
     /// Returns the slot that an allocation holds.
@@ -879,6 +994,10 @@ impl TaskSlotTable {
         if let Some(slot) = self.slots.get_mut(&slot_number) {
             attempt = slot.holder.take().and_then(|holder| holder.attempt);
             self.revision += 1;
+        }
+        if self.resources.is_some() {
+            // The cut ends with its holder.
+            self.slots.remove(&slot_number);
         }
         let Some(TableConnection { instance_id, .. }) = self.connection else {
             return freed;

@@ -1,5 +1,7 @@
 //! Tests of the rules of a task executor.
 
+mod dynamic_workers;
+
 use super::*;
 use crate::testing::samples::{
     ALLOCATION, EXECUTOR, INSTANCE, JOB, LEADER, OTHER_ALLOCATION, free_inactive_slots, free_slot, release_check,
@@ -18,8 +20,14 @@ struct Fixture {
 
 impl Fixture {
     fn new() -> Self {
-        let profiles = [ResourceProfile::ANY, ResourceProfile::ANY];
-        let mut table = TaskSlotTable::new(EXECUTOR, profiles).with_slot_timeout(SLOT_TIMEOUT);
+        Self::of(TaskSlotTable::new(
+            EXECUTOR,
+            [ResourceProfile::ANY, ResourceProfile::ANY],
+        ))
+    }
+
+    fn of(table: TaskSlotTable) -> Self {
+        let mut table = table.with_slot_timeout(SLOT_TIMEOUT);
         table.connect(LEADER, INSTANCE);
         Self {
             now: Timestamp::ZERO,
