@@ -498,8 +498,16 @@ impl TaskSlotTable {
     /// - A message of another leader, to another registration, or for an unknown slot is ignored.
     /// - From now on, requests for the slot with this attempt or an older one are refused while it
     ///   is free. That is so for a slot that a dynamic table has not cut yet, or not any more.
+    ///   See [below](#memory-of-a-dynamic-table).
     /// - The slot becomes free if the allocation holds it under this attempt or an older one, and
     ///   its job does not [use](Self::activate) it.
+    ///
+    /// # Memory of a dynamic table
+    ///
+    /// A dynamic table sees ever new numbers. It remembers at most 1,024 of them, those of the newest
+    /// attempts. All attempts up to the newest that it has forgotten are then refused, on every free
+    /// number. So no request that was given up gets a slot. Another request is refused for that only
+    /// if at least 512 later messages of this kind have overtaken it.
     ///
     /// Cost: O(log slots).
     ///
@@ -546,6 +554,9 @@ impl TaskSlotTable {
         self.check_addressee(request.leader_id, request.instance_id).ok()?;
         let slot_number = self.check_slot(&request.slot_id).ok()?;
         self.ended_attempts.note(slot_number, request.attempt);
+        if self.resources.is_some() {
+            self.ended_attempts.forget_oldest();
+        }
 
         let holder = self.holder_mut(slot_number)?;
         let is_target =

@@ -358,6 +358,43 @@ mod fences {
     }
 
     #[test]
+    fn old_frees_are_forgotten_but_never_what_they_refuse() {
+        // given
+        let mut fixture = dynamic();
+        for number in 0..2000 {
+            let attempt = u64::from(number) + 1;
+            fixture.free_slot(FIRST + number, ALLOCATION, attempt);
+        }
+
+        // when, then: the first attempt is given up on its slot and, by now, on all free ones
+        for slot_number in [FIRST, u32::MAX] {
+            let request = cut(slot_number, resources(1, 1), ALLOCATION, 1);
+            fixture.assert_rejected(&request, "the attempt was given up");
+        }
+        // when, then: one of the last is given up on its own slot only
+        let request = cut(FIRST + 1999, resources(1, 1), ALLOCATION, 2000);
+        fixture.assert_rejected(&request, "the attempt was given up");
+        fixture.cut(u32::MAX, resources(1, 1), ALLOCATION, 2000);
+        // when, then: a held slot is not free
+        assert_eq!(
+            fixture.request(&cut(u32::MAX, resources(1, 1), ALLOCATION, 1)),
+            acknowledged(1)
+        );
+    }
+
+    #[test]
+    fn static_table_forgets_no_free() {
+        // given
+        let mut fixture = Fixture::of(TaskSlotTable::new(EXECUTOR, vec![ResourceProfile::ANY; 2000]));
+        for slot_number in 1..2000 {
+            fixture.free_slot(slot_number, ALLOCATION, 9);
+        }
+        // when, then
+        fixture.assert_rejected(&request_slot(1, ALLOCATION, 9), "the attempt was given up");
+        fixture.allocate(ALLOCATION, 1);
+    }
+
+    #[test]
     fn cut_held_under_a_newer_attempt_stays() {
         let mut fixture = dynamic();
         fixture.cut(FIRST, resources(1, 1), ALLOCATION, 3);
