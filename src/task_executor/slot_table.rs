@@ -388,6 +388,34 @@ impl TaskSlotTable {
         }
     }
 
+    /// Changes the total and the default slot of a dynamic worker. Held slots stay as they are.
+    ///
+    /// If they exceed a resource of the new total, none of it remains until enough of them are freed.
+    /// The manager learns of the change from the next [report](Self::report). A static table has no
+    /// total: nothing changes.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use slot_manager::task_executor::TaskSlotTable;
+    /// use slot_manager::{DynamicResources, ResourceProfile};
+    ///
+    /// let cores = |cores| ResourceProfile::builder().cpu_cores(cores).build();
+    /// let mut table = TaskSlotTable::dynamic("worker-1", cores(8.0)?);
+    /// table.set_resources(DynamicResources::new(cores(6.0)?).with_default_slot(cores(2.0)?));
+    /// let report = table.report();
+    /// assert_eq!(report.dynamic().map(|worker| worker.total()), Some(&cores(6.0)?));
+    /// assert_eq!(report.revision(), Some(1));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn set_resources(&mut self, worker: impl Into<DynamicResources>) {
+        let changed = TableResources::new(&worker.into());
+        if let Some(resources) = self.resources.as_mut().filter(|resources| **resources != changed) {
+            *resources = changed;
+            self.revision += 1;
+        }
+    }
+
     /// Adds a free slot, or changes the profile of the slot with this number. A held slot stays
     /// held.
     ///
@@ -507,7 +535,8 @@ impl TaskSlotTable {
     /// A dynamic table sees ever new numbers. It remembers at most 1,024 of them, those of the newest
     /// attempts. All attempts up to the newest that it has forgotten are then refused, on every free
     /// number. So no request that was given up gets a slot. Another request is refused for that only
-    /// if at least 512 later messages of this kind have overtaken it.
+    /// after messages about at least 512 slots, with attempts that are not older than its own. They
+    /// come before it only if they overtake it.
     ///
     /// Cost: O(log slots).
     ///

@@ -16,8 +16,9 @@ const MAX_REMEMBERED: usize = 1024;
 /// newest attempts only. All attempts up to the newest forgotten one then count as given up, on
 /// every slot. So no attempt that was given up is ever taken for a good one.
 ///
-/// The reverse happens only to a request that at least [`MAX_REMEMBERED`] / 2 later frees have
-/// overtaken. It is refused, and the manager makes another attempt.
+/// The reverse happens to a request only after frees of at least [`MAX_REMEMBERED`] / 2 slots with
+/// attempts that are not older than its own. In order, these come after the request. It is refused,
+/// and the manager makes another attempt.
 #[derive(Debug, Default)]
 pub(super) struct EndedAttempts {
     leader_id: Option<LeaderId>,

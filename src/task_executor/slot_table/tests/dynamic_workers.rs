@@ -228,6 +228,78 @@ mod cuts {
     }
 }
 
+mod changes {
+    use super::*;
+
+    #[test]
+    fn total_can_grow_and_shrink_below_the_held_slots() {
+        // given
+        let mut fixture = dynamic();
+        fixture.cut(FIRST, resources(3, 10), ALLOCATION, 1);
+        fixture.cut(SECOND, resources(2, 10), OTHER_ALLOCATION, 2);
+
+        // when, then
+        fixture.table.set_resources(resources(9, 90));
+        assert_eq!(fixture.remaining(), resources(4, 70));
+        assert_eq!(fixture.table.revision(), 3);
+
+        // when: the held slots exceed the cores
+        fixture.table.set_resources(resources(4, 90));
+
+        // then
+        assert_eq!(fixture.cuts(), [FIRST, SECOND]);
+        assert_eq!(fixture.remaining(), resources(0, 70));
+        let request = cut(SECOND + 1, resources(1, 0), THIRD_ALLOCATION, 3);
+        assert_eq!(fixture.request(&request), insufficient(resources(0, 70)));
+
+        // when, then: they exceed nothing any more
+        assert!(fixture.table.free(ALLOCATION).is_some());
+        assert_eq!(fixture.remaining(), resources(2, 80));
+        fixture.cut(SECOND + 1, resources(1, 0), THIRD_ALLOCATION, 3);
+    }
+
+    #[test]
+    fn total_without_amounts_may_come_and_go() {
+        let mut fixture = dynamic();
+        fixture.table.set_resources(ResourceProfile::ANY);
+        fixture.cut(FIRST, ResourceProfile::ANY, ALLOCATION, 1);
+        assert_eq!(fixture.remaining(), ResourceProfile::ANY);
+        fixture.table.set_resources(resources(8, 80));
+        assert_eq!(fixture.remaining(), ResourceProfile::ZERO);
+        fixture.table.set_resources(ResourceProfile::UNKNOWN);
+        assert_eq!(fixture.remaining(), ResourceProfile::UNKNOWN);
+        assert_eq!(fixture.cuts(), [FIRST]);
+    }
+
+    #[test]
+    fn default_slot_holds_for_later_cuts() {
+        let mut fixture = dynamic();
+        fixture.cut(FIRST, ResourceProfile::UNKNOWN, ALLOCATION, 1);
+        let worker = DynamicResources::new(resources(8, 80)).with_default_slot(resources(1, 1));
+        fixture.table.set_resources(worker);
+        fixture.cut(SECOND, ResourceProfile::UNKNOWN, OTHER_ALLOCATION, 2);
+        assert_eq!(fixture.remaining(), resources(5, 74));
+
+        // when, then
+        fixture.table.set_resources(resources(8, 80));
+        let request = cut(SECOND + 1, ResourceProfile::UNKNOWN, THIRD_ALLOCATION, 3);
+        fixture.assert_rejected(&request, "the worker has no default slot for UNKNOWN resources");
+    }
+
+    #[test]
+    fn revision_stays_if_nothing_changes() {
+        let mut fixture = dynamic();
+        // The free resources are counted, not told.
+        let same = DynamicResources::new(resources(8, 80)).with_default_slot(resources(2, 5));
+        fixture.table.set_resources(same.with_free(ResourceProfile::ZERO));
+        assert_eq!(fixture.table.report(), dynamic().table.report());
+
+        let mut of_static_slots = Fixture::new();
+        of_static_slots.table.set_resources(resources(8, 80));
+        assert_eq!(of_static_slots.table.report(), Fixture::new().table.report());
+    }
+}
+
 mod slot_requests {
     use super::*;
 
