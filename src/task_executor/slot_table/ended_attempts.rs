@@ -153,7 +153,7 @@ mod tests {
         /// Slots are reused, and messages come in any order.
         #[test]
         fn no_attempt_that_was_given_up_is_forgotten(
-            notes in vec((0..3000_u32, 0..1000_u64), 0..6000),
+            notes in vec((0..3000_u32, 0..1000_u64), 0..2500),
             asked in vec((0..3000_u32, 0..1001_u64), 100),
         ) {
             let (mut ended, mut naive) = (EndedAttempts::default(), BTreeMap::new());

@@ -92,6 +92,14 @@ fn slot(slot_number: u32) -> SlotId {
     SlotId::new(EXECUTOR, slot_number)
 }
 
+fn resources(cores: u32, memory: u64) -> ResourceProfile {
+    ResourceProfile::builder()
+        .cpu_cores(f64::from(cores))
+        .managed_memory_bytes(memory)
+        .build()
+        .expect("valid amounts")
+}
+
 mod slot_requests {
     use super::*;
 
@@ -592,47 +600,95 @@ mod revisions {
 
     #[derive(Debug, Clone)]
     enum Step {
-        Request { slot: u32, allocation: u128, attempt: u64 },
-        FreeSlot { slot: u32, allocation: u128, attempt: u64 },
-        Free { allocation: u128 },
-        Activate { allocation: u128 },
+        /// In a dynamic table it is for `UNKNOWN` resources if there are none.
+        Request {
+            slot: u32,
+            allocation: u128,
+            attempt: u64,
+            resources: Option<(u32, u64)>,
+        },
+        FreeSlot {
+            slot: u32,
+            allocation: u128,
+            attempt: u64,
+        },
+        Free {
+            allocation: u128,
+        },
+        Activate {
+            allocation: u128,
+        },
         FreeJob,
-        Expire { at: u64 },
-        SetSlot { slot: u32, is_any: bool },
-        RemoveSlot { slot: u32 },
-        Reconnect { leader: u128 },
+        Expire {
+            at: u64,
+        },
+        SetSlot {
+            slot: u32,
+            is_any: bool,
+        },
+        SetResources {
+            cores: u32,
+            memory: u64,
+        },
+        RemoveSlot {
+            slot: u32,
+        },
+        Reconnect {
+            leader: u128,
+        },
     }
 
     fn step() -> impl Strategy<Value = Step> {
         let (slots, allocations, attempts) = (0..3_u32, 1..4_u128, 1..6_u64);
         let attempt = (slots.clone(), allocations.clone(), attempts);
+        let resources = proptest::option::weighted(0.9, (0..4_u32, 0..4_u64));
+        let request = (attempt.clone(), resources).prop_map(|((slot, allocation, attempt), resources)| Step::Request {
+            slot,
+            allocation,
+            attempt,
+            resources,
+        });
         prop_oneof![
-            6 => attempt.clone().prop_map(|(slot, allocation, attempt)| Step::Request { slot, allocation, attempt }),
+            6 => request,
             3 => attempt.prop_map(|(slot, allocation, attempt)| Step::FreeSlot { slot, allocation, attempt }),
             2 => allocations.clone().prop_map(|allocation| Step::Free { allocation }),
             2 => allocations.prop_map(|allocation| Step::Activate { allocation }),
             1 => Just(Step::FreeJob),
             1 => (0..100_u64).prop_map(|at| Step::Expire { at }),
             1 => (slots.clone(), any::<bool>()).prop_map(|(slot, is_any)| Step::SetSlot { slot, is_any }),
+            1 => (0..8_u32, 0..8_u64).prop_map(|(cores, memory)| Step::SetResources { cores, memory }),
             1 => slots.prop_map(|slot| Step::RemoveSlot { slot }),
             1 => (1..3_u128).prop_map(|leader| Step::Reconnect { leader }),
         ]
     }
 
-    /// Takes a step, and returns the messages that a slot was freed.
-    fn take(table: &mut TaskSlotTable, step: &Step) -> Vec<SlotFreed> {
+    fn dynamic_worker(cores: u32, memory: u64) -> DynamicResources {
+        DynamicResources::new(resources(cores, memory)).with_default_slot(resources(2, 1))
+    }
+
+    /// Takes a step, and returns the messages that a slot was freed. Slots are counted from `first`.
+    fn take(table: &mut TaskSlotTable, first: u32, step: &Step) -> Vec<SlotFreed> {
         let leader_id = table.leader_id().unwrap_or(LEADER);
         match *step {
             Step::Request {
                 slot,
                 allocation,
                 attempt,
+                resources: requested,
             } => {
-                let mut request = request_slot(slot, AllocationId::from_u128(allocation), attempt);
+                let mut request = request_slot(first + slot, AllocationId::from_u128(allocation), attempt);
                 request.leader_id = leader_id;
-                let answer = table.request_slot(&request, Timestamp::from_secs(attempt));
-                let revision = answer.ok().and_then(|acknowledge| acknowledge.revision());
-                assert!(revision.is_none_or(|revision| revision == table.revision()));
+                request.resource_profile = requested.map_or(ResourceProfile::UNKNOWN, |(a, b)| resources(a, b));
+                let before = table.report();
+                match table.request_slot(&request, Timestamp::from_secs(attempt)) {
+                    Ok(acknowledge) => assert_eq!(acknowledge.revision(), Some(table.revision())),
+                    Err(SlotAllocationError::Insufficient { free }) => {
+                        let (cores, memory) = requested.unwrap_or((2, 1));
+                        assert!(!free.is_matching(&resources(cores, memory)));
+                        assert_eq!(before.dynamic().and_then(DynamicResources::free), Some(&*free));
+                    }
+                    Err(_) => assert_eq!(table.report(), before),
+                }
                 Vec::new()
             }
             Step::FreeSlot {
@@ -640,7 +696,7 @@ mod revisions {
                 allocation,
                 attempt,
             } => {
-                let mut request = free_slot(slot, AllocationId::from_u128(allocation), attempt);
+                let mut request = free_slot(first + slot, AllocationId::from_u128(allocation), attempt);
                 request.leader_id = leader_id;
                 Vec::from_iter(table.free_slot(&request))
             }
@@ -657,11 +713,15 @@ mod revisions {
                 } else {
                     ResourceProfile::ZERO
                 };
-                table.set_slot(slot, profile);
+                table.set_slot(first + slot, profile);
+                Vec::new()
+            }
+            Step::SetResources { cores, memory } => {
+                table.set_resources(dynamic_worker(cores, memory));
                 Vec::new()
             }
             Step::RemoveSlot { slot } => {
-                table.remove_slot(slot);
+                table.remove_slot(first + slot);
                 Vec::new()
             }
             Step::Reconnect { leader } => {
@@ -671,32 +731,73 @@ mod revisions {
         }
     }
 
+    /// Returns the resources of a profile, as numbers.
+    fn amounts(profile: &ResourceProfile) -> [f64; 2] {
+        let memory = profile.managed_memory_bytes().expect("it has amounts");
+        [profile.cpu_cores().expect("it has amounts"), memory as f64]
+    }
+
+    /// Returns the resources of all slots together.
+    fn held(report: &SlotReport) -> [f64; 2] {
+        let held = report
+            .statuses()
+            .iter()
+            .map(|status| amounts(status.resource_profile()));
+        held.fold([0.0; 2], |[cores, memory], cut| [cores + cut[0], memory + cut[1]])
+    }
+
+    /// Checks that slots are cut from the total, and that the rest is reported as free.
+    fn check_cuts(before: &SlotReport, after: &SlotReport) -> Result<(), TestCaseError> {
+        let worker = after.dynamic().expect("a dynamic worker");
+        let total = amounts(worker.total());
+        let free = amounts(worker.free().expect("it is counted"));
+        for resource in 0..2 {
+            let (held_before, held) = (held(before)[resource], held(after)[resource]);
+            prop_assert_eq!(free[resource], (total[resource] - held).max(0.0));
+            // Only a lower total can leave more held than there is.
+            prop_assert!(held <= total[resource] || held <= held_before);
+        }
+        let is_cut = |status: &SlotStatus| status.slot_id().is_dynamic() && status.allocation().is_some();
+        prop_assert!(after.statuses().iter().all(is_cut));
+        Ok(())
+    }
+
+    /// Takes steps with a table, and checks each of them. Slots are counted from `first`.
+    fn check_steps(mut table: TaskSlotTable, first: u32, steps: &[Step]) -> Result<(), TestCaseError> {
+        for step in steps {
+            let before = table.report();
+            let freed = take(&mut table, first, step);
+
+            let after = table.report();
+            prop_assert_eq!(after.revision() > before.revision(), after != before);
+            prop_assert_eq!(after.revision() == before.revision(), after == before);
+            // Each freed slot has a revision of its own, in the order of the messages.
+            let revisions: Vec<_> = freed.iter().filter_map(SlotFreed::revision).collect();
+            let first_revision = before.revision().unwrap_or_default() + 1;
+            let expected = (first_revision..).map(|revision| (INSTANCE, revision));
+            prop_assert_eq!(revisions, expected.take(freed.len()).collect::<Vec<_>>());
+            // No allocation holds two slots, and no freed slot is held.
+            let mut holders: Vec<_> = after.statuses().iter().filter_map(SlotStatus::allocation).collect();
+            let num_holders = holders.len();
+            holders.sort_unstable();
+            holders.dedup_by_key(|allocation| allocation.id);
+            prop_assert_eq!(holders.len(), num_holders);
+            let is_free = |freed: &SlotFreed| table.current_allocation(freed.slot_id().slot_number()).is_none();
+            prop_assert!(freed.iter().all(is_free));
+            if after.dynamic().is_some() {
+                check_cuts(&before, &after)?;
+            }
+        }
+        Ok(())
+    }
+
     proptest! {
         /// A report with the revision of another one is equal to it.
         #[test]
         fn revision_grows_exactly_when_the_report_changes(steps in vec(step(), 1..60)) {
-            let mut table = Fixture::new().table;
-            for step in &steps {
-                let before = table.report();
-                let freed = take(&mut table, step);
-
-                let after = table.report();
-                prop_assert_eq!(after.revision() > before.revision(), after != before);
-                prop_assert_eq!(after.revision() == before.revision(), after == before);
-                // Each freed slot has a revision of its own, in the order of the messages.
-                let revisions: Vec<_> = freed.iter().filter_map(SlotFreed::revision).collect();
-                let first = before.revision().unwrap_or_default() + 1;
-                let expected: Vec<_> = (first..).map(|revision| (INSTANCE, revision)).take(freed.len()).collect();
-                prop_assert_eq!(revisions, expected);
-                // No allocation holds two slots, and no freed slot is held.
-                let mut holders: Vec<_> = after.statuses().iter().filter_map(SlotStatus::allocation).collect();
-                let num_holders = holders.len();
-                holders.sort_unstable();
-                holders.dedup_by_key(|allocation| allocation.id);
-                prop_assert_eq!(holders.len(), num_holders);
-                let is_free = |freed: &SlotFreed| table.current_allocation(freed.slot_id().slot_number()).is_none();
-                prop_assert!(freed.iter().all(is_free));
-            }
+            check_steps(Fixture::new().table, 0, &steps)?;
+            let dynamic = TaskSlotTable::dynamic(EXECUTOR, dynamic_worker(5, 5));
+            check_steps(Fixture::of(dynamic).table, FIRST_DYNAMIC, &steps)?;
         }
     }
 }

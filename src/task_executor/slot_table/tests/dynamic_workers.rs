@@ -7,14 +7,6 @@ const THIRD_ALLOCATION: AllocationId = AllocationId::from_u128(0xc);
 const FIRST: u32 = FIRST_DYNAMIC;
 const SECOND: u32 = FIRST_DYNAMIC + 1;
 
-fn resources(cores: u32, memory: u64) -> ResourceProfile {
-    ResourceProfile::builder()
-        .cpu_cores(f64::from(cores))
-        .managed_memory_bytes(memory)
-        .build()
-        .expect("valid amounts")
-}
-
 /// Returns a connected table of 8 cores and 80 bytes, with a default slot of 2 cores and 5 bytes.
 fn dynamic() -> Fixture {
     let worker = DynamicResources::new(resources(8, 80)).with_default_slot(resources(2, 5));
