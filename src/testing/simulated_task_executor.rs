@@ -12,8 +12,8 @@ use crate::message::{
 };
 use crate::task_executor::{AnswerSender, PendingAnswer, TaskSlotTable};
 use crate::{
-    AllocationId, InstanceId, JobId, LeaderId, ResourceId, ResourceProfile, ScheduledExecutor, SlotId, SlotReport,
-    TaskExecutorConnection, TaskExecutorGateway, Timestamp,
+    AllocationId, DynamicResources, InstanceId, JobId, LeaderId, ResourceId, ResourceProfile, ScheduledExecutor,
+    SlotId, SlotReport, TaskExecutorConnection, TaskExecutorGateway, Timestamp,
 };
 
 /// A task executor in memory, on a [`TaskSlotTable`], which keeps the rules of real ones.
@@ -196,8 +196,50 @@ impl SimulatedTaskExecutor {
         slots: impl IntoIterator<Item = ResourceProfile>,
         executor: impl ScheduledExecutor + Send + Sync + 'static,
     ) -> Self {
+        Self::with_table(TaskSlotTable::new(resource_id, slots), executor)
+    }
+
+    /// Creates the task executor of a dynamic worker with these resources. It is not connected.
+    ///
+    /// Its slots are cut by the rules of [`TaskSlotTable::dynamic`]. In all else it is as one of
+    /// [`new`](Self::new).
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use slot_manager::message::{AllocateSlot, SlotAnswer};
+    /// use slot_manager::testing::{ManualScheduledExecutor, SimulatedTaskExecutor};
+    /// use slot_manager::{AllocationId, InstanceId, JobId, LeaderId, ResourceProfile, SlotId, TaskExecutorGateway};
+    ///
+    /// let cores = |cores| ResourceProfile::builder().cpu_cores(cores).build();
+    /// let task_executor = SimulatedTaskExecutor::dynamic("tm", cores(8.0)?, ManualScheduledExecutor::new());
+    /// let request = AllocateSlot {
+    ///     slot_id: SlotId::dynamic("tm", 0),
+    ///     job_id: JobId::from_u128(7),
+    ///     allocation_id: AllocationId::from_u128(1),
+    ///     resource_profile: cores(5.0)?,
+    ///     target_address: "job-master".into(),
+    ///     leader_id: LeaderId::from_u128(1),
+    ///     instance_id: InstanceId::from_u128(1),
+    ///     attempt: 1,
+    /// };
+    /// let mut gateway = task_executor.connect(request.leader_id, request.instance_id).gateway().clone();
+    /// assert!(matches!(gateway.request_slot(&request), SlotAnswer::Ready(Ok(_))));
+    /// let report = task_executor.slot_report();
+    /// assert_eq!(report.dynamic().and_then(|worker| worker.free()), Some(&cores(3.0)?));
+    /// # Ok::<(), slot_manager::error::ResourceProfileError>(())
+    /// ```
+    pub fn dynamic(
+        resource_id: impl Into<ResourceId>,
+        worker: impl Into<DynamicResources>,
+        executor: impl ScheduledExecutor + Send + Sync + 'static,
+    ) -> Self {
+        Self::with_table(TaskSlotTable::dynamic(resource_id, worker), executor)
+    }
+
+    fn with_table(table: TaskSlotTable, executor: impl ScheduledExecutor + Send + Sync + 'static) -> Self {
         let state = State {
-            table: TaskSlotTable::new(resource_id, slots),
+            table,
             delivery: Delivery::Immediate,
             in_transit: VecDeque::new(),
             lost_answers: LostAnswers::default(),
@@ -263,8 +305,8 @@ impl SimulatedTaskExecutor {
 
     /// Ends the process and starts it anew, not connected.
     ///
-    /// All its slots are free, the revision is 0, and all attempts are forgotten. Undelivered
-    /// messages can still be delivered.
+    /// All its slots are free, the revision is 0, and all attempts are forgotten. A dynamic worker
+    /// has its whole total again, and no slots. Undelivered messages can still be delivered.
     ///
     /// Cost: O(slots).
     pub fn crash(&self) {
@@ -281,7 +323,8 @@ impl SimulatedTaskExecutor {
         }
     }
 
-    /// Returns a report of all slots, ordered by number, with the current revision.
+    /// Returns a report of all slots, ordered by number, with the current revision. That of a dynamic
+    /// worker has its resources, too.
     ///
     /// Cost: O(slots).
     pub fn slot_report(&self) -> SlotReport {
@@ -299,8 +342,30 @@ impl SimulatedTaskExecutor {
         Some(allocation.id)
     }
 
+    /// Changes the total and the default slot of a dynamic worker, by the rules of
+    /// [`TaskSlotTable::set_resources`]. Held slots stay as they are.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use slot_manager::testing::{ManualScheduledExecutor, SimulatedTaskExecutor};
+    /// use slot_manager::ResourceProfile;
+    ///
+    /// let time = ManualScheduledExecutor::new();
+    /// let task_executor = SimulatedTaskExecutor::dynamic("tm", ResourceProfile::ANY, time);
+    /// task_executor.set_resources(ResourceProfile::ZERO);
+    /// assert_eq!(task_executor.revision(), 1);
+    /// ```
+    pub fn set_resources(&self, worker: impl Into<DynamicResources>) {
+        let worker = worker.into();
+        lock(&self.state).table.set_resources(worker);
+    }
+
     /// Adds a free slot, or changes the profile of the slot with this number. A held slot stays
     /// held.
+    ///
+    /// A dynamic worker has no free slots, and another one no [dynamic slots](SlotId::dynamic):
+    /// then nothing changes.
     pub fn set_slot(&self, slot_number: u32, resource_profile: ResourceProfile) {
         lock(&self.state).table.set_slot(slot_number, resource_profile);
     }
@@ -993,6 +1058,97 @@ mod tests {
             fixture.executor.handle_release_check(&release_check(1)),
             ReleaseDecision::Release
         );
+    }
+
+    /// A connected task executor of a dynamic worker.
+    fn dynamic() -> Fixture {
+        let time = ManualScheduledExecutor::new();
+        let executor = SimulatedTaskExecutor::dynamic(EXECUTOR, cores(8.0), time.clone());
+        executor.connect(LEADER, INSTANCE);
+        Fixture { time, executor }
+    }
+
+    fn cores(cores: f64) -> ResourceProfile {
+        let profile = ResourceProfile::builder().cpu_cores(cores).build();
+        profile.expect("a valid amount")
+    }
+
+    /// Returns a request that cuts these cores.
+    fn cut(number: u32, allocation_id: AllocationId, attempt: u64, profile: f64) -> AllocateSlot {
+        AllocateSlot {
+            slot_id: SlotId::dynamic(EXECUTOR, number),
+            resource_profile: cores(profile),
+            ..request_slot(0, allocation_id, attempt)
+        }
+    }
+
+    /// Returns the cores that a report shows as free.
+    fn remaining(executor: &SimulatedTaskExecutor) -> Option<f64> {
+        executor.slot_report().dynamic()?.free()?.cpu_cores()
+    }
+
+    #[test]
+    fn slots_of_a_dynamic_worker_are_cut_on_arrival_of_the_request() {
+        // given
+        let fixture = dynamic();
+        fixture.executor.set_delivery(Delivery::Manual);
+        let first = request_by_future(&fixture.executor, &cut(0, ALLOCATION, 1, 5.0));
+        let second = request_by_future(&fixture.executor, &cut(1, OTHER_ALLOCATION, 2, 5.0));
+        assert_eq!(remaining(&fixture.executor), Some(8.0));
+
+        // when: the second overtakes the first
+        fixture.executor.deliver(1);
+        assert_eq!(remaining(&fixture.executor), Some(3.0));
+        fixture.executor.deliver_all();
+
+        // then
+        let too_late = Err(SlotAllocationError::insufficient(cores(3.0)));
+        assert_eq!(first.now_or_never(), Some(too_late));
+        assert_eq!(second.now_or_never(), Some(acknowledged(1)));
+        let slot_number = SlotId::dynamic(EXECUTOR, 1).slot_number();
+        assert_eq!(fixture.executor.current_allocation(slot_number), Some(OTHER_ALLOCATION));
+    }
+
+    #[test]
+    fn free_that_overtakes_the_request_for_a_cut_wins() {
+        // given
+        let fixture = dynamic();
+        fixture.executor.set_delivery(Delivery::Mailbox);
+        let mut gateway = fixture.executor.gateway();
+        let request = cut(0, ALLOCATION, 1, 5.0);
+        let free = FreeSlot {
+            slot_id: request.slot_id.clone(),
+            ..free_slot(0, ALLOCATION, 1)
+        };
+        assert!(matches!(gateway.request_slot(&request), SlotAnswer::Later));
+        gateway.free_slot(&free);
+
+        // when
+        fixture.executor.deliver(1);
+        fixture.executor.deliver_next();
+
+        // then
+        let answer = Err(SlotAllocationError::rejected("the attempt was given up"));
+        assert_eq!(fixture.executor.pending(), [GatewayMessage::Answer { request, answer }]);
+        assert_eq!(remaining(&fixture.executor), Some(8.0));
+    }
+
+    #[test]
+    fn resources_of_a_dynamic_worker_change_and_survive_a_crash() {
+        // given
+        let fixture = dynamic();
+        let answer = fixture
+            .executor
+            .handle_request_slot(&cut(0, ALLOCATION, 1, 5.0), Timestamp::ZERO);
+        assert_eq!(answer, acknowledged(1));
+
+        // when, then
+        fixture.executor.set_resources(cores(6.0));
+        assert_eq!(remaining(&fixture.executor), Some(1.0));
+        assert_eq!(fixture.executor.next_slot_timeout(), Some(Timestamp::from_secs(10)));
+        fixture.executor.crash();
+        assert_eq!(remaining(&fixture.executor), Some(6.0));
+        assert_eq!((fixture.executor.revision(), fixture.executor.instance_id()), (0, None));
     }
 
     #[test]
