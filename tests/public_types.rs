@@ -35,10 +35,10 @@ use slot_manager::view::{
     TaskManagerRegistration, TaskManagerSlot, TaskManagerSlotSnapshot, TaskManagerSnapshot,
 };
 use slot_manager::{
-    AllocationId, InstanceId, JobId, LeaderId, ResourceAmounts, ResourceId, ResourceManagerActions, ResourceProfile,
-    ResourceProfileBuilder, ResourceProfileKind, ScheduledExecutor, SlotId, SlotManager, SlotManagerConfig, SlotReport,
-    SlotRequest, SlotStatus, TaskExecutorConnection, TaskExecutorGateway, Timestamp, TokioScheduledExecutor,
-    WorkerRequestId,
+    AllocationId, DynamicResources, InstanceId, JobId, LeaderId, ResourceAmounts, ResourceId, ResourceManagerActions,
+    ResourceProfile, ResourceProfileBuilder, ResourceProfileKind, ScheduledExecutor, SlotId, SlotManager,
+    SlotManagerConfig, SlotReport, SlotRequest, SlotStatus, TaskExecutorConnection, TaskExecutorGateway, Timestamp,
+    TokioScheduledExecutor, WorkerRequestId,
 };
 
 use common::{Fixture, report, small};
@@ -56,7 +56,7 @@ macro_rules! each {
 #[test]
 fn every_type_can_be_printed_and_sent_and_shared() {
     each!(can: Acknowledge, AllocationFailureCause, AllocationId, AllocationStatus, BlockOutcome, CancelOutcome,
-    Candidate<'_>, Capacity, Conflict, FreeSlot, SlotFreedOutcome, GrantLoss, InstanceId, InvariantViolation, JobId, LeaderId, Limit, PendingSlotRequest<'_>, PromisedSlot<'_>, RegistrationOutcome, Release,
+    Candidate<'_>, Capacity, Conflict, DynamicResources, FreeSlot, SlotFreedOutcome, GrantLoss, InstanceId, InvariantViolation, JobId, LeaderId, Limit, PendingSlotRequest<'_>, PromisedSlot<'_>, RegistrationOutcome, Release,
         ReleaseDecision, ReleaseAnswerOutcome, ReleaseCause, ReleaseCheck, ReportOutcome, RequestFailure, AllocateSlot,
         ResourceAmounts, ResourceId, ResourceProfile, ResourceProfileBuilder, ResourceProfileKind, SlotCounts, SlotId, SlotManagerConfig,
         SlotMatchingStrategy, SlotOrder, SlotReport, SlotRequest, SlotRequestOutcome, SlotState, SlotStatus, Stale,

@@ -23,9 +23,10 @@ use slot_manager::outcome::{
     RenewalOutcome, ReportOutcome, SlotAnswerOutcome, SlotFreedOutcome, SlotRequestOutcome, Stale, UnblockOutcome,
     UnregistrationOutcome, WorkerFailedOutcome,
 };
+use slot_manager::task_executor::TaskSlotTable;
 use slot_manager::{
-    AllocationId, InstanceId, JobId, LeaderId, ResourceAmounts, ResourceId, ResourceProfile, SlotId, SlotManagerConfig,
-    SlotReport, SlotRequest, SlotStatus, Timestamp, WorkerRequestId,
+    AllocationId, DynamicResources, InstanceId, JobId, LeaderId, ResourceAmounts, ResourceId, ResourceProfile, SlotId,
+    SlotManagerConfig, SlotReport, SlotRequest, SlotStatus, Timestamp, WorkerRequestId,
 };
 
 use crate::common::worker_request;
@@ -82,6 +83,7 @@ fn ids_are_written_as_logs_show_them() {
     assert_form(&ResourceId::new("a \"strange\" näme\n"), json!("a \"strange\" näme\n"));
     assert_form(&slot(), json!("pod_7_3"));
     assert_form(&SlotId::new("", u32::MAX), json!("_4294967295"));
+    assert_form(&SlotId::dynamic("pod_7", 3), json!("pod_7_2147483651"));
     assert_form(
         &worker_request(u64::MAX),
         json!("00000000000000000000000000000001-18446744073709551615"),
@@ -390,8 +392,94 @@ fn slot_report_is_written_for_people() {
         json!({
             "statuses": [{ "slot_id": "pod_7_3", "resource_profile": { "cpu_cores": 2.0 }, "allocation": null }],
             "revision": 4,
+            "dynamic": null,
         }),
     );
+}
+
+/// Task executors that know no dynamic workers write no resources.
+#[test]
+fn slot_report_without_resources_is_read() {
+    let form = json!({
+        "statuses": [{ "slot_id": "pod_7_3", "resource_profile": "any", "allocation": null }],
+        "revision": 4,
+    });
+    let free = SlotStatus::free(slot(), ResourceProfile::ANY);
+    let read: SlotReport = from_value(form).expect("it can be read");
+    assert_eq!(read, SlotReport::new(vec![free]).with_revision(4));
+}
+
+#[test]
+fn slot_report_of_a_dynamic_worker_is_read_back() {
+    let slot_id = SlotId::dynamic("pod_7", 0);
+    let held = SlotStatus::allocated(slot_id, cores(2.0), AllocationId::from_u128(2), JobId::from_u128(1));
+    let worker = DynamicResources::new(cores(8.0))
+        .with_default_slot(cores(1.0))
+        .with_free(cores(6.0));
+    assert_form(
+        &SlotReport::of_dynamic(worker, vec![held]).with_revision(4),
+        json!({
+            "statuses": [{
+                "slot_id": "pod_7_2147483648",
+                "resource_profile": { "cpu_cores": 2.0 },
+                "allocation": {
+                    "id": "00000000000000000000000000000002",
+                    "job": "00000000000000000000000000000001",
+                },
+            }],
+            "revision": 4,
+            "dynamic": {
+                "total": { "cpu_cores": 8.0 },
+                "default_slot": { "cpu_cores": 1.0 },
+                "free": { "cpu_cores": 6.0 },
+            },
+        }),
+    );
+    assert_round_trip(&SlotReport::of_dynamic(ample(), vec![]));
+    assert_round_trip(&SlotReport::of_dynamic(ResourceProfile::UNKNOWN, vec![]));
+}
+
+#[test]
+fn resources_of_a_dynamic_worker_are_read_back() {
+    let worker = DynamicResources::new(ample());
+    assert_round_trip(&worker);
+    assert_round_trip(&worker.clone().with_default_slot(cores(0.1)));
+    assert_round_trip(&worker.with_default_slot(ResourceProfile::ANY).with_free(ample()));
+    let any = DynamicResources::new(ResourceProfile::ANY);
+    assert_form(&any, json!({ "total": "any", "default_slot": null, "free": null }));
+    // Only the total must be there.
+    let read: DynamicResources = from_value(json!({ "total": "any" })).expect("it can be read");
+    assert_eq!(read, any);
+    assert_not_read::<DynamicResources>(json!({ "free": "any" }), "missing field `total`");
+}
+
+#[test]
+fn report_of_a_dynamic_slot_table_is_read_back() {
+    // given
+    let worker = DynamicResources::new(ample()).with_default_slot(cores(0.01));
+    let mut table = TaskSlotTable::dynamic("pod_7", worker);
+    assert_round_trip(&table.report());
+    table.connect(LeaderId::from_u128(3), InstanceId::from_u128(4));
+    for (number, profile) in (0..).zip([cores(0.03), ResourceProfile::UNKNOWN]) {
+        let request = AllocateSlot {
+            slot_id: SlotId::dynamic("pod_7", number),
+            job_id: JobId::from_u128(1),
+            allocation_id: AllocationId::from_u128(number.into()),
+            resource_profile: profile,
+            target_address: "job-master".into(),
+            leader_id: LeaderId::from_u128(3),
+            instance_id: InstanceId::from_u128(4),
+            attempt: number.into(),
+        };
+        table.request_slot(&request, Timestamp::ZERO).expect("it fits");
+    }
+
+    // when, then
+    let report = table.report();
+    assert_round_trip(&report);
+    let written = to_value(&report).expect("it can be written");
+    assert_eq!(written["dynamic"]["free"]["cpu_cores"], json!(0.06));
+    assert_eq!(written["statuses"][1]["resource_profile"], json!({ "cpu_cores": 0.01 }));
 }
 
 #[test]
@@ -445,6 +533,11 @@ fn answers_of_a_task_executor_are_read_back() {
         &SlotAllocationError::rejected("no"),
         json!({ "Rejected": { "reason": "no" } }),
     );
+    assert_form(
+        &SlotAllocationError::insufficient(cores(0.5)),
+        json!({ "Insufficient": { "free": { "cpu_cores": 0.5 } } }),
+    );
+    assert_round_trip(&SlotAllocationError::insufficient(ample()));
     assert_round_trip(&SlotAllocationError::unreachable("gone"));
     assert_form(&SlotAllocationError::Timeout, json!("Timeout"));
 }
@@ -745,6 +838,28 @@ fn errors_of_registrations_and_slot_reports_are_read_back() {
         resource_id: ResourceId::new("tm"),
         slot_id: slot(),
     });
+    let slot_id = SlotId::dynamic("tm", 0);
+    assert_form(
+        &InvalidReport::FreeDynamicSlot {
+            slot_id: slot_id.clone(),
+        },
+        json!({ "FreeDynamicSlot": { "slot_id": "tm_2147483648" } }),
+    );
+    assert_form(
+        &InvalidReport::MixedSlots { slot_id },
+        json!({ "MixedSlots": { "slot_id": "tm_2147483648" } }),
+    );
+    let resource_id = ResourceId::new("tm");
+    assert_form(
+        &InvalidReport::KindChanged {
+            resource_id: resource_id.clone(),
+        },
+        json!({ "KindChanged": { "resource_id": "tm" } }),
+    );
+    assert_form(
+        &InvalidReport::UnknownTotal { resource_id },
+        json!({ "UnknownTotal": { "resource_id": "tm" } }),
+    );
     assert_round_trip(&RegistrationError::InvalidReport(invalid));
     assert_round_trip(&RegistrationError::NotStarted(NotStarted));
     assert_form(
