@@ -264,6 +264,11 @@
 //!    than the last [`FreeSlot`](message::FreeSlot) for the slot, or if the allocation holds
 //!    another of its slots.
 //!
+//! A [dynamic](SlotReport::of_dynamic) worker has no slots of its own. For it, each
+//! [dynamic](SlotId::dynamic) number that no allocation holds is a free slot. By rule 4 it cuts the
+//! requested resources from those that remain of its total. If too little remains, it answers
+//! [`Insufficient`](error::SlotAllocationError::Insufficient). A slot that it frees is gone.
+//!
 //! On a [`FreeSlot`](message::FreeSlot) it frees the slot only if the allocation holds it under
 //! that or an older attempt, and nothing uses it. Attempts compare within one leadership. It frees
 //! a slot that stays unused for some time by itself. On

@@ -151,13 +151,14 @@ impl fmt::Display for AttemptId {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct AllocateSlot {
-    /// The slot.
+    /// The slot. A [dynamic](SlotId::is_dynamic) one is cut for the allocation.
     pub slot_id: SlotId,
     /// The job of the request.
     pub job_id: JobId,
     /// The allocation for the slot.
     pub allocation_id: AllocationId,
-    /// The requested profile. The slot has at least these resources.
+    /// The requested profile. The slot has at least these resources. A dynamic one has exactly them,
+    /// or those of the worker's [default slot](crate::DynamicResources::default_slot) for `UNKNOWN`.
     pub resource_profile: ResourceProfile,
     /// The address to offer the slot to.
     pub target_address: Arc<str>,
