@@ -6,15 +6,16 @@ use crate::LeaderId;
 
 /// The number of slots for which a dynamic table remembers attempts one by one.
 ///
-/// It is reached only if so many attempts are given up at about the same time.
+/// In a long leadership it is reached again and again. Those of its older half are old by then, so
+/// their requests have usually arrived.
 const MAX_REMEMBERED: usize = 1024;
 
 /// The last attempt that was given up on each slot, within one leadership.
 ///
-/// A static table has few slots, and remembers the attempt of each. A dynamic table has a new number
-/// for nearly every slot, so it must [forget](Self::forget_oldest): it remembers the slots of the
-/// newest attempts only. All attempts up to the newest forgotten one then count as given up, on
-/// every slot. So no attempt that was given up is ever taken for a good one.
+/// A static table has few slots, and remembers the attempt of each. A dynamic table has a new
+/// number for nearly every slot, so it must [forget](Self::forget_oldest). It remembers only the
+/// slots of the newest attempts. All attempts up to the newest forgotten one then count as given up,
+/// on every slot. So no attempt that was given up is ever taken for a good one.
 ///
 /// The reverse happens to a request only after frees of at least [`MAX_REMEMBERED`] / 2 slots with
 /// attempts that are not older than its own. In order, these come after the request. It is refused,

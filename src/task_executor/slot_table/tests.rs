@@ -666,7 +666,8 @@ mod revisions {
         DynamicResources::new(resources(cores, memory)).with_default_slot(resources(2, 1))
     }
 
-    /// Takes a step, and returns the messages that a slot was freed. Slots are counted from `first`.
+    /// Takes a step, and returns the messages that a slot was freed. The first slot has the number
+    /// `first`.
     fn take(table: &mut TaskSlotTable, first: u32, step: &Step) -> Vec<SlotFreed> {
         let leader_id = table.leader_id().unwrap_or(LEADER);
         match *step {
