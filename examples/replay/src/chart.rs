@@ -1,5 +1,5 @@
 //! The picture: slots and requests over the virtual time of the whole run. If most pods arrive in a
-//! small part of it, a second column shows that part.
+//! small part of it, a second column shows that part. Runs that are compared share each panel.
 
 use std::path::Path;
 
@@ -9,20 +9,29 @@ use plotters::prelude::*;
 use slot_manager::Timestamp;
 
 use crate::display;
+use crate::resources::{Amounts, RESOURCES};
+use crate::simulation::Outcome;
 use crate::time_series::{Point, TimeSeries};
+use crate::workload::Slicing;
 
 /// The width of a picture with one column and with two columns.
 const WIDTHS: [u32; 2] = [1200, 1800];
+/// The height of a picture, or more if its panels would be too low.
 const HEIGHT: u32 = 800;
+const PANEL_HEIGHT: u32 = 260;
 const USED: RGBColor = RGBColor(0x1f, 0x77, 0xb4);
 const FREE: RGBColor = RGBColor(0xb7, 0xdf, 0xb0);
 const ALL: RGBColor = RGBColor(0x2b, 0x2b, 0x2b);
 const WAITING: RGBColor = RGBColor(0xd6, 0x27, 0x28);
 const PROMISED: RGBColor = RGBColor(0xff, 0x7f, 0x0e);
+const STATIC: RGBColor = USED;
+const DYNAMIC: RGBColor = PROMISED;
 /// The arrivals get a column of their own if they take less than this part of the run.
 const SMALL_PART: f64 = 1.0 / 3.0;
 /// Used slots get a panel of their own if they would be lower than this part of all slots.
 const VISIBLE: f64 = 0.1;
+
+const NOTE_ON_ARRIVALS: &str = ", while most pods arrive";
 
 /// The height of the labels below a panel, in pixels.
 const X_LABELS: u32 = 46;
@@ -68,13 +77,56 @@ pub(crate) fn draw(path: &Path, title: &str, run: &TimeSeries, arrivals: &TimeSe
     draw_columns(path, title, &columns(run, arrivals)).with_context(|| format!("cannot draw {}", path.display()))
 }
 
+/// Draws runs in one picture: the used part of each resource of the cluster, and waiting requests.
+pub(crate) fn draw_comparison(path: &Path, title: &str, outcomes: &[Outcome]) -> Result<()> {
+    let (runs, arrivals): (Vec<_>, Vec<_>) = outcomes.iter().map(Run::of_outcome).unzip();
+    draw_columns(path, title, &columns_of(&runs, &arrivals)).with_context(|| format!("cannot draw {}", path.display()))
+}
+
 fn columns(run: &TimeSeries, arrivals: &TimeSeries) -> Vec<Column> {
-    let is_small = arrivals.length().as_secs_f64() < SMALL_PART * run.length().as_secs_f64();
     let mut columns = vec![Column::new(run, "")];
-    if is_small && !arrivals.length().is_zero() {
-        columns.push(Column::new(arrivals, ", while most pods arrive"));
+    if has_column_for_arrivals(run, arrivals) {
+        columns.push(Column::new(arrivals, NOTE_ON_ARRIVALS));
     }
     columns
+}
+
+fn columns_of(runs: &[Run<'_>], arrivals: &[Run<'_>]) -> Vec<Column> {
+    let mut columns = vec![Column::of_comparison(runs, "")];
+    if has_column_for_arrivals(longest(runs), longest(arrivals)) {
+        columns.push(Column::of_comparison(arrivals, NOTE_ON_ARRIVALS));
+    }
+    columns
+}
+
+fn has_column_for_arrivals(run: &TimeSeries, arrivals: &TimeSeries) -> bool {
+    let is_small = arrivals.length().as_secs_f64() < SMALL_PART * run.length().as_secs_f64();
+    is_small && !arrivals.length().is_zero()
+}
+
+/// Returns the longest series.
+fn longest<'a>(runs: &[Run<'a>]) -> &'a TimeSeries {
+    let longest = runs.iter().max_by_key(|run| run.series.length());
+    longest.expect("there are runs to compare").series
+}
+
+/// One of the runs that are compared.
+struct Run<'a> {
+    slicing: Slicing,
+    series: &'a TimeSeries,
+    cluster: Amounts,
+}
+
+impl<'a> Run<'a> {
+    /// Returns the whole run, and the part of it while most pods arrive.
+    fn of_outcome(outcome: &'a Outcome) -> (Self, Self) {
+        let run = |series| Self {
+            slicing: outcome.slicing,
+            series,
+            cluster: outcome.cluster,
+        };
+        (run(&outcome.series), run(&outcome.arrivals))
+    }
 }
 
 /// Panels with a common time axis.
@@ -91,20 +143,19 @@ impl Column {
             axis,
         }
     }
+
+    fn of_comparison(runs: &[Run<'_>], note: &str) -> Self {
+        let axis = TimeAxis::new(longest(runs), note);
+        Self {
+            panels: panels_of_comparison(runs, &axis),
+            axis,
+        }
+    }
 }
 
 fn panels(series: &TimeSeries, axis: &TimeAxis) -> Vec<Panel> {
-    let curve = |label, color, style, value: &dyn Fn(&Point) -> f64| {
-        // Each value holds for its whole interval.
-        let step = |point: Point| [(point.from, value(&point)), (point.to, value(&point))];
-        let points = series.points().flat_map(step);
-        Curve {
-            label,
-            color,
-            style,
-            points: points.map(|(at, value)| (axis.in_units(at), value)).collect(),
-        }
-    };
+    let curve =
+        |label, color, style, value: &dyn Fn(&Point) -> f64| Curve::new(series, axis, label, color, style, value);
     let used = |style| curve("used slots", USED, style, &|point| point.mean_used);
     // Drawn behind the used slots, so that the free ones are stacked on them.
     let free = curve("free slots", FREE, Style::Area, &|point| point.mean_all);
@@ -135,9 +186,44 @@ fn panels(series: &TimeSeries, axis: &TimeAxis) -> Vec<Panel> {
     panels
 }
 
+/// Returns a panel for the used part of each resource that the cluster has, and one for the waiting
+/// requests. Each has a curve for each run.
+fn panels_of_comparison(runs: &[Run<'_>], axis: &TimeAxis) -> Vec<Panel> {
+    let interval = display::duration(longest(runs).interval());
+    let curves = |style, value: &dyn Fn(&Run<'_>, &Point) -> f64| {
+        let curve = |run: &Run<'_>| {
+            let color = match run.slicing {
+                Slicing::Static => STATIC,
+                Slicing::Dynamic => DYNAMIC,
+            };
+            Curve::new(run.series, axis, run.slicing.name(), color, style, &|point| {
+                value(run, point)
+            })
+        };
+        runs.iter().map(curve).collect::<Vec<_>>()
+    };
+    let resources = RESOURCES.iter().enumerate();
+    let mut panels: Vec<_> = resources
+        .filter(|(resource, _)| runs.iter().any(|run| run.cluster.0[*resource] > 0))
+        .map(|(resource, name)| Panel {
+            axis: format!("% of {name} used (mean of {interval})"),
+            curves: curves(Style::Line, &|run, point| {
+                100.0 * point.mean_granted[resource] / run.cluster.0[resource].max(1) as f64
+            }),
+        })
+        .collect();
+    panels.push(Panel {
+        axis: format!("waiting requests (peak of {interval})"),
+        curves: curves(Style::Outline, &|_, point| point.peak_waiting as f64),
+    });
+    panels
+}
+
 fn draw_columns(path: &Path, title: &str, columns: &[Column]) -> Result<()> {
     let width = WIDTHS[columns.len() - 1];
-    let area = SVGBackend::new(path, (width, HEIGHT)).into_drawing_area();
+    let panels = columns.iter().map(|column| column.panels.len() as u32).max();
+    let height = HEIGHT.max(panels.unwrap_or_default() * PANEL_HEIGHT);
+    let area = SVGBackend::new(path, (width, height)).into_drawing_area();
     area.fill(&WHITE)?;
     let body = area.titled(title, ("sans-serif", 20))?;
     for (part, column) in body.split_evenly((1, columns.len())).iter().zip(columns) {
@@ -209,6 +295,25 @@ impl Panel {
 }
 
 impl Curve {
+    fn new(
+        series: &TimeSeries,
+        axis: &TimeAxis,
+        label: &'static str,
+        color: RGBColor,
+        style: Style,
+        value: &dyn Fn(&Point) -> f64,
+    ) -> Self {
+        // Each value holds for its whole interval.
+        let step = |point: Point| [(point.from, value(&point)), (point.to, value(&point))];
+        let points = series.points().flat_map(step);
+        Self {
+            label,
+            color,
+            style,
+            points: points.map(|(at, value)| (axis.in_units(at), value)).collect(),
+        }
+    }
+
     fn top(&self) -> f64 {
         self.points.iter().map(|(_, value)| *value).fold(0.0, f64::max)
     }
@@ -307,6 +412,52 @@ mod tests {
             assert_eq!(columns.len(), columns_drawn, "{seconds_of_arrivals}");
             assert_eq!(columns[0].axis.to, 120.0);
         }
+    }
+
+    #[test]
+    fn compared_runs_share_a_panel_for_each_resource_of_the_cluster_and_for_waiting_requests() {
+        let run_of = |slicing, granted, seconds| {
+            let mut series = TimeSeries::of_run();
+            let sample = Sample {
+                granted: Amounts([granted, 0, 0]),
+                waiting: 7,
+                ..Sample::default()
+            };
+            series.record(Timestamp::ZERO, sample);
+            series.finish(Timestamp::from_secs(seconds));
+            (slicing, series)
+        };
+        let series = [run_of(Slicing::Static, 20, 3_600), run_of(Slicing::Dynamic, 50, 7_200)];
+        let mut runs = Vec::new();
+        for (slicing, series) in &series {
+            runs.push(Run {
+                slicing: *slicing,
+                series,
+                cluster: Amounts([100, 100, 0]),
+            });
+        }
+        let columns = columns_of(&runs, &runs);
+        assert_eq!((columns.len(), columns[0].axis.to), (1, 120.0));
+        let tops: Vec<_> = columns[0]
+            .panels
+            .iter()
+            .map(|panel| {
+                (
+                    panel.axis.split(" (").next().unwrap(),
+                    panel.curves.iter().map(Curve::top).collect::<Vec<_>>(),
+                )
+            })
+            .collect();
+        assert_eq!(
+            tops,
+            [
+                ("% of cpu used", vec![20.0, 50.0]),
+                ("% of memory used", vec![0.0, 0.0]),
+                ("waiting requests", vec![7.0, 7.0])
+            ]
+        );
+        let labels: Vec<_> = columns[0].panels[0].curves.iter().map(|curve| curve.label).collect();
+        assert_eq!(labels, ["static slots", "dynamic slots"]);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use slot_manager::{AllocationId, JobId, SlotId, Timestamp};
 
-use crate::workload::Pod;
+use crate::workload::{Pod, Slicing};
 
 /// All jobs, one for each pod, and their requests.
 #[derive(Debug)]
@@ -22,6 +22,8 @@ pub(crate) struct Job {
     pub(crate) target_address: Arc<str>,
     /// Its open and granted requests.
     pub(crate) requests: Vec<AllocationId>,
+    /// The number of grants until it first has all its slots. Zero from then on.
+    missing: u32,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,11 +59,12 @@ pub(crate) enum RequestState {
 }
 
 impl Jobs {
-    pub(crate) fn new(pods: &[Pod]) -> Self {
+    pub(crate) fn new(pods: &[Pod], slicing: Slicing) -> Self {
         let job = |pod: &Pod| Job {
             state: JobState::Expected,
             target_address: format!("job-master/{}", pod.name).into(),
             requests: Vec::new(),
+            missing: pod.requests(slicing),
         };
         Self {
             jobs: pods.iter().map(job).collect(),
@@ -81,6 +84,22 @@ impl Jobs {
         JobId::from_u128(job as u128 + 1)
     }
 
+    /// Notes a grant. Returns `true` if it is the first time that the job has all its slots.
+    pub(crate) fn note_grant(&mut self, job: usize) -> bool {
+        let missing = &mut self.jobs[job].missing;
+        let is_last = *missing == 1;
+        *missing = missing.saturating_sub(1);
+        is_last
+    }
+
+    /// Notes that a grant is lost which the job still used.
+    pub(crate) fn note_lost_grant(&mut self, job: usize) {
+        let missing = &mut self.jobs[job].missing;
+        if *missing > 0 {
+            *missing += 1;
+        }
+    }
+
     /// Adds a request and returns its allocation id.
     pub(crate) fn open(&mut self, job: usize, now: Timestamp) -> AllocationId {
         self.requests.push(Request {
@@ -96,8 +115,12 @@ impl Jobs {
 
     /// Returns the request with this allocation id. `None` if no job made it.
     pub(crate) fn request(&mut self, allocation_id: AllocationId) -> Option<&mut Request> {
-        let number = usize::try_from(allocation_id.as_u128()).ok()?;
-        self.requests.get_mut(number.checked_sub(1)?)
+        self.requests.get_mut(index_of(allocation_id)?)
+    }
+
+    /// Returns the job that made a request. `None` if no job made it.
+    pub(crate) fn job_of(&self, allocation_id: AllocationId) -> Option<usize> {
+        Some(self.requests.get(index_of(allocation_id)?)?.job)
     }
 
     /// Marks a request as over and removes it from its job.
@@ -134,19 +157,25 @@ impl Jobs {
     }
 }
 
+/// Returns the place of a request in the list of all requests.
+fn index_of(allocation_id: AllocationId) -> Option<usize> {
+    usize::try_from(allocation_id.as_u128()).ok()?.checked_sub(1)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::workload::Size;
 
+    /// One job of two slots.
     fn one_job() -> Jobs {
         let size = Size {
-            cpu_milli: 1,
+            cpu_milli: 16_000,
             memory_mib: 1,
             gpus: 0,
             gpu_milli: 0,
         };
-        Jobs::new(&[Pod::new("pod".to_owned(), size, 0, 1).unwrap()])
+        Jobs::new(&[Pod::new("pod".to_owned(), size, 0, 1).unwrap()], Slicing::Static)
     }
 
     #[test]
@@ -163,6 +192,18 @@ mod tests {
         assert_eq!(jobs.unended().count(), 0);
         assert!(jobs.job(0).requests.is_empty());
         assert_eq!(jobs.asked(), 2);
+        assert_eq!(jobs.job_of(second), Some(0));
+    }
+
+    #[test]
+    fn a_job_has_all_its_slots_for_the_first_time_once() {
+        let mut jobs = one_job();
+        assert!(!jobs.note_grant(0));
+        jobs.note_lost_grant(0);
+        assert!(!jobs.note_grant(0));
+        assert!(jobs.note_grant(0));
+        jobs.note_lost_grant(0);
+        assert!(!jobs.note_grant(0));
     }
 
     #[test]
@@ -170,6 +211,7 @@ mod tests {
         let mut jobs = one_job();
         for bits in [0, 1, u128::MAX] {
             assert!(jobs.request(AllocationId::from_u128(bits)).is_none());
+            assert!(jobs.job_of(AllocationId::from_u128(bits)).is_none());
         }
     }
 }

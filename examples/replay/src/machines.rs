@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use slot_manager::testing::{ManualScheduledExecutor, SimulatedTaskExecutor};
 use slot_manager::{InstanceId, LeaderId, ResourceId, SlotId, Timestamp};
 
-use crate::workload::Node;
+use crate::workload::{Node, Slicing};
 
 /// All machines, by their index in the workload.
 pub(crate) struct Machines {
@@ -15,6 +15,7 @@ pub(crate) struct Machines {
     clock: ManualScheduledExecutor,
     leader_id: LeaderId,
     registrations: u128,
+    slicing: Slicing,
     /// Whether each start of a machine is a new worker.
     elastic: bool,
 }
@@ -58,7 +59,13 @@ pub(crate) enum Link {
 }
 
 impl Machines {
-    pub(crate) fn new(nodes: &[Node], elastic: bool, leader_id: LeaderId, clock: ManualScheduledExecutor) -> Self {
+    pub(crate) fn new(
+        nodes: &[Node],
+        slicing: Slicing,
+        elastic: bool,
+        leader_id: LeaderId,
+        clock: ManualScheduledExecutor,
+    ) -> Self {
         let machine = |node: &Node| Machine {
             node: node.clone(),
             starts: 0,
@@ -70,6 +77,7 @@ impl Machines {
             clock,
             leader_id,
             registrations: 0,
+            slicing,
             elastic,
         }
     }
@@ -78,7 +86,7 @@ impl Machines {
         self.machines.len()
     }
 
-    /// Starts a stopped machine with all slots free.
+    /// Starts a stopped machine with all slots free, or with its whole total.
     pub(crate) fn start(&mut self, index: usize) -> Start {
         let machine = &mut self.machines[index];
         machine.starts += 1;
@@ -91,10 +99,17 @@ impl Machines {
         } else {
             machine.node.name.clone()
         });
-        let slots = std::iter::repeat_n(machine.node.slot_profile.clone(), machine.node.slots as usize);
+        let (node, clock) = (&machine.node, self.clock.clone());
+        let executor = match self.slicing {
+            Slicing::Static => {
+                let slots = std::iter::repeat_n(node.slot_profile.clone(), node.slots as usize);
+                SimulatedTaskExecutor::new(resource_id.clone(), slots, clock)
+            }
+            Slicing::Dynamic => SimulatedTaskExecutor::dynamic(resource_id.clone(), node.total.clone(), clock),
+        };
         machine.running = Some(Running {
             start,
-            executor: SimulatedTaskExecutor::new(resource_id.clone(), slots, self.clock.clone()),
+            executor,
             instance_id: InstanceId::from_u128(0),
             link: Link::Silent,
             alive: true,

@@ -6,6 +6,7 @@
 //! cargo run --release -p replay -- --elastic --failures 0.01
 //! cargo run --release -p replay -- \
 //!     --nodes openb_node_list_all_node.csv --pods openb_pod_list_default.csv --compress 1000 --elastic
+//! cargo run --release -p replay -- --dynamic
 //! ```
 //!
 //! Without arguments it generates a cluster and a day of jobs. With `--nodes` and `--pods` it reads
@@ -17,6 +18,9 @@
 //! and the time that the calls took, and draws a chart. With `--explain` it also prints which
 //! requests waited longest, and why. With `--measure` it ends with the number of all calls to the
 //! manager, the time inside it, and the calls per second of that time.
+//!
+//! With `--dynamic` it replays twice, with static slots and with slots that are cut from whole
+//! nodes, and shows both side by side.
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -44,6 +48,7 @@ mod network;
 mod options;
 mod output;
 mod resource_manager;
+mod resources;
 mod simulation;
 mod statistics;
 mod summary;
@@ -67,37 +72,77 @@ fn main() -> ExitCode {
 
 /// Runs the replay, prints its summary and draws its chart. Returns whether it passed.
 fn replay(options: &Options) -> Result<bool> {
+    options.check()?;
     output::check(&options.output)?;
     let workload = load(options)?;
     let setting = setting(options, &workload);
-    let progress = progress_bar(workload.pods.len());
-    let outcome = Simulation::new(workload, options)?.run(&progress)?;
-    progress.finish_and_clear();
+    let mut outcomes = Vec::new();
+    for slicing in options.runs() {
+        let progress = progress_bar(workload.pods.len());
+        outcomes.push(Simulation::new(workload.clone(), *slicing, options)?.run(&progress)?);
+        progress.finish_and_clear();
+    }
+    let violations = violations(&outcomes);
 
-    printed(print(&setting, &outcome))?;
+    printed(print(&setting, &outcomes, &violations))?;
     let title = format!("{} ({})", setting.origin, setting.cluster);
-    chart::draw(&options.output, &title, &outcome.series, &outcome.arrivals)?;
+    match &outcomes[..] {
+        [outcome] => chart::draw(&options.output, &title, &outcome.series, &outcome.arrivals)?,
+        outcomes => chart::draw_comparison(&options.output, &title, outcomes)?,
+    }
     printed(writeln!(io::stdout(), "\nchart: {}", options.output.display()))?;
     if options.measure {
-        let measurement = summary::of_measurement(&outcome.usage, metered::time_of_clock());
-        printed(writeln!(io::stdout(), "\n{measurement}"))?;
-    }
-    Ok(outcome.violations.is_empty())
-}
-
-fn print(setting: &Setting, outcome: &Outcome) -> io::Result<()> {
-    let mut out = io::stdout().lock();
-    writeln!(out, "{}\n", summary::verdict(&outcome.violations))?;
-    writeln!(out, "{}", summary::of_run(setting, outcome))?;
-    writeln!(out, "\nThe manager's overview at the end:\n{}\n", outcome.overview)?;
-    if let Some(waits) = &outcome.longest_waits {
-        writeln!(out, "The requests that waited longest:")?;
-        for (wait, number) in waits.iter().zip(1..) {
-            writeln!(out, "{number}. {wait}\n")?;
+        for outcome in &outcomes {
+            let measurement = summary::of_measurement(&outcome.usage, metered::time_of_clock());
+            printed(writeln!(io::stdout(), "\n{}{measurement}", heading(&outcomes, outcome)))?;
         }
     }
-    writeln!(out, "{}", summary::of_usage(outcome))?;
-    writeln!(out, "{}", summary::notes(outcome))
+    Ok(violations.is_empty())
+}
+
+/// Returns the violations of all runs. If there are several, each violation names its run.
+fn violations(outcomes: &[Outcome]) -> Vec<String> {
+    let mut all = Vec::new();
+    for outcome in outcomes {
+        all.extend(outcome.violations.iter().map(|violation| match outcomes.len() {
+            1 => violation.clone(),
+            _ => format!("{}: {violation}", outcome.slicing.name()),
+        }));
+    }
+    all
+}
+
+/// Returns the line above a part of the output that is about one of several runs.
+fn heading(outcomes: &[Outcome], outcome: &Outcome) -> String {
+    match outcomes.len() {
+        1 => String::new(),
+        _ => format!("With {}:\n", outcome.slicing.name()),
+    }
+}
+
+fn print(setting: &Setting, outcomes: &[Outcome], violations: &[String]) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    writeln!(out, "{}\n", summary::verdict(violations))?;
+    match outcomes {
+        [outcome] => writeln!(out, "{}", summary::of_run(setting, outcome))?,
+        outcomes => {
+            writeln!(out, "{}", summary::of_setting(setting))?;
+            writeln!(out, "{}", summary::of_comparison(setting, outcomes))?;
+        }
+    }
+    for outcome in outcomes {
+        writeln!(out)?;
+        write!(out, "{}", heading(outcomes, outcome))?;
+        writeln!(out, "The manager's overview at the end:\n{}\n", outcome.overview)?;
+        if let Some(waits) = &outcome.longest_waits {
+            writeln!(out, "The requests that waited longest:")?;
+            for (wait, number) in waits.iter().zip(1..) {
+                writeln!(out, "{number}. {wait}\n")?;
+            }
+        }
+        writeln!(out, "{}", summary::of_usage(outcome))?;
+    }
+    writeln!(out, "{}", summary::notes(outcomes))
 }
 
 /// Accepts that the reader of the output has closed it.

@@ -1,10 +1,12 @@
 //! The command line.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
 use slot_manager::matching::SlotMatchingStrategy;
+
+use crate::workload::Slicing;
 
 /// Replays a cluster trace through the slot manager in virtual time, with simulated workers
 ///
@@ -62,6 +64,17 @@ pub(crate) struct Options {
     /// Each pod still lives as long as before, so about N times as many run at the same time.
     #[arg(long, value_name = "N", default_value = "1", value_parser = parse_compression, help_heading = "Workload")]
     pub(crate) compress: f64,
+
+    /// Compare static slots with dynamic ones: replay twice, and show both side by side
+    ///
+    /// In the second run each node is one dynamic worker, without slots of its own. A pod requests
+    /// one slot of the size that the trace names, and the manager cuts it from a node. Its GPU is
+    /// its number of GPUs times its share of each. The summary also has utilization, the waits of
+    /// pods and stranded resources; the chart compares both runs.
+    ///
+    /// Not with --elastic: a requested node cannot be promised as a dynamic worker yet.
+    #[arg(long, help_heading = "Cluster", verbatim_doc_comment)]
+    pub(crate) dynamic: bool,
 
     /// The seed of all random numbers
     ///
@@ -129,6 +142,9 @@ pub(crate) struct Options {
     pub(crate) registration_timeout: Duration,
 
     /// The choice among several free slots that fit
+    ///
+    /// It is for static slots only. A slot of a dynamic worker is always cut from the first node
+    /// that fits, in the order in which the nodes registered.
     #[arg(
         long,
         value_name = "HOW",
@@ -152,6 +168,7 @@ pub(crate) struct Options {
     /// Write the effect log to this file; the summary shows its hash
     ///
     /// It has one line for each call that the manager made, with its virtual time in nanoseconds.
+    /// With --dynamic it is the log of the run with dynamic workers.
     #[arg(long, value_name = "FILE", help_heading = "Output")]
     pub(crate) effect_log: Option<PathBuf>,
 
@@ -194,6 +211,33 @@ impl From<Matching> for SlotMatchingStrategy {
 }
 
 impl Options {
+    /// Checks options that exclude each other for a reason that deserves more than a short text.
+    ///
+    /// # Errors
+    ///
+    /// `--dynamic` and `--elastic` are given together.
+    pub(crate) fn check(&self) -> anyhow::Result<()> {
+        anyhow::ensure!(
+            !(self.dynamic && self.elastic),
+            "--dynamic cannot be used with --elastic yet: a requested node cannot be promised as a dynamic worker"
+        );
+        Ok(())
+    }
+
+    /// Returns the runs of the replay: one, or two to compare.
+    pub(crate) fn runs(&self) -> &'static [Slicing] {
+        match self.dynamic {
+            false => &[Slicing::Static],
+            true => &[Slicing::Static, Slicing::Dynamic],
+        }
+    }
+
+    /// Returns the file for the effect log of a run. Of two runs, only the second has one.
+    pub(crate) fn effect_log_of(&self, slicing: Slicing) -> Option<&Path> {
+        let is_last = self.runs().last() == Some(&slicing);
+        self.effect_log.as_deref().filter(|_| is_last)
+    }
+
     /// Returns the idle timeout or its default. A fixed cluster declines every release, so trying
     /// often only costs time.
     pub(crate) fn idle_timeout(&self) -> Duration {
@@ -271,6 +315,34 @@ mod tests {
         ] {
             assert!(parse(&arguments).is_err(), "{arguments:?}");
         }
+    }
+
+    #[test]
+    fn dynamic_workers_need_a_fixed_cluster_and_are_the_second_run() {
+        let runs = |arguments: &[&str]| {
+            let options = parse(arguments).unwrap();
+            options
+                .check()
+                .map(|()| options.runs().len())
+                .map_err(|error| error.to_string())
+        };
+        assert_eq!(runs(&[]), Ok(1));
+        assert_eq!(runs(&["--elastic"]), Ok(1));
+        assert_eq!(runs(&["--dynamic"]), Ok(2));
+        let refused = runs(&["--dynamic", "--elastic"]).unwrap_err();
+        assert!(
+            refused.starts_with("--dynamic cannot be used with --elastic yet: "),
+            "{refused}"
+        );
+
+        let log_of = |arguments: &[&str], slicing| {
+            let options = parse(arguments).unwrap();
+            options.effect_log_of(slicing).map(Path::to_path_buf)
+        };
+        let log = Some(PathBuf::from("log"));
+        assert_eq!(log_of(&["--effect-log", "log"], Slicing::Static), log);
+        assert_eq!(log_of(&["--effect-log", "log", "--dynamic"], Slicing::Static), None);
+        assert_eq!(log_of(&["--effect-log", "log", "--dynamic"], Slicing::Dynamic), log);
     }
 
     #[test]

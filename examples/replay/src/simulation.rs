@@ -19,9 +19,10 @@ use crate::needless_waits::NeedlessWaits;
 use crate::network::Chance;
 use crate::options::Options;
 use crate::resource_manager::ReplayResourceManager;
+use crate::resources::Amounts;
 use crate::statistics::Statistics;
 use crate::time_series::{Sample, TimeSeries};
-use crate::workload::{Pod, Workload};
+use crate::workload::{Pod, Slicing, Workload};
 
 mod event;
 mod job_events;
@@ -49,8 +50,10 @@ pub(crate) struct Simulation {
     machines: Machines,
     jobs: Jobs,
     pods: Vec<Pod>,
-    /// For each pod, whether the cluster has a slot that fits its requests.
+    /// For each pod, whether the cluster has a slot, or a whole node, that fits its requests.
     fits: Vec<bool>,
+    /// The resources that granted requests asked for.
+    granted: Amounts,
     pods_created: usize,
     pods_left: usize,
     settings: Settings,
@@ -60,12 +63,18 @@ pub(crate) struct Simulation {
     needless_waits: NeedlessWaits,
     /// `None` without `--explain`.
     longest_waits: Option<LongestWaits>,
-    /// The last reports that the manager did not apply.
-    unapplied_reports: Vec<String>,
+    /// Violations that were seen before the end: last reports that the manager did not apply, and cuts
+    /// from more than a worker has.
+    unexpected: Vec<String>,
 }
 
 /// The options that the simulation needs.
 struct Settings {
+    slicing: Slicing,
+    /// The resources of all nodes.
+    cluster: Amounts,
+    /// Whether messages can be lost and nodes can fail.
+    failures: bool,
     elastic: bool,
     start_delay: Duration,
     heartbeat: Duration,
@@ -76,6 +85,9 @@ struct Settings {
 
 /// The result of a run.
 pub(crate) struct Outcome {
+    pub(crate) slicing: Slicing,
+    /// The resources of all nodes.
+    pub(crate) cluster: Amounts,
     pub(crate) statistics: Statistics,
     pub(crate) series: TimeSeries,
     pub(crate) arrivals: TimeSeries,
@@ -95,7 +107,7 @@ pub(crate) struct Outcome {
 }
 
 impl Simulation {
-    pub(crate) fn new(workload: Workload, options: &Options) -> Result<Self> {
+    pub(crate) fn new(workload: Workload, slicing: Slicing, options: &Options) -> Result<Self> {
         let clock = ManualScheduledExecutor::new();
         let outbox = Outbox::default();
         let config = SlotManagerConfig::default()
@@ -114,19 +126,23 @@ impl Simulation {
             .start(LEADER, resource_manager)
             .context("the manager does not start")?;
         Ok(Self {
-            machines: Machines::new(&workload.nodes, options.elastic, LEADER, clock.clone()),
+            machines: Machines::new(&workload.nodes, slicing, options.elastic, LEADER, clock.clone()),
             clock,
             manager: MeteredManager::new(manager),
             outbox,
-            effect_log: EffectLog::new(options.effect_log.as_deref())?,
+            effect_log: EffectLog::new(options.effect_log_of(slicing))?,
             events: EventQueue::new(),
             consequential_events: 0,
             chance: Chance::new(options.seed, options.failures, options.rpc_timeout),
-            jobs: Jobs::new(&workload.pods),
-            fits: workload.fits(),
+            jobs: Jobs::new(&workload.pods, slicing),
+            fits: workload.fits(slicing),
+            granted: Amounts::default(),
             pods_created: 0,
             pods_left: workload.pods.len(),
             settings: Settings {
+                slicing,
+                cluster: workload.amounts(),
+                failures: options.failures > 0.0,
                 elastic: options.elastic,
                 start_delay: options.start_delay,
                 heartbeat: options.heartbeat,
@@ -137,10 +153,10 @@ impl Simulation {
             statistics: Statistics::new()?,
             series: TimeSeries::of_run(),
             arrivals: TimeSeries::of_arrivals(&workload.pods),
-            needless_waits: NeedlessWaits::default(),
+            needless_waits: NeedlessWaits::new(&workload.pods, slicing),
             longest_waits: options.explain.then(LongestWaits::default),
             pods: workload.pods,
-            unapplied_reports: Vec::new(),
+            unexpected: Vec::new(),
         })
     }
 
@@ -155,6 +171,8 @@ impl Simulation {
         self.end_waits();
         let (effects, effect_hash) = self.effect_log.finish()?;
         Ok(Outcome {
+            slicing: self.settings.slicing,
+            cluster: self.settings.cluster,
             usage: self.manager.usage(),
             asked: self.jobs.asked(),
             statistics: self.statistics,
@@ -319,20 +337,24 @@ impl Simulation {
         let manager = self.manager.get();
         let overview = manager.overview();
         let slots = overview.slots.counts();
+        let machines = &self.machines;
+        let lacking = self.needless_waits.look(now, manager, &self.jobs, |worker| {
+            machines.is_healthy(worker.resource_id(), worker.instance_id(), now)
+        });
+        let not_granted = self.settings.cluster.without(self.granted);
         let sample = Sample {
             used: slots.allocated + slots.in_flight,
             all: slots.registered,
             promised: overview.promised.slots,
             waiting: overview.pending_requests - slots.in_flight,
+            granted: self.granted,
+            stranded: not_granted.where_some(lacking),
+            wanted: not_granted.at_most(lacking),
         };
         self.statistics.peak_waiting.update(sample.waiting, now);
         self.statistics.peak_used.update(sample.used, now);
         self.series.record(now, sample);
         self.arrivals.record(now, sample);
-        let machines = &self.machines;
-        self.needless_waits.look(now, manager, |worker| {
-            machines.is_healthy(worker.resource_id(), worker.instance_id(), now)
-        });
         if let Some(longest_waits) = &mut self.longest_waits {
             longest_waits.look(now, manager);
         }

@@ -22,6 +22,8 @@ pub(crate) struct Statistics {
     pub(crate) grants_lost: u64,
     pub(crate) all_waits: Waits,
     pub(crate) waits_of_waiting: Waits,
+    /// The times from the creation of pods until they had all their slots.
+    pub(crate) waits_of_pods: Waits,
     pub(crate) peak_waiting: Peak,
     pub(crate) peak_used: Peak,
     pub(crate) workers_asked: u64,
@@ -34,6 +36,8 @@ pub(crate) struct Statistics {
     pub(crate) disconnections: u64,
     pub(crate) replaced_registrations: u64,
     pub(crate) messages_lost: u64,
+    /// Attempts that a dynamic worker refused, because it had not enough left.
+    pub(crate) cuts_refused: u64,
 }
 
 /// The reason why a request failed.
@@ -70,6 +74,7 @@ impl Statistics {
             grants_lost: 0,
             all_waits: Waits::new()?,
             waits_of_waiting: Waits::new()?,
+            waits_of_pods: Waits::new()?,
             peak_waiting: Peak::default(),
             peak_used: Peak::default(),
             workers_asked: 0,
@@ -82,6 +87,7 @@ impl Statistics {
             disconnections: 0,
             replaced_registrations: 0,
             messages_lost: 0,
+            cuts_refused: 0,
         })
     }
 
@@ -99,14 +105,25 @@ impl Statistics {
         *self.failed.entry(kind).or_default() += 1;
     }
 
+    pub(crate) fn pod_complete(&mut self, wait: Duration) {
+        self.waits_of_pods.record(wait);
+    }
+
+    /// Returns the number of requests that failed.
+    pub(crate) fn all_failed(&self) -> u64 {
+        self.failed.values().sum()
+    }
+
     /// Returns the number of requests that were granted, were cancelled or failed.
     pub(crate) fn ended(&self) -> u64 {
-        let failed: u64 = self.failed.values().sum();
-        self.granted_at_once + self.granted_after_waiting + self.withdrawn + failed
+        self.granted_at_once + self.granted_after_waiting + self.withdrawn + self.all_failed()
     }
 }
 
 impl FailureKind {
+    /// All kinds, in their order.
+    pub(crate) const ALL: [Self; 4] = [Self::NoSlotInTime, Self::FitsNoSlot, Self::NoWorker, Self::Other];
+
     pub(crate) fn describe(self) -> &'static str {
         match self {
             Self::NoSlotInTime => "no slot within the request timeout",

@@ -8,8 +8,10 @@ use comfy_table::{Cell, CellAlignment, Table};
 
 use crate::display::{count, duration, time};
 use crate::metered::{CALLS, Usage};
+use crate::resources::RESOURCES;
 use crate::simulation::Outcome;
-use crate::statistics::{Peak, Waits};
+use crate::statistics::{FailureKind, Peak, Waits};
+use crate::time_series::MeanAmounts;
 
 /// The number of violations that the verdict lists.
 const SHOWN_VIOLATIONS: usize = 20;
@@ -42,60 +44,41 @@ pub(crate) fn verdict(violations: &[String]) -> String {
     lines.join("\n")
 }
 
-/// Returns the table of the run.
+/// Returns the table of a run.
 pub(crate) fn of_run(setting: &Setting, outcome: &Outcome) -> Table {
-    let mut rows = Rows(new_table());
-    let statistics = &outcome.statistics;
-    rows.add("workload", &setting.origin);
-    rows.add("cluster", &setting.cluster);
-    let most = if setting.elastic { "at most " } else { "" };
-    rows.add("nodes", format!("{most}{}", count(setting.nodes)));
-    rows.add("slots", format!("{most}{}", count(setting.slots)));
-    rows.add("virtual time at the end", time(outcome.ended_at));
-    rows.count("pods", setting.pods);
-    rows.count("  got all their slots", statistics.pods_served);
-    rows.count("  deleted while they waited", statistics.pods_withdrawn);
-    rows.count("  failed with a request", statistics.pods_failed);
-    rows.count("slot requests", outcome.asked);
-    rows.count("  served at once", statistics.granted_at_once);
-    rows.count("  served after waiting", statistics.granted_after_waiting);
-    rows.count("  cancelled by their job", statistics.withdrawn);
-    for (kind, requests) in &statistics.failed {
-        rows.count(&format!("  failed: {}", kind.describe()), *requests);
-    }
-    rows.waits("time to serve a request", &statistics.all_waits);
-    rows.waits("time to serve a request that waited", &statistics.waits_of_waiting);
-    rows.add(
-        "longest wait beside a free slot that fits",
-        duration(outcome.longest_needless_wait),
-    );
-    rows.peak("most waiting requests", statistics.peak_waiting);
-    rows.peak("most used slots", statistics.peak_used);
-    rows.count("worker requests declined", statistics.workers_declined);
-    if setting.elastic {
-        rows.count("workers requested", statistics.workers_asked);
-        rows.count("  started", statistics.workers_started);
-        rows.count("  failed to start", statistics.workers_failed);
-        rows.count("workers released", statistics.workers_released);
-    } else {
-        rows.count("releases declined", statistics.releases_declined);
-    }
-    if setting.failures {
-        rows.count("crashes", statistics.crashes);
-        rows.count("broken connections", statistics.disconnections);
-        rows.count(
-            "workers back before their loss was noticed",
-            statistics.replaced_registrations,
-        );
-        rows.count("messages lost", statistics.messages_lost);
-    }
-    if statistics.grants_lost > 0 {
-        rows.count("slots lost and asked for again", statistics.grants_lost);
-    }
-    rows.count("simulated events", statistics.events);
-    rows.count("effects: calls that the manager made", outcome.effects);
-    rows.add("hash of the effects", format!("{:032x}", outcome.effect_hash));
-    rows.0
+    let mut rows = Rows::new(vec![outcome]);
+    rows.setting(setting);
+    rows.pods_and_requests(setting);
+    rows.waits("time to serve a request", |run| &run.statistics.all_waits);
+    rows.waits("time to serve a request that waited", |run| {
+        &run.statistics.waits_of_waiting
+    });
+    rows.rest(setting);
+    rows.table
+}
+
+/// Returns the table of the facts that are the same in all compared runs.
+pub(crate) fn of_setting(setting: &Setting) -> Table {
+    let mut rows = Rows::new(Vec::new());
+    rows.setting(setting);
+    rows.table
+}
+
+/// Returns the table that shows runs side by side.
+pub(crate) fn of_comparison(setting: &Setting, outcomes: &[Outcome]) -> Table {
+    let mut rows = Rows::new(outcomes.iter().collect());
+    let names = outcomes.iter().map(|outcome| outcome.slicing.name());
+    rows.table.set_header(std::iter::once("").chain(names));
+    rows.pods_and_requests(setting);
+    rows.long_waits("time until a pod has all its slots", |run| {
+        &run.statistics.waits_of_pods
+    });
+    rows.long_waits("time to serve a request", |run| &run.statistics.all_waits);
+    rows.shares("used", |mean| mean.granted);
+    rows.shares("stranded", |mean| mean.stranded);
+    rows.shares("stranded and wanted", |mean| mean.wanted);
+    rows.rest(setting);
+    rows.table
 }
 
 /// Returns the table of the real time that the calls took.
@@ -128,57 +111,180 @@ pub(crate) fn of_measurement(usage: &[Usage], time_of_clock: Duration) -> Table 
     let all: Usage = usage.iter().copied().sum();
     let per_second = all.calls as f64 / all.time.as_secs_f64().max(1e-9);
     let clock = time_of_clock.as_secs_f64() * all.calls as f64;
-    let mut rows = Rows(new_table());
-    rows.count("calls to the manager", all.calls);
+    let mut rows = Rows::new(Vec::new());
+    rows.add("calls to the manager", count(all.calls));
     rows.add("time inside the manager", duration(all.time));
     rows.add(
         "  of it for reading the clock, about",
         duration(Duration::from_secs_f64(clock)),
     );
-    rows.count("calls per second inside the manager", per_second.round() as u64);
-    rows.0
+    rows.add("calls per second inside the manager", count(per_second.round() as u64));
+    rows.table
 }
 
 /// Returns notes on the rows and columns that do not explain themselves.
-pub(crate) fn notes(outcome: &Outcome) -> String {
+pub(crate) fn notes(outcomes: &[Outcome]) -> String {
     let mut notes = Vec::new();
-    if outcome.statistics.grants_lost > 0 {
+    if outcomes.iter().any(|outcome| outcome.statistics.grants_lost > 0) {
         notes.push(
             "Asked for again: a job lost a slot that it still used, because of a failure, and requested another one.",
         );
+    }
+    if outcomes.len() > 1 {
+        notes.push(
+            "Used: the part of all nodes that granted requests asked for, over time. In brackets: while most pods arrive.",
+        );
+        notes.push(
+            "Stranded: the part that none of them asked for, while a request waits that needs some and fits no node.",
+        );
+        notes.push("Wanted: as much of that as those requests ask for together.");
     }
     notes.push("Hash: over all effects and their virtual times. Equal options and an equal seed give an equal hash.");
     notes.push("Time per call: the mean of the real time inside the manager, without the simulation around it.");
     notes.join("\n")
 }
 
-struct Rows(Table);
+/// A table with a column for each of some runs.
+struct Rows<'a> {
+    table: Table,
+    outcomes: Vec<&'a Outcome>,
+}
 
-impl Rows {
-    fn add(&mut self, label: &str, value: impl Into<String>) {
-        self.0.add_row([label.to_owned(), value.into()]);
+impl<'a> Rows<'a> {
+    fn new(outcomes: Vec<&'a Outcome>) -> Self {
+        Self {
+            table: new_table(),
+            outcomes,
+        }
     }
 
-    fn count(&mut self, label: &str, number: impl TryInto<u64>) {
-        self.add(label, count(number));
+    fn setting(&mut self, setting: &Setting) {
+        self.add("workload", &setting.origin);
+        self.add("cluster", &setting.cluster);
+        let most = if setting.elastic { "at most " } else { "" };
+        self.add("nodes", format!("{most}{}", count(setting.nodes)));
+        self.add("slots", format!("{most}{}", count(setting.slots)));
     }
 
-    fn waits(&mut self, label: &str, waits: &Waits) {
-        let value = match (waits.quantile(0.5), waits.quantile(0.99)) {
-            (Some(median), Some(long)) => {
-                format!("{} (median), {} (99th percentile)", duration(median), duration(long))
+    fn pods_and_requests(&mut self, setting: &Setting) {
+        self.each("virtual time at the end", |run| time(run.ended_at));
+        self.count("pods", |_| setting.pods as u64);
+        self.count("  got all their slots", |run| run.statistics.pods_served);
+        self.count("  deleted while they waited", |run| run.statistics.pods_withdrawn);
+        self.count("  failed with a request", |run| run.statistics.pods_failed);
+        self.count("slot requests", |run| run.asked);
+        self.count("  served at once", |run| run.statistics.granted_at_once);
+        self.count("  served after waiting", |run| run.statistics.granted_after_waiting);
+        self.count("  cancelled by their job", |run| run.statistics.withdrawn);
+        let failed = |run: &Outcome, kind: &FailureKind| run.statistics.failed.get(kind).copied();
+        for kind in FailureKind::ALL {
+            if self.outcomes.iter().any(|run| failed(run, &kind).is_some()) {
+                self.count(&format!("  failed: {}", kind.describe()), |run| {
+                    failed(run, &kind).unwrap_or_default()
+                });
             }
-            _ => "–".to_owned(),
-        };
-        self.add(label, value);
+        }
     }
 
-    fn peak(&mut self, label: &str, peak: Peak) {
-        let value = match peak.count {
-            0 => "0".to_owned(),
-            number => format!("{} at {}", count(number), time(peak.at)),
-        };
-        self.add(label, value);
+    fn rest(&mut self, setting: &Setting) {
+        self.each("longest wait beside a free slot that fits", |run| {
+            duration(run.longest_needless_wait)
+        });
+        self.each("most waiting requests", |run| peak(run.statistics.peak_waiting));
+        self.each("most used slots", |run| peak(run.statistics.peak_used));
+        self.count("worker requests declined", |run| run.statistics.workers_declined);
+        if setting.elastic {
+            self.count("workers requested", |run| run.statistics.workers_asked);
+            self.count("  started", |run| run.statistics.workers_started);
+            self.count("  failed to start", |run| run.statistics.workers_failed);
+            self.count("workers released", |run| run.statistics.workers_released);
+        } else {
+            self.count("releases declined", |run| run.statistics.releases_declined);
+        }
+        if setting.failures {
+            self.count("crashes", |run| run.statistics.crashes);
+            self.count("broken connections", |run| run.statistics.disconnections);
+            self.count("workers back before their loss was noticed", |run| {
+                run.statistics.replaced_registrations
+            });
+            self.count("messages lost", |run| run.statistics.messages_lost);
+        }
+        self.count_if_any("slots lost and asked for again", |run| run.statistics.grants_lost);
+        self.count_if_any("cuts refused for lack of resources", |run| run.statistics.cuts_refused);
+        self.count("simulated events", |run| run.statistics.events);
+        self.count("effects: calls that the manager made", |run| run.effects);
+        self.each("hash of the effects", |run| format!("{:032x}", run.effect_hash));
+    }
+
+    fn add(&mut self, label: &str, value: impl Into<String>) {
+        self.table.add_row([label.to_owned(), value.into()]);
+    }
+
+    fn each(&mut self, label: &str, value: impl Fn(&Outcome) -> String) {
+        let values = self.outcomes.iter().map(|run| value(run));
+        self.table.add_row(std::iter::once(label.to_owned()).chain(values));
+    }
+
+    fn count(&mut self, label: &str, number: impl Fn(&Outcome) -> u64) {
+        self.each(label, |run| count(number(run)));
+    }
+
+    fn count_if_any(&mut self, label: &str, number: impl Fn(&Outcome) -> u64) {
+        if self.outcomes.iter().any(|run| number(run) > 0) {
+            self.count(label, number);
+        }
+    }
+
+    /// Adds two quantiles in one row.
+    fn waits(&mut self, label: &str, waits: impl Fn(&Outcome) -> &Waits) {
+        self.each(label, |run| {
+            let waits = waits(run);
+            match (waits.quantile(0.5), waits.quantile(0.99)) {
+                (Some(median), Some(long)) => {
+                    format!("{} (median), {} (99th percentile)", duration(median), duration(long))
+                }
+                _ => "–".to_owned(),
+            }
+        });
+    }
+
+    /// Adds two quantiles and the longest wait in rows of their own.
+    fn long_waits(&mut self, label: &str, waits: impl Fn(&Outcome) -> &Waits) {
+        self.each(label, |_| String::new());
+        for (label, quantile) in [("  median", 0.5), ("  99th percentile", 0.99), ("  longest", 1.0)] {
+            self.each(label, |run| {
+                let wait = waits(run).quantile(quantile);
+                wait.map_or_else(|| "–".to_owned(), duration)
+            });
+        }
+    }
+
+    /// Adds the mean share of each resource: of the whole run, and while most pods arrive.
+    fn shares(&mut self, label: &str, amounts: impl Fn(&MeanAmounts) -> [f64; RESOURCES.len()]) {
+        for (resource, name) in RESOURCES.iter().enumerate() {
+            self.each(&format!("{name} {label}"), |run| {
+                let of = |mean: MeanAmounts| percent(amounts(&mean)[resource], run.cluster.0[resource]);
+                format!(
+                    "{} ({})",
+                    of(run.series.mean_amounts()),
+                    of(run.arrivals.mean_amounts())
+                )
+            });
+        }
+    }
+}
+
+fn peak(peak: Peak) -> String {
+    match peak.count {
+        0 => "0".to_owned(),
+        number => format!("{} at {}", count(number), time(peak.at)),
+    }
+}
+
+fn percent(part: f64, whole: u64) -> String {
+    match whole {
+        0 => "–".to_owned(),
+        whole => format!("{:.1} %", 100.0 * part / whole as f64),
     }
 }
 

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use slot_manager::Timestamp;
 
+use crate::resources::{Amounts, RESOURCES};
 use crate::workload::Pod;
 
 /// The largest number of intervals.
@@ -11,13 +12,28 @@ const MAX_INTERVALS: usize = 600;
 /// The shortest interval, in nanoseconds: one second.
 const SHORTEST_INTERVAL: u64 = 1_000_000_000;
 
-/// Numbers of slots and requests at one time.
+/// Numbers of slots and requests, and amounts of resources, at one time.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub(crate) struct Sample {
     pub(crate) used: usize,
     pub(crate) all: usize,
     pub(crate) promised: usize,
     pub(crate) waiting: usize,
+    /// The resources that granted requests asked for.
+    pub(crate) granted: Amounts,
+    /// The resources of the cluster that no granted request asked for, as far as a request waits that
+    /// needs some of them and fits no worker.
+    pub(crate) stranded: Amounts,
+    /// The part of them that would go to these requests, if they could take it from anywhere.
+    pub(crate) wanted: Amounts,
+}
+
+/// Means of amounts over time.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub(crate) struct MeanAmounts {
+    pub(crate) granted: [f64; RESOURCES.len()],
+    pub(crate) stranded: [f64; RESOURCES.len()],
+    pub(crate) wanted: [f64; RESOURCES.len()],
 }
 
 /// One interval of the chart.
@@ -29,6 +45,7 @@ pub(crate) struct Point {
     pub(crate) mean_all: f64,
     pub(crate) peak_promised: usize,
     pub(crate) peak_waiting: usize,
+    pub(crate) mean_granted: [f64; RESOURCES.len()],
 }
 
 /// A window of the run, cut into intervals of equal length. The length doubles whenever there would
@@ -49,6 +66,8 @@ struct Sums {
     /// Slots times nanoseconds.
     used: f64,
     all: f64,
+    /// Amounts times nanoseconds.
+    amounts: MeanAmounts,
     peak_promised: usize,
     peak_waiting: usize,
 }
@@ -126,8 +145,19 @@ impl TimeSeries {
                 mean_all: sums.all / length,
                 peak_promised: sums.peak_promised,
                 peak_waiting: sums.peak_waiting,
+                mean_granted: sums.amounts.granted.map(|granted| granted / length),
             }
         })
+    }
+
+    /// Returns the means from the beginning to the end.
+    pub(crate) fn mean_amounts(&self) -> MeanAmounts {
+        let length = (self.since_from(self.last_at)).max(1) as f64;
+        let mut mean = MeanAmounts::default();
+        for sums in &self.sums {
+            mean.add(sums.amounts, 1.0 / length);
+        }
+        mean
     }
 
     /// Adds the last sample for the time until now.
@@ -154,6 +184,7 @@ impl TimeSeries {
             let length = (to - from) as f64;
             sums.used += self.last.used as f64 * length;
             sums.all += self.last.all as f64 * length;
+            sums.amounts.add(self.last.amounts(), length);
             // A peak counts even if it had no duration.
             sums.peak_promised = sums.peak_promised.max(self.last.promised);
             sums.peak_waiting = sums.peak_waiting.max(self.last.waiting);
@@ -175,11 +206,41 @@ impl TimeSeries {
             pair.iter().fold(Sums::default(), |sum, half| Sums {
                 used: sum.used + half.used,
                 all: sum.all + half.all,
+                amounts: sum.amounts.plus(half.amounts, 1.0),
                 peak_promised: sum.peak_promised.max(half.peak_promised),
                 peak_waiting: sum.peak_waiting.max(half.peak_waiting),
             })
         });
         self.sums = pairs.collect();
+    }
+}
+
+impl Sample {
+    fn amounts(&self) -> MeanAmounts {
+        let number = |amounts: Amounts| amounts.0.map(|amount| amount as f64);
+        MeanAmounts {
+            granted: number(self.granted),
+            stranded: number(self.stranded),
+            wanted: number(self.wanted),
+        }
+    }
+}
+
+impl MeanAmounts {
+    /// Adds other amounts, multiplied by a factor.
+    fn add(&mut self, other: Self, factor: f64) {
+        *self = self.plus(other, factor);
+    }
+
+    fn plus(self, other: Self, factor: f64) -> Self {
+        let sum = |own: [f64; RESOURCES.len()], other: [f64; RESOURCES.len()]| {
+            std::array::from_fn(|resource| own[resource] + other[resource] * factor)
+        };
+        Self {
+            granted: sum(self.granted, other.granted),
+            stranded: sum(self.stranded, other.stranded),
+            wanted: sum(self.wanted, other.wanted),
+        }
     }
 }
 
@@ -218,6 +279,35 @@ mod tests {
         let last = 10.0 * 500.0 / 600.0;
         assert_eq!(means, [(4.0, 10.0), (2.0, 10.0), (last, 10.0)]);
         assert_eq!(series.to(), at(2_600));
+    }
+
+    #[test]
+    fn means_of_amounts_weigh_by_time_over_the_whole_window() {
+        let sample = |granted, stranded, wanted| Sample {
+            granted: Amounts([granted; 3]),
+            stranded: Amounts([stranded; 3]),
+            wanted: Amounts([wanted; 3]),
+            ..Sample::default()
+        };
+        for end in [4_000, 4_000_000] {
+            let mut series = TimeSeries::of_window(at(1_000), at(end));
+            series.record(at(0), sample(9, 9, 9));
+            series.record(at(1_000), sample(4, 2, 1));
+            series.record(at(end / 4), sample(0, 0, 0));
+            series.finish(at(2 * end));
+            let mean = series.mean_amounts();
+            let share = (end / 4 - 1_000) as f64 / (end - 1_000) as f64;
+            for resource in 0..3 {
+                let expected = [4.0, 2.0, 1.0].map(|amount| amount * share);
+                let got = [mean.granted[resource], mean.stranded[resource], mean.wanted[resource]];
+                assert!(
+                    got.iter()
+                        .zip(expected)
+                        .all(|(got, expected)| (got - expected).abs() < 1e-9),
+                    "{got:?}"
+                );
+            }
+        }
     }
 
     #[test]

@@ -226,6 +226,7 @@ mod tests {
     use slot_manager::Timestamp;
 
     use super::*;
+    use crate::workload::Slicing;
 
     const POD_HEADER: &str = "name,cpu_milli,memory_mib,num_gpu,gpu_milli,gpu_spec,qos,pod_phase,creation_time,\
                               deletion_time,scheduled_time";
@@ -426,7 +427,9 @@ mod tests {
             let mut workload = Workload::new(String::new(), nodes, pods);
             workload.compress(compression);
             prop_assert!(workload.pods.iter().all(|pod| pod.created <= pod.deleted && pod.deleted < Timestamp::MAX));
-            prop_assert!(workload.fits().len() == workload.pods.len());
+            for slicing in [Slicing::Static, Slicing::Dynamic] {
+                prop_assert!(workload.fits(slicing).len() == workload.pods.len());
+            }
         }
     }
 }

@@ -5,6 +5,8 @@ use std::time::Duration;
 use slot_manager::error::ResourceProfileError;
 use slot_manager::{ResourceProfile, Timestamp};
 
+use crate::resources::Amounts;
+
 /// The name of the extended resource for GPUs.
 const GPU: &str = "gpu";
 /// The CPU of one slot of a node without GPUs. A pod without GPUs requests one slot for each such
@@ -17,12 +19,31 @@ const MAX_SLOTS: u64 = 10_000;
 const MAX_SECONDS: u64 = 10_000_000_000;
 
 /// A cluster and its pods.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Workload {
     /// Its source, as the summary names it.
     pub(crate) origin: String,
     pub(crate) nodes: Vec<Node>,
     pub(crate) pods: Vec<Pod>,
+}
+
+/// The way in which nodes offer their resources, and pods ask for them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Slicing {
+    /// Each node has equal slots, and each pod requests several.
+    Static,
+    /// Slots are cut from the total of each node, and each pod requests one of its own size.
+    Dynamic,
+}
+
+impl Slicing {
+    /// Returns the name for people.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Static => "static slots",
+            Self::Dynamic => "dynamic slots",
+        }
+    }
 }
 
 /// A machine with `slots` slots, all with one profile.
@@ -31,6 +52,9 @@ pub(crate) struct Node {
     pub(crate) name: String,
     pub(crate) slots: u32,
     pub(crate) slot_profile: ResourceProfile,
+    /// The whole node.
+    pub(crate) total: ResourceProfile,
+    pub(crate) amounts: Amounts,
 }
 
 /// A job that requests `slots` slots when it is created, and frees them when it is deleted.
@@ -39,8 +63,13 @@ pub(crate) struct Pod {
     pub(crate) name: String,
     pub(crate) slots: u32,
     pub(crate) slot_profile: ResourceProfile,
+    /// All that it needs, in one slot.
+    pub(crate) total: ResourceProfile,
     pub(crate) created: Timestamp,
     pub(crate) deleted: Timestamp,
+    /// The resources of each of its slots, and of all it needs.
+    slot_amounts: Amounts,
+    amounts: Amounts,
 }
 
 /// The resources of a node or pod, in the units of the trace.
@@ -84,6 +113,8 @@ impl Node {
             name,
             slots,
             slot_profile: share(size, slots)?,
+            total: total(size)?,
+            amounts: size.in_total(),
         })
     }
 }
@@ -121,9 +152,36 @@ impl Pod {
             name,
             slots,
             slot_profile: share(size, slots)?,
+            total: total(size)?,
             created: Timestamp::from_secs(created),
             deleted: Timestamp::from_secs(deleted),
+            slot_amounts: size.of_slot(slots),
+            amounts: size.in_total(),
         })
+    }
+
+    /// Returns the number of its requests.
+    pub(crate) fn requests(&self, slicing: Slicing) -> u32 {
+        match slicing {
+            Slicing::Static => self.slots,
+            Slicing::Dynamic => 1,
+        }
+    }
+
+    /// Returns the profile of each of its requests.
+    pub(crate) fn request_profile(&self, slicing: Slicing) -> &ResourceProfile {
+        match slicing {
+            Slicing::Static => &self.slot_profile,
+            Slicing::Dynamic => &self.total,
+        }
+    }
+
+    /// Returns the resources that each of its requests asks for.
+    pub(crate) fn request_amounts(&self, slicing: Slicing) -> Amounts {
+        match slicing {
+            Slicing::Static => self.slot_amounts,
+            Slicing::Dynamic => self.amounts,
+        }
     }
 
     /// Returns the time from its creation to its deletion.
@@ -160,16 +218,50 @@ impl Workload {
         self.nodes.iter().map(|node| u64::from(node.slots)).sum()
     }
 
-    /// For each pod whether some slot of the cluster fits its requests.
-    pub(crate) fn fits(&self) -> Vec<bool> {
+    /// Returns the resources of all nodes.
+    pub(crate) fn amounts(&self) -> Amounts {
+        let mut sum = Amounts::default();
+        for node in &self.nodes {
+            sum += node.amounts;
+        }
+        sum
+    }
+
+    /// For each pod whether some slot of the cluster, or some whole node, fits its requests.
+    pub(crate) fn fits(&self, slicing: Slicing) -> Vec<bool> {
         let mut profiles: Vec<&ResourceProfile> = Vec::new();
         for node in &self.nodes {
-            if !profiles.contains(&&node.slot_profile) {
-                profiles.push(&node.slot_profile);
+            let profile = match slicing {
+                Slicing::Static => &node.slot_profile,
+                Slicing::Dynamic => &node.total,
+            };
+            if !profiles.contains(&profile) {
+                profiles.push(profile);
             }
         }
-        let fits = |pod: &Pod| profiles.iter().any(|profile| profile.is_matching(&pod.slot_profile));
+        let fits = |pod: &Pod| {
+            let required = pod.request_profile(slicing);
+            profiles.iter().any(|profile| profile.is_matching(required))
+        };
         self.pods.iter().map(fits).collect()
+    }
+}
+
+impl Size {
+    /// Returns all resources together.
+    fn in_total(self) -> Amounts {
+        Amounts([
+            self.cpu_milli,
+            self.memory_mib,
+            self.gpus.saturating_mul(self.gpu_milli),
+        ])
+    }
+
+    /// Returns one of `slots` equal shares, rounded down.
+    fn of_slot(self, slots: u32) -> Amounts {
+        let slots = u64::from(slots);
+        let gpu_milli = if self.gpus > 0 { self.gpu_milli } else { 0 };
+        Amounts([self.cpu_milli / slots, self.memory_mib / slots, gpu_milli])
     }
 }
 
@@ -191,13 +283,19 @@ fn plausible_slots(slots: u64, size: Size) -> Result<u32, Implausible> {
 /// Returns one of `slots` equal shares. It is rounded down for nodes and pods, so that a pod that
 /// needs a whole node still fits the node.
 fn share(size: Size, slots: u32) -> Result<ResourceProfile, Implausible> {
-    let slots = u64::from(slots);
-    let mut profile = ResourceProfile::builder()
-        .cpu_cores((size.cpu_milli / slots) as f64 / 1000.0)
-        .task_heap_memory_mebibytes(size.memory_mib / slots);
-    if size.gpus > 0 {
-        profile = profile.extended_resource(GPU, size.gpu_milli as f64 / 1000.0);
-    }
+    profile(size.of_slot(slots))
+}
+
+/// Returns all resources in one profile.
+fn total(size: Size) -> Result<ResourceProfile, Implausible> {
+    profile(size.in_total())
+}
+
+fn profile(Amounts([cpu_milli, memory_mib, gpu_milli]): Amounts) -> Result<ResourceProfile, Implausible> {
+    let profile = ResourceProfile::builder()
+        .cpu_cores(cpu_milli as f64 / 1000.0)
+        .task_heap_memory_mebibytes(memory_mib)
+        .extended_resource(GPU, gpu_milli as f64 / 1000.0);
     profile.build().map_err(|error| Implausible {
         quantity: match &error {
             ResourceProfileError::InvalidAmount { resource, .. } if resource == "cpu" => Quantity::Cpu,
@@ -253,6 +351,54 @@ mod tests {
         assert_eq!(pod(size(12_500, 57_344, 0, 0), 0, 1).unwrap().slots, 2);
         assert_eq!(pod(size(16_000, 57_344, 0, 0), 0, 1).unwrap().slots, 2);
         assert_eq!(pod(size(0, 0, 0, 0), 0, 1).unwrap().slots, 1);
+    }
+
+    #[test]
+    fn a_dynamic_pod_asks_for_all_it_needs_in_one_slot_of_a_whole_node() {
+        let node = node(96_000, 393_216, 8);
+        assert_eq!(node.total.cpu_cores(), Some(96.0));
+        assert_eq!(node.total.task_heap_memory_bytes(), Some(393_216 << 20));
+        assert_eq!(node.total.extended_resource("gpu"), Some(8.0));
+
+        let large = pod(size(20_000, 65_536, 4, 250), 0, 1).unwrap();
+        assert_eq!(
+            (large.requests(Slicing::Static), large.requests(Slicing::Dynamic)),
+            (4, 1)
+        );
+        let asked = large.request_profile(Slicing::Dynamic);
+        assert_eq!(
+            (asked.cpu_cores(), asked.extended_resource("gpu")),
+            (Some(20.0), Some(1.0))
+        );
+        assert_eq!(large.request_amounts(Slicing::Static), Amounts([5_000, 16_384, 250]));
+        assert_eq!(
+            large.request_amounts(Slicing::Dynamic),
+            Amounts([20_000, 65_536, 1_000])
+        );
+        let without_gpu = pod(size(12_500, 57_344, 0, 1000), 0, 1).unwrap();
+        assert_eq!(
+            without_gpu.request_amounts(Slicing::Static),
+            Amounts([6_250, 28_672, 0])
+        );
+        assert_eq!(
+            without_gpu
+                .request_profile(Slicing::Dynamic)
+                .extended_resources()
+                .count(),
+            0
+        );
+    }
+
+    #[test]
+    fn a_pod_can_fit_a_whole_node_but_no_slot_of_it() {
+        let pods = [(20_000, 1), (24_000, 2), (40_000, 2)].map(|(cpu_milli, gpus)| {
+            let size = size(cpu_milli, 1_024, gpus, 1000);
+            pod(size, 0, 1).unwrap()
+        });
+        let workload = Workload::new(String::new(), vec![node(32_000, 65_536, 2)], pods.to_vec());
+        assert_eq!(workload.fits(Slicing::Static), [false, true, false]);
+        assert_eq!(workload.fits(Slicing::Dynamic), [true, true, false]);
+        assert_eq!(workload.amounts(), Amounts([32_000, 65_536, 2_000]));
     }
 
     #[test]

@@ -16,7 +16,7 @@ impl Simulation {
         self.jobs.set_state(job, JobState::Running);
         self.pods_created += 1;
         self.push_at(self.pods[job].deleted, Event::PodDeleted { job });
-        for _ in 0..self.pods[job].slots {
+        for _ in 0..self.pods[job].requests(self.settings.slicing) {
             self.ask(job)?;
         }
         Ok(())
@@ -61,7 +61,7 @@ impl Simulation {
         let request = SlotRequest::new(
             Jobs::job_id(job),
             allocation_id,
-            self.pods[job].slot_profile.clone(),
+            self.pods[job].request_profile(self.settings.slicing).clone(),
             self.jobs.job(job).target_address.clone(),
         );
         match self.manager.register_slot_request(request) {
@@ -109,6 +109,7 @@ impl Simulation {
             if let Some(request) = self.jobs.request(allocation_id) {
                 request.state = RequestState::GivenBack;
             }
+            self.granted -= self.pods[job].request_amounts(self.settings.slicing);
             self.give_back(slot_id, allocation_id);
         }
         Ok(open.len())
@@ -131,8 +132,12 @@ impl Simulation {
             request.state
         );
         request.state = RequestState::Granted(slot_id.clone());
-        let (at_once, wait) = (request.at_once, now - request.asked_at);
+        let (job, at_once, wait) = (request.job, request.at_once, now - request.asked_at);
         self.statistics.granted(at_once, wait);
+        self.granted += self.pods[job].request_amounts(self.settings.slicing);
+        if self.jobs.note_grant(job) {
+            self.statistics.pod_complete(now - self.pods[job].created);
+        }
         self.wait_ended(allocation_id, End::Granted);
         let latency = self.chance.latency();
         self.push(latency, Event::Activated { slot_id, allocation_id });
@@ -182,6 +187,8 @@ impl Simulation {
         match request.state.clone() {
             RequestState::Granted(slot_id) => {
                 self.statistics.grants_lost += 1;
+                self.granted -= self.pods[job].request_amounts(self.settings.slicing);
+                self.jobs.note_lost_grant(job);
                 // The task executor may still hold the slot for the job: only its connection or a
                 // message was lost.
                 self.give_back(slot_id, allocation_id);

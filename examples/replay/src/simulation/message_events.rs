@@ -6,7 +6,7 @@ use anyhow::Result;
 use slot_manager::error::SlotAllocationError;
 use slot_manager::message::{AllocateSlot, AttemptId, FreeSlot, SlotFreed, SlotResult};
 use slot_manager::outcome::{ReportOutcome, SlotAnswerOutcome, SlotFreedOutcome};
-use slot_manager::{AllocationId, InstanceId, ScheduledExecutor, SlotId, SlotReport};
+use slot_manager::{AllocationId, InstanceId, ResourceProfile, ScheduledExecutor, SlotId, SlotReport, SlotStatus};
 
 use super::{Event, Simulation};
 use crate::jobs::RequestState;
@@ -36,6 +36,9 @@ impl Simulation {
             Link::Refusing => Err(SlotAllocationError::unreachable("the connection is broken")),
             Link::Silent => return,
         };
+        if let Err(SlotAllocationError::Insufficient { free }) = &result {
+            self.note_refused_cut(start, request, free);
+        }
         self.expect_slot_timeout(start);
         let latency = self.chance.answer_latency();
         let is_lost = self.is_lost();
@@ -45,6 +48,27 @@ impl Simulation {
         if !is_lost {
             let attempt_id = request.attempt_id();
             self.push(latency, Event::AnswerArrives { attempt_id, result });
+        }
+    }
+
+    /// Notes that a dynamic worker has too little left for a request. That is right only if it holds
+    /// a slot that the manager has given up: the message about it is on its way, or is lost.
+    fn note_refused_cut(&mut self, start: Start, request: &AllocateSlot, free: &ResourceProfile) {
+        self.statistics.cuts_refused += 1;
+        let Some(running) = self.machines.running_mut(start) else {
+            return;
+        };
+        let manager = self.manager.get();
+        let is_known = |status: &SlotStatus| {
+            let known = manager.slot(status.slot_id()).and_then(|slot| slot.allocation_id());
+            known == status.allocation().map(|allocation| allocation.id)
+        };
+        let knows_all = running.executor.slot_report().statuses().iter().all(is_known);
+        if knows_all && !self.settings.failures {
+            self.unexpected.push(format!(
+                "{} has {free} left, but the manager cuts {} from it",
+                request.slot_id, request.resource_profile
+            ));
         }
     }
 

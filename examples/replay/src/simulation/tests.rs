@@ -4,13 +4,14 @@ use std::process::Command;
 
 use clap::Parser;
 use indicatif::ProgressBar;
+use slot_manager::ResourceProfile;
 use slot_manager::message::RequestFailure;
 use slot_manager::outcome::AllocationStatus;
 
 use super::*;
 use crate::generator;
 use crate::statistics::FailureKind;
-use crate::workload::{Node, Size};
+use crate::workload::{Node, Size, Slicing};
 
 fn options(arguments: &str) -> Options {
     let arguments = format!("replay --check-every 1 {arguments}");
@@ -18,17 +19,30 @@ fn options(arguments: &str) -> Options {
 }
 
 fn run(workload: Workload, arguments: &str) -> Outcome {
-    let outcome = Simulation::new(workload, &options(arguments))
+    run_as(Slicing::Static, workload, arguments)
+}
+
+fn run_as(slicing: Slicing, workload: Workload, arguments: &str) -> Outcome {
+    let outcome = Simulation::new(workload, slicing, &options(arguments))
         .unwrap()
         .run(&ProgressBar::hidden())
         .unwrap();
-    assert_eq!(outcome.violations, [""; 0], "{arguments}");
+    assert_eq!(outcome.violations, [""; 0], "{slicing:?} {arguments}");
     outcome
 }
 
 /// A few nodes, at times too few for their pods.
 fn generated(seed: u64, arguments: &str) -> Outcome {
-    run(generator::generate(4, 350, seed).unwrap(), arguments)
+    generated_as(Slicing::Static, seed, arguments)
+}
+
+fn generated_as(slicing: Slicing, seed: u64, arguments: &str) -> Outcome {
+    run_as(slicing, generator::generate(4, 350, seed).unwrap(), arguments)
+}
+
+/// As [`generated`], with dynamic workers. They have room for more pods, so there are fewer nodes.
+fn cut(seed: u64, arguments: &str) -> Outcome {
+    run_as(Slicing::Dynamic, generator::generate(2, 350, seed).unwrap(), arguments)
 }
 
 /// One node of two slots.
@@ -71,7 +85,7 @@ fn requests_are_served_at_once_or_after_waiting_or_are_cancelled_or_fail() {
 #[test]
 fn a_request_that_fits_no_node_fails_by_timeout_or_in_an_elastic_cluster_at_once() {
     let mut workload = tiny(&[(8_000, 0, 1_000)]);
-    workload.pods[0].slot_profile = slot_manager::ResourceProfile::ANY;
+    workload.pods[0].slot_profile = ResourceProfile::ANY;
     let pods = workload.pods.clone();
     let statistics = run(workload, "").statistics;
     assert_eq!(statistics.failed[&FailureKind::FitsNoSlot], 1);
@@ -97,18 +111,28 @@ fn a_seed_decides_every_effect() {
         assert_eq!(hash(1), hash(1));
         assert_ne!(hash(1), hash(2));
     }
+    let hash = |seed: u64| cut(1, &format!("--failures 0.05 --seed {seed}")).effect_hash;
+    assert_eq!(hash(1), hash(1));
+    assert_ne!(hash(1), hash(2));
 }
 
 /// The other process runs this test too and prints its hashes. Its hash maps have other seeds.
 #[test]
 fn another_process_has_the_same_effects() {
     const OTHER_PROCESS: &str = "REPLAY_OTHER_PROCESS";
-    let own: Vec<String> = ["", "--elastic --failures 0.05"]
-        .map(|arguments| {
-            let outcome = generated(1, arguments);
-            format!("effects {arguments}: {} {:x}", outcome.effects, outcome.effect_hash)
-        })
-        .to_vec();
+    let own: Vec<String> = [
+        (Slicing::Static, ""),
+        (Slicing::Static, "--elastic --failures 0.05"),
+        (Slicing::Dynamic, "--failures 0.05"),
+    ]
+    .map(|(slicing, arguments)| {
+        let outcome = generated_as(slicing, 1, arguments);
+        format!(
+            "effects {slicing:?} {arguments}: {} {:x}",
+            outcome.effects, outcome.effect_hash
+        )
+    })
+    .to_vec();
     if std::env::var_os(OTHER_PROCESS).is_some() {
         println!("\n{}", own.join("\n"));
         return;
@@ -136,6 +160,7 @@ fn explaining_changes_no_effect() {
         assert_eq!(explained.overview, plain.overview);
         assert!(plain.longest_waits.is_none());
     }
+    assert_eq!(cut(1, "--explain").effect_hash, cut(1, "").effect_hash);
 }
 
 #[test]
@@ -176,11 +201,12 @@ fn the_longest_waits_are_those_of_all_requests() {
         assert!(waits.is_sorted_by_key(|wait| std::cmp::Reverse(wait.waited)));
         assert!(waits.iter().all(|wait| wait.seen.is_some()), "{arguments}");
     }
+    assert_eq!(cut(2, "--explain").longest_waits.unwrap().len(), 5);
 }
 
 #[test]
 fn requests_that_still_wait_at_the_end_are_listed() {
-    let mut simulation = Simulation::new(tiny(&[(24_000, 0, 1_000)]), &options("--explain")).unwrap();
+    let mut simulation = Simulation::new(tiny(&[(24_000, 0, 1_000)]), Slicing::Static, &options("--explain")).unwrap();
     simulation.begin().unwrap();
     let progress = ProgressBar::hidden();
     simulation
@@ -197,7 +223,11 @@ fn requests_that_still_wait_at_the_end_are_listed() {
 
 #[test]
 fn the_counters_of_the_manager_equal_those_of_the_replay() {
-    let outcome = generated(4, "--elastic --failures 0.05");
+    check_counters(generated(4, "--elastic --failures 0.05"));
+    check_counters(cut(4, "--failures 0.05"));
+}
+
+fn check_counters(outcome: Outcome) {
     let (counters, statistics) = (outcome.overview.counters, outcome.statistics);
     let served = statistics.granted_at_once + statistics.granted_after_waiting;
     assert_eq!(counters.requests_served, served);
@@ -273,4 +303,116 @@ fn a_run_ends_with_any_options() {
             }
         }
     }
+}
+
+/// One node of 16 cores: two static slots of 8.
+#[test]
+fn a_dynamic_worker_serves_each_pod_from_what_remains() {
+    let pods = [
+        (10_000, 0, 1_000),
+        (6_000, 10, 20),
+        (12_000, 900, 2_000),
+        (7_000, 500, 2_000),
+    ];
+    let outcome = run_as(Slicing::Dynamic, tiny(&pods), "--request-timeout 5m");
+    let statistics = outcome.statistics;
+    assert_eq!((statistics.granted_at_once, statistics.granted_after_waiting), (2, 1));
+    assert_eq!(statistics.failed[&FailureKind::NoSlotInTime], 1);
+    assert_eq!((statistics.pods_served, statistics.pods_failed), (3, 1));
+    let wait = statistics.waits_of_pods.quantile(1.0).unwrap();
+    assert!((100.0..100.2).contains(&wait.as_secs_f64()), "{wait:?}");
+    assert_eq!(outcome.longest_needless_wait, Duration::ZERO);
+    assert_eq!(statistics.peak_used.count, 2);
+}
+
+#[test]
+fn a_pod_that_fits_no_static_slot_can_fit_a_whole_node() {
+    let size = |cpu_milli, gpus| Size {
+        cpu_milli,
+        memory_mib: 0,
+        gpus,
+        gpu_milli: 1000,
+    };
+    let node = Node::new("node".to_owned(), size(16_000, 2)).unwrap();
+    let pod = Pod::new("pod".to_owned(), size(10_000, 1), 0, 1_000).unwrap();
+    let workload = Workload::new(String::new(), vec![node], vec![pod]);
+    let fixed = run(workload.clone(), "").statistics;
+    assert_eq!(fixed.failed[&FailureKind::FitsNoSlot], 1);
+    assert_eq!(run_as(Slicing::Dynamic, workload, "").statistics.granted_at_once, 1);
+}
+
+/// The first pod uses 10 of 16 cores for 800 of 1,000 seconds. As two static slots it leaves no room
+/// for the second, which needs 4 cores from then on for the rest.
+#[test]
+fn used_and_stranded_resources_are_weighed_by_time() {
+    let pods = [(10_000, 0, 800), (4_000, 600, 1_000)];
+    let mean = |slicing| {
+        let mean = run_as(slicing, tiny(&pods), "--request-timeout inf")
+            .series
+            .mean_amounts();
+        [mean.granted, mean.stranded, mean.wanted].map(|amounts| amounts[0] / 1_000.0)
+    };
+    for (slicing, expected) in [
+        // In cores: 10 for 800 s and 4 for 200 s; 6 free for 200 s, of which 4 are wanted.
+        (Slicing::Static, [8.8, 1.2, 0.8]),
+        // The second pod is served at once.
+        (Slicing::Dynamic, [9.6, 0.0, 0.0]),
+    ] {
+        let got = mean(slicing);
+        for (got, expected) in got.iter().zip(expected) {
+            assert!((got - expected).abs() < 0.001, "{slicing:?} {got} {expected}");
+        }
+    }
+}
+
+#[test]
+fn nothing_leaks_with_dynamic_workers_at_any_rate_of_failures() {
+    for arguments in ["", "--heartbeat 5m"] {
+        for rate in ["0.02", "0.3", "1"] {
+            let statistics = cut(3, &format!("{arguments} --failures {rate}")).statistics;
+            if rate == "0.3" {
+                let failures = (statistics.messages_lost, statistics.grants_lost);
+                assert!(failures.0 > 0 && failures.1 > 0, "{arguments}");
+            }
+        }
+    }
+}
+
+#[test]
+fn nothing_leaks_with_dynamic_workers_and_extreme_options() {
+    for arguments in [
+        "--request-timeout 0s",
+        "--request-timeout inf --failures 0.1",
+        "--rpc-timeout 1ms --request-timeout 2s",
+        "--rpc-timeout inf --failures 0.1",
+        "--heartbeat inf",
+    ] {
+        cut(5, arguments);
+    }
+}
+
+#[test]
+fn dynamic_workers_never_lack_what_the_manager_cuts() {
+    for (seed, compression) in [(1, 1.0), (2, 50.0), (3, 1_000.0)] {
+        let mut workload = generator::generate(2, 350, seed).unwrap();
+        workload.compress(compression);
+        let outcome = run_as(Slicing::Dynamic, workload, "--request-timeout 1h");
+        assert_eq!(outcome.statistics.cuts_refused, 0, "{seed}");
+        assert!(outcome.statistics.granted_after_waiting > 0, "{seed}");
+        assert_eq!(outcome.longest_needless_wait, Duration::ZERO, "{seed}");
+    }
+}
+
+#[test]
+fn a_cut_from_more_than_a_worker_has_is_a_violation() {
+    let workload = tiny(&[(10_000, 0, 100)]);
+    let mut simulation = Simulation::new(workload, Slicing::Dynamic, &options("--request-timeout 5s")).unwrap();
+    simulation.begin().unwrap();
+    // The manager does not hear of it.
+    let running = simulation.machines.running_on_mut(0).unwrap();
+    let eight_cores = ResourceProfile::builder().cpu_cores(8.0).build().unwrap();
+    running.executor.set_resources(eight_cores);
+    let violations = simulation.run_to_the_end(&ProgressBar::hidden()).unwrap();
+    assert_eq!(violations.len(), 1, "{violations:?}");
+    assert!(violations[0].contains("left, but the manager cuts"), "{violations:?}");
 }

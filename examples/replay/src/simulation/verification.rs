@@ -5,6 +5,7 @@ use slot_manager::SlotId;
 use slot_manager::outcome::ReportOutcome;
 
 use super::Simulation;
+use crate::machines::Running;
 
 impl Simulation {
     pub(super) fn report_once_more(&mut self) -> Result<()> {
@@ -19,7 +20,7 @@ impl Simulation {
                 .report_slot_status(instance_id, &report)
                 .with_context(|| format!("the last report of {instance_id} is rejected"))?;
             if outcome != ReportOutcome::Applied {
-                self.unapplied_reports
+                self.unexpected
                     .push(format!("the last report of {instance_id} was not applied: {outcome:?}"));
             }
             self.drive()?;
@@ -30,7 +31,7 @@ impl Simulation {
     /// Returns the violations after all pods have ended and every task executor has reported once
     /// more.
     pub(super) fn violations(&mut self) -> Vec<String> {
-        let mut violations = std::mem::take(&mut self.unapplied_reports);
+        let mut violations = std::mem::take(&mut self.unexpected);
         let manager = self.manager.get();
         violations.extend(manager.check_invariants().err().map(|violation| violation.to_string()));
 
@@ -74,6 +75,7 @@ impl Simulation {
                     running.instance_id
                 ));
             }
+            violations.extend(self.difference_of_resources(running));
             for status in running.executor.slot_report().statuses() {
                 slots += 1;
                 if let Some(slot_manager::message::Allocation { id: allocation_id, .. }) = status.allocation() {
@@ -95,6 +97,26 @@ impl Simulation {
             ));
         }
         violations
+    }
+
+    /// Returns the difference between what a dynamic worker has left and the manager's view. Without
+    /// a held slot, this is its total.
+    fn difference_of_resources(&self, running: &Running) -> Option<String> {
+        let known = self.manager.get().task_manager(running.instance_id)?;
+        let report = running.executor.slot_report();
+        let reported = report.dynamic().map(|worker| (worker.total(), worker.free().cloned()));
+        let known = known
+            .total_resources()
+            .map(|total| (total, known.remaining_resources()));
+        let all_left = reported
+            .as_ref()
+            .is_none_or(|(total, free)| free.as_ref() == Some(*total));
+        (known != reported || (report.statuses().is_empty() && !all_left)).then(|| {
+            format!(
+                "{} has the total and what remains as {reported:?}, the manager has {known:?}",
+                running.executor.resource_id()
+            )
+        })
     }
 
     fn difference(&self, slot_id: &SlotId, holder: Option<slot_manager::AllocationId>) -> Option<String> {
