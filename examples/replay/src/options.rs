@@ -143,8 +143,9 @@ pub(crate) struct Options {
 
     /// The choice among several free slots that fit
     ///
-    /// It is for static slots only. A slot of a dynamic worker is always cut from the first node
-    /// that fits, in the order in which the nodes registered.
+    /// It is for static slots only. A slot of a dynamic worker is so far always cut by first fit:
+    /// from the node with the lowest place that fits. A node gets the lowest vacant place when it
+    /// registers.
     #[arg(
         long,
         value_name = "HOW",

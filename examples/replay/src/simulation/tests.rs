@@ -3,6 +3,7 @@
 use std::process::Command;
 
 use clap::Parser;
+use comfy_table::Cell;
 use indicatif::ProgressBar;
 use slot_manager::ResourceProfile;
 use slot_manager::message::RequestFailure;
@@ -11,6 +12,7 @@ use slot_manager::outcome::AllocationStatus;
 use super::*;
 use crate::generator;
 use crate::statistics::FailureKind;
+use crate::summary::{self, Setting};
 use crate::workload::{Node, Size, Slicing};
 
 fn options(arguments: &str) -> Options {
@@ -363,6 +365,43 @@ fn used_and_stranded_resources_are_weighed_by_time() {
             assert!((got - expected).abs() < 0.001, "{slicing:?} {got} {expected}");
         }
     }
+}
+
+/// The pods of the test above.
+#[test]
+fn the_comparison_shows_both_runs_side_by_side() {
+    let outcomes = [Slicing::Static, Slicing::Dynamic].map(|slicing| {
+        let pods = [(10_000, 0, 800), (4_000, 600, 1_000)];
+        run_as(slicing, tiny(&pods), "--request-timeout inf")
+    });
+    let setting = Setting {
+        origin: String::new(),
+        cluster: String::new(),
+        nodes: 1,
+        slots: 2,
+        pods: 2,
+        elastic: false,
+        failures: false,
+    };
+    let table = summary::of_comparison(&setting, &outcomes);
+    let row = |label: &str| -> Vec<String> {
+        let rows = table.row_iter().map(|row| row.cell_iter().map(Cell::content));
+        let mut rows = rows.filter(|cells| cells.clone().next().as_deref() == Some(label));
+        rows.next().unwrap().skip(1).collect()
+    };
+    let header: Vec<_> = table.header().unwrap().cell_iter().map(Cell::content).collect();
+    assert_eq!(header, ["", "static slots", "dynamic slots"]);
+    assert_eq!(row("slot requests"), ["3", "2"]);
+    assert_eq!(row("  served after waiting"), ["1", "0"]);
+    // In brackets: the first 750 seconds.
+    assert_eq!(row("cpu used"), ["55.0 % (62.5 %)", "60.0 % (67.5 %)"]);
+    assert_eq!(row("cpu stranded"), ["7.5 % (7.5 %)", "0.0 % (0.0 %)"]);
+    assert_eq!(row("cpu stranded and wanted"), ["5.0 % (5.0 %)", "0.0 % (0.0 %)"]);
+    assert_eq!(row("gpu used"), ["– (–)", "– (–)"]);
+    assert_eq!(row("hash of the effects").len(), 2);
+    assert!(!table.to_string().contains("cuts refused"));
+    assert!(summary::notes(&outcomes).contains("Stranded: "));
+    assert!(!summary::notes(&outcomes[..1]).contains("Stranded: "));
 }
 
 #[test]
