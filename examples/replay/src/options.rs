@@ -151,7 +151,8 @@ pub(crate) struct Options {
         value_name = "HOW",
         default_value = "first-fit",
         value_enum,
-        help_heading = "Manager"
+        help_heading = "Manager",
+        verbatim_doc_comment
     )]
     pub(crate) matching: Matching,
 
