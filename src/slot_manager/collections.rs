@@ -5,6 +5,7 @@ pub(crate) mod backoff_queues;
 pub(crate) mod cover_tree;
 pub(crate) mod deadline_list;
 pub(crate) mod fingerprint_table;
+pub(crate) mod fit_sets;
 pub(crate) mod id_index;
 pub(crate) mod interner;
 pub(crate) mod linked_list;

@@ -386,7 +386,8 @@ fn check_offers(core: &Core, offered: &BTreeSet<SlotKey>) -> Check {
                 request.allocation_id
             );
         }
-        let worker = core.first_dynamic_worker(&core.profiles[request.profile], |owner| {
+        let required = &core.profiles[request.profile];
+        let worker = core.dynamic_workers.scan_for(required, |owner| {
             takes(owner) && !(is_suspect && limits_suspects && core.has_suspect_attempt(owner))
         });
         ensure!(

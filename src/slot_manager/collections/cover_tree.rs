@@ -1,7 +1,6 @@
 //! A search tree over rows of amounts: the first row that covers a required one.
 //!
-//! Each node has the rows of up to [`FAN_OUT`] children, and knows the largest amount of them in
-//! each column. A search skips a node of which an amount is too small. Amounts of different rows may
+//! Each node knows amounts that none of its up to [`FAN_OUT`] children exceeds, by column. A search skips a node of which an amount is too small. Amounts of different rows may
 //! let a node pass of which no row covers the required one, so a search is O(rows) at worst.
 
 /// The number of columns. A row then fills one cache line.
@@ -34,13 +33,16 @@ impl Row {
 const FAN_OUT: usize = 16;
 
 /// Rows by place, each with a value.
+///
+/// A row that shrinks leaves the maxima above it as they are. A search that finds nothing in a node
+/// lowers them.
 #[derive(Debug)]
 #[expect(clippy::vec_box, reason = "a list of nodes that grows moves only their addresses")]
 pub(crate) struct CoverTree<T> {
     /// The rows by place, in nodes. A place without a value has a row of zeros.
     leaves: Vec<Box<Leaf<T>>>,
     /// The maxima of the nodes below, level by level. The last level has one node.
-    levels: Vec<Vec<Box<[Row; FAN_OUT]>>>,
+    levels: Vec<Vec<Box<Node>>>,
     len: usize,
 }
 
@@ -48,6 +50,21 @@ pub(crate) struct CoverTree<T> {
 struct Leaf<T> {
     rows: [Row; FAN_OUT],
     values: [Option<T>; FAN_OUT],
+}
+
+#[derive(Debug)]
+struct Node {
+    /// For each child amounts that are at least as large as all of its rows.
+    largest: [Row; FAN_OUT],
+    /// The children of which a row has shrunk since their largest amounts were computed, as bits.
+    loose: u16,
+}
+
+impl Node {
+    const EMPTY: Self = Self {
+        largest: [Row::NOTHING; FAN_OUT],
+        loose: 0,
+    };
 }
 
 impl<T: Copy> CoverTree<T> {
@@ -97,34 +114,80 @@ impl<T: Copy> CoverTree<T> {
     }
 
     /// Returns the value and the row of a place.
+    #[inline]
     pub(crate) fn get(&self, place: usize) -> Option<(T, Row)> {
         let leaf = self.leaves.get(place / FAN_OUT)?;
         Some((leaf.values[place % FAN_OUT]?, leaf.rows[place % FAN_OUT]))
     }
 
+    /// Returns all places with a value, each with its row, in order.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (usize, T, Row)> {
+        self.leaves.iter().enumerate().flat_map(|(number, leaf)| {
+            let places = leaf.rows.iter().zip(&leaf.values).enumerate();
+            places.filter_map(move |(at, (row, value))| Some((number * FAN_OUT + at, (*value)?, *row)))
+        })
+    }
+
     /// Returns the value of the lowest place whose row covers `required` and which is accepted.
+    /// `looked_at` counts the nodes that the search looked at.
     ///
     /// Cost: O(log places) if the largest amounts are in the same rows, else up to O(places).
     #[inline]
-    pub(crate) fn first(&self, required: &Row, mut accepts: impl FnMut(T) -> bool) -> Option<T> {
+    pub(crate) fn first(
+        &mut self,
+        required: &Row,
+        looked_at: &mut usize,
+        mut accepts: impl FnMut(T) -> bool,
+    ) -> Option<T> {
         match self.is_empty() {
             true => None,
-            false => self.first_below(self.levels.len(), 0, required, &mut accepts),
+            false => self.first_below(self.levels.len(), 0, required, looked_at, &mut accepts),
         }
     }
 
     /// Searches one node, and the nodes below it. The nodes of level 0 are the leaves.
-    fn first_below(&self, level: usize, node: usize, required: &Row, accepts: &mut impl FnMut(T) -> bool) -> Option<T> {
+    fn first_below(
+        &mut self,
+        level: usize,
+        node: usize,
+        required: &Row,
+        looked_at: &mut usize,
+        accepts: &mut impl FnMut(T) -> bool,
+    ) -> Option<T> {
+        *looked_at += 1;
         let Some(below) = level.checked_sub(1) else {
             let leaf = &self.leaves[node];
             let covering = (leaf.rows.iter().zip(&leaf.values)).filter(|(row, _)| row.covers(required));
             return covering.filter_map(|(_, value)| *value).find(|value| accepts(*value));
         };
-        let children = self.levels[below][node].iter().enumerate();
-        children
-            .filter(|(_, largest)| largest.covers(required))
-            .take_while(|(child, _)| self.has_node(below, node * FAN_OUT + child))
-            .find_map(|(child, _)| self.first_below(below, node * FAN_OUT + child, required, accepts))
+        for child in 0..FAN_OUT {
+            let child_node = node * FAN_OUT + child;
+            if !self.levels[below][node].largest[child].covers(required) || !self.has_node(below, child_node) {
+                continue;
+            }
+            let found = self.first_below(below, child_node, required, looked_at, accepts);
+            if found.is_some() {
+                return found;
+            }
+            self.tighten(below, node, child);
+        }
+        None
+    }
+
+    /// Computes the largest amounts of a child again, if one of its rows has shrunk.
+    fn tighten(&mut self, level: usize, node: usize, child: usize) {
+        let bit = 1 << child;
+        if self.levels[level][node].loose & bit == 0 {
+            return;
+        }
+        let child_node = node * FAN_OUT + child;
+        let is_loose = level > 0 && self.levels[level - 1][child_node].loose != 0;
+        let largest = self.largest(level, child_node);
+        let node = &mut self.levels[level][node];
+        node.largest[child] = largest;
+        if !is_loose {
+            node.loose &= !bit;
+        }
     }
 
     fn has_node(&self, level: usize, node: usize) -> bool {
@@ -149,66 +212,60 @@ impl<T: Copy> CoverTree<T> {
             }
             nodes = nodes.div_ceil(FAN_OUT);
             if self.levels[level].len() < nodes {
-                self.levels[level].push(Box::new([Row::NOTHING; FAN_OUT]));
+                self.levels[level].push(Box::new(Node::EMPTY));
             }
         }
     }
 
     /// Adds a level with one node, above the first node of the level below.
     fn add_level(&mut self) {
-        let mut node = Box::new([Row::NOTHING; FAN_OUT]);
-        node[0] = self.largest(self.levels.len(), 0);
+        let mut node = Box::new(Node::EMPTY);
+        node.largest[0] = self.largest(self.levels.len(), 0);
         self.levels.push(vec![node]);
     }
 
-    /// Returns the largest amounts of a node.
+    /// Returns amounts that are at least as large as all rows of a node.
     fn largest(&self, level: usize, node: usize) -> Row {
         let rows = match level.checked_sub(1) {
             None => &self.leaves[node].rows,
-            Some(below) => &*self.levels[below][node],
+            Some(below) => &self.levels[below][node].largest,
         };
         let mut largest = Row::NOTHING;
         rows.iter().for_each(|row| largest.raise_to(row));
         largest
     }
 
-    /// Changes a row, and the maxima above it as far as they change.
+    /// Changes a row. Raises the maxima above it, and marks those that may have become too large.
     #[inline]
     fn change_row(&mut self, place: usize, row: Row) {
-        let mut before = std::mem::replace(&mut self.leaves[place / FAN_OUT].rows[place % FAN_OUT], row);
-        let mut after = row;
+        let before = std::mem::replace(&mut self.leaves[place / FAN_OUT].rows[place % FAN_OUT], row);
+        let (grows, shrinks) = (!before.covers(&row), !row.covers(&before));
         let mut node = place / FAN_OUT;
-        for level in 0..self.levels.len() {
-            let largest = self.levels[level][node / FAN_OUT][node % FAN_OUT];
-            let mut changed = largest;
-            changed.raise_to(&after);
-            // A maximum falls only if the row had it and has it no more.
-            let may_fall = (before.0.iter().zip(&after.0).zip(&largest.0))
-                .any(|((before, after), largest)| before == largest && after < before);
-            if may_fall {
-                changed = self.largest(level, node);
-            }
-            if changed == largest {
+        for level in &mut self.levels {
+            let (parent, child) = (&mut level[node / FAN_OUT], node % FAN_OUT);
+            let is_marked = parent.loose & (1 << child) != 0;
+            if grows {
+                parent.largest[child].raise_to(&row);
+            } else if is_marked {
                 return;
             }
-            self.levels[level][node / FAN_OUT][node % FAN_OUT] = changed;
-            (before, after) = (largest, changed);
+            parent.loose |= u16::from(shrinks) << child;
             node /= FAN_OUT;
         }
     }
 
-    /// Returns `true` if all maxima are right; for the check of invariants.
+    /// Returns `true` if no row is larger than the maxima above it; for the check of invariants.
     pub(crate) fn is_consistent(&self) -> bool {
         let nodes = |level: usize| match level.checked_sub(1) {
             None => self.leaves.len(),
             Some(below) => self.levels[below].len(),
         };
         let is_right = |level: usize, node: usize| {
-            let above = &self.levels[level][node / FAN_OUT];
-            above[node % FAN_OUT] == self.largest(level, node)
+            let above = &self.levels[level][node / FAN_OUT].largest[node % FAN_OUT];
+            above.covers(&self.largest(level, node))
         };
         (0..self.levels.len()).all(|level| (0..nodes(level)).all(|node| is_right(level, node)))
-            && self.leaves.iter().flat_map(|leaf| &leaf.values).flatten().count() == self.len
+            && self.iter().count() == self.len
     }
 
     pub(crate) fn clear(&mut self) {
@@ -247,10 +304,24 @@ mod tests {
                 let accepts = |place: usize| place % 5 != 3;
                 let expected = (0..rows.len())
                     .find(|place| accepts(*place) && rows[*place].is_some_and(|row| row.covers(&required)));
-                prop_assert_eq!(tree.first(&required, accepts), expected);
+                prop_assert_eq!(tree.first(&required, &mut 0, accepts), expected);
             }
             prop_assert_eq!(tree.len(), rows.iter().flatten().count());
         }
+    }
+
+    #[test]
+    fn rows_that_have_shrunk_are_skipped_after_one_search() {
+        let mut tree = CoverTree::new();
+        (0..4096).for_each(|place| tree.set(place, row([2, 2, 0]), place));
+        (0..4095).for_each(|place| tree.set(place, row([1, 2, 0]), place));
+        let search = |tree: &mut CoverTree<usize>| {
+            let mut looked_at = 0;
+            assert_eq!(tree.first(&row([2, 1, 0]), &mut looked_at, |_| true), Some(4095));
+            looked_at
+        };
+        assert_eq!(search(&mut tree), 1 + 16 + 256);
+        assert_eq!(search(&mut tree), 3);
     }
 
     #[test]
@@ -260,10 +331,10 @@ mod tests {
             tree.set(place, row([place as u64, 1, 0]), place);
         }
         assert!(tree.is_consistent());
-        assert_eq!(tree.first(&row([4096, 1, 0]), |_| true), Some(4096));
-        assert_eq!(tree.first(&row([70_000, 1, 0]), |_| true), Some(70_000));
+        assert_eq!(tree.first(&row([4096, 1, 0]), &mut 0, |_| true), Some(4096));
+        assert_eq!(tree.first(&row([70_000, 1, 0]), &mut 0, |_| true), Some(70_000));
         tree.remove(70_000);
-        assert_eq!(tree.first(&row([4097, 0, 0]), |_| true), None);
+        assert_eq!(tree.first(&row([4097, 0, 0]), &mut 0, |_| true), None);
         assert_eq!(tree.get(4096), Some((4096, row([4096, 1, 0]))));
         assert_eq!(tree.get(1), None);
     }

@@ -33,7 +33,7 @@ impl Core {
         if !self.dynamic_workers.has_offers() {
             return None;
         }
-        let task_manager = self.first_dynamic_worker(&self.profiles[required], |_| true)?;
+        let task_manager = self.dynamic_workers.first_fitting(&self.profiles[required], |_| true)?;
         self.cut(task_manager, required)
     }
 
@@ -43,20 +43,11 @@ impl Core {
         if !self.dynamic_workers.has_offers() {
             return None;
         }
-        let task_manager = self.first_dynamic_worker(required, |_| true)?;
+        let task_manager = self.dynamic_workers.first_fitting(required, |_| true)?;
         let required = self.profiles.acquire(required, 1);
         let slot = self.cut(task_manager, required);
         self.profiles.release(required, 1);
         slot
-    }
-
-    /// Returns the first dynamic worker that fits a request and is accepted.
-    pub(crate) fn first_dynamic_worker(
-        &self,
-        required: &ResourceProfile,
-        accepts: impl FnMut(TaskManagerKey) -> bool,
-    ) -> Option<TaskManagerKey> {
-        self.dynamic_workers.first_fitting(required, accepts)
     }
 
     /// Cuts a slot for a request from a dynamic worker that fits it. The slot is detached.

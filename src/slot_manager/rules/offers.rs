@@ -207,7 +207,7 @@ impl Core {
             let (placement, task_manager) = match slot {
                 Some(slot) => (Placement::Slot(slot), self.slots[slot].task_manager),
                 None => {
-                    let task_manager = self.first_dynamic_worker(required, is_other)?;
+                    let task_manager = self.dynamic_workers.first_fitting(required, is_other)?;
                     (Placement::Worker(task_manager), task_manager)
                 }
             };

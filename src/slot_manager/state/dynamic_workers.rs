@@ -9,6 +9,7 @@ use crate::resource_profile::Remainder;
 use crate::{DynamicResources, ResourceProfile};
 
 use crate::slot_manager::collections::cover_tree::{COLUMNS, CoverTree, Row};
+use crate::slot_manager::collections::fit_sets::FitSets;
 use crate::slot_manager::collections::pages::PagedTable;
 use crate::slot_manager::state::profile_queues::{Fitting, ProfileKey, Profiles};
 use crate::slot_manager::state::slot_list::SlotList;
@@ -147,13 +148,24 @@ pub(crate) fn slots_in(total: &ResourceProfile, default_slot: Option<&ResourcePr
     default_slot.map_or(1, |slot| Remainder::of(total).times(slot).max(1))
 }
 
+/// How a row changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Change {
+    Grows,
+    Shrinks,
+}
+
 /// All dynamic workers.
 #[derive(Debug)]
 pub(crate) struct DynamicWorkers {
     workers: PagedTable<TaskManagerKey, Option<DynamicWorker>>,
     len: usize,
-    /// The workers from which slots may be cut, by place.
+    /// The workers from which slots may be cut, by place, with rows of what remains of them.
     offered: CoverTree<TaskManagerKey>,
+    /// The places that may fit the requests that were searched most.
+    fits: FitSets,
+    /// The nodes that searches of the tree have looked at since a row was tracked.
+    looked_at: usize,
     /// The vacant places below the highest one in use.
     vacant: BTreeSet<usize>,
     /// The number of places in use or vacant.
@@ -175,6 +187,8 @@ impl DynamicWorkers {
             workers: PagedTable::new(),
             len: 0,
             offered: CoverTree::new(),
+            fits: FitSets::new(),
+            looked_at: 0,
             vacant: BTreeSet::new(),
             num_places: 0,
             columns: Vec::new(),
@@ -254,6 +268,8 @@ impl DynamicWorkers {
         self.vacant.insert(worker.place);
         if self.len == 0 {
             self.offered.clear();
+            self.fits.clear();
+            self.looked_at = 0;
             self.vacant.clear();
             self.num_places = 0;
             self.columns.clear();
@@ -370,7 +386,7 @@ impl DynamicWorkers {
         let number = worker.take_number(slots);
         worker.is_overdrawn |= !worker.remainder.cut(&profiles[profile]);
         worker.num_cuts += 1;
-        self.update_offer(task_manager, profiles);
+        self.update_offer(task_manager, profiles, Change::Shrinks);
         Some(number)
     }
 
@@ -385,12 +401,12 @@ impl DynamicWorkers {
         }
         worker.remainder.give_back(&profiles[profile]);
         worker.num_cuts -= 1;
-        self.update_offer(task_manager, profiles);
+        self.update_offer(task_manager, profiles, Change::Grows);
         true
     }
 
     /// Updates the number of default slots and the row of a worker.
-    fn update_offer(&mut self, task_manager: TaskManagerKey, profiles: &Profiles) {
+    fn update_offer(&mut self, task_manager: TaskManagerKey, profiles: &Profiles, change: Change) {
         let Some(worker) = self.workers.get_mut(task_manager).and_then(Option::as_mut) else {
             return;
         };
@@ -398,7 +414,11 @@ impl DynamicWorkers {
         worker.update_free_slots(profiles);
         if self.offered.get(worker.place).is_some() {
             self.free_slots = self.free_slots - before + worker.free_slots();
-            self.offered.set(worker.place, worker.row(&self.columns), task_manager);
+            let row = worker.row(&self.columns);
+            self.offered.set(worker.place, row, task_manager);
+            if change == Change::Grows {
+                self.fits.grow(worker.place, &row);
+            }
         }
     }
 
@@ -409,7 +429,9 @@ impl DynamicWorkers {
         };
         if self.offered.get(worker.place).is_none() {
             self.free_slots += worker.free_slots();
-            self.offered.set(worker.place, worker.row(&self.columns), task_manager);
+            let row = worker.row(&self.columns);
+            self.offered.set(worker.place, row, task_manager);
+            self.fits.grow(worker.place, &row);
         }
     }
 
@@ -431,17 +453,55 @@ impl DynamicWorkers {
 
     /// Returns the first offered worker, in the order of places, that fits a request and is accepted.
     ///
-    /// Cost: as of [`CoverTree::first`].
+    /// Cost: O(1) if the request is one of 256 that are searched most; else as of
+    /// [`CoverTree::first`].
     #[inline]
     pub(crate) fn first_fitting(
-        &self,
+        &mut self,
         required: &ResourceProfile,
         mut accepts: impl FnMut(TaskManagerKey) -> bool,
     ) -> Option<TaskManagerKey> {
         let default_slots = u64::from(*required == ResourceProfile::UNKNOWN);
         let row = row_of(required, default_slots, &self.columns);
-        self.offered.first(&row, |task_manager| {
-            self.get(task_manager).is_some_and(|worker| worker.fits(required)) && accepts(task_manager)
+        let Self { offered, workers, .. } = self;
+        let mut fits = |task_manager: TaskManagerKey| {
+            let worker = workers.get(task_manager).and_then(Option::as_ref);
+            worker.is_some_and(|worker| worker.fits(required)) && accepts(task_manager)
+        };
+        let Some(tracked) = self.fits.find(&row) else {
+            let found = offered.first(&row, &mut self.looked_at, fits);
+            self.track_if_it_pays(row);
+            return found;
+        };
+        let task_manager_at = |place| offered.get(place).map(|(task_manager, _)| task_manager);
+        let place = self.fits.first(
+            tracked,
+            |place| offered.get(place).map(|(_, row)| row),
+            |place| task_manager_at(place).is_some_and(&mut fits),
+        )?;
+        task_manager_at(place)
+    }
+
+    /// Tracks a row once searches of the tree have looked at as many nodes as there are workers, which
+    /// is what it costs.
+    fn track_if_it_pays(&mut self, row: Row) {
+        if self.looked_at >= self.len {
+            self.looked_at = 0;
+            let rows = self.offered.iter().map(|(place, _, row)| (place, row));
+            self.fits.track(row, rows);
+        }
+    }
+
+    /// Does the same as [`first_fitting`](Self::first_fitting) by looking at all workers; for the
+    /// check of invariants.
+    pub(crate) fn scan_for(
+        &self,
+        required: &ResourceProfile,
+        mut accepts: impl FnMut(TaskManagerKey) -> bool,
+    ) -> Option<TaskManagerKey> {
+        let mut offered = self.offered.iter().map(|(_, task_manager, _)| task_manager);
+        offered.find(|task_manager| {
+            self.get(*task_manager).is_some_and(|worker| worker.fits(required)) && accepts(*task_manager)
         })
     }
 
@@ -508,6 +568,9 @@ impl DynamicWorkers {
             && (free_slots, offered) == (self.free_slots, self.offered.len())
             && shapes == self.shapes
             && self.offered.is_consistent()
+            && self
+                .fits
+                .is_consistent(self.offered.iter().map(|(place, _, row)| (place, row)))
     }
 
     pub(crate) fn clear(&mut self) {
