@@ -6,7 +6,9 @@ use slot_manager::error::{ResourceManagerError, SlotAllocationError};
 use slot_manager::message::{
     Acknowledge, AttemptId, Release, ReleaseCheck, ReleaseDecision, SlotFreed, Withdrawal, WorkerPromise,
 };
-use slot_manager::{LeaderId, ResourceProfile, ResourceRequirements, SlotId, SlotReport, SlotStatus, WorkerRequestId};
+use slot_manager::{
+    DynamicResources, LeaderId, ResourceProfile, ResourceRequirements, SlotId, SlotReport, SlotStatus, WorkerRequestId,
+};
 
 use crate::common::{allocation, instance, job, profile};
 
@@ -133,12 +135,26 @@ pub(crate) enum Shape {
     Any,
     Unknown,
     Zero,
+    /// A total of which several slots can be cut.
+    Huge,
+    /// The same with accelerators.
+    Rich,
 }
 
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Report {
+    /// The resources of a dynamic worker.
+    pub(crate) dynamic: Option<Total>,
     pub(crate) statuses: Vec<Status>,
     pub(crate) revision: Option<u64>,
+}
+
+/// The resources of a dynamic worker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Total {
+    pub(crate) total: Shape,
+    pub(crate) default_slot: Option<Shape>,
+    pub(crate) free: Option<Shape>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -187,6 +203,8 @@ pub(crate) enum Answer {
     No,
     Unreachable,
     HeldBy(Holder),
+    /// The worker has only this left.
+    Insufficient(Shape),
     /// A future. [`Command::Answer`] completes it.
     Later,
     /// The answer is an input, [`Command::AnswerInput`].
@@ -203,7 +221,7 @@ pub(crate) enum Promise {
 }
 
 impl Shape {
-    pub(crate) const ALL: [Self; 7] = [
+    pub(crate) const ALL: [Self; 9] = [
         Self::Small,
         Self::Wide,
         Self::Large,
@@ -211,6 +229,8 @@ impl Shape {
         Self::Any,
         Self::Unknown,
         Self::Zero,
+        Self::Huge,
+        Self::Rich,
     ];
 
     pub(crate) fn profile(self) -> ResourceProfile {
@@ -218,12 +238,9 @@ impl Shape {
             Self::Small => profile(1.0, 100),
             Self::Wide => profile(2.0, 100),
             Self::Large => profile(2.0, 400),
-            Self::Accelerated => ResourceProfile::builder()
-                .cpu_cores(1.0)
-                .task_heap_memory_mebibytes(100)
-                .extended_resource("gpu", 1.0)
-                .build()
-                .expect("valid amounts"),
+            Self::Accelerated => with_gpus(1.0, 100, 1.0),
+            Self::Huge => profile(5.0, 600),
+            Self::Rich => with_gpus(4.0, 700, 2.0),
             Self::Any => ResourceProfile::ANY,
             Self::Unknown => ResourceProfile::UNKNOWN,
             Self::Zero => ResourceProfile::ZERO,
@@ -245,6 +262,35 @@ impl Shape {
             Self::Any => "any",
             Self::Unknown => "unknown",
             Self::Zero => "zero",
+            Self::Huge => "huge",
+            Self::Rich => "rich",
+        }
+    }
+}
+
+/// Returns a profile with accelerators.
+fn with_gpus(cores: f64, mebibytes: u64, gpus: f64) -> ResourceProfile {
+    let builder = ResourceProfile::builder()
+        .cpu_cores(cores)
+        .task_heap_memory_mebibytes(mebibytes);
+    builder.extended_resource("gpu", gpus).build().expect("valid amounts")
+}
+
+impl From<Total> for DynamicResources {
+    fn from(
+        Total {
+            total,
+            default_slot,
+            free,
+        }: Total,
+    ) -> Self {
+        let mut resources = Self::new(total.profile());
+        if let Some(default_slot) = default_slot {
+            resources = resources.with_default_slot(default_slot.profile());
+        }
+        match free {
+            None => resources,
+            Some(free) => resources.with_free(free.profile()),
         }
     }
 }
@@ -258,7 +304,11 @@ impl From<&Report> for SlotReport {
                 Some(holder) => SlotStatus::allocated(slot_id, profile, allocation(holder.allocation), job(holder.job)),
             }
         };
-        let all = report.statuses.iter().map(status).collect::<Self>();
+        let statuses = report.statuses.iter().map(status);
+        let all = match report.dynamic {
+            None => statuses.collect(),
+            Some(total) => Self::of_dynamic(total, statuses.collect()),
+        };
         match report.revision {
             None => all,
             Some(revision) => all.with_revision(revision),
@@ -352,6 +402,7 @@ impl Answer {
                 allocation_id: allocation(holder.allocation),
                 job_id: job(holder.job),
             })),
+            Self::Insufficient(free) => Some(Err(SlotAllocationError::insufficient(free.profile()))),
             Self::Later | Self::AsInput => None,
         }
     }

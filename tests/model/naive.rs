@@ -21,10 +21,13 @@ use crate::command::{self, Answer, Command, Promise as PromiseAnswer, slot_freed
 use crate::common::{allocation, instance, job};
 use crate::observation::{Outcome, Response};
 
+mod amounts;
 mod attempts;
 mod blocking;
 mod candidates;
 mod commit;
+mod cuts;
+mod dynamic_workers;
 mod failing_workers;
 mod flush;
 mod grants;
@@ -50,6 +53,7 @@ mod unfulfillable;
 mod view;
 mod worker_requests;
 
+use self::dynamic_workers::Resources;
 use self::failing_workers::Failures;
 use self::requirements::{Declaration, Holding};
 use self::scripted_answers::ScriptedAnswers;
@@ -143,7 +147,9 @@ struct TaskManager {
     failures: Failures,
     answers: ScriptedAnswers<Answer>,
     release_answers: ScriptedAnswers<ReleaseDecision>,
-    /// Ordered by slot number.
+    /// The resources of a dynamic worker.
+    resources: Option<Resources>,
+    /// Ordered by slot number. Those of a dynamic worker are its cuts.
     slots: Vec<Slot>,
     /// The highest revision of a report or an acknowledgement.
     highest_revision: Option<u64>,
@@ -175,7 +181,7 @@ struct Slot {
 /// The state of a slot.
 #[derive(Debug, Clone, PartialEq)]
 enum State {
-    /// Free. The commit offers it.
+    /// Free. The commit offers it. A cut ends there.
     Detached,
     /// Free and offered, with its place in the queue of offered slots.
     Offered(u64),
@@ -280,6 +286,8 @@ struct Transaction {
     detached: Vec<AllocationId>,
     /// Slots whose allocation is granted on another slot.
     secondaries: Vec<SlotId>,
+    /// Dynamic workers that may serve requests, in the order in which they were noted.
+    workers: Vec<InstanceId>,
     /// Workers that may admit a probe that they did not admit before.
     probes: Vec<InstanceId>,
     /// A task manager has brought the first slots of its registration.

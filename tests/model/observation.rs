@@ -76,6 +76,9 @@ pub(crate) struct TaskManagerView {
     pub(crate) worker_request: Option<WorkerRequestId>,
     pub(crate) idle_since: Option<Timestamp>,
     pub(crate) revision: Option<u64>,
+    /// The total and the remaining resources of a dynamic worker.
+    pub(crate) total: Option<ResourceProfile>,
+    pub(crate) remaining: Option<ResourceProfile>,
     pub(crate) slots: Vec<SlotView>,
 }
 

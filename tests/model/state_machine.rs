@@ -11,7 +11,7 @@ use crate::command::{Command, Promise, text};
 use crate::configurations::config;
 use crate::naive::NaiveSlotManager;
 use crate::observation::{Response, Snapshot};
-use crate::steps::{self, Resolver, Step};
+use crate::steps::{self, Kinds, Resolver, Step};
 use crate::subject::Subject;
 
 /// The model, with the commands it was given.
@@ -28,6 +28,7 @@ pub(crate) struct Reference {
     jobs: Vec<u128>,
     /// Requests and slots have few shapes.
     has_few_shapes: bool,
+    kinds: Kinds,
     /// The last attempts, the oldest first.
     attempts: Vec<AttemptId>,
 }
@@ -49,6 +50,7 @@ impl Reference {
             leaders: 0,
             jobs: Vec::new(),
             has_few_shapes: false,
+            kinds: Kinds::Both,
             attempts: Vec::new(),
         }
     }
@@ -68,6 +70,8 @@ impl Reference {
             replaced: self.model.replaced_instances(),
             worker_requests: self.model.worker_requests(),
             has_few_shapes: self.has_few_shapes,
+            kinds: self.kinds,
+            totals: &self.model.totals(),
         };
         resolver.resolve(step).unwrap_or(Command::Run)
     }
@@ -121,17 +125,19 @@ impl ReferenceStateMachine for Reference {
         ];
         let length = prop::option::weighted(0.3, steps::lease());
         let busy = (any::<bool>(), prop::collection::vec(steps::first_registration(), 0..4));
-        (config(), workers, length, busy)
-            .prop_map(|(config, workers, length, (has_few_shapes, registrations))| {
+        let kinds = prop_oneof![1 => Just(Kinds::Static), 2 => Just(Kinds::Both), 2 => Just(Kinds::Dynamic)];
+        (config(), workers, length, busy, kinds)
+            .prop_map(|(config, workers, length, (has_few_shapes, registrations), kinds)| {
                 let mut reference = Self::new(config);
-                reference.has_few_shapes = has_few_shapes;
+                (reference.has_few_shapes, reference.kinds) = (has_few_shapes, kinds);
                 if let Some(promise) = workers {
                     reference.apply(Command::Workers { once: false, promise });
                 }
                 reference.apply(Command::Start { leader: 1, length });
                 if has_few_shapes {
-                    for (number, (answer, slots)) in (0..).zip(registrations) {
-                        reference.apply(steps::register(number, answer, slots));
+                    for (number, (answer, slots, kind)) in (0..).zip(registrations) {
+                        let is_dynamic = steps::is_dynamic(kinds, kind);
+                        reference.apply(steps::register(number, answer, slots, is_dynamic));
                     }
                 }
                 reference

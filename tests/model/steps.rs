@@ -9,7 +9,7 @@ use slot_manager::view::SlotState;
 use slot_manager::{InstanceId, ResourceId, SlotId};
 
 use crate::command::{
-    Answer, AttemptName, CheckId, Command, Holder, Promise, Report, Shape, Status, WorkerRequestName,
+    Answer, AttemptName, CheckId, Command, Holder, Promise, Report, Shape, Status, Total, WorkerRequestName,
 };
 use crate::observation::{Snapshot, TaskManagerView};
 
@@ -23,7 +23,7 @@ const POISONED_JOB: u128 = JOBS as u128;
 const STRANGER: u128 = 9;
 
 /// The shapes of requests. Those that often fit a slot occur more often.
-const REQUESTED: [Shape; 9] = [
+const REQUESTED: [Shape; 10] = [
     Shape::Small,
     Shape::Small,
     Shape::Small,
@@ -33,6 +33,7 @@ const REQUESTED: [Shape; 9] = [
     Shape::Any,
     Shape::Unknown,
     Shape::Zero,
+    Shape::Rich,
 ];
 /// The shapes of slots.
 const OFFERED: [Shape; 10] = [
@@ -58,6 +59,69 @@ const OFFERED_OF_FEW: [Shape; 6] = [
     Shape::Wide,
     Shape::Large,
 ];
+
+/// The totals of dynamic workers. `UNKNOWN` is refused.
+const TOTALS: [Shape; 20] = [
+    Shape::Huge,
+    Shape::Huge,
+    Shape::Huge,
+    Shape::Huge,
+    Shape::Huge,
+    Shape::Rich,
+    Shape::Rich,
+    Shape::Rich,
+    Shape::Rich,
+    Shape::Large,
+    Shape::Large,
+    Shape::Large,
+    Shape::Wide,
+    Shape::Wide,
+    Shape::Small,
+    Shape::Accelerated,
+    Shape::Any,
+    Shape::Any,
+    Shape::Zero,
+    Shape::Unknown,
+];
+/// The default slots of dynamic workers. `UNKNOWN` counts as none.
+const DEFAULT_SLOTS: [Shape; 12] = [
+    Shape::Small,
+    Shape::Small,
+    Shape::Small,
+    Shape::Wide,
+    Shape::Wide,
+    Shape::Large,
+    Shape::Accelerated,
+    Shape::Accelerated,
+    Shape::Huge,
+    Shape::Zero,
+    Shape::Any,
+    Shape::Unknown,
+];
+/// The resources that a dynamic worker has left.
+const LEFT: [Shape; 12] = [
+    Shape::Zero,
+    Shape::Small,
+    Shape::Small,
+    Shape::Wide,
+    Shape::Wide,
+    Shape::Large,
+    Shape::Large,
+    Shape::Accelerated,
+    Shape::Huge,
+    Shape::Rich,
+    Shape::Any,
+    Shape::Unknown,
+];
+
+/// The kinds of workers in a case.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kinds {
+    Static,
+    Both,
+    /// Nearly all are dynamic.
+    Dynamic,
+}
 
 /// Chooses an item of a list of any length, so that a case stays valid while shrinking removes
 /// steps.
@@ -106,12 +170,18 @@ pub(crate) enum Step {
         is_foreign: bool,
         answer: AnswerChoice,
         shape: Choice,
+        /// Dynamic or static: see [`Resolver::is_dynamic`].
+        kind: Choice,
+        total: TotalChoice,
         changes: Vec<Change>,
         revision: Revision,
     },
     Unregister(Choice),
     Report {
         task_manager: Choice,
+        /// As in a registration.
+        kind: Choice,
+        total: TotalChoice,
         changes: Vec<Change>,
         revision: Revision,
     },
@@ -203,6 +273,15 @@ pub(crate) enum Identity {
     Replaced,
 }
 
+/// The resources of a dynamic worker.
+#[derive(Debug, Clone)]
+pub(crate) struct TotalChoice {
+    /// Without a choice, as they are known.
+    total: Option<Choice>,
+    default_slot: Option<Option<Choice>>,
+    free: Option<Choice>,
+}
+
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Revision {
     None,
@@ -242,6 +321,7 @@ pub(crate) enum AnswerChoice {
     Unreachable,
     HeldBy(Choice),
     HeldByStranger(Choice),
+    Insufficient(Choice),
     Later,
     AsInput,
     /// The answer that this worker gives to this job: see [`Resolver::usual_answer`].
@@ -260,6 +340,16 @@ fn revision() -> impl Strategy<Value = Revision> {
     prop_oneof![2 => Just(Revision::None), 1 => (-2..3_i8).prop_map(Revision::Relative)]
 }
 
+fn total() -> impl Strategy<Value = TotalChoice> {
+    let total = prop::option::weighted(0.15, choice());
+    let default_slot = prop::option::weighted(0.15, prop::option::weighted(0.8, choice()));
+    (total, default_slot, prop::option::weighted(0.3, choice())).prop_map(|(total, default_slot, free)| TotalChoice {
+        total,
+        default_slot,
+        free,
+    })
+}
+
 fn answer() -> impl Strategy<Value = AnswerChoice> {
     prop_oneof![3 => Just(AnswerChoice::Later), 4 => Just(AnswerChoice::AsInput), 5 => answer_now()]
 }
@@ -272,6 +362,7 @@ fn answer_now() -> impl Strategy<Value = AnswerChoice> {
         1 => Just(AnswerChoice::Unreachable),
         2 => choice().prop_map(AnswerChoice::HeldBy),
         1 => choice().prop_map(AnswerChoice::HeldByStranger),
+        4 => choice().prop_map(AnswerChoice::Insufficient),
     ]
 }
 
@@ -361,8 +452,9 @@ fn length() -> impl Strategy<Value = Duration> {
     ]
 }
 
-/// The answer of a worker that registers after the start, and the number of its slots.
-pub(crate) fn first_registration() -> impl Strategy<Value = (Answer, u32)> {
+/// The answer of a worker that registers after the start, the number of its slots, and the choice
+/// whether it is dynamic.
+pub(crate) fn first_registration() -> impl Strategy<Value = (Answer, u32, u16)> {
     let answer = prop_oneof![
         3 => Just(Answer::Later),
         4 => Just(Answer::AsInput),
@@ -370,12 +462,18 @@ pub(crate) fn first_registration() -> impl Strategy<Value = (Answer, u32)> {
         1 => Just(Answer::Unreachable),
         1 => Just(Answer::Yes { revision: None }),
     ];
-    (answer, 1..6_u32)
+    (answer, 1..6_u32, choice())
 }
 
-/// Returns the registration of a worker with free slots.
-pub(crate) fn register(number: u16, answer: Answer, slots: u32) -> Command {
+/// Returns the registration of a worker with free slots, or of one from which slots are cut.
+pub(crate) fn register(number: u16, answer: Answer, slots: u32, is_dynamic: bool) -> Command {
     let worker = worker(number);
+    let dynamic = is_dynamic.then_some(Total {
+        total: if slots % 2 == 0 { Shape::Rich } else { Shape::Huge },
+        default_slot: (slots > 1).then_some(Shape::Small),
+        free: None,
+    });
+    let slots = if is_dynamic { 0 } else { slots };
     let status = |at: u32| Status {
         slot: SlotId::new(worker.as_str(), at),
         shape: OFFERED_OF_FEW[at as usize % OFFERED_OF_FEW.len()],
@@ -386,6 +484,7 @@ pub(crate) fn register(number: u16, answer: Answer, slots: u32) -> Command {
         worker_request: None,
         answer,
         report: Report {
+            dynamic,
             statuses: (0..slots).map(status).collect(),
             revision: None,
         },
@@ -405,24 +504,29 @@ pub(crate) fn step() -> BoxedStrategy<Step> {
         ),
         answer(),
         choice(),
+        (choice(), total()),
         changes(4),
         revision(),
     );
     let register = register.prop_map(
-        |(worker, identity, (promised, is_old, is_foreign), answer, shape, changes, revision)| Step::Register {
-            worker,
-            identity,
-            promised,
-            is_old,
-            is_foreign,
-            answer,
-            shape,
-            changes,
-            revision,
+        |(worker, identity, (promised, is_old, is_foreign), answer, shape, (kind, total), changes, revision)| {
+            Step::Register {
+                worker,
+                identity,
+                promised,
+                is_old,
+                is_foreign,
+                answer,
+                shape,
+                kind,
+                total,
+                changes,
+                revision,
+            }
         },
     );
     let request = (choice(), choice(), prop::option::weighted(0.1, choice()));
-    let report = (choice(), changes(3), revision());
+    let report = (choice(), choice(), total(), changes(3), revision());
     let free = (
         choice(),
         prop::option::weighted(0.2, choice()),
@@ -450,7 +554,13 @@ pub(crate) fn step() -> BoxedStrategy<Step> {
         10 => free,
         10 => register,
         1 => choice().prop_map(Step::Unregister),
-        16 => report.prop_map(|(task_manager, changes, revision)| Step::Report { task_manager, changes, revision }),
+        16 => report.prop_map(|(task_manager, kind, total, changes, revision)| Step::Report {
+            task_manager,
+            kind,
+            total,
+            changes,
+            revision,
+        }),
         4 => (choice(), prop::bool::weighted(0.1))
             .prop_map(|(worker_request, is_foreign)| Step::WorkerFailed { worker_request, is_foreign }),
         2 => choice().prop_map(Step::Block),
@@ -498,6 +608,9 @@ pub(crate) struct Resolver<'a> {
     pub(crate) worker_requests: u64,
     /// Requests and slots have few shapes.
     pub(crate) has_few_shapes: bool,
+    pub(crate) kinds: Kinds,
+    /// The resources of the dynamic workers.
+    pub(crate) totals: &'a [(InstanceId, Total)],
 }
 
 impl Resolver<'_> {
@@ -570,6 +683,8 @@ impl Resolver<'_> {
                 is_foreign,
                 answer,
                 shape,
+                kind,
+                total,
                 changes,
                 revision,
             } => {
@@ -586,8 +701,13 @@ impl Resolver<'_> {
                     Identity::OfAnother => other.map(|it| it.instance_id),
                     Identity::Replaced => choose(self.replaced, *shape).copied(),
                 };
-                let known_statuses = known.map(|it| self.statuses(it));
-                let statuses = known_statuses.unwrap_or_else(|| self.new_statuses(&worker, *shape));
+                let dynamic = self.is_dynamic(known, *kind).then(|| self.total(known, total, *shape));
+                let was_dynamic = known.map(|it| it.total.is_some());
+                let statuses = match known.filter(|_| was_dynamic == Some(dynamic.is_some())) {
+                    Some(known) => self.statuses(known),
+                    None if dynamic.is_some() => Vec::new(),
+                    None => self.new_statuses(&worker, *shape),
+                };
                 let worker_request = promised.and_then(|choice| match is_old {
                     false => choose(&self.state.promises, choice).map(|it| it.worker_request.number()),
                     true => (self.worker_requests > 0).then(|| 1 + u64::from(choice) % self.worker_requests),
@@ -596,7 +716,7 @@ impl Resolver<'_> {
                     instance: instance.map_or(self.instances + 1, InstanceId::as_u128),
                     worker_request: worker_request.map(|number| self.worker_request(number, *is_foreign)),
                     answer: self.answer(answer, known, (&worker, 0)),
-                    report: self.report(&worker, statuses, changes, *revision, known),
+                    report: self.report((&worker, dynamic), statuses, changes, *revision, known),
                     worker,
                 }
             }
@@ -605,14 +725,18 @@ impl Resolver<'_> {
             },
             Step::Report {
                 task_manager,
+                kind,
+                total,
                 changes,
                 revision,
             } => {
                 let task_manager = self.task_manager(*task_manager)?;
+                let is_dynamic = self.is_dynamic(Some(task_manager), *kind);
+                let dynamic = is_dynamic.then(|| self.total(Some(task_manager), total, *kind));
                 let (worker, statuses) = (task_manager.resource_id.as_str(), self.statuses(task_manager));
                 Command::Report {
                     instance: task_manager.instance_id.as_u128(),
-                    report: self.report(worker, statuses, changes, *revision, Some(task_manager)),
+                    report: self.report((worker, dynamic), statuses, changes, *revision, Some(task_manager)),
                 }
             }
             Step::WorkerFailed {
@@ -775,7 +899,14 @@ impl Resolver<'_> {
             .collect();
         let (slot, allocation) = match other {
             None => choose(&used, slot)?.clone(),
-            Some(other) => (SlotId::new(worker(slot), u32::from(slot % 3)), self.allocation(other)?),
+            Some(other) => {
+                let (worker, number) = (worker(slot), u32::from(slot % 3));
+                let id = match slot / 4 % 2 {
+                    0 => SlotId::new(worker, number),
+                    _ => SlotId::dynamic(worker, number),
+                };
+                (id, self.allocation(other)?)
+            }
         };
         let owner = self.task_manager_of(&slot);
         let of = owner.map_or(1, |it| it.instance_id.as_u128()) + u128::from(is_foreign);
@@ -819,6 +950,7 @@ impl Resolver<'_> {
             AnswerChoice::Unreachable => Answer::Unreachable,
             AnswerChoice::HeldBy(choice) => self.holder(*choice).map_or(Answer::No, Answer::HeldBy),
             AnswerChoice::HeldByStranger(choice) => Answer::HeldBy(stranger(*choice)),
+            AnswerChoice::Insufficient(choice) => Answer::Insufficient(shape_of(&LEFT, *choice)),
             AnswerChoice::Later => Answer::Later,
             AnswerChoice::AsInput => Answer::AsInput,
         }
@@ -838,6 +970,35 @@ impl Resolver<'_> {
         shapes[usize::from(choice) % shapes.len()]
     }
 
+    /// Returns `true` if a worker registers or reports as a dynamic one. A known worker mostly stays
+    /// as it is.
+    fn is_dynamic(&self, known: Option<&TaskManagerView>, kind: Choice) -> bool {
+        match (self.kinds, known) {
+            (Kinds::Static, _) => false,
+            (_, Some(known)) if kind % 30 != 0 => known.total.is_some(),
+            (kinds, _) => is_dynamic(kinds, kind / 30),
+        }
+    }
+
+    /// Returns the resources that a dynamic worker reports.
+    fn total(&self, known: Option<&TaskManagerView>, choice: &TotalChoice, shape: Choice) -> Total {
+        let mut totals = self.totals.iter();
+        let known = known.and_then(|known| totals.find(|(id, _)| *id == known.instance_id));
+        let usual = Total {
+            total: shape_of(&TOTALS, shape),
+            default_slot: (shape / 32 % 3 > 0).then(|| shape_of(&DEFAULT_SLOTS, shape / 3)),
+            free: None,
+        };
+        let known = known.map_or(usual, |(_, total)| *total);
+        Total {
+            total: choice.total.map_or(known.total, |choice| shape_of(&TOTALS, choice)),
+            default_slot: choice.default_slot.map_or(known.default_slot, |choice| {
+                choice.map(|choice| shape_of(&DEFAULT_SLOTS, choice))
+            }),
+            free: choice.free.map(|choice| shape_of(&LEFT, choice)),
+        }
+    }
+
     fn new_statuses(&self, worker: &str, shape: Choice) -> Vec<Status> {
         let count = u32::from(shape / 16 % 4);
         (0..count)
@@ -853,9 +1014,12 @@ impl Resolver<'_> {
         }
     }
 
-    /// Returns the statuses that the manager expects. A slot in flight is still free.
+    /// Returns the statuses that the manager expects. A slot in flight is still free, or not cut yet.
     fn statuses(&self, task_manager: &TaskManagerView) -> Vec<Status> {
-        let statuses = task_manager.slots.iter().map(|slot| Status {
+        let is_in_flight = |state: &SlotState| matches!(state, SlotState::InFlight { .. });
+        let slots = task_manager.slots.iter();
+        let slots = slots.filter(|slot| task_manager.total.is_none() || !is_in_flight(&slot.state));
+        let statuses = slots.map(|slot| Status {
             slot: slot.slot_id.clone(),
             shape: Shape::of(&slot.profile),
             holder: match slot.state {
@@ -871,18 +1035,81 @@ impl Resolver<'_> {
 
     fn report(
         &self,
-        worker: &str,
+        (worker, dynamic): (&str, Option<Total>),
         mut statuses: Vec<Status>,
         changes: &[Change],
         revision: Revision,
         of: Option<&TaskManagerView>,
     ) -> Report {
         for Change { slot, kind } in changes {
-            self.change(worker, &mut statuses, usize::from(*slot), kind);
+            match dynamic {
+                None => self.change(worker, &mut statuses, usize::from(*slot), kind),
+                Some(_) => self.change_cuts(worker, &mut statuses, usize::from(*slot), kind),
+            }
         }
         Report {
+            dynamic,
             statuses,
             revision: relative(revision, of),
+        }
+    }
+
+    /// Changes the report of a dynamic worker, which names only held slots.
+    fn change_cuts(&self, worker: &str, statuses: &mut Vec<Status>, at: usize, kind: &ChangeKind) {
+        let known = self
+            .state
+            .task_managers
+            .iter()
+            .find(|it| it.resource_id.as_str() == worker);
+        let cuts = || {
+            known
+                .filter(|it| it.total.is_some())
+                .into_iter()
+                .flat_map(|it| &it.slots)
+        };
+        match kind {
+            ChangeKind::Added(shape) => {
+                // A low number, or one that the manager is about to use.
+                let highest = cuts().map(|it| it.slot_id.slot_number()).max().unwrap_or(0);
+                let number = u32::from(shape / 8 % 4) + if shape % 2 == 0 { 0 } else { highest };
+                let slot = match shape % 61 {
+                    0 => SlotId::new(worker, number),
+                    _ => SlotId::dynamic(worker, number),
+                };
+                let holder = self
+                    .holder(*shape)
+                    .filter(|_| shape % 3 == 0)
+                    .unwrap_or(stranger(*shape));
+                if !statuses.iter().any(|status| status.slot == slot) {
+                    statuses.push(Status {
+                        slot,
+                        shape: self.offered(*shape),
+                        holder: Some(holder),
+                    });
+                }
+            }
+            ChangeKind::Confirmed => {
+                let in_flight = cuts().filter_map(|it| match it.state {
+                    SlotState::InFlight { allocation_id, job_id } => Some((it, allocation_id, job_id)),
+                    _ => None,
+                });
+                let in_flight: Vec<_> = in_flight.collect();
+                let chosen = at.checked_rem(in_flight.len()).map(|at| in_flight[at]);
+                if let Some((cut, allocation, job)) = chosen {
+                    statuses.retain(|status| status.slot != cut.slot_id);
+                    statuses.push(Status {
+                        slot: cut.slot_id.clone(),
+                        shape: Shape::of(&cut.profile),
+                        holder: Some(Holder {
+                            allocation: allocation.as_u128(),
+                            job: job.as_u128(),
+                        }),
+                    });
+                }
+            }
+            // Now and then the report is refused.
+            ChangeKind::Free if at % 16 != 0 => self.change(worker, statuses, at, &ChangeKind::Omitted),
+            kind => self.change(worker, statuses, at, kind),
         }
     }
 
@@ -929,6 +1156,19 @@ impl Resolver<'_> {
             ChangeKind::Added(_) => {}
         }
     }
+}
+
+/// Returns `true` if a new worker is dynamic.
+pub(crate) fn is_dynamic(kinds: Kinds, choice: Choice) -> bool {
+    match kinds {
+        Kinds::Static => false,
+        Kinds::Both => choice % 2 == 0,
+        Kinds::Dynamic => choice % 8 > 0,
+    }
+}
+
+fn shape_of(shapes: &[Shape], choice: Choice) -> Shape {
+    shapes[usize::from(choice) % shapes.len()]
 }
 
 fn worker(choice: Choice) -> String {

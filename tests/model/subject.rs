@@ -239,6 +239,8 @@ impl Subject {
                     worker_request: task_manager.worker_request(),
                     idle_since: task_manager.idle_since(),
                     revision: task_manager.revision(),
+                    total: task_manager.total_resources().cloned(),
+                    remaining: task_manager.remaining_resources(),
                     slots: task_manager
                         .slots()
                         .map(|slot| SlotView {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use slot_manager::message::ReleaseDecision;
 
-use super::{Answer, AttemptName, CheckId, Command, Holder, Promise, Report, Shape, Status, WorkerRequestName};
+use super::{Answer, AttemptName, CheckId, Command, Holder, Promise, Report, Shape, Status, Total, WorkerRequestName};
 
 mod config;
 
@@ -54,9 +54,21 @@ impl fmt::Display for Status {
     }
 }
 
-/// Writes the statuses, then `rev <revision>`, each after a space.
+/// Writes `total`, `default` and `free` of a dynamic worker, each followed by a profile.
+impl fmt::Display for Total {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "total {}", self.total)?;
+        let mut default_slot = self.default_slot.iter();
+        default_slot.try_for_each(|default_slot| write!(f, " default {default_slot}"))?;
+        self.free.iter().try_for_each(|free| write!(f, " free {free}"))
+    }
+}
+
+/// Writes the resources of a dynamic worker, `slots`, the statuses and `rev <revision>`.
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.dynamic.iter().try_for_each(|total| write!(f, "{total} "))?;
+        f.write_str("slots")?;
         self.statuses.iter().try_for_each(|status| write!(f, " {status}"))?;
         self.revision
             .iter()
@@ -74,6 +86,7 @@ impl fmt::Display for Answer {
             Self::No => f.write_str("no"),
             Self::Unreachable => f.write_str("unreachable"),
             Self::HeldBy(holder) => write!(f, "held-by:{holder}"),
+            Self::Insufficient(free) => write!(f, "insufficient:{free}"),
             Self::Later => f.write_str("later"),
             Self::AsInput => f.write_str("as-input"),
         }
@@ -142,10 +155,10 @@ impl fmt::Display for Command {
             } => {
                 write!(f, "register {worker} {instance} {answer}")?;
                 worker_request.iter().try_for_each(|id| write!(f, " for {id}"))?;
-                write!(f, " slots{report}")
+                write!(f, " {report}")
             }
             Self::Unregister { instance } => write!(f, "unregister {instance}"),
-            Self::Report { instance, report } => write!(f, "report {instance} slots{report}"),
+            Self::Report { instance, report } => write!(f, "report {instance} {report}"),
             Self::WorkerFailed { worker_request } => write!(f, "worker-failed {worker_request}"),
             Self::Block { worker } => write!(f, "block {worker}"),
             Self::Unblock { worker } => write!(f, "unblock {worker}"),
@@ -322,14 +335,42 @@ impl FromStr for Status {
 
 impl Report {
     fn read(words: &[&str]) -> Result<Self, String> {
+        let (dynamic, words) = match words {
+            ["total", total, rest @ ..] => {
+                let (default_slot, rest) = read_shape_after("default", rest)?;
+                let (free, rest) = read_shape_after("free", rest)?;
+                let total = total.parse()?;
+                (
+                    Some(Total {
+                        total,
+                        default_slot,
+                        free,
+                    }),
+                    rest,
+                )
+            }
+            words => (None, words),
+        };
+        let ["slots", words @ ..] = words else {
+            return Err(format!("{words:?}: the slots are missing"));
+        };
         let (statuses, revision) = match words {
             [statuses @ .., "rev", revision] => (statuses, Some(read(revision)?)),
             statuses => (statuses, None),
         };
         Ok(Self {
+            dynamic,
             statuses: statuses.iter().map(|status| status.parse()).collect::<Result<_, _>>()?,
             revision,
         })
+    }
+}
+
+/// Reads a word and the profile after it, if the word is there.
+fn read_shape_after<'a, 'b>(word: &str, words: &'a [&'b str]) -> Result<(Option<Shape>, &'a [&'b str]), String> {
+    match words {
+        [first, shape, rest @ ..] if *first == word => Ok((Some(shape.parse()?), rest)),
+        words => Ok((None, words)),
     }
 }
 
@@ -347,6 +388,7 @@ impl FromStr for Answer {
                 revision: Some(read(revision)?),
             }),
             Some(("held-by", holder)) => Ok(Self::HeldBy(holder.parse()?)),
+            Some(("insufficient", free)) => Ok(Self::Insufficient(free.parse()?)),
             _ => Err(format!("{text:?} is no answer")),
         }
     }
@@ -433,9 +475,8 @@ impl FromStr for Command {
             }
             ["register", worker, instance, answer, rest @ ..] => {
                 let (worker_request, report) = match rest {
-                    ["for", id, "slots", report @ ..] => (Some(id.parse()?), report),
-                    ["slots", report @ ..] => (None, report),
-                    _ => return Err(format!("{line:?}: the slots are missing")),
+                    ["for", id, report @ ..] => (Some(id.parse()?), report),
+                    report => (None, report),
                 };
                 Ok(Self::Register {
                     worker: (*worker).to_owned(),
@@ -448,7 +489,7 @@ impl FromStr for Command {
             ["unregister", instance] => Ok(Self::Unregister {
                 instance: read(instance)?,
             }),
-            ["report", instance, "slots", report @ ..] => Ok(Self::Report {
+            ["report", instance, report @ ..] => Ok(Self::Report {
                 instance: read(instance)?,
                 report: Report::read(report)?,
             }),

@@ -5,7 +5,7 @@ use std::time::Duration;
 use slot_manager::error::SlotAllocationError;
 use slot_manager::message::{Allocation, AttemptId, FreeSlot, GrantLoss};
 use slot_manager::outcome::SlotAnswerOutcome;
-use slot_manager::{AllocationId, SlotId};
+use slot_manager::{AllocationId, ResourceProfile, SlotId};
 
 use super::failing_workers::note_refused;
 use super::{Expected, NaiveSlotManager, Stage, State};
@@ -72,6 +72,9 @@ impl NaiveSlotManager {
                 let (id, job) = (allocation_id, job_id);
                 self.adopt(slot, Allocation { id, job });
             }
+            Err(SlotAllocationError::Insufficient { free }) if self.explains(slot, &free) => {
+                self.insufficient(slot, own.id, *free);
+            }
             Err(error) => self.attempt_failed(slot, own.id, error),
         }
     }
@@ -96,7 +99,10 @@ impl NaiveSlotManager {
     pub(super) fn attempt_failed(&mut self, slot: &SlotId, id: AllocationId, error: SlotAllocationError) {
         let owner = self.owner(slot).expect("a registered slot");
         let (instance_id, registration) = (owner.instance_id, owner.registration);
-        let is_refusal = matches!(error, SlotAllocationError::Rejected { .. });
+        let is_refusal = matches!(
+            error,
+            SlotAllocationError::Rejected { .. } | SlotAllocationError::Insufficient { .. }
+        );
         let request = self.request_mut(id);
         let job = request.job_id;
         let Stage::InFlight { attempt, .. } = std::mem::replace(&mut request.stage, Stage::Detached) else {
@@ -111,6 +117,10 @@ impl NaiveSlotManager {
         self.job_failed(job, id);
         self.worker_failed_attempt(slot, (id, job), is_refusal, attempt);
         self.set_state(slot, State::Detached);
+        if self.is_cut(slot) {
+            self.end_cut(slot);
+            return self.transaction.detached.push(id);
+        }
         let worker_backs_off = self.is_failing(instance_id);
         if !worker_backs_off {
             note_refused(&mut self.slot_mut(slot).refused, job);
@@ -133,6 +143,34 @@ impl NaiveSlotManager {
                 self.offer(slot);
             }
         }
+        self.transaction.detached.push(id);
+    }
+
+    /// Returns `true` if a worker refused a cut because these resources, which it has left, do not
+    /// fit it. Nothing bounds a worker whose total is `ANY`, and `UNKNOWN` bounds none.
+    fn explains(&self, slot: &SlotId, free: &ResourceProfile) -> bool {
+        let cut = &self.find_slot(slot).expect("a registered slot").profile;
+        let resources = self.owner(slot).and_then(|it| it.resources.as_ref());
+        let has_amounts = [ResourceProfile::UNKNOWN, ResourceProfile::ANY]
+            .iter()
+            .all(|it| it != free);
+        resources.is_some_and(|it| it.total != ResourceProfile::ANY) && has_amounts && !free.is_matching(cut)
+    }
+
+    /// Ends an attempt for which the worker lacks resources. It is no failure: the worker has no
+    /// more than `free` left until its next report.
+    fn insufficient(&mut self, slot: &SlotId, id: AllocationId, free: ResourceProfile) {
+        let request = self.request_mut(id);
+        request.stage = Stage::Detached;
+        request.last_failure = Some(SlotAllocationError::insufficient(free.clone()));
+        self.set_state(slot, State::Detached);
+        let owner = self.owner(slot).expect("a registered slot").instance_id;
+        let owner = self.task_manager_mut(owner);
+        let others = owner.slots.iter().filter(|it| it.id != *slot);
+        let others: Vec<_> = others.map(|it| &it.profile).collect();
+        let resources = owner.resources.as_mut().expect("a dynamic worker");
+        resources.withhold_beyond(&free, &others);
+        self.end_cut(slot);
         self.transaction.detached.push(id);
     }
 

@@ -59,6 +59,10 @@ impl NaiveSlotManager {
                 self.set_state(&slot, State::Detached);
                 self.transaction.freed.push(slot);
             }
+            let owner = self.task_managers.iter().find(|it| it.resource_id == *resource_id);
+            if let Some(id) = owner.map(|it| it.instance_id) {
+                self.note_worker(id);
+            }
             return;
         }
         let free = |state: &State| matches!(state, State::Offered(_) | State::BackingOff(_) | State::WorkerBacksOff);

@@ -2,6 +2,7 @@
 
 use slot_manager::{AllocationId, SlotId};
 
+use super::cuts::Room;
 use super::failing_workers::MANY_REFUSED_JOBS;
 use super::{NaiveSlotManager, Request, Slot, Stage, State, TaskManager};
 
@@ -24,18 +25,24 @@ impl NaiveSlotManager {
         candidates
     }
 
-    /// Returns the slot that a request takes: of a worker that it was not tried on, else of another
-    /// one. In each case an offered slot comes before a probe.
-    pub(super) fn slot_for(&self, request: &Request) -> Option<SlotId> {
+    /// Returns the room that a request takes: of a worker that it was not tried on, else of another
+    /// one. In each case an offered slot comes before a cut, and a cut before a probe.
+    pub(super) fn room_for(&self, request: &Request) -> Option<Room> {
         let of = |tried| {
-            self.best_offered(request, tried)
+            self.best_room(request, tried)
                 .or_else(|| self.probe_for(request, tried))
         };
-        let untried = of(false).or_else(|| self.backing_off_slot_for(request));
+        let untried = of(false).or_else(|| self.backing_off_slot_for(request).map(Room::Slot));
         untried.or_else(|| match request.must_back_off {
             true => None,
             false => of(true),
         })
+    }
+
+    /// Returns the best offered slot that fits a request, else the first cut that does.
+    pub(super) fn best_room(&self, request: &Request, tried: bool) -> Option<Room> {
+        let offered = self.best_offered(request, tried).map(Room::Slot);
+        offered.or_else(|| self.worker_to_cut(request, tried))
     }
 
     /// Returns `true` if a slot has not refused the job, and few others.
@@ -73,8 +80,8 @@ impl NaiveSlotManager {
     pub(super) fn place(&mut self, id: AllocationId) {
         let request = self.find_request(id).expect("a pending request");
         let (must_back_off, failed_attempts) = (request.must_back_off, request.failed_attempts);
-        match self.slot_for(request) {
-            Some(slot) => self.assign(&slot, id),
+        match self.room_for(request) {
+            Some(room) => self.assign_in(room, id),
             None if must_back_off => {
                 let backoff = self.timer(self.backoff(failed_attempts - 2));
                 self.request_mut(id).stage = Stage::BackingOff(backoff);

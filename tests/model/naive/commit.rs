@@ -14,12 +14,14 @@ impl NaiveSlotManager {
     /// 3. Slots whose allocation is granted elsewhere are freed.
     /// 4. Detached requests take a slot that was offered before, oldest first.
     /// 5. Each slot that became free goes to the best candidate that it fits.
-    /// 6. Requests that were held back take an offered slot, oldest first.
-    /// 7. Missing units are made.
-    /// 8. Failing workers get probes.
-    /// 9. Promises end of which a newcomer brought a part, or that exceed a limit with it, and
-    ///    promised slots are bound.
-    /// 10. Idle periods begin and end.
+    ///    A cut that became free ends, and its worker serves the candidates that come first.
+    /// 6. Dynamic workers that reported, or may be cut again, serve the candidates that come first.
+    /// 7. Requests that were held back take an offered slot, oldest first.
+    /// 8. Missing units are made.
+    /// 9. Failing workers get probes.
+    /// 10. Promises end of which a newcomer brought a part, or that exceed a limit with it, and
+    ///     promised slots are bound.
+    /// 11. Idle periods begin and end.
     pub(super) fn commit(&mut self) {
         self.forget_ended_jobs();
         self.lose_dropped_grants();
@@ -44,6 +46,7 @@ impl NaiveSlotManager {
         }
         for slot in std::mem::take(&mut self.transaction.freed) {
             match self.find_slot(&slot).map(|it| it.state.clone()) {
+                Some(State::Detached) if self.is_cut(&slot) => self.end_cut(&slot),
                 Some(State::Detached) => self.offer(&slot),
                 Some(State::BackingOff(_)) => {
                     if let Some(request) = self.candidate_despite_refusals(&slot) {
@@ -53,6 +56,7 @@ impl NaiveSlotManager {
                 _ => {}
             }
         }
+        self.offer_noted_workers();
         self.place_held_back();
         self.make_missing_units();
         self.begin_probes();

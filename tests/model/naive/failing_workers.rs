@@ -3,6 +3,7 @@
 
 use slot_manager::{AllocationId, InstanceId, JobId, SlotId, Timestamp};
 
+use super::cuts::Room;
 use super::{NaiveSlotManager, Request, State, TaskManager, Timer};
 
 /// A worker that refused as many jobs is not probed again at once.
@@ -121,6 +122,7 @@ impl NaiveSlotManager {
 
     /// Ends the streak of failures of a worker. The commit offers its slots again.
     pub(super) fn worker_acknowledged(&mut self, id: InstanceId) {
+        let was_failing = self.is_failing(id);
         let task_manager = self.task_manager_mut(id);
         task_manager.failures = Failures::default();
         let mut freed = Vec::new();
@@ -131,6 +133,9 @@ impl NaiveSlotManager {
             }
         }
         self.transaction.freed.extend(freed);
+        if was_failing {
+            self.note_worker(id);
+        }
     }
 
     /// Returns `true` from the begin of the backoff of a worker to its next acknowledgement.
@@ -165,27 +170,33 @@ impl NaiveSlotManager {
             && (is_over || is_other_job)
     }
 
-    /// Returns the slot of a failing worker that a probe for a request would take: the first
-    /// fitting one after the slot that failed last, else the first.
-    fn probed_slot(&self, task_manager: &TaskManager, request: &Request) -> Option<SlotId> {
+    /// Returns the room of a failing worker that a probe for a request would take: the first
+    /// fitting slot after the one that failed last, else the first; or a cut that fits.
+    fn probed_room(&self, task_manager: &TaskManager, request: &Request) -> Option<Room> {
+        if task_manager.resources.is_some() {
+            let cut = self
+                .fitting_cut(task_manager, request)
+                .map(|_| Room::Cut(task_manager.instance_id));
+            return cut.filter(|_| self.admits_probe(task_manager, request));
+        }
         let free = task_manager.slots.iter().filter(|it| it.state == State::WorkerBacksOff);
         let fitting: Vec<_> = free.filter(|it| it.profile.is_matching(&request.profile)).collect();
         let last = task_manager.failures.last_slot.as_ref();
         let next = fitting.iter().find(|it| last.is_some_and(|last| it.id > *last));
         next.or(fitting.first())
             .filter(|_| self.admits_probe(task_manager, request))
-            .map(|it| it.id.clone())
+            .map(|it| Room::Slot(it.id.clone()))
     }
 
-    /// Returns the slot for a probe on a worker on which the request was tried, or was not. Workers
+    /// Returns the room for a probe on a worker on which the request was tried, or was not. Workers
     /// that answer come first.
-    pub(super) fn probe_for(&self, request: &Request, tried: bool) -> Option<SlotId> {
+    pub(super) fn probe_for(&self, request: &Request, tried: bool) -> Option<Room> {
         let mut failing = self.failing_workers();
         failing.sort_by_key(|it| it.failures.is_unreachable);
         failing
             .into_iter()
             .filter(|it| request.was_tried_on(it) == tried)
-            .find_map(|it| self.probed_slot(it, request))
+            .find_map(|it| self.probed_room(it, request))
     }
 
     /// Returns the requests that may probe a failing worker. The best is first.
@@ -223,11 +234,11 @@ impl NaiveSlotManager {
             let task_manager = self.task_manager(id).expect("a registered task manager");
             let candidates = self.probe_candidates(task_manager);
             let probe = candidates.into_iter().find_map(|request| {
-                let slot = self.probed_slot(task_manager, request)?;
-                Some((slot, request.allocation_id))
+                let room = self.probed_room(task_manager, request)?;
+                Some((room, request.allocation_id))
             });
-            if let Some((slot, request)) = probe {
-                self.assign(&slot, request);
+            if let Some((room, request)) = probe {
+                self.assign_in(room, request);
             }
         }
     }

@@ -5,7 +5,8 @@ use slot_manager::message::{GrantLoss, ReleaseCause, ReleaseCheck, ReleaseDecisi
 use slot_manager::outcome::ReleaseAnswerOutcome;
 use slot_manager::testing::{Action, GatewayCall};
 
-use super::{NaiveSlotManager, Promise, Request, TaskManager};
+use super::limits::Quantity;
+use super::{NaiveSlotManager, Promise, TaskManager};
 
 impl NaiveSlotManager {
     /// Releases or keeps the task managers whose idle timeout fell due, unless their idle period
@@ -33,7 +34,7 @@ impl NaiveSlotManager {
     /// Returns the kept task manager that is released next.
     pub(super) fn next_kept_to_release(&self) -> Option<InstanceId> {
         let all = self.task_managers.iter();
-        let kept = all.filter_map(|it| Some((it.slots.len(), it.kept?, it.instance_id)));
+        let kept = all.filter_map(|it| Some((it.counted_slots(), it.kept?, it.instance_id)));
         let mut kept: Vec<_> = kept.collect();
         kept.sort_unstable();
         let checked = if self.needs_room() { kept.len() } else { 1 };
@@ -63,17 +64,11 @@ impl NaiveSlotManager {
     /// Returns `true` if a task manager stays because of a request: one that backs off and that a
     /// slot of it fits, or one that is bound to the promised slots that it has yet to bring.
     fn is_waited_for(&self, task_manager: &TaskManager) -> bool {
-        let fits = |request: &Request| {
-            task_manager
-                .slots
-                .iter()
-                .any(|it| it.profile.is_matching(&request.profile))
-        };
         let mut backing_off = self.requests.iter().filter(|it| it.backs_off());
         let has_promised = |it: &Promise| Some(it.worker_request) == task_manager.worker_request;
         let mut promised = self.promises.iter().filter(|it| has_promised(it));
         !self.is_blocked(&task_manager.resource_id)
-            && (backing_off.any(fits) || promised.any(|it| it.bound_to.is_some()))
+            && (backing_off.any(|it| task_manager.could_serve(it)) || promised.any(|it| it.bound_to.is_some()))
     }
 
     /// Returns `true` if a task manager takes the place of a worker that a waiting request needs,
@@ -81,23 +76,15 @@ impl NaiveSlotManager {
     fn makes_room(&self, id: InstanceId) -> bool {
         let task_manager = self.task_manager(id).expect("a registered task manager");
         let mut waiting = self.requests.iter().filter(|it| it.is_waiting());
-        let fits = |request: &Request| {
-            task_manager
-                .slots
-                .iter()
-                .any(|it| it.profile.is_matching(&request.profile))
-        };
-        self.needs_room() && !waiting.any(fits)
+        self.needs_room() && !waiting.any(|it| task_manager.could_serve(it))
     }
 
     /// Returns `true` while a limit defers a worker request, even without the task managers that
     /// are leaving.
     fn needs_room(&self) -> bool {
         let staying = self.task_managers.iter().filter(|it| it.release_check.is_none());
-        let staying = staying.flat_map(|it| &it.slots).map(|slot| &slot.profile);
-        let promised = self.promises.iter().map(|promise| &promise.profile);
-        let worker = self.worker().unwrap_or_default();
-        let all: Vec<_> = staying.chain(promised).chain(&worker).cloned().collect();
+        let worker = Quantity::of_slots(&self.worker().unwrap_or_default());
+        let all = staying.map(Quantity::of).chain([self.promised(), worker]).sum();
         self.has_deferred() && self.limit_exceeded_by(&all).is_some()
     }
 
@@ -111,11 +98,11 @@ impl NaiveSlotManager {
         }
         let others = self.task_managers.iter().filter(|it| it.instance_id != id);
         let leaving = others.filter(|it| it.release_check.is_some() && !self.is_blocked(&it.resource_id));
-        let leaving: usize = leaving.map(|it| it.slots.len()).sum();
-        let own_offered = task_manager.slots.iter().filter(|slot| slot.is_offered()).count();
+        let leaving: usize = leaving.map(TaskManager::counted_slots).sum();
+        let own_offered = self.free_slots_of(task_manager);
         let left = self
             .usable_and_promised()
-            .checked_sub(leaving + task_manager.slots.len());
+            .checked_sub(leaving + task_manager.counted_slots());
         let offered_left = self.offered().checked_sub(leaving + own_offered);
         let is_enough = |least: usize, left: Option<usize>| least == 0 || left.is_some_and(|left| left >= least);
         is_enough(min_slots, left) && (!self.is_used() || is_enough(redundant_slots, offered_left))

@@ -1,10 +1,12 @@
 //! Limits: whether one more worker may be requested, and which registrations are refused.
 
-use slot_manager::config::Limit;
-use slot_manager::{ResourceId, ResourceProfile, WorkerRequestId};
+use std::iter::Sum;
 
-use super::NaiveSlotManager;
-use crate::command::Report;
+use slot_manager::config::Limit;
+use slot_manager::{ResourceId, ResourceProfile, SlotReport, WorkerRequestId};
+
+use super::dynamic_workers::Resources;
+use super::{NaiveSlotManager, TaskManager};
 
 /// Converts an amount to its smallest units: a hundred millionth of a core or of an extended
 /// resource.
@@ -24,6 +26,44 @@ pub(super) fn extended_units(profile: &ResourceProfile, name: &str) -> u128 {
     units(profile.extended_resource(name).unwrap_or(0.0))
 }
 
+/// A number of slots, with their cores and memory.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Quantity {
+    slots: usize,
+    cpu: u128,
+    memory: u128,
+}
+
+impl Quantity {
+    fn new(slots: usize, profiles: &[&ResourceProfile]) -> Self {
+        Self {
+            slots,
+            cpu: profiles.iter().map(|it| cpu_units(it)).sum(),
+            memory: profiles.iter().map(|it| memory_bytes(it)).sum(),
+        }
+    }
+
+    /// Returns the quantity of some slots.
+    pub(super) fn of_slots(slots: &[ResourceProfile]) -> Self {
+        Self::new(slots.len(), &slots.iter().collect::<Vec<_>>())
+    }
+
+    /// Returns the quantity of a worker. A dynamic worker counts by its total.
+    pub(super) fn of(task_manager: &TaskManager) -> Self {
+        Self::new(task_manager.counted_slots(), &task_manager.counted_profiles())
+    }
+}
+
+impl Sum for Quantity {
+    fn sum<I: Iterator<Item = Self>>(all: I) -> Self {
+        all.fold(Self::default(), |sum, it| Self {
+            slots: sum.slots + it.slots,
+            cpu: sum.cpu + it.cpu,
+            memory: sum.memory + it.memory,
+        })
+    }
+}
+
 impl NaiveSlotManager {
     /// Returns the slot profiles of a worker as described in the configuration.
     pub(super) fn worker(&self) -> Option<Vec<ResourceProfile>> {
@@ -36,12 +76,11 @@ impl NaiveSlotManager {
         self.config.workers.as_ref().map_or(0, |workers| workers.min_slots)
     }
 
-    /// Returns the limit that these slots exceed.
-    pub(super) fn limit_exceeded_by(&self, slots: &[ResourceProfile]) -> Option<Limit> {
+    /// Returns the limit that a quantity exceeds.
+    pub(super) fn limit_exceeded_by(&self, quantity: &Quantity) -> Option<Limit> {
         let workers = self.config.workers.as_ref()?;
-        let cpu: u128 = slots.iter().map(cpu_units).sum();
-        let memory: u128 = slots.iter().map(memory_bytes).sum();
-        if workers.max_slots.is_some_and(|most| slots.len() > most) {
+        let Quantity { slots, cpu, memory } = *quantity;
+        if workers.max_slots.is_some_and(|most| slots > most) {
             Some(Limit::Slots)
         } else if workers.max_total_cpu_cores.is_some_and(|most| cpu > units(most)) {
             Some(Limit::CpuCores)
@@ -54,10 +93,17 @@ impl NaiveSlotManager {
 
     /// Returns the limit that the registered and promised slots exceed together with `more`.
     pub(super) fn limit_exceeded_with(&self, more: &[ResourceProfile]) -> Option<Limit> {
-        let registered = self.slots().map(|slot| &slot.profile);
-        let promised = self.promises.iter().map(|promise| &promise.profile);
-        let all: Vec<_> = registered.chain(promised).chain(more).cloned().collect();
-        self.limit_exceeded_by(&all)
+        let all = [self.registered(), self.promised(), Quantity::of_slots(more)];
+        self.limit_exceeded_by(&all.into_iter().sum())
+    }
+
+    fn registered(&self) -> Quantity {
+        self.task_managers.iter().map(Quantity::of).sum()
+    }
+
+    pub(super) fn promised(&self) -> Quantity {
+        let profiles: Vec<_> = self.promises.iter().map(|promise| promise.profile.clone()).collect();
+        Quantity::of_slots(&profiles)
     }
 
     /// Returns `true` if one more worker is within the limits.
@@ -70,7 +116,9 @@ impl NaiveSlotManager {
     /// the limits.
     pub(super) fn could_be_served_by_a_worker(&self, required: &ResourceProfile) -> bool {
         let worker = self.worker();
-        worker.is_none_or(|slots| slots[0].is_matching(required) && self.limit_exceeded_by(&slots).is_none())
+        worker.is_none_or(|slots| {
+            slots[0].is_matching(required) && self.limit_exceeded_by(&Quantity::of_slots(&slots)).is_none()
+        })
     }
 
     /// Returns the limit because of which a registration is refused.
@@ -81,25 +129,34 @@ impl NaiveSlotManager {
         &self,
         resource_id: &ResourceId,
         worker_request: Option<WorkerRequestId>,
-        report: &Report,
+        report: &SlotReport,
     ) -> Option<Limit> {
         let is_registered = self.task_managers.iter().any(|it| it.resource_id == *resource_id);
-        let brings_allocation = report.statuses.iter().any(|status| status.holder.is_some());
-        let slots: Vec<_> = report.statuses.iter().map(|status| status.shape.profile()).collect();
-        let fulfils_promise = match worker_request.and_then(|it| self.stands_for(it)) {
-            Some(_) => true,
-            None => slots.iter().any(|slot| self.fulfilled_by(slot).is_some()),
+        let brings_allocation = report.statuses().iter().any(|status| status.allocation().is_some());
+        let slots = report.statuses().iter().map(|status| status.resource_profile().clone());
+        let slots: Vec<_> = slots.collect();
+        let resources = report.dynamic().map(|reported| Resources::reported(0, reported, &[]));
+        let fulfils_promise = match (worker_request.and_then(|it| self.stands_for(it)), &resources) {
+            (Some(_), _) => true,
+            (None, None) => slots.iter().any(|slot| self.fulfilled_by(slot).is_some()),
+            (None, Some(resources)) => self.fulfilled_by(&resources.total).is_some(),
         };
-        if slots.is_empty() || is_registered || brings_allocation || fulfils_promise {
+        let has_nothing = slots.is_empty() && resources.is_none();
+        if has_nothing || is_registered || brings_allocation || fulfils_promise {
             return None;
         }
-        let limit = self.limit_exceeded_with(&slots)?;
-        let registered = self.slots().map(|slot| &slot.profile);
-        let without_promises: Vec<_> = registered.chain(&slots).cloned().collect();
+        let newcomer = match &resources {
+            None => Quantity::of_slots(&slots),
+            Some(resources) => Quantity::new(resources.counted_slots(), &[&resources.total]),
+        };
+        let limit = self.limit_exceeded_by(&[self.registered(), self.promised(), newcomer].into_iter().sum())?;
         let mut waiting = self.requests.iter().filter(|it| it.is_waiting() || it.backs_off());
-        let is_of_use = waiting.any(|request| slots.iter().any(|slot| slot.is_matching(&request.profile)));
+        let is_of_use = waiting.any(|request| match &resources {
+            None => slots.iter().any(|slot| slot.is_matching(&request.profile)),
+            Some(resources) => resources.serves(&request.profile),
+        });
         // A promise does not turn away a worker that is there.
-        match self.limit_exceeded_by(&without_promises) {
+        match self.limit_exceeded_by(&[self.registered(), newcomer].into_iter().sum()) {
             None if is_of_use && !self.is_blocked(resource_id) => None,
             _ => Some(limit),
         }

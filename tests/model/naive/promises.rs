@@ -172,6 +172,26 @@ impl NaiveSlotManager {
         }
     }
 
+    /// Ends the promise that a dynamic newcomer fulfils as a whole: that of the open worker request
+    /// that it names, else that of the promised slot most like its total.
+    pub(super) fn fulfil_promise_by_total(&mut self, id: InstanceId, is_newcomer: bool) {
+        self.fulfil_promises(id, &[]);
+        let task_manager = self.task_manager(id).expect("a registered task manager");
+        if task_manager.has_fulfilled || !is_newcomer {
+            return;
+        }
+        let total = &task_manager.resources.as_ref().expect("a dynamic worker").total;
+        if let Some(Promise {
+            worker_request,
+            profile,
+            ..
+        }) = self.fulfilled_by(total).cloned()
+        {
+            self.remember_fulfilled(worker_request, profile);
+            self.end_worker_request(worker_request);
+        }
+    }
+
     /// Remembers a worker request whose slots a worker fulfils that was not requested for it.
     fn remember_fulfilled(&mut self, worker_request: WorkerRequestId, profile: ResourceProfile) {
         self.fulfilled_by_others.retain(|(it, _)| *it != worker_request);

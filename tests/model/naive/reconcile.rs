@@ -1,6 +1,6 @@
 //! Reconcile: compares needs with workers once all effects of an input or a round have left.
 
-use super::{NaiveSlotManager, Slot, State};
+use super::{NaiveSlotManager, Slot, State, TaskManager};
 
 impl NaiveSlotManager {
     /// Fails unfulfillable requests, withdraws surplus workers, releases kept task managers and
@@ -31,11 +31,12 @@ impl NaiveSlotManager {
     /// Returns the number of registered and promised slots, without those of blocked workers.
     pub(super) fn usable_and_promised(&self) -> usize {
         let usable = self.task_managers.iter().filter(|it| !self.is_blocked(&it.resource_id));
-        usable.map(|it| it.slots.len()).sum::<usize>() + self.promises.len()
+        usable.map(TaskManager::counted_slots).sum::<usize>() + self.promises.len()
     }
 
+    /// Returns the number of offered slots, and of the default slots that dynamic workers have left.
     pub(super) fn offered(&self) -> usize {
-        self.slots().filter(|slot| slot.is_offered()).count()
+        self.task_managers.iter().map(|it| self.free_slots_of(it)).sum()
     }
 
     /// Returns the number of slots that a new request could take or be bound to.

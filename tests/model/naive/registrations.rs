@@ -3,8 +3,9 @@
 use slot_manager::error::{RegistrationError, SlotReportError};
 use slot_manager::message::{Allocation, GrantLoss, ReleaseDecision};
 use slot_manager::outcome::{RegistrationOutcome, UnregistrationOutcome};
-use slot_manager::{InstanceId, ResourceId, Timestamp, WorkerRequestId};
+use slot_manager::{InstanceId, ResourceId, SlotReport, Timestamp, WorkerRequestId};
 
+use super::dynamic_workers::Resources;
 use super::failing_workers::Failures;
 use super::reports::validate;
 use super::scripted_answers::ScriptedAnswers;
@@ -44,7 +45,8 @@ impl NaiveSlotManager {
         if self.superseded.contains(&instance_id) {
             return Err(RegistrationError::Superseded { instance_id });
         }
-        validate(&resource_id, report)?;
+        let report = &SlotReport::from(report);
+        validate(&resource_id, None, report)?;
         if let Some(limit) = self.refusal(&resource_id, worker_request, report) {
             return Err(RegistrationError::LimitReached { limit });
         }
@@ -63,6 +65,10 @@ impl NaiveSlotManager {
             self.superseded.drain(..old);
         }
         let registration = self.next();
+        let place = self.vacant_place();
+        let resources = report
+            .dynamic()
+            .map(|reported| Resources::reported(place, reported, &[]));
         self.task_managers.push(TaskManager {
             resource_id: resource_id.clone(),
             instance_id,
@@ -72,6 +78,7 @@ impl NaiveSlotManager {
             failures: Failures::default(),
             answers: ScriptedAnswers::new(answer),
             release_answers: ScriptedAnswers::new(ReleaseDecision::Release),
+            resources,
             slots: Vec::new(),
             highest_revision: None,
             reported_revision: None,
@@ -82,7 +89,13 @@ impl NaiveSlotManager {
             release_check: None,
         });
         self.transaction.unused.push(instance_id);
-        self.apply_report(instance_id, report, former.as_ref().map_or(&[], |it| &it.slots));
+        self.apply_report(instance_id, report, former.as_ref());
+        if report.dynamic().is_some() {
+            let had_slots = |it: &TaskManager| it.resources.is_some() || !it.slots.is_empty();
+            let is_newcomer = !former.as_ref().is_some_and(had_slots);
+            self.transaction.has_newcomer |= is_newcomer;
+            self.fulfil_promise_by_total(instance_id, is_newcomer);
+        }
         self.update_losses();
         if former.is_none() {
             self.worker_started();

@@ -3,9 +3,10 @@
 use slot_manager::error::{InvalidReport, SlotReportError};
 use slot_manager::message::{Allocation, GrantLoss};
 use slot_manager::outcome::{ReportOutcome, Stale};
-use slot_manager::{InstanceId, ResourceId, ResourceProfile, SlotId, SlotReport};
+use slot_manager::{InstanceId, ResourceId, ResourceProfile, SlotId, SlotReport, SlotStatus};
 
-use super::{NaiveSlotManager, Slot, Stage, State};
+use super::dynamic_workers::FIRST_NUMBER;
+use super::{NaiveSlotManager, Slot, Stage, State, TaskManager};
 use crate::command::Report;
 
 impl NaiveSlotManager {
@@ -19,25 +20,31 @@ impl NaiveSlotManager {
         let Some(task_manager) = self.task_manager(instance_id) else {
             return Ok(ReportOutcome::Unknown);
         };
-        validate(&task_manager.resource_id, report)?;
-        if let (Some(revision), Some(highest_seen)) = (report.revision, task_manager.highest_revision) {
+        let report = &SlotReport::from(report);
+        validate(&task_manager.resource_id, Some(task_manager), report)?;
+        if let (Some(revision), Some(highest_seen)) = (report.revision(), task_manager.highest_revision) {
             if revision < highest_seen {
                 return Ok(ReportOutcome::Ignored(Stale { revision, highest_seen }));
             }
         }
-        self.apply_report(instance_id, report, &[]);
+        self.apply_report(instance_id, report, None);
         self.end_input();
         Ok(ReportOutcome::Applied)
     }
 
     /// Applies a report: first contradicted holders are dropped, then holders are adopted, then
     /// free slots are noted.
-    pub(super) fn apply_report(&mut self, id: InstanceId, report: &Report, former: &[Slot]) {
-        let statuses = SlotReport::from(report);
-        let statuses = statuses.statuses();
+    pub(super) fn apply_report(&mut self, id: InstanceId, report: &SlotReport, former: Option<&TaskManager>) {
+        let statuses = report.statuses();
         let task_manager = self.task_manager_mut(id);
-        task_manager.reported_revision = report.revision.or(task_manager.reported_revision);
-        task_manager.highest_revision = task_manager.highest_revision.max(report.revision);
+        task_manager.reported_revision = report.revision().or(task_manager.reported_revision);
+        task_manager.highest_revision = task_manager.highest_revision.max(report.revision());
+        if let (Some(resources), Some(reported)) = (&mut task_manager.resources, report.dynamic()) {
+            let slots: Vec<_> = statuses.iter().map(SlotStatus::resource_profile).collect();
+            resources.update(reported, &slots);
+            self.note_worker(id);
+        }
+        let task_manager = self.task_manager(id).expect("a registered task manager");
         let known: Vec<_> = task_manager.slots.iter().map(|slot| slot.id.clone()).collect();
         for status in statuses {
             if known.contains(status.slot_id()) {
@@ -46,7 +53,10 @@ impl NaiveSlotManager {
             }
         }
         for slot in &known {
-            if !statuses.iter().any(|status| status.slot_id() == slot) {
+            let is_mentioned = statuses.iter().any(|status| status.slot_id() == slot);
+            // The task executor of a dynamic worker shows a slot from the acknowledgement on.
+            let goes_on = report.dynamic().is_some() && matches!(self.slot_mut(slot).state, State::InFlight(_));
+            if !is_mentioned && !goes_on {
                 self.remove_slot(slot, &GrantLoss::SlotRemoved);
             }
         }
@@ -75,9 +85,17 @@ impl NaiveSlotManager {
                 self.transaction.freed.push(status.slot_id().clone());
             }
         }
-        let had_slots = !known.is_empty() || !former.is_empty();
+        if report.dynamic().is_some() {
+            return;
+        }
+        // A worker that was dynamic has fulfilled promises with its total.
+        let was_dynamic = former.is_some_and(|it| it.resources.is_some());
+        let former = former.map_or(&[][..], |it| &it.slots);
+        let had_slots = !known.is_empty() || !former.is_empty() || was_dynamic;
         self.transaction.has_newcomer |= !had_slots && !new.is_empty();
-        let brought = new.iter().filter(|status| status.allocation().is_none());
+        let brought = new
+            .iter()
+            .filter(|status| status.allocation().is_none() && !was_dynamic);
         let brought = brought.filter(|status| !former.iter().any(|slot| slot.id == *status.slot_id()));
         let brought: Vec<_> = brought.map(|status| status.slot_id().clone()).collect();
         if !new.is_empty() && !self.promises.is_empty() {
@@ -133,14 +151,34 @@ impl NaiveSlotManager {
 }
 
 /// Returns the error for which a report is refused as a whole.
-pub(super) fn validate(resource_id: &ResourceId, report: &Report) -> Result<(), InvalidReport> {
-    let slots = || report.statuses.iter().map(|status| &status.slot);
-    if let Some(foreign) = slots().find(|slot| slot.resource_id() != resource_id) {
-        return Err(InvalidReport::ForeignSlot {
-            resource_id: resource_id.clone(),
-            slot_id: foreign.clone(),
-        });
+///
+/// A worker is static or dynamic for the life of a registration.
+pub(super) fn validate(
+    resource_id: &ResourceId,
+    known: Option<&TaskManager>,
+    report: &SlotReport,
+) -> Result<(), InvalidReport> {
+    let (resource_id, is_dynamic) = (resource_id.clone(), report.dynamic().is_some());
+    if known.is_some_and(|it| it.resources.is_some() != is_dynamic) {
+        return Err(InvalidReport::KindChanged { resource_id });
     }
+    if report
+        .dynamic()
+        .is_some_and(|it| *it.total() == ResourceProfile::UNKNOWN)
+    {
+        return Err(InvalidReport::UnknownTotal { resource_id });
+    }
+    for status in report.statuses() {
+        let slot_id = status.slot_id().clone();
+        if *slot_id.resource_id() != resource_id {
+            return Err(InvalidReport::ForeignSlot { resource_id, slot_id });
+        } else if (slot_id.slot_number() >= FIRST_NUMBER) != is_dynamic {
+            return Err(InvalidReport::MixedSlots { slot_id });
+        } else if is_dynamic && status.allocation().is_none() {
+            return Err(InvalidReport::FreeDynamicSlot { slot_id });
+        }
+    }
+    let slots = || report.statuses().iter().map(SlotStatus::slot_id);
     let twice = slots().filter(|slot| slots().filter(|other| other == slot).count() > 1);
     match twice.min() {
         Some(twice) => Err(InvalidReport::DuplicateSlot { slot_id: twice.clone() }),

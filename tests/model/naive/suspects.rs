@@ -2,6 +2,7 @@
 
 use slot_manager::{AllocationId, JobId};
 
+use super::cuts::Room;
 use super::{NaiveSlotManager, Request, State, TaskManager};
 
 /// A job of which an attempt failed since its last grant.
@@ -76,14 +77,14 @@ impl NaiveSlotManager {
         for (_, id) in all {
             let request = self.find_request(id).expect("a pending request");
             let untried = self
-                .best_offered(request, false)
-                .or_else(|| self.backing_off_slot_for(request));
-            let slot = untried.or_else(|| match request.backs_off() {
+                .best_room(request, false)
+                .or_else(|| self.backing_off_slot_for(request).map(Room::Slot));
+            let room = untried.or_else(|| match request.backs_off() {
                 true => None,
-                false => self.best_offered(request, true),
+                false => self.best_room(request, true),
             });
-            if let Some(slot) = slot {
-                self.assign(&slot, id);
+            if let Some(room) = room {
+                self.assign_in(room, id);
             }
         }
     }

@@ -20,11 +20,14 @@ impl NaiveSlotManager {
         self.fail_unfulfillable && self.leader.is_some() && self.grace_period.is_none()
     }
 
-    /// Returns `true` if a registered slot in any state, or a promised slot, fits.
+    /// Returns `true` if a registered slot in any state, a promised slot, or the total of a dynamic
+    /// worker fits. Cuts do not count.
     pub(super) fn is_served_by_a_slot(&self, required: &ResourceProfile) -> bool {
-        let registered = self.slots().map(|slot| &slot.profile);
+        let registered = self.static_slots().map(|slot| &slot.profile);
         let promised = self.promises.iter().map(|promise| &promise.profile);
+        let mut totals = self.task_managers.iter().filter_map(|it| it.resources.as_ref());
         registered.chain(promised).any(|profile| profile.is_matching(required))
+            || totals.any(|resources| resources.could_serve(required))
     }
 
     /// Returns `true` if a worker could serve a request. Without a description, only a declined

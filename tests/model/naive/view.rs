@@ -36,6 +36,8 @@ impl NaiveSlotManager {
                     worker_request: it.worker_request,
                     idle_since: it.idle_since,
                     revision: it.highest_revision,
+                    total: it.resources.as_ref().map(|resources| resources.total.clone()),
+                    remaining: it.remaining(),
                     slots: it.slots.iter().map(|slot| self.view_of(slot)).collect(),
                 })
                 .collect(),
