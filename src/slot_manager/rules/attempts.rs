@@ -322,8 +322,14 @@ impl Core {
     }
 
     /// Returns `true` if a worker refused a cut because it has only `free` left.
+    ///
+    /// Not if that bounds nothing: the worker would get the same attempt again, without end.
     fn explains_refusal(&self, slot: SlotKey, free: &ResourceProfile) -> bool {
-        self.is_cut(slot) && !free.is_matching(&self.profiles[self.slots[slot].profile])
+        let Slot {
+            task_manager, profile, ..
+        } = self.slots[slot];
+        let worker = self.dynamic_workers.get(task_manager);
+        worker.is_some_and(|worker| worker.is_bounded_by(free)) && !free.is_matching(&self.profiles[profile])
     }
 
     /// Ends an attempt to cut more than a worker has left. That is no failure of the worker or the

@@ -92,6 +92,12 @@ impl DynamicWorker {
         }
     }
 
+    /// Returns `true` if the remainder can be lowered to these resources: both are amounts.
+    pub(crate) fn is_bounded_by(&self, free: &ResourceProfile) -> bool {
+        let has_amounts = |profile: &ResourceProfile| profile.cpu_cores().is_some();
+        has_amounts(free) && has_amounts(self.remainder.as_slot())
+    }
+
     /// Returns `true` if a report with these free resources and no other news changes nothing. No slot
     /// is in flight.
     pub(crate) fn agrees_with(&self, free: Option<&ResourceProfile>) -> bool {
