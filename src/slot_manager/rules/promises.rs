@@ -238,17 +238,17 @@ impl Core {
         self.forget_worker_request(worker_request);
     }
 
-    /// Ends the promises that a new dynamic worker fulfils: those of the worker request that it names,
-    /// else of the one with the promised slot most like its total, else of the oldest one without a
-    /// bound request.
-    pub(crate) fn fulfil_promises_of_worker(&mut self, task_manager: TaskManagerKey) {
+    /// Ends the promises that a new registration of a dynamic worker fulfils: those of the worker
+    /// request that it names. A newcomer that names none ends those of the worker request with the
+    /// promised slot most like its total, else of the oldest one without a bound request.
+    pub(crate) fn fulfil_promises_of_worker(&mut self, task_manager: TaskManagerKey, is_newcomer: bool) {
         if self.promises.is_empty() {
             return;
         }
-        self.transaction.has_newcomer = true;
+        self.transaction.has_newcomer |= is_newcomer;
         self.fulfil_promises(task_manager, Vec::new());
         let named = self.task_managers.records[task_manager].worker_request;
-        if named.is_some_and(|named| named.has_come) {
+        if named.is_some_and(|named| named.has_come) || !is_newcomer {
             return;
         }
         let total = self.dynamic_workers.get(task_manager).map(|worker| worker.shape.total);

@@ -55,6 +55,7 @@ impl Core {
             }
         }
         let mut previous_slots = Vec::new();
+        let mut was_dynamic = false;
         let mut outcome = RegistrationOutcome::Registered;
         if let Some(previous) = previous {
             let record = &mut self.task_managers.records[previous];
@@ -63,6 +64,7 @@ impl Core {
                 record.worker_request = None;
             }
             previous_slots.extend(record.slots.iter().map(|(number, _)| *number));
+            was_dynamic = record.slots.is_dynamic();
             outcome = RegistrationOutcome::Replaced {
                 previous: record.instance_id,
             };
@@ -80,7 +82,12 @@ impl Core {
         if let Some(resources) = report.dynamic() {
             self.task_managers.records[begun].slots = SlotList::dynamic();
             self.insert_dynamic_worker(begun, report, resources);
-            self.fulfil_promises_of_worker(begun);
+            let is_newcomer = previous_slots.is_empty() && !was_dynamic;
+            self.fulfil_promises_of_worker(begun, is_newcomer);
+        } else if was_dynamic {
+            // The worker has fulfilled a promise with its total: none of its slots is news.
+            previous_slots = report.statuses().iter().map(SlotStatus::number).collect();
+            previous_slots.sort_unstable();
         }
         self.transaction.task_managers.push(begun);
         self.note_revision(begun, report);
