@@ -5,6 +5,9 @@ use slot_manager::{AllocationId, InstanceId, ResourceProfile, SlotId};
 use super::dynamic_workers::FIRST_NUMBER;
 use super::{NaiveSlotManager, Request, Slot, State, TaskManager};
 
+/// The largest number of slots that are cut from one worker.
+const MOST_CUTS: usize = 1 << 16;
+
 /// The place where a request gets its slot.
 #[derive(Debug, Clone)]
 pub(super) enum Room {
@@ -37,7 +40,8 @@ impl NaiveSlotManager {
     /// Returns the slot that a request would cut, if it fits.
     pub(super) fn fitting_cut(&self, task_manager: &TaskManager, request: &Request) -> Option<ResourceProfile> {
         let cut = task_manager.resources.as_ref()?.cut_for(&request.profile)?;
-        let fits = task_manager.remaining()?.is_matching(&cut) && !self.is_noted(task_manager);
+        let has_number = task_manager.slots.len() < MOST_CUTS;
+        let fits = has_number && task_manager.remaining()?.is_matching(&cut) && !self.is_noted(task_manager);
         fits.then_some(cut)
     }
 
