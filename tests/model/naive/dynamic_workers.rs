@@ -1,9 +1,9 @@
 //! Dynamic workers: which resources remain, and as how many slots a worker counts.
 
-use slot_manager::{DynamicResources, InstanceId, ResourceProfile};
+use slot_manager::{DynamicResources, InstanceId, ResourceProfile, SlotStatus};
 
 use super::amounts::Amounts;
-use super::{NaiveSlotManager, Request, Slot, TaskManager};
+use super::{NaiveSlotManager, Request, Slot, State, TaskManager};
 use crate::command::{Shape, Total};
 
 /// The largest number of slots as which a worker counts.
@@ -13,7 +13,7 @@ const MOST_COUNTED: usize = 1 << 16;
 pub(super) const FIRST_NUMBER: u32 = 1 << 31;
 
 /// The resources of a worker, as it reported them last.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub(super) struct Resources {
     pub(super) total: ResourceProfile,
     pub(super) default_slot: Option<ResourceProfile>,
@@ -127,6 +127,22 @@ impl TaskManager {
             None => self.slots.iter().map(|slot| &slot.profile).collect(),
             Some(resources) => vec![&resources.total],
         }
+    }
+
+    /// Returns `true` if it holds other slots than those of a report.
+    pub(super) fn holds_other_slots_than(&self, reported: &[SlotStatus]) -> bool {
+        let held = |slot: &Slot| match slot.state {
+            State::Allocated { allocation, .. } => Some((slot.id.clone(), slot.profile.clone(), allocation)),
+            _ => None,
+        };
+        let held: Vec<_> = self.slots.iter().filter_map(held).collect();
+        let is_held = |status: &SlotStatus| {
+            held.iter().any(|(id, profile, allocation)| {
+                (id, profile) == (status.slot_id(), status.resource_profile())
+                    && status.allocation() == Some(*allocation)
+            })
+        };
+        held.len() != reported.len() || !reported.iter().all(is_held)
     }
 
     /// Returns `true` if a slot of it, or its total, fits a request.

@@ -89,6 +89,7 @@ impl NaiveSlotManager {
             release_check: None,
         });
         self.transaction.unused.push(instance_id);
+        self.note_worker(instance_id);
         self.apply_report(instance_id, report, former.as_ref());
         if report.dynamic().is_some() {
             let had_slots = |it: &TaskManager| it.resources.is_some() || !it.slots.is_empty();

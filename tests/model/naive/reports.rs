@@ -40,9 +40,12 @@ impl NaiveSlotManager {
         task_manager.reported_revision = report.revision().or(task_manager.reported_revision);
         task_manager.highest_revision = task_manager.highest_revision.max(report.revision());
         if let (Some(resources), Some(reported)) = (&mut task_manager.resources, report.dynamic()) {
+            let before = resources.clone();
             let slots: Vec<_> = statuses.iter().map(SlotStatus::resource_profile).collect();
             resources.update(reported, &slots);
-            self.note_worker(id);
+            if *resources != before || task_manager.holds_other_slots_than(statuses) {
+                self.note_worker(id);
+            }
         }
         let task_manager = self.task_manager(id).expect("a registered task manager");
         let known: Vec<_> = task_manager.slots.iter().map(|slot| slot.id.clone()).collect();
