@@ -216,7 +216,9 @@ impl Core {
     pub(crate) fn probe_placement(&self, task_manager: TaskManagerKey, required: ProfileKey) -> Option<Placement> {
         match self.dynamic_workers.get(task_manager) {
             Some(worker) => {
-                let fits = worker.fits(&self.profiles[required]);
+                // After a report the commit decides which request comes first.
+                let is_noted = self.transaction.dynamic_workers.contains(&task_manager);
+                let fits = !is_noted && worker.fits(&self.profiles[required]);
                 fits.then_some(Placement::Worker(task_manager))
             }
             None => self.probe_slot(task_manager, required).map(Placement::Slot),
