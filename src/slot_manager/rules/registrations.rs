@@ -82,8 +82,6 @@ impl Core {
         if let Some(resources) = report.dynamic() {
             self.task_managers.records[begun].slots = SlotList::dynamic();
             self.insert_dynamic_worker(begun, report, resources);
-            let is_newcomer = previous_slots.is_empty() && !was_dynamic;
-            self.fulfil_promises_of_worker(begun, is_newcomer);
         } else if was_dynamic {
             // The worker has fulfilled a promise with its total: none of its slots is news.
             previous_slots = report.statuses().iter().map(SlotStatus::number).collect();
@@ -92,6 +90,10 @@ impl Core {
         self.transaction.task_managers.push(begun);
         self.note_revision(begun, report);
         self.apply(begun, report, &previous_slots);
+        if report.dynamic().is_some() {
+            let is_newcomer = previous_slots.is_empty() && !was_dynamic;
+            self.fulfil_promises_of_worker(begun, is_newcomer);
+        }
         self.update_losses(begun);
         if previous.is_none() {
             self.worker_policy.worker_registered(resource_id);
