@@ -4,6 +4,7 @@ use crate::config::Limit;
 use crate::error::RegistrationError;
 use crate::message::{Allocation, GrantLoss};
 use crate::outcome::RegistrationOutcome;
+use crate::resource_profile::Remainder;
 use crate::{DynamicResources, InstanceId, ResourceId, ResourceProfile, SlotReport, SlotStatus};
 
 use crate::slot_manager::state::core::Core;
@@ -132,15 +133,30 @@ impl Core {
             return None;
         }
         let has_room = self.worker_policy.exceeded_by(self.registered() + quantity).is_none();
-        let serves = |slot: &&ResourceProfile| self.is_waited_for(slot);
-        let is_useful = has_room && !self.blocking.workers.contains(resource_id) && offers.iter().any(serves);
+        let serves = || match report.dynamic() {
+            Some(resources) => self.is_waited_for_dynamic(resources),
+            None => offers.iter().any(|slot| self.is_waited_for(Fitting::Slot(slot))),
+        };
+        let is_useful = has_room && !self.blocking.workers.contains(resource_id) && serves();
         (!is_useful).then_some(limit)
     }
 
-    /// Returns `true` if a free slot with this profile would serve a request that waits or backs
-    /// off.
-    fn is_waited_for(&self, slot: &ResourceProfile) -> bool {
-        let slot = Fitting::Slot(slot);
+    /// Returns `true` if a dynamic worker that holds nothing would serve a request that waits or
+    /// backs off.
+    fn is_waited_for_dynamic(&self, resources: &DynamicResources) -> bool {
+        let mut left = Remainder::of(resources.total());
+        if let Some(free) = resources.free() {
+            let _: Option<ResourceProfile> = left.lower_to(free);
+        }
+        let default_slot = resources.default_slot();
+        self.is_waited_for(Fitting::Worker {
+            remainder: left.as_slot(),
+            fits_default_slot: default_slot.is_some_and(|slot| left.as_slot().is_matching(slot)),
+        })
+    }
+
+    /// Returns `true` if a free slot or worker would serve a request that waits or backs off.
+    fn is_waited_for(&self, slot: Fitting<'_>) -> bool {
         self.fits_waiting_request(slot) || self.fits_request_that_backs_off(slot)
     }
 
