@@ -570,6 +570,15 @@ impl Request {
     }
 
     /// Returns `true` if its attempts failed on this registration, or on too many to remember.
+    /// Counts a failed attempt on a registration.
+    fn failed_on(&mut self, registration: u64) {
+        self.failed_attempts += 1;
+        self.must_back_off = self.failed_attempts >= 2;
+        if !self.tried_on.contains(&registration) {
+            self.tried_on.push(registration);
+        }
+    }
+
     fn was_tried_on(&self, task_manager: &TaskManager) -> bool {
         self.tried_on.len() > MOST_TRIED || self.tried_on.contains(&task_manager.registration)
     }

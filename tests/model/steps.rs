@@ -715,10 +715,7 @@ impl Resolver<'_> {
                 Command::Register {
                     instance: instance.map_or(self.instances + 1, InstanceId::as_u128),
                     worker_request: worker_request.map(|number| self.worker_request(number, *is_foreign)),
-                    answer: match self.answer(answer, known, (&worker, 0)) {
-                        Answer::HeldBy(_) if !self.may_always_be_held() => Answer::AsInput,
-                        answer => answer,
-                    },
+                    answer: self.answer(answer, known, (&worker, 0)),
                     report: self.report((&worker, dynamic), statuses, changes, *revision, known),
                     worker,
                 }
@@ -782,11 +779,10 @@ impl Resolver<'_> {
                 answer,
             } => {
                 let task_manager = self.task_manager(*task_manager)?;
-                let answer = self.answer(answer, Some(task_manager), (task_manager.resource_id.as_str(), 0));
                 Command::Answers {
                     instance: task_manager.instance_id.as_u128(),
-                    once: *once || matches!(answer, Answer::HeldBy(_)) && !self.may_always_be_held(),
-                    answer,
+                    once: *once,
+                    answer: self.answer(answer, Some(task_manager), (task_manager.resource_id.as_str(), 0)),
                 }
             }
             Step::Answer { attempt, answer } => {
@@ -931,12 +927,6 @@ impl Resolver<'_> {
         let request = requests.find(|it| Some(it.allocation_id.as_u128()) == allocation);
         let parties = request.and_then(|it| Some((it.in_flight_to.as_ref()?.resource_id().as_str(), it.job_id)));
         parties.map_or(("", 0), |(worker, job)| (worker, job.as_u128()))
-    }
-
-    /// Returns `true` if a task executor may answer forever that another allocation holds the slot.
-    /// From a dynamic worker the manager cuts one slot after the other, maybe 65,536.
-    fn may_always_be_held(&self) -> bool {
-        self.kinds == Kinds::Static
     }
 
     /// Returns the answer of a worker that is always the same for a job: one worker refuses all

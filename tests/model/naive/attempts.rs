@@ -65,9 +65,13 @@ impl NaiveSlotManager {
                 self.acknowledged(slot, own.id, None);
             }
             Err(error @ SlotAllocationError::Occupied { allocation_id, job_id }) => {
+                let registration = self.owner(slot).expect("a registered slot").registration;
                 let request = self.request_mut(own.id);
                 request.last_failure = Some(error);
                 request.stage = Stage::Detached;
+                if slot.is_dynamic() {
+                    request.failed_on(registration);
+                }
                 self.transaction.detached.push(own.id);
                 let (id, job) = (allocation_id, job_id);
                 self.adopt(slot, Allocation { id, job });
@@ -108,12 +112,8 @@ impl NaiveSlotManager {
         let Stage::InFlight { attempt, .. } = std::mem::replace(&mut request.stage, Stage::Detached) else {
             unreachable!("an attempt of the request has failed");
         };
-        request.failed_attempts += 1;
-        request.must_back_off = request.failed_attempts >= 2;
         request.last_failure = Some(error);
-        if !request.tried_on.contains(&registration) {
-            request.tried_on.push(registration);
-        }
+        request.failed_on(registration);
         self.job_failed(job, id);
         self.worker_failed_attempt(slot, (id, job), is_refusal, attempt);
         self.set_state(slot, State::Detached);
