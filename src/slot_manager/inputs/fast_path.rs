@@ -1,12 +1,13 @@
 //! The fast paths: a request that is granted, in flight or waiting at once, the cancellation of a
-//! waiting request, an acknowledgement that only grants, and a freed slot for which no request waits.
+//! waiting request, an acknowledgement that only grants, a freed slot for which no request waits, and
+//! a task manager that goes while no attempt is in flight to it.
 //!
 //! Their law: they equal the long way. Outcomes, effects, their order and the state afterwards are
 //! the same as if the rules had handled the input one by one. The test below runs both on random
 //! inputs.
 
 use crate::error::SlotRequestError;
-use crate::message::{Allocation, AttemptId, SlotFreed, WorkerPromise};
+use crate::message::{Allocation, AttemptId, GrantLoss, SlotFreed, WorkerPromise};
 use crate::outcome::{AllocationStatus, SlotRequestOutcome};
 use crate::{
     LeaderId, ResourceManagerActions, ScheduledExecutor, SlotId, SlotManager, SlotRequest, TaskExecutorGateway,
@@ -15,6 +16,7 @@ use crate::{
 use crate::slot_manager::collections::fingerprint_table::Fingerprint;
 use crate::slot_manager::state::requests::RequestKey;
 use crate::slot_manager::state::slots::SlotKey;
+use crate::slot_manager::state::task_managers::TaskManagerKey;
 
 impl<A, G, E> SlotManager<A, G, E>
 where
@@ -149,18 +151,30 @@ where
         }
         true
     }
+
+    /// Ends a registration that may end at once, and notifies its grants as lost.
+    #[inline(always)]
+    pub(crate) fn unregister_at_once(&mut self, task_manager: TaskManagerKey, loss: GrantLoss) {
+        self.core.end_registration_at_once(task_manager, loss);
+        self.driver.drop_gateway(task_manager);
+        self.driver.notify_losses(&mut self.core);
+        self.finish_at_once();
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
     use std::time::Duration;
 
     use proptest::prelude::*;
 
     use crate::config::{WorkerDescription, WorkerPolicy};
     use crate::error::{ResourceManagerError, SlotAllocationError, SlotRequestError};
-    use crate::message::{Acknowledge, AttemptId, SlotFreed, SlotResult, WorkerPromise};
-    use crate::outcome::{CancelOutcome, SlotAnswerOutcome, SlotFreedOutcome, SlotRequestOutcome};
+    use crate::message::{Acknowledge, AttemptId, GrantLoss, SlotFreed, SlotResult, WorkerPromise};
+    use crate::outcome::{
+        CancelOutcome, SlotAnswerOutcome, SlotFreedOutcome, SlotRequestOutcome, UnregistrationOutcome,
+    };
     use crate::slot_manager::state::allocations::AllocationEntry;
     use crate::testing::{
         Effect, EffectLog, GatewayAnswer, GatewayCall, ManualScheduledExecutor, RecordingActions, ScriptedGateway,
@@ -195,6 +209,19 @@ mod tests {
                     CancelOutcome::Cancelled
                 }
                 _ => self.unregister_slot_request(id),
+            }
+        }
+
+        /// Unregisters a task manager without the fast path.
+        fn unregister_the_long_way(&mut self, instance_id: InstanceId, cause: Arc<str>) -> UnregistrationOutcome {
+            match self.core.task_managers.by_instance(&instance_id) {
+                Some(task_manager) if self.begin_input().is_ok() => {
+                    let loss = GrantLoss::TaskManagerUnregistered { instance_id, cause };
+                    self.core.end_registration(task_manager, loss);
+                    self.finish_input();
+                    UnregistrationOutcome::Unregistered
+                }
+                _ => self.unregister_task_manager(instance_id, cause),
             }
         }
     }
@@ -448,7 +475,11 @@ mod tests {
                         .manager
                         .task_manager_of(&resource(*worker).as_str().into())
                         .map_or(instance(*worker), |registered| registered.instance_id());
-                    format!("{:?}", self.manager.unregister_task_manager(instance, "lost"))
+                    let outcome = match self.takes_fast_paths {
+                        true => self.manager.unregister_task_manager(instance, "lost"),
+                        false => self.manager.unregister_the_long_way(instance, "lost".into()),
+                    };
+                    format!("{outcome:?}")
                 }
                 Step::Advance { milliseconds } => {
                     self.clock.advance(Duration::from_millis(u64::from(*milliseconds)));

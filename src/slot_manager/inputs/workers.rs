@@ -143,9 +143,14 @@ where
         };
         let cause = cause.into();
         tracing::info!(%instance_id, %cause, "task manager unregistered");
-        self.core
-            .end_registration(task_manager, GrantLoss::TaskManagerUnregistered { instance_id, cause });
-        self.finish_input();
+        let loss = GrantLoss::TaskManagerUnregistered { instance_id, cause };
+        match self.core.may_end_at_once(task_manager) {
+            true => self.unregister_at_once(task_manager, loss),
+            false => {
+                self.core.end_registration(task_manager, loss);
+                self.finish_input();
+            }
+        }
         UnregistrationOutcome::Unregistered
     }
 

@@ -23,6 +23,7 @@ use crate::slot_manager::state::effects::UnsentAttempt;
 use crate::slot_manager::state::notifications::Event;
 use crate::slot_manager::state::slots::{RpcState, SlotKey};
 use crate::slot_manager::state::task_managers::TaskManagerKey;
+use crate::slot_manager::state::transaction::DroppedGrant;
 
 /// The collaborators, the answers they owe, and the armed delay.
 pub(crate) struct Driver<A, G: TaskExecutorGateway, E: ScheduledExecutor> {
@@ -118,9 +119,15 @@ where
     /// Drops the gateways of registrations that ended.
     fn drop_ended_gateways(&mut self, core: &mut Core) {
         for task_manager in core.effects.ended_registrations.drain(..) {
-            if let Some(gateway) = self.gateways.get_mut(task_manager.index()) {
-                *gateway = None;
-            }
+            self.drop_gateway(task_manager);
+        }
+    }
+
+    /// Drops the gateway of a registration that ended.
+    #[inline]
+    pub(crate) fn drop_gateway(&mut self, task_manager: TaskManagerKey) {
+        if let Some(gateway) = self.gateways.get_mut(task_manager.index()) {
+            *gateway = None;
         }
     }
 }
@@ -275,6 +282,18 @@ where
         if let Some(actions) = &mut self.actions {
             actions.notify_slot_allocated(allocation.job, allocation.id, slot_id);
         }
+    }
+
+    /// Notifies the dropped grants of a fast path as lost, where no other notification waits.
+    #[inline]
+    pub(crate) fn notify_losses(&mut self, core: &mut Core) {
+        let notifications = &mut core.effects.notifications;
+        if let Some(actions) = &mut self.actions {
+            for DroppedGrant { slot, allocation } in core.transaction.dropped.drain(..) {
+                actions.notify_allocation_failure(allocation.job, allocation.id, notifications.cause_of(slot));
+            }
+        }
+        notifications.forget_losses();
     }
 
     fn send_frees(&mut self, core: &mut Core) {

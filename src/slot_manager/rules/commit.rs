@@ -140,9 +140,16 @@ impl Core {
             dropped.retain(|grant| !self.has_moved(grant));
             self.transaction.dropped = dropped;
         }
-        let dropped = &mut self.transaction.dropped;
+        self.log_losses();
+        self.effects.notifications.add_lost(self.transaction.dropped.drain(..));
+    }
+
+    /// Logs and counts the dropped grants as lost.
+    #[inline]
+    pub(crate) fn log_losses(&mut self) {
+        let dropped = &self.transaction.dropped;
         if tracing::enabled!(tracing::Level::WARN) {
-            for DroppedGrant { slot, allocation } in &*dropped {
+            for DroppedGrant { slot, allocation } in dropped {
                 let Allocation { id, job } = allocation;
                 let cause = self.effects.notifications.cause_of(*slot);
                 if let AllocationFailureCause::GrantLost { slot_id, loss } = cause {
@@ -151,7 +158,6 @@ impl Core {
             }
         }
         self.counters.grants_lost += dropped.len() as u64;
-        self.effects.notifications.add_lost(dropped.drain(..));
     }
 
     /// Returns `true` if the job of a dropped grant holds its allocation on another slot.

@@ -193,6 +193,35 @@ impl Core {
         self.effects.ended_registrations.push(task_manager);
     }
 
+    /// Returns `true` if the end of a registration only loses grants: its slots are all held or
+    /// offered, and nothing else depends on them.
+    #[inline]
+    pub(crate) fn may_end_at_once(&self, task_manager: TaskManagerKey) -> bool {
+        let owner = &self.task_managers.records[task_manager];
+        owner.in_flight == 0
+            && !owner.slots.is_dynamic()
+            && owner.expected_worker_request().is_none()
+            && self.failing_workers.is_empty()
+            && self.slot_failures.is_empty()
+            && !self.has_failures()
+            && !self.requests.may_release_held_back
+            && !self.blocking.is_any()
+            && !self.ledger.is_on()
+            && self.allocations.secondaries().is_empty()
+    }
+
+    /// Ends a registration that may end at once, and logs its grants as lost. They stay in the
+    /// transaction until they are notified.
+    #[inline(always)]
+    pub(crate) fn end_registration_at_once(&mut self, task_manager: TaskManagerKey, loss: GrantLoss) {
+        let loss = self.note_loss(task_manager, loss);
+        let slots = std::mem::take(&mut self.task_managers.records[task_manager].slots);
+        self.remove_slots_at_once(task_manager, &slots, loss);
+        self.end_idle_period(task_manager);
+        self.task_managers.remove(task_manager);
+        self.log_losses();
+    }
+
     /// Ends the registration of an idle task manager that is being stopped. It has no grant to
     /// lose.
     pub(crate) fn forget_idle_task_manager(&mut self, task_manager: TaskManagerKey) {

@@ -176,6 +176,12 @@ impl Notifications {
         self.failures.clear();
     }
 
+    /// Ends the keys of losses. Nothing is left to send.
+    #[inline]
+    pub(crate) fn forget_losses(&mut self) {
+        self.losses.clear();
+    }
+
     /// Compares by slot. Notifications without a slot come last.
     #[inline]
     fn order_of(&self, a: &Notification, b: &Notification) -> Ordering {
