@@ -109,9 +109,14 @@ impl Signal {
     /// A place that wakes meanwhile wakes the driving task, too, and is found by its next poll.
     #[inline]
     fn take(&self, into: &mut VecDeque<RpcKey>) {
-        if self.has_woken.load(Ordering::Acquire) {
+        if self.has_woken() {
             self.take_from(&mut self.lock(), into);
         }
+    }
+
+    #[inline]
+    fn has_woken(&self) -> bool {
+        self.has_woken.load(Ordering::Acquire)
     }
 
     fn take_from(&self, shared: &mut Shared, into: &mut VecDeque<RpcKey>) {
@@ -215,6 +220,12 @@ impl<F: Future + Unpin> PendingAnswers<F> {
     pub(crate) fn take_woken(&mut self) -> usize {
         self.signal.take(&mut self.woken);
         self.woken.len()
+    }
+
+    /// Returns `true` if futures woke since they were last taken.
+    #[inline]
+    pub(crate) fn has_woken(&self) -> bool {
+        self.signal.has_woken()
     }
 
     /// Polls a future once. Returns its answer, or keeps the future and returns the key of its

@@ -72,7 +72,8 @@ where
             let mut events = self.answers.len();
             // Without deadlines that are due, the round has no other notification.
             let is_alone = events == 1 && core.earliest_deadline() > self.backlog.taken_at;
-            if !is_alone || !self.apply_acknowledgement(core) {
+            let only_grants = is_alone && self.apply_acknowledgement(core);
+            if !only_grants {
                 self.apply_answers(core);
                 while self.backlog.futures == 0 && deadlines_left > 0 && core.handle_earliest_due(self.backlog.taken_at)
                 {
@@ -99,7 +100,12 @@ where
                 advance.is_unfinished = true;
                 return advance;
             }
-            if polled == 0 && events == 0 && !self.is_delay_over(core, until) {
+            // After a lone grant, another round finds only futures that woke and time that went by meanwhile.
+            let is_last = match only_grants {
+                true => self.backlog.futures == 0 && !self.pending_answers.has_woken(),
+                false => polled == 0 && events == 0,
+            };
+            if is_last && !self.is_delay_over(core, until) {
                 return advance;
             }
         }
