@@ -142,13 +142,10 @@ where
     /// Ends a grant and offers its slot. Returns `false`, without a change, if that is not all.
     #[inline(always)]
     pub(crate) fn free_at_once(&mut self, freed: &SlotFreed) -> bool {
-        let Some(is_unused) = self.core.free_at_once(freed) else {
+        if !self.core.free_at_once(freed) {
             return false;
-        };
-        self.core.changes += 1;
-        if is_unused || self.core.needs_reconcile() {
-            self.finish_unchanged_input();
         }
+        self.finish_at_once();
         true
     }
 

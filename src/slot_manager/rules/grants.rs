@@ -122,31 +122,30 @@ impl Core {
 
 /// End.
 impl Core {
-    /// Ends a grant and offers its slot, or what remains of its dynamic worker, if that is all that the news of a freed slot does. Returns
-    /// `None`, without a change, if it is not.
-    ///
-    /// The result is `true` if the task manager has no used slot any more.
+    /// Ends a grant and offers its slot, or what remains of its dynamic worker, if that is all that the
+    /// news of a freed slot does. Returns `false`, without a change, if it is not.
     #[inline(always)]
-    pub(crate) fn free_at_once(&mut self, freed: &SlotFreed) -> Option<bool> {
+    pub(crate) fn free_at_once(&mut self, freed: &SlotFreed) -> bool {
         if self.may_assign_free_slot() {
-            return None;
+            return false;
         }
         let allocation_id = freed.allocation_id();
         let Some(AllocationEntry::Granted(slot)) = self.locate_allocation(allocation_id) else {
-            return None;
+            return false;
         };
         let record = &self.slots[slot];
         if self.ledger.is_on() && self.is_held_by_declaring_job(slot) {
-            return None;
+            return false;
         }
-        let owner = &mut self.task_managers.records[record.task_manager];
+        let task_manager = record.task_manager;
+        let owner = &mut self.task_managers.records[task_manager];
         if record.number != freed.slot_id().slot_number() || owner.resource_id != *freed.slot_id().resource_id() {
-            return None;
+            return false;
         }
         match freed.revision() {
             Some((instance_id, revision)) => {
                 if owner.instance_id != instance_id || owner.reported_revision().is_some_and(|it| it >= revision) {
-                    return None;
+                    return false;
                 }
                 owner.see_revision(revision);
             }
@@ -161,7 +160,12 @@ impl Core {
             let sequence = self.free_slots.next_sequence();
             self.change_slot_phase(slot, SlotUsage::Allocated, SlotPhase::Offered { sequence });
         }
-        Some(is_unused)
+        if is_unused {
+            // Nothing else is left for the commit.
+            self.transaction.task_managers.clear();
+            self.update_idle_period(task_manager);
+        }
+        true
     }
 
     /// Applies the news that a task executor has freed a slot.

@@ -84,6 +84,10 @@ impl FreeSlotIndex {
         slot: SlotKey,
     ) {
         match &mut self.index {
+            // It was just offered: nearly always.
+            SlotOrdering::Queues(queues) if sequence == self.next_sequence => {
+                queues.push_last(slots, profiles, profile, sequence, slot);
+            }
             SlotOrdering::Queues(queues) => queues.push(slots, profiles, profile, sequence, slot),
             SlotOrdering::ByUtilization(index) => index.push(slots, profiles, task_managers, slot),
         }

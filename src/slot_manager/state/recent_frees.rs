@@ -21,7 +21,7 @@ pub(crate) struct RecentFrees {
 
 impl RecentFrees {
     /// Remembers a freed slot.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn note(&mut self, slot: SlotKey, allocation_id: AllocationId) {
         match self.freed.get_mut(self.next) {
             Some(oldest) => {
