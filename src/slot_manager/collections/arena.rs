@@ -88,6 +88,9 @@ const PAGE: usize = 1 << 12;
 /// The number of entries for which the first record reserves memory.
 const LEAST_ENTRIES: usize = 16;
 
+/// The least number of entries for which a further record reserves memory.
+const FEW_ENTRIES: usize = 256;
+
 /// The number of entries whose memory an empty arena keeps.
 const SPARE_ENTRIES: usize = 1024;
 
@@ -183,11 +186,14 @@ impl<K: Key, R> Arena<K, R> {
         K::from_index(index)
     }
 
-    /// Reserves memory for four times as many entries in the flat list. Memory that is not used
-    /// costs nothing, and copying them seldom pays.
+    /// Reserves memory for four times as many entries in the flat list, or for some more at first.
+    /// Memory that is not used costs nothing, and copying them seldom pays.
     #[cold]
     fn grow_flat(&mut self) {
-        let entries = (4 * self.flat.len()).clamp(LEAST_ENTRIES, Self::FLAT);
+        let entries = match self.flat.is_empty() {
+            true => LEAST_ENTRIES,
+            false => (4 * self.flat.len()).max(FEW_ENTRIES).min(Self::FLAT),
+        };
         self.flat.reserve_exact(entries - self.flat.len());
     }
 

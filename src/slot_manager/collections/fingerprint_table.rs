@@ -130,8 +130,11 @@ const PLACES: usize = 7;
 /// The number of buckets of a table with a value.
 const LEAST_BUCKETS: usize = 4;
 
-/// The number of buckets whose memory an empty table keeps. A smaller table grows fourfold and at
-/// once.
+/// The number of buckets of a table that has grown once.
+const FEW_BUCKETS: usize = 64;
+
+/// The number of buckets whose memory an empty table keeps. A smaller table grows at least fourfold
+/// and at once.
 const SPARE_BUCKETS: usize = 256;
 
 /// Returns the maximum number of values in this many buckets: nine tenths of the places.
@@ -539,7 +542,10 @@ impl<V: Copy + PartialEq> FingerprintTable<V> {
         if self.former.list.is_empty() {
             let buckets = self.num_buckets();
             if buckets < SPARE_BUCKETS {
-                return self.rebuild((4 * buckets).max(LEAST_BUCKETS));
+                return self.rebuild(match buckets {
+                    0 => LEAST_BUCKETS,
+                    _ => (4 * buckets).max(FEW_BUCKETS),
+                });
             }
             self.former = std::mem::replace(&mut self.buckets, Buckets::growing(2 * buckets));
             (self.moved, self.full_at) = (0, 0);
