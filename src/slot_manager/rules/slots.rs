@@ -201,8 +201,9 @@ impl Core {
     ) {
         // Most slots have one profile and one usage: they are counted together.
         let mut counted = None;
+        let are_held = self.task_managers.records[task_manager].allocated as usize == slots.len();
         for &(number, slot) in slots {
-            if let SlotPhase::Offered { .. } = self.slots[slot].phase {
+            if !are_held && matches!(self.slots[slot].phase, SlotPhase::Offered { .. }) {
                 self.detach_slot(slot);
             }
             let Slot { profile, phase, .. } = self.slots.remove(slot);
