@@ -58,7 +58,8 @@ impl DynamicResources {
 
     /// Returns the slot that is cut for a request for `UNKNOWN`.
     pub fn default_slot(&self) -> Option<&ResourceProfile> {
-        self.default_slot.as_ref()
+        // Deserialized resources may have `UNKNOWN`.
+        (self.default_slot.as_ref()).filter(|slot| **slot != ResourceProfile::UNKNOWN)
     }
 
     /// Returns the resources that no slot holds, if the worker reports them.

@@ -251,6 +251,20 @@ fn unknown_request_gets_the_default_slot() {
 }
 
 #[test]
+fn default_slot_of_unknown_resources_is_none() {
+    // given: a report that was read from a message
+    let mut fixture = Fixture::new();
+    let message = r#"{"statuses":[],"revision":null,"dynamic":{"total":"any","default_slot":"unknown","free":null}}"#;
+    let report: SlotReport = serde_json::from_str(message).expect("a valid message");
+
+    // when
+    fixture.register("tm", 7, &report);
+
+    // then
+    assert_eq!(fixture.request(1, &ResourceProfile::UNKNOWN), AllocationStatus::Waiting);
+}
+
+#[test]
 fn static_slot_that_fits_goes_before_a_cut() {
     // given
     let mut fixture = Fixture::new();
