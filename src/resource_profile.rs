@@ -5,7 +5,6 @@ use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 mod amounts;
-mod cuts;
 mod measures;
 mod remainder;
 #[cfg(feature = "serde")]

@@ -2,7 +2,7 @@
 //!
 //! The sizes are numbers of workers. Each has 16 cores, so at 50 % it has about as many slots as a
 //! static task manager of the other groups. The requests have 1, 64 or 256 shapes of up to four
-//! cores, each of them equally often.
+//! cores. Each shape is requested equally often.
 
 use criterion::Criterion;
 use rand::seq::SliceRandom;
@@ -73,14 +73,13 @@ pub(crate) fn groups(criterion: &mut Criterion) {
     losses.finish();
 }
 
-/// Returns shape `n` of `shapes`: from a quarter of a core to four cores, and not in proportion up to
-/// 16 GiB.
+/// Returns shape `n` of `shapes`, all different: a quarter of a core to four cores, and, out of
+/// proportion, one to 16 GiB.
 fn shape(n: usize, shapes: usize) -> ResourceProfile {
     if shapes == 1 {
         return resources(1.0, 4 << 10);
     }
-    let heap_mebibytes = 256 * (1 + (n * 37 % 64) as u64);
-    resources(0.25 * (1 + n % 16) as f64, heap_mebibytes)
+    resources(0.25 * (1 + n % 16) as f64, 1024 * (1 + n as u64 / 16))
 }
 
 fn resources(cores: f64, heap_mebibytes: u64) -> ResourceProfile {

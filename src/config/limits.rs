@@ -95,7 +95,7 @@ impl Measure {
         }
     }
 
-    /// Returns the quantity of a worker that counts as so many slots, by its total.
+    /// Returns the quantity of a worker with this total that counts as `slots` slots.
     pub(crate) fn of_total(&self, total: &ResourceProfile, slots: usize) -> Quantity {
         Quantity {
             slots,

@@ -6,8 +6,8 @@ use super::{Amounts, ExtendedResource, Kind, ResourceProfile};
 
 /// The resources that remain of a total while slots are cut from it.
 ///
-/// Extended resources of the total stay listed when nothing remains of them. So a cut and its end
-/// allocate nothing.
+/// An extended resource of the total stays listed when its amount falls to zero. So a cut and its
+/// end allocate nothing.
 #[derive(Debug)]
 pub(crate) struct Remainder(ResourceProfile);
 
@@ -48,7 +48,7 @@ impl Remainder {
         }
     }
 
-    /// Cuts resources. Returns `false` if some did not remain: then nothing remains of them.
+    /// Cuts resources. A resource with less than the cut falls to zero; then the result is `false`.
     ///
     /// A cut of `ANY` leaves nothing of any amount. Nothing changes `ANY`.
     #[inline]

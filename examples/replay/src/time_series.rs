@@ -21,10 +21,11 @@ pub(crate) struct Sample {
     pub(crate) waiting: usize,
     /// The resources that granted requests asked for.
     pub(crate) granted: Amounts,
-    /// The resources of the cluster that no granted request asked for, as far as a request waits that
-    /// needs some of them and fits no worker.
+    /// The resources of the cluster that no granted request asked for. A resource counts while a
+    /// request waits that needs it and fits no worker.
     pub(crate) stranded: Amounts,
-    /// The part of them that would go to these requests, if they could take it from anywhere.
+    /// The part of the stranded resources that these requests would take, if they could take it from
+    /// several workers.
     pub(crate) wanted: Amounts,
 }
 

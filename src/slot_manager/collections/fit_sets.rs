@@ -105,8 +105,8 @@ impl FitSets {
         }
     }
 
-    /// Tracks a row, in place of the one that was not searched for the longest time if there are
-    /// too many. `rows` are all rows with their places.
+    /// Tracks a row. If there are too many, it replaces the row whose last search was longest ago.
+    /// `rows` are all rows with their places.
     ///
     /// Cost: O(places).
     pub(crate) fn track(&mut self, row: Row, rows: impl Iterator<Item = (usize, Row)>) {

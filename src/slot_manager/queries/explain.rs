@@ -124,7 +124,7 @@ impl Core {
         explanation.too_small.shortages = largest_first(slots_without);
     }
 
-    /// Counts the dynamic workers that fit in total and with what remains of them.
+    /// Counts the dynamic workers whose total fits, and those whose remainder fits.
     fn count_dynamic_workers(&self, required: &ResourceProfile) -> FittingWorkers {
         let mut counts = FittingWorkers::default();
         let mut workers_without = BTreeMap::new();

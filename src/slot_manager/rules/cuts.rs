@@ -196,7 +196,7 @@ impl Core {
     /// default slots in its total.
     pub(crate) fn counted_slots(&self, task_manager: TaskManagerKey) -> usize {
         match self.dynamic_workers.get(task_manager) {
-            Some(worker) => worker.num_slots(),
+            Some(worker) => worker.shape.num_slots(&self.profiles),
             None => self.task_managers.records[task_manager].slots.len(),
         }
     }
@@ -210,7 +210,8 @@ impl Core {
     pub(crate) fn quantity_of(&self, task_manager: TaskManagerKey) -> Quantity {
         let measure = self.slot_totals.measure();
         if let Some(worker) = self.dynamic_workers.get(task_manager) {
-            return measure.of_total(&self.profiles[worker.shape.total], worker.num_slots());
+            let slots = worker.shape.num_slots(&self.profiles);
+            return measure.of_total(&self.profiles[worker.shape.total], slots);
         }
         let slots = self.task_managers.records[task_manager].slots.iter();
         slots.fold(Quantity::default(), |sum, (_, slot)| {

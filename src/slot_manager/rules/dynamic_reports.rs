@@ -1,4 +1,4 @@
-//! Reports of dynamic workers: what they hold, and what remains of them.
+//! Reports of dynamic workers: their slots, their resources and their remainders.
 
 use crate::message::GrantLoss;
 use crate::resource_profile::Remainder;
@@ -25,7 +25,7 @@ impl Core {
         };
         let is_unchanged = |(number, slot): &(u32, _), status: &SlotStatus| {
             let slot = &self.slots[*slot];
-            status.slot_id().slot_number() == *number
+            status.number() == *number
                 && *status.slot_id().resource_id() == record.resource_id
                 && slot.phase.is_unchanged_by(status.allocation_ref())
                 && self.profiles[slot.profile] == *status.resource_profile()
@@ -46,9 +46,7 @@ impl Core {
     ) -> bool {
         let record = &self.task_managers.records[task_manager];
         let is_unchanged = |status: &SlotStatus| {
-            let slot = record
-                .slot(status.slot_id().slot_number())
-                .map(|slot| &self.slots[slot]);
+            let slot = record.slot(status.number()).map(|slot| &self.slots[slot]);
             slot.is_some_and(|slot| {
                 slot.phase.is_unchanged_by(status.allocation_ref())
                     && self.profiles[slot.profile] == *status.resource_profile()
@@ -120,7 +118,7 @@ impl Core {
         self.forget_removed_slots();
         for status in new {
             let profile = self.profiles.acquire(status.resource_profile(), 1);
-            self.insert_cut(task_manager, status.slot_id().slot_number(), profile);
+            self.insert_cut(task_manager, status.number(), profile);
             self.profiles.release(profile, 1);
         }
         self.recompute_remainder(task_manager, withheld_by(report, resources));

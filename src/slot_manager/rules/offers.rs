@@ -39,7 +39,7 @@ impl Core {
     }
 
     fn candidate_despite_failures(&mut self, slot: SlotKey) -> Option<RequestKey> {
-        self.candidate_among(slot, false)
+        self.candidate_among(Placement::Slot(slot), false)
     }
 
     /// Returns the request for which a slot is cut from a dynamic worker next.
@@ -54,37 +54,20 @@ impl Core {
         if failing_jobs.is_empty() && waiting.has_only_queues() {
             return waiting.oldest_fitting(&self.profiles, worker.fitting());
         }
-        self.candidate_for_worker_despite_failures(task_manager)
-    }
-
-    fn candidate_for_worker_despite_failures(&mut self, task_manager: TaskManagerKey) -> Option<RequestKey> {
-        let excludes_suspects = self.limits_suspects() && self.has_suspect_attempt(task_manager);
-        let fitting = self.dynamic_workers.get(task_manager)?.fitting();
-        let PendingRequests {
-            waiting,
-            records,
-            failing_jobs,
-            held_back,
-            ..
-        } = &mut self.requests;
-        let offerer = Offerer {
-            worker: self.task_managers.records[task_manager].instance_id,
-            may_serve: &|job| !(excludes_suspects && failing_jobs.is_suspect(job)),
-            tried: TriedRequests::Waiting,
-        };
-        let candidate = waiting.candidate(records, &self.profiles, failing_jobs, fitting, offerer);
-        *held_back |= excludes_suspects && candidate.is_none();
-        candidate.map(|candidate| candidate.request)
+        self.candidate_among(Placement::Worker(task_manager), false)
     }
 
     /// Returns the request to which a slot goes that is about to back off: one of a job that it has
     /// not refused, and that was not tried on its worker.
     pub(crate) fn candidate_despite_refusals(&mut self, slot: SlotKey) -> Option<RequestKey> {
-        self.candidate_among(slot, true)
+        self.candidate_among(Placement::Slot(slot), true)
     }
 
-    fn candidate_among(&mut self, slot: SlotKey, is_backing_off: bool) -> Option<RequestKey> {
-        let task_manager = self.slots[slot].task_manager;
+    fn candidate_among(&mut self, placement: Placement, is_backing_off: bool) -> Option<RequestKey> {
+        let task_manager = match placement {
+            Placement::Slot(slot) => self.slots[slot].task_manager,
+            Placement::Worker(task_manager) => task_manager,
+        };
         let excludes_suspects = self.limits_suspects() && self.has_suspect_attempt(task_manager);
         let PendingRequests {
             waiting,
@@ -93,7 +76,13 @@ impl Core {
             held_back,
             ..
         } = &mut self.requests;
-        let failures = self.slot_failures.get(&slot).filter(|_| is_backing_off);
+        let (fitting, failures) = match placement {
+            Placement::Slot(slot) => (
+                Fitting::Slot(&self.profiles[self.slots[slot].profile]),
+                self.slot_failures.get(&slot).filter(|_| is_backing_off),
+            ),
+            Placement::Worker(_) => (self.dynamic_workers.get(task_manager)?.fitting(), None),
+        };
         let offerer = Offerer {
             worker: self.task_managers.records[task_manager].instance_id,
             may_serve: &|job| {
@@ -105,7 +94,6 @@ impl Core {
                 false => TriedRequests::Waiting,
             },
         };
-        let fitting = Fitting::Slot(&self.profiles[self.slots[slot].profile]);
         let candidate = waiting.candidate(records, &self.profiles, failing_jobs, fitting, offerer);
         *held_back |= excludes_suspects && candidate.is_none();
         candidate.map(|candidate| candidate.request)

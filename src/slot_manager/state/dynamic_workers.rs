@@ -1,4 +1,4 @@
-//! Dynamic workers: the resources of each, what remains of them, and from which slots may be cut.
+//! Dynamic workers: their resources and remainders, and the index of those that may be cut.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -41,8 +41,6 @@ pub(crate) struct DynamicWorker {
     withheld: Option<ResourceProfile>,
     /// The cuts and what is withheld are more than the total.
     is_overdrawn: bool,
-    /// The number of default slots in the total, at least one. The worker counts as so many slots.
-    num_slots: u32,
     /// The number of default slots in the remainder.
     free_slots: u32,
     num_cuts: usize,
@@ -60,12 +58,6 @@ impl DynamicWorker {
 
     pub(crate) fn withheld(&self) -> Option<&ResourceProfile> {
         self.withheld.as_ref()
-    }
-
-    /// Returns the number of slots as which the worker counts: that of default slots in its total,
-    /// at least one.
-    pub(crate) fn num_slots(&self) -> usize {
-        self.num_slots as usize
     }
 
     /// Returns the number of default slots in the remainder.
@@ -166,7 +158,7 @@ enum Change {
 pub(crate) struct DynamicWorkers {
     workers: PagedTable<TaskManagerKey, Option<DynamicWorker>>,
     len: usize,
-    /// The workers from which slots may be cut, by place, with rows of what remains of them.
+    /// The workers from which slots may be cut, by place, each with the row of its remainder.
     offered: CoverTree<TaskManagerKey>,
     /// The places that may fit the requests that were searched most.
     fits: FitSets,
@@ -249,7 +241,6 @@ impl DynamicWorkers {
             remainder: Remainder::of(resources.total()),
             withheld: None,
             is_overdrawn: false,
-            num_slots: slots_in(resources.total(), resources.default_slot()),
             free_slots: 0,
             num_cuts: 0,
             next_number: 0,
@@ -327,7 +318,6 @@ impl DynamicWorkers {
         self.quantity += after;
         if let Some(worker) = self.get_mut(task_manager) {
             worker.shape = shape;
-            worker.num_slots = slots_in(resources.total(), resources.default_slot());
         }
     }
 
@@ -558,8 +548,7 @@ impl DynamicWorkers {
             let default_slot = worker.shape.default_slot.map(|slot| &profiles[slot]);
             let is_right = places.insert(worker.place)
                 && row.is_none_or(|row| row == expected)
-                && worker.free_slots == default_slot.map_or(0, |slot| worker.remainder.times(slot))
-                && worker.num_slots() == worker.shape.num_slots(profiles);
+                && worker.free_slots == default_slot.map_or(0, |slot| worker.remainder.times(slot));
             if !is_right {
                 return false;
             }
@@ -585,7 +574,8 @@ impl DynamicWorkers {
 }
 
 impl WorkerShape {
-    /// Returns the number of slots as which a worker of this shape counts.
+    /// Returns the number of slots as which a worker of this shape counts: that of default slots in
+    /// its total, at least one.
     pub(crate) fn num_slots(self, profiles: &Profiles) -> usize {
         let default_slot = self.default_slot.map(|slot| &profiles[slot]);
         slots_in(&profiles[self.total], default_slot) as usize

@@ -1,6 +1,7 @@
 //! The resources of a dynamic worker, from which its slots are cut.
 
 use crate::error::SlotAllocationError;
+use crate::resource_profile::Remainder;
 use crate::{DynamicResources, ResourceProfile};
 
 /// The total and the default slot of a dynamic worker.
@@ -52,6 +53,11 @@ impl TableResources {
 
     /// Returns the resources that the held slots leave. They may exceed a total that was lowered.
     fn remaining<'a>(&self, held: impl Iterator<Item = &'a ResourceProfile>) -> ResourceProfile {
-        held.fold(self.total.clone(), |remaining, cut| remaining.reduced_by(cut))
+        let mut remainder = Remainder::of(&self.total);
+        for cut in held {
+            // Nothing remains of a resource that is cut beyond the total.
+            let _: bool = remainder.cut(cut);
+        }
+        remainder.to_profile()
     }
 }
