@@ -166,10 +166,15 @@ pub struct Overview {
     pub dynamic_total: Resources,
     /// The promised slots, bound and unbound.
     pub promised: Resources,
-    /// The number of promised slots that a request is bound to.
+    /// The number of promised slots that a request is bound to, and of bound cuts of promised dynamic
+    /// workers.
     pub bound_promised_slots: usize,
     /// The number of promised slots that no request is bound to.
     pub unbound_promised_slots: usize,
+    /// The number of promised dynamic workers. Their cuts are not among the promised slots.
+    pub promised_dynamic_workers: usize,
+    /// The total resources of promised dynamic workers, with the number of slots as which they count.
+    pub promised_dynamic_total: Resources,
     /// The number of requests that are not granted: waiting, backing off or in flight.
     pub pending_requests: usize,
     /// The number of jobs of which attempts for two requests failed in a row, without a grant
@@ -235,7 +240,7 @@ impl fmt::Display for SlotOverview {
 
 impl Overview {
     /// Returns `true` if there is no task manager, no request that is not granted, and no promised
-    /// slot. A service that shuts down waits for it.
+    /// slot or worker. A service that shuts down waits for it.
     ///
     /// ```
     /// use slot_manager::overview::Overview;
@@ -243,7 +248,7 @@ impl Overview {
     /// assert!(Overview::default().is_empty());
     /// ```
     pub fn is_empty(&self) -> bool {
-        self.task_managers + self.pending_requests + self.promised.slots == 0
+        self.task_managers + self.pending_requests + self.promised.slots + self.promised_dynamic_workers == 0
     }
 }
 
@@ -273,6 +278,13 @@ impl fmt::Display for Overview {
             "promised    {}, {} unbound",
             self.promised, self.unbound_promised_slots
         )?;
+        if self.promised_dynamic_workers > 0 {
+            writeln!(
+                f,
+                "promised    {} dynamic workers as {}",
+                self.promised_dynamic_workers, self.promised_dynamic_total
+            )?;
+        }
         write!(f, "requests    pending {}", self.pending_requests)?;
         if self.suspect_jobs > 0 {
             write!(f, ", suspect jobs {}", self.suspect_jobs)?;

@@ -15,9 +15,11 @@ pub use self::page::{Page, PageCursor};
 pub use self::recovery::Recovery;
 pub use self::requirements::{JobRequirements, ProfileRequirement, RequirementCounts};
 pub use self::snapshot::{
-    PendingSlotRequestSnapshot, PromisedSlotSnapshot, TaskManagerSlotSnapshot, TaskManagerSnapshot,
+    PendingSlotRequestSnapshot, PromisedSlotSnapshot, PromisedWorkerSnapshot, TaskManagerSlotSnapshot,
+    TaskManagerSnapshot,
 };
 pub use self::worker_backoff::{BackoffReason, WorkerBackoff};
+pub use crate::slot_manager::queries::promised_workers::PromisedWorker;
 pub use crate::slot_manager::queries::views::{
     PendingSlotRequest, PromisedSlot, SlotState, TaskManagerRegistration, TaskManagerSlot,
 };

@@ -31,8 +31,9 @@ use slot_manager::testing::{
     ManualScheduledExecutor, NotPending, RecordingActions, ScriptedGateway, SimulatedGateway, SimulatedTaskExecutor,
 };
 use slot_manager::view::{
-    Page, PageCursor, PendingSlotRequest, PendingSlotRequestSnapshot, PromisedSlot, PromisedSlotSnapshot, SlotState,
-    TaskManagerRegistration, TaskManagerSlot, TaskManagerSlotSnapshot, TaskManagerSnapshot,
+    Page, PageCursor, PendingSlotRequest, PendingSlotRequestSnapshot, PromisedSlot, PromisedSlotSnapshot,
+    PromisedWorker, PromisedWorkerSnapshot, SlotState, TaskManagerRegistration, TaskManagerSlot,
+    TaskManagerSlotSnapshot, TaskManagerSnapshot,
 };
 use slot_manager::{
     AllocationId, DynamicResources, InstanceId, JobId, LeaderId, ResourceAmounts, ResourceId, ResourceManagerActions,
@@ -56,14 +57,14 @@ macro_rules! each {
 #[test]
 fn every_type_can_be_printed_and_sent_and_shared() {
     each!(can: Acknowledge, AllocationFailureCause, AllocationId, AllocationStatus, BlockOutcome, CancelOutcome,
-    Candidate<'_>, Capacity, Conflict, DynamicResources, FreeSlot, SlotFreedOutcome, GrantLoss, InstanceId, InvariantViolation, JobId, LeaderId, Limit, PendingSlotRequest<'_>, PromisedSlot<'_>, RegistrationOutcome, Release,
+    Candidate<'_>, Capacity, Conflict, DynamicResources, FreeSlot, SlotFreedOutcome, GrantLoss, InstanceId, InvariantViolation, JobId, LeaderId, Limit, PendingSlotRequest<'_>, PromisedSlot<'_>, PromisedWorker<'_>, RegistrationOutcome, Release,
         ReleaseDecision, ReleaseAnswerOutcome, ReleaseCause, ReleaseCheck, ReportOutcome, RequestFailure, AllocateSlot,
         ResourceAmounts, ResourceId, ResourceProfile, ResourceProfileBuilder, ResourceProfileKind, SlotCounts, SlotId, SlotManagerConfig,
         SlotMatchingStrategy, SlotOrder, SlotReport, SlotRequest, SlotRequestOutcome, SlotState, SlotStatus, Stale,
         TaskExecutorConnection<()>, TaskManagerRegistration<'_>, TaskManagerSlot<'_>, Timestamp, TokioScheduledExecutor,
         UnblockOutcome, UnregistrationOutcome, Withdrawal, WorkerDescription, WorkerFailedOutcome, WorkerPolicy,
         WorkerPromise, WorkerRequestId);
-    each!(can: Counters, Overview, Page<()>, PageCursor, PendingSlotRequestSnapshot, PromisedSlotSnapshot, Resources,
+    each!(can: Counters, Overview, Page<()>, PageCursor, PendingSlotRequestSnapshot, PromisedSlotSnapshot, PromisedWorkerSnapshot, Resources,
         SlotOverview, TaskManagerOverview, TaskManagerSlotSnapshot, TaskManagerSnapshot);
     each!(can: Action, Delivery, Effect, EffectLog, GatewayAnswer, GatewayCall, GatewayMessage,
         ManualDelay, ManualScheduledExecutor, NotPending, RecordingActions, ScriptedGateway, SimulatedGateway,

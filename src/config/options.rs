@@ -44,6 +44,7 @@ pub(super) mod keys {
     pub(in crate::config) const GRACE_PERIOD: &str = "resourcemanager.standalone.start-up-time";
     pub(in crate::config) const RECOVERY_TIMEOUT: &str = "resourcemanager.previous-worker.recovery.timeout";
     pub(in crate::config) const SLOTS_PER_WORKER: &str = "taskmanager.numberOfTaskSlots";
+    pub(in crate::config) const FINE_GRAINED: &str = "cluster.fine-grained-resource-management.enabled";
     pub(in crate::config) const CPU_CORES: &str = "taskmanager.cpu.cores";
     pub(in crate::config) const TASK_HEAP_MEMORY: &str = "taskmanager.memory.task.heap.size";
     pub(in crate::config) const TASK_OFF_HEAP_MEMORY: &str = "taskmanager.memory.task.off-heap.size";
@@ -84,6 +85,7 @@ enum GracePeriod {
 #[derive(Default)]
 pub(super) struct WorkerOptions {
     slots: Option<u32>,
+    is_dynamic: bool,
     cpu_cores: Option<f64>,
     task_heap_memory: Option<u64>,
     task_off_heap_memory: Option<u64>,
@@ -294,6 +296,7 @@ impl WorkerOptions {
     pub(super) fn read(&mut self, key: &str, value: &str) -> Result<bool, ConfigError> {
         match key {
             keys::SLOTS_PER_WORKER => self.slots = Some(parse_number(key, value)?),
+            keys::FINE_GRAINED => self.is_dynamic = parse_bool(key, value)?,
             keys::CPU_CORES => self.cpu_cores = Some(parse_amount(key, value, "a number of cores")?),
             keys::TASK_HEAP_MEMORY => self.task_heap_memory = Some(parse_memory(key, value)?),
             keys::TASK_OFF_HEAP_MEMORY => self.task_off_heap_memory = Some(parse_memory(key, value)?),
@@ -384,7 +387,7 @@ impl WorkerOptions {
             return match self.slots {
                 None => Ok(None),
                 Some(_) => {
-                    let worker = WorkerDescription::new(slots, ResourceProfile::ANY);
+                    let worker = self.divided(&ResourceProfile::ANY, slots);
                     worker.map(Some).map_err(|error| self.refused(error))
                 }
             };
@@ -403,8 +406,16 @@ impl WorkerOptions {
         let worker = total
             .build()
             .map_err(WorkerDescriptionError::from)
-            .and_then(|total| WorkerDescription::from_total(&total, slots));
+            .and_then(|total| self.divided(&total, slots));
         worker.map(Some).map_err(|error| self.refused(error))
+    }
+
+    /// Returns the worker with this total, divided into slots or to be cut.
+    fn divided(&self, total: &ResourceProfile, slots: u32) -> Result<WorkerDescription, WorkerDescriptionError> {
+        match self.is_dynamic {
+            true => WorkerDescription::dynamic(total, slots),
+            false => WorkerDescription::from_total(total, slots),
+        }
     }
 
     /// Checks that each listed resource has an amount, and that each amount belongs to a listed
@@ -433,6 +444,7 @@ impl WorkerOptions {
             WorkerDescriptionError::ResourceProfile(ResourceProfileError::Duplicate { .. }) => keys::EXTERNAL_RESOURCES,
             // Only the sum of all kinds of memory can be too large.
             WorkerDescriptionError::ResourceProfile(_) => self.largest_memory(),
+            WorkerDescriptionError::IndivisibleTotal { .. } => keys::FINE_GRAINED,
             _ => keys::SLOTS_PER_WORKER,
         };
         ConfigError::WorkerDescription {

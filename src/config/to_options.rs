@@ -117,6 +117,9 @@ impl WrittenOptions {
     fn description(&mut self, worker: &WorkerDescription) -> Result<(), ConfigError> {
         let first = self.0.len();
         self.value(keys::SLOTS_PER_WORKER, worker.slots());
+        if worker.is_dynamic() {
+            self.value(keys::FINE_GRAINED, true);
+        }
         let total = worker.total();
         // Without amounts the profile is `ANY`, and with the number of slots alone it is read so.
         if let Some(cores) = total.cpu_cores() {

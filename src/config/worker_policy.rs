@@ -32,12 +32,13 @@ use crate::ResourceProfile;
 pub struct WorkerPolicy {
     /// The workers: they are all alike.
     ///
-    /// No worker is requested for a request that their slots do not fit. The keys give the
+    /// No worker is requested for a request that their slots, or their total, do not fit. The keys give the
     /// resources of all slots of a worker together:
     ///
     /// | key | resource |
     /// |---|---|
     /// | `taskmanager.numberOfTaskSlots` | number of slots, 1 if absent |
+    /// | `cluster.fine-grained-resource-management.enabled` | slots are cut from the total, see [`dynamic`](WorkerDescription::dynamic) |
     /// | `taskmanager.cpu.cores` | cores |
     /// | `taskmanager.memory.task.heap.size` | task heap memory |
     /// | `taskmanager.memory.task.off-heap.size` | task off-heap memory |

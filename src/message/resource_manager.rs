@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use crate::config::Limit;
 use crate::error::{ResourceManagerError, SlotAllocationError};
-use crate::{AllocationId, InstanceId, JobId, ResourceId, ResourceProfile, SlotId, Timestamp, WorkerRequestId};
+use crate::{
+    AllocationId, DynamicResources, InstanceId, JobId, ResourceId, ResourceProfile, SlotId, Timestamp, WorkerRequestId,
+};
 
 /// The answer to a worker request.
 ///
@@ -39,6 +41,13 @@ pub enum WorkerPromise {
     /// slots exceed a limit, the whole promise counts as declined and the manager asks to withdraw
     /// it.
     Slots(Vec<ResourceProfile>),
+    /// A worker from which slots are cut will come, with this total and default slot. As many
+    /// waiting requests as its total fits are bound to it. Its
+    /// [free](crate::DynamicResources::free) resources are not looked at.
+    ///
+    /// The total counts for the limits. If it does not fit the request that needs the worker, or
+    /// exceeds a limit, the same holds as for slots.
+    Total(DynamicResources),
     /// A worker of unknown shape will come. It counts as a worker of the
     /// [description](crate::config::WorkerPolicy::description), or without one as one slot of
     /// the requested profile.

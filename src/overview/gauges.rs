@@ -87,6 +87,8 @@ impl Overview {
             promised,
             bound_promised_slots,
             unbound_promised_slots,
+            promised_dynamic_workers,
+            promised_dynamic_total,
             pending_requests,
             suspect_jobs,
             declaring_jobs,
@@ -127,6 +129,11 @@ impl Overview {
                 *unbound_promised_slots as f64,
             ),
             Metric::new(
+                "promised_dynamic_workers",
+                "Promised workers from which slots will be cut",
+                *promised_dynamic_workers as f64,
+            ),
+            Metric::new(
                 "requests_pending",
                 "Slot requests that are not granted",
                 *pending_requests as f64,
@@ -150,6 +157,11 @@ impl Overview {
             gauges_of_slots!(allocated, "allocated", "Allocated slots"),
             gauges_of_slots!(promised, "promised", "Promised slots"),
             gauges_of_slots!(dynamic_total, "dynamic", "Dynamic workers in total"),
+            gauges_of_slots!(
+                promised_dynamic_total,
+                "promised_dynamic",
+                "Promised dynamic workers in total"
+            ),
         ];
         records.into_iter().chain(slots.into_iter().flatten())
     }

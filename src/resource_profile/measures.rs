@@ -71,6 +71,15 @@ impl ResourceProfile {
     /// Memory is rounded down to bytes. Cores and extended resources are rounded as a builder
     /// rounds the quotients of the `f64` amounts.
     pub(crate) fn divided_by(&self, parts: u32) -> Option<Self> {
+        self.divided(parts, |units| part_of_units(units, parts))
+    }
+
+    /// Returns one of `parts` equal parts, all amounts rounded down; `None` if `parts` is zero.
+    pub(crate) fn divided_down_by(&self, parts: u32) -> Option<Self> {
+        self.divided(parts, |units| units / u64::from(parts))
+    }
+
+    fn divided(&self, parts: u32, part_of: impl Fn(u64) -> u64) -> Option<Self> {
         if parts == 0 {
             return None;
         }
@@ -78,7 +87,6 @@ impl ResourceProfile {
             return Some(self.clone());
         };
         let memory = u64::from(parts);
-        let part_of = |units: u64| part_of_units(units, parts);
         let part = Amounts {
             cpu: part_of(amounts.cpu),
             task_heap_memory: amounts.task_heap_memory / memory,
@@ -185,6 +193,8 @@ mod tests {
         assert_eq!(profile(1.0, 1, 1.0).divided_by(0), None);
         assert_eq!(ResourceProfile::ANY.divided_by(3), Some(ResourceProfile::ANY));
         assert_eq!(ResourceProfile::ANY.divided_by(0), None);
+        let down = profile(2.0, 2, 2.0).divided_down_by(3);
+        assert_eq!(down, Some(profile(0.666_666_66, 0, 0.666_666_66)));
     }
 
     #[test]

@@ -118,7 +118,8 @@ impl<A, G: TaskExecutorGateway, E: ScheduledExecutor> SlotManager<A, G, E> {
         if core.leader_id.is_none() {
             ensure!(
                 core.slots.len() + core.requests.records.len() + core.task_managers.records.len() == 0
-                    && core.allocations.len() + core.promises.len() == 0
+                    && core.allocations.len() == 0
+                    && core.promises.is_empty()
                     && core.blocking.task_managers.is_empty()
                     && core.blocking.unapplied.is_empty()
                     && core.failing_workers.is_empty()
@@ -259,7 +260,8 @@ fn check_slot_totals(core: &Core) -> Check {
         }
         recount.move_slot(slot.profile, SlotUsage::Free, SlotUsage::of(&slot.phase));
     }
-    for (_, promise) in core.promises.records.iter() {
+    let promised = core.promises.records.iter();
+    for (_, promise) in promised.filter(|(promise, _)| !core.promises.is_cut(*promise)) {
         recount.add_promised(&core.profiles, promise.profile);
     }
     ensure!(
@@ -630,11 +632,12 @@ fn check_promises(core: &Core) -> Check {
     let promises = &core.promises;
     let queued: BTreeSet<_> = promises.queued().collect();
     let unbound: BTreeSet<_> = promises.unbound().collect();
+    let num_slots = count(promises.records.iter(), |(key, _)| !promises.is_cut(key));
     ensure!(
-        queued.len() == promises.len() && unbound.len() == promises.num_unbound(),
+        queued.len() == num_slots && unbound.len() == promises.num_unbound(),
         "{} of {} promised slots are queued, and {} of {} unbound ones",
         queued.len(),
-        promises.len(),
+        num_slots,
         unbound.len(),
         promises.num_unbound()
     );
@@ -643,7 +646,7 @@ fn check_promises(core: &Core) -> Check {
         let slots: Vec<_> = worker.slots.iter(&promises.records).collect();
         of_workers += slots.len();
         ensure!(
-            !slots.is_empty()
+            slots.is_empty() <= promises.shape_of(key).is_some()
                 && promises.find(worker.number) == Some(key)
                 && slots.iter().all(|slot| promises.records[*slot].worker_request == key),
             "worker request {} does not match its promised slots",
@@ -658,7 +661,7 @@ fn check_promises(core: &Core) -> Check {
     for (key, promise) in promises.records.iter() {
         ensure!(
             unbound.contains(&(promise.profile, key)) == promise.bound_to.is_none()
-                && queued.contains(&(promise.profile, key)),
+                && queued.contains(&(promise.profile, key)) != promises.is_cut(key),
             "promised slot {key:?} is in the wrong queues"
         );
         if let Some(request) = promise.bound_to {
@@ -681,8 +684,9 @@ fn check_promises(core: &Core) -> Check {
                 request.allocation_id
             ),
             RequestPhase::Unbound(_) => ensure!(
-                promises.first_unbound(&core.profiles, request.profile).is_none(),
-                "an unbound promised slot fits unbound request {}",
+                promises.first_unbound(&core.profiles, request.profile).is_none()
+                    && promises.scan_for_worker(&core.profiles, request.profile).is_none(),
+                "an unbound promised slot or worker fits unbound request {}",
                 request.allocation_id
             ),
             _ => {}
@@ -704,6 +708,14 @@ fn check_promises(core: &Core) -> Check {
         promises.num_surplus() == listed,
         "{} worker requests are listed as surplus, but {listed} are surplus",
         promises.num_surplus()
+    );
+    let quantities = promises.promised_workers();
+    let quantity = quantities.fold(Quantity::default(), |sum, (_, worker)| {
+        sum + core.quantity_of_shape(worker.shape)
+    });
+    ensure!(
+        promises.are_workers_consistent(&core.profiles) && promises.workers.quantity() == quantity,
+        "the remainders, places or counts of promised workers are wrong"
     );
     Ok(())
 }
@@ -855,6 +867,11 @@ fn check_profiles(core: &Core) -> Check {
         let profiles = std::iter::once(shape.total).chain(shape.default_slot);
         profiles.flat_map(move |profile| std::iter::repeat_n(profile, workers))
     });
+    let promised_workers = core.promises.promised_workers().flat_map(|(_, worker)| {
+        let shape = worker.shape;
+        std::iter::once(shape.total).chain(shape.default_slot)
+    });
+    let shapes = shapes.chain(promised_workers);
     let requests = core.requests.records.iter().map(|(_, request)| request.profile);
     let promises = core.promises.records.iter().map(|(_, promise)| promise.profile);
     let accounts = core.ledger.accounts.iter();

@@ -25,6 +25,7 @@ mod dynamic_reports;
 mod grants;
 mod idle_release;
 mod offers;
+mod promised_workers;
 mod promises;
 mod reconcile;
 mod registrations;

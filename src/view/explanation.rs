@@ -81,6 +81,8 @@ pub struct RequestExplanation {
     pub fitting_promised_slots: usize,
     /// The number of promised slots that do not fit.
     pub too_small_promised_slots: usize,
+    /// The promised dynamic workers. Cuts that are bound to requests do not remain.
+    pub promised_dynamic_workers: FittingWorkers,
 }
 
 /// The next event that a request waits for.
@@ -196,7 +198,8 @@ pub struct FittingWorkers {
     pub workers: usize,
     /// The number of workers whose total fits.
     pub total_fits: usize,
-    /// The number of workers whose remainder fits, too. They are blocked, back off, or were tried.
+    /// The number of workers whose remainder fits, too. Registered ones are blocked, back off, or were
+    /// tried.
     pub remainder_fits: usize,
     /// The number of workers whose remainder is short of each resource.
     ///
@@ -237,6 +240,9 @@ impl fmt::Display for RequestExplanation {
             "  promised     {} fit, {} too small",
             self.fitting_promised_slots, self.too_small_promised_slots
         )?;
+        if self.promised_dynamic_workers.workers > 0 {
+            writeln!(f, "  promised     dynamic: {}", self.promised_dynamic_workers)?;
+        }
         if self.failed_attempts > 0 {
             writeln!(f, "  attempts     {} failed", self.failed_attempts)?;
         }

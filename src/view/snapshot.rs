@@ -132,3 +132,22 @@ pub struct PromisedSlotSnapshot {
     /// The time at which the promise expires; [`Timestamp::MAX`] means never.
     pub expires_at: Timestamp,
 }
+
+/// A copy of the view of a promised worker from which slots will be cut.
+///
+/// [`PromisedWorker::snapshot`](super::PromisedWorker::snapshot) returns it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[non_exhaustive]
+pub struct PromisedWorkerSnapshot {
+    /// The worker request that the promise answers.
+    pub worker_request: WorkerRequestId,
+    /// The promised resources of the whole worker.
+    pub total: ResourceProfile,
+    /// The slot that is promised for a request for [`ResourceProfile::UNKNOWN`].
+    pub default_slot: Option<ResourceProfile>,
+    /// The promised resources that are bound to no request.
+    pub remaining_resources: ResourceProfile,
+    /// The time at which the promise expires; [`Timestamp::MAX`] means never.
+    pub expires_at: Timestamp,
+}

@@ -25,6 +25,7 @@ mod matching;
 mod min_slots;
 mod options;
 mod overview;
+mod promised_dynamic_workers;
 mod promised_workers;
 mod promises;
 mod recovery;

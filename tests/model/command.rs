@@ -215,6 +215,7 @@ pub(crate) enum Answer {
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Promise {
     Slots(Vec<Shape>),
+    Total(Total),
     Unspecified,
     Declined,
     Refused,
@@ -414,6 +415,7 @@ impl Promise {
             Self::Slots(shapes) => Ok(WorkerPromise::Slots(
                 shapes.iter().map(|shape| shape.profile()).collect(),
             )),
+            Self::Total(total) => Ok(WorkerPromise::Total((*total).into())),
             Self::Unspecified => Ok(WorkerPromise::Unspecified),
             Self::Declined => Ok(WorkerPromise::Declined),
             Self::Refused => Err(ResourceManagerError::new("no quota")),

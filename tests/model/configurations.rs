@@ -83,7 +83,13 @@ fn description() -> impl Strategy<Value = WorkerDescription> {
         1 => Just(Shape::Zero),
     ];
     let worker = |(slots, shape): (u32, Shape)| WorkerDescription::new(slots, shape.profile()).expect("a worker");
-    (1..4_u32, shape).prop_map(worker)
+    let total = prop::sample::select(&[Shape::Large, Shape::Huge, Shape::Rich][..]);
+    let dynamic =
+        |(slots, total): (u32, Shape)| WorkerDescription::dynamic(&total.profile(), slots).expect("a divisible total");
+    prop_oneof![
+        3 => (1..4_u32, shape).prop_map(worker),
+        1 => (1..4_u32, total).prop_map(dynamic),
+    ]
 }
 
 /// Adds a worker with limits, and with a minimum and redundancy if the limits allow them.

@@ -36,6 +36,7 @@ mod leadership;
 mod limits;
 mod lookups;
 mod matching;
+mod promised_workers;
 mod promises;
 mod reconcile;
 mod recovery;
@@ -55,6 +56,8 @@ mod worker_requests;
 
 use self::dynamic_workers::Resources;
 use self::failing_workers::Failures;
+use self::promised_workers::PromisedWorker;
+use self::promises::Fulfilled;
 use self::requirements::{Declaration, Holding};
 use self::scripted_answers::ScriptedAnswers;
 use self::start_backoff::StartBackoff;
@@ -84,9 +87,11 @@ pub(crate) struct NaiveSlotManager {
     has_accounts: bool,
     /// Oldest first.
     promises: Vec<Promise>,
-    /// The worker requests of which workers fulfilled a slot that named another one or none, each
-    /// with the profile of the last such slot.
-    fulfilled_by_others: Vec<(WorkerRequestId, ResourceProfile)>,
+    /// Oldest first.
+    promised_workers: Vec<PromisedWorker>,
+    /// The worker requests of which workers fulfilled a slot or the total that named another one or
+    /// none, each with the last such slot or the total.
+    fulfilled_by_others: Vec<(WorkerRequestId, Fulfilled)>,
     /// As operators said last; they outlast a leadership.
     blocked: Vec<ResourceId>,
     /// Blocks and unblocks since the leadership has ended.
@@ -298,6 +303,8 @@ struct Transaction {
     unfulfilling: Vec<SlotId>,
     /// The numbers of promised slots that were set free, in this order.
     freed_promises: Vec<u64>,
+    /// The worker requests of promised workers of which more remains.
+    grown_promises: Vec<WorkerRequestId>,
     /// Requests that need a promised slot or a worker.
     unbound: Vec<AllocationId>,
     /// Declaring jobs whose charges or requirements have changed.
@@ -351,6 +358,7 @@ impl NaiveSlotManager {
             holdings: Vec::new(),
             has_accounts: false,
             promises: Vec::new(),
+            promised_workers: Vec::new(),
             fulfilled_by_others: Vec::new(),
             blocked: Vec::new(),
             unapplied_blocks: Vec::new(),

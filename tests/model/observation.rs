@@ -64,6 +64,7 @@ pub(crate) struct Snapshot {
     /// By job.
     pub(crate) requirements: Vec<RequirementsView>,
     pub(crate) promises: Vec<PromiseView>,
+    pub(crate) promised_workers: Vec<PromisedWorkerView>,
     /// The statuses of the allocations from number 1 on.
     pub(crate) allocations: Vec<Option<AllocationStatus>>,
     pub(crate) next_deadline: Option<Timestamp>,
@@ -80,6 +81,14 @@ pub(crate) struct TaskManagerView {
     pub(crate) total: Option<ResourceProfile>,
     pub(crate) remaining: Option<ResourceProfile>,
     pub(crate) slots: Vec<SlotView>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct PromisedWorkerView {
+    pub(crate) worker_request: WorkerRequestId,
+    pub(crate) total: ResourceProfile,
+    pub(crate) remaining: ResourceProfile,
+    pub(crate) expires_at: Timestamp,
 }
 
 #[derive(Debug, Clone, PartialEq)]

@@ -6,7 +6,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 use slot_manager::message::{AttemptId, ReleaseCheck, ReleaseDecision};
 use slot_manager::view::SlotState;
-use slot_manager::{InstanceId, ResourceId, SlotId};
+use slot_manager::{InstanceId, ResourceId, SlotId, WorkerRequestId};
 
 use crate::command::{
     Answer, AttemptName, CheckId, Command, Holder, Promise, Report, Shape, Status, Total, WorkerRequestName,
@@ -389,8 +389,20 @@ pub(crate) fn promise() -> impl Strategy<Value = Promise> {
         2 => Just(Promise::Declined),
         3 => Just(Promise::Unspecified),
         6 => prop::collection::vec(shape(), 0..4).prop_map(Promise::Slots),
+        4 => total_of_promise(),
         2 => Just(Promise::Refused),
     ]
+}
+
+fn total_of_promise() -> impl Strategy<Value = Promise> {
+    let default_slot = prop::option::weighted(0.7, choice());
+    (choice(), default_slot).prop_map(|(total, default_slot)| {
+        Promise::Total(Total {
+            total: shape_of(&TOTALS, total),
+            default_slot: default_slot.map(|choice| shape_of(&DEFAULT_SLOTS, choice)),
+            free: None,
+        })
+    })
 }
 
 fn release_answer() -> impl Strategy<Value = ReleaseDecision> {
@@ -709,7 +721,7 @@ impl Resolver<'_> {
                     None => self.new_statuses(&worker, *shape),
                 };
                 let worker_request = promised.and_then(|choice| match is_old {
-                    false => choose(&self.state.promises, choice).map(|it| it.worker_request.number()),
+                    false => self.open_worker_request(choice).map(WorkerRequestId::number),
                     true => (self.worker_requests > 0).then(|| 1 + u64::from(choice) % self.worker_requests),
                 });
                 Command::Register {
@@ -743,9 +755,9 @@ impl Resolver<'_> {
                 worker_request,
                 is_foreign,
             } => {
-                let promise = choose(&self.state.promises, *worker_request)?;
+                let open = self.open_worker_request(*worker_request)?;
                 Command::WorkerFailed {
-                    worker_request: self.worker_request(promise.worker_request.number(), *is_foreign),
+                    worker_request: self.worker_request(open.number(), *is_foreign),
                 }
             }
             Step::Block(choice) => {
@@ -978,6 +990,14 @@ impl Resolver<'_> {
             (_, Some(known)) if kind % 30 != 0 => known.total.is_some(),
             (kinds, _) => is_dynamic(kinds, kind / 30),
         }
+    }
+
+    /// Returns a worker request with promised slots or a promised worker.
+    fn open_worker_request(&self, choice: Choice) -> Option<WorkerRequestId> {
+        let of_slots = self.state.promises.iter().map(|it| it.worker_request);
+        let of_workers = self.state.promised_workers.iter().map(|it| it.worker_request);
+        let open: Vec<_> = of_slots.chain(of_workers).collect();
+        choose(&open, choice).copied()
     }
 
     /// Returns the resources that a dynamic worker reports.

@@ -14,7 +14,8 @@ use slot_manager::{
 use crate::command::{self, Answer, Command, WorkerRequestName};
 use crate::common::{allocation, instance, job, request};
 use crate::observation::{
-    Outcome, PromiseView, RequestView, RequiredView, RequirementsView, Response, SlotView, Snapshot, TaskManagerView,
+    Outcome, PromiseView, PromisedWorkerView, RequestView, RequiredView, RequirementsView, Response, SlotView,
+    Snapshot, TaskManagerView,
 };
 
 type Manager = SlotManager<RecordingActions, ScriptedGateway, ManualScheduledExecutor>;
@@ -272,6 +273,15 @@ impl Subject {
                     profile: promise.resource_profile().clone(),
                     bound_to: promise.bound_to(),
                     expires_at: promise.expires_at(),
+                })
+                .collect(),
+            promised_workers: manager
+                .promised_workers()
+                .map(|worker| PromisedWorkerView {
+                    worker_request: worker.worker_request(),
+                    total: worker.total().clone(),
+                    remaining: worker.remaining_resources(),
+                    expires_at: worker.expires_at(),
                 })
                 .collect(),
             allocations: (1..=allocations)

@@ -21,6 +21,7 @@ use crate::{
 };
 
 mod capacity;
+mod dynamic_workers;
 mod requirements;
 
 type Manager = SlotManager<RecordingActions, ScriptedGateway, ManualScheduledExecutor>;
@@ -480,14 +481,17 @@ fn promised_slots_that_disagree_with_their_requests_or_queues() {
         core.requests.records[world.declined].phase = RequestPhase::Bound(world.unbound_promise);
         core.push_waiting(world.declined);
     });
-    assert_found("an unbound promised slot fits unbound request", |world, core| {
-        let profile = core.requests.records[world.declined].profile;
-        let number = 77;
-        let (profiles, promised) = (&core.profiles, std::iter::once(profile));
-        for promise in core.promises.insert(number, Timestamp::MAX, profiles, promised) {
-            core.promises.push_unbound(profiles, promise);
-        }
-    });
+    assert_found(
+        "an unbound promised slot or worker fits unbound request",
+        |world, core| {
+            let profile = core.requests.records[world.declined].profile;
+            let number = 77;
+            let (profiles, promised) = (&core.profiles, std::iter::once(profile));
+            for promise in core.promises.insert(number, Timestamp::MAX, profiles, promised) {
+                core.promises.push_unbound(profiles, promise);
+            }
+        },
+    );
 }
 
 #[test]

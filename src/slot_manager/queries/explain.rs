@@ -84,6 +84,7 @@ impl Core {
             dynamic_workers: self.count_dynamic_workers(required),
             fitting_promised_slots: 0,
             too_small_promised_slots: 0,
+            promised_dynamic_workers: self.count_promised_workers(required),
         };
         self.count_slots(required, &mut explanation);
         explanation
@@ -118,7 +119,7 @@ impl Core {
             // Two extended resources may have equal names. A slot counts once for each name.
             let shortages: BTreeSet<_> = profile.shortages(required).filter(|_| registered > 0).collect();
             for resource in shortages {
-                *slots_without.entry(resource).or_insert(0) += registered;
+                *slots_without.entry(resource.to_owned()).or_insert(0) += registered;
             }
         }
         explanation.too_small.shortages = largest_first(slots_without);
@@ -126,22 +127,22 @@ impl Core {
 
     /// Counts the dynamic workers whose total fits, and those whose remainder fits.
     fn count_dynamic_workers(&self, required: &ResourceProfile) -> FittingWorkers {
-        let mut counts = FittingWorkers::default();
-        let mut workers_without = BTreeMap::new();
-        for (_, worker) in self.dynamic_workers.iter() {
-            counts.workers += 1;
-            counts.total_fits += usize::from(worker.shape.fitting(&self.profiles).fits(required));
-            if worker.fits(required) {
-                counts.remainder_fits += 1;
-                continue;
-            }
-            let shortages: BTreeSet<_> = worker.remainder().as_slot().shortages(required).collect();
-            for resource in shortages {
-                *workers_without.entry(resource).or_insert(0) += 1;
-            }
-        }
-        counts.shortages = largest_first(workers_without);
-        counts
+        let workers = self.dynamic_workers.iter().map(|(_, worker)| WorkerFit {
+            total: worker.shape.fitting(&self.profiles).fits(required),
+            remainder: worker.fits(required),
+            left: worker.remainder().as_slot(),
+        });
+        count_workers(required, workers)
+    }
+
+    /// Counts the promised dynamic workers in the same way.
+    fn count_promised_workers(&self, required: &ResourceProfile) -> FittingWorkers {
+        let workers = self.promises.promised_workers().map(|(key, worker)| WorkerFit {
+            total: worker.shape.fitting(&self.profiles).fits(required),
+            remainder: (self.promises.fitting_of(key)).is_some_and(|fitting| fitting.fits(required)),
+            left: worker.remainder().as_slot(),
+        });
+        count_workers(required, workers)
     }
 
     fn waits_for(&self, request: RequestKey) -> WaitReason {
@@ -188,12 +189,37 @@ impl Core {
     }
 }
 
+/// What a dynamic worker has for a request.
+struct WorkerFit<'a> {
+    /// The total fits.
+    total: bool,
+    /// What remains fits.
+    remainder: bool,
+    left: &'a ResourceProfile,
+}
+
+fn count_workers<'a>(required: &ResourceProfile, workers: impl Iterator<Item = WorkerFit<'a>>) -> FittingWorkers {
+    let mut counts = FittingWorkers::default();
+    let mut workers_without = BTreeMap::new();
+    for worker in workers {
+        counts.workers += 1;
+        counts.total_fits += usize::from(worker.total);
+        if worker.remainder {
+            counts.remainder_fits += 1;
+            continue;
+        }
+        let shortages: BTreeSet<_> = worker.left.shortages(required).collect();
+        for resource in shortages {
+            *workers_without.entry(resource.to_owned()).or_insert(0) += 1;
+        }
+    }
+    counts.shortages = largest_first(workers_without);
+    counts
+}
+
 /// Returns how many slots or workers are short of each resource, the largest number first.
-fn largest_first(shortages: BTreeMap<&str, usize>) -> Vec<(String, usize)> {
-    let shortages = shortages.into_iter();
-    let mut shortages: Vec<_> = shortages
-        .map(|(resource, number)| (resource.to_owned(), number))
-        .collect();
+fn largest_first(shortages: BTreeMap<String, usize>) -> Vec<(String, usize)> {
+    let mut shortages: Vec<_> = shortages.into_iter().collect();
     // A stable sort: equal numbers stay in the order of names.
     shortages.sort_by_key(|(_, number)| std::cmp::Reverse(*number));
     shortages

@@ -58,6 +58,11 @@ impl<A, G: TaskExecutorGateway, E: ScheduledExecutor> SlotManager<A, G, E> {
         for (shape, workers) in core.dynamic_workers.shapes() {
             dynamic.add_workers(workers, shape.num_slots(&core.profiles), &core.profiles[shape.total]);
         }
+        let mut promised_dynamic = Sum::default();
+        for (_, worker) in core.promises.promised_workers() {
+            let shape = worker.shape;
+            promised_dynamic.add_workers(1, shape.num_slots(&core.profiles), &core.profiles[shape.total]);
+        }
         let unbound_promised_slots = core.promises.num_unbound();
         Overview {
             task_managers: core.task_managers.records.len(),
@@ -69,6 +74,8 @@ impl<A, G: TaskExecutorGateway, E: ScheduledExecutor> SlotManager<A, G, E> {
             promised: promised.into(),
             bound_promised_slots: core.promises.len() - unbound_promised_slots,
             unbound_promised_slots,
+            promised_dynamic_workers: core.promises.workers.len(),
+            promised_dynamic_total: promised_dynamic.into(),
             pending_requests: core.requests.records.len(),
             suspect_jobs: core.requests.failing_jobs.num_suspects(),
             declaring_jobs: core.ledger.num_declaring(),

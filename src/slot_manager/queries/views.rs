@@ -177,7 +177,7 @@ impl<A, G: TaskExecutorGateway, E: ScheduledExecutor> SlotManager<A, G, E> {
         Some(self.core.status_of(entry))
     }
 
-    /// Returns all promised slots, oldest first.
+    /// Returns all promised slots, and the bound cuts of promised workers, oldest first.
     ///
     /// Cost: O(n log n) for n promised slots.
     pub fn promised_slots(&self) -> impl Iterator<Item = PromisedSlot<'_>> {
@@ -555,7 +555,8 @@ impl std::fmt::Debug for TaskManagerRegistration<'_> {
     }
 }
 
-/// A promised slot: the resource manager has promised a worker with this slot.
+/// A promised slot: the resource manager has promised a worker with this slot, or a worker from which
+/// it will be cut.
 #[derive(Clone, Copy)]
 pub struct PromisedSlot<'a> {
     core: &'a Core,

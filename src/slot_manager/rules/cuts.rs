@@ -6,10 +6,10 @@
 
 use crate::config::Quantity;
 use crate::id::FIRST_DYNAMIC;
-use crate::{ResourceProfile, SlotReport};
+use crate::{DynamicResources, ResourceProfile, SlotReport};
 
 use crate::slot_manager::state::core::Core;
-use crate::slot_manager::state::dynamic_workers::slots_in;
+use crate::slot_manager::state::dynamic_workers::{WorkerShape, slots_in};
 use crate::slot_manager::state::profile_queues::ProfileKey;
 use crate::slot_manager::state::requests::RequestKey;
 use crate::slot_manager::state::slot_totals::SlotUsage;
@@ -210,8 +210,7 @@ impl Core {
     pub(crate) fn quantity_of(&self, task_manager: TaskManagerKey) -> Quantity {
         let measure = self.slot_totals.measure();
         if let Some(worker) = self.dynamic_workers.get(task_manager) {
-            let slots = worker.shape.num_slots(&self.profiles);
-            return measure.of_total(&self.profiles[worker.shape.total], slots);
+            return self.quantity_of_shape(worker.shape);
         }
         let slots = self.task_managers.records[task_manager].slots.iter();
         slots.fold(Quantity::default(), |sum, (_, slot)| {
@@ -223,15 +222,24 @@ impl Core {
     pub(crate) fn reported_quantity(&self, report: &SlotReport) -> Quantity {
         let measure = self.slot_totals.measure();
         match report.dynamic() {
-            Some(worker) => {
-                let slots = slots_in(worker.total(), worker.default_slot());
-                measure.of_total(worker.total(), slots as usize)
-            }
+            Some(worker) => self.quantity_of_resources(worker),
             None => {
                 let slots = report.statuses().iter();
                 let slots = slots.map(|status| measure.of_slot(status.resource_profile()));
                 slots.fold(Quantity::default(), |sum, slot| sum + slot)
             }
         }
+    }
+
+    /// Returns the quantity of a dynamic worker with these resources.
+    pub(crate) fn quantity_of_resources(&self, resources: &DynamicResources) -> Quantity {
+        let slots = slots_in(resources.total(), resources.default_slot());
+        self.slot_totals.measure().of_total(resources.total(), slots as usize)
+    }
+
+    /// Returns the quantity of a dynamic worker of this shape.
+    pub(crate) fn quantity_of_shape(&self, shape: WorkerShape) -> Quantity {
+        let slots = shape.num_slots(&self.profiles);
+        self.slot_totals.measure().of_total(&self.profiles[shape.total], slots)
     }
 }

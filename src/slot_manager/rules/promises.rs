@@ -9,6 +9,7 @@ use crate::ResourceProfile;
 use crate::message::{WithdrawResource, WithdrawalCause};
 
 use crate::slot_manager::state::core::Core;
+use crate::slot_manager::state::profile_queues::Fitting;
 use crate::slot_manager::state::promises::{PromiseKey, WorkerRequestKey, WorkerRequestNumber};
 use crate::slot_manager::state::requests::{RequestKey, RequestPhase, WorkerAsk};
 use crate::slot_manager::state::slots::SlotKey;
@@ -38,8 +39,12 @@ impl Core {
         sequence
     }
 
-    /// Unbinds a promised slot. The commit binds it again, or queues it as unbound.
+    /// Unbinds a promised slot. The commit binds it again, or queues it as unbound. A cut ends: the
+    /// commit binds what remains of its worker.
     pub(crate) fn free_promise(&mut self, promise: PromiseKey) {
+        if self.promises.is_cut(promise) {
+            return self.end_promised_cut(promise);
+        }
         self.promises.unbind(promise);
         let sequence = self.promises.records[promise].sequence;
         self.transaction.freed_promises.push((sequence, promise));
@@ -75,7 +80,7 @@ impl Core {
     }
 
     /// Notes that an unnamed worker fulfils a promised slot.
-    fn note_fulfilled(&mut self, promise: PromiseKey) {
+    pub(super) fn note_fulfilled(&mut self, promise: PromiseKey) {
         let number = self.promises.note_fulfilled_by_other(&self.profiles, promise);
         self.transaction.fulfilled.push(number);
     }
@@ -83,8 +88,10 @@ impl Core {
     /// Binds promised slots to requests.
     ///
     /// 1. Each freed promised slot is bound to the oldest unbound request that it fits, or queued.
-    /// 2. Each request that became unbound, oldest first, is bound to the promised slot that has
-    ///    been unbound longest and fits. Without one, its worker request is due.
+    /// 2. What remains of promised workers whose cuts ended is bound in the same way, oldest first.
+    /// 3. Each request that became unbound, oldest first, is bound to the promised slot that has
+    ///    been unbound longest and fits. Without one, it is bound to a cut of the oldest promised
+    ///    worker that fits. Without that, its worker request is due.
     fn bind_promises(&mut self) {
         let mut freed = std::mem::take(&mut self.transaction.freed_promises);
         for (sequence, promise) in freed.drain(..) {
@@ -93,6 +100,7 @@ impl Core {
             }
         }
         self.transaction.freed_promises = freed;
+        self.bind_promised_workers();
         let mut unbound = std::mem::take(&mut self.transaction.unbound);
         unbound.sort_unstable();
         for (sequence, request) in unbound.drain(..) {
@@ -106,12 +114,13 @@ impl Core {
     /// Binds an unbound request to a promised slot that fits, or makes its worker request due.
     fn bind_or_request_worker(&mut self, sequence: u64, request: RequestKey) {
         let required = self.requests.records[request].profile;
-        match self.promises.take_unbound(&self.profiles, required) {
-            Some(promise) => {
-                self.take_unbound(request);
-                self.bind(request, promise);
-            }
-            None => self.effects.worker_asks.push((sequence, request)),
+        if let Some(promise) = self.promises.take_unbound(&self.profiles, required) {
+            self.take_unbound(request);
+            self.bind(request, promise);
+        } else if let Some(worker_request) = self.promises.oldest_worker_for(&self.profiles, required) {
+            self.bind_to_cut(request, worker_request);
+        } else {
+            self.effects.worker_asks.push((sequence, request));
         }
     }
 
@@ -133,7 +142,7 @@ impl Core {
     /// Binds a promised slot that is in no queue to the oldest unbound request that it fits, or
     /// queues it as unbound.
     pub(crate) fn bind_to_oldest(&mut self, promise: PromiseKey) {
-        let promised = &self.profiles[self.promises.records[promise].profile];
+        let promised = Fitting::Slot(&self.profiles[self.promises.records[promise].profile]);
         match self.requests.waiting.oldest_unbound(&self.profiles, promised) {
             Some(request) => {
                 self.take_unbound(request);
@@ -238,27 +247,6 @@ impl Core {
         self.forget_worker_request(worker_request);
     }
 
-    /// Ends the promises that a new registration of a dynamic worker fulfils: those of the worker
-    /// request that it names. A newcomer that names none ends those of the worker request with the
-    /// promised slot most like its total, else of the oldest one without a bound request.
-    pub(crate) fn fulfil_promises_of_worker(&mut self, task_manager: TaskManagerKey, is_newcomer: bool) {
-        if self.promises.is_empty() {
-            return;
-        }
-        self.transaction.has_newcomer |= is_newcomer;
-        self.fulfil_promises(task_manager, Vec::new());
-        let named = self.task_managers.records[task_manager].worker_request;
-        if named.is_some_and(|named| named.has_come) || !is_newcomer {
-            return;
-        }
-        let total = self.dynamic_workers.get(task_manager).map(|worker| worker.shape.total);
-        let alike = total.and_then(|total| self.promises.most_alike(&self.profiles, total));
-        if let Some(promise) = alike.or_else(|| self.promises.oldest_without_request()) {
-            self.note_fulfilled(promise);
-            self.forget_worker_request(self.promises.records[promise].worker_request);
-        }
-    }
-
     /// Ends the promised slot that a new free slot fulfils. That is the promised slot most like the
     /// new one, else the oldest without a bound request.
     fn fulfil_promise(&mut self, slot: SlotKey) {
@@ -270,11 +258,9 @@ impl Core {
         } else if let Some(promise) = self.promises.oldest_without_request() {
             // The shape says nothing about its worker: while a request is bound to another slot of
             // that worker, the rest of the promise stays.
-            match self
-                .promises
-                .has_bound_request(self.promises.records[promise].worker_request)
-            {
-                true => self.promises.begin_to_fulfil(promise),
+            let worker_request = self.promises.records[promise].worker_request;
+            match self.promises.has_bound_request(worker_request) {
+                true => self.promises.begin_to_fulfil(worker_request),
                 false => self.note_fulfilled(promise),
             }
             self.end_promise(promise);
@@ -290,9 +276,13 @@ impl Core {
         if self.transaction.unpromised_slots.is_empty() || !self.transaction.unpromised_slots.remove(&slot) {
             return;
         }
-        if let RequestPhase::Bound(promise) = self.requests.records[request].phase {
-            self.note_fulfilled(promise);
-            self.end_promise(promise);
+        match self.requests.records[request].phase {
+            // The slot says nothing about a promised worker from which slots will be cut.
+            RequestPhase::Bound(promise) if !self.promises.is_cut(promise) => {
+                self.note_fulfilled(promise);
+                self.end_promise(promise);
+            }
+            _ => {}
         }
     }
 
@@ -350,23 +340,34 @@ impl Core {
     }
 
     /// Ends the promises of a worker request. Its requests are unbound afterwards. Returns the
-    /// number of promises.
+    /// number of slots that were promised.
     pub(crate) fn forget_worker_request(&mut self, worker_request: WorkerRequestKey) -> usize {
         self.changes += 1;
         let record = &self.promises.worker_requests[worker_request];
+        let promised_slots = record.num_slots();
+        let shape = self.promises.shape_of(worker_request);
         let promises: Vec<_> = record.slots.iter(&self.promises.records).collect();
-        for promise in &promises {
-            if let Some(request) = self.end_promise(*promise) {
-                self.enqueue(request);
-            }
+        let requests: Vec<_> = promises
+            .into_iter()
+            .filter_map(|promise| self.end_promise(promise))
+            .collect();
+        // The end of its last slot has removed any other worker request.
+        if let Some(shape) = shape {
+            self.end_promised_worker(worker_request, shape);
         }
-        promises.len()
+        for request in requests {
+            self.enqueue(request);
+        }
+        promised_slots
     }
 
     /// Ends a promised slot. Returns the request that was bound to it, detached.
     fn end_promise(&mut self, promise: PromiseKey) -> Option<RequestKey> {
-        let (profile, bound_to) = self.promises.remove(promise);
-        self.slot_totals.remove_promised(profile);
+        let is_cut = self.promises.is_cut(promise);
+        let (profile, bound_to) = self.promises.remove(&self.profiles, promise);
+        if !is_cut {
+            self.slot_totals.remove_promised(profile);
+        }
         self.profiles.release(profile, 1);
         let request = bound_to?;
         self.remove_waiting(request);

@@ -15,6 +15,7 @@ impl Core {
     fn has_capacity_work(&self) -> bool {
         self.slot_totals.has_lost_profile()
             || self.dynamic_workers.has_lost_shape()
+            || self.promises.workers.has_lost_worker()
             || self.worker_policy.must_check_all()
             || self.releases.first_kept().is_some()
             || self.worker_policy.first_deferred().is_some()

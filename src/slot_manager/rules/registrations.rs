@@ -123,19 +123,26 @@ impl Core {
         }
         let quantity = self.reported_quantity(report);
         let limit = self.worker_policy.exceeded_by(self.present() + quantity)?;
-        // The slots, or the total of a dynamic worker as if it was one slot.
-        let total = report.dynamic().map(DynamicResources::total);
-        let slots = report.statuses().iter().map(SlotStatus::resource_profile);
-        let offers: Vec<_> = total.into_iter().chain(slots).collect();
-        let is_held = report.statuses().iter().any(|status| status.allocation().is_some());
-        let fulfils = |slot: &&ResourceProfile| self.promises.is_fulfilled_by(&self.profiles, slot, named);
-        if offers.is_empty() || is_held || offers.iter().any(fulfils) {
+        let statuses = report.statuses();
+        let is_held = statuses.iter().any(|status| status.allocation().is_some());
+        if is_held || (statuses.is_empty() && report.dynamic().is_none()) {
+            return None;
+        }
+        let (promises, profiles) = (&self.promises, &self.profiles);
+        let mut slots = statuses.iter().map(SlotStatus::resource_profile);
+        let fulfils = match report.dynamic() {
+            Some(resources) => promises.is_fulfilled_by_worker(profiles, resources.total(), named),
+            None => slots
+                .clone()
+                .any(|slot| promises.is_fulfilled_by(profiles, slot, named)),
+        };
+        if fulfils {
             return None;
         }
         let has_room = self.worker_policy.exceeded_by(self.registered() + quantity).is_none();
-        let serves = || match report.dynamic() {
+        let mut serves = || match report.dynamic() {
             Some(resources) => self.is_waited_for_dynamic(resources),
-            None => offers.iter().any(|slot| self.is_waited_for(Fitting::Slot(slot))),
+            None => slots.any(|slot| self.is_waited_for(Fitting::Slot(slot))),
         };
         let is_useful = has_room && !self.blocking.workers.contains(resource_id) && serves();
         (!is_useful).then_some(limit)

@@ -9,12 +9,13 @@ use crate::slot_manager::state::profile_queues::ProfileKey;
 use crate::slot_manager::state::requests::{RequestKey, RequestPhase, WorkerAsk};
 
 impl Core {
-    /// Returns `true` if no registered or promised slot fits, used or not, and no dynamic worker in
-    /// total.
+    /// Returns `true` if no registered or promised slot fits, used or not, and no registered or
+    /// promised dynamic worker in total.
     fn has_no_slot_for(&self, profile: ProfileKey) -> bool {
         let required = &self.profiles[profile];
         !self.slot_totals.has_fitting(&self.profiles, required)
             && !self.dynamic_workers.has_fitting_total(&self.profiles, required)
+            && !self.promises.has_fitting_total(&self.profiles, profile)
     }
 
     /// Returns `true` if no worker could be started for a waiting request, as far as is known.
@@ -41,11 +42,12 @@ impl Core {
     /// Fails all unfulfillable requests, oldest first, if the last slot of a profile is gone or all
     /// must be checked.
     ///
-    /// Cost: O(1) if neither happened, else O(distinct profiles of waiting requests x distinct
-    /// profiles of slots and totals of dynamic workers).
+    /// Cost: O(1) if neither happened, else O(distinct profiles of waiting requests x (distinct
+    /// profiles of slots and totals of dynamic workers + promised dynamic workers)).
     pub(crate) fn fail_all_unfulfillable(&mut self) {
         let is_due = self.slot_totals.take_lost_profile()
             | self.dynamic_workers.take_lost_shape()
+            | self.promises.workers.take_lost_worker()
             | self.worker_policy.take_must_check_all();
         if !is_due || !self.worker_policy.fails_unfulfillable_now() {
             return;

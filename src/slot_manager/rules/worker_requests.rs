@@ -103,15 +103,12 @@ impl Core {
         worker_request: WorkerRequestNumber,
         answer: PromiseResult,
     ) {
-        match answer {
+        match answer.map(|promise| self.specified(promise)) {
             Ok(WorkerPromise::Slots(profiles)) => self.promise_for(request, worker_request, &profiles),
+            Ok(WorkerPromise::Total(resources)) => self.promise_worker_for(request, worker_request, &resources),
             Ok(WorkerPromise::Unspecified) => {
                 let asked = self.requests.records[request].profile;
-                let described = self
-                    .worker_policy
-                    .described_slots()
-                    .unwrap_or_else(|| vec![self.profiles[asked].clone()]);
-                self.promise_for(request, worker_request, &described);
+                self.promise_for(request, worker_request, &[self.profiles[asked].clone()]);
             }
             Ok(WorkerPromise::Declined) => {}
             Err(error) => {
@@ -128,6 +125,14 @@ impl Core {
             }
         }
         self.retry_later_if_unbound(request);
+    }
+
+    /// Returns a promise, with the described worker in place of an unspecified one.
+    fn specified(&self, promise: WorkerPromise) -> WorkerPromise {
+        match promise {
+            WorkerPromise::Unspecified => self.worker_policy.described_promise().unwrap_or(promise),
+            promise => promise,
+        }
     }
 
     /// Arms the retry of a declined worker request, or fails the request if nothing could ever
@@ -212,7 +217,12 @@ impl Core {
 impl Core {
     /// Returns all registered and promised slots and dynamic workers.
     pub(crate) fn present(&self) -> Quantity {
-        self.registered() + self.slot_totals.promised()
+        self.registered() + self.promised()
+    }
+
+    /// Returns all promised slots and dynamic workers.
+    fn promised(&self) -> Quantity {
+        self.slot_totals.promised() + self.promises.workers.quantity()
     }
 
     /// Returns `true` if neither the recovery, the start backoff nor a limit forbids one more
@@ -247,15 +257,17 @@ impl Core {
         answer
     }
 
-    /// Returns the limit that the promised slots of an answer would exceed.
+    /// Returns the limit that the promised slots or worker of an answer would exceed.
     fn limit_exceeded_by(&self, answer: &PromiseResult) -> Option<Limit> {
-        let Ok(WorkerPromise::Slots(profiles)) = answer else {
-            return None;
+        let measure = self.slot_totals.measure();
+        let with_it = match answer {
+            Ok(WorkerPromise::Slots(profiles)) => {
+                let slots = profiles.iter().map(|profile| measure.of_slot(profile));
+                slots.fold(self.present(), |sum, slot| sum + slot)
+            }
+            Ok(WorkerPromise::Total(resources)) => self.present() + self.quantity_of_resources(resources),
+            Ok(WorkerPromise::Unspecified | WorkerPromise::Declined) | Err(_) => return None,
         };
-        let slots = profiles
-            .iter()
-            .map(|profile| self.slot_totals.measure().of_slot(profile));
-        let with_it = slots.fold(self.present(), |sum, slot| sum + slot);
         self.worker_policy.exceeded_by(with_it)
     }
 }
@@ -268,9 +280,10 @@ impl Core {
         (self.worker_policy.min_slots(), redundant)
     }
 
-    /// Returns the number of free slots and unbound promised slots.
+    /// Returns the number of free slots and unbound promised slots. A dynamic worker has as many as
+    /// default slots remain.
     fn spare_slots(&self) -> usize {
-        self.free_slots() + self.promises.num_unbound()
+        self.free_slots() + self.promises.num_unbound() + self.promises.workers.free_slots()
     }
 
     /// Returns the number of free slots, and of default slots that remain of dynamic workers.
@@ -309,27 +322,30 @@ impl Core {
         };
         let worker_request = self.next_worker_request();
         let answer = outside.allocate_resource(self.worker_request_id(worker_request), &profile);
-        let promised = match self.within_limits(outside, worker_request, answer) {
-            Ok(WorkerPromise::Slots(profiles)) => profiles,
-            Ok(WorkerPromise::Unspecified) => self.worker_policy.described_slots().unwrap_or_default(),
-            Ok(WorkerPromise::Declined) => Vec::new(),
+        let answer = self.within_limits(outside, worker_request, answer);
+        match answer.map(|promise| self.specified(promise)) {
+            Ok(WorkerPromise::Slots(profiles)) if !profiles.is_empty() => {
+                for promise in self.promise(worker_request, &profiles) {
+                    self.bind_to_oldest(promise);
+                }
+                return true;
+            }
+            Ok(WorkerPromise::Total(resources)) => {
+                let promised = self.promise_worker(worker_request, &resources);
+                self.bind_rest_of_worker(promised);
+                return true;
+            }
+            Ok(WorkerPromise::Slots(_) | WorkerPromise::Unspecified | WorkerPromise::Declined) => {}
             Err(error) => {
                 self.note_failed_start(worker_request);
                 let worker_request = self.worker_request_id(worker_request);
                 tracing::warn!(%worker_request, %error, "reserve worker request failed");
-                Vec::new()
             }
-        };
-        if promised.is_empty() {
-            self.counters.workers_declined += 1;
-            let until = self.deadline_in(self.config.worker_registration_timeout);
-            self.worker_policy.back_off_reserve(until);
-            return false;
         }
-        for promise in self.promise(worker_request, &promised) {
-            self.bind_to_oldest(promise);
-        }
-        true
+        self.counters.workers_declined += 1;
+        let until = self.deadline_in(self.config.worker_registration_timeout);
+        self.worker_policy.back_off_reserve(until);
+        false
     }
 
     /// Asks to withdraw each surplus worker, once.
@@ -350,8 +366,10 @@ impl Core {
     fn next_surplus_worker(&mut self) -> Option<WorkerRequestKey> {
         let (slots, worker_request) = self.promises.first_surplus()?;
         let (minimum, redundant) = self.reserves();
-        let is_needed = |wanted: usize, present: usize| wanted > 0 && present < wanted.saturating_add(slots);
-        if is_needed(minimum, self.usable_slots()) || is_needed(redundant, self.spare_slots()) {
+        let spare = self.promises.free_slots_of(worker_request).unwrap_or(slots);
+        let is_needed =
+            |wanted: usize, present: usize, slots: usize| wanted > 0 && present < wanted.saturating_add(slots);
+        if is_needed(minimum, self.usable_slots(), slots) || is_needed(redundant, self.spare_slots(), spare) {
             return None;
         }
         Some(worker_request)
@@ -360,6 +378,6 @@ impl Core {
     /// Returns the number of promised slots and of registered slots that are not on blocked task
     /// managers.
     pub(crate) fn usable_slots(&self) -> usize {
-        self.registered().slots - self.blocking.slots + self.slot_totals.promised().slots
+        self.registered().slots - self.blocking.slots + self.promised().slots
     }
 }

@@ -1,27 +1,23 @@
 //! Dynamic workers: their resources and remainders, and the index of those that may be cut.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
 use crate::config::Quantity;
 use crate::id::FIRST_DYNAMIC;
 use crate::resource_profile::Remainder;
 use crate::{DynamicResources, ResourceProfile};
 
-use crate::slot_manager::collections::cover_tree::{COLUMNS, CoverTree, Row};
+use crate::slot_manager::collections::cover_tree::{CoverTree, Row};
 use crate::slot_manager::collections::fit_sets::FitSets;
 use crate::slot_manager::collections::pages::PagedTable;
 use crate::slot_manager::state::profile_queues::{Fitting, ProfileKey, Profiles};
 use crate::slot_manager::state::slot_list::SlotList;
 use crate::slot_manager::state::task_managers::TaskManagerKey;
+use crate::slot_manager::state::worker_rows::RowColumns;
 
 /// The largest number of slots that are cut from one worker. Slots without resources could be cut
 /// without end.
 pub(crate) const MAX_CUTS: usize = 1 << 16;
-
-/// The columns of a row that are not for an extended resource: whether a default slot fits, cores,
-/// and four kinds of memory.
-const FIXED_COLUMNS: usize = 6;
 
 /// The resources of a worker from which slots are cut.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -120,25 +116,9 @@ impl DynamicWorker {
         self.free_slots = default_slot.map_or(0, |slot| self.remainder.times(slot));
     }
 
-    fn row(&self, columns: &[Arc<str>]) -> Row {
-        let fits_default_slot = u64::from(self.free_slots > 0);
-        row_of(self.remainder.as_slot(), fits_default_slot, columns)
+    fn row(&self, columns: &RowColumns) -> Row {
+        columns.of_worker(self.remainder.as_slot(), self.free_slots > 0)
     }
-}
-
-/// Returns the row of a profile.
-fn row_of(profile: &ResourceProfile, default_slots: u64, columns: &[Arc<str>]) -> Row {
-    // `ANY` has the most of resources without a column, too: they may get one later.
-    let mut row = match *profile == ResourceProfile::ANY {
-        true => [u64::MAX; COLUMNS],
-        false => [0; COLUMNS],
-    };
-    row[0] = default_slots;
-    row[1..FIXED_COLUMNS].copy_from_slice(&profile.fixed_amounts());
-    for (column, name) in row[FIXED_COLUMNS..].iter_mut().zip(columns) {
-        *column = profile.extended_units_of(name);
-    }
-    Row(row)
 }
 
 /// Returns how many default slots are in a total, at least one.
@@ -168,8 +148,7 @@ pub(crate) struct DynamicWorkers {
     vacant: BTreeSet<usize>,
     /// The number of places in use or vacant.
     num_places: usize,
-    /// The extended resources that have a column in rows: those that were registered first.
-    columns: Vec<Arc<str>>,
+    columns: RowColumns,
     /// The shapes of registered workers, with the numbers of workers.
     shapes: BTreeMap<WorkerShape, usize>,
     /// Set when a shape loses its last worker; reset by `take_lost_shape`.
@@ -189,7 +168,7 @@ impl DynamicWorkers {
             looked_at: 0,
             vacant: BTreeSet::new(),
             num_places: 0,
-            columns: Vec::new(),
+            columns: RowColumns::default(),
             shapes: BTreeMap::new(),
             has_lost_shape: false,
             quantity: Quantity::default(),
@@ -274,11 +253,7 @@ impl DynamicWorkers {
     }
 
     fn acquire_shape(&mut self, profiles: &mut Profiles, resources: &DynamicResources) -> WorkerShape {
-        for (name, _) in resources.total().extended_units() {
-            if self.columns.len() < COLUMNS - FIXED_COLUMNS && !self.columns.contains(name) {
-                self.columns.push(Arc::clone(name));
-            }
-        }
+        self.columns.add(resources.total());
         let shape = WorkerShape {
             total: profiles.acquire(resources.total(), 1),
             default_slot: resources.default_slot().map(|slot| profiles.acquire(slot, 1)),
@@ -457,8 +432,7 @@ impl DynamicWorkers {
         required: &ResourceProfile,
         mut accepts: impl FnMut(TaskManagerKey) -> bool,
     ) -> Option<TaskManagerKey> {
-        let default_slots = u64::from(*required == ResourceProfile::UNKNOWN);
-        let row = row_of(required, default_slots, &self.columns);
+        let row = self.columns.of_request(required);
         let Self { offered, workers, .. } = self;
         let mut fits = |task_manager: TaskManagerKey| {
             let worker = workers.get(task_manager).and_then(Option::as_ref);

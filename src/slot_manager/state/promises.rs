@@ -1,4 +1,4 @@
-//! Promised slots, with their worker requests and the waiting requests bound to them.
+//! Promised slots and workers, with their worker requests and the waiting requests bound to them.
 //!
 //! A binding is no reservation. It only decides whether a worker is requested for the request.
 
@@ -12,6 +12,7 @@ use crate::slot_manager::collections::deadline_list::{DeadlineList, Timed};
 use crate::slot_manager::collections::id_index::{IdIndex, Identified};
 use crate::slot_manager::collections::linked_list::{Links, List, linked};
 use crate::slot_manager::state::profile_queues::{Fitting, ProfileKey, ProfileQueues, Profiles, Queued};
+use crate::slot_manager::state::promised_workers::{PromisedTotal, PromisedWorkers};
 use crate::slot_manager::state::requests::RequestKey;
 
 key! {
@@ -50,12 +51,30 @@ pub(crate) type WorkerRequestNumber = u64;
 pub(crate) struct WorkerRequest {
     pub(crate) number: WorkerRequestNumber,
     pub(crate) expires_at: Timestamp,
+    /// The promised slots, or the cuts of a promised worker.
     pub(crate) slots: List<OfWorkerRequest, PromiseKey>,
-    num_slots: usize,
+    /// The promised worker, if slots will be cut from it.
+    pub(super) worker: Option<Box<PromisedTotal>>,
+    /// The number of slots as which it counts.
+    pub(super) num_slots: usize,
     /// The number of slots with a bound request.
     num_bound: usize,
     withdrawal: WithdrawalState,
     links: Links<WorkerRequestKey>,
+}
+
+impl WorkerRequest {
+    /// Returns the number of promised slots. A promised worker counts as the default slots in its
+    /// total.
+    pub(crate) fn num_slots(&self) -> usize {
+        self.num_slots
+    }
+
+    /// Returns the number of slots with a bound request.
+    #[inline]
+    pub(super) fn num_bound(&self) -> usize {
+        self.num_bound
+    }
 }
 
 /// The steps from a surplus worker request to its withdrawal.
@@ -125,6 +144,8 @@ pub(crate) struct Promises {
     by_number: IdIndex<WorkerRequestNumber, WorkerRequestKey>,
     all: ProfileQueues<All, PromiseKey>,
     unbound: ProfileQueues<Unbound, PromiseKey>,
+    /// The promised workers from which slots will be cut.
+    pub(crate) workers: PromisedWorkers,
     num_unbound: usize,
     num_bound: usize,
     next_sequence: u64,
@@ -132,15 +153,22 @@ pub(crate) struct Promises {
     counted_from: WorkerRequestNumber,
     /// The number of worker requests with promised slots that are newer.
     num_recent: usize,
-    /// The worker requests of which other workers have fulfilled slots, each with the profile of
-    /// one. The oldest of too many is forgotten.
-    fulfilled_by_others: BTreeMap<WorkerRequestNumber, ResourceProfile>,
+    /// The worker requests of which other workers have fulfilled slots or the total, each with one
+    /// of these. The oldest of too many is forgotten.
+    fulfilled_by_others: BTreeMap<WorkerRequestNumber, Promised>,
     /// Set while one of the two lists below may have a member.
     has_surplus: bool,
     /// Worker requests that became surplus in this call. The number fences the key.
     surplus_candidates: Vec<(WorkerRequestKey, WorkerRequestNumber)>,
     /// Surplus worker requests: fewest slots first, then newest first.
     surplus: BTreeSet<(usize, Reverse<WorkerRequestNumber>, WorkerRequestKey)>,
+}
+
+/// What is promised: a slot, or the total of a worker.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Promised {
+    Slot(ResourceProfile),
+    Total(ResourceProfile),
 }
 
 /// The number of worker requests fulfilled by other workers that are remembered.
@@ -155,6 +183,7 @@ impl Promises {
             by_number: IdIndex::new(),
             all: ProfileQueues::new(),
             unbound: ProfileQueues::new(),
+            workers: PromisedWorkers::new(),
             num_unbound: 0,
             num_bound: 0,
             next_sequence: 0,
@@ -185,10 +214,30 @@ impl Promises {
         profiles: &Profiles,
         promised: impl Iterator<Item = ProfileKey>,
     ) -> Vec<PromiseKey> {
+        let worker_request = self.insert_worker_request(number, expires_at, None);
+        promised
+            .map(|profile| {
+                let promise = self.insert_promise(worker_request, profile);
+                let sequence = self.records[promise].sequence;
+                self.all.push(&mut self.records, profiles, profile, sequence, promise);
+                self.worker_requests[worker_request].num_slots += 1;
+                promise
+            })
+            .collect()
+    }
+
+    /// Adds a worker request without slots.
+    pub(super) fn insert_worker_request(
+        &mut self,
+        number: WorkerRequestNumber,
+        expires_at: Timestamp,
+        worker: Option<Box<PromisedTotal>>,
+    ) -> WorkerRequestKey {
         let worker_request = self.worker_requests.insert(WorkerRequest {
             number,
             expires_at,
             slots: List::default(),
+            worker,
             num_slots: 0,
             num_bound: 0,
             withdrawal: WithdrawalState::None,
@@ -198,27 +247,26 @@ impl Promises {
         self.note_if_surplus(worker_request);
         self.by_number.insert(&self.worker_requests, worker_request);
         self.expiries.arm(&mut self.worker_requests, worker_request);
-        promised
-            .map(|profile| {
-                let sequence = self.take_sequence();
-                let promise = self.records.insert(Promise {
-                    worker_request,
-                    profile,
-                    bound_to: None,
-                    is_queued: false,
-                    sequence,
-                    unbound_sequence: 0,
-                    all_links: Links::default(),
-                    unbound_links: Links::default(),
-                    worker_links: Links::default(),
-                });
-                self.all.push(&mut self.records, profiles, profile, sequence, promise);
-                let worker = &mut self.worker_requests[worker_request];
-                worker.slots.push_back(&mut self.records, promise);
-                worker.num_slots += 1;
-                promise
-            })
-            .collect()
+        worker_request
+    }
+
+    /// Adds a promised slot of a worker request, unbound and in no queue.
+    pub(super) fn insert_promise(&mut self, worker_request: WorkerRequestKey, profile: ProfileKey) -> PromiseKey {
+        let sequence = self.take_sequence();
+        let promise = self.records.insert(Promise {
+            worker_request,
+            profile,
+            bound_to: None,
+            is_queued: false,
+            sequence,
+            unbound_sequence: 0,
+            all_links: Links::default(),
+            unbound_links: Links::default(),
+            worker_links: Links::default(),
+        });
+        let worker = &mut self.worker_requests[worker_request];
+        worker.slots.push_back(&mut self.records, promise);
+        promise
     }
 
     /// Binds a request to a promised slot that is not queued.
@@ -247,28 +295,41 @@ impl Promises {
         }
     }
 
-    /// Records that the worker of a promised slot has come: it is too late to withdraw the worker.
-    pub(crate) fn begin_to_fulfil(&mut self, promise: PromiseKey) {
-        let key = self.records[promise].worker_request;
+    /// Records that the worker of a worker request has come: it is too late to withdraw it.
+    pub(crate) fn begin_to_fulfil(&mut self, key: WorkerRequestKey) {
         self.remove_from_surplus(key);
         self.worker_requests[key].withdrawal = WithdrawalState::TooLate;
     }
 
     /// Notes that a worker that did not name this worker request fulfils one of its slots.
     pub(crate) fn note_fulfilled_by_other(&mut self, profiles: &Profiles, promise: PromiseKey) -> WorkerRequestNumber {
-        self.begin_to_fulfil(promise);
         let Promise {
             worker_request,
             profile,
             ..
         } = self.records[promise];
+        self.begin_to_fulfil(worker_request);
         let number = self.worker_requests[worker_request].number;
-        self.remember_fulfilled(number, profiles[profile].clone());
+        self.remember_fulfilled(number, Promised::Slot(profiles[profile].clone()));
         number
     }
 
-    fn remember_fulfilled(&mut self, number: WorkerRequestNumber, profile: ResourceProfile) {
-        self.fulfilled_by_others.insert(number, profile);
+    /// Notes that a worker that did not name this worker request has come in place of its promised
+    /// worker.
+    pub(crate) fn note_worker_fulfilled_by_other(
+        &mut self,
+        profiles: &Profiles,
+        key: WorkerRequestKey,
+    ) -> Option<WorkerRequestNumber> {
+        let shape = self.shape_of(key)?;
+        self.begin_to_fulfil(key);
+        let number = self.worker_requests[key].number;
+        self.remember_fulfilled(number, Promised::Total(profiles[shape.total].clone()));
+        Some(number)
+    }
+
+    fn remember_fulfilled(&mut self, number: WorkerRequestNumber, promised: Promised) {
+        self.fulfilled_by_others.insert(number, promised);
         if self.fulfilled_by_others.len() > MAX_FULFILLED_BY_OTHERS {
             self.fulfilled_by_others.pop_first();
         }
@@ -276,23 +337,26 @@ impl Promises {
 
     /// Returns the worker request for which a worker stands that names one.
     ///
-    /// That is the named one. If other workers have fulfilled its slots, it is the oldest for slots
-    /// of the same profile: their own worker will not come any more.
+    /// That is the named one. If other workers have fulfilled it, it is the oldest for slots of the
+    /// same profile, or for an equal total: their own worker will not come any more.
     pub(crate) fn stands_for(&self, profiles: &Profiles, named: WorkerRequestNumber) -> Option<WorkerRequestKey> {
-        self.find(named).or_else(|| {
-            let fulfilled = self.fulfilled_by_others.get(&named)?;
-            let same = self.all.profiles().find(|profile| profiles[*profile] == *fulfilled)?;
-            let oldest = self.all.first_of(&self.records, same)?;
-            Some(self.records[oldest].worker_request)
-        })
+        self.find(named)
+            .or_else(|| match self.fulfilled_by_others.get(&named)? {
+                Promised::Slot(slot) => {
+                    let same = self.all.profiles().find(|profile| profiles[*profile] == *slot)?;
+                    let oldest = self.all.first_of(&self.records, same)?;
+                    Some(self.records[oldest].worker_request)
+                }
+                Promised::Total(total) => self.oldest_worker_with(|promised| profiles[promised] == *total),
+            })
     }
 
     /// Notes the worker request for which a worker stands that names another. The worker requested
     /// for it then stands for a third one in turn.
     pub(crate) fn note_standing_for(&mut self, named: WorkerRequestNumber, worker_request: WorkerRequestKey) {
         let number = self.worker_requests[worker_request].number;
-        if let Some(profile) = self.fulfilled_by_others.remove(&named).filter(|_| number != named) {
-            self.remember_fulfilled(number, profile);
+        if let Some(promised) = self.fulfilled_by_others.remove(&named).filter(|_| number != named) {
+            self.remember_fulfilled(number, promised);
         }
     }
 
@@ -307,7 +371,7 @@ impl Promises {
     }
 
     /// Removes a worker request from the list of surplus worker requests.
-    fn remove_from_surplus(&mut self, key: WorkerRequestKey) {
+    pub(super) fn remove_from_surplus(&mut self, key: WorkerRequestKey) {
         let worker = &self.worker_requests[key];
         if worker.withdrawal == WithdrawalState::Listed {
             self.surplus.remove(&(worker.num_slots, Reverse(worker.number), key));
@@ -349,10 +413,10 @@ impl Promises {
         self.worker_requests[key].withdrawal == WithdrawalState::Requested
     }
 
-    /// Returns `true` if no slot is promised.
+    /// Returns `true` if no slot and no worker is promised.
     #[inline]
     pub(crate) fn is_empty(&self) -> bool {
-        self.records.len() == 0
+        self.worker_requests.len() == 0
     }
 
     /// Queues an unbound promised slot.
@@ -427,12 +491,14 @@ impl Promises {
         slot: &ResourceProfile,
         named: Option<WorkerRequestNumber>,
     ) -> bool {
-        if named.is_some_and(|named| self.stands_for(profiles, named).is_some()) || self.num_bound < self.records.len()
-        {
-            return true;
-        }
-        let fitting = Fitting::Slot(slot);
-        self.all.first_fitting(profiles, fitting).is_some() || self.profile_any(profiles).is_some()
+        named.is_some_and(|named| self.stands_for(profiles, named).is_some()) || self.has_slot_like(profiles, slot)
+    }
+
+    /// Returns `true` if a promised slot has no bound request or is like a new slot.
+    pub(super) fn has_slot_like(&self, profiles: &Profiles, slot: &ResourceProfile) -> bool {
+        self.num_bound < self.records.len()
+            || self.all.first_fitting(profiles, Fitting::Slot(slot)).is_some()
+            || self.profile_any(profiles).is_some()
     }
 
     /// Returns the key of the profile `ANY`, if a slot with it is promised.
@@ -459,7 +525,7 @@ impl Promises {
 
     fn has_slot_without_request(&self, key: WorkerRequestKey) -> bool {
         let worker = &self.worker_requests[key];
-        worker.num_bound < worker.num_slots
+        worker.worker.is_none() && worker.num_bound < worker.num_slots
     }
 
     /// Returns `true` if a request is bound to a slot of a worker request.
@@ -500,10 +566,11 @@ impl Promises {
         self.by_number.find(&self.worker_requests, &number)
     }
 
-    /// Removes a promised slot, and with the last slot its worker request.
+    /// Removes a promised slot, and with the last slot its worker request. What remains of a promised
+    /// worker grows by the cut.
     ///
     /// Returns the profile of the slot and the request that was bound to it.
-    pub(crate) fn remove(&mut self, promise: PromiseKey) -> (ProfileKey, Option<RequestKey>) {
+    pub(crate) fn remove(&mut self, profiles: &Profiles, promise: PromiseKey) -> (ProfileKey, Option<RequestKey>) {
         let Promise {
             worker_request,
             profile,
@@ -511,28 +578,38 @@ impl Promises {
             is_queued,
             ..
         } = self.records[promise];
+        let is_cut = self.is_cut(promise);
         if is_queued {
             self.remove_unbound(promise);
         }
         self.num_bound -= usize::from(bound_to.is_some());
-        self.all.remove(&mut self.records, profile, promise);
+        if !is_cut {
+            self.all.remove(&mut self.records, profile, promise);
+        }
         self.remove_from_surplus(worker_request);
         let worker = &mut self.worker_requests[worker_request];
         worker.slots.remove(&mut self.records, promise);
-        worker.num_slots -= 1;
+        worker.num_slots -= usize::from(!is_cut);
         worker.num_bound -= usize::from(bound_to.is_some());
         if worker.withdrawal == WithdrawalState::Listed {
             worker.withdrawal = WithdrawalState::None;
         }
         self.note_if_surplus(worker_request);
         self.records.remove(promise);
-        if self.worker_requests[worker_request].slots.is_empty() {
-            self.num_recent -= usize::from(self.is_recent(self.worker_requests[worker_request].number));
-            self.expiries.disarm(&mut self.worker_requests, worker_request);
-            self.by_number.remove(&self.worker_requests, worker_request);
-            self.worker_requests.remove(worker_request);
+        if is_cut {
+            self.end_cut(profiles, worker_request, profile);
+        } else if self.worker_requests[worker_request].slots.is_empty() {
+            self.remove_worker_request(worker_request);
         }
         (profile, bound_to)
+    }
+
+    /// Removes a worker request without slots.
+    pub(super) fn remove_worker_request(&mut self, key: WorkerRequestKey) {
+        self.num_recent -= usize::from(self.is_recent(self.worker_requests[key].number));
+        self.expiries.disarm(&mut self.worker_requests, key);
+        self.by_number.remove(&self.worker_requests, key);
+        self.worker_requests.remove(key);
     }
 
     /// Returns all promised slots, oldest first.
@@ -564,7 +641,7 @@ impl Promises {
         let worker = &self.worker_requests[key];
         let slots = || worker.slots.iter(&self.records);
         let bound = slots().filter(|slot| self.records[*slot].bound_to.is_some()).count();
-        worker.num_slots == slots().count()
+        (worker.worker.is_some() || worker.num_slots == slots().count())
             && worker.num_bound == bound
             && self.is_listed(key) == (worker.withdrawal == WithdrawalState::Listed)
             && (bound > 0)

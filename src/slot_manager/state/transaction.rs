@@ -33,6 +33,8 @@ pub(crate) struct Transaction {
     pub(crate) dropped: Vec<DroppedGrant>,
     /// Promised slots that became unbound, with their sequence numbers as a fence.
     pub(crate) freed_promises: Vec<(u64, PromiseKey)>,
+    /// Worker requests of promised workers whose cuts ended.
+    pub(crate) grown_promises: Vec<WorkerRequestNumber>,
     /// Requests that became unbound, with their sequence numbers. The commit binds them or makes
     /// their worker requests due.
     pub(crate) unbound: Vec<(u64, RequestKey)>,
@@ -58,6 +60,7 @@ impl Transaction {
     #[inline]
     pub(crate) fn concerns_promises(&self) -> bool {
         let items = self.freed_promises.len()
+            | self.grown_promises.len()
             | self.unbound.len()
             | self.fulfilled.len()
             | self.unpromised_slots.len()
@@ -78,6 +81,7 @@ impl Transaction {
             | self.dropped.len()
             | self.accounts.len()
             | self.freed_promises.len()
+            | self.grown_promises.len()
             | self.unbound.len();
         items == 0
     }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::{InstanceId, JobId, ResourceProfile};
+use crate::{InstanceId, JobId};
 
 use crate::slot_manager::collections::arena::{Arena, Key};
 use crate::slot_manager::collections::linked_list::Links;
@@ -352,10 +352,10 @@ impl WaitingRequests {
         }
     }
 
-    /// Returns the oldest unbound request that a promised slot fits.
-    pub(crate) fn oldest_unbound(&self, profiles: &Profiles, promised: &ResourceProfile) -> Option<RequestKey> {
-        let queued = self.unbound.first_fitting(profiles, Fitting::Slot(promised));
-        let is_fitting = |group: &Group| group.wait == Wait::Unbound && promised.is_matching(&profiles[group.profile]);
+    /// Returns the oldest unbound request that a promised slot or worker fits.
+    pub(crate) fn oldest_unbound(&self, profiles: &Profiles, promised: Fitting<'_>) -> Option<RequestKey> {
+        let queued = self.unbound.first_fitting(profiles, promised);
+        let is_fitting = |group: &Group| group.wait == Wait::Unbound && promised.fits(&profiles[group.profile]);
         let groups = self.groups.iter().filter(|(group, _)| is_fitting(group));
         let grouped = groups.filter_map(|(_, members)| members.first().copied());
         let (_, request) = grouped.chain(queued).min()?;

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::config::{Limit, Limits, Quantity, WorkerPolicy};
+use crate::message::WorkerPromise;
 use crate::outcome::RecoveryOutcome;
 use crate::view::Recovery;
 use crate::{ResourceId, ResourceProfile, SlotManagerConfig, Timestamp};
@@ -140,13 +141,12 @@ impl WorkerPolicyState {
     pub(crate) fn could_start(&self, required: &ResourceProfile) -> bool {
         self.workers
             .as_ref()
-            .is_none_or(|workers| self.is_worker_possible && workers.description.slot_profile().is_matching(required))
+            .is_none_or(|workers| self.is_worker_possible && workers.description.could_serve(required))
     }
 
-    /// Returns the slots of a new worker; `None` without a description.
-    pub(crate) fn described_slots(&self) -> Option<Vec<ResourceProfile>> {
-        let worker = &self.workers.as_ref()?.description;
-        Some(vec![worker.slot_profile().clone(); worker.slots()])
+    /// Returns the promise of a new worker; `None` without a description.
+    pub(crate) fn described_promise(&self) -> Option<WorkerPromise> {
+        Some(self.workers.as_ref()?.description.promise())
     }
 
     /// Returns the number of slots of a new worker; 1 without a description.

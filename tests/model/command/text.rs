@@ -100,6 +100,7 @@ impl fmt::Display for Promise {
                 f.write_str("slots")?;
                 shapes.iter().try_for_each(|shape| write!(f, " {shape}"))
             }
+            Self::Total(total) => write!(f, "{total}"),
             Self::Unspecified => f.write_str("unspecified"),
             Self::Declined => f.write_str("declined"),
             Self::Refused => f.write_str("refused"),
@@ -335,22 +336,7 @@ impl FromStr for Status {
 
 impl Report {
     fn read(words: &[&str]) -> Result<Self, String> {
-        let (dynamic, words) = match words {
-            ["total", total, rest @ ..] => {
-                let (default_slot, rest) = read_shape_after("default", rest)?;
-                let (free, rest) = read_shape_after("free", rest)?;
-                let total = total.parse()?;
-                (
-                    Some(Total {
-                        total,
-                        default_slot,
-                        free,
-                    }),
-                    rest,
-                )
-            }
-            words => (None, words),
-        };
+        let (dynamic, words) = read_total(words)?;
         let ["slots", words @ ..] = words else {
             return Err(format!("{words:?}: the slots are missing"));
         };
@@ -364,6 +350,21 @@ impl Report {
             revision,
         })
     }
+}
+
+/// Reads the resources of a dynamic worker, if they are there. Returns the other words, too.
+fn read_total<'a, 'b>(words: &'a [&'b str]) -> Result<(Option<Total>, &'a [&'b str]), String> {
+    let ["total", total, rest @ ..] = words else {
+        return Ok((None, words));
+    };
+    let (default_slot, rest) = read_shape_after("default", rest)?;
+    let (free, rest) = read_shape_after("free", rest)?;
+    let total = Total {
+        total: total.parse()?,
+        default_slot,
+        free,
+    };
+    Ok((Some(total), rest))
 }
 
 /// Reads a word and the profile after it, if the word is there.
@@ -401,6 +402,10 @@ impl Promise {
                 let shapes = shapes.iter().map(|shape| shape.parse());
                 Ok(Self::Slots(shapes.collect::<Result<_, _>>()?))
             }
+            ["total", ..] => match read_total(words)? {
+                (Some(total), []) => Ok(Self::Total(total)),
+                _ => Err(format!("{words:?} is no total")),
+            },
             ["unspecified"] => Ok(Self::Unspecified),
             ["declined"] => Ok(Self::Declined),
             ["refused"] => Ok(Self::Refused),

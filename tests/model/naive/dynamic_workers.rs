@@ -94,7 +94,7 @@ impl Resources {
     }
 
     /// Returns how many default slots a profile holds.
-    fn default_slots_in(&self, profile: &ResourceProfile) -> usize {
+    pub(super) fn default_slots_in(&self, profile: &ResourceProfile) -> usize {
         let Some(default_slot) = &self.default_slot else {
             return 0;
         };

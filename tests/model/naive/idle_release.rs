@@ -6,7 +6,7 @@ use slot_manager::outcome::ReleaseAnswerOutcome;
 use slot_manager::testing::{Action, GatewayCall};
 
 use super::limits::Quantity;
-use super::{NaiveSlotManager, Promise, TaskManager};
+use super::{NaiveSlotManager, TaskManager};
 
 impl NaiveSlotManager {
     /// Releases or keeps the task managers whose idle timeout fell due, unless their idle period
@@ -65,10 +65,9 @@ impl NaiveSlotManager {
     /// slot of it fits, or one that is bound to the promised slots that it has yet to bring.
     fn is_waited_for(&self, task_manager: &TaskManager) -> bool {
         let mut backing_off = self.requests.iter().filter(|it| it.backs_off());
-        let has_promised = |it: &Promise| Some(it.worker_request) == task_manager.worker_request;
-        let mut promised = self.promises.iter().filter(|it| has_promised(it));
         !self.is_blocked(&task_manager.resource_id)
-            && (backing_off.any(|it| task_manager.could_serve(it)) || promised.any(|it| it.bound_to.is_some()))
+            && (backing_off.any(|it| task_manager.could_serve(it))
+                || task_manager.worker_request.is_some_and(|it| self.is_bound(it)))
     }
 
     /// Returns `true` if a task manager takes the place of a worker that a waiting request needs,
@@ -83,7 +82,7 @@ impl NaiveSlotManager {
     /// are leaving.
     fn needs_room(&self) -> bool {
         let staying = self.task_managers.iter().filter(|it| it.release_check.is_none());
-        let worker = Quantity::of_slots(&self.worker().unwrap_or_default());
+        let worker = self.worker().map(|it| it.quantity()).unwrap_or_default();
         let all = staying.map(Quantity::of).chain([self.promised(), worker]).sum();
         self.has_deferred() && self.limit_exceeded_by(&all).is_some()
     }

@@ -67,6 +67,7 @@ impl NaiveSlotManager {
         self.holdings.clear();
         self.has_accounts = false;
         self.promises.clear();
+        self.promised_workers.clear();
         self.fulfilled_by_others.clear();
         self.unapplied_blocks.clear();
         self.failing_jobs.clear();

@@ -3,9 +3,10 @@
 use std::iter::Sum;
 
 use slot_manager::config::Limit;
-use slot_manager::{ResourceId, ResourceProfile, SlotReport, WorkerRequestId};
+use slot_manager::{DynamicResources, ResourceId, ResourceProfile, SlotReport, WorkerRequestId};
 
 use super::dynamic_workers::Resources;
+use super::promised_workers::Promised;
 use super::{NaiveSlotManager, TaskManager};
 
 /// Converts an amount to its smallest units: a hundred millionth of a core or of an extended
@@ -48,9 +49,28 @@ impl Quantity {
         Self::new(slots.len(), &slots.iter().collect::<Vec<_>>())
     }
 
+    /// Returns the quantity of a dynamic worker.
+    pub(super) fn of_worker(resources: &Resources) -> Self {
+        Self::new(resources.counted_slots(), &[&resources.total])
+    }
+
     /// Returns the quantity of a worker. A dynamic worker counts by its total.
     pub(super) fn of(task_manager: &TaskManager) -> Self {
         Self::new(task_manager.counted_slots(), &task_manager.counted_profiles())
+    }
+}
+
+impl Promised {
+    pub(super) fn quantity(&self) -> Quantity {
+        match self {
+            Self::Slots(slots) => Quantity::of_slots(slots),
+            Self::Worker(resources) => Quantity::of_worker(resources),
+        }
+    }
+
+    /// Returns `true` if no slot is promised.
+    pub(super) fn is_nothing(&self) -> bool {
+        matches!(self, Self::Slots(slots) if slots.is_empty())
     }
 }
 
@@ -65,10 +85,15 @@ impl Sum for Quantity {
 }
 
 impl NaiveSlotManager {
-    /// Returns the slot profiles of a worker as described in the configuration.
-    pub(super) fn worker(&self) -> Option<Vec<ResourceProfile>> {
+    /// Returns the promise of a worker as described in the configuration.
+    pub(super) fn worker(&self) -> Option<Promised> {
         let worker = &self.config.workers.as_ref()?.description;
-        Some(vec![worker.slot_profile().clone(); worker.slots()])
+        if worker.is_dynamic() {
+            let resources = DynamicResources::new(worker.total().clone());
+            let resources = resources.with_default_slot(worker.slot_profile().clone());
+            return Some(Promised::Worker(Resources::reported(0, &resources, &[])));
+        }
+        Some(Promised::Slots(vec![worker.slot_profile().clone(); worker.slots()]))
     }
 
     /// Returns the number of slots that are kept up.
@@ -92,8 +117,8 @@ impl NaiveSlotManager {
     }
 
     /// Returns the limit that the registered and promised slots exceed together with `more`.
-    pub(super) fn limit_exceeded_with(&self, more: &[ResourceProfile]) -> Option<Limit> {
-        let all = [self.registered(), self.promised(), Quantity::of_slots(more)];
+    pub(super) fn limit_exceeded_with(&self, more: Quantity) -> Option<Limit> {
+        let all = [self.registered(), self.promised(), more];
         self.limit_exceeded_by(&all.into_iter().sum())
     }
 
@@ -103,21 +128,29 @@ impl NaiveSlotManager {
 
     pub(super) fn promised(&self) -> Quantity {
         let profiles: Vec<_> = self.promises.iter().map(|promise| promise.profile.clone()).collect();
-        Quantity::of_slots(&profiles)
+        let workers = self
+            .promised_workers
+            .iter()
+            .map(|it| Quantity::of_worker(&it.resources));
+        workers.chain([Quantity::of_slots(&profiles)]).sum()
     }
 
     /// Returns `true` if one more worker is within the limits.
     pub(super) fn has_room(&self) -> bool {
         let worker = self.worker();
-        worker.is_none_or(|slots| self.limit_exceeded_with(&slots).is_none())
+        worker.is_none_or(|worker| self.limit_exceeded_with(worker.quantity()).is_none())
     }
 
     /// Returns `true` if a requested worker could serve a request, and a single worker is within
     /// the limits.
     pub(super) fn could_be_served_by_a_worker(&self, required: &ResourceProfile) -> bool {
         let worker = self.worker();
-        worker.is_none_or(|slots| {
-            slots[0].is_matching(required) && self.limit_exceeded_by(&Quantity::of_slots(&slots)).is_none()
+        worker.is_none_or(|worker| {
+            let fits = match &worker {
+                Promised::Slots(slots) => slots[0].is_matching(required),
+                Promised::Worker(resources) => resources.could_serve(required),
+            };
+            fits && self.limit_exceeded_by(&worker.quantity()).is_none()
         })
     }
 
@@ -139,7 +172,7 @@ impl NaiveSlotManager {
         let fulfils_promise = match (worker_request.and_then(|it| self.stands_for(it)), &resources) {
             (Some(_), _) => true,
             (None, None) => slots.iter().any(|slot| self.fulfilled_by(slot).is_some()),
-            (None, Some(resources)) => self.fulfilled_by(&resources.total).is_some(),
+            (None, Some(resources)) => self.would_keep_a_promise(&resources.total),
         };
         let has_nothing = slots.is_empty() && resources.is_none();
         if has_nothing || is_registered || brings_allocation || fulfils_promise {
@@ -147,7 +180,7 @@ impl NaiveSlotManager {
         }
         let newcomer = match &resources {
             None => Quantity::of_slots(&slots),
-            Some(resources) => Quantity::new(resources.counted_slots(), &[&resources.total]),
+            Some(resources) => Quantity::of_worker(resources),
         };
         let limit = self.limit_exceeded_by(&[self.registered(), self.promised(), newcomer].into_iter().sum())?;
         let mut waiting = self.requests.iter().filter(|it| it.is_waiting() || it.backs_off());

@@ -6,12 +6,22 @@ use slot_manager::message::{WithdrawResource, WithdrawalCause};
 use slot_manager::outcome::WorkerFailedOutcome;
 use slot_manager::{AllocationId, InstanceId, ResourceProfile, SlotId, WorkerRequestId};
 
+use super::limits::Quantity;
+use super::promised_workers::{Promised, PromisedWorker};
+
 use super::{NaiveSlotManager, Promise, Stage};
+
+/// What another worker has fulfilled of a worker request.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Fulfilled {
+    Slot(ResourceProfile),
+    Total(ResourceProfile),
+}
 
 impl NaiveSlotManager {
     /// Ends a worker request whose worker failed.
     pub(super) fn worker_failed(&mut self, worker_request: WorkerRequestId) -> WorkerFailedOutcome {
-        if self.begin_input().is_err() || !self.promises.iter().any(|it| it.worker_request == worker_request) {
+        if self.begin_input().is_err() || !self.is_open(worker_request) {
             return WorkerFailedOutcome::Unknown;
         }
         let promised_slots = self.fail_worker_request(worker_request);
@@ -39,9 +49,16 @@ impl NaiveSlotManager {
         }
     }
 
-    /// Records promised slots, with or without a request that caused them. The first fitting slot
-    /// is bound to that request.
-    pub(super) fn promise(
+    /// Records promised slots or a promised worker, with or without a request that caused it.
+    pub(super) fn promise(&mut self, worker_request: WorkerRequestId, promised: Promised, cause: Option<AllocationId>) {
+        match promised {
+            Promised::Slots(profiles) => self.promise_slots(worker_request, &profiles, cause),
+            Promised::Worker(resources) => self.promise_worker(worker_request, resources, cause),
+        }
+    }
+
+    /// Records promised slots. The first fitting slot is bound to the request that caused them.
+    fn promise_slots(
         &mut self,
         worker_request: WorkerRequestId,
         profiles: &[ResourceProfile],
@@ -74,8 +91,11 @@ impl NaiveSlotManager {
         }
     }
 
-    /// Sets the promised slot of a request free.
+    /// Sets the promised slot of a request free, or ends the cut.
     pub(super) fn free_promise(&mut self, id: AllocationId) {
+        if self.free_cut(id) {
+            return;
+        }
         let mut all = self.promises.iter_mut();
         let promise = all.find(|it| it.bound_to == Some(id));
         let promise = promise.expect("the promised slot of a bound request");
@@ -106,6 +126,11 @@ impl NaiveSlotManager {
                 self.bind_to_oldest(freed);
             }
         }
+        let mut grown = std::mem::take(&mut self.transaction.grown_promises);
+        grown.sort_unstable();
+        for worker_request in grown {
+            self.bind_rest(worker_request);
+        }
         let mut unbound = std::mem::take(&mut self.transaction.unbound);
         unbound.sort_by_key(|id| self.find_request(*id).map(|it| it.order));
         for id in unbound {
@@ -115,8 +140,8 @@ impl NaiveSlotManager {
         }
     }
 
-    /// Binds a request to the fitting promised slot that has been unbound longest, or lets it need
-    /// a worker.
+    /// Binds a request to the fitting promised slot that has been unbound longest, else to a cut of the
+    /// oldest promised worker that fits. Else it needs a worker.
     fn enqueue(&mut self, id: AllocationId) {
         let required = self.request_mut(id).profile.clone();
         let unbound = self.promises.iter_mut().filter(|it| it.bound_to.is_none());
@@ -129,6 +154,9 @@ impl NaiveSlotManager {
                 self.update_promises(worker_request, |it| it.withdrawal_tried = false);
             }
             None => {
+                if let Some(worker) = self.promised_worker_for(&required) {
+                    return self.bind_to_cut(worker, id);
+                }
                 let request = self.request_mut(id);
                 request.stage = Stage::NeedsWorker;
                 let order = request.order;
@@ -137,9 +165,19 @@ impl NaiveSlotManager {
         }
     }
 
-    /// Returns `true` if slots of this worker request are promised.
+    /// Returns `true` if slots or a worker of this worker request are promised.
     pub(super) fn is_open(&self, id: WorkerRequestId) -> bool {
-        self.promises.iter().any(|it| it.worker_request == id)
+        self.open_worker_requests().contains(&id)
+    }
+
+    /// Returns the worker requests with promised slots or a promised worker, oldest first.
+    pub(super) fn open_worker_requests(&self) -> Vec<WorkerRequestId> {
+        let of_slots = self.promises.iter().map(|it| it.worker_request);
+        let of_workers = self.promised_workers.iter().map(|it| it.worker_request);
+        let mut open: Vec<_> = of_slots.chain(of_workers).collect();
+        open.sort_unstable();
+        open.dedup();
+        open
     }
 
     /// Ends the promises that the slots of a worker fulfil.
@@ -172,42 +210,29 @@ impl NaiveSlotManager {
         }
     }
 
-    /// Ends the promise that a dynamic newcomer fulfils as a whole: that of the open worker request
-    /// that it names, else that of the promised slot most like its total.
-    pub(super) fn fulfil_promise_by_total(&mut self, id: InstanceId, is_newcomer: bool) {
-        self.fulfil_promises(id, &[]);
-        let task_manager = self.task_manager(id).expect("a registered task manager");
-        if task_manager.has_fulfilled || !is_newcomer {
-            return;
-        }
-        let total = &task_manager.resources.as_ref().expect("a dynamic worker").total;
-        if let Some(Promise {
-            worker_request,
-            profile,
-            ..
-        }) = self.fulfilled_by(total).cloned()
-        {
-            self.remember_fulfilled(worker_request, profile);
-            self.end_worker_request(worker_request);
-        }
-    }
-
-    /// Remembers a worker request whose slots a worker fulfils that was not requested for it.
-    fn remember_fulfilled(&mut self, worker_request: WorkerRequestId, profile: ResourceProfile) {
+    /// Remembers a worker request of which a worker fulfils something that was not requested for it.
+    pub(super) fn remember_fulfilled(&mut self, worker_request: WorkerRequestId, fulfilled: Fulfilled) {
         self.fulfilled_by_others.retain(|(it, _)| *it != worker_request);
-        self.fulfilled_by_others.push((worker_request, profile));
+        self.fulfilled_by_others.push((worker_request, fulfilled));
     }
 
     /// Returns the open worker request of a worker that names one: that, or, if others have
-    /// fulfilled it, the oldest with a promised slot like theirs.
+    /// fulfilled it, the oldest with a promised slot or total like theirs.
     pub(super) fn stands_for(&self, named: WorkerRequestId) -> Option<WorkerRequestId> {
         if self.is_open(named) {
             return Some(named);
         }
         let mut fulfilled = self.fulfilled_by_others.iter();
-        let (_, profile) = fulfilled.find(|(it, _)| *it == named)?;
-        let oldest = self.promises.iter().find(|it| it.profile == *profile);
-        oldest.map(|it| it.worker_request)
+        match fulfilled.find(|(it, _)| *it == named)? {
+            (_, Fulfilled::Slot(slot)) => {
+                let oldest = self.promises.iter().find(|it| it.profile == *slot);
+                oldest.map(|it| it.worker_request)
+            }
+            (_, Fulfilled::Total(total)) => {
+                let oldest = self.promised_workers.iter().find(|it| it.resources.total == *total);
+                oldest.map(|it| it.worker_request)
+            }
+        }
     }
 
     /// Returns the promised slot that a new free slot fulfils.
@@ -233,7 +258,7 @@ impl NaiveSlotManager {
         let serves_bound = own.clone().any(|it| it.order == order && it.bound_to.is_some());
         if is_alike || serves_bound || own.clone().all(|it| it.bound_to.is_none()) {
             self.transaction.fulfilled.push(worker_request);
-            self.remember_fulfilled(worker_request, profile);
+            self.remember_fulfilled(worker_request, Fulfilled::Slot(profile));
         }
         self.update_promises(worker_request, |it| it.worker_arrived = true);
         self.end_promises(|it| it.order == order);
@@ -257,7 +282,8 @@ impl NaiveSlotManager {
         // The end of a worker that was to be withdrawn is no failure, unless a part of it came.
         let is_failure = |it: &Promise| it.worker_arrived || !it.withdrawal_tried;
         let mut ended = self.promises.iter().filter(|it| it.worker_request == id);
-        if ended.any(is_failure) {
+        let worker_failed = |it: &PromisedWorker| it.worker_request == id && !it.withdrawal_tried;
+        if ended.any(is_failure) || self.promised_workers.iter().any(worker_failed) {
             self.start_failed(id);
         }
         self.end_worker_request(id)
@@ -266,13 +292,9 @@ impl NaiveSlotManager {
     /// Ends promised slots by whole worker requests until a limit holds: first those without bound
     /// requests, then the latest.
     pub(super) fn end_promises_beyond_limits(&mut self) {
-        while let Some(limit) = self.limit_exceeded_with(&[]) {
-            let is_bound = |id| {
-                self.promises
-                    .iter()
-                    .any(|it| it.worker_request == id && it.bound_to.is_some())
-            };
-            let all = self.promises.iter().map(|it| it.worker_request);
+        while let Some(limit) = self.limit_exceeded_with(Quantity::default()) {
+            let all = self.open_worker_requests().into_iter();
+            let is_bound = |id| self.is_bound(id);
             let Some(worker_request) = all.min_by_key(|id| (is_bound(*id), Reverse(*id))) else {
                 return;
             };
@@ -289,9 +311,16 @@ impl NaiveSlotManager {
         self.fail_worker_request(worker_request);
     }
 
-    /// Ends the promised slots of a worker request. Returns their number.
+    /// Returns `true` if a request is bound to a promised slot or a cut of a worker request.
+    pub(super) fn is_bound(&self, id: WorkerRequestId) -> bool {
+        let mut slots = self.promises.iter().filter(|it| it.worker_request == id);
+        let mut workers = self.promised_workers.iter().filter(|it| it.worker_request == id);
+        slots.any(|it| it.bound_to.is_some()) || workers.any(|it| !it.cuts.is_empty())
+    }
+
+    /// Ends the promises of a worker request. Returns the number of slots that were promised.
     pub(super) fn end_worker_request(&mut self, id: WorkerRequestId) -> usize {
-        self.end_promises(|it| it.worker_request == id)
+        self.end_promises(|it| it.worker_request == id) + self.end_promised_workers(|it| it.worker_request == id)
     }
 
     /// Ends promised slots. The requests bound to them look for others at the commit.

@@ -1,5 +1,6 @@
 //! Reconcile: compares needs with workers once all effects of an input or a round have left.
 
+use super::promised_workers::PromisedWorker;
 use super::{NaiveSlotManager, Slot, State, TaskManager};
 
 impl NaiveSlotManager {
@@ -31,7 +32,8 @@ impl NaiveSlotManager {
     /// Returns the number of registered and promised slots, without those of blocked workers.
     pub(super) fn usable_and_promised(&self) -> usize {
         let usable = self.task_managers.iter().filter(|it| !self.is_blocked(&it.resource_id));
-        usable.map(TaskManager::counted_slots).sum::<usize>() + self.promises.len()
+        let promised = self.promised_workers.iter().map(|it| it.resources.counted_slots());
+        usable.map(TaskManager::counted_slots).chain(promised).sum::<usize>() + self.promises.len()
     }
 
     /// Returns the number of offered slots, and of the default slots that dynamic workers have left.
@@ -41,7 +43,8 @@ impl NaiveSlotManager {
 
     /// Returns the number of slots that a new request could take or be bound to.
     pub(super) fn offered_and_unbound(&self) -> usize {
-        self.offered() + self.promises.iter().filter(|it| it.bound_to.is_none()).count()
+        let promised: usize = self.promised_workers.iter().map(PromisedWorker::free_slots).sum();
+        self.offered() + promised + self.promises.iter().filter(|it| it.bound_to.is_none()).count()
     }
 
     /// Returns `true` if a slot is in flight or allocated. Otherwise no redundancy is needed.

@@ -101,7 +101,7 @@ impl NaiveSlotManager {
             .filter(|status| status.allocation().is_none() && !was_dynamic);
         let brought = brought.filter(|status| !former.iter().any(|slot| slot.id == *status.slot_id()));
         let brought: Vec<_> = brought.map(|status| status.slot_id().clone()).collect();
-        if !new.is_empty() && !self.promises.is_empty() {
+        if !new.is_empty() && !self.open_worker_requests().is_empty() {
             self.fulfil_promises(id, &brought);
         }
     }

@@ -62,10 +62,9 @@ impl NaiveSlotManager {
 
     /// Returns `true` if worker requests are deferred because of failed starts.
     pub(super) fn start_backs_off(&self) -> bool {
-        let mut open: Vec<_> = self.promises.iter().map(|it| it.worker_request.number()).collect();
-        open.retain(|number| *number > self.start_backoff.last_request);
-        open.dedup();
-        let has_enough = open.len() >= self.config.max_start_failure_rate as usize;
+        let open = self.open_worker_requests().into_iter();
+        let recent = open.filter(|it| it.number() > self.start_backoff.last_request);
+        let has_enough = recent.count() >= self.config.max_start_failure_rate as usize;
         self.start_backoff.timer.is_some() || (self.start_backoff.is_tentative && has_enough)
     }
 }

@@ -46,6 +46,10 @@ impl NaiveSlotManager {
             let (at, order) = promise.expires;
             (at, Due::WorkerRegistration(promise.worker_request), order)
         });
+        let promised_workers = self.promised_workers.iter().map(|worker| {
+            let (at, order) = worker.expires;
+            (at, Due::WorkerRegistration(worker.worker_request), order)
+        });
         let idle = self.task_managers.iter().filter(|it| it.idle_since.is_some());
         let idle = idle.map(|it| (it.idle_timer.0, Due::IdleTimeout(it.instance_id), it.idle_timer.1));
         let release_checks = self.task_managers.iter().filter_map(|it| {
@@ -70,6 +74,7 @@ impl NaiveSlotManager {
             .chain(slots)
             .chain(workers)
             .chain(promises)
+            .chain(promised_workers)
             .chain(idle)
             .chain(release_checks)
             .chain(own);

@@ -25,7 +25,9 @@ impl NaiveSlotManager {
     pub(super) fn is_served_by_a_slot(&self, required: &ResourceProfile) -> bool {
         let registered = self.static_slots().map(|slot| &slot.profile);
         let promised = self.promises.iter().map(|promise| &promise.profile);
-        let mut totals = self.task_managers.iter().filter_map(|it| it.resources.as_ref());
+        let promised_totals = self.promised_workers.iter().map(|it| &it.resources);
+        let totals = self.task_managers.iter().filter_map(|it| it.resources.as_ref());
+        let mut totals = totals.chain(promised_totals);
         registered.chain(promised).any(|profile| profile.is_matching(required))
             || totals.any(|resources| resources.could_serve(required))
     }
@@ -33,7 +35,7 @@ impl NaiveSlotManager {
     /// Returns `true` if a worker could serve a request. Without a description, only a declined
     /// worker request shows that none could.
     fn may_be_served_by_a_worker(&self, request: &Request) -> bool {
-        match self.worker() {
+        match self.config.workers {
             Some(_) => self.could_be_served_by_a_worker(&request.profile),
             None => !matches!(request.stage, Stage::Declined(_)),
         }

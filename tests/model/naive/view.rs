@@ -4,13 +4,14 @@ use slot_manager::view::SlotState;
 use slot_manager::{AllocationId, Timestamp};
 
 use super::{NaiveSlotManager, Slot, Stage, State};
-use crate::observation::{PromiseView, RequestView, SlotView, Snapshot, TaskManagerView};
+use crate::observation::{PromiseView, PromisedWorkerView, RequestView, SlotView, Snapshot, TaskManagerView};
 
 impl NaiveSlotManager {
     /// Returns the state, with the status of allocations `1..=allocations`.
     pub(crate) fn snapshot(&self, allocations: u128) -> Snapshot {
         let count = |is: fn(&State) -> bool| self.slots().filter(|slot| is(&slot.state)).count();
         let bound = self.promises.iter().filter(|it| it.bound_to.is_some()).count();
+        let cuts: usize = self.promised_workers.iter().map(|it| it.cuts.len()).sum();
         Snapshot {
             leader_id: self.leader,
             is_leading: self.is_leading(),
@@ -26,7 +27,7 @@ impl NaiveSlotManager {
                 count(|state| matches!(state, State::InFlight(_))),
                 count(|state| matches!(state, State::Allocated { .. })),
             ],
-            promised: [bound, self.promises.len() - bound],
+            promised: [bound + cuts, self.promises.len() - bound],
             task_managers: self
                 .task_managers
                 .iter()
@@ -59,20 +60,21 @@ impl NaiveSlotManager {
                         _ => None,
                     },
                     bound_to: self
-                        .promises
-                        .iter()
+                        .views_of_promises()
+                        .into_iter()
                         .find(|promise| promise.bound_to == Some(it.allocation_id))
                         .map(|promise| promise.worker_request),
                 })
                 .collect(),
             requirements: self.view_of_requirements(),
-            promises: self
-                .promises
+            promises: self.views_of_promises(),
+            promised_workers: self
+                .promised_workers
                 .iter()
-                .map(|it| PromiseView {
+                .map(|it| PromisedWorkerView {
                     worker_request: it.worker_request,
-                    profile: it.profile.clone(),
-                    bound_to: it.bound_to,
+                    total: it.resources.total.clone(),
+                    remaining: it.remaining(),
                     expires_at: it.expires.0,
                 })
                 .collect(),
@@ -81,6 +83,33 @@ impl NaiveSlotManager {
                 .collect(),
             next_deadline: self.timers().map(|(at, _, _)| at).min().filter(|_| self.is_leading()),
         }
+    }
+
+    /// Returns the promised slots and the cuts of promised workers, oldest first.
+    fn views_of_promises(&self) -> Vec<PromiseView> {
+        let slots = self.promises.iter().map(|it| {
+            let view = PromiseView {
+                worker_request: it.worker_request,
+                profile: it.profile.clone(),
+                bound_to: it.bound_to,
+                expires_at: it.expires.0,
+            };
+            (it.order, view)
+        });
+        let cuts = self.promised_workers.iter().flat_map(|it| {
+            it.cuts.iter().map(|cut| {
+                let view = PromiseView {
+                    worker_request: it.worker_request,
+                    profile: cut.profile.clone(),
+                    bound_to: Some(cut.bound_to),
+                    expires_at: it.expires.0,
+                };
+                (cut.order, view)
+            })
+        });
+        let mut all: Vec<_> = slots.chain(cuts).collect();
+        all.sort_by_key(|(order, _)| *order);
+        all.into_iter().map(|(_, view)| view).collect()
     }
 
     /// Returns the end of the backoff of the worker of a slot.

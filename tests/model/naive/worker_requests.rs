@@ -5,6 +5,8 @@ use slot_manager::message::{RequestFailure, WithdrawResource, WithdrawalCause, W
 use slot_manager::testing::Action;
 use slot_manager::{AllocationId, ResourceProfile, WorkerRequestId};
 
+use super::dynamic_workers::Resources;
+use super::promised_workers::Promised;
 use super::{NaiveSlotManager, Request, Stage};
 
 impl NaiveSlotManager {
@@ -63,7 +65,7 @@ impl NaiveSlotManager {
     fn request_worker_for(&mut self, id: AllocationId) {
         let required = self.request_mut(id).profile.clone();
         match self.request_worker(&required) {
-            Ok((worker_request, slots)) => self.promise(worker_request, &slots, Some(id)),
+            Ok((worker_request, promised)) => self.promise(worker_request, promised, Some(id)),
             Err(_) if self.request_mut(id).is_declared => {}
             Err(error) => {
                 self.fail(id, RequestFailure::ResourceManager(error));
@@ -86,12 +88,12 @@ impl NaiveSlotManager {
         }
     }
 
-    /// Requests a worker with a slot of this profile. Returns the promised slots: none if the
-    /// worker was declined or exceeds a limit.
+    /// Requests a worker with a slot of this profile. Returns the promise: no slots if the worker was
+    /// declined or exceeds a limit.
     pub(super) fn request_worker(
         &mut self,
         profile: &ResourceProfile,
-    ) -> Result<(WorkerRequestId, Vec<ResourceProfile>), ResourceManagerError> {
+    ) -> Result<(WorkerRequestId, Promised), ResourceManagerError> {
         self.worker_requests += 1;
         let worker_request = WorkerRequestId::new(self.leader.expect("started"), self.worker_requests);
         let action = Action::AllocateResource {
@@ -103,17 +105,18 @@ impl NaiveSlotManager {
         if answer.is_err() {
             self.start_failed(worker_request);
         }
-        let mut slots = match answer? {
-            WorkerPromise::Slots(profiles) => profiles,
-            WorkerPromise::Unspecified => self.worker().unwrap_or_else(|| vec![profile.clone()]),
-            _ => Vec::new(),
+        let mut promised = match answer? {
+            WorkerPromise::Slots(profiles) => Promised::Slots(profiles),
+            WorkerPromise::Total(resources) => Promised::Worker(Resources::reported(0, &resources, &[])),
+            WorkerPromise::Unspecified => self.worker().unwrap_or_else(|| Promised::Slots(vec![profile.clone()])),
+            _ => Promised::Slots(Vec::new()),
         };
-        if let Some(limit) = self.limit_exceeded_with(&slots) {
+        if let Some(limit) = self.limit_exceeded_with(promised.quantity()) {
             // The promise is dropped, even if the withdrawal is too late.
             let _: bool = self.withdraw_resource(worker_request, WithdrawalCause::LimitReached { limit });
-            slots.clear();
+            promised = Promised::Slots(Vec::new());
         }
-        Ok((worker_request, slots))
+        Ok((worker_request, promised))
     }
 
     /// Returns the number of the last worker request.

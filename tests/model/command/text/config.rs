@@ -46,8 +46,10 @@ pub(crate) fn write_config(config: &SlotManagerConfig) -> String {
     words.extend(lengths.map(|(name, length)| format!("{name}={}", Length(length))));
     let workers = config.workers.as_ref();
     if let Some(worker) = workers.map(|workers| &workers.description) {
-        let shape = Shape::of(worker.slot_profile());
-        words.push(format!("description={}:{shape}", worker.slots()));
+        words.push(match worker.is_dynamic() {
+            true => format!("description={}:total:{}", worker.slots(), Shape::of(worker.total())),
+            false => format!("description={}:{}", worker.slots(), Shape::of(worker.slot_profile())),
+        });
     }
     let of_workers = |number: fn(&WorkerPolicy) -> Option<String>| workers.and_then(number);
     let numbers = [
@@ -147,6 +149,9 @@ fn workers(config: &mut SlotManagerConfig) -> Result<&mut WorkerPolicy, String> 
 
 fn read_description(text: &str) -> Result<WorkerDescription, String> {
     let (slots, shape) = text.split_once(':').ok_or(format!("{text:?} is no slots:profile"))?;
-    let shape: Shape = shape.parse()?;
-    WorkerDescription::new(read(slots)?, shape.profile()).map_err(|error| error.to_string())
+    let worker = match shape.strip_prefix("total:") {
+        Some(total) => WorkerDescription::dynamic(&total.parse::<Shape>()?.profile(), read(slots)?),
+        None => WorkerDescription::new(read(slots)?, shape.parse::<Shape>()?.profile()),
+    };
+    worker.map_err(|error| error.to_string())
 }
