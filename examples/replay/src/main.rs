@@ -72,7 +72,6 @@ fn main() -> ExitCode {
 
 /// Runs the replay, prints its summary and draws its chart. Returns whether it passed.
 fn replay(options: &Options) -> Result<bool> {
-    options.check()?;
     output::check(&options.output)?;
     let workload = load(options)?;
     let setting = setting(options, &workload);

@@ -70,9 +70,8 @@ pub(crate) struct Options {
     /// In the second run each node is one dynamic worker, without slots of its own. A pod requests
     /// one slot of the size that the trace names, and the manager cuts it from a node. Its GPU is
     /// its number of GPUs times its share of each. The summary also has utilization, the waits of
-    /// pods and stranded resources; the chart compares both runs.
-    ///
-    /// Not with --elastic: a requested node cannot be promised as a dynamic worker yet.
+    /// pods and stranded resources; the chart compares both runs. With --elastic a requested node is
+    /// promised by its total.
     #[arg(long, help_heading = "Cluster", verbatim_doc_comment)]
     pub(crate) dynamic: bool,
 
@@ -213,19 +212,6 @@ impl From<Matching> for SlotMatchingStrategy {
 }
 
 impl Options {
-    /// Checks options that exclude each other for a reason that deserves more than a short text.
-    ///
-    /// # Errors
-    ///
-    /// `--dynamic` and `--elastic` are given together.
-    pub(crate) fn check(&self) -> anyhow::Result<()> {
-        anyhow::ensure!(
-            !(self.dynamic && self.elastic),
-            "--dynamic cannot be used with --elastic yet: a requested node cannot be promised as a dynamic worker"
-        );
-        Ok(())
-    }
-
     /// Returns the runs of the replay: one, or two to compare.
     pub(crate) fn runs(&self) -> &'static [Slicing] {
         match self.dynamic {
@@ -320,22 +306,12 @@ mod tests {
     }
 
     #[test]
-    fn dynamic_workers_need_a_fixed_cluster_and_are_the_second_run() {
-        let runs = |arguments: &[&str]| {
-            let options = parse(arguments).unwrap();
-            options
-                .check()
-                .map(|()| options.runs().len())
-                .map_err(|error| error.to_string())
-        };
-        assert_eq!(runs(&[]), Ok(1));
-        assert_eq!(runs(&["--elastic"]), Ok(1));
-        assert_eq!(runs(&["--dynamic"]), Ok(2));
-        let refused = runs(&["--dynamic", "--elastic"]).unwrap_err();
-        assert!(
-            refused.starts_with("--dynamic cannot be used with --elastic yet: "),
-            "{refused}"
-        );
+    fn dynamic_workers_are_the_second_run() {
+        let runs = |arguments: &[&str]| parse(arguments).unwrap().runs();
+        assert_eq!(runs(&["--elastic"]), [Slicing::Static]);
+        for arguments in [&["--dynamic"][..], &["--dynamic", "--elastic"]] {
+            assert_eq!(runs(arguments), [Slicing::Static, Slicing::Dynamic]);
+        }
 
         let log_of = |arguments: &[&str], slicing| {
             let options = parse(arguments).unwrap();

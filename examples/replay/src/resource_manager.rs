@@ -8,7 +8,7 @@ use slot_manager::message::{AllocationFailureCause, Release, ReleaseResource, Wo
 use slot_manager::{AllocationId, JobId, ResourceManagerActions, ResourceProfile, SlotId, WorkerRequestId};
 
 use crate::effects::{Effect, Outbox, WorkerReply};
-use crate::workload::Node;
+use crate::workload::{Node, Slicing};
 
 /// Answers the manager and puts every call into the outbox.
 #[derive(Debug)]
@@ -25,10 +25,10 @@ impl ReplayResourceManager {
     }
 
     /// Makes the resource manager of an elastic cluster, in which no node runs yet.
-    pub(crate) fn elastic(outbox: Outbox, nodes: &[Node]) -> Self {
+    pub(crate) fn elastic(outbox: Outbox, nodes: &[Node], slicing: Slicing) -> Self {
         Self {
             outbox,
-            pool: Some(NodePool::new(nodes)),
+            pool: Some(NodePool::new(nodes, slicing)),
         }
     }
 
@@ -49,11 +49,11 @@ impl ResourceManagerActions for ReplayResourceManager {
         let (reply, answer) = match &mut self.pool {
             None => (WorkerReply::Declined, Ok(WorkerPromise::Declined)),
             Some(pool) => match pool.take(profile) {
-                Taken::Node(node, slots) => (WorkerReply::Starts(node), Ok(WorkerPromise::Slots(slots))),
+                Taken::Node(node, promise) => (WorkerReply::Starts(node), Ok(promise)),
                 Taken::NoneLeft => (WorkerReply::Declined, Ok(WorkerPromise::Declined)),
                 Taken::NoneFits => (
                     WorkerReply::Refused,
-                    Err(ResourceManagerError::new("no node has such a slot")),
+                    Err(ResourceManagerError::new("no node has so much in a slot, or in total")),
                 ),
             },
         };
@@ -99,10 +99,10 @@ impl ResourceManagerActions for ReplayResourceManager {
     }
 }
 
-/// The stopped nodes, by their slots.
+/// The stopped nodes, by their slots or totals.
 #[derive(Debug)]
 struct NodePool {
-    /// From the smallest slots to the largest.
+    /// From the smallest slots or totals to the largest.
     kinds: Vec<NodeKind>,
     kind_of_node: Vec<usize>,
 }
@@ -110,30 +110,37 @@ struct NodePool {
 #[derive(Debug)]
 struct NodeKind {
     slots: u32,
-    slot_profile: ResourceProfile,
+    /// The largest request that such a node serves: a slot, or the total of a dynamic worker.
+    largest: ResourceProfile,
+    slicing: Slicing,
     stopped: BTreeSet<usize>,
 }
 
 #[derive(Debug, PartialEq)]
 enum Taken {
-    Node(usize, Vec<ResourceProfile>),
-    /// All nodes with a slot that fits are running.
+    Node(usize, WorkerPromise),
+    /// All nodes that fit are running.
     NoneLeft,
     NoneFits,
 }
 
 impl NodePool {
-    fn new(nodes: &[Node]) -> Self {
+    fn new(nodes: &[Node], slicing: Slicing) -> Self {
         let mut kinds: Vec<NodeKind> = Vec::new();
         for (index, node) in nodes.iter().enumerate() {
-            let same = |kind: &&mut NodeKind| kind.slots == node.slots && kind.slot_profile == node.slot_profile;
+            let (slots, largest) = match slicing {
+                Slicing::Static => (node.slots, &node.slot_profile),
+                Slicing::Dynamic => (1, &node.total),
+            };
+            let same = |kind: &&mut NodeKind| kind.slots == slots && kind.largest == *largest;
             match kinds.iter_mut().find(same) {
                 Some(kind) => {
                     kind.stopped.insert(index);
                 }
                 None => kinds.push(NodeKind {
-                    slots: node.slots,
-                    slot_profile: node.slot_profile.clone(),
+                    slots,
+                    largest: largest.clone(),
+                    slicing,
                     stopped: BTreeSet::from([index]),
                 }),
             }
@@ -153,15 +160,16 @@ impl NodePool {
         Self { kinds, kind_of_node }
     }
 
-    /// Takes a node with the smallest slots that fit, and among equal ones the first of the trace.
+    /// Takes a node with the smallest slots or total that fits, and among equal ones the first of the
+    /// trace.
     fn take(&mut self, profile: &ResourceProfile) -> Taken {
         let mut answer = Taken::NoneFits;
         for kind in &mut self.kinds {
-            if !kind.slot_profile.is_matching(profile) {
+            if !kind.largest.is_matching(profile) {
                 continue;
             }
             if let Some(node) = kind.stopped.pop_first() {
-                return Taken::Node(node, vec![kind.slot_profile.clone(); kind.slots as usize]);
+                return Taken::Node(node, kind.promise());
             }
             answer = Taken::NoneLeft;
         }
@@ -173,9 +181,19 @@ impl NodePool {
     }
 }
 
+impl NodeKind {
+    /// Returns the promise of such a node.
+    fn promise(&self) -> WorkerPromise {
+        match self.slicing {
+            Slicing::Static => WorkerPromise::Slots(vec![self.largest.clone(); self.slots as usize]),
+            Slicing::Dynamic => WorkerPromise::Total(self.largest.clone().into()),
+        }
+    }
+}
+
 /// Returns the sort key of a kind. GPUs come first, because they are scarce.
 fn size_key(kind: &NodeKind) -> (f64, f64, u64, u32) {
-    let profile = &kind.slot_profile;
+    let profile = &kind.largest;
     (
         profile.extended_resource("gpu").unwrap_or_default(),
         profile.cpu_cores().unwrap_or_default(),
@@ -214,7 +232,8 @@ mod tests {
 
     #[test]
     fn the_smallest_slot_that_fits_is_taken_and_gpus_are_spared() {
-        let mut pool = NodePool::new(&[node(16_000, 1), node(8_000, 1), node(8_000, 0), node(8_000, 0)]);
+        let nodes = [node(16_000, 1), node(8_000, 1), node(8_000, 0), node(8_000, 0)];
+        let mut pool = NodePool::new(&nodes, Slicing::Static);
         assert_eq!(taken(&mut pool, 4.0, 0.0), Some(2));
         assert_eq!(taken(&mut pool, 4.0, 0.5), Some(1));
         assert_eq!(taken(&mut pool, 4.0, 0.5), Some(0));
@@ -226,13 +245,27 @@ mod tests {
 
     #[test]
     fn a_node_comes_with_all_its_slots() {
-        let mut pool = NodePool::new(&[node(16_000, 2)]);
-        assert!(matches!(pool.take(&ResourceProfile::ZERO), Taken::Node(0, slots) if slots.len() == 2));
+        let mut pool = NodePool::new(&[node(16_000, 2)], Slicing::Static);
+        let taken = pool.take(&ResourceProfile::ZERO);
+        assert!(matches!(taken, Taken::Node(0, WorkerPromise::Slots(slots)) if slots.len() == 2));
+    }
+
+    #[test]
+    fn a_dynamic_node_comes_with_its_total_and_serves_requests_up_to_it() {
+        let mut pool = NodePool::new(&[node(16_000, 2), node(8_000, 2)], Slicing::Dynamic);
+        let whole = ResourceProfile::builder().cpu_cores(16.0).build().unwrap();
+        let taken = pool.take(&whole);
+        assert!(
+            matches!(&taken, Taken::Node(0, WorkerPromise::Total(worker)) if worker.total().cpu_cores() == Some(16.0)),
+            "{taken:?}"
+        );
+        assert_eq!(pool.take(&whole), Taken::NoneLeft);
+        assert!(matches!(pool.take(&ResourceProfile::ZERO), Taken::Node(1, _)));
     }
 
     #[test]
     fn a_slot_that_no_node_has_differs_from_one_that_is_used_up() {
-        let mut pool = NodePool::new(&[node(8_000, 0)]);
+        let mut pool = NodePool::new(&[node(8_000, 0)], Slicing::Static);
         let too_large = ResourceProfile::builder().cpu_cores(9.0).build().unwrap();
         assert_eq!(pool.take(&too_large), Taken::NoneFits);
         assert!(matches!(pool.take(&ResourceProfile::ZERO), Taken::Node(0, _)));

@@ -118,7 +118,7 @@ impl Simulation {
             .with_slot_matching_strategy(options.matching.into());
         let mut manager = SlotManager::new(config, clock.clone()).context("the manager rejects its configuration")?;
         let resource_manager = if options.elastic {
-            ReplayResourceManager::elastic(outbox.clone(), &workload.nodes)
+            ReplayResourceManager::elastic(outbox.clone(), &workload.nodes, slicing)
         } else {
             ReplayResourceManager::fixed(outbox.clone())
         };

@@ -125,6 +125,7 @@ fn another_process_has_the_same_effects() {
     let own: Vec<String> = [
         (Slicing::Static, ""),
         (Slicing::Static, "--elastic --failures 0.05"),
+        (Slicing::Dynamic, "--elastic --failures 0.05"),
         (Slicing::Dynamic, "--failures 0.05"),
     ]
     .map(|(slicing, arguments)| {
@@ -418,8 +419,23 @@ fn nothing_leaks_with_dynamic_workers_at_any_rate_of_failures() {
 }
 
 #[test]
+fn an_elastic_cluster_starts_one_dynamic_node_for_all_that_its_total_holds() {
+    // Static slots have 8 cores, so the second pod would need two of another node.
+    let pods = tiny(&[(6_000, 0, 500), (10_000, 0, 500), (9_000, 600, 700)]);
+    let statistics = run_as(Slicing::Dynamic, pods, "--elastic").statistics;
+    assert_eq!((statistics.workers_started, statistics.workers_released), (1, 1));
+    assert_eq!((statistics.granted_after_waiting, statistics.granted_at_once), (2, 1));
+}
+
+#[test]
 fn nothing_leaks_with_dynamic_workers_and_extreme_options() {
     for arguments in [
+        "--elastic",
+        "--elastic --failures 0.1",
+        "--elastic --start-delay 10m",
+        "--elastic --idle-timeout 0s",
+        "--elastic --start-delay 0s --registration-timeout 1s",
+        "--elastic --start-delay inf",
         "--request-timeout 0s",
         "--request-timeout inf --failures 0.1",
         "--rpc-timeout 1ms --request-timeout 2s",
