@@ -1,20 +1,19 @@
-//! Amounts of resources by name, with which profiles are calculated.
+//! Amounts of resources, with which profiles are calculated.
 
 use std::collections::BTreeMap;
 
 use slot_manager::ResourceProfile;
 
-/// Units of 10⁻⁸ cores or of an extended resource, and bytes of each kind of memory, by name.
-/// Absent amounts are zero.
+/// Units of 10⁻⁸ cores or of an extended resource, and bytes of each kind of memory.
+///
+/// The model calculates with them all the time, so the usual amounts are not on the heap.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub(super) struct Amounts(BTreeMap<String, u128>);
-
-const CPU: &str = "cpu";
-const TASK_HEAP: &str = "task heap";
-const TASK_OFF_HEAP: &str = "task off-heap";
-const MANAGED: &str = "managed";
-const NETWORK: &str = "network";
-const FIXED: [&str; 5] = [CPU, TASK_HEAP, TASK_OFF_HEAP, MANAGED, NETWORK];
+pub(super) struct Amounts {
+    /// Cores, then task heap, task off-heap, managed and network memory.
+    fixed: [u128; 5],
+    /// By name. Absent amounts are zero.
+    extended: BTreeMap<String, u128>,
+}
 
 const UNITS: f64 = 100_000_000.0;
 
@@ -29,54 +28,64 @@ impl Amounts {
             profile.managed_memory_bytes()?.into(),
             profile.network_memory_bytes()?.into(),
         ];
-        let fixed = FIXED.into_iter().map(str::to_owned).zip(fixed);
-        let extended = profile
-            .extended_resources()
-            .map(|(name, amount)| (format!("extended {name}"), units(amount)));
-        Some(Self(fixed.chain(extended).filter(|(_, amount)| *amount > 0).collect()))
+        let extended = profile.extended_resources();
+        let extended = extended.map(|(name, amount)| (name.to_owned(), units(amount)));
+        Some(Self {
+            fixed,
+            extended: extended.filter(|(_, amount)| *amount > 0).collect(),
+        })
     }
 
     /// Returns each amount without that of `other`, at least zero.
-    pub(super) fn without(&self, other: &Self) -> Self {
-        let left = |(name, amount): (&String, &u128)| (name.clone(), amount.saturating_sub(other.get(name)));
-        Self(self.0.iter().map(left).filter(|(_, amount)| *amount > 0).collect())
+    pub(super) fn without(mut self, other: &Self) -> Self {
+        for (amount, less) in self.fixed.iter_mut().zip(other.fixed) {
+            *amount = amount.saturating_sub(less);
+        }
+        self.extended.retain(|name, amount| {
+            *amount = amount.saturating_sub(other.extended(name));
+            *amount > 0
+        });
+        self
     }
 
     /// Returns the sums of both amounts.
-    pub(super) fn with(&self, other: &Self) -> Self {
-        let mut sums = self.0.clone();
-        for (name, amount) in &other.0 {
-            *sums.entry(name.clone()).or_default() += amount;
+    pub(super) fn with(mut self, other: &Self) -> Self {
+        for (amount, more) in self.fixed.iter_mut().zip(other.fixed) {
+            *amount += more;
         }
-        Self(sums)
+        for (name, more) in &other.extended {
+            *self.extended.entry(name.clone()).or_default() += more;
+        }
+        self
     }
 
     /// Returns how many times these amounts hold others, at most `most` times.
     pub(super) fn times(&self, other: &Self, most: usize) -> usize {
-        let times = other.0.iter().map(|(name, amount)| self.get(name) / amount);
+        let fixed = self.fixed.into_iter().zip(other.fixed);
+        let extended = other.extended.iter().map(|(name, of)| (self.extended(name), *of));
+        let times = fixed.chain(extended).filter_map(|(all, of)| all.checked_div(of));
         let least = times.min().map_or(most, |times| usize::try_from(times).unwrap_or(most));
         least.min(most)
     }
 
     /// Returns the profile with these amounts.
     pub(super) fn profile(&self) -> ResourceProfile {
-        let bytes = |name| u64::try_from(self.get(name)).expect("as large as in a profile");
-        let cores = |name| self.get(name) as f64 / UNITS;
+        let amount = |units: u128| units as f64 / UNITS;
+        let [cores, memory @ ..] = self.fixed;
+        let memory = memory.map(|bytes| u64::try_from(bytes).expect("as large as in a profile"));
         let fixed = ResourceProfile::builder()
-            .cpu_cores(cores(CPU))
-            .task_heap_memory_bytes(bytes(TASK_HEAP))
-            .task_off_heap_memory_bytes(bytes(TASK_OFF_HEAP))
-            .managed_memory_bytes(bytes(MANAGED))
-            .network_memory_bytes(bytes(NETWORK));
-        let extended = self
-            .0
-            .keys()
-            .filter_map(|name| Some((name.strip_prefix("extended ")?, name)));
-        let all = extended.fold(fixed, |builder, (of, name)| builder.extended_resource(of, cores(name)));
+            .cpu_cores(amount(cores))
+            .task_heap_memory_bytes(memory[0])
+            .task_off_heap_memory_bytes(memory[1])
+            .managed_memory_bytes(memory[2])
+            .network_memory_bytes(memory[3]);
+        let all = self.extended.iter().fold(fixed, |builder, (name, units)| {
+            builder.extended_resource(name.as_str(), amount(*units))
+        });
         all.build().expect("amounts of a profile")
     }
 
-    fn get(&self, name: &str) -> u128 {
-        self.0.get(name).copied().unwrap_or(0)
+    fn extended(&self, name: &str) -> u128 {
+        self.extended.get(name).copied().unwrap_or(0)
     }
 }

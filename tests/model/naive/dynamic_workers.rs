@@ -52,7 +52,7 @@ impl Resources {
     /// Withholds resources so that no more than `bound` remain beside these slots.
     pub(super) fn withhold_beyond(&mut self, bound: &ResourceProfile, slots: &[&ResourceProfile]) {
         if let (Some(bound), Some(remaining)) = (Amounts::of(bound), Amounts::of(&self.remaining(slots))) {
-            self.withheld = self.withheld.with(&remaining.without(&bound));
+            self.withheld = remaining.without(&bound).with(&self.withheld);
         }
     }
 
