@@ -10,4 +10,5 @@ pub(crate) mod id_index;
 pub(crate) mod interner;
 pub(crate) mod linked_list;
 pub(crate) mod pages;
+pub(crate) mod place_set;
 pub(crate) mod tournament_tree;
