@@ -13,6 +13,19 @@ use crate::ResourceProfile;
 /// that it fits. Requests that were tried on its worker, and requests of suspect jobs, come after
 /// others.
 ///
+/// # Dynamic workers
+///
+/// A free slot that fits goes before a slot that is cut from a
+/// [dynamic worker](crate::SlotReport::of_dynamic). Among dynamic workers that fit, a strategy
+/// chooses by their places or by their used shares:
+///
+/// - The place of a worker is the lowest that was vacant when it registered.
+/// - The used share is that of the resource of which the largest share is used. Used are the cuts,
+///   and what the worker says it has not left. A resource of which the total has nothing does not
+///   count, and nothing is used of [`ANY`](ResourceProfile::ANY).
+/// - Shares count in 64ths, rounded down, and a full worker as one with 63. Ties go to the lowest
+///   place.
+///
 /// ```
 /// use slot_manager::matching::SlotMatchingStrategy;
 /// use slot_manager::SlotManagerConfig;
@@ -25,6 +38,9 @@ use crate::ResourceProfile;
 pub enum SlotMatchingStrategy {
     /// Chooses the slot that has been free for the longest time.
     ///
+    /// Dynamic workers: the one with the lowest place, so that the first ones fill up and the last ones
+    /// become idle.
+    ///
     /// Cost: O(distinct profiles among the free slots).
     #[default]
     FirstFit,
@@ -34,12 +50,17 @@ pub enum SlotMatchingStrategy {
     /// kinds), then that of cores. Ties go to the slot that has been free for the longest time.
     /// This keeps large slots, and slots with accelerators, for the requests that need them.
     ///
+    /// Dynamic workers: as `MostUtilization`. What remains of a worker after a cut differs from what
+    /// remains before it by the same resources for each worker.
+    ///
     /// Cost: as `FirstFit`.
     BestFit,
     /// Chooses a slot of the task manager with the smallest share of used slots.
     ///
     /// Ties go to the slot that has been free for the longest time. This spreads the load evenly
     /// over the task managers that are registered at the time (FLINK-12122).
+    ///
+    /// Dynamic workers: the one with the smallest used share.
     ///
     /// Cost: as `FirstFit`. Each slot that becomes used or unused adds O(log task managers) for
     /// each distinct profile among the free slots of its task manager.
@@ -49,10 +70,27 @@ pub enum SlotMatchingStrategy {
     /// Ties go to the slot that has been free for the longest time. This packs the load, so that
     /// task managers become idle and can be released (FLINK-37412).
     ///
+    /// Dynamic workers: the one with the largest used share.
+    ///
     /// Cost: as `LeastUtilization`.
     MostUtilization,
     /// Chooses by a strategy of your own.
+    ///
+    /// Dynamic workers: the first in its [order](SlotMatching::order), by place for
+    /// [`SlotOrder::Free`]. It never compares them.
     Custom(Arc<dyn SlotMatching + Send + Sync>),
+}
+
+impl SlotMatchingStrategy {
+    /// Returns the order in which slots of one profile are taken. It asks a strategy of the user.
+    pub(crate) fn slot_order(&self) -> SlotOrder {
+        match self {
+            Self::FirstFit | Self::BestFit => SlotOrder::Free,
+            Self::LeastUtilization => SlotOrder::LeastUtilized,
+            Self::MostUtilization => SlotOrder::MostUtilized,
+            Self::Custom(own) => own.order(),
+        }
+    }
 }
 
 /// Compares two strategies. Custom strategies are equal if they share one value.

@@ -1,4 +1,5 @@
-//! A warm manager of dynamic workers in a steady state allocates nothing, also with extended resources.
+//! A warm manager of dynamic workers in a steady state allocates nothing, with any matching strategy
+//! and also with extended resources.
 //!
 //! There is one test, because the allocator counts for the whole process.
 
@@ -16,15 +17,16 @@ use std::collections::BTreeMap;
 
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use slot_manager::matching::SlotMatchingStrategy;
 use slot_manager::message::SlotFreed;
 use slot_manager::outcome::{
     AllocationStatus, RegistrationOutcome, ReportOutcome, SlotFreedOutcome, SlotRequestOutcome,
 };
-use slot_manager::{AllocationId, ResourceProfile, SlotId, SlotReport, SlotStatus};
+use slot_manager::{AllocationId, ResourceProfile, SlotId, SlotManagerConfig, SlotReport, SlotStatus};
 
 use crate::allocator::num_allocations;
 use crate::messages::{JOB, Requests, connection, instance_id};
-use crate::outside::{Manager, Prompt, started};
+use crate::outside::{Count, Manager, Prompt, started_with};
 
 const WORKERS: usize = 100;
 const SHAPES: usize = 20;
@@ -69,9 +71,10 @@ struct Cluster {
 }
 
 impl Cluster {
-    fn new() -> Self {
+    fn new(strategy: SlotMatchingStrategy) -> Self {
+        let config = SlotManagerConfig::default().with_slot_matching_strategy(strategy);
         let mut cluster = Self {
-            manager: started().0,
+            manager: started_with(config, Count::default()).0,
             requests: Requests::default(),
             random: ChaCha8Rng::seed_from_u64(5810),
             held: Vec::new(),
@@ -144,7 +147,13 @@ impl Cluster {
 
 #[test]
 fn cuts_allocate_nothing_in_a_steady_state() {
-    let mut cluster = Cluster::new();
+    allocate_nothing_with(SlotMatchingStrategy::FirstFit);
+    allocate_nothing_with(SlotMatchingStrategy::LeastUtilization);
+    allocate_nothing_with(SlotMatchingStrategy::MostUtilization);
+}
+
+fn allocate_nothing_with(strategy: SlotMatchingStrategy) {
+    let mut cluster = Cluster::new(strategy.clone());
     for cycle in 0..WARM_UP + COUNTED {
         if cycle == WARM_UP {
             cluster.allocations.clear();
@@ -155,5 +164,8 @@ fn cuts_allocate_nothing_in_a_steady_state() {
     assert_eq!(cluster.manager.check_invariants(), Ok(()));
     assert_eq!(cluster.manager.overview().slots.allocated.slots, HELD);
     let allocating: Vec<_> = cluster.allocations.iter().filter(|(_, count)| **count > 0).collect();
-    assert!(allocating.is_empty(), "allocations in {COUNTED} cycles: {allocating:?}");
+    assert!(
+        allocating.is_empty(),
+        "allocations in {COUNTED} cycles with {strategy:?}: {allocating:?}"
+    );
 }

@@ -2,22 +2,24 @@
 //!
 //! The sizes are numbers of workers. Each has 16 cores, so at 50 % it has about as many slots as a
 //! static task manager of the other groups. The requests have 1, 64 or 256 shapes of up to four
-//! cores. Each shape is requested equally often.
+//! cores. Each shape is requested equally often. Workers are chosen by first fit, unless the group
+//! names another strategy.
 
 use criterion::Criterion;
 use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use slot_manager::matching::SlotMatchingStrategy;
 use slot_manager::message::SlotFreed;
 use slot_manager::outcome::{
     AllocationStatus, CancelOutcome, RegistrationOutcome, ReportOutcome, SlotFreedOutcome, SlotRequestOutcome,
     UnregistrationOutcome,
 };
-use slot_manager::{AllocationId, ResourceProfile, SlotId, SlotReport, SlotRequest, SlotStatus};
+use slot_manager::{AllocationId, ResourceProfile, SlotId, SlotManagerConfig, SlotReport, SlotRequest, SlotStatus};
 
 use crate::measure::{BATCH, BATCH_OF_REPORTS, Round, bench, group};
 use crate::messages::{JOB, Registered, Requests, connection, instance_id};
-use crate::outside::{Manager, Prompt, started};
+use crate::outside::{Count, Manager, Prompt, started_with};
 use crate::sizes;
 use crate::timing::timed;
 
@@ -29,6 +31,9 @@ const MOST_WORKERS: usize = 100_000;
 
 /// The numbers of shapes of requests.
 const SHAPES: [usize; 3] = [1, 64, 256];
+
+/// The number of shapes with other strategies than first fit.
+const SHAPES_BY_STRATEGY: usize = 64;
 
 /// The percentages of cores in use.
 const USES: [u32; 2] = [50, 95];
@@ -57,6 +62,7 @@ pub(crate) fn groups(criterion: &mut Criterion) {
         }
         frees.finish();
     }
+    by_strategy(criterion);
     let mut reports = group(criterion, "dynamic workers 95 % used: unchanged report");
     for (workers, shapes) in states() {
         let name = format!("{workers} workers, {shapes} shapes");
@@ -71,6 +77,33 @@ pub(crate) fn groups(criterion: &mut Criterion) {
         bench(&mut losses, name, set_up, DynamicCluster::lose_workers);
     }
     losses.finish();
+}
+
+/// Best fit is the same as most utilization here.
+fn by_strategy(criterion: &mut Criterion) {
+    let strategies = [
+        ("least utilization", SlotMatchingStrategy::LeastUtilization),
+        ("most utilization", SlotMatchingStrategy::MostUtilization),
+    ];
+    for percent in USES {
+        for (name, strategy) in &strategies {
+            let title = format!("dynamic workers {percent} % used, {name}");
+            let mut requests = group(criterion, &format!("{title}: request served at once"));
+            for workers in sizes().filter(|workers| *workers <= MOST_WORKERS) {
+                let name = format!("{workers} workers, {SHAPES_BY_STRATEGY} shapes");
+                let set_up = || DynamicCluster::with(strategy, workers, SHAPES_BY_STRATEGY, percent);
+                bench(&mut requests, name, set_up, |cluster| cluster.exchange().0);
+            }
+            requests.finish();
+            let mut frees = group(criterion, &format!("{title}: free"));
+            for workers in sizes().filter(|workers| *workers <= MOST_WORKERS) {
+                let name = format!("{workers} workers, {SHAPES_BY_STRATEGY} shapes");
+                let set_up = || DynamicCluster::with(strategy, workers, SHAPES_BY_STRATEGY, percent);
+                bench(&mut frees, name, set_up, |cluster| cluster.exchange().1);
+            }
+            frees.finish();
+        }
+    }
 }
 
 /// Returns shape `n` of `shapes`, all different: a quarter of a core to four cores, and, out of
@@ -111,8 +144,13 @@ struct DynamicCluster {
 
 impl DynamicCluster {
     fn new(workers: usize, shapes: usize, percent: u32) -> Self {
+        Self::with(&SlotMatchingStrategy::FirstFit, workers, shapes, percent)
+    }
+
+    fn with(strategy: &SlotMatchingStrategy, workers: usize, shapes: usize, percent: u32) -> Self {
+        let config = SlotManagerConfig::default().with_slot_matching_strategy(strategy.clone());
         let mut cluster = Self {
-            manager: started().0,
+            manager: started_with(config, Count::default()).0,
             requests: Requests::default(),
             random: ChaCha8Rng::seed_from_u64(5810),
             shapes,

@@ -94,6 +94,33 @@ impl Remainder {
         u32::try_from(least).unwrap_or(u32::MAX).min(Self::MAX_TIMES)
     }
 
+    /// Returns the largest share of a resource of the total that is not in the remainder: in parts of
+    /// `parts`, rounded down.
+    ///
+    /// A resource of which the total has nothing does not count, and `ANY` has no used resources.
+    #[inline]
+    pub(crate) fn used_parts_of(&self, total: &ResourceProfile, parts: u32) -> u32 {
+        let (Some(remains), Some(total)) = (self.0.amounts(), total.amounts()) else {
+            return 0;
+        };
+        let used = |(total, remains): (u64, u64)| {
+            let used = total.saturating_sub(remains);
+            match used.checked_mul(parts.into()) {
+                _ if used == 0 => 0,
+                Some(used) => used / total,
+                None => (u128::from(used) * u128::from(parts) / u128::from(total))
+                    .try_into()
+                    .unwrap_or(parts.into()),
+            }
+        };
+        let fixed = total.fixed().into_iter().zip(remains.fixed()).map(used);
+        // The remainder lists the extended resources of its total, in the same order.
+        let extended = total.extended().iter().zip(remains.extended());
+        let extended = extended.map(|(total, remains)| used((total.amount, remains.amount)));
+        let most = fixed.chain(extended).max().unwrap_or(0);
+        u32::try_from(most).unwrap_or(parts)
+    }
+
     /// Changes each amount by that of another profile.
     #[inline]
     fn change(&mut self, by: &ResourceProfile, change: impl Fn(u64, u64) -> u64) {
@@ -221,6 +248,37 @@ mod tests {
         assert_eq!(remainder.to_profile(), profile(8.0, 60, 1.0));
         assert_eq!(remainder.lower_to(&profile(8.0, 60, 1.0)), None);
         assert_eq!(remainder.lower_to(&ResourceProfile::UNKNOWN), None);
+    }
+
+    #[test]
+    fn the_resource_of_which_the_largest_share_is_used_counts() {
+        let used = |total: &ResourceProfile, cut: &ResourceProfile| {
+            let mut remainder = Remainder::of(total);
+            remainder.cut(cut);
+            remainder.used_parts_of(total, 64)
+        };
+        let total = profile(8.0, 100, 2.0);
+        assert_eq!(used(&total, &ResourceProfile::ZERO), 0);
+        assert_eq!(used(&total, &profile(4.0, 25, 0.0)), 32);
+        assert_eq!(used(&total, &profile(4.0, 75, 0.0)), 48);
+        assert_eq!(used(&total, &profile(4.0, 75, 1.75)), 56);
+        // 63 of 64 parts are 98.4375 bytes.
+        assert_eq!(
+            (
+                used(&total, &profile(0.0, 98, 0.0)),
+                used(&total, &profile(0.0, 99, 0.0))
+            ),
+            (62, 63)
+        );
+        assert_eq!(used(&total, &profile(9.0, 0, 0.0)), 64);
+        // Nothing of a resource is no share of it.
+        assert_eq!(used(&profile(8.0, 0, 0.0), &profile(0.0, 7, 1.0)), 0);
+        assert_eq!(used(&ResourceProfile::ZERO, &ResourceProfile::ANY), 0);
+        assert_eq!(used(&ResourceProfile::ANY, &total), 0);
+        // Parts of the largest amounts do not overflow.
+        let largest = profile(0.0, u64::MAX, 0.0);
+        assert_eq!(used(&largest, &profile(0.0, u64::MAX / 2, 0.0)), 31);
+        assert_eq!(used(&largest, &largest), 64);
     }
 
     #[test]

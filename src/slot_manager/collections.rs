@@ -2,6 +2,7 @@
 
 pub(crate) mod arena;
 pub(crate) mod backoff_queues;
+pub(crate) mod buckets;
 pub(crate) mod cover_tree;
 pub(crate) mod deadline_list;
 pub(crate) mod fingerprint_table;

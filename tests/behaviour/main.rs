@@ -13,6 +13,7 @@ mod configuration;
 mod contract;
 mod driving;
 mod dynamic_slots;
+mod dynamic_strategies;
 mod explain;
 mod failed_attempts;
 mod flink_reference;

@@ -1,7 +1,7 @@
 //! Random cuts and frees on dynamic and static workers, compared with a naive scan over all of them.
 //!
-//! `CUTS_STEPS=10000000 cargo test --release --test cuts` makes more steps. `CUTS_SEED=7` begins with
-//! another seed.
+//! `CUTS_STEPS=10000000 cargo test --release --test cuts` makes more steps with each strategy.
+//! `CUTS_SEED=7` begins with another seed.
 //!
 //! All task executors acknowledge at once, so each call decides whom it serves. The model in
 //! `tests/model` has the rules for failures, reports and promises.
@@ -14,18 +14,19 @@ mod naive;
 
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use slot_manager::matching::SlotMatchingStrategy;
 use slot_manager::message::SlotFreed;
 use slot_manager::outcome::{
     AllocationStatus, BlockOutcome, CancelOutcome, RegistrationOutcome, ReportOutcome, SlotFreedOutcome,
     SlotRequestOutcome, UnblockOutcome, UnregistrationOutcome,
 };
 use slot_manager::{
-    AllocationId, DynamicResources, InstanceId, JobId, ResourceId, ResourceProfile, SlotId, SlotReport, SlotRequest,
-    SlotStatus, TaskExecutorConnection,
+    AllocationId, DynamicResources, InstanceId, JobId, ResourceId, ResourceProfile, SlotId, SlotManagerConfig,
+    SlotReport, SlotRequest, SlotStatus, TaskExecutorConnection,
 };
 
 use crate::naive::{Amounts, Naive};
-use crate::outside::{Manager, Prompt, started};
+use crate::outside::{Count, Manager, Prompt, started_with};
 
 /// The steps of each seed.
 const STEPS_OF_SEED: u64 = 20_000;
@@ -45,12 +46,31 @@ const STEPS_BETWEEN_CHECKS: u64 = 100;
 const JOB: JobId = JobId::from_u128(7);
 
 #[test]
-fn first_fit_on_dynamic_workers_equals_a_naive_scan() {
+fn first_fit_equals_a_naive_scan() {
+    equals_a_naive_scan(&SlotMatchingStrategy::FirstFit);
+}
+
+#[test]
+fn best_fit_equals_a_naive_scan() {
+    equals_a_naive_scan(&SlotMatchingStrategy::BestFit);
+}
+
+#[test]
+fn least_utilization_equals_a_naive_scan() {
+    equals_a_naive_scan(&SlotMatchingStrategy::LeastUtilization);
+}
+
+#[test]
+fn most_utilization_equals_a_naive_scan() {
+    equals_a_naive_scan(&SlotMatchingStrategy::MostUtilization);
+}
+
+fn equals_a_naive_scan(strategy: &SlotMatchingStrategy) {
     let variable = |name| std::env::var(name).ok()?.parse::<u64>().ok();
     let steps = variable("CUTS_STEPS").unwrap_or(STEPS);
     let first = variable("CUTS_SEED").unwrap_or(0);
     for seed in first..first + steps.div_ceil(STEPS_OF_SEED) {
-        let mut pair = Pair::new(seed);
+        let mut pair = Pair::new(seed, strategy);
         for step in 0..STEPS_OF_SEED {
             pair.step();
             if step % STEPS_BETWEEN_CHECKS == 0 {
@@ -70,10 +90,11 @@ struct Pair {
 }
 
 impl Pair {
-    fn new(seed: u64) -> Self {
+    fn new(seed: u64, strategy: &SlotMatchingStrategy) -> Self {
+        let config = SlotManagerConfig::default().with_slot_matching_strategy(strategy.clone());
         Self {
-            manager: started().0,
-            naive: Naive::default(),
+            manager: started_with(config, Count::default()).0,
+            naive: Naive::new(strategy),
             random: ChaCha8Rng::seed_from_u64(seed),
             registrations: 0,
             requests: 0,
@@ -98,7 +119,7 @@ impl Pair {
             return;
         }
         self.registrations += 1;
-        let static_slots = self.random.random_range(0..4_u32).saturating_sub(2);
+        let static_slots = self.random.random_range(0..5_u32).saturating_sub(2);
         let total = self.total();
         let default_slot = self.random.random_bool(0.5).then(|| self.shape());
         let report = match static_slots {

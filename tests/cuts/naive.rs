@@ -1,5 +1,7 @@
 //! The naive scan: each decision looks at all workers and all waiting requests.
 
+use slot_manager::matching::SlotMatchingStrategy;
+
 /// Cores, memory and GPUs.
 pub(crate) type Amounts = [u32; 3];
 
@@ -7,8 +9,8 @@ pub(crate) type Amounts = [u32; 3];
 const FIRST_DYNAMIC: u32 = 1 << 31;
 
 /// All workers and requests.
-#[derive(Default)]
 pub(crate) struct Naive {
+    strategy: SlotMatchingStrategy,
     /// Dynamic workers by place.
     dynamic: Vec<Option<Dynamic>>,
     /// Static workers, in no order that decides anything.
@@ -54,6 +56,16 @@ impl Dynamic {
         self.held.iter().fold(rest, |rest, (_, cut, _)| minus(rest, *cut))
     }
 
+    /// Returns the largest share of a resource that is used, in 64ths.
+    fn used_parts(&self) -> u32 {
+        let used = minus(self.total, self.remainder());
+        let shares = used.iter().zip(self.total).filter(|(_, total)| *total > 0);
+        shares
+            .map(|(used, total)| (used * 64 / total).min(63))
+            .max()
+            .unwrap_or(0)
+    }
+
     /// Returns the resources that a request gets, if they fit.
     fn cut_for(&self, required: Option<Amounts>) -> Option<Amounts> {
         let cut = required.or(self.default_slot)?;
@@ -76,6 +88,17 @@ impl Dynamic {
 }
 
 impl Naive {
+    pub(crate) fn new(strategy: &SlotMatchingStrategy) -> Self {
+        Self {
+            strategy: strategy.clone(),
+            dynamic: Vec::new(),
+            fixed: Vec::new(),
+            free: Vec::new(),
+            waiting: Vec::new(),
+            blocked: Vec::new(),
+        }
+    }
+
     pub(crate) fn is_registered(&self, worker: u128) -> bool {
         self.workers().iter().any(|(other, _)| *other == worker)
     }
@@ -191,24 +214,57 @@ impl Naive {
 
     /// Registers a request. Returns the worker and the number of the slot that it gets.
     pub(crate) fn request(&mut self, id: u128, required: Option<Amounts>) -> Option<(u128, u32)> {
-        let fixed = self.free.iter().position(|(worker, _)| {
-            let worker = self.fixed.iter().find(|other| other.worker == *worker);
-            worker.is_some_and(|worker| required.is_none_or(|required| fits(worker.profile, required)))
-        });
-        if let Some(at) = fixed {
+        if let Some(at) = self.best_static(required) {
             let (worker, number) = self.free.remove(at);
             self.hold_static(worker, number, id);
             return Some((worker, number));
         }
-        let blocked = &self.blocked;
-        let workers = self.dynamic.iter_mut().flatten();
-        for worker in workers.filter(|worker| !blocked.contains(&worker.worker)) {
-            if let Some(cut) = worker.cut_for(required) {
-                return Some((worker.worker, worker.cut(id, cut)));
-            }
+        if let Some((place, cut)) = self.best_dynamic(required) {
+            let worker = self.dynamic[place].as_mut().expect("it fits");
+            return Some((worker.worker, worker.cut(id, cut)));
         }
         self.waiting.push((id, required));
         None
+    }
+
+    /// Returns the index of the free slot that a request takes.
+    fn best_static(&self, required: Option<Amounts>) -> Option<usize> {
+        let fitting = self.free.iter().enumerate().filter_map(|(at, (worker, _))| {
+            let worker = self.fixed.iter().find(|other| other.worker == *worker)?;
+            let fits = required.is_none_or(|required| fits(worker.profile, required));
+            fits.then_some((at, worker))
+        });
+        let best = fitting.min_by_key(|(at, worker)| {
+            let share = worker.held.len() as u32 * 1000 / worker.slots;
+            let [cores, memory, gpus] = minus(worker.profile, required.unwrap_or_default());
+            let rank = match self.strategy {
+                SlotMatchingStrategy::BestFit => [gpus, memory, cores],
+                SlotMatchingStrategy::LeastUtilization => [share, 0, 0],
+                SlotMatchingStrategy::MostUtilization => [1000 - share, 0, 0],
+                _ => [0; 3],
+            };
+            (rank, *at)
+        });
+        best.map(|(at, _)| at)
+    }
+
+    /// Returns the place of the dynamic worker from which a request is cut, and its resources.
+    fn best_dynamic(&self, required: Option<Amounts>) -> Option<(usize, Amounts)> {
+        let workers = self.dynamic.iter().enumerate();
+        let workers = workers.filter_map(|(place, worker)| Some((place, worker.as_ref()?)));
+        let fitting = workers.filter_map(|(place, worker)| {
+            let cut = worker.cut_for(required).filter(|_| !self.is_blocked(worker.worker))?;
+            Some((place, worker, cut))
+        });
+        let best = fitting.min_by_key(|(place, worker, _)| {
+            let rank = match self.strategy {
+                SlotMatchingStrategy::LeastUtilization => worker.used_parts(),
+                SlotMatchingStrategy::BestFit | SlotMatchingStrategy::MostUtilization => 63 - worker.used_parts(),
+                _ => 0,
+            };
+            (rank, *place)
+        });
+        best.map(|(place, _, cut)| (place, cut))
     }
 
     fn hold_static(&mut self, worker: u128, number: u32, id: u128) {

@@ -10,6 +10,7 @@
 //! are used and 64 shapes of requests, a search of the tree alone takes fourteen times as long as with
 //! 1,000 workers.
 
+use crate::slot_manager::collections::buckets::{BUCKETS, BucketOrder, Buckets};
 use crate::slot_manager::collections::cover_tree::{COLUMNS, Row};
 use crate::slot_manager::collections::place_set::PlaceSet;
 
@@ -33,6 +34,9 @@ pub(crate) struct FitSets {
     columns: [Vec<u64>; COLUMNS],
     /// The sets in which each place is, as bits.
     sets_of: Vec<[u64; WORDS]>,
+    /// For each bucket the sets that may have a place in common with it, as bits. It is empty while
+    /// no place is in a bucket.
+    in_buckets: Vec<[u64; WORDS]>,
     /// Where the row with a hash was found last.
     recent: Vec<u8>,
     /// The number of searches so far.
@@ -54,6 +58,7 @@ impl FitSets {
             tracked: Vec::new(),
             columns: Default::default(),
             sets_of: Vec::new(),
+            in_buckets: Vec::new(),
             recent: Vec::new(),
             searches: 0,
         }
@@ -106,6 +111,57 @@ impl FitSets {
         }
     }
 
+    /// Does the same as [`first`](Self::first) for the first bucket in order that has such a place.
+    ///
+    /// Cost: O(buckets), and that of [`PlaceSet::next_common`] for each bucket of which places with
+    /// less than before leave the set.
+    pub(crate) fn first_by_bucket(
+        &mut self,
+        number: usize,
+        (buckets, order): (&Buckets, BucketOrder),
+        row_of: impl Fn(usize) -> Option<Row>,
+        mut accepts: impl FnMut(usize) -> bool,
+    ) -> Option<usize> {
+        let Tracked { row, places, .. } = &mut self.tracked[number];
+        let (word, bit) = (number / WORD, 1 << (number % WORD));
+        for (bucket, bucket_places) in buckets.iter(order) {
+            let sets = &mut self.in_buckets[usize::from(bucket)][word];
+            if *sets & bit == 0 {
+                continue;
+            }
+            let (mut from, mut has_any) = (0, false);
+            while let Some(place) = places.next_common(bucket_places, from) {
+                if row_of(place).is_some_and(|present| present.covers(row)) {
+                    if accepts(place) {
+                        return Some(place);
+                    }
+                    has_any = true;
+                } else {
+                    places.remove(place);
+                    self.sets_of[place][word] &= !bit;
+                }
+                from = place + 1;
+            }
+            if !has_any {
+                *sets &= !bit;
+            }
+        }
+        None
+    }
+
+    /// Notes that a place is in a bucket. Call it for each place that is new or has grown, or is in
+    /// another bucket than before.
+    #[inline]
+    pub(crate) fn note_bucket(&mut self, place: usize, bucket: u8) {
+        if self.in_buckets.is_empty() {
+            self.in_buckets.resize(BUCKETS.into(), [0; WORDS]);
+        }
+        if let Some(sets) = self.sets_of.get(place) {
+            let noted = self.in_buckets[usize::from(bucket)].iter_mut();
+            noted.zip(sets).for_each(|(noted, sets)| *noted |= sets);
+        }
+    }
+
     /// Tracks a row. If there are too many, it replaces the row whose last search was longest ago.
     /// `rows` are all rows with their places.
     ///
@@ -144,6 +200,7 @@ impl FitSets {
         for (place, _) in rows.filter(|(_, present)| present.covers(&row)) {
             self.add(place, number);
         }
+        self.in_buckets.iter_mut().for_each(|sets| sets[word] |= bit);
     }
 
     /// Adds a place to the sets of all rows that its row covers. Call it for each row that is new or
@@ -205,6 +262,19 @@ impl FitSets {
         })
     }
 
+    /// Returns `true` if no bucket lacks the mark of a set with which it has a place in common; for the
+    /// check of invariants.
+    pub(crate) fn are_marked(&self, buckets: &Buckets) -> bool {
+        buckets.iter(BucketOrder::Ascending).all(|(bucket, places)| {
+            let mut tracked = self.tracked.iter().enumerate();
+            tracked.all(|(number, tracked)| {
+                let marked = self.in_buckets.get(usize::from(bucket));
+                marked.is_some_and(|sets| sets[number / WORD] >> (number % WORD) & 1 == 1)
+                    || tracked.places.next_common(places, 0).is_none()
+            })
+        })
+    }
+
     pub(crate) fn clear(&mut self) {
         *self = Self::new();
     }
@@ -234,11 +304,19 @@ mod tests {
         /// Also with more rows than are tracked at a time.
         #[test]
         fn a_search_finds_what_a_scan_finds(
-            steps in prop::collection::vec((0..400_usize, [0..20_u64, 0..20], [0..20_u64, 0..20]), 1..600),
+            steps in prop::collection::vec(
+                (0..400_usize, [0..20_u64, 0..20], [0..20_u64, 0..20], 0..BUCKETS),
+                1..600,
+            ),
+            order in prop_oneof![
+                Just(None),
+                Just(Some(BucketOrder::Ascending)),
+                Just(Some(BucketOrder::Descending)),
+            ],
         ) {
-            let mut sets = FitSets::new();
-            let mut rows = vec![None; 400];
-            for (place, amounts, required) in steps {
+            let (mut sets, mut buckets) = (FitSets::new(), Buckets::new());
+            let (mut rows, mut bucket_of) = (vec![None; 400], vec![None; 400]);
+            for (place, amounts, required, bucket) in steps {
                 let (present, required) = (row(amounts), row(required));
                 let has_grown = rows[place].is_none_or(|before: Row| !before.covers(&present));
                 rows[place] = Some(present);
@@ -254,9 +332,23 @@ mod tests {
                     }
                 };
                 let accepts = |place: usize| place % 7 != 3;
-                let expected = all().find(|(place, row)| accepts(*place) && row.covers(&required));
-                let found = sets.first(number, |place| rows[place], accepts);
-                prop_assert_eq!(found, expected.map(|(place, _)| place));
+                let fitting = || all().filter(|(place, row)| accepts(*place) && row.covers(&required));
+                let first = |found: Option<(usize, Row)>| found.map(|(place, _)| place);
+                if let Some(order) = order {
+                    if let Some(before) = bucket_of[place].replace(bucket) {
+                        buckets.remove(before, place);
+                    }
+                    buckets.insert(bucket, place);
+                    sets.note_bucket(place, bucket);
+                    prop_assert!(sets.are_marked(&buckets));
+                    let rank = |place: usize| order.rank(bucket_of[place].expect("each row is in a bucket"));
+                    let expected = fitting().min_by_key(|(place, _)| (rank(*place), *place));
+                    let found = sets.first_by_bucket(number, (&buckets, order), |place| rows[place], accepts);
+                    prop_assert_eq!(found, first(expected));
+                } else {
+                    let found = sets.first(number, |place| rows[place], accepts);
+                    prop_assert_eq!(found, first(fitting().next()));
+                }
             }
             let all = rows.iter().enumerate().filter_map(|(place, row)| Some((place, (*row)?)));
             prop_assert!(sets.is_consistent(all));

@@ -56,6 +56,16 @@ impl PlaceSet {
         }
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        let top = self.levels.last();
+        top.is_none_or(|words| words.iter().all(|word| *word == 0))
+    }
+
+    /// Returns all places in the set, in order.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = usize> {
+        std::iter::successors(self.next(0), |place| self.next(place + 1))
+    }
+
     /// Returns the lowest place in the set from `from` on.
     #[inline]
     pub(crate) fn next(&self, from: usize) -> Option<usize> {
@@ -74,6 +84,43 @@ impl PlaceSet {
             at = at / WORD + 1;
         }
         None
+    }
+
+    /// Returns the lowest place from `from` on that is in both sets.
+    ///
+    /// Cost: O(places / 4096), and O(words with places of both sets).
+    pub(crate) fn next_common(&self, other: &Self, from: usize) -> Option<usize> {
+        let both = |level: usize, at: usize| self.word(level, at) & other.word(level, at);
+        let first = both(0, from / WORD) & (u64::MAX << (from % WORD));
+        if first != 0 {
+            return Some(from / WORD * WORD + first.trailing_zeros() as usize);
+        }
+        let next = from / WORD + 1;
+        let mut rest = u64::MAX << (next % WORD);
+        // A set of one word has no second level, and no place in another word.
+        for above in next / WORD..self.num_words(1).min(other.num_words(1)) {
+            let mut words = both(1, above) & rest;
+            while words != 0 {
+                let at = above * WORD + words.trailing_zeros() as usize;
+                let found = both(0, at);
+                if found != 0 {
+                    return Some(at * WORD + found.trailing_zeros() as usize);
+                }
+                words &= words - 1;
+            }
+            rest = u64::MAX;
+        }
+        None
+    }
+
+    #[inline]
+    fn word(&self, level: usize, at: usize) -> u64 {
+        let words = self.levels.get(level);
+        words.and_then(|words| words.get(at)).copied().unwrap_or(0)
+    }
+
+    fn num_words(&self, level: usize) -> usize {
+        self.levels.get(level).map_or(0, Vec::len)
     }
 }
 
@@ -106,6 +153,27 @@ mod tests {
                 prop_assert_eq!(set.next(place), expected.range(place..).next().copied());
                 prop_assert_eq!(set.next(0), expected.first().copied());
                 prop_assert_eq!(set.contains(place), expected.contains(&place));
+            }
+        }
+
+        /// Places that are close together, and far apart.
+        #[test]
+        fn the_next_common_place_is_in_both_sets(
+            places in prop::collection::vec((0..4_usize, prop_oneof![0..70_usize, 0..600_usize, 0..30_000_usize]), 1..200),
+            starts in prop::collection::vec(0..31_000_usize, 1..9),
+        ) {
+            let (mut sets, mut expected) = <([PlaceSet; 2], [BTreeSet<usize>; 2])>::default();
+            for (which, place) in places {
+                // Half of the places are in both sets.
+                for number in [0, 1].into_iter().filter(|number| which > 1 || which == *number) {
+                    sets[number].insert(place);
+                    expected[number].insert(place);
+                }
+            }
+            for from in starts.into_iter().chain(expected[0].clone()).chain([0]) {
+                let common = expected[0].range(from..).find(|place| expected[1].contains(place));
+                prop_assert_eq!(sets[0].next_common(&sets[1], from), common.copied());
+                prop_assert_eq!(sets[1].next_common(&sets[0], from), common.copied());
             }
         }
     }

@@ -27,7 +27,7 @@ pub(crate) enum Placement {
 
 /// Begin.
 impl Core {
-    /// Cuts a slot for a request from the first dynamic worker that fits it. The slot is detached.
+    /// Cuts a slot for a request from the dynamic worker that the strategy chooses. The slot is detached.
     #[inline(always)]
     pub(crate) fn cut_for(&mut self, required: ProfileKey) -> Option<SlotKey> {
         if !self.dynamic_workers.has_offers() {
@@ -168,7 +168,7 @@ impl Core {
             self.note_probe(task_manager);
             return;
         }
-        self.dynamic_workers.offer(task_manager);
+        self.dynamic_workers.offer(task_manager, &self.profiles);
         while let Some(request) = self.candidate_for_worker(task_manager) {
             self.assign_placed(Placement::Worker(task_manager), request);
         }

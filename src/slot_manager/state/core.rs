@@ -82,6 +82,7 @@ pub(crate) struct Core {
 impl Core {
     pub(crate) fn new(config: SlotManagerConfig) -> Self {
         let hasher = IdHasher::new(config.hash_seed);
+        let slot_order = config.slot_matching_strategy.slot_order();
         Self {
             leader_id: None,
             leads_until: Timestamp::MAX,
@@ -90,7 +91,7 @@ impl Core {
             earliest_new_deadline: Timestamp::MAX,
             profiles: Profiles::with_hasher(hasher.clone()),
             slots: Arena::new(),
-            free_slots: FreeSlotIndex::new(&config.slot_matching_strategy),
+            free_slots: FreeSlotIndex::new(&config.slot_matching_strategy, slot_order),
             slot_failures: BTreeMap::new(),
             slot_backoffs: BackoffQueues::new(config.retry_backoff, config.max_retry_backoff),
             failing_workers: FailingWorkers::default(),
@@ -98,7 +99,7 @@ impl Core {
             ledger: Ledger::new(&hasher),
             allocations: Allocations::new(hasher.clone()),
             task_managers: TaskManagers::new(&hasher),
-            dynamic_workers: DynamicWorkers::new(),
+            dynamic_workers: DynamicWorkers::new(&config.slot_matching_strategy, slot_order),
             superseded: SupersededInstances::default(),
             promises: Promises::new(),
             recent_frees: RecentFrees::default(),

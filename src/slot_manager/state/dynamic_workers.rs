@@ -4,9 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::config::Quantity;
 use crate::id::FIRST_DYNAMIC;
+use crate::matching::{SlotMatchingStrategy, SlotOrder};
 use crate::resource_profile::Remainder;
 use crate::{DynamicResources, ResourceProfile};
 
+use crate::slot_manager::collections::buckets::{BUCKETS, BucketOrder, Buckets};
 use crate::slot_manager::collections::cover_tree::{CoverTree, Row};
 use crate::slot_manager::collections::fit_sets::FitSets;
 use crate::slot_manager::collections::pages::PagedTable;
@@ -44,6 +46,8 @@ pub(crate) struct DynamicWorker {
     next_number: u32,
     /// The place in the order of workers: the lowest that was vacant when the worker registered.
     place: usize,
+    /// The bucket of its used share, while the worker is offered and in one.
+    bucket: u8,
 }
 
 impl DynamicWorker {
@@ -116,6 +120,14 @@ impl DynamicWorker {
         self.free_slots = default_slot.map_or(0, |slot| self.remainder.times(slot));
     }
 
+    /// Returns the bucket of the used share: the largest share of a resource that is used, in 64ths.
+    fn used_bucket(&self, profiles: &Profiles) -> u8 {
+        let parts = self
+            .remainder
+            .used_parts_of(&profiles[self.shape.total], BUCKETS.into());
+        u8::try_from(parts).map_or(BUCKETS - 1, |parts| parts.min(BUCKETS - 1))
+    }
+
     fn row(&self, columns: &RowColumns) -> Row {
         columns.of_worker(self.remainder.as_slot(), self.free_slots > 0)
     }
@@ -133,6 +145,25 @@ enum Change {
     Shrinks,
 }
 
+/// The offered workers by used share.
+#[derive(Debug)]
+struct ByUse {
+    order: BucketOrder,
+    places: Buckets,
+}
+
+impl ByUse {
+    /// Moves a worker to the bucket of its used share.
+    fn update(&mut self, worker: &mut DynamicWorker, profiles: &Profiles) {
+        let bucket = worker.used_bucket(profiles);
+        if bucket != worker.bucket {
+            self.places.remove(worker.bucket, worker.place);
+            self.places.insert(bucket, worker.place);
+            worker.bucket = bucket;
+        }
+    }
+}
+
 /// All dynamic workers.
 #[derive(Debug)]
 pub(crate) struct DynamicWorkers {
@@ -142,6 +173,8 @@ pub(crate) struct DynamicWorkers {
     offered: CoverTree<TaskManagerKey>,
     /// The places that may fit the requests that were searched most.
     fits: FitSets,
+    /// `None` if workers are taken in the order of their places.
+    by_use: Option<Box<ByUse>>,
     /// The nodes that searches of the tree have looked at since a row was tracked.
     looked_at: usize,
     /// The vacant places below the highest one in use.
@@ -159,8 +192,25 @@ pub(crate) struct DynamicWorkers {
 }
 
 impl DynamicWorkers {
-    pub(crate) fn new() -> Self {
+    /// `order` is that of the strategy.
+    pub(crate) fn new(strategy: &SlotMatchingStrategy, order: SlotOrder) -> Self {
+        Self::in_order(match order {
+            _ if *strategy == SlotMatchingStrategy::BestFit => Some(BucketOrder::Descending),
+            SlotOrder::Free => None,
+            SlotOrder::LeastUtilized => Some(BucketOrder::Ascending),
+            SlotOrder::MostUtilized => Some(BucketOrder::Descending),
+        })
+    }
+
+    fn in_order(order: Option<BucketOrder>) -> Self {
+        let by_use = order.map(|order| {
+            Box::new(ByUse {
+                order,
+                places: Buckets::new(),
+            })
+        });
         Self {
+            by_use,
             workers: PagedTable::new(),
             len: 0,
             offered: CoverTree::new(),
@@ -224,9 +274,13 @@ impl DynamicWorkers {
             num_cuts: 0,
             next_number: 0,
             place,
+            bucket: 0,
         };
         worker.update_free_slots(profiles);
         *self.workers.occupy(task_manager) = Some(worker);
+        if let Some(by_use) = &mut self.by_use {
+            by_use.places.reserve(self.num_places);
+        }
         self.len += 1;
         self.quantity += quantity;
     }
@@ -390,12 +444,16 @@ impl DynamicWorkers {
             if change == Change::Grows {
                 self.fits.grow(worker.place, &row);
             }
+            if let Some(by_use) = &mut self.by_use {
+                by_use.update(worker, profiles);
+                self.fits.note_bucket(worker.place, worker.bucket);
+            }
         }
     }
 
     /// Lets slots be cut from a worker, as far as its remainder goes.
-    pub(crate) fn offer(&mut self, task_manager: TaskManagerKey) {
-        let Some(worker) = self.workers.get(task_manager).and_then(Option::as_ref) else {
+    pub(crate) fn offer(&mut self, task_manager: TaskManagerKey, profiles: &Profiles) {
+        let Some(worker) = self.workers.get_mut(task_manager).and_then(Option::as_mut) else {
             return;
         };
         if self.offered.get(worker.place).is_none() {
@@ -403,6 +461,11 @@ impl DynamicWorkers {
             let row = worker.row(&self.columns);
             self.offered.set(worker.place, row, task_manager);
             self.fits.grow(worker.place, &row);
+            if let Some(by_use) = &mut self.by_use {
+                worker.bucket = worker.used_bucket(profiles);
+                by_use.places.insert(worker.bucket, worker.place);
+                self.fits.note_bucket(worker.place, worker.bucket);
+            }
         }
     }
 
@@ -414,6 +477,9 @@ impl DynamicWorkers {
         if self.offered.get(worker.place).is_some() {
             self.free_slots -= worker.free_slots();
             self.offered.remove(worker.place);
+            if let Some(by_use) = &mut self.by_use {
+                by_use.places.remove(worker.bucket, worker.place);
+            }
         }
     }
 
@@ -422,10 +488,11 @@ impl DynamicWorkers {
         worker.is_some_and(|worker| self.offered.get(worker.place).is_some())
     }
 
-    /// Returns the first offered worker, in the order of places, that fits a request and is accepted.
+    /// Returns the first offered worker, in the order of the strategy, that fits a request and is
+    /// accepted.
     ///
-    /// Cost: O(1) if the request is one of 256 that are searched most; else as of
-    /// [`CoverTree::first`].
+    /// Cost: O(1) if the request is one of 256 that are searched most, or as of
+    /// [`FitSets::first_by_bucket`]; else up to O(offered workers).
     #[inline]
     pub(crate) fn first_fitting(
         &mut self,
@@ -433,6 +500,9 @@ impl DynamicWorkers {
         mut accepts: impl FnMut(TaskManagerKey) -> bool,
     ) -> Option<TaskManagerKey> {
         let row = self.columns.of_request(required);
+        if self.by_use.is_some() {
+            return self.first_by_use(required, &row, accepts);
+        }
         let Self { offered, workers, .. } = self;
         let mut fits = |task_manager: TaskManagerKey| {
             let worker = workers.get(task_manager).and_then(Option::as_ref);
@@ -452,6 +522,43 @@ impl DynamicWorkers {
         task_manager_at(place)
     }
 
+    /// Does the same as [`first_fitting`](Self::first_fitting) if the used share decides.
+    #[inline(never)]
+    fn first_by_use(
+        &mut self,
+        required: &ResourceProfile,
+        row: &Row,
+        mut accepts: impl FnMut(TaskManagerKey) -> bool,
+    ) -> Option<TaskManagerKey> {
+        let Self { offered, workers, .. } = self;
+        let ByUse { order, places } = &**self.by_use.as_ref()?;
+        let mut fits = |task_manager: TaskManagerKey| {
+            let worker = workers.get(task_manager).and_then(Option::as_ref);
+            worker.is_some_and(|worker| worker.fits(required)) && accepts(task_manager)
+        };
+        let task_manager_at = |place| offered.get(place).map(|(task_manager, _)| task_manager);
+        if let Some(tracked) = self.fits.find(row) {
+            let place = self.fits.first_by_bucket(
+                tracked,
+                (places, *order),
+                |place| offered.get(place).map(|(_, row)| row),
+                |place| task_manager_at(place).is_some_and(&mut fits),
+            )?;
+            return task_manager_at(place);
+        }
+        // The tree sees soon that none fits.
+        let mut found = offered.first(row, &mut self.looked_at, &mut fits);
+        if let Some(first) = found {
+            let covers = |place| offered.get(place).filter(|(_, present)| present.covers(row));
+            let in_order = places.iter(*order).flat_map(|(_, places)| places.iter());
+            let mut candidates = in_order.inspect(|_| self.looked_at += 1).filter_map(covers);
+            let best = candidates.find(|(task_manager, _)| *task_manager == first || fits(*task_manager));
+            found = best.map(|(task_manager, _)| task_manager);
+        }
+        self.track_if_it_pays(*row);
+        found
+    }
+
     /// Tracks a row once searches of the tree have looked at as many nodes as there are workers, which
     /// is what it costs.
     fn track_if_it_pays(&mut self, row: Row) {
@@ -469,10 +576,19 @@ impl DynamicWorkers {
         required: &ResourceProfile,
         mut accepts: impl FnMut(TaskManagerKey) -> bool,
     ) -> Option<TaskManagerKey> {
-        let mut offered = self.offered.iter().map(|(_, task_manager, _)| task_manager);
-        offered.find(|task_manager| {
+        let offered = self.offered.iter().map(|(_, task_manager, _)| task_manager);
+        let fitting = offered.filter(|task_manager| {
             self.get(*task_manager).is_some_and(|worker| worker.fits(required)) && accepts(*task_manager)
-        })
+        });
+        let rank = |task_manager: &TaskManagerKey| {
+            let bucket = self.get(*task_manager).map(|worker| worker.bucket);
+            self.by_use
+                .as_ref()
+                .zip(bucket)
+                .map(|(by_use, bucket)| by_use.order.rank(bucket))
+        };
+        // Of equal ones the first, which has the lowest place.
+        fitting.min_by_key(rank)
     }
 
     /// Returns `true` if the total of a registered worker fits a request.
@@ -517,6 +633,13 @@ impl DynamicWorkers {
             if row.is_some() {
                 offered += 1;
                 free_slots += worker.free_slots();
+                let is_in_bucket = self.by_use.as_ref().is_none_or(|by_use| {
+                    worker.bucket == worker.used_bucket(profiles)
+                        && by_use.places.is_only_in(worker.bucket, worker.place)
+                });
+                if !is_in_bucket {
+                    return false;
+                }
             }
             let expected = (task_manager, worker.row(&self.columns));
             let default_slot = worker.shape.default_slot.map(|slot| &profiles[slot]);
@@ -538,12 +661,16 @@ impl DynamicWorkers {
             && shapes == self.shapes
             && self.offered.is_consistent()
             && self
+                .by_use
+                .as_ref()
+                .is_none_or(|by_use| by_use.places.len() == self.offered.len() && self.fits.are_marked(&by_use.places))
+            && self
                 .fits
                 .is_consistent(self.offered.iter().map(|(place, _, row)| (place, row)))
     }
 
     pub(crate) fn clear(&mut self) {
-        *self = Self::new();
+        *self = Self::in_order(self.by_use.as_ref().map(|by_use| by_use.order));
     }
 }
 

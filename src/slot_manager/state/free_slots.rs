@@ -47,13 +47,12 @@ enum Choice {
 }
 
 impl FreeSlotIndex {
-    pub(crate) fn new(strategy: &SlotMatchingStrategy) -> Self {
-        let (order, choice) = match strategy {
-            SlotMatchingStrategy::FirstFit => (SlotOrder::Free, Choice::First),
-            SlotMatchingStrategy::BestFit => (SlotOrder::Free, Choice::LeastWaste),
-            SlotMatchingStrategy::LeastUtilization => (SlotOrder::LeastUtilized, Choice::First),
-            SlotMatchingStrategy::MostUtilization => (SlotOrder::MostUtilized, Choice::First),
-            SlotMatchingStrategy::Custom(own) => (own.order(), Choice::Custom(Arc::clone(own))),
+    /// `order` is that of the strategy.
+    pub(crate) fn new(strategy: &SlotMatchingStrategy, order: SlotOrder) -> Self {
+        let choice = match strategy {
+            SlotMatchingStrategy::BestFit => Choice::LeastWaste,
+            SlotMatchingStrategy::Custom(own) => Choice::Custom(Arc::clone(own)),
+            _ => Choice::First,
         };
         Self {
             index: match order {

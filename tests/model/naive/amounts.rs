@@ -68,6 +68,12 @@ impl Amounts {
         least.min(most)
     }
 
+    /// Returns the largest share of an amount that `left` lacks, in 64ths, rounded down.
+    pub(super) fn used_parts(&self, left: &Self) -> u128 {
+        let used = |(name, amount): (&String, &u128)| amount.saturating_sub(left.get(name)) * 64 / amount;
+        self.0.iter().map(used).max().unwrap_or(0)
+    }
+
     /// Returns the profile with these amounts.
     pub(super) fn profile(&self) -> ResourceProfile {
         let amount = |units: u128| units as f64 / UNITS;

@@ -39,7 +39,7 @@ impl NaiveSlotManager {
         })
     }
 
-    /// Returns the best offered slot that fits a request, else the first cut that does.
+    /// Returns the best offered slot that fits a request, else the best cut that does.
     pub(super) fn best_room(&self, request: &Request, tried: bool) -> Option<Room> {
         let offered = self.best_offered(request, tried).map(Room::Slot);
         offered.or_else(|| self.worker_to_cut(request, tried))

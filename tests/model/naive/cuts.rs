@@ -45,8 +45,8 @@ impl NaiveSlotManager {
         fits.then_some(cut)
     }
 
-    /// Returns the first worker by place from which a request is cut. Only workers count on which
-    /// the request was tried, or only the others.
+    /// Returns the best worker by the strategy from which a request is cut, of equal ones that with the
+    /// lowest place. Only workers count on which the request was tried, or only the others.
     pub(super) fn worker_to_cut(&self, request: &Request, tried: bool) -> Option<Room> {
         let all = self.task_managers.iter().filter(|it| {
             request.was_tried_on(it) == tried
@@ -54,8 +54,9 @@ impl NaiveSlotManager {
                 && self.fitting_cut(it, request).is_some()
                 && !self.is_held_back(request, it)
         });
-        let first = all.min_by_key(|it| it.resources.as_ref().map(|it| it.place));
-        first.map(|it| Room::Cut(it.instance_id))
+        let place = |it: &TaskManager| it.resources.as_ref().map(|it| it.place);
+        let best = all.min_by_key(|it| (self.worker_rank(it), place(it)));
+        best.map(|it| Room::Cut(it.instance_id))
     }
 
     /// Begins an attempt in a slot, or in one that is cut for it.

@@ -1,8 +1,9 @@
-//! Matching: which offered slot a request takes.
+//! Matching: which offered slot a request takes, and which dynamic worker.
 
 use slot_manager::matching::SlotMatchingStrategy;
 use slot_manager::{ResourceProfile, SlotId};
 
+use super::amounts::Amounts;
 use super::limits::{cpu_units, extended_units, memory_bytes};
 use super::{NaiveSlotManager, Request, State, TaskManager};
 
@@ -37,6 +38,20 @@ impl NaiveSlotManager {
             SlotMatchingStrategy::LeastUtilization => [share(), 0, 0],
             SlotMatchingStrategy::MostUtilization => [u128::MAX - share(), 0, 0],
             _ => [0; 3],
+        }
+    }
+
+    /// Returns a number that ranks a dynamic worker. The smallest is best.
+    pub(super) fn worker_rank(&self, of: &TaskManager) -> u128 {
+        const MOST_PARTS: u128 = 63;
+        let amounts = |profile: Option<&ResourceProfile>| profile.and_then(Amounts::of);
+        let total = amounts(of.resources.as_ref().map(|it| &it.total));
+        let left = amounts(of.remaining().as_ref());
+        let used = total.zip(left).map_or(0, |(total, left)| total.used_parts(&left));
+        match self.config.slot_matching_strategy {
+            SlotMatchingStrategy::LeastUtilization => used.min(MOST_PARTS),
+            SlotMatchingStrategy::BestFit | SlotMatchingStrategy::MostUtilization => MOST_PARTS - used.min(MOST_PARTS),
+            _ => 0,
         }
     }
 }
