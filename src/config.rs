@@ -195,6 +195,30 @@ pub struct SlotManagerConfig {
     /// - Zero: freed slots are replaced the next time the manager is driven.
     /// - Maximum: freed slots are replaced with the next declaration of their job.
     pub requirement_check_delay: Duration,
+    /// The time from the registration of a request until a dynamic worker may be set aside for it.
+    ///
+    /// Small requests can take all that becomes free on dynamic workers, so that a large one waits
+    /// for ever. After this time, one worker is set aside for the oldest waiting request that it could
+    /// serve without cuts: what becomes free there goes to the request or to older ones.
+    ///
+    /// - One worker is set aside at a time; all others serve as before. Workers that the request was
+    ///   not tried on are preferred, then the one with the smallest
+    ///   [used share](SlotMatchingStrategy#dynamic-workers).
+    /// - It ends with the next attempt of the request, or with the request. It also ends when the
+    ///   worker goes, is blocked, backs off, or says that it has too little. Then a worker is set
+    ///   aside anew, for the request that is the oldest then.
+    /// - Nothing bounds the time until the cuts of the worker end. Meanwhile younger requests do not
+    ///   use what is free of this worker.
+    /// - Requests of suspect jobs get no worker.
+    ///
+    /// Choose 30 s if you have dynamic workers and requests of different sizes. Choose it shorter
+    /// than the request timeout.
+    ///
+    /// - Default: the maximum.
+    /// - Key: `slotmanager.reservation.delay`.
+    /// - Zero: a worker is set aside the next time the manager is driven.
+    /// - Maximum: no worker is set aside.
+    pub reservation_delay: Duration,
     /// The choice among several free slots that fit a request.
     ///
     /// - Default: [`SlotMatchingStrategy::FirstFit`].
@@ -319,6 +343,7 @@ impl Default for SlotManagerConfig {
             max_retry_backoff: Duration::from_secs(10),
             max_pending_requests: None,
             requirement_check_delay: Duration::from_millis(50),
+            reservation_delay: Duration::MAX,
             slot_matching_strategy: SlotMatchingStrategy::FirstFit,
             workers: None,
             fail_unfulfillable_requests: false,
@@ -463,6 +488,13 @@ impl SlotManagerConfig {
     #[must_use]
     pub fn with_requirement_check_delay(mut self, delay: Duration) -> Self {
         self.requirement_check_delay = delay;
+        self
+    }
+
+    /// Sets [`reservation_delay`](Self::reservation_delay).
+    #[must_use]
+    pub fn with_reservation_delay(mut self, delay: Duration) -> Self {
+        self.reservation_delay = delay;
         self
     }
 

@@ -10,7 +10,9 @@ mod requirements;
 mod snapshot;
 mod worker_backoff;
 
-pub use self::explanation::{Explanation, FittingSlots, FittingWorkers, RequestExplanation, TooSmallSlots, WaitReason};
+pub use self::explanation::{
+    Explanation, FittingSlots, FittingWorkers, RequestExplanation, SetAsideWorker, TooSmallSlots, WaitReason,
+};
 pub use self::page::{Page, PageCursor};
 pub use self::recovery::Recovery;
 pub use self::requirements::{JobRequirements, ProfileRequirement, RequirementCounts};

@@ -26,6 +26,7 @@ pub(super) mod keys {
     pub(in crate::config) const MAX_RETRY_BACKOFF: &str = "slotmanager.retry-backoff.max";
     pub(in crate::config) const MAX_PENDING_REQUESTS: &str = "slotmanager.pending-requests.max";
     pub(in crate::config) const REQUIREMENT_CHECK_DELAY: &str = "slotmanager.requirement-check.delay";
+    pub(in crate::config) const RESERVATION_DELAY: &str = "slotmanager.reservation.delay";
     pub(in crate::config) const CAPACITY_TASK_MANAGERS: &str = "slotmanager.initial-capacity.task-managers";
     pub(in crate::config) const CAPACITY_SLOTS: &str = "slotmanager.initial-capacity.slots";
     pub(in crate::config) const CAPACITY_PENDING_REQUESTS: &str = "slotmanager.initial-capacity.pending-requests";
@@ -221,6 +222,7 @@ impl SlotManagerConfig {
             keys::MAX_RETRY_BACKOFF => self.max_retry_backoff = parse_duration(key, value)?,
             keys::MAX_PENDING_REQUESTS => self.max_pending_requests = parse_limit(key, value, NUMBER_OF_REQUESTS)?,
             keys::REQUIREMENT_CHECK_DELAY => self.requirement_check_delay = parse_duration(key, value)?,
+            keys::RESERVATION_DELAY => self.reservation_delay = parse_duration(key, value)?,
             keys::CAPACITY_TASK_MANAGERS => self.initial_capacity.task_managers = parse_number(key, value)?,
             keys::CAPACITY_SLOTS => self.initial_capacity.slots = parse_number(key, value)?,
             keys::CAPACITY_PENDING_REQUESTS => self.initial_capacity.pending_requests = parse_number(key, value)?,

@@ -59,6 +59,7 @@ impl SlotManagerConfig {
         options.duration(keys::MAX_RETRY_BACKOFF, self.max_retry_backoff);
         options.limit(keys::MAX_PENDING_REQUESTS, self.max_pending_requests);
         options.duration(keys::REQUIREMENT_CHECK_DELAY, self.requirement_check_delay);
+        options.duration(keys::RESERVATION_DELAY, self.reservation_delay);
         options.value(keys::MATCHING_STRATEGY, name_of(&self.slot_matching_strategy)?);
         if let Some(workers) = &self.workers {
             options.workers(workers)?;

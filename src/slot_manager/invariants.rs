@@ -62,7 +62,9 @@ impl<A, G: TaskExecutorGateway, E: ScheduledExecutor> SlotManager<A, G, E> {
     /// 8. Every held slot is on the account of its job, once a job has declared. It is charged to at
     ///    most as many as are declared, and none in excess fits a need. A unit is pending for each
     ///    need, except for those that are delayed. It has no deadline.
-    /// 9. Without a leadership every map is empty and no delay is armed.
+    /// 9. A worker is set aside only for a request that waits, and only if it could serve it. If one
+    ///    may be set aside, one is.
+    /// 10. Without a leadership every map is empty and no delay is armed.
     ///
     /// Cost: O(n log n + n x distinct profiles) for n records.
     ///
@@ -85,6 +87,7 @@ impl<A, G: TaskExecutorGateway, E: ScheduledExecutor> SlotManager<A, G, E> {
         let core = &self.core;
         check_slots(core)?;
         check_dynamic_workers(core)?;
+        check_set_aside(core)?;
         check_blocking(core)?;
         check_releases(core)?;
         check_worker_policy(core)?;
@@ -251,6 +254,31 @@ fn check_dynamic_workers(core: &Core) -> Check {
     Ok(())
 }
 
+/// Checks that a worker is set aside if one may be, and that it could serve its request.
+fn check_set_aside(core: &Core) -> Check {
+    let set_aside = &core.set_aside;
+    ensure!(
+        set_aside.is_consistent(&core.requests.records),
+        "the requests that have not waited long are not those listed: {set_aside:?}"
+    );
+    let Some(earmark) = set_aside.current() else {
+        let next = core.next_earmark().filter(|_| set_aside.is_on());
+        ensure!(next.is_none(), "no worker is set aside, but one may be: {next:?}");
+        return Ok(());
+    };
+    let request = core.requests.records.get(earmark.request);
+    let is_right = request.is_some_and(|request| {
+        let worker = core.dynamic_workers.get(earmark.task_manager);
+        let required = &core.profiles[request.profile];
+        request.sequence == earmark.sequence
+            && matches!(request.phase, RequestPhase::Bound(_) | RequestPhase::Unbound(_))
+            && core.dynamic_workers.is_offered(earmark.task_manager)
+            && worker.is_some_and(|worker| worker.could_fit(&core.profiles, required))
+    });
+    ensure!(is_right, "{earmark:?} is set aside in vain");
+    Ok(())
+}
+
 fn check_slot_totals(core: &Core) -> Check {
     let mut recount = SlotTotals::new(core.slot_totals.measure().clone());
     for (_, slot) in core.slots.iter() {
@@ -390,7 +418,9 @@ fn check_offers(core: &Core, offered: &BTreeSet<SlotKey>) -> Check {
         }
         let required = &core.profiles[request.profile];
         let worker = core.dynamic_workers.scan_for(required, |owner| {
-            takes(owner) && !(is_suspect && limits_suspects && core.has_suspect_attempt(owner))
+            takes(owner)
+                && request.sequence <= core.set_aside.newest_on(owner)
+                && !(is_suspect && limits_suspects && core.has_suspect_attempt(owner))
         });
         ensure!(
             worker.is_none(),

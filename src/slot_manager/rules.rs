@@ -32,6 +32,7 @@ mod registrations;
 mod reports;
 mod requests;
 pub(crate) mod requirements;
+mod set_aside;
 mod slots;
 pub(crate) mod timers;
 mod unfulfillable;

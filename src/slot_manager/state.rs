@@ -18,6 +18,7 @@ pub(crate) mod releases;
 pub(crate) mod request_failures;
 pub(crate) mod requests;
 pub(crate) mod requirements;
+pub(crate) mod set_aside;
 pub(crate) mod slot_list;
 pub(crate) mod slot_totals;
 pub(crate) mod slots;

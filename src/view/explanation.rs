@@ -5,7 +5,7 @@ use std::fmt;
 use crate::config::Limit;
 use crate::error::SlotAllocationError;
 use crate::outcome::AllocationStatus;
-use crate::{AllocationId, JobId, ResourceProfile, SlotId, Timestamp, WorkerRequestId};
+use crate::{AllocationId, JobId, ResourceId, ResourceProfile, SlotId, Timestamp, WorkerRequestId};
 
 /// The status of an allocation, and the reason why it waits.
 ///
@@ -77,6 +77,8 @@ pub struct RequestExplanation {
     pub too_small: TooSmallSlots,
     /// The dynamic workers, from which a slot could be cut.
     pub dynamic_workers: FittingWorkers,
+    /// The worker that is set aside for the request, or for an older one.
+    pub set_aside: Option<SetAsideWorker>,
     /// The number of promised slots that fit.
     pub fitting_promised_slots: usize,
     /// The number of promised slots that do not fit.
@@ -198,13 +200,46 @@ pub struct FittingWorkers {
     pub workers: usize,
     /// The number of workers whose total fits.
     pub total_fits: usize,
-    /// The number of workers whose remainder fits, too. Registered ones are blocked, back off, or were
-    /// tried.
+    /// The number of workers whose remainder fits, too. Registered ones are blocked, back off, were
+    /// tried, or are set aside for an older request.
     pub remainder_fits: usize,
     /// The number of workers whose remainder is short of each resource.
     ///
     /// They are ordered by number, the largest first. One worker may be short of several resources.
     pub shortages: Vec<(String, usize)>,
+}
+
+/// A dynamic worker that is set aside, as a request sees it.
+///
+/// See [`reservation_delay`](crate::SlotManagerConfig::reservation_delay).
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[non_exhaustive]
+pub enum SetAsideWorker {
+    /// The worker is set aside for the request.
+    ForIt {
+        /// The worker.
+        resource_id: ResourceId,
+    },
+    /// The worker fits the request now, but is set aside for an older one.
+    ForAnother {
+        /// The worker.
+        resource_id: ResourceId,
+        /// The allocation id of the older request.
+        allocation_id: AllocationId,
+    },
+}
+
+impl fmt::Display for SetAsideWorker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::ForIt { resource_id } => write!(f, "worker {resource_id}"),
+            Self::ForAnother {
+                resource_id,
+                allocation_id,
+            } => write!(f, "worker {resource_id} fits, but for allocation {allocation_id}"),
+        }
+    }
 }
 
 impl fmt::Display for Explanation {
@@ -234,6 +269,9 @@ impl fmt::Display for RequestExplanation {
         }
         if self.dynamic_workers.workers > 0 {
             writeln!(f, "  dynamic      {}", self.dynamic_workers)?;
+        }
+        if let Some(set_aside) = &self.set_aside {
+            writeln!(f, "  set aside    {set_aside}")?;
         }
         writeln!(
             f,

@@ -84,6 +84,7 @@ fn every_value_is_written_with_its_first_key_in_the_order_of_the_fields() {
         ("slotmanager.retry-backoff.max", "10 s"),
         ("slotmanager.pending-requests.max", "inf"),
         ("slotmanager.requirement-check.delay", "50 ms"),
+        ("slotmanager.reservation.delay", "inf"),
         ("slotmanager.matching-strategy", "most-utilization"),
         ("taskmanager.numberOfTaskSlots", "4"),
         ("taskmanager.cpu.cores", "2"),
@@ -117,7 +118,7 @@ fn every_value_is_written_with_its_first_key_in_the_order_of_the_fields() {
 #[test]
 fn keys_of_workers_are_left_out_if_no_worker_is_described() {
     let options = default().to_options().expect("a written form");
-    assert_eq!(options.len(), 18);
+    assert_eq!(options.len(), 19);
     assert!(options.iter().all(|(key, _)| !key.starts_with("taskmanager.")));
     assert_read_back(&default());
 }
@@ -135,6 +136,7 @@ fn every_field_is_read_back() {
         default().with_retry_backoff(seven, 2 * seven),
         default().with_max_pending_requests(Some(7)),
         default().with_requirement_check_delay(seven),
+        default().with_reservation_delay(seven),
         default().with_slot_matching_strategy(SlotMatchingStrategy::BestFit),
         default().with_slot_matching_strategy(SlotMatchingStrategy::LeastUtilization),
         default().with_workers(workers_of(7)),

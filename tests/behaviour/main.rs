@@ -40,6 +40,7 @@ mod requirements;
 mod resource_profiles;
 mod revisions;
 mod serialization;
+mod set_aside;
 mod slots;
 mod strategies;
 mod timers;

@@ -98,6 +98,11 @@ fn every_key_sets_its_value_and_nothing_else() {
             "7 s",
             default().with_requirement_check_delay(seven),
         ),
+        (
+            "slotmanager.reservation.delay",
+            "7 s",
+            default().with_reservation_delay(seven),
+        ),
         ("slotmanager.hash-seed", "7", default().with_hash_seed(Some(7))),
         ("slotmanager.hash-seed", " Random ", default()),
         (

@@ -12,7 +12,7 @@ use slot_manager::{ResourceProfile, SlotManager, SlotManagerConfig};
 use crate::text::{arbitrary, arbitrary_or_nearly, nearly, number};
 
 /// All keys.
-const KEYS: [&str; 37] = [
+const KEYS: [&str; 38] = [
     "slotmanager.request-timeout",
     "slot.request.timeout",
     "pekko.ask.timeout",
@@ -24,6 +24,7 @@ const KEYS: [&str; 37] = [
     "slotmanager.retry-backoff.max",
     "slotmanager.pending-requests.max",
     "slotmanager.requirement-check.delay",
+    "slotmanager.reservation.delay",
     "slotmanager.initial-capacity.task-managers",
     "slotmanager.initial-capacity.slots",
     "slotmanager.initial-capacity.pending-requests",

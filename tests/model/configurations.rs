@@ -43,6 +43,7 @@ fn matching() -> impl Strategy<Value = SlotManagerConfig> {
     let rate = prop_oneof![1 => Just(0), 2 => 1..4_u32, 1 => Just(10)];
     let start = (rate, prop_oneof![1 => Just(0), 4 => 1..60_u64]);
     let check_delay = prop_oneof![1 => Just(0), 3 => 1..100_u64].prop_map(Duration::from_millis);
+    let reservation = prop_oneof![2 => Just(Duration::MAX), 1 => (0..60_u64).prop_map(Duration::from_millis)];
     let backoff = prop_oneof![1 => Just((0, 0)), 4 => (1..30_u64, 1..9_u64)];
     (
         timeout(),
@@ -53,10 +54,11 @@ fn matching() -> impl Strategy<Value = SlotManagerConfig> {
         start,
         limit,
         strategy,
-        check_delay,
+        (check_delay, reservation),
     )
         .prop_map(
-            |(request, rpc, idle, worker, (backoff, factor), (rate, interval), limit, strategy, check_delay)| {
+            |(request, rpc, idle, worker, (backoff, factor), (rate, interval), limit, strategy, delays)| {
+                let (check_delay, reservation_delay) = delays;
                 SlotManagerConfig::default()
                     .with_request_timeout(request)
                     .with_rpc_timeout(rpc)
@@ -67,6 +69,7 @@ fn matching() -> impl Strategy<Value = SlotManagerConfig> {
                     .with_start_retry_interval(Duration::from_millis(interval))
                     .with_max_pending_requests(limit)
                     .with_requirement_check_delay(check_delay)
+                    .with_reservation_delay(reservation_delay)
                     .with_slot_matching_strategy(strategy)
             },
         )

@@ -46,6 +46,7 @@ mod requests;
 mod requirements;
 mod reserve;
 mod scripted_answers;
+mod set_aside;
 mod slots;
 mod start_backoff;
 mod suspects;
@@ -60,6 +61,7 @@ use self::promised_workers::PromisedWorker;
 use self::promises::Fulfilled;
 use self::requirements::{Declaration, Holding};
 use self::scripted_answers::ScriptedAnswers;
+use self::set_aside::Earmark;
 use self::start_backoff::StartBackoff;
 use self::suspects::FailingJob;
 
@@ -112,6 +114,7 @@ pub(crate) struct NaiveSlotManager {
     /// No reserve worker is requested before this time.
     reserve_backoff: Option<Timer>,
     fail_unfulfillable: bool,
+    earmark: Option<Earmark>,
     /// The number of the last attempt.
     attempts: u64,
     /// The number of the last worker request.
@@ -222,6 +225,8 @@ struct Request {
     must_back_off: bool,
     /// It is a unit of the declared requirements of its job.
     is_declared: bool,
+    /// The end of the reservation delay, unless it is over or endless.
+    young_until: Option<Timer>,
     stage: Stage,
 }
 
@@ -309,6 +314,8 @@ struct Transaction {
     unbound: Vec<AllocationId>,
     /// Declaring jobs whose charges or requirements have changed.
     jobs: Vec<JobId>,
+    /// A worker that is not set aside any more.
+    no_longer_set_aside: Option<InstanceId>,
     /// Task managers that may have become idle.
     unused: Vec<InstanceId>,
     dropped: Vec<Dropped>,
@@ -370,6 +377,7 @@ impl NaiveSlotManager {
             came: Vec::new(),
             grace_period: None,
             reserve_backoff: None,
+            earmark: None,
             attempts: 0,
             worker_requests: 0,
             units: 0,

@@ -549,6 +549,7 @@ mod tests {
             0 => config.with_workers(workers.with_max_slots(Some(6)).with_min_slots(2)),
             1 => config.with_workers(workers.with_redundant_task_managers(1)),
             2 => config.with_fail_unfulfillable_requests(true),
+            3 => config.with_reservation_delay(Duration::from_millis(500)),
             _ => config,
         }
     }
@@ -557,7 +558,7 @@ mod tests {
         /// Also with limits and reserves, where a grant leads to worker requests within the call.
         #[test]
         fn fast_paths_equal_the_long_way(
-            kind in 0..4_u8,
+            kind in 0..5_u8,
             steps in prop::collection::vec(step(), 0..60),
         ) {
             let mut fast = Side::new(configuration(kind), true);

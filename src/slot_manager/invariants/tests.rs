@@ -23,6 +23,7 @@ use crate::{
 mod capacity;
 mod dynamic_workers;
 mod requirements;
+mod set_aside;
 
 type Manager = SlotManager<RecordingActions, ScriptedGateway, ManualScheduledExecutor>;
 

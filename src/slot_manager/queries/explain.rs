@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::view::{Explanation, FittingSlots, FittingWorkers, RequestExplanation, TooSmallSlots, WaitReason};
+use crate::view::{
+    Explanation, FittingSlots, FittingWorkers, RequestExplanation, SetAsideWorker, TooSmallSlots, WaitReason,
+};
 use crate::{AllocationId, ResourceProfile, ScheduledExecutor, SlotManager, TaskExecutorGateway};
 
 use crate::slot_manager::state::allocations::AllocationEntry;
@@ -82,6 +84,7 @@ impl Core {
             fitting: FittingSlots::default(),
             too_small: TooSmallSlots::default(),
             dynamic_workers: self.count_dynamic_workers(required),
+            set_aside: self.set_aside_worker(request),
             fitting_promised_slots: 0,
             too_small_promised_slots: 0,
             promised_dynamic_workers: self.count_promised_workers(required),
@@ -143,6 +146,23 @@ impl Core {
             left: worker.remainder().as_slot(),
         });
         count_workers(required, workers)
+    }
+
+    /// Returns the worker that is set aside for a request, or that fits it and is set aside for an older
+    /// one.
+    fn set_aside_worker(&self, request: RequestKey) -> Option<SetAsideWorker> {
+        let earmark = self.set_aside.current()?;
+        let record = &self.requests.records[request];
+        let resource_id = self.task_managers.records[earmark.task_manager].resource_id.clone();
+        if earmark.request == request {
+            return Some(SetAsideWorker::ForIt { resource_id });
+        }
+        let worker = self.dynamic_workers.get(earmark.task_manager)?;
+        let is_passed_over = record.sequence > earmark.sequence && worker.fits(&self.profiles[record.profile]);
+        is_passed_over.then(|| SetAsideWorker::ForAnother {
+            resource_id,
+            allocation_id: self.requests.records[earmark.request].allocation_id,
+        })
     }
 
     fn waits_for(&self, request: RequestKey) -> WaitReason {

@@ -29,6 +29,7 @@ impl Core {
     pub(crate) fn assign(&mut self, slot: SlotKey, request: RequestKey) {
         self.fulfil_promise_of(request, slot);
         self.detach_request(request);
+        self.end_earmark_for(request);
         let attempt = self.next_attempt();
         self.begin_attempt(slot, request, attempt);
         self.effects.slot_requests.push(UnsentAttempt {

@@ -21,9 +21,11 @@ impl Core {
     /// 6. Requests of suspect jobs that were held back look for a slot again.
     /// 7. Missing units of declared requirements are made.
     /// 8. Workers that back off are probed.
-    /// 9. Promises end that exceed the limits with a newcomer. Promised slots are bound to
-    ///    requests.
-    /// 10. Idle periods begin and end.
+    /// 9. What remains of a worker that is not set aside any more goes to the requests that come
+    ///    first. A worker is set aside for a request that has waited long.
+    /// 10. Promises end that exceed the limits with a newcomer. Promised slots are bound to
+    ///     requests.
+    /// 11. Idle periods begin and end.
     #[inline]
     pub(crate) fn commit(&mut self) {
         if !self.transaction.is_empty() || (self.requests.held_back && self.requests.may_release_held_back) {
@@ -71,6 +73,9 @@ impl Core {
         }
         if !self.transaction.probes.is_empty() {
             self.probe_workers();
+        }
+        if self.transaction.may_set_aside {
+            self.commit_set_aside();
         }
         if self.transaction.concerns_promises() {
             self.commit_promises();

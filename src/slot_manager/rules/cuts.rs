@@ -29,11 +29,19 @@ pub(crate) enum Placement {
 impl Core {
     /// Cuts a slot for a request from the dynamic worker that the strategy chooses. The slot is detached.
     #[inline(always)]
-    pub(crate) fn cut_for(&mut self, required: ProfileKey) -> Option<SlotKey> {
+    pub(crate) fn cut_for(&mut self, request: RequestKey) -> Option<SlotKey> {
         if !self.dynamic_workers.has_offers() {
             return None;
         }
-        let task_manager = self.dynamic_workers.first_fitting(&self.profiles[required], |_| true)?;
+        let (required, sequence) = {
+            let record = &self.requests.records[request];
+            (record.profile, record.sequence)
+        };
+        let workers = &mut self.dynamic_workers;
+        let task_manager = match self.set_aside.barred_to(sequence) {
+            None => workers.first_fitting(&self.profiles[required], |_| true)?,
+            Some(barred) => workers.first_fitting(&self.profiles[required], |worker| worker != barred)?,
+        };
         self.cut(task_manager, required)
     }
 
@@ -43,7 +51,10 @@ impl Core {
         if !self.dynamic_workers.has_offers() {
             return None;
         }
-        let task_manager = self.dynamic_workers.first_fitting(required, |_| true)?;
+        let task_manager = match self.set_aside.current() {
+            None => self.dynamic_workers.first_fitting(required, |_| true)?,
+            Some(earmark) => (self.dynamic_workers).first_fitting(required, |worker| worker != earmark.task_manager)?,
+        };
         let required = self.profiles.acquire(required, 1);
         let slot = self.cut(task_manager, required);
         self.profiles.release(required, 1);
@@ -164,11 +175,15 @@ impl Core {
             return;
         }
         if self.is_blocked(task_manager) || self.failing_workers.backoff(task_manager).is_some() {
-            self.dynamic_workers.withdraw(task_manager);
+            self.withdraw_worker(task_manager);
             self.note_probe(task_manager);
             return;
         }
-        self.dynamic_workers.offer(task_manager, &self.profiles);
+        if self.dynamic_workers.offer(task_manager, &self.profiles) && self.set_aside.is_on() {
+            // Nothing may be left for the commit if no request waits.
+            self.transaction.may_set_aside |= !self.requests.waiting.is_empty();
+            self.end_earmark_if_vain();
+        }
         while let Some(request) = self.candidate_for_worker(task_manager) {
             self.assign_placed(Placement::Worker(task_manager), request);
         }
@@ -186,6 +201,7 @@ impl Core {
     pub(crate) fn withdraw_worker(&mut self, task_manager: TaskManagerKey) {
         if self.is_dynamic(task_manager) {
             self.dynamic_workers.withdraw(task_manager);
+            self.end_earmark_on(task_manager);
         }
     }
 }

@@ -93,6 +93,7 @@ impl Core {
         }
         let quantity = self.quantity_of(task_manager);
         self.dynamic_workers.remove(task_manager, &mut self.profiles, quantity);
+        self.end_earmark_on(task_manager);
     }
 
     /// Brings the view of a dynamic worker to a valid report. The commit follows.

@@ -52,7 +52,9 @@ impl Core {
             return None;
         }
         if failing_jobs.is_empty() && waiting.has_only_queues() {
-            return waiting.oldest_fitting(&self.profiles, worker.fitting());
+            let oldest = waiting.oldest_fitting(&self.profiles, worker.fitting())?;
+            let is_served = self.requests.records[oldest].sequence <= self.set_aside.newest_on(task_manager);
+            return is_served.then_some(oldest);
         }
         self.candidate_among(Placement::Worker(task_manager), false)
     }
@@ -93,6 +95,7 @@ impl Core {
                 true => TriedRequests::None,
                 false => TriedRequests::Waiting,
             },
+            newest: self.set_aside.newest_on(task_manager),
         };
         let candidate = waiting.candidate(records, &self.profiles, failing_jobs, fitting, offerer);
         *held_back |= excludes_suspects && candidate.is_none();
@@ -121,7 +124,10 @@ impl Core {
                 let step = self.requests.backoffs.step(failed_attempts.saturating_sub(2));
                 self.back_off(request, step);
             }
-            None => self.enqueue(request),
+            None => {
+                self.note_waiting(request);
+                self.enqueue(request);
+            }
         }
         self.requests.held_back |= placement.is_none() && self.is_held_back_from_backoffs(request);
     }
@@ -177,13 +183,14 @@ impl Core {
     }
 
     /// Returns the offered slot that the strategy chooses among workers that are not excluded, else
-    /// the first dynamic worker that is not.
+    /// the dynamic worker that it chooses, which must not be set aside for an older request.
     ///
     /// For a request of a suspect job, workers with another attempt of such a job may be excluded
     /// as well.
     fn offered_except(&mut self, request: RequestKey, mut excluded: Vec<TaskManagerKey>) -> Option<Placement> {
         let record = &self.requests.records[request];
         let required = record.profile;
+        let barred = self.set_aside.barred_to(record.sequence);
         let is_limited = self.requests.failing_jobs.is_suspect(record.job_id) && self.limits_suspects();
         loop {
             let required = &self.profiles[required];
@@ -191,7 +198,7 @@ impl Core {
                 [] => self.free_slots.find(&self.slots, &self.profiles, required),
                 excluded => (self.free_slots).find_except(&self.slots, &self.profiles, required, excluded),
             };
-            let is_other = |task_manager| !excluded.contains(&task_manager);
+            let is_other = |task_manager| !excluded.contains(&task_manager) && Some(task_manager) != barred;
             let (placement, task_manager) = match slot {
                 Some(slot) => (Placement::Slot(slot), self.slots[slot].task_manager),
                 None => {
@@ -233,6 +240,7 @@ impl Core {
     pub(crate) fn clear_job(&mut self, job: JobId) {
         if self.requests.failing_jobs.clear_job(job) {
             tracing::info!(%job, "job is suspect no more");
+            self.transaction.may_set_aside |= self.set_aside.is_on();
             self.requests.may_release_held_back = true;
         }
     }

@@ -84,6 +84,7 @@ impl Core {
             .insert(allocation_id, job_id, profile, target_address, deadline);
         self.allocations.insert(fingerprint, AllocationEntry::Pending(request));
         self.counters.requests_accepted += 1;
+        self.note_new_request(request);
         request
     }
 }
@@ -104,10 +105,13 @@ impl Core {
         let required = self.requests.records[request].profile;
         let slot = self
             .offered_for(&self.profiles[required])
-            .or_else(|| self.cut_for(required));
+            .or_else(|| self.cut_for(request));
         match slot {
             Some(slot) => self.assign(slot, request),
-            None => self.enqueue(request),
+            None => {
+                self.note_waiting(request);
+                self.enqueue(request);
+            }
         }
     }
 
@@ -275,6 +279,7 @@ impl Core {
     fn forget(&mut self, request: RequestKey) {
         let profile = self.requests.remove(request);
         self.profiles.release(profile, 1);
+        self.note_end_of_request(request);
     }
 
     #[inline(always)]
@@ -290,6 +295,9 @@ impl Core {
     /// without a change, if it does not.
     #[inline(always)]
     pub(crate) fn cancel_queued(&mut self, request: RequestKey) -> bool {
+        if self.set_aside.is_on() {
+            return false;
+        }
         let Some(profile) = self.requests.remove_queued(request) else {
             return false;
         };

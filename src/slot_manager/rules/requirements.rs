@@ -454,6 +454,7 @@ impl Core {
         let fingerprint = self.allocations.fingerprint(allocation_id);
         self.allocations.insert(fingerprint, AllocationEntry::Pending(request));
         self.counters.requests_accepted += 1;
+        self.note_new_request(request);
         self.place(request);
     }
 

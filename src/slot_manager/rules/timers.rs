@@ -29,10 +29,12 @@ pub(crate) enum Timer {
     WorkerPolicy,
     /// Units are made for declared requirements, or a shortage of slots is told.
     Requirements,
+    /// A worker may be set aside for a request.
+    SetAside,
 }
 
 impl Timer {
-    pub(crate) const ALL: [Self; 11] = [
+    pub(crate) const ALL: [Self; 12] = [
         Self::RequestTimeout,
         Self::RpcTimeout,
         Self::RequestBackoff,
@@ -44,6 +46,7 @@ impl Timer {
         Self::IdleTimeout,
         Self::WorkerPolicy,
         Self::Requirements,
+        Self::SetAside,
     ];
 }
 
@@ -64,6 +67,7 @@ impl Core {
             self.task_managers.idle.earliest(),
             self.worker_policy.earliest(),
             self.ledger.earliest(),
+            self.set_aside.earliest(),
         ]
     }
 
@@ -94,6 +98,7 @@ impl Core {
                 self.worker_policy.end(period);
             }
             Timer::Requirements => self.handle_account_timer()?,
+            Timer::SetAside => self.note_long_wait(),
         }
         Some(())
     }
@@ -113,6 +118,7 @@ impl Core {
             Timer::IdleTimeout => self.task_managers.idle.is_in_order(&self.task_managers.records),
             Timer::WorkerPolicy => self.worker_policy.is_earliest_known(),
             Timer::Requirements => self.ledger.are_deadlines_in_order(),
+            Timer::SetAside => self.set_aside.is_consistent(&requests.records),
         }
     }
 

@@ -178,6 +178,7 @@ impl Core {
                 true => TriedRequests::AlsoBackingOff,
                 false => TriedRequests::Waiting,
             },
+            newest: u64::MAX,
         };
         waiting.candidate(records, &self.profiles, failing_jobs, fitting, offerer)
     }

@@ -23,6 +23,7 @@ use crate::slot_manager::state::recent_frees::RecentFrees;
 use crate::slot_manager::state::releases::Releases;
 use crate::slot_manager::state::requests::{PendingRequests, RequestPhase};
 use crate::slot_manager::state::requirements::Ledger;
+use crate::slot_manager::state::set_aside::SetAside;
 use crate::slot_manager::state::slot_totals::SlotTotals;
 use crate::slot_manager::state::slots::{SlotBackoff, SlotFailures, SlotKey, Slots};
 use crate::slot_manager::state::superseded::SupersededInstances;
@@ -55,6 +56,7 @@ pub(crate) struct Core {
     pub(crate) allocations: Allocations,
     pub(crate) task_managers: TaskManagers,
     pub(crate) dynamic_workers: DynamicWorkers,
+    pub(crate) set_aside: SetAside,
     pub(crate) superseded: SupersededInstances,
     pub(crate) promises: Promises,
     pub(crate) recent_frees: RecentFrees,
@@ -100,6 +102,7 @@ impl Core {
             allocations: Allocations::new(hasher.clone()),
             task_managers: TaskManagers::new(&hasher),
             dynamic_workers: DynamicWorkers::new(&config.slot_matching_strategy, slot_order),
+            set_aside: SetAside::new(config.reservation_delay),
             superseded: SupersededInstances::default(),
             promises: Promises::new(),
             recent_frees: RecentFrees::default(),
@@ -150,6 +153,7 @@ impl Core {
         self.allocations.clear();
         self.task_managers.clear();
         self.dynamic_workers.clear();
+        self.set_aside.clear();
         self.superseded.clear();
         self.promises.clear();
         self.recent_frees.clear();

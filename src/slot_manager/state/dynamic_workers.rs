@@ -84,6 +84,25 @@ impl DynamicWorker {
         }
     }
 
+    /// Returns `true` if a slot for a request could be cut if there were no cuts.
+    pub(crate) fn could_fit(&self, profiles: &Profiles, required: &ResourceProfile) -> bool {
+        let Some(withheld) = &self.withheld else {
+            return self.shape.fitting(profiles).fits(required);
+        };
+        let mut rest = Remainder::of(&profiles[self.shape.total]);
+        rest.cut(withheld);
+        let default_slot = self.shape.default_slot.map(|slot| &profiles[slot]);
+        let fitting = Fitting::Worker {
+            remainder: rest.as_slot(),
+            fits_default_slot: default_slot.is_some_and(|slot| rest.as_slot().is_matching(slot)),
+        };
+        fitting.fits(required)
+    }
+
+    pub(crate) fn place(&self) -> usize {
+        self.place
+    }
+
     /// Returns `true` if the remainder can be lowered to these resources: both are amounts.
     pub(crate) fn is_bounded_by(&self, free: &ResourceProfile) -> bool {
         let has_amounts = |profile: &ResourceProfile| profile.cpu_cores().is_some();
@@ -120,8 +139,8 @@ impl DynamicWorker {
         self.free_slots = default_slot.map_or(0, |slot| self.remainder.times(slot));
     }
 
-    /// Returns the bucket of the used share: the largest share of a resource that is used, in 64ths.
-    fn used_bucket(&self, profiles: &Profiles) -> u8 {
+    /// Returns the largest share of a resource that is used, in 64ths. It is less than 64.
+    pub(crate) fn used_share(&self, profiles: &Profiles) -> u8 {
         let parts = self
             .remainder
             .used_parts_of(&profiles[self.shape.total], BUCKETS.into());
@@ -155,7 +174,7 @@ struct ByUse {
 impl ByUse {
     /// Moves a worker to the bucket of its used share.
     fn update(&mut self, worker: &mut DynamicWorker, profiles: &Profiles) {
-        let bucket = worker.used_bucket(profiles);
+        let bucket = worker.used_share(profiles);
         if bucket != worker.bucket {
             self.places.remove(worker.bucket, worker.place);
             self.places.insert(bucket, worker.place);
@@ -451,22 +470,25 @@ impl DynamicWorkers {
         }
     }
 
-    /// Lets slots be cut from a worker, as far as its remainder goes.
-    pub(crate) fn offer(&mut self, task_manager: TaskManagerKey, profiles: &Profiles) {
+    /// Lets slots be cut from a worker, as far as its remainder goes. Returns `false` if they could
+    /// be cut before.
+    pub(crate) fn offer(&mut self, task_manager: TaskManagerKey, profiles: &Profiles) -> bool {
         let Some(worker) = self.workers.get_mut(task_manager).and_then(Option::as_mut) else {
-            return;
+            return false;
         };
-        if self.offered.get(worker.place).is_none() {
+        let is_new = self.offered.get(worker.place).is_none();
+        if is_new {
             self.free_slots += worker.free_slots();
             let row = worker.row(&self.columns);
             self.offered.set(worker.place, row, task_manager);
             self.fits.grow(worker.place, &row);
             if let Some(by_use) = &mut self.by_use {
-                worker.bucket = worker.used_bucket(profiles);
+                worker.bucket = worker.used_share(profiles);
                 by_use.places.insert(worker.bucket, worker.place);
                 self.fits.note_bucket(worker.place, worker.bucket);
             }
         }
+        is_new
     }
 
     /// Lets no slot be cut from a worker.
@@ -591,6 +613,19 @@ impl DynamicWorkers {
         fitting.min_by_key(rank)
     }
 
+    /// Returns the offered workers from which a slot for a request could be cut if there were no
+    /// cuts, in the order of their keys.
+    pub(crate) fn could_fit<'a>(
+        &'a self,
+        profiles: &'a Profiles,
+        required: &'a ResourceProfile,
+    ) -> impl Iterator<Item = (TaskManagerKey, &'a DynamicWorker)> {
+        let offered = self
+            .iter()
+            .filter(|(_, worker)| self.offered.get(worker.place).is_some());
+        offered.filter(|(_, worker)| worker.could_fit(profiles, required))
+    }
+
     /// Returns `true` if the total of a registered worker fits a request.
     ///
     /// Cost: O(shapes).
@@ -634,7 +669,7 @@ impl DynamicWorkers {
                 offered += 1;
                 free_slots += worker.free_slots();
                 let is_in_bucket = self.by_use.as_ref().is_none_or(|by_use| {
-                    worker.bucket == worker.used_bucket(profiles)
+                    worker.bucket == worker.used_share(profiles)
                         && by_use.places.is_only_in(worker.bucket, worker.place)
                 });
                 if !is_in_bucket {

@@ -44,6 +44,10 @@ pub(crate) struct Transaction {
     pub(crate) has_newcomer: bool,
     /// The worker requests of promised slots that new slots have fulfilled.
     pub(crate) fulfilled: Vec<WorkerRequestNumber>,
+    /// A dynamic worker that is not set aside any more.
+    pub(crate) no_longer_set_aside: Option<TaskManagerKey>,
+    /// Set if a worker may have to be set aside.
+    pub(crate) may_set_aside: bool,
     /// Set when a slot came to hold an allocation. Without it no dropped grant can have moved.
     pub(crate) has_new_holder: bool,
 }
@@ -82,7 +86,8 @@ impl Transaction {
             | self.accounts.len()
             | self.freed_promises.len()
             | self.grown_promises.len()
-            | self.unbound.len();
+            | self.unbound.len()
+            | usize::from(self.may_set_aside);
         items == 0
     }
 }

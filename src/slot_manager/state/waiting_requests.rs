@@ -87,6 +87,8 @@ pub(crate) struct Offerer<'a> {
     /// Returns `false` for jobs that get no slot of the worker now.
     pub(crate) may_serve: &'a dyn Fn(JobId) -> bool,
     pub(crate) tried: TriedRequests,
+    /// The largest sequence number of a request that gets a slot of the worker now.
+    pub(crate) newest: u64,
 }
 
 /// The requests tried on the worker to which a slot may go.
@@ -297,6 +299,7 @@ impl WaitingRequests {
     ) -> Option<OfferCandidate> {
         let is_special = |job: JobId| jobs.contains(job) || !(offerer.may_serve)(job);
         let queued = self.first_ordinary(records, profiles, fitting, is_special);
+        let queued = queued.filter(|(sequence, _)| *sequence <= offerer.newest);
         let queued = queued.map(|(sequence, request)| OfferCandidate {
             preference: Preference {
                 is_suspect: false,
@@ -317,7 +320,9 @@ impl WaitingRequests {
                 TriedRequests::AlsoBackingOff => !is_early || turn == 0,
             };
             let may_serve = is_eligible && fitting.fits(&profiles[group.profile]) && (offerer.may_serve)(group.job);
-            let (sequence, request) = *members.first().filter(|_| may_serve)?;
+            let (sequence, request) = *members
+                .first()
+                .filter(|(sequence, _)| may_serve && *sequence <= offerer.newest)?;
             let preference = Preference {
                 is_suspect: turn > 0,
                 was_tried,
@@ -360,6 +365,23 @@ impl WaitingRequests {
         let grouped = groups.filter_map(|(_, members)| members.first().copied());
         let (_, request) = grouped.chain(queued).min()?;
         Some(request)
+    }
+
+    /// Returns the oldest waiting request of each profile and group, with its sequence number, in no
+    /// particular order. Requests of suspect jobs do not count, nor those that back off.
+    ///
+    /// Cost: O(profiles of waiting requests + groups), and O(older requests of suspect jobs).
+    pub(crate) fn oldest_of_profiles(&self, records: &Requests, jobs: &FailingJobs) -> Vec<(u64, RequestKey)> {
+        let is_ordinary = |request: RequestKey| !jobs.is_suspect(records[request].job_id);
+        let queues = [&self.bound, &self.unbound].into_iter();
+        let queued = queues.flat_map(|queues| {
+            let profiles = queues.profiles();
+            profiles.filter_map(|profile| queues.first_where(records, profile, is_ordinary))
+        });
+        let is_eligible = |group: &Group| group.wait != Wait::BackingOff && !jobs.is_suspect(group.job);
+        let groups = self.groups.iter().filter(|(group, _)| is_eligible(group));
+        let grouped = groups.filter_map(|(_, members)| members.first().copied());
+        queued.chain(grouped).collect()
     }
 
     /// Returns `true` if a waiting request that does not back off fits.

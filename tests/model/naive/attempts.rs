@@ -15,6 +15,7 @@ impl NaiveSlotManager {
     /// Begins an attempt. The flush sends the slot request.
     pub(super) fn assign(&mut self, slot: &SlotId, id: AllocationId) {
         self.consume_or_free_promise(slot, id);
+        self.end_earmark_for(id);
         self.attempts += 1;
         let attempt = self.attempts;
         self.set_state(slot, State::InFlight(id));

@@ -65,6 +65,10 @@ impl NaiveSlotManager {
             }
             return;
         }
+        let owner = self.task_managers.iter().find(|it| it.resource_id == *resource_id);
+        if let Some(id) = owner.map(|it| it.instance_id) {
+            self.end_earmark_on(id);
+        }
         let free = |state: &State| matches!(state, State::Offered(_) | State::BackingOff(_) | State::WorkerBacksOff);
         for slot in self.slots_of(resource_id, free) {
             self.set_state(&slot, State::Blocked);

@@ -19,9 +19,11 @@ impl NaiveSlotManager {
     /// 7. Requests that were held back take an offered slot, oldest first.
     /// 8. Missing units are made.
     /// 9. Failing workers get probes.
-    /// 10. Promises end of which a newcomer brought a part, or that exceed a limit with it, and
+    /// 10. A worker that is not set aside any more serves the candidates that come first. A worker is
+    ///     set aside for a request that has waited long.
+    /// 11. Promises end of which a newcomer brought a part, or that exceed a limit with it, and
     ///     promised slots are bound.
-    /// 11. Idle periods begin and end.
+    /// 12. Idle periods begin and end.
     pub(super) fn commit(&mut self) {
         self.forget_ended_jobs();
         self.lose_dropped_grants();
@@ -60,6 +62,7 @@ impl NaiveSlotManager {
         self.place_held_back();
         self.make_missing_units();
         self.begin_probes();
+        self.commit_set_aside();
         self.transaction.unfulfilling.clear();
         if std::mem::take(&mut self.transaction.has_newcomer) {
             self.end_rest_of_promise();

@@ -53,6 +53,7 @@ impl NaiveSlotManager {
                 && self.may_be_cut(it)
                 && self.fitting_cut(it, request).is_some()
                 && !self.is_held_back(request, it)
+                && !self.is_set_aside_from(request, it)
         });
         let place = |it: &TaskManager| it.resources.as_ref().map(|it| it.place);
         let best = all.min_by_key(|it| (self.worker_rank(it), place(it)));
@@ -111,10 +112,13 @@ impl NaiveSlotManager {
         if self.is_failing(id) {
             self.transaction.probes.push(id);
         }
+        self.end_earmark_if_vain(id);
         while let Some(task_manager) = self.task_manager(id).filter(|it| self.may_be_cut(it)) {
             let mut candidates = self.candidates(task_manager).into_iter();
             let fits = |it: &&Request| self.fitting_cut(task_manager, it).is_some();
-            let best = candidates.find(|it| fits(it) && !self.is_held_back(it, task_manager));
+            let may_serve =
+                |it: &&Request| !self.is_held_back(it, task_manager) && !self.is_set_aside_from(it, task_manager);
+            let best = candidates.find(|it| fits(it) && may_serve(it));
             match best.map(|it| it.allocation_id) {
                 Some(request) => self.assign_in(Room::Cut(id), request),
                 None => break,

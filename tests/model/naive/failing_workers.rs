@@ -111,6 +111,7 @@ impl NaiveSlotManager {
             last_attempt: self.attempts,
         };
         self.transaction.probes.push(id);
+        self.end_earmark_on(id);
         let task_manager = self.task_manager_mut(id);
         task_manager.failures.backoff = Some(backoff);
         for slot in &mut task_manager.slots {

@@ -85,6 +85,7 @@ impl NaiveSlotManager {
     pub(super) fn grant(&mut self, slot: &SlotId, id: AllocationId) {
         let request = self.request_mut(id).clone();
         let (job_id, unit) = (request.job_id, request.is_declared.then_some(request.profile));
+        self.end_earmark_for(id);
         self.requests.retain(|it| it.allocation_id != id);
         self.clear_job(job_id);
         self.hold(slot, Allocation { id, job: job_id }, None);

@@ -78,6 +78,7 @@ impl NaiveSlotManager {
         self.came.clear();
         self.grace_period = None;
         self.reserve_backoff = None;
+        self.earmark = None;
         self.leader.take().is_some()
     }
 }

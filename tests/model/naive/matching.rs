@@ -3,8 +3,8 @@
 use slot_manager::matching::SlotMatchingStrategy;
 use slot_manager::{ResourceProfile, SlotId};
 
-use super::amounts::Amounts;
 use super::limits::{cpu_units, extended_units, memory_bytes};
+use super::set_aside::used_share;
 use super::{NaiveSlotManager, Request, State, TaskManager};
 
 impl NaiveSlotManager {
@@ -43,14 +43,9 @@ impl NaiveSlotManager {
 
     /// Returns a number that ranks a dynamic worker. The smallest is best.
     pub(super) fn worker_rank(&self, of: &TaskManager) -> u128 {
-        const MOST_PARTS: u128 = 63;
-        let amounts = |profile: Option<&ResourceProfile>| profile.and_then(Amounts::of);
-        let total = amounts(of.resources.as_ref().map(|it| &it.total));
-        let left = amounts(of.remaining().as_ref());
-        let used = total.zip(left).map_or(0, |(total, left)| total.used_parts(&left));
         match self.config.slot_matching_strategy {
-            SlotMatchingStrategy::LeastUtilization => used.min(MOST_PARTS),
-            SlotMatchingStrategy::BestFit | SlotMatchingStrategy::MostUtilization => MOST_PARTS - used.min(MOST_PARTS),
+            SlotMatchingStrategy::LeastUtilization => used_share(of),
+            SlotMatchingStrategy::BestFit | SlotMatchingStrategy::MostUtilization => 64 - used_share(of),
             _ => 0,
         }
     }

@@ -135,6 +135,7 @@ impl NaiveSlotManager {
         for slot in &slots {
             self.remove_slot(slot, loss);
         }
+        self.end_earmark_on(id);
         self.task_managers.retain(|it| it.instance_id != id);
     }
 

@@ -42,6 +42,7 @@ impl NaiveSlotManager {
             }
             _ => {}
         }
+        let young_until = self.new_wait();
         let request = Request {
             allocation_id,
             job_id,
@@ -53,6 +54,7 @@ impl NaiveSlotManager {
             tried_on: Vec::new(),
             must_back_off: false,
             is_declared: false,
+            young_until,
             stage: Stage::Detached,
         };
         self.requests.push(request);
@@ -137,6 +139,7 @@ impl NaiveSlotManager {
     /// Ends a request without a notification.
     pub(super) fn remove_request(&mut self, id: AllocationId) {
         self.withdraw(id);
+        self.end_earmark_for(id);
         self.requests.retain(|it| it.allocation_id != id);
     }
 

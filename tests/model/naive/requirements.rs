@@ -421,6 +421,7 @@ impl NaiveSlotManager {
     fn make_unit(&mut self, job_id: JobId, profile: &ResourceProfile) {
         let allocation_id = self.next_unit_id();
         let order = self.next();
+        let young_until = self.new_wait();
         self.requests.push(Request {
             allocation_id,
             job_id,
@@ -432,6 +433,7 @@ impl NaiveSlotManager {
             tried_on: Vec::new(),
             must_back_off: false,
             is_declared: true,
+            young_until,
             stage: Stage::Detached,
         });
         self.place(allocation_id);

@@ -30,7 +30,8 @@ impl NaiveSlotManager {
                 Stage::Declined((at, order)) => Some((at, Due::WorkerRequestRetry(id), order)),
                 _ => None,
             };
-            [Some(own), stage].into_iter().flatten()
+            let young = request.young_until.map(|(at, order)| (at, Due::LongWait(id), order));
+            [Some(own), stage, young].into_iter().flatten()
         });
         let slots = self.slots().filter_map(|slot| match slot.state {
             State::BackingOff((at, order)) => Some((at, Due::SlotBackoff(slot.id.clone()), order)),
@@ -136,6 +137,7 @@ impl NaiveSlotManager {
             Due::GracePeriod => self.grace_period = None,
             Due::StartBackoff => self.end_start_backoff(),
             Due::Requirements(job_id, timer) => self.requirement_timer_ended(job_id, timer),
+            Due::LongWait(id) => self.request_mut(id).young_until = None,
         }
         self.commit();
         true
@@ -158,6 +160,7 @@ pub(super) enum Due {
     GracePeriod,
     StartBackoff,
     Requirements(JobId, RequirementTimer),
+    LongWait(AllocationId),
 }
 
 impl Due {
@@ -180,6 +183,7 @@ impl Due {
             Self::Requirements(_, RequirementTimer::Batch) => 13,
             Self::Requirements(_, RequirementTimer::Refill) => 14,
             Self::Requirements(_, RequirementTimer::Shortage) => 15,
+            Self::LongWait(_) => 16,
         }
     }
 }

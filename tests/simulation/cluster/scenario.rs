@@ -110,6 +110,7 @@ impl Scenario {
             )
             .with_slot_matching_strategy(strategies[rng.random_range(0..4)].clone());
         config.requirement_check_delay = Duration::from_millis([0, 5, 50, 300][rng.random_range(0..4)]);
+        config.reservation_delay = [Duration::MAX, Duration::from_millis(200)][rng.random_range(0..2)];
         if rng.random_bool(0.1) {
             // The first release check expires when the next one is due.
             config.rpc_timeout = config.task_manager_timeout;

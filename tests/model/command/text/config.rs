@@ -34,12 +34,14 @@ pub(crate) fn write_config(config: &SlotManagerConfig) -> String {
         ("grace", config.unfulfillable_grace_period),
         ("start-retry", config.start_retry_interval),
         ("check", config.requirement_check_delay),
+        ("aside", config.reservation_delay),
     ];
     let usual = [
         Duration::ZERO,
         Duration::ZERO,
         patient().start_retry_interval,
         patient().requirement_check_delay,
+        patient().reservation_delay,
     ];
     let lengths = lengths.into_iter().zip(usual);
     let lengths = lengths.filter_map(|(given, usual)| (given.1 != usual).then_some(given));
@@ -126,6 +128,7 @@ fn set(config: &mut SlotManagerConfig, name: &str, value: &str) -> Result<(), St
         "grace" => config.unfulfillable_grace_period = length()?,
         "start-retry" => config.start_retry_interval = length()?,
         "check" => config.requirement_check_delay = length()?,
+        "aside" => config.reservation_delay = length()?,
         "start-failures" => config.max_start_failure_rate = read(value)?,
         "description" => config.workers = Some(WorkerPolicy::new(read_description(value)?)),
         "pending" => config.max_pending_requests = Some(read(value)?),
