@@ -70,8 +70,10 @@ impl Amounts {
 
     /// Returns the largest share of an amount that `left` lacks, in 64ths, rounded down.
     pub(super) fn used_parts(&self, left: &Self) -> u128 {
-        let used = |(name, amount): (&String, &u128)| amount.saturating_sub(left.get(name)) * 64 / amount;
-        self.0.iter().map(used).max().unwrap_or(0)
+        let fixed = self.fixed.into_iter().zip(left.fixed);
+        let extended = self.extended.iter().map(|(name, all)| (*all, left.extended(name)));
+        let used = |(all, left): (u128, u128)| (all.saturating_sub(left) * 64).checked_div(all);
+        fixed.chain(extended).filter_map(used).max().unwrap_or(0)
     }
 
     /// Returns the profile with these amounts.

@@ -91,7 +91,7 @@ impl NaiveSlotManager {
         if worker.is_dynamic() {
             let resources = DynamicResources::new(worker.total().clone());
             let resources = resources.with_default_slot(worker.slot_profile().clone());
-            return Some(Promised::Worker(Resources::reported(0, &resources, &[])));
+            return Some(Promised::Worker(Box::new(Resources::reported(0, &resources, &[]))));
         }
         Some(Promised::Slots(vec![worker.slot_profile().clone(); worker.slots()]))
     }

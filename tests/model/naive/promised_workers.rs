@@ -34,7 +34,7 @@ pub(super) struct Cut {
 #[derive(Debug, Clone)]
 pub(super) enum Promised {
     Slots(Vec<ResourceProfile>),
-    Worker(Resources),
+    Worker(Box<Resources>),
 }
 
 impl PromisedWorker {

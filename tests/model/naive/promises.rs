@@ -53,7 +53,7 @@ impl NaiveSlotManager {
     pub(super) fn promise(&mut self, worker_request: WorkerRequestId, promised: Promised, cause: Option<AllocationId>) {
         match promised {
             Promised::Slots(profiles) => self.promise_slots(worker_request, &profiles, cause),
-            Promised::Worker(resources) => self.promise_worker(worker_request, resources, cause),
+            Promised::Worker(resources) => self.promise_worker(worker_request, *resources, cause),
         }
     }
 

@@ -107,7 +107,7 @@ impl NaiveSlotManager {
         }
         let mut promised = match answer? {
             WorkerPromise::Slots(profiles) => Promised::Slots(profiles),
-            WorkerPromise::Total(resources) => Promised::Worker(Resources::reported(0, &resources, &[])),
+            WorkerPromise::Total(resources) => Promised::Worker(Box::new(Resources::reported(0, &resources, &[]))),
             WorkerPromise::Unspecified => self.worker().unwrap_or_else(|| Promised::Slots(vec![profile.clone()])),
             _ => Promised::Slots(Vec::new()),
         };
