@@ -240,7 +240,7 @@ impl Iterator for Places {
     }
 }
 
-impl<V: Copy> Buckets<V> {
+impl<V: Copy + PartialEq> Buckets<V> {
     const NONE: Self = Self {
         list: Vec::new(),
         shift: u32::BITS - 1,
@@ -353,6 +353,31 @@ impl<V: Copy> Buckets<V> {
         if home != bucket {
             self.dec_overflow(home, bucket);
         }
+    }
+
+    /// Removes a value from its home. Returns `false` if it is not there.
+    #[inline(always)]
+    fn remove_from_home(&mut self, fingerprint: Fingerprint, value: V) -> bool {
+        let home = self.home(fingerprint);
+        let Some(bucket) = self.list.get_mut(home) else {
+            return false;
+        };
+        let mut places = bucket.places_with(fingerprint.tag());
+        let place = places.find(|place| bucket.value_at(*place, fingerprint) == Some(value));
+        if let Some(place) = place {
+            bucket.vacate(place);
+        }
+        place.is_some()
+    }
+
+    /// Removes a value that is in a bucket after its home.
+    #[cold]
+    fn remove_from_other(&mut self, fingerprint: Fingerprint, value: V) -> bool {
+        let found = self.search(fingerprint, |other| other == value);
+        if let Some((_, bucket, place)) = found {
+            self.vacate(bucket, place);
+        }
+        found.is_some()
     }
 
     /// Decrements the overflow of the buckets that a value had passed.
@@ -474,8 +499,7 @@ impl<V: Copy + PartialEq> FingerprintTable<V> {
     #[inline]
     pub(crate) fn remove(&mut self, fingerprint: Fingerprint, value: V) {
         let side = self.side_mut(self.is_former(fingerprint));
-        if let Some((_, bucket, place)) = side.search(fingerprint, |other| other == value) {
-            side.vacate(bucket, place);
+        if side.remove_from_home(fingerprint, value) || side.remove_from_other(fingerprint, value) {
             self.note_removed();
         }
     }

@@ -223,7 +223,9 @@ impl Core {
     pub(crate) fn end_registration_at_once(&mut self, task_manager: TaskManagerKey, loss: GrantLoss) {
         let loss = self.note_loss(task_manager, loss);
         let slots = std::mem::take(&mut self.task_managers.records[task_manager].slots);
-        self.remove_slots_at_once(task_manager, &slots, loss);
+        self.remove_slots(task_manager, &slots, loss);
+        // The task manager goes: no idle period of it begins.
+        self.transaction.task_managers.clear();
         self.end_idle_period(task_manager);
         self.task_managers.remove(task_manager);
         self.log_losses();

@@ -190,47 +190,6 @@ impl Core {
             .reorder(&self.slots, &self.task_managers.records, task_manager);
     }
 
-    /// Removes the slots of a task manager whose registration may end at once. Grants are dropped
-    /// with `loss`.
-    #[inline(always)]
-    pub(crate) fn remove_slots_at_once(
-        &mut self,
-        task_manager: TaskManagerKey,
-        slots: &[(u32, SlotKey)],
-        loss: LossKey,
-    ) {
-        // Most slots have one profile and one usage: they are counted together.
-        let mut counted = None;
-        let are_held = self.task_managers.records[task_manager].allocated as usize == slots.len();
-        for &(number, slot) in slots {
-            if !are_held && matches!(self.slots[slot].phase, SlotPhase::Offered { .. }) {
-                self.detach_slot(slot);
-            }
-            let Slot { profile, phase, .. } = self.slots.remove(slot);
-            if let SlotPhase::Allocated { allocation, .. } = phase {
-                self.allocations.note_removal(allocation.id, slot);
-                self.note_dropped(allocation, LostSlot { number, loss });
-            }
-            let kind = (profile, SlotUsage::of(&phase));
-            match &mut counted {
-                Some((last, count)) if *last == kind => *count += 1,
-                _ => {
-                    if let Some((last, count)) = counted.replace((kind, 1)) {
-                        self.uncount_slots(task_manager, last, count);
-                    }
-                }
-            }
-        }
-        if let Some((last, count)) = counted {
-            self.uncount_slots(task_manager, last, count);
-        }
-        // The task manager goes: no idle period of it begins.
-        self.transaction.task_managers.clear();
-        self.allocations.remove_noted();
-        self.free_slots
-            .reorder(&self.slots, &self.task_managers.records, task_manager);
-    }
-
     /// Takes removed slots of one profile and one usage out of the totals.
     fn uncount_slots(&mut self, task_manager: TaskManagerKey, (profile, usage): (ProfileKey, SlotUsage), slots: u32) {
         let is_dynamic = self.dynamic_workers.get(task_manager).is_some();

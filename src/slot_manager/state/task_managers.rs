@@ -198,11 +198,11 @@ impl TaskManagers {
     }
 
     /// Removes a registration that is not in the idle list.
-    pub(crate) fn remove(&mut self, key: TaskManagerKey) -> TaskManager {
+    pub(crate) fn remove(&mut self, key: TaskManagerKey) {
         self.registered.remove(&mut self.records, key);
         self.by_instance.remove(&self.records, key);
         self.by_resource.remove(&self.records, key);
-        self.records.remove(key)
+        self.records.remove(key);
     }
 
     pub(crate) fn by_instance(&self, id: &InstanceId) -> Option<TaskManagerKey> {
