@@ -304,7 +304,7 @@ fn no_record(key: impl Key) -> ! {
 impl<K: Key, R> Index<K> for Arena<K, R> {
     type Output = R;
 
-    #[inline]
+    #[inline(always)]
     fn index(&self, key: K) -> &R {
         match self.get(key) {
             Some(record) => record,
@@ -314,7 +314,7 @@ impl<K: Key, R> Index<K> for Arena<K, R> {
 }
 
 impl<K: Key, R> IndexMut<K> for Arena<K, R> {
-    #[inline]
+    #[inline(always)]
     fn index_mut(&mut self, key: K) -> &mut R {
         match self.get_mut(key) {
             Some(record) => record,

@@ -327,7 +327,7 @@ impl<V: Copy + PartialEq> Buckets<V> {
     }
 
     /// Puts a value into the first bucket with room from its home on. The caller has made room.
-    #[inline]
+    #[inline(always)]
     fn put(&mut self, fingerprint: Fingerprint, value: V) {
         let mut at = self.home(fingerprint);
         loop {
@@ -447,7 +447,7 @@ impl<V: Copy + PartialEq> FingerprintTable<V> {
     }
 
     /// Returns `true` if a value is at a place. The copy of a value that has moved does not count.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn holds(&self, place: Place, value: V) -> bool {
         let bucket = self.side(place.is_former).list.get(place.bucket as usize);
         bucket.is_some_and(|bucket| {
@@ -468,7 +468,7 @@ impl<V: Copy + PartialEq> FingerprintTable<V> {
     }
 
     /// Adds a value that is not in the table.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn insert(&mut self, fingerprint: Fingerprint, value: V) {
         if self.len >= self.full_at {
             self.make_room();
@@ -481,7 +481,7 @@ impl<V: Copy + PartialEq> FingerprintTable<V> {
     }
 
     /// Replaces the value at a place by another one with the same fingerprint.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn replace_at(&mut self, place: Place, by: V) {
         let bucket = &mut self.side_mut(place.is_former).list[place.bucket as usize];
         bucket.places[usize::from(place.place)].1 = Some(by);

@@ -164,7 +164,7 @@ impl<K: Key, R> PagedArena<K, R> {
 impl<K: Key, R> Index<K> for PagedArena<K, R> {
     type Output = R;
 
-    #[inline]
+    #[inline(always)]
     fn index(&self, key: K) -> &R {
         let (records, place) = match page_of(key.index()) {
             None => (&self.flat, key.index()),
@@ -175,7 +175,7 @@ impl<K: Key, R> Index<K> for PagedArena<K, R> {
 }
 
 impl<K: Key, R> IndexMut<K> for PagedArena<K, R> {
-    #[inline]
+    #[inline(always)]
     fn index_mut(&mut self, key: K) -> &mut R {
         match page_of(key.index()) {
             None => &mut self.flat[key.index()],
@@ -271,7 +271,7 @@ impl<K: Key, T: Default> PagedTable<K, T> {
     }
 
     /// Returns the value of a key; `None` if there is no memory for it.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn get_mut(&mut self, key: K) -> Option<&mut T> {
         match page_of(key.index()) {
             None => self.flat.get_mut(key.index()),
@@ -315,7 +315,7 @@ impl<K: Key, T: Default> PagedTable<K, T> {
 impl<K: Key, T> Index<K> for PagedTable<K, T> {
     type Output = T;
 
-    #[inline]
+    #[inline(always)]
     fn index(&self, key: K) -> &T {
         match page_of(key.index()) {
             None => &self.flat[key.index()],
@@ -325,7 +325,7 @@ impl<K: Key, T> Index<K> for PagedTable<K, T> {
 }
 
 impl<K: Key, T> IndexMut<K> for PagedTable<K, T> {
-    #[inline]
+    #[inline(always)]
     fn index_mut(&mut self, key: K) -> &mut T {
         match page_of(key.index()) {
             None => &mut self.flat[key.index()],

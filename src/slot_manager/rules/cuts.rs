@@ -155,7 +155,7 @@ impl Core {
 /// Offers.
 impl Core {
     /// Returns `true` if a slot is cut from a dynamic worker.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn is_cut(&self, slot: SlotKey) -> bool {
         self.slots[slot].number >= FIRST_DYNAMIC
     }

@@ -98,7 +98,7 @@ impl Fitting<'_> {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn fits(self, other: &ResourceProfile) -> bool {
         match self {
             Self::Request(required) => other.is_matching(required),
@@ -338,6 +338,7 @@ impl<L, K: Key + Ord> ProfileQueues<L, K> {
         }
     }
 
+    #[inline(always)]
     fn first_fitting_active(&self, profiles: &Profiles, fitting: Fitting<'_>) -> Option<(u64, K)> {
         let sketch = fitting.sketch();
         let (mut first, mut found) = (u64::MAX, None);
