@@ -58,7 +58,7 @@ impl Core {
     }
 
     /// Returns the message that asks the task executor for a slot.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn allocate_slot(
         &self,
         leader_id: LeaderId,

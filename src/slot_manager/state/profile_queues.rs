@@ -259,7 +259,7 @@ impl<L, K: Key + Ord> ProfileQueues<L, K> {
     }
 
     /// Removes a member.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn remove<R: Queued<L, K>>(&mut self, records: &mut Arena<K, R>, profile: ProfileKey, key: K) {
         let record = &mut records[key];
         let (place, links) = (record.place(), std::mem::take(record.links_mut()));

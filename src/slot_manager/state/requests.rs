@@ -427,7 +427,7 @@ impl PendingRequests {
     }
 
     /// Removes a detached request and returns its profile.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn remove(&mut self, request: RequestKey) -> ProfileKey {
         debug_assert_eq!(self.records[request].phase, RequestPhase::Detached);
         let record = self.records.remove(request);
