@@ -1,5 +1,7 @@
 //! Conversions between messages and the types of the slot manager.
 
+mod dynamic_resources;
+
 use std::sync::Arc;
 
 use slot_manager::error::SlotAllocationError;
@@ -7,8 +9,8 @@ use slot_manager::message::{
     Acknowledge, AllocateSlot, Allocation, FreeInactiveSlots, FreeSlot, SlotFreed, SlotResult,
 };
 use slot_manager::{
-    AllocationId, InstanceId, JobId, ResourceId, ResourceProfile, ResourceRequirements, SlotId, SlotReport, SlotStatus,
-    WorkerRequestId,
+    AllocationId, DynamicResources, InstanceId, JobId, ResourceId, ResourceProfile, ResourceRequirements, SlotId,
+    SlotReport, SlotStatus, WorkerRequestId,
 };
 
 use super::{Epoch, ProtocolError, limits, v1};
@@ -120,6 +122,7 @@ impl From<&SlotReport> for v1::SlotReport {
             revision: report.revision().unwrap_or_default(),
             profiles: profiles.into_iter().map(Into::into).collect(),
             slots,
+            dynamic: report.dynamic().map(Into::into),
         }
     }
 }
@@ -148,7 +151,11 @@ pub fn slot_report(resource_id: &ResourceId, report: v1::SlotReport) -> Result<S
         })
     });
     let statuses = statuses.collect::<Result<Vec<_>, ProtocolError>>()?;
-    Ok(SlotReport::new(statuses).with_revision(report.revision))
+    let slot_report = match report.dynamic {
+        Some(worker) => SlotReport::of_dynamic(DynamicResources::try_from(worker)?, statuses),
+        None => SlotReport::new(statuses),
+    };
+    Ok(slot_report.with_revision(report.revision))
 }
 
 /// Reads the requirements of a job whose master has this address.
@@ -310,6 +317,9 @@ pub fn slot_answer(request: &AllocateSlot, result: &SlotResult) -> v1::SlotAnswe
             let (id, job) = (*allocation_id, *job_id);
             Answer::Occupied(Allocation { id, job }.into())
         }
+        Err(SlotAllocationError::Insufficient { free }) => Answer::Insufficient(v1::Insufficient {
+            free: Some((&**free).into()),
+        }),
         Err(other) => Answer::Rejected(other.to_string()),
     };
     v1::SlotAnswer {
@@ -334,5 +344,13 @@ pub fn slot_result(result: Option<v1::slot_answer::Result>) -> Result<SlotResult
             })
         }
         Answer::Rejected(reason) => Err(SlotAllocationError::rejected(reason)),
+        Answer::Insufficient(v1::Insufficient { free }) => {
+            let free = free.ok_or_else(|| ProtocolError::missing("free"))?;
+            let free = ResourceProfile::try_from(free).map_err(|error| error.within("free"))?;
+            Err(SlotAllocationError::insufficient(free))
+        }
     })
 }
+
+#[cfg(test)]
+mod tests;

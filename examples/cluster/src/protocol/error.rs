@@ -21,6 +21,11 @@ impl ProtocolError {
     pub fn missing(field: &'static str) -> Self {
         Self::new(field, "missing")
     }
+
+    /// Returns the error for the message that is this field of another message.
+    pub fn within(self, field: &'static str) -> Self {
+        Self::new(field, self.to_string())
+    }
 }
 
 impl From<ProtocolError> for tonic::Status {

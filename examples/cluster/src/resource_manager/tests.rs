@@ -1,5 +1,7 @@
 //! The resource manager over real connections. Task executors and job masters are played by hand.
 
+mod dynamic;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -187,9 +189,13 @@ impl JobMaster {
     }
 
     async fn request(&mut self, allocation_id: &[u8]) {
+        self.request_with(allocation_id, profile()).await;
+    }
+
+    async fn request_with(&mut self, allocation_id: &[u8], profile: v1::ResourceProfile) {
         let request = v1::SlotRequest {
             allocation_id: allocation_id.to_vec(),
-            resource_profile: Some(profile()),
+            resource_profile: Some(profile),
         };
         self.send(from_job_master::Message::SlotRequest(request)).await;
     }
@@ -238,6 +244,7 @@ fn worker(resource_id: &str) -> v1::RegisterTaskExecutor {
         revision: 1,
         profiles: vec![profile()],
         slots: vec![v1::SlotStatus::default()],
+        dynamic: None,
     };
     v1::RegisterTaskExecutor {
         resource_id: resource_id.to_owned(),

@@ -172,6 +172,7 @@ impl Worker {
                 ..v1::ResourceProfile::default()
             }],
             slots: slots.collect(),
+            dynamic: None,
         }
     }
 

@@ -49,6 +49,7 @@ fn report(slots: u32) -> v1::SlotReport {
         revision: 1,
         profiles: vec![profile(1.0)],
         slots: slots.collect(),
+        dynamic: None,
     }
 }
 
@@ -130,6 +131,10 @@ fn messages_that_break_the_protocol_change_nothing() {
         reason: "x".repeat(5 << 20),
     });
     let too_many = v1::from_task_executor::Message::Heartbeat(report(10_001));
+    let without_total = v1::from_task_executor::Message::Heartbeat(v1::SlotReport {
+        dynamic: Some(v1::DynamicResources::default()),
+        ..report(0)
+    });
     let bad_answer = v1::from_task_executor::Message::SlotFreed(v1::SlotFreed {
         allocation_id: vec![1; 17],
         ..v1::SlotFreed::default()
@@ -164,6 +169,12 @@ fn messages_that_break_the_protocol_change_nothing() {
             vec![register(1), too_many],
             Code::InvalidArgument,
             "10001 slots",
+        ),
+        (
+            "a total that is not there",
+            vec![register(1), without_total],
+            Code::InvalidArgument,
+            "total: missing",
         ),
         (
             "two registrations",
