@@ -13,9 +13,9 @@ mod slots;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Context, anyhow};
+use anyhow::{Context, anyhow, ensure};
 use slot_manager::task_executor::TaskSlotTable;
-use slot_manager::{ResourceId, ResourceProfile, WorkerRequestId};
+use slot_manager::{DynamicResources, ResourceId, ResourceProfile, WorkerRequestId};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -27,7 +27,7 @@ use crate::protocol::channel::Dialer;
 use crate::protocol::duration_text::parse_duration;
 use crate::protocol::leader::Replicas;
 use crate::protocol::limits;
-use crate::protocol::profile_text::parse_profile;
+use crate::protocol::profile_text::{parse_profile, parse_total};
 use crate::protocol::security::SecurityOptions;
 
 /// The most inputs of the slots that wait. A sender waits until there is room.
@@ -51,6 +51,14 @@ pub struct Options {
     /// The resources of each slot, such as cpu=1,memory=100MiB,gpu=0.5.
     #[arg(long, default_value = "cpu=1", value_parser = parse_profile)]
     pub profile: ResourceProfile,
+    /// The resources of a dynamic worker, such as cpu=8,memory=16GiB. The resource manager cuts a
+    /// slot from them for each request, so it has no slots of its own.
+    #[arg(long, value_name = "RESOURCES", value_parser = parse_total, conflicts_with_all = ["slots", "profile"])]
+    pub total: Option<ResourceProfile>,
+    /// The slot that a dynamic worker gives to a request for `unknown` resources. Without it, the
+    /// worker serves no such request.
+    #[arg(long, value_name = "RESOURCES", value_parser = parse_total, requires = "total")]
+    pub default_slot: Option<ResourceProfile>,
     /// The worker request for which the worker is started.
     #[arg(long, value_name = "ID")]
     pub worker_request: Option<WorkerRequestId>,
@@ -67,32 +75,67 @@ pub struct Options {
     pub security: SecurityOptions,
 }
 
+impl Options {
+    /// Returns the table of the slots.
+    ///
+    /// # Errors
+    /// The default slot is larger than the total from which it is cut.
+    fn slot_table(&self, resource_id: ResourceId) -> anyhow::Result<TaskSlotTable> {
+        let Some(total) = &self.total else {
+            let profiles = vec![self.profile.clone(); self.slots as usize];
+            return Ok(TaskSlotTable::new(resource_id, profiles).with_slot_timeout(self.slot_timeout));
+        };
+        let mut worker = DynamicResources::new(total.clone());
+        if let Some(slot) = &self.default_slot {
+            ensure!(
+                total.is_matching(slot),
+                "--default-slot is {slot}, which is more than --total, {total}"
+            );
+            worker = worker.with_default_slot(slot.clone());
+        }
+        Ok(TaskSlotTable::dynamic(resource_id, worker).with_slot_timeout(self.slot_timeout))
+    }
+
+    /// Returns the most slots that allocations can hold at a time.
+    fn most_slots(&self) -> usize {
+        match self.total {
+            Some(_) => limits::CUTS,
+            None => self.slots as usize,
+        }
+    }
+}
+
 /// Runs a task executor until `stop` is cancelled, or the leader tells it to stop.
 ///
 /// # Errors
-/// The resource id is not valid, the event log cannot be opened, or there is no leader for long.
+/// The resource id or the default slot is not valid, the event log cannot be opened, or there is no
+/// leader for long.
 pub async fn run(options: Options, stop: CancellationToken) -> anyhow::Result<()> {
-    let resource_id = limits::name("resource_id", options.resource_id.unwrap_or_else(default_resource_id))?;
+    let resource_id = options.resource_id.clone().unwrap_or_else(default_resource_id);
+    let resource_id = limits::name("resource_id", resource_id)?;
+    let table = options.slot_table(ResourceId::from(resource_id.as_str()))?;
+    let most_slots = options.most_slots();
     let events = match &options.event_log {
         Some(path) => EventLog::open(path, resource_id.clone())
             .with_context(|| format!("the event log {} cannot be opened", path.display()))?,
         None => EventLog::default(),
     };
     let resource_id = ResourceId::from(resource_id);
-    let profiles = vec![options.profile; options.slots as usize];
-    let table = TaskSlotTable::new(resource_id.clone(), profiles).with_slot_timeout(options.slot_timeout);
 
     let dialer = Dialer::new(&options.security.load()?);
     let (slots, inputs) = mpsc::channel(INPUTS);
     let (grants, granted) = mpsc::unbounded_channel();
-    let owner = tokio::spawn(Slots::new(table, options.worker_request, grants, events.clone()).run(inputs));
+    let owner = tokio::spawn(Slots::new(table, most_slots, options.worker_request, grants, events.clone()).run(inputs));
     let offers = tokio::spawn(offers::run(dialer.clone(), granted, slots.clone(), events.clone()));
 
-    tracing::info!(%resource_id, slots = options.slots, "the task executor starts");
+    match &options.total {
+        Some(total) => tracing::info!(%resource_id, %total, "the task executor starts"),
+        None => tracing::info!(%resource_id, slots = options.slots, "the task executor starts"),
+    }
     let connection = Connection::new(
         Replicas::new(dialer, options.resource_managers),
         resource_id,
-        options.slots,
+        most_slots,
         options.worker_request,
         options.registration_timeout,
         slots,

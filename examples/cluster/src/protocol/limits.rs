@@ -16,6 +16,9 @@ pub const SLOTS: usize = 10_000;
 /// The most distinct profiles of a worker.
 pub const PROFILES: usize = 1_000;
 
+/// The most slots that a dynamic worker holds. Each may have a profile of its own.
+pub const CUTS: usize = PROFILES;
+
 /// The most distinct profiles that a job requires.
 pub const REQUIRED_PROFILES: usize = 100;
 

@@ -42,6 +42,20 @@ pub fn parse_profile(text: &str) -> Result<ResourceProfile, String> {
     builder.build().map_err(|error| error.to_string())
 }
 
+/// Reads the resources of a dynamic worker: amounts, of which one is not zero.
+pub fn parse_total(text: &str) -> Result<ResourceProfile, String> {
+    let total = parse_profile(text)?;
+    if total.cpu_cores().is_none() {
+        return Err(format!(
+            "a total has amounts, such as cpu=8,memory=16GiB, and is not {text}"
+        ));
+    }
+    match ResourceProfile::ZERO.is_matching(&total) {
+        true => Err("all amounts are zero: no slot could be cut".to_owned()),
+        false => Ok(total),
+    }
+}
+
 fn parse_amount(name: &str, value: &str) -> Result<f64, String> {
     value.parse().map_err(|_| format!("{name}: {value:?} is not a number"))
 }
@@ -87,6 +101,26 @@ mod tests {
     fn words_become_special_profiles() {
         assert_eq!(parse_profile("any"), Ok(ResourceProfile::ANY));
         assert_eq!(parse_profile("unknown"), Ok(ResourceProfile::UNKNOWN));
+    }
+
+    #[test]
+    fn a_total_has_amounts() {
+        assert_eq!(parse_total("cpu=8,gpu=2"), parse_profile("cpu=8,gpu=2"));
+        assert_eq!(parse_total("managed-memory=1B"), parse_profile("managed-memory=1B"));
+        for (text, error) in [
+            ("any", "a total has amounts, such as cpu=8,memory=16GiB, and is not any"),
+            (
+                "unknown",
+                "a total has amounts, such as cpu=8,memory=16GiB, and is not unknown",
+            ),
+            ("cpu=0,memory=0", "all amounts are zero: no slot could be cut"),
+            (
+                "cpu=8,memory=16g",
+                "memory: \"16g\" has none of the units B, KiB, MiB, GiB and TiB",
+            ),
+        ] {
+            assert_eq!(parse_total(text), Err(error.to_owned()), "{text}");
+        }
     }
 
     #[test]

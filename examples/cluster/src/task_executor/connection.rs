@@ -47,7 +47,7 @@ impl Connection {
     pub fn new(
         resource_managers: Replicas,
         resource_id: ResourceId,
-        slot_count: u32,
+        most_slots: usize,
         worker_request: Option<WorkerRequestId>,
         registration_timeout: Duration,
         slots: mpsc::Sender<Input>,
@@ -58,7 +58,7 @@ impl Connection {
         Self {
             resource_managers,
             resource_id,
-            outbox: OUTBOX + OUTBOX_PER_SLOT * slot_count as usize,
+            outbox: OUTBOX + OUTBOX_PER_SLOT * most_slots,
             highest: Epoch(highest),
             registration_timeout,
             slots,

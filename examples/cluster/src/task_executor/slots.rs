@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 
+use slot_manager::error::SlotAllocationError;
 use slot_manager::message::{AllocateSlot, Allocation, ReleaseCheck, ReleaseDecision, SlotFreed};
 use slot_manager::task_executor::{TaskExecutorMessage, TaskSlotTable};
 use slot_manager::{AllocationId, ScheduledExecutor, Timestamp, TokioScheduledExecutor, WorkerRequestId};
@@ -67,6 +68,8 @@ struct Grant {
 /// The slots of this process, the link to the leader, and the held grants.
 pub struct Slots {
     table: TaskSlotTable,
+    /// The most slots that are held at a time. A report of more would be refused.
+    most_slots: usize,
     clock: TokioScheduledExecutor,
     worker_request: Option<WorkerRequestId>,
     /// The leader that is told, also while its answer to the registration is awaited.
@@ -83,12 +86,14 @@ pub struct Slots {
 impl Slots {
     pub fn new(
         table: TaskSlotTable,
+        most_slots: usize,
         worker_request: Option<WorkerRequestId>,
         offers: mpsc::UnboundedSender<Offer>,
         events: EventLog,
     ) -> Self {
         Self {
             table,
+            most_slots,
             clock: TokioScheduledExecutor::new(),
             worker_request,
             leader: None,
@@ -193,7 +198,12 @@ impl Slots {
     /// Answers a slot request. A slot that was free is then offered to the job.
     fn allocate(&mut self, request: &AllocateSlot) {
         let was_free = self.table.current_allocation(request.slot_id.slot_number()).is_none();
-        let result = self.table.request_slot(request, self.clock.now());
+        let result = match was_free && self.grants.len() >= self.most_slots {
+            true => Err(SlotAllocationError::rejected(
+                "the worker holds the most slots that it can",
+            )),
+            false => self.table.request_slot(request, self.clock.now()),
+        };
         let is_new = was_free && result.is_ok();
         if is_new {
             self.events.log(&Event::Allocated {

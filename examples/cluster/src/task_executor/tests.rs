@@ -1,5 +1,7 @@
 //! Tests of a whole task executor, between a resource manager and a job master that the test plays.
 
+mod options;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -157,6 +159,8 @@ impl Cluster {
             resource_id: Some("w".into()),
             slots: 1,
             profile: ResourceProfile::ANY,
+            total: None,
+            default_slot: None,
             worker_request: None,
             slot_timeout,
             registration_timeout,

@@ -1,3 +1,5 @@
+mod dynamic;
+
 use std::time::Duration;
 
 use slot_manager::message::{FreeInactiveSlots, FreeSlot};
@@ -26,10 +28,17 @@ impl Worker {
     async fn start_with_outbox(capacity: usize) -> Self {
         let profiles = [ResourceProfile::ANY, ResourceProfile::ANY];
         let table = TaskSlotTable::new("w", profiles).with_slot_timeout(Duration::from_secs(10));
+        let (worker, report) = Self::start_with(table, 2, capacity).await;
+        assert_eq!(report.slots.len(), 2);
+        worker
+    }
+
+    /// Starts the owner of a table. Returns the report with which it has registered.
+    async fn start_with(table: TaskSlotTable, most_slots: usize, capacity: usize) -> (Self, v1::SlotReport) {
         let worker_request = WorkerRequestId::new(EPOCH.leader_id(), 3);
         let (inputs, receiver) = mpsc::channel(100);
         let (grants, offers) = mpsc::unbounded_channel();
-        let slots = Slots::new(table, Some(worker_request), grants, EventLog::default());
+        let slots = Slots::new(table, most_slots, Some(worker_request), grants, EventLog::default());
         tokio::spawn(slots.run(receiver));
         let (outbox, leader) = mpsc::channel(capacity);
         let mut worker = Self {
@@ -38,13 +47,13 @@ impl Worker {
             broken: CancellationToken::new(),
             offers,
         };
-        worker.connect(outbox).await;
+        let report = worker.connect(outbox).await;
         worker.registered().await;
-        worker
+        (worker, report)
     }
 
-    /// Opens a connection. Checks that the registration is written to it.
-    async fn connect(&mut self, outbox: mpsc::Sender<v1::FromTaskExecutor>) {
+    /// Opens a connection. Checks that the registration is written to it, and returns its report.
+    async fn connect(&mut self, outbox: mpsc::Sender<v1::FromTaskExecutor>) -> v1::SlotReport {
         let broken = self.broken.clone();
         let link = Link { outbox, broken };
         let highest_epoch = EPOCH;
@@ -54,7 +63,7 @@ impl Worker {
         };
         assert_eq!((register.resource_id.as_str(), register.highest_epoch), ("w", EPOCH.0));
         assert_eq!(register.worker_request.map(|request| request.number), Some(3));
-        assert_eq!(register.report.map(|report| report.slots.len()), Some(2));
+        register.report.unwrap()
     }
 
     async fn registered(&self) {
@@ -72,11 +81,18 @@ impl Worker {
 
     /// Asks for slot 0 as the leader.
     async fn allocate(&self, allocation: u128, attempt: u64) {
+        let slot_id = SlotId::new("w", 0);
+        self.allocate_slot(slot_id, ResourceProfile::ANY, allocation, attempt)
+            .await;
+    }
+
+    /// Asks for a slot as the leader.
+    async fn allocate_slot(&self, slot_id: SlotId, profile: ResourceProfile, allocation: u128, attempt: u64) {
         self.tell(Input::FromLeader(TaskExecutorMessage::AllocateSlot(AllocateSlot {
-            slot_id: SlotId::new("w", 0),
+            slot_id,
             job_id: JobId::from_u128(7),
             allocation_id: AllocationId::from_u128(allocation),
-            resource_profile: ResourceProfile::ANY,
+            resource_profile: profile,
             target_address: "job:1".into(),
             leader_id: EPOCH.leader_id(),
             instance_id: INSTANCE,
