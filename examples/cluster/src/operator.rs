@@ -1,6 +1,7 @@
 //! The commands of operators, over the REST interface.
 
 pub mod client;
+mod dynamic_workers;
 
 use std::time::Duration;
 
@@ -101,6 +102,7 @@ async fn status(mut client: Client) -> anyhow::Result<String> {
     let numbers = client.get("/api/overview").await?;
     let requests = client.get("/api/requests?limit=10").await?;
     let troubled = client.get("/api/task-managers?limit=20&troubled=true").await?;
+    let dynamic = client.get("/api/task-managers?limit=20&dynamic=true").await?;
     let jobs = client.get("/api/jobs").await?;
     let workers = client.get("/api/workers").await?;
     let blocked = client.get("/api/blocked").await?;
@@ -126,6 +128,11 @@ async fn status(mut client: Client) -> anyhow::Result<String> {
         slots("free"),
         slots("blocked"),
     ));
+    lines.extend(dynamic_workers::total(overview));
+    lines.extend(items(&dynamic).map(dynamic_workers::remaining));
+    if dynamic["next"].is_string() {
+        lines.push("  and more".to_owned());
+    }
     lines.push(format!(
         "promised       {} slots, {} of them bound",
         integer(&overview["promised"]["slots"]),

@@ -1,7 +1,7 @@
 //! The explanation of a waiting request, as JSON.
 
 use serde::Serialize;
-use slot_manager::view::{FittingSlots, RequestExplanation, TooSmallSlots, WaitReason};
+use slot_manager::view::{FittingSlots, FittingWorkers, RequestExplanation, TooSmallSlots, WaitReason};
 use slot_manager::{ResourceProfile, SlotId, Timestamp, WorkerRequestId};
 
 /// The needs of a request that waits, and the slots that could serve it.
@@ -21,6 +21,8 @@ pub struct ExplanationView {
     /// The registered slots that fit, by state.
     pub fitting: FittingSlots,
     pub too_small: TooSmallSlots,
+    /// The dynamic workers from which a slot could be cut.
+    pub dynamic_workers: FittingWorkers,
     pub fitting_promised_slots: usize,
     pub too_small_promised_slots: usize,
 }
@@ -84,6 +86,7 @@ impl From<RequestExplanation> for ExplanationView {
             waits_for: request.waits_for.into(),
             fitting: request.fitting,
             too_small: request.too_small,
+            dynamic_workers: request.dynamic_workers,
             fitting_promised_slots: request.fitting_promised_slots,
             too_small_promised_slots: request.too_small_promised_slots,
         }

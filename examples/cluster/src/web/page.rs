@@ -19,8 +19,9 @@ macro_rules! scripts {
 }
 
 /// The modules of the page. `app.js` imports the others.
-const SCRIPTS: [(&str, &str); 12] = scripts![
+const SCRIPTS: [(&str, &str); 13] = scripts![
     "app.js",
+    "bars.js",
     "chart.js",
     "details.js",
     "dom.js",

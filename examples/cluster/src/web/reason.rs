@@ -1,7 +1,7 @@
 //! The reason why a request waits, in one sentence with times from now.
 
 use slot_manager::Timestamp;
-use slot_manager::view::{RequestExplanation, TooSmallSlots, WaitReason};
+use slot_manager::view::{FittingWorkers, RequestExplanation, TooSmallSlots, WaitReason};
 
 /// Returns the sentence for one request.
 pub fn reason(request: &RequestExplanation, now: Timestamp) -> String {
@@ -70,8 +70,39 @@ pub fn group(reason: &WaitReason) -> &'static str {
     }
 }
 
-/// Says why no slot serves the request at present.
+/// Says why no slot serves the request at present, and why none is cut for it.
 fn no_slot(request: &RequestExplanation) -> String {
+    let is_registered = request.fitting.total() + request.too_small.slots > 0;
+    match no_cut(&request.dynamic_workers) {
+        None => no_registered_slot(request),
+        Some(no_cut) if is_registered => format!("{}; {no_cut}", no_registered_slot(request)),
+        Some(no_cut) => format!("No slot is registered; {no_cut}"),
+    }
+}
+
+/// Says why no slot is cut from a dynamic worker; `None` if there is none.
+fn no_cut(dynamic: &FittingWorkers) -> Option<String> {
+    let (all, with_room) = (dynamic.workers, dynamic.remainder_fits);
+    let (workers, have) = match all {
+        0 => return None,
+        1 => ("the only dynamic worker".to_owned(), "has"),
+        all => (format!("all {all} dynamic workers"), "have"),
+    };
+    if with_room > 0 {
+        let workers = count(with_room, "dynamic worker has", "dynamic workers have");
+        return Some(format!("{workers} room, but may not be used now"));
+    }
+    if dynamic.total_fits == 0 {
+        return Some(format!("{workers} {have} too little in total"));
+    }
+    Some(match dynamic.shortages.first() {
+        Some((resource, short)) if *short == all => format!("{workers} {have} too little {resource} left"),
+        Some((resource, short)) => format!("{workers} {have} too little left, {short} of them of {resource}"),
+        None => format!("{workers} {have} too little left"),
+    })
+}
+
+fn no_registered_slot(request: &RequestExplanation) -> String {
     let fitting = request.fitting;
     if fitting.total() == 0 {
         return no_fitting_slot(&request.too_small);

@@ -4,10 +4,10 @@ use axum::Json;
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use slot_manager::overview::SlotCounts;
-use slot_manager::view::{BackoffReason, PageCursor, TaskManagerRegistration, TaskManagerSnapshot, WorkerBackoff};
+use slot_manager::view::{BackoffReason, PageCursor, TaskManagerRegistration, WorkerBackoff};
 use slot_manager::{
-    InstanceId, ResourceId, ResourceManagerActions, ScheduledExecutor, SlotManager, TaskExecutorGateway, Timestamp,
-    WorkerRequestId,
+    InstanceId, ResourceId, ResourceManagerActions, ResourceProfile, ScheduledExecutor, SlotManager,
+    TaskExecutorGateway, Timestamp, WorkerRequestId,
 };
 
 use super::SharedWeb;
@@ -35,6 +35,10 @@ pub struct TaskManagerView {
     backoff: Option<BackoffView>,
     /// The time since when none of its slots is used.
     idle_since: Option<Timestamp>,
+    /// The total of a dynamic worker, from which its slots are cut; `None` for a static one.
+    total_resources: Option<ResourceProfile>,
+    /// What remains of the total; `None` for a static worker.
+    remaining_resources: Option<ResourceProfile>,
     slot_counts: SlotCounts,
     slots: Vec<SlotView>,
 }
@@ -47,17 +51,19 @@ struct BackoffView {
     until: Timestamp,
 }
 
-impl From<TaskManagerSnapshot> for TaskManagerView {
-    fn from(task_manager: TaskManagerSnapshot) -> Self {
+impl From<&TaskManagerRegistration<'_>> for TaskManagerView {
+    fn from(task_manager: &TaskManagerRegistration<'_>) -> Self {
         Self {
-            resource_id: task_manager.resource_id,
-            instance_id: task_manager.instance_id,
-            worker_request: task_manager.worker_request,
-            is_blocked: task_manager.is_blocked,
-            backoff: task_manager.backoff.map(BackoffView::from),
-            idle_since: task_manager.idle_since,
-            slot_counts: task_manager.slot_counts,
-            slots: task_manager.slots.into_iter().map(SlotView::from).collect(),
+            resource_id: task_manager.resource_id().clone(),
+            instance_id: task_manager.instance_id(),
+            worker_request: task_manager.worker_request(),
+            is_blocked: task_manager.is_blocked(),
+            backoff: task_manager.backoff().map(BackoffView::from),
+            idle_since: task_manager.idle_since(),
+            total_resources: task_manager.total_resources().cloned(),
+            remaining_resources: task_manager.remaining_resources(),
+            slot_counts: task_manager.slot_counts(),
+            slots: task_manager.slots().map(|slot| slot.snapshot().into()).collect(),
         }
     }
 }
@@ -85,6 +91,9 @@ pub struct ListQuery {
     /// Only those that back off or are blocked.
     #[serde(default)]
     troubled: bool,
+    /// Only dynamic workers.
+    #[serde(default)]
+    dynamic: bool,
 }
 
 /// The task managers to list.
@@ -92,6 +101,7 @@ pub struct ListQuery {
 struct Filter {
     search: String,
     is_troubled: bool,
+    is_dynamic: bool,
 }
 
 impl Filter {
@@ -104,7 +114,8 @@ impl Filter {
                 .to_lowercase()
                 .contains(&self.search)
         };
-        (!self.is_troubled || is_troubled()) && (self.search.is_empty() || is_found())
+        let is_of_kind = !self.is_dynamic || task_manager.total_resources().is_some();
+        is_of_kind && (!self.is_troubled || is_troubled()) && (self.search.is_empty() || is_found())
     }
 }
 
@@ -118,12 +129,14 @@ pub async fn list<C: Cluster>(
         limit,
         search,
         troubled,
+        dynamic,
     } = query;
     let page = PageQuery { cursor, limit };
     let (mut cursor, limit) = (page.cursor()?.unwrap_or_default(), page.limit()?);
     let filter = Filter {
         search: search.unwrap_or_default().to_lowercase(),
         is_troubled: troubled,
+        is_dynamic: dynamic,
     };
     let mut found = Vec::new();
     // Few match: one question reads some, so that the owner does something else in between.
@@ -168,9 +181,9 @@ where
         let page = manager.task_managers_from(cursor, 1);
         next = page.next;
         for task_manager in page.items.iter().filter(|task_manager| filter.matches(task_manager)) {
-            let snapshot = task_manager.snapshot();
-            slots += snapshot.slots.len();
-            items.push(snapshot.into());
+            let view = TaskManagerView::from(task_manager);
+            slots += view.slots.len();
+            items.push(view);
         }
     }
     PageView {
@@ -192,7 +205,7 @@ pub struct OneTaskManager {
 pub async fn one<C: Cluster>(State(web): SharedWeb<C>, Id(id): Id) -> Result<Json<OneTaskManager>, ApiError> {
     let resource_id = resource_id(&id)?;
     let found = web.cluster.ask(move |manager| {
-        let task_manager = manager.task_manager_of(&resource_id)?.snapshot().into();
+        let task_manager = (&manager.task_manager_of(&resource_id)?).into();
         let now = manager.now();
         Some(OneTaskManager { now, task_manager })
     });

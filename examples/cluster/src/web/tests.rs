@@ -2,6 +2,7 @@
 
 mod access;
 mod double;
+mod dynamic;
 mod rest;
 
 mod sites;

@@ -116,6 +116,19 @@ impl Double {
         gateway
     }
 
+    /// Registers a dynamic worker with this number of cores.
+    pub fn register_dynamic(&self, id: &str, cores: f64) -> InstanceId {
+        let gateway = ScriptedGateway::new();
+        gateway.answer_requests(Ok(slot_manager::message::Acknowledge::new()));
+        let report = SlotReport::of_dynamic(profile(cores), vec![]).with_revision(1);
+        self.tell(|manager| {
+            let instance_id = InstanceId::from_u128(0x1000 + manager.overview().task_managers as u128);
+            let connection = TaskExecutorConnection::new(id, instance_id, gateway);
+            let _ = manager.register_task_manager(connection, &report).unwrap();
+            instance_id
+        })
+    }
+
     pub fn request(&self, allocation: u128, cores: f64) -> AllocationId {
         let allocation_id = AllocationId::from_u128(allocation);
         let job_id = JobId::from_u128(0x70b1 + allocation % 3);

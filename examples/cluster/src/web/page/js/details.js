@@ -1,8 +1,9 @@
 // The dialog of one task manager.
 
+import { bars } from "./bars.js";
 import { $, h, setText, toast } from "./dom.js";
 import { ask, order } from "./server.js";
-import { STATE_NAMES, classOf, isTroubled, troubleOf } from "./slots.js";
+import { STATE_NAMES, classOf, isDynamic, isTroubled, troubleOf } from "./slots.js";
 import { state } from "./state.js";
 import { duration, msTo, number, profile, short, shorten } from "./text.js";
 
@@ -33,6 +34,9 @@ export async function updateDetails() {
     ["State", isTroubled(taskManager) ? troubleOf(taskManager, list)
       : taskManager.idle_since === null ? "Serves requests" : `Idle for ${duration(-msTo(taskManager.idle_since, list))}`],
   ];
+  if (isDynamic(taskManager)) {
+    facts.push(["Total", profile(taskManager.total_resources)], ["Remaining", profile(taskManager.remaining_resources)]);
+  }
   const verbs = taskManager.is_blocked
     ? [["unblock", "Unblock", "gives its free slots away again"]]
     : [["block", "Block", "gives no more of its slots away"], ["drain", "Drain", "blocks it, and lets it leave when it is idle"]];
@@ -41,6 +45,7 @@ export async function updateDetails() {
   setText($("details-title"), taskManager.resource_id);
   $("details-body").replaceChildren(
     h("dl", { class: "facts" }, ...facts.flatMap(([name, value]) => [h("dt", {}, name), h("dd", {}, value)])),
+    bars(taskManager) ?? "",
     h("ul", { class: "orders" }, ...verbs.map(([verb, name, effect]) => h("li", {},
       h("button", { type: "button", "data-focus": "order", "aria-describedby": `effect-${verb}`, onclick: () => order(resourceId, verb) }, name),
       h("span", { id: `effect-${verb}`, class: "faint" }, ` ${effect}`)))),

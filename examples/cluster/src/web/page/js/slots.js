@@ -17,13 +17,14 @@ export const STATE_NAMES = Object.fromEntries(STATES);
 export const classOf = (slot) => slot.state.replace("_", "-");
 
 /** Counts slots by state, and says so in words. */
-function summaryOf(slots) {
+export function summaryOf(slots) {
   const counts = {};
   for (const slot of slots) counts[classOf(slot)] = (counts[classOf(slot)] ?? 0) + 1;
   const present = STATES.filter(([state]) => counts[state]);
   return { counts, present, text: present.map(([state, name]) => `${number(counts[state])} ${name}`).join(", ") || "no slots" };
 }
 
+export const isDynamic = (taskManager) => taskManager.total_resources !== null;
 export const isTroubled = (taskManager) => taskManager.is_blocked || taskManager.backoff != null;
 
 /** Says what is wrong with a worker. */
@@ -57,7 +58,8 @@ export function cells(taskManager) {
   return bar;
 }
 
-function describe(slot) {
+/** Says in words which state a slot has, and for whom. */
+export function describe(slot) {
   const held = slot.allocation_id ? ` for allocation ${short(slot.allocation_id)} of job ${short(slot.job_id)}` : "";
   return `Slot ${slot.slot_id}: ${STATE_NAMES[classOf(slot)]}${held}`;
 }

@@ -1,8 +1,9 @@
 // The page.
 
+import { bars, sumOf } from "./bars.js";
 import { renderChart } from "./chart.js";
 import { $, h, setText, sync } from "./dom.js";
-import { STATES, cells, isTroubled, troubleOf } from "./slots.js";
+import { STATES, cells, isDynamic, isTroubled, troubleOf } from "./slots.js";
 import { state } from "./state.js";
 import { bytes, count, duration, msTo, number, profile, short, shorten } from "./text.js";
 import { nameButton, renderRecovery, renderVerdicts } from "./verdicts.js";
@@ -54,6 +55,7 @@ function renderSlots() {
   counts.free -= counts["backing-off"];
   setText($("used"), number(counts.allocated + counts["in-flight"]));
   setText($("registered"), number(slots.registered.slots));
+  renderDynamic();
   renderResources(slots);
   const present = STATES.filter(([state]) => counts[state] > 0);
   const text = present.map(([state, name]) => `${number(counts[state])} ${name}`).join(", ") || "No slots";
@@ -65,16 +67,32 @@ function renderSlots() {
     h("li", {}, h("span", { class: `slot ${state}`, "aria-hidden": "true" }), h("span", {}, `${name} `, h("b", {}, number(counts[state])))));
 }
 
+/** Says from which resources slots are cut. */
+function renderDynamic() {
+  const { dynamic_workers: workers, dynamic_total: total } = state.numbers.overview;
+  $("dynamic").hidden = workers === 0;
+  // Its sum of all kinds of memory is beside the kinds.
+  const resources = profile({ ...total, memory_bytes: 0 });
+  setText($("dynamic"), `${count(workers, "dynamic worker")} of ${resources} in total: slots are cut as requests need them.`);
+}
+
 /** Shows how much of each resource is used. */
 function renderResources({ registered, allocated, in_flight: flying }) {
   const cores = (value) => number(+value.toFixed(2));
+  const { dynamic_total: dynamic, dynamic_workers: dynamicWorkers } = state.numbers.overview;
+  const names = Object.keys({ ...registered.extended, ...dynamic.extended });
+  // Registered slots include those that are cut, but not the rest of their workers. Only a complete
+  // list of task managers has the sum.
+  const isComplete = state.taskManagers.items.length === state.numbers.overview.task_managers;
+  const all = dynamicWorkers === 0 ? registered : isComplete ? sumOf(state.taskManagers.items) : null;
   const resources = [
     ["Cores", (slots) => slots.cpu_cores, cores],
     ["Memory", (slots) => slots.memory_bytes, bytes],
-    ...Object.keys(registered.extended).map((name) => [name, (slots) => slots.extended[name] ?? 0, cores]),
-  ].map(([name, amount, text]) => ({ name, total: amount(registered), used: amount(allocated) + amount(flying), text }))
-    .filter(({ total }) => total > 0);
-  sync($("resources"), resources, ({ name }) => name, ({ used, total, text }) => `${text(used)} of ${text(total)}`, ({ name, used, total, text }) => {
+    ...names.map((name) => [name, (slots) => slots.extended[name] ?? 0, cores]),
+  ].map(([name, amount, text]) => ({ name, total: all && amount(all), used: amount(allocated) + amount(flying), text }))
+    .filter(({ total, used }) => (total ?? used) > 0);
+  sync($("resources"), resources, ({ name }) => name, ({ used, total, text }) => `${text(used)} of ${total}`, ({ name, used, total, text }) => {
+    if (total === null) return h("li", {}, h("span", { class: "faint" }, name), h("span"), h("span", {}, h("b", {}, text(used)), " used"));
     const meter = h("span", { class: "meter", "aria-hidden": "true" }, h("span"));
     meter.firstElementChild.style.width = `${(100 * used) / total}%`;
     return h("li", {}, h("span", { class: "faint" }, name), meter, h("span", {}, h("b", {}, text(used)), ` of ${text(total)}`));
@@ -119,7 +137,7 @@ function renderTaskManagers() {
     ? `${number(loaded)}${state.taskManagers.next === null ? "" : " or more"} of ${number(all)} match`
     : loaded < all ? `${number(loaded)} of ${number(all)} shown` : number(all));
   sync($("cards"), state.taskManagers.items, (item) => item.resource_id, (item) => JSON.stringify([
-    item.slots.map((slot) => [slot.state, slot.allocation_id]), isTroubled(item) && troubleOf(item, state.taskManagers), item.instance_id,
+    item.slots.map((slot) => [slot.slot_id, slot.state, slot.allocation_id]), item.total_resources, item.remaining_resources, isTroubled(item) && troubleOf(item, state.taskManagers), item.instance_id,
   ]), card);
   $("no-task-managers").hidden = loaded > 0;
   setText($("no-task-managers"), isFiltered ? "No task manager matches."
@@ -129,12 +147,13 @@ function renderTaskManagers() {
 
 function card(taskManager) {
   const { registered, allocated, in_flight } = taskManager.slot_counts;
+  const slots = isDynamic(taskManager)
+    ? h("span", { class: "faint", title: "slots cut from the resources of the worker" }, count(registered, "slot"))
+    : h("span", { class: "faint", title: "slots used and registered" }, `${allocated + in_flight} / ${registered}`);
   return h("li", { class: `card${isTroubled(taskManager) ? " troubled" : ""}` },
-    h("div", { class: "card-head" },
-      nameButton(taskManager.resource_id),
-      h("span", { class: "faint", title: "slots used and registered" }, `${allocated + in_flight} / ${registered}`)),
+    h("div", { class: "card-head" }, nameButton(taskManager.resource_id), slots),
     isTroubled(taskManager) && h("p", { class: "why" }, troubleOf(taskManager, state.taskManagers)),
-    cells(taskManager));
+    bars(taskManager) ?? cells(taskManager));
 }
 
 function renderWorkers() {
