@@ -1,7 +1,8 @@
 //! The dashboard in a real browser shows what the REST interface says.
 
 mod browser;
-mod rest;
+mod dynamic;
+pub mod rest;
 
 use std::collections::BTreeMap;
 use std::process::Command;
@@ -13,7 +14,7 @@ use super::harness::{Cluster, wait_for, wait_until};
 use super::required::is_installed;
 
 /// Returns the address of the dashboard of a resource manager.
-fn web(cluster: &Cluster, name: &str) -> String {
+pub fn web(cluster: &Cluster, name: &str) -> String {
     let output = cluster.path(&format!("{name}.out"));
     wait_for("a dashboard", || {
         let output = std::fs::read_to_string(&output).ok()?;

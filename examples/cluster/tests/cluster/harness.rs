@@ -98,9 +98,11 @@ impl Cluster {
     }
 
     /// Starts a resource manager, and waits until it listens. Its lease is 3 s, if nothing else is
-    /// asked for.
+    /// asked for. One that is started again listens where it did before.
     pub fn resource_manager(&mut self, name: &str, election: &str, more: &[&str]) {
-        let mut arguments = vec!["resource-manager", "--listen", "127.0.0.1:0", "--election", election];
+        let listen = self.addresses.get(name).cloned();
+        let listen = listen.unwrap_or_else(|| "127.0.0.1:0".to_owned());
+        let mut arguments = vec!["resource-manager", "--listen", &listen, "--election", election];
         arguments.extend(["--heartbeat-interval", "300ms", "--heartbeat-timeout", "1500ms"]);
         if !more.contains(&"--lease") {
             arguments.extend(["--lease", "3s"]);
@@ -152,20 +154,21 @@ impl Cluster {
         addresses.join(",")
     }
 
-    /// Starts a task executor.
+    /// Starts a task executor with slots of one core.
     pub fn worker(&mut self, name: &str, slots: u32) {
-        let (managers, slots) = (self.resource_managers(), slots.to_string());
-        let arguments = [
-            "task-executor",
-            "--resource-managers",
-            &managers,
-            "--resource-id",
-            name,
-            "--slots",
-            &slots,
-            "--profile",
-            "cpu=1",
-        ];
+        let slots = slots.to_string();
+        self.task_executor(name, &["--slots", &slots, "--profile", "cpu=1"]);
+    }
+
+    /// Starts a task executor from whose total slots are cut.
+    pub fn dynamic_worker(&mut self, name: &str, total: &str) {
+        self.task_executor(name, &["--total", total]);
+    }
+
+    fn task_executor(&mut self, name: &str, more: &[&str]) {
+        let managers = self.resource_managers();
+        let mut arguments = vec!["task-executor", "--resource-managers", &managers, "--resource-id", name];
+        arguments.extend(more);
         self.start(name, &arguments);
     }
 
@@ -177,6 +180,11 @@ impl Cluster {
     /// Starts a job that takes a new slot for each of its tasks.
     pub fn job_with_slot_per_task(&mut self, name: &str, tasks: usize, parallelism: usize, command: &[&str]) {
         self.run(name, tasks, parallelism, &["--slot-per-task"], command);
+    }
+
+    /// Starts a job whose slots need these resources.
+    pub fn job_with_profile(&mut self, name: &str, tasks: usize, profile: &str, command: &[&str]) {
+        self.run(name, tasks, tasks, &["--profile", profile], command);
     }
 
     /// Starts a job that declares the slots that it needs in all.
@@ -197,9 +205,10 @@ impl Cluster {
             &tasks,
             "--parallelism",
             &parallelism,
-            "--profile",
-            "cpu=1",
         ];
+        if !more.contains(&"--profile") {
+            arguments.extend(["--profile", "cpu=1"]);
+        }
         arguments.extend(more);
         arguments.push("--");
         arguments.extend(command);

@@ -7,6 +7,7 @@ mod command_line;
 mod dashboard;
 mod declared;
 mod double;
+mod dynamic;
 mod etcd;
 mod event_log;
 mod failover;

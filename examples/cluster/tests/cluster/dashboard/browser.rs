@@ -33,6 +33,25 @@ pub struct Card {
     /// The states of its slots, in words.
     pub slots: String,
     pub is_troubled: bool,
+    /// The bars of a dynamic worker.
+    pub bars: Vec<Bar>,
+}
+
+/// A bar that shows one resource of a dynamic worker.
+#[derive(Debug)]
+pub struct Bar {
+    pub resource: String,
+    pub parts: Vec<Part>,
+}
+
+/// A part of a bar.
+#[derive(Debug)]
+pub struct Part {
+    /// The class that gives the part its colour.
+    pub state: String,
+    pub title: String,
+    /// Its width, in hundredths of the bar.
+    pub percent: f64,
 }
 
 impl Page {
@@ -58,6 +77,7 @@ impl Page {
                 id: attribute(card, "data-key"),
                 slots: attribute(card, "aria-label"),
                 is_troubled: card.starts_with(" troubled"),
+                bars: bars(card),
             })
             .collect()
     }
@@ -68,6 +88,33 @@ fn text_after(html: &str, part: &str) -> String {
     let (_, rest) = html.split_once(part).unwrap_or_else(|| panic!("no {part} on the page"));
     let (_, text) = rest.split_once('>').expect("the end of a tag");
     text.split('<').next().unwrap_or_default().trim().to_owned()
+}
+
+/// Returns the bars of a card.
+fn bars(card: &str) -> Vec<Bar> {
+    let card = card.split("</li>").next().unwrap_or_default();
+    let bars = card.split("<div class=\"bar\" data-resource").skip(1);
+    bars.map(|bar| {
+        let (bar, _) = bar.split_once("</div>").expect("the end of a bar");
+        let parts = bar.split("<span class=\"slot ").skip(1).map(|part| Part {
+            state: part.split('"').next().unwrap_or_default().to_owned(),
+            title: attribute(part, "title"),
+            percent: style(part, "flex-grow"),
+        });
+        Bar {
+            resource: bar.split('"').nth(1).unwrap_or_default().to_owned(),
+            parts: parts.collect(),
+        }
+    })
+    .collect()
+}
+
+/// Returns the number of a property in the style of an element.
+fn style(html: &str, property: &str) -> f64 {
+    let style = attribute(html, "style");
+    let (_, value) = style.split_once(&format!("{property}: ")).expect("a property");
+    let value = value.split([';', ' ']).next().unwrap_or_default();
+    value.parse().expect("a number")
 }
 
 fn attribute(html: &str, name: &str) -> String {
