@@ -74,8 +74,8 @@ export function bars(taskManager) {
   const label = [summaryOf(taskManager.slots).text, ...words].join(", ");
   return h("div", { class: "resource-bars", role: "img", "aria-label": label }, ...resources.flatMap((resource) => [
     h("span", { class: "faint resource", title: resource.name }, resource.name),
+    h("span", {}, h("b", {}, resource.text(resource.used)), ` of ${resource.text(resource.all)}`),
     bar(resource, parts),
-    h("span", { class: "amount" }, h("b", {}, resource.text(resource.used)), ` of ${resource.text(resource.all)}`),
   ]));
 }
 
