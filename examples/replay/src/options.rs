@@ -140,11 +140,24 @@ pub(crate) struct Options {
     #[arg(long, value_name = "TIME", default_value = "2m", value_parser = parse_time, help_heading = "Manager")]
     pub(crate) registration_timeout: Duration,
 
-    /// The choice among several free slots that fit
+    /// The wait after which a request has a dynamic worker set aside; inf for never
     ///
-    /// It is for static slots only. A slot of a dynamic worker is so far always cut by first fit:
-    /// from the node with the lowest place that fits. A node gets the lowest vacant place when it
-    /// registers.
+    /// What becomes free of that worker goes to the request or to older ones. So small requests
+    /// cannot keep a large one waiting, but younger ones may wait beside a worker that would fit.
+    #[arg(
+        long,
+        value_name = "TIME",
+        default_value = "inf",
+        value_parser = parse_time,
+        help_heading = "Manager",
+        verbatim_doc_comment
+    )]
+    pub(crate) reservation_delay: Duration,
+
+    /// The choice among several free slots, or dynamic workers, that fit
+    ///
+    /// First fit cuts a slot from the dynamic worker with the lowest place. A worker gets the lowest
+    /// vacant place when it registers.
     #[arg(
         long,
         value_name = "HOW",
@@ -192,11 +205,12 @@ pub(crate) struct Options {
 pub(crate) enum Matching {
     /// The slot that has been free for the longest time
     FirstFit,
-    /// The slot with the least surplus: first in GPUs, then in memory, then in cores
+    /// The slot with the least surplus: first in GPUs, then in memory, then in cores; for dynamic
+    /// workers the same as most utilization
     BestFit,
-    /// A slot of the node with the smallest share of used slots
+    /// A slot of the node with the smallest share of used slots, or of its scarcest resource
     LeastUtilization,
-    /// A slot of the node with the largest share of used slots
+    /// A slot of the node with the largest share of used slots, or of its scarcest resource
     MostUtilization,
 }
 

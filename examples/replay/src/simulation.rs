@@ -115,6 +115,7 @@ impl Simulation {
             .with_rpc_timeout(options.rpc_timeout)
             .with_task_manager_timeout(options.idle_timeout())
             .with_worker_registration_timeout(options.registration_timeout)
+            .with_reservation_delay(options.reservation_delay)
             .with_slot_matching_strategy(options.matching.into());
         let mut manager = SlotManager::new(config, clock.clone()).context("the manager rejects its configuration")?;
         let resource_manager = if options.elastic {

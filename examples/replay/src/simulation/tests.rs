@@ -441,6 +441,9 @@ fn nothing_leaks_with_dynamic_workers_and_extreme_options() {
         "--rpc-timeout 1ms --request-timeout 2s",
         "--rpc-timeout inf --failures 0.1",
         "--heartbeat inf",
+        "--matching least-utilization --failures 0.1",
+        "--matching most-utilization --reservation-delay 1s --failures 0.1",
+        "--elastic --reservation-delay 0s --failures 0.1",
     ] {
         cut(5, arguments);
     }
