@@ -3,13 +3,18 @@
 
 use std::process::Command;
 
-use crate::cluster::{Outcome, run};
+use crate::cluster::{Kinds, Outcome, run};
 
 /// Set in the other process.
 const OTHER_PROCESS: &str = "SIMULATION_OTHER_PROCESS";
 
+/// Every other seed has dynamic workers.
 fn outcome(seed: u64) -> Outcome {
-    run(seed).unwrap_or_else(|violation| panic!("{violation}"))
+    let kinds = match seed % 2 {
+        0 => Kinds::Static,
+        _ => Kinds::Dynamic,
+    };
+    run(seed, kinds).unwrap_or_else(|violation| panic!("{violation}"))
 }
 
 #[test]

@@ -11,7 +11,7 @@ mod determinism;
 
 use std::ops::Range;
 
-use cluster::{Fault, FaultCounts, run};
+use cluster::{Fault, FaultCounts, Kinds, run};
 
 /// The number of seeds by default.
 const SEEDS: u64 = 300;
@@ -33,18 +33,19 @@ fn seeds(half: u64) -> Range<u64> {
     half * seeds / 2..(half + 1) * seeds / 2
 }
 
-fn run_all(seeds: Range<u64>) {
+fn run_all(seeds: Range<u64>, kinds: Kinds) {
     let mut faults = FaultCounts::default();
     let count = seeds.end - seeds.start;
     for seed in seeds {
-        match run(seed) {
+        match run(seed, kinds) {
             Ok(outcome) => faults.add(&outcome.faults),
             Err(violation) => panic!("{violation}"),
         }
     }
     if count >= SEEDS / 2 {
         assert!(faults.total() > 100 * count, "too few faults: {faults:?}");
-        for fault in Fault::ALL {
+        let happens = |fault: &Fault| kinds == Kinds::Dynamic || !fault.is_of_dynamic_workers();
+        for fault in Fault::ALL.into_iter().filter(happens) {
             assert!(faults.of(fault) > 0, "no fault of this kind: {}", fault.describe());
         }
     }
@@ -52,10 +53,20 @@ fn run_all(seeds: Range<u64>) {
 
 #[test]
 fn nothing_is_lost_in_the_first_half_of_the_seeds() {
-    run_all(seeds(0));
+    run_all(seeds(0), Kinds::Static);
 }
 
 #[test]
 fn nothing_is_lost_in_the_second_half_of_the_seeds() {
-    run_all(seeds(1));
+    run_all(seeds(1), Kinds::Static);
+}
+
+#[test]
+fn nothing_is_lost_with_dynamic_workers_in_the_first_half_of_the_seeds() {
+    run_all(seeds(0), Kinds::Dynamic);
+}
+
+#[test]
+fn nothing_is_lost_with_dynamic_workers_in_the_second_half_of_the_seeds() {
+    run_all(seeds(1), Kinds::Dynamic);
 }

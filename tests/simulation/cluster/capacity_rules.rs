@@ -93,6 +93,17 @@ pub(crate) fn total<'a>(slots: impl IntoIterator<Item = &'a ResourceProfile>) ->
     sum
 }
 
+/// Returns the sum of resources of some workers.
+pub(crate) fn sum(all: impl IntoIterator<Item = Resources>) -> Resources {
+    let mut sum = Resources::default();
+    for more in all {
+        sum.slots += more.slots;
+        sum.cpu_cores += more.cpu_cores;
+        sum.memory_bytes += more.memory_bytes;
+    }
+    sum
+}
+
 /// Returns the limit that would be exceeded with more resources.
 pub(crate) fn limit_beyond(config: &SlotManagerConfig, present: Resources, more: Resources) -> Option<Limit> {
     let workers = config.workers.as_ref()?;

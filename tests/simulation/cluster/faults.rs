@@ -54,10 +54,13 @@ pub(crate) enum Fault {
     DeclarationRefused,
     Shortage,
     InactiveSlotFreed,
+    ResourcesChanged,
+    ResourcesWithheld,
+    ResourcesInsufficient,
 }
 
 impl Fault {
-    pub(crate) const ALL: [Self; 51] = [
+    pub(crate) const ALL: [Self; 54] = [
         Self::RequestLost,
         Self::AnswerLost,
         Self::ConnectionBroken,
@@ -109,6 +112,9 @@ impl Fault {
         Self::DeclarationRefused,
         Self::Shortage,
         Self::InactiveSlotFreed,
+        Self::ResourcesChanged,
+        Self::ResourcesWithheld,
+        Self::ResourcesInsufficient,
     ];
 
     pub(crate) fn describe(self) -> &'static str {
@@ -164,7 +170,18 @@ impl Fault {
             Self::DeclarationRefused => "declaration refused at the limit of pending requests",
             Self::Shortage => "shortage of declared slots",
             Self::InactiveSlotFreed => "unused slot of an ended job freed",
+            Self::ResourcesChanged => "resources of a dynamic worker changed, or a cut removed",
+            Self::ResourcesWithheld => "dynamic worker has less left than its slots explain",
+            Self::ResourcesInsufficient => "slot request beyond the remainder of a dynamic worker",
         }
+    }
+
+    /// Returns `true` if only dynamic workers have this fault.
+    pub(crate) fn is_of_dynamic_workers(self) -> bool {
+        matches!(
+            self,
+            Self::ResourcesChanged | Self::ResourcesWithheld | Self::ResourcesInsufficient
+        )
     }
 }
 

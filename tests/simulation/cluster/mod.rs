@@ -20,3 +20,4 @@ mod trace;
 pub(crate) use self::faults::{Fault, FaultCounts};
 #[allow(unused_imports, reason = "the tests and the soak each use a part")]
 pub(crate) use self::run::{Outcome, Violation, run};
+pub(crate) use self::scenario::Kinds;

@@ -3,6 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::cluster::faults::FaultCounts;
+use crate::cluster::scenario::Kinds;
 use crate::cluster::simulation::Simulation;
 use crate::cluster::trace::Trace;
 
@@ -26,6 +27,7 @@ pub(crate) struct Outcome {
 #[derive(Debug)]
 pub(crate) struct Violation {
     pub(crate) seed: u64,
+    pub(crate) kinds: Kinds,
     pub(crate) what: String,
     /// The last events, the oldest first.
     pub(crate) trace: Vec<String>,
@@ -43,18 +45,19 @@ impl std::fmt::Display for Violation {
         for line in &self.trace {
             writeln!(f, "{line}")?;
         }
-        writeln!(f, "seed {}: {}", self.seed, self.what)?;
+        writeln!(f, "seed {}, {:?}: {}", self.seed, self.kinds, self.what)?;
         write!(f, "run it again: {}", self.rerun())
     }
 }
 
 /// Runs one seed. After a violation it runs the seed once more to record the last events.
-pub(crate) fn run(seed: u64) -> Result<Outcome, Box<Violation>> {
-    attempt(seed, &Trace::off()).or_else(|_| {
+pub(crate) fn run(seed: u64, kinds: Kinds) -> Result<Outcome, Box<Violation>> {
+    attempt(seed, kinds, &Trace::off()).or_else(|_| {
         let trace = Trace::on();
-        attempt(seed, &trace).map_err(|what| {
+        attempt(seed, kinds, &trace).map_err(|what| {
             Box::new(Violation {
                 seed,
+                kinds,
                 what,
                 trace: trace.lines(),
             })
@@ -62,8 +65,8 @@ pub(crate) fn run(seed: u64) -> Result<Outcome, Box<Violation>> {
     })
 }
 
-fn attempt(seed: u64, trace: &Trace) -> Check<Outcome> {
-    let run = AssertUnwindSafe(|| Simulation::new(seed, trace.clone()).run());
+fn attempt(seed: u64, kinds: Kinds, trace: &Trace) -> Check<Outcome> {
+    let run = AssertUnwindSafe(|| Simulation::new(seed, kinds, trace.clone()).run());
     catch_unwind(run).unwrap_or_else(|panic| {
         let message = panic.downcast_ref::<String>().cloned();
         let message = message.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));

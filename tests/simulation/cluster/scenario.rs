@@ -4,17 +4,25 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use rand::Rng;
+use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use slot_manager::config::Capacity;
 use slot_manager::matching::SlotMatchingStrategy;
-use slot_manager::{ResourceProfile, SlotManagerConfig};
+use slot_manager::{DynamicResources, ResourceProfile, SlotManagerConfig};
 
 use crate::cluster::capacity_rules;
 use crate::cluster::network::transport::NetworkConditions;
 
 /// Cores and mebibytes of heap.
 const SHAPES: [(u64, u64); 3] = [(1, 100), (2, 100), (2, 400)];
+
+/// The kinds of the workers of a cluster.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kinds {
+    Static,
+    /// Some workers or all are dynamic. All else is drawn as for static ones.
+    Dynamic,
+}
 
 #[derive(Debug, Clone)]
 pub(crate) struct Scenario {
@@ -25,6 +33,12 @@ pub(crate) struct Scenario {
     pub(crate) pace: Duration,
     pub(crate) workers: usize,
     pub(crate) most_workers: usize,
+    /// The probability that a worker is dynamic.
+    pub(crate) dynamic_workers: f64,
+    /// Whether dynamic workers report the resources that are free. The probability that a report
+    /// names fewer.
+    pub(crate) reports_free: bool,
+    pub(crate) withheld_resources: f64,
     /// The number of jobs that request single slots.
     pub(crate) jobs: u128,
     /// The number of jobs that declare how many slots they need in all, and whether their
@@ -156,6 +170,9 @@ impl Scenario {
             pace: Duration::from_millis(rng.random_range(5..120)),
             workers,
             most_workers: workers + rng.random_range(1..5),
+            dynamic_workers: 0.0,
+            reports_free: true,
+            withheld_resources: 0.0,
             jobs: rng.random_range(1..5),
             declaring_jobs: rng.random_range(0..4),
             declared_revisions: rng.random_bool(0.7),
@@ -189,6 +206,23 @@ impl Scenario {
     }
 }
 
+impl Kinds {
+    /// Draws the scenario of workers of these kinds.
+    pub(crate) fn draw(self, seed: u64, rng: &mut ChaCha8Rng) -> Scenario {
+        let of_static_workers = Scenario::draw(rng);
+        if self == Self::Static {
+            return of_static_workers;
+        }
+        let mut rng = ChaCha8Rng::seed_from_u64(!seed);
+        Scenario {
+            dynamic_workers: [0.5, 0.5, 1.0][rng.random_range(0..3)],
+            reports_free: rng.random_bool(0.7),
+            withheld_resources: [0.0, 0.0, 0.1, 0.4][rng.random_range(0..4)],
+            ..of_static_workers
+        }
+    }
+}
+
 /// Draws a timeout: mostly up to three times `typical` milliseconds, sometimes zero or infinite.
 fn timeout(rng: &mut ChaCha8Rng, typical: u64) -> Duration {
     match rng.random_range(0..20) {
@@ -218,6 +252,11 @@ pub(crate) fn needs(rng: &mut ChaCha8Rng) -> Vec<(ResourceProfile, u32)> {
     needs
 }
 
+/// Returns a profile that fits in every slot.
+pub(crate) fn smallest_profile() -> ResourceProfile {
+    shape(0)
+}
+
 /// Returns the profile whose slots fit all requests.
 pub(crate) fn largest_profile() -> ResourceProfile {
     shape(SHAPES.len() - 1)
@@ -235,4 +274,21 @@ fn shape(number: usize) -> ResourceProfile {
 /// Draws the slots of a worker.
 pub(crate) fn slots(rng: &mut ChaCha8Rng) -> Vec<ResourceProfile> {
     (0..rng.random_range(1..5)).map(|_| profile(rng)).collect()
+}
+
+/// Draws the resources of a dynamic worker: those of some slots, and mostly a default slot.
+pub(crate) fn resources(rng: &mut ChaCha8Rng) -> DynamicResources {
+    let slots = slots(rng);
+    match rng.random_bool(0.8) {
+        true => resources_of(&slots).with_default_slot(profile(rng)),
+        false => resources_of(&slots),
+    }
+}
+
+/// Returns the resources of a dynamic worker in place of these slots.
+pub(crate) fn resources_of(slots: &[ResourceProfile]) -> DynamicResources {
+    let total = slots
+        .iter()
+        .try_fold(ResourceProfile::ZERO, |sum, slot| sum.checked_add(slot));
+    DynamicResources::new(total.expect("small amounts"))
 }

@@ -26,7 +26,7 @@ use crate::cluster::parties::operators::Operators;
 use crate::cluster::parties::resource_manager::ResourceManager;
 use crate::cluster::parties::task_executors::Worker;
 use crate::cluster::run::{Check, Outcome};
-use crate::cluster::scenario::Scenario;
+use crate::cluster::scenario::{Kinds, Scenario};
 use crate::cluster::trace::{Digest, Trace};
 
 pub(crate) type Manager = SlotManager<ClusterActions, NetworkGateway, ManualScheduledExecutor>;
@@ -83,9 +83,9 @@ pub(crate) struct Simulation {
 }
 
 impl Simulation {
-    pub(crate) fn new(seed: u64, trace: Trace) -> Self {
+    pub(crate) fn new(seed: u64, kinds: Kinds, trace: Trace) -> Self {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
-        let scenario = Scenario::draw(&mut rng);
+        let scenario = kinds.draw(seed, &mut rng);
         trace.note(|| format!("{scenario:#?}"));
         let clock = ManualScheduledExecutor::new();
         let log = CallLog::default();

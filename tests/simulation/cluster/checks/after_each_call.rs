@@ -103,9 +103,10 @@ impl Simulation {
             self.faults.count(Fault::PromiseBeyondLimit);
         }
         self.counters.compare(&self.manager, calls)?;
-        overviews::check_overview(&self.manager, context.blocked)?;
+        let present = self.capacity.inventory(&self.manager);
+        overviews::check_overview(&self.manager, &present, context.blocked)?;
         if self.steps % EXPLAINED == 0 {
-            overviews::check_explanations(&self.manager, &context)?;
+            overviews::check_explanations(&self.manager, &present, &context)?;
         }
         Ok(())
     }

@@ -3,7 +3,7 @@
 //!
 //! 1. All messages arrive, all timeouts end, jobs declare once more, and each running task executor
 //!    reports once more. Then the view equals the truth, no slot is in flight or promised, no
-//!    backoff runs, and no waiting request fits a free slot.
+//!    backoff runs, and no waiting request fits a free slot or what remains of a dynamic worker.
 //! 2. Task executors and jobs compare their slots, and jobs request missing slots again. Then each
 //!    allocated slot is in use by its job, and each missing slot is a waiting request.
 //! 3. Waiting requests are cancelled or fail at their deadlines, and declarations end. Then only the
@@ -226,6 +226,10 @@ impl Simulation {
                 .manager
                 .slots()
                 .any(|slot| matches!(slot.state(), SlotState::BackingOff { until } if until > self.now()))
+            && !self.manager.task_managers().any(|it| {
+                let backoff = it.backoff().filter(|_| it.total_resources().is_some());
+                backoff.is_some_and(|backoff| backoff.until > self.now())
+            })
     }
 
     fn unfinished_work(&self) -> String {
@@ -238,8 +242,8 @@ impl Simulation {
         )
     }
 
-    /// Checks that the running task executors are registered and that each slot has the holder its
-    /// task executor names.
+    /// Checks that the running task executors are registered, that each slot has the holder its task
+    /// executor names, and that as much remains of a dynamic worker as it has left.
     fn check_view_equals_truth(&self) -> Check {
         let mut truth = BTreeMap::new();
         for worker in self
@@ -250,8 +254,10 @@ impl Simulation {
             let instance_id = worker.executor.instance_id();
             let resource_id = worker.executor.resource_id();
             let instance_id = instance_id.ok_or_else(|| format!("{resource_id} is not registered"))?;
-            truth.insert((resource_id, None), format!("{instance_id}"));
-            for status in worker.executor.slot_report().statuses() {
+            let report = worker.executor.slot_report();
+            let resources = report.dynamic().map(|it| (it.total().clone(), it.free().cloned()));
+            truth.insert((resource_id, None), format!("{instance_id} {resources:?}"));
+            for status in report.statuses() {
                 let (slot_id, holder) = (status.slot_id(), status.allocation().map(|allocation| allocation.id));
                 let place = (slot_id.resource_id().clone(), Some(slot_id.slot_number()));
                 truth.insert(place, format!("{} {holder:?}", status.resource_profile()));
@@ -260,7 +266,10 @@ impl Simulation {
         let mut view = BTreeMap::new();
         for task_manager in self.manager.task_managers() {
             let resource_id = task_manager.resource_id();
-            view.insert((resource_id.clone(), None), format!("{}", task_manager.instance_id()));
+            let total = task_manager.total_resources().cloned();
+            let resources = total.map(|total| (total, task_manager.remaining_resources()));
+            let registered = format!("{} {resources:?}", task_manager.instance_id());
+            view.insert((resource_id.clone(), None), registered);
             for slot in task_manager.slots() {
                 let place = (resource_id.clone(), Some(slot.slot_id().slot_number()));
                 view.insert(place, format!("{} {:?}", slot.resource_profile(), slot.allocation_id()));
@@ -282,6 +291,9 @@ impl Simulation {
                 .slots()
                 .find(|slot| slot.is_free() && fits(slot.resource_profile()));
             ensure!(unused.is_none(), "{request:?} waits for {unused:?}");
+            let mut workers = self.manager.task_managers();
+            let unused = workers.find(|it| it.remaining_resources().as_ref().is_some_and(fits));
+            ensure!(unused.is_none(), "{request:?} waits, and could be cut from {unused:?}");
         }
         Ok(())
     }

@@ -13,7 +13,7 @@ use crate::cluster::call_log::{Call, CallAnswer, Promise};
 use crate::cluster::capacity_rules;
 use crate::cluster::checks::call_context::CallContext;
 use crate::cluster::checks::reserve;
-use crate::cluster::checks::slot_inventory::{Promised, SlotInventory, TaskManager};
+use crate::cluster::checks::slot_inventory::{Promised, ReportedResources, SlotInventory, TaskManager};
 use crate::cluster::run::Check;
 use crate::cluster::simulation::Manager;
 
@@ -21,6 +21,7 @@ use crate::cluster::simulation::Manager;
 pub(crate) struct CapacityChecks {
     /// The slots after the last call, with later reports.
     before: SlotInventory,
+    reported_resources: ReportedResources,
     /// All slots that were promised for each open worker request.
     promised: BTreeMap<WorkerRequestId, Vec<ResourceProfile>>,
     /// Worker requests that were withdrawn and have not been bound to a request since.
@@ -53,10 +54,20 @@ impl CapacityChecks {
 
     /// Notes an applied report, whose slots the task manager has before the effects.
     pub(crate) fn reported(&mut self, instance_id: InstanceId, report: &SlotReport) {
+        if let Some(resources) = report.dynamic() {
+            self.reported_resources.insert(instance_id, resources.clone());
+        }
         let task_manager = self.before.task_managers.entry(instance_id).or_default();
-        let statuses = report.statuses().iter();
-        task_manager.slots = statuses.map(|status| status.resource_profile().clone()).collect();
-        task_manager.offered = task_manager.slots.len();
+        *task_manager = TaskManager {
+            resource_id: task_manager.resource_id.take(),
+            is_blocked: task_manager.is_blocked,
+            ..TaskManager::reported(report)
+        };
+    }
+
+    /// Returns the present slots.
+    pub(crate) fn inventory(&self, manager: &Manager) -> SlotInventory {
+        SlotInventory::of(manager, &self.reported_resources)
     }
 
     pub(crate) fn compare(
@@ -66,7 +77,7 @@ impl CapacityChecks {
         context: &CallContext<'_>,
         leaving: &[InstanceId],
     ) -> Check<u64> {
-        let after = SlotInventory::of(manager);
+        let after = self.inventory(manager);
         let config = manager.config();
         self.note_promises(config, calls);
         let mut rewind = Rewind {
@@ -86,6 +97,8 @@ impl CapacityChecks {
             }
         }
         self.promised.retain(|id, _| after.promised.contains_key(id));
+        self.reported_resources
+            .retain(|id, _| after.task_managers.contains_key(id));
         if context.is_driven {
             self.backoffs.retain(|until| *until > context.now);
             if context.events > 0 && !calls.iter().any(|call| ask_of(call).is_some()) {
@@ -135,7 +148,7 @@ impl CapacityChecks {
                     // A slot that backs off may have been offered at that time.
                     let offered = match task_manager.is_blocked {
                         true => 0,
-                        false => task_manager.slots.len(),
+                        false => task_manager.most_offered(),
                     };
                     let task_manager = TaskManager {
                         offered,
@@ -268,7 +281,7 @@ impl CapacityChecks {
         if resource_id.is_some_and(|it| rewind.context.blocked.contains(it)) {
             return Ok(());
         }
-        if task_manager.is_some_and(|it| it.slots.is_empty()) {
+        if task_manager.is_some_and(|it| it.num_slots() == 0) {
             return Ok(());
         }
         let mut rest = rewind.inventory.without(instance_id);
@@ -300,14 +313,10 @@ impl CapacityChecks {
         let worker = capacity_rules::total(&worker);
         let is_full = capacity_rules::limit_beyond(rewind.config, present.total(), worker).is_some();
         let waiting = &rewind.inventory.waiting;
-        let slots = self
-            .before
-            .task_managers
-            .get(&instance_id)
-            .map_or(&[][..], |it| &it.slots);
-        let fits = |slot: &ResourceProfile| waiting.iter().any(|required| slot.is_matching(required));
+        let task_manager = self.before.task_managers.get(&instance_id);
+        let fits = task_manager.is_some_and(|it| waiting.iter().any(|required| it.could_serve(required)));
         // A request that waited at that time may have failed or got a slot since.
-        is_full && !(rewind.has_no_later_attempt && slots.iter().any(fits))
+        is_full && !(rewind.has_no_later_attempt && fits)
     }
 
     fn check_failure(&self, rewind: &Rewind<'_>, failure: &RequestFailure) -> Check {
@@ -345,7 +354,7 @@ impl CapacityChecks {
         let rewind = Rewind {
             config: manager.config(),
             context,
-            inventory: SlotInventory::of(manager),
+            inventory: self.inventory(manager),
             has_no_later_attempt: true,
             leaving: &[],
         };

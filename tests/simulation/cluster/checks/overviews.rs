@@ -3,14 +3,16 @@
 use std::collections::BTreeSet;
 
 use slot_manager::outcome::AllocationStatus;
-use slot_manager::overview::SlotOverview;
+use slot_manager::overview::{Resources, SlotOverview};
 use slot_manager::view::{
-    FittingSlots, PendingSlotRequest, PromisedSlot, RequestExplanation, SlotState, TaskManagerSlot, WaitReason,
+    FittingSlots, FittingWorkers, PendingSlotRequest, PromisedSlot, RequestExplanation, SlotState, TaskManagerSlot,
+    WaitReason,
 };
 use slot_manager::{ResourceId, ResourceProfile};
 
 use crate::cluster::capacity_rules;
 use crate::cluster::checks::call_context::CallContext;
+use crate::cluster::checks::slot_inventory::{SlotInventory, TaskManager};
 use crate::cluster::run::Check;
 use crate::cluster::simulation::Manager;
 
@@ -23,10 +25,15 @@ fn agree<T: PartialEq + std::fmt::Debug>(name: &str, reported: T, counted: T) ->
 }
 
 /// Checks the overview of the manager and of each task manager.
-pub(crate) fn check_overview(manager: &Manager, blocked: &BTreeSet<ResourceId>) -> Check {
+pub(crate) fn check_overview(manager: &Manager, present: &SlotInventory, blocked: &BTreeSet<ResourceId>) -> Check {
     let overview = manager.overview();
     let slots: Vec<_> = manager.slots().collect();
     agree("slots", overview.slots, count_slots(&slots))?;
+    let dynamic = present.task_managers.values().filter(|it| it.resources.is_some());
+    agree("dynamic workers", overview.dynamic_workers, dynamic.clone().count())?;
+    let total = capacity_rules::sum(dynamic.map(TaskManager::total));
+    let limited = |all: &Resources| (all.slots, all.cpu_cores, all.memory_bytes);
+    agree("dynamic total", limited(&overview.dynamic_total), limited(&total))?;
     agree("task managers", overview.task_managers, manager.task_managers().count())?;
     let is_blocked = |id: &ResourceId| blocked.contains(id);
     let blocked_task_managers = manager.task_managers().filter(|it| is_blocked(it.resource_id()));
@@ -74,7 +81,7 @@ fn count_slots(slots: &[TaskManagerSlot<'_>]) -> SlotOverview {
 }
 
 /// Checks the explanation of each waiting request.
-pub(crate) fn check_explanations(manager: &Manager, context: &CallContext<'_>) -> Check {
+pub(crate) fn check_explanations(manager: &Manager, present: &SlotInventory, context: &CallContext<'_>) -> Check {
     for request in manager.pending_slot_requests() {
         let explanation = manager.explain(request.allocation_id());
         let explanation = explanation.ok_or_else(|| format!("{request:?} is not explained"))?;
@@ -90,7 +97,7 @@ pub(crate) fn check_explanations(manager: &Manager, context: &CallContext<'_>) -
         agree("deadline", explained.fails_at, request.deadline())?;
         agree("attempts", explained.failed_attempts, request.failed_attempts())?;
         check_numbers(manager, &request, &explained)?;
-        check_reason(manager, &request, &explained, context)?;
+        check_reason(manager, present, &request, &explained, context)?;
     }
     Ok(())
 }
@@ -124,28 +131,39 @@ fn check_numbers(manager: &Manager, request: &PendingSlotRequest<'_>, explained:
     let mut counted: Vec<_> = [cpu, heap].into_iter().filter(|slots| *slots > 0).collect();
     counted.sort_unstable();
     agree("shortages", shortages, counted)?;
+    check_dynamic_workers(manager, required, &explained.dynamic_workers)?;
     let promised = manager.promised_slots();
     let (fit, small): (Vec<_>, Vec<_>) = promised.partition(|slot| slot.resource_profile().is_matching(required));
     agree("promised that fit", explained.fitting_promised_slots, fit.len())?;
     agree("promised too small", explained.too_small_promised_slots, small.len())
 }
 
+/// Checks the numbers of dynamic workers whose total and remainder fit.
+fn check_dynamic_workers(manager: &Manager, required: &ResourceProfile, explained: &FittingWorkers) -> Check {
+    let task_managers = manager.task_managers();
+    let totals: Vec<_> = task_managers.filter_map(|it| it.total_resources()).collect();
+    let remainders = manager.task_managers().filter_map(|it| it.remaining_resources());
+    let counted = (
+        totals.len(),
+        totals.iter().filter(|total| total.is_matching(required)).count(),
+        remainders.filter(|remainder| remainder.is_matching(required)).count(),
+    );
+    let explained = (explained.workers, explained.total_fits, explained.remainder_fits);
+    agree("dynamic workers", explained, counted)
+}
+
 fn check_reason(
     manager: &Manager,
+    present: &SlotInventory,
     request: &PendingSlotRequest<'_>,
     explained: &RequestExplanation,
     context: &CallContext<'_>,
 ) -> Check {
     let config = manager.config();
     let worker = capacity_rules::described_worker(config);
-    let overview = manager.overview();
-    let mut present = overview.slots.registered;
-    present.slots += overview.promised.slots;
-    present.cpu_cores += overview.promised.cpu_cores;
-    present.memory_bytes += overview.promised.memory_bytes;
     let limit_of_next = worker
         .as_ref()
-        .and_then(|worker| capacity_rules::limit_beyond(config, present, capacity_rules::total(worker)));
+        .and_then(|worker| capacity_rules::limit_beyond(config, present.total(), capacity_rules::total(worker)));
     let recovered_at = context.recovery.began + config.recovery_timeout;
     let is_waiting =
         request.in_flight_to().is_none() && request.backs_off_until().is_none() && request.bound_to().is_none();

@@ -1,11 +1,11 @@
-//! The registered and promised slots. The checks take them from the views after a call, and undo
-//! effect by effect to get the slots in between.
+//! The registered and promised slots, and the dynamic workers. The checks take them from the views
+//! after a call, and undo effect by effect to get them in between.
 
 use std::collections::BTreeMap;
 
 use slot_manager::overview::Resources;
 use slot_manager::view::SlotState;
-use slot_manager::{InstanceId, ResourceId, ResourceProfile, WorkerRequestId};
+use slot_manager::{DynamicResources, InstanceId, ResourceId, ResourceProfile, SlotReport, WorkerRequestId};
 
 use crate::cluster::capacity_rules;
 use crate::cluster::simulation::Manager;
@@ -25,9 +25,78 @@ pub(crate) struct TaskManager {
     /// `None` for a task manager that has registered since.
     pub(crate) resource_id: Option<ResourceId>,
     pub(crate) is_blocked: bool,
+    /// Its slots. The cuts of a dynamic worker do not count.
     pub(crate) slots: Vec<ResourceProfile>,
-    /// The number of slots that can be assigned.
+    /// The resources of a dynamic worker.
+    pub(crate) resources: Option<DynamicResources>,
+    /// The number of slots that can be assigned: of a dynamic worker, the default slots that are
+    /// left.
     pub(crate) offered: usize,
+}
+
+/// The resources of dynamic workers in their last applied reports. No view shows all of them.
+pub(crate) type ReportedResources = BTreeMap<InstanceId, DynamicResources>;
+
+impl TaskManager {
+    /// Returns the task manager of a report, with all that it has offered.
+    pub(crate) fn reported(report: &SlotReport) -> Self {
+        let mut task_manager = Self {
+            resources: report.dynamic().cloned(),
+            ..Self::default()
+        };
+        if task_manager.resources.is_none() {
+            let statuses = report.statuses().iter();
+            task_manager.slots = statuses.map(|status| status.resource_profile().clone()).collect();
+        }
+        task_manager.offered = task_manager.most_offered();
+        task_manager
+    }
+
+    /// Returns the number of slots as which it counts.
+    pub(crate) fn num_slots(&self) -> usize {
+        match &self.resources {
+            Some(resources) => default_slots_in(resources.total(), resources).max(1),
+            None => self.slots.len(),
+        }
+    }
+
+    /// Returns the number of slots that can be assigned while none is used.
+    pub(crate) fn most_offered(&self) -> usize {
+        match &self.resources {
+            Some(resources) => default_slots_in(resources.total(), resources),
+            None => self.slots.len(),
+        }
+    }
+
+    /// Returns the resources that count for limits.
+    pub(crate) fn total(&self) -> Resources {
+        match &self.resources {
+            Some(resources) => {
+                let mut total = capacity_rules::total([resources.total()]);
+                total.slots = self.num_slots();
+                total
+            }
+            None => capacity_rules::total(&self.slots),
+        }
+    }
+
+    /// Returns `true` if a slot, or a cut of the whole total, fits a request.
+    pub(crate) fn could_serve(&self, required: &ResourceProfile) -> bool {
+        let mut all = self
+            .slots
+            .iter()
+            .chain(self.resources.iter().map(DynamicResources::total));
+        all.any(|profile| profile.is_matching(required))
+    }
+}
+
+/// Returns how many default slots of a dynamic worker a profile holds.
+fn default_slots_in(profile: &ResourceProfile, resources: &DynamicResources) -> usize {
+    let Some(default_slot) = resources.default_slot() else {
+        return 0;
+    };
+    let rests = std::iter::successors(Some(profile.clone()), |rest| rest.checked_sub(default_slot).ok());
+    rests.count() - 1
 }
 
 /// The promised slots of one worker request.
@@ -39,7 +108,7 @@ pub(crate) struct Promised {
 }
 
 impl SlotInventory {
-    pub(crate) fn of(manager: &Manager) -> Self {
+    pub(crate) fn of(manager: &Manager, reported: &ReportedResources) -> Self {
         let mut inventory = Self::default();
         for view in manager.task_managers() {
             let mut task_manager = TaskManager {
@@ -47,10 +116,19 @@ impl SlotInventory {
                 is_blocked: view.is_blocked(),
                 ..TaskManager::default()
             };
-            for slot in view.slots() {
-                task_manager.slots.push(slot.resource_profile().clone());
-                task_manager.offered += usize::from(slot.state() == SlotState::Free);
-                inventory.used += usize::from(!slot.is_free());
+            inventory.used += view.slots().filter(|slot| !slot.is_free()).count();
+            if let Some(remaining) = view.remaining_resources() {
+                let resources = reported[&view.instance_id()].clone();
+                let may_be_cut = !view.is_blocked() && view.backoff().is_none();
+                task_manager.offered = match may_be_cut {
+                    true => default_slots_in(&remaining, &resources),
+                    false => 0,
+                };
+                task_manager.resources = Some(resources);
+            } else {
+                let slots = || view.slots();
+                task_manager.slots = slots().map(|slot| slot.resource_profile().clone()).collect();
+                task_manager.offered = slots().filter(|slot| slot.state() == SlotState::Free).count();
             }
             inventory.task_managers.insert(view.instance_id(), task_manager);
         }
@@ -65,29 +143,25 @@ impl SlotInventory {
         inventory
     }
 
-    fn registered(&self) -> impl Iterator<Item = &ResourceProfile> {
-        self.task_managers.values().flat_map(|it| &it.slots)
-    }
-
-    /// Returns the sum of registered and promised slots.
+    /// Returns the sum of registered task managers and promised slots.
     pub(crate) fn total(&self) -> Resources {
         let promised = self.promised.values().flat_map(|it| &it.slots);
-        capacity_rules::total(self.registered().chain(promised))
+        capacity_rules::sum([self.registered_total(), capacity_rules::total(promised)])
     }
 
-    /// Returns the sum of registered slots.
+    /// Returns the sum of registered task managers.
     pub(crate) fn registered_total(&self) -> Resources {
-        capacity_rules::total(self.registered())
+        capacity_rules::sum(self.task_managers.values().map(TaskManager::total))
     }
 
     pub(crate) fn has_registered_slot_for(&self, required: &ResourceProfile) -> bool {
-        self.registered().any(|slot| slot.is_matching(required))
+        self.task_managers.values().any(|it| it.could_serve(required))
     }
 
     /// Returns the number of promised slots and of slots on task managers that are not blocked.
     pub(crate) fn usable(&self) -> usize {
         let registered = self.task_managers.values().filter(|it| !it.is_blocked);
-        let registered: usize = registered.map(|it| it.slots.len()).sum();
+        let registered: usize = registered.map(TaskManager::num_slots).sum();
         registered + self.promised.values().map(|it| it.slots.len()).sum::<usize>()
     }
 

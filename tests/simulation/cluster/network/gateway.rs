@@ -90,7 +90,7 @@ impl TaskExecutorGateway for NetworkGateway {
         assert!(sent.len() < MOST_OUTGOING, "a call of the manager does not end");
         let attempt_id = request.attempt_id();
         if self.answers_in_call.get() && self.temper.get() != Temper::Silent {
-            let failure = self.answers.failure_of(self.temper.get(), request.job_id);
+            let failure = self.answers.failure_of(self.temper.get(), request);
             let answer = match failure {
                 Some(failure) => Err(failure),
                 None => handle(&self.executor, request, self.clock.now(), self.revisions),

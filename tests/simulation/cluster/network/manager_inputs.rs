@@ -6,7 +6,7 @@ use slot_manager::outcome::{
     CancelOutcome, ReportOutcome, RequirementsOutcome, SlotAnswerOutcome, SlotFreedOutcome, SlotRequestOutcome,
     UnregistrationOutcome, WorkerFailedOutcome,
 };
-use slot_manager::view::{PromisedSlot, SlotState};
+use slot_manager::view::{PromisedSlot, SlotState, TaskManagerRegistration, TaskManagerSlot};
 use slot_manager::{
     AllocationId, InstanceId, ResourceProfile, ResourceRequirements, SlotId, SlotReport, SlotRequest, SlotStatus,
     WorkerRequestId,
@@ -227,13 +227,18 @@ impl Simulation {
         if self.fails(self.scenario.network.loss / 4.0) {
             self.manager_hears_malformed_report(instance_id, report)?;
         }
-        let seen = self.manager.task_manager(instance_id).map(|it| it.revision());
+        let known = self.manager.task_manager(instance_id);
+        let seen = known.as_ref().map(TaskManagerRegistration::revision);
+        let slots = known.iter().flat_map(TaskManagerRegistration::slots);
+        let held: Vec<_> = slots
+            .filter_map(|slot| Some((slot.slot_id(), slot.allocation_id()?)))
+            .collect();
         let outcome = self.manager.report_slot_status(instance_id, report);
         match outcome.map_err(|error| format!("a report was rejected: {error}"))? {
             ReportOutcome::Applied if seen.is_some_and(|seen| report.revision() >= seen) => {
                 self.fencing.reported(instance_id, report);
                 self.capacity.reported(instance_id, report);
-                self.check_report_is_applied(instance_id, report)?;
+                self.check_report_is_applied(instance_id, report, &held)?;
             }
             ReportOutcome::Ignored(stale) if seen == Some(Some(stale.highest_seen)) => {
                 self.counters.ignored_report();
@@ -249,12 +254,27 @@ impl Simulation {
         self.observe(None)
     }
 
-    /// Checks that the slots of the view equal those of an applied report.
-    fn check_report_is_applied(&self, instance_id: InstanceId, report: &SlotReport) -> Check {
+    /// Checks that the slots of the view equal those of an applied report. It knows nothing of cuts
+    /// in flight or cut since, but of all that were `held` before.
+    fn check_report_is_applied(
+        &self,
+        instance_id: InstanceId,
+        report: &SlotReport,
+        held: &[(SlotId, AllocationId)],
+    ) -> Check {
         let Some(task_manager) = self.manager.task_manager(instance_id) else {
             return Ok(());
         };
-        let view: Vec<_> = task_manager.slots().collect();
+        let is_reported = |slot: &SlotId| report.statuses().iter().any(|status| status.slot_id() == slot);
+        let is_held = |slot: &TaskManagerSlot<'_>| {
+            let holder = slot.allocation_id();
+            holder.is_some_and(|allocation_id| held.contains(&(slot.slot_id(), allocation_id)))
+        };
+        let is_new_cut = |slot: &TaskManagerSlot<'_>| {
+            let slot_id = slot.slot_id();
+            slot_id.is_dynamic() && !is_reported(&slot_id) && !is_held(slot)
+        };
+        let view: Vec<_> = task_manager.slots().filter(|slot| !is_new_cut(slot)).collect();
         let agrees = view.len() == report.statuses().len()
             && report.statuses().iter().all(|status| {
                 let slot = view.iter().find(|slot| slot.slot_id() == *status.slot_id());
@@ -279,15 +299,26 @@ impl Simulation {
         }
         self.faults.count(Fault::MalformedReport);
         self.counters.refused_report();
-        let foreign = SlotStatus::free(SlotId::new("stranger", 0), ResourceProfile::ANY);
         let mut statuses = report.statuses().to_vec();
-        statuses.insert(statuses.len() / 2, foreign);
+        let at = statuses.len() / 2;
+        let malformed = match report.dynamic() {
+            None => {
+                statuses.insert(at, SlotStatus::free(SlotId::new("stranger", 0), ResourceProfile::ANY));
+                SlotReport::new(statuses)
+            }
+            Some(resources) => {
+                let foreign = SlotId::dynamic("stranger", 0);
+                let id = AllocationId::from_u128(u128::MAX);
+                statuses.insert(at, SlotStatus::allocated(foreign, ResourceProfile::ZERO, id, job_id(1)));
+                SlotReport::of_dynamic(resources.clone(), statuses)
+            }
+        };
         let before: Vec<_> = self
             .manager
             .slots()
             .map(|slot| (slot.slot_id(), slot.state()))
             .collect();
-        let refused = self.manager.report_slot_status(instance_id, &SlotReport::new(statuses));
+        let refused = self.manager.report_slot_status(instance_id, &malformed);
         let after: Vec<_> = self
             .manager
             .slots()

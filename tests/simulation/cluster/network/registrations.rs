@@ -5,12 +5,10 @@ use std::collections::BTreeSet;
 use slot_manager::config::Limit;
 use slot_manager::error::RegistrationError;
 use slot_manager::outcome::{RegistrationOutcome, ReportOutcome};
-use slot_manager::{
-    InstanceId, LeaderId, ResourceProfile, SlotReport, SlotStatus, TaskExecutorConnection, WorkerRequestId,
-};
+use slot_manager::{InstanceId, LeaderId, ResourceProfile, SlotReport, TaskExecutorConnection, WorkerRequestId};
 
 use crate::cluster::capacity_rules;
-use crate::cluster::checks::slot_inventory::SlotInventory;
+use crate::cluster::checks::slot_inventory::TaskManager;
 use crate::cluster::faults::Fault;
 use crate::cluster::network::transport::{Link, Message};
 use crate::cluster::parties::task_executors::worker_name;
@@ -106,33 +104,27 @@ impl Simulation {
     /// allocation, and of no use for a request or beyond the limit without any promise.
     fn expected_refusal(&self, worker: usize, named: Option<WorkerRequestId>, report: &SlotReport) -> Option<Limit> {
         let resource_id = self.workers[worker].executor.resource_id();
-        if self.manager.task_manager_of(&resource_id).is_some() || report.statuses().is_empty() {
+        let newcomer = TaskManager::reported(report);
+        if self.manager.task_manager_of(&resource_id).is_some() || newcomer.num_slots() == 0 {
             return None;
         }
-        let is_needed = report.statuses().iter().any(|status| {
-            let mut promised = self.manager.promised_slots();
-            let slot = status.resource_profile();
-            status.allocation().is_some()
-                || promised.any(|promised| {
-                    named == Some(promised.worker_request())
-                        || promised.bound_to().is_none()
-                        || *promised.resource_profile() == ResourceProfile::ANY
-                        || slot.is_matching(promised.resource_profile())
-                })
+        let holds = report.statuses().iter().any(|status| status.allocation().is_some());
+        let is_needed = self.manager.promised_slots().any(|promised| {
+            named == Some(promised.worker_request())
+                || promised.bound_to().is_none()
+                || *promised.resource_profile() == ResourceProfile::ANY
+                || newcomer.could_serve(promised.resource_profile())
         });
-        if is_needed {
+        if holds || is_needed {
             return None;
         }
         let config = &self.scenario.config;
-        let present = SlotInventory::of(&self.manager);
-        let slots = capacity_rules::total(report.statuses().iter().map(SlotStatus::resource_profile));
+        let present = self.capacity.inventory(&self.manager);
+        let slots = newcomer.total();
         let limit = capacity_rules::limit_beyond(config, present.total(), slots.clone())?;
-        let serves = report.statuses().iter().any(|status| {
-            let mut requests = self.manager.pending_slot_requests();
-            requests.any(|request| {
-                request.in_flight_to().is_none() && status.resource_profile().is_matching(request.resource_profile())
-            })
-        });
+        let mut requests = self.manager.pending_slot_requests();
+        let serves = requests
+            .any(|request| request.in_flight_to().is_none() && newcomer.could_serve(request.resource_profile()));
         let is_blocked = self.operators.blocked.contains(&resource_id);
         let has_room = capacity_rules::limit_beyond(config, present.registered_total(), slots).is_none();
         (is_blocked || !serves || !has_room).then_some(limit)

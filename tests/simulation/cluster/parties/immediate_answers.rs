@@ -8,8 +8,8 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use slot_manager::error::{ResourceManagerError, SlotAllocationError};
 use slot_manager::message::{
-    AllocationFailureCause, Release, ReleaseDecision, ReleaseResource, ResourceShortage, WithdrawResource, Withdrawal,
-    WorkerPromise,
+    AllocateSlot, AllocationFailureCause, Release, ReleaseDecision, ReleaseResource, ResourceShortage,
+    WithdrawResource, Withdrawal, WorkerPromise,
 };
 use slot_manager::testing::Action;
 use slot_manager::{AllocationId, JobId, ResourceManagerActions, ResourceProfile, SlotId, WorkerRequestId};
@@ -57,12 +57,12 @@ impl ImmediateAnswers {
     }
 
     /// Draws the failure of a slot request by the temper of the worker and the health of the job.
-    pub(crate) fn failure_of(&self, temper: Temper, job_id: JobId) -> Option<SlotAllocationError> {
+    pub(crate) fn failure_of(&self, temper: Temper, request: &AllocateSlot) -> Option<SlotAllocationError> {
         let state = &mut *self.0.borrow_mut();
         if state.faults_are_over {
             return None;
         }
-        if state.scenario.poisoned_job.map(simulation::job_id) == Some(job_id) {
+        if state.scenario.poisoned_job.map(simulation::job_id) == Some(request.job_id) {
             return Some(SlotAllocationError::rejected(POISONED));
         }
         let is_refusal = match temper {
@@ -75,6 +75,11 @@ impl ImmediateAnswers {
             },
         };
         Some(match is_refusal {
+            // Mostly a lie. Nothing as well as everything left may be a reason to ask again at once.
+            true if request.slot_id.is_dynamic() && state.rng.random_bool(0.6) => {
+                let free = [ResourceProfile::ZERO, scenario::largest_profile(), ResourceProfile::ANY];
+                SlotAllocationError::insufficient(free[state.rng.random_range(0..free.len())].clone())
+            }
             true => SlotAllocationError::rejected(REFUSED),
             false => SlotAllocationError::unreachable(OUT_OF_REACH),
         })

@@ -131,18 +131,12 @@ impl Simulation {
             .iter()
             .position(|worker| worker.condition == Condition::Dead);
         let worker = dead.unwrap_or_else(|| self.add_worker());
-        let executor = self.workers[worker].executor.clone();
         let mut slots = slots;
         if self.fails(self.scenario.unlike_promised) {
             self.faults.count(Fault::WorkerShort);
             slots.truncate(self.rng.random_range(0..slots.len().max(1)));
         }
-        for number in slots.len() as u32..5 {
-            executor.remove_slot(number);
-        }
-        for (number, profile) in (0..).zip(slots) {
-            executor.set_slot(number, profile);
-        }
+        self.equip(worker, slots);
         let is_unnamed = self.fails(self.scenario.unlike_promised);
         if is_unnamed {
             self.faults.count(Fault::WorkerUnnamed);

@@ -8,7 +8,9 @@ use rand::Rng;
 use slot_manager::error::SlotAllocationError;
 use slot_manager::message::{AllocateSlot, FreeInactiveSlots, SlotFreed};
 use slot_manager::testing::SimulatedTaskExecutor;
-use slot_manager::{AllocationId, InstanceId, ResourceId, SlotReport, WorkerRequestId};
+use slot_manager::{
+    AllocationId, DynamicResources, InstanceId, ResourceId, ResourceProfile, SlotReport, WorkerRequestId,
+};
 
 use crate::cluster::event_queue::Event;
 use crate::cluster::faults::Fault;
@@ -42,6 +44,7 @@ pub(crate) enum Temper {
 
 pub(crate) struct Worker {
     pub(crate) executor: SimulatedTaskExecutor,
+    pub(crate) is_dynamic: bool,
     pub(crate) condition: Condition,
     /// The number of processes so far under this resource id.
     pub(crate) process: u64,
@@ -67,10 +70,17 @@ impl Simulation {
         let answers_are_inputs = self.chance(self.scenario.answers_as_inputs);
         let temper = self.draw_temper();
         let number = self.workers.len();
-        let executor = SimulatedTaskExecutor::new(worker_name(number), slots, self.clock.clone())
-            .with_slot_timeout(self.scenario.slot_timeout);
+        let is_dynamic = self.is_next_worker_dynamic();
+        let executor = match is_dynamic {
+            true => {
+                let resources = scenario::resources(&mut self.rng);
+                SimulatedTaskExecutor::dynamic(worker_name(number), resources, self.clock.clone())
+            }
+            false => SimulatedTaskExecutor::new(worker_name(number), slots, self.clock.clone()),
+        };
         self.workers.push(Worker {
-            executor,
+            executor: executor.with_slot_timeout(self.scenario.slot_timeout),
+            is_dynamic,
             condition: Condition::Running,
             process: 1,
             started_for: None,
@@ -100,6 +110,11 @@ impl Simulation {
         }
     }
 
+    /// Draws nothing in a cluster of static workers.
+    fn is_next_worker_dynamic(&mut self) -> bool {
+        self.scenario.dynamic_workers > 0.0 && self.chance(self.scenario.dynamic_workers)
+    }
+
     fn draw_temper(&mut self) -> Temper {
         if !self.fails(self.scenario.bad_workers) {
             return Temper::Healthy;
@@ -114,12 +129,35 @@ impl Simulation {
         self.workers[worker].answers_in_call.set(answers_in_call);
     }
 
-    pub(crate) fn report_of(&self, worker: usize) -> SlotReport {
+    pub(crate) fn report_of(&mut self, worker: usize) -> SlotReport {
         let report = self.workers[worker].executor.slot_report();
-        if self.scenario.revisions {
-            report
-        } else {
-            SlotReport::new(report.statuses().to_vec())
+        let statuses = report.statuses().to_vec();
+        let told = match report.dynamic() {
+            Some(resources) => SlotReport::of_dynamic(self.told_resources(resources), statuses),
+            None => SlotReport::new(statuses),
+        };
+        match report.revision().filter(|_| self.scenario.revisions) {
+            Some(revision) => told.with_revision(revision),
+            None => told,
+        }
+    }
+
+    /// Returns the resources of a dynamic worker as it tells them: sometimes without those that are
+    /// free, or with fewer.
+    fn told_resources(&mut self, resources: &DynamicResources) -> DynamicResources {
+        if !self.scenario.reports_free {
+            let told = DynamicResources::new(resources.total().clone());
+            let default_slot = resources.default_slot().cloned();
+            return default_slot.into_iter().fold(told, DynamicResources::with_default_slot);
+        }
+        let withheld = scenario::smallest_profile();
+        let less = resources.free().and_then(|free| free.checked_sub(&withheld).ok());
+        match less {
+            Some(less) if self.fails(self.scenario.withheld_resources) => {
+                self.faults.count(Fault::ResourcesWithheld);
+                resources.clone().with_free(less)
+            }
+            _ => resources.clone(),
         }
     }
 
@@ -199,7 +237,7 @@ impl Simulation {
             self.faults.count(Fault::WorkerSilent);
             return self.network.unanswered.push(reply);
         }
-        let answer = match self.answers.failure_of(temper, request.job_id) {
+        let answer = match self.answers.failure_of(temper, request) {
             Some(failure) => Err(failure),
             None => handle(&self.workers[worker].executor, request, now, revisions),
         };
@@ -243,6 +281,7 @@ impl Simulation {
             SlotAllocationError::Unreachable { reason } if **reason == *OUT_OF_REACH => {
                 self.faults.count(Fault::WorkerUnreachable);
             }
+            SlotAllocationError::Insufficient { .. } => self.faults.count(Fault::ResourcesInsufficient),
             _ => {}
         }
     }
@@ -384,6 +423,9 @@ impl Simulation {
     }
 
     fn change_slot(&mut self, worker: usize) {
+        if self.workers[worker].is_dynamic {
+            return self.change_resources(worker);
+        }
         self.faults.count(Fault::SlotTableChanged);
         let number = self.rng.random_range(0..5);
         if self.chance(0.3) {
@@ -391,6 +433,42 @@ impl Simulation {
         } else {
             let profile = scenario::profile(&mut self.rng);
             self.workers[worker].executor.set_slot(number, profile);
+        }
+    }
+
+    /// Removes a cut, or changes the resources of a dynamic worker.
+    fn change_resources(&mut self, worker: usize) {
+        self.faults.count(Fault::ResourcesChanged);
+        let executor = self.workers[worker].executor.clone();
+        let report = executor.slot_report();
+        let cuts = report.statuses();
+        if !cuts.is_empty() && self.chance(0.3) {
+            let cut = self.rng.random_range(0..cuts.len());
+            executor.remove_slot(cuts[cut].slot_id().slot_number());
+        } else {
+            executor.set_resources(scenario::resources(&mut self.rng));
+        }
+    }
+
+    /// Gives a requested worker these slots, or the resources of them.
+    pub(crate) fn equip(&self, worker: usize, slots: Vec<ResourceProfile>) {
+        let Worker {
+            executor, is_dynamic, ..
+        } = &self.workers[worker];
+        if *is_dynamic {
+            let resources = scenario::resources_of(&slots);
+            let default_slot = slots.into_iter().next();
+            return executor.set_resources(
+                default_slot
+                    .into_iter()
+                    .fold(resources, DynamicResources::with_default_slot),
+            );
+        }
+        for number in slots.len() as u32..5 {
+            executor.remove_slot(number);
+        }
+        for (number, profile) in (0..).zip(slots) {
+            executor.set_slot(number, profile);
         }
     }
 

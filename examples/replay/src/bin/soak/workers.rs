@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::ProgressBar;
 
-use crate::cluster::{self, FaultCounts, Outcome};
+use crate::cluster::{self, FaultCounts, Kinds, Outcome};
 use crate::fleet;
 use crate::memory::Memory;
 use crate::options::Options;
@@ -89,7 +89,7 @@ pub(crate) fn run(options: &Options, progress: &ProgressBar) -> Soak {
                     let seed = options.seed.wrapping_add(number);
                     let result = match options.fleet {
                         true => run_fleet(seed),
-                        false => cluster::run(seed).map_err(Violation::from),
+                        false => run_cluster(seed),
                     };
                     let mut soak = soak.lock().unwrap_or_else(PoisonError::into_inner);
                     soak.add(result);
@@ -109,6 +109,18 @@ pub(crate) fn run(options: &Options, progress: &ProgressBar) -> Soak {
     soak.time = real_time() - began;
     soak.violations.sort_by_key(|violation| violation.seed);
     soak
+}
+
+/// Runs a cluster of static workers, and one with dynamic ones.
+fn run_cluster(seed: u64) -> Result<Outcome, Violation> {
+    let of_static_workers = cluster::run(seed, Kinds::Static)?;
+    let mut outcome = cluster::run(seed, Kinds::Dynamic)?;
+    outcome.steps += of_static_workers.steps;
+    outcome.effects += of_static_workers.effects;
+    outcome.granted += of_static_workers.granted;
+    outcome.failed += of_static_workers.failed;
+    outcome.faults.add(&of_static_workers.faults);
+    Ok(outcome)
 }
 
 fn run_fleet(seed: u64) -> Result<Outcome, Violation> {
