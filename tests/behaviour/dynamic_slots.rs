@@ -10,7 +10,7 @@ use slot_manager::{
 
 use crate::common::{
     Fixture, Manager, acknowledged, allocation, cores, free_report, freed, granted, held_by, in_flight, instance, job,
-    occupied, patient, rejected, request, slot, workers_of,
+    occupied, patient, rejected, request, slot, slot_requests, workers_of,
 };
 
 /// Returns the report of a dynamic worker with these cores and held slots.
@@ -152,6 +152,32 @@ fn worker_that_answers_occupied_to_each_number_is_tried_twice() {
     assert_eq!(request.failed_attempts(), 2);
     assert!(request.backs_off_until().is_some());
     assert_eq!(fixture.status(9), Some(granted(&cut(0))));
+}
+
+#[test]
+fn worker_that_answers_occupied_to_a_probe_backs_off_again() {
+    // given: a worker that backs off after it refused two jobs, whose requests wait for it
+    let mut fixture = Fixture::new();
+    let gateway = fixture.register("tm", 7, &total(8, vec![]));
+    gateway.answer_requests(GatewayAnswer::AtOnce(rejected()));
+    for id in [1, 2] {
+        let outcome = fixture.try_request(id, id, &cores(1));
+        assert_eq!(outcome, Ok(SlotRequestOutcome::Accepted(AllocationStatus::Waiting)));
+    }
+    let backoff = |fixture: &Fixture| {
+        let worker = fixture.manager.task_manager(instance(7)).expect("registered");
+        worker.backoff().expect("a failing worker").until
+    };
+    let first = backoff(&fixture);
+    fixture.log.take();
+
+    // when
+    gateway.answer_requests(GatewayAnswer::AtOnce(occupied(9)));
+    fixture.advance(first - fixture.clock_now());
+
+    // then: one probe, though each request could take the next one
+    assert_eq!(slot_requests(&fixture.effects_but_grants()).len(), 1);
+    assert!(backoff(&fixture) > first);
 }
 
 #[test]

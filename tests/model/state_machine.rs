@@ -1,6 +1,8 @@
 //! The model and the slot manager side by side: every command has the same outcome, effects and
 //! state.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 use proptest::prelude::*;
 use proptest_state_machine::{ReferenceStateMachine, StateMachineTest};
 use slot_manager::SlotManagerConfig;
@@ -86,7 +88,13 @@ impl Reference {
             }
             _ => {}
         }
-        let response = self.model.apply(&command);
+        let apply = AssertUnwindSafe(|| self.model.apply(&command));
+        let response = catch_unwind(apply).unwrap_or_else(|_| {
+            panic!(
+                "the model fails in the last command of\n\n{}\n{command}\n",
+                self.script()
+            )
+        });
         self.attempts
             .extend(response.effects.iter().filter_map(|effect| match effect {
                 Effect::Gateway(GatewayCall::RequestSlot(request)) => Some(request.attempt_id()),

@@ -296,7 +296,7 @@ impl Core {
     /// Ends an attempt to a slot that another allocation holds. That is no failure of the slot.
     ///
     /// Nor of the request, unless the slot is cut for it: a worker that answers so to each new number
-    /// would be tried without end.
+    /// would be tried without end. For the same reason it ends a probe of the worker.
     fn occupied(&mut self, slot: SlotKey, attempt: Attempt, holder: Allocation) {
         let worker = self.task_managers.records[self.slots[slot].task_manager].instance_id;
         let is_cut = self.is_cut(slot);
@@ -312,6 +312,9 @@ impl Core {
         }
         record.phase = RequestPhase::Detached;
         let own = record.allocation_id;
+        if is_cut {
+            self.note_undecided_probe(slot, attempt.number);
+        }
         tracing::warn!(
             slot_id = %self.slot_id(slot), allocation_id = %own, held_by = %allocation_id,
             "slot is occupied by another allocation"

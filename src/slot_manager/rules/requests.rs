@@ -268,7 +268,7 @@ impl Core {
         if let Some(attempt) = self.slots[slot].attempt() {
             self.give_up_attempt(slot, attempt);
             if attempt.rpc != RpcState::Unsent {
-                self.note_unanswered_probe(slot, attempt.number);
+                self.note_undecided_probe(slot, attempt.number);
             }
             self.transaction.free.push(slot);
         }

@@ -43,10 +43,11 @@ impl Core {
         }
     }
 
-    /// Begins the next backoff of a worker if its probe ends without an answer.
+    /// Begins the next backoff of a worker if its probe ends with neither a failure nor an
+    /// acknowledgement: without an answer, or because another allocation holds the cut.
     ///
     /// Otherwise a worker that hangs would be probed as often as requests end.
-    pub(crate) fn note_unanswered_probe(&mut self, slot: SlotKey, attempt: u64) {
+    pub(crate) fn note_undecided_probe(&mut self, slot: SlotKey, attempt: u64) {
         let &Slot {
             task_manager, number, ..
         } = &self.slots[slot];

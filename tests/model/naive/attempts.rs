@@ -69,9 +69,10 @@ impl NaiveSlotManager {
                 let registration = self.owner(slot).expect("a registered slot").registration;
                 let request = self.request_mut(own.id);
                 request.last_failure = Some(error);
-                request.stage = Stage::Detached;
-                if slot.is_dynamic() {
+                let stage = std::mem::replace(&mut request.stage, Stage::Detached);
+                if let (true, Stage::InFlight { attempt, .. }) = (slot.is_dynamic(), stage) {
                     request.failed_on(registration);
+                    self.probe_ended(slot, attempt);
                 }
                 self.transaction.detached.push(own.id);
                 let (id, job) = (allocation_id, job_id);

@@ -84,7 +84,8 @@ impl NaiveSlotManager {
         }
     }
 
-    /// Begins the next backoff of a failing worker if its probe ends with the request.
+    /// Begins the next backoff of a failing worker if its probe ends with the request, or because
+    /// another allocation holds the cut.
     pub(super) fn probe_ended(&mut self, slot: &SlotId, attempt: u64) {
         let id = self.owner(slot).expect("a registered slot").instance_id;
         let failures = &mut self.task_manager_mut(id).failures;

@@ -6,12 +6,16 @@ use slot_manager::testing::{Effect, GatewayCall};
 use super::{Expected, NaiveSlotManager, Request, Stage};
 use crate::command::Answer;
 
+/// More effects than any call has, unless it never ends.
+const MOST_EFFECTS: usize = 20_000;
+
 impl NaiveSlotManager {
     /// Sends notifications by slot, frees, slot requests by the age of the request, worker requests
     /// and releases. It commits, and repeats this while there are more effects.
     pub(super) fn flush(&mut self) {
         self.commit();
         while self.has_unflushed_effects() {
+            assert!(self.effects.len() < MOST_EFFECTS, "the call does not end");
             self.apply_answers();
             self.notify();
             self.send_shortages();
