@@ -374,3 +374,87 @@ fn job_that_declares_less_leaves_the_slots_to_others() {
     all_granted(&ended, 1, 1, SECOND * 4);
     all_granted(&ended, 2, 3, SECOND * 2);
 }
+
+fn dynamic(total: u32, conduct: Conduct) -> Order {
+    Order::Worker(WorkerSpec::dynamic(cores(total)).with_conduct(conduct))
+}
+
+#[test]
+fn bad_dynamic_worker_delays_no_request() {
+    for conduct in [Conduct::Refusing, Conduct::Unreachable, Conduct::Lying] {
+        let scenario = Scenario::new(SlotManagerConfig::default(), 310)
+            .at(0.0, dynamic(40, conduct))
+            .at(0.1, dynamic(8, Conduct::Healthy))
+            .job(&job(1, 4))
+            .job(&JobSpec {
+                profile: cores(2),
+                ..job(2, 2)
+            });
+        let ended = run(&scenario);
+        all_granted(&ended, 1, 4, SECOND);
+        all_granted(&ended, 2, 2, SECOND);
+    }
+}
+
+#[test]
+fn hanging_dynamic_worker_costs_one_rpc_timeout() {
+    let config = SlotManagerConfig::default();
+    let within = config.rpc_timeout + SECOND;
+    let scenario = Scenario::new(config, 310)
+        .at(0.0, dynamic(40, Conduct::Hanging))
+        .at(0.1, dynamic(4, Conduct::Healthy))
+        .job(&job(1, 4));
+    all_granted(&run(&scenario), 1, 4, within);
+}
+
+#[test]
+fn poisoned_job_on_a_dynamic_worker_does_not_delay_another_job() {
+    let scenario = Scenario::new(SlotManagerConfig::default(), 310)
+        .at(0.0, dynamic(4, Conduct::Healthy))
+        .job(&poisoned(1, 8))
+        .job(&job(2, 1));
+    all_granted(&run(&scenario), 2, 1, SECOND);
+}
+
+#[test]
+fn dynamic_worker_that_recovers_serves_again() {
+    let recovers = WorkerSpec {
+        changes: vec![(SECOND * 60, Conduct::Healthy)],
+        ..WorkerSpec::dynamic(cores(8)).with_conduct(Conduct::Refusing)
+    };
+    let scenario = Scenario::new(SlotManagerConfig::default(), 290)
+        .at(0.0, Order::Worker(recovers))
+        .job(&job(1, 4))
+        .job(&job(2, 4));
+    let ended = run(&scenario);
+    let within = SECOND * 60 + SlotManagerConfig::default().max_retry_backoff + SECOND;
+    all_granted(&ended, 1, 4, within);
+    all_granted(&ended, 2, 4, within);
+}
+
+#[test]
+fn good_workers_serve_beside_bad_dynamic_ones() {
+    let mut scenario = Scenario::new(SlotManagerConfig::default(), 600);
+    for conduct in [
+        Conduct::Lying,
+        Conduct::Refusing,
+        Conduct::Unreachable,
+        Conduct::Lying,
+        Conduct::Healthy,
+    ] {
+        scenario = scenario.at(0.0, dynamic(12, conduct));
+    }
+    let scenario = scenario
+        .at(0.0, worker(4, Conduct::Healthy))
+        .at(0.0, worker(4, Conduct::Refusing))
+        .job(&poisoned(1, 20))
+        .job(&JobSpec {
+            every: SECOND * 5,
+            bursts: 100,
+            hold: SECOND * 20,
+            profile: cores(2),
+            ..job(2, 1)
+        });
+    let ended = run(&scenario);
+    all_granted(&ended, 2, 100, SECOND);
+}

@@ -254,6 +254,7 @@ impl Draw {
         }
         WorkerSpec {
             slots,
+            total: None,
             conduct,
             changes,
             answers: [Answers::InCall, Answers::ByFuture, Answers::Later][self.rng.random_range(0..3)],

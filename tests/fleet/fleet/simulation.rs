@@ -601,6 +601,7 @@ impl Simulation {
         process.table.connect(LEADER, instance);
         let report = process.table.report();
         let (conduct, latency, came_for) = (process.conduct, process.spec.latency, process.started_for);
+        let total = process.spec.total.clone();
         let is_named = process.spec.naming == Naming::Request;
         let named = match process.spec.naming {
             Naming::Request => came_for,
@@ -629,6 +630,9 @@ impl Simulation {
                     conduct,
                     answer_time: latency * 2,
                 });
+                if let Some(total) = total {
+                    self.observe(&Observed::Dynamic { worker, total });
+                }
                 self.schedule(HEARTBEAT, Event::Heartbeat { worker, instance });
             }
             Err(RegistrationError::LimitReached { .. }) => self.observe(&Observed::TurnedAway { worker, slots }),

@@ -18,6 +18,8 @@ pub(crate) enum Conduct {
     Unreachable,
     /// Never answers.
     Hanging,
+    /// Says to every request that it has nothing left, and reports its whole total as free.
+    Lying,
 }
 
 /// The path of an answer to the manager.
@@ -43,6 +45,8 @@ pub(crate) enum Naming {
 #[derive(Debug, Clone)]
 pub(crate) struct WorkerSpec {
     pub(crate) slots: Vec<ResourceProfile>,
+    /// The total of a dynamic worker, from which slots are cut.
+    pub(crate) total: Option<ResourceProfile>,
     pub(crate) conduct: Conduct,
     /// Later changes of the conduct, each after the time since the start: a flapping worker.
     pub(crate) changes: Vec<(Duration, Conduct)>,
@@ -59,6 +63,7 @@ impl WorkerSpec {
     pub(crate) fn healthy(slots: Vec<ResourceProfile>) -> Self {
         Self {
             slots,
+            total: None,
             conduct: Conduct::Healthy,
             changes: Vec::new(),
             answers: Answers::Later,
@@ -66,6 +71,24 @@ impl WorkerSpec {
             naming: Naming::Unnamed,
             slots_after: None,
         }
+    }
+
+    /// Returns a healthy dynamic worker.
+    pub(crate) fn dynamic(total: ResourceProfile) -> Self {
+        Self {
+            total: Some(total),
+            ..Self::healthy(Vec::new())
+        }
+    }
+
+    /// Returns the slot table of a process with these slots, or with the total.
+    fn table(&self, number: usize, slots: &[ResourceProfile]) -> TaskSlotTable {
+        let name = Worker::name(number);
+        let table = match &self.total {
+            Some(total) => TaskSlotTable::dynamic(name, total.clone()),
+            None => TaskSlotTable::new(name, slots.to_vec()),
+        };
+        table.with_slot_timeout(Duration::MAX)
     }
 
     /// Returns a worker with another conduct.
@@ -103,7 +126,7 @@ impl Worker {
             &spec.slots[..]
         };
         Self {
-            table: TaskSlotTable::new(Self::name(number), at_first.to_vec()).with_slot_timeout(Duration::MAX),
+            table: spec.table(number, at_first),
             conduct: spec.conduct,
             instance: None,
             started_for,
@@ -121,13 +144,14 @@ impl Worker {
 
     /// Starts the process again with empty slots.
     pub(crate) fn restart(&mut self, number: usize) {
-        self.table = TaskSlotTable::new(Self::name(number), self.spec.slots.clone()).with_slot_timeout(Duration::MAX);
+        self.table = self.spec.table(number, &self.spec.slots);
     }
 
     /// Returns the answer to a slot request; `None` if the worker hangs.
     pub(crate) fn answer(&mut self, request: &AllocateSlot, is_poisoned: bool, now: Timestamp) -> Option<SlotResult> {
         match self.conduct {
             Conduct::Hanging => None,
+            Conduct::Lying => Some(Err(SlotAllocationError::insufficient(ResourceProfile::ZERO))),
             Conduct::Unreachable => Some(Err(SlotAllocationError::unreachable("no route"))),
             Conduct::Healthy if !is_poisoned => Some(self.table.request_slot(request, now)),
             Conduct::Refusing | Conduct::Healthy => Some(Err(SlotAllocationError::rejected("no"))),

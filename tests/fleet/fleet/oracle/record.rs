@@ -39,6 +39,11 @@ pub(crate) enum Observed {
         /// The time from a slot request to its answer.
         answer_time: Duration,
     },
+    /// The worker that has just registered is dynamic.
+    Dynamic {
+        worker: usize,
+        total: ResourceProfile,
+    },
     TurnedAway {
         worker: usize,
         slots: Vec<ReportedSlot>,
@@ -194,7 +199,10 @@ pub(crate) struct WorkerRecord {
     /// The worker was bad at some time.
     pub(crate) was_bad: bool,
     pub(crate) answer_time: Duration,
+    /// The slots; those of a dynamic worker are its cuts.
     pub(crate) slots: BTreeMap<u32, SlotRecord>,
+    /// The total of a dynamic worker.
+    total: Option<ResourceProfile>,
     /// The time since which no slot is used.
     pub(crate) idle_since: Timestamp,
     /// For each profile of requests: the time since which a slot could serve one at once.
@@ -224,6 +232,7 @@ impl Default for WorkerRecord {
             was_bad: false,
             answer_time: Duration::ZERO,
             slots: BTreeMap::new(),
+            total: None,
             idle_since: Timestamp::ZERO,
             available_since: Vec::new(),
             free: Vec::new(),
@@ -372,8 +381,14 @@ impl Record {
     /// Returns whether a free offered slot fitted a request at the end of the last call.
     pub(crate) fn has_free_slot(&self, required: ProfileId) -> bool {
         let free = self.free.iter().enumerate();
-        free.into_iter()
-            .any(|(slot, number)| *number > 0 && self.is_fitting(slot, required))
+        let is_free = free
+            .into_iter()
+            .any(|(slot, number)| *number > 0 && self.is_fitting(slot, required));
+        let may_be_cut = |worker: &WorkerRecord| {
+            let left = worker.left(&self.profiles, |_| false);
+            left.is_some_and(|left| left.is_matching(&self.profiles[required]))
+        };
+        is_free || self.workers.values().any(may_be_cut)
     }
 
     /// Returns the end of the earliest cooling.
@@ -448,11 +463,24 @@ impl Record {
         let now = self.now;
         if let Some(record) = self.workers.get_mut(&worker) {
             self.dirty.insert(worker);
-            if let Some(slot) = record.slots.get_mut(&slot) {
+            if record.total.is_some() && state == SlotState::Free {
+                record.slots.remove(&slot);
+            } else if let Some(slot) = record.slots.get_mut(&slot) {
                 slot.state = state;
             }
             // A change to free ends the use of the slot now, a change to used begins it.
             record.idle_since = now;
+        }
+    }
+
+    /// Adds the slot that an attempt cuts from a dynamic worker.
+    fn note_cut(&mut self, worker: usize, slot: u32, allocation: u64) {
+        let Some(profile) = self.requests.get(&allocation).map(|request| request.profile) else {
+            return;
+        };
+        if let Some(record) = self.workers.get_mut(&worker).filter(|it| it.total.is_some()) {
+            let state = SlotState::InFlight(allocation);
+            record.slots.insert(slot, SlotRecord { profile, state });
         }
     }
 
@@ -504,6 +532,7 @@ impl Record {
         };
         record.is_registered = false;
         record.available_since.clear();
+        record.total = None;
         self.dirty.insert(worker);
         let slots = std::mem::take(&mut record.slots);
         for slot in slots.into_values() {
@@ -524,9 +553,10 @@ impl Record {
         if record.slots.is_empty() {
             record.idle_since = now;
         }
-        record
-            .slots
-            .retain(|number, _| known.iter().any(|(reported, ..)| reported == number));
+        record.slots.retain(|number, slot| {
+            let is_cut_in_flight = record.total.is_some() && matches!(slot.state, SlotState::InFlight(_));
+            is_cut_in_flight || known.iter().any(|(reported, ..)| reported == number)
+        });
         for (number, profile, holder) in known {
             let state = holder.map_or(SlotState::Free, SlotState::Held);
             let slot = record.slots.entry(number).or_insert(SlotRecord { profile, state });
@@ -588,6 +618,10 @@ impl Record {
                 record.idle_since = now;
                 self.report(*worker, slots);
             }
+            Observed::Dynamic { worker, total } => {
+                self.dirty.insert(*worker);
+                self.workers.entry(*worker).or_default().total = Some(total.clone());
+            }
             Observed::Gone { worker } => self.end_registration(*worker),
             Observed::Reported { worker, slots } => self.report(*worker, slots),
             Observed::ConductChanged { worker, conduct } => {
@@ -608,6 +642,7 @@ impl Record {
                 slot,
                 number,
             } => {
+                self.note_cut(*worker, *slot, *allocation);
                 self.set_slot(*worker, *slot, SlotState::InFlight(*allocation));
                 let tried = Tried {
                     worker: *worker,
@@ -695,10 +730,16 @@ impl Record {
             }
             self.slot_counts.replace(before, worker.slot_counts);
             let is_healthy = worker.conduct == Conduct::Healthy;
+            let requests = &self.requests;
+            let is_poisoned = |id: u64| requests.get(&id).is_some_and(|request| request.is_poisoned);
+            let left = worker.left(&self.profiles, is_poisoned);
             for (required, since) in worker.available_since.iter_mut().enumerate() {
-                let open = is_open.iter().enumerate();
+                let mut open = is_open.iter().enumerate();
+                let may_be_cut = left
+                    .as_ref()
+                    .is_some_and(|left| left.is_matching(&self.profiles[required]));
                 let is_available =
-                    is_healthy && open.into_iter().any(|(slot, open)| *open && self.fits[slot][required]);
+                    is_healthy && (may_be_cut || open.any(|(slot, open)| *open && self.fits[slot][required]));
                 *since = is_available.then(|| since.unwrap_or(self.now));
                 match is_available {
                     true => self.available[required].insert(number),
@@ -768,6 +809,21 @@ impl WorkerRecord {
         }
         self.slot_counts = counts;
         is_open
+    }
+
+    /// Returns what may be cut from a dynamic worker, with the cuts in flight for requests that do
+    /// not count.
+    fn left(&self, profiles: &[ResourceProfile], counts_not: impl Fn(u64) -> bool) -> Option<ResourceProfile> {
+        let total = self.total.clone().filter(|_| self.is_registered && !self.is_blocked)?;
+        let used = self.slots.values().filter(|slot| match slot.state {
+            SlotState::InFlight(allocation) => !counts_not(allocation),
+            _ => true,
+        });
+        let left = used.fold(total, |left, slot| {
+            left.checked_sub(&profiles[slot.profile])
+                .unwrap_or(ResourceProfile::ZERO)
+        });
+        Some(left)
     }
 
     /// Returns whether no slot is used.

@@ -1,7 +1,8 @@
 //! L1 and L3: a request that a good worker could serve is granted in time.
 //!
 //! *Could serve*: the worker is registered, not blocked and healthy, and one of its slots fits and
-//! is free or in flight for a poisoned request. This must hold for one worker without a break.
+//! is free or in flight for a poisoned request. From a dynamic worker a slot can be cut beside those
+//! that are held or in flight for good requests. This must hold for one worker without a break.
 //!
 //! The bound of L1 is 1 s, the answer time of the worker, and one RPC timeout for each hanging
 //! worker on which the request was tried meanwhile. Each poisoned job may have one attempt on the
