@@ -39,10 +39,10 @@ impl Core {
         }
         let is_newer = report.revision() > record.highest_revision();
         self.note_revision(task_manager, report);
-        if changes_nothing {
-            self.changes += u64::from(is_newer);
-        } else {
-            self.changes += u64::from(is_newer || self.differs(task_manager, report));
+        // The fast path may miss that a report changes nothing.
+        let differs = !changes_nothing && self.differs(task_manager, report);
+        self.changes += u64::from(is_newer || differs);
+        if differs {
             self.apply(task_manager, report, &[]);
         }
         Ok(ReportOutcome::Applied)

@@ -129,10 +129,14 @@ impl TaskManager {
         }
     }
 
-    /// Returns `true` if it holds other slots than those of a report.
+    /// Returns `true` if it holds other slots than those of a report, or a second one for an
+    /// allocation, which is to be freed.
     pub(super) fn holds_other_slots_than(&self, reported: &[SlotStatus]) -> bool {
         let held = |slot: &Slot| match slot.state {
-            State::Allocated { allocation, .. } => Some((slot.id.clone(), slot.profile.clone(), allocation)),
+            State::Allocated {
+                allocation,
+                secondary: None,
+            } => Some((slot.id.clone(), slot.profile.clone(), allocation)),
             _ => None,
         };
         let held: Vec<_> = self.slots.iter().filter_map(held).collect();
