@@ -47,6 +47,12 @@ pub struct TaskManagerSnapshot {
     pub idle_since: Option<Timestamp>,
     /// The highest revision of all reports and acknowledgements; `None` if none had a revision.
     pub revision: Option<u64>,
+    /// The total of a dynamic worker; `None` for a worker with slots of its own.
+    pub total_resources: Option<ResourceProfile>,
+    /// The slot that is cut from a dynamic worker for a request for [`ResourceProfile::UNKNOWN`].
+    pub default_slot: Option<ResourceProfile>,
+    /// What remains of a dynamic worker.
+    pub remaining_resources: Option<ResourceProfile>,
     /// The numbers of its slots by state.
     pub slot_counts: SlotCounts,
     /// Its slots, by number.

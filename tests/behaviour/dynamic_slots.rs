@@ -584,3 +584,26 @@ fn no_more_than_65536_slots_are_cut_from_a_worker() {
         Some(granted(&cut(65_536)))
     );
 }
+
+#[test]
+fn snapshot_has_all_that_the_view_of_a_dynamic_worker_shows() {
+    // given
+    let mut fixture = Fixture::new();
+    let worker = DynamicResources::new(cores(8)).with_default_slot(cores(2));
+    fixture.register("tm", 7, &SlotReport::of_dynamic(worker, vec![held(0, 3, 1)]));
+    fixture.register("static", 8, &free_report("static", &[cores(1)]));
+
+    // when
+    let snapshot = |number| {
+        let worker = fixture.manager.task_manager(instance(number)).expect("registered");
+        worker.snapshot()
+    };
+
+    // then
+    let resources = |number| {
+        let worker = snapshot(number);
+        (worker.total_resources, worker.default_slot, worker.remaining_resources)
+    };
+    assert_eq!(resources(7), (Some(cores(8)), Some(cores(2)), Some(cores(5))));
+    assert_eq!(resources(8), (None, None, None));
+}

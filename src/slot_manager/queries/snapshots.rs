@@ -29,6 +29,9 @@ impl TaskManagerRegistration<'_> {
             backoff: self.backoff(),
             idle_since: self.idle_since(),
             revision: self.revision(),
+            total_resources: self.total_resources().cloned(),
+            default_slot: self.default_slot().cloned(),
+            remaining_resources: self.remaining_resources(),
             slot_counts: self.slot_counts(),
             slots: self.slots().map(|slot| slot.snapshot()).collect(),
         }

@@ -500,6 +500,13 @@ impl<'a> TaskManagerRegistration<'a> {
         Some(&self.core.profiles[worker.shape.total])
     }
 
+    /// Returns the slot that is cut from a dynamic worker for a request for
+    /// [`ResourceProfile::UNKNOWN`]; `None` if it names none, or has slots of its own.
+    pub fn default_slot(&self) -> Option<&'a ResourceProfile> {
+        let default_slot = self.core.dynamic_workers.get(self.key)?.shape.default_slot?;
+        Some(&self.core.profiles[default_slot])
+    }
+
     /// Returns what remains of a dynamic worker: its total without its slots, and without what the
     /// task executor says it has not left; `None` for a worker with slots of its own.
     ///

@@ -132,21 +132,21 @@ impl TaskManager {
     /// Returns `true` if it holds other slots than those of a report, or a second one for an
     /// allocation, which is to be freed.
     pub(super) fn holds_other_slots_than(&self, reported: &[SlotStatus]) -> bool {
-        let held = |slot: &Slot| match slot.state {
-            State::Allocated {
-                allocation,
-                secondary: None,
-            } => Some((slot.id.clone(), slot.profile.clone(), allocation)),
-            _ => None,
-        };
-        let held: Vec<_> = self.slots.iter().filter_map(held).collect();
+        let mut has_second_one = false;
+        let mut held = Vec::new();
+        for slot in &self.slots {
+            if let State::Allocated { allocation, secondary } = slot.state {
+                has_second_one |= secondary.is_some();
+                held.push((&slot.id, &slot.profile, allocation));
+            }
+        }
         let is_held = |status: &SlotStatus| {
             held.iter().any(|(id, profile, allocation)| {
-                (id, profile) == (status.slot_id(), status.resource_profile())
+                (*id, *profile) == (status.slot_id(), status.resource_profile())
                     && status.allocation() == Some(*allocation)
             })
         };
-        held.len() != reported.len() || !reported.iter().all(is_held)
+        has_second_one || held.len() != reported.len() || !reported.iter().all(is_held)
     }
 
     /// Returns `true` if a slot of it, or its total, fits a request.
