@@ -245,35 +245,41 @@ fn worker_without_a_name_keeps_the_promise_most_like_it() {
 
 #[test]
 fn larger_worker_without_a_name_stands_for_the_oldest_that_it_covers() {
-    // given
+    // given: workers of 8, 4 and 2 cores
     let mut fixture = Fixture::promising_total(8);
     fixture.request(1, &cores(8));
-    fixture.actions.answer_next_allocation(Ok(promised(4)));
-    fixture.request(2, &cores(4));
+    for (id, size) in [(2, 4), (3, 2)] {
+        fixture.actions.answer_next_allocation(Ok(promised(size)));
+        fixture.request(id, &cores(size));
+    }
 
     // when: neither total is that of the worker
-    fixture.register("a", 7, &total(6));
+    fixture.register("a", 7, &total(5));
 
-    // then: it serves the request that fits, and the promise of 4 cores has ended
+    // then: it serves the request that fits, and the promise of 4 cores has ended, not that of 2
     assert_eq!(fixture.status(2), Some(granted(&SlotId::dynamic("a", 0))));
-    assert_eq!(fixture.promises(), [(1, Some(1))]);
+    assert_eq!(fixture.promises(), [(1, Some(1)), (3, Some(3))]);
+    assert_eq!(fixture.promised_workers().0, 2);
 }
 
 #[test]
 fn named_worker_whose_promise_another_kept_keeps_one_of_an_equal_total() {
-    // given
+    // given: workers of 4, 8 and 4 cores; another one has come in place of the first
     let mut fixture = Fixture::promising_total(4);
     fixture.request(1, &cores(4));
-    fixture.request(2, &cores(4));
+    fixture.actions.answer_next_allocation(Ok(promised(8)));
+    fixture.request(2, &cores(8));
+    fixture.request(3, &cores(4));
     fixture.register("a", 7, &total(4));
-    assert_eq!(fixture.bound_to(2), Some(2));
+    assert_eq!((fixture.bound_to(2), fixture.bound_to(3)), (Some(2), Some(3)));
 
-    // when: the worker comes that was requested first
-    fixture.register_for(1, "b", 8, &total(4));
+    // when: the worker comes that was requested first, with more
+    fixture.register_for(1, "b", 8, &total(9));
 
-    // then
+    // then: it stands for the third, and does not end the promise that it could keep, too
     assert_eq!(fixture.status(2), Some(granted(&SlotId::dynamic("b", 0))));
-    assert_eq!(fixture.promised_workers(), (0, 0));
+    assert_eq!(fixture.bound_to(3), Some(2));
+    assert_eq!(fixture.promised_workers().0, 1);
 }
 
 #[test]

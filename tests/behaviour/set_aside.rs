@@ -432,6 +432,23 @@ fn unit_of_a_declaration_may_have_a_worker_set_aside() {
 }
 
 #[test]
+fn requests_that_were_passed_over_come_before_a_new_one() {
+    // given: a worker is set aside for a unit of eight cores, and a smaller request is passed over
+    let mut fixture = crowded(config(), 1);
+    assert!(fixture.try_declare(&requirements(2, &[(&cores(8), 1)])).is_ok());
+    fixture.advance(DELAY);
+    assert_eq!(fixture.request(100, &cores(2)), AllocationStatus::Waiting);
+    fixture.free(&cut("a", 0), 1);
+    assert_eq!(fixture.status(100), Some(AllocationStatus::Waiting));
+
+    // when: in place of the large unit the job declares a small one
+    assert!(fixture.try_declare(&requirements(2, &[(&cores(2), 1)])).is_ok());
+
+    // then: the older request gets what was free
+    assert_eq!(fixture.status(100), Some(granted(&cut("a", 4))));
+}
+
+#[test]
 fn request_of_a_suspect_job_gets_no_worker() {
     // given: attempts for two requests of job 2 fail in a row
     let mut fixture = crowded(config(), 1);

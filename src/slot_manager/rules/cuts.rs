@@ -187,6 +187,11 @@ impl Core {
         while let Some(request) = self.candidate_for_worker(task_manager) {
             self.assign_placed(Placement::Worker(task_manager), request);
         }
+        if self.transaction.no_longer_set_aside == Some(task_manager) {
+            // Its rest has been offered just now.
+            self.transaction.no_longer_set_aside = None;
+            self.dynamic_workers.offer(task_manager, &self.profiles);
+        }
     }
 
     /// Notes that more may remain of a dynamic worker, or that it may be cut again. The commit offers

@@ -62,7 +62,8 @@ impl Core {
     /// request has waited long. The commit calls it when slots are offered.
     pub(crate) fn commit_set_aside(&mut self) {
         if let Some(task_manager) = self.transaction.no_longer_set_aside.take() {
-            if self.dynamic_workers.is_offered(task_manager) {
+            let is_registered = self.dynamic_workers.get(task_manager).is_some();
+            if is_registered && !self.is_blocked(task_manager) && self.failing_workers.backoff(task_manager).is_none() {
                 self.offer_worker(task_manager);
             }
         }
@@ -148,9 +149,12 @@ impl Core {
         }
     }
 
+    /// Ends the earmark. Nothing is cut from its worker before the commit offers it: the requests that
+    /// it has passed over come before new ones.
     #[inline(never)]
     fn end_earmark(&mut self) {
         if let Some(earmark) = self.set_aside.end() {
+            self.dynamic_workers.withdraw(earmark.task_manager);
             self.transaction.no_longer_set_aside = Some(earmark.task_manager);
             self.transaction.may_set_aside = true;
         }

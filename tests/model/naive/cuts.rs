@@ -26,7 +26,8 @@ impl NaiveSlotManager {
 
     /// Returns `true` if the commit has yet to offer a worker.
     fn is_noted(&self, task_manager: &TaskManager) -> bool {
-        self.transaction.workers.contains(&task_manager.instance_id)
+        let id = task_manager.instance_id;
+        self.transaction.workers.contains(&id) || self.transaction.no_longer_set_aside == Some(id)
     }
 
     /// Has the commit offer a dynamic worker, which is not cut until then.
@@ -113,7 +114,12 @@ impl NaiveSlotManager {
             self.transaction.probes.push(id);
         }
         self.end_earmark_if_vain(id);
-        while let Some(task_manager) = self.task_manager(id).filter(|it| self.may_be_cut(it)) {
+        loop {
+            // The request for which it was set aside may have been the last one.
+            let _: Option<InstanceId> = self.transaction.no_longer_set_aside.take_if(|it| *it == id);
+            let Some(task_manager) = self.task_manager(id).filter(|it| self.may_be_cut(it)) else {
+                break;
+            };
             let mut candidates = self.candidates(task_manager).into_iter();
             let fits = |it: &&Request| self.fitting_cut(task_manager, it).is_some();
             let may_serve =
