@@ -2,7 +2,9 @@
 
 use crate::clock::Clock;
 use crate::distribution::{Distribution, FLINK_1_10, FLINK_2_3};
-use crate::workloads::{churn, contract_floor, declarations, floor, matching, requests, task_managers, waiting};
+use crate::workloads::{
+    churn, contract_floor, declarations, dynamic_workers, floor, matching, requests, task_managers, waiting,
+};
 
 /// A prepared workload: its messages exist. Each call runs it once, on a new manager.
 pub(crate) type Prepared = Box<dyn FnMut(&mut Clock)>;
@@ -47,7 +49,7 @@ impl Phase {
     }
 }
 
-/// A size, in slots or requests.
+/// A size, in slots, requests or dynamic workers.
 pub(crate) struct Case {
     pub(crate) size: usize,
     /// The number of operations on our side, where it does not follow from the size.
@@ -95,6 +97,12 @@ const UP_TO_A_MILLION: &[Case] = &[each(100), each(1_000), each(10_000), each(10
 const CHURNS: usize = 100_000;
 const CHECKS: usize = 1_000;
 const CHANGES: usize = 1_000;
+
+const DYNAMIC_WORKERS: &[Case] = &[
+    same(100, CHANGES),
+    limited(1_000, CHANGES, 320),
+    limited(10_000, CHANGES, 32),
+];
 
 /// The comparisons. Each has a table of its own.
 pub(crate) const COMPARISONS: &[Comparison] = &[
@@ -305,6 +313,57 @@ const DECLARATIONS: &[Workload] = &[
             same(100_000, 10_000),
         ],
         prepare: declarations::one_less,
+        floor: None,
+        contract_floor: None,
+    },
+    Workload {
+        name: "dynamic-1-half",
+        phases: &[
+            phase(
+                "more",
+                "declare one more slot, which is served, dynamic workers, 1 shape, 50 % used",
+            ),
+            phase(
+                "less",
+                "declare one slot less, then free one, dynamic workers, 1 shape, 50 % used",
+            ),
+        ],
+        cases: DYNAMIC_WORKERS,
+        prepare: dynamic_workers::one_shape_half_used,
+        floor: None,
+        contract_floor: None,
+    },
+    Workload {
+        name: "dynamic-64-half",
+        phases: &[
+            phase(
+                "more",
+                "declare one more slot, which is served, dynamic workers, 64 shapes, 50 % used",
+            ),
+            phase(
+                "less",
+                "declare one slot less, then free one, dynamic workers, 64 shapes, 50 % used",
+            ),
+        ],
+        cases: DYNAMIC_WORKERS,
+        prepare: dynamic_workers::many_shapes_half_used,
+        floor: None,
+        contract_floor: None,
+    },
+    Workload {
+        name: "dynamic-64-nearly-full",
+        phases: &[
+            phase(
+                "more",
+                "declare one more slot, which is served, dynamic workers, 64 shapes, 95 % used",
+            ),
+            phase(
+                "less",
+                "declare one slot less, then free one, dynamic workers, 64 shapes, 95 % used",
+            ),
+        ],
+        cases: DYNAMIC_WORKERS,
+        prepare: dynamic_workers::many_shapes_nearly_full,
         floor: None,
         contract_floor: None,
     },

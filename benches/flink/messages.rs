@@ -10,6 +10,10 @@ use slot_manager::{
 
 pub(crate) const SLOTS_PER_TASK_MANAGER: usize = 10;
 
+/// A dynamic worker has 16 cores. Slots have multiples of a quarter.
+pub(crate) const QUARTERS_PER_WORKER: usize = 64;
+const HEAP_MEBIBYTES_PER_WORKER: u64 = 64 << 10;
+
 const JOB: JobId = JobId::from_u128(0x10b);
 const JOB_MASTER: &str = "job-master.cluster.example:6123";
 const EARLIER_JOB: JobId = JobId::from_u128(0xea711e7);
@@ -34,11 +38,27 @@ pub(crate) fn separate_profile(n: usize, count: usize) -> ResourceProfile {
 }
 
 fn profile(cores: usize, heap_mebibytes: u64) -> ResourceProfile {
+    resources(cores as f64, heap_mebibytes)
+}
+
+fn resources(cores: f64, heap_mebibytes: u64) -> ResourceProfile {
     ResourceProfile::builder()
-        .cpu_cores(cores as f64)
+        .cpu_cores(cores)
         .task_heap_memory_mebibytes(heap_mebibytes)
         .build()
         .expect("the amounts are small")
+}
+
+/// Returns the quarters of cores of shape `n` of a slot of a dynamic worker, of `shapes`.
+pub(crate) fn quarters_of_shape(n: usize, shapes: usize) -> usize {
+    if shapes == 1 { 4 } else { 1 + n % 16 }
+}
+
+/// Returns shape `n` of `shapes`, all different: up to four cores, and, out of proportion, one to four
+/// GiB.
+fn shape(n: usize, shapes: usize) -> ResourceProfile {
+    let gibibytes = if shapes == 1 { 4 } else { 1 + n / 16 };
+    resources(0.25 * quarters_of_shape(n, shapes) as f64, 1024 * gibibytes as u64)
 }
 
 /// Spreads numbers over all bits of an id, like those of random ids. The factor is odd, so
@@ -83,7 +103,7 @@ pub(crate) fn task_managers(
     };
     (0..slots / SLOTS_PER_TASK_MANAGER)
         .map(|n| {
-            let resource_id = ResourceId::new(format!("taskmanager-{:07}", first + n));
+            let resource_id = resource_id(first + n);
             let report = (0..SLOTS_PER_TASK_MANAGER)
                 .map(|number| {
                     let slot_id = SlotId::new(resource_id.clone(), number as u32);
@@ -92,17 +112,46 @@ pub(crate) fn task_managers(
                 .collect();
             TaskManager {
                 resource_id,
-                instance_id: InstanceId::from_u128(spread((first + n) as u128)),
+                instance_id: instance_id(first + n),
                 report,
             }
         })
         .collect()
 }
 
+/// Returns dynamic workers without slots.
+pub(crate) fn dynamic_workers(count: usize) -> Vec<TaskManager> {
+    let total = resources(0.25 * QUARTERS_PER_WORKER as f64, HEAP_MEBIBYTES_PER_WORKER);
+    (0..count)
+        .map(|n| TaskManager {
+            resource_id: resource_id(n),
+            instance_id: instance_id(n),
+            report: SlotReport::of_dynamic(total.clone(), vec![]),
+        })
+        .collect()
+}
+
+fn resource_id(task_manager: usize) -> ResourceId {
+    ResourceId::new(format!("taskmanager-{task_manager:07}"))
+}
+
+fn instance_id(task_manager: usize) -> InstanceId {
+    InstanceId::from_u128(spread(task_manager as u128))
+}
+
 /// Returns the declaration of a job that needs this number of slots of the usual profile.
 pub(crate) fn requirements(slots: usize) -> ResourceRequirements {
-    ResourceRequirements::new(JOB, JOB_MASTER)
-        .require(usual_profile(), slots as u32)
+    requirements_of(JOB, usual_profile(), slots)
+}
+
+/// Returns the declaration of job `n` of several, which needs this number of slots of its shape.
+pub(crate) fn requirements_of_job(n: usize, jobs: usize, slots: usize) -> ResourceRequirements {
+    requirements_of(JobId::from_u128(spread(n as u128)), shape(n, jobs), slots)
+}
+
+fn requirements_of(job_id: JobId, profile: ResourceProfile, slots: usize) -> ResourceRequirements {
+    ResourceRequirements::new(job_id, JOB_MASTER)
+        .require(profile, slots as u32)
         .expect("few slots")
 }
 

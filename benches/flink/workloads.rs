@@ -6,6 +6,7 @@
 pub(crate) mod churn;
 pub(crate) mod contract_floor;
 pub(crate) mod declarations;
+pub(crate) mod dynamic_workers;
 pub(crate) mod floor;
 pub(crate) mod matching;
 pub(crate) mod requests;

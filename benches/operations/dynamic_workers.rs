@@ -26,36 +26,37 @@ use crate::timing::timed;
 const CORES: f64 = 16.0;
 const HEAP_MEBIBYTES: u64 = 64 << 10;
 
-/// The largest number of workers. Each has some ten slots.
+/// The largest number of workers, of which each has some ten slots. Only requests and frees of few
+/// shapes are measured with more.
 const MOST_WORKERS: usize = 100_000;
 
 /// The numbers of shapes of requests.
 const SHAPES: [usize; 3] = [1, 64, 256];
 
-/// The number of shapes with other strategies than first fit.
-const SHAPES_BY_STRATEGY: usize = 64;
+/// The number of shapes with other strategies than first fit, and the largest with more workers.
+const FEW_SHAPES: usize = 64;
 
 /// The percentages of cores in use.
 const USES: [u32; 2] = [50, 95];
 
 pub(crate) fn groups(criterion: &mut Criterion) {
-    let states = || {
-        let sizes = sizes().filter(|workers| *workers <= MOST_WORKERS);
-        sizes.flat_map(|workers| SHAPES.into_iter().map(move |shapes| (workers, shapes)))
-    };
+    let all_states = || sizes().flat_map(|workers| SHAPES.map(|shapes| (workers, shapes)));
+    let states = || all_states().filter(|(workers, _)| *workers <= MOST_WORKERS);
+    let states_of_requests =
+        || all_states().filter(|(workers, shapes)| *workers <= MOST_WORKERS || *shapes <= FEW_SHAPES);
     for percent in USES {
         let mut requests = group(
             criterion,
             &format!("dynamic workers {percent} % used: request served at once"),
         );
-        for (workers, shapes) in states() {
+        for (workers, shapes) in states_of_requests() {
             let name = format!("{workers} workers, {shapes} shapes");
             let set_up = || DynamicCluster::new(workers, shapes, percent);
             bench(&mut requests, name, set_up, |cluster| cluster.exchange().0);
         }
         requests.finish();
         let mut frees = group(criterion, &format!("dynamic workers {percent} % used: free"));
-        for (workers, shapes) in states() {
+        for (workers, shapes) in states_of_requests() {
             let name = format!("{workers} workers, {shapes} shapes");
             let set_up = || DynamicCluster::new(workers, shapes, percent);
             bench(&mut frees, name, set_up, |cluster| cluster.exchange().1);
@@ -90,15 +91,15 @@ fn by_strategy(criterion: &mut Criterion) {
             let title = format!("dynamic workers {percent} % used, {name}");
             let mut requests = group(criterion, &format!("{title}: request served at once"));
             for workers in sizes().filter(|workers| *workers <= MOST_WORKERS) {
-                let name = format!("{workers} workers, {SHAPES_BY_STRATEGY} shapes");
-                let set_up = || DynamicCluster::with(strategy, workers, SHAPES_BY_STRATEGY, percent);
+                let name = format!("{workers} workers, {FEW_SHAPES} shapes");
+                let set_up = || DynamicCluster::with(strategy, workers, FEW_SHAPES, percent);
                 bench(&mut requests, name, set_up, |cluster| cluster.exchange().0);
             }
             requests.finish();
             let mut frees = group(criterion, &format!("{title}: free"));
             for workers in sizes().filter(|workers| *workers <= MOST_WORKERS) {
-                let name = format!("{workers} workers, {SHAPES_BY_STRATEGY} shapes");
-                let set_up = || DynamicCluster::with(strategy, workers, SHAPES_BY_STRATEGY, percent);
+                let name = format!("{workers} workers, {FEW_SHAPES} shapes");
+                let set_up = || DynamicCluster::with(strategy, workers, FEW_SHAPES, percent);
                 bench(&mut frees, name, set_up, |cluster| cluster.exchange().1);
             }
             frees.finish();

@@ -82,7 +82,7 @@ pub(crate) fn one_less(slots: usize, operations: usize) -> Prepared {
 
 /// Declares requirements and drives the manager until all slots are requested. Returns the number
 /// of requested slots.
-fn declare<G: TaskExecutorGateway>(
+pub(super) fn declare<G: TaskExecutorGateway>(
     manager: &mut Manager<G>,
     counter: &Counter,
     requirements: &ResourceRequirements,
@@ -98,7 +98,7 @@ fn declare<G: TaskExecutorGateway>(
 }
 
 /// Returns the messages that the recorded slots are free. The gateway keeps no record of them.
-fn messages_of(gateway: &Recorder) -> Vec<SlotFreed> {
+pub(super) fn messages_of(gateway: &Recorder) -> Vec<SlotFreed> {
     let mut requested = gateway.requested.borrow_mut();
     requested
         .drain(..)
@@ -107,7 +107,7 @@ fn messages_of(gateway: &Recorder) -> Vec<SlotFreed> {
 }
 
 /// Declares one slot less and frees a slot, for each of these. Returns the number of freed slots.
-fn give_back<G: TaskExecutorGateway>(
+pub(super) fn give_back<G: TaskExecutorGateway>(
     manager: &mut Manager<G>,
     counter: &Counter,
     requirements: &[ResourceRequirements],

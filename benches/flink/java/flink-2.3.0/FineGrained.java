@@ -1,3 +1,4 @@
+import java.math.BigDecimal;
 import java.time.Duration;
 import java.util.List;
 import org.apache.flink.api.common.resources.CPUResource;
@@ -85,8 +86,19 @@ final class FineGrained {
         timers.run();
     }
 
+    /** Declares the requirements of several jobs, and checks them in one go. */
+    void declareAll(List<ResourceRequirements> ofJobs) {
+        ofJobs.forEach(manager::processResourceRequirements);
+        timers.run();
+    }
+
     void free(Gateway.Grant grant) {
         manager.freeSlot(grant.slotId(), grant.allocationId());
         timers.run();
+    }
+
+    /** Returns the free quarters of cores of all workers. */
+    long freeQuarters() {
+        return manager.getFreeResource().getCpuCores().getValue().multiply(BigDecimal.valueOf(4)).longValueExact();
     }
 }

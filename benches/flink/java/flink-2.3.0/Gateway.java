@@ -14,8 +14,8 @@ final class Gateway extends UnusedGateway {
     private static final CompletableFuture<Acknowledge> ACKNOWLEDGED =
             CompletableFuture.completedFuture(Acknowledge.get());
 
-    /** A requested slot, and the allocation that it was requested for. */
-    record Grant(SlotID slotId, AllocationID allocationId) {}
+    /** A requested slot, and the job and allocation that it was requested for. */
+    record Grant(JobID jobId, SlotID slotId, AllocationID allocationId) {}
 
     /** The recorded grants, in the order of the requests. */
     final ArrayDeque<Grant> grants = new ArrayDeque<>();
@@ -33,7 +33,7 @@ final class Gateway extends UnusedGateway {
             ResourceManagerId resourceManagerId,
             Duration timeout) {
         if (isRecording) {
-            grants.add(new Grant(slotId, allocationId));
+            grants.add(new Grant(jobId, slotId, allocationId));
         }
         return ACKNOWLEDGED;
     }
