@@ -1,9 +1,9 @@
 //! For each of the rows that are searched most, the set of places whose rows may cover it.
 //!
 //! A search takes the first place of the set of its row. A set may have places that do not cover the
-//! row any more: a search removes them. A row that grows is compared with all tracked rows at once,
-//! and its place is added where it newly covers one. So a search costs the same for any number of
-//! places, however the amounts are spread.
+//! row any more: a search removes them. A row that grows finds the tracked rows that it covers by one
+//! binary search in each column, and its place is added where it newly covers one. So a search costs
+//! the same for any number of places, however the amounts are spread.
 //!
 //! **Why not only the [`CoverTree`](super::cover_tree::CoverTree)?** Rows with much of one amount and
 //! little of another hide in its nodes. In the bench `operations`, with 100,000 workers of which 95 %
@@ -22,23 +22,23 @@ const WORD: usize = u64::BITS as usize;
 /// The number of words with a bit for each tracked row.
 const WORDS: usize = TRACKED / WORD;
 
-/// The number of places where a tracked row is looked up first, by a hash of its amounts.
-const RECENT: usize = 512;
+/// The number of places in the table of tracked rows by hash. At most half of them are taken.
+const PLACES_BY_HASH: usize = 2 * TRACKED;
 
 /// The sets of places by tracked row.
 #[derive(Debug)]
 pub(crate) struct FitSets {
     tracked: Vec<Tracked>,
-    /// The amounts of all tracked rows by column, padded to whole words of bits. A column is empty
-    /// while no tracked row needs anything of it.
-    columns: [Vec<u64>; COLUMNS],
+    /// All tracked rows, as bits.
+    in_use: [u64; WORDS],
+    columns: [Column; COLUMNS],
     /// The sets in which each place is, as bits.
     sets_of: Vec<[u64; WORDS]>,
     /// For each bucket the sets that may have a place in common with it, as bits. It is empty while
     /// no place is in a bucket.
     in_buckets: Vec<[u64; WORDS]>,
-    /// Where the row with a hash was found last.
-    recent: Vec<u8>,
+    /// The numbers of the tracked rows, each at the first place from its hash on that was vacant.
+    by_hash: Vec<Option<u8>>,
     /// The number of searches so far.
     searches: u64,
 }
@@ -52,14 +52,52 @@ struct Tracked {
     searched: u64,
 }
 
+/// What the tracked rows need of one column. It is empty while none needs anything of it.
+#[derive(Debug, Default)]
+struct Column {
+    /// The distinct amounts, the smallest first.
+    amounts: Vec<u64>,
+    /// For each of these amounts the rows that need no more, as bits.
+    satisfied: Vec<[u64; WORDS]>,
+}
+
+impl Column {
+    /// Sets the amount that each row needs.
+    fn set(&mut self, needed: impl Iterator<Item = u64>) {
+        self.amounts.clear();
+        self.satisfied.clear();
+        let mut rows: Vec<_> = needed.zip(0..).collect();
+        rows.sort_unstable();
+        if rows.last().is_none_or(|(most, _)| *most == 0) {
+            return;
+        }
+        let mut satisfied = [0; WORDS];
+        for equal in rows.chunk_by(|(one, _), (other, _)| one == other) {
+            for (_, number) in equal {
+                satisfied[number / WORD] |= 1 << (number % WORD);
+            }
+            self.amounts.push(equal[0].0);
+            self.satisfied.push(satisfied);
+        }
+    }
+
+    /// Returns the rows that need no more than an amount, as bits; `None` if all need more.
+    #[inline]
+    fn satisfied_by(&self, amount: u64) -> Option<&[u64; WORDS]> {
+        let rank = self.amounts.partition_point(|needed| *needed <= amount);
+        Some(&self.satisfied[rank.checked_sub(1)?])
+    }
+}
+
 impl FitSets {
     pub(crate) fn new() -> Self {
         Self {
             tracked: Vec::new(),
+            in_use: [0; WORDS],
             columns: Default::default(),
             sets_of: Vec::new(),
             in_buckets: Vec::new(),
-            recent: Vec::new(),
+            by_hash: Vec::new(),
             searches: 0,
         }
     }
@@ -71,16 +109,13 @@ impl FitSets {
             return None;
         }
         self.searches += 1;
-        let hash = hash_of(row);
-        let recent = usize::from(self.recent[hash]);
-        let number = match self.tracked.get(recent) {
-            Some(tracked) if tracked.row == *row => recent,
-            _ => {
-                let number = self.tracked.iter().position(|tracked| tracked.row == *row)?;
-                // A number beyond the limit could not be stored; then the next search scans again.
-                self.recent[hash] = u8::try_from(number).unwrap_or_default();
-                number
+        let mut at = hash_of(row);
+        let number = loop {
+            let number = usize::from(self.by_hash[at]?);
+            if self.tracked[number].row == *row {
+                break number;
             }
+            at = (at + 1) % PLACES_BY_HASH;
         };
         self.tracked[number].searched = self.searches;
         Some(number)
@@ -175,7 +210,6 @@ impl FitSets {
             }
             number => number,
         };
-        self.recent.resize(RECENT, 0);
         let tracked = Tracked {
             row,
             places: PlaceSet::default(),
@@ -186,16 +220,12 @@ impl FitSets {
         } else {
             self.tracked[number] = tracked;
         }
-        let len = self.tracked.len().next_multiple_of(WORD);
-        for (column, amount) in self.columns.iter_mut().zip(row.0) {
-            if amount > 0 || !column.is_empty() {
-                // Rows that were tracked before need nothing of a column that was empty.
-                let rest = if column.is_empty() { 0 } else { u64::MAX };
-                column.resize(len, rest);
-                column[number] = amount;
-            }
+        self.index_by_hash();
+        for (at, column) in self.columns.iter_mut().enumerate() {
+            column.set(self.tracked.iter().map(|tracked| tracked.row.0[at]));
         }
         let (word, bit) = (number / WORD, 1 << (number % WORD));
+        self.in_use[word] |= bit;
         self.sets_of.iter_mut().for_each(|sets| sets[word] &= !bit);
         for (place, _) in rows.filter(|(_, present)| present.covers(&row)) {
             self.add(place, number);
@@ -203,43 +233,71 @@ impl FitSets {
         self.in_buckets.iter_mut().for_each(|sets| sets[word] |= bit);
     }
 
+    fn index_by_hash(&mut self) {
+        self.by_hash.clear();
+        self.by_hash.resize(PLACES_BY_HASH, None);
+        for (tracked, number) in self.tracked.iter().zip(0..=u8::MAX) {
+            let mut at = hash_of(&tracked.row);
+            while self.by_hash[at].is_some() {
+                at = (at + 1) % PLACES_BY_HASH;
+            }
+            self.by_hash[at] = Some(number);
+        }
+    }
+
     /// Adds a place to the sets of all rows that its row covers. Call it for each row that is new or
     /// has grown.
     ///
-    /// Cost: O(tracked rows).
+    /// Cost: O(log tracked rows), and O(1) for each added one.
     pub(crate) fn grow(&mut self, place: usize, row: &Row) {
-        for word in 0..self.tracked.len().div_ceil(WORD) {
-            let mut covered = self.covered(word, row);
-            if let Some(sets) = self.sets_of.get(place) {
-                covered &= !sets[word];
-            }
-            while covered != 0 {
-                let number = word * WORD + covered.trailing_zeros() as usize;
-                covered &= covered - 1;
-                self.add(place, number);
+        if self.tracked.is_empty() {
+            return;
+        }
+        let covered = self.covered(row);
+        let words = self.num_words();
+        self.reserve(place);
+        let sets = self.sets_of[place].iter_mut();
+        for (word, (sets, covered)) in sets.zip(covered).enumerate().take(words) {
+            let mut added = covered & !*sets;
+            *sets |= covered;
+            while added != 0 {
+                let number = word * WORD + added.trailing_zeros() as usize;
+                added &= added - 1;
+                self.tracked[number].places.insert(place);
             }
         }
     }
 
-    /// Returns which of 64 tracked rows a row covers, as bits.
+    /// Returns which tracked rows a row covers, as bits.
     #[inline]
-    fn covered(&self, word: usize, row: &Row) -> u64 {
-        let in_use = self.tracked.len() - word * WORD;
-        let mut covered = if in_use < WORD { (1 << in_use) - 1 } else { u64::MAX };
-        for (column, amount) in self.columns.iter().zip(row.0) {
-            let Some(amounts) = column.get(word * WORD..(word + 1) * WORD) else {
-                continue;
+    fn covered(&self, row: &Row) -> [u64; WORDS] {
+        let mut covered = self.in_use;
+        let words = self.num_words();
+        let columns = self.columns.iter().zip(row.0);
+        for (column, amount) in columns.filter(|(column, _)| !column.amounts.is_empty()) {
+            let Some(satisfied) = column.satisfied_by(amount) else {
+                return [0; WORDS];
             };
-            let bits = amounts.iter().enumerate();
-            covered &= bits.fold(0, |bits, (at, needed)| bits | u64::from(*needed <= amount) << at);
+            let covered = covered.iter_mut().zip(satisfied).take(words);
+            covered.for_each(|(covered, satisfied)| *covered &= satisfied);
         }
         covered
     }
 
-    fn add(&mut self, place: usize, number: usize) {
+    /// Returns the number of words with bits of tracked rows: mostly one.
+    #[inline]
+    fn num_words(&self) -> usize {
+        self.tracked.len().div_ceil(WORD)
+    }
+
+    fn reserve(&mut self, place: usize) {
         if self.sets_of.len() <= place {
             self.sets_of.resize(place + 1, [0; WORDS]);
         }
+    }
+
+    fn add(&mut self, place: usize, number: usize) {
+        self.reserve(place);
         self.sets_of[place][number / WORD] |= 1 << (number % WORD);
         self.tracked[number].places.insert(place);
     }
@@ -280,12 +338,12 @@ impl FitSets {
     }
 }
 
-/// Returns the place at which a row is looked up first.
+/// Returns the place of the table at which a row is looked up first.
 fn hash_of(row: &Row) -> usize {
     let mixed = row.0.iter().fold(0_u64, |hash, amount| {
         (hash.rotate_left(5) ^ amount).wrapping_mul(0x9E37_79B9_7F4A_7C15)
     });
-    (mixed >> 32) as usize % RECENT
+    (mixed >> 32) as usize % PLACES_BY_HASH
 }
 
 #[cfg(test)]

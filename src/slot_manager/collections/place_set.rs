@@ -33,8 +33,11 @@ impl PlaceSet {
             if words.len() <= at / WORD {
                 words.resize(at / WORD + 1, 0);
             }
-            words[at / WORD] |= 1 << (at % WORD);
-            if words.len() == 1 && level + 1 == self.levels.len() {
+            let word = &mut words[at / WORD];
+            // The levels above know a word that had places.
+            let is_known = *word != 0;
+            *word |= 1 << (at % WORD);
+            if is_known || (words.len() == 1 && level + 1 == self.levels.len()) {
                 return;
             }
             at /= WORD;
