@@ -97,7 +97,33 @@ impl<T: Copy> CoverTree<T> {
         if leaf.values[place % FAN_OUT].replace(value).is_none() {
             self.len += 1;
         }
-        self.change_row(place, row);
+        let before = self.replace(place, row);
+        if !before.covers(&row) {
+            self.raise_above(place, &row);
+        }
+        if !row.covers(&before) {
+            self.mark_above(place);
+        }
+    }
+
+    /// Changes the row of a place with a value to one that covers it.
+    ///
+    /// Cost: O(log places), O(1) if the node has a row that is as large.
+    #[inline]
+    pub(crate) fn grow(&mut self, place: usize, row: Row) {
+        let before = self.replace(place, row);
+        debug_assert!(row.covers(&before), "no amount shrinks");
+        self.raise_above(place, &row);
+    }
+
+    /// Changes the row of a place with a value to one that it covers.
+    ///
+    /// Cost: O(log places), O(1) if another row of the node has shrunk since a search.
+    #[inline]
+    pub(crate) fn shrink(&mut self, place: usize, row: Row) {
+        let before = self.replace(place, row);
+        debug_assert!(before.covers(&row), "no amount grows");
+        self.mark_above(place);
     }
 
     /// Removes the row and the value of a place, if it has any.
@@ -109,7 +135,7 @@ impl<T: Copy> CoverTree<T> {
         };
         if leaf.values[place % FAN_OUT].take().is_some() {
             self.len -= 1;
-            self.change_row(place, Row::NOTHING);
+            self.shrink(place, Row::NOTHING);
         }
     }
 
@@ -235,21 +261,36 @@ impl<T: Copy> CoverTree<T> {
         largest
     }
 
-    /// Changes a row. Raises the maxima above it, and marks those that may have become too large.
+    /// Replaces a row, and returns the one before.
     #[inline]
-    fn change_row(&mut self, place: usize, row: Row) {
-        let before = std::mem::replace(&mut self.leaves[place / FAN_OUT].rows[place % FAN_OUT], row);
-        let (grows, shrinks) = (!before.covers(&row), !row.covers(&before));
+    fn replace(&mut self, place: usize, row: Row) -> Row {
+        std::mem::replace(&mut self.leaves[place / FAN_OUT].rows[place % FAN_OUT], row)
+    }
+
+    /// Raises the maxima above a row that has grown.
+    fn raise_above(&mut self, place: usize, row: &Row) {
         let mut node = place / FAN_OUT;
         for level in &mut self.levels {
-            let (parent, child) = (&mut level[node / FAN_OUT], node % FAN_OUT);
-            let is_marked = parent.loose & (1 << child) != 0;
-            if grows {
-                parent.largest[child].raise_to(&row);
-            } else if is_marked {
+            let largest = &mut level[node / FAN_OUT].largest[node % FAN_OUT];
+            // Then those further above are as large, too.
+            if largest.covers(row) {
                 return;
             }
-            parent.loose |= u16::from(shrinks) << child;
+            largest.raise_to(row);
+            node /= FAN_OUT;
+        }
+    }
+
+    /// Marks the maxima above a row that has shrunk: they may have become too large.
+    fn mark_above(&mut self, place: usize) {
+        let mut node = place / FAN_OUT;
+        for level in &mut self.levels {
+            let (parent, bit) = (&mut level[node / FAN_OUT], 1 << (node % FAN_OUT));
+            // Then those further above are marked, too.
+            if parent.loose & bit != 0 {
+                return;
+            }
+            parent.loose |= bit;
             node /= FAN_OUT;
         }
     }
@@ -294,10 +335,12 @@ mod tests {
             let mut tree = CoverTree::new();
             let mut rows = vec![None; 700];
             for (at, (place, amounts)) in changes.into_iter().enumerate() {
-                rows[place] = amounts.map(row);
-                match rows[place] {
-                    Some(row) => tree.set(place, row, place),
-                    None => tree.remove(place),
+                let before = std::mem::replace(&mut rows[place], amounts.map(row));
+                match (before, rows[place]) {
+                    (Some(before), Some(row)) if row.covers(&before) => tree.grow(place, row),
+                    (Some(before), Some(row)) if before.covers(&row) => tree.shrink(place, row),
+                    (_, Some(row)) => tree.set(place, row, place),
+                    (_, None) => tree.remove(place),
                 }
                 prop_assert!(tree.is_consistent());
                 let required = row(required[at % required.len()]);

@@ -158,7 +158,7 @@ pub(crate) fn slots_in(total: &ResourceProfile, default_slot: Option<&ResourcePr
 }
 
 /// How a row changes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy)]
 enum Change {
     Grows,
     Shrinks,
@@ -459,9 +459,12 @@ impl DynamicWorkers {
         if self.offered.get(worker.place).is_some() {
             self.free_slots = self.free_slots - before + worker.free_slots();
             let row = worker.row(&self.columns);
-            self.offered.set(worker.place, row, task_manager);
-            if change == Change::Grows {
-                self.fits.grow(worker.place, &row);
+            match change {
+                Change::Grows => {
+                    self.offered.grow(worker.place, row);
+                    self.fits.grow(worker.place, &row);
+                }
+                Change::Shrinks => self.offered.shrink(worker.place, row),
             }
             if let Some(by_use) = &mut self.by_use {
                 by_use.update(worker, profiles);
