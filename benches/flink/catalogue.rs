@@ -100,8 +100,8 @@ const CHANGES: usize = 1_000;
 
 const DYNAMIC_WORKERS: &[Case] = &[
     same(100, CHANGES),
-    limited(1_000, CHANGES, 320),
-    limited(10_000, CHANGES, 32),
+    limited(1_000, CHANGES, 64),
+    limited(10_000, CHANGES, 16),
 ];
 
 /// The comparisons. Each has a table of its own.

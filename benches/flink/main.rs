@@ -45,7 +45,7 @@
 //!
 //! **Dynamic workers.** Their rows are in the second table, by number of workers. Each worker has 16
 //! cores and 64 GiB, of which 50 % or 95 % of the cores are used. A job declares slots of one shape, so
-//! there are as many jobs as shapes. 32 slots all over the cluster are given back one by one, then
+//! there are as many jobs as shapes. 16 slots all over the cluster are given back one by one, then
 //! declared again, the last one first. Flink checks all jobs at once when they are new, else after
 //! each change.
 //!

@@ -11,7 +11,7 @@ use crate::workloads::declarations::{declare, give_back, messages_of};
 use crate::workloads::join;
 
 /// The slots that are given back one by one, before as many are declared again.
-const BATCH: usize = 32;
+const BATCH: usize = 16;
 
 /// The distance from one given back slot to the next, so that the gaps are spread over the workers.
 const STRIDE: usize = 1_000_003;

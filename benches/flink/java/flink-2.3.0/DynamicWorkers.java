@@ -11,7 +11,7 @@ import org.apache.flink.runtime.slots.ResourceRequirements;
  */
 final class DynamicWorkers {
     /** The slots that are given back one by one, before as many are declared again. */
-    private static final int BATCH = 32;
+    private static final int BATCH = 16;
 
     /** The distance from one given back slot to the next, so that the gaps are spread over the workers. */
     private static final int STRIDE = 1_000_003;
