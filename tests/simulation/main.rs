@@ -44,7 +44,13 @@ fn run_all(seeds: Range<u64>, kinds: Kinds) {
     }
     if count >= SEEDS / 2 {
         assert!(faults.total() > 100 * count, "too few faults: {faults:?}");
-        let happens = |fault: &Fault| kinds == Kinds::Dynamic || !fault.is_of_dynamic_workers();
+        let is_of_dynamic_workers = |fault: &Fault| {
+            matches!(
+                fault,
+                Fault::ResourcesChanged | Fault::ResourcesWithheld | Fault::ResourcesInsufficient
+            )
+        };
+        let happens = |fault: &Fault| kinds == Kinds::Dynamic || !is_of_dynamic_workers(fault);
         for fault in Fault::ALL.into_iter().filter(happens) {
             assert!(faults.of(fault) > 0, "no fault of this kind: {}", fault.describe());
         }

@@ -175,14 +175,6 @@ impl Fault {
             Self::ResourcesInsufficient => "slot request beyond the remainder of a dynamic worker",
         }
     }
-
-    /// Returns `true` if only dynamic workers have this fault.
-    pub(crate) fn is_of_dynamic_workers(self) -> bool {
-        matches!(
-            self,
-            Self::ResourcesChanged | Self::ResourcesWithheld | Self::ResourcesInsufficient
-        )
-    }
 }
 
 /// The number of injected faults of each kind.
