@@ -3,7 +3,8 @@
 //!
 //! 1. All messages arrive, all timeouts end, jobs declare once more, and each running task executor
 //!    reports once more. Then the view equals the truth, no slot is in flight or promised, no
-//!    backoff runs, and no waiting request fits a free slot or what remains of a dynamic worker.
+//!    backoff runs, and no waiting request fits a free slot or what remains of a dynamic worker,
+//!    unless that is set aside for an older one.
 //! 2. Task executors and jobs compare their slots, and jobs request missing slots again. Then each
 //!    allocated slot is in use by its job, and each missing slot is a waiting request.
 //! 3. Waiting requests are cancelled or fail at their deadlines, and declarations end. Then only the
@@ -13,8 +14,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use slot_manager::view::{PendingSlotRequest, SlotState};
-use slot_manager::{AllocationId, ResourceProfile, SlotId, Timestamp};
+use slot_manager::view::{PendingSlotRequest, SetAsideWorker, SlotState};
+use slot_manager::{AllocationId, ResourceId, ResourceProfile, SlotId, Timestamp};
 
 use crate::cluster::capacity_rules;
 use crate::cluster::checks::call_context::SHORTEST_REARM;
@@ -282,6 +283,14 @@ impl Simulation {
         Ok(())
     }
 
+    /// Returns the worker that passes over a request, because it is set aside for an older one.
+    fn worker_set_aside_from(&self, allocation_id: AllocationId) -> Option<ResourceId> {
+        match self.manager.explain(allocation_id)?.request?.set_aside? {
+            SetAsideWorker::ForAnother { resource_id, .. } => Some(resource_id),
+            _ => None,
+        }
+    }
+
     fn check_waiting_requests(&self) -> Check {
         for request in self.manager.pending_slot_requests() {
             ensure!(request.in_flight_to().is_none(), "{request:?} is in flight");
@@ -291,7 +300,11 @@ impl Simulation {
                 .slots()
                 .find(|slot| slot.is_free() && fits(slot.resource_profile()));
             ensure!(unused.is_none(), "{request:?} waits for {unused:?}");
-            let mut workers = self.manager.task_managers();
+            let passes_over = self.worker_set_aside_from(request.allocation_id());
+            let mut workers = self
+                .manager
+                .task_managers()
+                .filter(|it| Some(it.resource_id()) != passes_over.as_ref());
             let unused = workers.find(|it| it.remaining_resources().as_ref().is_some_and(fits));
             ensure!(unused.is_none(), "{request:?} waits, and could be cut from {unused:?}");
         }
