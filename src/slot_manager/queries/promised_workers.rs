@@ -24,8 +24,8 @@ impl<A, G: TaskExecutorGateway, E: ScheduledExecutor> SlotManager<A, G, E> {
     /// # let cores = |cores| ResourceProfile::builder().cpu_cores(cores).build();
     /// actions.answer_allocations(Ok(WorkerPromise::Total(cores(8.0)?.into())));
     /// manager.start(LeaderId::from_u128(1), actions)?;
-    /// # let request = SlotRequest::new(AllocationId::from_u128(1), JobId::from_u128(1), cores(3.0)?, "job-1:6123");
-    /// # let _: SlotRequestOutcome = manager.register_slot_request(&request)?;
+    /// # let request = SlotRequest::new(JobId::from_u128(1), AllocationId::from_u128(1), cores(3.0)?, "job-1:6123");
+    /// # let _: SlotRequestOutcome = manager.register_slot_request(request)?;
     ///
     /// // A request for three cores is bound to the worker.
     /// let worker = manager.promised_workers().next().expect("a promised worker");
