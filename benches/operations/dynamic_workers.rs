@@ -20,8 +20,8 @@ use slot_manager::{AllocationId, ResourceProfile, SlotId, SlotManagerConfig, Slo
 use crate::measure::{BATCH, BATCH_OF_REPORTS, Round, bench, group};
 use crate::messages::{JOB, Registered, Requests, connection, instance_id};
 use crate::outside::{Count, Manager, Prompt, started_with};
-use crate::sizes;
 use crate::timing::timed;
+use crate::{is_test, sizes};
 
 const CORES: f64 = 16.0;
 const HEAP_MEBIBYTES: u64 = 64 << 10;
@@ -29,6 +29,9 @@ const HEAP_MEBIBYTES: u64 = 64 << 10;
 /// The largest number of workers, of which each has some ten slots. Only requests and frees of few
 /// shapes are measured with more.
 const MOST_WORKERS: usize = 100_000;
+
+/// The largest number of workers that a test of the benches fills.
+const MOST_WORKERS_IN_TEST: usize = 1_000;
 
 /// The numbers of shapes of requests.
 const SHAPES: [usize; 3] = [1, 64, 256];
@@ -39,8 +42,13 @@ const FEW_SHAPES: usize = 64;
 /// The percentages of cores in use.
 const USES: [u32; 2] = [50, 95];
 
+fn numbers_of_workers() -> impl Iterator<Item = usize> {
+    let largest = if is_test() { MOST_WORKERS_IN_TEST } else { usize::MAX };
+    sizes().filter(move |workers| *workers <= largest)
+}
+
 pub(crate) fn groups(criterion: &mut Criterion) {
-    let all_states = || sizes().flat_map(|workers| SHAPES.map(|shapes| (workers, shapes)));
+    let all_states = || numbers_of_workers().flat_map(|workers| SHAPES.map(|shapes| (workers, shapes)));
     let states = || all_states().filter(|(workers, _)| *workers <= MOST_WORKERS);
     let states_of_requests =
         || all_states().filter(|(workers, shapes)| *workers <= MOST_WORKERS || *shapes <= FEW_SHAPES);
@@ -90,14 +98,14 @@ fn by_strategy(criterion: &mut Criterion) {
         for (name, strategy) in &strategies {
             let title = format!("dynamic workers {percent} % used, {name}");
             let mut requests = group(criterion, &format!("{title}: request served at once"));
-            for workers in sizes().filter(|workers| *workers <= MOST_WORKERS) {
+            for workers in numbers_of_workers().filter(|workers| *workers <= MOST_WORKERS) {
                 let name = format!("{workers} workers, {FEW_SHAPES} shapes");
                 let set_up = || DynamicCluster::with(strategy, workers, FEW_SHAPES, percent);
                 bench(&mut requests, name, set_up, |cluster| cluster.exchange().0);
             }
             requests.finish();
             let mut frees = group(criterion, &format!("{title}: free"));
-            for workers in sizes().filter(|workers| *workers <= MOST_WORKERS) {
+            for workers in numbers_of_workers().filter(|workers| *workers <= MOST_WORKERS) {
                 let name = format!("{workers} workers, {FEW_SHAPES} shapes");
                 let set_up = || DynamicCluster::with(strategy, workers, FEW_SHAPES, percent);
                 bench(&mut frees, name, set_up, |cluster| cluster.exchange().1);
