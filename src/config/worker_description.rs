@@ -149,10 +149,10 @@ impl WorkerDescription {
 
     /// Describes a worker from whose total slots are cut as requests need them.
     ///
-    /// A request is served by a cut of its own profile, and needs no more than that the total fits
-    /// it. One of `default_slots` equal parts of the total is the default slot: a request for
-    /// [`ResourceProfile::UNKNOWN`] gets it. Its amounts are rounded down, to 10⁻⁸ cores or units and
-    /// to bytes. Limits, minima and redundancy count the worker as `default_slots` slots.
+    /// A request is served by a cut of its own profile, if the total fits it. One of `default_slots`
+    /// equal parts of the total is the default slot: a request for [`ResourceProfile::UNKNOWN`] gets
+    /// it. Its amounts are rounded down, to 10⁻⁸ cores or units and to bytes. Limits, minima and
+    /// redundancy count the worker as `default_slots` slots.
     ///
     /// The resource manager answers a worker request with
     /// [`WorkerPromise::Unspecified`](crate::message::WorkerPromise::Unspecified), or with

@@ -5,7 +5,7 @@ use slot_manager::config::{Limit, WorkerDescription, WorkerPolicy};
 use slot_manager::error::{RegistrationError, WorkerDescriptionError};
 use slot_manager::message::{Withdrawal, WorkerPromise};
 use slot_manager::outcome::{AllocationStatus, WorkerFailedOutcome};
-use slot_manager::view::WaitReason;
+use slot_manager::view::{RequestExplanation, WaitReason};
 use slot_manager::{DynamicResources, ResourceProfile, SlotId, SlotManagerConfig, SlotReport, TaskExecutorConnection};
 
 use crate::common::{Fixture, SECOND, allocation, asks, cores, free_report, granted, instance, patient, slot};
@@ -50,6 +50,13 @@ impl Fixture {
         asks.iter().map(|(worker_request, _)| worker_request.number()).collect()
     }
 
+    /// Returns the explanation of a request that waits.
+    #[track_caller]
+    fn explanation(&self, id: u128) -> RequestExplanation {
+        let explanation = self.manager.explain(allocation(id)).expect("known");
+        explanation.request.expect("not granted")
+    }
+
     /// Returns the numbers of promised dynamic workers, and of slots as which they count.
     fn promised_workers(&self) -> (usize, usize) {
         let overview = self.manager.overview();
@@ -74,12 +81,7 @@ fn workers_are_requested_for_as_many_requests_as_totals_hold() {
     let bound: Vec<_> = (1..=5).map(|id| fixture.bound_to(id)).collect();
     assert_eq!(bound, [Some(1), Some(1), Some(2), Some(2), Some(3)]);
     assert_eq!(fixture.promised_workers().0, 3);
-    let explanation = fixture
-        .manager
-        .explain(allocation(5))
-        .expect("waiting")
-        .request
-        .expect("not granted");
+    let explanation = fixture.explanation(5);
     assert!(matches!(explanation.waits_for, WaitReason::PromisedWorker { .. }));
     let workers = &explanation.promised_dynamic_workers;
     assert_eq!((workers.workers, workers.total_fits, workers.remainder_fits), (3, 3, 1));
@@ -364,12 +366,7 @@ fn worker_of_a_dynamic_description_is_asked_for_if_its_total_fits() {
     // when, then: more than the total
     fixture.request(3, &cores(9));
     assert_eq!(fixture.asked(), NONE);
-    let explanation = fixture
-        .manager
-        .explain(allocation(3))
-        .expect("waiting")
-        .request
-        .expect("not granted");
+    let explanation = fixture.explanation(3);
     assert_eq!(explanation.waits_for, WaitReason::NothingElse);
 }
 
@@ -409,12 +406,7 @@ fn limits_count_promised_workers_by_their_totals() {
 
     // then
     assert_eq!(fixture.asked(), NONE);
-    let explanation = fixture
-        .manager
-        .explain(allocation(3))
-        .expect("waiting")
-        .request
-        .expect("not granted");
+    let explanation = fixture.explanation(3);
     assert_eq!(explanation.waits_for, WaitReason::Limit { limit: Limit::CpuCores });
 
     // when: one is cancelled, its worker goes and makes room

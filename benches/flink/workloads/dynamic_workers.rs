@@ -73,7 +73,7 @@ fn less_then_more(workers: usize, operations: usize, jobs: usize, percent: usize
     })
 }
 
-/// Returns the number of slots that use so many quarters of cores.
+/// Returns the number of slots that fit into a number of quarters of a core.
 fn slots_in_use(quarters: usize, jobs: usize) -> usize {
     let used = (0..).scan(0, |used, n| {
         *used += quarters_of_shape(n % jobs, jobs);

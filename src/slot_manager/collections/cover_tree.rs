@@ -106,7 +106,7 @@ impl<T: Copy> CoverTree<T> {
         }
     }
 
-    /// Changes the row of a place with a value to one that covers it.
+    /// Replaces the row of a place that has a value. The new row covers the old one.
     ///
     /// Cost: O(log places), O(1) if the node has a row that is as large.
     #[inline]
@@ -116,7 +116,7 @@ impl<T: Copy> CoverTree<T> {
         self.raise_above(place, &row);
     }
 
-    /// Changes the row of a place with a value to one that it covers.
+    /// Replaces the row of a place that has a value. The old row covers the new one.
     ///
     /// Cost: O(log places), O(1) if another row of the node has shrunk since a search.
     #[inline]

@@ -22,7 +22,7 @@ const WORD: usize = u64::BITS as usize;
 /// The number of words with a bit for each tracked row.
 const WORDS: usize = TRACKED / WORD;
 
-/// The number of places in the table of tracked rows by hash. At most half of them are taken.
+/// The size of the hash table of tracked rows. At least half of its places are vacant.
 const PLACES_BY_HASH: usize = 2 * TRACKED;
 
 /// The sets of places by tracked row.

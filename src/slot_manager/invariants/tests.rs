@@ -89,6 +89,15 @@ fn request_of(manager: &mut Manager, of_job: u128, id: u128, required: f64) {
     let _ = manager.register_slot_request(request).expect("an accepted request");
 }
 
+/// Breaks a manager without violations, and checks that this one is found.
+#[track_caller]
+fn assert_found_in(mut manager: Manager, violation: &str, break_it: impl FnOnce(&mut Core)) {
+    assert_eq!(manager.check_invariants(), Ok(()));
+    break_it(&mut manager.core);
+    let found = manager.check_invariants().expect_err(violation).to_string();
+    assert!(found.contains(violation), "{found:?} does not contain {violation:?}");
+}
+
 impl World {
     fn new(strategy: SlotMatchingStrategy) -> Self {
         let config = SlotManagerConfig::default()

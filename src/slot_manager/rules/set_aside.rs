@@ -5,8 +5,8 @@
 //! worker of its own choice: what becomes free there goes to it or to older requests.
 //!
 //! - One worker is set aside at a time. All others serve as before.
-//! - It is one that could serve the request if nothing was cut from it, and that is neither blocked
-//!   nor backs off. Workers that the request was not tried on come first, then those with the
+//! - The worker could serve the request if nothing was cut from it. It is neither blocked nor backs
+//!   off. Workers that the request was not tried on come first, then those with the
 //!   smallest used share, then the lowest place.
 //! - That ends with the next attempt of the request, on whichever worker, and with the request. It
 //!   also ends when the worker goes, is blocked or backs off, or says that it has too little even

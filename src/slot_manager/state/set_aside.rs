@@ -14,8 +14,7 @@ use crate::slot_manager::state::task_managers::TaskManagerKey;
 pub(crate) struct SetAside {
     is_on: bool,
     current: Option<Earmark>,
-    /// The requests that have not waited long, oldest first. One that has ended is neither in front
-    /// nor at the back.
+    /// The requests that have not waited long, oldest first. The first and the last have not ended.
     young: VecDeque<Young>,
     /// Requests with a smaller sequence number have waited long.
     first_young: u64,

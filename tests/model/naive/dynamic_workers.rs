@@ -129,8 +129,8 @@ impl TaskManager {
         }
     }
 
-    /// Returns `true` if it holds other slots than those of a report, or a second one for an
-    /// allocation, which is to be freed.
+    /// Returns `true` if it holds other slots than those of a report. A second slot for one allocation
+    /// counts as another: the manager frees it.
     pub(super) fn holds_other_slots_than(&self, reported: &[SlotStatus]) -> bool {
         let mut has_second_one = false;
         let mut held = Vec::new();

@@ -79,7 +79,7 @@ fn slots_of_the_size_of_each_request_are_cut_and_freed() {
     assert_eq!(numbers, ["big_2147483648", "big_2147483649"]);
     wait_until("tasks", || cluster.count("task_started") == 2);
 
-    // when: one that does not fit what is left, one that does, and one that fits the static worker
+    // when: three more requests: one is too large for what is left, one fits it, one fits the static worker
     cluster.job_with_profile("later", 1, "cpu=3,memory=4GiB", &["true"]);
     wait_until("a request that waits", || waiting(&web) == 1);
     cluster.job_with_profile("small-job", 1, "cpu=1", &["true"]);

@@ -98,7 +98,7 @@ impl Cluster {
     }
 
     /// Starts a resource manager, and waits until it listens. Its lease is 3 s, if nothing else is
-    /// asked for. One that is started again listens where it did before.
+    /// asked for. A restarted process listens on its former address.
     pub fn resource_manager(&mut self, name: &str, election: &str, more: &[&str]) {
         let listen = self.addresses.get(name).cloned();
         let listen = listen.unwrap_or_else(|| "127.0.0.1:0".to_owned());

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Manager, cores, register, request};
+use super::{Manager, assert_found_in, cores, register, request};
 use crate::config::{WorkerDescription, WorkerPolicy};
 use crate::message::{ReleaseDecision, WorkerPromise};
 use crate::outcome::BlockOutcome;
@@ -61,11 +61,7 @@ fn assert_found(violation: &str, break_it: impl Fn(&mut Core)) {
 
 #[track_caller]
 fn assert_found_with(requests: u128, violation: &str, break_it: impl Fn(&mut Core)) {
-    let mut manager = manager(requests);
-    assert_eq!(manager.check_invariants(), Ok(()));
-    break_it(&mut manager.core);
-    let found = manager.check_invariants().expect_err(violation).to_string();
-    assert!(found.contains(violation), "{found:?} does not contain {violation:?}");
+    assert_found_in(manager(requests), violation, break_it);
 }
 
 #[test]

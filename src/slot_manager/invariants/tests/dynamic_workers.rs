@@ -1,6 +1,6 @@
 //! Violations about dynamic workers, registered and promised.
 
-use super::{Manager, allocation, cores, job, request};
+use super::{Manager, allocation, assert_found_in, cores, job, request};
 use crate::message::WorkerPromise;
 use crate::slot_manager::state::core::Core;
 use crate::slot_manager::state::promises::WorkerRequestKey;
@@ -53,11 +53,7 @@ fn declined(core: &Core) -> RequestKey {
 
 #[track_caller]
 fn assert_found(violation: &str, break_it: impl Fn(&mut Core)) {
-    let mut manager = manager();
-    assert_eq!(manager.check_invariants(), Ok(()));
-    break_it(&mut manager.core);
-    let found = manager.check_invariants().expect_err(violation).to_string();
-    assert!(found.contains(violation), "{found:?} does not contain {violation:?}");
+    assert_found_in(manager(), violation, break_it);
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Violations about declared requirements and the slots that are charged to them.
 
-use super::{Manager, allocation, cores, job, register, slot};
+use super::{Manager, allocation, assert_found_in, cores, job, register, slot};
 use crate::outcome::{RequirementsOutcome, SlotFreedOutcome};
 use crate::slot_manager::state::core::Core;
 use crate::slot_manager::state::requirements::{Account, AccountKey, AccountTimer};
@@ -53,11 +53,7 @@ fn find_slot(core: &Core, number: u32) -> SlotKey {
 
 #[track_caller]
 fn assert_found(violation: &str, break_it: impl Fn(&mut Core)) {
-    let mut manager = manager();
-    assert_eq!(manager.check_invariants(), Ok(()));
-    break_it(&mut manager.core);
-    let found = manager.check_invariants().expect_err(violation).to_string();
-    assert!(found.contains(violation), "{found:?} does not contain {violation:?}");
+    assert_found_in(manager(), violation, break_it);
 }
 
 /// Breaks the account of job 7.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Manager, allocation, cores, job};
+use super::{Manager, allocation, assert_found_in, cores, job};
 use crate::slot_manager::collections::arena::Key;
 use crate::slot_manager::state::core::Core;
 use crate::slot_manager::state::requests::RequestPhase;
@@ -46,11 +46,7 @@ fn current(core: &Core) -> Earmark {
 
 #[track_caller]
 fn assert_found(violation: &str, break_it: impl Fn(&mut Core)) {
-    let mut manager = manager();
-    assert_eq!(manager.check_invariants(), Ok(()));
-    break_it(&mut manager.core);
-    let found = manager.check_invariants().expect_err(violation).to_string();
-    assert!(found.contains(violation), "{found:?} does not contain {violation:?}");
+    assert_found_in(manager(), violation, break_it);
 }
 
 #[test]

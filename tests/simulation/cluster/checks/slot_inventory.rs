@@ -34,7 +34,8 @@ pub(crate) struct TaskManager {
     pub(crate) offered: usize,
 }
 
-/// The resources of dynamic workers in their last applied reports. No view shows all of them.
+/// The resources of dynamic workers in their last applied reports. The views do not show the
+/// free resources that were reported.
 pub(crate) type ReportedResources = BTreeMap<InstanceId, DynamicResources>;
 
 impl TaskManager {
