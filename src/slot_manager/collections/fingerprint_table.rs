@@ -224,7 +224,15 @@ impl<V: Copy> Bucket<V> {
 
 /// A set of places of a bucket, as the highest bits of their bytes. The byte of the overflow count
 /// is masked out, so each place is below `PLACES`.
+#[derive(Clone, Copy)]
 struct Places(u64);
+
+impl Places {
+    #[inline]
+    fn is_empty(&self) -> bool {
+        self.0 == 0
+    }
+}
 
 impl Iterator for Places {
     type Item = usize;
@@ -290,31 +298,33 @@ impl<V: Copy + PartialEq> Buckets<V> {
     fn search(&self, fingerprint: Fingerprint, is_match: impl Fn(V) -> bool) -> Option<(V, usize, usize)> {
         let home = self.home(fingerprint);
         let bucket = self.list.get(home)?;
-        for place in bucket.places_with(fingerprint.tag()) {
+        let mut places = bucket.places_with(fingerprint.tag());
+        // The first place with the tag nearly always has the value, so a loop would not pay.
+        if let Some(place) = places.next() {
             if let Some(value) = bucket.value_at(place, fingerprint).filter(|value| is_match(*value)) {
                 return Some((value, home, place));
             }
         }
-        match bucket.has_overflow() {
-            true => self.search_after(home, fingerprint, &is_match),
-            false => None,
+        match places.is_empty() && !bucket.has_overflow() {
+            true => None,
+            false => self.search_on(places, home, fingerprint, &is_match),
         }
     }
 
-    /// Goes on with a search in the buckets after the home.
+    /// Goes on with a search at the other places of the home, and in the buckets after it.
     #[cold]
-    fn search_after(
+    fn search_on(
         &self,
+        mut places: Places,
         home: usize,
         fingerprint: Fingerprint,
         is_match: &dyn Fn(V) -> bool,
     ) -> Option<(V, usize, usize)> {
         let mut at = home;
         // If every overflow count is saturated, only this bound ends the search.
-        for _ in 1..self.number() {
-            at = self.after(at);
+        for _ in 0..self.number() {
             let bucket = self.list.get(at)?;
-            for place in bucket.places_with(fingerprint.tag()) {
+            for place in places {
                 if let Some(value) = bucket.value_at(place, fingerprint).filter(|value| is_match(*value)) {
                     return Some((value, at, place));
                 }
@@ -322,6 +332,8 @@ impl<V: Copy + PartialEq> Buckets<V> {
             if !bucket.has_overflow() {
                 return None;
             }
+            at = self.after(at);
+            places = self.list.get(at)?.places_with(fingerprint.tag());
         }
         None
     }
