@@ -118,7 +118,7 @@ where
     #[inline(always)]
     fn finish_unchanged_input(&mut self) {
         self.driver.flush_and_reconcile(&mut self.core);
-        self.driver.wake_after_input(&self.core);
+        self.driver.wake_after_input(&mut self.core);
     }
 }
 

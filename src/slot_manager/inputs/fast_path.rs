@@ -136,7 +136,7 @@ where
         if self.core.needs_reconcile() {
             self.core.reconcile(&mut self.driver);
         }
-        self.driver.wake_after_input(&self.core);
+        self.driver.wake_after_input(&mut self.core);
     }
 
     /// Ends a grant and offers its slot. Returns `false`, without a change, if that is not all.

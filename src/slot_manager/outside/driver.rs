@@ -41,7 +41,8 @@ pub(crate) struct Driver<A, G: TaskExecutorGateway, E: ScheduledExecutor> {
     pub(crate) delay: Pin<Box<Option<E::Delay>>>,
     /// Polls the delay.
     pub(crate) delay_waker: Waker,
-    /// The deadline for which the delay is armed; `MAX` if it is not.
+    /// The deadline for which the delay is armed; `MAX` if it is not. All deadlines before it are new
+    /// since then.
     pub(crate) armed_for: Timestamp,
 }
 
@@ -221,30 +222,6 @@ where
     #[inline]
     fn has_work(&self, core: &Core) -> bool {
         !core.effects.is_empty() || !self.answers.is_empty()
-    }
-
-    /// Applies the answer at hand, and notifies the grant. Returns `false`, without a change, if
-    /// there are several answers or it does more than grant a slot.
-    #[inline]
-    pub(crate) fn apply_acknowledgement(&mut self, core: &mut Core) -> bool {
-        let [
-            RpcAnswer {
-                slot,
-                attempt,
-                result: Ok(acknowledge),
-            },
-        ] = self.answers.as_slice()
-        else {
-            return false;
-        };
-        let (slot, revision) = (*slot, acknowledge.revision());
-        let attempt = core.current_attempt(slot, *attempt);
-        let Some(allocation) = attempt.and_then(|attempt| core.grant_awaited(slot, attempt, revision)) else {
-            return false;
-        };
-        self.answers.clear();
-        self.notify_slot_allocated(allocation, &core.slot_id(slot));
-        true
     }
 
     /// Applies the answers at hand.
@@ -475,35 +452,5 @@ where
         if self.has_work(core) {
             self.flush_rounds(core);
         }
-    }
-}
-
-/// Waking the task that drives the manager.
-impl<A, G, E> Driver<A, G, E>
-where
-    A: ResourceManagerActions,
-    G: TaskExecutorGateway,
-    E: ScheduledExecutor,
-{
-    /// Wakes the driving task if an input left a pending RPC, or a deadline earlier than the armed
-    /// one. A task that was woken since its last poll is not woken again.
-    #[inline(always)]
-    pub(crate) fn wake_after_input(&mut self, core: &Core) {
-        let may_wake = self.has_new_rpc || core.earliest_new_deadline < self.armed_for;
-        if may_wake && self.pending_answers.signal().has_task() {
-            self.wake_if_needed(core);
-        }
-    }
-
-    #[cold]
-    fn wake_if_needed(&mut self, core: &Core) {
-        if std::mem::take(&mut self.has_new_rpc) || core.earliest_deadline() < self.armed_for {
-            self.pending_answers.signal().wake_task();
-        }
-    }
-
-    pub(crate) fn disarm(&mut self) {
-        self.delay.set(None);
-        self.armed_for = Timestamp::MAX;
     }
 }

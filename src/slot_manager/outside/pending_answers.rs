@@ -263,27 +263,26 @@ impl<F: Future + Unpin> PendingAnswers<F> {
         }
     }
 
+    /// Polls the first of the taken futures, and returns its answer.
+    #[inline]
+    pub(crate) fn poll_next(&mut self) -> Option<RpcAnswer<F::Output>> {
+        let key = self.woken.pop_front()?;
+        // The place may have been dropped, or its future.
+        let place = self.places.get_mut(key.index())?;
+        let result = place.poll()?;
+        let (attempt, slot) = (place.attempt, place.slot);
+        self.len -= 1;
+        self.give_back(key);
+        Some(RpcAnswer { attempt, slot, result })
+    }
+
     /// Polls up to `limit` of the taken futures and appends their answers in the order of attempts.
     ///
     /// Returns the number of polled places.
     pub(crate) fn poll_woken(&mut self, limit: usize, answers: &mut Vec<RpcAnswer<F::Output>>) -> usize {
         let polled = limit.min(self.woken.len());
         for _ in 0..polled {
-            let Some(key) = self.woken.pop_front() else {
-                break;
-            };
-            let Some(place) = self.places.get_mut(key.index()) else {
-                continue;
-            };
-            if let Some(result) = place.poll() {
-                answers.push(RpcAnswer {
-                    attempt: place.attempt,
-                    slot: place.slot,
-                    result,
-                });
-                self.len -= 1;
-                self.give_back(key);
-            }
+            answers.extend(self.poll_next());
         }
         self.trim(TRIMMED_PER_POLL);
         if answers.len() > 1 {

@@ -1,7 +1,5 @@
 //! Rounds of progress: answers and time come in.
 
-use std::task::Context;
-
 use crate::{ResourceManagerActions, ScheduledExecutor, TaskExecutorGateway, Timestamp};
 
 use super::driver::Driver;
@@ -44,12 +42,61 @@ where
     G: TaskExecutorGateway,
     E: ScheduledExecutor,
 {
-    /// Runs rounds until nothing is ready, nothing is due by `until`, or the budget is used up.
+    /// Applies answers and handles deadlines until nothing is ready, nothing is due by `until`, or
+    /// the budget is used up.
     pub(crate) fn advance(&mut self, core: &mut Core, until: Timestamp) -> Advance {
-        let mut advance = Advance::default();
         if self.actions.is_none() {
-            return advance;
+            return Advance::default();
         }
+        if !self.grant_alone(core, until) {
+            return self.run_rounds(core, until);
+        }
+        let mut advance = Advance::default();
+        // Another round would find only futures that woke and time that went by meanwhile. And it
+        // would arm the delay again, which the next poll does: it comes until one finds nothing.
+        if self.pending_answers.has_woken() || !self.will_wake(core) {
+            advance = self.run_rounds(core, until);
+        }
+        advance.events += 1;
+        advance
+    }
+
+    /// Applies the answer of the only woken future, if it only grants a slot and nothing is due by
+    /// `until`. Returns `false` if it did not: rounds do what there is.
+    ///
+    /// It is a fast path: the rounds would do the same.
+    #[inline]
+    fn grant_alone(&mut self, core: &mut Core, until: Timestamp) -> bool {
+        core.begin_round(self.executor.now());
+        let is_alone = core.is_leading()
+            && self.backlog.futures == 0
+            && self.answers.is_empty()
+            && self.pending_answers.take_woken() == 1
+            && self.is_nothing_due(core, core.now.min(until));
+        if !is_alone {
+            return false;
+        }
+        let Some(answer) = self.pending_answers.poll_next() else {
+            return false;
+        };
+        let Some(allocation) = core.grant_answer(answer.slot, answer.attempt, &answer.result) else {
+            self.answers.push(answer);
+            return false;
+        };
+        self.notify_slot_allocated(allocation, &core.slot_id(answer.slot));
+        core.changes += 1;
+        if core.needs_reconcile() {
+            core.reconcile(self);
+        }
+        // The task is polling: it needs no wake-up for an RPC that it has just polled.
+        self.has_new_rpc = false;
+        true
+    }
+
+    /// Runs rounds until nothing is ready, nothing is due by `until`, or the budget is used up.
+    #[inline(never)]
+    fn run_rounds(&mut self, core: &mut Core, until: Timestamp) -> Advance {
+        let mut advance = Advance::default();
         let (mut polls_left, mut deadlines_left) = (EVENTS_PER_POLL, EVENTS_PER_POLL);
         loop {
             core.begin_round(self.executor.now());
@@ -70,16 +117,10 @@ where
             self.backlog.futures -= polled;
             polls_left -= polled;
             let mut events = self.answers.len();
-            // Without deadlines that are due, the round has no other notification.
-            let is_alone = events == 1 && core.earliest_deadline() > self.backlog.taken_at;
-            let only_grants = is_alone && self.apply_acknowledgement(core);
-            if !only_grants {
-                self.apply_answers(core);
-                while self.backlog.futures == 0 && deadlines_left > 0 && core.handle_earliest_due(self.backlog.taken_at)
-                {
-                    deadlines_left -= 1;
-                    events += 1;
-                }
+            self.apply_answers(core);
+            while self.backlog.futures == 0 && deadlines_left > 0 && core.handle_earliest_due(self.backlog.taken_at) {
+                deadlines_left -= 1;
+                events += 1;
             }
             match events {
                 0 => self.flush(core),
@@ -100,46 +141,9 @@ where
                 advance.is_unfinished = true;
                 return advance;
             }
-            // After a lone grant, another round finds only futures that woke and time that went by meanwhile.
-            let is_last = match only_grants {
-                true => self.backlog.futures == 0 && !self.pending_answers.has_woken(),
-                false => polled == 0 && events == 0,
-            };
-            if is_last && !self.is_delay_over(core, until) {
+            if polled == 0 && events == 0 && !self.is_delay_over(core, until) {
                 return advance;
             }
         }
-    }
-
-    /// Arms the delay for the earliest deadline and polls it. Returns `true` if the deadline has
-    /// come.
-    fn is_delay_over(&mut self, core: &Core, until: Timestamp) -> bool {
-        let deadline = core.earliest_deadline();
-        if deadline == Timestamp::MAX {
-            self.disarm();
-            return false;
-        }
-        if self.armed_for != deadline {
-            // The old delay goes first: there is never more than one.
-            self.disarm();
-            let delay = self.executor.delay_until(deadline);
-            self.delay.set(Some(delay));
-            self.armed_for = deadline;
-        }
-        let is_ready = match self.delay.as_mut().as_pin_mut() {
-            Some(delay) => delay.poll(&mut Context::from_waker(&self.delay_waker)).is_ready(),
-            None => false,
-        };
-        if !is_ready {
-            return false;
-        }
-        self.disarm();
-        if deadline <= until && self.executor.now().max(core.now) >= deadline {
-            return true;
-        }
-        // The delay was early, or the deadline is for a later call. The next poll, which is soon,
-        // arms it again.
-        self.pending_answers.signal().wake_task();
-        false
     }
 }

@@ -210,6 +210,17 @@ impl Core {
         true
     }
 
+    /// Applies an awaited answer, if it only grants its slot. Returns `None`, without a change, if it
+    /// does more.
+    ///
+    /// The caller notifies the returned grant.
+    #[inline]
+    pub(crate) fn grant_answer(&mut self, slot: SlotKey, attempt: u64, result: &SlotResult) -> Option<Allocation> {
+        let acknowledge = result.as_ref().ok()?;
+        let attempt = self.current_attempt(slot, attempt)?;
+        self.grant_awaited(slot, attempt, acknowledge.revision())
+    }
+
     /// Applies the acknowledgement of an attempt that is awaited, if it only grants the slot. Returns
     /// `None`, without a change, if it does more.
     ///

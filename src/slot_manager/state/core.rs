@@ -42,7 +42,8 @@ pub(crate) struct Core {
     pub(crate) now: Timestamp,
     /// The earliest time at which a deadline armed in the present call may fall due.
     pub(crate) earliest_rearm: Timestamp,
-    /// The earliest of the deadlines computed in the present call; `MAX` if there were none.
+    /// The earliest of the deadlines computed since the delay of the driving task was armed; `MAX` if
+    /// there were none. Some may be over by now.
     pub(crate) earliest_new_deadline: Timestamp,
     pub(crate) profiles: Profiles,
     pub(crate) slots: Slots,
@@ -177,7 +178,6 @@ impl Core {
     pub(crate) fn begin_input(&mut self, now: Timestamp) {
         self.now = self.now.max(now);
         self.earliest_rearm = Timestamp::ZERO;
-        self.earliest_new_deadline = Timestamp::MAX;
     }
 
     /// Begins a round of progress, which handles the deadlines due at `now`.
