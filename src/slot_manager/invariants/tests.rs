@@ -285,21 +285,27 @@ fn totals_that_differ_from_a_recount() {
     });
 }
 
+fn offer(core: &mut Core, slot: SlotKey) {
+    core.set_slot_phase(slot, SlotPhase::Detached);
+    core.offer_last(slot, SlotUsage::Free);
+}
+
 #[test]
 fn free_slots_that_disagree_with_the_index_or_the_backoff_queues() {
     assert_found("is in the free index, but not offered", |world, core| {
         core.slots[world.offered].profile = core.slots[world.backing_off_slot].profile;
     });
     assert_found("0 slots are in the free index, but 1 are offered", |world, core| {
-        core.free_slots.remove(&mut core.slots, world.offered);
+        let ended = core.slots[world.offered].end_offer(SlotPhase::Offered { sequence: 99 });
+        core.free_slots.remove(&mut core.slots, world.offered, ended);
     });
     let fits = |id: u128| format!("fits the waiting request {}", allocation(id));
     assert_found(&fits(2), |world, core| {
-        core.set_slot_phase(world.backing_off_slot, SlotPhase::Offered { sequence: 99 });
+        offer(core, world.backing_off_slot);
     });
     // A request that backs off takes a slot of a worker that it was not tried on.
     assert_found(&fits(1), |world, core| {
-        core.set_slot_phase(world.failing_slots[0], SlotPhase::Offered { sequence: 99 });
+        offer(core, world.failing_slots[0]);
     });
     assert_found("0 slots are in a backoff queue, but 1 back off", |world, core| {
         core.slot_backoffs.disarm(&mut core.slots, 0, world.backing_off_slot);
@@ -315,7 +321,7 @@ fn workers_that_back_off_and_disagree_with_their_slots_or_requests() {
         core.blocking.task_managers.insert(world.failing_worker);
     });
     assert_found("worker failing backs off, but a slot is offered", |world, core| {
-        core.set_slot_phase(world.failing_slots[1], SlotPhase::Offered { sequence: 99 });
+        offer(core, world.failing_slots[1]);
     });
     assert_found("waits, but slot or worker", |_, core| {
         core.failing_workers.take_first_end();

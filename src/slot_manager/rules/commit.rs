@@ -119,8 +119,7 @@ impl Core {
             if self.is_cut(slot) {
                 return self.end_cut(slot);
             }
-            let sequence = self.free_slots.next_sequence();
-            self.change_slot_phase(slot, SlotUsage::Free, SlotPhase::Offered { sequence });
+            self.offer_last(slot, SlotUsage::Free);
         }
     }
 

@@ -5,7 +5,6 @@
 //! first and fit.
 
 use crate::config::Quantity;
-use crate::id::FIRST_DYNAMIC;
 use crate::{DynamicResources, ResourceProfile, SlotReport};
 
 use crate::slot_manager::state::core::Core;
@@ -157,7 +156,7 @@ impl Core {
     /// Returns `true` if a slot is cut from a dynamic worker.
     #[inline(always)]
     pub(crate) fn is_cut(&self, slot: SlotKey) -> bool {
-        self.slots[slot].number >= FIRST_DYNAMIC
+        self.slots[slot].is_cut()
     }
 
     /// Returns `true` if the slots of a task manager are cut from its total.

@@ -133,11 +133,11 @@ impl Core {
         let Some(AllocationEntry::Granted(slot)) = self.locate_allocation(allocation_id) else {
             return false;
         };
-        let record = &self.slots[slot];
         if self.ledger.is_on() && self.is_held_by_declaring_job(slot) {
             return false;
         }
-        let task_manager = record.task_manager;
+        let record = &self.slots[slot];
+        let (task_manager, profile, is_cut) = (record.task_manager, record.profile, record.is_cut());
         let owner = &mut self.task_managers.records[task_manager];
         if record.number != freed.slot_id().slot_number() || owner.resource_id != *freed.slot_id().resource_id() {
             return false;
@@ -154,11 +154,9 @@ impl Core {
         let is_unused = owner.used() == 1;
         self.note_end_of_holding(slot, EndOfHolding::Freed);
         self.allocations.remove_located();
-        if self.is_cut(slot) {
-            self.end_cut(slot);
-        } else {
-            let sequence = self.free_slots.next_sequence();
-            self.change_slot_phase(slot, SlotUsage::Allocated, SlotPhase::Offered { sequence });
+        match is_cut {
+            true => self.end_cut(slot),
+            false => self.offer_last_of(task_manager, profile, slot, SlotUsage::Allocated),
         }
         if is_unused {
             // Nothing else is left for the commit.

@@ -27,8 +27,13 @@ impl Core {
     /// Sets the phase of an offered slot.
     #[inline(always)]
     pub(crate) fn take_offered_slot(&mut self, slot: SlotKey, phase: SlotPhase) {
-        self.free_slots.remove(&mut self.slots, slot);
-        self.change(slot, SlotUsage::Free, phase, true);
+        let (after, step) = (SlotUsage::of(&phase), phase.backoff_step());
+        let ended = self.slots[slot].end_offer(phase);
+        let (task_manager, profile) = (ended.task_manager, ended.profile);
+        self.free_slots.remove(&mut self.slots, slot, ended);
+        self.change_usage(task_manager, profile, SlotUsage::Free, after);
+        self.reorder_free_slots(task_manager);
+        self.end_phase_change(slot, after, step);
     }
 
     /// Sets the phase of an offered slot or of a new cut.
@@ -40,6 +45,37 @@ impl Core {
         }
     }
 
+    /// Offers a slot that is in no list and has this usage. It becomes the last one.
+    #[inline(always)]
+    pub(crate) fn offer_last(&mut self, slot: SlotKey, before: SlotUsage) {
+        let Slot {
+            task_manager, profile, ..
+        } = self.slots[slot];
+        self.offer_last_of(task_manager, profile, slot, before);
+    }
+
+    /// Offers a slot of this task manager with this profile.
+    #[inline(always)]
+    pub(crate) fn offer_last_of(
+        &mut self,
+        task_manager: TaskManagerKey,
+        profile: ProfileKey,
+        slot: SlotKey,
+        before: SlotUsage,
+    ) {
+        if self.change_usage(task_manager, profile, before, SlotUsage::Free) {
+            self.reorder_free_slots(task_manager);
+        }
+        let Self {
+            free_slots,
+            slots,
+            profiles,
+            task_managers,
+            ..
+        } = self;
+        free_slots.push(slots, profiles, &task_managers.records, profile, slot);
+    }
+
     #[cold]
     fn set_phase_of_unusable_slot(&mut self, slot: SlotKey, phase: SlotPhase) {
         let before = SlotUsage::of(&self.slots[slot].phase);
@@ -49,41 +85,34 @@ impl Core {
         self.change_slot_phase(slot, before, phase);
     }
 
-    /// Sets the phase of a slot that has this usage and is not offered.
-    #[inline(always)]
-    pub(crate) fn change_slot_phase(&mut self, slot: SlotKey, before: SlotUsage, phase: SlotPhase) {
-        self.change(slot, before, phase, false);
-    }
-
-    /// Sets the phase of a slot that is in no list. No other function does.
+    /// Sets the phase of a slot that has this usage and is not offered, before and after.
     // Inlined: where the usages are known, half of this is left.
     #[inline(always)]
-    fn change(&mut self, slot: SlotKey, before: SlotUsage, phase: SlotPhase, was_offered: bool) {
-        let after = SlotUsage::of(&phase);
-        let (sequence, step) = match phase {
-            SlotPhase::Offered { sequence } => (Some(sequence), None),
-            SlotPhase::BackingOff { step, .. } => (None, Some(step)),
-            _ => (None, None),
-        };
+    pub(crate) fn change_slot_phase(&mut self, slot: SlotKey, before: SlotUsage, phase: SlotPhase) {
+        debug_assert!(
+            !matches!(phase, SlotPhase::Offered { .. }),
+            "a slot is offered by `offer_last`"
+        );
+        let (after, step) = (SlotUsage::of(&phase), phase.backoff_step());
         let record = &mut self.slots[slot];
         let (task_manager, profile) = (record.task_manager, record.profile);
         record.phase = phase;
-        let is_used_otherwise = before != after && self.change_usage(task_manager, profile, before, after);
-        if is_used_otherwise || was_offered {
-            self.free_slots
-                .reorder(&self.slots, &self.task_managers.records, task_manager);
+        if self.change_usage(task_manager, profile, before, after) {
+            self.reorder_free_slots(task_manager);
         }
+        self.end_phase_change(slot, after, step);
+    }
+
+    #[inline(always)]
+    fn reorder_free_slots(&mut self, task_manager: TaskManagerKey) {
+        self.free_slots
+            .reorder(&self.slots, &self.task_managers.records, task_manager);
+    }
+
+    #[inline(always)]
+    fn end_phase_change(&mut self, slot: SlotKey, after: SlotUsage, step: Option<u8>) {
         self.transaction.has_new_holder |= after == SlotUsage::Allocated;
-        if let Some(sequence) = sequence {
-            let Self {
-                free_slots,
-                slots,
-                profiles,
-                task_managers,
-                ..
-            } = self;
-            free_slots.push(slots, profiles, &task_managers.records, (profile, sequence), slot);
-        } else if let Some(step) = step {
+        if let Some(step) = step {
             self.slot_backoffs.arm(&mut self.slots, step, slot);
         }
     }
@@ -99,6 +128,9 @@ impl Core {
         before: SlotUsage,
         after: SlotUsage,
     ) -> bool {
+        if before == after {
+            return false;
+        }
         self.slot_totals.move_slot(profile, before, after);
         let owner = &mut self.task_managers.records[task_manager];
         let used_before = owner.used();
@@ -247,10 +279,7 @@ impl Core {
         }
         match self.candidate_for(slot) {
             Some(request) => self.assign(slot, request),
-            None => {
-                let sequence = self.free_slots.next_sequence();
-                self.change_slot_phase(slot, before, SlotPhase::Offered { sequence });
-            }
+            None => self.offer_last(slot, before),
         }
     }
 

@@ -8,7 +8,7 @@ use crate::resource_profile::Waste;
 
 use crate::slot_manager::collections::arena::Arena;
 use crate::slot_manager::state::profile_queues::{Fitting, ProfileKey, ProfileQueues, Profiles};
-use crate::slot_manager::state::slots::{Offered, SlotKey, Slots};
+use crate::slot_manager::state::slots::{EndedOffer, Offered, SlotKey, SlotPhase, Slots};
 use crate::slot_manager::state::task_managers::{TaskManager, TaskManagerKey};
 
 mod by_utilization;
@@ -65,43 +65,36 @@ impl FreeSlotIndex {
         }
     }
 
-    /// Returns the sequence number of the next slot to offer.
-    #[inline]
-    pub(crate) fn next_sequence(&mut self) -> u64 {
-        self.next_sequence += 1;
-        self.next_sequence
-    }
-
-    /// Adds a slot of this profile, whose phase is already offered with this sequence number.
+    /// Offers a slot of this task manager with this profile, which is in no list.
     #[inline(always)]
     pub(crate) fn push(
         &mut self,
         slots: &mut Slots,
         profiles: &Profiles,
         task_managers: &TaskManagerRecords,
-        (profile, sequence): (ProfileKey, u64),
+        profile: ProfileKey,
         slot: SlotKey,
     ) {
+        self.next_sequence += 1;
+        let sequence = self.next_sequence;
         match &mut self.index {
-            // It was just offered: nearly always.
-            SlotOrdering::Queues(queues) if sequence == self.next_sequence => {
-                queues.push_last(slots, profiles, profile, sequence, slot);
+            SlotOrdering::Queues(queues) => {
+                let links = queues.link_last(slots, profiles, profile, sequence, slot);
+                slots[slot].begin_offer(sequence, links);
             }
-            SlotOrdering::Queues(queues) => queues.push(slots, profiles, profile, sequence, slot),
-            SlotOrdering::ByUtilization(index) => index.push(slots, profiles, task_managers, slot),
+            SlotOrdering::ByUtilization(index) => {
+                slots[slot].phase = SlotPhase::Offered { sequence };
+                index.push(slots, profiles, task_managers, slot);
+            }
         }
     }
 
-    /// Removes a slot whose phase is still offered. The caller updates the order of its task
-    /// manager.
+    /// Removes a slot that is offered no more. The caller updates the order of its task manager.
     #[inline(always)]
-    pub(crate) fn remove(&mut self, slots: &mut Slots, slot: SlotKey) {
+    pub(crate) fn remove(&mut self, slots: &mut Slots, slot: SlotKey, ended: EndedOffer) {
         match &mut self.index {
-            SlotOrdering::Queues(queues) => {
-                let profile = slots[slot].profile;
-                queues.remove(slots, profile, slot);
-            }
-            SlotOrdering::ByUtilization(index) => index.remove(slots, slot),
+            SlotOrdering::Queues(queues) => queues.unlink(slots, ended.profile, ended.sequence, slot, ended.links),
+            SlotOrdering::ByUtilization(index) => index.remove(slots, ended),
         }
     }
 

@@ -178,22 +178,22 @@ impl<L, K: Key + Ord> ProfileQueues<L, K> {
         *records[key].links_mut() = self.link(records, profiles, profile, place, key);
     }
 
-    /// Adds a record whose place is behind all others to the queue of a profile.
+    /// Adds a record whose place is behind all others to the queue of a profile, up to its links: the
+    /// caller sets them to those returned.
     #[inline(always)]
-    pub(crate) fn push_last<R: Queued<L, K>>(
+    pub(crate) fn link_last<R: Queued<L, K>>(
         &mut self,
         records: &mut Arena<K, R>,
         profiles: &Profiles,
         profile: ProfileKey,
         place: u64,
         key: K,
-    ) {
+    ) -> Links<K> {
         let queue = self.queues.get_mut(profile);
-        let links = match queue.filter(|queue| queue.in_order.tail().is_some()) {
+        match queue.filter(|queue| queue.in_order.tail().is_some()) {
             Some(queue) => queue.in_order.append(records, key),
             None => self.link_first_or_returned(records, profiles, profile, place, key),
-        };
-        *records[key].links_mut() = links;
+        }
     }
 
     /// Adds a record to the queue of a profile, up to its links: the caller sets them to those

@@ -1,5 +1,6 @@
 //! The record of a slot and its phase.
 
+use crate::id::FIRST_DYNAMIC;
 use crate::message::Allocation;
 use crate::{AllocationId, JobId, Timestamp};
 
@@ -107,6 +108,15 @@ impl SlotFailures {
 pub(crate) type Slots = Arena<SlotKey, Slot>;
 
 impl SlotPhase {
+    /// Returns the step of the backoff.
+    #[inline]
+    pub(crate) fn backoff_step(&self) -> Option<u8> {
+        match self {
+            Self::BackingOff { step, .. } => Some(*step),
+            _ => None,
+        }
+    }
+
     /// Returns `true` if a report of this allocation changes nothing.
     ///
     /// A report of a free slot changes no attempt in flight, because it may be older than the
@@ -136,6 +146,32 @@ impl Slot {
         links: Links::NONE,
     };
 
+    /// Returns `true` if the slot is cut from a dynamic worker.
+    #[inline]
+    pub(crate) fn is_cut(&self) -> bool {
+        self.number >= FIRST_DYNAMIC
+    }
+
+    /// Gives another phase to an offered slot.
+    #[inline(always)]
+    pub(crate) fn end_offer(&mut self, phase: SlotPhase) -> EndedOffer {
+        let ended = EndedOffer {
+            task_manager: self.task_manager,
+            profile: self.profile,
+            sequence: self.place(),
+            links: std::mem::take(&mut self.links),
+        };
+        self.phase = phase;
+        ended
+    }
+
+    /// Sets the phase of an offered slot, and its links in the queue of its profile.
+    #[inline(always)]
+    pub(super) fn begin_offer(&mut self, sequence: u64, links: Links<SlotKey>) {
+        self.phase = SlotPhase::Offered { sequence };
+        self.links = links;
+    }
+
     /// Returns the attempt in flight to the slot.
     pub(crate) fn attempt(&self) -> Option<Attempt> {
         match self.phase {
@@ -151,6 +187,14 @@ impl Slot {
             _ => None,
         }
     }
+}
+
+/// What the free index has to know of a slot that is offered no more.
+pub(crate) struct EndedOffer {
+    pub(crate) task_manager: TaskManagerKey,
+    pub(crate) profile: ProfileKey,
+    pub(super) sequence: u64,
+    pub(super) links: Links<SlotKey>,
 }
 
 /// The kind of the lists in the free index.

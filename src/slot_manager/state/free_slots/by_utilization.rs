@@ -9,7 +9,7 @@ use crate::slot_manager::collections::linked_list::List;
 use crate::slot_manager::collections::pages::{PagedArena, PagedTable, shrink_if_sparse};
 use crate::slot_manager::collections::tournament_tree::{Contestant, TournamentTree};
 use crate::slot_manager::state::profile_queues::{ProfileKey, Profiles, Queued};
-use crate::slot_manager::state::slots::{Offered, Slot, SlotKey, Slots};
+use crate::slot_manager::state::slots::{EndedOffer, Offered, Slot, SlotKey, Slots};
 use crate::slot_manager::state::task_managers::{TaskManager, TaskManagerKey};
 
 key! {
@@ -255,15 +255,18 @@ impl UtilizationIndex {
     }
 
     #[inline(never)] // It would make the callers slower that use queues.
-    pub(crate) fn remove(&mut self, slots: &mut Slots, slot: SlotKey) {
-        let Slot {
-            task_manager, profile, ..
-        } = slots[slot];
+    pub(crate) fn remove(&mut self, slots: &mut Slots, ended: EndedOffer) {
+        let EndedOffer {
+            task_manager,
+            profile,
+            links,
+            ..
+        } = ended;
         let Some(group) = self.group(task_manager, profile) else {
             return;
         };
         let members = &mut self.groups[group].slots;
-        members.remove(slots, slot);
+        members.unlink(slots, links);
         if members.is_empty() {
             self.remove_group(task_manager, group);
         }
