@@ -35,9 +35,7 @@ where
     ) -> Result<SlotRequestOutcome, SlotRequestError> {
         let attempt = self.core.next_attempt();
         let message = self.core.allocate_slot(leader_id, slot, attempt, request);
-        let answer = self.driver.call_gateway(&self.core, slot, &message);
-        let rpc = answer.map(|answer| self.driver.await_rpc(&self.core, slot, attempt, answer));
-        match rpc {
+        match self.driver.request_slot(&self.core, slot, &message) {
             Some(Ok(rpc)) => {
                 let (slot_id, request) = message.into_slot_and_request();
                 let key = self.core.insert_request(fingerprint, request);

@@ -147,7 +147,8 @@ impl<A, G: TaskExecutorGateway, E: ScheduledExecutor> Driver<A, G, E> {
     }
 }
 
-/// Warns if the task manager has reported no revision.
+/// Warns if the task manager has reported no revision: its answers by futures can overtake its
+/// reports.
 #[cold]
 fn warn_without_revision(core: &Core, task_manager: TaskManagerKey) {
     let owner = &core.task_managers.records[task_manager];
@@ -317,62 +318,49 @@ where
             let UnsentAttempt { slot, attempt, .. } = core.effects.slot_requests[at];
             // The attempt may have ended meanwhile.
             if let Some(request) = core.message_of(slot, attempt, &mut message) {
-                if let Some(answer) = self.call_gateway(core, slot, request) {
-                    self.take_answer(core, slot, attempt, answer);
+                match self.request_slot(core, slot, request) {
+                    Some(Ok(rpc)) => core.await_answer(slot, rpc),
+                    Some(Err(result)) => self.take_result(core, slot, attempt, result),
+                    None => {}
                 }
             }
         }
         core.effects.slot_requests.clear();
     }
 
-    /// Calls the gateway of a slot.
+    /// Calls the gateway of a slot, and polls the future of its answer once. Returns how the answer
+    /// is awaited, or the result that is at hand.
     ///
     /// Returns `None` without a gateway: never, because a registered slot has one.
     #[inline(always)]
-    pub(crate) fn call_gateway(
+    pub(crate) fn request_slot(
         &mut self,
         core: &Core,
         slot: SlotKey,
         request: &AllocateSlot,
-    ) -> Option<SlotAnswer<G::RequestSlotFuture>> {
+    ) -> Option<Result<RpcState, SlotResult>> {
         let task_manager = core.slots[slot].task_manager;
         let Some(Some(registered)) = self.gateways.get_mut(task_manager.index()) else {
             debug_assert!(false, "task manager {task_manager:?} has no gateway");
             return None;
         };
-        Some(registered.gateway.request_slot(request))
-    }
-
-    /// Applies an answer that is at hand, or notes that the RPC is pending.
-    #[inline]
-    fn take_answer(&mut self, core: &mut Core, slot: SlotKey, attempt: u64, answer: SlotAnswer<G::RequestSlotFuture>) {
-        match self.await_rpc(core, slot, attempt, answer) {
-            Ok(rpc) => core.await_answer(slot, rpc),
-            Err(result) => self.take_result(core, slot, attempt, result),
-        }
-    }
-
-    /// Returns how a pending RPC is awaited, or the result that is at hand. A future is polled once.
-    #[inline(always)]
-    pub(crate) fn await_rpc(
-        &mut self,
-        core: &Core,
-        slot: SlotKey,
-        attempt: u64,
-        answer: SlotAnswer<G::RequestSlotFuture>,
-    ) -> Result<RpcState, SlotResult> {
-        match answer {
-            SlotAnswer::Ready(result) => Err(result),
-            SlotAnswer::Later => Ok(RpcState::AwaitedAsInput),
-            SlotAnswer::Future(future) => match self.pending_answers.start(slot, attempt, future) {
-                Ok(result) => Err(result),
-                Err(rpc) => {
-                    self.warn_once_without_revision(core, slot);
-                    self.has_new_rpc = true;
-                    Ok(RpcState::Awaited(rpc))
+        let future = match registered.gateway.request_slot(request) {
+            SlotAnswer::Ready(result) => return Some(Err(result)),
+            SlotAnswer::Later => return Some(Ok(RpcState::AwaitedAsInput)),
+            SlotAnswer::Future(future) => future,
+        };
+        let answer = self.pending_answers.start(slot, request.attempt, future);
+        Some(match answer {
+            Ok(result) => Err(result),
+            Err(rpc) => {
+                if !registered.is_checked {
+                    registered.is_checked = true;
+                    warn_without_revision(core, task_manager);
                 }
-            },
-        }
+                self.has_new_rpc = true;
+                Ok(RpcState::Awaited(rpc))
+            }
+        })
     }
 
     /// Applies an acknowledgement that only grants the slot. Queues any other result: it may cause
@@ -386,18 +374,6 @@ where
         }
         core.note_answered(slot);
         self.answers.push(RpcAnswer { attempt, slot, result });
-    }
-
-    /// Logs once for each registration that answers by futures can overtake the reports of a task
-    /// executor that sends no revisions.
-    fn warn_once_without_revision(&mut self, core: &Core, slot: SlotKey) {
-        let task_manager = core.slots[slot].task_manager;
-        if let Some(Some(registered)) = self.gateways.get_mut(task_manager.index()) {
-            if !registered.is_checked {
-                registered.is_checked = true;
-                warn_without_revision(core, task_manager);
-            }
-        }
     }
 }
 

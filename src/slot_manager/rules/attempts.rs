@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::error::SlotAllocationError;
 use crate::message::{AllocateSlot, Allocation, AttemptId, FreeSlot, GrantLoss, SlotResult};
 use crate::outcome::SlotAnswerOutcome;
-use crate::{AllocationId, JobId, LeaderId, ResourceProfile, SlotRequest};
+use crate::{AllocationId, JobId, LeaderId, ResourceProfile, SlotId, SlotRequest};
 
 use crate::slot_manager::state::allocations::AllocationEntry;
 use crate::slot_manager::state::core::Core;
@@ -67,15 +67,16 @@ impl Core {
         request: SlotRequest,
     ) -> AllocateSlot {
         let (job_id, allocation_id, resource_profile, target_address) = request.into_parts();
-        let task_manager = self.slots[slot].task_manager;
+        let slot = &self.slots[slot];
+        let owner = &self.task_managers.records[slot.task_manager];
         AllocateSlot {
-            slot_id: self.slot_id(slot),
+            slot_id: SlotId::new(owner.resource_id.clone(), slot.number),
             job_id,
             allocation_id,
             resource_profile,
             target_address,
             leader_id,
-            instance_id: self.task_managers.records[task_manager].instance_id,
+            instance_id: owner.instance_id,
             attempt,
         }
     }
