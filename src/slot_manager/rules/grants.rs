@@ -130,7 +130,9 @@ impl Core {
             return false;
         }
         let allocation_id = freed.allocation_id();
-        let Some(AllocationEntry::Granted(slot)) = self.locate_allocation(allocation_id) else {
+        let (requests, slots) = (&self.requests.records, &self.slots);
+        let found = self.allocations.find_place(allocation_id, requests, slots);
+        let Some((AllocationEntry::Granted(slot), place)) = found else {
             return false;
         };
         if self.ledger.is_on() && self.is_held_by_declaring_job(slot) {
@@ -151,16 +153,14 @@ impl Core {
             }
             None => self.recent_frees.note(slot, allocation_id),
         }
-        let is_unused = owner.used() == 1;
         self.note_end_of_holding(slot, EndOfHolding::Freed);
-        self.allocations.remove_located();
+        self.allocations.remove_at(place);
         match is_cut {
             true => self.end_cut(slot),
             false => self.offer_last_of(task_manager, profile, slot, SlotUsage::Allocated),
         }
-        if is_unused {
-            // Nothing else is left for the commit.
-            self.transaction.task_managers.clear();
+        // Without another used slot, an idle period begins. Nothing else is left for the commit.
+        if self.transaction.task_managers.pop().is_some() {
             self.update_idle_period(task_manager);
         }
         true

@@ -116,12 +116,24 @@ impl Allocations {
         Some(entry.into())
     }
 
+    /// Returns the entry of an allocation id and its place, which is void once the table changes.
+    #[inline(always)]
+    pub(crate) fn find_place(
+        &self,
+        id: AllocationId,
+        requests: &Requests,
+        slots: &Slots,
+    ) -> Option<(AllocationEntry, Place)> {
+        let (entry, place) = self.search(self.fingerprint(id), &id, requests, slots)?;
+        Some((entry.into(), place))
+    }
+
     /// Returns the entry of an allocation id, and remembers its place.
     #[inline(always)]
     pub(crate) fn locate(&mut self, id: AllocationId, requests: &Requests, slots: &Slots) -> Option<AllocationEntry> {
-        let (entry, place) = self.search(self.fingerprint(id), &id, requests, slots)?;
+        let (entry, place) = self.find_place(id, requests, slots)?;
         self.located = place;
-        Some(entry.into())
+        Some(entry)
     }
 
     #[inline(always)]
@@ -191,6 +203,12 @@ impl Allocations {
     #[inline(always)]
     pub(crate) fn remove_located(&mut self) {
         self.table.remove_at(self.located);
+    }
+
+    /// Removes the allocation at a place.
+    #[inline(always)]
+    pub(crate) fn remove_at(&mut self, place: Place) {
+        self.table.remove_at(place);
     }
 
     pub(crate) fn add_secondary(&mut self, id: AllocationId, slot: SlotKey) {
