@@ -1,6 +1,7 @@
 //! The fast paths: a request that is granted, in flight or waiting at once, the cancellation of a
 //! waiting request, an acknowledgement that only grants, a freed slot for which no request waits, and
-//! a task manager that goes while no attempt is in flight to it.
+//! a task manager that goes while no attempt is in flight to it. The lone acknowledgement that comes
+//! by a future is in [`rounds`](crate::slot_manager::outside::rounds).
 //!
 //! Their law: they equal the long way. Outcomes, effects, their order and the state afterwards are
 //! the same as if the rules had handled the input one by one. The test below runs both on random
@@ -195,6 +196,12 @@ mod tests {
             self.finish_registration(key, allocation_id)
         }
 
+        /// Drives the manager without the fast path.
+        fn run_the_long_way(&mut self) -> usize {
+            let until = self.now();
+            self.driver.run_rounds(&mut self.core, until).events
+        }
+
         /// Cancels a slot request without the fast path.
         fn cancel_the_long_way(&mut self, id: AllocationId) -> CancelOutcome {
             match self.core.find_allocation(id) {
@@ -254,6 +261,13 @@ mod tests {
             attempt: u8,
             answer: u8,
         },
+        /// The future of an attempt is answered after a while, and the manager is driven.
+        AnswerByFuture {
+            worker: u8,
+            attempt: u8,
+            answer: u8,
+            milliseconds: u16,
+        },
         Request {
             id: u8,
             job: u8,
@@ -294,6 +308,9 @@ mod tests {
             2 => (worker(), 0..8_u8).prop_map(|(worker, answer)| Step::Answer { worker, answer }),
             1 => (0..3_u8).prop_map(|answer| Step::Promise { answer }),
             6 => (0..30_u8, 0..8_u8).prop_map(|(attempt, answer)| Step::AnswerByInput { attempt, answer }),
+            6 => (worker(), 0..30_u8, 0..8_u8, prop_oneof![Just(0), 0..400_u16]).prop_map(
+                |(worker, attempt, answer, milliseconds)| Step::AnswerByFuture { worker, attempt, answer, milliseconds }
+            ),
             8 => (id(), 0..2_u8, 0..4_u8).prop_map(|(id, job, cores)| Step::Request { id, job, cores }),
             2 => id().prop_map(|id| Step::Cancel { id }),
             4 => (worker(), 0..4_u8, id(), prop::option::of(0..6_u8))
@@ -323,7 +340,8 @@ mod tests {
             actions.answer_allocations(Ok(WorkerPromise::Unspecified));
             let mut manager = SlotManager::new(config, clock.clone()).expect("a valid configuration");
             manager.start(LeaderId::from_u128(1), actions).expect("not started");
-            let gateways = std::array::from_fn(|_| ScriptedGateway::with_log(&log));
+            let gateways: [_; 3] = std::array::from_fn(|_| ScriptedGateway::with_log(&log));
+            gateways[2].answer_requests(GatewayAnswer::ByHand);
             Self {
                 manager,
                 clock,
@@ -421,6 +439,21 @@ mod tests {
                     };
                     format!("{outcome:?}")
                 }
+                Step::AnswerByFuture {
+                    worker,
+                    attempt,
+                    answer,
+                    milliseconds,
+                } => {
+                    self.clock.advance(Duration::from_millis(u64::from(*milliseconds)));
+                    let gateway = &self.gateways[usize::from(*worker)];
+                    let pending = gateway.pending();
+                    let Some(asked) = pending.get(usize::from(*attempt) % pending.len().max(1)) else {
+                        return Default::default();
+                    };
+                    let sent = gateway.answer(asked.attempt, result(*answer));
+                    format!("{sent:?} {}", self.run())
+                }
                 Step::Request { id, job, cores } => {
                     let job_id = JobId::from_u128(u128::from(*job) + 1);
                     let request = SlotRequest::new(job_id, allocation(*id), profile(*cores), "job-master");
@@ -478,7 +511,7 @@ mod tests {
                 }
                 Step::Advance { milliseconds } => {
                     self.clock.advance(Duration::from_millis(u64::from(*milliseconds)));
-                    format!("{}", self.manager.run_until_stalled())
+                    format!("{}", self.run())
                 }
             };
             for gateway in &self.gateways {
@@ -492,6 +525,14 @@ mod tests {
                 panic!("{violation}");
             }
             (outcome, self.log.take(), self.view())
+        }
+
+        /// Drives the manager. Returns the number of events.
+        fn run(&mut self) -> usize {
+            match self.takes_fast_paths {
+                true => self.manager.run_until_stalled(),
+                false => self.manager.run_the_long_way(),
+            }
         }
 
         /// Returns all that queries show.

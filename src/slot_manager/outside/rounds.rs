@@ -95,7 +95,7 @@ where
 
     /// Runs rounds until nothing is ready, nothing is due by `until`, or the budget is used up.
     #[inline(never)]
-    fn run_rounds(&mut self, core: &mut Core, until: Timestamp) -> Advance {
+    pub(crate) fn run_rounds(&mut self, core: &mut Core, until: Timestamp) -> Advance {
         let mut advance = Advance::default();
         let (mut polls_left, mut deadlines_left) = (EVENTS_PER_POLL, EVENTS_PER_POLL);
         loop {
