@@ -1,9 +1,9 @@
-//! For each of the rows that are searched most, the set of places whose rows may cover it.
+//! For each of the rows that are searched most, the set of places whose rows cover it.
 //!
-//! A search takes the first place of the set of its row. A set may have places that do not cover the
-//! row any more: a search removes them. A row that grows finds the tracked rows that it covers by one
-//! binary search in each column, and its place is added where it newly covers one. So a search costs
-//! the same for any number of places, however the amounts are spread.
+//! A search takes the first place of the set of its row. A row that changes finds the tracked rows that
+//! it covers by one binary search in each column, and its place enters and leaves the sets of those
+//! for which this changed. So a search meets no place in vain, and costs the same for any number of
+//! places, however the amounts are spread.
 //!
 //! **Why not only the [`CoverTree`](super::cover_tree::CoverTree)?** Rows with much of one amount and
 //! little of another hide in its nodes. In the bench `operations`, with 100,000 workers of which 95 %
@@ -12,7 +12,7 @@
 
 use crate::slot_manager::collections::buckets::{BUCKETS, BucketOrder, Buckets};
 use crate::slot_manager::collections::cover_tree::{COLUMNS, Row};
-use crate::slot_manager::collections::place_set::PlaceSet;
+use crate::slot_manager::collections::place_set::{PlaceSet, places_of};
 
 /// The number of rows that are tracked at a time.
 const TRACKED: usize = 256;
@@ -31,9 +31,12 @@ pub(crate) struct FitSets {
     tracked: Vec<Tracked>,
     /// All tracked rows, as bits.
     in_use: [u64; WORDS],
-    columns: [Column; COLUMNS],
+    columns: Vec<Column>,
     /// The sets in which each place is, as bits.
     sets_of: Vec<[u64; WORDS]>,
+    /// For each block of 64 places and each tracked row the places of its set, as bits. A change of a
+    /// place touches words that are side by side.
+    blocks: Vec<[u64; TRACKED]>,
     /// For each bucket the sets that may have a place in common with it, as bits. It is empty while
     /// no place is in a bucket.
     in_buckets: Vec<[u64; WORDS]>,
@@ -43,49 +46,56 @@ pub(crate) struct FitSets {
     searches: u64,
 }
 
-/// A tracked row with its set.
+/// A tracked row.
 #[derive(Debug)]
 struct Tracked {
     row: Row,
-    places: PlaceSet,
+    /// The blocks with places of its set.
+    blocks: PlaceSet,
     /// The number of the last search for it.
     searched: u64,
 }
 
-/// What the tracked rows need of one column. It is empty while none needs anything of it.
-#[derive(Debug, Default)]
+/// What the tracked rows need of one column.
+#[derive(Debug)]
 struct Column {
+    /// The number of the column.
+    at: usize,
     /// The distinct amounts, the smallest first.
     amounts: Vec<u64>,
-    /// For each of these amounts the rows that need no more, as bits.
+    /// For no amount, and for each of the amounts, the rows that need no more, as bits.
     satisfied: Vec<[u64; WORDS]>,
 }
 
 impl Column {
-    /// Sets the amount that each row needs.
-    fn set(&mut self, needed: impl Iterator<Item = u64>) {
-        self.amounts.clear();
-        self.satisfied.clear();
+    /// Returns the column with the amount that each row needs; `None` if none needs anything of it.
+    fn of(at: usize, needed: impl Iterator<Item = u64>) -> Option<Self> {
         let mut rows: Vec<_> = needed.zip(0..).collect();
         rows.sort_unstable();
         if rows.last().is_none_or(|(most, _)| *most == 0) {
-            return;
+            return None;
         }
         let mut satisfied = [0; WORDS];
+        let mut column = Self {
+            at,
+            amounts: Vec::new(),
+            satisfied: vec![satisfied],
+        };
         for equal in rows.chunk_by(|(one, _), (other, _)| one == other) {
             for (_, number) in equal {
                 satisfied[number / WORD] |= 1 << (number % WORD);
             }
-            self.amounts.push(equal[0].0);
-            self.satisfied.push(satisfied);
+            column.amounts.push(equal[0].0);
+            column.satisfied.push(satisfied);
         }
+        Some(column)
     }
 
-    /// Returns the rows that need no more than an amount, as bits; `None` if all need more.
+    /// Returns the rows that need no more than a row has, as bits.
     #[inline]
-    fn satisfied_by(&self, amount: u64) -> Option<&[u64; WORDS]> {
-        let rank = self.amounts.partition_point(|needed| *needed <= amount);
-        Some(&self.satisfied[rank.checked_sub(1)?])
+    fn satisfied_by(&self, row: &Row) -> &[u64; WORDS] {
+        let has = row.0[self.at];
+        &self.satisfied[self.amounts.partition_point(|needed| *needed <= has)]
     }
 }
 
@@ -94,8 +104,9 @@ impl FitSets {
         Self {
             tracked: Vec::new(),
             in_use: [0; WORDS],
-            columns: Default::default(),
+            columns: Vec::new(),
             sets_of: Vec::new(),
+            blocks: Vec::new(),
             in_buckets: Vec::new(),
             by_hash: Vec::new(),
             searches: 0,
@@ -121,71 +132,60 @@ impl FitSets {
         Some(number)
     }
 
-    /// Returns the lowest place of a set whose row covers the tracked one and which is accepted.
-    /// `row_of` returns the row of a place.
+    /// Returns the lowest place of a set that is accepted.
     #[inline]
-    pub(crate) fn first(
-        &mut self,
-        number: usize,
-        row_of: impl Fn(usize) -> Option<Row>,
-        mut accepts: impl FnMut(usize) -> bool,
-    ) -> Option<usize> {
-        let Tracked { row, places, .. } = &mut self.tracked[number];
+    pub(crate) fn first(&self, number: usize, mut accepts: impl FnMut(usize) -> bool) -> Option<usize> {
+        let with_places = &self.tracked[number].blocks;
         let mut from = 0;
         loop {
-            let place = places.next(from)?;
-            if row_of(place).is_some_and(|present| present.covers(row)) {
-                if accepts(place) {
-                    return Some(place);
-                }
-            } else {
-                places.remove(place);
-                self.sets_of[place][number / WORD] &= !(1 << (number % WORD));
+            let block = with_places.next(from)?;
+            let found = places_of(block, self.blocks[block][number]).find(|place| accepts(*place));
+            if found.is_some() {
+                return found;
             }
-            from = place + 1;
+            from = block + 1;
         }
     }
 
     /// Does the same as [`first`](Self::first) for the first bucket in order that has such a place.
     ///
-    /// Cost: O(buckets), and that of [`PlaceSet::next_common`] for each bucket of which places with
-    /// less than before leave the set.
+    /// Cost: O(buckets), and O(places / 4096) and O(blocks with places of both) for each bucket that
+    /// shares no place with the set any more.
     pub(crate) fn first_by_bucket(
         &mut self,
         number: usize,
         (buckets, order): (&Buckets, BucketOrder),
-        row_of: impl Fn(usize) -> Option<Row>,
         mut accepts: impl FnMut(usize) -> bool,
     ) -> Option<usize> {
-        let Tracked { row, places, .. } = &mut self.tracked[number];
         let (word, bit) = (number / WORD, 1 << (number % WORD));
         for (bucket, bucket_places) in buckets.iter(order) {
-            let sets = &mut self.in_buckets[usize::from(bucket)][word];
-            if *sets & bit == 0 {
+            let bucket = usize::from(bucket);
+            if self.in_buckets[bucket][word] & bit == 0 {
                 continue;
             }
-            let (mut from, mut has_any) = (0, false);
-            while let Some(place) = places.next_common(bucket_places, from) {
-                if row_of(place).is_some_and(|present| present.covers(row)) {
-                    if accepts(place) {
-                        return Some(place);
-                    }
-                    has_any = true;
-                } else {
-                    places.remove(place);
-                    self.sets_of[place][word] &= !bit;
+            let mut has_any = false;
+            for place in self.common(number, bucket_places) {
+                if accepts(place) {
+                    return Some(place);
                 }
-                from = place + 1;
+                has_any = true;
             }
             if !has_any {
-                *sets &= !bit;
+                self.in_buckets[bucket][word] &= !bit;
             }
         }
         None
     }
 
+    /// Returns the places of a set that are in a bucket, too.
+    #[inline]
+    fn common(&self, number: usize, bucket: &PlaceSet) -> impl Iterator<Item = usize> {
+        let blocks = self.tracked[number].blocks.common_with_words(bucket);
+        blocks.flat_map(move |block| places_of(block, self.blocks[block][number] & bucket.word(block)))
+    }
+
     /// Notes that a place is in a bucket. Call it for each place that is new or has grown, or is in
-    /// another bucket than before.
+    /// another bucket than before, once its sets are up to date.
     #[inline]
     pub(crate) fn note_bucket(&mut self, place: usize, bucket: u8) {
         if self.in_buckets.is_empty() {
@@ -212,7 +212,7 @@ impl FitSets {
         };
         let tracked = Tracked {
             row,
-            places: PlaceSet::default(),
+            blocks: PlaceSet::default(),
             searched: self.searches,
         };
         if number == self.tracked.len() {
@@ -221,14 +221,20 @@ impl FitSets {
             self.tracked[number] = tracked;
         }
         self.index_by_hash();
-        for (at, column) in self.columns.iter_mut().enumerate() {
-            column.set(self.tracked.iter().map(|tracked| tracked.row.0[at]));
-        }
+        let columns =
+            (0..COLUMNS).filter_map(|at| Column::of(at, self.tracked.iter().map(|tracked| tracked.row.0[at])));
+        self.columns = columns.collect();
         let (word, bit) = (number / WORD, 1 << (number % WORD));
         self.in_use[word] |= bit;
         self.sets_of.iter_mut().for_each(|sets| sets[word] &= !bit);
-        for (place, _) in rows.filter(|(_, present)| present.covers(&row)) {
-            self.add(place, number);
+        self.blocks.iter_mut().for_each(|places| places[number] = 0);
+        for (place, present) in rows {
+            self.reserve(place);
+            if present.covers(&row) {
+                self.sets_of[place][word] |= bit;
+                self.blocks[place / WORD][number] |= 1 << (place % WORD);
+                self.tracked[number].blocks.insert(place / WORD);
+            }
         }
         self.in_buckets.iter_mut().for_each(|sets| sets[word] |= bit);
     }
@@ -245,25 +251,32 @@ impl FitSets {
         }
     }
 
-    /// Adds a place to the sets of all rows that its row covers. Call it for each row that is new or
-    /// has grown.
+    /// Puts a place into the sets of the rows that its row covers, and no others. Call it whenever the
+    /// row of a place has changed. A place without a row is in no set.
     ///
-    /// Cost: O(log tracked rows), and O(1) for each added one.
-    pub(crate) fn grow(&mut self, place: usize, row: &Row) {
+    /// Cost: O(log tracked rows), and O(1) for each set that gains or loses the place.
+    pub(crate) fn set(&mut self, place: usize, row: Option<&Row>) {
         if self.tracked.is_empty() {
             return;
         }
-        let covered = self.covered(row);
-        let words = self.num_words();
+        let sets = row.map_or([0; WORDS], |row| self.covered(row));
         self.reserve(place);
-        let sets = self.sets_of[place].iter_mut();
-        for (word, (sets, covered)) in sets.zip(covered).enumerate().take(words) {
-            let mut added = covered & !*sets;
-            *sets |= covered;
-            while added != 0 {
-                let number = word * WORD + added.trailing_zeros() as usize;
-                added &= added - 1;
-                self.tracked[number].places.insert(place);
+        let before = std::mem::replace(&mut self.sets_of[place], sets);
+        let (block, bit) = (place / WORD, 1 << (place % WORD));
+        let places_by_set = &mut self.blocks[block];
+        for (word, (before, sets)) in before.iter().zip(sets).enumerate() {
+            let mut changed = before ^ sets;
+            while changed != 0 {
+                let number = word * WORD + changed.trailing_zeros() as usize;
+                changed &= changed - 1;
+                let places = &mut places_by_set[number];
+                let had_any = *places != 0;
+                *places ^= bit;
+                if !had_any {
+                    self.tracked[number].blocks.insert(block);
+                } else if *places == 0 {
+                    self.tracked[number].blocks.remove(block);
+                }
             }
         }
     }
@@ -272,51 +285,41 @@ impl FitSets {
     #[inline]
     fn covered(&self, row: &Row) -> [u64; WORDS] {
         let mut covered = self.in_use;
-        let words = self.num_words();
-        let columns = self.columns.iter().zip(row.0);
-        for (column, amount) in columns.filter(|(column, _)| !column.amounts.is_empty()) {
-            let Some(satisfied) = column.satisfied_by(amount) else {
-                return [0; WORDS];
-            };
-            let covered = covered.iter_mut().zip(satisfied).take(words);
-            covered.for_each(|(covered, satisfied)| *covered &= satisfied);
+        for column in &self.columns {
+            let satisfied = column.satisfied_by(row);
+            covered
+                .iter_mut()
+                .zip(satisfied)
+                .for_each(|(covered, satisfied)| *covered &= satisfied);
         }
         covered
     }
 
-    /// Returns the number of words with bits of tracked rows: mostly one.
     #[inline]
-    fn num_words(&self) -> usize {
-        self.tracked.len().div_ceil(WORD)
-    }
-
     fn reserve(&mut self, place: usize) {
         if self.sets_of.len() <= place {
             self.sets_of.resize(place + 1, [0; WORDS]);
+            self.blocks.resize(place / WORD + 1, [0; TRACKED]);
         }
     }
 
-    fn add(&mut self, place: usize, number: usize) {
-        self.reserve(place);
-        self.sets_of[place][number / WORD] |= 1 << (number % WORD);
-        self.tracked[number].places.insert(place);
-    }
-
-    /// Returns `true` if no set lacks a place whose row covers the tracked one; for the check of
-    /// invariants.
+    /// Returns `true` if each set has the places whose rows cover the tracked one, and no others; for
+    /// the check of invariants.
     pub(crate) fn is_consistent(&self, rows: impl Iterator<Item = (usize, Row)>) -> bool {
-        let has = |place: usize, number: usize| {
-            let is_marked =
-                (self.sets_of.get(place)).is_some_and(|sets| sets[number / WORD] >> (number % WORD) & 1 == 1);
-            is_marked == self.tracked[number].places.contains(place)
-                && (is_marked || self.tracked[number].places.next(place) != Some(place))
-        };
-        let mut rows = rows;
-        rows.all(|(place, row)| {
-            let mut tracked = self.tracked.iter().enumerate();
-            tracked.all(|(number, tracked)| {
-                has(place, number) && (!row.covers(&tracked.row) || tracked.places.contains(place))
-            })
+        let mut rows: Vec<_> = rows.collect();
+        rows.sort_unstable_by_key(|(place, _)| *place);
+        self.tracked.iter().enumerate().all(|(number, tracked)| {
+            let covering = rows.iter().filter(|(_, row)| row.covers(&tracked.row));
+            let covering = covering.map(|(place, _)| *place);
+            let marked = self.sets_of.iter().enumerate();
+            let marked = marked.filter(|(_, sets)| sets[number / WORD] >> (number % WORD) & 1 == 1);
+            let with_bits = self.blocks.iter().enumerate();
+            let with_bits = with_bits.flat_map(|(block, places)| places_of(block, places[number]));
+            let blocks = self.blocks.iter().enumerate();
+            let blocks = blocks.filter(|(_, places)| places[number] != 0);
+            covering.clone().eq(marked.map(|(place, _)| place))
+                && covering.eq(with_bits)
+                && tracked.blocks.iter().eq(blocks.map(|(block, _)| block))
         })
     }
 
@@ -324,11 +327,10 @@ impl FitSets {
     /// check of invariants.
     pub(crate) fn are_marked(&self, buckets: &Buckets) -> bool {
         buckets.iter(BucketOrder::Ascending).all(|(bucket, places)| {
-            let mut tracked = self.tracked.iter().enumerate();
-            tracked.all(|(number, tracked)| {
+            (0..self.tracked.len()).all(|number| {
                 let marked = self.in_buckets.get(usize::from(bucket));
                 marked.is_some_and(|sets| sets[number / WORD] >> (number % WORD) & 1 == 1)
-                    || tracked.places.next_common(places, 0).is_none()
+                    || self.common(number, places).next().is_none()
             })
         })
     }
@@ -376,11 +378,8 @@ mod tests {
             let (mut rows, mut bucket_of) = (vec![None; 400], vec![None; 400]);
             for (place, amounts, required, bucket) in steps {
                 let (present, required) = (row(amounts), row(required));
-                let has_grown = rows[place].is_none_or(|before: Row| !before.covers(&present));
                 rows[place] = Some(present);
-                if has_grown {
-                    sets.grow(place, &present);
-                }
+                sets.set(place, Some(&present));
                 let all = || rows.iter().enumerate().filter_map(|(place, row)| Some((place, (*row)?)));
                 let number = match sets.find(&required) {
                     Some(number) => number,
@@ -401,10 +400,10 @@ mod tests {
                     prop_assert!(sets.are_marked(&buckets));
                     let rank = |place: usize| order.rank(bucket_of[place].expect("each row is in a bucket"));
                     let expected = fitting().min_by_key(|(place, _)| (rank(*place), *place));
-                    let found = sets.first_by_bucket(number, (&buckets, order), |place| rows[place], accepts);
+                    let found = sets.first_by_bucket(number, (&buckets, order), accepts);
                     prop_assert_eq!(found, first(expected));
                 } else {
-                    let found = sets.first(number, |place| rows[place], accepts);
+                    let found = sets.first(number, accepts);
                     prop_assert_eq!(found, first(fitting().next()));
                 }
             }

@@ -89,42 +89,42 @@ impl PlaceSet {
         None
     }
 
-    /// Returns the lowest place from `from` on that is in both sets.
+    /// Returns 64 places as bits.
+    #[inline]
+    pub(crate) fn word(&self, at: usize) -> u64 {
+        self.word_of(0, at)
+    }
+
+    /// Returns the places in this set that are numbers of words with places of another one.
     ///
-    /// Cost: O(places / 4096), and O(words with places of both sets).
-    pub(crate) fn next_common(&self, other: &Self, from: usize) -> Option<usize> {
-        let both = |level: usize, at: usize| self.word(level, at) & other.word(level, at);
-        let first = both(0, from / WORD) & (u64::MAX << (from % WORD));
-        if first != 0 {
-            return Some(from / WORD * WORD + first.trailing_zeros() as usize);
-        }
-        let next = from / WORD + 1;
-        let mut rest = u64::MAX << (next % WORD);
-        // A set of one word has no second level, and no place in another word.
-        for above in next / WORD..self.num_words(1).min(other.num_words(1)) {
-            let mut words = both(1, above) & rest;
-            while words != 0 {
-                let at = above * WORD + words.trailing_zeros() as usize;
-                let found = both(0, at);
-                if found != 0 {
-                    return Some(at * WORD + found.trailing_zeros() as usize);
-                }
-                words &= words - 1;
-            }
-            rest = u64::MAX;
-        }
-        None
+    /// Cost: O(places / 64).
+    pub(crate) fn common_with_words(&self, other: &Self) -> impl Iterator<Item = usize> {
+        let words = self.levels.first().map_or(&[][..], Vec::as_slice);
+        words.iter().enumerate().flat_map(|(at, word)| {
+            let others = match other.levels.len() {
+                // A set of one word has no second level.
+                0 | 1 => u64::from(at == 0 && !other.is_empty()),
+                _ => other.word_of(1, at),
+            };
+            places_of(at, word & others)
+        })
     }
 
     #[inline]
-    fn word(&self, level: usize, at: usize) -> u64 {
+    fn word_of(&self, level: usize, at: usize) -> u64 {
         let words = self.levels.get(level);
         words.and_then(|words| words.get(at)).copied().unwrap_or(0)
     }
+}
 
-    fn num_words(&self, level: usize) -> usize {
-        self.levels.get(level).map_or(0, Vec::len)
-    }
+/// Returns the places of a word, in order.
+#[inline]
+pub(crate) fn places_of(number: usize, mut word: u64) -> impl Iterator<Item = usize> {
+    std::iter::from_fn(move || {
+        let place = (word != 0).then(|| number * WORD + word.trailing_zeros() as usize);
+        word &= word.wrapping_sub(1);
+        place
+    })
 }
 
 #[cfg(test)]
@@ -161,23 +161,20 @@ mod tests {
 
         /// Places that are close together, and far apart.
         #[test]
-        fn the_next_common_place_is_in_both_sets(
-            places in prop::collection::vec((0..4_usize, prop_oneof![0..70_usize, 0..600_usize, 0..30_000_usize]), 1..200),
-            starts in prop::collection::vec(0..31_000_usize, 1..9),
+        fn common_places_are_numbers_of_words_with_places(
+            numbers in prop::collection::btree_set(prop_oneof![0..3_usize, 0..70_usize, 0..9_000_usize], 0..100),
+            places in prop::collection::btree_set(prop_oneof![0..70_usize, 0..600_usize, 0..600_000_usize], 0..100),
         ) {
-            let (mut sets, mut expected) = <([PlaceSet; 2], [BTreeSet<usize>; 2])>::default();
-            for (which, place) in places {
-                // Half of the places are in both sets.
-                for number in [0, 1].into_iter().filter(|number| which > 1 || which == *number) {
-                    sets[number].insert(place);
-                    expected[number].insert(place);
-                }
-            }
-            for from in starts.into_iter().chain(expected[0].clone()).chain([0]) {
-                let common = expected[0].range(from..).find(|place| expected[1].contains(place));
-                prop_assert_eq!(sets[0].next_common(&sets[1], from), common.copied());
-                prop_assert_eq!(sets[1].next_common(&sets[0], from), common.copied());
-            }
+            let set_of = |places: &BTreeSet<usize>| {
+                let mut set = PlaceSet::default();
+                places.iter().for_each(|place| set.insert(*place));
+                set
+            };
+            let has_places = |number: usize| places.range(number * WORD..(number + 1) * WORD).next().is_some();
+            let (words, places) = (set_of(&numbers), set_of(&places));
+            let common: Vec<_> = words.common_with_words(&places).collect();
+            let expected: Vec<_> = numbers.iter().copied().filter(|number| has_places(*number)).collect();
+            prop_assert_eq!(common, expected);
         }
     }
 }

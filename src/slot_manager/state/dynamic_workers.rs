@@ -460,12 +460,10 @@ impl DynamicWorkers {
             self.free_slots = self.free_slots - before + worker.free_slots();
             let row = worker.row(&self.columns);
             match change {
-                Change::Grows => {
-                    self.offered.grow(worker.place, row);
-                    self.fits.grow(worker.place, &row);
-                }
+                Change::Grows => self.offered.grow(worker.place, row),
                 Change::Shrinks => self.offered.shrink(worker.place, row),
             }
+            self.fits.set(worker.place, Some(&row));
             if let Some(by_use) = &mut self.by_use {
                 by_use.update(worker, profiles);
                 self.fits.note_bucket(worker.place, worker.bucket);
@@ -484,7 +482,7 @@ impl DynamicWorkers {
             self.free_slots += worker.free_slots();
             let row = worker.row(&self.columns);
             self.offered.set(worker.place, row, task_manager);
-            self.fits.grow(worker.place, &row);
+            self.fits.set(worker.place, Some(&row));
             if let Some(by_use) = &mut self.by_use {
                 worker.bucket = worker.used_share(profiles);
                 by_use.places.insert(worker.bucket, worker.place);
@@ -502,6 +500,7 @@ impl DynamicWorkers {
         if self.offered.get(worker.place).is_some() {
             self.free_slots -= worker.free_slots();
             self.offered.remove(worker.place);
+            self.fits.set(worker.place, None);
             if let Some(by_use) = &mut self.by_use {
                 by_use.places.remove(worker.bucket, worker.place);
             }
@@ -539,12 +538,8 @@ impl DynamicWorkers {
             return found;
         };
         let task_manager_at = |place| offered.get(place).map(|(task_manager, _)| task_manager);
-        let place = self.fits.first(
-            tracked,
-            |place| offered.get(place).map(|(_, row)| row),
-            |place| task_manager_at(place).is_some_and(&mut fits),
-        )?;
-        task_manager_at(place)
+        let fits_at = |place| task_manager_at(place).is_some_and(&mut fits);
+        task_manager_at(self.fits.first(tracked, fits_at)?)
     }
 
     /// Does the same as [`first_fitting`](Self::first_fitting) if the used share decides.
@@ -563,12 +558,8 @@ impl DynamicWorkers {
         };
         let task_manager_at = |place| offered.get(place).map(|(task_manager, _)| task_manager);
         if let Some(tracked) = self.fits.find(row) {
-            let place = self.fits.first_by_bucket(
-                tracked,
-                (places, *order),
-                |place| offered.get(place).map(|(_, row)| row),
-                |place| task_manager_at(place).is_some_and(&mut fits),
-            )?;
+            let fits_at = |place| task_manager_at(place).is_some_and(&mut fits);
+            let place = self.fits.first_by_bucket(tracked, (places, *order), fits_at)?;
             return task_manager_at(place);
         }
         // The tree sees soon that none fits.
