@@ -13,18 +13,33 @@ use crate::slot_manager::state::task_managers::TaskManagerKey;
 
 impl Core {
     /// Applies the report of a registered task manager, unless it is stale.
+    #[inline(always)]
     pub(crate) fn report(
         &mut self,
         task_manager: TaskManagerKey,
         report: &SlotReport,
     ) -> Result<ReportOutcome, InvalidReport> {
+        let changes_nothing = self.is_unchanged_by(task_manager, report);
+        if changes_nothing && report.revision().is_none() {
+            return Ok(ReportOutcome::Applied);
+        }
+        self.report_changes(task_manager, report, changes_nothing)
+    }
+
+    /// Applies a report that may change something.
+    #[inline(never)]
+    fn report_changes(
+        &mut self,
+        task_manager: TaskManagerKey,
+        report: &SlotReport,
+        mut changes_nothing: bool,
+    ) -> Result<ReportOutcome, InvalidReport> {
         if report.dynamic().is_some() != self.is_dynamic(task_manager) {
             return Err(self.refuse_change_of_kind(task_manager));
         }
-        let changes_nothing = match report.dynamic() {
-            None => self.is_unchanged_by(task_manager, report),
-            Some(resources) => self.is_unchanged_by_dynamic(task_manager, report, resources),
-        };
+        if let Some(resources) = report.dynamic() {
+            changes_nothing = self.is_unchanged_by_dynamic(task_manager, report, resources);
+        }
         if !changes_nothing {
             let resource_id = self.task_managers.records[task_manager].resource_id.clone();
             self.validate(&resource_id, report)?;
@@ -73,23 +88,26 @@ impl Core {
         known != report.statuses().len() || !report.statuses().iter().all(is_unchanged)
     }
 
-    /// Returns `true` only if a report is valid and changes nothing. This is the fast path of the
-    /// usual heartbeat.
+    /// Returns `true` only if the report of a static worker is valid and changes nothing. This is the
+    /// fast path of the usual heartbeat.
     ///
     /// A report that is not sorted by slot number may get `false`.
-    #[inline]
+    #[inline(never)]
     fn is_unchanged_by(&self, task_manager: TaskManagerKey, report: &SlotReport) -> bool {
         let record = &self.task_managers.records[task_manager];
-        if record.slots.len() != report.statuses().len() {
+        let Some(slots) = record.slots.as_static() else {
+            return false;
+        };
+        if slots.len() != report.statuses().len() || report.dynamic().is_some() {
             return false;
         }
-        let Some((_, first)) = record.slots.first() else {
+        let Some((_, first)) = slots.first() else {
             return true;
         };
         // Most task managers have slots of one profile: it is looked up once.
         let mut key = self.slots[*first].profile;
         let mut profile = &self.profiles[key];
-        for ((number, slot), status) in record.slots.iter().zip(report.statuses()) {
+        for ((number, slot), status) in slots.iter().zip(report.statuses()) {
             let slot = &self.slots[*slot];
             if slot.profile != key {
                 key = slot.profile;

@@ -52,6 +52,15 @@ impl SlotList {
         matches!(self, Self::Dynamic(_))
     }
 
+    /// Returns the slots of a static worker; `None` for a dynamic one.
+    #[inline]
+    pub(crate) fn as_static(&self) -> Option<&[(u32, SlotKey)]> {
+        match self {
+            Self::Static(slots) => Some(slots),
+            Self::Dynamic(_) => None,
+        }
+    }
+
     /// Returns the place of a number.
     fn place_of(&self, number: u32) -> Result<usize, usize> {
         self.binary_search_by_key(&number, |(number, _)| *number)
