@@ -243,6 +243,12 @@ impl ResourceId {
         Self(text.into())
     }
 
+    /// Returns `true` only if both ids are clones of one.
+    #[inline]
+    pub(crate) fn is_clone_of(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
     /// Returns the text of the resource id.
     pub fn as_str(&self) -> &str {
         &self.0

@@ -187,6 +187,28 @@ impl ResourceProfile {
         }
     }
 
+    /// Returns the amounts of cores and of the four kinds of memory, if the profile has no other;
+    /// `None` for `ANY` and `UNKNOWN`.
+    #[inline]
+    pub(crate) fn only_amounts(&self) -> Option<[u64; 5]> {
+        match &self.0 {
+            Kind::Concrete(amounts) if amounts.extended.is_none() => Some(amounts.fixed()),
+            _ => None,
+        }
+    }
+
+    /// Returns `true` if these are the [only amounts](Self::only_amounts) of the profile.
+    #[inline(always)]
+    pub(crate) fn has_only(&self, amounts: &[u64; 5]) -> bool {
+        match &self.0 {
+            Kind::Concrete(own) => {
+                let differences = (own.fixed().iter().zip(amounts)).fold(0, |all, (own, other)| all | (own ^ other));
+                own.extended.is_none() && differences == 0
+            }
+            Kind::Unknown | Kind::Any => false,
+        }
+    }
+
     /// Returns the units of an extended resource; the largest number for `ANY`, zero for `UNKNOWN`.
     #[inline]
     pub(crate) fn extended_units_of(&self, name: &str) -> u64 {

@@ -35,6 +35,7 @@ pub(crate) mod requirements;
 mod set_aside;
 mod slots;
 pub(crate) mod timers;
+mod unchanged_reports;
 mod unfulfillable;
 mod worker_backoffs;
 mod worker_requests;

@@ -248,6 +248,23 @@ impl<K: Key, R> Arena<K, R> {
         self.entry(key)?.record()
     }
 
+    /// Returns the records that lie beside a record in memory, for fast look-ups of many.
+    #[inline]
+    pub(crate) fn neighbours(&self, key: K) -> Neighbours<'_, K, R> {
+        let (entries, first) = match key.index().checked_sub(Self::FLAT) {
+            None => (self.flat.as_slice(), 0),
+            Some(index) => {
+                let page = self.pages.get(index / PAGE).map_or(&[][..], Vec::as_slice);
+                (page, key.index() - index % PAGE)
+            }
+        };
+        Neighbours {
+            entries,
+            first,
+            key: PhantomData,
+        }
+    }
+
     #[inline]
     pub(crate) fn get_mut(&mut self, key: K) -> Option<&mut R> {
         self.entry_mut(key)?.record_mut()
@@ -288,6 +305,22 @@ impl<K: Key, R> Arena<K, R> {
     /// Removes all records and frees their memory.
     pub(crate) fn clear(&mut self) {
         *self = Self::new();
+    }
+}
+
+/// Records that lie beside each other in memory.
+pub(crate) struct Neighbours<'a, K, R> {
+    entries: &'a [Entry<R>],
+    /// The index of the first record.
+    first: usize,
+    key: PhantomData<K>,
+}
+
+impl<K: Key, R> Neighbours<'_, K, R> {
+    /// Returns a record; `None` also if it lies elsewhere.
+    #[inline(always)]
+    pub(crate) fn get(&self, key: K) -> Option<&R> {
+        self.entries.get(key.index().wrapping_sub(self.first))?.record()
     }
 }
 

@@ -23,18 +23,12 @@ impl Core {
         let Some(worker) = self.dynamic_workers.get(task_manager) else {
             return false;
         };
-        let is_unchanged = |(number, slot): &(u32, _), status: &SlotStatus| {
-            let slot = &self.slots[*slot];
-            status.number() == *number
-                && *status.slot_id().resource_id() == record.resource_id
-                && slot.phase.is_unchanged_by(status.allocation_ref())
-                && self.profiles[slot.profile] == *status.resource_profile()
-        };
         record.in_flight == 0
             && record.slots.len() == report.statuses().len()
             && self.has_resources(task_manager, resources)
             && worker.agrees_with(resources.free())
-            && (record.slots.iter().zip(report.statuses())).all(|(slot, status)| is_unchanged(slot, status))
+            && (record.slots.iter().zip(report.statuses()))
+                .all(|(slot, status)| self.is_slot_unchanged(record, slot, status))
     }
 
     /// Returns `true` if a valid report of a dynamic worker, in any order, differs from the view.

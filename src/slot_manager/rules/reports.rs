@@ -88,42 +88,6 @@ impl Core {
         known != report.statuses().len() || !report.statuses().iter().all(is_unchanged)
     }
 
-    /// Returns `true` only if the report of a static worker is valid and changes nothing. This is the
-    /// fast path of the usual heartbeat.
-    ///
-    /// A report that is not sorted by slot number may get `false`.
-    #[inline(never)]
-    fn is_unchanged_by(&self, task_manager: TaskManagerKey, report: &SlotReport) -> bool {
-        let record = &self.task_managers.records[task_manager];
-        let Some(slots) = record.slots.as_static() else {
-            return false;
-        };
-        if slots.len() != report.statuses().len() || report.dynamic().is_some() {
-            return false;
-        }
-        let Some((_, first)) = slots.first() else {
-            return true;
-        };
-        // Most task managers have slots of one profile: it is looked up once.
-        let mut key = self.slots[*first].profile;
-        let mut profile = &self.profiles[key];
-        for ((number, slot), status) in slots.iter().zip(report.statuses()) {
-            let slot = &self.slots[*slot];
-            if slot.profile != key {
-                key = slot.profile;
-                profile = &self.profiles[key];
-            }
-            let is_unchanged = status.slot_id().slot_number() == *number
-                && *status.slot_id().resource_id() == record.resource_id
-                && slot.phase.is_unchanged_by(status.allocation_ref())
-                && profile == status.resource_profile();
-            if !is_unchanged {
-                return false;
-            }
-        }
-        true
-    }
-
     /// Validates a report and counts it if it is refused.
     pub(crate) fn validate(&mut self, resource_id: &ResourceId, report: &SlotReport) -> Result<(), InvalidReport> {
         validate(resource_id, report).inspect_err(|_| self.counters.reports_refused += 1)
