@@ -1,7 +1,7 @@
 //! The fast paths: a request that is granted, in flight or waiting at once, the cancellation of a
-//! waiting request, an acknowledgement that only grants, a freed slot for which no request waits, and
-//! a task manager that goes while no attempt is in flight to it. The lone acknowledgement that comes
-//! by a future is in [`rounds`](crate::slot_manager::outside::rounds).
+//! waiting request, an acknowledgement that only grants, a freed slot for which no request waits, a
+//! report that changes nothing, and a task manager that goes while no attempt is in flight to it. The
+//! lone acknowledgement that comes by a future is in [`rounds`](crate::slot_manager::outside::rounds).
 //!
 //! Their law: they equal the long way. Outcomes, effects, their order and the state afterwards are
 //! the same as if the rules had handled the input one by one. The test below runs both on random
@@ -148,6 +148,16 @@ where
         true
     }
 
+    /// Finishes an input that no rule has handled. Earlier inputs have left no effects.
+    #[inline(always)]
+    pub(crate) fn finish_untouched_input(&mut self) {
+        if self.core.requests.held_back || self.core.needs_reconcile() {
+            self.finish_unchanged_input();
+        } else {
+            self.driver.wake_after_input(&mut self.core);
+        }
+    }
+
     /// Ends a registration that may end at once, and notifies its grants as lost.
     #[inline(always)]
     pub(crate) fn unregister_at_once(&mut self, task_manager: TaskManagerKey, loss: GrantLoss) {
@@ -166,10 +176,10 @@ mod tests {
     use proptest::prelude::*;
 
     use crate::config::{WorkerDescription, WorkerPolicy};
-    use crate::error::{ResourceManagerError, SlotAllocationError, SlotRequestError};
+    use crate::error::{ResourceManagerError, SlotAllocationError, SlotReportError, SlotRequestError};
     use crate::message::{Acknowledge, AttemptId, GrantLoss, SlotFreed, SlotResult, WorkerPromise};
     use crate::outcome::{
-        CancelOutcome, SlotAnswerOutcome, SlotFreedOutcome, SlotRequestOutcome, UnregistrationOutcome,
+        CancelOutcome, ReportOutcome, SlotAnswerOutcome, SlotFreedOutcome, SlotRequestOutcome, UnregistrationOutcome,
     };
     use crate::slot_manager::state::allocations::AllocationEntry;
     use crate::testing::{
@@ -179,6 +189,8 @@ mod tests {
         AllocationId, DynamicResources, InstanceId, JobId, LeaderId, ResourceProfile, SlotId, SlotManager,
         SlotManagerConfig, SlotReport, SlotRequest, SlotStatus, TaskExecutorConnection,
     };
+
+    use crate::view::{SlotState, TaskManagerSlot};
 
     type Manager = SlotManager<RecordingActions, ScriptedGateway, ManualScheduledExecutor>;
 
@@ -200,6 +212,19 @@ mod tests {
         fn run_the_long_way(&mut self) -> usize {
             let until = self.now();
             self.driver.run_rounds(&mut self.core, until).events
+        }
+
+        /// Takes a report of a known task manager without the fast path.
+        fn report_in_full(
+            &mut self,
+            instance_id: InstanceId,
+            report: &SlotReport,
+        ) -> Result<ReportOutcome, SlotReportError> {
+            self.begin_input()?;
+            let task_manager = self.core.task_managers.by_instance(&instance_id);
+            task_manager.map_or(Ok(ReportOutcome::Unknown), |task_manager| {
+                self.report_the_long_way(task_manager, report, false)
+            })
         }
 
         /// Cancels a slot request without the fast path.
@@ -256,6 +281,13 @@ mod tests {
         Promise {
             answer: u8,
         },
+        /// A worker reports its slots as they are known, or with one change.
+        ReportChange {
+            worker: u8,
+            change: u8,
+            slot: u8,
+            revision: Option<u8>,
+        },
         /// An attempt is answered by an input.
         AnswerByInput {
             attempt: u8,
@@ -305,6 +337,9 @@ mod tests {
             2 => (worker(), 0..6_u8, prop::option::of(1..3_u8))
                 .prop_map(|(worker, cores, default_slot)| Step::RegisterDynamic { worker, cores, default_slot }),
             2 => (worker(), 0..6_u8).prop_map(|(worker, revision)| Step::Report { worker, revision }),
+            6 => (worker(), 0..18_u8, 0..4_u8, prop::option::weighted(0.3, 0..6_u8)).prop_map(
+                |(worker, change, slot, revision)| Step::ReportChange { worker, change, slot, revision }
+            ),
             2 => (worker(), 0..8_u8).prop_map(|(worker, answer)| Step::Answer { worker, answer }),
             1 => (0..3_u8).prop_map(|answer| Step::Promise { answer }),
             6 => (0..30_u8, 0..8_u8).prop_map(|(attempt, answer)| Step::AnswerByInput { attempt, answer }),
@@ -411,6 +446,34 @@ mod tests {
                     let report = report.with_revision(u64::from(*revision));
                     let instance = registered.instance_id();
                     format!("{:?}", self.manager.report_slot_status(instance, &report))
+                }
+                Step::ReportChange {
+                    worker,
+                    change,
+                    slot,
+                    revision,
+                } => {
+                    let Some(registered) = self.manager.task_manager_of(&resource(*worker).as_str().into()) else {
+                        return Default::default();
+                    };
+                    let mut statuses: Vec<_> = registered.slots().map(status).collect();
+                    change_report(&mut statuses, *change, usize::from(*slot));
+                    let is_dynamic = registered.total_resources().is_some() != (*change == 9);
+                    let total = registered.total_resources().cloned().unwrap_or(profile(3));
+                    let mut report = match is_dynamic {
+                        false => SlotReport::new(statuses),
+                        true => SlotReport::of_dynamic(total, statuses),
+                    };
+                    if let Some(revision) = revision {
+                        report = report.with_revision(u64::from(*revision));
+                    }
+                    let instance = registered.instance_id();
+                    let before = self.manager.core.changes;
+                    let outcome = match self.takes_fast_paths {
+                        true => self.manager.report_slot_status(instance, &report),
+                        false => self.manager.report_in_full(instance, &report),
+                    };
+                    format!("{outcome:?} {}", self.manager.core.changes > before)
                 }
                 Step::Answer { worker, answer } => {
                     self.gateways[usize::from(*worker)].answer_requests(self::answer(*answer));
@@ -548,6 +611,60 @@ mod tests {
             let (overview, deadline) = (manager.overview(), manager.next_deadline());
             format!("{slots:?} {task_managers:?} {requests:?} {promised:?} {overview:?} {deadline:?}")
         }
+    }
+
+    /// Returns the status that shows a slot as it is known.
+    fn status(slot: TaskManagerSlot<'_>) -> SlotStatus {
+        let profile = slot.resource_profile().clone();
+        match slot.state() {
+            SlotState::Allocated { allocation_id, job_id } => {
+                SlotStatus::allocated(slot.slot_id(), profile, allocation_id, job_id)
+            }
+            _ => SlotStatus::free(slot.slot_id(), profile),
+        }
+    }
+
+    /// Makes a change to a report of all slots. Changes that are not listed make none.
+    fn change_report(statuses: &mut Vec<SlotStatus>, change: u8, at: usize) {
+        let Some(known) = statuses.get(at).cloned() else {
+            return;
+        };
+        let (slot_id, profile) = (known.slot_id().clone(), known.resource_profile().clone());
+        let allocated = |id, job| {
+            let (id, job) = (AllocationId::from_u128(id), JobId::from_u128(job));
+            SlotStatus::allocated(slot_id.clone(), profile.clone(), id, job)
+        };
+        let with_profile = |profile| match known.allocation() {
+            Some(held) => SlotStatus::allocated(slot_id.clone(), profile, held.id, held.job),
+            None => SlotStatus::free(slot_id.clone(), profile),
+        };
+        statuses[at] = match change {
+            0 => SlotStatus::free(slot_id, profile),
+            1 => allocated(u128::from(slot_id.slot_number()) + 3, 1),
+            2 => known.allocation().map_or(known, |held| allocated(held.id.as_u128(), 2)),
+            3 => with_profile(self::profile(4)),
+            4 => with_profile(
+                ResourceProfile::builder()
+                    .cpu_cores(2.0)
+                    .extended_resource("gpu", 1.0)
+                    .build()
+                    .expect("valid amounts"),
+            ),
+            5 => SlotStatus::free(SlotId::new(slot_id.resource_id().clone(), 9), profile),
+            6 => SlotStatus::free(SlotId::new("worker-9", slot_id.slot_number()), profile),
+            7 => return statuses.reverse(),
+            8 => return drop(statuses.remove(at)),
+            10 => return statuses.push(known),
+            // As known, but the text of the id is not shared.
+            11 | 12 => {
+                let copy = SlotId::new(slot_id.resource_id().as_str(), slot_id.slot_number());
+                match known.allocation() {
+                    Some(held) => SlotStatus::allocated(copy, profile, held.id, held.job),
+                    None => SlotStatus::free(copy, profile),
+                }
+            }
+            _ => known,
+        };
     }
 
     fn profile(cores: u8) -> ResourceProfile {

@@ -13,6 +13,8 @@ use crate::{
     TaskExecutorGateway, WorkerRequestId,
 };
 
+use crate::slot_manager::state::task_managers::TaskManagerKey;
+
 /// Inputs from workers.
 impl<A, G, E> SlotManager<A, G, E>
 where
@@ -194,7 +196,23 @@ where
             tracing::debug!(%instance_id, "report of an unknown task manager ignored");
             return Ok(ReportOutcome::Unknown);
         };
-        let outcome = self.core.report(task_manager, report)?;
+        let is_unchanged = self.core.is_unchanged_by(task_manager, report);
+        if is_unchanged && report.revision().is_none() {
+            self.finish_untouched_input();
+            return Ok(ReportOutcome::Applied);
+        }
+        self.report_the_long_way(task_manager, report, is_unchanged)
+    }
+
+    /// Applies a report by the rules. `is_unchanged` is `true` only if it is known to change no slot.
+    #[inline(never)]
+    pub(crate) fn report_the_long_way(
+        &mut self,
+        task_manager: TaskManagerKey,
+        report: &SlotReport,
+        is_unchanged: bool,
+    ) -> Result<ReportOutcome, SlotReportError> {
+        let outcome = self.core.report(task_manager, report, is_unchanged)?;
         if outcome == ReportOutcome::Applied {
             // The rule has noted a change, if there was one.
             self.finish_unchanged_input();

@@ -39,7 +39,8 @@ impl Core {
                     resource_id: resource_id.clone(),
                 });
             }
-            let outcome = RegistrationOutcome::Reported(self.report(known, report)?);
+            let is_unchanged = self.is_unchanged_by(known, report);
+            let outcome = RegistrationOutcome::Reported(self.report(known, report, is_unchanged)?);
             return Ok(Registration { outcome, begun: None });
         }
         if self.superseded.contains(&instance_id) {

@@ -13,33 +13,21 @@ use crate::slot_manager::state::task_managers::TaskManagerKey;
 
 impl Core {
     /// Applies the report of a registered task manager, unless it is stale.
-    #[inline(always)]
+    ///
+    /// `is_unchanged` is `true` only if [`is_unchanged_by`](Self::is_unchanged_by) has said so.
     pub(crate) fn report(
         &mut self,
         task_manager: TaskManagerKey,
         report: &SlotReport,
-    ) -> Result<ReportOutcome, InvalidReport> {
-        let changes_nothing = self.is_unchanged_by(task_manager, report);
-        if changes_nothing && report.revision().is_none() {
-            return Ok(ReportOutcome::Applied);
-        }
-        self.report_changes(task_manager, report, changes_nothing)
-    }
-
-    /// Applies a report that may change something.
-    #[inline(never)]
-    fn report_changes(
-        &mut self,
-        task_manager: TaskManagerKey,
-        report: &SlotReport,
-        mut changes_nothing: bool,
+        is_unchanged: bool,
     ) -> Result<ReportOutcome, InvalidReport> {
         if report.dynamic().is_some() != self.is_dynamic(task_manager) {
             return Err(self.refuse_change_of_kind(task_manager));
         }
-        if let Some(resources) = report.dynamic() {
-            changes_nothing = self.is_unchanged_by_dynamic(task_manager, report, resources);
-        }
+        let changes_nothing = match report.dynamic() {
+            None => is_unchanged,
+            Some(resources) => self.is_unchanged_by_dynamic(task_manager, report, resources),
+        };
         if !changes_nothing {
             let resource_id = self.task_managers.records[task_manager].resource_id.clone();
             self.validate(&resource_id, report)?;

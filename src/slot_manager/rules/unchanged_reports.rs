@@ -17,7 +17,7 @@ struct Common<'a> {
 }
 
 impl Common<'_> {
-    /// Returns `true` only if a status, other than its slot id, is as known.
+    /// Returns `true` only if a status shows a slot as it is known, apart from the number of the slot.
     #[inline(always)]
     fn has(&self, slot: SlotKey, status: &SlotStatus) -> bool {
         self.slots.get(slot).is_some_and(|slot| {
