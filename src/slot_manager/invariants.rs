@@ -109,6 +109,10 @@ impl<A, G: TaskExecutorGateway, E: ScheduledExecutor> SlotManager<A, G, E> {
             "the transaction was not committed: {:?}",
             core.transaction
         );
+        ensure!(
+            !(core.requests.held_back && core.requests.may_release_held_back),
+            "requests are held back that may be released"
+        );
         let awaited = count(core.slots.iter(), |(_, slot)| {
             slot.attempt()
                 .is_some_and(|attempt| matches!(attempt.rpc, RpcState::Awaited(_)))

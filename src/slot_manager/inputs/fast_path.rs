@@ -148,10 +148,11 @@ where
         true
     }
 
-    /// Finishes an input that no rule has handled. Earlier inputs have left no effects.
+    /// Finishes an input that no rule has handled. Earlier inputs have left nothing to commit and no
+    /// effects.
     #[inline(always)]
     pub(crate) fn finish_untouched_input(&mut self) {
-        if self.core.requests.held_back || self.core.needs_reconcile() {
+        if self.core.needs_reconcile() {
             self.finish_unchanged_input();
         } else {
             self.driver.wake_after_input(&mut self.core);
@@ -655,6 +656,7 @@ mod tests {
             7 => return statuses.reverse(),
             8 => return drop(statuses.remove(at)),
             10 => return statuses.push(known),
+            13 => with_profile(statuses[0].resource_profile().clone()),
             // As known, but the text of the id is not shared.
             11 | 12 => {
                 let copy = SlotId::new(slot_id.resource_id().as_str(), slot_id.slot_number());

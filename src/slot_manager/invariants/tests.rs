@@ -567,6 +567,10 @@ fn work_that_a_call_left_undone() {
     assert_found("effects were not flushed", |world, core| {
         core.effects.worker_asks.push((0, world.backing_off_request));
     });
+    assert_found("requests are held back", |_, core| {
+        core.requests.held_back = true;
+        core.requests.may_release_held_back = true;
+    });
     assert_found("the transaction was not committed", |world, core| {
         core.transaction.free.push(world.offered);
     });
