@@ -265,6 +265,24 @@ fn larger_worker_without_a_name_stands_for_the_oldest_that_it_covers() {
 }
 
 #[test]
+fn larger_worker_without_a_name_stands_for_one_that_it_covers_and_serves_another_request() {
+    // given: workers of 8 and 4 cores, the first for a request of 5
+    let mut fixture = Fixture::promising_total(8);
+    fixture.request(1, &cores(5));
+    fixture.actions.answer_next_allocation(Ok(promised(4)));
+    fixture.request(2, &cores(4));
+    fixture.log.take();
+
+    // when: the worker that comes has neither total, and serves the first request
+    fixture.register("a", 7, &total(5));
+
+    // then: the promise of 4 cores has ended, not that of 8, which has room for the other request
+    assert_eq!(fixture.status(1), Some(granted(&SlotId::dynamic("a", 0))));
+    assert_eq!(fixture.promises(), [(1, Some(2))]);
+    assert_eq!((fixture.promised_workers().0, fixture.asked()), (1, vec![]));
+}
+
+#[test]
 fn named_worker_whose_promise_another_kept_keeps_one_of_an_equal_total() {
     // given: workers of 4, 8 and 4 cores; another one has come in place of the first
     let mut fixture = Fixture::promising_total(4);
