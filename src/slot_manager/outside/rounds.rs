@@ -52,8 +52,8 @@ where
             return self.run_rounds(core, until);
         }
         let mut advance = Advance::default();
-        // Another round would find only futures that woke and time that went by meanwhile. And it
-        // would arm the delay again, which the next poll does: it comes until one finds nothing.
+        // Another round would find only futures that woke and time that went by meanwhile. The delay
+        // may be early now. The next poll without an event arms it again.
         if self.pending_answers.has_woken() || !self.will_wake(core) {
             advance = self.run_rounds(core, until);
         }
