@@ -1,7 +1,7 @@
 //! For each of the rows that are searched most, the set of places whose rows cover it.
 //!
-//! A search takes the first place of the set of its row. A row that changes finds the tracked rows that
-//! it covers by one binary search in each column, and its place enters and leaves the sets of those
+//! A search takes the first place of the set of its row. A row that changes finds the tracked rows
+//! that it covers by one binary search in each column. Its place enters and leaves the sets of those
 //! for which this changed. So a search meets no place in vain, and costs the same for any number of
 //! places, however the amounts are spread.
 //!
@@ -34,8 +34,8 @@ pub(crate) struct FitSets {
     columns: Vec<Column>,
     /// The sets in which each place is, as bits.
     sets_of: Vec<[u64; WORDS]>,
-    /// For each block of 64 places and each tracked row the places of its set, as bits. A change of a
-    /// place touches words that are side by side.
+    /// For each block of 64 places and each tracked row the places of its set, as bits. A change of
+    /// a place touches words that are side by side.
     blocks: Vec<[u64; TRACKED]>,
     /// For each bucket the sets that may have a place in common with it, as bits. It is empty while
     /// no place is in a bucket.
@@ -149,8 +149,8 @@ impl FitSets {
 
     /// Does the same as [`first`](Self::first) for the first bucket in order that has such a place.
     ///
-    /// Cost: O(buckets), and O(places / 4096) and O(blocks with places of both) for each bucket that
-    /// shares no place with the set any more.
+    /// Cost: O(buckets), and O(places / 4096) and O(blocks with places of both) for each bucket
+    /// that shares no place with the set any more.
     pub(crate) fn first_by_bucket(
         &mut self,
         number: usize,
@@ -251,8 +251,8 @@ impl FitSets {
         }
     }
 
-    /// Puts a place into the sets of the rows that its row covers, and no others. Call it whenever the
-    /// row of a place has changed. A place without a row is in no set.
+    /// Puts a place into the sets of the rows that its row covers, and no others. Call it whenever
+    /// the row of a place has changed. A place without a row is in no set.
     ///
     /// Cost: O(log tracked rows), and O(1) for each set that gains or loses the place.
     pub(crate) fn set(&mut self, place: usize, row: Option<&Row>) {
