@@ -243,10 +243,15 @@ impl ResourceId {
         Self(text.into())
     }
 
-    /// Returns `true` only if both ids are clones of one.
-    #[inline]
-    pub(crate) fn is_clone_of(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.0, &other.0)
+    /// Returns `true` if both ids are equal. This keeps a loop over clones of one id short.
+    #[inline(always)]
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0) || self.has_text_of(other)
+    }
+
+    #[inline(never)]
+    fn has_text_of(&self, other: &Self) -> bool {
+        self.0 == other.0
     }
 
     /// Returns the text of the resource id.

@@ -1,6 +1,6 @@
 //! The reports that change nothing. Nearly all do, so they have a fast path.
 
-use crate::{SlotReport, SlotStatus};
+use crate::{ResourceProfile, SlotReport, SlotStatus};
 
 use crate::slot_manager::collections::arena::Neighbours;
 use crate::slot_manager::state::core::Core;
@@ -13,17 +13,22 @@ struct Common<'a> {
     owner: &'a TaskManager,
     slots: Neighbours<'a, SlotKey, Slot>,
     profile: ProfileKey,
-    amounts: [u64; 5],
 }
 
 impl Common<'_> {
-    /// Returns `true` only if a status shows a slot as it is known, apart from the number of the slot.
+    /// Returns `true` only if a status shows a slot as it is known.
     #[inline(always)]
-    fn has(&self, slot: SlotKey, status: &SlotStatus) -> bool {
-        self.slots.get(slot).is_some_and(|slot| {
-            slot.profile == self.profile
-                && status.slot_id().resource_id().is_clone_of(&self.owner.resource_id)
-                && status.resource_profile().has_only(&self.amounts)
+    fn is_unchanged(
+        &self,
+        (number, slot): &(u32, SlotKey),
+        status: &SlotStatus,
+        has_profile: impl Fn(&ResourceProfile) -> bool,
+    ) -> bool {
+        self.slots.get(*slot).is_some_and(|slot| {
+            status.number() == *number
+                && slot.profile == self.profile
+                && status.slot_id().resource_id().is(&self.owner.resource_id)
+                && has_profile(status.resource_profile())
                 && slot.phase.is_unchanged_by(status.allocation_ref())
         })
     }
@@ -46,19 +51,30 @@ impl Core {
         let Some((_, first)) = slots.first() else {
             return true;
         };
-        let profile = self.slots[*first].profile;
-        let mut slots = slots.iter().zip(report.statuses());
-        let Some(amounts) = self.profiles[profile].only_amounts() else {
-            return slots.all(|(slot, status)| self.is_slot_unchanged(owner, slot, status));
-        };
         let common = Common {
             owner,
             slots: self.slots.neighbours(*first),
-            profile,
-            amounts,
+            profile: self.slots[*first].profile,
         };
+        let profile = &self.profiles[common.profile];
+        let slots = slots.iter().zip(report.statuses());
+        match profile.only_amounts() {
+            Some(amounts) => self.are_unchanged(&common, slots, |reported| reported.has_only(&amounts)),
+            None => self.are_unchanged(&common, slots, |reported| reported == profile),
+        }
+    }
+
+    /// Returns `true` if statuses show slots as they are known. `has_profile` compares a profile with
+    /// the common one.
+    #[inline(always)]
+    fn are_unchanged<'a>(
+        &self,
+        common: &Common<'_>,
+        mut slots: impl Iterator<Item = (&'a (u32, SlotKey), &'a SlotStatus)>,
+        has_profile: impl Fn(&ResourceProfile) -> bool,
+    ) -> bool {
         slots.all(|(slot, status)| {
-            (status.number() == slot.0 && common.has(slot.1, status)) || self.is_slot_unchanged(owner, slot, status)
+            common.is_unchanged(slot, status, &has_profile) || self.is_slot_unchanged(common.owner, slot, status)
         })
     }
 
