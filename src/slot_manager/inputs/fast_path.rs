@@ -407,7 +407,11 @@ mod tests {
                     revision,
                 } => {
                     let statuses = cores.iter().zip(0..).map(|(cores, number)| {
-                        SlotStatus::free(SlotId::new(resource(*worker).as_str(), number), profile(*cores))
+                        let profile = match cores {
+                            3 => with_gpu(3),
+                            cores => profile(*cores),
+                        };
+                        SlotStatus::free(SlotId::new(resource(*worker).as_str(), number), profile)
                     });
                     let mut report = SlotReport::new(statuses.collect());
                     if let Some(revision) = revision {
@@ -644,13 +648,7 @@ mod tests {
             1 => allocated(u128::from(slot_id.slot_number()) + 3, 1),
             2 => known.allocation().map_or(known, |held| allocated(held.id.as_u128(), 2)),
             3 => with_profile(self::profile(4)),
-            4 => with_profile(
-                ResourceProfile::builder()
-                    .cpu_cores(2.0)
-                    .extended_resource("gpu", 1.0)
-                    .build()
-                    .expect("valid amounts"),
-            ),
+            4 => with_profile(with_gpu(2)),
             5 => SlotStatus::free(SlotId::new(slot_id.resource_id().clone(), 9), profile),
             6 => SlotStatus::free(SlotId::new("worker-9", slot_id.slot_number()), profile),
             7 => return statuses.reverse(),
@@ -674,6 +672,14 @@ mod tests {
             .cpu_cores(f64::from(cores))
             .build()
             .expect("a valid amount")
+    }
+
+    fn with_gpu(cores: u8) -> ResourceProfile {
+        ResourceProfile::builder()
+            .cpu_cores(f64::from(cores))
+            .extended_resource("gpu", 1.0)
+            .build()
+            .expect("valid amounts")
     }
 
     fn answer(kind: u8) -> GatewayAnswer {
