@@ -557,7 +557,9 @@ fn check_requests(core: &Core) -> Check {
             RequestPhase::Bound(_) | RequestPhase::Unbound(WorkerAsk::Deferred | WorkerAsk::Useless) => {
                 (Some(request.profile), (false, false, false))
             }
-            RequestPhase::Unbound(WorkerAsk::Declined) => (Some(request.profile), (false, true, false)),
+            RequestPhase::Unbound(WorkerAsk::Declined) => {
+                (Some(request.profile), (false, request.is_ask_repeated(), false))
+            }
             RequestPhase::BackingOff { .. } => (Some(request.profile), (false, false, true)),
             RequestPhase::InFlight(slot) => {
                 ensure!(

@@ -158,9 +158,7 @@ impl Core {
         self.remove_waiting(request);
         let phase = std::mem::replace(&mut self.requests.records[request].phase, RequestPhase::Detached);
         match phase {
-            RequestPhase::Unbound(WorkerAsk::Declined) => {
-                self.requests.ask_retries.disarm(&mut self.requests.records, request);
-            }
+            RequestPhase::Unbound(WorkerAsk::Declined) => self.requests.disarm_ask_retry(request),
             RequestPhase::Unbound(WorkerAsk::Deferred) => {
                 let sequence = self.requests.records[request].sequence;
                 self.worker_policy.remove_deferred(sequence, request);

@@ -142,10 +142,7 @@ impl Core {
             return;
         }
         let timer = self.note_declined();
-        let record = &mut self.requests.records[request];
-        record.phase = RequestPhase::Unbound(WorkerAsk::Declined);
-        record.timer = timer;
-        self.requests.ask_retries.arm(&mut self.requests.records, request);
+        self.requests.set_declined(request, timer);
         if self.worker_policy.is_active() {
             self.fail_if_unfulfillable(request);
         }

@@ -156,6 +156,12 @@ impl PendingRequest {
             .map_or_else(TriedWorkers::default, |failures| failures.tried.forget())
     }
 
+    /// Returns `true` if a declined worker request is made again before the request fails. Only then
+    /// its timer is armed.
+    pub(crate) fn is_ask_repeated(&self) -> bool {
+        self.timer < self.deadline
+    }
+
     /// Returns `true` if the request backs off before another attempt on a worker it was tried on.
     pub(crate) fn must_back_off(&self) -> bool {
         self.failures.as_ref().is_some_and(|failures| failures.must_back_off)
@@ -245,6 +251,15 @@ pub(crate) struct Job {
     id: JobId,
     requests: List<OfJob, RequestKey>,
     num_requests: usize,
+}
+
+impl Job {
+    /// Makes a request the last one, up to its own links: the caller sets them to those returned.
+    #[inline(always)]
+    fn append(&mut self, records: &mut Arena<RequestKey, PendingRequest>, request: RequestKey) -> Links<RequestKey> {
+        self.num_requests += 1;
+        self.requests.append(records, request)
+    }
 }
 
 impl Identified<JobId> for Job {
@@ -375,14 +390,30 @@ impl PendingRequests {
         let (job_id, profile, sequence) = (record.job_id, record.profile, record.sequence);
         let (job, job_links) = self.append_to_job(request, job_id);
         let queue_links = (self.waiting).link_unbound(&mut self.records, profiles, profile, sequence, request);
-        let timer_links = self.ask_retries.link(&mut self.records, request, timer, 0);
+        let record = &mut self.records[request];
+        record.job = Some(job);
+        record.queue_links = queue_links;
+        record.job_links = job_links;
+        self.set_declined(request, timer);
+    }
+
+    /// Notes that the worker request of an unbound request was declined. It is repeated at the time
+    /// of `timer`, if the request has not failed by then.
+    #[inline(always)]
+    pub(crate) fn set_declined(&mut self, request: RequestKey, timer: Timestamp) {
         let record = &mut self.records[request];
         record.phase = RequestPhase::Unbound(WorkerAsk::Declined);
         record.timer = timer;
-        record.job = Some(job);
-        record.queue_links = queue_links;
-        record.timer_links = timer_links;
-        record.job_links = job_links;
+        if record.is_ask_repeated() {
+            self.ask_retries.arm(&mut self.records, request);
+        }
+    }
+
+    /// Disarms the timer of a declined worker request, if it is armed.
+    pub(crate) fn disarm_ask_retry(&mut self, request: RequestKey) {
+        if self.records[request].is_ask_repeated() {
+            self.ask_retries.disarm(&mut self.records, request);
+        }
     }
 
     /// Puts a new request in flight, and ends its registration. Its RPC timeout ends at the time of
@@ -419,7 +450,7 @@ impl PendingRequests {
             ..
         } = record;
         (self.waiting).unlink_unbound(&mut self.records, profile, sequence, request, queue_links);
-        if ask == WorkerAsk::Declined {
+        if ask == WorkerAsk::Declined && record.is_ask_repeated() {
             self.ask_retries.unlink(&mut self.records, request, timer_links);
         }
         self.unlink(request, &record);
@@ -483,13 +514,14 @@ impl PendingRequests {
     #[inline(always)]
     fn append_to_job(&mut self, request: RequestKey, id: JobId) -> (JobKey, Links<RequestKey>) {
         self.registering = None;
-        let job = match self.recent_job {
-            Some(recent) if self.jobs[recent].id == id => recent,
-            _ => self.find_or_insert_job(id),
-        };
-        let members = &mut self.jobs[job];
-        members.num_requests += 1;
-        (job, members.requests.append(&mut self.records, request))
+        if let Some(recent) = self.recent_job {
+            let job = &mut self.jobs[recent];
+            if job.id == id {
+                return (recent, job.append(&mut self.records, request));
+            }
+        }
+        let job = self.find_or_insert_job(id);
+        (job, self.jobs[job].append(&mut self.records, request))
     }
 
     #[inline(never)]
