@@ -100,7 +100,7 @@ where
     fn begin_input(&mut self) -> Result<LeaderId, NotStarted> {
         let leader_id = self.core.leader_id.ok_or(NotStarted)?;
         self.core.begin_input(self.driver.now());
-        match self.core.is_leading() {
+        match self.core.holds_lease() {
             true => Ok(leader_id),
             false => Err(NotStarted),
         }

@@ -83,7 +83,9 @@ where
             return self.finish_registration(key, allocation_id);
         }
         match self.core.ask_for_worker(&mut self.driver, key) {
-            (_, Ok(WorkerPromise::Declined)) => {
+            (_, declined @ Ok(WorkerPromise::Declined)) => {
+                // It owns nothing, and dropping it would be a call.
+                std::mem::forget(declined);
                 self.core.wait_declined(key);
                 self.finish_at_once();
                 Ok(SlotRequestOutcome::Accepted(AllocationStatus::Waiting))

@@ -170,7 +170,14 @@ impl Core {
     /// call.
     #[inline]
     pub(crate) fn is_leading(&self) -> bool {
-        self.leader_id.is_some() && (self.now < self.leads_until || self.leads_until == Timestamp::MAX)
+        self.leader_id.is_some() && self.holds_lease()
+    }
+
+    /// Returns `true` if the leadership, if there is one, has not ended by the time of the present
+    /// call.
+    #[inline]
+    pub(crate) fn holds_lease(&self) -> bool {
+        self.now < self.leads_until || self.leads_until == Timestamp::MAX
     }
 
     /// Begins an input. It handles no due deadlines, and arms new ones exactly as configured.
