@@ -10,6 +10,6 @@ pub(crate) mod fit_sets;
 pub(crate) mod id_index;
 pub(crate) mod interner;
 pub(crate) mod linked_list;
+pub(crate) mod mask_tree;
 pub(crate) mod pages;
-pub(crate) mod place_set;
 pub(crate) mod tournament_tree;

@@ -1,6 +1,6 @@
 //! Buckets: each place is in one of 64 sets, and the sets have an order.
 
-use crate::slot_manager::collections::place_set::PlaceSet;
+use crate::slot_manager::collections::mask_tree::MaskTree;
 
 /// The number of buckets.
 pub(crate) const BUCKETS: u8 = 64;
@@ -8,11 +8,8 @@ pub(crate) const BUCKETS: u8 = 64;
 /// The set of places of each bucket.
 #[derive(Debug)]
 pub(crate) struct Buckets {
-    sets: Vec<PlaceSet>,
-    /// The buckets with places, as bits.
-    occupied: u64,
-    /// The number of places for which the sets have memory.
-    reserved: usize,
+    /// The bucket of each place, as a bit.
+    places: MaskTree,
 }
 
 /// The order in which buckets are searched.
@@ -25,43 +22,27 @@ pub(crate) enum BucketOrder {
 impl Buckets {
     pub(crate) fn new() -> Self {
         Self {
-            sets: (0..BUCKETS).map(|_| PlaceSet::default()).collect(),
-            occupied: 0,
-            reserved: 0,
+            places: MaskTree::new(),
         }
     }
 
-    /// Lets each bucket have the places below `places` without more memory.
+    /// Lets the places below `places` be in a bucket.
     pub(crate) fn reserve(&mut self, places: usize) {
-        if places > self.reserved {
-            // The set grows by whole words, which have the places up to the next multiple of 64.
-            self.reserved = places.next_multiple_of(BUCKETS.into());
-            for set in &mut self.sets {
-                let last = self.reserved - 1;
-                if !set.contains(last) {
-                    set.insert(last);
-                    set.remove(last);
-                }
-            }
-        }
+        self.places.reserve(places);
     }
 
+    /// Puts a place into a bucket, and takes it from the one where it was before.
     pub(crate) fn insert(&mut self, bucket: u8, place: usize) {
-        self.sets[usize::from(bucket)].insert(place);
-        self.occupied |= 1 << bucket;
+        self.places.set(place, 1 << bucket);
     }
 
-    pub(crate) fn remove(&mut self, bucket: u8, place: usize) {
-        let set = &mut self.sets[usize::from(bucket)];
-        set.remove(place);
-        if set.is_empty() {
-            self.occupied &= !(1 << bucket);
-        }
+    pub(crate) fn remove(&mut self, place: usize) {
+        self.places.set(place, 0);
     }
 
     /// Returns all buckets with places.
-    pub(crate) fn iter(&self, order: BucketOrder) -> impl Iterator<Item = (u8, &PlaceSet)> {
-        let mut rest = self.occupied;
+    pub(crate) fn iter(&self, order: BucketOrder) -> impl Iterator<Item = u8> + use<> {
+        let mut rest = self.places.all_bits();
         std::iter::from_fn(move || {
             let bucket = match order {
                 _ if rest == 0 => return None,
@@ -69,23 +50,34 @@ impl Buckets {
                 BucketOrder::Descending => rest.ilog2(),
             };
             rest &= !(1 << bucket);
-            let set = &self.sets[bucket as usize];
-            u8::try_from(bucket).ok().map(|bucket| (bucket, set))
+            u8::try_from(bucket).ok()
         })
     }
 
-    /// Returns `true` if a place is in this bucket alone; for the check of invariants.
-    pub(crate) fn is_only_in(&self, bucket: u8, place: usize) -> bool {
-        let sets = self.sets.iter().enumerate();
-        let mut containing = sets.filter(|(_, set)| set.contains(place)).map(|(number, _)| number);
-        containing.next() == Some(bucket.into()) && containing.next().is_none() && self.occupied >> bucket & 1 == 1
+    /// Returns the places of a bucket, in order.
+    pub(crate) fn places_of(&self, bucket: u8) -> impl Iterator<Item = usize> {
+        self.places.places_with(1 << bucket)
+    }
+
+    /// Returns the places of a bucket that have a bit in another tree, in order.
+    #[inline]
+    pub(crate) fn common(&self, bucket: u8, (other, bit): (&MaskTree, u64)) -> impl Iterator<Item = usize> {
+        other.common_places(bit, (&self.places, 1 << bucket))
+    }
+
+    /// Returns `true` if a place is in this bucket; for the check of invariants.
+    pub(crate) fn has(&self, bucket: u8, place: usize) -> bool {
+        self.places.get(place) == 1 << bucket
     }
 
     /// Returns the number of all places; for the check of invariants.
     pub(crate) fn len(&self) -> usize {
-        self.iter(BucketOrder::Ascending)
-            .map(|(_, set)| set.iter().count())
-            .sum()
+        self.places.places_with(u64::MAX).count()
+    }
+
+    /// Returns `true` if no place is missing in a search; for the check of invariants.
+    pub(crate) fn is_consistent(&self) -> bool {
+        self.places.is_consistent()
     }
 }
 
@@ -107,17 +99,19 @@ mod tests {
     fn buckets_with_places_are_searched_in_either_order() {
         let mut buckets = Buckets::new();
         buckets.reserve(100);
-        for (bucket, place) in [(3, 7), (0, 99), (63, 1), (3, 2)] {
+        for (bucket, place) in [(3, 7), (0, 99), (63, 1), (9, 2), (3, 2)] {
             buckets.insert(bucket, place);
         }
-        buckets.remove(63, 1);
+        buckets.remove(1);
         let found = |order| -> Vec<(u8, Vec<usize>)> {
-            let buckets = buckets.iter(order);
-            buckets.map(|(bucket, set)| (bucket, set.iter().collect())).collect()
+            let in_order = buckets.iter(order);
+            in_order
+                .map(|bucket| (bucket, buckets.places_of(bucket).collect()))
+                .collect()
         };
         assert_eq!(found(BucketOrder::Ascending), [(0, vec![99]), (3, vec![2, 7])]);
         assert_eq!(found(BucketOrder::Descending), [(3, vec![2, 7]), (0, vec![99])]);
         assert_eq!(buckets.len(), 3);
-        assert!(buckets.is_only_in(3, 7) && !buckets.is_only_in(0, 7) && !buckets.is_only_in(63, 1));
+        assert!(buckets.has(3, 7) && !buckets.has(0, 7) && !buckets.has(63, 1));
     }
 }

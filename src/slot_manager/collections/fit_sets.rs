@@ -12,7 +12,7 @@
 
 use crate::slot_manager::collections::buckets::{BUCKETS, BucketOrder, Buckets};
 use crate::slot_manager::collections::cover_tree::{COLUMNS, Row};
-use crate::slot_manager::collections::place_set::{PlaceSet, places_of};
+use crate::slot_manager::collections::mask_tree::MaskTree;
 
 /// The number of rows that are tracked at a time.
 const TRACKED: usize = 256;
@@ -32,11 +32,10 @@ pub(crate) struct FitSets {
     /// All tracked rows, as bits.
     in_use: [u64; WORDS],
     columns: Vec<Column>,
-    /// The sets in which each place is, as bits.
-    sets_of: Vec<[u64; WORDS]>,
-    /// For each block of 64 places and each tracked row the places of its set, as bits. A change of
-    /// a place touches words that are side by side.
-    blocks: Vec<[u64; TRACKED]>,
+    /// The sets in which each place is, as bits: one word of them in each tree.
+    sets_of: Vec<MaskTree>,
+    /// The number of places for which the trees have room.
+    num_places: usize,
     /// For each bucket the sets that may have a place in common with it, as bits. It is empty while
     /// no place is in a bucket.
     in_buckets: Vec<[u64; WORDS]>,
@@ -50,8 +49,6 @@ pub(crate) struct FitSets {
 #[derive(Debug)]
 struct Tracked {
     row: Row,
-    /// The blocks with places of its set.
-    blocks: PlaceSet,
     /// The number of the last search for it.
     searched: u64,
 }
@@ -106,7 +103,7 @@ impl FitSets {
             in_use: [0; WORDS],
             columns: Vec::new(),
             sets_of: Vec::new(),
-            blocks: Vec::new(),
+            num_places: 0,
             in_buckets: Vec::new(),
             by_hash: Vec::new(),
             searches: 0,
@@ -135,22 +132,24 @@ impl FitSets {
     /// Returns the lowest place of a set that is accepted.
     #[inline]
     pub(crate) fn first(&self, number: usize, mut accepts: impl FnMut(usize) -> bool) -> Option<usize> {
-        let with_places = &self.tracked[number].blocks;
-        let mut from = 0;
-        loop {
-            let block = with_places.next(from)?;
-            let found = places_of(block, self.blocks[block][number]).find(|place| accepts(*place));
-            if found.is_some() {
-                return found;
-            }
-            from = block + 1;
+        let (sets, bit) = self.set_of(number);
+        let mut place = sets.first(bit)?;
+        while !accepts(place) {
+            place = sets.next(bit, place + 1)?;
         }
+        Some(place)
+    }
+
+    /// Returns the tree with a set, and the bit of the set there.
+    #[inline]
+    fn set_of(&self, number: usize) -> (&MaskTree, u64) {
+        (&self.sets_of[number / WORD], 1 << (number % WORD))
     }
 
     /// Does the same as [`first`](Self::first) for the first bucket in order that has such a place.
     ///
-    /// Cost: O(buckets), and O(places / 4096) and O(blocks with places of both) for each bucket
-    /// that shares no place with the set any more.
+    /// Cost: O(buckets), and O(nodes with places of both) for each bucket that shares no place with
+    /// the set any more.
     pub(crate) fn first_by_bucket(
         &mut self,
         number: usize,
@@ -158,30 +157,23 @@ impl FitSets {
         mut accepts: impl FnMut(usize) -> bool,
     ) -> Option<usize> {
         let (word, bit) = (number / WORD, 1 << (number % WORD));
-        for (bucket, bucket_places) in buckets.iter(order) {
-            let bucket = usize::from(bucket);
-            if self.in_buckets[bucket][word] & bit == 0 {
+        for bucket in buckets.iter(order) {
+            let noted = &mut self.in_buckets[usize::from(bucket)][word];
+            if *noted & bit == 0 {
                 continue;
             }
             let mut has_any = false;
-            for place in self.common(number, bucket_places) {
+            for place in buckets.common(bucket, (&self.sets_of[word], bit)) {
                 if accepts(place) {
                     return Some(place);
                 }
                 has_any = true;
             }
             if !has_any {
-                self.in_buckets[bucket][word] &= !bit;
+                *noted &= !bit;
             }
         }
         None
-    }
-
-    /// Returns the places of a set that are in a bucket, too.
-    #[inline]
-    fn common(&self, number: usize, bucket: &PlaceSet) -> impl Iterator<Item = usize> {
-        let blocks = self.tracked[number].blocks.common_with_words(bucket);
-        blocks.flat_map(move |block| places_of(block, self.blocks[block][number] & bucket.word(block)))
     }
 
     /// Notes that a place is in a bucket. Call it for each place that is new or has grown, or is in
@@ -191,10 +183,10 @@ impl FitSets {
         if self.in_buckets.is_empty() {
             self.in_buckets.resize(BUCKETS.into(), [0; WORDS]);
         }
-        if let Some(sets) = self.sets_of.get(place) {
-            let noted = self.in_buckets[usize::from(bucket)].iter_mut();
-            noted.zip(sets).for_each(|(noted, sets)| *noted |= sets);
-        }
+        let noted = self.in_buckets[usize::from(bucket)].iter_mut();
+        noted
+            .zip(&self.sets_of)
+            .for_each(|(noted, sets)| *noted |= sets.get(place));
     }
 
     /// Tracks a row. If there are too many, it replaces the row whose last search was longest ago.
@@ -212,7 +204,6 @@ impl FitSets {
         };
         let tracked = Tracked {
             row,
-            blocks: PlaceSet::default(),
             searched: self.searches,
         };
         if number == self.tracked.len() {
@@ -226,14 +217,17 @@ impl FitSets {
         self.columns = columns.collect();
         let (word, bit) = (number / WORD, 1 << (number % WORD));
         self.in_use[word] |= bit;
-        self.sets_of.iter_mut().for_each(|sets| sets[word] &= !bit);
-        self.blocks.iter_mut().for_each(|places| places[number] = 0);
+        if word == self.sets_of.len() {
+            let mut sets = MaskTree::new();
+            sets.reserve(self.num_places);
+            self.sets_of.push(sets);
+        }
+        self.sets_of[word].remove_from_all(bit);
         for (place, present) in rows {
             self.reserve(place);
             if present.covers(&row) {
-                self.sets_of[place][word] |= bit;
-                self.blocks[place / WORD][number] |= 1 << (place % WORD);
-                self.tracked[number].blocks.insert(place / WORD);
+                let sets = &mut self.sets_of[word];
+                sets.set(place, sets.get(place) | bit);
             }
         }
         self.in_buckets.iter_mut().for_each(|sets| sets[word] |= bit);
@@ -254,30 +248,15 @@ impl FitSets {
     /// Puts a place into the sets of the rows that its row covers, and no others. Call it whenever
     /// the row of a place has changed. A place without a row is in no set.
     ///
-    /// Cost: O(log tracked rows), and O(1) for each set that gains or loses the place.
+    /// Cost: O(log tracked rows + log places).
     pub(crate) fn set(&mut self, place: usize, row: Option<&Row>) {
         if self.tracked.is_empty() {
             return;
         }
         let sets = row.map_or([0; WORDS], |row| self.covered(row));
         self.reserve(place);
-        let before = std::mem::replace(&mut self.sets_of[place], sets);
-        let (block, bit) = (place / WORD, 1 << (place % WORD));
-        let places_by_set = &mut self.blocks[block];
-        for (word, (before, sets)) in before.iter().zip(sets).enumerate() {
-            let mut changed = before ^ sets;
-            while changed != 0 {
-                let number = word * WORD + changed.trailing_zeros() as usize;
-                changed &= changed - 1;
-                let places = &mut places_by_set[number];
-                let had_any = *places != 0;
-                *places ^= bit;
-                if !had_any {
-                    self.tracked[number].blocks.insert(block);
-                } else if *places == 0 {
-                    self.tracked[number].blocks.remove(block);
-                }
-            }
+        for (tree, sets) in self.sets_of.iter_mut().zip(sets) {
+            tree.set(place, sets);
         }
     }
 
@@ -297,9 +276,9 @@ impl FitSets {
 
     #[inline]
     fn reserve(&mut self, place: usize) {
-        if self.sets_of.len() <= place {
-            self.sets_of.resize(place + 1, [0; WORDS]);
-            self.blocks.resize(place / WORD + 1, [0; TRACKED]);
+        if self.num_places <= place {
+            self.num_places = place + 1;
+            self.sets_of.iter_mut().for_each(|sets| sets.reserve(place + 1));
         }
     }
 
@@ -310,27 +289,19 @@ impl FitSets {
         rows.sort_unstable_by_key(|(place, _)| *place);
         self.tracked.iter().enumerate().all(|(number, tracked)| {
             let covering = rows.iter().filter(|(_, row)| row.covers(&tracked.row));
-            let covering = covering.map(|(place, _)| *place);
-            let marked = self.sets_of.iter().enumerate();
-            let marked = marked.filter(|(_, sets)| sets[number / WORD] >> (number % WORD) & 1 == 1);
-            let with_bits = self.blocks.iter().enumerate();
-            let with_bits = with_bits.flat_map(|(block, places)| places_of(block, places[number]));
-            let blocks = self.blocks.iter().enumerate();
-            let blocks = blocks.filter(|(_, places)| places[number] != 0);
-            covering.clone().eq(marked.map(|(place, _)| place))
-                && covering.eq(with_bits)
-                && tracked.blocks.iter().eq(blocks.map(|(block, _)| block))
-        })
+            let (sets, bit) = self.set_of(number);
+            sets.places_with(bit).eq(covering.map(|(place, _)| *place))
+        }) && self.sets_of.iter().all(MaskTree::is_consistent)
     }
 
     /// Returns `true` if no bucket lacks the mark of a set with which it has a place in common; for the
     /// check of invariants.
     pub(crate) fn are_marked(&self, buckets: &Buckets) -> bool {
-        buckets.iter(BucketOrder::Ascending).all(|(bucket, places)| {
+        buckets.iter(BucketOrder::Ascending).all(|bucket| {
             (0..self.tracked.len()).all(|number| {
                 let marked = self.in_buckets.get(usize::from(bucket));
                 marked.is_some_and(|sets| sets[number / WORD] >> (number % WORD) & 1 == 1)
-                    || self.common(number, places).next().is_none()
+                    || buckets.common(bucket, self.set_of(number)).next().is_none()
             })
         })
     }
@@ -375,6 +346,7 @@ mod tests {
             ],
         ) {
             let (mut sets, mut buckets) = (FitSets::new(), Buckets::new());
+            buckets.reserve(400);
             let (mut rows, mut bucket_of) = (vec![None; 400], vec![None; 400]);
             for (place, amounts, required, bucket) in steps {
                 let (present, required) = (row(amounts), row(required));
@@ -392,9 +364,7 @@ mod tests {
                 let fitting = || all().filter(|(place, row)| accepts(*place) && row.covers(&required));
                 let first = |found: Option<(usize, Row)>| found.map(|(place, _)| place);
                 if let Some(order) = order {
-                    if let Some(before) = bucket_of[place].replace(bucket) {
-                        buckets.remove(before, place);
-                    }
+                    bucket_of[place] = Some(bucket);
                     buckets.insert(bucket, place);
                     sets.note_bucket(place, bucket);
                     prop_assert!(sets.are_marked(&buckets));

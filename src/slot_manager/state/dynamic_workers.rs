@@ -176,7 +176,6 @@ impl ByUse {
     fn update(&mut self, worker: &mut DynamicWorker, profiles: &Profiles) {
         let bucket = worker.used_share(profiles);
         if bucket != worker.bucket {
-            self.places.remove(worker.bucket, worker.place);
             self.places.insert(bucket, worker.place);
             worker.bucket = bucket;
         }
@@ -502,7 +501,7 @@ impl DynamicWorkers {
             self.offered.remove(worker.place);
             self.fits.set(worker.place, None);
             if let Some(by_use) = &mut self.by_use {
-                by_use.places.remove(worker.bucket, worker.place);
+                by_use.places.remove(worker.place);
             }
         }
     }
@@ -566,7 +565,7 @@ impl DynamicWorkers {
         let mut found = offered.first(row, &mut self.looked_at, &mut fits);
         if let Some(first) = found {
             let covers = |place| offered.get(place).filter(|(_, present)| present.covers(row));
-            let in_order = places.iter(*order).flat_map(|(_, places)| places.iter());
+            let in_order = places.iter(*order).flat_map(|bucket| places.places_of(bucket));
             let mut candidates = in_order.inspect(|_| self.looked_at += 1).filter_map(covers);
             let best = candidates.find(|(task_manager, _)| *task_manager == first || fits(*task_manager));
             found = best.map(|(task_manager, _)| task_manager);
@@ -663,8 +662,7 @@ impl DynamicWorkers {
                 offered += 1;
                 free_slots += worker.free_slots();
                 let is_in_bucket = self.by_use.as_ref().is_none_or(|by_use| {
-                    worker.bucket == worker.used_share(profiles)
-                        && by_use.places.is_only_in(worker.bucket, worker.place)
+                    worker.bucket == worker.used_share(profiles) && by_use.places.has(worker.bucket, worker.place)
                 });
                 if !is_in_bucket {
                     return false;
@@ -689,10 +687,11 @@ impl DynamicWorkers {
             && (free_slots, offered) == (self.free_slots, self.offered.len())
             && shapes == self.shapes
             && self.offered.is_consistent()
-            && self
-                .by_use
-                .as_ref()
-                .is_none_or(|by_use| by_use.places.len() == self.offered.len() && self.fits.are_marked(&by_use.places))
+            && self.by_use.as_ref().is_none_or(|by_use| {
+                by_use.places.len() == self.offered.len()
+                    && by_use.places.is_consistent()
+                    && self.fits.are_marked(&by_use.places)
+            })
             && self
                 .fits
                 .is_consistent(self.offered.iter().map(|(place, _, row)| (place, row)))
