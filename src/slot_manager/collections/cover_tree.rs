@@ -155,7 +155,7 @@ impl<T: Copy> CoverTree<T> {
     }
 
     /// Returns the value of the lowest place whose row covers `required` and which is accepted.
-    /// `looked_at` counts the nodes that the search looked at.
+    /// `looked_at` counts the rows that the search looked at, also those of nodes.
     ///
     /// Cost: O(log places) if the largest amounts are in the same rows, else up to O(places).
     #[inline]
@@ -180,7 +180,7 @@ impl<T: Copy> CoverTree<T> {
         looked_at: &mut usize,
         accepts: &mut impl FnMut(T) -> bool,
     ) -> Option<T> {
-        *looked_at += 1;
+        *looked_at += FAN_OUT;
         let Some(below) = level.checked_sub(1) else {
             let leaf = &self.leaves[node];
             let covering = (leaf.rows.iter().zip(&leaf.values)).filter(|(row, _)| row.covers(required));
@@ -361,7 +361,7 @@ mod tests {
         let search = |tree: &mut CoverTree<usize>| {
             let mut looked_at = 0;
             assert_eq!(tree.first(&row([2, 1, 0]), &mut looked_at, |_| true), Some(4095));
-            looked_at
+            looked_at / FAN_OUT
         };
         assert_eq!(search(&mut tree), 1 + 16 + 256);
         assert_eq!(search(&mut tree), 3);

@@ -192,7 +192,7 @@ impl FitSets {
     /// Tracks a row. If there are too many, it replaces the row whose last search was longest ago.
     /// `rows` are all rows with their places.
     ///
-    /// Cost: O(places).
+    /// Cost: O(places), and O(tracked rows x log tracked rows).
     pub(crate) fn track(&mut self, row: Row, rows: impl Iterator<Item = (usize, Row)>) {
         let number = match self.tracked.len() {
             TRACKED => {
@@ -231,6 +231,11 @@ impl FitSets {
             }
         }
         self.in_buckets.iter_mut().for_each(|sets| sets[word] |= bit);
+    }
+
+    /// Returns the number of amounts that `track` looks at besides the rows.
+    pub(crate) fn cost_of_columns(&self) -> usize {
+        COLUMNS * self.tracked.len()
     }
 
     fn index_by_hash(&mut self) {

@@ -193,7 +193,7 @@ pub(crate) struct DynamicWorkers {
     fits: FitSets,
     /// `None` if workers are taken in the order of their places.
     by_use: Option<Box<ByUse>>,
-    /// The nodes that searches of the tree have looked at since a row was tracked.
+    /// The rows that searches of the tree have looked at since a row was tracked.
     looked_at: usize,
     /// The vacant places below the highest one in use.
     vacant: BTreeSet<usize>,
@@ -574,10 +574,9 @@ impl DynamicWorkers {
         found
     }
 
-    /// Tracks a row once searches of the tree have looked at as many nodes as there are workers, which
-    /// is what it costs.
+    /// Tracks a row once searches of the tree have looked at as many rows as it costs to track one.
     fn track_if_it_pays(&mut self, row: Row) {
-        if self.looked_at >= self.len {
+        if self.looked_at >= self.len + self.fits.cost_of_columns() {
             self.looked_at = 0;
             let rows = self.offered.iter().map(|(place, _, row)| (place, row));
             self.fits.track(row, rows);
