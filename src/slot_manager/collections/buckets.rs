@@ -62,7 +62,8 @@ impl Buckets {
     /// Returns the places of a bucket that have a bit in another tree, in order.
     #[inline]
     pub(crate) fn common(&self, bucket: u8, (other, bit): (&MaskTree, u64)) -> impl Iterator<Item = usize> {
-        other.common_places(bit, (&self.places, 1 << bucket))
+        // Few places are in a bucket, so its bits are looked at first.
+        self.places.common_places(1 << bucket, (other, bit))
     }
 
     /// Returns `true` if a place is in this bucket; for the check of invariants.
