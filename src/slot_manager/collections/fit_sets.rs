@@ -1,9 +1,13 @@
 //! For each of the rows that are searched most, the set of places whose rows cover it.
 //!
 //! A search takes the first place of the set of its row. A row that changes finds the tracked rows
-//! that it covers by one binary search in each column. Its place enters and leaves the sets of those
-//! for which this changed. So a search meets no place in vain, and costs the same for any number of
-//! places, however the amounts are spread.
+//! that it covers by one binary search in each column. They are the bits of the mask of its place. So a
+//! search meets no place in vain, and costs nearly the same for any number of places, however the
+//! amounts are spread.
+//!
+//! **Why a mask for each place, and not a set of places for each row?** With 100,000 workers of which
+//! 95 % are used and 64 shapes of requests, a request and a free take 1.5 times as many instructions
+//! with sets by row, for a change of a row changes many sets.
 //!
 //! **Why not only the [`CoverTree`](super::cover_tree::CoverTree)?** Rows with much of one amount and
 //! little of another hide in its nodes. In the bench `operations`, with 100,000 workers of which 95 %
@@ -130,6 +134,8 @@ impl FitSets {
     }
 
     /// Returns the lowest place of a set that is accepted.
+    ///
+    /// Cost: O(log places) for each place that it looks at.
     #[inline]
     pub(crate) fn first(&self, number: usize, mut accepts: impl FnMut(usize) -> bool) -> Option<usize> {
         let (sets, bit) = self.set_of(number);

@@ -514,7 +514,7 @@ impl DynamicWorkers {
     /// Returns the first offered worker, in the order of the strategy, that fits a request and is
     /// accepted.
     ///
-    /// Cost: O(1) if the request is one of 256 that are searched most, or as of
+    /// Cost: O(log workers) if the request is one of 256 that are searched most, or as of
     /// [`FitSets::first_by_bucket`]; else up to O(offered workers).
     #[inline]
     pub(crate) fn first_fitting(
