@@ -119,6 +119,8 @@ struct Buckets<V> {
     list: Vec<Bucket<V>>,
     /// The home of a fingerprint is its value shifted to the right by this number of bits.
     shift: u32,
+    /// The number of full buckets that the values have passed from their homes on, in sum.
+    passed: usize,
 }
 
 /// The least number of homes whose values one insertion moves.
@@ -137,9 +139,20 @@ const FEW_BUCKETS: usize = 64;
 /// and at once.
 const SPARE_BUCKETS: usize = 256;
 
+/// The number of full buckets that values may have passed, for each bucket. A table that is filled
+/// stays below it. Where values come and go, those that have passed a bucket stay behind it, and
+/// searches for unknown ids get long: hundreds of buckets in a table that is nearly full.
+const PASSED_PER_BUCKET: usize = 4;
+
 /// Returns the maximum number of values in this many buckets: nine tenths of the places.
 fn max_values(buckets: usize) -> usize {
     buckets * PLACES * 9 / 10
+}
+
+/// Returns the number of values that may come and go in this many buckets without growth: three
+/// quarters of the places.
+fn lasting_values(buckets: usize) -> usize {
+    buckets * PLACES * 3 / 4
 }
 
 #[derive(Debug, Clone)]
@@ -252,6 +265,7 @@ impl<V: Copy + PartialEq> Buckets<V> {
     const NONE: Self = Self {
         list: Vec::new(),
         shift: u32::BITS - 1,
+        passed: 0,
     };
 
     fn new(number: usize) -> Self {
@@ -273,6 +287,7 @@ impl<V: Copy + PartialEq> Buckets<V> {
         Self {
             list: Vec::new(),
             shift: u32::BITS - number.trailing_zeros(),
+            passed: 0,
         }
     }
 
@@ -338,9 +353,23 @@ impl<V: Copy + PartialEq> Buckets<V> {
         None
     }
 
-    /// Puts a value into the first bucket with room from its home on. The caller has made room.
+    /// Puts a value into its home. Returns `false` if it has no room there.
     #[inline(always)]
-    fn put(&mut self, fingerprint: Fingerprint, value: V) {
+    fn put_at_home(&mut self, fingerprint: Fingerprint, value: V) -> bool {
+        let home = self.home(fingerprint);
+        let Some(bucket) = self.list.get_mut(home) else {
+            return false;
+        };
+        let room = bucket.room();
+        if let Some(place) = room {
+            bucket.put(place, fingerprint, value);
+        }
+        room.is_some()
+    }
+
+    /// Puts a value into the first bucket with room from its home on. The caller has made room.
+    #[cold]
+    fn put_behind(&mut self, fingerprint: Fingerprint, value: V) {
         let mut at = self.home(fingerprint);
         loop {
             let Some(bucket) = self.list.get_mut(at) else {
@@ -348,11 +377,17 @@ impl<V: Copy + PartialEq> Buckets<V> {
                 continue;
             };
             if let Some(place) = bucket.room() {
-                bucket.put(place, fingerprint, value);
-                return;
+                return bucket.put(place, fingerprint, value);
             }
             bucket.inc_overflow();
+            self.passed += 1;
             at = self.after(at);
+        }
+    }
+
+    fn put(&mut self, fingerprint: Fingerprint, value: V) {
+        if !self.put_at_home(fingerprint, value) {
+            self.put_behind(fingerprint, value);
         }
     }
 
@@ -398,6 +433,7 @@ impl<V: Copy + PartialEq> Buckets<V> {
         let mut at = home;
         while at != bucket {
             self.list[at].dec_overflow();
+            self.passed -= 1;
             at = self.after(at);
         }
     }
@@ -485,11 +521,24 @@ impl<V: Copy + PartialEq> FingerprintTable<V> {
         if self.len >= self.full_at {
             self.make_room();
         }
-        match self.is_former(fingerprint) {
-            true => self.former.put(fingerprint, value),
-            false => self.buckets.put(fingerprint, value),
+        let is_former = self.is_former(fingerprint);
+        if !self.side_mut(is_former).put_at_home(fingerprint, value) {
+            self.put_behind(fingerprint, value, is_former);
         }
         self.len += 1;
+    }
+
+    /// Puts a value behind its home. Lets the table grow with the next insertion if its values have
+    /// passed too many buckets.
+    ///
+    /// A table that is less than half full does not grow: its values have equal fingerprints.
+    #[cold]
+    fn put_behind(&mut self, fingerprint: Fingerprint, value: V, is_former: bool) {
+        self.side_mut(is_former).put_behind(fingerprint, value);
+        let buckets = self.buckets.number();
+        if self.buckets.passed > PASSED_PER_BUCKET * buckets && self.len > max_values(buckets) / 2 {
+            self.full_at = 0;
+        }
     }
 
     /// Replaces the value at a place by another one with the same fingerprint.
@@ -562,11 +611,11 @@ impl<V: Copy + PartialEq> FingerprintTable<V> {
         self.buckets.number()
     }
 
-    /// Returns the number of buckets needed for `additional` more values.
+    /// Returns the number of buckets needed for `additional` more values that come and go.
     fn buckets_for(&self, additional: usize) -> usize {
         let values = self.len.saturating_add(additional);
         let mut buckets = self.num_buckets().max(LEAST_BUCKETS);
-        while max_values(buckets) < values {
+        while lasting_values(buckets) < values {
             buckets *= 2;
         }
         buckets
@@ -765,7 +814,8 @@ mod tests {
     #[test]
     fn a_table_is_as_large_as_needed() {
         let table = table();
-        let buckets = [0, max_values(4), max_values(4) + 1, max_values(64), max_values(64) + 1];
+        let (few, many) = (lasting_values(4), lasting_values(64));
+        let buckets = [0, few, few + 1, many, many + 1];
         assert_eq!(buckets.map(|values| table.buckets_for(values)), [4, 4, 8, 64, 128]);
     }
 
@@ -777,6 +827,59 @@ mod tests {
         }
         let overflow = overflow(&table);
         assert!(overflow < 100, "{overflow} of 1000 values are not at home");
+    }
+
+    #[test]
+    fn searches_stay_short_where_values_come_and_go() {
+        const VALUES: u32 = 6_400;
+        let mut table = table();
+        for n in 0..VALUES {
+            table.insert(table.fingerprint(&n), number(n));
+        }
+        assert_eq!(table.num_buckets(), 1024, "it grows only when it is nearly full");
+        for n in VALUES..10 * VALUES {
+            let oldest = n - VALUES;
+            table.remove(table.fingerprint(&oldest), number(oldest));
+            table.insert(table.fingerprint(&n), number(n));
+        }
+        assert!(table.former.list.is_empty());
+        let buckets = &table.buckets;
+        let looked_at = |n: &u32| {
+            let home = buckets.home(table.fingerprint(n));
+            let searched = std::iter::successors(Some(home), |at| {
+                buckets.list[*at].has_overflow().then(|| buckets.after(*at))
+            });
+            searched.count()
+        };
+        let unknown = 10 * VALUES..11 * VALUES;
+        let looked_at: usize = unknown.map(|n| looked_at(&n)).sum();
+        assert!(
+            looked_at < 2 * VALUES as usize,
+            "{looked_at} buckets in {VALUES} searches"
+        );
+    }
+
+    #[test]
+    fn a_reserved_table_keeps_its_size_where_values_come_and_go() {
+        let mut table = table();
+        let values = u32::try_from(lasting_values(1024)).expect("a small number");
+        table.reserve(values as usize);
+        for n in 0..10 * values {
+            if let Some(oldest) = n.checked_sub(values) {
+                table.remove(table.fingerprint(&oldest), number(oldest));
+            }
+            table.insert(table.fingerprint(&n), number(n));
+        }
+        assert_eq!(table.num_buckets(), 1024);
+    }
+
+    #[test]
+    fn values_with_one_fingerprint_make_a_table_at_most_twice_as_large() {
+        let mut table = table();
+        for n in 0..2_000 {
+            table.insert(Fingerprint(0), number(n));
+        }
+        assert_eq!(table.num_buckets(), 1024, "512 buckets have room for 2000 values");
     }
 
     #[test]
