@@ -62,12 +62,14 @@ impl NeedlessWaits {
 
     /// Observes all waiting requests. The state lasts until the next observation.
     ///
-    /// Returns the resources that those ask for which no healthy worker has room for.
+    /// Returns the resources that those ask for which no healthy worker has room for, up to `enough`
+    /// or beyond.
     pub(crate) fn look(
         &mut self,
         now: Timestamp,
         manager: &Manager,
         jobs: &Jobs,
+        enough: Amounts,
         is_healthy: impl Fn(&TaskManagerRegistration<'_>) -> bool,
     ) -> Amounts {
         for since in self.since.values() {
@@ -101,6 +103,10 @@ impl NeedlessWaits {
                 waits.insert(allocation_id, since);
             } else {
                 lacking += demand.amounts;
+                // Without room no request waits needlessly.
+                if rooms.is_empty() && enough.at_most(lacking) == enough {
+                    break;
+                }
             }
         }
         self.since = waits;

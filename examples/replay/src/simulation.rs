@@ -339,10 +339,12 @@ impl Simulation {
         let overview = manager.overview();
         let slots = overview.slots.counts();
         let machines = &self.machines;
-        let lacking = self.needless_waits.look(now, manager, &self.jobs, |worker| {
-            machines.is_healthy(worker.resource_id(), worker.instance_id(), now)
-        });
         let not_granted = self.settings.cluster.without(self.granted);
+        let lacking = self
+            .needless_waits
+            .look(now, manager, &self.jobs, not_granted, |worker| {
+                machines.is_healthy(worker.resource_id(), worker.instance_id(), now)
+            });
         let sample = Sample {
             used: slots.allocated + slots.in_flight,
             all: slots.registered,
