@@ -62,8 +62,8 @@ impl NeedlessWaits {
 
     /// Observes all waiting requests. The state lasts until the next observation.
     ///
-    /// Returns the resources that those ask for which no healthy worker has room for, up to `enough`
-    /// or beyond.
+    /// Returns the resources that those ask for which no healthy worker has room for. The sum may end
+    /// once each amount is at least that of `enough`.
     pub(crate) fn look(
         &mut self,
         now: Timestamp,

@@ -36,7 +36,7 @@ pub(crate) struct FitSets {
     /// All tracked rows, as bits.
     in_use: [u64; WORDS],
     columns: Vec<Column>,
-    /// The sets in which each place is, as bits: one word of them in each tree.
+    /// For each word of such bits a tree with the sets in which each place is.
     sets_of: Vec<MaskTree>,
     /// The number of places for which the trees have room.
     num_places: usize,
@@ -198,7 +198,7 @@ impl FitSets {
     /// Tracks a row. If there are too many, it replaces the row whose last search was longest ago.
     /// `rows` are all rows with their places.
     ///
-    /// Cost: O(places), and O(tracked rows x log tracked rows).
+    /// Cost: O(places), and O(tracked rows × log tracked rows).
     pub(crate) fn track(&mut self, row: Row, rows: impl Iterator<Item = (usize, Row)>) {
         let number = match self.tracked.len() {
             TRACKED => {

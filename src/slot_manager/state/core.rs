@@ -173,8 +173,8 @@ impl Core {
         self.leader_id.is_some() && self.holds_lease()
     }
 
-    /// Returns `true` if the leadership, if there is one, has not ended by the time of the present
-    /// call.
+    /// Returns `true` until the lease ends, as of the time of the present call. It does not look for a
+    /// leader.
     #[inline]
     pub(crate) fn holds_lease(&self) -> bool {
         self.now < self.leads_until || self.leads_until == Timestamp::MAX
